@@ -1,0 +1,86 @@
+# consul_cluster_exporter needs Go, make and git; everything else is built by the targets that need it.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-builtin-rules
+.DEFAULT_GOAL := build
+
+PKG      := github.com/prometheus/common/version
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+LDFLAGS  := -s -w -X $(PKG).Version=$(VERSION) -X $(PKG).Revision=$(REVISION)
+FUZZTIME ?= 30s
+TOOL     := go run ./tools
+
+# help: list the targets.
+.PHONY: help
+help:
+	@sed -n 's/^# \([a-z-]*\): /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+# build: the exporter, as ./consul_cluster_exporter.
+.PHONY: build
+build:
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o consul_cluster_exporter .
+
+# tools: Consul, Prometheus, Alertmanager and the checkers, built from source into the user's cache; minutes the first time.
+.PHONY: tools
+tools:
+	@$(TOOL)
+
+# demo: a real cluster, the exporter and Prometheus on this machine, until Ctrl-C (or for DEMO_SECONDS).
+.PHONY: demo
+demo:
+	@$(TOOL) consul prometheus
+	@go run ./internal/demo
+
+# test: all checks and tests a change must pass.
+.PHONY: test
+test: tools check
+	go test -race -shuffle=on -timeout 20m ./...
+
+# check: formatting, vet and staticcheck.
+.PHONY: check
+check:
+	@$(TOOL) gofumpt staticcheck
+	@unformatted=$$($$($(TOOL) -path gofumpt) -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
+	  if [ -n "$$unformatted" ]; then echo "run 'make fmt' to format:"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	$$($(TOOL) -path staticcheck) ./...
+	GOOS=windows go vet ./probe ./cluster ./collector ./web .
+	GOOS=darwin go vet ./probe ./cluster ./collector ./web .
+
+# lint: golangci-lint, which takes minutes to build the first time.
+.PHONY: lint
+lint:
+	@$(TOOL) golangci-lint
+	$$($(TOOL) -path golangci-lint) run ./...
+
+# fmt: format all Go files.
+.PHONY: fmt
+fmt:
+	@$(TOOL) gofumpt
+	$$($(TOOL) -path gofumpt) -w $$(git ls-files --cached --others --exclude-standard '*.go')
+
+# docs: write the generated tables of README.md.
+.PHONY: docs
+docs:
+	go test . -run '^TestReadme' -update
+
+# golden: write the golden files of the tests.
+.PHONY: golden
+golden:
+	go test ./collector -run Golden -update
+
+# bench: the benchmarks, on real clusters where they need one.
+.PHONY: bench
+bench:
+	@$(TOOL) consul
+	go test -run '^$$' -bench . -benchmem ./...
+
+# fuzz: every fuzz target for FUZZTIME.
+.PHONY: fuzz
+fuzz:
+	@for pkg in $$(go list ./...); do \
+	  for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "$$pkg $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; \
+	done
