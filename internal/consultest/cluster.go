@@ -1,0 +1,382 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package consultest
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
+)
+
+// A BootstrapMode says how the servers of a cluster find together.
+type BootstrapMode int
+
+const (
+	// BootstrapExpect makes one cluster of all servers: each waits for the others
+	// before they elect a leader. It is the default.
+	BootstrapExpect BootstrapMode = iota
+	// BootstrapAlone makes each server a cluster of its own, with itself as the
+	// leader and no knowledge of the others. Join lets their gossip pools merge,
+	// but each stays a leader: a split brain. Clients join the first server.
+	BootstrapAlone
+)
+
+// Options describe a cluster. The zero value is one of three servers without
+// TLS, encryption and ACLs.
+type Options struct {
+	// Servers is the number of servers, 99 at most. It is 3 if both Servers and
+	// Clients are zero; with Clients only, there is no cluster to join.
+	Servers int
+	// Clients is the number of client agents, 99 at most; default 0.
+	Clients int
+	// Datacenter is the name of the datacenter; default "dc1".
+	Datacenter string
+	// TLS turns on mutual TLS for RPC, for the API, which is HTTPS then and wants
+	// a client certificate, and for gRPC. Cluster.CACert and its neighbours are
+	// the files that an API client needs.
+	TLS bool
+	// CertLifetime is how long the certificates of the agents are valid, from now
+	// on; default 24 h. The authority and the API client's certificate are valid
+	// for as long, but for 24 h at least.
+	CertLifetime time.Duration
+	// GossipKey encrypts gossip. It is 32 bytes in base64, as "consul keygen"
+	// prints them; empty means no encryption.
+	GossipKey string
+	// ACL turns on ACLs with the default policy "deny". Cluster.ManagementToken
+	// may do anything then.
+	ACL bool
+	// Bootstrap says how the servers find together; default BootstrapExpect.
+	Bootstrap BootstrapMode
+	// Config is merged over the configuration of each agent, key by key down to
+	// any depth, for example to switch a port off:
+	//
+	//	map[string]any{"ports": map[string]any{"dns": -1}}
+	Config map[string]any
+	// NodeName returns the name of the agent of this role, "server" or "client",
+	// and number, counted from 1. It is "server-1" and so on by default.
+	NodeName func(role string, i int) string
+}
+
+// A Cluster is a number of Consul agents that were started together.
+type Cluster struct {
+	// Servers and Clients are the agents, whatever state they are in.
+	Servers, Clients []*Agent
+	// ManagementToken is a token that may do anything; "" without ACLs.
+	ManagementToken string
+	// CACert is the file with the certificate of the authority that signs all
+	// others; "" without TLS.
+	CACert string
+	// ClientCert and ClientKey are the files with a certificate and its key for an
+	// API client; "" without TLS.
+	ClientCert, ClientKey string
+
+	opts     Options
+	binary   string
+	dir      string // holds everything that the cluster writes
+	net      *subnet
+	launcher *launcher
+	ca       *authority  // nil without TLS
+	tls      *tls.Config // nil without TLS
+
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// startTimeout is how long a cluster may take to start in a test: plenty, as a
+// machine can be busy with other clusters.
+const startTimeout = 90 * time.Second
+
+// Start starts a cluster for a test and waits until it is ready for use. The
+// test fails at once if that is not possible. The cluster is closed when the
+// test has ended; if it has failed, the end of each agent's log is printed.
+func Start(tb testing.TB, opts Options) *Cluster {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), startTimeout)
+	defer cancel()
+	c, err := New(ctx, opts)
+	if err != nil {
+		tb.Fatalf("start a Consul cluster: %v", err)
+	}
+	tb.Cleanup(func() {
+		if tb.Failed() {
+			c.logTails(tb)
+		}
+		if err := c.Close(); err != nil {
+			tb.Errorf("close the Consul cluster: %v", err)
+		}
+	})
+	return c
+}
+
+// New starts a cluster and waits until it is ready for use: all agents answer
+// and know each other, and there is a leader. The caller must Close it. If the
+// context ends first, there is no cluster and nothing to close.
+func New(ctx context.Context, opts Options) (*Cluster, error) {
+	if err := opts.complete(); err != nil {
+		return nil, err
+	}
+	binary, err := toolbox.Path("consul")
+	if err != nil {
+		return nil, err
+	}
+	removeStale(os.TempDir())
+	network, err := claimSubnet(ctx)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", fmt.Sprintf("%s%d-", dirPrefix, os.Getpid()))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("create the cluster's folder: %w", err), network.release())
+	}
+	c := &Cluster{opts: opts, binary: binary, dir: dir, net: network, launcher: newLauncher()}
+	if err := c.start(ctx); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+// complete checks the options and fills in the defaults.
+func (o *Options) complete() error {
+	if o.Servers == 0 && o.Clients == 0 {
+		o.Servers = 3
+	}
+	if o.Servers < 0 || o.Servers > 99 || o.Clients < 0 || o.Clients > 99 {
+		return fmt.Errorf("a cluster has 0 to 99 servers and as many clients, not %d and %d", o.Servers, o.Clients)
+	}
+	if o.Datacenter == "" {
+		o.Datacenter = "dc1"
+	}
+	if o.CertLifetime == 0 {
+		o.CertLifetime = defaultCertLifetime
+	}
+	if o.NodeName == nil {
+		o.NodeName = func(role string, i int) string { return role + "-" + strconv.Itoa(i) }
+	}
+	return nil
+}
+
+// start does the work of New. On an error, what was started runs on until Close.
+func (c *Cluster) start(ctx context.Context) error {
+	if c.opts.TLS {
+		if err := c.startTLS(); err != nil {
+			return err
+		}
+	}
+	if c.opts.ACL {
+		c.ManagementToken = newUUID()
+	}
+	for i := 1; i <= c.opts.Servers; i++ {
+		c.Servers = append(c.Servers, c.newAgent("server", i, i))
+	}
+	for i := 1; i <= c.opts.Clients; i++ {
+		c.Clients = append(c.Clients, c.newAgent("client", i, 100+i))
+	}
+	for _, agent := range c.Agents() {
+		if err := agent.prepare(); err != nil {
+			return err
+		}
+	}
+	for _, agent := range c.Agents() {
+		if err := agent.start(); err != nil {
+			return err
+		}
+	}
+	return c.waitReady(ctx)
+}
+
+// startTLS makes the authority and the API client's certificate.
+func (c *Cluster) startTLS() error {
+	var err error
+	lifetime := max(c.opts.CertLifetime, defaultCertLifetime)
+	c.ca, err = newAuthority(filepath.Join(c.dir, "tls"), lifetime)
+	if err != nil {
+		return err
+	}
+	c.CACert = c.ca.file
+	names := []string{"client." + c.opts.Datacenter + ".consul", "localhost"}
+	c.ClientCert, c.ClientKey, err = c.ca.issue("api-client", lifetime, names)
+	if err != nil {
+		return err
+	}
+	c.tls, err = c.ca.clientConfig(c.ClientCert, c.ClientKey)
+	return err
+}
+
+func (c *Cluster) newAgent(role string, i, host int) *Agent {
+	file := filepath.Join(c.dir, role+"-"+strconv.Itoa(i))
+	return &Agent{
+		Name:       c.opts.NodeName(role, i),
+		Addr:       c.net.address(host),
+		Server:     role == "server",
+		cluster:    c,
+		dataDir:    file + "-data",
+		configFile: file + ".json",
+		logFile:    file + ".log",
+	}
+}
+
+// waitReady waits until the agents that were just started are a cluster.
+func (c *Cluster) waitReady(ctx context.Context) error {
+	for _, agent := range c.Agents() {
+		if err := agent.waitAPI(ctx); err != nil {
+			return err
+		}
+	}
+	for _, group := range c.groups() {
+		leader, err := waitLeader(ctx, group.servers)
+		if err != nil {
+			return err
+		}
+		if err := waitMembers(ctx, group.agents, len(group.agents)); err != nil {
+			return err
+		}
+		if err := waitCatalog(ctx, leader, len(group.agents)); err != nil {
+			return err
+		}
+	}
+	if c.opts.ACL {
+		return c.waitToken(ctx, c.ManagementToken, c.Agents())
+	}
+	return nil
+}
+
+// A group is the part of a cluster that elects a leader of its own.
+type group struct {
+	servers, agents []*Agent
+}
+
+// groups returns the groups that the agents form without any Join.
+func (c *Cluster) groups() []group {
+	switch {
+	case len(c.Servers) == 0:
+		return nil
+	case c.opts.Bootstrap == BootstrapExpect:
+		return []group{{c.Servers, c.Agents()}}
+	}
+	var groups []group
+	for i, server := range c.Servers {
+		agents := []*Agent{server}
+		if i == 0 {
+			agents = append(agents, c.Clients...)
+		}
+		groups = append(groups, group{agents[:1], agents})
+	}
+	return groups
+}
+
+// Close kills all agents and removes all that the cluster has written. Calling
+// it again does nothing and returns the same.
+func (c *Cluster) Close() error {
+	c.closeOnce.Do(func() {
+		errs := []error{c.launcher.close()}
+		if err := os.RemoveAll(c.dir); err != nil {
+			errs = append(errs, fmt.Errorf("remove the cluster's folder: %w", err))
+		}
+		if err := c.net.release(); err != nil {
+			errs = append(errs, fmt.Errorf("release the cluster's network: %w", err))
+		}
+		c.closeErr = errors.Join(errs...)
+	})
+	return c.closeErr
+}
+
+// Agents returns the servers and then the clients.
+func (c *Cluster) Agents() []*Agent {
+	agents := make([]*Agent, 0, len(c.Servers)+len(c.Clients))
+	agents = append(agents, c.Servers...)
+	return append(agents, c.Clients...)
+}
+
+// TLSConfig returns the TLS configuration of an API client: it trusts the
+// cluster's authority and shows the client certificate. It is nil without TLS.
+func (c *Cluster) TLSConfig() *tls.Config {
+	// Clone returns nil for nil.
+	return c.tls.Clone()
+}
+
+// Join makes one agent join the gossip pool of another, as "consul join" does.
+func (c *Cluster) Join(ctx context.Context, from, to *Agent) error {
+	options := new(api.WriteOptions).WithContext(ctx)
+	if _, err := from.client.Raw().Write("/v1/agent/join/"+to.Addr, nil, nil, options); err != nil {
+		return fmt.Errorf("join %s to %s: %w", from.Name, to.Name, err)
+	}
+	return nil
+}
+
+// NewToken creates an ACL token with a policy of these rules, such as
+// `operator = "read"`, and waits until all running servers know it. It needs a
+// leader and Options.ACL.
+func (c *Cluster) NewToken(ctx context.Context, rules string) (string, error) {
+	leader, err := c.WaitLeader(ctx)
+	if err != nil {
+		return "", fmt.Errorf("create a token: %w", err)
+	}
+	options := new(api.WriteOptions).WithContext(ctx)
+	policy, _, err := leader.client.ACL().PolicyCreate(&api.ACLPolicy{Name: "consultest-" + newUUID(), Rules: rules}, options)
+	if err != nil {
+		return "", fmt.Errorf("create a policy: %w", err)
+	}
+	token, _, err := leader.client.ACL().TokenCreate(&api.ACLToken{Policies: []*api.ACLTokenPolicyLink{{ID: policy.ID}}}, options)
+	if err != nil {
+		return "", fmt.Errorf("create a token: %w", err)
+	}
+	return token.SecretID, c.waitToken(ctx, token.SecretID, c.Servers)
+}
+
+// logTails prints the end of each agent's log.
+func (c *Cluster) logTails(tb testing.TB) {
+	tb.Helper()
+	const tail = 20
+	for _, agent := range c.Agents() {
+		lines := agent.Logs()
+		var text strings.Builder
+		for _, line := range lines[max(0, len(lines)-tail):] {
+			text.WriteString("\n\t" + line.Raw)
+		}
+		tb.Logf("the last of %d lines that %s (%s) logged:%s", len(lines), agent.Name, agent.Addr, text.String())
+	}
+}
+
+// dirPrefix begins the name of every cluster's folder; the id of the process
+// follows.
+const dirPrefix = "consultest-"
+
+// removeStale removes the folders of clusters whose process is dead: one that
+// was killed or panicked could not do it itself. What cannot be removed, such
+// as another user's, is none of our business.
+func removeStale(tempDir string) {
+	dirs, err := filepath.Glob(filepath.Join(tempDir, dirPrefix+"*"))
+	if err != nil {
+		return
+	}
+	for _, dir := range dirs {
+		owner, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), dirPrefix), "-")
+		if pid, err := strconv.Atoi(owner); err == nil && pid > 0 && !processAlive(pid) {
+			_ = os.RemoveAll(dir)
+		}
+	}
+}
+
+// newUUID returns a random UUID.
+func newUUID() string {
+	var b [16]byte
+	// Read never returns an error and always fills b.
+	_, _ = rand.Read(b[:])
+	b[6] = b[6]&0x0f | 0x40
+	b[8] = b[8]&0x3f | 0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}

@@ -1,0 +1,67 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package consultest starts real Consul clusters for tests and for the demo,
+// and breaks them.
+//
+// # A cluster
+//
+// Start gives a test a running cluster, by default of three servers, which is
+// gone again when the test ends:
+//
+//	func TestSomething(t *testing.T) {
+//		cluster := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1})
+//		leader, err := cluster.Leader(t.Context())
+//		...
+//	}
+//
+// When Start returns, all agents know each other, all servers agree on a leader,
+// that leader answers consistent reads, and its catalog has all nodes; that takes
+// some two seconds. The agents write the details of their nodes into the catalog
+// a little later: see WaitSynced. New does the same as Start without a test, for
+// programs.
+//
+// The cluster is a real one in all respects that can be seen from outside: each
+// agent is a process of Consul's own binary, with an address of its own and
+// Consul's default ports on it, see PortServer and the others. Server i (from 1)
+// has the address 127.x.y.i and client i 127.x.y.(100+i), in a network 127.x.y.0
+// that the cluster has for itself, so that any number of clusters of any number
+// of processes run side by side. Options turns on TLS, gossip encryption and
+// ACLs, and Options.Config can change anything else in the agents'
+// configuration.
+//
+// # Breaking it
+//
+//	agent.Kill()        // a crash
+//	agent.Stop()        // hangs, but its ports accept connections
+//	agent.Continue()    // heals that
+//	agent.Leave(ctx)    // an orderly shutdown
+//	agent.Restart(ctx)  // the same data and address again, after any of these
+//
+// With BootstrapAlone every server is a cluster of its own and its own leader;
+// Join makes their gossip pools one and gives a cluster with several leaders, a
+// split brain.
+//
+// None of these waits for the others to notice. Wait for that with WaitLeader,
+// WaitMembers or a condition of your own, but never by sleeping.
+//
+// # What it leaves in the logs
+//
+// A good probe leaves no trace. Note the end of an agent's log, do something,
+// and see what it was worth a warning:
+//
+//	mark := agent.LogMark()
+//	probe(agent.Addr)
+//	for _, line := range consultest.AtLeast(agent.LogsSince(mark), "WARN") {
+//		t.Errorf("the probe made Consul log %s", line)
+//	}
+//
+// When a test fails, the end of each agent's log is part of its output.
+//
+// # What it needs
+//
+// The binary comes from internal/toolbox: without it every test fails with a
+// message that says how to get it. It is Linux that has all of 127.0.0.0/8 on
+// its loopback interface and kills the agents even if the test is killed; the
+// package compiles elsewhere, but does less there.
+package consultest

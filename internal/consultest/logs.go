@@ -1,0 +1,80 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package consultest
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A LogLine is one line of an agent's output. Lines that are no log lines, such
+// as the banner at the start, have only Message and Raw.
+type LogLine struct {
+	Time    time.Time
+	Level   string // TRACE, DEBUG, INFO, WARN or ERROR
+	Module  string // such as "agent.server.raft"
+	Message string
+	Raw     string // the line as it was written: JSON, with all fields
+}
+
+// String returns the line as Consul writes it.
+func (l LogLine) String() string { return l.Raw }
+
+// levels are Consul's log levels, from the least to the most important.
+var levels = []string{"TRACE", "DEBUG", "INFO", "WARN", "ERROR"}
+
+// AtLeast returns the lines of this level or a more important one: TRACE,
+// DEBUG, INFO, WARN, ERROR. What has no level is left out. A level that does not
+// exist is a mistake in the test, and AtLeast panics.
+func AtLeast(lines []LogLine, level string) []LogLine {
+	least := slices.Index(levels, level)
+	if least < 0 {
+		panic("consultest: there is no log level " + level)
+	}
+	var kept []LogLine
+	for _, line := range lines {
+		if slices.Index(levels, line.Level) >= least {
+			kept = append(kept, line)
+		}
+	}
+	return kept
+}
+
+// parseLog parses the complete lines of an agent's output.
+func parseLog(output []byte) []LogLine {
+	var lines []LogLine
+	for rest := range bytes.Lines(output) {
+		line, complete := bytes.CutSuffix(rest, []byte("\n"))
+		if complete && len(bytes.TrimSpace(line)) > 0 {
+			lines = append(lines, parseLogLine(string(line)))
+		}
+	}
+	return lines
+}
+
+func parseLogLine(raw string) LogLine {
+	var entry struct {
+		Level     string `json:"@level"`
+		Message   string `json:"@message"`
+		Module    string `json:"@module"`
+		Timestamp string `json:"@timestamp"`
+	}
+	if err := json.Unmarshal([]byte(raw), &entry); err != nil || entry.Level == "" {
+		line := LogLine{Message: raw, Raw: raw}
+		if strings.HasPrefix(raw, "panic: ") || strings.HasPrefix(raw, "fatal error: ") {
+			// The Go runtime's last words are no log line, but no test that looks for
+			// errors may miss them.
+			line.Level = "ERROR"
+		}
+		return line
+	}
+	line := LogLine{Level: strings.ToUpper(entry.Level), Module: entry.Module, Message: entry.Message, Raw: raw}
+	if t, err := time.Parse(time.RFC3339Nano, entry.Timestamp); err == nil {
+		line.Time = t
+	}
+	return line
+}

@@ -1,0 +1,90 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package consultest
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"strconv"
+)
+
+// Consul's default ports. A cluster uses them unchanged unless Options.Config
+// says otherwise: each agent has an address of its own instead.
+const (
+	PortServer  = 8300 // server RPC and Raft, TCP; servers only
+	PortSerfLAN = 8301 // gossip within the datacenter, TCP and UDP
+	PortSerfWAN = 8302 // gossip between datacenters, TCP and UDP; servers only
+	PortHTTP    = 8500 // HTTP API; off with Options.TLS
+	PortHTTPS   = 8501 // HTTPS API; on with Options.TLS
+	PortGRPC    = 8502 // gRPC without TLS; off with Options.TLS
+	PortGRPCTLS = 8503 // gRPC with TLS; on for servers, and for clients with Options.TLS
+	PortDNS     = 8600 // DNS, TCP and UDP
+)
+
+// A subnet is a loopback network 127.x.y.0/24 that one cluster has for itself.
+type subnet struct {
+	x, y  byte
+	claim net.Listener // on 127.x.y.254:8300; holding it is holding the subnet
+}
+
+// claimSubnet takes a free subnet, chosen at random. Every cluster of every
+// process listens on the last address of its subnet for as long as it lives,
+// which makes the operating system the judge of who has which.
+func claimSubnet(ctx context.Context) (*subnet, error) {
+	var config net.ListenConfig
+	var err error
+	for range 50 {
+		// 127.0.y.z is left alone, for that is where everything else listens.
+		s := &subnet{x: byte(1 + rand.IntN(254)), y: byte(rand.IntN(256))}
+		s.claim, err = config.Listen(ctx, "tcp4", net.JoinHostPort(s.address(254), strconv.Itoa(PortServer)))
+		if err == nil {
+			return s, nil
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, fmt.Errorf("find a free network 127.x.y.0/24: %w", err)
+}
+
+// address returns the address with this last byte.
+func (s *subnet) address(host int) string {
+	return netip.AddrFrom4([4]byte{127, s.x, s.y, byte(host)}).String()
+}
+
+// release gives the subnet back.
+func (s *subnet) release() error {
+	return s.claim.Close()
+}
+
+// established counts the established IPv4 connections in the text of
+// /proc/net/tcp whose local end is this address and port.
+func established(table []byte, local netip.AddrPort) int {
+	const stateEstablished = "01"
+	// The kernel prints the four bytes of an address as one number of the host's
+	// byte order, and the port in network order: 127.0.0.1:8500 is 0100007F:2134
+	// on a little-endian host.
+	ip := local.Addr().As4()
+	var number [4]byte
+	binary.BigEndian.PutUint32(number[:], binary.NativeEndian.Uint32(ip[:]))
+	var port [2]byte
+	binary.BigEndian.PutUint16(port[:], local.Port())
+	want := bytes.ToUpper([]byte(hex.EncodeToString(number[:]) + ":" + hex.EncodeToString(port[:])))
+
+	count := 0
+	for line := range bytes.Lines(table) {
+		// sl local_address rem_address st ...
+		fields := bytes.Fields(line)
+		if len(fields) > 3 && bytes.Equal(fields[1], want) && string(fields[3]) == stateEstablished {
+			count++
+		}
+	}
+	return count
+}

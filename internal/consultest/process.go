@@ -1,0 +1,155 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package consultest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+)
+
+// errClosed is the error of every start after Close.
+var errClosed = errors.New("the cluster is closed")
+
+// A launcher starts processes from one operating system thread that lives
+// until close. That matters on Linux, where the order to kill a child when its
+// parent dies is bound to the thread that started it: a child started from any
+// goroutine would die as soon as the Go runtime retires that thread.
+//
+// A cluster has a launcher of its own, so that no goroutine outlives it and
+// users can check for leaked goroutines.
+type launcher struct {
+	requests chan launch
+	quit     chan struct{} // closed by close
+	done     chan struct{} // closed when run has returned
+
+	processes []*process // all that were started; belongs to run until done
+}
+
+// A launch asks a launcher to start a command.
+type launch struct {
+	cmd    *exec.Cmd
+	result chan launched
+}
+
+// launched is the answer to a launch: one of the two.
+type launched struct {
+	process *process
+	err     error
+}
+
+func newLauncher() *launcher {
+	l := &launcher{requests: make(chan launch), quit: make(chan struct{}), done: make(chan struct{})}
+	go l.run()
+	return l
+}
+
+func (l *launcher) run() {
+	defer close(l.done)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for {
+		select {
+		case request := <-l.requests:
+			p, err := start(request.cmd)
+			if err == nil {
+				l.processes = append(l.processes, p)
+			}
+			request.result <- launched{p, err}
+		case <-l.quit:
+			return
+		}
+	}
+}
+
+// close kills all processes that are left, waits until they are reaped, and
+// makes every further start fail. It must be called only once.
+func (l *launcher) close() error {
+	close(l.quit)
+	<-l.done
+	var errs []error
+	for _, p := range l.processes {
+		errs = append(errs, p.kill())
+	}
+	return errors.Join(errs...)
+}
+
+// start runs the binary with these arguments and output, and without the
+// environment variables with which Consul's own commands are configured.
+func (l *launcher) start(binary string, args []string, output *os.File) (*process, error) {
+	cmd := &exec.Cmd{
+		Path:        binary,
+		Args:        append([]string{binary}, args...),
+		Stdout:      output,
+		Stderr:      output,
+		SysProcAttr: childAttributes(),
+		Env: slices.DeleteFunc(os.Environ(), func(variable string) bool {
+			return strings.HasPrefix(variable, "CONSUL_")
+		}),
+	}
+	result := make(chan launched, 1)
+	select {
+	case l.requests <- launch{cmd, result}:
+		answer := <-result
+		return answer.process, answer.err
+	case <-l.done:
+		return nil, errClosed
+	}
+}
+
+// A process is a started process that is reaped as soon as it ends.
+type process struct {
+	cmd  *exec.Cmd
+	pid  int
+	done chan struct{} // closed when the process has ended and is reaped
+}
+
+// start starts the command, on the thread of the caller.
+func start(cmd *exec.Cmd) (*process, error) {
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("run %s: %w", cmd.Path, err)
+	}
+	p := &process{cmd: cmd, pid: cmd.Process.Pid, done: make(chan struct{})}
+	go func() {
+		// The error only says how the process ended, which exitState says as well.
+		_ = cmd.Wait()
+		close(p.done)
+	}()
+	return p, nil
+}
+
+// running says whether the process has not ended yet. A nil process has.
+func (p *process) running() bool {
+	if p == nil {
+		return false
+	}
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// kill ends the process at once and waits until it is reaped.
+func (p *process) kill() error {
+	if !p.running() {
+		return nil
+	}
+	if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("kill process %d: %w", p.pid, err)
+	}
+	<-p.done
+	return nil
+}
+
+// exitState says how an ended process ended, such as "exit status 1".
+func (p *process) exitState() string {
+	<-p.done
+	return p.cmd.ProcessState.String()
+}
