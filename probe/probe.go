@@ -1,0 +1,116 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package probe
+
+import (
+	"context"
+	"net"
+	"time"
+)
+
+// Target is one port of one server.
+type Target struct {
+	// Address is "host:port"; the host may be a name or an IP address.
+	Address string
+}
+
+// Phase is a part of a probe that is timed on its own.
+type Phase string
+
+// The phases, in the order in which a probe goes through them.
+const (
+	PhaseConnect Phase = "connect"
+	PhaseTLS     Phase = "tls"
+	PhaseRequest Phase = "request"
+)
+
+// PhaseDuration says how long one phase took, or, for the phase in which a probe failed, how long until it did.
+type PhaseDuration struct {
+	Phase    Phase
+	Duration time.Duration
+}
+
+// Result is what every probe returns, whatever the protocol.
+type Result struct {
+	// Up is whether the port answered in its own protocol.
+	Up bool
+	// Verified is false where Up means no more than "accepts connections".
+	Verified bool
+	// Reason says why the probe failed; empty when it did not.
+	Reason Reason
+	// Err has the details of the failure, for a person; nil when there was none.
+	Err error
+	// Start is when the probe began.
+	Start time.Time
+	// Duration is the time the whole probe took.
+	Duration time.Duration
+	// Phases has the phases the probe got to, in order.
+	Phases []PhaseDuration
+}
+
+// Options are what a Prober is made from. The zero value is good for production.
+type Options struct {
+	// Dial opens connections; the default is a net.Dialer's DialContext.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Now is the clock; the default is time.Now.
+	Now func() time.Time
+}
+
+// Prober makes probes. It is safe for concurrent use and keeps, between probes, only the connections to servers that
+// have not answered yet. Close releases those.
+type Prober struct {
+	dial   func(ctx context.Context, network, address string) (net.Conn, error)
+	now    func() time.Time
+	silent silentConns
+}
+
+// New returns a Prober.
+func New(opts Options) *Prober {
+	p := &Prober{dial: opts.Dial, now: opts.Now}
+	if p.dial == nil {
+		p.dial = (&net.Dialer{}).DialContext
+	}
+	if p.now == nil {
+		p.now = time.Now
+	}
+	return p
+}
+
+// Close drops the connections to servers that have not answered yet.
+func (p *Prober) Close() { p.silent.retain(func(string) bool { return false }) }
+
+// Retain drops the connections to servers that are not known any more.
+func (p *Prober) Retain(known func(address string) bool) { p.silent.retain(known) }
+
+// Silent reports whether an earlier probe of this address is still without an answer: the server accepts connections,
+// and hangs.
+func (p *Prober) Silent(address string) bool { return p.silent.get(address) != nil }
+
+// stopwatch fills in the times of a Result.
+type stopwatch struct {
+	now   func() time.Time
+	phase time.Time
+	res   *Result
+}
+
+func (p *Prober) startWatch(res *Result) stopwatch {
+	res.Start = p.now()
+	return stopwatch{now: p.now, phase: res.Start, res: res}
+}
+
+// lap ends a phase that took as long as the time since the end of the one before it.
+func (w *stopwatch) lap(phase Phase) {
+	now := w.now()
+	w.res.Phases = append(w.res.Phases, PhaseDuration{phase, now.Sub(w.phase)})
+	w.phase = now
+}
+
+// stop ends the probe: err is nil when the port answered.
+func (w *stopwatch) stop(err error) {
+	w.res.Duration = w.now().Sub(w.res.Start)
+	w.res.Err = err
+	w.res.Reason = ReasonOf(err)
+	w.res.Up = err == nil
+	w.res.Verified = err == nil
+}

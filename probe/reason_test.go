@@ -1,0 +1,62 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package probe
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+)
+
+func TestReasonOf(t *testing.T) {
+	t.Parallel()
+	syscallErr := func(errno syscall.Errno) error {
+		return &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", errno)}
+	}
+	for _, tc := range []struct {
+		name string
+		err  error
+		want Reason
+	}{
+		{"none", nil, ""},
+		{"refused", syscallErr(syscall.ECONNREFUSED), ReasonRefused},
+		{"refused on Windows", syscallErr(wsaEconnRefused), ReasonRefused},
+		{"deadline of a context", fmt.Errorf("connect: %w", context.DeadlineExceeded), ReasonTimeout},
+		{"deadline of a connection", fmt.Errorf("read: %w", os.ErrDeadlineExceeded), ReasonTimeout},
+		{"cancelled", context.Canceled, ReasonTimeout},
+		{"kernel gives up", syscallErr(syscall.ETIMEDOUT), ReasonTimeout},
+		{"name server silent", &net.DNSError{IsTimeout: true}, ReasonTimeout},
+		{"no such host", &net.OpError{Op: "dial", Err: &net.DNSError{IsNotFound: true}}, ReasonResolve},
+		{"address without port", &net.OpError{Op: "dial", Err: &net.AddrError{Err: "missing port in address"}}, ReasonResolve},
+		{"reset", syscallErr(syscall.ECONNRESET), ReasonReset},
+		{"reset on Windows", syscallErr(wsaEconnReset), ReasonReset},
+		{"broken pipe", syscallErr(syscall.EPIPE), ReasonReset},
+		{"end of stream", fmt.Errorf("read: %w", io.ErrUnexpectedEOF), ReasonReset},
+		{"no route", syscallErr(syscall.EHOSTUNREACH), ReasonUnreachable},
+		{"no network", syscallErr(syscall.ENETUNREACH), ReasonUnreachable},
+		{"no local port", syscallErr(syscall.EADDRNOTAVAIL), ReasonUnreachable},
+		{"firewall", syscallErr(syscall.EPERM), ReasonUnreachable},
+		{"no descriptor", syscallErr(syscall.EMFILE), ReasonUnreachable},
+		{"certificate", &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, ReasonTLS},
+		{"not TLS", tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}, ReasonTLS},
+		{"remote alert", tls.AlertError(42), ReasonTLS},
+		{"turned away", fmt.Errorf("read answer: %w", errTurnedAway), ReasonLimit},
+		{"too long", errTooLong, ReasonProtocol},
+		{"anything else", errors.New("unexpected byte"), ReasonProtocol},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			if got := ReasonOf(tc.err); got != tc.want {
+				t.Errorf("ReasonOf(%v) = %q; want %q", tc.err, got, tc.want)
+			}
+		})
+	}
+}

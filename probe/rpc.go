@@ -1,0 +1,266 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package probe
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/rpc"
+	"time"
+
+	"github.com/hashicorp/go-msgpack/v2/codec"
+	msgpackrpc "github.com/hashicorp/net-rpc-msgpackrpc/v2"
+)
+
+const (
+	// rpcConsul is the first byte on port 8300: "what follows is msgpack net/rpc" (Consul: agent/pool/conn.go).
+	rpcConsul = 0x00
+	// rpcAnswerBytes bounds what is read from one server. The longest answer is the list of peers, with less than 100
+	// bytes each.
+	rpcAnswerBytes = 1 << 20
+)
+
+// RaftView is what a server says about Raft, from its own memory: it needs no leader, no ACL token and no quorum.
+// A server whose Raft is shutting down may refuse a part; the others are there all the same.
+type RaftView struct {
+	// LeaderKnown is whether the server answered who leads.
+	LeaderKnown bool
+	// Leader is the address ("host:port") of the server it takes for the leader; empty when it knows of none.
+	Leader string
+
+	// PeersKnown is whether the server answered who its peers are.
+	PeersKnown bool
+	// Peers has the addresses in its Raft configuration, voters or not, itself included.
+	Peers []string
+
+	// StatsKnown is whether the server answered with its log position.
+	StatsKnown bool
+	// LastLogIndex and LastLogTerm are those of the last entry in its log.
+	LastLogIndex, LastLogTerm uint64
+	// LastContactKnown is false when the server has never heard of a leader.
+	LastContactKnown bool
+	// LastContact is the time since it heard of the leader; 0 on the leader.
+	LastContact time.Duration
+}
+
+// RPCResult is the result of a probe of port 8300.
+type RPCResult struct {
+	Result
+	Raft RaftView
+}
+
+// RPC asks a server's port 8300 for its own view of Raft: Status.Ping, Leader, Peers and RaftStats, on one connection and
+// in one round trip. Up means that the server answered them in order, whatever it said. Timed are connect and request. It
+// leaves nothing behind: the connection is closed when all is answered, or kept as silentConns tells when the server hangs.
+//
+// The methods are those of Consul's agent/consul/status_endpoint.go; with an empty datacenter a server answers them itself.
+func (p *Prober) RPC(ctx context.Context, target Target) RPCResult {
+	var res RPCResult
+	watch := p.startWatch(&res.Result)
+	watch.stop(p.rpc(ctx, target.Address, &watch, &res.Raft))
+	return res
+}
+
+func (p *Prober) rpc(ctx context.Context, address string, watch *stopwatch, view *RaftView) error {
+	if earlier := p.silent.get(address); earlier != nil {
+		if err := earlier.wait(ctx); err != nil {
+			watch.res.Phases = append(watch.res.Phases, PhaseDuration{PhaseConnect, earlier.connect})
+			watch.lap(PhaseRequest)
+			return fmt.Errorf("wait for the answer to an earlier request: %w", err)
+		}
+		watch.phase = watch.now()
+	}
+
+	conn, err := p.dial(ctx, "tcp", address)
+	watch.lap(PhaseConnect)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	connect := watch.res.Phases[0].Duration
+
+	release := interruptible(ctx, conn)
+	err = askRaft(conn, view)
+	release()
+	watch.lap(PhaseRequest)
+	if isTimeout(err) {
+		p.silent.keep(address, conn, connect)
+		return fmt.Errorf("no answer to a request on the open connection: %w", err)
+	}
+	conn.Close()
+	return err
+}
+
+// interruptible ends all reading and writing on conn when ctx is done. The returned function ends that watch.
+func interruptible(ctx context.Context, conn net.Conn) (release func()) {
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = conn.SetDeadline(deadline)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	return func() { stop() }
+}
+
+// rpcCall is one request and the place for its answer.
+type rpcCall struct {
+	method string
+	// args is what Consul's handler of the method takes; all of them accept an empty map.
+	reply any
+	// refused is set when the server answered with an error instead of a reply.
+	refused error
+}
+
+// raftStats mirrors Consul's structs.RaftStats.
+type raftStats struct {
+	LastContact string
+	LastTerm    uint64
+	LastIndex   uint64
+}
+
+// emptyArgs encodes as an empty map: for the calls that take a datacenter it means "your own".
+type emptyArgs struct{}
+
+// askRaft makes the four calls on conn and fills in view. All requests go out in one write, before the first answer is
+// read.
+func askRaft(conn io.ReadWriter, view *RaftView) error {
+	var (
+		leader string
+		peers  []string
+		stats  raftStats
+		pong   emptyArgs
+	)
+	calls := []rpcCall{
+		{method: "Status.Ping", reply: &pong},
+		{method: "Status.Leader", reply: &leader},
+		{method: "Status.Peers", reply: &peers},
+		{method: "Status.RaftStats", reply: &stats},
+	}
+	if err := callAll(conn, calls); err != nil {
+		return err
+	}
+	if calls[1].refused == nil {
+		view.LeaderKnown, view.Leader = true, leader
+	}
+	if calls[2].refused == nil {
+		view.PeersKnown, view.Peers = true, peers
+	}
+	if calls[3].refused == nil {
+		view.StatsKnown, view.LastLogIndex, view.LastLogTerm = true, stats.LastIndex, stats.LastTerm
+		view.LastContact, view.LastContactKnown = parseLastContact(stats.LastContact)
+	}
+	return nil
+}
+
+// callAll sends all calls and reads their answers, which Consul gives in the order of the requests.
+func callAll(conn io.ReadWriter, calls []rpcCall) error {
+	answer := &answerReader{r: conn, left: rpcAnswerBytes}
+	cc := newRPCCodec(answer, conn)
+	for i, call := range calls {
+		req := rpc.Request{ServiceMethod: call.method, Seq: uint64(i)}
+		if err := cc.WriteRequest(&req, emptyArgs{}); err != nil {
+			return fmt.Errorf("encode %s: %w", call.method, err)
+		}
+	}
+	if err := cc.send(); err != nil {
+		return fmt.Errorf("send request: %w", err)
+	}
+	for i := range calls {
+		if err := readAnswer(cc, uint64(i), &calls[i]); err != nil {
+			return fmt.Errorf("read answer to %s: %w", calls[i].method, answer.cause(err))
+		}
+	}
+	return nil
+}
+
+// readAnswer reads the answer to one call. The answer must repeat the call's sequence number and method: many a byte
+// sequence is valid msgpack, a stream of 0xc0 (nil) for one, and must not pass for an answer.
+func readAnswer(cc rpc.ClientCodec, seq uint64, call *rpcCall) error {
+	var header rpc.Response
+	if err := cc.ReadResponseHeader(&header); err != nil {
+		return err
+	}
+	if header.Seq != seq || header.ServiceMethod != call.method {
+		return fmt.Errorf("this is an answer to %.40q number %d", header.ServiceMethod, header.Seq)
+	}
+	if header.Error != "" {
+		call.refused = errors.New(header.Error)
+		return cc.ReadResponseBody(new(emptyArgs))
+	}
+	return cc.ReadResponseBody(call.reply)
+}
+
+// rpcCodec is the msgpack codec of net/rpc on a connection, with the requests held back until send.
+type rpcCodec struct {
+	rpc.ClientCodec
+	requests *bytes.Buffer
+	conn     io.Writer
+}
+
+func newRPCCodec(answers io.Reader, conn io.Writer) *rpcCodec {
+	requests := bytes.NewBuffer(append(make([]byte, 0, 256), rpcConsul))
+	// MaxInitLen keeps the decoder from allocating what a hostile length field announces before that much has come.
+	handle := &codec.MsgpackHandle{}
+	handle.MaxInitLen = 64 << 10
+	stream := readWriter{bufio.NewReaderSize(answers, 1024), requests}
+	return &rpcCodec{msgpackrpc.NewCodecFromHandle(false, false, stream, handle), requests, conn}
+}
+
+func (c *rpcCodec) send() error {
+	_, err := c.conn.Write(c.requests.Bytes())
+	return err
+}
+
+// readWriter joins the two directions of a connection for the codec, which never closes it.
+type readWriter struct {
+	io.Reader
+	io.Writer
+}
+
+func (readWriter) Close() error { return nil }
+
+// answerReader bounds what is read and remembers how reading ended, which the decoder's errors do not say.
+type answerReader struct {
+	r     io.Reader
+	total int
+	left  int
+	err   error
+}
+
+func (a *answerReader) Read(b []byte) (int, error) {
+	if a.left <= 0 {
+		a.err = errTooLong
+		return 0, a.err
+	}
+	n, err := a.r.Read(b[:min(len(b), a.left)])
+	a.total += n
+	a.left -= n
+	if err != nil {
+		a.err = err
+	}
+	return n, err
+}
+
+// cause returns what ended the reading, or, if all bytes came, the decoder's complaint about them.
+func (a *answerReader) cause(decodeErr error) error {
+	switch {
+	case errors.Is(a.err, io.EOF) && a.total == 0:
+		return errTurnedAway
+	case errors.Is(a.err, io.EOF):
+		return fmt.Errorf("connection closed in the middle of an answer: %w", io.ErrUnexpectedEOF)
+	case a.err != nil:
+		return a.err
+	default:
+		// Of the decoder's error only the text is kept: it may wrap an io error that has nothing to do with the network.
+		return errors.New(decodeErr.Error())
+	}
+}
+
+// parseLastContact reads Raft's last_contact: "0" on the leader, "never", or a Go duration (hashicorp/raft: Stats).
+func parseLastContact(s string) (d time.Duration, known bool) {
+	d, err := time.ParseDuration(s)
+	return d, err == nil && d >= 0
+}

@@ -1,0 +1,14 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !linux
+
+package probe
+
+import (
+	"net"
+	"time"
+)
+
+// setUserTimeout does nothing: the kernel's own limit on retransmissions has to do.
+func setUserTimeout(*net.TCPConn, time.Duration) {}
