@@ -1,0 +1,72 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// Address is a parsed --consul.server: where an agent's HTTP API is.
+type Address struct {
+	// Scheme is "http" or "https".
+	Scheme string
+	// Host is "host:port" as given; "localhost" for a unix socket.
+	Host string
+	// Path is the prefix of a reverse proxy, or empty.
+	Path string
+	// Socket is the path of a unix socket, or empty.
+	Socket string
+}
+
+// ParseAddress reads an address as consul_exporter and Consul's own CLI take it: a URL with scheme http, https or unix, or a
+// bare host:port.
+func ParseAddress(s string) (Address, error) {
+	if path, ok := strings.CutPrefix(s, "unix://"); ok {
+		if !strings.HasPrefix(path, "/") {
+			return Address{}, fmt.Errorf("%q has no absolute path of a socket; want unix:///path/to/socket", s)
+		}
+		return Address{Scheme: "http", Host: "localhost", Socket: path}, nil
+	}
+	uri := s
+	if !strings.Contains(uri, "://") {
+		uri = "http://" + uri
+	}
+	u, err := url.Parse(uri)
+	if err != nil {
+		return Address{}, fmt.Errorf("%q is not a URL: %w", s, errors.Unwrap(err))
+	}
+	switch {
+	case u.Scheme != "http" && u.Scheme != "https":
+		return Address{}, fmt.Errorf("%q has the scheme %q; want http, https or unix", s, u.Scheme)
+	case u.Hostname() == "":
+		return Address{}, fmt.Errorf("%q has no host; want for example http://localhost:8500", s)
+	case u.User != nil:
+		return Address{}, errors.New("user and password do not belong into the URL; put user:password into CONSUL_HTTP_AUTH")
+	case u.RawQuery != "" || u.Fragment != "":
+		return Address{}, fmt.Errorf("%q has a query or a fragment; want only scheme, host, port and path", s)
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+			return Address{}, fmt.Errorf("%q has the port %s; want 1 to 65535", s, port)
+		}
+	}
+	return Address{Scheme: u.Scheme, Host: u.Host, Path: strings.TrimSuffix(u.Path, "/")}, nil
+}
+
+// on returns the same address on another host, for the API of another server of the same cluster.
+func (a Address) on(host string) Address {
+	port := "80"
+	if a.Scheme == "https" {
+		port = "443"
+	}
+	if _, p, err := net.SplitHostPort(a.Host); err == nil {
+		port = p
+	}
+	return Address{Scheme: a.Scheme, Host: net.JoinHostPort(host, port)}
+}

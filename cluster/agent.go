@@ -1,0 +1,121 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Agent is what an agent says about itself (/v1/agent/self).
+type Agent struct {
+	Name       string
+	Datacenter string
+	// Server is whether the agent is a server.
+	Server bool
+	// AdvertiseAddr is the address other agents know it by.
+	AdvertiseAddr string
+	// ClientAddrs are the addresses its HTTP, DNS and gRPC ports are bound to.
+	ClientAddrs []string
+	// Raft is nil for clients.
+	Raft *RaftStats
+}
+
+// RaftState is the role of a server in Raft.
+type RaftState string
+
+// The states of a Raft server; RaftUnknown stands for any that a later Consul may bring.
+const (
+	RaftLeader    RaftState = "leader"
+	RaftFollower  RaftState = "follower"
+	RaftCandidate RaftState = "candidate"
+	RaftShutdown  RaftState = "shutdown"
+	RaftUnknown   RaftState = "unknown"
+)
+
+// RaftStates returns all states.
+func RaftStates() []RaftState {
+	return []RaftState{RaftLeader, RaftFollower, RaftCandidate, RaftShutdown, RaftUnknown}
+}
+
+// RaftStats are the Raft figures of `consul info`, which port 8300 does not tell (hashicorp/raft: Raft.Stats).
+type RaftStats struct {
+	State             RaftState
+	Term              uint64
+	CommitIndex       uint64
+	AppliedIndex      uint64
+	FSMPending        uint64
+	LastSnapshotIndex uint64
+	LastSnapshotTerm  uint64
+}
+
+// agentSelf is the part of /v1/agent/self that is used.
+type agentSelf struct {
+	Config struct {
+		NodeName   string
+		Datacenter string
+		Server     bool
+	}
+	DebugConfig struct {
+		ClientAddrs []string
+	}
+	Member struct {
+		Addr string
+	}
+	Stats struct {
+		Raft map[string]string `json:"raft"`
+	}
+}
+
+func newAgent(self *agentSelf) (Agent, error) {
+	a := Agent{
+		Name:          self.Config.NodeName,
+		Datacenter:    self.Config.Datacenter,
+		Server:        self.Config.Server,
+		AdvertiseAddr: self.Member.Addr,
+		ClientAddrs:   self.DebugConfig.ClientAddrs,
+	}
+	if a.Name == "" {
+		return Agent{}, fmt.Errorf("the answer has no node name; is this a Consul agent?")
+	}
+	if self.Stats.Raft == nil {
+		return a, nil
+	}
+	stats, err := newRaftStats(self.Stats.Raft)
+	if err != nil {
+		return Agent{}, err
+	}
+	a.Raft = &stats
+	return a, nil
+}
+
+// newRaftStats reads the figures, which Consul gives as strings.
+func newRaftStats(m map[string]string) (RaftStats, error) {
+	s := RaftStats{State: newRaftState(m["state"])}
+	for name, field := range map[string]*uint64{
+		"term":                &s.Term,
+		"commit_index":        &s.CommitIndex,
+		"applied_index":       &s.AppliedIndex,
+		"fsm_pending":         &s.FSMPending,
+		"last_snapshot_index": &s.LastSnapshotIndex,
+		"last_snapshot_term":  &s.LastSnapshotTerm,
+	} {
+		n, err := strconv.ParseUint(m[name], 10, 64)
+		if err != nil {
+			return RaftStats{}, fmt.Errorf("raft figure %s: %w", name, err)
+		}
+		*field = n
+	}
+	return s, nil
+}
+
+func newRaftState(s string) RaftState {
+	switch state := RaftState(strings.ToLower(s)); state {
+	case RaftLeader, RaftFollower, RaftCandidate, RaftShutdown:
+		return state
+	default:
+		return RaftUnknown
+	}
+}

@@ -1,0 +1,270 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+)
+
+const (
+	// maxConnsPerHost bounds the connections to one agent: Consul allows 200 per source address
+	// (limits.http_max_conns_per_client), which other programs on this host share.
+	maxConnsPerHost = 8
+	// maxResponseBytes bounds what is read of one answer.
+	maxResponseBytes = 256 << 20
+)
+
+// ErrRefused means that the agent does not offer this to us: the token may not read it, or the version or edition does
+// not have it. It is remembered for some minutes, so that Consul does not log an error at each scrape.
+var ErrRefused = errors.New("refused")
+
+// errTooLarge means that an answer was longer than maxResponseBytes.
+var errTooLarge = errors.New("answer is too large")
+
+// ClientOptions say how to reach an agent's HTTP API.
+type ClientOptions struct {
+	Address Address
+	// TLS is used for https; nil means the system's defaults.
+	TLS *tls.Config
+	// Token returns the ACL token to send; nil means none.
+	Token func() string
+	// BasicAuth is for a proxy in front of Consul; nil means none.
+	BasicAuth *api.HttpBasicAuth
+	// Namespace and Partition select those of Consul Enterprise; empty means the defaults.
+	Namespace, Partition string
+	// Timeout bounds each request.
+	Timeout time.Duration
+}
+
+// Client reads the HTTP APIs of one cluster's agents: that of the configured one, and with the same credentials those
+// of the servers. It counts its requests and remembers refusals.
+type Client struct {
+	opts      ClientOptions
+	transport *http.Transport
+	refusals  refusals
+
+	mu       sync.Mutex
+	byHost   map[string]*api.Client // Guarded by mu.
+	requests map[RequestKey]uint64  // Guarded by mu.
+}
+
+// RequestKey says what a request asked for and how it ended.
+type RequestKey struct {
+	// Endpoint is the path, without names of this cluster in it.
+	Endpoint string
+	// Code is the HTTP status, or "error" where there was no complete answer.
+	Code string
+}
+
+// Compare orders by endpoint and then by code.
+func (k RequestKey) Compare(other RequestKey) int {
+	return cmp.Or(cmp.Compare(k.Endpoint, other.Endpoint), cmp.Compare(k.Code, other.Code))
+}
+
+// NewClient returns a client. It does not connect.
+func NewClient(opts ClientOptions) *Client {
+	dialer := &net.Dialer{}
+	dial := dialer.DialContext
+	if opts.Address.Socket != "" {
+		dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "unix", opts.Address.Socket)
+		}
+	}
+	if opts.Token == nil {
+		opts.Token = func() string { return "" }
+	}
+	return &Client{
+		opts: opts,
+		transport: &http.Transport{
+			DialContext:       dial,
+			TLSClientConfig:   opts.TLS,
+			MaxConnsPerHost:   maxConnsPerHost,
+			ForceAttemptHTTP2: true,
+		},
+		byHost:   make(map[string]*api.Client),
+		requests: make(map[RequestKey]uint64),
+	}
+}
+
+// endpoint is one read-only part of the HTTP API.
+type endpoint struct {
+	path string
+	// params are further query parameters; nil for none.
+	params url.Values
+	// hasMeta is whether answers carry X-Consul-KnownLeader and X-Consul-LastContact.
+	hasMeta bool
+}
+
+// get reads one endpoint of the agent at address and decodes the answer into out. The error, if any, says which endpoint
+// it was, and is ErrRefused where asking again makes no sense for some minutes.
+func (c *Client) get(ctx context.Context, address Address, ep endpoint, out any) (*api.QueryMeta, error) {
+	meta, err := c.ask(ctx, address, ep, out)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", ep.path, err)
+	}
+	return meta, nil
+}
+
+func (c *Client) ask(ctx context.Context, address Address, ep endpoint, out any) (*api.QueryMeta, error) {
+	token := c.opts.Token()
+	subject := address.Host + ep.path + "?" + ep.params.Encode()
+	if err := c.refusals.check(subject, token, time.Now()); err != nil {
+		return nil, err
+	}
+	client, err := c.at(address)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.opts.Timeout)
+	defer cancel()
+	x := &exchange{params: ep.params}
+	ctx = context.WithValue(ctx, exchangeKey{}, x)
+	meta, err := client.Raw().Query(ep.path, out, (&api.QueryOptions{AllowStale: true, Token: token}).WithContext(ctx))
+	c.count(RequestKey{ep.path, statusLabel(err)})
+	if isRefusal(err) {
+		return nil, c.refusals.add(subject, token, err, time.Now())
+	}
+	if err != nil {
+		return nil, err
+	}
+	meta.ResultsFilteredByACLs = x.filtered
+	return meta, nil
+}
+
+// at returns the API client for one agent. Making one costs more than a request, so they are kept.
+func (c *Client) at(address Address) (*api.Client, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if client, ok := c.byHost[address.Host]; ok {
+		return client, nil
+	}
+	client, err := api.NewClient(&api.Config{
+		Address:    address.Host,
+		Scheme:     address.Scheme,
+		PathPrefix: address.Path,
+		HttpClient: &http.Client{
+			Transport: &transport{c.transport},
+			// Never send the token anywhere but to the agent that was asked.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		HttpAuth:  c.opts.BasicAuth,
+		Namespace: c.opts.Namespace,
+		Partition: c.opts.Partition,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("set up the Consul client: %w", err)
+	}
+	c.byHost[address.Host] = client
+	return client, nil
+}
+
+// retain forgets the clients of agents that are not asked any more.
+func (c *Client) retain(asked func(host string) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for host := range c.byHost {
+		if host != c.opts.Address.Host && !asked(host) {
+			delete(c.byHost, host)
+		}
+	}
+}
+
+func (c *Client) count(key RequestKey) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.requests[key]++
+}
+
+// Requests returns how many requests were made since the start. Requests held back because of an earlier refusal are not
+// among them.
+func (c *Client) Requests() map[RequestKey]uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.requests)
+}
+
+func (c *Client) closeIdle() { c.transport.CloseIdleConnections() }
+
+// statusLabel says how a request ended.
+func statusLabel(err error) string {
+	if err == nil {
+		return strconv.Itoa(http.StatusOK)
+	}
+	if status, ok := errors.AsType[api.StatusError](err); ok {
+		return strconv.Itoa(status.Code)
+	}
+	return "error"
+}
+
+// isAgentsAnswer tells an agent's answer, be it an error, from that of a proxy in front of a dead agent or of another
+// program. A client agent that has lost all servers answers 500, one that is asked too much 429.
+func isAgentsAnswer(err error) bool {
+	switch statusLabel(err) {
+	case "200", "403", "429", "500":
+		return true
+	default:
+		return false
+	}
+}
+
+// exchange is one request, for what consul/api has no options and results for.
+type exchange struct {
+	// params are added to the query.
+	params url.Values
+	// filtered is whether the answer's header says that the token's rights left something out of it. consul/api does not
+	// look at that header where there is none about the leader, as on /v1/agent/members.
+	filtered bool
+}
+
+type exchangeKey struct{}
+
+// transport adds an exchange's part to its request and answer, and bounds the answer.
+type transport struct{ base http.RoundTripper }
+
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	x, ok := req.Context().Value(exchangeKey{}).(*exchange)
+	if !ok {
+		x = &exchange{}
+	}
+	if x.params != nil {
+		req = req.Clone(req.Context())
+		req.URL.RawQuery += "&" + x.params.Encode()
+	}
+	resp, err := t.base.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	x.filtered = resp.Header.Get("X-Consul-Results-Filtered-By-ACLs") == "true"
+	resp.Body = &boundedBody{ReadCloser: resp.Body, left: maxResponseBytes}
+	return resp, nil
+}
+
+// boundedBody fails after a number of bytes.
+type boundedBody struct {
+	io.ReadCloser
+	left int
+}
+
+func (b *boundedBody) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, errTooLarge
+	}
+	n, err := b.ReadCloser.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	return n, err
+}

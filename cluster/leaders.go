@@ -1,0 +1,80 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+// Leadership is who leads, by the account of each server that answered.
+type Leadership struct {
+	// Leaders are the names of the servers that call themselves leader: one when all is well, none during an
+	// election, two or more in a split brain.
+	Leaders []string
+	// Reported are the distinct addresses that any server calls leader, in the order of the servers.
+	Reported []string
+	// Without is the number of servers that answered and know of no leader.
+	Without int
+}
+
+func judgeLeadership(reports []Report) Leadership {
+	var l Leadership
+	seen := make(map[string]bool)
+	for _, r := range reports {
+		switch {
+		case !r.RPC.Raft.LeaderKnown:
+		case r.RPC.Raft.Leader == "":
+			l.Without++
+		default:
+			if !seen[r.RPC.Raft.Leader] {
+				seen[r.RPC.Raft.Leader] = true
+				l.Reported = append(l.Reported, r.RPC.Raft.Leader)
+			}
+			if r.LeadsItself() {
+				l.Leaders = append(l.Leaders, r.Server.Name)
+			}
+		}
+	}
+	return l
+}
+
+// Elections counts the changes of leader or term that it is shown. The zero value is ready; it is not safe for
+// concurrent use.
+type Elections struct {
+	seen   bool
+	leader string
+	term   uint64
+	total  uint64
+}
+
+// Observe takes what the servers said in one scrape and returns the number of changes since the first. Between two
+// scrapes there may have been several elections; each raises the term by one at least and the winner writes a log entry
+// with its term at once, so the growth of the last log term counts them. The first observation changes nothing, nor
+// does a scrape in which nobody leads or two do: the change counts when a single leader is there again.
+func (e *Elections) Observe(reports []Report) uint64 {
+	leader, term, ok := soleLeader(reports)
+	switch {
+	case !ok:
+	case !e.seen:
+		e.seen = true
+		e.leader, e.term = leader, term
+	case term > e.term:
+		e.total += term - e.term
+		e.leader, e.term = leader, term
+	case leader != e.leader || term < e.term: // A lower term: the cluster was set up anew.
+		e.total++
+		e.leader, e.term = leader, term
+	}
+	return e.total
+}
+
+// soleLeader returns the only server that calls itself leader, and the term of its last log entry.
+func soleLeader(reports []Report) (name string, term uint64, ok bool) {
+	for _, r := range reports {
+		if !r.LeadsItself() || !r.RPC.Raft.StatsKnown {
+			continue
+		}
+		if ok {
+			return "", 0, false
+		}
+		name, term, ok = r.Server.Name, r.RPC.Raft.LastLogTerm, true
+	}
+	return name, term, ok
+}

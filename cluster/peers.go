@@ -1,0 +1,53 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"slices"
+	"strings"
+)
+
+// judgeConfigurations counts the distinct peer sets that servers report: 1 is right, 0 means that nobody answered. During a
+// change of the configuration there can be two for a moment.
+func judgeConfigurations(reports []Report) int {
+	distinct := make(map[string]bool)
+	for _, r := range reports {
+		if r.RPC.Raft.PeersKnown {
+			peers := slices.Sorted(slices.Values(r.RPC.Raft.Peers))
+			distinct[strings.Join(slices.Compact(peers), "\n")] = true
+		}
+	}
+	return len(distinct)
+}
+
+// judgeUnknownPeers counts the addresses in any server's Raft configuration, or in that of the topology, that belong to
+// no Serf member: left-overs of servers that died or were set up anew. They count for the quorum and never vote.
+func judgeUnknownPeers(t Topology, reports []Report) int {
+	known := make(map[string]bool)
+	for _, s := range t.Servers {
+		if s.Status != StatusNone {
+			known[s.RPCAddress] = true
+		}
+	}
+	unknown := make(map[string]bool)
+	note := func(address string) {
+		if !known[address] {
+			unknown[address] = true
+		}
+	}
+	for _, p := range t.Peers {
+		// A member whose address has changed is known by its ID.
+		if !slices.ContainsFunc(t.Servers, func(s Server) bool { return s.Status != StatusNone && s.isPeer(p) }) {
+			note(p.Address)
+		} else {
+			known[p.Address] = true
+		}
+	}
+	for _, r := range reports {
+		for _, address := range r.RPC.Raft.Peers {
+			note(address)
+		}
+	}
+	return len(unknown)
+}

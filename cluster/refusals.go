@@ -1,0 +1,81 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+)
+
+// refusalMemory is how long a refusal holds, give or take a fifth, so that many exporters do not ask again at once.
+const refusalMemory = 5 * time.Minute
+
+// refusals remembers what agents refused to tell. Consul logs each refusal at ERROR, so asking at each scrape would
+// fill its log; a new token is a new chance at once.
+type refusals struct {
+	mu    sync.Mutex
+	token string             // Guarded by mu: the token that was refused.
+	until map[string]refusal // Guarded by mu: by what was asked.
+}
+
+type refusal struct {
+	err   error
+	until time.Time
+}
+
+// refusedError is an ErrRefused that says why.
+type refusedError struct{ cause error }
+
+func (e refusedError) Error() string   { return ErrRefused.Error() + ": " + e.cause.Error() }
+func (e refusedError) Unwrap() error   { return e.cause }
+func (refusedError) Is(err error) bool { return err == ErrRefused }
+
+// isRefusal tells the answers that stay the same for the next minutes from those that may pass.
+func isRefusal(err error) bool {
+	status, ok := errors.AsType[api.StatusError](err)
+	if !ok {
+		return false
+	}
+	switch status.Code {
+	case http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented:
+		return true
+	default:
+		return false
+	}
+}
+
+// add remembers a refusal and returns it as an ErrRefused.
+func (r *refusals) add(subject, token string, err error, now time.Time) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forTokenLocked(token)
+	memory := refusalMemory - refusalMemory/5 + rand.N(2*refusalMemory/5)
+	refused := refusedError{err}
+	r.until[subject] = refusal{refused, now.Add(memory)}
+	return refused
+}
+
+// check returns the remembered refusal, if there is one and it still holds.
+func (r *refusals) check(subject, token string, now time.Time) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forTokenLocked(token)
+	if refused, ok := r.until[subject]; ok && now.Before(refused.until) {
+		return refused.err
+	}
+	return nil
+}
+
+// forTokenLocked forgets everything when the token has changed. It assumes that mu is held.
+func (r *refusals) forTokenLocked(token string) {
+	if r.until == nil || r.token != token {
+		r.token = token
+		r.until = make(map[string]refusal)
+	}
+}

@@ -1,0 +1,363 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"runtime/debug"
+	"sync"
+
+	"github.com/hashicorp/consul/api"
+)
+
+// Snapshot is everything known about the cluster during one scrape. Each method starts fetching its fact when it is first
+// called and returns at once; Fact.Get waits for it. Whoever needs several facts starts all of them before it waits for the
+// first, so that they are fetched in parallel. A fact that cannot be had is an error for everyone who asks, and never keeps
+// another fact from being had.
+//
+// All fetching is bounded by the context of the snapshot.
+type Snapshot struct {
+	cluster *Cluster
+	ctx     context.Context //nolint:containedctx // A snapshot is scoped to one scrape, as a request is.
+	cancel  context.CancelFunc
+
+	self         Fact[Agent]
+	up           Fact[bool]
+	members      Fact[[]Member]
+	wanMembers   Fact[[]Member]
+	raftPeers    Fact[[]RaftPeer]
+	statusLeader Fact[string]
+	statusPeers  Fact[[]string]
+	catalogNodes Fact[int]
+	topology     Fact[Topology]
+	reports      Fact[[]Report]
+	serverAgents Fact[map[string]Agent]
+
+	mu    sync.Mutex
+	metas map[string]QueryMeta // Guarded by mu: by endpoint.
+}
+
+// QueryMeta is what an answer says about its own worth.
+type QueryMeta struct {
+	// LeaderKnown is whether the server that answered knows of a leader, and LastContactSeconds how long ago it heard of
+	// it. HasLeader says whether the answer carried the two.
+	HasLeader          bool
+	LeaderKnown        bool
+	LastContactSeconds float64
+	// Filtered is whether the token's rights left something out of the answer.
+	Filtered bool
+}
+
+// Snapshot starts one. The context bounds all its fetching; Close must be called at the end.
+func (c *Cluster) Snapshot(ctx context.Context) *Snapshot {
+	ctx, cancel := context.WithCancel(ctx)
+	return &Snapshot{cluster: c, ctx: ctx, cancel: cancel, metas: make(map[string]QueryMeta)}
+}
+
+// Close ends all fetching that is still under way, and the connections to Consul.
+func (s *Snapshot) Close() {
+	s.cancel()
+	s.cluster.client.closeIdle()
+}
+
+// The endpoints. All are read with ?stale; those under /v1/agent and /v1/status are answered by the agent itself and
+// need no leader.
+var (
+	endpointSelf         = endpoint{path: "/v1/agent/self"}
+	endpointMembers      = endpoint{path: "/v1/agent/members"}
+	endpointWANMembers   = endpoint{path: "/v1/agent/members", params: map[string][]string{"wan": {"1"}}}
+	endpointRaft         = endpoint{path: "/v1/operator/raft/configuration"}
+	endpointStatusLeader = endpoint{path: "/v1/status/leader"}
+	endpointStatusPeers  = endpoint{path: "/v1/status/peers"}
+	endpointCatalogNodes = endpoint{path: "/v1/catalog/nodes", hasMeta: true}
+)
+
+// Agent is what the configured agent says about itself.
+func (s *Snapshot) Agent() *Fact[Agent] {
+	return s.self.start(s.ctx, func(ctx context.Context) (Agent, error) {
+		return s.agentAt(ctx, s.cluster.client.opts.Address)
+	})
+}
+
+func (s *Snapshot) agentAt(ctx context.Context, address Address) (Agent, error) {
+	var self agentSelf
+	if err := s.read(ctx, address, endpointSelf, &self); err != nil {
+		return Agent{}, err
+	}
+	return newAgent(&self)
+}
+
+// Up is whether the configured agent's HTTP API answers. An agent that may not tell us about itself, or that has lost its
+// servers, is up.
+func (s *Snapshot) Up() *Fact[bool] {
+	return s.up.start(s.ctx, func(ctx context.Context) (bool, error) {
+		self, leader := s.Agent(), s.StatusLeader()
+		if _, err := leader.Get(ctx); isAgentsAnswer(err) {
+			return true, nil
+		}
+		_, err := self.Get(ctx)
+		return err == nil, nil
+	})
+}
+
+// Members is the agent's LAN pool.
+func (s *Snapshot) Members() *Fact[[]Member] {
+	return s.members.start(s.ctx, s.readMembers(endpointMembers))
+}
+
+// WANMembers is the agent's WAN pool: empty on a client.
+func (s *Snapshot) WANMembers() *Fact[[]Member] {
+	return s.wanMembers.start(s.ctx, s.readMembers(endpointWANMembers))
+}
+
+func (s *Snapshot) readMembers(ep endpoint) func(context.Context) ([]Member, error) {
+	return func(ctx context.Context) ([]Member, error) {
+		return readList(ctx, s, ep, newMember)
+	}
+}
+
+// RaftPeers is the Raft configuration, as far as the agent knows it.
+func (s *Snapshot) RaftPeers() *Fact[[]RaftPeer] {
+	return s.raftPeers.start(s.ctx, func(ctx context.Context) ([]RaftPeer, error) {
+		var config api.RaftConfiguration
+		if err := s.readAgent(ctx, endpointRaft, &config); err != nil {
+			return nil, err
+		}
+		peers := make([]RaftPeer, 0, len(config.Servers))
+		for _, server := range config.Servers {
+			if server != nil {
+				peers = append(peers, newRaftPeer(server))
+			}
+		}
+		return peers, nil
+	})
+}
+
+// StatusLeader is the address of the leader by the agent's account; empty when it knows of none.
+func (s *Snapshot) StatusLeader() *Fact[string] {
+	return s.statusLeader.start(s.ctx, func(ctx context.Context) (leader string, err error) {
+		err = s.readAgent(ctx, endpointStatusLeader, &leader)
+		return leader, err
+	})
+}
+
+// StatusPeers are the addresses of the Raft peers by the agent's account.
+func (s *Snapshot) StatusPeers() *Fact[[]string] {
+	return s.statusPeers.start(s.ctx, func(ctx context.Context) (peers []string, err error) {
+		err = s.readAgent(ctx, endpointStatusPeers, &peers)
+		return peers, err
+	})
+}
+
+// CatalogNodes is the number of nodes in the catalog.
+func (s *Snapshot) CatalogNodes() *Fact[int] {
+	return s.catalogNodes.start(s.ctx, func(ctx context.Context) (int, error) {
+		var nodes []struct{}
+		err := s.readAgent(ctx, endpointCatalogNodes, &nodes)
+		return len(nodes), err
+	})
+}
+
+// Topology is who belongs to the cluster: by the Serf members and the Raft configuration of this scrape, each of them replaced
+// by the last good one where it cannot be had. It is an error only if there never was any.
+func (s *Snapshot) Topology() *Fact[Topology] {
+	return s.topology.start(s.ctx, func(ctx context.Context) (Topology, error) {
+		lan, raft := s.Members(), s.RaftPeers()
+		members, membersErr := lan.Get(ctx)
+		peers, peersErr := raft.Get(ctx)
+		if errors.Is(peersErr, ErrRefused) {
+			peers, peersErr = s.peersByAddress(ctx)
+		}
+		t := s.cluster.learn(members, peers)
+		if len(t.Servers) == 0 {
+			return Topology{}, errors.Join(errNoServers, membersErr, peersErr)
+		}
+		return t, nil
+	})
+}
+
+// errNoServers means that the agent does not name any, and did not earlier.
+var errNoServers = errors.New("no server of the cluster is known (may the token read nodes?)")
+
+// peersByAddress puts the Raft configuration together from the addresses of /v1/status/peers, which needs no right. All of
+// them are taken for voters, but for members that say otherwise.
+func (s *Snapshot) peersByAddress(ctx context.Context) ([]RaftPeer, error) {
+	addresses, err := s.StatusPeers().Get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	peers := make([]RaftPeer, 0, len(addresses))
+	for _, address := range addresses {
+		peers = append(peers, RaftPeer{Address: address, Voter: true})
+	}
+	return peers, nil
+}
+
+// Reports are what the servers of the topology say on their port 8300, one for each, by name. Servers known from earlier
+// scrapes are asked at once, without waiting for the agent, which may be what hangs.
+func (s *Snapshot) Reports() *Fact[[]Report] {
+	return s.reports.start(s.ctx, func(ctx context.Context) ([]Report, error) {
+		pending := s.Topology()
+		asked := make(map[string]chan Report)
+		s.ask(ctx, s.cluster.topology().Servers, asked)
+		topology, err := pending.Get(ctx)
+		if err != nil {
+			return nil, err
+		}
+		s.ask(ctx, topology.Servers, asked)
+		reports := make([]Report, 0, len(topology.Servers))
+		for _, server := range topology.Servers {
+			report := <-asked[server.RPCAddress] // Comes when the context ends at the latest.
+			report.Server = server
+			reports = append(reports, report)
+		}
+		return reports, nil
+	})
+}
+
+// ask starts a probe of each server whose address is not in asked yet.
+func (s *Snapshot) ask(ctx context.Context, servers []Server, asked map[string]chan Report) {
+	for _, server := range servers {
+		if asked[server.RPCAddress] != nil {
+			continue
+		}
+		answer := make(chan Report, 1)
+		asked[server.RPCAddress] = answer
+		go func() { answer <- s.cluster.probeRPC(ctx, server) }()
+	}
+}
+
+// ServerAgents are, by name, what the servers say about themselves whose HTTP API can be expected to answer. A server that does
+// not answer is left out.
+func (s *Snapshot) ServerAgents() *Fact[map[string]Agent] {
+	return s.serverAgents.start(s.ctx, func(ctx context.Context) (map[string]Agent, error) {
+		agent, members := s.Agent(), s.Topology()
+		self, err := agent.Get(ctx)
+		if err != nil {
+			return nil, err
+		}
+		agents := make(map[string]Agent)
+		if self.Server {
+			agents[self.Name] = self
+		}
+		if !s.cluster.servesOthers(self) {
+			return agents, nil
+		}
+		topology, err := members.Get(ctx)
+		if err != nil {
+			return agents, nil // Reported by whoever needs the topology itself.
+		}
+		s.askAgents(ctx, topology.Servers, agents)
+		return agents, nil
+	})
+}
+
+// askAgents adds to agents what those servers say about themselves that are not in it yet.
+func (s *Snapshot) askAgents(ctx context.Context, servers []Server, agents map[string]Agent) {
+	type answer struct {
+		name  string
+		agent Agent
+		err   error
+	}
+	answers := make(chan answer, len(servers))
+	hosts := make(map[string]bool)
+	for _, server := range servers {
+		// A server that has hung since an earlier scrape would only collect connections in its accept queue.
+		if _, ok := agents[server.Name]; ok || server.Status != StatusAlive || s.cluster.prober.Silent(server.RPCAddress) {
+			continue
+		}
+		address := s.cluster.client.opts.Address.on(server.Host)
+		hosts[address.Host] = true
+		go func() {
+			agent, err := s.agentAt(ctx, address)
+			answers <- answer{server.Name, agent, err}
+		}()
+	}
+	for range len(hosts) {
+		if a := <-answers; a.err == nil { // Absence says it all: the HTTP port has a probe of its own.
+			agents[a.name] = a.agent
+		}
+	}
+	s.cluster.client.retain(func(host string) bool { return hosts[host] })
+}
+
+// Queries returns what the answers of this scrape said about their own worth, by endpoint.
+func (s *Snapshot) Queries() map[string]QueryMeta {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.metas)
+}
+
+// readAgent reads an endpoint of the configured agent.
+func (s *Snapshot) readAgent(ctx context.Context, ep endpoint, out any) error {
+	return s.read(ctx, s.cluster.client.opts.Address, ep, out)
+}
+
+func (s *Snapshot) read(ctx context.Context, address Address, ep endpoint, out any) error {
+	meta, err := s.cluster.client.get(ctx, address, ep, out)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.metas[ep.path] = QueryMeta{
+		HasLeader:          ep.hasMeta,
+		LeaderKnown:        meta.KnownLeader,
+		LastContactSeconds: meta.LastContact.Seconds(),
+		Filtered:           meta.ResultsFilteredByACLs || s.metas[ep.path].Filtered,
+	}
+	return nil
+}
+
+// readList reads an endpoint of the configured agent that answers with a list.
+func readList[In, Out any](ctx context.Context, s *Snapshot, ep endpoint, convert func(*In) Out) ([]Out, error) {
+	var in []In
+	if err := s.readAgent(ctx, ep, &in); err != nil {
+		return nil, err
+	}
+	out := make([]Out, 0, len(in))
+	for i := range in {
+		out = append(out, convert(&in[i]))
+	}
+	return out, nil
+}
+
+// Fact is something that is fetched at most once during a scrape.
+type Fact[T any] struct {
+	once sync.Once
+	done chan struct{}
+	val  T
+	err  error
+}
+
+// Get waits for the fact until ctx is done.
+func (f *Fact[T]) Get(ctx context.Context) (T, error) {
+	select {
+	case <-f.done:
+		return f.val, f.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
+	}
+}
+
+// start begins to fetch the fact, in a goroutine of its own, if nobody has yet.
+func (f *Fact[T]) start(ctx context.Context, fetch func(context.Context) (T, error)) *Fact[T] {
+	f.once.Do(func() {
+		f.done = make(chan struct{})
+		go func() {
+			defer close(f.done)
+			defer func() {
+				if p := recover(); p != nil {
+					f.err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+				}
+			}()
+			f.val, f.err = fetch(ctx)
+		}()
+	})
+	return f
+}

@@ -1,0 +1,99 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// TLSFiles say how to verify an agent's HTTPS API and how to be verified by it. Empty fields mean the system's
+// defaults.
+type TLSFiles struct {
+	// CAFile is a PEM file of authorities to trust instead of the system's; CAPath is a folder of such files.
+	CAFile, CAPath string
+	// CertFile and KeyFile are the client certificate.
+	CertFile, KeyFile string
+	// ServerName is expected in the server's certificate instead of the host asked.
+	ServerName string
+	// Insecure leaves the server's certificate unverified.
+	Insecure bool
+}
+
+// Config reads the files and returns the configuration they make, or all that is wrong with them. The client certificate is
+// read anew for each connection, so that a renewed one is used at once.
+func (f TLSFiles) Config() (*tls.Config, error) {
+	config := &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		ServerName:         f.ServerName,
+		InsecureSkipVerify: f.Insecure, //nolint:gosec // The user asks for it.
+	}
+	var errs []error
+	authorities, err := f.authorities()
+	if err != nil {
+		errs = append(errs, err)
+	}
+	config.RootCAs = authorities
+	switch {
+	case f.CertFile == "" && f.KeyFile == "":
+	case f.CertFile == "" || f.KeyFile == "":
+		errs = append(errs, errors.New("a client certificate needs both a certificate file and a key file"))
+	default:
+		if _, err := f.clientCertificate(nil); err != nil {
+			errs = append(errs, err)
+		}
+		config.GetClientCertificate = f.clientCertificate
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return config, nil
+}
+
+func (f TLSFiles) clientCertificate(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	cert, err := tls.LoadX509KeyPair(f.CertFile, f.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("client certificate %s with key %s: %w", f.CertFile, f.KeyFile, err)
+	}
+	return &cert, nil
+}
+
+// authorities returns nil for the system's.
+func (f TLSFiles) authorities() (*x509.CertPool, error) {
+	var files []string
+	switch {
+	case f.CAFile != "":
+		files = []string{f.CAFile}
+	case f.CAPath != "":
+		entries, err := os.ReadDir(f.CAPath)
+		if err != nil {
+			return nil, fmt.Errorf("authorities: %w", err)
+		}
+		for _, e := range entries {
+			if !e.IsDir() {
+				files = append(files, filepath.Join(f.CAPath, e.Name()))
+			}
+		}
+		if len(files) == 0 {
+			return nil, fmt.Errorf("authorities: folder %s has no file", f.CAPath)
+		}
+	default:
+		return nil, nil //nolint:nilnil // No pool is how crypto/tls spells the system's.
+	}
+	pool := x509.NewCertPool()
+	for _, file := range files {
+		pem, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("authorities: %w", err)
+		}
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("authorities: file %s has no PEM certificate", file)
+		}
+	}
+	return pool, nil
+}

@@ -1,0 +1,208 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"cmp"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/hashicorp/consul/api"
+)
+
+// MemberStatus is what Serf says of a member, with the numbers of the API (api.AgentMember.Status).
+type MemberStatus int
+
+// The states of a Serf member.
+const (
+	StatusNone    MemberStatus = 0
+	StatusAlive   MemberStatus = 1
+	StatusLeaving MemberStatus = 2
+	StatusLeft    MemberStatus = 3
+	StatusFailed  MemberStatus = 4
+)
+
+// MemberStatuses returns the states a member can be in, in the order of their numbers.
+func MemberStatuses() []MemberStatus {
+	return []MemberStatus{StatusAlive, StatusLeaving, StatusLeft, StatusFailed}
+}
+
+func (s MemberStatus) String() string {
+	switch s {
+	case StatusAlive:
+		return "alive"
+	case StatusLeaving:
+		return "leaving"
+	case StatusLeft:
+		return "left"
+	case StatusFailed:
+		return "failed"
+	default:
+		return "none"
+	}
+}
+
+// Member is a member of a Serf pool: an agent, server or client.
+type Member struct {
+	Name string
+	// Addr is the advertised IP address.
+	Addr   string
+	Status MemberStatus
+	// Role is "consul" for servers and "node" for clients, as in the member's tags.
+	Role string
+	// Datacenter is the member's.
+	Datacenter string
+	// Version is Consul's version without the revision: "1.22.5".
+	Version string
+	// ID is the node ID, which is the Raft server ID of servers.
+	ID string
+	// RPCPort is 0 for clients.
+	RPCPort int
+	// NonVoter is whether the server was started as a read replica (Enterprise).
+	NonVoter bool
+}
+
+// Server reports whether the member is a server.
+func (m Member) Server() bool { return m.Role == "consul" }
+
+func newMember(m *api.AgentMember) Member {
+	version, _, _ := strings.Cut(m.Tags["build"], ":")
+	port, _ := strconv.Atoi(m.Tags["port"]) // Clients have none.
+	_, nonVoter := m.Tags["nonvoter"]
+	_, readReplica := m.Tags["read_replica"]
+	return Member{
+		Name:       m.Name,
+		Addr:       m.Addr,
+		Status:     MemberStatus(m.Status),
+		Role:       m.Tags["role"],
+		Datacenter: m.Tags["dc"],
+		Version:    version,
+		ID:         m.Tags["id"],
+		RPCPort:    port,
+		NonVoter:   nonVoter || readReplica,
+	}
+}
+
+// RaftPeer is a server in the Raft configuration.
+type RaftPeer struct {
+	// ID is the Raft server ID; empty when only the address is known.
+	ID string
+	// Name is the node name, or empty when no Serf member has this ID.
+	Name string
+	// Address is "host:port".
+	Address string
+	Voter   bool
+}
+
+// unknownNode is what Consul calls a Raft peer that no Serf member matches.
+const unknownNode = "(unknown)"
+
+func newRaftPeer(s *api.RaftServer) RaftPeer {
+	name := s.Node
+	if name == unknownNode {
+		name = ""
+	}
+	return RaftPeer{ID: s.ID, Name: name, Address: s.Address, Voter: s.Voter}
+}
+
+// Server is a server of the cluster, known from Serf, from the Raft configuration or from both.
+type Server struct {
+	// Name is the node name, or the Raft address of a peer that no Serf member matches.
+	Name string
+	// ID is the node ID; empty when unknown.
+	ID string
+	// Host is the advertised address without a port.
+	Host string
+	// RPCAddress is Host with the port of server RPC and Raft (8300): the server's address in Raft.
+	RPCAddress string
+	// Version is empty when unknown.
+	Version string
+	// Status is StatusNone when no Serf member matches.
+	Status MemberStatus
+	// Voter is whether the server has a vote in Raft.
+	Voter bool
+}
+
+// Topology is who belongs to the cluster. The zero value means that nothing is known.
+type Topology struct {
+	// Servers are all servers but those that left, by name.
+	Servers []Server
+	// MembersKnown is whether the Serf members were ever read; without them Servers come from the Raft configuration.
+	MembersKnown bool
+	// ServerStates counts the servers in Serf by state, those that left included; nil unless MembersKnown.
+	ServerStates map[MemberStatus]int
+	// RaftKnown is whether the Raft configuration was ever read; without it Voters are guessed from the members.
+	RaftKnown bool
+	// Peers is the Raft configuration.
+	Peers []RaftPeer
+}
+
+// newTopology joins the Serf members (nil: unknown) with the Raft configuration (nil: unknown).
+func newTopology(members []Member, peers []RaftPeer) Topology {
+	t := Topology{MembersKnown: members != nil, RaftKnown: peers != nil, Peers: peers}
+	if t.MembersKnown {
+		t.ServerStates = make(map[MemberStatus]int)
+	}
+	joined := make(map[int]bool, len(peers)) // Indexes of the peers that have a member.
+	for _, m := range members {
+		if !m.Server() {
+			continue
+		}
+		t.ServerStates[m.Status]++
+		if m.Status == StatusLeft {
+			continue
+		}
+		s := newServer(m)
+		if i := slices.IndexFunc(peers, s.isPeer); i >= 0 {
+			joined[i] = true
+			s.Voter = peers[i].Voter && !m.NonVoter
+		} else if t.RaftKnown {
+			s.Voter = false
+		}
+		t.Servers = append(t.Servers, s)
+	}
+	for i, p := range peers {
+		if !joined[i] {
+			t.Servers = append(t.Servers, strangePeer(p))
+		}
+	}
+	slices.SortFunc(t.Servers, func(a, b Server) int { return cmp.Compare(a.Name, b.Name) })
+	return t
+}
+
+func newServer(m Member) Server {
+	return Server{
+		Name:       m.Name,
+		ID:         m.ID,
+		Host:       m.Addr,
+		RPCAddress: net.JoinHostPort(m.Addr, strconv.Itoa(m.RPCPort)),
+		Version:    m.Version,
+		Status:     m.Status,
+		Voter:      !m.NonVoter,
+	}
+}
+
+// isPeer reports whether p is this server: by ID where both are known, else by address.
+func (s Server) isPeer(p RaftPeer) bool {
+	if s.ID != "" && p.ID != "" {
+		return s.ID == p.ID
+	}
+	return s.RPCAddress == p.Address
+}
+
+// strangePeer returns the server behind a Raft peer that no Serf member matches. It is asked like the others: it may well
+// answer, and it counts for the quorum.
+func strangePeer(p RaftPeer) Server {
+	name := p.Name
+	if name == "" {
+		name = p.Address
+	}
+	host, _, err := net.SplitHostPort(p.Address)
+	if err != nil {
+		host = p.Address
+	}
+	return Server{Name: name, ID: p.ID, Host: host, RPCAddress: p.Address, Voter: p.Voter}
+}

@@ -1,0 +1,189 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"maps"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/consul/api"
+)
+
+func member(name, addr, id string, status MemberStatus) Member {
+	return Member{
+		Name: name, Addr: addr, ID: id, Status: status, Role: "consul", Datacenter: "dc1", Version: "1.22.5", RPCPort: 8300,
+	}
+}
+
+func TestNewTopology(t *testing.T) {
+	t.Parallel()
+	client := Member{Name: "client", Addr: "10.0.1.1", Status: StatusAlive, Role: "node"}
+	replica := member("replica", "10.0.0.4", "id-4", StatusAlive)
+	replica.NonVoter = true
+	members := []Member{
+		client,
+		member("b", "10.0.0.2", "id-2", StatusFailed),
+		member("a", "10.0.0.1", "id-1", StatusAlive),
+		member("gone", "10.0.0.3", "id-3", StatusLeft),
+		replica,
+		member("joining", "fd00::5", "id-5", StatusAlive),
+	}
+	peers := []RaftPeer{
+		{ID: "id-1", Name: "a", Address: "10.0.0.1:8300", Voter: true},
+		{ID: "id-2", Name: "b", Address: "10.0.0.2:8300", Voter: true},
+		{ID: "id-4", Name: "replica", Address: "10.0.0.4:8300", Voter: false},
+		{ID: "id-9", Address: "10.0.0.9:8300", Voter: true},
+	}
+	srv := func(name, id, host, address, version string, status MemberStatus, voter bool) Server {
+		return Server{Name: name, ID: id, Host: host, RPCAddress: address, Version: version, Status: status, Voter: voter}
+	}
+	states := map[MemberStatus]int{StatusAlive: 3, StatusFailed: 1, StatusLeft: 1}
+
+	for _, tc := range []struct {
+		name    string
+		members []Member
+		peers   []RaftPeer
+		want    Topology
+	}{
+		{"nothing known", nil, nil, Topology{}},
+		{"members and Raft", members, peers, Topology{
+			MembersKnown: true, RaftKnown: true, Peers: peers, ServerStates: states,
+			Servers: []Server{
+				srv("10.0.0.9:8300", "id-9", "10.0.0.9", "10.0.0.9:8300", "", StatusNone, true),
+				srv("a", "id-1", "10.0.0.1", "10.0.0.1:8300", "1.22.5", StatusAlive, true),
+				srv("b", "id-2", "10.0.0.2", "10.0.0.2:8300", "1.22.5", StatusFailed, true),
+				srv("joining", "id-5", "fd00::5", "[fd00::5]:8300", "1.22.5", StatusAlive, false),
+				srv("replica", "id-4", "10.0.0.4", "10.0.0.4:8300", "1.22.5", StatusAlive, false),
+			},
+		}},
+		{"members only: all but replicas are taken for voters", members[1:3], nil, Topology{
+			MembersKnown: true, ServerStates: map[MemberStatus]int{StatusAlive: 1, StatusFailed: 1},
+			Servers: []Server{
+				srv("a", "id-1", "10.0.0.1", "10.0.0.1:8300", "1.22.5", StatusAlive, true),
+				srv("b", "id-2", "10.0.0.2", "10.0.0.2:8300", "1.22.5", StatusFailed, true),
+			},
+		}},
+		{"members and addresses only", []Member{members[2], replica}, []RaftPeer{
+			{Address: "10.0.0.1:8300", Voter: true}, {Address: "10.0.0.4:8300", Voter: true},
+		}, Topology{
+			MembersKnown: true, RaftKnown: true, ServerStates: map[MemberStatus]int{StatusAlive: 2},
+			Peers: []RaftPeer{{Address: "10.0.0.1:8300", Voter: true}, {Address: "10.0.0.4:8300", Voter: true}},
+			Servers: []Server{
+				srv("a", "id-1", "10.0.0.1", "10.0.0.1:8300", "1.22.5", StatusAlive, true),
+				srv("replica", "id-4", "10.0.0.4", "10.0.0.4:8300", "1.22.5", StatusAlive, false),
+			},
+		}},
+		{"addresses only", nil, []RaftPeer{{Address: "10.0.0.1:8300", Voter: true}}, Topology{
+			RaftKnown: true, Peers: []RaftPeer{{Address: "10.0.0.1:8300", Voter: true}},
+			Servers: []Server{srv("10.0.0.1:8300", "", "10.0.0.1", "10.0.0.1:8300", "", StatusNone, true)},
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			if diff := cmp.Diff(tc.want, newTopology(tc.members, tc.peers)); diff != "" {
+				t.Errorf("topology differs (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestNewMember(t *testing.T) {
+	t.Parallel()
+	got := newMember(&api.AgentMember{
+		Name: "sérver", Addr: "10.0.0.1", Status: 4,
+		Tags: map[string]string{
+			"role": "consul", "dc": "dc1", "id": "id-1", "port": "8300", "build": "1.22.5:abcdef", "read_replica": "1",
+		},
+	})
+	want := member("sérver", "10.0.0.1", "id-1", StatusFailed)
+	want.NonVoter = true
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("member differs (-want +got):\n%s", diff)
+	}
+}
+
+func TestServesOthers(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name   string
+		agent  Agent
+		server string
+		want   bool
+	}{
+		{"server on all addresses", Agent{Server: true, ClientAddrs: []string{"0.0.0.0"}}, "localhost:8500", true},
+		{"server on its own address", Agent{Server: true, ClientAddrs: []string{"127.0.0.1", "10.0.0.1"}}, "localhost:8500", true},
+		{"server on loopback", Agent{Server: true, AdvertiseAddr: "10.0.0.1", ClientAddrs: []string{"127.0.0.1", "::1"}}, "localhost:8500", false},
+		{"cluster on loopback addresses", Agent{Server: true, AdvertiseAddr: "127.5.0.1", ClientAddrs: []string{"127.5.0.1"}}, "127.5.0.1:8500", true},
+		{"client", Agent{ClientAddrs: []string{"0.0.0.0"}}, "localhost:8500", false},
+		{"through a socket", Agent{Server: true, ClientAddrs: []string{"0.0.0.0"}}, "unix:///s", false},
+		{"through a proxy's path", Agent{Server: true, ClientAddrs: []string{"0.0.0.0"}}, "http://proxy/consul", false},
+		{"on a socket", Agent{Server: true, ClientAddrs: []string{"unix:///s"}}, "localhost:8500", false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			address, err := ParseAddress(tc.server)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := New(Options{Client: ClientOptions{Address: address}, ProbeConcurrency: 1})
+			defer c.Close()
+			if got := c.servesOthers(tc.agent); got != tc.want {
+				t.Errorf("servesOthers = %v; want %v", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestAddressOn(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ server, host, want string }{
+		{"localhost:8500", "10.0.0.1", "http://10.0.0.1:8500"},
+		{"https://consul.example", "fd00::1", "https://[fd00::1]:443"},
+		{"http://consul.example", "10.0.0.1", "http://10.0.0.1:80"},
+	} {
+		address, err := ParseAddress(tc.server)
+		if err != nil {
+			t.Fatal(err)
+		}
+		on := address.on(tc.host)
+		if got := on.Scheme + "://" + on.Host; got != tc.want {
+			t.Errorf("%s on %s is %s; want %s", tc.server, tc.host, got, tc.want)
+		}
+	}
+}
+
+func TestNewAgent(t *testing.T) {
+	t.Parallel()
+	stats := map[string]string{
+		"state": "Candidate", "term": "7", "commit_index": "20", "applied_index": "19", "fsm_pending": "1",
+		"last_snapshot_index": "10", "last_snapshot_term": "2",
+	}
+	with := func(name, value string) *agentSelf {
+		self := &agentSelf{}
+		self.Config.NodeName = "a"
+		self.Stats.Raft = maps.Clone(stats)
+		if name != "" {
+			self.Stats.Raft[name] = value
+		}
+		return self
+	}
+	got, err := newAgent(with("", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := RaftStats{State: RaftCandidate, Term: 7, CommitIndex: 20, AppliedIndex: 19, FSMPending: 1, LastSnapshotIndex: 10, LastSnapshotTerm: 2}
+	if diff := cmp.Diff(&want, got.Raft); diff != "" {
+		t.Errorf("figures differ (-want +got):\n%s", diff)
+	}
+	if got, err := newAgent(with("state", "Levitating")); err != nil || got.Raft.State != RaftUnknown {
+		t.Errorf("state of a later Consul: %v, %v; want unknown", got.Raft, err)
+	}
+	if _, err := newAgent(with("term", "many")); err == nil {
+		t.Error("no error for a figure that is no number")
+	}
+	if _, err := newAgent(&agentSelf{}); err == nil {
+		t.Error("no error for an answer without a node name")
+	}
+}

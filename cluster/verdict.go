@@ -1,0 +1,42 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import "github.com/zervigo/consul_cluster_exporter/probe"
+
+// Report is what one server said in this scrape.
+type Report struct {
+	Server Server
+	// RPC is the result of asking its port 8300.
+	RPC probe.RPCResult
+}
+
+// LeadsItself reports whether the server calls itself leader.
+func (r Report) LeadsItself() bool {
+	return r.RPC.Raft.LeaderKnown && r.RPC.Raft.Leader != "" && r.RPC.Raft.Leader == r.Server.RPCAddress
+}
+
+// Verdict is what the servers' reports mean for the cluster.
+type Verdict struct {
+	Quorum     Quorum
+	Leadership Leadership
+	// Configurations is the number of distinct Raft configurations that servers report.
+	Configurations int
+	// UnknownPeers is the number of Raft peers that no Serf member matches; it means nothing unless the topology's
+	// MembersKnown.
+	UnknownPeers int
+	// LogLag has, by server name, how many entries its log is behind the longest one.
+	LogLag map[string]uint64
+}
+
+// Judge draws all verdicts from one scrape's reports, one for each server of the topology. It is a pure function.
+func Judge(t Topology, reports []Report) Verdict {
+	return Verdict{
+		Quorum:         judgeQuorum(reports),
+		Leadership:     judgeLeadership(reports),
+		Configurations: judgeConfigurations(reports),
+		UnknownPeers:   judgeUnknownPeers(t, reports),
+		LogLag:         judgeLogLag(reports),
+	}
+}

@@ -1,0 +1,235 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"strconv"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/zervigo/consul_cluster_exporter/probe"
+)
+
+// server returns the i-th server of a test cluster: a voter that Serf calls alive.
+func server(i int) Server {
+	n := strconv.Itoa(i)
+	return Server{
+		Name: "server-" + n, ID: "id-" + n, Host: "10.0.0." + n, RPCAddress: "10.0.0." + n + ":8300",
+		Status: StatusAlive, Voter: true,
+	}
+}
+
+// says returns a report of a server that answered: it names server leader (0: none) and has the peers 1 to n.
+func says(s Server, leader, peers int, lastIndex uint64) Report {
+	view := probe.RaftView{LeaderKnown: true, PeersKnown: true, StatsKnown: true, LastLogIndex: lastIndex, LastLogTerm: 2}
+	if leader > 0 {
+		view.Leader = server(leader).RPCAddress
+	}
+	for i := peers; i > 0; i-- { // Not in order: servers differ in that.
+		view.Peers = append(view.Peers, server(i).RPCAddress)
+	}
+	return Report{Server: s, RPC: probe.RPCResult{Result: probe.Result{Up: true}, Raft: view}}
+}
+
+// silent returns a report of a server that did not answer.
+func silent(s Server) Report {
+	return Report{Server: s, RPC: probe.RPCResult{Result: probe.Result{Reason: probe.ReasonTimeout}}}
+}
+
+func nonVoter(s Server) Server {
+	s.Voter = false
+	return s
+}
+
+// strange returns the server as a Raft peer that no Serf member matches.
+func strange(s Server) Server {
+	s.Status = StatusNone
+	return s
+}
+
+func TestJudge(t *testing.T) {
+	t.Parallel()
+	one, two, three := server(1), server(2), server(3)
+	reversed := says(two, 1, 3, 10)
+	reversed.RPC.Raft.Peers = []string{one.RPCAddress, two.RPCAddress, three.RPCAddress}
+	stranger := says(two, 1, 3, 10)
+	stranger.RPC.Raft.Peers = append(stranger.RPC.Raft.Peers, "10.9.9.9:8300")
+	partial := Report{Server: two, RPC: probe.RPCResult{Result: probe.Result{Up: true}, Raft: probe.RaftView{LeaderKnown: true, Leader: one.RPCAddress}}}
+
+	for _, tc := range []struct {
+		name    string
+		reports []Report
+		want    Verdict
+		margin  int
+	}{
+		{
+			name:    "no server",
+			reports: nil,
+			want:    Verdict{Quorum: Quorum{Needed: 1}, LogLag: map[string]uint64{}},
+			margin:  -1,
+		},
+		{
+			name:    "one server",
+			reports: []Report{says(one, 1, 1, 10)},
+			want: Verdict{
+				Quorum: Quorum{1, 1, 1}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 0},
+				Configurations: 1, LogLag: map[string]uint64{"server-1": 0},
+			},
+			margin: 0,
+		},
+		{
+			name:    "three healthy servers with their peers in any order",
+			reports: []Report{says(one, 1, 3, 12), reversed, says(three, 1, 3, 12)},
+			want: Verdict{
+				Quorum: Quorum{3, 2, 3}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 0},
+				Configurations: 1, LogLag: map[string]uint64{"server-1": 0, "server-2": 2, "server-3": 0},
+			},
+			margin: 1,
+		},
+		{
+			name:    "leader silent and still named",
+			reports: []Report{silent(one), says(two, 1, 3, 10), says(three, 1, 3, 10)},
+			want: Verdict{
+				Quorum: Quorum{3, 2, 2}, Leadership: Leadership{nil, []string{one.RPCAddress}, 0},
+				Configurations: 1, LogLag: map[string]uint64{"server-2": 0, "server-3": 0},
+			},
+			margin: 0,
+		},
+		{
+			name:    "quorum lost",
+			reports: []Report{silent(one), silent(two), says(three, 0, 3, 10)},
+			want: Verdict{
+				Quorum: Quorum{3, 2, 1}, Leadership: Leadership{nil, nil, 1},
+				Configurations: 1, LogLag: map[string]uint64{"server-3": 0},
+			},
+			margin: -1,
+		},
+		{
+			name:    "nobody answers",
+			reports: []Report{silent(one), silent(two), silent(three)},
+			want:    Verdict{Quorum: Quorum{3, 2, 0}, LogLag: map[string]uint64{}},
+			margin:  -2,
+		},
+		{
+			name:    "split brain",
+			reports: []Report{says(one, 1, 1, 10), says(two, 2, 2, 50)},
+			want: Verdict{
+				Quorum:         Quorum{2, 2, 2},
+				Leadership:     Leadership{[]string{"server-1", "server-2"}, []string{one.RPCAddress, two.RPCAddress}, 0},
+				Configurations: 2, LogLag: map[string]uint64{"server-1": 40, "server-2": 0},
+			},
+			margin: 0,
+		},
+		{
+			name:    "four voters need three",
+			reports: []Report{says(one, 1, 4, 9), says(two, 1, 4, 9), says(three, 1, 4, 9), silent(server(4))},
+			want: Verdict{
+				Quorum: Quorum{4, 3, 3}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 0},
+				Configurations: 1, LogLag: map[string]uint64{"server-1": 0, "server-2": 0, "server-3": 0},
+			},
+			margin: 0,
+		},
+		{
+			name:    "a server without a vote does not count for the quorum, and lags",
+			reports: []Report{says(one, 1, 2, 30), says(nonVoter(two), 1, 2, 10)},
+			want: Verdict{
+				Quorum: Quorum{1, 1, 1}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 0},
+				Configurations: 1, LogLag: map[string]uint64{"server-1": 0, "server-2": 20},
+			},
+			margin: 0,
+		},
+		{
+			name:    "a dead peer that no member matches counts as a voter and as unknown",
+			reports: []Report{says(one, 1, 3, 10), says(two, 1, 3, 10), silent(strange(three))},
+			want: Verdict{
+				Quorum: Quorum{3, 2, 2}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 0},
+				Configurations: 1, UnknownPeers: 1, LogLag: map[string]uint64{"server-1": 0, "server-2": 0},
+			},
+			margin: 0,
+		},
+		{
+			name:    "one server has a peer that the others do not have",
+			reports: []Report{says(one, 1, 3, 10), stranger, says(three, 1, 3, 10)},
+			want: Verdict{
+				Quorum: Quorum{3, 2, 3}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 0},
+				Configurations: 2, UnknownPeers: 1, LogLag: map[string]uint64{"server-1": 0, "server-2": 0, "server-3": 0},
+			},
+			margin: 1,
+		},
+		{
+			name:    "a server whose Raft is shutting down tells only a part",
+			reports: []Report{says(one, 1, 3, 10), partial, says(three, 1, 3, 10)},
+			want: Verdict{
+				Quorum: Quorum{3, 2, 3}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 0},
+				Configurations: 1, LogLag: map[string]uint64{"server-1": 0, "server-3": 0},
+			},
+			margin: 1,
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			topology := Topology{MembersKnown: true}
+			for _, r := range tc.reports {
+				topology.Servers = append(topology.Servers, r.Server)
+				topology.Peers = append(topology.Peers, RaftPeer{ID: r.Server.ID, Address: r.Server.RPCAddress, Voter: r.Server.Voter})
+			}
+			got := Judge(topology, tc.reports)
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("verdict differs (-want +got):\n%s", diff)
+			}
+			if got.Quorum.Margin() != tc.margin {
+				t.Errorf("margin is %d; want %d", got.Quorum.Margin(), tc.margin)
+			}
+		})
+	}
+}
+
+// A member that came back at another address is known by its ID, though the Raft configuration still has the old one.
+func TestJudge_ChangedAddress(t *testing.T) {
+	t.Parallel()
+	moved := server(1)
+	moved.RPCAddress = "10.0.0.99:8300"
+	topology := Topology{
+		MembersKnown: true, Servers: []Server{moved},
+		Peers: []RaftPeer{{ID: "id-1", Address: "10.0.0.1:8300", Voter: true}},
+	}
+	if got := Judge(topology, []Report{says(moved, 1, 1, 5)}).UnknownPeers; got != 0 {
+		t.Errorf("unknown peers = %d; want 0", got)
+	}
+}
+
+func TestElections(t *testing.T) {
+	t.Parallel()
+	inTerm := func(leader int, term uint64) []Report {
+		r := says(server(leader), leader, 3, 10)
+		r.RPC.Raft.LastLogTerm = term
+		return []Report{r, says(server(3), leader, 3, 10)}
+	}
+	two := append(inTerm(1, 7), inTerm(2, 9)...)
+	none := []Report{says(server(1), 0, 3, 10), silent(server(2))}
+
+	var e Elections
+	for i, step := range []struct {
+		name    string
+		reports []Report
+		want    uint64
+	}{
+		{"nobody leads yet", none, 0},
+		{"first leader", inTerm(1, 2), 0},
+		{"the same", inTerm(1, 2), 0},
+		{"nobody leads", none, 0},
+		{"another leader", inTerm(2, 3), 1},
+		{"the same leader again, after an election", inTerm(2, 4), 2},
+		{"three elections between two scrapes", inTerm(1, 7), 5},
+		{"split brain", two, 5},
+		{"the same as before the split", inTerm(1, 7), 5},
+		{"another leader whose log has not got its term yet", inTerm(2, 7), 6},
+		{"a cluster set up anew", inTerm(2, 1), 7},
+	} {
+		if got := e.Observe(step.reports); got != step.want {
+			t.Errorf("step %d, %s: %d changes; want %d", i, step.name, got, step.want)
+		}
+	}
+}
