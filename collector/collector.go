@@ -1,0 +1,241 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package collector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/zervigo/consul_cluster_exporter/cluster"
+)
+
+// collector turns one area of a snapshot into families. What it could not find out is absent from out and part of
+// the error; what it could find out is in out all the same.
+type collector interface {
+	collect(ctx context.Context, snap *cluster.Snapshot, out *families) error
+}
+
+// namedCollector is a collector that is switched on.
+type namedCollector struct {
+	name string
+	collector
+}
+
+// Options are what an Exporter is made from.
+type Options struct {
+	Cluster *cluster.Cluster
+	// Enabled are the names of the collectors that run; nil means those enabled by default.
+	Enabled []string
+	// Logger gets a line when a collector begins to fail and one when it is well again; nil means no log.
+	Logger log.Logger
+}
+
+// Exporter gathers the families of one cluster. It is safe for concurrent use.
+type Exporter struct {
+	cluster    *cluster.Cluster
+	collectors []namedCollector
+	logger     log.Logger
+	own        ownFamilies
+
+	scrapes, shared, timeouts atomic.Uint64
+
+	mu      sync.Mutex
+	flights []*flight         // Guarded by mu: the scrapes under way.
+	dropped map[string]uint64 // Guarded by mu: by collector.
+	failing map[string]bool   // Guarded by mu: by collector; its failure was logged.
+}
+
+// NewExporter returns an Exporter. It fails when a name in opts.Enabled is not one of a collector.
+func NewExporter(opts Options) (*Exporter, error) {
+	e := &Exporter{
+		cluster: opts.Cluster,
+		logger:  opts.Logger,
+		own:     newOwnFamilies(&definitions{}),
+		dropped: make(map[string]uint64),
+		failing: make(map[string]bool),
+	}
+	if e.logger == nil {
+		e.logger = log.NewNopLogger()
+	}
+	for _, name := range opts.Enabled {
+		if !slices.ContainsFunc(registry, func(r entry) bool { return r.name == name }) {
+			return nil, fmt.Errorf("there is no collector %q", name)
+		}
+	}
+	for _, r := range registry {
+		if slices.Contains(opts.Enabled, r.name) || (opts.Enabled == nil && r.enabled) {
+			e.collectors = append(e.collectors, namedCollector{r.name, r.new(&definitions{})})
+		}
+	}
+	return e, nil
+}
+
+// Select returns the names of the enabled collectors that a request wants: those in collect, or all but those in exclude.
+// With neither it is all. Its error is for the one who made the request.
+func (e *Exporter) Select(collect, exclude []string) ([]string, error) {
+	if len(collect) > 0 && len(exclude) > 0 {
+		return nil, errors.New("collect[] and exclude[] cannot be used together")
+	}
+	names := make([]string, 0, len(e.collectors))
+	for _, c := range e.collectors {
+		names = append(names, c.name)
+	}
+	for _, want := range slices.Concat(collect, exclude) {
+		if !slices.Contains(names, want) {
+			return nil, fmt.Errorf("there is no enabled collector %q; there are: %s", want, strings.Join(names, ", "))
+		}
+	}
+	return slices.DeleteFunc(names, func(name string) bool {
+		return slices.Contains(exclude, name) || (len(collect) > 0 && !slices.Contains(collect, name))
+	}), nil
+}
+
+// outcome is how one collector fared in one scrape.
+type outcome struct {
+	name     string
+	families []*dto.MetricFamily
+	dropped  uint64
+	duration time.Duration
+	err      error
+}
+
+// gather makes one snapshot and runs the named collectors on it, in parallel. It returns at ctx's deadline at the latest;
+// collectors that are not done by then are left behind.
+func (e *Exporter) gather(ctx context.Context, names []string) []*dto.MetricFamily {
+	facts, cancel := withMargin(ctx)
+	defer cancel()
+	snap := e.cluster.Snapshot(facts)
+	defer snap.Close()
+
+	outcomes := make(chan outcome, len(names))
+	pending := make(map[string]bool, len(names))
+	for _, c := range e.collectors {
+		if slices.Contains(names, c.name) {
+			pending[c.name] = true
+			go func() { outcomes <- run(ctx, c, snap) }()
+		}
+	}
+	start := time.Now()
+	var all []*dto.MetricFamily
+	ended := make(map[string]outcome, len(names))
+	for len(pending) > 0 {
+		select {
+		case o := <-outcomes:
+			delete(pending, o.name)
+			ended[o.name] = o
+			all = append(all, o.families...)
+		case <-ctx.Done():
+			e.timeouts.Add(1)
+			for name := range pending {
+				ended[name] = outcome{name: name, duration: time.Since(start), err: ctx.Err()}
+			}
+			clear(pending)
+		}
+	}
+	out := newFamilies()
+	for _, name := range names {
+		e.report(ended[name], out)
+	}
+	e.addOwn(snap, out)
+	all = append(all, out.proto()...)
+	slices.SortFunc(all, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })
+	return all
+}
+
+// withMargin ends the fetching of facts a little before the scrape, so that what a hanging server leaves out is
+// known in time to deliver all the rest.
+func withMargin(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadline(ctx, deadline.Add(-min(100*time.Millisecond, time.Until(deadline)/10)))
+}
+
+// run runs one collector and survives its panic.
+func run(ctx context.Context, c namedCollector, snap *cluster.Snapshot) (o outcome) {
+	start := time.Now()
+	out := newFamilies()
+	defer func() {
+		if p := recover(); p != nil {
+			o = outcome{err: fmt.Errorf("panic: %v\n%s", p, debug.Stack())}
+		}
+		o.name = c.name
+		o.duration = time.Since(start)
+	}()
+	err := c.collect(ctx, snap, out)
+	return outcome{families: out.proto(), dropped: out.dropped, err: err}
+}
+
+// failures gathers what a collector could not find out.
+type failures []error
+
+// note keeps an error and reports whether there was none.
+func (f *failures) note(err error) (ok bool) {
+	if err != nil {
+		*f = append(*f, err)
+	}
+	return err == nil
+}
+
+// err joins the errors, each distinct text once: facts that depend on the same one fail with the same error.
+func (f failures) err() error {
+	seen := make(map[string]bool)
+	return errors.Join(slices.DeleteFunc(slices.Clone(f), func(err error) bool {
+		dup := seen[err.Error()]
+		seen[err.Error()] = true
+		return dup
+	})...)
+}
+
+// onlyRefused reports whether err is nothing but refusals: then the collector is not broken, it may not know.
+func onlyRefused(err error) bool {
+	var joined interface{ Unwrap() []error }
+	if errors.As(err, &joined) {
+		return !slices.ContainsFunc(joined.Unwrap(), func(e error) bool { return !onlyRefused(e) })
+	}
+	return errors.Is(err, cluster.ErrRefused)
+}
+
+// report turns an outcome into the exporter's own families, and logs when a collector begins to fail or stops failing.
+func (e *Exporter) report(o outcome, out *families) {
+	refused := o.err != nil && onlyRefused(o.err)
+	out.flag(e.own.success, o.err == nil, o.name)
+	out.flag(e.own.supported, !refused, o.name)
+	out.add(e.own.duration, o.duration.Seconds(), o.name)
+
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.dropped[o.name] += o.dropped
+	if failing := o.err != nil; failing != e.failing[o.name] {
+		e.failing[o.name] = failing
+		e.logChange(o, refused)
+	}
+}
+
+func (e *Exporter) logChange(o outcome, refused bool) {
+	logger := log.With(e.logger, "collector", o.name)
+	switch {
+	case o.err == nil:
+		level.Info(logger).Log("msg", "collector is complete again")
+	case refused:
+		level.Warn(logger).Log("msg", "the agent refuses what the collector reads, some of its metrics are absent", "err", oneLine(o.err))
+	default:
+		level.Error(logger).Log("msg", "collector failed, some of its metrics are absent", "err", oneLine(o.err))
+	}
+}
+
+// oneLine keeps joined errors together in a log line.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }

@@ -1,0 +1,498 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package collector
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	dto "github.com/prometheus/client_model/go"
+	"go.uber.org/goleak"
+
+	"github.com/zervigo/consul_cluster_exporter/cluster"
+)
+
+var update = flag.Bool("update", false, "write the golden files instead of comparing them")
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// gatherAll gathers all enabled collectors, with the timeout of a usual scrape.
+func gatherAll(tb testing.TB, e *Exporter) []*dto.MetricFamily {
+	tb.Helper()
+	return gatherWithin(tb, e, 10*time.Second)
+}
+
+func gatherWithin(tb testing.TB, e *Exporter, timeout time.Duration) []*dto.MetricFamily {
+	tb.Helper()
+	names, err := e.Select(nil, nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(tb.Context(), timeout)
+	defer cancel()
+	return e.Gather(ctx, names)
+}
+
+// value returns the value of a series; ok is false when it is absent.
+func value(all []*dto.MetricFamily, name string, labels ...string) (v float64, ok bool) {
+	for _, f := range all {
+		if f.GetName() != name {
+			continue
+		}
+	series:
+		for _, m := range f.GetMetric() {
+			for i := 0; i < len(labels); i += 2 {
+				if !slices.ContainsFunc(m.GetLabel(), func(p *dto.LabelPair) bool {
+					return p.GetName() == labels[i] && p.GetValue() == labels[i+1]
+				}) {
+					continue series
+				}
+			}
+			return m.GetGauge().GetValue() + m.GetCounter().GetValue(), true
+		}
+	}
+	return 0, false
+}
+
+func expectValue(t *testing.T, all []*dto.MetricFamily, want float64, name string, labels ...string) {
+	t.Helper()
+	if got, ok := value(all, name, labels...); !ok || got != want {
+		t.Errorf("%s%v = %v (there: %v); want %v", name, labels, got, ok, want)
+	}
+}
+
+// volatile are the families whose values differ with each run.
+var volatile = regexp.MustCompile(`(?m)^((?:consul_port_probe_duration_seconds|consul_port_probe_phase_duration_seconds|consul_port_last_success_timestamp_seconds|consul_exporter_collector_duration_seconds)\S*) \S+$`)
+
+// golden compares the text of families with a file, with what differs between runs taken out.
+func golden(t *testing.T, f *fakeConsul, name string, all []*dto.MetricFamily) {
+	t.Helper()
+	got := volatile.ReplaceAllString(text(t, all), "$1 VALUE")
+	for i, s := range f.servers {
+		_, port, _ := strings.Cut(s.address, ":")
+		got = strings.ReplaceAll(got, `"`+port+`"`, fmt.Sprintf(`"PORT%d"`, i+1))
+		got = strings.ReplaceAll(got, s.address, fmt.Sprintf("ADDRESS%d", i+1))
+	}
+	got = sortSeries(got)
+	path := filepath.Join("testdata", name+".prom")
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
+		t.Errorf("metrics differ from %s (-want +got); if that is right, run: make golden\n%s", path, diff)
+	}
+}
+
+// sortSeries sorts the series of each family: their order may depend on ports that differ with each run.
+func sortSeries(metrics string) string {
+	lines := strings.SplitAfter(metrics, "\n")
+	for start := 0; start < len(lines); {
+		end := start + 1
+		for end < len(lines) && !strings.HasPrefix(lines[start], "#") && lines[end] != "" && !strings.HasPrefix(lines[end], "#") {
+			end++
+		}
+		slices.Sort(lines[start:end])
+		start = end
+	}
+	return strings.Join(lines, "")
+}
+
+func TestGolden(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name   string
+		damage func(*fakeConsul)
+	}{
+		{"healthy", func(*fakeConsul) {}},
+		{"no_leader", func(f *fakeConsul) {
+			for i, s := range f.servers {
+				s.status.leader, s.status.lastContact = "", []string{"3s", "4s", "never"}[i]
+			}
+			f.answer("/v1/catalog/nodes", 500)
+		}},
+		{"denied", func(f *fakeConsul) {
+			for _, path := range []string{"/v1/agent/self", "/v1/operator/raft/configuration", "/v1/catalog/nodes", "/v1/agent/members", "/v1/agent/members?wan"} {
+				f.answer(path, 403)
+			}
+		}},
+		{"raft_shutting_down", func(f *fakeConsul) { f.servers[1].status.peersErr = errShutdown }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			f := startFake(t)
+			tc.damage(f)
+			golden(t, f, tc.name, gatherAll(t, f.exporter(nil)))
+		})
+	}
+}
+
+// An agent that dies takes nothing with it but its own opinion.
+func TestGoldenAgentDies(t *testing.T) {
+	t.Parallel()
+	f := startFake(t)
+	e := f.exporter(nil)
+	gatherAll(t, e)
+	f.api.Close()
+	golden(t, f, "agent_dead", gatherAll(t, e))
+}
+
+func TestLint(t *testing.T) {
+	t.Parallel()
+	f := startFake(t)
+	problems, err := promlint.NewWithMetricFamilies(gatherAll(t, f.exporter(nil))).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		// A gauge by its nature, and a name that dashboards know: members in a state, not observations of a histogram.
+		if p.Metric == "consul_serf_member_count" {
+			continue
+		}
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+// The families fit together: prometheus's own strict registry accepts them.
+func TestConsistent(t *testing.T) {
+	t.Parallel()
+	f := startFake(t)
+	all := gatherAll(t, f.exporter(nil))
+	got, err := prometheus.Gatherers{prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return all, nil })}.Gather()
+	if err != nil || len(got) != len(all) {
+		t.Errorf("%d of %d families, error %v", len(got), len(all), err)
+	}
+}
+
+// Collectors, files, flags and labels have the same names, and all families are documented.
+func TestRegistry(t *testing.T) {
+	t.Parallel()
+	var names []string
+	seen := make(map[string]bool)
+	for _, e := range registry {
+		names = append(names, e.name)
+		if _, err := os.Stat(e.name + ".go"); err != nil {
+			t.Errorf("collector %s: %v", e.name, err)
+		}
+	}
+	if !slices.IsSorted(names) {
+		t.Errorf("collectors are not sorted: %v", names)
+	}
+	for _, family := range AllFamilies() {
+		if seen[family.Name] {
+			t.Errorf("%s is defined twice", family.Name)
+		}
+		seen[family.Name] = true
+		if !strings.HasSuffix(family.Help, ".") || strings.Contains(family.Help, "?") {
+			t.Errorf("help of %s is not a sentence: %q", family.Name, family.Help)
+		}
+		if (family.Type == "counter") != strings.HasSuffix(family.Name, "_total") {
+			t.Errorf("%s is a %s", family.Name, family.Type)
+		}
+	}
+	f := startFake(t)
+	for _, family := range gatherAll(t, f.exporter(nil)) {
+		if !seen[family.GetName()] {
+			t.Errorf("%s is exported and not among AllFamilies", family.GetName())
+		}
+		delete(seen, family.GetName())
+	}
+	for name := range seen {
+		t.Errorf("%s is never exported, not even by a healthy cluster", name)
+	}
+}
+
+// The number of requests of each collector is part of its contract.
+func TestRequestBudget(t *testing.T) {
+	t.Parallel()
+	topology := map[string]int{"/v1/agent/members": 1, "/v1/operator/raft/configuration": 1}
+	with := func(paths ...string) map[string]int {
+		m := maps.Clone(topology)
+		for _, p := range paths {
+			m[p] = 1
+		}
+		return m
+	}
+	for name, want := range map[string]map[string]int{
+		"agent":   with("/v1/agent/self", "/v1/status/leader"),
+		"members": {"/v1/agent/members": 1, "/v1/agent/members?wan": 1, "/v1/catalog/nodes": 1},
+		"ports":   topology,
+		"raft":    with("/v1/status/leader", "/v1/status/peers"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := startFake(t)
+			gatherAll(t, f.exporter(nil, name))
+			if diff := cmp.Diff(want, f.counts()); diff != "" {
+				t.Errorf("requests differ (-want +got):\n%s", diff)
+			}
+		})
+	}
+	t.Run("all together", func(t *testing.T) {
+		t.Parallel()
+		f := startFake(t)
+		gatherAll(t, f.exporter(nil))
+		for path, n := range f.counts() {
+			if n != 1 {
+				t.Errorf("%d requests for %s; want 1", n, path)
+			}
+		}
+	})
+}
+
+// Whatever endpoint breaks, and however, the scrape is delivered, and what does not depend on the endpoint is complete.
+func TestIsolation(t *testing.T) {
+	t.Parallel()
+	dependents := map[string][]string{
+		"/v1/agent/self":                  {"agent"},
+		"/v1/agent/members":               {"members"},
+		"/v1/agent/members?wan":           {"members"},
+		"/v1/operator/raft/configuration": {"raft"},
+		"/v1/status/leader":               {"raft"},
+		"/v1/status/peers":                {"raft"},
+		"/v1/catalog/nodes":               {"members"},
+	}
+	for _, path := range startFake(t).paths() {
+		t.Run(path, func(t *testing.T) {
+			t.Parallel()
+			for _, status := range []int{500, 403, 404, 429} {
+				f := startFake(t)
+				f.answer(path, status)
+				all := gatherAll(t, f.exporter(nil))
+				for _, r := range registry {
+					success, supported := 1.0, 1.0
+					if slices.Contains(dependents[path], r.name) {
+						success = 0
+						if status == 403 || status == 404 {
+							supported = 0
+						}
+					}
+					expectValue(t, all, success, "consul_exporter_collector_success", "collector", r.name)
+					expectValue(t, all, supported, "consul_exporter_collector_supported", "collector", r.name)
+				}
+				expectValue(t, all, 1, "consul_cluster_leaders")
+				expectValue(t, all, 1, "consul_cluster_failure_margin")
+			}
+		})
+	}
+}
+
+// A hanging endpoint costs what depends on it, never the deadline.
+func TestDeadline(t *testing.T) {
+	t.Parallel()
+	f := startFake(t)
+	e := f.exporter(nil)
+	gatherAll(t, e)
+	f.hang("/v1/catalog/nodes")
+	start := time.Now()
+	all := gatherWithin(t, e, time.Second)
+	if took := time.Since(start); took > 1300*time.Millisecond {
+		t.Errorf("scrape took %s; want no more than its deadline of 1 s", took)
+	}
+	expectValue(t, all, 0, "consul_exporter_collector_success", "collector", "members")
+	expectValue(t, all, 1, "consul_exporter_collector_success", "collector", "raft")
+	expectValue(t, all, 1, "consul_serf_lan_member_status", "member", "server-1")
+	expectValue(t, all, 0, "consul_exporter_scrape_timeouts_total")
+	if v, ok := value(all, "consul_serf_lan_members"); ok {
+		t.Errorf("consul_serf_lan_members = %v; want it to be absent", v)
+	}
+}
+
+// stubborn is a collector that breaks a rule.
+type stubborn func(context.Context, *families) error
+
+func (s stubborn) collect(ctx context.Context, _ *cluster.Snapshot, out *families) error {
+	return s(ctx, out)
+}
+
+func TestStubbornCollectors(t *testing.T) {
+	t.Parallel()
+	f := startFake(t)
+	var logged strings.Builder
+	e := f.exporter(log.NewLogfmtLogger(&logged), "members")
+	release := make(chan struct{})
+	defer close(release)
+	var define definitions
+	d := define.gauge("consul_test", "A test.", "n")
+	e.collectors = append(e.collectors,
+		namedCollector{"panics", stubborn(func(_ context.Context, out *families) error {
+			out.add(d, 1, "lost")
+			panic("boom")
+		})},
+		namedCollector{"ignores_its_context", stubborn(func(context.Context, *families) error {
+			<-release
+			return nil
+		})},
+		namedCollector{"repeats_itself", stubborn(func(_ context.Context, out *families) error {
+			out.add(d, 1, "kept")
+			out.add(d, 2, "kept")
+			return nil
+		})},
+	)
+	for range 2 {
+		all := gatherWithin(t, e, 300*time.Millisecond)
+		for name, want := range map[string]float64{"members": 1, "panics": 0, "ignores_its_context": 0, "repeats_itself": 1} {
+			expectValue(t, all, want, "consul_exporter_collector_success", "collector", name)
+		}
+		expectValue(t, all, 1, "consul_test", "n", "kept")
+		if _, ok := value(all, "consul_test", "n", "lost"); ok {
+			t.Error("what a panicking collector had is delivered")
+		}
+	}
+	all := gatherWithin(t, e, 300*time.Millisecond)
+	expectValue(t, all, 3, "consul_exporter_dropped_series_total", "collector", "repeats_itself")
+	expectValue(t, all, 3, "consul_exporter_scrape_timeouts_total")
+	if n := strings.Count(logged.String(), "collector=panics"); n != 1 || !strings.Contains(logged.String(), "boom") {
+		t.Errorf("%d lines about the panic; want one with its text:\n%s", n, logged.String())
+	}
+}
+
+// Two replicas of Prometheus that scrape at the same time cost Consul one scrape; one that cannot wait as long gets its own.
+func TestSharedScrapes(t *testing.T) {
+	t.Parallel()
+	f := startFake(t)
+	e := f.exporter(nil, "members")
+	arrived, release := make(chan struct{}, 10), make(chan struct{})
+	f.mu.Lock()
+	f.override["/v1/catalog/nodes"] = func(w http.ResponseWriter, _ *http.Request) {
+		arrived <- struct{}{}
+		<-release
+		_, _ = w.Write([]byte(`[{}]`))
+	}
+	f.mu.Unlock()
+
+	deadline := time.Now().Add(20 * time.Second)
+	scrape := func(deadline time.Time) []*dto.MetricFamily {
+		ctx, cancel := context.WithDeadline(t.Context(), deadline)
+		defer cancel()
+		return e.Gather(ctx, []string{"members"})
+	}
+	results := make([][]*dto.MetricFamily, 3)
+	var wg sync.WaitGroup
+	wg.Go(func() { results[0] = scrape(deadline) })
+	<-arrived
+	wg.Go(func() { results[1] = scrape(deadline) })
+	wg.Go(func() { results[2] = scrape(deadline.Add(-10 * time.Second)) })
+	<-arrived // The third's own.
+	for e.scrapes.Load() < 3 {
+	}
+	close(release)
+	wg.Wait()
+	for i, all := range results {
+		if got, ok := value(all, "consul_serf_lan_members"); !ok || got != 1 {
+			t.Errorf("scrape %d has consul_serf_lan_members %v; want 1", i, got)
+		}
+	}
+	if n := f.counts()["/v1/catalog/nodes"]; n != 2 {
+		t.Errorf("%d requests for three scrapes; want 2", n)
+	}
+	if n := e.shared.Load(); n != 1 {
+		t.Errorf("%d shared scrapes; want 1", n)
+	}
+}
+
+// A scrape that its client gives up goes on for the one who shares it.
+func TestSharedScrape_Cancelled(t *testing.T) {
+	t.Parallel()
+	f := startFake(t)
+	e := f.exporter(nil, "members")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	expectValue(t, e.Gather(ctx, []string{"members"}), 4, "consul_serf_lan_members")
+}
+
+func TestSelect(t *testing.T) {
+	t.Parallel()
+	e := startFake(t).exporter(nil, "ports", "raft", "agent")
+	for _, tc := range []struct {
+		name             string
+		collect, exclude []string
+		want             string
+	}{
+		{"all", nil, nil, "[agent ports raft]"},
+		{"some", []string{"raft", "agent", "raft"}, nil, "[agent raft]"},
+		{"all but one", nil, []string{"ports"}, "[agent raft]"},
+		{"both", []string{"raft"}, []string{"ports"}, "collect[] and exclude[] cannot be used together"},
+		{"not enabled", []string{"members"}, nil, `there is no enabled collector "members"; there are: agent, ports, raft`},
+		{"unknown", nil, []string{"x"}, `there is no enabled collector "x"; there are: agent, ports, raft`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			names, err := e.Select(tc.collect, tc.exclude)
+			got := fmt.Sprint(names)
+			if err != nil {
+				got = err.Error()
+			}
+			if got != tc.want {
+				t.Errorf("got %s; want %s", got, tc.want)
+			}
+		})
+	}
+	if _, err := NewExporter(Options{Enabled: []string{"x"}}); err == nil {
+		t.Error("no error for a collector that there is not")
+	}
+}
+
+// A collector's failure is logged when it begins and when it ends, and not at each scrape.
+func TestFailureLog(t *testing.T) {
+	t.Parallel()
+	f := startFake(t)
+	var logged strings.Builder
+	e := f.exporter(log.NewLogfmtLogger(&logged), "members")
+	for _, status := range []int{0, 500, 500, 0, 0, 403, 403} {
+		f.answer("/v1/catalog/nodes", status)
+		gatherAll(t, e)
+	}
+	want := `level=error collector=members msg="collector failed, some of its metrics are absent" err="read /v1/catalog/nodes: Unexpected response code: 500 ()"
+level=info collector=members msg="collector is complete again"
+level=warn collector=members msg="the agent refuses what the collector reads, some of its metrics are absent" err="read /v1/catalog/nodes: refused: Unexpected response code: 403 ()"
+`
+	if got := logged.String(); got != want {
+		t.Errorf("log is\n%s\nwant\n%s", got, want)
+	}
+	if n := f.counts()["/v1/catalog/nodes"]; n != 6 {
+		t.Errorf("%d requests in seven scrapes; want 6, as a refusal is remembered", n)
+	}
+}
+
+// Series of a server that left disappear; those of one that fails keep their counts and last success.
+func TestPortHistory(t *testing.T) {
+	t.Parallel()
+	f := startFake(t)
+	e := f.exporter(nil, "ports")
+	first := gatherAll(t, e)
+	success, _ := value(first, "consul_port_last_success_timestamp_seconds", "server", "server-3")
+	if age := time.Since(time.UnixMilli(int64(success * 1000))); age < 0 || age > time.Minute {
+		t.Errorf("last success was %s ago; want just now", age)
+	}
+	gone := f.servers[2]
+	f.servers = f.servers[:2]
+	all := gatherAll(t, e)
+	expectValue(t, all, 2, "consul_port_probes_total", "server", "server-1")
+	if v, ok := value(all, "consul_port_probes_total", "server", "server-3"); ok {
+		t.Errorf("the server that left still has %v probes", v)
+	}
+	f.servers = append(f.servers, gone)
+	expectValue(t, gatherAll(t, e), 1, "consul_port_probes_total", "server", "server-3")
+}

@@ -1,0 +1,268 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package collector
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/rpc"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-kit/log"
+	msgpackrpc "github.com/hashicorp/net-rpc-msgpackrpc/v2"
+
+	"github.com/zervigo/consul_cluster_exporter/cluster"
+)
+
+// fakeConsul is a cluster of three servers for what a real one does not do on demand: its agent's HTTP API, and each server's
+// port 8300 speaking the real protocol, on loopback ports of their own. What is asked for and not there fails the test.
+type fakeConsul struct {
+	t       testing.TB
+	api     *httptest.Server
+	servers []*fakeServer
+
+	mu sync.Mutex
+	// override answers a path in another way. Guarded by mu.
+	override map[string]http.HandlerFunc
+	// requests counts by path. Guarded by mu.
+	requests map[string]int
+}
+
+// fakeServer is one server's port 8300.
+type fakeServer struct {
+	name    string
+	address string
+	status  *fakeStatus
+}
+
+// fakeStatus has the methods of Consul's Status endpoint.
+type fakeStatus struct {
+	mu          sync.Mutex
+	leader      string
+	peers       []string
+	lastContact string
+	lastIndex   uint64
+	peersErr    error
+}
+
+type (
+	// NoArgs is the empty map that the methods take; net/rpc wants the types of its methods exported.
+	NoArgs struct{}
+	// RaftStats mirrors Consul's structs.RaftStats.
+	RaftStats struct {
+		LastContact         string
+		LastTerm, LastIndex uint64
+	}
+)
+
+// Ping answers.
+func (s *fakeStatus) Ping(NoArgs, *NoArgs) error { return nil }
+
+// Leader returns the leader's address.
+func (s *fakeStatus) Leader(_ NoArgs, reply *string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	*reply = s.leader
+	return nil
+}
+
+// Peers returns the addresses in the Raft configuration.
+func (s *fakeStatus) Peers(_ NoArgs, reply *[]string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	*reply = s.peers
+	return s.peersErr
+}
+
+// RaftStats returns the position in the log.
+func (s *fakeStatus) RaftStats(_ NoArgs, reply *RaftStats) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	*reply = RaftStats{s.lastContact, 2, s.lastIndex}
+	return nil
+}
+
+// startFake starts a healthy cluster led by server-1.
+func startFake(tb testing.TB) *fakeConsul {
+	tb.Helper()
+	f := &fakeConsul{t: tb, override: make(map[string]http.HandlerFunc), requests: make(map[string]int)}
+	for i := range 3 {
+		f.servers = append(f.servers, startFakeServer(tb, fmt.Sprintf("server-%d", i+1)))
+	}
+	for i, s := range f.servers {
+		s.status.leader = f.servers[0].address
+		for _, other := range f.servers {
+			s.status.peers = append(s.status.peers, other.address)
+		}
+		s.status.lastContact, s.status.lastIndex = "0", 20
+		if i > 0 {
+			s.status.lastContact = "15ms"
+		}
+	}
+	f.servers[2].status.lastIndex = 17
+	f.api = httptest.NewServer(http.HandlerFunc(f.serve))
+	tb.Cleanup(f.api.Close)
+	return f
+}
+
+func startFakeServer(tb testing.TB, name string) *fakeServer {
+	tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s := &fakeServer{name: name, address: l.Addr().String(), status: &fakeStatus{}}
+	server := rpc.NewServer()
+	if err := server.RegisterName("Status", s.status); err != nil {
+		tb.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() { serveFake(tb, server, conn) })
+		}
+	})
+	tb.Cleanup(func() {
+		l.Close()
+		wg.Wait()
+	})
+	return s
+}
+
+func serveFake(tb testing.TB, server *rpc.Server, conn net.Conn) {
+	tb.Helper()
+	defer conn.Close()
+	r := bufio.NewReader(conn)
+	if first, err := r.ReadByte(); err != nil || first != 0 {
+		tb.Errorf("first byte %#x, %v; want 0x00", first, err)
+		return
+	}
+	codec := msgpackrpc.NewServerCodec(struct {
+		io.Reader
+		io.WriteCloser
+	}{r, conn})
+	for server.ServeRequest(codec) == nil { // In order, as Consul does.
+	}
+}
+
+// serve answers as a server's HTTP API does, as far as it is used.
+func (f *fakeConsul) serve(w http.ResponseWriter, r *http.Request) {
+	path := r.URL.Path
+	if r.URL.Query().Has("wan") {
+		path += "?wan"
+	}
+	f.mu.Lock()
+	f.requests[path]++
+	override := f.override[path]
+	f.mu.Unlock()
+	if override != nil {
+		override(w, r)
+		return
+	}
+	body, ok := f.answers()[path]
+	if !ok {
+		f.t.Errorf("unexpected request for %s", r.URL)
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("X-Consul-KnownLeader", "true")
+	w.Header().Set("X-Consul-LastContact", "20")
+	_, _ = io.WriteString(w, body)
+}
+
+func (f *fakeConsul) answers() map[string]string {
+	var lan, wan, raft, peers []string
+	for i, s := range f.servers {
+		host, port, _ := net.SplitHostPort(s.address)
+		member := fmt.Sprintf(`{"Name":"%s%%s","Addr":%q,"Status":1,"Tags":{"role":"consul","dc":"dc1","port":%q,"id":"id-%d","build":"1.22.5:abc"}}`,
+			s.name, host, port, i+1)
+		lan = append(lan, fmt.Sprintf(member, ""))
+		wan = append(wan, fmt.Sprintf(member, ".dc1"))
+		raft = append(raft, fmt.Sprintf(`{"ID":"id-%d","Node":%q,"Address":%q,"Voter":true}`, i+1, s.name, s.address))
+		peers = append(peers, fmt.Sprintf("%q", s.address))
+	}
+	lan = append(lan, `{"Name":"client-1","Addr":"127.0.0.1","Status":4,"Tags":{"role":"node","dc":"dc1","build":"1.21.0:abc"}}`)
+	list := func(items []string) string { return "[" + strings.Join(items, ",") + "]" }
+	return map[string]string{
+		"/v1/agent/self": `{"Config":{"NodeName":"server-1","Datacenter":"dc1","Server":true},
+			"DebugConfig":{"ClientAddrs":["127.0.0.1"]},"Member":{"Addr":"10.0.0.1"},
+			"Stats":{"raft":{"state":"Leader","term":"2","commit_index":"20","applied_index":"19","fsm_pending":"1",
+				"last_snapshot_index":"0","last_snapshot_term":"0"}}}`,
+		"/v1/agent/members":               list(lan),
+		"/v1/agent/members?wan":           list(wan),
+		"/v1/operator/raft/configuration": `{"Servers":` + list(raft) + `,"Index":1}`,
+		"/v1/status/leader":               fmt.Sprintf("%q", f.servers[0].address),
+		"/v1/status/peers":                list(peers),
+		"/v1/catalog/nodes":               `[{"Node":"server-1"},{"Node":"server-2"},{"Node":"server-3"},{"Node":"client-1"}]`,
+	}
+}
+
+// paths are all that the fake answers.
+func (f *fakeConsul) paths() []string {
+	var paths []string
+	for path := range f.answers() {
+		paths = append(paths, path)
+	}
+	return paths
+}
+
+// answer makes a path answer with a status; 0 is the usual answer again.
+func (f *fakeConsul) answer(path string, status int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.override, path)
+	if status != 0 {
+		f.override[path] = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }
+	}
+}
+
+// hang makes a path answer only when its request is given up.
+func (f *fakeConsul) hang(path string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.override[path] = func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+}
+
+// counts returns the requests so far, by path, and forgets them.
+func (f *fakeConsul) counts() map[string]int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	counts := f.requests
+	f.requests = make(map[string]int)
+	return counts
+}
+
+// exporter returns an exporter of the fake cluster.
+func (f *fakeConsul) exporter(logger log.Logger, enabled ...string) *Exporter {
+	f.t.Helper()
+	address, err := cluster.ParseAddress(f.api.URL)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	c := cluster.New(cluster.Options{
+		Client:           cluster.ClientOptions{Address: address, Timeout: 5 * time.Second},
+		ProbeTimeout:     5 * time.Second,
+		ProbeConcurrency: 8,
+	})
+	f.t.Cleanup(c.Close)
+	e, err := NewExporter(Options{Cluster: c, Enabled: enabled, Logger: logger})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return e
+}
+
+var errShutdown = errors.New("raft is already shutdown")

@@ -1,0 +1,71 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package collector
+
+import "strings"
+
+// entry is one collector in the registry.
+type entry struct {
+	// name is the stem of the file, the suffix of the flag --collector.<name> and the value of the label "collector".
+	name string
+	// help completes the flag's "Collect ...".
+	help string
+	// enabled is whether it runs unless a flag says otherwise.
+	enabled bool
+	// new makes it. It does no I/O and cannot fail.
+	new func(*definitions) collector
+}
+
+// registry is the only list of collectors: flags, documentation and tests loop over it.
+var registry = []entry{
+	{"agent", "the agent's own state, the list of servers, and the Raft figures of each server's HTTP API", true, newAgentCollector},
+	{"members", "the members of the Serf pools and their state", true, newMembersCollector},
+	{"ports", "whether each server answers on its ports, in each port's own protocol", true, newPortsCollector},
+	{"raft", "what each server says about Raft, and what that means for the cluster", true, newRaftCollector},
+}
+
+// Info describes a collector, for flags and documentation.
+type Info struct {
+	Name    string
+	Help    string
+	Enabled bool
+}
+
+// All returns all collectors there are, by name.
+func All() []Info {
+	infos := make([]Info, 0, len(registry))
+	for _, e := range registry {
+		infos = append(infos, Info{e.name, e.help, e.enabled})
+	}
+	return infos
+}
+
+// FamilyInfo describes a family of metrics, for documentation.
+type FamilyInfo struct {
+	Name, Help string
+	// Type is "gauge" or "counter".
+	Type   string
+	Labels []string
+	// Collector is the name of the collector it comes from; empty for those about the exporter itself.
+	Collector string
+}
+
+// AllFamilies returns every family that any collector may export, by collector and then in the order of their definition.
+func AllFamilies() []FamilyInfo {
+	var infos []FamilyInfo
+	describe := func(collector string, d *definitions) {
+		for _, desc := range d.all {
+			infos = append(infos, FamilyInfo{desc.name, desc.help, strings.ToLower(desc.kind.String()), desc.labels, collector})
+		}
+	}
+	for _, e := range registry {
+		d := &definitions{}
+		e.new(d)
+		describe(e.name, d)
+	}
+	d := &definitions{}
+	newOwnFamilies(d)
+	describe("", d)
+	return infos
+}
