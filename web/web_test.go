@@ -1,0 +1,198 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package web
+
+import (
+	"compress/gzip"
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/collector"
+	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+)
+
+// newTestHandler serves an exporter whose agent is at the address.
+func newTestHandler(tb testing.TB, agent string, opts Options) http.Handler {
+	tb.Helper()
+	address, err := cluster.ParseAddress(agent)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	c := cluster.New(cluster.Options{
+		Client:       cluster.ClientOptions{Address: address, Timeout: 2 * time.Second},
+		ProbeTimeout: 3 * time.Second, ProbeConcurrency: 64,
+	})
+	tb.Cleanup(c.Close)
+	if opts.Exporter, err = collector.NewExporter(collector.Options{Cluster: c}); err != nil {
+		tb.Fatal(err)
+	}
+	if opts.TelemetryPath == "" {
+		opts.TelemetryPath = "/metrics"
+	}
+	h, err := NewHandler(opts)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return h
+}
+
+// deadAgent is an address where nothing listens.
+const deadAgent = "http://127.0.0.1:1"
+
+func get(tb testing.TB, h http.Handler, path string, header ...string) *httptest.ResponseRecorder {
+	tb.Helper()
+	r := httptest.NewRequestWithContext(tb.Context(), http.MethodGet, path, http.NoBody)
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+func TestPages(t *testing.T) {
+	t.Parallel()
+	plain := newTestHandler(t, deadAgent, Options{})
+	other := newTestHandler(t, deadAgent, Options{TelemetryPath: "/consul/metrics", EnablePprof: true})
+	for _, tc := range []struct {
+		name   string
+		h      http.Handler
+		path   string
+		status int
+		want   string
+	}{
+		{"metrics", plain, "/metrics", 200, "\nconsul_up 0\n"},
+		{"own metrics", plain, "/metrics", 200, "\nconsul_exporter_build_info{"},
+		{"process", plain, "/metrics", 200, "\nprocess_open_fds "},
+		{"handler", plain, "/metrics", 200, "\npromhttp_metric_handler_requests_total{"},
+		{"metrics elsewhere", other, "/consul/metrics", 200, "\nconsul_up 0\n"},
+		{"no metrics there", other, "/metrics", 404, "not found"},
+		{"one collector", plain, "/metrics?collect[]=ports", 200, `consul_exporter_collector_success{collector="ports"} 0`},
+		{"unknown collector", plain, "/metrics?collect[]=x", 400, `there is no enabled collector "x"; there are: agent, members, ports, raft`},
+		{"contradiction", plain, "/metrics?collect[]=ports&exclude[]=raft", 400, "cannot be used together"},
+		{"healthy", plain, "/-/healthy", 200, "healthy"},
+		{"ready", plain, "/-/ready", 200, "ready"},
+		{"landing page", plain, "/", 200, `<a href="/metrics">Metrics</a>`},
+		{"landing page of metrics elsewhere", other, "/", 200, `<a href="/consul/metrics">Metrics</a>`},
+		{"unknown page", plain, "/x", 404, "not found"},
+		{"profiles off", plain, "/debug/pprof/", 404, "not found"},
+		{"profiles on", other, "/debug/pprof/", 200, "goroutine"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			w := get(t, tc.h, tc.path)
+			if w.Code != tc.status || !strings.Contains(w.Body.String(), tc.want) {
+				t.Errorf("status %d, body %.3000s; want %d and %q", w.Code, w.Body, tc.status, tc.want)
+			}
+		})
+	}
+}
+
+func TestMetrics_OnlyWhatIsAskedFor(t *testing.T) {
+	t.Parallel()
+	body := get(t, newTestHandler(t, deadAgent, Options{}), "/metrics?exclude[]=agent&exclude[]=raft").Body.String()
+	for _, name := range []string{"agent", "raft"} {
+		if strings.Contains(body, `consul_exporter_collector_success{collector="`+name) {
+			t.Errorf("collector %s ran", name)
+		}
+	}
+}
+
+func TestMetrics_Formats(t *testing.T) {
+	t.Parallel()
+	h := newTestHandler(t, deadAgent, Options{})
+	w := get(t, h, "/metrics", "Accept", "application/openmetrics-text;version=1.0.0")
+	if got := w.Header().Get("Content-Type"); !strings.HasPrefix(got, "application/openmetrics-text") || !strings.HasSuffix(w.Body.String(), "# EOF\n") {
+		t.Errorf("content type %q, body ends with %q; want OpenMetrics", got, w.Body.String()[w.Body.Len()-20:])
+	}
+	w = get(t, h, "/metrics", "Accept-Encoding", "gzip")
+	if got := w.Header().Get("Content-Encoding"); got != "gzip" {
+		t.Fatalf("content encoding %q; want gzip", got)
+	}
+	r, err := gzip.NewReader(w.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(r)
+	if err != nil || !strings.Contains(string(body), "\nconsul_up 0\n") {
+		t.Errorf("error %v, body %s", err, body)
+	}
+}
+
+func TestScrapeBudget(t *testing.T) {
+	t.Parallel()
+	const offset = 500 * time.Millisecond
+	for _, tc := range []struct {
+		header string
+		want   time.Duration // 0: an error.
+	}{
+		{"", 10 * time.Second},
+		{"10", 9500 * time.Millisecond},
+		{"2.5", 2 * time.Second},
+		{"0.52", 50 * time.Millisecond},
+		{"0.1", 50 * time.Millisecond},
+		{"0.01", 10 * time.Millisecond},
+		{"1e300", maxBudget - offset},
+		{"0", 0},
+		{"-1", 0},
+		{"NaN", 0},
+		{"soon", 0},
+	} {
+		got, err := scrapeBudget(tc.header, offset)
+		if (err != nil) != (tc.want == 0) || (err == nil && got != tc.want) {
+			t.Errorf("budget for %q is %s, %v; want %s", tc.header, got, err, tc.want)
+		}
+	}
+	w := get(t, newTestHandler(t, deadAgent, Options{}), "/metrics", timeoutHeader, "soon")
+	if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), `is "soon"; want a number of seconds`) {
+		t.Errorf("status %d, body %s; want 400 and what is wrong", w.Code, w.Body)
+	}
+}
+
+func TestValidateTelemetryPath(t *testing.T) {
+	t.Parallel()
+	for path, good := range map[string]bool{
+		"/metrics": true, "/a/b": true, "/-/metrics": true,
+		"": false, "metrics": false, "/": false, "//": false, "/a/": false, "/a/../b": false, "/{x}": false,
+		"/-/healthy": false, "/-/ready": false, "/debug/pprof": false, "/debug/pprof/x": false,
+	} {
+		if err := ValidateTelemetryPath(path); (err == nil) != good {
+			t.Errorf("ValidateTelemetryPath(%q) = %v", path, err)
+		}
+	}
+}
+
+// BenchmarkScrape is a whole scrape of a real cluster of three healthy servers over loopback, encoded as text. The target is a
+// median below 10 ms and less than 2 MB allocated.
+func BenchmarkScrape(b *testing.B) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	c, err := consultest.New(ctx, consultest.Options{Servers: 3})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	h := newTestHandler(b, c.Servers[0].URL(), Options{})
+	get(b, h, "/metrics")
+	var took []time.Duration
+	b.ReportAllocs()
+	for b.Loop() {
+		start := time.Now()
+		w := get(b, h, "/metrics")
+		took = append(took, time.Since(start))
+		if !strings.Contains(w.Body.String(), "\nconsul_cluster_failure_margin 1\n") {
+			b.Fatalf("scrape is not that of three healthy servers:\n%s", w.Body)
+		}
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "median-ms")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
+}
