@@ -1,0 +1,251 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+)
+
+// asExporter makes the test binary be the exporter, so that the tests run the real program in a process of its own.
+const asExporter = "TEST_AS_EXPORTER"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asExporter) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// exporterProcess is a running exporter.
+type exporterProcess struct {
+	url string
+	cmd *exec.Cmd
+	log *lockedBuffer
+	// exited is closed after the process has ended, with result.
+	exited chan struct{}
+	result error
+}
+
+// startExporter starts the exporter on a free port and ends it, in good order, with the test.
+func startExporter(t *testing.T, env []string, args ...string) *exporterProcess {
+	t.Helper()
+	e := &exporterProcess{
+		cmd:    exec.Command(os.Args[0], append(args, "--web.listen-address=127.0.0.1:0")...),
+		log:    &lockedBuffer{},
+		exited: make(chan struct{}),
+	}
+	e.cmd.Env = append(cleanEnv(), append(env, asExporter+"=1")...)
+	stderr, err := e.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	address := make(chan string, 1)
+	go func() {
+		listening := regexp.MustCompile(`address"?[=:]"?(127[0-9.]+:[0-9]+).*Listening on|Listening on.*address=(\S+)`)
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			fmt.Fprintln(e.log, lines.Text())
+			if m := listening.FindStringSubmatch(lines.Text()); m != nil {
+				address <- m[1] + m[2]
+			}
+		}
+		e.result = e.cmd.Wait()
+		close(e.exited)
+	}()
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("log of the exporter:\n%s", e.log)
+		}
+		if err := e.stop(); err != nil {
+			t.Errorf("exporter ended with %v; want exit code 0; its log:\n%s", err, e.log)
+		}
+	})
+	select {
+	case a := <-address:
+		e.url = "http://" + a
+	case <-time.After(20 * time.Second):
+		t.Fatalf("exporter does not listen; its log:\n%s", e.log)
+	}
+	return e
+}
+
+// stop sends SIGTERM, unless the process has ended, and returns how it ended.
+func (e *exporterProcess) stop() error {
+	_ = e.cmd.Process.Signal(syscall.SIGTERM) // Fails when it has ended.
+	<-e.exited
+	return e.result
+}
+
+// cleanEnv is the environment without what configures Consul or the exporter.
+func cleanEnv() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "CONSUL_") })
+}
+
+// get fetches a path as Prometheus would with a scrape timeout.
+func (e *exporterProcess) get(ctx context.Context, path string, timeout time.Duration) (status int, body string, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, e.url+path, http.NoBody)
+	if err != nil {
+		return 0, "", err
+	}
+	req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", strconv.FormatFloat(timeout.Seconds(), 'f', -1, 64))
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, "", err
+	}
+	defer resp.Body.Close()
+	content, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(content), err
+}
+
+// scrape gets the metrics with Prometheus's default timeout, which the exporter must meet.
+func (e *exporterProcess) scrape(t *testing.T) samples {
+	t.Helper()
+	const timeout = 10 * time.Second
+	start := time.Now()
+	status, body, err := e.get(t.Context(), "/metrics", timeout)
+	if err != nil {
+		t.Fatalf("scrape: %v", err)
+	}
+	if took := time.Since(start); took > timeout {
+		t.Errorf("scrape took %s; want less than %s", took, timeout)
+	}
+	if status != http.StatusOK {
+		t.Fatalf("scrape got status %d: %s", status, body)
+	}
+	return parseSamples(t, body)
+}
+
+// scrapeUntil scrapes until the condition holds and returns that scrape.
+func (e *exporterProcess) scrapeUntil(t *testing.T, within time.Duration, what string, condition func(samples) bool) samples {
+	t.Helper()
+	deadline := time.Now().Add(within)
+	for {
+		s := e.scrape(t)
+		if condition(s) {
+			return s
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %s: %s; last scrape:\n%s", within, what, s)
+		}
+	}
+}
+
+// samples are the values of a scrape by series, written as name{label="value",...} with the labels in alphabetical order.
+type samples map[string]float64
+
+func parseSamples(t *testing.T, text string) samples {
+	t.Helper()
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(text))
+	if err != nil {
+		t.Fatalf("metrics cannot be parsed: %v", err)
+	}
+	s := make(samples)
+	for name, f := range families {
+		for _, m := range f.GetMetric() {
+			s[name+labelText(m.GetLabel())] = m.GetGauge().GetValue() + m.GetCounter().GetValue() + m.GetUntyped().GetValue()
+		}
+	}
+	return s
+}
+
+func labelText(pairs []*dto.LabelPair) string {
+	if len(pairs) == 0 {
+		return ""
+	}
+	var labels []string
+	for _, p := range pairs {
+		labels = append(labels, fmt.Sprintf("%s=%q", p.GetName(), p.GetValue()))
+	}
+	slices.Sort(labels)
+	return "{" + strings.Join(labels, ",") + "}"
+}
+
+// expect compares the named series with the values wanted; absent series are not 0.
+func (s samples) expect(t *testing.T, want samples) {
+	t.Helper()
+	for _, series := range slices.Sorted(maps.Keys(want)) {
+		if got, ok := s[series]; !ok {
+			t.Errorf("%s is absent; want %v", series, want[series])
+		} else if got != want[series] {
+			t.Errorf("%s = %v; want %v", series, got, want[series])
+		}
+	}
+}
+
+// expectNone fails for each series with the prefix.
+func (s samples) expectNone(t *testing.T, prefixes ...string) {
+	t.Helper()
+	for _, prefix := range prefixes {
+		for series, value := range s {
+			if strings.HasPrefix(series, prefix) {
+				t.Errorf("%s = %v; want it to be absent", series, value)
+			}
+		}
+	}
+}
+
+// labels returns the value of one label in all series of a family, sorted.
+func (s samples) labels(family, label string) []string {
+	pattern := regexp.MustCompile(`[{,]` + label + `="([^"]*)"`)
+	var values []string
+	for series := range s {
+		if strings.HasPrefix(series, family+"{") {
+			values = append(values, pattern.FindStringSubmatch(series)[1])
+		}
+	}
+	slices.Sort(values)
+	return values
+}
+
+// String has the series about Consul, sorted.
+func (s samples) String() string {
+	var b strings.Builder
+	for _, series := range slices.Sorted(maps.Keys(s)) {
+		if strings.HasPrefix(series, "consul_") {
+			fmt.Fprintf(&b, "%s %v\n", series, s[series])
+		}
+	}
+	return b.String()
+}
+
+// lockedBuffer is a buffer that is written while it is read.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
