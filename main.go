@@ -310,8 +310,7 @@ func serve(ctx context.Context, opts *options, s *settings, logger log.Logger, t
 			Partition: os.Getenv("CONSUL_PARTITION"),
 			Timeout:   opts.consulTimeout,
 		},
-		ProbeTimeout:     opts.probeTimeout,
-		ProbeConcurrency: opts.probeConcurrency,
+		Ports: cluster.PortOptions{Timeout: opts.probeTimeout, Concurrency: opts.probeConcurrency},
 	})
 	defer consul.Close()
 	exporter, err := collector.NewExporter(collector.Options{Cluster: consul, Enabled: s.enabled, Logger: logger})

@@ -6,7 +6,6 @@ package cluster
 import (
 	"context"
 	"sync"
-	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
@@ -16,18 +15,16 @@ type Options struct {
 	Client ClientOptions
 	// Prober asks the servers' ports; nil means a new one.
 	Prober *probe.Prober
-	// ProbeTimeout bounds each probe.
-	ProbeTimeout time.Duration
-	// ProbeConcurrency bounds the probes at one time.
-	ProbeConcurrency int
+	// Ports say which ports are probed, and how.
+	Ports PortOptions
 }
 
 // Cluster is one Consul cluster, seen through one agent and through the servers' own ports. It is safe for concurrent
 // use.
 type Cluster struct {
-	client  *Client
-	prober  *probe.Prober
-	timeout time.Duration
+	client *Client
+	prober *probe.Prober
+	ports  PortOptions
 	// slots holds a token for each probe under way.
 	slots chan struct{}
 
@@ -43,10 +40,10 @@ func New(opts Options) *Cluster {
 		prober = probe.New(probe.Options{})
 	}
 	return &Cluster{
-		client:  NewClient(opts.Client),
-		prober:  prober,
-		timeout: opts.ProbeTimeout,
-		slots:   make(chan struct{}, opts.ProbeConcurrency),
+		client: NewClient(opts.Client),
+		prober: prober,
+		ports:  opts.Ports,
+		slots:  make(chan struct{}, opts.Ports.Concurrency),
 	}
 }
 
@@ -98,7 +95,7 @@ func hasServer(members []Member) bool {
 
 // probeRPC asks one server's port 8300, when fewer probes than allowed are under way.
 func (c *Cluster) probeRPC(ctx context.Context, s Server) Report {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	ctx, cancel := context.WithTimeout(ctx, c.ports.Timeout)
 	defer cancel()
 	select {
 	case c.slots <- struct{}{}:

@@ -55,7 +55,7 @@ func newTestCluster(t *testing.T, opts ClientOptions) *Cluster {
 	if opts.Timeout == 0 {
 		opts.Timeout = 5 * time.Second
 	}
-	c := New(Options{Client: opts, ProbeTimeout: time.Second, ProbeConcurrency: 4})
+	c := New(Options{Client: opts, Ports: PortOptions{Timeout: time.Second, Concurrency: 4}})
 	t.Cleanup(c.Close)
 	return c
 }

@@ -127,7 +127,7 @@ func TestServesOthers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c := New(Options{Client: ClientOptions{Address: address}, ProbeConcurrency: 1})
+			c := New(Options{Client: ClientOptions{Address: address}, Ports: PortOptions{Concurrency: 1}})
 			defer c.Close()
 			if got := c.servesOthers(tc.agent); got != tc.want {
 				t.Errorf("servesOthers = %v; want %v", got, tc.want)

@@ -253,9 +253,8 @@ func (f *fakeConsul) exporter(logger log.Logger, enabled ...string) *Exporter {
 		f.t.Fatal(err)
 	}
 	c := cluster.New(cluster.Options{
-		Client:           cluster.ClientOptions{Address: address, Timeout: 5 * time.Second},
-		ProbeTimeout:     5 * time.Second,
-		ProbeConcurrency: 8,
+		Client: cluster.ClientOptions{Address: address, Timeout: 5 * time.Second},
+		Ports:  cluster.PortOptions{Timeout: 5 * time.Second, Concurrency: 8},
 	})
 	f.t.Cleanup(c.Close)
 	e, err := NewExporter(Options{Cluster: c, Enabled: enabled, Logger: logger})

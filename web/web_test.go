@@ -27,8 +27,8 @@ func newTestHandler(tb testing.TB, agent string, opts Options) http.Handler {
 		tb.Fatal(err)
 	}
 	c := cluster.New(cluster.Options{
-		Client:       cluster.ClientOptions{Address: address, Timeout: 2 * time.Second},
-		ProbeTimeout: 3 * time.Second, ProbeConcurrency: 64,
+		Client: cluster.ClientOptions{Address: address, Timeout: 2 * time.Second},
+		Ports:  cluster.PortOptions{Timeout: 3 * time.Second, Concurrency: 64},
 	})
 	tb.Cleanup(c.Close)
 	if opts.Exporter, err = collector.NewExporter(collector.Options{Cluster: c}); err != nil {

@@ -1,0 +1,116 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"crypto/tls"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Protocol is what is spoken on a port of Consul.
+type Protocol string
+
+// The protocols, with Consul's default ports.
+const (
+	ProtocolRPC     Protocol = "rpc"      // 8300
+	ProtocolSerfLAN Protocol = "serf_lan" // 8301
+	ProtocolSerfWAN Protocol = "serf_wan" // 8302
+	ProtocolHTTP    Protocol = "http"     // 8500
+	ProtocolHTTPS   Protocol = "https"    // 8501
+	ProtocolGRPC    Protocol = "grpc"     // 8502
+	ProtocolGRPCTLS Protocol = "grpc_tls" // 8503
+	ProtocolDNS     Protocol = "dns"      // 8600
+)
+
+// Protocols returns all of them, in the order of their default ports.
+func Protocols() []Protocol {
+	return []Protocol{
+		ProtocolRPC, ProtocolSerfLAN, ProtocolSerfWAN, ProtocolHTTP, ProtocolHTTPS, ProtocolGRPC, ProtocolGRPCTLS, ProtocolDNS,
+	}
+}
+
+// ParseProtocols reads a list of protocols; none means all.
+func ParseProtocols(names []string) ([]Protocol, error) {
+	if len(names) == 0 {
+		return Protocols(), nil
+	}
+	var protocols []Protocol
+	for _, name := range names {
+		p := Protocol(name)
+		if !slices.Contains(Protocols(), p) {
+			return nil, fmt.Errorf("there is no protocol %q; there are: %s", name, joinWords(Protocols()))
+		}
+		protocols = append(protocols, p)
+	}
+	return protocols, nil
+}
+
+// ClientPorts says of which agents the ports are probed that are meant for clients: HTTP, HTTPS, gRPC and DNS. Agents often
+// bind them to an address that only their own host can reach.
+type ClientPorts string
+
+// The choices.
+const (
+	// ClientPortsAuto means every server if the agent asked is itself a server that others can reach, or else the agent.
+	ClientPortsAuto ClientPorts = "auto"
+	// ClientPortsAgent means the agent asked only.
+	ClientPortsAgent ClientPorts = "agent"
+	// ClientPortsServers means every server.
+	ClientPortsServers ClientPorts = "servers"
+	// ClientPortsOff means none.
+	ClientPortsOff ClientPorts = "off"
+)
+
+// ClientPortsChoices returns all of them.
+func ClientPortsChoices() []ClientPorts {
+	return []ClientPorts{ClientPortsAuto, ClientPortsAgent, ClientPortsServers, ClientPortsOff}
+}
+
+// RPCTLS says whether port 8300 is spoken to in TLS.
+type RPCTLS string
+
+// The choices.
+const (
+	// RPCTLSAuto does as the agent's own configuration says.
+	RPCTLSAuto RPCTLS = "auto"
+	RPCTLSOn   RPCTLS = "on"
+	RPCTLSOff  RPCTLS = "off"
+)
+
+// RPCTLSChoices returns all of them.
+func RPCTLSChoices() []RPCTLS { return []RPCTLS{RPCTLSAuto, RPCTLSOn, RPCTLSOff} }
+
+func joinWords[T ~string](words []T) string {
+	texts := make([]string, len(words))
+	for i, w := range words {
+		texts[i] = string(w)
+	}
+	return strings.Join(texts, ", ")
+}
+
+// PortOptions say which ports are probed, and how.
+type PortOptions struct {
+	// Timeout bounds each probe, Concurrency the probes at one time.
+	Timeout     time.Duration
+	Concurrency int
+	// Protocols are the protocols to probe; nil means all.
+	Protocols []Protocol
+	// ClientPorts says whose client ports are probed; empty means auto.
+	ClientPorts ClientPorts
+	// RPCTLS says whether port 8300 is spoken to in TLS; empty means auto.
+	RPCTLS RPCTLS
+	// RPCTLSConfig is the client's side of TLS on port 8300. An empty ServerName means server.<datacenter>.<domain>, which is
+	// what Consul's own servers expect of each other.
+	RPCTLSConfig *tls.Config
+	// SerfKeys returns the gossip keys, the first of which encrypts; nil means that there is none.
+	SerfKeys func() [][]byte
+	// DNSDomain is Consul's domain; empty means what the agent says, or "consul".
+	DNSDomain string
+	// Allowed reports whether a host that the cluster itself has named may be talked to; nil means any. A rogue agent could
+	// name hosts that are none of its servers.
+	Allowed func(host string) bool
+}
