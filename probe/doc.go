@@ -14,4 +14,8 @@
 //     kernel does that.
 //   - No probe leaves a trace: nothing at WARN or above in Consul's log, no member, no connection that stays open. See
 //     silent.go for what that takes when a server hangs.
+//
+// What the protocols have in common is in tcp.go (one question on one connection, and its end), udp.go (a question that is
+// sent again once) and tls.go (handshakes that say nothing when they fail, and when certificates expire). The bytes of
+// gossip are in serfwire.go and serfcrypt.go; those of the other protocols are left to libraries.
 package probe

@@ -5,6 +5,7 @@ package probe
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"time"
 )
@@ -13,6 +14,9 @@ import (
 type Target struct {
 	// Address is "host:port"; the host may be a name or an IP address.
 	Address string
+	// TLS is the client's side of TLS; nil asks in plain text. An empty ServerName means the host of Address. The server's
+	// certificate is verified as this configuration says.
+	TLS *tls.Config
 }
 
 // Phase is a part of a probe that is timed on its own.
@@ -37,9 +41,13 @@ type Result struct {
 	Up bool
 	// Verified is false where Up means no more than "accepts connections".
 	Verified bool
-	// Reason says why the probe failed; empty when it did not.
+	// Skipped is true if nothing was asked, because every possible question would make noise on the server: whether the
+	// port is up is unknown then, and all but Start is zero.
+	Skipped bool
+	// Reason says why the probe failed; empty when it did not. With Up it says what the server answered instead of what it
+	// was asked for: ReasonAuth or ReasonLimit.
 	Reason Reason
-	// Err has the details of the failure, for a person; nil when there was none.
+	// Err has the details of the failure, for a person; nil exactly when Reason is empty.
 	Err error
 	// Start is when the probe began.
 	Start time.Time
@@ -47,6 +55,9 @@ type Result struct {
 	Duration time.Duration
 	// Phases has the phases the probe got to, in order.
 	Phases []PhaseDuration
+	// CertExpiry is the earliest expiry of the certificates that the server has shown, also if they do not verify. It is
+	// zero without TLS, and if the handshake did not come that far.
+	CertExpiry time.Time
 }
 
 // Options are what a Prober is made from. The zero value is good for production.
@@ -106,11 +117,12 @@ func (w *stopwatch) lap(phase Phase) {
 	w.phase = now
 }
 
-// stop ends the probe: err is nil when the port answered.
+// stop ends the probe: err is nil when the port answered, or an answeredError when it answered something else than it was
+// asked for.
 func (w *stopwatch) stop(err error) {
 	w.res.Duration = w.now().Sub(w.res.Start)
 	w.res.Err = err
 	w.res.Reason = ReasonOf(err)
-	w.res.Up = err == nil
-	w.res.Verified = err == nil
+	w.res.Up = err == nil || isA[*answeredError](err)
+	w.res.Verified = w.res.Up
 }

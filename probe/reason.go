@@ -83,11 +83,19 @@ var errnoReasons = []struct {
 
 // ReasonOf maps any error of a probe to a reason; no error has no reason.
 func ReasonOf(err error) Reason {
+	var (
+		answered *answeredError
+		refused  *serfRefusal
+	)
 	switch {
 	case err == nil:
 		return ""
+	case errors.As(err, &answered):
+		return answered.reason
 	case errors.Is(err, errTurnedAway):
 		return ReasonLimit
+	case errors.Is(err, errSerfOtherKey), errors.As(err, &refused) && refused.aboutKeys():
+		return ReasonAuth
 	case isTimeout(err):
 		return ReasonTimeout
 	case isA[*net.DNSError](err), isA[*net.AddrError](err):
@@ -113,16 +121,25 @@ func isTimeout(err error) bool {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, os.ErrDeadlineExceeded) {
 		return true
 	}
-	netErr, ok := errors.AsType[net.Error](err)
-	return ok && netErr.Timeout()
+	var netErr net.Error
+	return errors.As(err, &netErr) && netErr.Timeout()
 }
 
 func isTLS(err error) bool {
 	return isA[*tls.CertificateVerificationError](err) || isA[tls.RecordHeaderError](err) || isA[tls.AlertError](err) ||
-		isA[x509.UnknownAuthorityError](err) || isA[x509.HostnameError](err) || isA[x509.CertificateInvalidError](err)
+		isA[x509.UnknownAuthorityError](err) || isA[x509.HostnameError](err) || isA[x509.CertificateInvalidError](err) ||
+		isA[*tlsError](err) || isAlert(err)
+}
+
+// isAlert reports whether one side ended TLS with an alert. With TLS 1.3 the server's verdict on the client's certificate
+// comes after the client's side of the handshake, with the first read. The type of the alert is hidden in crypto/tls
+// (tls.AlertError is for QUIC only); the operation of the net.OpError around it is a word of crypto/tls alone.
+func isAlert(err error) bool {
+	var opErr *net.OpError
+	return errors.As(err, &opErr) && (opErr.Op == "remote error" || opErr.Op == "local error")
 }
 
 func isA[T error](err error) bool {
-	_, ok := errors.AsType[T](err)
-	return ok
+	var target T
+	return errors.As(err, &target)
 }

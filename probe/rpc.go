@@ -21,6 +21,9 @@ import (
 const (
 	// rpcConsul is the first byte on port 8300: "what follows is msgpack net/rpc" (Consul: agent/pool/conn.go).
 	rpcConsul = 0x00
+	// rpcTLS is the first byte before a TLS handshake; what is spoken in TLS begins with a first byte again. All versions
+	// of Consul know it, unlike TLS without it (ALPN "consul/rpc-single").
+	rpcTLS = 0x03
 	// rpcAnswerBytes bounds what is read from one server. The longest answer is the list of peers, with less than 100
 	// bytes each.
 	rpcAnswerBytes = 1 << 20
@@ -56,53 +59,22 @@ type RPCResult struct {
 }
 
 // RPC asks a server's port 8300 for its own view of Raft: Status.Ping, Leader, Peers and RaftStats, on one connection and
-// in one round trip. Up means that the server answered them in order, whatever it said. Timed are connect and request. It
-// leaves nothing behind: the connection is closed when all is answered, or kept as silentConns tells when the server hangs.
+// in one round trip. Up means that the server answered them in order, whatever it said. Timed are connect, tls if the
+// target has TLS, and request. It leaves nothing behind: the connection is closed when all is answered, or kept as
+// silentConns tells when the server hangs.
 //
 // The methods are those of Consul's agent/consul/status_endpoint.go; with an empty datacenter a server answers them itself.
 func (p *Prober) RPC(ctx context.Context, target Target) RPCResult {
 	var res RPCResult
-	watch := p.startWatch(&res.Result)
-	watch.stop(p.rpc(ctx, target.Address, &watch, &res.Raft))
+	p.exchange(ctx, &exchange{
+		address:  target.Address,
+		preamble: []byte{rpcTLS},
+		tls:      target.TLS,
+		talk:     func(_ context.Context, conn net.Conn) error { return askRaft(conn, &res.Raft) },
+		// The four answers are all that Consul sends.
+		closeAtOnce: true,
+	}, &res.Result)
 	return res
-}
-
-func (p *Prober) rpc(ctx context.Context, address string, watch *stopwatch, view *RaftView) error {
-	if earlier := p.silent.get(address); earlier != nil {
-		if err := earlier.wait(ctx); err != nil {
-			watch.res.Phases = append(watch.res.Phases, PhaseDuration{PhaseConnect, earlier.connect})
-			watch.lap(PhaseRequest)
-			return fmt.Errorf("wait for the answer to an earlier request: %w", err)
-		}
-		watch.phase = watch.now()
-	}
-
-	conn, err := p.dial(ctx, "tcp", address)
-	watch.lap(PhaseConnect)
-	if err != nil {
-		return fmt.Errorf("connect: %w", err)
-	}
-	connect := watch.res.Phases[0].Duration
-
-	release := interruptible(ctx, conn)
-	err = askRaft(conn, view)
-	release()
-	watch.lap(PhaseRequest)
-	if isTimeout(err) {
-		p.silent.keep(address, conn, connect)
-		return fmt.Errorf("no answer to a request on the open connection: %w", err)
-	}
-	conn.Close()
-	return err
-}
-
-// interruptible ends all reading and writing on conn when ctx is done. The returned function ends that watch.
-func interruptible(ctx context.Context, conn net.Conn) (release func()) {
-	if deadline, ok := ctx.Deadline(); ok {
-		_ = conn.SetDeadline(deadline)
-	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	return func() { stop() }
 }
 
 // rpcCall is one request and the place for its answer.

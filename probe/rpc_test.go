@@ -198,7 +198,7 @@ func TestRPC_NotAServer(t *testing.T) {
 	t.Parallel()
 	golden := readGolden(t, goldenRPC)
 	readRequest := func(c *net.TCPConn) { _, _ = c.Read(make([]byte, 1024)) }
-	const timeout = time.Second
+	const timeout = 2 * time.Second
 	for _, tc := range []struct {
 		name  string
 		serve func(*net.TCPConn)

@@ -26,7 +26,8 @@ const (
 // at ERROR once for each probe in the meantime; and beyond 100 connections in its accept queue
 // (limits.rpc_max_conns_per_client) one line more for each. So the connection of the first probe without an answer is kept,
 // its sending side closed, until the server has answered and closed it, and as long as it is there the probes of
-// this address wait for that answer instead of asking again: one connection per hung server, however long it hangs.
+// this address wait for that answer instead of asking again: one connection per hung port, however long it hangs. All
+// probes over TCP do this. An address has a port and a port speaks one protocol, so that the address is key enough.
 //
 // A killed process ends the connection at once (its kernel resets it); a lost host does so when its kernel has not
 // acknowledged anything for silentPeerTimeout.
@@ -39,8 +40,9 @@ type silentConns struct {
 
 type silentConn struct {
 	conn net.Conn
-	// connect is how long the connection took to open, for the results of the probes that wait on it.
-	connect time.Duration
+	// phases are those of the probe that got no answer, the one in which it waited in vain last; for the results of the
+	// probes that wait on it.
+	phases []PhaseDuration
 	// done is closed when the server has answered and closed the connection, or the connection broke.
 	done chan struct{}
 }
@@ -55,8 +57,8 @@ func (s *silentConns) get(address string) *silentConn {
 }
 
 // keep takes over a connection on which everything has been asked and not everything answered.
-func (s *silentConns) keep(address string, conn net.Conn, connect time.Duration) {
-	c := &silentConn{conn: conn, connect: connect, done: make(chan struct{})}
+func (s *silentConns) keep(address string, w *wire, phases []PhaseDuration) {
+	c := &silentConn{conn: w.raw, phases: phases, done: make(chan struct{})}
 	s.mu.Lock()
 	if s.byAddr == nil {
 		s.byAddr = make(map[string][]*silentConn)
@@ -64,18 +66,21 @@ func (s *silentConns) keep(address string, conn net.Conn, connect time.Duration)
 	s.byAddr[address] = append(s.byAddr[address], c)
 	s.mu.Unlock()
 
-	if half, ok := conn.(interface{ CloseWrite() error }); ok {
-		_ = half.CloseWrite() // On failure the read below ends at once.
-	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
+	if tcp, ok := w.raw.(*net.TCPConn); ok {
 		detectDeadPeer(tcp)
 	}
-	_ = conn.SetDeadline(time.Time{})
-	go s.drain(address, c)
+	_ = w.raw.SetDeadline(time.Time{})
+	if w.tls == nil {
+		w.closeWrite()
+	}
+	go s.drain(address, c, w)
 }
 
 // drain reads until the server closes, then forgets the connection.
-func (s *silentConns) drain(address string, c *silentConn) {
+func (s *silentConns) drain(address string, c *silentConn, w *wire) {
+	if w.tls != nil {
+		w.closeWrite() // It ends with the handshake, or when the connection is closed by retain.
+	}
 	_, _ = io.Copy(io.Discard, io.LimitReader(c.conn, silentDrainBytes))
 	c.conn.Close()
 	s.mu.Lock()

@@ -1,0 +1,436 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package probe
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+	"github.com/miekg/dns"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+)
+
+// captureSource is where the captured probes come from. A server that knows a member with this name (a name that looks
+// like an address) puts a checksum on what it sends there: memberlist looks the address up as if it were a name.
+const captureSource = "127.77.0.2"
+
+// goldenKey is the gossip key of the captured cluster.
+var goldenKey = []byte("0123456789abcdef0123456789abcdef")
+
+// golden is what a probe of a port other than 8300 sent and what Consul answered, as captured by TestCapture in one file each.
+type golden struct{ request, answer []byte }
+
+func goldenFile(name string) string { return filepath.Join("testdata", name+".hex") }
+
+func readExchange(tb testing.TB, name string) golden {
+	tb.Helper()
+	text, err := os.ReadFile(goldenFile(name))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var g golden
+	for line := range strings.Lines(string(text)) {
+		b, err := hex.DecodeString(strings.TrimSpace(line[1:]))
+		if err != nil {
+			tb.Fatalf("%s: %v", goldenFile(name), err)
+		}
+		switch line[0] {
+		case '>':
+			g.request = append(g.request, b...)
+		case '<':
+			g.answer = append(g.answer, b...)
+		}
+	}
+	return g
+}
+
+// write writes a capture as lines of 32 bytes, ">" for what was sent and "<" for what came back.
+func (g golden) write(name string) error {
+	var b strings.Builder
+	for _, part := range []struct {
+		mark string
+		data []byte
+	}{{">", g.request}, {"<", g.answer}} {
+		for chunk := range slices.Chunk(part.data, 32) {
+			fmt.Fprintf(&b, "%s %x\n", part.mark, chunk)
+		}
+	}
+	return os.WriteFile(goldenFile(name), []byte(b.String()), 0o644)
+}
+
+// tap dials and records what goes over the connection.
+type tap struct {
+	mu sync.Mutex
+	g  golden
+}
+
+func (t *tap) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(captureSource)}}
+	if network == "udp" {
+		d.LocalAddr = &net.UDPAddr{IP: net.ParseIP(captureSource)}
+	}
+	conn, err := d.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return &tappedConn{conn, t}, nil
+}
+
+type tappedConn struct {
+	net.Conn
+	tap *tap
+}
+
+func (c *tappedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.tap.mu.Lock()
+	defer c.tap.mu.Unlock()
+	c.tap.g.answer = append(c.tap.g.answer, b[:n]...)
+	return n, err
+}
+
+func (c *tappedConn) Write(b []byte) (int, error) {
+	c.tap.mu.Lock()
+	c.tap.g.request = append(c.tap.g.request, b...)
+	c.tap.mu.Unlock()
+	return c.Conn.Write(b)
+}
+
+// CloseWrite implements what the end of an exchange needs.
+func (c *tappedConn) CloseWrite() error {
+	return c.Conn.(interface{ CloseWrite() error }).CloseWrite()
+}
+
+// captured is one file of testdata.
+type captured struct {
+	name  string
+	probe func(ctx context.Context, p *Prober, addr string) Result
+	// wanted says whether this is the answer to keep; nil keeps any.
+	wanted func(answer []byte) bool
+	// gossip is sent along with the answer: bytes that cannot be compressed keep memberlist from compressing the whole.
+	gossip []byte
+}
+
+// plainCaptures are those of a cluster without encryption, and sealedCaptures of one with it.
+var plainCaptures = []captured{
+	{name: "serf_tcp_lan", probe: func(ctx context.Context, p *Prober, addr string) Result {
+		return p.SerfTCP(ctx, SerfTarget{Address: addr + ":8301"})
+	}},
+	{name: "serf_tcp_wan", probe: func(ctx context.Context, p *Prober, addr string) Result {
+		return p.SerfTCP(ctx, SerfTarget{Address: addr + ":8302"})
+	}},
+	{name: "serf_udp_lan_crc", probe: serfUDPLAN, wanted: startsWith(serfCRC, serfAck)},
+	{name: "serf_udp_lan_crc_compound", probe: serfUDPLAN, wanted: startsWith(serfCRC, serfCompound), gossip: noise()},
+	{name: "serf_udp_lan_crc_compressed", probe: serfUDPLAN, wanted: startsWith(serfCRC, serfCompressed), gossip: bytes.Repeat([]byte("gossip "), 30)},
+	{name: "serf_udp_wan", probe: func(ctx context.Context, p *Prober, addr string) Result {
+		return p.SerfUDP(ctx, SerfTarget{Address: addr + ":8302"})
+	}, wanted: startsWith(serfAck)},
+	{name: "http", probe: func(ctx context.Context, p *Prober, addr string) Result {
+		return p.HTTP(ctx, HTTPTarget{Address: addr + ":8500"})
+	}},
+	{name: "grpc", probe: func(ctx context.Context, p *Prober, addr string) Result {
+		return p.GRPC(ctx, GRPCTarget{Address: addr + ":8502"})
+	}},
+	{name: "dns_udp", probe: func(ctx context.Context, p *Prober, addr string) Result {
+		return p.DNSUDP(ctx, DNSTarget{Address: addr + ":8600"}).Result
+	}},
+	{name: "dns_tcp", probe: func(ctx context.Context, p *Prober, addr string) Result {
+		return p.DNSTCP(ctx, DNSTarget{Address: addr + ":8600"}).Result
+	}},
+}
+
+var sealedCaptures = []captured{
+	{name: "serf_tcp_encrypted", probe: func(ctx context.Context, p *Prober, addr string) Result {
+		return p.SerfTCP(ctx, SerfTarget{Address: addr + ":8301", Encrypted: true, Keys: [][]byte{goldenKey}})
+	}},
+	{name: "serf_udp_encrypted", probe: func(ctx context.Context, p *Prober, addr string) Result {
+		return p.SerfUDP(ctx, SerfTarget{Address: addr + ":8301", Encrypted: true, Keys: [][]byte{goldenKey}})
+	}},
+}
+
+func serfUDPLAN(ctx context.Context, p *Prober, addr string) Result {
+	return p.SerfUDP(ctx, SerfTarget{Address: addr + ":8301"})
+}
+
+// startsWith wants an answer of these types of messages; a checksum is skipped.
+func startsWith(kinds ...byte) func([]byte) bool {
+	return func(answer []byte) bool {
+		var got []byte
+		for len(answer) > 0 && len(got) < len(kinds) {
+			got = append(got, answer[0])
+			if answer[0] != serfCRC || len(answer) < 6 {
+				break
+			}
+			answer = answer[5:]
+		}
+		return bytes.Equal(got, kinds)
+	}
+}
+
+// TestCapture writes testdata, with -update.
+func TestCapture(t *testing.T) {
+	if !*update {
+		return // What it wrote is what the other tests read.
+	}
+	plain := consultest.Start(t, consultest.Options{
+		Servers: 2, NodeName: func(_ string, i int) string { return fmt.Sprintf("127.77.0.%d", i) },
+	})
+	capture(t, plain, plainCaptures)
+	sealed := consultest.Start(t, consultest.Options{Servers: 1, GossipKey: base64.StdEncoding.EncodeToString(goldenKey)})
+	capture(t, sealed, sealedCaptures)
+}
+
+// capture makes each probe, and user events in between, which memberlist sends along with its answers, until each answer
+// has come in the form that is wanted.
+func capture(t *testing.T, cluster *consultest.Cluster, all []captured) {
+	t.Helper()
+	for _, c := range all {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		var wiretap tap
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			wiretap.g = golden{}
+			res := c.probe(ctx, New(Options{Dial: wiretap.dial}), cluster.Servers[0].Addr)
+			if !res.Up {
+				t.Fatalf("%s: %v", c.name, res.Err)
+			}
+			if c.wanted == nil || c.wanted(wiretap.g.answer) {
+				break
+			}
+			if c.gossip != nil {
+				fire(t, cluster.Servers[0], c.gossip)
+				continue
+			}
+			<-tick.C // Until what there is to gossip has been sent.
+		}
+		if err := wiretap.g.write(c.name); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// noise returns bytes that cannot be compressed.
+func noise() []byte {
+	b := make([]byte, 200)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(b)
+	return b
+}
+
+func fire(t *testing.T, a *consultest.Agent, payload []byte) {
+	t.Helper()
+	event := &api.UserEvent{Name: "golden", Payload: payload}
+	if _, _, err := a.Client().Event().Fire(event, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestGoldenSerfPackets(t *testing.T) {
+	t.Parallel()
+	for _, c := range slices.Concat(plainCaptures, sealedCaptures) {
+		if !strings.HasPrefix(c.name, "serf_udp") {
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			g, wire := readExchange(t, c.name), goldenWire(t, c.name)
+			ping := g.request
+			if wire.ciphers != nil {
+				var err error
+				if ping, err = wire.decrypt(g.request, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			seq := pingNumber(t, ping)
+			acks, err := wire.decodePacket(g.answer)
+			if err != nil || !slices.Contains(acks, seq) {
+				t.Errorf("got acknowledgements %v, error %v; want %d among them", acks, err, seq)
+			}
+			checkEveryCut(t, g.answer, func(b []byte) error {
+				acks, err := wire.decodePacket(b)
+				return checkAcks(acks, seq+1, err)
+			})
+		})
+	}
+}
+
+func TestGoldenSerfStreams(t *testing.T) {
+	t.Parallel()
+	for _, c := range slices.Concat(plainCaptures, sealedCaptures) {
+		if !strings.HasPrefix(c.name, "serf_tcp") {
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			g, wire := readExchange(t, c.name), goldenWire(t, c.name)
+			ping := g.request
+			if wire.ciphers != nil {
+				var err error
+				if ping, err = wire.decrypt(g.request[5:], g.request[:5]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got, err := wire.decodeStream(bytes.NewReader(g.answer))
+			if want := pingNumber(t, ping); err != nil || got != want {
+				t.Errorf("got acknowledgement %d, error %v; want %d", got, err, want)
+			}
+			for n := range len(g.answer) {
+				if _, err := wire.decodeStream(bytes.NewReader(g.answer[:n])); err == nil {
+					t.Errorf("the first %d of %d bytes pass for the answer", n, len(g.answer))
+				}
+			}
+		})
+	}
+}
+
+func goldenWire(tb testing.TB, name string) *serfWire {
+	tb.Helper()
+	encrypted := strings.HasSuffix(name, "encrypted")
+	wire, err := newSerfWire(SerfTarget{Encrypted: encrypted, Keys: [][]byte{goldenKey}})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return wire
+}
+
+// pingNumber returns the number in a captured ping, which must be just what is encoded today.
+func pingNumber(t *testing.T, ping []byte) uint32 {
+	t.Helper()
+	if len(ping) < 13 {
+		t.Fatalf("captured ping is %x", ping)
+	}
+	seq := binary.BigEndian.Uint32(ping[9:13])
+	if want := encodePing(seq); !bytes.Equal(ping, want) {
+		t.Errorf("got ping %x, want %x as captured", want, ping)
+	}
+	return seq
+}
+
+// checkEveryCut wants an error, and no panic, for each beginning of an answer.
+func checkEveryCut(t *testing.T, answer []byte, decode func([]byte) error) {
+	t.Helper()
+	for n := range len(answer) {
+		if decode(answer[:n]) == nil {
+			t.Errorf("the first %d of %d bytes pass for the answer", n, len(answer))
+		}
+	}
+}
+
+func TestGoldenHTTP(t *testing.T) {
+	t.Parallel()
+	g := readExchange(t, "http")
+	status, body, err := readHTTP(bytes.NewReader(g.answer))
+	if err != nil || status != 200 || !strings.HasSuffix(string(body), ":8300\"") {
+		t.Errorf("got status %d, body %q, error %v", status, body, err)
+	}
+	if err := checkHTTP(status, body); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestGoldenDNS(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"dns_udp", "dns_tcp"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := readExchange(t, name)
+			if name == "dns_tcp" {
+				g.request = g.request[2:]
+				answer, err := readDNSStream(bytes.NewReader(g.answer))
+				if err != nil {
+					t.Fatal(err)
+				}
+				g.answer = answer
+			}
+			query := new(dns.Msg)
+			if err := query.Unpack(g.request); err != nil {
+				t.Fatal(err)
+			}
+			wanted, _, err := dnsQuery("")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if wanted.Id = query.Id; wanted.String() != query.String() {
+				t.Errorf("got request\n%v\nwant, as captured,\n%v", wanted, query)
+			}
+			var res DNSResult
+			if err := decodeDNS(g.answer, query, &res); err != nil || res.Rcode != 0 || res.Answers == 0 {
+				t.Errorf("got rcode %d, %d answers, error %v", res.Rcode, res.Answers, err)
+			}
+			query.Id++
+			if err := decodeDNS(g.answer, query, &res); err == nil {
+				t.Error("the answer to another question passes")
+			}
+		})
+	}
+}
+
+// TestGoldenGRPC replays what Consul answered. The answers to frames that the client sent are in it, but their order does
+// not matter to the client.
+func TestGoldenGRPC(t *testing.T) {
+	t.Parallel()
+	g := readExchange(t, "grpc")
+	client, server := net.Pipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer server.Close()
+		replayGRPC(server, g.answer)
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := askGRPC(ctx, client); err != nil {
+		t.Error(err)
+	}
+	client.Close()
+	<-done
+}
+
+// replayGRPC sends settings, waits until the client has asked, and sends the rest of an answer.
+func replayGRPC(conn net.Conn, answer []byte) {
+	settings := 9 + int(answer[2])
+	asked := make(chan struct{})
+	reading := make(chan struct{})
+	go func() {
+		defer close(reading)
+		waitForHeaders(conn)
+		close(asked)
+		_, _ = io.Copy(io.Discard, conn)
+	}()
+	_, _ = conn.Write(answer[:settings])
+	<-asked
+	_, _ = conn.Write(answer[settings:])
+	<-reading
+}
+
+// waitForHeaders reads what a gRPC client sends up to the request's headers.
+func waitForHeaders(r io.Reader) {
+	r = bufio.NewReader(r)
+	_, _ = io.CopyN(io.Discard, r, 24)
+	for {
+		var head [9]byte
+		if _, err := io.ReadFull(r, head[:]); err != nil || head[3] == 1 {
+			return
+		}
+		_, _ = io.CopyN(io.Discard, r, int64(binary.BigEndian.Uint32(head[:4])>>8))
+	}
+}

@@ -1,0 +1,215 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package probe
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/consul/proto-public/pbdataplane"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/stats"
+	"google.golang.org/grpc/status"
+)
+
+const (
+	// grpcBytes bounds what is read from one server, and grpcWindow what it may send ahead.
+	grpcBytes  = 256 << 10
+	grpcWindow = 64 << 10
+)
+
+// GRPCTarget is the gRPC port of one server: 8502, or 8503 with TLS.
+type GRPCTarget struct {
+	// Address is "host:port".
+	Address string
+	// TLS is the client's side of TLS; nil for a port without.
+	TLS *tls.Config
+}
+
+// GRPC asks which features for dataplanes a server supports, without a token. Up means that it answered with a gRPC
+// status, whichever: that no token was given (Unauthenticated, PermissionDenied) is an answer. Timed are connect, tls on a
+// port with TLS, and request. It leaves nothing behind: one connection, closed with the answer.
+//
+// The method is one that Consul serves to anyone (agent/grpc-external/services/dataplane); grpc.health.v1 is not, and
+// asking for it is worth a warning in Consul's log.
+func (p *Prober) GRPC(ctx context.Context, target GRPCTarget) Result {
+	var res Result
+	p.exchange(ctx, &exchange{
+		address: target.Address,
+		tls:     target.TLS,
+		alpn:    []string{"h2"},
+		talk:    askGRPC,
+	}, &res)
+	return res
+}
+
+// askGRPC makes one call on conn, and leaves conn open.
+func askGRPC(ctx context.Context, conn net.Conn) error {
+	lent := &lentConn{Conn: conn, answer: answerReader{r: conn, left: grpcBytes}}
+	var seen statusWatch
+	client, err := grpc.NewClient("passthrough:///consul",
+		grpc.WithContextDialer(lent.dial),
+		grpc.WithTransportCredentials(insecure.NewCredentials()), // The connection has TLS already.
+		grpc.WithStatsHandler(&seen),
+		grpc.WithNoProxy(),
+		grpc.WithDisableRetry(),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithDisableHealthCheck(),
+		grpc.WithIdleTimeout(0),
+		// Windows of a fixed size keep the client from sending pings to measure the bandwidth.
+		grpc.WithStaticStreamWindowSize(grpcWindow),
+		grpc.WithStaticConnWindowSize(grpcWindow),
+		grpc.WithMaxHeaderListSize(16<<10),
+		grpc.WithUserAgent("consul_cluster_exporter"),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(grpcWindow)),
+	)
+	if err != nil {
+		return fmt.Errorf("make a gRPC client: %w", err)
+	}
+	request := &pbdataplane.GetSupportedDataplaneFeaturesRequest{}
+	_, err = pbdataplane.NewDataplaneServiceClient(client).GetSupportedDataplaneFeatures(ctx, request)
+	_ = client.Close() // It fails only if it is closed already.
+	broken := lent.takeBack()
+	if seen.answered.Load() {
+		return nil
+	}
+	return grpcError(err, broken)
+}
+
+// grpcError says why no status came from the server: broken is how the connection failed, if it did. What the client
+// library has to say is a status as well, but one that it made up: Unavailable if the connection is to blame, and others
+// for what came over it.
+func grpcError(err, broken error) error {
+	made := status.Convert(err)
+	late := made.Code() == codes.DeadlineExceeded || made.Code() == codes.Canceled
+	switch {
+	case broken != nil && (late || made.Code() == codes.Unavailable):
+		return fmt.Errorf("read answer: %w", withoutAnswer(broken))
+	case late:
+		return fmt.Errorf("read answer: %w", context.DeadlineExceeded)
+	default:
+		return fmt.Errorf("read answer: %.300s", made.Message())
+	}
+}
+
+// statusWatch notices a gRPC status that comes from the server. The library tells of the end of a stream
+// (stats.InTrailer) only when a well-formed one came in (grpc: internal/transport, operateHeaders); neither the error nor
+// its code can tell that from a failure of the connection.
+type statusWatch struct{ answered atomic.Bool }
+
+// HandleRPC implements stats.Handler.
+func (w *statusWatch) HandleRPC(_ context.Context, event stats.RPCStats) {
+	if _, ok := event.(*stats.InTrailer); ok {
+		w.answered.Store(true)
+	}
+}
+
+// TagRPC implements stats.Handler.
+func (w *statusWatch) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
+
+// TagConn implements stats.Handler.
+func (w *statusWatch) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
+
+// HandleConn implements stats.Handler.
+func (w *statusWatch) HandleConn(context.Context, stats.ConnStats) {}
+
+// lentConn is an open connection for the gRPC library: it can be had once, what is read from it is bounded, its first
+// failure is remembered, and closing it ends the library's use of it but leaves the connection open.
+type lentConn struct {
+	net.Conn
+	taken atomic.Bool
+
+	close  sync.Once
+	closed atomic.Bool
+
+	// reading is held while a Read is under way.
+	reading sync.Mutex
+	// answer is used by the library's one reader. Guarded by reading.
+	answer answerReader
+
+	mu sync.Mutex
+	// err is how reading or writing first failed before Close; nil if neither did. Guarded by mu.
+	err error
+}
+
+var errLentOnce = errors.New("there is no second connection")
+
+func (c *lentConn) dial(context.Context, string) (net.Conn, error) {
+	if c.taken.Swap(true) {
+		return nil, errLentOnce
+	}
+	return c, nil
+}
+
+// Read implements net.Conn.
+func (c *lentConn) Read(b []byte) (int, error) {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	if c.closed.Load() {
+		return 0, net.ErrClosed
+	}
+	n, err := c.answer.Read(b)
+	if err != nil {
+		c.note(c.answer.cause(err))
+	}
+	return n, err
+}
+
+// Write implements net.Conn.
+func (c *lentConn) Write(b []byte) (int, error) {
+	if c.closed.Load() {
+		return 0, net.ErrClosed
+	}
+	n, err := c.Conn.Write(b)
+	if err != nil {
+		c.note(err)
+	}
+	return n, err
+}
+
+func (c *lentConn) note(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err == nil && !c.closed.Load() {
+		c.err = err
+	}
+}
+
+// Close ends a Read that is under way and all later ones.
+func (c *lentConn) Close() error {
+	c.close.Do(func() {
+		c.closed.Store(true)
+		_ = c.Conn.SetReadDeadline(time.Unix(1, 0))
+	})
+	return nil
+}
+
+// The deadlines are the probe's alone: those that the library would set might outlast its use of the connection.
+
+// SetDeadline implements net.Conn.
+func (c *lentConn) SetDeadline(time.Time) error { return nil }
+
+// SetReadDeadline implements net.Conn.
+func (c *lentConn) SetReadDeadline(time.Time) error { return nil }
+
+// SetWriteDeadline implements net.Conn.
+func (c *lentConn) SetWriteDeadline(time.Time) error { return nil }
+
+// takeBack ends the library's use of the connection, if that has not happened, and returns what failed before.
+func (c *lentConn) takeBack() error {
+	_ = c.Close() // It cannot fail.
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}

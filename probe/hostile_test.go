@@ -1,0 +1,806 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package probe_test
+
+import (
+	"bytes"
+	"compress/lzw"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"io"
+	mathrand "math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/proto-public/pbdataplane"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/zervigo/consul_cluster_exporter/probe"
+)
+
+// tcpProtocol is a probe over TCP, for a listener on 127.0.0.1.
+type tcpProtocol struct {
+	name  string
+	probe func(ctx context.Context, p *probe.Prober, address string) probe.Result
+	// half is the beginning of a valid answer.
+	half string
+	// turnedAway is the reason if the connection is closed without a byte.
+	turnedAway probe.Reason
+}
+
+var gossipKey = []byte("0123456789abcdef")
+
+var tcpProtocols = []tcpProtocol{
+	{
+		name: "rpc", half: "\x84\xa5Error\xa0\xa3Seq\x00\xadServiceMeth", turnedAway: probe.ReasonLimit,
+		probe: func(ctx context.Context, p *probe.Prober, address string) probe.Result {
+			return p.RPC(ctx, probe.Target{Address: address}).Result
+		},
+	},
+	{
+		name: "serf", half: "\x02\x82\xa5SeqNo", turnedAway: probe.ReasonReset,
+		probe: func(ctx context.Context, p *probe.Prober, address string) probe.Result {
+			return p.SerfTCP(ctx, probe.SerfTarget{Address: address})
+		},
+	},
+	{
+		name: "serf encrypted", half: "\x0a\x00\x00\x00\x40\x01123456789012", turnedAway: probe.ReasonReset,
+		probe: func(ctx context.Context, p *probe.Prober, address string) probe.Result {
+			return p.SerfTCP(ctx, probe.SerfTarget{Address: address, Encrypted: true, Keys: [][]byte{gossipKey}})
+		},
+	},
+	{
+		name: "http", half: "HTTP/1.1 200 OK\r\nContent-Length: 18\r\n\r\n\"127.0.0", turnedAway: probe.ReasonReset,
+		probe: func(ctx context.Context, p *probe.Prober, address string) probe.Result {
+			return p.HTTP(ctx, probe.HTTPTarget{Address: address})
+		},
+	},
+	{
+		name: "grpc", half: "\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x30\x01\x04\x00\x00\x00\x01\x88", turnedAway: probe.ReasonReset,
+		probe: func(ctx context.Context, p *probe.Prober, address string) probe.Result {
+			return p.GRPC(ctx, probe.GRPCTarget{Address: address})
+		},
+	},
+	{
+		name: "dns", half: "\x00\x40\x12\x34\x80\x00", turnedAway: probe.ReasonReset,
+		probe: func(ctx context.Context, p *probe.Prober, address string) probe.Result {
+			return p.DNSTCP(ctx, probe.DNSTarget{Address: address}).Result
+		},
+	},
+}
+
+// listen runs a TCP server for a test. Each connection is served until the function returns; done is closed when the test
+// ends.
+func listen(t *testing.T, serve func(conn *net.TCPConn, done <-chan struct{})) (address string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() {
+				defer conn.Close()
+				stop := context.AfterFunc(ended{done}, func() { conn.Close() })
+				defer stop()
+				serve(conn.(*net.TCPConn), done)
+			})
+		}
+	})
+	t.Cleanup(func() {
+		close(done)
+		l.Close()
+		wg.Wait()
+	})
+	return l.Addr().String()
+}
+
+// ended is a context that is done with a channel.
+type ended struct{ done <-chan struct{} }
+
+func (e ended) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (e ended) Done() <-chan struct{}       { return e.done }
+func (e ended) Value(any) any               { return nil }
+
+func (e ended) Err() error {
+	select {
+	case <-e.done:
+		return context.Canceled
+	default:
+		return nil
+	}
+}
+
+// request reads what the probe asks; no request comes in more than some pieces.
+func request(conn net.Conn) []byte {
+	b := make([]byte, 4096)
+	n, _ := conn.Read(b)
+	return b[:n]
+}
+
+func send(text string) func(*net.TCPConn, <-chan struct{}) {
+	return func(conn *net.TCPConn, _ <-chan struct{}) {
+		request(conn)
+		_, _ = io.WriteString(conn, text)
+		_ = conn.CloseWrite()
+		_, _ = io.Copy(io.Discard, conn)
+	}
+}
+
+// sendAndHold sends and then says nothing more.
+func sendAndHold(text string) func(*net.TCPConn, <-chan struct{}) {
+	return func(conn *net.TCPConn, done <-chan struct{}) {
+		request(conn)
+		_, _ = io.WriteString(conn, text)
+		<-done
+	}
+}
+
+func endless(pattern []byte) func(*net.TCPConn, <-chan struct{}) {
+	return func(conn *net.TCPConn, _ <-chan struct{}) {
+		block := bytes.Repeat(pattern, 1+16384/len(pattern))
+		for {
+			if _, err := conn.Write(block); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// allocated returns how much memory f allocates, as far as nothing else runs.
+func allocated(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+// TestHostileListeners is not parallel, since it measures memory: each case must end in time and with little of it.
+func TestHostileListeners(t *testing.T) {
+	random := make([]byte, 64<<10)
+	_, _ = mathrand.NewChaCha8([32]byte{7}).Read(random)
+
+	for _, proto := range tcpProtocols {
+		for _, tc := range []struct {
+			name  string
+			serve func(*net.TCPConn, <-chan struct{})
+			want  []probe.Reason
+		}{
+			{"closes at once", func(conn *net.TCPConn, _ <-chan struct{}) {
+				_ = conn.CloseWrite()
+				_, _ = io.Copy(io.Discard, conn)
+			}, []probe.Reason{proto.turnedAway}},
+			{"closes after the request", func(conn *net.TCPConn, _ <-chan struct{}) {
+				request(conn)
+			}, []probe.Reason{proto.turnedAway, probe.ReasonReset}},
+			{"resets", func(conn *net.TCPConn, _ <-chan struct{}) {
+				request(conn)
+				_ = conn.SetLinger(0)
+			}, []probe.Reason{probe.ReasonReset}},
+			{"is silent", sendAndHold(""), []probe.Reason{probe.ReasonTimeout}},
+			{"half an answer, then closes", send(proto.half), []probe.Reason{probe.ReasonReset}},
+			{"half an answer, then silence", sendAndHold(proto.half), []probe.Reason{probe.ReasonTimeout}},
+			{"another protocol", sendAndHold("SSH-2.0-OpenSSH_9.6\r\n"), []probe.Reason{probe.ReasonProtocol, probe.ReasonTimeout}},
+			{"random bytes", send(string(random)), []probe.Reason{probe.ReasonProtocol, probe.ReasonReset}},
+			{"endless random bytes", endless(random), []probe.Reason{probe.ReasonProtocol, probe.ReasonReset}},
+			{"endless text", endless([]byte("A")), []probe.Reason{probe.ReasonProtocol}},
+			{"endless zeros", endless([]byte{0}), []probe.Reason{probe.ReasonProtocol}},
+			{"endless nil", endless([]byte{0xc0}), []probe.Reason{probe.ReasonProtocol}},
+			{"endless ones", endless([]byte{0xff}), []probe.Reason{probe.ReasonProtocol}},
+			{"endless arrays", endless([]byte{0x91}), []probe.Reason{probe.ReasonProtocol}},
+		} {
+			t.Run(proto.name+"/"+tc.name, func(t *testing.T) {
+				p, address := probe.New(probe.Options{}), listen(t, tc.serve)
+				defer p.Close()
+				checkHostile(t, tc.want, func(ctx context.Context) probe.Result {
+					return proto.probe(ctx, p, address)
+				})
+			})
+		}
+	}
+}
+
+// timeoutFor is short if a timeout is what is wanted, and else too long to be the reason, even on a busy machine.
+func timeoutFor(want ...probe.Reason) time.Duration {
+	if slices.Contains(want, probe.ReasonTimeout) {
+		return 400 * time.Millisecond
+	}
+	return patience
+}
+
+// checkHostile makes a probe that must fail with one of these reasons, in time and with little memory.
+func checkHostile(t *testing.T, want []probe.Reason, run func(context.Context) probe.Result) {
+	t.Helper()
+	timeout := timeoutFor(want...)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	defer cancel()
+	var res probe.Result
+	if got := allocated(func() { res = run(ctx) }); got > 4<<20 {
+		t.Errorf("got %d bytes allocated, want 4 MB at most", got)
+	}
+	if res.Up || res.Verified || res.Err == nil || !slices.Contains(want, res.Reason) {
+		t.Errorf("got up %t, verified %t, reason %q, error %v; want down with reason %q", res.Up, res.Verified, res.Reason, res.Err, want)
+	}
+	if res.Duration > timeout+5*time.Second {
+		t.Errorf("got a duration of %v, want %v at most", res.Duration, timeout)
+	}
+}
+
+func TestHostileLengths(t *testing.T) {
+	for _, tc := range []struct {
+		name, proto, answer string
+		want                probe.Reason
+	}{
+		{"string of 4 GB as an error", "rpc", "\x83\xa5Error\xdb\xff\xff\xff\xff", probe.ReasonReset},
+		{"map of 4 G entries", "rpc", "\xdf\xff\xff\xff\xff\xa3Seq\x00", probe.ReasonReset},
+		{"payload of 4 GB", "serf", "\x02\x82\xa7Payload\xc6\xff\xff\xff\xff", probe.ReasonReset},
+		{"compressed message of 4 GB", "serf", "\x09\x82\xa4Algo\x00\xa3Buf\xdb\xff\xff\xff\xff", probe.ReasonReset},
+		{"array of 4 G entries", "serf", "\x02\xdd\xff\xff\xff\xff\x01", probe.ReasonReset},
+		{"compression bomb", "serf", "\x09\x82\xa4Algo\x00\xa3Buf" + bomb(), probe.ReasonProtocol},
+		{"encrypted message of 4 GB", "serf encrypted", "\x0a\xff\xff\xff\xff\x01", probe.ReasonProtocol},
+		{"encrypted message of nothing", "serf encrypted", "\x0a\x00\x00\x00\x00", probe.ReasonProtocol},
+		{"encrypted for nobody", "serf encrypted", "\x0a\x00\x00\x00\x20\x01" + strings.Repeat("x", 31), probe.ReasonAuth},
+		{"encrypted though nothing is", "serf", "\x0a\x00\x00\x00\x20\x01" + strings.Repeat("x", 31), probe.ReasonAuth},
+		{"body of a terabyte", "http", "HTTP/1.1 200 OK\r\nContent-Length: 1099511627776\r\n\r\n\"", probe.ReasonProtocol},
+		{"endless header", "http", "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 1<<20), probe.ReasonProtocol},
+		{"endless headers", "http", "HTTP/1.1 200 OK\r\n" + strings.Repeat("X: x\r\n", 1<<18), probe.ReasonProtocol},
+		{"endless body", "http", "HTTP/1.1 200 OK\r\n\r\n\"" + strings.Repeat("x", 1<<20), probe.ReasonProtocol},
+		{"endless chunks", "http", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + strings.Repeat("1\r\nx\r\n", 1<<18), probe.ReasonProtocol},
+		{"compressed body", "http", "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n\x1f\x8b\x08", probe.ReasonProtocol},
+		{"frame of 16 MB", "grpc", "\x00\x00\x00\x04\x00\x00\x00\x00\x00\xff\xff\xff\x01\x04\x00\x00\x00\x01", probe.ReasonProtocol},
+		{"pings without an end", "grpc", "\x00\x00\x00\x04\x00\x00\x00\x00\x00" + strings.Repeat("\x00\x00\x08\x06\x00\x00\x00\x00\x0012345678", 1<<16), probe.ReasonProtocol},
+		{"more records than bytes", "dns", "\x00\x0c\x00\x00\x80\x00\xff\xff\xff\xff\xff\xff\xff\xff", probe.ReasonProtocol},
+		{"name that points at itself", "dns", "\x00\x12\x00\x00\x80\x00\x00\x01\x00\x00\x00\x00\x00\x00\xc0\x0c\x00\x01\x00\x01", probe.ReasonProtocol},
+	} {
+		t.Run(tc.proto+"/"+tc.name, func(t *testing.T) {
+			p, address := probe.New(probe.Options{}), listen(t, send(tc.answer))
+			defer p.Close()
+			i := slices.IndexFunc(tcpProtocols, func(proto tcpProtocol) bool { return proto.name == tc.proto })
+			checkHostile(t, []probe.Reason{tc.want}, func(ctx context.Context) probe.Result {
+				return tcpProtocols[i].probe(ctx, p, address)
+			})
+		})
+	}
+}
+
+// bomb is a msgpack string that inflates to 64 MB.
+func bomb() string {
+	var b bytes.Buffer
+	w := lzw.NewWriter(&b, lzw.LSB, 8)
+	zeros := make([]byte, 1<<20)
+	for range 64 {
+		_, _ = w.Write(zeros)
+	}
+	w.Close()
+	return string(binary.BigEndian.AppendUint32([]byte{0xdb}, uint32(b.Len()))) + b.String()
+}
+
+func TestHostileGRPCAnswers(t *testing.T) {
+	frame := func(kind, flags, stream byte, payload string) string {
+		return string([]byte{0, 0, byte(len(payload)), kind, flags, 0, 0, 0, stream}) + payload
+	}
+	const (
+		data, headers, reset, goAway = 0, 1, 3, 7
+		endStream, endHeaders        = 1, 4
+		fields                       = "\x88\x5f\x10application/grpc" // :status 200, content-type
+		status                       = "\x00\x0bgrpc-status"
+	)
+	for _, tc := range []struct {
+		name, answer string
+		want         probe.Reason
+	}{
+		{"status", frame(headers, endHeaders|endStream, 1, fields+status+"\x0216"), ""},
+		{"message of 4 GB", frame(headers, endHeaders, 1, fields) + frame(data, 0, 1, "\x00\xff\xff\xff\xff"), probe.ReasonProtocol},
+		{"compressed message", frame(headers, endHeaders, 1, fields) + frame(data, 0, 1, "\x01\x00\x00\x00\x04bomb"), probe.ReasonProtocol},
+		{"no status", frame(headers, endHeaders, 1, fields) + frame(data, endStream, 1, ""), probe.ReasonProtocol},
+		{"status that is no number", frame(headers, endHeaders|endStream, 1, fields+status+"\x03abc"), probe.ReasonProtocol},
+		{"not gRPC", frame(headers, endHeaders|endStream, 1, "\x88\x5f\x09text/html"), probe.ReasonProtocol},
+		{"stream reset", frame(reset, 0, 1, "\x00\x00\x00\x02"), probe.ReasonProtocol},
+		{"connection given up, then silence", frame(goAway, 0, 0, "\x00\x00\x00\x00\x00\x00\x00\x0b"), probe.ReasonProtocol},
+		{"nothing", "", probe.ReasonTimeout},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			address := listen(t, func(conn *net.TCPConn, done <-chan struct{}) {
+				_, _ = io.WriteString(conn, frame(4, 0, 0, "")) // settings
+				_, _ = io.ReadFull(conn, make([]byte, 24))
+				for kind := byte(4); kind != headers; {
+					var head [9]byte
+					if _, err := io.ReadFull(conn, head[:]); err != nil {
+						return
+					}
+					_, _ = io.CopyN(io.Discard, conn, int64(binary.BigEndian.Uint32(head[:4])>>8))
+					kind = head[3]
+				}
+				_, _ = io.WriteString(conn, tc.answer)
+				<-done
+			})
+			ctx, cancel := context.WithTimeout(t.Context(), timeoutFor(tc.want))
+			defer cancel()
+			p := probe.New(probe.Options{})
+			defer p.Close()
+			if res := p.GRPC(ctx, probe.GRPCTarget{Address: address}); res.Reason != tc.want || res.Up != (tc.want == "") {
+				t.Errorf("got up %t, reason %q, error %v; want reason %q", res.Up, res.Reason, res.Err, tc.want)
+			}
+		})
+	}
+}
+
+// datagrams runs a UDP server for a test. It gives each request and its number, from 1, to the function, and sends what
+// that returns.
+func datagrams(t *testing.T, answer func(request []byte, number int) [][]byte) (address string, received *atomic.Int64) {
+	t.Helper()
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	received = new(atomic.Int64)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		b := make([]byte, 4096)
+		for {
+			n, from, err := conn.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			for _, reply := range answer(slices.Clone(b[:n]), int(received.Add(1))) {
+				_, _ = conn.WriteTo(reply, from)
+			}
+		}
+	})
+	t.Cleanup(func() {
+		conn.Close()
+		wg.Wait()
+	})
+	return conn.LocalAddr().String(), received
+}
+
+// udpProtocol is a probe over UDP and a good answer to it.
+type udpProtocol struct {
+	name   string
+	probe  func(ctx context.Context, p *probe.Prober, address string) probe.Result
+	answer func(request []byte) []byte
+	// other is the answer to another request.
+	other func(request []byte) []byte
+}
+
+// serfAck answers a ping; the number is at a fixed place in it.
+func serfAck(ping []byte) []byte {
+	return slices.Concat([]byte("\x02\x82\xa5SeqNo\xce"), ping[9:13], []byte("\xa7Payload\xc0"))
+}
+
+func dnsAnswer(query []byte) []byte {
+	b := slices.Clone(query)
+	b[2] |= 0x80
+	return b
+}
+
+// flip inverts a byte of the request.
+func flip(request []byte, i int) []byte {
+	b := slices.Clone(request)
+	b[i] ^= 0xff
+	return b
+}
+
+var udpProtocols = []udpProtocol{
+	{
+		name: "serf",
+		probe: func(ctx context.Context, p *probe.Prober, address string) probe.Result {
+			return p.SerfUDP(ctx, probe.SerfTarget{Address: address})
+		},
+		answer: serfAck,
+		other:  func(request []byte) []byte { return serfAck(flip(request, 10)) },
+	},
+	{
+		name: "dns",
+		probe: func(ctx context.Context, p *probe.Prober, address string) probe.Result {
+			return p.DNSUDP(ctx, probe.DNSTarget{Address: address}).Result
+		},
+		answer: dnsAnswer,
+		other:  func(request []byte) []byte { return dnsAnswer(flip(request, 0)) },
+	},
+}
+
+func TestDatagrams(t *testing.T) {
+	const timeout = 1800 * time.Millisecond
+	random := make([]byte, 2000)
+	_, _ = rand.Read(random)
+
+	for _, proto := range udpProtocols {
+		for _, tc := range []struct {
+			name   string
+			answer func(request []byte, number int) [][]byte
+			// want is the reason; empty means up.
+			want probe.Reason
+			// least and most bound the duration.
+			least, most time.Duration
+			// asked is how often the server is asked; 0 means that it does not matter.
+			asked int64
+		}{
+			{"answers", func(b []byte, _ int) [][]byte { return [][]byte{proto.answer(b)} }, "", 0, timeout, 1},
+			{"loses the first", func(b []byte, number int) [][]byte {
+				if number == 1 {
+					return nil
+				}
+				return [][]byte{proto.answer(b)}
+			}, "", timeout / 3, timeout, 2},
+			{"is silent", func([]byte, int) [][]byte { return nil }, probe.ReasonTimeout, timeout, timeout + 5*time.Second, 2},
+			{"random bytes", func([]byte, int) [][]byte { return [][]byte{random} }, probe.ReasonProtocol, timeout, timeout + 5*time.Second, 2},
+			{"nothing in a datagram", func([]byte, int) [][]byte { return [][]byte{{}} }, probe.ReasonProtocol, timeout, timeout + 5*time.Second, 2},
+			{"random bytes and then the answer", func(b []byte, _ int) [][]byte {
+				return [][]byte{random, {}, proto.answer(b)}
+			}, "", 0, timeout, 1},
+			{"answers something else", func(b []byte, _ int) [][]byte { return [][]byte{proto.other(b)} }, probe.ReasonProtocol, timeout, timeout + 5*time.Second, 2},
+			{"half an answer", func(b []byte, _ int) [][]byte {
+				whole := proto.answer(b)
+				return [][]byte{whole[:len(whole)/3]}
+			}, probe.ReasonProtocol, timeout, timeout + 5*time.Second, 2},
+			{"does not stop", func([]byte, int) [][]byte { return slices.Repeat([][]byte{random}, 200) }, probe.ReasonProtocol, 0, timeout + 5*time.Second, 0},
+		} {
+			t.Run(proto.name+"/"+tc.name, func(t *testing.T) {
+				t.Parallel()
+				address, received := datagrams(t, tc.answer)
+				ctx, cancel := context.WithTimeout(t.Context(), timeout)
+				defer cancel()
+				res := proto.probe(ctx, probe.New(probe.Options{}), address)
+				if res.Up != (tc.want == "") || res.Reason != tc.want {
+					t.Errorf("got up %t, reason %q, error %v; want reason %q", res.Up, res.Reason, res.Err, tc.want)
+				}
+				if res.Duration < tc.least || res.Duration > tc.most {
+					t.Errorf("got duration %v, want %v to %v", res.Duration, tc.least, tc.most)
+				}
+				if got := received.Load(); tc.asked != 0 && got != tc.asked {
+					t.Errorf("got %d questions, want %d", got, tc.asked)
+				}
+			})
+		}
+		t.Run(proto.name+"/nobody listens", func(t *testing.T) {
+			t.Parallel()
+			conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			address := conn.LocalAddr().String()
+			conn.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			wantDown(t, proto.name, proto.probe(ctx, probe.New(probe.Options{}), address), probe.ReasonRefused)
+		})
+		t.Run(proto.name+"/cancelled", func(t *testing.T) {
+			t.Parallel()
+			address, _ := datagrams(t, func([]byte, int) [][]byte { return nil })
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(50*time.Millisecond, cancel)
+			wantDown(t, proto.name, proto.probe(ctx, probe.New(probe.Options{}), address), probe.ReasonTimeout)
+		})
+	}
+}
+
+func TestSerfTargetThatCannotBeAsked(t *testing.T) {
+	t.Parallel()
+	p := probe.New(probe.Options{Dial: func(context.Context, string, string) (net.Conn, error) {
+		t.Error("the probe dials")
+		return nil, errors.New("no")
+	}})
+	for name, target := range map[string]probe.SerfTarget{
+		"key of a wrong length": {Address: "127.0.0.1:1", Encrypted: true, Keys: [][]byte{gossipKey, []byte("short")}},
+		"label too long":        {Address: "127.0.0.1:1", Label: strings.Repeat("l", 256)},
+	} {
+		wantDown(t, name, p.SerfTCP(t.Context(), target), probe.ReasonProtocol)
+		wantDown(t, name, p.SerfUDP(t.Context(), target), probe.ReasonProtocol)
+	}
+	if res := p.SerfUDP(t.Context(), probe.SerfTarget{Address: "127.0.0.1:1", Encrypted: true}); !res.Skipped {
+		t.Errorf("got %+v, want a skipped result", res)
+	}
+	if res := p.DNSUDP(t.Context(), probe.DNSTarget{Address: "127.0.0.1:1", Domain: strings.Repeat("d", 64)}); res.Up || res.Err == nil {
+		t.Errorf("got %+v, want an error", res)
+	}
+}
+
+func TestSerfWithoutKeyOnHostileListeners(t *testing.T) {
+	t.Parallel()
+	p := newProber(t)
+	for _, tc := range []struct {
+		name  string
+		serve func(*net.TCPConn, <-chan struct{})
+		want  probe.Reason
+	}{
+		{"closes", send(""), ""},
+		{"resets", func(conn *net.TCPConn, _ <-chan struct{}) {
+			request(conn)
+			_ = conn.SetLinger(0)
+		}, probe.ReasonReset},
+		{"talks", send("hello"), probe.ReasonProtocol},
+		{"talks without an end", endless([]byte("hello")), probe.ReasonProtocol},
+		{"is silent", sendAndHold(""), probe.ReasonTimeout},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), timeoutFor(tc.want))
+			defer cancel()
+			res := p.SerfTCP(ctx, probe.SerfTarget{Address: listen(t, tc.serve), Encrypted: true})
+			if res.Up != (tc.want == "") || res.Verified || res.Reason != tc.want {
+				t.Errorf("got up %t, verified %t, reason %q, error %v; want reason %q", res.Up, res.Verified, res.Reason, res.Err, tc.want)
+			}
+		})
+	}
+}
+
+func TestHTTPAnswers(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name   string
+		status int
+		body   string
+		up     bool
+		want   probe.Reason
+	}{
+		{"leader", 200, `"127.0.0.1:8300"`, true, ""},
+		{"no leader", 200, `""`, true, ""},
+		{"may not ask", 403, "ACL not found", true, probe.ReasonAuth},
+		{"asks too much", 429, "Your IP is issuing too many concurrent connections, please rate limit your calls\n", true, probe.ReasonLimit},
+		{"another server", 200, "<html></html>", false, probe.ReasonProtocol},
+		{"a number", 200, "17", false, probe.ReasonProtocol},
+		{"empty", 200, "", false, probe.ReasonProtocol},
+		{"elsewhere", 301, "", false, probe.ReasonProtocol},
+		{"not found", 404, "404 page not found", false, probe.ReasonProtocol},
+		{"error", 500, "No known Consul servers", false, probe.ReasonProtocol},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Method != http.MethodGet || r.URL.String() != "/v1/status/leader" || len(r.Header["X-Consul-Token"]) > 0 {
+					t.Errorf("got %s %s with header %v", r.Method, r.URL, r.Header)
+				}
+				w.WriteHeader(tc.status)
+				_, _ = io.WriteString(w, tc.body)
+			}))
+			defer server.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			res := newProber(t).HTTP(ctx, probe.HTTPTarget{Address: server.Listener.Addr().String()})
+			if res.Up != tc.up || res.Verified != tc.up || res.Reason != tc.want || (res.Err == nil) != (tc.want == "") {
+				t.Errorf("got up %t, verified %t, reason %q, error %v; want up %t, reason %q", res.Up, res.Verified, res.Reason, res.Err, tc.up, tc.want)
+			}
+		})
+	}
+}
+
+// dataplane answers with a status.
+type dataplane struct {
+	pbdataplane.UnimplementedDataplaneServiceServer
+	err error
+}
+
+func (d dataplane) GetSupportedDataplaneFeatures(context.Context, *pbdataplane.GetSupportedDataplaneFeaturesRequest) (*pbdataplane.GetSupportedDataplaneFeaturesResponse, error) {
+	return &pbdataplane.GetSupportedDataplaneFeaturesResponse{}, d.err
+}
+
+func TestGRPCStatuses(t *testing.T) {
+	t.Parallel()
+	for code := codes.OK; code <= codes.Unauthenticated; code++ {
+		t.Run(code.String(), func(t *testing.T) {
+			t.Parallel()
+			server := grpc.NewServer()
+			pbdataplane.RegisterDataplaneServiceServer(server, dataplane{err: status.Error(code, "as told")})
+			wantGRPC(t, server, "")
+		})
+	}
+	t.Run("no such service", func(t *testing.T) {
+		t.Parallel()
+		wantGRPC(t, grpc.NewServer(), "")
+	})
+	t.Run("another server with HTTP/2", func(t *testing.T) {
+		t.Parallel()
+		server := httptest.NewUnstartedServer(http.NotFoundHandler())
+		server.Config.Protocols = new(http.Protocols)
+		server.Config.Protocols.SetUnencryptedHTTP2(true)
+		server.Start()
+		defer server.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		wantDown(t, "grpc", newProber(t).GRPC(ctx, probe.GRPCTarget{Address: server.Listener.Addr().String()}), probe.ReasonProtocol)
+	})
+}
+
+func wantGRPC(t *testing.T, server *grpc.Server, want probe.Reason) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = server.Serve(l)
+	}()
+	defer func() {
+		server.Stop()
+		<-served
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if res := newProber(t).GRPC(ctx, probe.GRPCTarget{Address: l.Addr().String()}); !res.Up || !res.Verified || res.Reason != want {
+		t.Errorf("got up %t, reason %q, error %v; want up", res.Up, res.Reason, res.Err)
+	}
+}
+
+func TestTLSServers(t *testing.T) {
+	t.Parallel()
+	ca, other := authority(t), authority(t, "somebody else")
+	good, namesake := ca.issue(t, leaf{}), authority(t).issue(t, leaf{})
+	expiry := func(cert tls.Certificate) time.Time { return certNotAfter(t, cert) }
+	expired := ca.issue(t, leaf{expires: -time.Hour})
+	long := ca.issue(t, leaf{expires: 48 * time.Hour, withCA: true})
+
+	for _, tc := range []struct {
+		name   string
+		server *tls.Config
+		client *tls.Config
+		want   probe.Reason
+		expiry time.Time
+	}{
+		{"good", &tls.Config{}, &tls.Config{RootCAs: ca.pool}, "", expiry(good)},
+		{"the authority expires first", &tls.Config{Certificates: []tls.Certificate{long}}, &tls.Config{RootCAs: ca.pool}, "", ca.cert.NotAfter},
+		{"expired", &tls.Config{Certificates: []tls.Certificate{expired}}, &tls.Config{RootCAs: ca.pool}, probe.ReasonTLS, expiry(expired)},
+		{"expired, not verified", &tls.Config{Certificates: []tls.Certificate{expired}}, &tls.Config{InsecureSkipVerify: true}, "", expiry(expired)},
+		{"unknown authority", &tls.Config{}, &tls.Config{RootCAs: other.pool}, probe.ReasonTLS, expiry(good)},
+		{"wrong name", &tls.Config{}, &tls.Config{RootCAs: ca.pool, ServerName: "server.dc1.consul"}, probe.ReasonTLS, expiry(good)},
+		{"refused by VerifyConnection", &tls.Config{}, &tls.Config{
+			RootCAs: ca.pool, VerifyConnection: func(tls.ConnectionState) error { return errors.New("no") },
+		}, probe.ReasonTLS, expiry(good)},
+		{"refused by VerifyPeerCertificate", &tls.Config{}, &tls.Config{RootCAs: ca.pool, VerifyPeerCertificate: refuse}, probe.ReasonTLS, expiry(good)},
+		{
+			"client certificate", &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.pool},
+			&tls.Config{RootCAs: ca.pool, Certificates: []tls.Certificate{good}}, "", expiry(good),
+		},
+		{
+			"no client certificate", &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.pool},
+			&tls.Config{RootCAs: ca.pool}, probe.ReasonTLS, expiry(good),
+		},
+		{
+			"no client certificate, TLS 1.2", &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.pool, MaxVersion: tls.VersionTLS12},
+			&tls.Config{RootCAs: ca.pool}, probe.ReasonTLS, expiry(good),
+		},
+		{
+			"client certificate refused, TLS 1.3", &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.pool},
+			&tls.Config{RootCAs: ca.pool, Certificates: []tls.Certificate{namesake}}, probe.ReasonTLS, expiry(good),
+		},
+		{
+			"client certificate refused, TLS 1.2", &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.pool, MaxVersion: tls.VersionTLS12},
+			&tls.Config{RootCAs: ca.pool, Certificates: []tls.Certificate{namesake}}, probe.ReasonTLS, expiry(good),
+		},
+		{"version too old", &tls.Config{MaxVersion: tls.VersionTLS12}, &tls.Config{RootCAs: ca.pool, MinVersion: tls.VersionTLS13}, probe.ReasonTLS, time.Time{}},
+	} {
+		if tc.server.Certificates == nil {
+			tc.server.Certificates = []tls.Certificate{good}
+		}
+		// A server of each protocol that does no more than the handshake and one answer.
+		for _, proto := range tlsProtocols {
+			t.Run(proto.name+"/"+tc.name, func(t *testing.T) {
+				t.Parallel()
+				address := listen(t, func(conn *net.TCPConn, _ <-chan struct{}) {
+					if proto.preamble {
+						_, _ = io.ReadFull(conn, make([]byte, 1))
+					}
+					secured := tls.Server(conn, tc.server)
+					defer secured.Close()
+					if secured.Handshake() == nil {
+						proto.serve(secured)
+					}
+				})
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				defer cancel()
+				res := proto.probe(ctx, probe.New(probe.Options{}), address, tc.client)
+				want := tc.want
+				if want == "" {
+					want = proto.answered
+				}
+				if res.Reason != want {
+					t.Errorf("got reason %q, error %v; want reason %q", res.Reason, res.Err, want)
+				}
+				if !res.CertExpiry.Equal(tc.expiry.Truncate(time.Second)) {
+					t.Errorf("got expiry %v, want %v", res.CertExpiry, tc.expiry)
+				}
+			})
+		}
+	}
+}
+
+var tlsProtocols = []struct {
+	name     string
+	preamble bool
+	probe    func(ctx context.Context, p *probe.Prober, address string, config *tls.Config) probe.Result
+	serve    func(conn net.Conn)
+	// answered is the reason if the handshake is good.
+	answered probe.Reason
+}{
+	{
+		name: "http",
+		probe: func(ctx context.Context, p *probe.Prober, address string, config *tls.Config) probe.Result {
+			return p.HTTP(ctx, probe.HTTPTarget{Address: address, TLS: config})
+		},
+		serve: func(conn net.Conn) {
+			request(conn)
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n\"\"")
+		},
+	},
+	{
+		name: "rpc", preamble: true,
+		probe: func(ctx context.Context, p *probe.Prober, address string, config *tls.Config) probe.Result {
+			return p.RPC(ctx, probe.Target{Address: address, TLS: config}).Result
+		},
+		serve:    func(conn net.Conn) { request(conn) },
+		answered: probe.ReasonLimit,
+	},
+	{
+		name: "grpc",
+		probe: func(ctx context.Context, p *probe.Prober, address string, config *tls.Config) probe.Result {
+			return p.GRPC(ctx, probe.GRPCTarget{Address: address, TLS: config})
+		},
+		serve:    func(conn net.Conn) { request(conn) },
+		answered: probe.ReasonReset,
+	},
+}
+
+func TestHostileTLS(t *testing.T) {
+	t.Parallel()
+	random := make([]byte, 64<<10)
+	_, _ = rand.Read(random)
+	random[0] = 0x55
+	for _, tc := range []struct {
+		name  string
+		serve func(*net.TCPConn, <-chan struct{})
+		want  probe.Reason
+	}{
+		{"is silent", sendAndHold(""), probe.ReasonTimeout},
+		{"half a record", sendAndHold("\x16\x03\x03\x40\x00\x02"), probe.ReasonTimeout},
+		{"half a record, then closes", send("\x16\x03\x03\x40\x00\x02"), probe.ReasonReset},
+		{"closes", send(""), probe.ReasonReset},
+		{"resets", func(conn *net.TCPConn, _ <-chan struct{}) {
+			request(conn)
+			_ = conn.SetLinger(0)
+		}, probe.ReasonReset},
+		{"plain text", send("HTTP/1.0 400 Bad Request\r\n\r\n"), probe.ReasonTLS},
+		{"alert", send("\x15\x03\x03\x00\x02\x02\x28"), probe.ReasonTLS},
+		{"random bytes", send(string(random)), probe.ReasonTLS},
+		{"random bytes without an end", endless(random), probe.ReasonTLS},
+		{"oversized record", send("\x16\x03\x03\xff\xff" + strings.Repeat("x", 70000)), probe.ReasonTLS},
+		{"oversized handshake message", send("\x16\x03\x03\x00\x04\x02\xff\xff\xff"), probe.ReasonTLS},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			for _, proto := range tlsProtocols {
+				p := probe.New(probe.Options{})
+				ctx, cancel := context.WithTimeout(t.Context(), timeoutFor(tc.want))
+				res := proto.probe(ctx, p, listen(t, tc.serve), &tls.Config{})
+				cancel()
+				wantDown(t, proto.name, res, tc.want)
+				if most := timeoutFor(tc.want) + 5*time.Second; res.Duration > most {
+					t.Errorf("%s: got duration %v, want %v at most", proto.name, res.Duration, most)
+				}
+				p.Close()
+			}
+		})
+	}
+}

@@ -1,0 +1,100 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package probe
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+)
+
+// httpPath is what is asked: it needs no token and no leader (Consul: agent/status_endpoint.go).
+const httpPath = "/v1/status/leader"
+
+// HTTPTarget is the API of one agent: 8500, or 8501 with TLS.
+type HTTPTarget struct {
+	// Address is "host:port".
+	Address string
+	// TLS is the client's side of TLS; nil for a port without.
+	TLS *tls.Config
+}
+
+// answeredError is an answer in the port's own protocol, though not to the question: the port is up.
+type answeredError struct {
+	reason Reason
+	text   string
+}
+
+func (e *answeredError) Error() string { return e.text }
+
+// HTTP asks the API of an agent who the leader is, without a token. Up means that it answered: who it is or that there
+// is none (200), that it does not say so (403, with ReasonAuth), or that this client asks or connects too much (429, with
+// ReasonLimit). Timed are connect, tls on a port with TLS, and request. It leaves nothing behind: one connection, closed
+// with the answer.
+func (p *Prober) HTTP(ctx context.Context, target HTTPTarget) Result {
+	var res Result
+	p.exchange(ctx, &exchange{
+		address: target.Address,
+		tls:     target.TLS,
+		talk:    func(_ context.Context, conn net.Conn) error { return askHTTP(conn, target.Address) },
+	}, &res)
+	return res
+}
+
+// askHTTP asks on conn and reads the whole answer.
+func askHTTP(conn io.ReadWriter, host string) error {
+	// Closing is left to the server, so that nothing of the answer is still on its way.
+	request := "GET " + httpPath + " HTTP/1.1\r\nHost: " + host +
+		"\r\nUser-Agent: consul_cluster_exporter\r\nAccept: application/json\r\nConnection: close\r\n\r\n"
+	if _, err := io.WriteString(conn, request); err != nil {
+		return fmt.Errorf("send request: %w", err)
+	}
+	answer := &answerReader{r: conn, left: answerBytes}
+	status, body, err := readHTTP(answer)
+	switch {
+	case errors.Is(err, errTooLong):
+		return fmt.Errorf("read answer: %w", err)
+	case err != nil:
+		return fmt.Errorf("read answer: %w", withoutAnswer(answer.cause(err)))
+	}
+	return checkHTTP(status, body)
+}
+
+// readHTTP reads an answer and its body; the reader bounds both.
+func readHTTP(r io.Reader) (status int, body []byte, err error) {
+	response, err := http.ReadResponse(bufio.NewReaderSize(r, 1024), nil)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer response.Body.Close()
+	if response.ContentLength > answerBytes {
+		return 0, nil, errTooLong
+	}
+	body, err = io.ReadAll(response.Body)
+	return response.StatusCode, body, err
+}
+
+// checkHTTP tells whether this is an answer of Consul.
+func checkHTTP(status int, body []byte) error {
+	switch status {
+	case http.StatusOK:
+		var leader string
+		if err := json.Unmarshal(body, &leader); err != nil {
+			return fmt.Errorf("decode the leader's address: %w", err)
+		}
+		return nil
+	case http.StatusForbidden:
+		return &answeredError{ReasonAuth, fmt.Sprintf("answer is %d: %.200q", status, body)}
+	case http.StatusTooManyRequests:
+		return &answeredError{ReasonLimit, fmt.Sprintf("answer is %d: %.200q", status, body)}
+	default:
+		return fmt.Errorf("answer is %d: %.200q", status, body)
+	}
+}

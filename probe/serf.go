@@ -1,0 +1,150 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package probe
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"strings"
+)
+
+// SerfTarget is a gossip port of one server: 8301, or 8302 for gossip between datacenters.
+type SerfTarget struct {
+	// Address is "host:port".
+	Address string
+	// Encrypted says that the cluster encrypts its gossip. It must be right: a question in the wrong form is an error in
+	// the server's log.
+	Encrypted bool
+	// Keys are the gossip keys, of 16, 24 or 32 bytes. The first encrypts; an answer may be encrypted with any of them.
+	Keys [][]byte
+	// Label is memberlist's label; Consul uses none.
+	Label string
+}
+
+// errSerfNoKey says why an encrypted port is not asked.
+var errSerfNoKey = errors.New("gossip is encrypted and there is no key")
+
+// SerfTCP pings a gossip port over TCP. Up means that it acknowledged this ping. Timed are connect and request. Nothing is
+// left behind, and the server's gossip does not hear of the exporter: the ping names no sender (memberlist: net.go,
+// handleConn and handlePing).
+//
+// Without the key of an encrypted cluster it only connects, closes its side and waits for the server to do the same, which
+// shows at least that the process is not hanging: Up, but not Verified.
+func (p *Prober) SerfTCP(ctx context.Context, target SerfTarget) Result {
+	var res Result
+	wire, err := newSerfWire(target)
+	connectOnly := errors.Is(err, errSerfNoKey)
+	if err != nil && !connectOnly {
+		watch := p.startWatch(&res)
+		watch.stop(err)
+		return res
+	}
+	p.exchange(ctx, &exchange{address: target.Address, talk: func(_ context.Context, conn net.Conn) error {
+		if connectOnly {
+			return closeQuietly(conn)
+		}
+		return wire.pingStream(conn, rand.Uint32())
+	}}, &res)
+	res.Verified = res.Up && !connectOnly
+	return res
+}
+
+// SerfUDP pings a gossip port over UDP. Up means that it acknowledged this ping. Timed are connect, which sends nothing,
+// and request, in which a lost ping is sent again once. See SerfTCP for what it leaves behind.
+//
+// Without the key of an encrypted cluster nothing is sent at all, and the result is Skipped.
+func (p *Prober) SerfUDP(ctx context.Context, target SerfTarget) Result {
+	var res Result
+	watch := p.startWatch(&res)
+	wire, err := newSerfWire(target)
+	switch {
+	case errors.Is(err, errSerfNoKey):
+		res.Skipped = true
+		return res
+	case err == nil:
+		err = p.serfUDP(ctx, target.Address, wire, &watch)
+	}
+	watch.stop(err)
+	return res
+}
+
+func (p *Prober) serfUDP(ctx context.Context, address string, wire *serfWire, watch *stopwatch) error {
+	seq := rand.Uint32()
+	ping, err := wire.encodePacket(encodePing(seq))
+	if err != nil {
+		return err
+	}
+	return p.overUDP(ctx, address, ping, func(answer []byte) error {
+		acks, err := wire.decodePacket(answer)
+		return checkAcks(acks, seq, err)
+	}, watch)
+}
+
+// closeQuietly ends a connection on which nothing is asked and waits for the server's end of it. Memberlist closes a
+// connection without a byte silently (net.go: handleConn, io.EOF).
+func closeQuietly(conn net.Conn) error {
+	if half, ok := conn.(interface{ CloseWrite() error }); ok {
+		if err := half.CloseWrite(); err != nil {
+			return fmt.Errorf("close the sending side: %w", err)
+		}
+	}
+	n, err := conn.Read(make([]byte, 1))
+	switch {
+	case n > 0:
+		return errors.New("the server sent something without being asked")
+	case errors.Is(err, io.EOF):
+		return nil
+	default:
+		return fmt.Errorf("wait for the server to close the connection: %w", err)
+	}
+}
+
+// pingStream sends a ping on a connection and reads the acknowledgement.
+func (w *serfWire) pingStream(conn io.ReadWriter, seq uint32) error {
+	ping, err := w.encodeStream(encodePing(seq))
+	if err != nil {
+		return err
+	}
+	if _, err = conn.Write(ping); err != nil {
+		return fmt.Errorf("send ping: %w", err)
+	}
+	answer := &answerReader{r: conn, left: answerBytes}
+	msg, err := w.decodeStream(bufio.NewReaderSize(answer, 1024))
+	var refused *serfRefusal
+	switch {
+	case errors.As(err, &refused), errors.Is(err, errSerfOtherKey):
+		return fmt.Errorf("read answer: %w", err)
+	case err != nil:
+		return fmt.Errorf("read answer: %w", withoutAnswer(answer.cause(err)))
+	}
+	return checkAcks([]uint32{msg}, seq, nil)
+}
+
+// checkAcks looks for the acknowledgement of a ping among those that came; err is what was wrong with the rest.
+func checkAcks(acks []uint32, seq uint32, err error) error {
+	switch {
+	case slices.Contains(acks, seq):
+		return nil
+	case err != nil:
+		return err
+	case len(acks) > 0:
+		return fmt.Errorf("this acknowledges ping %d, not %d", acks[0], seq)
+	default:
+		return errors.New("there is no acknowledgement in the answer")
+	}
+}
+
+// serfRefusal is an error that the server sent instead of an acknowledgement (memberlist: errResp).
+type serfRefusal struct{ text string }
+
+func (e *serfRefusal) Error() string { return fmt.Sprintf("server refuses: %.200q", e.text) }
+
+// aboutKeys reports whether the server cannot decrypt what it gets, or gets plain text where it must not.
+func (e *serfRefusal) aboutKeys() bool { return strings.Contains(strings.ToLower(e.text), "crypt") }

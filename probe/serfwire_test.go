@@ -1,0 +1,265 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package probe
+
+import (
+	"bytes"
+	"compress/lzw"
+	"crypto/aes"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The helpers below write what memberlist would, for the forms that Consul does not send on demand.
+
+func ackMessage(seq uint32) []byte {
+	return append(binary.BigEndian.AppendUint32([]byte("\x02\x82\xa5SeqNo\xce"), seq), "\xa7Payload\xc0"...)
+}
+
+func errorMessage(text string) []byte {
+	return append([]byte{serfError, 0x81, 0xa5, 'E', 'r', 'r', 'o', 'r', 0xda, 0, byte(len(text))}, text...)
+}
+
+func compoundMessage(parts ...[]byte) []byte {
+	b := []byte{serfCompound, byte(len(parts))}
+	for _, part := range parts {
+		b = binary.BigEndian.AppendUint16(b, uint16(len(part)))
+	}
+	return append(b, bytes.Join(parts, nil)...)
+}
+
+func compressedMessage(algo byte, msg []byte) []byte {
+	var packed bytes.Buffer
+	w := lzw.NewWriter(&packed, lzw.LSB, 8)
+	_, _ = w.Write(msg)
+	w.Close()
+	b := append([]byte("\x09\x82\xa4Algo"), algo)
+	b = binary.BigEndian.AppendUint32(append(b, "\xa3Buf\xdb"...), uint32(packed.Len()))
+	return append(b, packed.Bytes()...)
+}
+
+func crcMessage(msg []byte) []byte {
+	return append(binary.BigEndian.AppendUint32([]byte{serfCRC}, crc32.ChecksumIEEE(msg)), msg...)
+}
+
+func mustWire(tb testing.TB, target SerfTarget) *serfWire {
+	tb.Helper()
+	w, err := newSerfWire(target)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return w
+}
+
+func mustPacket(tb testing.TB, w *serfWire, msg []byte) []byte {
+	tb.Helper()
+	b, err := w.encodePacket(msg)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return b
+}
+
+func TestDecodeSerfPacket(t *testing.T) {
+	t.Parallel()
+	key, other := bytes.Repeat([]byte("k"), 16), bytes.Repeat([]byte("o"), 32)
+	plain := mustWire(t, SerfTarget{})
+	labelled := mustWire(t, SerfTarget{Label: "blue"})
+	sealed := mustWire(t, SerfTarget{Encrypted: true, Keys: [][]byte{key}})
+	ring := mustWire(t, SerfTarget{Encrypted: true, Keys: [][]byte{other, key}})
+	both := mustWire(t, SerfTarget{Encrypted: true, Keys: [][]byte{key}, Label: "blue"})
+	ack, gossip := ackMessage(7), []byte{4, 0x80}
+	deep := ack
+	for range serfDepth {
+		deep = compoundMessage(deep)
+	}
+	damaged := crcMessage(ack)
+	damaged[len(damaged)-1] ^= 1
+
+	for _, tc := range []struct {
+		name   string
+		wire   *serfWire
+		packet []byte
+		// want is empty for an error.
+		want []uint32
+	}{
+		{"acknowledgement", plain, ack, []uint32{7}},
+		{"checksum", plain, crcMessage(ack), []uint32{7}},
+		{"wrong checksum", plain, damaged, nil},
+		{"compound", plain, compoundMessage(gossip, ack, ackMessage(8)), []uint32{7, 8}},
+		{"compound with a part that makes no sense", plain, compoundMessage([]byte{99}, ack), []uint32{7}},
+		{"compound with an empty part", plain, compoundMessage(nil, ack), []uint32{7}},
+		{"compound of nothing", plain, compoundMessage(), nil},
+		{"compound cut short", plain, compoundMessage(gossip, ack)[:12], nil},
+		{"compound without lengths", plain, []byte{serfCompound, 200}, nil},
+		{"compressed", plain, compressedMessage(0, ack), []uint32{7}},
+		{"unknown compression", plain, compressedMessage(1, ack), nil},
+		{"compressed nothing", plain, compressedMessage(0, nil), nil},
+		{"checksum, compressed, compound", plain, crcMessage(compressedMessage(0, compoundMessage(gossip, ack))), []uint32{7}},
+		{"too deep", plain, deep, nil},
+		{"bomb", plain, compressedMessage(0, make([]byte, serfInflatedBytes+1)), nil},
+		{"several that are too much together", plain, compoundMessage(
+			compressedMessage(0, slices.Concat(ackMessage(1), make([]byte, serfInflatedBytes-100))),
+			compressedMessage(0, slices.Concat(ackMessage(2), make([]byte, serfInflatedBytes-100))),
+		), []uint32{1}},
+		{"other gossip", plain, gossip, nil},
+		{"nothing", plain, nil, nil},
+		{"no number", plain, []byte{serfAck, 0x80}, nil},
+		{"no map", plain, []byte{serfAck, 0xc0}, nil},
+		{"unknown type", plain, []byte{99, 0x80}, nil},
+		{"refusal", plain, errorMessage("no"), nil},
+		{"label", labelled, append([]byte{serfLabel, 4, 'b', 'l', 'u', 'e'}, ack...), []uint32{7}},
+		{"no label", labelled, ack, nil},
+		{"another label", labelled, append([]byte{serfLabel, 3, 'r', 'e', 'd'}, ack...), nil},
+		{"unexpected label", plain, append([]byte{serfLabel, 4, 'b', 'l', 'u', 'e'}, ack...), nil},
+		{"label cut short", labelled, []byte{serfLabel, 4, 'b'}, nil},
+		{"label without length", labelled, []byte{serfLabel}, nil},
+		{"encrypted", sealed, mustPacket(t, sealed, ack), []uint32{7}},
+		{"encrypted with the second key", ring, mustPacket(t, sealed, ack), []uint32{7}},
+		{"encrypted with another key", sealed, mustPacket(t, ring, ack), nil},
+		{"encrypted and padded", sealed, versionZero(t, sealed, ack), []uint32{7}},
+		{"encrypted and labelled", both, mustPacket(t, both, ack), []uint32{7}},
+		{"encrypted for another label", both, append([]byte{serfLabel, 4, 'b', 'l', 'u', 'e'}, mustPacket(t, sealed, ack)...), nil},
+		{"encrypted, with checksum", sealed, mustPacket(t, sealed, crcMessage(compressedMessage(0, ack))), []uint32{7}},
+		{"not encrypted yet", sealed, ack, []uint32{7}},
+		{"unknown encryption", sealed, append([]byte{77}, mustPacket(t, sealed, ack)[1:]...), nil},
+		{"encrypted nothing", sealed, mustPacket(t, sealed, nil), nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := tc.wire.decodePacket(tc.packet)
+			if !slices.Equal(got, tc.want) {
+				t.Errorf("got acknowledgements %v, error %v; want %v", got, err, tc.want)
+			}
+			for _, seq := range tc.want {
+				if err := checkAcks(got, seq, err); err != nil {
+					t.Error(err)
+				}
+			}
+			if err := checkAcks(got, 123, err); err == nil {
+				t.Error("got no error for a number that is not there")
+			}
+		})
+	}
+}
+
+// versionZero encrypts as memberlist did at first, with padding.
+func versionZero(t *testing.T, w *serfWire, msg []byte) []byte {
+	t.Helper()
+	n := aes.BlockSize - len(msg)%aes.BlockSize
+	padded := append(slices.Clone(msg), bytes.Repeat([]byte{byte(n)}, n)...)
+	nonce := make([]byte, serfNonce)
+	return w.ciphers[0].Seal(append([]byte{0}, nonce...), nonce, padded, nil)
+}
+
+func TestDecodeSerfStream(t *testing.T) {
+	t.Parallel()
+	key, other := bytes.Repeat([]byte("k"), 24), bytes.Repeat([]byte("o"), 32)
+	plain := mustWire(t, SerfTarget{})
+	sealed := mustWire(t, SerfTarget{Encrypted: true, Keys: [][]byte{key}, Label: "blue"})
+	ring := mustWire(t, SerfTarget{Encrypted: true, Keys: [][]byte{other, key}, Label: "blue"})
+	ack := ackMessage(7)
+	// An answer has no label in front.
+	stream := func(w *serfWire, msg []byte) []byte {
+		b, err := w.encodeStream(msg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b[len(w.labelHeader()):]
+	}
+
+	for _, tc := range []struct {
+		name   string
+		wire   *serfWire
+		answer []byte
+		// want is the reason of the error; empty for the acknowledgement 7.
+		want Reason
+	}{
+		{"acknowledgement", plain, ack, ""},
+		{"compressed", plain, compressedMessage(0, ack), ""},
+		{"encrypted", sealed, stream(sealed, ack), ""},
+		{"encrypted and compressed", sealed, stream(sealed, compressedMessage(0, ack)), ""},
+		{"encrypted with the second key", ring, stream(sealed, ack), ""},
+		{"encrypted with another key", sealed, stream(ring, ack), ReasonAuth},
+		{"encrypted and no key", plain, stream(sealed, ack), ReasonAuth},
+		{"not encrypted yet", sealed, ack, ""},
+		{"encrypted nothing", sealed, stream(sealed, nil), ReasonProtocol},
+		{"compressed nothing", plain, compressedMessage(0, nil), ReasonProtocol},
+		{"twice compressed", plain, compressedMessage(0, compressedMessage(0, ack)), ReasonProtocol},
+		{"bomb", plain, compressedMessage(0, make([]byte, serfInflatedBytes+1)), ReasonProtocol},
+		{"compound", plain, compoundMessage(ack), ReasonProtocol},
+		{"refused for the lack of a key", plain, errorMessage("Encryption is configured but remote state is not encrypted"), ReasonAuth},
+		{"refused for the wrong key", plain, errorMessage("no installed keys could decrypt the message"), ReasonAuth},
+		{"refused", plain, errorMessage("msgpack decode error [pos 7]: unexpected EOF"), ReasonProtocol},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := tc.wire.decodeStream(bytes.NewReader(tc.answer))
+			if reason := ReasonOf(err); reason != tc.want || err == nil && got != 7 {
+				t.Errorf("got acknowledgement %d, error %v, reason %q; want reason %q", got, err, reason, tc.want)
+			}
+		})
+	}
+}
+
+func TestSerfPingIsEncryptedWithTheFirstKey(t *testing.T) {
+	t.Parallel()
+	first, second := bytes.Repeat([]byte("1"), 32), bytes.Repeat([]byte("2"), 16)
+	ring := mustWire(t, SerfTarget{Encrypted: true, Keys: [][]byte{first, second}, Label: "blue"})
+	ping := encodePing(9)
+	packet := mustPacket(t, ring, ping)
+	if !bytes.HasPrefix(packet, []byte("\xf4\x04blue\x01")) || bytes.Contains(packet, []byte("SeqNo")) {
+		t.Errorf("got packet %q", packet)
+	}
+	alone := mustWire(t, SerfTarget{Encrypted: true, Keys: [][]byte{first}, Label: "blue"})
+	if plain, err := alone.decrypt(packet[6:], []byte("blue")); err != nil || !bytes.Equal(plain, ping) {
+		t.Errorf("got %q, error %v", plain, err)
+	}
+	if again := mustPacket(t, ring, ping); bytes.Equal(packet, again) {
+		t.Error("two pings have the same nonce")
+	}
+}
+
+func TestUnpad(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		in, want string
+		ok       bool
+	}{
+		{"abc\x01", "abc", true},
+		{strings.Repeat("\x10", 16), "", true},
+		{"abc\x00", "", false},
+		{"abc\x05", "", false},
+		{strings.Repeat("x", 20) + "\x11", "", false},
+		{"", "", false},
+	} {
+		got, err := unpad([]byte(tc.in))
+		if (err == nil) != tc.ok || string(got) != tc.want {
+			t.Errorf("%q: got %q, error %v; want %q", tc.in, got, err, tc.want)
+		}
+	}
+}
+
+func TestSerfKeyLengths(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{16, 24, 32} {
+		if _, err := newSerfWire(SerfTarget{Encrypted: true, Keys: [][]byte{make([]byte, n)}}); err != nil {
+			t.Errorf("%d bytes: got error %v", n, err)
+		}
+	}
+	if _, err := newSerfWire(SerfTarget{Encrypted: true, Keys: [][]byte{make([]byte, 17)}}); err == nil {
+		t.Error("17 bytes: got no error")
+	}
+	if _, err := newSerfWire(SerfTarget{Encrypted: true}); !errors.Is(err, errSerfNoKey) {
+		t.Errorf("no key: got error %v", err)
+	}
+	// A key is no reason to encrypt.
+	if w := mustWire(t, SerfTarget{Keys: [][]byte{make([]byte, 17)}}); w.ciphers != nil {
+		t.Error("gossip is encrypted though the target says that it is not")
+	}
+}

@@ -1,0 +1,203 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package probe
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"time"
+)
+
+// errNoClientCertificate: the server wants a certificate and there is none that it would accept.
+var errNoClientCertificate = errors.New("the server asks for a client certificate that is not configured")
+
+// tlsError is a failure of TLS for which crypto/tls has no type.
+type tlsError struct{ err error }
+
+func (e *tlsError) Error() string { return e.err.Error() }
+func (e *tlsError) Unwrap() error { return e.err }
+
+// handshake puts TLS onto the connection and writes the earliest expiry of the certificates it sees into res, whether
+// they verify or not.
+//
+// It is quiet where crypto/tls is not. The server's certificate is verified when the handshake is complete, so that a bad
+// one ends with an orderly close and not with an alert, which Consul logs as an error on port 8300 (agent/consul/rpc.go:
+// handleConn). And when a client certificate is missing, it falls silent instead of sending an alert: the server
+// then reads the end of the connection, and only that is no error to it. A server that asks for a certificate requires it;
+// Consul knows no optional ones (tlsutil/config.go: commonTLSConfig).
+//
+// When ctx ends first, the handshake goes on in the background: see wire.closeWrite.
+func (p *Prober) handshake(ctx context.Context, x *exchange, w *wire, res *Result) error {
+	if len(x.preamble) > 0 {
+		if _, err := w.raw.Write(x.preamble); err != nil {
+			return fmt.Errorf("send preamble: %w", err)
+		}
+	}
+	lower := &mutableConn{Conn: w.raw}
+	config := p.clientConfig(x, lower)
+	var expiry atomic.Pointer[time.Time]
+	config.VerifyPeerCertificate = func(chain [][]byte, _ [][]*x509.Certificate) error {
+		expiry.Store(earliestExpiry(chain))
+		return nil
+	}
+	w.tls = tls.Client(lower, config)
+	w.handshaken = make(chan struct{})
+	result := make(chan error, 1)
+	go func() {
+		result <- w.tls.HandshakeContext(context.WithoutCancel(ctx))
+		close(w.handshaken)
+	}()
+
+	var err error
+	select {
+	case err = <-result:
+		if err == nil {
+			err = verifyServer(x.tls, config, w.tls.ConnectionState())
+		}
+		err = asTLSError(err)
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if at := expiry.Load(); at != nil {
+		res.CertExpiry = *at
+	}
+	return err
+}
+
+// clientConfig is the configuration for one handshake.
+func (p *Prober) clientConfig(x *exchange, lower *mutableConn) *tls.Config {
+	config := x.tls.Clone()
+	if config.ServerName == "" {
+		config.ServerName, _, _ = net.SplitHostPort(x.address)
+	}
+	if config.Time == nil {
+		config.Time = p.now
+	}
+	config.NextProtos = x.alpn
+	// A resumed session shows no certificate.
+	config.ClientSessionCache = nil
+	// verifyServer does it, later.
+	config.InsecureSkipVerify = true //nolint:gosec // The certificate is verified after the handshake.
+	config.VerifyConnection = nil
+	config.GetClientCertificate = func(request *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		cert, err := clientCertificate(x.tls, request)
+		if err != nil {
+			lower.mute()
+		}
+		return cert, err
+	}
+	return config
+}
+
+// clientCertificate picks a client certificate as crypto/tls does, but it is an error if there is none.
+func clientCertificate(config *tls.Config, request *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	if config.GetClientCertificate != nil {
+		cert, err := config.GetClientCertificate(request)
+		if err == nil && (cert == nil || len(cert.Certificate) == 0) {
+			err = errNoClientCertificate
+		}
+		return cert, err
+	}
+	for i := range config.Certificates {
+		if request.SupportsCertificate(&config.Certificates[i]) == nil {
+			return &config.Certificates[i], nil
+		}
+	}
+	return nil, errNoClientCertificate
+}
+
+// verifyServer verifies the server's certificates as crypto/tls would have done during the handshake with the
+// configuration that the caller gave; used is the one derived from it.
+func verifyServer(given, used *tls.Config, state tls.ConnectionState) error {
+	var chains [][]*x509.Certificate
+	if !given.InsecureSkipVerify {
+		opts := x509.VerifyOptions{
+			Roots:         given.RootCAs,
+			CurrentTime:   used.Time(),
+			DNSName:       used.ServerName,
+			Intermediates: x509.NewCertPool(),
+		}
+		for _, cert := range state.PeerCertificates[1:] {
+			opts.Intermediates.AddCert(cert)
+		}
+		var err error
+		if chains, err = state.PeerCertificates[0].Verify(opts); err != nil {
+			return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
+		}
+		state.VerifiedChains = chains
+	}
+	if given.VerifyPeerCertificate != nil {
+		raw := make([][]byte, len(state.PeerCertificates))
+		for i, cert := range state.PeerCertificates {
+			raw[i] = cert.Raw
+		}
+		if err := given.VerifyPeerCertificate(raw, chains); err != nil {
+			return &tlsError{err}
+		}
+	}
+	if given.VerifyConnection != nil {
+		if err := given.VerifyConnection(state); err != nil {
+			return &tlsError{err}
+		}
+	}
+	return nil
+}
+
+// earliestExpiry returns the first time at which one of these certificates expires.
+func earliestExpiry(chain [][]byte) *time.Time {
+	var earliest *time.Time
+	for _, raw := range chain {
+		cert, err := x509.ParseCertificate(raw)
+		if err != nil {
+			continue
+		}
+		if earliest == nil || cert.NotAfter.Before(*earliest) {
+			earliest = &cert.NotAfter
+		}
+	}
+	return earliest
+}
+
+// alertOr returns the alert with which the server has ended TLS, if it has, instead of the error that came of it. With
+// TLS 1.3 a server that refuses the client's certificate says so after the client's side of the handshake, and closes the
+// connection; a request sent then fails before the alert is read.
+func (w *wire) alertOr(ctx context.Context, err error) error {
+	if w.tls == nil || ReasonOf(err) != ReasonReset {
+		return err
+	}
+	defer interruptible(ctx, w.raw)()
+	if _, alert := w.tls.Read(make([]byte, 1)); isAlert(alert) {
+		return fmt.Errorf("read answer: %w", alert)
+	}
+	return err
+}
+
+// asTLSError makes any complaint of crypto/tls about what the server sends a failure of TLS; a connection that breaks or
+// times out during the handshake stays what it is.
+func asTLSError(err error) error {
+	if ReasonOf(err) == ReasonProtocol {
+		return &tlsError{err}
+	}
+	return err
+}
+
+// mutableConn is a connection that can be told to send nothing more, while it pretends to.
+type mutableConn struct {
+	net.Conn
+	muted atomic.Bool
+}
+
+func (c *mutableConn) mute() { c.muted.Store(true) }
+
+func (c *mutableConn) Write(b []byte) (int, error) {
+	if c.muted.Load() {
+		return len(b), nil
+	}
+	return c.Conn.Write(b)
+}
