@@ -59,6 +59,14 @@ func ParseAddress(s string) (Address, error) {
 	return Address{Scheme: u.Scheme, Host: u.Host, Path: strings.TrimSuffix(u.Path, "/")}, nil
 }
 
+// hostname is the host without its port.
+func (a Address) hostname() string {
+	if host, _, err := net.SplitHostPort(a.Host); err == nil {
+		return host
+	}
+	return strings.Trim(a.Host, "[]")
+}
+
 // on returns the same address on another host, for the API of another server of the same cluster.
 func (a Address) on(host string) Address {
 	port := "80"

@@ -19,6 +19,17 @@ type Agent struct {
 	AdvertiseAddr string
 	// ClientAddrs are the addresses its HTTP, DNS and gRPC ports are bound to.
 	ClientAddrs []string
+	// HTTPPort, HTTPSPort, GRPCPort, GRPCTLSPort and DNSPort are 0 where the port is off.
+	HTTPPort, HTTPSPort, GRPCPort, GRPCTLSPort, DNSPort int
+	// Domain is that of its DNS, without a final dot.
+	Domain string
+	// GRPCOwnCA is whether its gRPC with TLS shows a certificate of Consul's own service mesh authority, as servers do that have
+	// no other.
+	GRPCOwnCA bool
+	// RPCTLS is whether it speaks, or wants to be spoken to, in TLS on port 8300.
+	RPCTLS bool
+	// EncryptedLAN and EncryptedWAN are whether gossip is encrypted.
+	EncryptedLAN, EncryptedWAN bool
 	// Raft is nil for clients.
 	Raft *RaftStats
 }
@@ -59,23 +70,50 @@ type agentSelf struct {
 		Server     bool
 	}
 	DebugConfig struct {
-		ClientAddrs []string
+		ClientAddrs                                         []string
+		HTTPPort, HTTPSPort, GRPCPort, GRPCTLSPort, DNSPort int
+		DNSDomain                                           string
+		// TLS is there since Consul 1.12; before, it is the three after it.
+		TLS struct {
+			InternalRPC struct{ VerifyIncoming, VerifyOutgoing bool }
+			GRPC        struct{ CertFile string }
+		}
+		VerifyIncoming, VerifyIncomingRPC, VerifyOutgoing bool
 	}
 	Member struct {
 		Addr string
 	}
 	Stats struct {
-		Raft map[string]string `json:"raft"`
+		Raft    map[string]string `json:"raft"`
+		SerfLAN serfStats         `json:"serf_lan"`
+		SerfWAN serfStats         `json:"serf_wan"`
 	}
 }
 
+// serfStats are Serf's figures, which Consul gives as strings.
+type serfStats struct {
+	Encrypted string `json:"encrypted"`
+}
+
 func newAgent(self *agentSelf) (Agent, error) {
+	config, rpc := self.DebugConfig, self.DebugConfig.TLS.InternalRPC
 	a := Agent{
 		Name:          self.Config.NodeName,
 		Datacenter:    self.Config.Datacenter,
 		Server:        self.Config.Server,
 		AdvertiseAddr: self.Member.Addr,
-		ClientAddrs:   self.DebugConfig.ClientAddrs,
+		ClientAddrs:   config.ClientAddrs,
+		HTTPPort:      max(config.HTTPPort, 0),
+		HTTPSPort:     max(config.HTTPSPort, 0),
+		GRPCPort:      max(config.GRPCPort, 0),
+		GRPCTLSPort:   max(config.GRPCTLSPort, 0),
+		DNSPort:       max(config.DNSPort, 0),
+		Domain:        strings.TrimSuffix(config.DNSDomain, "."),
+		GRPCOwnCA:     self.Config.Server && config.TLS.GRPC.CertFile == "",
+		RPCTLS: rpc.VerifyIncoming || rpc.VerifyOutgoing ||
+			config.VerifyIncoming || config.VerifyIncomingRPC || config.VerifyOutgoing,
+		EncryptedLAN: self.Stats.SerfLAN.Encrypted == "true",
+		EncryptedWAN: self.Stats.SerfWAN.Encrypted == "true",
 	}
 	if a.Name == "" {
 		return Agent{}, fmt.Errorf("the answer has no node name; is this a Consul agent?")

@@ -11,8 +11,8 @@ import (
 // servesOthers reports whether the HTTP APIs of the other servers can be expected to answer from here: when the agent asked is
 // a server and offers its own on an address that others can reach, they will do so too. A client's configuration says
 // nothing about the servers', and an address of the loopback is the agent's alone, unless it is the very one it advertises.
-func (c *Cluster) servesOthers(asked Agent) bool {
-	if !asked.Server || c.client.opts.Address.Socket != "" || c.client.opts.Address.Path != "" {
+func servesOthers(configured Address, asked Agent) bool {
+	if !asked.Server || configured.Socket != "" || configured.Path != "" {
 		return false
 	}
 	return slices.ContainsFunc(asked.ClientAddrs, func(s string) bool {

@@ -4,7 +4,7 @@
 package cluster
 
 import (
-	"context"
+	"net"
 	"sync"
 
 	"github.com/zervigo/consul_cluster_exporter/probe"
@@ -31,6 +31,8 @@ type Cluster struct {
 	mu      sync.Mutex
 	members []Member   // Guarded by mu: the last good ones; nil until then.
 	peers   []RaftPeer // Guarded by mu: the last good Raft configuration; nil until then.
+	agent   *Agent     // Guarded by mu: what the configured agent last told about itself; nil until then.
+	mesh    *meshCA    // Guarded by mu: the last known authority of the service mesh; nil until it was needed.
 }
 
 // New returns a Cluster. It does not connect.
@@ -56,11 +58,11 @@ func (c *Cluster) Close() {
 // Requests returns how many requests went to Consul's HTTP API since the start.
 func (c *Cluster) Requests() map[RequestKey]uint64 { return c.client.Requests() }
 
-// topology returns what is known from earlier scrapes.
-func (c *Cluster) topology() Topology {
+// known returns what is known from earlier scrapes.
+func (c *Cluster) known() (Topology, *Agent) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return newTopology(c.members, c.peers)
+	return newTopology(c.members, c.peers), c.agent
 }
 
 // learn keeps what was read in this scrape; nil where it could not be read. It returns the topology that results.
@@ -76,12 +78,43 @@ func (c *Cluster) learn(members []Member, peers []RaftPeer) Topology {
 	t := newTopology(c.members, c.peers)
 	c.mu.Unlock()
 
-	known := make(map[string]bool, len(t.Servers))
+	hosts := map[string]bool{c.client.opts.Address.hostname(): true}
 	for _, s := range t.Servers {
-		known[s.RPCAddress] = true
+		hosts[s.Host] = true
 	}
-	c.prober.Retain(func(address string) bool { return known[address] })
+	c.prober.Retain(func(address string) bool {
+		host, _, _ := net.SplitHostPort(address)
+		return hosts[host]
+	})
 	return t
+}
+
+// learnAgent keeps what the configured agent says about itself.
+func (c *Cluster) learnAgent(a Agent) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.agent = &a
+}
+
+// learnMeshCA keeps the authority of the service mesh.
+func (c *Cluster) learnMeshCA(ca *meshCA) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mesh = ca
+}
+
+// planner returns what lists the ports to probe; agent is nil when nothing is known of it.
+func (c *Cluster) planner(t Topology, agent *Agent) *planner {
+	pl := &planner{
+		opts: c.ports, configured: c.client.opts.Address, clientTLS: c.client.opts.TLS, topology: t, agent: agent,
+	}
+	c.mu.Lock()
+	pl.mesh = c.mesh
+	c.mu.Unlock()
+	if c.ports.SerfKeys != nil {
+		pl.serfKeys = c.ports.SerfKeys()
+	}
+	return pl
 }
 
 func hasServer(members []Member) bool {
@@ -91,16 +124,4 @@ func hasServer(members []Member) bool {
 		}
 	}
 	return false
-}
-
-// probeRPC asks one server's port 8300, when fewer probes than allowed are under way.
-func (c *Cluster) probeRPC(ctx context.Context, s Server) Report {
-	ctx, cancel := context.WithTimeout(ctx, c.ports.Timeout)
-	defer cancel()
-	select {
-	case c.slots <- struct{}{}:
-		defer func() { <-c.slots }()
-	case <-ctx.Done(): // The probe below ends at once, with this reason.
-	}
-	return Report{Server: s, RPC: c.prober.RPC(ctx, probe.Target{Address: s.RPCAddress})}
 }

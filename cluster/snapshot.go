@@ -12,6 +12,8 @@ import (
 	"sync"
 
 	"github.com/hashicorp/consul/api"
+
+	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
 // Snapshot is everything known about the cluster during one scrape. Each method starts fetching its fact when it is first
@@ -34,8 +36,13 @@ type Snapshot struct {
 	statusPeers  Fact[[]string]
 	catalogNodes Fact[int]
 	topology     Fact[Topology]
+	mesh         Fact[*meshCA]
 	reports      Fact[[]Report]
+	portReports  Fact[[]PortReport]
+	agentPorts   Fact[[]BoundPort]
 	serverAgents Fact[map[string]Agent]
+
+	probes probes
 
 	mu    sync.Mutex
 	metas map[string]QueryMeta // Guarded by mu: by endpoint.
@@ -55,7 +62,13 @@ type QueryMeta struct {
 // Snapshot starts one. The context bounds all its fetching; Close must be called at the end.
 func (c *Cluster) Snapshot(ctx context.Context) *Snapshot {
 	ctx, cancel := context.WithCancel(ctx)
-	return &Snapshot{cluster: c, ctx: ctx, cancel: cancel, metas: make(map[string]QueryMeta)}
+	return &Snapshot{
+		cluster: c, ctx: ctx, cancel: cancel, metas: make(map[string]QueryMeta),
+		probes: probes{
+			run:     func(p Port) PortReport { return c.probePort(ctx, p) },
+			started: make(map[portKey]chan PortReport),
+		},
+	}
 }
 
 // Close ends all fetching that is still under way, and the connections to Consul.
@@ -79,7 +92,11 @@ var (
 // Agent is what the configured agent says about itself.
 func (s *Snapshot) Agent() *Fact[Agent] {
 	return s.self.start(s.ctx, func(ctx context.Context) (Agent, error) {
-		return s.agentAt(ctx, s.cluster.client.opts.Address)
+		agent, err := s.agentAt(ctx, s.cluster.client.opts.Address)
+		if err == nil {
+			s.cluster.learnAgent(agent)
+		}
+		return agent, err
 	})
 }
 
@@ -201,34 +218,69 @@ func (s *Snapshot) peersByAddress(ctx context.Context) ([]RaftPeer, error) {
 // scrapes are asked at once, without waiting for the agent, which may be what hangs.
 func (s *Snapshot) Reports() *Fact[[]Report] {
 	return s.reports.start(s.ctx, func(ctx context.Context) ([]Report, error) {
-		pending := s.Topology()
-		asked := make(map[string]chan Report)
-		s.ask(ctx, s.cluster.topology().Servers, asked)
-		topology, err := pending.Get(ctx)
+		topology, agent := s.Topology(), s.Agent()
+		s.probes.start(s.earlier().rpcs())
+		pl, err := s.now(ctx, topology, agent)
 		if err != nil {
 			return nil, err
 		}
-		s.ask(ctx, topology.Servers, asked)
-		reports := make([]Report, 0, len(topology.Servers))
-		for _, server := range topology.Servers {
-			report := <-asked[server.RPCAddress] // Comes when the context ends at the latest.
-			report.Server = server
+		s.probes.start(pl.rpcs())
+		reports := make([]Report, 0, len(pl.topology.Servers))
+		for _, server := range pl.topology.Servers {
+			report := Report{Server: server, RPC: probe.RPCResult{Result: probe.Result{Skipped: true}}}
+			if port, ok := pl.rpc(server); ok {
+				answer := s.probes.wait([]Port{port})[0]
+				report.RPC = probe.RPCResult{Result: answer.Result, Raft: answer.raft}
+			}
 			reports = append(reports, report)
 		}
 		return reports, nil
 	})
 }
 
-// ask starts a probe of each server whose address is not in asked yet.
-func (s *Snapshot) ask(ctx context.Context, servers []Server, asked map[string]chan Report) {
-	for _, server := range servers {
-		if asked[server.RPCAddress] != nil {
-			continue
+// PortReports are how the probes of all ports went, in the order of the servers and then of the ports. As with Reports, the
+// ports known from earlier scrapes are probed at once.
+func (s *Snapshot) PortReports() *Fact[[]PortReport] {
+	return s.portReports.start(s.ctx, func(ctx context.Context) ([]PortReport, error) {
+		topology, agent := s.Topology(), s.Agent()
+		s.probes.start(s.earlier().ports())
+		pl, err := s.now(ctx, topology, agent)
+		if err != nil {
+			return nil, err
 		}
-		answer := make(chan Report, 1)
-		asked[server.RPCAddress] = answer
-		go func() { answer <- s.cluster.probeRPC(ctx, server) }()
+		if pl.wantsMeshCA() {
+			if ca, err := s.meshAuthority().Get(ctx); err == nil { // Without it the last one has to do.
+				s.cluster.learnMeshCA(ca)
+				pl.mesh = ca
+			}
+		}
+		return s.probes.wait(pl.ports()), nil
+	})
+}
+
+// AgentPorts are the TCP ports of the configured agent; they are not probed for this.
+func (s *Snapshot) AgentPorts() *Fact[[]BoundPort] {
+	return s.agentPorts.start(s.ctx, func(ctx context.Context) ([]BoundPort, error) {
+		pl, err := s.now(ctx, s.Topology(), s.Agent())
+		if err != nil {
+			return nil, err
+		}
+		return pl.agentPorts(), nil
+	})
+}
+
+// earlier plans with what is known from earlier scrapes.
+func (s *Snapshot) earlier() *planner { return s.cluster.planner(s.cluster.known()) }
+
+// now plans with what is known in this scrape.
+func (s *Snapshot) now(ctx context.Context, topology *Fact[Topology], agent *Fact[Agent]) (*planner, error) {
+	t, err := topology.Get(ctx)
+	if err != nil {
+		return nil, err
 	}
+	_, _ = agent.Get(ctx) // Without it the last one has to do.
+	_, known := s.cluster.known()
+	return s.cluster.planner(t, known), nil
 }
 
 // ServerAgents are, by name, what the servers say about themselves whose HTTP API can be expected to answer. A server that does
@@ -244,7 +296,7 @@ func (s *Snapshot) ServerAgents() *Fact[map[string]Agent] {
 		if self.Server {
 			agents[self.Name] = self
 		}
-		if !s.cluster.servesOthers(self) {
+		if !servesOthers(s.cluster.client.opts.Address, self) {
 			return agents, nil
 		}
 		topology, err := members.Get(ctx)
@@ -268,6 +320,9 @@ func (s *Snapshot) askAgents(ctx context.Context, servers []Server, agents map[s
 	for _, server := range servers {
 		// A server that has hung since an earlier scrape would only collect connections in its accept queue.
 		if _, ok := agents[server.Name]; ok || server.Status != StatusAlive || s.cluster.prober.Silent(server.RPCAddress) {
+			continue
+		}
+		if allowed := s.cluster.ports.Allowed; allowed != nil && !allowed(server.Host) {
 			continue
 		}
 		address := s.cluster.client.opts.Address.on(server.Host)

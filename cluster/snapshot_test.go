@@ -323,6 +323,7 @@ func TestNoServerKnown(t *testing.T) {
 	t.Parallel()
 	address := fakeAgent(t, map[string]http.HandlerFunc{
 		"/v1/agent/members": answer(200, `[]`), "/v1/operator/raft/configuration": answer(403, ""), "/v1/status/peers": answer(200, `[]`),
+		"/v1/agent/self": answer(403, ""),
 	})
 	_, err := snapshot(t, newTestCluster(t, ClientOptions{Address: address})).Reports().Get(t.Context())
 	if !errors.Is(err, errNoServers) {

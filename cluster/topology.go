@@ -61,6 +61,11 @@ type Member struct {
 	ID string
 	// RPCPort is 0 for clients.
 	RPCPort int
+	// LANPort and WANPort are those of gossip, GRPCPort and GRPCTLSPort those of a server's gRPC; 0 where there is none or it
+	// is not told.
+	LANPort, WANPort, GRPCPort, GRPCTLSPort int
+	// UsesTLS is whether a server's port 8300 can speak TLS.
+	UsesTLS bool
 	// NonVoter is whether the server was started as a read replica (Enterprise).
 	NonVoter bool
 }
@@ -70,19 +75,27 @@ func (m Member) Server() bool { return m.Role == "consul" }
 
 func newMember(m *api.AgentMember) Member {
 	version, _, _ := strings.Cut(m.Tags["build"], ":")
-	port, _ := strconv.Atoi(m.Tags["port"]) // Clients have none.
+	port := func(tag string) int {
+		n, _ := strconv.Atoi(m.Tags[tag]) // Clients have none.
+		return n
+	}
 	_, nonVoter := m.Tags["nonvoter"]
 	_, readReplica := m.Tags["read_replica"]
 	return Member{
-		Name:       m.Name,
-		Addr:       m.Addr,
-		Status:     MemberStatus(m.Status),
-		Role:       m.Tags["role"],
-		Datacenter: m.Tags["dc"],
-		Version:    version,
-		ID:         m.Tags["id"],
-		RPCPort:    port,
-		NonVoter:   nonVoter || readReplica,
+		Name:        m.Name,
+		Addr:        m.Addr,
+		Status:      MemberStatus(m.Status),
+		Role:        m.Tags["role"],
+		Datacenter:  m.Tags["dc"],
+		Version:     version,
+		ID:          m.Tags["id"],
+		RPCPort:     port("port"),
+		LANPort:     int(m.Port),
+		WANPort:     port("wan_join_port"),
+		GRPCPort:    port("grpc_port"),
+		GRPCTLSPort: port("grpc_tls_port"),
+		UsesTLS:     m.Tags["use_tls"] != "",
+		NonVoter:    nonVoter || readReplica,
 	}
 }
 
@@ -124,6 +137,10 @@ type Server struct {
 	Status MemberStatus
 	// Voter is whether the server has a vote in Raft.
 	Voter bool
+	// Datacenter, ports and UsesTLS are the member's; zero when no Serf member matches.
+	Datacenter                              string
+	LANPort, WANPort, GRPCPort, GRPCTLSPort int
+	UsesTLS                                 bool
 }
 
 // Topology is who belongs to the cluster. The zero value means that nothing is known.
@@ -182,6 +199,9 @@ func newServer(m Member) Server {
 		Version:    m.Version,
 		Status:     m.Status,
 		Voter:      !m.NonVoter,
+		Datacenter: m.Datacenter,
+
+		LANPort: m.LANPort, WANPort: m.WANPort, GRPCPort: m.GRPCPort, GRPCTLSPort: m.GRPCTLSPort, UsesTLS: m.UsesTLS,
 	}
 }
 

@@ -37,7 +37,11 @@ func TestNewTopology(t *testing.T) {
 		{ID: "id-9", Address: "10.0.0.9:8300", Voter: true},
 	}
 	srv := func(name, id, host, address, version string, status MemberStatus, voter bool) Server {
-		return Server{Name: name, ID: id, Host: host, RPCAddress: address, Version: version, Status: status, Voter: voter}
+		s := Server{Name: name, ID: id, Host: host, RPCAddress: address, Version: version, Status: status, Voter: voter}
+		if status != StatusNone {
+			s.Datacenter = "dc1"
+		}
+		return s
 	}
 	states := map[MemberStatus]int{StatusAlive: 3, StatusFailed: 1, StatusLeft: 1}
 
@@ -127,9 +131,7 @@ func TestServesOthers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c := New(Options{Client: ClientOptions{Address: address}, Ports: PortOptions{Concurrency: 1}})
-			defer c.Close()
-			if got := c.servesOthers(tc.agent); got != tc.want {
+			if got := servesOthers(address, tc.agent); got != tc.want {
 				t.Errorf("servesOthers = %v; want %v", got, tc.want)
 			}
 		})

@@ -5,8 +5,8 @@ package collector
 
 import (
 	"context"
-	"net"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -16,9 +16,10 @@ import (
 
 // portsCollector tells whether each server's ports answer in their own protocol, and counts that over the scrapes.
 //
-// It asks no HTTP API but for the topology (see raftCollector); it probes each server once. No ACL. A fixed number of series per port.
+// Requests: those of the topology (see raftCollector) and /v1/agent/self, which says what ports there are. Each port is probed once.
+// ACL: agent:read; without it gossip is only connected to, and the ports for clients are unknown. Some twenty series per port.
 type portsCollector struct {
-	up, verified, duration, phase, probes, probeFailures, lastSuccess *desc
+	up, verified, duration, phase, probes, probeFailures, lastSuccess, certExpiry, dnsAnswers, dnsCode *desc
 
 	mu      sync.Mutex
 	history map[portKey]*portHistory // Guarded by mu.
@@ -46,26 +47,33 @@ func newPortsCollector(define *definitions) collector {
 			"How long each phase of the probe took; phases the probe did not get to are absent.", with("phase")...),
 		probes: define.counter("consul_port_probes_total", "Probes of the port that were made.", port...),
 		probeFailures: define.counter("consul_port_probe_failures_total",
-			"Probes of the port that failed, by reason.", with("reason")...),
+			"Probes of the port that failed, by reason; also those that the port answered with a refusal: up is 1 then, and the reason auth or limit.",
+			with("reason")...),
 		lastSuccess: define.gauge("consul_port_last_success_timestamp_seconds",
 			"When the port last answered in its own protocol; absent until it has.", port...),
+		certExpiry: define.gauge("consul_port_tls_earliest_cert_expiry_timestamp_seconds",
+			"When the first of the certificates expires that the port showed, whether they verify or not.", port...),
+		dnsAnswers: define.gauge("consul_dns_answers",
+			"Addresses of servers that DNS answers with, for the name consul.service.<domain>.", port...),
+		dnsCode: define.gauge("consul_dns_response_code",
+			"Code of DNS's answer for the name consul.service.<domain>: 0 is no error, 3 no such name, 5 refused.", port...),
 		history: make(map[portKey]*portHistory),
 	}
 }
 
 func (c *portsCollector) collect(ctx context.Context, snap *cluster.Snapshot, out *families) error {
-	reports, err := snap.Reports().Get(ctx)
+	reports, err := snap.PortReports().Get(ctx)
 	if err != nil {
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	known := make(map[portKey]bool, len(reports))
-	for _, r := range reports {
-		_, port, _ := net.SplitHostPort(r.Server.RPCAddress)
-		key := portKey{r.Server.Name, port, "rpc", "tcp"}
+	for i := range reports {
+		r := &reports[i]
+		key := portKey{r.Server, strconv.Itoa(r.Number()), string(r.Protocol), r.Transport}
 		known[key] = true
-		c.port(key, &r.RPC.Result, out)
+		c.port(key, r, out)
 	}
 	for key := range c.history {
 		if !known[key] {
@@ -76,21 +84,24 @@ func (c *portsCollector) collect(ctx context.Context, snap *cluster.Snapshot, ou
 }
 
 // port adds one port's families and its counts so far. It assumes that mu is held.
-func (c *portsCollector) port(key portKey, res *probe.Result, out *families) {
+func (c *portsCollector) port(key portKey, r *cluster.PortReport, out *families) {
 	labels := func(more ...string) []string {
 		return append([]string{key.server, key.port, key.protocol, key.transport}, more...)
+	}
+	out.flag(c.verified, !r.ConnectOnly(), labels()...)
+	if r.Result.Skipped {
+		return
 	}
 	h := c.history[key]
 	if h == nil {
 		h = &portHistory{failures: make(map[probe.Reason]uint64)}
 		c.history[key] = h
 	}
-	h.note(res)
+	h.note(&r.Result)
 
-	out.flag(c.up, res.Up, labels()...)
-	out.flag(c.verified, res.Verified || !res.Up, labels()...)
-	out.add(c.duration, res.Duration.Seconds(), labels()...)
-	for _, p := range res.Phases {
+	out.flag(c.up, r.Result.Up, labels()...)
+	out.add(c.duration, r.Result.Duration.Seconds(), labels()...)
+	for _, p := range r.Result.Phases {
 		out.add(c.phase, p.Duration.Seconds(), labels(string(p.Phase))...)
 	}
 	out.add(c.probes, float64(h.probes), labels()...)
@@ -100,15 +111,23 @@ func (c *portsCollector) port(key portKey, res *probe.Result, out *families) {
 	if !h.lastSuccess.IsZero() {
 		out.add(c.lastSuccess, unixSeconds(h.lastSuccess), labels()...)
 	}
+	if !r.Result.CertExpiry.IsZero() {
+		out.add(c.certExpiry, unixSeconds(r.Result.CertExpiry), labels()...)
+	}
+	if r.DNS != nil {
+		out.add(c.dnsAnswers, float64(r.DNS.Answers), labels()...)
+		out.add(c.dnsCode, float64(r.DNS.Rcode), labels()...)
+	}
 }
 
 func (h *portHistory) note(res *probe.Result) {
 	h.probes++
-	if !res.Up {
+	if res.Reason != "" {
 		h.failures[res.Reason]++
-		return
 	}
-	h.lastSuccess = res.Start.Add(res.Duration)
+	if res.Up {
+		h.lastSuccess = res.Start.Add(res.Duration)
+	}
 }
 
 func unixSeconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }

@@ -1,0 +1,384 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"sync"
+
+	"github.com/zervigo/consul_cluster_exporter/probe"
+)
+
+// The transports.
+const (
+	TransportTCP = "tcp"
+	TransportUDP = "udp"
+)
+
+// Port is one port of one agent that is to be probed.
+type Port struct {
+	// Server is the node name.
+	Server    string
+	Protocol  Protocol
+	Transport string
+	// Address is "host:port".
+	Address string
+
+	// tls is the client's side of TLS; nil for a port without.
+	tls *tls.Config
+	// serf is how to ask a gossip port.
+	serf probe.SerfTarget
+	// domain is what to ask DNS for.
+	domain string
+}
+
+// Number is the port's number.
+func (p Port) Number() int {
+	_, port, _ := net.SplitHostPort(p.Address)
+	n, _ := strconv.Atoi(port)
+	return n
+}
+
+// ConnectOnly reports whether the port cannot be asked in its protocol, because gossip is encrypted and there is no key.
+func (p Port) ConnectOnly() bool { return p.serf.Encrypted && len(p.serf.Keys) == 0 }
+
+// portKey tells ports apart within a scrape.
+type portKey struct {
+	protocol  Protocol
+	transport string
+	address   string
+}
+
+func (p Port) key() portKey { return portKey{p.Protocol, p.Transport, p.Address} }
+
+// PortReport is how the probe of a port went.
+type PortReport struct {
+	Port
+	Result probe.Result
+	// DNS is nil unless DNS answered.
+	DNS *DNSAnswer
+	// raft is what port 8300 said.
+	raft probe.RaftView
+}
+
+// DNSAnswer is what DNS said about the service "consul", which is the servers.
+type DNSAnswer struct {
+	// Rcode is the response code (RFC 1035, 4.1.1): 0 is no error, 3 no such name.
+	Rcode int
+	// Answers is the number of addresses.
+	Answers int
+}
+
+// BoundPort is a port of the configured agent.
+type BoundPort struct {
+	Port
+	// Addrs are the addresses that the agent may have bound it to, besides the unspecified one.
+	Addrs []string
+}
+
+// planner lists the ports to probe. It does no I/O.
+type planner struct {
+	opts PortOptions
+	// configured is where the configured agent's HTTP API is.
+	configured Address
+	// clientTLS is the client's side of TLS on the ports for clients.
+	clientTLS *tls.Config
+	topology  Topology
+	// agent is nil when the agent has never told about itself.
+	agent *Agent
+	// serfKeys are the gossip keys; nil for none.
+	serfKeys [][]byte
+	// mesh is the authority of the service mesh; nil when it is unknown.
+	mesh *meshCA
+}
+
+// wants reports whether a protocol is to be probed.
+func (pl *planner) wants(p Protocol) bool {
+	return pl.opts.Protocols == nil || slices.Contains(pl.opts.Protocols, p)
+}
+
+// allowed reports whether a host named by the cluster may be talked to.
+func (pl *planner) allowed(host string) bool { return pl.opts.Allowed == nil || pl.opts.Allowed(host) }
+
+// rpc returns a server's port 8300, which is asked whether or not its result is shown: the verdicts need it. A server that may not
+// be talked to has none.
+func (pl *planner) rpc(s Server) (Port, bool) {
+	port := Port{Server: s.Name, Protocol: ProtocolRPC, Transport: TransportTCP, Address: s.RPCAddress}
+	if pl.rpcTLS(s) {
+		port.tls = withName(pl.opts.RPCTLSConfig, "server."+cmp.Or(s.Datacenter, pl.datacenter())+"."+pl.domain())
+	}
+	return port, pl.allowed(s.Host)
+}
+
+// rpcTLS decides whether to speak TLS to a server's port 8300. Trying is no way to find out: plain text to a server that
+// wants TLS is a warning in its log. When the agent does not tell about itself, the server's Serf tag has to do, which
+// says that it can.
+func (pl *planner) rpcTLS(s Server) bool {
+	switch {
+	case pl.opts.RPCTLS == RPCTLSOn:
+		return true
+	case pl.opts.RPCTLS == RPCTLSOff:
+		return false
+	case pl.agent != nil:
+		return pl.agent.RPCTLS
+	default:
+		return s.UsesTLS
+	}
+}
+
+// rpcs returns port 8300 of all servers that may be talked to.
+func (pl *planner) rpcs() []Port {
+	var ports []Port
+	for _, s := range pl.topology.Servers {
+		if port, ok := pl.rpc(s); ok {
+			ports = append(ports, port)
+		}
+	}
+	return ports
+}
+
+// ports returns all ports to show.
+func (pl *planner) ports() []Port {
+	var ports []Port
+	for _, s := range pl.topology.Servers {
+		if port, ok := pl.rpc(s); ok && pl.wants(ProtocolRPC) {
+			ports = append(ports, port)
+		}
+		if pl.allowed(s.Host) {
+			ports = append(ports, pl.gossip(s)...)
+		}
+	}
+	return append(ports, pl.clientPorts()...)
+}
+
+// agentPorts returns the TCP ports of the configured agent.
+func (pl *planner) agentPorts() []BoundPort {
+	if pl.agent == nil {
+		return nil
+	}
+	addrs := append(slices.Clone(pl.agent.ClientAddrs), pl.agent.AdvertiseAddr)
+	var bound []BoundPort
+	for _, p := range pl.ports() {
+		if p.Server == pl.agent.Name && p.Transport == TransportTCP {
+			bound = append(bound, BoundPort{p, addrs})
+		}
+	}
+	return bound
+}
+
+// gossip returns a server's Serf ports.
+func (pl *planner) gossip(s Server) []Port {
+	// An agent that does not tell whether gossip is encrypted may well encrypt it, and plain text would be an error in
+	// the log of one that does.
+	lan, wan := true, true
+	if pl.agent != nil {
+		lan, wan = pl.agent.EncryptedLAN, pl.agent.EncryptedWAN || (!pl.agent.Server && pl.agent.EncryptedLAN)
+	}
+	return slices.Concat(
+		pl.serf(s, ProtocolSerfLAN, s.LANPort, lan),
+		pl.serf(s, ProtocolSerfWAN, s.WANPort, wan),
+	)
+}
+
+func (pl *planner) serf(s Server, protocol Protocol, number int, encrypted bool) []Port {
+	if number == 0 || !pl.wants(protocol) {
+		return nil
+	}
+	target := probe.SerfTarget{Address: address(s.Host, number), Encrypted: encrypted}
+	if encrypted {
+		target.Keys = pl.serfKeys
+	}
+	port := Port{Server: s.Name, Protocol: protocol, Transport: TransportTCP, Address: target.Address, serf: target}
+	udp := port
+	udp.Transport = TransportUDP
+	return []Port{port, udp}
+}
+
+// clientPorts returns the ports for clients: of every server, of the agent alone, or none.
+func (pl *planner) clientPorts() []Port {
+	choice := cmp.Or(pl.opts.ClientPorts, ClientPortsAuto)
+	if pl.agent == nil || choice == ClientPortsOff {
+		return nil
+	}
+	if choice == ClientPortsAuto {
+		choice = ClientPortsAgent
+		if servesOthers(pl.configured, *pl.agent) {
+			choice = ClientPortsServers
+		}
+	}
+	if choice == ClientPortsAgent {
+		return pl.clientPortsOf(pl.agent.Name, pl.agentHost(), pl.agent.GRPCPort, pl.agent.GRPCTLSPort)
+	}
+	var ports []Port
+	for _, s := range pl.topology.Servers {
+		if s.Status == StatusNone || !pl.allowed(s.Host) {
+			continue
+		}
+		grpc, grpcTLS := s.GRPCPort, s.GRPCTLSPort
+		if s.Name == pl.agent.Name { // Its tags lack them before Consul 1.14.
+			grpc, grpcTLS = pl.agent.GRPCPort, pl.agent.GRPCTLSPort
+		}
+		ports = append(ports, pl.clientPortsOf(s.Name, s.Host, grpc, grpcTLS)...)
+	}
+	return ports
+}
+
+// wantsMeshCA reports whether the ports can be probed only with the authority of the service mesh.
+func (pl *planner) wantsMeshCA() bool {
+	return pl.agent != nil && pl.agent.GRPCOwnCA && pl.agent.GRPCTLSPort != 0 &&
+		pl.opts.ClientPorts != ClientPortsOff && pl.wants(ProtocolGRPCTLS)
+}
+
+// clientPortsOf returns the enabled ones among a host's ports for clients. HTTP and DNS are taken to be as on the agent asked.
+func (pl *planner) clientPortsOf(server, host string, grpc, grpcTLS int) []Port {
+	var ports []Port
+	add := func(protocol Protocol, transport string, number int, port Port) {
+		if number == 0 || !pl.wants(protocol) {
+			return
+		}
+		port.Server, port.Protocol, port.Transport, port.Address = server, protocol, transport, address(host, number)
+		ports = append(ports, port)
+	}
+	secured := Port{tls: pl.tlsFor(host)}
+	securedGRPC := secured
+	if pl.mesh != nil && pl.agent.GRPCOwnCA {
+		securedGRPC.tls = pl.mesh.tlsFor(host, pl.datacenter())
+	}
+	dns := Port{domain: cmp.Or(pl.opts.DNSDomain, pl.agent.Domain)}
+	add(ProtocolHTTP, TransportTCP, pl.agent.HTTPPort, Port{})
+	add(ProtocolHTTPS, TransportTCP, pl.agent.HTTPSPort, secured)
+	add(ProtocolGRPC, TransportTCP, grpc, Port{})
+	add(ProtocolGRPCTLS, TransportTCP, grpcTLS, securedGRPC)
+	add(ProtocolDNS, TransportTCP, pl.agent.DNSPort, dns)
+	add(ProtocolDNS, TransportUDP, pl.agent.DNSPort, dns)
+	return ports
+}
+
+// agentHost is where the configured agent's ports are: where its HTTP API is, or, behind a unix socket, at one of
+// the addresses it is bound to on this host.
+func (pl *planner) agentHost() string {
+	if pl.configured.Socket == "" {
+		return pl.configured.hostname()
+	}
+	for _, s := range pl.agent.ClientAddrs {
+		addr, err := netip.ParseAddr(s)
+		switch {
+		case err != nil:
+		case addr.IsUnspecified():
+			return "127.0.0.1"
+		default:
+			return s
+		}
+	}
+	return "127.0.0.1"
+}
+
+func (pl *planner) datacenter() string {
+	if pl.agent == nil {
+		return ""
+	}
+	return pl.agent.Datacenter
+}
+
+func (pl *planner) domain() string {
+	if pl.agent == nil {
+		return "consul"
+	}
+	return cmp.Or(pl.agent.Domain, "consul")
+}
+
+// tlsFor returns the client's side of TLS for an agent's HTTPS and gRPC. Certificates of Consul's agents have the name
+// server.<datacenter>.<domain> or client.<datacenter>.<domain>, and not always their address: any of these will do, unless the user
+// wants a certain name.
+func (pl *planner) tlsFor(host string) *tls.Config {
+	if pl.clientTLS != nil && pl.clientTLS.ServerName != "" {
+		return pl.clientTLS
+	}
+	suffix := "." + pl.datacenter() + "." + pl.domain()
+	return withAnyName(pl.clientTLS, host, "server"+suffix, "client"+suffix)
+}
+
+func address(host string, port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }
+
+// probePort probes one port, when fewer probes than allowed are under way.
+func (c *Cluster) probePort(ctx context.Context, port Port) PortReport {
+	ctx, cancel := context.WithTimeout(ctx, c.ports.Timeout)
+	defer cancel()
+	select {
+	case c.slots <- struct{}{}:
+		defer func() { <-c.slots }()
+	case <-ctx.Done(): // The probe below ends at once, with this reason.
+	}
+	report := PortReport{Port: port}
+	switch port.Protocol {
+	case ProtocolRPC:
+		res := c.prober.RPC(ctx, probe.Target{Address: port.Address, TLS: port.tls})
+		report.Result, report.raft = res.Result, res.Raft
+	case ProtocolSerfLAN, ProtocolSerfWAN:
+		ask := c.prober.SerfTCP
+		if port.Transport == TransportUDP {
+			ask = c.prober.SerfUDP
+		}
+		report.Result = ask(ctx, port.serf)
+	case ProtocolHTTP, ProtocolHTTPS:
+		report.Result = c.prober.HTTP(ctx, probe.HTTPTarget{Address: port.Address, TLS: port.tls})
+	case ProtocolGRPC, ProtocolGRPCTLS:
+		report.Result = c.prober.GRPC(ctx, probe.GRPCTarget{Address: port.Address, TLS: port.tls})
+	case ProtocolDNS:
+		ask := c.prober.DNSTCP
+		if port.Transport == TransportUDP {
+			ask = c.prober.DNSUDP
+		}
+		res := ask(ctx, probe.DNSTarget{Address: port.Address, Domain: port.domain})
+		report.Result = res.Result
+		if res.Up {
+			report.DNS = &DNSAnswer{res.Rcode, res.Answers}
+		}
+	}
+	return report
+}
+
+// probes are the probes of one scrape: each port is probed at most once.
+type probes struct {
+	run func(Port) PortReport
+
+	mu      sync.Mutex
+	started map[portKey]chan PortReport // Guarded by mu.
+}
+
+// start starts the probes of those ports that are not probed yet.
+func (p *probes) start(ports []Port) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, port := range ports {
+		if p.started[port.key()] != nil {
+			continue
+		}
+		answer := make(chan PortReport, 1)
+		p.started[port.key()] = answer
+		go func() { answer <- p.run(port) }()
+	}
+}
+
+// wait probes the ports, as far as they are not probed yet, and returns the reports. It takes no longer than the probes.
+func (p *probes) wait(ports []Port) []PortReport {
+	p.start(ports)
+	reports := make([]PortReport, 0, len(ports))
+	for _, port := range ports {
+		p.mu.Lock()
+		answer := p.started[port.key()]
+		p.mu.Unlock()
+		report := <-answer
+		answer <- report // For whoever waits for the same.
+		report.Port = port
+		reports = append(reports, report)
+	}
+	return reports
+}

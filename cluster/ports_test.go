@@ -1,0 +1,163 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// planned writes ports as "server protocol/transport address", with what is special about them.
+func planned(ports []Port) []string {
+	var lines []string
+	for _, p := range ports {
+		line := fmt.Sprintf("%s %s/%s %s", p.Server, p.Protocol, p.Transport, p.Address)
+		if p.tls != nil {
+			line += " tls=" + p.tls.ServerName
+		}
+		if p.ConnectOnly() {
+			line += " connect-only"
+		}
+		if p.domain != "" {
+			line += " domain=" + p.domain
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+func TestPlan(t *testing.T) {
+	t.Parallel()
+	a := Server{
+		Name: "a", Host: "10.0.0.1", RPCAddress: "10.0.0.1:8300", Status: StatusAlive, Datacenter: "dc1",
+		LANPort: 8301, WANPort: 8302, GRPCPort: 8502, GRPCTLSPort: 8503,
+	}
+	b := Server{Name: "b", Host: "fd00::2", RPCAddress: "[fd00::2]:9300", Status: StatusFailed, Datacenter: "dc1", LANPort: 9301, UsesTLS: true}
+	stray := Server{Name: "10.0.0.9:8300", Host: "10.0.0.9", RPCAddress: "10.0.0.9:8300"}
+	topology := Topology{Servers: []Server{stray, a, b}}
+	serverAgent := Agent{
+		Name: "a", Datacenter: "dc1", Server: true, AdvertiseAddr: "10.0.0.1", ClientAddrs: []string{"0.0.0.0"},
+		HTTPPort: 8500, DNSPort: 8600, GRPCPort: 8502, Domain: "consul",
+	}
+	clientAgent := Agent{Name: "client", Datacenter: "dc1", ClientAddrs: []string{"127.0.0.1"}, HTTPPort: 8500, Domain: "corp"}
+	secured := Agent{
+		Name: "a", Datacenter: "dc1", Server: true, ClientAddrs: []string{"127.0.0.1"}, HTTPSPort: 8501, GRPCTLSPort: 8503,
+		Domain: "corp", RPCTLS: true, EncryptedLAN: true, EncryptedWAN: true,
+	}
+	gossip := func(suffix string) []string {
+		return []string{
+			"10.0.0.9:8300 rpc/tcp 10.0.0.9:8300",
+			"a rpc/tcp 10.0.0.1:8300",
+			"a serf_lan/tcp 10.0.0.1:8301" + suffix, "a serf_lan/udp 10.0.0.1:8301" + suffix,
+			"a serf_wan/tcp 10.0.0.1:8302" + suffix, "a serf_wan/udp 10.0.0.1:8302" + suffix,
+			"b rpc/tcp [fd00::2]:9300",
+			"b serf_lan/tcp [fd00::2]:9301" + suffix, "b serf_lan/udp [fd00::2]:9301" + suffix,
+		}
+	}
+	for _, tc := range []struct {
+		name    string
+		agent   *Agent
+		opts    PortOptions
+		keys    [][]byte
+		agentAt string
+		want    []string
+	}{
+		{
+			name: "a server that others can reach", agent: &serverAgent,
+			want: append(gossip(""),
+				"a http/tcp 10.0.0.1:8500", "a grpc/tcp 10.0.0.1:8502",
+				"a dns/tcp 10.0.0.1:8600 domain=consul", "a dns/udp 10.0.0.1:8600 domain=consul",
+				"b http/tcp [fd00::2]:8500", "b dns/tcp [fd00::2]:8600 domain=consul", "b dns/udp [fd00::2]:8600 domain=consul"),
+		},
+		{
+			name: "a client agent: its own ports only", agent: &clientAgent,
+			want: append(gossip(""), "client http/tcp localhost:8500"),
+		},
+		{
+			name: "behind a socket", agent: &clientAgent, agentAt: "unix:///s",
+			want: append(gossip(""), "client http/tcp 127.0.0.1:8500"),
+		},
+		{
+			name: "only some protocols, of all servers", agent: &clientAgent,
+			opts: PortOptions{Protocols: []Protocol{ProtocolHTTP, ProtocolGRPC}, ClientPorts: ClientPortsServers},
+			want: []string{"a http/tcp 10.0.0.1:8500", "a grpc/tcp 10.0.0.1:8502", "b http/tcp [fd00::2]:8500"},
+		},
+		{
+			name: "no client ports", agent: &serverAgent, opts: PortOptions{ClientPorts: ClientPortsOff},
+			want: gossip(""),
+		},
+		{
+			name: "nothing known of the agent: gossip may be encrypted, and 8300 of b can do TLS",
+			want: func() []string {
+				want := gossip(" connect-only")
+				want[6] += " tls=server.dc1.consul"
+				return want
+			}(),
+		},
+		{
+			name: "TLS and encryption, with a key", agent: &secured, keys: [][]byte{make([]byte, 32)},
+			opts: PortOptions{Protocols: []Protocol{ProtocolRPC, ProtocolSerfLAN, ProtocolHTTPS, ProtocolGRPCTLS}},
+			want: []string{
+				"10.0.0.9:8300 rpc/tcp 10.0.0.9:8300 tls=server.dc1.corp",
+				"a rpc/tcp 10.0.0.1:8300 tls=server.dc1.corp",
+				"a serf_lan/tcp 10.0.0.1:8301", "a serf_lan/udp 10.0.0.1:8301",
+				"b rpc/tcp [fd00::2]:9300 tls=server.dc1.corp",
+				"b serf_lan/tcp [fd00::2]:9301", "b serf_lan/udp [fd00::2]:9301",
+				"a https/tcp localhost:8501 tls=localhost", "a grpc_tls/tcp localhost:8503 tls=localhost",
+			},
+		},
+		{
+			name: "encryption without a key", agent: &secured, opts: PortOptions{Protocols: []Protocol{ProtocolSerfWAN}},
+			want: []string{"a serf_wan/tcp 10.0.0.1:8302 connect-only", "a serf_wan/udp 10.0.0.1:8302 connect-only"},
+		},
+		{
+			name: "TLS on 8300 forced off and on", agent: &secured, opts: PortOptions{Protocols: []Protocol{ProtocolRPC}, RPCTLS: RPCTLSOff},
+			want: []string{"10.0.0.9:8300 rpc/tcp 10.0.0.9:8300", "a rpc/tcp 10.0.0.1:8300", "b rpc/tcp [fd00::2]:9300"},
+		},
+		{
+			name: "hosts that may not be talked to", agent: &serverAgent,
+			opts: PortOptions{Allowed: func(host string) bool { return strings.HasPrefix(host, "fd00:") }},
+			want: []string{
+				"b rpc/tcp [fd00::2]:9300", "b serf_lan/tcp [fd00::2]:9301", "b serf_lan/udp [fd00::2]:9301",
+				"b http/tcp [fd00::2]:8500", "b dns/tcp [fd00::2]:8600 domain=consul", "b dns/udp [fd00::2]:8600 domain=consul",
+			},
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			if tc.agentAt == "" {
+				tc.agentAt = "http://localhost:8500"
+			}
+			configured, err := ParseAddress(tc.agentAt)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pl := &planner{opts: tc.opts, configured: configured, topology: topology, agent: tc.agent, serfKeys: tc.keys}
+			if diff := cmp.Diff(tc.want, planned(pl.ports())); diff != "" {
+				t.Errorf("ports differ (-want +got):\n%s", diff)
+			}
+			if tc.opts.Allowed == nil && len(pl.rpcs()) != 3 {
+				t.Errorf("port 8300 of %v is asked; want that of all servers, whatever is shown", planned(pl.rpcs()))
+			}
+		})
+	}
+}
+
+func TestParseProtocols(t *testing.T) {
+	t.Parallel()
+	if got, err := ParseProtocols(nil); err != nil || !slices.Equal(got, Protocols()) {
+		t.Errorf("no names: %v, %v; want all", got, err)
+	}
+	if got, err := ParseProtocols([]string{"dns", "rpc"}); err != nil || !slices.Equal(got, []Protocol{ProtocolDNS, ProtocolRPC}) {
+		t.Errorf("two names: %v, %v", got, err)
+	}
+	_, err := ParseProtocols([]string{"gopher"})
+	if err == nil || !strings.HasSuffix(err.Error(), "there are: rpc, serf_lan, serf_wan, http, https, grpc, grpc_tls, dns") {
+		t.Errorf("error %v; want one that lists what there is", err)
+	}
+}
