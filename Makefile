@@ -29,8 +29,8 @@ tools:
 # demo: a real cluster, the exporter and Prometheus on this machine, until Ctrl-C (or for DEMO_SECONDS).
 .PHONY: demo
 demo:
-	@$(TOOL) consul prometheus
-	@go run ./internal/demo
+	@$(TOOL) consul prometheus promtool
+	@dir=$$(mktemp -d); go build -o $$dir/demo ./internal/demo; trap 'rm -rf '$$dir EXIT; $$dir/demo
 
 # test: all checks and tests a change must pass.
 .PHONY: test
