@@ -37,11 +37,13 @@ type fakeConsul struct {
 	requests map[string]int
 }
 
-// fakeServer is one server's port 8300.
+// fakeServer is one server's port 8300 and, in a large cluster, its gossip port.
 type fakeServer struct {
 	name    string
 	address string
 	status  *fakeStatus
+	// serfPort is 0 for a server without gossip.
+	serfPort int
 }
 
 // fakeStatus has the methods of Consul's Status endpoint.
@@ -91,24 +93,31 @@ func (s *fakeStatus) RaftStats(_ NoArgs, reply *RaftStats) error {
 	return nil
 }
 
-// startFake starts a healthy cluster led by server-1.
+// startFake starts a healthy cluster of three, led by server-1.
 func startFake(tb testing.TB) *fakeConsul {
 	tb.Helper()
-	f := &fakeConsul{t: tb, override: make(map[string]http.HandlerFunc), requests: make(map[string]int)}
+	var servers []*fakeServer
 	for i := range 3 {
-		f.servers = append(f.servers, startFakeServer(tb, fmt.Sprintf("server-%d", i+1)))
+		servers = append(servers, startFakeServer(tb, fmt.Sprintf("server-%d", i+1)))
 	}
+	servers[2].status.lastIndex = 17
+	return startFakeAgent(tb, servers)
+}
+
+// startFakeAgent starts the agent of a cluster of these servers, led by the first.
+func startFakeAgent(tb testing.TB, servers []*fakeServer) *fakeConsul {
+	tb.Helper()
+	f := &fakeConsul{t: tb, servers: servers, override: make(map[string]http.HandlerFunc), requests: make(map[string]int)}
 	for i, s := range f.servers {
 		s.status.leader = f.servers[0].address
 		for _, other := range f.servers {
 			s.status.peers = append(s.status.peers, other.address)
 		}
-		s.status.lastContact, s.status.lastIndex = "0", 20
+		s.status.lastContact = "0"
 		if i > 0 {
 			s.status.lastContact = "15ms"
 		}
 	}
-	f.servers[2].status.lastIndex = 17
 	f.api = httptest.NewServer(http.HandlerFunc(f.serve))
 	tb.Cleanup(f.api.Close)
 	return f
@@ -120,7 +129,7 @@ func startFakeServer(tb testing.TB, name string) *fakeServer {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s := &fakeServer{name: name, address: l.Addr().String(), status: &fakeStatus{}}
+	s := &fakeServer{name: name, address: l.Addr().String(), status: &fakeStatus{lastIndex: 20}}
 	server := rpc.NewServer()
 	if err := server.RegisterName("Status", s.status); err != nil {
 		tb.Fatal(err)
@@ -187,8 +196,8 @@ func (f *fakeConsul) answers() map[string]string {
 	var lan, wan, raft, peers []string
 	for i, s := range f.servers {
 		host, port, _ := net.SplitHostPort(s.address)
-		member := fmt.Sprintf(`{"Name":"%s%%s","Addr":%q,"Status":1,"Tags":{"role":"consul","dc":"dc1","port":%q,"id":"id-%d","build":"1.22.5:abc"}}`,
-			s.name, host, port, i+1)
+		member := fmt.Sprintf(`{"Name":"%s%%s","Addr":%q,"Port":%d,"Status":1,"Tags":{"role":"consul","dc":"dc1","port":%q,"id":"id-%d","build":"1.22.5:abc"}}`,
+			s.name, host, s.serfPort, port, i+1)
 		lan = append(lan, fmt.Sprintf(member, ""))
 		wan = append(wan, fmt.Sprintf(member, ".dc1"))
 		raft = append(raft, fmt.Sprintf(`{"ID":"id-%d","Node":%q,"Address":%q,"Voter":true}`, i+1, s.name, s.address))

@@ -1,0 +1,220 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package collector
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-msgpack/v2/codec"
+
+	"github.com/zervigo/consul_cluster_exporter/cluster"
+)
+
+// A cluster of a hundred servers, of which every tenth accepts connections and answers nothing.
+const (
+	manyServers = 100
+	silentEvery = 10
+)
+
+// startMany starts the fakes of port 8300 and of gossip over TCP and UDP for each server.
+func startMany(tb testing.TB) *fakeConsul {
+	tb.Helper()
+	var servers []*fakeServer
+	for i := range manyServers {
+		name := fmt.Sprintf("server-%03d", i)
+		var s *fakeServer
+		if i%silentEvery == silentEvery-1 {
+			s = &fakeServer{name: name, address: listenSilently(tb), status: &fakeStatus{}}
+			s.serfPort = portOf(tb, listenSilently(tb)) // UDP to it is answered by nobody.
+		} else {
+			s = startFakeServer(tb, name)
+			s.serfPort = startFakeGossip(tb)
+		}
+		servers = append(servers, s)
+	}
+	return startFakeAgent(tb, servers)
+}
+
+func portOf(tb testing.TB, address string) int {
+	tb.Helper()
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return n
+}
+
+// listenSilently accepts as the kernel does for a process that hangs. On UDP it takes datagrams and answers none.
+func listenSilently(tb testing.TB) (address string) {
+	tb.Helper()
+	tcp, udp := listenBoth(tb)
+	tb.Cleanup(func() {
+		tcp.Close()
+		udp.Close()
+	})
+	return tcp.Addr().String()
+}
+
+// listenBoth listens on one port number over TCP and UDP.
+func listenBoth(tb testing.TB) (net.Listener, net.PacketConn) {
+	tb.Helper()
+	for range 50 {
+		tcp, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			tb.Fatal(err)
+		}
+		udp, err := net.ListenPacket("udp", tcp.Addr().String())
+		if err == nil {
+			return tcp, udp
+		}
+		tcp.Close() // Somebody else has the same number on UDP.
+	}
+	tb.Fatal("there is no port that is free on TCP and UDP")
+	return nil, nil
+}
+
+// startFakeGossip acknowledges pings as memberlist does (net.go), on one port over TCP and UDP.
+func startFakeGossip(tb testing.TB) (port int) {
+	tb.Helper()
+	tcp, udp := listenBoth(tb)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			conn, err := tcp.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() {
+				defer conn.Close()
+				if ack, err := acknowledge(bufio.NewReader(conn)); err == nil {
+					_, _ = conn.Write(ack)
+				}
+				_, _ = io.Copy(io.Discard, conn)
+			})
+		}
+	})
+	wg.Go(func() {
+		buf := make([]byte, 2048)
+		for {
+			n, from, err := udp.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			if ack, err := acknowledge(&byteReader{buf[:n]}); err == nil {
+				_, _ = udp.WriteTo(ack, from)
+			}
+		}
+	})
+	tb.Cleanup(func() {
+		tcp.Close()
+		udp.Close()
+		wg.Wait()
+	})
+	return portOf(tb, tcp.Addr().String())
+}
+
+type byteReader struct{ left []byte }
+
+func (b *byteReader) Read(p []byte) (int, error) {
+	if len(b.left) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, b.left)
+	b.left = b.left[n:]
+	return n, nil
+}
+
+// acknowledge reads a ping and returns the answer to it.
+func acknowledge(r io.Reader) ([]byte, error) {
+	var kind [1]byte
+	if _, err := io.ReadFull(r, kind[:]); err != nil {
+		return nil, err
+	}
+	var ping struct{ SeqNo uint32 }
+	if err := codec.NewDecoder(r, &codec.MsgpackHandle{}).Decode(&ping); err != nil || kind[0] != 0 {
+		return nil, fmt.Errorf("this is no ping: %w", err)
+	}
+	ack := []byte{2}
+	var body []byte
+	err := codec.NewEncoderBytes(&body, &codec.MsgpackHandle{}).Encode(map[string]any{"SeqNo": ping.SeqNo, "Payload": []byte{}})
+	return append(ack, body...), err
+}
+
+// manyExporter probes with the timeout, and with the defaults otherwise.
+func manyExporter(tb testing.TB, f *fakeConsul, timeout time.Duration) *Exporter {
+	tb.Helper()
+	address, err := cluster.ParseAddress(f.api.URL)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	c := cluster.New(cluster.Options{
+		Client: cluster.ClientOptions{Address: address, Timeout: timeout},
+		Ports:  cluster.PortOptions{Timeout: timeout, Concurrency: 64},
+	})
+	tb.Cleanup(c.Close)
+	e, err := NewExporter(Options{Cluster: c})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return e
+}
+
+// However many servers hang, a scrape costs one timeout.
+func TestHundredServers(t *testing.T) {
+	const timeout = 2 * time.Second
+	f := startMany(t)
+	e := manyExporter(t, f, timeout)
+	for range 2 {
+		start := time.Now()
+		all := gatherWithin(t, e, 10*time.Second)
+		if took := time.Since(start); took > timeout+500*time.Millisecond {
+			t.Errorf("scrape took %s; want no more than the probe's timeout and 0.5 s", took)
+		}
+		expectValue(t, all, manyServers, "consul_cluster_voters")
+		expectValue(t, all, manyServers-manyServers/silentEvery, "consul_cluster_reachable_voters")
+		expectValue(t, all, 1, "consul_cluster_leaders")
+		for i := range manyServers {
+			want := 1.0
+			if i%silentEvery == silentEvery-1 {
+				want = 0
+			}
+			name := fmt.Sprintf("server-%03d", i)
+			expectValue(t, all, want, "consul_port_up", "server", name, "protocol", "rpc")
+			expectValue(t, all, want, "consul_port_up", "server", name, "protocol", "serf_lan", "transport", "tcp")
+			expectValue(t, all, want, "consul_port_up", "server", name, "protocol", "serf_lan", "transport", "udp")
+		}
+	}
+}
+
+// BenchmarkHundredServers is a scrape of a hundred servers, every tenth of which hangs, with a probe timeout of 1 s. The target is
+// 1.5 s.
+func BenchmarkHundredServers(b *testing.B) {
+	f := startMany(b)
+	e := manyExporter(b, f, time.Second)
+	names, err := e.Select(nil, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		all := e.Gather(ctx, names)
+		cancel()
+		if v, _ := value(all, "consul_cluster_reachable_voters"); v != manyServers-manyServers/silentEvery {
+			b.Fatalf("%v voters are reachable", v)
+		}
+	}
+}
