@@ -212,7 +212,9 @@ func TestDemo(t *testing.T) {
 		p.find(t, fmt.Sprintf(`(?m)^ +server-%d +(up \d)`, i))
 	}
 	p.waitFor(t, 0, `Verdict .*3 of 3 voters answer, quorum is 2, server-\d leads; one more may fail`)
-	waitPortsUp(t, p.find(t, `(?m)^ +Prometheus .* (http://\S+)$`))
+	prometheusURL := p.find(t, `(?m)^ +Prometheus .* (http://\S+)$`)
+	waitPortsUp(t, prometheusURL)
+	expectReadmeExpressions(t, prometheusURL)
 
 	p.waitExit(t, 0)
 	p.assertNothingLeft(t, pids)
@@ -252,8 +254,39 @@ func waitPortsUp(t *testing.T, prometheusURL string) {
 
 // portsUp returns the servers whose port 8300 is up, sorted, by Prometheus's account.
 func portsUp(ctx context.Context, prometheusURL string) ([]string, error) {
-	query := url.Values{"query": {`consul_port_up{port="8300"} == 1`}}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, prometheusURL+"/api/v1/query?"+query.Encode(), http.NoBody)
+	results, err := ask(ctx, prometheusURL, `consul_port_up{port="8300"} == 1`)
+	if err != nil {
+		return nil, err
+	}
+	var servers []string
+	for _, r := range results {
+		servers = append(servers, r.Metric["server"])
+	}
+	slices.Sort(servers)
+	return servers, nil
+}
+
+// result is one series of the answer to a query: its labels, and the time and value.
+type result struct {
+	Metric map[string]string
+	Value  [2]any
+}
+
+// number is the value, which Prometheus writes as a string.
+func (r result) number(t *testing.T) float64 {
+	t.Helper()
+	text, _ := r.Value[1].(string)
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		t.Fatalf("value of %v: %v", r.Metric, err)
+	}
+	return n
+}
+
+// ask asks this Prometheus for the current value of an expression.
+func ask(ctx context.Context, prometheusURL, expression string) ([]result, error) {
+	values := url.Values{"query": {expression}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, prometheusURL+"/api/v1/query?"+values.Encode(), http.NoBody)
 	if err != nil {
 		return nil, err
 	}
@@ -263,22 +296,68 @@ func portsUp(ctx context.Context, prometheusURL string) ([]string, error) {
 	}
 	defer func() { _ = response.Body.Close() }()
 	var answer struct {
-		Data struct {
-			Result []struct{ Metric map[string]string }
-		}
+		Status, Error string
+		Data          struct{ Result []result }
 	}
 	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
 		return nil, err
 	}
-	var servers []string
-	for _, series := range answer.Data.Result {
-		servers = append(servers, series.Metric["server"])
+	if answer.Status != "success" {
+		return nil, fmt.Errorf("%s: %s", answer.Status, answer.Error)
 	}
-	slices.Sort(servers)
-	return servers, nil
+	return answer.Data.Result, nil
 }
 
-// The commands that the demo proposes do what it says, and Ctrl-C ends it.
+// expectReadmeExpressions runs the expressions of README.md about ports. Each has a result for every port, with a value that can
+// be.
+func expectReadmeExpressions(t *testing.T, prometheusURL string) {
+	t.Helper()
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(readme), "<!-- port expressions")
+	table, _, _ = strings.Cut(table, "<!-- end of port expressions -->")
+	expressions := regexp.MustCompile("(?m)^\\| ([^|]+) \\| `(.+)` \\|$").FindAllStringSubmatch(table, -1)
+	now := float64(time.Now().Unix())
+	between := map[string][2]float64{
+		"name and state":                    {0, 1},
+		"response time":                     {1e-6, 5},
+		"last check":                        {now - 60, now + 60},
+		"last success":                      {now - 60, now + 60},
+		"errors since the exporter started": {0, 10},
+		"success rate over five minutes":    {0.1, 1},
+	}
+	if len(expressions) != len(between) {
+		t.Errorf("README.md has %d expressions about ports; want %d", len(expressions), len(between))
+	}
+	for _, e := range expressions {
+		bounds, ok := between[e[1]]
+		if !ok {
+			t.Errorf("nothing is known of %q in README.md", e[1])
+			continue
+		}
+		results, err := ask(t.Context(), prometheusURL, e[2])
+		if err != nil {
+			t.Errorf("%s: %v", e[2], err)
+			continue
+		}
+		if len(results) != 3*10 { // Ten ports of each server.
+			t.Errorf("%s has %d results; want 30", e[2], len(results))
+		}
+		for _, r := range results {
+			for _, label := range []string{"server", "port", "protocol", "transport"} {
+				if r.Metric[label] == "" {
+					t.Errorf("a result of %s has no label %s: %v", e[2], label, r.Metric)
+				}
+			}
+			if v := r.number(t); v < bounds[0] || v > bounds[1] {
+				t.Errorf("%s of %v is %v; want %v to %v", e[1], r.Metric, v, bounds[0], bounds[1])
+			}
+		}
+	}
+}
+
 func TestDemoTellsThatTheLeaderHangs(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("Windows has no SIGSTOP")
