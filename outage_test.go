@@ -332,45 +332,6 @@ func TestSplitBrain(t *testing.T) {
 	})
 }
 
-func TestLeavesNoTrace(t *testing.T) {
-	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1})
-	leaderOf(t, c)
-	// Collecting garbage at small heaps closes what is only referenced no more; nothing may depend on that.
-	e := startExporter(t, []string{"GOGC=off"}, "--consul.server="+c.Servers[0].URL())
-
-	var marks []int
-	for _, a := range c.Agents() {
-		marks = append(marks, a.LogMark())
-	}
-	before := membersText(t, c)
-	var warm, end samples
-	for i := range 300 {
-		end = e.scrape(t)
-		if i == 20 {
-			warm = end
-		}
-	}
-	if after := membersText(t, c); after != before {
-		t.Errorf("the members changed from\n%s\nto\n%s", before, after)
-	}
-	for i, a := range c.Agents() {
-		expectQuiet(t, a, marks[i])
-		deadline := time.Now().Add(10 * time.Second)
-		for connectionsFrom(t, a, "127.0.0.1") > 0 {
-			if time.Now().After(deadline) {
-				t.Errorf("the exporter's connections to port 8300 of %s stay open", a)
-				break
-			}
-		}
-	}
-	for _, gauge := range []string{"go_goroutines", "process_open_fds"} {
-		if end[gauge] > warm[gauge]+4 {
-			t.Errorf("%s grew from %v to %v", gauge, warm[gauge], end[gauge])
-		}
-	}
-	end.expect(t, samples{"consul_exporter_scrapes_total": 300, portSeries("probes_total", c.Servers[2]): 300})
-}
-
 // expectQuiet fails for each line at WARN or above since the mark that the exporter has caused. All of its connections come from
 // 127.0.0.1; those of the agents come from their own addresses.
 func expectQuiet(t *testing.T, a *consultest.Agent, mark int) {

@@ -325,8 +325,9 @@ func expectReadmeExpressions(t *testing.T, prometheusURL string) {
 		"response time":                     {1e-6, 5},
 		"last check":                        {now - 60, now + 60},
 		"last success":                      {now - 60, now + 60},
-		"errors since the exporter started": {0, 10},
-		"success rate over five minutes":    {0.1, 1},
+		"errors since the exporter started": {0, 200}, // Port 8503 of a young server is down, and the demo asks often.
+
+		"success rate over five minutes": {0.1, 1},
 	}
 	if len(expressions) != len(between) {
 		t.Errorf("README.md has %d expressions about ports; want %d", len(expressions), len(between))
