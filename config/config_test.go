@@ -264,7 +264,7 @@ func TestValidModuleIsACopy(t *testing.T) {
 func TestSecretIsNeverPrinted(t *testing.T) {
 	t.Parallel()
 	m := DefaultModule()
-	m.Token, m.BasicAuth.Password = "hush", "hush"
+	m.Token, m.BasicAuth.UserPassword = "hush", "hush"
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
 		if got := fmt.Sprintf(verb, m); strings.Contains(got, "hush") {
 			t.Errorf("%s prints %s", verb, got)

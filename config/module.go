@@ -65,8 +65,8 @@ type BasicAuth struct {
 	Username     string `yaml:"username"`
 	PasswordFile string `yaml:"password_file"`
 
-	// Password is used when there is no PasswordFile. It cannot be written into a configuration file.
-	Password Secret `yaml:"-"`
+	// UserPassword is user:password, and is used in place of the other two. It cannot be written into a configuration file.
+	UserPassword Secret `yaml:"-"`
 }
 
 // RPC says how to speak to port 8300. What is empty is taken from TLS; certificate and key only together.
@@ -263,24 +263,36 @@ func (v *validation) credentials() {
 		v.token = f.Token
 	}
 
-	auth := &m.BasicAuth
-	if auth.PasswordFile != "" {
+	v.note("basic_auth", v.authenticate(m.BasicAuth))
+}
+
+// authenticate reads the password's file.
+func (v *validation) authenticate(auth BasicAuth) error {
+	user, password := auth.Username, ""
+	switch {
+	case auth == BasicAuth{}:
+		return nil
+	case auth.UserPassword != "":
+		var ok bool
+		if user, password, ok = strings.Cut(string(auth.UserPassword), ":"); !ok {
+			return errors.New("want user:password")
+		}
+	case auth.Username == "":
+		return errors.New("there is a password_file and no username")
+	case auth.PasswordFile == "":
+		return errors.New("there is a username and no password_file")
+	default:
 		content, err := os.ReadFile(auth.PasswordFile)
-		v.note("basic_auth.password_file", err)
-		auth.Password = Secret(strings.TrimRight(string(content), "\r\n"))
-		if err == nil && auth.Password == "" {
-			v.note("basic_auth.password_file", fmt.Errorf("file %s is empty", auth.PasswordFile))
+		if err != nil {
+			return fmt.Errorf("password: %w", err)
+		}
+		password = strings.TrimRight(string(content), "\r\n")
+		if password == "" {
+			return fmt.Errorf("password file %s is empty", auth.PasswordFile)
 		}
 	}
-	switch {
-	case auth.Username == "" && auth.Password == "" && auth.PasswordFile == "":
-	case auth.Username == "":
-		v.note("basic_auth.username", errors.New("is missing, and there is a password"))
-	case auth.Password == "" && auth.PasswordFile == "":
-		v.note("basic_auth.password_file", errors.New("is missing, and there is a user name"))
-	default:
-		v.basicAuth = &api.HttpBasicAuth{Username: auth.Username, Password: string(auth.Password)}
-	}
+	v.basicAuth = &api.HttpBasicAuth{Username: user, Password: password}
+	return nil
 }
 
 // servers checks how the servers' ports are probed.
@@ -396,6 +408,6 @@ func (m *ValidModule) Options(address cluster.Address) cluster.Options {
 // same reports whether the other module was made from the same words and the same files, so that either can go on in place
 // of the other. Files that are read again when they change do not matter.
 func (m *ValidModule) same(other *ValidModule) bool {
-	return reflect.DeepEqual(m.written, other.written) &&
+	return reflect.DeepEqual(m.written, other.written) && reflect.DeepEqual(m.basicAuth, other.basicAuth) &&
 		m.tls.RootCAs.Equal(other.tls.RootCAs) && m.rpc.RootCAs.Equal(other.rpc.RootCAs)
 }

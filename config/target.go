@@ -60,6 +60,9 @@ func (m *ValidModule) Target(text string) (Target, error) {
 // String returns the target's host and port in the one form that all spellings of it have.
 func (t Target) String() string { return t.address.Host }
 
+// Collectors returns the names of the collectors to run.
+func (t Target) Collectors() []string { return t.module.Collectors() }
+
 // Options returns what a Cluster is made from whose agent is the target. Of the hosts that the cluster itself names, only those are
 // talked to that the module's list has, whatever their port there: the list's ports are those of agents. A rogue agent could
 // name any.
