@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/zervigo/consul_cluster_exporter/collector"
 	"github.com/zervigo/consul_cluster_exporter/config"
 )
 
@@ -44,6 +45,11 @@ func TestBadOptions(t *testing.T) {
 	badConfig := write("config.yml", "modules: {a: {scheme: ftp, token_file: missing}}")
 	missing := filepath.Join(dir, "missing")
 
+	var off []string
+	for _, c := range collector.All() {
+		off = append(off, "--no-collector."+c.Name)
+	}
+
 	for _, tc := range []struct {
 		name string
 		args []string
@@ -63,11 +69,10 @@ func TestBadOptions(t *testing.T) {
 		{"telemetry root", []string{"--web.telemetry-path=/"}, []string{`--web.telemetry-path: "/" is not a plain path other than /`}},
 		{"telemetry without slash", []string{"--web.telemetry-path=metrics"}, []string{`--web.telemetry-path: "metrics" does not begin with a slash`}},
 		{"web configuration", []string{"--web.config.file=" + badYAML}, []string{"--web.config.file: yaml: unmarshal errors:", "--web.config.file: line 1: field nonsense not found in type web.TLSConfig"}},
-		{"all at once", []string{
+		{"all at once", append([]string{
 			"--consul.ca-file=" + missing, "--consul.cert-file=" + junk, "--consul.token-file=" + empty,
 			"--consul.timeout=0s", "--probe.timeout=-1s", "--probe.concurrency=0", "--web.scrape-timeout-offset=-1s",
-			"--no-collector.agent", "--no-collector.members", "--no-collector.ports", "--no-collector.raft",
-		}, []string{
+		}, off...), []string{
 			"--consul.ca-file, --consul.cert-file, --consul.key-file: authorities: open " + missing + ": no such file or directory",
 			"--consul.ca-file, --consul.cert-file, --consul.key-file: a client certificate needs both a certificate file and a key file",
 			"--consul.token-file: token file " + empty + " is empty",
@@ -176,13 +181,19 @@ func TestFlagsFillAModule(t *testing.T) {
 	want := config.DefaultModule()
 	want.RPC.TLS, want.RPC.ServerName, want.DNS.Domain = "on", "s", "d"
 	want.Probe = config.Probe{Timeout: time.Second, Concurrency: 64, Protocols: []string{"rpc", "dns", "http"}, ClientPorts: "off"}
-	want.Collectors = []string{"agent", "members", "ports"}
+	var on []string
+	for _, c := range collector.All() {
+		if c.Enabled {
+			on = append(on, c.Name)
+		}
+	}
+	want.Collectors = slices.DeleteFunc(slices.Clone(on), func(name string) bool { return name == "raft" })
 	if diff := cmp.Diff(want, opts.filledModule()); diff != "" {
 		t.Errorf("module differs (-want +got):\n%s", diff)
 	}
 	parsed, _, _ := parse(nil, &out, &errs)
 	want = config.DefaultModule()
-	want.Collectors = []string{"agent", "members", "ports", "raft"}
+	want.Collectors = on
 	if diff := cmp.Diff(want, parsed.filledModule()); diff != "" {
 		t.Errorf("module without flags differs (-want +got):\n%s", diff)
 	}

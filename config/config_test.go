@@ -18,6 +18,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/collector"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 )
 
@@ -41,6 +42,13 @@ func validFile(tb testing.TB, path string) *ValidConfig {
 	return valid
 }
 
+func collectorNames() (names []string) {
+	for _, c := range collector.All() {
+		names = append(names, c.Name)
+	}
+	return names
+}
+
 func validModule(tb testing.TB, m Module) *ValidModule {
 	tb.Helper()
 	valid, problems := m.Validate(nil)
@@ -50,13 +58,15 @@ func validModule(tb testing.TB, m Module) *ValidModule {
 	return valid
 }
 
-// Each file is rejected with exactly what its first comments say, in which $DIR is the folder of the files.
+// Each file is rejected with exactly what its first comments say, in which $DIR is the folder of the files and $COLLECTORS
+// has all collectors.
 func TestBadFiles(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/*.bad.yml")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("got %d files, error %v", len(files), err)
 	}
+	placeholders := strings.NewReplacer("$DIR", "testdata", "$COLLECTORS", strings.Join(collectorNames(), ", "))
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".bad.yml"), func(t *testing.T) {
 			t.Parallel()
@@ -70,7 +80,7 @@ func TestBadFiles(t *testing.T) {
 				if !ok {
 					break
 				}
-				want += file + ": " + strings.ReplaceAll(comment, "$DIR", "testdata")
+				want += file + ": " + placeholders.Replace(comment)
 			}
 			_, err = load(file, nil)
 			if err == nil {
@@ -169,8 +179,8 @@ func TestExample(t *testing.T) {
 	if keys := opts.Ports.SerfKeys(); len(keys) != 1 || len(keys[0]) != 32 {
 		t.Errorf("got gossip keys %v", keys)
 	}
-	if diff := cmp.Diff([]string{"agent", "members", "ports", "raft"}, production.Collectors()); diff != "" {
-		t.Errorf("collectors differ (-want +got):\n%s", diff)
+	if diff := cmp.Diff(collectorNames(), production.Collectors()); diff != "" {
+		t.Errorf("the example does not have all collectors (-want +got):\n%s", diff)
 	}
 
 	lab, _ := valid.Module("lab")

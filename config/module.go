@@ -236,12 +236,12 @@ func (v *validation) certificates() {
 	if len(v.problems) > before {
 		return
 	}
-	api := cluster.TLSFiles(m.TLS)
+	files := cluster.TLSFiles(m.TLS)
 	var err error
-	v.tls, err = api.Config()
+	v.tls, err = files.Config()
 	v.note("tls", err)
-	rpc := api
-	rpc.ServerName = cmp.Or(m.RPC.ServerName, api.ServerName)
+	rpc := files
+	rpc.ServerName = cmp.Or(m.RPC.ServerName, files.ServerName)
 	if m.RPC.CAFile != "" {
 		rpc.CAFile, rpc.CAPath = m.RPC.CAFile, ""
 	}
@@ -268,7 +268,7 @@ func (v *validation) credentials() {
 
 // authenticate reads the password's file.
 func (v *validation) authenticate(auth BasicAuth) error {
-	user, password := auth.Username, ""
+	var user, password string
 	switch {
 	case auth == BasicAuth{}:
 		return nil
@@ -286,7 +286,7 @@ func (v *validation) authenticate(auth BasicAuth) error {
 		if err != nil {
 			return fmt.Errorf("password: %w", err)
 		}
-		password = strings.TrimRight(string(content), "\r\n")
+		user, password = auth.Username, strings.TrimRight(string(content), "\r\n")
 		if password == "" {
 			return fmt.Errorf("password file %s is empty", auth.PasswordFile)
 		}

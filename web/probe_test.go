@@ -72,7 +72,7 @@ func TestProbe_Refused(t *testing.T) {
 	folder := t.TempDir()
 	writeConfig(t, filepath.Join(folder, "token"), "hush-hush")
 	path := writeConfig(t, filepath.Join(folder, "c.yml"),
-		"modules: {m: {token_file: token, targets: [127.0.0.9, 127.0.0.0/8:1, allowed.invalid]}}")
+		"modules: {m: {token_file: token, collectors: [raft], targets: [127.0.0.9, 127.0.0.0/8:1, allowed.invalid]}}")
 	h := newModulesHandler(t, path, Options{})
 	// A token that is read again would be told to be gone.
 	if err := os.Remove(filepath.Join(folder, "token")); err != nil {
@@ -96,8 +96,8 @@ func TestProbe_Refused(t *testing.T) {
 		{"another port", h, "module=m&target=" + address, 400, config.ErrNotAllowed.Error()},
 		{"name of an address", h, "module=m&target=localhost:1", 400, config.ErrNotAllowed.Error()},
 		{"URL", h, "module=m&target=http://user:hush@127.0.0.1:1", 400, config.ErrTarget.Error()},
-		{"unknown collector", h, "module=m&target=127.0.0.1:1&collect[]=weather", 400, `there is no enabled collector "weather"; there are: agent, members, ports, raft`},
-		{"contradiction", h, "module=m&target=127.0.0.1:1&collect[]=raft&exclude[]=agent", 400, "collect[] and exclude[] cannot be used together"},
+		{"unknown collector", h, "module=m&target=127.0.0.1:1&collect[]=weather", 400, `there is no enabled collector "weather"; there are: raft`},
+		{"contradiction", h, "module=m&target=127.0.0.1:1&collect[]=raft&exclude[]=raft", 400, "collect[] and exclude[] cannot be used together"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := get(t, tc.h, "/probe?"+tc.query)
