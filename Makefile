@@ -45,8 +45,8 @@ check:
 	  if [ -n "$$unformatted" ]; then echo "run 'make fmt' to format:"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
 	$$($(TOOL) -path staticcheck) ./...
-	GOOS=windows go vet ./probe ./cluster ./collector ./web .
-	GOOS=darwin go vet ./probe ./cluster ./collector ./web .
+	GOOS=windows go vet ./probe ./cluster ./collector ./config ./web .
+	GOOS=darwin go vet ./probe ./cluster ./collector ./config ./web .
 
 # lint: golangci-lint, which takes minutes to build the first time.
 .PHONY: lint

@@ -9,7 +9,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -25,7 +24,6 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
-	"github.com/hashicorp/consul/api"
 	"github.com/prometheus/common/version"
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
@@ -33,6 +31,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/collector"
+	"github.com/zervigo/consul_cluster_exporter/config"
 	"github.com/zervigo/consul_cluster_exporter/web"
 )
 
@@ -54,6 +53,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if done {
 		return code
 	}
+	// From here on SIGHUP does not end the program.
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	base := newLogger(opts, stderr)
 	logger := withContext(base)
 	settings, err := opts.settings(logger)
@@ -61,7 +64,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		complain(stderr, err)
 		return 1
 	}
-	if err := serve(ctx, opts, settings, logger, newSlog(base)); err != nil {
+	if opts.configCheck {
+		fmt.Fprintln(stdout, "configuration is good")
+		return 0
+	}
+	if err := serve(ctx, opts, settings, hangup, logger, newSlog(base)); err != nil {
 		level.Error(logger).Log("msg", "consul_cluster_exporter ends", "err", err)
 		return 1
 	}
@@ -70,18 +77,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // options are the flags as they were given.
 type options struct {
-	consulServer    string
-	tls             cluster.TLSFiles
-	consulTimeout   time.Duration
-	consulTokenFile string
+	consulServer string
+	// module is what most of the flags fill, as a configuration file fills its modules.
+	module config.Module
 
-	probeTimeout     time.Duration
-	probeConcurrency int
+	configFile  string
+	configCheck bool
 
-	web           *toolkit.FlagConfig
-	telemetryPath string
-	timeoutOffset time.Duration
-	enablePprof   bool
+	web             *toolkit.FlagConfig
+	telemetryPath   string
+	timeoutOffset   time.Duration
+	enablePprof     bool
+	enableLifecycle bool
 
 	logLevel, logFormat string
 
@@ -97,27 +104,54 @@ func newApp(opts *options) *kingpin.Application {
 	app.Version(strings.TrimSpace(version.Print(appName)))
 	app.DefaultEnvars()
 
+	opts.module = config.DefaultModule()
+	m := &opts.module
 	app.Flag("consul.server", "Address of the HTTP API of a Consul agent: a URL with http, https or unix:///path, or host:port. Default also from CONSUL_HTTP_ADDR.").
 		Default(defaultServer()).StringVar(&opts.consulServer)
 	app.Flag("consul.ca-file", "PEM file of the authorities that may have signed the agent's certificate. Default also from CONSUL_CACERT.").
-		Default(os.Getenv("CONSUL_CACERT")).StringVar(&opts.tls.CAFile)
+		Default(os.Getenv("CONSUL_CACERT")).StringVar(&m.TLS.CAFile)
 	app.Flag("consul.cert-file", "PEM file of the client certificate to show the agent. Default also from CONSUL_CLIENT_CERT.").
-		Default(os.Getenv("CONSUL_CLIENT_CERT")).StringVar(&opts.tls.CertFile)
+		Default(os.Getenv("CONSUL_CLIENT_CERT")).StringVar(&m.TLS.CertFile)
 	app.Flag("consul.key-file", "PEM file of the client certificate's key. Default also from CONSUL_CLIENT_KEY.").
-		Default(os.Getenv("CONSUL_CLIENT_KEY")).StringVar(&opts.tls.KeyFile)
+		Default(os.Getenv("CONSUL_CLIENT_KEY")).StringVar(&m.TLS.KeyFile)
 	app.Flag("consul.server-name", "Name to expect in the agent's certificate instead of its host. Default also from CONSUL_TLS_SERVER_NAME.").
-		Default(os.Getenv("CONSUL_TLS_SERVER_NAME")).StringVar(&opts.tls.ServerName)
-	app.Flag("consul.insecure", "Do not verify the agent's certificate. Default also from CONSUL_HTTP_SSL_VERIFY=false.").
-		Default(strconv.FormatBool(isFalse(os.Getenv("CONSUL_HTTP_SSL_VERIFY")))).BoolVar(&opts.tls.Insecure)
+		Default(os.Getenv("CONSUL_TLS_SERVER_NAME")).StringVar(&m.TLS.ServerName)
+	app.Flag("consul.insecure", "Do not verify certificates: neither the agent's, nor those of port 8300. Default also from CONSUL_HTTP_SSL_VERIFY=false.").
+		Default(strconv.FormatBool(isFalse(os.Getenv("CONSUL_HTTP_SSL_VERIFY")))).BoolVar(&m.TLS.Insecure)
 	app.Flag("consul.timeout", "How long one request to the HTTP API may take.").
-		Default("2s").DurationVar(&opts.consulTimeout)
+		Default(m.Timeout.String()).DurationVar(&m.Timeout)
 	app.Flag("consul.token-file", "File with the ACL token; read again when it changes. Default also from CONSUL_HTTP_TOKEN_FILE; without a file CONSUL_HTTP_TOKEN is used.").
-		Default(os.Getenv("CONSUL_HTTP_TOKEN_FILE")).StringVar(&opts.consulTokenFile)
+		Default(os.Getenv("CONSUL_HTTP_TOKEN_FILE")).StringVar(&m.TokenFile)
+
+	app.Flag("rpc.tls", "Whether port 8300 is spoken to in TLS: on, off, or auto, which does as the agent says.").
+		Default(m.RPC.TLS).StringVar(&m.RPC.TLS)
+	app.Flag("rpc.ca-file", "PEM file of the authorities that may have signed the certificates of port 8300. Default: --consul.ca-file.").
+		StringVar(&m.RPC.CAFile)
+	app.Flag("rpc.cert-file", "PEM file of the client certificate to show port 8300. Default, together with the key: --consul.cert-file.").
+		StringVar(&m.RPC.CertFile)
+	app.Flag("rpc.key-file", "PEM file of that certificate's key.").
+		StringVar(&m.RPC.KeyFile)
+	app.Flag("rpc.server-name", "Name to expect in the certificates of port 8300. Default: --consul.server-name, and without that server.<datacenter>.<domain>.").
+		StringVar(&m.RPC.ServerName)
+	app.Flag("serf.encrypt-key-file", "File with the gossip encryption keys, one in a line or a JSON list as in Consul's keyring file; the first one encrypts. Read again when it changes.").
+		StringVar(&m.Serf.EncryptKeyFile)
+	app.Flag("dns.domain", "Consul's domain. Default: what the agent says.").
+		StringVar(&m.DNS.Domain)
 
 	app.Flag("probe.timeout", "How long the probe of one port may take.").
-		Default("3s").DurationVar(&opts.probeTimeout)
+		Default(m.Probe.Timeout.String()).DurationVar(&m.Probe.Timeout)
 	app.Flag("probe.concurrency", "How many probes may run at one time.").
-		Default("64").IntVar(&opts.probeConcurrency)
+		Default(strconv.Itoa(m.Probe.Concurrency)).IntVar(&m.Probe.Concurrency)
+	app.Flag("probe.protocols", "Protocols to probe: rpc, serf_lan, serf_wan, http, https, grpc, grpc_tls, dns. Repeatable, or with commas. Default: all.").
+		SetValue((*commaList)(&m.Probe.Protocols))
+	app.Flag("probe.client-ports", "Of which agents the ports for clients (HTTP, HTTPS, gRPC, DNS) are probed: servers is every server, agent the agent asked only, off none, "+
+		"and auto every server if the agent is a server that others can reach, or else the agent.").
+		Default(m.Probe.ClientPorts).StringVar(&m.Probe.ClientPorts)
+
+	app.Flag("config.file", "File with modules for /probe; see docs/config.example.yml. Read again at SIGHUP.").
+		StringVar(&opts.configFile)
+	app.Flag("config.check", "Check the flags and the configuration file, say what is wrong with them, and exit.").
+		BoolVar(&opts.configCheck)
 
 	opts.web = kingpinflag.AddFlags(app, ":9107")
 	app.Flag("web.telemetry-path", "Path of the metrics.").
@@ -126,6 +160,8 @@ func newApp(opts *options) *kingpin.Application {
 		Default("500ms").DurationVar(&opts.timeoutOffset)
 	app.Flag("web.enable-pprof", "Serve profiles of the exporter at /debug/pprof/.").
 		BoolVar(&opts.enablePprof)
+	app.Flag("web.enable-lifecycle", "Let POST /-/reload read the configuration file again.").
+		BoolVar(&opts.enableLifecycle)
 
 	app.Flag("log.level", "Lowest level that is logged: debug, info, warn or error.").
 		Default("info").EnumVar(&opts.logLevel, "debug", "info", "warn", "error")
@@ -139,6 +175,22 @@ func newApp(opts *options) *kingpin.Application {
 	}
 	return app
 }
+
+// commaList is a flag that can be given several times, and with several words at a time.
+type commaList []string
+
+func (l *commaList) String() string { return strings.Join(*l, ",") }
+
+// Set adds the words of one flag.
+func (l *commaList) Set(s string) error {
+	for word := range strings.SplitSeq(s, ",") {
+		*l = append(*l, strings.TrimSpace(word))
+	}
+	return nil
+}
+
+// IsCumulative is how kingpin knows that the flag is repeatable.
+func (*commaList) IsCumulative() bool { return true }
 
 // defaultServer is the address in the environment of Consul's CLI, or consul_exporter's default.
 func defaultServer() string {
@@ -182,11 +234,31 @@ func complain(w io.Writer, err error) {
 
 // settings are the options after validation: what can only come from good flags and readable files.
 type settings struct {
-	address   cluster.Address
-	tls       *tls.Config
-	token     func() string
-	basicAuth *api.HttpBasicAuth
-	enabled   []string
+	address cluster.Address
+	module  *config.ValidModule
+	// modules is nil without a configuration file.
+	modules *config.File
+}
+
+// flagsOf says which flags a key of config.Module comes from, for what can be wrong with it.
+var flagsOf = map[string]string{
+	"tls":                   "--consul.ca-file, --consul.cert-file, --consul.key-file",
+	"tls.ca_file":           "--consul.ca-file, --consul.cert-file, --consul.key-file",
+	"tls.ca_path":           "--consul.ca-file, --consul.cert-file, --consul.key-file",
+	"tls.cert_file":         "--consul.ca-file, --consul.cert-file, --consul.key-file",
+	"token_file":            "--consul.token-file",
+	"basic_auth":            "CONSUL_HTTP_AUTH",
+	"timeout":               "--consul.timeout",
+	"rpc":                   "--rpc.ca-file, --rpc.cert-file, --rpc.key-file",
+	"rpc.tls":               "--rpc.tls",
+	"rpc.ca_file":           "--rpc.ca-file",
+	"rpc.cert_file":         "--rpc.cert-file, --rpc.key-file",
+	"serf.encrypt_key_file": "--serf.encrypt-key-file",
+	"dns.domain":            "--dns.domain",
+	"probe.timeout":         "--probe.timeout",
+	"probe.concurrency":     "--probe.concurrency",
+	"probe.protocols":       "--probe.protocols",
+	"probe.client_ports":    "--probe.client-ports",
 }
 
 // settings checks all options and returns all problems at once, one in a line, each with its flag.
@@ -206,67 +278,45 @@ func (o *options) settings(logger log.Logger) (*settings, error) {
 	var err error
 	s.address, err = cluster.ParseAddress(o.consulServer)
 	problem("--consul.server", err)
-	o.tls.CAPath = os.Getenv("CONSUL_CAPATH")
-	s.tls, err = o.tls.Config()
-	problem("--consul.ca-file, --consul.cert-file, --consul.key-file", err)
-	s.token, err = newToken(o.consulTokenFile, logger)
-	problem("--consul.token-file", err)
-	s.basicAuth, err = newBasicAuth(os.Getenv("CONSUL_HTTP_AUTH"))
-	problem("CONSUL_HTTP_AUTH", err)
-
-	problem("--consul.timeout", positive(o.consulTimeout))
-	problem("--probe.timeout", positive(o.probeTimeout))
-	if o.probeConcurrency < 1 {
-		problem("--probe.concurrency", fmt.Errorf("%d is less than 1", o.probeConcurrency))
+	module := o.filledModule()
+	warn := func(where string, err error) {
+		level.Warn(logger).Log("msg", "file cannot be read again, what it held stays in use", "for", where, "err", err)
 	}
+	var problems []config.Problem
+	s.module, problems = module.Validate(func(p config.Problem) { warn(flagsOf[p.Key], p.Err) })
+	for _, p := range problems {
+		problem(cmp.Or(flagsOf[p.Key], p.Key), p.Err)
+	}
+
 	if o.timeoutOffset < 0 {
 		problem("--web.scrape-timeout-offset", fmt.Errorf("%s is less than 0", o.timeoutOffset))
 	}
 	problem("--web.telemetry-path", web.ValidateTelemetryPath(o.telemetryPath))
 	problem("--web.config.file", toolkit.Validate(*o.web.WebConfigFile))
-
-	for _, c := range collector.All() {
-		if *o.collectors[c.Name] {
-			s.enabled = append(s.enabled, c.Name)
-		}
-	}
-	if len(s.enabled) == 0 {
+	if len(module.Collectors) == 0 {
 		problem("--collector.*", errors.New("all collectors are switched off"))
+	}
+	if o.configFile != "" {
+		s.modules, err = config.Open(o.configFile, func(p config.Problem) { warn(p.Key, p.Err) })
+		errs = append(errs, err) // Names the file itself.
 	}
 	return &s, errors.Join(errs...)
 }
 
-func positive(d time.Duration) error {
-	if d <= 0 {
-		return fmt.Errorf("%s is not above 0", d)
+// filledModule returns the module that flags and environment fill together.
+func (o *options) filledModule() config.Module {
+	m := o.module
+	m.TLS.CAPath = os.Getenv("CONSUL_CAPATH")
+	m.Token = config.Secret(strings.TrimSpace(os.Getenv("CONSUL_HTTP_TOKEN")))
+	m.BasicAuth.UserPassword = config.Secret(os.Getenv("CONSUL_HTTP_AUTH"))
+	m.Namespace = os.Getenv("CONSUL_NAMESPACE")
+	m.Partition = os.Getenv("CONSUL_PARTITION")
+	for _, c := range collector.All() {
+		if *o.collectors[c.Name] {
+			m.Collectors = append(m.Collectors, c.Name)
+		}
 	}
-	return nil
-}
-
-// newToken returns the source of the ACL token: the file if there is one, or else CONSUL_HTTP_TOKEN.
-func newToken(file string, logger log.Logger) (func() string, error) {
-	if file == "" {
-		token := strings.TrimSpace(os.Getenv("CONSUL_HTTP_TOKEN"))
-		return func() string { return token }, nil
-	}
-	f, err := cluster.NewTokenFile(file, func(err error) {
-		level.Warn(logger).Log("msg", "token file cannot be read, the last token stays in use", "err", err)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return f.Token, nil
-}
-
-func newBasicAuth(s string) (*api.HttpBasicAuth, error) {
-	if s == "" {
-		return nil, nil //nolint:nilnil // No authentication is no error.
-	}
-	user, password, ok := strings.Cut(s, ":")
-	if !ok {
-		return nil, errors.New("want user:password")
-	}
-	return &api.HttpBasicAuth{Username: user, Password: password}, nil
+	return m
 }
 
 // newLogger returns the logger without time and caller, which each of its users adds in its own way; see withContext and
@@ -299,38 +349,48 @@ func newSlog(logger log.Logger) *slog.Logger {
 }
 
 // serve runs the exporter until ctx is done, and then lets running scrapes finish.
-func serve(ctx context.Context, opts *options, s *settings, logger log.Logger, toolkitLogger *slog.Logger) error {
-	consul := cluster.New(cluster.Options{
-		Client: cluster.ClientOptions{
-			Address:   s.address,
-			TLS:       s.tls,
-			Token:     s.token,
-			BasicAuth: s.basicAuth,
-			Namespace: os.Getenv("CONSUL_NAMESPACE"),
-			Partition: os.Getenv("CONSUL_PARTITION"),
-			Timeout:   opts.consulTimeout,
-		},
-		Ports: cluster.PortOptions{Timeout: opts.probeTimeout, Concurrency: opts.probeConcurrency},
-	})
+func serve(ctx context.Context, opts *options, s *settings, hangup <-chan os.Signal, logger log.Logger, toolkitLogger *slog.Logger) error {
+	consul := cluster.New(s.module.Options(s.address))
 	defer consul.Close()
-	exporter, err := collector.NewExporter(collector.Options{Cluster: consul, Enabled: s.enabled, Logger: logger})
+	enabled := s.module.Collectors()
+	exporter, err := collector.NewExporter(collector.Options{Cluster: consul, Enabled: enabled, Logger: logger})
 	if err != nil {
 		return err
 	}
-	handler, err := web.NewHandler(web.Options{
-		Exporter:      exporter,
-		TelemetryPath: opts.telemetryPath,
-		TimeoutOffset: opts.timeoutOffset,
-		EnablePprof:   opts.enablePprof,
-		Logger:        logger,
-	})
+	webOpts := web.Options{
+		Exporter:        exporter,
+		TelemetryPath:   opts.telemetryPath,
+		TimeoutOffset:   opts.timeoutOffset,
+		EnablePprof:     opts.enablePprof,
+		EnableLifecycle: opts.enableLifecycle,
+		Logger:          logger,
+	}
+	if s.modules != nil {
+		webOpts.Modules = s.modules
+		level.Info(logger).Log("msg", "configuration file is loaded", "file", opts.configFile, "modules", strings.Join(s.modules.Names(), ","))
+	}
+	handler, err := web.NewHandler(webOpts)
 	if err != nil {
 		return err
 	}
+	defer handler.Close()
+	go reloadAt(ctx, hangup, handler)
 	level.Info(logger).Log("msg", "starting", "version", version.Info(), "consul_server", opts.consulServer,
-		"collectors", strings.Join(s.enabled, ","))
+		"collectors", strings.Join(enabled, ","))
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: readHeaderTimeout}
 	return listenUntil(ctx, server, opts.web, logger, toolkitLogger)
+}
+
+// reloadAt loads the configuration file anew at each signal until ctx is done.
+func reloadAt(ctx context.Context, signals <-chan os.Signal, handler *web.Handler) {
+	for {
+		select {
+		case <-signals:
+			_ = handler.Reload() // Is in the log.
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // listenUntil serves until ctx is done; then it accepts nothing new and waits for the requests under way.

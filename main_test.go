@@ -10,9 +10,16 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/zervigo/consul_cluster_exporter/collector"
+	"github.com/zervigo/consul_cluster_exporter/config"
 )
 
 // runProgram runs the program in this process until it ends by itself.
@@ -35,7 +42,13 @@ func TestBadOptions(t *testing.T) {
 	}
 	empty, junk := write("empty", ""), write("junk", "junk\njunk")
 	badYAML := write("web.yml", "tls_server_config: {nonsense: 1}")
+	badConfig := write("config.yml", "modules: {a: {scheme: ftp, token_file: missing}}")
 	missing := filepath.Join(dir, "missing")
+
+	var off []string
+	for _, c := range collector.All() {
+		off = append(off, "--no-collector."+c.Name)
+	}
 
 	for _, tc := range []struct {
 		name string
@@ -56,11 +69,10 @@ func TestBadOptions(t *testing.T) {
 		{"telemetry root", []string{"--web.telemetry-path=/"}, []string{`--web.telemetry-path: "/" is not a plain path other than /`}},
 		{"telemetry without slash", []string{"--web.telemetry-path=metrics"}, []string{`--web.telemetry-path: "metrics" does not begin with a slash`}},
 		{"web configuration", []string{"--web.config.file=" + badYAML}, []string{"--web.config.file: yaml: unmarshal errors:", "--web.config.file: line 1: field nonsense not found in type web.TLSConfig"}},
-		{"all at once", []string{
+		{"all at once", append([]string{
 			"--consul.ca-file=" + missing, "--consul.cert-file=" + junk, "--consul.token-file=" + empty,
 			"--consul.timeout=0s", "--probe.timeout=-1s", "--probe.concurrency=0", "--web.scrape-timeout-offset=-1s",
-			"--no-collector.agent", "--no-collector.members", "--no-collector.ports", "--no-collector.raft",
-		}, []string{
+		}, off...), []string{
 			"--consul.ca-file, --consul.cert-file, --consul.key-file: authorities: open " + missing + ": no such file or directory",
 			"--consul.ca-file, --consul.cert-file, --consul.key-file: a client certificate needs both a certificate file and a key file",
 			"--consul.token-file: token file " + empty + " is empty",
@@ -70,6 +82,25 @@ func TestBadOptions(t *testing.T) {
 			"--web.scrape-timeout-offset: -1s is less than 0",
 			"--collector.*: all collectors are switched off",
 		}},
+		{"probes", []string{
+			"--rpc.tls=maybe", "--rpc.ca-file=" + missing, "--rpc.key-file=" + junk, "--serf.encrypt-key-file=" + empty, "--dns.domain=con sul",
+			"--probe.protocols=rpc,icmp", "--probe.client-ports=all",
+		}, []string{
+			"--rpc.ca-file: authorities: open " + missing + ": no such file or directory",
+			"--rpc.cert-file, --rpc.key-file: a client certificate needs both a certificate file and a key file",
+			`--rpc.tls: "maybe" is none of: auto, on, off`,
+			"--serf.encrypt-key-file: key file " + empty + " holds no key",
+			`--dns.domain: "con sul" is no domain`,
+			`--probe.protocols: there is no protocol "icmp"; there are: rpc, serf_lan, serf_wan, http, https, grpc, grpc_tls, dns`,
+			`--probe.client-ports: "all" is none of: auto, agent, servers, off`,
+		}},
+		{"configuration file", []string{"--config.file=" + badConfig, "--rpc.tls=maybe"}, []string{
+			`--rpc.tls: "maybe" is none of: auto, on, off`,
+			badConfig + `: modules.a.scheme: "ftp" is none of: http, https`,
+			badConfig + ": modules.a.token_file: open " + missing + ": no such file or directory",
+			badConfig + ": modules.a.targets: no target is allowed, so the module is of no use",
+		}},
+		{"no configuration file", []string{"--config.file=" + missing}, []string{"open " + missing + ": no such file or directory"}},
 		{"junk in files", []string{"--consul.ca-file=" + junk, "--consul.token-file=" + junk}, []string{
 			"--consul.ca-file, --consul.cert-file, --consul.key-file: authorities: file " + junk + " has no PEM certificate",
 			"--consul.token-file: token file " + junk + " holds something else than one token",
@@ -85,6 +116,86 @@ func TestBadOptions(t *testing.T) {
 				t.Errorf("exit code %d, printed %q and\n%s\nwant exit code 1 and only\n%s", code, stdout, stderr, want)
 			}
 		})
+	}
+}
+
+// A problem of any key that flags can fill is told with the flag.
+func TestFlagsOf(t *testing.T) {
+	clearEnv(t)
+	// Come from --consul.server and --collector.*, cannot be wrong, or are part of another key.
+	noFlag := []string{
+		"scheme", "port", "collectors", "targets", "namespace", "partition", "tls.key_file", "tls.server_name", "tls.insecure",
+		"rpc.key_file", "rpc.server_name",
+	}
+	var keys func(prefix string, v reflect.Type)
+	keys = func(prefix string, v reflect.Type) {
+		for field := range v.Fields() {
+			key := prefix + field.Tag.Get("yaml")
+			switch {
+			case field.Tag.Get("yaml") == "-" || slices.Contains(noFlag, key):
+			case field.Type.Kind() == reflect.Struct && key != "basic_auth": // That one is told as a whole.
+				keys(key+".", field.Type)
+			case flagsOf[key] == "":
+				t.Errorf("there is no flag for %s", key)
+			}
+		}
+	}
+	keys("", reflect.TypeFor[config.Module]())
+	app := newApp(&options{})
+	for _, flags := range flagsOf {
+		for flag := range strings.SplitSeq(flags, ", ") {
+			if name, ok := strings.CutPrefix(flag, "--"); ok && app.GetFlag(name) == nil {
+				t.Errorf("there is no flag %s", flag)
+			}
+		}
+	}
+}
+
+func TestConfigCheck(t *testing.T) {
+	clearEnv(t)
+	path := filepath.Join(t.TempDir(), "config.yml")
+	must(t, os.WriteFile(path, []byte("modules: {a: {targets: [localhost]}}"), 0o600))
+	for _, args := range [][]string{{"--config.check"}, {"--config.check", "--config.file=" + path}} {
+		if code, stdout, stderr := runProgram(t, args...); code != 0 || stdout != "configuration is good\n" || stderr != "" {
+			t.Errorf("%v: exit code %d, stdout %q, stderr %q; want 0 and that it is good", args, code, stdout, stderr)
+		}
+	}
+	must(t, os.WriteFile(path, []byte("modules: {a: {}}"), 0o600))
+	want := "consul_cluster_exporter: error: " + path + ": modules.a.targets: no target is allowed, so the module is of no use\n"
+	if code, stdout, stderr := runProgram(t, "--config.check", "--config.file="+path); code != 1 || stdout != "" || stderr != want {
+		t.Errorf("exit code %d, stdout %q, stderr %q; want 1 and %q", code, stdout, stderr, want)
+	}
+}
+
+// The flags and a module of the configuration file say the same in the same way.
+func TestFlagsFillAModule(t *testing.T) {
+	clearEnv(t)
+	var out, errs bytes.Buffer
+	opts, _, done := parse([]string{
+		"--rpc.tls=on", "--rpc.server-name=s", "--dns.domain=d", "--probe.protocols=rpc,dns", "--probe.protocols=http",
+		"--probe.client-ports=off", "--probe.timeout=1s", "--no-collector.raft",
+	}, &out, &errs)
+	if done {
+		t.Fatal(errs.String())
+	}
+	want := config.DefaultModule()
+	want.RPC.TLS, want.RPC.ServerName, want.DNS.Domain = "on", "s", "d"
+	want.Probe = config.Probe{Timeout: time.Second, Concurrency: 64, Protocols: []string{"rpc", "dns", "http"}, ClientPorts: "off"}
+	var on []string
+	for _, c := range collector.All() {
+		if c.Enabled {
+			on = append(on, c.Name)
+		}
+	}
+	want.Collectors = slices.DeleteFunc(slices.Clone(on), func(name string) bool { return name == "raft" })
+	if diff := cmp.Diff(want, opts.filledModule()); diff != "" {
+		t.Errorf("module differs (-want +got):\n%s", diff)
+	}
+	parsed, _, _ := parse(nil, &out, &errs)
+	want = config.DefaultModule()
+	want.Collectors = on
+	if diff := cmp.Diff(want, parsed.filledModule()); diff != "" {
+		t.Errorf("module without flags differs (-want +got):\n%s", diff)
 	}
 }
 
@@ -135,17 +246,17 @@ func TestEnvironment(t *testing.T) {
 	opts := parsed()
 	for _, tc := range []struct{ what, got, want string }{
 		{"server", opts.consulServer, "https://10.0.0.1:8501"},
-		{"authority", opts.tls.CAFile, "/ca"},
-		{"certificate", opts.tls.CertFile, "/cert"},
-		{"key", opts.tls.KeyFile, "/key"},
-		{"server name", opts.tls.ServerName, "name"},
-		{"token file", opts.consulTokenFile, "/token"},
+		{"authority", opts.module.TLS.CAFile, "/ca"},
+		{"certificate", opts.module.TLS.CertFile, "/cert"},
+		{"key", opts.module.TLS.KeyFile, "/key"},
+		{"server name", opts.module.TLS.ServerName, "name"},
+		{"token file", opts.module.TokenFile, "/token"},
 	} {
 		if tc.got != tc.want {
 			t.Errorf("%s is %q; want %q", tc.what, tc.got, tc.want)
 		}
 	}
-	if !opts.tls.Insecure {
+	if !opts.module.TLS.Insecure {
 		t.Error("CONSUL_HTTP_SSL_VERIFY=false has no effect")
 	}
 	t.Setenv("CONSUL_CLUSTER_EXPORTER_CONSUL_SERVER", "http://near:8500")

@@ -38,6 +38,8 @@ type Options struct {
 	Cluster *cluster.Cluster
 	// Enabled are the names of the collectors that run; nil means those enabled by default.
 	Enabled []string
+	// Success adds probe_success, for exporters of clusters that are asked for with /probe.
+	Success bool
 	// Logger gets a line when a collector begins to fail and one when it is well again; nil means no log.
 	Logger log.Logger
 }
@@ -46,6 +48,7 @@ type Options struct {
 type Exporter struct {
 	cluster    *cluster.Cluster
 	collectors []namedCollector
+	success    *successFamily // nil without probe_success.
 	logger     log.Logger
 	own        ownFamilies
 
@@ -68,6 +71,9 @@ func NewExporter(opts Options) (*Exporter, error) {
 	}
 	if e.logger == nil {
 		e.logger = log.NewNopLogger()
+	}
+	if opts.Success {
+		e.success = newSuccessFamily(&definitions{})
 	}
 	for _, name := range opts.Enabled {
 		if !slices.ContainsFunc(registry, func(r entry) bool { return r.name == name }) {
@@ -118,6 +124,7 @@ func (e *Exporter) gather(ctx context.Context, names []string) []*dto.MetricFami
 	defer cancel()
 	snap := e.cluster.Snapshot(facts)
 	defer snap.Close()
+	success := e.success.start(facts, snap)
 
 	outcomes := make(chan outcome, len(names))
 	pending := make(map[string]bool, len(names))
@@ -149,6 +156,7 @@ func (e *Exporter) gather(ctx context.Context, names []string) []*dto.MetricFami
 		e.report(ended[name], out)
 	}
 	e.addOwn(snap, out)
+	success(ctx, out)
 	all = append(all, out.proto()...)
 	slices.SortFunc(all, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })
 	return all

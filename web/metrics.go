@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -34,43 +35,61 @@ const (
 
 // metricsHandler serves the metrics of one exporter and of this process.
 type metricsHandler struct {
-	exporter *collector.Exporter
+	scrape
 	registry *prometheus.Registry
-	offset   time.Duration
-	logger   log.Logger
 }
 
 func newMetricsHandler(opts Options, registry *prometheus.Registry) http.Handler {
-	h := &metricsHandler{opts.Exporter, registry, opts.TimeoutOffset, opts.Logger}
-	// The standard library's gzip, which promhttp would use, is five times as slow on a large answer.
+	h := &metricsHandler{scrape{opts.Exporter, opts.TimeoutOffset, opts.Logger}, registry}
+	return promhttp.InstrumentMetricHandler(registry, compressed(h))
+}
+
+func (h *metricsHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// Of the two only the registry can fail, and none of their names are the same, so that they need no merging.
+	h.serve(w, r, r.URL.Query(), func(families []*dto.MetricFamily, _ time.Duration) ([]*dto.MetricFamily, error) {
+		own, err := h.registry.Gather()
+		return append(families, own...), err
+	})
+}
+
+// compressed compresses answers. The standard library's gzip, which promhttp would use, is five times as slow on a large one.
+func compressed(h http.Handler) http.Handler {
 	compress, err := gzhttp.NewWrapper(gzhttp.CompressionLevel(1))
 	if err != nil {
 		panic(err) // The options are constant.
 	}
-	return promhttp.InstrumentMetricHandler(registry, compress(h))
+	return compress(h)
 }
 
-func (h *metricsHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	query := r.URL.Query()
-	names, err := h.exporter.Select(query["collect[]"], query["exclude[]"])
+// scrape is how an exporter is asked.
+type scrape struct {
+	exporter *collector.Exporter
+	offset   time.Duration
+	logger   log.Logger
+}
+
+// serve runs the collectors that the request wants, within the time that it has, and sends their families together with what
+// add makes of them and of the time that they took.
+func (s *scrape) serve(w http.ResponseWriter, r *http.Request, query url.Values, add func([]*dto.MetricFamily, time.Duration) ([]*dto.MetricFamily, error)) {
+	names, err := s.exporter.Select(query["collect[]"], query["exclude[]"])
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	budget, err := scrapeBudget(r.Header.Get(timeoutHeader), h.offset)
+	budget, err := scrapeBudget(r.Header.Get(timeoutHeader), s.offset)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), budget)
 	defer cancel()
-	// Of the two only the registry can fail, and none of their names are the same, so that they need no merging.
 	gather := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
-		own, err := h.registry.Gather()
-		return append(h.exporter.Gather(ctx, names), own...), err
+		start := time.Now()
+		families := s.exporter.Gather(ctx, names)
+		return add(families, time.Since(start))
 	})
 	promhttp.HandlerFor(gather, promhttp.HandlerOpts{
-		ErrorLog:           errorLog{h.logger},
+		ErrorLog:           errorLog{s.logger},
 		ErrorHandling:      promhttp.ContinueOnError,
 		DisableCompression: true,
 		EnableOpenMetrics:  true,

@@ -30,6 +30,10 @@ type Options struct {
 	TimeoutOffset time.Duration
 	// EnablePprof mounts /debug/pprof/.
 	EnablePprof bool
+	// Modules are those of the configuration file; nil means that there is none.
+	Modules Modules
+	// EnableLifecycle lets POST /-/reload load the configuration file anew.
+	EnableLifecycle bool
 	// Logger gets the errors of encoding and sending; nil means no log.
 	Logger log.Logger
 }
@@ -41,7 +45,7 @@ func ValidateTelemetryPath(p string) error {
 		return fmt.Errorf("%q does not begin with a slash", p)
 	case p == "/" || path.Clean(p) != p || strings.ContainsAny(p, "{} "):
 		return fmt.Errorf("%q is not a plain path other than /", p)
-	case p == healthyPath || p == readyPath || strings.HasPrefix(p+"/", pprofPath):
+	case p == healthyPath || p == readyPath || p == reloadPath || p == probePath || strings.HasPrefix(p+"/", pprofPath):
 		return fmt.Errorf("%q is taken by another page", p)
 	default:
 		return nil
@@ -51,11 +55,27 @@ func ValidateTelemetryPath(p string) error {
 const (
 	healthyPath = "/-/healthy"
 	readyPath   = "/-/ready"
+	reloadPath  = "/-/reload"
+	probePath   = "/probe"
 	pprofPath   = "/debug/pprof/"
 )
 
+// Handler serves all pages. Close must be called at the end, when it serves none any more.
+type Handler struct {
+	mux       *http.ServeMux
+	probe     *probeHandler
+	modules   Modules // nil without a configuration file.
+	lifecycle bool
+	logger    log.Logger
+}
+
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
+
+// Close releases the clusters that /probe was asked for.
+func (h *Handler) Close() { h.probe.close() }
+
 // NewHandler returns the handler of all pages.
-func NewHandler(opts Options) (http.Handler, error) {
+func NewHandler(opts Options) (*Handler, error) {
 	if opts.Logger == nil {
 		opts.Logger = log.NewNopLogger()
 	}
@@ -70,7 +90,13 @@ func NewHandler(opts Options) (http.Handler, error) {
 		return nil, err
 	}
 	mux := http.NewServeMux()
+	h := &Handler{mux, newProbeHandler(opts), opts.Modules, opts.EnableLifecycle, opts.Logger}
+	if h.modules != nil {
+		registerReload(registry, h.modules)
+	}
 	mux.Handle(opts.TelemetryPath, newMetricsHandler(opts, registry))
+	mux.Handle("GET "+probePath, compressed(h.probe))
+	mux.HandleFunc(reloadPath, h.serveReload)
 	mux.HandleFunc(healthyPath, sayOK("consul_cluster_exporter is healthy.\n"))
 	mux.HandleFunc(readyPath, sayOK("consul_cluster_exporter is ready.\n"))
 	mux.Handle("/{$}", landing)
@@ -81,7 +107,7 @@ func NewHandler(opts Options) (http.Handler, error) {
 		mux.HandleFunc(pprofPath+"symbol", pprof.Symbol)
 		mux.HandleFunc(pprofPath+"trace", pprof.Trace)
 	}
-	return mux, nil
+	return h, nil
 }
 
 func newLandingPage(opts Options) (http.Handler, error) {

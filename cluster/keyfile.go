@@ -1,0 +1,107 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+)
+
+// KeyFile is a file of gossip encryption keys, read anew when they are asked for, so that a rotated key is used at once. A
+// file that cannot be read, or that holds something else, leaves the last good keys in use: rotations replace files, and
+// there is a moment without one.
+//
+// The file has one key in a line as `consul keygen` prints them, or it is a JSON list of them as in Consul's own
+// serf/local.keyring. The first one encrypts, and any of them decrypts.
+type KeyFile struct {
+	path    string
+	onError func(error)
+
+	mu      sync.Mutex
+	content []byte   // Guarded by mu: what keys was made from.
+	keys    [][]byte // Guarded by mu; what is in it is never changed.
+	failed  bool     // Guarded by mu: the last read failed, and onError knows.
+}
+
+var (
+	errNoKeys    = errors.New("holds no key")
+	errNoKeyList = errors.New("begins like a JSON list and is none of texts")
+)
+
+// NewKeyFile reads the file for the first time. When a later read fails where the one before did not, onError is called;
+// its error has the path, never the content.
+func NewKeyFile(path string, onError func(error)) (*KeyFile, error) {
+	f := &KeyFile{path: path, onError: onError}
+	if err := f.readLocked(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// Keys returns the current keys, at least one. They are not to be changed.
+func (f *KeyFile) Keys() [][]byte {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	err := f.readLocked()
+	if err != nil && !f.failed {
+		f.onError(err)
+	}
+	f.failed = err != nil
+	return f.keys
+}
+
+// readLocked updates the keys if the content has changed. It assumes that mu is held, or that nobody else has f yet.
+func (f *KeyFile) readLocked() error {
+	content, err := os.ReadFile(f.path)
+	if err != nil {
+		return err // Says "open <path>: ...".
+	}
+	if f.keys != nil && bytes.Equal(content, f.content) {
+		return nil
+	}
+	keys, err := parseKeys(content)
+	if err != nil {
+		return fmt.Errorf("key file %s %w", f.path, err)
+	}
+	f.content, f.keys = content, keys
+	return nil
+}
+
+// parseKeys reads a list of keys. Its errors complete "key file ... " and never have a part of a key.
+func parseKeys(content []byte) ([][]byte, error) {
+	var texts []string
+	if content = bytes.TrimSpace(content); bytes.HasPrefix(content, []byte("[")) {
+		if err := json.Unmarshal(content, &texts); err != nil {
+			return nil, errNoKeyList
+		}
+	} else {
+		for line := range bytes.Lines(content) {
+			if line = bytes.TrimSpace(line); len(line) > 0 {
+				texts = append(texts, string(line))
+			}
+		}
+	}
+	if len(texts) == 0 {
+		return nil, errNoKeys
+	}
+	keys := make([][]byte, 0, len(texts))
+	for i, text := range texts {
+		key, err := base64.StdEncoding.DecodeString(text)
+		if err != nil {
+			return nil, fmt.Errorf("holds as its key %d something else than base64", i+1)
+		}
+		switch len(key) {
+		case 16, 24, 32: // AES-128, AES-192 and AES-256.
+			keys = append(keys, key)
+		default:
+			return nil, fmt.Errorf("holds as its key %d one of %d bytes; want 16, 24 or 32", i+1, len(key))
+		}
+	}
+	return keys, nil
+}

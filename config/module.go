@@ -1,0 +1,413 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"cmp"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/collector"
+)
+
+// Secret is text that is never printed.
+type Secret string
+
+func (Secret) String() string { return "<secret>" }
+
+// GoString keeps %#v from printing it.
+func (Secret) GoString() string { return "<secret>" }
+
+// Module is everything needed to watch a cluster, as it is written. docs/config.example.yml says what each key means.
+type Module struct {
+	Scheme     string        `yaml:"scheme"`
+	Port       int           `yaml:"port"` // 0: 8500 with http, 8501 with https.
+	TokenFile  string        `yaml:"token_file"`
+	TLS        TLS           `yaml:"tls"`
+	BasicAuth  BasicAuth     `yaml:"basic_auth"`
+	Namespace  string        `yaml:"namespace"`
+	Partition  string        `yaml:"partition"`
+	Timeout    time.Duration `yaml:"timeout"`
+	RPC        RPC           `yaml:"rpc"`
+	Serf       Serf          `yaml:"serf"`
+	DNS        DNS           `yaml:"dns"`
+	Probe      Probe         `yaml:"probe"`
+	Collectors []string      `yaml:"collectors"` // nil: those that are on by default.
+	Targets    []string      `yaml:"targets"`
+
+	// Token is used when there is no TokenFile. It cannot be written into a configuration file.
+	Token Secret `yaml:"-"`
+}
+
+// TLS says how to verify the agent's HTTPS API and how to be verified by it.
+type TLS struct {
+	CAFile     string `yaml:"ca_file"`
+	CAPath     string `yaml:"ca_path"`
+	CertFile   string `yaml:"cert_file"`
+	KeyFile    string `yaml:"key_file"`
+	ServerName string `yaml:"server_name"`
+	Insecure   bool   `yaml:"insecure"`
+}
+
+// BasicAuth is for a proxy in front of Consul.
+type BasicAuth struct {
+	Username     string `yaml:"username"`
+	PasswordFile string `yaml:"password_file"`
+
+	// UserPassword is user:password, and is used in place of the other two. It cannot be written into a configuration file.
+	UserPassword Secret `yaml:"-"`
+}
+
+// RPC says how to speak to port 8300. What is empty is taken from TLS; certificate and key only together.
+type RPC struct {
+	TLS        string `yaml:"tls"`
+	CAFile     string `yaml:"ca_file"`
+	CertFile   string `yaml:"cert_file"`
+	KeyFile    string `yaml:"key_file"`
+	ServerName string `yaml:"server_name"`
+}
+
+// Serf says how to speak to the gossip ports, 8301 and 8302.
+type Serf struct {
+	EncryptKeyFile string `yaml:"encrypt_key_file"`
+}
+
+// DNS says how to speak to port 8600.
+type DNS struct {
+	Domain string `yaml:"domain"`
+}
+
+// Probe says which ports are probed, and how.
+type Probe struct {
+	Timeout     time.Duration `yaml:"timeout"`
+	Concurrency int           `yaml:"concurrency"`
+	Protocols   []string      `yaml:"protocols"` // nil: all.
+	ClientPorts string        `yaml:"client_ports"`
+}
+
+// DefaultModule returns what a module is where nothing is written.
+func DefaultModule() Module {
+	return Module{
+		Scheme:  "http",
+		Timeout: 2 * time.Second,
+		RPC:     RPC{TLS: string(cluster.RPCTLSAuto)},
+		Probe:   Probe{Timeout: 3 * time.Second, Concurrency: 64, ClientPorts: string(cluster.ClientPortsAuto)},
+	}
+}
+
+// UnmarshalYAML begins with the defaults. This form of the method, unlike that with a node, keeps unknown keys errors.
+func (m *Module) UnmarshalYAML(unmarshal func(any) error) error {
+	type plain Module // Without this method.
+	*m = DefaultModule()
+	return unmarshal((*plain)(m))
+}
+
+// resolve makes the paths of files relative to a folder.
+func (m *Module) resolve(folder string) {
+	for _, path := range []*string{
+		&m.TokenFile, &m.TLS.CAFile, &m.TLS.CAPath, &m.TLS.CertFile, &m.TLS.KeyFile, &m.BasicAuth.PasswordFile,
+		&m.RPC.CAFile, &m.RPC.CertFile, &m.RPC.KeyFile, &m.Serf.EncryptKeyFile,
+	} {
+		if *path != "" && !filepath.IsAbs(*path) {
+			*path = filepath.Join(folder, *path)
+		}
+	}
+}
+
+// Problem is something wrong with a module.
+type Problem struct {
+	// Key is that of the configuration file, such as "serf.encrypt_key_file".
+	Key string
+	Err error
+}
+
+func (p Problem) Error() string { return p.Key + ": " + p.Err.Error() }
+
+func (p Problem) Unwrap() error { return p.Err }
+
+// ValidModule is a module after validation: what its words mean, and what its files hold. It never changes, but for the files
+// that are read again when they change: the token's, the gossip keys' and the client certificates'.
+type ValidModule struct {
+	written    Module // A deep copy.
+	port       uint16
+	tls, rpc   *tls.Config
+	token      func() string
+	basicAuth  *api.HttpBasicAuth
+	serfKeys   func() [][]byte
+	protocols  []cluster.Protocol
+	collectors []string
+	targets    allowList
+}
+
+// Validate reads the module's files and returns what can be used, or else all problems at once. A file that cannot be
+// read again later is a problem that warn gets, once until it is well again; nil means that nobody wants to know.
+func (m Module) Validate(warn func(Problem)) (*ValidModule, []Problem) {
+	if warn == nil {
+		warn = func(Problem) {}
+	}
+	m.Collectors = slices.Clone(m.Collectors)
+	m.Targets = slices.Clone(m.Targets)
+	m.Probe.Protocols = slices.Clone(m.Probe.Protocols)
+	v := &validation{warn: warn, ValidModule: ValidModule{written: m}}
+	v.agent()
+	v.certificates()
+	v.credentials()
+	v.note("timeout", positive(m.Timeout))
+	v.servers()
+	v.names()
+	if len(v.problems) > 0 {
+		return nil, v.problems
+	}
+	return &v.ValidModule, nil
+}
+
+// validation is a ValidModule in the making.
+type validation struct {
+	ValidModule
+	warn     func(Problem)
+	problems []Problem
+}
+
+// note keeps an error, or each of those that it joins.
+func (v *validation) note(key string, err error) {
+	var joined interface{ Unwrap() []error }
+	switch {
+	case err == nil:
+	case errors.As(err, &joined):
+		for _, e := range joined.Unwrap() {
+			v.note(key, e)
+		}
+	default:
+		v.problems = append(v.problems, Problem{key, err})
+	}
+}
+
+// later returns what to call when the file of a key cannot be read any more.
+func (v *validation) later(key string) func(error) {
+	return func(err error) { v.warn(Problem{key, err}) }
+}
+
+func (v *validation) agent() {
+	m := &v.written
+	v.note("scheme", oneOf(m.Scheme, []string{"http", "https"}))
+	switch {
+	case m.Port < 0 || m.Port > 65535:
+		v.note("port", fmt.Errorf("%d is no port", m.Port))
+	case m.Port != 0:
+		v.port = uint16(m.Port)
+	case m.Scheme == "https":
+		v.port = 8501
+	default:
+		v.port = 8500
+	}
+}
+
+// certificates reads the files for TLS; first one by one, to say which is wrong.
+func (v *validation) certificates() {
+	m := &v.written
+	authorities := "tls.ca_file"
+	if m.TLS.CAFile == "" {
+		authorities = "tls.ca_path"
+	}
+	before := len(v.problems)
+	for _, part := range []struct {
+		key   string
+		files cluster.TLSFiles
+	}{
+		{authorities, cluster.TLSFiles{CAFile: m.TLS.CAFile, CAPath: m.TLS.CAPath}},
+		{"tls.cert_file", cluster.TLSFiles{CertFile: m.TLS.CertFile, KeyFile: m.TLS.KeyFile}},
+		{"rpc.ca_file", cluster.TLSFiles{CAFile: m.RPC.CAFile}},
+		{"rpc.cert_file", cluster.TLSFiles{CertFile: m.RPC.CertFile, KeyFile: m.RPC.KeyFile}},
+	} {
+		_, err := part.files.Config()
+		v.note(part.key, err)
+	}
+	if len(v.problems) > before {
+		return
+	}
+	files := cluster.TLSFiles(m.TLS)
+	var err error
+	v.tls, err = files.Config()
+	v.note("tls", err)
+	rpc := files
+	rpc.ServerName = cmp.Or(m.RPC.ServerName, files.ServerName)
+	if m.RPC.CAFile != "" {
+		rpc.CAFile, rpc.CAPath = m.RPC.CAFile, ""
+	}
+	if m.RPC.CertFile != "" {
+		rpc.CertFile, rpc.KeyFile = m.RPC.CertFile, m.RPC.KeyFile
+	}
+	v.rpc, err = rpc.Config()
+	v.note("rpc", err)
+}
+
+func (v *validation) credentials() {
+	m := &v.written
+	if m.TokenFile == "" {
+		token := string(m.Token)
+		v.token = func() string { return token }
+	} else if f, err := cluster.NewTokenFile(m.TokenFile, v.later("token_file")); err != nil {
+		v.note("token_file", err)
+	} else {
+		v.token = f.Token
+	}
+
+	v.note("basic_auth", v.authenticate(m.BasicAuth))
+}
+
+// authenticate reads the password's file.
+func (v *validation) authenticate(auth BasicAuth) error {
+	var user, password string
+	switch {
+	case auth == BasicAuth{}:
+		return nil
+	case auth.UserPassword != "":
+		var ok bool
+		if user, password, ok = strings.Cut(string(auth.UserPassword), ":"); !ok {
+			return errors.New("want user:password")
+		}
+	case auth.Username == "":
+		return errors.New("there is a password_file and no username")
+	case auth.PasswordFile == "":
+		return errors.New("there is a username and no password_file")
+	default:
+		content, err := os.ReadFile(auth.PasswordFile)
+		if err != nil {
+			return fmt.Errorf("password: %w", err)
+		}
+		user, password = auth.Username, strings.TrimRight(string(content), "\r\n")
+		if password == "" {
+			return fmt.Errorf("password file %s is empty", auth.PasswordFile)
+		}
+	}
+	v.basicAuth = &api.HttpBasicAuth{Username: user, Password: password}
+	return nil
+}
+
+// servers checks how the servers' ports are probed.
+func (v *validation) servers() {
+	m := &v.written
+	v.note("rpc.tls", oneOf(m.RPC.TLS, texts(cluster.RPCTLSChoices())))
+	if m.Serf.EncryptKeyFile != "" {
+		f, err := cluster.NewKeyFile(m.Serf.EncryptKeyFile, v.later("serf.encrypt_key_file"))
+		v.note("serf.encrypt_key_file", err)
+		if err == nil {
+			v.serfKeys = f.Keys
+		}
+	}
+	if m.DNS.Domain != "" && !isName(m.DNS.Domain) {
+		v.note("dns.domain", fmt.Errorf("%q is no domain", m.DNS.Domain))
+	}
+	v.note("probe.timeout", positive(m.Probe.Timeout))
+	if m.Probe.Concurrency < 1 {
+		v.note("probe.concurrency", fmt.Errorf("%d is less than 1", m.Probe.Concurrency))
+	}
+	var err error
+	if m.Probe.Protocols != nil && len(m.Probe.Protocols) == 0 {
+		err = errEmptyList
+	} else {
+		v.protocols, err = cluster.ParseProtocols(m.Probe.Protocols)
+	}
+	v.note("probe.protocols", err)
+	v.note("probe.client_ports", oneOf(m.Probe.ClientPorts, texts(cluster.ClientPortsChoices())))
+}
+
+// errEmptyList means that someone may have meant none where nothing means all.
+var errEmptyList = errors.New("the list is empty; leave the key out for the default")
+
+// names checks collectors and targets.
+func (v *validation) names() {
+	m := &v.written
+	var on, all []string
+	for _, c := range collector.All() {
+		all = append(all, c.Name)
+		if c.Enabled {
+			on = append(on, c.Name)
+		}
+	}
+	v.collectors = m.Collectors
+	if m.Collectors == nil {
+		v.collectors = on
+	} else if len(m.Collectors) == 0 {
+		v.note("collectors", errEmptyList)
+	}
+	for _, name := range m.Collectors {
+		if !slices.Contains(all, name) {
+			v.note("collectors", fmt.Errorf("there is no collector %q; there are: %s", name, strings.Join(all, ", ")))
+		}
+	}
+	for _, entry := range m.Targets {
+		a, err := parseAllowed(entry)
+		v.note("targets", err)
+		v.targets = append(v.targets, a)
+	}
+}
+
+func positive(d time.Duration) error {
+	if d <= 0 {
+		return fmt.Errorf("%s is not above 0", d)
+	}
+	return nil
+}
+
+func oneOf(word string, choices []string) error {
+	if slices.Contains(choices, word) {
+		return nil
+	}
+	return fmt.Errorf("%q is none of: %s", word, strings.Join(choices, ", "))
+}
+
+func texts[T ~string](words []T) []string {
+	out := make([]string, 0, len(words))
+	for _, w := range words {
+		out = append(out, string(w))
+	}
+	return out
+}
+
+// Collectors returns the names of the collectors to run.
+func (m *ValidModule) Collectors() []string { return slices.Clone(m.collectors) }
+
+// Options returns what a Cluster is made from whose agent is at an address that the operator has chosen. The cluster may
+// name any host; see Target for an address from anyone else.
+func (m *ValidModule) Options(address cluster.Address) cluster.Options {
+	return cluster.Options{
+		Client: cluster.ClientOptions{
+			Address:   address,
+			TLS:       m.tls.Clone(), // net/http changes it.
+			Token:     m.token,
+			BasicAuth: m.basicAuth,
+			Namespace: m.written.Namespace,
+			Partition: m.written.Partition,
+			Timeout:   m.written.Timeout,
+		},
+		Ports: cluster.PortOptions{
+			Timeout:      m.written.Probe.Timeout,
+			Concurrency:  m.written.Probe.Concurrency,
+			Protocols:    slices.Clone(m.protocols),
+			ClientPorts:  cluster.ClientPorts(m.written.Probe.ClientPorts),
+			RPCTLS:       cluster.RPCTLS(m.written.RPC.TLS),
+			RPCTLSConfig: m.rpc.Clone(),
+			SerfKeys:     m.serfKeys,
+			DNSDomain:    m.written.DNS.Domain,
+		},
+	}
+}
+
+// same reports whether the other module was made from the same words and the same files, so that either can go on in place
+// of the other. Files that are read again when they change do not matter.
+func (m *ValidModule) same(other *ValidModule) bool {
+	return reflect.DeepEqual(m.written, other.written) && reflect.DeepEqual(m.basicAuth, other.basicAuth) &&
+		m.tls.RootCAs.Equal(other.tls.RootCAs) && m.rpc.RootCAs.Equal(other.rpc.RootCAs)
+}

@@ -1,0 +1,471 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/base64"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+)
+
+// probePage is the path of a probe.
+func probePage(module, target string) string {
+	return "/probe?" + url.Values{"module": {module}, "target": {target}}.Encode()
+}
+
+// page fetches a path and returns what it has; the status must be the one wanted.
+func (e *exporterProcess) page(t *testing.T, path string, wantStatus int) string {
+	t.Helper()
+	status, body, err := e.get(t.Context(), path, 10*time.Second)
+	must(t, err)
+	if status != wantStatus {
+		t.Errorf("%s: got status %d, want %d: %s", path, status, wantStatus, body)
+	}
+	return body
+}
+
+// reload posts to /-/reload.
+func (e *exporterProcess) reload(t *testing.T, wantStatus int) (body string) {
+	t.Helper()
+	resp, err := http.Post(e.url+"/-/reload", "", nil)
+	must(t, err)
+	defer resp.Body.Close()
+	content, err := io.ReadAll(resp.Body)
+	must(t, err)
+	if resp.StatusCode != wantStatus {
+		t.Errorf("reload: got status %d, want %d: %s", resp.StatusCode, wantStatus, content)
+	}
+	return string(content)
+}
+
+// waitLog waits until a text is in the log this many times: the log comes through a pipe, later than the answer.
+func (e *exporterProcess) waitLog(t *testing.T, text string, n int) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for strings.Count(e.log.String(), text) < n {
+		if time.Now().After(deadline) {
+			t.Fatalf("not %d times in the log: %s", n, text)
+		}
+	}
+}
+
+// writeFiles writes files into a folder of the test's own and returns the folder.
+func writeFiles(t *testing.T, files map[string]string) (folder string) {
+	t.Helper()
+	folder = t.TempDir()
+	for name, content := range files {
+		must(t, os.WriteFile(filepath.Join(folder, name), []byte(content), 0o600))
+	}
+	return folder
+}
+
+// agentTarget is the target of an agent.
+func agentTarget(a *consultest.Agent) string { return a.HostPort(consultest.PortHTTP) }
+
+// network is that of a cluster.
+func network(c *consultest.Cluster) string {
+	return c.Servers[0].Addr[:strings.LastIndex(c.Servers[0].Addr, ".")] + ".0/24"
+}
+
+// Two clusters that trust different tokens, watched by one exporter, and none of their secrets anywhere.
+func TestModules_TwoClusters(t *testing.T) {
+	gossipKey := base64.StdEncoding.EncodeToString([]byte("a gossip key that is 32 bytes !!"))
+	clusters := map[string]*consultest.Cluster{
+		"one": consultest.Start(t, consultest.Options{Servers: 3, ACL: true, GossipKey: gossipKey}),
+		"two": consultest.Start(t, consultest.Options{Servers: 1, ACL: true}),
+	}
+	files := map[string]string{"keys": gossipKey + "\n", "password": "the-password-of-a-proxy"}
+	secrets := []string{gossipKey, files["password"]}
+	config := "modules:\n"
+	for name, c := range clusters {
+		leaderOf(t, c)
+		token, err := c.NewToken(t.Context(), readmePolicy(t))
+		must(t, err)
+		files[name+".token"] = token
+		secrets = append(secrets, token)
+		config += fmt.Sprintf("  %s: {token_file: %s.token, targets: [%s:8500]}\n", name, name, network(c))
+	}
+	// A module that has all the secrets there can be, and none of the tokens that cluster one trusts.
+	config += fmt.Sprintf("  wrong: {token_file: two.token, serf: {encrypt_key_file: keys}, basic_auth: {username: u, password_file: password}, targets: [%s]}\n",
+		network(clusters["one"]))
+	config += fmt.Sprintf("  keys: {token_file: one.token, serf: {encrypt_key_file: keys}, targets: [%s]}\n", network(clusters["one"]))
+	files["config.yml"] = config
+	folder := writeFiles(t, files)
+	path := filepath.Join(folder, "config.yml")
+
+	// /metrics is that of cluster two, to see that the two do not mix.
+	e := startExporter(t, []string{"CONSUL_HTTP_TOKEN=" + files["two.token"]},
+		"--consul.server="+clusters["two"].Servers[0].URL(), "--config.file="+path, "--web.enable-lifecycle", "--log.level=debug")
+	var seen strings.Builder // All that anyone can see.
+	probe := func(module string, a *consultest.Agent) samples {
+		t.Helper()
+		body := e.page(t, probePage(module, agentTarget(a)), http.StatusOK)
+		seen.WriteString(body)
+		return parseSamples(t, body)
+	}
+	expectCluster := func(s samples, c *consultest.Cluster, scrapes float64) {
+		t.Helper()
+		servers := float64(len(c.Servers))
+		want := samples{
+			"probe_success":                          1,
+			"consul_up":                              1,
+			"consul_raft_peers":                      servers,
+			"consul_serf_lan_members":                servers,
+			"consul_cluster_voters":                  servers,
+			"consul_cluster_reachable_voters":        servers,
+			"consul_cluster_leaders":                 1,
+			`consul_cluster_servers{state="alive"}`:  servers,
+			"consul_exporter_scrapes_total":          scrapes,
+			portSeries("up", c.Servers[0]):           1,
+			portSeries("probes_total", c.Servers[0]): scrapes,
+			serverSeries("has_leader", c.Servers[0]): 1,
+			fmt.Sprintf("consul_server_raft_peers{server=%q}", c.Servers[0].Name): servers,
+		}
+		for _, name := range []string{"agent", "members", "ports", "raft"} {
+			want[fmt.Sprintf("consul_exporter_collector_success{collector=%q}", name)] = 1
+			want[fmt.Sprintf("consul_exporter_collector_supported{collector=%q}", name)] = 1
+		}
+		s.expect(t, want)
+		if s["probe_duration_seconds"] <= 0 {
+			t.Errorf("probe_duration_seconds = %v, want more than 0", s["probe_duration_seconds"])
+		}
+		s.expectNone(t, "go_", "process_", "promhttp_", "consul_exporter_build_info", "consul_exporter_config_")
+	}
+	for i := range 2 {
+		for name, c := range clusters {
+			expectCluster(probe(name, c.Servers[0]), c, float64(i+1))
+		}
+	}
+	expectCluster(probe("keys", clusters["one"].Servers[1]), clusters["one"], 1)
+	// Cluster one refuses the token of cluster two.
+	probe("wrong", clusters["one"].Servers[0]).expect(t, samples{
+		"probe_success": 1,
+		`consul_exporter_collector_supported{collector="members"}`: 0,
+		`consul_exporter_collector_success{collector="ports"}`:     1,
+	})
+	metrics := e.page(t, "/metrics", http.StatusOK)
+	parseSamples(t, metrics).expect(t, samples{
+		"consul_raft_peers":                             1,
+		"consul_exporter_scrapes_total":                 1,
+		"consul_exporter_config_last_reload_successful": 1,
+	})
+
+	// A dead agent: the servers that it named are still known, because the exporter is kept.
+	dead := clusters["one"].Servers[0]
+	must(t, dead.Kill())
+	probe("one", dead).expect(t, samples{
+		"probe_success": 0, "consul_up": 0, "consul_exporter_scrapes_total": 3,
+		portSeries("up", dead): 0, portSeries("up", clusters["one"].Servers[1]): 1,
+	})
+
+	// Everything that says no, and the pages without metrics.
+	seen.WriteString(metrics + e.page(t, "/", http.StatusOK))
+	for path, status := range map[string]int{
+		probePage("three", agentTarget(dead)):                                       http.StatusBadRequest,
+		probePage("two", agentTarget(dead)):                                         http.StatusBadRequest,
+		probePage("one", "http://"+agentTarget(dead)+"/?token="+files["one.token"]): http.StatusBadRequest,
+		probePage(files["one.token"], agentTarget(dead)):                            http.StatusBadRequest,
+		"/-/reload": http.StatusMethodNotAllowed,
+	} {
+		seen.WriteString(e.page(t, path, status))
+	}
+	check := func(content string, wantCode int) {
+		t.Helper()
+		must(t, os.WriteFile(path, []byte(content), 0o600))
+		clearEnv(t)
+		code, stdout, stderr := runProgram(t, "--config.check", "--config.file="+path, "--log.level=debug")
+		if code != wantCode {
+			t.Errorf("--config.check: exit code %d, want %d: %s%s", code, wantCode, stdout, stderr)
+		}
+		seen.WriteString(stdout + stderr)
+	}
+	check(config, 0)
+	// Secrets in the places of each other and of their files.
+	for _, bad := range []string{
+		strings.ReplaceAll(config, "one.token", "keys\n    nonsense: "+files["one.token"]),
+		strings.ReplaceAll(config, "{encrypt_key_file: keys}", gossipKey),
+		strings.ReplaceAll(config, "encrypt_key_file: keys", "encrypt_key_file: password, key: "+gossipKey),
+		strings.ReplaceAll(config, "encrypt_key_file: keys", "encrypt_key_file: password"),
+		strings.ReplaceAll(config, "two.token", "config.yml"),
+	} {
+		check(bad, 1)
+		seen.WriteString(e.reload(t, http.StatusInternalServerError))
+	}
+	seen.WriteString(e.page(t, "/metrics", http.StatusOK))
+	must(t, e.stop())
+	seen.WriteString(e.log.String())
+	for _, secret := range secrets {
+		if strings.Contains(seen.String(), secret) || strings.Contains(seen.String(), url.QueryEscape(secret)) {
+			t.Errorf("secret %q is to be seen in\n%s", secret, seen.String())
+		}
+	}
+	for _, expected := range []string{"configuration file is not loaded", "modules.wrong.serf.encrypt_key_file", "configuration is good"} {
+		if !strings.Contains(seen.String(), expected) {
+			t.Errorf("%q is not among what can be seen; the test does not look at everything", expected)
+		}
+	}
+}
+
+// The README's modules can be used as they are.
+func TestModules_README(t *testing.T) {
+	clearEnv(t)
+	readme, err := os.ReadFile("README.md")
+	must(t, err)
+	_, rest, _ := strings.Cut(string(readme), "```yaml\nmodules:")
+	example, _, ok := strings.Cut(rest, "```")
+	if !ok {
+		t.Fatal("README.md has no modules in YAML")
+	}
+	folder := writeFiles(t, map[string]string{"config.yml": "modules:" + example})
+	must(t, os.Mkdir(filepath.Join(folder, "production"), 0o700))
+	must(t, os.WriteFile(filepath.Join(folder, "production", "token"), []byte("token"), 0o600))
+	must(t, os.WriteFile(filepath.Join(folder, "production", "gossip-keys"), []byte(base64.StdEncoding.EncodeToString(make([]byte, 32))), 0o600))
+	if code, _, stderr := runProgram(t, "--config.check", "--config.file="+filepath.Join(folder, "config.yml")); code != 0 {
+		t.Errorf("the modules of README.md are not good: %s", stderr)
+	}
+}
+
+// tripwire is a host on which all of Consul's ports listen, and that counts who comes.
+type tripwire struct {
+	addr    string
+	touches atomic.Int32
+}
+
+// consulPorts are those that a host with a Consul server has.
+var consulPorts = []int{
+	consultest.PortServer, consultest.PortSerfLAN, consultest.PortSerfWAN, consultest.PortHTTP, consultest.PortHTTPS,
+	consultest.PortGRPC, consultest.PortGRPCTLS, consultest.PortDNS,
+}
+
+func startTripwire(t *testing.T) *tripwire {
+	t.Helper()
+	w := &tripwire{}
+	var wg sync.WaitGroup
+	var open []io.Closer
+	t.Cleanup(func() {
+		for _, c := range open {
+			c.Close()
+		}
+		wg.Wait()
+	})
+	for w.addr == "" {
+		// 127.0.y.z is not used by consultest.
+		addr := fmt.Sprintf("127.0.%d.%d", 1+rand.IntN(250), 1+rand.IntN(250))
+		if listener, err := net.Listen("tcp", net.JoinHostPort(addr, "8300")); err == nil {
+			listener.Close()
+			w.addr = addr
+		}
+	}
+	for _, port := range consulPorts {
+		address := net.JoinHostPort(w.addr, strconv.Itoa(port))
+		listener, err := net.Listen("tcp", address)
+		must(t, err)
+		packets, err := net.ListenPacket("udp", address)
+		must(t, err)
+		open = append(open, listener, packets)
+		wg.Go(func() {
+			for {
+				conn, err := listener.Accept()
+				if err != nil {
+					return
+				}
+				w.touches.Add(1)
+				conn.Close()
+			}
+		})
+		wg.Go(func() {
+			for buf := make([]byte, 1500); ; {
+				if _, _, err := packets.ReadFrom(buf); err != nil {
+					return
+				}
+				w.touches.Add(1)
+			}
+		})
+	}
+	return w
+}
+
+// Whoever is not on a module's list hears nothing.
+func TestModules_TargetNotAllowed(t *testing.T) {
+	wire := startTripwire(t)
+	folder := writeFiles(t, map[string]string{
+		"token":      "hush-hush",
+		"config.yml": fmt.Sprintf("modules: {m: {token_file: token, targets: [10.0.0.0/8, '%s:9999', localhost, '[::1]']}}", wire.addr),
+	})
+	e := startExporter(t, nil, "--config.file="+filepath.Join(folder, "config.yml"))
+	for _, target := range []string{
+		wire.addr + ":8500", wire.addr, "[::ffff:" + wire.addr + "]:8500", wire.addr + ":8300", "http://" + wire.addr + ":8500", wire.addr + ".:8500",
+	} {
+		body := e.page(t, probePage("m", target), http.StatusBadRequest)
+		if strings.Count(body, "\n") != 1 || strings.Contains(body, wire.addr) {
+			t.Errorf("%s: got %q, want one sentence that does not repeat the target", target, body)
+		}
+	}
+	if body := e.page(t, probePage("x", wire.addr), http.StatusBadRequest); !strings.Contains(body, "no module of this name") {
+		t.Errorf("got %q for an unknown module", body)
+	}
+	if n := wire.touches.Load(); n != 0 {
+		t.Errorf("the host that is not allowed was talked to %d times, want never", n)
+	}
+
+	plain := startExporter(t, nil)
+	if body := plain.page(t, probePage("m", wire.addr), http.StatusNotFound); !strings.Contains(body, "--config.file") {
+		t.Errorf("got %q without a configuration file, want what to do", body)
+	}
+	plain.reload(t, http.StatusForbidden)
+}
+
+// startRogue starts an agent's HTTP API that calls another host its server.
+func startRogue(t *testing.T, addr, victim string) {
+	t.Helper()
+	self := fmt.Sprintf(`{"Config":{"NodeName":"rogue","Datacenter":"dc1","Server":true},"DebugConfig":{"ClientAddrs":["0.0.0.0"],"ServerPort":8300},
+		"Member":{"Name":"rogue","Addr":%q,"Tags":{"role":"consul","dc":"dc1","port":"8300","id":"id-0"}},"Stats":{}}`, addr)
+	members := fmt.Sprintf(`[{"Name":"rogue","Addr":%q,"Port":8301,"Status":1,"Tags":{"role":"consul","dc":"dc1","port":"8300","id":"id-0","build":"1.22.5:a"}},
+		{"Name":"victim","Addr":%q,"Port":8301,"Status":1,"Tags":{"role":"consul","dc":"dc1","port":"8300","id":"id-1","build":"1.22.5:a",
+		"wan_join_port":"8302","grpc_port":"8502","grpc_tls_port":"8503"}}]`, addr, victim)
+	answers := map[string]string{
+		"/v1/agent/self":                  self,
+		"/v1/agent/members":               members,
+		"/v1/status/leader":               fmt.Sprintf(`"%s:8300"`, victim),
+		"/v1/status/peers":                fmt.Sprintf(`["%s:8300"]`, victim),
+		"/v1/operator/raft/configuration": fmt.Sprintf(`{"Servers":[{"ID":"id-1","Node":"victim","Address":"%s:8300","Voter":true}]}`, victim),
+		"/v1/catalog/nodes":               "[{},{}]",
+	}
+	listener, err := net.Listen("tcp", net.JoinHostPort(addr, "8500"))
+	must(t, err)
+	server := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer, ok := answers[r.URL.Path]
+		if !ok {
+			http.NotFound(w, r)
+			return
+		}
+		_, _ = io.WriteString(w, answer)
+	})}
+	go server.Serve(listener)
+	t.Cleanup(func() { server.Close() })
+}
+
+// An agent cannot make the exporter talk to hosts that the module's list does not have, let alone send them the token.
+func TestModules_RogueAgent(t *testing.T) {
+	wire := startTripwire(t)
+	rogue := "127.0.251." + strconv.Itoa(1+rand.IntN(250))
+	startRogue(t, rogue, wire.addr)
+	folder := writeFiles(t, map[string]string{"token": "hush-hush", "config.yml": fmt.Sprintf(`modules:
+  careful: {token_file: token, probe: {client_ports: servers}, targets: [%s]}
+  careless: {token_file: token, probe: {client_ports: servers}, targets: [127.0.0.0/8]}
+`, rogue)})
+	e := startExporter(t, nil, "--config.file="+filepath.Join(folder, "config.yml"))
+	for range 3 {
+		s := parseSamples(t, e.page(t, probePage("careful", rogue), http.StatusOK))
+		s.expect(t, samples{"probe_success": 1, "consul_up": 1})
+		if s[`consul_port_up{port="8300",protocol="rpc",server="victim",transport="tcp"}`] != 0 {
+			t.Error("the host that is not allowed is up")
+		}
+	}
+	if n := wire.touches.Load(); n != 0 {
+		t.Errorf("the host that is not allowed was talked to %d times, want never", n)
+	}
+	// With the host on its list the same agent's word counts: the test can see what it is about.
+	e.page(t, probePage("careless", rogue), http.StatusOK)
+	if wire.touches.Load() == 0 {
+		t.Error("the host that is allowed was never talked to; the test proves nothing")
+	}
+}
+
+func TestModules_Reload(t *testing.T) {
+	c := consultest.Start(t, consultest.Options{Servers: 1})
+	target := agentTarget(c.Servers[0])
+	good := fmt.Sprintf("modules: {m: {targets: [%s]}}", network(c))
+	folder := writeFiles(t, map[string]string{"config.yml": good})
+	path := filepath.Join(folder, "config.yml")
+	write := func(content string) { must(t, os.WriteFile(path, []byte(content), 0o600)) }
+	args := []string{"--consul.server=" + c.Servers[0].URL(), "--config.file=" + path}
+	e := startExporter(t, nil, append(args, "--web.enable-lifecycle")...)
+	const (
+		successful = "consul_exporter_config_last_reload_successful"
+		timestamp  = "consul_exporter_config_last_reload_success_timestamp_seconds"
+	)
+	hangup := func(done string) {
+		t.Helper()
+		before := strings.Count(e.log.String(), done)
+		must(t, e.cmd.Process.Signal(syscall.SIGHUP))
+		e.waitLog(t, done, before+1)
+	}
+	first := e.scrape(t)
+	first.expect(t, samples{successful: 1})
+	if age := float64(time.Now().UnixMilli())/1000 - first[timestamp]; age < 0 || age > 60 {
+		t.Errorf("the file was loaded %v s ago, want less than a minute", age)
+	}
+	probe := func(module string, scrapes float64) {
+		t.Helper()
+		parseSamples(t, e.page(t, probePage(module, target), http.StatusOK)).expect(t, samples{"probe_success": 1, "consul_exporter_scrapes_total": scrapes})
+	}
+	probe("m", 1)
+
+	// A bad file, by signal and by request: everything goes on, and each problem is in the log.
+	write("modules:\n  m: {targets: [10.0.0.1/8], scheme: ftp}\n  n: {}\n")
+	hangup("modules.n.targets")
+	e.reload(t, http.StatusInternalServerError)
+	for _, problem := range []string{"modules.m.scheme", "modules.m.targets", "modules.n.targets"} {
+		e.waitLog(t, problem, 2) // Of the signal and of the request.
+	}
+	e.scrape(t).expect(t, samples{successful: 0, timestamp: first[timestamp]})
+	probe("m", 2)
+
+	// A good one with another module; the one that is the same goes on counting.
+	write(strings.TrimSuffix(good, "}") + fmt.Sprintf(", n: {targets: ['%s']}}", target))
+	hangup("configuration file is loaded anew")
+	second := e.scrape(t)
+	second.expect(t, samples{successful: 1})
+	if second[timestamp] <= first[timestamp] {
+		t.Errorf("the file was loaded at %v, want later than %v", second[timestamp], first[timestamp])
+	}
+	probe("m", 3)
+	probe("n", 1)
+
+	// One that has changed begins anew, and one that is gone is gone.
+	write(fmt.Sprintf("modules: {m: {timeout: 5s, targets: [%s]}}", network(c)))
+	e.reload(t, http.StatusOK)
+	e.waitLog(t, "configuration file is loaded anew", 2)
+	probe("m", 1)
+	e.page(t, probePage("n", target), http.StatusBadRequest)
+
+	// A target that is not on the list any more.
+	write("modules: {m: {targets: [consul.example]}}")
+	hangup("configuration file is loaded anew")
+	e.page(t, probePage("m", target), http.StatusBadRequest)
+
+	noLifecycle := startExporter(t, nil, args...)
+	noLifecycle.reload(t, http.StatusForbidden)
+	noLifecycle.page(t, "/-/reload", http.StatusMethodNotAllowed)
+
+	// Without a file SIGHUP is nothing to die of, and there is nothing to know about the file.
+	noFile := startExporter(t, nil, "--consul.server="+c.Servers[0].URL())
+	must(t, noFile.cmd.Process.Signal(syscall.SIGHUP))
+	s := noFile.scrapeUntil(t, 20*time.Second, "the signal is in the log", func(samples) bool {
+		return strings.Contains(noFile.log.String(), "no configuration file")
+	})
+	s.expectNone(t, "consul_exporter_config_")
+	for series := range maps.Keys(e.scrape(t)) {
+		if strings.HasPrefix(series, "probe_") {
+			t.Errorf("/metrics has %s", series)
+		}
+	}
+}

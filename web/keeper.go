@@ -1,0 +1,146 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package web
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/collector"
+	"github.com/zervigo/consul_cluster_exporter/config"
+)
+
+const (
+	// keptMax bounds how many exporters are kept: a module's list of targets may be a large network.
+	keptMax = 1000
+	// keptIdle is how long an exporter is kept that nobody asks for.
+	keptIdle = time.Hour
+)
+
+// errBusy means that more targets than are kept are asked for at one time.
+var errBusy = errors.New("too many targets are being probed at this time")
+
+// keptKey says what an exporter is for.
+type keptKey struct {
+	module string // Name.
+	target string // In the form of config.Target.String.
+}
+
+// kept is the exporter of one target, which outlives the request: its counters go on, and its cluster still knows its
+// servers when the agent is gone.
+type kept struct {
+	exporter *collector.Exporter
+	// close releases the exporter's cluster.
+	close func()
+	// module is what the exporter was made from.
+	module *config.ValidModule
+
+	users   int       // Guarded by keeper.mu: the requests that use it.
+	dropped bool      // Guarded by keeper.mu: the last user closes it.
+	used    time.Time // Guarded by keeper.mu: when it was last released.
+	// expiry drops it when it is idle for keptIdle; it is stopped while there are users.
+	expiry *time.Timer
+}
+
+// keeper keeps exporters between requests.
+type keeper struct {
+	// open makes an exporter and says how to close it.
+	open func(name string, target config.Target) (*collector.Exporter, func(), error)
+	max  int
+
+	mu      sync.Mutex
+	entries map[keptKey]*kept // Guarded by mu.
+}
+
+// acquire returns the exporter of a target, which must be released after use. One whose module has changed since is replaced.
+func (k *keeper) acquire(name string, module *config.ValidModule, target config.Target) (*kept, error) {
+	key := keptKey{name, target.String()}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	e := k.entries[key]
+	if e != nil && e.module != module {
+		k.dropLocked(key, e)
+		e = nil
+	}
+	if e == nil {
+		if len(k.entries) >= k.max && !k.dropIdleLocked() {
+			return nil, errBusy
+		}
+		exporter, closing, err := k.open(name, target)
+		if err != nil {
+			return nil, err
+		}
+		e = &kept{exporter: exporter, close: closing, module: module}
+		e.expiry = time.AfterFunc(keptIdle, func() { k.expire(key, e) })
+		k.entries[key] = e
+	}
+	e.expiry.Stop() // Should it be running already, it will see the user.
+	e.users++
+	return e, nil
+}
+
+// release ends a use.
+func (k *keeper) release(e *kept) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	e.users--
+	e.used = time.Now()
+	if e.users > 0 {
+		return
+	}
+	if e.dropped {
+		e.close()
+		return
+	}
+	e.expiry.Reset(keptIdle)
+}
+
+// expire drops an exporter that nobody has asked for.
+func (k *keeper) expire(key keptKey, e *kept) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if e.users == 0 && !e.dropped && time.Since(e.used) >= keptIdle {
+		k.dropLocked(key, e)
+	}
+}
+
+// dropWhere drops the exporters for which the condition holds.
+func (k *keeper) dropWhere(condition func(name string, module *config.ValidModule) bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for key, e := range k.entries {
+		if condition(key.module, e.module) {
+			k.dropLocked(key, e)
+		}
+	}
+}
+
+// dropIdleLocked drops the exporter that was not asked for longest, and reports whether there was one. It assumes that mu is held.
+func (k *keeper) dropIdleLocked() bool {
+	var (
+		oldest    *kept
+		oldestKey keptKey
+	)
+	for key, e := range k.entries {
+		if e.users == 0 && (oldest == nil || e.used.Before(oldest.used)) {
+			oldest, oldestKey = e, key
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	k.dropLocked(oldestKey, oldest)
+	return true
+}
+
+// dropLocked forgets an exporter and closes it as soon as it has no users. It assumes that mu is held.
+func (k *keeper) dropLocked(key keptKey, e *kept) {
+	delete(k.entries, key)
+	e.dropped = true
+	e.expiry.Stop()
+	if e.users == 0 {
+		e.close()
+	}
+}

@@ -1,0 +1,145 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package web
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/collector"
+	"github.com/zervigo/consul_cluster_exporter/config"
+)
+
+// Modules are the modules that /probe can be asked for, and the file that they come from. It is what this package needs of
+// config.File.
+type Modules interface {
+	// Module returns the current module of a name. As long as it has not changed it is the same one.
+	Module(name string) (*config.ValidModule, bool)
+	// Reload loads the file anew. If that fails nothing changes, and the error has all problems, one in a line.
+	Reload() error
+	// LastReload returns whether the last load was good, and when one was for the last time.
+	LastReload() (successful bool, success time.Time)
+}
+
+// The answers to requests that cannot be served. None of them has anything of the request.
+var (
+	errNoModules     = errors.New("there are no modules to probe with: start the exporter with --config.file")
+	errModuleWanted  = errors.New("the parameter module is missing, or there is more than one; want the name of a module of the configuration file")
+	errTargetWanted  = errors.New("the parameter target is missing, or there is more than one; want the host, or host:port, of an agent's HTTP API")
+	errUnknownModule = errors.New("the configuration file has no module of this name")
+)
+
+// probeHandler serves the metrics of the cluster of the agent that a request names. What is not allowed ends with an
+// error before anything is sent anywhere, resolved or read.
+type probeHandler struct {
+	modules Modules
+	keeper  *keeper
+	offset  time.Duration
+	logger  log.Logger
+}
+
+func newProbeHandler(opts Options) *probeHandler {
+	h := &probeHandler{modules: opts.Modules, offset: opts.TimeoutOffset, logger: opts.Logger}
+	h.keeper = &keeper{open: h.open, max: keptMax, entries: make(map[keptKey]*kept)}
+	return h
+}
+
+// open makes the exporter of a target.
+func (h *probeHandler) open(name string, target config.Target) (*collector.Exporter, func(), error) {
+	c := cluster.New(target.Options())
+	exporter, err := collector.NewExporter(collector.Options{
+		Cluster: c,
+		Enabled: target.Collectors(),
+		Success: true,
+		Logger:  log.With(h.logger, "module", name, "target", target.String()),
+	})
+	if err != nil {
+		c.Close()
+		return nil, nil, err
+	}
+	return exporter, c.Close, nil
+}
+
+func (h *probeHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if h.modules == nil {
+		http.Error(w, errNoModules.Error(), http.StatusNotFound)
+		return
+	}
+	query := r.URL.Query()
+	name, module, target, err := h.asked(query)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	e, err := h.keeper.acquire(name, module, target)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	defer h.keeper.release(e)
+	s := scrape{e.exporter, h.offset, h.logger}
+	s.serve(w, r, query, func(families []*dto.MetricFamily, took time.Duration) ([]*dto.MetricFamily, error) {
+		registry := prometheus.NewRegistry()
+		duration := prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "probe_duration_seconds", Help: "How long all of the probe took.",
+		})
+		duration.Set(took.Seconds())
+		registry.MustRegister(duration)
+		own, err := registry.Gather()
+		return append(families, own...), err
+	})
+}
+
+// asked returns what a request asks for, if it may.
+func (h *probeHandler) asked(query url.Values) (name string, module *config.ValidModule, target config.Target, err error) {
+	fail := func(err error) (string, *config.ValidModule, config.Target, error) {
+		return "", nil, config.Target{}, err
+	}
+	name, ok := single(query, "module")
+	if !ok {
+		return fail(errModuleWanted)
+	}
+	text, ok := single(query, "target")
+	if !ok {
+		return fail(errTargetWanted)
+	}
+	module, ok = h.modules.Module(name)
+	if !ok {
+		return fail(errUnknownModule)
+	}
+	target, err = module.Target(text)
+	if err != nil {
+		return fail(err)
+	}
+	return name, module, target, nil
+}
+
+// single returns the one value of a parameter.
+func single(query url.Values, name string) (value string, ok bool) {
+	values := query[name]
+	if len(values) != 1 || values[0] == "" {
+		return "", false
+	}
+	return values[0], true
+}
+
+// dropChanged drops the exporters of modules that are not the same any more.
+func (h *probeHandler) dropChanged() {
+	h.keeper.dropWhere(func(name string, module *config.ValidModule) bool {
+		current, ok := h.modules.Module(name)
+		return !ok || current != module
+	})
+}
+
+// close drops all exporters.
+func (h *probeHandler) close() {
+	h.keeper.dropWhere(func(string, *config.ValidModule) bool { return true })
+}
