@@ -112,14 +112,14 @@ func (pl *planner) allowed(host string) bool { return pl.opts.Allowed == nil || 
 func (pl *planner) rpc(s Server) (Port, bool) {
 	port := Port{Server: s.Name, Protocol: ProtocolRPC, Transport: TransportTCP, Address: s.RPCAddress}
 	if pl.rpcTLS(s) {
-		port.tls = withName(pl.opts.RPCTLSConfig, "server."+cmp.Or(s.Datacenter, pl.datacenter())+"."+pl.domain())
+		port.tls = withServerName(pl.opts.RPCTLSConfig, cmp.Or(s.Datacenter, pl.datacenter()), pl.domain())
 	}
 	return port, pl.allowed(s.Host)
 }
 
 // rpcTLS decides whether to speak TLS to a server's port 8300. Trying is no way to find out: plain text to a server that
 // wants TLS is a warning in its log. When the agent does not tell about itself, the server's Serf tag has to do, which
-// says that it can.
+// says that it can; and when there is no such tag either, because the token may not see members, what the user has configured.
 func (pl *planner) rpcTLS(s Server) bool {
 	switch {
 	case pl.opts.RPCTLS == RPCTLSOn:
@@ -128,8 +128,11 @@ func (pl *planner) rpcTLS(s Server) bool {
 		return false
 	case pl.agent != nil:
 		return pl.agent.RPCTLS
-	default:
+	case s.Status != StatusNone:
 		return s.UsesTLS
+	default:
+		config := pl.opts.RPCTLSConfig
+		return pl.configured.Scheme == "https" || (config != nil && (config.RootCAs != nil || config.GetClientCertificate != nil))
 	}
 }
 

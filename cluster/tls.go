@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // TLSFiles say how to verify an agent's HTTPS API and how to be verified by it. Empty fields mean the system's
@@ -110,23 +111,26 @@ func withName(base *tls.Config, name string) *tls.Config {
 	return config
 }
 
+// withServerName returns the configuration with the name to expect in the certificate of a server's port 8300, unless it has
+// one: server.<datacenter>.<domain>, of any datacenter when that is not known.
+func withServerName(base *tls.Config, datacenter, domain string) *tls.Config {
+	if datacenter != "" || (base != nil && base.ServerName != "") {
+		return withName(base, "server."+datacenter+"."+domain)
+	}
+	return withNames(base, "server."+domain, func(leaf *x509.Certificate) error {
+		for _, name := range leaf.DNSNames {
+			if strings.HasPrefix(name, "server.") && strings.HasSuffix(name, "."+domain) {
+				return nil
+			}
+		}
+		return x509.HostnameError{Certificate: leaf, Host: "server.<datacenter>." + domain}
+	})
+}
+
 // withAnyName returns a configuration that accepts a certificate for any of the names, the first of which is sent to the
 // server.
 func withAnyName(base *tls.Config, names ...string) *tls.Config {
-	config := withName(base, names[0])
-	if config.InsecureSkipVerify {
-		return config
-	}
-	config.InsecureSkipVerify = true //nolint:gosec // VerifyConnection verifies.
-	config.VerifyConnection = func(state tls.ConnectionState) error {
-		opts := x509.VerifyOptions{Roots: config.RootCAs, Intermediates: x509.NewCertPool()}
-		for _, cert := range state.PeerCertificates[1:] {
-			opts.Intermediates.AddCert(cert)
-		}
-		leaf := state.PeerCertificates[0]
-		if _, err := leaf.Verify(opts); err != nil {
-			return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
-		}
+	return withNames(base, names[0], func(leaf *x509.Certificate) error {
 		var first error
 		for _, name := range names {
 			err := leaf.VerifyHostname(name)
@@ -137,7 +141,32 @@ func withAnyName(base *tls.Config, names ...string) *tls.Config {
 				first = err
 			}
 		}
-		return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: first}
+		return first
+	})
+}
+
+// withNames returns a configuration that accepts a certificate whose names verify says are right. The server is asked for
+// the name sent.
+func withNames(base *tls.Config, sent string, verify func(*x509.Certificate) error) *tls.Config {
+	config := withName(base, sent)
+	if config.InsecureSkipVerify {
+		return config
+	}
+	config.InsecureSkipVerify = true //nolint:gosec // VerifyConnection verifies.
+	config.VerifyConnection = func(state tls.ConnectionState) error {
+		opts := x509.VerifyOptions{Roots: config.RootCAs, Intermediates: x509.NewCertPool()}
+		for _, cert := range state.PeerCertificates[1:] {
+			opts.Intermediates.AddCert(cert)
+		}
+		leaf := state.PeerCertificates[0]
+		_, err := leaf.Verify(opts)
+		if err == nil {
+			err = verify(leaf)
+		}
+		if err != nil {
+			return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
+		}
+		return nil
 	}
 	return config
 }

@@ -169,3 +169,37 @@ func TestWithAnyName(t *testing.T) {
 		})
 	}
 }
+
+func TestWithServerName(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	ca, _, _ := newCert(t, dir, "ca", nil)
+	pool := x509.NewCertPool()
+	pool.AddCert(ca.Leaf)
+	base := &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	server, _, _ := newCert(t, dir, "server", &ca, "a.server.dc1.corp", "server.dc1.corp")
+	client, _, _ := newCert(t, dir, "client", &ca, "client.dc1.corp")
+	named := base.Clone()
+	named.ServerName = "client.dc1.corp"
+	for _, tc := range []struct {
+		name               string
+		base               *tls.Config
+		datacenter, domain string
+		cert               tls.Certificate
+		want               string
+	}{
+		{"its datacenter", base, "dc1", "corp", server, ""},
+		{"another datacenter", base, "dc2", "corp", server, "not server.dc2.corp"},
+		{"a client's certificate", base, "dc1", "corp", client, "not server.dc1.corp"},
+		{"datacenter unknown", base, "", "corp", server, ""},
+		{"datacenter unknown, another domain", base, "", "consul", server, "server.<datacenter>.consul"},
+		{"datacenter unknown, a client's certificate", base, "", "corp", client, "server.<datacenter>.corp"},
+		{"the name the user wants", named, "", "corp", client, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			config := withServerName(tc.base, tc.datacenter, tc.domain)
+			expectError(t, handshake(t, config, &tls.Config{Certificates: []tls.Certificate{tc.cert}}), tc.want)
+		})
+	}
+}
