@@ -14,7 +14,7 @@ TOOL     := go run ./tools
 # help: list the targets.
 .PHONY: help
 help:
-	@sed -n 's/^# \([a-z-]*\): /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^# \([a-z0-9-]*\): /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 # build: the exporter, as ./consul_cluster_exporter.
 .PHONY: build
@@ -37,14 +37,20 @@ demo:
 test: tools check
 	go test -race -shuffle=on -timeout 20m ./...
 
+# e2e: the tests that need root: real clusters in a network namespace of their own, behind a packet filter.
+.PHONY: e2e
+e2e:
+	@$(TOOL) consul
+	go test -race -tags e2e -count 1 -timeout 10m -v -run '^TestE2E' -exec tools/e2e.sh .
+
 # check: formatting, vet and staticcheck.
 .PHONY: check
 check:
 	@$(TOOL) gofumpt staticcheck
 	@unformatted=$$($$($(TOOL) -path gofumpt) -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
 	  if [ -n "$$unformatted" ]; then echo "run 'make fmt' to format:"; echo "$$unformatted"; exit 1; fi
-	go vet ./...
-	$$($(TOOL) -path staticcheck) ./...
+	go vet -tags e2e ./...
+	$$($(TOOL) -path staticcheck) -tags e2e ./...
 	GOOS=windows go vet ./probe ./cluster ./collector ./config ./web .
 	GOOS=darwin go vet ./probe ./cluster ./collector ./config ./web .
 
