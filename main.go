@@ -116,7 +116,7 @@ func newApp(opts *options) *kingpin.Application {
 		Default(os.Getenv("CONSUL_CLIENT_KEY")).StringVar(&m.TLS.KeyFile)
 	app.Flag("consul.server-name", "Name to expect in the agent's certificate instead of its host. Default also from CONSUL_TLS_SERVER_NAME.").
 		Default(os.Getenv("CONSUL_TLS_SERVER_NAME")).StringVar(&m.TLS.ServerName)
-	app.Flag("consul.insecure", "Do not verify certificates: neither the agent's, nor those of port 8300. Default also from CONSUL_HTTP_SSL_VERIFY=false.").
+	app.Flag("consul.insecure", "Do not verify certificates, neither the agent's nor the servers'. Default also from CONSUL_HTTP_SSL_VERIFY=false.").
 		Default(strconv.FormatBool(isFalse(os.Getenv("CONSUL_HTTP_SSL_VERIFY")))).BoolVar(&m.TLS.Insecure)
 	app.Flag("consul.timeout", "How long one request to the HTTP API may take.").
 		Default(m.Timeout.String()).DurationVar(&m.Timeout)
