@@ -25,7 +25,7 @@ func hostSockets() ([]socket, error) {
 		return nil, fmt.Errorf("read TCP sockets: %w", err)
 	}
 	//lint:ignore SA1019 See above.
-	v6, err := proc.NetTCP6() //nolint:staticcheck // See above.
+	v6, err := proc.NetTCP6()                          //nolint:staticcheck // See above.
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // IPv6 may be off.
 		return nil, fmt.Errorf("read TCP sockets of IPv6: %w", err)
 	}
