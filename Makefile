@@ -32,10 +32,10 @@ demo:
 	@$(TOOL) consul prometheus promtool
 	@dir=$$(mktemp -d); go build -o $$dir/demo ./internal/demo; trap 'rm -rf '$$dir EXIT; $$dir/demo
 
-# test: all checks and tests a change must pass.
+# test: all checks and tests a change must pass. Packages run one after the other: clusters that starve each other have elections.
 .PHONY: test
 test: tools check
-	go test -race -shuffle=on -timeout 20m ./...
+	go test -race -shuffle=on -timeout 20m -p 1 ./...
 
 # e2e: the tests that need root: real clusters in a network namespace of their own, behind a packet filter.
 .PHONY: e2e

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -47,11 +48,27 @@ type exporterProcess struct {
 	result error
 }
 
-// startExporter starts the exporter on a free port and ends it, in good order, with the test.
+// startExporter starts the exporter on a free port and ends it, in good order, with the test. It is this test binary, with the
+// race detector if the tests have it.
 func startExporter(t *testing.T, env []string, args ...string) *exporterProcess {
 	t.Helper()
+	return startBinary(t, os.Args[0], env, args...)
+}
+
+// buildExporter builds the exporter as users have it, for what depends on its speed and memory.
+func buildExporter(t *testing.T) (binary string) {
+	t.Helper()
+	binary = filepath.Join(t.TempDir(), appName)
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		t.Fatalf("build the exporter: %v: %s", err, out)
+	}
+	return binary
+}
+
+func startBinary(t *testing.T, binary string, env []string, args ...string) *exporterProcess {
+	t.Helper()
 	e := &exporterProcess{
-		cmd:    exec.Command(os.Args[0], append(args, "--web.listen-address=127.0.0.1:0")...),
+		cmd:    exec.Command(binary, append(args, "--web.listen-address=127.0.0.1:0")...),
 		log:    &lockedBuffer{},
 		exited: make(chan struct{}),
 	}

@@ -343,7 +343,8 @@ func expectQuiet(t *testing.T, a *consultest.Agent, mark int) {
 	}
 }
 
-// connectionsFrom counts the connections to port 8300 of an agent that come from an address.
+// connectionsFrom counts the open connections to port 8300 of an agent that come from an address. In the state TIME_WAIT (6) a
+// connection is closed on both sides, and remembered by the kernel.
 func connectionsFrom(t *testing.T, a *consultest.Agent, address string) int {
 	t.Helper()
 	table, err := os.ReadFile("/proc/net/tcp")
@@ -355,7 +356,7 @@ func connectionsFrom(t *testing.T, a *consultest.Agent, address string) int {
 		return fmt.Sprintf("%X", b[:])
 	}
 	// Local address, then remote address; the server's end of each connection.
-	row := regexp.MustCompile(fmt.Sprintf(`(?m)^ *\d+: %s:%04X %s:`, hex(a.Addr), consultest.PortServer, hex(address)))
+	row := regexp.MustCompile(fmt.Sprintf(`(?m)^ *\d+: %s:%04X %s:[0-9A-F]{4} 0[^6]`, hex(a.Addr), consultest.PortServer, hex(address)))
 	return len(row.FindAll(table, -1))
 }
 

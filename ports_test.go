@@ -171,6 +171,10 @@ func TestEveryPortSecure(t *testing.T) {
 	}
 	s.expect(t, samples{"consul_cluster_failure_margin": 1, "consul_cluster_leaders": 1})
 
+	for i, a := range c.Servers {
+		expectQuiet(t, a, marks[i])
+	}
+
 	// Without the key, gossip is connected to and no more.
 	noKey := startExporter(t, nil, base...).scrape(t)
 	for _, a := range c.Servers {
@@ -180,6 +184,23 @@ func TestEveryPortSecure(t *testing.T) {
 			noKey.expect(t, samples{udp.series("consul_port_protocol_verified", a): 0})
 			noKey.expectNone(t, udp.series("consul_port_up", a))
 		}
+	}
+
+	// Another key is an error in the servers' logs, and so it is tried once and then not for some minutes.
+	var wrongKeyMarks []int
+	otherKey := startExporter(t, nil, append(base, "--probe.protocols=serf_lan", "--serf.encrypt-key-file="+
+		secret(t, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="))...)
+	lan := portID{8301, "serf_lan", "tcp"}
+	first := otherKey.scrape(t)
+	for _, a := range c.Servers {
+		first.expect(t, samples{lan.series("consul_port_up", a): 0, lan.series("consul_port_probe_failures_total", a, `reason="auth"`): 1})
+		wrongKeyMarks = append(wrongKeyMarks, a.LogMark())
+	}
+	second := otherKey.scrape(t)
+	for i, a := range c.Servers {
+		second.expect(t, samples{lan.series("consul_port_up", a): 1, lan.series("consul_port_protocol_verified", a): 0})
+		expectQuiet(t, a, wrongKeyMarks[i])
+		marks[i] = a.LogMark()
 	}
 
 	// No token: what needs none still works.
@@ -293,7 +314,7 @@ func leavesNoTrace(t *testing.T, c *consultest.Cluster, ports []portID, args ...
 	t.Helper()
 	leaderOf(t, c)
 	const scrapes, warmUp = 500, 50
-	e := startExporter(t, nil, args...)
+	e := startBinary(t, buildExporter(t), nil, args...)
 	e.scrapeUntilUp(t, ports, c.Servers...)
 	var marks []int
 	for _, a := range c.Agents() {
@@ -344,7 +365,7 @@ func raftText(t *testing.T, c *consultest.Cluster) string {
 		config, err := a.Client().Operator().RaftGetConfiguration(nil)
 		must(t, err)
 		for _, s := range config.Servers {
-			fmt.Fprintf(&b, "%s: %s %s %s %v %v\n", a, s.ID, s.Node, s.Address, s.Voter, s.Leader)
+			fmt.Fprintf(&b, "%s: %s %s %s %v\n", a, s.ID, s.Node, s.Address, s.Voter)
 		}
 	}
 	return b.String()

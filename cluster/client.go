@@ -88,11 +88,16 @@ func NewClient(opts ClientOptions) *Client {
 	if opts.Token == nil {
 		opts.Token = func() string { return "" }
 	}
+	config := opts.TLS.Clone()
+	if config != nil {
+		// Connections end with the scrape; resuming TLS on the next ones costs Consul and us a fraction of a new handshake.
+		config.ClientSessionCache = tls.NewLRUClientSessionCache(0)
+	}
 	return &Client{
 		opts: opts,
 		transport: &http.Transport{
 			DialContext:       dial,
-			TLSClientConfig:   opts.TLS,
+			TLSClientConfig:   config,
 			MaxConnsPerHost:   maxConnsPerHost,
 			ForceAttemptHTTP2: true,
 		},

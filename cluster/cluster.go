@@ -4,8 +4,10 @@
 package cluster
 
 import (
+	"bytes"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
@@ -27,6 +29,8 @@ type Cluster struct {
 	ports  PortOptions
 	// slots holds a token for each probe under way.
 	slots chan struct{}
+	// keyRefusals remembers, by address, the gossip ports that do not know our keys: each try is an error in Consul's log.
+	keyRefusals refusals
 
 	mu      sync.Mutex
 	members []Member   // Guarded by mu: the last good ones; nil until then.
@@ -114,8 +118,21 @@ func (c *Cluster) planner(t Topology, agent *Agent) *planner {
 	if c.ports.SerfKeys != nil {
 		pl.serfKeys = c.ports.SerfKeys()
 	}
+	pl.keysRefused = func(address string) bool {
+		return c.keyRefusals.check(address, keysText(pl.serfKeys), time.Now()) != nil
+	}
 	return pl
 }
+
+// noteKeys remembers when a gossip port did not know the keys it was asked with.
+func (c *Cluster) noteKeys(port Port, res probe.Result) {
+	if len(port.serf.Keys) > 0 && res.Reason == probe.ReasonAuth {
+		_ = c.keyRefusals.add(port.Address, keysText(port.serf.Keys), res.Err, time.Now())
+	}
+}
+
+// keysText tells lists of keys apart.
+func keysText(keys [][]byte) string { return string(bytes.Join(keys, []byte{'\n'})) }
 
 func hasServer(members []Member) bool {
 	for _, m := range members {

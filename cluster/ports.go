@@ -46,7 +46,8 @@ func (p Port) Number() int {
 	return n
 }
 
-// ConnectOnly reports whether the port cannot be asked in its protocol, because gossip is encrypted and there is no key.
+// ConnectOnly reports whether the port cannot be asked in its protocol, because gossip is encrypted and there is no key, or one
+// that the server lately did not know.
 func (p Port) ConnectOnly() bool { return p.serf.Encrypted && len(p.serf.Keys) == 0 }
 
 // portKey tells ports apart within a scrape.
@@ -95,6 +96,8 @@ type planner struct {
 	agent *Agent
 	// serfKeys are the gossip keys; nil for none.
 	serfKeys [][]byte
+	// keysRefused reports whether the gossip ports of an address lately did not know the keys; nil means none of them.
+	keysRefused func(address string) bool
 	// mesh is the authority of the service mesh; nil when it is unknown.
 	mesh *meshCA
 }
@@ -195,7 +198,7 @@ func (pl *planner) serf(s Server, protocol Protocol, number int, encrypted bool)
 		return nil
 	}
 	target := probe.SerfTarget{Address: address(s.Host, number), Encrypted: encrypted}
-	if encrypted {
+	if encrypted && (pl.keysRefused == nil || !pl.keysRefused(target.Address)) {
 		target.Keys = pl.serfKeys
 	}
 	port := Port{Server: s.Name, Protocol: protocol, Transport: TransportTCP, Address: target.Address, serf: target}
@@ -330,6 +333,7 @@ func (c *Cluster) probePort(ctx context.Context, port Port) PortReport {
 			ask = c.prober.SerfUDP
 		}
 		report.Result = ask(ctx, port.serf)
+		c.noteKeys(port, report.Result)
 	case ProtocolHTTP, ProtocolHTTPS:
 		report.Result = c.prober.HTTP(ctx, probe.HTTPTarget{Address: port.Address, TLS: port.tls})
 	case ProtocolGRPC, ProtocolGRPCTLS:
