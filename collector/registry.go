@@ -20,7 +20,7 @@ type entry struct {
 // registry is the only list of collectors: flags, documentation and tests loop over it.
 var registry = []entry{
 	{"agent", "the agent's own state, the list of servers, and the Raft figures of each server's HTTP API", true, newAgentCollector},
-	{"connections", "the connections to the configured agent's ports, where it runs on the same host", true, newConnectionsCollector},
+	{"connections", "the connections to the configured agent's ports, where it runs on the same host; costs more the more TCP sockets the host has", true, newConnectionsCollector},
 	{"members", "the members of the Serf pools and their state", true, newMembersCollector},
 	{"ports", "whether each server answers on its ports, in each port's own protocol", true, newPortsCollector},
 	{"raft", "what each server says about Raft, and what that means for the cluster", true, newRaftCollector},

@@ -25,7 +25,7 @@ func newTestHandler(tb testing.TB, agent string, opts Options) http.Handler {
 	return newPortsHandler(tb, agent, opts, cluster.PortOptions{Timeout: 3 * time.Second, Concurrency: 64})
 }
 
-func newPortsHandler(tb testing.TB, agent string, opts Options, ports cluster.PortOptions) http.Handler {
+func newPortsHandler(tb testing.TB, agent string, opts Options, ports cluster.PortOptions, enabled ...string) http.Handler {
 	tb.Helper()
 	address, err := cluster.ParseAddress(agent)
 	if err != nil {
@@ -36,7 +36,7 @@ func newPortsHandler(tb testing.TB, agent string, opts Options, ports cluster.Po
 		Ports:  ports,
 	})
 	tb.Cleanup(c.Close)
-	if opts.Exporter, err = collector.NewExporter(collector.Options{Cluster: c}); err != nil {
+	if opts.Exporter, err = collector.NewExporter(collector.Options{Cluster: c, Enabled: enabled}); err != nil {
 		tb.Fatal(err)
 	}
 	if opts.TelemetryPath == "" {
@@ -186,15 +186,16 @@ func BenchmarkScrape(b *testing.B) {
 	}
 	defer c.Close()
 	b.Run("raft", func(b *testing.B) {
-		benchmarkScrape(b, c.Servers[0].URL(), cluster.PortOptions{Protocols: []cluster.Protocol{cluster.ProtocolRPC}})
+		benchmarkScrape(b, c.Servers[0].URL(), cluster.PortOptions{Protocols: []cluster.Protocol{cluster.ProtocolRPC}},
+			"agent", "members", "ports", "raft")
 	})
 	b.Run("every port", func(b *testing.B) { benchmarkScrape(b, c.Servers[0].URL(), cluster.PortOptions{}) })
 }
 
-func benchmarkScrape(b *testing.B, agent string, ports cluster.PortOptions) {
+func benchmarkScrape(b *testing.B, agent string, ports cluster.PortOptions, enabled ...string) {
 	b.Helper()
 	ports.Timeout, ports.Concurrency = 3*time.Second, 64
-	h := newPortsHandler(b, agent, Options{}, ports)
+	h := newPortsHandler(b, agent, Options{}, ports, enabled...)
 	get(b, h, "/metrics")
 	var took []time.Duration
 	b.ReportAllocs()
