@@ -88,8 +88,9 @@ func New(opts Options) *Prober {
 	return p
 }
 
-// Close drops the connections to servers that have not answered yet.
-func (p *Prober) Close() { p.silent.retain(func(string) bool { return false }) }
+// Close drops the connections to servers that have not answered yet, and those of probes that are still under way as soon
+// as they end.
+func (p *Prober) Close() { p.silent.close() }
 
 // Retain drops the connections to servers that are not known any more.
 func (p *Prober) Retain(known func(address string) bool) { p.silent.retain(known) }

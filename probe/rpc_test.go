@@ -353,6 +353,21 @@ func TestRetain(t *testing.T) {
 	}
 }
 
+// A probe that ends after Close keeps nothing; goleak would see the connection's reader.
+func TestClose_DuringProbe(t *testing.T) {
+	t.Parallel()
+	asked := make(chan struct{})
+	address := listen(t, func(c *net.TCPConn) { close(asked); _, _ = io.Copy(io.Discard, c) })
+	p := New(Options{})
+	result := make(chan RPCResult)
+	go func() { result <- probeRPC(t, p, address, 2*time.Second) }()
+	<-asked
+	p.Close()
+	if res := <-result; res.Reason != ReasonTimeout || p.Silent(address) {
+		t.Errorf("reason %q, kept: %v; want a timeout and nothing kept", res.Reason, p.Silent(address))
+	}
+}
+
 func FuzzAskRaft(f *testing.F) {
 	golden := readGolden(f, goldenRPC)
 	f.Add(golden)

@@ -36,6 +36,8 @@ type silentConns struct {
 	// byAddr has one connection an address, or as many as probes ran at the same time when the server stopped answering.
 	// Guarded by mu.
 	byAddr map[string][]*silentConn
+	// closed is whether no more are kept. Guarded by mu.
+	closed bool
 }
 
 type silentConn struct {
@@ -60,6 +62,11 @@ func (s *silentConns) get(address string) *silentConn {
 func (s *silentConns) keep(address string, w *wire, phases []PhaseDuration) {
 	c := &silentConn{conn: w.raw, phases: phases, done: make(chan struct{})}
 	s.mu.Lock()
+	if s.closed { // The last probes end after those who wanted to know have gone.
+		s.mu.Unlock()
+		w.raw.Close()
+		return
+	}
 	if s.byAddr == nil {
 		s.byAddr = make(map[string][]*silentConn)
 	}
@@ -116,6 +123,14 @@ func (s *silentConns) retain(keep func(address string) bool) {
 		c.conn.Close()
 		<-c.done
 	}
+}
+
+// close closes all connections and keeps no more.
+func (s *silentConns) close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.retain(func(string) bool { return false })
 }
 
 // detectDeadPeer has the kernel end the connection when the peer's kernel is gone.
