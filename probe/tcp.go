@@ -101,13 +101,22 @@ func (p *Prober) hangUp(address string, w *wire, res *Result, err error) (*wire,
 	return nil, fmt.Errorf("no answer to a request on the open connection: %w", err)
 }
 
-// interruptible ends all reading and writing on conn when ctx is done. The returned function ends that watch.
+// interruptible ends all reading and writing on conn when ctx is done. The returned function ends that watch; after it the
+// deadlines of conn do not change any more, so that a connection can be kept that has timed out.
 func interruptible(ctx context.Context, conn net.Conn) (release func()) {
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = conn.SetDeadline(deadline)
 	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	return func() { stop() }
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(done)
+		_ = conn.SetDeadline(time.Unix(1, 0))
+	})
+	return func() {
+		if !stop() {
+			<-done
+		}
+	}
 }
 
 // wire is a connection with or without TLS on it.
