@@ -24,7 +24,7 @@ import (
 // All fetching is bounded by the context of the snapshot.
 type Snapshot struct {
 	cluster *Cluster
-	ctx     context.Context //nolint:containedctx // A snapshot is scoped to one scrape, as a request is.
+	ctx     context.Context // A snapshot is scoped to one scrape, as a request is.
 	cancel  context.CancelFunc
 
 	self         Fact[Agent]
@@ -317,6 +317,7 @@ func (s *Snapshot) askAgents(ctx context.Context, servers []Server, agents map[s
 	}
 	answers := make(chan answer, len(servers))
 	hosts := make(map[string]bool)
+	asked := 0 // Not the number of hosts: two servers may share one.
 	for _, server := range servers {
 		// A server that has hung since an earlier scrape would only collect connections in its accept queue.
 		if _, ok := agents[server.Name]; ok || server.Status != StatusAlive || s.cluster.prober.Silent(server.RPCAddress) {
@@ -327,12 +328,13 @@ func (s *Snapshot) askAgents(ctx context.Context, servers []Server, agents map[s
 		}
 		address := s.cluster.client.opts.Address.on(server.Host)
 		hosts[address.Host] = true
+		asked++
 		go func() {
 			agent, err := s.agentAt(ctx, address)
 			answers <- answer{server.Name, agent, err}
 		}()
 	}
-	for range len(hosts) {
+	for range asked {
 		if a := <-answers; a.err == nil { // Absence says it all: the HTTP port has a probe of its own.
 			agents[a.name] = a.agent
 		}

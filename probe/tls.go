@@ -83,7 +83,7 @@ func (p *Prober) clientConfig(x *exchange, lower *mutableConn) *tls.Config {
 	// A resumed session shows no certificate.
 	config.ClientSessionCache = nil
 	// verifyServer does it, later.
-	config.InsecureSkipVerify = true //nolint:gosec // The certificate is verified after the handshake.
+	config.InsecureSkipVerify = true // The certificate is verified after the handshake.
 	config.VerifyConnection = nil
 	config.GetClientCertificate = func(request *tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		cert, err := clientCertificate(x.tls, request)
