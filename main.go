@@ -92,8 +92,37 @@ type options struct {
 
 	logLevel, logFormat string
 
+	consistency consistencyFlags
+
 	// collectors has a switch for each collector, by name.
 	collectors map[string]*bool
+}
+
+// consistencyFlags are the two of consul_exporter that say one thing together.
+type consistencyFlags struct {
+	allowStale, requireConsistent bool
+	// staleAsked is whether somebody wrote --consul.allow_stale, and did not only leave it at its default.
+	staleAsked bool
+}
+
+// check reports when the two contradict each other.
+func (f consistencyFlags) check() error {
+	if f.requireConsistent && f.allowStale && f.staleAsked {
+		return errors.New("the two contradict each other, leave out one of them")
+	}
+	return nil
+}
+
+// mode returns what the two say.
+func (f consistencyFlags) mode() cluster.Consistency {
+	switch {
+	case f.requireConsistent:
+		return cluster.ConsistencyConsistent
+	case f.allowStale:
+		return cluster.ConsistencyStale
+	default:
+		return cluster.ConsistencyDefault
+	}
 }
 
 // newApp declares all flags. Those that consul_exporter has mean the same. Each flag can be set by an environment variable
@@ -122,6 +151,29 @@ func newApp(opts *options) *kingpin.Application {
 		Default(m.Timeout.String()).DurationVar(&m.Timeout)
 	app.Flag("consul.token-file", "File with the ACL token; read again when it changes. Default also from CONSUL_HTTP_TOKEN_FILE; without a file CONSUL_HTTP_TOKEN is used.").
 		Default(os.Getenv("CONSUL_HTTP_TOKEN_FILE")).StringVar(&m.TokenFile)
+
+	app.Flag("consul.datacenter", "Datacenter whose catalog, sessions and KV are read. Default: the agent's own.").
+		StringVar(&m.Datacenter)
+	app.Flag("consul.namespace", "Namespace of Consul Enterprise to read. Default also from CONSUL_NAMESPACE.").
+		Default(os.Getenv("CONSUL_NAMESPACE")).StringVar(&m.Namespace)
+	app.Flag("consul.partition", "Admin partition of Consul Enterprise to read. Default also from CONSUL_PARTITION.").
+		Default(os.Getenv("CONSUL_PARTITION")).StringVar(&m.Partition)
+	app.Flag("consul.allow_stale", "Let any server answer for catalog, sessions and KV, also without a leader.").
+		Default("true").IsSetByUser(&opts.consistency.staleAsked).BoolVar(&opts.consistency.allowStale)
+	app.Flag("consul.require_consistent", "Have the leader answer for catalog, sessions and KV, after it has made sure that it is the leader. Contradicts --consul.allow_stale.").
+		BoolVar(&opts.consistency.requireConsistent)
+	app.Flag("consul.request-limit", "How many requests to an agent may be under way at one time; 0, or more than 8, means 8.").
+		Default(strconv.Itoa(m.RequestLimit)).IntVar(&m.RequestLimit)
+	app.Flag("consul.agent-only", "Export only what the agent knows of itself and of the services that are registered with it, and ask nothing of the servers.").
+		BoolVar(&m.AgentOnly)
+	app.Flag("consul.health-summary", "Export the health, tags and meta of each service instance.").
+		Default(strconv.FormatBool(m.Catalog.HealthSummary)).BoolVar(&m.Catalog.HealthSummary)
+	app.Flag("kv.prefix", "Prefix of the keys to export, where their values are numbers. Without one there are none.").
+		StringVar(&m.KV.Prefix)
+	app.Flag("kv.filter", "Regular expression of those keys, matched anywhere in them.").
+		Default(m.KV.Filter).StringVar(&m.KV.Filter)
+	app.Flag("meta.filter", "Regular expression of the keys of service meta to export, matched anywhere in them.").
+		Default(m.Catalog.MetaFilter).StringVar(&m.Catalog.MetaFilter)
 
 	app.Flag("rpc.tls", "Whether port 8300 is spoken to in TLS: on, off, or auto, which does as the agent says.").
 		Default(m.RPC.TLS).StringVar(&m.RPC.TLS)
@@ -173,6 +225,20 @@ func newApp(opts *options) *kingpin.Application {
 		opts.collectors[c.Name] = app.Flag("collector."+c.Name, fmt.Sprintf("Collect %s.", c.Help)).
 			Default(strconv.FormatBool(c.Enabled)).Bool()
 	}
+	app.Flag("collector.catalog.instances", "Count service instances by service and status.").
+		Default(strconv.FormatBool(m.Catalog.Instances)).BoolVar(&m.Catalog.Instances)
+	app.Flag("collector.catalog.max-series", "How many series of the catalog there may be before all but its totals are left out; 0 means any number.").
+		Default(strconv.Itoa(m.Catalog.MaxSeries)).IntVar(&m.Catalog.MaxSeries)
+	app.Flag("collector.catalog.service-filter", "Regular expression of the names of services to export, matched anywhere in them. Totals count all. Default: all.").
+		StringVar(&m.Catalog.ServiceFilter)
+	app.Flag("collector.catalog.node-filter", "The same for the names of nodes.").
+		StringVar(&m.Catalog.NodeFilter)
+	app.Flag("collector.catalog.tag-filter", "The same for tags.").
+		StringVar(&m.Catalog.TagFilter)
+	app.Flag("collector.catalog.check-filter", "The same for checks, by ID or name.").
+		StringVar(&m.Catalog.CheckFilter)
+	app.Flag("collector.consistent.timeout", "How long the linearizable read may take. It hangs when there is no leader.").
+		Default(m.Consistent.Timeout.String()).DurationVar(&m.Consistent.Timeout)
 	return app
 }
 
@@ -242,23 +308,40 @@ type settings struct {
 
 // flagsOf says which flags a key of config.Module comes from, for what can be wrong with it.
 var flagsOf = map[string]string{
-	"tls":                   "--consul.ca-file, --consul.cert-file, --consul.key-file",
-	"tls.ca_file":           "--consul.ca-file, --consul.cert-file, --consul.key-file",
-	"tls.ca_path":           "--consul.ca-file, --consul.cert-file, --consul.key-file",
-	"tls.cert_file":         "--consul.ca-file, --consul.cert-file, --consul.key-file",
-	"token_file":            "--consul.token-file",
-	"basic_auth":            "CONSUL_HTTP_AUTH",
-	"timeout":               "--consul.timeout",
-	"rpc":                   "--rpc.ca-file, --rpc.cert-file, --rpc.key-file",
-	"rpc.tls":               "--rpc.tls",
-	"rpc.ca_file":           "--rpc.ca-file",
-	"rpc.cert_file":         "--rpc.cert-file, --rpc.key-file",
-	"serf.encrypt_key_file": "--serf.encrypt-key-file",
-	"dns.domain":            "--dns.domain",
-	"probe.timeout":         "--probe.timeout",
-	"probe.concurrency":     "--probe.concurrency",
-	"probe.protocols":       "--probe.protocols",
-	"probe.client_ports":    "--probe.client-ports",
+	"tls":                    "--consul.ca-file, --consul.cert-file, --consul.key-file",
+	"tls.ca_file":            "--consul.ca-file, --consul.cert-file, --consul.key-file",
+	"tls.ca_path":            "--consul.ca-file, --consul.cert-file, --consul.key-file",
+	"tls.cert_file":          "--consul.ca-file, --consul.cert-file, --consul.key-file",
+	"token_file":             "--consul.token-file",
+	"basic_auth":             "CONSUL_HTTP_AUTH",
+	"timeout":                "--consul.timeout",
+	"rpc":                    "--rpc.ca-file, --rpc.cert-file, --rpc.key-file",
+	"rpc.tls":                "--rpc.tls",
+	"rpc.ca_file":            "--rpc.ca-file",
+	"rpc.cert_file":          "--rpc.cert-file, --rpc.key-file",
+	"serf.encrypt_key_file":  "--serf.encrypt-key-file",
+	"dns.domain":             "--dns.domain",
+	"datacenter":             "--consul.datacenter",
+	"namespace":              "--consul.namespace",
+	"partition":              "--consul.partition",
+	"consistency":            "--consul.allow_stale, --consul.require_consistent",
+	"request_limit":          "--consul.request-limit",
+	"agent_only":             "--consul.agent-only",
+	"catalog.health_summary": "--consul.health-summary",
+	"catalog.instances":      "--collector.catalog.instances",
+	"catalog.max_series":     "--collector.catalog.max-series",
+	"catalog.service_filter": "--collector.catalog.service-filter",
+	"catalog.node_filter":    "--collector.catalog.node-filter",
+	"catalog.tag_filter":     "--collector.catalog.tag-filter",
+	"catalog.check_filter":   "--collector.catalog.check-filter",
+	"catalog.meta_filter":    "--meta.filter",
+	"kv.prefix":              "--kv.prefix",
+	"kv.filter":              "--kv.filter",
+	"consistent.timeout":     "--collector.consistent.timeout",
+	"probe.timeout":          "--probe.timeout",
+	"probe.concurrency":      "--probe.concurrency",
+	"probe.protocols":        "--probe.protocols",
+	"probe.client_ports":     "--probe.client-ports",
 }
 
 // settings checks all options and returns all problems at once, one in a line, each with its flag.
@@ -278,6 +361,7 @@ func (o *options) settings(logger log.Logger) (*settings, error) {
 	var err error
 	s.address, err = cluster.ParseAddress(o.consulServer)
 	problem("--consul.server", err)
+	problem("--consul.allow_stale, --consul.require_consistent", o.consistency.check())
 	module := o.filledModule()
 	warn := func(where string, err error) {
 		level.Warn(logger).Log("msg", "file cannot be read again, what it held stays in use", "for", where, "err", err)
@@ -306,11 +390,10 @@ func (o *options) settings(logger log.Logger) (*settings, error) {
 // filledModule returns the module that flags and environment fill together.
 func (o *options) filledModule() config.Module {
 	m := o.module
+	m.Consistency = string(o.consistency.mode())
 	m.TLS.CAPath = os.Getenv("CONSUL_CAPATH")
 	m.Token = config.Secret(strings.TrimSpace(os.Getenv("CONSUL_HTTP_TOKEN")))
 	m.BasicAuth.UserPassword = config.Secret(os.Getenv("CONSUL_HTTP_AUTH"))
-	m.Namespace = os.Getenv("CONSUL_NAMESPACE")
-	m.Partition = os.Getenv("CONSUL_PARTITION")
 	for _, c := range collector.All() {
 		if *o.collectors[c.Name] {
 			m.Collectors = append(m.Collectors, c.Name)
@@ -353,7 +436,8 @@ func serve(ctx context.Context, opts *options, s *settings, hangup <-chan os.Sig
 	consul := cluster.New(s.module.Options(s.address))
 	defer consul.Close()
 	enabled := s.module.Collectors()
-	exporter, err := collector.NewExporter(collector.Options{Cluster: consul, Enabled: enabled, Logger: logger})
+	settings := s.module.Settings()
+	exporter, err := collector.NewExporter(collector.Options{Cluster: consul, Enabled: enabled, Settings: &settings, Logger: logger})
 	if err != nil {
 		return err
 	}

@@ -69,6 +69,17 @@ func TestBadOptions(t *testing.T) {
 		{"telemetry root", []string{"--web.telemetry-path=/"}, []string{`--web.telemetry-path: "/" is not a plain path other than /`}},
 		{"telemetry without slash", []string{"--web.telemetry-path=metrics"}, []string{`--web.telemetry-path: "metrics" does not begin with a slash`}},
 		{"web configuration", []string{"--web.config.file=" + badYAML}, []string{"--web.config.file: yaml: unmarshal errors:", "--web.config.file: line 1: field nonsense not found in type web.TLSConfig"}},
+		{"contradiction", []string{"--consul.require_consistent", "--consul.allow_stale"}, []string{"--consul.allow_stale, --consul.require_consistent: the two contradict each other, leave out one of them"}},
+		{"expressions", []string{"--kv.filter=(", "--meta.filter=[", "--collector.catalog.tag-filter=*"}, []string{
+			`--collector.catalog.tag-filter: "*" is no regular expression: missing argument to repetition operator: ` + "`*`",
+			`--meta.filter: "[" is no regular expression: missing closing ]: ` + "`[`",
+			`--kv.filter: "(" is no regular expression: missing closing ): ` + "`(`",
+		}},
+		{"limits", []string{"--consul.request-limit=-1", "--collector.catalog.max-series=-1", "--collector.consistent.timeout=0s"}, []string{
+			"--consul.request-limit: -1 is less than 0",
+			"--collector.consistent.timeout: 0s is not above 0",
+			"--collector.catalog.max-series: -1 is less than 0",
+		}},
 		{"all at once", append([]string{
 			"--consul.ca-file=" + missing, "--consul.cert-file=" + junk, "--consul.token-file=" + empty,
 			"--consul.timeout=0s", "--probe.timeout=-1s", "--probe.concurrency=0", "--web.scrape-timeout-offset=-1s",
@@ -196,6 +207,27 @@ func TestFlagsFillAModule(t *testing.T) {
 	want.Collectors = on
 	if diff := cmp.Diff(want, parsed.filledModule()); diff != "" {
 		t.Errorf("module without flags differs (-want +got):\n%s", diff)
+	}
+}
+
+// The two flags of consul_exporter about consistency say one thing together; only both at once are an error.
+func TestConsistency(t *testing.T) {
+	clearEnv(t)
+	for _, tc := range []struct{ args, want string }{
+		{"", "stale"},
+		{"--consul.allow_stale", "stale"},
+		{"--no-consul.allow_stale", "default"},
+		{"--consul.require_consistent", "consistent"},
+		{"--no-consul.allow_stale --consul.require_consistent", "consistent"},
+	} {
+		var out, errs bytes.Buffer
+		opts, _, done := parse(strings.Fields(tc.args), &out, &errs)
+		if done {
+			t.Fatal(errs.String())
+		}
+		if got := opts.filledModule().Consistency; got != tc.want || opts.consistency.check() != nil {
+			t.Errorf("%q is %q, error %v; want %q", tc.args, got, opts.consistency.check(), tc.want)
+		}
 	}
 }
 

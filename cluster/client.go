@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -47,8 +48,32 @@ type ClientOptions struct {
 	BasicAuth *api.HttpBasicAuth
 	// Namespace and Partition select those of Consul Enterprise; empty means the defaults.
 	Namespace, Partition string
+	// Datacenter is that whose catalog, sessions and KV are read; empty means the agent's own.
+	Datacenter string
+	// Consistency is how they are read; empty means ConsistencyStale. Everything else is always read stale.
+	Consistency Consistency
+	// RequestLimit bounds the requests under way to one agent; 0 means maxConnsPerHost, which it cannot exceed.
+	RequestLimit int
 	// Timeout bounds each request.
 	Timeout time.Duration
+}
+
+// Consistency is how fresh an answer must be (Consul: "Consistency Modes" of the HTTP API).
+type Consistency string
+
+// The modes of consistency.
+const (
+	// ConsistencyStale lets any server answer, with or without a leader.
+	ConsistencyStale Consistency = "stale"
+	// ConsistencyDefault lets the leader answer, which may have just been replaced. Without a leader Consul lets the request hang.
+	ConsistencyDefault Consistency = "default"
+	// ConsistencyConsistent makes the leader verify first that it is the leader still.
+	ConsistencyConsistent Consistency = "consistent"
+)
+
+// Consistencies returns all modes.
+func Consistencies() []Consistency {
+	return []Consistency{ConsistencyStale, ConsistencyDefault, ConsistencyConsistent}
 }
 
 // Client reads the HTTP APIs of one cluster's agents: that of the configured one, and with the same credentials those
@@ -98,7 +123,7 @@ func NewClient(opts ClientOptions) *Client {
 		transport: &http.Transport{
 			DialContext:       dial,
 			TLSClientConfig:   config,
-			MaxConnsPerHost:   maxConnsPerHost,
+			MaxConnsPerHost:   opts.maxConns(),
 			ForceAttemptHTTP2: true,
 		},
 		byHost:   make(map[string]*api.Client),
@@ -106,21 +131,46 @@ func NewClient(opts ClientOptions) *Client {
 	}
 }
 
+func (o *ClientOptions) maxConns() int {
+	if o.RequestLimit > 0 {
+		return min(o.RequestLimit, maxConnsPerHost)
+	}
+	return maxConnsPerHost
+}
+
 // endpoint is one read-only part of the HTTP API.
 type endpoint struct {
 	path string
+	// label is the path without names of this cluster in it, where it has any; empty means the path.
+	label string
 	// params are further query parameters; nil for none.
 	params url.Values
 	// hasMeta is whether answers carry X-Consul-KnownLeader and X-Consul-LastContact.
 	hasMeta bool
+	// chosen is whether ClientOptions.Datacenter and Consistency hold for it.
+	chosen bool
+	// consistency is that of endpoints for which it is not chosen; empty means ConsistencyStale.
+	consistency Consistency
+	// timeout bounds the request; 0 means ClientOptions.Timeout.
+	timeout time.Duration
+	// maybeEmpty is whether status 404 means that there is nothing, which is then errNothing and no refusal.
+	maybeEmpty bool
+	// decode, if there is one, gets the answer as it arrives, in place of the JSON being decoded into what get was given.
+	decode func(io.Reader) error
 }
+
+// name is how the endpoint is called in metrics and errors.
+func (ep *endpoint) name() string { return cmp.Or(ep.label, ep.path) }
+
+// errNothing means that what was asked for does not exist, which the endpoint says with status 404.
+var errNothing = errors.New("there is nothing")
 
 // get reads one endpoint of the agent at address and decodes the answer into out. The error, if any, says which endpoint
 // it was, and is ErrRefused where asking again makes no sense for some minutes.
 func (c *Client) get(ctx context.Context, address Address, ep endpoint, out any) (*api.QueryMeta, error) {
 	meta, err := c.ask(ctx, address, ep, out)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", ep.path, err)
+		return nil, fmt.Errorf("read %s: %w", ep.name(), err)
 	}
 	return meta, nil
 }
@@ -135,20 +185,44 @@ func (c *Client) ask(ctx context.Context, address Address, ep endpoint, out any)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.opts.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(ep.timeout, c.opts.Timeout))
 	defer cancel()
-	x := &exchange{params: ep.params}
+	x := &exchange{params: ep.params, decode: ep.decode}
 	ctx = context.WithValue(ctx, exchangeKey{}, x)
-	meta, err := client.Raw().Query(ep.path, out, (&api.QueryOptions{AllowStale: true, Token: token}).WithContext(ctx))
-	c.count(RequestKey{ep.path, statusLabel(err)})
-	if isRefusal(err) {
-		return nil, c.refusals.add(subject, token, err, time.Now())
+	if ep.decode != nil {
+		out = &struct{}{}
 	}
-	if err != nil {
+	meta, err := client.Raw().Query(ep.path, out, c.queryOptions(ep, token).WithContext(ctx))
+	if x.decodeErr != nil {
+		err = x.decodeErr
+	}
+	c.count(RequestKey{ep.name(), statusLabel(err)})
+	switch {
+	case ep.maybeEmpty && statusLabel(err) == "404":
+		return nil, errNothing
+	case isRefusal(err):
+		return nil, c.refusals.add(subject, token, err, time.Now())
+	case err != nil:
 		return nil, err
 	}
 	meta.ResultsFilteredByACLs = x.filtered
 	return meta, nil
+}
+
+func (c *Client) queryOptions(ep endpoint, token string) *api.QueryOptions {
+	q := &api.QueryOptions{Token: token}
+	consistency := ep.consistency
+	if ep.chosen {
+		consistency, q.Datacenter = c.opts.Consistency, c.opts.Datacenter
+	}
+	switch consistency {
+	case ConsistencyDefault:
+	case ConsistencyConsistent:
+		q.RequireConsistent = true
+	default:
+		q.AllowStale = true
+	}
+	return q
 }
 
 // at returns the API client for one agent. Making one costs more than a request, so they are kept.
@@ -231,6 +305,9 @@ func isAgentsAnswer(err error) bool {
 type exchange struct {
 	// params are added to the query.
 	params url.Values
+	// decode is that of the endpoint: consul/api would collect the whole answer before it is decoded.
+	decode    func(io.Reader) error
+	decodeErr error
 	// filtered is whether the answer's header says that the token's rights left something out of it. consul/api does not
 	// look at that header where there is none about the leader, as on /v1/agent/members.
 	filtered bool
@@ -256,6 +333,14 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	x.filtered = resp.Header.Get("X-Consul-Results-Filtered-By-ACLs") == "true"
 	resp.Body = &boundedBody{ReadCloser: resp.Body, left: maxResponseBytes}
+	if x.decode == nil || resp.StatusCode != http.StatusOK {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	if x.decodeErr = x.decode(resp.Body); x.decodeErr != nil {
+		return nil, x.decodeErr
+	}
+	resp.Body = io.NopCloser(strings.NewReader("null")) // What is left to decode.
 	return resp, nil
 }
 

@@ -19,11 +19,18 @@ type Options struct {
 	Prober *probe.Prober
 	// Ports say which ports are probed, and how.
 	Ports PortOptions
+	// ConsistentTimeout bounds the linearizable read, which hangs when there is no leader; 0 means that of Client.
+	ConsistentTimeout time.Duration
+	// KVPrefix begins the keys that are read; empty means that none are.
+	KVPrefix string
+	// AgentOnly restricts the catalog to what the configured agent has registered itself.
+	AgentOnly bool
 }
 
 // Cluster is one Consul cluster, seen through one agent and through the servers' own ports. It is safe for concurrent
 // use.
 type Cluster struct {
+	opts   Options
 	client *Client
 	prober *probe.Prober
 	ports  PortOptions
@@ -46,6 +53,7 @@ func New(opts Options) *Cluster {
 		prober = probe.New(probe.Options{})
 	}
 	return &Cluster{
+		opts:   opts,
 		client: NewClient(opts.Client),
 		prober: prober,
 		ports:  opts.Ports,

@@ -77,7 +77,7 @@ func (s *Snapshot) Close() {
 	s.cluster.client.closeIdle()
 }
 
-// The endpoints. All are read with ?stale; those under /v1/agent and /v1/status are answered by the agent itself and
+// The endpoints. All but the chosen ones are read with ?stale; those under /v1/agent and /v1/status are answered by the agent itself and
 // need no leader.
 var (
 	endpointSelf         = endpoint{path: "/v1/agent/self"}
@@ -86,7 +86,7 @@ var (
 	endpointRaft         = endpoint{path: "/v1/operator/raft/configuration"}
 	endpointStatusLeader = endpoint{path: "/v1/status/leader"}
 	endpointStatusPeers  = endpoint{path: "/v1/status/peers"}
-	endpointCatalogNodes = endpoint{path: "/v1/catalog/nodes", hasMeta: true}
+	endpointCatalogNodes = endpoint{path: "/v1/catalog/nodes", hasMeta: true, chosen: true}
 )
 
 // Agent is what the configured agent says about itself.
@@ -361,11 +361,11 @@ func (s *Snapshot) read(ctx context.Context, address Address, ep endpoint, out a
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.metas[ep.path] = QueryMeta{
+	s.metas[ep.name()] = QueryMeta{
 		HasLeader:          ep.hasMeta,
 		LeaderKnown:        meta.KnownLeader,
 		LastContactSeconds: meta.LastContact.Seconds(),
-		Filtered:           meta.ResultsFilteredByACLs || s.metas[ep.path].Filtered,
+		Filtered:           meta.ResultsFilteredByACLs || s.metas[ep.name()].Filtered,
 	}
 	return nil
 }

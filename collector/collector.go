@@ -38,6 +38,8 @@ type Options struct {
 	Cluster *cluster.Cluster
 	// Enabled are the names of the collectors that run; nil means those enabled by default.
 	Enabled []string
+	// Settings say what is exported; nil means DefaultSettings.
+	Settings *Settings
 	// Success adds probe_success, for exporters of clusters that are asked for with /probe.
 	Success bool
 	// Logger gets a line when a collector begins to fail and one when it is well again; nil means no log.
@@ -80,9 +82,13 @@ func NewExporter(opts Options) (*Exporter, error) {
 			return nil, fmt.Errorf("there is no collector %q", name)
 		}
 	}
+	settings := DefaultSettings()
+	if opts.Settings != nil {
+		settings = *opts.Settings
+	}
 	for _, r := range registry {
 		if slices.Contains(opts.Enabled, r.name) || (opts.Enabled == nil && r.enabled) {
-			e.collectors = append(e.collectors, namedCollector{r.name, r.new(&definitions{})})
+			e.collectors = append(e.collectors, namedCollector{r.name, r.new(&definitions{settings: settings})})
 		}
 	}
 	return e, nil

@@ -22,7 +22,11 @@ type desc struct {
 
 // definitions are the families of one collector. Families are defined only through it, so that documentation and tests
 // know all of them.
-type definitions struct{ all []*desc }
+type definitions struct {
+	all []*desc
+	// settings are for the collector that is made.
+	settings Settings
+}
 
 func (d *definitions) gauge(name, help string, labels ...string) *desc {
 	return d.add(&desc{name, help, dto.MetricType_GAUGE, labels})

@@ -13,17 +13,19 @@ type entry struct {
 	help string
 	// enabled is whether it runs unless a flag says otherwise.
 	enabled bool
+	// agentOnly is whether it runs also when only the configured agent itself is of interest.
+	agentOnly bool
 	// new makes it. It does no I/O and cannot fail.
 	new func(*definitions) collector
 }
 
 // registry is the only list of collectors: flags, documentation and tests loop over it.
 var registry = []entry{
-	{"agent", "the agent's own state, the list of servers, and the Raft figures of each server's HTTP API", true, newAgentCollector},
-	{"connections", "the connections to the configured agent's ports, where it runs on the same host; costs more the more TCP sockets the host has", true, newConnectionsCollector},
-	{"members", "the members of the Serf pools and their state", true, newMembersCollector},
-	{"ports", "whether each server answers on its ports, in each port's own protocol", true, newPortsCollector},
-	{"raft", "what each server says about Raft, and what that means for the cluster", true, newRaftCollector},
+	{"agent", "the agent's own state, the list of servers, and the Raft figures of each server's HTTP API", true, true, newAgentCollector},
+	{"connections", "the connections to the configured agent's ports, where it runs on the same host; costs more the more TCP sockets the host has", true, true, newConnectionsCollector},
+	{"members", "the members of the Serf pools and their state", true, false, newMembersCollector},
+	{"ports", "whether each server answers on its ports, in each port's own protocol", true, false, newPortsCollector},
+	{"raft", "what each server says about Raft, and what that means for the cluster", true, false, newRaftCollector},
 }
 
 // Info describes a collector, for flags and documentation.
@@ -31,13 +33,15 @@ type Info struct {
 	Name    string
 	Help    string
 	Enabled bool
+	// AgentOnly is whether it runs also when only the configured agent itself is of interest.
+	AgentOnly bool
 }
 
 // All returns all collectors there are, by name.
 func All() []Info {
 	infos := make([]Info, 0, len(registry))
 	for _, e := range registry {
-		infos = append(infos, Info{e.name, e.help, e.enabled})
+		infos = append(infos, Info{e.name, e.help, e.enabled, e.agentOnly})
 	}
 	return infos
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -31,20 +32,27 @@ func (Secret) GoString() string { return "<secret>" }
 
 // Module is everything needed to watch a cluster, as it is written. docs/config.example.yml says what each key means.
 type Module struct {
-	Scheme     string        `yaml:"scheme"`
-	Port       int           `yaml:"port"` // 0: 8500 with http, 8501 with https.
-	TokenFile  string        `yaml:"token_file"`
-	TLS        TLS           `yaml:"tls"`
-	BasicAuth  BasicAuth     `yaml:"basic_auth"`
-	Namespace  string        `yaml:"namespace"`
-	Partition  string        `yaml:"partition"`
-	Timeout    time.Duration `yaml:"timeout"`
-	RPC        RPC           `yaml:"rpc"`
-	Serf       Serf          `yaml:"serf"`
-	DNS        DNS           `yaml:"dns"`
-	Probe      Probe         `yaml:"probe"`
-	Collectors []string      `yaml:"collectors"` // nil: those that are on by default.
-	Targets    []string      `yaml:"targets"`
+	Scheme       string        `yaml:"scheme"`
+	Port         int           `yaml:"port"` // 0: 8500 with http, 8501 with https.
+	TokenFile    string        `yaml:"token_file"`
+	TLS          TLS           `yaml:"tls"`
+	BasicAuth    BasicAuth     `yaml:"basic_auth"`
+	Datacenter   string        `yaml:"datacenter"`
+	Namespace    string        `yaml:"namespace"`
+	Partition    string        `yaml:"partition"`
+	Consistency  string        `yaml:"consistency"`
+	Timeout      time.Duration `yaml:"timeout"`
+	RequestLimit int           `yaml:"request_limit"`
+	AgentOnly    bool          `yaml:"agent_only"`
+	RPC          RPC           `yaml:"rpc"`
+	Serf         Serf          `yaml:"serf"`
+	DNS          DNS           `yaml:"dns"`
+	Probe        Probe         `yaml:"probe"`
+	Catalog      Catalog       `yaml:"catalog"`
+	KV           KV            `yaml:"kv"`
+	Consistent   Consistent    `yaml:"consistent"`
+	Collectors   []string      `yaml:"collectors"` // nil: those that are on by default.
+	Targets      []string      `yaml:"targets"`
 
 	// Token is used when there is no TokenFile. It cannot be written into a configuration file.
 	Token Secret `yaml:"-"`
@@ -96,13 +104,40 @@ type Probe struct {
 	ClientPorts string        `yaml:"client_ports"`
 }
 
+// Catalog says what of the catalog is exported. The filters are regular expressions; empty means all, but for MetaFilter none.
+type Catalog struct {
+	HealthSummary bool   `yaml:"health_summary"`
+	Instances     bool   `yaml:"instances"`
+	MaxSeries     int    `yaml:"max_series"`
+	ServiceFilter string `yaml:"service_filter"`
+	NodeFilter    string `yaml:"node_filter"`
+	TagFilter     string `yaml:"tag_filter"`
+	CheckFilter   string `yaml:"check_filter"`
+	MetaFilter    string `yaml:"meta_filter"`
+}
+
+// KV says which keys are exported: those that begin with the prefix and match the filter. Without a prefix there are none.
+type KV struct {
+	Prefix string `yaml:"prefix"`
+	Filter string `yaml:"filter"`
+}
+
+// Consistent says how the linearizable read is made.
+type Consistent struct {
+	Timeout time.Duration `yaml:"timeout"`
+}
+
 // DefaultModule returns what a module is where nothing is written.
 func DefaultModule() Module {
 	return Module{
-		Scheme:  "http",
-		Timeout: 2 * time.Second,
-		RPC:     RPC{TLS: string(cluster.RPCTLSAuto)},
-		Probe:   Probe{Timeout: 3 * time.Second, Concurrency: 64, ClientPorts: string(cluster.ClientPortsAuto)},
+		Scheme:      "http",
+		Consistency: string(cluster.ConsistencyStale),
+		Timeout:     2 * time.Second,
+		RPC:         RPC{TLS: string(cluster.RPCTLSAuto)},
+		Probe:       Probe{Timeout: 3 * time.Second, Concurrency: 64, ClientPorts: string(cluster.ClientPortsAuto)},
+		Catalog:     Catalog{HealthSummary: true, Instances: true, MaxSeries: collector.DefaultMaxSeries, MetaFilter: "^$"},
+		KV:          KV{Filter: ".*"},
+		Consistent:  Consistent{Timeout: time.Second},
 	}
 }
 
@@ -146,6 +181,7 @@ type ValidModule struct {
 	basicAuth  *api.HttpBasicAuth
 	serfKeys   func() [][]byte
 	protocols  []cluster.Protocol
+	settings   collector.Settings
 	collectors []string
 	targets    allowList
 }
@@ -163,8 +199,9 @@ func (m Module) Validate(warn func(Problem)) (*ValidModule, []Problem) {
 	v.agent()
 	v.certificates()
 	v.credentials()
-	v.note("timeout", positive(m.Timeout))
+	v.reads()
 	v.servers()
+	v.filters()
 	v.names()
 	if len(v.problems) > 0 {
 		return nil, v.problems
@@ -295,6 +332,44 @@ func (v *validation) authenticate(auth BasicAuth) error {
 	return nil
 }
 
+// reads checks how the HTTP API is read.
+func (v *validation) reads() {
+	m := &v.written
+	v.note("consistency", oneOf(m.Consistency, texts(cluster.Consistencies())))
+	v.note("timeout", positive(m.Timeout))
+	v.note("request_limit", notNegative(m.RequestLimit))
+	v.note("consistent.timeout", positive(m.Consistent.Timeout))
+}
+
+// filters compiles what selects the series of catalog and KV.
+func (v *validation) filters() {
+	m := &v.written
+	v.note("catalog.max_series", notNegative(m.Catalog.MaxSeries))
+	v.settings.Catalog = collector.CatalogSettings{
+		HealthSummary: m.Catalog.HealthSummary,
+		Instances:     m.Catalog.Instances,
+		MaxSeries:     m.Catalog.MaxSeries,
+		Services:      v.filter("catalog.service_filter", m.Catalog.ServiceFilter),
+		Nodes:         v.filter("catalog.node_filter", m.Catalog.NodeFilter),
+		Tags:          v.filter("catalog.tag_filter", m.Catalog.TagFilter),
+		Checks:        v.filter("catalog.check_filter", m.Catalog.CheckFilter),
+		Meta:          v.filter("catalog.meta_filter", m.Catalog.MetaFilter),
+	}
+	v.settings.KVFilter = v.filter("kv.filter", m.KV.Filter)
+}
+
+// filter returns nil for an expression that selects by being absent.
+func (v *validation) filter(key, expression string) *regexp.Regexp {
+	if expression == "" {
+		return nil
+	}
+	r, err := regexp.Compile(expression)
+	if err != nil {
+		v.note(key, fmt.Errorf("%q is no regular expression: %s", expression, strings.TrimPrefix(err.Error(), "error parsing regexp: ")))
+	}
+	return r
+}
+
 // servers checks how the servers' ports are probed.
 func (v *validation) servers() {
 	m := &v.written
@@ -329,18 +404,27 @@ var errEmptyList = errors.New("the list is empty; leave the key out for the defa
 // names checks collectors and targets.
 func (v *validation) names() {
 	m := &v.written
-	var on, all []string
+	var on, ofAgent, all []string
 	for _, c := range collector.All() {
 		all = append(all, c.Name)
+		if c.AgentOnly {
+			ofAgent = append(ofAgent, c.Name)
+		}
 		if c.Enabled {
 			on = append(on, c.Name)
 		}
 	}
-	v.collectors = m.Collectors
+	v.collectors = slices.Clone(m.Collectors)
 	if m.Collectors == nil {
 		v.collectors = on
 	} else if len(m.Collectors) == 0 {
 		v.note("collectors", errEmptyList)
+	}
+	if m.AgentOnly {
+		v.collectors = slices.DeleteFunc(v.collectors, func(name string) bool { return !slices.Contains(ofAgent, name) })
+		if len(v.collectors) == 0 {
+			v.note("agent_only", fmt.Errorf("none of the collectors is about the agent alone; want some of: %s", strings.Join(ofAgent, ", ")))
+		}
 	}
 	for _, name := range m.Collectors {
 		if !slices.Contains(all, name) {
@@ -357,6 +441,13 @@ func (v *validation) names() {
 func positive(d time.Duration) error {
 	if d <= 0 {
 		return fmt.Errorf("%s is not above 0", d)
+	}
+	return nil
+}
+
+func notNegative(n int) error {
+	if n < 0 {
+		return fmt.Errorf("%d is less than 0", n)
 	}
 	return nil
 }
@@ -379,18 +470,24 @@ func texts[T ~string](words []T) []string {
 // Collectors returns the names of the collectors to run.
 func (m *ValidModule) Collectors() []string { return slices.Clone(m.collectors) }
 
+// Settings returns what the collectors export.
+func (m *ValidModule) Settings() collector.Settings { return m.settings }
+
 // Options returns what a Cluster is made from whose agent is at an address that the operator has chosen. The cluster may
 // name any host; see Target for an address from anyone else.
 func (m *ValidModule) Options(address cluster.Address) cluster.Options {
 	return cluster.Options{
 		Client: cluster.ClientOptions{
-			Address:   address,
-			TLS:       m.tls.Clone(), // net/http changes it.
-			Token:     m.token,
-			BasicAuth: m.basicAuth,
-			Namespace: m.written.Namespace,
-			Partition: m.written.Partition,
-			Timeout:   m.written.Timeout,
+			Address:      address,
+			TLS:          m.tls.Clone(), // net/http changes it.
+			Token:        m.token,
+			BasicAuth:    m.basicAuth,
+			Datacenter:   m.written.Datacenter,
+			Namespace:    m.written.Namespace,
+			Partition:    m.written.Partition,
+			Consistency:  cluster.Consistency(m.written.Consistency),
+			RequestLimit: m.written.RequestLimit,
+			Timeout:      m.written.Timeout,
 		},
 		Ports: cluster.PortOptions{
 			Timeout:      m.written.Probe.Timeout,
@@ -402,6 +499,9 @@ func (m *ValidModule) Options(address cluster.Address) cluster.Options {
 			SerfKeys:     m.serfKeys,
 			DNSDomain:    m.written.DNS.Domain,
 		},
+		ConsistentTimeout: m.written.Consistent.Timeout,
+		KVPrefix:          m.written.KV.Prefix,
+		AgentOnly:         m.written.AgentOnly,
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/collector"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
@@ -62,6 +63,9 @@ func (t Target) String() string { return t.address.Host }
 
 // Collectors returns the names of the collectors to run.
 func (t Target) Collectors() []string { return t.module.Collectors() }
+
+// Settings returns what the collectors export.
+func (t Target) Settings() collector.Settings { return t.module.Settings() }
 
 // Options returns what a Cluster is made from whose agent is the target. Of the hosts that the cluster itself names, only those are
 // talked to that the module's list has, whatever their port there: the list's ports are those of agents. A rogue agent could

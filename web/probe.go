@@ -55,11 +55,13 @@ func newProbeHandler(opts Options) *probeHandler {
 // open makes the exporter of a target.
 func (h *probeHandler) open(name string, target config.Target) (*collector.Exporter, func(), error) {
 	c := cluster.New(target.Options())
+	settings := target.Settings()
 	exporter, err := collector.NewExporter(collector.Options{
-		Cluster: c,
-		Enabled: target.Collectors(),
-		Success: true,
-		Logger:  log.With(h.logger, "module", name, "target", target.String()),
+		Cluster:  c,
+		Enabled:  target.Collectors(),
+		Settings: &settings,
+		Success:  true,
+		Logger:   log.With(h.logger, "module", name, "target", target.String()),
 	})
 	if err != nil {
 		c.Close()
