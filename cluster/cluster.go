@@ -67,6 +67,9 @@ func (c *Cluster) Close() {
 	c.client.closeIdle()
 }
 
+// Options returns what the cluster was made from.
+func (c *Cluster) Options() Options { return c.opts }
+
 // Requests returns how many requests went to Consul's HTTP API since the start.
 func (c *Cluster) Requests() map[RequestKey]uint64 { return c.client.Requests() }
 

@@ -35,6 +35,7 @@ type Snapshot struct {
 	statusLeader Fact[string]
 	statusPeers  Fact[[]string]
 	catalogNodes Fact[int]
+	catalog      Fact[*Catalog]
 	topology     Fact[Topology]
 	mesh         Fact[*meshCA]
 	reports      Fact[[]Report]
@@ -183,6 +184,9 @@ func (s *Snapshot) CatalogNodes() *Fact[int] {
 // by the last good one where it cannot be had. It is an error only if there never was any.
 func (s *Snapshot) Topology() *Fact[Topology] {
 	return s.topology.start(s.ctx, func(ctx context.Context) (Topology, error) {
+		if s.cluster.opts.AgentOnly { // Asking who the servers are would be asking the servers.
+			return Topology{}, nil
+		}
 		lan, raft := s.Members(), s.RaftPeers()
 		members, membersErr := lan.Get(ctx)
 		peers, peersErr := raft.Get(ctx)
@@ -296,7 +300,7 @@ func (s *Snapshot) ServerAgents() *Fact[map[string]Agent] {
 		if self.Server {
 			agents[self.Name] = self
 		}
-		if !servesOthers(s.cluster.client.opts.Address, self) {
+		if s.cluster.opts.AgentOnly || !servesOthers(s.cluster.client.opts.Address, self) {
 			return agents, nil
 		}
 		topology, err := members.Get(ctx)

@@ -216,6 +216,16 @@ func (f *fakeConsul) answers() map[string]string {
 		"/v1/status/leader":               fmt.Sprintf("%q", f.servers[0].address),
 		"/v1/status/peers":                list(peers),
 		"/v1/catalog/nodes":               `[{"Node":"server-1"},{"Node":"server-2"},{"Node":"server-3"},{"Node":"client-1"}]`,
+		"/v1/internal/ui/nodes":           fakeCatalog,
+		"/v1/catalog/services":            `{"consul":[],"web":["v1","zone-a"],"Web":["v2"],"/path":null}`,
+		"/v1/health/state/any":            fakeHealthState,
+		"/v1/health/service/consul":       `[{"Node":{"Node":"server-1"},"Service":{"ID":"consul","Service":"consul","Tags":[],"Meta":{"version":"1.22.5"}}}]`,
+		"/v1/health/service/web":          fakeWebEntries,
+		"/v1/health/service/Web":          fakeWebEntries,
+		"/v1/health/service/%2Fpath":      `[{"Node":{"Node":"client-1"},"Service":{"ID":"/path","Service":"/path"}}]`,
+		"/v1/agent/services":              `{"web-1":{"ID":"web-1","Service":"web","Tags":["v1","zone-a","v1"],"Meta":{"team":"shop"}}}`,
+		"/v1/agent/checks": `{"alive":{"CheckID":"alive","Name":"Alive","Status":"passing","ServiceID":"web-1","ServiceName":"web"},
+			"disk":{"CheckID":"disk","Name":"Disk space","Status":"warning","ServiceID":"","ServiceName":""}}`,
 	}
 }
 
@@ -274,3 +284,36 @@ func (f *fakeConsul) exporter(logger log.Logger, enabled ...string) *Exporter {
 }
 
 var errShutdown = errors.New("raft is already shutdown")
+
+// fakeCatalog has services in all states: without checks, with many, in maintenance, failing with their node; names that differ in nothing
+// but case, a name that begins with a slash, a tag that is there twice; a node that another cluster exports to this one.
+const fakeCatalog = `[
+	{"ID":"id-1","Node":"server-1","Address":"127.0.0.1","TaggedAddresses":{"lan":"127.0.0.1"},"Meta":{"consul-version":"1.22.5"},
+		"Services":[{"ID":"consul","Service":"consul","Tags":[],"Meta":{"version":"1.22.5"},"Port":8300,"Weights":{"Passing":1,"Warning":1}}],
+		"Checks":[{"Node":"server-1","CheckID":"serfHealth","Name":"Serf Health Status","Status":"passing","Output":"Agent alive","ServiceID":"","ServiceName":""}]},
+	{"ID":"","Node":"client-1","Address":"127.0.0.1","Services":[
+			{"ID":"web-1","Service":"web","Tags":["v1","zone-a","v1"],"Meta":{"team":"shop","Team":"\u00dcbung \"x\""}},
+			{"ID":"web-2","Service":"Web","Tags":["v2"],"Meta":null},
+			{"ID":"/path","Service":"/path","Tags":null}],
+		"Checks":[
+			{"CheckID":"alive","Name":"Alive","Status":"passing","ServiceID":"web-1","ServiceName":"web","ServiceTags":["v1"],"Definition":{}},
+			{"CheckID":"slow","Name":"Slow","Status":"warning","ServiceID":"web-1","ServiceName":"web"},
+			{"CheckID":"_service_maintenance:web-2","Name":"Service Maintenance Mode","Status":"critical","ServiceID":"web-2","ServiceName":"Web"}]},
+	{"ID":"","Node":"client-2","Address":"127.0.0.1","Services":[{"ID":"web-1","Service":"web","Tags":["v1"]}],
+		"Checks":[{"CheckID":"_node_maintenance","Name":"Node Maintenance Mode","Status":"critical","ServiceID":"","ServiceName":""},
+			{"CheckID":"odd","Name":"Odd","Status":"fine","ServiceID":"","ServiceName":""}]},
+	{"Node":"theirs","PeerName":"other","Services":[{"ID":"api","Service":"api"}],"Checks":[]}]`
+
+// The same, as /v1/health/state/any and /v1/health/service/:name tell it.
+const (
+	fakeHealthState = `[{"Node":"server-1","CheckID":"serfHealth","Name":"Serf Health Status","Status":"passing","ServiceID":"","ServiceName":""},
+		{"Node":"client-1","CheckID":"alive","Name":"Alive","Status":"passing","ServiceID":"web-1","ServiceName":"web"},
+		{"Node":"client-1","CheckID":"slow","Name":"Slow","Status":"warning","ServiceID":"web-1","ServiceName":"web"},
+		{"Node":"client-1","CheckID":"_service_maintenance:web-2","Name":"Service Maintenance Mode","Status":"critical","ServiceID":"web-2","ServiceName":"Web"},
+		{"Node":"client-2","CheckID":"_node_maintenance","Name":"Node Maintenance Mode","Status":"critical","ServiceID":"","ServiceName":""},
+		{"Node":"client-2","CheckID":"odd","Name":"Odd","Status":"fine","ServiceID":"","ServiceName":""},
+		{"Node":"theirs","PeerName":"other","CheckID":"x","Status":"passing"},null]`
+	fakeWebEntries = `[{"Node":{"Node":"client-1"},"Service":{"ID":"web-1","Service":"web","Tags":["v1","zone-a","v1"],"Meta":{"team":"shop","Team":"Übung \"x\""}}},
+		{"Node":{"Node":"client-1"},"Service":{"ID":"web-2","Service":"Web","Tags":["v2"]}},
+		{"Node":{"Node":"client-2"},"Service":{"ID":"web-1","Service":"web","Tags":["v1"]}},null]`
+)

@@ -4,7 +4,6 @@
 package collector
 
 import (
-	"hash/maphash"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -41,144 +40,202 @@ func (d *definitions) add(family *desc) *desc {
 	return family
 }
 
+// maxLabels is the largest number of labels of a family.
+const maxLabels = 5
+
 // families is what one collector fills during one scrape. It is not safe for concurrent use.
+//
+// A catalog has hundreds of thousands of series. So labels are made once and shared by all series of the scrape that have them, and
+// memory for series is allocated in slabs.
 type families struct {
 	byDesc map[*desc]*family
-	pairs  map[pairKey]*dto.LabelPair
+	labels map[labelKey]*label
 	// dropped counts the series that were there already.
 	dropped uint64
+
+	pairs   slab[label]
+	metrics slab[dto.Metric]
+	refs    slab[*dto.LabelPair]
+	numbers slab[number]
+	// binary are the values 0 and 1, which most series have.
+	binary [2]number
 }
 
-// pairKey is a label; the pair for it is made once and shared by all series of the scrape that have it.
-type pairKey struct{ name, value string }
+// labelKey is a label of a series.
+type labelKey struct{ name, value string }
+
+// label is the one that all series of the scrape share.
+type label struct {
+	pair        dto.LabelPair
+	name, value string
+	// id is another one for each label of the scrape.
+	id uint32
+}
 
 // family is a desc with its series.
 type family struct {
 	desc    *desc
 	metrics []*dto.Metric
-	// seen finds a series by the hash of its label values.
-	seen map[uint64]int
-	// slab is the memory for the next series: one allocation serves many.
-	slab []series
-	refs []*dto.LabelPair
+	seen    map[seriesKey]struct{}
 }
 
-// series is a dto.Metric with all it points to but the labels.
-type series struct {
-	metric  dto.Metric
+// seriesKey tells the series of a family apart: the ids of its labels.
+type seriesKey [maxLabels]uint32
+
+// number is the value of a series.
+type number struct {
+	value   float64
 	gauge   dto.Gauge
 	counter dto.Counter
-	value   float64
 }
 
-const (
-	firstSlab = 4
-	largeSlab = 512
-)
-
-var hashSeed = maphash.MakeSeed()
-
 func newFamilies() *families {
-	return &families{byDesc: make(map[*desc]*family), pairs: make(map[pairKey]*dto.LabelPair)}
+	fs := &families{byDesc: make(map[*desc]*family), labels: make(map[labelKey]*label)}
+	for i := range fs.binary {
+		fs.binary[i].set(float64(i))
+	}
+	return fs
+}
+
+func (n *number) set(value float64) {
+	n.value = value
+	n.gauge.Value, n.counter.Value = &n.value, &n.value
+}
+
+// label returns the label of this name and value.
+func (fs *families) label(name, value string) *label {
+	if l := fs.labels[labelKey{name, value}]; l != nil {
+		return l
+	}
+	return fs.newLabel(name, value)
+}
+
+// newLabel makes a label. Values that are not valid UTF-8 are made so, as no text format can carry them.
+func (fs *families) newLabel(name, value string) *label {
+	if !utf8.ValidString(value) {
+		return fs.label(name, strings.ToValidUTF8(value, "\uFFFD"))
+	}
+	l := &fs.pairs.next(1)[0]
+	l.id, l.name, l.value = uint32(len(fs.labels)), name, value
+	l.pair.Name, l.pair.Value = &l.name, &l.value
+	fs.labels[labelKey{name, value}] = l
+	return l
 }
 
 // add adds a series. A second one with the same label values is dropped and counted: it must never fail the scrape.
-// Values that are not valid UTF-8 are made so, as no text format can carry them.
 func (fs *families) add(d *desc, value float64, labelValues ...string) {
 	if len(labelValues) != len(d.labels) {
 		panic("collector: " + d.name + " has other labels than it is defined with") // Found by the first test that gets here.
 	}
-	f := fs.byDesc[d]
-	if f == nil {
-		f = &family{desc: d, seen: make(map[uint64]int)}
-		fs.byDesc[d] = f
-	}
+	var labels [maxLabels]*label
 	for i, v := range labelValues {
-		if !utf8.ValidString(v) {
-			labelValues[i] = strings.ToValidUTF8(v, "\uFFFD")
-		}
+		labels[i] = fs.label(d.labels[i], v)
 	}
-	hash := hashValues(labelValues)
-	if i, ok := f.seen[hash]; ok && hasValues(f.metrics[i], labelValues) {
+	fs.addLabels(d, value, labels[:len(labelValues)]...)
+}
+
+// addLabels is add for whoever has the labels already. They must be those of the desc, in its order.
+func (fs *families) addLabels(d *desc, value float64, labels ...*label) {
+	f := fs.family(d)
+	if f.has(labels) {
 		fs.dropped++
 		return
 	}
-	f.seen[hash] = len(f.metrics)
+	fs.append(f, value, labels, nil)
+}
 
-	s := f.newSeries()
-	s.value = value
-	if d.kind == dto.MetricType_COUNTER {
-		s.counter.Value = &s.value
-		s.metric.Counter = &s.counter
+// addStates adds a series for each state, 1 for those that is says and 0 for the others. State is the last label of the desc. If there is
+// a set of states with the other labels already, this one is dropped.
+func (fs *families) addStates(d *desc, states []*label, is func(state int) bool, labels ...*label) {
+	f := fs.family(d)
+	if f.has(labels) {
+		fs.dropped += uint64(len(states))
+		return
+	}
+	for i, state := range states {
+		fs.append(f, binary(is(i)), labels, state)
+	}
+}
+
+// append adds a series that is not there yet. The last label may be nil.
+func (fs *families) append(f *family, value float64, labels []*label, last *label) {
+	m := &fs.metrics.next(1)[0]
+	if n := fs.number(value); f.desc.kind == dto.MetricType_COUNTER {
+		m.Counter = &n.counter
 	} else {
-		s.gauge.Value = &s.value
-		s.metric.Gauge = &s.gauge
+		m.Gauge = &n.gauge
 	}
-	s.metric.Label = f.newLabels(len(labelValues))
-	for i, v := range labelValues {
-		s.metric.Label[i] = fs.pair(d.labels[i], v)
+	m.Label = fs.refs.next(len(f.desc.labels))
+	for i, l := range labels {
+		m.Label[i] = &l.pair
 	}
-	f.metrics = append(f.metrics, &s.metric)
+	if last != nil {
+		m.Label[len(labels)] = &last.pair
+	}
+	f.metrics = append(f.metrics, m)
 }
 
 // flag adds a series that is 1 or 0.
 func (fs *families) flag(d *desc, value bool, labelValues ...string) {
+	fs.add(d, binary(value), labelValues...)
+}
+
+func binary(value bool) float64 {
 	if value {
-		fs.add(d, 1, labelValues...)
-	} else {
-		fs.add(d, 0, labelValues...)
+		return 1
 	}
+	return 0
 }
 
-func (fs *families) pair(name, value string) *dto.LabelPair {
-	key := pairKey{name, value}
-	p := fs.pairs[key]
-	if p == nil {
-		p = &dto.LabelPair{Name: &key.name, Value: &key.value}
-		fs.pairs[key] = p
+func (fs *families) family(d *desc) *family {
+	f := fs.byDesc[d]
+	if f == nil {
+		f = &family{desc: d, seen: make(map[seriesKey]struct{})}
+		fs.byDesc[d] = f
 	}
-	return p
+	return f
 }
 
-func (f *family) newSeries() *series {
-	if len(f.slab) == 0 {
-		f.slab = make([]series, nextSlab(len(f.metrics)))
+// has reports whether there is a series with these labels already; from now on there is.
+func (f *family) has(labels []*label) bool {
+	var key seriesKey
+	for i, l := range labels {
+		key[i] = l.id
 	}
-	s := &f.slab[0]
-	f.slab = f.slab[1:]
-	return s
+	before := len(f.seen)
+	f.seen[key] = struct{}{}
+	return len(f.seen) == before
 }
 
-func (f *family) newLabels(n int) []*dto.LabelPair {
-	if len(f.refs) < n {
-		f.refs = make([]*dto.LabelPair, n*nextSlab(len(f.metrics)))
+func (fs *families) number(value float64) *number {
+	if value == 0 || value == 1 {
+		return &fs.binary[int(value)]
 	}
-	labels := f.refs[:n:n]
-	f.refs = f.refs[n:]
-	return labels
+	n := &fs.numbers.next(1)[0]
+	n.set(value)
+	return n
 }
 
-// nextSlab doubles the family, within bounds.
-func nextSlab(have int) int { return min(max(have, firstSlab), largeSlab) }
-
-func hashValues(values []string) uint64 {
-	var h maphash.Hash
-	h.SetSeed(hashSeed)
-	for _, v := range values {
-		_, _ = h.WriteString(v)
-		_ = h.WriteByte(0xff) // In no valid UTF-8, so that ("a", "b") and ("ab", "") differ.
-	}
-	return h.Sum64()
+// slab is memory for many values: one allocation serves more and more, within bounds.
+type slab[T any] struct {
+	free []T
+	size int
 }
 
-// hasValues guards against two label sets with the same hash.
-func hasValues(m *dto.Metric, values []string) bool {
-	for i, p := range m.Label {
-		if p.GetValue() != values[i] {
-			return false
-		}
+const (
+	firstSlab = 8
+	largeSlab = 1024
+)
+
+// next returns memory for n values, at most largeSlab.
+func (s *slab[T]) next(n int) []T {
+	if len(s.free) < n {
+		s.size = max(n, min(max(2*s.size, firstSlab), largeSlab))
+		s.free = make([]T, s.size)
 	}
-	return true
+	values := s.free[:n:n]
+	s.free = s.free[n:]
+	return values
 }
 
 // proto returns the families for encoding, by name; series are in the order in which they were added.

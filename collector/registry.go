@@ -22,6 +22,7 @@ type entry struct {
 // registry is the only list of collectors: flags, documentation and tests loop over it.
 var registry = []entry{
 	{"agent", "the agent's own state, the list of servers, and the Raft figures of each server's HTTP API", true, true, newAgentCollector},
+	{"catalog", "what is registered with Consul: services, their instances, tags and checks", true, true, newCatalogCollector},
 	{"connections", "the connections to the configured agent's ports, where it runs on the same host; costs more the more TCP sockets the host has", true, true, newConnectionsCollector},
 	{"members", "the members of the Serf pools and their state", true, false, newMembersCollector},
 	{"ports", "whether each server answers on its ports, in each port's own protocol", true, false, newPortsCollector},

@@ -1,0 +1,112 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// Catalog is what is registered with Consul, as far as it is exported. Texts that are the same share their memory.
+type Catalog struct {
+	Nodes []CatalogNode
+}
+
+// CatalogNode is a node with the service instances on it and the checks of both.
+type CatalogNode struct {
+	Name      string
+	Instances []Instance
+	Checks    []Check
+}
+
+// Instance is a service instance.
+type Instance struct {
+	ID, Service string
+	Tags        []string
+	Meta        []Meta
+	// Status is the worst of its checks and its node's. Without checks it is HealthPassing.
+	Status HealthStatus
+}
+
+// Meta is an entry of a service's meta.
+type Meta struct{ Key, Value string }
+
+// Check is a health check of a node, or of a service instance.
+type Check struct {
+	ID, Name string
+	Status   HealthStatus
+	// ServiceID and ServiceName are empty for checks of the node.
+	ServiceID, ServiceName string
+}
+
+// judge sets the status of the node's instances. byID is scratch space.
+func (n *CatalogNode) judge(byID map[string]HealthStatus) {
+	clear(byID)
+	for i := range n.Checks {
+		c := &n.Checks[i]
+		byID[c.ServiceID] = max(byID[c.ServiceID], c.health())
+	}
+	for i := range n.Instances {
+		in := &n.Instances[i]
+		in.Status = max(byID[""], byID[in.ID])
+	}
+}
+
+// endpointCatalog answers with all of the catalog at once. It is made for Consul's own pages, is there since 0.7 and filters by the
+// token's rights as the others do (Consul: agent/ui_endpoint.go, UINodes).
+var endpointCatalog = endpoint{
+	path: "/v1/internal/ui/nodes", hasMeta: true, chosen: true,
+	timeout: maxCatalogTime,
+}
+
+// maxCatalogTime is longer than any scrape: as long as the agent answers at all, a large catalog may take the time that there is.
+const maxCatalogTime = time.Hour
+
+// Catalog is what is registered with Consul: with the configured agent alone, if the options say so.
+func (s *Snapshot) Catalog() *Fact[*Catalog] {
+	return s.catalog.start(s.ctx, func(ctx context.Context) (*Catalog, error) {
+		ctx, cancel := s.whileUp(ctx)
+		defer cancel(nil)
+		catalog, err := s.readCatalog(ctx)
+		if err != nil && context.Cause(ctx) != nil {
+			return nil, fmt.Errorf("read %s: %w", endpointCatalog.name(), context.Cause(ctx))
+		}
+		return catalog, err
+	})
+}
+
+func (s *Snapshot) readCatalog(ctx context.Context) (*Catalog, error) {
+	if s.cluster.opts.AgentOnly {
+		return s.readAgentCatalog(ctx)
+	}
+	var catalog *Catalog
+	ep := endpointCatalog
+	ep.decode = func(r io.Reader) (err error) {
+		catalog, err = decodeCatalog(r)
+		return err
+	}
+	err := s.readAgent(ctx, ep, nil)
+	if errors.Is(err, ErrRefused) {
+		return s.readCatalogByService(ctx)
+	}
+	return catalog, err
+}
+
+// errSilentAgent means that the agent answered none of the small requests in time, so that there is no use in waiting for a large one.
+var errSilentAgent = errors.New("the agent does not answer")
+
+// whileUp returns a context that ends when the agent turns out not to answer.
+func (s *Snapshot) whileUp(ctx context.Context) (context.Context, context.CancelCauseFunc) {
+	up := s.Up()
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		if answers, err := up.Get(ctx); err == nil && !answers {
+			cancel(errSilentAgent)
+		}
+	}()
+	return ctx, cancel
+}

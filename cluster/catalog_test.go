@@ -1,0 +1,130 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+)
+
+const smallCatalog = `[{"ID":"x","Node":"n\u00fc","Meta":{"Node":"no"},"Checks":[
+		{"Node":"n","CheckID":"disk","Name":"Disk","Status":"warning","ServiceID":"","Definition":{"Header":{"a":["b"]}}},
+		{"CheckID":"_service_maintenance:b","Name":"M","Status":"critical","ServiceID":"b","ServiceName":"B"},
+		{"CheckID":"new","Status":"excellent","ServiceID":"c","ServiceName":"C"}],
+	"Services":[{"ID":"a","Service":"A","Tags":["t","\"t\""],"Meta":{"k":"v","k2":""},"Proxy":{"ID":"not this"}},
+		{"ID":"b","Service":"B","Tags":null},{"ID":"c","Service":"C","Meta":{}},null,{"Service":"without ID"}]},
+	{"Node":"imported","PeerName":"p","Services":[{"ID":"z","Service":"Z"}]},
+	{"Node":"empty","PeerName":"","Services":null,"Checks":[null]},null]`
+
+func TestDecodeCatalog(t *testing.T) {
+	t.Parallel()
+	want := &Catalog{Nodes: []CatalogNode{
+		{
+			Name: "nü",
+			Instances: []Instance{
+				{ID: "a", Service: "A", Tags: []string{"t", `"t"`}, Meta: []Meta{{"k", "v"}, {"k2", ""}}, Status: HealthWarning},
+				{ID: "b", Service: "B", Tags: []string{}, Status: HealthMaintenance},
+				{ID: "c", Service: "C", Meta: []Meta{}, Status: HealthWarning},
+			},
+			Checks: []Check{
+				{ID: "disk", Name: "Disk", Status: HealthWarning},
+				{ID: "_service_maintenance:b", Name: "M", Status: HealthCritical, ServiceID: "b", ServiceName: "B"},
+				{ID: "new", Status: HealthUnknown, ServiceID: "c", ServiceName: "C"},
+			},
+		},
+		{Name: "empty", Checks: []Check{}},
+	}}
+	got, err := decodeCatalog(iotest.OneByteReader(strings.NewReader(smallCatalog)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("catalog differs (-want +got):\n%s", diff)
+	}
+}
+
+// Texts that come again share their memory, and long ones fit.
+func TestDecodeCatalog_Large(t *testing.T) {
+	t.Parallel()
+	c, err := decodeCatalog(bytes.NewReader(consultest.CatalogAnswer(1000, 5000)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	instances, tags := 0, 0
+	for _, n := range c.Nodes {
+		if len(n.Checks) != 51 || n.Checks[1].ServiceID != n.Instances[0].ID {
+			t.Fatalf("node %s has %d checks, the second of %q", n.Name, len(n.Checks), n.Checks[1].ServiceID)
+		}
+		for _, in := range n.Instances {
+			instances++
+			tags += len(in.Tags)
+			if in.Tags[2] != "primary" || in.Meta[0] != (Meta{"team", "payments"}) || in.Status != HealthPassing {
+				t.Fatalf("instance is %+v", in)
+			}
+		}
+	}
+	if instances != 5000 || tags != 15000 || len(c.Nodes) != 100 {
+		t.Errorf("%d nodes, %d instances, %d tags", len(c.Nodes), instances, tags)
+	}
+	long := strings.Repeat("ab", textMemory)
+	c, err = decodeCatalog(strings.NewReader(`[{"Node":"` + long + `"}]`))
+	if err != nil || c.Nodes[0].Name != long {
+		t.Errorf("a long name is lost, error %v", err)
+	}
+}
+
+func TestDecodeCatalog_Malformed(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ name, answer, want string }{
+		{"empty", ``, "EOF"},
+		{"null", `null`, "there is no list"},
+		{"object", `{}`, "there is no list"},
+		{"truncated", smallCatalog[:len(smallCatalog)/2], "unexpected EOF"},
+		{"more", `[] []`, "there is more after the end"},
+		{"node is a number", `[1]`, "there is no object after byte 1"},
+		{"name is a number", `[{"Node":1}]`, "there is no text after byte 8"},
+		{"services are an object", `[{"Services":{}}]`, "there is no list after byte 12"},
+		{"tag is a list", `[{"Services":[{"Tags":[[]]}]}]`, "there is no text after byte 23"},
+		{"status is a number", `[{"Checks":[{"Status":2}]}]`, "there is no text after byte 21"},
+		{"deep", strings.Repeat("[", 100_000), "there is no object"},
+		{"deep in what is skipped", `[{"x":` + strings.Repeat("[", 100_000), "depth"},
+		{"HTML", "<html>", "invalid character"},
+	} {
+		c, err := decodeCatalog(strings.NewReader(tc.answer))
+		if c != nil || err == nil || !strings.Contains(err.Error(), tc.want) || len(err.Error()) > 200 {
+			t.Errorf("%s: %+v, error %v; want none and %q", tc.name, c, err, tc.want)
+		}
+	}
+}
+
+func FuzzDecodeCatalog(f *testing.F) {
+	f.Add([]byte(smallCatalog))
+	f.Add([]byte(`[{"Node":"\ud800","Services":[{"ID":"\xff"}]}]`))
+	f.Fuzz(func(t *testing.T, answer []byte) {
+		c, err := decodeCatalog(bytes.NewReader(answer))
+		if (c == nil) != (err != nil) {
+			t.Fatalf("%+v, error %v", c, err)
+		}
+		if c == nil {
+			return
+		}
+		for _, n := range c.Nodes {
+			for _, in := range n.Instances {
+				if n.Name == "" || in.ID == "" || in.Status.String() == "" {
+					t.Errorf("node %q has the instance %+v", n.Name, in)
+				}
+			}
+			if utf8.Valid(answer) && !utf8.ValidString(n.Name) {
+				t.Errorf("name %q is not valid", n.Name)
+			}
+		}
+	})
+}

@@ -1,0 +1,262 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// The catalog is decoded while it arrives, token by token, into no more than what is exported. BenchmarkDecodeCatalog compares that
+// with encoding/json, and docs/performance.md with other libraries.
+
+// decodeCatalog reads the answer of endpointCatalog: a list of nodes. Those that another cluster exports to this one are left out.
+func decodeCatalog(r io.Reader) (*Catalog, error) {
+	d := catalogDecoder{
+		// Checking for these two would take a quarter of the time.
+		Decoder: jsontext.NewDecoder(r, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)),
+		texts:   texts{known: make(map[string]string)},
+		scratch: make(map[string]HealthStatus),
+	}
+	catalog := &Catalog{}
+	err := d.nodes(catalog)
+	if err == nil && d.PeekKind() != jsontext.KindInvalid {
+		err = errors.New("there is more after the end")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("decode the catalog: %w", err)
+	}
+	return catalog, nil
+}
+
+// catalogDecoder decodes field by field. Null counts as nothing being there.
+type catalogDecoder struct {
+	*jsontext.Decoder
+	texts   texts
+	scratch map[string]HealthStatus
+	// unquoted is the last word that had escapes.
+	unquoted []byte
+	// tags and meta are memory for the lists of the next instances: one allocation serves many.
+	tags []string
+	meta []Meta
+}
+
+func (d *catalogDecoder) nodes(catalog *Catalog) error {
+	if kind := d.PeekKind(); kind == jsontext.KindNull { // Null is no answer here.
+		return errNoList
+	}
+	return d.list(func() error {
+		node, peer, err := d.node()
+		if err == nil && node.Name != "" && peer == "" {
+			node.judge(d.scratch)
+			catalog.Nodes = append(catalog.Nodes, node)
+		}
+		return err
+	})
+}
+
+func (d *catalogDecoder) node() (n CatalogNode, peer string, err error) {
+	err = d.object(func(key []byte) error {
+		switch string(key) {
+		case "Node":
+			return d.text(&n.Name)
+		case "PeerName":
+			return d.text(&peer)
+		case "Services":
+			return d.list(func() error {
+				in, err := d.instance()
+				if in.ID != "" {
+					n.Instances = append(n.Instances, in)
+				}
+				return err
+			})
+		case "Checks":
+			if n.Checks == nil { // Mostly there is one for each instance, and one for the node.
+				n.Checks = make([]Check, 0, len(n.Instances)+1)
+			}
+			return d.list(func() error {
+				c, err := d.check()
+				if c.ID != "" {
+					n.Checks = append(n.Checks, c)
+				}
+				return err
+			})
+		default:
+			return d.SkipValue()
+		}
+	})
+	return n, peer, err
+}
+
+func (d *catalogDecoder) instance() (in Instance, err error) {
+	err = d.object(func(key []byte) error {
+		switch string(key) {
+		case "ID":
+			return d.text(&in.ID)
+		case "Service":
+			return d.text(&in.Service)
+		case "Tags":
+			d.tags = slab(d.tags)
+			err := d.list(func() error {
+				d.tags = append(d.tags, "")
+				return d.text(&d.tags[len(d.tags)-1])
+			})
+			in.Tags = d.tags[:len(d.tags):len(d.tags)]
+			return err
+		case "Meta":
+			d.meta = slab(d.meta)
+			err := d.object(func(key []byte) error {
+				d.meta = append(d.meta, Meta{Key: d.texts.keep(key)})
+				return d.text(&d.meta[len(d.meta)-1].Value)
+			})
+			in.Meta = d.meta[:len(d.meta):len(d.meta)]
+			return err
+		default:
+			return d.SkipValue()
+		}
+	})
+	return in, err
+}
+
+func (d *catalogDecoder) check() (c Check, err error) {
+	err = d.object(func(key []byte) error {
+		switch string(key) {
+		case "CheckID":
+			return d.text(&c.ID)
+		case "Name":
+			return d.text(&c.Name)
+		case "Status":
+			word, err := d.word()
+			c.Status = newHealthStatus(word)
+			return err
+		case "ServiceID":
+			return d.text(&c.ServiceID)
+		case "ServiceName":
+			return d.text(&c.ServiceName)
+		default:
+			return d.SkipValue()
+		}
+	})
+	return c, err
+}
+
+// list calls element for each element of a list, which element must decode or skip.
+func (d *catalogDecoder) list(element func() error) error {
+	switch d.PeekKind() {
+	case jsontext.KindNull:
+		return d.SkipValue()
+	case jsontext.KindBeginArray, jsontext.KindInvalid: // The latter is an error that reading returns.
+	default:
+		return fmt.Errorf("%w after byte %d", errNoList, d.InputOffset())
+	}
+	if _, err := d.ReadToken(); err != nil {
+		return err
+	}
+	for d.PeekKind() != jsontext.KindEndArray {
+		if err := element(); err != nil {
+			return err
+		}
+	}
+	_, err := d.ReadToken()
+	return err
+}
+
+// object calls field for each field of an object, whose value field must decode or skip. The key is valid until then.
+func (d *catalogDecoder) object(field func(key []byte) error) error {
+	switch d.PeekKind() {
+	case jsontext.KindNull:
+		return d.SkipValue()
+	case jsontext.KindBeginObject, jsontext.KindInvalid:
+	default:
+		return fmt.Errorf("%w after byte %d", errNoObject, d.InputOffset())
+	}
+	if _, err := d.ReadToken(); err != nil {
+		return err
+	}
+	for d.PeekKind() != jsontext.KindEndObject {
+		key, err := d.word()
+		if err == nil {
+			err = field(key)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	_, err := d.ReadToken()
+	return err
+}
+
+var (
+	errNoList   = errors.New("there is no list")
+	errNoObject = errors.New("there is no object")
+	errNoText   = errors.New("there is no text")
+)
+
+// text decodes a text.
+func (d *catalogDecoder) text(into *string) error {
+	b, err := d.word()
+	if err == nil {
+		*into = d.texts.keep(b)
+	}
+	return err
+}
+
+// word decodes a text, which is valid until the next is read. Null is an empty one.
+func (d *catalogDecoder) word() ([]byte, error) {
+	switch d.PeekKind() {
+	case jsontext.KindNull:
+		return nil, d.SkipValue()
+	case jsontext.KindString, jsontext.KindInvalid:
+	default:
+		return nil, fmt.Errorf("%w after byte %d", errNoText, d.InputOffset())
+	}
+	quoted, err := d.ReadValue()
+	if err != nil {
+		return nil, err
+	}
+	if plain := quoted[1 : len(quoted)-1]; bytes.IndexByte(plain, '\\') < 0 {
+		return plain, nil
+	}
+	d.unquoted, err = jsontext.AppendUnquote(d.unquoted[:0], quoted)
+	return d.unquoted, err
+}
+
+// slab returns what is free of the memory for lists, or new memory when that is little.
+func slab[T any](used []T) []T {
+	const size, little = 1024, 16
+	if cap(used)-len(used) < little {
+		return make([]T, 0, size)
+	}
+	return used[len(used):]
+}
+
+// texts keeps each text once: names, IDs, tags come again and again.
+type texts struct {
+	known map[string]string
+	// memory is the text of many, one after the other.
+	memory *strings.Builder
+}
+
+// textMemory is how much text shares one allocation.
+const textMemory = 32 << 10
+
+func (t *texts) keep(b []byte) string {
+	if s, ok := t.known[string(b)]; ok { // Does not allocate.
+		return s
+	}
+	if t.memory == nil || t.memory.Cap()-t.memory.Len() < len(b) {
+		t.memory = &strings.Builder{}
+		t.memory.Grow(max(textMemory, len(b)))
+	}
+	start := t.memory.Len()
+	t.memory.Write(b)
+	s := t.memory.String()[start:]
+	t.known[s] = s
+	return s
+}

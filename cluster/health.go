@@ -1,0 +1,62 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import "strings"
+
+// HealthStatus is the state of a check, or of a service instance by all its checks. They are in order: the worst of several is the
+// largest.
+type HealthStatus uint8
+
+// The states of health; HealthUnknown stands for any that a later Consul may bring. Consul itself has no state for maintenance: it is a
+// critical check with an ID of its own.
+const (
+	HealthPassing HealthStatus = iota
+	HealthUnknown
+	HealthWarning
+	HealthCritical
+	HealthMaintenance
+)
+
+// HealthStatuses returns the states that there are series for.
+func HealthStatuses() []HealthStatus {
+	return []HealthStatus{HealthPassing, HealthWarning, HealthCritical, HealthMaintenance}
+}
+
+func (s HealthStatus) String() string {
+	return [...]string{"passing", "unknown", "warning", "critical", "maintenance"}[s]
+}
+
+// newHealthStatus reads the state of a check, which Consul gives as a word.
+func newHealthStatus(word []byte) HealthStatus {
+	switch string(word) {
+	case "passing":
+		return HealthPassing
+	case "warning":
+		return HealthWarning
+	case "critical":
+		return HealthCritical
+	default:
+		return HealthUnknown
+	}
+}
+
+// The IDs of the checks that Consul registers for maintenance (Consul: structs.NodeMaint, structs.ServiceMaintPrefix).
+const (
+	nodeMaintenanceID        = "_node_maintenance"
+	serviceMaintenancePrefix = "_service_maintenance:"
+)
+
+// InMaintenance is whether the check stands for maintenance, of its node or of its service.
+func (c *Check) InMaintenance() bool {
+	return c.ID == nodeMaintenanceID || strings.HasPrefix(c.ID, serviceMaintenancePrefix)
+}
+
+// health is what the check says about a service instance.
+func (c *Check) health() HealthStatus {
+	if c.InMaintenance() {
+		return HealthMaintenance
+	}
+	return c.Status
+}

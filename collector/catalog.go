@@ -1,0 +1,209 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package collector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/zervigo/consul_cluster_exporter/cluster"
+)
+
+// catalogCollector tells what is registered with Consul and how healthy it is: the families of consul_exporter, and counts.
+//
+// Requests: /v1/internal/ui/nodes, however many services there are; where Consul refuses that, /v1/catalog/services, /v1/health/state/any
+// and one for each service. With --consul.agent-only: /v1/agent/services and /v1/agent/checks. And those of consul_up, as there is no use in
+// waiting for an agent that is down. ACL: node:read and service:read; what the token may not read is left out of the answers. For each
+// instance with three tags and a check nine series, and four for each service.
+type catalogCollector struct {
+	settings CatalogSettings
+
+	services, nodes, instances               *desc
+	nodeHealthy, tag, meta                   *desc
+	nodeStatus, serviceStatus, serviceChecks *desc
+	series, seriesLimit                      *desc
+}
+
+func newCatalogCollector(define *definitions) collector {
+	const status = " 1 for the status it has, 0 for the others; of a check for maintenance also critical is 1."
+	return &catalogCollector{
+		settings: define.settings.Catalog,
+		services: define.gauge("consul_catalog_services", "Services in the catalog."),
+		nodes:    define.gauge("consul_catalog_nodes", "Nodes in the catalog."),
+		instances: define.gauge("consul_catalog_service_instances",
+			"Instances of a service by their status: the worst of all checks of the instance and its node.", "service_name", "status"),
+		nodeHealthy: define.gauge("consul_catalog_service_node_healthy",
+			"Whether all checks of the service instance and of its node are passing (1) or not (0).", "service_id", "node", "service_name"),
+		tag:  define.gauge("consul_service_tag", "A tag of a service instance; always 1.", "service_id", "node", "tag"),
+		meta: define.gauge("consul_service_meta_info", "An entry of a service instance's meta; always 1.", "service_id", "node", "key", "value"),
+		nodeStatus: define.gauge("consul_health_node_status",
+			"Status of a check of a node:"+status, "check", "node", "status"),
+		serviceStatus: define.gauge("consul_health_service_status",
+			"Status of a check of a service instance:"+status, "check", "node", "service_id", "service_name", "status"),
+		serviceChecks: define.gauge("consul_service_checks",
+			"A check of a service instance, by ID and name; always 1.", "service_id", "service_name", "check_id", "check_name", "node"),
+		series: define.gauge("consul_exporter_catalog_series",
+			"Series that the catalog has, totals apart; above the limit they are left out."),
+		seriesLimit: define.gauge("consul_exporter_catalog_series_limit",
+			"How many series the catalog may have before all but the totals are left out; absent without a limit."),
+	}
+}
+
+func (c *catalogCollector) collect(ctx context.Context, snap *cluster.Snapshot, out *families) error {
+	catalog, err := snap.Catalog().Get(ctx)
+	if err != nil {
+		return err
+	}
+	return c.export(catalog, out)
+}
+
+// export adds the totals, and all other series if they are not too many.
+func (c *catalogCollector) export(catalog *cluster.Catalog, out *families) error {
+	sel := newSelection(&c.settings)
+	counts := countInstances(catalog)
+	series := c.count(catalog, counts, sel)
+	out.add(c.nodes, float64(len(catalog.Nodes)))
+	out.add(c.services, float64(len(counts)))
+	out.add(c.series, float64(series))
+	if limit := c.settings.MaxSeries; limit > 0 {
+		out.add(c.seriesLimit, float64(limit))
+		if series > limit {
+			return fmt.Errorf("the catalog has %d series, more than the limit of %d: %w", series, limit, errTooManySeries)
+		}
+	}
+	c.addCounts(counts, sel, out)
+	statuses := statusLabels(out)
+	for i := range catalog.Nodes {
+		if n := &catalog.Nodes[i]; sel.nodes.has(n.Name) {
+			c.addInstances(n, sel, out)
+			c.addChecks(n, sel, statuses, out)
+		}
+	}
+	return nil
+}
+
+var errTooManySeries = errors.New("only totals are exported; raise --collector.catalog.max-series, or use the filters beside it")
+
+// statusCounts are how many instances of a service are in each status.
+type statusCounts [cluster.HealthMaintenance + 1]int
+
+// countInstances counts by service.
+func countInstances(catalog *cluster.Catalog) map[string]*statusCounts {
+	counts := make(map[string]*statusCounts)
+	for i := range catalog.Nodes {
+		for j := range catalog.Nodes[i].Instances {
+			in := &catalog.Nodes[i].Instances[j]
+			if counts[in.Service] == nil {
+				counts[in.Service] = &statusCounts{}
+			}
+			counts[in.Service][in.Status]++
+		}
+	}
+	return counts
+}
+
+func (c *catalogCollector) addCounts(counts map[string]*statusCounts, sel *selection, out *families) {
+	if !c.settings.Instances {
+		return
+	}
+	statuses := statusLabels(out)
+	for _, service := range slices.Sorted(maps.Keys(counts)) {
+		if sel.services.has(service) {
+			name := out.label("service_name", service)
+			for i, status := range cluster.HealthStatuses() {
+				out.addLabels(c.instances, float64(counts[service][status]), name, statuses[i])
+			}
+		}
+	}
+}
+
+// count returns how many series the selected part of the catalog has, totals apart; it must know what the functions below add.
+func (c *catalogCollector) count(catalog *cluster.Catalog, counts map[string]*statusCounts, sel *selection) (series int) {
+	states := len(cluster.HealthStatuses())
+	for service := range counts {
+		if c.settings.Instances && sel.services.has(service) {
+			series += states
+		}
+	}
+	for i := range catalog.Nodes {
+		n := &catalog.Nodes[i]
+		if !sel.nodes.has(n.Name) {
+			continue
+		}
+		for j := range n.Instances {
+			if c.settings.HealthSummary {
+				series += sel.seriesOf(&n.Instances[j])
+			}
+		}
+		for j := range n.Checks {
+			if check := &n.Checks[j]; sel.check(check) {
+				series += states
+				if check.ServiceID != "" {
+					series++
+				}
+			}
+		}
+	}
+	return series
+}
+
+// addInstances adds what consul_exporter calls the health summary.
+func (c *catalogCollector) addInstances(n *cluster.CatalogNode, sel *selection, out *families) {
+	if !c.settings.HealthSummary {
+		return
+	}
+	node := out.label("node", n.Name)
+	for i := range n.Instances {
+		in := &n.Instances[i]
+		if !sel.services.has(in.Service) {
+			continue
+		}
+		id := out.label("service_id", in.ID)
+		out.addLabels(c.nodeHealthy, binary(in.Status == cluster.HealthPassing), id, node, out.label("service_name", in.Service))
+		for j, tag := range in.Tags {
+			if sel.tag(in, j) {
+				out.addLabels(c.tag, 1, id, node, out.label("tag", tag))
+			}
+		}
+		for _, m := range in.Meta {
+			if sel.meta.has(m.Key) {
+				out.addLabels(c.meta, 1, id, node, out.label("key", m.Key), out.label("value", m.Value))
+			}
+		}
+	}
+}
+
+func (c *catalogCollector) addChecks(n *cluster.CatalogNode, sel *selection, statuses []*label, out *families) {
+	node := out.label("node", n.Name)
+	for i := range n.Checks {
+		check := &n.Checks[i]
+		if !sel.check(check) {
+			continue
+		}
+		is := func(i int) bool {
+			status := cluster.HealthStatuses()[i]
+			return check.Status == status || (status == cluster.HealthMaintenance && check.InMaintenance())
+		}
+		checkID := out.label("check", check.ID)
+		if check.ServiceID == "" {
+			out.addStates(c.nodeStatus, statuses, is, checkID, node)
+			continue
+		}
+		id, name := out.label("service_id", check.ServiceID), out.label("service_name", check.ServiceName)
+		out.addStates(c.serviceStatus, statuses, is, checkID, node, id, name)
+		out.addLabels(c.serviceChecks, 1, id, name, out.label("check_id", check.ID), out.label("check_name", check.Name), node)
+	}
+}
+
+// statusLabels are those of all statuses, in their order.
+func statusLabels(out *families) []*label {
+	var labels []*label
+	for _, status := range cluster.HealthStatuses() {
+		labels = append(labels, out.label("status", status.String()))
+	}
+	return labels
+}

@@ -1,0 +1,263 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package collector
+
+import (
+	"io"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/google/go-cmp/cmp"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+
+	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+)
+
+// largeCatalog returns the catalog of consultest.CatalogAnswer, read through a client as a scrape does.
+func largeCatalog(tb testing.TB, services, instances int) *cluster.Catalog {
+	tb.Helper()
+	answer := consultest.CatalogAnswer(services, instances)
+	f := startFake(tb)
+	f.override["/v1/internal/ui/nodes"] = func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(answer) }
+	snap := f.exporter(nil, "catalog").cluster.Snapshot(tb.Context())
+	defer snap.Close()
+	catalog, err := snap.Catalog().Get(tb.Context())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return catalog
+}
+
+// settled returns an exporter of the catalog alone with other settings.
+func (f *fakeConsul) settled(change func(*CatalogSettings)) *Exporter {
+	f.t.Helper()
+	settings := DefaultSettings()
+	change(&settings.Catalog)
+	e, err := NewExporter(Options{Cluster: f.exporter(nil).cluster, Enabled: []string{"catalog"}, Settings: &settings})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return e
+}
+
+// series returns the series of the families that a catalog has, without their values.
+func series(t *testing.T, all []*dto.MetricFamily) []string {
+	t.Helper()
+	var list []string
+	for line := range strings.Lines(text(t, all)) {
+		name := line[:strings.LastIndex(line, " ")]
+		if strings.HasPrefix(name, "consul_service_") || strings.HasPrefix(name, "consul_health_") || strings.HasPrefix(name, "consul_catalog_service_") {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+func TestCatalog_Settings(t *testing.T) {
+	t.Parallel()
+	re := regexp.MustCompile
+	for _, tc := range []struct {
+		name   string
+		change func(*CatalogSettings)
+		want   int // Series, of 52.
+		has    string
+		hasNot string
+	}{
+		{"default", func(*CatalogSettings) {}, 52, "", "consul_service_meta_info"},
+		{"no summary", func(s *CatalogSettings) { s.HealthSummary = false }, 43, "consul_health_service_status", "consul_catalog_service_node_healthy"},
+		{"no counts", func(s *CatalogSettings) { s.Instances = false }, 36, "consul_catalog_service_node_healthy", "consul_catalog_service_instances"},
+		{"meta", func(s *CatalogSettings) { s.Meta = re("eam") }, 54, `consul_service_meta_info{service_id="web-1",node="client-1",key="Team",value="Übung \"x\""}`, `key="version"`},
+		{"services", func(s *CatalogSettings) { s.Services = re("^w") }, 31, `consul_health_node_status{check="serfHealth"`, `service_name="Web"`},
+		{"nodes", func(s *CatalogSettings) { s.Nodes = re("2$") }, 26, `node="client-2"`, `node="client-1"`},
+		{"tags", func(s *CatalogSettings) { s.Tags = re("^v1$") }, 50, `tag="v1"`, `tag="v2"`},
+		{"checks by ID", func(s *CatalogSettings) { s.Checks = re("^slow$") }, 30, `check="slow"`, `check="alive"`},
+		{"checks by name", func(s *CatalogSettings) { s.Checks = re("Maintenance Mode") }, 34, `check="_node_maintenance"`, `check="alive"`},
+		{"nothing", func(s *CatalogSettings) { s.Services, s.Checks = re("x^"), re("x^") }, 0, "", "consul_"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			f := startFake(t)
+			all := gatherAll(t, f.settled(tc.change))
+			got := series(t, all)
+			expectValue(t, all, float64(tc.want), "consul_exporter_catalog_series")
+			if list := strings.Join(got, "\n"); len(got) != tc.want || !strings.Contains(list, tc.has) || strings.Contains(list, tc.hasNot) {
+				t.Errorf("%d series; want %d, with %s and without %s:\n%s", len(got), tc.want, tc.has, tc.hasNot, list)
+			}
+			// Totals count all.
+			expectValue(t, all, 4, "consul_catalog_services")
+			expectValue(t, all, 3, "consul_catalog_nodes")
+			expectValue(t, all, 1, "consul_exporter_collector_success", "collector", "catalog")
+		})
+	}
+}
+
+// Above the limit there are only totals, and it is said so.
+func TestCatalog_Fuse(t *testing.T) {
+	t.Parallel()
+	f := startFake(t)
+	for limit, want := range map[int]int{51: 0, 52: 52, 0: 52} {
+		all := gatherAll(t, f.settled(func(s *CatalogSettings) { s.MaxSeries = limit }))
+		if got := len(series(t, all)); got != want {
+			t.Errorf("limit %d: %d series; want %d", limit, got, want)
+		}
+		expectValue(t, all, 52, "consul_exporter_catalog_series")
+		expectValue(t, all, 4, "consul_catalog_services")
+		expectValue(t, all, binary(want > 0), "consul_exporter_collector_success", "collector", "catalog")
+		if got, ok := value(all, "consul_exporter_catalog_series_limit"); ok != (limit > 0) || got != float64(limit) {
+			t.Errorf("limit %d is told as %v (there: %v)", limit, got, ok)
+		}
+	}
+	var logged strings.Builder
+	e := f.settled(func(s *CatalogSettings) { s.MaxSeries = 51 })
+	e.logger = log.NewLogfmtLogger(&logged)
+	gatherAll(t, e)
+	gatherAll(t, e)
+	want := `level=error collector=catalog msg="collector failed, some of its metrics are absent" err="the catalog has 52 series, ` +
+		`more than the limit of 51: only totals are exported; raise --collector.catalog.max-series, or use the filters beside it"` + "\n"
+	if logged.String() != want {
+		t.Errorf("log is\n%s\nwant\n%s", logged.String(), want)
+	}
+}
+
+// An agent that does not tell all at once is asked service by service, and the series are the same.
+func TestCatalog_ByService(t *testing.T) {
+	t.Parallel()
+	f := startFake(t)
+	want := gatherAll(t, f.settled(func(*CatalogSettings) {}))
+	f.counts()
+	f.answer("/v1/internal/ui/nodes", 403)
+	e := f.settled(func(*CatalogSettings) {})
+	for range 2 {
+		got := gatherAll(t, e)
+		for _, family := range want {
+			name := family.GetName()
+			if strings.HasPrefix(name, "consul_exporter_") {
+				continue
+			}
+			i := slices.IndexFunc(got, func(f *dto.MetricFamily) bool { return f.GetName() == name })
+			if i < 0 {
+				t.Errorf("%s is absent", name)
+				continue
+			}
+			a, b := sortSeries(text(t, []*dto.MetricFamily{family})), sortSeries(text(t, []*dto.MetricFamily{got[i]}))
+			if diff := cmp.Diff(a, b); diff != "" {
+				t.Errorf("%s differs (-all at once +by service):\n%s", name, diff)
+			}
+		}
+		expectValue(t, got, 1, "consul_exporter_collector_success", "collector", "catalog")
+		expectValue(t, got, 1, "consul_exporter_collector_supported", "collector", "catalog")
+	}
+	counts := f.counts()
+	if counts["/v1/internal/ui/nodes"] != 1 || counts["/v1/health/service/web"] != 2 || counts["/v1/catalog/services"] != 2 {
+		t.Errorf("requests in two scrapes: %v; want the refused one once, the others twice", counts)
+	}
+	for _, family := range gatherAll(t, e) {
+		if family.GetName() == "consul_exporter_consul_requests_total" && strings.Contains(text(t, []*dto.MetricFamily{family}), "web") {
+			t.Error("the name of a service is in a label of the requests")
+		}
+	}
+}
+
+// With --consul.agent-only the agent's own account is exported, and no server is asked.
+func TestCatalog_AgentOnly(t *testing.T) {
+	t.Parallel()
+	f := startFake(t)
+	opts := f.exporter(nil).cluster.Options()
+	opts.AgentOnly = true
+	c := cluster.New(opts)
+	t.Cleanup(c.Close)
+	e, err := NewExporter(Options{Cluster: c, Enabled: []string{"agent", "catalog"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := gatherAll(t, e)
+	for _, want := range []struct {
+		value  float64
+		name   string
+		labels []string
+	}{
+		{1, "consul_up", nil},
+		{1, "consul_catalog_services", nil},
+		{0, "consul_catalog_service_node_healthy", []string{"service_id", "web-1", "node", "server-1", "service_name", "web"}},
+		{1, "consul_service_tag", []string{"service_id", "web-1", "node", "server-1", "tag", "zone-a"}},
+		{1, "consul_health_node_status", []string{"check", "disk", "node", "server-1", "status", "warning"}},
+		{1, "consul_health_service_status", []string{"check", "alive", "node", "server-1", "service_id", "web-1", "service_name", "web", "status", "passing"}},
+		{1, "consul_service_checks", []string{"service_id", "web-1", "service_name", "web", "check_id", "alive", "check_name", "Alive", "node", "server-1"}},
+		{1, "consul_catalog_service_instances", []string{"service_name", "web", "status", "warning"}},
+		{1, "consul_exporter_collector_success", []string{"collector", "agent"}},
+		{1, "consul_exporter_collector_success", []string{"collector", "catalog"}},
+	} {
+		expectValue(t, all, want.value, want.name, want.labels...)
+	}
+	want := map[string]int{"/v1/agent/self": 1, "/v1/status/leader": 1, "/v1/agent/services": 1, "/v1/agent/checks": 1}
+	if diff := cmp.Diff(want, f.counts()); diff != "" {
+		t.Errorf("requests differ (-want +got):\n%s", diff)
+	}
+}
+
+// There is no waiting for the catalog of an agent that answers nothing else.
+func TestCatalog_SilentAgent(t *testing.T) {
+	t.Parallel()
+	f := startFake(t)
+	for _, path := range f.paths() {
+		f.hang(path)
+	}
+	opts := f.exporter(nil).cluster.Options()
+	opts.Client.Timeout = 200 * time.Millisecond
+	c := cluster.New(opts)
+	t.Cleanup(c.Close)
+	var logged strings.Builder
+	e, err := NewExporter(Options{Cluster: c, Enabled: []string{"catalog"}, Logger: log.NewLogfmtLogger(&logged)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	all := gatherAll(t, e)
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("scrape took %s; want little more than the timeout of 200 ms", took)
+	}
+	expectValue(t, all, 0, "consul_exporter_collector_success", "collector", "catalog")
+	if !strings.Contains(logged.String(), "read /v1/internal/ui/nodes: the agent does not answer") {
+		t.Errorf("log is %s", logged.String())
+	}
+}
+
+// BenchmarkCatalog is what a catalog of 1,000 services and 5,000 instances costs beside its decoding: 49,000 series.
+func BenchmarkCatalog(b *testing.B) {
+	catalog := largeCatalog(b, 1000, 5000)
+	define := &definitions{settings: DefaultSettings()}
+	c := newCatalogCollector(define).(*catalogCollector)
+	export := func() *families {
+		out := newFamilies()
+		if err := c.export(catalog, out); err != nil {
+			b.Fatal(err)
+		}
+		return out
+	}
+	b.Run("translate", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			export()
+		}
+	})
+	b.Run("encode", func(b *testing.B) {
+		all := export().proto()
+		b.ReportAllocs()
+		for b.Loop() {
+			encoder := expfmt.NewEncoder(io.Discard, expfmt.NewFormat(expfmt.TypeTextPlain))
+			for _, f := range all {
+				if err := encoder.Encode(f); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+	})
+}
