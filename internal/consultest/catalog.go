@@ -5,6 +5,7 @@ package consultest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -16,8 +17,9 @@ import (
 const (
 	// maxTxnOps is how many operations Consul accepts in one transaction.
 	maxTxnOps = 128
-	// txnWriters is how many transactions are under way at the same time.
-	txnWriters = 8
+	// txnWriters is how many transactions are under way at the same time. More make
+	// it no faster, but the servers too busy to keep their leader.
+	txnWriters = 3
 	// Every warningEvery-th instance has a check that is warning, and every
 	// criticalEvery-th one that is critical, also if it is both.
 	warningEvery, criticalEvery = 50, 97
@@ -38,32 +40,28 @@ type Catalog struct {
 	Nodes, Services, Instances int
 }
 
-// LoadCatalog writes these nodes, services and instances into the catalog of a
-// cluster that has a leader. It returns when every server that is neither killed
-// nor stopped has all of them. What the catalog has already stays there, except
-// that an instance of the same name on the same node is replaced.
+// LoadCatalog writes these nodes, services and instances into the catalog. It
+// returns when every server that is neither killed nor stopped has all of them.
+// What the catalog has already stays there, except that an instance of the same
+// name on the same node is replaced.
 func (c *Cluster) LoadCatalog(ctx context.Context, catalog Catalog) error {
 	if catalog.Nodes < 1 || catalog.Services < 1 || catalog.Instances < catalog.Services {
 		return fmt.Errorf("no catalog has %d nodes and %d services with %d instances",
 			catalog.Nodes, catalog.Services, catalog.Instances)
 	}
-	leader, err := c.WaitLeader(ctx)
-	if err != nil {
-		return fmt.Errorf("load the catalog: %w", err)
-	}
 	// A service is refused if its node is not there.
-	if err := leader.write(ctx, catalog.nodeOps()); err != nil {
+	if err := c.write(ctx, catalog.nodeOps()); err != nil {
 		return fmt.Errorf("load the nodes: %w", err)
 	}
-	if err := leader.write(ctx, catalog.instanceOps()); err != nil {
+	if err := c.write(ctx, catalog.instanceOps()); err != nil {
 		return fmt.Errorf("load the services: %w", err)
 	}
-	return c.waitReplicated(ctx, leader)
+	return c.waitReplicated(ctx)
 }
 
 // write performs the operations in as few transactions as possible, several at a
 // time. Their order is kept within a transaction only.
-func (a *Agent) write(ctx context.Context, ops api.TxnOps) error {
+func (c *Cluster) write(ctx context.Context, ops api.TxnOps) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	batches := make(chan api.TxnOps)
@@ -71,7 +69,7 @@ func (a *Agent) write(ctx context.Context, ops api.TxnOps) error {
 	for range txnWriters {
 		writers.Go(func() {
 			for batch := range batches {
-				if err := a.writeBatch(ctx, batch); err != nil {
+				if err := c.writeBatch(ctx, batch); err != nil {
 					cancel(err) // The first error counts, and ends the others.
 				}
 			}
@@ -85,27 +83,36 @@ func (a *Agent) write(ctx context.Context, ops api.TxnOps) error {
 	return context.Cause(ctx)
 }
 
-// writeBatch performs one transaction.
-func (a *Agent) writeBatch(ctx context.Context, ops api.TxnOps) error {
-	ok, response, _, err := a.client.Txn().Txn(ops, new(api.QueryOptions).WithContext(ctx))
-	if err != nil {
-		return fmt.Errorf("write a transaction to %s: %w", a.Name, err)
-	}
-	if !ok {
-		first := response.Errors[0]
-		return fmt.Errorf("%s refuses operation %d of a transaction: %s", a.Name, first.OpIndex, first.What)
-	}
-	return nil
+// writeBatch performs one transaction, again and again until a leader accepts
+// it: servers that are as busy as these can have an election. It must not matter
+// whether it is performed twice.
+func (c *Cluster) writeBatch(ctx context.Context, ops api.TxnOps) error {
+	// A slow transaction is not given up, unlike other looks.
+	return poll(ctx, "a transaction", func(context.Context) error {
+		i := slices.IndexFunc(c.Servers, (*Agent).answering)
+		if i < 0 {
+			return errors.New("no server is running")
+		}
+		server := c.Servers[i] // It forwards to the leader.
+		ok, response, _, err := server.client.Txn().Txn(ops, new(api.QueryOptions).WithContext(ctx))
+		if err != nil {
+			return fmt.Errorf("write to %s: %w", server.Name, err)
+		}
+		if !ok {
+			first := response.Errors[0]
+			return fatal(fmt.Errorf("%s refuses operation %d: %s", server.Name, first.OpIndex, first.What))
+		}
+		return nil
+	})
 }
 
 // waitReplicated waits until every server that is neither killed nor stopped has
 // everything that was written before. It writes a key, looks for it on each
 // server and removes it: servers apply all writes in the same order.
-func (c *Cluster) waitReplicated(ctx context.Context, leader *Agent) error {
+func (c *Cluster) waitReplicated(ctx context.Context) error {
 	key := "consultest/" + newUUID()
-	options := new(api.WriteOptions).WithContext(ctx)
-	if _, err := leader.client.KV().Put(&api.KVPair{Key: key}, options); err != nil {
-		return fmt.Errorf("write a key to %s: %w", leader.Name, err)
+	if err := c.write(ctx, api.TxnOps{{KV: &api.KVTxnOp{Verb: api.KVSet, Key: key}}}); err != nil {
+		return fmt.Errorf("write a key: %w", err)
 	}
 	err := poll(ctx, "all servers to be up to date", func(ctx context.Context) error {
 		for _, server := range c.Servers {
@@ -125,8 +132,8 @@ func (c *Cluster) waitReplicated(ctx context.Context, leader *Agent) error {
 	if err != nil {
 		return err
 	}
-	if _, err := leader.client.KV().Delete(key, options); err != nil {
-		return fmt.Errorf("remove a key from %s: %w", leader.Name, err)
+	if err := c.write(ctx, api.TxnOps{{KV: &api.KVTxnOp{Verb: api.KVDelete, Key: key}}}); err != nil {
+		return fmt.Errorf("remove a key: %w", err)
 	}
 	return nil
 }

@@ -122,6 +122,49 @@ func TestLoadCatalog(t *testing.T) {
 	}
 }
 
+// A leader that dies while the catalog is loaded makes it slower, not incomplete.
+func TestLoadCatalog_Election(t *testing.T) {
+	t.Parallel()
+	slot(t)
+	ctx := soon(t)
+	cluster := consultest.Start(t, consultest.Options{})
+	leader, err := cluster.Leader(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded := make(chan error, 1)
+	go func() {
+		loaded <- cluster.LoadCatalog(ctx, consultest.Catalog{Nodes: 50, Services: 50, Instances: 2500})
+	}()
+	eventually(t, "some services", func() bool {
+		services, _, err := leader.Client().Catalog().Services((&api.QueryOptions{AllowStale: true}).WithContext(ctx))
+		return err == nil && len(services) > 5
+	})
+	select {
+	case err := <-loaded:
+		t.Fatalf("LoadCatalog() ended before the leader was killed, with error %v", err)
+	default:
+	}
+	if err := leader.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-loaded; err != nil {
+		t.Fatalf("LoadCatalog() error = %v", err)
+	}
+	want := contents{
+		Nodes: 50, Services: 50, Instances: 2500, Tags: 7500, Meta: 5000,
+		Checks: map[string]int{"passing": 2425, "warning": 50, "critical": 25},
+	}
+	for _, server := range cluster.Servers {
+		if server == leader {
+			continue
+		}
+		if diff := cmp.Diff(want, contentsOf(t, server)); diff != "" {
+			t.Errorf("the catalog of %s (-want +got):\n%s", server.Name, diff)
+		}
+	}
+}
+
 // checkInstance looks at one instance, the last of the first service, with its
 // node and check.
 func checkInstance(ctx context.Context, t *testing.T, server *consultest.Agent) {
