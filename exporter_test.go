@@ -56,17 +56,17 @@ func startExporter(t *testing.T, env []string, args ...string) *exporterProcess 
 }
 
 // buildExporter builds the exporter as users have it, for what depends on its speed and memory.
-func buildExporter(t *testing.T) (binary string) {
-	t.Helper()
-	binary = filepath.Join(t.TempDir(), appName)
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("build the exporter: %v: %s", err, out)
+func buildExporter(tb testing.TB) (binary string) {
+	tb.Helper()
+	binary = filepath.Join(tb.TempDir(), appName)
+	if out, err := exec.CommandContext(tb.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		tb.Fatalf("build the exporter: %v: %s", err, out)
 	}
 	return binary
 }
 
-func startBinary(t *testing.T, binary string, env []string, args ...string) *exporterProcess {
-	t.Helper()
+func startBinary(tb testing.TB, binary string, env []string, args ...string) *exporterProcess {
+	tb.Helper()
 	e := &exporterProcess{
 		cmd:    exec.Command(binary, append(args, "--web.listen-address=127.0.0.1:0")...),
 		log:    &lockedBuffer{},
@@ -75,10 +75,10 @@ func startBinary(t *testing.T, binary string, env []string, args ...string) *exp
 	e.cmd.Env = append(cleanEnv(), append(env, asExporter+"=1")...)
 	stderr, err := e.cmd.StderrPipe()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := e.cmd.Start(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	address := make(chan string, 1)
 	go func() {
@@ -92,19 +92,19 @@ func startBinary(t *testing.T, binary string, env []string, args ...string) *exp
 		e.result = e.cmd.Wait()
 		close(e.exited)
 	}()
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("log of the exporter:\n%s", e.log)
+	tb.Cleanup(func() {
+		if tb.Failed() {
+			tb.Logf("log of the exporter:\n%s", e.log)
 		}
 		if err := e.stop(); err != nil {
-			t.Errorf("exporter ended with %v; want exit code 0; its log:\n%s", err, e.log)
+			tb.Errorf("exporter ended with %v; want exit code 0; its log:\n%s", err, e.log)
 		}
 	})
 	select {
 	case a := <-address:
 		e.url = "http://" + a
 	case <-time.After(20 * time.Second):
-		t.Fatalf("exporter does not listen; its log:\n%s", e.log)
+		tb.Fatalf("exporter does not listen; its log:\n%s", e.log)
 	}
 	return e
 }

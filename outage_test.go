@@ -62,10 +62,10 @@ func keepDead() map[string]any {
 	return map[string]any{"autopilot": map[string]any{"cleanup_dead_servers": false}}
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
+func must(tb testing.TB, err error) {
+	tb.Helper()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 

@@ -45,6 +45,13 @@
 // None of these waits for the others to notice. Wait for that with WaitLeader,
 // WaitMembers or a condition of your own, but never by sleeping.
 //
+// # Filling its catalog
+//
+// LoadCatalog writes nodes, services, instances and their checks, thousands of
+// each in seconds, and waits until all servers have them:
+//
+//	cluster.LoadCatalog(ctx, consultest.Catalog{Nodes: 200, Services: 1000, Instances: 5000})
+//
 // # What it leaves in the logs
 //
 // A good probe leaves no trace. Note the end of an agent's log, do something,

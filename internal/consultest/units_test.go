@@ -9,11 +9,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -183,6 +185,92 @@ func TestPoll(t *testing.T) {
 	err = poll(t.Context(), "nothing", func(context.Context) error { return fmt.Errorf("look: %w", fatal(hopeless)) })
 	if !errors.Is(err, hopeless) {
 		t.Errorf("poll() error = %v, want the fatal one", err)
+	}
+}
+
+func TestCatalog_Instances(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		catalog Catalog
+		// How many instances a service and a node have, and how many checks are not
+		// passing.
+		perService, perNode [2]int
+		warning, critical   int
+	}{
+		{Catalog{Nodes: 1, Services: 1, Instances: 1}, [2]int{1, 1}, [2]int{1, 1}, 0, 0},
+		{Catalog{Nodes: 5, Services: 7, Instances: 200}, [2]int{28, 29}, [2]int{40, 40}, 4, 2},
+		{Catalog{Nodes: 200, Services: 1000, Instances: 5000}, [2]int{5, 5}, [2]int{25, 25}, 99, 51},
+		{Catalog{Nodes: 200, Services: 2000, Instances: 5000}, [2]int{2, 3}, [2]int{25, 25}, 99, 51},
+		{Catalog{Nodes: 960, Services: 5000, Instances: 24000}, [2]int{4, 5}, [2]int{25, 25}, 476, 247},
+	}
+	for _, test := range tests {
+		t.Run(fmt.Sprint(test.catalog.Services, "/", test.catalog.Instances), func(t *testing.T) {
+			t.Parallel()
+			services, nodes, statuses := map[int]int{}, map[int]int{}, map[string]int{}
+			ids, onNode := map[string]bool{}, map[[2]int]bool{}
+			for i := range test.catalog.Instances {
+				in := test.catalog.instance(i)
+				services[in.service]++
+				nodes[in.node]++
+				statuses[in.status]++
+				if in.number != services[in.service] {
+					t.Fatalf("instance %d is number %d of its service, want %d", i, in.number, services[in.service])
+				}
+				ids[in.id()] = true
+				onNode[[2]int{in.node, in.port}] = true
+			}
+			if len(services) != test.catalog.Services || len(nodes) != test.catalog.Nodes {
+				t.Errorf("%d services on %d nodes, want %+v", len(services), len(nodes), test.catalog)
+			}
+			if len(ids) != test.catalog.Instances || len(onNode) != test.catalog.Instances {
+				t.Errorf("%d names and %d ports, want one for each of %d instances", len(ids), len(onNode), test.catalog.Instances)
+			}
+			if got := extremes(services); got != test.perService {
+				t.Errorf("services have from %d to %d instances, want %d", got[0], got[1], test.perService)
+			}
+			if got := extremes(nodes); got != test.perNode {
+				t.Errorf("nodes have from %d to %d instances, want %d", got[0], got[1], test.perNode)
+			}
+			if statuses["warning"] != test.warning || statuses["critical"] != test.critical {
+				t.Errorf("checks by status are %v, want %d warning and %d critical", statuses, test.warning, test.critical)
+			}
+		})
+	}
+}
+
+// extremes returns the smallest and the largest value.
+func extremes(counts map[int]int) [2]int {
+	values := slices.Sorted(maps.Values(counts))
+	return [2]int{values[0], values[len(values)-1]}
+}
+
+func TestLoadCatalog_Impossible(t *testing.T) {
+	t.Parallel()
+	for _, catalog := range []Catalog{
+		{},
+		{Nodes: 0, Services: 1, Instances: 1},
+		{Nodes: 1, Services: 0, Instances: 1},
+		{Nodes: 1, Services: 2, Instances: 1},
+	} {
+		if err := new(Cluster).LoadCatalog(t.Context(), catalog); err == nil {
+			t.Errorf("LoadCatalog(%+v) succeeds, want an error", catalog)
+		}
+	}
+}
+
+// It is not parallel, so as not to have one more cluster at the same time.
+func TestWrite_Refused(t *testing.T) {
+	cluster := Start(t, Options{Servers: 1})
+	ops := Catalog{Nodes: 1, Services: 100, Instances: 100}.instanceOps()
+	err := cluster.write(t.Context(), ops)
+	if err == nil || !strings.Contains(err.Error(), "server-1 refuses operation 0: ") {
+		t.Errorf("write() of services without a node has error %v, want which operation is refused", err)
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := cluster.write(ctx, ops); !errors.Is(err, context.Canceled) {
+		t.Errorf("write() after the end of the context has error %v, want that", err)
 	}
 }
 

@@ -1,0 +1,213 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/procfs"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+)
+
+const (
+	// minScrapes is how many scrapes a size has at least: in its usual second a benchmark has but two or three of the largest.
+	minScrapes = 15
+	// instancesPerNode is a guess at what is usual.
+	instancesPerNode = 25
+)
+
+// BenchmarkCatalog compares a scrape of a real cluster with a large catalog with the time that Consul itself takes to tell what
+// is in that catalog, and says what the scrape consists of. See docs/performance.md.
+func BenchmarkCatalog(b *testing.B) {
+	binary := buildExporter(b)
+	for _, size := range []struct{ services, instances int }{
+		{1000, 5000},
+		{2000, 5000},
+		{2000, 10000},
+		{5000, 20000},
+		{5000, 24000},
+	} {
+		b.Run(fmt.Sprintf("services=%d/instances=%d", size.services, size.instances), func(b *testing.B) {
+			benchmarkCatalog(b, binary, consultest.Catalog{
+				Nodes: size.instances / instancesPerNode, Services: size.services, Instances: size.instances,
+			})
+		})
+	}
+}
+
+func benchmarkCatalog(b *testing.B, binary string, size consultest.Catalog) {
+	b.Helper()
+	// Consul's default, with which three busy servers on one machine keep their leader.
+	patient := map[string]any{"performance": map[string]any{"raft_multiplier": 5}}
+	c := consultest.Start(b, consultest.Options{Config: patient})
+	ctx, cancel := context.WithTimeout(b.Context(), 2*time.Minute)
+	defer cancel()
+	must(b, c.LoadCatalog(ctx, size))
+	must(b, c.WaitSynced(ctx)) // So that the agents do not do so later.
+	agent := c.Servers[0].URL()
+	d := newDuel(agent, startBinary(b, binary, nil, "--consul.server="+agent))
+	defer d.client.CloseIdleConnections()
+
+	// The first round is not measured: connections are made, and the exporter learns who the servers are.
+	d.round(b)
+	before := d.contents(b)
+	d.consul, d.scrape = nil, nil
+	// With b.Loop the cluster is started only once; b.N would start one for each attempt at the number of rounds.
+	for b.Loop() {
+		d.round(b)
+	}
+	for len(d.scrape) < minScrapes {
+		d.round(b)
+	}
+	d.report(b, before)
+}
+
+// A duel lets Consul and the exporter answer in turn, so that both see the same machine.
+type duel struct {
+	client   *http.Client
+	agent    string
+	exporter *exporterProcess
+	// consul and scrape are how long each answer took, in the order of the rounds.
+	consul, scrape []time.Duration
+	// last is the body of the latest scrape, compressed.
+	last bytes.Buffer
+}
+
+func newDuel(agent string, e *exporterProcess) *duel {
+	return &duel{
+		// The exporter asks Consul for no compression; of the scrape what goes over the wire is wanted.
+		client:   &http.Client{Transport: &http.Transport{DisableCompression: true}, Timeout: 10 * time.Second},
+		agent:    agent,
+		exporter: e,
+	}
+}
+
+// round asks each once and notes how long it took until the answer was complete.
+func (d *duel) round(b *testing.B) {
+	b.Helper()
+	d.consul = append(d.consul, d.get(b, io.Discard, d.agent+"/v1/internal/ui/nodes?stale", nil))
+	d.last.Reset()
+	// What Prometheus 3 sends, but for its protobuf format.
+	d.scrape = append(d.scrape, d.get(b, &d.last, d.exporter.url+"/metrics", http.Header{
+		"Accept":                              {"application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3"},
+		"Accept-Encoding":                     {"gzip"},
+		"X-Prometheus-Scrape-Timeout-Seconds": {"10"},
+	}))
+}
+
+// get copies the body of an answer and returns how long that took from the request on.
+func (d *duel) get(b *testing.B, body io.Writer, url string, header http.Header) time.Duration {
+	b.Helper()
+	req, err := http.NewRequestWithContext(b.Context(), http.MethodGet, url, http.NoBody)
+	must(b, err)
+	req.Header = header
+	start := time.Now()
+	resp, err := d.client.Do(req)
+	must(b, err)
+	defer resp.Body.Close()
+	_, err = io.Copy(body, resp.Body)
+	took := time.Since(start)
+	must(b, err)
+	if resp.StatusCode != http.StatusOK {
+		b.Fatalf("%s got status %d", url, resp.StatusCode)
+	}
+	return took
+}
+
+// report says what was measured. The time of a whole round, ns/op, means nothing and is left out.
+func (d *duel) report(b *testing.B, before scrapeContents) {
+	b.Helper()
+	after := d.contents(b)
+	slices.Sort(d.consul)
+	slices.Sort(d.scrape)
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(milliseconds(percentile(d.consul, 50)), "consul-ms")
+	b.ReportMetric(milliseconds(percentile(d.consul, 95)), "consul-p95-ms")
+	b.ReportMetric(milliseconds(percentile(d.scrape, 50)), "scrape-ms")
+	b.ReportMetric(milliseconds(percentile(d.scrape, 95)), "scrape-p95-ms")
+	b.ReportMetric(float64(percentile(d.scrape, 50))/float64(percentile(d.consul, 50)), "ratio")
+	b.ReportMetric((after.requests-before.requests)/float64(len(d.scrape)), "requests/scrape")
+	b.ReportMetric(after.unanswered-before.unanswered, "failed-requests")
+	b.ReportMetric(float64(after.series), "series")
+	b.ReportMetric(float64(d.last.Len()), "wire-bytes")
+	b.ReportMetric(float64(after.bytes), "text-bytes")
+	b.ReportMetric(peakMemory(b, d.exporter)/1e6, "exporter-peak-MB")
+}
+
+// scrapeContents are what the text of a scrape holds.
+type scrapeContents struct {
+	// bytes is the length of the text.
+	bytes int
+	// series is how many series about Consul there are, and about how the exporter collected them.
+	series int
+	// requests is how many requests the exporter has sent to Consul since it started, and unanswered how many of them had no
+	// complete answer in time.
+	requests, unanswered float64
+}
+
+// contents reads the latest scrape. It fails if that is not a whole one, whose time would say nothing.
+func (d *duel) contents(b *testing.B) scrapeContents {
+	b.Helper()
+	unpacked, err := gzip.NewReader(bytes.NewReader(d.last.Bytes()))
+	must(b, err)
+	text, err := io.ReadAll(unpacked)
+	must(b, err)
+	contents := scrapeContents{bytes: len(text)}
+	for line := range strings.Lines(string(text)) {
+		if !strings.HasPrefix(line, "consul_") {
+			continue
+		}
+		contents.series++
+		switch family, _, _ := strings.Cut(line, "{"); family {
+		case "consul_exporter_consul_requests_total":
+			n := sampleValue(b, line)
+			contents.requests += n
+			if strings.Contains(line, `code="error"`) {
+				contents.unanswered += n
+			}
+		case "consul_exporter_collector_success":
+			if sampleValue(b, line) != 1 {
+				b.Fatalf("a collector failed: %s", line)
+			}
+		}
+	}
+	return contents
+}
+
+// sampleValue returns the value in a line of a scrape.
+func sampleValue(b *testing.B, line string) float64 {
+	b.Helper()
+	line = strings.TrimSpace(line)
+	value, err := strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64)
+	must(b, err)
+	return value
+}
+
+// peakMemory returns the most memory that the exporter has had resident so far, in bytes.
+func peakMemory(b *testing.B, e *exporterProcess) float64 {
+	b.Helper()
+	process, err := procfs.NewProc(e.cmd.Process.Pid)
+	must(b, err)
+	status, err := process.NewStatus()
+	must(b, err)
+	return float64(status.VmHWM)
+}
+
+// percentile returns the value below which so many of a hundred sorted ones are.
+func percentile(sorted []time.Duration, p int) time.Duration {
+	return sorted[len(sorted)*p/100]
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -1,0 +1,255 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package consultest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+
+	"github.com/hashicorp/consul/api"
+)
+
+const (
+	// maxTxnOps is how many operations Consul accepts in one transaction.
+	maxTxnOps = 128
+	// txnWriters is how many transactions are under way at the same time. More make
+	// it no faster, but the servers too busy to keep their leader.
+	txnWriters = 3
+	// Every warningEvery-th instance has a check that is warning, and every
+	// criticalEvery-th one that is critical, also if it is both.
+	warningEvery, criticalEvery = 50, 97
+)
+
+// A Catalog says how much LoadCatalog writes into the catalog: so many
+// instances, spread evenly over so many services and nodes. The same numbers
+// always give the same catalog.
+//
+// The services are called "web-0001", "api-0002" and so on, their instances
+// "web-0001-1" and so on, the nodes "worker-0001" and so on. Each instance has
+// three tags, for example "v12", "zone-a" and "primary", the meta entries "team"
+// and "runtime", and one check. Every 50th check is warning and every 97th
+// critical. There is no agent on the nodes, hence they have no check serfHealth.
+type Catalog struct {
+	// Nodes, Services and Instances are how many there are to be, 1 at least.
+	// There are at least as many instances as services.
+	Nodes, Services, Instances int
+}
+
+// LoadCatalog writes these nodes, services and instances into the catalog. It
+// returns when every server that is neither killed nor stopped has all of them.
+// What the catalog has already stays there, except that an instance of the same
+// name on the same node is replaced.
+func (c *Cluster) LoadCatalog(ctx context.Context, catalog Catalog) error {
+	if catalog.Nodes < 1 || catalog.Services < 1 || catalog.Instances < catalog.Services {
+		return fmt.Errorf("no catalog has %d nodes and %d services with %d instances",
+			catalog.Nodes, catalog.Services, catalog.Instances)
+	}
+	// A service is refused if its node is not there.
+	if err := c.write(ctx, catalog.nodeOps()); err != nil {
+		return fmt.Errorf("load the nodes: %w", err)
+	}
+	if err := c.write(ctx, catalog.instanceOps()); err != nil {
+		return fmt.Errorf("load the services: %w", err)
+	}
+	return c.waitReplicated(ctx)
+}
+
+// write performs the operations in as few transactions as possible, several at a
+// time. Their order is kept within a transaction only.
+func (c *Cluster) write(ctx context.Context, ops api.TxnOps) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	batches := make(chan api.TxnOps)
+	var writers sync.WaitGroup
+	for range txnWriters {
+		writers.Go(func() {
+			for batch := range batches {
+				if err := c.writeBatch(ctx, batch); err != nil {
+					cancel(err) // The first error counts, and ends the others.
+				}
+			}
+		})
+	}
+	for batch := range slices.Chunk(ops, maxTxnOps) {
+		batches <- batch
+	}
+	close(batches)
+	writers.Wait()
+	return context.Cause(ctx)
+}
+
+// writeBatch performs one transaction, again and again until a leader accepts
+// it: servers that are as busy as these can have an election. It must not matter
+// whether it is performed twice.
+func (c *Cluster) writeBatch(ctx context.Context, ops api.TxnOps) error {
+	// A slow transaction is not given up, unlike other looks.
+	return poll(ctx, "a transaction", func(context.Context) error {
+		i := slices.IndexFunc(c.Servers, (*Agent).answering)
+		if i < 0 {
+			return errors.New("no server is running")
+		}
+		server := c.Servers[i] // It forwards to the leader.
+		ok, response, _, err := server.client.Txn().Txn(ops, new(api.QueryOptions).WithContext(ctx))
+		if err != nil {
+			return fmt.Errorf("write to %s: %w", server.Name, err)
+		}
+		if !ok {
+			first := response.Errors[0]
+			return fatal(fmt.Errorf("%s refuses operation %d: %s", server.Name, first.OpIndex, first.What))
+		}
+		return nil
+	})
+}
+
+// waitReplicated waits until every server that is neither killed nor stopped has
+// everything that was written before. It writes a key, looks for it on each
+// server and removes it: servers apply all writes in the same order.
+func (c *Cluster) waitReplicated(ctx context.Context) error {
+	key := "consultest/" + newUUID()
+	if err := c.write(ctx, api.TxnOps{{KV: &api.KVTxnOp{Verb: api.KVSet, Key: key}}}); err != nil {
+		return fmt.Errorf("write a key: %w", err)
+	}
+	err := poll(ctx, "all servers to be up to date", func(ctx context.Context) error {
+		for _, server := range c.Servers {
+			if !server.answering() {
+				continue
+			}
+			pair, _, err := server.client.KV().Get(key, (&api.QueryOptions{AllowStale: true}).WithContext(ctx))
+			if err != nil {
+				return fmt.Errorf("ask %s for a key: %w", server.Name, err)
+			}
+			if pair == nil {
+				return fmt.Errorf("%s is behind", server.Name)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := c.write(ctx, api.TxnOps{{KV: &api.KVTxnOp{Verb: api.KVDelete, Key: key}}}); err != nil {
+		return fmt.Errorf("remove a key: %w", err)
+	}
+	return nil
+}
+
+// nodeOps returns the operations that enter the nodes.
+func (c Catalog) nodeOps() api.TxnOps {
+	ops := make(api.TxnOps, 0, c.Nodes)
+	for node := range c.Nodes {
+		addr := nodeAddr(node)
+		ops = append(ops, &api.TxnOp{Node: &api.NodeTxnOp{Verb: api.NodeSet, Node: api.Node{
+			Node:            nodeName(node),
+			Address:         addr,
+			TaggedAddresses: map[string]string{"lan": addr, "wan": addr},
+			Meta:            map[string]string{"zone": zone(node)},
+		}}})
+	}
+	return ops
+}
+
+// instanceOps returns the operations that enter the instances, each followed by
+// that for its check. As a transaction has an even number of operations, both
+// are in the same one.
+func (c Catalog) instanceOps() api.TxnOps {
+	ops := make(api.TxnOps, 0, 2*c.Instances)
+	for i := range c.Instances {
+		in := c.instance(i)
+		ops = append(ops, in.serviceOp(), in.checkOp())
+	}
+	return ops
+}
+
+// An instance is one instance of a service. Nodes and services are numbered from
+// 0, the instances of a service from 1.
+type instance struct {
+	service, number, node, port int
+	status                      string
+}
+
+// instance returns the i-th instance, counted from 0. Those of one service follow
+// each other, and so are on different nodes as long as there are enough.
+func (c Catalog) instance(i int) instance {
+	service := i * c.Services / c.Instances
+	// The smallest i that gives this service.
+	first := (service*c.Instances + c.Services - 1) / c.Services
+	in := instance{
+		service: service,
+		number:  i - first + 1,
+		node:    i % c.Nodes,
+		port:    20000 + i/c.Nodes, // Of its own on that node.
+		status:  api.HealthPassing,
+	}
+	switch n := i + 1; {
+	case n%criticalEvery == 0:
+		in.status = api.HealthCritical
+	case n%warningEvery == 0:
+		in.status = api.HealthWarning
+	}
+	return in
+}
+
+func (in instance) serviceOp() *api.TxnOp {
+	role := "replica"
+	if in.number == 1 {
+		role = "primary"
+	}
+	return &api.TxnOp{Service: &api.ServiceTxnOp{Verb: api.ServiceSet, Node: nodeName(in.node), Service: api.AgentService{
+		ID:      in.id(),
+		Service: serviceName(in.service),
+		Tags:    []string{"v" + strconv.Itoa(in.service%20+1), "zone-" + zone(in.node), role},
+		Meta:    map[string]string{"team": teams[in.service%len(teams)], "runtime": runtimes[in.service%len(runtimes)]},
+		Port:    in.port,
+		Weights: api.AgentWeights{Passing: 1, Warning: 1},
+	}}}
+}
+
+// checkOp names the check as agents name that of a service with a single one,
+// and gives it the output of an HTTP check.
+func (in instance) checkOp() *api.TxnOp {
+	return &api.TxnOp{Check: &api.CheckTxnOp{Verb: api.CheckSet, Check: api.HealthCheck{
+		Node:        nodeName(in.node),
+		CheckID:     "service:" + in.id(),
+		Name:        "Service '" + serviceName(in.service) + "' check",
+		Status:      in.status,
+		Output:      fmt.Sprintf("HTTP GET http://%s:%d/health: %s Output: ", nodeAddr(in.node), in.port, httpStatus[in.status]),
+		ServiceID:   in.id(),
+		ServiceName: serviceName(in.service),
+		Type:        "http",
+	}}}
+}
+
+func (in instance) id() string { return serviceName(in.service) + "-" + strconv.Itoa(in.number) }
+
+// What names are made of.
+var (
+	roles    = []string{"web", "api", "auth", "billing", "cart", "orders", "search", "cache", "mail", "reports"}
+	teams    = []string{"checkout", "identity", "platform", "discovery", "finance"}
+	runtimes = []string{"go", "java", "node", "python"}
+)
+
+// httpStatus is the answer that gives an HTTP check this status.
+var httpStatus = map[string]string{
+	api.HealthPassing:  "200 OK",
+	api.HealthWarning:  "429 Too Many Requests",
+	api.HealthCritical: "503 Service Unavailable",
+}
+
+func serviceName(service int) string {
+	return fmt.Sprintf("%s-%04d", roles[service%len(roles)], service+1)
+}
+
+func nodeName(node int) string { return fmt.Sprintf("worker-%04d", node+1) }
+
+// nodeAddr returns an address that nobody ever dials.
+func nodeAddr(node int) string {
+	n := node + 1
+	return fmt.Sprintf("10.%d.%d.%d", n>>16&0xff, n>>8&0xff, n&0xff)
+}
+
+func zone(node int) string { return string("abc"[node%3]) }
