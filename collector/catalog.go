@@ -63,26 +63,24 @@ func (c *catalogCollector) collect(ctx context.Context, snap *cluster.Snapshot, 
 
 // export adds the totals, and all other series if they are not too many.
 func (c *catalogCollector) export(catalog *cluster.Catalog, out *families) error {
-	sel := newSelection(&c.settings)
 	counts := countInstances(catalog)
-	series := c.count(catalog, counts, sel)
+	size := c.measure(catalog, counts)
 	out.add(c.nodes, float64(len(catalog.Nodes)))
 	out.add(c.services, float64(len(counts)))
-	out.add(c.series, float64(series))
+	out.add(c.series, float64(size.series()))
 	if limit := c.settings.MaxSeries; limit > 0 {
 		out.add(c.seriesLimit, float64(limit))
-		if series > limit {
-			return fmt.Errorf("the catalog has %d series, more than the limit of %d: %w", series, limit, errTooManySeries)
+		if size.series() > limit {
+			return fmt.Errorf("the catalog has %d series, more than the limit of %d: %w", size.series(), limit, errTooManySeries)
 		}
 	}
-	c.addCounts(counts, sel, out)
-	statuses := statusLabels(out)
-	for i := range catalog.Nodes {
-		if n := &catalog.Nodes[i]; sel.nodes.has(n.Name) {
-			c.addInstances(n, sel, out)
-			c.addChecks(n, sel, statuses, out)
-		}
-	}
+	// Two cores need half the time for it.
+	checks := newFamilies()
+	wait := alongside(func() { c.addChecks(catalog, size, checks) })
+	c.addCounts(counts, out)
+	c.addInstances(catalog, size, out)
+	wait()
+	out.merge(checks)
 	return nil
 }
 
@@ -106,10 +104,11 @@ func countInstances(catalog *cluster.Catalog) map[string]*statusCounts {
 	return counts
 }
 
-func (c *catalogCollector) addCounts(counts map[string]*statusCounts, sel *selection, out *families) {
+func (c *catalogCollector) addCounts(counts map[string]*statusCounts, out *families) {
 	if !c.settings.Instances {
 		return
 	}
+	sel := newSelection(&c.settings)
 	statuses := statusLabels(out)
 	for _, service := range slices.Sorted(maps.Keys(counts)) {
 		if sel.services.has(service) {
@@ -121,12 +120,26 @@ func (c *catalogCollector) addCounts(counts map[string]*statusCounts, sel *selec
 	}
 }
 
-// count returns how many series the selected part of the catalog has, totals apart; it must know what the functions below add.
-func (c *catalogCollector) count(catalog *cluster.Catalog, counts map[string]*statusCounts, sel *selection) (series int) {
-	states := len(cluster.HealthStatuses())
+// catalogSize is how many series of each kind the selected part of a catalog has, totals apart.
+type catalogSize struct {
+	services, instances, tags, meta int
+	// nodeChecks and serviceChecks have a series for each state; the latter have another one.
+	nodeChecks, serviceChecks int
+}
+
+// states is how many series a set of states has.
+var states = len(cluster.HealthStatuses())
+
+func (s *catalogSize) series() int {
+	return states*s.services + s.instances + s.tags + s.meta + states*s.nodeChecks + (states+1)*s.serviceChecks
+}
+
+// measure must count what the functions below add.
+func (c *catalogCollector) measure(catalog *cluster.Catalog, counts map[string]*statusCounts) (size catalogSize) {
+	sel := newSelection(&c.settings)
 	for service := range counts {
 		if c.settings.Instances && sel.services.has(service) {
-			series += states
+			size.services++
 		}
 	}
 	for i := range catalog.Nodes {
@@ -136,67 +149,95 @@ func (c *catalogCollector) count(catalog *cluster.Catalog, counts map[string]*st
 		}
 		for j := range n.Instances {
 			if c.settings.HealthSummary {
-				series += sel.seriesOf(&n.Instances[j])
+				sel.measure(&n.Instances[j], &size)
 			}
 		}
 		for j := range n.Checks {
-			if check := &n.Checks[j]; sel.check(check) {
-				series += states
-				if check.ServiceID != "" {
-					series++
-				}
+			switch check := &n.Checks[j]; {
+			case !sel.check(check):
+			case check.ServiceID == "":
+				size.nodeChecks++
+			default:
+				size.serviceChecks++
 			}
 		}
 	}
-	return series
+	return size
 }
 
 // addInstances adds what consul_exporter calls the health summary.
-func (c *catalogCollector) addInstances(n *cluster.CatalogNode, sel *selection, out *families) {
+func (c *catalogCollector) addInstances(catalog *cluster.Catalog, size catalogSize, out *families) {
 	if !c.settings.HealthSummary {
 		return
 	}
-	node := out.label("node", n.Name)
-	for i := range n.Instances {
-		in := &n.Instances[i]
-		if !sel.services.has(in.Service) {
+	out.expectSeries(c.nodeHealthy, size.instances, size.instances)
+	out.expectSeries(c.tag, size.tags, size.tags)
+	out.expectSeries(c.meta, size.meta, size.meta)
+	sel := newSelection(&c.settings)
+	for i := range catalog.Nodes {
+		n := &catalog.Nodes[i]
+		if !sel.nodes.has(n.Name) {
 			continue
 		}
-		id := out.label("service_id", in.ID)
-		out.addLabels(c.nodeHealthy, binary(in.Status == cluster.HealthPassing), id, node, out.label("service_name", in.Service))
-		for j, tag := range in.Tags {
-			if sel.tag(in, j) {
-				out.addLabels(c.tag, 1, id, node, out.label("tag", tag))
-			}
-		}
-		for _, m := range in.Meta {
-			if sel.meta.has(m.Key) {
-				out.addLabels(c.meta, 1, id, node, out.label("key", m.Key), out.label("value", m.Value))
+		node := out.label("node", n.Name)
+		for j := range n.Instances {
+			if in := &n.Instances[j]; sel.services.has(in.Service) {
+				c.addInstance(in, node, sel, out)
 			}
 		}
 	}
 }
 
-func (c *catalogCollector) addChecks(n *cluster.CatalogNode, sel *selection, statuses []*label, out *families) {
-	node := out.label("node", n.Name)
-	for i := range n.Checks {
-		check := &n.Checks[i]
-		if !sel.check(check) {
-			continue
+func (c *catalogCollector) addInstance(in *cluster.Instance, node *label, sel *selection, out *families) {
+	id := out.label("service_id", in.ID)
+	out.addLabels(c.nodeHealthy, binary(in.Status == cluster.HealthPassing), id, node, out.label("service_name", in.Service))
+	for i, tag := range in.Tags {
+		if sel.tag(in, i) {
+			out.addLabels(c.tag, 1, id, node, out.label("tag", tag))
 		}
-		is := func(i int) bool {
-			status := cluster.HealthStatuses()[i]
-			return check.Status == status || (status == cluster.HealthMaintenance && check.InMaintenance())
-		}
-		checkID := out.label("check", check.ID)
-		if check.ServiceID == "" {
-			out.addStates(c.nodeStatus, statuses, is, checkID, node)
-			continue
-		}
-		id, name := out.label("service_id", check.ServiceID), out.label("service_name", check.ServiceName)
-		out.addStates(c.serviceStatus, statuses, is, checkID, node, id, name)
-		out.addLabels(c.serviceChecks, 1, id, name, out.label("check_id", check.ID), out.label("check_name", check.Name), node)
 	}
+	for _, m := range in.Meta {
+		if sel.meta.has(m.Key) {
+			out.addLabels(c.meta, 1, id, node, out.label("key", m.Key), out.label("value", m.Value))
+		}
+	}
+}
+
+// addChecks adds the states of all checks.
+func (c *catalogCollector) addChecks(catalog *cluster.Catalog, size catalogSize, out *families) {
+	out.expect(4 * size.serviceChecks) // Most have an ID, a service ID and a name of their own.
+	out.expectSeries(c.nodeStatus, states*size.nodeChecks, size.nodeChecks)
+	out.expectSeries(c.serviceStatus, states*size.serviceChecks, size.serviceChecks)
+	out.expectSeries(c.serviceChecks, size.serviceChecks, size.serviceChecks)
+	sel := newSelection(&c.settings)
+	statuses := statusLabels(out)
+	for i := range catalog.Nodes {
+		n := &catalog.Nodes[i]
+		if !sel.nodes.has(n.Name) {
+			continue
+		}
+		node := out.label("node", n.Name)
+		for j := range n.Checks {
+			if check := &n.Checks[j]; sel.check(check) {
+				c.addCheck(check, node, statuses, out)
+			}
+		}
+	}
+}
+
+func (c *catalogCollector) addCheck(check *cluster.Check, node *label, statuses []*label, out *families) {
+	is := func(i int) bool {
+		status := cluster.HealthStatuses()[i]
+		return check.Status == status || (status == cluster.HealthMaintenance && check.InMaintenance())
+	}
+	checkID := out.label("check", check.ID)
+	if check.ServiceID == "" {
+		out.addStates(c.nodeStatus, statuses, is, checkID, node)
+		return
+	}
+	id, name := out.label("service_id", check.ServiceID), out.label("service_name", check.ServiceName)
+	out.addStates(c.serviceStatus, statuses, is, checkID, node, id, name)
+	out.addLabels(c.serviceChecks, 1, id, name, out.label("check_id", check.ID), out.label("check_name", check.Name), node)
 }
 
 // statusLabels are those of all statuses, in their order.

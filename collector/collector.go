@@ -193,6 +193,26 @@ func run(ctx context.Context, c namedCollector, snap *cluster.Snapshot) (o outco
 	return outcome{families: out.proto(), dropped: out.dropped, err: err}
 }
 
+// alongside runs f beside its caller, who must wait for it. A panic of f is the caller's, as it would be without this.
+func alongside(f func()) (wait func()) {
+	panicked := make(chan any, 1)
+	go func() {
+		defer func() {
+			p := recover()
+			if p != nil {
+				p = fmt.Sprintf("%v\n%s", p, debug.Stack())
+			}
+			panicked <- p
+		}()
+		f()
+	}()
+	return func() {
+		if p := <-panicked; p != nil {
+			panic(p)
+		}
+	}
+}
+
 // failures gathers what a collector could not find out.
 type failures []error
 

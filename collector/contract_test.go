@@ -352,6 +352,10 @@ func TestStubbornCollectors(t *testing.T) {
 			out.add(d, 1, "lost")
 			panic("boom")
 		})},
+		namedCollector{"panics_alongside", stubborn(func(context.Context, *families) error {
+			alongside(func() { panic("bang") })()
+			return nil
+		})},
 		namedCollector{"ignores_its_context", stubborn(func(context.Context, *families) error {
 			<-release
 			return nil
@@ -364,7 +368,7 @@ func TestStubbornCollectors(t *testing.T) {
 	)
 	for range 2 {
 		all := gatherWithin(t, e, 300*time.Millisecond)
-		for name, want := range map[string]float64{"members": 1, "panics": 0, "ignores_its_context": 0, "repeats_itself": 1} {
+		for name, want := range map[string]float64{"members": 1, "panics": 0, "panics_alongside": 0, "ignores_its_context": 0, "repeats_itself": 1} {
 			expectValue(t, all, want, "consul_exporter_collector_success", "collector", name)
 		}
 		expectValue(t, all, 1, "consul_test", "n", "kept")
@@ -375,7 +379,7 @@ func TestStubbornCollectors(t *testing.T) {
 	all := gatherWithin(t, e, 300*time.Millisecond)
 	expectValue(t, all, 3, "consul_exporter_dropped_series_total", "collector", "repeats_itself")
 	expectValue(t, all, 3, "consul_exporter_scrape_timeouts_total")
-	if n := strings.Count(logged.String(), "collector=panics"); n != 1 || !strings.Contains(logged.String(), "boom") {
+	if n := strings.Count(logged.String(), "collector=panics "); n != 1 || !strings.Contains(logged.String(), "boom") {
 		t.Errorf("%d lines about the panic; want one with its text:\n%s", n, logged.String())
 	}
 }

@@ -4,6 +4,7 @@
 package collector
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -95,6 +96,22 @@ func newFamilies() *families {
 		fs.binary[i].set(float64(i))
 	}
 	return fs
+}
+
+// expect makes room for this many labels.
+func (fs *families) expect(labels int) {
+	fs.labels = make(map[labelKey]*label, labels)
+}
+
+// expectSeries makes room for this many series, of which groups differ in more than their state.
+func (fs *families) expectSeries(d *desc, series, groups int) {
+	fs.byDesc[d] = &family{desc: d, seen: make(map[seriesKey]struct{}, groups), metrics: make([]*dto.Metric, 0, series)}
+}
+
+// merge takes over the families of others, which have none of the same.
+func (fs *families) merge(others *families) {
+	maps.Copy(fs.byDesc, others.byDesc)
+	fs.dropped += others.dropped
 }
 
 func (n *number) set(value float64) {
@@ -242,6 +259,9 @@ func (s *slab[T]) next(n int) []T {
 func (fs *families) proto() []*dto.MetricFamily {
 	out := make([]*dto.MetricFamily, 0, len(fs.byDesc))
 	for d, f := range fs.byDesc {
+		if len(f.metrics) == 0 {
+			continue
+		}
 		out = append(out, &dto.MetricFamily{Name: &d.name, Help: &d.help, Type: &d.kind, Metric: f.metrics})
 	}
 	slices.SortFunc(out, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })

@@ -28,22 +28,22 @@ func (s *selection) tag(in *cluster.Instance, i int) bool {
 	return s.tags.has(in.Tags[i]) && !slices.Contains(in.Tags[:i], in.Tags[i])
 }
 
-// seriesOf returns how many series an instance has: one for its health, and one for each tag and entry of meta.
-func (s *selection) seriesOf(in *cluster.Instance) (series int) {
+// measure adds the series that an instance has: one for its health, and one for each tag and entry of meta.
+func (s *selection) measure(in *cluster.Instance, size *catalogSize) {
 	if !s.services.has(in.Service) {
-		return 0
+		return
 	}
+	size.instances++
 	for i := range in.Tags {
 		if s.tag(in, i) {
-			series++
+			size.tags++
 		}
 	}
 	for _, m := range in.Meta {
 		if s.meta.has(m.Key) {
-			series++
+			size.meta++
 		}
 	}
-	return series + 1
 }
 
 // check reports whether a check has series; those of services that have none have none either.

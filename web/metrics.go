@@ -9,6 +9,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
 
 	"github.com/zervigo/consul_cluster_exporter/collector"
 )
@@ -83,17 +85,29 @@ func (s *scrape) serve(w http.ResponseWriter, r *http.Request, query url.Values,
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), budget)
 	defer cancel()
-	gather := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
-		start := time.Now()
-		families := s.exporter.Gather(ctx, names)
-		return add(families, time.Since(start))
-	})
-	promhttp.HandlerFor(gather, promhttp.HandlerOpts{
-		ErrorLog:           errorLog{s.logger},
-		ErrorHandling:      promhttp.ContinueOnError,
-		DisableCompression: true,
-		EnableOpenMetrics:  true,
-	}).ServeHTTP(w, r)
+	start := time.Now()
+	families := s.exporter.Gather(ctx, names)
+	families, err = add(families, time.Since(start))
+	s.complain(err)
+	format := expfmt.NegotiateAccept(r.Header, expfmt.DefaultOpenMetricsAcceptedFormats()...)
+	w.Header().Add("Vary", "Accept")
+	w.Header().Set("Content-Type", string(format))
+	s.complain(encode(w, format, named(families, query["name[]"])))
+}
+
+// named returns the families of these names, or all if there are no names.
+func named(families []*dto.MetricFamily, names []string) []*dto.MetricFamily {
+	if len(names) == 0 {
+		return families
+	}
+	return slices.DeleteFunc(families, func(f *dto.MetricFamily) bool { return !slices.Contains(names, f.GetName()) })
+}
+
+// complain logs what kept some of the metrics from being sent.
+func (s *scrape) complain(err error) {
+	if err != nil {
+		level.Error(s.logger).Log("msg", "metrics could not be sent", "err", err)
+	}
 }
 
 // scrapeBudget returns how long a scrape may take: what the client waits, less the offset.
@@ -107,11 +121,4 @@ func scrapeBudget(header string, offset time.Duration) (time.Duration, error) {
 	}
 	granted := time.Duration(min(seconds, maxBudget.Seconds()) * float64(time.Second))
 	return max(granted-offset, min(granted, minBudget)), nil
-}
-
-// errorLog hands promhttp's errors to the logger.
-type errorLog struct{ logger log.Logger }
-
-func (l errorLog) Println(v ...any) {
-	level.Error(l.logger).Log("msg", "metrics could not be sent", "err", fmt.Sprint(v...))
 }
