@@ -30,6 +30,10 @@ type Agent struct {
 	RPCTLS bool
 	// EncryptedLAN and EncryptedWAN are whether gossip is encrypted.
 	EncryptedLAN, EncryptedWAN bool
+	// CoordinatesOff is whether it has network coordinates switched off.
+	CoordinatesOff bool
+	// serfLAN and serfWAN are read by SerfPools.
+	serfLAN, serfWAN serfStats
 	// Raft is nil for clients.
 	Raft *RaftStats
 }
@@ -79,6 +83,7 @@ type agentSelf struct {
 			GRPC        struct{ CertFile string }
 		}
 		VerifyIncoming, VerifyIncomingRPC, VerifyOutgoing bool
+		DisableCoordinates                                bool
 	}
 	Member struct {
 		Addr string
@@ -88,11 +93,6 @@ type agentSelf struct {
 		SerfLAN serfStats         `json:"serf_lan"`
 		SerfWAN serfStats         `json:"serf_wan"`
 	}
-}
-
-// serfStats are Serf's figures, which Consul gives as strings.
-type serfStats struct {
-	Encrypted string `json:"encrypted"`
 }
 
 func newAgent(self *agentSelf) (Agent, error) {
@@ -112,8 +112,11 @@ func newAgent(self *agentSelf) (Agent, error) {
 		GRPCOwnCA:     self.Config.Server && config.TLS.GRPC.CertFile == "",
 		RPCTLS: rpc.VerifyIncoming || rpc.VerifyOutgoing ||
 			config.VerifyIncoming || config.VerifyIncomingRPC || config.VerifyOutgoing,
-		EncryptedLAN: self.Stats.SerfLAN.Encrypted == "true",
-		EncryptedWAN: self.Stats.SerfWAN.Encrypted == "true",
+		EncryptedLAN:   self.Stats.SerfLAN.Encrypted == "true",
+		EncryptedWAN:   self.Stats.SerfWAN.Encrypted == "true",
+		CoordinatesOff: config.DisableCoordinates,
+		serfLAN:        self.Stats.SerfLAN,
+		serfWAN:        self.Stats.SerfWAN,
 	}
 	if a.Name == "" {
 		return Agent{}, fmt.Errorf("the answer has no node name; is this a Consul agent?")

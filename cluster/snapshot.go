@@ -43,6 +43,11 @@ type Snapshot struct {
 	agentPorts   Fact[[]BoundPort]
 	serverAgents Fact[map[string]Agent]
 
+	autopilotState  Fact[AutopilotState]
+	autopilotConfig Fact[AutopilotConfig]
+	consistentRead  Fact[ConsistentRead]
+	serverRTTs      Fact[[]RTT]
+
 	probes probes
 
 	mu    sync.Mutex

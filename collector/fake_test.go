@@ -193,7 +193,7 @@ func (f *fakeConsul) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 func (f *fakeConsul) answers() map[string]string {
-	var lan, wan, raft, peers []string
+	var lan, wan, raft, peers, autopilot, coordinates []string
 	for i, s := range f.servers {
 		host, port, _ := net.SplitHostPort(s.address)
 		member := fmt.Sprintf(`{"Name":"%s%%s","Addr":%q,"Port":%d,"Status":1,"Tags":{"role":"consul","dc":"dc1","port":%q,"id":"id-%d","build":"1.22.5:abc"}}`,
@@ -202,6 +202,11 @@ func (f *fakeConsul) answers() map[string]string {
 		wan = append(wan, fmt.Sprintf(member, ".dc1"))
 		raft = append(raft, fmt.Sprintf(`{"ID":"id-%d","Node":%q,"Address":%q,"Voter":true}`, i+1, s.name, s.address))
 		peers = append(peers, fmt.Sprintf("%q", s.address))
+		autopilot = append(autopilot, fmt.Sprintf(`"id-%d":{"ID":"id-%d","Name":%q,"Address":%q,"NodeStatus":"alive","Version":"1.22.5",
+			"LastContact":"%dms","LastTerm":2,"LastIndex":20,"Healthy":true,"StableSince":"2026-01-02T03:04:05.678Z","ReadReplica":false,
+			"Status":%q,"Meta":{},"NodeType":"voter"}`, i+1, i+1, s.name, s.address, 15*i, []string{"leader", "voter"}[min(i, 1)]))
+		coordinates = append(coordinates, fmt.Sprintf(`{"Node":%q,"Segment":"","Coord":{"Vec":[%d,0,0,0,0,0,0,0],"Error":1.5,
+			"Adjustment":0,"Height":0.5}}`, s.name, i))
 	}
 	lan = append(lan, `{"Name":"client-1","Addr":"127.0.0.1","Status":4,"Tags":{"role":"node","dc":"dc1","build":"1.21.0:abc"}}`)
 	list := func(items []string) string { return "[" + strings.Join(items, ",") + "]" }
@@ -209,7 +214,9 @@ func (f *fakeConsul) answers() map[string]string {
 		"/v1/agent/self": `{"Config":{"NodeName":"server-1","Datacenter":"dc1","Server":true},
 			"DebugConfig":{"ClientAddrs":["127.0.0.1"]},"Member":{"Addr":"10.0.0.1"},
 			"Stats":{"raft":{"state":"Leader","term":"2","commit_index":"20","applied_index":"19","fsm_pending":"1",
-				"last_snapshot_index":"0","last_snapshot_term":"0"}}}`,
+				"last_snapshot_index":"0","last_snapshot_term":"0"},
+				"serf_lan":{"encrypted":"false","health_score":"0","event_queue":"0","intent_queue":"1","query_queue":"2"},
+				"serf_wan":{"encrypted":"false","health_score":"3","event_queue":"0","intent_queue":"0","query_queue":"0"}}}`,
 		"/v1/agent/members":               list(lan),
 		"/v1/agent/members?wan":           list(wan),
 		"/v1/operator/raft/configuration": `{"Servers":` + list(raft) + `,"Index":1}`,
@@ -226,8 +233,17 @@ func (f *fakeConsul) answers() map[string]string {
 		"/v1/agent/services":              `{"web-1":{"ID":"web-1","Service":"web","Tags":["v1","zone-a","v1"],"Meta":{"team":"shop"}}}`,
 		"/v1/agent/checks": `{"alive":{"CheckID":"alive","Name":"Alive","Status":"passing","ServiceID":"web-1","ServiceName":"web"},
 			"disk":{"CheckID":"disk","Name":"Disk space","Status":"warning","ServiceID":"","ServiceName":""}}`,
+		"/v1/operator/autopilot/state": `{"Healthy":true,"FailureTolerance":1,"OptimisticFailureTolerance":1,"Servers":{` +
+			strings.Join(autopilot, ",") + `},"Leader":"id-1","Voters":["id-1","id-2","id-3"]}`,
+		"/v1/operator/autopilot/configuration": `{"CleanupDeadServers":true,"LastContactThreshold":"200ms","MaxTrailingLogs":250,"MinQuorum":3,
+			"ServerStabilizationTime":"10s","RedundancyZoneTag":"","DisableUpgradeMigration":false,"UpgradeVersionTag":"","CreateIndex":4,"ModifyIndex":4}`,
+		"/v1/coordinate/nodes": list(coordinates),
+		consistentPath:         "[]",
 	}
 }
+
+// consistentPath is what the collector consistent reads.
+const consistentPath = "/v1/health/node/consul_cluster_exporter"
 
 // paths are all that the fake answers.
 func (f *fakeConsul) paths() []string {
@@ -246,6 +262,13 @@ func (f *fakeConsul) answer(path string, status int) {
 	if status != 0 {
 		f.override[path] = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }
 	}
+}
+
+// answerWith makes a path answer with this body.
+func (f *fakeConsul) answerWith(path, body string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.override[path] = func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }
 }
 
 // hang makes a path answer only when its request is given up.

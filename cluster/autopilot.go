@@ -1,0 +1,159 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+)
+
+// Every server has autopilot's view of all servers, with and without a leader, and renews it every two seconds (Consul:
+// agent/consul/autopilot.go; raft-autopilot: run.go). So both endpoints are read stale.
+var (
+	endpointAutopilotState  = endpoint{path: "/v1/operator/autopilot/state"}
+	endpointAutopilotConfig = endpoint{path: "/v1/operator/autopilot/configuration"}
+)
+
+// AutopilotState is what autopilot makes of the servers. Without a leader it calls none of them healthy.
+type AutopilotState struct {
+	// Healthy is whether all servers are.
+	Healthy bool
+	// FailureTolerance is how many healthy voters can be lost without an outage.
+	FailureTolerance int
+	// OptimisticFailureTolerance counts also what Consul Enterprise could make voters in time; elsewhere it is the same as
+	// FailureTolerance. It is nil where Consul does not tell.
+	OptimisticFailureTolerance *int
+	// Servers are those of the Raft configuration, by name.
+	Servers []AutopilotServer
+}
+
+// AutopilotServer is one server in autopilot's view.
+type AutopilotServer struct {
+	// Name is the node name, or the Raft address of a peer that no Serf member matches.
+	Name    string
+	Healthy bool
+	// Voter is nil where autopilot cannot tell.
+	Voter *bool
+	// LastContact is how long ago the server had heard of the leader; nil when it never did or is not alive, because autopilot goes
+	// on showing what a dead server last said.
+	LastContact *time.Duration
+	// LastIndex is that of the last entry in its Raft log; nil when it has none or is not alive.
+	LastIndex *uint64
+	// StableSince is when Healthy last changed; zero when unknown.
+	StableSince time.Time
+}
+
+// autopilotState is the part of the answer that is used.
+type autopilotState struct {
+	Healthy                    bool
+	FailureTolerance           int
+	OptimisticFailureTolerance *int
+	Servers                    map[string]*api.AutopilotServer
+}
+
+// nodeAlive is how autopilot calls a server whose Serf member is alive (raft-autopilot: NodeAlive).
+const nodeAlive = "alive"
+
+// AutopilotState is the view of the server that answers.
+func (s *Snapshot) AutopilotState() *Fact[AutopilotState] {
+	return s.autopilotState.start(s.ctx, func(ctx context.Context) (AutopilotState, error) {
+		var answer autopilotState
+		if err := s.readAgent(ctx, endpointAutopilotState, &answer); err != nil {
+			return AutopilotState{}, err
+		}
+		return newAutopilotState(&answer)
+	})
+}
+
+func newAutopilotState(answer *autopilotState) (AutopilotState, error) {
+	state := AutopilotState{
+		Healthy:                    answer.Healthy,
+		FailureTolerance:           answer.FailureTolerance,
+		OptimisticFailureTolerance: answer.OptimisticFailureTolerance,
+	}
+	for id, server := range answer.Servers {
+		if server != nil {
+			state.Servers = append(state.Servers, newAutopilotServer(id, server))
+		}
+	}
+	if len(state.Servers) == 0 {
+		return AutopilotState{}, fmt.Errorf("read %s: autopilot knows no server yet", endpointAutopilotState.path)
+	}
+	slices.SortFunc(state.Servers, func(a, b AutopilotServer) int { return cmp.Compare(a.Name, b.Name) })
+	return state, nil
+}
+
+func newAutopilotServer(id string, server *api.AutopilotServer) AutopilotServer {
+	s := AutopilotServer{
+		Name:        cmp.Or(server.Name, server.Address, id),
+		Healthy:     server.Healthy,
+		StableSince: server.StableSince,
+	}
+	leads := server.Status == api.AutopilotServerLeader
+	switch server.Status {
+	case api.AutopilotServerLeader, api.AutopilotServerVoter:
+		s.Voter = new(true)
+	case api.AutopilotServerNonVoter, api.AutopilotServerStaging:
+		s.Voter = new(false)
+	}
+	if server.NodeStatus != nodeAlive || server.LastTerm == 0 {
+		return s // Its figures are none, or old ones.
+	}
+	s.LastIndex = new(server.LastIndex)
+	// Consul turns "never" into 0, which otherwise is the leader's only (structs.RaftStats.ToAutopilotServerStats).
+	if contact := server.LastContact; contact != nil && (contact.Duration() > 0 || (contact.Duration() == 0 && leads)) {
+		s.LastContact = new(contact.Duration())
+	}
+	return s
+}
+
+// AutopilotConfig are autopilot's settings for the cluster. What is nil Consul does not tell.
+type AutopilotConfig struct {
+	// LastContactThreshold and MaxTrailingLogs bound what a healthy server may be behind the leader.
+	LastContactThreshold *time.Duration
+	MaxTrailingLogs      uint64
+	// MinQuorum is the number of servers below which none is removed.
+	MinQuorum uint
+	// ServerStabilizationTime is how long a new server must be healthy before it gets a vote.
+	ServerStabilizationTime *time.Duration
+	// CleanupDeadServers is whether servers that failed are removed when others can replace them.
+	CleanupDeadServers bool
+}
+
+// AutopilotConfig are the settings in the state of the server that answers. They are asked for only once autopilot has a view: the
+// first leader writes them, and before that Consul would log an error for each question.
+func (s *Snapshot) AutopilotConfig() *Fact[AutopilotConfig] {
+	return s.autopilotConfig.start(s.ctx, func(ctx context.Context) (AutopilotConfig, error) {
+		if _, err := s.AutopilotState().Get(ctx); err != nil {
+			return AutopilotConfig{}, err
+		}
+		var answer api.AutopilotConfiguration
+		if err := s.readAgent(ctx, endpointAutopilotConfig, &answer); err != nil {
+			return AutopilotConfig{}, err
+		}
+		return newAutopilotConfig(&answer), nil
+	})
+}
+
+func newAutopilotConfig(answer *api.AutopilotConfiguration) AutopilotConfig {
+	return AutopilotConfig{
+		LastContactThreshold:    duration(answer.LastContactThreshold),
+		MaxTrailingLogs:         answer.MaxTrailingLogs,
+		MinQuorum:               answer.MinQuorum,
+		ServerStabilizationTime: duration(answer.ServerStabilizationTime),
+		CleanupDeadServers:      answer.CleanupDeadServers,
+	}
+}
+
+func duration(d *api.ReadableDuration) *time.Duration {
+	if d == nil {
+		return nil
+	}
+	return new(d.Duration())
+}

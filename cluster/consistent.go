@@ -1,0 +1,89 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"time"
+)
+
+// endpointConsistent is what is read linearizably: the checks of a node that there is not, which is an empty list.
+//
+// Consul answers it only after the leader has asked a quorum whether it still leads. A key or a session by ID would do the same, but
+// without key:read Consul refuses the key, and logs an error each time; this list is filtered by the token's rights and never
+// refused, to no token either (Consul: Health.NodeChecks).
+var endpointConsistent = endpoint{
+	path:        "/v1/health/node/consul_cluster_exporter",
+	label:       "/v1/health/node/:node",
+	hasMeta:     true,
+	consistency: ConsistencyConsistent,
+}
+
+// ConsistentRead is how a linearizable read went.
+type ConsistentRead struct {
+	// OK is whether it was answered in time.
+	OK bool
+	// Duration is how long it took; 0 unless OK.
+	Duration time.Duration
+}
+
+// ConsistentRead is a linearizable read through the configured agent, within Options.ConsistentTimeout or the rest of the scrape, if
+// that is shorter. That the cluster cannot serve it is a result; an error means that the agent could not be asked, or refused.
+//
+// An agent that knows of no leader is not asked: the read could only hang until it is given up, servers would hold it for seven seconds
+// (performance.rpc_hold_timeout), and a client agent logs an error or a warning for each. Nor is a client agent that does not get an
+// answer about the leader from the servers, which a frozen server does not give; it is told from an agent that hangs itself by what
+// it says about itself.
+func (s *Snapshot) ConsistentRead() *Fact[ConsistentRead] {
+	return s.consistentRead.start(s.ctx, func(ctx context.Context) (ConsistentRead, error) {
+		timeout := cmp.Or(s.cluster.opts.ConsistentTimeout, s.cluster.opts.Client.Timeout)
+		leader, err := s.leaderWithin(ctx, timeout)
+		switch {
+		case err == nil && leader == "", errors.Is(err, errSilent):
+			return ConsistentRead{}, nil
+		case err != nil && !isAgentsAnswer(err) && !errors.Is(err, ErrRefused):
+			return ConsistentRead{}, err
+		}
+		ep := endpointConsistent
+		ep.timeout = timeout
+		start := time.Now()
+		var checks []struct{}
+		return newConsistentRead(s.readAgent(ctx, ep, &checks), time.Since(start))
+	})
+}
+
+// errSilent means that the agent answers and the servers do not.
+var errSilent = errors.New("the agent has no answer from the servers")
+
+// leaderWithin is StatusLeader if that is known in time, or errSilent if it is not but the agent answers.
+func (s *Snapshot) leaderWithin(ctx context.Context, timeout time.Duration) (string, error) {
+	leaderFact, agentFact := s.StatusLeader(), s.Agent()
+	inTime, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	leader, err := leaderFact.Get(inTime)
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return leader, err
+	}
+	// Fetched under the snapshot's context, so this ends with it at the latest.
+	if _, agentErr := agentFact.Get(context.WithoutCancel(ctx)); isAgentsAnswer(agentErr) {
+		return "", errSilent
+	}
+	return "", err
+}
+
+// newConsistentRead judges by the read's error and duration.
+func newConsistentRead(err error, took time.Duration) (ConsistentRead, error) {
+	switch {
+	case err == nil:
+		return ConsistentRead{OK: true, Duration: took}, nil
+	case errors.Is(err, ErrRefused):
+		return ConsistentRead{}, err
+	case isAgentsAnswer(err), errors.Is(err, context.DeadlineExceeded):
+		return ConsistentRead{}, nil
+	default:
+		return ConsistentRead{}, err
+	}
+}

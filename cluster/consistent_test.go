@@ -1,0 +1,90 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+func TestConsistentRead(t *testing.T) {
+	t.Parallel()
+	const leader = `"10.0.0.1:8300"`
+	hang := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+	for _, tc := range []struct {
+		name         string
+		leader, read http.HandlerFunc // A read that is nil must not be made.
+		self         http.HandlerFunc // By default a refusal.
+		ok, refused  bool
+		broken       bool // An error, be it a refusal.
+	}{
+		{name: "served", leader: answer(200, leader), read: answer(200, "[]"), ok: true},
+		{name: "no leader", leader: answer(200, `""`)},
+		{name: "hangs", leader: answer(200, leader), read: hang},
+		{name: "the servers hang", leader: hang, self: answer(200, `{"Config":{"NodeName":"a"}}`)},
+		{name: "the servers hang, no rights", leader: hang},
+		{name: "the agent hangs", leader: hang, self: hang, broken: true},
+		{name: "lost its leader", leader: answer(200, leader), read: answer(500, "No cluster leader")},
+		{name: "asked too much", leader: answer(200, leader), read: answer(429, "")},
+		{name: "no servers", leader: answer(500, "No known Consul servers"), read: answer(500, "No known Consul servers")},
+		{name: "does not say who leads", leader: answer(403, ""), read: answer(200, "[]"), ok: true},
+		{name: "refused", leader: answer(200, leader), read: answer(403, "ACL not found"), refused: true, broken: true},
+		{name: "agent is gone", leader: answer(200, leader), read: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, broken: true},
+		{name: "agent is gone behind a proxy", leader: answer(502, ""), broken: true},
+		{name: "no list", leader: answer(200, leader), read: answer(200, `{"a":1}`), broken: true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			handlers := map[string]http.HandlerFunc{endpointStatusLeader.path: tc.leader, endpointSelf.path: answer(403, "")}
+			if tc.self != nil {
+				handlers[endpointSelf.path] = tc.self
+			}
+			var query atomic.Value
+			if tc.read != nil {
+				handlers[endpointConsistent.path] = func(w http.ResponseWriter, r *http.Request) {
+					query.Store(r.URL.RawQuery)
+					tc.read(w, r)
+				}
+			}
+			c := New(Options{
+				Client:            ClientOptions{Address: fakeAgent(t, handlers), Timeout: time.Second, Datacenter: "other"},
+				ConsistentTimeout: 200 * time.Millisecond,
+			})
+			t.Cleanup(c.Close)
+			start := time.Now()
+			got, err := snapshot(t, c).ConsistentRead().Get(t.Context())
+			took := time.Since(start)
+			if (err != nil) != tc.broken || errors.Is(err, ErrRefused) != tc.refused {
+				t.Errorf("error %v; want one: %v, a refusal: %v", err, tc.broken, tc.refused)
+			}
+			if got.OK != tc.ok || (got.Duration > 0) != tc.ok || got.Duration > took {
+				t.Errorf("got %+v after %s; want OK %v", got, took, tc.ok)
+			}
+			if q := query.Load(); q != nil && q != "consistent=" {
+				t.Errorf("query is %q; want consistent and nothing else", q)
+			}
+		})
+	}
+}
+
+// A scrape that has less time than the read may take tells all the same that the read was not served.
+func TestConsistentRead_ScrapeEnds(t *testing.T) {
+	t.Parallel()
+	c := newTestCluster(t, ClientOptions{Address: fakeAgent(t, map[string]http.HandlerFunc{
+		endpointSelf.path:         answer(403, ""),
+		endpointStatusLeader.path: answer(200, `"10.0.0.1:8300"`),
+		endpointConsistent.path:   func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+	})})
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	snap := c.Snapshot(ctx)
+	defer snap.Close()
+	if got, err := snap.ConsistentRead().Get(t.Context()); err != nil || got.OK {
+		t.Errorf("got %+v, error %v; want that it was not served", got, err)
+	}
+}
