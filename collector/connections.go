@@ -5,6 +5,7 @@ package collector
 
 import (
 	"context"
+	"math"
 	"net"
 	"slices"
 	"strconv"
@@ -12,14 +13,14 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 )
 
-// connectionsCollector counts the TCP connections to the ports of the configured agent, from /proc.
+// connectionsCollector counts the TCP connections to the ports of the configured agent, as the kernel lists them.
 //
 // Requests: those of the topology (see raftCollector) and /v1/agent/self. ACL: agent:read. Ten series per port. Where the exporter is
-// not in the agent's network namespace, or on a system without /proc, there are none, and that is no failure.
+// not in the agent's network namespace, or not on Linux, there are none, and that is no failure.
 type connectionsCollector struct {
 	connections *desc
-	// sockets lists the TCP sockets of this host.
-	sockets func() ([]socket, error)
+	// sockets lists the TCP sockets of this host whose own port is in a range.
+	sockets func(first, last uint16) ([]socket, error)
 }
 
 // socket is a TCP socket of this host.
@@ -56,7 +57,11 @@ func (c *connectionsCollector) collect(ctx context.Context, snap *cluster.Snapsh
 	if err != nil {
 		return err
 	}
-	sockets, err := c.sockets()
+	if len(ports) == 0 {
+		return nil
+	}
+	first, last := portRange(ports)
+	sockets, err := c.sockets(first, last)
 	if err != nil {
 		return err
 	}
@@ -70,6 +75,15 @@ func (c *connectionsCollector) collect(ctx context.Context, snap *cluster.Snapsh
 		}
 	}
 	return nil
+}
+
+// portRange returns the smallest and the largest number of the ports.
+func portRange(ports []cluster.BoundPort) (first, last uint16) {
+	first = math.MaxUint16
+	for _, p := range ports {
+		first, last = min(first, uint16(p.Number())), max(last, uint16(p.Number()))
+	}
+	return first, last
 }
 
 // countConnections counts by state; found is false when nothing listens on the port here.

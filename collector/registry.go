@@ -24,7 +24,7 @@ var registry = []entry{
 	{"agent", "the agent's own state, the list of servers, and the Raft figures of each server's HTTP API", true, true, newAgentCollector},
 	{"autopilot", "autopilot's verdict on each server, and its settings", true, false, newAutopilotCollector},
 	{"catalog", "what is registered with Consul: services, their instances, tags and checks", true, true, newCatalogCollector},
-	{"connections", "the connections to the configured agent's ports, where it runs on the same host; costs more the more TCP sockets the host has", true, true, newConnectionsCollector},
+	{"connections", "the connections to the configured agent's ports, where it runs on the same host", true, true, newConnectionsCollector},
 	{"consistent", "whether the cluster serves a linearizable read, and how fast", true, false, newConsistentCollector},
 	{"members", "the members of the Serf pools and their state", true, false, newMembersCollector},
 	{"ports", "whether each server answers on its ports, in each port's own protocol", true, false, newPortsCollector},
