@@ -1,0 +1,162 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Stop is whether a server can be stopped without the cluster losing its quorum, by what was known in one scrape.
+type Stop struct {
+	Server string
+	Safe   bool
+	// Voter is whether the server has a vote, Answers whether its port 8300 answers, and Leads whether it leads.
+	Voter, Answers, Leads bool
+	// Voters have a vote, Needed of them must agree, and Before and After are how many of them can be counted on now and without this
+	// server. That is fewer than answer if some have no leader or lag.
+	Voters, Needed, Before, After int
+	// Reasons says why, one sentence each; the last one is about the quorum, unless there is something to mend first.
+	Reasons []string
+	// Hint is what to do first if it is safe; mostly empty.
+	Hint string
+}
+
+// Margin is how many more voters may fail once the server is stopped; negative when the quorum would be lost.
+func (s Stop) Margin() int { return s.After - s.Needed }
+
+// StopInput is what the decision is made from.
+type StopInput struct {
+	Topology Topology
+	Reports  []Report
+	// Autopilot is nil when it is not known: then Raft alone decides.
+	Autopilot *AutopilotState
+	// MaxTrailingLogs is how many entries a voter may be behind to be counted on; autopilot's own setting, or its default.
+	MaxTrailingLogs uint64
+}
+
+// DefaultMaxTrailingLogs is autopilot's default (Consul: agent/config/default.go).
+const DefaultMaxTrailingLogs = 250
+
+// ErrUnknownServer means that the cluster has no server of this name.
+var ErrUnknownServer = errors.New("no such server")
+
+// JudgeStop decides whether the named server can be stopped. It is a pure function. What cannot be found out counts as no: a voter is
+// counted on only if it answers, follows the one leader, is not far behind, and autopilot does not call it unhealthy.
+func JudgeStop(server string, in StopInput) (Stop, error) {
+	i := slices.IndexFunc(in.Reports, func(r Report) bool { return r.Server.Name == server })
+	if i < 0 {
+		return Stop{}, fmt.Errorf("%w: %q; the servers are: %s", ErrUnknownServer, server, strings.Join(serverNames(in.Reports), ", "))
+	}
+	verdict := Judge(in.Topology, in.Reports)
+	target := in.Reports[i]
+	stop := Stop{
+		Server: server, Voter: target.Server.Voter, Answers: target.RPC.Up, Leads: target.LeadsItself(),
+		Voters: verdict.Quorum.Voters, Needed: verdict.Quorum.Needed,
+	}
+	for _, r := range in.Reports {
+		if !r.Server.Voter {
+			continue
+		}
+		doubt := in.doubt(r, verdict)
+		if doubt == "" {
+			stop.Before++
+			if r.Server.Name != server {
+				stop.After++
+			}
+		} else if r.Server.Name != server {
+			stop.Reasons = append(stop.Reasons, fmt.Sprintf("%s cannot be counted on: %s.", r.Server.Name, doubt))
+		}
+	}
+	stop.decide(verdict)
+	return stop, nil
+}
+
+// decide adds the last reasons.
+func (s *Stop) decide(v Verdict) {
+	if trouble := leadershipTrouble(v); trouble != "" {
+		s.Reasons = append(s.Reasons, trouble)
+		return
+	}
+	switch {
+	case !s.Voter:
+		s.Reasons = append(s.Reasons, s.Server+" has no vote.")
+	case !s.Answers:
+		s.Reasons = append(s.Reasons, s.Server+" does not answer, so nothing is lost with it.")
+	}
+	quorum := fmt.Sprintf("without %s %d of %d voters can be counted on, and the quorum is %d", s.Server, s.After, s.Voters, s.Needed)
+	if s.Safe = s.Margin() >= 0; !s.Safe {
+		s.Reasons = append(s.Reasons, capital(quorum)+".")
+		return
+	}
+	s.Reasons = append(s.Reasons, fmt.Sprintf("%s: %s more may fail.", capital(quorum), count(s.Margin())))
+	if s.Leads {
+		s.Hint = fmt.Sprintf("%s leads: transfer the leadership first (consul operator raft transfer-leader), which spares clients an election.",
+			s.Server)
+	}
+}
+
+// leadershipTrouble says what is wrong with the leadership, in which case no server should be stopped.
+func leadershipTrouble(v Verdict) string {
+	leaders := v.Leadership.Leaders
+	switch {
+	case len(leaders) > 1:
+		return fmt.Sprintf("Split brain: %s all call themselves leader.", strings.Join(leaders, ", "))
+	case len(v.Leadership.Reported) > 1:
+		return "The servers do not agree about who leads; an election may be under way."
+	case len(leaders) == 0:
+		return "There is no leader."
+	case v.Configurations > 1:
+		return "The servers do not agree about the Raft configuration."
+	default:
+		return ""
+	}
+}
+
+// doubt says why a voter cannot be counted on; empty if it can.
+func (in *StopInput) doubt(r Report, v Verdict) string {
+	lag, known := v.LogLag[r.Server.Name]
+	switch {
+	case !r.RPC.Up:
+		return fmt.Sprintf("port 8300 does not answer (%s)", r.RPC.Reason)
+	case !r.RPC.Raft.LeaderKnown:
+		return "it does not say who leads"
+	case r.RPC.Raft.Leader == "":
+		return "it knows of no leader"
+	case !known:
+		return "it does not say how long its log is"
+	case lag > in.MaxTrailingLogs:
+		return fmt.Sprintf("its log is %d entries behind, more than %d", lag, in.MaxTrailingLogs)
+	case in.unhealthy(r.Server.Name):
+		return "autopilot calls it unhealthy"
+	default:
+		return ""
+	}
+}
+
+func (in *StopInput) unhealthy(server string) bool {
+	return in.Autopilot != nil && slices.ContainsFunc(in.Autopilot.Servers, func(s AutopilotServer) bool {
+		return s.Name == server && !s.Healthy
+	})
+}
+
+func serverNames(reports []Report) []string {
+	var names []string
+	for _, r := range reports {
+		names = append(names, r.Server.Name)
+	}
+	return names
+}
+
+// count says a number of voters in words where that reads better.
+func count(n int) string {
+	if n == 0 {
+		return "none"
+	}
+	return fmt.Sprint(n)
+}
+
+func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
