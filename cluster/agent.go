@@ -34,6 +34,8 @@ type Agent struct {
 	CoordinatesOff bool
 	// serfLAN and serfWAN are read by SerfPools.
 	serfLAN, serfWAN serfStats
+	// telemetry is read by Telemetry.
+	telemetry telemetryConfig
 	// Raft is nil for clients.
 	Raft *RaftStats
 }
@@ -84,6 +86,7 @@ type agentSelf struct {
 		}
 		VerifyIncoming, VerifyIncomingRPC, VerifyOutgoing bool
 		DisableCoordinates                                bool
+		Telemetry                                         telemetryConfig
 	}
 	Member struct {
 		Addr string
@@ -117,6 +120,7 @@ func newAgent(self *agentSelf) (Agent, error) {
 		CoordinatesOff: config.DisableCoordinates,
 		serfLAN:        self.Stats.SerfLAN,
 		serfWAN:        self.Stats.SerfWAN,
+		telemetry:      config.Telemetry,
 	}
 	if a.Name == "" {
 		return Agent{}, fmt.Errorf("the answer has no node name; is this a Consul agent?")

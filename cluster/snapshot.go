@@ -47,6 +47,7 @@ type Snapshot struct {
 	autopilotConfig Fact[AutopilotConfig]
 	consistentRead  Fact[ConsistentRead]
 	serverRTTs      Fact[[]RTT]
+	telemetry       Fact[Telemetry]
 
 	probes probes
 

@@ -250,6 +250,7 @@ func TestRequestBudget(t *testing.T) {
 		"ports":       topology,
 		"connections": topology,
 		"raft":        with("/v1/status/leader", "/v1/status/peers"),
+		"telemetry":   {"/v1/agent/metrics": 1, "/v1/agent/self": 1},
 		"serf":        {"/v1/agent/self": 1, "/v1/agent/members": 1, "/v1/coordinate/nodes": 1},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -281,7 +282,8 @@ func TestRequestBudget(t *testing.T) {
 func TestIsolation(t *testing.T) {
 	t.Parallel()
 	dependents := map[string][]string{
-		"/v1/agent/self":                       {"agent", "serf"},
+		"/v1/agent/self":                       {"agent", "serf", "telemetry"},
+		"/v1/agent/metrics":                    {"telemetry"},
 		"/v1/agent/members":                    {"members", "serf"},
 		"/v1/agent/members?wan":                {"members"},
 		"/v1/operator/raft/configuration":      {"raft"},

@@ -221,6 +221,7 @@ func (f *fakeConsul) answers() map[string]string {
 		"/v1/agent/members?wan":           list(wan),
 		"/v1/operator/raft/configuration": `{"Servers":` + list(raft) + `,"Index":1}`,
 		"/v1/status/leader":               fmt.Sprintf("%q", f.servers[0].address),
+		"/v1/agent/metrics":               fakeTelemetry,
 		"/v1/status/peers":                list(peers),
 		"/v1/catalog/nodes":               `[{"Node":"server-1"},{"Node":"server-2"},{"Node":"server-3"},{"Node":"client-1"}]`,
 		"/v1/internal/ui/nodes":           fakeCatalog,
@@ -241,6 +242,34 @@ func (f *fakeConsul) answers() map[string]string {
 		consistentPath:         "[]",
 	}
 }
+
+// fakeTelemetry is that of a leader with a host name in two parts. Two counters of one name differ in their labels; that of errors is not
+// there, as nothing was counted, and one gauge is no number that can be.
+const fakeTelemetry = `{"Timestamp":"2026-01-02 03:04:10 +0000 UTC","Points":[],"Gauges":[
+	{"Name":"consul.host.example.runtime.alloc_bytes","Value":16606048,"Labels":{}},
+	{"Name":"consul.host.example.runtime.sys_bytes","Value":31631640,"Labels":{}},
+	{"Name":"consul.host.example.runtime.num_goroutines","Value":132,"Labels":{}},
+	{"Name":"consul.host.example.runtime.total_gc_pause_ns","Value":4404121,"Labels":{}},
+	{"Name":"consul.host.example.rpc.queries_blocking","Value":7,"Labels":{}},
+	{"Name":"consul.host.example.raft.leader.oldestLogAge","Value":63500,"Labels":{}},
+	{"Name":"consul.raft.fsm.lastRestoreDuration","Value":25,"Labels":{}},
+	{"Name":"consul.raft.boltdb.freelistBytes","Value":4096,"Labels":{}},
+	{"Name":"consul.host.example.autopilot.healthy","Value":1,"Labels":{}},
+	{"Name":"consul.host.example.autopilot.failure_tolerance","Value":1,"Labels":{}}],
+	"Counters":[
+	{"Name":"consul.rpc.request","Count":15,"Rate":1.5,"Sum":15,"Min":1,"Max":1,"Mean":1,"Stddev":0,"Labels":{}},
+	{"Name":"consul.rpc.accept_conn","Count":2,"Rate":0.2,"Sum":2,"Min":1,"Max":1,"Mean":1,"Stddev":0,"Labels":{}},
+	{"Name":"consul.rpc.rate_limit.exceeded","Count":3,"Rate":0.3,"Sum":3,"Min":1,"Max":1,"Mean":1,"Stddev":0,"Labels":{"mode":"enforcing"}},
+	{"Name":"consul.rpc.rate_limit.exceeded","Count":4,"Rate":0.4,"Sum":4,"Min":1,"Max":1,"Mean":1,"Stddev":0,"Labels":{"mode":"permissive"}},
+	{"Name":"consul.client.rpc","Count":1,"Rate":0.1,"Sum":1,"Min":1,"Max":1,"Mean":1,"Stddev":0,"Labels":{}},
+	{"Name":"consul.raft.apply","Count":5,"Rate":0.5,"Sum":5,"Min":1,"Max":1,"Mean":1,"Stddev":0,"Labels":{}},
+	{"Name":"consul.raft.logstore.verifier.read_checksum_failures","Count":1,"Rate":0.2,"Sum":2,"Min":2,"Max":2,"Mean":2,"Stddev":0,"Labels":{}}],
+	"Samples":[
+	{"Name":"consul.raft.commitTime","Count":2,"Rate":0.6,"Sum":6,"Min":2,"Max":4,"Mean":3,"Stddev":1,"Labels":{}},
+	{"Name":"consul.raft.leader.lastContact","Count":2,"Rate":6,"Sum":60,"Min":20,"Max":40,"Mean":30,"Stddev":10,"Labels":{}},
+	{"Name":"consul.raft.boltdb.storeLogs","Count":2,"Rate":0.6,"Sum":6,"Min":1,"Max":5,"Mean":3,"Stddev":2,"Labels":{}},
+	{"Name":"consul.raft.thread.main.saturation","Count":9,"Rate":0.09,"Sum":0.9,"Min":0,"Max":0.25,"Mean":0.1,"Stddev":0.1,"Labels":{}},
+	{"Name":"consul.raft.thread.fsm.saturation","Count":1,"Rate":0,"Sum":0,"Min":0,"Max":0,"Mean":0,"Stddev":0,"Labels":{}}]}`
 
 // consistentPath is what the collector consistent reads.
 const consistentPath = "/v1/health/node/consul_cluster_exporter"

@@ -30,6 +30,7 @@ var registry = []entry{
 	{"ports", "whether each server answers on its ports, in each port's own protocol", true, false, newPortsCollector},
 	{"raft", "what each server says about Raft, and what that means for the cluster", true, false, newRaftCollector},
 	{"serf", "the health of gossip, the versions of the members, and the round trips between servers", true, false, newSerfCollector},
+	{"telemetry", "what the agent measures of itself: RPC requests and errors, Raft's timing, memory", true, true, newTelemetryCollector},
 }
 
 // Info describes a collector, for flags and documentation.

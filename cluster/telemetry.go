@@ -1,0 +1,167 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"math"
+	"strings"
+)
+
+// endpointTelemetry answers with what the agent measured in its last full interval of ten seconds. It is there whether or not the agent
+// keeps metrics for Prometheus (Consul: AgentHTTPHandlers.AgentMetrics; hashicorp/go-metrics: InmemSink.DisplayMetrics).
+var endpointTelemetry = endpoint{path: "/v1/agent/metrics"}
+
+// Telemetry is what the configured agent measured of itself in its last full interval of ten seconds. Names are those of Consul's
+// documentation without "consul.", such as "rpc.request".
+type Telemetry struct {
+	// Agent is who measured.
+	Agent Agent
+
+	gauges            map[string]float64
+	counters, samples map[string][]Measurement
+	// measured is whether there is anything at all; an agent that has just started has nothing.
+	measured bool
+}
+
+// Measurement sums up the values of a sample or counter during the interval.
+type Measurement struct {
+	Labels map[string]string
+	// Rate is the sum of the values per second.
+	Rate, Sum, Max, Mean float64
+}
+
+// telemetryAnswer is the part of the answer that is used. Points, which Consul does not use, have no names that could be looked up.
+type telemetryAnswer struct {
+	Gauges []struct {
+		Name  string
+		Value float64
+	}
+	Counters, Samples []struct {
+		Name string
+		Measurement
+	}
+}
+
+// telemetryConfig is the agent's configuration of it.
+type telemetryConfig struct {
+	MetricsPrefix                    string
+	FilterDefault                    *bool
+	AllowedPrefixes, BlockedPrefixes []string
+}
+
+// Telemetry is the configured agent's.
+func (s *Snapshot) Telemetry() *Fact[Telemetry] {
+	return s.telemetry.start(s.ctx, func(ctx context.Context) (Telemetry, error) {
+		agentFact := s.Agent()
+		var answer telemetryAnswer
+		if err := s.readAgent(ctx, endpointTelemetry, &answer); err != nil {
+			return Telemetry{}, err
+		}
+		agent, err := agentFact.Get(ctx)
+		if err != nil {
+			return Telemetry{}, err
+		}
+		return newTelemetry(agent, &answer), nil
+	})
+}
+
+func newTelemetry(agent Agent, answer *telemetryAnswer) Telemetry {
+	t := Telemetry{
+		Agent:    agent,
+		gauges:   make(map[string]float64),
+		counters: make(map[string][]Measurement),
+		samples:  make(map[string][]Measurement),
+		measured: len(answer.Gauges)+len(answer.Counters)+len(answer.Samples) > 0,
+	}
+	prefix := agent.telemetry.prefix()
+	for _, g := range answer.Gauges {
+		if name, ok := strings.CutPrefix(g.Name, prefix); ok && finite(g.Value) {
+			t.gauges[name] = g.Value
+		}
+	}
+	for _, c := range answer.Counters {
+		if name, ok := strings.CutPrefix(c.Name, prefix); ok && c.valid() {
+			t.counters[name] = append(t.counters[name], c.Measurement)
+		}
+	}
+	for _, s := range answer.Samples {
+		if name, ok := strings.CutPrefix(s.Name, prefix); ok && s.valid() {
+			t.samples[name] = append(t.samples[name], s.Measurement)
+		}
+	}
+	return t
+}
+
+// valid reports whether all figures are numbers that can be: nothing that is looked up is ever negative.
+func (m *Measurement) valid() bool {
+	for _, v := range []float64{m.Rate, m.Sum, m.Max, m.Mean} {
+		if !finite(v) || v < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+
+// Gauge returns a gauge. It is not there when the agent did not set it in the interval. Unless told otherwise, agents put their host name
+// before the names of gauges, and only of these: "consul.web-1.example.runtime.alloc_bytes" (Consul: telemetry.disable_hostname).
+func (t *Telemetry) Gauge(name string) (value float64, ok bool) {
+	if value, ok = t.gauges[name]; ok {
+		return value, true
+	}
+	for full, v := range t.gauges {
+		if host, found := strings.CutSuffix(full, "."+name); found && host != "" {
+			return v, true
+		}
+	}
+	return 0, false
+}
+
+// Rate returns how often something was counted per second, with all labels together. Consul tells only of what it did count: what is
+// not there was not counted, unless the agent's filter leaves it out or the agent has not measured yet.
+func (t *Telemetry) Rate(name string) (perSecond float64, ok bool) {
+	for _, m := range t.counters[name] {
+		perSecond += m.Rate
+	}
+	_, there := t.counters[name]
+	return perSecond, there || t.counts(name)
+}
+
+// Sum returns how often something was counted in the interval; see Rate.
+func (t *Telemetry) Sum(name string) (sum float64, ok bool) {
+	for _, m := range t.counters[name] {
+		sum += m.Sum
+	}
+	_, there := t.counters[name]
+	return sum, there || t.counts(name)
+}
+
+// counts reports whether the agent would tell of a counter.
+func (t *Telemetry) counts(name string) bool { return t.measured && t.Agent.telemetry.allows(name) }
+
+// Samples returns the measurements of this name, one for each set of labels.
+func (t *Telemetry) Samples(name string) []Measurement { return t.samples[name] }
+
+// prefix is what all names begin with.
+func (c *telemetryConfig) prefix() string { return cmp.Or(c.MetricsPrefix, "consul") + "." }
+
+// allows reports whether the agent's filter lets a metric pass: the longest prefix decides (hashicorp/go-metrics: Metrics.allowMetric).
+func (c *telemetryConfig) allows(name string) bool {
+	full := c.prefix() + name
+	allowed, longest := c.FilterDefault == nil || *c.FilterDefault, -1
+	for _, rules := range []struct {
+		prefixes []string
+		allow    bool
+	}{{c.AllowedPrefixes, true}, {c.BlockedPrefixes, false}} {
+		for _, p := range rules.prefixes {
+			if strings.HasPrefix(full, p) && len(p) > longest {
+				allowed, longest = rules.allow, len(p)
+			}
+		}
+	}
+	return allowed
+}
