@@ -34,6 +34,8 @@ type Agent struct {
 	CoordinatesOff bool
 	// serfLAN and serfWAN are read by SerfPools.
 	serfLAN, serfWAN serfStats
+	// ACLsOff is whether it has ACLs switched off.
+	ACLsOff bool
 	// telemetry is read by Telemetry.
 	telemetry telemetryConfig
 	// Raft is nil for clients.
@@ -86,6 +88,7 @@ type agentSelf struct {
 		}
 		VerifyIncoming, VerifyIncomingRPC, VerifyOutgoing bool
 		DisableCoordinates                                bool
+		ACLsEnabled                                       *bool
 		Telemetry                                         telemetryConfig
 	}
 	Member struct {
@@ -121,6 +124,7 @@ func newAgent(self *agentSelf) (Agent, error) {
 		serfLAN:        self.Stats.SerfLAN,
 		serfWAN:        self.Stats.SerfWAN,
 		telemetry:      config.Telemetry,
+		ACLsOff:        config.ACLsEnabled != nil && !*config.ACLsEnabled,
 	}
 	if a.Name == "" {
 		return Agent{}, fmt.Errorf("the answer has no node name; is this a Consul agent?")

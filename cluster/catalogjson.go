@@ -4,13 +4,9 @@
 package cluster
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
-
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // The catalog is decoded while it arrives, token by token, into no more than what is exported. BenchmarkDecodeCatalog compares that
@@ -19,39 +15,12 @@ import (
 // decodeCatalog reads the answer of endpointCatalog: a list of nodes. Those that another cluster exports to this one are left out.
 func decodeCatalog(r io.Reader) (*Catalog, error) {
 	d := catalogDecoder{
-		// Checking for these two would take a quarter of the time.
-		Decoder: jsontext.NewDecoder(r, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)),
-		texts:   texts{known: make(map[string]string)},
-		scratch: make(map[string]HealthStatus),
+		jsonReader: newJSONReader(r),
+		texts:      texts{known: make(map[string]string)},
+		scratch:    make(map[string]HealthStatus),
 	}
 	catalog := &Catalog{}
-	err := d.nodes(catalog)
-	if err == nil && d.PeekKind() != jsontext.KindInvalid {
-		err = errors.New("there is more after the end")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("decode the catalog: %w", err)
-	}
-	return catalog, nil
-}
-
-// catalogDecoder decodes field by field. Null counts as nothing being there.
-type catalogDecoder struct {
-	*jsontext.Decoder
-	texts   texts
-	scratch map[string]HealthStatus
-	// unquoted is the last word that had escapes.
-	unquoted []byte
-	// tags and meta are memory for the lists of the next instances: one allocation serves many.
-	tags []string
-	meta []Meta
-}
-
-func (d *catalogDecoder) nodes(catalog *Catalog) error {
-	if kind := d.PeekKind(); kind == jsontext.KindNull { // Null is no answer here.
-		return errNoList
-	}
-	return d.list(func() error {
+	err := d.whole(func() error {
 		node, peer, err := d.node()
 		if err == nil && node.Name != "" && peer == "" {
 			node.judge(d.scratch)
@@ -59,6 +28,20 @@ func (d *catalogDecoder) nodes(catalog *Catalog) error {
 		}
 		return err
 	})
+	if err != nil {
+		return nil, fmt.Errorf("decode the catalog: %w", err)
+	}
+	return catalog, nil
+}
+
+// catalogDecoder decodes field by field.
+type catalogDecoder struct {
+	jsonReader
+	texts   texts
+	scratch map[string]HealthStatus
+	// tags and meta are memory for the lists of the next instances: one allocation serves many.
+	tags []string
+	meta []Meta
 }
 
 func (d *catalogDecoder) node() (n CatalogNode, peer string, err error) {
@@ -146,58 +129,6 @@ func (d *catalogDecoder) check() (c Check, err error) {
 	return c, err
 }
 
-// list calls element for each element of a list, which element must decode or skip.
-func (d *catalogDecoder) list(element func() error) error {
-	switch d.PeekKind() {
-	case jsontext.KindNull:
-		return d.SkipValue()
-	case jsontext.KindBeginArray, jsontext.KindInvalid: // The latter is an error that reading returns.
-	default:
-		return fmt.Errorf("%w after byte %d", errNoList, d.InputOffset())
-	}
-	if _, err := d.ReadToken(); err != nil {
-		return err
-	}
-	for d.PeekKind() != jsontext.KindEndArray {
-		if err := element(); err != nil {
-			return err
-		}
-	}
-	_, err := d.ReadToken()
-	return err
-}
-
-// object calls field for each field of an object, whose value field must decode or skip. The key is valid until then.
-func (d *catalogDecoder) object(field func(key []byte) error) error {
-	switch d.PeekKind() {
-	case jsontext.KindNull:
-		return d.SkipValue()
-	case jsontext.KindBeginObject, jsontext.KindInvalid:
-	default:
-		return fmt.Errorf("%w after byte %d", errNoObject, d.InputOffset())
-	}
-	if _, err := d.ReadToken(); err != nil {
-		return err
-	}
-	for d.PeekKind() != jsontext.KindEndObject {
-		key, err := d.word()
-		if err == nil {
-			err = field(key)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	_, err := d.ReadToken()
-	return err
-}
-
-var (
-	errNoList   = errors.New("there is no list")
-	errNoObject = errors.New("there is no object")
-	errNoText   = errors.New("there is no text")
-)
-
 // text decodes a text.
 func (d *catalogDecoder) text(into *string) error {
 	b, err := d.word()
@@ -205,26 +136,6 @@ func (d *catalogDecoder) text(into *string) error {
 		*into = d.texts.keep(b)
 	}
 	return err
-}
-
-// word decodes a text, which is valid until the next is read. Null is an empty one.
-func (d *catalogDecoder) word() ([]byte, error) {
-	switch d.PeekKind() {
-	case jsontext.KindNull:
-		return nil, d.SkipValue()
-	case jsontext.KindString, jsontext.KindInvalid:
-	default:
-		return nil, fmt.Errorf("%w after byte %d", errNoText, d.InputOffset())
-	}
-	quoted, err := d.ReadValue()
-	if err != nil {
-		return nil, err
-	}
-	if plain := quoted[1 : len(quoted)-1]; bytes.IndexByte(plain, '\\') < 0 {
-		return plain, nil
-	}
-	d.unquoted, err = jsontext.AppendUnquote(d.unquoted[:0], quoted)
-	return d.unquoted, err
 }
 
 // slab returns what is free of the memory for lists, or new memory when that is little.

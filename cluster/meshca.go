@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"time"
 
 	"github.com/hashicorp/consul/api"
 )
@@ -22,11 +23,22 @@ type meshCA struct {
 
 var endpointMeshRoots = endpoint{path: "/v1/connect/ca/roots"}
 
-// meshAuthority is the authority of the service mesh; reading it needs no right.
-func (s *Snapshot) meshAuthority() *Fact[*meshCA] {
-	return s.mesh.start(s.ctx, func(ctx context.Context) (*meshCA, error) {
+// meshCARoots is the list of the authority's roots; reading it needs no right.
+func (s *Snapshot) meshCARoots() *Fact[*api.CARootList] {
+	return s.meshList.start(s.ctx, func(ctx context.Context) (*api.CARootList, error) {
 		var list api.CARootList
 		if err := s.readAgent(ctx, endpointMeshRoots, &list); err != nil {
+			return nil, err
+		}
+		return &list, nil
+	})
+}
+
+// meshAuthority is the authority of the service mesh.
+func (s *Snapshot) meshAuthority() *Fact[*meshCA] {
+	return s.mesh.start(s.ctx, func(ctx context.Context) (*meshCA, error) {
+		list, err := s.meshCARoots().Get(ctx)
+		if err != nil {
 			return nil, err
 		}
 		ca := &meshCA{roots: x509.NewCertPool(), trustDomain: list.TrustDomain}
@@ -36,6 +48,31 @@ func (s *Snapshot) meshAuthority() *Fact[*meshCA] {
 			}
 		}
 		return ca, nil
+	})
+}
+
+// MeshRoot is a root certificate of the service mesh.
+type MeshRoot struct {
+	ID string
+	// Active is whether it is the one that signs.
+	Active   bool
+	NotAfter time.Time
+}
+
+// MeshRoots are the root certificates of the service mesh: the active one, and those that it has replaced lately.
+func (s *Snapshot) MeshRoots() *Fact[[]MeshRoot] {
+	return s.meshRoots.start(s.ctx, func(ctx context.Context) ([]MeshRoot, error) {
+		list, err := s.meshCARoots().Get(ctx)
+		if err != nil {
+			return nil, err
+		}
+		var roots []MeshRoot
+		for _, root := range list.Roots {
+			if root != nil && root.NotAfter != nil {
+				roots = append(roots, MeshRoot{root.ID, root.ID == list.ActiveRootID, *root.NotAfter})
+			}
+		}
+		return roots, nil
 	})
 }
 

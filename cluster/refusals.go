@@ -7,6 +7,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,15 +37,19 @@ func (e refusedError) Error() string   { return ErrRefused.Error() + ": " + e.ca
 func (e refusedError) Unwrap() error   { return e.cause }
 func (refusedError) Is(err error) bool { return err == ErrRefused }
 
-// isRefusal tells the answers that stay the same for the next minutes from those that may pass.
+// isRefusal tells the answers that stay the same for the next minutes from those that may pass. Besides the rights of the token and
+// what the version does not have, these are the parts of Consul that are switched off: it says so with status 401, or 500 and a
+// sentence (Consul: acl.ErrDisabled; agent/consul/connect_ca_endpoint.go, ErrConnectNotEnabled; agent/rpc/peering, peeringNotEnabledErr).
 func isRefusal(err error) bool {
 	status, ok := errors.AsType[api.StatusError](err)
 	if !ok {
 		return false
 	}
 	switch status.Code {
-	case http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented:
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented:
 		return true
+	case http.StatusInternalServerError:
+		return strings.Contains(status.Body, "must be enabled")
 	default:
 		return false
 	}

@@ -37,6 +37,7 @@ type Snapshot struct {
 	catalogNodes Fact[int]
 	catalog      Fact[*Catalog]
 	topology     Fact[Topology]
+	meshList     Fact[*api.CARootList]
 	mesh         Fact[*meshCA]
 	reports      Fact[[]Report]
 	portReports  Fact[[]PortReport]
@@ -48,6 +49,13 @@ type Snapshot struct {
 	consistentRead  Fact[ConsistentRead]
 	serverRTTs      Fact[[]RTT]
 	telemetry       Fact[Telemetry]
+	meshRoots       Fact[[]MeshRoot]
+	peerings        Fact[[]Peering]
+	aclReplication  Fact[ACLReplication]
+	license         Fact[api.LicenseReply]
+	sessions        Fact[int]
+	keyNumbers      Fact[[]KeyNumber]
+	datacenters     Fact[int]
 
 	probes probes
 
@@ -94,6 +102,7 @@ var (
 	endpointStatusLeader = endpoint{path: "/v1/status/leader"}
 	endpointStatusPeers  = endpoint{path: "/v1/status/peers"}
 	endpointCatalogNodes = endpoint{path: "/v1/catalog/nodes", hasMeta: true, chosen: true}
+	endpointDatacenters  = endpoint{path: "/v1/catalog/datacenters"}
 )
 
 // Agent is what the configured agent says about itself.
@@ -183,6 +192,15 @@ func (s *Snapshot) CatalogNodes() *Fact[int] {
 		var nodes []struct{}
 		err := s.readAgent(ctx, endpointCatalogNodes, &nodes)
 		return len(nodes), err
+	})
+}
+
+// Datacenters is the number of datacenters that the agent knows of.
+func (s *Snapshot) Datacenters() *Fact[int] {
+	return s.datacenters.start(s.ctx, func(ctx context.Context) (int, error) {
+		var names []string
+		err := s.readAgent(ctx, endpointDatacenters, &names)
+		return len(names), err
 	})
 }
 

@@ -81,7 +81,7 @@ func (c *autopilotCollector) state(state *cluster.AutopilotState, out *families)
 			out.add(c.serverLastIndex, float64(*s.LastIndex), s.Name)
 		}
 		if !s.StableSince.IsZero() {
-			out.add(c.serverStableSince, float64(s.StableSince.UnixMilli())/1000, s.Name)
+			out.add(c.serverStableSince, unixSeconds(s.StableSince), s.Name)
 		}
 	}
 }

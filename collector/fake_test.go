@@ -221,6 +221,13 @@ func (f *fakeConsul) answers() map[string]string {
 		"/v1/agent/members?wan":           list(wan),
 		"/v1/operator/raft/configuration": `{"Servers":` + list(raft) + `,"Index":1}`,
 		"/v1/status/leader":               fmt.Sprintf("%q", f.servers[0].address),
+		"/v1/acl/replication":             `{"Enabled":true,"Running":true,"SourceDatacenter":"dc0","LastSuccess":"2026-01-02T03:04:05Z","LastError":"2026-01-01T03:04:05Z"}`,
+		"/v1/catalog/datacenters":         `["dc1","dc0"]`,
+		"/v1/connect/ca/roots":            fakeRoots,
+		"/v1/kv/limits%2F":                fakeKeys,
+		"/v1/operator/license":            `{"Valid":true,"License":{"license_id":"x","expiration_time":"2027-01-02T03:04:05Z"},"Warnings":[]}`,
+		"/v1/peerings":                    fakePeerings,
+		"/v1/session/list":                `[{"ID":"s1","Name":"lock","Node":"client-1"},{"ID":"s2","Name":"","Node":"client-1"}]`,
 		"/v1/agent/metrics":               fakeTelemetry,
 		"/v1/status/peers":                list(peers),
 		"/v1/catalog/nodes":               `[{"Node":"server-1"},{"Node":"server-2"},{"Node":"server-3"},{"Node":"client-1"}]`,
@@ -242,6 +249,23 @@ func (f *fakeConsul) answers() map[string]string {
 		consistentPath:         "[]",
 	}
 }
+
+// fakeRoots are one that signs and one that it has replaced. Neither holds a certificate.
+const fakeRoots = `{"ActiveRootID":"aa:01","TrustDomain":"11111111-2222-3333-4444-555555555555.consul","Roots":[
+	{"ID":"aa:01","Name":"Consul CA Root Cert","NotAfter":"2036-01-02T03:04:05Z","RootCert":"","Active":true},
+	{"ID":"bb:02","Name":"Consul CA Root Cert","NotAfter":"2027-01-02T03:04:05Z","RootCert":"","Active":false}]}`
+
+// fakeKeys are numbers as consul_exporter reads them, and what is none: a word, nothing, half a number, a number that is too large.
+const fakeKeys = `[{"LockIndex":0,"Key":"limits/","Flags":0,"Value":null},
+	{"Key":"limits/count","Value":"NDI="},{"Key":"limits/share","Value":"MC4yNQ=="},{"Key":"limits/large","Value":"MWUz"},
+	{"Key":"limits/below","Value":"LTc="},{"Key":"limits/\u00fcber/a \"b\"","Value":"MQ=="},
+	{"Key":"limits/word","Value":"eWVz"},{"Key":"limits/unit","Value":"NDJt"},{"Key":"limits/empty","Value":""},{"Key":"limits/huge","Value":"MWU5OTk="}]`
+
+// fakePeerings are one that is well, one that never was and one in a state that is not known yet.
+const fakePeerings = `[{"ID":"p1","Name":"east","State":"ACTIVE","StreamStatus":{"ImportedServices":["web","api"],"ExportedServices":["db"],
+		"LastHeartbeat":"2026-01-02T03:04:05Z","LastReceive":"2026-01-02T03:04:05Z","LastSend":"2026-01-02T03:04:05Z"}},
+	{"ID":"p2","Name":"west","State":"PENDING","StreamStatus":{"ImportedServices":null,"ExportedServices":null,"LastHeartbeat":null}},
+	{"ID":"p3","Name":"moon","State":"DREAMING"}]`
 
 // fakeTelemetry is that of a leader with a host name in two parts. Two counters of one name differ in their labels; that of errors is not
 // there, as nothing was counted, and one gauge is no number that can be.
@@ -324,10 +348,16 @@ func (f *fakeConsul) exporter(logger log.Logger, enabled ...string) *Exporter {
 		f.t.Fatal(err)
 	}
 	c := cluster.New(cluster.Options{
-		Client: cluster.ClientOptions{Address: address, Timeout: 5 * time.Second},
-		Ports:  cluster.PortOptions{Timeout: 5 * time.Second, Concurrency: 8},
+		Client:   cluster.ClientOptions{Address: address, Timeout: 5 * time.Second},
+		Ports:    cluster.PortOptions{Timeout: 5 * time.Second, Concurrency: 8},
+		KVPrefix: "limits/",
 	})
 	f.t.Cleanup(c.Close)
+	if len(enabled) == 0 { // All that there are, whether on by default or not.
+		for _, r := range registry {
+			enabled = append(enabled, r.name)
+		}
+	}
 	e, err := NewExporter(Options{Cluster: c, Enabled: enabled, Logger: logger})
 	if err != nil {
 		f.t.Fatal(err)

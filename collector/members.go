@@ -11,10 +11,10 @@ import (
 
 // membersCollector tells who is in the Serf pools, as consul_exporter does, and how many are in which state.
 //
-// Requests: /v1/agent/members for LAN and for WAN, /v1/catalog/nodes. ACL: node:read; members without it are left out of the
+// Requests: /v1/agent/members for LAN and for WAN, /v1/catalog/nodes and /v1/catalog/datacenters. ACL: node:read; members without it are left out of the
 // answers. Two series per member, and one answer of Consul that grows with the nodes.
 type membersCollector struct {
-	lanMembers, lanInfo, lanStatus, wanInfo, wanStatus, count *desc
+	lanMembers, lanInfo, lanStatus, wanInfo, wanStatus, count, datacenters *desc
 }
 
 func newMembersCollector(define *definitions) collector {
@@ -27,13 +27,15 @@ func newMembersCollector(define *definitions) collector {
 		lanStatus: define.gauge("consul_serf_lan_member_status", "State of a member of the LAN pool: "+codes, "member"),
 		wanInfo: define.gauge("consul_serf_wan_member_info", "A member of the WAN pool; the value is its state: "+codes,
 			"member", "dc", "role", "version"),
-		wanStatus: define.gauge("consul_serf_wan_member_status", "State of a member of the WAN pool: "+codes, "member", "dc"),
-		count:     define.gauge("consul_serf_member_count", "Members of a Serf pool in each state, as the configured agent sees them.", "pool", "status"),
+		wanStatus:   define.gauge("consul_serf_wan_member_status", "State of a member of the WAN pool: "+codes, "member", "dc"),
+		datacenters: define.gauge("consul_catalog_datacenters", "Datacenters that the configured agent knows of."),
+		count:       define.gauge("consul_serf_member_count", "Members of a Serf pool in each state, as the configured agent sees them.", "pool", "status"),
 	}
 }
 
 func (c *membersCollector) collect(ctx context.Context, snap *cluster.Snapshot, out *families) error {
-	lanFact, wanFact, nodesFact := snap.Members(), snap.WANMembers(), snap.CatalogNodes()
+	lanFact, wanFact := snap.Members(), snap.WANMembers()
+	nodesFact, datacentersFact := snap.CatalogNodes(), snap.Datacenters()
 	var errs failures
 	if lan, err := lanFact.Get(ctx); errs.note(err) {
 		for _, m := range lan {
@@ -51,6 +53,9 @@ func (c *membersCollector) collect(ctx context.Context, snap *cluster.Snapshot, 
 	}
 	if nodes, err := nodesFact.Get(ctx); errs.note(err) {
 		out.add(c.lanMembers, float64(nodes))
+	}
+	if datacenters, err := datacentersFact.Get(ctx); errs.note(err) {
+		out.add(c.datacenters, float64(datacenters))
 	}
 	return errs.err()
 }

@@ -1,0 +1,111 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// jsonReader reads long answers while they arrive, token by token. Null counts as nothing being there.
+type jsonReader struct {
+	*jsontext.Decoder
+	// unquoted is the last word that had escapes.
+	unquoted []byte
+}
+
+// newJSONReader returns one that does not check for duplicate names and invalid UTF-8, which would take a quarter of the time.
+func newJSONReader(r io.Reader) jsonReader {
+	return jsonReader{Decoder: jsontext.NewDecoder(r, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))}
+}
+
+// whole reads an answer that is a list and nothing else, see list. Null is no answer.
+func (d *jsonReader) whole(element func() error) error {
+	if d.PeekKind() == jsontext.KindNull {
+		return errNoList
+	}
+	if err := d.list(element); err != nil {
+		return err
+	}
+	if d.PeekKind() != jsontext.KindInvalid {
+		return errors.New("there is more after the end")
+	}
+	return nil
+}
+
+// list calls element for each element of a list, which element must decode or skip.
+func (d *jsonReader) list(element func() error) error {
+	switch d.PeekKind() {
+	case jsontext.KindNull:
+		return d.SkipValue()
+	case jsontext.KindBeginArray, jsontext.KindInvalid: // The latter is an error that reading returns.
+	default:
+		return fmt.Errorf("%w after byte %d", errNoList, d.InputOffset())
+	}
+	if _, err := d.ReadToken(); err != nil {
+		return err
+	}
+	for d.PeekKind() != jsontext.KindEndArray {
+		if err := element(); err != nil {
+			return err
+		}
+	}
+	_, err := d.ReadToken()
+	return err
+}
+
+// object calls field for each field of an object, whose value field must decode or skip. The key is valid until then.
+func (d *jsonReader) object(field func(key []byte) error) error {
+	switch d.PeekKind() {
+	case jsontext.KindNull:
+		return d.SkipValue()
+	case jsontext.KindBeginObject, jsontext.KindInvalid:
+	default:
+		return fmt.Errorf("%w after byte %d", errNoObject, d.InputOffset())
+	}
+	if _, err := d.ReadToken(); err != nil {
+		return err
+	}
+	for d.PeekKind() != jsontext.KindEndObject {
+		key, err := d.word()
+		if err == nil {
+			err = field(key)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	_, err := d.ReadToken()
+	return err
+}
+
+var (
+	errNoList   = errors.New("there is no list")
+	errNoObject = errors.New("there is no object")
+	errNoText   = errors.New("there is no text")
+)
+
+// word decodes a text, which is valid until the next is read. Null is an empty one.
+func (d *jsonReader) word() ([]byte, error) {
+	switch d.PeekKind() {
+	case jsontext.KindNull:
+		return nil, d.SkipValue()
+	case jsontext.KindString, jsontext.KindInvalid:
+	default:
+		return nil, fmt.Errorf("%w after byte %d", errNoText, d.InputOffset())
+	}
+	quoted, err := d.ReadValue()
+	if err != nil {
+		return nil, err
+	}
+	if plain := quoted[1 : len(quoted)-1]; bytes.IndexByte(plain, '\\') < 0 {
+		return plain, nil
+	}
+	d.unquoted, err = jsontext.AppendUnquote(d.unquoted[:0], quoted)
+	return d.unquoted, err
+}

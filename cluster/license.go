@@ -1,0 +1,21 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"context"
+
+	"github.com/hashicorp/consul/api"
+)
+
+// endpointLicense is there only in Consul Enterprise; elsewhere it is answered with 404.
+var endpointLicense = endpoint{path: "/v1/operator/license"}
+
+// License is that of Consul Enterprise.
+func (s *Snapshot) License() *Fact[api.LicenseReply] {
+	return s.license.start(s.ctx, func(ctx context.Context) (reply api.LicenseReply, err error) {
+		err = s.readAgent(ctx, endpointLicense, &reply)
+		return reply, err
+	})
+}

@@ -1,0 +1,85 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+)
+
+// endpointPeerings is answered by the leader alone (Consul: HTTPHandlers.PeeringList), since Consul 1.13.
+var endpointPeerings = endpoint{path: "/v1/peerings"}
+
+// Peering is a connection with another cluster.
+type Peering struct {
+	Name  string
+	State PeeringState
+	// LastHeartbeat is nil when there was none, or Consul does not tell.
+	LastHeartbeat *time.Time
+	// Imported and Exported are the numbers of services.
+	Imported, Exported int
+}
+
+// PeeringState is how a peering fares.
+type PeeringState string
+
+// The states of a peering (Consul: api.PeeringState); PeeringUnknown stands for any that a later Consul may bring.
+const (
+	PeeringPending      PeeringState = "pending"
+	PeeringEstablishing PeeringState = "establishing"
+	PeeringActive       PeeringState = "active"
+	PeeringFailing      PeeringState = "failing"
+	PeeringDeleting     PeeringState = "deleting"
+	PeeringTerminated   PeeringState = "terminated"
+	PeeringUnknown      PeeringState = "unknown"
+)
+
+// PeeringStates returns all states.
+func PeeringStates() []PeeringState {
+	return []PeeringState{
+		PeeringPending, PeeringEstablishing, PeeringActive, PeeringFailing, PeeringDeleting, PeeringTerminated, PeeringUnknown,
+	}
+}
+
+func newPeeringState(s string) PeeringState {
+	if state := PeeringState(strings.ToLower(s)); slices.Contains(PeeringStates(), state) {
+		return state
+	}
+	return PeeringUnknown
+}
+
+// Peerings are the peerings of the cluster, by name.
+func (s *Snapshot) Peerings() *Fact[[]Peering] {
+	return s.peerings.start(s.ctx, func(ctx context.Context) ([]Peering, error) {
+		var answer []*api.Peering
+		if err := s.readLeader(ctx, endpointPeerings, &answer); err != nil {
+			return nil, err
+		}
+		return newPeerings(answer), nil
+	})
+}
+
+func newPeerings(answer []*api.Peering) []Peering {
+	var peerings []Peering
+	for _, p := range answer {
+		if p == nil {
+			continue
+		}
+		peering := Peering{
+			Name: p.Name, State: newPeeringState(string(p.State)),
+			Imported: len(p.StreamStatus.ImportedServices), Exported: len(p.StreamStatus.ExportedServices),
+		}
+		if beat := p.StreamStatus.LastHeartbeat; beat != nil && !beat.IsZero() {
+			peering.LastHeartbeat = beat
+		}
+		peerings = append(peerings, peering)
+	}
+	slices.SortFunc(peerings, func(a, b Peering) int { return cmp.Compare(a.Name, b.Name) })
+	return peerings
+}
