@@ -193,7 +193,7 @@ func removeStale(binary string) {
 // compile runs the go command and reports on its progress. If that fails, what
 // the go command had to say goes to stderr.
 func compile(ctx context.Context, root string, tool toolbox.Tool, title, output string, stdout, stderr io.Writer) error {
-	args := []string{"build", "-v", "-ldflags=-s -w", "-o", output}
+	args := []string{"build", "-v", "-ldflags=-s -w " + tool.LDFlags, "-o", output}
 	if tool.Tags != "" {
 		args = append(args, "-tags", tool.Tags)
 	}

@@ -14,7 +14,7 @@
 // An environment variable per program takes another binary instead, for
 // example to run the tests against an older Consul. Its name is
 // CONSUL_CLUSTER_EXPORTER_TOOL_ and the program's name in capitals, with "_"
-// in place of "-":
+// in place of "-" and ".":
 //
 //	CONSUL_CLUSTER_EXPORTER_TOOL_CONSUL=/usr/local/bin/consul go test ./...
 //
@@ -50,6 +50,8 @@ type Tool struct {
 	Package string
 	// Tags are the build tags, separated by commas; mostly empty.
 	Tags string
+	// LDFlags are further flags for the linker; mostly empty.
+	LDFlags string
 	// Default says whether the program is built when no name is given.
 	Default bool
 	// FirstBuild is how long a build with an empty cache takes on two cores,
@@ -96,6 +98,22 @@ var tools = []Tool{
 		Module: "mvdan.cc/gofumpt", Package: "mvdan.cc/gofumpt",
 	},
 	{
+		// What this exporter takes the place of; tests compare the two.
+		Name: "consul_exporter", Folder: "consul_exporter", home: "consul_exporter", Default: true, FirstBuild: "a few seconds",
+		Module: "github.com/prometheus/consul_exporter", Package: "github.com/prometheus/consul_exporter/cmd/consul_exporter",
+	},
+	{
+		// Older Consuls, for make test-matrix.
+		Name: "consul-1.19", Folder: "consul-1.19", home: "consul-1.19", FirstBuild: "4 minutes",
+		Module: "github.com/hashicorp/consul", Package: "github.com/hashicorp/consul",
+	},
+	{
+		Name: "consul-1.13", Folder: "consul-1.13", home: "consul-1.13", FirstBuild: "3 minutes",
+		Module: "github.com/hashicorp/consul", Package: "github.com/hashicorp/consul",
+		// Some of its dependencies reach into the runtime of Go, which Go has forbidden since.
+		LDFlags: "-checklinkname=0",
+	},
+	{
 		// golangci-lint bundles a hundred linters and takes its time to build: it
 		// is asked for by name.
 		Name: "golangci-lint", Folder: "lint", home: "golangci-lint", FirstBuild: "4 to 5 minutes",
@@ -123,7 +141,7 @@ func Find(name string) (Tool, error) {
 // EnvVar returns the name of the environment variable that takes another
 // binary instead of the one in the cache.
 func (t Tool) EnvVar() string {
-	return "CONSUL_CLUSTER_EXPORTER_TOOL_" + strings.ToUpper(strings.ReplaceAll(t.Name, "-", "_"))
+	return "CONSUL_CLUSTER_EXPORTER_TOOL_" + strings.ToUpper(strings.NewReplacer("-", "_", ".", "_").Replace(t.Name))
 }
 
 // Version returns the version that the go.mod in the tool's folder below root,
