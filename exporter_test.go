@@ -67,6 +67,18 @@ func buildExporter(tb testing.TB) (binary string) {
 
 func startBinary(tb testing.TB, binary string, env []string, args ...string) *exporterProcess {
 	tb.Helper()
+	e := launch(tb, binary, env, args...)
+	tb.Cleanup(func() {
+		if err := e.stop(); err != nil {
+			tb.Errorf("exporter ended with %v; want exit code 0; its log:\n%s", err, e.log)
+		}
+	})
+	return e
+}
+
+// launch starts an exporter, ours or another, and waits until it listens. It ends with the test at the latest.
+func launch(tb testing.TB, binary string, env []string, args ...string) *exporterProcess {
+	tb.Helper()
 	e := &exporterProcess{
 		cmd:    exec.Command(binary, append(args, "--web.listen-address=127.0.0.1:0")...),
 		log:    &lockedBuffer{},
@@ -96,9 +108,7 @@ func startBinary(tb testing.TB, binary string, env []string, args ...string) *ex
 		if tb.Failed() {
 			tb.Logf("log of the exporter:\n%s", e.log)
 		}
-		if err := e.stop(); err != nil {
-			tb.Errorf("exporter ended with %v; want exit code 0; its log:\n%s", err, e.log)
-		}
+		_ = e.stop() // Whoever wants to know how it ended has stopped it.
 	})
 	select {
 	case a := <-address:

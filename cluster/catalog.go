@@ -14,6 +14,8 @@ import (
 // Catalog is what is registered with Consul, as far as it is exported. Texts that are the same share their memory.
 type Catalog struct {
 	Nodes []CatalogNode
+	// Missing are the names of services that could not be asked for.
+	Missing []string
 }
 
 // CatalogNode is a node with the service instances on it and the checks of both.

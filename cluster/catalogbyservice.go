@@ -6,7 +6,7 @@ package cluster
 import (
 	"context"
 	"maps"
-	"net/url"
+	"path"
 	"slices"
 
 	"github.com/hashicorp/consul/api"
@@ -18,16 +18,21 @@ var (
 	endpointHealthState = endpoint{path: "/v1/health/state/any", hasMeta: true, chosen: true}
 )
 
-// endpointHealthOf answers with the instances of a service. Consul unescapes the name once more than usual, so that it can begin with a
-// slash (Consul: agent/http.go, getPathSuffixUnescaped).
+// endpointHealthOf answers with the instances of a service.
 func endpointHealthOf(service string) endpoint {
-	return endpoint{
-		path: "/v1/health/service/" + url.PathEscape(service), label: "/v1/health/service/:name", hasMeta: true, chosen: true,
-	}
+	return endpoint{path: pathHealthService + service, label: pathHealthService + ":name", hasMeta: true, chosen: true}
+}
+
+const pathHealthService = "/v1/health/service/"
+
+// canBeAsked reports whether Consul's HTTP API can be asked for a service of this name. It takes a path for the one that is left after
+// cleaning it, so that a name cannot begin or end with a slash, or have two in a row (hashicorp/consul issue 1096).
+func canBeAsked(service string) bool {
+	return path.Clean(pathHealthService+service) == pathHealthService+service
 }
 
 // readCatalogByService reads the catalog service by service, for agents that refuse to tell all at once. Nodes without checks and without
-// services are not seen in this way.
+// services are not seen in this way, and services that cannot be asked for are in Catalog.Missing.
 func (s *Snapshot) readCatalogByService(ctx context.Context) (*Catalog, error) {
 	var names map[string][]string
 	if err := s.readAgent(ctx, endpointServices, &names); err != nil {
@@ -37,14 +42,16 @@ func (s *Snapshot) readCatalogByService(ctx context.Context) (*Catalog, error) {
 	if err := s.readAgent(ctx, endpointHealthState, &checks); err != nil {
 		return nil, err
 	}
-	services := slices.Sorted(maps.Keys(names))
-	entries := make([][]*api.ServiceEntry, len(services))
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(s.cluster.client.opts.maxConns())
-	for i, service := range services {
-		group.Go(func() error { return s.readAgent(ctx, endpointHealthOf(service), &entries[i]) })
+	var services, missing []string
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		if canBeAsked(name) {
+			services = append(services, name)
+		} else {
+			missing = append(missing, name)
+		}
 	}
-	if err := group.Wait(); err != nil {
+	entries, err := s.readServices(ctx, services)
+	if err != nil {
 		return nil, err
 	}
 	nodes := make(nodesByName)
@@ -56,7 +63,20 @@ func (s *Snapshot) readCatalogByService(ctx context.Context) (*Catalog, error) {
 			nodes.addEntry(service, entry)
 		}
 	}
-	return nodes.catalog(), nil
+	catalog := nodes.catalog()
+	catalog.Missing = missing
+	return catalog, nil
+}
+
+// readServices reads the instances of each service.
+func (s *Snapshot) readServices(ctx context.Context, services []string) ([][]*api.ServiceEntry, error) {
+	entries := make([][]*api.ServiceEntry, len(services))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(s.cluster.client.opts.maxConns())
+	for i, service := range services {
+		group.Go(func() error { return s.readAgent(ctx, endpointHealthOf(service), &entries[i]) })
+	}
+	return entries, group.Wait()
 }
 
 // nodesByName is a catalog that is put together from several answers.

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/url"
 	"strconv"
+	"strings"
 )
 
 // KeyNumber is a key whose value is a number.
@@ -40,11 +41,10 @@ func (s *Snapshot) KeyNumbers() *Fact[[]KeyNumber] {
 	})
 }
 
-// endpointKeys answers with all keys that begin with a prefix, and with 404 if there are none. As with services, Consul unescapes the
-// prefix once more than usual.
+// endpointKeys answers with all keys that begin with a prefix, and with 404 if there are none. No key begins with a slash.
 func endpointKeys(prefix string) endpoint {
 	return endpoint{
-		path: "/v1/kv/" + url.PathEscape(prefix), label: "/v1/kv/:prefix", params: url.Values{"recurse": {"1"}},
+		path: "/v1/kv/" + strings.TrimPrefix(prefix, "/"), label: "/v1/kv/:prefix", params: url.Values{"recurse": {"1"}},
 		hasMeta: true, chosen: true, maybeEmpty: true,
 	}
 }

@@ -55,6 +55,12 @@ func isRefusal(err error) bool {
 	}
 }
 
+// IsDenied reports whether a refusal is for want of rights, which somebody can give.
+func IsDenied(err error) bool {
+	status, ok := errors.AsType[api.StatusError](err)
+	return ok && status.Code == http.StatusForbidden
+}
+
 // add remembers a refusal and returns it as an ErrRefused.
 func (r *refusals) add(subject, token string, err error, now time.Time) error {
 	r.mu.Lock()

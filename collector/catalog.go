@@ -58,7 +58,14 @@ func (c *catalogCollector) collect(ctx context.Context, snap *cluster.Snapshot, 
 	if err != nil {
 		return err
 	}
-	return c.export(catalog, out)
+	if err := c.export(catalog, out); err != nil {
+		return err
+	}
+	if len(catalog.Missing) > 0 {
+		return fmt.Errorf("read %d services: Consul cannot be asked for names like %q one by one, and refuses to tell all at once",
+			len(catalog.Missing), catalog.Missing[0])
+	}
+	return nil
 }
 
 // export adds the totals, and all other series if they are not too many.
@@ -66,7 +73,7 @@ func (c *catalogCollector) export(catalog *cluster.Catalog, out *families) error
 	counts := countInstances(catalog)
 	size := c.measure(catalog, counts)
 	out.add(c.nodes, float64(len(catalog.Nodes)))
-	out.add(c.services, float64(len(counts)))
+	out.add(c.services, float64(len(counts)+len(catalog.Missing)))
 	out.add(c.series, float64(size.series()))
 	if limit := c.settings.MaxSeries; limit > 0 {
 		out.add(c.seriesLimit, float64(limit))

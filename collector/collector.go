@@ -264,8 +264,10 @@ func (e *Exporter) logChange(o outcome, refused bool) {
 	switch {
 	case o.err == nil:
 		level.Info(logger).Log("msg", "collector is complete again")
+	case refused && cluster.IsDenied(o.err):
+		level.Warn(logger).Log("msg", "the token may not read what the collector reads, some of its metrics are absent", "err", oneLine(o.err))
 	case refused:
-		level.Warn(logger).Log("msg", "the agent refuses what the collector reads, some of its metrics are absent", "err", oneLine(o.err))
+		level.Info(logger).Log("msg", "this Consul does not have what the collector reads", "err", oneLine(o.err))
 	default:
 		level.Error(logger).Log("msg", "collector failed, some of its metrics are absent", "err", oneLine(o.err))
 	}

@@ -1,0 +1,248 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/consul/api"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
+)
+
+// dropInFamilies are those of consul_exporter 0.13, and whether they are exported with --consul.agent-only too.
+var dropInFamilies = map[string]bool{
+	"consul_up": true, "consul_catalog_services": true, "consul_catalog_service_node_healthy": true, "consul_service_tag": true,
+	"consul_service_meta_info": true,
+
+	"consul_raft_peers": false, "consul_raft_leader": false, "consul_serf_lan_members": false, "consul_serf_lan_member_info": false,
+	"consul_serf_lan_member_status": false, "consul_serf_wan_member_info": false, "consul_serf_wan_member_status": false,
+	"consul_health_node_status": false, "consul_health_service_status": false, "consul_service_checks": false, "consul_catalog_kv": false,
+}
+
+// On clusters with services in all states, with all flags, every series of consul_exporter is one of ours with the same value, and the other
+// way round, but for what is known to be wrong with consul_exporter.
+func TestDropIn(t *testing.T) {
+	upstream, err := toolbox.Path("consul_exporter")
+	must(t, err)
+	c := dropInClusters(t)
+	server, client := c.Servers[0].URL(), c.Clients[0].URL()
+	for name, flags := range map[string][]string{
+		"defaults":          {"--consul.server=" + server},
+		"through a client":  {"--consul.server=" + client},
+		"keys and meta":     {"--consul.server=" + server, "--kv.prefix=limits/", "--meta.filter=.*"},
+		"some keys":         {"--consul.server=" + server, "--kv.prefix=limits/", "--kv.filter=o.nt", "--meta.filter=^team$"},
+		"no health summary": {"--consul.server=" + server, "--no-consul.health-summary"},
+		"agent only":        {"--consul.server=" + client, "--consul.agent-only", "--meta.filter=team"},
+		"consistent":        {"--consul.server=" + server, "--no-consul.allow_stale", "--consul.require_consistent"},
+		"leader":            {"--consul.server=" + server, "--no-consul.allow_stale"},
+		"one at a time":     {"--consul.server=" + server, "--consul.request-limit=1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			flags = append(flags, "--consul.timeout=5s")
+			theirs := launch(t, upstream, nil, flags...).scrape(t)
+			ours := startExporter(t, nil, flags...).scrape(t)
+			agentOnly := slices.Contains(flags, "--consul.agent-only")
+			expectSameFamilies(t, theirs, ours, agentOnly)
+		})
+	}
+
+	// What consul_exporter does not survive, or does not tell.
+	registerPoison(t, c)
+	theirs := launch(t, upstream, nil, "--consul.server="+server, "--consul.timeout=5s").scrape(t)
+	ours := startExporter(t, nil, "--consul.server="+server, "--kv.prefix=limits/", "--meta.filter=.*").scrape(t)
+	lost := 0
+	for id, service := range map[string]string{"path": "/path", "lower": "web", "capital": "Web", "upper": "WEB"} {
+		series := fmt.Sprintf("consul_catalog_service_node_healthy{node=%q,service_id=%q,service_name=%q}", "poison", id, service)
+		if _, ok := theirs[series]; !ok {
+			lost++
+		}
+		ours.expect(t, samples{series: 1})
+	}
+	if lost == 0 {
+		t.Error("consul_exporter has all instances; this test and the documents should not say that it loses some")
+	}
+	goldenDropIn(t, ours)
+}
+
+// dropInClusters starts a datacenter with services in all states, and another one that it is joined with.
+func dropInClusters(t *testing.T) *consultest.Cluster {
+	t.Helper()
+	c := consultest.Start(t, consultest.Options{Servers: 1, Clients: 2})
+	other := consultest.Start(t, consultest.Options{Servers: 1, Datacenter: "dc2"})
+	must(t, c.Servers[0].Client().Agent().Join(other.Servers[0].HostPort(consultest.PortSerfWAN), true))
+	must(t, c.WaitSynced(t.Context()))
+	registerServices(t, c)
+	for key, value := range map[string]string{
+		"limits/count": "42", "limits/share": "0.25", "limits/large": "1e3", "limits/below": "-7", "limits/über/a \"b\"": "1", "limits/hex": "0x1p4",
+		"limits/word": "yes", "limits/unit": "42m", "limits/empty": "", "limits/huge": "1e999", "limits/space": " 1", "elsewhere": "1",
+	} {
+		_, err := c.Servers[0].Client().KV().Put(&api.KVPair{Key: key, Value: []byte(value)}, nil)
+		must(t, err)
+	}
+	e := startExporter(t, nil, "--consul.server="+c.Servers[0].URL())
+	e.scrapeUntil(t, 30*time.Second, "two servers in the WAN pool, and all that was registered", func(s samples) bool {
+		return len(s.labels("consul_serf_wan_member_status", "member")) == 2 && len(s.labels("consul_health_service_status", "check")) == 4*14 &&
+			s[`consul_serf_lan_members`] == 3
+	})
+	return c
+}
+
+// registerServices registers services with the clients' agents, as users do. Checks of agents begin as critical and are set by hand.
+func registerServices(t *testing.T, c *consultest.Cluster) {
+	t.Helper()
+	ttl := func(id, status string) *api.AgentServiceCheck {
+		return &api.AgentServiceCheck{CheckID: id, Name: "Check " + id, TTL: "1h", Status: status}
+	}
+	one, two := c.Clients[0].Client().Agent(), c.Clients[1].Client().Agent()
+	for _, s := range []*api.AgentServiceRegistration{
+		{ID: "plain", Name: "plain"},
+		{ID: "web-1", Name: "web", Tags: []string{"v1", "zone-a"}, Meta: map[string]string{"team": "shop", "tier": "1"}, Check: ttl("web-1-alive", "passing")},
+		{ID: "web-2", Name: "web", Tags: []string{"v2"}, Check: ttl("web-2-alive", "warning")},
+		{ID: "db", Name: "db", Tags: []string{""}, Check: ttl("db-alive", "critical")},
+		{ID: "many", Name: "many", Checks: api.AgentServiceChecks{
+			ttl("many-1", "passing"), ttl("many-2", "warning"), ttl("many-3", "critical"), ttl("many-4", "passing"), ttl("many-5", "passing"),
+		}},
+		{ID: "größe-服务", Name: "größe-服务", Tags: []string{`a "quoted" \ tag`, "two\nlines", "🚀"}, Meta: map[string]string{"team": "größe \"x\"\n"}, Check: ttl("größe-check", "passing")},
+		{ID: strings.Repeat("long", 75), Name: strings.Repeat("name", 75), Tags: []string{strings.Repeat("tag!", 75)}, Check: ttl("long-check", "passing")},
+		{ID: "resting", Name: "resting", Check: ttl("resting-alive", "passing")},
+	} {
+		must(t, one.ServiceRegister(s))
+	}
+	must(t, one.EnableServiceMaintenance("resting", "planned"))
+	must(t, two.ServiceRegister(&api.AgentServiceRegistration{ID: "web-1", Name: "web", Tags: []string{"v1"}, Check: ttl("web-1-alive", "passing")}))
+	must(t, two.ServiceRegister(&api.AgentServiceRegistration{ID: "lonely", Name: "lonely", Check: ttl("lonely-alive", "passing")}))
+	must(t, two.EnableNodeMaintenance("planned"))
+	must(t, one.CheckRegister(&api.AgentCheckRegistration{ID: "disk", Name: "Disk space", AgentServiceCheck: api.AgentServiceCheck{TTL: "1h", Status: "warning"}}))
+	must(t, c.WaitSynced(t.Context()))
+}
+
+// registerPoison registers, on a node without an agent, names that differ in nothing but case, one that begins with a slash, and a tag
+// that is there twice.
+func registerPoison(t *testing.T, c *consultest.Cluster) {
+	t.Helper()
+	for _, s := range []*api.AgentService{
+		{ID: "lower", Service: "web", Tags: []string{"v1", "v1", "v2"}},
+		{ID: "capital", Service: "Web"},
+		{ID: "upper", Service: "WEB"},
+		{ID: "path", Service: "/path", Tags: []string{"/"}},
+	} {
+		_, err := c.Servers[0].Client().Catalog().Register(&api.CatalogRegistration{
+			Node: "poison", Address: "10.0.0.9", SkipNodeUpdate: false, Service: s,
+			Check: &api.AgentCheck{Node: "poison", CheckID: s.ID + "-alive", Name: "Alive", Status: "passing", ServiceID: s.ID},
+		}, nil)
+		must(t, err)
+	}
+}
+
+// expectSameFamilies compares both exporters' series in the families of consul_exporter.
+func expectSameFamilies(t *testing.T, theirs, ours samples, agentOnly bool) {
+	t.Helper()
+	compared := 0
+	for series, value := range theirs {
+		if !isDropIn(series, agentOnly) {
+			continue
+		}
+		compared++
+		got, ok := ours[series]
+		if knownFault(series) {
+			value = 1
+		}
+		if !ok || got != value {
+			t.Errorf("%s = %v (there: %v); consul_exporter has %v", series, got, ok, value)
+		}
+	}
+	for series := range ours {
+		if _, ok := theirs[series]; isDropIn(series, agentOnly) && !ok {
+			t.Errorf("%s is not in consul_exporter", series)
+		}
+	}
+	if compared < 10 {
+		t.Errorf("%d series of consul_exporter; want more to compare with", compared)
+	}
+}
+
+// isDropIn reports whether a series is of a family that consul_exporter exports.
+func isDropIn(series string, agentOnly bool) bool {
+	family, _, _ := strings.Cut(series, "{")
+	always, ok := dropInFamilies[family]
+	return ok && (always || !agentOnly)
+}
+
+// knownFault reports whether consul_exporter has 0 where 1 is right: a check that stands for maintenance (its issues 152 and 157).
+func knownFault(series string) bool {
+	return strings.Contains(series, `status="maintenance"`) && strings.Contains(series, `check="_`)
+}
+
+// goldenDropIn compares the series with a file, without what Consul's version and its servers' meta tell of it.
+func goldenDropIn(t *testing.T, s samples) {
+	t.Helper()
+	version := regexp.MustCompile(`version="[^"]*"`)
+	var lines []string
+	for series, value := range s {
+		if isDropIn(series, false) && !(strings.HasPrefix(series, "consul_service_meta_info") && strings.Contains(series, `service_id="consul"`)) {
+			lines = append(lines, fmt.Sprintf("%s %v", version.ReplaceAllString(series, `version="VERSION"`), value))
+		}
+	}
+	slices.Sort(lines)
+	path := filepath.Join("testdata", "dropin.prom")
+	if *update {
+		must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		must(t, os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o644))
+	}
+	want, err := os.ReadFile(path)
+	must(t, err)
+	if diff := cmp.Diff(strings.Split(strings.TrimSuffix(string(want), "\n"), "\n"), lines); diff != "" {
+		t.Errorf("series differ from %s (-want +got); if that is right, run: make golden\n%s", path, diff)
+	}
+}
+
+// Every flag of consul_exporter is one of ours, with the same default, but for those listed here.
+func TestDropIn_Flags(t *testing.T) {
+	upstream, err := toolbox.Path("consul_exporter")
+	must(t, err)
+	help, err := exec.CommandContext(t.Context(), upstream, "--help").CombinedOutput()
+	must(t, err)
+	defaults := map[string]string{
+		// Half a second is too little for a busy cluster: consul_exporter's issue 106.
+		"consul.timeout": "2s",
+	}
+	app := newApp(&options{})
+	ours := make(map[string]string)
+	for _, f := range app.Model().Flags {
+		ours[f.Name] = strings.Join(f.Default, ",")
+	}
+	flags := regexp.MustCompile(`(?m)^ +(?:-h, )?--(\[no-\])?([a-z._-]+)(?:=("[^"]*"|\S+))?`).FindAllStringSubmatch(string(help), -1)
+	if len(flags) < 20 {
+		t.Errorf("%d flags in the help of consul_exporter:\n%s", len(flags), help)
+	}
+	for _, f := range flags {
+		name, value := f[2], strings.Trim(f[3], `"`)
+		got, ok := ours[name]
+		if want, deliberate := defaults[name]; deliberate {
+			value = want
+		}
+		switch {
+		case !ok:
+			t.Errorf("--%s of consul_exporter is not a flag of ours", name)
+		case f[1] == "" && got != value:
+			t.Errorf("--%s is %q by default; want %q as in consul_exporter", name, got, value)
+		}
+	}
+	for flag, value := range map[string]string{"consul.health-summary": "true", "consul.allow_stale": "true"} {
+		if ours[flag] != value {
+			t.Errorf("--%s is %q by default; want %s", flag, ours[flag], value)
+		}
+	}
+}
