@@ -37,6 +37,16 @@ demo:
 test: tools check
 	go test -race -shuffle=on -timeout 20m -p 1 ./...
 
+# test-matrix: the tests of services in all states and of broken clusters against older Consuls, too.
+.PHONY: test-matrix
+test-matrix:
+	@$(TOOL) consul consul-1.19 consul-1.13 consul_exporter
+	@for consul in consul consul-1.19 consul-1.13; do \
+	  echo "== $$consul"; \
+	  CONSUL_CLUSTER_EXPORTER_TOOL_CONSUL=$$($(TOOL) -path $$consul) \
+	    go test -count 1 -timeout 15m -run '^Test(DropIn|Verdicts|Facts|Telemetry|HealthyCluster|LeaderKilled|QuorumLost|ACL)' .; \
+	done
+
 # e2e: the tests that need root: real clusters in a network namespace of their own, behind a packet filter.
 .PHONY: e2e
 e2e:
@@ -74,7 +84,9 @@ docs:
 # golden: write the golden files of the tests.
 .PHONY: golden
 golden:
+	@$(TOOL) consul consul_exporter
 	go test ./collector -run Golden -update
+	go test . -run '^TestDropIn$$' -update
 
 # bench: the benchmarks, on real clusters where they need one.
 .PHONY: bench

@@ -56,6 +56,14 @@ func leaderOf(t *testing.T, c *consultest.Cluster) *consultest.Agent {
 	return leader
 }
 
+// consulVersion is that of an agent, which differs with make test-matrix.
+func consulVersion(t *testing.T, a *consultest.Agent) string {
+	t.Helper()
+	self, err := a.Client().Agent().Self()
+	must(t, err)
+	return self["Config"]["Version"].(string)
+}
+
 // keepDead keeps Consul's autopilot from taking a server that failed out of the cluster, which it does some seconds later and
 // which changes the number of voters.
 func keepDead() map[string]any {
@@ -72,9 +80,11 @@ func must(tb testing.TB, err error) {
 func TestHealthyCluster(t *testing.T) {
 	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1})
 	leader := leaderOf(t, c)
+	must(t, c.WaitSynced(t.Context()))
 	e := startExporter(t, nil, "--consul.server="+c.Servers[0].URL())
 	s := e.scrape(t)
 
+	version := consulVersion(t, leader)
 	want := samples{
 		"consul_up":                                           1,
 		"consul_raft_peers":                                   3,
@@ -97,15 +107,15 @@ func TestHealthyCluster(t *testing.T) {
 		`consul_serf_member_count{pool="lan",status="alive"}`: 4,
 		`consul_serf_member_count{pool="wan",status="alive"}`: 3,
 
-		`consul_serf_lan_member_status{member="client-1"}`:                            1,
-		`consul_serf_lan_member_info{member="client-1",role="node",version="1.22.5"}`: 1,
-		`consul_exporter_collector_success{collector="agent"}`:                        1,
-		`consul_exporter_collector_success{collector="members"}`:                      1,
-		`consul_exporter_collector_success{collector="ports"}`:                        1,
-		`consul_exporter_collector_success{collector="raft"}`:                         1,
-		`consul_exporter_consul_requests_total{code="200",endpoint="/v1/agent/self"}`: 3,
-		`consul_exporter_query_known_leader{endpoint="/v1/catalog/nodes"}`:            1,
-		"consul_exporter_scrapes_total":                                               1,
+		`consul_serf_lan_member_status{member="client-1"}`:                                            1,
+		fmt.Sprintf(`consul_serf_lan_member_info{member="client-1",role="node",version=%q}`, version): 1,
+		`consul_exporter_collector_success{collector="agent"}`:                                        1,
+		`consul_exporter_collector_success{collector="members"}`:                                      1,
+		`consul_exporter_collector_success{collector="ports"}`:                                        1,
+		`consul_exporter_collector_success{collector="raft"}`:                                         1,
+		`consul_exporter_consul_requests_total{code="200",endpoint="/v1/agent/self"}`:                 3,
+		`consul_exporter_query_known_leader{endpoint="/v1/catalog/nodes"}`:                            1,
+		"consul_exporter_scrapes_total":                                                               1,
 	}
 	for _, a := range c.Servers {
 		isLeader := 0.0
@@ -124,7 +134,7 @@ func TestHealthyCluster(t *testing.T) {
 		want[fmt.Sprintf(`consul_server_raft_state{server=%q,state="leader"}`, a.Name)] = isLeader
 		want[fmt.Sprintf(`consul_server_raft_state{server=%q,state="follower"}`, a.Name)] = 1 - isLeader
 		want[fmt.Sprintf(`consul_server_raft_reported_leader_info{leader="%s:8300",server=%q}`, leader.Addr, a.Name)] = 1
-		want[fmt.Sprintf(`consul_serf_wan_member_info{dc="dc1",member="%s.dc1",role="consul",version="1.22.5"}`, a.Name)] = 1
+		want[fmt.Sprintf(`consul_serf_wan_member_info{dc="dc1",member="%s.dc1",role="consul",version=%q}`, a.Name, version)] = 1
 		if contact := s[serverSeries("last_contact_seconds", a)]; (contact == 0) != (a == leader) || contact > 1 {
 			t.Errorf("last contact of %s is %v s; want 0 for the leader %s only and never 1 s", a, contact, leader)
 		}
@@ -153,8 +163,8 @@ func expectListPeers(t *testing.T, s samples, a *consultest.Agent) {
 			isLeader = 1
 		}
 		s.expect(t, samples{
-			fmt.Sprintf(`consul_server_info{address=%q,id=%q,server=%q,version="1.22.5",voter=%q}`, r[3], r[2], r[1], r[5]): 1,
-			fmt.Sprintf("consul_server_raft_is_leader{server=%q}", r[1]):                                                    isLeader,
+			fmt.Sprintf(`consul_server_info{address=%q,id=%q,server=%q,version=%q,voter=%q}`, r[3], r[2], r[1], consulVersion(t, a), r[5]): 1,
+			fmt.Sprintf("consul_server_raft_is_leader{server=%q}", r[1]):                                                                   isLeader,
 		})
 	}
 }

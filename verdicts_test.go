@@ -52,6 +52,7 @@ func TestVerdicts(t *testing.T) {
 	token, err := c.NewToken(t.Context(), readmePolicy(t))
 	must(t, err)
 	survivor := others(c, leader)[0]
+	members := fmt.Sprintf("consul_serf_version_members{version=%q}", consulVersion(t, survivor))
 	flags := []string{"--consul.token-file=" + secret(t, token), "--probe.timeout=500ms"}
 	for _, name := range []string{"agent", "connections", "members", "ports"} {
 		flags = append(flags, "--no-collector."+name)
@@ -83,7 +84,7 @@ func TestVerdicts(t *testing.T) {
 	})
 	t.Run("no rights", func(t *testing.T) { expectNoRights(t, survivor) })
 	t.Run("serf", func(t *testing.T) {
-		expectSerf(t, server, client)
+		expectSerf(t, server, client, members)
 		for _, e := range exporters {
 			expectRTT(t, e, c.Servers[0], c.Servers[1], token)
 		}
@@ -95,7 +96,7 @@ func TestVerdicts(t *testing.T) {
 		s := e.scrapeUntil(t, 30*time.Second, "a server is lost", func(s samples) bool {
 			_, there := s[autopilotSeries("last_index", lost.Name)]
 			return s[autopilotSeries("healthy", survivor.Name)] == 1 && s["consul_cluster_consistent_read_success"] == 1 &&
-				!there && s[`consul_serf_version_members{version="1.22.5"}`] == 3
+				!there && s[members] == 3
 		})
 		want := verdictSuccess()
 		want["consul_autopilot_cluster_healthy"] = 0
@@ -119,7 +120,7 @@ func TestVerdicts(t *testing.T) {
 	for _, e := range exporters {
 		s := e.scrapeUntil(t, 60*time.Second, "no leader, and Serf knows that it failed", func(s samples) bool {
 			healthy, known := s[autopilotSeries("healthy", survivor.Name)]
-			return known && healthy == 0 && s[`consul_serf_version_members{version="1.22.5"}`] == 2
+			return known && healthy == 0 && s[members] == 2
 		})
 		want := verdictSuccess()
 		want["consul_cluster_consistent_read_success"] = 0
@@ -184,7 +185,7 @@ func expectAutopilot(t *testing.T, e *exporterProcess, c *consultest.Cluster, le
 	s.expect(t, want)
 }
 
-func expectSerf(t *testing.T, server, client *exporterProcess) {
+func expectSerf(t *testing.T, server, client *exporterProcess, members string) {
 	t.Helper()
 	want := samples{
 		`consul_serf_health_score{pool="lan"}`:               0,
@@ -192,7 +193,7 @@ func expectSerf(t *testing.T, server, client *exporterProcess) {
 		`consul_serf_queue_depth{pool="lan",queue="event"}`:  0,
 		`consul_serf_queue_depth{pool="lan",queue="intent"}`: 0,
 		`consul_serf_queue_depth{pool="lan",queue="query"}`:  0,
-		`consul_serf_version_members{version="1.22.5"}`:      4,
+		members: 4,
 	}
 	s := client.scrape(t)
 	s.expect(t, want)

@@ -6,9 +6,7 @@ package cluster
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"time"
 )
 
 // Catalog is what is registered with Consul, as far as it is exported. Texts that are the same share their memory.
@@ -60,26 +58,10 @@ func (n *CatalogNode) judge(byID map[string]HealthStatus) {
 
 // endpointCatalog answers with all of the catalog at once. It is made for Consul's own pages, is there since 0.7 and filters by the
 // token's rights as the others do (Consul: agent/ui_endpoint.go, UINodes).
-var endpointCatalog = endpoint{
-	path: "/v1/internal/ui/nodes", hasMeta: true, chosen: true,
-	timeout: maxCatalogTime,
-}
-
-// maxCatalogTime is longer than any scrape: as long as the agent answers at all, a large catalog may take the time that there is.
-const maxCatalogTime = time.Hour
+var endpointCatalog = endpoint{path: "/v1/internal/ui/nodes", hasMeta: true, chosen: true, long: true}
 
 // Catalog is what is registered with Consul: with the configured agent alone, if the options say so.
-func (s *Snapshot) Catalog() *Fact[*Catalog] {
-	return s.catalog.start(s.ctx, func(ctx context.Context) (*Catalog, error) {
-		ctx, cancel := s.whileUp(ctx)
-		defer cancel(nil)
-		catalog, err := s.readCatalog(ctx)
-		if err != nil && context.Cause(ctx) != nil {
-			return nil, fmt.Errorf("read %s: %w", endpointCatalog.name(), context.Cause(ctx))
-		}
-		return catalog, err
-	})
-}
+func (s *Snapshot) Catalog() *Fact[*Catalog] { return s.catalog.start(s.ctx, s.readCatalog) }
 
 func (s *Snapshot) readCatalog(ctx context.Context) (*Catalog, error) {
 	if s.cluster.opts.AgentOnly {
@@ -96,19 +78,4 @@ func (s *Snapshot) readCatalog(ctx context.Context) (*Catalog, error) {
 		return s.readCatalogByService(ctx)
 	}
 	return catalog, err
-}
-
-// errSilentAgent means that the agent answered none of the small requests in time, so that there is no use in waiting for a large one.
-var errSilentAgent = errors.New("the agent does not answer")
-
-// whileUp returns a context that ends when the agent turns out not to answer.
-func (s *Snapshot) whileUp(ctx context.Context) (context.Context, context.CancelCauseFunc) {
-	up := s.Up()
-	ctx, cancel := context.WithCancelCause(ctx)
-	go func() {
-		if answers, err := up.Get(ctx); err == nil && !answers {
-			cancel(errSilentAgent)
-		}
-	}()
-	return ctx, cancel
 }

@@ -153,6 +153,8 @@ type endpoint struct {
 	consistency Consistency
 	// timeout bounds the request; 0 means ClientOptions.Timeout.
 	timeout time.Duration
+	// long is whether the answer may take longer than that, as long as more and more of it arrives.
+	long bool
 	// maybeEmpty is whether status 404 means that there is nothing, which is then errNothing and no refusal.
 	maybeEmpty bool
 	// decode, if there is one, gets the answer as it arrives, in place of the JSON being decoded into what get was given.
@@ -185,9 +187,9 @@ func (c *Client) ask(ctx context.Context, address Address, ep endpoint, out any)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(ep.timeout, c.opts.Timeout))
-	defer cancel()
 	x := &exchange{params: ep.params, decode: ep.decode}
+	ctx, cancel := x.bound(ctx, cmp.Or(ep.timeout, c.opts.Timeout), ep.long)
+	defer cancel()
 	ctx = context.WithValue(ctx, exchangeKey{}, x)
 	if ep.decode != nil {
 		out = &struct{}{}
@@ -195,6 +197,9 @@ func (c *Client) ask(ctx context.Context, address Address, ep endpoint, out any)
 	meta, err := client.Raw().Query(ep.path, out, c.queryOptions(ep, token).WithContext(ctx))
 	if x.decodeErr != nil {
 		err = x.decodeErr
+	}
+	if stalled, ok := errors.AsType[stalledError](context.Cause(ctx)); ok && err != nil {
+		err = stalled
 	}
 	c.count(RequestKey{ep.name(), statusLabel(err)})
 	switch {
@@ -311,6 +316,28 @@ type exchange struct {
 	// filtered is whether the answer's header says that the token's rights left something out of it. consul/api does not
 	// look at that header where there is none about the leader, as on /v1/agent/members.
 	filtered bool
+	// progress is called when some of the answer has arrived; nil if nobody wants to know.
+	progress func()
+}
+
+// stalledError means that nothing more of an answer arrived for as long as --consul.timeout.
+type stalledError struct{ timeout time.Duration }
+
+func (e stalledError) Error() string { return "nothing more arrived within " + e.timeout.String() }
+func (stalledError) Unwrap() error   { return context.DeadlineExceeded }
+
+// bound returns a context that ends after the timeout; if the answer may be long, each part of it that arrives starts that anew.
+func (x *exchange) bound(ctx context.Context, timeout time.Duration, long bool) (context.Context, context.CancelFunc) {
+	if !long {
+		return context.WithTimeout(ctx, timeout)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	stall := time.AfterFunc(timeout, func() { cancel(stalledError{timeout}) })
+	x.progress = func() { stall.Reset(timeout) }
+	return ctx, func() {
+		stall.Stop()
+		cancel(nil)
+	}
 }
 
 type exchangeKey struct{}
@@ -332,7 +359,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	x.filtered = resp.Header.Get("X-Consul-Results-Filtered-By-ACLs") == "true"
-	resp.Body = &boundedBody{ReadCloser: resp.Body, left: maxResponseBytes}
+	resp.Body = &boundedBody{ReadCloser: resp.Body, left: maxResponseBytes, progress: x.progress}
 	if x.decode == nil || resp.StatusCode != http.StatusOK {
 		return resp, nil
 	}
@@ -348,6 +375,8 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 type boundedBody struct {
 	io.ReadCloser
 	left int
+	// progress is called after each read; nil if nobody wants to know.
+	progress func()
 }
 
 func (b *boundedBody) Read(p []byte) (int, error) {
@@ -356,5 +385,8 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 	}
 	n, err := b.ReadCloser.Read(p[:min(len(p), b.left)])
 	b.left -= n
+	if n > 0 && b.progress != nil {
+		b.progress()
+	}
 	return n, err
 }

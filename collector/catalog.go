@@ -16,9 +16,9 @@ import (
 // catalogCollector tells what is registered with Consul and how healthy it is: the families of consul_exporter, and counts.
 //
 // Requests: /v1/internal/ui/nodes, however many services there are; where Consul refuses that, /v1/catalog/services, /v1/health/state/any
-// and one for each service. With --consul.agent-only: /v1/agent/services and /v1/agent/checks. And those of consul_up, as there is no use in
-// waiting for an agent that is down. ACL: node:read and service:read; what the token may not read is left out of the answers. For each
-// instance with three tags and a check nine series, and four for each service.
+// and one for each service. With --consul.agent-only: /v1/agent/self, /v1/agent/services and /v1/agent/checks. ACL: node:read and
+// service:read; what the token may not read is left out of the answers. For each instance with three tags and a check nine series, and four
+// for each service.
 type catalogCollector struct {
 	settings CatalogSettings
 

@@ -5,6 +5,8 @@ package collector
 
 import (
 	"net/http"
+	"io"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -206,30 +208,57 @@ func TestCatalog_AgentOnly(t *testing.T) {
 	}
 }
 
-// There is no waiting for the catalog of an agent that answers nothing else.
-func TestCatalog_SilentAgent(t *testing.T) {
+// A large catalog may take its time as long as it goes on; one that stops does not hold up the scrape.
+func TestCatalog_Stalls(t *testing.T) {
 	t.Parallel()
-	f := startFake(t)
-	for _, path := range f.paths() {
-		f.hang(path)
+	const timeout = 300 * time.Millisecond
+	parts := strings.SplitAfter(fakeCatalog, "\n")
+	send := func(w http.ResponseWriter, part string) {
+		_, _ = io.WriteString(w, part)
+		w.(http.Flusher).Flush()
 	}
-	opts := f.exporter(nil).cluster.Options()
-	opts.Client.Timeout = 200 * time.Millisecond
-	c := cluster.New(opts)
-	t.Cleanup(c.Close)
-	var logged strings.Builder
-	e, err := NewExporter(Options{Cluster: c, Enabled: []string{"catalog"}, Logger: log.NewLogfmtLogger(&logged)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	start := time.Now()
-	all := gatherAll(t, e)
-	if took := time.Since(start); took > 5*time.Second {
-		t.Errorf("scrape took %s; want little more than the timeout of 200 ms", took)
-	}
-	expectValue(t, all, 0, "consul_exporter_collector_success", "collector", "catalog")
-	if !strings.Contains(logged.String(), "read /v1/internal/ui/nodes: the agent does not answer") {
-		t.Errorf("log is %s", logged.String())
+	for _, tc := range []struct {
+		name    string
+		answer  http.HandlerFunc
+		success float64
+	}{
+		{"silent", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, 0},
+		{"stops half way", func(w http.ResponseWriter, r *http.Request) {
+			send(w, parts[0]+parts[1])
+			<-r.Context().Done()
+		}, 0},
+		{"slow", func(w http.ResponseWriter, _ *http.Request) {
+			ticker := time.NewTicker(timeout / 3)
+			defer ticker.Stop()
+			for _, part := range parts { // There are enough of them to take longer than the timeout.
+				<-ticker.C
+				send(w, part)
+			}
+		}, 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			f := startFake(t)
+			f.handle("/v1/internal/ui/nodes", tc.answer)
+			opts := f.exporter(nil).cluster.Options()
+			opts.Client.Timeout = timeout
+			c := cluster.New(opts)
+			t.Cleanup(c.Close)
+			var logged strings.Builder
+			e, err := NewExporter(Options{Cluster: c, Enabled: []string{"catalog"}, Logger: log.NewLogfmtLogger(&logged)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			start := time.Now()
+			all := gatherAll(t, e)
+			expectValue(t, all, tc.success, "consul_exporter_collector_success", "collector", "catalog")
+			if took := time.Since(start); took < timeout || (tc.success == 0 && took > 5*time.Second) {
+				t.Errorf("scrape took %s; want more than the timeout of %s, and little more if nothing comes", took, timeout)
+			}
+			if tc.success == 0 && !strings.Contains(logged.String(), "read /v1/internal/ui/nodes: nothing more arrived within 300ms") {
+				t.Errorf("log is %s", logged.String())
+			}
+		})
 	}
 }
 

@@ -323,6 +323,13 @@ func (f *fakeConsul) answerWith(path, body string) {
 	f.override[path] = func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }
 }
 
+// handle makes a path answer with a handler of the test's own.
+func (f *fakeConsul) handle(path string, handler http.HandlerFunc) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.override[path] = handler
+}
+
 // hang makes a path answer only when its request is given up.
 func (f *fakeConsul) hang(path string) {
 	f.mu.Lock()
