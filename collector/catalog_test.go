@@ -4,7 +4,6 @@
 package collector
 
 import (
-	"net/http"
 	"io"
 	"net/http"
 	"regexp"
@@ -16,6 +15,7 @@ import (
 	"github.com/go-kit/log"
 	"github.com/google/go-cmp/cmp"
 	dto "github.com/prometheus/client_model/go"
+
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 )
