@@ -26,15 +26,15 @@ const (
 	// maxConnsPerHost bounds the connections to one agent: Consul allows 200 per source address
 	// (limits.http_max_conns_per_client), which other programs on this host share.
 	maxConnsPerHost = 8
-	// maxResponseBytes bounds what is read of one answer.
-	maxResponseBytes = 256 << 20
+	// DefaultMaxResponseBytes is ten times what the catalog of 50,000 service instances has.
+	DefaultMaxResponseBytes = 256 << 20
 )
 
 // ErrRefused means that the agent does not offer this to us: the token may not read it, or the version or edition does
 // not have it. It is remembered for some minutes, so that Consul does not log an error at each scrape.
 var ErrRefused = errors.New("refused")
 
-// errTooLarge means that an answer was longer than maxResponseBytes.
+// errTooLarge means that an answer was longer than MaxResponseBytes.
 var errTooLarge = errors.New("answer is too large")
 
 // ClientOptions say how to reach an agent's HTTP API.
@@ -56,6 +56,8 @@ type ClientOptions struct {
 	RequestLimit int
 	// Timeout bounds each request.
 	Timeout time.Duration
+	// MaxResponseBytes bounds each answer; 0 means DefaultMaxResponseBytes.
+	MaxResponseBytes int64
 }
 
 // Consistency is how fresh an answer must be (Consul: "Consistency Modes" of the HTTP API).
@@ -242,7 +244,7 @@ func (c *Client) at(address Address) (*api.Client, error) {
 		Scheme:     address.Scheme,
 		PathPrefix: address.Path,
 		HttpClient: &http.Client{
-			Transport: &transport{c.transport},
+			Transport: &transport{c.transport, cmp.Or(c.opts.MaxResponseBytes, DefaultMaxResponseBytes)},
 			// Never send the token anywhere but to the agent that was asked.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
@@ -343,7 +345,10 @@ func (x *exchange) bound(ctx context.Context, timeout time.Duration, long bool) 
 type exchangeKey struct{}
 
 // transport adds an exchange's part to its request and answer, and bounds the answer.
-type transport struct{ base http.RoundTripper }
+type transport struct {
+	base     http.RoundTripper
+	maxBytes int64
+}
 
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	x, ok := req.Context().Value(exchangeKey{}).(*exchange)
@@ -359,7 +364,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	x.filtered = resp.Header.Get("X-Consul-Results-Filtered-By-ACLs") == "true"
-	resp.Body = &boundedBody{ReadCloser: resp.Body, left: maxResponseBytes, progress: x.progress}
+	resp.Body = &boundedBody{ReadCloser: resp.Body, left: t.maxBytes, progress: x.progress}
 	if x.decode == nil || resp.StatusCode != http.StatusOK {
 		return resp, nil
 	}
@@ -374,7 +379,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // boundedBody fails after a number of bytes.
 type boundedBody struct {
 	io.ReadCloser
-	left int
+	left int64
 	// progress is called after each read; nil if nobody wants to know.
 	progress func()
 }
@@ -383,8 +388,8 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 	if b.left <= 0 {
 		return 0, errTooLarge
 	}
-	n, err := b.ReadCloser.Read(p[:min(len(p), b.left)])
-	b.left -= n
+	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
 	if n > 0 && b.progress != nil {
 		b.progress()
 	}

@@ -280,31 +280,33 @@ func TestRequestBudget(t *testing.T) {
 	})
 }
 
+// dependents are, by endpoint, the collectors that fail when it does. Those that are not here are read only where others are refused.
+var dependents = map[string][]string{
+	"/v1/agent/self":                       {"agent", "serf", "telemetry"},
+	"/v1/agent/metrics":                    {"telemetry"},
+	"/v1/agent/members":                    {"members", "serf"},
+	"/v1/agent/members?wan":                {"members"},
+	"/v1/operator/raft/configuration":      {"raft"},
+	"/v1/operator/autopilot/state":         {"autopilot"},
+	"/v1/operator/autopilot/configuration": {"autopilot"},
+	"/v1/status/leader":                    {"acl", "peering", "raft"},
+	"/v1/status/peers":                     {"raft"},
+	"/v1/acl/replication":                  {"acl"},
+	"/v1/catalog/datacenters":              {"members"},
+	"/v1/catalog/nodes":                    {"members"},
+	"/v1/connect/ca/roots":                 {"connect"},
+	"/v1/kv/limits/":                       {"kv"},
+	"/v1/operator/license":                 {"license"},
+	"/v1/peerings":                         {"peering"},
+	"/v1/session/list":                     {"sessions"},
+	"/v1/coordinate/nodes":                 {"serf"},
+	consistentPath:                         {"consistent"},
+	"/v1/internal/ui/nodes":                {"catalog"},
+}
+
 // Whatever endpoint breaks, and however, the scrape is delivered, and what does not depend on the endpoint is complete.
 func TestIsolation(t *testing.T) {
 	t.Parallel()
-	dependents := map[string][]string{
-		"/v1/agent/self":                       {"agent", "serf", "telemetry"},
-		"/v1/agent/metrics":                    {"telemetry"},
-		"/v1/agent/members":                    {"members", "serf"},
-		"/v1/agent/members?wan":                {"members"},
-		"/v1/operator/raft/configuration":      {"raft"},
-		"/v1/operator/autopilot/state":         {"autopilot"},
-		"/v1/operator/autopilot/configuration": {"autopilot"},
-		"/v1/status/leader":                    {"acl", "peering", "raft"},
-		"/v1/status/peers":                     {"raft"},
-		"/v1/acl/replication":                  {"acl"},
-		"/v1/catalog/datacenters":              {"members"},
-		"/v1/catalog/nodes":                    {"members"},
-		"/v1/connect/ca/roots":                 {"connect"},
-		"/v1/kv/limits/":                       {"kv"},
-		"/v1/operator/license":                 {"license"},
-		"/v1/peerings":                         {"peering"},
-		"/v1/session/list":                     {"sessions"},
-		"/v1/coordinate/nodes":                 {"serf"},
-		consistentPath:                         {"consistent"},
-		"/v1/internal/ui/nodes":                {"catalog"},
-	}
 	for _, path := range startFake(t).paths() {
 		t.Run(path, func(t *testing.T) {
 			t.Parallel()

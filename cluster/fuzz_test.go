@@ -1,0 +1,114 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math"
+	"testing"
+
+	"github.com/hashicorp/consul/api"
+)
+
+// Whatever an agent says about itself and the cluster, it is read or an error, and what comes of it is a number.
+func FuzzAnswers(f *testing.F) {
+	for _, seed := range []string{
+		`{"Config":{"NodeName":"a","Server":true},"DebugConfig":{"HTTPPort":-1,"Telemetry":{"MetricsPrefix":"x","BlockedPrefixes":["x.rpc"]}},
+			"Stats":{"raft":{"state":"Leader","term":"2","commit_index":"1","applied_index":"1","fsm_pending":"0","last_snapshot_index":"0","last_snapshot_term":"0"},
+			"serf_lan":{"encrypted":"true","health_score":"0","event_queue":"1"}}}`,
+		`{"Gauges":[{"Name":"consul.h.runtime.alloc_bytes","Value":1}],"Counters":[{"Name":"consul.rpc.request","Rate":0.1,"Sum":1}],"Samples":[{"Name":"consul.raft.commitTime","Mean":1,"Max":2,"Labels":{"a":"b"}}]}`,
+		`[{"Name":"a","Addr":"10.0.0.1","Status":1,"Tags":{"role":"consul","port":"8300","id":"1","dc":"dc1"}},{"Name":"b","Tags":{"role":"consul"},"Status":4}]`,
+		`{"Servers":[{"ID":"1","Node":"a","Address":"10.0.0.1:8300","Voter":true},null,{"Address":"::"}]}`,
+		`[{"Name":"east","State":"ACTIVE","StreamStatus":{"LastHeartbeat":"2026-01-02T03:04:05Z"}}]`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		fuzzAgent(t, data)
+		fuzzTopology(data)
+		var peerings []*api.Peering
+		if json.Unmarshal(data, &peerings) == nil {
+			for _, p := range newPeerings(peerings) {
+				if p.State == "" {
+					t.Errorf("%+v has no state", p)
+				}
+			}
+		}
+	})
+}
+
+// fuzzAgent reads data as what an agent says about itself, and as its telemetry.
+func fuzzAgent(t *testing.T, data []byte) {
+	t.Helper()
+	var self agentSelf
+	agent, err := Agent{}, error(nil)
+	if json.Unmarshal(data, &self) == nil {
+		if agent, err = newAgent(&self); err == nil && agent.Name == "" {
+			t.Error("the agent has no name")
+		}
+		_, _ = agent.SerfPools() // Part of it may be readable.
+	}
+	var telemetry telemetryAnswer
+	if json.Unmarshal(data, &telemetry) != nil {
+		return
+	}
+	read := newTelemetry(agent, &telemetry)
+	if v, ok := read.Gauge("runtime.alloc_bytes"); ok {
+		expectNumber(t, "gauge", v)
+	}
+	if v, ok := read.Rate("rpc.request"); ok {
+		expectNumber(t, "rate", v)
+	}
+	for _, m := range read.Samples("raft.commitTime") {
+		expectNumber(t, "sample", m.Mean+m.Max)
+	}
+}
+
+// fuzzTopology reads data as members and as a Raft configuration, and judges what comes of it.
+func fuzzTopology(data []byte) {
+	var answer []*api.AgentMember
+	var members []Member
+	if json.Unmarshal(data, &answer) == nil {
+		for _, m := range answer {
+			if m != nil {
+				members = append(members, newMember(m))
+			}
+		}
+	}
+	var config api.RaftConfiguration
+	var peers []RaftPeer
+	if json.Unmarshal(data, &config) == nil {
+		for _, s := range config.Servers {
+			if s != nil {
+				peers = append(peers, newRaftPeer(s))
+			}
+		}
+	}
+	topology := newTopology(members, peers)
+	var reports []Report
+	for _, s := range topology.Servers {
+		reports = append(reports, Report{Server: s})
+	}
+	Judge(topology, reports)
+}
+
+func expectNumber(t *testing.T, what string, v float64) {
+	t.Helper()
+	if math.IsNaN(v) {
+		t.Errorf("%s is no number", what)
+	}
+}
+
+// Only numbers come of keys, and those that consul_exporter reads.
+func FuzzDecodeKeys(f *testing.F) {
+	f.Add([]byte(`[{"Key":"a","Value":"NDI="},{"Key":"b","Value":null},{"Key":"c","Value":"!"}]`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		numbers, err := decodeKeys(bytes.NewReader(data))
+		if err == nil && len(numbers) > len(data) {
+			t.Errorf("%d numbers in %d bytes: %s", len(numbers), len(data), fmt.Sprint(numbers))
+		}
+	})
+}

@@ -1,0 +1,131 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package collector
+
+import (
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-kit/log"
+
+	"github.com/zervigo/consul_cluster_exporter/cluster"
+)
+
+// hostileAnswers are what an endpoint may answer with, made from its right answer.
+var hostileAnswers = []struct {
+	name string
+	// broken is whether no endpoint can take it for an answer.
+	broken bool
+	answer func(right string) http.HandlerFunc
+}{
+	{"empty", true, says("")},
+	{"not JSON", true, says("<html><body>It works!</body></html>")},
+	{"noise", true, says("\x00\xff\xfe\x80{[\x01")},
+	{"half", true, func(right string) http.HandlerFunc { return says(right[:len(right)/2])("") }},
+	{"followed by more", false, func(right string) http.HandlerFunc { return says(right + right)("") }},
+	{"nested", true, says(strings.Repeat("[", 100_000))},
+	{"nested objects", true, says(strings.Repeat(`{"a":`, 100_000))},
+	{"null", false, says("null")},
+	{"list", false, says(`[1, "x", {}, null, [[]]]`)},
+	{"object", false, says(`{"Config": 1, "Servers": "x", "Roots": {}, "Node": []}`)},
+	{"number", false, says("1e999")},
+	{"text", false, says(`"server-1"`)},
+	{"list of nothing", false, says("[{},null,{}]")},
+	{"wrong types", false, func(right string) http.HandlerFunc {
+		return says(strings.NewReplacer(`"`, `1`, `1`, `"1"`, `true`, `[]`).Replace(right))("")
+	}},
+	{"bad text", false, func(right string) http.HandlerFunc {
+		return says(strings.ReplaceAll(right, "server-1", "server\xff\xfe"))("")
+	}},
+	{"huge numbers", false, func(right string) http.HandlerFunc { return says(strings.ReplaceAll(right, "20", "9e999"))("") }},
+	{"negative numbers", false, func(right string) http.HandlerFunc { return says(strings.ReplaceAll(right, ":1", ":-1"))("") }},
+	{"torn", true, func(right string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", strconv.Itoa(len(right)+1000))
+			_, _ = io.WriteString(w, right[:len(right)/2])
+		}
+	}},
+	{"endless", true, func(string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			for _, err := io.WriteString(w, "["); err == nil; {
+				_, err = io.WriteString(w, strings.Repeat(`{"Name":"server-1"},`, 1000))
+			}
+		}
+	}},
+}
+
+func says(body string) func(string) http.HandlerFunc {
+	return func(string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }
+	}
+}
+
+// Whatever an endpoint answers, the scrape is delivered, what does not need the endpoint is complete, and nothing panics. What cannot be read at
+// all makes those that need it fail, with a reason that names it.
+func TestHostileAnswers(t *testing.T) {
+	t.Parallel()
+	for _, hostile := range hostileAnswers {
+		t.Run(hostile.name, func(t *testing.T) {
+			t.Parallel()
+			for path, right := range startFake(t).answers() {
+				needs := dependents[path]
+				if needs == nil {
+					continue
+				}
+				if path == "/v1/status/leader" { // With status 500 it is an answer of sorts, but not like this.
+					needs = append(slices.Clone(needs), "consistent")
+				}
+				f := startFake(t)
+				f.handle(path, hostile.answer(right))
+				var logged strings.Builder
+				e := f.bounded(log.NewLogfmtLogger(&logged), 1<<20)
+				start := time.Now()
+				all := gatherAll(t, e)
+				if took := time.Since(start); took > 8*time.Second {
+					t.Errorf("%s: scrape took %s", path, took)
+				}
+				for _, r := range registry {
+					switch {
+					case !slices.Contains(needs, r.name):
+						expectValue(t, all, 1, "consul_exporter_collector_success", "collector", r.name)
+					case hostile.broken:
+						expectValue(t, all, 0, "consul_exporter_collector_success", "collector", r.name)
+					}
+				}
+				name, _, _ := strings.Cut(path, "?")
+				if hostile.broken && !strings.Contains(logged.String(), strings.Replace(name, "limits/", ":prefix", 1)) && path != consistentPath {
+					t.Errorf("%s is not named in the log:\n%s", path, logged.String())
+				}
+				if strings.Contains(logged.String(), "panic") {
+					t.Errorf("%s: %s", path, logged.String())
+				}
+				expectValue(t, all, 1, "consul_cluster_leaders")
+			}
+		})
+	}
+}
+
+// bounded returns an exporter that reads so many bytes of each answer.
+func (f *fakeConsul) bounded(logger log.Logger, maxBytes int64) *Exporter {
+	f.t.Helper()
+	opts := f.exporter(nil).cluster.Options()
+	opts.Client.MaxResponseBytes = maxBytes
+	opts.Client.Timeout = 3 * time.Second
+	c := cluster.New(opts)
+	f.t.Cleanup(c.Close)
+	var names []string
+	for _, r := range registry {
+		names = append(names, r.name)
+	}
+	e, err := NewExporter(Options{Cluster: c, Enabled: names, Logger: logger})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return e
+}
