@@ -209,6 +209,9 @@ func (c *Client) ask(ctx context.Context, address Address, ep endpoint, out any)
 		return nil, errNothing
 	case isRefusal(err):
 		return nil, c.refusals.add(subject, token, err, time.Now())
+	case isNoNumber(err):
+		c.refusals.remember(subject, token, err, time.Now().Add(telemetryWait))
+		return nil, err
 	case err != nil:
 		return nil, err
 	}

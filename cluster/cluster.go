@@ -5,6 +5,7 @@ package cluster
 
 import (
 	"bytes"
+	"cmp"
 	"net"
 	"sync"
 	"time"
@@ -23,6 +24,9 @@ type Options struct {
 	ConsistentTimeout time.Duration
 	// KVPrefix begins the keys that are read; empty means that none are.
 	KVPrefix string
+	// TelemetryWait is how long a server must have been seen up before it is asked for its telemetry; 0 means what Consul needs. Tests
+	// have no time for that.
+	TelemetryWait time.Duration
 	// AgentOnly restricts the catalog to what the configured agent has registered itself.
 	AgentOnly bool
 }
@@ -39,6 +43,8 @@ type Cluster struct {
 	// keyRefusals remembers, by address, the gossip ports that do not know our keys: each try is an error in Consul's log.
 	keyRefusals refusals
 
+	composure composure
+
 	mu      sync.Mutex
 	members []Member   // Guarded by mu: the last good ones; nil until then.
 	peers   []RaftPeer // Guarded by mu: the last good Raft configuration; nil until then.
@@ -53,11 +59,12 @@ func New(opts Options) *Cluster {
 		prober = probe.New(probe.Options{})
 	}
 	return &Cluster{
-		opts:   opts,
-		client: NewClient(opts.Client),
-		prober: prober,
-		ports:  opts.Ports,
-		slots:  make(chan struct{}, opts.Ports.Concurrency),
+		opts:      opts,
+		client:    NewClient(opts.Client),
+		prober:    prober,
+		ports:     opts.Ports,
+		slots:     make(chan struct{}, opts.Ports.Concurrency),
+		composure: composure{wait: cmp.Or(opts.TelemetryWait, telemetryWait)},
 	}
 }
 

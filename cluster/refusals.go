@@ -63,13 +63,24 @@ func IsDenied(err error) bool {
 
 // add remembers a refusal and returns it as an ErrRefused.
 func (r *refusals) add(subject, token string, err error, now time.Time) error {
+	refused := refusedError{err}
+	r.remember(subject, token, refused, now.Add(refusalMemory-refusalMemory/5+rand.N(2*refusalMemory/5)))
+	return refused
+}
+
+// remember makes check return this error until then.
+func (r *refusals) remember(subject, token string, err error, until time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.forTokenLocked(token)
-	memory := refusalMemory - refusalMemory/5 + rand.N(2*refusalMemory/5)
-	refused := refusedError{err}
-	r.until[subject] = refusal{refused, now.Add(memory)}
-	return refused
+	r.until[subject] = refusal{err, until}
+}
+
+// isNoNumber reports whether an agent's telemetry holds what is no number, see composure. The wait there does not see an agent that
+// restarts between two scrapes.
+func isNoNumber(err error) bool {
+	status, ok := errors.AsType[api.StatusError](err)
+	return ok && strings.Contains(status.Body, "unsupported value: NaN")
 }
 
 // check returns the remembered refusal, if there is one and it still holds.

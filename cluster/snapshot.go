@@ -10,6 +10,7 @@ import (
 	"maps"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/consul/api"
 
@@ -111,6 +112,9 @@ func (s *Snapshot) Agent() *Fact[Agent] {
 		agent, err := s.agentAt(ctx, s.cluster.client.opts.Address)
 		if err == nil {
 			s.cluster.learnAgent(agent)
+			s.cluster.composure.up(agent, time.Now())
+		} else {
+			s.cluster.composure.down()
 		}
 		return agent, err
 	})

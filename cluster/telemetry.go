@@ -8,6 +8,8 @@ import (
 	"context"
 	"math"
 	"strings"
+	"sync"
+	"time"
 )
 
 // endpointTelemetry answers with what the agent measured in its last full interval of ten seconds. It is there whether or not the agent
@@ -52,20 +54,65 @@ type telemetryConfig struct {
 	AllowedPrefixes, BlockedPrefixes []string
 }
 
-// Telemetry is the configured agent's.
+// Telemetry is the configured agent's; nothing is in it until the agent may be asked, see composure.
 func (s *Snapshot) Telemetry() *Fact[Telemetry] {
 	return s.telemetry.start(s.ctx, func(ctx context.Context) (Telemetry, error) {
-		agentFact := s.Agent()
-		var answer telemetryAnswer
-		if err := s.readAgent(ctx, endpointTelemetry, &answer); err != nil {
+		agent, err := s.Agent().Get(ctx)
+		if err != nil {
 			return Telemetry{}, err
 		}
-		agent, err := agentFact.Get(ctx)
+		var answer telemetryAnswer
+		if s.cluster.composure.composed(time.Now()) {
+			err = s.readAgent(ctx, endpointTelemetry, &answer)
+		}
 		if err != nil {
 			return Telemetry{}, err
 		}
 		return newTelemetry(agent, &answer), nil
 	})
+}
+
+// composure is how long a server has been up, and how long ago it ceased to lead, as far as the scrapes have seen.
+//
+// In both cases it sets some gauges to what is no number, which it then cannot encode: for up to two intervals of its telemetry it answers
+// with status 500, and logs an error for each question (Consul: agent/consul/leader_metrics.go). So it is not asked meanwhile.
+type composure struct {
+	// wait is how long.
+	wait time.Duration
+
+	mu    sync.Mutex
+	since time.Time // Guarded by mu: zero while it is down.
+	leads bool      // Guarded by mu.
+	calm  bool      // Guarded by mu: it is a client, to which none of this happens.
+}
+
+// telemetryWait is a little longer than two intervals.
+const telemetryWait = 25 * time.Second
+
+// up notes that the agent answered.
+func (c *composure) up(a Agent, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	leads := a.Raft != nil && a.Raft.State == RaftLeader
+	if c.since.IsZero() || (c.leads && !leads) {
+		c.since = now
+	}
+	c.leads = leads
+	c.calm = !a.Server
+}
+
+// down notes that it did not.
+func (c *composure) down() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.since = time.Time{}
+}
+
+// composed reports whether the agent may be asked for its telemetry.
+func (c *composure) composed(now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.calm || (!c.since.IsZero() && now.Sub(c.since) >= c.wait)
 }
 
 func newTelemetry(agent Agent, answer *telemetryAnswer) Telemetry {

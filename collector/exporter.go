@@ -32,7 +32,7 @@ func newOwnFamilies(define *definitions) ownFamilies {
 		lastContact: define.gauge("consul_exporter_query_last_contact_seconds",
 			"How long before this scrape's query the server that answered it had heard of the leader: the age of the answer.", "endpoint"),
 		filtered: define.gauge("consul_exporter_query_results_filtered_by_acls",
-			"Whether the token's rights left something out of the answer to this scrape's query (1) or not (0).", "endpoint"),
+			"Whether the token's rights left something out of the answer to this scrape's query (1) or not (0); without a token Consul does not say so.", "endpoint"),
 		scrapes:  define.counter("consul_exporter_scrapes_total", "Scrapes that were asked for."),
 		shared:   define.counter("consul_exporter_scrapes_shared_total", "Scrapes that were served from the snapshot of another one at the same time."),
 		timeouts: define.counter("consul_exporter_scrape_timeouts_total", "Scrapes that reached their deadline before all collectors were done."),

@@ -354,9 +354,10 @@ func (f *fakeConsul) exporter(logger log.Logger, enabled ...string) *Exporter {
 		f.t.Fatal(err)
 	}
 	c := cluster.New(cluster.Options{
-		Client:   cluster.ClientOptions{Address: address, Timeout: 5 * time.Second},
-		Ports:    cluster.PortOptions{Timeout: 5 * time.Second, Concurrency: 8},
-		KVPrefix: "limits/",
+		Client:        cluster.ClientOptions{Address: address, Timeout: 5 * time.Second},
+		Ports:         cluster.PortOptions{Timeout: 5 * time.Second, Concurrency: 8},
+		KVPrefix:      "limits/",
+		TelemetryWait: time.Nanosecond,
 	})
 	f.t.Cleanup(c.Close)
 	if len(enabled) == 0 { // All that there are, whether on by default or not.

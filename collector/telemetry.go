@@ -13,7 +13,7 @@ import (
 // connections. It is curated from the JSON form of Consul's telemetry, which is there without any configuration.
 //
 // Consul tells of its last full interval of ten seconds. A rate is 0 when nothing was counted in it; everything else is absent when it was
-// not measured. Where Consul has a metric with several labels, they are taken together.
+// not measured, and all of it for the first 25 seconds after a server was first seen up or ceased to lead. Where Consul has a metric with several labels, they are taken together.
 //
 // Requests: /v1/agent/metrics and /v1/agent/self. ACL: agent:read. Up to 40 series.
 type telemetryCollector struct {

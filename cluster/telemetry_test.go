@@ -1,0 +1,93 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+)
+
+// A server is asked only when it has been up for a while, and when it has not led for a while; a client at once.
+func TestComposure(t *testing.T) {
+	t.Parallel()
+	start := time.Unix(1e9, 0)
+	c := composure{wait: 25 * time.Second}
+	leader, follower := Agent{Server: true, Raft: &RaftStats{State: RaftLeader}}, Agent{Server: true, Raft: &RaftStats{State: RaftFollower}}
+	for _, step := range []struct {
+		at    time.Duration
+		agent *Agent // nil: it does not answer.
+		want  bool
+	}{
+		{0, &follower, false},
+		{24 * time.Second, &follower, false},
+		{25 * time.Second, &follower, true},
+		{30 * time.Second, &leader, true},
+		{40 * time.Second, &follower, false},
+		{64 * time.Second, &follower, false},
+		{65 * time.Second, &leader, true},
+		{70 * time.Second, nil, false},
+		{80 * time.Second, &leader, false},
+		{105 * time.Second, &leader, true},
+		{106 * time.Second, &Agent{}, true},
+	} {
+		now := start.Add(step.at)
+		if step.agent == nil {
+			c.down()
+		} else {
+			c.up(*step.agent, now)
+		}
+		if got := c.composed(now); got != step.want {
+			t.Errorf("after %s: %v; want %v", step.at, got, step.want)
+		}
+	}
+	fresh := composure{wait: 25 * time.Second}
+	fresh.up(Agent{}, start)
+	if !fresh.composed(start) {
+		t.Error("a client has to wait")
+	}
+}
+
+func TestTelemetryNames(t *testing.T) {
+	t.Parallel()
+	no := false
+	for _, tc := range []struct {
+		name   string
+		config telemetryConfig
+		// gauge is the name under which a gauge comes, counters whether what was not counted is known not to be.
+		gauge string
+		there bool
+		rate  bool
+	}{
+		{"plain", telemetryConfig{}, "consul.runtime.alloc_bytes", true, true},
+		{"host", telemetryConfig{}, "consul.web-1.runtime.alloc_bytes", true, true},
+		{"host with dots", telemetryConfig{}, "consul.web-1.example.com.runtime.alloc_bytes", true, true},
+		{"prefix", telemetryConfig{MetricsPrefix: "my.consul"}, "my.consul.web-1.runtime.alloc_bytes", true, true},
+		{"another prefix", telemetryConfig{MetricsPrefix: "mine"}, "consul.runtime.alloc_bytes", false, true},
+		{"another name", telemetryConfig{}, "consul.xruntime.alloc_bytes", false, true},
+		{"default of the filter", telemetryConfig{FilterDefault: &no}, "consul.runtime.alloc_bytes", true, false},
+		{"blocked", telemetryConfig{BlockedPrefixes: []string{"consul.rpc"}}, "consul.runtime.alloc_bytes", true, false},
+		{"blocked and allowed", telemetryConfig{BlockedPrefixes: []string{"consul.rpc"}, AllowedPrefixes: []string{"consul.rpc.request"}}, "consul.runtime.alloc_bytes", true, true},
+		{"allowed and blocked", telemetryConfig{AllowedPrefixes: []string{"consul"}, BlockedPrefixes: []string{"consul.rpc.r"}}, "consul.runtime.alloc_bytes", true, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			var answer telemetryAnswer
+			if err := json.Unmarshal([]byte(`{"Gauges":[{"Name":"`+tc.gauge+`","Value":7}]}`), &answer); err != nil {
+				t.Fatal(err)
+			}
+			telemetry := newTelemetry(Agent{telemetry: tc.config}, &answer)
+			if v, ok := telemetry.Gauge("runtime.alloc_bytes"); ok != tc.there || (ok && v != 7) {
+				t.Errorf("gauge is %v (there: %v); want it there: %v", v, ok, tc.there)
+			}
+			if v, ok := telemetry.Rate("rpc.request"); ok != tc.rate || v != 0 {
+				t.Errorf("rate is %v (there: %v); want 0 there: %v", v, ok, tc.rate)
+			}
+		})
+	}
+	nothing := newTelemetry(Agent{}, &telemetryAnswer{})
+	if _, ok := nothing.Rate("rpc.request"); ok {
+		t.Error("an agent that has measured nothing has a rate")
+	}
+}
