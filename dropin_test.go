@@ -5,6 +5,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/consul/api"
 
+	"github.com/zervigo/consul_cluster_exporter/collector"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
 )
@@ -208,41 +210,94 @@ func goldenDropIn(t *testing.T, s samples) {
 	}
 }
 
-// Every flag of consul_exporter is one of ours, with the same default, but for those listed here.
-func TestDropIn_Flags(t *testing.T) {
+// upstreamFlags returns the defaults of consul_exporter's flags by name; those that are on or off have none in its help.
+func upstreamFlags(t *testing.T) map[string]string {
+	t.Helper()
 	upstream, err := toolbox.Path("consul_exporter")
 	must(t, err)
 	help, err := exec.CommandContext(t.Context(), upstream, "--help").CombinedOutput()
 	must(t, err)
-	defaults := map[string]string{
-		// Half a second is too little for a busy cluster: consul_exporter's issue 106.
-		"consul.timeout": "2s",
+	flags := make(map[string]string)
+	for _, f := range regexp.MustCompile(`(?m)^ +--(\[no-\])?([a-z._-]+)(?:=("[^"]*"|\S+))?`).FindAllStringSubmatch(string(help), -1) {
+		flags[f[2]] = strings.Trim(f[3], `"`)
 	}
-	app := newApp(&options{})
-	ours := make(map[string]string)
-	for _, f := range app.Model().Flags {
-		ours[f.Name] = strings.Join(f.Default, ",")
-	}
-	flags := regexp.MustCompile(`(?m)^ +(?:-h, )?--(\[no-\])?([a-z._-]+)(?:=("[^"]*"|\S+))?`).FindAllStringSubmatch(string(help), -1)
+	delete(flags, "help-long") // A line of the help begins with it.
 	if len(flags) < 20 {
 		t.Errorf("%d flags in the help of consul_exporter:\n%s", len(flags), help)
 	}
-	for _, f := range flags {
-		name, value := f[2], strings.Trim(f[3], `"`)
-		got, ok := ours[name]
-		if want, deliberate := defaults[name]; deliberate {
-			value = want
-		}
-		switch {
-		case !ok:
-			t.Errorf("--%s of consul_exporter is not a flag of ours", name)
-		case f[1] == "" && got != value:
-			t.Errorf("--%s is %q by default; want %q as in consul_exporter", name, got, value)
+	return flags
+}
+
+// Every flag of consul_exporter is one of ours, with the same default, but for those listed here.
+func TestDropIn_Flags(t *testing.T) {
+	t.Parallel()
+	want := upstreamFlags(t)
+	// Half a second is too little for a busy cluster: consul_exporter's issue 106.
+	want["consul.timeout"] = "2s"
+	want["consul.health-summary"], want["consul.allow_stale"] = "true", "true"
+	for _, off := range []string{"consul.insecure", "consul.agent-only", "consul.require_consistent", "web.systemd-socket", "version"} {
+		want[off] = "false"
+	}
+	ours := make(map[string]string)
+	for _, f := range newApp(&options{}).Model().Flags {
+		ours[f.Name] = strings.Join(f.Default, ",")
+		if f.IsBoolFlag() && ours[f.Name] == "" {
+			ours[f.Name] = "false"
 		}
 	}
-	for flag, value := range map[string]string{"consul.health-summary": "true", "consul.allow_stale": "true"} {
-		if ours[flag] != value {
-			t.Errorf("--%s is %q by default; want %s", flag, ours[flag], value)
+	for name, value := range want {
+		if got, ok := ours[name]; !ok || got != value {
+			t.Errorf("--%s is %q by default (there: %v); want %q as in consul_exporter", name, got, ok, value)
 		}
 	}
+}
+
+// docs/migration.md names every family and flag of consul_exporter, with the labels and the collector that they have here.
+func TestDropIn_Documented(t *testing.T) {
+	t.Parallel()
+	content, err := os.ReadFile(filepath.Join("docs", "migration.md"))
+	must(t, err)
+	families := make(map[string]collector.FamilyInfo)
+	for _, f := range collector.AllFamilies() {
+		families[f.Name] = f
+	}
+	var named []string
+	for _, row := range tableRows(t, string(content), "families") {
+		f := families[strings.Trim(row[0], "`")]
+		named = append(named, f.Name)
+		if labels := strings.Join(f.Labels, ", "); row[1] != labels || strings.Trim(row[2], "`") != f.Collector {
+			t.Errorf("row %q; want labels %q and collector %q", row, labels, f.Collector)
+		}
+	}
+	slices.Sort(named)
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(dropInFamilies)), named); diff != "" {
+		t.Errorf("families differ (-consul_exporter +docs/migration.md):\n%s", diff)
+	}
+	var flags []string
+	for _, row := range tableRows(t, string(content), "flags") {
+		flags = append(flags, strings.TrimPrefix(strings.Trim(row[0], "`"), "--"))
+	}
+	slices.Sort(flags)
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(upstreamFlags(t))), flags); diff != "" {
+		t.Errorf("flags differ (-consul_exporter +docs/migration.md):\n%s", diff)
+	}
+}
+
+// tableRows returns the cells of the table between two comments, without its heading.
+func tableRows(t *testing.T, text, name string) [][]string {
+	t.Helper()
+	_, rest, _ := strings.Cut(text, "<!-- "+name+" -->\n")
+	table, _, ok := strings.Cut(rest, "<!-- end of "+name+" -->")
+	if !ok {
+		t.Fatalf("there is no table %q", name)
+	}
+	var rows [][]string
+	for line := range strings.Lines(table) {
+		var cells []string
+		for cell := range strings.SplitSeq(strings.Trim(strings.TrimSpace(line), "|"), "|") {
+			cells = append(cells, strings.TrimSpace(cell))
+		}
+		rows = append(rows, cells)
+	}
+	return rows[2:]
 }
