@@ -71,7 +71,7 @@ func TestFacts(t *testing.T) {
 		must(t, a.Kill())
 	}
 
-	s = e.scrapeUntil(t, 60*time.Second, "no leader", func(s samples) bool { return s["consul_raft_leader"] == 0 })
+	e.scrapeUntil(t, 60*time.Second, "no leader", func(s samples) bool { return s["consul_raft_leader"] == 0 })
 	s = e.scrape(t)
 	s.expect(t, samples{
 		"consul_sessions":                                         2,
