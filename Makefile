@@ -81,6 +81,11 @@ fmt:
 docs:
 	go test . -run '^TestReadme' -update
 
+# rules: write the rule files in alerts/ from their templates.
+.PHONY: rules
+rules:
+	go test ./alerts -run '^TestPack_Files$$' -update
+
 # golden: write the golden files of the tests.
 .PHONY: golden
 golden:

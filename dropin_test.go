@@ -239,7 +239,7 @@ func TestDropIn_Flags(t *testing.T) {
 		want[off] = "false"
 	}
 	ours := make(map[string]string)
-	for _, f := range newApp(&options{}).Model().Flags {
+	for _, f := range slices.Concat(newApp(&options{}).Model().Flags, serveCommand().Model().Flags) {
 		ours[f.Name] = strings.Join(f.Default, ",")
 		if f.IsBoolFlag() && ours[f.Name] == "" {
 			ours[f.Name] = "false"

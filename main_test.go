@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alecthomas/kingpin/v2"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/zervigo/consul_cluster_exporter/collector"
@@ -31,6 +32,9 @@ func runProgram(t *testing.T, args ...string) (code int, stdout, stderr string) 
 	code = run(ctx, args, &out, &errs)
 	return code, out.String(), errs.String()
 }
+
+// serveCommand is the command that has the exporter's flags.
+func serveCommand() *kingpin.CmdClause { return newApp(&options{}).GetCommand(commandServe) }
 
 func TestBadOptions(t *testing.T) {
 	clearEnv(t)
@@ -152,10 +156,10 @@ func TestFlagsOf(t *testing.T) {
 		}
 	}
 	keys("", reflect.TypeFor[config.Module]())
-	app := newApp(&options{})
+	serve := serveCommand()
 	for _, flags := range flagsOf {
 		for flag := range strings.SplitSeq(flags, ", ") {
-			if name, ok := strings.CutPrefix(flag, "--"); ok && app.GetFlag(name) == nil {
+			if name, ok := strings.CutPrefix(flag, "--"); ok && serve.GetFlag(name) == nil {
 				t.Errorf("there is no flag %s", flag)
 			}
 		}

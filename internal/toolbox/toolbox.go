@@ -82,6 +82,12 @@ var tools = []Tool{
 		Tags: "remove_all_sd",
 	},
 	{
+		// The oldest Prometheus that the rule files are for.
+		Name: "promtool-2.42", Folder: "prometheus-2.42", home: "prometheus-2.42", Default: true, FirstBuild: "3 minutes",
+		Module: "github.com/prometheus/prometheus", Package: "github.com/prometheus/prometheus/cmd/promtool",
+		Tags: "remove_all_sd",
+	},
+	{
 		Name: "alertmanager", Folder: "alertmanager", home: "alertmanager", Default: true, FirstBuild: "1 minute",
 		Module: "github.com/prometheus/alertmanager", Package: "github.com/prometheus/alertmanager/cmd/alertmanager",
 	},

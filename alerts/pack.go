@@ -1,0 +1,93 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package alerts
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"io/fs"
+	"strings"
+	"text/template"
+)
+
+//go:embed templates/*.yml
+var templates embed.FS
+
+// File is a file of the pack.
+type File struct {
+	// Name is without a folder, such as raft.yml.
+	Name    string
+	Content []byte
+}
+
+// Pack returns the rule files with these values of settings, by name, and the defaults for all others. What is wrong with the values
+// is in the error, one problem in a line, each with its flag.
+func Pack(given map[string]string) ([]File, error) {
+	v, err := newValues(given)
+	if err != nil {
+		return nil, err
+	}
+	// Prometheus has {{ }} for itself.
+	parsed, err := template.New("").Delims("[[", "]]").Option("missingkey=error").Funcs(v.functions()).ParseFS(templates, "templates/*.yml")
+	if err != nil {
+		return nil, fmt.Errorf("parse the templates: %w", err)
+	}
+	names, err := fs.Glob(templates, "templates/*.yml")
+	if err != nil {
+		return nil, fmt.Errorf("list the templates: %w", err)
+	}
+	var files []File
+	for _, name := range names {
+		name = strings.TrimPrefix(name, "templates/")
+		var b bytes.Buffer
+		if err := parsed.ExecuteTemplate(&b, name, nil); err != nil {
+			return nil, fmt.Errorf("render %s: %w", name, err)
+		}
+		files = append(files, File{name, b.Bytes()})
+	}
+	return files, nil
+}
+
+// functions are what the templates are written with.
+func (v values) functions() template.FuncMap {
+	lookup := func(from map[string]string) func(string) (string, error) {
+		return func(name string) (string, error) {
+			value, ok := from[name]
+			if !ok {
+				return "", fmt.Errorf("there is no setting %q", name)
+			}
+			return value, nil
+		}
+	}
+	clause := func(keyword string) func(...string) string {
+		return func(more ...string) string {
+			return fmt.Sprintf("%s (%s)", keyword, strings.Join(append([]string{v.promQL["group-by"]}, more...), ", "))
+		}
+	}
+	return template.FuncMap{
+		// value is a setting in PromQL, where durations are seconds; text is as it was written.
+		"value": lookup(v.promQL),
+		"text":  lookup(v.text),
+		// by and on are the clauses of PromQL with the labels that tell clusters apart, and further ones.
+		"by": clause("by"),
+		"on": clause("on"),
+		// runbook is the address of an alert's runbook.
+		"runbook": func(alert string) string { return strings.ReplaceAll(v.text["runbook-url"], runbookAlert, alert) },
+	}
+}
+
+// Join makes one rule file of all.
+func Join(files []File) []byte {
+	var b bytes.Buffer
+	for i, f := range files {
+		comment, groups, _ := bytes.Cut(f.Content, []byte("groups:\n"))
+		b.Write(comment)
+		if i == 0 {
+			b.WriteString("groups:\n")
+		}
+		b.Write(groups)
+	}
+	return b.Bytes()
+}

@@ -1,0 +1,119 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package alerts_test
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/zervigo/consul_cluster_exporter/alerts"
+)
+
+var update = flag.Bool("update", false, "write the rule files instead of comparing them")
+
+// pack renders the pack with these settings.
+func pack(t *testing.T, given map[string]string) []alerts.File {
+	t.Helper()
+	files, err := alerts.Pack(given)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// The rule files in this folder are what the pack is with the defaults, and there are no others.
+func TestPack_Files(t *testing.T) {
+	t.Parallel()
+	names := []string{"alertmanager.example.yml"}
+	for _, f := range pack(t, nil) {
+		names = append(names, f.Name)
+		if *update {
+			if err := os.WriteFile(f.Name, f.Content, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		content, err := os.ReadFile(f.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(f.Content), string(content)); diff != "" {
+			t.Errorf("%s differs from its template; run: make rules (-template +file)\n%s", f.Name, diff)
+		}
+	}
+	files, err := filepath.Glob("*.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		if !slices.Contains(names, name) {
+			t.Errorf("%s has no template", name)
+		}
+	}
+}
+
+// Each setting changes the rules, so that none is there in vain.
+func TestPack_Settings(t *testing.T) {
+	t.Parallel()
+	others := map[string]string{
+		"group-by": "cluster", "job": "exporter", "runbook-url": "https://wiki.example/{alert}", "port-error-rate": "0.1", "raft-saturation": "0.7",
+		"raft-last-contact-warning": "250ms", "raft-last-contact-critical": "2s", "gossip-score-warning": "3", "gossip-score-critical": "6",
+		"certificate-critical": "2d", "ca-root-critical": "5d", "license-critical": "5d", "certificate-warning": "20d", "ca-root-warning": "20d",
+		"license-warning": "20d", "leader-changes": "7",
+	}
+	defaults := string(alerts.Join(pack(t, nil)))
+	for _, s := range alerts.Settings() {
+		value := others[s.Name]
+		if value == "" {
+			value = "5555" // Of a count, and without a unit it is no duration.
+			if strings.HasSuffix(s.Default, "s") || strings.HasSuffix(s.Default, "d") {
+				value = "1h17m"
+			}
+		}
+		changed := string(alerts.Join(pack(t, map[string]string{s.Name: value})))
+		if changed == defaults {
+			t.Errorf("--%s=%s changes nothing", s.Name, value)
+		}
+	}
+}
+
+func TestPack_BadSettings(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ setting, value, want string }{
+		{"group-by", "", `"" is no list of names of labels; want for example cluster,datacenter`},
+		{"group-by", "cluster,data center", `"cluster,data center" is no list of names of labels; want for example cluster,datacenter`},
+		{"group-by", "__name__", `"__name__" is no list of names of labels; want for example cluster,datacenter`},
+		{"group-by", "a, b,a", `"a, b,a" has the label a twice`},
+		{"job", "", `"" is no regular expression, or has " or \ in it; want for example consul.*`},
+		{"job", "(", `"(" is no regular expression, or has " or \ in it; want for example consul.*`},
+		{"job", `a"b`, `"a\"b" is no regular expression, or has " or \ in it; want for example consul.*`},
+		{"runbook-url", "wiki/{alert}", `"wiki/{alert}" is no URL with http or https that has {alert} in it`},
+		{"runbook-url", "https://wiki.example", `"https://wiki.example" is no URL with http or https that has {alert} in it`},
+		{"port-latency", "1", `"1" is no duration above 0 as Prometheus writes it; want for example 500ms, 90s or 14d`},
+		{"port-latency", "0s", `"0s" is no duration above 0 as Prometheus writes it; want for example 500ms, 90s or 14d`},
+		{"port-latency", "-1s", `"-1s" is no duration above 0 as Prometheus writes it; want for example 500ms, 90s or 14d`},
+		{"port-error-rate", "5%", `"5%" is no number between 0 and 1; want for example 0.05`},
+		{"port-error-rate", "1", `"1" is no number between 0 and 1; want for example 0.05`},
+		{"port-error-rate", "NaN", `"NaN" is no number between 0 and 1; want for example 0.05`},
+		{"raft-log-lag", "0", `"0" is no whole number above 0`},
+		{"raft-log-lag", "1e3", `"1e3" is no whole number above 0`},
+		{"certificate-warning", "3d", `3d is not more than 3d, which is critical`},
+		{"raft-last-contact-warning", "500ms", `500ms is not less than 500ms, which is critical`},
+	} {
+		_, err := alerts.Pack(map[string]string{tc.setting: tc.value})
+		want := "--" + tc.setting + ": " + tc.want
+		if err == nil || err.Error() != want {
+			t.Errorf("--%s=%q: error %v; want %s", tc.setting, tc.value, err, want)
+		}
+	}
+	_, err := alerts.Pack(map[string]string{"port-latency": "x", "leader-changes": "-1"})
+	if err == nil || strings.Count(err.Error(), "\n") != 1 {
+		t.Errorf("error %v; want two problems in two lines", err)
+	}
+}

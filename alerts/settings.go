@@ -1,0 +1,186 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package alerts
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/model"
+)
+
+// Setting is something about the rules that an operator may change.
+type Setting struct {
+	// Name is that of the flag, without the dashes.
+	Name    string
+	Help    string
+	Default string
+
+	kind kind
+}
+
+// kind says how the value of a setting is written, and what it must be like. It returns the value as PromQL has it.
+type kind func(value string) (promQL string, err error)
+
+// settings is the table of all settings.
+var settings = []Setting{
+	{"group-by", "Labels that tell clusters apart, with commas. One alert is sent for all exporters that agree in them.", "cluster,datacenter,job", labelNames},
+	{"job", "Regular expression of the jobs in which Prometheus scrapes the exporter.", "consul.*", expression},
+	{
+		"runbook-url", "Address of an alert's runbook, in which {alert} stands for the alert's name.",
+		"https://github.com/zervigo/consul_cluster_exporter/blob/main/docs/runbooks/{alert}.md", address,
+	},
+
+	{"port-latency", "How long a port may take to answer.", "1s", duration},
+	{"port-error-rate", "Share of a port's probes that may fail, over five minutes.", "0.05", ratio},
+	{"certificate-warning", "How long before it expires a port's certificate is worth a warning.", "14d", duration},
+	{"certificate-critical", "How long before it expires a port's certificate is critical.", "3d", duration},
+
+	{"raft-log-lag", "How many Raft log entries a server may be behind.", "1000", count},
+	{"raft-apply-lag", "How many committed Raft log entries a server may have yet to apply.", "1000", count},
+	{"raft-last-contact-warning", "How long ago a follower heard of the leader is worth a warning.", "200ms", duration},
+	{"raft-last-contact-critical", "How long ago a follower heard of the leader is critical.", "500ms", duration},
+	{"raft-commit-time", "How long the leader may take to commit a Raft log entry, on average.", "200ms", duration},
+	{"raft-saturation", "Share of its time that a thread of Raft may be busy.", "0.5", ratio},
+	{"leader-changes", "How many changes of the leader in 15 minutes are too many.", "4", count},
+
+	{"gossip-score-warning", "Health score of gossip that is worth a warning, of 8; 0 is healthy.", "2", count},
+	{"gossip-score-critical", "Health score of gossip that is critical.", "4", count},
+	{"version-skew", "How long servers and clients of several versions may be in the cluster.", "1d", duration},
+	{"ca-root-warning", "How long before it expires the root certificate of the service mesh is worth a warning.", "30d", duration},
+	{"ca-root-critical", "How long before it expires the root certificate of the service mesh is critical.", "7d", duration},
+	{"license-warning", "How long before it expires the licence of Consul Enterprise is worth a warning.", "30d", duration},
+	{"license-critical", "How long before it expires the licence of Consul Enterprise is critical.", "7d", duration},
+
+	{"maintenance", "How long a node or service may be in maintenance.", "1d", duration},
+	{"scrape-duration", "How long a scrape may take; less than Prometheus's scrape_timeout.", "8s", duration},
+}
+
+// ordered are the pairs of settings of which the first must come before the second: a warning is to come before what it warns of.
+var ordered = []struct {
+	warning, critical string
+	// rises is whether the critical value is the larger one.
+	rises bool
+}{
+	{"certificate-warning", "certificate-critical", false},
+	{"raft-last-contact-warning", "raft-last-contact-critical", true},
+	{"gossip-score-warning", "gossip-score-critical", true},
+	{"ca-root-warning", "ca-root-critical", false},
+	{"license-warning", "license-critical", false},
+}
+
+// Settings returns all settings, in the order in which they are documented.
+func Settings() []Setting { return slices.Clone(settings) }
+
+// values are the values of all settings: as they were written, and as PromQL has them.
+type values struct{ text, promQL map[string]string }
+
+// newValues takes the defaults for what is not in given. It returns all problems at once, one in a line, each with its flag.
+func newValues(given map[string]string) (values, error) {
+	v := values{text: make(map[string]string), promQL: make(map[string]string)}
+	var errs []error
+	for _, s := range settings {
+		text, ok := given[s.Name]
+		if !ok {
+			text = s.Default
+		}
+		promQL, err := s.kind(text)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("--%s: %w", s.Name, err))
+		}
+		v.text[s.Name], v.promQL[s.Name] = text, promQL
+	}
+	if len(errs) == 0 {
+		errs = v.disorder()
+	}
+	return v, errors.Join(errs...)
+}
+
+// disorder reports the pairs whose warning would not come first.
+func (v values) disorder() []error {
+	var errs []error
+	for _, o := range ordered {
+		warning, critical := number(v.promQL[o.warning]), number(v.promQL[o.critical])
+		if o.rises && warning >= critical {
+			errs = append(errs, fmt.Errorf("--%s: %s is not less than %s, which is critical", o.warning, v.text[o.warning], v.text[o.critical]))
+		}
+		if !o.rises && warning <= critical {
+			errs = append(errs, fmt.Errorf("--%s: %s is not more than %s, which is critical", o.warning, v.text[o.warning], v.text[o.critical]))
+		}
+	}
+	return errs
+}
+
+// number reads a value that a kind has checked.
+func number(promQL string) float64 {
+	n, _ := strconv.ParseFloat(promQL, 64)
+	return n
+}
+
+// duration is written as Prometheus does, such as 90s, 1h30m or 14d; in PromQL it is a number of seconds.
+func duration(s string) (string, error) {
+	d, err := model.ParseDuration(s)
+	if err != nil || d == 0 {
+		return "", fmt.Errorf("%q is no duration above 0 as Prometheus writes it; want for example 500ms, 90s or 14d", s)
+	}
+	return strconv.FormatFloat(time.Duration(d).Seconds(), 'f', -1, 64), nil
+}
+
+// ratio is between 0 and 1, which both make no sense: one would always be exceeded, the other never.
+func ratio(s string) (string, error) {
+	if n, err := strconv.ParseFloat(s, 64); err != nil || !(n > 0 && n < 1) {
+		return "", fmt.Errorf("%q is no number between 0 and 1; want for example 0.05", s)
+	}
+	return s, nil
+}
+
+func count(s string) (string, error) {
+	if n, err := strconv.ParseUint(s, 10, 63); err != nil || n == 0 {
+		return "", fmt.Errorf("%q is no whole number above 0", s)
+	}
+	return s, nil
+}
+
+var labelName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
+
+// labelNames are one or more, with commas.
+func labelNames(s string) (string, error) {
+	names := strings.Split(s, ",")
+	for i, name := range names {
+		name = strings.TrimSpace(name)
+		switch {
+		case !labelName.MatchString(name) || strings.HasPrefix(name, "__"):
+			return "", fmt.Errorf("%q is no list of names of labels; want for example cluster,datacenter", s)
+		case slices.Contains(names[:i], name):
+			return "", fmt.Errorf("%q has the label %s twice", s, name)
+		}
+		names[i] = name
+	}
+	return strings.Join(names, ", "), nil
+}
+
+// expression is one of PromQL's, which is anchored at both ends. It must stay within a string in double quotes, in YAML too.
+func expression(s string) (string, error) {
+	if _, err := regexp.Compile("^(?:" + s + ")$"); err != nil || s == "" || strings.ContainsAny(s, "\"\\\n") {
+		return "", fmt.Errorf(`%q is no regular expression, or has " or \ in it; want for example consul.*`, s)
+	}
+	return s, nil
+}
+
+func address(s string) (string, error) {
+	u, err := url.Parse(strings.ReplaceAll(s, runbookAlert, "Alert"))
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || !strings.Contains(s, runbookAlert) || strings.ContainsAny(s, " \"'\n") {
+		return "", fmt.Errorf("%q is no URL with http or https that has %s in it", s, runbookAlert)
+	}
+	return s, nil
+}
+
+// runbookAlert stands for an alert's name in the address of its runbook.
+const runbookAlert = "{alert}"
