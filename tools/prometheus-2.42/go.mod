@@ -1,6 +1,6 @@
 module github.com/zervigo/consul_cluster_exporter/tools/prometheus-2.42
 
-go 1.26.8
+go 1.26.0
 
 tool github.com/prometheus/prometheus/cmd/promtool
 
