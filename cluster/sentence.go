@@ -118,7 +118,7 @@ func headline(st *Status) string {
 	for _, p := range st.Problems {
 		switch p.Alert {
 		case alertSplitBrain.name:
-			return fmt.Sprintf("split brain: %s each call themselves leader", list(st.Leadership.Leaders, maxNamed))
+			return fmt.Sprintf("split brain: %s call themselves leader", list(st.Leadership.Leaders, maxNamed))
 		case alertQuorumLost.name:
 			return "the quorum is lost"
 		case alertNoLeader.name:

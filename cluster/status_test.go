@@ -164,7 +164,7 @@ func TestStatus(t *testing.T) {
 		},
 		{
 			name: "split brain", facts: statusOf(says(one, 1, 3, 9), says(two, 2, 3, 9), says(last, 1, 3, 9)), level: LevelCritical,
-			verdict:  "Split brain: server-1 and server-2 each call themselves leader; 3 of 3 voters answer, quorum is 2.",
+			verdict:  "Split brain: server-1 and server-2 call themselves leader; 3 of 3 voters answer, quorum is 2.",
 			problems: []string{"critical ConsulSplitBrain"},
 		},
 		{
