@@ -139,7 +139,11 @@ func headline(st *Status) string {
 func quorumClause(st *Status) string {
 	q := st.Quorum
 	clause := fmt.Sprintf("%s, quorum is %d", q.answering(), q.Needed)
-	if leaders := st.Leadership.Leaders; len(leaders) == 1 {
+	switch leaders := st.Leadership.Leaders; {
+	case len(leaders) != 1:
+	case q.Margin < 0: // It steps down when it has noticed.
+		clause += fmt.Sprintf(", %s calls itself leader still", leaders[0])
+	default:
 		clause += fmt.Sprintf(", %s leads%s", leaders[0], since(st.Leadership.Since, st.Time))
 	}
 	return clause

@@ -157,6 +157,12 @@ func TestStatus(t *testing.T) {
 			text: "1 of 3 voters answers on port 8300, and 2 must agree",
 		},
 		{
+			name: "quorum lost, and the leader has not noticed", facts: statusOf(says(one, 1, 3, 1000), hung(two), hung(last)), level: LevelCritical,
+			verdict: "The quorum is lost; 1 of 3 voters answers, quorum is 2, server-1 calls itself leader still; server-2 and server-3 hang; " +
+				"nothing can be written until 1 more voter answers again.",
+			problems: []string{"critical ConsulQuorumLost", "critical ConsulServerHung server-2", "critical ConsulServerHung server-3"},
+		},
+		{
 			name: "no leader", facts: statusOf(says(one, 0, 3, 9), says(two, 0, 3, 9), says(last, 0, 3, 9)), level: LevelCritical,
 			change:   func(f *statusFacts) { f.consistent = &ConsistentRead{} },
 			verdict:  "No server leads; 3 of 3 voters answer, quorum is 2; nothing can be written until one is elected.",
