@@ -184,18 +184,32 @@ func TestCheck(t *testing.T) {
 		expectStop(t, well, other.Name, exitSafe, other.Name+" does not answer, so nothing is lost with it.")
 	})
 	t.Run("the follower wakes up and lags", func(t *testing.T) { expectLag(t, leader, well, other) })
+	t.Run("no leader", func(t *testing.T) {
+		gone := leaderOf(t, c)
+		left := others(c, gone)[0]
+		must(t, gone.Stop())
+		st := statusUntil(t, 5*time.Second, left, exitCritical, []string{"ConsulNoLeader", "ConsulServerHung " + gone.Name, "ConsulQuorumAtRisk"})
+		want := fmt.Sprintf("No server leads; 2 of 3 voters answer, quorum is 2; %s hangs; nothing can be written until one is elected.", gone)
+		if st.Verdict != want {
+			t.Errorf("verdict %q; want %q", st.Verdict, want)
+		}
+		must(t, gone.Continue())
+		leaderOf(t, c)
+	})
 	t.Run("the quorum is lost", func(t *testing.T) {
-		must(t, leader.Stop())
-		must(t, other.Stop())
-		hung := []string{leader.Name, other.Name}
-		slices.Sort(hung)
+		survivor := others(c, leaderOf(t, c))[0] // The leader would call itself so for a moment yet.
+		var hung []string                        // In the order of their names.
+		for _, a := range others(c, survivor) {
+			must(t, a.Stop())
+			hung = append(hung, a.Name)
+		}
 		problems := []string{"ConsulQuorumLost", "ConsulServerHung " + hung[0], "ConsulServerHung " + hung[1]}
-		st := statusUntil(t, 30*time.Second, well, exitCritical, problems)
+		st := statusUntil(t, 30*time.Second, survivor, exitCritical, problems)
 		want := fmt.Sprintf("The quorum is lost; 1 of 3 voters answers, quorum is 2; %s and %s hang; nothing can be written until 1 more voter answers again.", hung[0], hung[1])
 		if st.Level != cluster.LevelCritical || st.Verdict != want {
 			t.Errorf("%s: %s; want critical: %s", st.Level, st.Verdict, want)
 		}
-		expectStop(t, well, well.Name, exitUnsafe, "There is no leader.")
+		expectStop(t, survivor, survivor.Name, exitUnsafe, "There is no leader.")
 	})
 	t.Run("the agent is dead", func(t *testing.T) {
 		must(t, c.Clients[0].Kill())
