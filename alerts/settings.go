@@ -135,17 +135,20 @@ func duration(s string) (string, error) {
 
 // ratio is between 0 and 1, which both make no sense: one would always be exceeded, the other never.
 func ratio(s string) (string, error) {
-	if n, err := strconv.ParseFloat(s, 64); err != nil || !(n > 0 && n < 1) {
+	n, err := strconv.ParseFloat(s, 64)
+	if err != nil || !(n > 0 && n < 1) {
 		return "", fmt.Errorf("%q is no number between 0 and 1; want for example 0.05", s)
 	}
-	return s, nil
+	return strconv.FormatFloat(n, 'f', -1, 64), nil
 }
 
+// count is written anew: in PromQL a number that begins with 0 is octal.
 func count(s string) (string, error) {
-	if n, err := strconv.ParseUint(s, 10, 63); err != nil || n == 0 {
+	n, err := strconv.ParseUint(s, 10, 63)
+	if err != nil || n == 0 {
 		return "", fmt.Errorf("%q is no whole number above 0", s)
 	}
-	return s, nil
+	return strconv.FormatUint(n, 10), nil
 }
 
 var labelName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
