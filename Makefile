@@ -26,10 +26,10 @@ build:
 tools:
 	@$(TOOL)
 
-# demo: a real cluster, the exporter and Prometheus on this machine, until Ctrl-C (or for DEMO_SECONDS).
+# demo: a real cluster, the exporter, Prometheus and Alertmanager on this machine, until Ctrl-C (or for DEMO_SECONDS).
 .PHONY: demo
 demo:
-	@$(TOOL) consul prometheus promtool
+	@$(TOOL) consul prometheus promtool alertmanager amtool
 	@dir=$$(mktemp -d); go build -o $$dir/demo ./internal/demo; trap 'rm -rf '$$dir EXIT; $$dir/demo
 
 # test: all checks and tests a change must pass. Packages run one after the other: clusters that starve each other have elections.
