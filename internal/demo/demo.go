@@ -105,8 +105,12 @@ func (d *demo) startCluster(ctx context.Context) (err error) {
 			"ui_config": map[string]any{"enabled": true},
 			// The timeouts are twice as long as those for production, so that a busy machine loses no leader.
 			"performance": map[string]any{"raft_multiplier": 2},
-			// By default Consul would forget a broken server after some ten seconds, before one has had a look at it.
-			"autopilot": map[string]any{"cleanup_dead_servers": false},
+			"autopilot": map[string]any{
+				// By default Consul would forget a broken server after some ten seconds, before one has had a look at it.
+				"cleanup_dead_servers": false,
+				// Nor does a busy machine make a server unhealthy because it heard of the leader a moment late.
+				"last_contact_threshold": "2s",
+			},
 		},
 	})
 	if err != nil {

@@ -387,7 +387,6 @@ func TestDemoTellsThatTheLeaderHangs(t *testing.T) {
 	}
 	p := startDemo(t)
 	at := p.waitFor(t, 0, ready)
-	began := at
 	pids := p.pids(t)
 	leader := p.find(t, `Hang the leader, (server-\d):`)
 	pid := p.find(t, `kill -STOP (\d+)\n`)
@@ -398,9 +397,8 @@ func TestDemoTellsThatTheLeaderHangs(t *testing.T) {
 	at = p.waitFor(t, at, `:\d\d pager: ConsulServerHung firing: .*`+leader)
 	command(t, "kill", "-CONT", pid)
 	p.waitFor(t, at, `3 of 3 voters answer, quorum is 2, server-\d leads.*; one more may fail`)
-	p.waitFor(t, at, `:\d\d pager: ConsulServerHung resolved \(server `+leader+`\)`)
-	if sent := p.sent(); !slices.Equal(sent, []string{"ConsulServerHung firing", "ConsulServerHung resolved"}) {
-		t.Errorf("alerts %v were sent, want that one server hung and nothing else:\n%s", sent, p.output()[began:])
+	if sent := p.sent(); !slices.Equal(sent, []string{"ConsulServerHung firing"}) {
+		t.Errorf("alerts %v were sent, want that one server hung and nothing else", sent)
 	}
 	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
