@@ -4,7 +4,9 @@
 package main
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -12,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
+	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
 )
 
 // packFiles are the files of the pack with these settings.
@@ -38,31 +41,40 @@ func TestAlerts_Stdout(t *testing.T) {
 	expect(map[string]string{"port-latency": "3s"})
 }
 
-// With a folder the rules go into it, file by file, and their names to standard output; files of before are overwritten.
+// With a folder the files go into it, and their names to standard output; files of before are overwritten. Prometheus loads all that is in
+// the folder, and Alertmanager what is in the one below.
 func TestAlerts_OutputDir(t *testing.T) {
 	clearEnv(t)
-	dir := filepath.Join(t.TempDir(), "new", "rules")
-	for _, value := range []string{"5000", "6000"} {
-		files := packFiles(t, map[string]string{"raft-log-lag": value})
-		code, stdout, stderr := runProgram(t, "alerts", "--output-dir="+dir, "--raft-log-lag="+value)
-		var want strings.Builder
-		for _, f := range files {
-			path := filepath.Join(dir, f.Name)
-			want.WriteString(path + "\n")
-			content, err := os.ReadFile(path)
-			must(t, err)
-			if diff := cmp.Diff(string(f.Content), string(content)); diff != "" {
-				t.Errorf("%s differs (-want +got):\n%s", path, diff)
-			}
-		}
-		if code != 0 || stdout != want.String() || stderr != "" {
-			t.Errorf("exit code %d, stdout %q, stderr %q; want 0 and %q", code, stdout, stderr, want.String())
-		}
-		entries, err := os.ReadDir(dir)
-		must(t, err)
-		if len(entries) != len(files) {
-			t.Errorf("there are %d files in the folder; want %d", len(entries), len(files))
-		}
+	dir := filepath.Join(t.TempDir(), "new", "consul")
+	if code, _, stderr := runProgram(t, "alerts", "--output-dir="+dir); code != 0 {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	code, stdout, stderr := runProgram(t, "alerts", "--output-dir="+dir, "--group-by=environment,dc")
+	if code != 0 || stderr != "" {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	names := []string{"cluster.yml", "exporter.yml", "ports.yml", "raft.yml", "services.yml", "alertmanager/alertmanager.example.yml"}
+	var want []string
+	for _, name := range names {
+		want = append(want, filepath.Join(dir, filepath.FromSlash(name)))
+	}
+	if diff := cmp.Diff(want, strings.Split(strings.TrimSpace(stdout), "\n")); diff != "" {
+		t.Errorf("files it says it wrote (-want +got):\n%s", diff)
+	}
+
+	config := filepath.Join(dir, "..", "prometheus.yml")
+	must(t, os.WriteFile(config, fmt.Appendf(nil, "rule_files: [%q]\n", filepath.Join(dir, "*.yml")), 0o600))
+	if out := check(t, "promtool", "check", "config", config); !strings.Contains(out, "SUCCESS: 5 rule files found\n") {
+		t.Errorf("promtool finds other than five rule files:\n%s", out)
+	}
+	example := want[len(want)-1]
+	if out := check(t, "amtool", "check-config", example); !strings.Contains(out, "3 receivers") {
+		t.Errorf("amtool finds other than three receivers:\n%s", out)
+	}
+	content, err := os.ReadFile(example)
+	must(t, err)
+	if !strings.Contains(string(content), "group_by: [alertname, environment, dc]\n") {
+		t.Errorf("Alertmanager groups by other labels than the rules:\n%s", content)
 	}
 }
 
@@ -97,4 +109,16 @@ func TestAlerts_Bad(t *testing.T) {
 			}
 		})
 	}
+}
+
+// check runs a tool that checks files, and returns what it says.
+func check(t *testing.T, tool string, args ...string) string {
+	t.Helper()
+	binary, err := toolbox.Path(tool)
+	must(t, err)
+	out, err := exec.CommandContext(t.Context(), binary, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %v: %v: %s", tool, args, err, out)
+	}
+	return string(out)
 }

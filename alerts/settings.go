@@ -40,8 +40,8 @@ var settings = []Setting{
 
 	{"port-latency", "How long a port may take to answer.", "1s", duration},
 	{"port-error-rate", "Share of a port's probes that may fail, over five minutes.", "0.05", ratio},
-	{"certificate-warning", "How long before it expires a port's certificate is worth a warning.", "14d", duration},
-	{"certificate-critical", "How long before it expires a port's certificate is critical.", "3d", duration},
+	{"certificate-warning", "How long before it expires a port's certificate is worth a warning; or a tenth of its lifetime, if that is shorter.", "14d", duration},
+	{"certificate-critical", "How long before it expires a port's certificate is critical; or a tenth of its lifetime, if that is shorter.", "3d", duration},
 
 	{"raft-log-lag", "How many Raft log entries a server may be behind.", "1000", count},
 	{"raft-apply-lag", "How many committed Raft log entries a server may have yet to apply.", "1000", count},
