@@ -137,8 +137,7 @@ func (fs *findings) portsOf(f *statusFacts, server string, ports []PortStatus) {
 			fs.addPort(alertGossipUDPBlocked, server, p.Port, "%s does not answer (%s), and does over TCP: mostly a firewall.", where, p.Reason)
 		}
 		if p.CertificateExpiry != nil {
-			renewed := p.Protocol == ProtocolGRPCTLS && f.agent != nil && f.agent.GRPCOwnCA
-			fs.certificateOf(server, p, where, p.CertificateExpiry.Sub(f.start), renewed)
+			fs.certificateOf(server, p, where, p.CertificateExpiry.Sub(f.start))
 		}
 	}
 }
@@ -151,14 +150,14 @@ func (p *PortStatus) label() string {
 	return string(p.Protocol)
 }
 
-// certificateOf finds certificates that are near their end. Those that Consul renews by itself, as servers do with certificates of the
-// service mesh's authority, which are good for three days by default (leaf_cert_ttl), are a problem only when they have not been.
-func (fs *findings) certificateOf(server string, p *PortStatus, where string, left time.Duration, renewed bool) {
+// certificateOf finds certificates that are near their end. Those that are good for a short time are renewed by a machine, such as Consul's
+// own for 72 hours: they are a problem only in their last tenth.
+func (fs *findings) certificateOf(server string, p *PortStatus, where string, left time.Duration) {
 	const day = 24 * time.Hour
 	switch {
 	case left <= 0:
 		fs.addPort(alertCertificateExpires, server, p.Port, "%s shows a certificate that has expired.", where)
-	case renewed:
+	case left.Seconds() > p.CertificateLifetime/10:
 	case left < certificateCritical:
 		fs.addPort(alertCertificateExpires, server, p.Port, "%s shows a certificate that expires in %s.", where, plural(int(left/time.Hour), "hour", "hours"))
 	case left < certificateWarning:

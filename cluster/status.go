@@ -170,6 +170,8 @@ type PortStatus struct {
 	Error  string `json:"error,omitempty"`
 	// CertificateExpiry is when the first of the certificates expires that the port showed; left out without TLS.
 	CertificateExpiry *time.Time `json:"certificate_expiry,omitempty"`
+	// CertificateLifetime is for how many seconds that certificate is good in all.
+	CertificateLifetime float64 `json:"certificate_lifetime_seconds,omitempty"`
 }
 
 // PoolStatus is one Serf pool, as the agent sees it.

@@ -287,7 +287,8 @@ func TestStatus(t *testing.T) {
 			name: "certificates", facts: statusOf(three()...), level: LevelDegraded,
 			change: func(f *statusFacts) {
 				for server, left := range map[string]time.Duration{"server-1": 13 * 24 * time.Hour, "server-2": 71 * time.Hour, "server-3": -time.Hour} {
-					f.port(server, ProtocolRPC, TransportTCP).Result.CertExpiry = noon.Add(left)
+					result := &f.port(server, ProtocolRPC, TransportTCP).Result
+					result.CertExpiry, result.CertLifetime = noon.Add(left), 365*24*time.Hour
 				}
 			},
 			verdict: "3 of 3 voters answer, quorum is 2, server-1 leads; one more may fail; there are 3 problems.",
@@ -299,18 +300,14 @@ func TestStatus(t *testing.T) {
 		{
 			name: "certificates that Consul renews by itself", facts: statusOf(three()...), level: LevelDegraded,
 			change: func(f *statusFacts) {
-				agent := agentOfTests
-				agent.GRPCOwnCA = true
-				f.agent = &agent
-				for server, left := range map[string]time.Duration{"server-1": 20 * time.Hour, "server-2": -time.Minute} {
-					f.ports = append(f.ports, PortReport{
-						Port:   Port{Server: server, Protocol: ProtocolGRPCTLS, Transport: TransportTCP, Address: "10.0.0.1:8503"},
-						Result: probe.Result{Up: true, Verified: true, CertExpiry: noon.Add(left)},
-					})
+				for server, left := range map[string]time.Duration{"server-1": 8 * time.Hour, "server-2": 7 * time.Hour, "server-3": -time.Minute} {
+					result := &f.port(server, ProtocolRPC, TransportTCP).Result
+					result.CertExpiry, result.CertLifetime = noon.Add(left), 72*time.Hour
 				}
 			},
-			verdict:  "3 of 3 voters answer, quorum is 2, server-1 leads; one more may fail; there is 1 problem.",
-			problems: []string{"critical ConsulCertificateExpires server-2"},
+			verdict:  "3 of 3 voters answer, quorum is 2, server-1 leads; one more may fail; there are 2 problems.",
+			problems: []string{"critical ConsulCertificateExpires server-2", "critical ConsulCertificateExpires server-3"},
+			text:     "shows a certificate that expires in 7 hours",
 		},
 		{
 			name: "a server that refuses TLS is not down", facts: statusOf(three()...), level: LevelDegraded,
@@ -519,7 +516,7 @@ func TestStatus_JSON(t *testing.T) {
 	t.Parallel()
 	f := statusOf(says(server(1), 1, 1, 1000))
 	f.leaderSince = noon.Add(-time.Hour)
-	f.ports[2].Result = probe.Result{Up: true, Verified: true, Duration: 1500 * time.Microsecond, CertExpiry: noon.AddDate(1, 0, 0)}
+	f.ports[2].Result = probe.Result{Up: true, Verified: true, Duration: 1500 * time.Microsecond, CertExpiry: noon.AddDate(1, 0, 0), CertLifetime: 365 * 24 * time.Hour}
 	f.ports[1].Result = probe.Result{Skipped: true}
 	f.ports = f.ports[1:]
 	f.catalog = &Catalog{Nodes: []CatalogNode{{Instances: []Instance{{Service: "db", Status: HealthCritical}}}}}
@@ -592,7 +589,8 @@ func TestStatus_JSON(t *testing.T) {
      "up": true,
      "verified": true,
      "seconds": 0.0015,
-     "certificate_expiry": "2027-03-04T12:00:00Z"
+     "certificate_expiry": "2027-03-04T12:00:00Z",
+     "certificate_lifetime_seconds": 31536000
     },
     {
      "port": 8301,

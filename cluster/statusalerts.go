@@ -79,39 +79,41 @@ const (
 
 // inhibition says that problems with one of the targets follow from one with one of the sources, and are not worth a line.
 type inhibition struct {
-	sources, targets []string
+	sources []alert
+	// targets are names: an alert follows at any severity.
+	targets []string
 	// sameServer and samePort are whether only those of the same server, and of the same port, follow.
 	sameServer, samePort bool
 }
 
 // inhibitions are those of the alert pack (alerts/alertmanager.example.yml), as far as they are about alerts that are here.
 var inhibitions = []inhibition{
-	{sources: names(alertAgentUnreachable), targets: names(alertCollectorFails)},
-	{sources: names(alertAgentUnreachable), targets: names(alertHTTPPortDown), sameServer: true},
-	{sources: names(alertQuorumLost), targets: names(alertNoLeader)},
+	{sources: []alert{alertAgentUnreachable}, targets: names(alertCollectorFails)},
+	{sources: []alert{alertAgentUnreachable}, targets: names(alertHTTPPortDown), sameServer: true},
+	{sources: []alert{alertQuorumLost}, targets: names(alertNoLeader)},
 	{
-		sources: names(alertQuorumLost, alertNoLeader),
+		sources: []alert{alertQuorumLost, alertNoLeader},
 		targets: names(alertServerWithoutLeader, alertServerCandidate, alertConsistentReadsFail, alertAutopilotUnhealthy, alertRaftLastContact,
 			alertCollectorFails, alertDNSFewerServers),
 	},
 	{
-		sources: names(alertSplitBrain),
+		sources: []alert{alertSplitBrain},
 		targets: names(alertServersDisagree, alertEvenVoters, alertStaleRaftPeer, alertAutopilotUnhealthy, alertRaftLogLag),
 	},
 	{
-		sources: names(alertServerDown, alertServerHung),
+		sources: []alert{alertServerDown, alertServerHung},
 		targets: names(alertRPCPortDown, alertSerfLANPortDown, alertSerfWANPortDown, alertHTTPPortDown, alertGRPCPortDown, alertDNSPortDown,
 			alertGossipUDPBlocked, alertPortSlow, alertSerfMemberFailed, alertSerfWANMemberFailed, alertServerWithoutLeader,
 			alertServerCandidate, alertRaftLogLag, alertRaftLastContact),
 		sameServer: true,
 	},
-	{sources: names(alertServerDown, alertServerHung, alertServerWithoutLeader), targets: names(alertAutopilotUnhealthy)},
+	{sources: []alert{alertServerDown, alertServerHung, alertServerWithoutLeader}, targets: names(alertAutopilotUnhealthy)},
 	{
-		sources:    names(alertServerWithoutLeader),
+		sources:    []alert{alertServerWithoutLeader},
 		targets:    names(alertServerCandidate, alertRaftLogLag, alertRaftLastContact, alertSerfMemberFailed, alertSerfWANMemberFailed),
 		sameServer: true,
 	},
-	{sources: names(alertCertificateExpires), targets: names(alertHTTPPortDown, alertGRPCPortDown), sameServer: true, samePort: true},
+	{sources: []alert{alertCertificateExpires}, targets: names(alertHTTPPortDown, alertGRPCPortDown), sameServer: true, samePort: true},
 }
 
 func names(alerts ...alert) []string {
@@ -124,6 +126,6 @@ func names(alerts ...alert) []string {
 
 // follows reports whether the target follows from the source.
 func (i *inhibition) follows(source, target *finding) bool {
-	return slices.Contains(i.sources, source.alert.name) && slices.Contains(i.targets, target.alert.name) &&
+	return slices.Contains(i.sources, source.alert) && slices.Contains(i.targets, target.alert.name) &&
 		(!i.sameServer || source.server == target.server) && (!i.samePort || source.port == target.port)
 }

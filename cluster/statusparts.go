@@ -176,6 +176,7 @@ func newPortStatus(r *PortReport) PortStatus {
 	}
 	if !r.Result.CertExpiry.IsZero() {
 		st.CertificateExpiry = new(r.Result.CertExpiry.UTC().Truncate(time.Second))
+		st.CertificateLifetime = r.Result.CertLifetime.Seconds()
 	}
 	return st
 }
