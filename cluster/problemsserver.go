@@ -137,7 +137,8 @@ func (fs *findings) portsOf(f *statusFacts, server string, ports []PortStatus) {
 			fs.addPort(alertGossipUDPBlocked, server, p.Port, "%s does not answer (%s), and does over TCP: mostly a firewall.", where, p.Reason)
 		}
 		if p.CertificateExpiry != nil {
-			fs.certificateOf(server, p, where, p.CertificateExpiry.Sub(f.start))
+			renewed := p.Protocol == ProtocolGRPCTLS && f.agent != nil && f.agent.GRPCOwnCA
+			fs.certificateOf(server, p, where, p.CertificateExpiry.Sub(f.start), renewed)
 		}
 	}
 }
@@ -150,13 +151,16 @@ func (p *PortStatus) label() string {
 	return string(p.Protocol)
 }
 
-func (fs *findings) certificateOf(server string, p *PortStatus, where string, left time.Duration) {
+// certificateOf finds certificates that are near their end. Those that Consul renews by itself, as servers do with certificates of the
+// service mesh's authority, which are good for three days by default (leaf_cert_ttl), are a problem only when they have not been.
+func (fs *findings) certificateOf(server string, p *PortStatus, where string, left time.Duration, renewed bool) {
 	const day = 24 * time.Hour
 	switch {
 	case left <= 0:
 		fs.addPort(alertCertificateExpires, server, p.Port, "%s shows a certificate that has expired.", where)
+	case renewed:
 	case left < certificateCritical:
-		fs.addPort(alertCertificateExpires, server, p.Port, "%s shows a certificate that expires in %s.", where, left.Round(time.Minute))
+		fs.addPort(alertCertificateExpires, server, p.Port, "%s shows a certificate that expires in %s.", where, plural(int(left/time.Hour), "hour", "hours"))
 	case left < certificateWarning:
 		fs.addPort(alertCertificateExpiresLater, server, p.Port, "%s shows a certificate that expires in %s.", where, plural(int(left/day), "day", "days"))
 	}

@@ -291,6 +291,22 @@ func TestStatus(t *testing.T) {
 			text: "shows a certificate that has expired",
 		},
 		{
+			name: "certificates that Consul renews by itself", facts: statusOf(three()...), level: LevelDegraded,
+			change: func(f *statusFacts) {
+				agent := agentOfTests
+				agent.GRPCOwnCA = true
+				f.agent = &agent
+				for server, left := range map[string]time.Duration{"server-1": 20 * time.Hour, "server-2": -time.Minute} {
+					f.ports = append(f.ports, PortReport{
+						Port:   Port{Server: server, Protocol: ProtocolGRPCTLS, Transport: TransportTCP, Address: "10.0.0.1:8503"},
+						Result: probe.Result{Up: true, Verified: true, CertExpiry: noon.Add(left)},
+					})
+				}
+			},
+			verdict:  "3 of 3 voters answer, quorum is 2, server-1 leads; one more may fail; there is 1 problem.",
+			problems: []string{"critical ConsulCertificateExpires server-2"},
+		},
+		{
 			name: "a server that refuses TLS is not down", facts: statusOf(three()...), level: LevelDegraded,
 			change: func(f *statusFacts) {
 				for _, p := range []*PortReport{
