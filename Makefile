@@ -26,10 +26,10 @@ build:
 tools:
 	@$(TOOL)
 
-# demo: a real cluster, the exporter and Prometheus on this machine, until Ctrl-C (or for DEMO_SECONDS).
+# demo: a real cluster, the exporter, Prometheus and Alertmanager on this machine, until Ctrl-C (or for DEMO_SECONDS).
 .PHONY: demo
 demo:
-	@$(TOOL) consul prometheus promtool
+	@$(TOOL) consul prometheus promtool alertmanager amtool
 	@dir=$$(mktemp -d); go build -o $$dir/demo ./internal/demo; trap 'rm -rf '$$dir EXIT; $$dir/demo
 
 # test: all checks and tests a change must pass. Packages run one after the other: clusters that starve each other have elections.
@@ -83,7 +83,7 @@ fmt:
 	@$(TOOL) gofumpt
 	$$($(TOOL) -path gofumpt) -w $$(git ls-files --cached --others --exclude-standard '*.go')
 
-# docs: write the generated tables of README.md.
+# docs: write the generated tables of README.md and docs/alerts.md.
 .PHONY: docs
 docs:
 	go test . -run '^TestReadme' -update
