@@ -33,7 +33,7 @@ func TestStatusPage_InTrouble(t *testing.T) {
 			consultest.Options{Servers: 3, Clients: 1},
 			evilService,
 			"healthy: Consul dc1",
-			[]string{"3 of 3 voters answer, quorum is 2, server-", "one more may fail.", "Problems", "None.", "5 services on 4 nodes", "4 in the lan pool: 4 alive"},
+			[]string{"3 of 3 voters answer, quorum is 2, server-", "one more may fail.", "Problems", "None.", "4 in the lan pool: 4 alive", "Services: 5. Nodes: 4."},
 		},
 		{
 			"hung",

@@ -112,7 +112,7 @@ func TestStatusPage_Healthy(t *testing.T) {
 		"server-1 follower server-2 2 4711 0 24 ms ago yes alive healthy 127.0.0.1:8300 1.22.5",
 		"server-2 leader server-2 2 4711 0 – yes alive healthy",
 		"3 in the lan pool: 3 alive, 0 failed, 0 leaving, 0 left.",
-		"2 services on 3 nodes. Instances: 5 passing, 1 warning, 0 critical, 0 in maintenance.",
+		"Services: 2. Nodes: 3. Instances: 5 passing, 1 warning, 0 critical, 0 in maintenance.",
 		"It asks http://127.0.0.1:8500 ( server-1 ).", "--consul.server http://127.0.0.1:8500",
 	} {
 		if !strings.Contains(page, want) {

@@ -111,7 +111,7 @@ func newStatusView(d statusDocument, links []pageLink, refresh bool) *statusView
 		v.Refresh = statusRefresh
 	}
 	for _, s := range d.Servers {
-		v.Raft = append(v.Raft, newRaftRow(s))
+		v.Raft = append(v.Raft, newRaftRow(s, len(d.Members) > 0))
 	}
 	return v
 }
@@ -229,14 +229,18 @@ const (
 	contactBound = 0.2
 )
 
-func newRaftRow(s cluster.ServerStatus) raftRow {
+// newRaftRow is about one server. Without the members of Serf nothing is known of its state there.
+func newRaftRow(s cluster.ServerStatus, membersKnown bool) raftRow {
+	if !membersKnown {
+		s.Serf = unknownText
+	}
 	r := raftRow{
 		ServerStatus: s, State: cmp.Or(string(s.RaftState), unknownText), Leader: unknownText,
 		Term: number(s.Term), LastIndex: number(s.LastLogIndex), Lag: number(s.LogLag),
 		LastContact: unknownText, Vote: "yes", Autopilot: unknownText,
 		BadState: s.RaftState == cluster.RaftCandidate || s.RaftState == "",
 		BadLag:   s.LogLag != nil && *s.LogLag > lagBound,
-		BadSerf:  s.Serf != cluster.StatusAlive.String(),
+		BadSerf:  membersKnown && s.Serf != cluster.StatusAlive.String(),
 	}
 	if !s.Voter {
 		r.Vote = "no"
