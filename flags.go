@@ -29,6 +29,8 @@ import (
 // options are the command and the flags as they were given.
 type options struct {
 	command string
+	// changed are the flags that differ from their defaults.
+	changed []web.Flag
 	alerts  alertsOptions
 	check   checkOptions
 
@@ -270,6 +272,9 @@ func parse(args []string, stdout, stderr io.Writer) (opts *options, code int, do
 		complain(stderr, fmt.Errorf("%w, try --help", err))
 		return nil, usageCode(app, args), true
 	}
+	if command := app.GetCommand(opts.command); command != nil {
+		opts.changed = changedFlags(command)
+	}
 	return opts, code, done
 }
 
@@ -279,6 +284,27 @@ func usageCode(app *kingpin.Application, args []string) int {
 		return exitUsage
 	}
 	return 1
+}
+
+// changedFlags returns the flags of a command that differ from their defaults. There are no secrets among them: tokens and keys come
+// from files.
+func changedFlags(command *kingpin.CmdClause) []web.Flag {
+	var changed []web.Flag
+	for _, f := range command.Model().Flags {
+		value, usual := f.Value.String(), strings.Join(f.Default, ",")
+		if f.IsBoolFlag() {
+			usual = cmp.Or(usual, "false")
+		}
+		if list, ok := f.Value.(interface{ Get() any }); ok {
+			if values, ok := list.Get().([]string); ok {
+				value = strings.Join(values, ",")
+			}
+		}
+		if value != usual {
+			changed = append(changed, web.Flag{Name: f.Name, Value: value})
+		}
+	}
+	return changed
 }
 
 // complain prints one line for each error that err joins.
