@@ -214,7 +214,7 @@ func (p *program) sent() []string {
 
 func TestDemo(t *testing.T) {
 	// The variables of somebody's own cluster must not matter.
-	p := startDemo(t, durationVar+"=15", "CONSUL_HTTP_ADDR=192.0.2.1:1", "CONSUL_HTTP_TOKEN=theirs", "CONSUL_NAMESPACE=theirs")
+	p := startDemo(t, durationVar+"=30", "CONSUL_HTTP_ADDR=192.0.2.1:1", "CONSUL_HTTP_TOKEN=theirs", "CONSUL_NAMESPACE=theirs")
 	p.waitFor(t, 0, ready)
 	pids := p.pids(t)
 	for i := 1; i <= 3; i++ {
