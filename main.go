@@ -16,7 +16,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -40,11 +39,6 @@ const appName = "consul_cluster_exporter"
 
 // readHeaderTimeout bounds how long a client may take to send its request's header.
 const readHeaderTimeout = 10 * time.Second
-
-// ballastBytes is the size of memory that nobody writes to, so that the kernel gives none for it. It counts as memory in use: without it the
-// heap, a few megabytes between scrapes, would be collected again and again while a scrape makes it grow. It is about what a scrape of 5,000
-// service instances needs.
-const ballastBytes = 24 << 20
 
 func main() {
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
@@ -467,8 +461,6 @@ func serve(ctx context.Context, opts *options, s *settings, hangup <-chan os.Sig
 	go reloadAt(ctx, hangup, handler)
 	level.Info(logger).Log("msg", "starting", "version", version.Info(), "consul_server", opts.consulServer,
 		"collectors", strings.Join(enabled, ","))
-	ballast := make([]byte, ballastBytes)
-	defer runtime.KeepAlive(ballast)
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: readHeaderTimeout}
 	return listenUntil(ctx, server, opts.web, logger, toolkitLogger)
 }
