@@ -76,7 +76,7 @@ fmt:
 	@$(TOOL) gofumpt
 	$$($(TOOL) -path gofumpt) -w $$(git ls-files --cached --others --exclude-standard '*.go')
 
-# docs: write the generated tables of README.md.
+# docs: write the generated tables of README.md and of the runbooks.
 .PHONY: docs
 docs:
 	go test . -run '^TestReadme' -update
