@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,7 +19,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/collector"
 )
 
-var update = flag.Bool("update", false, "write the generated tables of README.md and docs/alerts.md instead of comparing them")
+var update = flag.Bool("update", false, "write the generated tables of README.md and docs/ instead of comparing them")
 
 // docsTable is a table of a document, between two comments with its name.
 type docsTable struct{ name, text string }
@@ -35,9 +36,10 @@ func TestReadmeTables(t *testing.T) {
 	)
 }
 
-// So is the one of docs/alerts.md, from the rules.
+// So are those of the documents about alerts, from the rules.
 func TestReadmeAlerts(t *testing.T) {
 	expectTables(t, "docs/alerts.md", docsTable{"pages", pagesTable(t)})
+	expectTables(t, "docs/runbooks/README.md", docsTable{"alerts", alertsTables(t)})
 }
 
 // expectTables expects a document to have these tables, or writes them into it.
@@ -68,27 +70,71 @@ func pagesTable(t *testing.T) string {
 	t.Helper()
 	files, err := alerts.Pack(nil)
 	must(t, err)
-	var rules struct {
-		Groups []struct {
-			Rules []struct {
-				Alert       string
-				For         string
-				Labels      map[string]string
-				Annotations map[string]string
-			}
-		}
-	}
-	must(t, yaml.Unmarshal(alerts.Join(files), &rules))
 	var b strings.Builder
 	b.WriteString("| alert | after | means |\n|---|---|---|\n")
-	for _, group := range rules.Groups {
-		for _, r := range group.Rules {
+	for _, f := range files {
+		for _, r := range alertRules(t, f) {
 			if r.Labels["severity"] == "critical" {
 				fmt.Fprintf(&b, "| `%s` | %s | %s |\n", r.Alert, r.For, r.Annotations["summary"])
 			}
 		}
 	}
 	return b.String()
+}
+
+// alertsTables has a table for each rule file, with a row for each name of an alert: its severities and its summaries.
+func alertsTables(t *testing.T) string {
+	t.Helper()
+	files, err := alerts.Pack(nil)
+	must(t, err)
+	var b strings.Builder
+	for _, f := range files {
+		fmt.Fprintf(&b, "\n## [%[1]s](../../alerts/%[1]s)\n\n", f.Name)
+		b.WriteString("| alert | severity | what it says |\n|---|---|---|\n")
+		rules := alertRules(t, f)
+		for i, r := range rules {
+			if slices.ContainsFunc(rules[:i], func(o alertRule) bool { return o.Alert == r.Alert }) {
+				continue // It has its row.
+			}
+			var severities, summaries []string
+			for _, o := range rules {
+				if o.Alert == r.Alert {
+					severities = appendNew(severities, o.Labels["severity"])
+					summaries = appendNew(summaries, o.Annotations["summary"])
+				}
+			}
+			fmt.Fprintf(&b, "| [%[1]s](%[1]s.md) | %[2]s | %[3]s |\n", r.Alert, strings.Join(severities, ", "), strings.Join(summaries, " "))
+		}
+	}
+	b.WriteString("\n")
+	return b.String()
+}
+
+// alertRule is a rule of a rule file; of a recording rule Alert is empty.
+type alertRule struct {
+	Alert, For          string
+	Labels, Annotations map[string]string
+}
+
+// alertRules are the alerts of a rule file in its order.
+func alertRules(t *testing.T, f alerts.File) []alertRule {
+	t.Helper()
+	var file struct {
+		Groups []struct{ Rules []alertRule }
+	}
+	must(t, yaml.Unmarshal(f.Content, &file))
+	var rules []alertRule
+	for _, g := range file.Groups {
+		rules = append(rules, g.Rules...)
+	}
+	return slices.DeleteFunc(rules, func(r alertRule) bool { return r.Alert == "" })
+}
+
+func appendNew(list []string, s string) []string {
+	if slices.Contains(list, s) {
+		return list
+	}
+	return append(list, s)
 }
 
 func collectorsTable() string {
