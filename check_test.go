@@ -19,7 +19,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -374,8 +373,7 @@ func watchMargin(ctx context.Context, t *testing.T, e *exporterProcess) <-chan m
 func restartOverSSH(t *testing.T, c *consultest.Cluster, dir string) (restarts func() map[string]int) {
 	t.Helper()
 	request, done := filepath.Join(dir, "request"), filepath.Join(dir, "done")
-	must(t, syscall.Mkfifo(request, 0o600))
-	must(t, syscall.Mkfifo(done, 0o600))
+	must(t, exec.CommandContext(t.Context(), "mkfifo", "-m", "600", request, done).Run())
 	executable(t, filepath.Join(dir, "ssh"), fmt.Sprintf("#!/bin/sh\nset -eu\necho \"$1\" > %q\nread -r answer < %q\ntest \"$answer\" = ok\n", request, done))
 	counts := make(map[string]int)
 	booted := make(chan error, len(c.Servers))
