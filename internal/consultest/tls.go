@@ -120,7 +120,7 @@ func template(commonName string, lifetime time.Duration) (*x509.Certificate, err
 	return &x509.Certificate{
 		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: commonName, Organization: []string{"consultest"}},
-		NotBefore:    now.Add(-time.Minute),
+		NotBefore:    now.Add(min(lifetime, 0) - time.Minute),
 		NotAfter:     now.Add(lifetime),
 	}, nil
 }
