@@ -1,6 +1,8 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build stack
+
 package main
 
 import (
@@ -12,8 +14,6 @@ import (
 type alertFault struct {
 	// name says what goes wrong. It is what docs/alerts-proven.md calls it.
 	name string
-	// e2e is whether make e2e does it, and not make test.
-	e2e bool
 	// alerts are those that arrive, and those that fire and are held back.
 	alerts []wantAlert
 }
@@ -30,7 +30,7 @@ type wantAlert struct {
 // receivers are the receivers of the example by severity.
 var receivers = map[string]string{"critical": "pager", "warning": "chat", "info": "mail"}
 
-// alertFaults are all faults. What makes them is in the tests named TestAlerts and TestE2EAlerts. Where a server leads, it is server-1.
+// alertFaults are all faults. What makes them is in TestStackAlerts. Where a server leads, it is server-1.
 var alertFaults = []alertFault{
 	{name: "two of three servers are killed", alerts: []wantAlert{
 		critical("ConsulQuorumLost", ""),

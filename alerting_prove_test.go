@@ -1,6 +1,8 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build stack
+
 package main
 
 import (
@@ -156,7 +158,9 @@ func (a expectedAlert) matches(labels map[string]string) bool {
 		return true
 	}
 	own := maps.Clone(labels)
-	maps.DeleteFunc(own, func(name, _ string) bool { return slices.Contains([]string{"alertname", "severity", "cluster", "job"}, name) })
+	maps.DeleteFunc(own, func(name, _ string) bool {
+		return slices.Contains([]string{"alertname", "severity", "cluster", "job"}, name)
+	})
 	return maps.Equal(own, a.labels)
 }
 

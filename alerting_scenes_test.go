@@ -1,6 +1,8 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build stack
+
 package main
 
 import (
@@ -27,8 +29,8 @@ func play(t *testing.T, s *alertStack, scenes ...scene) {
 	s.prove(t, outages...)
 }
 
-// TestAlerts breaks clusters and sees who is told. What takes longer, or the packet filter, is in TestE2EAlerts.
-func TestAlerts(t *testing.T) {
+// TestStackAlerts breaks clusters and sees who is told.
+func TestStackAlerts(t *testing.T) {
 	binary := buildExporter(t)
 	t.Run("quorum and services", func(t *testing.T) {
 		t.Parallel()

@@ -1,6 +1,8 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build stack
+
 package main
 
 import (
@@ -173,13 +175,6 @@ func (s *alertStack) exporter(t *testing.T, cluster string, args ...string) *exp
 func (s *alertStack) watch(t *testing.T, cluster string, e *exporterProcess) {
 	t.Helper()
 	s.targets = append(s.targets, alertTarget{[]string{strings.TrimPrefix(e.url, "http://")}, map[string]string{"cluster": cluster}})
-	s.writeTargets(t)
-}
-
-// unwatch is what a service discovery does that has lost an exporter.
-func (s *alertStack) unwatch(t *testing.T, e *exporterProcess) {
-	t.Helper()
-	s.targets = slices.DeleteFunc(s.targets, func(target alertTarget) bool { return "http://"+target.Targets[0] == e.url })
 	s.writeTargets(t)
 }
 
