@@ -60,14 +60,26 @@ test-browser:
 	tools/browser.sh
 	go test -race -tags browser -count 1 -timeout 10m -p 1 -run '^TestStatusPage' . ./web
 
+# test-stack: the tests with the whole stack: Consul, exporter, Prometheus, Alertmanager and a webhook; minutes.
+.PHONY: test-stack
+test-stack:
+	@$(TOOL) consul prometheus alertmanager
+	go test -race -tags stack -count 1 -timeout 20m -run '^TestStack' .
+
+# alerts-proven: write docs/alerts-proven.md from what the tests of alerts see.
+.PHONY: alerts-proven
+alerts-proven:
+	@$(TOOL) consul prometheus alertmanager
+	go test -tags stack -count 1 -timeout 20m -run '^TestStackAlerts$$' . -update
+
 # check: formatting, vet and staticcheck.
 .PHONY: check
 check:
 	@$(TOOL) gofumpt staticcheck
 	@unformatted=$$($$($(TOOL) -path gofumpt) -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
 	  if [ -n "$$unformatted" ]; then echo "run 'make fmt' to format:"; echo "$$unformatted"; exit 1; fi
-	go vet -tags e2e,browser ./...
-	$$($(TOOL) -path staticcheck) -tags e2e,browser ./...
+	go vet -tags e2e,browser,stack ./...
+	$$($(TOOL) -path staticcheck) -tags e2e,browser,stack ./...
 	GOOS=windows go vet ./probe ./cluster ./collector ./config ./web .
 	GOOS=darwin go vet ./probe ./cluster ./collector ./config ./web .
 

@@ -294,9 +294,14 @@ func expectNoRights(t *testing.T, a *consultest.Agent) {
 
 	unknown := startExporter(t, nil, "--consul.server="+a.URL(), "--consul.token-file="+secret(t, "11111111-2222-3333-4444-555555555555"))
 	for range 2 {
+		start := time.Now()
 		s := unknown.scrape(t)
+		if took := time.Since(start); took > 2*time.Second {
+			t.Errorf("the scrape with a token that Consul does not know took %s; want nothing to be waited for", took)
+		}
 		s.expect(t, samples{
 			`consul_exporter_collector_supported{collector="consistent"}`:                        0,
+			`consul_exporter_collector_supported{collector="peering"}`:                           0,
 			`consul_exporter_consul_requests_total{code="403",endpoint="/v1/health/node/:node"}`: 1,
 		})
 		s.expectNone(t, "consul_cluster_consistent_read_")

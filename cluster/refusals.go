@@ -61,6 +61,12 @@ func IsDenied(err error) bool {
 	return ok && status.Code == http.StatusForbidden
 }
 
+// isUnknownToken reports whether a refusal is for a token that there is not, or not any more (Consul: acl.ErrNotFound).
+func isUnknownToken(err error) bool {
+	status, ok := errors.AsType[api.StatusError](err)
+	return ok && status.Code == http.StatusForbidden && strings.Contains(status.Body, "ACL not found")
+}
+
 // add remembers a refusal and returns it as an ErrRefused.
 func (r *refusals) add(subject, token string, err error, now time.Time) error {
 	refused := refusedError{err}

@@ -259,7 +259,7 @@ func TestRequestBudget(t *testing.T) {
 		"kv":          {"/v1/kv/limits/": 1},
 		"license":     {"/v1/operator/license": 1},
 		"members":     {"/v1/agent/members": 1, "/v1/agent/members?wan": 1, "/v1/catalog/nodes": 1, "/v1/catalog/datacenters": 1},
-		"peering":     {"/v1/status/leader": 1, "/v1/peerings": 1},
+		"peering":     {"/v1/agent/self": 1, "/v1/status/leader": 1, "/v1/peerings": 1},
 		"sessions":    {"/v1/session/list": 1},
 		"catalog":     {"/v1/internal/ui/nodes": 1},
 		"ports":       topology,

@@ -164,6 +164,36 @@ func (a *Agent) Restart(ctx context.Context) error {
 	return a.waitAPI(ctx)
 }
 
+// Configure merges more over the agent's configuration, as Options.Config is. It
+// holds from the next Restart on.
+func (a *Agent) Configure(more map[string]any) error {
+	config, err := a.cluster.config(a)
+	if err != nil {
+		return fmt.Errorf("configure %s: %w", a.Name, err)
+	}
+	more, err = plain(more)
+	if err != nil {
+		return fmt.Errorf("configure %s: %w", a.Name, err)
+	}
+	return a.writeConfig(merge(config, more))
+}
+
+// Certify gives the running agent another certificate, valid from now on for this
+// long, or expired if that is negative. It shows it soon afterwards. It needs
+// Options.TLS. On Windows it is an error.
+func (a *Agent) Certify(lifetime time.Duration) error {
+	if err := a.issue(lifetime); err != nil {
+		return err
+	}
+	a.change.Lock()
+	defer a.change.Unlock()
+	p, _ := a.process()
+	if !p.running() {
+		return fmt.Errorf("reload the configuration of %s: %w", a.Name, errNotRunning)
+	}
+	return p.hangUp()
+}
+
 // Leave makes the agent leave the cluster in good order and waits until its
 // process has ended, which takes a client some 4 s and a server some 9 s: Consul
 // gives the others time to notice. A server gives up its vote; the other agents
@@ -238,16 +268,7 @@ var errNotRunning = errors.New("it is not running")
 // called once.
 func (a *Agent) prepare() error {
 	if a.cluster.ca != nil {
-		dc := a.cluster.opts.Datacenter
-		// "server.<dc>.consul" is what agents demand of servers; the name with the
-		// node in front is what servers demand of each other for gRPC.
-		names := []string{"client." + dc + ".consul", a.Name, "localhost"}
-		if a.Server {
-			names = []string{"server." + dc + ".consul", a.Name + ".server." + dc + ".consul", "localhost"}
-		}
-		var err error
-		a.certFile, a.keyFile, err = a.cluster.ca.issue(a.Name, a.cluster.opts.CertLifetime, names, net.ParseIP(a.Addr))
-		if err != nil {
+		if err := a.issue(a.cluster.opts.CertLifetime); err != nil {
 			return err
 		}
 	}
@@ -268,6 +289,24 @@ func (a *Agent) prepare() error {
 	if err != nil {
 		return fmt.Errorf("make an API client for %s: %w", a.Name, err)
 	}
+	return a.writeConfig(config)
+}
+
+// issue gives the agent a certificate.
+func (a *Agent) issue(lifetime time.Duration) error {
+	dc := a.cluster.opts.Datacenter
+	// "server.<dc>.consul" is what agents demand of servers; the name with the
+	// node in front is what servers demand of each other for gRPC.
+	names := []string{"client." + dc + ".consul", a.Name, "localhost"}
+	if a.Server {
+		names = []string{"server." + dc + ".consul", a.Name + ".server." + dc + ".consul", "localhost"}
+	}
+	var err error
+	a.certFile, a.keyFile, err = a.cluster.ca.issue(a.Name, lifetime, names, net.ParseIP(a.Addr))
+	return err
+}
+
+func (a *Agent) writeConfig(config map[string]any) error {
 	text, err := json.MarshalIndent(config, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode the configuration of %s: %w", a.Name, err)

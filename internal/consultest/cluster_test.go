@@ -364,6 +364,59 @@ func TestAgent_Leave(t *testing.T) {
 	}
 }
 
+func TestAgent_ConfigureAndCertify(t *testing.T) {
+	t.Parallel()
+	slot(t)
+	ctx := soon(t)
+	cluster := consultest.Start(t, consultest.Options{Servers: 1, TLS: true, CertLifetime: 48 * time.Hour})
+	server := cluster.Servers[0]
+	// shown is how long the certificate of the API is still valid.
+	shown := func() time.Duration {
+		dialer := &tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}}
+		conn, err := dialer.DialContext(ctx, "tcp", server.HostPort(consultest.PortHTTPS))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		return time.Until(conn.(*tls.Conn).ConnectionState().PeerCertificates[0].NotAfter)
+	}
+	for _, lifetime := range []time.Duration{100 * time.Hour, -time.Hour, 24 * time.Hour} {
+		if err := server.Certify(lifetime); err != nil {
+			t.Fatalf("Certify() error = %v", err)
+		}
+		eventually(t, fmt.Sprintf("a certificate for %s", lifetime), func() bool {
+			left := shown()
+			return left < lifetime && left > lifetime-2*time.Minute
+		})
+	}
+
+	if err := server.Configure(map[string]any{"node_meta": map[string]any{"rack": "7"}}); err != nil {
+		t.Fatalf("Configure() error = %v", err)
+	}
+	if err := server.Restart(ctx); err != nil {
+		t.Fatalf("Restart() error = %v", err)
+	}
+	self, err := server.Client().Agent().Self()
+	if err != nil || self["Meta"]["rack"] != "7" {
+		t.Errorf("Self() has the meta %v, %v, want the rack", self["Meta"], err)
+	}
+}
+
+func TestCluster_TransferLeadership(t *testing.T) {
+	t.Parallel()
+	slot(t)
+	ctx := soon(t)
+	cluster := consultest.Start(t, consultest.Options{Servers: 3})
+	for _, server := range append(cluster.Servers, cluster.Servers[2]) {
+		if err := cluster.TransferLeadership(ctx, server); err != nil {
+			t.Fatalf("TransferLeadership() error = %v", err)
+		}
+		if leader, err := cluster.Leader(ctx); err != nil || leader != server {
+			t.Errorf("Leader() = %v, %v, want %s", leader, err, server)
+		}
+	}
+}
+
 func TestStart_Secured(t *testing.T) {
 	t.Parallel()
 	slot(t)

@@ -33,3 +33,7 @@ func (p *process) pause() error {
 func (p *process) resume() error {
 	return fmt.Errorf("continue process %d: %w", p.pid, errors.ErrUnsupported)
 }
+
+func (p *process) hangUp() error {
+	return fmt.Errorf("hang up process %d: %w", p.pid, errors.ErrUnsupported)
+}

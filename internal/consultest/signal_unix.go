@@ -26,3 +26,11 @@ func (p *process) resume() error {
 	}
 	return nil
 }
+
+// hangUp sends SIGHUP, at which Consul reads its configuration again.
+func (p *process) hangUp() error {
+	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		return fmt.Errorf("hang up process %d: %w", p.pid, err)
+	}
+	return nil
+}

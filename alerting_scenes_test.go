@@ -1,0 +1,200 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build stack
+
+package main
+
+import (
+	"context"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+)
+
+// scene starts a cluster and exporters that watch it, and says how to break it.
+type scene func(t *testing.T, s *alertStack) []outage
+
+// play makes the faults of all scenes at once.
+func play(t *testing.T, s *alertStack, scenes ...scene) {
+	t.Helper()
+	var outages []outage
+	for _, start := range scenes {
+		outages = append(outages, start(t, s)...)
+	}
+	s.prove(t, outages...)
+}
+
+// TestStackAlerts breaks clusters and sees who is told.
+func TestStackAlerts(t *testing.T) {
+	binary := buildExporter(t)
+	t.Run("quorum and services", func(t *testing.T) {
+		t.Parallel()
+		play(t, startAlerting(t, binary, alertInterval, map[string]string{"maintenance": "2m"}), quorumLost, services)
+	})
+	t.Run("hung leader and token", func(t *testing.T) {
+		t.Parallel()
+		play(t, startAlerting(t, binary, alertInterval, nil), leaderHangs, tokenRevoked, untouched)
+	})
+}
+
+// startLed starts a cluster that server-1 leads.
+func startLed(t *testing.T, options consultest.Options) *consultest.Cluster {
+	t.Helper()
+	c := consultest.Start(t, options)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	must(t, c.TransferLeadership(ctx, c.Servers[0]))
+	return c
+}
+
+// steady makes servers wait for a leader as long as Consul does by default, where nothing is to be learnt about elections: a busy machine
+// makes none then.
+func steady() map[string]any {
+	return map[string]any{"performance": map[string]any{"raft_multiplier": 5}}
+}
+
+// restart starts agents again and waits until they answer.
+func restart(t *testing.T, agents ...*consultest.Agent) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	for _, a := range agents {
+		must(t, a.Restart(ctx))
+	}
+}
+
+func quorumLost(t *testing.T, s *alertStack) []outage {
+	t.Helper()
+	c := startLed(t, consultest.Options{Servers: 3})
+	s.exporter(t, "quorum", "--consul.server="+c.Servers[2].URL())
+	return []outage{{
+		"quorum", "two of three servers are killed",
+		func() {
+			must(t, c.Servers[0].Kill())
+			must(t, c.Servers[1].Kill())
+		},
+		func() { restart(t, c.Servers[:2]...) },
+	}}
+}
+
+func leaderHangs(t *testing.T, s *alertStack) []outage {
+	t.Helper()
+	c := startLed(t, consultest.Options{Servers: 3, Config: keepDead()})
+	s.exporter(t, "hung", "--consul.server="+c.Servers[1].URL())
+	s.exporter(t, "hung", "--consul.server="+c.Servers[2].URL())
+	return []outage{{
+		"hung", "the leader hangs (SIGSTOP), watched by two exporters",
+		func() { must(t, c.Servers[0].Stop()) },
+		func() { must(t, c.Servers[0].Continue()) },
+	}}
+}
+
+// untouched is a cluster to which nothing happens while others have their faults, for ten minutes.
+func untouched(t *testing.T, s *alertStack) []outage {
+	t.Helper()
+	c := startLed(t, consultest.Options{Servers: 3, Clients: 1, Config: steady()})
+	register(t, c.Clients[0], "web-1", "web")
+	s.exporter(t, "untouched", "--consul.server="+c.Servers[0].URL())
+	s.exporter(t, "untouched", "--consul.server="+c.Clients[0].URL())
+	return []outage{{
+		"untouched", "nothing, for ten minutes",
+		func() {},
+		func() { s.expectCalm(t, "untouched", scaled(10*time.Minute)) },
+	}}
+}
+
+// setCheck sets the status of a check with a time to live.
+func setCheck(t *testing.T, a *consultest.Agent, check, status string) {
+	t.Helper()
+	must(t, a.Client().Agent().UpdateTTL(check, "", status))
+}
+
+// register registers an instance of a service, with one check whose status the test sets.
+func register(t *testing.T, a *consultest.Agent, id, name string) {
+	t.Helper()
+	must(t, a.Client().Agent().ServiceRegister(&api.AgentServiceRegistration{
+		ID: id, Name: name, Check: &api.AgentServiceCheck{CheckID: id, TTL: "1h", Status: api.HealthPassing},
+	}))
+}
+
+func services(t *testing.T, s *alertStack) []outage {
+	t.Helper()
+	c := startLed(t, consultest.Options{Servers: 3, Clients: 3, Config: steady()})
+	host := c.Clients[0]
+	register(t, host, "web-1", "web")
+	register(t, host, "web-2", "web")
+	register(t, host, "db-1", "db")
+	register(t, host, "api-1", "api")
+	must(t, c.Servers[2].Client().Agent().CheckRegister(&api.AgentCheckRegistration{
+		ID: "disk", Name: "Disk", AgentServiceCheck: api.AgentServiceCheck{TTL: "1h", Status: api.HealthPassing},
+	}))
+	s.exporter(t, "services", "--consul.server="+c.Servers[0].URL())
+	node, hosted := c.Clients[1].Client().Agent(), host.Client().Agent()
+	check := func(fault string, a *consultest.Agent, check string) outage {
+		return outage{
+			"services", fault,
+			func() { setCheck(t, a, check, api.HealthCritical) },
+			func() { setCheck(t, a, check, api.HealthPassing) },
+		}
+	}
+	return []outage{
+		check("one of two instances of a service goes critical", host, "web-2"),
+		check("all instances of a service go critical", host, "db-1"),
+		check("a check of a server's node goes critical", c.Servers[2], "disk"),
+		{
+			"services", "a node stays in maintenance, for longer than `--maintenance=2m`",
+			func() { must(t, node.EnableNodeMaintenance("")) },
+			func() { must(t, node.DisableNodeMaintenance()) },
+		},
+		{
+			"services", "a service instance stays in maintenance, for longer than `--maintenance=2m`",
+			func() { must(t, hosted.EnableServiceMaintenance("api-1", "")) },
+			func() { must(t, hosted.DisableServiceMaintenance("api-1")) },
+		},
+		{
+			"services", "a client agent is killed",
+			func() { must(t, c.Clients[2].Kill()) },
+			func() { restart(t, c.Clients[2]) },
+		},
+	}
+}
+
+// startLocked starts a cluster that denies by default. Its agents may answer DNS.
+func startLocked(t *testing.T) *consultest.Cluster {
+	t.Helper()
+	c := startLed(t, consultest.Options{Servers: 3, ACL: true, Config: steady()})
+	for _, a := range c.Servers {
+		_, err := a.Client().Agent().UpdateDefaultACLToken(c.ManagementToken, nil)
+		must(t, err)
+	}
+	return c
+}
+
+func tokenRevoked(t *testing.T, s *alertStack) []outage {
+	t.Helper()
+	c := startLocked(t)
+	token, err := c.NewToken(t.Context(), readmePolicy(t))
+	must(t, err)
+	file := secret(t, token)
+	s.exporter(t, "token", "--consul.server="+c.Servers[0].URL(), "--consul.token-file="+file)
+	acl := c.Servers[0].Client().ACL()
+	return []outage{{
+		"token", "the exporter's token is revoked",
+		func() {
+			own, _, err := acl.TokenReadSelf(&api.QueryOptions{Token: token})
+			must(t, err)
+			_, err = acl.TokenDelete(own.AccessorID, nil)
+			must(t, err)
+		},
+		func() {
+			token, err := c.NewToken(t.Context(), readmePolicy(t))
+			must(t, err)
+			must(t, os.WriteFile(file, []byte(token), 0o600))
+		},
+	}}
+}
