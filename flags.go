@@ -28,8 +28,9 @@ import (
 
 // options are the command and the flags as they were given.
 type options struct {
-	command string
-	alerts  alertsOptions
+	command    string
+	alerts     alertsOptions
+	dashboards dashboardsOptions
 
 	consulServer string
 	// module is what most of the flags fill, as a configuration file fills its modules.
@@ -81,8 +82,9 @@ func (f consistencyFlags) mode() cluster.Consistency {
 
 // The commands. Without one the exporter runs, as consul_exporter does.
 const (
-	commandServe  = "serve"
-	commandAlerts = "alerts"
+	commandServe      = "serve"
+	commandAlerts     = "alerts"
+	commandDashboards = "dashboards"
 )
 
 // newApp declares all commands and flags. Each flag can be set by an environment variable with the prefix
@@ -95,6 +97,7 @@ func newApp(opts *options) *kingpin.Application {
 	app.UsageTemplate(usageTemplate)
 	serveFlags(app.Command(commandServe, "Run the exporter. This is what happens without a command.").Default(), opts)
 	alertsFlags(app.Command(commandAlerts, "Write the rules and alerts for Prometheus, with your own thresholds."), &opts.alerts)
+	dashboardsFlags(app.Command(commandDashboards, "Write the dashboards for Grafana."), &opts.dashboards)
 	return app
 }
 

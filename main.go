@@ -48,10 +48,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if done {
 		return code
 	}
-	if opts.command == commandAlerts {
+	switch opts.command {
+	case commandAlerts:
 		return writeAlerts(&opts.alerts, stdout, stderr)
+	case commandDashboards:
+		return writeDashboards(&opts.dashboards, stdout, stderr)
+	default:
+		return runExporter(ctx, opts, stdout, stderr)
 	}
-	return runExporter(ctx, opts, stdout, stderr)
 }
 
 // runExporter is the command that serves: it returns the exit code.
