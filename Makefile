@@ -26,10 +26,10 @@ build:
 tools:
 	@$(TOOL)
 
-# demo: a real cluster, the exporter and Prometheus on this machine, until Ctrl-C (or for DEMO_SECONDS).
+# demo: a real cluster, the exporter, Prometheus and Alertmanager on this machine, until Ctrl-C (or for DEMO_SECONDS).
 .PHONY: demo
 demo:
-	@$(TOOL) consul prometheus promtool
+	@$(TOOL) consul prometheus promtool alertmanager amtool
 	@dir=$$(mktemp -d); go build -o $$dir/demo ./internal/demo; trap 'rm -rf '$$dir EXIT; $$dir/demo
 
 # test: all checks and tests a change must pass. Packages run one after the other: clusters that starve each other have elections.
@@ -53,14 +53,21 @@ e2e:
 	@$(TOOL) consul
 	go test -race -tags e2e -count 1 -timeout 10m -v -run '^TestE2E' -exec tools/e2e.sh .
 
+# test-browser: the tests that look at the status page in Chromium, which they install; PICTURES=folder keeps pictures.
+.PHONY: test-browser
+test-browser:
+	@$(TOOL) consul
+	tools/browser.sh
+	go test -race -tags browser -count 1 -timeout 10m -p 1 -run '^TestStatusPage' . ./web
+
 # check: formatting, vet and staticcheck.
 .PHONY: check
 check:
 	@$(TOOL) gofumpt staticcheck
 	@unformatted=$$($$($(TOOL) -path gofumpt) -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
 	  if [ -n "$$unformatted" ]; then echo "run 'make fmt' to format:"; echo "$$unformatted"; exit 1; fi
-	go vet -tags e2e ./...
-	$$($(TOOL) -path staticcheck) -tags e2e ./...
+	go vet -tags e2e,browser ./...
+	$$($(TOOL) -path staticcheck) -tags e2e,browser ./...
 	GOOS=windows go vet ./probe ./cluster ./collector ./config ./web .
 	GOOS=darwin go vet ./probe ./cluster ./collector ./config ./web .
 
@@ -76,7 +83,7 @@ fmt:
 	@$(TOOL) gofumpt
 	$$($(TOOL) -path gofumpt) -w $$(git ls-files --cached --others --exclude-standard '*.go')
 
-# docs: write the generated tables of README.md.
+# docs: write the generated tables of README.md and docs/.
 .PHONY: docs
 docs:
 	go test . -run '^TestReadme' -update

@@ -24,7 +24,7 @@ type alertsOptions struct {
 
 // alertsFlags declares a flag for each setting of the pack.
 func alertsFlags(cmd *kingpin.CmdClause, opts *alertsOptions) {
-	cmd.Flag("output-dir", "Folder to write the rule files to. Default: all of them as one go to standard output.").StringVar(&opts.outputDir)
+	cmd.Flag("output-dir", "Folder to write the rule files to, and the example for Alertmanager to its folder alertmanager. Default: the rules alone, as one file, go to standard output.").StringVar(&opts.outputDir)
 	opts.settings = make(map[string]*string)
 	for _, s := range alerts.Settings() {
 		opts.settings[s.Name] = cmd.Flag(s.Name, s.Help).Default(s.Default).String()
@@ -37,21 +37,36 @@ func writeAlerts(opts *alertsOptions, stdout, stderr io.Writer) int {
 	for name, value := range opts.settings {
 		given[name] = *value
 	}
-	files, err := alerts.Pack(given)
-	if err == nil && opts.outputDir == "" {
-		_, err = stdout.Write(alerts.Join(files))
-	} else if err == nil {
-		err = writePack(opts.outputDir, files, stdout)
-	}
-	if err != nil {
+	if err := writeAlertsTo(opts.outputDir, given, stdout); err != nil {
 		complain(stderr, err)
 		return 1
 	}
 	return 0
 }
 
-// writePack writes the files into a folder, which it makes if it is not there, and prints their names.
-func writePack(dir string, files []alerts.File, stdout io.Writer) error {
+// writeAlertsTo writes what goes with these settings into a folder, or the rules alone to standard output if there is none.
+func writeAlertsTo(dir string, settings map[string]string, stdout io.Writer) error {
+	rules, err := alerts.Pack(settings)
+	if err != nil {
+		return err
+	}
+	if dir == "" {
+		_, err := stdout.Write(alerts.Join(rules))
+		return err
+	}
+	example, err := alerts.Alertmanager(settings)
+	if err != nil {
+		return err
+	}
+	if err := saveFiles(dir, rules, stdout); err != nil {
+		return err
+	}
+	// Apart from the rules, for Prometheus to load these as dir/*.yml.
+	return saveFiles(filepath.Join(dir, "alertmanager"), []alerts.File{example}, stdout)
+}
+
+// saveFiles writes the files into a folder, which it makes if it is not there, and prints their names.
+func saveFiles(dir string, files []alerts.File, stdout io.Writer) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("--output-dir: %w", err)
 	}

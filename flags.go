@@ -28,8 +28,11 @@ import (
 
 // options are the command and the flags as they were given.
 type options struct {
-	command    string
+	command string
+	// changed are the flags that differ from their defaults.
+	changed    []web.Flag
 	alerts     alertsOptions
+	check      checkOptions
 	dashboards dashboardsOptions
 
 	consulServer string
@@ -83,6 +86,7 @@ func (f consistencyFlags) mode() cluster.Consistency {
 // The commands. Without one the exporter runs, as consul_exporter does.
 const (
 	commandServe      = "serve"
+	commandCheck      = "check"
 	commandAlerts     = "alerts"
 	commandDashboards = "dashboards"
 )
@@ -95,7 +99,9 @@ func newApp(opts *options) *kingpin.Application {
 	app.Version(strings.TrimSpace(version.Print(appName)))
 	app.DefaultEnvars()
 	app.UsageTemplate(usageTemplate)
+	opts.module = config.DefaultModule()
 	serveFlags(app.Command(commandServe, "Run the exporter. This is what happens without a command.").Default(), opts)
+	checkFlags(app.Command(commandCheck, "Look once, print how the cluster is or whether a server can be stopped, and say so in the exit code."), opts)
 	alertsFlags(app.Command(commandAlerts, "Write the rules and alerts for Prometheus, with your own thresholds."), &opts.alerts)
 	dashboardsFlags(app.Command(commandDashboards, "Write the dashboards for Grafana."), &opts.dashboards)
 	return app
@@ -107,10 +113,9 @@ var usageTemplate = strings.Replace(kingpin.DefaultUsageTemplate, "{{else if .Ap
 {{.Flags|FlagsToTwoColumns|FormatTwoColumns}}
 {{end}}{{end -}}`, 1)
 
-// serveFlags declares the flags of the exporter. Those that consul_exporter has mean the same, and those about the agent default to
-// the variables of Consul's own CLI.
-func serveFlags(app *kingpin.CmdClause, opts *options) {
-	opts.module = config.DefaultModule()
+// agentFlags declares the flags that say how to reach Consul and how to probe it. Those about the agent default to the variables of
+// Consul's own CLI.
+func agentFlags(app *kingpin.CmdClause, opts *options) {
 	m := &opts.module
 	app.Flag("consul.server", "Address of the HTTP API of a Consul agent: a URL with http, https or unix:///path, or host:port. Default also from CONSUL_HTTP_ADDR.").
 		Default(defaultServer()).StringVar(&opts.consulServer)
@@ -128,29 +133,14 @@ func serveFlags(app *kingpin.CmdClause, opts *options) {
 		Default(m.Timeout.String()).DurationVar(&m.Timeout)
 	app.Flag("consul.token-file", "File with the ACL token; read again when it changes. Default also from CONSUL_HTTP_TOKEN_FILE; without a file CONSUL_HTTP_TOKEN is used.").
 		Default(os.Getenv("CONSUL_HTTP_TOKEN_FILE")).StringVar(&m.TokenFile)
-
 	app.Flag("consul.datacenter", "Datacenter whose catalog, sessions and KV are read. Default: the agent's own.").
 		StringVar(&m.Datacenter)
 	app.Flag("consul.namespace", "Namespace of Consul Enterprise to read. Default also from CONSUL_NAMESPACE.").
 		Default(os.Getenv("CONSUL_NAMESPACE")).StringVar(&m.Namespace)
 	app.Flag("consul.partition", "Admin partition of Consul Enterprise to read. Default also from CONSUL_PARTITION.").
 		Default(os.Getenv("CONSUL_PARTITION")).StringVar(&m.Partition)
-	app.Flag("consul.allow_stale", "Let any server answer for catalog, sessions and KV, also without a leader.").
-		Default("true").IsSetByUser(&opts.consistency.staleAsked).BoolVar(&opts.consistency.allowStale)
-	app.Flag("consul.require_consistent", "Have the leader answer for catalog, sessions and KV, after it has made sure that it is the leader. Contradicts --consul.allow_stale.").
-		BoolVar(&opts.consistency.requireConsistent)
 	app.Flag("consul.request-limit", "How many requests to an agent may be under way at one time; 0, or more than 8, means 8.").
 		Default(strconv.Itoa(m.RequestLimit)).IntVar(&m.RequestLimit)
-	app.Flag("consul.agent-only", "Export only what the agent knows of itself and of the services that are registered with it, and ask nothing of the servers.").
-		BoolVar(&m.AgentOnly)
-	app.Flag("consul.health-summary", "Export the health, tags and meta of each service instance.").
-		Default(strconv.FormatBool(m.Catalog.HealthSummary)).BoolVar(&m.Catalog.HealthSummary)
-	app.Flag("kv.prefix", "Prefix of the keys to export, where their values are numbers. Without one there are none.").
-		StringVar(&m.KV.Prefix)
-	app.Flag("kv.filter", "Regular expression of those keys, matched anywhere in them.").
-		Default(m.KV.Filter).StringVar(&m.KV.Filter)
-	app.Flag("meta.filter", "Regular expression of the keys of service meta to export, matched anywhere in them.").
-		Default(m.Catalog.MetaFilter).StringVar(&m.Catalog.MetaFilter)
 
 	app.Flag("rpc.tls", "Whether port 8300 is spoken to in TLS: on, off, or auto, which does as the agent says.").
 		Default(m.RPC.TLS).StringVar(&m.RPC.TLS)
@@ -176,6 +166,26 @@ func serveFlags(app *kingpin.CmdClause, opts *options) {
 	app.Flag("probe.client-ports", "Of which agents the ports for clients (HTTP, HTTPS, gRPC, DNS) are probed: servers is every server, agent the agent asked only, off none, "+
 		"and auto every server if the agent is a server that others can reach, or else the agent.").
 		Default(m.Probe.ClientPorts).StringVar(&m.Probe.ClientPorts)
+}
+
+// serveFlags declares the flags of the exporter. Those that consul_exporter has mean the same.
+func serveFlags(app *kingpin.CmdClause, opts *options) {
+	agentFlags(app, opts)
+	m := &opts.module
+	app.Flag("consul.allow_stale", "Let any server answer for catalog, sessions and KV, also without a leader.").
+		Default("true").IsSetByUser(&opts.consistency.staleAsked).BoolVar(&opts.consistency.allowStale)
+	app.Flag("consul.require_consistent", "Have the leader answer for catalog, sessions and KV, after it has made sure that it is the leader. Contradicts --consul.allow_stale.").
+		BoolVar(&opts.consistency.requireConsistent)
+	app.Flag("consul.agent-only", "Export only what the agent knows of itself and of the services that are registered with it, and ask nothing of the servers.").
+		BoolVar(&m.AgentOnly)
+	app.Flag("consul.health-summary", "Export the health, tags and meta of each service instance.").
+		Default(strconv.FormatBool(m.Catalog.HealthSummary)).BoolVar(&m.Catalog.HealthSummary)
+	app.Flag("kv.prefix", "Prefix of the keys to export, where their values are numbers. Without one there are none.").
+		StringVar(&m.KV.Prefix)
+	app.Flag("kv.filter", "Regular expression of those keys, matched anywhere in them.").
+		Default(m.KV.Filter).StringVar(&m.KV.Filter)
+	app.Flag("meta.filter", "Regular expression of the keys of service meta to export, matched anywhere in them.").
+		Default(m.Catalog.MetaFilter).StringVar(&m.Catalog.MetaFilter)
 
 	app.Flag("config.file", "File with modules for /probe; see docs/config.example.yml. Read again at SIGHUP.").
 		StringVar(&opts.configFile)
@@ -263,9 +273,41 @@ func parse(args []string, stdout, stderr io.Writer) (opts *options, code int, do
 	opts.command, err = app.Parse(args)
 	if err != nil && !done {
 		complain(stderr, fmt.Errorf("%w, try --help", err))
-		return nil, 1, true
+		return nil, usageCode(app, args), true
+	}
+	if command := app.GetCommand(opts.command); command != nil {
+		opts.changed = changedFlags(command)
 	}
 	return opts, code, done
+}
+
+// usageCode is the exit code after bad flags. That of the command check must not be one of its verdicts.
+func usageCode(app *kingpin.Application, args []string) int {
+	if parsed, _ := app.ParseContext(args); parsed != nil && parsed.SelectedCommand != nil && parsed.SelectedCommand.FullCommand() == commandCheck {
+		return exitUsage
+	}
+	return 1
+}
+
+// changedFlags returns the flags of a command that differ from their defaults. There are no secrets among them: tokens and keys come
+// from files.
+func changedFlags(command *kingpin.CmdClause) []web.Flag {
+	var changed []web.Flag
+	for _, f := range command.Model().Flags {
+		value, usual := f.Value.String(), strings.Join(f.Default, ",")
+		if f.IsBoolFlag() {
+			usual = cmp.Or(usual, "false")
+		}
+		if list, ok := f.Value.(interface{ Get() any }); ok {
+			if values, ok := list.Get().([]string); ok {
+				value = strings.Join(values, ",")
+			}
+		}
+		if value != usual {
+			changed = append(changed, web.Flag{Name: f.Name, Value: value})
+		}
+	}
+	return changed
 }
 
 // complain prints one line for each error that err joins.
@@ -321,56 +363,72 @@ var flagsOf = map[string]string{
 	"probe.client_ports":     "--probe.client-ports",
 }
 
-// settings checks all options and returns all problems at once, one in a line, each with its flag.
-func (o *options) settings(logger log.Logger) (*settings, error) {
-	var (
-		s    settings
-		errs []error
-	)
-	problem := func(flag string, err error) {
-		if err == nil {
-			return
-		}
-		for line := range strings.Lines(err.Error()) {
-			errs = append(errs, fmt.Errorf("%s: %s", flag, strings.TrimSpace(line)))
-		}
+// flagProblems gathers what is wrong with flags, one problem in a line.
+type flagProblems []error
+
+func (ps *flagProblems) note(flag string, err error) {
+	if err == nil {
+		return
 	}
-	var err error
-	s.address, err = cluster.ParseAddress(o.consulServer)
-	problem("--consul.server", err)
-	problem("--consul.allow_stale, --consul.require_consistent", o.consistency.check())
-	module := o.filledModule()
+	for line := range strings.Lines(err.Error()) {
+		*ps = append(*ps, fmt.Errorf("%s: %s", flag, strings.TrimSpace(line)))
+	}
+}
+
+// settings checks all options of the exporter and returns all problems at once, one in a line, each with its flag.
+func (o *options) settings(logger log.Logger) (*settings, error) {
+	var problems flagProblems
 	warn := func(where string, err error) {
 		level.Warn(logger).Log("msg", "file cannot be read again, what it held stays in use", "for", where, "err", err)
 	}
-	var problems []config.Problem
-	s.module, problems = module.Validate(func(p config.Problem) { warn(flagsOf[p.Key], p.Err) })
-	for _, p := range problems {
-		problem(cmp.Or(flagsOf[p.Key], p.Key), p.Err)
-	}
-
+	module := o.filledModule()
+	s := o.agentSettings(module, &problems, func(p config.Problem) { warn(flagsOf[p.Key], p.Err) })
+	problems.note("--consul.allow_stale, --consul.require_consistent", o.consistency.check())
 	if o.timeoutOffset < 0 {
-		problem("--web.scrape-timeout-offset", fmt.Errorf("%s is less than 0", o.timeoutOffset))
+		problems.note("--web.scrape-timeout-offset", fmt.Errorf("%s is less than 0", o.timeoutOffset))
 	}
-	problem("--web.telemetry-path", web.ValidateTelemetryPath(o.telemetryPath))
-	problem("--web.config.file", toolkit.Validate(*o.web.WebConfigFile))
+	problems.note("--web.telemetry-path", web.ValidateTelemetryPath(o.telemetryPath))
+	problems.note("--web.config.file", toolkit.Validate(*o.web.WebConfigFile))
 	if len(module.Collectors) == 0 {
-		problem("--collector.*", errors.New("all collectors are switched off"))
+		problems.note("--collector.*", errors.New("all collectors are switched off"))
 	}
 	if o.configFile != "" {
+		var err error
 		s.modules, err = config.Open(o.configFile, func(p config.Problem) { warn(p.Key, p.Err) })
-		errs = append(errs, err) // Names the file itself.
+		problems = append(problems, err) // Names the file itself.
 	}
-	return &s, errors.Join(errs...)
+	return s, errors.Join(problems...)
 }
 
-// filledModule returns the module that flags and environment fill together.
-func (o *options) filledModule() config.Module {
+// agentSettings checks what the flags of agentFlags, and others that fill a module, say.
+func (o *options) agentSettings(module config.Module, problems *flagProblems, warn func(config.Problem)) *settings {
+	var (
+		s   settings
+		bad []config.Problem
+		err error
+	)
+	s.address, err = cluster.ParseAddress(o.consulServer)
+	problems.note("--consul.server", err)
+	s.module, bad = module.Validate(warn)
+	for _, p := range bad {
+		problems.note(cmp.Or(flagsOf[p.Key], p.Key), p.Err)
+	}
+	return &s
+}
+
+// agentModule returns the module that the flags of agentFlags and the environment fill together.
+func (o *options) agentModule() config.Module {
 	m := o.module
-	m.Consistency = string(o.consistency.mode())
 	m.TLS.CAPath = os.Getenv("CONSUL_CAPATH")
 	m.Token = config.Secret(strings.TrimSpace(os.Getenv("CONSUL_HTTP_TOKEN")))
 	m.BasicAuth.UserPassword = config.Secret(os.Getenv("CONSUL_HTTP_AUTH"))
+	return m
+}
+
+// filledModule returns the module that all flags of the exporter and the environment fill together.
+func (o *options) filledModule() config.Module {
+	m := o.agentModule()
+	m.Consistency = string(o.consistency.mode())
 	for _, c := range collector.All() {
 		if *o.collectors[c.Name] {
 			m.Collectors = append(m.Collectors, c.Name)

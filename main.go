@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -25,6 +26,7 @@ import (
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 	sloggokit "github.com/tjhop/slog-gokit"
 
+	"github.com/zervigo/consul_cluster_exporter/alerts"
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/collector"
 	"github.com/zervigo/consul_cluster_exporter/web"
@@ -53,6 +55,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return writeAlerts(&opts.alerts, stdout, stderr)
 	case commandDashboards:
 		return writeDashboards(&opts.dashboards, stdout, stderr)
+	case commandCheck:
+		return runCheck(ctx, opts, stdout, stderr)
 	default:
 		return runExporter(ctx, opts, stdout, stderr)
 	}
@@ -122,7 +126,13 @@ func serve(ctx context.Context, opts *options, s *settings, hangup <-chan os.Sig
 		return err
 	}
 	webOpts := web.Options{
-		Exporter:        exporter,
+		Exporter: exporter,
+		Cluster:  consul,
+		StatusParts: cluster.StatusParts{
+			Catalog: slices.Contains(enabled, "catalog"), ConsistentRead: slices.Contains(enabled, "consistent"),
+		},
+		Flags:           opts.changed,
+		Runbook:         alerts.Runbook,
 		TelemetryPath:   opts.telemetryPath,
 		TimeoutOffset:   opts.timeoutOffset,
 		EnablePprof:     opts.enablePprof,

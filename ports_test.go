@@ -105,15 +105,15 @@ func tlsFlags(c *consultest.Cluster) []string {
 	return []string{"--consul.ca-file=" + c.CACert, "--consul.cert-file=" + c.ClientCert, "--consul.key-file=" + c.ClientKey}
 }
 
-// earliestExpiry returns when the first certificate in a PEM file expires.
-func earliestExpiry(t *testing.T, file string) float64 {
+// certificateOf returns the certificate of a server of a cluster with TLS.
+func certificateOf(t *testing.T, c *consultest.Cluster, a *consultest.Agent) *x509.Certificate {
 	t.Helper()
-	content, err := os.ReadFile(file)
+	content, err := os.ReadFile(filepath.Join(filepath.Dir(c.CACert), a.Name+".pem"))
 	must(t, err)
 	block, _ := pem.Decode(content)
 	cert, err := x509.ParseCertificate(block.Bytes)
 	must(t, err)
-	return float64(cert.NotAfter.Unix())
+	return cert
 }
 
 func TestEveryPort(t *testing.T) {
@@ -126,6 +126,8 @@ func TestEveryPort(t *testing.T) {
 			dns := portID{8600, "dns", transport}
 			s.expect(t, samples{dns.series("consul_dns_answers", a): 3, dns.series("consul_dns_response_code", a): 0})
 		}
+		// By default port 8503 shows a certificate of Consul's own authority, issued for 72 hours.
+		s.expect(t, samples{portID{8503, "grpc_tls", "tcp"}.series("consul_port_tls_earliest_cert_lifetime_seconds", a): (72 * time.Hour).Seconds()})
 	}
 	http := portID{8500, "http", "tcp"}
 	if n := s[http.series("consul_port_connections", c.Servers[0], `state="established"`)]; n < 1 {
@@ -164,9 +166,12 @@ func TestEveryPortSecure(t *testing.T) {
 	}
 	s.expectPorts(t, securePorts, c.Servers...)
 	for _, a := range c.Servers {
-		expiry := earliestExpiry(t, filepath.Join(filepath.Dir(c.CACert), a.Name+".pem"))
+		cert := certificateOf(t, c, a)
 		for _, p := range []portID{{8300, "rpc", "tcp"}, {8501, "https", "tcp"}, {8503, "grpc_tls", "tcp"}} {
-			s.expect(t, samples{p.series("consul_port_tls_earliest_cert_expiry_timestamp_seconds", a): expiry})
+			s.expect(t, samples{
+				p.series("consul_port_tls_earliest_cert_expiry_timestamp_seconds", a): float64(cert.NotAfter.Unix()),
+				p.series("consul_port_tls_earliest_cert_lifetime_seconds", a):         cert.NotAfter.Sub(cert.NotBefore).Seconds(),
+			})
 		}
 	}
 	s.expect(t, samples{"consul_cluster_failure_margin": 1, "consul_cluster_leaders": 1})
@@ -225,10 +230,9 @@ func TestEveryPortSecure(t *testing.T) {
 	rpc := portID{8300, "rpc", "tcp"}
 	for _, a := range c.Servers {
 		wrong.expect(t, samples{
-			rpc.series("consul_port_up", a):                                   0,
-			rpc.series("consul_port_probe_failures_total", a, `reason="tls"`): 1,
-			rpc.series("consul_port_tls_earliest_cert_expiry_timestamp_seconds", a): earliestExpiry(t,
-				filepath.Join(filepath.Dir(c.CACert), a.Name+".pem")),
+			rpc.series("consul_port_up", a):                                         0,
+			rpc.series("consul_port_probe_failures_total", a, `reason="tls"`):       1,
+			rpc.series("consul_port_tls_earliest_cert_expiry_timestamp_seconds", a): float64(certificateOf(t, c, a).NotAfter.Unix()),
 		})
 	}
 }

@@ -134,6 +134,48 @@ func TestVerdicts(t *testing.T) {
 	expectUnnoticedReads(t, survivor, mark)
 }
 
+// The linearizable read hangs as long as it may while a server still names a leader that is frozen. Nothing else waits for it, then or when
+// there is no leader.
+func TestVerdicts_NothingWaits(t *testing.T) {
+	const readTimeout, enough = 5 * time.Second, 2500 * time.Millisecond
+	c := consultest.Start(t, consultest.Options{Servers: 3, Config: keepDead()})
+	leader := leaderOf(t, c)
+	survivor := others(c, leader)[0]
+	must(t, c.WaitSynced(t.Context()))
+	e := startExporter(t, nil, "--consul.server="+survivor.URL(), "--consul.timeout=1s", "--probe.timeout=1s", "--collector.consistent.timeout="+readTimeout.String())
+	e.scrape(t)
+	duration := func(name string) string {
+		return fmt.Sprintf("consul_exporter_collector_duration_seconds{collector=%q}", name)
+	}
+	expect := func(s samples, longest time.Duration) {
+		t.Helper()
+		want := samples{"consul_cluster_consistent_read_success": 0, "consul_catalog_services": 1, "consul_cluster_failure_margin": -1, "consul_exporter_scrape_timeouts_total": 0}
+		for _, name := range []string{"autopilot", "catalog", "consistent", "members", "raft", "serf"} {
+			want[fmt.Sprintf("consul_exporter_collector_success{collector=%q}", name)] = 1
+		}
+		s.expect(t, want)
+		for _, name := range s.labels("consul_exporter_collector_duration_seconds", "collector") {
+			limit := enough
+			if name == "consistent" {
+				limit = longest
+			}
+			if took := s[duration(name)]; took > limit.Seconds() {
+				t.Errorf("collector %s took %v s; want %s at most", name, took, limit)
+			}
+		}
+	}
+	for _, a := range others(c, survivor) {
+		must(t, a.Stop())
+	}
+	s := e.scrape(t)
+	expect(s, readTimeout+500*time.Millisecond)
+	if took := s[duration("consistent")]; took < enough.Seconds() {
+		t.Errorf("the linearizable read took %v s; want it to hang while the leader is named", took)
+	}
+	s = e.scrapeUntil(t, 40*time.Second, "no leader", func(s samples) bool { return s["consul_cluster_leaders"] == 0 && s["consul_raft_leader"] == 0 })
+	expect(s, enough)
+}
+
 // placeServers writes the servers' coordinates, which they do themselves only 15 to 30 seconds after they have started, and to which a
 // server adds five.
 func placeServers(t *testing.T, c *consultest.Cluster) {

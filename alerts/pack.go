@@ -8,6 +8,7 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"strconv"
 	"strings"
 	"text/template"
 )
@@ -66,10 +67,15 @@ func (v values) functions() template.FuncMap {
 			return fmt.Sprintf("%s (%s)", keyword, strings.Join(append([]string{v.promQL["group-by"]}, more...), ", "))
 		}
 	}
+	percent := func(name string) (string, error) {
+		ratio, err := lookup(v.promQL)(name)
+		return strconv.FormatFloat(100*number(ratio), 'g', 4, 64) + "%", err
+	}
 	return template.FuncMap{
-		// value is a setting in PromQL, where durations are seconds; text is as it was written.
-		"value": lookup(v.promQL),
-		"text":  lookup(v.text),
+		// value is a setting in PromQL, where durations are seconds; text is as it was written; percent is for ratios.
+		"value":   lookup(v.promQL),
+		"text":    lookup(v.text),
+		"percent": percent,
 		// by and on are the clauses of PromQL with the labels that tell clusters apart, and further ones.
 		"by": clause("by"),
 		"on": clause("on"),

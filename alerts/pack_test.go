@@ -58,27 +58,47 @@ func TestPack_Files(t *testing.T) {
 	}
 }
 
-// Each setting changes the rules, so that none is there in vain.
-func TestPack_Settings(t *testing.T) {
-	t.Parallel()
+// otherSettings has another value than the default for each setting.
+func otherSettings() map[string]string {
 	others := map[string]string{
 		"group-by": "cluster", "job": "exporter", "runbook-url": "https://wiki.example/{alert}", "port-error-rate": "0.1", "raft-saturation": "0.7",
 		"raft-last-contact-warning": "250ms", "raft-last-contact-critical": "2s", "gossip-score-warning": "3", "gossip-score-critical": "6",
 		"certificate-critical": "2d", "ca-root-critical": "5d", "license-critical": "5d", "certificate-warning": "20d", "ca-root-warning": "20d",
 		"license-warning": "20d", "leader-changes": "7",
 	}
-	defaults := string(alerts.Join(pack(t, nil)))
 	for _, s := range alerts.Settings() {
-		value := others[s.Name]
-		if value == "" {
-			value = "5555" // Of a count, and without a unit it is no duration.
-			if strings.HasSuffix(s.Default, "s") || strings.HasSuffix(s.Default, "d") {
-				value = "1h17m"
-			}
+		if others[s.Name] != "" {
+			continue
 		}
-		changed := string(alerts.Join(pack(t, map[string]string{s.Name: value})))
+		others[s.Name] = "5555" // Of a count, and without a unit it is no duration.
+		if strings.HasSuffix(s.Default, "s") || strings.HasSuffix(s.Default, "d") {
+			others[s.Name] = "1h17m"
+		}
+	}
+	return others
+}
+
+// Each setting changes the rules, so that none is there in vain.
+func TestPack_Settings(t *testing.T) {
+	t.Parallel()
+	defaults := string(alerts.Join(pack(t, nil)))
+	for name, value := range otherSettings() {
+		changed := string(alerts.Join(pack(t, map[string]string{name: value})))
 		if changed == defaults {
-			t.Errorf("--%s=%s changes nothing", s.Name, value)
+			t.Errorf("--%s=%s changes nothing", name, value)
+		}
+	}
+}
+
+// Numbers are written as every PromQL reads them: one that begins with 0 would be octal.
+func TestPack_Numbers(t *testing.T) {
+	t.Parallel()
+	got := string(alerts.Join(pack(t, map[string]string{"raft-log-lag": "0750", "port-error-rate": "0x1p-2", "raft-saturation": "1e-1"})))
+	for _, want := range []string{
+		"consul:server_raft_log_lag_entries:max > 750\n", "consul:port_failure_ratio:rate5m > 0.25 < 1\n", `{stat="mean"}) > 0.1` + "\n", "more than 25%.", "more than\n            10%:",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("the rules do not have %q", want)
 		}
 	}
 }

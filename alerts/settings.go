@@ -40,8 +40,8 @@ var settings = []Setting{
 
 	{"port-latency", "How long a port may take to answer.", "1s", duration},
 	{"port-error-rate", "Share of a port's probes that may fail, over five minutes.", "0.05", ratio},
-	{"certificate-warning", "How long before it expires a port's certificate is worth a warning.", "14d", duration},
-	{"certificate-critical", "How long before it expires a port's certificate is critical.", "3d", duration},
+	{"certificate-warning", "How long before it expires a port's certificate is worth a warning; or a tenth of its lifetime, if that is shorter.", "14d", duration},
+	{"certificate-critical", "How long before it expires a port's certificate is critical; or a tenth of its lifetime, if that is shorter.", "3d", duration},
 
 	{"raft-log-lag", "How many Raft log entries a server may be behind.", "1000", count},
 	{"raft-apply-lag", "How many committed Raft log entries a server may have yet to apply.", "1000", count},
@@ -135,17 +135,20 @@ func duration(s string) (string, error) {
 
 // ratio is between 0 and 1, which both make no sense: one would always be exceeded, the other never.
 func ratio(s string) (string, error) {
-	if n, err := strconv.ParseFloat(s, 64); err != nil || !(n > 0 && n < 1) {
+	n, err := strconv.ParseFloat(s, 64)
+	if err != nil || !(n > 0 && n < 1) {
 		return "", fmt.Errorf("%q is no number between 0 and 1; want for example 0.05", s)
 	}
-	return s, nil
+	return strconv.FormatFloat(n, 'f', -1, 64), nil
 }
 
+// count is written anew: in PromQL a number that begins with 0 is octal.
 func count(s string) (string, error) {
-	if n, err := strconv.ParseUint(s, 10, 63); err != nil || n == 0 {
+	n, err := strconv.ParseUint(s, 10, 63)
+	if err != nil || n == 0 {
 		return "", fmt.Errorf("%q is no whole number above 0", s)
 	}
-	return s, nil
+	return strconv.FormatUint(n, 10), nil
 }
 
 var labelName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)

@@ -59,6 +59,14 @@ func ParseAddress(s string) (Address, error) {
 	return Address{Scheme: u.Scheme, Host: u.Host, Path: strings.TrimSuffix(u.Path, "/")}, nil
 }
 
+// String returns the address as it can be parsed.
+func (a Address) String() string {
+	if a.Socket != "" {
+		return "unix://" + a.Socket
+	}
+	return a.Scheme + "://" + a.Host + a.Path
+}
+
 // hostname is the host without its port.
 func (a Address) hostname() string {
 	if host, _, err := net.SplitHostPort(a.Host); err == nil {

@@ -16,6 +16,24 @@ type Catalog struct {
 	Missing []string
 }
 
+// InstanceCounts are how many instances of a service are in each state of health.
+type InstanceCounts [HealthMaintenance + 1]int
+
+// InstanceCounts counts by service.
+func (c *Catalog) InstanceCounts() map[string]*InstanceCounts {
+	counts := make(map[string]*InstanceCounts)
+	for i := range c.Nodes {
+		for j := range c.Nodes[i].Instances {
+			in := &c.Nodes[i].Instances[j]
+			if counts[in.Service] == nil {
+				counts[in.Service] = &InstanceCounts{}
+			}
+			counts[in.Service][in.Status]++
+		}
+	}
+	return counts
+}
+
 // CatalogNode is a node with the service instances on it and the checks of both.
 type CatalogNode struct {
 	Name      string

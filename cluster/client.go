@@ -123,10 +123,12 @@ func NewClient(opts ClientOptions) *Client {
 	return &Client{
 		opts: opts,
 		transport: &http.Transport{
-			DialContext:       dial,
-			TLSClientConfig:   config,
-			MaxConnsPerHost:   opts.maxConns(),
-			ForceAttemptHTTP2: true,
+			DialContext: dial,
+			// Consul needs more time to compress an answer than the network to carry it: agent and servers are near.
+			DisableCompression: true,
+			TLSClientConfig:    config,
+			MaxConnsPerHost:    opts.maxConns(),
+			ForceAttemptHTTP2:  true,
 		},
 		byHost:   make(map[string]*api.Client),
 		requests: make(map[RequestKey]uint64),

@@ -50,6 +50,7 @@ type Cluster struct {
 	peers   []RaftPeer // Guarded by mu: the last good Raft configuration; nil until then.
 	agent   *Agent     // Guarded by mu: what the configured agent last told about itself; nil until then.
 	mesh    *meshCA    // Guarded by mu: the last known authority of the service mesh; nil until it was needed.
+	tenure  tenure     // Guarded by mu.
 }
 
 // New returns a Cluster. It does not connect.
@@ -123,6 +124,20 @@ func (c *Cluster) learnMeshCA(ca *meshCA) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.mesh = ca
+}
+
+// watchLeader takes what the servers said in a scrape that began at that time.
+func (c *Cluster) watchLeader(reports []Report, at time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tenure.observe(reports, at)
+}
+
+// leaderSince returns since when the one leader of the reports leads; zero when that is not known.
+func (c *Cluster) leaderSince(reports []Report) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.tenure.sinceOf(reports)
 }
 
 // planner returns what lists the ports to probe; agent is nil when nothing is known of it.

@@ -10,6 +10,8 @@
 //     under the scrape's deadline.
 //   - The verdicts (quorum.go, leaders.go, raftlog.go, peers.go, joined in verdict.go) are pure functions of what the servers
 //     said.
+//   - A [Status] is all that a person wants to know of one snapshot, as plain data: what the status page and the command check
+//     show. Its problems are named after the alerts of the pack (statusalerts.go).
 //
 // Everything is read with stale consistency, because a default read hangs for seconds when there is no leader, which is
 // when the answers matter most. Nothing is ever written to Consul. The package knows nothing of Prometheus.

@@ -23,11 +23,13 @@ func FuzzAnswers(f *testing.F) {
 		`[{"Name":"a","Addr":"10.0.0.1","Status":1,"Tags":{"role":"consul","port":"8300","id":"1","dc":"dc1"}},{"Name":"b","Tags":{"role":"consul"},"Status":4}]`,
 		`{"Servers":[{"ID":"1","Node":"a","Address":"10.0.0.1:8300","Voter":true},null,{"Address":"::"}]}`,
 		`[{"Name":"east","State":"ACTIVE","StreamStatus":{"LastHeartbeat":"2026-01-02T03:04:05Z"}}]`,
+		`{"ActiveRootID":"a","TrustDomain":"x.consul","Roots":[{"ID":"a","Name":"A","NotAfter":"2036-01-02T03:04:05Z","RootCert":"-----BEGIN CERTIFICATE-----"},null]}`,
 	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		fuzzAgent(t, data)
+		fuzzRoots(t, data)
 		fuzzTopology(data)
 		var peerings []*api.Peering
 		if json.Unmarshal(data, &peerings) == nil {
@@ -64,6 +66,70 @@ func fuzzAgent(t *testing.T, data []byte) {
 	}
 	for _, m := range read.Samples("raft.commitTime") {
 		expectNumber(t, "sample", m.Mean+m.Max)
+	}
+}
+
+// fuzzRoots reads data as the roots of the service mesh. Those that are no certificates are an error, but have a name and an end all the same.
+func fuzzRoots(t *testing.T, data []byte) {
+	t.Helper()
+	var list api.CARootList
+	if json.Unmarshal(data, &list) != nil {
+		return
+	}
+	if ca, err := newMeshCA(&list); (ca == nil) == (err == nil) {
+		t.Errorf("authority %v, error %v", ca, err)
+	}
+	if roots := newMeshRoots(&list); len(roots) > len(list.Roots) {
+		t.Errorf("%d roots of %d", len(roots), len(list.Roots))
+	}
+}
+
+// FuzzCatalogAnswers reads data as each of the answers that tell of a part of the catalog, and as all of them: what comes of it has an order
+// and a status, and no service is told of that was not asked for.
+func FuzzCatalogAnswers(f *testing.F) {
+	for _, seed := range []string{
+		`[{"Node":"a","CheckID":"x","Name":"X","Status":"passing","ServiceID":"web-1","ServiceName":"web"},null,{"Status":"?","PeerName":"east"}]`,
+		`[{"Node":{"Node":"a"},"Service":{"ID":"web-1","Service":"web","Tags":["v1",""],"Meta":{"team":"shop"}}},{"Node":null},null,{"Service":null}]`,
+		`{"web-1":{"ID":"web-1","Service":"web","Tags":null,"Meta":{"a":"b"}},"x":null,"y":{}}`,
+		`{"alive":{"CheckID":"alive","Status":"critical","ServiceID":"web-1"},"disk":null}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var services map[string]*api.AgentService
+		var agentChecks map[string]*api.AgentCheck
+		var checks []*api.HealthCheck
+		var entries []*api.ServiceEntry
+		_, _ = json.Unmarshal(data, &services), json.Unmarshal(data, &agentChecks) // Parts of an answer are read, too.
+		_, _ = json.Unmarshal(data, &checks), json.Unmarshal(data, &entries)
+		expectStatuses(t, newAgentNode("a", services, agentChecks))
+		nodes := make(nodesByName)
+		for _, c := range checks {
+			nodes.addCheck(c)
+		}
+		for _, e := range entries {
+			nodes.addEntry("web", e)
+		}
+		for _, n := range nodes.catalog().Nodes {
+			expectStatuses(t, n)
+			for _, in := range n.Instances {
+				if in.Service != "web" {
+					t.Errorf("%+v was not asked for", in)
+				}
+			}
+		}
+	})
+}
+
+// expectStatuses fails if an instance is better than one of its checks.
+func expectStatuses(t *testing.T, n CatalogNode) {
+	t.Helper()
+	for _, in := range n.Instances {
+		for _, c := range n.Checks {
+			if (c.ServiceID == "" || c.ServiceID == in.ID) && in.Status < c.health() {
+				t.Errorf("%+v is better than its check %+v", in, c)
+			}
+		}
 	}
 }
 

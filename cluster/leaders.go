@@ -3,6 +3,11 @@
 
 package cluster
 
+import (
+	"slices"
+	"time"
+)
+
 // Leadership is who leads, by the account of each server that answered.
 type Leadership struct {
 	// Leaders are the names of the servers that call themselves leader: one when all is well, none during an
@@ -63,6 +68,41 @@ func (e *Elections) Observe(reports []Report) uint64 {
 		e.leader, e.term = leader, term
 	}
 	return e.total
+}
+
+// tenure is since when the present leader leads, as far as that was watched. The zero value is ready; it is not safe for concurrent use.
+type tenure struct {
+	// last is when the latest scrape began in which a server answered.
+	last   time.Time
+	leader string
+	term   uint64
+	// since is zero for a leader that led when the watch began.
+	since time.Time
+}
+
+// observe takes what the servers said in a scrape that began at that time. Scrapes overlap: one that began before another is no news.
+func (t *tenure) observe(reports []Report, at time.Time) {
+	if at.Before(t.last) || !slices.ContainsFunc(reports, func(r Report) bool { return r.RPC.Raft.LeaderKnown }) {
+		return
+	}
+	watched := !t.last.IsZero()
+	t.last = at
+	leader, term, ok := soleLeader(reports)
+	if !ok || (leader == t.leader && term == t.term) {
+		return
+	}
+	t.leader, t.term, t.since = leader, term, time.Time{}
+	if watched {
+		t.since = at
+	}
+}
+
+// sinceOf returns since when the one leader of these reports leads; zero when that is not known.
+func (t *tenure) sinceOf(reports []Report) time.Time {
+	if leader, term, ok := soleLeader(reports); ok && leader == t.leader && term == t.term {
+		return t.since
+	}
+	return time.Time{}
 }
 
 // soleLeader returns the only server that calls itself leader, and the term of its last log entry.

@@ -41,14 +41,18 @@ func (s *Snapshot) meshAuthority() *Fact[*meshCA] {
 		if err != nil {
 			return nil, err
 		}
-		ca := &meshCA{roots: x509.NewCertPool(), trustDomain: list.TrustDomain}
-		for _, root := range list.Roots {
-			if root != nil && !ca.roots.AppendCertsFromPEM([]byte(root.RootCertPEM)) {
-				return nil, fmt.Errorf("read %s: root %q is no certificate", endpointMeshRoots.path, root.Name)
-			}
-		}
-		return ca, nil
+		return newMeshCA(list)
 	})
+}
+
+func newMeshCA(list *api.CARootList) (*meshCA, error) {
+	ca := &meshCA{roots: x509.NewCertPool(), trustDomain: list.TrustDomain}
+	for _, root := range list.Roots {
+		if root != nil && !ca.roots.AppendCertsFromPEM([]byte(root.RootCertPEM)) {
+			return nil, fmt.Errorf("read %s: root %q is no certificate", endpointMeshRoots.path, root.Name)
+		}
+	}
+	return ca, nil
 }
 
 // MeshRoot is a root certificate of the service mesh.
@@ -66,14 +70,18 @@ func (s *Snapshot) MeshRoots() *Fact[[]MeshRoot] {
 		if err != nil {
 			return nil, err
 		}
-		var roots []MeshRoot
-		for _, root := range list.Roots {
-			if root != nil && root.NotAfter != nil {
-				roots = append(roots, MeshRoot{root.ID, root.ID == list.ActiveRootID, *root.NotAfter})
-			}
-		}
-		return roots, nil
+		return newMeshRoots(list), nil
 	})
+}
+
+func newMeshRoots(list *api.CARootList) []MeshRoot {
+	var roots []MeshRoot
+	for _, root := range list.Roots {
+		if root != nil && root.NotAfter != nil {
+			roots = append(roots, MeshRoot{root.ID, root.ID == list.ActiveRootID, *root.NotAfter})
+		}
+	}
+	return roots
 }
 
 // tlsFor returns the client's side of TLS for a server in the datacenter.

@@ -4,25 +4,32 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 )
 
-// Stop is whether a server can be stopped without the cluster losing its quorum, by what was known in one scrape.
+// Stop is whether a server can be stopped without the cluster losing its quorum, by what was known in one scrape. As JSON it is public:
+// fields are only ever added.
 type Stop struct {
-	Server string
-	Safe   bool
+	Server string `json:"server"`
+	Safe   bool   `json:"safe"`
 	// Voter is whether the server has a vote, Answers whether its port 8300 answers, and Leads whether it leads.
-	Voter, Answers, Leads bool
+	Voter   bool `json:"voter"`
+	Answers bool `json:"answers"`
+	Leads   bool `json:"leads"`
 	// Voters have a vote, Needed of them must agree, and Before and After are how many of them can be counted on now and without this
 	// server. That is fewer than answer if some have no leader or lag.
-	Voters, Needed, Before, After int
+	Voters int `json:"voters"`
+	Needed int `json:"needed"`
+	Before int `json:"before"`
+	After  int `json:"after"`
 	// Reasons says why, one sentence each; the last one is about the quorum, unless there is something to mend first.
-	Reasons []string
+	Reasons []string `json:"reasons"`
 	// Hint is what to do first if it is safe; mostly empty.
-	Hint string
+	Hint string `json:"hint,omitempty"`
 }
 
 // Margin is how many more voters may fail once the server is stopped; negative when the quorum would be lost.
@@ -40,6 +47,31 @@ type StopInput struct {
 
 // DefaultMaxTrailingLogs is autopilot's default (Consul: agent/config/default.go).
 const DefaultMaxTrailingLogs = 250
+
+// StopInput finds out what JudgeStop needs. An error means that there is no telling: no server is known, or Consul refuses to tell which
+// of them have a vote.
+func (s *Snapshot) StopInput(ctx context.Context) (StopInput, error) {
+	topology, reports, config := s.Topology(), s.Reports(), s.RaftPeers()
+	autopilot, autopilotConfig := s.AutopilotState(), s.AutopilotConfig()
+	if _, err := config.Get(ctx); errors.Is(err, ErrRefused) {
+		return StopInput{}, fmt.Errorf("find out which servers have a vote (may the token read operator?): %w", err)
+	}
+	in := StopInput{MaxTrailingLogs: DefaultMaxTrailingLogs}
+	var err error
+	if in.Topology, err = topology.Get(ctx); err != nil {
+		return StopInput{}, err
+	}
+	if in.Reports, err = reports.Get(ctx); err != nil {
+		return StopInput{}, err
+	}
+	if state, err := autopilot.Get(ctx); err == nil {
+		in.Autopilot = &state
+	}
+	if config, err := autopilotConfig.Get(ctx); err == nil {
+		in.MaxTrailingLogs = config.MaxTrailingLogs
+	}
+	return in, nil
+}
 
 // ErrUnknownServer means that the cluster has no server of this name.
 var ErrUnknownServer = errors.New("no such server")

@@ -27,6 +27,7 @@ type Snapshot struct {
 	cluster *Cluster
 	ctx     context.Context // A snapshot is scoped to one scrape, as a request is.
 	cancel  context.CancelFunc
+	start   time.Time
 
 	self         Fact[Agent]
 	up           Fact[bool]
@@ -79,12 +80,22 @@ type QueryMeta struct {
 func (c *Cluster) Snapshot(ctx context.Context) *Snapshot {
 	ctx, cancel := context.WithCancel(ctx)
 	return &Snapshot{
-		cluster: c, ctx: ctx, cancel: cancel, metas: make(map[string]QueryMeta),
+		cluster: c, ctx: ctx, cancel: cancel, start: time.Now(), metas: make(map[string]QueryMeta),
 		probes: probes{
 			run:     func(p Port) PortReport { return c.probePort(ctx, p) },
 			started: make(map[portKey]chan PortReport),
 		},
 	}
+}
+
+// WithMargin returns a context for a snapshot that ends a little before ctx does, so that what a hanging server leaves out is known in
+// time to deliver all the rest.
+func WithMargin(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadline(ctx, deadline.Add(-min(250*time.Millisecond, time.Until(deadline)/10)))
 }
 
 // Close ends all fetching that is still under way, and the connections to Consul.
@@ -266,6 +277,7 @@ func (s *Snapshot) Reports() *Fact[[]Report] {
 			}
 			reports = append(reports, report)
 		}
+		s.cluster.watchLeader(reports, s.start)
 		return reports, nil
 	})
 }

@@ -70,7 +70,7 @@ func (c *catalogCollector) collect(ctx context.Context, snap *cluster.Snapshot, 
 
 // export adds the totals, and all other series if they are not too many.
 func (c *catalogCollector) export(catalog *cluster.Catalog, out *families) error {
-	counts := countInstances(catalog)
+	counts := catalog.InstanceCounts()
 	size := c.measure(catalog, counts)
 	out.add(c.nodes, float64(len(catalog.Nodes)))
 	out.add(c.services, float64(len(counts)+len(catalog.Missing)))
@@ -93,25 +93,7 @@ func (c *catalogCollector) export(catalog *cluster.Catalog, out *families) error
 
 var errTooManySeries = errors.New("only totals are exported; raise --collector.catalog.max-series, or use the filters beside it")
 
-// statusCounts are how many instances of a service are in each status.
-type statusCounts [cluster.HealthMaintenance + 1]int
-
-// countInstances counts by service.
-func countInstances(catalog *cluster.Catalog) map[string]*statusCounts {
-	counts := make(map[string]*statusCounts)
-	for i := range catalog.Nodes {
-		for j := range catalog.Nodes[i].Instances {
-			in := &catalog.Nodes[i].Instances[j]
-			if counts[in.Service] == nil {
-				counts[in.Service] = &statusCounts{}
-			}
-			counts[in.Service][in.Status]++
-		}
-	}
-	return counts
-}
-
-func (c *catalogCollector) addCounts(counts map[string]*statusCounts, out *families) {
+func (c *catalogCollector) addCounts(counts map[string]*cluster.InstanceCounts, out *families) {
 	if !c.settings.Instances {
 		return
 	}
@@ -142,7 +124,7 @@ func (s *catalogSize) series() int {
 }
 
 // measure must count what the functions below add.
-func (c *catalogCollector) measure(catalog *cluster.Catalog, counts map[string]*statusCounts) (size catalogSize) {
+func (c *catalogCollector) measure(catalog *cluster.Catalog, counts map[string]*cluster.InstanceCounts) (size catalogSize) {
 	sel := newSelection(&c.settings)
 	for service := range counts {
 		if c.settings.Instances && sel.services.has(service) {

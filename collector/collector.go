@@ -126,7 +126,7 @@ type outcome struct {
 // gather makes one snapshot and runs the named collectors on it, in parallel. It returns at ctx's deadline at the latest;
 // collectors that are not done by then are left behind.
 func (e *Exporter) gather(ctx context.Context, names []string) []*dto.MetricFamily {
-	facts, cancel := withMargin(ctx)
+	facts, cancel := cluster.WithMargin(ctx)
 	defer cancel()
 	snap := e.cluster.Snapshot(facts)
 	defer snap.Close()
@@ -166,16 +166,6 @@ func (e *Exporter) gather(ctx context.Context, names []string) []*dto.MetricFami
 	all = append(all, out.proto()...)
 	slices.SortFunc(all, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })
 	return all
-}
-
-// withMargin ends the fetching of facts a little before the scrape, so that what a hanging server leaves out is
-// known in time to deliver all the rest.
-func withMargin(ctx context.Context) (context.Context, context.CancelFunc) {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return context.WithCancel(ctx)
-	}
-	return context.WithDeadline(ctx, deadline.Add(-min(250*time.Millisecond, time.Until(deadline)/10)))
 }
 
 // run runs one collector and survives its panic.

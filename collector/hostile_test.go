@@ -111,6 +111,45 @@ func TestHostileAnswers(t *testing.T) {
 	}
 }
 
+// The same for what is read only where Consul does not tell all of the catalog at once, and with --consul.agent-only.
+func TestHostileAnswers_Catalog(t *testing.T) {
+	t.Parallel()
+	agentOnly := []string{"/v1/agent/services", "/v1/agent/checks"}
+	for _, hostile := range hostileAnswers {
+		t.Run(hostile.name, func(t *testing.T) {
+			t.Parallel()
+			for _, path := range slices.Concat(agentOnly, []string{"/v1/catalog/services", "/v1/health/state/any", "/v1/health/service/web"}) {
+				f := startFake(t)
+				f.answer("/v1/internal/ui/nodes", 403)
+				f.answerWith("/v1/catalog/services", `{"consul":[],"web":[]}`) // Without the one that cannot be asked for.
+				f.handle(path, hostile.answer(f.answers()[path]))
+				opts := f.exporter(nil).cluster.Options()
+				opts.Client.MaxResponseBytes = 1 << 20
+				opts.Client.Timeout = 3 * time.Second
+				opts.AgentOnly = slices.Contains(agentOnly, path)
+				c := cluster.New(opts)
+				t.Cleanup(c.Close)
+				var logged strings.Builder
+				e, err := NewExporter(Options{Cluster: c, Enabled: []string{"agent", "catalog"}, Logger: log.NewLogfmtLogger(&logged)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				all := gatherAll(t, e)
+				expectValue(t, all, 1, "consul_exporter_collector_success", "collector", "agent")
+				if hostile.broken {
+					expectValue(t, all, 0, "consul_exporter_collector_success", "collector", "catalog")
+					if named := strings.Replace(path, "service/web", "service/:name", 1); !strings.Contains(logged.String(), named) {
+						t.Errorf("%s is not named in the log:\n%s", named, logged.String())
+					}
+				}
+				if strings.Contains(logged.String(), "panic") {
+					t.Errorf("%s: %s", path, logged.String())
+				}
+			}
+		})
+	}
+}
+
 // bounded returns an exporter that reads so many bytes of each answer.
 func (f *fakeConsul) bounded(logger log.Logger, maxBytes int64) *Exporter {
 	f.t.Helper()

@@ -19,7 +19,7 @@ import (
 // Requests: those of the topology (see raftCollector) and /v1/agent/self, which says what ports there are. Each port is probed once.
 // ACL: agent:read; without it gossip is only connected to, and the ports for clients are unknown. Some twenty series per port.
 type portsCollector struct {
-	up, verified, duration, phase, probes, probeFailures, lastSuccess, certExpiry, dnsAnswers, dnsCode *desc
+	up, verified, duration, phase, probes, probeFailures, lastSuccess, certExpiry, certLifetime, dnsAnswers, dnsCode *desc
 
 	mu      sync.Mutex
 	history map[portKey]*portHistory // Guarded by mu.
@@ -53,6 +53,8 @@ func newPortsCollector(define *definitions) collector {
 			"When the port last answered in its own protocol; absent until it has.", port...),
 		certExpiry: define.gauge("consul_port_tls_earliest_cert_expiry_timestamp_seconds",
 			"When the first of the certificates expires that the port showed, whether they verify or not.", port...),
+		certLifetime: define.gauge("consul_port_tls_earliest_cert_lifetime_seconds",
+			"How long the certificate that expires first is valid in all: 72 hours, for example, where Consul itself issues and renews it.", port...),
 		dnsAnswers: define.gauge("consul_dns_answers",
 			"Addresses of servers that DNS answers with, for the name consul.service.<domain>.", port...),
 		dnsCode: define.gauge("consul_dns_response_code",
@@ -113,6 +115,7 @@ func (c *portsCollector) port(key portKey, r *cluster.PortReport, out *families)
 	}
 	if !r.Result.CertExpiry.IsZero() {
 		out.add(c.certExpiry, unixSeconds(r.Result.CertExpiry), labels()...)
+		out.add(c.certLifetime, r.Result.CertLifetime.Seconds(), labels()...)
 	}
 	if r.DNS != nil {
 		out.add(c.dnsAnswers, float64(r.DNS.Answers), labels()...)

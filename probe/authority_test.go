@@ -90,13 +90,13 @@ func (ca *testCA) issue(t *testing.T, l leaf) tls.Certificate {
 	return cert
 }
 
-func certNotAfter(t *testing.T, cert tls.Certificate) time.Time {
+func parse(t *testing.T, cert tls.Certificate) *x509.Certificate {
 	t.Helper()
 	parsed, err := x509.ParseCertificate(cert.Certificate[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	return parsed.NotAfter
+	return parsed
 }
 
 func refuse([][]byte, [][]*x509.Certificate) error { return errors.New("no") }

@@ -9,6 +9,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -649,7 +650,6 @@ func TestTLSServers(t *testing.T) {
 	t.Parallel()
 	ca, other := authority(t), authority(t, "somebody else")
 	good, namesake := ca.issue(t, leaf{}), authority(t).issue(t, leaf{})
-	expiry := func(cert tls.Certificate) time.Time { return certNotAfter(t, cert) }
 	expired := ca.issue(t, leaf{expires: -time.Hour})
 	long := ca.issue(t, leaf{expires: 48 * time.Hour, withCA: true})
 
@@ -658,39 +658,39 @@ func TestTLSServers(t *testing.T) {
 		server *tls.Config
 		client *tls.Config
 		want   probe.Reason
-		expiry time.Time
+		first  *x509.Certificate // The one that expires first.
 	}{
-		{"good", &tls.Config{}, &tls.Config{RootCAs: ca.pool}, "", expiry(good)},
-		{"the authority expires first", &tls.Config{Certificates: []tls.Certificate{long}}, &tls.Config{RootCAs: ca.pool}, "", ca.cert.NotAfter},
-		{"expired", &tls.Config{Certificates: []tls.Certificate{expired}}, &tls.Config{RootCAs: ca.pool}, probe.ReasonTLS, expiry(expired)},
-		{"expired, not verified", &tls.Config{Certificates: []tls.Certificate{expired}}, &tls.Config{InsecureSkipVerify: true}, "", expiry(expired)},
-		{"unknown authority", &tls.Config{}, &tls.Config{RootCAs: other.pool}, probe.ReasonTLS, expiry(good)},
-		{"wrong name", &tls.Config{}, &tls.Config{RootCAs: ca.pool, ServerName: "server.dc1.consul"}, probe.ReasonTLS, expiry(good)},
+		{"good", &tls.Config{}, &tls.Config{RootCAs: ca.pool}, "", parse(t, good)},
+		{"the authority expires first", &tls.Config{Certificates: []tls.Certificate{long}}, &tls.Config{RootCAs: ca.pool}, "", ca.cert},
+		{"expired", &tls.Config{Certificates: []tls.Certificate{expired}}, &tls.Config{RootCAs: ca.pool}, probe.ReasonTLS, parse(t, expired)},
+		{"expired, not verified", &tls.Config{Certificates: []tls.Certificate{expired}}, &tls.Config{InsecureSkipVerify: true}, "", parse(t, expired)},
+		{"unknown authority", &tls.Config{}, &tls.Config{RootCAs: other.pool}, probe.ReasonTLS, parse(t, good)},
+		{"wrong name", &tls.Config{}, &tls.Config{RootCAs: ca.pool, ServerName: "server.dc1.consul"}, probe.ReasonTLS, parse(t, good)},
 		{"refused by VerifyConnection", &tls.Config{}, &tls.Config{
 			RootCAs: ca.pool, VerifyConnection: func(tls.ConnectionState) error { return errors.New("no") },
-		}, probe.ReasonTLS, expiry(good)},
-		{"refused by VerifyPeerCertificate", &tls.Config{}, &tls.Config{RootCAs: ca.pool, VerifyPeerCertificate: refuse}, probe.ReasonTLS, expiry(good)},
+		}, probe.ReasonTLS, parse(t, good)},
+		{"refused by VerifyPeerCertificate", &tls.Config{}, &tls.Config{RootCAs: ca.pool, VerifyPeerCertificate: refuse}, probe.ReasonTLS, parse(t, good)},
 		{
 			"client certificate", &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.pool},
-			&tls.Config{RootCAs: ca.pool, Certificates: []tls.Certificate{good}}, "", expiry(good),
+			&tls.Config{RootCAs: ca.pool, Certificates: []tls.Certificate{good}}, "", parse(t, good),
 		},
 		{
 			"no client certificate", &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.pool},
-			&tls.Config{RootCAs: ca.pool}, probe.ReasonTLS, expiry(good),
+			&tls.Config{RootCAs: ca.pool}, probe.ReasonTLS, parse(t, good),
 		},
 		{
 			"no client certificate, TLS 1.2", &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.pool, MaxVersion: tls.VersionTLS12},
-			&tls.Config{RootCAs: ca.pool}, probe.ReasonTLS, expiry(good),
+			&tls.Config{RootCAs: ca.pool}, probe.ReasonTLS, parse(t, good),
 		},
 		{
 			"client certificate refused, TLS 1.3", &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.pool},
-			&tls.Config{RootCAs: ca.pool, Certificates: []tls.Certificate{namesake}}, probe.ReasonTLS, expiry(good),
+			&tls.Config{RootCAs: ca.pool, Certificates: []tls.Certificate{namesake}}, probe.ReasonTLS, parse(t, good),
 		},
 		{
 			"client certificate refused, TLS 1.2", &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.pool, MaxVersion: tls.VersionTLS12},
-			&tls.Config{RootCAs: ca.pool, Certificates: []tls.Certificate{namesake}}, probe.ReasonTLS, expiry(good),
+			&tls.Config{RootCAs: ca.pool, Certificates: []tls.Certificate{namesake}}, probe.ReasonTLS, parse(t, good),
 		},
-		{"version too old", &tls.Config{MaxVersion: tls.VersionTLS12}, &tls.Config{RootCAs: ca.pool, MinVersion: tls.VersionTLS13}, probe.ReasonTLS, time.Time{}},
+		{"version too old", &tls.Config{MaxVersion: tls.VersionTLS12}, &tls.Config{RootCAs: ca.pool, MinVersion: tls.VersionTLS13}, probe.ReasonTLS, nil},
 	} {
 		if tc.server.Certificates == nil {
 			tc.server.Certificates = []tls.Certificate{good}
@@ -719,8 +719,13 @@ func TestTLSServers(t *testing.T) {
 				if res.Reason != want {
 					t.Errorf("got reason %q, error %v; want reason %q", res.Reason, res.Err, want)
 				}
-				if !res.CertExpiry.Equal(tc.expiry.Truncate(time.Second)) {
-					t.Errorf("got expiry %v, want %v", res.CertExpiry, tc.expiry)
+				var expiry time.Time
+				var lifetime time.Duration
+				if tc.first != nil {
+					expiry, lifetime = tc.first.NotAfter, tc.first.NotAfter.Sub(tc.first.NotBefore)
+				}
+				if !res.CertExpiry.Equal(expiry) || res.CertLifetime != lifetime {
+					t.Errorf("got expiry %v and lifetime %v, want %v and %v", res.CertExpiry, res.CertLifetime, expiry, lifetime)
 				}
 			})
 		}

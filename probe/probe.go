@@ -58,6 +58,8 @@ type Result struct {
 	// CertExpiry is the earliest expiry of the certificates that the server has shown, also if they do not verify. It is
 	// zero without TLS, and if the handshake did not come that far.
 	CertExpiry time.Time
+	// CertLifetime is how long that certificate is valid in all, from its issue to its expiry.
+	CertLifetime time.Duration
 }
 
 // Options are what a Prober is made from. The zero value is good for production.

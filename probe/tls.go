@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"net"
 	"sync/atomic"
-	"time"
 )
 
 // errNoClientCertificate: the server wants a certificate and there is none that it would accept.
@@ -23,7 +22,7 @@ type tlsError struct{ err error }
 func (e *tlsError) Error() string { return e.err.Error() }
 func (e *tlsError) Unwrap() error { return e.err }
 
-// handshake puts TLS onto the connection and writes the earliest expiry of the certificates it sees into res, whether
+// handshake puts TLS onto the connection and writes into res which of the certificates it sees expires first, whether
 // they verify or not.
 //
 // It is quiet where crypto/tls is not. The server's certificate is verified when the handshake is complete, so that a bad
@@ -41,9 +40,9 @@ func (p *Prober) handshake(ctx context.Context, x *exchange, w *wire, res *Resul
 	}
 	lower := &mutableConn{Conn: w.raw}
 	config := p.clientConfig(x, lower)
-	var expiry atomic.Pointer[time.Time]
+	var earliest atomic.Pointer[x509.Certificate]
 	config.VerifyPeerCertificate = func(chain [][]byte, _ [][]*x509.Certificate) error {
-		expiry.Store(earliestExpiry(chain))
+		earliest.Store(earliestToExpire(chain))
 		return nil
 	}
 	w.tls = tls.Client(lower, config)
@@ -64,8 +63,9 @@ func (p *Prober) handshake(ctx context.Context, x *exchange, w *wire, res *Resul
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
-	if at := expiry.Load(); at != nil {
-		res.CertExpiry = *at
+	if cert := earliest.Load(); cert != nil {
+		res.CertExpiry = cert.NotAfter
+		res.CertLifetime = cert.NotAfter.Sub(cert.NotBefore)
 	}
 	return err
 }
@@ -149,16 +149,16 @@ func verifyServer(given, used *tls.Config, state tls.ConnectionState) error {
 	return nil
 }
 
-// earliestExpiry returns the first time at which one of these certificates expires.
-func earliestExpiry(chain [][]byte) *time.Time {
-	var earliest *time.Time
+// earliestToExpire returns the one of these certificates that expires first.
+func earliestToExpire(chain [][]byte) *x509.Certificate {
+	var earliest *x509.Certificate
 	for _, raw := range chain {
 		cert, err := x509.ParseCertificate(raw)
 		if err != nil {
 			continue
 		}
-		if earliest == nil || cert.NotAfter.Before(*earliest) {
-			earliest = &cert.NotAfter
+		if earliest == nil || cert.NotAfter.Before(earliest.NotAfter) {
+			earliest = cert
 		}
 	}
 	return earliest

@@ -92,7 +92,9 @@ func (s *scrape) serve(w http.ResponseWriter, r *http.Request, query url.Values,
 	format := expfmt.NegotiateAccept(r.Header, expfmt.DefaultOpenMetricsAcceptedFormats()...)
 	w.Header().Add("Vary", "Accept")
 	w.Header().Set("Content-Type", string(format))
-	s.complain(encode(w, format, named(families, query["name[]"])))
+	families = named(families, query["name[]"])
+	s.complain(encode(w, format, families))
+	tidyUp(families)
 }
 
 // named returns the families of these names, or all if there are no names.

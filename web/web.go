@@ -4,6 +4,7 @@
 package web
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/pprof"
@@ -15,15 +16,21 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
-	"github.com/prometheus/common/version"
-	toolkit "github.com/prometheus/exporter-toolkit/web"
 
+	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/collector"
 )
 
 // Options are what the handler is made from.
 type Options struct {
 	Exporter *collector.Exporter
+	// Cluster is what the status page is about, and StatusParts what it shows besides the servers.
+	Cluster     *cluster.Cluster
+	StatusParts cluster.StatusParts
+	// Flags are those that differ from their defaults, for the status page. None may be a secret.
+	Flags []Flag
+	// Runbook returns the address of the page about an alert.
+	Runbook func(alert string) string
 	// TelemetryPath is where the metrics are.
 	TelemetryPath string
 	// TimeoutOffset is taken off the time that Prometheus grants a scrape, for the way there and back.
@@ -36,6 +43,15 @@ type Options struct {
 	EnableLifecycle bool
 	// Logger gets the errors of encoding and sending; nil means no log.
 	Logger log.Logger
+}
+
+// takeStatus finds out how the cluster is, until ctx is done.
+func (o *Options) takeStatus(ctx context.Context) cluster.Status {
+	facts, cancel := cluster.WithMargin(ctx)
+	defer cancel()
+	snap := o.Cluster.Snapshot(facts)
+	defer snap.Close()
+	return snap.Status(ctx, o.StatusParts)
 }
 
 // ValidateTelemetryPath reports what is wrong with a path for the metrics.
@@ -64,6 +80,7 @@ const (
 type Handler struct {
 	mux       *http.ServeMux
 	probe     *probeHandler
+	status    *statusPage
 	modules   Modules // nil without a configuration file.
 	lifecycle bool
 	logger    log.Logger
@@ -71,8 +88,11 @@ type Handler struct {
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
 
-// Close releases the clusters that /probe was asked for.
-func (h *Handler) Close() { h.probe.close() }
+// Close releases the clusters that /probe was asked for, and ends what the status page has begun.
+func (h *Handler) Close() {
+	h.probe.close()
+	h.status.close()
+}
 
 // NewHandler returns the handler of all pages.
 func NewHandler(opts Options) (*Handler, error) {
@@ -85,12 +105,12 @@ func NewHandler(opts Options) (*Handler, error) {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		versioncollector.NewCollector("consul_exporter"), // The name that consul_exporter's users know.
 	)
-	landing, err := newLandingPage(opts)
+	status, err := newStatusPage(opts.takeStatus, opts)
 	if err != nil {
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	h := &Handler{mux, newProbeHandler(opts), opts.Modules, opts.EnableLifecycle, opts.Logger}
+	h := &Handler{mux, newProbeHandler(opts), status, opts.Modules, opts.EnableLifecycle, opts.Logger}
 	if h.modules != nil {
 		registerReload(registry, h.modules)
 	}
@@ -99,7 +119,7 @@ func NewHandler(opts Options) (*Handler, error) {
 	mux.HandleFunc(reloadPath, h.serveReload)
 	mux.HandleFunc(healthyPath, sayOK("consul_cluster_exporter is healthy.\n"))
 	mux.HandleFunc(readyPath, sayOK("consul_cluster_exporter is ready.\n"))
-	mux.Handle("/{$}", landing)
+	mux.Handle("GET /{$}", compressed(status))
 	if opts.EnablePprof {
 		mux.HandleFunc(pprofPath, pprof.Index)
 		mux.HandleFunc(pprofPath+"cmdline", pprof.Cmdline)
@@ -108,24 +128,6 @@ func NewHandler(opts Options) (*Handler, error) {
 		mux.HandleFunc(pprofPath+"trace", pprof.Trace)
 	}
 	return h, nil
-}
-
-func newLandingPage(opts Options) (http.Handler, error) {
-	page, err := toolkit.NewLandingPage(toolkit.LandingConfig{
-		Name:        "Consul Cluster Exporter",
-		Description: "Prometheus exporter for HashiCorp Consul clusters.",
-		Version:     version.Info(),
-		Profiling:   fmt.Sprint(opts.EnablePprof),
-		Links: []toolkit.LandingLinks{
-			{Address: opts.TelemetryPath, Text: "Metrics"},
-			{Address: healthyPath, Text: "Healthy"},
-			{Address: readyPath, Text: "Ready"},
-		},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("set up the landing page: %w", err)
-	}
-	return page, nil
 }
 
 func sayOK(text string) http.HandlerFunc {

@@ -39,6 +39,8 @@ func newPortsHandler(tb testing.TB, agent string, opts Options, ports cluster.Po
 	if opts.Exporter, err = collector.NewExporter(collector.Options{Cluster: c, Enabled: enabled}); err != nil {
 		tb.Fatal(err)
 	}
+	opts.Cluster = c
+	opts.Runbook = func(alert string) string { return "https://runbooks.example/" + alert }
 	if opts.TelemetryPath == "" {
 		opts.TelemetryPath = "/metrics"
 	}
@@ -85,8 +87,8 @@ func TestPages(t *testing.T) {
 		{"contradiction", plain, "/metrics?collect[]=ports&exclude[]=raft", 400, "cannot be used together"},
 		{"healthy", plain, "/-/healthy", 200, "healthy"},
 		{"ready", plain, "/-/ready", 200, "ready"},
-		{"landing page", plain, "/", 200, `<a href="/metrics">Metrics</a>`},
-		{"landing page of metrics elsewhere", other, "/", 200, `<a href="/consul/metrics">Metrics</a>`},
+		{"status page", plain, "/", 200, `<a href="/metrics">Metrics</a>`},
+		{"status page of metrics elsewhere", other, "/", 200, `<a href="/consul/metrics">Metrics</a>`},
 		{"unknown page", plain, "/x", 404, "not found"},
 		{"profiles off", plain, "/debug/pprof/", 404, "not found"},
 		{"profiles on", other, "/debug/pprof/", 200, "goroutine"},

@@ -120,7 +120,7 @@ func template(commonName string, lifetime time.Duration) (*x509.Certificate, err
 	return &x509.Certificate{
 		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: commonName, Organization: []string{"consultest"}},
-		NotBefore:    now.Add(-time.Minute),
+		NotBefore:    now.AddDate(-1, 0, 0), // As one that was issued for a year and more, however soon it expires.
 		NotAfter:     now.Add(lifetime),
 	}, nil
 }

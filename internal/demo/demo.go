@@ -18,12 +18,13 @@ const startTimeout = 2 * time.Minute
 
 // demo is all that runs, as far as it was started; nil where it was not.
 type demo struct {
-	out        *output
-	dir        string
-	cluster    *consultest.Cluster
-	exporter   *exporter
-	prometheus *prometheus
-	seen       watcher
+	out          *output
+	dir          string
+	cluster      *consultest.Cluster
+	exporter     *exporter
+	alertmanager *alertmanager
+	prometheus   *prometheus
+	seen         watcher
 }
 
 // run starts everything, shows it and watches it until ctx is done or its time is up. Call close after it in any case.
@@ -57,12 +58,11 @@ func (d *demo) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	prometheusBinary, err := toolbox.Path("prometheus")
-	if err != nil {
-		return err
-	}
-	if _, err = toolbox.Path("consul"); err != nil {
-		return err
+	binaries := make(map[string]string)
+	for _, name := range []string{"consul", "prometheus", "alertmanager"} {
+		if binaries[name], err = toolbox.Path(name); err != nil {
+			return err
+		}
 	}
 	if d.dir, err = makeDir(); err != nil {
 		return err
@@ -82,11 +82,16 @@ func (d *demo) start(ctx context.Context) error {
 			d.exporter, err = startExporter(ctx, exporterBinary, d.dir, d.cluster.Servers[0].URL())
 			return err
 		}},
-		{"Starting Prometheus", func() (err error) {
-			d.prometheus, err = startPrometheus(ctx, prometheusBinary, d.dir, d.exporter.address)
+		{"Waiting until every port of every server answers", func() error { return d.settle(ctx) }},
+		{"Starting Alertmanager", func() (err error) {
+			d.alertmanager, err = startAlertmanager(ctx, binaries["alertmanager"], d.dir)
 			return err
 		}},
-		{"Waiting until every port of every server answers", func() error { return d.settle(ctx) }},
+		// Only now, so that it has seen no trouble yet that would be an alert.
+		{"Starting Prometheus", func() (err error) {
+			d.prometheus, err = startPrometheus(ctx, binaries["prometheus"], d.dir, d.exporter.address, d.alertmanager.address)
+			return err
+		}},
 	})
 }
 
@@ -100,8 +105,12 @@ func (d *demo) startCluster(ctx context.Context) (err error) {
 			"ui_config": map[string]any{"enabled": true},
 			// The timeouts are twice as long as those for production, so that a busy machine loses no leader.
 			"performance": map[string]any{"raft_multiplier": 2},
-			// By default Consul would forget a broken server after some ten seconds, before one has had a look at it.
-			"autopilot": map[string]any{"cleanup_dead_servers": false},
+			"autopilot": map[string]any{
+				// By default Consul would forget a broken server after some ten seconds, before one has had a look at it.
+				"cleanup_dead_servers": false,
+				// Nor does a busy machine make a server unhealthy because it heard of the leader a moment late.
+				"last_contact_threshold": "2s",
+			},
 		},
 	})
 	if err != nil {
@@ -141,6 +150,9 @@ func (d *demo) close() error {
 	var errs []error
 	if d.prometheus != nil {
 		errs = append(errs, d.prometheus.process.kill())
+	}
+	if d.alertmanager != nil {
+		errs = append(errs, d.alertmanager.stop())
 	}
 	if d.exporter != nil {
 		errs = append(errs, d.exporter.process.kill())

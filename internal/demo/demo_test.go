@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 }
 
 // ready is in the last line that the demo prints before it begins to watch.
-const ready = "whenever the verdict changes:"
+const ready = "whenever the verdict changes or an alert is sent:"
 
 // The tests that start a whole demo do so one after the other, as two that start at the same moment can take the same port.
 
@@ -166,7 +166,7 @@ func (p *program) find(t *testing.T, pattern string) string {
 	return match[1]
 }
 
-// pids returns the ids of all processes that the demo says it runs: servers, client, exporter and Prometheus.
+// pids returns the ids of all processes that the demo says it runs: servers, client, exporter, Prometheus and Alertmanager.
 func (p *program) pids(t *testing.T) []int {
 	t.Helper()
 	var pids []int
@@ -180,8 +180,8 @@ func (p *program) pids(t *testing.T) []int {
 		}
 		pids = append(pids, pid)
 	}
-	if len(pids) != 6 {
-		t.Errorf("the output names %d processes, want 6", len(pids))
+	if len(pids) != 7 {
+		t.Errorf("the output names %d processes, want 7", len(pids))
 	}
 	return pids
 }
@@ -203,9 +203,18 @@ func (p *program) assertNothingLeft(t *testing.T, pids []int) {
 	}
 }
 
+// sent returns which alerts were sent, and whether firing or resolved, in the order of their notifications.
+func (p *program) sent() []string {
+	var sent []string
+	for _, match := range regexp.MustCompile(`(?m)^\d\d:\d\d:\d\d \w+: (Consul\w+ \w+)`).FindAllStringSubmatch(p.output(), -1) {
+		sent = append(sent, match[1])
+	}
+	return sent
+}
+
 func TestDemo(t *testing.T) {
 	// The variables of somebody's own cluster must not matter.
-	p := startDemo(t, durationVar+"=15", "CONSUL_HTTP_ADDR=192.0.2.1:1", "CONSUL_HTTP_TOKEN=theirs", "CONSUL_NAMESPACE=theirs")
+	p := startDemo(t, durationVar+"=30", "CONSUL_HTTP_ADDR=192.0.2.1:1", "CONSUL_HTTP_TOKEN=theirs", "CONSUL_NAMESPACE=theirs")
 	p.waitFor(t, 0, ready)
 	pids := p.pids(t)
 	for i := 1; i <= 3; i++ {
@@ -215,15 +224,22 @@ func TestDemo(t *testing.T) {
 	prometheusURL := p.find(t, `(?m)^ +Prometheus .* (http://\S+)$`)
 	waitPortsUp(t, prometheusURL)
 	expectReadmeExpressions(t, prometheusURL)
+	expectAlerting(t, prometheusURL, p.find(t, `(?m)^ +Alertmanager .* (http://\S+)$`))
+	if n := len(regexp.MustCompile(`(?m)^ +\S.* Consul\w+ after \d+[smhd]\.$`).FindAllString(p.output(), -1)); n != 5 {
+		t.Errorf("the output names %d alerts with the time that they take, want 5", n)
+	}
 
 	p.waitExit(t, 0)
 	p.assertNothingLeft(t, pids)
 	if p.stderr.Len() > 0 {
 		t.Errorf("it complains: %s", p.stderr.String())
 	}
+	if sent := p.sent(); len(sent) > 0 {
+		t.Errorf("alerts %v were sent while all was well", sent)
+	}
 	for line := range strings.Lines(p.output()) {
-		// A path to promtool is as long as it is.
-		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > width && !strings.Contains(line, "PROMTOOL=") {
+		// A path to a tool is as long as it is.
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > width && !strings.Contains(line, "TOOL=") {
 			t.Errorf("%d columns, want %d at most: %s", n, width, line)
 		}
 	}
@@ -285,27 +301,33 @@ func (r result) number(t *testing.T) float64 {
 
 // ask asks this Prometheus for the current value of an expression.
 func ask(ctx context.Context, prometheusURL, expression string) ([]result, error) {
-	values := url.Values{"query": {expression}}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, prometheusURL+"/api/v1/query?"+values.Encode(), http.NoBody)
+	var data struct{ Result []result }
+	err := get(ctx, prometheusURL+"/api/v1/query?"+url.Values{"query": {expression}}.Encode(), &data)
+	return data.Result, err
+}
+
+// get reads the data of an answer of Prometheus's API.
+func get(ctx context.Context, url string, data any) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { _ = response.Body.Close() }()
-	var answer struct {
+	answer := struct {
 		Status, Error string
-		Data          struct{ Result []result }
-	}
+		Data          any
+	}{Data: data}
 	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
-		return nil, err
+		return err
 	}
 	if answer.Status != "success" {
-		return nil, fmt.Errorf("%s: %s", answer.Status, answer.Error)
+		return fmt.Errorf("%s: %s", answer.Status, answer.Error)
 	}
-	return answer.Data.Result, nil
+	return nil
 }
 
 // expectReadmeExpressions runs the expressions of README.md about ports. Each has a result for every port, with a value that can
@@ -371,8 +393,13 @@ func TestDemoTellsThatTheLeaderHangs(t *testing.T) {
 	command(t, "kill", "-STOP", pid)
 	at = p.waitFor(t, at, leader+` (does not answer on 8300|answers on none).*\(timeout\).* 2 of 3 voters answer, quorum is 2, `)
 	at = p.waitFor(t, at, `2 of 3 voters answer, quorum is 2, server-\d leads.*; no further failure can be afforded`)
+	// The rules are those for production: a minute passes.
+	at = p.waitFor(t, at, `:\d\d pager: ConsulServerHung firing: .*`+leader)
 	command(t, "kill", "-CONT", pid)
 	p.waitFor(t, at, `3 of 3 voters answer, quorum is 2, server-\d leads.*; one more may fail`)
+	if sent := p.sent(); !slices.Equal(sent, []string{"ConsulServerHung firing"}) {
+		t.Errorf("alerts %v were sent, want that one server hung and nothing else", sent)
+	}
 	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
@@ -430,13 +457,15 @@ func TestDemoIsKilled(t *testing.T) {
 	}
 }
 
-// Without Prometheus the demo goes on, without the exporter it cannot.
+// Without Prometheus and Alertmanager the demo goes on, without the exporter it cannot.
 func TestDemoLosesItsPrograms(t *testing.T) {
 	p := startDemo(t)
 	p.waitFor(t, 0, ready)
 	pids := p.pids(t)
 	kill(t, pids[5])
 	p.waitFor(t, 0, `:\d\d prometheus has ended with signal: killed`)
+	kill(t, pids[6])
+	p.waitFor(t, 0, `:\d\d alertmanager has ended with signal: killed`)
 	kill(t, pids[4])
 	p.waitExit(t, 1)
 	p.assertNothingLeft(t, pids)
@@ -467,6 +496,11 @@ func TestDemoCannotStart(t *testing.T) {
 			name: "Prometheus is missing",
 			env:  "CONSUL_CLUSTER_EXPORTER_TOOL_PROMETHEUS=/nonexistent/prometheus",
 			want: "CONSUL_CLUSTER_EXPORTER_TOOL_PROMETHEUS names no usable prometheus",
+		},
+		{
+			name: "Alertmanager is missing",
+			env:  "CONSUL_CLUSTER_EXPORTER_TOOL_ALERTMANAGER=/nonexistent/alertmanager",
+			want: "CONSUL_CLUSTER_EXPORTER_TOOL_ALERTMANAGER names no usable alertmanager",
 		},
 		{
 			name: "Consul is missing",

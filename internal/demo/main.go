@@ -2,12 +2,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command demo shows the exporter at work: it starts a Consul cluster of three servers and a client on this machine, the
-// exporter and Prometheus, prints what runs where and how the cluster is, and says what to break. Run it with
+// exporter, Prometheus with the alerts, and Alertmanager, prints what runs where and how the cluster is, and says what to break.
+// Run it with
 //
 //	go run ./internal/demo
 //
-// It stays in the foreground and prints a line whenever the state of the cluster changes, until Ctrl-C, or until it has
-// run for as many seconds as the environment variable DEMO_SECONDS says. Nothing is left of it then.
+// It stays in the foreground and prints a line whenever the state of the cluster changes or an alert is sent, until Ctrl-C, or
+// until it has run for as many seconds as the environment variable DEMO_SECONDS says. Nothing is left of it then.
 package main
 
 import (

@@ -10,6 +10,10 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/zervigo/consul_cluster_exporter/alerts"
 )
 
 // prometheusPort is the port of Prometheus, if it is free.
@@ -22,22 +26,44 @@ type prometheus struct {
 	// hasUI says whether this Prometheus has its web pages. One that is built from the Go module has none, as "make
 	// tools" does it: they need a JavaScript build.
 	hasUI bool
+	// holds is how long each alert's condition must hold before the alert fires, as the rules write it, by the alert's name.
+	holds map[string]string
 }
 
-// prometheusConfig is the configuration; what varies is the exporter's address.
+// prometheusConfig is the configuration; what varies are the addresses of the exporter and of Alertmanager.
 const prometheusConfig = `global:
   scrape_interval: 5s
   scrape_timeout: 4s
+  evaluation_interval: 5s
+rule_files: [consul-rules.yml]
+alerting:
+  alertmanagers:
+    - static_configs:
+        - targets: [%[2]q]
 scrape_configs:
   - job_name: consul
     static_configs:
-      - targets: [%q]
+      - targets: [%[1]q]
+        labels: {cluster: demo}
 `
 
-// startPrometheus starts Prometheus, which scrapes the exporter from then on, and waits until it answers.
-func startPrometheus(ctx context.Context, binary, dir, exporterAddress string) (*prometheus, error) {
+// startPrometheus starts Prometheus, which scrapes the exporter from then on and tells Alertmanager the alerts of the pack, and
+// waits until it answers.
+func startPrometheus(ctx context.Context, binary, dir, exporterAddress, alertmanagerAddress string) (*prometheus, error) {
+	rules, err := alerts.Pack(nil)
+	if err != nil {
+		return nil, fmt.Errorf("render the rules: %w", err)
+	}
+	content := alerts.Join(rules)
+	holds, err := holdTimes(content)
+	if err != nil {
+		return nil, fmt.Errorf("read the rules: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "consul-rules.yml"), content, 0o600); err != nil {
+		return nil, fmt.Errorf("write the rules: %w", err)
+	}
 	config := filepath.Join(dir, "prometheus.yml")
-	if err := os.WriteFile(config, fmt.Appendf(nil, prometheusConfig, exporterAddress), 0o600); err != nil {
+	if err := os.WriteFile(config, fmt.Appendf(nil, prometheusConfig, exporterAddress, alertmanagerAddress), 0o600); err != nil {
 		return nil, fmt.Errorf("write the configuration of Prometheus: %w", err)
 	}
 	p, address, err := startServer(ctx, prometheusPort, "/-/ready", func(address string) (*process, error) {
@@ -50,10 +76,34 @@ func startPrometheus(ctx context.Context, binary, dir, exporterAddress string) (
 	if err != nil {
 		return nil, err
 	}
-	running := &prometheus{process: p, url: "http://" + address}
+	running := &prometheus{process: p, url: "http://" + address, holds: holds}
 	status, err := httpStatus(ctx, running.url+"/query")
 	running.hasUI = err == nil && status == http.StatusOK
 	return running, nil
+}
+
+// holdTimes returns how long each alert's condition must hold. Of alerts with the same name the first one counts.
+func holdTimes(rules []byte) (map[string]string, error) {
+	var file struct {
+		Groups []struct {
+			Rules []struct {
+				Alert string `yaml:"alert"`
+				For   string `yaml:"for"`
+			} `yaml:"rules"`
+		} `yaml:"groups"`
+	}
+	if err := yaml.Unmarshal(rules, &file); err != nil {
+		return nil, err
+	}
+	holds := make(map[string]string)
+	for _, group := range file.Groups {
+		for _, rule := range group.Rules {
+			if _, ok := holds[rule.Alert]; !ok {
+				holds[rule.Alert] = rule.For
+			}
+		}
+	}
+	return holds, nil
 }
 
 // graph returns a link to a graph of the last minutes, or, without web pages, to the present values as JSON.

@@ -21,16 +21,14 @@ type demoService struct {
 	status string
 	// output is what the checks say.
 	output string
-	// maintenance is why the service is in maintenance mode; "" means that it is not.
-	maintenance string
 }
 
-// demoServices has one service in each state that there is.
+// demoServices are in all states that call for no alert.
 var demoServices = []demoService{
 	{name: "web", instances: 2, status: api.HealthPassing, output: "200 OK"},
 	{name: "api", instances: 1, status: api.HealthWarning, output: "slow: the last answer took 1.8 s"},
-	{name: "db", instances: 1, status: api.HealthCritical, output: "connection refused"},
-	{name: "cache", instances: 1, status: api.HealthPassing, output: "PONG", maintenance: "The demo has put it there."},
+	{name: "db", instances: 1, status: api.HealthPassing, output: "ready for connections"},
+	{name: "cache", instances: 1, status: api.HealthPassing, output: "PONG"},
 	{name: "batch", instances: 1},
 }
 
@@ -69,16 +67,12 @@ func (s demoService) register(ctx context.Context, client *api.Client, id string
 	if err := client.Agent().ServiceRegisterOpts(registration, api.ServiceRegisterOpts{}.WithContext(ctx)); err != nil {
 		return err
 	}
-	options := new(api.QueryOptions).WithContext(ctx)
-	if s.status != "" {
-		if err := client.Agent().UpdateTTLOpts(check, s.output, s.status, options); err != nil {
-			return fmt.Errorf("set its check: %w", err)
-		}
+	if s.status == "" {
+		return nil
 	}
-	if s.maintenance != "" {
-		if err := client.Agent().EnableServiceMaintenanceOpts(id, s.maintenance, options); err != nil {
-			return fmt.Errorf("put it into maintenance mode: %w", err)
-		}
+	options := new(api.QueryOptions).WithContext(ctx)
+	if err := client.Agent().UpdateTTLOpts(check, s.output, s.status, options); err != nil {
+		return fmt.Errorf("set its check: %w", err)
 	}
 	return nil
 }

@@ -12,10 +12,10 @@ import (
 // watchInterval is the time between the starts of two scrapes, unless one takes longer.
 const watchInterval = time.Second
 
-// watch scrapes the exporter and prints each verdict that is not the one before, until ctx is done. The demo is over when
-// the exporter has ended; without Prometheus it goes on.
+// watch scrapes the exporter and prints each verdict that is not the one before, and each notification, until ctx is done. The
+// demo is over when the exporter has ended; without Prometheus or Alertmanager it goes on.
 func (d *demo) watch(ctx context.Context) error {
-	prometheusDone := d.prometheus.process.done
+	prometheusDone, alertmanagerDone := d.prometheus.process.done, d.alertmanager.process.done
 	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
 	for {
@@ -27,6 +27,13 @@ func (d *demo) watch(ctx context.Context) error {
 		case <-prometheusDone:
 			prometheusDone = nil // Never ready: it is told once.
 			d.tell(d.prometheus.process.ended().Error())
+		case <-alertmanagerDone:
+			alertmanagerDone = nil
+			d.tell(d.alertmanager.process.ended().Error())
+		case n := <-d.alertmanager.inbox.received:
+			for _, line := range n.lines() {
+				d.tell(line)
+			}
 		case <-ticker.C:
 			m, err := d.exporter.scrape(ctx)
 			if text := d.seen.note(m, err); text != "" && ctx.Err() == nil && d.exporter.process.ended() == nil {

@@ -1,0 +1,59 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package alerts_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/zervigo/consul_cluster_exporter/alerts"
+)
+
+// With the defaults it is the file beside the rules.
+func TestAlertmanager_Default(t *testing.T) {
+	t.Parallel()
+	got, err := alerts.Alertmanager(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile(got.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got.Content)); diff != "" {
+		t.Errorf("%s (-want +got)\n%s", got.Name, diff)
+	}
+}
+
+// Other labels take the place of the defaults wherever these were: in the grouping, and in each inhibition.
+func TestAlertmanager_GroupBy(t *testing.T) {
+	t.Parallel()
+	defaults, err := alerts.Alertmanager(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := alerts.Alertmanager(map[string]string{"group-by": "environment,dc"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := string(got.Content)
+	inhibitions := strings.Count(content, "\n    equal: [")
+	if n := strings.Count(content, "environment, dc"); n != 1+inhibitions || inhibitions == 0 {
+		t.Errorf("the labels are named %d times; want once in the grouping and once in each of %d inhibitions", n, inhibitions)
+	}
+	if back := strings.ReplaceAll(content, "environment, dc", "cluster, datacenter, job"); back != string(defaults.Content) {
+		t.Errorf("more than the labels differs:\n%s", cmp.Diff(string(defaults.Content), back))
+	}
+}
+
+func TestAlertmanager_BadSettings(t *testing.T) {
+	t.Parallel()
+	const want = `--group-by: "a b" is no list of names of labels; want for example cluster,datacenter`
+	if _, err := alerts.Alertmanager(map[string]string{"group-by": "a b"}); err == nil || err.Error() != want {
+		t.Errorf("error %v; want %s", err, want)
+	}
+}

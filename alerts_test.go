@@ -1,0 +1,124 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/zervigo/consul_cluster_exporter/alerts"
+	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
+)
+
+// packFiles are the files of the pack with these settings.
+func packFiles(t *testing.T, settings map[string]string) []alerts.File {
+	t.Helper()
+	files, err := alerts.Pack(settings)
+	must(t, err)
+	return files
+}
+
+// Without a folder all rules go to standard output, as one file; flags and environment variables change them.
+func TestAlerts_Stdout(t *testing.T) {
+	clearEnv(t)
+	expect := func(settings map[string]string, args ...string) {
+		t.Helper()
+		code, stdout, stderr := runProgram(t, append([]string{"alerts"}, args...)...)
+		if diff := cmp.Diff(string(alerts.Join(packFiles(t, settings))), stdout); code != 0 || stderr != "" || diff != "" {
+			t.Errorf("%v: exit code %d, stderr %q, the rules differ (-want +got):\n%s", args, code, stderr, diff)
+		}
+	}
+	expect(nil)
+	expect(map[string]string{"port-latency": "250ms", "group-by": "region"}, "--port-latency=250ms", "--group-by=region")
+	t.Setenv("CONSUL_CLUSTER_EXPORTER_PORT_LATENCY", "3s")
+	expect(map[string]string{"port-latency": "3s"})
+}
+
+// With a folder the files go into it, and their names to standard output; files of before are overwritten. Prometheus loads all that is in
+// the folder, and Alertmanager what is in the one below.
+func TestAlerts_OutputDir(t *testing.T) {
+	clearEnv(t)
+	dir := filepath.Join(t.TempDir(), "new", "consul")
+	if code, _, stderr := runProgram(t, "alerts", "--output-dir="+dir); code != 0 {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	code, stdout, stderr := runProgram(t, "alerts", "--output-dir="+dir, "--group-by=environment,dc")
+	if code != 0 || stderr != "" {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	names := []string{"cluster.yml", "exporter.yml", "ports.yml", "raft.yml", "services.yml", "alertmanager/alertmanager.example.yml"}
+	var want []string
+	for _, name := range names {
+		want = append(want, filepath.Join(dir, filepath.FromSlash(name)))
+	}
+	if diff := cmp.Diff(want, strings.Split(strings.TrimSpace(stdout), "\n")); diff != "" {
+		t.Errorf("files it says it wrote (-want +got):\n%s", diff)
+	}
+
+	config := filepath.Join(dir, "..", "prometheus.yml")
+	must(t, os.WriteFile(config, fmt.Appendf(nil, "rule_files: [%q]\n", filepath.Join(dir, "*.yml")), 0o600))
+	if out := check(t, "promtool", "check", "config", config); !strings.Contains(out, "SUCCESS: 5 rule files found\n") {
+		t.Errorf("promtool finds other than five rule files:\n%s", out)
+	}
+	example := want[len(want)-1]
+	if out := check(t, "amtool", "check-config", example); !strings.Contains(out, "3 receivers") {
+		t.Errorf("amtool finds other than three receivers:\n%s", out)
+	}
+	content, err := os.ReadFile(example)
+	must(t, err)
+	if !strings.Contains(string(content), "group_by: [alertname, environment, dc]\n") {
+		t.Errorf("Alertmanager groups by other labels than the rules:\n%s", content)
+	}
+}
+
+func TestAlerts_Bad(t *testing.T) {
+	clearEnv(t)
+	file := filepath.Join(t.TempDir(), "file")
+	must(t, os.WriteFile(file, nil, 0o600))
+	for _, tc := range []struct {
+		name string
+		args []string
+		want []string // One line each, in this order.
+	}{
+		{"values", []string{"--port-error-rate=5%", "--port-latency=1", "--leader-changes=0"}, []string{
+			`--port-latency: "1" is no duration above 0 as Prometheus writes it; want for example 500ms, 90s or 14d`,
+			`--port-error-rate: "5%" is no number between 0 and 1; want for example 0.05`,
+			`--leader-changes: "0" is no whole number above 0`,
+		}},
+		{"order", []string{"--gossip-score-warning=5"}, []string{"--gossip-score-warning: 5 is not less than 4, which is critical"}},
+		{"folder", []string{"--output-dir=" + file}, []string{"--output-dir: mkdir " + file + ": not a directory"}},
+		{"flag", []string{"--port-latenzy=1s"}, []string{"unknown long flag '--port-latenzy', try --help"}},
+		{"argument", []string{"raft.yml"}, []string{"unexpected raft.yml, try --help"}},
+		{"flag of the exporter", []string{"--consul.server=localhost"}, []string{"unknown long flag '--consul.server', try --help"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			code, stdout, stderr := runProgram(t, append([]string{"alerts"}, tc.args...)...)
+			want := ""
+			for _, line := range tc.want {
+				want += "consul_cluster_exporter: error: " + line + "\n"
+			}
+			if code != 1 || stdout != "" || stderr != want {
+				t.Errorf("exit code %d, printed %q and\n%s\nwant exit code 1 and only\n%s", code, stdout, stderr, want)
+			}
+		})
+	}
+}
+
+// check runs a tool that checks files, and returns what it says.
+func check(t *testing.T, tool string, args ...string) string {
+	t.Helper()
+	binary, err := toolbox.Path(tool)
+	must(t, err)
+	out, err := exec.CommandContext(t.Context(), binary, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %v: %v: %s", tool, args, err, out)
+	}
+	return string(out)
+}

@@ -1,0 +1,155 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"fmt"
+	"strings"
+)
+
+// agentOf finds what is wrong with the agent that is asked.
+func (fs *findings) agentOf(f *statusFacts, st *Status) {
+	fs.portsOf(f, st.Agent.Name, st.Agent.Ports)
+	if !f.up {
+		fs.add(alertAgentUnreachable, st.Agent.Name, "The agent at %s does not answer: the catalog and the members cannot be read.", st.Agent.Address)
+		return
+	}
+	if f.agent == nil {
+		return
+	}
+	pools, _ := f.agent.SerfPools() // What cannot be read is left out.
+	for _, pool := range pools {
+		switch {
+		case pool.HealthScore == nil:
+		case *pool.HealthScore > gossipScoreCritical:
+			fs.add(alertGossipHealthPoor, st.Agent.Name, "%s is far from keeping up with gossip: its health score in the pool %s is %d, where 0 is best and 8 worst.",
+				st.Agent.Name, pool.Name, *pool.HealthScore)
+		case *pool.HealthScore > gossipScoreWarning:
+			fs.add(alertGossipHealthPoorWarning, st.Agent.Name, "%s does not keep up with gossip: its health score in the pool %s is %d, where 0 is best and 8 worst.",
+				st.Agent.Name, pool.Name, *pool.HealthScore)
+		}
+	}
+}
+
+// answersOf finds what Consul does not tell.
+func (fs *findings) answersOf(f *statusFacts) {
+	var denied, failed []string
+	for _, m := range f.missing {
+		switch {
+		case m.Denied:
+			denied = append(denied, m.What)
+		case !m.refused:
+			failed = append(failed, m.What)
+		}
+	}
+	if len(denied) > 0 {
+		fs.add(alertCollectorRefused, "", "Consul refuses to tell about: %s. The token is missing, was revoked, or has too few rights.", list(denied, maxNamed))
+	}
+	if len(failed) > 0 {
+		fs.add(alertCollectorFails, "", "It could not be found out about: %s.", list(failed, maxNamed))
+	}
+	if len(f.filtered) > 0 {
+		fs.add(alertResultsFiltered, "", "Consul leaves things out of its answers at %s, because the token may not read them.", list(f.filtered, maxNamed))
+	}
+}
+
+// gossipOf finds members that failed.
+func (fs *findings) gossipOf(f *statusFacts) {
+	var clients, far []string
+	for _, m := range f.lan {
+		switch {
+		case m.Status != StatusFailed:
+		case m.Server():
+			fs.add(alertSerfMemberFailed, m.Name, "The other members take the server %s for failed.", m.Name)
+		default:
+			clients = append(clients, m.Name)
+		}
+	}
+	if len(clients) > 0 {
+		fs.add(alertSerfMemberFailed, "", "%s for failed, and their services count as critical: %s.",
+			plural(len(clients), "client agent is taken", "client agents are taken"), list(clients, maxNamed))
+	}
+	for _, m := range f.wan {
+		name, own := strings.CutSuffix(m.Name, "."+f.datacenter())
+		switch {
+		case m.Status != StatusFailed:
+		case own:
+			fs.add(alertSerfWANMemberFailed, name, "The servers of all datacenters take %s for failed.", m.Name)
+		default:
+			far = append(far, m.Name)
+		}
+	}
+	if len(far) > 0 {
+		fs.add(alertSerfWANMemberFailed, "", "%s for failed: %s.",
+			plural(len(far), "server of another datacenter is taken", "servers of other datacenters are taken"), list(far, maxNamed))
+	}
+}
+
+// datacenter is the agent's own; empty when unknown.
+func (f *statusFacts) datacenter() string {
+	if f.agent == nil {
+		return ""
+	}
+	return f.agent.Datacenter
+}
+
+// dnsOf finds agents whose DNS names fewer servers than are alive. Over UDP Consul answers with three, however many there are.
+func (fs *findings) dnsOf(f *statusFacts) {
+	alive := f.topology.ServerStates[StatusAlive]
+	for i := range f.ports {
+		p := &f.ports[i]
+		if p.DNS != nil && p.Transport == TransportTCP && p.DNS.Answers < alive {
+			fs.addPort(alertDNSFewerServers, p.Server, p.Number(), "DNS of %s names %s for consul.service, and %d are alive.", p.Server,
+				plural(p.DNS.Answers, "server", "servers"), alive)
+		}
+	}
+}
+
+// catalogOf finds services and nodes whose checks fail.
+func (fs *findings) catalogOf(f *statusFacts, st *Status) {
+	if st.Catalog == nil {
+		return
+	}
+	var down, partly []string
+	for _, s := range st.Catalog.Failing {
+		if s.down() {
+			down = append(down, s.Name)
+		} else {
+			partly = append(partly, fmt.Sprintf("%s (%d of %d)", s.Name, s.Critical, s.Passing+s.Warning+s.Critical+s.Maintenance))
+		}
+	}
+	if n := st.Catalog.Down; n > 0 {
+		fs.add(alertServiceDown, "", "%s critical on all instances: %s.", plural(n, "service is", "services are"), listOf(down, n, maxNamed))
+	}
+	if n := len(st.Catalog.Failing) + st.Catalog.FailingOmitted - st.Catalog.Down; n > 0 {
+		fs.add(alertServiceInstancesCritical, "", "%s critical on some instances%s.", plural(n, "service is", "services are"), around(": ", listOf(partly, n, maxNamed), ""))
+	}
+	if nodes := criticalNodes(f.catalog); len(nodes) > 0 {
+		fs.add(alertNodeCheckCritical, "", "%s, and with them all services there: %s.",
+			plural(len(nodes), "node has checks that are critical", "nodes have checks that are critical"), list(nodes, maxNamed))
+	}
+}
+
+// serfHealthID is the check of gossip, for which there are the members.
+const serfHealthID = "serfHealth"
+
+// criticalNodes returns the nodes that have a critical check of their own and are not in maintenance.
+func criticalNodes(c *Catalog) []string {
+	var nodes []string
+	for i := range c.Nodes {
+		critical := false
+		maintained := false
+		for j := range c.Nodes[i].Checks {
+			check := &c.Nodes[i].Checks[j]
+			if check.ServiceID == "" {
+				maintained = maintained || check.InMaintenance()
+				critical = critical || (check.Status == HealthCritical && check.ID != serfHealthID)
+			}
+		}
+		if critical && !maintained {
+			nodes = append(nodes, c.Nodes[i].Name)
+		}
+	}
+	return nodes
+}

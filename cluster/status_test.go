@@ -1,0 +1,649 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/zervigo/consul_cluster_exporter/probe"
+)
+
+var noon = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
+
+// agentOfTests is a server's agent.
+var agentOfTests = Agent{Name: "server-1", Datacenter: "dc1", Server: true}
+
+// statusOf makes facts of a cluster with these reports, each server with the ports rpc, serf_lan and dns, which answer as port 8300 does.
+func statusOf(reports ...Report) *statusFacts {
+	f := &statusFacts{
+		start: noon, took: 40 * time.Millisecond, address: Address{Scheme: "http", Host: "10.0.0.1:8500"},
+		up: true, agent: &agentOfTests, reports: reports,
+		topology: Topology{MembersKnown: true, RaftKnown: true, ServerStates: map[MemberStatus]int{}},
+	}
+	for _, r := range reports {
+		f.topology.Servers = append(f.topology.Servers, r.Server)
+		f.topology.Peers = append(f.topology.Peers, RaftPeer{ID: r.Server.ID, Address: r.Server.RPCAddress, Voter: r.Server.Voter})
+		f.ports = append(f.ports, portsLike(r)...)
+		f.lan = append(f.lan, Member{Name: r.Server.Name, Role: "consul", Status: StatusAlive})
+	}
+	return f
+}
+
+func portsLike(r Report) []PortReport {
+	var ports []PortReport
+	for _, p := range []Port{
+		{Protocol: ProtocolDNS, Transport: TransportUDP, Address: r.Server.Host + ":8600"},
+		{Protocol: ProtocolSerfLAN, Transport: TransportTCP, Address: r.Server.Host + ":8301"},
+		{Protocol: ProtocolRPC, Transport: TransportTCP, Address: r.Server.RPCAddress},
+	} {
+		p.Server = r.Server.Name
+		ports = append(ports, PortReport{Port: p, Result: r.RPC.Result})
+	}
+	return ports
+}
+
+// hung returns a report of a server whose port 8300 accepts connections and does not answer.
+func hung(s Server) Report {
+	r := silent(s)
+	r.RPC.Err = errors.New("no answer to a request on the open connection: i/o timeout")
+	r.RPC.Phases = []probe.PhaseDuration{{Phase: probe.PhaseConnect}, {Phase: probe.PhaseRequest, Duration: 3 * time.Second}}
+	return r
+}
+
+// dead returns a report of a server on whose host nothing listens any more.
+func dead(s Server) Report {
+	r := silent(s)
+	r.RPC.Reason = probe.ReasonRefused
+	r.RPC.Phases = []probe.PhaseDuration{{Phase: probe.PhaseConnect}}
+	return r
+}
+
+// three are reports of a healthy cluster led by server-1.
+func three() []Report {
+	return []Report{says(server(1), 1, 3, 1000), says(server(2), 1, 3, 1000), says(server(3), 1, 3, 1000)}
+}
+
+// port returns the report of one port of a server.
+func (f *statusFacts) port(server string, protocol Protocol, transport string) *PortReport {
+	i := slices.IndexFunc(f.ports, func(p PortReport) bool {
+		return p.Server == server && p.Protocol == protocol && p.Transport == transport
+	})
+	return &f.ports[i]
+}
+
+func TestStatus(t *testing.T) {
+	t.Parallel()
+	one, two, last := server(1), server(2), server(3)
+	lagging := says(last, 1, 3, 1)
+	late := says(last, 1, 3, 1000)
+	late.RPC.Raft.LastContactKnown, late.RPC.Raft.LastContact = true, 1234567*time.Microsecond
+	odd := "\u202eевіл\x1b[31m"
+	oddServer := last
+	oddServer.Name = odd
+	down := probe.Result{Reason: probe.ReasonRefused, Err: errors.New("connect: connection refused"), Phases: []probe.PhaseDuration{{Phase: probe.PhaseConnect}}}
+	denied := func(what string) Missing {
+		return Missing{What: what, Reason: "Permission denied", Denied: true, refused: true}
+	}
+
+	for _, tc := range []struct {
+		name    string
+		facts   *statusFacts
+		change  func(f *statusFacts)
+		level   Level
+		verdict string
+		// problems are "severity alert server", in order.
+		problems []string
+		// text is part of the text of one problem.
+		text string
+	}{
+		{
+			name: "healthy", facts: statusOf(three()...), level: LevelHealthy,
+			verdict: "3 of 3 voters answer, quorum is 2, server-1 leads; one more may fail.",
+		},
+		{
+			name: "healthy, and the election was watched", facts: statusOf(three()...), level: LevelHealthy,
+			change:  func(f *statusFacts) { f.leaderSince = noon.Add(-2 * time.Hour) },
+			verdict: "3 of 3 voters answer, quorum is 2, server-1 leads since 10:00 UTC; one more may fail.",
+		},
+		{
+			name: "healthy, and the election was watched days ago", facts: statusOf(three()...), level: LevelHealthy,
+			change:  func(f *statusFacts) { f.leaderSince = noon.Add(-50 * time.Hour) },
+			verdict: "3 of 3 voters answer, quorum is 2, server-1 leads since 2 March 10:00 UTC; one more may fail.",
+		},
+		{
+			name: "one server", facts: statusOf(says(one, 1, 1, 10)), level: LevelHealthy,
+			verdict: "1 of 1 voter answers, quorum is 1, server-1 leads; no more may fail.",
+		},
+		{
+			name: "a hung server", facts: statusOf(says(one, 1, 3, 1000), says(two, 1, 3, 1000), hung(last)), level: LevelDegraded,
+			change: func(f *statusFacts) {
+				f.lan[2].Status = StatusFailed
+				f.wan = []Member{{Name: "server-3.dc1", Status: StatusFailed}}
+				f.autopilot = &AutopilotState{Servers: []AutopilotServer{{Name: "server-3"}}}
+				// Gossip is encrypted and there is no key: that the port accepts connections is no sign of life.
+				p := f.port("server-3", ProtocolSerfLAN, TransportTCP)
+				p.serf.Encrypted, p.Result = true, probe.Result{Up: true}
+			},
+			verdict:  "2 of 3 voters answer, quorum is 2, server-1 leads; server-3 hangs; no more may fail.",
+			problems: []string{"critical ConsulServerHung server-3", "warning ConsulQuorumAtRisk"},
+			text:     "server-3 accepts connections and answers none",
+		},
+		{
+			name: "a dead server", facts: statusOf(says(one, 1, 3, 1000), says(two, 1, 3, 1000), dead(last)), level: LevelDegraded,
+			verdict:  "2 of 3 voters answer, quorum is 2, server-1 leads; server-3 is down; no more may fail.",
+			problems: []string{"critical ConsulServerDown server-3", "warning ConsulQuorumAtRisk"},
+			text:     "server-3 answers on none of its ports (refused)",
+		},
+		{
+			name: "quorum lost", facts: statusOf(says(one, 0, 3, 1000), dead(two), hung(last)), level: LevelCritical,
+			change: func(f *statusFacts) {
+				f.consistent = &ConsistentRead{}
+				f.autopilot = &AutopilotState{}
+			},
+			verdict: "The quorum is lost; 1 of 3 voters answers, quorum is 2; server-3 hangs; server-2 is down; nothing can be written until 1 more voter answers again.",
+			problems: []string{
+				"critical ConsulQuorumLost", "critical ConsulServerDown server-2", "critical ConsulServerHung server-3",
+			},
+			text: "1 of 3 voters answers on port 8300, and 2 must agree",
+		},
+		{
+			name: "quorum lost, and the leader has not noticed", facts: statusOf(says(one, 1, 3, 1000), hung(two), hung(last)), level: LevelCritical,
+			verdict: "The quorum is lost; 1 of 3 voters answers, quorum is 2, server-1 calls itself leader still; server-2 and server-3 hang; " +
+				"nothing can be written until 1 more voter answers again.",
+			problems: []string{"critical ConsulQuorumLost", "critical ConsulServerHung server-2", "critical ConsulServerHung server-3"},
+		},
+		{
+			name: "no leader", facts: statusOf(says(one, 0, 3, 9), says(two, 0, 3, 9), says(last, 0, 3, 9)), level: LevelCritical,
+			change:   func(f *statusFacts) { f.consistent = &ConsistentRead{} },
+			verdict:  "No server leads; 3 of 3 voters answer, quorum is 2; nothing can be written until one is elected.",
+			problems: []string{"critical ConsulNoLeader"},
+		},
+		{
+			name: "split brain", facts: statusOf(says(one, 1, 3, 9), says(two, 2, 3, 9), says(last, 1, 3, 9)), level: LevelCritical,
+			verdict:  "Split brain: server-1 and server-2 call themselves leader; 3 of 3 voters answer, quorum is 2.",
+			problems: []string{"critical ConsulSplitBrain"},
+		},
+		{
+			name: "the servers disagree", facts: statusOf(says(one, 1, 3, 9), says(two, 1, 3, 9), says(last, 2, 3, 9)), level: LevelCritical,
+			verdict:  "The servers disagree about who leads: server-1 and server-2 say server-1, server-3 says server-2; 3 of 3 voters answer, quorum is 2, server-1 leads; one more may fail.",
+			problems: []string{"critical ConsulServersDisagree"},
+		},
+		{
+			name: "two configurations", facts: statusOf(says(one, 1, 3, 9), says(two, 1, 3, 9), says(last, 1, 2, 9)), level: LevelCritical,
+			verdict:  "The servers have 2 different Raft configurations; 3 of 3 voters answer, quorum is 2, server-1 leads; one more may fail.",
+			problems: []string{"critical ConsulServersDisagree"},
+		},
+		{
+			name: "consistent reads fail", facts: statusOf(three()...), level: LevelCritical,
+			change:   func(f *statusFacts) { f.consistent = &ConsistentRead{} },
+			verdict:  "Consistent reads fail; 3 of 3 voters answer, quorum is 2, server-1 leads; one more may fail.",
+			problems: []string{"critical ConsulConsistentReadsFail"},
+		},
+		{
+			name: "a server knows of no leader", facts: statusOf(says(one, 1, 3, 9), says(two, 1, 3, 9), says(last, 0, 3, 9)), level: LevelDegraded,
+			verdict:  "3 of 3 voters answer, quorum is 2, server-1 leads; server-3 knows of no leader; one more may fail.",
+			problems: []string{"critical ConsulServerWithoutLeader server-3"},
+		},
+		{
+			name: "a lagging server", facts: statusOf(says(one, 1, 3, 1200), says(two, 1, 3, 1200), lagging), level: LevelDegraded,
+			verdict:  "3 of 3 voters answer, quorum is 2, server-1 leads; one more may fail; there is 1 problem.",
+			problems: []string{"warning ConsulRaftLogLag server-3"},
+			text:     "1199 entries behind, more than 1000",
+		},
+		{
+			name: "a server that lags more than autopilot allows", facts: statusOf(says(one, 1, 3, 301), says(two, 1, 3, 301), lagging), level: LevelHealthy,
+			change:   func(f *statusFacts) { f.autopilotConfig = &AutopilotConfig{MaxTrailingLogs: 250} },
+			verdict:  "3 of 3 voters answer, quorum is 2, server-1 leads; one more may fail.",
+			problems: []string{"info ConsulRaftLogLag server-3"},
+		},
+		{
+			name: "a server that hears of the leader late, and does not apply", facts: statusOf(says(one, 1, 3, 1000), says(two, 1, 3, 1000), late), level: LevelDegraded,
+			change: func(f *statusFacts) {
+				f.serverAgents = map[string]Agent{"server-3": {Raft: &RaftStats{State: RaftFollower, CommitIndex: 2001, AppliedIndex: 1000}}}
+			},
+			verdict:  "3 of 3 voters answer, quorum is 2, server-1 leads; one more may fail; there are 2 problems.",
+			problems: []string{"critical ConsulRaftLastContact server-3", "warning ConsulRaftApplyLag server-3"},
+			text:     "1.235s ago, more than 500ms",
+		},
+		{
+			name: "the agent is dead, the servers are known", facts: statusOf(dead(one), says(two, 2, 3, 9), says(last, 2, 3, 9)), level: LevelDegraded,
+			change: func(f *statusFacts) {
+				f.up, f.lan = false, nil
+				f.missing = []Missing{{What: "agent", Reason: "connection refused"}, {What: "members", Reason: "connection refused"}}
+			},
+			verdict: "The agent at http://10.0.0.1:8500 does not answer; 2 of 3 voters answer, quorum is 2, server-2 leads; server-1 is down; no more may fail.",
+			problems: []string{
+				"critical ConsulServerDown server-1", "critical ConsulAgentUnreachable server-1", "warning ConsulQuorumAtRisk",
+			},
+		},
+		{
+			name: "the agent is dead, nothing is known", facts: statusOf(), level: LevelUnknown,
+			change: func(f *statusFacts) {
+				f.up, f.agent = false, nil
+				f.missing = []Missing{{What: "agent", Reason: "connection refused"}, {What: "servers", Reason: "connection refused"}}
+			},
+			verdict:  "The agent at http://10.0.0.1:8500 does not answer, and no server is known that could be asked instead.",
+			problems: []string{"critical ConsulAgentUnreachable"},
+		},
+		{
+			name: "the token may not read anything but the servers' addresses", facts: statusOf(three()...), level: LevelDegraded,
+			change: func(f *statusFacts) {
+				f.agent = nil
+				f.missing = []Missing{denied("agent"), denied("Raft configuration"), denied("autopilot")}
+			},
+			verdict:  "3 of 3 voters answer, quorum is 2, server-1 leads; Consul refuses to tell a part of it; one more may fail.",
+			problems: []string{"warning ConsulCollectorRefused"},
+			text:     "agent, Raft configuration and autopilot",
+		},
+		{
+			name: "the token may not read anything at all", facts: statusOf(), level: LevelUnknown,
+			change: func(f *statusFacts) {
+				f.agent = nil
+				f.missing = []Missing{denied("agent"), {What: "servers", Reason: "no server"}}
+			},
+			verdict:  "The agent at http://10.0.0.1:8500 answers and names no server: the token is missing, was revoked, or has too few rights.",
+			problems: []string{"warning ConsulCollectorRefused", "warning ConsulCollectorFails"},
+		},
+		{
+			name: "only the agent is asked", facts: statusOf(), level: LevelUnknown,
+			verdict: "The agent at http://10.0.0.1:8500 answers; only that is asked, and nothing about the cluster.",
+		},
+		{
+			name: "a part that this version does not have, one that fails, and a filtered answer", facts: statusOf(three()...), level: LevelDegraded,
+			change: func(f *statusFacts) {
+				f.missing = []Missing{{What: "autopilot", refused: true}, {What: "catalog", Reason: "deadline"}}
+				f.filtered = []string{"/v1/agent/members"}
+			},
+			verdict:  "3 of 3 voters answer, quorum is 2, server-1 leads; one more may fail; there are 2 problems.",
+			problems: []string{"warning ConsulCollectorFails", "warning ConsulResultsFiltered"},
+			text:     "It could not be found out about: catalog.",
+		},
+		{
+			name: "single ports", facts: statusOf(three()...), level: LevelDegraded,
+			change: func(f *statusFacts) {
+				f.port("server-2", ProtocolRPC, TransportTCP).Result = down
+				f.port("server-3", ProtocolSerfLAN, TransportTCP).Result = down
+				f.port("server-3", ProtocolDNS, TransportUDP).Result = down
+				f.port("server-1", ProtocolSerfLAN, TransportTCP).Result.Duration = 1500 * time.Millisecond
+			},
+			verdict: "3 of 3 voters answer, quorum is 2, server-1 leads; server-2 does not answer on port 8300; one more may fail; there are 3 other problems.",
+			problems: []string{
+				"critical ConsulRPCPortDown server-2", "critical ConsulSerfLANPortDown server-3",
+				"warning ConsulPortSlow server-1", "warning ConsulDNSPortDown server-3",
+			},
+			text: "Port 8301 (serf_lan) of server-1 takes 1.5s to answer, more than 1s.",
+		},
+		{
+			name: "certificates", facts: statusOf(three()...), level: LevelDegraded,
+			change: func(f *statusFacts) {
+				for server, left := range map[string]time.Duration{"server-1": 13 * 24 * time.Hour, "server-2": 71 * time.Hour, "server-3": -time.Hour} {
+					result := &f.port(server, ProtocolRPC, TransportTCP).Result
+					result.CertExpiry, result.CertLifetime = noon.Add(left), 365*24*time.Hour
+				}
+			},
+			verdict: "3 of 3 voters answer, quorum is 2, server-1 leads; one more may fail; there are 3 problems.",
+			problems: []string{
+				"critical ConsulCertificateExpires server-2", "critical ConsulCertificateExpires server-3", "warning ConsulCertificateExpires server-1",
+			},
+			text: "shows a certificate that has expired",
+		},
+		{
+			name: "certificates that Consul renews by itself", facts: statusOf(three()...), level: LevelDegraded,
+			change: func(f *statusFacts) {
+				for server, left := range map[string]time.Duration{"server-1": 8 * time.Hour, "server-2": 7 * time.Hour, "server-3": -time.Minute} {
+					result := &f.port(server, ProtocolRPC, TransportTCP).Result
+					result.CertExpiry, result.CertLifetime = noon.Add(left), 72*time.Hour
+				}
+			},
+			verdict:  "3 of 3 voters answer, quorum is 2, server-1 leads; one more may fail; there are 2 problems.",
+			problems: []string{"critical ConsulCertificateExpires server-2", "critical ConsulCertificateExpires server-3"},
+			text:     "shows a certificate that expires in 7 hours",
+		},
+		{
+			name: "a server that refuses TLS is not down", facts: statusOf(three()...), level: LevelDegraded,
+			change: func(f *statusFacts) {
+				for _, p := range []*PortReport{
+					f.port("server-3", ProtocolRPC, TransportTCP), f.port("server-3", ProtocolSerfLAN, TransportTCP), f.port("server-3", ProtocolDNS, TransportUDP),
+				} {
+					p.Result = probe.Result{Reason: probe.ReasonTLS, Phases: []probe.PhaseDuration{{Phase: probe.PhaseConnect}, {Phase: probe.PhaseTLS}}}
+				}
+			},
+			verdict:  "3 of 3 voters answer, quorum is 2, server-1 leads; server-3 does not answer on port 8300; one more may fail; there are 2 other problems.",
+			problems: []string{"critical ConsulRPCPortDown server-3", "critical ConsulSerfLANPortDown server-3", "warning ConsulDNSPortDown server-3"},
+		},
+		{
+			name: "members, a left-over peer and an even number of voters", level: LevelDegraded,
+			facts: statusOf(says(one, 1, 4, 9), says(two, 1, 4, 9), says(last, 1, 4, 9), silent(strange(server(4)))),
+			change: func(f *statusFacts) {
+				f.ports = f.ports[:9] // The stranger's port 8300 is known all the same.
+				f.lan = append(f.lan[:3], Member{Name: "client-1", Role: "node", Status: StatusFailed}, Member{Name: "client-2", Role: "node", Status: StatusFailed})
+				f.lan[1].Status = StatusFailed
+				f.wan = []Member{{Name: "server-2.dc1", Status: StatusFailed}, {Name: "server-1.dc2", Status: StatusFailed}}
+			},
+			verdict: "3 of 4 voters answer, quorum is 3, server-1 leads; server-4 is down; no more may fail; there are 5 other problems.",
+			problems: []string{
+				"critical ConsulServerDown server-4",
+				"warning ConsulQuorumAtRisk", "warning ConsulStaleRaftPeer", "warning ConsulSerfMemberFailed server-2", "warning ConsulSerfMemberFailed",
+				"warning ConsulSerfWANMemberFailed server-2", "warning ConsulSerfWANMemberFailed", "info ConsulEvenVoters",
+			},
+			text: "2 client agents are taken for failed, and their services count as critical: client-1 and client-2.",
+		},
+		{
+			name: "services", facts: statusOf(three()...), level: LevelDegraded,
+			change: func(f *statusFacts) {
+				instance := func(service string, status HealthStatus) Instance { return Instance{Service: service, Status: status} }
+				f.catalog = &Catalog{Nodes: []CatalogNode{
+					{Name: "node-1", Instances: []Instance{
+						instance("web", HealthPassing), instance("db", HealthCritical), instance("db", HealthMaintenance), instance("consul", HealthCritical),
+					}, Checks: []Check{{ID: "disk", Status: HealthCritical}}},
+					{Name: "node-2", Instances: []Instance{instance("web", HealthCritical)}, Checks: []Check{{ID: "serfHealth", Status: HealthCritical}}},
+					{Name: "node-3", Checks: []Check{{ID: "disk", Status: HealthCritical}, {ID: nodeMaintenanceID, Status: HealthCritical}}},
+				}}
+			},
+			verdict:  "3 of 3 voters answer, quorum is 2, server-1 leads; one more may fail; there are 3 problems.",
+			problems: []string{"critical ConsulServiceDown", "warning ConsulServiceInstancesCritical", "warning ConsulNodeCheckCritical"},
+			text:     "1 service is critical on some instances: web (1 of 2).",
+		},
+		{
+			name: "DNS and gossip", facts: statusOf(three()...), level: LevelDegraded,
+			change: func(f *statusFacts) {
+				f.topology.ServerStates[StatusAlive] = 3
+				f.ports = append(f.ports, PortReport{
+					Port:   Port{Server: "server-2", Protocol: ProtocolDNS, Transport: TransportTCP, Address: "10.0.0.2:8600"},
+					Result: probe.Result{Up: true}, DNS: &DNSAnswer{Answers: 2},
+				})
+				agent := agentOfTests
+				agent.serfLAN.HealthScore, agent.serfWAN.HealthScore = "5", "3"
+				f.agent = &agent
+			},
+			verdict: "3 of 3 voters answer, quorum is 2, server-1 leads; one more may fail; there are 3 problems.",
+			problems: []string{
+				"critical ConsulGossipHealthPoor server-1", "warning ConsulGossipHealthPoor server-1", "warning ConsulDNSFewerServers server-2",
+			},
+			text: "DNS of server-2 names 2 servers for consul.service, and 3 are alive.",
+		},
+		{
+			name: "a name in any characters", facts: statusOf(says(one, 1, 3, 1000), says(two, 1, 3, 1000), hung(oddServer)), level: LevelDegraded,
+			verdict:  "2 of 3 voters answer, quorum is 2, server-1 leads; " + odd + " hangs; no more may fail.",
+			problems: []string{"critical ConsulServerHung " + odd, "warning ConsulQuorumAtRisk"},
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			if tc.change != nil {
+				tc.change(tc.facts)
+			}
+			st := newStatus(tc.facts)
+			if st.Level != tc.level || st.Verdict != tc.verdict {
+				t.Errorf("got %s: %s\nwant %s: %s", st.Level, st.Verdict, tc.level, tc.verdict)
+			}
+			var problems, texts []string
+			for _, p := range st.Problems {
+				problems = append(problems, strings.TrimSpace(fmt.Sprintf("%s %s %s", p.Severity, p.Alert, p.Server)))
+				texts = append(texts, p.Text)
+			}
+			if diff := cmp.Diff(tc.problems, problems); diff != "" {
+				t.Errorf("problems differ (-want +got):\n%s", diff)
+			}
+			if text := strings.Join(texts, "\n"); !strings.Contains(text, tc.text) {
+				t.Errorf("texts of the problems are\n%s\nwant %q among them", text, tc.text)
+			}
+		})
+	}
+}
+
+// What is shown of servers and members.
+func TestStatus_Data(t *testing.T) {
+	t.Parallel()
+	f := statusOf(says(server(1), 1, 3, 1000), says(server(2), 1, 3, 990), hung(server(3)))
+	f.reports[1].RPC.Raft.LastContactKnown, f.reports[1].RPC.Raft.LastContact = true, 20*time.Millisecond
+	f.serverAgents = map[string]Agent{"server-1": {Raft: &RaftStats{State: RaftLeader, Term: 7}}}
+	f.autopilot = &AutopilotState{FailureTolerance: 1, Servers: []AutopilotServer{{Name: "server-1", Healthy: true}}}
+	f.consistent = &ConsistentRead{OK: true, Duration: 2 * time.Millisecond}
+	f.ports = append(f.ports, PortReport{
+		Port: Port{Server: "client-1", Protocol: ProtocolHTTP, Transport: TransportTCP, Address: "127.0.0.1:8500"}, Result: probe.Result{Up: true, Verified: true},
+	})
+	f.agent = &Agent{Name: "client-1"}
+	f.lan = nil
+	for i := range 150 {
+		f.lan = append(f.lan, Member{Name: "client-" + strconv.Itoa(1000+i), Status: StatusLeft})
+	}
+	f.lan = append(f.lan, Member{Name: "server-3", Role: "consul", Status: StatusFailed}, Member{Name: "server-1", Role: "consul", Status: StatusAlive})
+	st := newStatus(f)
+
+	if want := []ServerStatus{
+		{
+			Name: "server-1", ID: "id-1", Address: "10.0.0.1:8300", Voter: true, Serf: "alive", RaftState: RaftLeader, HasLeader: new(true), Leader: "server-1",
+			Term: new(uint64(7)), LastLogIndex: new(uint64(1000)), LogLag: new(uint64(0)), AutopilotHealthy: new(true), Ports: st.Servers[0].Ports,
+		},
+		{
+			Name: "server-2", ID: "id-2", Address: "10.0.0.2:8300", Voter: true, Serf: "alive", RaftState: RaftFollower, HasLeader: new(true), Leader: "server-1",
+			Term: new(uint64(2)), LastLogIndex: new(uint64(990)), LogLag: new(uint64(10)), LastContactSeconds: new(0.02), Ports: st.Servers[1].Ports,
+		},
+		{
+			Name: "server-3", ID: "id-3", Address: "10.0.0.3:8300", Voter: true, Serf: "alive",
+			Ports: []PortStatus{
+				{Port: 8300, Protocol: ProtocolRPC, Transport: "tcp", Up: new(false), Verified: true, Hung: true, Reason: "timeout", Error: "no answer to a request on the open connection: i/o timeout"},
+				{Port: 8301, Protocol: ProtocolSerfLAN, Transport: "tcp", Up: new(false), Verified: true, Hung: true, Reason: "timeout", Error: "no answer to a request on the open connection: i/o timeout"},
+				{Port: 8600, Protocol: ProtocolDNS, Transport: "udp", Up: new(false), Verified: true, Reason: "timeout", Error: "no answer to a request on the open connection: i/o timeout"},
+			},
+		},
+	}; !cmp.Equal(st.Servers, want) {
+		t.Errorf("servers differ (-want +got):\n%s", cmp.Diff(want, st.Servers))
+	}
+	if got := st.Agent.Ports; len(got) != 1 || got[0].Protocol != ProtocolHTTP {
+		t.Errorf("ports of the agent are %+v; want its HTTP port", got)
+	}
+	lan := st.Members[0]
+	if lan.Count != 152 || lan.ByStatus["left"] != 150 || lan.ByStatus["leaving"] != 0 || len(lan.NotAlive) != 100 || lan.NotAliveOmitted != 51 ||
+		lan.NotAlive[0] != (MemberEntry{"server-3", "failed", true}) || lan.NotAlive[1].Name != "client-1000" {
+		t.Errorf("pool is %+v", lan)
+	}
+	if *st.ConsistentRead.Seconds != 0.002 || st.Autopilot.FailureTolerance != 1 || *st.Leadership.UnknownPeers != 0 || st.Quorum.Margin != 0 {
+		t.Errorf("got %+v, %+v, %+v, %+v", st.ConsistentRead, st.Autopilot, st.Leadership, st.Quorum)
+	}
+}
+
+// The lists of thousands of services stay short.
+func TestStatus_ManyServices(t *testing.T) {
+	t.Parallel()
+	f := statusOf(three()...)
+	f.catalog = &Catalog{Nodes: make([]CatalogNode, 1)}
+	for i := range 250 {
+		in := Instance{Service: fmt.Sprintf("service-%03d", i), Status: HealthCritical}
+		f.catalog.Nodes[0].Instances = append(f.catalog.Nodes[0].Instances, in)
+		if i%2 == 1 {
+			in.Status = HealthPassing
+			f.catalog.Nodes[0].Instances = append(f.catalog.Nodes[0].Instances, in)
+		}
+	}
+	st := newStatus(f)
+	if c := st.Catalog; c.Services != 250 || c.Instances["critical"] != 250 || c.Instances["passing"] != 125 || c.Down != 125 || len(c.Failing) != 100 || c.FailingOmitted != 150 {
+		t.Errorf("catalog is %+v", c)
+	}
+	want := []Problem{
+		{SeverityCritical, "ConsulServiceDown", "", "125 services are critical on all instances: service-000, service-002, service-004, service-006, service-008, service-010, service-012, service-014 and 117 more."},
+		{SeverityWarning, "ConsulServiceInstancesCritical", "", "125 services are critical on some instances."},
+	}
+	if diff := cmp.Diff(want, st.Problems); diff != "" {
+		t.Errorf("problems differ (-want +got):\n%s", diff)
+	}
+}
+
+func TestTenure(t *testing.T) {
+	t.Parallel()
+	inTerm := func(leader int, term uint64) []Report {
+		r := says(server(leader), leader, 3, 10)
+		r.RPC.Raft.LastLogTerm = term
+		return []Report{r, silent(server(3))}
+	}
+	at := func(second int) time.Time { return noon.Add(time.Duration(second) * time.Second) }
+	var tenure tenure
+	for _, step := range []struct {
+		name    string
+		second  int
+		reports []Report
+		want    time.Time
+	}{
+		{"nobody answers", 0, []Report{silent(server(1))}, time.Time{}},
+		{"the first that is seen", 1, inTerm(1, 2), time.Time{}},
+		{"the same", 2, inTerm(1, 2), time.Time{}},
+		{"nobody leads", 3, []Report{says(server(1), 0, 3, 10)}, time.Time{}},
+		{"another", 4, inTerm(2, 3), at(4)},
+		{"a scrape that began earlier ends later", 3, inTerm(1, 2), time.Time{}},
+		{"the same as before it", 5, inTerm(2, 3), at(4)},
+		{"elected again", 6, inTerm(2, 4), at(6)},
+	} {
+		tenure.observe(step.reports, at(step.second))
+		if got := tenure.sinceOf(step.reports); !got.Equal(step.want) {
+			t.Errorf("%s: since %v; want %v", step.name, got, step.want)
+		}
+	}
+}
+
+// The shape of the JSON is public.
+func TestStatus_JSON(t *testing.T) {
+	t.Parallel()
+	f := statusOf(says(server(1), 1, 1, 1000))
+	f.leaderSince = noon.Add(-time.Hour)
+	f.ports[2].Result = probe.Result{Up: true, Verified: true, Duration: 1500 * time.Microsecond, CertExpiry: noon.AddDate(1, 0, 0), CertLifetime: 365 * 24 * time.Hour}
+	f.ports[1].Result = probe.Result{Skipped: true}
+	f.ports = f.ports[1:]
+	f.catalog = &Catalog{Nodes: []CatalogNode{{Instances: []Instance{{Service: "db", Status: HealthCritical}}}}}
+	f.missing = []Missing{{What: "autopilot", Reason: "403", Denied: true, refused: true}}
+	got, err := json.MarshalIndent(newStatus(f), "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `{
+ "time": "2026-03-04T12:00:00Z",
+ "seconds": 0.04,
+ "level": "degraded",
+ "verdict": "1 of 1 voter answers, quorum is 1, server-1 leads since 11:00 UTC; Consul refuses to tell a part of it; no more may fail; there is 1 other problem.",
+ "problems": [
+  {
+   "severity": "critical",
+   "alert": "ConsulServiceDown",
+   "text": "1 service is critical on all instances: db."
+  },
+  {
+   "severity": "warning",
+   "alert": "ConsulCollectorRefused",
+   "text": "Consul refuses to tell about: autopilot. The token is missing, was revoked, or has too few rights."
+  }
+ ],
+ "agent": {
+  "address": "http://10.0.0.1:8500",
+  "up": true,
+  "name": "server-1",
+  "datacenter": "dc1",
+  "is_server": true,
+  "ports": []
+ },
+ "quorum": {
+  "voters": 1,
+  "needed": 1,
+  "reachable": 1,
+  "margin": 0
+ },
+ "leadership": {
+  "leaders": [
+   "server-1"
+  ],
+  "since": "2026-03-04T11:00:00Z",
+  "reported": [
+   "server-1"
+  ],
+  "without_leader": 0,
+  "configurations": 1,
+  "unknown_peers": 0
+ },
+ "servers": [
+  {
+   "name": "server-1",
+   "id": "id-1",
+   "address": "10.0.0.1:8300",
+   "voter": true,
+   "serf": "alive",
+   "raft_state": "leader",
+   "has_leader": true,
+   "leader": "server-1",
+   "term": 2,
+   "last_log_index": 1000,
+   "log_lag": 0,
+   "ports": [
+    {
+     "port": 8300,
+     "protocol": "rpc",
+     "transport": "tcp",
+     "up": true,
+     "verified": true,
+     "seconds": 0.0015,
+     "certificate_expiry": "2027-03-04T12:00:00Z",
+     "certificate_lifetime_seconds": 31536000
+    },
+    {
+     "port": 8301,
+     "protocol": "serf_lan",
+     "transport": "tcp",
+     "verified": true,
+     "seconds": 0
+    }
+   ]
+  }
+ ],
+ "members": [
+  {
+   "pool": "lan",
+   "count": 1,
+   "by_status": {
+    "alive": 1,
+    "failed": 0,
+    "leaving": 0,
+    "left": 0
+   },
+   "not_alive": []
+  }
+ ],
+ "catalog": {
+  "nodes": 1,
+  "services": 1,
+  "instances": {
+   "critical": 1,
+   "maintenance": 0,
+   "passing": 0,
+   "warning": 0
+  },
+  "failing": [
+   {
+    "name": "db",
+    "passing": 0,
+    "warning": 0,
+    "critical": 1,
+    "maintenance": 0
+   }
+  ],
+  "down": 1
+ },
+ "missing": [
+  {
+   "what": "autopilot",
+   "reason": "403",
+   "denied": true
+  }
+ ]
+}`
+	if diff := cmp.Diff(want, string(got)); diff != "" {
+		t.Errorf("JSON differs (-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,262 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/probe"
+)
+
+// maxListed bounds each list of members and services, of which there may be thousands.
+const maxListed = 100
+
+// newStatus is a pure function.
+func newStatus(f *statusFacts) Status {
+	st := Status{
+		Time:    f.start.Truncate(time.Millisecond),
+		Seconds: f.took.Seconds(),
+		Agent:   newAgentStatus(f),
+		Servers: make([]ServerStatus, 0, len(f.reports)),
+		Members: []PoolStatus{},
+		Missing: slices.Concat([]Missing{}, f.missing),
+	}
+	if len(f.reports) > 0 {
+		verdict := Judge(f.topology, f.reports)
+		st.Quorum = newQuorumStatus(verdict.Quorum)
+		st.Leadership = newLeadershipStatus(f, verdict)
+		for _, r := range f.reports {
+			st.Servers = append(st.Servers, newServerStatus(f, r, verdict))
+		}
+	}
+	if f.consistent != nil {
+		st.ConsistentRead = &ConsistentReadStatus{OK: f.consistent.OK}
+		if f.consistent.OK {
+			st.ConsistentRead.Seconds = new(f.consistent.Duration.Seconds())
+		}
+	}
+	if f.autopilot != nil {
+		st.Autopilot = &AutopilotStatus{f.autopilot.Healthy, f.autopilot.FailureTolerance}
+	}
+	for _, pool := range []struct {
+		name    string
+		members []Member
+	}{{"lan", f.lan}, {"wan", f.wan}} {
+		if len(pool.members) > 0 {
+			st.Members = append(st.Members, newPoolStatus(pool.name, pool.members))
+		}
+	}
+	if f.catalog != nil {
+		st.Catalog = newCatalogStatus(f.catalog)
+	}
+	st.Problems = judgeProblems(f, &st)
+	st.Level = judgeLevel(&st)
+	st.Verdict = verdictSentence(&st)
+	return st
+}
+
+func newAgentStatus(f *statusFacts) AgentStatus {
+	st := AgentStatus{Address: f.address.String(), Up: f.up, Ports: []PortStatus{}}
+	if f.agent == nil {
+		return st
+	}
+	st.Name, st.Datacenter, st.IsServer = f.agent.Name, f.agent.Datacenter, new(f.agent.Server)
+	if !slices.ContainsFunc(f.reports, func(r Report) bool { return r.Server.Name == st.Name }) {
+		st.Ports = newPortStatuses(f.ports, st.Name)
+	}
+	return st
+}
+
+func newQuorumStatus(q Quorum) *QuorumStatus {
+	return &QuorumStatus{Voters: q.Voters, Needed: q.Needed, Reachable: q.Reachable, Margin: q.Margin()}
+}
+
+func newLeadershipStatus(f *statusFacts, v Verdict) *LeadershipStatus {
+	st := &LeadershipStatus{
+		Leaders:        slices.Concat([]string{}, v.Leadership.Leaders),
+		Reported:       []string{},
+		WithoutLeader:  v.Leadership.Without,
+		Configurations: v.Configurations,
+	}
+	if !f.leaderSince.IsZero() {
+		st.Since = new(f.leaderSince.Truncate(time.Millisecond))
+	}
+	for _, address := range v.Leadership.Reported {
+		st.Reported = append(st.Reported, nameAt(f.reports, address))
+	}
+	if f.topology.MembersKnown {
+		st.UnknownPeers = new(v.UnknownPeers)
+	}
+	return st
+}
+
+// nameAt returns the name of the server with this Raft address, or else the address.
+func nameAt(reports []Report, address string) string {
+	for _, r := range reports {
+		if r.Server.RPCAddress == address {
+			return r.Server.Name
+		}
+	}
+	return address
+}
+
+func newServerStatus(f *statusFacts, r Report, v Verdict) ServerStatus {
+	server, raft := r.Server, r.RPC.Raft
+	st := ServerStatus{
+		Name: server.Name, ID: server.ID, Address: server.RPCAddress, Version: server.Version, Voter: server.Voter,
+		Serf:  server.Status.String(),
+		Ports: newPortStatuses(f.ports, server.Name),
+	}
+	if !slices.ContainsFunc(st.Ports, func(p PortStatus) bool { return p.Protocol == ProtocolRPC }) {
+		rpc := PortReport{Port: Port{Server: server.Name, Protocol: ProtocolRPC, Transport: TransportTCP, Address: server.RPCAddress}, Result: r.RPC.Result}
+		st.Ports = slices.Insert(st.Ports, 0, newPortStatus(&rpc))
+	}
+	if raft.LeaderKnown {
+		st.HasLeader = new(raft.Leader != "")
+		switch {
+		case r.LeadsItself():
+			st.RaftState = RaftLeader
+		case raft.Leader != "":
+			st.RaftState = RaftFollower
+		}
+		if raft.Leader != "" {
+			st.Leader = nameAt(f.reports, raft.Leader)
+		}
+	}
+	if raft.StatsKnown {
+		st.Term, st.LastLogIndex, st.LogLag = new(raft.LastLogTerm), new(raft.LastLogIndex), new(v.LogLag[server.Name])
+		if raft.LastContactKnown {
+			st.LastContactSeconds = new(raft.LastContact.Seconds())
+		}
+	}
+	if stats := f.serverAgents[server.Name].Raft; stats != nil {
+		st.RaftState, st.Term = stats.State, new(stats.Term)
+	}
+	if f.autopilot != nil {
+		for _, s := range f.autopilot.Servers {
+			if s.Name == server.Name {
+				st.AutopilotHealthy = new(s.Healthy)
+			}
+		}
+	}
+	return st
+}
+
+// newPortStatuses returns the ports of one server, or agent.
+func newPortStatuses(reports []PortReport, server string) []PortStatus {
+	ports := []PortStatus{}
+	for i := range reports {
+		if reports[i].Server == server {
+			ports = append(ports, newPortStatus(&reports[i]))
+		}
+	}
+	slices.SortStableFunc(ports, func(a, b PortStatus) int {
+		return cmp.Or(
+			cmp.Compare(slices.Index(Protocols(), a.Protocol), slices.Index(Protocols(), b.Protocol)),
+			cmp.Compare(a.Transport, b.Transport),
+		)
+	})
+	return ports
+}
+
+func newPortStatus(r *PortReport) PortStatus {
+	st := PortStatus{Port: r.Number(), Protocol: r.Protocol, Transport: r.Transport, Verified: !r.ConnectOnly()}
+	if r.Result.Skipped {
+		return st
+	}
+	st.Up = new(r.Result.Up)
+	st.Hung = hangs(r)
+	st.Seconds = r.Result.Duration.Seconds()
+	st.Reason = string(r.Result.Reason)
+	if r.Result.Err != nil {
+		st.Error = r.Result.Err.Error()
+	}
+	if !r.Result.CertExpiry.IsZero() {
+		st.CertificateExpiry = new(r.Result.CertExpiry.UTC().Truncate(time.Second))
+		st.CertificateLifetime = r.Result.CertLifetime.Seconds()
+	}
+	return st
+}
+
+// hangs reports whether a port accepts connections and does not answer in time: the kernel does the first also for a process that
+// is stopped.
+func hangs(r *PortReport) bool {
+	phases := r.Result.Phases
+	return r.Transport == TransportTCP && r.Result.Reason == probe.ReasonTimeout &&
+		len(phases) > 0 && phases[len(phases)-1].Phase != probe.PhaseConnect
+}
+
+func newPoolStatus(name string, members []Member) PoolStatus {
+	st := PoolStatus{Pool: name, Count: len(members), ByStatus: make(map[string]int), NotAlive: []MemberEntry{}}
+	for _, status := range MemberStatuses() {
+		st.ByStatus[status.String()] = 0
+	}
+	notAlive := []Member{}
+	for _, m := range members {
+		st.ByStatus[m.Status.String()]++
+		if m.Status != StatusAlive {
+			notAlive = append(notAlive, m)
+		}
+	}
+	slices.SortFunc(notAlive, func(a, b Member) int {
+		return cmp.Or(-cmp.Compare(a.Status, b.Status), cmp.Compare(a.Name, b.Name)) // StatusFailed is the largest.
+	})
+	for _, m := range notAlive[:min(len(notAlive), maxListed)] {
+		st.NotAlive = append(st.NotAlive, MemberEntry{m.Name, m.Status.String(), m.Server()})
+	}
+	st.NotAliveOmitted = len(notAlive) - len(st.NotAlive)
+	return st
+}
+
+// serversService is what the servers are registered as (Consul: structs.ConsulServiceName).
+const serversService = "consul"
+
+func newCatalogStatus(c *Catalog) *CatalogStatus {
+	byService := c.InstanceCounts()
+	st := &CatalogStatus{Nodes: len(c.Nodes), Services: len(byService) + len(c.Missing), Instances: make(map[string]int)}
+	for _, status := range HealthStatuses() {
+		st.Instances[status.String()] = 0
+	}
+	failing := []ServiceStatus{}
+	for name, counts := range byService {
+		for status, n := range counts {
+			if n > 0 {
+				st.Instances[HealthStatus(status).String()] += n
+			}
+		}
+		service := ServiceStatus{
+			name, counts[HealthPassing], counts[HealthWarning], counts[HealthCritical], counts[HealthMaintenance],
+		}
+		if service.Critical == 0 || name == serversService {
+			continue
+		}
+		failing = append(failing, service)
+		if service.down() {
+			st.Down++
+		}
+	}
+	slices.SortFunc(failing, func(a, b ServiceStatus) int {
+		return cmp.Or(compareBool(b.down(), a.down()), cmp.Compare(b.Critical, a.Critical), cmp.Compare(a.Name, b.Name))
+	})
+	st.Failing = failing[:min(len(failing), maxListed)]
+	st.FailingOmitted = len(failing) - len(st.Failing)
+	return st
+}
+
+// down reports whether Consul names nobody who asks for the service an address.
+func (s ServiceStatus) down() bool { return s.Critical > 0 && s.Passing+s.Warning == 0 }
+
+// compareBool orders false before true.
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	default:
+		return 1
+	}
+}

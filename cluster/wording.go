@@ -1,0 +1,56 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxNamed is how many names a sentence has room for.
+const maxNamed = 8
+
+// list writes names as a sentence does, but no more than most of them.
+func list(names []string, most int) string { return listOf(names, len(names), most) }
+
+// listOf writes names of which there are total, some of them not in the list.
+func listOf(names []string, total, most int) string {
+	shown := names[:min(len(names), most)]
+	last := len(shown) - 1
+	switch more := total - len(shown); {
+	case last < 0:
+		return ""
+	case more > 0:
+		return strings.Join(shown, ", ") + " and " + strconv.Itoa(more) + " more"
+	case last == 0:
+		return shown[0]
+	default:
+		return strings.Join(shown[:last], ", ") + " and " + shown[last]
+	}
+}
+
+// plural puts a number before its words.
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.Itoa(n) + " " + many
+}
+
+// around puts a text between two others, unless it is empty.
+func around(before, text, after string) string {
+	if text == "" {
+		return ""
+	}
+	return before + text + after
+}
+
+// rounded writes a duration with no more digits than anyone needs.
+func rounded(d time.Duration) string {
+	if d > 10*time.Second {
+		return d.Round(time.Second).String()
+	}
+	return d.Round(time.Millisecond).String()
+}

@@ -1,0 +1,87 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package web
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/cluster"
+)
+
+const (
+	// statusInterval is the least time between two snapshots for the status page, however many look at it.
+	statusInterval = 5 * time.Second
+	// statusTimeout bounds one of them.
+	statusTimeout = 10 * time.Second
+)
+
+// statusCache shares one snapshot among all who look at the status page.
+type statusCache struct {
+	// take takes a snapshot until ctx is done.
+	take func(ctx context.Context) cluster.Status
+	// ctx ends the snapshot that is under way when the handler is closed.
+	ctx   context.Context
+	close context.CancelFunc
+	// now is time.Now but in tests.
+	now func() time.Time
+
+	mu      sync.Mutex
+	latest  *statusFlight // Guarded by mu: the last one that was started; nil until then.
+	started time.Time     // Guarded by mu: when it was.
+}
+
+// statusFlight is a snapshot, perhaps still under way.
+type statusFlight struct {
+	// done is closed when status is there.
+	done   chan struct{}
+	status cluster.Status
+}
+
+func newStatusCache(take func(ctx context.Context) cluster.Status) *statusCache {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &statusCache{take: take, ctx: ctx, close: cancel, now: time.Now}
+}
+
+// get returns a status that is no older than statusInterval, or was asked for no longer ago than that. It waits for it until ctx is
+// done.
+func (c *statusCache) get(ctx context.Context) (cluster.Status, error) {
+	flight := c.flight()
+	select {
+	case <-flight.done:
+		return flight.status, nil
+	case <-ctx.Done():
+		return cluster.Status{}, ctx.Err()
+	}
+}
+
+// flight returns the snapshot to wait for, and starts one if the last one is too old.
+func (c *statusCache) flight() *statusFlight {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.latest != nil {
+		if !c.latest.landed() || c.now().Sub(c.started) < statusInterval {
+			return c.latest
+		}
+	}
+	flight := &statusFlight{done: make(chan struct{})}
+	c.latest, c.started = flight, c.now()
+	go func() {
+		defer close(flight.done)
+		ctx, cancel := context.WithTimeout(c.ctx, statusTimeout)
+		defer cancel()
+		flight.status = c.take(ctx)
+	}()
+	return flight
+}
+
+func (f *statusFlight) landed() bool {
+	select {
+	case <-f.done:
+		return true
+	default:
+		return false
+	}
+}

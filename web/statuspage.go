@@ -1,0 +1,158 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package web
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"net/http"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	"github.com/prometheus/common/version"
+
+	"github.com/zervigo/consul_cluster_exporter/cluster"
+)
+
+//go:embed page/status.html
+var statusHTML string
+
+//go:embed page/status.css
+var statusCSS string
+
+// statusDocument is what the status page shows, and what it is as JSON: a cluster.Status with a runbook for each problem, and what
+// shows it.
+type statusDocument struct {
+	cluster.Status
+
+	// Problems take the place of those of cluster.Status.
+	Problems []problemWithRunbook `json:"problems"`
+	Exporter exporterInfo         `json:"exporter"`
+}
+
+// problemWithRunbook is a problem and what to read about it.
+type problemWithRunbook struct {
+	cluster.Problem
+
+	// Runbook is the address of a page about the alert.
+	Runbook string `json:"runbook"`
+}
+
+// exporterInfo is what there is to know about the exporter itself.
+type exporterInfo struct {
+	Version   string `json:"version"`
+	Revision  string `json:"revision"`
+	GoVersion string `json:"go_version"`
+	// Flags are those that differ from their defaults. None of them is a secret.
+	Flags []Flag `json:"flags"`
+}
+
+// Flag is a flag of the command line with its value.
+type Flag struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// statusPage serves the state of the cluster to people, and as JSON to programs.
+type statusPage struct {
+	cache    *statusCache
+	exporter exporterInfo
+	runbook  func(alert string) string
+	links    []pageLink
+	template *template.Template
+	policy   string // Content-Security-Policy.
+	logger   log.Logger
+}
+
+// pageLink is a link to another page of the exporter.
+type pageLink struct{ Path, Text string }
+
+func newStatusPage(take func(context.Context) cluster.Status, opts Options) (*statusPage, error) {
+	page, err := template.New("status").Parse(statusHTML)
+	if err != nil {
+		return nil, fmt.Errorf("parse the status page: %w", err)
+	}
+	p := &statusPage{
+		cache:    newStatusCache(take),
+		exporter: exporterInfo{version.Version, version.GetRevision(), version.GoVersion, opts.Flags},
+		runbook:  opts.Runbook,
+		links: []pageLink{
+			{opts.TelemetryPath, "Metrics"}, {"/?format=json", "This page as JSON"}, {healthyPath, "Healthy"}, {readyPath, "Ready"},
+		},
+		template: page,
+		policy:   contentSecurityPolicy(statusCSS),
+		logger:   opts.Logger,
+	}
+	if p.exporter.Flags == nil {
+		p.exporter.Flags = []Flag{}
+	}
+	if opts.EnablePprof {
+		p.links = append(p.links, pageLink{pprofPath, "Profiles"})
+	}
+	return p, nil
+}
+
+// contentSecurityPolicy allows the page its own style and nothing else: no script, nothing from elsewhere, and not to be framed.
+func contentSecurityPolicy(style string) string {
+	sum := sha256.Sum256([]byte(style))
+	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+		"'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+}
+
+// ServeHTTP answers with the page, or with ?format=json. With ?refresh=off the page does not load itself anew.
+func (p *statusPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	format := query.Get("format")
+	if format != "" && format != "json" && format != "html" {
+		http.Error(w, fmt.Sprintf("there is no format %.40q; there are html and json", format), http.StatusBadRequest)
+		return
+	}
+	status, err := p.cache.get(r.Context())
+	if err != nil { // Nobody waits for it any more.
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	document := p.document(status)
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	if format == "json" {
+		w.Header().Set("Content-Type", "application/json")
+		p.complain(json.NewEncoder(w).Encode(document))
+		return
+	}
+	var page bytes.Buffer // So that an error does not end in half a page.
+	if err := p.template.Execute(&page, newStatusView(document, p.links, query.Get("refresh") != "off")); err != nil {
+		p.complain(err)
+		http.Error(w, "the page could not be made; the log says why", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Security-Policy", p.policy)
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, err = w.Write(page.Bytes())
+	p.complain(err)
+}
+
+func (p *statusPage) document(status cluster.Status) statusDocument {
+	d := statusDocument{Status: status, Problems: []problemWithRunbook{}, Exporter: p.exporter}
+	for _, problem := range status.Problems {
+		d.Problems = append(d.Problems, problemWithRunbook{problem, p.runbook(problem.Alert)})
+	}
+	return d
+}
+
+func (p *statusPage) complain(err error) {
+	if err != nil {
+		level.Error(p.logger).Log("msg", "status could not be sent", "err", err)
+	}
+}
+
+// close ends the snapshot that is under way.
+func (p *statusPage) close() { p.cache.close() }

@@ -1,0 +1,298 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"html"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-kit/log"
+
+	"github.com/zervigo/consul_cluster_exporter/cluster"
+)
+
+// pageOf is a page that shows this status.
+func pageOf(tb testing.TB, status cluster.Status) http.Handler {
+	tb.Helper()
+	p, err := newStatusPage(func(context.Context) cluster.Status { return status }, Options{
+		TelemetryPath: "/metrics", Runbook: func(alert string) string { return "https://runbooks.example/" + alert },
+		Flags: []Flag{{"consul.server", "http://127.0.0.1:8500"}}, Logger: log.NewNopLogger(),
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(p.close)
+	return p
+}
+
+// healthyStatus is that of a cluster of so many servers, of which the second one leads.
+func healthyStatus(servers int) cluster.Status {
+	st := cluster.Status{
+		Time: time.Date(2026, 11, 25, 14, 3, 0, 0, time.UTC), Seconds: 0.035, Level: cluster.LevelHealthy,
+		Verdict:        fmt.Sprintf("%d of %d voters answer, quorum is %d, server-2 leads; one more may fail.", servers, servers, servers/2+1),
+		Agent:          cluster.AgentStatus{Address: "http://127.0.0.1:8500", Up: true, Name: "server-1", Datacenter: "dc1"},
+		Quorum:         &cluster.QuorumStatus{Voters: servers, Needed: servers/2 + 1, Reachable: servers, Margin: servers - servers/2 - 1},
+		Leadership:     &cluster.LeadershipStatus{Leaders: []string{"server-2"}, Reported: []string{"server-2"}, Configurations: 1},
+		ConsistentRead: &cluster.ConsistentReadStatus{OK: true, Seconds: new(0.0021)},
+		Autopilot:      &cluster.AutopilotStatus{Healthy: true, FailureTolerance: 1},
+		Members: []cluster.PoolStatus{
+			{Pool: "lan", Count: servers, ByStatus: map[string]int{"alive": servers, "failed": 0, "leaving": 0, "left": 0}},
+		},
+		Catalog: &cluster.CatalogStatus{Nodes: servers, Services: 2, Instances: map[string]int{"passing": 5, "warning": 1, "critical": 0, "maintenance": 0}},
+	}
+	for i := range servers {
+		st.Servers = append(st.Servers, healthyServer(i+1))
+	}
+	return st
+}
+
+func healthyServer(i int) cluster.ServerStatus {
+	s := cluster.ServerStatus{
+		Name: fmt.Sprintf("server-%d", i), Address: fmt.Sprintf("127.0.0.%d:8300", i), Version: "1.22.5", Voter: true, Serf: "alive",
+		RaftState: cluster.RaftFollower, HasLeader: new(true), Leader: "server-2", Term: new(uint64(2)), LastLogIndex: new(uint64(4711)),
+		LogLag: new(uint64(0)), LastContactSeconds: new(0.024), AutopilotHealthy: new(true),
+	}
+	if i == 2 {
+		s.RaftState, s.LastContactSeconds = cluster.RaftLeader, new(0.0)
+	}
+	for _, p := range []struct {
+		number    int
+		protocol  cluster.Protocol
+		transport string
+	}{
+		{8300, cluster.ProtocolRPC, "tcp"},
+		{8301, cluster.ProtocolSerfLAN, "tcp"},
+		{8301, cluster.ProtocolSerfLAN, "udp"},
+		{8500, cluster.ProtocolHTTP, "tcp"},
+		{8600, cluster.ProtocolDNS, "udp"},
+	} {
+		s.Ports = append(s.Ports, cluster.PortStatus{
+			Port: p.number, Protocol: p.protocol, Transport: p.transport, Up: new(true), Verified: true, Seconds: 0.0012,
+		})
+	}
+	return s
+}
+
+// hang makes a server look as one that was stopped.
+func hang(s *cluster.ServerStatus) {
+	s.RaftState, s.HasLeader, s.Leader, s.Term, s.LastLogIndex, s.LogLag, s.LastContactSeconds = "", nil, "", nil, nil, nil, nil
+	for i := range s.Ports {
+		p := &s.Ports[i]
+		p.Up, p.Hung, p.Seconds, p.Reason, p.Error = new(false), p.Transport == "tcp", 3, "timeout", "no answer in 3s"
+	}
+}
+
+// text is a page without its markup.
+func text(page string) string {
+	page = regexp.MustCompile(`(?s)<style>.*?</style>|<[^>]*>`).ReplaceAllString(page, " ")
+	return strings.Join(strings.Fields(html.UnescapeString(page)), " ")
+}
+
+func TestStatusPage_Healthy(t *testing.T) {
+	t.Parallel()
+	w := get(t, pageOf(t, healthyStatus(3)), "/")
+	if w.Code != http.StatusOK || w.Header().Get("Content-Type") != "text/html; charset=utf-8" || w.Header().Get("Cache-Control") != "no-store" {
+		t.Errorf("status %d, header %v", w.Code, w.Header())
+	}
+	page := text(w.Body.String())
+	for _, want := range []string{
+		"healthy: Consul dc1", "3 of 3 voters answer, quorum is 2, server-2 leads; one more may fail.", "As of 2026-11-25 14:03:00 UTC , found out in 35 ms.",
+		"Voters that answer 3 of 3", "May still fail 1", "Leader server-2", "Consistent read 2.1 ms", "Problems None.",
+		"Server 8300/tcp rpc 8301/tcp serf_lan 8301/udp serf_lan 8500/tcp http 8600/udp dns server-1 up 1.2 ms up 1.2 ms",
+		"server-1 follower server-2 2 4711 0 24 ms ago yes alive healthy 127.0.0.1:8300 1.22.5",
+		"server-2 leader server-2 2 4711 0 – yes alive healthy",
+		"3 in the lan pool: 3 alive, 0 failed, 0 leaving, 0 left.",
+		"Services: 2. Nodes: 3. Instances: 5 passing, 1 warning, 0 critical, 0 in maintenance.",
+		"It asks http://127.0.0.1:8500 ( server-1 ).", "--consul.server http://127.0.0.1:8500",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page does not say %q; it says:\n%s", want, page)
+		}
+	}
+	for _, unwanted := range []string{"bad", "Not found out", "Why ports"} {
+		if body, _, _ := strings.Cut(w.Body.String(), "<footer>"); strings.Contains(strings.SplitN(body, "</style>", 2)[1], unwanted) {
+			t.Errorf("the page of a healthy cluster has %q", unwanted)
+		}
+	}
+}
+
+func TestStatusPage_Broken(t *testing.T) {
+	t.Parallel()
+	st := healthyStatus(3)
+	st.Level, st.Verdict = cluster.LevelCritical, "The quorum is lost."
+	st.Problems = []cluster.Problem{{Severity: cluster.SeverityCritical, Alert: "ConsulQuorumLost", Text: "1 of 3 voters answers."}}
+	st.Quorum.Reachable, st.Quorum.Margin = 1, -1
+	st.Leadership.Leaders = nil
+	st.ConsistentRead = &cluster.ConsistentReadStatus{}
+	hang(&st.Servers[0])
+	st.Servers[1].Ports[0].Up, st.Servers[1].Ports[0].Reason, st.Servers[1].Ports[0].Error = new(false), "refused", "connection refused"
+	st.Servers[2].HasLeader, st.Servers[2].Leader, st.Servers[2].RaftState = new(false), "", cluster.RaftCandidate
+	st.Servers[2].LogLag, st.Servers[2].LastContactSeconds, st.Servers[2].Serf = new(uint64(251)), new(12.3), "failed"
+	st.Servers[2].AutopilotHealthy = new(false)
+	st.Servers[2].Ports[1].Verified = false
+	st.Servers[2].Ports[2].Up = nil
+	st.Servers[2].Ports = st.Servers[2].Ports[:4]
+	st.Catalog.Failing = []cluster.ServiceStatus{{Name: "web", Passing: 1, Critical: 2}}
+	st.Catalog.FailingOmitted = 7
+	st.Members[0].NotAlive = []cluster.MemberEntry{{Name: "server-3", Status: "failed", IsServer: true}, {Name: "client-1", Status: "left"}}
+	st.Members[0].NotAliveOmitted = 3
+	st.Missing = []cluster.Missing{{What: "autopilot", Reason: "read it: timeout"}}
+	page := get(t, pageOf(t, st), "/").Body.String()
+	plain := text(page)
+	for _, want := range []string{
+		"critical: Consul dc1", "The quorum is lost.", "critical 1 of 3 voters answers. ConsulQuorumLost", "Leader none", "May still fail 0",
+		"Consistent read fails", "server-1 hangs timeout hangs timeout down timeout hangs timeout down timeout server-2 down refused up 1.2 ms",
+		"server-3 up 1.2 ms accepts 1.2 ms not asked up 1.2 ms no such port",
+		"Why ports do not answer server-1 8300/tcp (rpc), 8301/tcp (serf_lan), 8301/udp (serf_lan), 8500/tcp (http), 8600/udp (dns): no answer in 3s server-2 8300/tcp (rpc): connection refused",
+		"server-1 – – – – – – yes alive healthy", "server-3 candidate nobody 2 4711 251 12s ago yes failed unhealthy",
+		"Not alive: server-3 (server, failed), client-1 (left) and 3 more.",
+		"worst first; 7 more are left out.", "web 2 0 1 0", "Not found out: autopilot autopilot : read it: timeout",
+	} {
+		if !strings.Contains(plain, want) {
+			t.Errorf("the page does not say %q; it says:\n%s", want, plain)
+		}
+	}
+	if want := `<a href="https://runbooks.example/ConsulQuorumLost">`; !strings.Contains(page, want) {
+		t.Errorf("the page has no %s", want)
+	}
+}
+
+// The page allows itself exactly the one style that it has, loads nothing, and runs nothing.
+func TestStatusPage_Policy(t *testing.T) {
+	t.Parallel()
+	w := get(t, pageOf(t, healthyStatus(3)), "/")
+	style := regexp.MustCompile(`(?s)<style>(.*?)</style>`).FindStringSubmatch(w.Body.String())[1]
+	if got, want := w.Header().Get("Content-Security-Policy"), contentSecurityPolicy(style); got != want {
+		t.Errorf("policy %q; want %q for the style that is in the page", got, want)
+	}
+	for _, unwanted := range []string{"<script", "javascript:", "src=", "@import", "url(", " style=", " onload="} {
+		if strings.Contains(w.Body.String(), unwanted) {
+			t.Errorf("the page has %q", unwanted)
+		}
+	}
+}
+
+func TestStatusPage_Refresh(t *testing.T) {
+	t.Parallel()
+	h := pageOf(t, healthyStatus(3))
+	const refresh = `<meta http-equiv="refresh" content="10">`
+	if !strings.Contains(get(t, h, "/").Body.String(), refresh) {
+		t.Error("the page does not load itself anew")
+	}
+	if strings.Contains(get(t, h, "/?refresh=off").Body.String(), refresh) {
+		t.Error("the page loads itself anew with refresh=off")
+	}
+	if w := get(t, h, "/?format=xml"); w.Code != http.StatusBadRequest || w.Body.String() != "there is no format \"xml\"; there are html and json\n" {
+		t.Errorf("format=xml: status %d: %s", w.Code, w.Body)
+	}
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", http.NoBody)
+	answer := httptest.NewRecorder()
+	newTestHandler(t, deadAgent, Options{}).ServeHTTP(answer, r)
+	if answer.Code != http.StatusMethodNotAllowed {
+		t.Errorf("POST: status %d; want 405", answer.Code)
+	}
+}
+
+// The JSON is a cluster.Status with runbooks, and the exporter.
+func TestStatusPage_JSON(t *testing.T) {
+	t.Parallel()
+	st := healthyStatus(3)
+	st.Problems = []cluster.Problem{{Severity: cluster.SeverityWarning, Alert: "ConsulQuorumAtRisk", Text: "No more may fail."}}
+	w := get(t, pageOf(t, st), "/?format=json")
+	if got := w.Header().Get("Content-Type"); got != "application/json" {
+		t.Errorf("Content-Type %q", got)
+	}
+	var got map[string]any
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	var want map[string]any
+	plain, err := json.Marshal(st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(plain, &want); err != nil {
+		t.Fatal(err)
+	}
+	for key := range want {
+		if _, ok := got[key]; !ok {
+			t.Errorf("%s is missing", key)
+		}
+	}
+	problem := got["problems"].([]any)[0].(map[string]any)
+	if problem["runbook"] != "https://runbooks.example/ConsulQuorumAtRisk" || problem["alert"] != "ConsulQuorumAtRisk" || problem["severity"] != "warning" {
+		t.Errorf("problem %v", problem)
+	}
+	exporter := got["exporter"].(map[string]any)
+	flags := exporter["flags"].([]any)
+	if len(flags) != 1 || !strings.HasPrefix(exporter["go_version"].(string), "go1.") {
+		t.Errorf("exporter %v", exporter)
+	}
+}
+
+// evilName would run a script, end the element it is in, or turn the text around if it were taken for more than a name.
+const evilName = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u202egnp\u0000\x1b[31m{{.}}"
+
+// poison puts the name everywhere where Consul's names are shown.
+func poison(st *cluster.Status) {
+	st.Verdict = evilName + " leads."
+	st.Agent.Name, st.Agent.Datacenter = evilName, evilName
+	st.Leadership.Leaders = []string{evilName}
+	st.Problems = []cluster.Problem{{Severity: cluster.SeverityInfo, Alert: evilName, Server: evilName, Text: evilName}}
+	for i := range st.Servers {
+		s := &st.Servers[i]
+		s.Name, s.Leader, s.Address, s.Version, s.ID = evilName, evilName, evilName, evilName, evilName
+		s.RaftState = cluster.RaftState(evilName)
+		s.Ports[0].Up, s.Ports[0].Error, s.Ports[0].Reason = new(false), evilName, evilName
+	}
+	st.Catalog.Failing = []cluster.ServiceStatus{{Name: evilName, Critical: 1}}
+	st.Members[0].NotAlive = []cluster.MemberEntry{{Name: evilName, Status: "failed"}}
+	st.Missing = []cluster.Missing{{What: "catalog", Reason: evilName}}
+}
+
+func TestStatusPage_EvilNames(t *testing.T) {
+	t.Parallel()
+	st := healthyStatus(3)
+	poison(&st)
+	page := get(t, pageOf(t, st), "/").Body.String()
+	for _, unwanted := range []string{"<script", "<img", "onerror=alert(2)>\u202e\"", "\x00"} {
+		if strings.Contains(page, unwanted) {
+			t.Errorf("the page has %q", unwanted)
+		}
+	}
+	if n := strings.Count(page, html.EscapeString("<script>")); n < 15 {
+		t.Errorf("the name is on the page %d times; want all of its places", n)
+	}
+	elements := regexp.MustCompile(`<(\w+)`).FindAllString(page, -1)
+	slices.Sort(elements)
+	want := get(t, pageOf(t, healthyStatus(3)), "/").Body.String()
+	for _, e := range slices.Compact(elements) {
+		if !strings.Contains(want+"<ul<details<summary<table<strong<span", e) {
+			t.Errorf("the page has an element %s", e)
+		}
+	}
+}
+
+func BenchmarkStatusPage(b *testing.B) {
+	for _, servers := range []int{3, 100} {
+		b.Run(fmt.Sprintf("servers=%d", servers), func(b *testing.B) {
+			h := pageOf(b, healthyStatus(servers))
+			b.ReportAllocs()
+			for b.Loop() {
+				if w := get(b, h, "/"); w.Code != http.StatusOK {
+					b.Fatal(w.Code)
+				}
+			}
+		})
+	}
+}

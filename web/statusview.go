@@ -1,0 +1,294 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package web
+
+import (
+	"cmp"
+	"fmt"
+	"html/template"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/cluster"
+)
+
+// statusRefresh is how often the page loads itself anew, in seconds.
+const statusRefresh = 10
+
+// statusView is a document in the words of the page.
+type statusView struct {
+	statusDocument
+
+	Style template.CSS
+	// Refresh is how often the page loads itself anew, in seconds; 0 is never.
+	Refresh int
+	Links   []pageLink
+	// Title is that of the window.
+	Title string
+	// Figures are what a glance is for.
+	Figures []figure
+	// Ports is the matrix of servers and ports.
+	Ports matrix
+	// Raft has a row for each server.
+	Raft []raftRow
+}
+
+// figure is a number with its name. Bad makes it stand out.
+type figure struct {
+	Name, Value string
+	Bad         bool
+}
+
+// matrix has a row for each server, or agent, and a column for each port that any of them has.
+type matrix struct {
+	Columns []portColumn
+	Rows    []matrixRow
+	// Failures say what is wrong with those that are not up.
+	Failures []portFailure
+}
+
+// fail notes the error of a port, together with those of the same server that have the same one.
+func (m *matrix) fail(server string, port portColumn, problem string) {
+	for i := range m.Failures {
+		if f := &m.Failures[i]; f.Server == server && f.Error == problem {
+			f.Ports = append(f.Ports, port.String())
+			return
+		}
+	}
+	m.Failures = append(m.Failures, portFailure{server, []string{port.String()}, problem})
+}
+
+// portColumn is a port that servers have.
+type portColumn struct {
+	Port      int
+	Protocol  cluster.Protocol
+	Transport string
+}
+
+type matrixRow struct {
+	Server string
+	Cells  []portCell
+}
+
+// portCell is one port of one server.
+type portCell struct {
+	// State is up, accepts (connections, and nothing was asked), down, hangs, not asked, or empty when the server has no such port.
+	State string
+	// Class is how it looks: good, fair, bad or none.
+	Class string
+	// Detail is the time it took, or the reason.
+	Detail string
+}
+
+// portFailure is an error of one or several ports of a server.
+type portFailure struct {
+	Server string
+	Ports  []string
+	Error  string
+}
+
+type raftRow struct {
+	cluster.ServerStatus
+
+	State, Leader, Term, LastIndex, Lag, LastContact, Vote, Autopilot string
+	// Bad says of the columns of the same names whether they stand out.
+	BadState, BadLeader, BadLag, BadContact, BadSerf, BadAutopilot bool
+}
+
+func newStatusView(d statusDocument, links []pageLink, refresh bool) *statusView {
+	v := &statusView{
+		statusDocument: d,
+		Style:          template.CSS(statusCSS), //nolint:gosec // It is part of the program.
+		Links:          links,
+		Title:          fmt.Sprintf("%s: Consul%s", d.Level, inDatacenter(d.Agent.Datacenter)),
+		Figures:        figures(&d.Status),
+		Ports:          newMatrix(&d.Status),
+	}
+	if refresh {
+		v.Refresh = statusRefresh
+	}
+	for _, s := range d.Servers {
+		v.Raft = append(v.Raft, newRaftRow(s, len(d.Members) > 0))
+	}
+	return v
+}
+
+func inDatacenter(name string) string {
+	if name == "" {
+		return ""
+	}
+	return " " + name
+}
+
+// figures are those that there are.
+func figures(s *cluster.Status) []figure {
+	var all []figure
+	add := func(name string, bad bool, format string, args ...any) {
+		all = append(all, figure{name, fmt.Sprintf(format, args...), bad})
+	}
+	if q := s.Quorum; q != nil {
+		add("Voters that answer", q.Reachable < q.Voters, "%d of %d", q.Reachable, q.Voters)
+		add("Quorum", false, "%d", q.Needed)
+		add("May still fail", q.Margin < 1, "%d", max(q.Margin, 0))
+	}
+	if l := s.Leadership; l != nil {
+		leader := "none"
+		if len(l.Leaders) > 0 {
+			leader = l.Leaders[0]
+		}
+		if more := len(l.Leaders) - 1; more > 0 {
+			leader += fmt.Sprintf(" and %d more", more)
+		}
+		add("Leader", len(l.Leaders) != 1, "%s", leader)
+	}
+	if r := s.ConsistentRead; r != nil {
+		took := "fails"
+		if r.Seconds != nil {
+			took = seconds(*r.Seconds)
+		}
+		add("Consistent read", !r.OK, "%s", took)
+	}
+	if a := s.Autopilot; a != nil {
+		verdict := "healthy"
+		if !a.Healthy {
+			verdict = "unhealthy"
+		}
+		add("Autopilot", !a.Healthy, "%s", verdict)
+	}
+	if c := s.Catalog; c != nil {
+		add("Services", false, "%d", c.Services)
+		add("Services that are down", c.Down > 0, "%d", c.Down)
+	}
+	return all
+}
+
+func newMatrix(s *cluster.Status) matrix {
+	type row struct {
+		name  string
+		ports []cluster.PortStatus
+	}
+	var rows []row
+	for _, server := range s.Servers {
+		rows = append(rows, row{server.Name, server.Ports})
+	}
+	if len(s.Agent.Ports) > 0 {
+		rows = append(rows, row{cmp.Or(s.Agent.Name, s.Agent.Address), s.Agent.Ports})
+	}
+	var m matrix
+	columns := make(map[portColumn]bool)
+	for _, r := range rows {
+		for _, p := range r.ports {
+			columns[portColumn{p.Port, p.Protocol, p.Transport}] = true
+		}
+	}
+	m.Columns = slices.SortedFunc(maps.Keys(columns), func(a, b portColumn) int {
+		return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Transport, b.Transport))
+	})
+	for _, r := range rows {
+		cells := make([]portCell, len(m.Columns))
+		for _, p := range r.ports {
+			column := portColumn{p.Port, p.Protocol, p.Transport}
+			cells[slices.Index(m.Columns, column)] = newPortCell(p)
+			if p.Error != "" {
+				m.fail(r.name, column, p.Error)
+			}
+		}
+		m.Rows = append(m.Rows, matrixRow{r.name, cells})
+	}
+	return m
+}
+
+// String names a port as an operator does.
+func (c portColumn) String() string {
+	return fmt.Sprintf("%d/%s (%s)", c.Port, c.Transport, c.Protocol)
+}
+
+func newPortCell(p cluster.PortStatus) portCell {
+	switch {
+	case p.Up == nil:
+		return portCell{"not asked", "none", ""}
+	case *p.Up && !p.Verified:
+		return portCell{"accepts", "fair", cmp.Or(p.Reason, seconds(p.Seconds))}
+	case *p.Up && p.Reason != "":
+		return portCell{"up", "fair", p.Reason}
+	case *p.Up:
+		return portCell{"up", "good", seconds(p.Seconds)}
+	case p.Hung:
+		return portCell{"hangs", "bad", p.Reason}
+	default:
+		return portCell{"down", "bad", p.Reason}
+	}
+}
+
+// The bounds of what stands out are those of the alerts of the same names.
+const (
+	lagBound     = cluster.DefaultMaxTrailingLogs
+	contactBound = 0.2
+)
+
+// newRaftRow is about one server. Without the members of Serf nothing is known of its state there.
+func newRaftRow(s cluster.ServerStatus, membersKnown bool) raftRow {
+	if !membersKnown {
+		s.Serf = unknownText
+	}
+	r := raftRow{
+		ServerStatus: s, State: cmp.Or(string(s.RaftState), unknownText), Leader: unknownText,
+		Term: number(s.Term), LastIndex: number(s.LastLogIndex), Lag: number(s.LogLag),
+		LastContact: unknownText, Vote: "yes", Autopilot: unknownText,
+		BadState: s.RaftState == cluster.RaftCandidate || s.RaftState == "",
+		BadLag:   s.LogLag != nil && *s.LogLag > lagBound,
+		BadSerf:  membersKnown && s.Serf != cluster.StatusAlive.String(),
+	}
+	if !s.Voter {
+		r.Vote = "no"
+	}
+	if s.HasLeader != nil {
+		r.Leader, r.BadLeader = cmp.Or(s.Leader, "nobody"), !*s.HasLeader
+	}
+	if c := s.LastContactSeconds; c != nil && s.RaftState != cluster.RaftLeader {
+		r.LastContact, r.BadContact = seconds(*c)+" ago", *c > contactBound
+	}
+	if h := s.AutopilotHealthy; h != nil {
+		r.Autopilot, r.BadAutopilot = "healthy", !*h
+		if !*h {
+			r.Autopilot = "unhealthy"
+		}
+	}
+	return r
+}
+
+// unknownText stands for what could not be found out.
+const unknownText = "–"
+
+func number(n *uint64) string {
+	if n == nil {
+		return unknownText
+	}
+	return strconv.FormatUint(*n, 10)
+}
+
+// seconds writes a duration with two digits or so.
+func seconds(s float64) string {
+	d := time.Duration(s * float64(time.Second))
+	switch {
+	case d == 0:
+		return "0 s"
+	case d < 10*time.Millisecond:
+		return fmt.Sprintf("%.2g ms", s*1000)
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Round(time.Millisecond).Milliseconds())
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1f s", s)
+	default:
+		return d.Round(time.Second).String()
+	}
+}
+
+// Clock is when the snapshot was taken, for people.
+func (v *statusView) Clock() string { return v.Time.Format("2006-01-02 15:04:05 MST") }
+
+// Took is how long it took.
+func (v *statusView) Took() string { return seconds(v.Seconds) }
