@@ -30,7 +30,7 @@ func writeDashboards(opts *dashboardsOptions, stdout, stderr io.Writer) int {
 		for _, d := range dashboards {
 			files = append(files, alerts.File(d))
 		}
-		err = writePack(opts.outputDir, files, stdout)
+		err = saveFiles(opts.outputDir, files, stdout)
 	}
 	if err != nil {
 		complain(stderr, err)

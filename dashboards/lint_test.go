@@ -475,6 +475,8 @@ var notShown = map[string]string{
 	"consul_license_valid":                "the licence's expiry says it",
 	"consul_catalog_service_node_healthy": "consul_catalog_service_instances says it in fewer series",
 
+	"consul_port_tls_earliest_cert_lifetime_seconds": "is for the alert, which tells certificates that renew themselves from others",
+
 	"consul_agent_autopilot_failure_tolerance": "is in consul_autopilot_cluster_failure_tolerance",
 	"consul_server_raft_last_snapshot_term":    "says nothing to a person that the index does not",
 
