@@ -105,6 +105,11 @@ docs:
 rules:
 	go test ./alerts -run '^TestPack_Files$$' -update
 
+# dashboards: write the dashboards in dashboards/ with their generator.
+.PHONY: dashboards
+dashboards:
+	go test ./dashboards -run '^TestFiles$$' -update
+
 # golden: write the golden files of the tests.
 .PHONY: golden
 golden:

@@ -30,9 +30,10 @@ import (
 type options struct {
 	command string
 	// changed are the flags that differ from their defaults.
-	changed []web.Flag
-	alerts  alertsOptions
-	check   checkOptions
+	changed    []web.Flag
+	alerts     alertsOptions
+	check      checkOptions
+	dashboards dashboardsOptions
 
 	consulServer string
 	// module is what most of the flags fill, as a configuration file fills its modules.
@@ -84,9 +85,10 @@ func (f consistencyFlags) mode() cluster.Consistency {
 
 // The commands. Without one the exporter runs, as consul_exporter does.
 const (
-	commandServe  = "serve"
-	commandAlerts = "alerts"
-	commandCheck  = "check"
+	commandServe      = "serve"
+	commandCheck      = "check"
+	commandAlerts     = "alerts"
+	commandDashboards = "dashboards"
 )
 
 // newApp declares all commands and flags. Each flag can be set by an environment variable with the prefix
@@ -101,6 +103,7 @@ func newApp(opts *options) *kingpin.Application {
 	serveFlags(app.Command(commandServe, "Run the exporter. This is what happens without a command.").Default(), opts)
 	checkFlags(app.Command(commandCheck, "Look once, print how the cluster is or whether a server can be stopped, and say so in the exit code."), opts)
 	alertsFlags(app.Command(commandAlerts, "Write the rules and alerts for Prometheus, with your own thresholds."), &opts.alerts)
+	dashboardsFlags(app.Command(commandDashboards, "Write the dashboards for Grafana."), &opts.dashboards)
 	return app
 }
 

@@ -9,6 +9,7 @@ require (
 	github.com/go-json-experiment/json v1.27.2
 	github.com/go-kit/log v0.2.1
 	github.com/google/go-cmp v0.7.0
+	github.com/grafana/grafana-foundation-sdk/go v0.0.12
 	github.com/hashicorp/consul/api v1.34.4
 	github.com/hashicorp/consul/proto-public v0.7.1
 	github.com/hashicorp/go-msgpack/v2 v2.1.5

@@ -53,6 +53,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	switch opts.command {
 	case commandAlerts:
 		return writeAlerts(&opts.alerts, stdout, stderr)
+	case commandDashboards:
+		return writeDashboards(&opts.dashboards, stdout, stderr)
 	case commandCheck:
 		return runCheck(ctx, opts, stdout, stderr)
 	default:

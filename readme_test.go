@@ -32,6 +32,7 @@ func TestReadmeTables(t *testing.T) {
 		docsTable{"metrics", metricsTable()},
 		docsTable{"flags", flagsTable(serveCommand().Model().Flags)},
 		docsTable{"flags of check", flagsTable(ownFlags(t))},
+		docsTable{"flags of dashboards", flagsTable(newApp(&options{}).GetCommand(commandDashboards).Model().Flags)},
 		docsTable{"flags of alerts", flagsTable(newApp(&options{}).GetCommand(commandAlerts).Model().Flags)},
 	)
 }

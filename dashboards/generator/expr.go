@@ -1,0 +1,93 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package generator
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Expressions are written with these words in place of what all of them repeat:
+//
+//	{SEL}      the series of the chosen exporters
+//	{SEL, ...} the same, with further matchers
+//	SERVER     the matcher for the chosen servers
+//	CLUSTER    the labels that tell clusters apart
+//	PORT       the labels that tell ports apart, with those of their cluster
+var words = strings.NewReplacer(
+	"{SEL", `{cluster=~"$cluster", datacenter=~"$datacenter", job=~"$job", instance=~"$instance"`,
+	"SERVER", `server=~"$server"`,
+	"CLUSTER", "cluster, datacenter, job",
+	"PORT", "cluster, datacenter, job, server, port, protocol, transport",
+)
+
+// firing selects the alerts of the exporter's rules that fire. They have no label instance, and where nothing is known of a cluster any
+// more, no label job either.
+const firing = `ALERTS{alertstate="firing", alertname=~"Consul.+", cluster=~"$cluster", datacenter=~"$datacenter", job=~"$job|"}`
+
+// firingWith narrows them down.
+func firingWith(matchers string) string {
+	return strings.TrimSuffix(firing, "}") + ", " + matchers + "}"
+}
+
+// rulesLoaded has a result, of value 0, where Prometheus has the exporter's rules.
+const rulesLoaded = `0 * count(consul:cluster_leaders:max{cluster=~"$cluster", datacenter=~"$datacenter", job=~"$job"})`
+
+// portUp is 1 for each port that any exporter gets an answer from, else 0.
+func portUp(matchers ...string) string {
+	return "max by (PORT) (consul_port_up{" + strings.Join(append([]string{"SEL"}, matchers...), ", ") + "})"
+}
+
+// narrowed selects the chosen servers only.
+func narrowed(expr string) string { return strings.ReplaceAll(expr, "{SEL", "{SEL, SERVER") }
+
+// label gives all results of an expression a label.
+func label(expr, name, value string) string {
+	return fmt.Sprintf(`label_replace(%s, %q, %q, "", "")`, expr, name, value)
+}
+
+// orElse adds a result for when the expression has none at all.
+func orElse(expr, otherwise string) string {
+	return expr + "\nor on ()\n" + otherwise
+}
+
+// notAvailable is how a panel calls what there is not, by design.
+const notAvailable = "not available"
+
+// optional is an expression for a graph, of a metric that not every version, edition or agent has. If there is none in all the time
+// shown, it has one result that is no number, with the legend "not available". The metric is written with its matchers.
+func optional(expr, metric, legendLabel string) string {
+	return orElse(expr, label("NaN * absent(last_over_time("+metric+"[$__range] @ end()))", legendLabel, notAvailable))
+}
+
+// optionalNow is the same for a panel of the present.
+func optionalNow(expr, metric, legendLabel string) string {
+	return orElse(expr, label("NaN * absent("+metric+")", legendLabel, notAvailable))
+}
+
+// figures is one expression for a table that has a row for each server, or whatever the label row says, and a column for each figure.
+type figures struct {
+	row     string
+	columns []column
+}
+
+// column is a figure: an expression with no labels but that of the row.
+type column struct {
+	title, expr string
+	// unit, and what else the column has of its own.
+	unit     string
+	decimals int
+	steps    []step
+	mappings []object
+	width    int
+}
+
+// expr joins the expressions of all columns; each result has its column's title in the label "figure".
+func (f figures) expr() string {
+	parts := make([]string, 0, len(f.columns))
+	for _, c := range f.columns {
+		parts = append(parts, label(c.expr, "figure", c.title))
+	}
+	return strings.Join(parts, "\nor\n")
+}

@@ -1,0 +1,217 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package generator
+
+func overview() dashboard {
+	return dashboard{
+		name:  "overview",
+		title: "Consul / Overview",
+		about: "Whether the Consul cluster works, what is wrong with it, and what changed. Part of consul_cluster_exporter.",
+		rows: []row{
+			{"What is wrong", []panel{
+				quorumStat(3),
+				leaderStat(4),
+				{
+					kind: stat, title: "Silent servers", width: 4, height: 4,
+					about:  "Servers whose port 8300 does not answer, five at most. Without 8300 a server takes no part in Raft.",
+					alerts: []string{"ConsulServerDown", "ConsulServerHung", "ConsulRPCPortDown"},
+					unit:   "none", noValue: "not known", names: true, steps: goodFrom(1),
+					queries: []query{{orFor(
+						`topk by (CLUSTER) (5, max by (CLUSTER, server) (consul_port_up{SEL, protocol="rpc"}) == 0)`,
+						label(`min by (CLUSTER) (max by (CLUSTER, server) (consul_port_up{SEL, protocol="rpc"}))`, "server", "all answer"),
+					), "{{server}}"}},
+					links: []object{linkTo(uidPorts, "Ports of this server", "var-server=${__field.labels.server}")},
+				},
+				failingPortsStat(3, linkTo(uidPorts, "Ports")),
+				{
+					kind: stat, title: "Consistent reads", width: 4, height: 4,
+					about: "Whether the cluster answers a read that the leader has to confirm with a majority. If it fails, nothing can be written " +
+						"either, and only reads that any server may answer still work. Not known while the agent that is asked does not answer.",
+					alerts: []string{"ConsulConsistentReadsFail"},
+					unit:   "none", noValue: "not known", steps: goodFrom(1), mappings: []object{mapped(entry{"0", "fail", red}, entry{"1", "work", green})},
+					queries: []query{{"max by (CLUSTER) (consul_cluster_consistent_read_success{SEL})", clusterLegend}},
+					links:   []object{linkTo(uidRaft, "Raft")},
+				},
+				{
+					kind: stat, title: "Alerts firing", width: 3, height: 4,
+					about: "Alerts of the exporter's rules that fire, by severity; those of severity info are in the list below. \"No rules\" means that " +
+						"Prometheus has not loaded them: consul_cluster_exporter alerts writes them.",
+					unit: "none", noValue: "no rules", steps: badFrom(1), mappings: []object{nothing("no rules", gray)},
+					queries: []query{
+						{orElse(orElse("count("+firingWith(`severity="critical"`)+")", rulesLoaded), "vector(NaN)"), "critical"},
+						{orElse(orElse("count("+firingWith(`severity="warning"`)+")", rulesLoaded), "vector(NaN)"), "warning"},
+					},
+					overrides: []object{override("warning", property{"thresholds", thresholds(warningFrom(1))})},
+				},
+				{
+					kind: stat, title: "Watched by", width: 3, height: 4,
+					about: "Whether Prometheus reaches the exporters, and these reach their Consul agents; in part is a percentage. While an exporter is down " +
+						"nothing here is known. While an agent is down, what is known of ports and Raft comes from the servers themselves.",
+					alerts: []string{"ConsulExporterDown", "ConsulExporterMissing", "ConsulAgentUnreachable"},
+					unit:   "percentunit", whole: true, noValue: "not known",
+					steps: []step{{lowest, red}, {0.0001, orange}, {1, green}}, mappings: []object{mapped(entry{"0", "down", red}, entry{"1", "up", green})},
+					queries: []query{{"avg by (CLUSTER) (up{SEL})", "exporter"}, {"avg by (CLUSTER) (consul_up{SEL})", "agent"}},
+					links:   []object{linkTo(uidExporter, "Exporter")},
+				},
+				serversTable(14, 7),
+				alertsTable(10, 7),
+			}},
+			{"What changed", []panel{
+				{
+					kind: timeseries, title: "Voters", width: 8, height: 7,
+					about: "Voters that answer on their port 8300, and how many must agree. Below the quorum nothing can be written.",
+					alerts: []string{
+						"ConsulQuorumLost", "ConsulQuorumAtRisk", "ConsulEvenVoters",
+					},
+					unit: "none", whole: true, min: number(0), stepped: true,
+					queries: []query{
+						{"max by (CLUSTER) (consul_cluster_voters{SEL})", "all"},
+						{"max by (CLUSTER) (consul_cluster_quorum{SEL})", "quorum"},
+						{"max by (CLUSTER) (consul_cluster_reachable_voters{SEL})", "answer"},
+					},
+					overrides: []object{limitLine("all", blue), limitLine("quorum", red)},
+					colors:    map[string]string{"answer": green},
+				},
+				whoLeads(8, 7),
+				failingPortsOverTime(8, 7, ""),
+				{
+					kind: timeseries, title: "Changes", width: 12, height: 7,
+					about: "How often something changed: the leader or the term, the answer of a port, the state of a member, the number of nodes and services. " +
+						"What stands at one time mostly has one cause.",
+					alerts: []string{"ConsulLeaderChangesOften"},
+					unit:   "none", whole: true, min: number(0), bars: true, stacked: true,
+					queries: []query{
+						{"max by (CLUSTER) (increase(consul_cluster_leader_changes_total{SEL}[$__rate_interval]))", "leader or term"},
+						{"sum(max by (PORT) (changes(consul_port_up{SEL}[$__rate_interval])))", "ports"},
+						{"sum(max by (CLUSTER, member) (changes(consul_serf_lan_member_status{SEL}[$__rate_interval])))", "members"},
+						{"sum(max by (CLUSTER) (changes(consul_catalog_services{SEL}[$__rate_interval])))", "number of services"},
+						{"sum(max by (CLUSTER) (changes(consul_catalog_nodes{SEL}[$__rate_interval])))", "number of nodes"},
+					},
+				},
+				{
+					kind: timeseries, title: "Alerts that fired", width: 12, height: 7,
+					about: "Alerts of the exporter's rules, by name. Empty when none fired or the rules are not loaded.",
+					unit:  "none", whole: true, min: number(0), bars: true, stacked: true,
+					queries: []query{{
+						orElse("count by (alertname) ("+firing+")", label("0 * absent(last_over_time("+firing+"[$__range] @ end()))", "alertname", "none")),
+						"{{alertname}}",
+					}},
+				},
+			}},
+			{"Nodes and services", []panel{
+				count("Nodes", 3, "Nodes in the catalog.", "max by (CLUSTER) (consul_catalog_nodes{SEL})"),
+				count("Services", 3, "Services in the catalog.", "max by (CLUSTER) (consul_catalog_services{SEL})", linkTo(uidServices, "Services")),
+				instancesStat(10),
+				{
+					kind: stat, title: "Checks by state", width: 8, height: 4,
+					about: "Health checks of services and nodes by their state. Those for maintenance are critical as well, and counted as such.",
+					unit:  "none", noValue: notAvailable,
+					queries: []query{{`sum by (status) (
+  max by (CLUSTER, check, node, service_id, status) (consul_health_service_status{SEL, status=~"passing|warning|critical"})
+    or
+  max by (CLUSTER, check, node, status) (consul_health_node_status{SEL, status=~"passing|warning|critical"})
+)`, "{{status}}"}},
+					overrides: coloredFromOne(statusColors),
+					links:     []object{linkTo(uidServices, "Services")},
+				},
+				instancesOverTime(12, 7),
+				{
+					kind: timeseries, title: "Members and nodes", width: 12, height: 7,
+					about:  "Members of the LAN pool by state, as the agents see them, and nodes in the catalog.",
+					alerts: []string{"ConsulSerfMemberFailed"},
+					unit:   "none", whole: true, min: number(0),
+					queries: []query{
+						{`max by (CLUSTER, status) (consul_serf_member_count{SEL, pool="lan"})`, "{{status}}"},
+						{"max by (CLUSTER) (consul_catalog_nodes{SEL})", "nodes in the catalog"},
+					},
+					overrides: []object{limitLine("nodes in the catalog", blue)},
+					colors:    memberColors,
+				},
+			}},
+		},
+	}
+}
+
+// serversTable has the most important figures of each server.
+func serversTable(width, height int) panel {
+	return figuresPanel(panel{
+		title: "Servers", width: width, height: height,
+		about: "Each server by its own account. One that does not answer has no figures but its ports. Click on a server for its Raft figures or ports.",
+		alerts: []string{
+			"ConsulServerDown", "ConsulServerHung", "ConsulServerWithoutLeader", "ConsulRaftLogLag", "ConsulRaftLastContact",
+		},
+		unit: "none", noValue: "not known",
+		overrides: []object{override("Server", property{"links", []object{
+			linkTo(uidRaft, "Raft of this server", "var-server=${__data.fields.Server}"),
+			linkTo(uidPorts, "Ports of this server", "var-server=${__data.fields.Server}"),
+		}})},
+	}, figures{"server", []column{
+		{
+			title: "Port 8300", unit: "none", steps: goodFrom(1), mappings: []object{mapped(entry{"0", "no answer", red}, entry{"1", "answers", green})},
+			expr: `min by (server) (max by (CLUSTER, server) (consul_port_up{SEL, protocol="rpc"}))`,
+		},
+		{
+			title: "Ports down", unit: "none", steps: badFrom(1),
+			expr: `max by (server) (sum by (CLUSTER, server) (` + portUp() + ` == bool 0) and on (CLUSTER, server) consul_port_up{SEL, protocol="rpc"})`,
+		},
+		roleColumn(),
+		{
+			title: "Sees leader", unit: "none", steps: goodFrom(1), mappings: []object{mapped(entry{"0", "no", red}, entry{"1", "yes", green})},
+			expr: "min by (server) (max by (CLUSTER, server) (consul_server_raft_has_leader{SEL}))",
+		},
+		{
+			title: "Log behind", unit: "short", steps: quiet(badFromTwo(250, 1000)),
+			expr: "max by (server) (consul_server_raft_log_lag_entries{SEL})",
+		},
+		{
+			title: "Last contact", unit: "s", steps: quiet(badFromTwo(0.2, 0.5)),
+			expr: "max by (server) (min by (CLUSTER, server) (consul_server_raft_last_contact_seconds{SEL}))",
+		},
+		{
+			title: "Answer took", unit: "s", steps: quiet(warningFrom(1)),
+			expr: `max by (server) (min by (CLUSTER, server) (consul_port_probe_duration_seconds{SEL, protocol="rpc"}))`,
+		},
+	}}, "Server")
+}
+
+// roleColumn is a server's part in Raft.
+func roleColumn() column {
+	return column{
+		title: "Role", unit: "none",
+		mappings: []object{mapped(entry{"0", "follower", ""}, entry{"1", "leader", blue}, entry{"2", "candidate", orange})},
+		steps:    []step{{lowest, transparent}, {1, blue}, {2, orange}},
+		expr: `max by (server) (
+  max by (CLUSTER, server) (consul_server_raft_is_leader{SEL})
+    +
+  (2 * max by (CLUSTER, server) (consul_server_raft_state{SEL, state="candidate"}) or 0 * max by (CLUSTER, server) (consul_server_raft_is_leader{SEL}))
+)`,
+	}
+}
+
+// alertsTable lists the alerts that fire, the worst first.
+func alertsTable(width, height int) panel {
+	by := "max by (alertname, severity, server, member, port, protocol, transport, service_name, node, check, collector, peer, cluster, datacenter)"
+	one := func(rank, matchers string) string { return rank + " * " + by + " (" + firingWith(matchers) + ")" }
+	// Of the critical ones those come first that are about the whole cluster.
+	list := one("4", `severity="critical", server="", service_name=""`) + "\nor\n" + one("3", `severity="critical"`) + "\nor\n" +
+		one("2", `severity="warning"`) + "\nor\n" + one("1", `severity="info"`)
+	// What an alert is about is in whichever of these labels it has. Of a member, the name is the server's, if it is one.
+	about := `label_join(label_replace(` + list + `, "server", "$1", "member", "(.+)"), ` +
+		`"about", " ", "server", "protocol", "port", "transport", "service_name", "node", "check", "collector", "peer", "cluster", "datacenter")`
+	return panel{
+		kind: table, title: "Alerts that fire", width: width, height: height,
+		about: "Alerts of the exporter's rules that fire now, and what they are about. Each has a page in docs/runbooks that says what to do.",
+		unit:  "none", noValue: "not known",
+		queries: []query{{expr: orElse(
+			orElse("max by (alertname, about) ("+about+")", label(rulesLoaded, "alertname", "no alert fires")),
+			label("vector(-1)", "alertname", "Prometheus has not loaded the rules"),
+		)}},
+		transformations: []object{sorted("Value", true), columns("Value", "Severity", "alertname", "Alert", "about", "About")},
+		overrides: []object{override("Severity",
+			property{"mappings", []object{mapped(
+				entry{"-1", "?", gray}, entry{"0", "–", green}, entry{"1", "info", blue}, entry{"2", "warning", orange}, entry{"3", "critical", red},
+				entry{"4", "critical", red},
+			)}}, cell, property{"custom.width", 80}, property{"custom.align", "left"})},
+	}
+}

@@ -1,0 +1,423 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package generator
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// object is a JSON object.
+type object = map[string]any
+
+// kind is Grafana's name of a type of panel.
+type kind string
+
+const (
+	stat       kind = "stat"
+	timeseries kind = "timeseries"
+	table      kind = "table"
+	bargauge   kind = "bargauge"
+)
+
+// panel is one panel of a dashboard, before it has a place.
+type panel struct {
+	kind          kind
+	title         string
+	width, height int
+	// about says what is shown and what is bad; alerts are the names of those about it.
+	about  string
+	alerts []string
+
+	queries []query
+	unit    string
+	// decimals of values; 0 leaves it to Grafana if whole is not set.
+	decimals int
+	whole    bool
+	min, max *float64
+	// noValue is shown in place of a value if there is none.
+	noValue string
+
+	// steps colour a status. Without any, the panel shows no status.
+	steps    []step
+	mappings []object
+	// colors are those of series, by legend.
+	colors map[string]string
+
+	// names makes a stat show the legends in place of the values.
+	names bool
+	// bars, stacked, stepped and lines (at the steps) are how a graph is drawn.
+	bars, stacked, stepped, lines bool
+
+	transformations []object
+	overrides       []object
+	links           []object
+}
+
+// query is one query of a panel.
+type query struct {
+	expr, legend string
+}
+
+// step is a colour from this value on.
+type step struct {
+	from  float64
+	color string
+}
+
+// lowest is the value of the first step, which has no lower end.
+const lowest = -1 << 40
+
+// goodFrom and the others are the usual steps.
+func goodFrom(n float64) []step    { return []step{{lowest, red}, {n, green}} }
+func badFrom(n float64) []step     { return []step{{lowest, green}, {n, red}} }
+func warningFrom(n float64) []step { return []step{{lowest, green}, {n, orange}} }
+
+// badFromTwo has a warning before it is bad.
+func badFromTwo(warning, bad float64) []step {
+	return []step{{lowest, green}, {warning, orange}, {bad, red}}
+}
+
+// quiet makes steps show nothing in place of the first colour, for cells of tables and lines of graphs: where all is well they need no
+// attention.
+func quiet(steps []step) []step {
+	steps[0].color = transparent
+	return steps
+}
+
+// Colours of states, the same everywhere.
+const (
+	green  = "green"
+	orange = "orange"
+	red    = "red"
+	blue   = "blue"
+	gray   = "#8e8e8e"
+	// neutral is the colour of text.
+	neutral     = "text"
+	transparent = "transparent"
+)
+
+func number(n float64) *float64 { return &n }
+
+// mapped is a mapping of single values to text and colour.
+func mapped(entries ...entry) object {
+	options := object{}
+	for i, e := range entries {
+		options[e.value] = e.result(i)
+	}
+	return object{"type": "value", "options": options}
+}
+
+type entry struct{ value, text, color string }
+
+func (e entry) result(index int) object {
+	result := object{"text": e.text, "index": index}
+	if e.color != "" {
+		result["color"] = e.color
+	}
+	return result
+}
+
+// between maps a range of values.
+func between(from, to float64, text, color string) object {
+	return object{"type": "range", "options": object{"from": from, "to": to, "result": object{"text": text, "color": color, "index": 10}}}
+}
+
+// upTo maps all values up to this one.
+func upTo(n float64, text, color string) object {
+	return object{"type": "range", "options": object{"from": nil, "to": n, "result": object{"text": text, "color": color, "index": 10}}}
+}
+
+// absent maps what is no number to "not available".
+var absent = nothing(notAvailable, gray)
+
+// empty leaves cells of a matrix empty for which there is no value.
+var empty = nothing("", transparent)
+
+func nothing(text, color string) object {
+	return object{"type": "special", "options": object{"match": "null+nan", "result": object{"text": text, "color": color, "index": 20}}}
+}
+
+// json is the panel as Grafana wants it.
+func (p panel) json(id, x, y int) object {
+	o := object{
+		"id":          id,
+		"type":        string(p.kind),
+		"title":       p.title,
+		"description": p.description(),
+		"datasource":  datasource(),
+		"gridPos":     object{"x": x, "y": y, "w": p.width, "h": p.height},
+		"targets":     p.targets(),
+		"fieldConfig": object{"defaults": p.defaults(), "overrides": p.allOverrides()},
+		"options":     p.options(),
+	}
+	if len(p.transformations) > 0 {
+		o["transformations"] = p.transformations
+	}
+	return o
+}
+
+func (p panel) description() string {
+	if len(p.alerts) == 0 {
+		return p.about
+	}
+	word := "Alerts: "
+	if len(p.alerts) == 1 {
+		word = "Alert: "
+	}
+	return p.about + "\n\n" + word + strings.Join(p.alerts, ", ") + "."
+}
+
+func (p panel) targets() []object {
+	targets := make([]object, 0, len(p.queries))
+	for i, q := range p.queries {
+		instant := p.kind != timeseries
+		format := "time_series"
+		if p.kind == table {
+			format = "table"
+		}
+		targets = append(targets, object{
+			"refId":        string(rune('A' + i)),
+			"datasource":   datasource(),
+			"expr":         words.Replace(q.expr),
+			"legendFormat": q.legend,
+			"format":       format,
+			"instant":      instant,
+			"range":        !instant,
+			"editorMode":   "code",
+		})
+	}
+	return targets
+}
+
+func (p panel) defaults() object {
+	d := object{"unit": p.unit, "mappings": append([]object{}, p.mappings...), "color": p.color(), "custom": p.custom()}
+	if p.kind == stat || p.kind == bargauge {
+		delete(d, "custom")
+	}
+	if p.decimals > 0 || p.whole {
+		d["decimals"] = p.decimals
+	}
+	if p.min != nil {
+		d["min"] = *p.min
+	}
+	if p.max != nil {
+		d["max"] = *p.max
+	}
+	if p.noValue != "" {
+		d["noValue"] = p.noValue
+	}
+	if len(p.links) > 0 {
+		d["links"] = p.links
+	}
+	steps := p.steps
+	if len(steps) == 0 {
+		steps = []step{{lowest, neutral}}
+	}
+	d["thresholds"] = thresholds(steps)
+	return d
+}
+
+func thresholds(steps []step) object {
+	list := make([]object, 0, len(steps))
+	for i, s := range steps {
+		one := object{"color": s.color, "value": s.from}
+		if i == 0 {
+			one["value"] = nil
+		}
+		list = append(list, one)
+	}
+	return object{"mode": "absolute", "steps": list}
+}
+
+func (p panel) color() object {
+	if p.kind == timeseries {
+		return object{"mode": "palette-classic"}
+	}
+	return object{"mode": "thresholds"}
+}
+
+// custom is what this kind of panel has of its own for each field.
+func (p panel) custom() object {
+	if p.kind == table {
+		// Without a width of their own columns are as wide as the panel allows: a matrix of ten ports must not scroll.
+		return object{"align": "auto", "cellOptions": object{"type": "auto"}, "minWidth": 60, "filterable": false}
+	}
+	c := object{
+		"drawStyle":         "line",
+		"lineInterpolation": "linear",
+		"lineWidth":         1,
+		"fillOpacity":       0,
+		"showPoints":        "never",
+		"spanNulls":         false,
+		"stacking":          object{"mode": "none", "group": "A"},
+		"thresholdsStyle":   object{"mode": "off"},
+		"axisSoftMin":       0,
+	}
+	if p.unit != "s" && p.unit != "bytes" && p.unit != "percentunit" {
+		c["axisSoftMax"] = 1 // Where all is 0, Grafana would draw up to 100.
+	}
+	if p.stepped {
+		c["lineInterpolation"] = "stepAfter"
+	}
+	if p.stacked {
+		c["stacking"] = object{"mode": "normal", "group": "A"}
+		c["fillOpacity"] = 50
+	}
+	if p.bars {
+		c["drawStyle"] = "bars"
+		c["fillOpacity"] = 80
+	}
+	if p.lines {
+		c["thresholdsStyle"] = object{"mode": "dashed"}
+	}
+	return c
+}
+
+func (p panel) options() object {
+	reduce := object{"calcs": []string{"lastNotNull"}, "fields": "", "values": false}
+	switch p.kind {
+	case stat:
+		textMode, colorMode := "auto", "background_solid"
+		if p.names {
+			textMode = "name"
+		}
+		if len(p.steps) == 0 {
+			colorMode = "value"
+		}
+		return object{
+			"reduceOptions": reduce, "orientation": "auto", "textMode": textMode, "colorMode": colorMode, "graphMode": "none", "justifyMode": "auto",
+		}
+	case bargauge:
+		return object{
+			"reduceOptions": reduce, "orientation": "horizontal", "displayMode": "basic", "showUnfilled": true, "valueMode": "color",
+			"legend": object{"showLegend": false, "displayMode": "list", "placement": "bottom", "calcs": []string{}},
+		}
+	case table:
+		return object{"showHeader": true, "cellHeight": "sm"}
+	default:
+		return object{
+			"legend":  object{"showLegend": true, "displayMode": "list", "placement": "bottom", "calcs": []string{}},
+			"tooltip": object{"mode": "multi", "sort": "desc"},
+		}
+	}
+}
+
+// allOverrides are those of the panel, and one for each colour of a series, in the order of their names.
+func (p panel) allOverrides() []object {
+	all := append([]object{}, p.overrides...)
+	for _, name := range slices.Sorted(maps.Keys(p.colors)) {
+		all = append(all, override(name, property{"color", object{"mode": "fixed", "fixedColor": p.colors[name]}}))
+	}
+	return all
+}
+
+// property is one setting of a field.
+type property struct {
+	id    string
+	value any
+}
+
+// override changes settings of the field with this name.
+func override(name string, properties ...property) object {
+	list := make([]object, 0, len(properties))
+	for _, p := range properties {
+		list = append(list, object{"id": p.id, "value": p.value})
+	}
+	return object{"matcher": object{"id": "byName", "options": name}, "properties": list}
+}
+
+// cell is how a table's column is coloured: the whole cell, by value.
+var cell = property{"custom.cellOptions", object{"type": "color-background", "mode": "basic"}}
+
+// override is that of the column of a table.
+func (c column) override() object {
+	properties := []property{{"unit", c.unit}}
+	if c.decimals > 0 {
+		properties = append(properties, property{"decimals", c.decimals})
+	}
+	if len(c.mappings) > 0 {
+		properties = append(properties, property{"mappings", c.mappings})
+	}
+	if len(c.steps) > 0 {
+		properties = append(properties, property{"thresholds", thresholds(c.steps)}, cell)
+	}
+	if c.width > 0 {
+		properties = append(properties, property{"custom.width", c.width})
+	}
+	return override(c.title, properties...)
+}
+
+// figuresPanel makes the table of these figures. The title of its first column is first.
+func figuresPanel(p panel, f figures, first string) panel {
+	p.kind = table
+	p.queries = []query{{expr: f.expr()}}
+	order := object{f.row + `\figure`: 0}
+	for i, c := range f.columns {
+		order[c.title] = i + 1
+		p.overrides = append(p.overrides, c.override())
+	}
+	p.transformations = []object{
+		transformation("sortBy", object{"sort": []object{{"field": f.row}}}),
+		transformation("groupingToMatrix", object{"rowField": f.row, "columnField": "figure", "valueField": "Value", "emptyValue": "null"}),
+		organize(order, map[string]string{f.row + `\figure`: first}),
+	}
+	return p
+}
+
+// serverPortMatrix makes a table that has a row for each server and a column for each port: of the values of this expression, which
+// has the labels PORT.
+func serverPortMatrix(p panel, expr string) panel {
+	p.kind = table
+	// A column is named "8301 serf_lan", and the one beside it, of the same port over UDP, "8301 udp".
+	expr = `min by (server, name) (label_replace(label_replace(label_join(` + expr +
+		`, "name", " ", "port", "protocol", "transport"), "name", "$1", "name", "(.*) tcp"), "name", "$1 udp", "name", "(.*) .* udp"))`
+	p.queries = []query{{expr: expr}}
+	// The columns come in the order of their ports, and then the rows in that of their servers.
+	p.transformations = []object{
+		transformation("sortBy", object{"sort": []object{{"field": "name"}}}),
+		transformation("groupingToMatrix", object{"rowField": "server", "columnField": "name", "valueField": "Value", "emptyValue": "null"}),
+		transformation("sortBy", object{"sort": []object{{"field": `server\name`}}}),
+		organize(object{}, map[string]string{`server\name`: "Server"}),
+	}
+	p.overrides = append(p.overrides, override("Server", property{"custom.cellOptions", object{"type": "auto"}}))
+	return p
+}
+
+func transformation(id string, options object) object { return object{"id": id, "options": options} }
+
+// organize orders and renames the columns of a table, and leaves out the time.
+func organize(order object, titles map[string]string) object {
+	return transformation("organize", object{
+		"excludeByName": object{"Time": true},
+		"indexByName":   order,
+		"renameByName":  titles,
+	})
+}
+
+// columns are the columns of a table of one query, in order: pairs of a label, or "Value", and a title.
+func columns(pairs ...string) object {
+	order, titles := object{}, map[string]string{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		order[pairs[i]] = i / 2
+		titles[pairs[i]] = pairs[i+1]
+	}
+	return organize(order, titles)
+}
+
+// sorted sorts a table by a field.
+func sorted(field string, desc bool) object {
+	return transformation("sortBy", object{"sort": []object{{"field": field, "desc": desc}}})
+}
+
+// linkTo leads to another dashboard with all that is chosen in this one, and further variables.
+func linkTo(uid, title string, more ...string) object {
+	url := fmt.Sprintf("/d/%s?${datasource:queryparam}&${cluster:queryparam}&${datacenter:queryparam}&${job:queryparam}&${instance:queryparam}", uid)
+	for _, m := range more {
+		url += "&" + m
+	}
+	return object{"title": title, "url": url + "&${__url_time_range}"}
+}

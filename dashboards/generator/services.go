@@ -1,0 +1,196 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package generator
+
+import "strings"
+
+// services keeps to what is cheap in a catalog with 25,000 instances: graphs are made of consul_catalog_service_instances, which has four
+// series for a service, and what has four series for each check of an instance is asked for the present only.
+func services() dashboard {
+	const chosen = `service_name=~"$service"`
+	byService := func(status string) string {
+		return "max by (CLUSTER, service_name) (consul_catalog_service_instances{SEL, " + chosen + ", status=~\"" + status + "\"})"
+	}
+	// Instances of services of which none is passing or warning, as in ConsulServiceDown.
+	down := byService("critical") + " > 0 unless on (CLUSTER, service_name) " + byService("passing|warning") + " > 0"
+	return dashboard{
+		name:      "services",
+		title:     "Consul / Services",
+		about:     "Which services and nodes do not work, which come and go, and which were taken out. Part of consul_cluster_exporter.",
+		variables: []object{serviceVariable()},
+		rows: []row{
+			{"What is wrong", []panel{
+				{
+					kind: stat, title: "Services that are down", width: 6, height: 4,
+					about:  "Services of which instances are critical and none is passing or warning, five at most. Consul names nobody who asks for them an address.",
+					alerts: []string{"ConsulServiceDown"},
+					unit:   "none", noValue: notAvailable, names: true, steps: badFrom(1),
+					queries: []query{{orFor(
+						"topk by (CLUSTER) (5, "+down+")",
+						label("0 * max by (CLUSTER) (consul_catalog_services{SEL})", "service_name", "none"),
+					), "{{service_name}}"}},
+				},
+				onlyChosen(instancesStat(9), chosen),
+				{
+					kind: stat, title: "Failing nodes", width: 3, height: 4,
+					about:  "Nodes of which a check is critical, serfHealth included: all services on such a node are critical.",
+					alerts: []string{"ConsulNodeCheckCritical", "ConsulSerfMemberFailed"},
+					unit:   "none", noValue: notAvailable, steps: badFrom(1),
+					queries: []query{{`sum by (CLUSTER) (max by (CLUSTER, node) (consul_health_node_status{SEL, status="critical"}))`, clusterLegend}},
+				},
+				count("Services", 3, "Services in the catalog.", "max by (CLUSTER) (consul_catalog_services{SEL})"),
+				{
+					kind: stat, title: "Catalog", width: 3, height: 4,
+					about: "Whether all of the catalog is exported, and is of now. Old: the server that answers knows of no leader, and what has happened since is " +
+						"missing. Too large: it has more series than --collector.catalog.max-series allows, and only its totals are there. In part: the token " +
+						"may not read all of it.",
+					alerts: []string{"ConsulCatalogTooLarge", "ConsulResultsFiltered", "ConsulNoLeader"},
+					unit:   "none", noValue: notAvailable, steps: warningFrom(1),
+					mappings: []object{
+						mapped(entry{"0", "complete", green}, entry{"1", "in part", orange}, entry{"2", "too large", orange}, entry{"3", "too large", orange}),
+						between(4, 7, "old", orange),
+					},
+					queries: []query{{`4 * (min by (CLUSTER) (consul_exporter_query_known_leader{SEL}) == bool 0)
+  +
+2 * (max by (CLUSTER) (consul_exporter_catalog_series{SEL})
+  > bool
+(max by (CLUSTER) (consul_exporter_catalog_series_limit{SEL}) or Inf * max by (CLUSTER) (consul_exporter_catalog_series{SEL})))
+  +
+max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`, clusterLegend}},
+				},
+				{
+					kind: table, title: "Checks that fail", width: 14, height: 9,
+					about: "Checks of services and nodes that are critical or warning, 500 at most, without those for maintenance. Why one fails is in its output: in " +
+						"Consul's UI, or in consul watch.",
+					alerts: []string{"ConsulServiceDown", "ConsulServiceInstancesCritical", "ConsulNodeCheckCritical"},
+					unit:   "none", noValue: notAvailable,
+					queries: []query{{expr: orElse(
+						`topk(500,
+  2 * max by (service_name, service_id, node, check) (consul_health_service_status{SEL, `+chosen+`, status="critical", check!~"_service_maintenance:.*"} == 1)
+    or
+  2 * max by (node, check) (consul_health_node_status{SEL, status="critical", check!="_node_maintenance"} == 1)
+    or
+  max by (service_name, service_id, node, check) (consul_health_service_status{SEL, `+chosen+`, status="warning"} == 1)
+    or
+  max by (node, check) (consul_health_node_status{SEL, status="warning"} == 1)
+)`,
+						label("0 * count(consul_catalog_services{SEL})", "service_name", "no check fails"),
+					)}},
+					transformations: []object{
+						sorted("Value", true),
+						columns("Value", "State", "service_name", "Service", "service_id", "Instance", "node", "Node", "check", "Check"),
+					},
+					overrides: []object{
+						override("State", cell, property{"custom.width", 90}, property{"custom.align", "left"},
+							property{"thresholds", thresholds(badFromTwo(1, 2))},
+							property{"mappings", []object{mapped(entry{"0", "–", green}, entry{"1", "warning", orange}, entry{"2", "critical", red})}}),
+						override("Service", property{"noValue", "–"}), override("Instance", property{"noValue", "–"}),
+						override("Node", property{"noValue", "–"}), override("Check", property{"noValue", "–"}),
+					},
+				},
+				{
+					kind: table, title: "Services that do not pass everywhere", width: 10, height: 9,
+					about:  "How many instances of each service are in which state, of the services that have any which does not pass.",
+					alerts: []string{"ConsulServiceDown", "ConsulServiceInstancesCritical", "ConsulServiceMaintenanceLong"},
+					unit:   "none", noValue: notAvailable, mappings: []object{empty},
+					queries: []query{{expr: orElse(
+						"max by (service_name, status) (consul_catalog_service_instances{SEL, "+chosen+"} and on (CLUSTER, service_name) "+byService("warning|critical|maintenance")+" > 0)",
+						label(label("0 * count(consul_catalog_services{SEL})", "service_name", "every instance passes"), "status", "critical"),
+					)}},
+					transformations: []object{
+						sorted("service_name", false),
+						transformation("groupingToMatrix", object{"rowField": "service_name", "columnField": "status", "valueField": "Value", "emptyValue": "null"}),
+						sorted("critical", true),
+						organize(
+							object{`service_name\status`: 0, "critical": 1, "warning": 2, "maintenance": 3, "passing": 4},
+							map[string]string{`service_name\status`: "Service", "critical": "Critical", "warning": "Warning", "maintenance": "Maintenance", "passing": "Passing"},
+						),
+					},
+					overrides: []object{
+						coloredCell("Critical", red), coloredCell("Warning", orange), coloredCell("Maintenance", blue),
+					},
+				},
+			}},
+			{"Over time", []panel{
+				onlyChosen(instancesOverTime(12, 8), chosen),
+				{
+					kind: timeseries, title: "Services with critical instances", width: 12, height: 8,
+					about:  "Services with the most critical instances, ten at most. Many at one time are mostly one node or one service that others need.",
+					alerts: []string{"ConsulServiceDown", "ConsulServiceInstancesCritical"},
+					unit:   "none", whole: true, min: number(0), stepped: true, stacked: true, noValue: "none was critical",
+					queries: []query{{"topk(10, max by (service_name) (" + byService("critical") + ") > 0)", "{{service_name}}"}},
+				},
+			}},
+			{"What comes and goes, and what was taken out", []panel{
+				{
+					kind: table, title: "Flapping services", width: 8, height: 8,
+					about: "How often the number of passing instances changed in the last hour, by service, the 20 most restless ones. A deployment is a few changes; a " +
+						"check with a timeout that is too short goes on.",
+					unit: "none", whole: true, noValue: notAvailable,
+					queries: []query{{expr: orElse(
+						"topk(20, max by (service_name) (changes(consul_catalog_service_instances{SEL, "+chosen+`, status="passing"}[1h])) > 0)`,
+						label("0 * count(consul_catalog_services{SEL})", "service_name", "no service changed"),
+					)}},
+					transformations: []object{sorted("Value", true), columns("service_name", "Service", "Value", "Changes")},
+					overrides:       []object{override("Changes", cell, property{"thresholds", thresholds([]step{{lowest, transparent}, {10, orange}})})},
+				},
+				{
+					kind: table, title: "Flapping nodes", width: 8, height: 8,
+					about: "How often gossip's check of a node (serfHealth) changed in the last hour, the 20 most restless ones: agents that restart, or a network that loses " +
+						"packets.",
+					alerts: []string{"ConsulSerfMemberFailed"},
+					unit:   "none", whole: true, noValue: notAvailable,
+					queries: []query{{expr: orElse(
+						`topk(20, max by (node) (changes(consul_health_node_status{SEL, check="serfHealth", status="passing"}[1h])) > 0)`,
+						label("0 * count(consul_catalog_nodes{SEL})", "node", "no node changed"),
+					)}},
+					transformations: []object{sorted("Value", true), columns("node", "Node", "Value", "Changes")},
+					overrides:       []object{override("Changes", cell, property{"thresholds", thresholds([]step{{lowest, transparent}, {4, orange}})})},
+				},
+				{
+					kind: table, title: "In maintenance", width: 8, height: 8,
+					about:  "Instances and nodes that somebody took out of use, 500 at most.",
+					alerts: []string{"ConsulServiceMaintenanceLong", "ConsulNodeMaintenanceLong"},
+					unit:   "none", noValue: notAvailable,
+					queries: []query{{expr: orElse(
+						"topk(500,\n  max by (service_name, service_id, node) (consul_health_service_status{SEL, "+chosen+`, status="maintenance"} == 1)
+    or
+  max by (node) (consul_health_node_status{SEL, status="maintenance"} == 1)
+)`,
+						label("0 * count(consul_catalog_services{SEL})", "service_name", "nothing is in maintenance"),
+					)}},
+					transformations: []object{
+						sorted("node", false),
+						transformation("organize", object{
+							"excludeByName": object{"Time": true, "Value": true},
+							"indexByName":   object{"service_name": 0, "service_id": 1, "node": 2},
+							"renameByName":  map[string]string{"service_name": "Service", "service_id": "Instance", "node": "Node"},
+						}),
+					},
+				},
+			}},
+		},
+	}
+}
+
+// serviceVariable narrows the dashboard down to services. None is chosen where there is no catalog, and then all match.
+func serviceVariable() object {
+	v := variable("service_name", "Service", words.Replace("consul_catalog_service_instances{SEL}"), ".*")
+	v["name"] = "service"
+	return v
+}
+
+// onlyChosen narrows a panel of the overview down to the chosen services.
+func onlyChosen(p panel, matcher string) panel {
+	for i, q := range p.queries {
+		p.queries[i].expr = strings.ReplaceAll(q.expr, "{SEL", "{SEL, "+matcher)
+	}
+	p.links = nil
+	return p
+}
+
+// coloredCell colours the cells of a column, unless they are 0.
+func coloredCell(name, color string) object {
+	return override(name, cell, property{"thresholds", thresholds([]step{{lowest, transparent}, {1, color}})})
+}

@@ -1,0 +1,136 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package generator
+
+import (
+	"maps"
+	"slices"
+)
+
+// clusterLegend names a cluster, where there are several.
+const clusterLegend = "{{cluster}} {{datacenter}} {{job}}"
+
+// statusColors are those of checks and instances, memberColors those of members and servers.
+var (
+	statusColors = map[string]string{"passing": green, "warning": orange, "critical": red, "maintenance": blue}
+	memberColors = map[string]string{"alive": green, "leaving": orange, "left": gray, "failed": red}
+)
+
+// coloredFromOne gives these series of a stat their colour, unless they are 0.
+func coloredFromOne(colors map[string]string) []object {
+	var overrides []object
+	for _, name := range slices.Sorted(maps.Keys(colors)) {
+		overrides = append(overrides, override(name, property{"thresholds", thresholds([]step{{lowest, neutral}, {1, colors[name]}})}))
+	}
+	return overrides
+}
+
+// orFor adds, for each cluster of which the first expression knows nothing, what the second one knows.
+func orFor(expr, otherwise string) string { return expr + "\nor on (CLUSTER)\n" + otherwise }
+
+// The panels that several dashboards have.
+
+func quorumStat(width int) panel {
+	return panel{
+		kind: stat, title: "Voters to spare", width: width, height: 4,
+		about: "How many more voters may fail before the quorum is lost. At 0 the next failure stops all writes; when it is lost, nothing can be " +
+			"written, no service can register, and consistent reads fail. A single server always has 0.",
+		alerts: []string{"ConsulQuorumLost", "ConsulQuorumAtRisk"},
+		unit:   "none", noValue: "not known", steps: []step{{lowest, red}, {0, orange}, {1, green}}, mappings: []object{upTo(-1, "quorum lost", red)},
+		queries: []query{{"max by (CLUSTER) (consul_cluster_failure_margin{SEL})", clusterLegend}},
+		links:   []object{linkTo(uidRaft, "Raft")},
+	}
+}
+
+func leaderStat(width int) panel {
+	return panel{
+		kind: stat, title: "Leader", width: width, height: 4,
+		about:  "The server that calls itself leader. There must be one: without it nothing can be written, and with two (split brain) writes contradict each other.",
+		alerts: []string{"ConsulNoLeader", "ConsulSplitBrain"},
+		unit:   "none", noValue: "not known", names: true, steps: []step{{lowest, red}, {1, green}, {2, red}},
+		queries: []query{{orFor(
+			`(max by (CLUSTER, server) (consul_server_raft_is_leader{SEL}) == 1)
+  * on (CLUSTER) group_left ()
+max by (CLUSTER) (consul_cluster_leaders{SEL})`,
+			label("max by (CLUSTER) (consul_cluster_leaders{SEL})", "server", "none"),
+		), "{{server}}"}},
+		links: []object{linkTo(uidRaft, "Raft")},
+	}
+}
+
+func failingPortsStat(width int, links ...object) panel {
+	return panel{
+		kind: stat, title: "Failing ports", width: width, height: 4,
+		about: "Ports of all servers from which no exporter gets an answer in the port's own protocol.",
+		alerts: []string{
+			"ConsulRPCPortDown", "ConsulSerfLANPortDown", "ConsulSerfWANPortDown", "ConsulHTTPPortDown", "ConsulGRPCPortDown", "ConsulDNSPortDown",
+			"ConsulPortNotAnswering",
+		},
+		unit: "none", noValue: "not known", steps: badFrom(1),
+		queries: []query{{"sum by (CLUSTER) (" + portUp() + " == bool 0)", clusterLegend}},
+		links:   links,
+	}
+}
+
+// failingPortsOverTime narrows the servers down by a matcher, if there is one.
+func failingPortsOverTime(width, height int, servers string) panel {
+	up := portUp()
+	if servers != "" {
+		up = portUp(servers)
+	}
+	return panel{
+		kind: timeseries, title: "Failing ports, by server", width: width, height: height,
+		about:  "How many ports of each server do not answer. All of one server: it is down or hangs. One of all servers: a firewall, or a change of configuration.",
+		alerts: []string{"ConsulServerDown", "ConsulServerHung"},
+		unit:   "none", whole: true, min: number(0), stepped: true, stacked: true,
+		queries: []query{{"sum by (server) (" + up + " == bool 0)", "{{server}}"}},
+	}
+}
+
+func whoLeads(width, height int) panel {
+	return panel{
+		kind: timeseries, title: "Who leads", width: width, height: height,
+		about: "Servers that call themselves leader. The sum is 1 at all times but for elections, which take seconds: a gap is no leader, " +
+			"2 is a split brain.",
+		alerts: []string{"ConsulNoLeader", "ConsulSplitBrain", "ConsulLeaderChangesOften"},
+		unit:   "none", whole: true, min: number(0), stepped: true, stacked: true,
+		queries: []query{{"max by (server) (consul_server_raft_is_leader{SEL})", "{{server}}"}},
+	}
+}
+
+func count(title string, width int, about, expr string, links ...object) panel {
+	return panel{
+		kind: stat, title: title, width: width, height: 4, about: about, unit: "none", whole: true, noValue: notAvailable,
+		queries: []query{{expr, clusterLegend}},
+		links:   links,
+	}
+}
+
+// instances counts the instances by status, whatever the number of services and exporters.
+const instances = "sum by (status) (max by (CLUSTER, service_name, status) (consul_catalog_service_instances{SEL}))"
+
+const aboutStatus = "An instance's status is the worst of its own checks and its node's. One in maintenance was taken out by somebody. "
+
+func instancesStat(width int) panel {
+	return panel{
+		kind: stat, title: "Service instances by state", width: width, height: 4,
+		about:  aboutStatus + "The servers' own service, consul, is among them.",
+		alerts: []string{"ConsulServiceDown", "ConsulServiceInstancesCritical"},
+		unit:   "none", whole: true, noValue: notAvailable,
+		queries:   []query{{instances, "{{status}}"}},
+		overrides: coloredFromOne(statusColors),
+		links:     []object{linkTo(uidServices, "Services")},
+	}
+}
+
+func instancesOverTime(width, height int) panel {
+	return panel{
+		kind: timeseries, title: "Service instances by state, over time", width: width, height: height,
+		about:  aboutStatus + "A step in all states at one time is a node or an agent, not a service.",
+		alerts: []string{"ConsulServiceDown", "ConsulServiceInstancesCritical"},
+		unit:   "none", whole: true, min: number(0), stacked: true, noValue: notAvailable,
+		queries: []query{{instances, "{{status}}"}},
+		colors:  statusColors,
+	}
+}

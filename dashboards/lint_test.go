@@ -1,0 +1,573 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package dashboards_test
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/grafana/grafana-foundation-sdk/go/cog/plugins"
+	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+	"github.com/grafana/grafana-foundation-sdk/go/prometheus"
+
+	"github.com/zervigo/consul_cluster_exporter/alerts"
+	"github.com/zervigo/consul_cluster_exporter/collector"
+	"github.com/zervigo/consul_cluster_exporter/dashboards"
+	"github.com/zervigo/consul_cluster_exporter/internal/grafana"
+	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
+)
+
+// board is a dashboard and its file.
+type board struct {
+	grafana.Dashboard
+	file string
+	raw  []byte
+}
+
+// all returns all dashboards.
+func all(t *testing.T) []board {
+	t.Helper()
+	files, err := dashboards.Files()
+	must(t, err)
+	boards := make([]board, 0, len(files))
+	for _, f := range files {
+		d, err := grafana.Parse(f.Content)
+		must(t, err)
+		boards = append(boards, board{d, f.Name, f.Content})
+	}
+	return boards
+}
+
+// expression is an expression somewhere in a dashboard.
+type expression struct {
+	where, expr string
+	// substituted is the same without variables.
+	substituted string
+	// instant is whether it is asked for the present only.
+	instant bool
+}
+
+// expressions returns those of all panels, annotations and variables.
+func expressions(t *testing.T) []expression {
+	t.Helper()
+	var list []expression
+	for _, b := range all(t) {
+		add := func(where, expr string, instant bool) {
+			list = append(list, expression{b.file + ": " + where, expr, b.Substitute(expr), instant})
+		}
+		for _, p := range b.Panels {
+			for _, q := range p.Targets {
+				add(p.Title+" "+q.RefID, q.Expr, q.Instant)
+			}
+		}
+		for _, a := range b.Annotations.List {
+			add("annotation "+a.Name, a.Expr, false)
+		}
+		for _, v := range b.Templating.List {
+			if v.Type == "query" {
+				add("variable "+v.Name, series(t, v), true)
+			}
+		}
+	}
+	return list
+}
+
+func series(t *testing.T, v grafana.Variable) string {
+	t.Helper()
+	selector, _, err := v.Series()
+	must(t, err)
+	return selector
+}
+
+// Grafana's own types have all fields that the dashboards have, with these types, and miss none that is required.
+func TestSchema(t *testing.T) {
+	t.Parallel()
+	plugins.RegisterDefaultPlugins()
+	for _, b := range all(t) {
+		var d dashboard.Dashboard
+		// What an annotation is titled and tagged by is up to the data source, and not in the types.
+		raw := regexp.MustCompile(`,\s*"(titleFormat|tagKeys)": "[^"]*"`).ReplaceAll(b.raw, nil)
+		if err := d.UnmarshalJSONStrict(raw); err != nil {
+			t.Errorf("%s: %v", b.file, err)
+		} else if err := d.Validate(); err != nil {
+			t.Errorf("%s: %v", b.file, err)
+		}
+		for _, p := range b.Panels {
+			if p.Type == "row" {
+				continue
+			}
+			// The types of panels and of their queries are decoded leniently above.
+			if err := new(dashboard.FieldConfigSource).UnmarshalJSONStrict(withoutLinks(t, p.FieldConfig)); err != nil {
+				t.Errorf("%s: %s: fieldConfig: %v", b.file, p.Title, err)
+			}
+			for _, q := range p.Targets {
+				if err := new(prometheus.Dataquery).UnmarshalJSONStrict(q.Raw); err != nil {
+					t.Errorf("%s: %s %s: %v", b.file, p.Title, q.RefID, err)
+				}
+			}
+		}
+	}
+}
+
+// withoutLinks takes the links out, which the types take for those of a dashboard to others.
+func withoutLinks(t *testing.T, fieldConfig []byte) []byte {
+	t.Helper()
+	var config map[string]any
+	must(t, json.Unmarshal(fieldConfig, &config))
+	delete(config["defaults"].(map[string]any), "links")
+	without, err := json.Marshal(config)
+	must(t, err)
+	return without
+}
+
+// What all dashboards have in common, as users of Grafana know it from others.
+func TestConventions(t *testing.T) {
+	t.Parallel()
+	titles := map[string]string{
+		"overview.json": "Consul / Overview", "ports.json": "Consul / Ports", "raft.json": "Consul / Raft", "gossip.json": "Consul / Gossip and agents",
+		"services.json": "Consul / Services", "exporter.json": "Consul exporter",
+	}
+	boards := all(t)
+	if len(boards) != len(titles) {
+		t.Errorf("there are %d dashboards; want %d", len(boards), len(titles))
+	}
+	for _, b := range boards {
+		fail := func(format string, args ...any) { t.Errorf("%s: "+format, append([]any{b.file}, args...)...) }
+		if b.Title != titles[b.file] || b.UID != "consul-"+strings.TrimSuffix(b.file, ".json") || b.Description == "" {
+			fail("title %q, uid %q, description %q", b.Title, b.UID, b.Description)
+		}
+		if b.Editable || b.GraphTooltip != 1 || b.Refresh != "30s" || b.SchemaVersion != 39 || b.Time.From != "now-1h" || b.Time.To != "now" {
+			fail("editable %v, graphTooltip %d, refresh %s, schemaVersion %d, time %v", b.Editable, b.GraphTooltip, b.Refresh, b.SchemaVersion, b.Time)
+		}
+		if !slices.Equal(b.Tags, []string{"consul"}) || len(b.Links) != 1 {
+			fail("tags %v, %d links; want consul and one", b.Tags, len(b.Links))
+		} else if l := b.Links[0]; l.Type != "dashboards" || !slices.Equal(l.Tags, b.Tags) || !l.AsDropdown || !l.IncludeVars || !l.KeepTime {
+			fail("link %+v is no menu of the dashboards with the same tag that keeps variables and time", l)
+		}
+		if len(b.Annotations.List) != 1 || !strings.Contains(b.Annotations.List[0].Expr, "consul_cluster_leader_changes_total") || b.Annotations.List[0].DataSource.UID != "${datasource}" {
+			fail("annotations %+v; want those of leader changes", b.Annotations.List)
+		}
+		if bytes := len(b.raw); bytes > 200_000 {
+			fail("%d bytes; want 200,000 at most", bytes)
+		}
+		if strings.Contains(string(b.raw), "__inputs") {
+			fail("has __inputs, which provisioning does not resolve")
+		}
+	}
+}
+
+// Each variable is narrowed down by those before it, and can be all of them.
+func TestVariables(t *testing.T) {
+	t.Parallel()
+	allValues := map[string]string{"cluster": ".*", "datacenter": ".*", "job": ".+", "instance": ".+", "server": ".*", "service": ".*"}
+	for _, b := range all(t) {
+		var names []string
+		for _, v := range b.Templating.List {
+			names = append(names, v.Name)
+			fail := func(format string, args ...any) {
+				t.Errorf("%s: variable %s: "+format, append([]any{b.file, v.Name}, args...)...)
+			}
+			if v.Type == "datasource" {
+				if v.Name != "datasource" || v.Label != "Data source" || string(v.Query) != `"prometheus"` {
+					fail("%+v; want the data source, of type prometheus", v)
+				}
+				continue
+			}
+			if v.Type != "query" || !v.Multi || !v.IncludeAll || v.AllValue != allValues[v.Name] || v.Refresh != 2 || v.Sort != 1 || v.Label == "" {
+				fail("%+v; want a query, multi, with all = %s", v, allValues[v.Name])
+			}
+			if v.DataSource == nil || v.DataSource.UID != "${datasource}" {
+				fail("asks %v", v.DataSource)
+			}
+			for _, before := range names[1 : len(names)-1] {
+				if want := fmt.Sprintf(`%s=~"$%s"`, before, before); !strings.Contains(series(t, v), want) {
+					fail("%s lacks %s", series(t, v), want)
+				}
+			}
+			if !strings.Contains(string(b.raw), `=~\"$`+v.Name+`\"`) {
+				fail("nothing uses it")
+			}
+		}
+		if common := []string{"datasource", "cluster", "datacenter", "job", "instance"}; !slices.Equal(names[:len(common)], common) {
+			t.Errorf("%s: variables %v; want %v first", b.file, names, common)
+		}
+	}
+}
+
+// What every panel must have so that whoever has never seen it understands it.
+func TestPanels(t *testing.T) {
+	t.Parallel()
+	units := []string{"none", "short", "s", "bytes", "percentunit", "reqps", "ops", "cps", "wps", "suffix: days"}
+	for _, b := range all(t) {
+		titles := make(map[string]bool)
+		for _, p := range b.Panels {
+			if p.Type == "row" {
+				continue
+			}
+			fail := func(format string, args ...any) {
+				t.Errorf("%s: %s: "+format, append([]any{b.file, p.Title}, args...)...)
+			}
+			if !slices.Contains([]string{"stat", "timeseries", "table", "bargauge", "text"}, p.Type) {
+				fail("type %s", p.Type)
+			}
+			if p.Title == "" || titles[p.Title] {
+				fail("no title, or one that another panel has")
+			}
+			titles[p.Title] = true
+			if about, _, _ := strings.Cut(p.Description, "\n"); len(about) < 20 || !strings.HasSuffix(about, ".") {
+				fail("description %q is no sentence", about)
+			}
+			var config struct {
+				Defaults struct {
+					Unit, NoValue string
+					Thresholds    struct {
+						Steps []struct {
+							Color string
+							Value *float64
+						}
+					}
+				}
+			}
+			must(t, json.Unmarshal(p.FieldConfig, &config))
+			if !slices.Contains(units, config.Defaults.Unit) {
+				fail("unit %q", config.Defaults.Unit)
+			}
+			if p.Type != "timeseries" && config.Defaults.NoValue == "" {
+				fail("does not say what it means that there is no value")
+			}
+			steps := config.Defaults.Thresholds.Steps
+			if len(steps) == 0 || steps[0].Value != nil {
+				fail("thresholds %v; want a first one without a value", steps)
+			}
+			for i, s := range steps[min(1, len(steps)):] {
+				if s.Value == nil || i > 0 && *s.Value <= *steps[i].Value {
+					fail("thresholds are not in order")
+				}
+			}
+			if len(p.Targets) == 0 {
+				fail("no query")
+			}
+			refs := make(map[string]bool)
+			for _, q := range p.Targets {
+				if q.DataSource == nil || q.DataSource.UID != "${datasource}" || refs[q.RefID] {
+					fail("query %s asks %v, or is there twice", q.RefID, q.DataSource)
+				}
+				refs[q.RefID] = true
+				// A value from before an outage must not look like one of now.
+				if present := p.Type != "timeseries"; q.Instant != present || q.Range == present {
+					fail("query %s is instant %v, range %v", q.RefID, q.Instant, q.Range)
+				}
+				if isTable := p.Type == "table"; isTable != (q.Format == "table") || !isTable && q.LegendFormat == "" {
+					fail("query %s has the format %s and the legend %q", q.RefID, q.Format, q.LegendFormat)
+				}
+			}
+			if p.Type == "table" && len(p.Targets) != 1 {
+				fail("%d queries; Grafana names the columns of a table differently if there are several", len(p.Targets))
+			}
+		}
+	}
+}
+
+// The types of Grafana's SDK are strings where there are only some values.
+func TestEnumerations(t *testing.T) {
+	t.Parallel()
+	for _, b := range all(t) {
+		for _, p := range b.Panels {
+			o := p.Options
+			one := func(what, got string, want ...string) {
+				if !slices.Contains(want, got) {
+					t.Errorf("%s: %s: %s is %q; want one of %v", b.file, p.Title, what, got, want)
+				}
+			}
+			switch p.Type {
+			case "stat":
+				one("textMode", o.TextMode, "auto", "name")
+				one("colorMode", o.ColorMode, "background_solid", "value")
+				one("graphMode", o.GraphMode, "none")
+				one("orientation", o.Orientation, "auto")
+				one("justifyMode", o.JustifyMode, "auto")
+				one("calcs", strings.Join(o.ReduceOptions.Calcs, ","), "lastNotNull")
+			case "bargauge":
+				one("displayMode", o.DisplayMode, "basic")
+				one("orientation", o.Orientation, "horizontal")
+				one("valueMode", o.ValueMode, "color")
+				one("calcs", strings.Join(o.ReduceOptions.Calcs, ","), "lastNotNull")
+			case "table":
+				one("cellHeight", o.CellHeight, "sm")
+			case "timeseries":
+				one("legend", o.Legend.DisplayMode+" "+o.Legend.Placement, "list bottom")
+				one("tooltip", o.Tooltip.Mode+" "+o.Tooltip.Sort, "multi desc")
+			}
+			for _, tr := range p.Transformations {
+				one("transformation", tr.ID, "sortBy", "organize", "groupingToMatrix")
+			}
+			for field, values := range map[string][]string{
+				"drawStyle": {"line", "bars"}, "lineInterpolation": {"linear", "stepAfter"}, "showPoints": {"never"}, "align": {"auto", "left", "center"},
+			} {
+				for _, m := range regexp.MustCompile(`"`+field+`":\s*"([^"]*)"`).FindAllStringSubmatch(string(p.FieldConfig), -1) {
+					one(field, m[1], values...)
+				}
+			}
+			for _, m := range regexp.MustCompile(`"(?:color|fixedColor)":\s*"([^"]*)"`).FindAllStringSubmatch(string(p.FieldConfig), -1) {
+				one("colour", m[1], "green", "orange", "red", "blue", "text", "transparent", "#8e8e8e")
+			}
+		}
+	}
+}
+
+// No two panels have the same number or lie over each other, and all are within the dashboard's width, rows at full width.
+func TestLayout(t *testing.T) {
+	t.Parallel()
+	for _, b := range all(t) {
+		taken := make(map[[2]int]string)
+		ids := make(map[int]bool)
+		for _, p := range b.Panels {
+			g := p.GridPos
+			if p.ID <= 0 || ids[p.ID] {
+				t.Errorf("%s: %s: id %d is no number of its own", b.file, p.Title, p.ID)
+			}
+			ids[p.ID] = true
+			if g.W <= 0 || g.H <= 0 || g.X < 0 || g.X+g.W > 24 || p.Type == "row" && (g.W != 24 || g.H != 1 || p.Collapsed || len(p.Panels) > 0) {
+				t.Errorf("%s: %s: lies at %+v", b.file, p.Title, g)
+			}
+			for x := g.X; x < g.X+g.W; x++ {
+				for y := g.Y; y < g.Y+g.H; y++ {
+					if other, ok := taken[[2]int{x, y}]; ok {
+						t.Fatalf("%s: %s and %s lie over each other", b.file, p.Title, other)
+					}
+					taken[[2]int{x, y}] = p.Title
+				}
+			}
+		}
+	}
+}
+
+var (
+	// selectors are metrics with their matchers.
+	selectors = regexp.MustCompile(`([a-zA-Z_][a-zA-Z0-9_:]*)\{([^}]*)\}`)
+	// counters are those that are not under a function that takes their increase.
+	counters = regexp.MustCompile(`\b\w+_total\{[^}]*\}(\[\S+\])?`)
+)
+
+// Each metric is narrowed down by all variables, so that no panel shows another cluster than the one that is chosen.
+func TestSelectors(t *testing.T) {
+	t.Parallel()
+	for _, e := range expressions(t) {
+		if strings.Contains(e.where, ": variable ") {
+			continue // See TestVariables.
+		}
+		found := selectors.FindAllStringSubmatch(e.expr, -1)
+		if len(found) == 0 {
+			t.Errorf("%s: no selector in %s", e.where, e.expr)
+		}
+		for _, s := range found {
+			want := []string{`cluster=~"$cluster"`, `datacenter=~"$datacenter"`, `job=~"$job"`, `instance=~"$instance"`}
+			switch {
+			case s[1] == "ALERTS": // These have no label instance, and some no job.
+				want = []string{`cluster=~"$cluster"`, `datacenter=~"$datacenter"`, `job=~"$job|"`}
+			case strings.HasPrefix(s[1], "consul:"): // The rules aggregate over instances.
+				want = want[:3]
+			}
+			for _, m := range want {
+				if !strings.Contains(s[2], m) {
+					t.Errorf("%s: %s lacks %s", e.where, s[0], m)
+				}
+			}
+		}
+		for _, c := range counters.FindAllStringIndex(e.expr, -1) {
+			// The last counter without a range is not for a graph.
+			if before := e.expr[:c[0]]; !regexp.MustCompile(`(rate|irate|increase)\($`).MatchString(before) && !strings.HasSuffix(before, "last_over_time(") {
+				t.Errorf("%s: a counter is not under rate or increase: %s", e.where, e.expr[c[0]:c[1]])
+			}
+		}
+		for _, m := range regexp.MustCompile(`\b(?:rate|irate|increase)\([^\[]*\[([^\]]*)\]`).FindAllStringSubmatch(e.expr, -1) {
+			if m[1] != "$__rate_interval" && !(m[1] == "$__range" && e.instant) {
+				t.Errorf("%s: rate over %s; want $__rate_interval", e.where, m[1])
+			}
+		}
+		if left := regexp.MustCompile(`\b(SEL|SERVER|CLUSTER|PORT)\b`).FindString(e.expr); left != "" {
+			t.Errorf("%s: the word %s is left", e.where, left)
+		}
+	}
+}
+
+// others are metrics that are not of the collectors, with the reason why they are there.
+var others = map[string]string{
+	"ALERTS":                     "made by Prometheus for each alert that fires",
+	"up":                         "made by Prometheus for each scrape",
+	"scrape_duration_seconds":    "made by Prometheus for each scrape",
+	"scrape_samples_scraped":     "made by Prometheus for each scrape",
+	"consul_exporter_build_info": "about the exporter's process",
+	"consul_exporter_config_last_reload_successful": "about the exporter's process",
+	"go_goroutines":                 "about the exporter's process",
+	"process_cpu_seconds_total":     "about the exporter's process",
+	"process_open_fds":              "about the exporter's process",
+	"process_resident_memory_bytes": "about the exporter's process",
+}
+
+// Each metric is one that there is, with the labels that are asked for; the rules' are those of the alerts.
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	labels := make(map[string][]string)
+	for _, f := range collector.AllFamilies() {
+		labels[f.Name] = append(f.Labels, "cluster", "datacenter", "job", "instance")
+	}
+	rules, err := alerts.Pack(nil)
+	must(t, err)
+	records := regexp.MustCompile(`(?m)^\s+- record: (\S+)$`).FindAllStringSubmatch(string(alerts.Join(rules)), -1)
+	for _, r := range records {
+		labels[r[1]] = nil
+	}
+	unused := make(map[string]bool)
+	for name := range others {
+		unused[name] = true
+	}
+	used := make(map[string]bool)
+	for _, e := range expressions(t) {
+		for _, s := range selectors.FindAllStringSubmatch(e.expr, -1) {
+			name := s[1]
+			used[name] = true
+			delete(unused, name)
+			have, ok := labels[name]
+			if !ok && others[name] == "" {
+				t.Errorf("%s: there is no metric %s", e.where, name)
+			}
+			if have == nil {
+				continue
+			}
+			for _, m := range regexp.MustCompile(`(\w+)(=|!=|=~|!~)"`).FindAllStringSubmatch(s[2], -1) {
+				if !slices.Contains(have, m[1]) {
+					t.Errorf("%s: %s has no label %s", e.where, name, m[1])
+				}
+			}
+		}
+	}
+	for name := range unused {
+		t.Errorf("%s is an exception and not used", name)
+	}
+	// A metric that no dashboard shows is not forgotten by accident.
+	for _, f := range collector.AllFamilies() {
+		if why := notShown[f.Name]; used[f.Name] == (why != "") {
+			t.Errorf("%s is shown: %v; exception: %q", f.Name, used[f.Name], why)
+		}
+	}
+}
+
+// notShown are the metrics that no dashboard has, with the reason.
+var notShown = map[string]string{
+	"consul_raft_peers":       "the configured agent's view, of which there are others",
+	"consul_raft_leader":      "the configured agent's view, of which there are others",
+	"consul_serf_lan_members": "consul_catalog_nodes by another name",
+
+	"consul_serf_wan_member_status":       "is in consul_serf_wan_member_info",
+	"consul_server_raft_fsm_pending":      "is in the difference of commit and applied index",
+	"consul_port_probes_total":            "the success rate comes from consul_port_up",
+	"consul_agent_autopilot_healthy":      "is in consul_autopilot_cluster_healthy",
+	"consul_license_valid":                "the licence's expiry says it",
+	"consul_catalog_service_node_healthy": "consul_catalog_service_instances says it in fewer series",
+
+	"consul_port_tls_earliest_cert_lifetime_seconds": "is for the alert, which tells certificates that renew themselves from others",
+
+	"consul_agent_autopilot_failure_tolerance": "is in consul_autopilot_cluster_failure_tolerance",
+	"consul_server_raft_last_snapshot_term":    "says nothing to a person that the index does not",
+
+	"consul_service_tag":       "for joining in one's own expressions",
+	"consul_service_meta_info": "for joining in one's own expressions",
+	"consul_service_checks":    "for joining in one's own expressions",
+	"consul_catalog_kv":        "means what the user's keys mean",
+	"consul_sessions":          "not collected by default",
+
+	"consul_acl_replication_last_success_timestamp_seconds": "whether it runs is shown, and the alert looks at the rest",
+	"consul_acl_replication_last_error_timestamp_seconds":   "whether it runs is shown, and the alert looks at the rest",
+	"consul_peering_imported_services":                      "says nothing about whether the peering works",
+	"consul_peering_exported_services":                      "says nothing about whether the peering works",
+}
+
+// The alerts that panels name are there.
+func TestAlerts(t *testing.T) {
+	t.Parallel()
+	rules, err := alerts.Pack(nil)
+	must(t, err)
+	named := make(map[string]bool)
+	for _, m := range regexp.MustCompile(`(?m)^\s+- alert: (\S+)$`).FindAllStringSubmatch(string(alerts.Join(rules)), -1) {
+		named[m[1]] = false
+	}
+	for _, b := range all(t) {
+		for _, p := range b.Panels {
+			for _, name := range regexp.MustCompile(`\bConsul[A-Z]\w+`).FindAllString(p.Description, -1) {
+				if _, ok := named[name]; !ok {
+					t.Errorf("%s: %s: there is no alert %s", b.file, p.Title, name)
+				}
+				named[name] = true
+			}
+		}
+	}
+	for name, ok := range named {
+		if !ok {
+			t.Errorf("no panel is about %s", name)
+		}
+	}
+}
+
+// Links lead to dashboards that there are, with the variables that they have.
+func TestLinks(t *testing.T) {
+	t.Parallel()
+	boards := make(map[string]board)
+	for _, b := range all(t) {
+		boards[b.UID] = b
+	}
+	found := 0
+	for _, b := range boards {
+		for _, m := range regexp.MustCompile(`"url": "(/d/([^?]+)\?([^"]+))"`).FindAllStringSubmatch(string(b.raw), -1) {
+			found++
+			to, ok := boards[m[2]]
+			if !ok {
+				t.Errorf("%s: link to %s, which there is not", b.file, m[1])
+			}
+			for _, v := range regexp.MustCompile(`\bvar-(\w+)=|\$\{(\w+):queryparam\}`).FindAllStringSubmatch(m[3], -1) {
+				name := cmp.Or(v[1], v[2])
+				if !slices.ContainsFunc(to.Templating.List, func(have grafana.Variable) bool { return have.Name == name }) {
+					t.Errorf("%s: link to %s, which has no variable %s", b.file, m[1], name)
+				}
+			}
+			if !strings.HasSuffix(m[3], "&${__url_time_range}") {
+				t.Errorf("%s: link to %s does not keep the time", b.file, m[1])
+			}
+		}
+	}
+	if found < 10 {
+		t.Errorf("%d links; want 10 at least", found)
+	}
+}
+
+// Prometheus can read all expressions, the oldest and the newest one.
+func TestPromQL(t *testing.T) {
+	t.Parallel()
+	var rules strings.Builder
+	rules.WriteString("groups:\n  - name: dashboards\n    rules:\n")
+	list := expressions(t)
+	for i, e := range list {
+		expr, err := json.Marshal(e.substituted) // A string of JSON is one of YAML.
+		must(t, err)
+		fmt.Fprintf(&rules, "      - record: expression:%d\n        expr: %s\n", i, expr)
+	}
+	file := filepath.Join(t.TempDir(), "rules.yml")
+	must(t, os.WriteFile(file, []byte(rules.String()), 0o600))
+	for _, tool := range []string{"promtool", "promtool-2.42"} {
+		binary, err := toolbox.Path(tool)
+		must(t, err)
+		out, err := exec.CommandContext(t.Context(), binary, "check", "rules", file).CombinedOutput()
+		if err != nil || !strings.Contains(string(out), fmt.Sprintf("SUCCESS: %d rules found", len(list))) {
+			t.Errorf("%s: %v: %s", tool, err, out)
+		}
+	}
+}

@@ -1,0 +1,118 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package grafana reads the JSON of dashboards, as far as tests look at it.
+package grafana
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// Dashboard is a dashboard.
+type Dashboard struct {
+	UID, Title, Description string
+	Tags                    []string
+	SchemaVersion           int
+	Editable                bool
+	GraphTooltip            int
+	Refresh                 string
+	Time                    struct{ From, To string }
+	Links                   []struct {
+		Type                              string
+		Tags                              []string
+		AsDropdown, IncludeVars, KeepTime bool
+	}
+	Templating  struct{ List []Variable }
+	Annotations struct{ List []Annotation }
+	Panels      []Panel
+}
+
+// DataSource is what is asked.
+type DataSource struct{ Type, UID string }
+
+// Variable is a choice at the top of a dashboard.
+type Variable struct {
+	Type, Name, Label, AllValue string
+	Multi, IncludeAll           bool
+	Refresh, Sort               int
+	DataSource                  *DataSource
+	Query                       json.RawMessage
+}
+
+// Series returns the metric with its matchers that the values come from, and the label that has them.
+func (v Variable) Series() (selector, label string, err error) {
+	var query struct{ Query string }
+	if err := json.Unmarshal(v.Query, &query); err != nil {
+		return "", "", fmt.Errorf("query of the variable %s: %w", v.Name, err)
+	}
+	arguments, ok := strings.CutPrefix(strings.TrimSuffix(query.Query, ")"), "label_values(")
+	comma := strings.LastIndex(arguments, ", ")
+	if !ok || comma < 0 {
+		return "", "", fmt.Errorf("query of the variable %s is %q; want label_values(metric, label)", v.Name, query.Query)
+	}
+	return arguments[:comma], arguments[comma+2:], nil
+}
+
+// Annotation marks times on all graphs.
+type Annotation struct {
+	Name, Expr string
+	DataSource DataSource
+}
+
+// Panel is a panel, or the heading of a row.
+type Panel struct {
+	ID                       int
+	Type, Title, Description string
+	Collapsed                bool
+	GridPos                  struct{ X, Y, W, H int }
+	Targets                  []Target
+	FieldConfig              json.RawMessage
+	Options                  struct {
+		ReduceOptions          struct{ Calcs []string }
+		Orientation, TextMode  string
+		ColorMode, GraphMode   string
+		JustifyMode            string
+		DisplayMode, ValueMode string
+		CellHeight             string
+		Legend                 struct{ DisplayMode, Placement string }
+		Tooltip                struct{ Mode, Sort string }
+	}
+	Transformations []struct{ ID string }
+	// Panels are those of a row that is collapsed.
+	Panels []json.RawMessage
+}
+
+// Target is a query of a panel.
+type Target struct {
+	RefID, Expr, Format, LegendFormat string
+	Instant, Range                    bool
+	DataSource                        *DataSource
+	Raw                               json.RawMessage `json:"-"`
+}
+
+// UnmarshalJSON also keeps the text.
+func (t *Target) UnmarshalJSON(raw []byte) error {
+	type plain Target
+	t.Raw = raw
+	return json.Unmarshal(raw, (*plain)(t))
+}
+
+// Parse reads a dashboard.
+func Parse(content []byte) (Dashboard, error) {
+	var d Dashboard
+	if err := json.Unmarshal(content, &d); err != nil {
+		return d, fmt.Errorf("read a dashboard: %w", err)
+	}
+	return d, nil
+}
+
+// Substitute gives variables the values that they have when all is chosen, and intervals those of the last hour.
+func (d Dashboard) Substitute(expr string) string {
+	pairs := []string{"$__rate_interval", "2m", "$__range", "1h"}
+	for _, v := range d.Templating.List {
+		pairs = append(pairs, "$"+v.Name, v.AllValue)
+	}
+	return strings.NewReplacer(pairs...).Replace(expr)
+}
