@@ -1,0 +1,368 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build stack
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+	"github.com/prometheus/common/model"
+
+	"github.com/zervigo/consul_cluster_exporter/alerts"
+	"github.com/zervigo/consul_cluster_exporter/dashboards"
+	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/grafana"
+	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
+)
+
+// The expressions of a healthy cluster that have no result, or none that is a number, each with the reason. Those of panels are named by
+// the dashboard, the title of the panel, and the letter of the query.
+var (
+	notMeasured = map[string]string{
+		"overview: Alerts firing A":                   "Prometheus has no rules",
+		"overview: Alerts firing B":                   "Prometheus has no rules",
+		"ports: Certificate expires A":                "without TLS only port 8503 has a certificate, which the panel leaves out",
+		"raft: Time to store entries A":               "only of BoltDB, which is no more the default",
+		"raft: Free list of BoltDB A":                 "only of BoltDB, which is no more the default",
+		"raft: Age of the log, and time to restore B": "no server has restored a snapshot",
+		"gossip: Licence expires in A":                "Consul Enterprise only",
+		"gossip: ACLs are copied A":                   "only with ACLs",
+		"gossip: Peerings A":                          "there is no peering",
+		"exporter: Configuration file A":              "there is none",
+		"overview: annotation Leader changes":         "the leader has not changed",
+		"ports: annotation Leader changes":            "the leader has not changed",
+		"raft: annotation Leader changes":             "the leader has not changed",
+		"gossip: annotation Leader changes":           "the leader has not changed",
+		"services: annotation Leader changes":         "the leader has not changed",
+		"exporter: annotation Leader changes":         "the leader has not changed",
+	}
+	// These come and go.
+	occasional = map[string]string{
+		"gossip: Blocking queries A":                  "only in intervals in which one began or ended",
+		"raft: Age of the log, and time to restore A": "measured by the leader once in a minute",
+	}
+)
+
+// liveDashboards are the dashboards with a Prometheus.
+type liveDashboards struct {
+	prometheus string
+	boards     map[string]grafana.Dashboard
+}
+
+// startPrometheus starts a Prometheus that scrapes these exporters and loads the rule file, if that is there at its next reload.
+func startPrometheus(t *testing.T, ruleFile string, exporters ...*exporterProcess) *exporterProcess {
+	t.Helper()
+	binary, err := toolbox.Path("prometheus")
+	must(t, err)
+	var targets []string
+	for _, e := range exporters {
+		targets = append(targets, strings.TrimPrefix(e.url, "http://"))
+	}
+	config, err := json.Marshal(map[string]any{ // JSON is YAML.
+		"global":         map[string]any{"scrape_interval": "4s", "scrape_timeout": "4s", "evaluation_interval": "2s"},
+		"rule_files":     []string{ruleFile},
+		"scrape_configs": []any{map[string]any{"job_name": "consul", "static_configs": []any{map[string]any{"targets": targets}}}},
+	})
+	must(t, err)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "prometheus.yml")
+	must(t, os.WriteFile(file, config, 0o600))
+	return startBinary(t, binary, nil, "--config.file="+file, "--storage.tsdb.path="+filepath.Join(dir, "data"))
+}
+
+// ask evaluates an expression now.
+func (l liveDashboards) ask(t *testing.T, expr string) model.Vector {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, l.prometheus+"/api/v1/query?"+url.Values{"query": {expr}}.Encode(), http.NoBody)
+	must(t, err)
+	resp, err := http.DefaultClient.Do(req)
+	must(t, err)
+	defer resp.Body.Close()
+	var answer struct {
+		Error string
+		Data  struct{ Result model.Vector }
+	}
+	must(t, json.NewDecoder(resp.Body).Decode(&answer))
+	if answer.Error != "" {
+		t.Fatalf("%s: %s", expr, answer.Error)
+	}
+	return answer.Data.Result
+}
+
+// expressions returns all expressions of all dashboards by where they are, without variables.
+func (l liveDashboards) expressions(t *testing.T) map[string]string {
+	t.Helper()
+	list := make(map[string]string)
+	for name, d := range l.boards {
+		for _, p := range d.Panels {
+			for _, q := range p.Targets {
+				list[name+": "+p.Title+" "+q.RefID] = d.Substitute(q.Expr)
+			}
+		}
+		for _, a := range d.Annotations.List {
+			list[name+": annotation "+a.Name] = d.Substitute(a.Expr)
+		}
+		for _, v := range d.Templating.List {
+			if v.Type == "query" {
+				selector, _, err := v.Series()
+				must(t, err)
+				list[name+": variable "+v.Name] = d.Substitute(selector)
+			}
+		}
+	}
+	return list
+}
+
+// empty returns those that have no result that is a number.
+func (l liveDashboards) empty(t *testing.T) map[string]bool {
+	t.Helper()
+	empty := make(map[string]bool)
+	for where, expr := range l.expressions(t) {
+		if !slices.ContainsFunc(l.ask(t, expr), func(s *model.Sample) bool { return !math.IsNaN(float64(s.Value)) }) {
+			empty[where] = true
+		}
+	}
+	return empty
+}
+
+// results are those of an expression, by their labels.
+func (l liveDashboards) results(t *testing.T, where string) map[string]float64 {
+	t.Helper()
+	expr, ok := l.expressions(t)[where]
+	if !ok {
+		t.Fatalf("no dashboard has %s", where)
+	}
+	results := make(map[string]float64)
+	for _, s := range l.ask(t, expr) {
+		results[s.Metric.String()] = float64(s.Value)
+	}
+	return results
+}
+
+// shows is what is to be seen: of each expression these results, among others if any.
+type shows map[string]map[string]float64
+
+// wait waits until all is to be seen.
+func (l liveDashboards) wait(t *testing.T, what string, want shows) {
+	t.Helper()
+	deadline := time.Now().Add(90 * time.Second)
+	for {
+		var missing []string
+		for where, results := range want {
+			got := l.results(t, where)
+			for labels, value := range results {
+				if v, ok := got[labels]; !ok || v != value {
+					missing = append(missing, fmt.Sprintf("%s: %s is %v; want %v; all: %v", where, labels, v, value, got))
+				}
+			}
+		}
+		if len(missing) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not to be seen:\n%s", what, strings.Join(missing, "\n"))
+		}
+		time.Sleep(time.Second)
+	}
+}
+
+// waitAny waits until an expression has any result.
+func (l liveDashboards) waitAny(t *testing.T, where string) {
+	t.Helper()
+	for deadline := time.Now().Add(90 * time.Second); len(l.results(t, where)) == 0; time.Sleep(time.Second) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s has no result", where)
+		}
+	}
+}
+
+// onCluster is the result of what is shown for a whole cluster, with further labels.
+func onCluster(more ...string) string {
+	return "{" + strings.Join(append([]string{`job="consul"`}, more...), ", ") + "}"
+}
+
+// Every panel shows something on a healthy cluster, and what is wrong on broken ones, also without the rules, and with two exporters for one
+// cluster.
+func TestStackDashboards(t *testing.T) {
+	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1, Config: keepDead()})
+	leader := leaderOf(t, c)
+	must(t, c.WaitSynced(t.Context()))
+	registerInAllStates(t, c.Clients[0].Client().Agent())
+	// The leader is asked, because it measures what others do not.
+	exporters := []*exporterProcess{startExporter(t, nil, "--consul.server="+leader.URL()), startExporter(t, nil, "--consul.server="+leader.URL())}
+	ruleFile := filepath.Join(t.TempDir(), "rules.yml")
+	prometheus := startPrometheus(t, ruleFile, exporters...)
+	l := liveDashboards{prometheus.url, make(map[string]grafana.Dashboard)}
+	files, err := dashboards.Files()
+	must(t, err)
+	for _, f := range files {
+		l.boards[strings.TrimSuffix(f.Name, ".json")], err = grafana.Parse(f.Content)
+		must(t, err)
+	}
+
+	empty := l.waitMeasured(t, leader.Client())
+	for where := range empty {
+		if notMeasured[where] == "" && occasional[where] == "" {
+			t.Errorf("%s shows nothing:\n%s", where, l.expressions(t)[where])
+		}
+	}
+	for where := range notMeasured {
+		if !empty[where] {
+			t.Errorf("%s is an exception and shows something: %v", where, l.results(t, where))
+		}
+	}
+	// Two exporters count one cluster, once.
+	l.wait(t, "healthy cluster", shows{
+		"overview: Voters to spare A":   {onCluster(): 1},
+		"overview: Leader A":            {onCluster(fmt.Sprintf("server=%q", leader.Name)): 1},
+		"overview: Silent servers A":    {onCluster(`server="all answer"`): 1},
+		"overview: Failing ports A":     {onCluster(): 0},
+		"overview: Consistent reads A":  {onCluster(): 1},
+		"overview: Alerts that fire A":  {`{alertname="Prometheus has not loaded the rules"}`: -1},
+		"overview: Watched by A":        {onCluster(): 1},
+		"overview: Watched by B":        {onCluster(): 1},
+		"overview: Nodes A":             {onCluster(): 4},
+		"overview: Services A":          {onCluster(): 5},
+		"ports: Probes that failed A":   {`{reason="–", server="all answer"}`: 0},
+		"gossip: Members that failed A": {onCluster(`member="none"`): 0},
+		"overview: Service instances by state A": {
+			`{status="passing"}`: 5, `{status="warning"}`: 1, `{status="critical"}`: 1, `{status="maintenance"}`: 1,
+		},
+		"overview: Checks by state A":        {`{status="passing"}`: 7, `{status="warning"}`: 1, `{status="critical"}`: 2},
+		"services: Services that are down A": {onCluster(`service_name="db"`): 1},
+		"services: Checks that fail A": {
+			`{check="db-1-alive", node="client-1", service_id="db-1", service_name="db"}`:    2,
+			`{check="api-1-alive", node="client-1", service_id="api-1", service_name="api"}`: 1,
+		},
+		"services: In maintenance A":       {`{node="client-1", service_id="cache-1", service_name="cache"}`: 1},
+		"services: Catalog A":              {onCluster(): 0},
+		"exporter: Collectors that fail A": {onCluster(): 0},
+		"exporter: Collectors A":           {`{collector="license", figure="State"}`: 2, `{collector="raft", figure="State"}`: 1},
+	})
+
+	// With the rules, alerts are there; here they need not wait.
+	pack, err := alerts.Pack(nil)
+	must(t, err)
+	rules := regexp.MustCompile(`(?m)^( +for:) .*$`).ReplaceAll(alerts.Join(pack), []byte("$1 0s"))
+	must(t, os.WriteFile(ruleFile, rules, 0o600))
+	must(t, prometheus.cmd.Process.Signal(syscall.SIGHUP))
+	l.wait(t, "rules", shows{"overview: Alerts that fire A": {`{about="    db      ", alertname="ConsulServiceDown"}`: 3}})
+
+	followers := others(c, leader)
+	hung := followers[0]
+	must(t, hung.Stop())
+	l.wait(t, "a server hangs", shows{
+		"overview: Voters to spare A":  {onCluster(): 0},
+		"overview: Leader A":           {onCluster(fmt.Sprintf("server=%q", leader.Name)): 1},
+		"overview: Silent servers A":   {onCluster(fmt.Sprintf("server=%q", hung.Name)): 0},
+		"overview: Failing ports A":    {onCluster(): 10},
+		"overview: Consistent reads A": {onCluster(): 1},
+		"overview: Servers A": {
+			fmt.Sprintf(`{figure="Port 8300", server=%q}`, hung.Name):    0,
+			fmt.Sprintf(`{figure="Ports down", server=%q}`, hung.Name):   10,
+			fmt.Sprintf(`{figure="Port 8300", server=%q}`, leader.Name):  1,
+			fmt.Sprintf(`{figure="Ports down", server=%q}`, leader.Name): 0,
+			fmt.Sprintf(`{figure="Role", server=%q}`, leader.Name):       1,
+		},
+		"ports: Hanging ports A": {onCluster(): 7},
+		"ports: Ports now A": {
+			fmt.Sprintf(`{name="8300 rpc", server=%q}`, hung.Name):   -1,
+			fmt.Sprintf(`{name="8301 udp", server=%q}`, hung.Name):   0,
+			fmt.Sprintf(`{name="8300 rpc", server=%q}`, leader.Name): 1,
+		},
+		"raft: Whom each server calls leader A": {fmt.Sprintf(`{name="does not answer", server=%q}`, hung.Name): 0},
+		"overview: Alerts that fire A":          {fmt.Sprintf(`{about="%s          ", alertname="ConsulServerHung"}`, hung.Name): 3},
+	})
+	if reasons := l.results(t, "ports: Probes that failed A"); reasons[fmt.Sprintf(`{port="8300", protocol="rpc", reason="timeout", server=%q, transport="tcp"}`, hung.Name)] < 1 {
+		t.Errorf("the reason why %s does not answer is not shown: %v", hung.Name, reasons)
+	}
+
+	must(t, followers[1].Stop())
+	l.wait(t, "the quorum is lost", shows{
+		"overview: Voters to spare A":           {onCluster(): -1},
+		"overview: Leader A":                    {onCluster(`server="none"`): 0},
+		"overview: Failing ports A":             {onCluster(): 20},
+		"overview: Consistent reads A":          {onCluster(): 0},
+		"overview: Alerts that fire A":          {`{about="          ", alertname="ConsulQuorumLost"}`: 4},
+		"raft: Leaders seen A":                  {onCluster(): 0},
+		"raft: Without leader A":                {onCluster(): 1},
+		"raft: Whom each server calls leader A": {fmt.Sprintf(`{name="none", server=%q}`, leader.Name): 0},
+		"gossip: Members that failed A":         {onCluster(fmt.Sprintf("member=%q", hung.Name)): 4},
+		"services: Catalog A":                   {onCluster(): 4},
+	})
+
+	must(t, hung.Continue())
+	must(t, followers[1].Continue())
+	l.wait(t, "all is well again", shows{"overview: Voters to spare A": {onCluster(): 1}, "raft: Leaders seen A": {onCluster(): 1}})
+	// The leader that had lost the quorum had to be elected again, or another one.
+	for name := range l.boards {
+		l.waitAny(t, name+": annotation Leader changes")
+	}
+
+	must(t, leader.Kill()) // It is the agent that is asked, whoever leads by now.
+	l.wait(t, "the agent is dead", shows{
+		"overview: Watched by A":            {onCluster(): 1},
+		"overview: Watched by B":            {onCluster(): 0},
+		"overview: Voters to spare A":       {onCluster(): 0},
+		"overview: Silent servers A":        {onCluster(fmt.Sprintf("server=%q", leader.Name)): 0},
+		"exporter: Agents that are asked A": {onCluster(): 0},
+		"overview: Failing ports A":         {onCluster(): 10},
+	})
+
+	for _, e := range exporters {
+		must(t, e.stop())
+	}
+	l.wait(t, "the exporters are down", shows{"overview: Watched by A": {onCluster(): 0}, "exporter: Exporters A": {onCluster(): 0}})
+	for _, where := range []string{"overview: Voters to spare A", "overview: Leader A", "overview: Silent servers A", "ports: Ports now A"} {
+		if results := l.results(t, where); len(results) > 0 {
+			t.Errorf("%s shows %v, which is of before the exporters were down", where, results)
+		}
+	}
+}
+
+// waitMeasured waits until every expression that can have a result has one, while keys are written, and returns those that have none.
+func (l liveDashboards) waitMeasured(t *testing.T, client *api.Client) map[string]bool {
+	t.Helper()
+	deadline := time.Now().Add(90 * time.Second)
+	for {
+		_, err := client.KV().Put(&api.KVPair{Key: "written", Value: []byte("by a test")}, new(api.WriteOptions).WithContext(t.Context()))
+		must(t, err)
+		empty := l.empty(t)
+		late := slices.DeleteFunc(slices.Collect(maps.Keys(empty)), func(where string) bool { return notMeasured[where] != "" || occasional[where] != "" })
+		if len(late) == 0 || time.Now().After(deadline) {
+			return empty
+		}
+		time.Sleep(time.Second)
+	}
+}
+
+// registerInAllStates registers four services with an instance in each state, and one more that passes.
+func registerInAllStates(t *testing.T, agent *api.Agent) {
+	t.Helper()
+	for id, status := range map[string]string{"web-1": "passing", "web-2": "passing", "api-1": "warning", "db-1": "critical", "cache-1": "passing"} {
+		name, _, _ := strings.Cut(id, "-")
+		must(t, agent.ServiceRegister(&api.AgentServiceRegistration{
+			ID: id, Name: name, Check: &api.AgentServiceCheck{CheckID: id + "-alive", Name: name + " answers", TTL: "1h", Status: status},
+		}))
+	}
+	must(t, agent.EnableServiceMaintenance("cache-1", "a test"))
+}
