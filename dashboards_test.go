@@ -64,7 +64,7 @@ func TestDashboardsCannotBeWritten(t *testing.T) {
 		args []string
 		want string
 	}{
-		{nil, "required flag --output-dir not provided, try --help"},
+		{nil, "required flag(s) '--output-dir' not provided, try --help"},
 		{[]string{"--output-dir=" + file}, "--output-dir: mkdir " + file + ": not a directory"},
 	} {
 		code, stdout, stderr := runProgram(t, slices.Concat([]string{"dashboards"}, tc.args)...)
@@ -227,6 +227,16 @@ func (l liveDashboards) wait(t *testing.T, what string, want shows) {
 	}
 }
 
+// waitAny waits until an expression has any result.
+func (l liveDashboards) waitAny(t *testing.T, where string) {
+	t.Helper()
+	for deadline := time.Now().Add(90 * time.Second); len(l.results(t, where)) == 0; time.Sleep(time.Second) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s has no result", where)
+		}
+	}
+}
+
 // onCluster is the result of what is shown for a whole cluster, with further labels.
 func onCluster(more ...string) string {
 	return "{" + strings.Join(append([]string{`job="consul"`}, more...), ", ") + "}"
@@ -297,7 +307,7 @@ func TestDashboards_Data(t *testing.T) {
 	rules := regexp.MustCompile(`(?m)^( +for:) .*$`).ReplaceAll(alerts.Join(pack), []byte("$1 0s"))
 	must(t, os.WriteFile(ruleFile, rules, 0o600))
 	must(t, prometheus.cmd.Process.Signal(syscall.SIGHUP))
-	l.wait(t, "rules", shows{"overview: Alerts that fire A": {`{about="      db     ", alertname="ConsulServiceDown"}`: 3}})
+	l.wait(t, "rules", shows{"overview: Alerts that fire A": {`{about="    db      ", alertname="ConsulServiceDown"}`: 3}})
 
 	followers := others(c, leader)
 	hung := followers[0]
@@ -322,7 +332,7 @@ func TestDashboards_Data(t *testing.T) {
 			fmt.Sprintf(`{name="8300 rpc", server=%q}`, leader.Name): 1,
 		},
 		"raft: Whom each server calls leader A": {fmt.Sprintf(`{name="does not answer", server=%q}`, hung.Name): 0},
-		"overview: Alerts that fire A":          {fmt.Sprintf(`{about="%s         ", alertname="ConsulServerHung"}`, hung.Name): 3},
+		"overview: Alerts that fire A":          {fmt.Sprintf(`{about="%s          ", alertname="ConsulServerHung"}`, hung.Name): 3},
 	})
 	if reasons := l.results(t, "ports: Probes that failed A"); reasons[fmt.Sprintf(`{port="8300", protocol="rpc", reason="timeout", server=%q, transport="tcp"}`, hung.Name)] < 1 {
 		t.Errorf("the reason why %s does not answer is not shown: %v", hung.Name, reasons)
@@ -334,27 +344,30 @@ func TestDashboards_Data(t *testing.T) {
 		"overview: Leader A":                    {onCluster(`server="none"`): 0},
 		"overview: Failing ports A":             {onCluster(): 20},
 		"overview: Consistent reads A":          {onCluster(): 0},
-		"overview: Alerts that fire A":          {`{about="         ", alertname="ConsulQuorumLost"}`: 4},
+		"overview: Alerts that fire A":          {`{about="          ", alertname="ConsulQuorumLost"}`: 4},
 		"raft: Leaders seen A":                  {onCluster(): 0},
 		"raft: Without leader A":                {onCluster(): 1},
 		"raft: Whom each server calls leader A": {fmt.Sprintf(`{name="none", server=%q}`, leader.Name): 0},
 		"gossip: Members that failed A":         {onCluster(fmt.Sprintf("member=%q", hung.Name)): 4},
 		"services: Catalog A":                   {onCluster(): 4},
 	})
+
+	must(t, hung.Continue())
+	must(t, followers[1].Continue())
+	l.wait(t, "all is well again", shows{"overview: Voters to spare A": {onCluster(): 1}, "raft: Leaders seen A": {onCluster(): 1}})
+	// The leader that had lost the quorum had to be elected again, or another one.
 	for name := range l.boards {
-		if where := name + ": annotation Leader changes"; len(l.results(t, where)) == 0 {
-			t.Errorf("%s marks nothing, though the leader has changed", where)
-		}
+		l.waitAny(t, name+": annotation Leader changes")
 	}
 
-	must(t, leader.Kill())
+	must(t, leader.Kill()) // It is the agent that is asked, whoever leads by now.
 	l.wait(t, "the agent is dead", shows{
 		"overview: Watched by A":            {onCluster(): 1},
 		"overview: Watched by B":            {onCluster(): 0},
-		"overview: Voters to spare A":       {onCluster(): -2},
+		"overview: Voters to spare A":       {onCluster(): 0},
 		"overview: Silent servers A":        {onCluster(fmt.Sprintf("server=%q", leader.Name)): 0},
 		"exporter: Agents that are asked A": {onCluster(): 0},
-		"overview: Failing ports A":         {onCluster(): 30},
+		"overview: Failing ports A":         {onCluster(): 10},
 	})
 
 	for _, e := range exporters {
