@@ -122,6 +122,9 @@ func TestContract_Runbooks(t *testing.T) {
 		without[r.Alert] = true
 	}
 	for _, page := range pages {
+		if filepath.Base(page) == "README.md" {
+			continue // Lists them.
+		}
 		if info, err := os.Stat(page); err != nil || info.Size() == 0 {
 			t.Errorf("%s is empty (%v)", page, err)
 		}
