@@ -38,7 +38,6 @@ var (
 	notMeasured = map[string]string{
 		"overview: Alerts firing A":                   "Prometheus has no rules",
 		"overview: Alerts firing B":                   "Prometheus has no rules",
-		"ports: Certificate expires A":                "without TLS only port 8503 has a certificate, which the panel leaves out",
 		"raft: Time to store entries A":               "only of BoltDB, which is no more the default",
 		"raft: Free list of BoltDB A":                 "only of BoltDB, which is no more the default",
 		"raft: Age of the log, and time to restore B": "no server has restored a snapshot",
@@ -236,7 +235,7 @@ func TestStackDashboards(t *testing.T) {
 		"overview: Leader A":            {onCluster(fmt.Sprintf("server=%q", leader.Name)): 1},
 		"overview: Silent servers A":    {onCluster(`server="all answer"`): 1},
 		"overview: Failing ports A":     {onCluster(): 0},
-		"overview: Consistent reads A":  {onCluster(): 1},
+		"overview: Consistent read A":   {onCluster(): 1},
 		"overview: Alerts that fire A":  {`{alertname="Prometheus has not loaded the rules"}`: -1},
 		"overview: Watched by A":        {onCluster(): 1},
 		"overview: Watched by B":        {onCluster(): 1},
@@ -247,8 +246,8 @@ func TestStackDashboards(t *testing.T) {
 		"overview: Service instances by state A": {
 			`{status="passing"}`: 5, `{status="warning"}`: 1, `{status="critical"}`: 1, `{status="maintenance"}`: 1,
 		},
-		"overview: Checks by state A":        {`{status="passing"}`: 7, `{status="warning"}`: 1, `{status="critical"}`: 2},
-		"services: Services that are down A": {onCluster(`service_name="db"`): 1},
+		"overview: Checks by state A": {`{status="passing"}`: 7, `{status="warning"}`: 1, `{status="critical"}`: 2},
+		"services: Services down A":   {onCluster(`service_name="db"`): 1},
 		"services: Checks that fail A": {
 			`{check="db-1-alive", node="client-1", service_id="db-1", service_name="db"}`:    2,
 			`{check="api-1-alive", node="client-1", service_id="api-1", service_name="api"}`: 1,
@@ -271,11 +270,11 @@ func TestStackDashboards(t *testing.T) {
 	hung := followers[0]
 	must(t, hung.Stop())
 	l.wait(t, "a server hangs", shows{
-		"overview: Voters to spare A":  {onCluster(): 0},
-		"overview: Leader A":           {onCluster(fmt.Sprintf("server=%q", leader.Name)): 1},
-		"overview: Silent servers A":   {onCluster(fmt.Sprintf("server=%q", hung.Name)): 0},
-		"overview: Failing ports A":    {onCluster(): 10},
-		"overview: Consistent reads A": {onCluster(): 1},
+		"overview: Voters to spare A": {onCluster(): 0},
+		"overview: Leader A":          {onCluster(fmt.Sprintf("server=%q", leader.Name)): 1},
+		"overview: Silent servers A":  {onCluster(fmt.Sprintf("server=%q", hung.Name)): 0},
+		"overview: Failing ports A":   {onCluster(): 10},
+		"overview: Consistent read A": {onCluster(): 1},
 		"overview: Servers A": {
 			fmt.Sprintf(`{figure="Port 8300", server=%q}`, hung.Name):    0,
 			fmt.Sprintf(`{figure="Ports down", server=%q}`, hung.Name):   10,
@@ -301,7 +300,7 @@ func TestStackDashboards(t *testing.T) {
 		"overview: Voters to spare A":           {onCluster(): -1},
 		"overview: Leader A":                    {onCluster(`server="none"`): 0},
 		"overview: Failing ports A":             {onCluster(): 20},
-		"overview: Consistent reads A":          {onCluster(): 0},
+		"overview: Consistent read A":           {onCluster(): 0},
 		"overview: Alerts that fire A":          {`{about="          ", alertname="ConsulQuorumLost"}`: 4},
 		"raft: Leaders seen A":                  {onCluster(): 0},
 		"raft: Without leader A":                {onCluster(): 1},

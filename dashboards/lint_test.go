@@ -216,7 +216,7 @@ func TestPanels(t *testing.T) {
 			fail := func(format string, args ...any) {
 				t.Errorf("%s: %s: "+format, append([]any{b.file, p.Title}, args...)...)
 			}
-			if !slices.Contains([]string{"stat", "timeseries", "table", "bargauge", "text"}, p.Type) {
+			if !slices.Contains([]string{"stat", "timeseries", "table"}, p.Type) {
 				fail("type %s", p.Type)
 			}
 			if p.Title == "" || titles[p.Title] {
@@ -295,11 +295,6 @@ func TestEnumerations(t *testing.T) {
 				one("graphMode", o.GraphMode, "none")
 				one("orientation", o.Orientation, "auto")
 				one("justifyMode", o.JustifyMode, "auto")
-				one("calcs", strings.Join(o.ReduceOptions.Calcs, ","), "lastNotNull")
-			case "bargauge":
-				one("displayMode", o.DisplayMode, "basic")
-				one("orientation", o.Orientation, "horizontal")
-				one("valueMode", o.ValueMode, "color")
 				one("calcs", strings.Join(o.ReduceOptions.Calcs, ","), "lastNotNull")
 			case "table":
 				one("cellHeight", o.CellHeight, "sm")
@@ -474,8 +469,6 @@ var notShown = map[string]string{
 	"consul_agent_autopilot_healthy":      "is in consul_autopilot_cluster_healthy",
 	"consul_license_valid":                "the licence's expiry says it",
 	"consul_catalog_service_node_healthy": "consul_catalog_service_instances says it in fewer series",
-
-	"consul_port_tls_earliest_cert_lifetime_seconds": "is for the alert, which tells certificates that renew themselves from others",
 
 	"consul_agent_autopilot_failure_tolerance": "is in consul_autopilot_cluster_failure_tolerance",
 	"consul_server_raft_last_snapshot_term":    "says nothing to a person that the index does not",

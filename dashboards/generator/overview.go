@@ -11,9 +11,9 @@ func overview() dashboard {
 		rows: []row{
 			{"What is wrong", []panel{
 				quorumStat(3),
-				leaderStat(4),
+				leaderStat(3),
 				{
-					kind: stat, title: "Silent servers", width: 4, height: 4,
+					kind: stat, title: "Silent servers", width: 3, height: 4,
 					about:  "Servers whose port 8300 does not answer, five at most. Without 8300 a server takes no part in Raft.",
 					alerts: []string{"ConsulServerDown", "ConsulServerHung", "ConsulRPCPortDown"},
 					unit:   "none", noValue: "not known", names: true, steps: goodFrom(1),
@@ -25,14 +25,15 @@ func overview() dashboard {
 				},
 				failingPortsStat(3, linkTo(uidPorts, "Ports")),
 				{
-					kind: stat, title: "Consistent reads", width: 4, height: 4,
+					kind: stat, title: "Consistent read", width: 3, height: 4,
 					about: "Whether the cluster answers a read that the leader has to confirm with a majority. If it fails, nothing can be written " +
 						"either, and only reads that any server may answer still work. Not known while the agent that is asked does not answer.",
 					alerts: []string{"ConsulConsistentReadsFail"},
-					unit:   "none", noValue: "not known", steps: goodFrom(1), mappings: []object{mapped(entry{"0", "fail", red}, entry{"1", "work", green})},
+					unit:   "none", noValue: "not known", steps: goodFrom(1), mappings: []object{mapped(entry{"0", "fails", red}, entry{"1", "works", green})},
 					queries: []query{{"max by (CLUSTER) (consul_cluster_consistent_read_success{SEL})", clusterLegend}},
 					links:   []object{linkTo(uidRaft, "Raft")},
 				},
+				servicesDownStat(3),
 				{
 					kind: stat, title: "Alerts firing", width: 3, height: 4,
 					about: "Alerts of the exporter's rules that fire, by severity; those of severity info are in the list below. \"No rules\" means that " +

@@ -20,7 +20,6 @@ const (
 	stat       kind = "stat"
 	timeseries kind = "timeseries"
 	table      kind = "table"
-	bargauge   kind = "bargauge"
 )
 
 // panel is one panel of a dashboard, before it has a place.
@@ -195,7 +194,7 @@ func (p panel) targets() []object {
 
 func (p panel) defaults() object {
 	d := object{"unit": p.unit, "mappings": append([]object{}, p.mappings...), "color": p.color(), "custom": p.custom()}
-	if p.kind == stat || p.kind == bargauge {
+	if p.kind == stat {
 		delete(d, "custom")
 	}
 	if p.decimals > 0 || p.whole {
@@ -290,11 +289,6 @@ func (p panel) options() object {
 		}
 		return object{
 			"reduceOptions": reduce, "orientation": "auto", "textMode": textMode, "colorMode": colorMode, "graphMode": "none", "justifyMode": "auto",
-		}
-	case bargauge:
-		return object{
-			"reduceOptions": reduce, "orientation": "horizontal", "displayMode": "basic", "showUnfilled": true, "valueMode": "color",
-			"legend": object{"showLegend": false, "displayMode": "list", "placement": "bottom", "calcs": []string{}},
 		}
 	case table:
 		return object{"showHeader": true, "cellHeight": "sm"}

@@ -54,14 +54,17 @@ func ports() dashboard {
 				},
 				{
 					kind: stat, title: "Certificate expires", width: 4, height: 4,
-					about: "When the first certificate expires of those that ports show. Port 8503 is left out: unless it has a certificate of its own, it shows " +
-						"one that lives for 72 hours, and that Consul renews. Not available if no other port speaks TLS.",
+					about: "When the first certificate expires of those that ports show, in days. \"none is due\": all live for days only and have more than a tenth of " +
+						"their time left, as those have that Consul renews by itself. Not available if no port speaks TLS.",
 					alerts: []string{"ConsulCertificateExpires"},
-					unit:   "suffix: days", whole: true, noValue: notAvailable, mappings: []object{absent},
-					steps: []step{{lowest, red}, {3, orange}, {14, green}},
+					unit:   "suffix: days", whole: true, noValue: notAvailable,
+					mappings: []object{mapped(entry{noneDue, "none is due", green}), absent},
+					steps:    []step{{lowest, red}, {3, orange}, {14, green}},
 					queries: []query{{optionalNow(
-						`(min by (CLUSTER) (consul_port_tls_earliest_cert_expiry_timestamp_seconds{SEL, SERVER, protocol!="grpc_tls"}) - time()) / 86400`,
-						`consul_port_tls_earliest_cert_expiry_timestamp_seconds{SEL, SERVER, protocol!="grpc_tls"}`, "cluster",
+						orFor(
+							"min by (CLUSTER) ("+certificateLeft+" unless on (PORT) "+certificateYoung+") / 86400",
+							noneDue+" * max by (CLUSTER) ("+certificateLeft+" > bool 0)",
+						), "consul_port_tls_earliest_cert_expiry_timestamp_seconds{SEL, SERVER}", "cluster",
 					), clusterLegend}},
 				},
 				serverPortMatrix(panel{
@@ -172,22 +175,7 @@ func ports() dashboard {
 				},
 			}},
 			{"Certificates and DNS", []panel{
-				{
-					kind: bargauge, title: "Days until certificates expire", width: 8, height: 8,
-					about: "For each port that shows a certificate, when the first one expires, the twelve that are next. Without a certificate of its own " +
-						"grpc_tls (8503) shows one that lives for 72 hours, and that Consul renews. Not available if no port speaks TLS.",
-					alerts: []string{"ConsulCertificateExpires"},
-					unit:   "suffix: days", decimals: 1, min: number(0), max: number(90), noValue: notAvailable, mappings: []object{absent},
-					steps: []step{{lowest, red}, {3, orange}, {14, green}},
-					queries: []query{{optionalNow(
-						"bottomk(12, (min by (server, protocol) (consul_port_tls_earliest_cert_expiry_timestamp_seconds{SEL, SERVER}) - time()) / 86400)",
-						"consul_port_tls_earliest_cert_expiry_timestamp_seconds{SEL, SERVER}", "server",
-					), "{{server}} {{protocol}}"}},
-					overrides: []object{{
-						"matcher":    object{"id": "byRegexp", "options": ".* grpc_tls"},
-						"properties": []object{{"id": "thresholds", "value": thresholds([]step{{lowest, red}, {0.25, green}})}},
-					}},
-				},
+				certificatesTable(8, 8),
 				{
 					kind: timeseries, title: "Servers that DNS names", width: 8, height: 8,
 					about: "Addresses that each DNS port answers with for consul.service, over TCP, and the servers that are alive. Fewer addresses: a server fails a " +
@@ -219,6 +207,43 @@ func ports() dashboard {
 			}},
 		},
 	}
+}
+
+// Seconds that a port's certificate has left, and those of certificates that are renewed by themselves: they live for less than it takes to
+// warn, and have more than a tenth of their time left. The alert leaves them out, too.
+const (
+	certificateLeft  = "(min by (PORT) (consul_port_tls_earliest_cert_expiry_timestamp_seconds{SEL, SERVER}) - time())"
+	certificateYoung = "(" + certificateLeft + " < 14 * 86400 and on (PORT) " + certificateLeft +
+		" > min by (PORT) (consul_port_tls_earliest_cert_lifetime_seconds{SEL, SERVER}) / 10)"
+	// noneDue is the value for when there are no others.
+	noneDue = "99999"
+)
+
+// certificatesTable has the certificates of all ports.
+func certificatesTable(width, height int) panel {
+	// A row for each port of each server.
+	row := func(expr string) string {
+		return `min by (where) (label_join(` + expr + `, "where", " ", "server", "port"))`
+	}
+	p := figuresPanel(panel{
+		title: "Certificates", width: width, height: height,
+		about: "How long the certificate of each port is still valid, and how long it is valid in all. One that lives for days only is renewed by itself, and due when " +
+			"less than a tenth is left: so is that of port 8503, unless it was given one. Not available if no port speaks TLS.",
+		alerts: []string{"ConsulCertificateExpires"},
+		unit:   "none", noValue: notAvailable,
+	}, figures{"where", []column{
+		{
+			title: "State", unit: "none", steps: []step{{lowest, green}, {1, orange}, {2, red}},
+			mappings: []object{mapped(entry{"0", "fine", green}, entry{"1", "due soon", orange}, entry{"2", "due", red}), absent},
+			expr: row("(" + certificateLeft + " < bool 14 * 86400) + (" + certificateLeft + " < bool 3 * 86400) unless on (PORT) " + certificateYoung +
+				" or 0 * " + certificateLeft),
+		},
+		{title: "Valid for", unit: "s", expr: row(certificateLeft)},
+		{title: "Of", unit: "s", expr: row("consul_port_tls_earliest_cert_lifetime_seconds{SEL, SERVER}")},
+	}}, "Port")
+	none := label("NaN * absent(consul_port_tls_earliest_cert_expiry_timestamp_seconds{SEL, SERVER})", "where", notAvailable)
+	p.queries[0].expr = orElse(p.queries[0].expr, label(none, "figure", "State"))
+	return p
 }
 
 // matrixCells colours all cells of a matrix.

@@ -11,8 +11,8 @@ func raft() dashboard {
 		variables: []object{serverVariable("consul_server_info")},
 		rows: []row{
 			{"What is wrong", []panel{
-				quorumStat(3),
-				leaderStat(3),
+				withoutLinks(quorumStat(3)),
+				withoutLinks(leaderStat(3)),
 				{
 					kind: stat, title: "Leaders seen", width: 3, height: 4,
 					about:  "Distinct leaders named by any server. 0: none knows a leader. 2 or more for longer than an election takes: the servers are cut off from each other.",

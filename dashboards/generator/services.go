@@ -9,11 +9,7 @@ import "strings"
 // series for a service, and what has four series for each check of an instance is asked for the present only.
 func services() dashboard {
 	const chosen = `service_name=~"$service"`
-	byService := func(status string) string {
-		return "max by (CLUSTER, service_name) (consul_catalog_service_instances{SEL, " + chosen + ", status=~\"" + status + "\"})"
-	}
-	// Instances of services of which none is passing or warning, as in ConsulServiceDown.
-	down := byService("critical") + " > 0 unless on (CLUSTER, service_name) " + byService("passing|warning") + " > 0"
+	byService := func(status string) string { return instancesOf(status, chosen) }
 	return dashboard{
 		name:      "services",
 		title:     "Consul / Services",
@@ -21,16 +17,7 @@ func services() dashboard {
 		variables: []object{serviceVariable()},
 		rows: []row{
 			{"What is wrong", []panel{
-				{
-					kind: stat, title: "Services that are down", width: 6, height: 4,
-					about:  "Services of which instances are critical and none is passing or warning, five at most. Consul names nobody who asks for them an address.",
-					alerts: []string{"ConsulServiceDown"},
-					unit:   "none", noValue: notAvailable, names: true, steps: badFrom(1),
-					queries: []query{{orFor(
-						"topk by (CLUSTER) (5, "+down+")",
-						label("0 * max by (CLUSTER) (consul_catalog_services{SEL})", "service_name", "none"),
-					), "{{service_name}}"}},
-				},
+				onlyChosen(servicesDownStat(6), chosen),
 				onlyChosen(instancesStat(9), chosen),
 				{
 					kind: stat, title: "Failing nodes", width: 3, height: 4,
@@ -118,8 +105,10 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`, cluster
 					kind: timeseries, title: "Services with critical instances", width: 12, height: 8,
 					about:  "Services with the most critical instances, ten at most. Many at one time are mostly one node or one service that others need.",
 					alerts: []string{"ConsulServiceDown", "ConsulServiceInstancesCritical"},
-					unit:   "none", whole: true, min: number(0), stepped: true, stacked: true, noValue: "none was critical",
-					queries: []query{{"topk(10, max by (service_name) (" + byService("critical") + ") > 0)", "{{service_name}}"}},
+					unit:   "none", whole: true, min: number(0), stepped: true, stacked: true, noValue: notAvailable,
+					queries: []query{{orElse(
+						"topk(10, max by (service_name) ("+byService("critical")+") > 0)", label("0 * count(consul_catalog_services{SEL})", "service_name", "none"),
+					), "{{service_name}}"}},
 				},
 			}},
 			{"What comes and goes, and what was taken out", []panel{
@@ -181,13 +170,12 @@ func serviceVariable() object {
 	return v
 }
 
-// onlyChosen narrows a panel of the overview down to the chosen services.
+// onlyChosen narrows a panel of the overview, with instances, down to the chosen services.
 func onlyChosen(p panel, matcher string) panel {
 	for i, q := range p.queries {
-		p.queries[i].expr = strings.ReplaceAll(q.expr, "{SEL", "{SEL, "+matcher)
+		p.queries[i].expr = strings.ReplaceAll(q.expr, "_instances{SEL", "_instances{SEL, "+matcher)
 	}
-	p.links = nil
-	return p
+	return withoutLinks(p)
 }
 
 // coloredCell colours the cells of a column, unless they are 0.

@@ -6,6 +6,7 @@ package generator
 import (
 	"maps"
 	"slices"
+	"strings"
 )
 
 // clusterLegend names a cluster, where there are several.
@@ -28,6 +29,12 @@ func coloredFromOne(colors map[string]string) []object {
 
 // orFor adds, for each cluster of which the first expression knows nothing, what the second one knows.
 func orFor(expr, otherwise string) string { return expr + "\nor on (CLUSTER)\n" + otherwise }
+
+// withoutLinks is for the dashboard that a panel of the overview leads to.
+func withoutLinks(p panel) panel {
+	p.links = nil
+	return p
+}
 
 // The panels that several dashboards have.
 
@@ -109,6 +116,26 @@ func count(title string, width int, about, expr string, links ...object) panel {
 
 // instances counts the instances by status, whatever the number of services and exporters.
 const instances = "sum by (status) (max by (CLUSTER, service_name, status) (consul_catalog_service_instances{SEL}))"
+
+// instancesOf counts the instances of each service that have one of these statuses.
+func instancesOf(status string, more ...string) string {
+	return "max by (CLUSTER, service_name) (consul_catalog_service_instances{" + strings.Join(append([]string{"SEL"}, more...), ", ") +
+		", status=~\"" + status + "\"})"
+}
+
+func servicesDownStat(width int) panel {
+	return panel{
+		kind: stat, title: "Services down", width: width, height: 4,
+		about:  "Services of which instances are critical and none is passing or warning, five at most. Consul names nobody who asks for them an address.",
+		alerts: []string{"ConsulServiceDown"},
+		unit:   "none", noValue: notAvailable, names: true, steps: badFrom(1),
+		queries: []query{{orFor(
+			"topk by (CLUSTER) (5, "+instancesOf("critical")+" > 0 unless on (CLUSTER, service_name) "+instancesOf("passing|warning")+" > 0)",
+			label("0 * max by (CLUSTER) (consul_catalog_services{SEL})", "service_name", "none"),
+		), "{{service_name}}"}},
+		links: []object{linkTo(uidServices, "Services")},
+	}
+}
 
 const aboutStatus = "An instance's status is the worst of its own checks and its node's. One in maintenance was taken out by somebody. "
 

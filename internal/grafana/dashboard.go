@@ -70,14 +70,13 @@ type Panel struct {
 	Targets                  []Target
 	FieldConfig              json.RawMessage
 	Options                  struct {
-		ReduceOptions          struct{ Calcs []string }
-		Orientation, TextMode  string
-		ColorMode, GraphMode   string
-		JustifyMode            string
-		DisplayMode, ValueMode string
-		CellHeight             string
-		Legend                 struct{ DisplayMode, Placement string }
-		Tooltip                struct{ Mode, Sort string }
+		ReduceOptions         struct{ Calcs []string }
+		Orientation, TextMode string
+		ColorMode, GraphMode  string
+		JustifyMode           string
+		CellHeight            string
+		Legend                struct{ DisplayMode, Placement string }
+		Tooltip               struct{ Mode, Sort string }
 	}
 	Transformations []struct{ ID string }
 	// Panels are those of a row that is collapsed.
