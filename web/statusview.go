@@ -101,7 +101,7 @@ type raftRow struct {
 func newStatusView(d statusDocument, links []pageLink, refresh bool) *statusView {
 	v := &statusView{
 		statusDocument: d,
-		Style:          template.CSS(statusCSS), //nolint:gosec // It is part of the program.
+		Style:          template.CSS(statusCSS), // It is part of the program.
 		Links:          links,
 		Title:          fmt.Sprintf("%s: Consul%s", d.Level, inDatacenter(d.Agent.Datacenter)),
 		Figures:        figures(&d.Status),
