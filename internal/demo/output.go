@@ -8,7 +8,8 @@ import (
 	"io"
 	"strings"
 	"time"
-	"unicode/utf8"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/terminal"
 )
 
 // width is how many columns the output may take.
@@ -48,28 +49,8 @@ func (o *output) steps(steps []step) error {
 	return nil
 }
 
-// wrap breaks a text at spaces so that, with the indent in front of every line but the first, no line takes more than
-// width columns unless a single word does.
-func wrap(text string, indent int) string {
-	var b strings.Builder
-	column := 0
-	for i, word := range strings.Fields(text) {
-		length := utf8.RuneCountInString(word)
-		switch {
-		case i == 0:
-			column = indent
-		case column+1+length > width:
-			b.WriteString("\n" + strings.Repeat(" ", indent))
-			column = indent
-		default:
-			b.WriteByte(' ')
-			column++
-		}
-		b.WriteString(word)
-		column += length
-	}
-	return b.String()
-}
+// wrap breaks a text at spaces to fit the output, with the indent in front of every line but the first.
+func wrap(text string, indent int) string { return terminal.Wrap(text, indent, width) }
 
 // list joins words as a sentence does: "a", "a and b", "a, b and c".
 func list(words []string) string {

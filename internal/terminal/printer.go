@@ -75,7 +75,7 @@ func (p *Printer) Line(cells ...Cell) {
 	for i, c := range cells {
 		text := Clean(c.Text)
 		if i == len(cells)-1 {
-			text = wrap(text, indent, p.columns)
+			text = Wrap(text, indent, p.columns)
 		}
 		indent += Width(text)
 		p.write(p.styled(text, c.Style))
@@ -93,7 +93,7 @@ func (p *Printer) Table(indent string, rows [][]Cell) {
 		for i, c := range row {
 			text, padding := Clean(c.Text), ""
 			if i == len(row)-1 {
-				text = wrap(text, column, p.columns)
+				text = Wrap(text, column, p.columns)
 			} else {
 				padding = strings.Repeat(" ", widths[i]-Width(text)) + gap
 				column += widths[i] + len(gap)
@@ -126,9 +126,9 @@ func (p *Printer) styled(text string, style Style) string {
 	return "\x1b[" + string(style) + "m" + text + "\x1b[0m"
 }
 
-// wrap breaks a text at spaces so that no line takes more columns, with the indent before every line but the first. A word that is too
+// Wrap breaks a text at spaces so that no line takes more columns, with the indent before every line but the first. A word that is too
 // long for any line is not broken.
-func wrap(text string, indent, columns int) string {
+func Wrap(text string, indent, columns int) string {
 	var b strings.Builder
 	column := 0
 	for i, word := range strings.Fields(text) {
