@@ -66,7 +66,7 @@ func TestStatusPage_InTrouble(t *testing.T) {
 				e.scrapeUntil(t, 30*time.Second, "two leaders", func(s samples) bool { return s["consul_cluster_leaders"] == 2 })
 			},
 			"critical: Consul dc1",
-			[]string{"Split brain: server-1 and server-2 each call themselves leader", "ConsulSplitBrain"},
+			[]string{"Split brain: server-1 and server-2 call themselves leader; ", "ConsulSplitBrain"},
 		},
 		{
 			"denied",
