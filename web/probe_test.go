@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -145,7 +146,14 @@ func TestProbe(t *testing.T) {
 	h := newModulesHandler(t, path, Options{})
 	expect := func(query string, wanted ...string) {
 		t.Helper()
+		start := time.Now()
 		w := get(t, h, "/probe?"+query, timeoutHeader, "5")
+		most := time.Since(start).Seconds()
+		_, after, _ := strings.Cut(w.Body.String(), "\nprobe_duration_seconds ")
+		text, _, _ := strings.Cut(after, "\n")
+		if took, err := strconv.ParseFloat(text, 64); err != nil || took <= 0 || took > most {
+			t.Errorf("%s: probe_duration_seconds is %q; want more than 0 and no more than %v", query, text, most)
+		}
 		if w.Code != http.StatusOK {
 			t.Errorf("%s: status %d, body %s; want 200", query, w.Code, w.Body)
 		}
@@ -156,13 +164,13 @@ func TestProbe(t *testing.T) {
 			}
 		}
 	}
-	expect("module=m&target="+agent, "probe_success 1\n", "consul_up 1\n", "probe_duration_seconds 0.0", "consul_raft_leader 0\n",
+	expect("module=m&target="+agent, "probe_success 1\n", "consul_up 1\n", "consul_raft_leader 0\n",
 		"consul_exporter_scrapes_total 1\n", "!go_goroutines", "!process_open_fds", "!promhttp_", "!consul_exporter_build_info")
 	expect("module=m&target="+agent, "consul_exporter_scrapes_total 2\n") // It is kept.
 	expect("module=one&target="+agent, "consul_exporter_scrapes_total 1\n", "probe_success 1\n", "!consul_up",
 		`consul_exporter_collector_success{collector="raft"}`, `!consul_exporter_collector_success{collector="agent"}`)
 	expect("module=m&target="+agent+"&collect[]=raft", "probe_success 1\n", `!consul_exporter_collector_success{collector="agent"}`)
-	expect("module=m&target=127.0.0.1:1", "probe_success 0\n", "consul_up 0\n", "probe_duration_seconds ")
+	expect("module=m&target=127.0.0.1:1", "probe_success 0\n", "consul_up 0\n")
 	w := get(t, h, "/metrics")
 	if strings.Contains(w.Body.String(), "probe_success") || strings.Contains(w.Body.String(), "probe_duration_seconds") {
 		t.Error("/metrics has what belongs to /probe")

@@ -81,7 +81,7 @@ func TestPages(t *testing.T) {
 		{"metrics elsewhere", other, "/consul/metrics", 200, "\nconsul_up 0\n"},
 		{"no metrics there", other, "/metrics", 404, "not found"},
 		{"one collector", plain, "/metrics?collect[]=ports", 200, `consul_exporter_collector_success{collector="ports"} 0`},
-		{"unknown collector", plain, "/metrics?collect[]=x", 400, `there is no enabled collector "x"; there are: agent, `},
+		{"unknown collector", plain, "/metrics?collect[]=x", 400, `there is no enabled collector "x"; there are: acl, agent, `},
 		{"contradiction", plain, "/metrics?collect[]=ports&exclude[]=raft", 400, "cannot be used together"},
 		{"healthy", plain, "/-/healthy", 200, "healthy"},
 		{"ready", plain, "/-/ready", 200, "ready"},
