@@ -38,8 +38,6 @@ func TestFacts(t *testing.T) {
 		must(t, err)
 	}
 	e := startExporter(t, nil, "--consul.server="+survivor.URL(), "--consul.token-file="+secret(t, token), "--kv.prefix=limits/", "--collector.sessions")
-	roots, _, err := survivor.Client().Agent().ConnectCARoots(nil)
-	must(t, err)
 	want := samples{
 		"consul_sessions":                                          2,
 		"consul_catalog_datacenters":                               1,
@@ -48,7 +46,6 @@ func TestFacts(t *testing.T) {
 		"consul_acl_replication_enabled":                           0,
 		"consul_acl_replication_running":                           0,
 		`consul_exporter_collector_supported{collector="license"}`: 0,
-		fmt.Sprintf(`consul_connect_ca_root_expiry_timestamp_seconds{active="true",root=%q}`, roots.ActiveRootID): float64(roots.Roots[0].NotAfter.Unix()),
 	}
 	for _, name := range []string{"acl", "connect", "kv", "members", "peering", "sessions"} {
 		want[fmt.Sprintf("consul_exporter_collector_success{collector=%q}", name)] = 1
@@ -57,9 +54,16 @@ func TestFacts(t *testing.T) {
 	s := e.scrapeUntil(t, 30*time.Second, "the sessions have arrived", func(s samples) bool {
 		return s["consul_sessions"] == 2 && s[`consul_catalog_kv{key="limits/count"}`] == 42
 	})
-	if !peersWithOthers(t, leader) {
-		delete(want, `consul_exporter_collector_success{collector="peering"}`)
-		delete(want, `consul_exporter_collector_supported{collector="peering"}`)
+	hasPeering, hasMesh := peersWithOthers(t, leader), true
+	if roots, _, err := survivor.Client().Agent().ConnectCARoots(nil); err == nil {
+		active := fmt.Sprintf(`consul_connect_ca_root_expiry_timestamp_seconds{active="true",root=%q}`, roots.ActiveRootID)
+		want[active] = float64(roots.Roots[0].NotAfter.Unix())
+	} else if hasMesh = !strings.Contains(err.Error(), "must be enabled"); hasMesh { // Before 1.14 it is off by default.
+		t.Errorf("roots of the mesh: %v", err)
+	}
+	for name, has := range map[string]bool{"connect": hasMesh, "peering": hasPeering} {
+		want[fmt.Sprintf("consul_exporter_collector_success{collector=%q}", name)] = truth(has)
+		want[fmt.Sprintf("consul_exporter_collector_supported{collector=%q}", name)] = truth(has)
 	}
 	s.expect(t, want)
 	s.expectNone(t, `consul_catalog_kv{key="limits/word"`, "consul_license_", "consul_acl_replication_last_")
@@ -78,7 +82,7 @@ func TestFacts(t *testing.T) {
 		`consul_catalog_kv{key="limits/count"}`:                   42,
 		`consul_exporter_collector_success{collector="acl"}`:      0,
 		`consul_exporter_collector_success{collector="catalog"}`:  1,
-		`consul_exporter_collector_success{collector="connect"}`:  1,
+		`consul_exporter_collector_success{collector="connect"}`:  truth(hasMesh),
 		`consul_exporter_collector_success{collector="kv"}`:       1,
 		`consul_exporter_collector_success{collector="members"}`:  1,
 		`consul_exporter_collector_success{collector="peering"}`:  0,
@@ -94,6 +98,14 @@ func TestFacts(t *testing.T) {
 			t.Errorf("%s complains about a request: %s", survivor, line)
 		}
 	}
+}
+
+// truth is how a series tells of a condition.
+func truth(condition bool) float64 {
+	if condition {
+		return 1
+	}
+	return 0
 }
 
 // peersWithOthers reports whether this Consul has cluster peering at all.

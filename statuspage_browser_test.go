@@ -53,7 +53,9 @@ func TestStatusPage_InTrouble(t *testing.T) {
 			func(t *testing.T, c *consultest.Cluster, e *exporterProcess) { //nolint:thelper // A step of the test.
 				must(t, c.Servers[1].Kill())
 				must(t, c.Servers[2].Kill())
-				e.scrapeUntil(t, 30*time.Second, "no leader", func(s samples) bool { return s["consul_cluster_leaders"] == 0 })
+				e.scrapeUntil(t, 30*time.Second, "no leader, as the survivor knows too", func(s samples) bool {
+					return s["consul_cluster_leaders"] == 0 && s["consul_cluster_servers_without_leader"] == 1
+				})
 			},
 			"critical: Consul dc1",
 			[]string{"The quorum is lost", "1 of 3 voters answers, quorum is 2", "ConsulQuorumLost", "down", "refused", "nobody"},

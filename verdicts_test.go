@@ -143,7 +143,7 @@ func TestVerdicts_NothingWaits(t *testing.T) {
 	survivor := others(c, leader)[0]
 	must(t, c.WaitSynced(t.Context()))
 	e := startExporter(t, nil, "--consul.server="+survivor.URL(), "--consul.timeout=1s", "--probe.timeout=1s", "--collector.consistent.timeout="+readTimeout.String())
-	e.scrape(t)
+	e.scrapeUntil(t, 30*time.Second, "autopilot knows the servers", func(s samples) bool { return s["consul_autopilot_cluster_healthy"] == 1 })
 	duration := func(name string) string {
 		return fmt.Sprintf("consul_exporter_collector_duration_seconds{collector=%q}", name)
 	}
@@ -172,7 +172,10 @@ func TestVerdicts_NothingWaits(t *testing.T) {
 	if took := s[duration("consistent")]; took < enough.Seconds() {
 		t.Errorf("the linearizable read took %v s; want it to hang while the leader is named", took)
 	}
-	s = e.scrapeUntil(t, 40*time.Second, "no leader", func(s samples) bool { return s["consul_cluster_leaders"] == 0 && s["consul_raft_leader"] == 0 })
+	// In an election an agent may take seconds to tell about itself.
+	s = e.scrapeUntil(t, 40*time.Second, "no leader, and an agent that tells about itself", func(s samples) bool {
+		return s["consul_cluster_leaders"] == 0 && s["consul_raft_leader"] == 0 && s[`consul_exporter_collector_success{collector="agent"}`] == 1
+	})
 	expect(s, enough)
 }
 

@@ -39,16 +39,17 @@ type ConsistentRead struct {
 // it says about itself.
 func (s *Snapshot) ConsistentRead() *Fact[ConsistentRead] {
 	return s.consistentRead.start(s.ctx, func(ctx context.Context) (ConsistentRead, error) {
-		timeout := cmp.Or(s.cluster.opts.ConsistentTimeout, s.cluster.opts.Client.Timeout)
-		leader, err := s.leaderWithin(ctx, timeout)
+		ep := endpointConsistent
+		ep.timeout = cmp.Or(s.cluster.opts.ConsistentTimeout, s.cluster.opts.Client.Timeout)
+		ctx, cancel := context.WithTimeout(ctx, ep.timeout) // For the question about the leader, too.
+		defer cancel()
+		leader, err := s.leaderInTime(ctx)
 		switch {
 		case err == nil && leader == "", errors.Is(err, errSilent):
 			return ConsistentRead{}, nil
 		case err != nil && !isAgentsAnswer(err) && !errors.Is(err, ErrRefused):
 			return ConsistentRead{}, err
 		}
-		ep := endpointConsistent
-		ep.timeout = timeout
 		start := time.Now()
 		var checks []struct{}
 		return newConsistentRead(s.readAgent(ctx, ep, &checks), time.Since(start))
@@ -58,12 +59,10 @@ func (s *Snapshot) ConsistentRead() *Fact[ConsistentRead] {
 // errSilent means that the agent answers and the servers do not.
 var errSilent = errors.New("the agent has no answer from the servers")
 
-// leaderWithin is StatusLeader if that is known in time, or errSilent if it is not but the agent answers.
-func (s *Snapshot) leaderWithin(ctx context.Context, timeout time.Duration) (string, error) {
+// leaderInTime is StatusLeader if that is known before ctx ends, or errSilent if it is not but the agent answers.
+func (s *Snapshot) leaderInTime(ctx context.Context) (string, error) {
 	leaderFact, agentFact := s.StatusLeader(), s.Agent()
-	inTime, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	leader, err := leaderFact.Get(inTime)
+	leader, err := leaderFact.Get(ctx)
 	if !errors.Is(err, context.DeadlineExceeded) {
 		return leader, err
 	}

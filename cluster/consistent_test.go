@@ -6,6 +6,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"sync/atomic"
 	"testing"
@@ -86,5 +87,33 @@ func TestConsistentRead_ScrapeEnds(t *testing.T) {
 	defer snap.Close()
 	if got, err := snap.ConsistentRead().Get(t.Context()); err != nil || got.OK {
 		t.Errorf("got %+v, error %v; want that it was not served", got, err)
+	}
+}
+
+// What waits for the leader's name first has no more time than what does not.
+func TestSlowLeader(t *testing.T) {
+	t.Parallel()
+	const timeout, slow = time.Second, 800 * time.Millisecond
+	hang := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+	c := newTestCluster(t, ClientOptions{Timeout: timeout, Address: fakeAgent(t, map[string]http.HandlerFunc{
+		endpointSelf.path: answer(403, ""),
+		endpointStatusLeader.path: func(w http.ResponseWriter, _ *http.Request) {
+			<-time.After(slow)
+			_, _ = io.WriteString(w, `"10.0.0.1:8300"`)
+		},
+		endpointConsistent.path:     hang,
+		endpointACLReplication.path: hang,
+	})})
+	snap := snapshot(t, c)
+	start := time.Now()
+	read, replication := snap.ConsistentRead(), snap.ACLReplication()
+	if got, err := read.Get(t.Context()); err != nil || got.OK {
+		t.Errorf("got %+v, error %v; want that it was not served", got, err)
+	}
+	if _, err := replication.Get(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error %v; want that of the timeout", err)
+	}
+	if took := time.Since(start); took < timeout || took > timeout+slow/2 {
+		t.Errorf("took %s; want the timeout of %s", took, timeout)
 	}
 }

@@ -5,6 +5,8 @@ package web
 
 import (
 	"context"
+	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -35,9 +37,10 @@ type statusCache struct {
 
 // statusFlight is a snapshot, perhaps still under way.
 type statusFlight struct {
-	// done is closed when status is there.
+	// done is closed when status is there, or err, which is that of a panic.
 	done   chan struct{}
 	status cluster.Status
+	err    error
 }
 
 func newStatusCache(take func(ctx context.Context) cluster.Status) *statusCache {
@@ -51,7 +54,7 @@ func (c *statusCache) get(ctx context.Context) (cluster.Status, error) {
 	flight := c.flight()
 	select {
 	case <-flight.done:
-		return flight.status, nil
+		return flight.status, flight.err
 	case <-ctx.Done():
 		return cluster.Status{}, ctx.Err()
 	}
@@ -70,6 +73,11 @@ func (c *statusCache) flight() *statusFlight {
 	c.latest, c.started = flight, c.now()
 	go func() {
 		defer close(flight.done)
+		defer func() { // A goroutine of our own has nobody else to survive its panic.
+			if p := recover(); p != nil {
+				flight.err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			}
+		}()
 		ctx, cancel := context.WithTimeout(c.ctx, statusTimeout)
 		defer cancel()
 		flight.status = c.take(ctx)

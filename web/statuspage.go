@@ -60,6 +60,9 @@ type Flag struct {
 	Value string `json:"value"`
 }
 
+// pageFailed is for whoever looks at the page when it cannot be made.
+const pageFailed = "the page could not be made; the log says why"
+
 // statusPage serves the state of the cluster to people, and as JSON to programs.
 type statusPage struct {
 	cache    *statusCache
@@ -115,8 +118,11 @@ func (p *statusPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	status, err := p.cache.get(r.Context())
-	if err != nil { // Nobody waits for it any more.
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	if err != nil && r.Context().Err() == nil {
+		p.complain(err)
+		http.Error(w, pageFailed, http.StatusInternalServerError)
+	}
+	if err != nil { // Or nobody waits for it any more.
 		return
 	}
 	document := p.document(status)
@@ -131,7 +137,7 @@ func (p *statusPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var page bytes.Buffer // So that an error does not end in half a page.
 	if err := p.template.Execute(&page, newStatusView(document, p.links, query.Get("refresh") != "off")); err != nil {
 		p.complain(err)
-		http.Error(w, "the page could not be made; the log says why", http.StatusInternalServerError)
+		http.Error(w, pageFailed, http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Security-Policy", p.policy)

@@ -182,6 +182,25 @@ func TestStatusPage_Policy(t *testing.T) {
 	}
 }
 
+// A panic costs the page, and neither the program nor the next page.
+func TestStatusPage_Panic(t *testing.T) {
+	t.Parallel()
+	var logged strings.Builder
+	p, err := newStatusPage(func(context.Context) cluster.Status { panic("out of servers") }, Options{Logger: log.NewLogfmtLogger(&logged)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	for range 2 {
+		if w := get(t, p, "/"); w.Code != http.StatusInternalServerError || w.Body.String() != pageFailed+"\n" {
+			t.Errorf("status %d: %s; want 500 and that the log says why", w.Code, w.Body)
+		}
+	}
+	if !strings.Contains(logged.String(), "panic: out of servers") {
+		t.Errorf("the log does not say why: %s", logged.String())
+	}
+}
+
 func TestStatusPage_Refresh(t *testing.T) {
 	t.Parallel()
 	h := pageOf(t, healthyStatus(3))
