@@ -34,6 +34,7 @@ type options struct {
 	alerts     alertsOptions
 	check      checkOptions
 	dashboards dashboardsOptions
+	responder  responderOptions
 
 	consulServer string
 	// module is what most of the flags fill, as a configuration file fills its modules.
@@ -89,6 +90,7 @@ const (
 	commandCheck      = "check"
 	commandAlerts     = "alerts"
 	commandDashboards = "dashboards"
+	commandResponder  = "responder"
 )
 
 // newApp declares all commands and flags. Each flag can be set by an environment variable with the prefix
@@ -104,6 +106,7 @@ func newApp(opts *options) *kingpin.Application {
 	checkFlags(app.Command(commandCheck, "Look once, print how the cluster is or whether a server can be stopped, and say so in the exit code."), opts)
 	alertsFlags(app.Command(commandAlerts, "Write the rules and alerts for Prometheus, with your own thresholds."), &opts.alerts)
 	dashboardsFlags(app.Command(commandDashboards, "Write the dashboards for Grafana."), &opts.dashboards)
+	responderFlags(app.Command(commandResponder, "Let chosen alerts trigger chosen actions on Consul, when the quorum can afford it. A process of its own, with a token that may write."), opts)
 	return app
 }
 
@@ -202,10 +205,7 @@ func serveFlags(app *kingpin.CmdClause, opts *options) {
 	app.Flag("web.enable-lifecycle", "Let POST /-/reload read the configuration file again.").
 		BoolVar(&opts.enableLifecycle)
 
-	app.Flag("log.level", "Lowest level that is logged: debug, info, warn or error.").
-		Default("info").EnumVar(&opts.logLevel, "debug", "info", "warn", "error")
-	app.Flag("log.format", "Format of the log: logfmt or json.").
-		Default("logfmt").EnumVar(&opts.logFormat, "logfmt", "json")
+	logFlags(app, opts)
 
 	opts.collectors = make(map[string]*bool)
 	for _, c := range collector.All() {
@@ -226,6 +226,14 @@ func serveFlags(app *kingpin.CmdClause, opts *options) {
 		StringVar(&m.Catalog.CheckFilter)
 	app.Flag("collector.consistent.timeout", "How long the linearizable read may take. It hangs when there is no leader.").
 		Default(m.Consistent.Timeout.String()).DurationVar(&m.Consistent.Timeout)
+}
+
+// logFlags declares the flags about the log.
+func logFlags(app *kingpin.CmdClause, opts *options) {
+	app.Flag("log.level", "Lowest level that is logged: debug, info, warn or error.").
+		Default("info").EnumVar(&opts.logLevel, "debug", "info", "warn", "error")
+	app.Flag("log.format", "Format of the log: logfmt or json.").
+		Default("logfmt").EnumVar(&opts.logFormat, "logfmt", "json")
 }
 
 // commaList is a flag that can be given several times, and with several words at a time.
@@ -378,9 +386,7 @@ func (ps *flagProblems) note(flag string, err error) {
 // settings checks all options of the exporter and returns all problems at once, one in a line, each with its flag.
 func (o *options) settings(logger log.Logger) (*settings, error) {
 	var problems flagProblems
-	warn := func(where string, err error) {
-		level.Warn(logger).Log("msg", "file cannot be read again, what it held stays in use", "for", where, "err", err)
-	}
+	warn := func(where string, err error) { warnUnreadable(logger, where, err) }
 	module := o.filledModule()
 	s := o.agentSettings(module, &problems, func(p config.Problem) { warn(flagsOf[p.Key], p.Err) })
 	problems.note("--consul.allow_stale, --consul.require_consistent", o.consistency.check())
@@ -398,6 +404,11 @@ func (o *options) settings(logger log.Logger) (*settings, error) {
 		problems = append(problems, err) // Names the file itself.
 	}
 	return s, errors.Join(problems...)
+}
+
+// warnUnreadable logs that a file cannot be read again.
+func warnUnreadable(logger log.Logger, where string, err error) {
+	level.Warn(logger).Log("msg", "file cannot be read again, what it held stays in use", "for", where, "err", err)
 }
 
 // agentSettings checks what the flags of agentFlags, and others that fill a module, say.

@@ -18,6 +18,8 @@ import (
 var (
 	endpointAutopilotState  = endpoint{path: "/v1/operator/autopilot/state"}
 	endpointAutopilotConfig = endpoint{path: "/v1/operator/autopilot/configuration"}
+	// endpointLeaderAutopilot is the same as the first one, of the leader.
+	endpointLeaderAutopilot = endpoint{path: "/v1/operator/autopilot/state", consistency: ConsistencyDefault}
 )
 
 // AutopilotState is what autopilot makes of the servers. Without a leader it calls none of them healthy.
@@ -38,6 +40,8 @@ type AutopilotServer struct {
 	// Name is the node name, or the Raft address of a peer that no Serf member matches.
 	Name    string
 	Healthy bool
+	// Alive is whether the Serf member is, as the server sees it whose autopilot this is.
+	Alive bool
 	// Voter is nil where autopilot cannot tell.
 	Voter *bool
 	// LastContact is how long ago the server had heard of the leader; nil when it never did or is not alive, because autopilot goes
@@ -71,6 +75,17 @@ func (s *Snapshot) AutopilotState() *Fact[AutopilotState] {
 	})
 }
 
+// LeaderAutopilot is the view of the leader: of all servers, the one whose view counts for autopilot itself.
+func (s *Snapshot) LeaderAutopilot() *Fact[AutopilotState] {
+	return s.leaderAutopilot.start(s.ctx, func(ctx context.Context) (AutopilotState, error) {
+		var answer autopilotState
+		if err := s.readLeader(ctx, endpointLeaderAutopilot, &answer); err != nil {
+			return AutopilotState{}, err
+		}
+		return newAutopilotState(&answer)
+	})
+}
+
 func newAutopilotState(answer *autopilotState) (AutopilotState, error) {
 	state := AutopilotState{
 		Healthy:                    answer.Healthy,
@@ -93,6 +108,7 @@ func newAutopilotServer(id string, server *api.AutopilotServer) AutopilotServer 
 	s := AutopilotServer{
 		Name:        cmp.Or(server.Name, server.Address, id),
 		Healthy:     server.Healthy,
+		Alive:       server.NodeStatus == nodeAlive,
 		StableSince: server.StableSince,
 	}
 	leads := server.Status == api.AutopilotServerLeader
@@ -102,7 +118,7 @@ func newAutopilotServer(id string, server *api.AutopilotServer) AutopilotServer 
 	case api.AutopilotServerNonVoter, api.AutopilotServerStaging:
 		s.Voter = new(false)
 	}
-	if server.NodeStatus != nodeAlive || server.LastTerm == 0 {
+	if !s.Alive || server.LastTerm == 0 {
 		return s // Its figures are none, or old ones.
 	}
 	s.LastIndex = new(server.LastIndex)

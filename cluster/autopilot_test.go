@@ -31,8 +31,8 @@ func TestNewAutopilotState(t *testing.T) {
 		{"two servers", autopilotStateSeed, AutopilotState{
 			Healthy: true, FailureTolerance: 1, OptimisticFailureTolerance: new(2),
 			Servers: []AutopilotServer{
-				{"server-1", true, new(true), new(time.Duration(0)), new(uint64(40)), since},
-				{"server-2", true, new(true), new(23500 * time.Microsecond), new(uint64(38)), since.Add(500 * time.Millisecond)},
+				{"server-1", true, true, new(true), new(time.Duration(0)), new(uint64(40)), since},
+				{"server-2", true, true, new(true), new(23500 * time.Microsecond), new(uint64(38)), since.Add(500 * time.Millisecond)},
 			},
 		}},
 		{"dead, never asked, never contacted, without a vote, unknown state, without a name", `{"Servers":{"1":null,
@@ -45,9 +45,9 @@ func TestNewAutopilotState(t *testing.T) {
 			{Name: "10.0.0.6:8300"},
 			{Name: "7"},
 			{Name: "dead", Voter: new(true)},
-			{Name: "fresh", Voter: new(false)},
-			{Name: "lonely", Voter: new(false), LastIndex: new(uint64(7))},
-			{Name: "negative", LastIndex: new(uint64(7))},
+			{Name: "fresh", Alive: true, Voter: new(false)},
+			{Name: "lonely", Alive: true, Voter: new(false), LastIndex: new(uint64(7))},
+			{Name: "negative", Alive: true, LastIndex: new(uint64(7))},
 		}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

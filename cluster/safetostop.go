@@ -81,7 +81,7 @@ var ErrUnknownServer = errors.New("no such server")
 func JudgeStop(server string, in StopInput) (Stop, error) {
 	i := slices.IndexFunc(in.Reports, func(r Report) bool { return r.Server.Name == server })
 	if i < 0 {
-		return Stop{}, fmt.Errorf("%w: %q; the servers are: %s", ErrUnknownServer, server, strings.Join(serverNames(in.Reports), ", "))
+		return Stop{}, unknownServer(server, in.Reports)
 	}
 	verdict := Judge(in.Topology, in.Reports)
 	target := in.Reports[i]
@@ -148,6 +148,16 @@ func leadershipTrouble(v Verdict) string {
 	}
 }
 
+// Doubt says why the named server cannot be counted on; empty if it can.
+func (in *StopInput) Doubt(server string) string {
+	for _, r := range in.Reports {
+		if r.Server.Name == server {
+			return in.doubt(r, Judge(in.Topology, in.Reports))
+		}
+	}
+	return "there is no such server"
+}
+
 // doubt says why a voter cannot be counted on; empty if it can.
 func (in *StopInput) doubt(r Report, v Verdict) string {
 	lag, known := v.LogLag[r.Server.Name]
@@ -173,6 +183,10 @@ func (in *StopInput) unhealthy(server string) bool {
 	return in.Autopilot != nil && slices.ContainsFunc(in.Autopilot.Servers, func(s AutopilotServer) bool {
 		return s.Name == server && !s.Healthy
 	})
+}
+
+func unknownServer(server string, reports []Report) error {
+	return fmt.Errorf("%w: %q; the servers are: %s", ErrUnknownServer, server, strings.Join(serverNames(reports), ", "))
 }
 
 func serverNames(reports []Report) []string {

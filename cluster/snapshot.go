@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -45,8 +46,10 @@ type Snapshot struct {
 	portReports  Fact[[]PortReport]
 	agentPorts   Fact[[]BoundPort]
 	serverAgents Fact[map[string]Agent]
+	membersSeen  Fact[map[string][]Member]
 
 	autopilotState  Fact[AutopilotState]
+	leaderAutopilot Fact[AutopilotState]
 	autopilotConfig Fact[AutopilotConfig]
 	consistentRead  Fact[ConsistentRead]
 	serverRTTs      Fact[[]RTT]
@@ -347,16 +350,22 @@ func (s *Snapshot) ServerAgents() *Fact[map[string]Agent] {
 		if err != nil {
 			return agents, nil // Reported by whoever needs the topology itself.
 		}
-		s.askAgents(ctx, topology.Servers, agents)
+		maps.Copy(agents, askServers(ctx, s, without(topology.Servers, self.Name), s.agentAt))
 		return agents, nil
 	})
 }
 
-// askAgents adds to agents what those servers say about themselves that are not in it yet.
-func (s *Snapshot) askAgents(ctx context.Context, servers []Server, agents map[string]Agent) {
+// without returns the servers but the one of this name.
+func without(servers []Server, name string) []Server {
+	return slices.DeleteFunc(slices.Clone(servers), func(s Server) bool { return s.Name == name })
+}
+
+// askServers asks the HTTP APIs of those servers that can be expected to answer, and returns the answers by name. What does not answer is
+// left out.
+func askServers[T any](ctx context.Context, s *Snapshot, servers []Server, ask func(context.Context, Address) (T, error)) map[string]T {
 	type answer struct {
 		name  string
-		agent Agent
+		value T
 		err   error
 	}
 	answers := make(chan answer, len(servers))
@@ -364,7 +373,7 @@ func (s *Snapshot) askAgents(ctx context.Context, servers []Server, agents map[s
 	asked := 0 // Not the number of hosts: two servers may share one.
 	for _, server := range servers {
 		// A server that has hung since an earlier scrape would only collect connections in its accept queue.
-		if _, ok := agents[server.Name]; ok || server.Status != StatusAlive || s.cluster.prober.Silent(server.RPCAddress) {
+		if server.Status != StatusAlive || s.cluster.prober.Silent(server.RPCAddress) {
 			continue
 		}
 		if allowed := s.cluster.ports.Allowed; allowed != nil && !allowed(server.Host) {
@@ -374,16 +383,18 @@ func (s *Snapshot) askAgents(ctx context.Context, servers []Server, agents map[s
 		hosts[address.Host] = true
 		asked++
 		go func() {
-			agent, err := s.agentAt(ctx, address)
-			answers <- answer{server.Name, agent, err}
+			value, err := ask(ctx, address)
+			answers <- answer{server.Name, value, err}
 		}()
 	}
+	all := make(map[string]T)
 	for range asked {
 		if a := <-answers; a.err == nil { // Absence says it all: the HTTP port has a probe of its own.
-			agents[a.name] = a.agent
+			all[a.name] = a.value
 		}
 	}
 	s.cluster.client.retain(func(host string) bool { return hosts[host] })
+	return all
 }
 
 // Queries returns what the answers of this scrape said about their own worth, by endpoint.
@@ -416,8 +427,13 @@ func (s *Snapshot) read(ctx context.Context, address Address, ep endpoint, out a
 
 // readList reads an endpoint of the configured agent that answers with a list.
 func readList[In, Out any](ctx context.Context, s *Snapshot, ep endpoint, convert func(*In) Out) ([]Out, error) {
+	return readListAt(ctx, s, s.cluster.client.opts.Address, ep, convert)
+}
+
+// readListAt reads an endpoint of the agent at address that answers with a list.
+func readListAt[In, Out any](ctx context.Context, s *Snapshot, address Address, ep endpoint, convert func(*In) Out) ([]Out, error) {
 	var in []In
-	if err := s.readAgent(ctx, ep, &in); err != nil {
+	if err := s.read(ctx, address, ep, &in); err != nil {
 		return nil, err
 	}
 	out := make([]Out, 0, len(in))

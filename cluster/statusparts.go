@@ -184,9 +184,12 @@ func newPortStatus(r *PortReport) PortStatus {
 // hangs reports whether a port accepts connections and does not answer in time: the kernel does the first also for a process that
 // is stopped.
 func hangs(r *PortReport) bool {
-	phases := r.Result.Phases
-	return r.Transport == TransportTCP && r.Result.Reason == probe.ReasonTimeout &&
-		len(phases) > 0 && phases[len(phases)-1].Phase != probe.PhaseConnect
+	return r.Transport == TransportTCP && connected(&r.Result) && r.Result.Reason == probe.ReasonTimeout
+}
+
+// connected reports whether a probe over TCP came further than to connect.
+func connected(r *probe.Result) bool {
+	return len(r.Phases) > 0 && r.Phases[len(r.Phases)-1].Phase != probe.PhaseConnect
 }
 
 func newPoolStatus(name string, members []Member) PoolStatus {

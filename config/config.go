@@ -4,18 +4,15 @@
 package config
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strings"
 
-	"go.yaml.in/yaml/v3"
+	"github.com/zervigo/consul_cluster_exporter/internal/strictyaml"
 )
 
 // Config is a configuration file as it is written.
@@ -37,87 +34,16 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, err // Says "open <path>: ...".
 	}
-	c, err := parse(content)
-	if err != nil {
-		return nil, inFile(path, err)
+	c := &Config{path: path}
+	if err := strictyaml.Decode(content, c); err != nil {
+		return nil, strictyaml.InFile(path, err)
 	}
-	c.path = path
 	for _, m := range c.Modules {
 		if m != nil {
 			m.resolve(filepath.Dir(path))
 		}
 	}
 	return c, nil
-}
-
-// inFile puts the file before each line of an error.
-func inFile(path string, err error) error {
-	var errs []error
-	for line := range strings.Lines(err.Error()) {
-		errs = append(errs, fmt.Errorf("%s: %s", path, strings.TrimSpace(line)))
-	}
-	return errors.Join(errs...)
-}
-
-// parse reads YAML strictly: what it does not know is an error.
-func parse(content []byte) (*Config, error) {
-	decoder := yaml.NewDecoder(bytes.NewReader(content))
-	decoder.KnownFields(true)
-	c := &Config{}
-	err := decoder.Decode(c)
-	if err == nil {
-		if err := decoder.Decode(&yaml.Node{}); !errors.Is(err, io.EOF) {
-			return nil, errors.New("the file has more than one document")
-		}
-		return c, nil
-	}
-	if errors.Is(err, io.EOF) {
-		return c, nil // An empty file; Validate says what is missing.
-	}
-	var lines *yaml.TypeError
-	if !errors.As(err, &lines) {
-		return nil, errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
-	}
-	var errs []error
-	for _, line := range lines.Errors {
-		errs = append(errs, errors.New(readable(line)))
-	}
-	return nil, errors.Join(errs...)
-}
-
-var (
-	unknownKey = regexp.MustCompile(`^(line \d+): field (.*) not found in type \S+$`)
-	wrongType  = regexp.MustCompile(`(?s)^(line \d+): cannot unmarshal .* into (\S+)$`)
-	duplicate  = regexp.MustCompile(`^(line \d+): mapping key ("[^"]*") already defined at (line \d+)$`)
-)
-
-// readable says for users what the library says for programmers. It leaves out values: someone may have written a secret where
-// its file is wanted.
-func readable(line string) string {
-	if m := unknownKey.FindStringSubmatch(line); m != nil {
-		return fmt.Sprintf("%s: there is no key %q here", m[1], m[2])
-	}
-	if m := duplicate.FindStringSubmatch(line); m != nil {
-		return fmt.Sprintf("%s: %s is there already, in %s", m[1], m[2], m[3])
-	}
-	m := wrongType.FindStringSubmatch(line)
-	if m == nil {
-		return line
-	}
-	want := "keys with values"
-	switch m[2] {
-	case "string":
-		want = "a text"
-	case "int":
-		want = "a whole number"
-	case "bool":
-		want = "true or false"
-	case "time.Duration":
-		want = "a duration such as 500ms or 3s"
-	case "[]string":
-		want = "a list of texts"
-	}
-	return fmt.Sprintf("%s: want %s", m[1], want)
 }
 
 // moduleName is what can stand in a URL, in a log and before a key without quotes.
@@ -157,7 +83,7 @@ func (c *Config) Validate(warn func(Problem)) (*ValidConfig, error) {
 		valid.modules[name] = vm
 	}
 	if len(problems) > 0 {
-		return nil, inFile(c.path, errors.Join(problems...))
+		return nil, strictyaml.InFile(c.path, errors.Join(problems...))
 	}
 	return valid, nil
 }

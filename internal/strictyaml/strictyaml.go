@@ -1,0 +1,86 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package strictyaml reads configuration files in which every key must be known, and says what is wrong with them in words for operators.
+package strictyaml
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Decode reads one YAML document: what into does not know is an error. Nothing at all is fine, and leaves into as it is. The error has all
+// problems, one in a line, each with the number of its line in the document; see InFile.
+func Decode(content []byte, into any) error {
+	decoder := yaml.NewDecoder(bytes.NewReader(content))
+	decoder.KnownFields(true)
+	err := decoder.Decode(into)
+	if err == nil {
+		if err := decoder.Decode(&yaml.Node{}); !errors.Is(err, io.EOF) {
+			return errors.New("the file has more than one document")
+		}
+		return nil
+	}
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	var lines *yaml.TypeError
+	if !errors.As(err, &lines) {
+		return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	var errs []error
+	for _, line := range lines.Errors {
+		errs = append(errs, errors.New(readable(line)))
+	}
+	return errors.Join(errs...)
+}
+
+// InFile puts the file before each line of an error.
+func InFile(path string, err error) error {
+	var errs []error
+	for line := range strings.Lines(err.Error()) {
+		errs = append(errs, fmt.Errorf("%s: %s", path, strings.TrimSpace(line)))
+	}
+	return errors.Join(errs...)
+}
+
+var (
+	unknownKey = regexp.MustCompile(`^(line \d+): field (.*) not found in type \S+$`)
+	wrongType  = regexp.MustCompile(`(?s)^(line \d+): cannot unmarshal .* into (\S+)$`)
+	duplicate  = regexp.MustCompile(`^(line \d+): mapping key ("[^"]*") already defined at (line \d+)$`)
+)
+
+// readable says for users what the library says for programmers. It leaves out values: someone may have written a secret where
+// its file is wanted.
+func readable(line string) string {
+	if m := unknownKey.FindStringSubmatch(line); m != nil {
+		return fmt.Sprintf("%s: there is no key %q here", m[1], m[2])
+	}
+	if m := duplicate.FindStringSubmatch(line); m != nil {
+		return fmt.Sprintf("%s: %s is there already, in %s", m[1], m[2], m[3])
+	}
+	m := wrongType.FindStringSubmatch(line)
+	if m == nil {
+		return line
+	}
+	want := "keys with values"
+	switch m[2] {
+	case "string":
+		want = "a text"
+	case "int":
+		want = "a whole number"
+	case "bool":
+		want = "true or false"
+	case "time.Duration":
+		want = "a duration such as 500ms or 3s"
+	case "[]string":
+		want = "a list of texts"
+	}
+	return fmt.Sprintf("%s: want %s", m[1], want)
+}

@@ -1,0 +1,142 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	"github.com/prometheus/common/version"
+	toolkit "github.com/prometheus/exporter-toolkit/web"
+	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/config"
+	"github.com/zervigo/consul_cluster_exporter/responder"
+)
+
+// responderOptions are the flags of the command that acts on alerts.
+type responderOptions struct {
+	configFile  string
+	configCheck bool
+	web         *toolkit.FlagConfig
+}
+
+// responderFlags declares the flags of the command.
+func responderFlags(cmd *kingpin.CmdClause, opts *options) {
+	agentFlags(cmd, opts)
+	r := &opts.responder
+	cmd.Flag("config.file", "File with the rules; see docs/responder.example.yml.").
+		Required().StringVar(&r.configFile)
+	cmd.Flag("config.check", "Check the flags and the configuration file, say what is wrong with them, and exit.").
+		BoolVar(&r.configCheck)
+	r.web = kingpinflag.AddFlags(cmd, "127.0.0.1:9108")
+	logFlags(cmd, opts)
+}
+
+// runResponder is the command: it returns the exit code.
+func runResponder(ctx context.Context, opts *options, stdout, stderr io.Writer) int {
+	base := newLogger(opts, stderr)
+	logger := withContext(base)
+	settings, respond, err := opts.responderSettings(logger)
+	if err != nil {
+		complain(stderr, err)
+		return 1
+	}
+	if opts.responder.configCheck {
+		fmt.Fprintln(stdout, "configuration is good")
+		return 0
+	}
+	consul := cluster.New(settings.module.Options(settings.address))
+	defer consul.Close()
+	respond.Consul, respond.Logger = consul, logger
+	r, err := responder.New(respond)
+	if err != nil {
+		complain(stderr, err)
+		return 1
+	}
+	level.Info(logger).Log("msg", "starting the responder", "version", version.Info(), "consul_server", opts.consulServer)
+	err = serveResponder(ctx, r, opts.responder.web, logger, base)
+	if err = errors.Join(err, r.Close()); err != nil {
+		level.Error(logger).Log("msg", "the responder ends", "err", err)
+		return 1
+	}
+	return 0
+}
+
+// serveResponder runs it until ctx is done. An action under way is finished first.
+func serveResponder(ctx context.Context, r *responder.Responder, flags *toolkit.FlagConfig, logger, base log.Logger) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	running.Go(func() { r.Run(ctx) })
+	server := &http.Server{Handler: r, ReadHeaderTimeout: readHeaderTimeout}
+	return listenUntil(ctx, server, flags, logger, newSlog(base))
+}
+
+// responderSettings checks all options of the responder and returns all problems at once, one in a line, each with its flag or key.
+func (o *options) responderSettings(logger log.Logger) (*settings, responder.Options, error) {
+	var problems flagProblems
+	var respond responder.Options
+	s := o.agentSettings(o.agentModule(), &problems, func(p config.Problem) { warnUnreadable(logger, flagsOf[p.Key], p.Err) })
+	problems.note("--web.config.file", toolkit.Validate(*o.responder.web.WebConfigFile))
+	var err error
+	if respond.Config, err = responder.Load(o.responder.configFile); err != nil {
+		problems = append(problems, err) // Names the file itself.
+		return nil, respond, errors.Join(problems...)
+	}
+	if file := respond.Config.SecretFile; file != "" {
+		secret, err := cluster.NewTokenFile(file, func(err error) { warnUnreadable(logger, "secret_file", err) })
+		if problems.note("secret_file", err); err == nil {
+			respond.Secret = secret.Token
+		}
+		problems.note("--web.config.file", noBasicAuth(*o.responder.web.WebConfigFile))
+	} else if !loopbackOnly(o.responder.web) {
+		problems.note("secret_file", errors.New("there is none; without a secret the responder listens on loopback addresses only, such as --web.listen-address=127.0.0.1:9108"))
+	}
+	return s, respond, errors.Join(problems...)
+}
+
+// loopbackOnly reports whether nobody can connect from another host.
+func loopbackOnly(flags *toolkit.FlagConfig) bool {
+	if *flags.WebSystemdSocket {
+		return false // Who knows.
+	}
+	for _, address := range *flags.WebListenAddresses {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil || (host != "localhost" && !net.ParseIP(host).IsLoopback()) {
+			return false
+		}
+	}
+	return true
+}
+
+// noBasicAuth reports whether the file of exporter-toolkit asks for a password: a request has room for that or for the secret.
+func noBasicAuth(path string) error {
+	if path == "" {
+		return nil
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	var file struct {
+		Users map[string]any `yaml:"basic_auth_users"`
+	}
+	if err := yaml.Unmarshal(content, &file); err != nil || len(file.Users) == 0 {
+		return nil // toolkit.Validate has said what is wrong.
+	}
+	return errors.New("basic_auth_users and the configuration's secret_file exclude each other: Alertmanager can send only one of them")
+}

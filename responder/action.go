@@ -1,0 +1,64 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package responder
+
+import (
+	"context"
+	"time"
+)
+
+// The names of the actions.
+const (
+	actionTransfer = "transfer-leadership"
+	actionRemove   = "remove-dead-peer"
+	actionExec     = "exec"
+	actionNotify   = "notify"
+)
+
+// operatorTimeout bounds what is asked of Consul's operator API, the waiting for its effect included.
+const operatorTimeout = 20 * time.Second
+
+// action is what a rule leads to.
+type action interface {
+	name() string
+	// guarded is whether it can change anything about the cluster. What cannot needs no view of it, and counts for no limit but its rule's.
+	guarded() bool
+	// applies says why the action cannot be the answer to the alert, whatever the guards say; empty if it can. The next rule is tried then.
+	applies(a *Alert, v *view) string
+	// judge makes the plan, and decides whether the cluster can afford it.
+	judge(a *Alert, v *view) (plan, ruling)
+	// timeout bounds the plan's run.
+	timeout() time.Duration
+}
+
+// plan is exactly what is to be done.
+type plan struct {
+	// what says it, for the history.
+	what string
+	// run does it. What it returns besides the error is for the history, too.
+	run func(ctx context.Context) (output string, err error)
+}
+
+// ruling is what the guards say.
+type ruling struct {
+	allowed bool
+	// reasons say why, one sentence each.
+	reasons []string
+	// quorum is nil where the decision did not come so far.
+	quorum *QuorumRecord
+}
+
+func refuse(reasons ...string) (plan, ruling) { return plan{}, ruling{reasons: reasons} }
+
+// QuorumRecord is what the guards found out about the quorum.
+type QuorumRecord struct {
+	// Voters have a vote and Needed of them must agree, before and after the action.
+	VotersBefore int `json:"voters_before"`
+	VotersAfter  int `json:"voters_after"`
+	NeededBefore int `json:"needed_before"`
+	NeededAfter  int `json:"needed_after"`
+	// Before and After are how many can be counted on. After is without the server that the action is about.
+	Before int `json:"before"`
+	After  int `json:"after"`
+}

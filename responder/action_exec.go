@@ -1,0 +1,158 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package responder
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	// maxOutput is how much of a program's output is kept.
+	maxOutput = 64 << 10
+	// outputGrace is how long output is waited for after a program has ended, if others that it started hold it open.
+	outputGrace = 2 * time.Second
+	// execPath is the PATH of programs.
+	execPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	// execPrefix begins the names of the variables that tell about the alert.
+	execPrefix = "CONSUL_RESPONDER_"
+)
+
+// execCommand runs a program with fixed arguments. What the alert says is in its environment only. It is judged as if the program stopped
+// the server that the alert is about.
+type execCommand struct {
+	guards
+	rule    string
+	command string
+	args    []string
+	limit   time.Duration
+}
+
+func (*execCommand) name() string             { return actionExec }
+func (*execCommand) guarded() bool            { return true }
+func (e *execCommand) timeout() time.Duration { return e.limit }
+
+// applies wants an alert about a server.
+func (*execCommand) applies(a *Alert, _ *view) string {
+	if a.server() == "" {
+		return "The alert has no label " + labelServer + ", so there is no telling what the program would do to the quorum."
+	}
+	return ""
+}
+
+func (e *execCommand) judge(a *Alert, v *view) (plan, ruling) {
+	r := e.canLose(a.server(), v)
+	return plan{
+		what: "Run " + quoted(append([]string{e.command}, e.args...)),
+		run:  func(ctx context.Context) (string, error) { return e.run(ctx, a) },
+	}, r
+}
+
+// quoted writes a command for people.
+func quoted(words []string) string {
+	var b strings.Builder
+	for i, word := range words {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		if plainWord.MatchString(word) {
+			b.WriteString(word)
+		} else {
+			fmt.Fprintf(&b, "%q", word)
+		}
+	}
+	return b.String()
+}
+
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:=@%+,-]+$`)
+
+func (e *execCommand) run(ctx context.Context, a *Alert) (string, error) {
+	environment, err := e.environment(a)
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(ctx, e.command, e.args...)
+	cmd.Env, cmd.Dir, cmd.WaitDelay = environment, "/", outputGrace
+	var output head
+	cmd.Stdout, cmd.Stderr = &output, &output
+	ownGroup(cmd)
+	err = cmd.Run()
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("the program ran for longer than %s and was killed: %w", e.limit, ctx.Err())
+	} else if errors.Is(err, exec.ErrWaitDelay) {
+		err = nil // It ended well, and only what it has left running held its output.
+	}
+	return output.String(), err
+}
+
+// variableName is what can be part of the name of a variable.
+var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// environment is all that the program gets: PATH and the alert. No variable can hold NUL, which is replaced.
+func (e *execCommand) environment(a *Alert) ([]string, error) {
+	whole, err := json.Marshal(map[string]any{"labels": a.Labels, "annotations": a.Annotations, "startsAt": a.StartsAt})
+	if err != nil {
+		return nil, fmt.Errorf("write the alert as JSON: %w", err)
+	}
+	env := []string{
+		"PATH=" + execPath, execPrefix + "RULE=" + e.rule, execPrefix + "ALERT=" + string(whole),
+		execPrefix + "STARTS_AT=" + a.StartsAt.Format(time.RFC3339),
+	}
+	add := func(kind string, fields map[string]string) {
+		for _, name := range slices.Sorted(maps.Keys(fields)) {
+			if variableName.MatchString(name) { // The others are in ALERT.
+				env = append(env, execPrefix+kind+"_"+name+"="+strings.ReplaceAll(fields[name], "\x00", "\uFFFD"))
+			}
+		}
+	}
+	add("LABEL", a.Labels)
+	add("ANNOTATION", a.Annotations)
+	return env, nil
+}
+
+// head keeps the beginning of what is written to it.
+type head struct {
+	kept bytes.Buffer
+	lost int
+}
+
+func (h *head) Write(p []byte) (int, error) {
+	n := min(len(p), maxOutput-h.kept.Len())
+	h.kept.Write(p[:n])
+	h.lost += len(p) - n
+	return len(p), nil
+}
+
+func (h *head) String() string {
+	text := strings.ToValidUTF8(h.kept.String(), "\uFFFD")
+	if h.lost > 0 {
+		text += fmt.Sprintf("\n(%d bytes more)", h.lost)
+	}
+	return text
+}
+
+// executable reports what is wrong with a program.
+func executable(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return err // Says "stat <path>: ...".
+	case info.IsDir():
+		return fmt.Errorf("%s is a folder", path)
+	case !mayRun(info):
+		return fmt.Errorf("%s is not executable", path)
+	default:
+		return nil
+	}
+}

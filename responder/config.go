@@ -1,0 +1,175 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package responder
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/strictyaml"
+)
+
+// Config is a configuration file as it is written. docs/responder.example.yml says what each key means.
+type Config struct {
+	SecretFile      string        `yaml:"secret_file"`
+	ExpectedServers int           `yaml:"expected_servers"`
+	MaxPerHour      int           `yaml:"max_per_hour"`
+	History         HistoryConfig `yaml:"history"`
+	Rules           []RuleConfig  `yaml:"rules"`
+}
+
+// HistoryConfig says where the history is kept, and how much of it.
+type HistoryConfig struct {
+	File         string `yaml:"file"`
+	MaxMegabytes int    `yaml:"max_megabytes"`
+	Keep         int    `yaml:"keep"`
+}
+
+// RuleConfig says which alerts lead to which action, and when.
+type RuleConfig struct {
+	Name       string        `yaml:"name"`
+	Matchers   []string      `yaml:"matchers"`
+	Action     ActionConfig  `yaml:"action"`
+	DryRun     bool          `yaml:"dry_run"`
+	Cooldown   time.Duration `yaml:"cooldown"`
+	MaxPerHour int           `yaml:"max_per_hour"`
+	Require    RequireConfig `yaml:"require"`
+}
+
+// RequireConfig are guards that an operator can make stricter.
+type RequireConfig struct {
+	// Margin is how many more voters may fail after the action at least.
+	Margin int `yaml:"margin"`
+	// MinVoters is how many voters there must be after the action at least.
+	MinVoters int `yaml:"min_voters"`
+}
+
+// ActionConfig is one of the actions; the others are nil.
+type ActionConfig struct {
+	Transfer *TransferConfig `yaml:"transfer-leadership"`
+	Remove   *RemoveConfig   `yaml:"remove-dead-peer"`
+	Exec     *ExecConfig     `yaml:"exec"`
+	Notify   *NotifyConfig   `yaml:"notify"`
+}
+
+// TransferConfig is that of transfer-leadership.
+type TransferConfig struct {
+	To string `yaml:"to"`
+}
+
+// RemoveConfig is that of remove-dead-peer.
+type RemoveConfig struct {
+	DeadFor          time.Duration `yaml:"dead_for"`
+	SilentHostIsDead bool          `yaml:"silent_host_is_dead"`
+}
+
+// ExecConfig is that of exec.
+type ExecConfig struct {
+	Command string        `yaml:"command"`
+	Args    []string      `yaml:"args"`
+	Timeout time.Duration `yaml:"timeout"`
+}
+
+// NotifyConfig is that of notify.
+type NotifyConfig struct {
+	URL     string        `yaml:"url"`
+	Timeout time.Duration `yaml:"timeout"`
+}
+
+// minVoters is how many voters a cluster must keep so that one of them may fail.
+const minVoters = 3
+
+func defaultConfig() Config {
+	return Config{MaxPerHour: 4, History: HistoryConfig{MaxMegabytes: 10, Keep: 5}}
+}
+
+// UnmarshalYAML begins with the defaults. This form of the method, unlike that with a node, keeps unknown keys errors.
+func (r *RuleConfig) UnmarshalYAML(unmarshal func(any) error) error {
+	type plain RuleConfig // Without this method.
+	*r = RuleConfig{DryRun: true, Cooldown: 30 * time.Minute, MaxPerHour: 1, Require: RequireConfig{MinVoters: minVoters}}
+	return unmarshal((*plain)(r))
+}
+
+// UnmarshalYAML begins with the defaults.
+func (r *RemoveConfig) UnmarshalYAML(unmarshal func(any) error) error {
+	type plain RemoveConfig
+	*r = RemoveConfig{DeadFor: 10 * time.Minute}
+	return unmarshal((*plain)(r))
+}
+
+// UnmarshalYAML begins with the defaults.
+func (e *ExecConfig) UnmarshalYAML(unmarshal func(any) error) error {
+	type plain ExecConfig
+	*e = ExecConfig{Timeout: time.Minute}
+	return unmarshal((*plain)(e))
+}
+
+// UnmarshalYAML begins with the defaults.
+func (n *NotifyConfig) UnmarshalYAML(unmarshal func(any) error) error {
+	type plain NotifyConfig
+	*n = NotifyConfig{Timeout: 10 * time.Second}
+	return unmarshal((*plain)(n))
+}
+
+// Load reads a configuration file and checks it. Its error has all that is wrong with it, one thing in a line, each with the file. Paths are
+// relative to its folder.
+func Load(path string) (*Config, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err // Says "open <path>: ...".
+	}
+	c := defaultConfig()
+	if err := strictyaml.Decode(content, &c); err != nil {
+		return nil, strictyaml.InFile(path, err)
+	}
+	for _, p := range []*string{&c.SecretFile, &c.History.File} {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(filepath.Dir(path), *p)
+		}
+	}
+	if err := c.problems(); err != nil {
+		return nil, strictyaml.InFile(path, err)
+	}
+	return &c, nil
+}
+
+// problems returns all that is wrong, but for what the outside world must say: whether files can be read and written.
+func (c *Config) problems() error {
+	var errs []error
+	note := func(key, format string, args ...any) { errs = append(errs, fmt.Errorf(key+": "+format, args...)) }
+	if c.ExpectedServers < 1 {
+		note("expected_servers", "%d is less than 1; say how many servers the cluster has", c.ExpectedServers)
+	}
+	if c.MaxPerHour < 1 {
+		note("max_per_hour", "%d is less than 1", c.MaxPerHour)
+	}
+	if c.History.File == "" {
+		note("history.file", "there is none; without a history nobody could tell what was done, and it would be done again after a restart")
+	}
+	if c.History.MaxMegabytes < 1 || c.History.MaxMegabytes > 1024 {
+		note("history.max_megabytes", "%d is not between 1 and 1024", c.History.MaxMegabytes)
+	}
+	if c.History.Keep < 1 || c.History.Keep > 100 {
+		note("history.keep", "%d is not between 1 and 100", c.History.Keep)
+	}
+	if len(c.Rules) == 0 {
+		note("rules", "there is none")
+	}
+	names := make(map[string]bool)
+	for i := range c.Rules {
+		r := &c.Rules[i]
+		prefix := fmt.Sprintf("rules[%d] (%s).", i, r.Name)
+		for _, err := range r.problems() {
+			errs = append(errs, fmt.Errorf("%s%w", prefix, err))
+		}
+		if names[r.Name] {
+			note(prefix+"name", "an earlier rule has the same")
+		}
+		names[r.Name] = true
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,194 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package responder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/go-kit/log/level"
+)
+
+// maxWait is how long an alert may wait for its turn. After that its next delivery is worth more.
+const maxWait = time.Minute
+
+// decide decides on one alert, and acts.
+func (r *Responder) decide(ctx context.Context, j job) {
+	rules := r.matching(&j.alert)
+	if r.repeated(&j, rules...) {
+		return
+	}
+	if doubt := r.pending(&j); doubt != "" {
+		r.settle(r.record(rules[0], &j, ResultRefused, doubt))
+		return
+	}
+	if reason := r.pause(rules...); reason != "" {
+		r.settle(r.record(rules[0], &j, ResultCooldown, reason))
+		return
+	}
+	chosen, v, reason := r.choose(ctx, rules, &j.alert)
+	if chosen == nil {
+		r.settle(r.record(rules[len(rules)-1], &j, ResultRefused, reason))
+		return
+	}
+	if r.repeated(&j, chosen) {
+		return
+	}
+	if reason := r.pause(chosen); reason != "" {
+		r.settle(r.record(chosen, &j, ResultCooldown, reason))
+		return
+	}
+	plan, ruling := chosen.action.judge(&j.alert, v)
+	record := r.record(chosen, &j, ResultRefused, ruling.reasons...)
+	record.What, record.Quorum = plan.what, ruling.quorum
+	switch {
+	case !ruling.allowed:
+		r.settle(record)
+	case chosen.dryRun:
+		record.Result = ResultDryRun
+		r.settle(record)
+	default:
+		r.act(ctx, chosen.action, plan, record)
+	}
+}
+
+// repeated reports whether an alert has led to an action before, as far as each of the rules is concerned.
+func (r *Responder) repeated(j *job, rules ...*rule) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, rule := range rules {
+		if !r.ledger.repeated(&j.alert, rule.dryRun) {
+			return false
+		}
+	}
+	level.Debug(r.logger).Log("msg", "alert has led to an action before", "alert", j.alert.name(), "fingerprint", j.fingerprint)
+	return true
+}
+
+// pending says why another action may still be under way, or the alert has waited for too long; empty if neither.
+func (r *Responder) pending(j *job) string {
+	now := r.now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case now.Before(r.ledger.busyUntil):
+		return fmt.Sprintf("An action from before a restart may be under way until %s.", r.ledger.busyUntil.Format(time.RFC3339))
+	case j.received.Before(r.idleSince):
+		return "Another action was under way when the alert arrived."
+	case now.Sub(j.received) > maxWait:
+		return fmt.Sprintf("The alert has waited for %s, and may be out of date.", now.Sub(j.received).Round(time.Second))
+	default:
+		return ""
+	}
+}
+
+// pause says why none of the rules may act at this time, whichever would be the one. It is empty if one may.
+func (r *Responder) pause(rules ...*rule) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	first := ""
+	for _, rule := range slices.Backward(rules) {
+		if first = r.ledger.pause(rule, r.maxPerHour, r.now()); first == "" {
+			return ""
+		}
+	}
+	return first
+}
+
+// choose returns the first rule whose action applies, and the view of the cluster that it decides on. Without a rule, reason says why not the
+// last one.
+func (r *Responder) choose(ctx context.Context, rules []*rule, a *Alert) (chosen *rule, v *view, reason string) {
+	for _, rule := range rules {
+		if rule.action.guarded() && v == nil {
+			v = r.look(ctx)
+		}
+		if reason = rule.action.applies(a, v); reason == "" {
+			return rule, v, ""
+		}
+	}
+	return nil, v, reason
+}
+
+// record begins a record.
+func (r *Responder) record(rule *rule, j *job, result Result, reasons ...string) Record {
+	return Record{
+		Time: r.now().UTC().Truncate(time.Millisecond), Rule: rule.name, Action: rule.action.name(), DryRun: rule.dryRun, Result: result, Reasons: reasons,
+		Alert: AlertRef{Fingerprint: j.fingerprint, StartsAt: j.alert.StartsAt, Labels: j.alert.Labels},
+	}
+}
+
+// act makes an action. It is in the history before it begins.
+func (r *Responder) act(ctx context.Context, a action, p plan, record Record) {
+	record.Result = ResultStarted
+	record.Deadline = new(record.Time.Add(a.timeout()))
+	if !r.begin(&record) {
+		return
+	}
+	// It is finished also when the responder is told to end.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.timeout())
+	defer cancel()
+	output, err := p.run(ctx)
+	record.Output, record.Ended = output, new(r.now().UTC().Truncate(time.Millisecond))
+	switch {
+	case err == nil:
+		record.Result = ResultDone
+	case errors.Is(err, context.DeadlineExceeded):
+		record.Result, record.Error = ResultTimeout, err.Error()
+	default:
+		record.Result, record.Error = ResultFailed, err.Error()
+	}
+	if err := r.conclude(record); err != nil {
+		level.Error(r.logger).Log("msg", "the result of an action could not be written", "rule", record.Rule, "result", record.Result, "err", err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.idleSince = r.now()
+}
+
+// begin writes that an action begins. If that cannot be written, it must not.
+func (r *Responder) begin(record *Record) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	record.ID = r.ledger.lastID + 1
+	if err := r.history.add(*record); err != nil {
+		level.Error(r.logger).Log("msg", "nothing is done, because it could not be written before", "rule", record.Rule, "err", err)
+		r.metrics.action(record.Rule, record.Action, ResultFailed)
+		return false
+	}
+	r.ledger.note(*record)
+	level.Info(r.logger).Log("msg", "action begins", "rule", record.Rule, "action", record.Action, "alert", record.Alert.Labels[labelAlertName],
+		"server", record.Alert.Labels[labelServer], "what", record.What)
+	return true
+}
+
+// settle writes a decision for which nothing is done.
+func (r *Responder) settle(record Record) {
+	r.mu.Lock()
+	record.ID = r.ledger.lastID + 1
+	r.mu.Unlock()
+	if err := r.conclude(record); err != nil {
+		level.Error(r.logger).Log("msg", "a decision could not be written", "rule", record.Rule, "result", record.Result, "err", err)
+	}
+}
+
+// conclude writes how a decision ended, and counts it.
+func (r *Responder) conclude(record Record) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ledger.note(record)
+	r.metrics.action(record.Rule, record.Action, record.Result)
+	if record.Result.acted() {
+		r.metrics.lastAction(r.ledger.lastAction)
+	}
+	reason := record.Error
+	if reason == "" && len(record.Reasons) > 0 {
+		reason = record.Reasons[len(record.Reasons)-1]
+	}
+	level.Info(r.logger).Log("msg", "decision", "rule", record.Rule, "action", record.Action, "result", record.Result, "dry_run", record.DryRun,
+		"alert", record.Alert.Labels[labelAlertName], "server", record.Alert.Labels[labelServer], "what", record.What, "reason", reason)
+	return r.history.add(record)
+}

@@ -1,0 +1,261 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package responder
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// history is the file of all decisions: JSON lines to which is only ever added. When it is large it becomes FILE.1, and the one before FILE.2;
+// of these some are kept. It is safe for concurrent use.
+type history struct {
+	path     string
+	maxBytes int64
+	keep     int
+	lockFile *os.File
+
+	mu   sync.Mutex
+	file *os.File // Guarded by mu.
+	size int64    // Guarded by mu.
+	// broken is why nothing can be added any more; nil if it can. Guarded by mu.
+	broken error
+}
+
+// openHistory opens the history, takes it for this process, and shows all records to note, oldest first. What a crash has left of a line that
+// was being written is cut off, and torn says so; as the action begins only when its line is written, nothing is lost with it.
+func openHistory(c HistoryConfig, note func(Record)) (h *history, torn bool, err error) {
+	h = &history{path: c.File, maxBytes: int64(c.MaxMegabytes) << 20, keep: c.Keep}
+	// The history itself is renamed; its lock is a file that stays.
+	if h.lockFile, err = os.OpenFile(c.File+".lock", os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+		return nil, false, err
+	}
+	if err := lock(h.lockFile); err != nil {
+		_ = h.lockFile.Close()
+		return nil, false, fmt.Errorf("history %s is in use by another process: %w", c.File, err)
+	}
+	if torn, err = h.load(note); err != nil {
+		_ = h.close()
+		return nil, false, err
+	}
+	return h, torn, nil
+}
+
+// load reads all files.
+func (h *history) load(note func(Record)) (torn bool, err error) {
+	for i := h.keep; i > 0; i-- {
+		content, err := os.ReadFile(h.rotated(i))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		if good, err := readRecords(content, note); err != nil || good < len(content) {
+			return false, unreadable(h.rotated(i), content[:good], err)
+		}
+	}
+	if h.file, err = os.OpenFile(h.path, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600); err != nil {
+		return false, err
+	}
+	content, err := io.ReadAll(h.file)
+	if err != nil {
+		return false, err
+	}
+	good, err := readRecords(content, note)
+	if err != nil {
+		return false, unreadable(h.path, content[:good], err)
+	}
+	h.size = int64(good)
+	if good < len(content) {
+		if err := h.file.Truncate(h.size); err != nil {
+			return true, err
+		}
+		torn = true
+	}
+	return torn, h.syncAll()
+}
+
+// unreadable says where a history cannot be read. It is not passed over: it may have the action that is not to be made again.
+func unreadable(path string, good []byte, err error) error {
+	if err == nil {
+		err = errors.New("it ends in the middle of a line")
+	}
+	return fmt.Errorf("history %s, line %d: %w; mend the line, or move the file away, after which what it has may be done again",
+		path, bytes.Count(good, []byte{'\n'})+1, err)
+}
+
+// readRecords reads lines and returns how many bytes of good ones the content begins with. What is torn at its end is no error; a bad line
+// with a good one after it is.
+func readRecords(content []byte, note func(Record)) (good int, err error) {
+	for rest := content; ; {
+		line, after, complete := bytes.Cut(rest, []byte{'\n'})
+		if !complete {
+			return good, nil
+		}
+		var r Record
+		if err := json.Unmarshal(line, &r); err != nil || r.ID == 0 {
+			if anyRecord(after) {
+				return good, fmt.Errorf("this is no record (%v)", err)
+			}
+			return good, nil
+		}
+		note(r)
+		good += len(line) + 1
+		rest = after
+	}
+}
+
+// anyRecord reports whether there is a good line.
+func anyRecord(content []byte) bool {
+	for line := range bytes.Lines(content) {
+		var r Record
+		if json.Unmarshal(line, &r) == nil && r.ID != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (h *history) rotated(i int) string { return fmt.Sprintf("%s.%d", h.path, i) }
+
+// add writes a record, and returns when it is on the disk.
+func (h *history) add(r Record) error {
+	line, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("write the history: %w", err)
+	}
+	line = append(line, '\n')
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.broken != nil {
+		return fmt.Errorf("write the history: %w", h.broken)
+	}
+	if h.size > 0 && h.size+int64(len(line)) > h.maxBytes {
+		if err := h.rotate(); err != nil {
+			return fmt.Errorf("rotate the history: %w", err)
+		}
+	}
+	_, err = h.file.Write(line)
+	if err == nil {
+		err = h.file.Sync()
+	}
+	if err != nil {
+		// Half a line would spoil the next one.
+		if undo := h.file.Truncate(h.size); undo != nil {
+			h.broken = fmt.Errorf("after an error half a line is left: %w", errors.Join(err, undo))
+		}
+		return fmt.Errorf("write the history: %w", err)
+	}
+	h.size += int64(len(line))
+	return nil
+}
+
+// rotate begins a new file. The caller holds mu.
+func (h *history) rotate() error {
+	for i := h.keep; i > 1; i-- {
+		if err := os.Rename(h.rotated(i-1), h.rotated(i)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if err := os.Rename(h.path, h.rotated(1)); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(h.path, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
+	if err != nil {
+		h.broken = err
+		return err
+	}
+	_ = h.file.Close() // All of it is on the disk.
+	h.file, h.size = file, 0
+	return h.syncAll()
+}
+
+// syncAll makes sure that the file and its name are on the disk.
+func (h *history) syncAll() error {
+	if err := h.file.Sync(); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(h.path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return syncDir(dir)
+}
+
+func (h *history) close() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var err error
+	if h.file != nil {
+		err = h.file.Close()
+	}
+	return errors.Join(err, h.lockFile.Close())
+}
+
+// filter says which records are wanted. What is empty does not matter.
+type filter struct {
+	rule, action, result, alertName, server string
+	since, until                            time.Time
+	// before is the ID that those wanted are older than; 0: all.
+	before uint64
+	// limit is how many are wanted at most.
+	limit int
+}
+
+func (f *filter) wants(r *Record) bool {
+	is := func(want, got string) bool { return want == "" || want == got }
+	return is(f.rule, r.Rule) && is(f.action, r.Action) && is(f.result, string(r.Result)) &&
+		is(f.alertName, r.Alert.Labels[labelAlertName]) && is(f.server, r.Alert.Labels[labelServer]) &&
+		(f.since.IsZero() || !r.Time.Before(f.since)) && (f.until.IsZero() || r.Time.Before(f.until)) &&
+		(f.before == 0 || r.ID < f.before)
+}
+
+// query returns the records that are wanted, newest first, and whether there are more.
+func (h *history) query(f filter) (records []Record, more bool, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	seen := make(map[uint64]bool)
+	for i := 0; i <= h.keep; i++ {
+		path := h.path
+		if i > 0 {
+			path = h.rotated(i)
+		}
+		content, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		var page []Record
+		if _, err := readRecords(content, func(r Record) { page = append(page, r) }); err != nil {
+			return nil, false, err
+		}
+		for j := len(page) - 1; j >= 0; j-- {
+			r := &page[j]
+			if seen[r.ID] { // The line from before the action.
+				continue
+			}
+			seen[r.ID] = true
+			if !f.wants(r) {
+				continue
+			}
+			if len(records) == f.limit {
+				return records, true, nil
+			}
+			records = append(records, *r)
+		}
+	}
+	return records, false, nil
+}

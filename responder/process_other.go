@@ -1,0 +1,20 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !unix
+
+package responder
+
+import (
+	"os"
+	"os/exec"
+)
+
+// There are no process groups: only the program itself is killed at its timeout.
+func ownGroup(*exec.Cmd) {}
+
+func mayRun(os.FileInfo) bool { return true }
+
+func lock(*os.File) error { return nil }
+
+func syncDir(*os.File) error { return nil }

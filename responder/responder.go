@@ -1,0 +1,249 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package responder
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+
+	"github.com/zervigo/consul_cluster_exporter/cluster"
+)
+
+// Options are what a Responder is made from.
+type Options struct {
+	Config *Config
+	// Consul is the cluster to look at. Its client's options are also those for writing, with the same token.
+	Consul *cluster.Cluster
+	// Secret returns what deliveries must know; nil means that anybody may deliver.
+	Secret func() string
+	// Logger gets what happens; nil means no log.
+	Logger log.Logger
+}
+
+// Responder takes deliveries of alerts, and acts on them one after the other.
+type Responder struct {
+	consul     *cluster.Cluster
+	rules      []*rule
+	maxPerHour int
+	secret     func() string
+	history    *history
+	metrics    *metrics
+	handler    http.Handler
+	logger     log.Logger
+	// now is time.Now but in tests.
+	now func() time.Time
+	// look takes a fresh snapshot; it is another one only in tests.
+	look func(context.Context) *view
+
+	// wake has an element when there may be something in the queue.
+	wake chan struct{}
+
+	mu     sync.Mutex
+	queue  []job   // Guarded by mu.
+	ledger *ledger // Guarded by mu.
+	// idleSince is when the last action ended: what arrived before was delivered while it was under way. Guarded by mu.
+	idleSince time.Time
+}
+
+// job is an alert that waits to be decided on.
+type job struct {
+	alert       Alert
+	fingerprint string
+	received    time.Time
+}
+
+// New opens the history. Close must be called at the end, after Run has returned.
+func New(opts Options) (*Responder, error) {
+	if opts.Logger == nil {
+		opts.Logger = log.NewNopLogger()
+	}
+	r := &Responder{
+		consul: opts.Consul, maxPerHour: opts.Config.MaxPerHour, secret: opts.Secret, logger: opts.Logger, now: time.Now,
+		ledger: newLedger(), wake: make(chan struct{}, 1),
+	}
+	r.look = func(ctx context.Context) *view { return look(ctx, r.consul) }
+	if err := r.makeRules(opts.Config); err != nil {
+		return nil, err
+	}
+	var torn bool
+	var err error
+	if r.history, torn, err = openHistory(opts.Config.History, r.ledger.note); err != nil {
+		return nil, err
+	}
+	if torn {
+		level.Warn(r.logger).Log("msg", "the history ended in the middle of a line, which was cut off", "file", opts.Config.History.File)
+	}
+	r.metrics = newMetrics(r.rules)
+	if err := r.closeInterrupted(); err != nil {
+		_ = r.history.close()
+		return nil, err
+	}
+	r.metrics.lastAction(r.ledger.lastAction)
+	r.handler = newHandler(r)
+	return r, nil
+}
+
+// makeRules makes the rules from a configuration that Load has checked.
+func (r *Responder) makeRules(c *Config) error {
+	operator, err := newOperator(r.consul.Options().Client)
+	if err != nil {
+		return err
+	}
+	for i := range c.Rules {
+		rc := &c.Rules[i]
+		made := &rule{name: rc.Name, dryRun: rc.DryRun, cooldown: rc.Cooldown, maxPerHour: rc.MaxPerHour}
+		for _, text := range rc.Matchers {
+			m, err := parseMatcher(text)
+			if err != nil {
+				return err
+			}
+			made.matchers = append(made.matchers, m)
+		}
+		g := guards{expected: c.ExpectedServers, require: rc.Require}
+		switch a := &rc.Action; {
+		case a.Transfer != nil:
+			made.action = &transferLeadership{guards: g, consul: r.consul, operator: operator, to: a.Transfer.To}
+		case a.Remove != nil:
+			made.action = &removeDeadPeer{
+				guards: g, consul: r.consul, operator: operator, deadFor: a.Remove.DeadFor, silentHostIsDead: a.Remove.SilentHostIsDead,
+			}
+		case a.Exec != nil:
+			made.action = &execCommand{guards: g, rule: rc.Name, command: a.Exec.Command, args: a.Exec.Args, limit: a.Exec.Timeout}
+		default:
+			made.action = &notify{rule: rc.Name, url: a.Notify.URL, limit: a.Notify.Timeout}
+		}
+		r.rules = append(r.rules, made)
+	}
+	return nil
+}
+
+// closeInterrupted gives the actions a result during which the responder was killed. They are not made again.
+func (r *Responder) closeInterrupted() error {
+	for _, record := range r.ledger.open {
+		record.Result = ResultUnknown
+		record.Error = "the responder was killed before it knew how the action ended; it is not made again"
+		record.Ended = new(r.now())
+		if err := r.conclude(record); err != nil {
+			return err
+		}
+		if record.Deadline != nil && record.Deadline.After(r.ledger.busyUntil) {
+			r.ledger.busyUntil = *record.Deadline
+		}
+	}
+	return nil
+}
+
+// ServeHTTP takes deliveries and shows the history.
+func (r *Responder) ServeHTTP(w http.ResponseWriter, req *http.Request) { r.handler.ServeHTTP(w, req) }
+
+// Close ends what New has begun.
+func (r *Responder) Close() error { return r.history.close() }
+
+// Run decides on what is in the queue until ctx is done. An action that has begun by then is still finished.
+func (r *Responder) Run(ctx context.Context) {
+	var watches sync.WaitGroup
+	defer watches.Wait()
+	for _, rule := range r.rules {
+		if remove, ok := rule.action.(*removeDeadPeer); ok {
+			watches.Go(func() { remove.watch(ctx) })
+		}
+	}
+	for {
+		next, ok := r.take()
+		if ok && ctx.Err() == nil {
+			r.decide(ctx, next)
+			continue
+		}
+		select {
+		case <-r.wake:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// maxQueue bounds the queue.
+const maxQueue = 1000
+
+// errQueueFull means that a delivery has to come again later.
+var errQueueFull = fmt.Errorf("%d alerts wait already", maxQueue)
+
+// receive puts those alerts of a delivery into the queue that fire and that a rule matches. It returns how many.
+func (r *Responder) receive(alerts []Alert) (queued int, err error) {
+	now := r.now()
+	r.metrics.received(len(alerts))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range alerts {
+		a := &alerts[i]
+		fingerprint := a.fingerprint()
+		if !a.Firing {
+			r.ledger.resolve(a, now)
+			r.withdraw(fingerprint)
+			continue
+		}
+		if len(r.matching(a)) == 0 || r.waits(fingerprint) || r.ledger.outdated(a, now) {
+			continue
+		}
+		if len(r.queue) >= maxQueue {
+			return queued, errQueueFull
+		}
+		r.queue = append(r.queue, job{*a, fingerprint, now})
+		queued++
+	}
+	select {
+	case r.wake <- struct{}{}:
+	default: // It is awake.
+	}
+	return queued, nil
+}
+
+// waits reports whether an alert is in the queue. The caller holds mu.
+func (r *Responder) waits(fingerprint string) bool {
+	for i := range r.queue {
+		if r.queue[i].fingerprint == fingerprint {
+			return true
+		}
+	}
+	return false
+}
+
+// withdraw takes an alert out of the queue. The caller holds mu.
+func (r *Responder) withdraw(fingerprint string) {
+	for i := range r.queue {
+		if r.queue[i].fingerprint == fingerprint {
+			r.queue = append(r.queue[:i], r.queue[i+1:]...)
+			return
+		}
+	}
+}
+
+// take returns the first alert of the queue.
+func (r *Responder) take() (job, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.queue) == 0 {
+		return job{}, false
+	}
+	next := r.queue[0]
+	r.queue = append([]job(nil), r.queue[1:]...)
+	return next, true
+}
+
+// matching returns the rules that match an alert, in their order.
+func (r *Responder) matching(a *Alert) []*rule {
+	var matching []*rule
+	for _, rule := range r.rules {
+		if rule.matches(a.Labels) {
+			matching = append(matching, rule)
+		}
+	}
+	return matching
+}

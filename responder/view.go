@@ -1,0 +1,93 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package responder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/cluster"
+)
+
+// lookTimeout bounds a snapshot.
+const lookTimeout = 10 * time.Second
+
+// view is the cluster as one snapshot has it.
+type view struct {
+	// incomplete is what could not be found out in this snapshot; nil if nothing. What is remembered from earlier ones does not count.
+	incomplete error
+	stop       cluster.StopInput
+	// minQuorum is autopilot's own bound for the removal of servers.
+	minQuorum uint
+	// death is what tells whether a server is dead, and deathUnknown why it does not.
+	death        cluster.DeathInput
+	deathUnknown error
+}
+
+// look takes a fresh snapshot.
+func look(ctx context.Context, consul *cluster.Cluster) *view {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	facts, cancelFacts := cluster.WithMargin(ctx)
+	defer cancelFacts()
+	snap := consul.Snapshot(facts)
+	defer snap.Close()
+
+	members, raft, autopilot, config := snap.Members(), snap.RaftPeers(), snap.AutopilotState(), snap.AutopilotConfig()
+	snap.LeaderAutopilot() // Started now, and waited for by DeathInput.
+	snap.MembersSeen()
+	v := &view{}
+	var stopErr error
+	v.stop, stopErr = snap.StopInput(ctx)
+	_, membersErr := members.Get(ctx)
+	_, raftErr := raft.Get(ctx)
+	_, autopilotErr := autopilot.Get(ctx)
+	settings, configErr := config.Get(ctx)
+	v.minQuorum = settings.MinQuorum
+	v.incomplete = firstError(raftErr, membersErr, stopErr, autopilotErr, configErr)
+	v.death, v.deathUnknown = snap.DeathInput(ctx)
+	return v
+}
+
+// firstError returns the first error: what follows from it is not worth a line.
+func firstError(errs ...error) error {
+	i := slices.IndexFunc(errs, func(err error) bool { return err != nil })
+	if i < 0 {
+		return nil
+	}
+	return errs[i]
+}
+
+// leader returns the one server that leads by its own account and that of all others.
+func (v *view) leader() (cluster.Server, error) {
+	leadership := cluster.Judge(v.stop.Topology, v.stop.Reports).Leadership
+	if len(leadership.Leaders) != 1 {
+		return cluster.Server{}, fmt.Errorf("there are %d servers that answer and lead", len(leadership.Leaders))
+	}
+	return v.server(leadership.Leaders[0])
+}
+
+var errNoServer = errors.New("there is no such server")
+
+func (v *view) server(name string) (cluster.Server, error) {
+	for _, r := range v.stop.Reports {
+		if r.Server.Name == name {
+			return r.Server, nil
+		}
+	}
+	return cluster.Server{}, fmt.Errorf("%w: %q", errNoServer, name)
+}
+
+// peer returns a server's entry in the Raft configuration.
+func (v *view) peer(server cluster.Server) (cluster.RaftPeer, error) {
+	for _, p := range v.stop.Topology.Peers {
+		if (p.ID != "" && p.ID == server.ID) || p.Address == server.RPCAddress {
+			return p, nil
+		}
+	}
+	return cluster.RaftPeer{}, fmt.Errorf("%s is not in the Raft configuration", server.Name)
+}
