@@ -65,10 +65,10 @@ func (r *Removal) decide(v Verdict, minVoters int) {
 	switch trouble := leadershipTrouble(v); {
 	case trouble != "":
 		r.Reasons = append(r.Reasons, trouble)
+	case r.Counted < r.NeededBefore:
+		r.Reasons = append(r.Reasons, fmt.Sprintf("%d of %d voters can be counted on, fewer than the quorum of %d.", r.Counted, r.VotersBefore, r.NeededBefore))
 	case r.VotersAfter < minVoters:
 		r.Reasons = append(r.Reasons, fmt.Sprintf("Without %s there are %d voters left, fewer than %d: none of them could fail then.", r.Server, r.VotersAfter, minVoters))
-	case r.Margin() < 0:
-		r.Reasons = append(r.Reasons, left+".")
 	default:
 		r.Safe = true
 		r.Reasons = append(r.Reasons, fmt.Sprintf("%s: %s more may fail.", left, count(r.Margin())))

@@ -6,7 +6,6 @@ package responder
 import (
 	"fmt"
 	"regexp"
-	"strconv"
 	"strings"
 )
 
@@ -26,13 +25,10 @@ func parseMatcher(s string) (matcher, error) {
 	if parts == nil {
 		return matcher{}, fmt.Errorf(`%q is no matcher; want for example severity="critical"`, s)
 	}
-	m := matcher{label: parts[1], negated: parts[2][0] == '!', value: parts[3]}
-	if strings.ContainsAny(m.value, `"`) {
-		unquoted, err := strconv.Unquote(m.value)
-		if err != nil || m.value[0] != '"' {
-			return matcher{}, fmt.Errorf("%q has a value in quotes that does not end where they do, or escapes what needs no backslash", s)
-		}
-		m.value = unquoted
+	m := matcher{label: parts[1], negated: parts[2][0] == '!'}
+	var ok bool
+	if m.value, ok = unquote(parts[3]); !ok {
+		return matcher{}, fmt.Errorf(`%q has quotes that are not around the value; within it they are written \"`, s)
 	}
 	if strings.HasSuffix(parts[2], "~") {
 		pattern, err := regexp.Compile(`^(?s:` + m.value + `)$`)
@@ -50,4 +46,26 @@ func (m *matcher) matches(labels map[string]string) bool {
 		return m.pattern.MatchString(value) != m.negated
 	}
 	return (value == m.value) != m.negated
+}
+
+// unquote takes off the quotes, if there are any, and what Alertmanager takes for escapes: \n, \" and \\. Any other backslash stands for itself,
+// as regular expressions need it.
+func unquote(s string) (value string, ok bool) {
+	s, quoted := strings.CutPrefix(s, `"`)
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		switch next := s[i:]; {
+		case strings.HasPrefix(next, `\n`):
+			b.WriteByte('\n')
+			i++
+		case strings.HasPrefix(next, `\"`), strings.HasPrefix(next, `\\`):
+			b.WriteByte(next[1])
+			i++
+		case next[0] == '"':
+			return b.String(), quoted && next == `"`
+		default:
+			b.WriteByte(next[0])
+		}
+	}
+	return b.String(), !quoted
 }

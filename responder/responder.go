@@ -66,28 +66,35 @@ func New(opts Options) (*Responder, error) {
 	}
 	r := &Responder{
 		consul: opts.Consul, maxPerHour: opts.Config.MaxPerHour, secret: opts.Secret, logger: opts.Logger, now: time.Now,
-		ledger: newLedger(), wake: make(chan struct{}, 1),
 	}
 	r.look = func(ctx context.Context) *view { return look(ctx, r.consul) }
 	if err := r.makeRules(opts.Config); err != nil {
 		return nil, err
 	}
-	var torn bool
-	var err error
-	if r.history, torn, err = openHistory(opts.Config.History, r.ledger.note); err != nil {
+	if err := r.open(opts.Config.History); err != nil {
 		return nil, err
 	}
-	if torn {
-		level.Warn(r.logger).Log("msg", "the history ended in the middle of a line, which was cut off", "file", opts.Config.History.File)
-	}
-	r.metrics = newMetrics(r.rules)
-	if err := r.closeInterrupted(); err != nil {
-		_ = r.history.close()
-		return nil, err
-	}
-	r.metrics.lastAction(r.ledger.lastAction)
 	r.handler = newHandler(r)
 	return r, nil
+}
+
+// open opens the history, and learns from it what was done.
+func (r *Responder) open(c HistoryConfig) error {
+	r.ledger, r.wake, r.metrics = newLedger(), make(chan struct{}, 1), newMetrics(r.rules)
+	var torn bool
+	var err error
+	if r.history, torn, err = openHistory(c, r.ledger.note); err != nil {
+		return err
+	}
+	if torn {
+		level.Warn(r.logger).Log("msg", "the history ended in the middle of a line, which was cut off", "file", c.File)
+	}
+	if err := r.closeInterrupted(); err != nil {
+		_ = r.history.close()
+		return err
+	}
+	r.metrics.lastAction(r.ledger.lastAction)
+	return nil
 }
 
 // makeRules makes the rules from a configuration that Load has checked.

@@ -1,0 +1,201 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package responder
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// historyIn opens the history in a folder and returns it with the records that it has.
+func historyIn(t *testing.T, c HistoryConfig) (*history, []Record, bool) {
+	t.Helper()
+	var records []Record
+	h, torn, err := openHistory(c, func(r Record) { records = append(records, r) })
+	must(t, err)
+	t.Cleanup(func() { _ = h.close() })
+	return h, records, torn
+}
+
+func smallHistory(t *testing.T) HistoryConfig {
+	t.Helper()
+	return HistoryConfig{File: filepath.Join(t.TempDir(), "history.jsonl"), MaxMegabytes: 1, Keep: 3}
+}
+
+// sampleRecord is a record with something in each of its fields.
+func sampleRecord(id uint64, result Result) Record {
+	at := time.Date(2026, 11, 25, 12, 0, int(id), 0, time.UTC)
+	r := Record{
+		ID: id, Time: at, Rule: fmt.Sprintf("rule-%d", id%2), Action: actionExec, Result: result, What: "Run /bin/true", Reasons: []string{"Because."},
+		Alert: AlertRef{fmt.Sprintf("f%d", id), at.Add(-time.Minute), map[string]string{"alertname": "A", "server": fmt.Sprintf("server-%d", id%3), "odd": "\n\"\x00ä"}},
+	}
+	if result.acted() {
+		r.Quorum = &QuorumRecord{3, 3, 2, 2, 3, 2}
+		r.Deadline = new(at.Add(time.Minute))
+	}
+	if result == ResultDone {
+		r.Ended, r.Output = new(at.Add(time.Second)), "fine\n"
+	}
+	return r
+}
+
+// Wherever a crash cuts the file off, all lines that were complete are read, the rest is cut off, and the next record follows.
+func TestHistory_CutAnywhere(t *testing.T) {
+	t.Parallel()
+	c := smallHistory(t)
+	h, _, _ := historyIn(t, c)
+	want := []Record{sampleRecord(1, ResultRefused), sampleRecord(2, ResultStarted), sampleRecord(2, ResultDone)}
+	for _, r := range want {
+		must(t, h.add(r))
+	}
+	must(t, h.close())
+	whole, err := os.ReadFile(c.File)
+	must(t, err)
+	for n := range len(whole) + 1 {
+		if near := min(n+3, len(whole)); n%7 != 0 && !bytes.Contains(whole[max(n-3, 0):near], []byte{'\n'}) {
+			continue // Each place in the middle of a line is like another one.
+		}
+		cut := HistoryConfig{File: filepath.Join(t.TempDir(), "h"), MaxMegabytes: 1, Keep: 1}
+		must(t, os.WriteFile(cut.File, whole[:n], 0o600))
+		complete := bytes.Count(whole[:n], []byte{'\n'})
+		h, records, torn := historyIn(t, cut)
+		if wantTorn := n > 0 && whole[n-1] != '\n'; torn != wantTorn {
+			t.Errorf("cut at %d: torn %v; want %v", n, torn, wantTorn)
+		}
+		must(t, h.add(sampleRecord(7, ResultCooldown)))
+		must(t, h.close())
+		_, after, torn := historyIn(t, cut)
+		if diff := cmp.Diff(append(want[:complete:complete], sampleRecord(7, ResultCooldown)), after); diff != "" || torn {
+			t.Fatalf("cut at %d: torn again: %v; records differ (-want +got):\n%s", n, torn, diff)
+		}
+		if diff := cmp.Diff(want[:complete:complete], append(want[:0:0], records...)); diff != "" {
+			t.Fatalf("cut at %d: records differ (-want +got):\n%s", n, diff)
+		}
+	}
+}
+
+// What a power failure can leave behind a file is cut off as well; a bad line before good ones is not passed over.
+func TestHistory_Spoilt(t *testing.T) {
+	t.Parallel()
+	c := smallHistory(t)
+	h, _, _ := historyIn(t, c)
+	must(t, h.add(sampleRecord(1, ResultStarted)))
+	must(t, h.close())
+	good, err := os.ReadFile(c.File)
+	must(t, err)
+
+	must(t, os.WriteFile(c.File, append(append([]byte(nil), good...), "\x00\x00\n\x00{\n"...), 0o600))
+	h, records, torn := historyIn(t, c)
+	if len(records) != 1 || !torn {
+		t.Errorf("%d records, torn %v; want the one, and the zeros cut off", len(records), torn)
+	}
+	must(t, h.close())
+
+	must(t, os.WriteFile(c.File, append(append(append([]byte(nil), good...), "{\"id\": \n"...), good...), 0o600))
+	_, _, err = openHistory(c, func(Record) {})
+	if err == nil || !strings.Contains(err.Error(), c.File+", line 2: this is no record") {
+		t.Errorf("error %v; want that line 2 is no record", err)
+	}
+	must(t, os.WriteFile(c.File, good, 0o600))
+	must(t, os.WriteFile(c.File+".1", good[:20], 0o600))
+	_, _, err = openHistory(c, func(Record) {})
+	if err == nil || !strings.Contains(err.Error(), c.File+".1, line 1: it ends in the middle of a line") {
+		t.Errorf("error %v; want that the older file is torn", err)
+	}
+}
+
+func TestHistory_OneProcess(t *testing.T) {
+	t.Parallel()
+	c := smallHistory(t)
+	h, _, _ := historyIn(t, c)
+	if _, _, err := openHistory(c, func(Record) {}); err == nil || !strings.Contains(err.Error(), "is in use by another process") {
+		t.Errorf("error %v; want that the history is in use", err)
+	}
+	must(t, h.close())
+	historyIn(t, c)
+}
+
+// The files are no larger than allowed, no more than those to keep are kept, and what they have is read in order.
+func TestHistory_Rotation(t *testing.T) {
+	t.Parallel()
+	c := smallHistory(t)
+	h, _, _ := historyIn(t, c)
+	const n = 12
+	for id := uint64(1); id <= n; id++ {
+		r := sampleRecord(id, ResultDone)
+		r.Output = strings.Repeat("x", 500<<10)
+		must(t, h.add(r)) // Two in a file.
+	}
+	must(t, h.close())
+	files, err := filepath.Glob(c.File + "*")
+	must(t, err)
+	if len(files) != 5 {
+		t.Errorf("files %v; want the history, three older ones, and the lock", files)
+	}
+	for _, file := range files {
+		if info, err := os.Stat(file); err != nil || info.Size() > 1<<20 {
+			t.Errorf("%s: %v, %v; want 1 MiB at most", file, info, err)
+		}
+	}
+	h, records, _ := historyIn(t, c)
+	var ids []uint64
+	for _, r := range records {
+		ids = append(ids, r.ID)
+	}
+	if diff := cmp.Diff([]uint64{5, 6, 7, 8, 9, 10, 11, 12}, ids); diff != "" {
+		t.Errorf("records (-want +got):\n%s", diff)
+	}
+	found, more, err := h.query(filter{limit: 3, before: 8})
+	must(t, err)
+	if len(found) != 3 || found[0].ID != 7 || found[2].ID != 5 || more {
+		t.Errorf("%d records, more %v; want 7, 6 and 5, and no more", len(found), more)
+	}
+}
+
+func TestHistory_Query(t *testing.T) {
+	t.Parallel()
+	h, _, _ := historyIn(t, smallHistory(t))
+	must(t, h.add(sampleRecord(1, ResultRefused)))
+	must(t, h.add(sampleRecord(2, ResultStarted)))
+	must(t, h.add(sampleRecord(2, ResultDone)))
+	must(t, h.add(sampleRecord(3, ResultRefused)))
+	must(t, h.add(sampleRecord(4, ResultStarted)))
+	at := func(id int) time.Time { return sampleRecord(uint64(id), ResultDone).Time }
+	for _, tc := range []struct {
+		name string
+		f    filter
+		want []uint64
+		more bool
+	}{
+		{"all", filter{limit: 9}, []uint64{4, 3, 2, 1}, false},
+		{"a page", filter{limit: 2}, []uint64{4, 3}, true},
+		{"the next page", filter{limit: 2, before: 3}, []uint64{2, 1}, false},
+		{"rule", filter{limit: 9, rule: "rule-1"}, []uint64{3, 1}, false},
+		{"an action that has ended is not under way", filter{limit: 9, result: "started"}, []uint64{4}, false},
+		{"result", filter{limit: 9, result: "done"}, []uint64{2}, false},
+		{"action", filter{limit: 9, action: "notify"}, nil, false},
+		{"server", filter{limit: 9, server: "server-1"}, []uint64{4, 1}, false},
+		{"alert", filter{limit: 9, alertName: "B"}, nil, false},
+		{"since", filter{limit: 9, since: at(3)}, []uint64{4, 3}, false},
+		{"until", filter{limit: 9, until: at(3)}, []uint64{2, 1}, false},
+		{"both", filter{limit: 9, rule: "rule-1", since: at(2)}, []uint64{3}, false},
+	} {
+		records, more, err := h.query(tc.f)
+		must(t, err)
+		var ids []uint64
+		for _, r := range records {
+			ids = append(ids, r.ID)
+		}
+		if diff := cmp.Diff(tc.want, ids); diff != "" || more != tc.more {
+			t.Errorf("%s: more %v, want %v; records (-want +got):\n%s", tc.name, more, tc.more, diff)
+		}
+	}
+}

@@ -1,0 +1,195 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/responder"
+)
+
+// actWithin is how long a responder may take to decide and act, on a busy machine.
+const actWithin = 60 * time.Second
+
+// runningResponder is a responder in a process of its own.
+type runningResponder struct {
+	*exporterProcess
+	history string
+	// start starts it once more, after it has ended.
+	start func() *runningResponder
+}
+
+// startResponder starts one with these rules, for a cluster of so many servers.
+func startResponder(t *testing.T, consul string, servers int, rules string, flags ...string) *runningResponder {
+	t.Helper()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "responder.yml")
+	history := filepath.Join(dir, "history.jsonl")
+	must(t, os.WriteFile(file, fmt.Appendf(nil, "expected_servers: %d\nmax_per_hour: 100\nhistory: {file: history.jsonl}\nrules:\n%s", servers, rules), 0o600))
+	args := append([]string{"responder", "--config.file=" + file, "--consul.server=" + consul, "--probe.timeout=1s"}, flags...)
+	var start func() *runningResponder
+	start = func() *runningResponder {
+		return &runningResponder{launch(t, os.Args[0], nil, args...), history, start}
+	}
+	return start()
+}
+
+// firing is an alert as Alertmanager sends it, with labels written as name, value, name, value.
+func firing(name string, startsAt time.Time, labels ...string) map[string]any {
+	set := map[string]string{"alertname": name, "severity": "critical"}
+	for pair := range slices.Chunk(labels, 2) {
+		set[pair[0]] = pair[1]
+	}
+	return map[string]any{"status": "firing", "labels": set, "annotations": map[string]string{}, "startsAt": startsAt, "endsAt": time.Time{}}
+}
+
+// resolved is the same alert when it is over.
+func resolved(alert map[string]any, endsAt time.Time) map[string]any {
+	over := map[string]any{"status": "resolved", "endsAt": endsAt}
+	for _, key := range []string{"labels", "annotations", "startsAt"} {
+		over[key] = alert[key]
+	}
+	return over
+}
+
+// deliver sends alerts as Alertmanager does.
+func (r *runningResponder) deliver(t *testing.T, alerts ...map[string]any) {
+	t.Helper()
+	body, err := json.Marshal(map[string]any{"version": "4", "status": "firing", "receiver": "responder", "alerts": alerts})
+	must(t, err)
+	if status, answer := r.post(t, "application/json", "", body); status != http.StatusOK {
+		t.Fatalf("delivery: status %d: %s", status, answer)
+	}
+}
+
+// post sends a body to where Alertmanager delivers.
+func (r *runningResponder) post(t *testing.T, contentType, secret string, body []byte) (status int, answer string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.url+"/alerts", bytes.NewReader(body))
+	must(t, err)
+	req.Header.Set("Content-Type", contentType)
+	if secret != "" {
+		req.Header.Set("Authorization", "Bearer "+secret)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	must(t, err)
+	defer resp.Body.Close()
+	content, err := io.ReadAll(resp.Body)
+	must(t, err)
+	return resp.StatusCode, string(content)
+}
+
+// records returns the history, newest first.
+func (r *runningResponder) records(t *testing.T, filters ...string) []responder.Record {
+	t.Helper()
+	query := url.Values{}
+	for pair := range slices.Chunk(filters, 2) {
+		query.Set(pair[0], pair[1])
+	}
+	status, body, err := r.get(t.Context(), "/history?"+query.Encode(), time.Second)
+	must(t, err)
+	var page struct{ Records []responder.Record }
+	if err := json.Unmarshal([]byte(body), &page); err != nil || status != http.StatusOK {
+		t.Fatalf("history: status %d, %v: %s", status, err, body)
+	}
+	return page.Records
+}
+
+// waitDecision waits until a decision about an alert has ended, and returns it.
+func (r *runningResponder) waitDecision(t *testing.T, filters ...string) responder.Record {
+	t.Helper()
+	for deadline := time.Now().Add(actWithin); ; time.Sleep(50 * time.Millisecond) {
+		records := r.records(t, filters...)
+		if len(records) > 0 && records[0].Result != responder.ResultStarted {
+			return records[0]
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("nothing decided about %v; history: %+v", filters, r.records(t))
+		}
+	}
+}
+
+// settle delivers an alert that leads to nothing but a refusal, and waits for that: all that was delivered before is decided on then.
+func (r *runningResponder) settle(t *testing.T) {
+	t.Helper()
+	name := fmt.Sprintf("Marker%d", time.Now().UnixNano())
+	r.deliver(t, firing(name, time.Now(), "marker", "yes"))
+	r.waitDecision(t, "alertname", name)
+}
+
+// markerRule is the rule for settle.
+const markerRule = `
+  - name: marker
+    matchers: [marker="yes"]
+    action: {exec: {command: /bin/true}}
+`
+
+// expectDecision compares what a decision has of it.
+func expectDecision(t *testing.T, r responder.Record, rule string, result responder.Result, reason string) {
+	t.Helper()
+	if r.Rule != rule || r.Result != result || !strings.Contains(strings.Join(append(r.Reasons, r.Error), " "), reason) {
+		t.Errorf("decision: rule %s, result %s, reasons %q, error %q; want rule %s, result %s, and as a reason %q",
+			r.Rule, r.Result, r.Reasons, r.Error, rule, result, reason)
+	}
+}
+
+// The leader hands over once, however often and in which order the alert is delivered.
+func TestResponder_Transfer(t *testing.T) {
+	c := consultest.Start(t, consultest.Options{Servers: 3, Config: keepDead()})
+	leader := leaderOf(t, c)
+	r := startResponder(t, c.Servers[0].URL(), 3, `
+  - name: slow-leader
+    matchers: [alertname="ConsulPortSlow", severity="critical"]
+    dry_run: false
+    cooldown: 1s
+    max_per_hour: 10
+    action: {transfer-leadership: {}}
+`+markerRule)
+	began := time.Now()
+	alert := firing("ConsulPortSlow", began.Add(-time.Minute), "server", leader.Name)
+	r.deliver(t, alert)
+	done := r.waitDecision(t, "rule", "slow-leader")
+	expectDecision(t, done, "slow-leader", responder.ResultDone, "Without "+leader.Name+" 2 of 3 voters can be counted on, and the quorum is 2")
+	if done.Time.Before(began.Truncate(time.Millisecond)) || done.Ended == nil || done.Ended.Before(done.Time) || done.What != "Transfer the leadership from "+leader.Name+
+		" to the voter that Raft finds best: POST /v1/operator/raft/transfer-leader" {
+		t.Errorf("the history has %+v", done)
+	}
+	next := leaderOf(t, c)
+	if next == leader || done.Output != next.Name+" leads." {
+		t.Errorf("%s leads, and the history says %q; want another one than %s", next.Name, done.Output, leader.Name)
+	}
+	time.Sleep(1100 * time.Millisecond) // The cooldown is not what is tested.
+	for i := range 10 {
+		if i == 5 {
+			r.deliver(t, resolved(alert, time.Now()))
+		}
+		r.deliver(t, alert)
+		r.settle(t)
+	}
+	// Another Prometheus saw it begin somewhat later.
+	r.deliver(t, firing("ConsulPortSlow", began.Add(-59*time.Second), "server", leader.Name))
+	r.settle(t)
+	if records := r.records(t, "rule", "slow-leader"); len(records) != 1 {
+		t.Errorf("%d decisions: %+v; want one", len(records), records)
+	}
+	if now := leaderOf(t, c); now != next {
+		t.Errorf("%s leads now, after %s; want one change", now.Name, next.Name)
+	}
+	// The next time it is about a server that does not lead.
+	r.deliver(t, firing("ConsulPortSlow", time.Now(), "server", leader.Name))
+	expectDecision(t, r.waitDecision(t, "result", "refused_by_guard", "rule", "slow-leader"), "slow-leader", responder.ResultRefused,
+		"The alert is about "+leader.Name+", and "+next.Name+" leads.")
+}
