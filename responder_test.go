@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/consul/api"
+
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/responder"
 )
@@ -45,6 +47,36 @@ func startResponder(t *testing.T, consul string, servers int, rules string, flag
 		return &runningResponder{launch(t, os.Args[0], nil, args...), history, start}
 	}
 	return start()
+}
+
+// startCalm starts a cluster whose servers can all be judged: autopilot has found them to be well.
+func startCalm(t *testing.T, options consultest.Options) *consultest.Cluster {
+	t.Helper()
+	options.Config = keepDead()
+	c := consultest.Start(t, options)
+	waitCalm(t, c)
+	return c
+}
+
+// waitCalm waits until each server that runs calls all of them well.
+func waitCalm(t *testing.T, c *consultest.Cluster) {
+	t.Helper()
+	for _, a := range c.Servers {
+		waitTrue(t, a.Name+" to find all servers well", func() bool {
+			state, err := a.Client().Operator().AutopilotState(&api.QueryOptions{AllowStale: true})
+			return err == nil && state.Healthy && len(state.Servers) == len(c.Servers)
+		})
+	}
+}
+
+// waitTrue waits until a condition holds.
+func waitTrue(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(actWithin); !holds(); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited for %s in vain", what)
+		}
+	}
 }
 
 // firing is an alert as Alertmanager sends it, with labels written as name, value, name, value.
@@ -148,7 +180,7 @@ func expectDecision(t *testing.T, r responder.Record, rule string, result respon
 
 // The leader hands over once, however often and in which order the alert is delivered.
 func TestResponder_Transfer(t *testing.T) {
-	c := consultest.Start(t, consultest.Options{Servers: 3, Config: keepDead()})
+	c := startCalm(t, consultest.Options{Servers: 3})
 	leader := leaderOf(t, c)
 	r := startResponder(t, c.Servers[0].URL(), 3, `
   - name: slow-leader

@@ -19,9 +19,9 @@ type notify struct {
 	limit time.Duration
 }
 
-func (*notify) name() string                  { return actionNotify }
-func (*notify) guarded() bool                 { return false }
-func (n *notify) timeout() time.Duration      { return n.limit }
+func (*notify) name() string                 { return actionNotify }
+func (*notify) guarded() bool                { return false }
+func (n *notify) timeout() time.Duration     { return n.limit }
 func (*notify) applies(*Alert, *view) string { return "" }
 
 func (n *notify) judge(a *Alert, _ *view) (plan, ruling) {

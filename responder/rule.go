@@ -49,7 +49,9 @@ func (r *RuleConfig) problems() []error {
 // problems returns all that is wrong with an action.
 func (a *ActionConfig) problems() []error {
 	var errs []error
-	note := func(key, format string, args ...any) { errs = append(errs, fmt.Errorf("action."+key+": "+format, args...)) }
+	note := func(key, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("action."+key+": "+format, args...))
+	}
 	var named []string
 	if a.Transfer != nil {
 		named = append(named, actionTransfer)

@@ -1,0 +1,199 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package responder
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	dto "github.com/prometheus/client_model/go"
+)
+
+// request asks the handler of a bench.
+func (b *bench) request(method, target, body string, header ...string) *httptest.ResponseRecorder {
+	b.t.Helper()
+	req := httptest.NewRequestWithContext(b.t.Context(), method, target, strings.NewReader(body))
+	req.Header.Set("Content-Type", "application/json")
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	newHandler(b.Responder).ServeHTTP(w, req)
+	return w
+}
+
+// series returns the values of a family by the label result.
+func (b *bench) series(name string) map[string]float64 {
+	b.t.Helper()
+	families, err := b.metrics.registry.Gather()
+	must(b.t, err)
+	values := make(map[string]float64)
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			values[result(m)] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		}
+	}
+	return values
+}
+
+func result(m *dto.Metric) string {
+	for _, l := range m.GetLabel() {
+		if l.GetName() == "result" {
+			return l.GetValue()
+		}
+	}
+	return ""
+}
+
+// Those who do not know the secret can neither deliver nor read.
+func TestServer_Secret(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	secret := "s3cret"
+	b.secret = func() string { return secret }
+	for _, tc := range []struct {
+		authorization string
+		status        int
+	}{
+		{"", 401},
+		{"Bearer ", 401},
+		{"Bearer s3cre", 401},
+		{"Bearer s3cret ", 401},
+		{"Bearer wrong", 401},
+		{"bearer s3cret", 401},
+		{"s3cret", 401},
+		{"Basic czNjcmV0", 401},
+		{"Bearer s3cret", 200},
+	} {
+		for _, asked := range [][2]string{{"POST", "/alerts"}, {"GET", "/history"}} {
+			if w := b.request(asked[0], asked[1], webhookOf(goodAlert), "Authorization", tc.authorization); w.Code != tc.status || strings.Contains(w.Body.String(), secret) {
+				t.Errorf("%s %s with %q: status %d, %s; want %d", asked[0], asked[1], tc.authorization, w.Code, w.Body, tc.status)
+			}
+		}
+	}
+	if n := b.series("consul_responder_alerts_received_total")[""]; n != 1 {
+		t.Errorf("%v alerts were received; want the one that was authorized", n)
+	}
+	secret = "rotated"
+	if w := b.request("GET", "/history", "", "Authorization", "Bearer s3cret"); w.Code != 401 {
+		t.Errorf("status %d for the old secret; want 401", w.Code)
+	}
+	for _, path := range []string{"/-/healthy", "/-/ready", "/metrics"} {
+		if w := b.request("GET", path, ""); w.Code != 200 {
+			t.Errorf("GET %s: status %d; want 200 also without the secret", path, w.Code)
+		}
+	}
+}
+
+func TestServer_BadDeliveries(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	many := strings.Split(strings.Repeat(goodAlert+"\n", 10000), "\n")[:10000]
+	for _, tc := range []struct {
+		name, body string
+		header     []string
+		status     int
+		want       string
+	}{
+		{"10 MB", webhookOf(strings.Replace(goodAlert, "server-1", strings.Repeat("x", 10<<20), 1)), nil, 413, "more than 1048576 bytes"},
+		{"10,000 alerts", webhookOf(many...), nil, 413, "more than 1048576 bytes"},
+		{"10,000 small alerts", webhookOf(strings.Split(strings.Repeat(`{"labels":{"alertname":"A"}}`+"\n", 10000), "\n")[:10000]...), nil, 400, "more than 500 alerts; set max_alerts"},
+		{"torn", webhookOf(goodAlert)[:300], nil, 400, "read the webhook"},
+		{"deep", `{"version":"4","alerts":` + strings.Repeat("[", 100000), nil, 400, "read the webhook"},
+		{"a form of a web page", "a=b", []string{"Content-Type", "application/x-www-form-urlencoded"}, 415, "no application/json"},
+		{"text of a web page", webhookOf(goodAlert), []string{"Content-Type", "text/plain"}, 415, "no application/json"},
+		{"no type", webhookOf(goodAlert), []string{"Content-Type", ""}, 415, "no application/json"},
+	} {
+		if w := b.request("POST", "/alerts", tc.body, tc.header...); w.Code != tc.status || !strings.Contains(w.Body.String(), tc.want) {
+			t.Errorf("%s: status %d, %.200s; want %d, %s", tc.name, w.Code, w.Body, tc.status, tc.want)
+		}
+	}
+	if w := b.request("GET", "/alerts", ""); w.Code != http.StatusMethodNotAllowed {
+		t.Errorf("GET /alerts: status %d; want 405", w.Code)
+	}
+	if len(b.queue) > 0 {
+		t.Errorf("%d alerts wait; want none", len(b.queue))
+	}
+	if w := b.request("POST", "/alerts", webhookOf(goodAlert), "Content-Type", "application/json; charset=utf-8"); w.Code != 200 || w.Body.String() != "0 of 1 alerts are looked at\n" {
+		t.Errorf("a good delivery that no rule matches: status %d, %q", w.Code, w.Body)
+	}
+}
+
+func TestServer_History(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	for range 5 {
+		b.deliver(b.alert("server-2", 0))
+		b.clock = b.clock.Add(10 * time.Minute)
+	}
+	get := func(query string) (ids []uint64, next uint64) {
+		t.Helper()
+		w := b.request("GET", "/history?"+query, "")
+		var page historyPage
+		if err := json.Unmarshal(w.Body.Bytes(), &page); err != nil || w.Code != 200 || page.Records == nil {
+			t.Fatalf("%s: status %d, %v: %s", query, w.Code, err, w.Body)
+		}
+		for _, r := range page.Records {
+			ids = append(ids, r.ID)
+		}
+		return ids, page.NextBefore
+	}
+	var all []uint64
+	query := "limit=2"
+	for range 3 {
+		ids, next := get(query)
+		all = append(all, ids...)
+		if query = "limit=2&before=" + string(rune('0'+next)); next == 0 {
+			break
+		}
+	}
+	if len(all) != 5 || all[0] != 5 || all[4] != 1 {
+		t.Errorf("the pages have %v; want 5 to 1", all)
+	}
+	if ids, _ := get("rule=act&result=done&server=server-2&alertname=A&action=fake&since=2026-11-25T12:10:00Z&until=2026-11-25T12:30:00Z"); len(ids) != 2 {
+		t.Errorf("%v; want two", ids)
+	}
+	if ids, _ := get("server=server-3"); len(ids) != 0 {
+		t.Errorf("%v; want none", ids)
+	}
+	for _, bad := range []string{"limit=0", "limit=1001", "limit=x", "since=yesterday", "before=-1", "rules=act"} {
+		if w := b.request("GET", "/history?"+bad, ""); w.Code != 400 {
+			t.Errorf("%s: status %d; want 400", bad, w.Code)
+		}
+	}
+}
+
+// The metrics begin at 0 for each result, so that the first one is an increase, and the time of the last action outlives a restart.
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	const actions, last = "consul_responder_actions_total", "consul_responder_last_action_timestamp_seconds"
+	if n, m := len(b.series(actions)), len(b.series(last)); n != len(results) || m != 0 {
+		t.Errorf("%d series, and %d of the last action; want one for each of %d results, and none", n, m, len(results))
+	}
+	b.deliver(b.alert("server-2", 0))
+	b.deeds.err = errFake
+	b.clock = b.clock.Add(time.Hour)
+	at := float64(b.clock.Unix())
+	b.deliver(b.alert("server-2", 0))
+	b.clock = b.clock.Add(time.Hour)
+	b.view = healthyView(3).kill(1)
+	b.deliver(b.alert("server-2", 0))
+	want := map[string]float64{"done": 1, "failed": 1, "refused_by_guard": 1, "cooldown": 0, "timeout": 0, "dry_run": 0, "unknown": 0}
+	if diff := cmp.Diff(want, b.series(actions)); diff != "" {
+		t.Errorf("decisions (-want +got):\n%s", diff)
+	}
+	b.restart()
+	if diff := cmp.Diff(map[string]float64{"": at}, b.series(last)); diff != "" {
+		t.Errorf("the time of the last action after a restart (-want +got):\n%s", diff)
+	}
+}
