@@ -96,6 +96,8 @@ var notSeen = map[string]bool{
 	"ConsulRaftLogLag":              true,
 	"ConsulRaftLogTooShort":         true,
 	"ConsulRaftSaturated":           true,
+	"ConsulResponderFails":          true,
+	"ConsulResponderRefuses":        true,
 	"ConsulResultsFiltered":         true,
 	"ConsulScrapeSlow":              true,
 	"ConsulSerfWANMemberFailed":     true,

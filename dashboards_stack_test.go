@@ -38,6 +38,7 @@ var (
 	notMeasured = map[string]string{
 		"overview: Alerts firing A":                   "Prometheus has no rules",
 		"overview: Alerts firing B":                   "Prometheus has no rules",
+		"overview: Recovery actions A":                "there is no responder",
 		"raft: Time to store entries A":               "only of BoltDB, which is no more the default",
 		"raft: Free list of BoltDB A":                 "only of BoltDB, which is no more the default",
 		"raft: Age of the log, and time to restore B": "no server has restored a snapshot",

@@ -43,6 +43,8 @@ type options struct {
 	configFile  string
 	configCheck bool
 
+	responderURL, responderSecretFile string
+
 	web             *toolkit.FlagConfig
 	telemetryPath   string
 	timeoutOffset   time.Duration
@@ -205,6 +207,11 @@ func serveFlags(app *kingpin.CmdClause, opts *options) {
 	app.Flag("web.enable-lifecycle", "Let POST /-/reload read the configuration file again.").
 		BoolVar(&opts.enableLifecycle)
 
+	app.Flag("responder.url", "Address of a running responder, such as http://localhost:9108, whose latest decisions the status page shows. Default: none.").
+		StringVar(&opts.responderURL)
+	app.Flag("responder.secret-file", "File with the secret that the responder wants to know; read again when it changes.").
+		StringVar(&opts.responderSecretFile)
+
 	logFlags(app, opts)
 
 	opts.collectors = make(map[string]*bool)
@@ -330,7 +337,8 @@ type settings struct {
 	address cluster.Address
 	module  *config.ValidModule
 	// modules is nil without a configuration file.
-	modules *config.File
+	modules   *config.File
+	responder web.Responder
 }
 
 // flagsOf says which flags a key of config.Module comes from, for what can be wrong with it.
@@ -398,12 +406,28 @@ func (o *options) settings(logger log.Logger) (*settings, error) {
 	if len(module.Collectors) == 0 {
 		problems.note("--collector.*", errors.New("all collectors are switched off"))
 	}
+	s.responder = o.responderToShow(&problems, logger)
 	if o.configFile != "" {
 		var err error
 		s.modules, err = config.Open(o.configFile, func(p config.Problem) { warn(p.Key, p.Err) })
 		problems = append(problems, err) // Names the file itself.
 	}
 	return s, errors.Join(problems...)
+}
+
+// responderToShow checks the flags about the responder that the status page asks.
+func (o *options) responderToShow(problems *flagProblems, logger log.Logger) web.Responder {
+	r := web.Responder{URL: o.responderURL}
+	if o.responderURL != "" {
+		problems.note("--responder.url", web.ValidateResponderURL(o.responderURL))
+	}
+	if o.responderSecretFile != "" {
+		secret, err := cluster.NewTokenFile(o.responderSecretFile, func(err error) { warnUnreadable(logger, "--responder.secret-file", err) })
+		if problems.note("--responder.secret-file", err); err == nil {
+			r.Secret = secret.Token
+		}
+	}
+	return r
 }
 
 // warnUnreadable logs that a file cannot be read again.

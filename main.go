@@ -135,6 +135,7 @@ func serve(ctx context.Context, opts *options, s *settings, hangup <-chan os.Sig
 		},
 		Flags:           opts.changed,
 		Runbook:         alerts.Runbook,
+		Responder:       s.responder,
 		TelemetryPath:   opts.telemetryPath,
 		TimeoutOffset:   opts.timeoutOffset,
 		EnablePprof:     opts.enablePprof,

@@ -229,6 +229,7 @@ var fromElsewhere = map[string]string{
 	"up":                      "Prometheus itself, for each target",
 	"scrape_duration_seconds": "Prometheus itself, for each target",
 	"consul_exporter_config_last_reload_successful": "package web, with --config.file",
+	"consul_responder_actions_total":                "package responder, where it runs",
 }
 
 // Rules use only metrics that there are. Every recording rule is used by an alert, directly; that a dashboard uses it is not enough, as then

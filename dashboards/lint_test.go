@@ -407,6 +407,7 @@ var others = map[string]string{
 	"process_cpu_seconds_total":     "about the exporter's process",
 	"process_open_fds":              "about the exporter's process",
 	"process_resident_memory_bytes": "about the exporter's process",
+	"consul_responder_actions_total": "about the responder, where it runs",
 }
 
 // Each metric is one that there is, with the labels that are asked for; the rules' are those of the alerts.

@@ -9,8 +9,6 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
-
-	"github.com/zervigo/consul_cluster_exporter/cluster"
 )
 
 const (
@@ -20,10 +18,10 @@ const (
 	statusTimeout = 10 * time.Second
 )
 
-// statusCache shares one snapshot among all who look at the status page.
-type statusCache struct {
+// statusCache shares one snapshot among all who look at the status page. T is what is in it.
+type statusCache[T any] struct {
 	// take takes a snapshot until ctx is done.
-	take func(ctx context.Context) cluster.Status
+	take func(ctx context.Context) T
 	// ctx ends the snapshot that is under way when the handler is closed.
 	ctx   context.Context
 	close context.CancelFunc
@@ -31,37 +29,38 @@ type statusCache struct {
 	now func() time.Time
 
 	mu      sync.Mutex
-	latest  *statusFlight // Guarded by mu: the last one that was started; nil until then.
-	started time.Time     // Guarded by mu: when it was.
+	latest  *statusFlight[T] // Guarded by mu: the last one that was started; nil until then.
+	started time.Time        // Guarded by mu: when it was.
 }
 
 // statusFlight is a snapshot, perhaps still under way.
-type statusFlight struct {
+type statusFlight[T any] struct {
 	// done is closed when status is there, or err, which is that of a panic.
 	done   chan struct{}
-	status cluster.Status
+	status T
 	err    error
 }
 
-func newStatusCache(take func(ctx context.Context) cluster.Status) *statusCache {
+func newStatusCache[T any](take func(ctx context.Context) T) *statusCache[T] {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &statusCache{take: take, ctx: ctx, close: cancel, now: time.Now}
+	return &statusCache[T]{take: take, ctx: ctx, close: cancel, now: time.Now}
 }
 
 // get returns a status that is no older than statusInterval, or was asked for no longer ago than that. It waits for it until ctx is
 // done.
-func (c *statusCache) get(ctx context.Context) (cluster.Status, error) {
+func (c *statusCache[T]) get(ctx context.Context) (T, error) {
 	flight := c.flight()
 	select {
 	case <-flight.done:
 		return flight.status, flight.err
 	case <-ctx.Done():
-		return cluster.Status{}, ctx.Err()
+		var none T
+		return none, ctx.Err()
 	}
 }
 
 // flight returns the snapshot to wait for, and starts one if the last one is too old.
-func (c *statusCache) flight() *statusFlight {
+func (c *statusCache[T]) flight() *statusFlight[T] {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.latest != nil {
@@ -69,7 +68,7 @@ func (c *statusCache) flight() *statusFlight {
 			return c.latest
 		}
 	}
-	flight := &statusFlight{done: make(chan struct{})}
+	flight := &statusFlight[T]{done: make(chan struct{})}
 	c.latest, c.started = flight, c.now()
 	go func() {
 		defer close(flight.done)
@@ -85,7 +84,7 @@ func (c *statusCache) flight() *statusFlight {
 	return flight
 }
 
-func (f *statusFlight) landed() bool {
+func (f *statusFlight[T]) landed() bool {
 	select {
 	case <-f.done:
 		return true

@@ -16,7 +16,7 @@ import (
 )
 
 // countingCache counts the snapshots that it takes, each of which takes that long.
-func countingCache(takes time.Duration) (cache *statusCache, taken *atomic.Int64) {
+func countingCache(takes time.Duration) (cache *statusCache[cluster.Status], taken *atomic.Int64) {
 	taken = new(atomic.Int64)
 	return newStatusCache(func(ctx context.Context) cluster.Status {
 		taken.Add(1)

@@ -34,7 +34,15 @@ type statusDocument struct {
 
 	// Problems take the place of those of cluster.Status.
 	Problems []problemWithRunbook `json:"problems"`
-	Exporter exporterInfo         `json:"exporter"`
+	// Recovery is what the responder decided lately; left out when the exporter does not know of one.
+	Recovery *recovery    `json:"recovery,omitempty"`
+	Exporter exporterInfo `json:"exporter"`
+}
+
+// pageFacts are what is found out anew for the page every few seconds.
+type pageFacts struct {
+	status   cluster.Status
+	recovery *recovery
 }
 
 // problemWithRunbook is a problem and what to read about it.
@@ -65,7 +73,7 @@ const pageFailed = "the page could not be made; the log says why"
 
 // statusPage serves the state of the cluster to people, and as JSON to programs.
 type statusPage struct {
-	cache    *statusCache
+	cache    *statusCache[pageFacts]
 	exporter exporterInfo
 	runbook  func(alert string) string
 	links    []pageLink
@@ -83,7 +91,11 @@ func newStatusPage(take func(context.Context) cluster.Status, opts Options) (*st
 		return nil, fmt.Errorf("parse the status page: %w", err)
 	}
 	p := &statusPage{
-		cache:    newStatusCache(take),
+		cache: newStatusCache(func(ctx context.Context) pageFacts {
+			decided := make(chan *recovery, 1)
+			go func() { decided <- opts.Responder.ask(ctx) }()
+			return pageFacts{take(ctx), <-decided}
+		}),
 		exporter: exporterInfo{version.Version, version.GetRevision(), version.GoVersion, opts.Flags},
 		runbook:  opts.Runbook,
 		links: []pageLink{
@@ -117,7 +129,7 @@ func (p *statusPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("there is no format %.40q; there are html and json", format), http.StatusBadRequest)
 		return
 	}
-	status, err := p.cache.get(r.Context())
+	facts, err := p.cache.get(r.Context())
 	if err != nil && r.Context().Err() == nil {
 		p.complain(err)
 		http.Error(w, pageFailed, http.StatusInternalServerError)
@@ -125,7 +137,7 @@ func (p *statusPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil { // Or nobody waits for it any more.
 		return
 	}
-	document := p.document(status)
+	document := p.document(facts)
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Referrer-Policy", "no-referrer")
@@ -146,9 +158,9 @@ func (p *statusPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.complain(err)
 }
 
-func (p *statusPage) document(status cluster.Status) statusDocument {
-	d := statusDocument{Status: status, Problems: []problemWithRunbook{}, Exporter: p.exporter}
-	for _, problem := range status.Problems {
+func (p *statusPage) document(facts pageFacts) statusDocument {
+	d := statusDocument{Status: facts.status, Problems: []problemWithRunbook{}, Recovery: facts.recovery, Exporter: p.exporter}
+	for _, problem := range facts.status.Problems {
 		d.Problems = append(d.Problems, problemWithRunbook{problem, p.runbook(problem.Alert)})
 	}
 	return d

@@ -31,6 +31,8 @@ type Options struct {
 	Flags []Flag
 	// Runbook returns the address of the page about an alert.
 	Runbook func(alert string) string
+	// Responder is asked for what it decided, for the status page.
+	Responder Responder
 	// TelemetryPath is where the metrics are.
 	TelemetryPath string
 	// TimeoutOffset is taken off the time that Prometheus grants a scrape, for the way there and back.

@@ -77,7 +77,7 @@ func overview() dashboard {
 				whoLeads(8, 7),
 				failingPortsOverTime(8, 7, ""),
 				{
-					kind: timeseries, title: "Changes", width: 12, height: 7,
+					kind: timeseries, title: "Changes", width: 8, height: 7,
 					about: "How often something changed: the leader or the term, the answer of a port, the state of a member, the number of nodes and services. " +
 						"What stands at one time mostly has one cause.",
 					alerts: []string{"ConsulLeaderChangesOften"},
@@ -91,7 +91,7 @@ func overview() dashboard {
 					},
 				},
 				{
-					kind: timeseries, title: "Alerts that fired", width: 12, height: 7,
+					kind: timeseries, title: "Alerts that fired", width: 8, height: 7,
 					about: "Alerts of the exporter's rules, by name. Empty when none fired or the rules are not loaded.",
 					unit:  "none", whole: true, min: number(0), bars: true, stacked: true,
 					queries: []query{{
@@ -99,6 +99,7 @@ func overview() dashboard {
 						"{{alertname}}",
 					}},
 				},
+				recoveryActions(8, 7),
 			}},
 			{"Nodes and services", []panel{
 				count("Nodes", 3, "Nodes in the catalog.", "max by (CLUSTER) (consul_catalog_nodes{SEL})"),
@@ -131,6 +132,20 @@ func overview() dashboard {
 				},
 			}},
 		},
+	}
+}
+
+// recoveryActions are the decisions of the responder.
+func recoveryActions(width, height int) panel {
+	const decisions = "consul_responder_actions_total{SEL}"
+	return panel{
+		kind: timeseries, title: "Recovery actions", width: width, height: height,
+		about:  "What the responder decided, and how it ended; its history says why. Not available where none runs.",
+		alerts: []string{"ConsulResponderRefuses", "ConsulResponderFails"},
+		unit:   "none", whole: true, min: number(0), bars: true, stacked: true,
+		queries: []query{{optional(
+			`sum by (what) (label_join(increase(`+decisions+`[$__rate_interval]), "what", ": ", "action", "result"))`, decisions, "what",
+		), "{{what}}"}},
 	}
 }
 

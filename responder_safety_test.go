@@ -1,0 +1,310 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/responder"
+)
+
+// kill ends the responder as a crash does.
+func (r *runningResponder) kill(t *testing.T) {
+	t.Helper()
+	must(t, r.cmd.Process.Kill())
+	<-r.exited
+}
+
+// Killed at any moment of an action, it is not made again after a restart, and the history can be read.
+func TestResponder_KilledAnytime(t *testing.T) {
+	c := startCalm(t, consultest.Options{Servers: 3})
+	follower := others(c, leaderOf(t, c))[0]
+	ran := filepath.Join(t.TempDir(), "ran")
+	r := startResponder(t, c.Servers[0].URL(), 3, fmt.Sprintf(`
+  - name: hook
+    matchers: [alertname="Hook"]
+    dry_run: false
+    cooldown: 1s
+    max_per_hour: 1000
+    action: {exec: {command: %s, timeout: 1s}}
+`+markerRule, script(t, `echo "$CONSUL_RESPONDER_LABEL_round" >> `+ran+`; sleep 0.05`)))
+	const rounds = 20
+	results := make(map[responder.Result]int)
+	for round := range rounds {
+		alert := firing("Hook", time.Now(), "server", follower.Name, "round", fmt.Sprint(round))
+		r.deliver(t, alert)
+		// From before it looks at the cluster until after the action has ended.
+		time.Sleep(time.Duration(rand.IntN(300)) * time.Millisecond)
+		r.kill(t)
+		r = r.start()
+		waitTrue(t, "the alert to have led to an action", func() bool { // What was under way is waited for, and the cooldown.
+			r.deliver(t, alert)
+			r.settle(t)
+			for _, d := range r.records(t, "alertname", "Hook") {
+				if d.Alert.Labels["round"] == fmt.Sprint(round) && slices.Contains([]responder.Result{responder.ResultDone, responder.ResultUnknown, responder.ResultTimeout}, d.Result) {
+					results[d.Result]++
+					return true
+				}
+			}
+			return false
+		})
+		for range 2 {
+			r.deliver(t, alert)
+		}
+		r.settle(t)
+	}
+	content, err := os.ReadFile(ran)
+	must(t, err)
+	runs := make(map[string]int)
+	for _, round := range strings.Fields(string(content)) {
+		if runs[round]++; runs[round] > 1 {
+			t.Errorf("the hook ran again in round %s", round)
+		}
+	}
+	// Where the responder does not know how it ended, it may not have begun.
+	if results[responder.ResultDone]+results[responder.ResultUnknown]+results[responder.ResultTimeout] != rounds || len(runs) < results[responder.ResultDone] {
+		t.Errorf("results %v, and the hook ran in %d rounds of %d", results, len(runs), rounds)
+	}
+	t.Logf("results %v", results)
+
+	// A kill in the middle of the action leaves a result that is unknown, for certain.
+	slow := firing("Hook", time.Now(), "server", follower.Name, "round", "slow")
+	began := len(runs)
+	waitTrue(t, "the hook to run", func() bool {
+		r.deliver(t, slow)
+		time.Sleep(30 * time.Millisecond)
+		content, err := os.ReadFile(ran)
+		return err == nil && len(strings.Fields(string(content))) > began
+	})
+	r.kill(t)
+	r = r.start()
+	last := r.waitDecision(t, "alertname", "Hook")
+	if last.Result != responder.ResultUnknown && last.Result != responder.ResultDone { // It may have ended first.
+		t.Errorf("the decision about a hook during which the responder was killed is %+v", last)
+	}
+	file, err := os.ReadFile(r.history)
+	must(t, err)
+	for line := range bytes.Lines(file) {
+		if !json.Valid(line) || line[len(line)-1] != '\n' {
+			t.Errorf("the history has the line %q", line)
+		}
+	}
+}
+
+// Whatever is delivered, it is rejected, or nothing is run but the command that is configured.
+func TestResponder_HostileDeliveries(t *testing.T) {
+	c := startCalm(t, consultest.Options{Servers: 1})
+	dir := t.TempDir()
+	secret := filepath.Join(dir, "secret")
+	must(t, os.WriteFile(secret, []byte("s3cret\n"), 0o600))
+	ran := filepath.Join(dir, "ran")
+	r := startResponder(t, c.Servers[0].URL(), 1, fmt.Sprintf(`
+  - name: hook
+    matchers: ['alertname=~"(?s).*touch.*"']
+    dry_run: false
+    cooldown: 1s
+    max_per_hour: 100
+    action: {exec: {command: %s}}
+secret_file: %s
+`, script(t, "echo ran >> "+ran), secret))
+	hostile := "`touch " + dir + "/a`$(touch " + dir + "/b);touch " + dir + "/c\n\"'|&<>\\\x00"
+	body := func(alerts ...map[string]any) []byte {
+		content, err := json.Marshal(map[string]any{"version": "4", "alerts": alerts})
+		must(t, err)
+		return content
+	}
+	// The one server cannot be stopped: the guards are what keeps the command from running.
+	attack := firing(hostile, time.Now(), "server", c.Servers[0].Name, hostile, hostile)
+	many := slices.Repeat([]map[string]any{firing("touch", time.Now())}, 10000)
+	for _, tc := range []struct {
+		name, secret string
+		body         []byte
+		status       int
+	}{
+		{"no secret", "", body(attack), 401},
+		{"wrong secret", "s3cre", body(attack), 401},
+		{"malformed", "s3cret", []byte(`{"version":"4","alerts":[{]}`), 400},
+		{"10 MB", "s3cret", body(firing(strings.Repeat("touch", 2<<20), time.Now())), 413},
+		{"10,000 alerts", "s3cret", body(many...), 413},
+		{"shell syntax", "s3cret", body(attack), 200},
+	} {
+		if status, answer := r.post(t, "application/json", tc.secret, tc.body); status != tc.status {
+			t.Errorf("%s: status %d, %.200s; want %d", tc.name, status, answer, tc.status)
+		}
+	}
+	history := func() (records []responder.Record) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.url+"/history", http.NoBody)
+		must(t, err)
+		req.Header.Set("Authorization", "Bearer s3cret")
+		resp, err := http.DefaultClient.Do(req)
+		must(t, err)
+		defer resp.Body.Close()
+		var page struct{ Records []responder.Record }
+		must(t, json.NewDecoder(resp.Body).Decode(&page))
+		return page.Records
+	}
+	waitTrue(t, "a decision", func() bool { return len(history()) > 0 })
+	records := history()
+	if len(records) != 1 || records[0].Result != responder.ResultRefused || records[0].Alert.Labels["alertname"] != hostile {
+		t.Errorf("the history has %+v; want the one refusal, with the labels as they are", records)
+	}
+	if status, _, err := r.get(t.Context(), "/history", time.Second); err != nil || status != http.StatusUnauthorized {
+		t.Errorf("the history without the secret: status %d, %v; want 401", status, err)
+	}
+	files, err := os.ReadDir(dir)
+	must(t, err)
+	if len(files) != 1 {
+		t.Errorf("files %v; want the secret only", files)
+	}
+	if strings.Contains(r.log.String(), "s3cret") {
+		t.Error("the secret is in the log")
+	}
+}
+
+// recoveryPolicy is the policy that docs/recovery.md tells users to copy.
+func recoveryPolicy(t *testing.T) string {
+	t.Helper()
+	content, err := os.ReadFile("docs/recovery.md")
+	must(t, err)
+	m := regexp.MustCompile("(?s)```hcl\n(.*?)```").FindSubmatch(content)
+	if m == nil {
+		t.Fatal("docs/recovery.md has no policy in HCL")
+	}
+	return string(m[1])
+}
+
+// The responder's policy is enough, and the exporter's allows no write: with its token Consul refuses what the responder does.
+func TestResponder_Policies(t *testing.T) {
+	c := startCalm(t, consultest.Options{Servers: 3, ACL: true})
+	leader := leaderOf(t, c)
+	rules := `
+  - name: transfer
+    matchers: [alertname="Transfer"]
+    dry_run: false
+    cooldown: 1s
+    action: {transfer-leadership: {}}
+`
+	run := func(policy string) (*runningResponder, string) {
+		token, err := c.NewToken(t.Context(), policy)
+		must(t, err)
+		return startResponder(t, leader.URL(), 3, rules, "--consul.token-file="+secret(t, token)), token
+	}
+	if policy := readmePolicy(t); strings.Contains(policy, "write") {
+		t.Errorf("the exporter's policy has a write:\n%s", policy)
+	}
+	r, token := run(readmePolicy(t))
+	r.deliver(t, firing("Transfer", time.Now()))
+	refused := r.waitDecision(t)
+	expectDecision(t, refused, "transfer", responder.ResultFailed, "403")
+	if strings.Contains(fmt.Sprintf("%+v", refused)+r.log.String(), token) {
+		t.Error("the token is in the history or the log")
+	}
+	if now := leaderOf(t, c); now != leader {
+		t.Errorf("%s leads; want %s still", now.Name, leader.Name)
+	}
+	r, _ = run(recoveryPolicy(t))
+	r.deliver(t, firing("Transfer", time.Now()))
+	expectDecision(t, r.waitDecision(t), "transfer", responder.ResultDone, "")
+	if now := leaderOf(t, c); now == leader {
+		t.Errorf("%s leads still", now.Name)
+	}
+}
+
+// Without the command nothing of the responder runs: the exporter takes no deliveries, has no such metrics, and only reads.
+func TestResponder_Off(t *testing.T) {
+	c := consultest.Start(t, consultest.Options{Servers: 1})
+	requests := logRequests(t, c.Servers[0])
+	e := startExporter(t, nil, "--consul.server="+requests.URL)
+	e.scrape(t).expectNone(t, "consul_responder")
+	if status, _, err := e.get(t.Context(), "/", time.Second); err != nil || status != http.StatusOK {
+		t.Errorf("status page: %d, %v", status, err)
+	}
+	for _, path := range []string{"/alerts", "/history"} {
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			req, err := http.NewRequestWithContext(t.Context(), method, e.url+path, strings.NewReader(`{"version":"4","alerts":[]}`))
+			must(t, err)
+			resp, err := http.DefaultClient.Do(req)
+			must(t, err)
+			resp.Body.Close()
+			if resp.StatusCode != http.StatusNotFound {
+				t.Errorf("%s %s: status %d; want 404", method, path, resp.StatusCode)
+			}
+		}
+	}
+	if writes := requests.writes(); len(writes) > 0 {
+		t.Errorf("the exporter asked %v of Consul", writes)
+	}
+	for _, word := range []string{"alerts_received", "actions_total"} {
+		if _, metrics, err := e.get(t.Context(), "/metrics", time.Second); err != nil || strings.Contains(metrics, word) {
+			t.Errorf("the exporter's metrics have %s (%v)", word, err)
+		}
+	}
+}
+
+func TestResponder_BadOptions(t *testing.T) {
+	clearEnv(t)
+	dir := t.TempDir()
+	write := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		must(t, os.WriteFile(path, []byte(content), 0o600))
+		return path
+	}
+	rules := "expected_servers: 1\nhistory: {file: history}\nrules: [{name: a, matchers: [a=b], action: {transfer-leadership: {}}}]\n"
+	open, locked := write("open.yml", rules), write("locked.yml", rules+"secret_file: "+write("secret", "x"))
+	noSecret, noFolder := write("no-secret.yml", rules+"secret_file: missing"), write("no-folder.yml", strings.Replace(rules, "history}", "no/history}", 1))
+	users := write("web.yml", "basic_auth_users: {a: $2y$10$abcdefghijklmnopqrstuv}")
+	missing := filepath.Join(dir, "missing")
+	for _, tc := range []struct {
+		name string
+		args []string
+		want []string // One line each; empty: the configuration is good.
+	}{
+		{"good", []string{"--config.file=" + open}, nil},
+		{"good with a secret", []string{"--config.file=" + locked, "--web.listen-address=:9108"}, nil},
+		{"IPv6 loopback", []string{"--config.file=" + open, "--web.listen-address=[::1]:9108"}, nil},
+		{"no file", nil, []string{"required flag --config.file not provided, try --help"}},
+		{"missing file", []string{"--config.file=" + missing}, []string{"open " + missing + ": no such file or directory"}},
+		{"open to all", []string{"--config.file=" + open, "--web.listen-address=:9108"}, []string{
+			"secret_file: there is none; without a secret the responder listens on loopback addresses only, such as --web.listen-address=127.0.0.1:9108",
+		}},
+		{"open to some", []string{"--config.file=" + open, "--web.listen-address=localhost:9108", "--web.listen-address=10.0.0.1:9108"}, []string{
+			"secret_file: there is none; without a secret the responder listens on loopback addresses only, such as --web.listen-address=127.0.0.1:9108",
+		}},
+		{"no secret", []string{"--config.file=" + noSecret}, []string{"secret_file: open " + missing + ": no such file or directory"}},
+		{"two passwords", []string{"--config.file=" + locked, "--web.config.file=" + users}, []string{
+			"--web.config.file: basic_auth_users and the configuration's secret_file exclude each other: Alertmanager can send only one of them",
+		}},
+		{"flags", []string{"--config.file=" + open, "--consul.server=ftp://a", "--consul.timeout=0s"}, []string{
+			`--consul.server: "ftp://a" has the scheme "ftp"; want http, https or unix`, "--consul.timeout: 0s is not above 0",
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			code, stdout, stderr := runProgram(t, append([]string{"responder", "--config.check"}, tc.args...)...)
+			want, wantCode, wantOut := "", 0, "configuration is good\n"
+			for _, line := range tc.want {
+				want += "consul_cluster_exporter: error: " + line + "\n"
+				wantCode, wantOut = 1, ""
+			}
+			if code != wantCode || stdout != wantOut || stderr != want {
+				t.Errorf("exit code %d, printed %q and\n%s\nwant exit code %d and\n%s", code, stdout, stderr, wantCode, want)
+			}
+		})
+	}
+	code, _, stderr := runProgram(t, "responder", "--config.file="+noFolder)
+	if code != 1 || !strings.Contains(stderr, "error: open "+filepath.Join(dir, "no", "history.lock")+": no such file or directory") {
+		t.Errorf("exit code %d, %s; want 1, and that the history cannot be written", code, stderr)
+	}
+}

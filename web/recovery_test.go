@@ -1,0 +1,141 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/go-kit/log"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/zervigo/consul_cluster_exporter/cluster"
+)
+
+// history is an answer of the responder, with a name that attacks the page.
+const history = `{"records":[
+	{"id":2,"time":"2026-11-25T14:02:00Z","rule":"hung-server","action":"exec","dry_run":false,"result":"failed","error":"exit status 3","what":"Run /bin/hook",
+	 "alert":{"fingerprint":"f","starts_at":"2026-11-25T14:01:00Z","labels":{"alertname":"ConsulServerHung","server":"<script>alert(1)</script>"}},"reasons":["It is safe."],"later":1},
+	{"id":1,"time":"2026-11-25T13:00:00Z","rule":"dead-peer","action":"remove-dead-peer","dry_run":true,"result":"refused_by_guard",
+	 "alert":{"labels":{"alertname":"ConsulServerDown","server":"server-3"}},"reasons":["First.","Without server-3 there are 2 voters left."]}
+],"next_before":1}`
+
+// pageWith is the page of a healthy cluster with a responder that answers with this.
+func pageWith(t *testing.T, answer http.HandlerFunc, secret func() string) http.Handler {
+	t.Helper()
+	server := httptest.NewServer(answer)
+	t.Cleanup(server.Close)
+	p, err := newStatusPage(func(context.Context) cluster.Status { return healthyStatus(3) }, Options{
+		TelemetryPath: "/metrics", Runbook: func(alert string) string { return alert }, Logger: log.NewNopLogger(),
+		Responder: Responder{URL: server.URL + "/", Secret: secret},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.close)
+	return p
+}
+
+func show(t *testing.T, page http.Handler, target string) string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	page.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, target, http.NoBody))
+	if w.Code != http.StatusOK {
+		t.Fatalf("status %d: %s", w.Code, w.Body)
+	}
+	return w.Body.String()
+}
+
+func TestRecovery_Shown(t *testing.T) {
+	t.Parallel()
+	asked := make(chan string, 10)
+	page := pageWith(t, func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.Method + " " + r.URL.RequestURI() + " " + r.Header.Get("Authorization")
+		fmt.Fprint(w, history)
+	}, func() string { return "s3cret" })
+	html := show(t, page, "/")
+	got := text(html)
+	for _, want := range []string{
+		"Recovery", "What the responder decided lately, the newest first.",
+		"2026-11-25 14:02:00 UTC ConsulServerHung <script>alert(1)</script> hung-server exec failed exit status 3",
+		"2026-11-25 13:00:00 UTC ConsulServerDown server-3 dead-peer remove-dead-peer refused Without server-3 there are 2 voters left.",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("the page lacks %q:\n%s", want, got)
+		}
+	}
+	if strings.Contains(html, "<script>") || strings.Contains(html, "s3cret") || strings.Count(html, `class="bad">failed`) != 1 {
+		t.Errorf("the page has a script, the secret, or not one bad result:\n%s", html)
+	}
+	var document struct{ Recovery recovery }
+	if err := json.Unmarshal([]byte(show(t, page, "/?format=json")), &document); err != nil {
+		t.Fatal(err)
+	}
+	if r := document.Recovery; len(r.Records) != 2 || r.Records[0].What != "Run /bin/hook" || !r.Records[1].DryRun || r.Error != "" {
+		t.Errorf("as JSON it is %+v", document.Recovery)
+	}
+	close(asked)
+	var requests []string
+	for request := range asked {
+		requests = append(requests, request)
+	}
+	if diff := cmp.Diff([]string{"GET /history?limit=10 Bearer s3cret"}, requests); diff != "" {
+		t.Errorf("the responder was asked (-want +got):\n%s", diff)
+	}
+}
+
+// Whatever is wrong with the responder, the page says so, and shows the cluster.
+func TestRecovery_Fails(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name   string
+		answer http.HandlerFunc
+		want   string
+	}{
+		{"nothing decided", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"records":[]}`) }, "The responder has decided nothing yet."},
+		{"wrong secret", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "the secret is missing or wrong", 401) }, `answers 401 Unauthorized: "the secret is missing or wrong\n"`},
+		{"no JSON", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }, "What the responder decided is not known: read http://127.0.0.1:"},
+		{"redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound) }, "answers 302 Found"},
+		{"endless", func(w http.ResponseWriter, _ *http.Request) {
+			for range maxRecoveryBytes/1024 + 1 {
+				fmt.Fprint(w, strings.Repeat(" ", 1024))
+			}
+		}, "unexpected end of JSON input"},
+		{"hangs", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "context deadline exceeded"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			got := text(show(t, pageWith(t, tc.answer, nil), "/"))
+			if !strings.Contains(got, tc.want) || !strings.Contains(got, "3 of 3 voters answer") {
+				t.Errorf("the page lacks %q, or the verdict:\n%s", tc.want, got)
+			}
+		})
+	}
+}
+
+// Without a responder there is no such section.
+func TestRecovery_None(t *testing.T) {
+	t.Parallel()
+	page := pageOf(t, healthyStatus(3))
+	if html, document := show(t, page, "/"), show(t, page, "/?format=json"); strings.Contains(html, "Recovery") || strings.Contains(document, "recovery") {
+		t.Error("the page has a section about recovery")
+	}
+}
+
+func TestValidateResponderURL(t *testing.T) {
+	t.Parallel()
+	for s, good := range map[string]bool{
+		"http://localhost:9108": true, "https://responder.example/": true, "http://[::1]:9108": true, "localhost:9108": false, "ftp://a": false, "http://": false,
+		"http://a/history": false, "http://u:p@a": false, "http://a?b=c": false, "": false,
+	} {
+		if err := ValidateResponderURL(s); (err == nil) != good {
+			t.Errorf("%q: %v; want good: %v", s, err, good)
+		}
+	}
+}
