@@ -70,7 +70,7 @@ test-stack:
 .PHONY: alerts-proven
 alerts-proven:
 	@$(TOOL) consul prometheus alertmanager
-	go test -tags stack -count 1 -timeout 20m -run '^TestStackAlerts$$' . -update
+	go test -tags stack -count 1 -timeout 20m -run '^TestStack(Alerts|Responder(Hung|Slow)Leader)$$' . -update
 
 # check: formatting, vet and staticcheck.
 .PHONY: check

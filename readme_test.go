@@ -31,10 +31,16 @@ func TestReadmeTables(t *testing.T) {
 		docsTable{"collectors", collectorsTable()},
 		docsTable{"metrics", metricsTable()},
 		docsTable{"flags", flagsTable(serveCommand().Model().Flags)},
-		docsTable{"flags of check", flagsTable(ownFlags(t))},
+		docsTable{"flags of check", flagsTable(ownFlags(t, commandCheck))},
 		docsTable{"flags of dashboards", flagsTable(newApp(&options{}).GetCommand(commandDashboards).Model().Flags)},
 		docsTable{"flags of alerts", flagsTable(newApp(&options{}).GetCommand(commandAlerts).Model().Flags)},
 	)
+}
+
+// So is that of the document about the responder.
+func TestReadmeResponder(t *testing.T) {
+	clearEnv(t)
+	expectTables(t, "docs/recovery.md", docsTable{"flags of responder", flagsTable(ownFlags(t, commandResponder))})
 }
 
 // So are those of the documents about alerts, from the rules.
@@ -164,11 +170,11 @@ func metricsTable() string {
 	return b.String()
 }
 
-// ownFlags returns the flags that the command check has and the exporter has not. Those that both have are the first of the exporter's, up to the
+// ownFlags returns the flags that a command has besides those about the agent and the probes. Those that both have are the first of the exporter's, up to the
 // one that README.md names.
-func ownFlags(t *testing.T) []*kingpin.FlagModel {
+func ownFlags(t *testing.T, command string) []*kingpin.FlagModel {
 	t.Helper()
-	all, own := serveCommand().Model().Flags, newApp(&options{}).GetCommand(commandCheck).Model().Flags
+	all, own := serveCommand().Model().Flags, newApp(&options{}).GetCommand(command).Model().Flags
 	n := 0
 	for n < len(own) && own[n].Name == all[n].Name {
 		n++

@@ -30,6 +30,8 @@ const actWithin = 60 * time.Second
 type runningResponder struct {
 	*exporterProcess
 	history string
+	// secret is what deliveries must know; empty means nothing.
+	secret string
 	// start starts it once more, after it has ended.
 	start func() *runningResponder
 }
@@ -44,7 +46,7 @@ func startResponder(t *testing.T, consul string, servers int, rules string, flag
 	args := append([]string{"responder", "--config.file=" + file, "--consul.server=" + consul, "--probe.timeout=1s"}, flags...)
 	var start func() *runningResponder
 	start = func() *runningResponder {
-		return &runningResponder{launch(t, os.Args[0], nil, args...), history, start}
+		return &runningResponder{launch(t, os.Args[0], nil, args...), history, "", start}
 	}
 	return start()
 }
@@ -102,7 +104,7 @@ func (r *runningResponder) deliver(t *testing.T, alerts ...map[string]any) {
 	t.Helper()
 	body, err := json.Marshal(map[string]any{"version": "4", "status": "firing", "receiver": "responder", "alerts": alerts})
 	must(t, err)
-	if status, answer := r.post(t, "application/json", "", body); status != http.StatusOK {
+	if status, answer := r.post(t, "application/json", r.secret, body); status != http.StatusOK {
 		t.Fatalf("delivery: status %d: %s", status, answer)
 	}
 }
@@ -113,6 +115,12 @@ func (r *runningResponder) post(t *testing.T, contentType, secret string, body [
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.url+"/alerts", bytes.NewReader(body))
 	must(t, err)
 	req.Header.Set("Content-Type", contentType)
+	return r.do(t, req, secret)
+}
+
+// do makes a request with the secret, if it is not empty.
+func (*runningResponder) do(t *testing.T, req *http.Request, secret string) (status int, answer string) {
+	t.Helper()
 	if secret != "" {
 		req.Header.Set("Authorization", "Bearer "+secret)
 	}
@@ -131,8 +139,9 @@ func (r *runningResponder) records(t *testing.T, filters ...string) []responder.
 	for pair := range slices.Chunk(filters, 2) {
 		query.Set(pair[0], pair[1])
 	}
-	status, body, err := r.get(t.Context(), "/history?"+query.Encode(), time.Second)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.url+"/history?"+query.Encode(), http.NoBody)
 	must(t, err)
+	status, body := r.do(t, req, r.secret)
 	var page struct{ Records []responder.Record }
 	if err := json.Unmarshal([]byte(body), &page); err != nil || status != http.StatusOK {
 		t.Fatalf("history: status %d, %v: %s", status, err, body)
