@@ -265,7 +265,7 @@ func TestResponder_BadOptions(t *testing.T) {
 	rules := "expected_servers: 1\nhistory: {file: history}\nrules: [{name: a, matchers: [a=b], action: {transfer-leadership: {}}}]\n"
 	open, locked := write("open.yml", rules), write("locked.yml", rules+"secret_file: "+write("secret", "x"))
 	noSecret, noFolder := write("no-secret.yml", rules+"secret_file: missing"), write("no-folder.yml", strings.Replace(rules, "history}", "no/history}", 1))
-	users := write("web.yml", "basic_auth_users: {a: $2y$10$abcdefghijklmnopqrstuv}")
+	users := write("web.yml", "basic_auth_users: {a: $2y$10$X0h1gDsPszWURQaxFh.zoubFi6DXncSjhoQNJgRrnGs7EsimhC7zG}")
 	missing := filepath.Join(dir, "missing")
 	for _, tc := range []struct {
 		name string
@@ -275,7 +275,7 @@ func TestResponder_BadOptions(t *testing.T) {
 		{"good", []string{"--config.file=" + open}, nil},
 		{"good with a secret", []string{"--config.file=" + locked, "--web.listen-address=:9108"}, nil},
 		{"IPv6 loopback", []string{"--config.file=" + open, "--web.listen-address=[::1]:9108"}, nil},
-		{"no file", nil, []string{"required flag --config.file not provided, try --help"}},
+		{"no file", nil, []string{"required flag(s) '--config.file' not provided, try --help"}},
 		{"missing file", []string{"--config.file=" + missing}, []string{"open " + missing + ": no such file or directory"}},
 		{"open to all", []string{"--config.file=" + open, "--web.listen-address=:9108"}, []string{
 			"secret_file: there is none; without a secret the responder listens on loopback addresses only, such as --web.listen-address=127.0.0.1:9108",

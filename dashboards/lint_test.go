@@ -403,10 +403,10 @@ var others = map[string]string{
 	"scrape_samples_scraped":     "made by Prometheus for each scrape",
 	"consul_exporter_build_info": "about the exporter's process",
 	"consul_exporter_config_last_reload_successful": "about the exporter's process",
-	"go_goroutines":                 "about the exporter's process",
-	"process_cpu_seconds_total":     "about the exporter's process",
-	"process_open_fds":              "about the exporter's process",
-	"process_resident_memory_bytes": "about the exporter's process",
+	"go_goroutines":                  "about the exporter's process",
+	"process_cpu_seconds_total":      "about the exporter's process",
+	"process_open_fds":               "about the exporter's process",
+	"process_resident_memory_bytes":  "about the exporter's process",
 	"consul_responder_actions_total": "about the responder, where it runs",
 }
 

@@ -153,7 +153,7 @@ func (r *removeDeadPeer) run(ctx context.Context, name string, peer cluster.Raft
 		select {
 		case <-time.After(500 * time.Millisecond):
 		case <-ctx.Done():
-			return "", fmt.Errorf("Consul says that it is done, and %s is not seen to be gone: %w", name, ctx.Err())
+			return "", fmt.Errorf("it is done as Consul says, and %s is not seen to be gone: %w", name, ctx.Err())
 		}
 	}
 }

@@ -91,7 +91,7 @@ func (t *transferLeadership) run(ctx context.Context, from, id string) (string, 
 		select {
 		case <-time.After(500 * time.Millisecond):
 		case <-ctx.Done():
-			return "", fmt.Errorf("Consul says that it is done, and no other server than %s is seen to lead: %w", from, ctx.Err())
+			return "", fmt.Errorf("it is done as Consul says, and no other server than %s is seen to lead: %w", from, ctx.Err())
 		}
 	}
 }

@@ -125,7 +125,7 @@ func FuzzDecodeWebhook(f *testing.F) {
 		}
 		for i := range alerts {
 			a := &alerts[i]
-			if a.name() == "" || a.StartsAt.IsZero() || a.fingerprint() != a.fingerprint() {
+			if a.name() == "" || a.StartsAt.IsZero() || len(a.fingerprint()) != 16 {
 				t.Fatalf("%+v is no alert that can be told apart", a)
 			}
 			if _, err := json.Marshal(Record{Alert: AlertRef{Labels: a.Labels, StartsAt: a.StartsAt}}); err != nil {
