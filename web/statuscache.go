@@ -49,7 +49,7 @@ func newStatusCache[T any](take func(ctx context.Context) T) *statusCache[T] {
 // get returns a status that is no older than statusInterval, or was asked for no longer ago than that. It waits for it until ctx is
 // done.
 func (c *statusCache[T]) get(ctx context.Context) (T, error) {
-	flight := c.flight()
+	flight := c.flight() //nolint:contextcheck // The snapshot is for all who wait for it; it outlives the one who asked first.
 	select {
 	case <-flight.done:
 		return flight.status, flight.err
