@@ -74,7 +74,7 @@ func TestResponder_KilledAnytime(t *testing.T) {
 	content, err := os.ReadFile(ran)
 	must(t, err)
 	runs := make(map[string]int)
-	for _, round := range strings.Fields(string(content)) {
+	for round := range strings.FieldsSeq(string(content)) {
 		if runs[round]++; runs[round] > 1 {
 			t.Errorf("the hook ran again in round %s", round)
 		}

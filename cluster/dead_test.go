@@ -32,7 +32,7 @@ func TestJudgeDead(t *testing.T) {
 	}
 	in := func(r probe.Result) func(*DeathInput) { return func(d *DeathInput) { d.Reports[1].RPC = answer(r) } }
 	connecting := []probe.PhaseDuration{{Phase: probe.PhaseConnect}}
-	requesting := append(connecting[:1:1], probe.PhaseDuration{Phase: probe.PhaseRequest})
+	requesting := []probe.PhaseDuration{{Phase: probe.PhaseConnect}, {Phase: probe.PhaseRequest}}
 	silent := probe.Result{Reason: probe.ReasonTimeout, Phases: connecting}
 	for _, tc := range []struct {
 		name   string

@@ -5,6 +5,7 @@ package responder
 
 import (
 	"context"
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -297,7 +298,7 @@ func TestReceive_Full(t *testing.T) {
 		a.Labels["i"] = string(rune('0' + i))
 		alerts = append(alerts, a)
 	}
-	if n, err := b.receive(alerts); n != maxQueue || err != errQueueFull {
+	if n, err := b.receive(alerts); n != maxQueue || !errors.Is(err, errQueueFull) {
 		t.Errorf("%d alerts wait, error %v; want %d and that the queue is full", n, err, maxQueue)
 	}
 	if n, err := b.receive(alerts[:3]); n != 0 || err != nil {

@@ -39,7 +39,7 @@ func unjudged(r cluster.Report) string {
 	switch {
 	case r.RPC.Skipped:
 		return "its port 8300 could not be asked"
-	case r.RPC.Up && !(r.RPC.Raft.LeaderKnown && r.RPC.Raft.PeersKnown && r.RPC.Raft.StatsKnown):
+	case r.RPC.Up && (!r.RPC.Raft.LeaderKnown || !r.RPC.Raft.PeersKnown || !r.RPC.Raft.StatsKnown):
 		return "it does not say all about Raft"
 	case r.RPC.Up:
 		return ""

@@ -94,6 +94,9 @@ func unreadable(path string, good []byte, err error) error {
 		path, bytes.Count(good, []byte{'\n'})+1, err)
 }
 
+// errNoRecord means that a line cannot be read, and is not the last one.
+var errNoRecord = errors.New("this is no record")
+
 // readRecords reads lines and returns how many bytes of good ones the content begins with. What is torn at its end is no error; a bad line
 // with a good one after it is.
 func readRecords(content []byte, note func(Record)) (good int, err error) {
@@ -103,9 +106,9 @@ func readRecords(content []byte, note func(Record)) (good int, err error) {
 			return good, nil
 		}
 		var r Record
-		if err := json.Unmarshal(line, &r); err != nil || r.ID == 0 {
+		if json.Unmarshal(line, &r) != nil || r.ID == 0 {
 			if anyRecord(after) {
-				return good, fmt.Errorf("this is no record (%v)", err)
+				return good, errNoRecord
 			}
 			return good, nil
 		}

@@ -99,7 +99,9 @@ func TestRecovery_Fails(t *testing.T) {
 		want   string
 	}{
 		{"nothing decided", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"records":[]}`) }, "The responder has decided nothing yet."},
-		{"wrong secret", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "the secret is missing or wrong", http.StatusUnauthorized) }, `answers 401 Unauthorized: "the secret is missing or wrong\n"`},
+		{"wrong secret", func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "the secret is missing or wrong", http.StatusUnauthorized)
+		}, `answers 401 Unauthorized: "the secret is missing or wrong\n"`},
 		{"no JSON", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }, "What the responder decided is not known: read http://127.0.0.1:"},
 		{"redirect", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
