@@ -11,7 +11,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/go-kit/log"
@@ -47,6 +49,10 @@ func responderFlags(cmd *kingpin.CmdClause, opts *options) {
 
 // runResponder is the command: it returns the exit code.
 func runResponder(ctx context.Context, opts *options, stdout, stderr io.Writer) int {
+	// It does not end the program, and with it an action under way: there is nothing to load anew.
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	base := newLogger(opts, stderr)
 	logger := withContext(base)
 	settings, respond, err := opts.responderSettings(logger)

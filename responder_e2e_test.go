@@ -6,38 +6,27 @@
 package main
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/responder"
 )
 
 const partitionTable = "inet consul_cluster_exporter_partition"
 
-// drop drops all packets between one server and these addresses, until the next call, or the end of the test.
-func drop(t *testing.T, server *consultest.Agent, addresses ...string) {
+// drop drops the packets that match any of these expressions of nftables, until the next call, or the end of the test.
+func drop(t *testing.T, matches ...string) {
 	t.Helper()
 	nft(t, "table "+partitionTable+" {}; delete table "+partitionTable)
-	if len(addresses) == 0 {
-		return
+	if len(matches) > 0 {
+		nft(t, "table "+partitionTable+" { chain incoming { type filter hook input priority filter; policy accept; "+strings.Join(matches, " drop; ")+" drop; }; }")
 	}
-	set := strings.Join(addresses, ", ")
-	nft(t, fmt.Sprintf(`
-		table %s {
-			chain incoming {
-				type filter hook input priority filter; policy accept;
-				ip saddr %[2]s ip daddr { %[3]s } drop
-				ip saddr { %[3]s } ip daddr %[2]s drop
-			}
-		}`, partitionTable, server.Addr, set))
 }
 
-// A server that is only partitioned is never removed: not one that is cut off from the other servers, nor one that is cut off from the
-// responder, nor from both.
+// A server that is only partitioned is never removed: not one that is cut off from the responder, nor one that is cut off from the others' gossip,
+// nor from all.
 func TestE2EResponderPartition(t *testing.T) {
 	requireNamespace(t)
 	c := startCalm(t, consultest.Options{Servers: 5})
@@ -45,23 +34,21 @@ func TestE2EResponderPartition(t *testing.T) {
 	rest := others(c, cut)
 	r := startResponder(t, rest[0].URL(), 5, removeRule+markerRule)
 	before := voters(t, rest[0])
-	var servers []string
-	for _, a := range rest {
-		servers = append(servers, a.Addr)
-	}
-	t.Cleanup(func() { drop(t, cut) })
-	const us = "127.0.0.1"
+	t.Cleanup(func() { drop(t) })
+	// The agents' connections come from the address that the responder's come from, their datagrams from their own.
+	const gossipTCP = "ip saddr 127.0.0.1 tcp dport 8301"
+	to, from := "ip daddr "+cut.Addr, "ip saddr "+cut.Addr
 	for _, tc := range []struct {
-		name    string
-		without []string
-		failed  bool
-		want    string
+		name   string
+		drops  []string
+		failed bool
+		want   string
 	}{
-		{"from the responder", []string{us}, false, "is alive in Serf"},
-		{"from the other servers", servers, true, "may be alive: its port 8300 answers"},
-		{"from all", append([]string{us}, servers...), true, "its host says nothing on port 8300 (timeout), which is also how it looks from outside a partition"},
+		{"from the responder", []string{"ip saddr 127.0.0.1 " + to}, false, "is alive in Serf"},
+		{"from the gossip of the others", []string{to + " udp dport 8301", from + " udp sport 8301", gossipTCP}, true, "may be alive: its port 8300 answers"},
+		{"from all", []string{to, from, gossipTCP}, true, "its host says nothing on port 8300 (timeout), which is also how it looks from outside a partition"},
 	} {
-		drop(t, cut, tc.without...)
+		drop(t, tc.drops...)
 		if tc.failed {
 			waitFailed(t, c, cut)
 		}

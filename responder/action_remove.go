@@ -127,7 +127,7 @@ func (r *removeDeadPeer) since(server string) time.Time {
 func (r *removeDeadPeer) watch(ctx context.Context) {
 	interval := min(max(r.deadFor/10, time.Second), 15*time.Second)
 	for {
-		if v := look(ctx, r.consul); v.incomplete == nil && v.deathUnknown == nil {
+		if v := look(ctx, r.consul, true); v.incomplete == nil && v.deathUnknown == nil {
 			r.observe(v.death, time.Now())
 		} else if ctx.Err() == nil {
 			r.blind()
@@ -146,7 +146,7 @@ func (r *removeDeadPeer) run(ctx context.Context, name string, peer cluster.Raft
 		return "", err
 	}
 	for {
-		v := look(ctx, r.consul)
+		v := look(ctx, r.consul, false)
 		if _, err := v.peer(cluster.Server{Name: name, ID: peer.ID, RPCAddress: peer.Address}); v.incomplete == nil && err != nil {
 			return fmt.Sprintf("%s is not in the Raft configuration any more.", name), nil
 		}

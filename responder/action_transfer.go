@@ -85,7 +85,7 @@ func (t *transferLeadership) run(ctx context.Context, from, id string) (string, 
 		return "", err
 	}
 	for {
-		if leader, err := look(ctx, t.consul).leader(); err == nil && leader.Name != from {
+		if leader, err := look(ctx, t.consul, false).leader(); err == nil && leader.Name != from {
 			return leader.Name + " leads.", nil
 		}
 		select {

@@ -116,7 +116,7 @@ func (r *Responder) choose(ctx context.Context, rules []*rule, a *Alert) (chosen
 // record begins a record.
 func (r *Responder) record(rule *rule, j *job, result Result, reasons ...string) Record {
 	return Record{
-		Time: r.now().UTC().Truncate(time.Millisecond), Rule: rule.name, Action: rule.action.name(), DryRun: rule.dryRun, Result: result, Reasons: reasons,
+		Time: r.now().UTC().Truncate(time.Millisecond), Rule: rule.name, Action: rule.action.name(), DryRun: rule.dryRun, Result: result, Reasons: append([]string{}, reasons...),
 		Alert: AlertRef{Fingerprint: j.fingerprint, StartsAt: j.alert.StartsAt, Labels: j.alert.Labels},
 	}
 }

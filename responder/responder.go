@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -67,10 +68,11 @@ func New(opts Options) (*Responder, error) {
 	r := &Responder{
 		consul: opts.Consul, maxPerHour: opts.Config.MaxPerHour, secret: opts.Secret, logger: opts.Logger, now: time.Now,
 	}
-	r.look = func(ctx context.Context) *view { return look(ctx, r.consul) }
 	if err := r.makeRules(opts.Config); err != nil {
 		return nil, err
 	}
+	removes := slices.ContainsFunc(r.rules, func(rule *rule) bool { return rule.action.name() == actionRemove })
+	r.look = func(ctx context.Context) *view { return look(ctx, r.consul, removes) }
 	if err := r.open(opts.Config.History); err != nil {
 		return nil, err
 	}

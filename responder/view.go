@@ -28,8 +28,8 @@ type view struct {
 	deathUnknown error
 }
 
-// look takes a fresh snapshot.
-func look(ctx context.Context, consul *cluster.Cluster) *view {
+// look takes a fresh snapshot. What tells whether servers are dead is found out only on demand.
+func look(ctx context.Context, consul *cluster.Cluster, death bool) *view {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	facts, cancelFacts := cluster.WithMargin(ctx)
@@ -38,9 +38,11 @@ func look(ctx context.Context, consul *cluster.Cluster) *view {
 	defer snap.Close()
 
 	members, raft, autopilot, config := snap.Members(), snap.RaftPeers(), snap.AutopilotState(), snap.AutopilotConfig()
-	snap.LeaderAutopilot() // Started now, and waited for by DeathInput.
-	snap.MembersSeen()
-	v := &view{}
+	if death { // Started now, and waited for by DeathInput.
+		snap.LeaderAutopilot()
+		snap.MembersSeen()
+	}
+	v := &view{deathUnknown: errNotLooked}
 	var stopErr error
 	v.stop, stopErr = snap.StopInput(ctx)
 	_, membersErr := members.Get(ctx)
@@ -49,9 +51,13 @@ func look(ctx context.Context, consul *cluster.Cluster) *view {
 	settings, configErr := config.Get(ctx)
 	v.minQuorum = settings.MinQuorum
 	v.incomplete = firstError(raftErr, membersErr, stopErr, autopilotErr, configErr)
-	v.death, v.deathUnknown = snap.DeathInput(ctx)
+	if death {
+		v.death, v.deathUnknown = snap.DeathInput(ctx)
+	}
 	return v
 }
+
+var errNotLooked = errors.New("nobody has looked")
 
 // firstError returns the first error: what follows from it is not worth a line.
 func firstError(errs ...error) error {
