@@ -53,7 +53,7 @@ func TestAlerts_OutputDir(t *testing.T) {
 	if code != 0 || stderr != "" {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
-	names := []string{"cluster.yml", "exporter.yml", "ports.yml", "raft.yml", "services.yml", "alertmanager/alertmanager.example.yml"}
+	names := []string{"cluster.yml", "exporter.yml", "ports.yml", "raft.yml", "responder.yml", "services.yml", "alertmanager/alertmanager.example.yml"}
 	var want []string
 	for _, name := range names {
 		want = append(want, filepath.Join(dir, filepath.FromSlash(name)))
@@ -64,8 +64,8 @@ func TestAlerts_OutputDir(t *testing.T) {
 
 	config := filepath.Join(dir, "..", "prometheus.yml")
 	must(t, os.WriteFile(config, fmt.Appendf(nil, "rule_files: [%q]\n", filepath.Join(dir, "*.yml")), 0o600))
-	if out := check(t, "promtool", "check", "config", config); !strings.Contains(out, "SUCCESS: 5 rule files found\n") {
-		t.Errorf("promtool finds other than five rule files:\n%s", out)
+	if out := check(t, "promtool", "check", "config", config); !strings.Contains(out, "SUCCESS: 6 rule files found\n") {
+		t.Errorf("promtool finds other than six rule files:\n%s", out)
 	}
 	example := want[len(want)-1]
 	if out := check(t, "amtool", "check-config", example); !strings.Contains(out, "3 receivers") {

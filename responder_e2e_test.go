@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/responder"
 )
 

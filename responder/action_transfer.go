@@ -40,7 +40,12 @@ func (t *transferLeadership) applies(a *Alert, v *view) string {
 	}
 }
 
+// judge leaves autopilot out: it calls followers unhealthy that hear of the leader late, which is what a slow leader is like. How far their logs
+// are counts as ever.
 func (t *transferLeadership) judge(_ *Alert, v *view) (plan, ruling) {
+	byRaft := *v
+	byRaft.stop.Autopilot = nil
+	v = &byRaft
 	leader, err := v.leader()
 	if err != nil {
 		return refuse(fmt.Sprintf("There is no telling who leads: %v.", err))

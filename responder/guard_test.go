@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
@@ -116,6 +117,22 @@ func TestTransfer_Applies(t *testing.T) {
 		if got := (&transferLeadership{to: tc.to}).applies(tc.alert, tc.view); got != tc.want {
 			t.Errorf("%s: %q; want %q", tc.name, got, tc.want)
 		}
+	}
+}
+
+// Followers that hear of the leader late are no reason to keep it: autopilot calls them unhealthy for that.
+func TestTransfer_SlowLeader(t *testing.T) {
+	t.Parallel()
+	v := healthyView(3)
+	v.stop.Autopilot = &cluster.AutopilotState{Servers: []cluster.AutopilotServer{{Name: "server-1", Healthy: true}, {Name: "server-2"}, {Name: "server-3"}}}
+	for _, to := range []string{"", "server-2"} {
+		if _, r := (&transferLeadership{guards: guards{expected: 3}, to: to}).judge(nil, v); !r.allowed {
+			t.Errorf("to %q: it is refused: %q", to, r.reasons)
+		}
+	}
+	exec := &execCommand{guards: guards{expected: 3}}
+	if _, r := exec.judge(&Alert{Labels: map[string]string{"server": "server-1"}}, v); r.allowed {
+		t.Errorf("a program may stop the leader while autopilot calls the others unhealthy: %q", r.reasons)
 	}
 }
 
