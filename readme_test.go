@@ -212,11 +212,17 @@ func flagDefault(f *kingpin.FlagModel) string {
 // readmePolicy returns the ACL policy that README.md tells users to copy.
 func readmePolicy(t *testing.T) string {
 	t.Helper()
-	content, err := os.ReadFile("README.md")
+	return policyIn(t, "README.md")
+}
+
+// policyIn returns the first ACL policy in a document.
+func policyIn(t *testing.T, file string) string {
+	t.Helper()
+	content, err := os.ReadFile(file)
 	must(t, err)
 	m := regexp.MustCompile("(?s)```hcl\n(.*?)```").FindSubmatch(content)
 	if m == nil {
-		t.Fatal("README.md has no policy in HCL")
+		t.Fatalf("%s has no policy in HCL", file)
 	}
 	return string(m[1])
 }

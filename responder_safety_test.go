@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -174,18 +173,6 @@ secret_file: %s
 	}
 }
 
-// recoveryPolicy is the policy that docs/recovery.md tells users to copy.
-func recoveryPolicy(t *testing.T) string {
-	t.Helper()
-	content, err := os.ReadFile("docs/recovery.md")
-	must(t, err)
-	m := regexp.MustCompile("(?s)```hcl\n(.*?)```").FindSubmatch(content)
-	if m == nil {
-		t.Fatal("docs/recovery.md has no policy in HCL")
-	}
-	return string(m[1])
-}
-
 // The responder's policy is enough, and the exporter's allows no write: with its token Consul refuses what the responder does.
 func TestResponder_Policies(t *testing.T) {
 	c := startCalm(t, consultest.Options{Servers: 3, ACL: true})
@@ -215,7 +202,7 @@ func TestResponder_Policies(t *testing.T) {
 	if now := leaderOf(t, c); now != leader {
 		t.Errorf("%s leads; want %s still", now.Name, leader.Name)
 	}
-	r, _ = run(recoveryPolicy(t))
+	r, _ = run(policyIn(t, "docs/recovery.md"))
 	r.deliver(t, firing("Transfer", time.Now()))
 	expectDecision(t, r.waitDecision(t), "transfer", responder.ResultDone, "")
 	if now := leaderOf(t, c); now == leader {
