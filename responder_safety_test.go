@@ -193,9 +193,7 @@ func TestResponder_Policies(t *testing.T) {
 		t.Errorf("the exporter's policy has a write:\n%s", policy)
 	}
 	r, token := run(readmePolicy(t))
-	r.deliver(t, firing("Transfer", time.Now()))
-	refused := r.waitDecision(t)
-	expectDecision(t, refused, "transfer", responder.ResultFailed, "403")
+	refused := r.decided(t, firing("Transfer", time.Now()), "transfer", responder.ResultFailed, "403")
 	if strings.Contains(fmt.Sprintf("%+v", refused)+r.log.String(), token) {
 		t.Error("the token is in the history or the log")
 	}
@@ -203,8 +201,7 @@ func TestResponder_Policies(t *testing.T) {
 		t.Errorf("%s leads; want %s still", now.Name, leader.Name)
 	}
 	r, _ = run(policyIn(t, "docs/recovery.md"))
-	r.deliver(t, firing("Transfer", time.Now()))
-	expectDecision(t, r.waitDecision(t), "transfer", responder.ResultDone, "")
+	r.decided(t, firing("Transfer", time.Now()), "transfer", responder.ResultDone, "")
 	if now := leaderOf(t, c); now == leader {
 		t.Errorf("%s leads still", now.Name)
 	}

@@ -43,7 +43,7 @@ func startResponder(t *testing.T, consul string, servers int, rules string, flag
 	file := filepath.Join(dir, "responder.yml")
 	history := filepath.Join(dir, "history.jsonl")
 	must(t, os.WriteFile(file, fmt.Appendf(nil, "expected_servers: %d\nmax_per_hour: 100\nhistory: {file: history.jsonl}\nrules:\n%s", servers, rules), 0o600))
-	args := append([]string{"responder", "--config.file=" + file, "--consul.server=" + consul, "--probe.timeout=1s"}, flags...)
+	args := append([]string{"responder", "--config.file=" + file, "--consul.server=" + consul}, flags...)
 	var start func() *runningResponder
 	start = func() *runningResponder {
 		return &runningResponder{launch(t, os.Args[0], nil, args...), history, "", start}
@@ -187,6 +187,29 @@ func expectDecision(t *testing.T, r responder.Record, rule string, result respon
 	}
 }
 
+// decided delivers an alert, again and again as Alertmanager does, until the rule's decision is this one for this reason: on a busy machine a server
+// may not answer in time, and then it is another one.
+func (r *runningResponder) decided(t *testing.T, alert map[string]any, rule string, result responder.Result, reason string) responder.Record {
+	t.Helper()
+	for deadline := time.Now().Add(actWithin); ; time.Sleep(100 * time.Millisecond) {
+		r.deliver(t, alert)
+		records := r.records(t, "rule", rule, "limit", "1")
+		if len(records) > 0 {
+			last := records[0]
+			if last.Result == result && strings.Contains(strings.Join(append(last.Reasons, last.Error), " "), reason) {
+				return last
+			}
+			if acted := []responder.Result{responder.ResultDone, responder.ResultFailed, responder.ResultTimeout, responder.ResultDryRun}; slices.Contains(acted, last.Result) {
+				expectDecision(t, last, rule, result, reason)
+				t.FailNow()
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("rule %s has not decided %s (%s); history: %+v", rule, result, reason, records)
+		}
+	}
+}
+
 // The leader hands over once, however often and in which order the alert is delivered.
 func TestResponder_Transfer(t *testing.T) {
 	c := startCalm(t, consultest.Options{Servers: 3})
@@ -201,9 +224,7 @@ func TestResponder_Transfer(t *testing.T) {
 `+markerRule)
 	began := time.Now()
 	alert := firing("ConsulPortSlow", began.Add(-time.Minute), "server", leader.Name)
-	r.deliver(t, alert)
-	done := r.waitDecision(t, "rule", "slow-leader")
-	expectDecision(t, done, "slow-leader", responder.ResultDone, "Without "+leader.Name+" 2 of 3 voters can be counted on, and the quorum is 2")
+	done := r.decided(t, alert, "slow-leader", responder.ResultDone, "Without "+leader.Name+" 2 of 3 voters can be counted on, and the quorum is 2")
 	if done.Time.Before(began.Truncate(time.Millisecond)) || done.Ended == nil || done.Ended.Before(done.Time) || done.What != "Transfer the leadership from "+leader.Name+
 		" to the voter that Raft finds best: POST /v1/operator/raft/transfer-leader" {
 		t.Errorf("the history has %+v", done)
@@ -223,14 +244,14 @@ func TestResponder_Transfer(t *testing.T) {
 	// Another Prometheus saw it begin somewhat later.
 	r.deliver(t, firing("ConsulPortSlow", began.Add(-59*time.Second), "server", leader.Name))
 	r.settle(t)
-	if records := r.records(t, "rule", "slow-leader"); len(records) != 1 {
-		t.Errorf("%d decisions: %+v; want one", len(records), records)
+	if records := r.records(t, "rule", "slow-leader", "result", "done"); len(records) != 1 {
+		t.Errorf("%d actions: %+v; want one", len(records), records)
 	}
 	if now := leaderOf(t, c); now != next {
 		t.Errorf("%s leads now, after %s; want one change", now.Name, next.Name)
 	}
 	// The next time it is about a server that does not lead.
 	r.deliver(t, firing("ConsulPortSlow", time.Now(), "server", leader.Name))
-	expectDecision(t, r.waitDecision(t, "result", "refused_by_guard", "rule", "slow-leader"), "slow-leader", responder.ResultRefused,
-		"The alert is about "+leader.Name+", and "+next.Name+" leads.")
+	r.settle(t)
+	expectDecision(t, r.records(t, "rule", "slow-leader")[0], "slow-leader", responder.ResultRefused, "The alert is about "+leader.Name+", and "+next.Name+" leads.")
 }
