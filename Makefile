@@ -72,6 +72,23 @@ alerts-proven:
 	@$(TOOL) consul prometheus alertmanager
 	go test -tags stack -count 1 -timeout 20m -run '^TestStackAlerts$$' . -update
 
+# test-packaging: the tests of Dockerfile, examples and release with the parsers of those who read them; reproducible builds; minutes the first time.
+.PHONY: test-packaging
+test-packaging:
+	cd tools/packaging && go vet ./... && go test -count 1 -timeout 20m ./...
+
+# snapshot: archives, Debian packages, checksums and SBOMs of this commit, in dist/.
+.PHONY: snapshot
+snapshot:
+	@$(TOOL) goreleaser syft
+	PATH="$$(dirname "$$($(TOOL) -path syft)"):$$PATH" $$($(TOOL) -path goreleaser) release --clean --snapshot
+
+# release: the same of a tag, as a draft of a release on GitHub; GITHUB_TOKEN has to allow that.
+.PHONY: release
+release:
+	@$(TOOL) goreleaser syft
+	PATH="$$(dirname "$$($(TOOL) -path syft)"):$$PATH" $$($(TOOL) -path goreleaser) release --clean
+
 # check: formatting, vet and staticcheck.
 .PHONY: check
 check:
@@ -104,6 +121,11 @@ docs:
 .PHONY: rules
 rules:
 	go test ./alerts -run '^TestPack_Files$$' -update
+
+# examples: write the rules and dashboards in examples/kubernetes from those in alerts/ and dashboards/.
+.PHONY: examples
+examples:
+	go test . -run '^TestExamples_Generated$$' -update
 
 # dashboards: write the dashboards in dashboards/ with their generator.
 .PHONY: dashboards
