@@ -9,6 +9,7 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unk
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 LDFLAGS  := -s -w -X $(PKG).Version=$(VERSION) -X $(PKG).Revision=$(REVISION)
 FUZZTIME ?= 30s
+BINARY   ?= consul_cluster_exporter
 TOOL     := go run ./tools
 
 # help: list the targets.
@@ -19,7 +20,7 @@ help:
 # build: the exporter, as ./consul_cluster_exporter.
 .PHONY: build
 build:
-	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o consul_cluster_exporter .
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BINARY) .
 
 # tools: Consul, Prometheus, Alertmanager and the checkers, built from source into the user's cache; minutes the first time.
 .PHONY: tools
@@ -75,7 +76,14 @@ alerts-proven:
 # test-packaging: the tests of Dockerfile, examples and release with the parsers of those who read them; reproducible builds; minutes the first time.
 .PHONY: test-packaging
 test-packaging:
-	cd tools/packaging && go vet ./... && go test -count 1 -timeout 20m ./...
+	@command -v systemd-analyze >/dev/null || { echo "systemd-analyze, which checks the unit, is missing: install systemd"; exit 1; }
+	cd tools/packaging && go vet -tags release ./... && go test -count 1 -timeout 20m ./...
+
+# test-release: a whole release of a tag, which is not published: archives, packages, checksums, SBOMs; and that it has the same bytes twice.
+.PHONY: test-release
+test-release:
+	@$(TOOL) goreleaser syft
+	cd tools/packaging && go test -tags release -count 1 -timeout 60m -v -run '^TestRelease' .
 
 # snapshot: archives, Debian packages, checksums and SBOMs of this commit, in dist/.
 .PHONY: snapshot
@@ -100,11 +108,12 @@ check:
 	GOOS=windows go vet ./probe ./cluster ./collector ./config ./web .
 	GOOS=darwin go vet ./probe ./cluster ./collector ./config ./web .
 
-# lint: golangci-lint, which takes minutes to build the first time.
+# lint: golangci-lint, which takes minutes to build the first time, and actionlint for the workflows.
 .PHONY: lint
 lint:
-	@$(TOOL) golangci-lint
+	@$(TOOL) golangci-lint actionlint
 	$$($(TOOL) -path golangci-lint) run ./...
+	$$($(TOOL) -path actionlint) -shellcheck= -pyflakes=
 
 # fmt: format all Go files.
 .PHONY: fmt

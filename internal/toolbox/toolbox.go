@@ -126,6 +126,10 @@ var tools = []Tool{
 		Module: "github.com/golangci/golangci-lint/v2", Package: "github.com/golangci/golangci-lint/v2/cmd/golangci-lint",
 	},
 	{
+		Name: "actionlint", Folder: "actionlint", home: "actionlint", FirstBuild: "half a minute",
+		Module: "github.com/rhysd/actionlint", Package: "github.com/rhysd/actionlint/cmd/actionlint",
+	},
+	{
 		// What makes a release, and the list of what is in it; see make snapshot.
 		Name: "goreleaser", Folder: "goreleaser", home: "goreleaser", FirstBuild: "4 to 5 minutes",
 		Module: "github.com/goreleaser/goreleaser/v2", Package: "github.com/goreleaser/goreleaser/v2",

@@ -1,0 +1,34 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package packaging
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Two builds in two folders, each with an empty cache so that nothing is taken over from the other, have the same bytes.
+func TestReproducible(t *testing.T) {
+	var first []byte
+	for range 2 {
+		dir := copyTree(t, func(string, bool) bool { return false })
+		command(t, dir, []string{"GOCACHE=" + t.TempDir(), "GOFLAGS="}, "make", "build", "VERSION=1.2.3", "REVISION=0123456789abcdef")
+		binary, err := os.ReadFile(filepath.Join(dir, "consul_cluster_exporter"))
+		must(t, err)
+		if bytes.Contains(binary, []byte(dir)) {
+			t.Errorf("the binary names the folder in which it was built")
+		}
+		if version := command(t, dir, nil, "./consul_cluster_exporter", "--version"); !strings.Contains(version, "version 1.2.3 (branch: , revision: 0123456789abcdef)") {
+			t.Errorf("--version says %q; want version 1.2.3 and the revision", version)
+		}
+		if first == nil {
+			first = binary
+		} else if !bytes.Equal(first, binary) {
+			t.Errorf("two builds differ: %d and %d bytes", len(first), len(binary))
+		}
+	}
+}
