@@ -9,13 +9,13 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unk
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 LDFLAGS  := -s -w -X $(PKG).Version=$(VERSION) -X $(PKG).Revision=$(REVISION)
 FUZZTIME ?= 30s
-BINARY   ?= consul_cluster_exporter
+BINARY   := consul_cluster_exporter
 TOOL     := go run ./tools
 
 # help: list the targets.
 .PHONY: help
 help:
-	@sed -n 's/^# \([a-z0-9-]*\): /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^# \([a-z0-9-]*\): /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 # build: the exporter, as ./consul_cluster_exporter.
 .PHONY: build

@@ -7,8 +7,6 @@ import (
 	"debug/buildinfo"
 	"debug/elf"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"runtime"
 	"testing"
 	"time"
@@ -19,20 +17,10 @@ import (
 // maxBinary is how large the exporter may be, in bytes.
 const maxBinary = 30_000_000
 
-// makeBinary builds the exporter as users have it, with make.
-func makeBinary(tb testing.TB) (binary string) {
-	tb.Helper()
-	binary = filepath.Join(tb.TempDir(), appName)
-	if out, err := exec.CommandContext(tb.Context(), "make", "build", "BINARY="+binary).CombinedOutput(); err != nil {
-		tb.Fatalf("make build: %v: %s", err, out)
-	}
-	return binary
-}
-
 // What `make build` builds needs no library, names no folder, and is small.
 func TestBinary(t *testing.T) {
 	t.Parallel()
-	binary := makeBinary(t)
+	binary := buildExporter(t)
 	info, err := os.Stat(binary)
 	must(t, err)
 	if info.Size() > maxBinary {
@@ -61,7 +49,7 @@ func TestBinary(t *testing.T) {
 // BenchmarkStart measures how long the exporter takes from its start until it listens, and how much memory it has resident then and, after
 // the last start, when it has been idle for some seconds. There is no Consul.
 func BenchmarkStart(b *testing.B) {
-	binary := makeBinary(b)
+	binary := buildExporter(b)
 	var e *exporterProcess
 	for b.Loop() {
 		if e != nil {

@@ -65,7 +65,7 @@ func dockerfileHealthcheck(t *testing.T) []string {
 	return command[1:]
 }
 
-// unitOptions returns the flags that the Debian package gives to the unit.
+// unitOptions returns the flags that the Debian package and the drop-in with the token give to the unit.
 func unitOptions(t *testing.T) []string {
 	t.Helper()
 	unit := readExample(t, "systemd/consul_cluster_exporter.service")
@@ -81,7 +81,12 @@ func unitOptions(t *testing.T) []string {
 	if m == nil {
 		t.Fatal("the Debian package's file of flags sets no OPTIONS")
 	}
-	return strings.Fields(string(m[1]))
+	dropIn := regexp.MustCompile(`(?m)^ExecStart=/usr/bin/consul_cluster_exporter (--.*) \$OPTIONS$`).
+		FindSubmatch(readExample(t, "systemd/consul_cluster_exporter.service.d/token.conf"))
+	if dropIn == nil {
+		t.Fatal("the drop-in with the token adds no flag")
+	}
+	return strings.Fields(string(dropIn[1]) + " " + string(m[1]))
 }
 
 func deploymentArgs(t *testing.T) []string {

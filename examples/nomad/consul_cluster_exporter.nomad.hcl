@@ -1,4 +1,4 @@
-# One exporter for the cluster to which Nomad's own clients belong. The token's policy is in README.md; put the token where the template
+# One exporter, beside the agent of the host on which it is started. The token's policy is in README.md; put the token where the template
 # finds it, or leave out the template and its flag:
 #
 #   nomad var put nomad/jobs/consul_cluster_exporter token=...
@@ -9,7 +9,7 @@ job "consul_cluster_exporter" {
     count = 1
 
     network {
-      # The exporter asks every server at the address that it gossips, as the host does.
+      # To reach the agent on this host, and every server as the host does.
       mode = "host"
       port "http" {
         static = 9107
@@ -38,7 +38,7 @@ job "consul_cluster_exporter" {
         network_mode = "host"
         ports        = ["http"]
         args = [
-          "--consul.server=http://${attr.unique.network.ip-address}:8500",
+          "--consul.server=http://localhost:8500",
           "--consul.token-file=${NOMAD_SECRETS_DIR}/token",
           "--web.listen-address=${NOMAD_ADDR_http}",
           "--log.format=json",

@@ -28,17 +28,20 @@ func TestSystemd(t *testing.T) {
 	// systemd looks whether the program is there.
 	program := filepath.Join(dir, "consul_cluster_exporter")
 	must(t, os.WriteFile(program, []byte("#!/bin/sh\n"), 0o755))
-	content := bytes.Replace(read(t, unit), []byte("ExecStart=/usr/bin/consul_cluster_exporter "), []byte("ExecStart="+program+" "), 1)
-	if !bytes.Contains(content, []byte(program)) {
-		t.Fatal("the unit does not start /usr/bin/consul_cluster_exporter")
+	atProgram := func(name string) []byte {
+		content := bytes.Replace(read(t, name), []byte("ExecStart=/usr/bin/consul_cluster_exporter "), []byte("ExecStart="+program+" "), 1)
+		if !bytes.Contains(content, []byte(program)) {
+			t.Fatalf("%s does not start /usr/bin/consul_cluster_exporter", name)
+		}
+		return content
 	}
 	for _, dropIn := range []bool{false, true} {
 		units := t.TempDir()
 		file := filepath.Join(units, unitName)
-		must(t, os.WriteFile(file, content, 0o644))
+		must(t, os.WriteFile(file, atProgram(unit), 0o644))
 		if dropIn {
 			must(t, os.Mkdir(file+".d", 0o755))
-			must(t, os.WriteFile(filepath.Join(file+".d", "token.conf"), read(t, tokenConf), 0o644))
+			must(t, os.WriteFile(filepath.Join(file+".d", "token.conf"), atProgram(tokenConf), 0o644))
 		}
 		// Units that come with the machine are none of our business.
 		out := command(t, units, []string{"SYSTEMD_UNIT_PATH=" + units + ":"}, "systemd-analyze", "verify", "--man=no", "--recursive-errors=no", file)
