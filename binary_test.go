@@ -7,7 +7,10 @@ import (
 	"debug/buildinfo"
 	"debug/elf"
 	"os"
+	"os/exec"
 	"runtime"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,6 +19,9 @@ import (
 
 // maxBinary is how large the exporter may be, in bytes.
 const maxBinary = 30_000_000
+
+// modulePath is what the paths of all packages begin with.
+const modulePath = "github.com/zervigo/consul_cluster_exporter"
 
 // What `make build` builds needs no library, names no folder, and is small.
 func TestBinary(t *testing.T) {
@@ -73,4 +79,29 @@ func residentMB(tb testing.TB, e *exporterProcess) float64 {
 	stat, err := process.Stat()
 	must(tb, err)
 	return float64(stat.ResidentMemory()) / 1e6
+}
+
+// The builder of the image gets every package that the exporter consists of.
+func TestDockerignore(t *testing.T) {
+	t.Parallel()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{if .Module}}{{if .Module.Main}}{{.ImportPath}}{{end}}{{end}}", ".").Output()
+	must(t, err)
+	content, err := os.ReadFile(".dockerignore")
+	must(t, err)
+	lines := strings.Split(string(content), "\n")
+	packages := strings.Fields(string(out))
+	for _, path := range packages {
+		want := "!" + strings.TrimPrefix(path, modulePath+"/")
+		if path == modulePath {
+			want = "!*.go"
+		}
+		// A folder lets its subfolders through, too.
+		through := func(line string) bool { return want == line || len(line) > 1 && strings.HasPrefix(want, line+"/") }
+		if !slices.ContainsFunc(lines, through) {
+			t.Errorf(".dockerignore does not have the line %s", want)
+		}
+	}
+	if len(packages) < 5 {
+		t.Errorf("the exporter consists of the packages %q; want more", packages)
+	}
 }

@@ -30,14 +30,10 @@ import (
 // commitTime is when the release that the test makes was committed.
 const commitTime = "2026-01-02T03:04:05Z"
 
-// release makes a release of the repository as it is, in a clone that has it as the tag v1.2.3, and returns its folder dist.
-func release(t *testing.T) string {
+// tagged returns a clone of the repository as it is, which has that as the tag v1.2.3.
+func tagged(t *testing.T) (dir string) {
 	t.Helper()
-	goreleaser := command(t, root, nil, "go", "run", "./tools", "-path", "goreleaser")
-	syft := command(t, root, nil, "go", "run", "./tools", "-path", "syft")
-	dir := copyTree(t, func(name string, _ bool) bool { return name == "consul_cluster_exporter" })
-	// Without what the user or the machine has configured.
-	git := []string{"GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_CONFIG_SYSTEM=" + os.DevNull, "GIT_AUTHOR_DATE=" + commitTime, "GIT_COMMITTER_DATE=" + commitTime}
+	dir = copyTree(t, func(name string, _ bool) bool { return name == "consul_cluster_exporter" })
 	for _, args := range [][]string{
 		{"init", "-q", "-b", "main"},
 		{"remote", "add", "origin", "https://github.com/zervigo/consul_cluster_exporter.git"},
@@ -45,9 +41,20 @@ func release(t *testing.T) string {
 		{"-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "-q", "-m", "release"},
 		{"tag", "v1.2.3"},
 	} {
-		command(t, dir, git, "git", args...)
+		command(t, dir, gitEnv, "git", args...)
 	}
-	env := append(git, "PATH="+filepath.Dir(syft)+string(os.PathListSeparator)+os.Getenv("PATH"))
+	return dir
+}
+
+// gitEnv is without what the user or the machine has configured, and has the time of commits.
+var gitEnv = []string{"GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_CONFIG_SYSTEM=" + os.DevNull, "GIT_AUTHOR_DATE=" + commitTime, "GIT_COMMITTER_DATE=" + commitTime}
+
+// release makes a release of a clone, publishes nothing, and returns the folder with it.
+func release(t *testing.T, dir string) string {
+	t.Helper()
+	goreleaser := command(t, root, nil, "go", "run", "./tools", "-path", "goreleaser")
+	syft := command(t, root, nil, "go", "run", "./tools", "-path", "syft")
+	env := append([]string{"PATH=" + filepath.Dir(syft) + string(os.PathListSeparator) + os.Getenv("PATH")}, gitEnv...)
 	command(t, dir, env, goreleaser, "check")
 	command(t, dir, env, goreleaser, "release", "--clean", "--skip=publish,announce")
 	return filepath.Join(dir, "dist")
@@ -68,7 +75,9 @@ func wantFiles() (files []string) {
 
 // A release has all that it should, what is in there is right, and another one of the same commit has the same bytes.
 func TestRelease(t *testing.T) {
-	dist := release(t)
+	clone, other := tagged(t), t.TempDir()
+	must(t, os.CopyFS(other, os.DirFS(clone)))
+	dist := release(t, clone)
 	sums := checksums(t, dist)
 	if got := slices.Sorted(maps.Keys(sums)); !slices.Equal(got, wantFiles()) {
 		t.Fatalf("the release consists of\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(wantFiles(), "\n"))
@@ -85,7 +94,7 @@ func TestRelease(t *testing.T) {
 			checkDeb(t, name, content)
 		}
 	}
-	again := checksums(t, release(t))
+	again := checksums(t, release(t, other))
 	for name, sum := range sums {
 		if !strings.HasSuffix(name, ".sbom.json") && again[name] != sum { // An SBOM has an ID of its own, and its time.
 			t.Errorf("%s has other bytes the second time", name)
@@ -178,7 +187,10 @@ func checkArchive(t *testing.T, name string, entries map[string]entry) {
 	if strings.HasSuffix(name, ".zip") {
 		program += ".exe"
 	}
-	for _, want := range []string{program, "LICENSE", "README.md", "CHANGELOG.md", "examples/systemd/consul_cluster_exporter.service"} {
+	for _, want := range []string{
+		program, "LICENSE", "README.md", "CHANGELOG.md", "examples/systemd/consul_cluster_exporter.service",
+		"examples/debian/consul_cluster_exporter.default",
+	} {
 		e, ok := entries[folder+want]
 		if !ok || len(e.content) == 0 {
 			t.Errorf("%s does not have %s", name, folder+want)
