@@ -77,7 +77,7 @@ alerts-proven:
 .PHONY: test-packaging
 test-packaging:
 	@command -v systemd-analyze >/dev/null || { echo "systemd-analyze, which checks the unit, is missing: install systemd"; exit 1; }
-	cd tools/packaging && go vet -tags release ./... && go test -count 1 -timeout 20m ./...
+	cd tools/packaging && go vet -tags release ./... && go test -count 1 -timeout 60m ./...
 
 # test-release: a whole release of a tag, which is not published: archives, packages, checksums, SBOMs; and that it has the same bytes twice.
 .PHONY: test-release
