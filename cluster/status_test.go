@@ -175,8 +175,8 @@ func TestStatus(t *testing.T) {
 		},
 		{
 			name: "the servers disagree", facts: statusOf(says(one, 1, 3, 9), says(two, 1, 3, 9), says(last, 2, 3, 9)), level: LevelCritical,
-			verdict:  "The servers disagree about who leads: server-1 and server-2 say server-1, server-3 says server-2; 3 of 3 voters answer, quorum is 2, server-1 leads; one more may fail.",
-			problems: []string{"critical ConsulServersDisagree"},
+			verdict:  "The servers disagree about who leads: server-1 and server-2 say server-1, server-3 says server-2; 3 of 3 voters answer, quorum is 2, server-1 leads; no more may fail.",
+			problems: []string{"critical ConsulServersDisagree", "warning ConsulQuorumAtRisk"},
 		},
 		{
 			name: "two configurations", facts: statusOf(says(one, 1, 3, 9), says(two, 1, 3, 9), says(last, 1, 2, 9)), level: LevelCritical,
@@ -191,8 +191,8 @@ func TestStatus(t *testing.T) {
 		},
 		{
 			name: "a server knows of no leader", facts: statusOf(says(one, 1, 3, 9), says(two, 1, 3, 9), says(last, 0, 3, 9)), level: LevelDegraded,
-			verdict:  "3 of 3 voters answer, quorum is 2, server-1 leads; server-3 knows of no leader; one more may fail.",
-			problems: []string{"critical ConsulServerWithoutLeader server-3"},
+			verdict:  "3 of 3 voters answer, quorum is 2, server-1 leads; server-3 knows of no leader; no more may fail.",
+			problems: []string{"critical ConsulServerWithoutLeader server-3", "warning ConsulQuorumAtRisk"},
 		},
 		{
 			name: "a lagging server", facts: statusOf(says(one, 1, 3, 1200), says(two, 1, 3, 1200), lagging), level: LevelDegraded,
@@ -554,6 +554,7 @@ func TestStatus_JSON(t *testing.T) {
   "voters": 1,
   "needed": 1,
   "reachable": 1,
+  "following": 1,
   "margin": 0
  },
  "leadership": {
