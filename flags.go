@@ -30,11 +30,12 @@ import (
 type options struct {
 	command string
 	// changed are the flags that differ from their defaults.
-	changed    []web.Flag
-	alerts     alertsOptions
-	check      checkOptions
-	dashboards dashboardsOptions
-	responder  responderOptions
+	changed     []web.Flag
+	alerts      alertsOptions
+	check       checkOptions
+	dashboards  dashboardsOptions
+	healthcheck healthcheckOptions
+	responder   responderOptions
 
 	consulServer string
 	// module is what most of the flags fill, as a configuration file fills its modules.
@@ -88,11 +89,12 @@ func (f consistencyFlags) mode() cluster.Consistency {
 
 // The commands. Without one the exporter runs, as consul_exporter does.
 const (
-	commandServe      = "serve"
-	commandCheck      = "check"
-	commandAlerts     = "alerts"
-	commandDashboards = "dashboards"
-	commandResponder  = "responder"
+	commandServe       = "serve"
+	commandCheck       = "check"
+	commandAlerts      = "alerts"
+	commandDashboards  = "dashboards"
+	commandHealthcheck = "healthcheck"
+	commandResponder   = "responder"
 )
 
 // newApp declares all commands and flags. Each flag can be set by an environment variable with the prefix
@@ -109,6 +111,7 @@ func newApp(opts *options) *kingpin.Application {
 	alertsFlags(app.Command(commandAlerts, "Write the rules and alerts for Prometheus, with your own thresholds."), &opts.alerts)
 	dashboardsFlags(app.Command(commandDashboards, "Write the dashboards for Grafana."), &opts.dashboards)
 	responderFlags(app.Command(commandResponder, "Let chosen alerts trigger chosen actions on Consul, when the quorum can afford it. A process of its own, with a token that may write."), opts)
+	healthcheckFlags(app.Command(commandHealthcheck, "Ask a running exporter whether it is healthy, for images without a shell, and say so in the exit code."), &opts.healthcheck)
 	return app
 }
 

@@ -57,6 +57,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return writeDashboards(&opts.dashboards, stdout, stderr)
 	case commandResponder:
 		return runResponder(ctx, opts, stdout, stderr)
+	case commandHealthcheck:
+		return runHealthcheck(ctx, &opts.healthcheck, stdout, stderr)
 	case commandCheck:
 		return runCheck(ctx, opts, stdout, stderr)
 	default:
