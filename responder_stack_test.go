@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/grafana"
 	"github.com/zervigo/consul_cluster_exporter/responder"
 )
 
@@ -125,6 +126,23 @@ func (s *respondedStack) waitDone(t *testing.T, rule string) responder.Record {
 	return done
 }
 
+// waitPanel waits until the dashboard shows a decision.
+func (s *respondedStack) waitPanel(t *testing.T, decision string) {
+	t.Helper()
+	content, err := os.ReadFile("dashboards/overview.json")
+	must(t, err)
+	overview, err := grafana.Parse(content)
+	must(t, err)
+	live := liveDashboards{s.prometheus.prometheus.url, map[string]grafana.Dashboard{"overview": overview}}
+	waitFor(t, noticeWithin, "the panel about recovery to show it", func() string {
+		results := live.results(t, "overview: Recovery actions A")
+		if results[fmt.Sprintf("{what=%q}", decision)] > 0 {
+			return ""
+		}
+		return fmt.Sprint(results)
+	})
+}
+
 // waitOver waits until nothing fires any more.
 func (s *respondedStack) waitOver(t *testing.T) {
 	t.Helper()
@@ -153,6 +171,7 @@ func TestStackResponderHungLeader(t *testing.T) {
 	if done.Alert.Labels["alertname"] != "ConsulServerHung" || done.Alert.StartsAt.Before(began) || done.Time.Before(done.Alert.StartsAt) {
 		t.Errorf("the history has %+v; want the alert, and when it began", done)
 	}
+	s.waitPanel(t, "exec: done")
 	waitCalm(t, s.Cluster)
 	s.waitOver(t)
 	waitFor(t, respondWithin, "both Alertmanagers to deliver it, firing and resolved", func() string {
@@ -221,7 +240,7 @@ func TestStackResponderSlowLeader(t *testing.T) {
 	if records := s.responder.records(t, "result", "done"); len(records) != 1 {
 		t.Errorf("%d actions: %+v; want one", len(records), records)
 	}
-	recordAction(t, fault, "`transfer-leadership`", "an own one", done.Ended.Sub(began))
+	recordAction(t, fault, "`transfer-leadership`", "LeaderSlow, of the operator's own", done.Ended.Sub(began))
 }
 
 // pulse stops an agent for most of the time, until it is told to end.
@@ -247,7 +266,8 @@ const actionsSection = "\n## Acted on\n"
 
 // actedIntro is what is before the rows.
 const actedIntro = actionsSection + `
-With [the responder](recovery.md) and two Alertmanagers, each of which delivers every alert. Each fault leads to one action.
+With [the responder](recovery.md) and two Alertmanagers, each of which delivers every alert. Each fault leads to one action. Times are shortened as above:
+as they are, ` + "`ConsulServerHung`" + ` pends for a minute, and then Alertmanager's route for the responder waits for nothing.
 
 | fault | alert | action | seconds from the fault to the end of the action |
 |---|---|---|---|
