@@ -68,6 +68,7 @@ func TestServer_Secret(t *testing.T) {
 		{"Bearer ", 401},
 		{"Bearer s3cre", 401},
 		{"Bearer s3cret ", 401},
+		{"Bearer s3creT", 401},
 		{"Bearer wrong", 401},
 		{"bearer s3cret", 401},
 		{"s3cret", 401},
