@@ -33,8 +33,8 @@ func FuzzAnswers(f *testing.F) {
 		fuzzTopology(data)
 		var peerings []*api.Peering
 		if json.Unmarshal(data, &peerings) == nil {
-			for _, p := range newPeerings(peerings) {
-				if p.State == "" {
+			for _, p := range peerings {
+				if p != nil && newPeering(p).State == "" {
 					t.Errorf("%+v has no state", p)
 				}
 			}
@@ -96,19 +96,20 @@ func FuzzCatalogAnswers(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		var services map[string]*api.AgentService
-		var agentChecks map[string]*api.AgentCheck
-		var checks []*api.HealthCheck
-		var entries []*api.ServiceEntry
-		_, _ = json.Unmarshal(data, &services), json.Unmarshal(data, &agentChecks) // Parts of an answer are read, too.
-		_, _ = json.Unmarshal(data, &checks), json.Unmarshal(data, &entries)
-		expectStatuses(t, newAgentNode("a", services, agentChecks))
-		nodes := make(nodesByName)
-		for _, c := range checks {
-			nodes.addCheck(c)
+		reader := func() *jsonReader {
+			d := newJSONReader(bytes.NewReader(data), new(ClientOptions).newBudget())
+			return &d
 		}
+		node := CatalogNode{Name: "a"}
+		_, _ = node.decodeServices(reader()), node.decodeChecks(reader()) // Parts of an answer are read, too.
+		node.judge(make(map[string]HealthStatus))
+		expectStatuses(t, node)
+		nodes := make(nodesByName)
+		_ = nodes.decodeChecks(reader())
+		entries, _ := decodeEntries(reader(), "web")
 		for _, e := range entries {
-			nodes.addEntry("web", e)
+			n := nodes.at(e.node)
+			n.Instances = append(n.Instances, e.Instance)
 		}
 		for _, n := range nodes.catalog().Nodes {
 			expectStatuses(t, n)
@@ -172,7 +173,7 @@ func expectNumber(t *testing.T, what string, v float64) {
 func FuzzDecodeKeys(f *testing.F) {
 	f.Add([]byte(`[{"Key":"a","Value":"NDI="},{"Key":"b","Value":null},{"Key":"c","Value":"!"}]`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		numbers, err := decodeKeys(bytes.NewReader(data))
+		numbers, err := decodeKeys(bytes.NewReader(data), new(ClientOptions).newBudget())
 		if err == nil && len(numbers) > len(data) {
 			t.Errorf("%d numbers in %d bytes: %s", len(numbers), len(data), fmt.Sprint(numbers))
 		}
