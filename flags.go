@@ -45,6 +45,7 @@ type options struct {
 	web             *toolkit.FlagConfig
 	telemetryPath   string
 	timeoutOffset   time.Duration
+	maxRequests     int
 	enablePprof     bool
 	enableLifecycle bool
 
@@ -199,6 +200,8 @@ func serveFlags(app *kingpin.CmdClause, opts *options) {
 		Default("/metrics").StringVar(&opts.telemetryPath)
 	app.Flag("web.scrape-timeout-offset", "What to take off the time that Prometheus grants a scrape, for the way there and back.").
 		Default("500ms").DurationVar(&opts.timeoutOffset)
+	app.Flag("web.max-requests", "How many requests for metrics and for the status page may be served at one time; 0 means any number.").
+		Default("200").IntVar(&opts.maxRequests)
 	app.Flag("web.enable-pprof", "Serve profiles of the exporter at /debug/pprof/.").
 		BoolVar(&opts.enablePprof)
 	app.Flag("web.enable-lifecycle", "Let POST /-/reload read the configuration file again.").
@@ -389,6 +392,9 @@ func (o *options) settings(logger log.Logger) (*settings, error) {
 	problems.note("--consul.allow_stale, --consul.require_consistent", o.consistency.check())
 	if o.timeoutOffset < 0 {
 		problems.note("--web.scrape-timeout-offset", fmt.Errorf("%s is less than 0", o.timeoutOffset))
+	}
+	if o.maxRequests < 0 {
+		problems.note("--web.max-requests", fmt.Errorf("%d is less than 0", o.maxRequests))
 	}
 	problems.note("--web.telemetry-path", web.ValidateTelemetryPath(o.telemetryPath))
 	problems.note("--web.config.file", toolkit.Validate(*o.web.WebConfigFile))
