@@ -180,7 +180,8 @@ func TestServer_SlowClients(t *testing.T) {
 				go func() { _ = server.Serve(l) }()
 				start := time.Now()
 				conn := l.dial()
-				go func() {
+				var client sync.WaitGroup
+				client.Go(func() {
 					_, _ = io.WriteString(conn, tc.request)
 					for tc.drip {
 						<-time.After(time.Second)
@@ -188,7 +189,7 @@ func TestServer_SlowClients(t *testing.T) {
 							return
 						}
 					}
-				}()
+				})
 				if tc.read {
 					_, _ = io.Copy(io.Discard, conn)
 				} else {
@@ -203,7 +204,7 @@ func TestServer_SlowClients(t *testing.T) {
 				}
 				conn.Close()
 				server.Close()
-				synctest.Wait()
+				client.Wait()
 			})
 		})
 	}
