@@ -179,3 +179,46 @@ func FuzzDecodeKeys(f *testing.F) {
 		}
 	})
 }
+
+// FuzzStreams reads data as each of the answers that are decoded while they arrive, with little memory to spend: no more is kept.
+func FuzzStreams(f *testing.F) {
+	for _, seed := range []string{
+		`[{"Name":"a","Status":1,"Tags":{"role":"consul","port":"8300"}},null,{},{"Name":"b"}]`,
+		`[{"Node":"server-1","Coord":{"Vec":[1,2]}},{"Node":"server-2","Coord":null}]`,
+		`[{"Name":"east","State":"ACTIVE","StreamStatus":{"ImportedServices":["a"]}}]`,
+		`{"Gauges":[{"Name":"consul.x","Value":1}],"Counters":null,"Samples":[{"Name":"consul.y","Mean":1,"Labels":{"a":"b"}}]}`,
+		`{"web":["a"],"db":null}`, "[[],{},1]", "null", "[", `{"a":`, "[1]2",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		read := func(decode func(*jsonReader) error) {
+			memory := &budget{limit: 4096}
+			d := newJSONReader(bytes.NewReader(data), memory)
+			if err := decode(&d); err == nil && memory.spent.Load() > memory.limit {
+				t.Errorf("%d bytes are kept of %d that are allowed", memory.spent.Load(), memory.limit)
+			}
+		}
+		var telemetry telemetryAnswer
+		var names []string
+		var members []Member
+		read(telemetry.decode)
+		read(decodeNames(&names))
+		read(func(d *jsonReader) error {
+			return eachElement(d, func(m *api.AgentMember) (err error) {
+				members, err = keep(d.memory, members, newMember(m))
+				return err
+			})
+		})
+		read(func(d *jsonReader) error { return eachElement(d, func(*coordinateEntry) error { return nil }) })
+		read(func(d *jsonReader) error {
+			return eachElement(d, func(p *api.Peering) error {
+				newPeering(p)
+				return nil
+			})
+		})
+		if n := len(members) + len(names) + len(telemetry.Counters) + len(telemetry.Samples); n > 1000 {
+			t.Errorf("%d are kept", n)
+		}
+	})
+}
