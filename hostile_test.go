@@ -259,6 +259,10 @@ func TestHostileConsul(t *testing.T) {
 			w.WriteHeader(http.StatusInternalServerError)
 			endlessly(w, "", repeated("No cluster leader. "))
 		}},
+		{name: "an error that looks like the log", endpoint: func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusInternalServerError)
+			_, _ = io.WriteString(w, "no\nlevel=error msg=forged\x1b[2J")
+		}, logs: `(no\nlevel=error msg=forged\u001b[2J)`},
 		{name: "elsewhere", endpoint: func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, h.api.URL+r.URL.Path, http.StatusFound)
 		}},
@@ -309,6 +313,11 @@ func TestHostileConsul(t *testing.T) {
 			logged := e.log.String()[before:]
 			if strings.Contains(logged, "panic") || !strings.Contains(logged, tc.logs) || len(logged) > 100_000 {
 				t.Errorf("log has %d bytes; want no panic, and %q:\n%.5000s", len(logged), tc.logs, logged)
+			}
+			for line := range strings.Lines(logged) {
+				if !strings.HasPrefix(line, "level=") || strings.HasPrefix(line, "level=error msg=forged") {
+					t.Errorf("a line of the log is not the exporter's: %s", line)
+				}
 			}
 			if peak := peakMemory(t, e) / 1e6; peak > hostileMemoryMB {
 				t.Errorf("%.0f MB of memory at the peak; want %d at most", peak, hostileMemoryMB)

@@ -26,8 +26,8 @@ const (
 	// maxConnsPerHost bounds the connections to one agent: Consul allows 200 per source address
 	// (limits.http_max_conns_per_client), which other programs on this host share.
 	maxConnsPerHost = 8
-	// DefaultMaxResponseBytes is three times what the catalog of 50,000 service instances has.
-	DefaultMaxResponseBytes = 128 << 20
+	// DefaultMaxResponseBytes is three times what the catalog of 25,000 service instances has.
+	DefaultMaxResponseBytes = 64 << 20
 	// wholeAnswerBytes bounds the answers that are decoded as a whole, which takes many times their size. They are about one agent, or
 	// about the servers; the largest known is the Raft configuration of a thousand servers, with 200 KB.
 	wholeAnswerBytes = 1 << 20

@@ -24,11 +24,33 @@ type jsonReader struct {
 // newJSONReader returns one that does not check for duplicate names and invalid UTF-8, which would take a quarter of the time. What is
 // kept of the answer is taken off the budget.
 func newJSONReader(r io.Reader, memory *budget) jsonReader {
-	return jsonReader{
-		Decoder: jsontext.NewDecoder(r, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)),
-		memory:  memory,
-	}
+	ahead := &readAhead{Reader: r}
+	ahead.decoder = jsontext.NewDecoder(ahead, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	return jsonReader{Decoder: ahead.decoder, memory: memory}
 }
+
+// aheadBytes bounds what is read and not decoded yet, which the decoder has to keep in memory: a text or an element. The longest text is the
+// value of a key, with 700 KB.
+const aheadBytes = 4 << 20
+
+// readAhead fails when that is more.
+type readAhead struct {
+	io.Reader
+
+	decoder *jsontext.Decoder
+	read    int64
+}
+
+func (r *readAhead) Read(p []byte) (int, error) {
+	if r.read-r.decoder.InputOffset() > aheadBytes {
+		return 0, errLongElement
+	}
+	n, err := r.Reader.Read(p)
+	r.read += int64(n)
+	return n, err
+}
+
+var errLongElement = errors.New("a text or an element is longer than any that Consul answers with")
 
 // elementBytes bounds one element that is decoded as a whole: a member, a check, an instance. Consul's have some hundred bytes, and with the
 // output of a check 5 KB.
@@ -41,7 +63,7 @@ func (d *jsonReader) element(into any) error {
 		return err
 	}
 	if len(raw) > elementBytes {
-		return fmt.Errorf("one element has %d bytes, which is not what Consul answers here", len(raw))
+		return fmt.Errorf("%w: %d bytes", errLongElement, len(raw))
 	}
 	return json.Unmarshal(raw, into)
 }

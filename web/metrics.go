@@ -116,7 +116,7 @@ func scrapeBudget(header string, offset time.Duration) (time.Duration, error) {
 		return defaultBudget, nil
 	}
 	seconds, err := strconv.ParseFloat(header, 64)
-	if err != nil || math.IsNaN(seconds) || seconds <= 0 {
+	if err != nil || math.IsNaN(seconds) || seconds < time.Nanosecond.Seconds() {
 		return 0, fmt.Errorf("header %s is %.40q; want a number of seconds above 0", timeoutHeader, header)
 	}
 	granted := time.Duration(min(seconds, maxBudget.Seconds()) * float64(time.Second))
