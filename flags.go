@@ -143,7 +143,7 @@ func agentFlags(app *kingpin.CmdClause, opts *options) {
 	app.Flag("consul.request-limit", "How many requests to an agent may be under way at one time; 0, or more than 8, means 8.").
 		Default(strconv.Itoa(m.RequestLimit)).IntVar(&m.RequestLimit)
 	app.Flag("consul.max-response-bytes", "How large one answer of the HTTP API may be, and what is kept of it in memory. What a larger one tells is absent, and its collector fails.").
-		Default(m.MaxResponseBytes.String()).BytesVar(&m.MaxResponseBytes)
+		Default(m.MaxResponseBytes.String()).SetValue(&m.MaxResponseBytes)
 
 	app.Flag("rpc.tls", "Whether port 8300 is spoken to in TLS: on, off, or auto, which does as the agent says.").
 		Default(m.RPC.TLS).StringVar(&m.RPC.TLS)

@@ -16,7 +16,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/alecthomas/units"
 	"github.com/hashicorp/consul/api"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
@@ -33,29 +32,28 @@ func (Secret) GoString() string { return "<secret>" }
 
 // Module is everything needed to watch a cluster, as it is written. docs/config.example.yml says what each key means.
 type Module struct {
-	Scheme       string        `yaml:"scheme"`
-	Port         int           `yaml:"port"` // 0: 8500 with http, 8501 with https.
-	TokenFile    string        `yaml:"token_file"`
-	TLS          TLS           `yaml:"tls"`
-	BasicAuth    BasicAuth     `yaml:"basic_auth"`
-	Datacenter   string        `yaml:"datacenter"`
-	Namespace    string        `yaml:"namespace"`
-	Partition    string        `yaml:"partition"`
-	Consistency  string        `yaml:"consistency"`
-	Timeout      time.Duration `yaml:"timeout"`
-	RequestLimit int           `yaml:"request_limit"`
-	// MaxResponseBytes is written like 128MiB.
-	MaxResponseBytes units.Base2Bytes `yaml:"max_response_bytes"`
-	AgentOnly        bool             `yaml:"agent_only"`
-	RPC              RPC              `yaml:"rpc"`
-	Serf             Serf             `yaml:"serf"`
-	DNS              DNS              `yaml:"dns"`
-	Probe            Probe            `yaml:"probe"`
-	Catalog          Catalog          `yaml:"catalog"`
-	KV               KV               `yaml:"kv"`
-	Consistent       Consistent       `yaml:"consistent"`
-	Collectors       []string         `yaml:"collectors"` // nil: those that are on by default.
-	Targets          []string         `yaml:"targets"`
+	Scheme           string        `yaml:"scheme"`
+	Port             int           `yaml:"port"` // 0: 8500 with http, 8501 with https.
+	TokenFile        string        `yaml:"token_file"`
+	TLS              TLS           `yaml:"tls"`
+	BasicAuth        BasicAuth     `yaml:"basic_auth"`
+	Datacenter       string        `yaml:"datacenter"`
+	Namespace        string        `yaml:"namespace"`
+	Partition        string        `yaml:"partition"`
+	Consistency      string        `yaml:"consistency"`
+	Timeout          time.Duration `yaml:"timeout"`
+	RequestLimit     int           `yaml:"request_limit"`
+	MaxResponseBytes Bytes         `yaml:"max_response_bytes"`
+	AgentOnly        bool          `yaml:"agent_only"`
+	RPC              RPC           `yaml:"rpc"`
+	Serf             Serf          `yaml:"serf"`
+	DNS              DNS           `yaml:"dns"`
+	Probe            Probe         `yaml:"probe"`
+	Catalog          Catalog       `yaml:"catalog"`
+	KV               KV            `yaml:"kv"`
+	Consistent       Consistent    `yaml:"consistent"`
+	Collectors       []string      `yaml:"collectors"` // nil: those that are on by default.
+	Targets          []string      `yaml:"targets"`
 
 	// Token is used when there is no TokenFile. It cannot be written into a configuration file.
 	Token Secret `yaml:"-"`
@@ -339,7 +337,7 @@ func (v *validation) authenticate(auth BasicAuth) error {
 }
 
 // minResponseBytes is enough for a small cluster. With less, nothing would be told of any.
-const minResponseBytes = 64 * units.KiB
+const minResponseBytes Bytes = 64 << 10
 
 // reads checks how the HTTP API is read.
 func (v *validation) reads() {
