@@ -194,18 +194,95 @@ func gzipBomb(t *testing.T) []byte {
 	return b.Bytes()
 }
 
-// What one answer may have, and what the exporter may have in memory at its peak, whatever it is answered.
+// What the exporter may have in memory at its peak, whatever it is answered, by what one answer may have.
 const (
-	hostileAnswerBytes = "8MiB"
-	hostileMemoryMB    = 300
+	hostileAnswerBytes = "1MiB"
+	hostileMemoryMB    = 250
+	// hostileDefaultMB is with the default, 64 MiB.
+	hostileDefaultMB = 600
 )
 
 // Whatever Consul answers, on all endpoints and all ports at once, the exporter lives, answers within the time that the scrape grants it, and stays
 // within its memory; and when Consul is well again, so is what it tells.
 func TestHostileConsul(t *testing.T) {
-	h := startHostile(t)
-	e := startBinary(t, buildExporter(t), nil, "--consul.server="+h.api.URL, "--consul.max-response-bytes="+hostileAnswerBytes,
-		"--probe.timeout=1s", "--kv.prefix=limits/", "--collector.sessions", "--probe.client-ports=servers")
+	h, binary := startHostile(t), buildExporter(t)
+	flags := []string{
+		"--consul.server=" + h.api.URL, "--probe.timeout=500ms", "--kv.prefix=limits/", "--collector.sessions", "--probe.client-ports=servers",
+	}
+	bounded := startBinary(t, binary, nil, append(flags, "--consul.max-response-bytes="+hostileAnswerBytes)...)
+	for _, c := range h.cases(t) {
+		t.Run(c.name, func(t *testing.T) {
+			if logged := c.run(t, h, bounded, hostileMemoryMB); !strings.Contains(logged, c.logs) {
+				t.Errorf("the log does not say %q:\n%.5000s", c.logs, logged)
+			}
+		})
+	}
+	h.expectRecovery(t, bounded)
+	byDefault := startBinary(t, binary, nil, flags...)
+	for _, c := range h.cases(t) {
+		if c.large {
+			t.Run("by default/"+c.name, func(t *testing.T) { c.run(t, h, byDefault, hostileDefaultMB) })
+		}
+	}
+}
+
+// hostileCase is a way to answer.
+type hostileCase struct {
+	name     string
+	endpoint http.HandlerFunc // nil: the right answers.
+	port     func(net.Conn)   // nil: closes the connection.
+	// logs is what the log must say.
+	logs string
+	// large is whether it takes the more memory the larger an answer may be.
+	large bool
+}
+
+// run lets the agent answer in this way, and returns what the exporter logs.
+func (c hostileCase) run(t *testing.T, h *hostileConsul, e *exporterProcess, memoryMB float64) (logged string) {
+	t.Helper()
+	h.expectRecovery(t, e)
+	if c.endpoint != nil {
+		h.endpoint.Store(&c.endpoint)
+	}
+	if c.port != nil {
+		h.port.Store(&c.port)
+	}
+	before := len(e.log.String())
+	const granted = 4 * time.Second
+	start := time.Now()
+	status, body, err := e.get(t.Context(), "/metrics", granted)
+	if err != nil || status != http.StatusOK {
+		t.Fatalf("scrape: status %d, error %v, body %.300s", status, err, body)
+	}
+	if took := time.Since(start); took > 2*granted { // Twice, for a machine that is busy.
+		t.Errorf("the scrape took %s; it was granted %s", took, granted)
+	}
+	parseSamples(t, body)
+	if c.port == nil { // With hostile ports it takes all of its time.
+		if status, body, err := e.get(t.Context(), "/?format=json", granted); err != nil || status != http.StatusOK {
+			t.Errorf("status page: status %d, error %v, body %.300s", status, err, body)
+		}
+	}
+	logged = e.log.String()[before:]
+	if strings.Contains(logged, "panic") || len(logged) > 100_000 {
+		t.Errorf("log has %d bytes; want few, and no panic:\n%.5000s", len(logged), logged)
+	}
+	for line := range strings.Lines(logged) {
+		if !strings.HasPrefix(line, "level=") || strings.HasPrefix(line, "level=error msg=forged") {
+			t.Errorf("a line of the log is not the exporter's: %s", line)
+		}
+	}
+	peak := peakMemory(t, e) / 1e6
+	if peak > memoryMB {
+		t.Errorf("%.0f MB of memory at the peak; want %.0f at most", peak, memoryMB)
+	}
+	t.Logf("%.0f MB of memory at the peak so far", peak)
+	return logged
+}
+
+// cases are all ways.
+func (h *hostileConsul) cases(t *testing.T) []hostileCase {
+	t.Helper()
 	random := make([]byte, 1<<16)
 	_, _ = rand.NewChaCha8([32]byte{2}).Read(random)
 	bomb := gzipBomb(t)
@@ -224,23 +301,17 @@ func TestHostileConsul(t *testing.T) {
 	says := func(text string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) }
 	}
-	for _, tc := range []struct {
-		name     string
-		endpoint http.HandlerFunc // nil: the right answers.
-		port     func(net.Conn)   // nil: closes the connection.
-		// logs is what the log must say.
-		logs string
-	}{
-		{name: "right answers without an end", endpoint: func(w http.ResponseWriter, r *http.Request) {
+	return []hostileCase{
+		{name: "right answers without an end", large: true, endpoint: func(w http.ResponseWriter, r *http.Request) {
 			first, element := plausible(r.URL.Path)
 			endlessly(w, first, element)
 		}, logs: "--consul.max-response-bytes"},
-		{name: "tiny elements without an end", endpoint: func(w http.ResponseWriter, _ *http.Request) { endlessly(w, "[null", repeated(",{}")) }},
+		{name: "tiny elements without an end", large: true, endpoint: func(w http.ResponseWriter, _ *http.Request) { endlessly(w, "[null", repeated(",{}")) }},
 		{name: "nothing but nulls", endpoint: func(w http.ResponseWriter, _ *http.Request) { endlessly(w, "[null", repeated(",null")) }},
-		{name: "a text without an end", endpoint: func(w http.ResponseWriter, _ *http.Request) { endlessly(w, `["`, repeated("ü")) }},
+		{name: "a text without an end", large: true, endpoint: func(w http.ResponseWriter, _ *http.Request) { endlessly(w, `["`, repeated("ü")) }},
 		{name: "a number without an end", endpoint: func(w http.ResponseWriter, _ *http.Request) { endlessly(w, `[1`, repeated("0")) }},
 		{name: "depth without an end", endpoint: func(w http.ResponseWriter, _ *http.Request) { endlessly(w, "", repeated(`{"a":[`)) }},
-		{name: "keys that come again and again", endpoint: func(w http.ResponseWriter, _ *http.Request) {
+		{name: "keys that come again and again", large: true, endpoint: func(w http.ResponseWriter, _ *http.Request) {
 			endlessly(w, `[{"Name":"x"`, repeated(`,"Name":"x","Tags":{"a":"b"},"Services":[{"ID":"a"}]`))
 		}},
 		{name: "a byte at a time", endpoint: func(w http.ResponseWriter, _ *http.Request) { drip(w) }, port: func(c net.Conn) { drip(c) }},
@@ -262,7 +333,7 @@ func TestHostileConsul(t *testing.T) {
 		{name: "an error that looks like the log", endpoint: func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusInternalServerError)
 			_, _ = io.WriteString(w, "no\nlevel=error msg=forged\x1b[2J")
-		}, logs: `(no\nlevel=error msg=forged\u001b[2J)`},
+		}, logs: `500 (no; level=error msg=forged\u001b[2J)`},
 		{name: "elsewhere", endpoint: func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, h.api.URL+r.URL.Path, http.StatusFound)
 		}},
@@ -285,48 +356,7 @@ func TestHostileConsul(t *testing.T) {
 			endlessly(c, "\x00\x00\x00\x04\x00\x00\x00\x00\x00", repeated("\x00\x00\x04\x09\x00\x00\x00\x00\x01\x00\x00\x00\x00"))
 		}},
 		{name: "ports: silence", port: func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			h.expectRecovery(t, e)
-			if tc.endpoint != nil {
-				h.endpoint.Store(&tc.endpoint)
-			}
-			if tc.port != nil {
-				h.port.Store(&tc.port)
-			}
-			before := len(e.log.String())
-			const granted = 4 * time.Second
-			start := time.Now()
-			status, body, err := e.get(t.Context(), "/metrics", granted)
-			if err != nil || status != http.StatusOK {
-				t.Fatalf("scrape: status %d, error %v, body %.300s", status, err, body)
-			}
-			if took := time.Since(start); took > 2*granted { // Twice, for a machine that is busy.
-				t.Errorf("the scrape took %s; it was granted %s", took, granted)
-			}
-			parseSamples(t, body)
-			if tc.port == nil { // With hostile ports it takes all of its time.
-				if status, body, err := e.get(t.Context(), "/?format=json", granted); err != nil || status != http.StatusOK {
-					t.Errorf("status page: status %d, error %v, body %.300s", status, err, body)
-				}
-			}
-			logged := e.log.String()[before:]
-			if strings.Contains(logged, "panic") || !strings.Contains(logged, tc.logs) || len(logged) > 100_000 {
-				t.Errorf("log has %d bytes; want no panic, and %q:\n%.5000s", len(logged), tc.logs, logged)
-			}
-			for line := range strings.Lines(logged) {
-				if !strings.HasPrefix(line, "level=") || strings.HasPrefix(line, "level=error msg=forged") {
-					t.Errorf("a line of the log is not the exporter's: %s", line)
-				}
-			}
-			if peak := peakMemory(t, e) / 1e6; peak > hostileMemoryMB {
-				t.Errorf("%.0f MB of memory at the peak; want %d at most", peak, hostileMemoryMB)
-			} else {
-				t.Logf("%.0f MB of memory at the peak so far", peak)
-			}
-		})
 	}
-	h.expectRecovery(t, e)
 }
 
 // expectRecovery lets the agent answer rightly, and expects the exporter to take what it says. It knows of one server again.

@@ -61,8 +61,9 @@ func TestSecurityDoc(t *testing.T) {
 	}
 	// Its figures are those of the tests and of the code.
 	for _, want := range []string{
-		"--consul.max-response-bytes=" + hostileAnswerBytes + "`, enough for 5,000 instances, the\nexporter stays below " + fmt.Sprint(hostileMemoryMB) + " MB",
 		"The default of " + strings.Replace(flagDefaultOf("consul.max-response-bytes"), "MiB", " MiB", 1),
+		fmt.Sprintf("stays below %d MB whatever Consul answers", hostileDefaultMB),
+		fmt.Sprintf("`--consul.max-response-bytes=%s`, enough for 1,000 instances, below %d MB", hostileAnswerBytes, hostileMemoryMB),
 	} {
 		if !strings.Contains(string(content), want) {
 			t.Errorf("docs/security.md does not say %q", want)
