@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -253,6 +254,21 @@ func TestHelpAndVersion(t *testing.T) {
 		if code != 0 || !strings.Contains(stdout, want) || stderr != "" {
 			t.Errorf("%s: exit code %d, stdout %q, stderr %q; want 0 and %q on stdout", flag, code, stdout, stderr, want)
 		}
+	}
+}
+
+// The help of each command names the values of its flags in a word, or shows their defaults.
+func TestHelpOfValues(t *testing.T) {
+	clearEnv(t)
+	unclear := regexp.MustCompile(`--[a-z.-]+=("" |[A-Z]+[.-][A-Z.-]*).*`)
+	for _, args := range [][]string{{"--help"}, {commandServe, "--help"}, {commandCheck, "--help"}, {commandAlerts, "--help"}, {commandDashboards, "--help"}} {
+		_, stdout, _ := runProgram(t, args...)
+		if found := unclear.FindAllString(stdout, -1); found != nil {
+			t.Errorf("%v has %q", args, found)
+		}
+	}
+	if _, stdout, _ := runProgram(t, "--help"); !strings.Contains(stdout, "--consul.ca-file=FILE ") || !strings.Contains(stdout, "--consul.timeout=2s ") {
+		t.Errorf("help has no name of a value, or no default:\n%s", stdout)
 	}
 }
 
