@@ -311,3 +311,24 @@ func ownImports(t *testing.T, folder string) []string {
 	slices.Sort(imports)
 	return slices.Compact(imports)
 }
+
+// Figures in README.md are those of the project.
+func TestDocsFigures(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("README.md")
+	must(t, err)
+	gomod, err := os.ReadFile("go.mod")
+	must(t, err)
+	m := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindSubmatch(gomod)
+	if m == nil {
+		t.Fatal("go.mod has no version of Go")
+	}
+	boards, err := filepath.Glob("dashboards/*.json")
+	must(t, err)
+	numbers := map[int]string{5: "five", 6: "six", 7: "seven", 8: "eight"}
+	for _, want := range []string{"You need Go " + string(m[1]) + ", make and git", "has " + numbers[len(boards)] + " dashboards for Grafana"} {
+		if !bytes.Contains(readme, []byte(want)) {
+			t.Errorf("README.md does not say: %s", want)
+		}
+	}
+}

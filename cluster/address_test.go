@@ -48,22 +48,3 @@ func TestParseAddress(t *testing.T) {
 		}
 	}
 }
-
-// The API of another server is asked as that of the agent is, on the same port, but never through the agent's proxy or socket.
-func TestAddress_On(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]string{
-		"http://localhost:8500":           "http://10.0.0.2:8500",
-		"https://consul.example:443/path": "https://10.0.0.2:443",
-		"http://consul.example":           "http://10.0.0.2:80",
-		"https://consul.example":          "https://10.0.0.2:443",
-	} {
-		address, err := ParseAddress(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := address.on("10.0.0.2").String(); got != want {
-			t.Errorf("%s on another host is %s; want %s", text, got, want)
-		}
-	}
-}
