@@ -31,6 +31,8 @@ type document struct {
 	blocks []codeBlock
 	// spans are the pieces of code within sentences.
 	spans []string
+	// html are the tags and comments that are HTML to a browser.
+	html []string
 }
 
 // codeBlock is a block between fences.
@@ -89,6 +91,10 @@ func (d *document) add(node ast.Node, source []byte) {
 		d.links = append(d.links, string(n.URL(source)))
 	case *ast.CodeSpan:
 		d.spans = append(d.spans, plainText(n, source))
+	case *ast.RawHTML:
+		d.html = append(d.html, string(n.Segments.Value(source)))
+	case *ast.HTMLBlock:
+		d.html = append(d.html, string(n.Lines().Value(source)))
 	case *ast.FencedCodeBlock:
 		lines := n.Lines()
 		if lines.Len() == 0 {
@@ -169,10 +175,22 @@ func TestDocsLinks(t *testing.T) {
 	}
 }
 
+// What looks like a tag is not shown, so there is none: <name> belongs into code, or is written &lt;name>.
+func TestDocsHTML(t *testing.T) {
+	t.Parallel()
+	for _, d := range documents(t) {
+		for _, html := range d.html {
+			if !strings.HasPrefix(html, "<!--") {
+				t.Errorf("%s: %s is HTML, and not shown", d.path, strings.TrimSpace(html))
+			}
+		}
+	}
+}
+
 func TestMarkdown(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "x.md")
-	must(t, os.WriteFile(path, []byte("# One, `two` & three_4\n\n[a](b.md#c) ![d](e.png)\n\n| x |\n|---|\n| `f` [g](h) |\n\n## Twice\n## Twice\n\n"+
+	must(t, os.WriteFile(path, []byte("# One, `two` & three_4\n\n[a](b.md#c) ![d](e.png)\n\n| x |\n|---|\n| `f` [g](h) <i>|\n\n## Twice\n## Twice\n\n"+
 		"```sh\nmake \\\n  it\n```\n"), 0o600))
 	d := readDocument(t, path)
 	for _, anchor := range []string{"one-two--three_4", "twice", "twice-1"} {
@@ -182,6 +200,9 @@ func TestMarkdown(t *testing.T) {
 	}
 	if got := strings.Join(d.links, " "); got != "b.md#c e.png h" {
 		t.Errorf("links are %q", got)
+	}
+	if got := strings.Join(d.html, " "); got != "<i>" {
+		t.Errorf("HTML is %q", got)
 	}
 	if got := strings.Join(d.spans, " "); got != "two f" {
 		t.Errorf("code is %q", got)

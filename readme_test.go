@@ -170,7 +170,7 @@ func metricsTables(t *testing.T) string {
 			if _, ok := dropInFamilies[f.Name]; ok {
 				dropIn = "yes"
 			}
-			fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", f.Name, f.Type, strings.Join(f.Labels, ", "), dropIn, f.Help)
+			fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", f.Name, f.Type, strings.Join(f.Labels, ", "), dropIn, cellText(f.Help))
 		}
 	}
 	for _, c := range collector.All() {
@@ -246,10 +246,13 @@ func flagsTable(flags []*kingpin.FlagModel) string {
 		if f.IsBoolFlag() {
 			name = "--[no-]" + f.Name
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", name, flagDefault(f), f.Help)
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", name, flagDefault(f), cellText(f.Help))
 	}
 	return b.String()
 }
+
+// cellText is a text as Markdown shows it: what looks like a tag is none.
+func cellText(s string) string { return strings.ReplaceAll(s, "<", "&lt;") }
 
 func flagDefault(f *kingpin.FlagModel) string {
 	def := strings.Join(f.Default, ", ")
