@@ -164,8 +164,9 @@ func TestDocsFlags(t *testing.T) {
 		}
 	}
 	for _, d := range documents(t) {
-		for _, span := range d.spans {
-			if !strings.HasPrefix(span, "--") { // Is not about a flag, or about that of another program.
+		for _, span := range append(d.commandLines(), d.spans...) {
+			span = strings.TrimPrefix(strings.TrimSpace(span), "- ") // As in the arguments of a container.
+			if !strings.HasPrefix(span, "--") {                      // Is not about a flag, or about that of another program.
 				continue
 			}
 			for _, m := range flagSpan.FindAllStringSubmatch(span, -1) {

@@ -24,7 +24,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/collector"
 )
 
-var update = flag.Bool("update", false, "write the generated tables of README.md and docs/ instead of comparing them")
+var update = flag.Bool("update", false, "write the generated tables of the documents instead of comparing them")
 
 // docsTable is a table of a document, between two comments with its name.
 type docsTable struct{ name, text string }
