@@ -313,6 +313,29 @@ func ownImports(t *testing.T, folder string) []string {
 	return slices.Compact(imports)
 }
 
+// The variables of Consul's CLI that docs/configuration.md lists are those that the program reads.
+func TestDocsVariables(t *testing.T) {
+	t.Parallel()
+	content, err := os.ReadFile("docs/configuration.md")
+	must(t, err)
+	rows := regexp.MustCompile("(?m)^\\| (`CONSUL_[^|]*) \\|").FindAllSubmatch(content, -1)
+	var documented []string
+	for _, row := range rows {
+		documented = append(documented, code(string(row[1]))...)
+	}
+	source, err := os.ReadFile("flags.go")
+	must(t, err)
+	var read []string
+	for _, m := range regexp.MustCompile(`Getenv\("(CONSUL_[A-Z_]+)"\)`).FindAllSubmatch(source, -1) {
+		read = append(read, string(m[1]))
+	}
+	slices.Sort(documented)
+	slices.Sort(read)
+	if read = slices.Compact(read); !slices.Equal(documented, read) {
+		t.Errorf("the program reads %q; docs/configuration.md lists %q", read, documented)
+	}
+}
+
 // Figures in README.md are those of the project.
 func TestDocsFigures(t *testing.T) {
 	t.Parallel()

@@ -295,7 +295,13 @@ func TestEnvironment(t *testing.T) {
 	t.Setenv("CONSUL_CLIENT_KEY", "/key")
 	t.Setenv("CONSUL_TLS_SERVER_NAME", "name")
 	t.Setenv("CONSUL_HTTP_TOKEN_FILE", "/token")
+	t.Setenv("CONSUL_HTTP_TOKEN", " t0ken\n")
+	t.Setenv("CONSUL_HTTP_AUTH", "user:password")
+	t.Setenv("CONSUL_CAPATH", "/authorities")
+	t.Setenv("CONSUL_NAMESPACE", "team")
+	t.Setenv("CONSUL_PARTITION", "part")
 	opts := parsed()
+	module := opts.agentModule()
 	for _, tc := range []struct{ what, got, want string }{
 		{"server", opts.consulServer, "https://10.0.0.1:8501"},
 		{"authority", opts.module.TLS.CAFile, "/ca"},
@@ -303,6 +309,11 @@ func TestEnvironment(t *testing.T) {
 		{"key", opts.module.TLS.KeyFile, "/key"},
 		{"server name", opts.module.TLS.ServerName, "name"},
 		{"token file", opts.module.TokenFile, "/token"},
+		{"token", string(module.Token), "t0ken"},
+		{"user and password", string(module.BasicAuth.UserPassword), "user:password"},
+		{"folder of authorities", module.TLS.CAPath, "/authorities"},
+		{"namespace", module.Namespace, "team"},
+		{"partition", module.Partition, "part"},
 	} {
 		if tc.got != tc.want {
 			t.Errorf("%s is %q; want %q", tc.what, tc.got, tc.want)
