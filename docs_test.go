@@ -194,3 +194,24 @@ func TestDocsFigures(t *testing.T) {
 		}
 	}
 }
+
+// Files of the project that documents name are there.
+func TestDocsFiles(t *testing.T) {
+	t.Parallel()
+	file := regexp.MustCompile(`^(?:probe|cluster|collector|config|web|alerts|dashboards|docs|internal|tools)/[\w/.-]+\.(?:go|yml|json|sh|md)$`)
+	checked := 0
+	for _, d := range documents(t) {
+		for _, span := range d.spans {
+			if !file.MatchString(span) {
+				continue
+			}
+			checked++
+			if _, err := os.Stat(filepath.FromSlash(span)); err != nil && d.path != "CONTRIBUTING.md" { // Which adds files.
+				t.Errorf("%s: %v", d.path, err)
+			}
+		}
+	}
+	if checked < 5 {
+		t.Errorf("%d files were found; there are more", checked)
+	}
+}
