@@ -100,36 +100,13 @@ func newApp(opts *options) *kingpin.Application {
 	app.Version(strings.TrimSpace(version.Print(appName)))
 	app.DefaultEnvars()
 	app.UsageTemplate(usageTemplate)
+	defer nameValues(app) // When it has all flags.
 	opts.module = config.DefaultModule()
 	serveFlags(app.Command(commandServe, "Run the exporter. This is what happens without a command.").Default(), opts)
 	checkFlags(app.Command(commandCheck, "Look once, print how the cluster is or whether a server can be stopped, and say so in the exit code."), opts)
 	alertsFlags(app.Command(commandAlerts, "Write the rules and alerts for Prometheus, with your own thresholds."), &opts.alerts)
 	dashboardsFlags(app.Command(commandDashboards, "Write the dashboards for Grafana."), &opts.dashboards)
-	for _, command := range app.Model().Commands {
-		nameValues(app.GetCommand(command.Name))
-	}
 	return app
-}
-
-// valueNames are what the help calls the values of flags that have no default, by the end of the flag's name.
-var valueNames = []struct{ suffix, name string }{
-	{"file", "FILE"},
-	{"output-dir", "FOLDER"},
-	{"filter", "REGEXP"},
-	{"protocols", "LIST"},
-	{"prefix", "PREFIX"},
-	{"", "NAME"},
-}
-
-// nameValues gives the values of a command's flags those names. Of its own kingpin repeats the flag's name in capitals.
-func nameValues(command *kingpin.CmdClause) {
-	for _, f := range command.Model().Flags {
-		if f.IsBoolFlag() || strings.Join(f.Default, "") != "" {
-			continue
-		}
-		i := slices.IndexFunc(valueNames, func(v struct{ suffix, name string }) bool { return strings.HasSuffix(f.Name, v.suffix) })
-		command.GetFlag(f.Name).PlaceHolder(valueNames[i].name)
-	}
 }
 
 // usageTemplate is kingpin's own, but that it shows the flags of the default command also when no command is named.
@@ -333,6 +310,29 @@ func changedFlags(command *kingpin.CmdClause) []web.Flag {
 		}
 	}
 	return changed
+}
+
+// valueNames are what the help calls the values of flags that have no default, by the end of the flag's name.
+var valueNames = []struct{ suffix, name string }{
+	{"file", "FILE"},
+	{"output-dir", "FOLDER"},
+	{"filter", "REGEXP"},
+	{"protocols", "LIST"},
+	{"prefix", "PREFIX"},
+	{"", "NAME"},
+}
+
+// nameValues gives the values of all flags those names. Of its own kingpin repeats the flag's name in capitals.
+func nameValues(app *kingpin.Application) {
+	for _, command := range app.Model().Commands {
+		for _, f := range command.Flags {
+			if f.IsBoolFlag() || strings.Join(f.Default, "") != "" {
+				continue
+			}
+			i := slices.IndexFunc(valueNames, func(v struct{ suffix, name string }) bool { return strings.HasSuffix(f.Name, v.suffix) })
+			app.GetCommand(command.Name).GetFlag(f.Name).PlaceHolder(valueNames[i].name)
+		}
+	}
 }
 
 // complain prints one line for each error that err joins.
