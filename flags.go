@@ -316,6 +316,7 @@ func changedFlags(command *kingpin.CmdClause) []web.Flag {
 var valueNames = []struct{ suffix, name string }{
 	{"file", "FILE"},
 	{"output-dir", "FOLDER"},
+	{"url", "URL"},
 	{"filter", "REGEXP"},
 	{"protocols", "LIST"},
 	{"prefix", "PREFIX"},
