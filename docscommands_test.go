@@ -15,8 +15,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/alerts"
 )
 
-// ourCommand finds a command line of the exporter within a line, with what comes after the name of the program.
-var ourCommand = regexp.MustCompile(`(?:^|[\s=(-])(?:[\w./-]*/)?` + appName + `((?:\s+[^\n]*)?)$`)
+// ourCommand finds a command line of the exporter, at the beginning of a command, with what comes after the name of the program.
+var ourCommand = regexp.MustCompile(`(?:^|\$ |&& |; |sudo |exec |if |Exec[A-Za-z]+=-?)(?:[\w./-]*/)?` + appName + `((?:\s+[^\n]*)?)$`)
 
 // The command lines of the exporter in all documents are ones that it takes.
 func TestDocsCommands(t *testing.T) {
