@@ -193,7 +193,7 @@ func goldenDropIn(t *testing.T, s samples) {
 	version := regexp.MustCompile(`version="[^"]*"`)
 	var lines []string
 	for series, value := range s {
-		if isDropIn(series, false) && !(strings.HasPrefix(series, "consul_service_meta_info") && strings.Contains(series, `service_id="consul"`)) {
+		if isDropIn(series, false) && (!strings.HasPrefix(series, "consul_service_meta_info") || !strings.Contains(series, `service_id="consul"`)) {
 			lines = append(lines, fmt.Sprintf("%s %v", version.ReplaceAllString(series, `version="VERSION"`), value))
 		}
 	}
@@ -280,6 +280,30 @@ func TestDropIn_Documented(t *testing.T) {
 	slices.Sort(flags)
 	if diff := cmp.Diff(slices.Sorted(maps.Keys(upstreamFlags(t))), flags); diff != "" {
 		t.Errorf("flags differ (-consul_exporter +docs/migration.md):\n%s", diff)
+	}
+}
+
+// The collectors that docs/migration.md switches off are those that export no family of consul_exporter.
+func TestDropIn_Collectors(t *testing.T) {
+	t.Parallel()
+	content, err := os.ReadFile(filepath.Join("docs", "migration.md"))
+	must(t, err)
+	var off []string
+	for _, m := range regexp.MustCompile(`--no-collector\.(\w+)`).FindAllSubmatch(content, -1) {
+		off = append(off, string(m[1]))
+	}
+	var others []string
+	for _, c := range collector.All() {
+		has := slices.ContainsFunc(collector.AllFamilies(), func(f collector.FamilyInfo) bool {
+			_, ok := dropInFamilies[f.Name]
+			return ok && f.Collector == c.Name
+		})
+		if c.Enabled && !has {
+			others = append(others, c.Name)
+		}
+	}
+	if diff := cmp.Diff(others, off); diff != "" {
+		t.Errorf("collectors without a family of consul_exporter (-code +docs/migration.md):\n%s", diff)
 	}
 }
 

@@ -51,6 +51,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return writeAlerts(&opts.alerts, stdout, stderr)
 	case commandDashboards:
 		return writeDashboards(&opts.dashboards, stdout, stderr)
+	case commandHealthcheck:
+		return runHealthcheck(ctx, &opts.healthcheck, stdout, stderr)
 	case commandCheck:
 		return runCheck(ctx, opts, stdout, stderr)
 	default:
@@ -146,7 +148,7 @@ func serve(ctx context.Context, opts *options, s *settings, hangup <-chan os.Sig
 	}
 	defer handler.Close()
 	go reloadAt(ctx, hangup, handler)
-	level.Info(logger).Log("msg", "starting", "version", version.Info(), "consul_server", opts.consulServer,
+	level.Info(logger).Log("msg", "starting", "version", version.Version, "revision", version.GetRevision(), "consul_server", opts.consulServer,
 		"collectors", strings.Join(enabled, ","))
 	return listenUntil(ctx, web.NewServer(handler, logger), opts.web, logger, toolkitLogger)
 }

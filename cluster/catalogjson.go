@@ -6,6 +6,7 @@ package cluster
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -92,7 +93,7 @@ func (d *catalogDecoder) instance() (in Instance, err error) {
 				}
 				return d.text(&d.tags[len(d.tags)-1])
 			})
-			in.Tags = d.tags[:len(d.tags):len(d.tags)]
+			in.Tags = slices.Clip(d.tags)
 			return err
 		case "Meta":
 			d.meta = slab(d.meta)
@@ -106,7 +107,7 @@ func (d *catalogDecoder) instance() (in Instance, err error) {
 				}
 				return d.text(&d.meta[len(d.meta)-1].Value)
 			})
-			in.Meta = d.meta[:len(d.meta):len(d.meta)]
+			in.Meta = slices.Clip(d.meta)
 			return err
 		default:
 			return d.SkipValue()
