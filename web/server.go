@@ -115,10 +115,11 @@ func (w *deliveryWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter 
 type serverLog struct{ logger log.Logger }
 
 func (l serverLog) Write(line []byte) (int, error) {
-	at := level.Debug
+	err := string(bytes.TrimSpace(line))
 	if bytes.Contains(line, []byte("panic")) {
-		at = level.Error
+		level.Error(l.logger).Log("msg", "a page could not be served", "err", err)
+	} else {
+		level.Debug(l.logger).Log("msg", "a client did something wrong", "err", err)
 	}
-	_ = at(l.logger).Log("msg", "HTTP server", "err", string(bytes.TrimSpace(line)))
 	return len(line), nil
 }
