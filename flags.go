@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -49,6 +50,7 @@ type options struct {
 	web             *toolkit.FlagConfig
 	telemetryPath   string
 	timeoutOffset   time.Duration
+	maxRequests     int
 	enablePprof     bool
 	enableLifecycle bool
 
@@ -105,6 +107,7 @@ func newApp(opts *options) *kingpin.Application {
 	app.Version(strings.TrimSpace(version.Print(appName)))
 	app.DefaultEnvars()
 	app.UsageTemplate(usageTemplate)
+	defer nameValues(app) // When it has all flags.
 	opts.module = config.DefaultModule()
 	serveFlags(app.Command(commandServe, "Run the exporter. This is what happens without a command.").Default(), opts)
 	checkFlags(app.Command(commandCheck, "Look once, print how the cluster is or whether a server can be stopped, and say so in the exit code."), opts)
@@ -149,6 +152,8 @@ func agentFlags(app *kingpin.CmdClause, opts *options) {
 		Default(os.Getenv("CONSUL_PARTITION")).StringVar(&m.Partition)
 	app.Flag("consul.request-limit", "How many requests to an agent may be under way at one time; 0, or more than 8, means 8.").
 		Default(strconv.Itoa(m.RequestLimit)).IntVar(&m.RequestLimit)
+	app.Flag("consul.max-response-bytes", "How large one answer of the HTTP API may be, and what is kept of it in memory. What a larger one tells is absent, and its collector fails.").
+		Default(m.MaxResponseBytes.String()).SetValue(&m.MaxResponseBytes)
 
 	app.Flag("rpc.tls", "Whether port 8300 is spoken to in TLS: on, off, or auto, which does as the agent says.").
 		Default(m.RPC.TLS).StringVar(&m.RPC.TLS)
@@ -171,8 +176,8 @@ func agentFlags(app *kingpin.CmdClause, opts *options) {
 		Default(strconv.Itoa(m.Probe.Concurrency)).IntVar(&m.Probe.Concurrency)
 	app.Flag("probe.protocols", "Protocols to probe: rpc, serf_lan, serf_wan, http, https, grpc, grpc_tls, dns. Repeatable, or with commas. Default: all.").
 		SetValue((*commaList)(&m.Probe.Protocols))
-	app.Flag("probe.client-ports", "Of which agents the ports for clients (HTTP, HTTPS, gRPC, DNS) are probed: servers is every server, agent the agent asked only, off none, "+
-		"and auto every server if the agent is a server that others can reach, or else the agent.").
+	app.Flag("probe.client-ports", "Whose ports for clients (HTTP, HTTPS, gRPC, DNS) are probed: servers for every server, agent for the agent asked alone, off for none, "+
+		"and auto for every server if the agent is a server that others can reach, and else for the agent.").
 		Default(m.Probe.ClientPorts).StringVar(&m.Probe.ClientPorts)
 }
 
@@ -190,7 +195,7 @@ func serveFlags(app *kingpin.CmdClause, opts *options) {
 		Default(strconv.FormatBool(m.Catalog.HealthSummary)).BoolVar(&m.Catalog.HealthSummary)
 	app.Flag("kv.prefix", "Prefix of the keys to export, where their values are numbers. Without one there are none.").
 		StringVar(&m.KV.Prefix)
-	app.Flag("kv.filter", "Regular expression of those keys, matched anywhere in them.").
+	app.Flag("kv.filter", "Regular expression of the keys below --kv.prefix to export, matched anywhere in them.").
 		Default(m.KV.Filter).StringVar(&m.KV.Filter)
 	app.Flag("meta.filter", "Regular expression of the keys of service meta to export, matched anywhere in them.").
 		Default(m.Catalog.MetaFilter).StringVar(&m.Catalog.MetaFilter)
@@ -205,6 +210,8 @@ func serveFlags(app *kingpin.CmdClause, opts *options) {
 		Default("/metrics").StringVar(&opts.telemetryPath)
 	app.Flag("web.scrape-timeout-offset", "What to take off the time that Prometheus grants a scrape, for the way there and back.").
 		Default("500ms").DurationVar(&opts.timeoutOffset)
+	app.Flag("web.max-requests", "How many requests for metrics and for the status page may be served at one time; 0 means any number.").
+		Default("200").IntVar(&opts.maxRequests)
 	app.Flag("web.enable-pprof", "Serve profiles of the exporter at /debug/pprof/.").
 		BoolVar(&opts.enablePprof)
 	app.Flag("web.enable-lifecycle", "Let POST /-/reload read the configuration file again.").
@@ -228,11 +235,11 @@ func serveFlags(app *kingpin.CmdClause, opts *options) {
 		Default(strconv.Itoa(m.Catalog.MaxSeries)).IntVar(&m.Catalog.MaxSeries)
 	app.Flag("collector.catalog.service-filter", "Regular expression of the names of services to export, matched anywhere in them. Totals count all. Default: all.").
 		StringVar(&m.Catalog.ServiceFilter)
-	app.Flag("collector.catalog.node-filter", "The same for the names of nodes.").
+	app.Flag("collector.catalog.node-filter", "Regular expression of the names of nodes to export, matched anywhere in them. Default: all.").
 		StringVar(&m.Catalog.NodeFilter)
-	app.Flag("collector.catalog.tag-filter", "The same for tags.").
+	app.Flag("collector.catalog.tag-filter", "Regular expression of the tags to export, matched anywhere in them. Default: all.").
 		StringVar(&m.Catalog.TagFilter)
-	app.Flag("collector.catalog.check-filter", "The same for checks, by ID or name.").
+	app.Flag("collector.catalog.check-filter", "Regular expression of the IDs or names of checks to export, matched anywhere in them. Default: all.").
 		StringVar(&m.Catalog.CheckFilter)
 	app.Flag("collector.consistent.timeout", "How long the linearizable read may take. It hangs when there is no leader.").
 		Default(m.Consistent.Timeout.String()).DurationVar(&m.Consistent.Timeout)
@@ -328,6 +335,30 @@ func changedFlags(command *kingpin.CmdClause) []web.Flag {
 	return changed
 }
 
+// valueNames are what the help calls the values of flags that have no default, by the end of the flag's name.
+var valueNames = []struct{ suffix, name string }{
+	{"file", "FILE"},
+	{"output-dir", "FOLDER"},
+	{"url", "URL"},
+	{"filter", "REGEXP"},
+	{"protocols", "LIST"},
+	{"prefix", "PREFIX"},
+	{"", "NAME"},
+}
+
+// nameValues gives the values of all flags those names. Of its own kingpin repeats the flag's name in capitals.
+func nameValues(app *kingpin.Application) {
+	for _, command := range app.Model().Commands {
+		for _, f := range command.Flags {
+			if f.IsBoolFlag() || strings.Join(f.Default, "") != "" {
+				continue
+			}
+			i := slices.IndexFunc(valueNames, func(v struct{ suffix, name string }) bool { return strings.HasSuffix(f.Name, v.suffix) })
+			app.GetCommand(command.Name).GetFlag(f.Name).PlaceHolder(valueNames[i].name)
+		}
+	}
+}
+
 // complain prints one line for each error that err joins.
 func complain(w io.Writer, err error) {
 	for line := range strings.Lines(err.Error()) {
@@ -364,6 +395,7 @@ var flagsOf = map[string]string{
 	"partition":              "--consul.partition",
 	"consistency":            "--consul.allow_stale, --consul.require_consistent",
 	"request_limit":          "--consul.request-limit",
+	"max_response_bytes":     "--consul.max-response-bytes",
 	"agent_only":             "--consul.agent-only",
 	"catalog.health_summary": "--consul.health-summary",
 	"catalog.instances":      "--collector.catalog.instances",
@@ -403,6 +435,9 @@ func (o *options) settings(logger log.Logger) (*settings, error) {
 	problems.note("--consul.allow_stale, --consul.require_consistent", o.consistency.check())
 	if o.timeoutOffset < 0 {
 		problems.note("--web.scrape-timeout-offset", fmt.Errorf("%s is less than 0", o.timeoutOffset))
+	}
+	if o.maxRequests < 0 {
+		problems.note("--web.max-requests", fmt.Errorf("%d is less than 0", o.maxRequests))
 	}
 	problems.note("--web.telemetry-path", web.ValidateTelemetryPath(o.telemetryPath))
 	problems.note("--web.config.file", toolkit.Validate(*o.web.WebConfigFile))

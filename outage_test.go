@@ -6,10 +6,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
-	"net/http"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -224,8 +220,8 @@ func TestFollowerHangs(t *testing.T) {
 			"consul_cluster_failure_margin": 0,
 			"consul_cluster_leaders":        1,
 		})
-		if took := time.Since(start); took > probeTimeout+500*time.Millisecond {
-			t.Errorf("scrape took %s; want no more than the probe's timeout and 0.5 s", took)
+		if took := time.Since(start); took > 2*probeTimeout {
+			t.Errorf("scrape took %s; want less than two of the probe's timeouts: nothing waits twice", took)
 		}
 	}
 	if n := connectionsFrom(t, hung, "127.0.0.1"); n > 1 {
@@ -259,8 +255,8 @@ func TestQuorumLost(t *testing.T) {
 		last = time.Now()
 		return s["consul_cluster_leaders"] == 0 && s["consul_cluster_servers_without_leader"] == 1
 	})
-	if slowest > probeTimeout+500*time.Millisecond {
-		t.Errorf("the slowest scrape took %s; want no more than the probe's timeout and 0.5 s; its collectors:\n%s", slowest, strings.Join(durations, "\n"))
+	if slowest > 2*probeTimeout {
+		t.Errorf("the slowest scrape took %s; want less than two of the probe's timeouts: nothing waits twice; its collectors:\n%s", slowest, strings.Join(durations, "\n"))
 	}
 	s.expect(t, samples{
 		"consul_up":                             1,
@@ -321,8 +317,8 @@ func TestAgentHangs(t *testing.T) {
 		"consul_cluster_failure_margin": 1,
 		portSeries("up", c.Servers[2]):  1,
 	})
-	if took := time.Since(start); took > probeTimeout+500*time.Millisecond {
-		t.Errorf("scrape took %s; want no more than the probe's timeout and 0.5 s", took)
+	if took := time.Since(start); took > 2*probeTimeout {
+		t.Errorf("scrape took %s; want less than two of the probe's timeouts: nothing waits twice", took)
 	}
 }
 
@@ -482,18 +478,4 @@ func TestHTTPS(t *testing.T) {
 	if log := noAuthority.log.String(); !strings.Contains(log, "certificate signed by unknown authority") {
 		t.Errorf("the log does not say what is wrong with the certificate:\n%s", log)
 	}
-}
-
-func TestUnixSocket(t *testing.T) {
-	c := consultest.Start(t, consultest.Options{Servers: 1})
-	agent, err := url.Parse(c.Servers[0].URL())
-	must(t, err)
-	socket := filepath.Join(t.TempDir(), "consul.sock")
-	listener, err := net.Listen("unix", socket)
-	must(t, err)
-	proxy := &http.Server{Handler: httputil.NewSingleHostReverseProxy(agent), ReadHeaderTimeout: time.Second}
-	go proxy.Serve(listener)
-	defer proxy.Close()
-	e := startExporter(t, nil, "--consul.server=unix://"+socket)
-	e.scrape(t).expect(t, samples{"consul_up": 1, "consul_cluster_leaders": 1, "consul_cluster_failure_margin": 0})
 }

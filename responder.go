@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"sync"
@@ -40,7 +39,7 @@ func responderFlags(cmd *kingpin.CmdClause, opts *options) {
 	agentFlags(cmd, opts)
 	r := &opts.responder
 	cmd.Flag("config.file", "File with the rules; see docs/responder.example.yml.").
-		Required().StringVar(&r.configFile)
+		StringVar(&r.configFile)
 	cmd.Flag("config.check", "Check the flags and the configuration file, say what is wrong with them, and exit.").
 		BoolVar(&r.configCheck)
 	r.web = kingpinflag.AddFlags(cmd, "127.0.0.1:9108")
@@ -88,8 +87,7 @@ func serveResponder(ctx context.Context, r *responder.Responder, flags *toolkit.
 	defer running.Wait()
 	defer cancel()
 	running.Go(func() { r.Run(ctx) })
-	server := &http.Server{Handler: r, ReadHeaderTimeout: readHeaderTimeout}
-	return listenUntil(ctx, server, flags, logger, newSlog(base))
+	return listenUntil(ctx, responder.NewServer(r), flags, logger, newSlog(base))
 }
 
 // responderSettings checks all options of the responder and returns all problems at once, one in a line, each with its flag or key.
@@ -98,6 +96,10 @@ func (o *options) responderSettings(logger log.Logger) (*settings, responder.Opt
 	var respond responder.Options
 	s := o.agentSettings(o.agentModule(), &problems, func(p config.Problem) { warnUnreadable(logger, flagsOf[p.Key], p.Err) })
 	problems.note("--web.config.file", toolkit.Validate(*o.responder.web.WebConfigFile))
+	if o.responder.configFile == "" {
+		problems.note("--config.file", errors.New("there is none; docs/responder.example.yml has all that it can have"))
+		return nil, respond, errors.Join(problems...)
+	}
 	var err error
 	if respond.Config, err = responder.Load(o.responder.configFile); err != nil {
 		problems = append(problems, err) // Names the file itself.

@@ -259,7 +259,7 @@ func TestResponder_BadOptions(t *testing.T) {
 		{"good", []string{"--config.file=" + open}, nil},
 		{"good with a secret", []string{"--config.file=" + locked, "--web.listen-address=:9108"}, nil},
 		{"IPv6 loopback", []string{"--config.file=" + open, "--web.listen-address=[::1]:9108"}, nil},
-		{"no file", nil, []string{"required flag(s) '--config.file' not provided, try --help"}},
+		{"no file", nil, []string{"--config.file: there is none; docs/responder.example.yml has all that it can have"}},
 		{"missing file", []string{"--config.file=" + missing}, []string{"open " + missing + ": no such file or directory"}},
 		{"open to all", []string{"--config.file=" + open, "--web.listen-address=:9108"}, []string{
 			"secret_file: there is none; without a secret the responder listens on loopback addresses only, such as --web.listen-address=127.0.0.1:9108",

@@ -78,8 +78,11 @@ func (s *Snapshot) AutopilotState() *Fact[AutopilotState] {
 // LeaderAutopilot is the view of the leader: of all servers, the one whose view counts for autopilot itself.
 func (s *Snapshot) LeaderAutopilot() *Fact[AutopilotState] {
 	return s.leaderAutopilot.start(s.ctx, func(ctx context.Context) (AutopilotState, error) {
+		if err := s.requireLeader(ctx, endpointLeaderAutopilot); err != nil {
+			return AutopilotState{}, err
+		}
 		var answer autopilotState
-		if err := s.readLeader(ctx, endpointLeaderAutopilot, &answer); err != nil {
+		if err := s.readAgent(ctx, endpointLeaderAutopilot, &answer); err != nil {
 			return AutopilotState{}, err
 		}
 		return newAutopilotState(&answer)

@@ -149,9 +149,6 @@ func (r *Responder) closeInterrupted() error {
 	return nil
 }
 
-// ServeHTTP takes deliveries and shows the history.
-func (r *Responder) ServeHTTP(w http.ResponseWriter, req *http.Request) { r.handler.ServeHTTP(w, req) }
-
 // Close ends what New has begun.
 func (r *Responder) Close() error { return r.history.close() }
 

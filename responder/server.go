@@ -21,12 +21,22 @@ import (
 )
 
 const (
+	// readHeaderTimeout and idleTimeout bound how long a client may take to send a header, and how long a connection may be idle.
+	readHeaderTimeout = 10 * time.Second
+	idleTimeout       = 2 * time.Minute
+	// maxHeaderBytes bounds a request's header.
+	maxHeaderBytes = 64 << 10
 	// bodyTimeout bounds how long a delivery may take to arrive.
 	bodyTimeout = 30 * time.Second
 	// historyLimit is how many records a page of the history has by default, and maxHistoryLimit at most.
 	historyLimit    = 100
 	maxHistoryLimit = 1000
 )
+
+// NewServer returns the server of a responder.
+func NewServer(r *Responder) *http.Server {
+	return &http.Server{Handler: r.handler, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes}
+}
 
 // newHandler serves deliveries and the history to those who know the secret, and metrics and health to anybody.
 func newHandler(r *Responder) http.Handler {

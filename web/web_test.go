@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -113,6 +114,16 @@ func TestMetrics_OnlyWhatIsAskedFor(t *testing.T) {
 	}
 }
 
+// As promhttp does, and so consul_exporter.
+func TestMetrics_Names(t *testing.T) {
+	t.Parallel()
+	body := get(t, newTestHandler(t, deadAgent, Options{}), "/metrics?name[]=consul_up&name[]=go_goroutines&name[]=nothing").Body.String()
+	families := regexp.MustCompile(`(?m)^# TYPE (\S+)`).FindAllStringSubmatch(body, -1)
+	if len(families) != 2 || families[0][1] != "consul_up" || families[1][1] != "go_goroutines" || !strings.Contains(body, "\nconsul_up 0\n") {
+		t.Errorf("got %s\nwant the two families that were asked for", body)
+	}
+}
+
 func TestMetrics_Formats(t *testing.T) {
 	t.Parallel()
 	h := newTestHandler(t, deadAgent, Options{})
@@ -212,4 +223,17 @@ func benchmarkScrape(b *testing.B, agent string, ports cluster.PortOptions, enab
 	slices.Sort(took)
 	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "median-ms")
 	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
+}
+
+// FuzzScrapeBudget: whatever a client says about its time, a scrape has some, and not for ever.
+func FuzzScrapeBudget(f *testing.F) {
+	for _, header := range []string{"", "10", "0.5", "-1", "NaN", "+Inf", "1e999", "1e-300", "0x1p-2", "10s"} {
+		f.Add(header)
+	}
+	f.Fuzz(func(t *testing.T, header string) {
+		budget, err := scrapeBudget(header, 500*time.Millisecond)
+		if err == nil && (budget <= 0 || budget > maxBudget) {
+			t.Errorf("a scrape with %q has %s", header, budget)
+		}
+	})
 }
