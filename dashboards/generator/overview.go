@@ -25,11 +25,11 @@ func overview() dashboard {
 				},
 				failingPortsStat(3, linkTo(uidPorts, "Ports")),
 				{
-					kind: stat, title: "Consistent read", width: 3, height: 4,
-					about: "Whether the cluster answers a read that the leader has to confirm with a majority. If it fails, nothing can be written " +
+					kind: stat, title: "Reads", width: 2, height: 4,
+					about: "Whether the cluster answers a consistent read, which the leader has to confirm with a majority. If not, nothing can be written " +
 						"either, and only reads that any server may answer still work. Not known while the agent that is asked does not answer.",
 					alerts: []string{"ConsulConsistentReadsFail"},
-					unit:   "none", noValue: "not known", steps: goodFrom(1), mappings: []object{mapped(entry{"0", "fails", red}, entry{"1", "works", green})},
+					unit:   "none", noValue: "not known", steps: goodFrom(1), mappings: []object{mapped(entry{"0", "stale only", red}, entry{"1", "consistent", green})},
 					queries: []query{{"max by (CLUSTER) (consul_cluster_consistent_read_success{SEL})", clusterLegend}},
 					links:   []object{linkTo(uidRaft, "Raft")},
 				},
@@ -46,14 +46,21 @@ func overview() dashboard {
 					overrides: []object{override("warning", property{"thresholds", thresholds(warningFrom(1))})},
 				},
 				{
-					kind: stat, title: "Watched by", width: 3, height: 4,
+					kind: stat, title: "Watched by", width: 4, height: 4,
 					about: "Whether Prometheus reaches the exporters, and these reach their Consul agents; in part is a percentage. While an exporter is down " +
-						"nothing here is known. While an agent is down, what is known of ports and Raft comes from the servers themselves.",
-					alerts: []string{"ConsulExporterDown", "ConsulExporterMissing", "ConsulAgentUnreachable"},
+						"nothing here is known. While an agent is down, what is known of ports and Raft comes from the servers themselves. What the token may not " +
+						"read has no figures and no alerts.",
+					alerts: []string{"ConsulExporterDown", "ConsulExporterMissing", "ConsulAgentUnreachable", "ConsulResultsFiltered", "ConsulCollectorRefused"},
 					unit:   "percentunit", whole: true, noValue: "not known",
 					steps: []step{{lowest, red}, {0.0001, orange}, {1, green}}, mappings: []object{mapped(entry{"0", "down", red}, entry{"1", "up", green})},
-					queries: []query{{"avg by (CLUSTER) (up{SEL})", "exporter"}, {"avg by (CLUSTER) (consul_up{SEL})", "agent"}},
-					links:   []object{linkTo(uidExporter, "Exporter")},
+					queries: []query{
+						{"avg by (CLUSTER) (up{SEL})", "exporter"},
+						{"avg by (CLUSTER) (consul_up{SEL})", "agent"},
+						{tokenTooWeak, "token"},
+					},
+					overrides: []object{override("token", property{"unit", "none"}, property{"thresholds", thresholds(warningFrom(1))},
+						property{"mappings", []object{mapped(entry{"0", "reads all", green}, entry{"1", "too weak", orange}), nothing("not known", gray)}})},
+					links: []object{linkTo(uidExporter, "Exporter")},
 				},
 				serversTable(14, 7),
 				alertsTable(10, 7),

@@ -29,7 +29,7 @@ func raft() dashboard {
 					queries: []query{{"max by (CLUSTER) (consul_cluster_raft_configurations{SEL})", clusterLegend}},
 				},
 				{
-					kind: stat, title: "Unknown peers", width: 3, height: 4,
+					kind: stat, title: "Stale peers", width: 3, height: 4,
 					about:  "Peers in the Raft configuration that match no member. They count for the quorum and can never vote.",
 					alerts: []string{"ConsulStaleRaftPeer"},
 					unit:   "none", noValue: "not known", steps: warningFrom(1),

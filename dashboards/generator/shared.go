@@ -126,12 +126,15 @@ func instancesOf(status string, more ...string) string {
 func servicesDownStat(width int) panel {
 	return panel{
 		kind: stat, title: "Services down", width: width, height: 4,
-		about:  "Services of which instances are critical and none is passing or warning, five at most. Consul names nobody who asks for them an address.",
-		alerts: []string{"ConsulServiceDown"},
-		unit:   "none", noValue: notAvailable, names: true, steps: badFrom(1),
+		about: "Services of which no instance is passing or warning, five at most: red if some are critical, blue if all were taken out for maintenance. Consul names " +
+			"nobody who asks for them an address.",
+		alerts: []string{"ConsulServiceDown", "ConsulServiceMaintenanceLong", "ConsulNodeMaintenanceLong"},
+		unit:   "none", noValue: notAvailable, names: true, steps: []step{{lowest, green}, {0.5, blue}, {1, red}},
 		queries: []query{{orFor(
-			"topk by (CLUSTER) (5, "+instancesOf("critical")+" > 0 unless on (CLUSTER, service_name) "+instancesOf("passing|warning")+" > 0)",
-			label("0 * max by (CLUSTER) (consul_catalog_services{SEL})", "service_name", "none"),
+			"topk by (CLUSTER) (5, ("+instancesOf("critical")+" > 0 or on (CLUSTER, service_name) 0.5 * ("+instancesOf("maintenance")+" > bool 0) > 0)\n"+
+				"  unless on (CLUSTER, service_name)\n"+instancesOf("passing|warning")+" > 0)",
+			// The servers themselves are a service: where there is none, the token may not read any.
+			label("0 * (max by (CLUSTER) (consul_catalog_services{SEL}) > 0)", "service_name", "none"),
 		), "{{service_name}}"}},
 		links: []object{linkTo(uidServices, "Services")},
 	}
@@ -157,7 +160,7 @@ func instancesOverTime(width, height int) panel {
 		about:  aboutStatus + "A step in all states at one time is a node or an agent, not a service.",
 		alerts: []string{"ConsulServiceDown", "ConsulServiceInstancesCritical"},
 		unit:   "none", whole: true, min: number(0), stacked: true, noValue: notAvailable,
-		queries: []query{{instances, "{{status}}"}},
+		queries: []query{{optional(instances, "consul_catalog_service_instances{SEL}", "status"), "{{status}}"}},
 		colors:  statusColors,
 	}
 }
