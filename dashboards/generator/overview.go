@@ -59,11 +59,11 @@ func overview() dashboard {
 						{tokenTooWeak, "token"},
 					},
 					overrides: []object{override("token", property{"unit", "none"}, property{"thresholds", thresholds(warningFrom(1))},
-						property{"mappings", []object{mapped(entry{"0", "reads all", green}, entry{"1", "too weak", orange}), nothing("not known", gray)}})},
+						property{"mappings", []object{mapped(entry{"0", "ok", green}, entry{"1", "weak", orange}), nothing("not known", gray)}})},
 					links: []object{linkTo(uidExporter, "Exporter")},
 				},
-				serversTable(14, 7),
-				alertsTable(10, 7),
+				serversTable(15, 7),
+				alertsTable(9, 7),
 			}},
 			{"What changed", []panel{
 				{
@@ -88,7 +88,7 @@ func overview() dashboard {
 					about: "How often something changed: the leader or the term, the answer of a port, the state of a member, the number of nodes and services. " +
 						"What stands at one time mostly has one cause.",
 					alerts: []string{"ConsulLeaderChangesOften"},
-					unit:   "none", whole: true, min: number(0), bars: true, stacked: true,
+					unit:   "none", whole: true, min: number(0), bars: true, stacked: true, interval: "1m", // One bar for a change, or two.
 					queries: []query{
 						{"max by (CLUSTER) (increase(consul_cluster_leader_changes_total{SEL}[$__rate_interval]))", "leader or term"},
 						{"sum(max by (PORT) (changes(consul_port_up{SEL}[$__rate_interval])))", "ports"},
@@ -145,7 +145,8 @@ func overview() dashboard {
 func serversTable(width, height int) panel {
 	return figuresPanel(panel{
 		title: "Servers", width: width, height: height,
-		about: "Each server by its own account. One that does not answer has no figures but its ports. Click on a server for its Raft figures or ports.",
+		about: "Each server by its own account. One that does not answer has no figures but its ports; one that hangs accepts connections and answers none. Click " +
+			"on a server for its Raft figures or ports.",
 		alerts: []string{
 			"ConsulServerDown", "ConsulServerHung", "ConsulServerWithoutLeader", "ConsulRaftLogLag", "ConsulRaftLastContact",
 		},
@@ -156,8 +157,15 @@ func serversTable(width, height int) panel {
 		}})},
 	}, figures{"server", []column{
 		{
-			title: "Port 8300", unit: "none", steps: goodFrom(1), mappings: []object{mapped(entry{"0", "no answer", red}, entry{"1", "answers", green})},
-			expr: `min by (server) (max by (CLUSTER, server) (consul_port_up{SEL, protocol="rpc"}))`,
+			title: "Port 8300", unit: "none", steps: goodFrom(1),
+			mappings: []object{mapped(entry{"-1", "hangs", red}, entry{"0", "no answer", red}, entry{"1", "answers", green})},
+			expr: `min by (server) (
+  (max by (CLUSTER, server) (consul_port_up{SEL, protocol="rpc"}) == 0
+    and on (CLUSTER, server)
+  consul_port_probe_phase_duration_seconds{SEL, protocol="rpc", phase=~"tls|request"}) - 1
+    or
+  max by (CLUSTER, server) (consul_port_up{SEL, protocol="rpc"})
+)`,
 		},
 		{
 			title: "Ports down", unit: "none", steps: badFrom(1),

@@ -50,6 +50,9 @@ type panel struct {
 	names bool
 	// bars, stacked, stepped and lines (at the steps) are how a graph is drawn.
 	bars, stacked, stepped, lines bool
+	// interval is the least time between two points, and maxPoints how many there are at most; Grafana decides without.
+	interval  string
+	maxPoints int
 
 	transformations []object
 	overrides       []object
@@ -161,6 +164,12 @@ func (p panel) json(id, x, y int) object {
 	}
 	if len(p.transformations) > 0 {
 		o["transformations"] = p.transformations
+	}
+	if p.interval != "" {
+		o["interval"] = p.interval
+	}
+	if p.maxPoints > 0 {
+		o["maxDataPoints"] = p.maxPoints
 	}
 	return o
 }
@@ -340,6 +349,9 @@ func override(name string, properties ...property) object {
 	return object{"matcher": object{"id": "byName", "options": name}, "properties": list}
 }
 
+// nameWidth is that of the column of names, which are longer than the figures beside them. Those share what is left.
+var nameWidth = property{"custom.width", 140}
+
 // cell is how a table's column is coloured: the whole cell, by value.
 var cell = property{"custom.cellOptions", object{"type": "color-background", "mode": "basic"}}
 
@@ -374,8 +386,7 @@ func figuresPanel(p panel, f figures, first string) panel {
 		order[c.title] = i + 1
 		p.overrides = append(p.overrides, c.override(p.noValue))
 	}
-	// Names are longer than figures.
-	p.overrides = append(p.overrides, override(first, property{"custom.minWidth", 150}))
+	p.overrides = append(p.overrides, override(first, nameWidth))
 	p.transformations = []object{
 		transformation("sortBy", object{"sort": []object{{"field": f.row}}}),
 		transformation("groupingToMatrix", object{"rowField": f.row, "columnField": "figure", "valueField": "Value", "emptyValue": "null"}),
@@ -399,7 +410,7 @@ func serverPortMatrix(p panel, expr string) panel {
 		transformation("sortBy", object{"sort": []object{{"field": `server\name`}}}),
 		organize(object{}, map[string]string{`server\name`: "Server"}),
 	}
-	p.overrides = append(p.overrides, override("Server", property{"custom.cellOptions", object{"type": "auto"}}, property{"custom.minWidth", 120}))
+	p.overrides = append(p.overrides, override("Server", property{"custom.cellOptions", object{"type": "auto"}}, nameWidth))
 	return p
 }
 

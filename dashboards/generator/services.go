@@ -110,7 +110,7 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`, cluster
 					kind: timeseries, title: "Services with critical instances", width: 12, height: 8,
 					about:  "Services with the most critical instances, ten at most. Many at one time are mostly one node or one service that others need.",
 					alerts: []string{"ConsulServiceDown", "ConsulServiceInstancesCritical"},
-					unit:   "none", whole: true, min: number(0), stepped: true, stacked: true, noValue: notAvailable,
+					unit:   "none", whole: true, min: number(0), stepped: true, stacked: true, noValue: notAvailable, interval: fewPoints, maxPoints: 100,
 					queries: []query{{optional(
 						orElse("topk(10, max by (service_name) ("+byService("critical")+") > 0)", label("0 * count(consul_catalog_services{SEL} > 0)", "service_name", "none")),
 						"consul_catalog_service_instances{SEL}", "service_name",

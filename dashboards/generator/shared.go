@@ -154,12 +154,16 @@ func instancesStat(width int) panel {
 	}
 }
 
+// fewPoints is the interval of graphs that are made of a series for each service: four times the points take four times as long, and seconds in
+// a large catalog, see docs/performance.md.
+const fewPoints = "1m"
+
 func instancesOverTime(width, height int) panel {
 	return panel{
 		kind: timeseries, title: "Service instances by state, over time", width: width, height: height,
 		about:  aboutStatus + "A step in all states at one time is a node or an agent, not a service.",
 		alerts: []string{"ConsulServiceDown", "ConsulServiceInstancesCritical"},
-		unit:   "none", whole: true, min: number(0), stacked: true, noValue: notAvailable,
+		unit:   "none", whole: true, min: number(0), stacked: true, noValue: notAvailable, interval: fewPoints, maxPoints: 100,
 		queries: []query{{optional(instances, "consul_catalog_service_instances{SEL}", "status"), "{{status}}"}},
 		colors:  statusColors,
 	}
