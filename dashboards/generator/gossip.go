@@ -19,7 +19,7 @@ func gossip() dashboard {
 					unit:   "none", noValue: "not known", names: true, steps: badFrom(1),
 					queries: []query{{orFor(
 						"topk by (CLUSTER) (5, max by (CLUSTER, member) (consul_serf_lan_member_status{SEL}) == 4)",
-						label(`0 * (max by (CLUSTER) (consul_serf_member_count{SEL, pool="lan"}) > 0)`, "member", "none"),
+						noneFor(`sum by (CLUSTER) (max by (CLUSTER, status) (consul_serf_member_count{SEL, pool="lan"}))`, "member"),
 					), "{{member}}"}},
 				},
 				{

@@ -344,7 +344,7 @@ func raftTable(width, height int) panel {
 func autopilotTable(width, height int) panel {
 	one := func(metric string) string { return "max by (server) (" + metric + "{SEL, SERVER})" }
 	yes := []object{mapped(entry{"0", "no", ""}, entry{"1", "yes", ""})}
-	return figuresPanel(panel{
+	p := figuresPanel(panel{
 		title: "Autopilot's view of each server", width: width, height: height,
 		about: "What the leader's autopilot says of each server: whether it is healthy, since when it is or is not, and whether it has a vote. Not available without a " +
 			"leader, or if the token may not read the operator's API.",
@@ -357,4 +357,7 @@ func autopilotTable(width, height int) panel {
 		{title: "Last contact", unit: "s", steps: quiet(badFromTwo(0.2, 0.5)), expr: one("consul_autopilot_server_last_contact_seconds")},
 		{title: "Last index", unit: "none", expr: one("consul_autopilot_server_last_index")},
 	}}, "Server")
+	none := label("NaN * absent(consul_autopilot_server_healthy{SEL, SERVER})", "server", notAvailable)
+	p.queries[0].expr = orElse(p.queries[0].expr, label(none, "figure", "Healthy"))
+	return p
 }

@@ -30,6 +30,12 @@ func coloredFromOne(colors map[string]string) []object {
 // orFor adds, for each cluster of which the first expression knows nothing, what the second one knows.
 func orFor(expr, otherwise string) string { return expr + "\nor on (CLUSTER)\n" + otherwise }
 
+// noneFor names "none" for each cluster where this expression is above 0, which tells that there is something that could be named, and "not
+// available" for each where it is 0.
+func noneFor(expr, name string) string {
+	return orFor(label("0 * ("+expr+" > 0)", name, "none"), label("NaN * "+expr, name, notAvailable))
+}
+
 // withoutLinks is for the dashboard that a panel of the overview leads to.
 func withoutLinks(p panel) panel {
 	p.links = nil
@@ -134,7 +140,7 @@ func servicesDownStat(width int) panel {
 			"topk by (CLUSTER) (5, ("+instancesOf("critical")+" > 0 or on (CLUSTER, service_name) 0.5 * ("+instancesOf("maintenance")+" > bool 0) > 0)\n"+
 				"  unless on (CLUSTER, service_name)\n"+instancesOf("passing|warning")+" > 0)",
 			// The servers themselves are a service: where there is none, the token may not read any.
-			label("0 * (max by (CLUSTER) (consul_catalog_services{SEL}) > 0)", "service_name", "none"),
+			noneFor("max by (CLUSTER) (consul_catalog_services{SEL})", "service_name"),
 		), "{{service_name}}"}},
 		links: []object{linkTo(uidServices, "Services")},
 	}
