@@ -264,6 +264,8 @@ func TestStackDashboards(t *testing.T) {
 			`{status="passing"}`: 5, `{status="warning"}`: 1, `{status="critical"}`: 1, `{status="maintenance"}`: 1,
 		},
 		"overview: Checks by state A": {`{status="passing"}`: 7, `{status="warning"}`: 1, `{status="critical"}`: 2},
+		"overview: Services down A":   {onCluster(): 1},
+		"overview: Services down B":   {onCluster(): 1},
 		"services: Services down A":   {onCluster(`service_name="db"`): 1, onCluster(`service_name="cache"`): 0.5},
 		"services: Checks that fail A": {
 			`{check="db-1-alive", node="client-1", service_id="db-1", service_name="db"}`:    2,

@@ -33,7 +33,7 @@ func overview() dashboard {
 					queries: []query{{"max by (CLUSTER) (consul_cluster_consistent_read_success{SEL})", clusterLegend}},
 					links:   []object{linkTo(uidRaft, "Raft")},
 				},
-				servicesDownStat(3),
+				servicesDownCount(3),
 				{
 					kind: stat, title: "Alerts firing", width: 3, height: 4,
 					about: "Alerts of the exporter's rules that fire, by severity; those of severity info are in the list below. \"No rules\" means that " +

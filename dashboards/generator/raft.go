@@ -57,8 +57,8 @@ func raft() dashboard {
 					unit:   "none", noValue: notAvailable, steps: goodFrom(1), mappings: []object{mapped(entry{"0", "unhealthy", red}, entry{"1", "healthy", green})},
 					queries: []query{{"max by (CLUSTER) (consul_autopilot_cluster_healthy{SEL})", clusterLegend}},
 				},
-				reportedLeadersTable(9, 7),
-				raftTable(15, 7),
+				reportedLeadersTable(8, 7),
+				raftTable(16, 7),
 			}},
 			{"Leadership", []panel{
 				whoLeads(8, 8),

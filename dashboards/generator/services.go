@@ -17,7 +17,7 @@ func services() dashboard {
 		variables: []object{serviceVariable()},
 		rows: []row{
 			{"What is wrong", []panel{
-				onlyChosen(servicesDownStat(6), chosen),
+				onlyChosen(servicesDownNames(6), chosen),
 				onlyChosen(instancesStat(8), chosen),
 				{
 					kind: stat, title: "Nodes that fail", width: 4, height: 4,

@@ -129,21 +129,44 @@ func instancesOf(status string, more ...string) string {
 		", status=~\"" + status + "\"})"
 }
 
-func servicesDownStat(width int) panel {
+// Services of which some instances are critical and none serves, and those of which all were taken out. Their values are above 0.
+var (
+	servicesDown     = instancesOf("critical") + " > 0 unless on (CLUSTER, service_name) " + instancesOf("passing|warning") + " > 0"
+	servicesTakenOut = instancesOf("maintenance") + " > 0 unless on (CLUSTER, service_name) " + instancesOf("passing|warning|critical") + " > 0"
+	// catalogRead is there for each cluster of which the catalog may be read: the servers themselves are a service.
+	catalogRead = "max by (CLUSTER) (consul_catalog_services{SEL}) > 0"
+)
+
+const aboutServicesDown = "Services of which no instance is passing or warning: red if some are critical, blue if all were taken out for maintenance. Consul " +
+	"names nobody who asks for them an address."
+
+// servicesDownCount is for few columns: names take more.
+func servicesDownCount(width int) panel {
 	return panel{
 		kind: stat, title: "Services down", width: width, height: 4,
-		about: "Services of which no instance is passing or warning, five at most: red if some are critical, blue if all were taken out for maintenance. Consul names " +
-			"nobody who asks for them an address.",
-		alerts: []string{"ConsulServiceDown", "ConsulServiceMaintenanceLong", "ConsulNodeMaintenanceLong"},
-		unit:   "none", noValue: notAvailable, names: true, steps: []step{{lowest, green}, {0.5, blue}, {1, red}},
-		queries: []query{{orFor(
-			"topk by (CLUSTER) (5, ("+instancesOf("critical")+" > 0 or on (CLUSTER, service_name) 0.5 * ("+instancesOf("maintenance")+" > bool 0) > 0)\n"+
-				"  unless on (CLUSTER, service_name)\n"+instancesOf("passing|warning")+" > 0)",
-			// The servers themselves are a service: where there is none, the token may not read any.
-			noneFor("max by (CLUSTER) (consul_catalog_services{SEL})", "service_name"),
-		), "{{service_name}}"}},
-		links: []object{linkTo(uidServices, "Services")},
+		about: aboutServicesDown, alerts: []string{"ConsulServiceDown", "ConsulServiceMaintenanceLong", "ConsulNodeMaintenanceLong"},
+		unit: "none", noValue: notAvailable, steps: badFrom(1),
+		queries: []query{
+			{orFor("count by (CLUSTER) ("+servicesDown+")", "0 * ("+catalogRead+")"), "critical"},
+			{orFor("count by (CLUSTER) ("+servicesTakenOut+")", "0 * ("+catalogRead+")"), "taken out"},
+		},
+		overrides: []object{override("taken out", property{"thresholds", thresholds([]step{{lowest, green}, {1, blue}})})},
+		links:     []object{linkTo(uidServices, "Services")},
 	}
+}
+
+// servicesDownNames names them.
+func servicesDownNames(width int) panel {
+	p := servicesDownCount(width)
+	p.about += " Five at most."
+	p.names = true
+	p.steps = []step{{lowest, green}, {0.5, blue}, {1, red}}
+	p.queries = []query{{orFor(
+		"topk by (CLUSTER) (5, ("+servicesDown+") or 0.5 * (("+servicesTakenOut+") > bool 0))",
+		noneFor("max by (CLUSTER) (consul_catalog_services{SEL})", "service_name"),
+	), "{{service_name}}"}}
+	p.overrides = nil
+	return p
 }
 
 const aboutStatus = "An instance's status is the worst of its own checks and its node's. One in maintenance was taken out by somebody. "
