@@ -39,7 +39,7 @@ func docCommands(page string) []docCommand {
 }
 
 // What runs where, and under which number: what is different each time.
-var demoRow = regexp.MustCompile(`(?m)^ +(\S+) +pid (\d+) +(\S+) +(http://[^/\s]+)\S*$`)
+var demoRow = regexp.MustCompile(`(?m)^ +(\S+) +pid (\d+) +(\S+) +http://([^/\s]+)\S*$`)
 
 // liveNames returns pairs of what the page calls a thing and what the demo that runs calls it.
 func liveNames(t *testing.T, page, output string) []string {
