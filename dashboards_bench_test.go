@@ -39,7 +39,7 @@ const (
 // scrapes a catalog with 24,000 instances. See docs/performance.md.
 func BenchmarkCatalogQueries(b *testing.B) {
 	c := consultest.Start(b, consultest.Options{Config: steady()})
-	ctx, cancel := context.WithTimeout(b.Context(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(b.Context(), 5*time.Minute)
 	defer cancel()
 	const instances = 24000
 	must(b, c.LoadCatalog(ctx, consultest.Catalog{Nodes: instances / instancesPerNode, Services: 5000, Instances: instances}))

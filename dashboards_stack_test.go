@@ -88,7 +88,7 @@ func startPrometheus(tb testing.TB, dir, ruleFile string, interval time.Duration
 		targets = append(targets, strings.TrimPrefix(e.url, "http://"))
 	}
 	config, err := json.Marshal(map[string]any{ // JSON is YAML.
-		"global":         map[string]any{"scrape_interval": interval.String(), "scrape_timeout": min(interval, 10*time.Second).String(), "evaluation_interval": "2s"},
+		"global":         map[string]any{"scrape_interval": interval.String(), "scrape_timeout": interval.String(), "evaluation_interval": "2s"},
 		"rule_files":     []string{ruleFile},
 		"scrape_configs": []any{map[string]any{"job_name": "consul", "static_configs": []any{map[string]any{"targets": targets}}}},
 	})
