@@ -70,7 +70,7 @@ func overview() dashboard {
 					kind: timeseries, title: "Voters", width: 8, height: 7,
 					about: "Voters that answer on their port 8300, and how many must agree. Below the quorum nothing can be written.",
 					alerts: []string{
-						"ConsulQuorumLost", "ConsulQuorumAtRisk", "ConsulEvenVoters",
+						"ConsulQuorumLost", "ConsulQuorumAtRisk", "ConsulVotersMissing", "ConsulEvenVoters",
 					},
 					unit: "none", whole: true, min: number(0), stepped: true,
 					queries: []query{
