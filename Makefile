@@ -151,8 +151,8 @@ golden:
 # bench: the benchmarks, on real clusters where they need one.
 .PHONY: bench
 bench:
-	@$(TOOL) consul
-	go test -run '^$$' -bench . -benchmem ./...
+	@$(TOOL) consul prometheus promtool
+	go test -tags stack -run '^$$' -bench . -benchmem ./...
 
 # fuzz: every fuzz target for FUZZTIME.
 .PHONY: fuzz
