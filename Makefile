@@ -9,6 +9,7 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unk
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 LDFLAGS  := -s -w -X $(PKG).Version=$(VERSION) -X $(PKG).Revision=$(REVISION)
 FUZZTIME ?= 30s
+SOAK     ?= 30m
 TOOL     := go run ./tools
 
 # help: list the targets.
@@ -52,6 +53,12 @@ test-matrix:
 e2e:
 	@$(TOOL) consul
 	go test -race -tags e2e -count 1 -timeout 10m -v -run '^TestE2E' -exec tools/e2e.sh .
+
+# soak: break and mend a cluster for SOAK, watch the exporter, and write docs/reliability.md; needs root, as e2e does.
+.PHONY: soak
+soak:
+	@$(TOOL) consul
+	go test -tags e2e -count 1 -timeout 2h -v -run '^TestSoak$$' -exec tools/e2e.sh . -soak $(SOAK) $(if $(SOAK_UPDATE),-update)
 
 # test-browser: the tests that look at the status page in Chromium, which they install; PICTURES=folder keeps pictures.
 .PHONY: test-browser
