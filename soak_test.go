@@ -7,7 +7,6 @@ package main
 
 import (
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -42,26 +41,21 @@ type soak struct {
 
 // TestSoak breaks a cluster in every way of soakFaults, in turn, until the time is over. Each time the exporter shows what is wrong,
 // and shows a healthy cluster afterwards. All the while it answers each scrape in time, needs no more of anything than at first, and
-// makes no line at WARN or above in a server's log. With -update it writes docs/reliability.md.
+// makes no line at WARN or above in the log of a server that is well. With -update it writes docs/reliability.md.
 func TestSoak(t *testing.T) {
 	requireNamespace(t)
 	s := startSoak(t)
 	s.waitWell(t)
-	trials := make(map[string][]soakTrial)
+	var trials []soakTrial
 	for start, i := time.Now(), 0; time.Since(start) < *soakTime; i++ {
-		fault := soakFaults[i%len(soakFaults)]
-		trial := s.try(t, fault)
-		trials[fault.name] = append(trials[fault.name], trial)
-		t.Logf("%s: shown after %.1f s, healthy %.1f s after it was mended", fault.name, trial.shown.Seconds(), trial.well.Seconds())
+		trial := s.try(t, soakFaults[i%len(soakFaults)])
+		trials = append(trials, trial)
+		t.Logf("%s: shown after %.1f s, healthy %.1f s after it was mended", trial.fault, trial.shown.Seconds(), trial.well.Seconds())
 	}
 	seen := s.scraper.stop()
-	s.expectPunctual(t, seen)
+	expectPunctual(t, seen)
 	expectFlat(t, seen)
-	complaints := s.complaints()
-	if len(complaints) > 0 {
-		t.Errorf("the servers logged because of the exporter:\n%s", strings.Join(complaints, "\n"))
-	}
-	report := soakReport(trials, seen)
+	report := soakReport(trials, seen) + complaintsText(s.complaints(t, trials))
 	t.Logf("what goes into %s:\n%s", reliability, report)
 	if *update && !t.Failed() {
 		writeReliability(t, report)
@@ -90,8 +84,13 @@ func startSoak(t *testing.T) *soak {
 // soakConfig is a configuration without mistakes.
 const soakConfig = "modules: {soak: {targets: [127.0.0.0/8]}}\n"
 
-// soakTrial is one time that a fault was tried: until the exporter showed it, and until it showed a healthy cluster.
-type soakTrial struct{ shown, well time.Duration }
+// soakTrial is one time that a fault was tried.
+type soakTrial struct {
+	fault string
+	// shown is how long it took until the exporter showed it, well how long from the mending until it showed a healthy cluster.
+	shown, well  time.Duration
+	began, ended time.Time
+}
 
 // try brings a fault about and mends it.
 func (s *soak) try(t *testing.T, f soakFault) soakTrial {
@@ -99,12 +98,13 @@ func (s *soak) try(t *testing.T, f soakFault) soakTrial {
 	start := time.Now()
 	shows, mend := f.strike(t, s)
 	s.wait(t, showsWithin, start, f.name+": "+f.shows, shows)
-	trial := soakTrial{shown: time.Since(start)}
+	trial := soakTrial{fault: f.name, began: start, shown: time.Since(start)}
 	time.Sleep(faultLasts) //nolint:forbidigo // The fault goes on for a while.
 	mended := time.Now()
 	mend()
 	s.waitWell(t)
-	trial.well = time.Since(mended)
+	trial.ended = time.Now()
+	trial.well = trial.ended.Sub(mended)
 	return trial
 }
 
@@ -151,7 +151,7 @@ func (s samples) has(want samples) bool {
 }
 
 // expectPunctual fails for each scrape without a complete answer in time.
-func (s *soak) expectPunctual(t *testing.T, seen []soakScrape) {
+func expectPunctual(t *testing.T, seen []soakScrape) {
 	t.Helper()
 	for _, scrape := range seen {
 		if scrape.err != nil {
@@ -205,18 +205,6 @@ func median(values []float64) float64 {
 	}
 	sorted := slices.Sorted(slices.Values(values))
 	return sorted[len(sorted)/2]
-}
-
-// complaints are the lines at WARN or above that servers logged because of the exporter, of the test or of a person who asked the same.
-func (s *soak) complaints() (lines []string) {
-	for i, a := range s.cluster.Servers {
-		for _, line := range consultest.AtLeast(a.LogsSince(s.marks[i]), "WARN") {
-			if strings.Contains(line.Raw, "127.0.0.1:") {
-				lines = append(lines, fmt.Sprintf("%s: %s", a, line.Raw))
-			}
-		}
-	}
-	return lines
 }
 
 // rewriteToken puts another token where the exporter reads it.
