@@ -34,12 +34,13 @@ func TestReadmeTables(t *testing.T) {
 		docsTable{"flags of check", flagsTable(ownFlags(t))},
 		docsTable{"flags of dashboards", flagsTable(newApp(&options{}).GetCommand(commandDashboards).Model().Flags)},
 		docsTable{"flags of alerts", flagsTable(newApp(&options{}).GetCommand(commandAlerts).Model().Flags)},
+		docsTable{"flags of healthcheck", flagsTable(newApp(&options{}).GetCommand(commandHealthcheck).Model().Flags)},
 	)
 }
 
 // So are those of the documents about alerts, from the rules.
 func TestReadmeAlerts(t *testing.T) {
-	expectTables(t, "docs/alerts.md", docsTable{"pages", pagesTable(t)})
+	expectTables(t, "docs/alerts.md", docsTable{"pages", pagesTable(t)}, docsTable{"inhibitions", inhibitionsTable(t)})
 	expectTables(t, "docs/runbooks/README.md", docsTable{"alerts", alertsTables(t)})
 }
 
