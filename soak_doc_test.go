@@ -49,7 +49,7 @@ func soakReport(trials []soakTrial, seen []soakScrape) string {
 // writeReliability puts a report into the document, between its marks.
 func writeReliability(t *testing.T, report string) {
 	t.Helper()
-	const begin, end = "<!-- written by make soak -->\n", "<!-- end of what make soak wrote -->"
+	const begin, end = "<!-- written by make reliability -->\n", "<!-- end of what make reliability wrote -->"
 	content, err := os.ReadFile(reliability)
 	must(t, err)
 	before, rest, ok := strings.Cut(string(content), begin)
