@@ -107,20 +107,6 @@ func startTool(t *testing.T, name string, args ...string) *exporterProcess {
 	return p
 }
 
-// waitFor looks again and again until what is missing is nothing.
-func waitFor(t *testing.T, within time.Duration, what string, missing func() string) {
-	t.Helper()
-	for deadline := time.Now().Add(within); ; time.Sleep(100 * time.Millisecond) {
-		lacks := missing()
-		if lacks == "" {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %s: %s", within, what, lacks)
-		}
-	}
-}
-
 // scaled is a time as the tests have it.
 func scaled(d time.Duration) time.Duration { return d / alertTimeFactor }
 

@@ -58,13 +58,19 @@ const filterTable = "inet consul_cluster_exporter_e2e"
 // call, and that is not how it is between hosts.
 func filterPackets(t *testing.T, to *consultest.Agent, match, verdict string) *packetFilter {
 	t.Helper()
+	return filterIncoming(t, fmt.Sprintf("ip saddr 127.0.0.1 ip daddr %s %s counter %s", to.Addr, match, verdict))
+}
+
+// filterIncoming puts rules of nftables in force.
+func filterIncoming(t *testing.T, rules ...string) *packetFilter {
+	t.Helper()
 	nft(t, fmt.Sprintf(`
 		table %s {
 			chain incoming {
 				type filter hook input priority filter; policy accept;
-				ip saddr 127.0.0.1 ip daddr %s %s counter %s
+				%s
 			}
-		}`, filterTable, to.Addr, match, verdict))
+		}`, filterTable, strings.Join(rules, "\n")))
 	f := &packetFilter{}
 	t.Cleanup(func() { f.lift(t) })
 	return f
