@@ -218,7 +218,7 @@ func TestResponder_Off(t *testing.T) {
 	}
 	for _, path := range []string{"/alerts", "/history"} {
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
-			req, err := http.NewRequestWithContext(t.Context(), method, e.url+path, strings.NewReader(`{"version":"4","alerts":[]}`))
+			req, err := http.NewRequestWithContext(t.Context(), method, e.url+path, http.NoBody)
 			must(t, err)
 			resp, err := http.DefaultClient.Do(req)
 			must(t, err)
