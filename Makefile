@@ -10,6 +10,8 @@ REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 LDFLAGS  := -s -w -X $(PKG).Version=$(VERSION) -X $(PKG).Revision=$(REVISION)
 FUZZTIME ?= 30s
 TOOL     := go run ./tools
+# How many of the tests of alerts run at one time: they mostly wait.
+ACTS     ?= 4
 
 # help: list the targets.
 .PHONY: help
@@ -50,8 +52,8 @@ test-matrix:
 # e2e: the tests that need root: real clusters in a network namespace of their own, behind a packet filter.
 .PHONY: e2e
 e2e:
-	@$(TOOL) consul
-	go test -race -tags e2e -count 1 -timeout 10m -v -run '^TestE2E' -exec tools/e2e.sh .
+	@$(TOOL) consul prometheus alertmanager
+	go test -race -tags e2e,stack -count 1 -timeout 15m -parallel $(ACTS) -v -run '^TestE2E' -exec tools/e2e.sh .
 
 # test-browser: the tests that look at the status page in Chromium, which they install; PICTURES=folder keeps pictures.
 .PHONY: test-browser
@@ -64,13 +66,14 @@ test-browser:
 .PHONY: test-stack
 test-stack:
 	@$(TOOL) consul prometheus alertmanager
-	go test -race -tags stack -count 1 -timeout 20m -run '^TestStack' .
+	go test -race -tags stack -count 1 -timeout 20m -parallel $(ACTS) -run '^TestStack' .
 
-# alerts-proven: write docs/alerts-proven.md from what the tests of alerts see.
+# alerts-proven: write docs/alerts-proven.md from what the tests of alerts see; needs root as e2e does.
 .PHONY: alerts-proven
 alerts-proven:
 	@$(TOOL) consul prometheus alertmanager
-	go test -tags stack -count 1 -timeout 20m -run '^TestStackAlerts$$' . -update
+	go test -tags stack -count 1 -timeout 20m -parallel $(ACTS) -run '^TestStackAlerts$$' . -update
+	go test -tags e2e,stack -count 1 -timeout 15m -parallel $(ACTS) -run '^TestE2EAlerts$$' -exec tools/e2e.sh . -update
 
 # check: formatting, vet and staticcheck.
 .PHONY: check

@@ -138,15 +138,15 @@ func provenText(t *testing.T, seconds secondsToPage) string {
 Written by `+"`make alerts-proven`"+`, which breaks real Consul clusters and watches them with the exporter, Prometheus, the rules in
 [alerts/](../alerts), and Alertmanager with [alertmanager.example.yml](../alerts/alertmanager.example.yml). A webhook is in the place of each receiver.
 
-All times of rules and Alertmanager are divided by %d there, and Prometheus scrapes each second. The time that Consul needs to notice a fault,
-and to elect a leader, is what it is.
+All times of rules and Alertmanager are divided by %d there, and Prometheus scrapes every %d seconds. The time that Consul needs to notice a fault,
+and to elect a leader, is what it is. Networks are broken by a packet filter, in a network namespace.
 
 - **to**: the receiver that was told. An alert that is *held back* fires in Prometheus, Alertmanager knows its cause, and nobody is told.
 - **seconds**: from the fault to the notification, as measured.
 - **unscaled**: what to expect of it with the times as they are: the alert's `+"`for`"+`, `+"`group_wait`"+` and a scrape in 15 seconds; Consul's own time comes on top.
 
-Each fault leads to these alerts and to no others, each of them is told once, and called resolved once the fault is mended.
-`, alertTimeFactor)
+Each fault leads to these notifications and to no others, each of them is sent once, and called resolved once the fault is mended.
+`, alertTimeFactor, scrapeInterval/time.Second)
 	b.WriteString("\n## Seen\n\n| fault | alert | severity | to | seconds | unscaled |\n|---|---|---|---|---|---|\n")
 	for _, f := range alertFaults {
 		provenRows(t, &b, f, seconds[f.name])

@@ -77,6 +77,124 @@ var alertFaults = []alertFault{
 	{name: "the exporter's token is revoked", alerts: []wantAlert{
 		warning("ConsulCollectorRefused", "*"),
 	}},
+	{name: "the leader is killed", alerts: []wantAlert{
+		critical("ConsulServerDown", "server=server-1"),
+		warning("ConsulQuorumAtRisk", ""),
+		held(critical("ConsulRPCPortDown", "server=server-1 port=8300 protocol=rpc transport=tcp")),
+		held(warning("ConsulSerfWANPortDown", "server=server-1 port=8302 protocol=serf_wan transport=tcp")),
+		held(warning("ConsulSerfMemberFailed", "member=server-1 server=server-1")),
+		held(warning("ConsulSerfWANMemberFailed", "member=server-1.dc1 dc=dc1 server=server-1")),
+		held(warning("ConsulAutopilotUnhealthy", "")),
+	}},
+	{name: "a follower hangs (SIGSTOP)", alerts: []wantAlert{
+		critical("ConsulServerHung", "server=server-3"),
+		warning("ConsulQuorumAtRisk", ""),
+		held(critical("ConsulRPCPortDown", "server=server-3 port=8300 protocol=rpc transport=tcp")),
+		held(warning("ConsulSerfMemberFailed", "member=server-3 server=server-3")),
+		held(warning("ConsulAutopilotUnhealthy", "")),
+	}},
+	{name: "a follower is killed, in each of two clusters, one of which has two exporters", alerts: []wantAlert{
+		critical("ConsulServerDown", "server=server-3"),
+		warning("ConsulQuorumAtRisk", ""),
+	}},
+	{name: "two servers that each lead a cluster of their own are joined", alerts: []wantAlert{
+		critical("ConsulSplitBrain", ""),
+		held(critical("ConsulServersDisagree", "")),
+	}},
+	{name: "leadership is transferred five times in a row", alerts: []wantAlert{
+		warning("ConsulLeaderChangesOften", ""),
+	}},
+	{name: "all servers leave and come back, one at a time"},
+	{name: "all servers are killed and come back, one at a time"},
+	{name: "a server's certificate expires in ten days", alerts: []wantAlert{
+		warning("ConsulCertificateExpires", "server=server-2 port=8300 protocol=rpc"),
+		warning("ConsulCertificateExpires", "server=server-2 port=8501 protocol=https"),
+		warning("ConsulCertificateExpires", "server=server-2 port=8503 protocol=grpc_tls"),
+	}},
+	{name: "a server's certificate has expired", alerts: []wantAlert{
+		critical("ConsulCertificateExpires", "server=server-3 port=8300 protocol=rpc"),
+		critical("ConsulCertificateExpires", "server=server-3 port=8501 protocol=https"),
+		critical("ConsulCertificateExpires", "server=server-3 port=8503 protocol=grpc_tls"),
+		critical("ConsulRPCPortDown", "server=server-3 port=8300 protocol=rpc transport=tcp"),
+		warning("ConsulQuorumAtRisk", ""),
+	}},
+	{name: "the agent that the exporter asks is killed", alerts: []wantAlert{
+		critical("ConsulAgentUnreachable", ""),
+		held(warning("ConsulAgentUnreachable", "*")),
+		held(warning("ConsulCollectorFails", "*")),
+	}},
+	{name: "the agent that one of two exporters asks is killed", alerts: []wantAlert{
+		warning("ConsulAgentUnreachable", "*"),
+		warning("ConsulSerfMemberFailed", "member=client-1"),
+		held(warning("ConsulCollectorFails", "*")),
+	}},
+	{name: "the exporter gets a token that may read half of the services", alerts: []wantAlert{
+		warning("ConsulResultsFiltered", "endpoint=/v1/internal/ui/nodes"),
+	}},
+	{name: "one of two exporters is killed", alerts: []wantAlert{
+		warning("ConsulExporterDown", "*"),
+	}},
+	{name: "the only exporter is killed", alerts: []wantAlert{
+		critical("ConsulExporterMissing", ""),
+		held(warning("ConsulExporterDown", "*")),
+	}},
+	{name: "service discovery drops the only exporter", alerts: []wantAlert{
+		critical("ConsulExporterMissing", ""),
+	}},
+	{name: "the catalog outgrows `--collector.catalog.max-series`", alerts: []wantAlert{
+		warning("ConsulCatalogTooLarge", ""),
+	}},
+	{name: "the exporter's configuration file is broken, and loaded", alerts: []wantAlert{
+		warning("ConsulConfigReloadFailed", "*"),
+	}},
+	{name: "the exporter is told to read a datacenter that there is not", alerts: []wantAlert{
+		warning("ConsulCollectorFails", "collector=catalog"),
+	}},
+	{name: "UDP 8301 of a server is blocked", alerts: []wantAlert{
+		warning("ConsulGossipUDPBlocked", "server=server-2 port=8301 protocol=serf_lan transport=udp"),
+	}},
+	{name: "TCP 8301 is blocked between the exporter and a server", alerts: []wantAlert{
+		critical("ConsulSerfLANPortDown", "server=server-1 port=8301 protocol=serf_lan transport=tcp"),
+	}},
+	{name: "TCP 8300 is blocked between the exporter and a follower", alerts: []wantAlert{
+		critical("ConsulRPCPortDown", "server=server-3 port=8300 protocol=rpc transport=tcp"),
+		warning("ConsulQuorumAtRisk", ""),
+	}},
+	{name: "TCP 8302, 8500, 8502 and 8600 are blocked between the exporter and a server", alerts: []wantAlert{
+		warning("ConsulSerfWANPortDown", "server=server-2 port=8302 protocol=serf_wan transport=tcp"),
+		warning("ConsulHTTPPortDown", "server=server-2 port=8500 protocol=http transport=tcp"),
+		warning("ConsulGRPCPortDown", "server=server-2 port=8502 protocol=grpc transport=tcp"),
+		warning("ConsulDNSPortDown", "server=server-2 port=8600"),
+	}},
+	{name: "every other connection to port 8302 of a server is refused", alerts: []wantAlert{
+		warning("ConsulPortErrors", "server=server-2 port=8302 protocol=serf_wan transport=tcp"),
+	}},
+	{name: "port 8502 of a server accepts connections, and what is sent there is lost", alerts: []wantAlert{
+		info("ConsulPortNotAnswering", "server=server-3 port=8502 protocol=grpc transport=tcp"),
+		warning("ConsulGRPCPortDown", "server=server-3 port=8502 protocol=grpc transport=tcp"),
+	}},
+	{name: "a server's port 8302 takes more than a second to answer", alerts: []wantAlert{
+		warning("ConsulPortSlow", "server=server-3 port=8302 protocol=serf_wan transport=tcp"),
+	}},
+	{name: "one of three servers is cut off from the others", alerts: []wantAlert{
+		critical("ConsulServerWithoutLeader", "server=server-3"),
+		held(warning("ConsulSerfMemberFailed", "member=server-3 server=server-3")),
+		held(critical("ConsulRaftLastContact", "server=server-3")),
+		held(warning("ConsulAutopilotUnhealthy", "")),
+	}},
+	{name: "all servers are cut off from each other", alerts: []wantAlert{
+		critical("ConsulNoLeader", ""),
+		held(critical("ConsulServerWithoutLeader", "server=server-1")),
+		held(critical("ConsulConsistentReadsFail", "")),
+	}},
+	{name: "the client agent that the exporter asks is cut off from the servers", alerts: []wantAlert{
+		critical("ConsulConsistentReadsFail", ""),
+	}},
+	{name: "a follower is kept behind while 5,000 keys are written (large packets to its port 8300 are lost)", alerts: []wantAlert{
+		warning("ConsulRaftLogLag", "server=server-3"),
+		warning("ConsulAutopilotUnhealthy", ""),
+		held(info("ConsulRaftLogLag", "server=server-3")),
+	}},
 }
 
 func critical(name, labels string) wantAlert { return newWantAlert(name, "critical", labels) }

@@ -1,0 +1,156 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e && stack
+
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+)
+
+// blocked is a fault that lasts as long as rules of the packet filter are in force.
+func blocked(t *testing.T, cluster, fault string, rules ...string) outage {
+	t.Helper()
+	var filter *packetFilter
+	return outage{
+		cluster, fault,
+		func() { filter = filterRules(t, rules...) },
+		func() { filter.lift(t) },
+	}
+}
+
+// fromExporters is a rule about what exporters send to an agent.
+func fromExporters(to *consultest.Agent, rest string) string {
+	return "ip saddr 127.0.0.1 ip daddr " + to.Addr + " " + rest
+}
+
+// between are rules that drop all packets between an agent and others.
+func between(a *consultest.Agent, others ...*consultest.Agent) []string {
+	var addresses []string
+	for _, o := range others {
+		addresses = append(addresses, o.Addr)
+	}
+	set := "{ " + strings.Join(addresses, ", ") + " }"
+	return []string{
+		fmt.Sprintf("ip saddr %s ip daddr %s drop", a.Addr, set),
+		fmt.Sprintf("ip saddr %s ip daddr %s drop", set, a.Addr),
+	}
+}
+
+// portsBlocked are firewalls between the exporter and the servers, which notice nothing.
+func portsBlocked(t *testing.T, s *alertStack) []outage {
+	t.Helper()
+	c := startLed(t, consultest.Options{Servers: 3, Config: steady()})
+	s.exporter(t, "blocked", "--consul.server="+c.Servers[0].URL())
+	return []outage{
+		blocked(t, "blocked", "UDP 8301 of a server is blocked",
+			fmt.Sprintf("ip daddr %s udp dport 8301 drop", c.Servers[1].Addr)),
+		blocked(t, "blocked", "TCP 8301 is blocked between the exporter and a server",
+			fromExporters(c.Servers[0], "tcp dport 8301 drop")),
+		blocked(t, "blocked", "TCP 8300 is blocked between the exporter and a follower",
+			fromExporters(c.Servers[2], "tcp dport 8300 drop")),
+		blocked(t, "blocked", "TCP 8302, 8500, 8502 and 8600 are blocked between the exporter and a server",
+			fromExporters(c.Servers[1], "tcp dport { 8302, 8500, 8502, 8600 } drop")),
+	}
+}
+
+// portsFlawed are ports that answer, but not as they should.
+func portsFlawed(t *testing.T, s *alertStack) []outage {
+	t.Helper()
+	c := startLed(t, consultest.Options{Servers: 3, Config: steady()})
+	s.exporter(t, "flawed", "--consul.server="+c.Servers[0].URL())
+	return []outage{
+		blocked(t, "flawed", "every other connection to port 8302 of a server is refused",
+			fromExporters(c.Servers[1], "tcp dport 8302 tcp flags syn numgen inc mod 2 0 reject with tcp reset")),
+		blocked(t, "flawed", "port 8502 of a server accepts connections, and what is sent there is lost",
+			fromExporters(c.Servers[2], "tcp dport 8502 tcp flags & psh == psh drop")),
+	}
+}
+
+// portSlow loses the first packet of each connection, which is sent again after a second.
+func portSlow(t *testing.T, s *alertStack) []outage {
+	t.Helper()
+	c := startLed(t, consultest.Options{Servers: 3, Config: steady()})
+	s.watch(t, "slow", launch(t, s.binary, nil, "--consul.server="+c.Servers[0].URL(), "--probe.timeout=1600ms", "--web.scrape-timeout-offset=100ms"))
+	return []outage{blocked(t, "slow", "a server's port 8302 takes more than a second to answer",
+		fromExporters(c.Servers[2], "tcp dport 8302 tcp flags syn numgen inc mod 2 0 drop"))}
+}
+
+// minority is a server that the others cannot reach, and the exporter can.
+func minority(t *testing.T, s *alertStack) []outage {
+	t.Helper()
+	c := startLed(t, consultest.Options{Servers: 3, Config: steady()})
+	s.exporter(t, "minority", "--consul.server="+c.Servers[0].URL())
+	return []outage{blocked(t, "minority", "one of three servers is cut off from the others", between(c.Servers[2], c.Servers[:2]...)...)}
+}
+
+// allCutOff are servers that answer the exporter and not each other.
+func allCutOff(t *testing.T, s *alertStack) []outage {
+	t.Helper()
+	c := startLed(t, consultest.Options{Servers: 3, Config: steady()})
+	s.exporter(t, "apart", "--consul.server="+c.Servers[0].URL())
+	rules := append(between(c.Servers[0], c.Servers[1:]...), between(c.Servers[1], c.Servers[2])...)
+	return []outage{blocked(t, "apart", "all servers are cut off from each other", rules...)}
+}
+
+// agentCutOff is the exporter's own agent.
+func agentCutOff(t *testing.T, s *alertStack) []outage {
+	t.Helper()
+	c := startLed(t, consultest.Options{Servers: 3, Clients: 1, Config: steady()})
+	s.exporter(t, "cutoff", "--consul.server="+c.Clients[0].URL())
+	return []outage{blocked(t, "cutoff", "the client agent that the exporter asks is cut off from the servers", between(c.Clients[0], c.Servers...)...)}
+}
+
+// followerBehind loses all large packets on their way to a follower's port 8300, as a network does whose MTU is wrong: the leader is heard
+// of, and what is written does not arrive.
+func followerBehind(t *testing.T, s *alertStack) []outage {
+	t.Helper()
+	c := startLed(t, consultest.Options{Servers: 3, Config: steady()})
+	s.exporter(t, "behind", "--consul.server="+c.Servers[0].URL())
+	o := blocked(t, "behind", "a follower is kept behind while 5,000 keys are written (large packets to its port 8300 are lost)",
+		fmt.Sprintf("ip saddr %s ip daddr %s tcp dport 8300 meta length > 900 drop", c.Servers[0].Addr, c.Servers[2].Addr))
+	block := o.strike
+	o.strike = func() {
+		block()
+		writeKeys(t, c.Servers[0], 5000)
+	}
+	return []outage{o}
+}
+
+// writeKeys writes keys with values of a kilobyte, some at a time.
+func writeKeys(t *testing.T, a *consultest.Agent, n int) {
+	t.Helper()
+	const writers = 8
+	value := bytes.Repeat([]byte("x"), 1000)
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			for i := w; i < n; i += writers {
+				if _, err := a.Client().KV().Put(&api.KVPair{Key: fmt.Sprintf("key-%d", i), Value: value}, nil); err != nil {
+					t.Errorf("write a key: %v", err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestE2EAlerts makes the faults that take the packet filter.
+func TestE2EAlerts(t *testing.T) {
+	requireNamespace(t)
+	playAll(t, []act{
+		{"ports blocked", nil, []scene{portsBlocked, minority}},
+		{"ports flawed", nil, []scene{portsFlawed, portSlow, followerBehind}},
+		{"cut off", nil, []scene{allCutOff, agentCutOff}},
+	})
+}
