@@ -105,6 +105,7 @@ var notSeen = map[string]bool{
 	"ConsulSplitBrain":              true,
 	"ConsulStaleRaftPeer":           true,
 	"ConsulVersionSkew":             true,
+	"ConsulVotersMissing":           true,
 }
 
 // secondsToPage is how long after a fault people were told, by fault and alert, as the document has it.

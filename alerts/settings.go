@@ -50,9 +50,10 @@ var settings = []Setting{
 	{"raft-commit-time", "How long the leader may take to commit a Raft log entry, on average.", "200ms", duration},
 	{"raft-saturation", "Share of its time that a thread of Raft may be busy.", "0.5", ratio},
 	{"leader-changes", "How many changes of the leader in 15 minutes are too many.", "4", count},
+	{"voters-window", "How long voters are missed that are not in the Raft configuration any more; what was there for less than a tenth of it never is.", "1d", duration},
 
-	{"gossip-score-warning", "Health score of gossip that is worth a warning, of 8; 0 is healthy.", "2", count},
-	{"gossip-score-critical", "Health score of gossip that is critical.", "4", count},
+	{"gossip-score-warning", "Health score of gossip that is worth a warning, on average over five minutes; 0 is healthy, 7 the worst.", "2", count},
+	{"gossip-score-critical", "Health score of gossip that is critical, on average over five minutes.", "4", count},
 	{"version-skew", "How long servers and clients of several versions may be in the cluster.", "1d", duration},
 	{"ca-root-warning", "How long before it expires the root certificate of the service mesh is worth a warning.", "30d", duration},
 	{"ca-root-critical", "How long before it expires the root certificate of the service mesh is critical.", "7d", duration},

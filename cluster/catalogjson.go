@@ -6,6 +6,7 @@ package cluster
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -90,7 +91,7 @@ func (d *catalogDecoder) instance() (in Instance, err error) {
 				d.tags = append(d.tags, "")
 				return d.text(&d.tags[len(d.tags)-1])
 			})
-			in.Tags = d.tags[:len(d.tags):len(d.tags)]
+			in.Tags = slices.Clip(d.tags)
 			return err
 		case "Meta":
 			d.meta = slab(d.meta)
@@ -98,7 +99,7 @@ func (d *catalogDecoder) instance() (in Instance, err error) {
 				d.meta = append(d.meta, Meta{Key: d.texts.keep(key)})
 				return d.text(&d.meta[len(d.meta)-1].Value)
 			})
-			in.Meta = d.meta[:len(d.meta):len(d.meta)]
+			in.Meta = slices.Clip(d.meta)
 			return err
 		default:
 			return d.SkipValue()

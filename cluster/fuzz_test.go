@@ -46,8 +46,9 @@ func FuzzAnswers(f *testing.F) {
 func fuzzAgent(t *testing.T, data []byte) {
 	t.Helper()
 	var self agentSelf
-	agent, err := Agent{}, error(nil)
+	var agent Agent
 	if json.Unmarshal(data, &self) == nil {
+		var err error
 		if agent, err = newAgent(&self); err == nil && agent.Name == "" {
 			t.Error("the agent has no name")
 		}

@@ -40,6 +40,21 @@ func judgeLeadership(reports []Report) Leadership {
 	return l
 }
 
+// leaderAddress returns the address of the only server that calls itself leader; empty if there is none, or several.
+func leaderAddress(reports []Report) string {
+	address := ""
+	for _, r := range reports {
+		if !r.LeadsItself() {
+			continue
+		}
+		if address != "" {
+			return ""
+		}
+		address = r.RPC.Raft.Leader
+	}
+	return address
+}
+
 // Elections counts the changes of leader or term that it is shown. The zero value is ready; it is not safe for
 // concurrent use.
 type Elections struct {

@@ -35,7 +35,9 @@ func judgeProblems(f *statusFacts, st *Status) []Problem {
 	all.quorumOf(st)
 	for i := range st.Servers {
 		all.raftOf(f, &st.Servers[i])
-		all.portsOf(f, st.Servers[i].Name, st.Servers[i].Ports)
+		if !st.staleRaftPeer(&st.Servers[i]) {
+			all.portsOf(f, st.Servers[i].Name, st.Servers[i].Ports)
+		}
 	}
 	all.agentOf(f, st)
 	all.answersOf(f)

@@ -23,10 +23,10 @@ func (fs *findings) agentOf(f *statusFacts, st *Status) {
 		switch {
 		case pool.HealthScore == nil:
 		case *pool.HealthScore > gossipScoreCritical:
-			fs.add(alertGossipHealthPoor, st.Agent.Name, "%s is far from keeping up with gossip: its health score in the pool %s is %d, where 0 is best and 8 worst.",
+			fs.add(alertGossipHealthPoor, st.Agent.Name, "%s is far from keeping up with gossip: its health score in the pool %s is %d, where 0 is best and 7 worst.",
 				st.Agent.Name, pool.Name, *pool.HealthScore)
 		case *pool.HealthScore > gossipScoreWarning:
-			fs.add(alertGossipHealthPoorWarning, st.Agent.Name, "%s does not keep up with gossip: its health score in the pool %s is %d, where 0 is best and 8 worst.",
+			fs.add(alertGossipHealthPoorWarning, st.Agent.Name, "%s does not keep up with gossip: its health score in the pool %s is %d, where 0 is best and 7 worst.",
 				st.Agent.Name, pool.Name, *pool.HealthScore)
 		}
 	}
@@ -94,12 +94,13 @@ func (f *statusFacts) datacenter() string {
 	return f.agent.Datacenter
 }
 
-// dnsOf finds agents whose DNS names fewer servers than are alive. Over UDP Consul answers with three, however many there are.
+// dnsOf finds agents whose DNS names fewer servers than are alive. Over UDP Consul answers with three, however many there are; one that names
+// none may mostly not read them.
 func (fs *findings) dnsOf(f *statusFacts) {
 	alive := f.topology.ServerStates[StatusAlive]
 	for i := range f.ports {
 		p := &f.ports[i]
-		if p.DNS != nil && p.Transport == TransportTCP && p.DNS.Answers < alive {
+		if p.DNS != nil && p.Transport == TransportTCP && 0 < p.DNS.Answers && p.DNS.Answers < alive {
 			fs.addPort(alertDNSFewerServers, p.Server, p.Number(), "DNS of %s names %s for consul.service, and %d are alive.", p.Server,
 				plural(p.DNS.Answers, "server", "servers"), alive)
 		}

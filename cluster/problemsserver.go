@@ -14,6 +14,9 @@ import (
 func (fs *findings) hangingAndDown(st *Status) {
 	for i := range st.Servers {
 		s := &st.Servers[i]
+		if st.staleRaftPeer(s) {
+			continue
+		}
 		switch judgeSilence(s.Ports) {
 		case silenceHung:
 			fs.add(alertServerHung, s.Name, "%s accepts connections and answers none: the process is stopped, deadlocked, or waits for its disk.", s.Name)
@@ -22,6 +25,11 @@ func (fs *findings) hangingAndDown(st *Status) {
 				s.Name, s.Ports[0].Reason)
 		}
 	}
+}
+
+// staleRaftPeer reports whether a server is but a peer in the Raft configuration, left over: that is what is wrong with it.
+func (st *Status) staleRaftPeer(s *ServerStatus) bool {
+	return s.Serf == StatusNone.String() && st.Leadership != nil && st.Leadership.UnknownPeers != nil && *st.Leadership.UnknownPeers > 0
 }
 
 // silence is how a server does not answer.

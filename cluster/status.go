@@ -91,6 +91,8 @@ type QuorumStatus struct {
 	Voters    int `json:"voters"`
 	Needed    int `json:"needed"`
 	Reachable int `json:"reachable"`
+	// Following are the reachable voters but those that know of no leader, or of another one than the one that there is.
+	Following int `json:"following"`
 	// Margin is how many more may fail; negative when the quorum is lost.
 	Margin int `json:"margin"`
 }

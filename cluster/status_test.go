@@ -175,8 +175,8 @@ func TestStatus(t *testing.T) {
 		},
 		{
 			name: "the servers disagree", facts: statusOf(says(one, 1, 3, 9), says(two, 1, 3, 9), says(last, 2, 3, 9)), level: LevelCritical,
-			verdict:  "The servers disagree about who leads: server-1 and server-2 say server-1, server-3 says server-2; 3 of 3 voters answer, quorum is 2, server-1 leads; one more may fail.",
-			problems: []string{"critical ConsulServersDisagree"},
+			verdict:  "The servers disagree about who leads: server-1 and server-2 say server-1, server-3 says server-2; 3 of 3 voters answer, quorum is 2, server-1 leads; no more may fail.",
+			problems: []string{"critical ConsulServersDisagree", "warning ConsulQuorumAtRisk"},
 		},
 		{
 			name: "two configurations", facts: statusOf(says(one, 1, 3, 9), says(two, 1, 3, 9), says(last, 1, 2, 9)), level: LevelCritical,
@@ -191,8 +191,8 @@ func TestStatus(t *testing.T) {
 		},
 		{
 			name: "a server knows of no leader", facts: statusOf(says(one, 1, 3, 9), says(two, 1, 3, 9), says(last, 0, 3, 9)), level: LevelDegraded,
-			verdict:  "3 of 3 voters answer, quorum is 2, server-1 leads; server-3 knows of no leader; one more may fail.",
-			problems: []string{"critical ConsulServerWithoutLeader server-3"},
+			verdict:  "3 of 3 voters answer, quorum is 2, server-1 leads; server-3 knows of no leader; no more may fail.",
+			problems: []string{"critical ConsulServerWithoutLeader server-3", "warning ConsulQuorumAtRisk"},
 		},
 		{
 			name: "a lagging server", facts: statusOf(says(one, 1, 3, 1200), says(two, 1, 3, 1200), lagging), level: LevelDegraded,
@@ -330,9 +330,8 @@ func TestStatus(t *testing.T) {
 				f.lan[1].Status = StatusFailed
 				f.wan = []Member{{Name: "server-2.dc1", Status: StatusFailed}, {Name: "server-1.dc2", Status: StatusFailed}}
 			},
-			verdict: "3 of 4 voters answer, quorum is 3, server-1 leads; server-4 is down; no more may fail; there are 5 other problems.",
+			verdict: "3 of 4 voters answer, quorum is 3, server-1 leads; no more may fail; there are 5 other problems.",
 			problems: []string{
-				"critical ConsulServerDown server-4",
 				"warning ConsulQuorumAtRisk", "warning ConsulStaleRaftPeer", "warning ConsulSerfMemberFailed server-2", "warning ConsulSerfMemberFailed",
 				"warning ConsulSerfWANMemberFailed server-2", "warning ConsulSerfWANMemberFailed", "info ConsulEvenVoters",
 			},
@@ -365,12 +364,39 @@ func TestStatus(t *testing.T) {
 				agent := agentOfTests
 				agent.serfLAN.HealthScore, agent.serfWAN.HealthScore = "5", "3"
 				f.agent = &agent
+				// Its agent's token may not read them.
+				f.ports = append(f.ports, PortReport{
+					Port:   Port{Server: "server-3", Protocol: ProtocolDNS, Transport: TransportTCP, Address: "10.0.0.3:8600"},
+					Result: probe.Result{Up: true}, DNS: &DNSAnswer{},
+				})
 			},
 			verdict: "3 of 3 voters answer, quorum is 2, server-1 leads; one more may fail; there are 3 problems.",
 			problems: []string{
 				"critical ConsulGossipHealthPoor server-1", "warning ConsulGossipHealthPoor server-1", "warning ConsulDNSFewerServers server-2",
 			},
 			text: "DNS of server-2 names 2 servers for consul.service, and 3 are alive.",
+		},
+		{
+			name: "gossip that suffers from a server that failed", facts: statusOf(three()...), level: LevelDegraded,
+			change: func(f *statusFacts) {
+				f.lan[2].Status = StatusFailed
+				agent := agentOfTests
+				agent.serfLAN.HealthScore = "5"
+				f.agent = &agent
+			},
+			verdict:  "3 of 3 voters answer, quorum is 2, server-1 leads; one more may fail; there is 1 problem.",
+			problems: []string{"warning ConsulSerfMemberFailed server-3"},
+		},
+		{
+			name: "gossip, and a client agent that failed", facts: statusOf(three()...), level: LevelDegraded,
+			change: func(f *statusFacts) {
+				f.lan = append(f.lan, Member{Name: "client-1", Role: "node", Status: StatusFailed})
+				agent := agentOfTests
+				agent.serfLAN.HealthScore = "5"
+				f.agent = &agent
+			},
+			verdict:  "3 of 3 voters answer, quorum is 2, server-1 leads; one more may fail; there are 2 problems.",
+			problems: []string{"critical ConsulGossipHealthPoor server-1", "warning ConsulSerfMemberFailed"},
 		},
 		{
 			name: "a name in any characters", facts: statusOf(says(one, 1, 3, 1000), says(two, 1, 3, 1000), hung(oddServer)), level: LevelDegraded,
@@ -554,6 +580,7 @@ func TestStatus_JSON(t *testing.T) {
   "voters": 1,
   "needed": 1,
   "reachable": 1,
+  "following": 1,
   "margin": 0
  },
  "leadership": {

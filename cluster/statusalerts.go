@@ -82,6 +82,8 @@ type inhibition struct {
 	sources []alert
 	// targets are names: an alert follows at any severity.
 	targets []string
+	// ofServer is whether the source has to be about one server.
+	ofServer bool
 	// sameServer and samePort are whether only those of the same server, and of the same port, follow.
 	sameServer, samePort bool
 }
@@ -108,6 +110,7 @@ var inhibitions = []inhibition{
 		sameServer: true,
 	},
 	{sources: []alert{alertServerDown, alertServerHung, alertServerWithoutLeader}, targets: names(alertAutopilotUnhealthy)},
+	{sources: []alert{alertServerDown, alertServerHung, alertSerfMemberFailed}, targets: names(alertGossipHealthPoor), ofServer: true},
 	{
 		sources:    []alert{alertServerWithoutLeader},
 		targets:    names(alertServerCandidate, alertRaftLogLag, alertRaftLastContact, alertSerfMemberFailed, alertSerfWANMemberFailed),
@@ -127,5 +130,5 @@ func names(alerts ...alert) []string {
 // follows reports whether the target follows from the source.
 func (i *inhibition) follows(source, target *finding) bool {
 	return slices.Contains(i.sources, source.alert) && slices.Contains(i.targets, target.alert.name) &&
-		(!i.sameServer || source.server == target.server) && (!i.samePort || source.port == target.port)
+		(!i.ofServer || source.server != "") && (!i.sameServer || source.server == target.server) && (!i.samePort || source.port == target.port)
 }

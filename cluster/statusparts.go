@@ -71,7 +71,7 @@ func newAgentStatus(f *statusFacts) AgentStatus {
 }
 
 func newQuorumStatus(q Quorum) *QuorumStatus {
-	return &QuorumStatus{Voters: q.Voters, Needed: q.Needed, Reachable: q.Reachable, Margin: q.Margin()}
+	return &QuorumStatus{Voters: q.Voters, Needed: q.Needed, Reachable: q.Reachable, Following: q.Following, Margin: q.Margin()}
 }
 
 func newLeadershipStatus(f *statusFacts, v Verdict) *LeadershipStatus {

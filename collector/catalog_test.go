@@ -252,6 +252,7 @@ func TestCatalog_Stalls(t *testing.T) {
 			start := time.Now()
 			all := gatherAll(t, e)
 			expectValue(t, all, tc.success, "consul_exporter_collector_success", "collector", "catalog")
+			expectValue(t, all, 0, "consul_exporter_scrape_timeouts_total") // There was time left.
 			if took := time.Since(start); took < timeout || (tc.success == 0 && took > 5*time.Second) {
 				t.Errorf("scrape took %s; want more than the timeout of %s, and little more if nothing comes", took, timeout)
 			}

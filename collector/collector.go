@@ -150,12 +150,14 @@ func (e *Exporter) gather(ctx context.Context, names []string) []*dto.MetricFami
 			ended[o.name] = o
 			all = append(all, o.families...)
 		case <-ctx.Done():
-			e.timeouts.Add(1)
 			for name := range pending {
 				ended[name] = outcome{name: name, duration: time.Since(start), err: ctx.Err()}
 			}
 			clear(pending)
 		}
+	}
+	if errors.Is(facts.Err(), context.DeadlineExceeded) { // The last collectors gave up what they waited for, or are left behind.
+		e.timeouts.Add(1)
 	}
 	out := newFamilies()
 	for _, name := range names {

@@ -37,7 +37,7 @@ func hostSockets(first, last uint16) ([]socket, error) {
 	if err != nil {
 		return nil, diagError(err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	var sockets []socket
 	for _, family := range []byte{syscall.AF_INET, syscall.AF_INET6} {
 		messages, err := conn.Execute(netlink.Message{

@@ -362,7 +362,7 @@ func TestDeadline(t *testing.T) {
 	expectValue(t, all, 0, "consul_exporter_collector_success", "collector", "members")
 	expectValue(t, all, 1, "consul_exporter_collector_success", "collector", "raft")
 	expectValue(t, all, 1, "consul_serf_lan_member_status", "member", "server-1")
-	expectValue(t, all, 0, "consul_exporter_scrape_timeouts_total")
+	expectValue(t, all, 1, "consul_exporter_scrape_timeouts_total")
 	if v, ok := value(all, "consul_serf_lan_members"); ok {
 		t.Errorf("consul_serf_lan_members = %v; want it to be absent", v)
 	}

@@ -51,7 +51,7 @@ func newRaftCollector(define *definitions) collector {
 		reachable: define.gauge("consul_cluster_reachable_voters",
 			"Voters that answer on their own port 8300."),
 		margin: define.gauge("consul_cluster_failure_margin",
-			"Voters that may still fail before the quorum is lost; below 0 it is lost."),
+			"Voters that may still fail before the quorum is lost; below 0 it is lost. Voters that answer and do not follow the one leader do not count."),
 		leaders: define.gauge("consul_cluster_leaders",
 			"Servers that call themselves leader: 1 is right, 0 is no leader, 2 or more is a split brain."),
 		reportedLeaders: define.gauge("consul_cluster_reported_leaders", "Distinct leaders named by any server: 1 is right."),

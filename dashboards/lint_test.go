@@ -385,7 +385,7 @@ func TestSelectors(t *testing.T) {
 			}
 		}
 		for _, m := range regexp.MustCompile(`\b(?:rate|irate|increase)\([^\[]*\[([^\]]*)\]`).FindAllStringSubmatch(e.expr, -1) {
-			if m[1] != "$__rate_interval" && !(m[1] == "$__range" && e.instant) {
+			if m[1] != "$__rate_interval" && (m[1] != "$__range" || !e.instant) {
 				t.Errorf("%s: rate over %s; want $__rate_interval", e.where, m[1])
 			}
 		}

@@ -51,7 +51,7 @@ func newStatusCache(take func(ctx context.Context) cluster.Status) *statusCache 
 // get returns a status that is no older than statusInterval, or was asked for no longer ago than that. It waits for it until ctx is
 // done.
 func (c *statusCache) get(ctx context.Context) (cluster.Status, error) {
-	flight := c.flight()
+	flight := c.flight() //nolint:contextcheck // The snapshot is for all who wait for it; it outlives the one who asked first.
 	select {
 	case <-flight.done:
 		return flight.status, flight.err

@@ -4,7 +4,6 @@
 package generator
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -99,7 +98,7 @@ const (
 	transparent = "transparent"
 )
 
-func number(n float64) *float64 { return &n }
+func number(n float64) *float64 { return new(n) }
 
 // mapped is a mapping of single values to text and colour.
 func mapped(entries ...entry) object {
@@ -409,9 +408,7 @@ func sorted(field string, desc bool) object {
 
 // linkTo leads to another dashboard with all that is chosen in this one, and further variables.
 func linkTo(uid, title string, more ...string) object {
-	url := fmt.Sprintf("/d/%s?${datasource:queryparam}&${cluster:queryparam}&${datacenter:queryparam}&${job:queryparam}&${instance:queryparam}", uid)
-	for _, m := range more {
-		url += "&" + m
-	}
-	return object{"title": title, "url": url + "&${__url_time_range}"}
+	const chosen = "${datasource:queryparam}&${cluster:queryparam}&${datacenter:queryparam}&${job:queryparam}&${instance:queryparam}"
+	parameters := slices.Concat([]string{chosen}, more, []string{"${__url_time_range}"})
+	return object{"title": title, "url": "/d/" + uid + "?" + strings.Join(parameters, "&")}
 }

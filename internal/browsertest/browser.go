@@ -106,7 +106,7 @@ func command[P, R any](cmd cdp.Command[P, R], params P) chromedp.Action[R] {
 
 // listen notes what a page should not give.
 func (p *Page) listen(event any) {
-	complaint := ""
+	var complaint string
 	switch e := event.(type) {
 	case *page.EventJavascriptDialogOpening:
 		complaint = "dialog: " + e.Message

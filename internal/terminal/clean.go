@@ -21,7 +21,7 @@ func Clean(s string) string {
 	var b strings.Builder
 	for len(s) > 0 {
 		r, size := utf8.DecodeRuneInString(s)
-		if unicode.IsPrint(r) && !(r == utf8.RuneError && size == 1) {
+		if unicode.IsPrint(r) && (r != utf8.RuneError || size > 1) {
 			b.WriteRune(r)
 		} else {
 			quoted := strconv.Quote(s[:size])
