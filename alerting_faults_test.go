@@ -100,6 +100,7 @@ var alertFaults = []alertFault{
 	{name: "two servers that each lead a cluster of their own are joined", alerts: []wantAlert{
 		critical("ConsulSplitBrain", ""),
 		held(critical("ConsulServersDisagree", "")),
+		held(warning("ConsulGRPCPortDown", "server=server-2 port=8503 protocol=grpc_tls transport=tcp")),
 	}},
 	{name: "leadership is transferred five times in a row", alerts: []wantAlert{
 		warning("ConsulLeaderChangesOften", ""),
@@ -117,16 +118,35 @@ var alertFaults = []alertFault{
 		critical("ConsulCertificateExpires", "server=server-3 port=8503 protocol=grpc_tls"),
 		critical("ConsulRPCPortDown", "server=server-3 port=8300 protocol=rpc transport=tcp"),
 		warning("ConsulQuorumAtRisk", ""),
+		held(warning("ConsulCertificateExpires", "server=server-3 port=8300 protocol=rpc")),
+		held(warning("ConsulCertificateExpires", "server=server-3 port=8501 protocol=https")),
+		held(warning("ConsulCertificateExpires", "server=server-3 port=8503 protocol=grpc_tls")),
+		held(warning("ConsulHTTPPortDown", "server=server-3 port=8501 protocol=https transport=tcp")),
+		held(warning("ConsulGRPCPortDown", "server=server-3 port=8503 protocol=grpc_tls transport=tcp")),
+	}},
+	{name: "a server leaves and does not come back", alerts: []wantAlert{
+		warning("ConsulVotersMissing", ""),
+		warning("ConsulQuorumAtRisk", ""),
 	}},
 	{name: "the agent that the exporter asks is killed", alerts: []wantAlert{
 		critical("ConsulAgentUnreachable", ""),
 		held(warning("ConsulAgentUnreachable", "*")),
-		held(warning("ConsulCollectorFails", "*")),
+		held(warning("ConsulHTTPPortDown", "server=client-1 port=8500 protocol=http transport=tcp")),
+		held(warning("ConsulGRPCPortDown", "server=client-1 port=8502 protocol=grpc transport=tcp")),
+		held(warning("ConsulDNSPortDown", "server=client-1 port=8600")),
+	}},
+	{name: "the agent that the exporter asks hangs (SIGSTOP)", alerts: []wantAlert{
+		critical("ConsulAgentUnreachable", ""),
+		held(warning("ConsulAgentUnreachable", "*")),
+		held(warning("ConsulHTTPPortDown", "server=client-1 port=8500 protocol=http transport=tcp")),
+		held(warning("ConsulScrapeSlow", "*")),
 	}},
 	{name: "the agent that one of two exporters asks is killed", alerts: []wantAlert{
 		warning("ConsulAgentUnreachable", "*"),
+		warning("ConsulHTTPPortDown", "server=client-1 port=8500 protocol=http transport=tcp"),
+		warning("ConsulGRPCPortDown", "server=client-1 port=8502 protocol=grpc transport=tcp"),
+		warning("ConsulDNSPortDown", "server=client-1 port=8600"),
 		warning("ConsulSerfMemberFailed", "member=client-1"),
-		held(warning("ConsulCollectorFails", "*")),
 	}},
 	{name: "the exporter gets a token that may read half of the services", alerts: []wantAlert{
 		warning("ConsulResultsFiltered", "endpoint=/v1/internal/ui/nodes"),
@@ -178,6 +198,7 @@ var alertFaults = []alertFault{
 	}},
 	{name: "one of three servers is cut off from the others", alerts: []wantAlert{
 		critical("ConsulServerWithoutLeader", "server=server-3"),
+		warning("ConsulQuorumAtRisk", ""),
 		held(warning("ConsulSerfMemberFailed", "member=server-3 server=server-3")),
 		held(critical("ConsulRaftLastContact", "server=server-3")),
 		held(warning("ConsulAutopilotUnhealthy", "")),
@@ -187,8 +208,15 @@ var alertFaults = []alertFault{
 		held(critical("ConsulServerWithoutLeader", "server=server-1")),
 		held(critical("ConsulConsistentReadsFail", "")),
 	}},
+	{name: "one of two exporters is cut off from a server's port 8300", alerts: []wantAlert{
+		warning("ConsulPortViewsDiffer", "server=server-3 port=8300 protocol=rpc transport=tcp"),
+	}},
 	{name: "the client agent that the exporter asks is cut off from the servers", alerts: []wantAlert{
 		critical("ConsulConsistentReadsFail", ""),
+		warning("ConsulSerfMemberFailed", "member=server-1 server=server-1"),
+		warning("ConsulSerfMemberFailed", "member=server-2 server=server-2"),
+		warning("ConsulSerfMemberFailed", "member=server-3 server=server-3"),
+		warning("ConsulCollectorFails", "*"),
 	}},
 	{name: "a follower is kept behind while 5,000 keys are written (large packets to its port 8300 are lost)", alerts: []wantAlert{
 		warning("ConsulRaftLogLag", "server=server-3"),

@@ -33,7 +33,30 @@ func fromExporters(to *consultest.Agent, rest string) string {
 	return "ip saddr 127.0.0.1 ip daddr " + to.Addr + " " + rest
 }
 
-// between are rules that drop all packets between an agent and others.
+// markedGroup is the group that exporters run as whose packets have a mark of the same number: agents, too, dial port 8301 from 127.0.0.1.
+const markedGroup = 9107
+
+// markedExporter starts an exporter whose packets the packet filter can tell from others.
+func markedExporter(t *testing.T, s *alertStack, cluster string, args ...string) {
+	t.Helper()
+	s.watch(t, cluster, launch(t, "setpriv", nil, append(
+		[]string{fmt.Sprintf("--regid=%d", markedGroup), "--clear-groups", s.binary, "--probe.timeout=1s", "--web.scrape-timeout-offset=100ms"}, args...)...))
+}
+
+// markPackets has the packets of marked exporters marked until the test ends.
+func markPackets(t *testing.T) {
+	t.Helper()
+	nft(t, fmt.Sprintf(`
+		table inet consul_cluster_exporter_e2e {
+			chain outgoing {
+				type filter hook output priority filter; policy accept;
+				meta skgid %[1]d meta mark set %[1]d
+			}
+		}`, markedGroup))
+	t.Cleanup(func() { nft(t, "delete table inet consul_cluster_exporter_e2e") })
+}
+
+// between are rules that drop all packets between an agent and others, but for those of marked exporters.
 func between(a *consultest.Agent, others ...*consultest.Agent) []string {
 	var addresses []string
 	for _, o := range others {
@@ -43,6 +66,7 @@ func between(a *consultest.Agent, others ...*consultest.Agent) []string {
 	return []string{
 		fmt.Sprintf("ip saddr %s ip daddr %s drop", a.Addr, set),
 		fmt.Sprintf("ip saddr %s ip daddr %s drop", set, a.Addr),
+		fmt.Sprintf("ip saddr 127.0.0.1 ip daddr { %s, %s } tcp dport { 8301, 8302 } meta mark != %d drop", a.Addr, strings.Join(addresses, ", "), markedGroup),
 	}
 }
 
@@ -89,7 +113,7 @@ func portSlow(t *testing.T, s *alertStack) []outage {
 func minority(t *testing.T, s *alertStack) []outage {
 	t.Helper()
 	c := startLed(t, consultest.Options{Servers: 3, Config: steady()})
-	s.exporter(t, "minority", "--consul.server="+c.Servers[0].URL())
+	markedExporter(t, s, "minority", "--consul.server="+c.Servers[0].URL())
 	return []outage{blocked(t, "minority", "one of three servers is cut off from the others", between(c.Servers[2], c.Servers[:2]...)...)}
 }
 
@@ -97,7 +121,7 @@ func minority(t *testing.T, s *alertStack) []outage {
 func allCutOff(t *testing.T, s *alertStack) []outage {
 	t.Helper()
 	c := startLed(t, consultest.Options{Servers: 3, Config: steady()})
-	s.exporter(t, "apart", "--consul.server="+c.Servers[0].URL())
+	markedExporter(t, s, "apart", "--consul.server="+c.Servers[0].URL())
 	rules := append(between(c.Servers[0], c.Servers[1:]...), between(c.Servers[1], c.Servers[2])...)
 	return []outage{blocked(t, "apart", "all servers are cut off from each other", rules...)}
 }
@@ -106,8 +130,18 @@ func allCutOff(t *testing.T, s *alertStack) []outage {
 func agentCutOff(t *testing.T, s *alertStack) []outage {
 	t.Helper()
 	c := startLed(t, consultest.Options{Servers: 3, Clients: 1, Config: steady()})
-	s.exporter(t, "cutoff", "--consul.server="+c.Clients[0].URL())
+	markedExporter(t, s, "cutoff", "--consul.server="+c.Clients[0].URL())
 	return []outage{blocked(t, "cutoff", "the client agent that the exporter asks is cut off from the servers", between(c.Clients[0], c.Servers...)...)}
+}
+
+// viewsDiffer are two exporters of which one reaches a server's port.
+func viewsDiffer(t *testing.T, s *alertStack) []outage {
+	t.Helper()
+	c := startLed(t, consultest.Options{Servers: 3, Config: steady()})
+	s.exporter(t, "views", "--consul.server="+c.Servers[0].URL())
+	markedExporter(t, s, "views", "--consul.server="+c.Servers[0].URL())
+	return []outage{blocked(t, "views", "one of two exporters is cut off from a server's port 8300",
+		fromExporters(c.Servers[2], fmt.Sprintf("tcp dport 8300 meta mark %d drop", markedGroup)))}
 }
 
 // followerBehind loses all large packets on their way to a follower's port 8300, as a network does whose MTU is wrong: the leader is heard
@@ -148,9 +182,10 @@ func writeKeys(t *testing.T, a *consultest.Agent, n int) {
 // TestE2EAlerts makes the faults that take the packet filter.
 func TestE2EAlerts(t *testing.T) {
 	requireNamespace(t)
+	markPackets(t)
 	playAll(t, []act{
 		{"ports blocked", nil, []scene{portsBlocked, minority}},
 		{"ports flawed", nil, []scene{portsFlawed, portSlow, followerBehind}},
-		{"cut off", nil, []scene{allCutOff, agentCutOff}},
+		{"cut off", nil, []scene{allCutOff, agentCutOff, viewsDiffer}},
 	})
 }

@@ -26,9 +26,9 @@ func TestStackAlerts(t *testing.T) {
 		{"hung leader and token", nil, []scene{leaderHangs, tokenRevoked, untouched}},
 		{"leader and follower", nil, []scene{leaderKilled, followerHangs}},
 		{"clusters", nil, []scene{twoClusters, splitBrain, leadershipMoves}},
+		{"certificates and rights", nil, []scene{certificates, tokenReadsHalf, voterLeft}},
+		{"exporters and agents", nil, []scene{exporters, agentKilled, agentHangs}},
 		{"rolling restart", nil, []scene{restartedInTurn}},
-		{"certificates and rights", nil, []scene{certificates, tokenReadsHalf}},
-		{"exporters and agents", nil, []scene{exporters, agentKilled}},
 	})
 }
 

@@ -152,6 +152,26 @@ func certificates(t *testing.T, s *alertStack) []outage {
 	}
 }
 
+// voterLeft is a server that is missed by nothing but the number of voters.
+func voterLeft(t *testing.T, s *alertStack) []outage {
+	t.Helper()
+	c := startLed(t, consultest.Options{Servers: 3, Config: steady()})
+	s.exporter(t, "fewer", "--consul.server="+c.Servers[0].URL())
+	return one("fewer", "a server leaves and does not come back",
+		func() { must(t, c.Servers[2].Leave(soon(t))) },
+		func() { restart(t, c.Servers[2]) })
+}
+
+// agentHangs is about the only agent that exporters ask.
+func agentHangs(t *testing.T, s *alertStack) []outage {
+	t.Helper()
+	c := consultest.Start(t, consultest.Options{Servers: 1, Clients: 1})
+	s.exporter(t, "stuck", "--consul.server="+c.Clients[0].URL())
+	return one("stuck", "the agent that the exporter asks hangs (SIGSTOP)",
+		func() { must(t, c.Clients[0].Stop()) },
+		func() { must(t, c.Clients[0].Continue()) })
+}
+
 // agentKilled is about the agent that one exporter asks, and one of two others.
 func agentKilled(t *testing.T, s *alertStack) []outage {
 	t.Helper()
