@@ -70,20 +70,17 @@ func (a wantAlert) pends(t *testing.T) time.Duration {
 
 // notSeen are the alerts that no fault here leads to.
 var notSeen = map[string]bool{
-	"ConsulACLReplicationFails":     true,
-	"ConsulCARootExpires":           true,
-	"ConsulEvenVoters":              true,
-	"ConsulGossipEncryptionDiffers": true,
-	"ConsulLicenseExpires":          true,
-	"ConsulPeeringDown":             true,
-	"ConsulRaftApplyLag":            true,
-	"ConsulRaftCommitSlow":          true,
-	"ConsulRaftLogCorrupt":          true,
-	"ConsulRaftLogTooShort":         true,
-	"ConsulRaftSaturated":           true,
-	"ConsulServerCandidate":         true,
-	"ConsulStaleRaftPeer":           true,
-	"ConsulVersionSkew":             true,
+	"ConsulACLReplicationFails": true,
+	"ConsulEvenVoters":          true,
+	"ConsulLicenseExpires":      true,
+	"ConsulRaftApplyLag":        true,
+	"ConsulRaftCommitSlow":      true,
+	"ConsulRaftLogCorrupt":      true,
+	"ConsulRaftLogTooShort":     true,
+	"ConsulRaftSaturated":       true,
+	"ConsulServerCandidate":     true,
+	"ConsulStaleRaftPeer":       true,
+	"ConsulVersionSkew":         true,
 }
 
 // secondsToPage is how long after a fault people were told, by fault and alert, as the document has it.

@@ -18,8 +18,8 @@ import (
 // fault, and for a cluster to heal.
 const (
 	settleWithin = 150 * time.Second
-	noticeWithin = 60 * time.Second
-	healWithin   = 120 * time.Second
+	noticeWithin = 150 * time.Second
+	healWithin   = 240 * time.Second
 )
 
 // slowScrape is what a scrape takes that is at its deadline, because ports that do not answer are given up well before.

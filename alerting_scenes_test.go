@@ -22,13 +22,14 @@ type scene func(t *testing.T, s *alertStack) []outage
 // TestStackAlerts breaks clusters and sees who is told. What takes the packet filter is in TestE2EAlerts.
 func TestStackAlerts(t *testing.T) {
 	playAll(t, []act{
+		{"rolling restart", nil, []scene{restartedInTurn, voterLeft}}, // The first, because it takes longest.
 		{"quorum and services", map[string]string{"maintenance": "2m"}, []scene{quorumLost, services}},
 		{"hung leader and token", nil, []scene{leaderHangs, tokenRevoked, untouched}},
 		{"leader and follower", nil, []scene{leaderKilled, followerHangs}},
 		{"clusters", nil, []scene{twoClusters, splitBrain, leadershipMoves}},
-		{"certificates and rights", nil, []scene{certificates, tokenReadsHalf, voterLeft}},
+		{"certificates and rights", nil, []scene{certificates, tokenReadsHalf}},
 		{"exporters and agents", nil, []scene{exporters, agentKilled, agentHangs}},
-		{"rolling restart", nil, []scene{restartedInTurn}},
+		{"mesh and gossip", nil, []scene{rootExpires, gossipEncrypted, peeringTerminated}},
 	})
 }
 

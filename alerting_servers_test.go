@@ -152,7 +152,8 @@ func certificates(t *testing.T, s *alertStack) []outage {
 	}
 }
 
-// voterLeft is a server that is missed by nothing but the number of voters.
+// voterLeft is a server that is missed by nothing but the number of voters: of those that there were for a tenth of the time at least, which is
+// why it goes once others have been restarted.
 func voterLeft(t *testing.T, s *alertStack) []outage {
 	t.Helper()
 	c := startLed(t, consultest.Options{Servers: 3, Config: steady()})

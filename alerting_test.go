@@ -34,7 +34,7 @@ const alertTimeFactor = 10
 // is what a busy machine needs: a scrape that was given up ends an alert, as it does in life.
 const (
 	alertInterval  = time.Second
-	scrapeInterval = 2 * time.Second
+	scrapeInterval = 3 * time.Second
 )
 
 // alertStack is a Prometheus with the pack, which sends its alerts to an Alertmanager with the example's configuration, which sends its
@@ -169,7 +169,7 @@ func shorten(t *testing.T, text, expression string) string {
 // exporter starts an exporter that Prometheus scrapes from then on, as one of those that watch a cluster.
 func (s *alertStack) exporter(t *testing.T, cluster string, args ...string) *exporterProcess {
 	t.Helper()
-	e := launch(t, s.binary, nil, append([]string{"--probe.timeout=1s", "--web.scrape-timeout-offset=100ms"}, args...)...)
+	e := launch(t, s.binary, nil, append([]string{"--probe.timeout=1500ms", "--web.scrape-timeout-offset=100ms"}, args...)...)
 	s.watch(t, cluster, e)
 	return e
 }
