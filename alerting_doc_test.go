@@ -18,9 +18,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/common/model"
-	"go.yaml.in/yaml/v3"
-
-	"github.com/zervigo/consul_cluster_exporter/alerts"
 )
 
 // alertsProven is the document that tells what the tests of alerts have seen.
@@ -32,27 +29,13 @@ type alertID struct{ name, severity string }
 // packAlerts returns for how long each alert of the pack pends. Where there are two of a name and severity it is the longer time.
 func packAlerts(t *testing.T) map[alertID]time.Duration {
 	t.Helper()
-	files, err := alerts.Pack(nil)
-	must(t, err)
-	var pack struct {
-		Groups []struct {
-			Rules []struct {
-				Alert  string         `yaml:"alert"`
-				For    model.Duration `yaml:"for"`
-				Labels struct {
-					Severity string `yaml:"severity"`
-				} `yaml:"labels"`
-			} `yaml:"rules"`
-		} `yaml:"groups"`
-	}
-	must(t, yaml.Unmarshal(alerts.Join(files), &pack))
 	pends := make(map[alertID]time.Duration)
-	for _, g := range pack.Groups {
-		for _, r := range g.Rules {
-			if r.Alert != "" {
-				id := alertID{r.Alert, r.Labels.Severity}
-				pends[id] = max(pends[id], time.Duration(r.For))
-			}
+	for _, f := range packFiles(t, nil) {
+		for _, r := range alertRules(t, f) {
+			d, err := model.ParseDuration(r.For)
+			must(t, err)
+			id := alertID{r.Alert, r.Labels["severity"]}
+			pends[id] = max(pends[id], time.Duration(d))
 		}
 	}
 	return pends

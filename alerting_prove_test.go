@@ -22,22 +22,6 @@ const (
 	healWithin   = 240 * time.Second
 )
 
-// slowScrape is what a scrape takes that is at its deadline, because ports that do not answer are given up well before.
-const slowScrape = scrapeInterval - 200*time.Millisecond
-
-// aboutMachine says whether an alert is one of those about how long things take. On a busy machine they may come with any fault and without
-// one, and where none of them is expected they are not looked at: what the others say they say of a slow machine too.
-func aboutMachine(labels map[string]string) bool {
-	return slices.Contains([]string{
-		"ConsulScrapeSlow", "ConsulPortSlow", // Scrapes and probes wait for the processor.
-		"ConsulPortErrors",       // One probe in thirty seconds that waits too long for it is enough.
-		"ConsulRaftLastContact",  // Heartbeats do.
-		"ConsulRaftCommitSlow",   // Writes wait for the disk.
-		"ConsulRaftSaturated",    // A thread that waits counts as busy.
-		"ConsulGossipHealthPoor", // It is Consul's own measure of that.
-	}, labels["alertname"])
-}
-
 // outage is a fault of the table in one cluster.
 type outage struct {
 	cluster string
@@ -293,25 +277,4 @@ func (p *proof) unresolved() string {
 	}
 	maps.DeleteFunc(last, func(_, status string) bool { return status == "resolved" })
 	return strings.Join(slices.Sorted(maps.Keys(last)), ", ")
-}
-
-// expectOnce fails for each problem that people were told of more than once. Where a scrape of the cluster was given up because the machine was
-// busy, an alert may have ended and begun again.
-func (p *proof) expectOnce(t *testing.T) {
-	t.Helper()
-	slow := make(map[string]bool)
-	for _, s := range p.query(t, fmt.Sprintf("max by (cluster) (max_over_time(scrape_duration_seconds[15m])) > %v", slowScrape.Seconds())) {
-		slow[s.Metric["cluster"]] = true
-	}
-	told := make(map[string]int)
-	for _, page := range p.pages.all() {
-		if page.Status == "firing" && !slow[page.GroupLabels["cluster"]] && !aboutMachine(page.GroupLabels) {
-			told[page.receiver+" of "+alertText(page.GroupLabels)]++
-		}
-	}
-	for group, n := range told {
-		if n > 1 {
-			t.Errorf("%d notifications to %s; want one", n, group)
-		}
-	}
 }
