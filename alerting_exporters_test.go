@@ -35,7 +35,7 @@ func exporters(t *testing.T, s *alertStack) []outage {
 		s.unwatch(t, e)
 		return s.exporter(t, cluster, append(args, consul)...)
 	}
-	const extra = 10 // Services, of five series each and more.
+	const extra = 50 // Services, of three series each and more.
 	return []outage{
 		{
 			"doubled", "one of two exporters is killed",

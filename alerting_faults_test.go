@@ -139,7 +139,6 @@ var alertFaults = []alertFault{
 		critical("ConsulAgentUnreachable", ""),
 		held(warning("ConsulAgentUnreachable", "*")),
 		held(warning("ConsulHTTPPortDown", "server=client-1 port=8500 protocol=http transport=tcp")),
-		held(warning("ConsulScrapeSlow", "*")),
 	}},
 	{name: "the agent that one of two exporters asks is killed", alerts: []wantAlert{
 		warning("ConsulAgentUnreachable", "*"),
@@ -169,6 +168,7 @@ var alertFaults = []alertFault{
 	}},
 	{name: "the exporter is told to read a datacenter that there is not", alerts: []wantAlert{
 		warning("ConsulCollectorFails", "collector=catalog"),
+		warning("ConsulCollectorFails", "collector=members"),
 	}},
 	{name: "the root certificate of the service mesh expires in five hours", alerts: []wantAlert{
 		critical("ConsulCARootExpires", "*"),
@@ -203,8 +203,9 @@ var alertFaults = []alertFault{
 		info("ConsulPortNotAnswering", "server=server-3 port=8502 protocol=grpc transport=tcp"),
 		warning("ConsulGRPCPortDown", "server=server-3 port=8502 protocol=grpc transport=tcp"),
 	}},
-	{name: "a server's port 8302 takes more than a second to answer", alerts: []wantAlert{
+	{name: "a server's port 8302 takes more than a second to answer, and the pack has `--scrape-duration=900ms`", alerts: []wantAlert{
 		warning("ConsulPortSlow", "server=server-3 port=8302 protocol=serf_wan transport=tcp"),
+		warning("ConsulScrapeSlow", "*"),
 	}},
 	{name: "one of three servers is cut off from the others", alerts: []wantAlert{
 		critical("ConsulServerWithoutLeader", "server=server-3"),
