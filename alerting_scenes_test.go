@@ -22,10 +22,10 @@ type scene func(t *testing.T, s *alertStack) []outage
 // TestStackAlerts breaks clusters and sees who is told. What takes the packet filter is in TestE2EAlerts.
 func TestStackAlerts(t *testing.T) {
 	playAll(t, []act{
-		{"rolling restart", nil, []scene{restartedInTurn, voterLeft}}, // The first, because it takes longest.
+		{"rolling restart and voters", nil, []scene{allLeave, voterLeft}},
 		{"quorum and services", map[string]string{"maintenance": "2m"}, []scene{quorumLost, services}},
 		{"hung leader and token", nil, []scene{leaderHangs, tokenRevoked, untouched}},
-		{"leader and follower", nil, []scene{leaderKilled, followerHangs}},
+		{"leader and followers", nil, []scene{allCrash, leaderKilled, followerHangs}},
 		{"clusters", nil, []scene{twoClusters, splitBrain, leadershipMoves}},
 		{"certificates and rights", nil, []scene{certificates, tokenReadsHalf}},
 		{"exporters and agents", nil, []scene{exporters, agentKilled, agentHangs}},

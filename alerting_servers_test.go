@@ -92,29 +92,31 @@ func leadershipMoves(t *testing.T, s *alertStack) []outage {
 		func() {})
 }
 
-// restartedInTurn are two ways of restarting all servers, one at a time, as an upgrade does: each leaves, or dies, and is back before the next one.
-func restartedInTurn(t *testing.T, s *alertStack) []outage {
+// allLeave and allCrash are two ways of restarting all servers, one at a time, as an upgrade does: each is back before the next one goes.
+func allLeave(t *testing.T, s *alertStack) []outage {
 	t.Helper()
-	restartAll := func(cluster, fault string, end func(*consultest.Agent) error) outage {
-		c := startLed(t, consultest.Options{Servers: 3, Config: brisk()})
-		s.exporter(t, cluster, "--consul.server="+c.Servers[0].URL())
-		s.exporter(t, cluster, "--consul.server="+c.Servers[1].URL())
-		return outage{
-			cluster, fault,
-			func() {
-				for _, a := range c.Servers {
-					must(t, end(a))
-					restart(t, a)
-					waitVoters(t, c)
-				}
-			},
-			func() {},
-		}
-	}
-	return []outage{
-		restartAll("left", "all servers leave and come back, one at a time", func(a *consultest.Agent) error { return a.Leave(soon(t)) }),
-		restartAll("crashed", "all servers are killed and come back, one at a time", (*consultest.Agent).Kill),
-	}
+	return restartAll(t, s, "left", "all servers leave and come back, one at a time", func(a *consultest.Agent) error { return a.Leave(soon(t)) })
+}
+
+func allCrash(t *testing.T, s *alertStack) []outage {
+	t.Helper()
+	return restartAll(t, s, "crashed", "all servers are killed and come back, one at a time", (*consultest.Agent).Kill)
+}
+
+func restartAll(t *testing.T, s *alertStack, cluster, fault string, end func(*consultest.Agent) error) []outage {
+	t.Helper()
+	c := startLed(t, consultest.Options{Servers: 3, Config: brisk()})
+	s.exporter(t, cluster, "--consul.server="+c.Servers[0].URL())
+	s.exporter(t, cluster, "--consul.server="+c.Servers[1].URL())
+	return one(cluster, fault,
+		func() {
+			for _, a := range c.Servers {
+				must(t, end(a))
+				restart(t, a)
+				waitVoters(t, c)
+			}
+		},
+		func() {})
 }
 
 // waitVoters waits until all servers vote and autopilot calls them healthy, which is when an operator goes on to the next one.
