@@ -9,6 +9,7 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unk
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 LDFLAGS  := -s -w -X $(PKG).Version=$(VERSION) -X $(PKG).Revision=$(REVISION)
 FUZZTIME ?= 30s
+BINARY   := consul_cluster_exporter
 TOOL     := go run ./tools
 # How many of the tests of alerts run at one time: they mostly wait.
 ACTS     ?= 4
@@ -16,12 +17,12 @@ ACTS     ?= 4
 # help: list the targets.
 .PHONY: help
 help:
-	@sed -n 's/^# \([a-z0-9-]*\): /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^# \([a-z0-9-]*\): /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 # build: the exporter, as ./consul_cluster_exporter.
 .PHONY: build
 build:
-	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o consul_cluster_exporter .
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BINARY) .
 
 # tools: Consul, Prometheus, Alertmanager and the checkers, built from source into the user's cache; minutes the first time.
 .PHONY: tools
@@ -75,6 +76,30 @@ alerts-proven:
 	go test -tags stack -count 1 -timeout 20m -parallel $(ACTS) -run '^TestStackAlerts$$' . -update
 	go test -tags e2e,stack -count 1 -timeout 15m -parallel $(ACTS) -run '^TestE2EAlerts$$' -exec tools/e2e.sh . -update
 
+# test-packaging: the tests of Dockerfile, examples and release with the parsers of those who read them; reproducible builds; minutes the first time.
+.PHONY: test-packaging
+test-packaging:
+	@command -v systemd-analyze >/dev/null || { echo "systemd-analyze, which checks the unit, is missing: install systemd"; exit 1; }
+	cd tools/packaging && go vet -tags release ./... && go test -count 1 -timeout 60m ./...
+
+# test-release: a whole release of a tag, which is not published: archives, packages, checksums, SBOMs; and that it has the same bytes twice.
+.PHONY: test-release
+test-release:
+	@$(TOOL) goreleaser syft
+	cd tools/packaging && go test -tags release -count 1 -timeout 60m -v -run '^TestRelease' .
+
+# snapshot: archives, Debian packages, checksums and SBOMs of this commit, in dist/.
+.PHONY: snapshot
+snapshot:
+	@$(TOOL) goreleaser syft
+	PATH="$$(dirname "$$($(TOOL) -path syft)"):$$PATH" $$($(TOOL) -path goreleaser) release --clean --snapshot
+
+# release: the same of a tag, as a draft of a release on GitHub; GITHUB_TOKEN has to allow that.
+.PHONY: release
+release:
+	@$(TOOL) goreleaser syft
+	PATH="$$(dirname "$$($(TOOL) -path syft)"):$$PATH" $$($(TOOL) -path goreleaser) release --clean
+
 # check: formatting, vet and staticcheck.
 .PHONY: check
 check:
@@ -86,11 +111,12 @@ check:
 	GOOS=windows go vet ./probe ./cluster ./collector ./config ./web .
 	GOOS=darwin go vet ./probe ./cluster ./collector ./config ./web .
 
-# lint: golangci-lint, which takes minutes to build the first time.
+# lint: golangci-lint, which takes minutes to build the first time, and actionlint for the workflows.
 .PHONY: lint
 lint:
-	@$(TOOL) golangci-lint
+	@$(TOOL) golangci-lint actionlint
 	$$($(TOOL) -path golangci-lint) run ./...
+	$$($(TOOL) -path actionlint) -shellcheck= -pyflakes=
 
 # fmt: format all Go files.
 .PHONY: fmt
@@ -107,6 +133,11 @@ docs:
 .PHONY: rules
 rules:
 	go test ./alerts -run '^TestPack_Files$$' -update
+
+# examples: write the rules and dashboards in examples/kubernetes from those in alerts/ and dashboards/.
+.PHONY: examples
+examples:
+	go test . -run '^TestExamples_Generated$$' -update
 
 # dashboards: write the dashboards in dashboards/ with their generator.
 .PHONY: dashboards

@@ -55,11 +55,11 @@ func startExporter(t *testing.T, env []string, args ...string) *exporterProcess 
 	return startBinary(t, os.Args[0], env, args...)
 }
 
-// buildExporter builds the exporter as users have it, for what depends on its speed and memory.
+// buildExporter builds the exporter as users have it, for what depends on its speed, memory and size.
 func buildExporter(tb testing.TB) (binary string) {
 	tb.Helper()
 	binary = filepath.Join(tb.TempDir(), appName)
-	if out, err := exec.CommandContext(tb.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(tb.Context(), "make", "build", "BINARY="+binary).CombinedOutput(); err != nil {
 		tb.Fatalf("build the exporter: %v: %s", err, out)
 	}
 	return binary

@@ -30,10 +30,11 @@ import (
 type options struct {
 	command string
 	// changed are the flags that differ from their defaults.
-	changed    []web.Flag
-	alerts     alertsOptions
-	check      checkOptions
-	dashboards dashboardsOptions
+	changed     []web.Flag
+	alerts      alertsOptions
+	check       checkOptions
+	dashboards  dashboardsOptions
+	healthcheck healthcheckOptions
 
 	consulServer string
 	// module is what most of the flags fill, as a configuration file fills its modules.
@@ -85,10 +86,11 @@ func (f consistencyFlags) mode() cluster.Consistency {
 
 // The commands. Without one the exporter runs, as consul_exporter does.
 const (
-	commandServe      = "serve"
-	commandCheck      = "check"
-	commandAlerts     = "alerts"
-	commandDashboards = "dashboards"
+	commandServe       = "serve"
+	commandCheck       = "check"
+	commandAlerts      = "alerts"
+	commandDashboards  = "dashboards"
+	commandHealthcheck = "healthcheck"
 )
 
 // newApp declares all commands and flags. Each flag can be set by an environment variable with the prefix
@@ -104,6 +106,7 @@ func newApp(opts *options) *kingpin.Application {
 	checkFlags(app.Command(commandCheck, "Look once, print how the cluster is or whether a server can be stopped, and say so in the exit code."), opts)
 	alertsFlags(app.Command(commandAlerts, "Write the rules and alerts for Prometheus, with your own thresholds."), &opts.alerts)
 	dashboardsFlags(app.Command(commandDashboards, "Write the dashboards for Grafana."), &opts.dashboards)
+	healthcheckFlags(app.Command(commandHealthcheck, "Ask a running exporter whether it is healthy, for images without a shell, and say so in the exit code."), &opts.healthcheck)
 	return app
 }
 

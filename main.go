@@ -55,6 +55,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return writeAlerts(&opts.alerts, stdout, stderr)
 	case commandDashboards:
 		return writeDashboards(&opts.dashboards, stdout, stderr)
+	case commandHealthcheck:
+		return runHealthcheck(ctx, &opts.healthcheck, stdout, stderr)
 	case commandCheck:
 		return runCheck(ctx, opts, stdout, stderr)
 	default:

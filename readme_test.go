@@ -34,6 +34,7 @@ func TestReadmeTables(t *testing.T) {
 		docsTable{"flags of check", flagsTable(ownFlags(t))},
 		docsTable{"flags of dashboards", flagsTable(newApp(&options{}).GetCommand(commandDashboards).Model().Flags)},
 		docsTable{"flags of alerts", flagsTable(newApp(&options{}).GetCommand(commandAlerts).Model().Flags)},
+		docsTable{"flags of healthcheck", flagsTable(newApp(&options{}).GetCommand(commandHealthcheck).Model().Flags)},
 	)
 }
 

@@ -125,6 +125,19 @@ var tools = []Tool{
 		Name: "golangci-lint", Folder: "lint", home: "golangci-lint", FirstBuild: "4 to 5 minutes",
 		Module: "github.com/golangci/golangci-lint/v2", Package: "github.com/golangci/golangci-lint/v2/cmd/golangci-lint",
 	},
+	{
+		Name: "actionlint", Folder: "actionlint", home: "actionlint", FirstBuild: "half a minute",
+		Module: "github.com/rhysd/actionlint", Package: "github.com/rhysd/actionlint/cmd/actionlint",
+	},
+	{
+		// What makes a release, and the list of what is in it; see make snapshot.
+		Name: "goreleaser", Folder: "goreleaser", home: "goreleaser", FirstBuild: "4 to 5 minutes",
+		Module: "github.com/goreleaser/goreleaser/v2", Package: "github.com/goreleaser/goreleaser/v2",
+	},
+	{
+		Name: "syft", Folder: "syft", home: "syft", FirstBuild: "3 to 4 minutes",
+		Module: "github.com/anchore/syft", Package: "github.com/anchore/syft/cmd/syft",
+	},
 }
 
 // Tools returns all tools, in the order in which they are built.

@@ -1,0 +1,107 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"debug/buildinfo"
+	"debug/elf"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/procfs"
+)
+
+// maxBinary is how large the exporter may be, in bytes.
+const maxBinary = 30_000_000
+
+// modulePath is what the paths of all packages begin with.
+const modulePath = "github.com/zervigo/consul_cluster_exporter"
+
+// What `make build` builds needs no library, names no folder, and is small.
+func TestBinary(t *testing.T) {
+	t.Parallel()
+	binary := buildExporter(t)
+	info, err := os.Stat(binary)
+	must(t, err)
+	if info.Size() > maxBinary {
+		t.Errorf("the exporter has %d bytes; want at most %d", info.Size(), maxBinary)
+	}
+	built, err := buildinfo.ReadFile(binary)
+	must(t, err)
+	settings := make(map[string]string)
+	for _, s := range built.Settings {
+		settings[s.Key] = s.Value
+	}
+	if settings["CGO_ENABLED"] != "0" || settings["-trimpath"] != "true" {
+		t.Errorf("it is built with CGO_ENABLED=%s -trimpath=%s; want 0 and true", settings["CGO_ENABLED"], settings["-trimpath"])
+	}
+	if runtime.GOOS != "linux" {
+		return // Only Linux's programs are ELF, and only there they can be static.
+	}
+	program, err := elf.Open(binary)
+	must(t, err)
+	defer program.Close()
+	if libraries, err := program.ImportedLibraries(); err != nil || len(libraries) > 0 {
+		t.Errorf("it needs the libraries %q (%v); want none", libraries, err)
+	}
+}
+
+// BenchmarkStart measures how long the exporter takes from its start until it listens, and how much memory it has resident then and, after
+// the last start, when it has been idle for some seconds. There is no Consul.
+func BenchmarkStart(b *testing.B) {
+	binary := buildExporter(b)
+	var e *exporterProcess
+	for b.Loop() {
+		if e != nil {
+			b.StopTimer()
+			must(b, e.stop())
+			b.StartTimer()
+		}
+		e = launch(b, binary, nil, "--consul.server=http://127.0.0.1:1")
+	}
+	b.ReportMetric(residentMB(b, e), "started-MB")
+	time.Sleep(5 * time.Second) //nolint:forbidigo // Idling is what is measured.
+	b.ReportMetric(residentMB(b, e), "idle-MB")
+	must(b, e.stop())
+}
+
+// residentMB is the memory that a process has resident, in units of 1,000,000 bytes.
+func residentMB(tb testing.TB, e *exporterProcess) float64 {
+	tb.Helper()
+	process, err := procfs.NewProc(e.cmd.Process.Pid)
+	must(tb, err)
+	stat, err := process.Stat()
+	must(tb, err)
+	return float64(stat.ResidentMemory()) / 1e6
+}
+
+// The builder of the image gets every package that the exporter consists of.
+func TestDockerignore(t *testing.T) {
+	t.Parallel()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{if .Module}}{{if .Module.Main}}{{.ImportPath}}{{end}}{{end}}", ".").Output()
+	must(t, err)
+	content, err := os.ReadFile(".dockerignore")
+	must(t, err)
+	lines := strings.Split(string(content), "\n")
+	packages := strings.Fields(string(out))
+	for _, path := range packages {
+		want := "!" + strings.TrimPrefix(path, modulePath+"/")
+		if path == modulePath {
+			want = "!*.go"
+		}
+		// A folder lets its subfolders through, too.
+		through := func(line string) bool { return want == line || len(line) > 1 && strings.HasPrefix(want, line+"/") }
+		if !slices.ContainsFunc(lines, through) {
+			t.Errorf(".dockerignore does not have the line %s", want)
+		}
+	}
+	if len(packages) < 5 {
+		t.Errorf("the exporter consists of the packages %q; want more", packages)
+	}
+}

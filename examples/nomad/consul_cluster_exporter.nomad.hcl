@@ -1,0 +1,68 @@
+# One exporter, beside the agent of the host on which it is started. The token's policy is in README.md; put the token where the template
+# finds it, or leave out the template and its flag:
+#
+#   nomad var put nomad/jobs/consul_cluster_exporter token=...
+job "consul_cluster_exporter" {
+  type = "service"
+
+  group "exporter" {
+    count = 1
+
+    network {
+      # To reach the agent on this host, and every server as the host does.
+      mode = "host"
+      port "http" {
+        static = 9107
+      }
+    }
+
+    service {
+      name     = "consul-cluster-exporter"
+      port     = "http"
+      provider = "nomad" # Not "consul": it has to be found when Consul is broken.
+
+      check {
+        type     = "http"
+        path     = "/-/healthy"
+        interval = "15s"
+        timeout  = "5s"
+      }
+    }
+
+    task "exporter" {
+      driver = "docker"
+      user   = "65532:65532"
+
+      config {
+        image        = "ghcr.io/zervigo/consul_cluster_exporter:1.0.0"
+        network_mode = "host"
+        ports        = ["http"]
+        args = [
+          "--consul.server=http://localhost:8500",
+          "--consul.token-file=${NOMAD_SECRETS_DIR}/token",
+          "--web.listen-address=${NOMAD_ADDR_http}",
+          "--log.format=json",
+        ]
+        cap_drop        = ["ALL"]
+        readonly_rootfs = true
+      }
+
+      template {
+        data        = "{{ with nomadVar \"nomad/jobs/consul_cluster_exporter\" }}{{ .token }}{{ end }}"
+        destination = "${NOMAD_SECRETS_DIR}/token"
+        uid         = 65532
+        perms       = "0400"
+        change_mode = "noop" # The exporter reads it again.
+      }
+
+      env {
+        GOMEMLIMIT = "250MiB"
+      }
+
+      resources {
+        cpu    = 100
+        memory = 300
+      }
+    }
+  }
+}

@@ -1,0 +1,69 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+)
+
+// healthcheckTimeout is how long an exporter may take to say that it is there. It does so without asking Consul.
+const healthcheckTimeout = 5 * time.Second
+
+// healthcheckOptions are the flags of the command that asks a running exporter whether it is healthy.
+type healthcheckOptions struct {
+	url string
+}
+
+// healthcheckFlags declares them.
+func healthcheckFlags(cmd *kingpin.CmdClause, opts *healthcheckOptions) {
+	cmd.Flag("url", "URL to ask, with http or https. A certificate is not verified, and to be asked for a password is good enough.").
+		Default("http://localhost:9107/-/healthy").StringVar(&opts.url)
+}
+
+// runHealthcheck is the command: it returns the exit code. It is for images that have no shell and no curl.
+func runHealthcheck(ctx context.Context, opts *healthcheckOptions, stdout, stderr io.Writer) int {
+	if err := healthcheck(ctx, opts.url); err != nil {
+		complain(stderr, err)
+		return 1
+	}
+	fmt.Fprintln(stdout, "healthy")
+	return 0
+}
+
+// healthcheck reports why the exporter at the URL is not healthy.
+func healthcheck(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, healthcheckTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return fmt.Errorf("--url: %w", err)
+	}
+	client := http.Client{
+		Transport: &http.Transport{ // Through no proxy.
+			// The question is whether something answers, nothing secret is sent, and the certificate is seldom for localhost.
+			TLSClientConfig:   &tls.Config{InsecureSkipVerify: true},
+			DisableKeepAlives: true,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return fmt.Errorf("the exporter does not answer: %w", err)
+	}
+	defer resp.Body.Close()
+	// With basic authentication (--web.config.file) the exporter asks everybody for a password: it is there.
+	if resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusUnauthorized {
+		return nil
+	}
+	start, _ := io.ReadAll(io.LimitReader(resp.Body, 200)) // Only for the message.
+	return fmt.Errorf("%s answers with status %d: %q", url, resp.StatusCode, bytes.TrimSpace(start))
+}

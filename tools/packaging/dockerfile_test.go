@@ -1,0 +1,145 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package packaging
+
+import (
+	"bytes"
+	"context"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/moby/buildkit/client/llb"
+	"github.com/moby/buildkit/client/llb/sourceresolver"
+	"github.com/moby/buildkit/frontend/dockerfile/dockerfile2llb"
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/moby/buildkit/frontend/dockerfile/linter"
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
+	"github.com/moby/patternmatcher"
+	"github.com/moby/patternmatcher/ignorefile"
+	"github.com/opencontainers/go-digest"
+)
+
+// dockerfile returns the stages.
+func dockerfile(t *testing.T) []instructions.Stage {
+	t.Helper()
+	parsed, err := parser.Parse(bytes.NewReader(read(t, "Dockerfile")))
+	must(t, err)
+	stages, _, err := instructions.Parse(parsed.AST, linter.New(&linter.Config{}))
+	must(t, err)
+	return stages
+}
+
+// noRegistry takes every image for one of Linux that sets nothing, so that the test asks no registry.
+type noRegistry struct{}
+
+func (noRegistry) ResolveImageConfig(_ context.Context, ref string, _ sourceresolver.Opt) (string, digest.Digest, []byte, error) {
+	return ref, "", []byte(`{"architecture": "amd64", "os": "linux"}`), nil
+}
+
+// BuildKit's own checks, which `docker build --check` runs, have nothing to say.
+func TestDockerfile_Lint(t *testing.T) {
+	content := read(t, "Dockerfile")
+	source := llb.NewSourceMap(nil, "Dockerfile", "Dockerfile", content)
+	source.Definition = &llb.Definition{} // For messages with lines, of which there are none.
+	results, err := dockerfile2llb.DockerfileLint(t.Context(), content, dockerfile2llb.ConvertOpt{SourceMap: source, MetaResolver: noRegistry{}})
+	must(t, err)
+	for _, w := range results.Warnings {
+		t.Errorf("Dockerfile: %s: %s", w.RuleName, w.Detail)
+	}
+	if results.Error != nil {
+		t.Errorf("Dockerfile: %s", results.Error.Message)
+	}
+}
+
+// What the image is, of which users rely on every part.
+func TestDockerfile_Image(t *testing.T) {
+	stages := dockerfile(t)
+	pinned := regexp.MustCompile(`^[a-z0-9./-]+:[a-z0-9.-]+@sha256:[0-9a-f]{64}$`)
+	for _, s := range stages { // No stage is built on another one.
+		if !pinned.MatchString(s.BaseName) {
+			t.Errorf("FROM %s is not pinned by tag and digest", s.BaseName)
+		}
+	}
+	labels := make(map[string]string)
+	var user string
+	var entrypoint, health []string
+	for _, command := range stages[len(stages)-1].Commands {
+		switch c := command.(type) {
+		case *instructions.LabelCommand:
+			for _, l := range c.Labels {
+				labels[l.Key] = l.Value
+			}
+		case *instructions.UserCommand:
+			user = c.User
+		case *instructions.EntrypointCommand:
+			entrypoint = c.CmdLine
+		case *instructions.HealthCheckCommand:
+			health = c.Health.Test
+		case *instructions.RunCommand:
+			t.Errorf("the last stage has no shell to RUN %v", c.CmdLine)
+		}
+	}
+	if !regexp.MustCompile(`^[1-9][0-9]*:[1-9][0-9]*$`).MatchString(user) {
+		t.Errorf("USER %s is no number other than root's", user)
+	}
+	if want := []string{"/bin/consul_cluster_exporter"}; !slices.Equal(entrypoint, want) {
+		t.Errorf("ENTRYPOINT %q; want %q", entrypoint, want)
+	}
+	if want := []string{"CMD", "/bin/consul_cluster_exporter", "healthcheck"}; !slices.Equal(health, want) {
+		t.Errorf("HEALTHCHECK %q; want %q", health, want)
+	}
+	for _, name := range []string{"title", "description", "url", "source", "documentation", "licenses", "version", "revision"} {
+		if labels["org.opencontainers.image."+name] == "" {
+			t.Errorf("the label org.opencontainers.image.%s is missing", name)
+		}
+	}
+}
+
+// The command of the first stage builds a static exporter from what .dockerignore lets through, and that is nothing else.
+func TestDockerfile_Build(t *testing.T) {
+	dir := filteredByDockerignore(t)
+	for _, name := range []string{"main_test.go", "README.md", "Makefile", "docs", "tools", "alerts/testdata", "internal/consultest"} {
+		if matches, _ := filepath.Glob(filepath.Join(dir, name)); len(matches) > 0 {
+			t.Errorf("%s is sent to the builder; nothing of the build needs it", name)
+		}
+	}
+	binary := filepath.Join(t.TempDir(), "exporter")
+	built := false
+	for _, c := range dockerfile(t)[0].Commands {
+		run, ok := c.(*instructions.RunCommand)
+		if !ok || !strings.Contains(strings.Join(run.CmdLine, " "), "go build") {
+			continue
+		}
+		built = true
+		script := strings.Replace(strings.Join(run.CmdLine, " "), "-o /consul_cluster_exporter", "-o "+binary, 1)
+		env := []string{"TARGETOS=", "TARGETARCH=", "VERSION=1.2.3", "REVISION=0123456789abcdef", "GOFLAGS=-mod=readonly"}
+		command(t, dir, env, "sh", "-c", script)
+	}
+	if !built {
+		t.Fatal("the first stage does not run go build")
+	}
+	if got := command(t, dir, nil, binary, "--version"); !strings.Contains(got, "version 1.2.3 (branch: , revision: 0123456789abcdef)") {
+		t.Errorf("--version says %q; want the version and the revision of the build", got)
+	}
+	if got := command(t, dir, nil, "go", "version", "-m", binary); !strings.Contains(got, "CGO_ENABLED=0") || !strings.Contains(got, "-trimpath=true") {
+		t.Errorf("it is built with\n%s\nwant CGO_ENABLED=0 and -trimpath", got)
+	}
+}
+
+// filteredByDockerignore returns a folder with what a builder gets.
+func filteredByDockerignore(t *testing.T) string {
+	t.Helper()
+	patterns, err := ignorefile.ReadAll(bytes.NewReader(read(t, ".dockerignore")))
+	must(t, err)
+	matcher, err := patternmatcher.New(patterns)
+	must(t, err)
+	return copyTree(t, func(name string, dir bool) bool {
+		ignored, err := matcher.MatchesOrParentMatches(name)
+		must(t, err)
+		return ignored && !dir // Something in an ignored folder may not be.
+	})
+}

@@ -1,0 +1,158 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package packaging
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"path/filepath"
+	"testing"
+
+	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	apps "k8s.io/api/apps/v1"
+	core "k8s.io/api/core/v1"
+	networking "k8s.io/api/networking/v1"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	strict "sigs.k8s.io/yaml"
+)
+
+// The kinds of objects among the examples.
+var kinds = map[string]func() meta.Object{
+	"apps/v1 Deployment":                      func() meta.Object { return &apps.Deployment{} },
+	"v1 Service":                              func() meta.Object { return &core.Service{} },
+	"v1 ConfigMap":                            func() meta.Object { return &core.ConfigMap{} },
+	"networking.k8s.io/v1 NetworkPolicy":      func() meta.Object { return &networking.NetworkPolicy{} },
+	"monitoring.coreos.com/v1 ServiceMonitor": func() meta.Object { return &monitoring.ServiceMonitor{} },
+	"monitoring.coreos.com/v1 PrometheusRule": func() meta.Object { return &monitoring.PrometheusRule{} },
+}
+
+// manifests decodes all examples for Kubernetes into the API's own types. A field that those do not have, or that is there twice, fails the
+// test.
+func manifests(t *testing.T) (objects []meta.Object) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(root, "examples/kubernetes/*.yaml"))
+	must(t, err)
+	for _, file := range files {
+		name, err := filepath.Rel(root, file)
+		must(t, err)
+		documents := yaml.NewDocumentDecoder(io.NopCloser(bytes.NewReader(read(t, name))))
+		buffer := make([]byte, 1<<20)
+		for {
+			n, err := documents.Read(buffer)
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			must(t, err)
+			var kind meta.TypeMeta
+			must(t, strict.Unmarshal(buffer[:n], &kind))
+			newObject, ok := kinds[kind.APIVersion+" "+kind.Kind]
+			if !ok {
+				t.Fatalf("%s has an object of an unknown kind: %s %s", name, kind.APIVersion, kind.Kind)
+			}
+			object := newObject()
+			if err := strict.UnmarshalStrict(buffer[:n], object); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if object.GetNamespace() != "consul" {
+				t.Errorf("%s: %s is in the namespace %q; want consul", name, object.GetName(), object.GetNamespace())
+			}
+			objects = append(objects, object)
+		}
+	}
+	return objects
+}
+
+// only returns the one object of its type.
+func only[T meta.Object](t *testing.T, objects []meta.Object) (found T) {
+	t.Helper()
+	n := 0
+	for _, o := range objects {
+		if o, ok := o.(T); ok {
+			found = o
+			n++
+		}
+	}
+	if n != 1 {
+		t.Fatalf("there are %d objects of the type %T; want one", n, found)
+	}
+	return found
+}
+
+// What names something else in the examples finds it.
+func TestKubernetes(t *testing.T) {
+	objects := manifests(t)
+	deployment := only[*apps.Deployment](t, objects)
+	pod := labels.Set(deployment.Spec.Template.Labels)
+	container := deployment.Spec.Template.Spec.Containers[0]
+	port := container.Ports[0].Name
+
+	service := only[*core.Service](t, objects)
+	monitor := only[*monitoring.ServiceMonitor](t, objects)
+	policy := only[*networking.NetworkPolicy](t, objects)
+	for _, tc := range []struct {
+		name   string
+		by     meta.LabelSelector
+		labels labels.Set
+	}{
+		{"Deployment", *deployment.Spec.Selector, pod},
+		{"Service", meta.LabelSelector{MatchLabels: service.Spec.Selector}, pod},
+		{"ServiceMonitor", monitor.Spec.Selector, service.Labels},
+		{"NetworkPolicy", policy.Spec.PodSelector, pod},
+	} {
+		selector, err := meta.LabelSelectorAsSelector(&tc.by)
+		must(t, err)
+		if selector.Empty() || !selector.Matches(tc.labels) {
+			t.Errorf("the selector %s of the %s does not match %s", selector, tc.name, tc.labels)
+		}
+	}
+	named := intstr.FromString(port)
+	for name, got := range map[string]intstr.IntOrString{
+		"the Service":        service.Spec.Ports[0].TargetPort,
+		"the NetworkPolicy":  *policy.Spec.Ingress[0].Ports[0].Port,
+		"the livenessProbe":  container.LivenessProbe.HTTPGet.Port,
+		"the readinessProbe": container.ReadinessProbe.HTTPGet.Port,
+	} {
+		if got != named {
+			t.Errorf("%s is for the port %s; the container calls it %s", name, got.String(), port)
+		}
+	}
+	if got, want := monitor.Spec.Endpoints[0].Port, service.Spec.Ports[0].Name; got != want {
+		t.Errorf("the ServiceMonitor is for the port %q; the Service calls it %q", got, want)
+	}
+	if got := container.Resources.Limits.Memory().Value(); got < 256<<20 {
+		t.Errorf("the container may have %d bytes; GOMEMLIMIT is 250 MiB", got)
+	}
+	if groups := only[*monitoring.PrometheusRule](t, objects).Spec.Groups; len(groups) < 5 {
+		t.Errorf("the PrometheusRule has %d groups; want one for each rule file or more", len(groups))
+	}
+}
+
+// The pod is one that the Pod Security Standard "restricted" admits.
+func TestKubernetes_Restricted(t *testing.T) {
+	deployment := only[*apps.Deployment](t, manifests(t))
+	pod := deployment.Spec.Template.Spec
+	if pod.HostNetwork || pod.HostPID || pod.HostIPC {
+		t.Error("the pod uses a namespace of the host")
+	}
+	if s := pod.SecurityContext; s == nil || s.RunAsNonRoot == nil || !*s.RunAsNonRoot || s.RunAsUser == nil || *s.RunAsUser == 0 ||
+		s.SeccompProfile == nil || s.SeccompProfile.Type != core.SeccompProfileTypeRuntimeDefault {
+		t.Errorf("the pod's securityContext is %v; want runAsNonRoot, a user and the seccomp profile RuntimeDefault", s)
+	}
+	for _, c := range pod.Containers {
+		s := c.SecurityContext
+		if s == nil || s.AllowPrivilegeEscalation == nil || *s.AllowPrivilegeEscalation || s.ReadOnlyRootFilesystem == nil || !*s.ReadOnlyRootFilesystem ||
+			s.Capabilities == nil || len(s.Capabilities.Add) > 0 || len(s.Capabilities.Drop) != 1 || s.Capabilities.Drop[0] != "ALL" {
+			t.Errorf("the securityContext of %s is %v; want no escalation, no capabilities, a read-only root", c.Name, s)
+		}
+	}
+	for _, v := range pod.Volumes {
+		if v.Secret == nil && v.ConfigMap == nil {
+			t.Errorf("the volume %s is neither a Secret nor a ConfigMap", v.Name)
+		}
+	}
+}

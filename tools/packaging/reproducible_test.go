@@ -1,0 +1,35 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package packaging
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Two builds in two folders have the same bytes. The second one has an empty cache, so that it takes nothing over from the first.
+func TestReproducible(t *testing.T) {
+	one, other := copyTree(t, func(string, bool) bool { return false }), t.TempDir()
+	must(t, os.CopyFS(other, os.DirFS(one)))
+	var first []byte
+	for dir, env := range map[string][]string{one: nil, other: {"GOCACHE=" + t.TempDir()}} {
+		command(t, dir, env, "make", "build", "VERSION=1.2.3", "REVISION=0123456789abcdef")
+		binary, err := os.ReadFile(filepath.Join(dir, "consul_cluster_exporter"))
+		must(t, err)
+		if bytes.Contains(binary, []byte(dir)) {
+			t.Errorf("the binary names the folder in which it was built")
+		}
+		if version := command(t, dir, nil, "./consul_cluster_exporter", "--version"); !strings.Contains(version, "version 1.2.3 (branch: , revision: 0123456789abcdef)") {
+			t.Errorf("--version says %q; want version 1.2.3 and the revision", version)
+		}
+		if first == nil {
+			first = binary
+		} else if !bytes.Equal(first, binary) {
+			t.Errorf("two builds differ: %d and %d bytes", len(first), len(binary))
+		}
+	}
+}

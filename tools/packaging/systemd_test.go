@@ -1,0 +1,61 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package packaging
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"testing"
+)
+
+// maxExposure is what `systemd-analyze security` may say of the unit: below 2 it says OK, and it cannot know that the exporter has to reach
+// other hosts.
+const maxExposure = 1.6
+
+const (
+	unitName  = "consul_cluster_exporter.service"
+	unit      = "examples/systemd/" + unitName
+	tokenConf = "examples/systemd/consul_cluster_exporter.service.d/token.conf"
+)
+
+// systemd has nothing to say about the unit, with and without the token, and takes it for a safe one.
+func TestSystemd(t *testing.T) {
+	dir := t.TempDir()
+	// systemd looks whether the program is there.
+	program := filepath.Join(dir, "consul_cluster_exporter")
+	must(t, os.WriteFile(program, []byte("#!/bin/sh\n"), 0o755))
+	atProgram := func(name string) []byte {
+		content := bytes.Replace(read(t, name), []byte("ExecStart=/usr/bin/consul_cluster_exporter "), []byte("ExecStart="+program+" "), 1)
+		if !bytes.Contains(content, []byte(program)) {
+			t.Fatalf("%s does not start /usr/bin/consul_cluster_exporter", name)
+		}
+		return content
+	}
+	for _, dropIn := range []bool{false, true} {
+		units := t.TempDir()
+		file := filepath.Join(units, unitName)
+		must(t, os.WriteFile(file, atProgram(unit), 0o644))
+		if dropIn {
+			must(t, os.Mkdir(file+".d", 0o755))
+			must(t, os.WriteFile(filepath.Join(file+".d", "token.conf"), atProgram(tokenConf), 0o644))
+		}
+		// Units that come with the machine are none of our business.
+		out := command(t, units, []string{"SYSTEMD_UNIT_PATH=" + units + ":"}, "systemd-analyze", "verify", "--man=no", "--recursive-errors=no", file)
+		if out != "" {
+			t.Errorf("systemd-analyze verify, token %t: %s", dropIn, out)
+		}
+		out = command(t, units, nil, "systemd-analyze", "security", "--offline=yes", "--no-pager", file)
+		m := regexp.MustCompile(`Overall exposure level for \S+: ([0-9.]+)`).FindStringSubmatch(out)
+		if m == nil {
+			t.Fatalf("systemd-analyze security does not say how exposed the unit is: %s", out)
+		}
+		t.Logf("exposure: %s", m[1])
+		if exposure, err := strconv.ParseFloat(m[1], 64); err != nil || exposure > maxExposure {
+			t.Errorf("the exposure is %s (%v); want at most %v:\n%s", m[1], err, maxExposure, out)
+		}
+	}
+}
