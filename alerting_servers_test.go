@@ -178,7 +178,7 @@ func agentHangs(t *testing.T, s *alertStack) []outage {
 // agentKilled is about the agent that one exporter asks, and one of two others.
 func agentKilled(t *testing.T, s *alertStack) []outage {
 	t.Helper()
-	c := consultest.Start(t, consultest.Options{Servers: 1, Clients: 1})
+	c := startLed(t, consultest.Options{Servers: 3, Clients: 1, Config: steady()}) // Of two members the other one would have no health in gossip.
 	s.exporter(t, "agent", "--consul.server="+c.Clients[0].URL())
 	s.exporter(t, "agents", "--consul.server="+c.Clients[0].URL())
 	s.exporter(t, "agents", "--consul.server="+c.Servers[0].URL())
