@@ -24,9 +24,9 @@ const slowScrape = scrapeInterval - 200*time.Millisecond
 func aboutMachine(labels map[string]string) bool {
 	return slices.Contains([]string{
 		"ConsulScrapeSlow", "ConsulPortSlow", // Scrapes and probes wait for the processor.
-		"ConsulPortErrors",       // One probe in thirty seconds that is given up is enough.
-		"ConsulRaftLastContact",  // Heartbeats wait for the processor, as do the threads that
-		"ConsulRaftSaturated",    // then count as busy.
+		"ConsulPortErrors",                                  // One probe in thirty seconds that is given up is enough.
+		"ConsulRaftLastContact", "ConsulLeaderChangesOften", // Heartbeats wait, and then servers call elections.
+		"ConsulRaftSaturated",    // Threads that wait count as busy.
 		"ConsulRaftCommitSlow",   // Writes wait for the disk.
 		"ConsulGossipHealthPoor", // Consul's own measure of how busy the machine is.
 	}, labels["alertname"])
