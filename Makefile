@@ -124,7 +124,7 @@ fmt:
 	@$(TOOL) gofumpt
 	$$($(TOOL) -path gofumpt) -w $$(git ls-files --cached --others --exclude-standard '*.go')
 
-# docs: write the generated tables of README.md and docs/.
+# docs: write the generated tables in docs/.
 .PHONY: docs
 docs:
 	go test . -run '^TestReadme' -update

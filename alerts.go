@@ -24,7 +24,7 @@ type alertsOptions struct {
 
 // alertsFlags declares a flag for each setting of the pack.
 func alertsFlags(cmd *kingpin.CmdClause, opts *alertsOptions) {
-	cmd.Flag("output-dir", "Folder to write the rule files to, and the example for Alertmanager to its folder alertmanager. Default: the rules alone, as one file, go to standard output.").StringVar(&opts.outputDir)
+	cmd.Flag("output-dir", "Folder to write to: the rule files, and the example for Alertmanager into a folder alertmanager below it. Default: the rules alone go to standard output, as one file.").StringVar(&opts.outputDir)
 	opts.settings = make(map[string]*string)
 	for _, s := range alerts.Settings() {
 		opts.settings[s.Name] = cmd.Flag(s.Name, s.Help).Default(s.Default).String()

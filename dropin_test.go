@@ -283,6 +283,30 @@ func TestDropIn_Documented(t *testing.T) {
 	}
 }
 
+// The collectors that docs/migration.md switches off are those that export no family of consul_exporter.
+func TestDropIn_Collectors(t *testing.T) {
+	t.Parallel()
+	content, err := os.ReadFile(filepath.Join("docs", "migration.md"))
+	must(t, err)
+	var off []string
+	for _, m := range regexp.MustCompile(`--no-collector\.(\w+)`).FindAllSubmatch(content, -1) {
+		off = append(off, string(m[1]))
+	}
+	var others []string
+	for _, c := range collector.All() {
+		has := slices.ContainsFunc(collector.AllFamilies(), func(f collector.FamilyInfo) bool {
+			_, ok := dropInFamilies[f.Name]
+			return ok && f.Collector == c.Name
+		})
+		if c.Enabled && !has {
+			others = append(others, c.Name)
+		}
+	}
+	if diff := cmp.Diff(others, off); diff != "" {
+		t.Errorf("collectors without a family of consul_exporter (-code +docs/migration.md):\n%s", diff)
+	}
+}
+
 // tableRows returns the cells of the table between two comments, without its heading.
 func tableRows(t *testing.T, text, name string) [][]string {
 	t.Helper()

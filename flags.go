@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -101,6 +102,7 @@ func newApp(opts *options) *kingpin.Application {
 	app.Version(strings.TrimSpace(version.Print(appName)))
 	app.DefaultEnvars()
 	app.UsageTemplate(usageTemplate)
+	defer nameValues(app) // When it has all flags.
 	opts.module = config.DefaultModule()
 	serveFlags(app.Command(commandServe, "Run the exporter. This is what happens without a command.").Default(), opts)
 	checkFlags(app.Command(commandCheck, "Look once, print how the cluster is or whether a server can be stopped, and say so in the exit code."), opts)
@@ -166,8 +168,8 @@ func agentFlags(app *kingpin.CmdClause, opts *options) {
 		Default(strconv.Itoa(m.Probe.Concurrency)).IntVar(&m.Probe.Concurrency)
 	app.Flag("probe.protocols", "Protocols to probe: rpc, serf_lan, serf_wan, http, https, grpc, grpc_tls, dns. Repeatable, or with commas. Default: all.").
 		SetValue((*commaList)(&m.Probe.Protocols))
-	app.Flag("probe.client-ports", "Of which agents the ports for clients (HTTP, HTTPS, gRPC, DNS) are probed: servers is every server, agent the agent asked only, off none, "+
-		"and auto every server if the agent is a server that others can reach, or else the agent.").
+	app.Flag("probe.client-ports", "Whose ports for clients (HTTP, HTTPS, gRPC, DNS) are probed: servers for every server, agent for the agent asked alone, off for none, "+
+		"and auto for every server if the agent is a server that others can reach, and else for the agent.").
 		Default(m.Probe.ClientPorts).StringVar(&m.Probe.ClientPorts)
 }
 
@@ -185,7 +187,7 @@ func serveFlags(app *kingpin.CmdClause, opts *options) {
 		Default(strconv.FormatBool(m.Catalog.HealthSummary)).BoolVar(&m.Catalog.HealthSummary)
 	app.Flag("kv.prefix", "Prefix of the keys to export, where their values are numbers. Without one there are none.").
 		StringVar(&m.KV.Prefix)
-	app.Flag("kv.filter", "Regular expression of those keys, matched anywhere in them.").
+	app.Flag("kv.filter", "Regular expression of the keys below --kv.prefix to export, matched anywhere in them.").
 		Default(m.KV.Filter).StringVar(&m.KV.Filter)
 	app.Flag("meta.filter", "Regular expression of the keys of service meta to export, matched anywhere in them.").
 		Default(m.Catalog.MetaFilter).StringVar(&m.Catalog.MetaFilter)
@@ -221,11 +223,11 @@ func serveFlags(app *kingpin.CmdClause, opts *options) {
 		Default(strconv.Itoa(m.Catalog.MaxSeries)).IntVar(&m.Catalog.MaxSeries)
 	app.Flag("collector.catalog.service-filter", "Regular expression of the names of services to export, matched anywhere in them. Totals count all. Default: all.").
 		StringVar(&m.Catalog.ServiceFilter)
-	app.Flag("collector.catalog.node-filter", "The same for the names of nodes.").
+	app.Flag("collector.catalog.node-filter", "Regular expression of the names of nodes to export, matched anywhere in them. Default: all.").
 		StringVar(&m.Catalog.NodeFilter)
-	app.Flag("collector.catalog.tag-filter", "The same for tags.").
+	app.Flag("collector.catalog.tag-filter", "Regular expression of the tags to export, matched anywhere in them. Default: all.").
 		StringVar(&m.Catalog.TagFilter)
-	app.Flag("collector.catalog.check-filter", "The same for checks, by ID or name.").
+	app.Flag("collector.catalog.check-filter", "Regular expression of the IDs or names of checks to export, matched anywhere in them. Default: all.").
 		StringVar(&m.Catalog.CheckFilter)
 	app.Flag("collector.consistent.timeout", "How long the linearizable read may take. It hangs when there is no leader.").
 		Default(m.Consistent.Timeout.String()).DurationVar(&m.Consistent.Timeout)
@@ -311,6 +313,30 @@ func changedFlags(command *kingpin.CmdClause) []web.Flag {
 		}
 	}
 	return changed
+}
+
+// valueNames are what the help calls the values of flags that have no default, by the end of the flag's name.
+var valueNames = []struct{ suffix, name string }{
+	{"file", "FILE"},
+	{"output-dir", "FOLDER"},
+	{"url", "URL"},
+	{"filter", "REGEXP"},
+	{"protocols", "LIST"},
+	{"prefix", "PREFIX"},
+	{"", "NAME"},
+}
+
+// nameValues gives the values of all flags those names. Of its own kingpin repeats the flag's name in capitals.
+func nameValues(app *kingpin.Application) {
+	for _, command := range app.Model().Commands {
+		for _, f := range command.Flags {
+			if f.IsBoolFlag() || strings.Join(f.Default, "") != "" {
+				continue
+			}
+			i := slices.IndexFunc(valueNames, func(v struct{ suffix, name string }) bool { return strings.HasSuffix(f.Name, v.suffix) })
+			app.GetCommand(command.Name).GetFlag(f.Name).PlaceHolder(valueNames[i].name)
+		}
+	}
 }
 
 // complain prints one line for each error that err joins.

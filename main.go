@@ -151,7 +151,7 @@ func serve(ctx context.Context, opts *options, s *settings, hangup <-chan os.Sig
 	}
 	defer handler.Close()
 	go reloadAt(ctx, hangup, handler)
-	level.Info(logger).Log("msg", "starting", "version", version.Info(), "consul_server", opts.consulServer,
+	level.Info(logger).Log("msg", "starting", "version", version.Version, "revision", version.GetRevision(), "consul_server", opts.consulServer,
 		"collectors", strings.Join(enabled, ","))
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: readHeaderTimeout}
 	return listenUntil(ctx, server, opts.web, logger, toolkitLogger)

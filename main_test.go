@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -256,6 +257,21 @@ func TestHelpAndVersion(t *testing.T) {
 	}
 }
 
+// The help of each command names the values of its flags in a word, or shows their defaults.
+func TestHelpOfValues(t *testing.T) {
+	clearEnv(t)
+	unclear := regexp.MustCompile(`--[a-z.-]+=("" |[A-Z]+[.-][A-Z.-]*).*`)
+	for _, args := range [][]string{{"--help"}, {commandServe, "--help"}, {commandCheck, "--help"}, {commandAlerts, "--help"}, {commandDashboards, "--help"}} {
+		_, stdout, _ := runProgram(t, args...)
+		if found := unclear.FindAllString(stdout, -1); found != nil {
+			t.Errorf("%v has %q", args, found)
+		}
+	}
+	if _, stdout, _ := runProgram(t, "--help"); !strings.Contains(stdout, "--consul.ca-file=FILE ") || !strings.Contains(stdout, "--consul.timeout=2s ") {
+		t.Errorf("help has no name of a value, or no default:\n%s", stdout)
+	}
+}
+
 // Every flag can be set by an environment variable, and those about the agent by those of Consul's CLI; the nearer wins.
 func TestEnvironment(t *testing.T) {
 	clearEnv(t)
@@ -279,7 +295,13 @@ func TestEnvironment(t *testing.T) {
 	t.Setenv("CONSUL_CLIENT_KEY", "/key")
 	t.Setenv("CONSUL_TLS_SERVER_NAME", "name")
 	t.Setenv("CONSUL_HTTP_TOKEN_FILE", "/token")
+	t.Setenv("CONSUL_HTTP_TOKEN", " t0ken\n")
+	t.Setenv("CONSUL_HTTP_AUTH", "user:password")
+	t.Setenv("CONSUL_CAPATH", "/authorities")
+	t.Setenv("CONSUL_NAMESPACE", "team")
+	t.Setenv("CONSUL_PARTITION", "part")
 	opts := parsed()
+	module := opts.agentModule()
 	for _, tc := range []struct{ what, got, want string }{
 		{"server", opts.consulServer, "https://10.0.0.1:8501"},
 		{"authority", opts.module.TLS.CAFile, "/ca"},
@@ -287,6 +309,11 @@ func TestEnvironment(t *testing.T) {
 		{"key", opts.module.TLS.KeyFile, "/key"},
 		{"server name", opts.module.TLS.ServerName, "name"},
 		{"token file", opts.module.TokenFile, "/token"},
+		{"token", string(module.Token), "t0ken"},
+		{"user and password", string(module.BasicAuth.UserPassword), "user:password"},
+		{"folder of authorities", module.TLS.CAPath, "/authorities"},
+		{"namespace", module.Namespace, "team"},
+		{"partition", module.Partition, "part"},
 	} {
 		if tc.got != tc.want {
 			t.Errorf("%s is %q; want %q", tc.what, tc.got, tc.want)

@@ -223,22 +223,22 @@ func TestModules_TwoClusters(t *testing.T) {
 	}
 }
 
-// The README's modules can be used as they are.
-func TestModules_README(t *testing.T) {
+// The modules of docs/deployment.md can be used as they are.
+func TestModules_Deployment(t *testing.T) {
 	clearEnv(t)
-	readme, err := os.ReadFile("README.md")
+	document, err := os.ReadFile("docs/deployment.md")
 	must(t, err)
-	_, rest, _ := strings.Cut(string(readme), "```yaml\nmodules:")
+	_, rest, _ := strings.Cut(string(document), "```yaml\nmodules:")
 	example, _, ok := strings.Cut(rest, "```")
 	if !ok {
-		t.Fatal("README.md has no modules in YAML")
+		t.Fatal("docs/deployment.md has no modules in YAML")
 	}
 	folder := writeFiles(t, map[string]string{"config.yml": "modules:" + example})
 	must(t, os.Mkdir(filepath.Join(folder, "production"), 0o700))
 	must(t, os.WriteFile(filepath.Join(folder, "production", "token"), []byte("token"), 0o600))
 	must(t, os.WriteFile(filepath.Join(folder, "production", "gossip-keys"), []byte(base64.StdEncoding.EncodeToString(make([]byte, 32))), 0o600))
 	if code, _, stderr := runProgram(t, "--config.check", "--config.file="+filepath.Join(folder, "config.yml")); code != 0 {
-		t.Errorf("the modules of README.md are not good: %s", stderr)
+		t.Errorf("the modules of docs/deployment.md are not good: %s", stderr)
 	}
 }
 

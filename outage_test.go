@@ -224,8 +224,8 @@ func TestFollowerHangs(t *testing.T) {
 			"consul_cluster_failure_margin": 0,
 			"consul_cluster_leaders":        1,
 		})
-		if took := time.Since(start); took > probeTimeout+500*time.Millisecond {
-			t.Errorf("scrape took %s; want no more than the probe's timeout and 0.5 s", took)
+		if took := time.Since(start); took > 2*probeTimeout {
+			t.Errorf("scrape took %s; want less than two of the probe's timeouts: nothing waits twice", took)
 		}
 	}
 	if n := connectionsFrom(t, hung, "127.0.0.1"); n > 1 {
@@ -259,8 +259,8 @@ func TestQuorumLost(t *testing.T) {
 		last = time.Now()
 		return s["consul_cluster_leaders"] == 0 && s["consul_cluster_servers_without_leader"] == 1
 	})
-	if slowest > probeTimeout+500*time.Millisecond {
-		t.Errorf("the slowest scrape took %s; want no more than the probe's timeout and 0.5 s; its collectors:\n%s", slowest, strings.Join(durations, "\n"))
+	if slowest > 2*probeTimeout {
+		t.Errorf("the slowest scrape took %s; want less than two of the probe's timeouts: nothing waits twice; its collectors:\n%s", slowest, strings.Join(durations, "\n"))
 	}
 	s.expect(t, samples{
 		"consul_up":                             1,
@@ -321,8 +321,8 @@ func TestAgentHangs(t *testing.T) {
 		"consul_cluster_failure_margin": 1,
 		portSeries("up", c.Servers[2]):  1,
 	})
-	if took := time.Since(start); took > probeTimeout+500*time.Millisecond {
-		t.Errorf("scrape took %s; want no more than the probe's timeout and 0.5 s", took)
+	if took := time.Since(start); took > 2*probeTimeout {
+		t.Errorf("scrape took %s; want less than two of the probe's timeouts: nothing waits twice", took)
 	}
 }
 

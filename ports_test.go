@@ -165,7 +165,7 @@ func TestEveryPortSecure(t *testing.T) {
 	all.scrapeUntilUp(t, securePorts, c.Servers...)
 	start := time.Now()
 	s := all.scrape(t)
-	if took := time.Since(start); took > time.Second {
+	if took := time.Since(start); took > probeTimeout {
 		t.Errorf("scrape took %s; want nothing to be waited for", took)
 	}
 	s.expectPorts(t, securePorts, c.Servers...)
@@ -251,8 +251,8 @@ func TestEveryPortHangs(t *testing.T) {
 	must(t, hung.Stop())
 	start := time.Now()
 	s := e.scrape(t)
-	if took := time.Since(start); took > probeTimeout+500*time.Millisecond {
-		t.Errorf("scrape took %s; want no more than one probe's timeout and 0.5 s", took)
+	if took := time.Since(start); took > 2*probeTimeout {
+		t.Errorf("scrape took %s; want less than two of the probe's timeouts: nothing waits twice", took)
 	}
 	for _, p := range plainPorts {
 		s.expect(t, samples{

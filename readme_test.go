@@ -6,30 +6,34 @@ package main
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
 	"github.com/zervigo/consul_cluster_exporter/collector"
 )
 
-var update = flag.Bool("update", false, "write the generated tables of README.md and docs/ instead of comparing them")
+var update = flag.Bool("update", false, "write the generated tables of the documents instead of comparing them")
 
 // docsTable is a table of a document, between two comments with its name.
 type docsTable struct{ name, text string }
 
-// The tables of README.md are generated from the code; `make docs` writes them.
+// The tables of flags, collectors and metrics are generated from the code; `make docs` writes them.
 func TestReadmeTables(t *testing.T) {
 	clearEnv(t)
-	expectTables(t, "README.md",
-		docsTable{"collectors", collectorsTable()},
-		docsTable{"metrics", metricsTable()},
+	expectTables(t, "docs/metrics.md", docsTable{"collectors", collectorsTable()}, docsTable{"metrics", metricsTables(t)})
+	expectTables(t, "docs/configuration.md",
 		docsTable{"flags", flagsTable(serveCommand().Model().Flags)},
 		docsTable{"flags of check", flagsTable(ownFlags(t))},
 		docsTable{"flags of dashboards", flagsTable(newApp(&options{}).GetCommand(commandDashboards).Model().Flags)},
@@ -152,21 +156,76 @@ func collectorsTable() string {
 	return b.String()
 }
 
-func metricsTable() string {
+// metricsTables has a table for each collector, and one for what is there in any case.
+func metricsTables(t *testing.T) string {
+	t.Helper()
+	families := allFamilies(t)
 	var b strings.Builder
-	b.WriteString("| metric | type | labels | collector | meaning |\n|---|---|---|---|---|\n")
-	for _, f := range collector.AllFamilies() {
-		from := f.Collector
-		if from == "" {
-			from = "always"
+	table := func(from string) {
+		b.WriteString("| metric | type | labels | drop-in | meaning |\n|---|---|---|---|---|\n")
+		for _, f := range families {
+			if f.Collector != from {
+				continue
+			}
+			dropIn := ""
+			if _, ok := dropInFamilies[f.Name]; ok {
+				dropIn = "yes"
+			}
+			fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", f.Name, f.Type, strings.Join(f.Labels, ", "), dropIn, cellText(f.Help))
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", f.Name, f.Type, strings.Join(f.Labels, ", "), from, f.Help)
 	}
+	for _, c := range collector.All() {
+		fmt.Fprintf(&b, "\n### %s\n\nThe collector `%s`: %s.%s\n\n", c.Name, c.Name, c.Help, switchText(c))
+		table(c.Name)
+	}
+	b.WriteString("\n### The exporter itself\n\nThese are there whichever collectors run.\n\n")
+	table("")
+	b.WriteString("\n")
 	return b.String()
 }
 
+// switchText says when a collector runs otherwise than usual.
+func switchText(c collector.Info) string {
+	var text string
+	if !c.Enabled {
+		text += fmt.Sprintf(" It is off by default; switch it on with `--collector.%s`.", c.Name)
+	}
+	if c.AgentOnly {
+		text += " It runs with `--consul.agent-only`, too."
+	}
+	return text
+}
+
+// allFamilies are the families of the collectors and those that the pages of a running exporter have besides, about Consul or about itself.
+func allFamilies(t *testing.T) []collector.FamilyInfo {
+	t.Helper()
+	families := collector.AllFamilies()
+	config := filepath.Join(t.TempDir(), "config.yml")
+	must(t, os.WriteFile(config, []byte("modules: {one: {targets: [127.0.0.1]}}"), 0o600))
+	e := startExporter(t, nil, "--config.file="+config, "--consul.server=127.0.0.1:1")
+	for _, page := range []string{"/metrics", "/probe?module=one&target=127.0.0.1:1"} {
+		_, body, err := e.get(t.Context(), page, 10*time.Second)
+		must(t, err)
+		parser := expfmt.NewTextParser(model.UTF8Validation)
+		served, err := parser.TextToMetricFamilies(strings.NewReader(body))
+		must(t, err)
+		for _, name := range slices.Sorted(maps.Keys(served)) {
+			known := slices.ContainsFunc(families, func(f collector.FamilyInfo) bool { return f.Name == name })
+			if known || !strings.HasPrefix(name, "consul_") && !strings.HasPrefix(name, "probe_") {
+				continue
+			}
+			f := collector.FamilyInfo{Name: name, Help: served[name].GetHelp(), Type: strings.ToLower(served[name].GetType().String())}
+			for _, label := range served[name].GetMetric()[0].GetLabel() {
+				f.Labels = append(f.Labels, label.GetName())
+			}
+			families = append(families, f)
+		}
+	}
+	return families
+}
+
 // ownFlags returns the flags that the command check has and the exporter has not. Those that both have are the first of the exporter's, up to the
-// one that README.md names.
+// one that docs/configuration.md names.
 func ownFlags(t *testing.T) []*kingpin.FlagModel {
 	t.Helper()
 	all, own := serveCommand().Model().Flags, newApp(&options{}).GetCommand(commandCheck).Model().Flags
@@ -175,7 +234,7 @@ func ownFlags(t *testing.T) []*kingpin.FlagModel {
 		n++
 	}
 	if n == 0 || own[n-1].Name != "probe.client-ports" {
-		t.Fatalf("the commands have the first %d flags in common; README.md says those up to --probe.client-ports", n)
+		t.Fatalf("the commands have the first %d flags in common; docs/configuration.md says those up to --probe.client-ports", n)
 	}
 	return own[n:]
 }
@@ -188,10 +247,13 @@ func flagsTable(flags []*kingpin.FlagModel) string {
 		if f.IsBoolFlag() {
 			name = "--[no-]" + f.Name
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", name, flagDefault(f), f.Help)
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", name, flagDefault(f), cellText(f.Help))
 	}
 	return b.String()
 }
+
+// cellText is a text as Markdown shows it: what looks like a tag is none.
+func cellText(s string) string { return strings.ReplaceAll(s, "<", "&lt;") }
 
 func flagDefault(f *kingpin.FlagModel) string {
 	def := strings.Join(f.Default, ", ")

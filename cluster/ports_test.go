@@ -4,12 +4,16 @@
 package cluster
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
 // planned writes ports as "server protocol/transport address", with what is special about them.
@@ -159,5 +163,46 @@ func TestParseProtocols(t *testing.T) {
 	_, err := ParseProtocols([]string{"gopher"})
 	if err == nil || !strings.HasSuffix(err.Error(), "there are: rpc, serf_lan, serf_wan, http, https, grpc, grpc_tls, dns") {
 		t.Errorf("error %v; want one that lists what there is", err)
+	}
+}
+
+// A gossip port that did not know the keys is only connected to, until there are others; the ports beside it are asked as ever.
+func TestPlan_KeysRefused(t *testing.T) {
+	t.Parallel()
+	key := []byte(strings.Repeat("k", 32))
+	c := newTestCluster(t, ClientOptions{Address: Address{Scheme: "http", Host: "127.0.0.1:1"}})
+	c.ports.SerfKeys = func() [][]byte { return [][]byte{key} }
+	c.ports.Protocols = []Protocol{ProtocolSerfLAN}
+	topology := Topology{Servers: []Server{
+		{Name: "a", Host: "10.0.0.1", LANPort: 8301, Status: StatusAlive}, {Name: "b", Host: "10.0.0.2", LANPort: 8301, Status: StatusAlive},
+	}}
+	agent := Agent{Name: "x", EncryptedLAN: true}
+	plan := func() string {
+		var names []string
+		for _, p := range c.planner(topology, &agent).ports() {
+			if p.ConnectOnly() {
+				names = append(names, p.Server+"/"+p.Transport)
+			}
+		}
+		return strings.Join(names, " ")
+	}
+	if got := plan(); got != "" {
+		t.Errorf("only connected to are %q; want none, as there is a key", got)
+	}
+	for _, port := range c.planner(topology, &agent).ports() {
+		if port.Server == "a" && port.Transport == TransportTCP {
+			c.noteKeys(port, probe.Result{Reason: probe.ReasonTimeout, Err: context.DeadlineExceeded})
+			if got := plan(); got != "" {
+				t.Errorf("only connected to are %q; want none, as a timeout is no refusal", got)
+			}
+			c.noteKeys(port, probe.Result{Reason: probe.ReasonAuth, Err: errors.New("other key")})
+		}
+	}
+	if got := plan(); got != "a/tcp a/udp" {
+		t.Errorf("only connected to are %q; want the ports that refused the key", got)
+	}
+	key = []byte(strings.Repeat("n", 32))
+	if got := plan(); got != "" {
+		t.Errorf("only connected to are %q; want none, as the key is a new one", got)
 	}
 }

@@ -47,7 +47,7 @@ func (fs *findings) answersOf(f *statusFacts) {
 		fs.add(alertCollectorRefused, "", "Consul refuses to tell about: %s. The token is missing, was revoked, or has too few rights.", list(denied, maxNamed))
 	}
 	if len(failed) > 0 {
-		fs.add(alertCollectorFails, "", "It could not be found out about: %s.", list(failed, maxNamed))
+		fs.add(alertCollectorFails, "", "Nothing could be found out about: %s.", list(failed, maxNamed))
 	}
 	if len(f.filtered) > 0 {
 		fs.add(alertResultsFiltered, "", "Consul leaves things out of its answers at %s, because the token may not read them.", list(f.filtered, maxNamed))

@@ -93,6 +93,6 @@ func (fs *findings) quorumOf(st *Status) {
 		fs.add(alertAutopilotUnhealthy, "", "Autopilot calls the cluster unhealthy%s.", around(" because of ", list(unhealthy, maxNamed), ""))
 	}
 	if q.Voters > 0 && q.Voters%2 == 0 {
-		fs.add(alertEvenVoters, "", "The number of voters is even, %d: with one voter fewer as many could fail, and with one more, one more.", q.Voters)
+		fs.add(alertEvenVoters, "", "The number of voters is even, %d: one fewer could lose as many and keep the quorum, and one more could lose one more.", q.Voters)
 	}
 }

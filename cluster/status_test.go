@@ -266,7 +266,7 @@ func TestStatus(t *testing.T) {
 			},
 			verdict:  "3 of 3 voters answer, quorum is 2, server-1 leads; one more may fail; there are 2 problems.",
 			problems: []string{"warning ConsulCollectorFails", "warning ConsulResultsFiltered"},
-			text:     "It could not be found out about: catalog.",
+			text:     "Nothing could be found out about: catalog.",
 		},
 		{
 			name: "single ports", facts: statusOf(three()...), level: LevelDegraded,

@@ -66,8 +66,8 @@ func TestSnapshotStatus_Deadline(t *testing.T) {
 	t.Cleanup(snap.Close)
 	start := time.Now()
 	st := snap.Status(ctx, StatusParts{ConsistentRead: true})
-	if took := time.Since(start); took > time.Second || st.Seconds < 0.2 || st.Seconds > 1 {
-		t.Errorf("took %s, and says %v s; want less than a second", took, st.Seconds)
+	if took := time.Since(start); took > 5*time.Second || st.Seconds < 0.2 || st.Seconds > 5 {
+		t.Errorf("took %s, and says %v s; want 0.3 s, or a little more", took, st.Seconds)
 	}
 	want := []string{"agent", "members", "WAN members", "Raft configuration", "servers", "ports", "autopilot", "consistent read"}
 	if got := whatIsMissing(st); !slices.Equal(got, want) || st.Level != LevelUnknown || st.Agent.Up || st.Agent.Name != "a" {

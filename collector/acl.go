@@ -19,7 +19,7 @@ type aclCollector struct{ enabled, running, success, failure *desc }
 func newACLCollector(define *definitions) collector {
 	return &aclCollector{
 		enabled: define.gauge("consul_acl_replication_enabled", "Whether the datacenter is to copy ACLs from the primary one (1) or not (0)."),
-		running: define.gauge("consul_acl_replication_running", "Whether the leader is doing so (1) or not (0)."),
+		running: define.gauge("consul_acl_replication_running", "Whether the leader copies ACLs from the primary datacenter (1) or not (0)."),
 		success: define.gauge("consul_acl_replication_last_success_timestamp_seconds", "When ACLs were last copied; absent when they never were."),
 		failure: define.gauge("consul_acl_replication_last_error_timestamp_seconds", "When copying ACLs last failed; absent when it never did."),
 	}

@@ -29,7 +29,7 @@ func newAutopilotCollector(define *definitions) collector {
 		tolerance: define.gauge("consul_autopilot_cluster_failure_tolerance",
 			"Healthy voters that autopilot says can be lost without an outage."),
 		optimistic: define.gauge("consul_autopilot_cluster_optimistic_failure_tolerance",
-			"The same, counting the servers that Consul Enterprise could give a vote in time; without Enterprise no other number."),
+			"Healthy voters that can be lost if Consul Enterprise gives others a vote in time; without Enterprise the same as the failure tolerance."),
 		serverHealthy: define.gauge("consul_autopilot_server_healthy", "Whether autopilot calls the server healthy (1) or not (0).", "server"),
 		serverVoter:   define.gauge("consul_autopilot_server_voter", "Whether the server has a vote in Raft (1) or not (0), by autopilot's account.", "server"),
 		serverLastContact: define.gauge("consul_autopilot_server_last_contact_seconds",

@@ -265,5 +265,13 @@ func (e *Exporter) logChange(o outcome, refused bool) {
 	}
 }
 
-// oneLine keeps joined errors together in a log line.
-func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+// oneLine keeps joined errors together in a log line, and says what is the same only once.
+func oneLine(err error) string {
+	var lines []string
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		if !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "; ")
+}

@@ -196,8 +196,8 @@ func TestHundredServers(t *testing.T) {
 			expectValue(t, all, want, "consul_port_up", "server", name, "protocol", "serf_lan", "transport", "udp")
 		}
 	}
-	if fastest > timeout+500*time.Millisecond {
-		t.Errorf("the fastest scrape took %s; want no more than the probe's timeout and 0.5 s", fastest)
+	if fastest > 2*timeout {
+		t.Errorf("the fastest scrape took %s; want less than two of the probe's timeouts: nothing waits twice", fastest)
 	}
 }
 

@@ -26,7 +26,7 @@ type serfCollector struct {
 func newSerfCollector(define *definitions) collector {
 	return &serfCollector{
 		healthScore: define.gauge("consul_serf_health_score",
-			"The configured agent's trust in its own view of the pool: 0 is healthy, more is worse.", "pool"),
+			"How much the configured agent distrusts its own view of the pool: 0 is healthy, more is worse.", "pool"),
 		queueDepth: define.gauge("consul_serf_queue_depth", "Messages that the configured agent has yet to gossip, by queue.", "pool", "queue"),
 		encrypted:  define.gauge("consul_serf_encrypted", "Whether the configured agent encrypts gossip (1) or not (0).", "pool"),
 		versions:   define.gauge("consul_serf_version_members", "Members of the LAN pool that are alive, by Consul version.", "version"),

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -110,6 +111,16 @@ func TestMetrics_OnlyWhatIsAskedFor(t *testing.T) {
 		if strings.Contains(body, `consul_exporter_collector_success{collector="`+name) {
 			t.Errorf("collector %s ran", name)
 		}
+	}
+}
+
+// As promhttp does, and so consul_exporter.
+func TestMetrics_Names(t *testing.T) {
+	t.Parallel()
+	body := get(t, newTestHandler(t, deadAgent, Options{}), "/metrics?name[]=consul_up&name[]=go_goroutines&name[]=nothing").Body.String()
+	families := regexp.MustCompile(`(?m)^# TYPE (\S+)`).FindAllStringSubmatch(body, -1)
+	if len(families) != 2 || families[0][1] != "consul_up" || families[1][1] != "go_goroutines" || !strings.Contains(body, "\nconsul_up 0\n") {
+		t.Errorf("got %s\nwant the two families that were asked for", body)
 	}
 }
 

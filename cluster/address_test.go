@@ -1,0 +1,50 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestParseAddress(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		text     string
+		want     Address
+		written  string // As the address writes itself.
+		hostname string
+	}{
+		{"http://localhost:8500", Address{Scheme: "http", Host: "localhost:8500"}, "http://localhost:8500", "localhost"},
+		{"consul.example", Address{Scheme: "http", Host: "consul.example"}, "http://consul.example", "consul.example"},
+		{"10.0.0.1:8500", Address{Scheme: "http", Host: "10.0.0.1:8500"}, "http://10.0.0.1:8500", "10.0.0.1"},
+		{"https://[fd00::1]:8501/consul/", Address{Scheme: "https", Host: "[fd00::1]:8501", Path: "/consul"}, "https://[fd00::1]:8501/consul", "fd00::1"},
+		{"https://[fd00::1]", Address{Scheme: "https", Host: "[fd00::1]"}, "https://[fd00::1]", "fd00::1"},
+		{"unix:///run/consul.sock", Address{Scheme: "http", Host: "localhost", Socket: "/run/consul.sock"}, "unix:///run/consul.sock", "localhost"},
+	} {
+		got, err := ParseAddress(tc.text)
+		if err != nil || got != tc.want || got.String() != tc.written || got.hostname() != tc.hostname {
+			t.Errorf("%s is %+v, written %s, on host %s, error %v; want %+v, %s, %s", tc.text, got, got, got.hostname(), err, tc.want, tc.written, tc.hostname)
+		}
+		again, err := ParseAddress(got.String())
+		if err != nil || again != got {
+			t.Errorf("%s is read as %+v, error %v; want what wrote it, %+v", got, again, err, got)
+		}
+	}
+	for text, want := range map[string]string{
+		"ftp://localhost":      `scheme "ftp"`,
+		"http://:8500":         "no host",
+		"http://[::1":          "not a URL",
+		"http://u:p@localhost": "CONSUL_HTTP_AUTH",
+		"http://localhost?x=1": "a query or a fragment",
+		"http://localhost#x":   "a query or a fragment",
+		"localhost:0":          "port 0",
+		"localhost:65536":      "port 65536",
+		"unix://consul.sock":   "no absolute path",
+	} {
+		if got, err := ParseAddress(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s is %+v, error %v; want an error with %q", text, got, err, want)
+		}
+	}
+}
