@@ -38,6 +38,7 @@ var alertFaults = []alertFault{
 		critical("ConsulServerDown", "server=server-2"),
 		held(critical("ConsulNoLeader", "")),
 		held(critical("ConsulServerWithoutLeader", "server=server-3")),
+		held(warning("ConsulServerCandidate", "server=server-3")),
 		held(critical("ConsulConsistentReadsFail", "")),
 		held(critical("ConsulRPCPortDown", "server=server-1 port=8300 protocol=rpc transport=tcp")),
 		held(critical("ConsulSerfLANPortDown", "server=server-1 port=8301 protocol=serf_lan transport=tcp")),
