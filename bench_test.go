@@ -205,12 +205,12 @@ func sampleValue(b *testing.B, line string) float64 {
 }
 
 // peakMemory returns the most memory that the exporter has had resident so far, in bytes.
-func peakMemory(b *testing.B, e *exporterProcess) float64 {
-	b.Helper()
+func peakMemory(tb testing.TB, e *exporterProcess) float64 {
+	tb.Helper()
 	process, err := procfs.NewProc(e.cmd.Process.Pid)
-	must(b, err)
+	must(tb, err)
 	status, err := process.NewStatus()
-	must(b, err)
+	must(tb, err)
 	return float64(status.VmHWM)
 }
 

@@ -47,6 +47,7 @@ type options struct {
 	web             *toolkit.FlagConfig
 	telemetryPath   string
 	timeoutOffset   time.Duration
+	maxRequests     int
 	enablePprof     bool
 	enableLifecycle bool
 
@@ -146,6 +147,8 @@ func agentFlags(app *kingpin.CmdClause, opts *options) {
 		Default(os.Getenv("CONSUL_PARTITION")).StringVar(&m.Partition)
 	app.Flag("consul.request-limit", "How many requests to an agent may be under way at one time; 0, or more than 8, means 8.").
 		Default(strconv.Itoa(m.RequestLimit)).IntVar(&m.RequestLimit)
+	app.Flag("consul.max-response-bytes", "How large one answer of the HTTP API may be, and what is kept of it in memory. What a larger one tells is absent, and its collector fails.").
+		Default(m.MaxResponseBytes.String()).SetValue(&m.MaxResponseBytes)
 
 	app.Flag("rpc.tls", "Whether port 8300 is spoken to in TLS: on, off, or auto, which does as the agent says.").
 		Default(m.RPC.TLS).StringVar(&m.RPC.TLS)
@@ -202,6 +205,8 @@ func serveFlags(app *kingpin.CmdClause, opts *options) {
 		Default("/metrics").StringVar(&opts.telemetryPath)
 	app.Flag("web.scrape-timeout-offset", "What to take off the time that Prometheus grants a scrape, for the way there and back.").
 		Default("500ms").DurationVar(&opts.timeoutOffset)
+	app.Flag("web.max-requests", "How many requests for metrics and for the status page may be served at one time; 0 means any number.").
+		Default("200").IntVar(&opts.maxRequests)
 	app.Flag("web.enable-pprof", "Serve profiles of the exporter at /debug/pprof/.").
 		BoolVar(&opts.enablePprof)
 	app.Flag("web.enable-lifecycle", "Let POST /-/reload read the configuration file again.").
@@ -374,6 +379,7 @@ var flagsOf = map[string]string{
 	"partition":              "--consul.partition",
 	"consistency":            "--consul.allow_stale, --consul.require_consistent",
 	"request_limit":          "--consul.request-limit",
+	"max_response_bytes":     "--consul.max-response-bytes",
 	"agent_only":             "--consul.agent-only",
 	"catalog.health_summary": "--consul.health-summary",
 	"catalog.instances":      "--collector.catalog.instances",
@@ -415,6 +421,9 @@ func (o *options) settings(logger log.Logger) (*settings, error) {
 	problems.note("--consul.allow_stale, --consul.require_consistent", o.consistency.check())
 	if o.timeoutOffset < 0 {
 		problems.note("--web.scrape-timeout-offset", fmt.Errorf("%s is less than 0", o.timeoutOffset))
+	}
+	if o.maxRequests < 0 {
+		problems.note("--web.max-requests", fmt.Errorf("%d is less than 0", o.maxRequests))
 	}
 	problems.note("--web.telemetry-path", web.ValidateTelemetryPath(o.telemetryPath))
 	problems.note("--web.config.file", toolkit.Validate(*o.web.WebConfigFile))

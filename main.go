@@ -18,7 +18,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
@@ -33,9 +32,6 @@ import (
 )
 
 const appName = "consul_cluster_exporter"
-
-// readHeaderTimeout bounds how long a client may take to send its request's header.
-const readHeaderTimeout = 10 * time.Second
 
 func main() {
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
@@ -137,6 +133,7 @@ func serve(ctx context.Context, opts *options, s *settings, hangup <-chan os.Sig
 		Runbook:         alerts.Runbook,
 		TelemetryPath:   opts.telemetryPath,
 		TimeoutOffset:   opts.timeoutOffset,
+		MaxRequests:     opts.maxRequests,
 		EnablePprof:     opts.enablePprof,
 		EnableLifecycle: opts.enableLifecycle,
 		Logger:          logger,
@@ -153,8 +150,7 @@ func serve(ctx context.Context, opts *options, s *settings, hangup <-chan os.Sig
 	go reloadAt(ctx, hangup, handler)
 	level.Info(logger).Log("msg", "starting", "version", version.Version, "revision", version.GetRevision(), "consul_server", opts.consulServer,
 		"collectors", strings.Join(enabled, ","))
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: readHeaderTimeout}
-	return listenUntil(ctx, server, opts.web, logger, toolkitLogger)
+	return listenUntil(ctx, web.NewServer(handler, logger), opts.web, logger, toolkitLogger)
 }
 
 // reloadAt loads the configuration file anew at each signal until ctx is done.

@@ -80,11 +80,15 @@ func TestBadOptions(t *testing.T) {
 			`--meta.filter: "[" is no regular expression: missing closing ]: ` + "`[`",
 			`--kv.filter: "(" is no regular expression: missing closing ): ` + "`(`",
 		}},
-		{"limits", []string{"--consul.request-limit=-1", "--collector.catalog.max-series=-1", "--collector.consistent.timeout=0s"}, []string{
+		{"limits", []string{"--consul.request-limit=-1", "--consul.max-response-bytes=1KiB", "--collector.catalog.max-series=-1", "--collector.consistent.timeout=0s", "--web.max-requests=-1"}, []string{
 			"--consul.request-limit: -1 is less than 0",
+			"--consul.max-response-bytes: 1KiB is less than 64KiB",
 			"--collector.consistent.timeout: 0s is not above 0",
 			"--collector.catalog.max-series: -1 is less than 0",
+			"--web.max-requests: -1 is less than 0",
 		}},
+		{"size", []string{"--consul.max-response-bytes=much"}, []string{`"much" is no size; want for example 64MiB, try --help`}},
+		{"size without a unit", []string{"--consul.max-response-bytes=1000"}, []string{"--consul.max-response-bytes: 1000B is less than 64KiB"}},
 		{"all at once", append([]string{
 			"--consul.ca-file=" + missing, "--consul.cert-file=" + junk, "--consul.token-file=" + empty,
 			"--consul.timeout=0s", "--probe.timeout=-1s", "--probe.concurrency=0", "--web.scrape-timeout-offset=-1s",

@@ -6,10 +6,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
-	"net/http"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -482,18 +478,4 @@ func TestHTTPS(t *testing.T) {
 	if log := noAuthority.log.String(); !strings.Contains(log, "certificate signed by unknown authority") {
 		t.Errorf("the log does not say what is wrong with the certificate:\n%s", log)
 	}
-}
-
-func TestUnixSocket(t *testing.T) {
-	c := consultest.Start(t, consultest.Options{Servers: 1})
-	agent, err := url.Parse(c.Servers[0].URL())
-	must(t, err)
-	socket := filepath.Join(t.TempDir(), "consul.sock")
-	listener, err := net.Listen("unix", socket)
-	must(t, err)
-	proxy := &http.Server{Handler: httputil.NewSingleHostReverseProxy(agent), ReadHeaderTimeout: time.Second}
-	go proxy.Serve(listener)
-	defer proxy.Close()
-	e := startExporter(t, nil, "--consul.server=unix://"+socket)
-	e.scrape(t).expect(t, samples{"consul_up": 1, "consul_cluster_leaders": 1, "consul_cluster_failure_margin": 0})
 }

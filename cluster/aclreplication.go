@@ -11,7 +11,7 @@ import (
 )
 
 // endpointACLReplication is answered by the leader alone and needs no right (Consul: ACL.ReplicationStatus).
-var endpointACLReplication = endpoint{path: "/v1/acl/replication"}
+var endpointACLReplication = endpoint{path: "/v1/acl/replication", leaderOnly: true}
 
 // ACLReplication is how the datacenter copies tokens and policies from the primary one; in the primary it is not enabled. Times are zero
 // for never.
@@ -24,7 +24,7 @@ func (s *Snapshot) ACLReplication() *Fact[ACLReplication] {
 		if agent, err := s.Agent().Get(ctx); err == nil && agent.ACLsOff {
 			return status, refusedError{errACLsOff}
 		}
-		err = s.readLeader(ctx, endpointACLReplication, &status)
+		err = s.readAgent(ctx, endpointACLReplication, &status)
 		return status, err
 	})
 }

@@ -88,7 +88,7 @@ func (s *Snapshot) readCatalog(ctx context.Context) (*Catalog, error) {
 	var catalog *Catalog
 	ep := endpointCatalog
 	ep.decode = func(r io.Reader) (err error) {
-		catalog, err = decodeCatalog(r)
+		catalog, err = decodeCatalog(r, s.cluster.client.opts.newBudget())
 		return err
 	}
 	err := s.readAgent(ctx, ep, nil)

@@ -36,7 +36,7 @@ func BenchmarkDecodeCatalog(b *testing.B) {
 		decode func(io.Reader) (nodes int, err error)
 	}{
 		{"ours", func(r io.Reader) (int, error) {
-			c, err := decodeCatalog(r)
+			c, err := decodeCatalog(r, new(ClientOptions).newBudget())
 			if err != nil {
 				return 0, err
 			}

@@ -42,7 +42,7 @@ func TestDecodeCatalog(t *testing.T) {
 		},
 		{Name: "empty", Checks: []Check{}},
 	}}
-	got, err := decodeCatalog(iotest.OneByteReader(strings.NewReader(smallCatalog)))
+	got, err := decodeCatalog(iotest.OneByteReader(strings.NewReader(smallCatalog)), new(ClientOptions).newBudget())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func TestDecodeCatalog(t *testing.T) {
 // Texts that come again share their memory, and long ones fit.
 func TestDecodeCatalog_Large(t *testing.T) {
 	t.Parallel()
-	c, err := decodeCatalog(bytes.NewReader(consultest.CatalogAnswer(1000, 5000)))
+	c, err := decodeCatalog(bytes.NewReader(consultest.CatalogAnswer(1000, 5000)), new(ClientOptions).newBudget())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestDecodeCatalog_Large(t *testing.T) {
 		t.Errorf("%d nodes, %d instances, %d tags", len(c.Nodes), instances, tags)
 	}
 	long := strings.Repeat("ab", textMemory)
-	c, err = decodeCatalog(strings.NewReader(`[{"Node":"` + long + `"}]`))
+	c, err = decodeCatalog(strings.NewReader(`[{"Node":"`+long+`"}]`), new(ClientOptions).newBudget())
 	if err != nil || c.Nodes[0].Name != long {
 		t.Errorf("a long name is lost, error %v", err)
 	}
@@ -98,7 +98,7 @@ func TestDecodeCatalog_Malformed(t *testing.T) {
 		{"deep in what is skipped", `[{"x":` + strings.Repeat("[", 100_000), "depth"},
 		{"HTML", "<html>", "invalid character"},
 	} {
-		c, err := decodeCatalog(strings.NewReader(tc.answer))
+		c, err := decodeCatalog(strings.NewReader(tc.answer), new(ClientOptions).newBudget())
 		if c != nil || err == nil || !strings.Contains(err.Error(), tc.want) || len(err.Error()) > 200 {
 			t.Errorf("%s: %+v, error %v; want none and %q", tc.name, c, err, tc.want)
 		}
@@ -109,7 +109,7 @@ func FuzzDecodeCatalog(f *testing.F) {
 	f.Add([]byte(smallCatalog))
 	f.Add([]byte(`[{"Node":"\ud800","Services":[{"ID":"\xff"}]}]`))
 	f.Fuzz(func(t *testing.T, answer []byte) {
-		c, err := decodeCatalog(bytes.NewReader(answer))
+		c, err := decodeCatalog(bytes.NewReader(answer), new(ClientOptions).newBudget())
 		if (c == nil) != (err != nil) {
 			t.Fatalf("%+v, error %v", c, err)
 		}

@@ -20,42 +20,49 @@ var (
 // readAgentCatalog reads what the configured agent has registered itself: it is the agent's own account, and needs no server.
 func (s *Snapshot) readAgentCatalog(ctx context.Context) (*Catalog, error) {
 	self := s.Agent()
-	var services map[string]*api.AgentService
-	if err := s.readAgent(ctx, endpointAgentServices, &services); err != nil {
+	memory := s.newBudget()
+	var node CatalogNode
+	if err := s.stream(ctx, endpointAgentServices, memory, node.decodeServices); err != nil {
 		return nil, err
 	}
-	var checks map[string]*api.AgentCheck
-	if err := s.readAgent(ctx, endpointAgentChecks, &checks); err != nil {
+	if err := s.stream(ctx, endpointAgentChecks, memory, node.decodeChecks); err != nil {
 		return nil, err
 	}
 	agent, err := self.Get(ctx)
 	if err != nil {
 		return nil, err
 	}
-	node := newAgentNode(agent.Name, services, checks)
+	node.Name = agent.Name
+	node.judge(make(map[string]HealthStatus))
 	return &Catalog{Nodes: []CatalogNode{node}}, nil
 }
 
-// newAgentNode returns the node of an agent's own account, by ID.
-func newAgentNode(name string, services map[string]*api.AgentService, checks map[string]*api.AgentCheck) CatalogNode {
-	n := CatalogNode{Name: name}
-	for _, id := range slices.Sorted(maps.Keys(services)) {
-		if service := services[id]; service != nil {
-			in := newInstance(service)
-			in.ID = cmp.Or(in.ID, id)
-			n.Instances = append(n.Instances, in)
+// decodeServices reads an answer of endpointAgentServices, by ID.
+func (n *CatalogNode) decodeServices(d *jsonReader) error {
+	err := eachEntry(d, func(id string, service *api.AgentService) (err error) {
+		in := newInstance(service)
+		in.ID = cmp.Or(in.ID, id)
+		if err := d.memory.spend(in.listBytes()); err != nil {
+			return err
 		}
-	}
-	for _, id := range slices.Sorted(maps.Keys(checks)) {
-		if c := checks[id]; c != nil {
-			n.Checks = append(n.Checks, Check{
-				ID: cmp.Or(c.CheckID, id), Name: c.Name, Status: newHealthStatus([]byte(c.Status)),
-				ServiceID: c.ServiceID, ServiceName: c.ServiceName,
-			})
-		}
-	}
-	n.judge(make(map[string]HealthStatus))
-	return n
+		n.Instances, err = keep(d.memory, n.Instances, in)
+		return err
+	})
+	slices.SortFunc(n.Instances, func(a, b Instance) int { return cmp.Compare(a.ID, b.ID) })
+	return err
+}
+
+// decodeChecks reads an answer of endpointAgentChecks, by ID.
+func (n *CatalogNode) decodeChecks(d *jsonReader) error {
+	err := eachEntry(d, func(id string, c *api.AgentCheck) (err error) {
+		n.Checks, err = keep(d.memory, n.Checks, Check{
+			ID: cmp.Or(c.CheckID, id), Name: c.Name, Status: newHealthStatus([]byte(c.Status)),
+			ServiceID: c.ServiceID, ServiceName: c.ServiceName,
+		})
+		return err
+	})
+	slices.SortFunc(n.Checks, func(a, b Check) int { return cmp.Compare(a.ID, b.ID) })
+	return err
 }
 
 func newInstance(service *api.AgentService) Instance {

@@ -14,9 +14,9 @@ import (
 // with encoding/json, and docs/performance.md with other libraries.
 
 // decodeCatalog reads the answer of endpointCatalog: a list of nodes. Those that another cluster exports to this one are left out.
-func decodeCatalog(r io.Reader) (*Catalog, error) {
+func decodeCatalog(r io.Reader, memory *budget) (*Catalog, error) {
 	d := catalogDecoder{
-		jsonReader: newJSONReader(r),
+		jsonReader: newJSONReader(r, memory),
 		texts:      texts{known: make(map[string]string)},
 		scratch:    make(map[string]HealthStatus),
 	}
@@ -25,7 +25,7 @@ func decodeCatalog(r io.Reader) (*Catalog, error) {
 		node, peer, err := d.node()
 		if err == nil && node.Name != "" && peer == "" {
 			node.judge(d.scratch)
-			catalog.Nodes = append(catalog.Nodes, node)
+			catalog.Nodes, err = keep(memory, catalog.Nodes, node)
 		}
 		return err
 	})
@@ -55,8 +55,8 @@ func (d *catalogDecoder) node() (n CatalogNode, peer string, err error) {
 		case "Services":
 			return d.list(func() error {
 				in, err := d.instance()
-				if in.ID != "" {
-					n.Instances = append(n.Instances, in)
+				if in.ID != "" && err == nil {
+					n.Instances, err = keep(d.memory, n.Instances, in)
 				}
 				return err
 			})
@@ -66,8 +66,8 @@ func (d *catalogDecoder) node() (n CatalogNode, peer string, err error) {
 			}
 			return d.list(func() error {
 				c, err := d.check()
-				if c.ID != "" {
-					n.Checks = append(n.Checks, c)
+				if c.ID != "" && err == nil {
+					n.Checks, err = keep(d.memory, n.Checks, c)
 				}
 				return err
 			})
@@ -87,8 +87,10 @@ func (d *catalogDecoder) instance() (in Instance, err error) {
 			return d.text(&in.Service)
 		case "Tags":
 			d.tags = slab(d.tags)
-			err := d.list(func() error {
-				d.tags = append(d.tags, "")
+			err := d.list(func() (err error) {
+				if d.tags, err = keep(d.memory, d.tags, ""); err != nil {
+					return err
+				}
 				return d.text(&d.tags[len(d.tags)-1])
 			})
 			in.Tags = slices.Clip(d.tags)
@@ -96,7 +98,13 @@ func (d *catalogDecoder) instance() (in Instance, err error) {
 		case "Meta":
 			d.meta = slab(d.meta)
 			err := d.object(func(key []byte) error {
-				d.meta = append(d.meta, Meta{Key: d.texts.keep(key)})
+				name, err := d.kept(key)
+				if err != nil {
+					return err
+				}
+				if d.meta, err = keep(d.memory, d.meta, Meta{Key: name}); err != nil {
+					return err
+				}
 				return d.text(&d.meta[len(d.meta)-1].Value)
 			})
 			in.Meta = slices.Clip(d.meta)
@@ -134,9 +142,21 @@ func (d *catalogDecoder) check() (c Check, err error) {
 func (d *catalogDecoder) text(into *string) error {
 	b, err := d.word()
 	if err == nil {
-		*into = d.texts.keep(b)
+		*into, err = d.kept(b)
 	}
 	return err
+}
+
+// textBytes is about what a text costs besides its letters.
+const textBytes = 48
+
+func (d *catalogDecoder) kept(b []byte) (string, error) {
+	before := len(d.texts.known)
+	s := d.texts.keep(b)
+	if len(d.texts.known) == before {
+		return s, nil
+	}
+	return s, d.memory.spend(textBytes)
 }
 
 // slab returns what is free of the memory for lists, or new memory when that is little.

@@ -26,16 +26,34 @@ const (
 	// maxConnsPerHost bounds the connections to one agent: Consul allows 200 per source address
 	// (limits.http_max_conns_per_client), which other programs on this host share.
 	maxConnsPerHost = 8
-	// DefaultMaxResponseBytes is ten times what the catalog of 50,000 service instances has.
-	DefaultMaxResponseBytes = 256 << 20
+	// DefaultMaxResponseBytes is three times what the catalog of 25,000 service instances has.
+	DefaultMaxResponseBytes = 64 << 20
+	// wholeAnswerBytes bounds the answers that are decoded as a whole, which takes many times their size. They are about one agent, or
+	// about the servers; the largest known is the Raft configuration of a thousand servers, with 200 KB.
+	wholeAnswerBytes = 1 << 20
+	// errorAnswerBytes bounds what is read of an answer that is an error: a sentence.
+	errorAnswerBytes = 1 << 10
+	// headerBytes bounds the headers of an answer. Consul sends less than 1 KB.
+	headerBytes = 64 << 10
 )
 
 // ErrRefused means that the agent does not offer this to us: the token may not read it, or the version or edition does
 // not have it. It is remembered for some minutes, so that Consul does not log an error at each scrape.
 var ErrRefused = errors.New("refused")
 
-// errTooLarge means that an answer was longer than MaxResponseBytes.
-var errTooLarge = errors.New("answer is too large")
+// tooLargeError means that an answer is larger than the limit, or would be in memory.
+type tooLargeError struct {
+	limit int64
+	// whole is whether the limit is wholeAnswerBytes.
+	whole bool
+}
+
+func (e tooLargeError) Error() string {
+	if e.whole {
+		return fmt.Sprintf("the answer is larger than %d bytes, which is not what Consul answers here", e.limit)
+	}
+	return fmt.Sprintf("the answer is larger than %d bytes, the limit set by --consul.max-response-bytes (max_response_bytes in a module)", e.limit)
+}
 
 // ClientOptions say how to reach an agent's HTTP API.
 type ClientOptions struct {
@@ -56,7 +74,7 @@ type ClientOptions struct {
 	RequestLimit int
 	// Timeout bounds each request.
 	Timeout time.Duration
-	// MaxResponseBytes bounds each answer; 0 means DefaultMaxResponseBytes.
+	// MaxResponseBytes bounds each answer, and again what is kept of it in memory; 0 means DefaultMaxResponseBytes.
 	MaxResponseBytes int64
 }
 
@@ -129,10 +147,16 @@ func NewClient(opts ClientOptions) *Client {
 			TLSClientConfig:    config,
 			MaxConnsPerHost:    opts.maxConns(),
 			ForceAttemptHTTP2:  true,
+
+			MaxResponseHeaderBytes: headerBytes,
 		},
 		byHost:   make(map[string]*api.Client),
 		requests: make(map[RequestKey]uint64),
 	}
+}
+
+func (o *ClientOptions) maxResponseBytes() int64 {
+	return cmp.Or(o.MaxResponseBytes, DefaultMaxResponseBytes)
 }
 
 func (o *ClientOptions) maxConns() int {
@@ -153,6 +177,8 @@ type endpoint struct {
 	hasMeta bool
 	// chosen is whether ClientOptions.Datacenter and Consistency hold for it.
 	chosen bool
+	// leaderOnly is whether only the leader answers it, see Snapshot.requireLeader.
+	leaderOnly bool
 	// consistency is that of endpoints for which it is not chosen; empty means ConsistencyStale.
 	consistency Consistency
 	// timeout bounds the request; 0 means ClientOptions.Timeout.
@@ -161,7 +187,8 @@ type endpoint struct {
 	long bool
 	// maybeEmpty is whether status 404 means that there is nothing, which is then errNothing and no refusal.
 	maybeEmpty bool
-	// decode, if there is one, gets the answer as it arrives, in place of the JSON being decoded into what get was given.
+	// decode, if there is one, gets the answer as it arrives, in place of the JSON being decoded into what get was given. Whatever
+	// grows with the cluster has one: other answers are bounded by wholeAnswerBytes.
 	decode func(io.Reader) error
 }
 
@@ -249,7 +276,7 @@ func (c *Client) at(address Address) (*api.Client, error) {
 		Scheme:     address.Scheme,
 		PathPrefix: address.Path,
 		HttpClient: &http.Client{
-			Transport: &transport{c.transport, cmp.Or(c.opts.MaxResponseBytes, DefaultMaxResponseBytes)},
+			Transport: &transport{c.transport, c.opts.maxResponseBytes()},
 			// Never send the token anywhere but to the agent that was asked.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
@@ -369,8 +396,12 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	x.filtered = resp.Header.Get("X-Consul-Results-Filtered-By-ACLs") == "true"
-	resp.Body = &boundedBody{ReadCloser: resp.Body, left: t.maxBytes, progress: x.progress}
-	if x.decode == nil || resp.StatusCode != http.StatusOK {
+	if resp.StatusCode != http.StatusOK {
+		resp.Body = shortened{io.LimitReader(resp.Body, errorAnswerBytes), resp.Body}
+		return resp, nil
+	}
+	resp.Body = newBoundedBody(resp.Body, t.maxBytes, x)
+	if x.decode == nil {
 		return resp, nil
 	}
 	defer resp.Body.Close()
@@ -381,20 +412,36 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// shortened is the beginning of a body.
+type shortened struct {
+	io.Reader
+	io.Closer
+}
+
 // boundedBody fails after a number of bytes.
 type boundedBody struct {
 	io.ReadCloser
-	left int64
+	left  int64
+	limit tooLargeError
 	// progress is called after each read; nil if nobody wants to know.
 	progress func()
 }
 
-func (b *boundedBody) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		return 0, errTooLarge
+// newBoundedBody bounds an answer by maxBytes, and if it is decoded as a whole, also by wholeAnswerBytes.
+func newBoundedBody(body io.ReadCloser, maxBytes int64, x *exchange) *boundedBody {
+	limit := tooLargeError{limit: maxBytes}
+	if x.decode == nil && maxBytes > wholeAnswerBytes {
+		limit = tooLargeError{wholeAnswerBytes, true}
 	}
-	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
-	b.left -= int64(n)
+	return &boundedBody{body, limit.limit, limit, x.progress}
+}
+
+// Read reads one byte more than the limit, to tell an answer that ends there from a longer one.
+func (b *boundedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left+1)])
+	if b.left -= int64(n); b.left < 0 {
+		return 0, b.limit
+	}
 	if n > 0 && b.progress != nil {
 		b.progress()
 	}

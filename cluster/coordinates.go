@@ -5,6 +5,7 @@ package cluster
 
 import (
 	"context"
+	"maps"
 	"math"
 	"slices"
 )
@@ -41,6 +42,11 @@ type coordinate struct {
 	Height float64
 }
 
+// usable reports whether a server can be found by it.
+func (e *coordinateEntry) usable() bool {
+	return e.Coord != nil && e.Segment == "" && (e.Partition == "" || e.Partition == "default")
+}
+
 // ServerRTTs are the estimated round trips between the servers that are alive, one for each pair that has coordinates. Nothing is read
 // and none is there with more than maxRTTServers of them, or when the agent has coordinates switched off, for which Consul would
 // log an error.
@@ -59,11 +65,19 @@ func (s *Snapshot) ServerRTTs() *Fact[[]RTT] {
 		if agent.CoordinatesOff || len(servers) < 2 || len(servers) > maxRTTServers {
 			return nil, nil
 		}
-		var entries []coordinateEntry
-		if err := s.readAgent(ctx, endpointCoordinates, &entries); err != nil {
+		latest := make(map[string]coordinateEntry)
+		err = s.stream(ctx, endpointCoordinates, s.newBudget(), func(d *jsonReader) error {
+			return eachElement(d, func(e *coordinateEntry) error {
+				if e.usable() && slices.Contains(servers, e.Node) {
+					latest[e.Node] = *e
+				}
+				return nil
+			})
+		})
+		if err != nil {
 			return nil, err
 		}
-		return roundTrips(servers, entries), nil
+		return roundTrips(servers, slices.Collect(maps.Values(latest))), nil
 	})
 }
 
@@ -84,7 +98,7 @@ func roundTrips(servers []string, entries []coordinateEntry) []RTT {
 	at := make(map[string]*coordinate, len(servers))
 	for i := range entries {
 		e := &entries[i]
-		if e.Coord != nil && e.Segment == "" && (e.Partition == "" || e.Partition == "default") {
+		if e.usable() {
 			at[e.Node] = e.Coord
 		}
 	}

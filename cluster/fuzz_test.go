@@ -33,8 +33,8 @@ func FuzzAnswers(f *testing.F) {
 		fuzzTopology(data)
 		var peerings []*api.Peering
 		if json.Unmarshal(data, &peerings) == nil {
-			for _, p := range newPeerings(peerings) {
-				if p.State == "" {
+			for _, p := range peerings {
+				if p != nil && newPeering(p).State == "" {
 					t.Errorf("%+v has no state", p)
 				}
 			}
@@ -97,19 +97,20 @@ func FuzzCatalogAnswers(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		var services map[string]*api.AgentService
-		var agentChecks map[string]*api.AgentCheck
-		var checks []*api.HealthCheck
-		var entries []*api.ServiceEntry
-		_, _ = json.Unmarshal(data, &services), json.Unmarshal(data, &agentChecks) // Parts of an answer are read, too.
-		_, _ = json.Unmarshal(data, &checks), json.Unmarshal(data, &entries)
-		expectStatuses(t, newAgentNode("a", services, agentChecks))
-		nodes := make(nodesByName)
-		for _, c := range checks {
-			nodes.addCheck(c)
+		reader := func() *jsonReader {
+			d := newJSONReader(bytes.NewReader(data), new(ClientOptions).newBudget())
+			return &d
 		}
+		node := CatalogNode{Name: "a"}
+		_, _ = node.decodeServices(reader()), node.decodeChecks(reader()) // Parts of an answer are read, too.
+		node.judge(make(map[string]HealthStatus))
+		expectStatuses(t, node)
+		nodes := make(nodesByName)
+		_ = nodes.decodeChecks(reader())
+		entries, _ := decodeEntries(reader(), "web")
 		for _, e := range entries {
-			nodes.addEntry("web", e)
+			n := nodes.at(e.node)
+			n.Instances = append(n.Instances, e.Instance)
 		}
 		for _, n := range nodes.catalog().Nodes {
 			expectStatuses(t, n)
@@ -173,9 +174,52 @@ func expectNumber(t *testing.T, what string, v float64) {
 func FuzzDecodeKeys(f *testing.F) {
 	f.Add([]byte(`[{"Key":"a","Value":"NDI="},{"Key":"b","Value":null},{"Key":"c","Value":"!"}]`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		numbers, err := decodeKeys(bytes.NewReader(data))
+		numbers, err := decodeKeys(bytes.NewReader(data), new(ClientOptions).newBudget())
 		if err == nil && len(numbers) > len(data) {
 			t.Errorf("%d numbers in %d bytes: %s", len(numbers), len(data), fmt.Sprint(numbers))
+		}
+	})
+}
+
+// FuzzStreams reads data as each of the answers that are decoded while they arrive, with little memory to spend: no more is kept.
+func FuzzStreams(f *testing.F) {
+	for _, seed := range []string{
+		`[{"Name":"a","Status":1,"Tags":{"role":"consul","port":"8300"}},null,{},{"Name":"b"}]`,
+		`[{"Node":"server-1","Coord":{"Vec":[1,2]}},{"Node":"server-2","Coord":null}]`,
+		`[{"Name":"east","State":"ACTIVE","StreamStatus":{"ImportedServices":["a"]}}]`,
+		`{"Gauges":[{"Name":"consul.x","Value":1}],"Counters":null,"Samples":[{"Name":"consul.y","Mean":1,"Labels":{"a":"b"}}]}`,
+		`{"web":["a"],"db":null}`, "[[],{},1]", "null", "[", `{"a":`, "[1]2",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		read := func(decode func(*jsonReader) error) {
+			memory := &budget{limit: 4096}
+			d := newJSONReader(bytes.NewReader(data), memory)
+			if err := decode(&d); err == nil && memory.spent.Load() > memory.limit {
+				t.Errorf("%d bytes are kept of %d that are allowed", memory.spent.Load(), memory.limit)
+			}
+		}
+		var telemetry telemetryAnswer
+		var names []string
+		var members []Member
+		read(telemetry.decode)
+		read(decodeNames(&names))
+		read(func(d *jsonReader) error {
+			return eachElement(d, func(m *api.AgentMember) (err error) {
+				members, err = keep(d.memory, members, newMember(m))
+				return err
+			})
+		})
+		read(func(d *jsonReader) error { return eachElement(d, func(*coordinateEntry) error { return nil }) })
+		read(func(d *jsonReader) error {
+			return eachElement(d, func(p *api.Peering) error {
+				newPeering(p)
+				return nil
+			})
+		})
+		if n := len(members) + len(names) + len(telemetry.Counters) + len(telemetry.Samples); n > 1000 {
+			t.Errorf("%d are kept", n)
 		}
 	})
 }

@@ -5,6 +5,7 @@ package cluster
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,13 +16,56 @@ import (
 // jsonReader reads long answers while they arrive, token by token. Null counts as nothing being there.
 type jsonReader struct {
 	*jsontext.Decoder
+	memory *budget
 	// unquoted is the last word that had escapes.
 	unquoted []byte
 }
 
-// newJSONReader returns one that does not check for duplicate names and invalid UTF-8, which would take a quarter of the time.
-func newJSONReader(r io.Reader) jsonReader {
-	return jsonReader{Decoder: jsontext.NewDecoder(r, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))}
+// newJSONReader returns one that does not check for duplicate names and invalid UTF-8, which would take a quarter of the time. What is
+// kept of the answer is taken off the budget.
+func newJSONReader(r io.Reader, memory *budget) jsonReader {
+	ahead := &readAhead{Reader: r}
+	ahead.decoder = jsontext.NewDecoder(ahead, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	return jsonReader{Decoder: ahead.decoder, memory: memory}
+}
+
+// aheadBytes bounds what is read and not decoded yet, which the decoder has to keep in memory: a text or an element. The longest text is the
+// value of a key, with 700 KB.
+const aheadBytes = 4 << 20
+
+// readAhead fails when that is more.
+type readAhead struct {
+	io.Reader
+
+	decoder *jsontext.Decoder
+	read    int64
+}
+
+func (r *readAhead) Read(p []byte) (int, error) {
+	if r.read-r.decoder.InputOffset() > aheadBytes {
+		return 0, errLongElement
+	}
+	n, err := r.Reader.Read(p)
+	r.read += int64(n)
+	return n, err
+}
+
+var errLongElement = errors.New("a text or an element is longer than any that Consul answers with")
+
+// elementBytes bounds one element that is decoded as a whole: a member, a check, an instance. Consul's have some hundred bytes, and with the
+// output of a check 5 KB.
+const elementBytes = 256 << 10
+
+// element decodes the next value as a whole.
+func (d *jsonReader) element(into any) error {
+	raw, err := d.ReadValue()
+	if err != nil {
+		return err
+	}
+	if len(raw) > elementBytes {
+		return fmt.Errorf("%w: %d bytes", errLongElement, len(raw))
+	}
+	return json.Unmarshal(raw, into)
 }
 
 // whole reads an answer that is a list and nothing else, see list. Null is no answer.
@@ -32,6 +76,11 @@ func (d *jsonReader) whole(element func() error) error {
 	if err := d.list(element); err != nil {
 		return err
 	}
+	return d.end()
+}
+
+// end reports an answer that goes on after its end.
+func (d *jsonReader) end() error {
 	if d.PeekKind() != jsontext.KindInvalid {
 		return errors.New("there is more after the end")
 	}

@@ -30,7 +30,7 @@ func (s *Snapshot) KeyNumbers() *Fact[[]KeyNumber] {
 		}
 		ep := endpointKeys(prefix)
 		ep.decode = func(r io.Reader) (err error) {
-			numbers, err = decodeKeys(r)
+			numbers, err = decodeKeys(r, s.cluster.client.opts.newBudget())
 			return err
 		}
 		err = s.readAgent(ctx, ep, nil)
@@ -53,13 +53,13 @@ func endpointKeys(prefix string) endpoint {
 const maxNumberText = 1024
 
 // decodeKeys reads an answer of endpointKeys: a list of keys with their values in base64.
-func decodeKeys(r io.Reader) ([]KeyNumber, error) {
-	d := newJSONReader(r)
+func decodeKeys(r io.Reader, memory *budget) ([]KeyNumber, error) {
+	d := newJSONReader(r, memory)
 	var numbers []KeyNumber
 	err := d.whole(func() error {
 		key, value, err := d.keyValue()
 		if number, ok := parseNumber(value); ok && err == nil {
-			numbers = append(numbers, KeyNumber{key, number})
+			numbers, err = keep(memory, numbers, KeyNumber{key, number})
 		}
 		return err
 	})

@@ -15,7 +15,7 @@ import (
 )
 
 // endpointPeerings is answered by the leader alone (Consul: HTTPHandlers.PeeringList), since Consul 1.13.
-var endpointPeerings = endpoint{path: "/v1/peerings"}
+var endpointPeerings = endpoint{path: "/v1/peerings", leaderOnly: true}
 
 // Peering is a connection with another cluster.
 type Peering struct {
@@ -64,29 +64,19 @@ func (s *Snapshot) Peerings() *Fact[[]Peering] {
 		if _, err := s.Agent().Get(ctx); isUnknownToken(err) {
 			return nil, fmt.Errorf("read %s: %w", endpointPeerings.name(), err)
 		}
-		var answer []*api.Peering
-		if err := s.readLeader(ctx, endpointPeerings, &answer); err != nil {
-			return nil, err
-		}
-		return newPeerings(answer), nil
+		peerings, err := readList(ctx, s, endpointPeerings, newPeering)
+		slices.SortFunc(peerings, func(a, b Peering) int { return cmp.Compare(a.Name, b.Name) })
+		return peerings, err
 	})
 }
 
-func newPeerings(answer []*api.Peering) []Peering {
-	var peerings []Peering
-	for _, p := range answer {
-		if p == nil {
-			continue
-		}
-		peering := Peering{
-			Name: p.Name, State: newPeeringState(string(p.State)),
-			Imported: len(p.StreamStatus.ImportedServices), Exported: len(p.StreamStatus.ExportedServices),
-		}
-		if beat := p.StreamStatus.LastHeartbeat; beat != nil && !beat.IsZero() {
-			peering.LastHeartbeat = beat
-		}
-		peerings = append(peerings, peering)
+func newPeering(p *api.Peering) Peering {
+	peering := Peering{
+		Name: p.Name, State: newPeeringState(string(p.State)),
+		Imported: len(p.StreamStatus.ImportedServices), Exported: len(p.StreamStatus.ExportedServices),
 	}
-	slices.SortFunc(peerings, func(a, b Peering) int { return cmp.Compare(a.Name, b.Name) })
-	return peerings
+	if beat := p.StreamStatus.LastHeartbeat; beat != nil && !beat.IsZero() {
+		peering.LastHeartbeat = beat
+	}
+	return peering
 }

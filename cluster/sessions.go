@@ -11,8 +11,6 @@ var endpointSessions = endpoint{path: "/v1/session/list", hasMeta: true, chosen:
 // Sessions is the number of sessions.
 func (s *Snapshot) Sessions() *Fact[int] {
 	return s.sessions.start(s.ctx, func(ctx context.Context) (int, error) {
-		var sessions []struct{}
-		err := s.readAgent(ctx, endpointSessions, &sessions)
-		return len(sessions), err
+		return s.countList(ctx, endpointSessions)
 	})
 }

@@ -204,9 +204,7 @@ func (s *Snapshot) StatusPeers() *Fact[[]string] {
 // CatalogNodes is the number of nodes in the catalog.
 func (s *Snapshot) CatalogNodes() *Fact[int] {
 	return s.catalogNodes.start(s.ctx, func(ctx context.Context) (int, error) {
-		var nodes []struct{}
-		err := s.readAgent(ctx, endpointCatalogNodes, &nodes)
-		return len(nodes), err
+		return s.countList(ctx, endpointCatalogNodes)
 	})
 }
 
@@ -231,6 +229,9 @@ func (s *Snapshot) Topology() *Fact[Topology] {
 		peers, peersErr := raft.Get(ctx)
 		if errors.Is(peersErr, ErrRefused) {
 			peers, peersErr = s.peersByAddress(ctx)
+		}
+		if err := checkServers(members, peers); err != nil {
+			return Topology{}, err
 		}
 		t := s.cluster.learn(members, peers)
 		if len(t.Servers) == 0 {
@@ -362,6 +363,7 @@ func (s *Snapshot) askAgents(ctx context.Context, servers []Server, agents map[s
 	answers := make(chan answer, len(servers))
 	hosts := make(map[string]bool)
 	asked := 0 // Not the number of hosts: two servers may share one.
+	slots := make(chan struct{}, s.cluster.ports.Concurrency)
 	for _, server := range servers {
 		// A server that has hung since an earlier scrape would only collect connections in its accept queue.
 		if _, ok := agents[server.Name]; ok || server.Status != StatusAlive || s.cluster.prober.Silent(server.RPCAddress) {
@@ -374,7 +376,9 @@ func (s *Snapshot) askAgents(ctx context.Context, servers []Server, agents map[s
 		hosts[address.Host] = true
 		asked++
 		go func() {
+			slots <- struct{}{} // Each of those that are under way has a time limit.
 			agent, err := s.agentAt(ctx, address)
+			<-slots
 			answers <- answer{server.Name, agent, err}
 		}()
 	}
@@ -393,8 +397,16 @@ func (s *Snapshot) Queries() map[string]QueryMeta {
 	return maps.Clone(s.metas)
 }
 
-// readAgent reads an endpoint of the configured agent.
+// readAgent reads an endpoint of the configured agent. If only the leader answers it, both questions together have the time of one.
 func (s *Snapshot) readAgent(ctx context.Context, ep endpoint, out any) error {
+	if ep.leaderOnly {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.cluster.client.opts.Timeout)
+		defer cancel()
+		if err := s.requireLeader(ctx, ep); err != nil {
+			return err
+		}
+	}
 	return s.read(ctx, s.cluster.client.opts.Address, ep, out)
 }
 
@@ -412,19 +424,6 @@ func (s *Snapshot) read(ctx context.Context, address Address, ep endpoint, out a
 		Filtered:           meta.ResultsFilteredByACLs || s.metas[ep.name()].Filtered,
 	}
 	return nil
-}
-
-// readList reads an endpoint of the configured agent that answers with a list.
-func readList[In, Out any](ctx context.Context, s *Snapshot, ep endpoint, convert func(*In) Out) ([]Out, error) {
-	var in []In
-	if err := s.readAgent(ctx, ep, &in); err != nil {
-		return nil, err
-	}
-	out := make([]Out, 0, len(in))
-	for i := range in {
-		out = append(out, convert(&in[i]))
-	}
-	return out, nil
 }
 
 // Fact is something that is fetched at most once during a scrape.

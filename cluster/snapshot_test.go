@@ -151,12 +151,32 @@ func TestClient_BadAnswers(t *testing.T) {
 	}
 }
 
+// An answer of the very length that is allowed is read, one of a byte more is not; what is decoded as a whole has a limit of its own.
 func TestBoundedBody(t *testing.T) {
 	t.Parallel()
-	body := &boundedBody{ReadCloser: io.NopCloser(strings.NewReader("0123456789")), left: 4}
-	got, err := io.ReadAll(body)
-	if string(got) != "0123" || !errors.Is(err, errTooLarge) {
-		t.Errorf("read %q, %v; want the first four bytes and errTooLarge", got, err)
+	streamed := &exchange{decode: func(io.Reader) error { return nil }}
+	for _, tc := range []struct {
+		name     string
+		length   int
+		maxBytes int64
+		x        *exchange
+		want     string // Empty: it is read.
+	}{
+		{"within", 4, 4, streamed, ""},
+		{"beyond", 5, 4, streamed, "the answer is larger than 4 bytes, the limit set by --consul.max-response-bytes (max_response_bytes in a module)"},
+		{"whole, within", wholeAnswerBytes, 4 << 20, &exchange{}, ""},
+		{"whole, beyond", wholeAnswerBytes + 1, 4 << 20, &exchange{}, "the answer is larger than 1048576 bytes, which is not what Consul answers here"},
+		{"whole, beyond the flag", 5, 4, &exchange{}, "the answer is larger than 4 bytes, the limit set by --consul.max-response-bytes (max_response_bytes in a module)"},
+	} {
+		text := strings.Repeat("x", tc.length)
+		got, err := io.ReadAll(newBoundedBody(io.NopCloser(strings.NewReader(text)), tc.maxBytes, tc.x))
+		if tc.want == "" {
+			if err != nil || string(got) != text {
+				t.Errorf("%s: read %d bytes, error %v; want all", tc.name, len(got), err)
+			}
+		} else if err == nil || err.Error() != tc.want {
+			t.Errorf("%s: error %v; want %s", tc.name, err, tc.want)
+		}
 	}
 }
 

@@ -37,14 +37,18 @@ type Measurement struct {
 
 // telemetryAnswer is the part of the answer that is used. Points, which Consul does not use, have no names that could be looked up.
 type telemetryAnswer struct {
-	Gauges []struct {
-		Name  string
-		Value float64
-	}
-	Counters, Samples []struct {
-		Name string
-		Measurement
-	}
+	Gauges            []gauge
+	Counters, Samples []namedMeasurement
+}
+
+type gauge struct {
+	Name  string
+	Value float64
+}
+
+type namedMeasurement struct {
+	Name string
+	Measurement
 }
 
 // telemetryConfig is the agent's configuration of it.
@@ -63,12 +67,46 @@ func (s *Snapshot) Telemetry() *Fact[Telemetry] {
 		}
 		var answer telemetryAnswer
 		if s.cluster.composure.composed(time.Now()) {
-			err = s.readAgent(ctx, endpointTelemetry, &answer)
+			err = s.stream(ctx, endpointTelemetry, s.newBudget(), answer.decode)
 		}
 		if err != nil {
 			return Telemetry{}, err
 		}
 		return newTelemetry(agent, &answer), nil
+	})
+}
+
+// decode reads the answer part by part.
+func (t *telemetryAnswer) decode(d *jsonReader) error {
+	return d.object(func(key []byte) error {
+		switch string(key) {
+		case "Gauges":
+			return decodeMeasured(d, &t.Gauges)
+		case "Counters":
+			return decodeMeasured(d, &t.Counters)
+		case "Samples":
+			return decodeMeasured(d, &t.Samples)
+		default:
+			return d.SkipValue()
+		}
+	})
+}
+
+// labelsFactor bounds how many times more memory labels take than they have letters.
+const labelsFactor = 8
+
+func decodeMeasured[T any](d *jsonReader, list *[]T) error {
+	return d.list(func() error {
+		var v T
+		before := d.InputOffset()
+		err := d.element(&v)
+		if err == nil {
+			err = d.memory.spend(labelsFactor * (d.InputOffset() - before))
+		}
+		if err == nil {
+			*list, err = keep(d.memory, *list, v)
+		}
+		return err
 	})
 }
 

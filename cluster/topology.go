@@ -5,6 +5,7 @@ package cluster
 
 import (
 	"cmp"
+	"fmt"
 	"net"
 	"slices"
 	"strconv"
@@ -141,6 +142,23 @@ type Server struct {
 	Datacenter                              string
 	LANPort, WANPort, GRPCPort, GRPCTLSPort int
 	UsesTLS                                 bool
+}
+
+// maxServers is how many servers a cluster may have: more than any has, and few enough that all their ports can be probed.
+const maxServers = 1000
+
+// checkServers reports an error if there are more.
+func checkServers(members []Member, peers []RaftPeer) error {
+	servers := 0
+	for _, m := range members {
+		if m.Server() {
+			servers++
+		}
+	}
+	if n := max(servers, len(peers)); n > maxServers {
+		return fmt.Errorf("the agent names %d servers: more than %d are not believed, and none of them is asked", n, maxServers)
+	}
+	return nil
 }
 
 // Topology is who belongs to the cluster. The zero value means that nothing is known.

@@ -32,27 +32,28 @@ func (Secret) GoString() string { return "<secret>" }
 
 // Module is everything needed to watch a cluster, as it is written. docs/config.example.yml says what each key means.
 type Module struct {
-	Scheme       string        `yaml:"scheme"`
-	Port         int           `yaml:"port"` // 0: 8500 with http, 8501 with https.
-	TokenFile    string        `yaml:"token_file"`
-	TLS          TLS           `yaml:"tls"`
-	BasicAuth    BasicAuth     `yaml:"basic_auth"`
-	Datacenter   string        `yaml:"datacenter"`
-	Namespace    string        `yaml:"namespace"`
-	Partition    string        `yaml:"partition"`
-	Consistency  string        `yaml:"consistency"`
-	Timeout      time.Duration `yaml:"timeout"`
-	RequestLimit int           `yaml:"request_limit"`
-	AgentOnly    bool          `yaml:"agent_only"`
-	RPC          RPC           `yaml:"rpc"`
-	Serf         Serf          `yaml:"serf"`
-	DNS          DNS           `yaml:"dns"`
-	Probe        Probe         `yaml:"probe"`
-	Catalog      Catalog       `yaml:"catalog"`
-	KV           KV            `yaml:"kv"`
-	Consistent   Consistent    `yaml:"consistent"`
-	Collectors   []string      `yaml:"collectors"` // nil: those that are on by default.
-	Targets      []string      `yaml:"targets"`
+	Scheme           string        `yaml:"scheme"`
+	Port             int           `yaml:"port"` // 0: 8500 with http, 8501 with https.
+	TokenFile        string        `yaml:"token_file"`
+	TLS              TLS           `yaml:"tls"`
+	BasicAuth        BasicAuth     `yaml:"basic_auth"`
+	Datacenter       string        `yaml:"datacenter"`
+	Namespace        string        `yaml:"namespace"`
+	Partition        string        `yaml:"partition"`
+	Consistency      string        `yaml:"consistency"`
+	Timeout          time.Duration `yaml:"timeout"`
+	RequestLimit     int           `yaml:"request_limit"`
+	MaxResponseBytes Bytes         `yaml:"max_response_bytes"`
+	AgentOnly        bool          `yaml:"agent_only"`
+	RPC              RPC           `yaml:"rpc"`
+	Serf             Serf          `yaml:"serf"`
+	DNS              DNS           `yaml:"dns"`
+	Probe            Probe         `yaml:"probe"`
+	Catalog          Catalog       `yaml:"catalog"`
+	KV               KV            `yaml:"kv"`
+	Consistent       Consistent    `yaml:"consistent"`
+	Collectors       []string      `yaml:"collectors"` // nil: those that are on by default.
+	Targets          []string      `yaml:"targets"`
 
 	// Token is used when there is no TokenFile. It cannot be written into a configuration file.
 	Token Secret `yaml:"-"`
@@ -133,11 +134,14 @@ func DefaultModule() Module {
 		Scheme:      "http",
 		Consistency: string(cluster.ConsistencyStale),
 		Timeout:     2 * time.Second,
-		RPC:         RPC{TLS: string(cluster.RPCTLSAuto)},
-		Probe:       Probe{Timeout: 3 * time.Second, Concurrency: 64, ClientPorts: string(cluster.ClientPortsAuto)},
-		Catalog:     Catalog{HealthSummary: true, Instances: true, MaxSeries: collector.DefaultMaxSeries, MetaFilter: "^$"},
-		KV:          KV{Filter: ".*"},
-		Consistent:  Consistent{Timeout: time.Second},
+
+		MaxResponseBytes: cluster.DefaultMaxResponseBytes,
+
+		RPC:        RPC{TLS: string(cluster.RPCTLSAuto)},
+		Probe:      Probe{Timeout: 3 * time.Second, Concurrency: 64, ClientPorts: string(cluster.ClientPortsAuto)},
+		Catalog:    Catalog{HealthSummary: true, Instances: true, MaxSeries: collector.DefaultMaxSeries, MetaFilter: "^$"},
+		KV:         KV{Filter: ".*"},
+		Consistent: Consistent{Timeout: time.Second},
 	}
 }
 
@@ -332,12 +336,18 @@ func (v *validation) authenticate(auth BasicAuth) error {
 	return nil
 }
 
+// minResponseBytes is enough for a small cluster. With less, nothing would be told of any.
+const minResponseBytes Bytes = 64 << 10
+
 // reads checks how the HTTP API is read.
 func (v *validation) reads() {
 	m := &v.written
 	v.note("consistency", oneOf(m.Consistency, texts(cluster.Consistencies())))
 	v.note("timeout", positive(m.Timeout))
 	v.note("request_limit", notNegative(m.RequestLimit))
+	if m.MaxResponseBytes < minResponseBytes {
+		v.note("max_response_bytes", fmt.Errorf("%s is less than %s", m.MaxResponseBytes, minResponseBytes))
+	}
 	v.note("consistent.timeout", positive(m.Consistent.Timeout))
 }
 
@@ -488,6 +498,8 @@ func (m *ValidModule) Options(address cluster.Address) cluster.Options {
 			Consistency:  cluster.Consistency(m.written.Consistency),
 			RequestLimit: m.written.RequestLimit,
 			Timeout:      m.written.Timeout,
+
+			MaxResponseBytes: int64(m.written.MaxResponseBytes),
 		},
 		Ports: cluster.PortOptions{
 			Timeout:      m.written.Probe.Timeout,

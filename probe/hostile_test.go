@@ -297,6 +297,27 @@ func bomb() string {
 	return string(binary.BigEndian.AppendUint32([]byte{0xdb}, uint32(b.Len()))) + b.String()
 }
 
+// A server that names many peers, which take a byte each, is not believed.
+func TestTooManyPeers(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		peers int
+		want  probe.Reason
+	}{{1000, ""}, {1001, probe.ReasonProtocol}, {60_000, probe.ReasonProtocol}} {
+		call := func(seq byte, method, reply string) string {
+			return "\x83\xa5Error\xa0\xa3Seq" + string(rune(seq)) + "\xadServiceMethod" + string([]byte{0xa0 | byte(len(method))}) + method + reply
+		}
+		peers := "\xdc" + string(binary.BigEndian.AppendUint16(nil, uint16(tc.peers))) + strings.Repeat("\xa0", tc.peers)
+		address := listen(t, send(call(0, "Status.Ping", "\x80")+call(1, "Status.Leader", "\xa0")+call(2, "Status.Peers", peers)+call(3, "Status.RaftStats", "\x80")))
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		res := newProber(t).RPC(ctx, probe.Target{Address: address})
+		if res.Reason != tc.want || res.Up != (tc.want == "") || (tc.want != "" && len(res.Raft.Peers) > 0) {
+			t.Errorf("%d peers: up %t, reason %q, error %v, %d peers; want reason %q", tc.peers, res.Up, res.Reason, res.Err, len(res.Raft.Peers), tc.want)
+		}
+	}
+}
+
 func TestHostileGRPCAnswers(t *testing.T) {
 	frame := func(kind, flags, stream byte, payload string) string {
 		return string([]byte{0, 0, byte(len(payload)), kind, flags, 0, 0, 0, stream}) + payload

@@ -26,7 +26,9 @@ const (
 	rpcTLS = 0x03
 	// rpcAnswerBytes bounds what is read from one server. The longest answer is the list of peers, with less than 100
 	// bytes each.
-	rpcAnswerBytes = 1 << 20
+	rpcAnswerBytes = 128 << 10
+	// maxPeers is more than a cluster has. A peer can take one byte of an answer, and a hundred times that in memory.
+	maxPeers = 1000
 )
 
 // RaftView is what a server says about Raft, from its own memory: it needs no leader, no ACL token and no quorum.
@@ -113,6 +115,9 @@ func askRaft(conn io.ReadWriter, view *RaftView) error {
 	}
 	if err := callAll(conn, calls); err != nil {
 		return err
+	}
+	if len(peers) > maxPeers {
+		return fmt.Errorf("read answer to Status.Peers: there are %d peers, and more than %d are not believed", len(peers), maxPeers)
 	}
 	if calls[1].refused == nil {
 		view.LeaderKnown, view.Leader = true, leader

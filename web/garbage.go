@@ -5,6 +5,7 @@ package web
 
 import (
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -18,12 +19,22 @@ const (
 	deliveryTime = 100 * time.Millisecond
 	// ballastBytes is about what a scrape of 5,000 service instances allocates.
 	ballastBytes = 24 << 20
+	// minBallastLimit is from which memory limit on there is room for it.
+	minBallastLimit = 10 * ballastBytes
 )
 
 // ballast is memory that nobody writes to, so that the kernel gives none for it, but that counts as in use. Without it the heap, a few
 // megabytes between large scrapes, would be collected again and again while each of them makes it grow. Small clusters have none: it
-// would only let their garbage pile up.
-var ballast = sync.OnceValue(func() []byte { return make([]byte, ballastBytes) })
+// would only let their garbage pile up. Nor has an exporter whose memory is limited (GOMEMLIMIT) to less than some ten times as much:
+// ballast counts there, too, and would take the memory from the scrapes.
+var ballast = sync.OnceValue(newBallast)
+
+func newBallast() []byte {
+	if debug.SetMemoryLimit(-1) < minBallastLimit { // Asks, and changes nothing.
+		return nil
+	}
+	return make([]byte, ballastBytes)
+}
 
 // tidyUp collects the garbage of a large scrape when it is delivered and nobody waits. The next one then begins with an empty heap: it is
 // not slowed down by a collection, and the most memory that is in use is that of one scrape, not of two.

@@ -5,6 +5,7 @@ package web
 
 import (
 	"runtime"
+	"runtime/debug"
 	"testing"
 	"time"
 )
@@ -28,5 +29,18 @@ func TestTidyUp(t *testing.T) { // Not parallel: no other test may collect meanw
 			t.Fatal("no collection after a large scrape")
 		}
 		<-time.After(deliveryTime)
+	}
+}
+
+// Where memory is limited to little there is no ballast.
+func TestBallast(t *testing.T) { // Not parallel: the limit is that of the process.
+	before := debug.SetMemoryLimit(minBallastLimit - 1)
+	defer debug.SetMemoryLimit(before)
+	if n := len(newBallast()); n != 0 {
+		t.Errorf("%d bytes of ballast under a limit of %d; want none", n, minBallastLimit-1)
+	}
+	debug.SetMemoryLimit(minBallastLimit)
+	if n := len(newBallast()); n != ballastBytes {
+		t.Errorf("%d bytes of ballast under a limit of %d; want %d", n, minBallastLimit, ballastBytes)
 	}
 }

@@ -17,7 +17,6 @@ import (
 	"github.com/go-kit/log/level"
 	"github.com/klauspost/compress/gzhttp"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 
@@ -42,8 +41,7 @@ type metricsHandler struct {
 }
 
 func newMetricsHandler(opts Options, registry *prometheus.Registry) http.Handler {
-	h := &metricsHandler{scrape{opts.Exporter, opts.TimeoutOffset, opts.Logger}, registry}
-	return promhttp.InstrumentMetricHandler(registry, compressed(h))
+	return &metricsHandler{scrape{opts.Exporter, opts.TimeoutOffset, opts.Logger}, registry}
 }
 
 func (h *metricsHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -118,7 +116,7 @@ func scrapeBudget(header string, offset time.Duration) (time.Duration, error) {
 		return defaultBudget, nil
 	}
 	seconds, err := strconv.ParseFloat(header, 64)
-	if err != nil || math.IsNaN(seconds) || seconds <= 0 {
+	if err != nil || math.IsNaN(seconds) || seconds < time.Nanosecond.Seconds() {
 		return 0, fmt.Errorf("header %s is %.40q; want a number of seconds above 0", timeoutHeader, header)
 	}
 	granted := time.Duration(min(seconds, maxBudget.Seconds()) * float64(time.Second))

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/collector"
@@ -35,6 +36,8 @@ type Options struct {
 	TelemetryPath string
 	// TimeoutOffset is taken off the time that Prometheus grants a scrape, for the way there and back.
 	TimeoutOffset time.Duration
+	// MaxRequests is how many requests for metrics and for the status page may be served at one time; 0 means any number.
+	MaxRequests int
 	// EnablePprof mounts /debug/pprof/.
 	EnablePprof bool
 	// Modules are those of the configuration file; nil means that there is none.
@@ -83,6 +86,7 @@ type Handler struct {
 	status    *statusPage
 	modules   Modules // nil without a configuration file.
 	lifecycle bool
+	limit     limiter
 	logger    log.Logger
 }
 
@@ -110,16 +114,17 @@ func NewHandler(opts Options) (*Handler, error) {
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	h := &Handler{mux, newProbeHandler(opts), status, opts.Modules, opts.EnableLifecycle, opts.Logger}
+	h := &Handler{mux, newProbeHandler(opts), status, opts.Modules, opts.EnableLifecycle, newLimiter(opts.MaxRequests), opts.Logger}
 	if h.modules != nil {
 		registerReload(registry, h.modules)
 	}
-	mux.Handle(opts.TelemetryPath, newMetricsHandler(opts, registry))
-	mux.Handle("GET "+probePath, compressed(h.probe))
+	mux.Handle(opts.TelemetryPath, promhttp.InstrumentMetricHandler(registry, h.limit.on(compressed(newMetricsHandler(opts, registry)))))
+	mux.Handle("GET "+probePath, h.limit.on(compressed(h.probe)))
+	mux.Handle("GET /{$}", h.limit.on(compressed(status)))
+	// These cost next to nothing, and are asked to find out whether the exporter lives: they answer also when it is busy.
 	mux.HandleFunc(reloadPath, h.serveReload)
 	mux.HandleFunc(healthyPath, sayOK("consul_cluster_exporter is healthy.\n"))
 	mux.HandleFunc(readyPath, sayOK("consul_cluster_exporter is ready.\n"))
-	mux.Handle("GET /{$}", compressed(status))
 	if opts.EnablePprof {
 		mux.HandleFunc(pprofPath, pprof.Index)
 		mux.HandleFunc(pprofPath+"cmdline", pprof.Cmdline)

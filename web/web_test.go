@@ -224,3 +224,16 @@ func benchmarkScrape(b *testing.B, agent string, ports cluster.PortOptions, enab
 	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "median-ms")
 	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
 }
+
+// FuzzScrapeBudget: whatever a client says about its time, a scrape has some, and not for ever.
+func FuzzScrapeBudget(f *testing.F) {
+	for _, header := range []string{"", "10", "0.5", "-1", "NaN", "+Inf", "1e999", "1e-300", "0x1p-2", "10s"} {
+		f.Add(header)
+	}
+	f.Fuzz(func(t *testing.T, header string) {
+		budget, err := scrapeBudget(header, 500*time.Millisecond)
+		if err == nil && (budget <= 0 || budget > maxBudget) {
+			t.Errorf("a scrape with %q has %s", header, budget)
+		}
+	})
+}

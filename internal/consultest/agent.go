@@ -54,6 +54,10 @@ type Agent struct {
 // String returns the agent's name.
 func (a *Agent) String() string { return a.Name }
 
+// Socket returns the path of the unix socket of the agent's API, which is there
+// with Options.Socket.
+func (a *Agent) Socket() string { return a.configFile + ".sock" }
+
 // HostPort returns the address of one of the agent's ports, to dial it.
 func (a *Agent) HostPort(port int) string {
 	return net.JoinHostPort(a.Addr, strconv.Itoa(port))

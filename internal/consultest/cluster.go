@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -66,6 +67,12 @@ type Options struct {
 	//
 	//	map[string]any{"ports": map[string]any{"dns": -1}}
 	Config map[string]any
+	// Network is the first address of a network whose addresses, which differ in
+	// the last byte, are all local, such as "fd00:c::"; default a free one in
+	// 127.0.0.0/8.
+	Network string
+	// Socket has each agent serve its API on a unix socket, too: Agent.Socket.
+	Socket bool
 	// NodeName returns the name of the agent of this role, "server" or "client",
 	// and number, counted from 1. It is "server-1" and so on by default.
 	NodeName func(role string, i int) string
@@ -134,7 +141,7 @@ func New(ctx context.Context, opts Options) (*Cluster, error) {
 		return nil, err
 	}
 	removeStale(os.TempDir())
-	network, err := claimSubnet(ctx)
+	network, err := opts.subnet(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -167,6 +174,22 @@ func (o *Options) complete() error {
 		o.NodeName = func(role string, i int) string { return role + "-" + strconv.Itoa(i) }
 	}
 	return nil
+}
+
+// subnet takes the network that the options name, or a free one.
+func (o *Options) subnet(ctx context.Context) (*subnet, error) {
+	if o.Network == "" {
+		return claimSubnet(ctx)
+	}
+	first, err := netip.ParseAddr(o.Network)
+	if err != nil {
+		return nil, fmt.Errorf("read Options.Network: %w", err)
+	}
+	s := &subnet{first: first}
+	if err := s.take(ctx); err != nil {
+		return nil, fmt.Errorf("take the network %s: %w", o.Network, err)
+	}
+	return s, nil
 }
 
 // start does the work of New. On an error, what was started runs on until Close.

@@ -57,6 +57,9 @@ func (c *Cluster) config(a *Agent) (map[string]any, error) {
 			config["retry_join"] = others
 		}
 	}
+	if c.opts.Socket {
+		config["addresses"] = map[string]any{"http": a.Addr + " unix://" + a.Socket()}
+	}
 	if c.opts.GossipKey != "" {
 		config["encrypt"] = c.opts.GossipKey
 	}

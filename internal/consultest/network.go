@@ -28,23 +28,22 @@ const (
 	PortDNS     = 8600 // DNS, TCP and UDP
 )
 
-// A subnet is a loopback network 127.x.y.0/24 that one cluster has for itself.
+// A subnet is a loopback network 127.x.y.0/24, or one of IPv6, that one cluster
+// has for itself.
 type subnet struct {
-	x, y  byte
-	claim net.Listener // on 127.x.y.254:8300; holding it is holding the subnet
+	first netip.Addr   // the address with the last byte 0
+	claim net.Listener // on port 8300 of the last byte 254; holding it is holding the subnet
 }
 
 // claimSubnet takes a free subnet, chosen at random. Every cluster of every
 // process listens on the last address of its subnet for as long as it lives,
 // which makes the operating system the judge of who has which.
 func claimSubnet(ctx context.Context) (*subnet, error) {
-	var config net.ListenConfig
 	var err error
 	for range 50 {
 		// 127.0.y.z is left alone, for that is where everything else listens.
-		s := &subnet{x: byte(1 + rand.IntN(254)), y: byte(rand.IntN(256))}
-		s.claim, err = config.Listen(ctx, "tcp4", net.JoinHostPort(s.address(254), strconv.Itoa(PortServer)))
-		if err == nil {
+		s := &subnet{first: netip.AddrFrom4([4]byte{127, byte(1 + rand.IntN(254)), byte(rand.IntN(256)), 0})}
+		if err = s.take(ctx); err == nil {
 			return s, nil
 		}
 		if ctx.Err() != nil {
@@ -54,9 +53,19 @@ func claimSubnet(ctx context.Context) (*subnet, error) {
 	return nil, fmt.Errorf("find a free network 127.x.y.0/24: %w", err)
 }
 
+// take claims the subnet.
+func (s *subnet) take(ctx context.Context) (err error) {
+	var config net.ListenConfig
+	s.claim, err = config.Listen(ctx, "tcp", net.JoinHostPort(s.address(254), strconv.Itoa(PortServer)))
+	return err
+}
+
 // address returns the address with this last byte.
 func (s *subnet) address(host int) string {
-	return netip.AddrFrom4([4]byte{127, s.x, s.y, byte(host)}).String()
+	bytes := s.first.AsSlice()
+	bytes[len(bytes)-1] = byte(host)
+	addr, _ := netip.AddrFromSlice(bytes) // It has the length of one.
+	return addr.String()
 }
 
 // release gives the subnet back.

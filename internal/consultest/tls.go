@@ -16,6 +16,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"testing"
 	"time"
 )
 
@@ -132,4 +133,24 @@ func writePEM(file, kind string, der []byte) error {
 		return fmt.Errorf("write a %s: %w", kind, err)
 	}
 	return nil
+}
+
+// Certificates are an authority and what it has issued for a server on localhost
+// that is none of Consul's, and for its clients.
+type Certificates struct {
+	CACert, Cert, Key string // Files.
+}
+
+// NewCertificates makes an authority and a certificate for a test.
+func NewCertificates(tb testing.TB) Certificates {
+	tb.Helper()
+	ca, err := newAuthority(tb.TempDir(), defaultCertLifetime)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	cert, key, err := ca.issue("localhost", defaultCertLifetime, []string{"localhost"}, net.IPv4(127, 0, 0, 1))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return Certificates{CACert: ca.file, Cert: cert, Key: key}
 }

@@ -1,0 +1,83 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+)
+
+// serveOn serves a handler on this port of 127.0.0.1, and nowhere else, until the test ends.
+func serveOn(t *testing.T, h http.Handler) (port string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	server := &http.Server{Handler: h, ReadHeaderTimeout: probeTimeout}
+	go server.Serve(listener)
+	t.Cleanup(func() { server.Close() })
+	_, port, err = net.SplitHostPort(listener.Addr().String())
+	must(t, err)
+	return port
+}
+
+// The agent's HTTP API can be on a unix socket, behind the path of a proxy, or have a name; and however it is reached, the servers' own ports
+// are those that the cluster names.
+func TestAddresses(t *testing.T) {
+	c := consultest.Start(t, consultest.Options{Servers: 1, Socket: true})
+	server := c.Servers[0]
+	api, err := url.Parse(server.URL())
+	must(t, err)
+	proxy := httputil.NewSingleHostReverseProxy(api)
+	plain := serveOn(t, proxy)
+	behindPath := serveOn(t, http.StripPrefix("/tools/consul", proxy)) // Any other path gets status 404.
+	guarded := serveOn(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if user, password, ok := r.BasicAuth(); !ok || user != "exporter" || password != "pass:word" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	for _, tc := range []struct {
+		name, address string
+		env           []string
+	}{
+		{"unix socket", "unix://" + server.Socket(), nil},
+		{"path of a proxy", "http://127.0.0.1:" + behindPath + "/tools/consul", nil},
+		{"path that ends with a slash", "http://127.0.0.1:" + behindPath + "/tools/consul/", nil},
+		{"name", "http://localhost:" + plain, nil}, // It may be one of several addresses: nobody listens on [::1].
+		{"without a scheme", "localhost:" + plain, nil},
+		{"proxy with a password", "http://localhost:" + guarded, []string{"CONSUL_HTTP_AUTH=exporter:pass:word"}},
+		{"address in IPv6's notation of IPv4", "http://[::ffff:127.0.0.1]:" + plain, nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			e := startExporter(t, tc.env, "--consul.server="+tc.address)
+			s := e.scrape(t)
+			s.expect(t, samples{
+				"consul_up": 1, "consul_cluster_leaders": 1, "consul_cluster_failure_margin": 0,
+				portID{8300, "rpc", "tcp"}.series("consul_port_up", server):      1,
+				portID{8301, "serf_lan", "udp"}.series("consul_port_up", server): 1,
+			})
+			for _, collector := range []string{"agent", "autopilot", "catalog", "consistent", "members", "ports", "raft"} {
+				s.expect(t, samples{fmt.Sprintf("consul_exporter_collector_success{collector=%q}", collector): 1})
+			}
+		})
+	}
+	wrong := startExporter(t, nil, "--consul.server=http://127.0.0.1:"+behindPath+"/tools")
+	wrong.scrape(t).expect(t, samples{"consul_up": 0})
+	if log := wrong.log.String(); !strings.Contains(log, "404") {
+		t.Errorf("the log does not say that there is nothing at this path:\n%s", log)
+	}
+	unknown := startExporter(t, nil, "--consul.server=http://no-such-host.invalid:8500")
+	unknown.scrape(t).expect(t, samples{"consul_up": 0})
+	if log := unknown.log.String(); !strings.Contains(log, "no-such-host.invalid") {
+		t.Errorf("the log does not name the host that is unknown:\n%s", log)
+	}
+}

@@ -1,0 +1,39 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"reflect"
+	"sync/atomic"
+)
+
+// budget is how much memory may be kept of an answer, or of several together. The length of an answer alone bounds little: three bytes of
+// JSON, "{},", can make a structure of hundreds. It is safe for concurrent use.
+type budget struct {
+	limit int64
+	spent atomic.Int64
+}
+
+// newBudget returns one of as many bytes as an answer may have.
+func (o *ClientOptions) newBudget() *budget { return &budget{limit: o.maxResponseBytes()} }
+
+func (b *budget) spend(bytes int64) error {
+	if b.spent.Add(bytes) > b.limit {
+		return tooLargeError{limit: b.limit}
+	}
+	return nil
+}
+
+// keep appends to a list what is then kept in memory. Text is not counted: there is no more of it than there was in the answer.
+func keep[T any](b *budget, list []T, v T) ([]T, error) {
+	if err := b.spend(int64(reflect.TypeFor[T]().Size())); err != nil {
+		return nil, err
+	}
+	return append(list, v), nil
+}
+
+// listBytes is what the tags and the meta of an instance cost.
+func (in *Instance) listBytes() int64 {
+	return int64(uintptr(len(in.Tags))*reflect.TypeFor[string]().Size() + uintptr(len(in.Meta))*reflect.TypeFor[Meta]().Size())
+}

@@ -1,0 +1,158 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+)
+
+// Short answers that would be large in memory are too large; the catalog of 30,000 instances is not by far.
+func TestBudget(t *testing.T) {
+	t.Parallel()
+	const limit = 1 << 20
+	options := ClientOptions{MaxResponseBytes: limit}
+	decoders := map[string]struct {
+		first, element, end string
+		decode              func(io.Reader, *budget) error
+	}{
+		"instances": {`[{"Node":"n","Services":[`, `{"ID":"a"}`, "]}]", wholeCatalog},
+		"checks":    {`[{"Node":"n","Checks":[`, `{"CheckID":"a"}`, "]}]", wholeCatalog},
+		"tags":      {`[{"Node":"n","Services":[{"ID":"a","Tags":[`, `""`, "]}]}]", wholeCatalog},
+		"meta":      {`[{"Node":"n","Services":[{"ID":"a","Meta":{`, `"":""`, "}}]}]", wholeCatalog},
+		"texts":     {`[{"Node":"n","Services":[{"ID":"a","Tags":[`, `"#"`, "]}]}]", wholeCatalog},
+		"nodes":     {`[`, `{"Node":"n"}`, "]", wholeCatalog},
+		"services":  {`{`, `"#":[]`, "}", streamed(decodeNames(new([]string)))},
+		"telemetry": {`{"Samples":[`, `{"Labels":{"#":""}}`, "]}", streamed(new(telemetryAnswer).decode)},
+		"agent":     {`{`, `"#":{}`, "}", streamed(new(CatalogNode).decodeServices)},
+		"states":    {`[`, `{"Node":"#"}`, "]", streamed(make(nodesByName).decodeChecks)},
+		"entries": {`[`, `{"Node":{},"Service":{}}`, "]", streamed(func(d *jsonReader) error {
+			_, err := decodeEntries(d, "")
+			return err
+		})},
+	}
+	for name, tc := range decoders {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			answer := func(n int) []byte {
+				var b bytes.Buffer
+				b.WriteString(tc.first)
+				for i := range n {
+					if i > 0 {
+						b.WriteByte(',')
+					}
+					b.WriteString(strings.ReplaceAll(tc.element, "#", fmt.Sprint(i)))
+				}
+				b.WriteString(tc.end)
+				return b.Bytes()
+			}
+			read := func(b []byte) error {
+				return tc.decode(bytes.NewReader(b), options.newBudget())
+			}
+			if err := read(answer(1000)); err != nil {
+				t.Errorf("few: %v", err)
+			}
+			many := answer(limit / (len(tc.element) + 6)) // As many as an answer of that length can have.
+			if len(many) > limit {
+				t.Fatalf("the answer has %d bytes and would not be read", len(many))
+			}
+			if err := read(many); !errors.As(err, new(tooLargeError)) || !strings.Contains(err.Error(), "--consul.max-response-bytes") {
+				t.Errorf("many: error %v; want that the answer is too large, and the flag", err)
+			}
+		})
+	}
+
+	large := consultest.CatalogAnswer(5000, 30_000)
+	memory := new(ClientOptions).newBudget()
+	if _, err := decodeCatalog(bytes.NewReader(large), memory); err != nil {
+		t.Fatal(err)
+	}
+	if len(large) > DefaultMaxResponseBytes/2 || memory.spent.Load() > DefaultMaxResponseBytes/2 {
+		t.Errorf("the catalog of 30,000 instances has %d bytes, and %d in memory; want less than half of %d", len(large), memory.spent.Load(), DefaultMaxResponseBytes)
+	}
+}
+
+func wholeCatalog(r io.Reader, memory *budget) error {
+	_, err := decodeCatalog(r, memory)
+	return err
+}
+
+func streamed(decode func(*jsonReader) error) func(io.Reader, *budget) error {
+	return func(r io.Reader, memory *budget) error {
+		d := newJSONReader(r, memory)
+		return decode(&d)
+	}
+}
+
+// A text that does not end is not collected until the answer is too large, one as long as a key's value may be is read.
+func TestReadAhead(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		length int
+		want   error
+	}{{700_000, nil}, {aheadBytes, nil}, {64 << 20, errLongElement}} {
+		counted := &countingReader{Reader: strings.NewReader(`[{"Key":"a","Value":"` + strings.Repeat("x", tc.length) + `"}]`)}
+		_, err := decodeKeys(counted, new(ClientOptions).newBudget())
+		if !errors.Is(err, tc.want) {
+			t.Errorf("%d bytes: error %v; want %v", tc.length, err, tc.want)
+		}
+		if tc.want != nil && counted.read > 4*aheadBytes {
+			t.Errorf("%d bytes are read; want about %d", counted.read, aheadBytes)
+		}
+	}
+}
+
+type countingReader struct {
+	io.Reader
+
+	read int
+}
+
+func (r *countingReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	r.read += n
+	return n, err
+}
+
+func TestTooManyServers(t *testing.T) {
+	t.Parallel()
+	members := func(n int) string {
+		var list []string
+		for i := range n {
+			list = append(list, fmt.Sprintf(`{"Name":"s%d","Addr":"127.0.0.1","Status":1,"Tags":{"role":"consul","id":"%[1]d","port":"%[1]d"}}`, i))
+		}
+		return "[" + strings.Join(list, ",") + "]"
+	}
+	for _, tc := range []struct {
+		n    int
+		want string // Empty: they are believed.
+	}{
+		{maxServers, ""},
+		{maxServers + 1, "the agent names 1001 servers: more than 1000 are not believed, and none of them is asked"},
+	} {
+		c := newTestCluster(t, ClientOptions{Address: fakeAgent(t, map[string]http.HandlerFunc{
+			endpointMembers.path: answer(200, members(tc.n)), endpointRaft.path: answer(200, `{"Servers":[]}`),
+		})})
+		topology, err := snapshot(t, c).Topology().Get(t.Context())
+		if tc.want == "" {
+			if err != nil || len(topology.Servers) != tc.n {
+				t.Errorf("%d servers, error %v; want %d", len(topology.Servers), err, tc.n)
+			}
+			continue
+		}
+		if err == nil || err.Error() != tc.want || len(topology.Servers) != 0 {
+			t.Errorf("%d servers, error %v; want none, and %s", len(topology.Servers), err, tc.want)
+		}
+		if known, _ := c.known(); len(known.Servers) != 0 {
+			t.Errorf("%d of the servers are kept", len(known.Servers))
+		}
+	}
+}

@@ -1,0 +1,78 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"io"
+)
+
+// Answers that grow with the cluster are decoded element by element while they arrive, and no more is kept of them than a budget allows.
+
+// stream reads an endpoint of the configured agent and has the answer decoded while it arrives. What is kept of it is taken off the budget.
+func (s *Snapshot) stream(ctx context.Context, ep endpoint, memory *budget, decode func(*jsonReader) error) error {
+	ep.decode = func(r io.Reader) error {
+		d := newJSONReader(r, memory)
+		err := decode(&d)
+		if err == nil {
+			err = d.end()
+		}
+		if err != nil {
+			return fmt.Errorf("decode the answer: %w", err)
+		}
+		return nil
+	}
+	return s.readAgent(ctx, ep, nil)
+}
+
+// newBudget returns that of one answer.
+func (s *Snapshot) newBudget() *budget { return s.cluster.client.opts.newBudget() }
+
+// readList reads an endpoint that answers with a list, and converts its elements.
+func readList[In, Out any](ctx context.Context, s *Snapshot, ep endpoint, convert func(*In) Out) ([]Out, error) {
+	out := []Out{}
+	err := s.stream(ctx, ep, s.newBudget(), func(d *jsonReader) error {
+		return eachElement(d, func(in *In) (err error) {
+			out, err = keep(d.memory, out, convert(in))
+			return err
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// countList reads how many elements the list has that an endpoint answers with.
+func (s *Snapshot) countList(ctx context.Context, ep endpoint) (n int, err error) {
+	err = s.stream(ctx, ep, s.newBudget(), func(d *jsonReader) error {
+		return d.list(func() error {
+			n++
+			return d.SkipValue()
+		})
+	})
+	return n, err
+}
+
+// eachElement decodes a list, and calls use for each element of it that is not null.
+func eachElement[T any](d *jsonReader, use func(*T) error) error {
+	return d.list(func() error { return useElement(d, use) })
+}
+
+// eachEntry decodes an object, and calls use for each field of it that is not null.
+func eachEntry[T any](d *jsonReader, use func(key string, value *T) error) error {
+	return d.object(func(key []byte) error {
+		name := string(key)
+		return useElement(d, func(v *T) error { return use(name, v) })
+	})
+}
+
+func useElement[T any](d *jsonReader, use func(*T) error) error {
+	var v *T
+	if err := d.element(&v); err != nil || v == nil {
+		return err
+	}
+	return use(v)
+}

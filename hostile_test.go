@@ -1,0 +1,371 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// hostileConsul is an agent, and a server it names, that answer as Consul does until they are told to answer with the worst: all
+// endpoints of the HTTP API, and all ports.
+type hostileConsul struct {
+	api *httptest.Server
+	// self and members are right answers, which name the ports.
+	self, members string
+	// endpoint answers in place of the HTTP API, and port on every other port; nil means the right answer, or none.
+	endpoint atomic.Pointer[http.HandlerFunc]
+	port     atomic.Pointer[func(net.Conn)]
+}
+
+func startHostile(t *testing.T) *hostileConsul {
+	t.Helper()
+	h := &hostileConsul{}
+	h.api = httptest.NewServer(http.HandlerFunc(h.serve))
+	t.Cleanup(h.api.Close)
+	ports := make(map[string]int)
+	for _, name := range []string{"rpc", "lan", "wan", "http", "https", "grpc", "grpc_tls", "dns"} {
+		ports[name] = h.listen(t)
+	}
+	h.self = fmt.Sprintf(`{"Config":{"NodeName":"server-1","Datacenter":"dc1","Server":true},"Member":{"Addr":"127.0.0.1"},"DebugConfig":{
+		"ClientAddrs":["127.0.0.1"],"AdvertiseAddrLAN":"127.0.0.1","HTTPPort":%d,"HTTPSPort":%d,"GRPCPort":%d,"GRPCTLSPort":%d,"DNSPort":%d,
+		"DNSDomain":"consul."}}`, ports["http"], ports["https"], ports["grpc"], ports["grpc_tls"], ports["dns"])
+	h.members = fmt.Sprintf(`[{"Name":"server-1","Addr":"127.0.0.1","Port":%d,"Status":1,
+		"Tags":{"role":"consul","dc":"dc1","id":"1","port":"%d","wan_join_port":"%d","grpc_port":"%d","grpc_tls_port":"%d"}}]`,
+		ports["lan"], ports["rpc"], ports["wan"], ports["grpc"], ports["grpc_tls"])
+	return h
+}
+
+// listen opens a port, over TCP and over UDP, that answers as port says.
+func (h *hostileConsul) listen(t *testing.T) (number int) {
+	t.Helper()
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	udp, err := net.ListenPacket("udp", tcp.Addr().String())
+	must(t, err)
+	t.Cleanup(func() {
+		tcp.Close()
+		udp.Close()
+	})
+	go func() {
+		for {
+			conn, err := tcp.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				if answer := h.port.Load(); answer != nil {
+					(*answer)(conn)
+				}
+			}()
+		}
+	}()
+	go func() {
+		noise := make([]byte, 60_000)
+		_, _ = rand.NewChaCha8([32]byte{1}).Read(noise)
+		for {
+			_, from, err := udp.ReadFrom(make([]byte, 2048))
+			if err != nil {
+				return
+			}
+			for i := range 100 {
+				_, _ = udp.WriteTo(noise[:i*600], from)
+			}
+		}
+	}()
+	return tcp.Addr().(*net.TCPAddr).Port
+}
+
+func (h *hostileConsul) serve(w http.ResponseWriter, r *http.Request) {
+	if answer := h.endpoint.Load(); answer != nil {
+		(*answer)(w, r)
+		return
+	}
+	h.answerRight(w, r)
+}
+
+func (h *hostileConsul) answerRight(w http.ResponseWriter, r *http.Request) {
+	answer, ok := map[string]string{
+		"/v1/agent/self": h.self, "/v1/agent/members": h.members, "/v1/status/leader": `"127.0.0.1:8300"`, "/v1/status/peers": `["127.0.0.1:8300"]`,
+		"/v1/operator/raft/configuration": `{"Servers":[{"ID":"1","Node":"server-1","Address":"127.0.0.1:8300","Voter":true}]}`,
+		"/v1/catalog/nodes":               `[{"Node":"server-1"}]`, "/v1/catalog/datacenters": `["dc1"]`,
+	}[r.URL.Path]
+	if !ok {
+		w.WriteHeader(http.StatusServiceUnavailable) // Is not remembered, unlike 404.
+		return
+	}
+	_, _ = io.WriteString(w, answer)
+}
+
+// endlessly writes first and then more of what next returns until nobody reads it any more.
+func endlessly(w io.Writer, first string, next func(i int) string) {
+	_, err := io.WriteString(w, first)
+	for i := 0; err == nil; i++ {
+		_, err = io.WriteString(w, next(i))
+	}
+}
+
+func repeated(text string) func(int) string {
+	block := strings.Repeat(text, 1+16384/len(text))
+	return func(int) string { return block }
+}
+
+// hijacked answers with bytes that net/http would not send.
+func hijacked(answer func(net.Conn)) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		answer(conn)
+	}
+}
+
+func drip(w io.Writer) {
+	for _, err := io.WriteString(w, "["); err == nil; _, err = io.WriteString(w, " ") {
+		if f, ok := w.(http.Flusher); ok {
+			f.Flush()
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// plausible are the beginnings and the elements of answers that are right, but do not end.
+func plausible(path string) (first string, element func(i int) string) {
+	number := func(format string) func(int) string {
+		return func(i int) string { return strings.ReplaceAll(format, "#", fmt.Sprint(i)) }
+	}
+	switch {
+	case path == "/v1/agent/members":
+		return "[{}", number(`,{"Name":"n#","Status":1,"Tags":{"role":"node","dc":"d#"}}`)
+	case path == "/v1/internal/ui/nodes":
+		return `[{"Node":"n","Services":[{}`, number(`,{"ID":"i#","Service":"s#","Tags":["t#","","",""],"Meta":{"k#":"v#"}}`)
+	case strings.HasPrefix(path, "/v1/kv/"):
+		return "[{}", number(`,{"Key":"limits/#","Value":"MQ=="}`)
+	case path == "/v1/agent/metrics":
+		return `{"Gauges":[],"Samples":[{}`, number(`,{"Name":"consul.raft.thread.main.saturation","Labels":{"a#":"","b#":""}}`)
+	case path == "/v1/coordinate/nodes":
+		return "[{}", number(`,{"Node":"server-1","Coord":{"Vec":[1,2,3,#]}}`)
+	case path == "/v1/operator/raft/configuration":
+		return `{"Servers":[{}`, number(`,{"ID":"#","Node":"n#","Address":"127.0.0.1:#"}`)
+	case path == "/v1/peerings":
+		return "[{}", number(`,{"Name":"p#","StreamStatus":{"ImportedServices":["","",""]}}`)
+	case path == "/v1/agent/self":
+		return `{"Config":{"NodeName":"a"},"Stats":{"x":{"a":"b"`, number(`,"k#":"v#"`)
+	default:
+		return "[{}", repeated(",{}")
+	}
+}
+
+// finite is as many of these elements as fit into so many bytes, and an end.
+func finite(first string, element func(int) string, end string, size int) string {
+	var b strings.Builder
+	b.WriteString(first)
+	for i := 0; b.Len() < size; i++ {
+		b.WriteString(element(i))
+	}
+	b.WriteString(end)
+	return b.String()
+}
+
+func gzipBomb(t *testing.T) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	zeros := make([]byte, 1<<20)
+	for range 200 {
+		_, err := w.Write(zeros)
+		must(t, err)
+	}
+	must(t, w.Close())
+	return b.Bytes()
+}
+
+// What the exporter may have in memory at its peak, whatever it is answered, by what one answer may have.
+const (
+	hostileAnswerBytes = "1MiB"
+	hostileMemoryMB    = 250
+	// hostileDefaultMB is with the default, 64 MiB.
+	hostileDefaultMB = 600
+)
+
+// Whatever Consul answers, on all endpoints and all ports at once, the exporter lives, answers within the time that the scrape grants it, and stays
+// within its memory; and when Consul is well again, so is what it tells.
+func TestHostileConsul(t *testing.T) {
+	h, binary := startHostile(t), buildExporter(t)
+	flags := []string{
+		"--consul.server=" + h.api.URL, "--probe.timeout=500ms", "--kv.prefix=limits/", "--collector.sessions", "--probe.client-ports=servers",
+	}
+	bounded := startBinary(t, binary, nil, append(flags, "--consul.max-response-bytes="+hostileAnswerBytes)...)
+	for _, c := range h.cases(t) {
+		t.Run(c.name, func(t *testing.T) {
+			if logged := c.run(t, h, bounded, hostileMemoryMB); !strings.Contains(logged, c.logs) {
+				t.Errorf("the log does not say %q:\n%.5000s", c.logs, logged)
+			}
+		})
+	}
+	h.expectRecovery(t, bounded)
+	byDefault := startBinary(t, binary, nil, flags...)
+	for _, c := range h.cases(t) {
+		if c.large {
+			t.Run("by default/"+c.name, func(t *testing.T) { c.run(t, h, byDefault, hostileDefaultMB) })
+		}
+	}
+}
+
+// hostileCase is a way to answer.
+type hostileCase struct {
+	name     string
+	endpoint http.HandlerFunc // nil: the right answers.
+	port     func(net.Conn)   // nil: closes the connection.
+	// logs is what the log must say.
+	logs string
+	// large is whether it takes the more memory the larger an answer may be.
+	large bool
+}
+
+// run lets the agent answer in this way, and returns what the exporter logs.
+func (c hostileCase) run(t *testing.T, h *hostileConsul, e *exporterProcess, memoryMB float64) (logged string) {
+	t.Helper()
+	h.expectRecovery(t, e)
+	if c.endpoint != nil {
+		h.endpoint.Store(&c.endpoint)
+	}
+	if c.port != nil {
+		h.port.Store(&c.port)
+	}
+	before := len(e.log.String())
+	const granted = 4 * time.Second
+	start := time.Now()
+	status, body, err := e.get(t.Context(), "/metrics", granted)
+	if err != nil || status != http.StatusOK {
+		t.Fatalf("scrape: status %d, error %v, body %.300s", status, err, body)
+	}
+	if took := time.Since(start); took > 2*granted { // Twice, for a machine that is busy.
+		t.Errorf("the scrape took %s; it was granted %s", took, granted)
+	}
+	parseSamples(t, body)
+	if c.port == nil { // With hostile ports it takes all of its time.
+		if status, body, err := e.get(t.Context(), "/?format=json", granted); err != nil || status != http.StatusOK {
+			t.Errorf("status page: status %d, error %v, body %.300s", status, err, body)
+		}
+	}
+	logged = e.log.String()[before:]
+	if strings.Contains(logged, "panic") || len(logged) > 100_000 {
+		t.Errorf("log has %d bytes; want few, and no panic:\n%.5000s", len(logged), logged)
+	}
+	for line := range strings.Lines(logged) {
+		if !strings.HasPrefix(line, "level=") || strings.HasPrefix(line, "level=error msg=forged") {
+			t.Errorf("a line of the log is not the exporter's: %s", line)
+		}
+	}
+	peak := peakMemory(t, e) / 1e6
+	if peak > memoryMB {
+		t.Errorf("%.0f MB of memory at the peak; want %.0f at most", peak, memoryMB)
+	}
+	t.Logf("%.0f MB of memory at the peak so far", peak)
+	return logged
+}
+
+// cases are all ways.
+func (h *hostileConsul) cases(t *testing.T) []hostileCase {
+	t.Helper()
+	random := make([]byte, 1<<16)
+	_, _ = rand.NewChaCha8([32]byte{2}).Read(random)
+	bomb := gzipBomb(t)
+	serverMember := func(i int) string {
+		return fmt.Sprintf(`,{"Name":"s%d","Addr":"127.0.0.1","Port":%d,"Status":1,"Tags":{"role":"consul","id":"%d","port":"%d"}}`, i, 1+i%60000, i, 1+i%60000)
+	}
+	onlyMembers := func(answer string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/v1/agent/members" {
+				_, _ = io.WriteString(w, answer)
+				return
+			}
+			h.answerRight(w, r)
+		}
+	}
+	says := func(text string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) }
+	}
+	return []hostileCase{
+		{name: "right answers without an end", large: true, endpoint: func(w http.ResponseWriter, r *http.Request) {
+			first, element := plausible(r.URL.Path)
+			endlessly(w, first, element)
+		}, logs: "--consul.max-response-bytes"},
+		{name: "tiny elements without an end", large: true, endpoint: func(w http.ResponseWriter, _ *http.Request) { endlessly(w, "[null", repeated(",{}")) }},
+		{name: "nothing but nulls", endpoint: func(w http.ResponseWriter, _ *http.Request) { endlessly(w, "[null", repeated(",null")) }},
+		{name: "a text without an end", large: true, endpoint: func(w http.ResponseWriter, _ *http.Request) { endlessly(w, `["`, repeated("ü")) }},
+		{name: "a number without an end", endpoint: func(w http.ResponseWriter, _ *http.Request) { endlessly(w, `[1`, repeated("0")) }},
+		{name: "depth without an end", endpoint: func(w http.ResponseWriter, _ *http.Request) { endlessly(w, "", repeated(`{"a":[`)) }},
+		{name: "keys that come again and again", large: true, endpoint: func(w http.ResponseWriter, _ *http.Request) {
+			endlessly(w, `[{"Name":"x"`, repeated(`,"Name":"x","Tags":{"a":"b"},"Services":[{"ID":"a"}]`))
+		}},
+		{name: "a byte at a time", endpoint: func(w http.ResponseWriter, _ *http.Request) { drip(w) }, port: func(c net.Conn) { drip(c) }},
+		{name: "compressed zeros", endpoint: func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			_, _ = w.Write(bomb)
+		}},
+		{name: "invalid UTF-8", endpoint: says("[{\"Name\":\"\xff\xfe\xed\xa0\x80\",\"Node\":\"\xc0\xaf\",\"Tags\":{\"role\":\"consul\xff\"}}]")},
+		{name: "headers without an end", endpoint: hijacked(func(c net.Conn) { endlessly(c, "HTTP/1.1 200 OK\r\n", repeated("X: y\r\n")) })},
+		{name: "a header without an end", endpoint: hijacked(func(c net.Conn) { endlessly(c, "HTTP/1.1 200 OK\r\nX: ", repeated("y")) })},
+		{name: "interim answers without an end", endpoint: hijacked(func(c net.Conn) { endlessly(c, "", repeated("HTTP/1.1 103 Early Hints\r\n\r\n")) })},
+		{name: "a length that is not true", endpoint: hijacked(func(c net.Conn) {
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 9223372036854775807\r\n\r\n[")
+		})},
+		{name: "an error without an end", endpoint: func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusInternalServerError)
+			endlessly(w, "", repeated("No cluster leader. "))
+		}},
+		{name: "an error that looks like the log", endpoint: func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusInternalServerError)
+			_, _ = io.WriteString(w, "no\nlevel=error msg=forged\x1b[2J")
+		}, logs: `500 (no; level=error msg=forged\u001b[2J)`},
+		{name: "elsewhere", endpoint: func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, h.api.URL+r.URL.Path, http.StatusFound)
+		}},
+		{name: "too many servers", endpoint: onlyMembers(finite("[{}", serverMember, "]", 200_000)), logs: "more than 1000 are not believed"},
+		{name: "a thousand servers", endpoint: onlyMembers(finite("[{}", serverMember, "]", 90_000))},
+		{name: "as many members as may be", endpoint: onlyMembers(finite("[{}", func(i int) string {
+			return fmt.Sprintf(`,{"Name":"%d","Status":1,"Tags":{"role":"node"}}`, i)
+		}, "]", 1<<20))},
+		{name: "ports: noise", port: func(c net.Conn) { endlessly(c, "", func(int) string { return string(random) }) }},
+		{name: "ports: zeros", port: func(c net.Conn) { endlessly(c, "", repeated("\x00")) }},
+		{name: "ports: peers without an end", port: func(c net.Conn) {
+			_, _ = c.Read(make([]byte, 4096))
+			answer := func(seq int, method, body string) string {
+				return fmt.Sprintf("\x83\xa5Error\xa0\xa3Seq%c\xadServiceMethod%c%s%s", seq, 0xa0|len(method), method, body)
+			}
+			endlessly(c, answer(0, "Status.Ping", "\x80")+answer(1, "Status.Leader", "\xa0")+answer(2, "Status.Peers", "\xdd\xff\xff\xff\xff"), repeated("\xa0"))
+		}},
+		{name: "ports: garbage in TLS", port: func(c net.Conn) { endlessly(c, "\x16\x03\x03\x40\x00\x02\x00\xff\xff", repeated("\xff")) }},
+		{name: "ports: frames of HTTP/2 without an end", port: func(c net.Conn) {
+			endlessly(c, "\x00\x00\x00\x04\x00\x00\x00\x00\x00", repeated("\x00\x00\x04\x09\x00\x00\x00\x00\x01\x00\x00\x00\x00"))
+		}},
+		{name: "ports: silence", port: func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }},
+	}
+}
+
+// expectRecovery lets the agent answer rightly, and expects the exporter to take what it says. It knows of one server again.
+func (h *hostileConsul) expectRecovery(t *testing.T, e *exporterProcess) {
+	t.Helper()
+	h.endpoint.Store(nil)
+	h.port.Store(nil)
+	e.scrape(t).expect(t, samples{
+		"consul_up": 1, `consul_cluster_servers{state="alive"}`: 1, `consul_exporter_collector_success{collector="members"}`: 1,
+		`consul_exporter_collector_success{collector="raft"}`: 1,
+	})
+}

@@ -1,0 +1,125 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package web
+
+import (
+	"bytes"
+	"fmt"
+	stdlog "log"
+	"net/http"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+)
+
+// What one client, slow, greedy or hostile, can take from all others is bounded by these.
+const (
+	// readHeaderTimeout is how long a client may take to send its request.
+	readHeaderTimeout = 10 * time.Second
+	// idleTimeout is how long a connection is kept for the next request: Prometheus scrapes every minute by default.
+	idleTimeout = 3 * time.Minute
+	// deliveryTimeout is how long a client may take to read its answer, from the first byte on. How long it takes to make the answer
+	// does not count.
+	deliveryTimeout = time.Minute
+	// maxHeaderBytes bounds a request's line and header. A longer one gets status 431.
+	maxHeaderBytes = 32 << 10
+	// maxConns is how many connections may be open before the oldest ones that wait for a request are closed.
+	maxConns = 512
+)
+
+// NewServer returns the server of a handler, which is to be shut down with it.
+func NewServer(h http.Handler, logger log.Logger) *http.Server {
+	conns := newConnections(maxConns)
+	return &http.Server{
+		Handler:           conns.watch(timedDelivery(withoutBody(h))),
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ConnState:         conns.changed,
+		ConnContext:       conns.inContext,
+		ErrorLog:          stdlog.New(serverLog{logger}, "", 0),
+	}
+}
+
+// withoutBody refuses requests that have a body. No page needs one, and while the server waits for the rest of it the answer would wait, too.
+func withoutBody(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 {
+			w.Header().Set("Connection", "close")
+			http.Error(w, "a request to this exporter has no body", http.StatusRequestEntityTooLarge)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// limiter bounds how many requests are served at one time, on all pages that cost something together.
+type limiter struct {
+	// slots holds a token for each of them; nil means that there is no limit.
+	slots chan struct{}
+}
+
+func newLimiter(limit int) limiter {
+	if limit == 0 {
+		return limiter{}
+	}
+	return limiter{make(chan struct{}, limit)}
+}
+
+// on returns the handler of a page. A request beyond the limit gets status 503.
+func (l limiter) on(page http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if l.slots != nil {
+			select {
+			case l.slots <- struct{}{}:
+				defer func() { <-l.slots }()
+			default:
+				http.Error(w, fmt.Sprintf("%d requests are being served, the limit set by --web.max-requests; try again later", cap(l.slots)),
+					http.StatusServiceUnavailable)
+				return
+			}
+		}
+		page.ServeHTTP(w, r)
+	})
+}
+
+// timedDelivery gives each answer deliveryTimeout. It does so for all pages: the deadline stays with the connection.
+func timedDelivery(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(&deliveryWriter{ResponseWriter: w}, r)
+	})
+}
+
+// deliveryWriter starts deliveryTimeout with the first byte of an answer.
+type deliveryWriter struct {
+	http.ResponseWriter
+
+	started bool
+}
+
+func (w *deliveryWriter) Write(p []byte) (int, error) {
+	if !w.started {
+		w.started = true
+		// Fails only on a connection that is closed, which writing then says.
+		_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(deliveryTimeout))
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// Unwrap is for http.ResponseController.
+func (w *deliveryWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// serverLog gets the lines that net/http logs. Most are about what a client did wrong, and would let it fill the log.
+type serverLog struct{ logger log.Logger }
+
+func (l serverLog) Write(line []byte) (int, error) {
+	err := string(bytes.TrimSpace(line))
+	if bytes.Contains(line, []byte("panic")) {
+		level.Error(l.logger).Log("msg", "a page could not be served", "err", err)
+	} else {
+		level.Debug(l.logger).Log("msg", "a client did something wrong", "err", err)
+	}
+	return len(line), nil
+}

@@ -1,0 +1,318 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package web
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+)
+
+// patience is how long a test waits for what must happen.
+const patience = time.Minute
+
+// serveTest runs the server of a handler and returns its address.
+func serveTest(t *testing.T, h http.Handler, logger log.Logger) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := NewServer(h, logger)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	t.Cleanup(func() {
+		server.Close()
+		<-served
+	})
+	return l.Addr().String()
+}
+
+// dial opens a connection that ends with the test, and on which nothing is waited for longer than patience.
+func dial(t *testing.T, address string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// exchange sends a request on a connection and returns the status and the body.
+func exchange(t *testing.T, conn net.Conn, request string) (status int, body string) {
+	t.Helper()
+	go func() { _, _ = io.WriteString(conn, request) }() // The server may answer before it has read all of it.
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(b)
+}
+
+func TestServer_RequestsTooLarge(t *testing.T) {
+	t.Parallel()
+	address := serveTest(t, newTestHandler(t, deadAgent, Options{}), log.NewNopLogger())
+	for _, tc := range []struct {
+		name, request string
+		status        int
+	}{
+		{"long URL", "GET /metrics?" + strings.Repeat("a", 15<<10) + " HTTP/1.1\r\nHost: x\r\n\r\n", 200},
+		{"gigantic URL", "GET /metrics?" + strings.Repeat("a", 1<<20) + " HTTP/1.1\r\nHost: x\r\n\r\n", 431},
+		{"gigantic header", "GET /metrics HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("a", 1<<20) + "\r\n\r\n", 431},
+		{"many headers", "GET /metrics HTTP/1.1\r\nHost: x\r\n" + strings.Repeat("X: y\r\n", 100_000) + "\r\n", 431},
+		{"many collectors", "GET /metrics?" + strings.Repeat("collect[]=x&", 1000) + " HTTP/1.1\r\nHost: x\r\n\r\n", 400},
+		{"body", "POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx", 413},
+		{"body that does not come", "POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n", 413},
+		{"body without an end", "POST /-/reload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + strings.Repeat("1\r\nx\r\n", 1<<16), 413},
+		{"no HTTP", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			if status, body := exchange(t, dial(t, address), tc.request); status != tc.status {
+				t.Errorf("status %d, body %.300s; want status %d", status, body, tc.status)
+			}
+		})
+	}
+}
+
+// More connections than may be open, each left alone or with half a request: a scrape gets through all the same, one that is being served goes
+// on, and the rest are closed.
+func TestServer_ManyConnections(t *testing.T) { // Not parallel: it may take all descriptors that there are.
+	release, entered := make(chan struct{}), make(chan struct{})
+	mux := http.NewServeMux()
+	mux.Handle("/", newTestHandler(t, deadAgent, Options{}))
+	mux.HandleFunc("/slow", func(w http.ResponseWriter, _ *http.Request) {
+		close(entered)
+		<-release
+		_, _ = io.WriteString(w, "served")
+	})
+	address := serveTest(t, mux, log.NewNopLogger())
+	slow := make(chan string, 1)
+	first := dial(t, address)
+	go func() {
+		_, body := exchange(t, first, "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+		slow <- body
+	}()
+	<-entered
+
+	conns := dialMany(t, address)
+	if status, body := exchange(t, dial(t, address), "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"); status != 200 || !strings.Contains(body, "consul_up 0") {
+		t.Errorf("status %d, body %.300s; want the metrics", status, body)
+	}
+	close(release)
+	if body := <-slow; body != "served" {
+		t.Errorf("the request that was being served got %q", body)
+	}
+	for i, conn := range conns[:len(conns)-maxConns] { // All but the last ones: their turn came.
+		if _, err := io.Copy(io.Discard, conn); isTimeout(err) {
+			t.Fatalf("connection %d of %d is still open", i, len(conns))
+		}
+	}
+}
+
+// dialMany opens 10,000 connections, or as many as there are descriptors for, and sends half a request on every other one.
+func dialMany(t *testing.T, address string) (conns []net.Conn) {
+	t.Helper()
+	const spare = 100
+	for i := range 10_000 {
+		conn, err := net.Dial("tcp", address)
+		if errors.Is(err, syscall.EMFILE) && i > 2*maxConns+spare {
+			for _, conn := range conns[i-spare:] {
+				conn.Close()
+			}
+			t.Logf("there are descriptors for %d connections", i-spare)
+			return conns[:i-spare]
+		}
+		if err != nil {
+			t.Fatalf("after %d connections: %v", i, err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		if i%2 == 0 {
+			_, _ = io.WriteString(conn, "GET /metrics HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+		}
+		conns = append(conns, conn)
+	}
+	return conns
+}
+
+func isTimeout(err error) bool {
+	timeout, ok := errors.AsType[net.Error](err)
+	return ok && timeout.Timeout()
+}
+
+// A request that arrives byte by byte ends after readHeaderTimeout, a connection that nobody uses after idleTimeout, and an answer that nobody reads
+// after deliveryTimeout. The handler may take longer than all of them.
+func TestServer_SlowClients(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name, request string
+		// drip is whether one more byte follows each second; read whether the answer is read.
+		drip, read bool
+		lasts      time.Duration
+	}{
+		{"slow request", "GET / HTTP/1.1\r\nX: ", true, true, readHeaderTimeout},
+		{"no request", "", false, true, readHeaderTimeout},
+		{"idle", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", false, true, idleTimeout},
+		{"answer not read", "GET /large HTTP/1.1\r\nHost: x\r\n\r\n", false, false, deliveryTimeout},
+		{"slow answer", "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n", false, true, time.Hour + idleTimeout},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				l := newPipeListener()
+				var wrote error
+				mux := http.NewServeMux()
+				mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "x") })
+				mux.HandleFunc("/large", func(w http.ResponseWriter, _ *http.Request) {
+					for wrote == nil {
+						_, wrote = w.Write(make([]byte, 64<<10))
+					}
+				})
+				mux.HandleFunc("/slow", func(w http.ResponseWriter, _ *http.Request) {
+					<-time.After(time.Hour)
+					_, wrote = io.WriteString(w, "x")
+				})
+				server := NewServer(mux, log.NewNopLogger())
+				go func() { _ = server.Serve(l) }()
+				start := time.Now()
+				conn := l.dial()
+				var client sync.WaitGroup
+				client.Go(func() {
+					_, _ = io.WriteString(conn, tc.request)
+					for tc.drip {
+						<-time.After(time.Second)
+						if _, err := io.WriteString(conn, "y"); err != nil {
+							return
+						}
+					}
+				})
+				if tc.read {
+					_, _ = io.Copy(io.Discard, conn)
+				} else {
+					<-time.After(tc.lasts)
+					synctest.Wait()
+				}
+				if lasted := time.Since(start); lasted < tc.lasts || lasted > tc.lasts+time.Second {
+					t.Errorf("the connection lasted %s; want %s", lasted, tc.lasts)
+				}
+				if (wrote != nil) != (tc.name == "answer not read") {
+					t.Errorf("writing the answer: %v", wrote)
+				}
+				conn.Close()
+				server.Close()
+				client.Wait()
+			})
+		})
+	}
+}
+
+// pipeListener accepts connections in memory, which a clock that is not real can time.
+type pipeListener struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+func newPipeListener() *pipeListener {
+	return &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+}
+
+func (l *pipeListener) dial() net.Conn {
+	client, server := net.Pipe()
+	l.conns <- server
+	return client
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case conn := <-l.conns:
+		return conn, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error {
+	l.once.Do(func() { close(l.done) })
+	return nil
+}
+
+func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
+
+// Beyond --web.max-requests a request gets 503 and a reason, on all pages that cost something together; the others, by which a supervisor finds out
+// whether the exporter lives, answer.
+func TestMaxRequests(t *testing.T) {
+	t.Parallel()
+	h := newTestHandler(t, deadAgent, Options{MaxRequests: 2})
+	slots := h.(*Handler).limit.slots
+	for range cap(slots) { // As two requests that are being served.
+		slots <- struct{}{}
+	}
+	const reason = "2 requests are being served, the limit set by --web.max-requests; try again later\n"
+	for _, tc := range []struct {
+		path   string
+		status int
+		body   string
+	}{
+		{"/metrics", 503, reason},
+		{"/", 503, reason},
+		{"/probe?module=m&target=t", 503, reason},
+		{"/-/healthy", 200, "consul_cluster_exporter is healthy.\n"},
+		{"/-/ready", 200, "consul_cluster_exporter is ready.\n"},
+	} {
+		if w := get(t, h, tc.path); w.Code != tc.status || w.Body.String() != tc.body {
+			t.Errorf("%s: status %d, body %.300s; want %d and %q", tc.path, w.Code, w.Body, tc.status, tc.body)
+		}
+	}
+	<-slots
+	for range 2 { // The first one gives its place back.
+		w := get(t, h, "/metrics")
+		if body := w.Body.String(); w.Code != 200 || !strings.Contains(body, `promhttp_metric_handler_requests_total{code="503"} 1`) {
+			t.Errorf("status %d; want the metrics, and the refused request among them", w.Code)
+		}
+	}
+}
+
+// What clients do wrong is not in the log, so that nobody can fill it; what the exporter does wrong is.
+func TestServer_Log(t *testing.T) {
+	t.Parallel()
+	var logged lockedBuilder
+	logger := level.NewFilter(log.NewLogfmtLogger(&logged), level.AllowInfo())
+	mux := http.NewServeMux()
+	mux.HandleFunc("/panic", func(http.ResponseWriter, *http.Request) { panic("at the disco") })
+	address := serveTest(t, mux, logger)
+	exchange(t, dial(t, address), "GET / HTTP/1.1\r\n\r\n")
+	exchange(t, dial(t, address), "nonsense\r\n\r\n")
+	if got := logged.String(); got != "" {
+		t.Errorf("log is %s; want none", got)
+	}
+	conn := dial(t, address)
+	fmt.Fprint(conn, "GET /panic HTTP/1.1\r\nHost: x\r\n\r\n")
+	_, _ = io.Copy(io.Discard, conn)
+	if got := logged.String(); !strings.Contains(got, "level=error") || !strings.Contains(got, "at the disco") {
+		t.Errorf("log is %s; want the panic", got)
+	}
+}
