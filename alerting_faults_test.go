@@ -181,7 +181,7 @@ var alertFaults = []alertFault{
 	{name: "the other cluster deletes a peering", alerts: []wantAlert{
 		warning("ConsulPeeringDown", "peer=east state=terminated"),
 	}},
-	{name: "UDP 8301 of a server is blocked", alerts: []wantAlert{
+	{name: "UDP 8301 is blocked between the exporter and a server", alerts: []wantAlert{
 		warning("ConsulGossipUDPBlocked", "server=server-2 port=8301 protocol=serf_lan transport=udp"),
 	}},
 	{name: "TCP 8301 is blocked between the exporter and a server", alerts: []wantAlert{
