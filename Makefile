@@ -9,6 +9,7 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unk
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 LDFLAGS  := -s -w -X $(PKG).Version=$(VERSION) -X $(PKG).Revision=$(REVISION)
 FUZZTIME ?= 30s
+SOAK     ?= 30m
 BINARY   := consul_cluster_exporter
 TOOL     := go run ./tools
 # How many of the tests of alerts run at one time: they mostly wait.
@@ -55,6 +56,18 @@ test-matrix:
 e2e:
 	@$(TOOL) consul prometheus alertmanager
 	go test -race -tags e2e,stack -count 1 -timeout 15m -parallel $(ACTS) -v -run '^TestE2E' -exec tools/e2e.sh .
+
+# soak: break and mend a cluster for SOAK and watch the exporter; needs root, as e2e does.
+.PHONY: soak
+soak:
+	@$(TOOL) consul
+	go test -tags e2e -count 1 -timeout 2h -v -run '^TestSoak$$' -exec tools/e2e.sh . -soak $(SOAK)
+
+# reliability: write docs/reliability.md from a soak.
+.PHONY: reliability
+reliability:
+	@$(TOOL) consul
+	go test -tags e2e -count 1 -timeout 2h -v -run '^TestSoak$$' -exec tools/e2e.sh . -soak $(SOAK) -update
 
 # test-browser: the tests that look at the status page in Chromium, which they install; PICTURES=folder keeps pictures.
 .PHONY: test-browser
@@ -154,8 +167,8 @@ golden:
 # bench: the benchmarks, on real clusters where they need one.
 .PHONY: bench
 bench:
-	@$(TOOL) consul
-	go test -run '^$$' -bench . -benchmem ./...
+	@$(TOOL) consul prometheus promtool
+	go test -tags stack -run '^$$' -bench . -benchmem ./...
 
 # fuzz: every fuzz target for FUZZTIME.
 .PHONY: fuzz

@@ -15,7 +15,7 @@ import (
 // What is no fault of rules, but of a machine with many clusters and little time for each, is kept out of the verdict here.
 
 // slowScrape is what a scrape takes that is near its deadline: ports and agents that do not answer are given up before.
-const slowScrape = scrapeInterval - 200*time.Millisecond
+const slowScrape = alertScrapeInterval - 200*time.Millisecond
 
 // aboutMachine says whether an alert is about how long things take. On a busy machine these come with any fault and without one, and rightly
 // so: where the table has none of them, they are noted and not held against the rules. What they say at which thresholds is for promtool.

@@ -104,7 +104,7 @@ and to elect a leader, is what it is. Networks are broken by a packet filter, in
 - **unscaled**: what to expect of it with the times as they are: the alert's `+"`for`"+`, `+"`group_wait`"+` and a scrape in 15 seconds; Consul's own time comes on top.
 
 Each fault leads to these notifications and to no others, each of them is sent once, and called resolved once the fault is mended.
-`, alertTimeFactor, scrapeInterval/time.Second)
+`, alertTimeFactor, alertScrapeInterval/time.Second)
 	b.WriteString("\n## Seen\n\n| fault | alert | severity | to | seconds | unscaled |\n|---|---|---|---|---|---|\n")
 	for _, f := range alertFaults {
 		provenRows(t, &b, f, seconds[f.name])

@@ -23,7 +23,7 @@ func blocked(t *testing.T, cluster, fault string, rules ...string) outage {
 	var filter *packetFilter
 	return outage{
 		cluster, fault,
-		func() { filter = filterRules(t, rules...) },
+		func() { filter = filterIncoming(t, rules...) },
 		func() { filter.lift(t) },
 	}
 }

@@ -30,11 +30,11 @@ import (
 // alertTimeFactor is by how much the tests shorten all times of the pack and of Alertmanager's configuration.
 const alertTimeFactor = 10
 
-// alertInterval is how often Prometheus evaluates the rules here, and scrapeInterval how often it scrapes. A scrape may take as long, which
+// alertInterval is how often Prometheus evaluates the rules here, and alertScrapeInterval how often it scrapes. A scrape may take as long, which
 // is what a busy machine needs: a scrape that was given up ends an alert, as it does in life.
 const (
-	alertInterval  = time.Second
-	scrapeInterval = 3 * time.Second
+	alertInterval       = time.Second
+	alertScrapeInterval = 3 * time.Second
 )
 
 // alertStack is a Prometheus with the pack, which sends its alerts to an Alertmanager with the example's configuration, which sends its
@@ -81,7 +81,7 @@ alerting:
 scrape_configs:
   - job_name: consul
     file_sd_configs: [{files: [%[5]q], refresh_interval: 1s}]
-`, scrapeInterval, alertInterval, rules, strings.TrimPrefix(s.alertmanager.url, "http://"), s.targetsFile), 0o600))
+`, alertScrapeInterval, alertInterval, rules, strings.TrimPrefix(s.alertmanager.url, "http://"), s.targetsFile), 0o600))
 	s.prometheus = startTool(t, "prometheus", "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "prometheus"),
 		"--rules.alert.resend-delay="+scaled(time.Minute).String())
 	t.Cleanup(func() {
@@ -109,20 +109,6 @@ func startTool(t *testing.T, name string, args ...string) *exporterProcess {
 		return ""
 	})
 	return p
-}
-
-// waitFor looks again and again until what is missing is nothing.
-func waitFor(t *testing.T, within time.Duration, what string, missing func() string) {
-	t.Helper()
-	for deadline := time.Now().Add(within); ; time.Sleep(100 * time.Millisecond) {
-		lacks := missing()
-		if lacks == "" {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %s: %s", within, what, lacks)
-		}
-	}
 }
 
 // scaled is a time as the tests have it.

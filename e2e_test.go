@@ -57,11 +57,11 @@ type packetFilter struct {
 // filters counts the filters that were put in force, which names their tables.
 var filters atomic.Int64
 
-// filterRules puts rules in force, each an nftables expression and its verdict.
+// filterIncoming puts rules in force, each an nftables expression and its verdict.
 //
 // They apply to what comes in, not to what goes out: a packet dropped on its way out is an error of the sending program's system
 // call, and that is not how it is between hosts.
-func filterRules(t *testing.T, rules ...string) *packetFilter {
+func filterIncoming(t *testing.T, rules ...string) *packetFilter {
 	t.Helper()
 	f := &packetFilter{table: fmt.Sprintf("inet consul_cluster_exporter_e2e_%d", filters.Add(1))}
 	nft(t, fmt.Sprintf(`
@@ -78,7 +78,7 @@ func filterRules(t *testing.T, rules ...string) *packetFilter {
 // filterPackets puts a rule about what the exporter sends to one server in force: match and verdict are nftables expressions.
 func filterPackets(t *testing.T, to *consultest.Agent, match, verdict string) *packetFilter {
 	t.Helper()
-	return filterRules(t, fmt.Sprintf("ip saddr 127.0.0.1 ip daddr %s %s counter %s", to.Addr, match, verdict))
+	return filterIncoming(t, fmt.Sprintf("ip saddr 127.0.0.1 ip daddr %s %s counter %s", to.Addr, match, verdict))
 }
 
 // matched returns how many packets the rule has been applied to.

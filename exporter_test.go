@@ -180,15 +180,35 @@ func (e *exporterProcess) scrapeUntil(t *testing.T, within time.Duration, what s
 	}
 }
 
+// waitFor looks again and again until what is missing is nothing.
+func waitFor(t *testing.T, within time.Duration, what string, missing func() string) {
+	t.Helper()
+	for deadline := time.Now().Add(within); ; time.Sleep(100 * time.Millisecond) {
+		lacks := missing()
+		if lacks == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %s: %s: %s", within, what, lacks)
+		}
+	}
+}
+
 // samples are the values of a scrape by series, written as name{label="value",...} with the labels in alphabetical order.
 type samples map[string]float64
 
 func parseSamples(t *testing.T, text string) samples {
 	t.Helper()
+	s, err := readSamples(text)
+	must(t, err)
+	return s
+}
+
+func readSamples(text string) (samples, error) {
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(strings.NewReader(text))
 	if err != nil {
-		t.Fatalf("metrics cannot be parsed: %v", err)
+		return nil, fmt.Errorf("metrics cannot be parsed: %w", err)
 	}
 	s := make(samples)
 	for name, f := range families {
@@ -196,7 +216,7 @@ func parseSamples(t *testing.T, text string) samples {
 			s[name+labelText(m.GetLabel())] = m.GetGauge().GetValue() + m.GetCounter().GetValue() + m.GetUntyped().GetValue()
 		}
 	}
-	return s
+	return s, nil
 }
 
 func labelText(pairs []*dto.LabelPair) string {

@@ -5,7 +5,6 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -43,63 +42,6 @@ func (e *exporterProcess) freshStatus(t *testing.T) cluster.Status {
 	}
 }
 
-// expectAgreement compares the page with the metrics of a scrape after it.
-func expectAgreement(t *testing.T, st *cluster.Status, s samples) {
-	t.Helper()
-	want := samples{
-		"consul_cluster_voters":           float64(st.Quorum.Voters),
-		"consul_cluster_quorum":           float64(st.Quorum.Needed),
-		"consul_cluster_reachable_voters": float64(st.Quorum.Reachable),
-		"consul_cluster_failure_margin":   float64(st.Quorum.Margin),
-		"consul_cluster_leaders":          float64(len(st.Leadership.Leaders)),
-		"consul_cluster_reported_leaders": float64(len(st.Leadership.Reported)),
-	}
-	for _, server := range st.Servers {
-		for _, p := range server.Ports {
-			up := 0.0
-			if p.Up != nil && *p.Up {
-				up = 1
-			}
-			want[fmt.Sprintf("consul_port_up{port=\"%d\",protocol=%q,server=%q,transport=%q}", p.Port, p.Protocol, server.Name, p.Transport)] = up
-		}
-	}
-	if len(want) < 6+3*10 {
-		t.Errorf("only %d figures to compare", len(want))
-	}
-	s.expect(t, want)
-}
-
-// The page says what the metrics say, of a cluster that is well, has a server that hangs, and has lost its quorum.
-func TestStatusPage_Agrees(t *testing.T) {
-	c := consultest.Start(t, consultest.Options{Servers: 3, Config: keepDead()})
-	leader := leaderOf(t, c)
-	followers := others(c, leader)
-	e := startExporter(t, nil, "--consul.server="+leader.URL())
-	e.scrapeUntilUp(t, plainPorts, c.Servers...)
-
-	st := e.freshStatus(t)
-	if st.Level != cluster.LevelHealthy || len(st.Problems) > 0 || !strings.Contains(st.Verdict, leader.Name+" leads") {
-		t.Errorf("%s: %s %v; want a healthy cluster led by %s", st.Level, st.Verdict, st.Problems, leader)
-	}
-	expectAgreement(t, &st, e.scrape(t))
-
-	must(t, followers[0].Stop())
-	e.scrape(t) // After this one the probes know that it hangs.
-	st = e.freshStatus(t)
-	if st.Level != cluster.LevelDegraded || len(st.Problems) == 0 || st.Problems[0].Alert != "ConsulServerHung" || st.Problems[0].Server != followers[0].Name {
-		t.Errorf("%s: %s %v; want that %s hangs", st.Level, st.Verdict, st.Problems, followers[0])
-	}
-	expectAgreement(t, &st, e.scrape(t))
-
-	must(t, followers[1].Kill())
-	e.scrapeUntil(t, 30*time.Second, "no leader", func(s samples) bool { return s["consul_cluster_leaders"] == 0 })
-	st = e.freshStatus(t)
-	if st.Level != cluster.LevelCritical || len(st.Problems) == 0 || st.Problems[0].Alert != "ConsulQuorumLost" {
-		t.Errorf("%s: %s %v; want that the quorum is lost", st.Level, st.Verdict, st.Problems)
-	}
-	expectAgreement(t, &st, e.scrape(t))
-}
-
 // Two hundred viewers cost Consul no more than one.
 func TestStatusPage_Viewers(t *testing.T) {
 	c := consultest.Start(t, consultest.Options{Servers: 1})
@@ -115,6 +57,7 @@ func TestStatusPage_Viewers(t *testing.T) {
 	before := requests()
 	perScrape := requests() - before
 	before = requests()
+	start := time.Now()
 	var viewers sync.WaitGroup
 	for range 200 {
 		viewers.Go(func() {
@@ -124,8 +67,9 @@ func TestStatusPage_Viewers(t *testing.T) {
 		})
 	}
 	viewers.Wait()
-	// The scrape that counts them is one more. Two snapshots only if the viewers took longer than the interval.
-	if n := requests() - before - perScrape; n > 2*perScrape {
-		t.Errorf("200 viewers made %v requests to Consul; a scrape makes %v", n, perScrape)
+	snapshots := float64(1 + time.Since(start)/statusInterval)
+	// The scrape that counts them is one more.
+	if n := requests() - before - perScrape; n > snapshots*perScrape || n == 0 {
+		t.Errorf("200 viewers made %v requests to Consul; a scrape makes %v, and there was time for %v snapshots", n, perScrape, snapshots)
 	}
 }

@@ -244,6 +244,7 @@ func (c *Client) ask(ctx context.Context, address Address, ep endpoint, out any)
 	case err != nil:
 		return nil, err
 	}
+	c.refusals.forget(subject, token)
 	meta.ResultsFilteredByACLs = x.filtered
 	return meta, nil
 }

@@ -17,6 +17,11 @@ import (
 // refusalMemory is how long a refusal holds, give or take a fifth, so that many exporters do not ask again at once.
 const refusalMemory = 5 * time.Minute
 
+// unknownTokenMemory is how long it holds at first that a token is unknown. It doubles each time up to refusalMemory, for the token may
+// have been deleted, but a server that has just started knows no token before it has read its Raft log, and those that knew it yesterday
+// should not wait for minutes after each restart.
+const unknownTokenMemory = 10 * time.Second
+
 // refusals remembers what agents refused to tell. Consul logs each refusal at ERROR, so asking at each scrape would
 // fill its log; a new token is a new chance at once.
 type refusals struct {
@@ -28,6 +33,8 @@ type refusals struct {
 type refusal struct {
 	err   error
 	until time.Time
+	// memory is how long it holds in all, about.
+	memory time.Duration
 }
 
 // refusedError is an ErrRefused that says why.
@@ -69,8 +76,15 @@ func isUnknownToken(err error) bool {
 
 // add remembers a refusal and returns it as an ErrRefused.
 func (r *refusals) add(subject, token string, err error, now time.Time) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forTokenLocked(token)
+	memory := refusalMemory
+	if isUnknownToken(err) {
+		memory = min(max(unknownTokenMemory, 2*r.until[subject].memory), refusalMemory)
+	}
 	refused := refusedError{err}
-	r.remember(subject, token, refused, now.Add(refusalMemory-refusalMemory/5+rand.N(2*refusalMemory/5)))
+	r.until[subject] = refusal{refused, now.Add(memory - memory/5 + rand.N(2*memory/5)), memory}
 	return refused
 }
 
@@ -79,7 +93,15 @@ func (r *refusals) remember(subject, token string, err error, until time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.forTokenLocked(token)
-	r.until[subject] = refusal{err, until}
+	r.until[subject] = refusal{err: err, until: until}
+}
+
+// forget is for what has been answered.
+func (r *refusals) forget(subject, token string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forTokenLocked(token)
+	delete(r.until, subject)
 }
 
 // isNoNumber reports whether an agent's telemetry holds what is no number, see composure. The wait there does not see an agent that

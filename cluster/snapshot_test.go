@@ -207,6 +207,34 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// A server that has just started does not know the token yet; one that was deleted is asked about less and less often.
+func TestRefusals_UnknownToken(t *testing.T) {
+	t.Parallel()
+	var r refusals
+	unknown := api.StatusError{Code: 403, Body: "ACL not found"}
+	now := time.Unix(1000, 0)
+	var waits []time.Duration
+	for range 7 {
+		_ = r.add("path", "token", unknown, now)
+		start := now
+		for r.check("path", "token", now) != nil {
+			now = now.Add(time.Second)
+		}
+		waits = append(waits, now.Sub(start))
+	}
+	for i, want := range []time.Duration{10, 20, 40, 80, 160, 300, 300} {
+		want *= time.Second
+		if waits[i] < want*4/5 || waits[i] > want*6/5+time.Second {
+			t.Errorf("refusal %d held for %s; want %s, give or take a fifth", i+1, waits[i], want)
+		}
+	}
+	r.forget("path", "token")
+	_ = r.add("path", "token", unknown, now)
+	if r.check("path", "token", now.Add(13*time.Second)) != nil {
+		t.Error("a refusal after an answer holds for longer than the first one")
+	}
+}
+
 func TestTokenFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "token")

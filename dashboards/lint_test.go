@@ -229,7 +229,11 @@ func TestPanels(t *testing.T) {
 			var config struct {
 				Defaults struct {
 					Unit, NoValue string
-					Thresholds    struct {
+					Mappings      []struct {
+						Type    string
+						Options struct{ Match string }
+					}
+					Thresholds struct {
 						Steps []struct {
 							Color string
 							Value *float64
@@ -247,6 +251,14 @@ func TestPanels(t *testing.T) {
 			steps := config.Defaults.Thresholds.Steps
 			if len(steps) == 0 || steps[0].Value != nil {
 				fail("thresholds %v; want a first one without a value", steps)
+			}
+			// What is not known must not have the colour of what is well, which it has by the first step.
+			grayed := false
+			for _, m := range config.Defaults.Mappings {
+				grayed = grayed || m.Type == "special" && m.Options.Match == "null+nan"
+			}
+			if p.Type == "stat" && len(steps) > 1 && !grayed {
+				fail("what is not known has the colour of a state")
 			}
 			for i, s := range steps[min(1, len(steps)):] {
 				if s.Value == nil || i > 0 && *s.Value <= *steps[i].Value {

@@ -47,11 +47,11 @@ func exporter() dashboard {
 				},
 				{
 					kind: stat, title: "The token may read", width: 4, height: 4,
-					about: "Whether Consul left something out of its answers because the token may not read it. What is left out has no metrics and no alerts. Without a " +
-						"token Consul does not say so.",
+					about: "Whether Consul refused something, or left something out of its answers, because the token may not read it. What is missing has no " +
+						"metrics and no alerts.",
 					alerts: []string{"ConsulResultsFiltered", "ConsulCollectorRefused"},
 					unit:   "none", noValue: "not known", steps: warningFrom(1), mappings: []object{mapped(entry{"0", "all", green}, entry{"1", "in part", orange})},
-					queries: []query{{"max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})", clusterLegend}},
+					queries: []query{{tokenTooWeak, clusterLegend}},
 				},
 				{
 					kind: stat, title: "Configuration file", width: 4, height: 4,
@@ -97,13 +97,13 @@ func exporter() dashboard {
 			}},
 			{"Requests to Consul", []panel{
 				{
-					kind: timeseries, title: "Requests by endpoint", width: 8, height: 8,
+					kind: timeseries, title: "Requests by endpoint", width: 12, height: 8,
 					about: "Requests per second to Consul's HTTP API, of all exporters. Their number does not depend on how many services there are.",
 					unit:  "reqps", min: number(0), stacked: true,
 					queries: []query{{"sum by (endpoint) (rate(consul_exporter_consul_requests_total{SEL}[$__rate_interval]))", "{{endpoint}}"}},
 				},
 				{
-					kind: timeseries, title: "Requests by answer", width: 8, height: 8,
+					kind: timeseries, title: "Requests by answer", width: 6, height: 8,
 					about: "The same by the status of the answer. 403: the token may not. 404: this version or edition has no such thing. 429: Consul's limits. 500 and error: " +
 						"the agent has no leader, or does not answer.",
 					alerts: []string{"ConsulCollectorRefused", "ConsulAgentUnreachable"},
@@ -112,7 +112,7 @@ func exporter() dashboard {
 					colors:  map[string]string{"200": green, "error": red},
 				},
 				{
-					kind: timeseries, title: "Age of answers", width: 8, height: 8,
+					kind: timeseries, title: "Age of answers", width: 6, height: 8,
 					about: "How long before each query the server that answered it had heard of the leader. What grows is the age of what is shown about services and nodes.",
 					unit:  "s", min: number(0), noValue: notAvailable,
 					queries: []query{{optional(
@@ -175,10 +175,22 @@ func exporter() dashboard {
 	}
 }
 
+// mayBeRefused are the collectors that Consul refuses to serve also where the token is as it should be: without ACLs, or Enterprise.
+const mayBeRefused = "acl|license|peering"
+
+// tokenTooWeak is 1 where Consul does not tell the exporter all.
+const tokenTooWeak = `max by (CLUSTER) (
+  consul_exporter_query_results_filtered_by_acls{SEL}
+    or
+  (consul_exporter_collector_supported{SEL, collector!~"` + mayBeRefused + `"} == bool 0)
+)`
+
 // collectorsTable says of each collector how it is.
 func collectorsTable(width, height int) panel {
 	success := "min by (collector) (consul_exporter_collector_success{SEL})"
-	supported := "min by (collector) (consul_exporter_collector_supported{SEL})"
+	refused := func(matcher string) string {
+		return "min by (collector) (consul_exporter_collector_supported{SEL, " + matcher + "}) == 0"
+	}
 	p := figuresPanel(panel{
 		title: "Collectors", width: width, height: height,
 		about: "Of the exporter that is worst off. \"refused\": Consul refuses what the collector reads, because of the token's rights, the version or the edition; for acl, " +
@@ -187,9 +199,10 @@ func collectorsTable(width, height int) panel {
 		unit:   "none", noValue: "not known",
 	}, figures{"collector", []column{
 		{
-			title: "State", unit: "none", steps: []step{{lowest, red}, {1, green}, {2, gray}},
-			mappings: []object{mapped(entry{"0", "fails", red}, entry{"1", "works", green}, entry{"2", "refused", gray})},
-			expr:     "(2 * (" + supported + " == 0) + 2) or " + success,
+			// What is refused and should not be is between what fails and what works.
+			title: "State", unit: "none", steps: []step{{lowest, red}, {0.5, orange}, {1, green}, {2, gray}},
+			mappings: []object{mapped(entry{"0", "fails", red}, entry{"0.5", "refused", orange}, entry{"1", "works", green}, entry{"2", "refused", gray})},
+			expr:     "(" + refused(`collector=~"`+mayBeRefused+`"`) + ") + 2 or (" + refused(`collector!~"`+mayBeRefused+`"`) + ") + 0.5 or " + success,
 		},
 		{title: "Took", unit: "s", steps: quiet(badFromTwo(2, 5)), expr: "max by (collector) (consul_exporter_collector_duration_seconds{SEL})"},
 		{title: "Dropped series", unit: "none", steps: quiet(badFrom(1)), expr: "sum by (collector) (increase(consul_exporter_dropped_series_total{SEL}[$__range]))"},

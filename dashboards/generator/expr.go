@@ -52,6 +52,12 @@ func orElse(expr, otherwise string) string {
 	return expr + "\nor on ()\n" + otherwise
 }
 
+// none is for when there is nothing to list: a result with this text if the metric is above 0, which tells that there is something that could
+// be listed and Consul does not hide it; or else "not available".
+func none(metric, name, text string) string {
+	return orElse(label("0 * count("+metric+" > 0)", name, text), label("NaN * absent("+metric+" > 0)", name, notAvailable))
+}
+
 // notAvailable is how a panel calls what there is not, by design.
 const notAvailable = "not available"
 

@@ -19,7 +19,7 @@ func gossip() dashboard {
 					unit:   "none", noValue: "not known", names: true, steps: badFrom(1),
 					queries: []query{{orFor(
 						"topk by (CLUSTER) (5, max by (CLUSTER, member) (consul_serf_lan_member_status{SEL}) == 4)",
-						label(`0 * max by (CLUSTER) (consul_serf_member_count{SEL, pool="lan"})`, "member", "none"),
+						noneFor(`sum by (CLUSTER) (max by (CLUSTER, status) (consul_serf_member_count{SEL, pool="lan"}))`, "member"),
 					), "{{member}}"}},
 				},
 				{
@@ -73,7 +73,7 @@ func gossip() dashboard {
 					queries: []query{{expr: orElse(
 						label("max by (member, role, version) (consul_serf_lan_member_info{SEL}) > 1", "pool", "lan")+
 							"\nor\n"+label("max by (member, role, version) (consul_serf_wan_member_info{SEL}) > 1", "pool", "wan"),
-						label("0 * count(consul_serf_lan_member_info{SEL})", "member", "all members are alive"),
+						none("consul_serf_lan_member_info{SEL}", "member", "all members are alive"),
 					)}},
 					transformations: []object{
 						sorted("Value", true), columns("member", "Member", "Value", "State", "pool", "Pool", "role", "Role", "version", "Version"),
@@ -122,7 +122,7 @@ func gossip() dashboard {
 					about:  "Members that are alive, by the version of Consul they run: the progress of an upgrade.",
 					alerts: []string{"ConsulVersionSkew"},
 					unit:   "none", whole: true, min: number(0), stepped: true, stacked: true,
-					queries: []query{{"max by (version) (consul_serf_version_members{SEL})", "{{version}}"}},
+					queries: []query{{optional("max by (version) (consul_serf_version_members{SEL})", "consul_serf_version_members{SEL}", "version"), "{{version}}"}},
 				},
 			}},
 			{"Gossip", []panel{
@@ -131,13 +131,15 @@ func gossip() dashboard {
 					about:  "Of each agent that exporters ask, by pool: 0 is healthy, 8 the worst.",
 					alerts: []string{"ConsulGossipHealthPoor"},
 					unit:   "none", whole: true, min: number(0), stepped: true, lines: true, steps: []step{{lowest, transparent}, {2, orange}, {4, red}},
-					queries: []query{{"max by (instance, pool) (consul_serf_health_score{SEL})", "{{instance}} {{pool}}"}},
+					queries: []query{{
+						optional("max by (instance, pool) (consul_serf_health_score{SEL})", "consul_serf_health_score{SEL}", "pool"), "{{instance}} {{pool}}",
+					}},
 				},
 				{
 					kind: timeseries, title: "Messages to be gossiped", width: 8, height: 8,
 					about: "Messages that the agents have yet to gossip, by queue. Queues that grow: gossip does not keep up with what happens.",
 					unit:  "short", min: number(0),
-					queries: []query{{"max by (pool, queue) (consul_serf_queue_depth{SEL})", "{{pool}} {{queue}}"}},
+					queries: []query{{optional("max by (pool, queue) (consul_serf_queue_depth{SEL})", "consul_serf_queue_depth{SEL}", "pool"), "{{pool}} {{queue}}"}},
 				},
 				{
 					kind: timeseries, title: "Round trips between servers, over time", width: 8, height: 8,
@@ -275,4 +277,4 @@ func gossip() dashboard {
 // memberStates are the codes of consul_serf_lan_member_info.
 var memberStates = property{"mappings", []object{mapped(
 	entry{"0", "–", green}, entry{"1", "alive", green}, entry{"2", "leaving", orange}, entry{"3", "left", gray}, entry{"4", "failed", red},
-)}}
+), unknown}}

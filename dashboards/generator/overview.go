@@ -25,15 +25,15 @@ func overview() dashboard {
 				},
 				failingPortsStat(3, linkTo(uidPorts, "Ports")),
 				{
-					kind: stat, title: "Consistent read", width: 3, height: 4,
-					about: "Whether the cluster answers a read that the leader has to confirm with a majority. If it fails, nothing can be written " +
+					kind: stat, title: "Reads", width: 2, height: 4,
+					about: "Whether the cluster answers a consistent read, which the leader has to confirm with a majority. If not, nothing can be written " +
 						"either, and only reads that any server may answer still work. Not known while the agent that is asked does not answer.",
 					alerts: []string{"ConsulConsistentReadsFail"},
-					unit:   "none", noValue: "not known", steps: goodFrom(1), mappings: []object{mapped(entry{"0", "fails", red}, entry{"1", "works", green})},
+					unit:   "none", noValue: "not known", steps: goodFrom(1), mappings: []object{mapped(entry{"0", "stale only", red}, entry{"1", "consistent", green})},
 					queries: []query{{"max by (CLUSTER) (consul_cluster_consistent_read_success{SEL})", clusterLegend}},
 					links:   []object{linkTo(uidRaft, "Raft")},
 				},
-				servicesDownStat(3),
+				servicesDownCount(3),
 				{
 					kind: stat, title: "Alerts firing", width: 3, height: 4,
 					about: "Alerts of the exporter's rules that fire, by severity; those of severity info are in the list below. \"No rules\" means that " +
@@ -46,24 +46,31 @@ func overview() dashboard {
 					overrides: []object{override("warning", property{"thresholds", thresholds(warningFrom(1))})},
 				},
 				{
-					kind: stat, title: "Watched by", width: 3, height: 4,
+					kind: stat, title: "Watched by", width: 4, height: 4,
 					about: "Whether Prometheus reaches the exporters, and these reach their Consul agents; in part is a percentage. While an exporter is down " +
-						"nothing here is known. While an agent is down, what is known of ports and Raft comes from the servers themselves.",
-					alerts: []string{"ConsulExporterDown", "ConsulExporterMissing", "ConsulAgentUnreachable"},
+						"nothing here is known. While an agent is down, what is known of ports and Raft comes from the servers themselves. What the token may not " +
+						"read has no figures and no alerts.",
+					alerts: []string{"ConsulExporterDown", "ConsulExporterMissing", "ConsulAgentUnreachable", "ConsulResultsFiltered", "ConsulCollectorRefused"},
 					unit:   "percentunit", whole: true, noValue: "not known",
 					steps: []step{{lowest, red}, {0.0001, orange}, {1, green}}, mappings: []object{mapped(entry{"0", "down", red}, entry{"1", "up", green})},
-					queries: []query{{"avg by (CLUSTER) (up{SEL})", "exporter"}, {"avg by (CLUSTER) (consul_up{SEL})", "agent"}},
-					links:   []object{linkTo(uidExporter, "Exporter")},
+					queries: []query{
+						{"avg by (CLUSTER) (up{SEL})", "exporter"},
+						{"avg by (CLUSTER) (consul_up{SEL})", "agent"},
+						{tokenTooWeak, "token"},
+					},
+					overrides: []object{override("token", property{"unit", "none"}, property{"thresholds", thresholds(warningFrom(1))},
+						property{"mappings", []object{mapped(entry{"0", "ok", green}, entry{"1", "weak", orange}), nothing("not known", gray)}})},
+					links: []object{linkTo(uidExporter, "Exporter")},
 				},
-				serversTable(14, 7),
-				alertsTable(10, 7),
+				serversTable(15, 7),
+				alertsTable(9, 7),
 			}},
 			{"What changed", []panel{
 				{
 					kind: timeseries, title: "Voters", width: 8, height: 7,
 					about: "Voters that answer on their port 8300, and how many must agree. Below the quorum nothing can be written.",
 					alerts: []string{
-						"ConsulQuorumLost", "ConsulQuorumAtRisk", "ConsulEvenVoters",
+						"ConsulQuorumLost", "ConsulQuorumAtRisk", "ConsulVotersMissing", "ConsulEvenVoters",
 					},
 					unit: "none", whole: true, min: number(0), stepped: true,
 					queries: []query{
@@ -81,7 +88,7 @@ func overview() dashboard {
 					about: "How often something changed: the leader or the term, the answer of a port, the state of a member, the number of nodes and services. " +
 						"What stands at one time mostly has one cause.",
 					alerts: []string{"ConsulLeaderChangesOften"},
-					unit:   "none", whole: true, min: number(0), bars: true, stacked: true,
+					unit:   "none", whole: true, min: number(0), bars: true, stacked: true, interval: "1m", // One bar for a change, or two.
 					queries: []query{
 						{"max by (CLUSTER) (increase(consul_cluster_leader_changes_total{SEL}[$__rate_interval]))", "leader or term"},
 						{"sum(max by (PORT) (changes(consul_port_up{SEL}[$__rate_interval])))", "ports"},
@@ -138,7 +145,8 @@ func overview() dashboard {
 func serversTable(width, height int) panel {
 	return figuresPanel(panel{
 		title: "Servers", width: width, height: height,
-		about: "Each server by its own account. One that does not answer has no figures but its ports. Click on a server for its Raft figures or ports.",
+		about: "Each server by its own account. One that does not answer has no figures but its ports; one that hangs accepts connections and answers none. Click " +
+			"on a server for its Raft figures or ports.",
 		alerts: []string{
 			"ConsulServerDown", "ConsulServerHung", "ConsulServerWithoutLeader", "ConsulRaftLogLag", "ConsulRaftLastContact",
 		},
@@ -149,8 +157,15 @@ func serversTable(width, height int) panel {
 		}})},
 	}, figures{"server", []column{
 		{
-			title: "Port 8300", unit: "none", steps: goodFrom(1), mappings: []object{mapped(entry{"0", "no answer", red}, entry{"1", "answers", green})},
-			expr: `min by (server) (max by (CLUSTER, server) (consul_port_up{SEL, protocol="rpc"}))`,
+			title: "Port 8300", unit: "none", steps: goodFrom(1),
+			mappings: []object{mapped(entry{"-1", "hangs", red}, entry{"0", "no answer", red}, entry{"1", "answers", green})},
+			expr: `min by (server) (
+  (max by (CLUSTER, server) (consul_port_up{SEL, protocol="rpc"}) == 0
+    and on (CLUSTER, server)
+  consul_port_probe_phase_duration_seconds{SEL, protocol="rpc", phase=~"tls|request"}) - 1
+    or
+  max by (CLUSTER, server) (consul_port_up{SEL, protocol="rpc"})
+)`,
 		},
 		{
 			title: "Ports down", unit: "none", steps: badFrom(1),

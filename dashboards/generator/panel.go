@@ -49,6 +49,9 @@ type panel struct {
 	names bool
 	// bars, stacked, stepped and lines (at the steps) are how a graph is drawn.
 	bars, stacked, stepped, lines bool
+	// interval is the least time between two points, and maxPoints how many there are at most; Grafana decides without.
+	interval  string
+	maxPoints int
 
 	transformations []object
 	overrides       []object
@@ -132,8 +135,14 @@ func upTo(n float64, text, color string) object {
 // absent maps what is no number to "not available".
 var absent = nothing(notAvailable, gray)
 
+// unknown is for a cell beside one that says "not available".
+var unknown = nothing("–", gray)
+
 // empty leaves cells of a matrix empty for which there is no value.
 var empty = nothing("", transparent)
+
+// isNothing is whether a mapping is for what is no number.
+func isNothing(mapping object) bool { return mapping["type"] == "special" }
 
 func nothing(text, color string) object {
 	return object{"type": "special", "options": object{"match": "null+nan", "result": object{"text": text, "color": color, "index": 20}}}
@@ -154,6 +163,12 @@ func (p panel) json(id, x, y int) object {
 	}
 	if len(p.transformations) > 0 {
 		o["transformations"] = p.transformations
+	}
+	if p.interval != "" {
+		o["interval"] = p.interval
+	}
+	if p.maxPoints > 0 {
+		o["maxDataPoints"] = p.maxPoints
 	}
 	return o
 }
@@ -192,7 +207,7 @@ func (p panel) targets() []object {
 }
 
 func (p panel) defaults() object {
-	d := object{"unit": p.unit, "mappings": append([]object{}, p.mappings...), "color": p.color(), "custom": p.custom()}
+	d := object{"unit": p.unit, "mappings": p.allMappings(), "color": p.color(), "custom": p.custom()}
 	if p.kind == stat {
 		delete(d, "custom")
 	}
@@ -217,6 +232,16 @@ func (p panel) defaults() object {
 	}
 	d["thresholds"] = thresholds(steps)
 	return d
+}
+
+// allMappings are those of the panel. On a coloured background, what is not known is gray: without a value it would have the colour of the
+// first step, which mostly is that of what is well.
+func (p panel) allMappings() []object {
+	all := append([]object{}, p.mappings...)
+	if p.kind == stat && len(p.steps) > 0 && !slices.ContainsFunc(all, isNothing) {
+		all = append(all, nothing(p.noValue, gray))
+	}
+	return all
 }
 
 func thresholds(steps []step) object {
@@ -323,17 +348,24 @@ func override(name string, properties ...property) object {
 	return object{"matcher": object{"id": "byName", "options": name}, "properties": list}
 }
 
+// nameWidth is that of the column of names, which are longer than the figures beside them. Those share what is left.
+var nameWidth = property{"custom.width", 140}
+
 // cell is how a table's column is coloured: the whole cell, by value.
 var cell = property{"custom.cellOptions", object{"type": "color-background", "mode": "basic"}}
 
-// override is that of the column of a table.
-func (c column) override() object {
+// override is that of the column of a table, in which cells without a value have this text.
+func (c column) override(noValue string) object {
 	properties := []property{{"unit", c.unit}}
 	if c.decimals > 0 {
 		properties = append(properties, property{"decimals", c.decimals})
 	}
-	if len(c.mappings) > 0 {
-		properties = append(properties, property{"mappings", c.mappings})
+	mappings := slices.Clone(c.mappings)
+	if len(c.steps) > 0 && c.steps[0].color != transparent && !slices.ContainsFunc(mappings, isNothing) {
+		mappings = append(mappings, nothing(noValue, gray))
+	}
+	if len(mappings) > 0 {
+		properties = append(properties, property{"mappings", mappings})
 	}
 	if len(c.steps) > 0 {
 		properties = append(properties, property{"thresholds", thresholds(c.steps)}, cell)
@@ -351,8 +383,9 @@ func figuresPanel(p panel, f figures, first string) panel {
 	order := object{f.row + `\figure`: 0}
 	for i, c := range f.columns {
 		order[c.title] = i + 1
-		p.overrides = append(p.overrides, c.override())
+		p.overrides = append(p.overrides, c.override(p.noValue))
 	}
+	p.overrides = append(p.overrides, override(first, nameWidth))
 	p.transformations = []object{
 		transformation("sortBy", object{"sort": []object{{"field": f.row}}}),
 		transformation("groupingToMatrix", object{"rowField": f.row, "columnField": "figure", "valueField": "Value", "emptyValue": "null"}),
@@ -376,7 +409,7 @@ func serverPortMatrix(p panel, expr string) panel {
 		transformation("sortBy", object{"sort": []object{{"field": `server\name`}}}),
 		organize(object{}, map[string]string{`server\name`: "Server"}),
 	}
-	p.overrides = append(p.overrides, override("Server", property{"custom.cellOptions", object{"type": "auto"}}))
+	p.overrides = append(p.overrides, override("Server", property{"custom.cellOptions", object{"type": "auto"}}, nameWidth))
 	return p
 }
 

@@ -5,8 +5,10 @@ package generator
 
 func ports() dashboard {
 	up := portUp("SERVER")
-	// 1 for ports that accept connections over TCP and do not answer, 0 for all others that are probed.
-	hung := `(` + portUp("SERVER", `transport="tcp"`) + ` == bool 0 and on (PORT) consul_port_probe_phase_duration_seconds{SEL, SERVER, phase="connect"})`
+	// 1 for ports that accept connections over TCP and do not answer, 0 for all others. The phase connect is there also when it failed; those
+	// after it tell that it did not.
+	hung := `(` + portUp("SERVER", `transport="tcp"`) +
+		` == bool 0 and on (PORT) consul_port_probe_phase_duration_seconds{SEL, SERVER, phase=~"tls|request"} or 0 * ` + up + `)`
 	return dashboard{
 		name:      "ports",
 		title:     "Consul / Ports",
@@ -81,7 +83,7 @@ func ports() dashboard {
 						mapped(entry{"-1", "hangs", red}, entry{"0", "down", red}, entry{"1", "up", green}, entry{"2", "connects", blue}), empty,
 					},
 					overrides: []object{matrixCells},
-				}, up+` - (`+hung+` or 0 * `+up+`) + (`+up+` == bool 1 and on (PORT) consul_port_protocol_verified{SEL, SERVER} == 0 or 0 * `+up+`)`),
+				}, up+` - `+hung+` + (`+up+` == bool 1 and on (PORT) consul_port_protocol_verified{SEL, SERVER} == 0 or 0 * `+up+`)`),
 			}},
 			{"Why, and since when", []panel{
 				{

@@ -29,7 +29,7 @@ func raft() dashboard {
 					queries: []query{{"max by (CLUSTER) (consul_cluster_raft_configurations{SEL})", clusterLegend}},
 				},
 				{
-					kind: stat, title: "Unknown peers", width: 3, height: 4,
+					kind: stat, title: "Stale peers", width: 3, height: 4,
 					about:  "Peers in the Raft configuration that match no member. They count for the quorum and can never vote.",
 					alerts: []string{"ConsulStaleRaftPeer"},
 					unit:   "none", noValue: "not known", steps: warningFrom(1),
@@ -57,8 +57,8 @@ func raft() dashboard {
 					unit:   "none", noValue: notAvailable, steps: goodFrom(1), mappings: []object{mapped(entry{"0", "unhealthy", red}, entry{"1", "healthy", green})},
 					queries: []query{{"max by (CLUSTER) (consul_autopilot_cluster_healthy{SEL})", clusterLegend}},
 				},
-				reportedLeadersTable(9, 7),
-				raftTable(15, 7),
+				reportedLeadersTable(8, 7),
+				raftTable(16, 7),
 			}},
 			{"Leadership", []panel{
 				whoLeads(8, 8),
@@ -344,7 +344,7 @@ func raftTable(width, height int) panel {
 func autopilotTable(width, height int) panel {
 	one := func(metric string) string { return "max by (server) (" + metric + "{SEL, SERVER})" }
 	yes := []object{mapped(entry{"0", "no", ""}, entry{"1", "yes", ""})}
-	return figuresPanel(panel{
+	p := figuresPanel(panel{
 		title: "Autopilot's view of each server", width: width, height: height,
 		about: "What the leader's autopilot says of each server: whether it is healthy, since when it is or is not, and whether it has a vote. Not available without a " +
 			"leader, or if the token may not read the operator's API.",
@@ -357,4 +357,7 @@ func autopilotTable(width, height int) panel {
 		{title: "Last contact", unit: "s", steps: quiet(badFromTwo(0.2, 0.5)), expr: one("consul_autopilot_server_last_contact_seconds")},
 		{title: "Last index", unit: "none", expr: one("consul_autopilot_server_last_index")},
 	}}, "Server")
+	none := label("NaN * absent(consul_autopilot_server_healthy{SEL, SERVER})", "server", notAvailable)
+	p.queries[0].expr = orElse(p.queries[0].expr, label(none, "figure", "Healthy"))
+	return p
 }

@@ -17,14 +17,19 @@ func services() dashboard {
 		variables: []object{serviceVariable()},
 		rows: []row{
 			{"What is wrong", []panel{
-				onlyChosen(servicesDownStat(6), chosen),
-				onlyChosen(instancesStat(9), chosen),
+				onlyChosen(servicesDownNames(6), chosen),
+				onlyChosen(instancesStat(8), chosen),
 				{
-					kind: stat, title: "Failing nodes", width: 3, height: 4,
-					about:  "Nodes of which a check is critical, serfHealth included: all services on such a node are critical.",
-					alerts: []string{"ConsulNodeCheckCritical", "ConsulSerfMemberFailed"},
+					kind: stat, title: "Nodes that fail", width: 4, height: 4,
+					about: "Nodes of which a check is critical, serfHealth included: all services on such a node are critical. And nodes that were taken out for maintenance, " +
+						"with all services on them.",
+					alerts: []string{"ConsulNodeCheckCritical", "ConsulSerfMemberFailed", "ConsulNodeMaintenanceLong"},
 					unit:   "none", noValue: notAvailable, steps: badFrom(1),
-					queries: []query{{`sum by (CLUSTER) (max by (CLUSTER, node) (consul_health_node_status{SEL, status="critical"}))`, clusterLegend}},
+					queries: []query{
+						{`sum by (CLUSTER) (max by (CLUSTER, node) (consul_health_node_status{SEL, status="critical", check!="_node_maintenance"}))`, "critical"},
+						{`sum by (CLUSTER) (max by (CLUSTER, node) (consul_health_node_status{SEL, status="maintenance"}))`, "maintenance"},
+					},
+					overrides: []object{override("maintenance", property{"thresholds", thresholds([]step{{lowest, green}, {1, blue}})})},
 				},
 				count("Services", 3, "Services in the catalog.", "max by (CLUSTER) (consul_catalog_services{SEL})"),
 				{
@@ -62,7 +67,7 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`, cluster
     or
   max by (node, check) (consul_health_node_status{SEL, status="warning"} == 1)
 )`,
-						label("0 * count(consul_catalog_services{SEL})", "service_name", "no check fails"),
+						none("consul_catalog_services{SEL}", "service_name", "no check fails"),
 					)}},
 					transformations: []object{
 						sorted("Value", true),
@@ -71,7 +76,7 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`, cluster
 					overrides: []object{
 						override("State", cell, property{"custom.width", 90}, property{"custom.align", "left"},
 							property{"thresholds", thresholds(badFromTwo(1, 2))},
-							property{"mappings", []object{mapped(entry{"0", "–", green}, entry{"1", "warning", orange}, entry{"2", "critical", red})}}),
+							property{"mappings", []object{mapped(entry{"0", "–", green}, entry{"1", "warning", orange}, entry{"2", "critical", red}), unknown}}),
 						override("Service", property{"noValue", "–"}), override("Instance", property{"noValue", "–"}),
 						override("Node", property{"noValue", "–"}), override("Check", property{"noValue", "–"}),
 					},
@@ -83,7 +88,7 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`, cluster
 					unit:   "none", noValue: notAvailable, mappings: []object{empty},
 					queries: []query{{expr: orElse(
 						"max by (service_name, status) (consul_catalog_service_instances{SEL, "+chosen+"} and on (CLUSTER, service_name) "+byService("warning|critical|maintenance")+" > 0)",
-						label(label("0 * count(consul_catalog_services{SEL})", "service_name", "every instance passes"), "status", "critical"),
+						label(none("consul_catalog_services{SEL}", "service_name", "every instance passes"), "status", "critical"),
 					)}},
 					transformations: []object{
 						sorted("service_name", false),
@@ -105,9 +110,10 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`, cluster
 					kind: timeseries, title: "Services with critical instances", width: 12, height: 8,
 					about:  "Services with the most critical instances, ten at most. Many at one time are mostly one node or one service that others need.",
 					alerts: []string{"ConsulServiceDown", "ConsulServiceInstancesCritical"},
-					unit:   "none", whole: true, min: number(0), stepped: true, stacked: true, noValue: notAvailable,
-					queries: []query{{orElse(
-						"topk(10, max by (service_name) ("+byService("critical")+") > 0)", label("0 * count(consul_catalog_services{SEL})", "service_name", "none"),
+					unit:   "none", whole: true, min: number(0), stepped: true, stacked: true, noValue: notAvailable, interval: fewPoints, maxPoints: 100,
+					queries: []query{{optional(
+						orElse("topk(10, max by (service_name) ("+byService("critical")+") > 0)", label("0 * count(consul_catalog_services{SEL} > 0)", "service_name", "none")),
+						"consul_catalog_service_instances{SEL}", "service_name",
 					), "{{service_name}}"}},
 				},
 			}},
@@ -116,10 +122,10 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`, cluster
 					kind: table, title: "Flapping services", width: 8, height: 8,
 					about: "How often the number of passing instances changed in the last hour, by service, the 20 most restless ones. A deployment is a few changes; a " +
 						"check with a timeout that is too short goes on.",
-					unit: "none", whole: true, noValue: notAvailable,
+					unit: "none", whole: true, noValue: notAvailable, mappings: []object{unknown},
 					queries: []query{{expr: orElse(
 						"topk(20, max by (service_name) (changes(consul_catalog_service_instances{SEL, "+chosen+`, status="passing"}[1h])) > 0)`,
-						label("0 * count(consul_catalog_services{SEL})", "service_name", "no service changed"),
+						none("consul_catalog_services{SEL}", "service_name", "no service changed"),
 					)}},
 					transformations: []object{sorted("Value", true), columns("service_name", "Service", "Value", "Changes")},
 					overrides:       []object{override("Changes", cell, property{"thresholds", thresholds([]step{{lowest, transparent}, {10, orange}})})},
@@ -129,10 +135,10 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`, cluster
 					about: "How often gossip's check of a node (serfHealth) changed in the last hour, the 20 most restless ones: agents that restart, or a network that loses " +
 						"packets.",
 					alerts: []string{"ConsulSerfMemberFailed"},
-					unit:   "none", whole: true, noValue: notAvailable,
+					unit:   "none", whole: true, noValue: notAvailable, mappings: []object{unknown},
 					queries: []query{{expr: orElse(
 						`topk(20, max by (node) (changes(consul_health_node_status{SEL, check="serfHealth", status="passing"}[1h])) > 0)`,
-						label("0 * count(consul_catalog_nodes{SEL})", "node", "no node changed"),
+						none("consul_catalog_nodes{SEL}", "node", "no node changed"),
 					)}},
 					transformations: []object{sorted("Value", true), columns("node", "Node", "Value", "Changes")},
 					overrides:       []object{override("Changes", cell, property{"thresholds", thresholds([]step{{lowest, transparent}, {4, orange}})})},
@@ -147,7 +153,7 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`, cluster
     or
   max by (node) (consul_health_node_status{SEL, status="maintenance"} == 1)
 )`,
-						label("0 * count(consul_catalog_services{SEL})", "service_name", "nothing is in maintenance"),
+						none("consul_catalog_services{SEL}", "service_name", "nothing is in maintenance"),
 					)}},
 					transformations: []object{
 						sorted("node", false),

@@ -30,6 +30,12 @@ func coloredFromOne(colors map[string]string) []object {
 // orFor adds, for each cluster of which the first expression knows nothing, what the second one knows.
 func orFor(expr, otherwise string) string { return expr + "\nor on (CLUSTER)\n" + otherwise }
 
+// noneFor names "none" for each cluster where this expression is above 0, which tells that there is something that could be named, and "not
+// available" for each where it is 0.
+func noneFor(expr, name string) string {
+	return orFor(label("0 * ("+expr+" > 0)", name, "none"), label("NaN * "+expr, name, notAvailable))
+}
+
 // withoutLinks is for the dashboard that a panel of the overview leads to.
 func withoutLinks(p panel) panel {
 	p.links = nil
@@ -123,18 +129,44 @@ func instancesOf(status string, more ...string) string {
 		", status=~\"" + status + "\"})"
 }
 
-func servicesDownStat(width int) panel {
+// Services of which some instances are critical and none serves, and those of which all were taken out. Their values are above 0.
+var (
+	servicesDown     = instancesOf("critical") + " > 0 unless on (CLUSTER, service_name) " + instancesOf("passing|warning") + " > 0"
+	servicesTakenOut = instancesOf("maintenance") + " > 0 unless on (CLUSTER, service_name) " + instancesOf("passing|warning|critical") + " > 0"
+	// catalogRead is there for each cluster of which the catalog may be read: the servers themselves are a service.
+	catalogRead = "max by (CLUSTER) (consul_catalog_services{SEL}) > 0"
+)
+
+const aboutServicesDown = "Services of which no instance is passing or warning: red if some are critical, blue if all were taken out for maintenance. Consul " +
+	"names nobody who asks for them an address."
+
+// servicesDownCount is for few columns: names take more.
+func servicesDownCount(width int) panel {
 	return panel{
 		kind: stat, title: "Services down", width: width, height: 4,
-		about:  "Services of which instances are critical and none is passing or warning, five at most. Consul names nobody who asks for them an address.",
-		alerts: []string{"ConsulServiceDown"},
-		unit:   "none", noValue: notAvailable, names: true, steps: badFrom(1),
-		queries: []query{{orFor(
-			"topk by (CLUSTER) (5, "+instancesOf("critical")+" > 0 unless on (CLUSTER, service_name) "+instancesOf("passing|warning")+" > 0)",
-			label("0 * max by (CLUSTER) (consul_catalog_services{SEL})", "service_name", "none"),
-		), "{{service_name}}"}},
-		links: []object{linkTo(uidServices, "Services")},
+		about: aboutServicesDown, alerts: []string{"ConsulServiceDown", "ConsulServiceMaintenanceLong", "ConsulNodeMaintenanceLong"},
+		unit: "none", noValue: notAvailable, steps: badFrom(1),
+		queries: []query{
+			{orFor("count by (CLUSTER) ("+servicesDown+")", "0 * ("+catalogRead+")"), "critical"},
+			{orFor("count by (CLUSTER) ("+servicesTakenOut+")", "0 * ("+catalogRead+")"), "taken out"},
+		},
+		overrides: []object{override("taken out", property{"thresholds", thresholds([]step{{lowest, green}, {1, blue}})})},
+		links:     []object{linkTo(uidServices, "Services")},
 	}
+}
+
+// servicesDownNames names them.
+func servicesDownNames(width int) panel {
+	p := servicesDownCount(width)
+	p.about += " Five at most."
+	p.names = true
+	p.steps = []step{{lowest, green}, {0.5, blue}, {1, red}}
+	p.queries = []query{{orFor(
+		"topk by (CLUSTER) (5, ("+servicesDown+") or 0.5 * (("+servicesTakenOut+") > bool 0))",
+		noneFor("max by (CLUSTER) (consul_catalog_services{SEL})", "service_name"),
+	), "{{service_name}}"}}
+	p.overrides = nil
+	return p
 }
 
 const aboutStatus = "An instance's status is the worst of its own checks and its node's. One in maintenance was taken out by somebody. "
@@ -151,13 +183,17 @@ func instancesStat(width int) panel {
 	}
 }
 
+// fewPoints is the interval of graphs that are made of a series for each service: four times the points take four times as long, and seconds in
+// a large catalog, see docs/performance.md.
+const fewPoints = "1m"
+
 func instancesOverTime(width, height int) panel {
 	return panel{
 		kind: timeseries, title: "Service instances by state, over time", width: width, height: height,
 		about:  aboutStatus + "A step in all states at one time is a node or an agent, not a service.",
 		alerts: []string{"ConsulServiceDown", "ConsulServiceInstancesCritical"},
-		unit:   "none", whole: true, min: number(0), stacked: true, noValue: notAvailable,
-		queries: []query{{instances, "{{status}}"}},
+		unit:   "none", whole: true, min: number(0), stacked: true, noValue: notAvailable, interval: fewPoints, maxPoints: 100,
+		queries: []query{{optional(instances, "consul_catalog_service_instances{SEL}", "status"), "{{status}}"}},
 		colors:  statusColors,
 	}
 }

@@ -103,8 +103,8 @@ func (d *demo) startCluster(ctx context.Context) (err error) {
 		Clients: 1,
 		Config: map[string]any{
 			"ui_config": map[string]any{"enabled": true},
-			// The timeouts are twice as long as those for production, so that a busy machine loses no leader.
-			"performance": map[string]any{"raft_multiplier": 2},
+			// The timeouts are Consul's defaults, five times as long as those for production, so that a busy machine loses no leader.
+			"performance": map[string]any{"raft_multiplier": 5},
 			"autopilot": map[string]any{
 				// By default Consul would forget a broken server after some ten seconds, before one has had a look at it.
 				"cleanup_dead_servers": false,
@@ -115,6 +115,10 @@ func (d *demo) startCluster(ctx context.Context) (err error) {
 	})
 	if err != nil {
 		return fmt.Errorf("start the Consul cluster: %w", err)
+	}
+	// The exporter asks the first server. Whoever breaks the leader is to see what that does, and not what is missing without an agent.
+	if err := d.cluster.TransferLeadership(ctx, d.cluster.Servers[1]); err != nil {
+		return fmt.Errorf("choose a leader: %w", err)
 	}
 	return nil
 }

@@ -23,8 +23,12 @@ const exporterPort = 9107
 // exporter is the running exporter.
 type exporter struct {
 	process *process
+	binary  string
 	address string
 }
+
+// pageURL is where its status page is.
+func (e *exporter) pageURL() string { return "http://" + e.address + "/" }
 
 // metricsURL is where its metrics are.
 func (e *exporter) metricsURL() string { return "http://" + e.address + "/metrics" }
@@ -67,7 +71,7 @@ func startExporter(ctx context.Context, binary, dir, consulURL string) (*exporte
 	if err != nil {
 		return nil, err
 	}
-	return &exporter{p, address}, nil
+	return &exporter{p, binary, address}, nil
 }
 
 // scrapeTimeout is what a scrape may take: it is told to the exporter, as Prometheus does it.

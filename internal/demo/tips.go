@@ -28,7 +28,10 @@ func (d *demo) faults() string {
 			fmt.Sprintf("kill -STOP %d", leader.Pid()), fmt.Sprintf("kill -CONT %d", leader.Pid()),
 		},
 		{"Hang two servers: the quorum is lost, and nobody leads.", "ConsulQuorumLost", "kill -STOP " + both, "kill -CONT " + both},
-		{fmt.Sprintf("Crash a server, %s, for good.", follower), "ConsulServerDown", fmt.Sprintf("kill -9 %d", follower.Pid()), ""},
+		{
+			fmt.Sprintf("Crash the leader, %s, for good: another server is elected.", leader), "ConsulServerDown",
+			fmt.Sprintf("kill -9 %d", leader.Pid()), "",
+		},
 		{
 			"Let the only instance of db fail its check.", "ConsulServiceDown",
 			fmt.Sprintf("curl -X PUT %s/check/fail/db-1-check", agent), fmt.Sprintf("curl -X PUT %s/check/pass/db-1-check", agent),
@@ -49,9 +52,18 @@ func (d *demo) faults() string {
 	return b.String()
 }
 
-// sights says how to see the alerts, and what else to ask Prometheus.
+// sights says how to see the cluster and the alerts, and what else to ask Prometheus.
 func (d *demo) sights() string {
 	var b strings.Builder
+	fmt.Fprintf(&b, "%sThe status page, which loads itself anew: %s\n", indent, d.exporter.pageURL())
+	b.WriteString(indent + "The same for terminals and scripts, and the dashboards for Grafana (docs/dashboards.md):\n")
+	for _, command := range []string{
+		"EXPORTER=" + d.exporter.binary,
+		"$EXPORTER check --consul.server=" + d.cluster.Servers[0].URL(),
+		"$EXPORTER dashboards --output-dir=dashboards-of-consul",
+	} {
+		b.WriteString(indent + indent + command + "\n")
+	}
 	b.WriteString(indent + "The alerts, pending or firing, and those that Alertmanager has and does not hold back:\n")
 	for _, command := range d.askForAlerts() {
 		b.WriteString(indent + indent + command + "\n")

@@ -66,10 +66,12 @@ type Panel struct {
 	ID                       int
 	Type, Title, Description string
 	Collapsed                bool
-	GridPos                  struct{ X, Y, W, H int }
-	Targets                  []Target
-	FieldConfig              json.RawMessage
-	Options                  struct {
+	// Interval is the least time between two points of a graph; mostly empty.
+	Interval    string
+	GridPos     struct{ X, Y, W, H int }
+	Targets     []Target
+	FieldConfig json.RawMessage
+	Options     struct {
 		ReduceOptions         struct{ Calcs []string }
 		Orientation, TextMode string
 		ColorMode, GraphMode  string

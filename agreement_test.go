@@ -1,0 +1,226 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+)
+
+// The status page, the metrics and the command check say the same of a cluster, whatever is wrong with it.
+func TestViewsAgree(t *testing.T) {
+	clearEnv(t)
+	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1, Config: keepDead()})
+	leader := leaderOf(t, c)
+	must(t, c.WaitSynced(t.Context()))
+	followers := others(c, leader)
+	asked, client := followers[0], c.Clients[0]
+	e := startExporter(t, nil, "--consul.server="+asked.URL())
+	e.scrapeUntilUp(t, plainPorts, c.Servers...)
+
+	t.Run("healthy", func(t *testing.T) {
+		e.expectAgreement(t, asked, cluster.LevelHealthy)
+	})
+	t.Run("a service is down and a node in maintenance", func(t *testing.T) {
+		registerInAllStates(t, client.Client().Agent())
+		e.expectAgreement(t, asked, cluster.LevelDegraded, "ConsulServiceDown")
+		must(t, client.Client().Agent().EnableNodeMaintenance("a test"))
+		e.expectAgreement(t, asked, cluster.LevelHealthy)
+		must(t, client.Client().Agent().DisableNodeMaintenance())
+		must(t, client.Client().Agent().ServiceDeregister("db-1"))
+	})
+	t.Run("a follower hangs", func(t *testing.T) {
+		must(t, followers[1].Stop())
+		e.expectAgreement(t, asked, cluster.LevelDegraded, "ConsulServerHung "+followers[1].Name, "ConsulQuorumAtRisk")
+		must(t, followers[1].Continue())
+		e.expectAgreement(t, asked, cluster.LevelHealthy)
+	})
+	t.Run("the leader is killed", func(t *testing.T) {
+		must(t, leader.Kill())
+		e.expectAgreement(t, asked, cluster.LevelDegraded, "ConsulServerDown "+leader.Name, "ConsulQuorumAtRisk")
+	})
+	t.Run("the quorum is lost", func(t *testing.T) {
+		must(t, followers[1].Kill())
+		down := []string{"ConsulServerDown " + leader.Name, "ConsulServerDown " + followers[1].Name}
+		slices.Sort(down)
+		e.expectAgreement(t, asked, cluster.LevelCritical, append([]string{"ConsulQuorumLost"}, down...)...)
+	})
+}
+
+func TestViewsAgree_AgentDead(t *testing.T) {
+	clearEnv(t)
+	c := consultest.Start(t, consultest.Options{Servers: 1, Clients: 1})
+	leaderOf(t, c)
+	agent := c.Clients[0]
+	knows := startExporter(t, nil, "--consul.server="+agent.URL())
+	knows.expectAgreement(t, agent, cluster.LevelHealthy)
+	must(t, agent.Kill())
+	// One that has asked the agent before knows the servers, and goes on asking them; check has no memory.
+	knows.expectAgreement(t, nil, cluster.LevelDegraded, "ConsulAgentUnreachable "+agent.Name)
+	knowsNothing := startExporter(t, nil, "--consul.server="+agent.URL())
+	knowsNothing.expectAgreement(t, agent, cluster.LevelUnknown, "ConsulAgentUnreachable")
+}
+
+func TestViewsAgree_SplitBrain(t *testing.T) {
+	clearEnv(t)
+	c := consultest.Start(t, consultest.Options{Servers: 2, Bootstrap: consultest.BootstrapAlone})
+	must(t, c.Join(t.Context(), c.Servers[0], c.Servers[1]))
+	e := startExporter(t, nil, "--consul.server="+c.Servers[0].URL())
+	e.expectAgreement(t, c.Servers[0], cluster.LevelCritical, "ConsulSplitBrain")
+}
+
+func TestViewsAgree_ACL(t *testing.T) {
+	clearEnv(t)
+	c := consultest.Start(t, consultest.Options{Servers: 3, ACL: true})
+	e := startExporter(t, nil, "--consul.server="+c.Servers[0].URL())
+	e.expectAgreement(t, c.Servers[0], cluster.LevelDegraded, "ConsulCollectorRefused")
+}
+
+// expectAgreement waits until the page says this about the cluster, and the metrics of a scrape and the command check after it say the same.
+// The problems are alerts, with the server if they are about one; those that a busy machine has as well do not count. Check asks this agent,
+// and is not compared without one.
+func (e *exporterProcess) expectAgreement(t *testing.T, asked *consultest.Agent, level cluster.Level, problems ...string) {
+	t.Helper()
+	for deadline := time.Now().Add(90 * time.Second); ; {
+		st := e.freshStatus(t)
+		differences := metricsDiffer(&st, e.scrape(t))
+		if asked != nil {
+			code, checked := statusOf(t, asked)
+			differences = append(differences, checkDiffers(&st, code, &checked)...)
+		}
+		if got := alertsOf(st); st.Level != level || len(problems) > 0 && !containsAll(got, problems) {
+			differences = append(differences, fmt.Sprintf("the page says %s: %s, %q; want %s and %q", st.Level, st.Verdict, got, level, problems))
+		}
+		if len(differences) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("they do not agree:\n%s", strings.Join(differences, "\n"))
+		}
+	}
+}
+
+func containsAll(list, wanted []string) bool {
+	return !slices.ContainsFunc(wanted, func(w string) bool { return !slices.Contains(list, w) })
+}
+
+// checkDiffers compares the page with what the command check says and returns.
+func checkDiffers(page *cluster.Status, code int, checked *cluster.Status) []string {
+	var differences []string
+	differ := func(what string, page, check any) {
+		if page, check := fmt.Sprint(page), fmt.Sprint(check); page != check {
+			differences = append(differences, fmt.Sprintf("%s: the page says %s, check says %s", what, page, check))
+		}
+	}
+	differ("level", page.Level, checked.Level)
+	differ("exit code", levelCodes[page.Level], code)
+	// Only who has watched the election knows since when the leader leads.
+	since := regexp.MustCompile(` since [^;,]+`)
+	differ("verdict", since.ReplaceAllString(page.Verdict, ""), checked.Verdict)
+	differ("problems", alertsOf(*page), alertsOf(*checked))
+	differ("missing", missingOf(page), missingOf(checked))
+	return differences
+}
+
+func missingOf(st *cluster.Status) []string {
+	var what []string
+	for _, m := range st.Missing {
+		what = append(what, m.What)
+	}
+	return what
+}
+
+// metricsDiffer compares the page with the metrics of a scrape.
+func metricsDiffer(st *cluster.Status, s samples) []string {
+	want := samples{"consul_up": zeroOrOne(st.Agent.Up)}
+	if q := st.Quorum; q != nil {
+		want["consul_cluster_voters"] = float64(q.Voters)
+		want["consul_cluster_quorum"] = float64(q.Needed)
+		want["consul_cluster_reachable_voters"] = float64(q.Reachable)
+		want["consul_cluster_failure_margin"] = float64(q.Margin)
+	}
+	if l := st.Leadership; l != nil {
+		want["consul_cluster_leaders"] = float64(len(l.Leaders))
+		want["consul_cluster_reported_leaders"] = float64(len(l.Reported))
+		want["consul_cluster_servers_without_leader"] = float64(l.WithoutLeader)
+		want["consul_cluster_raft_configurations"] = float64(l.Configurations)
+	}
+	if r := st.ConsistentRead; r != nil {
+		want["consul_cluster_consistent_read_success"] = zeroOrOne(r.OK)
+	}
+	if a := st.Autopilot; a != nil {
+		want["consul_autopilot_cluster_healthy"] = zeroOrOne(a.Healthy)
+		want["consul_autopilot_cluster_failure_tolerance"] = float64(a.FailureTolerance)
+	}
+	if cat := st.Catalog; cat != nil {
+		want["consul_catalog_nodes"] = float64(cat.Nodes)
+		want["consul_catalog_services"] = float64(cat.Services)
+		for _, service := range cat.Failing {
+			want[fmt.Sprintf("consul_catalog_service_instances{service_name=%q,status=\"critical\"}", service.Name)] = float64(service.Critical)
+		}
+	}
+	for _, pool := range st.Members {
+		for status, n := range pool.ByStatus {
+			want[fmt.Sprintf("consul_serf_member_count{pool=%q,status=%q}", pool.Pool, status)] = float64(n)
+		}
+	}
+	maps.Copy(want, serverSamples(st.Servers))
+	return differencesOf(want, s)
+}
+
+// serverSamples are the metrics that say what the page says of these servers.
+func serverSamples(servers []cluster.ServerStatus) samples {
+	want := make(samples)
+	for _, server := range servers {
+		if server.HasLeader != nil {
+			want[fmt.Sprintf("consul_server_raft_has_leader{server=%q}", server.Name)] = zeroOrOne(*server.HasLeader)
+			want[fmt.Sprintf("consul_server_raft_is_leader{server=%q}", server.Name)] = zeroOrOne(server.RaftState == cluster.RaftLeader)
+		}
+		for _, p := range server.Ports {
+			up := p.Up != nil && *p.Up
+			want[fmt.Sprintf("consul_port_up{port=\"%d\",protocol=%q,server=%q,transport=%q}", p.Port, p.Protocol, server.Name, p.Transport)] = zeroOrOne(up)
+		}
+	}
+	return want
+}
+
+func zeroOrOne(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// differencesOf says which of these series have another value, or are not there.
+func differencesOf(want, got samples) []string {
+	var differences []string
+	for _, series := range slices.Sorted(maps.Keys(want)) {
+		if value, ok := got[series]; !ok || value != want[series] {
+			differences = append(differences, fmt.Sprintf("%s: the page says %v, the metrics say %v (there: %v)", series, want[series], value, ok))
+		}
+	}
+	return differences
+}
+
+// registerInAllStates registers four services with an instance in each state, and one more that passes.
+func registerInAllStates(t *testing.T, agent *api.Agent) {
+	t.Helper()
+	for id, status := range map[string]string{"web-1": "passing", "web-2": "passing", "api-1": "warning", "db-1": "critical", "cache-1": "passing"} {
+		name, _, _ := strings.Cut(id, "-")
+		must(t, agent.ServiceRegister(&api.AgentServiceRegistration{
+			ID: id, Name: name, Check: &api.AgentServiceCheck{CheckID: id + "-alive", Name: name + " answers", TTL: "1h", Status: status},
+		}))
+	}
+	must(t, agent.EnableServiceMaintenance("cache-1", "a test"))
+}

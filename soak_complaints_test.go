@@ -1,0 +1,91 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e
+
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+)
+
+// A soakComplaint is a kind of line at WARN or above that a server may log because of the exporter while something is broken: nobody can
+// know, before it is asked, that a server does not know any more, or not yet, what it knew a second ago.
+type soakComplaint struct {
+	kind string
+	// texts are what tells the lines.
+	texts []string
+}
+
+var soakComplaints = []soakComplaint{
+	{"the server has just started, or the token was just deleted: it does not know the token", []string{"ACL not found"}},
+	{"the leader is gone, and the server still names it", []string{"rpc error", "leadership lost", "No cluster leader", "not the leader"}},
+	{"the server has just started: the mesh has no authority yet", []string{"CA has not finished initializing"}},
+}
+
+// complaintsSlack is for how long after a trial a line may still be about it: what was under way is answered.
+const complaintsSlack = 2 * time.Second
+
+// complaints counts, by kind, the lines at WARN or above that servers logged because of the exporter. It fails for each of another kind, and
+// for each of a time in which nothing was broken.
+func (s *soak) complaints(t *testing.T, trials []soakTrial) map[string]int {
+	t.Helper()
+	counts := make(map[string]int)
+	for i, a := range s.cluster.Servers {
+		for _, line := range consultest.AtLeast(a.LogsSince(s.marks[i]), "WARN") {
+			if !byExporter(line) {
+				continue
+			}
+			kind := complaintKind(line)
+			if kind == "" || !during(trials, line.Time) {
+				t.Errorf("%s logged because of the exporter: %s", a, line.Raw)
+			}
+			counts[kind]++
+		}
+	}
+	return counts
+}
+
+// byExporter reports whether a line is about a request of the exporter. All of its connections come from 127.0.0.1, but so do those with
+// which a server's gossip makes sure that a member is gone, and those of the test when it waits for a new token.
+func byExporter(line consultest.LogLine) bool {
+	return strings.Contains(line.Raw, "127.0.0.1:") && !strings.Contains(line.Message, "Failed fallback TCP ping") &&
+		!strings.Contains(line.Raw, "/v1/acl/token/self")
+}
+
+// complaintKind is "" for what is of none.
+func complaintKind(line consultest.LogLine) string {
+	for _, c := range soakComplaints {
+		for _, text := range c.texts {
+			if strings.Contains(line.Raw, text) {
+				return c.kind
+			}
+		}
+	}
+	return ""
+}
+
+// during reports whether something was broken at the time.
+func during(trials []soakTrial, at time.Time) bool {
+	for _, trial := range trials {
+		if at.After(trial.began) && at.Before(trial.ended.Add(complaintsSlack)) {
+			return true
+		}
+	}
+	return false
+}
+
+// complaintsText tells of the lines, as the document has it.
+func complaintsText(counts map[string]int) string {
+	var b strings.Builder
+	b.WriteString("Lines at WARN or above that the exporter caused in the servers' logs, all of them while something was broken:\n\n| why | lines |\n|---|---:|\n")
+	for _, c := range soakComplaints {
+		fmt.Fprintf(&b, "| %s | %d |\n", c.kind, counts[c.kind])
+	}
+	return b.String()
+}

@@ -1,0 +1,215 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e
+
+package main
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+)
+
+// soakTime is how long the soak breaks things. What is under way then is mended and judged, too.
+var soakTime = flag.Duration("soak", 2*time.Minute, "how long TestSoak breaks and mends its cluster")
+
+const (
+	// showsWithin is how long the exporter may take to show a fault, and wellWithin to show a healthy cluster afterwards. Most of
+	// it is Consul's: it takes a server its time to notice that a peer is gone, to be elected and to start.
+	showsWithin, wellWithin = 90 * time.Second, 3 * time.Minute
+	// faultLasts is how long a fault goes on after the exporter has shown it.
+	faultLasts = 3 * time.Second
+)
+
+// A soak is a cluster that is broken and mended again and again, and an exporter that is scraped each second meanwhile.
+type soak struct {
+	cluster  *consultest.Cluster
+	exporter *exporterProcess
+	scraper  *steadyScraper
+	// tokenFile is where the exporter has its token, token what is in there, and configFile its configuration.
+	tokenFile, token, configFile string
+	// marks are where each server's log was when the soak began.
+	marks []int
+}
+
+// TestSoak breaks a cluster in every way of soakFaults, in turn, until the time is over. Each time the exporter shows what is wrong,
+// and shows a healthy cluster afterwards. All the while it answers each scrape in time, needs no more of anything than at first, and
+// makes no line at WARN or above in the log of a server that is well. With -update it writes docs/reliability.md.
+func TestSoak(t *testing.T) {
+	requireNamespace(t)
+	s := startSoak(t)
+	s.waitWell(t)
+	var trials []soakTrial
+	for start, i := time.Now(), 0; time.Since(start) < *soakTime; i++ {
+		trial := s.try(t, soakFaults[i%len(soakFaults)])
+		trials = append(trials, trial)
+		t.Logf("%s: shown after %.1f s, healthy %.1f s after it was mended", trial.fault, trial.shown.Seconds(), trial.well.Seconds())
+	}
+	seen := s.scraper.stop()
+	expectPunctual(t, seen)
+	expectFlat(t, seen)
+	report := soakReport(trials, seen) + complaintsText(s.complaints(t, trials))
+	t.Logf("what goes into %s:\n%s", reliability, report)
+	if *update && !t.Failed() {
+		writeReliability(t, report)
+	}
+}
+
+func startSoak(t *testing.T) *soak {
+	t.Helper()
+	c := consultest.Start(t, consultest.Options{Servers: 3, ACL: true, Config: keepDead()})
+	token, err := c.NewToken(t.Context(), readmePolicy(t))
+	must(t, err)
+	s := &soak{
+		cluster:    c,
+		token:      token,
+		tokenFile:  secret(t, token),
+		configFile: filepath.Join(writeFiles(t, map[string]string{"config.yml": soakConfig}), "config.yml"),
+	}
+	for _, a := range c.Servers {
+		s.marks = append(s.marks, a.LogMark())
+	}
+	s.exporter = startBinary(t, buildExporter(t), nil, "--consul.server="+c.Servers[0].URL(), "--consul.token-file="+s.tokenFile, "--config.file="+s.configFile)
+	s.scraper = startScraper(t, s.exporter)
+	return s
+}
+
+// soakConfig is a configuration without mistakes.
+const soakConfig = "modules: {soak: {targets: [127.0.0.0/8]}}\n"
+
+// soakTrial is one time that a fault was tried.
+type soakTrial struct {
+	fault string
+	// shown is how long it took until the exporter showed it, well how long from the mending until it showed a healthy cluster.
+	shown, well  time.Duration
+	began, ended time.Time
+}
+
+// try brings a fault about and mends it.
+func (s *soak) try(t *testing.T, f soakFault) soakTrial {
+	t.Helper()
+	start := time.Now()
+	shows, mend := f.strike(t, s)
+	s.wait(t, showsWithin, start, f.name+": "+f.shows, shows)
+	trial := soakTrial{fault: f.name, began: start, shown: time.Since(start)}
+	time.Sleep(faultLasts) //nolint:forbidigo // The fault goes on for a while.
+	mended := time.Now()
+	mend()
+	s.waitWell(t)
+	trial.ended = time.Now()
+	trial.well = trial.ended.Sub(mended)
+	return trial
+}
+
+// wait waits for a scrape that began after a moment and shows something.
+func (s *soak) wait(t *testing.T, within time.Duration, after time.Time, what string, shows func(samples) bool) {
+	t.Helper()
+	waitFor(t, within, what, func() string {
+		last := s.scraper.latest()
+		if last.start.After(after) && shows(last.samples) {
+			return ""
+		}
+		return "the last scrape:\n" + last.samples.String()
+	})
+}
+
+// waitWell waits for a scrape that shows nothing wrong.
+func (s *soak) waitWell(t *testing.T) {
+	t.Helper()
+	s.wait(t, wellWithin, time.Now(), "a healthy cluster", func(m samples) bool {
+		for series, value := range m {
+			failed := strings.HasPrefix(series, "consul_port_up{") ||
+				strings.HasPrefix(series, "consul_exporter_collector_success{") && m[strings.Replace(series, "success", "supported", 1)] == 1
+			if failed && value == 0 {
+				return false
+			}
+		}
+		return m.has(samples{
+			"consul_up": 1, "consul_cluster_leaders": 1, "consul_cluster_reported_leaders": 1, "consul_cluster_servers_without_leader": 0,
+			"consul_cluster_voters": 3, "consul_cluster_failure_margin": 1, "consul_cluster_raft_configurations": 1,
+			"consul_cluster_consistent_read_success": 1, "consul_autopilot_cluster_healthy": 1, `consul_cluster_servers{state="alive"}`: 3,
+			"consul_exporter_config_last_reload_successful": 1, `consul_exporter_collector_supported{collector="catalog"}`: 1,
+		})
+	})
+}
+
+// has reports whether all of these series are there and have these values.
+func (s samples) has(want samples) bool {
+	for series, value := range want {
+		if got, ok := s[series]; !ok || got != value {
+			return false
+		}
+	}
+	return true
+}
+
+// expectPunctual fails for each scrape without a complete answer in time.
+func expectPunctual(t *testing.T, seen []soakScrape) {
+	t.Helper()
+	for _, scrape := range seen {
+		if scrape.err != nil {
+			t.Errorf("a scrape failed after %s: %v", scrape.took, scrape.err)
+		}
+	}
+	if len(seen) < int(soakTime.Seconds())/5 {
+		t.Errorf("%d scrapes in %s; want about one in a second", len(seen), *soakTime)
+	}
+}
+
+// A soakResource is something of the exporter's that must not grow. In the last third of the soak half of the scrapes may show more than
+// in the first third, but by no more than slack: what a scrape has under way differs with what is broken.
+type soakResource struct {
+	name, series string
+	unit         float64 // In which it is told; for memory 1 MB.
+	slack        float64
+}
+
+var soakResources = []soakResource{
+	{"goroutines", "go_goroutines", 1, 15},
+	{"open descriptors", "process_open_fds", 1, 10},
+	{"memory, resident, in MB", "process_resident_memory_bytes", 1e6, 20},
+}
+
+// thirds returns the median of the resource in the first and in the last third of the scrapes, and its maximum.
+func (r soakResource) thirds(seen []soakScrape) (first, last, most float64) {
+	var values []float64
+	for _, scrape := range seen {
+		if v, ok := scrape.samples[r.series]; ok {
+			values = append(values, v/r.unit)
+		}
+	}
+	third := len(values) / 3
+	return median(values[:third]), median(values[len(values)-third:]), slices.Max(values)
+}
+
+// expectFlat fails for each resource that the exporter needs more and more of.
+func expectFlat(t *testing.T, seen []soakScrape) {
+	t.Helper()
+	for _, r := range soakResources {
+		if first, last, _ := r.thirds(seen); last > first+r.slack {
+			t.Errorf("%s: %.0f in the first third of the time, %.0f in the last; want no growth", r.name, first, last)
+		}
+	}
+}
+
+func median(values []float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[len(sorted)/2]
+}
+
+// rewriteToken puts another token where the exporter reads it.
+func (s *soak) rewriteToken(t *testing.T, token string) {
+	t.Helper()
+	s.token = token
+	must(t, os.WriteFile(s.tokenFile, []byte(token+"\n"), 0o600))
+}
