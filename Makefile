@@ -12,6 +12,8 @@ FUZZTIME ?= 30s
 SOAK     ?= 30m
 BINARY   := consul_cluster_exporter
 TOOL     := go run ./tools
+# How many of the tests of alerts run at one time: they mostly wait.
+ACTS     ?= 4
 
 # help: list the targets.
 .PHONY: help
@@ -55,6 +57,12 @@ e2e:
 	@$(TOOL) consul
 	go test -race -tags e2e -count 1 -timeout 10m -v -run '^TestE2E' -exec tools/e2e.sh .
 
+# e2e-alerts: the tests with the whole stack that need root, because they break networks.
+.PHONY: e2e-alerts
+e2e-alerts:
+	@$(TOOL) consul prometheus alertmanager
+	go test -race -tags e2e,stack -count 1 -timeout 15m -parallel $(ACTS) -v -run '^TestE2EAlerts$$' -exec tools/e2e.sh .
+
 # soak: break and mend a cluster for SOAK and watch the exporter; needs root, as e2e does.
 .PHONY: soak
 soak:
@@ -78,13 +86,15 @@ test-browser:
 .PHONY: test-stack
 test-stack:
 	@$(TOOL) consul prometheus alertmanager
-	go test -race -tags stack -count 1 -timeout 20m -run '^TestStack' .
+	go test -race -tags stack -count 1 -timeout 20m -parallel $(ACTS) -run '^TestStack' .
 
-# alerts-proven: write docs/alerts-proven.md from what the tests of alerts see.
+# alerts-proven: write docs/alerts-proven.md from what the tests of alerts see; needs root as e2e does.
 .PHONY: alerts-proven
 alerts-proven:
 	@$(TOOL) consul prometheus alertmanager
-	go test -tags stack -count 1 -timeout 20m -run '^TestStack(Alerts|Responder(Hung|Slow)Leader)$$' . -update
+	go test -tags stack -count 1 -timeout 20m -parallel $(ACTS) -run '^TestStackAlerts$$' . -update
+	go test -tags e2e,stack -count 1 -timeout 15m -parallel $(ACTS) -run '^TestE2EAlerts$$' -exec tools/e2e.sh . -update
+	go test -tags stack -count 1 -timeout 10m -run '^TestStackResponder(Hung|Slow)Leader$$' . -update
 
 # test-packaging: the tests of Dockerfile, examples and release with the parsers of those who read them; reproducible builds; minutes the first time.
 .PHONY: test-packaging

@@ -17,9 +17,9 @@ import (
 // How long the stack may take for what does not depend on the pack's times: for a cluster to come to rest, for Consul to notice a
 // fault, and for a cluster to heal.
 const (
-	settleWithin = 90 * time.Second
-	noticeWithin = 60 * time.Second
-	healWithin   = 120 * time.Second
+	settleWithin = 150 * time.Second
+	noticeWithin = 150 * time.Second
+	healWithin   = 240 * time.Second
 )
 
 // outage is a fault of the table in one cluster.
@@ -38,8 +38,8 @@ func (s *alertStack) waitQuiet(t *testing.T, within time.Duration) {
 		missing := ""
 		if up := s.value(t, "count(up == 1)"); up != fmt.Sprint(len(s.targets)) {
 			missing = fmt.Sprintf("%s of %d exporters are up", up, len(s.targets))
-		} else if active := s.active(t); len(active) > 0 {
-			missing = activeText(active)
+		} else {
+			missing = s.activeText(t)
 		}
 		if missing != "" {
 			since = time.Time{}
@@ -55,10 +55,14 @@ func (s *alertStack) waitQuiet(t *testing.T, within time.Duration) {
 	})
 }
 
-func activeText(active []ruledAlert) string {
+// activeText says what pends and fires, but for what is about the machine.
+func (s *alertStack) activeText(t *testing.T) string {
+	t.Helper()
 	var lines []string
-	for _, a := range active {
-		lines = append(lines, a.State+" "+alertText(a.Labels))
+	for _, a := range s.active(t) {
+		if !aboutMachine(a.Labels) {
+			lines = append(lines, a.State+" "+alertText(a.Labels))
+		}
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, ", ")
@@ -75,12 +79,16 @@ func alertText(labels map[string]string) string {
 	return labels["alertname"] + "{" + strings.Join(pairs, ",") + "}"
 }
 
-// expectCalm waits for a while and fails for each alert about a cluster that fired or pended in that time.
+// expectCalm waits for a while and fails for each alert about a cluster that fired in that time, held back or not. What pends and goes
+// away is what the time is for that alerts pend.
 func (s *alertStack) expectCalm(t *testing.T, cluster string, d time.Duration) {
 	t.Helper()
 	time.Sleep(d)
-	expression := fmt.Sprintf("max by (alertname, alertstate, server, severity) (max_over_time(ALERTS{cluster=%q}[%s]))", cluster, d)
+	expression := fmt.Sprintf(`max by (alertname, server, severity) (max_over_time(ALERTS{cluster=%q, alertstate="firing"}[%s]))`, cluster, d)
 	for _, found := range s.query(t, expression) {
+		if aboutMachine(found.Metric) {
+			continue
+		}
 		t.Errorf("%s; want no alert at all", alertText(found.Metric))
 	}
 }
@@ -106,19 +114,22 @@ func (s *alertStack) prove(t *testing.T, outages ...outage) {
 	}
 	waitFor(t, longest+noticeWithin, "the alerts", func() string { return p.missing(t) })
 	p.watch(t, scaled(5*time.Minute)) // As long as most warnings pend.
+	p.logHeld(t)
 
 	for _, o := range outages {
 		o.mend()
 	}
 	waitFor(t, healWithin, "all to be over", func() string {
 		p.check(t)
-		if active := s.active(t); len(active) > 0 {
-			return activeText(active)
+		if active := s.activeText(t); active != "" {
+			return active
 		}
 		return p.unresolved()
 	})
-	if failures := s.value(t, "sum(prometheus_rule_evaluation_failures_total)"); failures != "0" {
-		t.Errorf("%s evaluations of rules failed", failures)
+	for series, n := range s.prometheus.scrape(t) {
+		if strings.HasPrefix(series, "prometheus_rule_evaluation_failures_total") && n > 0 {
+			t.Errorf("%s is %v; want each evaluation of rules to succeed", series, n)
+		}
 	}
 	p.expectOnce(t)
 	for _, o := range outages {
@@ -213,7 +224,14 @@ func (p *proof) check(t *testing.T) {
 	for _, page := range pages[p.looked:] {
 		for _, alert := range page.Alerts {
 			text := alertText(alert.Labels)
-			if !slices.ContainsFunc(p.expected, func(a expectedAlert) bool { return !a.held && a.matches(alert.Labels) }) {
+			switch {
+			case slices.ContainsFunc(p.expected, func(a expectedAlert) bool {
+				// With others of its group Alertmanager also calls those resolved that it held back.
+				return (!a.held || alert.Status == "resolved") && a.matches(alert.Labels)
+			}):
+			case aboutMachine(alert.Labels):
+				t.Logf("%s is %s, which the machine's being busy may be why: %s", text, alert.Status, alert.Annotations["description"])
+			default:
 				t.Errorf("%s is %s, which is not expected: %s", text, alert.Status, alert.Annotations["description"])
 			}
 			if want := receivers[alert.Labels["severity"]]; page.receiver != want {
@@ -238,30 +256,26 @@ func (p *proof) watch(t *testing.T, d time.Duration) {
 	}
 }
 
+// logHeld notes what is held back beyond what the table says, for whoever writes it.
+func (p *proof) logHeld(t *testing.T) {
+	t.Helper()
+	for _, r := range p.routed(t) {
+		if r.Status.State == "suppressed" && !slices.ContainsFunc(p.expected, func(a expectedAlert) bool { return a.matches(r.Labels) }) {
+			t.Logf("held back, too: %s", alertText(r.Labels))
+		}
+	}
+}
+
 // unresolved says which of the alerts that arrived were not called resolved since.
 func (p *proof) unresolved() string {
 	last := make(map[string]string)
 	for _, page := range p.pages.all() {
 		for _, alert := range page.Alerts {
-			last[alertText(alert.Labels)] = alert.Status
+			if !aboutMachine(alert.Labels) {
+				last[alertText(alert.Labels)] = alert.Status
+			}
 		}
 	}
 	maps.DeleteFunc(last, func(_, status string) bool { return status == "resolved" })
 	return strings.Join(slices.Sorted(maps.Keys(last)), ", ")
-}
-
-// expectOnce fails for each problem that people were told of more than once.
-func (p *proof) expectOnce(t *testing.T) {
-	t.Helper()
-	told := make(map[string]int)
-	for _, page := range p.pages.all() {
-		if page.Status == "firing" {
-			told[page.receiver+" of "+alertText(page.GroupLabels)]++
-		}
-	}
-	for group, n := range told {
-		if n > 1 {
-			t.Errorf("%d notifications to %s; want one", n, group)
-		}
-	}
 }

@@ -19,27 +19,43 @@ import (
 // scene starts a cluster and exporters that watch it, and says how to break it.
 type scene func(t *testing.T, s *alertStack) []outage
 
-// play makes the faults of all scenes at once.
-func play(t *testing.T, s *alertStack, scenes ...scene) {
-	t.Helper()
-	var outages []outage
-	for _, start := range scenes {
-		outages = append(outages, start(t, s)...)
-	}
-	s.prove(t, outages...)
+// TestStackAlerts breaks clusters and sees who is told. What takes the packet filter is in TestE2EAlerts.
+func TestStackAlerts(t *testing.T) {
+	playAll(t, []act{
+		{"rolling restart and voters", nil, []scene{allLeave, voterLeft}},
+		{"quorum and services", map[string]string{"maintenance": "2m"}, []scene{quorumLost, services}},
+		{"hung leader and token", nil, []scene{leaderHangs, tokenRevoked, untouched}},
+		{"leader and followers", nil, []scene{allCrash, leaderKilled, followerHangs}},
+		{"clusters", nil, []scene{twoClusters, splitBrain, leadershipMoves}},
+		{"certificates and rights", nil, []scene{certificates, tokenReadsHalf}},
+		{"exporters and agents", nil, []scene{exporters, agentKilled, agentHangs}},
+		{"mesh and gossip", nil, []scene{rootExpires, gossipEncrypted, peeringTerminated}},
+	})
 }
 
-// TestStackAlerts breaks clusters and sees who is told.
-func TestStackAlerts(t *testing.T) {
+// act are scenes that share a Prometheus and an Alertmanager, and have their faults at the same time.
+type act struct {
+	name string
+	// settings are those of the pack.
+	settings map[string]string
+	scenes   []scene
+}
+
+// playAll plays acts, as many at a time as the test may run in parallel.
+func playAll(t *testing.T, acts []act) {
+	t.Helper()
 	binary := buildExporter(t)
-	t.Run("quorum and services", func(t *testing.T) {
-		t.Parallel()
-		play(t, startAlerting(t, binary, alertInterval, map[string]string{"maintenance": "2m"}), quorumLost, services)
-	})
-	t.Run("hung leader and token", func(t *testing.T) {
-		t.Parallel()
-		play(t, startAlerting(t, binary, alertInterval, nil), leaderHangs, tokenRevoked, untouched)
-	})
+	for _, a := range acts {
+		t.Run(a.name, func(t *testing.T) {
+			t.Parallel()
+			s := startAlerting(t, binary, a.settings)
+			var outages []outage
+			for _, start := range a.scenes {
+				outages = append(outages, start(t, s)...)
+			}
+			s.prove(t, outages...)
+		})
+	}
 }
 
 // startLed starts a cluster that server-1 leads.
@@ -55,7 +71,17 @@ func startLed(t *testing.T, options consultest.Options) *consultest.Cluster {
 // steady makes servers wait for a leader as long as Consul does by default, where nothing is to be learnt about elections: a busy machine
 // makes none then.
 func steady() map[string]any {
-	return map[string]any{"performance": map[string]any{"raft_multiplier": 5}}
+	config := brisk()
+	config["performance"] = map[string]any{"raft_multiplier": 5}
+	return config
+}
+
+// brisk makes gossip between datacenters as fast as that within one: it takes half a minute to notice a failure, and as long to notice that it is
+// over, which is longer than the alerts here go on. Servers that are dead stay members, so that alerts name them.
+func brisk() map[string]any {
+	config := keepDead()
+	config["gossip_wan"] = map[string]any{"gossip_interval": "200ms", "probe_interval": "1s", "probe_timeout": "500ms", "suspicion_mult": 4}
+	return config
 }
 
 // restart starts agents again and waits until they answer.
@@ -70,7 +96,7 @@ func restart(t *testing.T, agents ...*consultest.Agent) {
 
 func quorumLost(t *testing.T, s *alertStack) []outage {
 	t.Helper()
-	c := startLed(t, consultest.Options{Servers: 3})
+	c := startLed(t, consultest.Options{Servers: 3, Config: brisk()})
 	s.exporter(t, "quorum", "--consul.server="+c.Servers[2].URL())
 	return []outage{{
 		"quorum", "two of three servers are killed",
@@ -84,7 +110,7 @@ func quorumLost(t *testing.T, s *alertStack) []outage {
 
 func leaderHangs(t *testing.T, s *alertStack) []outage {
 	t.Helper()
-	c := startLed(t, consultest.Options{Servers: 3, Config: keepDead()})
+	c := startLed(t, consultest.Options{Servers: 3, Config: brisk()})
 	s.exporter(t, "hung", "--consul.server="+c.Servers[1].URL())
 	s.exporter(t, "hung", "--consul.server="+c.Servers[2].URL())
 	return []outage{{

@@ -30,8 +30,12 @@ import (
 // alertTimeFactor is by how much the tests shorten all times of the pack and of Alertmanager's configuration.
 const alertTimeFactor = 10
 
-// alertInterval is how often Prometheus evaluates here, and scrapes.
-const alertInterval = time.Second
+// alertInterval is how often Prometheus evaluates the rules here, and alertScrapeInterval how often it scrapes. A scrape may take as long, which
+// is what a busy machine needs: a scrape that was given up ends an alert, as it does in life.
+const (
+	alertInterval       = time.Second
+	alertScrapeInterval = 3 * time.Second
+)
 
 // alertStack is a Prometheus with the pack, which sends its alerts to an Alertmanager with the example's configuration, which sends its
 // notifications to the test.
@@ -52,7 +56,7 @@ type alertTarget struct {
 }
 
 // startAlerting starts the three, with these settings of the pack. They end with the test.
-func startAlerting(t *testing.T, binary string, scrapeInterval time.Duration, settings map[string]string) *alertStack {
+func startAlerting(t *testing.T, binary string, settings map[string]string) *alertStack {
 	t.Helper()
 	dir := t.TempDir()
 	s := &alertStack{pages: newPageLog(t), targetsFile: filepath.Join(dir, "targets.json"), binary: binary}
@@ -77,7 +81,7 @@ alerting:
 scrape_configs:
   - job_name: consul
     file_sd_configs: [{files: [%[5]q], refresh_interval: 1s}]
-`, scrapeInterval, alertInterval, rules, strings.TrimPrefix(s.alertmanager.url, "http://"), s.targetsFile), 0o600))
+`, alertScrapeInterval, alertInterval, rules, strings.TrimPrefix(s.alertmanager.url, "http://"), s.targetsFile), 0o600))
 	s.prometheus = startTool(t, "prometheus", "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "prometheus"),
 		"--rules.alert.resend-delay="+scaled(time.Minute).String())
 	t.Cleanup(func() {
@@ -148,11 +152,10 @@ func shorten(t *testing.T, text, expression string) string {
 	})
 }
 
-// exporter starts an exporter that Prometheus scrapes from then on, as one of those that watch a cluster. Its own times are those of the
-// defaults, shortened.
+// exporter starts an exporter that Prometheus scrapes from then on, as one of those that watch a cluster.
 func (s *alertStack) exporter(t *testing.T, cluster string, args ...string) *exporterProcess {
 	t.Helper()
-	e := launch(t, s.binary, nil, append([]string{"--probe.timeout=500ms", "--web.scrape-timeout-offset=100ms"}, args...)...)
+	e := launch(t, s.binary, nil, append([]string{"--probe.timeout=1500ms", "--web.scrape-timeout-offset=100ms"}, args...)...)
 	s.watch(t, cluster, e)
 	return e
 }
@@ -161,6 +164,13 @@ func (s *alertStack) exporter(t *testing.T, cluster string, args ...string) *exp
 func (s *alertStack) watch(t *testing.T, cluster string, e *exporterProcess) {
 	t.Helper()
 	s.targets = append(s.targets, alertTarget{[]string{strings.TrimPrefix(e.url, "http://")}, map[string]string{"cluster": cluster}})
+	s.writeTargets(t)
+}
+
+// unwatch is what a service discovery does that has lost an exporter.
+func (s *alertStack) unwatch(t *testing.T, e *exporterProcess) {
+	t.Helper()
+	s.targets = slices.DeleteFunc(s.targets, func(target alertTarget) bool { return "http://"+target.Targets[0] == e.url })
 	s.writeTargets(t)
 }
 

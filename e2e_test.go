@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -46,40 +47,44 @@ func requireNamespace(t *testing.T) {
 	}
 }
 
-// A packetFilter is a rule about what the exporter sends to one server, in force until it is lifted or the test ends. The server's
-// peers do not notice: unlike the exporter, Consul's agents send from their own addresses.
-type packetFilter struct{ lifted bool }
-
-const filterTable = "inet consul_cluster_exporter_e2e"
-
-// filterPackets puts a rule in force: match and verdict are nftables expressions.
-//
-// It applies to what comes in, not to what goes out: a packet dropped on its way out is an error of the sending program's system
-// call, and that is not how it is between hosts.
-func filterPackets(t *testing.T, to *consultest.Agent, match, verdict string) *packetFilter {
-	t.Helper()
-	return filterIncoming(t, fmt.Sprintf("ip saddr 127.0.0.1 ip daddr %s %s counter %s", to.Addr, match, verdict))
+// A packetFilter are rules, in force until they are lifted or the test ends. Several may be in force at one time. The servers' peers do
+// not notice rules about the exporter: unlike it, Consul's agents send from their own addresses.
+type packetFilter struct {
+	table  string
+	lifted bool
 }
 
-// filterIncoming puts rules of nftables in force.
+// filters counts the filters that were put in force, which names their tables.
+var filters atomic.Int64
+
+// filterIncoming puts rules in force, each an nftables expression and its verdict.
+//
+// They apply to what comes in, not to what goes out: a packet dropped on its way out is an error of the sending program's system
+// call, and that is not how it is between hosts.
 func filterIncoming(t *testing.T, rules ...string) *packetFilter {
 	t.Helper()
+	f := &packetFilter{table: fmt.Sprintf("inet consul_cluster_exporter_e2e_%d", filters.Add(1))}
 	nft(t, fmt.Sprintf(`
 		table %s {
 			chain incoming {
 				type filter hook input priority filter; policy accept;
 				%s
 			}
-		}`, filterTable, strings.Join(rules, "\n")))
-	f := &packetFilter{}
+		}`, f.table, strings.Join(rules, "\n")))
 	t.Cleanup(func() { f.lift(t) })
 	return f
 }
 
-// matched returns how many packets the rule has been applied to.
-func (*packetFilter) matched(t *testing.T) int {
+// filterPackets puts a rule about what the exporter sends to one server in force: match and verdict are nftables expressions.
+func filterPackets(t *testing.T, to *consultest.Agent, match, verdict string) *packetFilter {
 	t.Helper()
-	rules := nft(t, "list table "+filterTable)
+	return filterIncoming(t, fmt.Sprintf("ip saddr 127.0.0.1 ip daddr %s %s counter %s", to.Addr, match, verdict))
+}
+
+// matched returns how many packets the rule has been applied to.
+func (f *packetFilter) matched(t *testing.T) int {
+	t.Helper()
+	rules := nft(t, "list table "+f.table)
 	m := regexp.MustCompile(`counter packets (\d+)`).FindStringSubmatch(rules)
 	if m == nil {
 		t.Fatalf("the rule has no counter:\n%s", rules)
@@ -92,7 +97,7 @@ func (*packetFilter) matched(t *testing.T) int {
 func (f *packetFilter) lift(t *testing.T) {
 	t.Helper()
 	if !f.lifted {
-		nft(t, "delete table "+filterTable)
+		nft(t, "delete table "+f.table)
 		f.lifted = true
 	}
 }

@@ -146,7 +146,7 @@ func (s *respondedStack) waitPanel(t *testing.T, decision string) {
 // waitOver waits until nothing fires any more.
 func (s *respondedStack) waitOver(t *testing.T) {
 	t.Helper()
-	waitFor(t, healWithin, "all to be over", func() string { return activeText(s.prometheus.active(t)) })
+	waitFor(t, healWithin, "all to be over", func() string { return s.prometheus.activeText(t) })
 }
 
 // A leader that hangs leads to one run of the hook, which wakes it, though two Alertmanagers deliver the alert.
