@@ -24,11 +24,11 @@ type soakComplaint struct {
 
 var soakComplaints = []soakComplaint{
 	{"the server has just started, or the token was just deleted: it does not know the token", []string{"ACL not found"}},
-	{"the leader is gone, and the server still names it", []string{"rpc error", "leadership lost", "No cluster leader", "not the leader"}},
+	{"the server names a leader that it cannot reach any more, or not yet", []string{"rpc error", "leadership lost", "No cluster leader", "not the leader", "leader not found"}},
 	{"the server has just started: the mesh has no authority yet", []string{"CA has not finished initializing"}},
 }
 
-// complaintsSlack is for how long after a trial a line may still be about it: what was under way is answered.
+// complaintsSlack is for how long after a trial a line may still be about it: what was under way is answered. The rest of wellLasts must have none.
 const complaintsSlack = 2 * time.Second
 
 // complaints counts, by kind, the lines at WARN or above that servers logged because of the exporter. It fails for each of another kind, and

@@ -24,8 +24,8 @@ const (
 	// showsWithin is how long the exporter may take to show a fault, and wellWithin to show a healthy cluster afterwards. Most of
 	// it is Consul's: it takes a server its time to notice that a peer is gone, to be elected and to start.
 	showsWithin, wellWithin = 90 * time.Second, 3 * time.Minute
-	// faultLasts is how long a fault goes on after the exporter has shown it.
-	faultLasts = 3 * time.Second
+	// faultLasts is how long a fault goes on after the exporter has shown it, and wellLasts for how long nothing is broken afterwards.
+	faultLasts, wellLasts = 3 * time.Second, 6 * time.Second
 )
 
 // A soak is a cluster that is broken and mended again and again, and an exporter that is scraped each second meanwhile.
@@ -105,6 +105,7 @@ func (s *soak) try(t *testing.T, f soakFault) soakTrial {
 	s.waitWell(t)
 	trial.ended = time.Now()
 	trial.well = trial.ended.Sub(mended)
+	time.Sleep(wellLasts) //nolint:forbidigo // In which no server has a reason to complain.
 	return trial
 }
 
