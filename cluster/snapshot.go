@@ -408,8 +408,14 @@ func (s *Snapshot) Queries() map[string]QueryMeta {
 	return maps.Clone(s.metas)
 }
 
-// readAgent reads an endpoint of the configured agent. If only the leader answers it, both questions together have the time of one.
+// readAgent reads an endpoint of the configured agent.
 func (s *Snapshot) readAgent(ctx context.Context, ep endpoint, out any) error {
+	return s.read(ctx, s.cluster.client.opts.Address, ep, out)
+}
+
+// read reads an endpoint of the agent at address. If only the leader answers it, the question for its name and this one together have the
+// time of one.
+func (s *Snapshot) read(ctx context.Context, address Address, ep endpoint, out any) error {
 	if ep.leaderOnly {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, s.cluster.client.opts.Timeout)
@@ -418,10 +424,6 @@ func (s *Snapshot) readAgent(ctx context.Context, ep endpoint, out any) error {
 			return err
 		}
 	}
-	return s.read(ctx, s.cluster.client.opts.Address, ep, out)
-}
-
-func (s *Snapshot) read(ctx context.Context, address Address, ep endpoint, out any) error {
 	meta, err := s.cluster.client.get(ctx, address, ep, out)
 	if err != nil {
 		return err
