@@ -242,7 +242,7 @@ func newWantAlert(name, severity, labels string) wantAlert {
 		a.labels = nil
 		return a
 	}
-	for _, pair := range strings.Fields(labels) {
+	for pair := range strings.FieldsSeq(labels) {
 		label, value, _ := strings.Cut(pair, "=")
 		a.labels[label] = value
 	}

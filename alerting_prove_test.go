@@ -35,7 +35,7 @@ func (s *alertStack) waitQuiet(t *testing.T, within time.Duration) {
 	t.Helper()
 	var since time.Time
 	waitFor(t, within, "nothing to be wrong", func() string {
-		missing := ""
+		var missing string
 		if up := s.value(t, "count(up == 1)"); up != fmt.Sprint(len(s.targets)) {
 			missing = fmt.Sprintf("%s of %d exporters are up", up, len(s.targets))
 		} else {
@@ -83,7 +83,7 @@ func alertText(labels map[string]string) string {
 // away is what the time is for that alerts pend.
 func (s *alertStack) expectCalm(t *testing.T, cluster string, d time.Duration) {
 	t.Helper()
-	time.Sleep(d)
+	time.Sleep(d) //nolint:forbidigo // The time is what is tested.
 	expression := fmt.Sprintf(`max by (alertname, server, severity) (max_over_time(ALERTS{cluster=%q, alertstate="firing"}[%s]))`, cluster, d)
 	for _, found := range s.query(t, expression) {
 		if aboutMachine(found.Metric) {
@@ -251,7 +251,7 @@ func (p *proof) check(t *testing.T) {
 // watch looks on for a while, in which nothing else may arrive.
 func (p *proof) watch(t *testing.T, d time.Duration) {
 	t.Helper()
-	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(alertInterval / 2) {
+	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(alertInterval / 2) { //nolint:forbidigo // The time is what is tested.
 		p.check(t)
 	}
 }

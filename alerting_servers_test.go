@@ -93,7 +93,7 @@ func leadershipMoves(t *testing.T, s *alertStack) []outage {
 		func() {
 			for i := range 5 {
 				must(t, c.TransferLeadership(soon(t), c.Servers[(i+1)%3]))
-				time.Sleep(2 * alertScrapeInterval)
+				time.Sleep(2 * alertScrapeInterval) //nolint:forbidigo // So that each is seen.
 			}
 		},
 		func() {})

@@ -69,7 +69,7 @@ func waitScraped(ctx context.Context, b *testing.B, prometheus, expr string) tim
 	b.Helper()
 	for {
 		at := time.Now()
-		if countResults(b, prometheus, "query", url.Values{"query": {expr}, "time": {unix(at)}}) > 0 {
+		if countResults(b, prometheus, "query", url.Values{"query": {expr}, "time": {unix(at)}}) > 0 { //nolint:contextcheck // Its context is that of b.
 			return at
 		}
 		select {

@@ -27,7 +27,7 @@ type soakFault struct {
 
 // soakFaults are in the order in which they are tried: a short soak tries the first of them. The exporter asks server-1 throughout, so
 // in some of them it is its own agent that is gone.
-var soakFaults = []soakFault{ //nolint:thelper // Each strike is a step of the test.
+var soakFaults = []soakFault{
 	{"the leader is killed", "another leader, 2 of 3 voters, the port closed", func(t *testing.T, s *soak) (func(samples) bool, func()) {
 		leader, _ := s.roles(t)
 		must(t, leader.Kill())

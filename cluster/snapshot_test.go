@@ -222,8 +222,8 @@ func TestRefusals_UnknownToken(t *testing.T) {
 		}
 		waits = append(waits, now.Sub(start))
 	}
-	for i, want := range []time.Duration{10, 20, 40, 80, 160, 300, 300} {
-		want *= time.Second
+	for i, seconds := range []int{10, 20, 40, 80, 160, 300, 300} {
+		want := time.Duration(seconds) * time.Second
 		if waits[i] < want*4/5 || waits[i] > want*6/5+time.Second {
 			t.Errorf("refusal %d held for %s; want %s, give or take a fifth", i+1, waits[i], want)
 		}

@@ -6,7 +6,7 @@ package web
 import (
 	"bytes"
 	"fmt"
-	stdlog "log"
+	stdlog "log" //nolint:depguard // What http.Server logs to.
 	"net/http"
 	"time"
 
