@@ -97,7 +97,7 @@ func startPrometheus(tb testing.TB, dir, ruleFile string, interval time.Duration
 	file := filepath.Join(dir, "prometheus.yml")
 	must(tb, os.WriteFile(file, config, 0o600))
 	p := startBinary(tb, binary, nil, "--config.file="+file, "--storage.tsdb.path="+filepath.Join(dir, "data"))
-	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(100 * time.Millisecond) { //nolint:forbidigo // Between two looks.
 		status, _, err := p.get(tb.Context(), "/-/ready", time.Second)
 		if err == nil && status == http.StatusOK {
 			return p
@@ -202,14 +202,14 @@ func (l liveDashboards) wait(t *testing.T, what string, want shows) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s: not to be seen:\n%s", what, strings.Join(missing, "\n"))
 		}
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) //nolint:forbidigo // Between two looks.
 	}
 }
 
 // waitAny waits until an expression has any result.
 func (l liveDashboards) waitAny(t *testing.T, where string) {
 	t.Helper()
-	for deadline := time.Now().Add(90 * time.Second); len(l.results(t, where)) == 0; time.Sleep(time.Second) {
+	for deadline := time.Now().Add(90 * time.Second); len(l.results(t, where)) == 0; time.Sleep(time.Second) { //nolint:forbidigo // Between two looks.
 		if time.Now().After(deadline) {
 			t.Fatalf("%s has no result", where)
 		}
@@ -373,6 +373,6 @@ func (l liveDashboards) waitMeasured(t *testing.T, client *api.Client) map[strin
 		if len(late) == 0 || time.Now().After(deadline) {
 			return empty
 		}
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) //nolint:forbidigo // Between two looks.
 	}
 }

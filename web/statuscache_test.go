@@ -37,12 +37,12 @@ func TestStatusCache_ManyViewers(t *testing.T) {
 		var viewers sync.WaitGroup
 		for i := range 200 {
 			viewers.Go(func() {
-				time.Sleep(time.Duration(i) * 7 * time.Millisecond)
+				time.Sleep(time.Duration(i) * 7 * time.Millisecond) //nolint:forbidigo // Between two looks.
 				for range 10 { // Each looks every two seconds.
 					if _, err := cache.get(t.Context()); err != nil {
 						t.Errorf("viewer %d: %v", i, err)
 					}
-					time.Sleep(2 * time.Second)
+					time.Sleep(2 * time.Second) //nolint:forbidigo // Between two looks.
 				}
 			})
 		}
@@ -64,7 +64,7 @@ func TestStatusCache_Slow(t *testing.T) {
 		var viewers sync.WaitGroup
 		for i := range 7 {
 			viewers.Go(func() {
-				time.Sleep(time.Duration(i) * time.Second)
+				time.Sleep(time.Duration(i) * time.Second) //nolint:forbidigo // Between two looks.
 				start := time.Now()
 				if _, err := cache.get(t.Context()); err != nil {
 					t.Error(err)

@@ -131,7 +131,7 @@ func expectLines(t *testing.T, c docCommand, output func() string, live *strings
 		if time.Now().After(deadline) {
 			t.Fatalf("%s: docs/views.md shows these lines, which are not printed:\n%s\nprinted is:\n%s", c.command, strings.Join(missing, "\n"), printed)
 		}
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) //nolint:forbidigo // Between two looks.
 	}
 }
 
