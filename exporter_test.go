@@ -183,7 +183,7 @@ func (e *exporterProcess) scrapeUntil(t *testing.T, within time.Duration, what s
 // waitFor looks again and again until what is missing is nothing.
 func waitFor(t *testing.T, within time.Duration, what string, missing func() string) {
 	t.Helper()
-	for deadline := time.Now().Add(within); ; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(within); ; time.Sleep(100 * time.Millisecond) { //nolint:forbidigo // Between two looks.
 		lacks := missing()
 		if lacks == "" {
 			return

@@ -139,7 +139,7 @@ func drip(w io.Writer) {
 		if f, ok := w.(http.Flusher); ok {
 			f.Flush()
 		}
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(50 * time.Millisecond) //nolint:forbidigo // It drips.
 	}
 }
 

@@ -47,11 +47,11 @@ func TestResponder_KilledAnytime(t *testing.T) {
 	const rounds = 15
 	results := make(map[responder.Result]int)
 	for round := range rounds {
-		time.Sleep(1100 * time.Millisecond) // So that the cooldown is over.
+		time.Sleep(1100 * time.Millisecond) //nolint:forbidigo // So that the cooldown is over.
 		alert := firing("Hook", time.Now(), "server", follower.Name, "round", fmt.Sprint(round))
 		r.deliver(t, alert)
 		// From before it looks at the cluster until after the action has ended.
-		time.Sleep(time.Duration(rand.IntN(300)) * time.Millisecond)
+		time.Sleep(time.Duration(rand.IntN(300)) * time.Millisecond) //nolint:forbidigo // Any moment may be the one.
 		r.kill(t)
 		r = r.start()
 		waitTrue(t, "the alert to have led to an action", func() bool { // What was under way is waited for, and the cooldown.

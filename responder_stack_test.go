@@ -249,7 +249,7 @@ func pulse(a *consultest.Agent, stop <-chan struct{}) error {
 		if err := a.Stop(); err != nil {
 			return err
 		}
-		time.Sleep(700 * time.Millisecond)
+		time.Sleep(700 * time.Millisecond) //nolint:forbidigo // The disk is slow.
 		if err := a.Continue(); err != nil {
 			return err
 		}

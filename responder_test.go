@@ -74,7 +74,7 @@ func waitCalm(t *testing.T, c *consultest.Cluster) {
 // waitTrue waits until a condition holds.
 func waitTrue(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(actWithin); !holds(); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(actWithin); !holds(); time.Sleep(100 * time.Millisecond) { //nolint:forbidigo // Between two looks.
 		if time.Now().After(deadline) {
 			t.Fatalf("waited for %s in vain", what)
 		}
@@ -152,7 +152,7 @@ func (r *runningResponder) records(t *testing.T, filters ...string) []responder.
 // waitDecision waits until a decision about an alert has ended, and returns it.
 func (r *runningResponder) waitDecision(t *testing.T, filters ...string) responder.Record {
 	t.Helper()
-	for deadline := time.Now().Add(actWithin); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(actWithin); ; time.Sleep(50 * time.Millisecond) { //nolint:forbidigo // Between two looks.
 		records := r.records(t, filters...)
 		if len(records) > 0 && records[0].Result != responder.ResultStarted {
 			return records[0]
@@ -191,7 +191,7 @@ func expectDecision(t *testing.T, r responder.Record, rule string, result respon
 // may not answer in time, and then it is another one.
 func (r *runningResponder) decided(t *testing.T, alert map[string]any, rule string, result responder.Result, reason string) responder.Record {
 	t.Helper()
-	for deadline := time.Now().Add(actWithin); ; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(actWithin); ; time.Sleep(100 * time.Millisecond) { //nolint:forbidigo // Between two looks.
 		r.deliver(t, alert)
 		records := r.records(t, "rule", rule, "limit", "1")
 		if len(records) > 0 {
@@ -233,7 +233,7 @@ func TestResponder_Transfer(t *testing.T) {
 	if next == leader || done.Output != next.Name+" leads." {
 		t.Errorf("%s leads, and the history says %q; want another one than %s", next.Name, done.Output, leader.Name)
 	}
-	time.Sleep(1100 * time.Millisecond) // The cooldown is not what is tested.
+	time.Sleep(1100 * time.Millisecond) //nolint:forbidigo // The cooldown is not what is tested.
 	for i := range 10 {
 		if i == 5 {
 			r.deliver(t, resolved(alert, time.Now()))

@@ -37,12 +37,12 @@ func TestStatusCache_ManyViewers(t *testing.T) {
 		var viewers sync.WaitGroup
 		for i := range 200 {
 			viewers.Go(func() {
-				time.Sleep(time.Duration(i) * 7 * time.Millisecond) //nolint:forbidigo // Between two looks.
-				for range 10 { // Each looks every two seconds.
+				time.Sleep(time.Duration(i) * 7 * time.Millisecond) //nolint:forbidigo // The clock is the bubble's.
+				for range 10 {                                      // Each looks every two seconds.
 					if _, err := cache.get(t.Context()); err != nil {
 						t.Errorf("viewer %d: %v", i, err)
 					}
-					time.Sleep(2 * time.Second) //nolint:forbidigo // Between two looks.
+					time.Sleep(2 * time.Second) //nolint:forbidigo // The clock is the bubble's.
 				}
 			})
 		}
@@ -64,7 +64,7 @@ func TestStatusCache_Slow(t *testing.T) {
 		var viewers sync.WaitGroup
 		for i := range 7 {
 			viewers.Go(func() {
-				time.Sleep(time.Duration(i) * time.Second) //nolint:forbidigo // Between two looks.
+				time.Sleep(time.Duration(i) * time.Second) //nolint:forbidigo // The clock is the bubble's.
 				start := time.Now()
 				if _, err := cache.get(t.Context()); err != nil {
 					t.Error(err)
@@ -99,7 +99,7 @@ func TestStatusCache_Ends(t *testing.T) {
 			t.Errorf("waited %s; want the rest of %s", waited, statusTimeout)
 		}
 		go func() {
-			time.Sleep(time.Second)
+			time.Sleep(time.Second) //nolint:forbidigo // The clock is the bubble's.
 			cache.close()
 		}()
 		start = time.Now()
