@@ -237,8 +237,9 @@ func checkHostile(t *testing.T, want []probe.Reason, run func(context.Context) p
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	var res probe.Result
-	if got := allocated(func() { res = run(ctx) }); got > 4<<20 {
-		t.Errorf("got %d bytes allocated, want 4 MB at most", got)
+	// The answering side's own are among them. What believes a length, or inflates the bomb, takes 64 MB and more.
+	if got := allocated(func() { res = run(ctx) }); got > 16<<20 {
+		t.Errorf("got %d bytes allocated, want 16 MB at most", got)
 	}
 	if res.Up || res.Verified || res.Err == nil || !slices.Contains(want, res.Reason) {
 		t.Errorf("got up %t, verified %t, reason %q, error %v; want down with reason %q", res.Up, res.Verified, res.Reason, res.Err, want)
