@@ -97,15 +97,14 @@ func startPrometheus(tb testing.TB, dir, ruleFile string, interval time.Duration
 	file := filepath.Join(dir, "prometheus.yml")
 	must(tb, os.WriteFile(file, config, 0o600))
 	p := startBinary(tb, binary, nil, "--config.file="+file, "--storage.tsdb.path="+filepath.Join(dir, "data"))
-	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(100 * time.Millisecond) { //nolint:forbidigo // Between two looks.
+	waitFor(tb, 60*time.Second, "Prometheus is ready", func() string {
 		status, _, err := p.get(tb.Context(), "/-/ready", time.Second)
 		if err == nil && status == http.StatusOK {
-			return p
+			return ""
 		}
-		if time.Now().After(deadline) {
-			tb.Fatalf("Prometheus does not get ready: status %d, error %v", status, err)
-		}
-	}
+		return fmt.Sprintf("status %d, error %v", status, err)
+	})
+	return p
 }
 
 // ask evaluates an expression now.
@@ -185,8 +184,7 @@ type shows map[string]map[string]float64
 // wait waits until all is to be seen.
 func (l liveDashboards) wait(t *testing.T, what string, want shows) {
 	t.Helper()
-	deadline := time.Now().Add(90 * time.Second)
-	for {
+	waitFor(t, 90*time.Second, what, func() string {
 		var missing []string
 		for where, results := range want {
 			got := l.results(t, where)
@@ -196,24 +194,19 @@ func (l liveDashboards) wait(t *testing.T, what string, want shows) {
 				}
 			}
 		}
-		if len(missing) == 0 {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not to be seen:\n%s", what, strings.Join(missing, "\n"))
-		}
-		time.Sleep(time.Second) //nolint:forbidigo // Between two looks.
-	}
+		return strings.Join(missing, "\n")
+	})
 }
 
 // waitAny waits until an expression has any result.
 func (l liveDashboards) waitAny(t *testing.T, where string) {
 	t.Helper()
-	for deadline := time.Now().Add(90 * time.Second); len(l.results(t, where)) == 0; time.Sleep(time.Second) { //nolint:forbidigo // Between two looks.
-		if time.Now().After(deadline) {
-			t.Fatalf("%s has no result", where)
+	waitFor(t, 90*time.Second, where, func() string {
+		if len(l.results(t, where)) == 0 {
+			return "there is no result"
 		}
-	}
+		return ""
+	})
 }
 
 // onCluster is the result of what is shown for a whole cluster, with further labels.

@@ -181,15 +181,15 @@ func (e *exporterProcess) scrapeUntil(t *testing.T, within time.Duration, what s
 }
 
 // waitFor looks again and again until what is missing is nothing.
-func waitFor(t *testing.T, within time.Duration, what string, missing func() string) {
-	t.Helper()
+func waitFor(tb testing.TB, within time.Duration, what string, missing func() string) {
+	tb.Helper()
 	for deadline := time.Now().Add(within); ; time.Sleep(100 * time.Millisecond) { //nolint:forbidigo // Between two looks.
 		lacks := missing()
 		if lacks == "" {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %s: %s", within, what, lacks)
+			tb.Fatalf("not within %s: %s: %s", within, what, lacks)
 		}
 	}
 }

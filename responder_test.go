@@ -74,11 +74,12 @@ func waitCalm(t *testing.T, c *consultest.Cluster) {
 // waitTrue waits until a condition holds.
 func waitTrue(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(actWithin); !holds(); time.Sleep(100 * time.Millisecond) { //nolint:forbidigo // Between two looks.
-		if time.Now().After(deadline) {
-			t.Fatalf("waited for %s in vain", what)
+	waitFor(t, actWithin, what, func() string {
+		if holds() {
+			return ""
 		}
-	}
+		return "it does not"
+	})
 }
 
 // firing is an alert as Alertmanager sends it, with labels written as name, value, name, value.
@@ -152,15 +153,16 @@ func (r *runningResponder) records(t *testing.T, filters ...string) []responder.
 // waitDecision waits until a decision about an alert has ended, and returns it.
 func (r *runningResponder) waitDecision(t *testing.T, filters ...string) responder.Record {
 	t.Helper()
-	for deadline := time.Now().Add(actWithin); ; time.Sleep(50 * time.Millisecond) { //nolint:forbidigo // Between two looks.
+	var decided responder.Record
+	waitFor(t, actWithin, fmt.Sprintf("a decision about %v", filters), func() string {
 		records := r.records(t, filters...)
 		if len(records) > 0 && records[0].Result != responder.ResultStarted {
-			return records[0]
+			decided = records[0]
+			return ""
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("nothing decided about %v; history: %+v", filters, r.records(t))
-		}
-	}
+		return fmt.Sprintf("the history is %+v", r.records(t))
+	})
+	return decided
 }
 
 // settle delivers an alert that leads to nothing but a refusal, and waits for that: all that was delivered before is decided on then.
@@ -191,23 +193,23 @@ func expectDecision(t *testing.T, r responder.Record, rule string, result respon
 // may not answer in time, and then it is another one.
 func (r *runningResponder) decided(t *testing.T, alert map[string]any, rule string, result responder.Result, reason string) responder.Record {
 	t.Helper()
-	for deadline := time.Now().Add(actWithin); ; time.Sleep(100 * time.Millisecond) { //nolint:forbidigo // Between two looks.
+	var last responder.Record
+	waitFor(t, actWithin, fmt.Sprintf("rule %s decides %s (%s)", rule, result, reason), func() string {
 		r.deliver(t, alert)
 		records := r.records(t, "rule", rule, "limit", "1")
 		if len(records) > 0 {
-			last := records[0]
+			last = records[0]
 			if last.Result == result && strings.Contains(strings.Join(append(last.Reasons, last.Error), " "), reason) {
-				return last
+				return ""
 			}
 			if acted := []responder.Result{responder.ResultDone, responder.ResultFailed, responder.ResultTimeout, responder.ResultDryRun}; slices.Contains(acted, last.Result) {
 				expectDecision(t, last, rule, result, reason)
 				t.FailNow()
 			}
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("rule %s has not decided %s (%s); history: %+v", rule, result, reason, records)
-		}
-	}
+		return fmt.Sprintf("the history is %+v", records)
+	})
+	return last
 }
 
 // The leader hands over once, however often and in which order the alert is delivered.

@@ -12,7 +12,7 @@ import (
 // errNoLeader means that only the leader could have answered.
 var errNoLeader = errors.New("there is no leader, and only the leader tells")
 
-// requireLeader reports an error unless there is a leader, for an endpoint that only the leader answers, whatever the request says. Without
+// requireLeader reports an error unless there is a leader, for an endpoint that only the leader answers. Without
 // one it is not asked: servers would hold the request for seven seconds and then log an error.
 func (s *Snapshot) requireLeader(ctx context.Context, ep endpoint) error {
 	leader, err := s.StatusLeader().Get(ctx)

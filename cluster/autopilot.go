@@ -19,7 +19,7 @@ var (
 	endpointAutopilotState  = endpoint{path: "/v1/operator/autopilot/state"}
 	endpointAutopilotConfig = endpoint{path: "/v1/operator/autopilot/configuration"}
 	// endpointLeaderAutopilot is the same as the first one, of the leader.
-	endpointLeaderAutopilot = endpoint{path: "/v1/operator/autopilot/state", consistency: ConsistencyDefault}
+	endpointLeaderAutopilot = endpoint{path: "/v1/operator/autopilot/state", consistency: ConsistencyDefault, leaderOnly: true}
 )
 
 // AutopilotState is what autopilot makes of the servers. Without a leader it calls none of them healthy.
@@ -78,9 +78,6 @@ func (s *Snapshot) AutopilotState() *Fact[AutopilotState] {
 // LeaderAutopilot is the view of the leader: of all servers, the one whose view counts for autopilot itself.
 func (s *Snapshot) LeaderAutopilot() *Fact[AutopilotState] {
 	return s.leaderAutopilot.start(s.ctx, func(ctx context.Context) (AutopilotState, error) {
-		if err := s.requireLeader(ctx, endpointLeaderAutopilot); err != nil {
-			return AutopilotState{}, err
-		}
 		var answer autopilotState
 		if err := s.readAgent(ctx, endpointLeaderAutopilot, &answer); err != nil {
 			return AutopilotState{}, err

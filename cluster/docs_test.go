@@ -5,10 +5,10 @@ package cluster
 
 import (
 	"context"
-	"os"
-	"strings"
 	"testing"
 	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/docstest"
 )
 
 // The figures about asking Consul in the documents are those of the code.
@@ -20,22 +20,11 @@ func TestDocsFigures(t *testing.T) {
 	defer cancelFacts()
 	whole, _ := ctx.Deadline()
 	early, _ := facts.Deadline()
-	if margin := whole.Sub(early); refusalMemory != 5*time.Minute || margin != 250*time.Millisecond {
-		t.Errorf("refusals are remembered for %s, and the margin is %s: look for the figure in the documents, and then here", refusalMemory, margin)
+	if margin := whole.Sub(early); refusalMemory != 5*time.Minute || unknownTokenMemory != 10*time.Second || margin != 250*time.Millisecond {
+		t.Errorf("refusals are remembered for %s, unknown tokens for %s, and the margin is %s: look for the figure in the documents, and then here", refusalMemory, unknownTokenMemory, margin)
 	}
-	for path, sentences := range map[string][]string{
+	docstest.Says(t, map[string][]string{
 		"../README.md":            {"is asked for again only after five minutes or with a new token"},
-		"../docs/architecture.md": {"a quarter of a second before the deadline", "five minutes, give or take a fifth"},
-	} {
-		content, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		text := strings.Join(strings.Fields(string(content)), " ")
-		for _, sentence := range sentences {
-			if !strings.Contains(text, sentence) {
-				t.Errorf("%s does not say any more: %s", path, sentence)
-			}
-		}
-	}
+		"../docs/architecture.md": {"a quarter of a second before the deadline", "five minutes, give or take a fifth", "a token that the server does not know, which it may soon: ten seconds at first"},
+	})
 }

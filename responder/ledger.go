@@ -5,6 +5,7 @@ package responder
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -78,7 +79,7 @@ func recent(times []time.Time, now time.Time) []time.Time {
 	return times
 }
 
-// since counts the times in the hour before now.
+// inLastHour counts the times in the hour before now.
 func inLastHour(times []time.Time, now time.Time) int {
 	n := 0
 	for _, at := range times {
@@ -124,7 +125,7 @@ func (l *ledger) outdated(a *Alert, now time.Time) bool {
 func (l *ledger) pause(r *rule, maxPerHour int, now time.Time) string {
 	own := l.byRule[r.name]
 	if r.dryRun {
-		own = append(append([]time.Time(nil), own...), l.dryByRule[r.name]...)
+		own = slices.Concat(own, l.dryByRule[r.name])
 	}
 	for _, at := range own {
 		if left := r.cooldown - now.Sub(at); left > 0 {

@@ -213,22 +213,12 @@ func (r *Responder) receive(alerts []Alert) (queued int, err error) {
 
 // waits reports whether an alert is in the queue. The caller holds mu.
 func (r *Responder) waits(fingerprint string) bool {
-	for i := range r.queue {
-		if r.queue[i].fingerprint == fingerprint {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(r.queue, func(j job) bool { return j.fingerprint == fingerprint })
 }
 
 // withdraw takes an alert out of the queue. The caller holds mu.
 func (r *Responder) withdraw(fingerprint string) {
-	for i := range r.queue {
-		if r.queue[i].fingerprint == fingerprint {
-			r.queue = append(r.queue[:i], r.queue[i+1:]...)
-			return
-		}
-	}
+	r.queue = slices.DeleteFunc(r.queue, func(j job) bool { return j.fingerprint == fingerprint })
 }
 
 // take returns the first alert of the queue.
@@ -239,7 +229,7 @@ func (r *Responder) take() (job, bool) {
 		return job{}, false
 	}
 	next := r.queue[0]
-	r.queue = append([]job(nil), r.queue[1:]...)
+	r.queue = slices.Delete(r.queue, 0, 1)
 	return next, true
 }
 

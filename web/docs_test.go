@@ -4,10 +4,10 @@
 package web
 
 import (
-	"os"
-	"strings"
 	"testing"
 	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/docstest"
 )
 
 // The figures about pages in the documents are those of the code.
@@ -16,20 +16,9 @@ func TestDocsFigures(t *testing.T) {
 	if keptMax != 1000 || keptIdle != time.Hour || statusInterval != 5*time.Second || minBudget >= time.Second {
 		t.Error("a figure has changed: look for it in the documents, and then here")
 	}
-	for path, sentences := range map[string][]string{
+	docstest.Says(t, map[string][]string{
 		"../docs/deployment.md":      {"of up to 1,000 targets, each for an hour", "One exporter keeps up to 1,000 targets of `/probe`, each for an hour"},
 		"../docs/troubleshooting.md": {"more than 1,000 targets are probed at one time"},
 		"../README.md":               {"is asked once in five seconds"},
-	} {
-		content, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		text := strings.Join(strings.Fields(string(content)), " ")
-		for _, sentence := range sentences {
-			if !strings.Contains(text, sentence) {
-				t.Errorf("%s does not say any more: %s", path, sentence)
-			}
-		}
-	}
+	})
 }

@@ -18,10 +18,10 @@ const (
 	statusTimeout = 10 * time.Second
 )
 
-// statusCache shares one snapshot among all who look at the status page. T is what is in it.
-type statusCache[T any] struct {
+// statusCache shares what was found out among all who look at the status page.
+type statusCache struct {
 	// take takes a snapshot until ctx is done.
-	take func(ctx context.Context) T
+	take func(ctx context.Context) pageFacts
 	// ctx ends the snapshot that is under way when the handler is closed.
 	ctx   context.Context
 	close context.CancelFunc
@@ -29,38 +29,37 @@ type statusCache[T any] struct {
 	now func() time.Time
 
 	mu      sync.Mutex
-	latest  *statusFlight[T] // Guarded by mu: the last one that was started; nil until then.
-	started time.Time        // Guarded by mu: when it was.
+	latest  *statusFlight // Guarded by mu: the last one that was started; nil until then.
+	started time.Time     // Guarded by mu: when it was.
 }
 
 // statusFlight is a snapshot, perhaps still under way.
-type statusFlight[T any] struct {
-	// done is closed when status is there, or err, which is that of a panic.
-	done   chan struct{}
-	status T
-	err    error
+type statusFlight struct {
+	// done is closed when facts is there, or err, which is that of a panic.
+	done  chan struct{}
+	facts pageFacts
+	err   error
 }
 
-func newStatusCache[T any](take func(ctx context.Context) T) *statusCache[T] {
+func newStatusCache(take func(ctx context.Context) pageFacts) *statusCache {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &statusCache[T]{take: take, ctx: ctx, close: cancel, now: time.Now}
+	return &statusCache{take: take, ctx: ctx, close: cancel, now: time.Now}
 }
 
 // get returns a status that is no older than statusInterval, or was asked for no longer ago than that. It waits for it until ctx is
 // done.
-func (c *statusCache[T]) get(ctx context.Context) (T, error) {
+func (c *statusCache) get(ctx context.Context) (pageFacts, error) {
 	flight := c.flight() //nolint:contextcheck // The snapshot is for all who wait for it; it outlives the one who asked first.
 	select {
 	case <-flight.done:
-		return flight.status, flight.err
+		return flight.facts, flight.err
 	case <-ctx.Done():
-		var none T
-		return none, ctx.Err()
+		return pageFacts{}, ctx.Err()
 	}
 }
 
 // flight returns the snapshot to wait for, and starts one if the last one is too old.
-func (c *statusCache[T]) flight() *statusFlight[T] {
+func (c *statusCache) flight() *statusFlight {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.latest != nil {
@@ -68,7 +67,7 @@ func (c *statusCache[T]) flight() *statusFlight[T] {
 			return c.latest
 		}
 	}
-	flight := &statusFlight[T]{done: make(chan struct{})}
+	flight := &statusFlight{done: make(chan struct{})}
 	c.latest, c.started = flight, c.now()
 	go func() {
 		defer close(flight.done)
@@ -79,12 +78,12 @@ func (c *statusCache[T]) flight() *statusFlight[T] {
 		}()
 		ctx, cancel := context.WithTimeout(c.ctx, statusTimeout)
 		defer cancel()
-		flight.status = c.take(ctx)
+		flight.facts = c.take(ctx)
 	}()
 	return flight
 }
 
-func (f *statusFlight[T]) landed() bool {
+func (f *statusFlight) landed() bool {
 	select {
 	case <-f.done:
 		return true

@@ -16,15 +16,15 @@ import (
 )
 
 // countingCache counts the snapshots that it takes, each of which takes that long.
-func countingCache(takes time.Duration) (cache *statusCache[cluster.Status], taken *atomic.Int64) {
+func countingCache(takes time.Duration) (cache *statusCache, taken *atomic.Int64) {
 	taken = new(atomic.Int64)
-	return newStatusCache(func(ctx context.Context) cluster.Status {
+	return newStatusCache(func(ctx context.Context) pageFacts {
 		taken.Add(1)
 		select {
 		case <-time.After(takes):
 		case <-ctx.Done():
 		}
-		return cluster.Status{Seconds: takes.Seconds()}
+		return pageFacts{status: cluster.Status{Seconds: takes.Seconds()}}
 	}), taken
 }
 

@@ -73,7 +73,7 @@ const pageFailed = "the page could not be made; the log says why"
 
 // statusPage serves the state of the cluster to people, and as JSON to programs.
 type statusPage struct {
-	cache    *statusCache[pageFacts]
+	cache    *statusCache
 	exporter exporterInfo
 	runbook  func(alert string) string
 	links    []pageLink
