@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -79,5 +80,57 @@ func TestAddresses(t *testing.T) {
 	unknown.scrape(t).expect(t, samples{"consul_up": 0})
 	if log := unknown.log.String(); !strings.Contains(log, "no-such-host.invalid") {
 		t.Errorf("the log does not name the host that is unknown:\n%s", log)
+	}
+}
+
+// Hosts have several addresses: here gossip of the WAN pool, DNS and gRPC are on another one than the rest. Each port is asked where it is; of the
+// other servers only those that the cluster tells the address of.
+func TestSeveralAddresses(t *testing.T) {
+	c := consultest.Start(t, consultest.Options{Servers: 3})
+	network := strings.TrimSuffix(c.Servers[0].Addr, "1")
+	for i, server := range c.Servers {
+		second := network + fmt.Sprint(201+i)
+		must(t, server.Configure(map[string]any{
+			"serf_wan": second, "advertise_addr_wan": second, "retry_join_wan": []string{network + "201"},
+			"addresses": map[string]any{"dns": second, "grpc": second},
+		}))
+		must(t, server.Kill()) // All at once, because the WAN pool does not accept another address for a member that it knows.
+	}
+	for _, server := range c.Servers {
+		must(t, server.Restart(t.Context()))
+	}
+	_, err := c.WaitLeader(t.Context())
+	must(t, err)
+	must(t, c.WaitMembers(t.Context(), 3))
+	asked := c.Servers[0]
+	e := startExporter(t, nil, "--consul.server="+asked.URL())
+	onlyHere := func(p portID) bool { return p.protocol == "dns" || p.protocol == "grpc" }
+	everywhere := slices.DeleteFunc(slices.Clone(plainPorts), onlyHere)
+	e.scrapeUntilUp(t, plainPorts, asked)
+	s := e.scrapeUntilUp(t, everywhere, c.Servers...)
+	s.expect(t, samples{"consul_cluster_leaders": 1, "consul_cluster_failure_margin": 1})
+	for _, server := range c.Servers {
+		for _, p := range plainPorts {
+			if server == asked || !onlyHere(p) {
+				s.expect(t, samples{p.series("consul_port_protocol_verified", server): 1})
+			} else {
+				s.expectNone(t, p.series("consul_port_up", server))
+			}
+		}
+	}
+
+	must(t, c.Servers[2].Stop())
+	s = e.scrape(t)
+	for _, p := range everywhere {
+		s.expect(t, samples{p.series("consul_port_up", c.Servers[2]): 0, p.series("consul_port_up", c.Servers[1]): 1})
+	}
+	must(t, asked.Kill()) // What was learned from it lasts.
+	s = e.scrape(t)
+	s.expect(t, samples{"consul_up": 0})
+	for _, transport := range []string{"tcp", "udp"} {
+		wan := portID{8302, "serf_wan", transport}
+		s.expect(t, samples{
+			wan.series("consul_port_up", asked): 0, wan.series("consul_port_up", c.Servers[1]): 1, wan.series("consul_port_up", c.Servers[2]): 0,
+		})
 	}
 }

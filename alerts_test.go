@@ -68,8 +68,10 @@ func TestAlerts_OutputDir(t *testing.T) {
 		t.Errorf("promtool finds other than six rule files:\n%s", out)
 	}
 	example := want[len(want)-1]
-	if out := check(t, "amtool", "check-config", example); !strings.Contains(out, "3 receivers") {
-		t.Errorf("amtool finds other than three receivers:\n%s", out)
+	for _, amtool := range []string{"amtool", "amtool-0.25"} {
+		if out := check(t, amtool, "check-config", example); !strings.Contains(out, "3 receivers") {
+			t.Errorf("%s finds other than three receivers:\n%s", amtool, out)
+		}
 	}
 	content, err := os.ReadFile(example)
 	must(t, err)

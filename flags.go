@@ -177,7 +177,7 @@ func agentFlags(app *kingpin.CmdClause, opts *options) {
 	app.Flag("probe.protocols", "Protocols to probe: rpc, serf_lan, serf_wan, http, https, grpc, grpc_tls, dns. Repeatable, or with commas. Default: all.").
 		SetValue((*commaList)(&m.Probe.Protocols))
 	app.Flag("probe.client-ports", "Whose ports for clients (HTTP, HTTPS, gRPC, DNS) are probed: servers for every server, agent for the agent asked alone, off for none, "+
-		"and auto for every server if the agent is a server that others can reach, and else for the agent.").
+		"and auto for every server those that the agent, if it is a server, offers at the address it advertises, and the others for the agent.").
 		Default(m.Probe.ClientPorts).StringVar(&m.Probe.ClientPorts)
 }
 

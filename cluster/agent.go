@@ -17,8 +17,12 @@ type Agent struct {
 	Server bool
 	// AdvertiseAddr is the address other agents know it by.
 	AdvertiseAddr string
-	// ClientAddrs are the addresses its HTTP, DNS and gRPC ports are bound to.
+	// ClientAddrs are the addresses its ports for clients are bound to, but for those that have their own in bound.
 	ClientAddrs []string
+	// BindAddr is what its ports for the cluster are bound to, and WANBindAddr that of the WAN pool; empty when it does not tell.
+	BindAddr, WANBindAddr string
+	// bound has for each protocol for clients the IP addresses that its port is bound to; see boundTo.
+	bound map[Protocol][]string
 	// HTTPPort, HTTPSPort, GRPCPort, GRPCTLSPort and DNSPort are 0 where the port is off.
 	HTTPPort, HTTPSPort, GRPCPort, GRPCTLSPort, DNSPort int
 	// Domain is that of its DNS, without a final dot.
@@ -78,7 +82,9 @@ type agentSelf struct {
 		Server     bool
 	}
 	DebugConfig struct {
-		ClientAddrs                                         []string
+		ClientAddrs, HTTPAddrs, HTTPSAddrs                  []string
+		GRPCAddrs, GRPCTLSAddrs, DNSAddrs                   []string
+		BindAddr, SerfBindAddrWAN                           string
 		HTTPPort, HTTPSPort, GRPCPort, GRPCTLSPort, DNSPort int
 		DNSDomain                                           string
 		// TLS is there since Consul 1.12; before, it is the three after it.
@@ -109,6 +115,8 @@ func newAgent(self *agentSelf) (Agent, error) {
 		Server:        self.Config.Server,
 		AdvertiseAddr: self.Member.Addr,
 		ClientAddrs:   config.ClientAddrs,
+		BindAddr:      config.BindAddr,
+		WANBindAddr:   hostOf(config.SerfBindAddrWAN),
 		HTTPPort:      max(config.HTTPPort, 0),
 		HTTPSPort:     max(config.HTTPSPort, 0),
 		GRPCPort:      max(config.GRPCPort, 0),
@@ -125,6 +133,15 @@ func newAgent(self *agentSelf) (Agent, error) {
 		serfWAN:        self.Stats.SerfWAN,
 		telemetry:      config.Telemetry,
 		ACLsOff:        config.ACLsEnabled != nil && !*config.ACLsEnabled,
+	}
+	a.bound = make(map[Protocol][]string)
+	for protocol, listeners := range map[Protocol][]string{
+		ProtocolHTTP: config.HTTPAddrs, ProtocolHTTPS: config.HTTPSAddrs, ProtocolGRPC: config.GRPCAddrs,
+		ProtocolGRPCTLS: config.GRPCTLSAddrs, ProtocolDNS: config.DNSAddrs,
+	} {
+		if len(listeners) > 0 {
+			a.bound[protocol] = hostsOf(listeners)
+		}
 	}
 	if a.Name == "" {
 		return Agent{}, fmt.Errorf("the answer has no node name; is this a Consul agent?")

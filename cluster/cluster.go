@@ -50,7 +50,9 @@ type Cluster struct {
 	peers   []RaftPeer // Guarded by mu: the last good Raft configuration; nil until then.
 	agent   *Agent     // Guarded by mu: what the configured agent last told about itself; nil until then.
 	mesh    *meshCA    // Guarded by mu: the last known authority of the service mesh; nil until it was needed.
-	tenure  tenure     // Guarded by mu.
+	// wanHosts are the last known addresses of the WAN pool by its members' names; nil until they were needed. Guarded by mu.
+	wanHosts map[string]string
+	tenure   tenure // Guarded by mu.
 }
 
 // New returns a Cluster. It does not connect.
@@ -99,9 +101,16 @@ func (c *Cluster) learn(members []Member, peers []RaftPeer) Topology {
 		c.peers = peers
 	}
 	t := newTopology(c.members, c.peers)
-	c.mu.Unlock()
-
 	hosts := map[string]bool{c.client.opts.Address.hostname(): true}
+	for _, host := range c.wanHosts {
+		hosts[host] = true
+	}
+	if c.agent != nil {
+		for _, host := range c.agent.addresses() {
+			hosts[host] = true
+		}
+	}
+	c.mu.Unlock()
 	for _, s := range t.Servers {
 		hosts[s.Host] = true
 	}
@@ -126,6 +135,13 @@ func (c *Cluster) learnMeshCA(ca *meshCA) {
 	c.mesh = ca
 }
 
+// learnWANHosts keeps the addresses of the WAN pool.
+func (c *Cluster) learnWANHosts(hosts map[string]string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wanHosts = hosts
+}
+
 // watchLeader takes what the servers said in a scrape that began at that time.
 func (c *Cluster) watchLeader(reports []Report, at time.Time) {
 	c.mu.Lock()
@@ -146,7 +162,7 @@ func (c *Cluster) planner(t Topology, agent *Agent) *planner {
 		opts: c.ports, configured: c.client.opts.Address, clientTLS: c.client.opts.TLS, topology: t, agent: agent,
 	}
 	c.mu.Lock()
-	pl.mesh = c.mesh
+	pl.mesh, pl.wanHosts = c.mesh, c.wanHosts
 	c.mu.Unlock()
 	if c.ports.SerfKeys != nil {
 		pl.serfKeys = c.ports.SerfKeys()

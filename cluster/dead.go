@@ -40,7 +40,7 @@ func (s *Snapshot) MembersSeen() *Fact[map[string][]Member] {
 				return nil, err
 			}
 		}
-		if !servesOthers(s.cluster.client.opts.Address, self) {
+		if !s.cluster.reaches(self) {
 			return seen, nil
 		}
 		servers, err := topology.Get(ctx)

@@ -55,7 +55,7 @@ type ClientPorts string
 
 // The choices.
 const (
-	// ClientPortsAuto means every server if the agent asked is itself a server that others can reach, or else the agent.
+	// ClientPortsAuto means, for each protocol, every server if the agent asked is itself a server that offers it to others, or else the agent.
 	ClientPortsAuto ClientPorts = "auto"
 	// ClientPortsAgent means the agent asked only.
 	ClientPortsAgent ClientPorts = "agent"

@@ -8,7 +8,6 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
-	"net/netip"
 	"slices"
 	"strconv"
 	"sync"
@@ -100,6 +99,8 @@ type planner struct {
 	keysRefused func(address string) bool
 	// mesh is the authority of the service mesh; nil when it is unknown.
 	mesh *meshCA
+	// wanHosts are the addresses of the servers in the WAN pool, by their names there; nil when they are unknown.
+	wanHosts map[string]string
 }
 
 // wants reports whether a protocol is to be probed.
@@ -169,7 +170,7 @@ func (pl *planner) agentPorts() []BoundPort {
 	if pl.agent == nil {
 		return nil
 	}
-	addrs := append(slices.Clone(pl.agent.ClientAddrs), pl.agent.AdvertiseAddr)
+	addrs := pl.agent.addresses()
 	var bound []BoundPort
 	for _, p := range pl.ports() {
 		if p.Server == pl.agent.Name && p.Transport == TransportTCP {
@@ -188,16 +189,30 @@ func (pl *planner) gossip(s Server) []Port {
 		lan, wan = pl.agent.EncryptedLAN, pl.agent.EncryptedWAN || (!pl.agent.Server && pl.agent.EncryptedLAN)
 	}
 	return slices.Concat(
-		pl.serf(s, ProtocolSerfLAN, s.LANPort, lan),
-		pl.serf(s, ProtocolSerfWAN, s.WANPort, wan),
+		pl.serf(s, ProtocolSerfLAN, s.Host, s.LANPort, lan),
+		pl.serf(s, ProtocolSerfWAN, pl.wanHost(s), s.WANPort, wan),
 	)
 }
 
-func (pl *planner) serf(s Server, protocol Protocol, number int, encrypted bool) []Port {
-	if number == 0 || !pl.wants(protocol) {
+// wanHost returns where a server's gossip of the WAN pool is: at its address, or, where the servers have another interface for it
+// (serf_wan), at the one that the WAN pool names; empty when that is unknown.
+func (pl *planner) wanHost(s Server) string {
+	if !pl.wantsWANHosts() {
+		return s.Host
+	}
+	return pl.wanHosts[s.Name+"."+s.Datacenter]
+}
+
+// wantsWANHosts reports whether the WAN pool has to be asked for the servers' addresses: the others are taken to be as the configured agent.
+func (pl *planner) wantsWANHosts() bool {
+	return pl.agent != nil && pl.agent.Server && pl.agent.wanApart() && pl.wants(ProtocolSerfWAN)
+}
+
+func (pl *planner) serf(s Server, protocol Protocol, host string, number int, encrypted bool) []Port {
+	if number == 0 || !pl.wants(protocol) || host == "" || !pl.allowed(host) {
 		return nil
 	}
-	target := probe.SerfTarget{Address: address(s.Host, number), Encrypted: encrypted}
+	target := probe.SerfTarget{Address: address(host, number), Encrypted: encrypted}
 	if encrypted && (pl.keysRefused == nil || !pl.keysRefused(target.Address)) {
 		target.Keys = pl.serfKeys
 	}
@@ -207,83 +222,10 @@ func (pl *planner) serf(s Server, protocol Protocol, number int, encrypted bool)
 	return []Port{port, udp}
 }
 
-// clientPorts returns the ports for clients: of every server, of the agent alone, or none.
-func (pl *planner) clientPorts() []Port {
-	choice := cmp.Or(pl.opts.ClientPorts, ClientPortsAuto)
-	if pl.agent == nil || choice == ClientPortsOff {
-		return nil
-	}
-	if choice == ClientPortsAuto {
-		choice = ClientPortsAgent
-		if servesOthers(pl.configured, *pl.agent) {
-			choice = ClientPortsServers
-		}
-	}
-	if choice == ClientPortsAgent {
-		return pl.clientPortsOf(pl.agent.Name, pl.agentHost(), pl.agent.GRPCPort, pl.agent.GRPCTLSPort)
-	}
-	var ports []Port
-	for _, s := range pl.topology.Servers {
-		if s.Status == StatusNone || !pl.allowed(s.Host) {
-			continue
-		}
-		grpc, grpcTLS := s.GRPCPort, s.GRPCTLSPort
-		if s.Name == pl.agent.Name { // Its tags lack them before Consul 1.14.
-			grpc, grpcTLS = pl.agent.GRPCPort, pl.agent.GRPCTLSPort
-		}
-		ports = append(ports, pl.clientPortsOf(s.Name, s.Host, grpc, grpcTLS)...)
-	}
-	return ports
-}
-
 // wantsMeshCA reports whether the ports can be probed only with the authority of the service mesh.
 func (pl *planner) wantsMeshCA() bool {
 	return pl.agent != nil && pl.agent.GRPCOwnCA && pl.agent.GRPCTLSPort != 0 &&
 		pl.opts.ClientPorts != ClientPortsOff && pl.wants(ProtocolGRPCTLS)
-}
-
-// clientPortsOf returns the enabled ones among a host's ports for clients. HTTP and DNS are taken to be as on the agent asked.
-func (pl *planner) clientPortsOf(server, host string, grpc, grpcTLS int) []Port {
-	var ports []Port
-	add := func(protocol Protocol, transport string, number int, port Port) {
-		if number == 0 || !pl.wants(protocol) {
-			return
-		}
-		port.Server, port.Protocol, port.Transport, port.Address = server, protocol, transport, address(host, number)
-		ports = append(ports, port)
-	}
-	secured := Port{tls: pl.tlsFor(host)}
-	securedGRPC := secured
-	if pl.mesh != nil && pl.agent.GRPCOwnCA {
-		securedGRPC.tls = pl.mesh.tlsFor(host, pl.datacenter())
-	}
-	dns := Port{domain: cmp.Or(pl.opts.DNSDomain, pl.agent.Domain)}
-	add(ProtocolHTTP, TransportTCP, pl.agent.HTTPPort, Port{})
-	add(ProtocolHTTPS, TransportTCP, pl.agent.HTTPSPort, secured)
-	add(ProtocolGRPC, TransportTCP, grpc, Port{})
-	add(ProtocolGRPCTLS, TransportTCP, grpcTLS, securedGRPC)
-	add(ProtocolDNS, TransportTCP, pl.agent.DNSPort, dns)
-	add(ProtocolDNS, TransportUDP, pl.agent.DNSPort, dns)
-	return ports
-}
-
-// agentHost is where the configured agent's ports are: where its HTTP API is, or, behind a unix socket, at one of
-// the addresses it is bound to on this host.
-func (pl *planner) agentHost() string {
-	if pl.configured.Socket == "" {
-		return pl.configured.hostname()
-	}
-	for _, s := range pl.agent.ClientAddrs {
-		addr, err := netip.ParseAddr(s)
-		switch {
-		case err != nil:
-		case addr.IsUnspecified():
-			return "127.0.0.1"
-		default:
-			return s
-		}
-	}
-	return "127.0.0.1"
 }
 
 func (pl *planner) datacenter() string {

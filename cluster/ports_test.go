@@ -152,6 +152,110 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// A host can have several addresses, and each port its own among them. What only the agent's own host reaches is not asked from another one.
+func TestPlan_SeveralAddresses(t *testing.T) {
+	t.Parallel()
+	topology := Topology{Servers: []Server{
+		{Name: "a", Host: "10.0.0.1", RPCAddress: "10.0.0.1:8300", Status: StatusAlive, Datacenter: "dc1", WANPort: 8302, GRPCPort: 8502},
+		{Name: "b.c", Host: "10.0.0.2", RPCAddress: "10.0.0.2:8300", Status: StatusAlive, Datacenter: "dc1", WANPort: 8302, GRPCPort: 8502},
+	}}
+	wan := map[string]string{"a.dc1": "192.0.2.1", "b.c.dc1": "192.0.2.2", "a.dc2": "192.0.2.9"}
+	for _, tc := range []struct {
+		name, agentAt string
+		// The listeners of the agent, which is server a and advertises 10.0.0.1, as in its answer.
+		http, dns, grpc []string
+		bind, wanBind   string
+		wan             map[string]string
+		opts            PortOptions
+		want            []string
+	}{
+		{
+			name: "as the client address", agentAt: "http://localhost:8500", want: []string{
+				"a http/tcp localhost:8500", "a grpc/tcp localhost:8502", "a dns/tcp localhost:8600", "a dns/udp localhost:8600",
+			},
+		},
+		{
+			name: "DNS on the bridge of the containers", agentAt: "http://localhost:8500", dns: []string{"tcp://172.17.0.1:8600", "udp://172.17.0.1:8600"},
+			want: []string{"a http/tcp localhost:8500", "a grpc/tcp localhost:8502", "a dns/tcp 172.17.0.1:8600", "a dns/udp 172.17.0.1:8600"},
+		},
+		{
+			name: "HTTP for all, gRPC for the host, asked on the host", agentAt: "http://127.0.0.1:8500", http: []string{"tcp://[::]:8500"},
+			grpc: []string{"tcp://127.0.0.1:8502", "unix:///grpc"}, dns: []string{"tcp://10.0.0.1:8600", "udp://10.0.0.1:8600"},
+			want: []string{
+				"a http/tcp 10.0.0.1:8500", "a dns/tcp 10.0.0.1:8600", "a dns/udp 10.0.0.1:8600",
+				"b.c http/tcp 10.0.0.2:8500", "b.c dns/tcp 10.0.0.2:8600", "b.c dns/udp 10.0.0.2:8600", "a grpc/tcp 127.0.0.1:8502",
+			},
+		},
+		{
+			name: "HTTP for all, the rest for the host, asked from elsewhere", agentAt: "http://10.0.0.1:8500", http: []string{"tcp://0.0.0.0:8500"},
+			want: []string{"a http/tcp 10.0.0.1:8500", "b.c http/tcp 10.0.0.2:8500"},
+		},
+		{
+			name: "all on an interface for management", agentAt: "http://192.168.0.1:8500", http: []string{"tcp://192.168.0.1:8500"},
+			dns: []string{"tcp://192.168.0.1:8600"}, grpc: []string{"tcp://127.0.0.1:8502"},
+			want: []string{"a http/tcp 192.168.0.1:8500", "a dns/tcp 192.168.0.1:8600", "a dns/udp 192.168.0.1:8600"},
+		},
+		{
+			name: "HTTP on a socket only, DNS for all", agentAt: "unix:///s", http: []string{"unix:///s"}, dns: []string{"tcp://0.0.0.0:8600"},
+			want: []string{"a grpc/tcp 127.0.0.1:8502", "a dns/tcp 127.0.0.1:8600", "a dns/udp 127.0.0.1:8600"},
+		},
+		{
+			name: "what the agent names is bound by the list of what may be asked", agentAt: "http://10.0.0.1:8500", http: []string{"tcp://0.0.0.0:8500"},
+			dns: []string{"tcp://198.51.100.1:8600"}, grpc: []string{"tcp://192.168.0.1:8502"},
+			opts: PortOptions{Allowed: func(host string) bool { return !strings.HasPrefix(host, "198.") }},
+			want: []string{"a http/tcp 10.0.0.1:8500", "b.c http/tcp 10.0.0.2:8500", "a grpc/tcp 192.168.0.1:8502"},
+		},
+		{
+			name: "the WAN pool on an interface of its own", agentAt: "unix:///s", bind: "0.0.0.0", wanBind: "tcp://192.0.2.1:8302", wan: wan,
+			opts: PortOptions{Protocols: []Protocol{ProtocolSerfWAN}},
+			want: []string{
+				"a serf_wan/tcp 192.0.2.1:8302", "a serf_wan/udp 192.0.2.1:8302", "b.c serf_wan/tcp 192.0.2.2:8302", "b.c serf_wan/udp 192.0.2.2:8302",
+			},
+		},
+		{
+			name: "the same, and some of it may not be asked", agentAt: "unix:///s", bind: "0.0.0.0", wanBind: "tcp://192.0.2.1:8302", wan: wan,
+			opts: PortOptions{Protocols: []Protocol{ProtocolSerfWAN}, Allowed: func(host string) bool { return host != "192.0.2.2" }},
+			want: []string{"a serf_wan/tcp 192.0.2.1:8302", "a serf_wan/udp 192.0.2.1:8302"},
+		},
+		{
+			name: "the same, and nobody knows the addresses", agentAt: "unix:///s", bind: "0.0.0.0", wanBind: "tcp://192.0.2.1:8302",
+			opts: PortOptions{Protocols: []Protocol{ProtocolSerfWAN}},
+		},
+		{
+			name: "the WAN pool behind address translation", agentAt: "unix:///s", bind: "172.16.0.1", wanBind: "tcp://172.16.0.1:8302", wan: wan,
+			opts: PortOptions{Protocols: []Protocol{ProtocolSerfWAN}},
+			want: []string{
+				"a serf_wan/tcp 10.0.0.1:8302", "a serf_wan/udp 10.0.0.1:8302", "b.c serf_wan/tcp 10.0.0.2:8302", "b.c serf_wan/udp 10.0.0.2:8302",
+			},
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			var self agentSelf
+			self.Config.NodeName, self.Config.Datacenter, self.Config.Server, self.Member.Addr = "a", "dc1", true, "10.0.0.1"
+			config := &self.DebugConfig
+			config.ClientAddrs, config.HTTPPort, config.GRPCPort, config.DNSPort = []string{"127.0.0.1"}, 8500, 8502, 8600
+			config.HTTPAddrs, config.DNSAddrs, config.GRPCAddrs = tc.http, tc.dns, tc.grpc
+			config.BindAddr, config.SerfBindAddrWAN = tc.bind, tc.wanBind
+			agent, err := newAgent(&self)
+			if err != nil {
+				t.Fatal(err)
+			}
+			configured, err := ParseAddress(tc.agentAt)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tc.opts.Protocols == nil {
+				tc.opts.Protocols = []Protocol{ProtocolHTTP, ProtocolGRPC, ProtocolDNS}
+			}
+			pl := &planner{opts: tc.opts, configured: configured, topology: topology, agent: &agent, wanHosts: tc.wan}
+			if diff := cmp.Diff(tc.want, planned(pl.ports())); diff != "" {
+				t.Errorf("ports differ (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestParseProtocols(t *testing.T) {
 	t.Parallel()
 	if got, err := ParseProtocols(nil); err != nil || !slices.Equal(got, Protocols()) {

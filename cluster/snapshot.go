@@ -302,6 +302,12 @@ func (s *Snapshot) PortReports() *Fact[[]PortReport] {
 				pl.mesh = ca
 			}
 		}
+		if pl.wantsWANHosts() {
+			if wan, err := s.WANMembers().Get(ctx); err == nil {
+				pl.wanHosts = memberHosts(wan)
+				s.cluster.learnWANHosts(pl.wanHosts)
+			}
+		}
 		return s.probes.wait(pl.ports()), nil
 	})
 }
@@ -344,7 +350,7 @@ func (s *Snapshot) ServerAgents() *Fact[map[string]Agent] {
 		if self.Server {
 			agents[self.Name] = self
 		}
-		if s.cluster.opts.AgentOnly || !servesOthers(s.cluster.client.opts.Address, self) {
+		if s.cluster.opts.AgentOnly || !s.cluster.reaches(self) {
 			return agents, nil
 		}
 		topology, err := members.Get(ctx)

@@ -100,6 +100,15 @@ func newMember(m *api.AgentMember) Member {
 	}
 }
 
+// memberHosts returns the members' addresses by name.
+func memberHosts(members []Member) map[string]string {
+	hosts := make(map[string]string, len(members))
+	for _, m := range members {
+		hosts[m.Name] = m.Addr
+	}
+	return hosts
+}
+
 // RaftPeer is a server in the Raft configuration.
 type RaftPeer struct {
 	// ID is the Raft server ID; empty when only the address is known.

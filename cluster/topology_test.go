@@ -116,10 +116,27 @@ func TestServesOthers(t *testing.T) {
 		server string
 		want   bool
 	}{
-		{"server on all addresses", Agent{Server: true, ClientAddrs: []string{"0.0.0.0"}}, "localhost:8500", true},
-		{"server on its own address", Agent{Server: true, ClientAddrs: []string{"127.0.0.1", "10.0.0.1"}}, "localhost:8500", true},
+		{"server on all addresses", Agent{Server: true, AdvertiseAddr: "10.0.0.1", ClientAddrs: []string{"0.0.0.0"}}, "localhost:8500", true},
+		{"server on all addresses of IPv6", Agent{Server: true, AdvertiseAddr: "fd00::1", ClientAddrs: []string{"::"}}, "localhost:8500", true},
+		{
+			"server on its own address",
+			Agent{Server: true, AdvertiseAddr: "10.0.0.1", ClientAddrs: []string{"127.0.0.1", "10.0.0.1"}},
+			"localhost:8500", true,
+		},
+		{
+			"server on another interface",
+			Agent{Server: true, AdvertiseAddr: "10.0.0.1", ClientAddrs: []string{"127.0.0.1", "192.168.0.1"}},
+			"192.168.0.1:8500", false,
+		},
 		{"server on loopback", Agent{Server: true, AdvertiseAddr: "10.0.0.1", ClientAddrs: []string{"127.0.0.1", "::1"}}, "localhost:8500", false},
 		{"cluster on loopback addresses", Agent{Server: true, AdvertiseAddr: "127.5.0.1", ClientAddrs: []string{"127.5.0.1"}}, "127.5.0.1:8500", true},
+		{
+			"HTTP apart from the rest",
+			Agent{
+				Server: true, AdvertiseAddr: "10.0.0.1", ClientAddrs: []string{"0.0.0.0"}, bound: map[Protocol][]string{ProtocolHTTP: {"127.0.0.1"}},
+			},
+			"localhost:8500", false,
+		},
 		{"client", Agent{ClientAddrs: []string{"0.0.0.0"}}, "localhost:8500", false},
 		{"through a socket", Agent{Server: true, ClientAddrs: []string{"0.0.0.0"}}, "unix:///s", false},
 		{"through a proxy's path", Agent{Server: true, ClientAddrs: []string{"0.0.0.0"}}, "http://proxy/consul", false},
@@ -131,7 +148,7 @@ func TestServesOthers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := servesOthers(address, tc.agent); got != tc.want {
+			if got := servesOthers(address, tc.agent, address.protocol()); got != tc.want {
 				t.Errorf("servesOthers = %v; want %v", got, tc.want)
 			}
 		})

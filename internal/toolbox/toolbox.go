@@ -96,6 +96,11 @@ var tools = []Tool{
 		Module: "github.com/prometheus/alertmanager", Package: "github.com/prometheus/alertmanager/cmd/amtool",
 	},
 	{
+		// Of the oldest Alertmanager that the example is for.
+		Name: "amtool-0.25", Folder: "alertmanager-0.25", home: "alertmanager-0.25", Default: true, FirstBuild: "1 minute",
+		Module: "github.com/prometheus/alertmanager", Package: "github.com/prometheus/alertmanager/cmd/amtool",
+	},
+	{
 		Name: "staticcheck", Folder: "check", home: "staticcheck", Default: true, FirstBuild: "half a minute",
 		Module: "honnef.co/go/tools", Package: "honnef.co/go/tools/cmd/staticcheck",
 	},

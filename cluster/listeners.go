@@ -1,0 +1,77 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// clientPort returns the number of its port for a protocol for clients; 0 if it is off.
+func (a *Agent) clientPort(p Protocol) int {
+	return map[Protocol]int{
+		ProtocolHTTP: a.HTTPPort, ProtocolHTTPS: a.HTTPSPort, ProtocolGRPC: a.GRPCPort, ProtocolGRPCTLS: a.GRPCTLSPort, ProtocolDNS: a.DNSPort,
+	}[p]
+}
+
+// boundTo returns the IP addresses that an agent's port for clients is bound to: those of "addresses" in its configuration, which Consul gives as
+// "tcp://127.0.0.1:8600", or else "client_addr". None means that it is only on a unix socket.
+func (a *Agent) boundTo(p Protocol) []string {
+	if hosts, ok := a.bound[p]; ok {
+		return hosts
+	}
+	return a.ClientAddrs
+}
+
+// offers reports whether a port for clients is bound to the address that the agent advertises, so that other hosts reach it there.
+func (a *Agent) offers(p Protocol) bool {
+	return slices.ContainsFunc(a.boundTo(p), func(host string) bool { return unspecified(host) || host == a.AdvertiseAddr })
+}
+
+// wanApart reports whether the WAN pool has an address of its own, at which alone its port answers.
+func (a *Agent) wanApart() bool {
+	return a.WANBindAddr != "" && !unspecified(a.WANBindAddr) && a.WANBindAddr != a.BindAddr && a.WANBindAddr != a.AdvertiseAddr
+}
+
+// addresses returns all that its ports may be bound to.
+func (a *Agent) addresses() []string {
+	all := append(slices.Clone(a.ClientAddrs), a.AdvertiseAddr, a.BindAddr, a.WANBindAddr)
+	for _, hosts := range a.bound {
+		all = append(all, hosts...)
+	}
+	return all
+}
+
+// hostsOf returns the IP addresses of listeners, each of them once and without those on unix sockets.
+func hostsOf(listeners []string) []string {
+	hosts := []string{}
+	for _, l := range listeners {
+		if host := hostOf(l); host != "" && !slices.Contains(hosts, host) {
+			hosts = append(hosts, host)
+		}
+	}
+	return hosts
+}
+
+// hostOf returns the host of "tcp://host:port", or "".
+func hostOf(listener string) string {
+	_, address, _ := strings.Cut(listener, "://")
+	host, _, err := net.SplitHostPort(address)
+	if err != nil { // A path.
+		return ""
+	}
+	return host
+}
+
+func unspecified(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsUnspecified()
+}
+
+func loopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || (err == nil && addr.IsLoopback())
+}
