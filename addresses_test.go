@@ -17,15 +17,15 @@ import (
 )
 
 // serveOn serves a handler on this port of 127.0.0.1, and nowhere else, until the test ends.
-func serveOn(t *testing.T, h http.Handler) (port string) {
-	t.Helper()
+func serveOn(tb testing.TB, h http.Handler) (port string) {
+	tb.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	must(tb, err)
 	server := &http.Server{Handler: h, ReadHeaderTimeout: probeTimeout}
 	go server.Serve(listener)
-	t.Cleanup(func() { server.Close() })
+	tb.Cleanup(func() { server.Close() })
 	_, port, err = net.SplitHostPort(listener.Addr().String())
-	must(t, err)
+	must(tb, err)
 	return port
 }
 

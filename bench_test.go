@@ -6,7 +6,6 @@ package main
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -49,14 +48,7 @@ func BenchmarkCatalog(b *testing.B) {
 
 func benchmarkCatalog(b *testing.B, binary string, size consultest.Catalog) {
 	b.Helper()
-	// Consul's default, with which three busy servers on one machine keep their leader.
-	patient := map[string]any{"performance": map[string]any{"raft_multiplier": 5}}
-	c := consultest.Start(b, consultest.Options{Config: patient})
-	ctx, cancel := context.WithTimeout(b.Context(), 2*time.Minute)
-	defer cancel()
-	must(b, c.LoadCatalog(ctx, size))
-	must(b, c.WaitSynced(ctx)) // So that the agents do not do so later.
-	agent := c.Servers[0].URL()
+	agent := startWithCatalog(b, size).Servers[0].URL()
 	d := newDuel(agent, startBinary(b, binary, nil, "--consul.server="+agent))
 	defer d.client.CloseIdleConnections()
 
@@ -97,24 +89,24 @@ func newDuel(agent string, e *exporterProcess) *duel {
 // round asks each once and notes how long it took until the answer was complete.
 func (d *duel) round(b *testing.B) {
 	b.Helper()
-	d.consul = append(d.consul, d.get(b, io.Discard, d.agent+"/v1/internal/ui/nodes?stale", nil))
+	d.consul = append(d.consul, timeGet(b, d.client, io.Discard, d.agent+"/v1/internal/ui/nodes?stale", nil))
 	d.last.Reset()
 	// What Prometheus 3 sends, but for its protobuf format.
-	d.scrape = append(d.scrape, d.get(b, &d.last, d.exporter.url+"/metrics", http.Header{
+	d.scrape = append(d.scrape, timeGet(b, d.client, &d.last, d.exporter.url+"/metrics", http.Header{
 		"Accept":                              {"application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3"},
 		"Accept-Encoding":                     {"gzip"},
 		"X-Prometheus-Scrape-Timeout-Seconds": {"10"},
 	}))
 }
 
-// get copies the body of an answer and returns how long that took from the request on.
-func (d *duel) get(b *testing.B, body io.Writer, url string, header http.Header) time.Duration {
+// timeGet copies the body of an answer and returns how long that took from the request on.
+func timeGet(b *testing.B, client *http.Client, body io.Writer, url string, header http.Header) time.Duration {
 	b.Helper()
 	req, err := http.NewRequestWithContext(b.Context(), http.MethodGet, url, http.NoBody)
 	must(b, err)
 	req.Header = header
 	start := time.Now()
-	resp, err := d.client.Do(req)
+	resp, err := client.Do(req)
 	must(b, err)
 	defer resp.Body.Close()
 	_, err = io.Copy(body, resp.Body)

@@ -1,0 +1,103 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
+)
+
+// BenchmarkUpstream scrapes a real cluster with a large catalog in turn with consul_exporter and with this exporter, which takes its place.
+// See docs/performance.md.
+func BenchmarkUpstream(b *testing.B) {
+	upstream, err := toolbox.Path("consul_exporter")
+	must(b, err)
+	binary := buildExporter(b)
+	for _, size := range []struct{ services, instances int }{{100, 500}, {1000, 5000}, {5000, 20000}} {
+		b.Run(fmt.Sprintf("services=%d/instances=%d", size.services, size.instances), func(b *testing.B) {
+			c := startWithCatalog(b, consultest.Catalog{
+				Nodes: size.instances / instancesPerNode, Services: size.services, Instances: size.instances,
+			})
+			benchmarkUpstream(b, c, binary, upstream, size.instances+len(c.Servers)) // Of the service "consul" the servers are instances.
+		})
+	}
+}
+
+func benchmarkUpstream(b *testing.B, c *consultest.Cluster, binary, upstream string, instances int) {
+	b.Helper()
+	agent := c.Servers[0].URL()
+	// Its own default of 500 ms is too short for thousands of requests, and Consul refuses more than 200 connections of one client.
+	theirFlags := []string{"--consul.timeout=60s", "--consul.request-limit=100"}
+	theirs := launch(b, upstream, nil, append(theirFlags, "--consul.server="+agent)...)
+	ours := startBinary(b, binary, nil, "--consul.server="+agent)
+	scraper := &http.Client{Transport: &http.Transport{DisableCompression: true}, Timeout: 2 * time.Minute}
+	defer scraper.CloseIdleConnections()
+	scrape := func(e *exporterProcess) (took time.Duration) {
+		var body bytes.Buffer
+		took = timeGet(b, scraper, &body, e.url+"/metrics", nil)
+		if got := bytes.Count(body.Bytes(), []byte("\nconsul_catalog_service_node_healthy{")); got != instances {
+			b.Fatalf("a scrape of %s has %d service instances; want %d; its log:\n%s", e.cmd.Path, got, instances, e.log)
+		}
+		return took
+	}
+	scrape(ours) // Connections are made, and the exporter learns who the servers are.
+	scrape(theirs)
+	var our, their []time.Duration
+	round := func() { our, their = append(our, scrape(ours)), append(their, scrape(theirs)) }
+	for b.Loop() {
+		round()
+	}
+	for len(our) < 5 {
+		round()
+	}
+	slices.Sort(our)
+	slices.Sort(their)
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(milliseconds(percentile(our, 50)), "our-ms")
+	b.ReportMetric(milliseconds(percentile(their, 50)), "their-ms")
+	b.ReportMetric(float64(percentile(their, 50))/float64(percentile(our, 50)), "times")
+	b.ReportMetric(requestsOf(b, agent, func(server string) { scrape(startBinary(b, binary, nil, server)) }), "our-requests")
+	b.ReportMetric(requestsOf(b, agent, func(server string) { scrape(launch(b, upstream, nil, append(theirFlags, server)...)) }), "their-requests")
+	b.ReportMetric(peakMemory(b, ours)/1e6, "our-peak-MB")
+	b.ReportMetric(peakMemory(b, theirs)/1e6, "their-peak-MB")
+}
+
+// requestsOf counts the requests to the agent's HTTP API while it is asked under another address, which is that of the flag.
+func requestsOf(b *testing.B, agent string, ask func(server string)) float64 {
+	b.Helper()
+	api, err := url.Parse(agent)
+	must(b, err)
+	proxy := httputil.NewSingleHostReverseProxy(api)
+	var requests atomic.Int64
+	port := serveOn(b, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests.Add(1)
+		proxy.ServeHTTP(w, r)
+	}))
+	ask("--consul.server=http://127.0.0.1:" + port)
+	return float64(requests.Load())
+}
+
+// startWithCatalog starts three servers with this in their catalog.
+func startWithCatalog(b *testing.B, size consultest.Catalog) *consultest.Cluster {
+	b.Helper()
+	// Consul's default, with which three busy servers on one machine keep their leader.
+	patient := map[string]any{"performance": map[string]any{"raft_multiplier": 5}}
+	c := consultest.Start(b, consultest.Options{Config: patient})
+	ctx, cancel := context.WithTimeout(b.Context(), 2*time.Minute)
+	defer cancel()
+	must(b, c.LoadCatalog(ctx, size))
+	must(b, c.WaitSynced(ctx)) // So that the agents do not do so later.
+	return c
+}
