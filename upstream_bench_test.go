@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/procfs"
+
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
 )
@@ -44,34 +46,67 @@ func benchmarkUpstream(b *testing.B, c *consultest.Cluster, binary, upstream str
 	ours := startBinary(b, binary, nil, "--consul.server="+agent)
 	scraper := &http.Client{Transport: &http.Transport{DisableCompression: true}, Timeout: 2 * time.Minute}
 	defer scraper.CloseIdleConnections()
-	scrape := func(e *exporterProcess) (took time.Duration) {
+	scrape := func(e *exporterProcess) (cost scrapeCost) {
 		var body bytes.Buffer
-		took = timeGet(b, scraper, &body, e.url+"/metrics", nil)
+		before := processorTime(b, c.Servers)
+		cost.took = timeGet(b, scraper, &body, e.url+"/metrics", nil)
+		cost.consul = processorTime(b, c.Servers) - before
 		if got := bytes.Count(body.Bytes(), []byte("\nconsul_catalog_service_node_healthy{")); got != instances {
 			b.Fatalf("a scrape of %s has %d service instances; want %d; its log:\n%s", e.cmd.Path, got, instances, e.log)
 		}
-		return took
+		return cost
 	}
-	scrape(ours) // Connections are made, and the exporter learns who the servers are.
-	scrape(theirs)
-	var our, their []time.Duration
-	round := func() { our, their = append(our, scrape(ours)), append(their, scrape(theirs)) }
+	contest := []struct {
+		name     string
+		exporter *exporterProcess
+		costs    []scrapeCost
+	}{{name: "our", exporter: ours}, {name: "their", exporter: theirs}}
+	round := func() {
+		for i, who := range contest {
+			contest[i].costs = append(who.costs, scrape(who.exporter))
+		}
+	}
+	round() // Not measured: connections are made, and the exporter learns who the servers are.
+	for i := range contest {
+		contest[i].costs = nil
+	}
 	for b.Loop() {
 		round()
 	}
-	for len(our) < 5 {
+	for len(contest[0].costs) < minScrapes {
 		round()
 	}
-	slices.Sort(our)
-	slices.Sort(their)
 	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(milliseconds(percentile(our, 50)), "our-ms")
-	b.ReportMetric(milliseconds(percentile(their, 50)), "their-ms")
-	b.ReportMetric(float64(percentile(their, 50))/float64(percentile(our, 50)), "times")
+	for _, who := range contest {
+		var took []time.Duration
+		var consul time.Duration
+		for _, cost := range who.costs {
+			took, consul = append(took, cost.took), consul+cost.consul
+		}
+		slices.Sort(took)
+		b.ReportMetric(milliseconds(percentile(took, 50)), who.name+"-ms")
+		b.ReportMetric(milliseconds(consul)/float64(len(took)), who.name+"-consul-cpu-ms")
+	}
 	b.ReportMetric(requestsOf(b, agent, func(server string) { scrape(startBinary(b, binary, nil, server)) }), "our-requests")
 	b.ReportMetric(requestsOf(b, agent, func(server string) { scrape(launch(b, upstream, nil, append(theirFlags, server)...)) }), "their-requests")
 	b.ReportMetric(peakMemory(b, ours)/1e6, "our-peak-MB")
 	b.ReportMetric(peakMemory(b, theirs)/1e6, "their-peak-MB")
+}
+
+// scrapeCost is how long a scrape took, and for how long the servers worked meanwhile.
+type scrapeCost struct{ took, consul time.Duration }
+
+// processorTime is what the agents have used of it so far, all of them together.
+func processorTime(b *testing.B, agents []*consultest.Agent) (sum time.Duration) {
+	b.Helper()
+	for _, a := range agents {
+		process, err := procfs.NewProc(a.Pid())
+		must(b, err)
+		stat, err := process.Stat()
+		must(b, err)
+		sum += time.Duration(stat.CPUTime() * float64(time.Second))
+	}
+	return sum
 }
 
 // requestsOf counts the requests to the agent's HTTP API while it is asked under another address, which is that of the flag.
