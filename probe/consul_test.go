@@ -148,6 +148,7 @@ func ownNoise(line consultest.LogLine) bool {
 		return false
 	}
 	return slices.Contains([]string{"agent.server.autopilot", "agent.server.raft"}, line.Module) ||
+		line.Message == "error getting server health from server" || // Autopilot asks the servers for their health, and lets none sleep.
 		strings.HasPrefix(line.Message, "memberlist: Refuting a suspect message")
 }
 
