@@ -448,6 +448,7 @@ var udpProtocols = []udpProtocol{
 
 func TestDatagrams(t *testing.T) {
 	const timeout = 1800 * time.Millisecond
+	const late = 200 * time.Millisecond // A busy machine may begin the probe after its time has begun.
 	random := make([]byte, 2000)
 	_, _ = rand.Read(random)
 
@@ -491,7 +492,7 @@ func TestDatagrams(t *testing.T) {
 				if res.Up != (tc.want == "") || res.Reason != tc.want {
 					t.Errorf("got up %t, reason %q, error %v; want reason %q", res.Up, res.Reason, res.Err, tc.want)
 				}
-				if res.Duration < tc.least || res.Duration > tc.most {
+				if res.Duration < tc.least-late || res.Duration > tc.most {
 					t.Errorf("got duration %v, want %v to %v", res.Duration, tc.least, tc.most)
 				}
 				if got := received.Load(); tc.asked != 0 && got != tc.asked {
