@@ -145,7 +145,7 @@ func (p *Page) Complaints() []string {
 // Text returns what can be read on the page.
 func (p *Page) Text() string {
 	p.tb.Helper()
-	return Eval[string](p, `document.body.innerText`)
+	return Eval[string](p, `document.body?.innerText ?? ""`) // There is no body while the page loads itself anew.
 }
 
 // Title returns the title of the window.
