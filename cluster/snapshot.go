@@ -303,7 +303,8 @@ func (s *Snapshot) PortReports() *Fact[[]PortReport] {
 			}
 		}
 		if pl.wantsWANHosts() {
-			if wan, err := s.WANMembers().Get(ctx); err == nil {
+			// Without it, or with a token that may see nobody, the last one has to do.
+			if wan, err := s.WANMembers().Get(ctx); err == nil && hasServer(wan) {
 				pl.wanHosts = memberHosts(wan)
 				s.cluster.learnWANHosts(pl.wanHosts)
 			}
