@@ -90,9 +90,8 @@ func TestConsistentRead_ScrapeEnds(t *testing.T) {
 	}
 }
 
-// What waits for the leader's name first has no more time than what does not.
+// What waits for the leader's name first has no more time than what does not. It measures time, hence runs alone.
 func TestSlowLeader(t *testing.T) {
-	t.Parallel()
 	const timeout, slow = time.Second, 800 * time.Millisecond
 	hang := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 	c := newTestCluster(t, ClientOptions{Timeout: timeout, Address: fakeAgent(t, map[string]http.HandlerFunc{
