@@ -104,6 +104,10 @@ func TestSeveralAddresses(t *testing.T) {
 	must(t, c.WaitMembers(t.Context(), 3))
 	asked := c.Servers[0]
 	e := startExporter(t, nil, "--consul.server="+asked.URL())
+	inWAN := portID{8302, "serf_wan", "tcp"}
+	e.scrape(t).expect(t, samples{ // In the very first scrape, too.
+		inWAN.series("consul_port_connections", asked, `state="closing"`): 0,
+	})
 	onlyHere := func(p portID) bool { return p.protocol == "dns" || p.protocol == "grpc" }
 	everywhere := slices.DeleteFunc(slices.Clone(plainPorts), onlyHere)
 	e.scrapeUntilUp(t, plainPorts, asked)

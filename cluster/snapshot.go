@@ -302,13 +302,7 @@ func (s *Snapshot) PortReports() *Fact[[]PortReport] {
 				pl.mesh = ca
 			}
 		}
-		if pl.wantsWANHosts() {
-			// Without it, or with a token that may see nobody, the last one has to do.
-			if wan, err := s.WANMembers().Get(ctx); err == nil && hasServer(wan) {
-				pl.wanHosts = memberHosts(wan)
-				s.cluster.learnWANHosts(pl.wanHosts)
-			}
-		}
+		s.findWANHosts(ctx, pl)
 		return s.probes.wait(pl.ports()), nil
 	})
 }
@@ -320,8 +314,21 @@ func (s *Snapshot) AgentPorts() *Fact[[]BoundPort] {
 		if err != nil {
 			return nil, err
 		}
+		s.findWANHosts(ctx, pl)
 		return pl.agentPorts(), nil
 	})
+}
+
+// findWANHosts adds to a plan that needs them where the servers are in the WAN pool. Without an answer, or with a token that may see
+// nobody, the last one has to do.
+func (s *Snapshot) findWANHosts(ctx context.Context, pl *planner) {
+	if !pl.wantsWANHosts() {
+		return
+	}
+	if wan, err := s.WANMembers().Get(ctx); err == nil && hasServer(wan) {
+		pl.wanHosts = memberHosts(wan)
+		s.cluster.learnWANHosts(pl.wanHosts)
+	}
 }
 
 // earlier plans with what is known from earlier scrapes.

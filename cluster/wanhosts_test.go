@@ -1,0 +1,91 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// Where the WAN pool has an interface of its own, its ports are known from the first scrape on. They stay known when the agent, or its
+// token, tells of the pool no more; with a pool that has moved they are where that is now.
+func TestSnapshot_WANHosts(t *testing.T) {
+	t.Parallel()
+	const (
+		self = `{
+			"Config": {"NodeName": "a", "Datacenter": "dc1", "Server": true},
+			"DebugConfig": {"BindAddr": "127.0.0.1", "SerfBindAddrWAN": "tcp://127.0.0.2:8302"},
+			"Member": {"Addr": "127.0.0.1"}}`
+		lan = `[{"Name": "a", "Addr": "127.0.0.1", "Port": 1, "Status": 1,
+			"Tags": {"role": "consul", "dc": "dc1", "id": "id-a", "port": "1", "wan_join_port": "1"}}]`
+		raft = `{"Servers": [{"ID": "id-a", "Node": "a", "Address": "127.0.0.1:1", "Voter": true}]}`
+		pool = `[{"Name": "a.dc1", "Addr": "127.0.0.2", "Status": 1, "Tags": {"role": "consul"}}]`
+	)
+	var wan http.HandlerFunc
+	c := New(Options{
+		Client: ClientOptions{Timeout: 5 * time.Second, Address: fakeAgent(t, map[string]http.HandlerFunc{
+			"/v1/agent/self":                  answer(200, self),
+			"/v1/operator/raft/configuration": answer(200, raft),
+			"/v1/agent/members": func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Query().Has("wan") {
+					wan(w, r)
+				} else {
+					answer(200, lan)(w, r)
+				}
+			},
+		})},
+		Ports: PortOptions{Timeout: 5 * time.Second, Concurrency: 4, Protocols: []Protocol{ProtocolSerfLAN, ProtocolSerfWAN}},
+	})
+	t.Cleanup(c.Close)
+	for _, tc := range []struct {
+		name string
+		wan  http.HandlerFunc
+		want string // The host of the WAN pool.
+	}{
+		{"the first scrape", answer(200, pool), "127.0.0.2"},
+		{"a token that may see nobody", answer(200, `[]`), "127.0.0.2"},
+		{"only agents that are no servers", answer(200, `[{"Name": "a.dc1", "Addr": "127.0.0.9", "Tags": {"role": "node"}}]`), "127.0.0.2"},
+		{"a torn answer", answer(200, `[{"Name":`), "127.0.0.2"},
+		{"a pool without this server", answer(200, `[{"Name": "b.dc1", "Addr": "127.0.0.3", "Tags": {"role": "consul"}}]`), ""},
+		{"a pool that has moved", answer(200, `[{"Name": "a.dc1", "Addr": "127.0.0.3", "Tags": {"role": "consul"}}]`), "127.0.0.3"},
+		{"a token that is refused", answer(403, "Permission denied"), "127.0.0.3"},
+	} {
+		wan = tc.wan
+		snap := c.Snapshot(t.Context())
+		bound, err := snap.AgentPorts().Get(t.Context()) // Not after the reports: it has to find them itself.
+		if err != nil {
+			t.Fatalf("%s: %v", tc.name, err)
+		}
+		reports, err := snap.PortReports().Get(t.Context())
+		if err != nil {
+			t.Fatalf("%s: %v", tc.name, err)
+		}
+		snap.Close()
+		want := []string{"a serf_lan/tcp 127.0.0.1:1", "a serf_lan/udp 127.0.0.1:1"}
+		wantBound := []string{"a serf_lan/tcp 127.0.0.1:1"}
+		if tc.want != "" {
+			want = append(want, "a serf_wan/tcp "+tc.want+":1", "a serf_wan/udp "+tc.want+":1")
+			wantBound = append(wantBound, "a serf_wan/tcp "+tc.want+":1")
+		}
+		var probed, counted []Port
+		for _, r := range reports {
+			probed = append(probed, r.Port)
+			if r.Result.Up || r.Result.Reason != "refused" {
+				t.Errorf("%s: %s is up %v, reason %q; want that it was asked, and refused", tc.name, r.Address, r.Result.Up, r.Result.Reason)
+			}
+		}
+		for _, b := range bound {
+			counted = append(counted, b.Port)
+		}
+		if diff := cmp.Diff(want, planned(probed)); diff != "" {
+			t.Errorf("%s: probed ports differ (-want +got):\n%s", tc.name, diff)
+		}
+		if diff := cmp.Diff(wantBound, planned(counted)); diff != "" {
+			t.Errorf("%s: ports whose connections are counted differ (-want +got):\n%s", tc.name, diff)
+		}
+	}
+}
