@@ -63,7 +63,7 @@ func benchmarkUpstream(b *testing.B, c *consultest.Cluster, binary, upstream str
 	}{{name: "our", exporter: ours}, {name: "their", exporter: theirs}}
 	round := func() {
 		for i, who := range contest {
-			contest[i].costs = append(who.costs, scrape(who.exporter))
+			contest[i].costs = append(contest[i].costs, scrape(who.exporter))
 		}
 	}
 	round() // Not measured: connections are made, and the exporter learns who the servers are.
