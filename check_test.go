@@ -145,7 +145,7 @@ func TestCheck(t *testing.T) {
 			`\n {18}8300  8301  8301  8302  8302  8500  8502  8600  8600\n {18}rpc   lan   lan   wan   wan   http  grpc  dns   dns\n`,
 			`\n  server-1 {8}[0-9.]+ +[0-9.]+ +[0-9.]+ +[0-9.]+ +[0-9.]+ +-     -     -     -\n`,
 			`\n  клиент\\x1b\[31m  -     -     -     -     -     [0-9.]+ +[0-9.]+ +[0-9.]+ +[0-9.]+\n`,
-			"\n  " + leader.Name + "  yes   leader    " + leader.Name + "      2     [0-9]+ +[0-9]+ +0 ms +healthy\n",
+			"\n  " + leader.Name + "  yes   leader    " + leader.Name + "      [0-9]+ +[0-9]+ +[0-9]+ +0 ms +healthy\n",
 			`\n  members, lan  4 alive\n  catalog       4 nodes, 1 service, 3 instances: 3 passing\n  agent         http://127[0-9.]+:8500, клиент\\x1b\[31m in dc1\n  asked         at 20`,
 		} {
 			if !regexp.MustCompile(want).MatchString(stdout) {

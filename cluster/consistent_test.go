@@ -23,13 +23,14 @@ func TestConsistentRead(t *testing.T) {
 		self         http.HandlerFunc // By default a refusal.
 		ok, refused  bool
 		broken       bool // An error, be it a refusal.
+		hangs        bool // Somebody does not answer.
 	}{
 		{name: "served", leader: answer(200, leader), read: answer(200, "[]"), ok: true},
 		{name: "no leader", leader: answer(200, `""`)},
-		{name: "hangs", leader: answer(200, leader), read: hang},
-		{name: "the servers hang", leader: hang, self: answer(200, `{"Config":{"NodeName":"a"}}`)},
-		{name: "the servers hang, no rights", leader: hang},
-		{name: "the agent hangs", leader: hang, self: hang, broken: true},
+		{name: "hangs", leader: answer(200, leader), read: hang, hangs: true},
+		{name: "the servers hang", leader: hang, self: answer(200, `{"Config":{"NodeName":"a"}}`), hangs: true},
+		{name: "the servers hang, no rights", leader: hang, hangs: true},
+		{name: "the agent hangs", leader: hang, self: hang, broken: true, hangs: true},
 		{name: "lost its leader", leader: answer(200, leader), read: answer(500, "No cluster leader")},
 		{name: "asked too much", leader: answer(200, leader), read: answer(429, "")},
 		{name: "no servers", leader: answer(500, "No known Consul servers"), read: answer(500, "No known Consul servers")},
@@ -52,9 +53,13 @@ func TestConsistentRead(t *testing.T) {
 					tc.read(w, r)
 				}
 			}
+			patience, agentPatience := 200*time.Millisecond, time.Second
+			if !tc.hangs { // Too long to be the reason, even on a busy machine.
+				patience, agentPatience = 20*time.Second, 20*time.Second
+			}
 			c := New(Options{
-				Client:            ClientOptions{Address: fakeAgent(t, handlers), Timeout: time.Second, Datacenter: "other"},
-				ConsistentTimeout: 200 * time.Millisecond,
+				Client:            ClientOptions{Address: fakeAgent(t, handlers), Timeout: agentPatience, Datacenter: "other"},
+				ConsistentTimeout: patience,
 			})
 			t.Cleanup(c.Close)
 			start := time.Now()

@@ -355,9 +355,9 @@ func TestDeadline(t *testing.T) {
 	gatherAll(t, e)
 	f.hang("/v1/catalog/nodes")
 	start := time.Now()
-	all := gatherWithin(t, e, time.Second)
-	if took := time.Since(start); took > 5*time.Second {
-		t.Errorf("scrape took %s; want its deadline of 1 s, or a little more", took)
+	all := gatherWithin(t, e, 2*time.Second)
+	if took := time.Since(start); took > 8*time.Second {
+		t.Errorf("scrape took %s; want its deadline of 2 s, or a little more", took)
 	}
 	expectValue(t, all, 0, "consul_exporter_collector_success", "collector", "members")
 	expectValue(t, all, 1, "consul_exporter_collector_success", "collector", "raft")
@@ -404,7 +404,7 @@ func TestStubbornCollectors(t *testing.T) {
 		})},
 	)
 	for range 2 {
-		all := gatherWithin(t, e, 300*time.Millisecond)
+		all := gatherWithin(t, e, 2*time.Second)
 		for name, want := range map[string]float64{"members": 1, "panics": 0, "panics_alongside": 0, "ignores_its_context": 0, "repeats_itself": 1} {
 			expectValue(t, all, want, "consul_exporter_collector_success", "collector", name)
 		}
@@ -413,7 +413,7 @@ func TestStubbornCollectors(t *testing.T) {
 			t.Error("what a panicking collector had is delivered")
 		}
 	}
-	all := gatherWithin(t, e, 300*time.Millisecond)
+	all := gatherWithin(t, e, 2*time.Second)
 	expectValue(t, all, 3, "consul_exporter_dropped_series_total", "collector", "repeats_itself")
 	expectValue(t, all, 3, "consul_exporter_scrape_timeouts_total")
 	if n := strings.Count(logged.String(), "collector=panics "); n != 1 || !strings.Contains(logged.String(), "boom") {

@@ -20,7 +20,7 @@ func TestSuccess(t *testing.T) {
 	}
 	gather := func(names ...string) float64 {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		all := e.Gather(ctx, names)
 		problems, err := promlint.NewWithMetricFamilies(all).Lint()

@@ -107,9 +107,7 @@ func TestRecovery_Fails(t *testing.T) {
 			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
 		}, "answers 302 Found"},
 		{"endless", func(w http.ResponseWriter, _ *http.Request) {
-			for range maxRecoveryBytes/1024 + 1 {
-				fmt.Fprint(w, strings.Repeat(" ", 1024))
-			}
+			fmt.Fprint(w, strings.Repeat(" ", maxRecoveryBytes+1))
 		}, "unexpected end of JSON input"},
 		{"hangs", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "context deadline exceeded"},
 	} {

@@ -33,7 +33,7 @@ func newPortsHandler(tb testing.TB, agent string, opts Options, ports cluster.Po
 		tb.Fatal(err)
 	}
 	c := cluster.New(cluster.Options{
-		Client: cluster.ClientOptions{Address: address, Timeout: 2 * time.Second},
+		Client: cluster.ClientOptions{Address: address, Timeout: 5 * time.Second},
 		Ports:  ports,
 	})
 	tb.Cleanup(c.Close)
