@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/consul/api"
+
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 )
 
@@ -386,6 +388,8 @@ func raftText(t *testing.T, c *consultest.Cluster) string {
 	for _, a := range c.Servers {
 		config, err := a.Client().Operator().RaftGetConfiguration(nil)
 		must(t, err)
+		// Their order is not that of an earlier leader.
+		slices.SortFunc(config.Servers, func(a, b *api.RaftServer) int { return strings.Compare(a.ID, b.ID) })
 		for _, s := range config.Servers {
 			fmt.Fprintf(&b, "%s: %s %s %s %v\n", a, s.ID, s.Node, s.Address, s.Voter)
 		}

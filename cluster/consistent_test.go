@@ -86,7 +86,7 @@ func TestConsistentRead_ScrapeEnds(t *testing.T) {
 		endpointStatusLeader.path: answer(200, `"10.0.0.1:8300"`),
 		endpointConsistent.path:   func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
 	})})
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	snap := c.Snapshot(ctx)
 	defer snap.Close()

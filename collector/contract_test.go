@@ -271,6 +271,9 @@ func TestRequestBudget(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := startFake(t)
+			if name == "consistent" {
+				f.answerLeaderAfterSelf()
+			}
 			gatherAll(t, f.exporter(nil, name))
 			if diff := cmp.Diff(want, f.counts()); diff != "" {
 				t.Errorf("requests differ (-want +got):\n%s", diff)

@@ -341,6 +341,19 @@ func (f *fakeConsul) hang(path string) {
 	f.override[path] = func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 }
 
+// answerLeaderAfterSelf makes the answer about the leader wait for the request about the agent itself, for who asks both at the same time and may
+// have no need for the second.
+func (f *fakeConsul) answerLeaderAfterSelf() {
+	f.handle("/v1/status/leader", func(w http.ResponseWriter, r *http.Request) {
+		for asked := 0; asked == 0 && r.Context().Err() == nil; {
+			f.mu.Lock()
+			asked = f.requests["/v1/agent/self"]
+			f.mu.Unlock()
+		}
+		_, _ = io.WriteString(w, f.answers()["/v1/status/leader"])
+	})
+}
+
 // counts returns the requests so far, by path, and forgets them.
 func (f *fakeConsul) counts() map[string]int {
 	f.mu.Lock()

@@ -185,7 +185,10 @@ func unchanged(t *testing.T, a *consultest.Agent) (check func()) {
 
 func TestPlainCluster(t *testing.T) {
 	t.Parallel()
-	cluster := consultest.Start(t, consultest.Options{Servers: 3})
+	cluster := consultest.Start(t, consultest.Options{
+		Servers: 3,
+		Config:  map[string]any{"performance": map[string]any{"raft_multiplier": 5}}, // An election, which a busy machine would make, is no quiet affair.
+	})
 	p := newProber(t)
 	if err := cluster.WaitMembers(t.Context(), 3); err != nil {
 		t.Fatal(err)
