@@ -51,13 +51,6 @@ func (s *soak) complaints(t *testing.T, trials []soakTrial) map[string]int {
 	return counts
 }
 
-// byExporter reports whether a line is about a request of the exporter. All of its connections come from 127.0.0.1, but so do those with
-// which a server's gossip makes sure that a member is gone, and those of the test when it waits for a new token.
-func byExporter(line consultest.LogLine) bool {
-	return strings.Contains(line.Raw, "127.0.0.1:") && !strings.Contains(line.Message, "Failed fallback TCP ping") &&
-		!strings.Contains(line.Raw, "/v1/acl/token/self")
-}
-
 // complaintKind is "" for what is of none.
 func complaintKind(line consultest.LogLine) string {
 	for _, c := range soakComplaints {
