@@ -4,8 +4,6 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -18,7 +16,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -42,7 +39,7 @@ func TestMain(m *testing.M) {
 type exporterProcess struct {
 	url string
 	cmd *exec.Cmd
-	log *lockedBuffer
+	log processLog
 	// exited is closed after the process has ended, with result.
 	exited chan struct{}
 	result error
@@ -81,26 +78,16 @@ func launch(tb testing.TB, binary string, env []string, args ...string) *exporte
 	tb.Helper()
 	e := &exporterProcess{
 		cmd:    exec.Command(binary, append(args, "--web.listen-address=127.0.0.1:0")...),
-		log:    &lockedBuffer{},
+		log:    processLog{filepath.Join(tb.TempDir(), "log")},
 		exited: make(chan struct{}),
 	}
 	e.cmd.Env = append(cleanEnv(), append(env, asExporter+"=1")...)
-	stderr, err := e.cmd.StderrPipe()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	if err := e.cmd.Start(); err != nil {
-		tb.Fatal(err)
-	}
-	address := make(chan string, 1)
+	file, err := os.Create(e.log.path)
+	must(tb, err)
+	defer file.Close()
+	e.cmd.Stderr = file
+	must(tb, e.cmd.Start())
 	go func() {
-		listening := regexp.MustCompile(`address"?[=:]"?(127[0-9.]+:[0-9]+).*Listening on|Listening on.*address=(\S+)`)
-		for lines := bufio.NewScanner(stderr); lines.Scan(); {
-			fmt.Fprintln(e.log, lines.Text())
-			if m := listening.FindStringSubmatch(lines.Text()); m != nil {
-				address <- m[1] + m[2]
-			}
-		}
 		e.result = e.cmd.Wait()
 		close(e.exited)
 	}()
@@ -110,13 +97,29 @@ func launch(tb testing.TB, binary string, env []string, args ...string) *exporte
 		}
 		_ = e.stop() // Whoever wants to know how it ended has stopped it.
 	})
-	select {
-	case a := <-address:
-		e.url = "http://" + a
-	case <-time.After(20 * time.Second):
-		tb.Fatalf("exporter does not listen; its log:\n%s", e.log)
-	}
+	e.url = "http://" + e.listening(tb)
 	return e
+}
+
+// listening waits for the address that the process listens on.
+func (e *exporterProcess) listening(tb testing.TB) (address string) {
+	tb.Helper()
+	said := regexp.MustCompile(`address"?[=:]"?(127[0-9.]+:[0-9]+).*Listening on.*\n|Listening on.*address=(\S+).*\n`)
+	late := time.After(20 * time.Second)
+	look := time.NewTicker(time.Millisecond) // A benchmark measures how fast it starts.
+	defer look.Stop()
+	for {
+		if m := said.FindStringSubmatch(e.log.String()); m != nil {
+			return m[1] + m[2]
+		}
+		select {
+		case <-look.C:
+		case <-e.exited:
+			tb.Fatalf("exporter ended with %v; its log:\n%s", e.result, e.log)
+		case <-late:
+			tb.Fatalf("exporter does not listen; its log:\n%s", e.log)
+		}
+	}
 }
 
 // stop sends SIGTERM, unless the process has ended, and returns how it ended.
@@ -279,20 +282,13 @@ func (s samples) String() string {
 	return b.String()
 }
 
-// lockedBuffer is a buffer that is written while it is read.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
+// processLog is what a process has written to its standard error: a file, so that all that it logged before it answered is there with the answer.
+type processLog struct{ path string }
 
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+func (l processLog) String() string {
+	content, err := os.ReadFile(l.path)
+	if err != nil {
+		return err.Error()
+	}
+	return string(content)
 }
