@@ -68,13 +68,8 @@ func startLed(t *testing.T, options consultest.Options) *consultest.Cluster {
 	return c
 }
 
-// steady makes servers wait for a leader as long as Consul does by default, where nothing is to be learnt about elections: a busy machine
-// makes none then.
-func steady() map[string]any {
-	config := brisk()
-	config["performance"] = map[string]any{"raft_multiplier": 5}
-	return config
-}
+// steady is for clusters of which nothing is to be learnt about elections.
+func steady() map[string]any { return patient(brisk()) }
 
 // brisk makes gossip between datacenters as fast as that within one: it takes half a minute to notice a failure, and as long to notice that it is
 // over, which is longer than the alerts here go on. Servers that are dead stay members, so that alerts name them.

@@ -66,6 +66,12 @@ func keepDead() map[string]any {
 	return map[string]any{"autopilot": map[string]any{"cleanup_dead_servers": false}}
 }
 
+// patient makes servers wait for a leader as long as Consul does by default: a busy machine causes no elections then.
+func patient(config map[string]any) map[string]any {
+	config["performance"] = map[string]any{"raft_multiplier": 5}
+	return config
+}
+
 func must(tb testing.TB, err error) {
 	tb.Helper()
 	if err != nil {

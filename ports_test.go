@@ -91,7 +91,7 @@ func (e *exporterProcess) scrapeUntilUp(t *testing.T, ports []portID, agents ...
 // startSecure starts a cluster in which everything is encrypted and nothing is allowed without a token.
 func startSecure(t *testing.T) *consultest.Cluster {
 	t.Helper()
-	return consultest.Start(t, consultest.Options{Servers: 3, TLS: true, GossipKey: gossipKey, ACL: true, Config: keepDead()})
+	return consultest.Start(t, consultest.Options{Servers: 3, TLS: true, GossipKey: gossipKey, ACL: true, Config: patient(keepDead())})
 }
 
 // secret writes a file that only its owner may read.
@@ -307,7 +307,7 @@ func TestManyScrapesAtOnce(t *testing.T) {
 func TestLeavesNoTrace(t *testing.T) {
 	t.Run("plain", func(t *testing.T) {
 		t.Parallel()
-		c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1, Config: keepDead()})
+		c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1, Config: patient(keepDead())})
 		leavesNoTrace(t, c, plainPorts, "--consul.server="+c.Servers[0].URL())
 	})
 	t.Run("secure", func(t *testing.T) {

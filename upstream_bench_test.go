@@ -127,9 +127,7 @@ func requestsOf(b *testing.B, agent string, ask func(server string)) float64 {
 // startWithCatalog starts three servers with this in their catalog.
 func startWithCatalog(b *testing.B, size consultest.Catalog) *consultest.Cluster {
 	b.Helper()
-	// Consul's default, with which three busy servers on one machine keep their leader.
-	patient := map[string]any{"performance": map[string]any{"raft_multiplier": 5}}
-	c := consultest.Start(b, consultest.Options{Config: patient})
+	c := consultest.Start(b, consultest.Options{Config: patient(map[string]any{})})
 	ctx, cancel := context.WithTimeout(b.Context(), 2*time.Minute)
 	defer cancel()
 	must(b, c.LoadCatalog(ctx, size))
