@@ -61,10 +61,7 @@ func startAlerting(t *testing.T, binary string, settings map[string]string) *ale
 	dir := t.TempDir()
 	s := &alertStack{pages: newPageLog(t), targetsFile: filepath.Join(dir, "targets.json"), binary: binary}
 
-	alertmanagerConfig := filepath.Join(dir, "alertmanager.yml")
-	must(t, os.WriteFile(alertmanagerConfig, []byte(scaledAlertmanager(t, s.pages.url)), 0o600))
-	s.alertmanager = startTool(t, "alertmanager", "--config.file="+alertmanagerConfig,
-		"--storage.path="+filepath.Join(dir, "alertmanager"), "--cluster.listen-address=")
+	s.alertmanager = startAlertmanager(t, scaledAlertmanager(t, s.pages.url))
 
 	rules := filepath.Join(dir, "rules.yml")
 	must(t, os.WriteFile(rules, []byte(scaledPack(t, settings)), 0o600))
@@ -81,7 +78,7 @@ alerting:
 scrape_configs:
   - job_name: consul
     file_sd_configs: [{files: [%[5]q], refresh_interval: 1s}]
-`, alertScrapeInterval, alertInterval, rules, strings.TrimPrefix(s.alertmanager.url, "http://"), s.targetsFile), 0o600))
+`, alertScrapeInterval, alertInterval, rules, s.alertmanager.hostPort(), s.targetsFile), 0o600))
 	s.prometheus = startTool(t, "prometheus", "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "prometheus"),
 		"--rules.alert.resend-delay="+scaled(time.Minute).String())
 	t.Cleanup(func() {
@@ -90,6 +87,14 @@ scrape_configs:
 		}
 	})
 	return s
+}
+
+// startAlertmanager starts an Alertmanager that knows of no other.
+func startAlertmanager(t *testing.T, config string) *exporterProcess {
+	t.Helper()
+	dir := writeFiles(t, map[string]string{"alertmanager.yml": config})
+	return startTool(t, "alertmanager", "--config.file="+filepath.Join(dir, "alertmanager.yml"),
+		"--storage.path="+filepath.Join(dir, "alertmanager"), "--cluster.listen-address=")
 }
 
 // startTool starts a server of the toolbox, and ends it with the test.
@@ -163,7 +168,7 @@ func (s *alertStack) exporter(t *testing.T, cluster string, args ...string) *exp
 // watch makes an exporter a target of Prometheus.
 func (s *alertStack) watch(t *testing.T, cluster string, e *exporterProcess) {
 	t.Helper()
-	s.targets = append(s.targets, alertTarget{[]string{strings.TrimPrefix(e.url, "http://")}, map[string]string{"cluster": cluster}})
+	s.targets = append(s.targets, alertTarget{[]string{e.hostPort()}, map[string]string{"cluster": cluster}})
 	s.writeTargets(t)
 }
 

@@ -157,7 +157,7 @@ func writeHistory(ctx context.Context, b *testing.B, e *exporterProcess, dir str
 			if value > 0 && (series+i)%1000 == 0 {
 				value--
 			}
-			fmt.Fprintf(w, "%sinstance=%q,job=\"consul\",%s} %v %d\n", graphedFamily, strings.TrimPrefix(e.url, "http://"), labels, value, start.Add(time.Duration(i)*scrapeInterval).Unix())
+			fmt.Fprintf(w, "%sinstance=%q,job=\"consul\",%s} %v %d\n", graphedFamily, e.hostPort(), labels, value, start.Add(time.Duration(i)*scrapeInterval).Unix())
 		}
 	}
 	fmt.Fprintln(w, "# EOF")

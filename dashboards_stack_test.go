@@ -86,7 +86,7 @@ func startPrometheus(tb testing.TB, dir, ruleFile string, interval time.Duration
 	must(tb, err)
 	var targets []string
 	for _, e := range exporters {
-		targets = append(targets, strings.TrimPrefix(e.url, "http://"))
+		targets = append(targets, e.hostPort())
 	}
 	config, err := json.Marshal(map[string]any{ // JSON is YAML.
 		"global":         map[string]any{"scrape_interval": interval.String(), "scrape_timeout": interval.String(), "evaluation_interval": "2s"},

@@ -52,8 +52,6 @@ func prometheusWith(t *testing.T, config map[string]any, alertmanager *exporterP
 	return &alertStack{prometheus: p, alertmanager: alertmanager}
 }
 
-func (e *exporterProcess) hostPort() string { return strings.TrimPrefix(e.url, "http://") }
-
 // Sharded by the hash of the cluster's name, each cluster has all of its exporters in one shard, and no shard has them all.
 func TestStackDeployment_Shards(t *testing.T) {
 	const shards, clusters = 4, 16
@@ -113,11 +111,8 @@ func TestStackDeployment_OneView(t *testing.T) {
 		"config.yml": "modules: {production: {targets: [127.0.0.0/8]}, lab: {targets: [127.0.0.0/8]}}",
 		"rules.yml":  scaledPack(t, nil),
 	})
-	pages := newPageLog(t)
-	must(t, os.WriteFile(filepath.Join(folder, "alertmanager.yml"), []byte(scaledAlertmanager(t, pages.url)), 0o600))
 	exporter := startExporter(t, nil, "--consul.server="+c.Servers[0].URL(), "--config.file="+filepath.Join(folder, "config.yml"))
-	alertmanager := startTool(t, "alertmanager", "--config.file="+filepath.Join(folder, "alertmanager.yml"),
-		"--storage.path="+filepath.Join(folder, "alertmanager"), "--cluster.listen-address=")
+	alertmanager := startAlertmanager(t, scaledAlertmanager(t, newPageLog(t).url))
 	store := prometheusWith(t, map[string]any{}, nil, "--web.enable-remote-write-receiver")
 
 	pair := make(map[string]*alertStack)

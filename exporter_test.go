@@ -122,6 +122,9 @@ func (e *exporterProcess) listening(tb testing.TB) (address string) {
 	}
 }
 
+// hostPort is where it listens.
+func (e *exporterProcess) hostPort() string { return strings.TrimPrefix(e.url, "http://") }
+
 // stop sends SIGTERM, unless the process has ended, and returns how it ended.
 func (e *exporterProcess) stop() error {
 	_ = e.cmd.Process.Signal(syscall.SIGTERM) // Fails when it has ended.

@@ -86,11 +86,10 @@ func startResponded(t *testing.T, config map[string]any, own string, rules func(
 			t.Logf("history:\n%+v", s.responder.records(t))
 		}
 	})
-	alertmanagerConfig := file("alertmanager.yml", responderReceiver(t, newPageLog(t).url, s.responder.url, secretFile))
+	alertmanagerConfig := responderReceiver(t, newPageLog(t).url, s.responder.url, secretFile)
 	var alertmanagers []string
-	for i := range 2 { // They do not know of each other: both deliver everything.
-		a := startTool(t, "alertmanager", "--config.file="+alertmanagerConfig, "--storage.path="+filepath.Join(dir, fmt.Sprintf("alertmanager-%d", i)), "--cluster.listen-address=")
-		alertmanagers = append(alertmanagers, strings.TrimPrefix(a.url, "http://"))
+	for range 2 { // Both deliver everything.
+		alertmanagers = append(alertmanagers, startAlertmanager(t, alertmanagerConfig).hostPort())
 	}
 	exporter := launch(t, os.Args[0], nil, "--probe.timeout=1s", "--web.scrape-timeout-offset=100ms", "--consul.server="+asked.URL(),
 		"--responder.url="+s.responder.url, "--responder.secret-file="+secretFile)
@@ -106,7 +105,7 @@ scrape_configs:
   - job_name: consul
     static_configs: [{targets: [%q, %q]}]
 `, file("rules.yml", scaledPack(t, nil)), file("own.yml", own), alertmanagers[0], alertmanagers[1],
-			strings.TrimPrefix(exporter.url, "http://"), strings.TrimPrefix(s.responder.url, "http://"))))
+			exporter.hostPort(), s.responder.hostPort())))
 	s.prometheus.waitQuiet(t, settleWithin)
 	return s
 }

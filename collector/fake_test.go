@@ -349,6 +349,7 @@ func (f *fakeConsul) answerLeaderAfterSelf() {
 			f.mu.Lock()
 			asked = f.requests["/v1/agent/self"]
 			f.mu.Unlock()
+			<-time.After(time.Millisecond)
 		}
 		_, _ = io.WriteString(w, f.answers()["/v1/status/leader"])
 	})
