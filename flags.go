@@ -150,7 +150,7 @@ func agentFlags(app *kingpin.CmdClause, opts *options) {
 		Default(os.Getenv("CONSUL_NAMESPACE")).StringVar(&m.Namespace)
 	app.Flag("consul.partition", "Admin partition of Consul Enterprise to read. Default also from CONSUL_PARTITION.").
 		Default(os.Getenv("CONSUL_PARTITION")).StringVar(&m.Partition)
-	app.Flag("consul.request-limit", "How many requests to an agent may be under way at one time; 0, or more than 8, means 8.").
+	app.Flag("consul.request-limit", "How many requests to an agent may be under way at one time, besides those that it answers by itself; 0, or more than 8, means 8.").
 		Default(strconv.Itoa(m.RequestLimit)).IntVar(&m.RequestLimit)
 	app.Flag("consul.max-response-bytes", "How large one answer of the HTTP API may be, and what is kept of it in memory. What a larger one tells is absent, and its collector fails.").
 		Default(m.MaxResponseBytes.String()).SetValue(&m.MaxResponseBytes)

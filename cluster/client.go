@@ -70,7 +70,7 @@ type ClientOptions struct {
 	Datacenter string
 	// Consistency is how they are read; empty means ConsistencyStale. Everything else is always read stale.
 	Consistency Consistency
-	// RequestLimit bounds the requests under way to one agent; 0 means maxConnsPerHost, which it cannot exceed.
+	// RequestLimit bounds the requests under way to one agent that it asks the servers about; 0 means maxConnsPerHost, which it cannot exceed.
 	RequestLimit int
 	// Timeout bounds each request.
 	Timeout time.Duration
@@ -99,13 +99,15 @@ func Consistencies() []Consistency {
 // Client reads the HTTP APIs of one cluster's agents: that of the configured one, and with the same credentials those
 // of the servers. It counts its requests and remembers refusals.
 type Client struct {
-	opts      ClientOptions
-	transport *http.Transport
-	refusals  refusals
+	opts ClientOptions
+	// own connects for what an agent answers by itself, forwarded for what it asks the servers about: when they hang, as many of those requests
+	// as may be under way wait for them, and what the agent can tell all the same must not wait behind.
+	own, forwarded *http.Transport
+	refusals       refusals
 
 	mu       sync.Mutex
-	byHost   map[string]*api.Client // Guarded by mu.
-	requests map[RequestKey]uint64  // Guarded by mu.
+	byHost   map[clientKey]*api.Client // Guarded by mu.
+	requests map[RequestKey]uint64     // Guarded by mu.
 }
 
 // RequestKey says what a request asked for and how it ended.
@@ -138,21 +140,31 @@ func NewClient(opts ClientOptions) *Client {
 		// Connections end with the scrape; resuming TLS on the next ones costs Consul and us a fraction of a new handshake.
 		config.ClientSessionCache = tls.NewLRUClientSessionCache(0)
 	}
-	return &Client{
-		opts: opts,
-		transport: &http.Transport{
-			DialContext: dial,
-			// Consul needs more time to compress an answer than the network to carry it: agent and servers are near.
-			DisableCompression: true,
-			TLSClientConfig:    config,
-			MaxConnsPerHost:    opts.maxConns(),
-			ForceAttemptHTTP2:  true,
+	forwarded := &http.Transport{
+		DialContext: dial,
+		// Consul needs more time to compress an answer than the network to carry it: agent and servers are near.
+		DisableCompression: true,
+		TLSClientConfig:    config,
+		MaxConnsPerHost:    opts.maxConns(),
+		ForceAttemptHTTP2:  true,
 
-			MaxResponseHeaderBytes: headerBytes,
-		},
-		byHost:   make(map[string]*api.Client),
-		requests: make(map[RequestKey]uint64),
+		MaxResponseHeaderBytes: headerBytes,
 	}
+	own := forwarded.Clone()
+	own.MaxConnsPerHost = maxConnsPerHost
+	return &Client{
+		opts:      opts,
+		forwarded: forwarded,
+		own:       own,
+		byHost:    make(map[clientKey]*api.Client),
+		requests:  make(map[RequestKey]uint64),
+	}
+}
+
+// clientKey is an agent, and which of the two pools of connections to it is used.
+type clientKey struct {
+	host string
+	own  bool
 }
 
 func (o *ClientOptions) maxResponseBytes() int64 {
@@ -165,6 +177,9 @@ func (o *ClientOptions) maxConns() int {
 	}
 	return maxConnsPerHost
 }
+
+// own reports whether the agent answers by itself, whatever the servers do.
+func (ep *endpoint) own() bool { return strings.HasPrefix(ep.path, "/v1/agent/") }
 
 // endpoint is one read-only part of the HTTP API.
 type endpoint struct {
@@ -214,7 +229,7 @@ func (c *Client) ask(ctx context.Context, address Address, ep endpoint, out any)
 	if err := c.refusals.check(subject, token, time.Now()); err != nil {
 		return nil, err
 	}
-	client, err := c.at(address)
+	client, err := c.at(address, ep.own())
 	if err != nil {
 		return nil, err
 	}
@@ -266,10 +281,14 @@ func (c *Client) queryOptions(ep endpoint, token string) *api.QueryOptions {
 }
 
 // at returns the API client for one agent. Making one costs more than a request, so they are kept.
-func (c *Client) at(address Address) (*api.Client, error) {
+func (c *Client) at(address Address, own bool) (*api.Client, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if client, ok := c.byHost[address.Host]; ok {
+	key, pool := clientKey{address.Host, own}, c.forwarded
+	if own {
+		pool = c.own
+	}
+	if client, ok := c.byHost[key]; ok {
 		return client, nil
 	}
 	client, err := api.NewClient(&api.Config{
@@ -277,7 +296,7 @@ func (c *Client) at(address Address) (*api.Client, error) {
 		Scheme:     address.Scheme,
 		PathPrefix: address.Path,
 		HttpClient: &http.Client{
-			Transport: &transport{c.transport, c.opts.maxResponseBytes()},
+			Transport: &transport{pool, c.opts.maxResponseBytes()},
 			// Never send the token anywhere but to the agent that was asked.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
@@ -288,7 +307,7 @@ func (c *Client) at(address Address) (*api.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up the Consul client: %w", err)
 	}
-	c.byHost[address.Host] = client
+	c.byHost[key] = client
 	return client, nil
 }
 
@@ -296,9 +315,9 @@ func (c *Client) at(address Address) (*api.Client, error) {
 func (c *Client) retain(asked func(host string) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for host := range c.byHost {
-		if host != c.opts.Address.Host && !asked(host) {
-			delete(c.byHost, host)
+	for key := range c.byHost {
+		if key.host != c.opts.Address.Host && !asked(key.host) {
+			delete(c.byHost, key)
 		}
 	}
 }
@@ -317,7 +336,10 @@ func (c *Client) Requests() map[RequestKey]uint64 {
 	return maps.Clone(c.requests)
 }
 
-func (c *Client) closeIdle() { c.transport.CloseIdleConnections() }
+func (c *Client) closeIdle() {
+	c.forwarded.CloseIdleConnections()
+	c.own.CloseIdleConnections()
+}
 
 // statusLabel says how a request ended.
 func statusLabel(err error) string {

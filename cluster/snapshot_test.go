@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -406,5 +407,34 @@ func TestUp(t *testing.T) {
 				t.Errorf("up = %v, %v; want %v", got, err, tc.want)
 			}
 		})
+	}
+}
+
+// What the agent tells by itself does not wait behind what it asks the servers about, however many of those requests hang: an agent that has lost its
+// servers is up. One request at a time is the tightest limit that users can set.
+func TestUp_ServersHang(t *testing.T) {
+	t.Parallel()
+	hang := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+	handlers := map[string]http.HandlerFunc{endpointSelf.path: answer(200, `{"Config":{"NodeName":"a"}}`)}
+	forwarded := []endpoint{
+		endpointRaft, endpointStatusPeers, endpointCatalogNodes, endpointDatacenters, endpointMeshRoots, endpointSessions,
+		endpointCoordinates, endpointLicense, endpointAutopilotState, endpointAutopilotConfig, endpointStatusLeader,
+	}
+	for _, ep := range forwarded {
+		handlers[ep.path] = hang
+	}
+	for _, limit := range []int{0, 1} {
+		c := newTestCluster(t, ClientOptions{Address: fakeAgent(t, handlers), Timeout: 2 * time.Second, RequestLimit: limit})
+		snap := snapshot(t, c)
+		var hanging sync.WaitGroup
+		for _, ep := range forwarded {
+			ep.timeout = 6 * time.Second // They keep the connections for longer than anybody waits for the agent.
+			hanging.Go(func() { _ = snap.readAgent(t.Context(), ep, &struct{}{}) })
+		}
+		<-time.After(200 * time.Millisecond) // They have the connections.
+		if up, err := snap.Up().Get(t.Context()); err != nil || !up {
+			t.Errorf("limit %d: up is %v, error %v; want that the agent is up", limit, up, err)
+		}
+		hanging.Wait()
 	}
 }
