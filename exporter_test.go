@@ -156,6 +156,12 @@ func (e *exporterProcess) get(ctx context.Context, path string, timeout time.Dur
 // scrape gets the metrics with Prometheus's default timeout, which the exporter must meet.
 func (e *exporterProcess) scrape(t *testing.T) samples {
 	t.Helper()
+	return parseSamples(t, e.scrapeText(t))
+}
+
+// scrapeText is a scrape as it arrives, for tests with so many that reading them all would be most of the work.
+func (e *exporterProcess) scrapeText(t *testing.T) (body string) {
+	t.Helper()
 	const timeout = 10 * time.Second
 	start := time.Now()
 	status, body, err := e.get(t.Context(), "/metrics", timeout)
@@ -168,14 +174,13 @@ func (e *exporterProcess) scrape(t *testing.T) samples {
 	if status != http.StatusOK {
 		t.Fatalf("scrape got status %d: %s", status, body)
 	}
-	return parseSamples(t, body)
+	return body
 }
 
 // scrapeUntil scrapes until the condition holds and returns that scrape.
 func (e *exporterProcess) scrapeUntil(t *testing.T, within time.Duration, what string, condition func(samples) bool) samples {
 	t.Helper()
-	deadline := time.Now().Add(within)
-	for {
+	for deadline := time.Now().Add(within); ; time.Sleep(100 * time.Millisecond) { //nolint:forbidigo // Between two scrapes, for the servers' sake.
 		s := e.scrape(t)
 		if condition(s) {
 			return s

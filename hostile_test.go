@@ -205,6 +205,7 @@ const (
 // Whatever Consul answers, on all endpoints and all ports at once, the exporter lives, answers within the time that the scrape grants it, and stays
 // within its memory; and when Consul is well again, so is what it tells.
 func TestHostileConsul(t *testing.T) {
+	t.Parallel() // It mostly waits.
 	h, binary := startHostile(t), buildExporter(t)
 	flags := []string{
 		"--consul.server=" + h.api.URL, "--probe.timeout=500ms", "--kv.prefix=limits/", "--collector.sessions", "--probe.client-ports=servers",

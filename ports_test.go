@@ -334,19 +334,21 @@ func leavesNoTrace(t *testing.T, c *consultest.Cluster, ports []portID, args ...
 	growing := map[string]float64{ // And the slack that each has.
 		"go_goroutines": 8, "process_open_fds": 8, "go_memstats_heap_inuse_bytes": 8 << 20, "process_resident_memory_bytes": 48 << 20,
 	}
-	var end samples
 	first, last := make(samples), make(samples) // The least that each was in the first and in the last scrapes: what comes and goes does not count.
-	for i := range scrapes {
-		end = e.scrape(t)
-		for gauge := range growing {
-			switch {
-			case i < window:
-				first.least(gauge, end[gauge])
-			case i >= scrapes-window:
-				last.least(gauge, end[gauge])
+	scrapeMany := func(lowest samples) (end samples) {
+		for range window {
+			end = e.scrape(t)
+			for gauge := range growing {
+				lowest.least(gauge, end[gauge])
 			}
 		}
+		return end
 	}
+	scrapeMany(first)
+	for range scrapes - 2*window {
+		e.scrapeText(t)
+	}
+	end := scrapeMany(last)
 	end.expectPorts(t, ports, c.Servers...)
 	if after := membersText(t, c); after != members {
 		t.Errorf("the members changed from\n%s\nto\n%s", members, after)
