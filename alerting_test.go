@@ -98,13 +98,13 @@ func startAlertmanager(t *testing.T, config string) *exporterProcess {
 }
 
 // startTool starts a server of the toolbox, and ends it with the test.
-func startTool(t *testing.T, name string, args ...string) *exporterProcess {
-	t.Helper()
+func startTool(tb testing.TB, name string, args ...string) *exporterProcess {
+	tb.Helper()
 	binary, err := toolbox.Path(name)
-	must(t, err)
-	p := launch(t, binary, nil, args...)
-	waitFor(t, 20*time.Second, name+" to be ready", func() string {
-		status, body, err := p.get(t.Context(), "/-/ready", time.Second)
+	must(tb, err)
+	p := launch(tb, binary, nil, args...)
+	waitFor(tb, 60*time.Second, name+" to be ready", func() string {
+		status, body, err := p.get(tb.Context(), "/-/ready", time.Second)
 		if err != nil {
 			return err.Error()
 		}

@@ -29,7 +29,6 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/dashboards"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/internal/grafana"
-	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
 )
 
 // The expressions of a healthy cluster that have no result, or none that is a number, each with the reason. Those of panels are named by
@@ -82,29 +81,25 @@ type liveDashboards struct {
 // that is there at its next reload.
 func startPrometheus(tb testing.TB, dir, ruleFile string, interval time.Duration, exporters ...*exporterProcess) *exporterProcess {
 	tb.Helper()
-	binary, err := toolbox.Path("prometheus")
-	must(tb, err)
 	var targets []string
 	for _, e := range exporters {
 		targets = append(targets, e.hostPort())
 	}
-	config, err := json.Marshal(map[string]any{ // JSON is YAML.
+	return runPrometheus(tb, dir, map[string]any{
 		"global":         map[string]any{"scrape_interval": interval.String(), "scrape_timeout": interval.String(), "evaluation_interval": "2s"},
 		"rule_files":     []string{ruleFile},
 		"scrape_configs": []any{map[string]any{"job_name": "consul", "static_configs": []any{map[string]any{"targets": targets}}}},
 	})
+}
+
+// runPrometheus starts a Prometheus with this configuration, which keeps its data in the folder.
+func runPrometheus(tb testing.TB, dir string, config map[string]any, flags ...string) *exporterProcess {
+	tb.Helper()
+	content, err := json.Marshal(config) // JSON is YAML.
 	must(tb, err)
 	file := filepath.Join(dir, "prometheus.yml")
-	must(tb, os.WriteFile(file, config, 0o600))
-	p := startBinary(tb, binary, nil, "--config.file="+file, "--storage.tsdb.path="+filepath.Join(dir, "data"))
-	waitFor(tb, 60*time.Second, "Prometheus is ready", func() string {
-		status, _, err := p.get(tb.Context(), "/-/ready", time.Second)
-		if err == nil && status == http.StatusOK {
-			return ""
-		}
-		return fmt.Sprintf("status %d, error %v", status, err)
-	})
-	return p
+	must(tb, os.WriteFile(file, content, 0o600))
+	return startTool(tb, "prometheus", append(flags, "--config.file="+file, "--storage.tsdb.path="+filepath.Join(dir, "data"))...)
 }
 
 // ask evaluates an expression now.

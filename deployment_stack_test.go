@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -43,13 +42,7 @@ func documented(t *testing.T, text string, replace ...string) (config map[string
 // prometheusWith starts a Prometheus with this configuration, which sends its alerts to that Alertmanager, if any.
 func prometheusWith(t *testing.T, config map[string]any, alertmanager *exporterProcess, flags ...string) *alertStack {
 	t.Helper()
-	content, err := json.Marshal(config) // JSON is YAML.
-	must(t, err)
-	dir := t.TempDir()
-	file := filepath.Join(dir, "prometheus.yml")
-	must(t, os.WriteFile(file, content, 0o600))
-	p := startTool(t, "prometheus", append(flags, "--config.file="+file, "--storage.tsdb.path="+filepath.Join(dir, "data"))...)
-	return &alertStack{prometheus: p, alertmanager: alertmanager}
+	return &alertStack{prometheus: runPrometheus(t, t.TempDir(), config, flags...), alertmanager: alertmanager}
 }
 
 // Sharded by the hash of the cluster's name, each cluster has all of its exporters in one shard, and no shard has them all.
