@@ -159,7 +159,7 @@ func (e *exporterProcess) scrape(t *testing.T) samples {
 	return parseSamples(t, e.scrapeText(t))
 }
 
-// scrapeText is a scrape as it arrives, for tests with so many that reading them all would be most of the work.
+// scrapeText is a scrape as it arrives, for tests with so many that parsing them all would be most of the work.
 func (e *exporterProcess) scrapeText(t *testing.T) (body string) {
 	t.Helper()
 	const timeout = 10 * time.Second
@@ -180,15 +180,14 @@ func (e *exporterProcess) scrapeText(t *testing.T) (body string) {
 // scrapeUntil scrapes until the condition holds and returns that scrape.
 func (e *exporterProcess) scrapeUntil(t *testing.T, within time.Duration, what string, condition func(samples) bool) samples {
 	t.Helper()
-	for deadline := time.Now().Add(within); ; time.Sleep(100 * time.Millisecond) { //nolint:forbidigo // Between two scrapes, for the servers' sake.
-		s := e.scrape(t)
-		if condition(s) {
-			return s
+	var s samples
+	waitFor(t, within, what, func() string {
+		if s = e.scrape(t); condition(s) {
+			return ""
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %s; last scrape:\n%s", within, what, s)
-		}
-	}
+		return "last scrape:\n" + s.String()
+	})
+	return s
 }
 
 // waitFor looks again and again until what is missing is nothing.

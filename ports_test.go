@@ -346,7 +346,9 @@ func leavesNoTrace(t *testing.T, c *consultest.Cluster, ports []portID, args ...
 	}
 	scrapeMany(first)
 	for range scrapes - 2*window {
-		e.scrapeText(t)
+		if body := e.scrapeText(t); !strings.Contains(body, "\nconsul_up 1\n") {
+			t.Fatalf("a scrape does not say that the agent is up:\n%s", body)
+		}
 	}
 	end := scrapeMany(last)
 	end.expectPorts(t, ports, c.Servers...)
