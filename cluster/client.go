@@ -11,7 +11,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -28,32 +28,11 @@ const (
 	maxConnsPerHost = 8
 	// DefaultMaxResponseBytes is three times what the catalog of 25,000 service instances has.
 	DefaultMaxResponseBytes = 64 << 20
-	// wholeAnswerBytes bounds the answers that are decoded as a whole, which takes many times their size. They are about one agent, or
-	// about the servers; the largest known is the Raft configuration of a thousand servers, with 200 KB.
-	wholeAnswerBytes = 1 << 20
-	// errorAnswerBytes bounds what is read of an answer that is an error: a sentence.
-	errorAnswerBytes = 1 << 10
-	// headerBytes bounds the headers of an answer. Consul sends less than 1 KB.
-	headerBytes = 64 << 10
 )
 
 // ErrRefused means that the agent does not offer this to us: the token may not read it, or the version or edition does
 // not have it. It is remembered for some minutes, so that Consul does not log an error at each scrape.
 var ErrRefused = errors.New("refused")
-
-// tooLargeError means that an answer is larger than the limit, or would be in memory.
-type tooLargeError struct {
-	limit int64
-	// whole is whether the limit is wholeAnswerBytes.
-	whole bool
-}
-
-func (e tooLargeError) Error() string {
-	if e.whole {
-		return fmt.Sprintf("the answer is larger than %d bytes, which is not what Consul answers here", e.limit)
-	}
-	return fmt.Sprintf("the answer is larger than %d bytes, the limit set by --consul.max-response-bytes (max_response_bytes in a module)", e.limit)
-}
 
 // ClientOptions say how to reach an agent's HTTP API.
 type ClientOptions struct {
@@ -125,40 +104,10 @@ func (k RequestKey) Compare(other RequestKey) int {
 
 // NewClient returns a client. It does not connect.
 func NewClient(opts ClientOptions) *Client {
-	dialer := &net.Dialer{}
-	dial := dialer.DialContext
-	if opts.Address.Socket != "" {
-		dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return dialer.DialContext(ctx, "unix", opts.Address.Socket)
-		}
-	}
-	if opts.Token == nil {
-		opts.Token = func() string { return "" }
-	}
-	config := opts.TLS.Clone()
-	if config != nil {
-		// Connections end with the scrape; resuming TLS on the next ones costs Consul and us a fraction of a new handshake.
-		config.ClientSessionCache = tls.NewLRUClientSessionCache(0)
-	}
-	forwarded := &http.Transport{
-		DialContext: dial,
-		// Consul needs more time to compress an answer than the network to carry it: agent and servers are near.
-		DisableCompression: true,
-		TLSClientConfig:    config,
-		MaxConnsPerHost:    opts.maxConns(),
-		ForceAttemptHTTP2:  true,
-
-		MaxResponseHeaderBytes: headerBytes,
-	}
-	own := forwarded.Clone()
-	own.MaxConnsPerHost = maxConnsPerHost
-	return &Client{
-		opts:      opts,
-		forwarded: forwarded,
-		own:       own,
-		byHost:    make(map[clientKey]*api.Client),
-		requests:  make(map[RequestKey]uint64),
-	}
+	c := &Client{opts: opts, byHost: make(map[clientKey]*api.Client), requests: make(map[RequestKey]uint64)}
+	c.own, c.forwarded = c.opts.newTransport(), c.opts.newTransport()
+	c.forwarded.MaxConnsPerHost = c.opts.maxConns()
+	return c
 }
 
 // clientKey is an agent, and which of the two pools of connections to it is used.
@@ -224,29 +173,16 @@ func (c *Client) get(ctx context.Context, address Address, ep endpoint, out any)
 }
 
 func (c *Client) ask(ctx context.Context, address Address, ep endpoint, out any) (*api.QueryMeta, error) {
-	token := c.opts.Token()
+	token := c.opts.token()
 	subject := address.Host + ep.path + "?" + ep.params.Encode()
 	if err := c.refusals.check(subject, token, time.Now()); err != nil {
 		return nil, err
 	}
-	client, err := c.at(address, ep.own())
-	if err != nil {
-		return nil, err
-	}
-	x := &exchange{params: ep.params, decode: ep.decode}
-	ctx, cancel := x.bound(ctx, cmp.Or(ep.timeout, c.opts.Timeout), ep.long)
-	defer cancel()
-	ctx = context.WithValue(ctx, exchangeKey{}, x)
+	read := c.readWhole
 	if ep.decode != nil {
-		out = &struct{}{}
+		read = c.readStream
 	}
-	meta, err := client.Raw().Query(ep.path, out, c.queryOptions(ep, token).WithContext(ctx))
-	if x.decodeErr != nil {
-		err = x.decodeErr
-	}
-	if stalled, ok := errors.AsType[stalledError](context.Cause(ctx)); ok && err != nil {
-		err = stalled
-	}
+	meta, err := read(ctx, address, &ep, out)
 	c.count(RequestKey{ep.name(), statusLabel(err)})
 	switch {
 	case ep.maybeEmpty && statusLabel(err) == "404":
@@ -260,52 +196,116 @@ func (c *Client) ask(ctx context.Context, address Address, ep endpoint, out any)
 		return nil, err
 	}
 	c.refusals.forget(subject, token)
-	meta.ResultsFilteredByACLs = x.filtered
 	return meta, nil
 }
 
-func (c *Client) queryOptions(ep endpoint, token string) *api.QueryOptions {
-	q := &api.QueryOptions{Token: token}
-	consistency := ep.consistency
+// readWhole reads an answer that is small, and decodes it into out. Such endpoints have no params.
+func (c *Client) readWhole(ctx context.Context, address Address, ep *endpoint, out any) (*api.QueryMeta, error) {
+	client, err := c.at(address, ep.own())
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(ep.timeout, c.opts.Timeout))
+	defer cancel()
+	datacenter, consistency := c.opts.mode(ep)
+	q := &api.QueryOptions{
+		Datacenter:        datacenter,
+		AllowStale:        consistency == ConsistencyStale,
+		RequireConsistent: consistency == ConsistencyConsistent,
+	}
+	return client.Raw().Query(ep.path, out, q.WithContext(ctx))
+}
+
+// readStream reads an answer that may be large, and has it decoded while it arrives. consul/api would collect it first.
+func (c *Client) readStream(ctx context.Context, address Address, ep *endpoint, _ any) (*api.QueryMeta, error) {
+	ctx, arrived, cancel := bound(ctx, cmp.Or(ep.timeout, c.opts.Timeout), ep.long)
+	defer cancel()
+	meta, err := c.stream(ctx, address, ep, arrived)
+	if stalled, ok := errors.AsType[stalledError](context.Cause(ctx)); ok && err != nil {
+		return nil, stalled
+	}
+	return meta, err
+}
+
+func (c *Client) stream(ctx context.Context, address Address, ep *endpoint, arrived func()) (*api.QueryMeta, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address.url(ep.path, c.opts.query(ep)).String(), http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.opts.newHTTPClient(c.pool(ep.own())).Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, errorAnswerBytes)) // What has arrived says enough.
+		return nil, api.StatusError{Code: resp.StatusCode, Body: string(text)}
+	}
+	limit := c.opts.maxResponseBytes()
+	body := &boundedBody{ReadCloser: resp.Body, left: limit, limit: tooLargeError{limit: limit}, progress: arrived}
+	if err := ep.decode(body); err != nil {
+		return nil, err
+	}
+	return queryMeta(resp.Header), nil
+}
+
+// queryMeta reads what an answer's headers say about its worth. That about the token's rights is there also where there is nothing about
+// the leader, as on /v1/agent/members.
+func queryMeta(h http.Header) *api.QueryMeta {
+	ms, err := strconv.ParseUint(h.Get("X-Consul-LastContact"), 10, 63)
+	if err != nil {
+		ms = 0
+	}
+	return &api.QueryMeta{
+		KnownLeader:           h.Get("X-Consul-KnownLeader") == "true",
+		LastContact:           time.Duration(min(ms, math.MaxInt64/uint64(time.Millisecond))) * time.Millisecond,
+		ResultsFilteredByACLs: h.Get("X-Consul-Results-Filtered-By-ACLs") == "true",
+	}
+}
+
+// mode returns the datacenter that an endpoint is read from, empty for the agent's own, and how.
+func (o *ClientOptions) mode(ep *endpoint) (datacenter string, consistency Consistency) {
 	if ep.chosen {
-		consistency, q.Datacenter = c.opts.Consistency, c.opts.Datacenter
+		return o.Datacenter, cmp.Or(o.Consistency, ConsistencyStale)
 	}
-	switch consistency {
-	case ConsistencyDefault:
-	case ConsistencyConsistent:
-		q.RequireConsistent = true
-	default:
-		q.AllowStale = true
+	return "", cmp.Or(ep.consistency, ConsistencyStale)
+}
+
+// query returns the parameters of an endpoint's URL.
+func (o *ClientOptions) query(ep *endpoint) url.Values {
+	query := maps.Clone(ep.params)
+	if query == nil {
+		query = make(url.Values)
 	}
-	return q
+	datacenter, consistency := o.mode(ep)
+	if datacenter != "" {
+		query.Set("dc", datacenter)
+	}
+	if consistency != ConsistencyDefault {
+		query.Set(string(consistency), "")
+	}
+	return query
+}
+
+// pool returns the connections for what agents answer by themselves, or else for what they ask the servers about.
+func (c *Client) pool(own bool) *http.Transport {
+	if own {
+		return c.own
+	}
+	return c.forwarded
 }
 
 // at returns the API client for one agent. Making one costs more than a request, so they are kept.
 func (c *Client) at(address Address, own bool) (*api.Client, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	key, pool := clientKey{address.Host, own}, c.forwarded
-	if own {
-		pool = c.own
-	}
+	key := clientKey{address.Host, own}
 	if client, ok := c.byHost[key]; ok {
 		return client, nil
 	}
-	client, err := api.NewClient(&api.Config{
-		Address:    address.Host,
-		Scheme:     address.Scheme,
-		PathPrefix: address.Path,
-		HttpClient: &http.Client{
-			Transport: &transport{pool, c.opts.maxResponseBytes()},
-			// Never send the token anywhere but to the agent that was asked.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-		HttpAuth:  c.opts.BasicAuth,
-		Namespace: c.opts.Namespace,
-		Partition: c.opts.Partition,
-	})
+	client, err := newAPIClient(address, c.opts.newHTTPClient(&bounded{c.pool(own), c.opts.maxResponseBytes()}))
 	if err != nil {
-		return nil, fmt.Errorf("set up the Consul client: %w", err)
+		return nil, err
 	}
 	c.byHost[key] = client
 	return client, nil
@@ -363,110 +363,23 @@ func isAgentsAnswer(err error) bool {
 	}
 }
 
-// exchange is one request, for what consul/api has no options and results for.
-type exchange struct {
-	// params are added to the query.
-	params url.Values
-	// decode is that of the endpoint: consul/api would collect the whole answer before it is decoded.
-	decode    func(io.Reader) error
-	decodeErr error
-	// filtered is whether the answer's header says that the token's rights left something out of it. consul/api does not
-	// look at that header where there is none about the leader, as on /v1/agent/members.
-	filtered bool
-	// progress is called when some of the answer has arrived; nil if nobody wants to know.
-	progress func()
-}
-
 // stalledError means that nothing more of an answer arrived for as long as --consul.timeout.
 type stalledError struct{ timeout time.Duration }
 
 func (e stalledError) Error() string { return "nothing more arrived within " + e.timeout.String() }
 func (stalledError) Unwrap() error   { return context.DeadlineExceeded }
 
-// bound returns a context that ends after the timeout; if the answer may be long, each part of it that arrives starts that anew.
-func (x *exchange) bound(ctx context.Context, timeout time.Duration, long bool) (context.Context, context.CancelFunc) {
+// bound returns a context that ends after the timeout; if the answer may be long, each part of it that arrives starts that anew, which
+// arrived has to be called for.
+func bound(ctx context.Context, timeout time.Duration, long bool) (_ context.Context, arrived func(), cancel context.CancelFunc) {
 	if !long {
-		return context.WithTimeout(ctx, timeout)
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		return ctx, nil, cancel
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	stall := time.AfterFunc(timeout, func() { cancel(stalledError{timeout}) })
-	x.progress = func() { stall.Reset(timeout) }
-	return ctx, func() {
+	ctx, stop := context.WithCancelCause(ctx)
+	stall := time.AfterFunc(timeout, func() { stop(stalledError{timeout}) })
+	return ctx, func() { stall.Reset(timeout) }, func() {
 		stall.Stop()
-		cancel(nil)
+		stop(nil)
 	}
-}
-
-type exchangeKey struct{}
-
-// transport adds an exchange's part to its request and answer, and bounds the answer.
-type transport struct {
-	base     http.RoundTripper
-	maxBytes int64
-}
-
-func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	x, ok := req.Context().Value(exchangeKey{}).(*exchange)
-	if !ok {
-		x = &exchange{}
-	}
-	if x.params != nil {
-		req = req.Clone(req.Context())
-		req.URL.RawQuery += "&" + x.params.Encode()
-	}
-	resp, err := t.base.RoundTrip(req)
-	if err != nil {
-		return nil, err
-	}
-	x.filtered = resp.Header.Get("X-Consul-Results-Filtered-By-ACLs") == "true"
-	if resp.StatusCode != http.StatusOK {
-		resp.Body = shortened{io.LimitReader(resp.Body, errorAnswerBytes), resp.Body}
-		return resp, nil
-	}
-	resp.Body = newBoundedBody(resp.Body, t.maxBytes, x)
-	if x.decode == nil {
-		return resp, nil
-	}
-	defer resp.Body.Close()
-	if x.decodeErr = x.decode(resp.Body); x.decodeErr != nil {
-		return nil, x.decodeErr
-	}
-	resp.Body = io.NopCloser(strings.NewReader("null")) // What is left to decode.
-	return resp, nil
-}
-
-// shortened is the beginning of a body.
-type shortened struct {
-	io.Reader
-	io.Closer
-}
-
-// boundedBody fails after a number of bytes.
-type boundedBody struct {
-	io.ReadCloser
-	left  int64
-	limit tooLargeError
-	// progress is called after each read; nil if nobody wants to know.
-	progress func()
-}
-
-// newBoundedBody bounds an answer by maxBytes, and if it is decoded as a whole, also by wholeAnswerBytes.
-func newBoundedBody(body io.ReadCloser, maxBytes int64, x *exchange) *boundedBody {
-	limit := tooLargeError{limit: maxBytes}
-	if x.decode == nil && maxBytes > wholeAnswerBytes {
-		limit = tooLargeError{wholeAnswerBytes, true}
-	}
-	return &boundedBody{body, limit.limit, limit, x.progress}
-}
-
-// Read reads one byte more than the limit, to tell an answer that ends there from a longer one.
-func (b *boundedBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left+1)])
-	if b.left -= int64(n); b.left < 0 {
-		return 0, b.limit
-	}
-	if n > 0 && b.progress != nil {
-		b.progress()
-	}
-	return n, err
 }

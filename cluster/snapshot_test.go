@@ -5,6 +5,7 @@ package cluster
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -159,28 +160,80 @@ func TestClient_BadAnswers(t *testing.T) {
 // An answer of the very length that is allowed is read, one of a byte more is not; what is decoded as a whole has a limit of its own.
 func TestBoundedBody(t *testing.T) {
 	t.Parallel()
-	streamed := &exchange{decode: func(io.Reader) error { return nil }}
+	const (
+		ofFlag  = "the answer is larger than 4 bytes, the limit set by --consul.max-response-bytes (max_response_bytes in a module)"
+		ofWhole = "the answer is larger than 1048576 bytes, which is not what Consul answers here"
+	)
 	for _, tc := range []struct {
 		name     string
+		streamed bool
 		length   int
 		maxBytes int64
-		x        *exchange
 		want     string // Empty: it is read.
 	}{
-		{"within", 4, 4, streamed, ""},
-		{"beyond", 5, 4, streamed, "the answer is larger than 4 bytes, the limit set by --consul.max-response-bytes (max_response_bytes in a module)"},
-		{"whole, within", wholeAnswerBytes, 4 << 20, &exchange{}, ""},
-		{"whole, beyond", wholeAnswerBytes + 1, 4 << 20, &exchange{}, "the answer is larger than 1048576 bytes, which is not what Consul answers here"},
-		{"whole, beyond the flag", 5, 4, &exchange{}, "the answer is larger than 4 bytes, the limit set by --consul.max-response-bytes (max_response_bytes in a module)"},
+		{"streamed, within", true, 4, 4, ""},
+		{"streamed, beyond", true, 5, 4, ofFlag},
+		{"whole, within", false, wholeAnswerBytes, 4 << 20, ""},
+		{"whole, beyond", false, wholeAnswerBytes + 1, 4 << 20, ofWhole},
+		{"whole, beyond the flag", false, 5, 4, ofFlag},
 	} {
-		text := strings.Repeat("x", tc.length)
-		got, err := io.ReadAll(newBoundedBody(io.NopCloser(strings.NewReader(text)), tc.maxBytes, tc.x))
-		if tc.want == "" {
-			if err != nil || string(got) != text {
-				t.Errorf("%s: read %d bytes, error %v; want all", tc.name, len(got), err)
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			text := `"` + strings.Repeat("x", tc.length-2) + `"`
+			address := fakeAgent(t, map[string]http.HandlerFunc{"/v1/test": answer(200, text)})
+			c := newTestCluster(t, ClientOptions{Address: address, MaxResponseBytes: tc.maxBytes})
+			var got string
+			ep := endpoint{path: "/v1/test"}
+			if tc.streamed {
+				ep.decode = func(r io.Reader) error { return json.NewDecoder(r).Decode(&got) }
 			}
-		} else if err == nil || err.Error() != tc.want {
-			t.Errorf("%s: error %v; want %s", tc.name, err, tc.want)
+			err := snapshot(t, c).readAgent(t.Context(), ep, &got)
+			switch {
+			case tc.want != "" && (err == nil || !strings.HasSuffix(err.Error(), tc.want)):
+				t.Errorf("error %v; want %s", err, tc.want)
+			case tc.want == "" && (err != nil || len(got) != tc.length-2):
+				t.Errorf("read %d bytes, error %v; want all", len(got), err)
+			}
+		})
+	}
+}
+
+// What CONSUL_* variables say is for the flags that name them, and never for a client that was not told so.
+func TestClient_Environment(t *testing.T) {
+	for name, value := range map[string]string{
+		"CONSUL_HTTP_ADDR": "127.0.0.1:1", "CONSUL_HTTP_SSL": "true", "CONSUL_HTTP_SSL_VERIFY": "false", "CONSUL_HTTP_AUTH": "user:secret",
+		"CONSUL_HTTP_TOKEN": "secret", "CONSUL_HTTP_TOKEN_FILE": "/nonexistent/token", "CONSUL_NAMESPACE": "team", "CONSUL_PARTITION": "part",
+		"CONSUL_CACERT": "/nonexistent/ca.pem", "CONSUL_CAPATH": "/nonexistent", "CONSUL_CLIENT_CERT": "/nonexistent/cert.pem",
+		"CONSUL_CLIENT_KEY": "/nonexistent/key.pem", "CONSUL_TLS_SERVER_NAME": "secret",
+	} {
+		t.Setenv(name, value)
+	}
+	for _, ep := range []endpoint{endpointStatusLeader, endpointWANMembers} {
+		var got *http.Request
+		address := fakeAgent(t, map[string]http.HandlerFunc{ep.path: func(w http.ResponseWriter, r *http.Request) {
+			got = r
+			_, _ = io.WriteString(w, "null")
+		}})
+		snap := snapshot(t, newTestCluster(t, ClientOptions{Address: address}))
+		var err error
+		if ep.path == endpointStatusLeader.path {
+			_, err = snap.StatusLeader().Get(t.Context())
+		} else {
+			_, err = snap.WANMembers().Get(t.Context())
+		}
+		if err != nil {
+			t.Errorf("%s: %v", ep.path, err)
+			continue
+		}
+		for _, header := range []string{"X-Consul-Token", "Authorization", "X-Consul-Namespace"} {
+			if value, ok := got.Header[header]; ok {
+				t.Errorf("%s: header %s is %q; want none", ep.path, header, value)
+			}
+		}
+		for _, param := range []string{"ns", "partition", "namespace"} {
+			if got.URL.Query().Has(param) {
+				t.Errorf("%s: query is %s; want no %s", ep.path, got.URL.RawQuery, param)
+			}
 		}
 	}
 }

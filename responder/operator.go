@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 
 	"github.com/hashicorp/consul/api"
@@ -16,38 +15,16 @@ import (
 )
 
 // operator writes to Consul: the two things that an action can. Nothing else in this program does.
-type operator struct {
-	client *api.Client
-	token  func() string
-}
+type operator struct{ client *api.Client }
 
 // newOperator returns one that reaches the agent as the snapshots do.
 func newOperator(opts cluster.ClientOptions) (*operator, error) {
-	transport := &http.Transport{TLSClientConfig: opts.TLS, DisableKeepAlives: true}
-	if socket := opts.Address.Socket; socket != "" {
-		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-		}
-	}
-	client, err := api.NewClient(&api.Config{
-		Address:    opts.Address.Host,
-		Scheme:     opts.Address.Scheme,
-		PathPrefix: opts.Address.Path,
-		HttpAuth:   opts.BasicAuth,
-		HttpClient: &http.Client{
-			Transport: transport,
-			// Never send the token anywhere but to the agent that was asked.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-	})
+	opts.Namespace, opts.Partition = "", "" // Raft knows neither.
+	client, err := cluster.NewAPIClient(opts)
 	if err != nil {
-		return nil, fmt.Errorf("set up the Consul client: %w", err)
+		return nil, err
 	}
-	token := opts.Token
-	if token == nil {
-		token = func() string { return "" }
-	}
-	return &operator{client, token}, nil
+	return &operator{client}, nil
 }
 
 // transferText is what transfer asks of Consul. An empty id lets the leader choose.
@@ -61,7 +38,7 @@ func transferText(id string) string {
 
 // transfer makes the leader hand over.
 func (o *operator) transfer(ctx context.Context, id string) error {
-	_, err := o.client.Operator().RaftLeaderTransfer(id, (&api.QueryOptions{Token: o.token()}).WithContext(ctx))
+	_, err := o.client.Operator().RaftLeaderTransfer(id, new(api.QueryOptions).WithContext(ctx))
 	if status, ok := errors.AsType[api.StatusError](err); ok && status.Code == http.StatusNotFound {
 		return fmt.Errorf("this Consul cannot transfer the leadership, which takes 1.16 or later: %w", err)
 	}
@@ -78,7 +55,7 @@ func removePeerText(p cluster.RaftPeer) string {
 
 // removePeer takes a server out of the Raft configuration.
 func (o *operator) removePeer(ctx context.Context, p cluster.RaftPeer) error {
-	options := (&api.WriteOptions{Token: o.token()}).WithContext(ctx)
+	options := new(api.WriteOptions).WithContext(ctx)
 	if p.ID == "" {
 		return o.client.Operator().RaftRemovePeerByAddress(p.Address, options)
 	}

@@ -1,0 +1,195 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+
+	"github.com/hashicorp/consul/api"
+)
+
+const (
+	// wholeAnswerBytes bounds the answers that are decoded as a whole, which takes many times their size. They are about one agent, or
+	// about the servers; the largest known is the Raft configuration of a thousand servers, with 200 KB.
+	wholeAnswerBytes = 1 << 20
+	// errorAnswerBytes bounds what is read of an answer that is an error: a sentence.
+	errorAnswerBytes = 1 << 10
+	// headerBytes bounds the headers of an answer. Consul sends less than 1 KB.
+	headerBytes = 64 << 10
+)
+
+// tooLargeError means that an answer is larger than the limit, or would be in memory.
+type tooLargeError struct {
+	limit int64
+	// whole is whether the limit is wholeAnswerBytes.
+	whole bool
+}
+
+func (e tooLargeError) Error() string {
+	if e.whole {
+		return fmt.Sprintf("the answer is larger than %d bytes, which is not what Consul answers here", e.limit)
+	}
+	return fmt.Sprintf("the answer is larger than %d bytes, the limit set by --consul.max-response-bytes (max_response_bytes in a module)",
+		e.limit)
+}
+
+// newTransport returns what connects to agents as the options say, and through no proxy.
+func (o *ClientOptions) newTransport() *http.Transport {
+	dialer := &net.Dialer{}
+	dial := dialer.DialContext
+	if o.Address.Socket != "" {
+		dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "unix", o.Address.Socket)
+		}
+	}
+	config := o.TLS.Clone()
+	if config != nil {
+		// Connections end with the scrape; resuming TLS on the next ones costs Consul and us a fraction of a new handshake.
+		config.ClientSessionCache = tls.NewLRUClientSessionCache(0)
+	}
+	return &http.Transport{
+		DialContext: dial,
+		// Consul takes longer to compress an answer than the network to carry it: agent and servers are near.
+		DisableCompression: true,
+		TLSClientConfig:    config,
+		MaxConnsPerHost:    maxConnsPerHost,
+		ForceAttemptHTTP2:  true,
+
+		MaxResponseHeaderBytes: headerBytes,
+	}
+}
+
+// newHTTPClient returns a client whose requests identify us as the options say, and in no other way.
+func (o *ClientOptions) newHTTPClient(base http.RoundTripper) *http.Client {
+	return &http.Client{
+		Transport: &identity{base, o},
+		// Never send the token anywhere but to the agent that was asked.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// identity is the one place that says to Consul who asks: it sets what the options have and removes what they do not have. consul/api
+// fills in what its caller leaves empty from CONSUL_HTTP_TOKEN, CONSUL_NAMESPACE and their like, which are meant for one cluster and
+// must not reach the others.
+type identity struct {
+	base http.RoundTripper
+	opts *ClientOptions
+}
+
+func (t *identity) RoundTrip(req *http.Request) (*http.Response, error) {
+	req = req.Clone(req.Context())
+	req.Header.Del("X-Consul-Token")
+	if token := t.opts.token(); token != "" {
+		req.Header.Set("X-Consul-Token", token)
+	}
+	req.Header.Del("Authorization")
+	if auth := t.opts.BasicAuth; auth != nil {
+		req.SetBasicAuth(auth.Username, auth.Password)
+	}
+	query := req.URL.Query()
+	for param, value := range map[string]string{"ns": t.opts.Namespace, "partition": t.opts.Partition} {
+		query.Del(param)
+		if value != "" {
+			query.Set(param, value)
+		}
+	}
+	req.URL.RawQuery = query.Encode()
+	return t.base.RoundTrip(req)
+}
+
+// token returns the ACL token; empty means none.
+func (o *ClientOptions) token() string {
+	if o.Token == nil {
+		return ""
+	}
+	return o.Token()
+}
+
+// noToken keeps api.NewClient from looking for a token in the environment, where a CONSUL_HTTP_TOKEN_FILE that names a missing file would
+// be an error. It is never sent: identity removes it.
+const noToken = "none"
+
+// newAPIClient returns consul/api's client of the agent at address.
+func newAPIClient(address Address, client *http.Client) (*api.Client, error) {
+	c, err := api.NewClient(&api.Config{
+		Address:    address.Host,
+		Scheme:     address.Scheme,
+		PathPrefix: address.Path,
+		Token:      noToken,
+		HttpClient: client,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("set up the Consul client: %w", err)
+	}
+	return c, nil
+}
+
+// NewAPIClient returns consul/api's client of the agent at opts.Address, for programs that write. It takes nothing from the environment,
+// and leaves no connection open between two requests.
+func NewAPIClient(opts ClientOptions) (*api.Client, error) {
+	base := opts.newTransport()
+	base.DisableKeepAlives = true
+	return newAPIClient(opts.Address, opts.newHTTPClient(base))
+}
+
+// bounded is a transport for answers that are decoded as a whole.
+type bounded struct {
+	base     http.RoundTripper
+	maxBytes int64
+}
+
+func (t *bounded) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := t.base.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode == http.StatusOK {
+		limit := tooLargeError{limit: t.maxBytes}
+		if t.maxBytes > wholeAnswerBytes {
+			limit = tooLargeError{wholeAnswerBytes, true}
+		}
+		resp.Body = &boundedBody{ReadCloser: resp.Body, left: limit.limit, limit: limit}
+		return resp, nil
+	}
+	resp.Body = beginning{io.LimitReader(resp.Body, errorAnswerBytes), resp.Body}
+	return resp, nil
+}
+
+// beginning is the beginning of a body.
+type beginning struct {
+	io.Reader
+	io.Closer
+}
+
+// boundedBody fails after a number of bytes.
+type boundedBody struct {
+	io.ReadCloser
+	left  int64
+	limit tooLargeError
+	// progress is called after each read; nil if nobody wants to know.
+	progress func()
+}
+
+// Read reads one byte more than the limit, to tell an answer that ends there from a longer one.
+func (b *boundedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left+1)])
+	if b.left -= int64(n); b.left < 0 {
+		return 0, b.limit
+	}
+	if n > 0 && b.progress != nil {
+		b.progress()
+	}
+	return n, err
+}
+
+// url returns where an endpoint of the agent at this address is.
+func (a Address) url(path string, query url.Values) *url.URL {
+	return &url.URL{Scheme: a.Scheme, Host: a.Host, Path: a.Path + path, RawQuery: query.Encode()}
+}
