@@ -461,8 +461,13 @@ type Fact[T any] struct {
 	err  error
 }
 
-// Get waits for the fact until ctx is done.
+// Get waits for the fact until ctx is done. A fact that is there is returned also when ctx has ended.
 func (f *Fact[T]) Get(ctx context.Context) (T, error) {
+	select {
+	case <-f.done:
+		return f.val, f.err
+	default:
+	}
 	select {
 	case <-f.done:
 		return f.val, f.err

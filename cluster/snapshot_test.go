@@ -366,6 +366,22 @@ func TestFact(t *testing.T) {
 	}
 }
 
+func TestFact_AfterTheEnd(t *testing.T) {
+	t.Parallel()
+	var f Fact[int]
+	f.start(t.Context(), func(context.Context) (int, error) { return 1, nil })
+	if _, err := f.Get(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 1000 {
+		if v, err := f.Get(ended); v != 1 || err != nil {
+			t.Fatalf("got %d, %v after the context has ended; want the value, which is there", v, err)
+		}
+	}
+}
+
 func TestFact_Panic(t *testing.T) {
 	t.Parallel()
 	var f Fact[int]

@@ -130,7 +130,7 @@ func (e *Exporter) gather(ctx context.Context, names []string) []*dto.MetricFami
 	defer cancel()
 	snap := e.cluster.Snapshot(facts)
 	defer snap.Close()
-	success := e.success.start(facts, snap)
+	success := e.success.start(snap)
 
 	outcomes := make(chan outcome, len(names))
 	pending := make(map[string]bool, len(names))
