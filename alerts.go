@@ -4,6 +4,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
+	"github.com/zervigo/consul_cluster_exporter/internal/ownfile"
 )
 
 // alertsOptions are the flags of the command that writes the rules and alerts.
@@ -58,24 +60,46 @@ func writeAlertsTo(dir string, settings map[string]string, stdout io.Writer) err
 	if err != nil {
 		return err
 	}
-	if err := saveFiles(dir, rules, stdout); err != nil {
-		return err
-	}
 	// Apart from the rules, for Prometheus to load these as dir/*.yml.
-	return saveFiles(filepath.Join(dir, "alertmanager"), []alerts.File{example}, stdout)
+	example.Name = filepath.Join("alertmanager", example.Name)
+	kind := ownfile.WithFirstLine("a file that `consul_cluster_exporter alerts` wrote", alerts.Marker)
+	return saveFiles(dir, append(rules, example), func(alerts.File) ownfile.Kind { return kind }, stdout)
 }
 
-// saveFiles writes the files into a folder, which it makes if it is not there, and prints their names.
-func saveFiles(dir string, files []alerts.File, stdout io.Writer) error {
+// saveFiles writes the files into a folder, which it makes if it is not there, and prints their names. It replaces only files of the kind that each of
+// them is, and if there is another one it writes none of them.
+func saveFiles(dir string, files []alerts.File, kind func(alerts.File) ownfile.Kind, stdout io.Writer) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("--output-dir: %w", err)
 	}
+	var foreign []error
+	for _, f := range files {
+		if err := kind(f).Check(filepath.Join(dir, f.Name)); err != nil {
+			foreign = append(foreign, fmt.Errorf("--output-dir: %w; move it away, or choose another folder, such as %s", err, filepath.Join(dir, "consul")))
+		}
+	}
+	if len(foreign) > 0 {
+		return errors.Join(foreign...)
+	}
 	for _, f := range files {
 		path := filepath.Join(dir, f.Name)
-		if err := os.WriteFile(path, f.Content, 0o644); err != nil {
+		if err := saveFile(path, f.Content, kind(f)); err != nil {
 			return fmt.Errorf("--output-dir: %w", err)
 		}
 		fmt.Fprintln(stdout, path)
 	}
 	return nil
+}
+
+// saveFile writes a file, and makes the folder for it.
+func saveFile(path string, content []byte, kind ownfile.Kind) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	file, err := kind.OpenToWrite(path, os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(content)
+	return errors.Join(err, file.Close())
 }

@@ -4,12 +4,16 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
+	"fmt"
 	"io"
 
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
 	"github.com/zervigo/consul_cluster_exporter/dashboards"
+	"github.com/zervigo/consul_cluster_exporter/internal/ownfile"
 )
 
 // dashboardsOptions are the flags of the command that writes the dashboards.
@@ -30,11 +34,32 @@ func writeDashboards(opts *dashboardsOptions, stdout, stderr io.Writer) int {
 		for _, d := range dashboards {
 			files = append(files, alerts.File(d))
 		}
-		err = saveFiles(opts.outputDir, files, stdout)
+		err = saveFiles(opts.outputDir, files, dashboardKind, stdout)
 	}
 	if err != nil {
 		complain(stderr, err)
 		return 1
 	}
 	return 0
+}
+
+// maxDashboard is how much is read of a file to find out whether it is a dashboard. Ours are far smaller.
+const maxDashboard = 16 << 20
+
+// dashboardKind is the kind of files that a dashboard may replace: Grafana calls what has the same uid the same dashboard.
+func dashboardKind(f alerts.File) ownfile.Kind {
+	uid := dashboardUID(bytes.NewReader(f.Content))
+	return ownfile.Recognized("this dashboard of consul_cluster_exporter", fmt.Sprintf("its uid is not %q", uid),
+		func(r io.Reader) bool { return dashboardUID(r) == uid })
+}
+
+// dashboardUID reads the uid of a dashboard; it is empty if that is none.
+func dashboardUID(r io.Reader) string {
+	var dashboard struct {
+		UID string `json:"uid"`
+	}
+	if err := json.NewDecoder(io.LimitReader(r, maxDashboard)).Decode(&dashboard); err != nil {
+		return ""
+	}
+	return dashboard.UID
 }

@@ -105,6 +105,7 @@ func (o *options) responderSettings(logger log.Logger) (*settings, responder.Opt
 		problems = append(problems, err) // Names the file itself.
 		return nil, respond, errors.Join(problems...)
 	}
+	problems.note("history.file", respond.Config.History.Check())
 	if file := respond.Config.SecretFile; file != "" {
 		secret, err := cluster.NewTokenFile(file, func(err error) { warnUnreadable(logger, "secret_file", err) })
 		if problems.note("secret_file", err); err == nil {

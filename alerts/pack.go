@@ -23,6 +23,10 @@ type File struct {
 	Content []byte
 }
 
+// Marker is the first line of each file of the pack, without its newline. It says that the file is the program's own, and may be replaced. Never change
+// it: files of earlier versions have it too.
+const Marker = "# Written by `consul_cluster_exporter alerts`, which replaces this file each time it runs with --output-dir."
+
 // Pack returns the rule files with these values of settings, by name, and the defaults for all others. What is wrong with the values
 // is in the error, one problem in a line, each with its flag.
 func Pack(given map[string]string) ([]File, error) {
@@ -42,7 +46,7 @@ func Pack(given map[string]string) ([]File, error) {
 	var files []File
 	for _, name := range names {
 		name = strings.TrimPrefix(name, "templates/")
-		var b bytes.Buffer
+		b := *bytes.NewBufferString(Marker + "\n")
 		if err := parsed.ExecuteTemplate(&b, name, nil); err != nil {
 			return nil, fmt.Errorf("render %s: %w", name, err)
 		}
@@ -94,9 +98,11 @@ func Join(files []File) []byte {
 	var b bytes.Buffer
 	for i, f := range files {
 		comment, groups, _ := bytes.Cut(f.Content, []byte("groups:\n"))
-		b.Write(comment)
 		if i == 0 {
+			b.Write(comment)
 			b.WriteString("groups:\n")
+		} else {
+			b.Write(bytes.TrimPrefix(comment, []byte(Marker+"\n")))
 		}
 		b.Write(groups)
 	}

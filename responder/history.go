@@ -8,20 +8,20 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/ownfile"
 )
 
-// history is the file of all decisions: JSON lines to which is only ever added. When it is large it becomes FILE.1, and the one before FILE.2;
-// of these some are kept. It is safe for concurrent use.
+// history is the file of all decisions: a header and JSON lines, to which is only ever added. When it is large it becomes FILE.1, and the one before
+// FILE.2; of these some are kept. It is safe for concurrent use.
 type history struct {
-	path     string
+	HistoryConfig
 	maxBytes int64
-	keep     int
 	lockFile *os.File
 
 	mu   sync.Mutex
@@ -32,11 +32,15 @@ type history struct {
 }
 
 // openHistory opens the history, takes it for this process, and shows all records to note, oldest first. What a crash has left of a line that
-// was being written is cut off, and torn says so; as the action begins only when its line is written, nothing is lost with it.
+// was being written is cut off, and torn says so; as the action begins only when its line is written, nothing is lost with it. If one of the
+// files is not the responder's, all of them are left as they are.
 func openHistory(c HistoryConfig, note func(Record)) (h *history, torn bool, err error) {
-	h = &history{path: c.File, maxBytes: int64(c.MaxMegabytes) << 20, keep: c.Keep}
+	if err := c.Check(); err != nil {
+		return nil, false, err
+	}
+	h = &history{HistoryConfig: c, maxBytes: int64(c.MaxMegabytes) << 20}
 	// The history itself is renamed; its lock is a file that stays.
-	if h.lockFile, err = os.OpenFile(c.File+".lock", os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+	if h.lockFile, err = lockKind.OpenToWrite(c.lockPath(), 0, 0o600); err != nil {
 		return nil, false, err
 	}
 	if err := lock(h.lockFile); err != nil {
@@ -52,31 +56,25 @@ func openHistory(c HistoryConfig, note func(Record)) (h *history, torn bool, err
 
 // load reads all files.
 func (h *history) load(note func(Record)) (torn bool, err error) {
-	for i := h.keep; i > 0; i-- {
-		content, err := os.ReadFile(h.rotated(i))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
+	for i := h.Keep; i > 0; i-- {
+		lines, err := readHistory(h.rotatedPath(i))
 		if err != nil {
 			return false, err
 		}
-		if good, err := readRecords(content, note); err != nil || good < len(content) {
-			return false, unreadable(h.rotated(i), content[:good], err)
+		if good, err := readRecords(lines, note); err != nil || good < len(lines) {
+			return false, unreadable(h.rotatedPath(i), lines[:good], err)
 		}
 	}
-	if h.file, err = os.OpenFile(h.path, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600); err != nil {
+	var lines []byte
+	if h.file, lines, err = openHistoryFile(h.File); err != nil {
 		return false, err
 	}
-	content, err := io.ReadAll(h.file)
+	good, err := readRecords(lines, note)
 	if err != nil {
-		return false, err
+		return false, unreadable(h.File, lines[:good], err)
 	}
-	good, err := readRecords(content, note)
-	if err != nil {
-		return false, unreadable(h.path, content[:good], err)
-	}
-	h.size = int64(good)
-	if good < len(content) {
+	h.size = int64(len(historyHeader) + 1 + good)
+	if good < len(lines) {
 		if err := h.file.Truncate(h.size); err != nil {
 			return true, err
 		}
@@ -90,8 +88,8 @@ func unreadable(path string, good []byte, err error) error {
 	if err == nil {
 		err = errors.New("it ends in the middle of a line")
 	}
-	return fmt.Errorf("history %s, line %d: %w; mend the line, or move the file away, after which what it has may be done again",
-		path, bytes.Count(good, []byte{'\n'})+1, err)
+	return fmt.Errorf("history %s, line %d: %w; fix the line, or move the file away: then the actions it records may be repeated",
+		path, bytes.Count(good, []byte{'\n'})+2, err) // The header is line 1.
 }
 
 // errNoRecord means that a line cannot be read, and is not the last one.
@@ -129,8 +127,6 @@ func anyRecord(content []byte) bool {
 	return false
 }
 
-func (h *history) rotated(i int) string { return fmt.Sprintf("%s.%d", h.path, i) }
-
 // add writes a record, and returns when it is on the disk.
 func (h *history) add(r Record) error {
 	line, err := json.Marshal(r)
@@ -143,7 +139,7 @@ func (h *history) add(r Record) error {
 	if h.broken != nil {
 		return fmt.Errorf("write the history: %w", h.broken)
 	}
-	if h.size > 0 && h.size+int64(len(line)) > h.maxBytes {
+	if h.size > int64(len(historyHeader)+1) && h.size+int64(len(line)) > h.maxBytes {
 		if err := h.rotate(); err != nil {
 			return fmt.Errorf("rotate the history: %w", err)
 		}
@@ -165,22 +161,37 @@ func (h *history) add(r Record) error {
 
 // rotate begins a new file. The caller holds mu.
 func (h *history) rotate() error {
-	for i := h.keep; i > 1; i-- {
-		if err := os.Rename(h.rotated(i-1), h.rotated(i)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := h.movable(); err != nil {
+		return err
+	}
+	for i := h.Keep; i > 1; i-- {
+		if err := os.Rename(h.rotatedPath(i-1), h.rotatedPath(i)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
-	if err := os.Rename(h.path, h.rotated(1)); err != nil {
+	if err := os.Rename(h.File, h.rotatedPath(1)); err != nil {
 		return err
 	}
-	file, err := os.OpenFile(h.path, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
+	file, _, err := openHistoryFile(h.File)
 	if err != nil {
 		h.broken = err
 		return err
 	}
 	_ = h.file.Close() // All of it is on the disk.
-	h.file, h.size = file, 0
+	h.file, h.size = file, int64(len(historyHeader)+1)
 	return h.syncAll()
+}
+
+// movable returns an error if someone has put another file at one of the paths since the history was opened.
+func (h *history) movable() error {
+	info, err := os.Lstat(h.File)
+	if err != nil {
+		return err
+	}
+	if err := ownfile.Same(h.file, info); err != nil {
+		return err
+	}
+	return h.Check()
 }
 
 // syncAll makes sure that the file and its name are on the disk.
@@ -188,7 +199,7 @@ func (h *history) syncAll() error {
 	if err := h.file.Sync(); err != nil {
 		return err
 	}
-	dir, err := os.Open(filepath.Dir(h.path))
+	dir, err := os.Open(filepath.Dir(h.File))
 	if err != nil {
 		return err
 	}
@@ -229,20 +240,17 @@ func (h *history) query(f filter) (records []Record, more bool, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	seen := make(map[uint64]bool)
-	for i := 0; i <= h.keep; i++ {
-		path := h.path
+	for i := 0; i <= h.Keep; i++ {
+		path := h.File
 		if i > 0 {
-			path = h.rotated(i)
+			path = h.rotatedPath(i)
 		}
-		content, err := os.ReadFile(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
+		lines, err := readHistory(path)
 		if err != nil {
 			return nil, false, err
 		}
 		var page []Record
-		if _, err := readRecords(content, func(r Record) { page = append(page, r) }); err != nil {
+		if _, err := readRecords(lines, func(r Record) { page = append(page, r) }); err != nil {
 			return nil, false, err
 		}
 		for j := len(page) - 1; j >= 0; j-- {

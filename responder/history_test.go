@@ -5,7 +5,9 @@ package responder
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,15 +61,16 @@ func TestHistory_CutAnywhere(t *testing.T) {
 	must(t, h.close())
 	whole, err := os.ReadFile(c.File)
 	must(t, err)
-	for n := range len(whole) + 1 {
+	header := len(historyHeader) + 1
+	for n := header; n <= len(whole); n++ {
 		if near := min(n+3, len(whole)); n%7 != 0 && !bytes.Contains(whole[max(n-3, 0):near], []byte{'\n'}) {
 			continue // Each place in the middle of a line is like another one.
 		}
 		cut := HistoryConfig{File: filepath.Join(t.TempDir(), "h"), MaxMegabytes: 1, Keep: 1}
 		must(t, os.WriteFile(cut.File, whole[:n], 0o600))
-		complete := bytes.Count(whole[:n], []byte{'\n'})
+		complete := bytes.Count(whole[header:n], []byte{'\n'})
 		h, records, torn := historyIn(t, cut)
-		if wantTorn := n > 0 && whole[n-1] != '\n'; torn != wantTorn {
+		if wantTorn := whole[n-1] != '\n'; torn != wantTorn {
 			t.Errorf("cut at %d: torn %v; want %v", n, torn, wantTorn)
 		}
 		must(t, h.add(sampleRecord(7, ResultCooldown)))
@@ -99,15 +102,15 @@ func TestHistory_Spoilt(t *testing.T) {
 	}
 	must(t, h.close())
 
-	must(t, os.WriteFile(c.File, append(append(append([]byte(nil), good...), "{\"id\": \n"...), good...), 0o600))
+	must(t, os.WriteFile(c.File, append(append(append([]byte(nil), good...), "{\"id\": \n"...), good[len(historyHeader)+1:]...), 0o600))
 	_, _, err = openHistory(c, func(Record) {})
-	if err == nil || !strings.Contains(err.Error(), c.File+", line 2: this is no record") {
-		t.Errorf("error %v; want that line 2 is no record", err)
+	if err == nil || !strings.Contains(err.Error(), c.File+", line 3: this is no record") {
+		t.Errorf("error %v; want that line 3 is no record", err)
 	}
 	must(t, os.WriteFile(c.File, good, 0o600))
-	must(t, os.WriteFile(c.File+".1", good[:20], 0o600))
+	must(t, os.WriteFile(c.File+".1", good[:len(historyHeader)+20], 0o600))
 	_, _, err = openHistory(c, func(Record) {})
-	if err == nil || !strings.Contains(err.Error(), c.File+".1, line 1: it ends in the middle of a line") {
+	if err == nil || !strings.Contains(err.Error(), c.File+".1, line 2: it ends in the middle of a line") {
 		t.Errorf("error %v; want that the older file is torn", err)
 	}
 }
@@ -197,5 +200,33 @@ func TestHistory_Query(t *testing.T) {
 		if diff := cmp.Diff(tc.want, ids); diff != "" || more != tc.more {
 			t.Errorf("%s: more %v, want %v; records (-want +got):\n%s", tc.name, more, tc.more, diff)
 		}
+	}
+}
+
+// Whoever puts another file in the place of the history while it is open, or where it would be moved to, keeps that file; nothing is added then.
+func TestHistory_ReplacedMeanwhile(t *testing.T) {
+	t.Parallel()
+	large := sampleRecord(1, ResultDone)
+	large.Output = strings.Repeat("x", 700<<10) // One in a file.
+	for _, name := range []string{"", ".1", ".3", ".lock"} {
+		c := smallHistory(t)
+		h, _, _ := historyIn(t, c)
+		must(t, h.add(large))
+		path := c.File + name
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		must(t, os.WriteFile(path, []byte("others' notes"), 0o600))
+		if err := h.add(large); err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("error %v; want one about %s", err, path)
+		}
+		if content, err := os.ReadFile(path); err != nil || string(content) != "others' notes" {
+			t.Errorf("%s has %q, %v; want it as it was", path, content, err)
+		}
+		must(t, os.Remove(path))
+		if name == "" {
+			continue // The history itself is gone.
+		}
+		must(t, h.add(large))
 	}
 }

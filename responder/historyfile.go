@@ -1,0 +1,89 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package responder
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/ownfile"
+)
+
+// historyHeader is the first line of each file of a history, without its newline. It is JSON, as all lines are. A file without it is never
+// written to, whatever else it contains: another program's JSON lines can look like records.
+const historyHeader = `{"format":"consul_cluster_exporter responder history","version":1}`
+
+var (
+	historyKind = ownfile.WithFirstLine("a history of the responder", historyHeader)
+	// lockKind is that of the lock, which is never written to.
+	lockKind = ownfile.Empty("a lock of the responder")
+)
+
+func (c *HistoryConfig) lockPath() string { return c.File + ".lock" }
+
+func (c *HistoryConfig) rotatedPath(i int) string { return fmt.Sprintf("%s.%d", c.File, i) }
+
+// Check returns why the responder must not use these files: one of them is not its own. It changes nothing.
+func (c *HistoryConfig) Check() error {
+	errs := []error{historyKind.Check(c.File), lockKind.Check(c.lockPath())}
+	for i := 1; i <= c.Keep; i++ {
+		errs = append(errs, historyKind.Check(c.rotatedPath(i)))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("%w; choose a path where FILE, FILE.lock and FILE.1 to FILE.%d do not exist yet, "+
+			"such as /var/lib/consul-responder/history.jsonl", err, c.Keep)
+	}
+	return nil
+}
+
+// readHistory reads the lines after the header of a file, which is not there or of a history. There are none in an empty file.
+func readHistory(path string) ([]byte, error) {
+	file, err := historyKind.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return readLines(file)
+}
+
+// readLines reads the lines after the header of a file whose kind is known.
+func readLines(file io.Reader) ([]byte, error) {
+	content, err := io.ReadAll(file)
+	if err != nil || len(content) == 0 {
+		return nil, err
+	}
+	return content[len(historyHeader)+1:], nil
+}
+
+// openHistoryFile opens a file of a history to add to it, which gets a header if it is new, and returns the lines after the header.
+func openHistoryFile(path string) (file *os.File, lines []byte, err error) {
+	if file, err = historyKind.OpenToWrite(path, os.O_APPEND, 0o600); err != nil {
+		return nil, nil, err
+	}
+	if lines, err = readLines(file); err == nil {
+		err = addHeader(file)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, file.Close())
+	}
+	return file, lines, nil
+}
+
+// addHeader writes the header to a file that is empty.
+func addHeader(file *os.File) error {
+	info, err := file.Stat()
+	if err != nil || info.Size() > 0 {
+		return err
+	}
+	if _, err := io.WriteString(file, historyHeader+"\n"); err != nil {
+		return errors.Join(err, file.Truncate(0)) // A part of a header is nobody's.
+	}
+	return nil
+}
