@@ -12,6 +12,7 @@ FUZZTIME ?= 30s
 SOAK     ?= 30m
 BINARY   := consul_cluster_exporter
 TOOL     := go run ./tools
+PROVE    := go run ./internal/proof/run
 # How many of the tests of alerts run at one time: they mostly wait.
 ACTS     ?= 4
 
@@ -36,10 +37,23 @@ demo:
 	@$(TOOL) consul prometheus promtool alertmanager amtool
 	@dir=$$(mktemp -d); go build -o $$dir/demo ./internal/demo; trap 'rm -rf '$$dir EXIT; $$dir/demo
 
-# test: all checks and tests a change must pass. Two packages at a time: most of them wait, and more clusters would starve each other.
+# test: all checks and tests a change must pass, with a sample of each long proof. At the end it prints which proofs are older than their code.
 .PHONY: test
 test: tools check
+	@# Two packages at a time: most of them wait, and more clusters would starve each other.
 	go test -race -shuffle=on -timeout 25m -p 2 ./...
+	@$(PROVE) -state
+
+# prove: run the long proofs, or PROOF=name of internal/proof/table.go, and write docs/proof/name.json; SEED=n repeats one. Takes minutes each.
+.PHONY: prove
+prove:
+	@$(TOOL) consul
+	$(PROVE) $(if $(SEED),-seed $(SEED)) $(PROOF)
+
+# proven: fail unless each long proof has passed and is as new as the code it is about, as a release needs.
+.PHONY: proven
+proven:
+	@$(PROVE) -require
 
 # test-matrix: the tests of services in all states and of broken clusters against older Consuls, too.
 .PHONY: test-matrix
@@ -114,9 +128,9 @@ snapshot:
 	@$(TOOL) goreleaser syft
 	PATH="$$(dirname "$$($(TOOL) -path syft)"):$$PATH" $$($(TOOL) -path goreleaser) release --clean --snapshot
 
-# release: the same of a tag, as a draft of a release on GitHub; GITHUB_TOKEN has to allow that.
+# release: the same of a tag, as a draft of a release on GitHub, if all is proven; GITHUB_TOKEN has to allow that.
 .PHONY: release
-release:
+release: proven
 	@$(TOOL) goreleaser syft
 	PATH="$$(dirname "$$($(TOOL) -path syft)"):$$PATH" $$($(TOOL) -path goreleaser) release --clean
 
@@ -126,8 +140,8 @@ check:
 	@$(TOOL) gofumpt staticcheck
 	@unformatted=$$($$($(TOOL) -path gofumpt) -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
 	  if [ -n "$$unformatted" ]; then echo "run 'make fmt' to format:"; echo "$$unformatted"; exit 1; fi
-	go vet -tags e2e,browser,stack ./...
-	$$($(TOOL) -path staticcheck) -tags e2e,browser,stack ./...
+	go vet -tags e2e,browser,stack,prove ./...
+	$$($(TOOL) -path staticcheck) -tags e2e,browser,stack,prove ./...
 	GOOS=windows go vet ./probe ./cluster ./collector ./config ./responder ./web .
 	GOOS=darwin go vet ./probe ./cluster ./collector ./config ./responder ./web .
 

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/proof"
 	"github.com/zervigo/consul_cluster_exporter/responder"
 )
 
@@ -27,10 +28,17 @@ func (r *runningResponder) kill(t *testing.T) {
 	<-r.exited
 }
 
-// Killed at any moment of an action, it is not made again after a restart, and the history can be read.
-func TestResponder_KilledAnytime(t *testing.T) {
+// hookResponder is a responder that runs hooks, on a cluster of three.
+type hookResponder struct {
+	*runningResponder
+	follower *consultest.Agent
+	// ran is the file to which the hooks add a line each.
+	ran string
+}
+
+func startHookResponder(t *testing.T) *hookResponder {
+	t.Helper()
 	c := startCalm(t, consultest.Options{Servers: 3})
-	follower := others(c, leaderOf(t, c))[0]
 	ran := filepath.Join(t.TempDir(), "ran")
 	r := startResponder(t, c.Servers[0].URL(), 3, fmt.Sprintf(`
   - name: hook
@@ -44,20 +52,26 @@ func TestResponder_KilledAnytime(t *testing.T) {
     dry_run: false
     action: {exec: {command: %s, timeout: 30s}}
 `+markerRule, script(t, `echo "$CONSUL_RESPONDER_LABEL_round" >> `+ran+`; sleep 0.1`), script(t, `echo slow >> `+ran+`; exec sleep 20`)))
-	const rounds = 15
+	return &hookResponder{r, others(c, leaderOf(t, c))[0], ran}
+}
+
+// killAnytime kills the responder in each round at a random moment after an alert, and expects that the alert leads to one action and never to a second one.
+// It returns how the actions ended.
+func (h *hookResponder) killAnytime(t *testing.T, rounds int, random *rand.Rand) map[responder.Result]int {
+	t.Helper()
 	results := make(map[responder.Result]int)
 	for round := range rounds {
 		time.Sleep(1100 * time.Millisecond) //nolint:forbidigo // So that the cooldown is over.
-		alert := firing("Hook", time.Now(), "server", follower.Name, "round", fmt.Sprint(round))
-		r.deliver(t, alert)
+		alert := firing("Hook", time.Now(), "server", h.follower.Name, "round", fmt.Sprint(round))
+		h.deliver(t, alert)
 		// From before it looks at the cluster until after the action has ended.
-		time.Sleep(time.Duration(rand.IntN(300)) * time.Millisecond) //nolint:forbidigo // Any moment may be the one.
-		r.kill(t)
-		r = r.start()
+		time.Sleep(time.Duration(random.IntN(300)) * time.Millisecond) //nolint:forbidigo // Any moment may be the one.
+		h.kill(t)
+		h.runningResponder = h.start()
 		waitTrue(t, "the alert to have led to an action", func() bool { // What was under way is waited for, and the cooldown.
-			r.deliver(t, alert)
-			r.settle(t)
-			for _, d := range r.records(t, "alertname", "Hook") {
+			h.deliver(t, alert)
+			h.settle(t)
+			for _, d := range h.records(t, "alertname", "Hook") {
 				if d.Alert.Labels["round"] == fmt.Sprint(round) && slices.Contains([]responder.Result{responder.ResultDone, responder.ResultUnknown, responder.ResultTimeout}, d.Result) {
 					results[d.Result]++
 					return true
@@ -66,11 +80,11 @@ func TestResponder_KilledAnytime(t *testing.T) {
 			return false
 		})
 		for range 2 {
-			r.deliver(t, alert)
+			h.deliver(t, alert)
 		}
-		r.settle(t)
+		h.settle(t)
 	}
-	content, err := os.ReadFile(ran)
+	content, err := os.ReadFile(h.ran)
 	must(t, err)
 	runs := make(map[string]int)
 	for round := range strings.FieldsSeq(string(content)) {
@@ -82,35 +96,47 @@ func TestResponder_KilledAnytime(t *testing.T) {
 	if results[responder.ResultDone]+results[responder.ResultUnknown]+results[responder.ResultTimeout] != rounds || len(runs) < results[responder.ResultDone] {
 		t.Errorf("results %v, and the hook ran in %d rounds of %d", results, len(runs), rounds)
 	}
-	t.Logf("results %v", results)
+	return results
+}
 
-	// A kill in the middle of the action leaves a result that is unknown.
-	slow := firing("Slow", time.Now(), "server", follower.Name)
-	waitTrue(t, "the slow hook to run", func() bool {
-		r.deliver(t, slow)
-		content, err := os.ReadFile(ran)
-		return err == nil && strings.Contains(string(content), "slow\n")
-	})
-	r.kill(t)
-	r = r.start()
-	expectDecision(t, r.waitDecision(t, "alertname", "Slow"), "slow-hook", responder.ResultUnknown, "it is not made again")
-	r.deliver(t, slow)
-	other := firing("Hook", time.Now(), "server", follower.Name, "round", "other")
-	r.deliver(t, other)
-	expectDecision(t, r.waitDecision(t, "alertname", "Hook", "result", "refused_by_guard"), "hook", responder.ResultRefused,
-		"An action from before a restart may be under way until ")
-	content, err = os.ReadFile(ran)
-	must(t, err)
-	if n := strings.Count(string(content), "slow\n"); n != 1 {
-		t.Errorf("the slow hook ran %d times; want once", n)
-	}
-	file, err := os.ReadFile(r.history)
+// expectReadable expects that each line of the history is JSON.
+func (h *hookResponder) expectReadable(t *testing.T) {
+	t.Helper()
+	file, err := os.ReadFile(h.history)
 	must(t, err)
 	for line := range bytes.Lines(file) {
 		if !json.Valid(line) || line[len(line)-1] != '\n' {
 			t.Errorf("the history has the line %q", line)
 		}
 	}
+}
+
+// Killed at any moment of an action, it is not made again after a restart, and the history can be read.
+func TestResponder_KilledAnytime(t *testing.T) {
+	h := startHookResponder(t)
+	t.Logf("results %v", h.killAnytime(t, 15, proof.Random(t)))
+
+	// A kill in the middle of the action leaves a result that is unknown.
+	slow := firing("Slow", time.Now(), "server", h.follower.Name)
+	waitTrue(t, "the slow hook to run", func() bool {
+		h.deliver(t, slow)
+		content, err := os.ReadFile(h.ran)
+		return err == nil && strings.Contains(string(content), "slow\n")
+	})
+	h.kill(t)
+	h.runningResponder = h.start()
+	expectDecision(t, h.waitDecision(t, "alertname", "Slow"), "slow-hook", responder.ResultUnknown, "it is not made again")
+	h.deliver(t, slow)
+	other := firing("Hook", time.Now(), "server", h.follower.Name, "round", "other")
+	h.deliver(t, other)
+	expectDecision(t, h.waitDecision(t, "alertname", "Hook", "result", "refused_by_guard"), "hook", responder.ResultRefused,
+		"An action from before a restart may be under way until ")
+	content, err := os.ReadFile(h.ran)
+	must(t, err)
+	if n := strings.Count(string(content), "slow\n"); n != 1 {
+		t.Errorf("the slow hook ran %d times; want once", n)
+	}
+	h.expectReadable(t)
 }
 
 // Whatever is delivered, it is rejected, or nothing is run but the command that is configured.

@@ -5,6 +5,7 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -19,6 +20,7 @@ type workflow struct {
 	Jobs        map[string]struct {
 		Permissions map[string]string
 		Timeout     int `yaml:"timeout-minutes"`
+		Needs       string
 		Container   struct{ Image string }
 		Strategy    struct {
 			Matrix struct{ Target []string }
@@ -106,10 +108,31 @@ func TestWorkflows_Targets(t *testing.T) {
 			t.Errorf("%s makes %s, which is no target of the Makefile", name, target)
 		}
 	}
-	for _, target := range []string{"test", "test-browser", "test-stack", "test-packaging", "test-release", "test-matrix", "e2e", "lint", "fuzz", "release"} {
+	for _, target := range []string{"test", "test-browser", "test-stack", "test-packaging", "test-release", "test-matrix", "e2e", "lint", "fuzz", "proven", "release"} {
 		if made[target] == "" {
 			t.Errorf("no workflow makes %s", target)
 		}
+	}
+}
+
+// Each job of a release waits for the one that refuses it unless all is proven, which takes the whole history; and so does whoever makes a
+// release by hand.
+func TestWorkflows_ReleaseIsProven(t *testing.T) {
+	t.Parallel()
+	jobs := workflows(t)["release.yml"].Jobs
+	for name, job := range jobs {
+		if name != "proven" && job.Needs != "proven" {
+			t.Errorf("the job %s needs %q; want it to need the job proven", name, job.Needs)
+		}
+	}
+	steps := jobs["proven"].Steps
+	if len(steps) == 0 || steps[0].With["fetch-depth"] != 0 || steps[len(steps)-1].Run != "make proven" {
+		t.Errorf("the job proven has the steps %+v; want it to fetch all commits and to run make proven", steps)
+	}
+	out, err := exec.CommandContext(t.Context(), "make", "--dry-run", "release").CombinedOutput()
+	must(t, err)
+	if proven, rest, ok := strings.Cut(string(out), "-require\n"); !ok || strings.Contains(proven, "release --clean") || !strings.Contains(rest, "release --clean") {
+		t.Errorf("make release would run\n%s\nwant it to require that all is proven first", out)
 	}
 }
 

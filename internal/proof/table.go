@@ -1,0 +1,86 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package proof
+
+import (
+	"slices"
+	"time"
+)
+
+// Proof is one of the long proofs.
+type Proof struct {
+	// Name is the NAME of docs/proof/NAME.json and of `make prove PROOF=NAME`: lowercase letters, digits and hyphens.
+	Name string
+	// Claim is what it proves, in one sentence.
+	Claim string
+	// Test is the test, whose name begins with TestProve and which has the build tag prove. It is empty if the proof has a Document.
+	Test string
+	// Package is the folder of the test, such as "." or "web".
+	Package string
+	// Root is whether the test needs root: it runs in a network namespace of its own, as those of `make e2e` do.
+	Root bool
+	// Timeout is how long the test may take.
+	Timeout time.Duration
+	// Code are the pathspecs of Git for the code that it is about. Tests in there do not count. There is at least one.
+	Code []string
+	// Tests are the pathspecs of the test itself and its helpers: a result is older than a change to them, too. There is at least one.
+	Tests []string
+	// Samples are tests of `make test` that do a part of the same in seconds.
+	Samples []string
+	// Document is where the result is if `make prove` does not write it.
+	Document *Document
+}
+
+// Document is a document that has the results of a proof, and that a target of the Makefile writes.
+type Document struct {
+	Path, Target string
+	// Written is a regular expression of POSIX, for Git, that matches lines which change with each run: the last commit that changed one of
+	// them is the one with the results.
+	Written string
+}
+
+// program are the pathspecs of the exporter, and of the Consul that it is tested with.
+var program = []string{":(glob)*.go", "cluster", "collector", "config", "probe", "web", "go.mod", "tools/consul/go.mod"}
+
+// table has all proofs, in alphabetical order.
+var table = []Proof{
+	{
+		Name:     "alerts-proven",
+		Claim:    "Each fault leads to its alerts and to no others, each of them is sent once and resolved once, with Prometheus and Alertmanager.",
+		Code:     append(slices.Clone(program), "alerts"),
+		Tests:    []string{":(glob)alerting_*_test.go"},
+		Samples:  []string{"TestPromtool_Rules", "TestVerdicts"},
+		Document: &Document{Path: "docs/alerts-proven.md", Target: "alerts-proven", Written: `\| [0-9]+ \| [0-9dhms]+ \|$`},
+	},
+	{
+		Name:     "reliability",
+		Claim:    "While a cluster breaks and recovers for half an hour, each scrape is answered in time, shows the fault, and the exporter does not grow.",
+		Code:     program,
+		Tests:    []string{":(glob)soak_*test.go"},
+		Samples:  []string{"TestLeaderKilled", "TestQuorumLost"},
+		Document: &Document{Path: "docs/reliability.md", Target: "reliability", Written: `^In .* the cluster was broken and mended [0-9]+ times`},
+	},
+	{
+		Name:    "responder-killed",
+		Claim:   "However often and whenever the responder is killed, an alert never leads to a second action, and its history can be read.",
+		Test:    "TestProveResponderKilled",
+		Package: ".",
+		Timeout: 20 * time.Minute,
+		Code:    []string{"responder", "responder.go", "cluster", "probe", "internal/ownfile", "go.mod", "tools/consul/go.mod"},
+		Tests:   []string{"responder_prove_test.go", "responder_safety_test.go"},
+		Samples: []string{"TestResponder_KilledAnytime"},
+	},
+}
+
+// All returns all proofs, in alphabetical order.
+func All() []Proof { return slices.Clone(table) }
+
+// Find returns the proof of this name.
+func Find(name string) (Proof, bool) {
+	i := slices.IndexFunc(table, func(p Proof) bool { return p.Name == name })
+	if i < 0 {
+		return Proof{}, false
+	}
+	return table[i], true
+}
