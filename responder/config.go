@@ -150,6 +150,10 @@ func (c *Config) problems() error {
 	if c.History.File == "" {
 		note("history.file", "there is none; without a history nobody could tell what was done, and it would be done again after a restart")
 	}
+	if ofAnotherHistory.MatchString(c.History.File) {
+		note("history.file", "%s is the name of an older file or of the lock of another history; choose another one, such as "+
+			"/var/lib/consul-responder/history.jsonl", c.History.File)
+	}
 	if c.History.MaxMegabytes < 1 || c.History.MaxMegabytes > 1024 {
 		note("history.max_megabytes", "%d is not between 1 and 1024", c.History.MaxMegabytes)
 	}

@@ -129,6 +129,12 @@ func TestLoad_Bad(t *testing.T) {
 			"rules[0] (a b).max_per_hour: 0 is less than 1", "rules[0] (a b).require.margin: -1 is less than 0: the quorum would be lost",
 			"rules[0] (a b).require.min_voters: 2 is less than 3: no server could fail then", "rules[0] (a b).action.remove-dead-peer.dead_for: 0s is less than 1s",
 		}},
+		{"older file", strings.Replace(rule("matchers: [a=b]\n    action: {transfer-leadership: {}}"), "file: h", "file: /h.1", 1), []string{
+			"history.file: /h.1 is the name of an older file or of the lock of another history; choose another one, such as /var/lib/consul-responder/history.jsonl",
+		}},
+		{"lock", strings.Replace(rule("matchers: [a=b]\n    action: {transfer-leadership: {}}"), "file: h", "file: /h.lock", 1), []string{
+			"history.file: /h.lock is the name of an older file or of the lock of another history; choose another one, such as /var/lib/consul-responder/history.jsonl",
+		}},
 		{"same name", head1 + "matchers: [a=b]\n    action: {transfer-leadership: {}}\n  - name: r\n    matchers: [a=b]\n    action: {transfer-leadership: {}}", []string{
 			"rules[1] (r).name: an earlier rule has the same",
 		}},

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"regexp"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/ownfile"
 )
@@ -22,6 +23,9 @@ var (
 	// lockKind is that of the lock, which is never written to.
 	lockKind = ownfile.Empty("a lock of the responder")
 )
+
+// ofAnotherHistory matches what rotatedPath and lockPath return for any history. If such a path were a history of its own, the other one would replace it.
+var ofAnotherHistory = regexp.MustCompile(`\.([0-9]+|lock)$`)
 
 func (c *HistoryConfig) lockPath() string { return c.File + ".lock" }
 
