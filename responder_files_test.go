@@ -44,7 +44,7 @@ func TestResponder_ForeignFiles(t *testing.T) {
 			expectRefused(t, foreign.name+" as "+at, dir, history, filepath.Join(dir, at), reason)
 		}
 	}
-	for _, device := range []string{"/dev/null", "/dev/full"} {
+	for _, device := range []string{"/dev/null", "/dev/zero"} {
 		expectRefused(t, device, t.TempDir(), device, device, "it is a device")
 		if _, err := os.Lstat(device + ".lock"); err == nil {
 			t.Errorf("%s has got a lock beside it", device)
