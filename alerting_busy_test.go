@@ -34,7 +34,7 @@ func aboutMachine(labels map[string]string) bool {
 
 // expectOnce fails for each problem that people were told of more than once. Where a scrape of the cluster was given up because the machine was
 // busy, an alert may have ended and begun again.
-func (p *proof) expectOnce(t *testing.T) {
+func (p *observation) expectOnce(t *testing.T) {
 	t.Helper()
 	slow := make(map[string]bool)
 	for _, s := range p.query(t, fmt.Sprintf("max by (cluster) (max_over_time(scrape_duration_seconds[15m])) > %v", slowScrape.Seconds())) {

@@ -147,7 +147,7 @@ func provenRows(t *testing.T, b *strings.Builder, f alertFault, seconds map[aler
 var provenFile sync.Mutex
 
 // record keeps how long it took until people were told, for the document.
-func (p *proof) record(t *testing.T, o outage) {
+func (p *observation) record(t *testing.T, o outage) {
 	t.Helper()
 	seconds := make(map[alertID]string)
 	for _, a := range p.expected {

@@ -98,7 +98,7 @@ func (s *alertStack) expectCalm(t *testing.T, cluster string, d time.Duration) {
 func (s *alertStack) prove(t *testing.T, outages ...outage) {
 	t.Helper()
 	s.waitQuiet(t, settleWithin)
-	p := &proof{alertStack: s, began: make(map[string]time.Time)}
+	p := &observation{alertStack: s, began: make(map[string]time.Time)}
 	for _, o := range outages {
 		p.expect(t, o)
 	}
@@ -137,8 +137,8 @@ func (s *alertStack) prove(t *testing.T, outages ...outage) {
 	}
 }
 
-// proof is what is seen while faults are made.
-type proof struct {
+// observation is what is seen while faults are made.
+type observation struct {
 	*alertStack
 	expected []expectedAlert
 	// began is when a fault was made.
@@ -153,7 +153,7 @@ type expectedAlert struct {
 	cluster, fault string
 }
 
-func (p *proof) expect(t *testing.T, o outage) {
+func (p *observation) expect(t *testing.T, o outage) {
 	t.Helper()
 	for _, a := range faultNamed(t, o.fault).alerts {
 		p.expected = append(p.expected, expectedAlert{a, o.cluster, o.fault})
@@ -185,7 +185,7 @@ func (a expectedAlert) String() string {
 }
 
 // arrived is when an alert was first in a notification.
-func (p *proof) arrived(a expectedAlert) (time.Time, bool) {
+func (p *observation) arrived(a expectedAlert) (time.Time, bool) {
 	for _, page := range p.pages.all() {
 		for _, alert := range page.Alerts {
 			if a.matches(alert.Labels) {
@@ -197,7 +197,7 @@ func (p *proof) arrived(a expectedAlert) (time.Time, bool) {
 }
 
 // missing says which of the expected alerts have not arrived, or are not held back.
-func (p *proof) missing(t *testing.T) string {
+func (p *observation) missing(t *testing.T) string {
 	t.Helper()
 	p.check(t)
 	active, routed := p.active(t), p.routed(t)
@@ -218,7 +218,7 @@ func (p *proof) missing(t *testing.T) string {
 }
 
 // check fails for each alert that has arrived since it looked last and was not to, or not there.
-func (p *proof) check(t *testing.T) {
+func (p *observation) check(t *testing.T) {
 	t.Helper()
 	pages := p.pages.all()
 	for _, page := range pages[p.looked:] {
@@ -249,7 +249,7 @@ func (p *proof) check(t *testing.T) {
 }
 
 // watch looks on for a while, in which nothing else may arrive.
-func (p *proof) watch(t *testing.T, d time.Duration) {
+func (p *observation) watch(t *testing.T, d time.Duration) {
 	t.Helper()
 	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(alertInterval / 2) { //nolint:forbidigo // The time is what is tested.
 		p.check(t)
@@ -257,7 +257,7 @@ func (p *proof) watch(t *testing.T, d time.Duration) {
 }
 
 // logHeld notes what is held back beyond what the table says, for whoever writes it.
-func (p *proof) logHeld(t *testing.T) {
+func (p *observation) logHeld(t *testing.T) {
 	t.Helper()
 	for _, r := range p.routed(t) {
 		if r.Status.State == "suppressed" && !slices.ContainsFunc(p.expected, func(a expectedAlert) bool { return a.matches(r.Labels) }) {
@@ -267,7 +267,7 @@ func (p *proof) logHeld(t *testing.T) {
 }
 
 // unresolved says which of the alerts that arrived were not called resolved since.
-func (p *proof) unresolved() string {
+func (p *observation) unresolved() string {
 	last := make(map[string]string)
 	for _, page := range p.pages.all() {
 		for _, alert := range page.Alerts {
