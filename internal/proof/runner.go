@@ -86,8 +86,6 @@ func (r *Runner) test(ctx context.Context, p *Proof, seed uint64) ([]*Test, erro
 	cmd := exec.CommandContext(ctx, "go", append(args, "./"+p.Package)...)
 	cmd.Dir = r.Root
 	cmd.Env = append(os.Environ(), seedVariable+"="+strconv.FormatUint(seed, 10))
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // So that what the tests started is ended by them.
-	cmd.WaitDelay = time.Minute
 	cmd.Stderr = r.Log
 	events, err := cmd.StdoutPipe()
 	if err != nil {
