@@ -104,7 +104,7 @@ func TestDecide_Crash(t *testing.T) {
 	whole, err := os.ReadFile(b.config.File)
 	must(t, err)
 	b.deeds.during = nil
-	for n := range len(whole) + 1 {
+	for n := len(historyHeader) + 1; n <= len(whole); n++ {
 		if n%16 != 0 && n != len(during)-1 && n != len(during) && n != len(during)+1 && n < len(whole)-1 {
 			continue
 		}
