@@ -4,7 +4,10 @@
 package cluster
 
 import (
+	"encoding/json"
 	"fmt"
+	"hash/maphash"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -30,16 +33,27 @@ type Agent struct {
 	// GRPCOwnCA is whether its gRPC with TLS shows a certificate of Consul's own service mesh authority, as servers do that have
 	// no other.
 	GRPCOwnCA bool
-	// RPCTLS is whether it speaks, or wants to be spoken to, in TLS on port 8300.
+	// RPCTLS is whether it speaks TLS to the servers' port 8300, or wants to be spoken to in TLS on its own.
 	RPCTLS bool
-	// EncryptedLAN and EncryptedWAN are whether gossip is encrypted.
+	// EncryptedLAN and EncryptedWAN are whether it has gossip keys.
 	EncryptedLAN, EncryptedWAN bool
+	// PlainGossip is whether, in spite of its keys, it sends gossip in plain text, and accepts it: encryption is being introduced, and
+	// other agents may have no keys yet.
+	PlainGossip bool
 	// CoordinatesOff is whether it has network coordinates switched off.
 	CoordinatesOff bool
 	// serfLAN and serfWAN are read by SerfPools.
 	serfLAN, serfWAN serfStats
-	// ACLsOff is whether it has ACLs switched off.
-	ACLsOff bool
+	// ACLsOn and ACLsOff are whether it has ACLs switched on or off; neither if it does not tell.
+	ACLsOn, ACLsOff bool
+	// MeshOff and PeeringOff are whether it has the service mesh and cluster peering switched off.
+	MeshOff, PeeringOff bool
+	// WANThroughGateways is whether datacenters are federated through mesh gateways.
+	WANThroughGateways bool
+	// KeyListPolicy is whether listing keys needs a right of its own.
+	KeyListPolicy bool
+	// fingerprint tells configurations apart.
+	fingerprint uint64
 	// telemetry is read by Telemetry.
 	telemetry telemetryConfig
 	// Raft is nil for clients.
@@ -72,6 +86,10 @@ type RaftStats struct {
 	FSMPending        uint64
 	LastSnapshotIndex uint64
 	LastSnapshotTerm  uint64
+	// NeverHeard is whether the server has not heard of any leader since it started.
+	NeverHeard bool
+	// Peers is its Raft configuration, without the names of the nodes.
+	Peers []RaftPeer
 }
 
 // agentSelf is the part of /v1/agent/self that is used.
@@ -81,23 +99,8 @@ type agentSelf struct {
 		Datacenter string
 		Server     bool
 	}
-	DebugConfig struct {
-		ClientAddrs, HTTPAddrs, HTTPSAddrs                  []string
-		GRPCAddrs, GRPCTLSAddrs, DNSAddrs                   []string
-		BindAddr, SerfBindAddrWAN                           string
-		HTTPPort, HTTPSPort, GRPCPort, GRPCTLSPort, DNSPort int
-		DNSDomain                                           string
-		// TLS is there since Consul 1.12; before, it is the three after it.
-		TLS struct {
-			InternalRPC struct{ VerifyIncoming, VerifyOutgoing bool }
-			GRPC        struct{ CertFile string }
-		}
-		VerifyIncoming, VerifyIncomingRPC, VerifyOutgoing bool
-		DisableCoordinates                                bool
-		ACLsEnabled                                       *bool
-		Telemetry                                         telemetryConfig
-	}
-	Member struct {
+	DebugConfig debugConfig
+	Member      struct {
 		Addr string
 	}
 	Stats struct {
@@ -106,6 +109,49 @@ type agentSelf struct {
 		SerfWAN serfStats         `json:"serf_wan"`
 	}
 }
+
+// debugConfig is the part of an agent's configuration that is used.
+type debugConfig struct {
+	ClientAddrs, HTTPAddrs, HTTPSAddrs                  []string
+	GRPCAddrs, GRPCTLSAddrs, DNSAddrs                   []string
+	BindAddr, SerfBindAddrWAN                           string
+	HTTPPort, HTTPSPort, GRPCPort, GRPCTLSPort, DNSPort int
+	DNSDomain                                           string
+	// TLS is there since Consul 1.12; before, it is the three after it.
+	TLS struct {
+		InternalRPC struct{ VerifyIncoming, VerifyOutgoing bool }
+		GRPC        struct{ CertFile string }
+	}
+	VerifyIncoming, VerifyIncomingRPC, VerifyOutgoing bool
+	// AutoEncryptTLS and AutoConfig.Enabled are about clients, which get their certificates from the servers.
+	AutoEncryptTLS                               bool
+	AutoConfig                                   struct{ Enabled bool }
+	EncryptVerifyIncoming, EncryptVerifyOutgoing *bool
+	DisableCoordinates                           bool
+	ACLsEnabled, ConnectEnabled, PeeringEnabled  *bool
+	ACLEnableKeyListPolicy                       bool
+	ConnectMeshGatewayWANFederationEnabled       bool
+	Telemetry                                    telemetryConfig
+
+	// fingerprint tells configurations apart, the part of them that is not used included.
+	fingerprint uint64
+}
+
+// fingerprints is the seed of all fingerprints.
+var fingerprints = maphash.MakeSeed()
+
+// UnmarshalJSON reads the configuration and takes its fingerprint.
+func (c *debugConfig) UnmarshalJSON(text []byte) error {
+	type fields debugConfig // Without this method.
+	if err := json.Unmarshal(text, (*fields)(c)); err != nil {
+		return err
+	}
+	c.fingerprint = maphash.Bytes(fingerprints, text)
+	return nil
+}
+
+// off reports whether a switch is there and off. Older versions of Consul do not have all of them.
+func off(enabled *bool) bool { return enabled != nil && !*enabled }
 
 func newAgent(self *agentSelf) (Agent, error) {
 	config, rpc := self.DebugConfig, self.DebugConfig.TLS.InternalRPC
@@ -125,14 +171,23 @@ func newAgent(self *agentSelf) (Agent, error) {
 		Domain:        strings.TrimSuffix(config.DNSDomain, "."),
 		GRPCOwnCA:     self.Config.Server && config.TLS.GRPC.CertFile == "",
 		RPCTLS: rpc.VerifyIncoming || rpc.VerifyOutgoing ||
-			config.VerifyIncoming || config.VerifyIncomingRPC || config.VerifyOutgoing,
+			config.VerifyIncoming || config.VerifyIncomingRPC || config.VerifyOutgoing ||
+			config.AutoEncryptTLS || config.AutoConfig.Enabled,
 		EncryptedLAN:   self.Stats.SerfLAN.Encrypted == "true",
 		EncryptedWAN:   self.Stats.SerfWAN.Encrypted == "true",
+		PlainGossip:    off(config.EncryptVerifyIncoming) && off(config.EncryptVerifyOutgoing),
 		CoordinatesOff: config.DisableCoordinates,
 		serfLAN:        self.Stats.SerfLAN,
 		serfWAN:        self.Stats.SerfWAN,
 		telemetry:      config.Telemetry,
-		ACLsOff:        config.ACLsEnabled != nil && !*config.ACLsEnabled,
+		ACLsOn:         config.ACLsEnabled != nil && *config.ACLsEnabled,
+		ACLsOff:        off(config.ACLsEnabled),
+		MeshOff:        off(config.ConnectEnabled),
+		PeeringOff:     off(config.PeeringEnabled),
+
+		WANThroughGateways: config.ConnectMeshGatewayWANFederationEnabled,
+		KeyListPolicy:      config.ACLEnableKeyListPolicy,
+		fingerprint:        config.fingerprint,
 	}
 	a.bound = make(map[Protocol][]string)
 	for protocol, listeners := range map[Protocol][]string{
@@ -159,7 +214,11 @@ func newAgent(self *agentSelf) (Agent, error) {
 
 // newRaftStats reads the figures, which Consul gives as strings.
 func newRaftStats(m map[string]string) (RaftStats, error) {
-	s := RaftStats{State: newRaftState(m["state"])}
+	s := RaftStats{
+		State:      newRaftState(m["state"]),
+		NeverHeard: m["last_contact"] == "never",
+		Peers:      parseRaftConfiguration(m["latest_configuration"]),
+	}
 	for name, field := range map[string]*uint64{
 		"term":                &s.Term,
 		"commit_index":        &s.CommitIndex,
@@ -175,6 +234,19 @@ func newRaftStats(m map[string]string) (RaftStats, error) {
 		*field = n
 	}
 	return s, nil
+}
+
+// raftConfigurationServer is a server in the text of a Raft configuration (hashicorp/raft: Raft.Stats, latest_configuration), which is a
+// list of structures as package fmt writes them.
+var raftConfigurationServer = regexp.MustCompile(`\{Suffrage:(\w+) ID:(\S*) Address:([^\s}]+)\}`)
+
+// parseRaftConfiguration returns the servers without the names of their nodes.
+func parseRaftConfiguration(text string) []RaftPeer {
+	var peers []RaftPeer
+	for _, m := range raftConfigurationServer.FindAllStringSubmatch(text, -1) {
+		peers = append(peers, RaftPeer{ID: m[2], Address: m[3], Voter: m[1] == "Voter"})
+	}
+	return peers
 }
 
 func newRaftState(s string) RaftState {

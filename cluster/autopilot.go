@@ -19,7 +19,7 @@ var (
 	endpointAutopilotState  = endpoint{path: "/v1/operator/autopilot/state"}
 	endpointAutopilotConfig = endpoint{path: "/v1/operator/autopilot/configuration"}
 	// endpointLeaderAutopilot is the same as the first one, of the leader.
-	endpointLeaderAutopilot = endpoint{path: "/v1/operator/autopilot/state", consistency: ConsistencyDefault, leaderOnly: true}
+	endpointLeaderAutopilot = endpoint{path: "/v1/operator/autopilot/state", consistency: ConsistencyDefault}
 )
 
 // AutopilotState is what autopilot makes of the servers. Without a leader it calls none of them healthy.

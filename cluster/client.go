@@ -4,6 +4,7 @@
 package cluster
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -15,7 +16,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -53,6 +53,8 @@ type ClientOptions struct {
 	RequestLimit int
 	// Timeout bounds each request.
 	Timeout time.Duration
+	// Now is the clock for how long refusals hold; nil means time.Now.
+	Now func() time.Time
 	// MaxResponseBytes bounds each answer, and again what is kept of it in memory; 0 means DefaultMaxResponseBytes.
 	MaxResponseBytes int64
 }
@@ -82,7 +84,7 @@ type Client struct {
 	// own connects for what an agent answers by itself, forwarded for what it asks the servers about: when they hang, as many of those requests
 	// as may be under way wait for them, and what the agent can tell all the same must not wait behind.
 	own, forwarded *http.Transport
-	refusals       refusals
+	refusals       *refusals
 
 	mu       sync.Mutex
 	byHost   map[clientKey]*api.Client // Guarded by mu.
@@ -104,7 +106,9 @@ func (k RequestKey) Compare(other RequestKey) int {
 
 // NewClient returns a client. It does not connect.
 func NewClient(opts ClientOptions) *Client {
-	c := &Client{opts: opts, byHost: make(map[clientKey]*api.Client), requests: make(map[RequestKey]uint64)}
+	c := &Client{
+		opts: opts, refusals: newRefusals(opts.now()), byHost: make(map[clientKey]*api.Client), requests: make(map[RequestKey]uint64),
+	}
 	c.own, c.forwarded = c.opts.newTransport(), c.opts.newTransport()
 	c.forwarded.MaxConnsPerHost = c.opts.maxConns()
 	return c
@@ -114,6 +118,13 @@ func NewClient(opts ClientOptions) *Client {
 type clientKey struct {
 	host string
 	own  bool
+}
+
+func (o *ClientOptions) now() func() time.Time {
+	if o.Now == nil {
+		return time.Now
+	}
+	return o.Now
 }
 
 func (o *ClientOptions) maxResponseBytes() int64 {
@@ -128,7 +139,7 @@ func (o *ClientOptions) maxConns() int {
 }
 
 // own reports whether the agent answers by itself, whatever the servers do.
-func (ep *endpoint) own() bool { return strings.HasPrefix(ep.path, "/v1/agent/") }
+func (ep *endpoint) own() bool { return ep.answeredBy() == byAgent }
 
 // endpoint is one read-only part of the HTTP API.
 type endpoint struct {
@@ -141,8 +152,8 @@ type endpoint struct {
 	hasMeta bool
 	// chosen is whether ClientOptions.Datacenter and Consistency hold for it.
 	chosen bool
-	// leaderOnly is whether only the leader answers it, see Snapshot.requireLeader.
-	leaderOnly bool
+	// body, if there is one, is sent with POST. Such endpoints have decode.
+	body []byte
 	// consistency is that of endpoints for which it is not chosen; empty means ConsistencyStale.
 	consistency Consistency
 	// timeout bounds the request; 0 means ClientOptions.Timeout.
@@ -174,8 +185,8 @@ func (c *Client) get(ctx context.Context, address Address, ep endpoint, out any)
 
 func (c *Client) ask(ctx context.Context, address Address, ep endpoint, out any) (*api.QueryMeta, error) {
 	token := c.opts.token()
-	subject := address.Host + ep.path + "?" + ep.params.Encode()
-	if err := c.refusals.check(subject, token, time.Now()); err != nil {
+	subject := refusalsOf(address) + ep.path + "?" + ep.params.Encode()
+	if err := c.refusals.check(subject, token); err != nil {
 		return nil, err
 	}
 	read := c.readWhole
@@ -187,15 +198,15 @@ func (c *Client) ask(ctx context.Context, address Address, ep endpoint, out any)
 	switch {
 	case ep.maybeEmpty && statusLabel(err) == "404":
 		return nil, errNothing
-	case isRefusal(err):
-		return nil, c.refusals.add(subject, token, err, time.Now())
+	case isRefusal(err), ep.isSwitchedOff(err):
+		return nil, c.refusals.add(subject, token, err)
 	case isNoNumber(err):
-		c.refusals.remember(subject, token, err, time.Now().Add(telemetryWait))
+		c.refusals.remember(subject, token, err, c.refusals.now().Add(telemetryWait))
 		return nil, err
 	case err != nil:
 		return nil, err
 	}
-	c.refusals.forget(subject, token)
+	c.refusals.forget(subject)
 	return meta, nil
 }
 
@@ -228,7 +239,11 @@ func (c *Client) readStream(ctx context.Context, address Address, ep *endpoint, 
 }
 
 func (c *Client) stream(ctx context.Context, address Address, ep *endpoint, arrived func()) (*api.QueryMeta, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address.url(ep.path, c.opts.query(ep)).String(), http.NoBody)
+	method, question := http.MethodGet, io.Reader(http.NoBody)
+	if ep.body != nil {
+		method, question = http.MethodPost, bytes.NewReader(ep.body)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, address.url(ep.path, c.opts.query(ep)).String(), question)
 	if err != nil {
 		return nil, err
 	}
@@ -260,6 +275,7 @@ func queryMeta(h http.Header) *api.QueryMeta {
 		KnownLeader:           h.Get("X-Consul-KnownLeader") == "true",
 		LastContact:           time.Duration(min(ms, math.MaxInt64/uint64(time.Millisecond))) * time.Millisecond,
 		ResultsFilteredByACLs: h.Get("X-Consul-Results-Filtered-By-ACLs") == "true",
+		DefaultACLPolicy:      h.Get("X-Consul-Default-ACL-Policy"),
 	}
 }
 
@@ -351,6 +367,9 @@ func statusLabel(err error) string {
 	}
 	return "error"
 }
+
+// refusalsOf begins the subjects of what an agent refused.
+func refusalsOf(address Address) string { return address.Scheme + "://" + address.Host }
 
 // isAgentsAnswer tells an agent's answer, be it an error, from that of a proxy in front of a dead agent or of another
 // program. A client agent that has lost all servers answers 500, one that is asked too much 429.

@@ -55,7 +55,7 @@ func (pl *planner) clientPortsOfServers(protocols []Protocol) []Port {
 					number = s.GRPCTLSPort
 				}
 			}
-			ports = append(ports, pl.clientPort(p, s.Name, s.Host, number)...)
+			ports = append(ports, pl.clientPort(p, s.Name, s.Host, number, s.state())...)
 		}
 	}
 	return ports
@@ -67,7 +67,7 @@ func (pl *planner) clientPortsOfAgent(protocols []Protocol) []Port {
 	for _, p := range protocols {
 		host := pl.agentHost(p)
 		if host != "" && (host == pl.configured.hostname() || pl.allowed(host)) {
-			ports = append(ports, pl.clientPort(p, pl.agent.Name, host, pl.agent.clientPort(p))...)
+			ports = append(ports, pl.clientPort(p, pl.agent.Name, host, pl.agent.clientPort(p), pl.agent.state())...)
 		}
 	}
 	return ports
@@ -95,12 +95,14 @@ func (pl *planner) agentHost(p Protocol) string {
 }
 
 // clientPort returns how to probe a port of an agent, or none if it is off: two ports for DNS, which is on TCP and UDP.
-func (pl *planner) clientPort(p Protocol, agent, host string, number int) []Port {
+func (pl *planner) clientPort(p Protocol, agent, host string, number int, state string) []Port {
 	if number == 0 {
 		return nil
 	}
-	port := Port{Server: agent, Protocol: p, Transport: TransportTCP, Address: address(host, number)}
+	port := Port{Server: agent, Protocol: p, Transport: TransportTCP, Address: address(host, number), agent: state}
 	switch {
+	case p == ProtocolGRPCTLS && pl.agent.GRPCOwnCA && pl.agent.withoutMeshCA():
+		port.note = "without a certificate of its own (tls.grpc), the port needs one of the service mesh, for cluster peering, and one of the two is off"
 	case p == ProtocolGRPCTLS && pl.mesh != nil && pl.agent.GRPCOwnCA:
 		port.tls = pl.mesh.tlsFor(host, pl.datacenter())
 	case p == ProtocolGRPCTLS || p == ProtocolHTTPS:

@@ -4,9 +4,9 @@
 package cluster
 
 import (
-	"bytes"
 	"cmp"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -40,8 +40,9 @@ type Cluster struct {
 	ports  PortOptions
 	// slots holds a token for each probe under way.
 	slots chan struct{}
-	// keyRefusals remembers, by address, the gossip ports that do not know our keys: each try is an error in Consul's log.
-	keyRefusals refusals
+	// refusals are the client's, too.
+	refusals *refusals
+	rights   knownRights
 
 	composure composure
 
@@ -49,9 +50,13 @@ type Cluster struct {
 	members []Member   // Guarded by mu: the last good ones; nil until then.
 	peers   []RaftPeer // Guarded by mu: the last good Raft configuration; nil until then.
 	agent   *Agent     // Guarded by mu: what the configured agent last told about itself; nil until then.
-	mesh    *meshCA    // Guarded by mu: the last known authority of the service mesh; nil until it was needed.
+	// agentGone is whether nothing listened at its address since. Guarded by mu.
+	agentGone bool
+	mesh      *meshCA // Guarded by mu: the last known authority of the service mesh; nil until it was needed.
 	// wanHosts are the last known addresses of the WAN pool by its members' names; nil until they were needed. Guarded by mu.
 	wanHosts map[string]string
+	// poolKeys are, by pool, the gossip keys that ports last acknowledged a ping with. Guarded by mu.
+	poolKeys map[Protocol][]byte
 	tenure   tenure // Guarded by mu.
 }
 
@@ -61,9 +66,12 @@ func New(opts Options) *Cluster {
 	if prober == nil {
 		prober = probe.New(probe.Options{})
 	}
+	client := NewClient(opts.Client)
 	return &Cluster{
 		opts:      opts,
-		client:    NewClient(opts.Client),
+		client:    client,
+		refusals:  client.refusals,
+		poolKeys:  make(map[Protocol][]byte),
 		prober:    prober,
 		ports:     opts.Ports,
 		slots:     make(chan struct{}, opts.Ports.Concurrency),
@@ -121,12 +129,32 @@ func (c *Cluster) learn(members []Member, peers []RaftPeer) Topology {
 	return t
 }
 
-// learnAgent keeps what the configured agent says about itself.
+// learnAgent keeps what the configured agent says about itself. What it refused before its configuration changed may be asked again.
 func (c *Cluster) learnAgent(a Agent) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	changed := c.agent != nil && c.agent.fingerprint != a.fingerprint
 	c.agent = &a
+	c.mu.Unlock()
+	if changed {
+		c.refusals.forgetAll(refusalsOf(c.client.opts.Address) + "/")
+	}
 }
+
+// noteAnswer takes how a request to the configured agent ended. An agent that answers, after nothing had listened at its address, was
+// restarted: what it refused before may be asked again.
+func (c *Cluster) noteAnswer(err error) {
+	c.mu.Lock()
+	was := c.agentGone
+	c.agentGone = probe.ReasonOf(err) == probe.ReasonRefused
+	restarted := was && !c.agentGone
+	c.mu.Unlock()
+	if restarted {
+		c.refusals.forgetAll(refusalsOf(c.client.opts.Address) + "/")
+	}
+}
+
+// keyPrefix begins the keys that are read, as Consul calls it: no key begins with a slash. It is empty if none are read.
+func (c *Cluster) keyPrefix() string { return strings.TrimPrefix(c.opts.KVPrefix, "/") }
 
 // learnMeshCA keeps the authority of the service mesh.
 func (c *Cluster) learnMeshCA(ca *meshCA) {
@@ -167,21 +195,9 @@ func (c *Cluster) planner(t Topology, agent *Agent) *planner {
 	if c.ports.SerfKeys != nil {
 		pl.serfKeys = c.ports.SerfKeys()
 	}
-	pl.keysRefused = func(address string) bool {
-		return c.keyRefusals.check(address, keysText(pl.serfKeys), time.Now()) != nil
-	}
+	pl.usableKeys, pl.proven = c.usableKeys, c.proven
 	return pl
 }
-
-// noteKeys remembers when a gossip port did not know the keys it was asked with.
-func (c *Cluster) noteKeys(port Port, res probe.Result) {
-	if len(port.serf.Keys) > 0 && res.Reason == probe.ReasonAuth {
-		_ = c.keyRefusals.add(port.Address, keysText(port.serf.Keys), res.Err, time.Now())
-	}
-}
-
-// keysText tells lists of keys apart.
-func keysText(keys [][]byte) string { return string(bytes.Join(keys, []byte{'\n'})) }
 
 func hasServer(members []Member) bool {
 	for _, m := range members {

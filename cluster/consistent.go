@@ -45,7 +45,7 @@ func (s *Snapshot) ConsistentRead() *Fact[ConsistentRead] {
 		defer cancel()
 		leader, err := s.leaderInTime(ctx)
 		switch {
-		case err == nil && leader == "", errors.Is(err, errSilent):
+		case err == nil && leader == "", errors.Is(err, errSilent), errors.Is(err, errServerGone):
 			return ConsistentRead{}, nil
 		case err != nil && !isAgentsAnswer(err) && !errors.Is(err, ErrRefused):
 			return ConsistentRead{}, err
@@ -80,7 +80,7 @@ func newConsistentRead(err error, took time.Duration) (ConsistentRead, error) {
 		return ConsistentRead{OK: true, Duration: took}, nil
 	case errors.Is(err, ErrRefused):
 		return ConsistentRead{}, err
-	case isAgentsAnswer(err), errors.Is(err, context.DeadlineExceeded):
+	case isAgentsAnswer(err), errors.Is(err, context.DeadlineExceeded), errors.As(err, new(unaskedError)):
 		return ConsistentRead{}, nil
 	default:
 		return ConsistentRead{}, err

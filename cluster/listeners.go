@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -30,6 +31,12 @@ func (a *Agent) boundTo(p Protocol) []string {
 func (a *Agent) offers(p Protocol) bool {
 	return slices.ContainsFunc(a.boundTo(p), func(host string) bool { return unspecified(host) || host == a.AdvertiseAddr })
 }
+
+// withoutMeshCA reports whether a server gets no certificate from the service mesh's authority (Consul: Agent.Start, servercert).
+func (a *Agent) withoutMeshCA() bool { return a.MeshOff || a.PeeringOff }
+
+// state tells configurations of the agent apart, for Port.agent.
+func (a *Agent) state() string { return a.Name + " " + strconv.FormatUint(a.fingerprint, 16) }
 
 // wanApart reports whether the WAN pool has an address of its own, at which alone its port answers.
 func (a *Agent) wanApart() bool {

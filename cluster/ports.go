@@ -36,7 +36,20 @@ type Port struct {
 	serf probe.SerfTarget
 	// domain is what to ask DNS for.
 	domain string
+	// note says why nothing is asked of the port; empty if it is probed.
+	note string
+	// agent tells states of the agent apart that may answer the same question in another way: its identity, version, and so on.
+	agent string
+	// doubtful is whether the form of the question rests on what only the agent itself could tell. What it does not answer is not repeated
+	// then, as if it had refused.
+	doubtful bool
+	// unproven is whether no port of the gossip pool has acknowledged the first key yet. Over UDP, where a wrong key gets no answer, the port
+	// is then asked with the key that it acknowledged over TCP.
+	unproven bool
 }
+
+// Unasked reports whether nothing is asked of the port, because Consul's configuration rules out an answer.
+func (p Port) Unasked() bool { return p.note != "" }
 
 // Number is the port's number.
 func (p Port) Number() int {
@@ -64,6 +77,8 @@ type PortReport struct {
 	Result probe.Result
 	// DNS is nil unless DNS answered.
 	DNS *DNSAnswer
+	// HeldBack is whether the result is that of an earlier probe, which the server refused, and nothing was asked now.
+	HeldBack bool
 	// raft is what port 8300 said.
 	raft probe.RaftView
 }
@@ -95,8 +110,11 @@ type planner struct {
 	agent *Agent
 	// serfKeys are the gossip keys; nil for none.
 	serfKeys [][]byte
-	// keysRefused reports whether the gossip ports of an address lately did not know the keys; nil means none of them.
-	keysRefused func(address string) bool
+	// usableKeys returns those of the keys that a gossip port is to be asked with, the one that encrypts first; none if it lately refused
+	// all of them. nil means all keys in their order.
+	usableKeys func(protocol Protocol, address string, keys [][]byte) [][]byte
+	// proven reports whether a port of the pool has acknowledged the key; nil means that none has.
+	proven func(protocol Protocol, key []byte) bool
 	// mesh is the authority of the service mesh; nil when it is unknown.
 	mesh *meshCA
 	// wanHosts are the addresses of the servers in the WAN pool, by their names there; nil when they are unknown.
@@ -114,29 +132,33 @@ func (pl *planner) allowed(host string) bool { return pl.opts.Allowed == nil || 
 // rpc returns a server's port 8300, which is asked whether or not its result is shown: the verdicts need it. A server that may not
 // be talked to has none.
 func (pl *planner) rpc(s Server) (Port, bool) {
-	port := Port{Server: s.Name, Protocol: ProtocolRPC, Transport: TransportTCP, Address: s.RPCAddress}
+	port := Port{Server: s.Name, Protocol: ProtocolRPC, Transport: TransportTCP, Address: s.RPCAddress, agent: s.state()}
+	port.doubtful = s.UsesTLS
 	if pl.rpcTLS(s) {
+		port.doubtful = false
 		port.tls = withServerName(pl.opts.RPCTLSConfig, cmp.Or(s.Datacenter, pl.datacenter()), pl.domain())
 	}
 	return port, pl.allowed(s.Host)
 }
 
-// rpcTLS decides whether to speak TLS to a server's port 8300. Trying is no way to find out: plain text to a server that
-// wants TLS is a warning in its log. When the agent does not tell about itself, the server's Serf tag has to do, which
-// says that it can; and when there is no such tag either, because the token may not see members, what the user has configured.
+// rpcTLS decides whether to speak TLS to a server's port 8300. Trying is no way to find out: plain text to a server that wants TLS is a
+// warning in its log. A server can speak TLS if its Serf tag says so, and may demand it if the agent does, or if it speaks TLS to servers
+// itself. With an authority to verify the servers by, TLS is spoken to all that can. Without the agent's account, the tag decides, and
+// without a tag, because the token may not see members, what the user has configured.
 func (pl *planner) rpcTLS(s Server) bool {
+	config := pl.opts.RPCTLSConfig
+	authority := config != nil && (config.RootCAs != nil || config.GetClientCertificate != nil)
 	switch {
 	case pl.opts.RPCTLS == RPCTLSOn:
 		return true
 	case pl.opts.RPCTLS == RPCTLSOff:
 		return false
+	case s.Status != StatusNone:
+		return s.UsesTLS && (pl.agent == nil || pl.agent.RPCTLS || authority)
 	case pl.agent != nil:
 		return pl.agent.RPCTLS
-	case s.Status != StatusNone:
-		return s.UsesTLS
 	default:
-		config := pl.opts.RPCTLSConfig
-		return pl.configured.Scheme == "https" || (config != nil && (config.RootCAs != nil || config.GetClientCertificate != nil))
+		return pl.configured.Scheme == "https" || authority
 	}
 }
 
@@ -181,12 +203,16 @@ func (pl *planner) agentPorts() []BoundPort {
 }
 
 // gossip returns a server's Serf ports.
+//
+// While encryption is being introduced (encrypt_verify_incoming, encrypt_verify_outgoing), agents that send plain text all accept it, for
+// others may have no key yet; and those that encrypt do so because all have a key.
 func (pl *planner) gossip(s Server) []Port {
 	// An agent that does not tell whether gossip is encrypted may well encrypt it, and plain text would be an error in
 	// the log of one that does.
 	lan, wan := true, true
 	if pl.agent != nil {
-		lan, wan = pl.agent.EncryptedLAN, pl.agent.EncryptedWAN || (!pl.agent.Server && pl.agent.EncryptedLAN)
+		lan = pl.agent.EncryptedLAN && !pl.agent.PlainGossip
+		wan = (pl.agent.EncryptedWAN || (!pl.agent.Server && pl.agent.EncryptedLAN)) && !pl.agent.PlainGossip
 	}
 	return slices.Concat(
 		pl.serf(s, ProtocolSerfLAN, s.Host, s.LANPort, lan),
@@ -212,19 +238,35 @@ func (pl *planner) serf(s Server, protocol Protocol, host string, number int, en
 	if number == 0 || !pl.wants(protocol) || host == "" || !pl.allowed(host) {
 		return nil
 	}
-	target := probe.SerfTarget{Address: address(host, number), Encrypted: encrypted}
-	if encrypted && (pl.keysRefused == nil || !pl.keysRefused(target.Address)) {
-		target.Keys = pl.serfKeys
+	target := probe.SerfTarget{Address: address(host, number), Encrypted: encrypted, Keys: pl.serfKeys}
+	if encrypted && pl.usableKeys != nil {
+		target.Keys = pl.usableKeys(protocol, target.Address, pl.serfKeys)
 	}
-	port := Port{Server: s.Name, Protocol: protocol, Transport: TransportTCP, Address: target.Address, serf: target}
+	port := Port{Server: s.Name, Protocol: protocol, Transport: TransportTCP, Address: target.Address, serf: target, agent: s.state()}
 	udp := port
 	udp.Transport = TransportUDP
+	udp.unproven = encrypted && len(target.Keys) > 0 && (pl.proven == nil || !pl.proven(protocol, target.Keys[0]))
+	if protocol == ProtocolSerfWAN {
+		pl.throughGateways(&udp)
+	}
 	return []Port{port, udp}
+}
+
+// throughGateways leaves out the port of the WAN pool over UDP where datacenters are federated through mesh gateways: Consul wants each ping
+// there to name its sender (Consul: wanfed.Transport), and logs an error for any other. A client agent does not know about it.
+func (pl *planner) throughGateways(udp *Port) {
+	switch {
+	case pl.agent == nil:
+	case pl.agent.WANThroughGateways:
+		udp.note = "datacenters are federated through mesh gateways, where Consul answers UDP pings of servers only"
+	case !pl.agent.Server:
+		udp.doubtful = true
+	}
 }
 
 // wantsMeshCA reports whether the ports can be probed only with the authority of the service mesh.
 func (pl *planner) wantsMeshCA() bool {
-	return pl.agent != nil && pl.agent.GRPCOwnCA && pl.agent.GRPCTLSPort != 0 &&
+	return pl.agent != nil && pl.agent.GRPCOwnCA && !pl.agent.withoutMeshCA() && pl.agent.GRPCTLSPort != 0 &&
 		pl.opts.ClientPorts != ClientPortsOff && pl.wants(ProtocolGRPCTLS)
 }
 
@@ -257,6 +299,14 @@ func address(host string, port int) string { return net.JoinHostPort(host, strco
 
 // probePort probes one port, when fewer probes than allowed are under way.
 func (c *Cluster) probePort(ctx context.Context, port Port) PortReport {
+	report := PortReport{Port: port}
+	if port.Unasked() {
+		report.Result.Skipped = true
+		return report
+	}
+	if refused, ok := c.refusedProbe(port); ok {
+		return refused
+	}
 	ctx, cancel := context.WithTimeout(ctx, c.ports.Timeout)
 	defer cancel()
 	select {
@@ -264,18 +314,12 @@ func (c *Cluster) probePort(ctx context.Context, port Port) PortReport {
 		defer func() { <-c.slots }()
 	case <-ctx.Done(): // The probe below ends at once, with this reason.
 	}
-	report := PortReport{Port: port}
 	switch port.Protocol {
 	case ProtocolRPC:
 		res := c.prober.RPC(ctx, probe.Target{Address: port.Address, TLS: port.tls})
 		report.Result, report.raft = res.Result, res.Raft
 	case ProtocolSerfLAN, ProtocolSerfWAN:
-		ask := c.prober.SerfTCP
-		if port.Transport == TransportUDP {
-			ask = c.prober.SerfUDP
-		}
-		report.Result = ask(ctx, port.serf)
-		c.noteKeys(port, report.Result)
+		report.Result = c.probeGossip(ctx, &report.Port)
 	case ProtocolHTTP, ProtocolHTTPS:
 		report.Result = c.prober.HTTP(ctx, probe.HTTPTarget{Address: port.Address, TLS: port.tls})
 	case ProtocolGRPC, ProtocolGRPCTLS:
@@ -291,6 +335,7 @@ func (c *Cluster) probePort(ctx context.Context, port Port) PortReport {
 			report.DNS = &DNSAnswer{res.Rcode, res.Answers}
 		}
 	}
+	c.noteProbe(&report)
 	return report
 }
 
@@ -312,8 +357,34 @@ func (p *probes) start(ports []Port) {
 		}
 		answer := make(chan PortReport, 1)
 		p.started[port.key()] = answer
-		go func() { answer <- p.run(port) }()
+		go func() { answer <- p.run(p.withProvenKey(port)) }()
 	}
+}
+
+// withProvenKey waits for what a gossip port says over TCP to a key that is unproven, and takes the key from there.
+func (p *probes) withProvenKey(port Port) Port {
+	if !port.unproven {
+		return port
+	}
+	tcp := port
+	tcp.Transport, tcp.unproven = TransportTCP, false
+	answer := p.answer(tcp)
+	port.serf.Keys = answer.serf.Keys
+	if answer.Result.TurnedAway() {
+		port.serf.Keys = nil
+	}
+	return port
+}
+
+// answer probes a port, as far as it is not probed yet, and returns the report.
+func (p *probes) answer(port Port) PortReport {
+	p.start([]Port{port})
+	p.mu.Lock()
+	answer := p.started[port.key()]
+	p.mu.Unlock()
+	report := <-answer
+	answer <- report // For whoever waits for the same.
+	return report
 }
 
 // wait probes the ports, as far as they are not probed yet, and returns the reports. It takes no longer than the probes.
@@ -321,11 +392,7 @@ func (p *probes) wait(ports []Port) []PortReport {
 	p.start(ports)
 	reports := make([]PortReport, 0, len(ports))
 	for _, port := range ports {
-		p.mu.Lock()
-		answer := p.started[port.key()]
-		p.mu.Unlock()
-		report := <-answer
-		answer <- report // For whoever waits for the same.
+		report := p.answer(port)
 		report.Port = port
 		reports = append(reports, report)
 	}

@@ -27,6 +27,9 @@ func planned(ports []Port) []string {
 		if p.ConnectOnly() {
 			line += " connect-only"
 		}
+		if p.Unasked() {
+			line += " unasked"
+		}
 		if p.domain != "" {
 			line += " domain=" + p.domain
 		}
@@ -104,11 +107,11 @@ func TestPlan(t *testing.T) {
 			}(),
 		},
 		{
-			name: "TLS and encryption, with a key", agent: &secured, keys: [][]byte{make([]byte, 32)},
+			name: "TLS, which a does not have yet, and encryption, with a key", agent: &secured, keys: [][]byte{make([]byte, 32)},
 			opts: PortOptions{Protocols: []Protocol{ProtocolRPC, ProtocolSerfLAN, ProtocolHTTPS, ProtocolGRPCTLS}},
 			want: []string{
 				"10.0.0.9:8300 rpc/tcp 10.0.0.9:8300 tls=server.dc1.corp",
-				"a rpc/tcp 10.0.0.1:8300 tls=server.dc1.corp",
+				"a rpc/tcp 10.0.0.1:8300",
 				"a serf_lan/tcp 10.0.0.1:8301", "a serf_lan/udp 10.0.0.1:8301",
 				"b rpc/tcp [fd00::2]:9300 tls=server.dc1.corp",
 				"b serf_lan/tcp [fd00::2]:9301", "b serf_lan/udp [fd00::2]:9301",
@@ -295,11 +298,11 @@ func TestPlan_KeysRefused(t *testing.T) {
 	}
 	for _, port := range c.planner(topology, &agent).ports() {
 		if port.Server == "a" && port.Transport == TransportTCP {
-			c.noteKeys(port, probe.Result{Reason: probe.ReasonTimeout, Err: context.DeadlineExceeded})
+			c.noteProbe(&PortReport{Port: port, Result: probe.Result{Reason: probe.ReasonTimeout, Err: context.DeadlineExceeded}})
 			if got := plan(); got != "" {
 				t.Errorf("only connected to are %q; want none, as a timeout is no refusal", got)
 			}
-			c.noteKeys(port, probe.Result{Reason: probe.ReasonAuth, Err: errors.New("other key")})
+			c.noteProbe(&PortReport{Port: port, Result: probe.Result{Reason: probe.ReasonAuth, Err: errors.New("other key")}})
 		}
 	}
 	if got := plan(); got != "a/tcp a/udp" {

@@ -14,27 +14,39 @@ import (
 	"github.com/hashicorp/consul/api"
 )
 
-// refusalMemory is how long a refusal holds, give or take a fifth, so that many exporters do not ask again at once.
-const refusalMemory = 5 * time.Minute
+var (
+	// refusalWaits are how long a refusal holds the first time, the second time in a row, and so on, give or take a fifth, so that many
+	// exporters do not ask again at once. The last one holds from then on.
+	refusalWaits = []time.Duration{5 * time.Minute, time.Hour, 6 * time.Hour, 24 * time.Hour}
+	// unknownTokenWaits are those for a token that the server does not know. The token may have been deleted, but a server that has just
+	// started knows no token before it has read its Raft log, and a token that it knew before should not wait for minutes after each restart.
+	unknownTokenWaits = append([]time.Duration{
+		10 * time.Second, 20 * time.Second, 40 * time.Second, 80 * time.Second, 160 * time.Second,
+	}, refusalWaits...)
+)
 
-// unknownTokenMemory is how long it holds at first that a token is unknown. It doubles each time up to refusalMemory, for the token may
-// have been deleted, but a server that has just started knows no token before it has read its Raft log, and those that knew it yesterday
-// should not wait for minutes after each restart.
-const unknownTokenMemory = 10 * time.Second
-
-// refusals remembers what agents refused to tell. Consul logs each refusal at ERROR, so asking at each scrape would
-// fill its log; a new token is a new chance at once.
+// refusals remembers the questions that Consul refused or misunderstood, on its HTTP API and on its other ports. Consul logs each of
+// them as a warning or an error, so asking at each scrape would fill its log. A question may be asked again once its time is up, and at
+// once when it is asked with other credentials or when the configuration of the one who refused it has changed.
 type refusals struct {
-	mu    sync.Mutex
-	token string             // Guarded by mu: the token that was refused.
-	until map[string]refusal // Guarded by mu: by what was asked.
+	now func() time.Time
+
+	mu        sync.Mutex
+	bySubject map[string]refusal // Guarded by mu: by what was asked.
 }
 
 type refusal struct {
-	err   error
-	until time.Time
-	// memory is how long it holds in all, about.
-	memory time.Duration
+	err error
+	// credentials is what the question was asked with.
+	credentials string
+	until       time.Time
+	// inARow counts the refusals of the question.
+	inARow int
+}
+
+// newRefusals returns an empty memory; now is the clock.
+func newRefusals(now func() time.Time) *refusals {
+	return &refusals{now: now, bySubject: make(map[string]refusal)}
 }
 
 // refusedError is an ErrRefused that says why.
@@ -44,9 +56,8 @@ func (e refusedError) Error() string   { return ErrRefused.Error() + ": " + e.ca
 func (e refusedError) Unwrap() error   { return e.cause }
 func (refusedError) Is(err error) bool { return err == ErrRefused }
 
-// isRefusal tells the answers that stay the same for the next minutes from those that may pass. Besides the rights of the token and
-// what the version does not have, these are the parts of Consul that are switched off: it says so with status 401, or 500 and a
-// sentence (Consul: acl.ErrDisabled; agent/consul/connect_ca_endpoint.go, ErrConnectNotEnabled; agent/rpc/peering, peeringNotEnabledErr).
+// isRefusal tells the answers that stay the same for the next minutes from those that may pass: the token lacks rights, the version does
+// not have the endpoint, or ACLs are switched off, which Consul answers with status 401.
 func isRefusal(err error) bool {
 	status, ok := errors.AsType[api.StatusError](err)
 	if !ok {
@@ -55,77 +66,100 @@ func isRefusal(err error) bool {
 	switch status.Code {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented:
 		return true
-	case http.StatusInternalServerError:
-		return strings.Contains(status.Body, "must be enabled")
 	default:
 		return false
 	}
 }
 
-// IsDenied reports whether a refusal is for want of rights, which somebody can give.
+// IsDenied reports whether a refusal is due to missing rights, which somebody can grant.
 func IsDenied(err error) bool {
+	if _, denied := errors.AsType[deniedError](err); denied {
+		return true
+	}
 	status, ok := errors.AsType[api.StatusError](err)
 	return ok && status.Code == http.StatusForbidden
 }
 
-// isUnknownToken reports whether a refusal is for a token that there is not, or not any more (Consul: acl.ErrNotFound).
+// isUnknownToken reports whether a refusal is for a token that does not exist, or no longer exists (Consul: acl.ErrNotFound).
 func isUnknownToken(err error) bool {
 	status, ok := errors.AsType[api.StatusError](err)
 	return ok && status.Code == http.StatusForbidden && strings.Contains(status.Body, "ACL not found")
 }
 
-// add remembers a refusal and returns it as an ErrRefused.
-func (r *refusals) add(subject, token string, err error, now time.Time) error {
+// add remembers that a question was refused and returns the refusal as an ErrRefused.
+func (r *refusals) add(subject, credentials string, err error) error {
+	waits := refusalWaits
+	if isUnknownToken(err) {
+		waits = unknownTokenWaits
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.forTokenLocked(token)
-	memory := refusalMemory
-	if isUnknownToken(err) {
-		memory = min(max(unknownTokenMemory, 2*r.until[subject].memory), refusalMemory)
+	before := r.bySubject[subject]
+	if before.credentials != credentials {
+		before = refusal{}
 	}
+	wait := waits[min(before.inARow, len(waits)-1)]
+	wait += rand.N(2*wait/5) - wait/5
 	refused := refusedError{err}
-	r.until[subject] = refusal{refused, now.Add(memory - memory/5 + rand.N(2*memory/5)), memory}
+	r.bySubject[subject] = refusal{refused, credentials, r.now().Add(wait), before.inARow + 1}
 	return refused
 }
 
 // remember makes check return this error until then.
-func (r *refusals) remember(subject, token string, err error, until time.Time) {
+func (r *refusals) remember(subject, credentials string, err error, until time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.forTokenLocked(token)
-	r.until[subject] = refusal{err: err, until: until}
+	r.bySubject[subject] = refusal{err: err, credentials: credentials, until: until}
 }
 
-// forget is for what has been answered.
-func (r *refusals) forget(subject, token string) {
+// forget is for a question that was answered.
+func (r *refusals) forget(subject string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.forTokenLocked(token)
-	delete(r.until, subject)
+	delete(r.bySubject, subject)
 }
 
-// isNoNumber reports whether an agent's telemetry holds what is no number, see composure. The wait there does not see an agent that
-// restarts between two scrapes.
-func isNoNumber(err error) bool {
-	status, ok := errors.AsType[api.StatusError](err)
-	return ok && strings.Contains(status.Body, "unsupported value: NaN")
+// forgetAll forgets the questions whose subject begins with the prefix: the configuration of whoever refused them has changed.
+func (r *refusals) forgetAll(prefix string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for subject := range r.bySubject {
+		if strings.HasPrefix(subject, prefix) {
+			delete(r.bySubject, subject)
+		}
+	}
 }
 
 // check returns the remembered refusal, if there is one and it still holds.
-func (r *refusals) check(subject, token string, now time.Time) error {
+func (r *refusals) check(subject, credentials string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.forTokenLocked(token)
-	if refused, ok := r.until[subject]; ok && now.Before(refused.until) {
-		return refused.err
+	refused, ok := r.bySubject[subject]
+	if !ok || refused.credentials != credentials || !r.now().Before(refused.until) {
+		return nil
 	}
-	return nil
+	return refused.err
 }
 
-// forTokenLocked forgets everything when the token has changed. It assumes that mu is held.
-func (r *refusals) forTokenLocked(token string) {
-	if r.until == nil || r.token != token {
-		r.token = token
-		r.until = make(map[string]refusal)
-	}
+// remembers reports whether anything is known about a question.
+func (r *refusals) remembers(subject string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, ok := r.bySubject[subject]
+	return ok
+}
+
+// holds reports whether a refusal holds, whatever the question would be asked with.
+func (r *refusals) holds(subject string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	refused, ok := r.bySubject[subject]
+	return ok && r.now().Before(refused.until)
+}
+
+// isNoNumber reports whether an agent's telemetry contains something that is not a number, see composure. The wait there does not see an
+// agent that restarts between two scrapes.
+func isNoNumber(err error) bool {
+	status, ok := errors.AsType[api.StatusError](err)
+	return ok && strings.Contains(status.Body, "unsupported value: NaN")
 }

@@ -4,6 +4,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,7 @@ type Snapshot struct {
 	start   time.Time
 
 	self         Fact[Agent]
+	rights       Fact[rights]
 	up           Fact[bool]
 	members      Fact[[]Member]
 	wanMembers   Fact[[]Member]
@@ -77,6 +79,8 @@ type QueryMeta struct {
 	LastContactSeconds float64
 	// Filtered is whether the token's rights left something out of the answer.
 	Filtered bool
+	// DefaultACLPolicy is the agent's; empty when it does not tell.
+	DefaultACLPolicy string
 }
 
 // Snapshot starts one. The context bounds all its fetching; Close must be called at the end.
@@ -175,7 +179,11 @@ func (s *Snapshot) readMembers(ep endpoint) func(context.Context) ([]Member, err
 func (s *Snapshot) RaftPeers() *Fact[[]RaftPeer] {
 	return s.raftPeers.start(s.ctx, func(ctx context.Context) ([]RaftPeer, error) {
 		var config api.RaftConfiguration
-		if err := s.readAgent(ctx, endpointRaft, &config); err != nil {
+		err := s.readAgent(ctx, endpointRaft, &config)
+		if errors.Is(err, errNeverHeard) {
+			return s.ownRaftPeers(ctx, err)
+		}
+		if err != nil {
 			return nil, err
 		}
 		peers := make([]RaftPeer, 0, len(config.Servers))
@@ -186,6 +194,16 @@ func (s *Snapshot) RaftPeers() *Fact[[]RaftPeer] {
 		}
 		return peers, nil
 	})
+}
+
+// ownRaftPeers is the Raft configuration by the configured agent's own account, for a server that would have to ask the leader for more and
+// has never heard of one. A client has none, and the error is err.
+func (s *Snapshot) ownRaftPeers(ctx context.Context, err error) ([]RaftPeer, error) {
+	agent, agentErr := s.Agent().Get(ctx)
+	if agentErr != nil || agent.Raft == nil {
+		return nil, err
+	}
+	return agent.Raft.Peers, nil
 }
 
 // StatusLeader is the address of the leader by the agent's account; empty when it knows of none.
@@ -230,7 +248,7 @@ func (s *Snapshot) Topology() *Fact[Topology] {
 		lan, raft := s.Members(), s.RaftPeers()
 		members, membersErr := lan.Get(ctx)
 		peers, peersErr := raft.Get(ctx)
-		if errors.Is(peersErr, ErrRefused) {
+		if errors.Is(peersErr, ErrRefused) || errors.Is(peersErr, errNeverHeard) {
 			peers, peersErr = s.peersByAddress(ctx)
 		}
 		if err := checkServers(members, peers); err != nil {
@@ -427,18 +445,24 @@ func (s *Snapshot) readAgent(ctx context.Context, ep endpoint, out any) error {
 	return s.read(ctx, s.cluster.client.opts.Address, ep, out)
 }
 
-// read reads an endpoint of the agent at address. If only the leader answers it, the question for its name and this one together have the
-// time of one.
+// read reads an endpoint of the agent at address, unless it is better not asked now, see permit. If only the leader answers, finding out
+// about the leader and this question together have the time of one.
 func (s *Snapshot) read(ctx context.Context, address Address, ep endpoint, out any) error {
-	if ep.leaderOnly {
+	if ep.chosen {
+		ep.consistency = s.cluster.client.opts.Consistency
+	}
+	if ep.answeredBy() == byLeader {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, s.cluster.client.opts.Timeout)
+		ctx, cancel = context.WithTimeout(ctx, cmp.Or(ep.timeout, s.cluster.client.opts.Timeout))
 		defer cancel()
-		if err := s.requireLeader(ctx, ep); err != nil {
-			return err
-		}
+	}
+	if err := s.permit(ctx, address, &ep); err != nil {
+		return fmt.Errorf("read %s: %w", ep.name(), err)
 	}
 	meta, err := s.cluster.client.get(ctx, address, ep, out)
+	if address == s.cluster.client.opts.Address {
+		s.cluster.noteAnswer(err)
+	}
 	if err != nil {
 		return err
 	}
@@ -449,6 +473,7 @@ func (s *Snapshot) read(ctx context.Context, address Address, ep endpoint, out a
 		LeaderKnown:        meta.KnownLeader,
 		LastContactSeconds: meta.LastContact.Seconds(),
 		Filtered:           meta.ResultsFilteredByACLs || s.metas[ep.name()].Filtered,
+		DefaultACLPolicy:   meta.DefaultACLPolicy,
 	}
 	return nil
 }

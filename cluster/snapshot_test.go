@@ -28,11 +28,14 @@ func fakeAgent(t *testing.T, handlers map[string]http.HandlerFunc) Address {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		handler, ok := handlers[r.URL.Path]
 		if !ok {
+			handler, ok = circumstancesOfFake[r.URL.Path]
+		}
+		if !ok {
 			t.Errorf("unexpected request %s %s", r.Method, r.URL)
 			http.NotFound(w, r)
 			return
 		}
-		if r.Method != http.MethodGet {
+		if r.Method != http.MethodGet && r.URL.Path != endpointAuthorize.path {
 			t.Errorf("request %s %s; the exporter only reads", r.Method, r.URL)
 		}
 		handler(w, r)
@@ -43,6 +46,15 @@ func fakeAgent(t *testing.T, handlers map[string]http.HandlerFunc) Address {
 		t.Fatal(err)
 	}
 	return address
+}
+
+// circumstancesOfFake is what decides, with a fakeAgent that does not say otherwise, that everything is asked: a server without ACLs.
+var circumstancesOfFake = map[string]http.HandlerFunc{
+	"/v1/agent/self":    answer(http.StatusOK, `{"Config":{"NodeName":"a","Server":true},"DebugConfig":{"ACLsEnabled":false}}`),
+	"/v1/agent/members": answer(http.StatusOK, `[{"Name":"a","Status":1,"Tags":{"role":"consul","acls":"0"}}]`),
+	"/v1/status/leader": answer(http.StatusOK, `"10.0.0.1:8300"`),
+
+	"/v1/internal/acl/authorize": answer(http.StatusNotFound, ""), // As before Consul 1.8.
 }
 
 func answer(status int, body string) http.HandlerFunc {
@@ -235,61 +247,6 @@ func TestClient_Environment(t *testing.T) {
 				t.Errorf("%s: query is %s; want no %s", ep.path, got.URL.RawQuery, param)
 			}
 		}
-	}
-}
-
-func TestRefusals(t *testing.T) {
-	t.Parallel()
-	var r refusals
-	now := time.Unix(1000, 0)
-	cause := api.StatusError{Code: 403}
-	err := r.add("path", "token", cause, now)
-	if !errors.Is(err, ErrRefused) || !errors.As(err, new(api.StatusError)) {
-		t.Errorf("error %v is not a refusal with its cause", err)
-	}
-	for _, step := range []struct {
-		name, subject, token string
-		after                time.Duration
-		want                 bool
-	}{
-		{"at once", "path", "token", 0, true},
-		{"something else", "other", "token", 0, false},
-		{"before the shortest memory", "path", "token", 4*time.Minute - time.Second, true},
-		{"after the longest memory", "path", "token", 6 * time.Minute, false},
-		{"with a new token", "path", "new", 0, false},
-		{"with the old token again", "path", "token", 0, false},
-	} {
-		if got := r.check(step.subject, step.token, now.Add(step.after)) != nil; got != step.want {
-			t.Errorf("%s: refused = %v; want %v", step.name, got, step.want)
-		}
-	}
-}
-
-// A server that has just started does not know the token yet; one that was deleted is asked about less and less often.
-func TestRefusals_UnknownToken(t *testing.T) {
-	t.Parallel()
-	var r refusals
-	unknown := api.StatusError{Code: 403, Body: "ACL not found"}
-	now := time.Unix(1000, 0)
-	var waits []time.Duration
-	for range 7 {
-		_ = r.add("path", "token", unknown, now)
-		start := now
-		for r.check("path", "token", now) != nil {
-			now = now.Add(time.Second)
-		}
-		waits = append(waits, now.Sub(start))
-	}
-	for i, seconds := range []int{10, 20, 40, 80, 160, 300, 300} {
-		want := time.Duration(seconds) * time.Second
-		if waits[i] < want*4/5 || waits[i] > want*6/5+time.Second {
-			t.Errorf("refusal %d held for %s; want %s, give or take a fifth", i+1, waits[i], want)
-		}
-	}
-	r.forget("path", "token")
-	_ = r.add("path", "token", unknown, now)
-	if r.check("path", "token", now.Add(13*time.Second)) != nil {
-		t.Error("a refusal after an answer holds for longer than the first one")
 	}
 }
 

@@ -67,6 +67,8 @@ type Member struct {
 	LANPort, WANPort, GRPCPort, GRPCTLSPort int
 	// UsesTLS is whether a server's port 8300 can speak TLS.
 	UsesTLS bool
+	// ACLs is whether a server has ACLs switched on.
+	ACLs bool
 	// NonVoter is whether the server was started as a read replica (Enterprise).
 	NonVoter bool
 }
@@ -96,6 +98,7 @@ func newMember(m *api.AgentMember) Member {
 		GRPCPort:    port("grpc_port"),
 		GRPCTLSPort: port("grpc_tls_port"),
 		UsesTLS:     m.Tags["use_tls"] != "",
+		ACLs:        m.Tags["acls"] == "1",
 		NonVoter:    nonVoter || readReplica,
 	}
 }
@@ -230,6 +233,11 @@ func newServer(m Member) Server {
 
 		LANPort: m.LANPort, WANPort: m.WANPort, GRPCPort: m.GRPCPort, GRPCTLSPort: m.GRPCTLSPort, UsesTLS: m.UsesTLS,
 	}
+}
+
+// state tells states of the server apart, for Port.agent. A server that was restarted has usually failed in Serf before.
+func (s Server) state() string {
+	return fmt.Sprintf("%s %s %s %t %d %d", s.ID, s.Version, s.Status, s.UsesTLS, s.GRPCPort, s.GRPCTLSPort)
 }
 
 // isPeer reports whether p is this server: by ID where both are known, else by address.

@@ -304,8 +304,11 @@ func TestGoldenSerfStreams(t *testing.T) {
 
 func goldenWire(tb testing.TB, name string) *serfWire {
 	tb.Helper()
-	encrypted := strings.HasSuffix(name, "encrypted")
-	wire, err := newSerfWire(SerfTarget{Encrypted: encrypted, Keys: [][]byte{goldenKey}})
+	var target SerfTarget
+	if strings.HasSuffix(name, "encrypted") {
+		target = SerfTarget{Encrypted: true, Keys: [][]byte{goldenKey}}
+	}
+	wire, err := newSerfWire(target)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -19,10 +19,11 @@ import (
 type SerfTarget struct {
 	// Address is "host:port".
 	Address string
-	// Encrypted says that the cluster encrypts its gossip. It must be right: a question in the wrong form is an error in
-	// the server's log.
+	// Encrypted says that the server accepts only encrypted gossip. It must be right: a question in the wrong form is an
+	// error in the server's log.
 	Encrypted bool
-	// Keys are the gossip keys, of 16, 24 or 32 bytes. The first encrypts; an answer may be encrypted with any of them.
+	// Keys are the gossip keys, of 16, 24 or 32 bytes. The first one encrypts, if Encrypted; an answer may be encrypted with
+	// any of them, also the answer to a question in plain text.
 	Keys [][]byte
 	// Label is memberlist's label; Consul uses none.
 	Label string

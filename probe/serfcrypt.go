@@ -28,8 +28,10 @@ var errSerfOtherKey = errors.New("none of the gossip keys decrypts the answer")
 // serfWire encodes and decodes gossip messages with one set of keys.
 type serfWire struct {
 	label string
-	// ciphers has one for each key; none if gossip is not encrypted.
+	// ciphers has one for each key.
 	ciphers []cipher.AEAD
+	// plain is whether questions are in plain text.
+	plain bool
 }
 
 func newSerfWire(target SerfTarget) (*serfWire, error) {
@@ -37,11 +39,10 @@ func newSerfWire(target SerfTarget) (*serfWire, error) {
 	switch {
 	case len(target.Label) > serfMaxLabel:
 		return nil, fmt.Errorf("gossip label has more than %d bytes", serfMaxLabel)
-	case !target.Encrypted:
-		return w, nil
-	case len(target.Keys) == 0:
+	case target.Encrypted && len(target.Keys) == 0:
 		return nil, errSerfNoKey
 	}
+	w.plain = !target.Encrypted
 	for i, key := range target.Keys {
 		block, err := aes.NewCipher(key)
 		if err != nil {

@@ -53,7 +53,7 @@ func encodePing(seq uint32) []byte {
 // encodePacket makes a datagram of a message.
 func (w *serfWire) encodePacket(msg []byte) ([]byte, error) {
 	header := w.labelHeader()
-	if w.ciphers == nil {
+	if w.plain {
 		return append(header, msg...), nil
 	}
 	return w.encrypt(header, msg, []byte(w.label))
@@ -63,7 +63,7 @@ func (w *serfWire) encodePacket(msg []byte) ([]byte, error) {
 // (memberlist: net.go, encryptLocalState).
 func (w *serfWire) encodeStream(msg []byte) ([]byte, error) {
 	header := w.labelHeader()
-	if w.ciphers == nil {
+	if w.plain {
 		return append(header, msg...), nil
 	}
 	length := binary.BigEndian.AppendUint32([]byte{serfEncrypted}, uint32(serfOverhead+len(msg)))

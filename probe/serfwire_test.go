@@ -258,8 +258,22 @@ func TestSerfKeyLengths(t *testing.T) {
 	if _, err := newSerfWire(SerfTarget{Encrypted: true}); !errors.Is(err, errSerfNoKey) {
 		t.Errorf("no key: got error %v", err)
 	}
-	// A key is no reason to encrypt.
-	if w := mustWire(t, SerfTarget{Keys: [][]byte{make([]byte, 17)}}); w.ciphers != nil {
-		t.Error("gossip is encrypted though the target says that it is not")
+}
+
+// A key is no reason to encrypt, and what is asked in plain text may be answered with encryption: while that is being introduced, the two
+// directions are switched on one after the other.
+func TestSerfPlainQuestion(t *testing.T) {
+	t.Parallel()
+	key := make([]byte, 32)
+	plain, sealed := mustWire(t, SerfTarget{Keys: [][]byte{key}}), mustWire(t, SerfTarget{Encrypted: true, Keys: [][]byte{key}})
+	ping := encodePing(7)
+	if got := mustPacket(t, plain, ping); !bytes.Equal(got, ping) {
+		t.Errorf("the question is %x; want %x", got, ping)
+	}
+	ack := append([]byte{serfAck, 0x82}, encodePing(7)[2:]...) // The same map but for its type.
+	for name, answer := range map[string][]byte{"plain": ack, "encrypted": mustPacket(t, sealed, ack)} {
+		if acks, err := plain.decodePacket(answer); err != nil || !slices.Contains(acks, 7) {
+			t.Errorf("%s answer: got acknowledgements %v, error %v; want 7", name, acks, err)
+		}
 	}
 }

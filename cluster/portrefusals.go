@@ -1,0 +1,146 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"hash/maphash"
+	"slices"
+	"strconv"
+
+	"github.com/zervigo/consul_cluster_exporter/probe"
+)
+
+// refusedResult is the result of a probe that the server refused.
+type refusedResult struct{ probe.Result }
+
+func (r refusedResult) Error() string { return r.Err.Error() }
+func (r refusedResult) Unwrap() error { return r.Err }
+
+// refusedProbe returns the report of an earlier probe of the port, if that was refused and is not to be repeated yet.
+func (c *Cluster) refusedProbe(port Port) (report PortReport, ok bool) {
+	subject := port.subject()
+	if !c.refusals.remembers(subject) {
+		return PortReport{}, false
+	}
+	refused, ok := errors.AsType[refusedResult](c.refusals.check(subject, port.credentials()))
+	return PortReport{Port: port, Result: refused.Result, HeldBack: true}, ok
+}
+
+// noteProbe remembers what the server refused or may have misunderstood, and the gossip key that it acknowledged.
+func (c *Cluster) noteProbe(report *PortReport) {
+	port, res := report.Port, report.Result
+	if res.Skipped {
+		return
+	}
+	switch {
+	case res.TurnedAway(), port.misunderstood(&res):
+		_ = c.refusals.add(port.subject(), port.credentials(), refusedResult{res})
+	case res.Up:
+		c.refusals.forget(port.subject())
+		if port.serf.Encrypted && res.Verified {
+			c.learnPoolKey(port.Protocol, port.serf.Keys[0])
+		}
+	}
+}
+
+// misunderstood reports whether a port whose question is doubtful gave the answer that it gives to a wrong one: a connection is closed, and
+// a datagram is ignored.
+func (p Port) misunderstood(res *probe.Result) bool {
+	if p.Transport == TransportUDP {
+		return p.doubtful && res.Reason == probe.ReasonTimeout
+	}
+	return p.doubtful && (res.Reason == probe.ReasonLimit || res.Reason == probe.ReasonReset)
+}
+
+// probeGossip pings a gossip port. If gossip is encrypted, the port is asked with one key after the other until it knows one.
+func (c *Cluster) probeGossip(ctx context.Context, port *Port) probe.Result {
+	if port.Transport == TransportUDP {
+		return c.prober.SerfUDP(ctx, port.serf)
+	}
+	for {
+		res := c.prober.SerfTCP(ctx, port.serf)
+		if !res.TurnedAway() || len(port.serf.Keys) < 2 {
+			return res
+		}
+		c.noteProbe(&PortReport{Port: *port, Result: res})
+		keys := c.usableKeys(port.Protocol, port.Address, port.serf.Keys)
+		if len(keys) == 0 {
+			return res
+		}
+		port.serf.Keys = keys
+	}
+}
+
+// subject is what a probe of the port asks, for refusals. Each gossip key asks another question.
+func (p Port) subject() string {
+	subject := p.Transport + "://" + p.Address
+	if p.serf.Encrypted && len(p.serf.Keys) > 0 {
+		subject += " with key " + fingerprint(p.serf.Keys[0])
+	}
+	return subject
+}
+
+// credentials is what may change the server's answer to a refused probe: the client certificate, and what the agent is.
+func (p Port) credentials() string {
+	if p.tls == nil {
+		return p.agent
+	}
+	return p.agent + " " + certificateFingerprint(p.tls)
+}
+
+// certificateFingerprint tells client certificates apart; it is empty without one.
+func certificateFingerprint(config *tls.Config) string {
+	cert, err := &tls.Certificate{}, error(nil)
+	switch {
+	case config.GetClientCertificate != nil:
+		cert, err = config.GetClientCertificate(&tls.CertificateRequestInfo{})
+	case len(config.Certificates) > 0:
+		cert = &config.Certificates[0]
+	}
+	if err != nil || len(cert.Certificate) == 0 {
+		return ""
+	}
+	return fingerprint(cert.Certificate[0])
+}
+
+func fingerprint(b []byte) string { return strconv.FormatUint(maphash.Bytes(fingerprints, b), 16) }
+
+// usableKeys returns the gossip keys to ask a port with: the one that encrypts first, which is the one that its pool is known to use, or else
+// the first one that the port has not lately refused. There is none if it has refused all.
+func (c *Cluster) usableKeys(protocol Protocol, address string, keys [][]byte) [][]byte {
+	c.mu.Lock()
+	known := c.poolKeys[protocol]
+	c.mu.Unlock()
+	inTurn := slices.Clone(keys)
+	slices.SortStableFunc(inTurn, func(a, b []byte) int { return compareBool(bytes.Equal(b, known), bytes.Equal(a, known)) })
+	for i, key := range inTurn {
+		if !c.keyRefused(address, key) {
+			return slices.Concat([][]byte{key}, inTurn[:i], inTurn[i+1:])
+		}
+	}
+	return nil
+}
+
+// keyRefused reports whether a gossip port lately refused a key.
+func (c *Cluster) keyRefused(address string, key []byte) bool {
+	return c.refusals.holds(Port{Transport: TransportTCP, Address: address, serf: probe.SerfTarget{Encrypted: true, Keys: [][]byte{key}}}.subject())
+}
+
+// proven reports whether a port of the pool last acknowledged this key.
+func (c *Cluster) proven(protocol Protocol, key []byte) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return bytes.Equal(c.poolKeys[protocol], key)
+}
+
+// learnPoolKey keeps the gossip key that a port of the pool acknowledged.
+func (c *Cluster) learnPoolKey(protocol Protocol, key []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.poolKeys[protocol] = key
+}

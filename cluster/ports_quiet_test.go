@@ -1,0 +1,210 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/zervigo/consul_cluster_exporter/probe"
+)
+
+// What Consul's configuration rules out is not tried, and what may differ between servers is tried only where that is quiet.
+func TestPlan_Quiet(t *testing.T) {
+	t.Parallel()
+	secure := Server{
+		Name: "a", Host: "10.0.0.1", RPCAddress: "10.0.0.1:8300", Status: StatusAlive, Datacenter: "dc1",
+		WANPort: 8302, GRPCTLSPort: 8503, UsesTLS: true,
+	}
+	plain := Server{Name: "b", Host: "10.0.0.2", RPCAddress: "10.0.0.2:8300", Status: StatusAlive, Datacenter: "dc1", WANPort: 8302, GRPCTLSPort: 8503}
+	server := Agent{Name: "a", Datacenter: "dc1", Server: true, AdvertiseAddr: "10.0.0.1", ClientAddrs: []string{"0.0.0.0"}, GRPCTLSPort: 8503, GRPCOwnCA: true}
+	with := func(change func(*Agent)) Agent {
+		agent := server
+		change(&agent)
+		return agent
+	}
+	authority := &tls.Config{RootCAs: x509.NewCertPool()}
+	const name = " tls=server.dc1.consul"
+	for _, tc := range []struct {
+		name      string
+		agent     Agent
+		protocols []Protocol
+		config    *tls.Config
+		want      []string
+		doubtful  string
+	}{
+		{
+			name: "TLS half rolled out", agent: with(func(a *Agent) { a.RPCTLS = true }), protocols: []Protocol{ProtocolRPC},
+			want: []string{"a rpc/tcp 10.0.0.1:8300" + name, "b rpc/tcp 10.0.0.2:8300"},
+		},
+		{
+			name: "the agent has no TLS yet, and there is an authority", agent: server, protocols: []Protocol{ProtocolRPC}, config: authority,
+			want: []string{"a rpc/tcp 10.0.0.1:8300" + name, "b rpc/tcp 10.0.0.2:8300"},
+		},
+		{
+			name: "the agent has no TLS yet, and there is no authority", agent: server, protocols: []Protocol{ProtocolRPC},
+			want: []string{"a rpc/tcp 10.0.0.1:8300", "b rpc/tcp 10.0.0.2:8300"}, doubtful: "a rpc/tcp",
+		},
+		{
+			name: "WAN federation through mesh gateways", agent: with(func(a *Agent) { a.WANThroughGateways = true }),
+			protocols: []Protocol{ProtocolSerfWAN},
+			want: []string{
+				"a serf_wan/tcp 10.0.0.1:8302", "a serf_wan/udp 10.0.0.1:8302 unasked",
+				"b serf_wan/tcp 10.0.0.2:8302", "b serf_wan/udp 10.0.0.2:8302 unasked",
+			},
+		},
+		{
+			name: "a client does not know about it", agent: Agent{Name: "client"}, protocols: []Protocol{ProtocolSerfWAN},
+			want: []string{
+				"a serf_wan/tcp 10.0.0.1:8302", "a serf_wan/udp 10.0.0.1:8302", "b serf_wan/tcp 10.0.0.2:8302", "b serf_wan/udp 10.0.0.2:8302",
+			},
+			doubtful: "a serf_wan/udp, b serf_wan/udp",
+		},
+		{
+			name: "the mesh is off", agent: with(func(a *Agent) { a.MeshOff = true }), protocols: []Protocol{ProtocolGRPCTLS},
+			want: []string{"a grpc_tls/tcp 10.0.0.1:8503 unasked", "b grpc_tls/tcp 10.0.0.2:8503 unasked"},
+		},
+		{
+			name: "peering is off", agent: with(func(a *Agent) { a.PeeringOff = true }), protocols: []Protocol{ProtocolGRPCTLS},
+			want: []string{"a grpc_tls/tcp 10.0.0.1:8503 unasked", "b grpc_tls/tcp 10.0.0.2:8503 unasked"},
+		},
+		{
+			name: "the mesh is off, and gRPC has a certificate", agent: with(func(a *Agent) { a.MeshOff, a.GRPCOwnCA = true, false }),
+			protocols: []Protocol{ProtocolGRPCTLS},
+			want:      []string{"a grpc_tls/tcp 10.0.0.1:8503 tls=10.0.0.1", "b grpc_tls/tcp 10.0.0.2:8503 tls=10.0.0.2"},
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			pl := &planner{
+				opts:       PortOptions{Protocols: tc.protocols, RPCTLSConfig: tc.config},
+				configured: Address{Scheme: "http", Host: "10.0.0.1:8500"}, topology: Topology{Servers: []Server{secure, plain}}, agent: &tc.agent,
+			}
+			ports := pl.ports()
+			if diff := cmp.Diff(tc.want, planned(ports)); diff != "" {
+				t.Errorf("ports differ (-want +got):\n%s", diff)
+			}
+			var doubtful []string
+			for _, p := range ports {
+				if p.doubtful {
+					doubtful = append(doubtful, p.Server+" "+string(p.Protocol)+"/"+p.Transport)
+				}
+			}
+			if got := strings.Join(doubtful, ", "); got != tc.doubtful {
+				t.Errorf("in doubt are %q; want %q", got, tc.doubtful)
+			}
+		})
+	}
+}
+
+// Agents that send gossip in plain text while encryption is being introduced accept it; those that encrypt it do so because all have a key.
+func TestPlan_EncryptionHalfRolledOut(t *testing.T) {
+	t.Parallel()
+	keys := [][]byte{make([]byte, 32)}
+	topology := Topology{Servers: []Server{{Name: "a", Host: "10.0.0.1", Status: StatusAlive, LANPort: 8301}}}
+	for _, tc := range []struct {
+		name            string
+		agent           Agent
+		keys            [][]byte
+		encrypted, only bool
+	}{
+		{"no key at the agent", Agent{Server: true}, keys, false, false},
+		{"a key that is not used yet", Agent{Server: true, EncryptedLAN: true, PlainGossip: true}, keys, false, false},
+		{"the same, and we have none", Agent{Server: true, EncryptedLAN: true, PlainGossip: true}, nil, false, false},
+		{"encrypted", Agent{Server: true, EncryptedLAN: true}, keys, true, false},
+		{"encrypted, and we have no key", Agent{Server: true, EncryptedLAN: true}, nil, true, true},
+	} {
+		pl := &planner{opts: PortOptions{Protocols: []Protocol{ProtocolSerfLAN}}, topology: topology, agent: &tc.agent, serfKeys: tc.keys}
+		for _, p := range pl.ports() {
+			if p.serf.Encrypted != tc.encrypted || p.ConnectOnly() != tc.only || len(p.serf.Keys) != len(tc.keys) {
+				t.Errorf("%s: %s is asked encrypted %v, connected to only %v, with %d keys; want %v, %v, %d",
+					tc.name, p.Transport, p.serf.Encrypted, p.ConnectOnly(), len(p.serf.Keys), tc.encrypted, tc.only, len(tc.keys))
+			}
+		}
+	}
+}
+
+// A probe that the server turned away, or may have misunderstood, is not repeated, until our certificate or the server changes.
+func TestRefusedProbes(t *testing.T) {
+	t.Parallel()
+	certified := func(der string) *tls.Config {
+		return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{[]byte(der)}}}}
+	}
+	port := Port{Transport: TransportTCP, Address: "10.0.0.1:8300", tls: certified("one"), agent: "a 1.22.5 alive"}
+	doubtful := Port{Transport: TransportTCP, Address: "10.0.0.1:8300", doubtful: true}
+	udp := Port{Transport: TransportUDP, Address: "10.0.0.1:8302", doubtful: true}
+	turnedAway := tls.RecordHeaderError{Msg: "not TLS"}
+	for _, tc := range []struct {
+		name   string
+		port   Port
+		result probe.Result
+		again  func(*Port)
+		held   bool
+	}{
+		{"turned away", port, probe.Result{Reason: probe.ReasonTLS, Err: turnedAway}, nil, true},
+		{"another certificate", port, probe.Result{Reason: probe.ReasonTLS, Err: turnedAway}, func(p *Port) { p.tls = certified("two") }, false},
+		{"the server was upgraded", port, probe.Result{Reason: probe.ReasonTLS, Err: turnedAway}, func(p *Port) { p.agent = "a 1.22.6 alive" }, false},
+		{"what we do not accept ourselves", port, probe.Result{Reason: probe.ReasonTLS, Err: &tls.CertificateVerificationError{Err: errors.New("expired")}}, nil, false},
+		{"silence", port, probe.Result{Reason: probe.ReasonTimeout, Err: context.DeadlineExceeded}, nil, false},
+		{"a connection that is closed", port, probe.Result{Reason: probe.ReasonLimit, Err: errors.New("closed")}, nil, false},
+		{"plain text where TLS may be wanted", doubtful, probe.Result{Reason: probe.ReasonLimit, Err: errors.New("closed")}, nil, true},
+		{"a server that hangs", doubtful, probe.Result{Reason: probe.ReasonTimeout, Err: context.DeadlineExceeded}, nil, false},
+		{"a datagram that may be misunderstood", udp, probe.Result{Reason: probe.ReasonTimeout, Err: context.DeadlineExceeded}, nil, true},
+		{"a datagram that nobody got", udp, probe.Result{Reason: probe.ReasonUnreachable, Err: errors.New("no route")}, nil, false},
+	} {
+		c := newTestCluster(t, ClientOptions{Address: Address{Scheme: "http", Host: "127.0.0.1:1"}})
+		c.noteProbe(&PortReport{Port: tc.port, Result: tc.result})
+		again := tc.port
+		if tc.again != nil {
+			tc.again(&again)
+		}
+		report, held := c.refusedProbe(again)
+		if held != tc.held {
+			t.Errorf("%s: held back is %v; want %v", tc.name, held, tc.held)
+		}
+		if held && (!report.HeldBack || report.Result.Reason != tc.result.Reason || !errors.Is(report.Result.Err, tc.result.Err)) {
+			t.Errorf("%s: the report is %+v; want that of the refused probe", tc.name, report)
+		}
+		c.noteProbe(&PortReport{Port: tc.port, Result: probe.Result{Up: true, Verified: true}})
+		if _, held := c.refusedProbe(tc.port); held {
+			t.Errorf("%s: what was answered since is still held back", tc.name)
+		}
+	}
+}
+
+// Gossip keys are tried in turn, and the one that a pool knows comes first from then on.
+func TestUsableKeys(t *testing.T) {
+	t.Parallel()
+	old, current := []byte(strings.Repeat("o", 32)), []byte(strings.Repeat("c", 32))
+	keys := [][]byte{old, current}
+	c := newTestCluster(t, ClientOptions{Address: Address{Scheme: "http", Host: "127.0.0.1:1"}})
+	port := func(address string) Port {
+		return Port{Protocol: ProtocolSerfLAN, Transport: TransportTCP, Address: address, serf: probe.SerfTarget{
+			Encrypted: true, Keys: c.usableKeys(ProtocolSerfLAN, address, keys),
+		}}
+	}
+	refused := probe.Result{Reason: probe.ReasonAuth, Err: errors.New("no")}
+	if diff := cmp.Diff([][]byte{old, current}, port("a").serf.Keys); diff != "" {
+		t.Errorf("first (-want +got):\n%s", diff)
+	}
+	c.noteProbe(&PortReport{Port: port("a"), Result: refused})
+	if diff := cmp.Diff([][]byte{current, old}, port("a").serf.Keys); diff != "" {
+		t.Errorf("after a refusal (-want +got):\n%s", diff)
+	}
+	c.noteProbe(&PortReport{Port: port("a"), Result: probe.Result{Up: true, Verified: true}})
+	if diff := cmp.Diff([][]byte{current, old}, port("b").serf.Keys); diff != "" {
+		t.Errorf("another port of the pool (-want +got):\n%s", diff)
+	}
+	c.noteProbe(&PortReport{Port: port("b"), Result: refused})
+	c.noteProbe(&PortReport{Port: port("b"), Result: refused})
+	if got := port("b").serf.Keys; got != nil {
+		t.Errorf("a port that refused all keys is asked with %d of them", len(got))
+	}
+}
