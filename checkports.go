@@ -164,6 +164,30 @@ func failureRows(st *cluster.Status) [][]terminal.Cell {
 	return rows
 }
 
+// noteRows say which ports are not asked, and why; what is so for the same reason shares a row.
+func noteRows(st *cluster.Status) [][]terminal.Cell {
+	var notes []string
+	ports := make(map[string][]string)
+	for _, s := range probedOf(st) {
+		for _, p := range s.ports {
+			if p.Note == "" {
+				continue
+			}
+			if ports[p.Note] == nil {
+				notes = append(notes, p.Note)
+			}
+			if name := portName(&p); !slices.Contains(ports[p.Note], name) {
+				ports[p.Note] = append(ports[p.Note], name)
+			}
+		}
+	}
+	var rows [][]terminal.Cell
+	for _, note := range notes {
+		rows = append(rows, []terminal.Cell{plain(strings.Join(ports[note], ", ")), plain(note)})
+	}
+	return rows
+}
+
 // portName is the number as an operator says it.
 func portName(p *cluster.PortStatus) string {
 	if p.Transport == cluster.TransportUDP {

@@ -46,6 +46,7 @@ func printStatus(w io.Writer, st *cluster.Status) error {
 	section("Problems", problemRows(st.Problems))
 	section("Ports: milliseconds to answer", portRows(st))
 	section("Why ports are down", failureRows(st))
+	section("Why ports are not asked", noteRows(st))
 	section("Raft", raftRows(st))
 	section("Besides", summaryRows(st))
 	return p.Err()

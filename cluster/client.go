@@ -152,6 +152,8 @@ type endpoint struct {
 	hasMeta bool
 	// chosen is whether ClientOptions.Datacenter and Consistency hold for it.
 	chosen bool
+	// uncertain is whether the endpoint may be about something that is switched off, see isSwitchedOff.
+	uncertain bool
 	// body, if there is one, is sent with POST. Such endpoints have decode.
 	body []byte
 	// consistency is that of endpoints for which it is not chosen; empty means ConsistencyStale.

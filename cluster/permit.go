@@ -89,10 +89,10 @@ func (ep *endpoint) answeredBy() answerer {
 	return by
 }
 
-// isSwitchedOff reports whether an error may mean that the feature is off at a server whose configuration is not known. Consul answers
-// with status 500, and for peering only after eleven seconds, which nobody waits for.
+// isSwitchedOff reports whether an error may mean that the feature is off, or the right missing, where that could not be read beforehand.
+// Consul answers with status 500, and for peering only after eleven seconds, which nobody waits for.
 func (ep *endpoint) isSwitchedOff(err error) bool {
-	if ep.requirement().feature == "" || err == nil {
+	if !ep.uncertain || err == nil {
 		return false
 	}
 	status, ok := errors.AsType[api.StatusError](err)
@@ -198,7 +198,7 @@ func (a *Agent) lacks(f feature) bool {
 	}
 }
 
-// permit says why an endpoint is not to be asked of the agent at address now; nil if it is.
+// permit says why an endpoint is not to be asked of the agent at address now; nil if it is. It notes in ep whether that is certain.
 func (s *Snapshot) permit(ctx context.Context, address Address, ep *endpoint) error {
 	if ep.answeredBy() == byAgent && ep.requirement().needs == (right{}) {
 		return nil
@@ -207,6 +207,7 @@ func (s *Snapshot) permit(ctx context.Context, address Address, ep *endpoint) er
 	if err != nil {
 		return err
 	}
+	ep.uncertain = ep.requirement().feature != "" && (c.agent == nil || !c.agent.Server)
 	return c.objection(ep)
 }
 

@@ -170,6 +170,8 @@ type PortStatus struct {
 	// Reason is one of the words of consul_port_probe_failures_total, and Error has the details; left out when there is no failure.
 	Reason string `json:"reason,omitempty"`
 	Error  string `json:"error,omitempty"`
+	// Note says why nothing is asked of the port; left out when it is asked.
+	Note string `json:"note,omitempty"`
 	// CertificateExpiry is when the first of the certificates expires that the port showed; left out without TLS.
 	CertificateExpiry *time.Time `json:"certificate_expiry,omitempty"`
 	// CertificateLifetime is for how many seconds that certificate is good in all.

@@ -165,6 +165,7 @@ func newPortStatuses(reports []PortReport, server string) []PortStatus {
 func newPortStatus(r *PortReport) PortStatus {
 	st := PortStatus{Port: r.Number(), Protocol: r.Protocol, Transport: r.Transport, Verified: !r.ConnectOnly()}
 	if r.Result.Skipped {
+		st.Note = r.note
 		return st
 	}
 	st.Up = new(r.Result.Up)

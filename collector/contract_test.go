@@ -241,8 +241,17 @@ func TestRegistry(t *testing.T) {
 // The number of requests of each collector is part of its contract.
 func TestRequestBudget(t *testing.T) {
 	t.Parallel()
+	// What may be asked of the agent: whether it has ACLs, what the token may read, and how the agent is configured.
+	permit := []string{"/v1/agent/members", "/v1/internal/acl/authorize", "/v1/agent/self"}
+	asking := func(paths ...string) map[string]int {
+		m := make(map[string]int)
+		for _, p := range slices.Concat(permit, paths) {
+			m[p] = 1
+		}
+		return m
+	}
 	// Who the servers are, and how their ports are to be spoken to.
-	topology := map[string]int{"/v1/agent/members": 1, "/v1/operator/raft/configuration": 1, "/v1/agent/self": 1}
+	topology := asking("/v1/operator/raft/configuration")
 	with := func(paths ...string) map[string]int {
 		m := maps.Clone(topology)
 		for _, p := range paths {
@@ -251,22 +260,22 @@ func TestRequestBudget(t *testing.T) {
 		return m
 	}
 	for name, want := range map[string]map[string]int{
-		"acl":         {"/v1/agent/self": 1, "/v1/status/leader": 1, "/v1/acl/replication": 1},
+		"acl":         asking("/v1/status/leader", "/v1/acl/replication"),
 		"agent":       with("/v1/status/leader"),
-		"autopilot":   {"/v1/operator/autopilot/state": 1, "/v1/operator/autopilot/configuration": 1},
-		"consistent":  {"/v1/status/leader": 1, "/v1/agent/self": 1, consistentPath: 1},
-		"connect":     {"/v1/connect/ca/roots": 1},
-		"kv":          {"/v1/kv/limits/": 1},
-		"license":     {"/v1/operator/license": 1},
-		"members":     {"/v1/agent/members": 1, "/v1/agent/members?wan": 1, "/v1/catalog/nodes": 1, "/v1/catalog/datacenters": 1},
-		"peering":     {"/v1/agent/self": 1, "/v1/status/leader": 1, "/v1/peerings": 1},
-		"sessions":    {"/v1/session/list": 1},
-		"catalog":     {"/v1/internal/ui/nodes": 1},
+		"autopilot":   asking("/v1/operator/autopilot/state", "/v1/operator/autopilot/configuration"),
+		"consistent":  asking("/v1/status/leader", consistentPath),
+		"connect":     asking("/v1/connect/ca/roots"),
+		"kv":          asking("/v1/kv/limits/"),
+		"license":     asking("/v1/operator/license"),
+		"members":     asking("/v1/agent/members?wan", "/v1/catalog/nodes", "/v1/catalog/datacenters"),
+		"peering":     asking("/v1/status/leader", "/v1/peerings"),
+		"sessions":    asking("/v1/session/list"),
+		"catalog":     asking("/v1/internal/ui/nodes"),
 		"ports":       topology,
 		"connections": topology,
 		"raft":        with("/v1/status/leader", "/v1/status/peers"),
-		"telemetry":   {"/v1/agent/metrics": 1, "/v1/agent/self": 1},
-		"serf":        {"/v1/agent/self": 1, "/v1/agent/members": 1, "/v1/coordinate/nodes": 1},
+		"telemetry":   asking("/v1/agent/metrics"),
+		"serf":        asking("/v1/coordinate/nodes"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

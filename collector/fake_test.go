@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/rpc"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -200,7 +201,7 @@ func (f *fakeConsul) answers() map[string]string {
 	var lan, wan, raft, peers, autopilot, coordinates []string
 	for i, s := range f.servers {
 		host, port, _ := net.SplitHostPort(s.address)
-		member := fmt.Sprintf(`{"Name":"%s%%s","Addr":%q,"Port":%d,"Status":1,"Tags":{"role":"consul","dc":"dc1","port":%q,"id":"id-%d","build":"1.22.5:abc"}}`,
+		member := fmt.Sprintf(`{"Name":"%s%%s","Addr":%q,"Port":%d,"Status":1,"Tags":{"role":"consul","dc":"dc1","acls":"1","port":%q,"id":"id-%d","build":"1.22.5:abc"}}`,
 			s.name, host, s.serfPort, port, i+1)
 		lan = append(lan, fmt.Sprintf(member, ""))
 		wan = append(wan, fmt.Sprintf(member, ".dc1"))
@@ -216,13 +217,15 @@ func (f *fakeConsul) answers() map[string]string {
 	list := func(items []string) string { return "[" + strings.Join(items, ",") + "]" }
 	return map[string]string{
 		"/v1/agent/self": `{"Config":{"NodeName":"server-1","Datacenter":"dc1","Server":true},
-			"DebugConfig":{"ClientAddrs":["127.0.0.1"]},"Member":{"Addr":"10.0.0.1"},
+			"DebugConfig":{"ClientAddrs":["127.0.0.1"],"ACLsEnabled":true},"Member":{"Addr":"10.0.0.1"},
 			"Stats":{"raft":{"state":"Leader","term":"2","commit_index":"20","applied_index":"19","fsm_pending":"1",
 				"last_snapshot_index":"0","last_snapshot_term":"0"},
 				"serf_lan":{"encrypted":"false","health_score":"0","event_queue":"0","intent_queue":"1","query_queue":"2"},
 				"serf_wan":{"encrypted":"false","health_score":"3","event_queue":"0","intent_queue":"0","query_queue":"0"}}}`,
-		"/v1/agent/members":               list(lan),
-		"/v1/agent/members?wan":           list(wan),
+		"/v1/agent/members":     list(lan),
+		"/v1/agent/members?wan": list(wan),
+		// Of operator, peering and keys, of any agent, and of the four that there are.
+		"/v1/internal/acl/authorize":      list(slices.Repeat([]string{`{"Allow":true}`}, 8)),
 		"/v1/operator/raft/configuration": `{"Servers":` + list(raft) + `,"Index":1}`,
 		"/v1/status/leader":               fmt.Sprintf("%q", f.servers[0].address),
 		"/v1/acl/replication":             `{"Enabled":true,"Running":true,"SourceDatacenter":"dc0","LastSuccess":"2026-01-02T03:04:05Z","LastError":"2026-01-01T03:04:05Z"}`,

@@ -73,6 +73,9 @@ func (c *portsCollector) collect(ctx context.Context, snap *cluster.Snapshot, ou
 	known := make(map[portKey]bool, len(reports))
 	for i := range reports {
 		r := &reports[i]
+		if r.Unasked() { // The status page and the command check say why.
+			continue
+		}
 		key := portKey{r.Server, strconv.Itoa(r.Number()), string(r.Protocol), r.Transport}
 		known[key] = true
 		c.port(key, r, out)
@@ -99,7 +102,9 @@ func (c *portsCollector) port(key portKey, r *cluster.PortReport, out *families)
 		h = &portHistory{failures: make(map[probe.Reason]uint64)}
 		c.history[key] = h
 	}
-	h.note(&r.Result)
+	if !r.HeldBack {
+		h.note(&r.Result)
+	}
 
 	out.flag(c.up, r.Result.Up, labels()...)
 	out.add(c.duration, r.Result.Duration.Seconds(), labels()...)

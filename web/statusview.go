@@ -192,8 +192,8 @@ func newMatrix(s *cluster.Status) matrix {
 		for _, p := range r.ports {
 			column := portColumn{p.Port, p.Protocol, p.Transport}
 			cells[slices.Index(m.Columns, column)] = newPortCell(p)
-			if p.Error != "" {
-				m.fail(r.name, column, p.Error)
+			if why := cmp.Or(p.Error, p.Note); why != "" {
+				m.fail(r.name, column, why)
 			}
 		}
 		m.Rows = append(m.Rows, matrixRow{r.name, cells})
@@ -209,7 +209,7 @@ func (c portColumn) String() string {
 func newPortCell(p cluster.PortStatus) portCell {
 	switch {
 	case p.Up == nil:
-		return portCell{"not asked", "none", ""}
+		return portCell{"not asked", "none", p.Note}
 	case *p.Up && !p.Verified:
 		return portCell{"accepts", "fair", cmp.Or(p.Reason, seconds(p.Seconds))}
 	case *p.Up && p.Reason != "":
