@@ -143,12 +143,12 @@ func missingOf(st *cluster.Status) []string {
 
 // metricsDiffer compares the page with the metrics of a scrape.
 func metricsDiffer(st *cluster.Status, s samples) []string {
-	want := samples{"consul_up": zeroOrOne(st.Agent.Up)}
+	want := samples{"consul_up": zeroOrOne(*st.Agent.Up)}
 	if q := st.Quorum; q != nil {
 		want["consul_cluster_voters"] = float64(q.Voters)
 		want["consul_cluster_quorum"] = float64(q.Needed)
 		want["consul_cluster_reachable_voters"] = float64(q.Reachable)
-		want["consul_cluster_failure_margin"] = float64(q.Margin)
+		want["consul_cluster_failure_margin"] = float64(*q.Margin)
 	}
 	if l := st.Leadership; l != nil {
 		want["consul_cluster_leaders"] = float64(len(l.Leaders))

@@ -261,7 +261,7 @@ func TestCheck_ACL(t *testing.T) {
 	c := consultest.Start(t, consultest.Options{Servers: 3, ACL: true})
 	server := c.Servers[0]
 	st := statusUntil(t, 20*time.Second, server, exitDegraded, []string{"ConsulCollectorRefused"})
-	if len(st.Servers) != 3 || st.Quorum.Margin != 1 ||
+	if len(st.Servers) != 3 || *st.Quorum.Margin != 1 ||
 		!regexp.MustCompile(`^3 of 3 voters answer, quorum is 2, 127[0-9.]+:8300 leads; Consul refuses to tell a part of it; one more may fail.$`).MatchString(st.Verdict) {
 		t.Errorf("verdict is %q, of %d servers", st.Verdict, len(st.Servers))
 	}

@@ -100,7 +100,7 @@ func summaryRows(st *cluster.Status) [][]terminal.Cell {
 // missingRows say what is not known. When the agent does not answer, that is why for all.
 func missingRows(st *cluster.Status) [][]terminal.Cell {
 	var rows [][]terminal.Cell
-	if !st.Agent.Up && len(st.Missing) > 0 {
+	if st.Agent.Up != nil && !*st.Agent.Up && len(st.Missing) > 0 {
 		var all []string
 		for _, m := range st.Missing {
 			all = append(all, m.What)

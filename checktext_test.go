@@ -35,7 +35,7 @@ func TestPrintStatus(t *testing.T) {
 			{Severity: cluster.SeverityCritical, Alert: "ConsulServerHung", Server: "服务器-2\x1b[2J", Text: "服务器-2\x1b[2J accepts connections and answers none: the process is stopped, deadlocked, or waits for its disk."},
 			{Severity: cluster.SeverityInfo, Alert: "ConsulEvenVoters", Text: "The number of voters is even, 2."},
 		},
-		Agent: cluster.AgentStatus{Address: "unix:///run/consul.sock", Up: true, Name: "клиент", Ports: []cluster.PortStatus{up(8500, cluster.ProtocolHTTP, "tcp", 0.012)}},
+		Agent: cluster.AgentStatus{Address: "unix:///run/consul.sock", Up: new(true), Name: "клиент", Ports: []cluster.PortStatus{up(8500, cluster.ProtocolHTTP, "tcp", 0.012)}},
 		Servers: []cluster.ServerStatus{
 			{
 				Name: "server-1", Voter: true, RaftState: cluster.RaftCandidate, HasLeader: new(false), Term: new(uint64(12)), LastLogIndex: new(uint64(123456)),

@@ -24,6 +24,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/collector"
 	"github.com/zervigo/consul_cluster_exporter/config"
+	"github.com/zervigo/consul_cluster_exporter/internal/redact"
 	"github.com/zervigo/consul_cluster_exporter/web"
 )
 
@@ -128,8 +129,12 @@ var usageTemplate = strings.Replace(kingpin.DefaultUsageTemplate, "{{else if .Ap
 // Consul's own CLI.
 func agentFlags(app *kingpin.CmdClause, opts *options) {
 	m := &opts.module
-	app.Flag("consul.server", "Address of the HTTP API of a Consul agent: a URL with http, https or unix:///path, or host:port. Default also from CONSUL_HTTP_ADDR.").
-		Default(defaultServer()).StringVar(&opts.consulServer)
+	server := app.Flag("consul.server", "Address of the HTTP API of a Consul agent: a URL with http, https or unix:///path, or host:port. Default also from CONSUL_HTTP_ADDR.").
+		Default(defaultServer())
+	server.StringVar(&opts.consulServer)
+	if shown := redact.Text(defaultServer()); shown != defaultServer() {
+		server.PlaceHolder(shown) // The help has the default.
+	}
 	app.Flag("consul.ca-file", "PEM file of the authorities that may have signed the agent's certificate. Default also from CONSUL_CACERT.").
 		Default(os.Getenv("CONSUL_CACERT")).StringVar(&m.TLS.CAFile)
 	app.Flag("consul.cert-file", "PEM file of the client certificate to show the agent. Default also from CONSUL_CLIENT_CERT.").
@@ -359,9 +364,10 @@ func nameValues(app *kingpin.Application) {
 	}
 }
 
-// complain prints one line for each error that err joins.
+// complain prints one line for each error that err joins. Some quote what was written, and kingpin's do so even where a flag's name is
+// misspelled.
 func complain(w io.Writer, err error) {
-	for line := range strings.Lines(err.Error()) {
+	for line := range strings.Lines(redact.Text(err.Error())) {
 		fmt.Fprintf(w, "%s: error: %s\n", appName, strings.TrimSpace(line))
 	}
 }

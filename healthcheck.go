@@ -7,12 +7,16 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/redact"
 )
 
 // healthcheckTimeout is how long an exporter may take to say that it is there. It does so without asking Consul.
@@ -40,12 +44,12 @@ func runHealthcheck(ctx context.Context, opts *healthcheckOptions, stdout, stder
 }
 
 // healthcheck reports why the exporter at the URL is not healthy.
-func healthcheck(ctx context.Context, url string) error {
+func healthcheck(ctx context.Context, address string) error {
 	ctx, cancel := context.WithTimeout(ctx, healthcheckTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
 	if err != nil {
-		return fmt.Errorf("--url: %w", err)
+		return errors.New("--url: not a URL; want for example http://localhost:9107/-/healthy") // Which may hold a password.
 	}
 	client := http.Client{
 		Transport: &http.Transport{ // Through no proxy.
@@ -56,6 +60,9 @@ func healthcheck(ctx context.Context, url string) error {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	resp, err := client.Do(req)
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err
+	}
 	if err != nil {
 		return fmt.Errorf("the exporter does not answer: %w", err)
 	}
@@ -65,5 +72,5 @@ func healthcheck(ctx context.Context, url string) error {
 		return nil
 	}
 	start, _ := io.ReadAll(io.LimitReader(resp.Body, 200)) // Only for the message.
-	return fmt.Errorf("%s answers with status %d: %q", url, resp.StatusCode, bytes.TrimSpace(start))
+	return fmt.Errorf("%s answers with status %d: %q", redact.Text(address), resp.StatusCode, bytes.TrimSpace(start))
 }

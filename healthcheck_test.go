@@ -25,7 +25,7 @@ func TestHealthcheck(t *testing.T) {
 	}
 	must(t, e.stop())
 	code, stdout, stderr = runProgram(t, "healthcheck", "--url="+url)
-	want := `consul_cluster_exporter: error: the exporter does not answer: Get "` + url + `": dial tcp `
+	want := `consul_cluster_exporter: error: the exporter does not answer: dial tcp `
 	if code != 1 || stdout != "" || !strings.HasPrefix(stderr, want) {
 		t.Errorf("after it has ended: exit code %d, output %q, errors %q; want 1, %s", code, stdout, stderr, want)
 	}
@@ -72,7 +72,7 @@ func TestHealthcheck_Unhealthy(t *testing.T) {
 		{server.URL + "/broken", `/broken answers with status 500: "` + strings.Repeat("x", 200) + `"`},
 		{server.URL + "/elsewhere", `/elsewhere answers with status 302: `},
 		{"localhost:9107", `unsupported protocol scheme "localhost"`},
-		{"http://[::1", `--url: parse "http://[::1": missing ']' in host`},
+		{"http://[::1", "--url: not a URL; want for example http://localhost:9107/-/healthy"},
 	} {
 		code, stdout, stderr := runProgram(t, "healthcheck", "--url="+tc.url)
 		if code != 1 || stdout != "" || !strings.Contains(stderr, tc.want) || strings.Count(stderr, "\n") != 1 {

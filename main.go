@@ -28,6 +28,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/alerts"
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/collector"
+	"github.com/zervigo/consul_cluster_exporter/internal/redact"
 	"github.com/zervigo/consul_cluster_exporter/web"
 )
 
@@ -80,7 +81,7 @@ func runExporter(ctx context.Context, opts *options, stdout, stderr io.Writer) i
 		return 0
 	}
 	if err := serve(ctx, opts, settings, hangup, logger, newSlog(base)); err != nil {
-		level.Error(logger).Log("msg", "consul_cluster_exporter ends", "err", err)
+		level.Error(logger).Log("msg", "consul_cluster_exporter ends", "err", redact.Text(err.Error()))
 		return 1
 	}
 	return 0

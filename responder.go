@@ -24,6 +24,8 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/config"
+	"github.com/zervigo/consul_cluster_exporter/internal/files"
+	"github.com/zervigo/consul_cluster_exporter/internal/redact"
 	"github.com/zervigo/consul_cluster_exporter/responder"
 )
 
@@ -74,7 +76,7 @@ func runResponder(ctx context.Context, opts *options, stdout, stderr io.Writer) 
 	level.Info(logger).Log("msg", "starting the responder", "version", version.Info(), "consul_server", opts.consulServer)
 	err = serveResponder(ctx, r, opts.responder.web, logger, base)
 	if err = errors.Join(err, r.Close()); err != nil {
-		level.Error(logger).Log("msg", "the responder ends", "err", err)
+		level.Error(logger).Log("msg", "the responder ends", "err", redact.Text(err.Error()))
 		return 1
 	}
 	return 0
@@ -137,7 +139,7 @@ func noBasicAuth(path string) error {
 	if path == "" {
 		return nil
 	}
-	content, err := os.ReadFile(path)
+	content, err := files.Read(path)
 	if err != nil {
 		return err
 	}

@@ -180,8 +180,8 @@ func expression(s string) (string, error) {
 
 func address(s string) (string, error) {
 	u, err := url.Parse(strings.ReplaceAll(s, runbookAlert, "Alert"))
-	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || !strings.Contains(s, runbookAlert) || strings.ContainsAny(s, " \"'\n") {
-		return "", fmt.Errorf("%q is no URL with http or https that has %s in it", s, runbookAlert)
+	if err != nil || u.Host == "" || u.User != nil || (u.Scheme != "http" && u.Scheme != "https") || !strings.Contains(s, runbookAlert) || strings.ContainsAny(s, " \"'\n") {
+		return "", fmt.Errorf("not a URL with http or https that has %s in it", runbookAlert)
 	}
 	return s, nil
 }

@@ -25,11 +25,11 @@ type Address struct {
 }
 
 // ParseAddress reads an address as consul_exporter and Consul's own CLI take it: a URL with scheme http, https or unix, or a
-// bare host:port.
+// bare host:port. Its errors have nothing of what was written, unlike those of net/url: it may hold a password.
 func ParseAddress(s string) (Address, error) {
 	if path, ok := strings.CutPrefix(s, "unix://"); ok {
 		if !strings.HasPrefix(path, "/") {
-			return Address{}, fmt.Errorf("%q has no absolute path of a socket; want unix:///path/to/socket", s)
+			return Address{}, errors.New("no absolute path of a socket; want unix:///path/to/socket")
 		}
 		return Address{Scheme: "http", Host: "localhost", Socket: path}, nil
 	}
@@ -37,23 +37,23 @@ func ParseAddress(s string) (Address, error) {
 	if !strings.Contains(uri, "://") {
 		uri = "http://" + uri
 	}
-	u, err := url.Parse(uri)
-	if err != nil {
-		return Address{}, fmt.Errorf("%q is not a URL: %w", s, errors.Unwrap(err))
+	if strings.Contains(uri, "@") { // Wherever: with a slash in it, a password would look like a path.
+		return Address{}, errors.New("user and password do not belong in the URL; put user:password into CONSUL_HTTP_AUTH")
 	}
+	u, err := url.Parse(uri)
 	switch {
+	case err != nil:
+		return Address{}, errors.New("not a URL; want for example http://localhost:8500")
 	case u.Scheme != "http" && u.Scheme != "https":
-		return Address{}, fmt.Errorf("%q has the scheme %q; want http, https or unix", s, u.Scheme)
+		return Address{}, fmt.Errorf("the scheme is %q; want http, https or unix", u.Scheme)
 	case u.Hostname() == "":
-		return Address{}, fmt.Errorf("%q has no host; want for example http://localhost:8500", s)
-	case u.User != nil:
-		return Address{}, errors.New("user and password do not belong into the URL; put user:password into CONSUL_HTTP_AUTH")
+		return Address{}, errors.New("no host; want for example http://localhost:8500")
 	case u.RawQuery != "" || u.Fragment != "":
-		return Address{}, fmt.Errorf("%q has a query or a fragment; want only scheme, host, port and path", s)
+		return Address{}, errors.New("a query or a fragment is not allowed; want only scheme, host, port and path")
 	}
 	if port := u.Port(); port != "" {
 		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-			return Address{}, fmt.Errorf("%q has the port %s; want 1 to 65535", s, port)
+			return Address{}, errors.New("the port is not a number from 1 to 65535")
 		}
 	}
 	return Address{Scheme: u.Scheme, Host: u.Host, Path: strings.TrimSuffix(u.Path, "/")}, nil

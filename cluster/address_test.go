@@ -39,8 +39,8 @@ func TestParseAddress(t *testing.T) {
 		"http://u:p@localhost": "CONSUL_HTTP_AUTH",
 		"http://localhost?x=1": "a query or a fragment",
 		"http://localhost#x":   "a query or a fragment",
-		"localhost:0":          "port 0",
-		"localhost:65536":      "port 65536",
+		"localhost:0":          "1 to 65535",
+		"localhost:65536":      "1 to 65535",
 		"unix://consul.sock":   "no absolute path",
 	} {
 		if got, err := ParseAddress(text); err == nil || !strings.Contains(err.Error(), want) {

@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +19,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/consul/api"
+
+	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
 const (
@@ -38,7 +39,7 @@ var ErrRefused = errors.New("refused")
 type ClientOptions struct {
 	Address Address
 	// TLS is used for https; nil means the system's defaults.
-	TLS *tls.Config
+	TLS *TLS
 	// Token returns the ACL token to send; nil means none.
 	Token func() string
 	// BasicAuth is for a proxy in front of Consul; nil means none.
@@ -85,6 +86,7 @@ type Client struct {
 	// as may be under way wait for them, and what the agent can tell all the same must not wait behind.
 	own, forwarded *http.Transport
 	refusals       *refusals
+	ownFaults      ownFaults
 
 	mu       sync.Mutex
 	byHost   map[clientKey]*api.Client // Guarded by mu.
@@ -95,7 +97,7 @@ type Client struct {
 type RequestKey struct {
 	// Endpoint is the path, without names of this cluster in it.
 	Endpoint string
-	// Code is the HTTP status, or "error" where there was no complete answer.
+	// Code is the HTTP status, "error" where there was no complete answer, or "own_fault" where the request could not be made.
 	Code string
 }
 
@@ -197,6 +199,9 @@ func (c *Client) ask(ctx context.Context, address Address, ep endpoint, out any)
 	}
 	meta, err := read(ctx, address, &ep, out)
 	c.count(RequestKey{ep.name(), statusLabel(err)})
+	if probe.IsOwnFault(err) {
+		c.ownFaults.requests.Add(1)
+	}
 	switch {
 	case ep.maybeEmpty && statusLabel(err) == "404":
 		return nil, errNothing
@@ -366,6 +371,9 @@ func statusLabel(err error) string {
 	}
 	if status, ok := errors.AsType[api.StatusError](err); ok {
 		return strconv.Itoa(status.Code)
+	}
+	if probe.IsOwnFault(err) {
+		return string(probe.ReasonOwnFault)
 	}
 	return "error"
 }

@@ -29,6 +29,14 @@ type Options struct {
 	TelemetryWait time.Duration
 	// AgentOnly restricts the catalog to what the configured agent has registered itself.
 	AgentOnly bool
+	// Watched are the files that Client and Ports come from and that are read again when they change.
+	Watched []WatchedFile
+}
+
+// WatchedFile is one or several files of an operator's that are read again when they change.
+type WatchedFile interface {
+	// Failing returns why they could not be read again, so that what they held before is in use; nil if they could.
+	Failing() error
 }
 
 // Cluster is one Consul cluster, seen through one agent and through the servers' own ports. It is safe for concurrent
@@ -187,7 +195,8 @@ func (c *Cluster) leaderSince(reports []Report) time.Time {
 // planner returns what lists the ports to probe; agent is nil when nothing is known of it.
 func (c *Cluster) planner(t Topology, agent *Agent) *planner {
 	pl := &planner{
-		opts: c.ports, configured: c.client.opts.Address, clientTLS: c.client.opts.TLS, topology: t, agent: agent,
+		opts: c.ports, configured: c.client.opts.Address, topology: t, agent: agent,
+		clientTLS: c.client.opts.TLS.Config(), rpcConfig: c.ports.RPCTLSConfig.Config(),
 	}
 	c.mu.Lock()
 	pl.mesh, pl.wanHosts = c.mesh, c.wanHosts

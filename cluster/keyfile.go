@@ -9,25 +9,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"sync"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/files"
 )
 
-// KeyFile is a file of gossip encryption keys, read anew when they are asked for, so that a rotated key is used at once. A
-// file that cannot be read, or that holds something else, leaves the last good keys in use: rotations replace files, and
-// there is a moment without one.
+// KeyFile is a file of gossip encryption keys, which is read again when they are asked for, so that a rotated key is used at
+// once. See files.Watched.
 //
 // The file has one key in a line as `consul keygen` prints them, or it is a JSON list of them as in Consul's own
 // serf/local.keyring. The first one encrypts, and any of them decrypts.
-type KeyFile struct {
-	path    string
-	onError func(error)
-
-	mu      sync.Mutex
-	content []byte   // Guarded by mu: what keys was made from.
-	keys    [][]byte // Guarded by mu; what is in it is never changed.
-	failed  bool     // Guarded by mu: the last read failed, and onError knows.
-}
+type KeyFile struct{ file *files.Watched[[][]byte] }
 
 var (
 	errNoKeys    = errors.New("holds no key")
@@ -37,40 +28,25 @@ var (
 // NewKeyFile reads the file for the first time. When a later read fails where the one before did not, onError is called;
 // its error has the path, never the content.
 func NewKeyFile(path string, onError func(error)) (*KeyFile, error) {
-	f := &KeyFile{path: path, onError: onError}
-	if err := f.readLocked(); err != nil {
+	file, err := files.Watch(parseKeyFile, onError, files.Source{Path: path})
+	if err != nil {
 		return nil, err
 	}
-	return f, nil
+	return &KeyFile{file}, nil
 }
 
 // Keys returns the current keys, at least one. They are not to be changed.
-func (f *KeyFile) Keys() [][]byte {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	err := f.readLocked()
-	if err != nil && !f.failed {
-		f.onError(err)
-	}
-	f.failed = err != nil
-	return f.keys
-}
+func (f *KeyFile) Keys() [][]byte { return f.file.Value() }
 
-// readLocked updates the keys if the content has changed. It assumes that mu is held, or that nobody else has f yet.
-func (f *KeyFile) readLocked() error {
-	content, err := os.ReadFile(f.path)
+// Failing returns why the file could not be read again; nil if it could.
+func (f *KeyFile) Failing() error { return f.file.Failing() }
+
+func parseKeyFile(read []files.File) ([][]byte, error) {
+	keys, err := parseKeys(read[0].Content)
 	if err != nil {
-		return err // Says "open <path>: ...".
+		return nil, fmt.Errorf("key file %s %w", read[0].Path, err)
 	}
-	if f.keys != nil && bytes.Equal(content, f.content) {
-		return nil
-	}
-	keys, err := parseKeys(content)
-	if err != nil {
-		return fmt.Errorf("key file %s %w", f.path, err)
-	}
-	f.content, f.keys = content, keys
-	return nil
+	return keys, nil
 }
 
 // parseKeys reads a list of keys. Its errors complete "key file ... " and never have a part of a key.

@@ -17,13 +17,20 @@ type Leadership struct {
 	Reported []string
 	// Without is the number of servers that answered and know of no leader.
 	Without int
+	// Unknown is the number of voters that could not be asked.
+	Unknown int
 }
+
+// Known reports whether the leaders are: while there is none and a voter could not be asked, that one may lead.
+func (l Leadership) Known() bool { return len(l.Leaders) > 0 || l.Unknown == 0 }
 
 func judgeLeadership(reports []Report) Leadership {
 	var l Leadership
 	seen := make(map[string]bool)
 	for _, r := range reports {
 		switch {
+		case r.RPC.Skipped && r.Server.Voter:
+			l.Unknown++
 		case !r.RPC.Raft.LeaderKnown:
 		case r.RPC.Raft.Leader == "":
 			l.Without++

@@ -4,7 +4,6 @@
 package cluster
 
 import (
-	"crypto/tls"
 	"fmt"
 	"slices"
 	"strings"
@@ -105,7 +104,7 @@ type PortOptions struct {
 	RPCTLS RPCTLS
 	// RPCTLSConfig is the client's side of TLS on port 8300. An empty ServerName means server.<datacenter>.<domain>, which is
 	// what Consul's own servers expect of each other.
-	RPCTLSConfig *tls.Config
+	RPCTLSConfig *TLS
 	// SerfKeys returns the gossip keys, the first of which encrypts; nil means that there is none.
 	SerfKeys func() [][]byte
 	// DNSDomain is Consul's domain; empty means what the agent says, or "consul".

@@ -103,9 +103,9 @@ type planner struct {
 	opts PortOptions
 	// configured is where the configured agent's HTTP API is.
 	configured Address
-	// clientTLS is the client's side of TLS on the ports for clients.
-	clientTLS *tls.Config
-	topology  Topology
+	// clientTLS is the client's side of TLS on the ports for clients, and rpcConfig on port 8300.
+	clientTLS, rpcConfig *tls.Config
+	topology             Topology
 	// agent is nil when the agent has never told about itself.
 	agent *Agent
 	// serfKeys are the gossip keys; nil for none.
@@ -136,7 +136,7 @@ func (pl *planner) rpc(s Server) (Port, bool) {
 	port.doubtful = s.UsesTLS
 	if pl.rpcTLS(s) {
 		port.doubtful = false
-		port.tls = withServerName(pl.opts.RPCTLSConfig, cmp.Or(s.Datacenter, pl.datacenter()), pl.domain())
+		port.tls = withServerName(pl.rpcConfig, cmp.Or(s.Datacenter, pl.datacenter()), pl.domain())
 	}
 	return port, pl.allowed(s.Host)
 }
@@ -146,7 +146,7 @@ func (pl *planner) rpc(s Server) (Port, bool) {
 // itself. With an authority to verify the servers by, TLS is spoken to all that can. Without the agent's account, the tag decides, and
 // without a tag, because the token may not see members, what the user has configured.
 func (pl *planner) rpcTLS(s Server) bool {
-	config := pl.opts.RPCTLSConfig
+	config := pl.rpcConfig
 	authority := config != nil && (config.RootCAs != nil || config.GetClientCertificate != nil)
 	switch {
 	case pl.opts.RPCTLS == RPCTLSOn:
@@ -312,7 +312,8 @@ func (c *Cluster) probePort(ctx context.Context, port Port) PortReport {
 	select {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
-	case <-ctx.Done(): // The probe below ends at once, with this reason.
+	case <-ctx.Done():
+		return c.counted(PortReport{Port: port, Result: probe.NotMade(probe.ErrNoTurn)})
 	}
 	switch port.Protocol {
 	case ProtocolRPC:
@@ -336,6 +337,14 @@ func (c *Cluster) probePort(ctx context.Context, port Port) PortReport {
 		}
 	}
 	c.noteProbe(&report)
+	return c.counted(report)
+}
+
+// counted counts a probe that could not be made.
+func (c *Cluster) counted(report PortReport) PortReport {
+	if report.Result.Reason == probe.ReasonOwnFault {
+		c.client.ownFaults.probes.Add(1)
+	}
 	return report
 }
 

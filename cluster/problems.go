@@ -39,6 +39,7 @@ func judgeProblems(f *statusFacts, st *Status) []Problem {
 			all.portsOf(f, st.Servers[i].Name, st.Servers[i].Ports)
 		}
 	}
+	all.exporterOf(f)
 	all.agentOf(f, st)
 	all.answersOf(f)
 	all.gossipOf(f)
@@ -69,6 +70,8 @@ func judgeLevel(st *Status) Level {
 		return LevelUnknown
 	case slices.ContainsFunc(st.Problems, func(p Problem) bool { return slices.Contains(notServing, p.Alert) }):
 		return LevelCritical
+	case st.Quorum.undetermined():
+		return LevelUnknown
 	case slices.ContainsFunc(st.Problems, func(p Problem) bool { return p.Severity != SeverityInfo }):
 		return LevelDegraded
 	default:

@@ -11,7 +11,7 @@ import (
 // agentOf finds what is wrong with the agent that is asked.
 func (fs *findings) agentOf(f *statusFacts, st *Status) {
 	fs.portsOf(f, st.Agent.Name, st.Agent.Ports)
-	if !f.up {
+	if f.up != nil && !*f.up {
 		fs.add(alertAgentUnreachable, st.Agent.Name, "The agent at %s does not answer: the catalog and the members cannot be read.", st.Agent.Address)
 		return
 	}
@@ -39,7 +39,7 @@ func (fs *findings) answersOf(f *statusFacts) {
 		switch {
 		case m.Denied:
 			denied = append(denied, m.What)
-		case !m.refused:
+		case !m.refused && !m.own:
 			failed = append(failed, m.What)
 		}
 	}

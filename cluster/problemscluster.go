@@ -17,10 +17,10 @@ func (fs *findings) servingOf(st *Status) {
 	if len(l.Leaders) > 1 {
 		fs.add(alertSplitBrain, "", "%s call themselves leader: they accept writes that contradict each other.", list(l.Leaders, maxNamed))
 	}
-	if q.Margin < 0 {
+	if q.Margin != nil && *q.Margin < 0 {
 		fs.add(alertQuorumLost, "", "%s on port 8300, and %d must agree: nothing can be written, and no service can register.", q.answering(), q.Needed)
 	}
-	if len(l.Leaders) == 0 {
+	if len(l.Leaders) == 0 && l.Unknown == 0 {
 		fs.add(alertNoLeader, "", "No server calls itself leader: nothing can be written, and consistent reads fail.")
 	}
 	if len(l.Reported) > 1 {
@@ -33,6 +33,9 @@ func (fs *findings) servingOf(st *Status) {
 		fs.add(alertConsistentReadsFail, "", "The cluster does not answer a consistent read in time.")
 	}
 }
+
+// undetermined reports whether there may be a quorum or not, because voters could not be asked.
+func (q *QuorumStatus) undetermined() bool { return q.Reachable < q.Needed && q.Margin == nil }
 
 // answering says how many voters answer.
 func (q *QuorumStatus) answering() string {
@@ -76,7 +79,7 @@ func (fs *findings) quorumOf(st *Status) {
 		return
 	}
 	q := st.Quorum
-	if q.Margin == 0 && q.Voters > 1 {
+	if q.Margin != nil && *q.Margin == 0 && q.Voters > 1 {
 		fs.add(alertQuorumAtRisk, "", "The quorum is lost if one more voter fails.")
 	}
 	if n := st.Leadership.UnknownPeers; n != nil && *n > 0 {

@@ -83,12 +83,14 @@ func TestRefusals_BackOff(t *testing.T) {
 		want []time.Duration
 	}{
 		{
-			"what will not change soon", api.StatusError{Code: 403, Body: "Permission denied"},
+			"what will not change soon",
+			api.StatusError{Code: 403, Body: "Permission denied"},
 			[]time.Duration{5 * time.Minute, time.Hour, 6 * time.Hour, 24 * time.Hour, 24 * time.Hour},
 		},
 		// A server that has just started does not know the token yet; one that was deleted is asked about less and less often.
 		{
-			"an unknown token", api.StatusError{Code: 403, Body: "ACL not found"},
+			"an unknown token",
+			api.StatusError{Code: 403, Body: "ACL not found"},
 			[]time.Duration{
 				10 * time.Second, 20 * time.Second, 40 * time.Second, 80 * time.Second, 160 * time.Second,
 				5 * time.Minute, time.Hour, 6 * time.Hour, 24 * time.Hour,

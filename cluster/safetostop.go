@@ -30,6 +30,8 @@ type Stop struct {
 	Reasons []string `json:"reasons"`
 	// Hint is what to do first if it is safe; mostly empty.
 	Hint string `json:"hint,omitempty"`
+	// unknown is whether its port 8300 could not be probed.
+	unknown bool
 }
 
 // Margin is how many more voters may fail once the server is stopped; negative when the quorum would be lost.
@@ -87,7 +89,7 @@ func JudgeStop(server string, in StopInput) (Stop, error) {
 	target := in.Reports[i]
 	stop := Stop{
 		Server: server, Voter: target.Server.Voter, Answers: target.RPC.Up, Leads: target.LeadsItself(),
-		Voters: verdict.Quorum.Voters, Needed: verdict.Quorum.Needed,
+		Voters: verdict.Quorum.Voters, Needed: verdict.Quorum.Needed, unknown: target.RPC.Skipped,
 	}
 	for _, r := range in.Reports {
 		if !r.Server.Voter {
@@ -116,7 +118,7 @@ func (s *Stop) decide(v Verdict) {
 	switch {
 	case !s.Voter:
 		s.Reasons = append(s.Reasons, s.Server+" has no vote.")
-	case !s.Answers:
+	case !s.Answers && !s.unknown:
 		s.Reasons = append(s.Reasons, s.Server+" does not answer, so nothing is lost with it.")
 	}
 	quorum := fmt.Sprintf("without %s %d of %d voters can be counted on, and the quorum is %d", s.Server, s.After, s.Voters, s.Needed)
@@ -139,6 +141,8 @@ func leadershipTrouble(v Verdict) string {
 		return fmt.Sprintf("Split brain: %s all call themselves leader.", strings.Join(leaders, ", "))
 	case len(v.Leadership.Reported) > 1:
 		return "The servers do not agree about who leads; an election may be under way."
+	case !v.Leadership.Known():
+		return "Who leads is unknown, because not all servers could be probed."
 	case len(leaders) == 0:
 		return "There is no leader."
 	case v.Configurations > 1:
@@ -162,6 +166,8 @@ func (in *StopInput) Doubt(server string) string {
 func (in *StopInput) doubt(r Report, v Verdict) string {
 	lag, known := v.LogLag[r.Server.Name]
 	switch {
+	case r.RPC.Skipped:
+		return fmt.Sprintf("its port 8300 could not be probed (%s)", r.RPC.Reason)
 	case !r.RPC.Up:
 		return fmt.Sprintf("port 8300 does not answer (%s)", r.RPC.Reason)
 	case !r.RPC.Raft.LeaderKnown:

@@ -19,6 +19,9 @@ func verdictSentence(st *Status) string {
 	}
 	s := sentence{st: st, told: slices.Clone(notServing)}
 	s.add(headline(st))
+	if len(s.tell(alertExporterImpaired)) > 0 {
+		s.add("the exporter itself has a problem")
+	}
 	if len(s.tell(alertAgentUnreachable)) > 0 {
 		s.add(fmt.Sprintf("the agent at %s does not answer", st.Agent.Address))
 	}
@@ -102,7 +105,9 @@ func nothingKnown(st *Status) string {
 		return slices.ContainsFunc(st.Missing, func(m Missing) bool { return m.What == what })
 	}
 	switch {
-	case !st.Agent.Up:
+	case st.Agent.Up == nil:
+		return agent + " could not be queried, and no server is known that could be queried instead"
+	case !*st.Agent.Up:
 		return agent + " does not answer, and no server is known that could be asked instead"
 	case !missing(missingServers):
 		return agent + " answers; only that is asked, and nothing about the cluster"
@@ -132,16 +137,23 @@ func headline(st *Status) string {
 			return "consistent reads fail"
 		}
 	}
+	if st.Quorum.undetermined() {
+		return "whether there is a quorum is unknown"
+	}
 	return ""
 }
 
 // quorumClause has the voters, the quorum and, if there is one, the leader.
 func quorumClause(st *Status) string {
 	q := st.Quorum
-	clause := fmt.Sprintf("%s, quorum is %d", q.answering(), q.Needed)
+	clause := q.answering()
+	if q.Unknown > 0 {
+		clause += fmt.Sprintf(", %d could not be probed", q.Unknown)
+	}
+	clause += fmt.Sprintf(", quorum is %d", q.Needed)
 	switch leaders := st.Leadership.Leaders; {
 	case len(leaders) != 1:
-	case q.Margin < 0: // It steps down when it has noticed.
+	case q.Margin != nil && *q.Margin < 0: // It steps down when it has noticed.
 		clause += fmt.Sprintf(", %s calls itself leader still", leaders[0])
 	default:
 		clause += fmt.Sprintf(", %s leads%s", leaders[0], since(st.Leadership.Since, st.Time))
@@ -163,9 +175,13 @@ func since(t *time.Time, now time.Time) string {
 
 // outlook is what may still happen, or cannot.
 func outlook(st *Status) string {
-	switch margin := st.Quorum.Margin; {
-	case len(st.Leadership.Leaders) > 1:
+	if len(st.Leadership.Leaders) > 1 {
 		return ""
+	}
+	if st.Quorum.Margin == nil {
+		return "how many more failures can be tolerated is unknown"
+	}
+	switch margin := *st.Quorum.Margin; {
 	case margin < 0:
 		return fmt.Sprintf("nothing can be written until %s again", plural(-margin, "more voter answers", "more voters answer"))
 	case len(st.Leadership.Leaders) == 0:

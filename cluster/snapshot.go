@@ -131,7 +131,7 @@ func (s *Snapshot) Agent() *Fact[Agent] {
 		if err == nil {
 			s.cluster.learnAgent(agent)
 			s.cluster.composure.up(agent, time.Now())
-		} else {
+		} else if !probe.IsOwnFault(err) {
 			s.cluster.composure.down()
 		}
 		return agent, err
@@ -147,7 +147,7 @@ func (s *Snapshot) agentAt(ctx context.Context, address Address) (Agent, error) 
 }
 
 // Up is whether the configured agent's HTTP API answers. An agent that may not tell us about itself, or that has lost its
-// servers, is up.
+// servers, is up. It is an error if the agent could not be asked, for a reason that lies with this process.
 func (s *Snapshot) Up() *Fact[bool] {
 	return s.up.start(s.ctx, func(ctx context.Context) (bool, error) {
 		self, leader := s.Agent(), s.StatusLeader()
@@ -155,6 +155,9 @@ func (s *Snapshot) Up() *Fact[bool] {
 			return true, nil
 		}
 		_, err := self.Get(ctx)
+		if probe.IsOwnFault(err) {
+			return false, err
+		}
 		return err == nil, nil
 	})
 }
@@ -292,7 +295,7 @@ func (s *Snapshot) Reports() *Fact[[]Report] {
 		s.probes.start(pl.rpcs())
 		reports := make([]Report, 0, len(pl.topology.Servers))
 		for _, server := range pl.topology.Servers {
-			report := Report{Server: server, RPC: probe.RPCResult{Result: probe.Result{Skipped: true}}}
+			report := Report{Server: server, RPC: probe.RPCResult{Result: probe.NotMade(probe.ErrNotAllowed)}}
 			if port, ok := pl.rpc(server); ok {
 				answer := s.probes.wait([]Port{port})[0]
 				report.RPC = probe.RPCResult{Result: answer.Result, Raft: answer.raft}

@@ -46,7 +46,7 @@ const (
 	// LevelCritical means that the cluster does not serve as it should: the quorum is lost, there is not exactly one leader, the
 	// servers disagree, or consistent reads fail.
 	LevelCritical Level = "critical"
-	// LevelUnknown means that no server is known that could have been asked.
+	// LevelUnknown means that no server is known, or that too many could not be asked to tell whether there is a quorum.
 	LevelUnknown Level = "unknown"
 )
 
@@ -75,8 +75,8 @@ type Problem struct {
 type AgentStatus struct {
 	// Address is the URL of its HTTP API, or of its socket.
 	Address string `json:"address"`
-	// Up is whether the HTTP API answered.
-	Up bool `json:"up"`
+	// Up is whether the HTTP API answered; left out when it could not be asked, for a reason that lies with this program.
+	Up *bool `json:"up,omitempty"`
 	// Name, Datacenter and IsServer are what it last said of itself; left out when it never did.
 	Name       string `json:"name,omitempty"`
 	Datacenter string `json:"datacenter,omitempty"`
@@ -91,10 +91,13 @@ type QuorumStatus struct {
 	Voters    int `json:"voters"`
 	Needed    int `json:"needed"`
 	Reachable int `json:"reachable"`
+	// Unknown of them could not be asked: whether they answer is not known.
+	Unknown int `json:"unknown"`
 	// Following are the reachable voters but those that know of no leader, or of another one than the one that there is.
 	Following int `json:"following"`
-	// Margin is how many more may fail; negative when the quorum is lost.
-	Margin int `json:"margin"`
+	// Margin is how many more may fail; negative when the quorum is lost. It is left out while a voter is unknown, unless the quorum
+	// is lost whatever that one does.
+	Margin *int `json:"margin,omitempty"`
 }
 
 // LeadershipStatus is who leads, by the account of each server that answered.
@@ -103,6 +106,8 @@ type LeadershipStatus struct {
 	Leaders []string `json:"leaders"`
 	// Since is when the one leader came to lead; left out when it did before this program began to watch.
 	Since *time.Time `json:"since,omitempty"`
+	// Unknown is the number of voters that could not be asked; one of them may lead.
+	Unknown int `json:"unknown"`
 	// Reported are those that any server calls leader, by name where the address is that of a known server.
 	Reported []string `json:"reported"`
 	// WithoutLeader is the number of servers that answered and know of no leader.
@@ -167,7 +172,8 @@ type PortStatus struct {
 	Hung bool `json:"hung,omitempty"`
 	// Seconds is how long the probe took.
 	Seconds float64 `json:"seconds"`
-	// Reason is one of the words of consul_port_probe_failures_total, and Error has the details; left out when there is no failure.
+	// Reason is one of the words of consul_port_probe_failures_total, or without Up of consul_port_probe_skipped, and Error has the
+	// details; left out when there is no failure.
 	Reason string `json:"reason,omitempty"`
 	Error  string `json:"error,omitempty"`
 	// Note says why nothing is asked of the port; left out when it is asked.
@@ -229,4 +235,6 @@ type Missing struct {
 	Denied bool `json:"denied"`
 	// refused is whether Consul does not tell, for that reason or because the version or edition does not have it.
 	refused bool
+	// own is whether it could not be asked for, for a reason that lies with this program.
+	own bool
 }

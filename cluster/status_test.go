@@ -27,7 +27,7 @@ var agentOfTests = Agent{Name: "server-1", Datacenter: "dc1", Server: true}
 func statusOf(reports ...Report) *statusFacts {
 	f := &statusFacts{
 		start: noon, took: 40 * time.Millisecond, address: Address{Scheme: "http", Host: "10.0.0.1:8500"},
-		up: true, agent: &agentOfTests, reports: reports,
+		up: new(true), agent: &agentOfTests, reports: reports,
 		topology: Topology{MembersKnown: true, RaftKnown: true, ServerStates: map[MemberStatus]int{}},
 	}
 	for _, r := range reports {
@@ -218,7 +218,7 @@ func TestStatus(t *testing.T) {
 		{
 			name: "the agent is dead, the servers are known", facts: statusOf(dead(one), says(two, 2, 3, 9), says(last, 2, 3, 9)), level: LevelDegraded,
 			change: func(f *statusFacts) {
-				f.up, f.lan = false, nil
+				f.up, f.lan = new(false), nil
 				f.missing = []Missing{{What: "agent", Reason: "connection refused"}, {What: "members", Reason: "connection refused"}}
 			},
 			verdict: "The agent at http://10.0.0.1:8500 does not answer; 2 of 3 voters answer, quorum is 2, server-2 leads; server-1 is down; no more may fail.",
@@ -229,7 +229,7 @@ func TestStatus(t *testing.T) {
 		{
 			name: "the agent is dead, nothing is known", facts: statusOf(), level: LevelUnknown,
 			change: func(f *statusFacts) {
-				f.up, f.agent = false, nil
+				f.up, f.agent = new(false), nil
 				f.missing = []Missing{{What: "agent", Reason: "connection refused"}, {What: "servers", Reason: "connection refused"}}
 			},
 			verdict:  "The agent at http://10.0.0.1:8500 does not answer, and no server is known that could be asked instead.",
@@ -475,7 +475,7 @@ func TestStatus_Data(t *testing.T) {
 		lan.NotAlive[0] != (MemberEntry{"server-3", "failed", true}) || lan.NotAlive[1].Name != "client-1000" {
 		t.Errorf("pool is %+v", lan)
 	}
-	if *st.ConsistentRead.Seconds != 0.002 || st.Autopilot.FailureTolerance != 1 || *st.Leadership.UnknownPeers != 0 || st.Quorum.Margin != 0 {
+	if *st.ConsistentRead.Seconds != 0.002 || st.Autopilot.FailureTolerance != 1 || *st.Leadership.UnknownPeers != 0 || *st.Quorum.Margin != 0 {
 		t.Errorf("got %+v, %+v, %+v, %+v", st.ConsistentRead, st.Autopilot, st.Leadership, st.Quorum)
 	}
 }
@@ -580,6 +580,7 @@ func TestStatus_JSON(t *testing.T) {
   "voters": 1,
   "needed": 1,
   "reachable": 1,
+  "unknown": 0,
   "following": 1,
   "margin": 0
  },
@@ -588,6 +589,7 @@ func TestStatus_JSON(t *testing.T) {
    "server-1"
   ],
   "since": "2026-03-04T11:00:00Z",
+  "unknown": 0,
   "reported": [
    "server-1"
   ],

@@ -37,6 +37,7 @@ var (
 	alertRaftLogLag               = alert{"ConsulRaftLogLag", SeverityWarning}
 	alertRaftApplyLag             = alert{"ConsulRaftApplyLag", SeverityWarning}
 	alertRaftLastContactWarning   = alert{"ConsulRaftLastContact", SeverityWarning}
+	alertExporterImpaired         = alert{"ConsulExporterImpaired", SeverityWarning}
 	alertAutopilotUnhealthy       = alert{"ConsulAutopilotUnhealthy", SeverityWarning}
 	alertStaleRaftPeer            = alert{"ConsulStaleRaftPeer", SeverityWarning}
 	alertSerfMemberFailed         = alert{"ConsulSerfMemberFailed", SeverityWarning}

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
 // StatusParts are the parts of a Status that cost Consul something, and that operators can switch off.
@@ -28,7 +30,8 @@ type statusFacts struct {
 	start   time.Time
 	took    time.Duration
 	address Address
-	up      bool
+	// up is whether the agent answers; nil when that is not known.
+	up *bool
 	// agent is what the agent says of itself, or last said.
 	agent    *Agent
 	topology Topology
@@ -46,6 +49,8 @@ type statusFacts struct {
 	// filtered are the endpoints whose answers are not complete, because of the token's rights.
 	filtered []string
 	missing  []Missing
+	// failingFiles are why files could not be read again.
+	failingFiles []string
 }
 
 // statusFacts starts all facts and then waits for each.
@@ -60,7 +65,9 @@ func (s *Snapshot) statusFacts(ctx context.Context, parts StatusParts) *statusFa
 	if !s.cluster.opts.AgentOnly {
 		waitForCluster = s.startCluster(ctx, f, parts)
 	}
-	f.up, _ = up.Get(ctx)
+	if answers, err := up.Get(ctx); !probe.IsOwnFault(err) {
+		f.up = &answers
+	}
 	if f.agent = need(ctx, f, "agent", agent); f.agent == nil {
 		_, f.agent = s.cluster.known()
 	}
@@ -73,6 +80,7 @@ func (s *Snapshot) statusFacts(ctx context.Context, parts StatusParts) *statusFa
 	}
 	queries := s.Queries()
 	f.filtered = slices.DeleteFunc(slices.Sorted(maps.Keys(queries)), func(endpoint string) bool { return !queries[endpoint].Filtered })
+	f.failingFiles = s.cluster.failingFiles()
 	f.took = time.Since(s.start)
 	return f
 }
@@ -130,6 +138,7 @@ func need[T any](ctx context.Context, f *statusFacts, what string, fact *Fact[T]
 	if err != nil {
 		f.missing = append(f.missing, Missing{
 			What: what, Reason: strings.ReplaceAll(err.Error(), "\n", "; "), Denied: IsDenied(err), refused: errors.Is(err, ErrRefused),
+			own: probe.IsOwnFault(err),
 		})
 	}
 	return value

@@ -30,7 +30,7 @@ func TestSnapshotStatus_EmptyAnswers(t *testing.T) {
 	})})
 	st := snapshot(t, c).Status(t.Context(), StatusParts{Catalog: true, ConsistentRead: true})
 	want := []string{"agent", "members", "Raft configuration", "servers", "ports", "autopilot", "catalog"}
-	if got := whatIsMissing(st); !slices.Equal(got, want) || st.Level != LevelUnknown || st.Catalog != nil || !st.Agent.Up || st.ConsistentRead.OK {
+	if got := whatIsMissing(st); !slices.Equal(got, want) || st.Level != LevelUnknown || st.Catalog != nil || !*st.Agent.Up || st.ConsistentRead.OK {
 		t.Errorf("%q are missing of %+v; want %q", got, st, want)
 	}
 }
@@ -70,7 +70,7 @@ func TestSnapshotStatus_Deadline(t *testing.T) {
 		t.Errorf("took %s, and says %v s; want 0.3 s, or a little more", took, st.Seconds)
 	}
 	want := []string{"agent", "members", "WAN members", "Raft configuration", "servers", "ports", "autopilot", "consistent read"}
-	if got := whatIsMissing(st); !slices.Equal(got, want) || st.Level != LevelUnknown || st.Agent.Up || st.Agent.Name != "a" {
+	if got := whatIsMissing(st); !slices.Equal(got, want) || st.Level != LevelUnknown || *st.Agent.Up || st.Agent.Name != "a" {
 		t.Errorf("%q are missing of %+v; want %q", got, st, want)
 	}
 }

@@ -71,12 +71,17 @@ func newAgentStatus(f *statusFacts) AgentStatus {
 }
 
 func newQuorumStatus(q Quorum) *QuorumStatus {
-	return &QuorumStatus{Voters: q.Voters, Needed: q.Needed, Reachable: q.Reachable, Following: q.Following, Margin: q.Margin()}
+	st := &QuorumStatus{Voters: q.Voters, Needed: q.Needed, Reachable: q.Reachable, Unknown: q.Unknown, Following: q.Following}
+	if margin, known := q.Margin(); known {
+		st.Margin = &margin
+	}
+	return st
 }
 
 func newLeadershipStatus(f *statusFacts, v Verdict) *LeadershipStatus {
 	st := &LeadershipStatus{
 		Leaders:        slices.Concat([]string{}, v.Leadership.Leaders),
+		Unknown:        v.Leadership.Unknown,
 		Reported:       []string{},
 		WithoutLeader:  v.Leadership.Without,
 		Configurations: v.Configurations,
@@ -164,6 +169,10 @@ func newPortStatuses(reports []PortReport, server string) []PortStatus {
 
 func newPortStatus(r *PortReport) PortStatus {
 	st := PortStatus{Port: r.Number(), Protocol: r.Protocol, Transport: r.Transport, Verified: !r.ConnectOnly()}
+	st.Reason = string(r.Result.Reason)
+	if r.Result.Err != nil {
+		st.Error = r.Result.Err.Error()
+	}
 	if r.Result.Skipped {
 		st.Note = r.note
 		return st
@@ -171,10 +180,6 @@ func newPortStatus(r *PortReport) PortStatus {
 	st.Up = new(r.Result.Up)
 	st.Hung = hangs(r)
 	st.Seconds = r.Result.Duration.Seconds()
-	st.Reason = string(r.Result.Reason)
-	if r.Result.Err != nil {
-		st.Error = r.Result.Err.Error()
-	}
 	if !r.Result.CertExpiry.IsZero() {
 		st.CertificateExpiry = new(r.Result.CertExpiry.UTC().Truncate(time.Second))
 		st.CertificateLifetime = r.Result.CertLifetime.Seconds()

@@ -8,9 +8,10 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
+	"sync"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/files"
 )
 
 // TLSFiles say how to verify an agent's HTTPS API and how to be verified by it. Empty fields mean the system's
@@ -26,77 +27,110 @@ type TLSFiles struct {
 	Insecure bool
 }
 
-// Config reads the files and returns the configuration they make, or all that is wrong with them. The client certificate is
-// read anew for each connection, so that a renewed one is used at once.
-func (f TLSFiles) Config() (*tls.Config, error) {
-	config := &tls.Config{
+// TLS is the client's side of TLS, made from files that are read again when a connection is opened, so that renewed ones are
+// used at once. See files.Watched. Connections that are open do not notice.
+type TLS struct {
+	// authorities and certificate are nil where no file is named.
+	authorities *files.Watched[*x509.CertPool]
+	certificate *files.Watched[*tls.Certificate]
+
+	mu sync.Mutex
+	// config is the one made last. It is replaced, and never changed, when the authorities are others. Guarded by mu.
+	config *tls.Config
+}
+
+// Open reads the files for the first time and returns what they make, or all that is wrong with them. When a later read of the
+// authorities or of the certificate fails where the one before did not, onError is called; nil means that nobody wants to
+// know.
+func (f TLSFiles) Open(onError func(error)) (*TLS, error) {
+	t := &TLS{config: &tls.Config{
 		MinVersion:         tls.VersionTLS12,
 		ServerName:         f.ServerName,
 		InsecureSkipVerify: f.Insecure, // The user asks for it.
+		ClientSessionCache: tls.NewLRUClientSessionCache(0),
+	}}
+	var authoritiesErr, certificateErr error
+	switch {
+	case f.CAFile != "":
+		t.authorities, authoritiesErr = files.Watch(parseAuthorities, onError, files.Source{Path: f.CAFile})
+	case f.CAPath != "":
+		t.authorities, authoritiesErr = files.Watch(parseAuthorities, onError, files.Source{Path: f.CAPath, Folder: true})
 	}
-	var errs []error
-	authorities, err := f.authorities()
-	if err != nil {
-		errs = append(errs, err)
+	if authoritiesErr != nil {
+		authoritiesErr = fmt.Errorf("authorities: %w", authoritiesErr)
 	}
-	config.RootCAs = authorities
 	switch {
 	case f.CertFile == "" && f.KeyFile == "":
 	case f.CertFile == "" || f.KeyFile == "":
-		errs = append(errs, errors.New("a client certificate needs both a certificate file and a key file"))
+		certificateErr = errors.New("a client certificate needs both a certificate file and a key file")
 	default:
-		if _, err := f.clientCertificate(nil); err != nil {
-			errs = append(errs, err)
+		t.certificate, certificateErr = files.Watch(parseCertificate, onError, files.Source{Path: f.CertFile}, files.Source{Path: f.KeyFile})
+		if certificateErr != nil {
+			certificateErr = fmt.Errorf("client certificate: %w", certificateErr)
 		}
-		config.GetClientCertificate = f.clientCertificate
 	}
-	if err := errors.Join(errs...); err != nil {
+	if err := errors.Join(authoritiesErr, certificateErr); err != nil {
 		return nil, err
 	}
-	return config, nil
+	if t.authorities != nil {
+		t.config.RootCAs = t.authorities.Value()
+	}
+	if t.certificate != nil {
+		t.config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return t.certificate.Value(), nil
+		}
+	}
+	return t, nil
 }
 
-func (f TLSFiles) clientCertificate(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-	cert, err := tls.LoadX509KeyPair(f.CertFile, f.KeyFile)
-	if err != nil {
-		return nil, fmt.Errorf("client certificate %s with key %s: %w", f.CertFile, f.KeyFile, err)
+// Config returns the configuration for connections to be opened now, which is not to be changed. It is the same one as long as
+// the authorities are the same. Without files, for which t is nil, there is none.
+func (t *TLS) Config() *tls.Config {
+	if t == nil {
+		return nil
 	}
-	return &cert, nil
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.authorities == nil {
+		return t.config
+	}
+	if pool := t.authorities.Value(); pool != t.config.RootCAs {
+		t.config = t.config.Clone()
+		t.config.RootCAs = pool
+		t.config.ClientSessionCache = tls.NewLRUClientSessionCache(0) // Its sessions began with servers that the old ones vouch for.
+	}
+	return t.config
 }
 
-// authorities returns nil for the system's.
-func (f TLSFiles) authorities() (*x509.CertPool, error) {
-	var files []string
-	switch {
-	case f.CAFile != "":
-		files = []string{f.CAFile}
-	case f.CAPath != "":
-		entries, err := os.ReadDir(f.CAPath)
-		if err != nil {
-			return nil, fmt.Errorf("authorities: %w", err)
-		}
-		for _, e := range entries {
-			if !e.IsDir() {
-				files = append(files, filepath.Join(f.CAPath, e.Name()))
-			}
-		}
-		if len(files) == 0 {
-			return nil, fmt.Errorf("authorities: folder %s has no file", f.CAPath)
-		}
-	default:
-		return nil, nil // No pool is how crypto/tls spells the system's.
+// Failing returns why files could not be read again; nil if all could.
+func (t *TLS) Failing() error {
+	var errs []error
+	if t.authorities != nil {
+		errs = append(errs, t.authorities.Failing())
 	}
+	if t.certificate != nil {
+		errs = append(errs, t.certificate.Failing())
+	}
+	return errors.Join(errs...)
+}
+
+func parseAuthorities(read []files.File) (*x509.CertPool, error) {
 	pool := x509.NewCertPool()
-	for _, file := range files {
-		pem, err := os.ReadFile(file)
-		if err != nil {
-			return nil, fmt.Errorf("authorities: %w", err)
-		}
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("authorities: file %s has no PEM certificate", file)
+	for _, file := range read {
+		if !pool.AppendCertsFromPEM(file.Content) {
+			return nil, fmt.Errorf("file %s has no PEM certificate", file.Path)
 		}
 	}
 	return pool, nil
+}
+
+// parseCertificate reads a client certificate and its key. While both are being replaced they may not match.
+func parseCertificate(read []files.File) (*tls.Certificate, error) {
+	cert, err := tls.X509KeyPair(read[0].Content, read[1].Content)
+	if err != nil {
+		return nil, fmt.Errorf("certificate %s and key %s: %w", read[0].Path, read[1].Path, err)
+	}
+	return &cert, nil
 }
 
 // withName returns the configuration with a name to expect in the server's certificate, unless it has one.

@@ -107,7 +107,7 @@ func TestTLSFiles(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		files   TLSFiles
-		want    string // Of the error of Config.
+		want    string // Of the error of Open.
 		connect string // Of the error of a handshake; only if want is empty.
 	}{
 		{"trusted", TLSFiles{CAFile: caFile, CertFile: certFile, KeyFile: keyFile, ServerName: "consul.example"}, "", ""},
@@ -123,10 +123,10 @@ func TestTLSFiles(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			config, err := tc.files.Config()
+			opened, err := tc.files.Open(nil)
 			expectError(t, err, tc.want)
 			if err == nil {
-				expectError(t, handshake(t, config, serverConfig), tc.connect)
+				expectError(t, handshake(t, opened.Config(), serverConfig), tc.connect)
 			}
 		})
 	}

@@ -5,55 +5,33 @@ package cluster
 
 import (
 	"fmt"
-	"os"
 	"strings"
-	"sync"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/files"
 )
 
-// TokenFile is an ACL token in a file, read anew when it is asked for, so that a rotated token is used at once. A file
-// that cannot be read leaves the last token in use: rotations replace files, and there is a moment without one.
-type TokenFile struct {
-	path    string
-	onError func(error)
-
-	mu     sync.Mutex
-	token  string // Guarded by mu.
-	failed bool   // Guarded by mu: the last read failed, and onError knows.
-}
+// TokenFile is an ACL token in a file, which is read again when the token is asked for, so that a rotated token is used at
+// once. See files.Watched.
+type TokenFile struct{ file *files.Watched[string] }
 
 // NewTokenFile reads the file for the first time. When a later read fails where the one before did not, onError is called;
 // its error has the path, never the content.
 func NewTokenFile(path string, onError func(error)) (*TokenFile, error) {
-	f := &TokenFile{path: path, onError: onError}
-	token, err := readToken(path)
+	file, err := files.Watch(parseToken, onError, files.Source{Path: path})
 	if err != nil {
 		return nil, err
 	}
-	f.token = token
-	return f, nil
+	return &TokenFile{file}, nil
 }
 
 // Token returns the current token.
-func (f *TokenFile) Token() string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	token, err := readToken(f.path)
-	switch {
-	case err == nil:
-		f.token, f.failed = token, false
-	case !f.failed:
-		f.failed = true
-		f.onError(err)
-	}
-	return f.token
-}
+func (f *TokenFile) Token() string { return f.file.Value() }
 
-func readToken(path string) (string, error) {
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return "", err // Says "open <path>: ...".
-	}
-	token := strings.TrimSpace(string(content))
+// Failing returns why the file could not be read again; nil if it could.
+func (f *TokenFile) Failing() error { return f.file.Failing() }
+
+func parseToken(read []files.File) (string, error) {
+	path, token := read[0].Path, strings.TrimSpace(string(read[0].Content))
 	if token == "" {
 		return "", fmt.Errorf("token file %s is empty", path)
 	}

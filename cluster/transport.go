@@ -4,11 +4,8 @@
 package cluster
 
 import (
-	"context"
-	"crypto/tls"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 
@@ -42,23 +39,12 @@ func (e tooLargeError) Error() string {
 
 // newTransport returns what connects to agents as the options say, and through no proxy.
 func (o *ClientOptions) newTransport() *http.Transport {
-	dialer := &net.Dialer{}
-	dial := dialer.DialContext
-	if o.Address.Socket != "" {
-		dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return dialer.DialContext(ctx, "unix", o.Address.Socket)
-		}
-	}
-	config := o.TLS.Clone()
-	if config != nil {
-		// Connections end with the scrape; resuming TLS on the next ones costs Consul and us a fraction of a new handshake.
-		config.ClientSessionCache = tls.NewLRUClientSessionCache(0)
-	}
+	dialer := httpDialer{o.Address.Socket, o.TLS, o.Timeout}
 	return &http.Transport{
-		DialContext: dial,
+		DialContext:    dialer.dial,
+		DialTLSContext: dialer.dialTLS,
 		// Consul takes longer to compress an answer than the network to carry it: agent and servers are near.
 		DisableCompression: true,
-		TLSClientConfig:    config,
 		MaxConnsPerHost:    maxConnsPerHost,
 		ForceAttemptHTTP2:  true,
 

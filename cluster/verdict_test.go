@@ -74,7 +74,7 @@ func TestJudge(t *testing.T) {
 			name:    "one server",
 			reports: []Report{says(one, 1, 1, 10)},
 			want: Verdict{
-				Quorum: Quorum{1, 1, 1, 1}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 0},
+				Quorum: Quorum{1, 1, 1, 0, 1}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 0, 0},
 				Configurations: 1, LogLag: map[string]uint64{"server-1": 0},
 			},
 			margin: 0,
@@ -83,7 +83,7 @@ func TestJudge(t *testing.T) {
 			name:    "three healthy servers with their peers in any order",
 			reports: []Report{says(one, 1, 3, 12), reversed, says(three, 1, 3, 12)},
 			want: Verdict{
-				Quorum: Quorum{3, 2, 3, 3}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 0},
+				Quorum: Quorum{3, 2, 3, 0, 3}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 0, 0},
 				Configurations: 1, LogLag: map[string]uint64{"server-1": 0, "server-2": 2, "server-3": 0},
 			},
 			margin: 1,
@@ -92,7 +92,7 @@ func TestJudge(t *testing.T) {
 			name:    "leader silent and still named",
 			reports: []Report{silent(one), says(two, 1, 3, 10), says(three, 1, 3, 10)},
 			want: Verdict{
-				Quorum: Quorum{3, 2, 2, 2}, Leadership: Leadership{nil, []string{one.RPCAddress}, 0},
+				Quorum: Quorum{3, 2, 2, 0, 2}, Leadership: Leadership{nil, []string{one.RPCAddress}, 0, 0},
 				Configurations: 1, LogLag: map[string]uint64{"server-2": 0, "server-3": 0},
 			},
 			margin: 0,
@@ -101,7 +101,7 @@ func TestJudge(t *testing.T) {
 			name:    "a voter that answers and knows of no leader is none to spare",
 			reports: []Report{says(one, 1, 3, 10), says(two, 1, 3, 10), says(three, 0, 3, 10)},
 			want: Verdict{
-				Quorum: Quorum{3, 2, 3, 2}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 1},
+				Quorum: Quorum{3, 2, 3, 0, 2}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 1, 0},
 				Configurations: 1, LogLag: map[string]uint64{"server-1": 0, "server-2": 0, "server-3": 0},
 			},
 			margin: 0,
@@ -110,7 +110,7 @@ func TestJudge(t *testing.T) {
 			name:    "nor is one that knows of another leader",
 			reports: []Report{says(one, 1, 3, 10), says(two, 1, 3, 10), says(three, 2, 3, 10)},
 			want: Verdict{
-				Quorum: Quorum{3, 2, 3, 2}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress, two.RPCAddress}, 0},
+				Quorum: Quorum{3, 2, 3, 0, 2}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress, two.RPCAddress}, 0, 0},
 				Configurations: 1, LogLag: map[string]uint64{"server-1": 0, "server-2": 0, "server-3": 0},
 			},
 			margin: 0,
@@ -119,7 +119,7 @@ func TestJudge(t *testing.T) {
 			name:    "a leader that was elected this moment has a quorum, though nobody has heard of it",
 			reports: []Report{says(one, 1, 3, 10), says(two, 0, 3, 10), says(three, 0, 3, 10)},
 			want: Verdict{
-				Quorum: Quorum{3, 2, 3, 1}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 2},
+				Quorum: Quorum{3, 2, 3, 0, 1}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 2, 0},
 				Configurations: 1, LogLag: map[string]uint64{"server-1": 0, "server-2": 0, "server-3": 0},
 			},
 			margin: 0,
@@ -128,7 +128,7 @@ func TestJudge(t *testing.T) {
 			name:    "without a leader all that answer count",
 			reports: []Report{says(one, 0, 3, 10), says(two, 0, 3, 10), says(three, 0, 3, 10)},
 			want: Verdict{
-				Quorum: Quorum{3, 2, 3, 3}, Leadership: Leadership{nil, nil, 3},
+				Quorum: Quorum{3, 2, 3, 0, 3}, Leadership: Leadership{nil, nil, 3, 0},
 				Configurations: 1, LogLag: map[string]uint64{"server-1": 0, "server-2": 0, "server-3": 0},
 			},
 			margin: 1,
@@ -137,7 +137,7 @@ func TestJudge(t *testing.T) {
 			name:    "a leader that has not noticed that the quorum is lost",
 			reports: []Report{says(one, 1, 3, 10), silent(two), silent(three)},
 			want: Verdict{
-				Quorum: Quorum{3, 2, 1, 1}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 0},
+				Quorum: Quorum{3, 2, 1, 0, 1}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 0, 0},
 				Configurations: 1, LogLag: map[string]uint64{"server-1": 0},
 			},
 			margin: -1,
@@ -146,7 +146,7 @@ func TestJudge(t *testing.T) {
 			name:    "quorum lost",
 			reports: []Report{silent(one), silent(two), says(three, 0, 3, 10)},
 			want: Verdict{
-				Quorum: Quorum{3, 2, 1, 1}, Leadership: Leadership{nil, nil, 1},
+				Quorum: Quorum{3, 2, 1, 0, 1}, Leadership: Leadership{nil, nil, 1, 0},
 				Configurations: 1, LogLag: map[string]uint64{"server-3": 0},
 			},
 			margin: -1,
@@ -154,15 +154,15 @@ func TestJudge(t *testing.T) {
 		{
 			name:    "nobody answers",
 			reports: []Report{silent(one), silent(two), silent(three)},
-			want:    Verdict{Quorum: Quorum{3, 2, 0, 0}, LogLag: map[string]uint64{}},
+			want:    Verdict{Quorum: Quorum{3, 2, 0, 0, 0}, LogLag: map[string]uint64{}},
 			margin:  -2,
 		},
 		{
 			name:    "split brain",
 			reports: []Report{says(one, 1, 1, 10), says(two, 2, 2, 50)},
 			want: Verdict{
-				Quorum:         Quorum{2, 2, 2, 2},
-				Leadership:     Leadership{[]string{"server-1", "server-2"}, []string{one.RPCAddress, two.RPCAddress}, 0},
+				Quorum:         Quorum{2, 2, 2, 0, 2},
+				Leadership:     Leadership{[]string{"server-1", "server-2"}, []string{one.RPCAddress, two.RPCAddress}, 0, 0},
 				Configurations: 2, LogLag: map[string]uint64{"server-1": 40, "server-2": 0},
 			},
 			margin: 0,
@@ -171,7 +171,7 @@ func TestJudge(t *testing.T) {
 			name:    "four voters need three",
 			reports: []Report{says(one, 1, 4, 9), says(two, 1, 4, 9), says(three, 1, 4, 9), silent(server(4))},
 			want: Verdict{
-				Quorum: Quorum{4, 3, 3, 3}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 0},
+				Quorum: Quorum{4, 3, 3, 0, 3}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 0, 0},
 				Configurations: 1, LogLag: map[string]uint64{"server-1": 0, "server-2": 0, "server-3": 0},
 			},
 			margin: 0,
@@ -180,7 +180,7 @@ func TestJudge(t *testing.T) {
 			name:    "a server without a vote does not count for the quorum, and lags",
 			reports: []Report{says(one, 1, 2, 30), says(nonVoter(two), 1, 2, 10)},
 			want: Verdict{
-				Quorum: Quorum{1, 1, 1, 1}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 0},
+				Quorum: Quorum{1, 1, 1, 0, 1}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 0, 0},
 				Configurations: 1, LogLag: map[string]uint64{"server-1": 0, "server-2": 20},
 			},
 			margin: 0,
@@ -189,7 +189,7 @@ func TestJudge(t *testing.T) {
 			name:    "a dead peer that no member matches counts as a voter and as unknown",
 			reports: []Report{says(one, 1, 3, 10), says(two, 1, 3, 10), silent(strange(three))},
 			want: Verdict{
-				Quorum: Quorum{3, 2, 2, 2}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 0},
+				Quorum: Quorum{3, 2, 2, 0, 2}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 0, 0},
 				Configurations: 1, UnknownPeers: 1, LogLag: map[string]uint64{"server-1": 0, "server-2": 0},
 			},
 			margin: 0,
@@ -198,7 +198,7 @@ func TestJudge(t *testing.T) {
 			name:    "one server has a peer that the others do not have",
 			reports: []Report{says(one, 1, 3, 10), stranger, says(three, 1, 3, 10)},
 			want: Verdict{
-				Quorum: Quorum{3, 2, 3, 3}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 0},
+				Quorum: Quorum{3, 2, 3, 0, 3}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 0, 0},
 				Configurations: 2, UnknownPeers: 1, LogLag: map[string]uint64{"server-1": 0, "server-2": 0, "server-3": 0},
 			},
 			margin: 1,
@@ -207,7 +207,7 @@ func TestJudge(t *testing.T) {
 			name:    "a server whose Raft is shutting down tells only a part",
 			reports: []Report{says(one, 1, 3, 10), partial, says(three, 1, 3, 10)},
 			want: Verdict{
-				Quorum: Quorum{3, 2, 3, 3}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 0},
+				Quorum: Quorum{3, 2, 3, 0, 3}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 0, 0},
 				Configurations: 1, LogLag: map[string]uint64{"server-1": 0, "server-3": 0},
 			},
 			margin: 1,
@@ -224,8 +224,8 @@ func TestJudge(t *testing.T) {
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("verdict differs (-want +got):\n%s", diff)
 			}
-			if got.Quorum.Margin() != tc.margin {
-				t.Errorf("margin is %d; want %d", got.Quorum.Margin(), tc.margin)
+			if margin, known := got.Quorum.Margin(); margin != tc.margin || !known {
+				t.Errorf("margin is %d (known: %v); want %d", margin, known, tc.margin)
 			}
 		})
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
 // agentCollector tells what agents say about themselves over HTTP, and who the servers are.
@@ -21,7 +22,8 @@ type agentCollector struct {
 
 func newAgentCollector(define *definitions) collector {
 	return &agentCollector{
-		up: define.gauge("consul_up", "Whether the HTTP API of the configured agent answered this scrape (1) or not (0)."),
+		up: define.gauge("consul_up", "Whether the HTTP API of the configured agent answered this scrape (1) or not (0). "+
+			"Absent when the exporter could not query it for a reason of its own."),
 		serverInfo: define.gauge("consul_server_info", "A known server of the cluster, from Serf and the Raft configuration; always 1.",
 			"server", "id", "address", "version", "voter"),
 		state: define.gauge("consul_server_raft_state",
@@ -40,8 +42,9 @@ func (c *agentCollector) collect(ctx context.Context, snap *cluster.Snapshot, ou
 	up, agent, topology, agents := snap.Up(), snap.Agent(), snap.Topology(), snap.ServerAgents()
 	var errs failures
 	answers, err := up.Get(ctx)
-	errs.note(err)
-	out.flag(c.up, answers)
+	if errs.note(err); !probe.IsOwnFault(err) {
+		out.flag(c.up, answers)
+	}
 	_, err = agent.Get(ctx)
 	errs.note(err)
 	if t, err := topology.Get(ctx); errs.note(err) {

@@ -12,6 +12,7 @@ import (
 
 // ownFamilies are about the exporter itself.
 type ownFamilies struct {
+	ownFaults, unreadable                                                                                          *desc
 	success, supported, duration, dropped, requests, knownLeader, lastContact, filtered, scrapes, shared, timeouts *desc
 }
 
@@ -26,7 +27,12 @@ func newOwnFamilies(define *definitions) ownFamilies {
 		dropped: define.counter("consul_exporter_dropped_series_total",
 			"Series that were dropped because another one had the same labels.", "collector"),
 		requests: define.counter("consul_exporter_consul_requests_total",
-			"Requests to Consul's HTTP API, by the status of the answer; error where there was none.", "endpoint", "code"),
+			"Requests to Consul's HTTP API, by the status of the answer; error where there was none, own_fault where the request could not be made.", "endpoint", "code"),
+		ownFaults: define.counter("consul_exporter_own_faults_total",
+			"Probes and requests to Consul that could not be made for a reason of the exporter's own: it lacked file descriptors, buffers, memory, permission or a local address.",
+			"kind"),
+		unreadable: define.gauge("consul_exporter_unreadable_files",
+			"Files (token, keys, certificates) that could not be read again: their last good content is still in use."),
 		knownLeader: define.gauge("consul_exporter_query_known_leader",
 			"Whether the server that answered this scrape's query knows of a leader (1) or not (0).", "endpoint"),
 		lastContact: define.gauge("consul_exporter_query_last_contact_seconds",
@@ -45,6 +51,10 @@ func (e *Exporter) addOwn(snap *cluster.Snapshot, out *families) {
 	for _, key := range slices.SortedFunc(maps.Keys(requests), cluster.RequestKey.Compare) {
 		out.add(e.own.requests, float64(requests[key]), key.Endpoint, key.Code)
 	}
+	own := e.cluster.OwnFaults()
+	out.add(e.own.ownFaults, float64(own.Probes), "probe")
+	out.add(e.own.ownFaults, float64(own.Requests), "request")
+	out.add(e.own.unreadable, float64(len(own.Files)))
 	queries := snap.Queries()
 	for _, endpoint := range slices.Sorted(maps.Keys(queries)) {
 		meta := queries[endpoint]

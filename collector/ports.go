@@ -19,7 +19,7 @@ import (
 // Requests: those of the topology (see raftCollector) and /v1/agent/self, which says what ports there are. Each port is probed once.
 // ACL: agent:read; without it gossip is only connected to, and the ports for clients are unknown. Some twenty series per port.
 type portsCollector struct {
-	up, verified, duration, phase, probes, probeFailures, lastSuccess, certExpiry, certLifetime, dnsAnswers, dnsCode *desc
+	up, verified, skipped, duration, phase, probes, probeFailures, lastSuccess, certExpiry, certLifetime, dnsAnswers, dnsCode *desc
 
 	mu      sync.Mutex
 	history map[portKey]*portHistory // Guarded by mu.
@@ -42,6 +42,9 @@ func newPortsCollector(define *definitions) collector {
 		up: define.gauge("consul_port_up", "Whether the port answered in its own protocol this scrape (1) or not (0).", port...),
 		verified: define.gauge("consul_port_protocol_verified",
 			"Whether an answer was asked for (1), or up means no more than that the port accepts connections (0).", port...),
+		skipped: define.gauge("consul_port_probe_skipped",
+			"Always 1: the port was not probed this scrape, so nothing is known about it. The reason is own_fault (the exporter lacked file "+
+				"descriptors, buffers, memory, permission, a local address or time) or no_key (gossip is encrypted and there is no key).", with("reason")...),
 		duration: define.gauge("consul_port_probe_duration_seconds", "How long the probe of the port took in all.", port...),
 		phase: define.gauge("consul_port_probe_phase_duration_seconds",
 			"How long each phase of the probe took; phases the probe did not get to are absent.", with("phase")...),
@@ -93,8 +96,11 @@ func (c *portsCollector) port(key portKey, r *cluster.PortReport, out *families)
 	labels := func(more ...string) []string {
 		return append([]string{key.server, key.port, key.protocol, key.transport}, more...)
 	}
-	out.flag(c.verified, !r.ConnectOnly(), labels()...)
+	if !r.Result.Skipped || r.ConnectOnly() {
+		out.flag(c.verified, !r.ConnectOnly(), labels()...)
+	}
 	if r.Result.Skipped {
+		out.add(c.skipped, 1, labels(string(r.Result.Reason))...)
 		return
 	}
 	h := c.history[key]

@@ -21,7 +21,7 @@ type raftCollector struct {
 
 	reportedLeader, hasLeader, isLeader, lastLogIndex, lastLogTerm, lastContact, logLag, serverPeers *desc
 
-	servers, voters, quorum, reachable, margin, leaders, reportedLeaders, withoutLeader, configurations,
+	servers, voters, voterStates, quorum, reachable, margin, leaders, reportedLeaders, withoutLeader, configurations,
 	unknownPeers, leaderChanges *desc
 
 	mu        sync.Mutex
@@ -47,13 +47,16 @@ func newRaftCollector(define *definitions) collector {
 
 		servers: define.gauge("consul_cluster_servers", "Known servers by their state in Serf.", "state"),
 		voters:  define.gauge("consul_cluster_voters", "Servers with a vote in the Raft configuration."),
-		quorum:  define.gauge("consul_cluster_quorum", "Voters that must agree: more than half of all."),
+		voterStates: define.gauge("consul_cluster_voters_state",
+			"Voters by what the probe of their port 8300 says of them: answering, lost, or unknown because it could not be probed.", "state"),
+		quorum: define.gauge("consul_cluster_quorum", "Voters that must agree: more than half of all."),
 		reachable: define.gauge("consul_cluster_reachable_voters",
 			"Voters that answer on their own port 8300."),
 		margin: define.gauge("consul_cluster_failure_margin",
-			"Voters that may still fail before the quorum is lost; below 0 it is lost. Voters that answer and do not follow the one leader do not count."),
+			"Voters that may still fail before the quorum is lost; below 0 it is lost. Voters that answer and do not follow the one leader do not count. "+
+				"Absent while a voter is unknown, unless the quorum is lost even with it."),
 		leaders: define.gauge("consul_cluster_leaders",
-			"Servers that call themselves leader: 1 is right, 0 is no leader, 2 or more is a split brain."),
+			"Servers that call themselves leader: 1 is right, 0 is no leader, 2 or more is a split brain. Absent instead of 0 while a voter is unknown."),
 		reportedLeaders: define.gauge("consul_cluster_reported_leaders", "Distinct leaders named by any server: 1 is right."),
 		withoutLeader:   define.gauge("consul_cluster_servers_without_leader", "Servers that answer and know of no leader."),
 		configurations:  define.gauge("consul_cluster_raft_configurations", "Distinct sets of peers that servers report: 1 is right."),
@@ -115,9 +118,16 @@ func (c *raftCollector) server(r cluster.Report, v cluster.Verdict, out *familie
 func (c *raftCollector) cluster(t cluster.Topology, v cluster.Verdict, out *families) {
 	out.add(c.voters, float64(v.Quorum.Voters))
 	out.add(c.quorum, float64(v.Quorum.Needed))
+	out.add(c.voterStates, float64(v.Quorum.Reachable), "answering")
+	out.add(c.voterStates, float64(v.Quorum.Lost()), "lost")
+	out.add(c.voterStates, float64(v.Quorum.Unknown), "unknown")
 	out.add(c.reachable, float64(v.Quorum.Reachable))
-	out.add(c.margin, float64(v.Quorum.Margin()))
-	out.add(c.leaders, float64(len(v.Leadership.Leaders)))
+	if margin, known := v.Quorum.Margin(); known {
+		out.add(c.margin, float64(margin))
+	}
+	if v.Leadership.Known() {
+		out.add(c.leaders, float64(len(v.Leadership.Leaders)))
+	}
 	out.add(c.reportedLeaders, float64(len(v.Leadership.Reported)))
 	out.add(c.withoutLeader, float64(v.Leadership.Without))
 	out.add(c.configurations, float64(v.Configurations))

@@ -7,6 +7,7 @@ import (
 	"context"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
 // successFamily is probe_success, which every exporter that takes its target from the request has by convention. It is the
@@ -14,7 +15,8 @@ import (
 type successFamily struct{ success *desc }
 
 func newSuccessFamily(define *definitions) *successFamily {
-	return &successFamily{define.gauge("probe_success", "Whether the HTTP API of the target answered (1) or not (0).")}
+	return &successFamily{define.gauge("probe_success", "Whether the HTTP API of the target answered (1) or not (0). "+
+		"Absent when the exporter could not query it for a reason of its own.")}
 }
 
 // start begins to find out, and returns what adds the family when the collectors are done. A nil family adds nothing.
@@ -24,7 +26,9 @@ func (f *successFamily) start(snap *cluster.Snapshot) (add func(context.Context,
 	}
 	up := snap.Up()
 	return func(ctx context.Context, out *families) {
-		ok, _ := up.Get(ctx) // An error is no answer.
-		out.flag(f.success, ok)
+		ok, err := up.Get(ctx) // An error is no answer.
+		if !probe.IsOwnFault(err) {
+			out.flag(f.success, ok)
+		}
 	}
 }

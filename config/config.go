@@ -7,11 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 
+	"github.com/zervigo/consul_cluster_exporter/internal/files"
 	"github.com/zervigo/consul_cluster_exporter/internal/strictyaml"
 )
 
@@ -30,7 +30,7 @@ type ValidConfig struct {
 // Load reads a configuration file. Its error has all that is wrong with the file's form, one thing in a line, each with the
 // file and the number of its line there.
 func Load(path string) (*Config, error) {
-	content, err := os.ReadFile(path)
+	content, err := files.Read(path)
 	if err != nil {
 		return nil, err // Says "open <path>: ...".
 	}

@@ -170,10 +170,10 @@ func TestExample(t *testing.T) {
 	if auth := opts.Client.BasicAuth; auth.Username != "exporter" || auth.Password != "the-password" {
 		t.Errorf("got basic auth %v", auth)
 	}
-	if opts.Client.TLS.RootCAs == nil || opts.Client.TLS.GetClientCertificate == nil {
+	if config := opts.Client.TLS.Config(); config.RootCAs == nil || config.GetClientCertificate == nil {
 		t.Error("TLS of the HTTP API has no authority or no client certificate")
 	}
-	if opts.Ports.RPCTLSConfig.RootCAs == nil || opts.Ports.RPCTLSConfig.GetClientCertificate == nil {
+	if config := opts.Ports.RPCTLSConfig.Config(); config.RootCAs == nil || config.GetClientCertificate == nil {
 		t.Error("TLS of port 8300 does not default to that of the HTTP API")
 	}
 	if keys := opts.Ports.SerfKeys(); len(keys) != 1 || len(keys[0]) != 32 {
@@ -245,12 +245,12 @@ func TestRPCDefaultsToTheAgents(t *testing.T) {
 	t.Parallel()
 	m := DefaultModule()
 	m.TLS.ServerName, m.TLS.Insecure = "agent.example", true
-	got := validModule(t, m).Options(cluster.Address{}).Ports.RPCTLSConfig
+	got := validModule(t, m).Options(cluster.Address{}).Ports.RPCTLSConfig.Config()
 	if got.ServerName != "agent.example" || !got.InsecureSkipVerify {
 		t.Errorf("got server name %q, insecure %v; want those of the agent's API", got.ServerName, got.InsecureSkipVerify)
 	}
 	m.RPC.ServerName = "server.dc1.consul"
-	if got := validModule(t, m).Options(cluster.Address{}).Ports.RPCTLSConfig.ServerName; got != "server.dc1.consul" {
+	if got := validModule(t, m).Options(cluster.Address{}).Ports.RPCTLSConfig.Config().ServerName; got != "server.dc1.consul" {
 		t.Errorf("got server name %q, want that of rpc", got)
 	}
 }

@@ -5,10 +5,8 @@ package config
 
 import (
 	"cmp"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -20,6 +18,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/collector"
+	"github.com/zervigo/consul_cluster_exporter/internal/files"
 )
 
 // Secret is text that is never printed.
@@ -175,13 +174,15 @@ func (p Problem) Error() string { return p.Key + ": " + p.Err.Error() }
 
 func (p Problem) Unwrap() error { return p.Err }
 
-// ValidModule is a module after validation: what its words mean, and what its files hold. It never changes, but for the files
-// that are read again when they change: the token's, the gossip keys' and the client certificates'.
+// ValidModule is a module after validation: what its words mean, and what its files hold. It never changes, except for the files
+// that are read again when they change: the token, the gossip keys, the authorities and the client certificates.
 type ValidModule struct {
-	written    Module // A deep copy.
-	port       uint16
-	tls, rpc   *tls.Config
-	token      func() string
+	written  Module // A deep copy.
+	port     uint16
+	tls, rpc *cluster.TLS
+	token    func() string
+	// watched are the files that are read again.
+	watched    []cluster.WatchedFile
 	basicAuth  *api.HttpBasicAuth
 	serfKeys   func() [][]byte
 	protocols  []cluster.Protocol
@@ -271,16 +272,14 @@ func (v *validation) certificates() {
 		{"rpc.ca_file", cluster.TLSFiles{CAFile: m.RPC.CAFile}},
 		{"rpc.cert_file", cluster.TLSFiles{CertFile: m.RPC.CertFile, KeyFile: m.RPC.KeyFile}},
 	} {
-		_, err := part.files.Config()
+		_, err := part.files.Open(nil)
 		v.note(part.key, err)
 	}
 	if len(v.problems) > before {
 		return
 	}
 	files := cluster.TLSFiles(m.TLS)
-	var err error
-	v.tls, err = files.Config()
-	v.note("tls", err)
+	v.tls = v.open("tls", files)
 	rpc := files
 	rpc.ServerName = cmp.Or(m.RPC.ServerName, files.ServerName)
 	if m.RPC.CAFile != "" {
@@ -289,8 +288,17 @@ func (v *validation) certificates() {
 	if m.RPC.CertFile != "" {
 		rpc.CertFile, rpc.KeyFile = m.RPC.CertFile, m.RPC.KeyFile
 	}
-	v.rpc, err = rpc.Config()
-	v.note("rpc", err)
+	v.rpc = v.open("rpc", rpc)
+}
+
+// open opens files for TLS, which have been found good before.
+func (v *validation) open(key string, files cluster.TLSFiles) *cluster.TLS {
+	opened, err := files.Open(v.later(key))
+	v.note(key, err)
+	if err == nil {
+		v.watched = append(v.watched, opened)
+	}
+	return opened
 }
 
 func (v *validation) credentials() {
@@ -301,7 +309,7 @@ func (v *validation) credentials() {
 	} else if f, err := cluster.NewTokenFile(m.TokenFile, v.later("token_file")); err != nil {
 		v.note("token_file", err)
 	} else {
-		v.token = f.Token
+		v.token, v.watched = f.Token, append(v.watched, f)
 	}
 
 	v.note("basic_auth", v.authenticate(m.BasicAuth))
@@ -323,7 +331,7 @@ func (v *validation) authenticate(auth BasicAuth) error {
 	case auth.PasswordFile == "":
 		return errors.New("there is a username and no password_file")
 	default:
-		content, err := os.ReadFile(auth.PasswordFile)
+		content, err := files.Read(auth.PasswordFile)
 		if err != nil {
 			return fmt.Errorf("password: %w", err)
 		}
@@ -388,7 +396,7 @@ func (v *validation) servers() {
 		f, err := cluster.NewKeyFile(m.Serf.EncryptKeyFile, v.later("serf.encrypt_key_file"))
 		v.note("serf.encrypt_key_file", err)
 		if err == nil {
-			v.serfKeys = f.Keys
+			v.serfKeys, v.watched = f.Keys, append(v.watched, f)
 		}
 	}
 	if m.DNS.Domain != "" && !isName(m.DNS.Domain) {
@@ -489,7 +497,7 @@ func (m *ValidModule) Options(address cluster.Address) cluster.Options {
 	return cluster.Options{
 		Client: cluster.ClientOptions{
 			Address:      address,
-			TLS:          m.tls.Clone(), // net/http changes it.
+			TLS:          m.tls,
 			Token:        m.token,
 			BasicAuth:    m.basicAuth,
 			Datacenter:   m.written.Datacenter,
@@ -507,19 +515,19 @@ func (m *ValidModule) Options(address cluster.Address) cluster.Options {
 			Protocols:    slices.Clone(m.protocols),
 			ClientPorts:  cluster.ClientPorts(m.written.Probe.ClientPorts),
 			RPCTLS:       cluster.RPCTLS(m.written.RPC.TLS),
-			RPCTLSConfig: m.rpc.Clone(),
+			RPCTLSConfig: m.rpc,
 			SerfKeys:     m.serfKeys,
 			DNSDomain:    m.written.DNS.Domain,
 		},
 		ConsistentTimeout: m.written.Consistent.Timeout,
 		KVPrefix:          m.written.KV.Prefix,
 		AgentOnly:         m.written.AgentOnly,
+		Watched:           slices.Clone(m.watched),
 	}
 }
 
 // same reports whether the other module was made from the same words and the same files, so that either can go on in place
 // of the other. Files that are read again when they change do not matter.
 func (m *ValidModule) same(other *ValidModule) bool {
-	return reflect.DeepEqual(m.written, other.written) && reflect.DeepEqual(m.basicAuth, other.basicAuth) &&
-		m.tls.RootCAs.Equal(other.tls.RootCAs) && m.rpc.RootCAs.Equal(other.rpc.RootCAs)
+	return reflect.DeepEqual(m.written, other.written) && reflect.DeepEqual(m.basicAuth, other.basicAuth)
 }

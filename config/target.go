@@ -14,6 +14,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/collector"
+	"github.com/zervigo/consul_cluster_exporter/internal/descriptors"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
@@ -22,8 +23,6 @@ var (
 	ErrTarget = errors.New("the target is malformed; want host or host:port, where the host is a name, an IPv4 address or an IPv6 address in brackets")
 	// ErrNotAllowed means that a target is not on the module's list.
 	ErrNotAllowed = errors.New("the target is not one of those that the configuration file allows for this module")
-
-	errNotAllowedHost = errors.New("the module's list of targets does not have this host")
 )
 
 // Target is an agent that a module may be used for.
@@ -84,11 +83,11 @@ func fence(list allowList) func(ctx context.Context, network, address string) (n
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		host, _, err := net.SplitHostPort(address)
 		if err == nil && !list.allows(host) {
-			err = errNotAllowedHost
+			err = probe.ErrNotAllowed
 		}
 		if err != nil {
 			return nil, fmt.Errorf("dial %s: %w", address, err)
 		}
-		return dialer.DialContext(ctx, network, address)
+		return descriptors.Dial(ctx, dialer, network, address, 0)
 	}
 }

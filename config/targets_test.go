@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+
+	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
 func TestTarget(t *testing.T) {
@@ -137,8 +139,8 @@ func TestFence(t *testing.T) {
 		return allowList{a}
 	}
 	address := listener.Addr().String()
-	if _, err := fence(list("127.0.0.2"))(t.Context(), "tcp", address); !errors.Is(err, errNotAllowedHost) {
-		t.Errorf("got error %v, want %v", err, errNotAllowedHost)
+	if _, err := fence(list("127.0.0.2"))(t.Context(), "tcp", address); !errors.Is(err, probe.ErrNotAllowed) {
+		t.Errorf("got error %v, want %v", err, probe.ErrNotAllowed)
 	}
 	conn, err := fence(list("127.0.0.1"))(t.Context(), "tcp", address)
 	if err != nil {

@@ -7,7 +7,10 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"slices"
 	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/descriptors"
 )
 
 // Target is one port of one server.
@@ -41,8 +44,7 @@ type Result struct {
 	Up bool
 	// Verified is false where Up means no more than "accepts connections".
 	Verified bool
-	// Skipped is true if nothing was asked, because every possible question would make noise on the server: whether the
-	// port is up is unknown then, and all but Start is zero.
+	// Skipped is true if nothing was asked: whether the port is up is unknown then, and Reason, one of SkipReasons, says why.
 	Skipped bool
 	// Reason says why the probe failed; empty when it did not. With Up it says what the server answered instead of what it
 	// was asked for: ReasonAuth or ReasonLimit.
@@ -71,7 +73,7 @@ func (r *Result) TurnedAway() bool {
 
 // Options are what a Prober is made from. The zero value is good for production.
 type Options struct {
-	// Dial opens connections; the default is a net.Dialer's DialContext.
+	// Dial opens connections; the default is descriptors.Dial.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Now is the clock; the default is time.Now.
 	Now func() time.Time
@@ -89,7 +91,9 @@ type Prober struct {
 func New(opts Options) *Prober {
 	p := &Prober{dial: opts.Dial, now: opts.Now}
 	if p.dial == nil {
-		p.dial = (&net.Dialer{}).DialContext
+		p.dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			return descriptors.Dial(ctx, &net.Dialer{}, network, address, 0)
+		}
 	}
 	if p.now == nil {
 		p.now = time.Now
@@ -135,4 +139,10 @@ func (w *stopwatch) stop(err error) {
 	w.res.Reason = ReasonOf(err)
 	w.res.Up = err == nil || isA[*answeredError](err)
 	w.res.Verified = w.res.Up
+	w.res.Skipped = slices.Contains(SkipReasons(), w.res.Reason)
+}
+
+// NotMade is the result of a probe that was not made: err is ErrNoTurn or ErrNotAllowed.
+func NotMade(err error) Result {
+	return Result{Skipped: true, Reason: ReasonOf(err), Err: err, Start: time.Now()}
 }

@@ -9,10 +9,14 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/descriptors"
 )
 
 // Reason says in one word why a probe failed. The set is fixed, so that it can be a label.
@@ -26,7 +30,7 @@ const (
 	ReasonTimeout Reason = "timeout"
 	// ReasonReset: the connection broke before the answer was complete.
 	ReasonReset Reason = "reset"
-	// ReasonUnreachable: no route, or no local address to dial from.
+	// ReasonUnreachable: the network says that there is no way to the host.
 	ReasonUnreachable Reason = "unreachable"
 	// ReasonResolve: the host name has no address.
 	ReasonResolve Reason = "resolve"
@@ -38,9 +42,19 @@ const (
 	ReasonProtocol Reason = "protocol"
 	// ReasonLimit: the server turned the client away for asking too much.
 	ReasonLimit Reason = "limit"
+	// ReasonOwnFault: nothing could be asked, because this process or its host lacks descriptors, buffers, memory, permission
+	// or a local address. It says nothing about the port.
+	ReasonOwnFault Reason = "own_fault"
+	// ReasonNoKey: nothing could be asked without noise, because gossip is encrypted and there is no key.
+	ReasonNoKey Reason = "no_key"
+	// ReasonNotAllowed: the host is not one of those that may be talked to.
+	ReasonNotAllowed Reason = "not_allowed"
 )
 
-// Reasons returns all reasons, so that a counter for each can start at 0.
+// SkipReasons returns the reasons why nothing is asked.
+func SkipReasons() []Reason { return []Reason{ReasonOwnFault, ReasonNoKey, ReasonNotAllowed} }
+
+// Reasons returns the reasons why a probe fails that was made, so that a counter for each can start at 0.
 func Reasons() []Reason {
 	return []Reason{
 		ReasonRefused, ReasonTimeout, ReasonReset, ReasonUnreachable, ReasonResolve,
@@ -54,15 +68,31 @@ var (
 	errTurnedAway = errors.New("connection closed without an answer (is the server's connection limit reached?)")
 	// errTooLong: the answer is longer than any server's.
 	errTooLong = errors.New("answer is too long")
+	// ErrNoTurn: the time for a probe was over before it was its turn.
+	ErrNoTurn = errors.New("the probe was not made: others took up all the time (see --probe.concurrency)")
 )
+
+// ErrNotAllowed: the host is not one of those that may be talked to.
+var ErrNotAllowed = errors.New("the list of targets does not have this host")
+
+// ownFault is an error of this process's own that no other type tells from one of the other side's.
+type ownFault struct{ err error }
+
+func (e *ownFault) Error() string { return e.err.Error() }
+func (e *ownFault) Unwrap() error { return e.err }
 
 // Error numbers of Windows' sockets; no other system has numbers as high.
 const (
-	wsaEnetUnreach  = syscall.Errno(10051)
-	wsaEconnAborted = syscall.Errno(10053)
-	wsaEconnReset   = syscall.Errno(10054)
-	wsaEconnRefused = syscall.Errno(10061)
-	wsaEhostUnreach = syscall.Errno(10065)
+	wsaEacces        = syscall.Errno(10013)
+	wsaEmfile        = syscall.Errno(10024)
+	wsaEafNoSupport  = syscall.Errno(10047)
+	wsaEaddrNotAvail = syscall.Errno(10049)
+	wsaEnetUnreach   = syscall.Errno(10051)
+	wsaEconnAborted  = syscall.Errno(10053)
+	wsaEconnReset    = syscall.Errno(10054)
+	wsaEnobufs       = syscall.Errno(10055)
+	wsaEconnRefused  = syscall.Errno(10061)
+	wsaEhostUnreach  = syscall.Errno(10065)
 )
 
 var errnoReasons = []struct {
@@ -76,8 +106,13 @@ var errnoReasons = []struct {
 		wsaEconnReset, wsaEconnAborted,
 	}},
 	{ReasonUnreachable, []syscall.Errno{
-		syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ENETDOWN,
-		syscall.EADDRNOTAVAIL, syscall.EINVAL, syscall.EACCES, syscall.EPERM, wsaEnetUnreach, wsaEhostUnreach,
+		syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ENETDOWN, syscall.EINVAL, wsaEnetUnreach, wsaEhostUnreach,
+	}},
+	// A rule of the local packet filter or routing table, or of the service manager (RestrictAddressFamilies), is EACCES, EPERM
+	// or EAFNOSUPPORT; what a remote one rejects is EHOSTUNREACH.
+	{ReasonOwnFault, []syscall.Errno{
+		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EACCES, syscall.EPERM, syscall.EADDRNOTAVAIL,
+		syscall.EAFNOSUPPORT, wsaEmfile, wsaEnobufs, wsaEacces, wsaEaddrNotAvail, wsaEafNoSupport,
 	}},
 }
 
@@ -92,6 +127,12 @@ func ReasonOf(err error) Reason {
 		return ""
 	case errors.As(err, &answered):
 		return answered.reason
+	case errors.Is(err, errSerfNoKey):
+		return ReasonNoKey
+	case errors.Is(err, ErrNotAllowed):
+		return ReasonNotAllowed
+	case IsOwnFault(err):
+		return ReasonOwnFault
 	case errors.Is(err, errTurnedAway):
 		return ReasonLimit
 	case errors.Is(err, errSerfOtherKey), errors.As(err, &refused) && refused.aboutKeys():
@@ -106,14 +147,42 @@ func ReasonOf(err error) Reason {
 		return ReasonReset
 	}
 	if errno, ok := errors.AsType[syscall.Errno](err); ok {
-		for _, r := range errnoReasons {
-			if slices.Contains(r.errnos, errno) {
-				return r.reason
-			}
-		}
-		return ReasonUnreachable
+		return reasonOfErrno(errno)
 	}
 	return ReasonProtocol
+}
+
+func reasonOfErrno(errno syscall.Errno) Reason {
+	for _, r := range errnoReasons {
+		if slices.Contains(r.errnos, errno) {
+			return r.reason
+		}
+	}
+	return ReasonUnreachable
+}
+
+// IsOwnFault reports whether an error, of a probe or of a request over HTTP, says that nothing could be asked, for a reason
+// that lies with this process or its host.
+func IsOwnFault(err error) bool {
+	if errors.Is(err, ErrNoTurn) || errors.Is(err, descriptors.ErrShortage) || errors.Is(err, fs.ErrPermission) || isA[*ownFault](err) {
+		return true
+	}
+	if dnsErr, ok := errors.AsType[*net.DNSError](err); ok {
+		return isOwnLookup(dnsErr)
+	}
+	errno, ok := errors.AsType[syscall.Errno](err)
+	return ok && reasonOfErrno(errno) == ReasonOwnFault
+}
+
+// isOwnLookup reports whether a name could not be looked up for such a reason. Of the error of a system call, package net keeps only the
+// text.
+func isOwnLookup(err *net.DNSError) bool {
+	for _, r := range errnoReasons {
+		if r.reason == ReasonOwnFault {
+			return slices.ContainsFunc(r.errnos, func(errno syscall.Errno) bool { return strings.HasSuffix(err.Err, ": "+errno.Error()) })
+		}
+	}
+	return false
 }
 
 // isTimeout reports whether the time was up. A name server that does not answer is a timeout too: the name may be fine.

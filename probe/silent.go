@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -73,7 +74,7 @@ func (s *silentConns) keep(address string, w *wire, phases []PhaseDuration) {
 	s.byAddr[address] = append(s.byAddr[address], c)
 	s.mu.Unlock()
 
-	if tcp, ok := w.raw.(*net.TCPConn); ok {
+	if tcp, ok := w.raw.(tcpConn); ok {
 		detectDeadPeer(tcp)
 	}
 	_ = w.raw.SetDeadline(time.Time{})
@@ -133,8 +134,14 @@ func (s *silentConns) close() {
 	s.retain(func(string) bool { return false })
 }
 
+// tcpConn is what a *net.TCPConn can do that this needs; those of package descriptors wrap one.
+type tcpConn interface {
+	syscall.Conn
+	SetKeepAliveConfig(config net.KeepAliveConfig) error
+}
+
 // detectDeadPeer has the kernel end the connection when the peer's kernel is gone.
-func detectDeadPeer(conn *net.TCPConn) {
+func detectDeadPeer(conn tcpConn) {
 	_ = conn.SetKeepAliveConfig(net.KeepAliveConfig{
 		Enable: true, Idle: silentPeerTimeout / 3, Interval: silentPeerTimeout / 3, Count: 2,
 	})

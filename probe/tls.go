@@ -99,7 +99,10 @@ func (p *Prober) clientConfig(x *exchange, lower *mutableConn) *tls.Config {
 func clientCertificate(config *tls.Config, request *tls.CertificateRequestInfo) (*tls.Certificate, error) {
 	if config.GetClientCertificate != nil {
 		cert, err := config.GetClientCertificate(request)
-		if err == nil && (cert == nil || len(cert.Certificate) == 0) {
+		switch {
+		case err != nil:
+			err = &ownFault{err}
+		case cert == nil || len(cert.Certificate) == 0:
 			err = errNoClientCertificate
 		}
 		return cert, err

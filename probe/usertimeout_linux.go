@@ -4,7 +4,7 @@
 package probe
 
 import (
-	"net"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -12,7 +12,7 @@ import (
 
 // setUserTimeout bounds how long sent data may stay unacknowledged (RFC 5482); keepalive does not work while data is on
 // its way, and without this a lost host is noticed only after the kernel's last retransmission, minutes later.
-func setUserTimeout(conn *net.TCPConn, d time.Duration) {
+func setUserTimeout(conn syscall.Conn, d time.Duration) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return

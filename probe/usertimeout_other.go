@@ -6,9 +6,9 @@
 package probe
 
 import (
-	"net"
+	"syscall"
 	"time"
 )
 
 // setUserTimeout does nothing: the kernel's own limit on retransmissions has to do.
-func setUserTimeout(*net.TCPConn, time.Duration) {}
+func setUserTimeout(syscall.Conn, time.Duration) {}

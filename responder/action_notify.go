@@ -7,8 +7,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"time"
 )
 
@@ -26,9 +28,18 @@ func (*notify) applies(*Alert, *view) string { return "" }
 
 func (n *notify) judge(a *Alert, _ *view) (plan, ruling) {
 	return plan{
-		what: "Notify: POST " + n.url,
+		what: "Notify: POST to " + n.host(),
 		run:  func(ctx context.Context) (string, error) { return "", n.run(ctx, a) },
 	}, ruling{allowed: true, reasons: []string{"It changes nothing."}}
+}
+
+// host is all of the URL that is printed: the rest may hold a password, or be one.
+func (n *notify) host() string {
+	u, err := url.Parse(n.url)
+	if err != nil {
+		return "the URL of the rule" // Which was found good at the start.
+	}
+	return u.Scheme + "://" + u.Host
 }
 
 func (n *notify) run(ctx context.Context, a *Alert) error {
@@ -40,17 +51,25 @@ func (n *notify) run(ctx context.Context, a *Alert) error {
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, n.url, bytes.NewReader(body))
 	if err != nil {
-		return err
+		return withoutURL(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	resp, err := client.Do(req)
 	if err != nil {
-		return err
+		return withoutURL(err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode/100 != 2 {
 		return fmt.Errorf("the answer is %s", resp.Status)
 	}
 	return nil
+}
+
+// withoutURL takes the URL off an error of net/http.
+func withoutURL(err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		return e.Err
+	}
+	return err
 }

@@ -40,7 +40,7 @@ func TestNotify(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), limit)
 		defer cancel()
 		plan, ruling := (&notify{rule: "r", url: server.URL + path}).judge(a, nil)
-		if !ruling.allowed || plan.what != "Notify: POST "+server.URL+path {
+		if !ruling.allowed || plan.what != "Notify: POST to "+server.URL {
 			t.Errorf("allowed %v, %q", ruling.allowed, plan.what)
 		}
 		_, err := plan.run(ctx)

@@ -6,10 +6,10 @@ package responder
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/zervigo/consul_cluster_exporter/internal/files"
 	"github.com/zervigo/consul_cluster_exporter/internal/strictyaml"
 )
 
@@ -118,7 +118,7 @@ func (n *NotifyConfig) UnmarshalYAML(unmarshal func(any) error) error {
 // Load reads a configuration file and checks it. Its error has all that is wrong with it, one thing in a line, each with the file. Paths are
 // relative to its folder.
 func Load(path string) (*Config, error) {
-	content, err := os.ReadFile(path)
+	content, err := files.Read(path)
 	if err != nil {
 		return nil, err // Says "open <path>: ...".
 	}

@@ -76,7 +76,7 @@ func (a *ActionConfig) problems() []error {
 	if c := a.Notify; c != nil {
 		named = append(named, actionNotify)
 		if u, err := url.Parse(c.URL); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-			note(actionNotify+".url", "%q is no URL with http or https", c.URL)
+			note(actionNotify+".url", "not a URL with http or https") // Which may hold a password.
 		}
 		if c.Timeout < time.Second || c.Timeout > time.Minute {
 			note(actionNotify+".timeout", "%s is not between 1s and 1m", c.Timeout)

@@ -12,7 +12,7 @@ import (
 
 // connections keeps the number of open connections down: with one too many, the one that has waited longest for a request, or for the rest of it,
 // is closed. So neither connections that are opened and left alone nor requests that arrive byte by byte can keep a scrape out, as they
-// would if no more were accepted.
+// would if no more were accepted. While requests are being served on all of them, a new one is closed.
 type connections struct {
 	max int
 
@@ -37,8 +37,8 @@ func newConnections(limit int) *connections {
 func (c *connections) changed(conn net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
-		if waiting := c.add(conn); waiting != nil {
-			_ = waiting.Close()
+		if surplus := c.add(conn); surplus != nil {
+			_ = surplus.Close()
 		}
 	case http.StateClosed, http.StateHijacked:
 		c.mu.Lock()
@@ -48,16 +48,19 @@ func (c *connections) changed(conn net.Conn, state http.ConnState) {
 }
 
 // add returns the connection to close, if there are too many.
-func (c *connections) add(conn net.Conn) (oldest net.Conn) {
+func (c *connections) add(conn net.Conn) (surplus net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.open) >= c.max {
-		oldest = c.longestWaitingLocked()
-		delete(c.open, oldest)
+		surplus = c.longestWaitingLocked()
+		if surplus == nil {
+			return conn
+		}
+		delete(c.open, surplus)
 	}
 	c.turns++
 	c.open[conn] = &openConn{turn: c.turns}
-	return oldest
+	return surplus
 }
 
 // longestWaitingLocked returns nil if requests are being served on all of them. It assumes that mu is held.

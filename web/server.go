@@ -12,6 +12,8 @@ import (
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/descriptors"
 )
 
 // What one client, slow, greedy or hostile, can take from all others is bounded by these.
@@ -25,13 +27,11 @@ const (
 	deliveryTimeout = time.Minute
 	// maxHeaderBytes bounds a request's line and header. A longer one gets status 431.
 	maxHeaderBytes = 32 << 10
-	// maxConns is how many connections may be open before the oldest ones that wait for a request are closed.
-	maxConns = 512
 )
 
 // NewServer returns the server of a handler, which is to be shut down with it.
 func NewServer(h http.Handler, logger log.Logger) *http.Server {
-	conns := newConnections(maxConns)
+	conns := newConnections(descriptors.Clients())
 	return &http.Server{
 		Handler:           conns.watch(timedDelivery(withoutBody(h))),
 		ReadHeaderTimeout: readHeaderTimeout,

@@ -19,6 +19,8 @@ import (
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/descriptors"
 )
 
 // patience is how long a test waits for what must happen.
@@ -125,7 +127,7 @@ func TestServer_ManyConnections(t *testing.T) { // Not parallel: it may take all
 	if body := <-slow; body != "served" {
 		t.Errorf("the request that was being served got %q", body)
 	}
-	for i, conn := range conns[:len(conns)-maxConns] { // All but the last ones: their turn came.
+	for i, conn := range conns[:len(conns)-descriptors.Clients()] { // All but the last ones: their turn came.
 		if _, err := io.Copy(io.Discard, conn); isTimeout(err) {
 			t.Fatalf("connection %d of %d is still open", i, len(conns))
 		}
@@ -138,7 +140,7 @@ func dialMany(t *testing.T, address string) (conns []net.Conn) {
 	const spare = 100
 	for i := range 10_000 {
 		conn, err := net.Dial("tcp", address)
-		if errors.Is(err, syscall.EMFILE) && i > 2*maxConns+spare {
+		if errors.Is(err, syscall.EMFILE) && i > 2*descriptors.Clients()+spare {
 			for _, conn := range conns[i-spare:] {
 				conn.Close()
 			}

@@ -34,7 +34,7 @@ func badStatus() cluster.Status {
 		{Severity: cluster.SeverityWarning, Alert: "ConsulRaftLogLag", Server: "server-3", Text: "The log of server-3 is 4711 entries behind."},
 		{Severity: cluster.SeverityInfo, Alert: "ConsulEvenVoters", Text: "There are 4 voters."},
 	}
-	st.Quorum.Reachable, st.Quorum.Margin = 1, -1
+	st.Quorum.Reachable, st.Quorum.Margin = 1, new(-1)
 	hang(&st.Servers[0])
 	hang(&st.Servers[1])
 	st.Servers[2].LogLag = new(uint64(4711))

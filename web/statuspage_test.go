@@ -40,8 +40,8 @@ func healthyStatus(servers int) cluster.Status {
 	st := cluster.Status{
 		Time: time.Date(2026, 11, 25, 14, 3, 0, 0, time.UTC), Seconds: 0.035, Level: cluster.LevelHealthy,
 		Verdict:        fmt.Sprintf("%d of %d voters answer, quorum is %d, server-2 leads; one more may fail.", servers, servers, servers/2+1),
-		Agent:          cluster.AgentStatus{Address: "http://127.0.0.1:8500", Up: true, Name: "server-1", Datacenter: "dc1"},
-		Quorum:         &cluster.QuorumStatus{Voters: servers, Needed: servers/2 + 1, Reachable: servers, Margin: servers - servers/2 - 1},
+		Agent:          cluster.AgentStatus{Address: "http://127.0.0.1:8500", Up: new(true), Name: "server-1", Datacenter: "dc1"},
+		Quorum:         &cluster.QuorumStatus{Voters: servers, Needed: servers/2 + 1, Reachable: servers, Margin: new(servers - servers/2 - 1)},
 		Leadership:     &cluster.LeadershipStatus{Leaders: []string{"server-2"}, Reported: []string{"server-2"}, Configurations: 1},
 		ConsistentRead: &cluster.ConsistentReadStatus{OK: true, Seconds: new(0.0021)},
 		Autopilot:      &cluster.AutopilotStatus{Healthy: true, FailureTolerance: 1},
@@ -131,7 +131,7 @@ func TestStatusPage_Broken(t *testing.T) {
 	st := healthyStatus(3)
 	st.Level, st.Verdict = cluster.LevelCritical, "The quorum is lost."
 	st.Problems = []cluster.Problem{{Severity: cluster.SeverityCritical, Alert: "ConsulQuorumLost", Text: "1 of 3 voters answers."}}
-	st.Quorum.Reachable, st.Quorum.Margin = 1, -1
+	st.Quorum.Reachable, st.Quorum.Margin = 1, new(-1)
 	st.Leadership.Leaders = nil
 	st.ConsistentRead = &cluster.ConsistentReadStatus{}
 	hang(&st.Servers[0])
@@ -152,7 +152,7 @@ func TestStatusPage_Broken(t *testing.T) {
 	for _, want := range []string{
 		"critical: Consul dc1", "The quorum is lost.", "critical 1 of 3 voters answers. ConsulQuorumLost", "Leader none", "May still fail 0",
 		"Consistent read fails", "server-1 hangs timeout hangs timeout down timeout hangs timeout down timeout server-2 down refused up 1.2 ms",
-		"server-3 up 1.2 ms accepts 1.2 ms not asked up 1.2 ms no such port",
+		"server-3 up 1.2 ms accepts 1.2 ms not probed up 1.2 ms no such port",
 		"Why ports do not answer server-1 8300/tcp (rpc), 8301/tcp (serf_lan), 8301/udp (serf_lan), 8500/tcp (http), 8600/udp (dns): no answer in 3s server-2 8300/tcp (rpc): connection refused",
 		"server-1 – – – – – – yes alive healthy", "server-3 candidate nobody 2 4711 251 12s ago yes failed unhealthy",
 		"Not alive: server-3 (server, failed), client-1 (left) and 3 more.",

@@ -75,7 +75,7 @@ type matrixRow struct {
 
 // portCell is one port of one server.
 type portCell struct {
-	// State is up, accepts (connections, and nothing was asked), down, hangs, not asked, or empty when the server has no such port.
+	// State is up, accepts (connections, and nothing was asked), down, hangs, not probed, or empty when the server has no such port.
 	State string
 	// Class is how it looks: good, fair, bad or none.
 	Class string
@@ -132,10 +132,17 @@ func figures(s *cluster.Status) []figure {
 	if q := s.Quorum; q != nil {
 		add("Voters that answer", q.Reachable < q.Voters, "%d of %d", q.Reachable, q.Voters)
 		add("Quorum", false, "%d", q.Needed)
-		add("May still fail", q.Margin < 1, "%d", max(q.Margin, 0))
+		if q.Margin != nil {
+			add("May still fail", *q.Margin < 1, "%d", max(*q.Margin, 0))
+		} else {
+			add("May still fail", false, unknownText)
+		}
 	}
 	if l := s.Leadership; l != nil {
 		leader := "none"
+		if l.Unknown > 0 {
+			leader = unknownText
+		}
 		if len(l.Leaders) > 0 {
 			leader = l.Leaders[0]
 		}
@@ -209,7 +216,7 @@ func (c portColumn) String() string {
 func newPortCell(p cluster.PortStatus) portCell {
 	switch {
 	case p.Up == nil:
-		return portCell{"not asked", "none", p.Note}
+		return portCell{"not probed", "none", cmp.Or(p.Note, p.Reason)}
 	case *p.Up && !p.Verified:
 		return portCell{"accepts", "fair", cmp.Or(p.Reason, seconds(p.Seconds))}
 	case *p.Up && p.Reason != "":

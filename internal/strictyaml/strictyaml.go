@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/redact"
 )
 
 // Decode reads one YAML document: what into does not know is an error. Nothing at all is fine, and leaves into as it is. The error has all
@@ -44,7 +46,7 @@ func Decode(content []byte, into any) error {
 // InFile puts the file before each line of an error.
 func InFile(path string, err error) error {
 	var errs []error
-	for line := range strings.Lines(err.Error()) {
+	for line := range strings.Lines(redact.Text(err.Error())) {
 		errs = append(errs, fmt.Errorf("%s: %s", path, strings.TrimSpace(line)))
 	}
 	return errors.Join(errs...)

@@ -1,0 +1,42 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/zervigo/consul_cluster_exporter/probe"
+)
+
+// exporterOf finds what this program could not do for reasons of its own. It is one problem, however much that is: nothing of it is
+// Consul's.
+func (fs *findings) exporterOf(f *statusFacts) {
+	var clauses []string
+	ports, portErr := 0, error(nil)
+	for i := range f.ports {
+		if res := &f.ports[i].Result; res.Reason == probe.ReasonOwnFault {
+			ports, portErr = ports+1, res.Err
+		}
+	}
+	if ports > 0 {
+		clauses = append(clauses, fmt.Sprintf("could not probe %s (%v)", plural(ports, "port", "ports"), portErr))
+	}
+	var unread []string
+	var reason string
+	for _, m := range f.missing {
+		if m.own && m.What != "ports" {
+			unread, reason = append(unread, m.What), m.Reason
+		}
+	}
+	if len(unread) > 0 {
+		clauses = append(clauses, fmt.Sprintf("could not query: %s (%s)", list(unread, maxNamed), reason))
+	}
+	if len(f.failingFiles) > 0 {
+		clauses = append(clauses, "could not reload files and still uses their last good content: "+strings.Join(f.failingFiles, "; "))
+	}
+	if len(clauses) > 0 {
+		fs.add(alertExporterImpaired, "", "The exporter itself has a problem. It %s.", strings.Join(clauses, "; it "))
+	}
+}
