@@ -24,6 +24,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/collector"
 	"github.com/zervigo/consul_cluster_exporter/config"
+	"github.com/zervigo/consul_cluster_exporter/internal/files"
 	"github.com/zervigo/consul_cluster_exporter/internal/redact"
 	"github.com/zervigo/consul_cluster_exporter/web"
 )
@@ -446,7 +447,7 @@ func (o *options) settings(logger log.Logger) (*settings, error) {
 		problems.note("--web.max-requests", fmt.Errorf("%d is less than 0", o.maxRequests))
 	}
 	problems.note("--web.telemetry-path", web.ValidateTelemetryPath(o.telemetryPath))
-	problems.note("--web.config.file", toolkit.Validate(*o.web.WebConfigFile))
+	problems.note("--web.config.file", validateWebConfig(*o.web.WebConfigFile))
 	if len(module.Collectors) == 0 {
 		problems.note("--collector.*", errors.New("all collectors are switched off"))
 	}
@@ -457,6 +458,16 @@ func (o *options) settings(logger log.Logger) (*settings, error) {
 		problems = append(problems, err) // Names the file itself.
 	}
 	return s, errors.Join(problems...)
+}
+
+// validateWebConfig checks a file of exporter-toolkit, which would wait for ever for one that blocks.
+func validateWebConfig(path string) error {
+	if path != "" {
+		if _, err := files.Read(path); err != nil {
+			return err
+		}
+	}
+	return toolkit.Validate(path)
 }
 
 // responderToShow checks the flags about the responder that the status page asks.

@@ -144,8 +144,12 @@ func TestQuiet_MeshGateways(t *testing.T) {
 	c := consultest.Start(t, consultest.Options{Servers: 1, TLS: true, Config: map[string]any{
 		"connect": map[string]any{"enabled": true, "enable_mesh_gateway_wan_federation": true},
 	}})
+	files, err := TLSFiles{CAFile: c.CACert, CertFile: c.ClientCert, KeyFile: c.ClientKey}.Open(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	errs, ports := quietly(t, c, Options{
-		Client: ClientOptions{Address: addressOf(t, c.Servers[0]), TLS: c.TLSConfig()}, Ports: PortOptions{RPCTLSConfig: c.TLSConfig()},
+		Client: ClientOptions{Address: addressOf(t, c.Servers[0]), TLS: files}, Ports: PortOptions{RPCTLSConfig: files},
 	})
 	expectErrors(t, errs, map[string]string{"acl": "ACLs"})
 	expectPorts(t, ports, "serf_wan/udp")
