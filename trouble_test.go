@@ -120,7 +120,7 @@ func TestTrouble_NoDescriptors(t *testing.T) {
 		s.expect(t, samples{
 			"consul_cluster_voters": 3, "consul_cluster_reachable_voters": 0,
 			`consul_cluster_voters_state{state="answering"}`: 0, `consul_cluster_voters_state{state="lost"}`: 0,
-			`consul_cluster_voters_state{state="unknown"}`: 3,
+			`consul_cluster_voters_state{state="unknown"}`:                                        3,
 			tcpPort(c.Servers[0], 8300, "rpc", "consul_port_probe_skipped", `reason="own_fault"`): 1,
 		})
 		s.expectNone(t, "consul_up", "consul_port_up", "consul_port_probe_failures_total", "consul_port_protocol_verified",

@@ -178,9 +178,10 @@ func expression(s string) (string, error) {
 	return s, nil
 }
 
+// address is the URL of the runbooks. An @ might end a password, which is not repeated either.
 func address(s string) (string, error) {
 	u, err := url.Parse(strings.ReplaceAll(s, runbookAlert, "Alert"))
-	if err != nil || u.Host == "" || u.User != nil || (u.Scheme != "http" && u.Scheme != "https") || !strings.Contains(s, runbookAlert) || strings.ContainsAny(s, " \"'\n") {
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || !strings.Contains(s, runbookAlert) || strings.ContainsAny(s, " \"'\n@") {
 		return "", fmt.Errorf("not a URL with http or https that has %s in it", runbookAlert)
 	}
 	return s, nil

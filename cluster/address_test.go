@@ -33,7 +33,7 @@ func TestParseAddress(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"ftp://localhost":      `scheme "ftp"`,
+		"ftp://localhost":      `scheme is "ftp"`,
 		"http://:8500":         "no host",
 		"http://[::1":          "not a URL",
 		"http://u:p@localhost": "CONSUL_HTTP_AUTH",

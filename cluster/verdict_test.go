@@ -38,6 +38,10 @@ func silent(s Server) Report {
 	return Report{Server: s, RPC: probe.RPCResult{Result: probe.Result{Reason: probe.ReasonTimeout}}}
 }
 
+func notAsked(s Server) Report {
+	return Report{Server: s, RPC: probe.RPCResult{Result: probe.NotMade(probe.ErrNoTurn)}}
+}
+
 func nonVoter(s Server) Server {
 	s.Voter = false
 	return s
@@ -63,12 +67,39 @@ func TestJudge(t *testing.T) {
 		reports []Report
 		want    Verdict
 		margin  int
+		unknown bool // Of the margin.
 	}{
 		{
 			name:    "no server",
 			reports: nil,
 			want:    Verdict{Quorum: Quorum{Needed: 1}, LogLag: map[string]uint64{}},
 			margin:  -1,
+		},
+		{
+			name:    "a voter that could not be asked is not lost",
+			reports: []Report{says(one, 1, 3, 10), says(two, 1, 3, 10), notAsked(three)},
+			want: Verdict{
+				Quorum: Quorum{3, 2, 2, 1, 2}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 0, 1},
+				Configurations: 1, LogLag: map[string]uint64{"server-1": 0, "server-2": 0},
+			},
+			unknown: true,
+		},
+		{
+			name:    "nor is the quorum, if it may be there with those",
+			reports: []Report{says(one, 0, 3, 10), notAsked(two), notAsked(three)},
+			want: Verdict{
+				Quorum: Quorum{3, 2, 1, 2, 1}, Leadership: Leadership{nil, nil, 1, 2},
+				Configurations: 1, LogLag: map[string]uint64{"server-1": 0},
+			},
+			unknown: true,
+		},
+		{
+			name:    "it is lost if it is not there even with those",
+			reports: []Report{silent(one), silent(two), notAsked(three)},
+			want: Verdict{
+				Quorum: Quorum{3, 2, 0, 1, 0}, Leadership: Leadership{nil, nil, 0, 1}, LogLag: map[string]uint64{},
+			},
+			margin: -1,
 		},
 		{
 			name:    "one server",
@@ -224,8 +255,8 @@ func TestJudge(t *testing.T) {
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("verdict differs (-want +got):\n%s", diff)
 			}
-			if margin, known := got.Quorum.Margin(); margin != tc.margin || !known {
-				t.Errorf("margin is %d (known: %v); want %d", margin, known, tc.margin)
+			if margin, known := got.Quorum.Margin(); known == tc.unknown || (known && margin != tc.margin) {
+				t.Errorf("margin is %d (known: %v); want %d (known: %v)", margin, known, tc.margin, !tc.unknown)
 			}
 		})
 	}

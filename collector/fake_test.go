@@ -22,6 +22,7 @@ import (
 	msgpackrpc "github.com/hashicorp/net-rpc-msgpackrpc/v2"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
 // fakeConsul is a cluster of three servers for what a real one does not do on demand: its agent's HTTP API, and each server's
@@ -370,6 +371,12 @@ func (f *fakeConsul) counts() map[string]int {
 // exporter returns an exporter of the fake cluster.
 func (f *fakeConsul) exporter(logger log.Logger, enabled ...string) *Exporter {
 	f.t.Helper()
+	return f.exporterWith(nil, logger, enabled...)
+}
+
+// exporterWith returns one that probes with a prober; nil means a usual one.
+func (f *fakeConsul) exporterWith(prober *probe.Prober, logger log.Logger, enabled ...string) *Exporter {
+	f.t.Helper()
 	address, err := cluster.ParseAddress(f.api.URL)
 	if err != nil {
 		f.t.Fatal(err)
@@ -377,6 +384,7 @@ func (f *fakeConsul) exporter(logger log.Logger, enabled ...string) *Exporter {
 	c := cluster.New(cluster.Options{
 		Client:        cluster.ClientOptions{Address: address, Timeout: 5 * time.Second},
 		Ports:         cluster.PortOptions{Timeout: 5 * time.Second, Concurrency: 8},
+		Prober:        prober,
 		KVPrefix:      "limits/",
 		TelemetryWait: time.Nanosecond,
 	})

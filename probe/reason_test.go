@@ -14,6 +14,8 @@ import (
 	"os"
 	"syscall"
 	"testing"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/descriptors"
 )
 
 func TestReasonOf(t *testing.T) {
@@ -42,9 +44,23 @@ func TestReasonOf(t *testing.T) {
 		{"end of stream", fmt.Errorf("read: %w", io.ErrUnexpectedEOF), ReasonReset},
 		{"no route", syscallErr(syscall.EHOSTUNREACH), ReasonUnreachable},
 		{"no network", syscallErr(syscall.ENETUNREACH), ReasonUnreachable},
-		{"no local port", syscallErr(syscall.EADDRNOTAVAIL), ReasonUnreachable},
-		{"firewall", syscallErr(syscall.EPERM), ReasonUnreachable},
-		{"no descriptor", syscallErr(syscall.EMFILE), ReasonUnreachable},
+		{"no network interface", syscallErr(syscall.ENETDOWN), ReasonUnreachable},
+		{"an error number that nobody knows", syscallErr(syscall.Errno(4711)), ReasonUnreachable},
+		{"no local port", syscallErr(syscall.EADDRNOTAVAIL), ReasonOwnFault},
+		{"local firewall", syscallErr(syscall.EPERM), ReasonOwnFault},
+		{"prohibited by the routing table", syscallErr(syscall.EACCES), ReasonOwnFault},
+		{"address family prohibited", syscallErr(syscall.EAFNOSUPPORT), ReasonOwnFault},
+		{"no descriptor", syscallErr(syscall.EMFILE), ReasonOwnFault},
+		{"no descriptor on the host", syscallErr(syscall.ENFILE), ReasonOwnFault},
+		{"no buffer", syscallErr(syscall.ENOBUFS), ReasonOwnFault},
+		{"no memory", syscallErr(syscall.ENOMEM), ReasonOwnFault},
+		{"no descriptor on Windows", syscallErr(wsaEmfile), ReasonOwnFault},
+		{"no descriptor to look up a name", &net.OpError{Op: "dial", Err: &net.DNSError{Err: "dial udp 10.0.0.1:53: socket: too many open files"}}, ReasonOwnFault},
+		{"as many connections as may be", fmt.Errorf("connect: %w", descriptors.ErrShortage), ReasonOwnFault},
+		{"not its turn", ErrNoTurn, ReasonOwnFault},
+		{"client certificate cannot be read", fmt.Errorf("TLS handshake: %w", &ownFault{errors.New("hangs")}), ReasonOwnFault},
+		{"host not allowed", fmt.Errorf("connect: %w", ErrNotAllowed), ReasonNotAllowed},
+		{"no gossip key", errSerfNoKey, ReasonNoKey},
 		{"certificate", &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, ReasonTLS},
 		{"not TLS", tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}, ReasonTLS},
 		{"remote alert", tls.AlertError(42), ReasonTLS},

@@ -147,7 +147,7 @@ func TestLoad_Bad(t *testing.T) {
 		{"not executable", action("{exec: {command: /etc/passwd}}"), []string{"rules[0] (r).action.exec.command: /etc/passwd is not executable"}},
 		{"a command line", action("{exec: {command: [/bin/true]}}"), []string{"line 6: want a text"}},
 		{"URL", action("{notify: {url: desk.example, timeout: 2m}}"), []string{
-			`rules[0] (r).action.notify.url: "desk.example" is no URL with http or https`, "rules[0] (r).action.notify.timeout: 2m0s is not between 1s and 1m",
+			`rules[0] (r).action.notify.url: not a URL with http or https`, "rules[0] (r).action.notify.timeout: 2m0s is not between 1s and 1m",
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

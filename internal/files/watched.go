@@ -39,11 +39,12 @@ type Watched[T any] struct {
 // errors must have no part of a secret. When a refresh fails where the one before did not, onError is called; nil means that
 // nobody wants to know.
 func Watch[T any](parse func([]File) (T, error), onError func(error), sources ...Source) (*Watched[T], error) {
-	w := &Watched[T]{sources: sources, parse: parse, onError: onError}
+	w := &Watched[T]{sources: sources, parse: parse}
 	w.refresh()
 	if w.err != nil {
 		return nil, w.err
 	}
+	w.onError = onError
 	return w, nil
 }
 

@@ -1,0 +1,63 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build unix
+
+package files
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A pipe delivers what its writer writes, also one that comes late; without any, whoever uses the file waits once, and for a moment.
+func TestWatched_Pipe(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		writer, err := os.OpenFile(path, os.O_WRONLY, 0) // Waits for the reader.
+		if err == nil {
+			_, _ = writer.WriteString("first")
+			writer.Close()
+		}
+	}()
+	failed := make(chan error, 10)
+	w, err := Watch(func(read []File) (string, error) { return string(read[0].Content), nil }, func(err error) { failed <- err }, Source{Path: path})
+	if err != nil || w.value != "first" {
+		t.Fatalf("got %q, error %v; want what was written", w.value, err)
+	}
+	start := time.Now()
+	for range 1000 {
+		if got := w.Value(); got != "first" {
+			t.Fatalf("got %q; want the last good content", got)
+		}
+	}
+	if took := time.Since(start); took > 10*useWait {
+		t.Errorf("1000 uses took %s", took)
+	}
+	if err := <-failed; !strings.Contains(err.Error(), path) || w.Failing() == nil || len(failed) != 0 {
+		t.Errorf("the error is %v, failing with %v, and %d more; want one with the path", err, w.Failing(), len(failed))
+	}
+
+	if err := os.WriteFile(path+".new", []byte("second"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(30 * time.Second); w.Value() != "second"; <-time.After(pipePoll) {
+		if time.Now().After(deadline) {
+			t.Fatal("what came instead of the pipe is not used")
+		}
+	}
+	if err := w.Failing(); err != nil {
+		t.Errorf("failing with %v; want that it is well again", err)
+	}
+}
