@@ -19,7 +19,7 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	sys "golang.org/x/sys/unix"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
@@ -159,15 +159,15 @@ func (e *exporterProcess) expectLevel(t *testing.T, level cluster.Level) (st clu
 // takeDescriptors keeps a process from opening anything more, until the returned function is called.
 func takeDescriptors(t *testing.T, pid int) (restore func()) {
 	t.Helper()
-	var before unix.Rlimit
-	must(t, unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: maxDescriptors(t, pid)}, &before))
-	return func() { must(t, unix.Prlimit(pid, unix.RLIMIT_NOFILE, &before, nil)) }
+	var before sys.Rlimit
+	must(t, sys.Prlimit(pid, sys.RLIMIT_NOFILE, &sys.Rlimit{Cur: 0, Max: maxDescriptors(t, pid)}, &before))
+	return func() { must(t, sys.Prlimit(pid, sys.RLIMIT_NOFILE, &before, nil)) }
 }
 
 func maxDescriptors(t *testing.T, pid int) uint64 {
 	t.Helper()
-	var now unix.Rlimit
-	must(t, unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &now))
+	var now sys.Rlimit
+	must(t, sys.Prlimit(pid, sys.RLIMIT_NOFILE, nil, &now))
 	return now.Max
 }
 

@@ -84,7 +84,7 @@ func TestPlan_Quiet(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			pl := &planner{
-				opts:       PortOptions{Protocols: tc.protocols}, rpcConfig: tc.config,
+				opts: PortOptions{Protocols: tc.protocols}, rpcConfig: tc.config,
 				configured: Address{Scheme: "http", Host: "10.0.0.1:8500"}, topology: Topology{Servers: []Server{secure, plain}}, agent: &tc.agent,
 			}
 			ports := pl.ports()

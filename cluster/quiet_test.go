@@ -140,14 +140,24 @@ func expectPorts(t *testing.T, ports []PortReport, unasked ...string) {
 	}
 }
 
-func TestQuiet_MeshGateways(t *testing.T) {
-	c := consultest.Start(t, consultest.Options{Servers: 1, TLS: true, Config: map[string]any{
-		"connect": map[string]any{"enabled": true, "enable_mesh_gateway_wan_federation": true},
-	}})
+// tlsOf is the client's side of TLS for a cluster's agents; nil for a cluster without.
+func tlsOf(t *testing.T, c *consultest.Cluster) *TLS {
+	t.Helper()
+	if c.CACert == "" {
+		return nil
+	}
 	files, err := TLSFiles{CAFile: c.CACert, CertFile: c.ClientCert, KeyFile: c.ClientKey}.Open(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return files
+}
+
+func TestQuiet_MeshGateways(t *testing.T) {
+	c := consultest.Start(t, consultest.Options{Servers: 1, TLS: true, Config: map[string]any{
+		"connect": map[string]any{"enabled": true, "enable_mesh_gateway_wan_federation": true},
+	}})
+	files := tlsOf(t, c)
 	errs, ports := quietly(t, c, Options{
 		Client: ClientOptions{Address: addressOf(t, c.Servers[0]), TLS: files}, Ports: PortOptions{RPCTLSConfig: files},
 	})
@@ -248,7 +258,7 @@ func TestQuiet_AutoEncrypt(t *testing.T) {
 		t.Fatal(err)
 	}
 	errs, ports := quietly(t, c, Options{
-		Client: ClientOptions{Address: addressOf(t, client), TLS: c.TLSConfig()}, Ports: PortOptions{RPCTLSConfig: c.TLSConfig()},
+		Client: ClientOptions{Address: addressOf(t, client), TLS: tlsOf(t, c)}, Ports: PortOptions{RPCTLSConfig: tlsOf(t, c)},
 	})
 	expectErrors(t, errs, map[string]string{"acl": "ACLs"})
 	for _, p := range ports {
