@@ -136,9 +136,9 @@ func agentFlags(app *kingpin.CmdClause, opts *options) {
 	if shown := redact.Text(defaultServer()); shown != defaultServer() {
 		server.PlaceHolder(shown) // The help has the default.
 	}
-	app.Flag("consul.ca-file", "PEM file of the authorities that may have signed the agent's certificate. Default also from CONSUL_CACERT.").
+	app.Flag("consul.ca-file", "PEM file of the authorities that may have signed the agent's certificate; read again when it changes. Default also from CONSUL_CACERT.").
 		Default(os.Getenv("CONSUL_CACERT")).StringVar(&m.TLS.CAFile)
-	app.Flag("consul.cert-file", "PEM file of the client certificate to show the agent. Default also from CONSUL_CLIENT_CERT.").
+	app.Flag("consul.cert-file", "PEM file of the client certificate to show the agent; read again when it changes. Default also from CONSUL_CLIENT_CERT.").
 		Default(os.Getenv("CONSUL_CLIENT_CERT")).StringVar(&m.TLS.CertFile)
 	app.Flag("consul.key-file", "PEM file of the client certificate's key. Default also from CONSUL_CLIENT_KEY.").
 		Default(os.Getenv("CONSUL_CLIENT_KEY")).StringVar(&m.TLS.KeyFile)
@@ -163,7 +163,7 @@ func agentFlags(app *kingpin.CmdClause, opts *options) {
 
 	app.Flag("rpc.tls", "Whether port 8300 is spoken to in TLS: on, off, or auto, which does as the agent says.").
 		Default(m.RPC.TLS).StringVar(&m.RPC.TLS)
-	app.Flag("rpc.ca-file", "PEM file of the authorities that may have signed the certificates of port 8300. Default: --consul.ca-file.").
+	app.Flag("rpc.ca-file", "PEM file of the authorities that may have signed the certificates of port 8300; read again when it changes. Default: --consul.ca-file.").
 		StringVar(&m.RPC.CAFile)
 	app.Flag("rpc.cert-file", "PEM file of the client certificate to show port 8300. Default, together with the key: --consul.cert-file.").
 		StringVar(&m.RPC.CertFile)
