@@ -7,6 +7,7 @@ package main
 
 import (
 	"bytes"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
@@ -49,7 +50,23 @@ func portsWhere(s samples, family string, value float64) int {
 	return n
 }
 
-// untilAllUp waits until all ports are up, which takes a server some time after its start, and returns how many that is.
+// waitCertificates waits until the servers have certificates for gRPC, which they get some time after their start: before that they reject
+// everyone.
+func waitCertificates(t *testing.T, c *consultest.Cluster) {
+	t.Helper()
+	for _, a := range c.Servers {
+		waitFor(t, 30*time.Second, "a certificate for gRPC", func() string {
+			conn, err := tls.Dial("tcp", a.HostPort(8503), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
+			if err != nil {
+				return err.Error()
+			}
+			conn.Close()
+			return ""
+		})
+	}
+}
+
+// untilAllUp waits until all ports are up, and returns how many that is.
 func (e *exporterProcess) untilAllUp(t *testing.T) (ports int) {
 	t.Helper()
 	e.scrapeUntil(t, 30*time.Second, "all ports are up", func(s samples) bool {
@@ -63,6 +80,7 @@ func (e *exporterProcess) untilAllUp(t *testing.T) (ports int) {
 func TestTrouble_FewDescriptors(t *testing.T) {
 	c := consultest.Start(t, consultest.Options{Servers: 3})
 	must(t, c.WaitSynced(t.Context()))
+	waitCertificates(t, c)
 	plenty := startExporter(t, nil, "--consul.server="+c.Servers[0].URL())
 	planned := plenty.untilAllUp(t)
 
@@ -106,6 +124,7 @@ func (s samples) expectSuccess(t *testing.T) {
 func TestTrouble_NoDescriptors(t *testing.T) {
 	c := consultest.Start(t, consultest.Options{Servers: 3})
 	must(t, c.WaitSynced(t.Context()))
+	waitCertificates(t, c)
 	e := startExporter(t, nil, "--consul.server="+c.Servers[0].URL())
 	// One connection for each page, which are kept: no new one could be accepted.
 	planned := e.untilAllUp(t)
@@ -297,18 +316,18 @@ func TestTrouble_AuthoritiesChange(t *testing.T) {
 	module := func() samples {
 		return parseSamples(t, e.page(t, probePage("tls", c.Servers[0].Addr+":"+port), http.StatusOK))
 	}
-	tls := samples{"consul_up": 1}
+	want := samples{"consul_up": 1}
 	for _, p := range []portID{{8300, "rpc", "tcp"}, {8501, "https", "tcp"}, {8503, "grpc_tls", "tcp"}} {
-		tls[p.series("consul_port_up", c.Servers[0])] = 1
+		want[p.series("consul_port_up", c.Servers[0])] = 1
 	}
 
 	e.scrape(t).expect(t, samples{"consul_up": 0})
 	module().expect(t, samples{"probe_success": 0})
 	replace(t, ca, string(right))
 	e.scrape(t) // Makes the servers known.
-	e.scrape(t).expect(t, tls)
+	e.scrape(t).expect(t, want)
 	module()
-	module().expect(t, tls)
+	module().expect(t, want)
 	replace(t, ca, string(wrong))
 	s := e.scrape(t)
 	s.expect(t, samples{"consul_up": 0, portID{8300, "rpc", "tcp"}.series("consul_port_up", c.Servers[0]): 0})

@@ -472,9 +472,13 @@ func TestMetrics(t *testing.T) {
 
 // notShown are the metrics that no dashboard has, with the reason.
 var notShown = map[string]string{
-	"consul_raft_peers":       "the configured agent's view, of which there are others",
-	"consul_raft_leader":      "the configured agent's view, of which there are others",
-	"consul_serf_lan_members": "consul_catalog_nodes by another name",
+	"consul_port_probe_skipped":        "the exporter's own trouble, for which there is ConsulExporterImpaired",
+	"consul_exporter_own_faults_total": "the same",
+	"consul_exporter_unreadable_files": "the same",
+	"consul_cluster_voters_state":      "consul_cluster_reachable_voters and consul_cluster_voters are, which say the same while no voter is unknown",
+	"consul_raft_peers":                "the configured agent's view, of which there are others",
+	"consul_raft_leader":               "the configured agent's view, of which there are others",
+	"consul_serf_lan_members":          "consul_catalog_nodes by another name",
 
 	"consul_serf_wan_member_status":       "is in consul_serf_wan_member_info",
 	"consul_server_raft_fsm_pending":      "is in the difference of commit and applied index",

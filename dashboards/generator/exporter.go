@@ -40,8 +40,9 @@ func exporter() dashboard {
 				},
 				{
 					kind: stat, title: "Collectors that fail", width: 4, height: 4,
-					about:  "Collectors of all exporters that could not find out all they are for, but may and can. Some of their metrics are missing.",
-					alerts: []string{"ConsulCollectorFails"},
+					about: "Collectors of all exporters that could not find out all they are for, but may and can. Some of their metrics are missing. " +
+						"The second alert says that the exporter itself is to blame.",
+					alerts: []string{"ConsulCollectorFails", "ConsulExporterImpaired"},
 					unit:   "none", noValue: "not known", steps: badFrom(1),
 					queries: []query{{"sum by (CLUSTER) (" + failing + ")", clusterLegend}},
 				},
