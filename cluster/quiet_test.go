@@ -60,7 +60,6 @@ func quietly(t *testing.T, c *consultest.Cluster, opts Options) (errs map[string
 		snap := kept.Snapshot(ctx)
 		errs = everything(ctx, snap)
 		ports, _ = snap.PortReports().Get(ctx)
-		t.Logf("took %s", time.Since(snap.start))
 		snap.Close()
 		cancel()
 	}
@@ -233,11 +232,14 @@ func TestQuiet_ColdStart(t *testing.T) {
 
 // A client agent that gets its certificate from the servers knows that their port 8300 wants TLS, though it has none of its own configured.
 func TestQuiet_AutoEncrypt(t *testing.T) {
-	c := consultest.Start(t, consultest.Options{Servers: 1, Clients: 1, TLS: true})
+	// Clients without a certificate serve no HTTPS.
+	c := consultest.Start(t, consultest.Options{Servers: 1, Clients: 1, TLS: true, Config: map[string]any{"ports": map[string]any{"http": 8500, "https": -1}}})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
 	server, client := c.Servers[0], c.Clients[0]
 	for _, err := range []error{
 		server.Configure(map[string]any{"auto_encrypt": map[string]any{"allow_tls": true}}),
-		server.Restart(t.Context()),
+		server.Restart(ctx),
 		client.Configure(map[string]any{
 			"auto_encrypt": map[string]any{"tls": true},
 			"tls": map[string]any{
@@ -245,20 +247,20 @@ func TestQuiet_AutoEncrypt(t *testing.T) {
 				"internal_rpc": map[string]any{"verify_server_hostname": false},
 			},
 		}),
-		client.Restart(t.Context()),
+		client.Restart(ctx),
 	} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := c.WaitMembers(t.Context(), 2); err != nil {
+	if err := c.WaitMembers(ctx, 2); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.WaitLeader(t.Context()); err != nil {
+	if _, err := c.WaitLeader(ctx); err != nil {
 		t.Fatal(err)
 	}
 	errs, ports := quietly(t, c, Options{
-		Client: ClientOptions{Address: addressOf(t, client), TLS: tlsOf(t, c)}, Ports: PortOptions{RPCTLSConfig: tlsOf(t, c)},
+		Client: ClientOptions{Address: addressOf(t, client)}, Ports: PortOptions{RPCTLSConfig: tlsOf(t, c)},
 	})
 	expectErrors(t, errs, map[string]string{"acl": "ACLs"})
 	for _, p := range ports {

@@ -1,0 +1,235 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// endpointsOf has one of each kind, by what it is about.
+var endpointsOf = map[string]endpoint{
+	"self":                 endpointSelf,
+	"members":              endpointMembers,
+	"status leader":        endpointStatusLeader,
+	"raft":                 endpointRaft,
+	"autopilot":            endpointAutopilotState,
+	"the leader's":         endpointLeaderAutopilot,
+	"consistent":           endpointConsistent,
+	"catalog":              endpointCatalog,
+	"nodes":                endpointCatalogNodes,
+	"overview":             {path: "/v1/internal/ui/catalog-overview"},
+	"mesh":                 endpointMeshRoots,
+	"peerings":             endpointPeerings,
+	"replication":          endpointACLReplication,
+	"keys":                 endpointKeys("config/"),
+	"all nodes, freshly":   {path: "/v1/catalog/nodes", chosen: true, consistency: ConsistencyConsistent},
+	"telemetry":            endpointTelemetry,
+	"services of an agent": endpointAgentServices,
+}
+
+func TestObjection(t *testing.T) {
+	t.Parallel()
+	denied := func(all ...right) rights {
+		r := make(rights)
+		for _, one := range all {
+			r[one] = false
+		}
+		return r
+	}
+	server, client := &Agent{Name: "a", Server: true}, &Agent{Name: "c"}
+	byServers := []string{"raft", "autopilot", "the leader's", "consistent", "catalog", "nodes", "overview", "mesh", "peerings", "replication", "keys", "all nodes, freshly"}
+	byLeader := []string{"the leader's", "consistent", "peerings", "replication", "all nodes, freshly"}
+	for _, tc := range []struct {
+		name string
+		c    circumstances
+		// want are the endpoints that are not asked, and why the text that their error has.
+		want []string
+		why  string
+	}{
+		{name: "nothing is known"},
+		{name: "a server and a token that may all", c: circumstances{agent: server, rights: rights{operatorRead: true, peeringRead: true}}},
+		{
+			name: "no operator:read", c: circumstances{agent: server, rights: denied(operatorRead)},
+			want: []string{"raft", "autopilot", "the leader's", "overview"}, why: "permission denied: the token lacks operator:read",
+		},
+		{name: "no peering:read", c: circumstances{agent: server, rights: denied(peeringRead)}, want: []string{"peerings"}, why: "peering:read"},
+		{
+			name: "no agent:read", c: circumstances{agent: server, rights: denied(agentRead("a")), agentRights: []right{agentRead("a")}},
+			want: []string{"self", "telemetry"}, why: "agent:read on a",
+		},
+		{
+			name: "agent:read on one of those that it may be",
+			c:    circumstances{rights: rights{agentRead("a"): false, agentRead("b"): true}, agentRights: []right{agentRead("a"), agentRead("b")}},
+		},
+		{
+			name: "the agent is one that was not asked about",
+			c:    circumstances{rights: denied(agentRead("a")), agentRights: []right{agentRead("z")}},
+		},
+		{name: "no key:list", c: circumstances{agent: server, rights: denied(keyList("config/")), keyPrefix: "config/"}},
+		{
+			name: "no key:list where it is needed",
+			c:    circumstances{agent: &Agent{Server: true, KeyListPolicy: true}, rights: denied(keyList("config/")), keyPrefix: "config/"},
+			want: []string{"keys"}, why: "key:list on config/",
+		},
+		{name: "the mesh is off", c: circumstances{agent: &Agent{Server: true, MeshOff: true}}, want: []string{"mesh"}, why: "the service mesh switched off"},
+		{name: "the mesh is off at a client", c: circumstances{agent: &Agent{MeshOff: true}}},
+		{name: "peering is off", c: circumstances{agent: &Agent{Server: true, PeeringOff: true}}, want: []string{"peerings"}, why: "cluster peering switched off"},
+		{name: "ACLs are off", c: circumstances{agent: &Agent{ACLsOff: true}}, want: []string{"replication"}, why: "ACLs switched off"},
+		{name: "no leader", c: circumstances{agent: server, leaderless: true}, want: byLeader, why: "there is no leader"},
+		{name: "the leader has failed", c: circumstances{agent: server, leaderLost: true}, want: byLeader, why: "the leader is not reachable"},
+		{
+			name: "a cold start", c: circumstances{agent: server, neverHeard: true}, want: byServers, why: "has not heard of one since it started",
+		},
+		{
+			name: "a client without servers", c: circumstances{agent: client, serversGone: true},
+			want: append([]string{"status leader"}, byServers...), why: "no server that is alive",
+		},
+		{name: "another datacenter, without a leader here", c: circumstances{agent: server, elsewhere: true, neverHeard: true}, want: slices.DeleteFunc(slices.Clone(byServers), func(name string) bool {
+			return slices.Contains([]string{"catalog", "nodes", "keys", "all nodes, freshly"}, name)
+		})},
+		{
+			name: "another datacenter that is lost", c: circumstances{agent: server, elsewhere: true, datacenterLost: true},
+			want: []string{"catalog", "nodes", "keys", "all nodes, freshly"}, why: "no server of the datacenter is alive",
+		},
+	} {
+		for name, ep := range endpointsOf {
+			err := tc.c.objection(&ep)
+			if got, want := err != nil, slices.Contains(tc.want, name); got != want {
+				t.Errorf("%s: %s is held back: %v (%v); want %v", tc.name, name, got, err, want)
+				continue
+			}
+			if err != nil && !strings.Contains(err.Error(), tc.why) {
+				t.Errorf("%s: %s: error %q; want one that says %q", tc.name, name, err, tc.why)
+			}
+			if _, denied := errors.AsType[deniedError](err); denied && (!errors.Is(err, ErrRefused) || !IsDenied(err)) {
+				t.Errorf("%s: %s: error %v is no refusal for want of rights", tc.name, name, err)
+			}
+		}
+	}
+}
+
+// The rights of a token are asked for once in five minutes, and at once when the token changes. An agent that does not tell them is asked
+// everything.
+func TestTokenRights(t *testing.T) {
+	t.Parallel()
+	asked, status := 0, http.StatusOK
+	token, now := "one", newClock()
+	address := fakeAgent(t, map[string]http.HandlerFunc{
+		endpointSelf.path:    answer(http.StatusOK, `{"Config":{"NodeName":"a","Server":true},"DebugConfig":{"ACLsEnabled":true}}`),
+		endpointMembers.path: answer(http.StatusOK, `[{"Name":"a","Status":1,"Tags":{"role":"consul","acls":"1","build":"1.22.5"}}]`),
+		endpointAuthorize.path: func(w http.ResponseWriter, r *http.Request) {
+			asked++
+			if r.Method != http.MethodPost || r.Header.Get("X-Consul-Token") != token {
+				t.Errorf("rights are asked for with %s and the token %q", r.Method, r.Header.Get("X-Consul-Token"))
+			}
+			answer(status, `[{"Allow":false},{"Allow":true},{"Allow":true},{"Allow":true}]`)(w, r)
+		},
+		endpointAutopilotState.path: answer(http.StatusOK, `{"Servers":{"a":{"Name":"a"}}}`),
+	})
+	c := newTestCluster(t, ClientOptions{Address: address, Token: func() string { return token }, Now: now.now})
+	for _, step := range []struct {
+		name   string
+		before func()
+		asked  int
+		denied bool
+	}{
+		{"first", func() {}, 1, true},
+		{"at once", func() {}, 1, true},
+		{"after 4 minutes", func() { now.forward(4 * time.Minute) }, 1, true},
+		{"after 6 minutes", func() { now.forward(2 * time.Minute) }, 2, true},
+		{"a new token", func() { token = "two" }, 3, true},
+		{"no answer: what was known holds", func() { now.forward(6 * time.Minute); status = http.StatusInternalServerError }, 4, true},
+		{"a new token, and an agent that does not tell", func() { token = "three" }, 5, false},
+		{"one that cannot: it is not asked again soon", func() { token, status = "four", http.StatusNotFound }, 6, false},
+		{"the same", func() {}, 6, false},
+	} {
+		step.before()
+		_, err := snapshot(t, c).AutopilotState().Get(t.Context())
+		if denied := IsDenied(err); denied != step.denied || (err != nil) != step.denied || asked != step.asked {
+			t.Errorf("%s: error %v, and rights asked for %d times; want denied %v, and %d times", step.name, err, asked, step.denied, step.asked)
+		}
+	}
+}
+
+// A scrape does not wait long for an agent that hangs where it tells what may be asked.
+func TestPermit_AgentHangs(t *testing.T) {
+	t.Parallel()
+	hang := func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // Until then, a server does not notice that the client is gone.
+		<-r.Context().Done()
+	}
+	for _, hanging := range []string{endpointSelf.path, endpointMembers.path, endpointAuthorize.path} {
+		handlers := map[string]http.HandlerFunc{
+			endpointSelf.path:           answer(http.StatusOK, `{"Config":{"NodeName":"a","Server":true},"DebugConfig":{"ACLsEnabled":true}}`),
+			endpointAutopilotState.path: answer(http.StatusOK, `{"Servers":{"a":{"Name":"a"}}}`),
+			endpointCatalogNodes.path:   answer(http.StatusOK, `[{}]`),
+		}
+		handlers[hanging] = hang
+		c := newTestCluster(t, ClientOptions{Address: fakeAgent(t, handlers), Timeout: time.Second})
+		start, snap := time.Now(), snapshot(t, c)
+		autopilot, nodes := snap.AutopilotState(), snap.CatalogNodes()
+		if _, err := autopilot.Get(t.Context()); err != nil {
+			t.Errorf("%s hangs: autopilot: error %v", hanging, err)
+		}
+		if _, err := nodes.Get(t.Context()); err != nil {
+			t.Errorf("%s hangs: nodes: error %v", hanging, err)
+		}
+		if took := time.Since(start); took > 900*time.Millisecond {
+			t.Errorf("%s hangs: the rest took %s; want half of the time that a request may take", hanging, took)
+		}
+	}
+}
+
+// An agent that was restarted, or has another configuration, is asked again what it refused.
+func TestPermit_AgentChanges(t *testing.T) {
+	t.Parallel()
+	config, asked := `{}`, 0
+	address := fakeAgent(t, map[string]http.HandlerFunc{
+		endpointSelf.path: func(w http.ResponseWriter, r *http.Request) {
+			answer(http.StatusOK, `{"Config":{"NodeName":"a","Server":true},"DebugConfig":`+config+`}`)(w, r)
+		},
+		endpointSessions.path: func(w http.ResponseWriter, _ *http.Request) {
+			asked++
+			w.WriteHeader(http.StatusForbidden)
+		},
+	})
+	c := newTestCluster(t, ClientOptions{Address: address})
+	for _, step := range []struct {
+		name   string
+		before func()
+		asked  int
+	}{
+		{"first", func() {}, 1},
+		{"at once", func() {}, 1},
+		{"another configuration", func() { config = `{"HTTPMaxConnsPerClient":100}` }, 2},
+		{"the same", func() {}, 2},
+	} {
+		step.before()
+		snap := snapshot(t, c)
+		_, _ = snap.Agent().Get(t.Context())
+		if _, err := snap.Sessions().Get(t.Context()); !errors.Is(err, ErrRefused) || asked != step.asked {
+			t.Errorf("%s: error %v, asked %d times; want a refusal and %d times", step.name, err, asked, step.asked)
+		}
+	}
+}
+
+func TestParseRaftConfiguration(t *testing.T) {
+	t.Parallel()
+	got := parseRaftConfiguration("[{Suffrage:Voter ID:aa-1 Address:10.0.0.1:8300} {Suffrage:Nonvoter ID:bb-2 Address:[fd00::2]:8300}]")
+	want := []RaftPeer{{ID: "aa-1", Address: "10.0.0.1:8300", Voter: true}, {ID: "bb-2", Address: "[fd00::2]:8300"}}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %+v; want %+v", got, want)
+	}
+	for _, text := range []string{"", "[]", "{Suffrage:Voter"} {
+		if got := parseRaftConfiguration(text); got != nil {
+			t.Errorf("%q is %+v; want nobody", text, got)
+		}
+	}
+}
