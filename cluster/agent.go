@@ -124,14 +124,15 @@ type debugConfig struct {
 	}
 	VerifyIncoming, VerifyIncomingRPC, VerifyOutgoing bool
 	// AutoEncryptTLS and AutoConfig.Enabled are about clients, which get their certificates from the servers.
-	AutoEncryptTLS                               bool
-	AutoConfig                                   struct{ Enabled bool }
-	EncryptVerifyIncoming, EncryptVerifyOutgoing *bool
-	DisableCoordinates                           bool
-	ACLsEnabled, ConnectEnabled, PeeringEnabled  *bool
-	ACLEnableKeyListPolicy                       bool
-	ConnectMeshGatewayWANFederationEnabled       bool
-	Telemetry                                    telemetryConfig
+	AutoEncryptTLS bool
+	AutoConfig     struct{ Enabled bool }
+	// StaticRuntimeConfig is what a reload does not change.
+	StaticRuntimeConfig                         struct{ EncryptVerifyIncoming, EncryptVerifyOutgoing *bool }
+	DisableCoordinates                          bool
+	ACLsEnabled, ConnectEnabled, PeeringEnabled *bool
+	ACLEnableKeyListPolicy                      bool
+	ConnectMeshGatewayWANFederationEnabled      bool
+	Telemetry                                   telemetryConfig
 
 	// fingerprint tells configurations apart, the part of them that is not used included.
 	fingerprint uint64
@@ -175,7 +176,7 @@ func newAgent(self *agentSelf) (Agent, error) {
 			config.AutoEncryptTLS || config.AutoConfig.Enabled,
 		EncryptedLAN:   self.Stats.SerfLAN.Encrypted == "true",
 		EncryptedWAN:   self.Stats.SerfWAN.Encrypted == "true",
-		PlainGossip:    off(config.EncryptVerifyIncoming) && off(config.EncryptVerifyOutgoing),
+		PlainGossip:    off(config.StaticRuntimeConfig.EncryptVerifyIncoming) && off(config.StaticRuntimeConfig.EncryptVerifyOutgoing),
 		CoordinatesOff: config.DisableCoordinates,
 		serfLAN:        self.Stats.SerfLAN,
 		serfWAN:        self.Stats.SerfWAN,

@@ -24,7 +24,7 @@ func TestDocsFigures(t *testing.T) {
 		t.Errorf("refusals are remembered for %s, unknown tokens for %s, and the margin is %s: look for the figure in the documents, and then here", refusalWaits[0], unknownTokenWaits[0], margin)
 	}
 	docstest.Says(t, map[string][]string{
-		"../README.md":            {"is asked for again only after five minutes or with a new token"},
-		"../docs/architecture.md": {"a quarter of a second before the deadline", "five minutes, give or take a fifth", "a token that the server does not know, which it may soon: ten seconds at first"},
+		"../README.md":            {"then an hour, then six, or until the token or the agent's configuration changes"},
+		"../docs/architecture.md": {"a quarter of a second before the deadline", "five minutes, then an hour, six hours and a day", "a token that the server does not know, which it may soon: ten seconds at first"},
 	})
 }
