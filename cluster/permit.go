@@ -201,7 +201,7 @@ func (a *Agent) lacks(f feature) bool {
 // permit says why an endpoint is not to be asked of the agent at address now; nil if it is. It notes in ep whether that is certain.
 func (s *Snapshot) permit(ctx context.Context, address Address, ep *endpoint) error {
 	if ep.answeredBy() == byAgent && ep.requirement().needs == (right{}) {
-		return nil
+		return s.permitOwn(ctx, ep)
 	}
 	c, err := s.circumstances(ctx, address, ep)
 	if err != nil {
@@ -209,6 +209,17 @@ func (s *Snapshot) permit(ctx context.Context, address Address, ep *endpoint) er
 	}
 	ep.uncertain = ep.requirement().feature != "" && (c.agent == nil || !c.agent.Server)
 	return c.objection(ep)
+}
+
+// permitOwn is permit for what an agent tells to any token that it knows. The LAN pool shows whether it knows ours.
+func (s *Snapshot) permitOwn(ctx context.Context, ep *endpoint) error {
+	if ep.path != endpointMembers.path || ep.params == nil {
+		return nil
+	}
+	hurry, cancel := context.WithTimeout(ctx, s.patience())
+	defer cancel()
+	_, err := s.Members().Get(hurry)
+	return unknownToken(err)
 }
 
 // patience bounds the wait for what decides whether an endpoint is asked. An agent that hangs is asked then as if nothing was known, except
