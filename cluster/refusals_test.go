@@ -77,30 +77,23 @@ func waits(n int, err error) []time.Duration {
 
 func TestRefusals_BackOff(t *testing.T) {
 	t.Parallel()
-	for _, tc := range []struct {
-		name string
-		err  error
-		want []time.Duration
-	}{
-		{
-			"what will not change soon",
-			api.StatusError{Code: 403, Body: "Permission denied"},
-			[]time.Duration{5 * time.Minute, time.Hour, 6 * time.Hour, 24 * time.Hour, 24 * time.Hour},
-		},
-		// A server that has just started does not know the token yet; one that was deleted is asked about less and less often.
-		{
-			"an unknown token",
-			api.StatusError{Code: 403, Body: "ACL not found"},
-			[]time.Duration{
-				10 * time.Second, 20 * time.Second, 40 * time.Second, 80 * time.Second, 160 * time.Second,
-				5 * time.Minute, time.Hour, 6 * time.Hour, 24 * time.Hour,
-			},
-		},
-	} {
-		for i, got := range waits(len(tc.want), tc.err) {
-			if want := tc.want[i]; got < want*4/5 || got > want*6/5+time.Second {
-				t.Errorf("%s: refusal %d held for %s; want %s, give or take a fifth", tc.name, i+1, got, want)
-			}
+	expectWaits(t, api.StatusError{Code: 403, Body: "Permission denied"},
+		5*time.Minute, time.Hour, 6*time.Hour, 24*time.Hour, 24*time.Hour)
+}
+
+// A server that has just started does not know the token yet; one that was deleted is asked about less and less often.
+func TestRefusals_UnknownToken(t *testing.T) {
+	t.Parallel()
+	expectWaits(t, api.StatusError{Code: 403, Body: "ACL not found"},
+		10*time.Second, 20*time.Second, 40*time.Second, 80*time.Second, 160*time.Second, 5*time.Minute, time.Hour, 6*time.Hour, 24*time.Hour)
+}
+
+// expectWaits compares how long refusals in a row hold.
+func expectWaits(t *testing.T, err error, want ...time.Duration) {
+	t.Helper()
+	for i, got := range waits(len(want), err) {
+		if got < want[i]*4/5 || got > want[i]*6/5+time.Second {
+			t.Errorf("refusal %d held for %s; want %s, give or take a fifth", i+1, got, want[i])
 		}
 	}
 }
