@@ -66,9 +66,9 @@ type Result struct {
 
 // TurnedAway reports whether the server rejected the way it was asked, which it logs: it did not accept the client's certificate, key or
 // rights, or does not speak TLS where the probe did. What this side alone finds wrong is not among that: it looks at the server's
-// certificate after the handshake.
+// certificate after the handshake. A server that has no certificate yet is not among that either.
 func (r *Result) TurnedAway() bool {
-	return r.Reason == ReasonAuth || isAlert(r.Err) || isA[tls.RecordHeaderError](r.Err)
+	return r.Reason == ReasonAuth || (isAlert(r.Err) && !isWithoutCertificate(r.Err)) || isA[tls.RecordHeaderError](r.Err)
 }
 
 // Options are what a Prober is made from. The zero value is good for production.

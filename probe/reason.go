@@ -208,6 +208,15 @@ func isAlert(err error) bool {
 	return errors.As(err, &opErr) && (opErr.Op == "remote error" || opErr.Op == "local error")
 }
 
+// isWithoutCertificate reports whether the server ended TLS because it has no certificate to show, as Consul's gRPC until the service mesh
+// has an authority (crypto/tls: errNoCertificates, and any other error of the server's own).
+func isWithoutCertificate(err error) bool {
+	const unrecognizedName, internalError = tls.AlertError(112), tls.AlertError(80)
+	var opErr *net.OpError
+	return errors.As(err, &opErr) && opErr.Op == "remote error" &&
+		(opErr.Err.Error() == unrecognizedName.Error() || opErr.Err.Error() == internalError.Error())
+}
+
 func isA[T error](err error) bool {
 	var target T
 	return errors.As(err, &target)
