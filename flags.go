@@ -216,7 +216,7 @@ func serveFlags(app *kingpin.CmdClause, opts *options) {
 		Default("/metrics").StringVar(&opts.telemetryPath)
 	app.Flag("web.scrape-timeout-offset", "What to take off the time that Prometheus grants a scrape, for the way there and back.").
 		Default("500ms").DurationVar(&opts.timeoutOffset)
-	app.Flag("web.max-requests", "How many requests for metrics and for the status page may be served at one time; 0 means any number.").
+	app.Flag("web.max-requests", "How many scrapes of Consul may be under way at one time, for all clients and targets together; 0 means any number. Requests that share a scrape count as one.").
 		Default("200").IntVar(&opts.maxRequests)
 	app.Flag("web.enable-pprof", "Serve profiles of the exporter at /debug/pprof/.").
 		BoolVar(&opts.enablePprof)

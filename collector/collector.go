@@ -123,52 +123,8 @@ type outcome struct {
 	err      error
 }
 
-// gather makes one snapshot and runs the named collectors on it, in parallel. It returns at ctx's deadline at the latest;
-// collectors that are not done by then are left behind.
-func (e *Exporter) gather(ctx context.Context, names []string) []*dto.MetricFamily {
-	facts, cancel := cluster.WithMargin(ctx)
-	defer cancel()
-	snap := e.cluster.Snapshot(facts)
-	defer snap.Close()
-	success := e.success.start(snap)
-
-	outcomes := make(chan outcome, len(names))
-	pending := make(map[string]bool, len(names))
-	for _, c := range e.collectors {
-		if slices.Contains(names, c.name) {
-			pending[c.name] = true
-			go func() { outcomes <- run(ctx, c, snap) }()
-		}
-	}
-	start := time.Now()
-	var all []*dto.MetricFamily
-	ended := make(map[string]outcome, len(names))
-	for len(pending) > 0 {
-		select {
-		case o := <-outcomes:
-			delete(pending, o.name)
-			ended[o.name] = o
-			all = append(all, o.families...)
-		case <-ctx.Done():
-			for name := range pending {
-				ended[name] = outcome{name: name, duration: time.Since(start), err: ctx.Err()}
-			}
-			clear(pending)
-		}
-	}
-	if errors.Is(facts.Err(), context.DeadlineExceeded) { // The last collectors gave up what they waited for, or are left behind.
-		e.timeouts.Add(1)
-	}
-	out := newFamilies()
-	for _, name := range names {
-		e.report(ended[name], out)
-	}
-	e.addOwn(snap, out)
-	success(ctx, out)
-	all = append(all, out.proto()...)
-	slices.SortFunc(all, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })
-	return all
-}
+// refused reports whether Consul refuses what is missing, and nothing else is wrong.
+func (o *outcome) refused() bool { return o.err != nil && onlyRefused(o.err) }
 
 // run runs one collector and survives its panic.
 func run(ctx context.Context, c namedCollector, snap *cluster.Snapshot) (o outcome) {
@@ -235,30 +191,22 @@ func onlyRefused(err error) bool {
 	return errors.Is(err, cluster.ErrRefused)
 }
 
-// report turns an outcome into the exporter's own families, and logs when a collector begins to fail or stops failing.
-func (e *Exporter) report(o outcome, out *families) {
-	refused := o.err != nil && onlyRefused(o.err)
+// addOutcome turns an outcome into the exporter's own families.
+func (e *Exporter) addOutcome(o outcome, out *families) {
 	out.flag(e.own.success, o.err == nil, o.name)
-	out.flag(e.own.supported, !refused, o.name)
+	out.flag(e.own.supported, !o.refused(), o.name)
 	out.add(e.own.duration, o.duration.Seconds(), o.name)
-
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.dropped[o.name] += o.dropped
-	if failing := o.err != nil; failing != e.failing[o.name] {
-		e.failing[o.name] = failing
-		e.logChange(o, refused)
-	}
 }
 
-func (e *Exporter) logChange(o outcome, refused bool) {
+// logChange logs that a collector begins to fail or stops failing.
+func (e *Exporter) logChange(o outcome) {
 	logger := log.With(e.logger, "collector", o.name)
 	switch {
 	case o.err == nil:
 		level.Info(logger).Log("msg", "collector is complete again")
-	case refused && cluster.IsDenied(o.err):
+	case o.refused() && cluster.IsDenied(o.err):
 		level.Warn(logger).Log("msg", "the token may not read what the collector reads, some of its metrics are absent", "err", oneLine(o.err))
-	case refused:
+	case o.refused():
 		level.Info(logger).Log("msg", "this Consul does not have what the collector reads", "err", oneLine(o.err))
 	default:
 		level.Error(logger).Log("msg", "collector failed, some of its metrics are absent", "err", oneLine(o.err))

@@ -41,7 +41,7 @@ func newOwnFamilies(define *definitions) ownFamilies {
 			"Whether the token's rights left something out of the answer to this scrape's query (1) or not (0); without a token Consul does not say so.", "endpoint"),
 		scrapes:  define.counter("consul_exporter_scrapes_total", "Scrapes that were asked for."),
 		shared:   define.counter("consul_exporter_scrapes_shared_total", "Scrapes that were served from the snapshot of another one at the same time."),
-		timeouts: define.counter("consul_exporter_scrape_timeouts_total", "Scrapes whose time was over before all was found out: collectors gave up, or were left behind."),
+		timeouts: define.counter("consul_exporter_scrape_timeouts_total", "Scrapes of at least 4 s that ran out of time: collectors gave up, or were left behind."),
 	}
 }
 

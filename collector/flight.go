@@ -5,60 +5,285 @@ package collector
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
+
+	"github.com/zervigo/consul_cluster_exporter/cluster"
 )
 
-// flight is a scrape under way, with those who wait for it.
-type flight struct {
-	key      string
-	deadline time.Time
-	done     chan struct{}
-	families []*dto.MetricFamily // Valid when done is closed; not to be changed.
+const (
+	// minFlight is the least time that a scrape of Consul gets, however soon the client wants its answer: a probe
+	// that is cut off in the middle of a handshake leaves a line in Consul's log.
+	minFlight = 500 * time.Millisecond
+	// maxLoss is how much of its time a request may lose by sharing a scrape, if that is no more than a tenth of it.
+	// It is what a scrape keeps for its own end (see cluster.WithMargin), and is longer than two replicas of
+	// Prometheus with the same configuration are apart by chance.
+	maxLoss = 250 * time.Millisecond
+	// normalTime is how long a scrape must have before running out of it says something about Consul: longer than the
+	// 3 s after which a probe of a port gives up by default, and shorter than what Prometheus's scrape_timeout of 5 s
+	// leaves.
+	normalTime = 4 * time.Second
+)
+
+// Request is what a client wants.
+type Request struct {
+	// Names are the collectors that run (see Select).
+	Names []string
+	// Admit is called before Consul is scraped for this request, but not if the request can share the scrape of
+	// another one. It may wait until ctx is done. The scrape ends with a call of release. An error means that the
+	// request is not served. Nil admits every request.
+	Admit func(ctx context.Context) (release func(), err error)
 }
 
-// Gather returns the families of the named collectors (see Select), by name. It always succeeds, and returns at the
-// deadline of ctx at the latest. Two that ask the same at the same time, such as two replicas of Prometheus, share one snapshot; ctx
-// being cancelled by one of them does not end it for the other.
-func (e *Exporter) Gather(ctx context.Context, names []string) []*dto.MetricFamily {
+// Result is what a scrape collected. All who share the scrape get the same one.
+type Result struct {
+	// Families are sorted by name and must not be changed.
+	Families []*dto.MetricFamily
+	// Duration is how long the scrape took.
+	Duration time.Duration
+
+	mu   sync.Mutex
+	made map[string]func() any // Guarded by mu.
+}
+
+// Once returns what is made of the result. For each key that is made only once, however many share the result.
+func (r *Result) Once(key string, build func() any) any {
+	r.mu.Lock()
+	f := r.made[key]
+	if f == nil {
+		if r.made == nil {
+			r.made = make(map[string]func() any)
+		}
+		f = sync.OnceValue(build)
+		r.made[key] = f
+	}
+	r.mu.Unlock()
+	return f()
+}
+
+// flight is a scrape that is under way.
+type flight struct {
+	names []string
+	start time.Time
+	// ctx ends at the flight's deadline, and facts, which is that of the snapshot, a little earlier.
+	ctx, facts context.Context
+	deadline   time.Time
+	snap       *cluster.Snapshot
+	// close ends the contexts and the snapshot.
+	close func()
+	// success adds whether the agent answers, for which it waits until its context is done.
+	success func(context.Context, *families)
+	// landed is closed when result is valid.
+	landed chan struct{}
+	result *Result
+
+	mu    sync.Mutex
+	ended map[string]outcome // Guarded by mu: the collectors that are done.
+
+	looking sync.Mutex
+	// partial is the result for those who did not wait for the end. Guarded by looking.
+	partial *Result
+	// partialOf is how many collectors were done then. Guarded by looking.
+	partialOf int
+}
+
+// Gather returns what the named collectors find out, at the deadline of ctx at the latest; what was not found out by
+// then is left out. It fails only if req.Admit does.
+//
+// Requests for the same collectors share one scrape if that costs none of them anything: two replicas of Prometheus
+// do. Each request is answered at its own deadline, and none shares a scrape that has less time than it has itself,
+// apart from maxLoss. A request that is cancelled does not end the scrape for the others. One that has less time than
+// minFlight gets a scrape with minFlight, or shares any that has more time, and takes what is there at its own
+// deadline: so however many of those there are, Consul is not scraped more often.
+func (e *Exporter) Gather(ctx context.Context, req Request) (*Result, error) {
 	e.scrapes.Add(1)
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		deadline = time.Now().Add(time.Hour)
 	}
-	f, joined := e.join(strings.Join(names, ","), deadline)
+	f, joined, err := e.board(ctx, req, deadline)
+	if err != nil {
+		return nil, err
+	}
 	if joined {
 		e.shared.Add(1)
-	} else {
-		go e.fly(context.WithoutCancel(ctx), f, names)
 	}
-	<-f.done // In time: its deadline is not after ours.
-	return slices.Clone(f.families)
+	if !f.deadline.After(deadline) {
+		<-f.landed // In time: its deadline is not after ours.
+		return f.result, nil
+	}
+	late := time.NewTimer(time.Until(deadline))
+	defer late.Stop()
+	select {
+	case <-f.landed:
+		return f.result, nil
+	case <-late.C:
+		return e.soFar(f), nil
+	}
 }
 
-// join returns a flight that gathers the same and ends in time, or a new one.
-func (e *Exporter) join(key string, deadline time.Time) (f *flight, joined bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, f := range e.flights {
-		if f.key == key && !f.deadline.After(deadline) {
-			return f, true
+// board returns the flight for a request, which is a new one if there is none to share.
+func (e *Exporter) board(ctx context.Context, req Request, deadline time.Time) (f *flight, joined bool, err error) {
+	if f := e.find(req.Names, deadline); f != nil {
+		return f, true, nil
+	}
+	release := func() {}
+	if req.Admit != nil {
+		if release, err = req.Admit(ctx); err != nil {
+			return nil, false, err
 		}
 	}
-	f = &flight{key: key, deadline: deadline, done: make(chan struct{})}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if f := e.findLocked(req.Names, deadline); f != nil { // It has started since.
+		release()
+		return f, true, nil
+	}
+	f = e.newFlight(context.WithoutCancel(ctx), req.Names, deadline)
 	e.flights = append(e.flights, f)
-	return f, false
+	go func() {
+		defer release()
+		e.fly(f)
+	}()
+	return f, false, nil
 }
 
-func (e *Exporter) fly(ctx context.Context, f *flight, names []string) {
+func (e *Exporter) find(names []string, deadline time.Time) *flight {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.findLocked(names, deadline)
+}
+
+// findLocked returns a flight that a request can share, or nil. It assumes that mu is held.
+func (e *Exporter) findLocked(names []string, deadline time.Time) *flight {
+	left := time.Until(deadline)
+	earliest, short := deadline.Add(-min(maxLoss, left/10)), left < minFlight
+	for _, f := range e.flights {
+		// One with more time may end too late for what it leaves out to be known.
+		if slices.Equal(f.names, names) && !f.deadline.Before(earliest) && (short || !f.deadline.After(deadline)) {
+			return f
+		}
+	}
+	return nil
+}
+
+func (e *Exporter) newFlight(ctx context.Context, names []string, deadline time.Time) *flight {
+	f := &flight{names: names, start: time.Now(), landed: make(chan struct{}), ended: make(map[string]outcome)}
+	f.deadline = deadline
+	if least := f.start.Add(minFlight); deadline.Before(least) {
+		f.deadline = least
+	}
 	ctx, cancel := context.WithDeadline(ctx, f.deadline)
-	defer cancel()
-	f.families = e.gather(ctx, names)
+	facts, cancelFacts := cluster.WithMargin(ctx)
+	f.ctx, f.facts = ctx, facts
+	f.snap = e.cluster.Snapshot(facts)
+	f.success = e.success.start(f.snap)
+	f.close = func() {
+		f.snap.Close()
+		cancelFacts()
+		cancel()
+	}
+	return f
+}
+
+// fly runs the collectors, and lands at the deadline at the latest.
+func (e *Exporter) fly(f *flight) {
+	defer f.close()
+	e.collect(f)
+	e.account(f)
+	f.result = e.resultOf(f.ctx, f)
 	e.mu.Lock()
 	e.flights = slices.DeleteFunc(e.flights, func(other *flight) bool { return other == f })
 	e.mu.Unlock()
-	close(f.done)
+	close(f.landed)
+}
+
+// collect runs the collectors in parallel. Those that are not done at the deadline are left behind.
+func (e *Exporter) collect(f *flight) {
+	outcomes := make(chan outcome, len(f.names))
+	for _, c := range e.collectors {
+		if slices.Contains(f.names, c.name) {
+			go func() { outcomes <- run(f.ctx, c, f.snap) }()
+		}
+	}
+	for range f.names {
+		select {
+		case o := <-outcomes:
+			f.mu.Lock()
+			f.ended[o.name] = o
+			f.mu.Unlock()
+		case <-f.ctx.Done():
+			return
+		}
+	}
+}
+
+// outcomes are those of all collectors, in the order of their names. A collector that is not done has failed, for one
+// who does not wait for it.
+func (f *flight) outcomes() []outcome {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	all := make([]outcome, 0, len(f.names))
+	for _, name := range f.names {
+		o, ok := f.ended[name]
+		if !ok {
+			o = outcome{name: name, duration: time.Since(f.start), err: context.DeadlineExceeded}
+		}
+		all = append(all, o)
+	}
+	return all
+}
+
+// account counts what went wrong on a flight, and logs which collectors fail. A flight that had too little time,
+// because its client was in a hurry, says nothing by not having been in time.
+func (e *Exporter) account(f *flight) {
+	// The last collectors gave up what they waited for, or are left behind.
+	timedOut := errors.Is(f.facts.Err(), context.DeadlineExceeded)
+	hurried := timedOut && f.deadline.Sub(f.start) < normalTime
+	if timedOut && !hurried {
+		e.timeouts.Add(1)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, o := range f.outcomes() {
+		e.dropped[o.name] += o.dropped
+		if failing := o.err != nil; failing != e.failing[o.name] && !(failing && hurried) {
+			e.failing[o.name] = failing
+			e.logChange(o)
+		}
+	}
+}
+
+// soFar is what a flight has collected up to now. All who look until the next collector is done get the same result.
+func (e *Exporter) soFar(f *flight) *Result {
+	f.looking.Lock()
+	defer f.looking.Unlock()
+	f.mu.Lock()
+	done := len(f.ended)
+	f.mu.Unlock()
+	if f.partial == nil || f.partialOf != done {
+		over, cancel := context.WithCancel(f.ctx)
+		cancel() // Nothing is waited for.
+		f.partial, f.partialOf = e.resultOf(over, f), done
+	}
+	return f.partial
+}
+
+func (e *Exporter) resultOf(ctx context.Context, f *flight) *Result {
+	out := newFamilies()
+	var all []*dto.MetricFamily
+	for _, o := range f.outcomes() {
+		all = append(all, o.families...)
+		e.addOutcome(o, out)
+	}
+	e.addOwn(f.snap, out)
+	f.success(ctx, out)
+	all = append(all, out.proto()...)
+	slices.SortFunc(all, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })
+	return &Result{Families: all, Duration: time.Since(f.start)}
 }

@@ -213,7 +213,7 @@ func BenchmarkHundredServers(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		all := e.Gather(ctx, names)
+		all := gather(ctx, b, e, names)
 		cancel()
 		if v, _ := value(all, "consul_cluster_reachable_voters"); v != manyServers-manyServers/silentEvery {
 			b.Fatalf("%v voters are reachable", v)

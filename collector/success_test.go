@@ -18,11 +18,11 @@ func TestSuccess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	gather := func(names ...string) float64 {
+	success := func(names ...string) float64 {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
-		all := e.Gather(ctx, names)
+		all := gather(ctx, t, e, names)
 		problems, err := promlint.NewWithMetricFamilies(all).Lint()
 		if err != nil || len(problems) > 0 {
 			t.Errorf("promlint says %v, %v", problems, err)
@@ -36,7 +36,7 @@ func TestSuccess(t *testing.T) {
 		}
 		return v
 	}
-	if gather("agent", "raft") != 1 || gather("ports") != 1 {
+	if success("agent", "raft") != 1 || success("ports") != 1 {
 		t.Error("probe_success is 0; want 1 whichever collectors run")
 	}
 	// A collector that uses up the scrape's time changes nothing about the agent.
@@ -46,13 +46,13 @@ func TestSuccess(t *testing.T) {
 		return nil
 	})})
 	for range 4 {
-		if gather("stubborn") != 1 {
+		if success("stubborn") != 1 {
 			t.Error("probe_success is 0 because of a collector that hangs; want 1")
 		}
 	}
 	close(release)
 	f.api.Close()
-	if gather("agent", "raft") != 0 || gather("ports") != 0 {
+	if success("agent", "raft") != 0 || success("ports") != 0 {
 		t.Error("probe_success is 1 without an agent; want 0")
 	}
 

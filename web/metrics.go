@@ -6,6 +6,7 @@ package web
 import (
 	"context"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"net/url"
@@ -15,7 +16,6 @@ import (
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
-	"github.com/klauspost/compress/gzhttp"
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
@@ -40,37 +40,29 @@ type metricsHandler struct {
 	registry *prometheus.Registry
 }
 
-func newMetricsHandler(opts Options, registry *prometheus.Registry) http.Handler {
-	return &metricsHandler{scrape{opts.Exporter, opts.TimeoutOffset, opts.Logger}, registry}
+func newMetricsHandler(opts Options, l *limits, registry *prometheus.Registry) http.Handler {
+	return &metricsHandler{scrape{opts.Exporter, opts.TimeoutOffset, l, opts.Logger}, registry}
 }
 
 func (h *metricsHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Of the two only the registry can fail, and none of their names are the same, so that they need no merging.
-	h.serve(w, r, r.URL.Query(), func(families []*dto.MetricFamily, _ time.Duration) ([]*dto.MetricFamily, error) {
-		own, err := h.registry.Gather()
-		return append(families, own...), err
-	})
-}
-
-// compressed compresses answers. The standard library's gzip, which promhttp would use, is five times as slow on a large one.
-func compressed(h http.Handler) http.Handler {
-	compress, err := gzhttp.NewWrapper(gzhttp.CompressionLevel(1))
-	if err != nil {
-		panic(err) // The options are constant.
-	}
-	return compress(h)
+	h.serve(w, r, r.URL.Query(), func(time.Duration) ([]*dto.MetricFamily, error) { return h.registry.Gather() })
 }
 
 // scrape is how an exporter is asked.
 type scrape struct {
 	exporter *collector.Exporter
 	offset   time.Duration
+	limits   *limits
 	logger   log.Logger
 }
 
-// serve runs the collectors that the request wants, within the time that it has, and sends their families together with what
-// add makes of them and of the time that they took.
-func (s *scrape) serve(w http.ResponseWriter, r *http.Request, query url.Values, add func([]*dto.MetricFamily, time.Duration) ([]*dto.MetricFamily, error)) {
+// extra returns families that are not about Consul, of a scrape that took so long.
+type extra func(took time.Duration) ([]*dto.MetricFamily, error)
+
+// serve runs the collectors that the request wants, within the time that it has, and sends their families and the extra
+// ones.
+func (s *scrape) serve(w http.ResponseWriter, r *http.Request, query url.Values, add extra) {
 	names, err := s.exporter.Select(query["collect[]"], query["exclude[]"])
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
@@ -83,16 +75,45 @@ func (s *scrape) serve(w http.ResponseWriter, r *http.Request, query url.Values,
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), budget)
 	defer cancel()
-	start := time.Now()
-	families := s.exporter.Gather(ctx, names)
-	families, err = add(families, time.Since(start))
-	s.complain(err)
-	format := expfmt.NegotiateAccept(r.Header, expfmt.DefaultOpenMetricsAcceptedFormats()...)
+	result, err := s.exporter.Gather(ctx, collector.Request{
+		Names: names, Admit: s.limits.admit(clientOf(r), s.exporter, names),
+	})
+	if err != nil {
+		refuse(w, err)
+		return
+	}
 	w.Header().Add("Vary", "Accept")
-	w.Header().Set("Content-Type", string(format))
-	families = named(families, query["name[]"])
-	s.complain(encode(w, format, families))
-	tidyUp(families)
+	// From here on only the page is needed: the families of a large catalog take a hundred times as much memory.
+	if p := s.page(r, result, query["name[]"], add); p != nil {
+		s.limits.send(w, r, p)
+	}
+}
+
+// page returns the page that the request wants, or nil if its client is gone. Requests that share a result share its page,
+// except those that want only the families of some names.
+func (s *scrape) page(r *http.Request, result *collector.Result, names []string, add extra) *page {
+	format := expfmt.NegotiateAccept(r.Header, expfmt.DefaultOpenMetricsAcceptedFormats()...)
+	build := func() *page {
+		own, err := add(result.Duration)
+		s.complain(err)
+		families := named(slices.Concat(result.Families, own), names)
+		p, err := newPage(string(format), func(w io.Writer) error { return encode(w, format, families) })
+		s.complain(err)
+		tidyUp(families)
+		return p
+	}
+	if r.Context().Err() != nil {
+		return nil
+	}
+	if len(names) == 0 {
+		return result.Once(string(format), func() any { return build() }).(*page)
+	}
+	end, ok := s.limits.pages.take(r.Context(), turnKey{client: clientOf(r)})
+	if !ok {
+		return nil
+	}
+	defer end()
+	return build()
 }
 
 // named returns the families of these names, or all if there are no names.
@@ -103,10 +124,10 @@ func named(families []*dto.MetricFamily, names []string) []*dto.MetricFamily {
 	return slices.DeleteFunc(families, func(f *dto.MetricFamily) bool { return !slices.Contains(names, f.GetName()) })
 }
 
-// complain logs what kept some of the metrics from being sent.
+// complain logs what some of the metrics are missing for.
 func (s *scrape) complain(err error) {
 	if err != nil {
-		level.Error(s.logger).Log("msg", "metrics could not be sent", "err", err)
+		level.Error(s.logger).Log("msg", "metrics could not be encoded", "err", err)
 	}
 }
 

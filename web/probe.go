@@ -43,11 +43,12 @@ type probeHandler struct {
 	modules Modules
 	keeper  *keeper
 	offset  time.Duration
+	limits  *limits
 	logger  log.Logger
 }
 
-func newProbeHandler(opts Options) *probeHandler {
-	h := &probeHandler{modules: opts.Modules, offset: opts.TimeoutOffset, logger: opts.Logger}
+func newProbeHandler(opts Options, l *limits) *probeHandler {
+	h := &probeHandler{modules: opts.Modules, offset: opts.TimeoutOffset, limits: l, logger: opts.Logger}
 	h.keeper = &keeper{open: h.open, max: keptMax, entries: make(map[keptKey]*kept)}
 	return h
 }
@@ -87,16 +88,15 @@ func (h *probeHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer h.keeper.release(e)
-	s := scrape{e.exporter, h.offset, h.logger}
-	s.serve(w, r, query, func(families []*dto.MetricFamily, took time.Duration) ([]*dto.MetricFamily, error) {
+	s := scrape{e.exporter, h.offset, h.limits, h.logger}
+	s.serve(w, r, query, func(took time.Duration) ([]*dto.MetricFamily, error) {
 		registry := prometheus.NewRegistry()
 		duration := prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "probe_duration_seconds", Help: "How long all of the probe took.",
 		})
 		duration.Set(took.Seconds())
 		registry.MustRegister(duration)
-		own, err := registry.Gather()
-		return append(families, own...), err
+		return registry.Gather()
 	})
 }
 

@@ -34,7 +34,7 @@ func pageWith(t *testing.T, answer http.HandlerFunc, secret func() string) http.
 	p, err := newStatusPage(func(context.Context) cluster.Status { return healthyStatus(3) }, Options{
 		TelemetryPath: "/metrics", Runbook: func(alert string) string { return alert }, Logger: log.NewNopLogger(),
 		Responder: Responder{URL: server.URL + "/", Secret: secret},
-	})
+	}, newLimits(0, log.NewNopLogger()))
 	if err != nil {
 		t.Fatal(err)
 	}

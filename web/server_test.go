@@ -264,40 +264,6 @@ func (l *pipeListener) Close() error {
 
 func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
 
-// Beyond --web.max-requests a request gets 503 and a reason, on all pages that cost something together; the others, by which a supervisor finds out
-// whether the exporter lives, answer.
-func TestMaxRequests(t *testing.T) {
-	t.Parallel()
-	h := newTestHandler(t, deadAgent, Options{MaxRequests: 2})
-	slots := h.(*Handler).limit.slots
-	for range cap(slots) { // As two requests that are being served.
-		slots <- struct{}{}
-	}
-	const reason = "2 requests are being served, the limit set by --web.max-requests; try again later\n"
-	for _, tc := range []struct {
-		path   string
-		status int
-		body   string
-	}{
-		{"/metrics", 503, reason},
-		{"/", 503, reason},
-		{"/probe?module=m&target=t", 503, reason},
-		{"/-/healthy", 200, "consul_cluster_exporter is healthy.\n"},
-		{"/-/ready", 200, "consul_cluster_exporter is ready.\n"},
-	} {
-		if w := get(t, h, tc.path); w.Code != tc.status || w.Body.String() != tc.body {
-			t.Errorf("%s: status %d, body %.300s; want %d and %q", tc.path, w.Code, w.Body, tc.status, tc.body)
-		}
-	}
-	<-slots
-	for range 2 { // The first one gives its place back.
-		w := get(t, h, "/metrics")
-		if body := w.Body.String(); w.Code != 200 || !strings.Contains(body, `promhttp_metric_handler_requests_total{code="503"} 1`) {
-			t.Errorf("status %d; want the metrics, and the refused request among them", w.Code)
-		}
-	}
-}
-
 // What clients do wrong is not in the log, so that nobody can fill it; what the exporter does wrong is.
 func TestServer_Log(t *testing.T) {
 	t.Parallel()

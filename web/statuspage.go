@@ -4,7 +4,6 @@
 package web
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	_ "embed"
@@ -12,6 +11,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"html/template"
+	"io"
 	"net/http"
 
 	"github.com/go-kit/log"
@@ -79,13 +79,14 @@ type statusPage struct {
 	links    []pageLink
 	template *template.Template
 	policy   string // Content-Security-Policy.
+	limits   *limits
 	logger   log.Logger
 }
 
 // pageLink is a link to another page of the exporter.
 type pageLink struct{ Path, Text string }
 
-func newStatusPage(take func(context.Context) cluster.Status, opts Options) (*statusPage, error) {
+func newStatusPage(take func(context.Context) cluster.Status, opts Options, l *limits) (*statusPage, error) {
 	page, err := template.New("status").Parse(statusHTML)
 	if err != nil {
 		return nil, fmt.Errorf("parse the status page: %w", err)
@@ -103,6 +104,7 @@ func newStatusPage(take func(context.Context) cluster.Status, opts Options) (*st
 		},
 		template: page,
 		policy:   contentSecurityPolicy(statusCSS),
+		limits:   l,
 		logger:   opts.Logger,
 	}
 	if p.exporter.Flags == nil {
@@ -137,25 +139,31 @@ func (p *statusPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil { // Or nobody waits for it any more.
 		return
 	}
-	document := p.document(facts)
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.Header().Set("Referrer-Policy", "no-referrer")
-	if format == "json" {
-		w.Header().Set("Content-Type", "application/json")
-		p.complain(json.NewEncoder(w).Encode(document))
+	end, ok := p.limits.pages.take(r.Context(), turnKey{client: clientOf(r)})
+	if !ok {
 		return
 	}
-	var page bytes.Buffer // So that an error does not end in half a page.
-	if err := p.template.Execute(&page, newStatusView(document, p.links, query.Get("refresh") != "off")); err != nil {
+	document := p.document(facts)
+	contentType, write := "text/html; charset=utf-8", func(w io.Writer) error {
+		return p.template.Execute(w, newStatusView(document, p.links, query.Get("refresh") != "off"))
+	}
+	if format == "json" {
+		contentType, write = "application/json", func(w io.Writer) error { return json.NewEncoder(w).Encode(document) }
+	}
+	page, err := newPage(contentType, write)
+	end()
+	if err != nil { // Rather than half a page.
 		p.complain(err)
 		http.Error(w, pageFailed, http.StatusInternalServerError)
 		return
 	}
-	w.Header().Set("Content-Security-Policy", p.policy)
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	_, err = w.Write(page.Bytes())
-	p.complain(err)
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	if format != "json" {
+		w.Header().Set("Content-Security-Policy", p.policy)
+	}
+	p.limits.send(w, r, page)
 }
 
 func (p *statusPage) document(facts pageFacts) statusDocument {
@@ -168,7 +176,7 @@ func (p *statusPage) document(facts pageFacts) statusDocument {
 
 func (p *statusPage) complain(err error) {
 	if err != nil {
-		level.Error(p.logger).Log("msg", "status could not be sent", "err", err)
+		level.Error(p.logger).Log("msg", "status page could not be made", "err", err)
 	}
 }
 

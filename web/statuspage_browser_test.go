@@ -19,7 +19,7 @@ import (
 func serveStatus(t *testing.T, st cluster.Status) (url string) {
 	t.Helper()
 	mux := http.NewServeMux()
-	mux.Handle("/{$}", compressed(pageOf(t, st)))
+	mux.Handle("/{$}", pageOf(t, st))
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	return server.URL + "/"

@@ -27,7 +27,7 @@ func pageOf(tb testing.TB, status cluster.Status) http.Handler {
 	p, err := newStatusPage(func(context.Context) cluster.Status { return status }, Options{
 		TelemetryPath: "/metrics", Runbook: func(alert string) string { return "https://runbooks.example/" + alert },
 		Flags: []Flag{{"consul.server", "http://127.0.0.1:8500"}}, Logger: log.NewNopLogger(),
-	})
+	}, newLimits(0, log.NewNopLogger()))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -186,7 +186,7 @@ func TestStatusPage_Policy(t *testing.T) {
 func TestStatusPage_Panic(t *testing.T) {
 	t.Parallel()
 	var logged strings.Builder
-	p, err := newStatusPage(func(context.Context) cluster.Status { panic("out of servers") }, Options{Logger: log.NewLogfmtLogger(&logged)})
+	p, err := newStatusPage(func(context.Context) cluster.Status { panic("out of servers") }, Options{Logger: log.NewLogfmtLogger(&logged)}, newLimits(0, log.NewNopLogger()))
 	if err != nil {
 		t.Fatal(err)
 	}

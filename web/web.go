@@ -38,7 +38,7 @@ type Options struct {
 	TelemetryPath string
 	// TimeoutOffset is taken off the time that Prometheus grants a scrape, for the way there and back.
 	TimeoutOffset time.Duration
-	// MaxRequests is how many requests for metrics and for the status page may be served at one time; 0 means any number.
+	// MaxRequests is how many scrapes of Consul may be under way at one time; 0 means any number. Requests that share a scrape are one.
 	MaxRequests int
 	// EnablePprof mounts /debug/pprof/.
 	EnablePprof bool
@@ -88,7 +88,7 @@ type Handler struct {
 	status    *statusPage
 	modules   Modules // nil without a configuration file.
 	lifecycle bool
-	limit     limiter
+	limits    *limits
 	logger    log.Logger
 }
 
@@ -111,18 +111,19 @@ func NewHandler(opts Options) (*Handler, error) {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		versioncollector.NewCollector("consul_exporter"), // The name that consul_exporter's users know.
 	)
-	status, err := newStatusPage(opts.takeStatus, opts)
+	l := newLimits(opts.MaxRequests, opts.Logger)
+	status, err := newStatusPage(opts.takeStatus, opts, l)
 	if err != nil {
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	h := &Handler{mux, newProbeHandler(opts), status, opts.Modules, opts.EnableLifecycle, newLimiter(opts.MaxRequests), opts.Logger}
+	h := &Handler{mux, newProbeHandler(opts, l), status, opts.Modules, opts.EnableLifecycle, l, opts.Logger}
 	if h.modules != nil {
 		registerReload(registry, h.modules)
 	}
-	mux.Handle(opts.TelemetryPath, promhttp.InstrumentMetricHandler(registry, h.limit.on(compressed(newMetricsHandler(opts, registry)))))
-	mux.Handle("GET "+probePath, h.limit.on(compressed(h.probe)))
-	mux.Handle("GET /{$}", h.limit.on(compressed(status)))
+	mux.Handle(opts.TelemetryPath, promhttp.InstrumentMetricHandler(registry, l.on(newMetricsHandler(opts, l, registry))))
+	mux.Handle("GET "+probePath, l.on(h.probe))
+	mux.Handle("GET /{$}", l.on(status))
 	// These cost next to nothing, and are asked to find out whether the exporter lives: they answer also when it is busy.
 	mux.HandleFunc(reloadPath, h.serveReload)
 	mux.HandleFunc(healthyPath, sayOK("consul_cluster_exporter is healthy.\n"))

@@ -1,0 +1,287 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+)
+
+// What one client does to the exporter in TestCrowd.
+const (
+	// crowdAddress is the client's. Prometheus has another one.
+	crowdAddress = "127.99.0.1"
+	pipelines    = 200
+	perPipeline  = 60
+	hasty        = 16
+	slowest      = 200
+)
+
+// What the exporter may use, as in examples/: MemoryMax=300M and GOMEMLIMIT=250MiB.
+const (
+	exampleMemoryMB = 314 // 300 MiB.
+	exampleGoLimit  = "GOMEMLIMIT=250MiB"
+)
+
+// One client opens 200 connections with 60 pipelined requests each, reads 200 answers so slowly that they never
+// arrive, and asks for scrapes within 50 ms on 16 connections, all at once. Every scrape of a Prometheus is complete
+// and in time all the same, as is its end; the exporter stays within its memory, and neither its log nor Consul's
+// grows.
+//
+// TestProveCrowd does the same for longer, with a larger catalog.
+func TestCrowd(t *testing.T) { crowd(t, 5_000, 15*time.Second) }
+
+func crowd(t *testing.T, instances int, lasts time.Duration) {
+	t.Helper()
+	// Consul's own Raft timing: loading the catalog keeps two cores busy.
+	c := consultest.Start(t, consultest.Options{Servers: 3, Config: patient(map[string]any{})})
+	must(t, c.LoadCatalog(t.Context(), consultest.Catalog{
+		Nodes: instances / instancesPerNode, Services: instances / 5, Instances: instances,
+	}))
+	// This machine also runs Consul, the crowd and other tests: Consul may be slower than the defaults allow without
+	// the exporter being at fault.
+	e := startBinary(t, buildExporter(t), []string{exampleGoLimit},
+		"--consul.server="+c.Servers[0].URL(), "--consul.timeout=9s", "--probe.timeout=9s")
+	var marks []int
+	for _, a := range c.Agents() {
+		marks = append(marks, a.LogMark())
+	}
+	p := newPrometheus(t, e)
+	waitFor(t, time.Minute, "a scrape with the catalog", func() string {
+		body := e.scrapeText(t)
+		if strings.Contains(body, "consul_exporter_collector_success{collector=\"catalog\"} 1\n") {
+			return ""
+		}
+		return fmt.Sprintf("%.3000s", body)
+	})
+	p.expected = p.scrape(t)
+	if len(p.expected) < 5*instances {
+		t.Fatalf("%d series; want those of %d instances", len(p.expected), instances)
+	}
+	logged := strings.Count(e.log.String(), "\n")
+
+	ctx, stop := context.WithCancel(t.Context())
+	var attackers sync.WaitGroup
+	answered := make(map[string]*atomic.Int64)
+	attack := func(name string, n int, once func(context.Context, string) (answers int)) {
+		count := new(atomic.Int64)
+		answered[name] = count
+		for range n {
+			attackers.Go(func() {
+				for ctx.Err() == nil {
+					count.Add(int64(once(ctx, e.hostPort())))
+				}
+			})
+		}
+	}
+	attack("pipelined", pipelines, pipeline)
+	attack("slow", slowest, readSlowly)
+	attack("hasty", hasty, askInHaste)
+	for end := time.Now().Add(lasts); time.Now().Before(end); {
+		start := time.Now()
+		p.scrape(t)
+		<-time.After(max(0, 2*time.Second-time.Since(start)))
+	}
+	peak := peakMemory(t, e) / 1e6
+	start := time.Now()
+	if err := e.stop(); err != nil || time.Since(start) > 10*time.Second {
+		t.Errorf("the exporter ended %s after SIGTERM, with %v; want 10 s at most, and exit code 0", time.Since(start), err)
+	}
+	stop()
+	attackers.Wait()
+
+	for name, count := range answered {
+		t.Logf("%s: %d answers", name, count.Load())
+	}
+	t.Logf("%d scrapes, half within %s, the slowest after %s", len(p.took), percentile(p.took, 50), p.took[len(p.took)-1])
+	if peak > exampleMemoryMB {
+		t.Errorf("%.0f MB of memory at the peak; want less than %d, the limit in examples/", peak, exampleMemoryMB)
+	} else {
+		t.Logf("%.0f MB of memory at the peak", peak)
+	}
+	if lines := strings.Count(e.log.String(), "\n") - logged; lines > 10 {
+		t.Errorf("the exporter logged %d lines; want next to none", lines)
+	}
+	for i, a := range c.Agents() {
+		expectQuiet(t, a, marks[i])
+	}
+}
+
+// prometheus is a client like Prometheus, which also looks whether each scrape is complete.
+type prometheus struct {
+	url    string
+	client *http.Client
+	seed   maphash.Seed
+	// expected are the series that each scrape must have.
+	expected map[uint64]string
+	// took is how long each scrape took, sorted.
+	took []time.Duration
+}
+
+const prometheusTimeout = 10 * time.Second
+
+func newPrometheus(t *testing.T, e *exporterProcess) *prometheus {
+	t.Helper()
+	transport := &http.Transport{DisableCompression: true}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &prometheus{
+		url: e.url + "/metrics", seed: maphash.MakeSeed(),
+		client: &http.Client{Transport: transport, Timeout: prometheusTimeout},
+	}
+}
+
+// scrape returns the series about Consul, by their hash.
+func (p *prometheus) scrape(t *testing.T) map[uint64]string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url, http.NoBody)
+	must(t, err)
+	req.Header = prometheusHeader(prometheusTimeout)
+	start := time.Now()
+	resp, err := p.client.Do(req)
+	if err != nil {
+		t.Errorf("scrape: %v", err)
+		return nil
+	}
+	defer resp.Body.Close()
+	var body bytes.Buffer
+	_, err = body.ReadFrom(resp.Body)
+	took := time.Since(start)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Errorf("scrape: status %d, error %v after %s: %.200s", resp.StatusCode, err, took, body.String())
+		return nil
+	}
+	i, _ := slices.BinarySearch(p.took, took)
+	p.took = slices.Insert(p.took, i, took)
+	return p.complete(t, &body)
+}
+
+// complete fails for a collector that failed, and for a series that is missing.
+func (p *prometheus) complete(t *testing.T, body *bytes.Buffer) map[uint64]string {
+	t.Helper()
+	text, err := gzip.NewReader(body)
+	must(t, err)
+	series := make(map[uint64]string)
+	lines := bufio.NewScanner(text)
+	for lines.Scan() {
+		line := lines.Bytes()
+		end := bytes.LastIndexByte(line, ' ')
+		if end < 0 || !bytes.HasPrefix(line, []byte("consul_")) || bytes.HasPrefix(line, []byte("consul_exporter_query_")) {
+			continue // Not every scrape asks the same of Consul.
+		}
+		name := string(line[:min(end, 100)])
+		series[maphash.Bytes(p.seed, line[:end])] = name
+		failed := strings.HasPrefix(name, "consul_exporter_collector_success{") && line[end+1] == '0'
+		if failed && !strings.Contains(name, `"acl"`) && !strings.Contains(name, `"license"`) { // This Consul has neither.
+			t.Errorf("a collector failed: %s", line)
+		}
+	}
+	must(t, lines.Err())
+	missing := 0
+	for hash, name := range p.expected {
+		if _, ok := series[hash]; !ok {
+			if missing++; missing == 1 {
+				t.Errorf("a scrape lacks %s", name)
+			}
+		}
+	}
+	if missing > 1 {
+		t.Errorf("and %d more of %d series", missing-1, len(p.expected))
+	}
+	return series
+}
+
+// prometheusHeader has what Prometheus 3 sends, except its protobuf format.
+func prometheusHeader(timeout time.Duration) http.Header {
+	return http.Header{
+		"Accept":                              {"application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3"},
+		"Accept-Encoding":                     {"gzip"},
+		"X-Prometheus-Scrape-Timeout-Seconds": {fmt.Sprint(timeout.Seconds())},
+	}
+}
+
+// dialAs opens a connection from an address. It is closed when ctx is done.
+func dialAs(ctx context.Context, from, to string) (conn net.Conn, closing func(), err error) {
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	if conn, err = dialer.DialContext(ctx, "tcp", to); err != nil {
+		return nil, nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	return conn, func() {
+		stop()
+		conn.Close()
+	}, nil
+}
+
+const crowdRequest = "GET /metrics HTTP/1.1\r\nHost: x\r\n"
+
+// pipeline sends 60 requests at once and reads what comes. It returns the number of answers.
+func pipeline(ctx context.Context, to string) (answers int) {
+	conn, closing, err := dialAs(ctx, crowdAddress, to)
+	if err != nil {
+		return 0
+	}
+	defer closing()
+	_, _ = io.WriteString(conn, strings.Repeat(crowdRequest+"Accept-Encoding: gzip\r\n\r\n", perPipeline))
+	for r := bufio.NewReader(conn); ; answers++ {
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			return answers
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+	}
+}
+
+// readSlowly reads some bytes of an answer and then a byte each second, until the exporter has had enough.
+func readSlowly(ctx context.Context, to string) (answers int) {
+	conn, closing, err := dialAs(ctx, crowdAddress, to)
+	if err != nil {
+		return 0
+	}
+	defer closing()
+	_, _ = io.WriteString(conn, crowdRequest+"\r\n")
+	buffer := make([]byte, 1)
+	for {
+		if _, err := conn.Read(buffer); err != nil {
+			return 1
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return 0
+		}
+	}
+}
+
+// askInHaste asks for a scrape within 50 ms.
+func askInHaste(ctx context.Context, to string) (answers int) {
+	conn, closing, err := dialAs(ctx, crowdAddress, to)
+	if err != nil {
+		return 0
+	}
+	defer closing()
+	for r := bufio.NewReader(conn); ; answers++ {
+		_, _ = io.WriteString(conn, crowdRequest+"Accept-Encoding: gzip\r\nX-Prometheus-Scrape-Timeout-Seconds: 0.05\r\n\r\n")
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			return answers
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+	}
+}
