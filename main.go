@@ -9,6 +9,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -18,6 +19,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
@@ -43,6 +45,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	version.Version = cmp.Or(version.Version, "unreleased") // Set by the linker in releases.
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // The second signal ends the program at once.
 	opts, code, done := parse(args, stdout, stderr)
 	if done {
 		return code
@@ -63,8 +66,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 }
 
+// surviveClosedPipes keeps the program alive when the reader of its log is gone. Go ends a program that writes to a broken
+// pipe on descriptor 1 or 2, unless it handles SIGPIPE. The signal is not ignored, because the programs that the responder
+// starts would inherit that.
+func surviveClosedPipes() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
+
 // runExporter is the command that serves: it returns the exit code.
 func runExporter(ctx context.Context, opts *options, stdout, stderr io.Writer) int {
+	surviveClosedPipes()
 	// From here on SIGHUP does not end the program.
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
@@ -169,7 +178,11 @@ func reloadAt(ctx context.Context, signals <-chan os.Signal, handler *web.Handle
 	}
 }
 
-// listenUntil serves until ctx is done; then it accepts nothing new and waits for the requests under way.
+// stopGrace is how long requests may go on once the program is to end. Docker kills it 10 s after SIGTERM.
+const stopGrace = 8 * time.Second
+
+// listenUntil serves until ctx is done. Then it accepts nothing new and waits for the requests under way, but no longer
+// than stopGrace: a scrape may have minutes, and a client may never read its answer.
 func listenUntil(ctx context.Context, server *http.Server, flags *toolkit.FlagConfig, logger log.Logger, toolkitLogger *slog.Logger) error {
 	failed := make(chan error, 1)
 	go func() { failed <- toolkit.ListenAndServe(server, flags, toolkitLogger) }()
@@ -178,9 +191,15 @@ func listenUntil(ctx context.Context, server *http.Server, flags *toolkit.FlagCo
 		return fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
 	}
-	level.Info(logger).Log("msg", "stopping, running scrapes are finished first")
-	// Scrapes end by themselves, at their own deadline.
-	if err := server.Shutdown(context.WithoutCancel(ctx)); err != nil {
+	level.Info(logger).Log("msg", "stopping, running scrapes are finished first", "at_most", stopGrace)
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
+	defer cancel()
+	err := server.Shutdown(grace)
+	if errors.Is(err, context.DeadlineExceeded) {
+		level.Info(logger).Log("msg", "requests that are still under way are cut off")
+		err = server.Close()
+	}
+	if err != nil {
 		return fmt.Errorf("stop: %w", err)
 	}
 	level.Info(logger).Log("msg", "stopped")

@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"context"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -333,47 +332,5 @@ func TestEnvironment(t *testing.T) {
 	}
 	if got := parsed("--consul.server=http://flag:8500").consulServer; got != "http://flag:8500" {
 		t.Errorf("server is %q; want what the flag says", got)
-	}
-}
-
-// SIGTERM, here its like, lets a running scrape finish and then ends with 0.
-func TestStopFinishesScrapes(t *testing.T) {
-	// An agent that accepts and never answers keeps the scrape running until --consul.timeout.
-	silent, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer silent.Close()
-	accepted := make(chan struct{}, 100)
-	go func() {
-		for {
-			conn, err := silent.Accept()
-			if err != nil {
-				return
-			}
-			defer conn.Close()
-			accepted <- struct{}{}
-		}
-	}()
-	e := startExporter(t, nil, "--consul.server="+silent.Addr().String(), "--consul.timeout=2s", "--log.format=json")
-	type answer struct {
-		status int
-		body   string
-		err    error
-	}
-	answered := make(chan answer, 1)
-	go func() {
-		status, body, err := e.get(t.Context(), "/metrics", 10*time.Second)
-		answered <- answer{status, body, err}
-	}()
-	<-accepted
-	if err := e.stop(); err != nil {
-		t.Errorf("exporter ended with %v; want exit code 0", err)
-	}
-	a := <-answered
-	if a.err != nil || a.status != http.StatusOK {
-		t.Fatalf("the running scrape ended with status %d and error %v", a.status, a.err)
-	}
-	parseSamples(t, a.body).expect(t, samples{"consul_up": 0, `consul_exporter_collector_success{collector="raft"}`: 0})
-	if log := e.log.String(); !strings.Contains(log, `"msg":"stopped"`) {
-		t.Errorf("log has no line about the end:\n%s", log)
 	}
 }

@@ -50,6 +50,7 @@ func responderFlags(cmd *kingpin.CmdClause, opts *options) {
 
 // runResponder is the command: it returns the exit code.
 func runResponder(ctx context.Context, opts *options, stdout, stderr io.Writer) int {
+	surviveClosedPipes()
 	// It does not end the program, and with it an action under way: there is nothing to load anew.
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
