@@ -58,6 +58,7 @@ type Exporter struct {
 
 	mu      sync.Mutex
 	flights []*flight         // Guarded by mu: the scrapes under way.
+	waiters []*waiter         // Guarded by mu: the requests that wait for admission.
 	dropped map[string]uint64 // Guarded by mu: by collector.
 	failing map[string]bool   // Guarded by mu: by collector; its failure was logged.
 }

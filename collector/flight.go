@@ -127,45 +127,77 @@ func (e *Exporter) Gather(ctx context.Context, req Request) (*Result, error) {
 	}
 }
 
-// board returns the flight for a request, which is a new one if there is none to share.
+// waiter is a request that waits for its admission.
+type waiter struct {
+	names    []string
+	deadline time.Time
+	// wake ends the wait, as there is a flight to share.
+	wake context.CancelFunc
+}
+
+// board returns the flight for a request, which is a new one if there is none to share. A request that had to wait for its
+// admission takes the first flight that has enough time for it, and a new one has enough time for all that wait: so
+// however many there are, one flight is enough for them.
 func (e *Exporter) board(ctx context.Context, req Request, deadline time.Time) (f *flight, joined bool, err error) {
-	if f := e.find(req.Names, deadline); f != nil {
-		return f, true, nil
-	}
-	release := func() {}
-	if req.Admit != nil {
-		if release, err = req.Admit(ctx); err != nil {
-			return nil, false, err
-		}
+	admit := req.Admit
+	if admit == nil {
+		admit = func(context.Context) (func(), error) { return func() {}, nil }
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if f := e.findLocked(req.Names, deadline); f != nil { // It has started since.
-		release()
-		return f, true, nil
+	for waited := false; ; waited = true {
+		if f := e.findLocked(req.Names, deadline, waited); f != nil {
+			return f, true, nil
+		}
+		waiting, wake := context.WithCancel(ctx)
+		w := &waiter{req.Names, deadline, wake}
+		e.waiters = append(e.waiters, w)
+		e.mu.Unlock()
+		release, err := admit(waiting)
+		e.mu.Lock()
+		e.waiters = slices.DeleteFunc(e.waiters, func(other *waiter) bool { return other == w })
+		woken := waiting.Err() != nil && ctx.Err() == nil
+		wake()
+		if err != nil && woken {
+			continue
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		if f := e.findLocked(req.Names, deadline, waited || woken); f != nil { // It has started since.
+			release()
+			return f, true, nil
+		}
+		return e.startLocked(context.WithoutCancel(ctx), req.Names, deadline, release), false, nil
 	}
-	f = e.newFlight(context.WithoutCancel(ctx), req.Names, deadline)
+}
+
+// startLocked starts a flight for a request and for those that wait. It assumes that mu is held.
+func (e *Exporter) startLocked(ctx context.Context, names []string, deadline time.Time, release func()) *flight {
+	for _, w := range e.waiters {
+		if slices.Equal(w.names, names) {
+			if w.deadline.After(deadline) {
+				deadline = w.deadline
+			}
+			w.wake()
+		}
+	}
+	f := e.newFlight(ctx, names, deadline)
 	e.flights = append(e.flights, f)
 	go func() {
 		defer release()
 		e.fly(f)
 	}()
-	return f, false, nil
+	return f
 }
 
-func (e *Exporter) find(names []string, deadline time.Time) *flight {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.findLocked(names, deadline)
-}
-
-// findLocked returns a flight that a request can share, or nil. It assumes that mu is held.
-func (e *Exporter) findLocked(names []string, deadline time.Time) *flight {
+// findLocked returns a flight that a request can share, or nil. One that ends later than the request may end too late for
+// what it leaves out to be known, and is only for those that are short of time or have waited. It assumes that mu is held.
+func (e *Exporter) findLocked(names []string, deadline time.Time, waited bool) *flight {
 	left := time.Until(deadline)
-	earliest, short := deadline.Add(-min(maxLoss, left/10)), left < minFlight
+	earliest, later := deadline.Add(-min(maxLoss, left/10)), waited || left < minFlight
 	for _, f := range e.flights {
-		// One with more time may end too late for what it leaves out to be known.
-		if slices.Equal(f.names, names) && !f.deadline.Before(earliest) && (short || !f.deadline.After(deadline)) {
+		if slices.Equal(f.names, names) && !f.deadline.Before(earliest) && (later || !f.deadline.After(deadline)) {
 			return f
 		}
 	}
