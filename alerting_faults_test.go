@@ -149,7 +149,7 @@ var alertFaults = []alertFault{
 		warning("ConsulSerfMemberFailed", "member=client-1"),
 	}},
 	{name: "the exporter gets a token that may read half of the services", alerts: []wantAlert{
-		warning("ConsulResultsFiltered", "endpoint=/v1/internal/ui/nodes"),
+		warning("ConsulResultsFiltered", "endpoint=/v1/catalog/services"),
 	}},
 	{name: "one of two exporters is killed", alerts: []wantAlert{
 		warning("ConsulExporterDown", "*"),

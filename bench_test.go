@@ -31,26 +31,50 @@ const (
 // is in that catalog, and says what the scrape consists of. See docs/performance.md.
 func BenchmarkCatalog(b *testing.B) {
 	binary := buildExporter(b)
-	for _, size := range []struct{ services, instances int }{
-		{1000, 5000},
-		{2000, 5000},
-		{2000, 10000},
-		{5000, 20000},
-		{5000, 24000},
+	for _, size := range []struct {
+		services, instances, output int
+		byService                   bool
+	}{
+		{1000, 5000, 0, false},
+		{2000, 5000, 0, false},
+		{2000, 10000, 0, false},
+		{5000, 20000, 0, false},
+		{5000, 24000, 0, false},
+		// Outputs of checks, which Consul cuts off at 4,096 bytes.
+		{1000, 5000, 1000, false},
+		{1000, 5000, 4000, false},
+		// A node like those of old servers makes it unsafe to read all at once.
+		{100, 5000, 0, true},
+		{1000, 5000, 0, true},
 	} {
-		b.Run(fmt.Sprintf("services=%d/instances=%d", size.services, size.instances), func(b *testing.B) {
-			benchmarkCatalog(b, binary, consultest.Catalog{
-				Nodes: size.instances / instancesPerNode, Services: size.services, Instances: size.instances,
+		name := fmt.Sprintf("services=%d/instances=%d", size.services, size.instances)
+		if size.output > 0 {
+			name += fmt.Sprintf("/output=%d", size.output)
+		}
+		if size.byService {
+			name += "/by-service"
+		}
+		b.Run(name, func(b *testing.B) {
+			benchmarkCatalog(b, binary, size.byService, consultest.Catalog{
+				Nodes: size.instances / instancesPerNode, Services: size.services, Instances: size.instances, CheckOutput: size.output,
 			})
 		})
 	}
 }
 
-func benchmarkCatalog(b *testing.B, binary string, size consultest.Catalog) {
+func benchmarkCatalog(b *testing.B, binary string, byService bool, size consultest.Catalog) {
 	b.Helper()
-	agent := startWithCatalog(b, size).Servers[0].URL()
+	c := startWithCatalog(b, size)
+	if byService {
+		old := oldServer()
+		old.send(b, c.Servers[0])
+	}
+	agent := c.Servers[0].URL()
 	d := newDuel(agent, startBinary(b, binary, nil, "--consul.server="+agent))
 	defer d.client.CloseIdleConnections()
+	if byService { // The usual question would change the catalog.
+		d.question = "/v1/health/state/any?stale"
+	}
 
 	// The first round is not measured: connections are made, and the exporter learns who the servers are.
 	d.round(b)
@@ -71,6 +95,8 @@ type duel struct {
 	client   *http.Client
 	agent    string
 	exporter *exporterProcess
+	// question is what Consul is asked.
+	question string
 	// consul and scrape are how long each answer took, in the order of the rounds.
 	consul, scrape []time.Duration
 	// last is the body of the latest scrape, compressed.
@@ -83,13 +109,14 @@ func newDuel(agent string, e *exporterProcess) *duel {
 		client:   &http.Client{Transport: &http.Transport{DisableCompression: true}, Timeout: 10 * time.Second},
 		agent:    agent,
 		exporter: e,
+		question: "/v1/internal/ui/nodes?stale",
 	}
 }
 
 // round asks each once and notes how long it took until the answer was complete.
 func (d *duel) round(b *testing.B) {
 	b.Helper()
-	d.consul = append(d.consul, timeGet(b, d.client, io.Discard, d.agent+"/v1/internal/ui/nodes?stale", nil))
+	d.consul = append(d.consul, timeGet(b, d.client, io.Discard, d.agent+d.question, nil))
 	d.last.Reset()
 	// What Prometheus 3 sends, but for its protobuf format.
 	d.scrape = append(d.scrape, timeGet(b, d.client, &d.last, d.exporter.url+"/metrics", http.Header{

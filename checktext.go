@@ -82,9 +82,13 @@ func summaryRows(st *cluster.Status) [][]terminal.Cell {
 		for _, n := range c.Instances {
 			total += n
 		}
-		rows = append(rows, []terminal.Cell{plain("catalog"), plain(fmt.Sprintf("%s, %s, %s: %s",
+		source := ""
+		if c.Summary {
+			source = " (Consul's own summary)"
+		}
+		rows = append(rows, []terminal.Cell{plain("catalog"), plain(fmt.Sprintf("%s, %s, %s: %s%s",
 			plural(c.Nodes, "node"), plural(c.Services, "service"), plural(total, "instance"),
-			countsText(c.Instances, []string{"passing", "warning", "critical", "maintenance", "unknown"})))})
+			countsText(c.Instances, []string{"passing", "warning", "critical", "maintenance", "unknown"}), source))})
 	}
 	rows = append(rows, missingRows(st)...)
 	agent := st.Agent.Address

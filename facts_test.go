@@ -155,7 +155,7 @@ func TestRights(t *testing.T) {
 		want         samples
 	}{
 		{"no token", "", nil, samples{
-			filtered("/v1/internal/ui/nodes"): 0, "consul_catalog_services": 0, // Consul does not tell those without a token.
+			filtered("/v1/catalog/services"): 0, "consul_catalog_services": 0, // Consul does not tell those without a token.
 			`consul_exporter_collector_supported{collector="agent"}`:     0,
 			`consul_exporter_collector_supported{collector="autopilot"}`: 0,
 			`consul_exporter_collector_supported{collector="telemetry"}`: 0,
@@ -164,7 +164,7 @@ func TestRights(t *testing.T) {
 			"consul_cluster_failure_margin":                              0,
 		}},
 		{"the documented policy", readmePolicy(t), []string{"api", "auth", "consul", "web"}, samples{
-			filtered("/v1/internal/ui/nodes"): 0, filtered("/v1/agent/members"): 0, "consul_catalog_services": 4,
+			filtered("/v1/catalog/services"): 0, filtered("/v1/agent/members"): 0, "consul_catalog_services": 4,
 			`consul_exporter_collector_success{collector="agent"}`:     1,
 			`consul_exporter_collector_success{collector="autopilot"}`: 1,
 			`consul_exporter_collector_success{collector="catalog"}`:   1,
@@ -172,7 +172,7 @@ func TestRights(t *testing.T) {
 			`consul_exporter_collector_success{collector="serf"}`:      1,
 		}},
 		{"half of the services", half, []string{"api", "auth"}, samples{
-			filtered("/v1/internal/ui/nodes"): 1, "consul_catalog_services": 2, "consul_catalog_nodes": 3,
+			filtered("/v1/catalog/services"): 1, "consul_catalog_services": 2, "consul_catalog_nodes": 3,
 			`consul_exporter_collector_success{collector="catalog"}`:   1,
 			`consul_exporter_collector_supported{collector="catalog"}`: 1,
 		}},

@@ -33,7 +33,9 @@ func TestBudget(t *testing.T) {
 		"services":  {`{`, `"#":[]`, "}", streamed(decodeNames(new([]string)))},
 		"telemetry": {`{"Samples":[`, `{"Labels":{"#":""}}`, "]}", streamed(new(telemetryAnswer).decode)},
 		"agent":     {`{`, `"#":{}`, "}", streamed(new(CatalogNode).decodeServices)},
-		"states":    {`[`, `{"Node":"#"}`, "]", streamed(make(nodesByName).decodeChecks)},
+		"states":    {`[`, `{"Node":"n"}`, "]", streamed(nodesByName{"n": {}}.decodeChecks)},
+		"catalog":   {`[`, `{"Node":"#"}`, "]", streamed(new(catalogEntries).decode)},
+		"overview":  {`{"Services":[`, `{"Name":"#"}`, "]}", streamed(new(CatalogOverview).decode)},
 		"entries": {`[`, `{"Node":{},"Service":{}}`, "]", streamed(func(d *jsonReader) error {
 			_, err := decodeEntries(d, "")
 			return err

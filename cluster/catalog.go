@@ -12,14 +12,17 @@ import (
 // Catalog is what is registered with Consul, as far as it is exported. Texts that are the same share their memory.
 type Catalog struct {
 	Nodes []CatalogNode
-	// Missing are the names of services that could not be asked for.
-	Missing []string
+	// Missing are the names of services of which some instances were not read, in order, and Unread is how many nodes may have such
+	// instances. Incomplete says why; it is nil if everything was read.
+	Missing    []string
+	Unread     int
+	Incomplete error
 }
 
 // InstanceCounts are how many instances of a service are in each state of health.
 type InstanceCounts [HealthMaintenance + 1]int
 
-// InstanceCounts counts by service.
+// InstanceCounts counts by service. Services in Missing are left out: what was read of them says nothing about the whole.
 func (c *Catalog) InstanceCounts() map[string]*InstanceCounts {
 	counts := make(map[string]*InstanceCounts)
 	for i := range c.Nodes {
@@ -30,6 +33,9 @@ func (c *Catalog) InstanceCounts() map[string]*InstanceCounts {
 			}
 			counts[in.Service][in.Status]++
 		}
+	}
+	for _, name := range c.Missing {
+		delete(counts, name)
 	}
 	return counts
 }
@@ -74,9 +80,13 @@ func (n *CatalogNode) judge(byID map[string]HealthStatus) {
 	}
 }
 
-// endpointCatalog answers with all of the catalog at once. It is made for Consul's own pages, is there since 0.7 and filters by the
-// token's rights as the others do (Consul: agent/ui_endpoint.go, UINodes).
-var endpointCatalog = endpoint{path: "/v1/internal/ui/nodes", hasMeta: true, chosen: true, long: true}
+// endpointDump answers with the whole catalog at once. It is made for Consul's own pages, exists since 0.7 and filters by the token's
+// rights as the others do (Consul: agent/ui_endpoint.go, UINodes). Which part of it may be read, catalogwriters.go says.
+func endpointDump(sel *selection) endpoint {
+	return endpoint{
+		path: "/v1/internal/ui/nodes", hasMeta: true, chosen: true, long: true, params: filtered(sel.filter()),
+	}
+}
 
 // Catalog is what is registered with Consul: with the configured agent alone, if the options say so.
 func (s *Snapshot) Catalog() *Fact[*Catalog] { return s.catalog.start(s.ctx, s.readCatalog) }
@@ -85,15 +95,54 @@ func (s *Snapshot) readCatalog(ctx context.Context) (*Catalog, error) {
 	if s.cluster.opts.AgentOnly {
 		return s.readAgentCatalog(ctx)
 	}
-	var catalog *Catalog
-	ep := endpointCatalog
+	entries := s.catalogEntries()
+	members := s.pools(ctx)
+	nodes, err := entries.Get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	memory := s.newBudget()
+	everything := &remainder{nodes: nodes.names()}
+	sel, ok := s.selectDump(ctx, nodes, members)
+	if !ok {
+		return s.readByService(ctx, everything, memory)
+	}
+	catalog, err := s.readDump(ctx, &sel, memory)
+	if errors.Is(err, ErrRefused) {
+		return s.readByService(ctx, everything, memory)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if left := sel.left(nodes); len(left) > 0 {
+		rest, err := s.readByService(ctx, &remainder{left, &sel}, memory)
+		if err != nil {
+			return nil, err
+		}
+		catalog.add(rest)
+	}
+	return catalog, nil
+}
+
+// readDump reads a part of the catalog at once.
+func (s *Snapshot) readDump(ctx context.Context, sel *selection, memory *budget) (catalog *Catalog, err error) {
+	ep := endpointDump(sel)
 	ep.decode = func(r io.Reader) (err error) {
-		catalog, err = decodeCatalog(r, s.cluster.client.opts.newBudget())
+		catalog, err = decodeCatalog(r, memory)
 		return err
 	}
-	err := s.readAgent(ctx, ep, nil)
-	if errors.Is(err, ErrRefused) {
-		return s.readCatalogByService(ctx)
-	}
+	err = s.readAgent(ctx, ep, nil)
 	return catalog, err
+}
+
+// selectDump returns the part of the catalog that can be dumped without changing it; ok is false if there is none.
+func (s *Snapshot) selectDump(ctx context.Context, nodes catalogEntries, p *pools) (sel selection, ok bool) {
+	servers := p.servers(s.cluster.client.opts.Datacenter)
+	if p.complete && allBefore(servers, writersSince) {
+		return selection{all: true}, true
+	}
+	if anyBefore(servers, versionedSince) || !s.guardIsEmpty(ctx, servers) {
+		return selection{}, false
+	}
+	return selectSafe(nodes, p), true
 }

@@ -6,6 +6,7 @@ package cluster
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"testing"
 
@@ -31,6 +32,18 @@ type nodeFields struct {
 // consul/api, or into structs with no more than what is needed.
 func BenchmarkDecodeCatalog(b *testing.B) {
 	answer := consultest.CatalogAnswer(1000, 5000)
+	for _, output := range []int{1000, 4000} {
+		b.Run(fmt.Sprintf("ours/output=%d", output), func(b *testing.B) {
+			answer := consultest.CatalogAnswerWith(1000, 5000, output)
+			b.SetBytes(int64(len(answer)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if c, err := decodeCatalog(bytes.NewReader(answer), new(ClientOptions).newBudget()); err != nil || len(c.Nodes) != 100 {
+					b.Fatalf("%+v, error %v", c, err)
+				}
+			}
+		})
+	}
 	for _, decoder := range []struct {
 		name   string
 		decode func(io.Reader) (nodes int, err error)

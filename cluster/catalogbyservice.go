@@ -5,7 +5,10 @@ package cluster
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"maps"
+	"net/url"
 	"path"
 	"slices"
 
@@ -13,17 +16,39 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-var (
-	endpointServices    = endpoint{path: "/v1/catalog/services", hasMeta: true, chosen: true}
-	endpointHealthState = endpoint{path: "/v1/health/state/any", hasMeta: true, chosen: true}
+const (
+	pathServices      = "/v1/catalog/services"
+	pathHealthService = "/v1/health/service/"
 )
 
-// endpointHealthOf answers with the instances of a service.
-func endpointHealthOf(service string) endpoint {
-	return endpoint{path: pathHealthService + service, label: pathHealthService + ":name", hasMeta: true, chosen: true}
+// endpointServices answers with the names of the services.
+func endpointServices(filter string) endpoint {
+	return endpoint{path: pathServices, hasMeta: true, chosen: true, params: filtered(filter)}
 }
 
-const pathHealthService = "/v1/health/service/"
+// endpointHealthOf answers with the instances of a service, and their checks and those of their nodes.
+func endpointHealthOf(service, filter string) endpoint {
+	return endpoint{
+		path: pathHealthService + service, label: pathHealthService + ":name", hasMeta: true, chosen: true, params: filtered(filter),
+	}
+}
+
+// endpointNodeChecks answers with the checks of these nodes, or of all if they are too many to be named, but with none of services.
+func endpointNodeChecks(nodes []string) endpoint {
+	filter := `ServiceID == ""`
+	if pattern, ok := anyOf(nodes); ok {
+		filter += " and Node matches `" + pattern + "`"
+	}
+	return endpoint{path: "/v1/health/state/any", hasMeta: true, chosen: true, params: filtered(filter)}
+}
+
+// filtered are the parameters for a filter; empty means none.
+func filtered(filter string) url.Values {
+	if filter == "" {
+		return nil
+	}
+	return url.Values{"filter": {filter}}
+}
 
 // canBeAsked reports whether Consul's HTTP API can be asked for a service of this name. It takes a path for the one that is left after
 // cleaning it, so that a name cannot begin or end with a slash, or have two in a row (hashicorp/consul issue 1096).
@@ -31,41 +56,90 @@ func canBeAsked(service string) bool {
 	return path.Clean(pathHealthService+service) == pathHealthService+service
 }
 
-// readCatalogByService reads the catalog service by service, for agents that refuse to tell all at once. Nodes without checks and without
-// services are not seen in this way, and services that cannot be asked for are in Catalog.Missing. All answers together have one budget.
-func (s *Snapshot) readCatalogByService(ctx context.Context) (*Catalog, error) {
-	memory := s.newBudget()
+// maxServiceReads bounds the requests for one service each in a scrape. A scrape with more would not end in time.
+const maxServiceReads = 1000
+
+// remainder is what is read service by service: all of the catalog, or what a dump leaves out.
+type remainder struct {
+	// nodes are the names of the nodes.
+	nodes []string
+	// dumped is what is not part of it; nil for nothing.
+	dumped *selection
+}
+
+// services and instances are the expressions that select the remainder among services and instances; empty for all. That for instances is read
+// up to a thousand times in a scrape, so it lists no addresses, which would take Consul ten times as long, and selects too much: readers leave out
+// nodes that are none of the remainder's.
+func (r *remainder) services() string {
+	if r.dumped == nil {
+		return ""
+	}
+	return r.dumped.rest()
+}
+
+func (r *remainder) instances() string {
+	if r.dumped == nil {
+		return ""
+	}
+	return `"` + versionKey + `" not in Node.Meta`
+}
+
+// readByService reads a part of the catalog service by service. Services beyond maxServiceReads, and those that cannot be asked for, are in
+// Catalog.Missing; they are always the same ones. All answers together have one budget.
+func (s *Snapshot) readByService(ctx context.Context, part *remainder, memory *budget) (*Catalog, error) {
 	var names []string
-	if err := s.stream(ctx, endpointServices, memory, decodeNames(&names)); err != nil {
+	if err := s.stream(ctx, endpointServices(part.services()), memory, decodeNames(&names)); err != nil {
 		return nil, err
 	}
 	nodes := make(nodesByName)
-	if err := s.stream(ctx, endpointHealthState, memory, nodes.decodeChecks); err != nil {
+	for _, name := range part.nodes {
+		nodes[name] = &CatalogNode{Name: name}
+	}
+	if err := memory.spend(nodeBytes * int64(len(nodes))); err != nil {
 		return nil, err
 	}
-	slices.Sort(names)
-	var services, missing []string
-	for _, name := range slices.Compact(names) {
-		if canBeAsked(name) {
-			services = append(services, name)
-		} else {
-			missing = append(missing, name)
-		}
+	if err := s.stream(ctx, endpointNodeChecks(part.nodes), memory, nodes.decodeChecks); err != nil {
+		return nil, err
 	}
-	instances, err := s.readServices(ctx, services, memory)
+	services, missing, why := askable(names)
+	found, err := s.readServices(ctx, services, part.instances(), memory)
 	if err != nil {
 		return nil, err
 	}
-	for _, ins := range instances {
-		for _, in := range ins {
-			n := nodes.at(in.node)
-			n.Instances = append(n.Instances, in.Instance)
-		}
+	for _, instances := range found {
+		nodes.place(instances)
 	}
 	catalog := nodes.catalog()
-	catalog.Missing = missing
+	if len(missing) > 0 {
+		catalog.Missing, catalog.Unread, catalog.Incomplete = missing, len(nodes), why
+	}
 	return catalog, nil
 }
+
+// askable returns the services that are asked for, those that are not, and why they are not. Both are in order.
+func askable(names []string) (services, missing []string, why error) {
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		switch {
+		case !canBeAsked(name):
+			missing, why = append(missing, name), errNameNotAskable
+		case len(services) == maxServiceReads:
+			missing, why = append(missing, name), errTooManyServices
+		default:
+			services = append(services, name)
+		}
+	}
+	if why != nil {
+		why = fmt.Errorf("%d services cannot be read one by one, %q for example: %w", len(missing), missing[0], why)
+	}
+	return services, missing, why
+}
+
+var (
+	errNameNotAskable  = errors.New("Consul cannot be asked for a name that begins or ends with a slash, or has two in a row")
+	errTooManyServices = fmt.Errorf("there are more than %d services on nodes whose meta lacks %s, or Consul refuses to tell all at once",
+		maxServiceReads, versionKey)
+)
 
 // decodeNames reads an answer of endpointServices into the names of the services.
 func decodeNames(names *[]string) func(*jsonReader) error {
@@ -79,21 +153,22 @@ func decodeNames(names *[]string) func(*jsonReader) error {
 	}
 }
 
-// placedInstance is an instance and the name of its node.
+// placedInstance is an instance with its own checks and the name of its node.
 type placedInstance struct {
 	Instance
 
-	node string
+	checks []Check
+	node   string
 }
 
-// readServices reads the instances of each service.
-func (s *Snapshot) readServices(ctx context.Context, services []string, memory *budget) ([][]placedInstance, error) {
+// readServices reads the instances of each service on the nodes that the filter selects.
+func (s *Snapshot) readServices(ctx context.Context, services []string, filter string, memory *budget) ([][]placedInstance, error) {
 	instances := make([][]placedInstance, len(services))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(s.cluster.client.opts.maxConns())
 	for i, service := range services {
 		group.Go(func() error {
-			return s.stream(ctx, endpointHealthOf(service), memory, func(d *jsonReader) (err error) {
+			return s.stream(ctx, endpointHealthOf(service, filter), memory, func(d *jsonReader) (err error) {
 				instances[i], err = decodeEntries(d, service)
 				return err
 			})
@@ -103,51 +178,59 @@ func (s *Snapshot) readServices(ctx context.Context, services []string, memory *
 }
 
 // decodeEntries reads an answer of endpointHealthOf. Consul does not tell upper from lower case there: instances of a service with another
-// spelling are in the answer for that one, too.
+// spelling are in the answer for that one, too. The checks of the nodes come from endpointNodeChecks.
 func decodeEntries(d *jsonReader, service string) (list []placedInstance, err error) {
 	err = eachElement(d, func(e *api.ServiceEntry) (err error) {
 		if e.Node == nil || e.Service == nil || e.Service.Service != service {
 			return nil
 		}
-		in := newInstance(e.Service)
-		if err := d.memory.spend(in.listBytes()); err != nil {
+		placed := placedInstance{Instance: newInstance(e.Service), node: e.Node.Node}
+		if err := d.memory.spend(placed.listBytes()); err != nil {
 			return err
 		}
-		list, err = keep(d.memory, list, placedInstance{in, e.Node.Node})
+		for _, c := range e.Checks {
+			if c == nil || c.ServiceID == "" {
+				continue
+			}
+			if placed.checks, err = keep(d.memory, placed.checks, newCheck(c)); err != nil {
+				return err
+			}
+		}
+		list, err = keep(d.memory, list, placed)
 		return err
 	})
 	return list, err
 }
 
+func newCheck(c *api.HealthCheck) Check {
+	return Check{
+		ID: c.CheckID, Name: c.Name, Status: newHealthStatus([]byte(c.Status)), ServiceID: c.ServiceID, ServiceName: c.ServiceName,
+	}
+}
+
 // nodesByName is a catalog that is put together from several answers.
 type nodesByName map[string]*CatalogNode
 
-func (nodes nodesByName) at(name string) *CatalogNode {
-	n := nodes[name]
-	if n == nil {
-		n = &CatalogNode{Name: name}
-		nodes[name] = n
-	}
-	return n
-}
-
-// decodeChecks reads an answer of endpointHealthState.
+// decodeChecks reads an answer of endpointNodeChecks; those of other nodes are left out.
 func (nodes nodesByName) decodeChecks(d *jsonReader) error {
 	return eachElement(d, func(c *api.HealthCheck) (err error) {
-		if c.PeerName != "" {
+		n := nodes[c.Node]
+		if n == nil || c.PeerName != "" || c.ServiceID != "" {
 			return nil
 		}
-		n := nodes.at(c.Node)
-		if len(n.Checks) == 0 {
-			if err := d.memory.spend(nodeBytes); err != nil {
-				return err
-			}
-		}
-		n.Checks, err = keep(d.memory, n.Checks, Check{
-			ID: c.CheckID, Name: c.Name, Status: newHealthStatus([]byte(c.Status)), ServiceID: c.ServiceID, ServiceName: c.ServiceName,
-		})
+		n.Checks, err = keep(d.memory, n.Checks, newCheck(c))
 		return err
 	})
+}
+
+// place adds instances to their nodes; those of other nodes are left out.
+func (nodes nodesByName) place(instances []placedInstance) {
+	for i := range instances {
+		if n := nodes[instances[i].node]; n != nil {
+			n.Instances = append(n.Instances, instances[i].Instance)
+			n.Checks = append(n.Checks, instances[i].checks...)
+		}
+	}
 }
 
 // nodeBytes is about what a node costs, without what is on it.
@@ -162,4 +245,18 @@ func (nodes nodesByName) catalog() *Catalog {
 		catalog.Nodes = append(catalog.Nodes, *n)
 	}
 	return catalog
+}
+
+// add adds the nodes of another catalog that are not there yet, and what is missing of it.
+func (c *Catalog) add(other *Catalog) {
+	known := make(map[string]bool, len(c.Nodes))
+	for i := range c.Nodes {
+		known[c.Nodes[i].Name] = true
+	}
+	for i := range other.Nodes {
+		if !known[other.Nodes[i].Name] {
+			c.Nodes = append(c.Nodes, other.Nodes[i])
+		}
+	}
+	c.Missing, c.Unread, c.Incomplete = other.Missing, other.Unread, other.Incomplete
 }

@@ -90,7 +90,7 @@ func fuzzRoots(t *testing.T, data []byte) {
 func FuzzCatalogAnswers(f *testing.F) {
 	for _, seed := range []string{
 		`[{"Node":"a","CheckID":"x","Name":"X","Status":"passing","ServiceID":"web-1","ServiceName":"web"},null,{"Status":"?","PeerName":"east"}]`,
-		`[{"Node":{"Node":"a"},"Service":{"ID":"web-1","Service":"web","Tags":["v1",""],"Meta":{"team":"shop"}}},{"Node":null},null,{"Service":null}]`,
+		`[{"Node":{"Node":"a"},"Service":{"ID":"web-1","Service":"web","Tags":["v1",""],"Meta":{"team":"shop"}},"Checks":[{"ServiceID":"web-1"}]},{"Node":null},null,{"Service":null}]`,
 		`{"web-1":{"ID":"web-1","Service":"web","Tags":null,"Meta":{"a":"b"}},"x":null,"y":{}}`,
 		`{"alive":{"CheckID":"alive","Status":"critical","ServiceID":"web-1"},"disk":null}`,
 	} {
@@ -105,13 +105,10 @@ func FuzzCatalogAnswers(f *testing.F) {
 		_, _ = node.decodeServices(reader()), node.decodeChecks(reader()) // Parts of an answer are read, too.
 		node.judge(make(map[string]HealthStatus))
 		expectStatuses(t, node)
-		nodes := make(nodesByName)
+		nodes := nodesByName{"a": {Name: "a"}}
 		_ = nodes.decodeChecks(reader())
 		entries, _ := decodeEntries(reader(), "web")
-		for _, e := range entries {
-			n := nodes.at(e.node)
-			n.Instances = append(n.Instances, e.Instance)
-		}
+		nodes.place(entries)
 		for _, n := range nodes.catalog().Nodes {
 			expectStatuses(t, n)
 			for _, in := range n.Instances {

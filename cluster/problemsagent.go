@@ -126,6 +126,9 @@ func (fs *findings) catalogOf(f *statusFacts, st *Status) {
 	if n := len(st.Catalog.Failing) + st.Catalog.FailingOmitted - st.Catalog.Down; n > 0 {
 		fs.add(alertServiceInstancesCritical, "", "%s critical on some instances%s.", plural(n, "service is", "services are"), around(": ", listOf(partly, n, maxNamed), ""))
 	}
+	if f.catalog == nil {
+		return // The summary names no nodes.
+	}
 	if nodes := criticalNodes(f.catalog); len(nodes) > 0 {
 		fs.add(alertNodeCheckCritical, "", "%s, and with them all services there: %s.",
 			plural(len(nodes), "node has checks that are critical", "nodes have checks that are critical"), list(nodes, maxNamed))

@@ -39,16 +39,19 @@ type Snapshot struct {
 	raftPeers    Fact[[]RaftPeer]
 	statusLeader Fact[string]
 	statusPeers  Fact[[]string]
-	catalogNodes Fact[int]
 	catalog      Fact[*Catalog]
-	topology     Fact[Topology]
-	meshList     Fact[*api.CARootList]
-	mesh         Fact[*meshCA]
-	reports      Fact[[]Report]
-	portReports  Fact[[]PortReport]
-	agentPorts   Fact[[]BoundPort]
-	serverAgents Fact[map[string]Agent]
-	membersSeen  Fact[map[string][]Member]
+	overview     Fact[*CatalogOverview]
+
+	catalogNodes     Fact[catalogEntries]
+	catalogNodeCount Fact[int]
+	topology         Fact[Topology]
+	meshList         Fact[*api.CARootList]
+	mesh             Fact[*meshCA]
+	reports          Fact[[]Report]
+	portReports      Fact[[]PortReport]
+	agentPorts       Fact[[]BoundPort]
+	serverAgents     Fact[map[string]Agent]
+	membersSeen      Fact[map[string][]Member]
 
 	autopilotState  Fact[AutopilotState]
 	leaderAutopilot Fact[AutopilotState]
@@ -120,7 +123,6 @@ var (
 	endpointRaft         = endpoint{path: "/v1/operator/raft/configuration"}
 	endpointStatusLeader = endpoint{path: "/v1/status/leader"}
 	endpointStatusPeers  = endpoint{path: "/v1/status/peers"}
-	endpointCatalogNodes = endpoint{path: "/v1/catalog/nodes", hasMeta: true, chosen: true}
 	endpointDatacenters  = endpoint{path: "/v1/catalog/datacenters"}
 )
 
@@ -222,13 +224,6 @@ func (s *Snapshot) StatusPeers() *Fact[[]string] {
 	return s.statusPeers.start(s.ctx, func(ctx context.Context) (peers []string, err error) {
 		err = s.readAgent(ctx, endpointStatusPeers, &peers)
 		return peers, err
-	})
-}
-
-// CatalogNodes is the number of nodes in the catalog.
-func (s *Snapshot) CatalogNodes() *Fact[int] {
-	return s.catalogNodes.start(s.ctx, func(ctx context.Context) (int, error) {
-		return s.countList(ctx, endpointCatalogNodes)
 	})
 }
 

@@ -206,8 +206,10 @@ type MemberEntry struct {
 
 // CatalogStatus are the totals of what is registered with Consul.
 type CatalogStatus struct {
-	Nodes    int `json:"nodes"`
-	Services int `json:"services"`
+	// Summary is whether all counts are those of Consul's own summary, because the catalog itself could not be read: see CatalogOverview.
+	Summary  bool `json:"summary,omitempty"`
+	Nodes    int  `json:"nodes"`
+	Services int  `json:"services"`
 	// Instances counts the service instances that are passing, warning, critical, in maintenance and, if there are, of unknown state.
 	Instances map[string]int `json:"instances"`
 	// Failing are the services with instances that are critical, worst first, and FailingOmitted how many more there are; the servers'

@@ -46,6 +46,7 @@ type statusFacts struct {
 	autopilotConfig *AutopilotConfig
 	consistent      *ConsistentRead
 	catalog         *Catalog
+	overview        *CatalogOverview
 	// filtered are the endpoints whose answers are not complete, because of the token's rights.
 	filtered []string
 	missing  []Missing
@@ -57,8 +58,12 @@ type statusFacts struct {
 func (s *Snapshot) statusFacts(ctx context.Context, parts StatusParts) *statusFacts {
 	up, agent := s.Up(), s.Agent()
 	var catalog *Fact[*Catalog]
+	var overview *Fact[*CatalogOverview]
 	if parts.Catalog {
 		catalog = s.Catalog()
+		if !s.cluster.opts.AgentOnly {
+			overview = s.CatalogOverview()
+		}
 	}
 	f := &statusFacts{start: s.start, address: s.cluster.client.opts.Address}
 	waitForCluster := func() {}
@@ -77,6 +82,12 @@ func (s *Snapshot) statusFacts(ctx context.Context, parts StatusParts) *statusFa
 			f.catalog = nil
 			f.missing = append(f.missing, nothingTold("catalog"))
 		}
+		if f.catalog != nil && f.catalog.Incomplete != nil {
+			f.missing = append(f.missing, Missing{What: "catalog", Reason: f.catalog.Incomplete.Error()})
+		}
+	}
+	if overview != nil {
+		f.overview, _ = overview.Get(ctx) // It stands in for the catalog.
 	}
 	queries := s.Queries()
 	f.filtered = slices.DeleteFunc(slices.Sorted(maps.Keys(queries)), func(endpoint string) bool { return !queries[endpoint].Filtered })

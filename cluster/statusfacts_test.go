@@ -27,6 +27,8 @@ func TestSnapshotStatus_EmptyAnswers(t *testing.T) {
 	c := newTestCluster(t, ClientOptions{Address: fakeAgent(t, map[string]http.HandlerFunc{
 		"/v1/agent/self": denied, "/v1/agent/members": none, "/v1/operator/raft/configuration": denied, "/v1/operator/autopilot/state": denied,
 		"/v1/status/peers": none, "/v1/status/leader": answer(200, `""`), "/v1/internal/ui/nodes": none,
+		"/v1/catalog/nodes": none, "/v1/catalog/services": answer(200, `{}`), "/v1/health/state/any": none,
+		"/v1/internal/ui/catalog-overview": answer(200, `{"Nodes":null,"Services":null,"Checks":null}`),
 	})})
 	st := snapshot(t, c).Status(t.Context(), StatusParts{Catalog: true, ConsistentRead: true})
 	want := []string{"agent", "members", "Raft configuration", "servers", "ports", "autopilot", "catalog"}

@@ -49,9 +49,7 @@ func newStatus(f *statusFacts) Status {
 			st.Members = append(st.Members, newPoolStatus(pool.name, pool.members))
 		}
 	}
-	if f.catalog != nil {
-		st.Catalog = newCatalogStatus(f.catalog)
-	}
+	st.Catalog = newCatalogStatus(f.catalog, f.overview)
 	st.Problems = judgeProblems(f, &st)
 	st.Level = judgeLevel(&st)
 	st.Verdict = verdictSentence(&st)
@@ -223,23 +221,19 @@ func newPoolStatus(name string, members []Member) PoolStatus {
 // serversService is what the servers are registered as (Consul: structs.ConsulServiceName).
 const serversService = "consul"
 
-func newCatalogStatus(c *Catalog) *CatalogStatus {
-	byService := c.InstanceCounts()
-	st := &CatalogStatus{Nodes: len(c.Nodes), Services: len(byService) + len(c.Missing), Instances: make(map[string]int)}
+// newCatalogStatus counts by the catalog, and by its summary what is missing of it; either may be nil.
+func newCatalogStatus(c *Catalog, overview *CatalogOverview) *CatalogStatus {
+	st := &CatalogStatus{Instances: make(map[string]int)}
 	for _, status := range HealthStatuses() {
 		st.Instances[status.String()] = 0
 	}
+	services := st.countServices(c, overview)
+	if services == nil {
+		return nil
+	}
 	failing := []ServiceStatus{}
-	for name, counts := range byService {
-		for status, n := range counts {
-			if n > 0 {
-				st.Instances[HealthStatus(status).String()] += n
-			}
-		}
-		service := ServiceStatus{
-			name, counts[HealthPassing], counts[HealthWarning], counts[HealthCritical], counts[HealthMaintenance],
-		}
-		if service.Critical == 0 || name == serversService {
+	for _, service := range services {
+		if service.Critical == 0 || service.Name == serversService {
 			continue
 		}
 		failing = append(failing, service)
@@ -253,6 +247,44 @@ func newCatalogStatus(c *Catalog) *CatalogStatus {
 	st.Failing = failing[:min(len(failing), maxListed)]
 	st.FailingOmitted = len(failing) - len(st.Failing)
 	return st
+}
+
+// countServices sets the totals and returns the counts of each service that is known; nil if nothing is.
+func (st *CatalogStatus) countServices(c *Catalog, overview *CatalogOverview) []ServiceStatus {
+	services := []ServiceStatus{}
+	wanted := func(string) bool { return true }
+	switch {
+	case c != nil:
+		byService := c.InstanceCounts()
+		st.Nodes, st.Services = len(c.Nodes), len(byService)+len(c.Missing)
+		for name, counts := range byService {
+			services = append(services, ServiceStatus{
+				name, counts[HealthPassing], counts[HealthWarning], counts[HealthCritical], counts[HealthMaintenance],
+			})
+			for status, n := range counts {
+				if n > 0 {
+					st.Instances[HealthStatus(status).String()] += n
+				}
+			}
+		}
+		wanted = func(name string) bool { _, missing := slices.BinarySearch(c.Missing, name); return missing }
+	case overview != nil:
+		st.Summary, st.Nodes, st.Services = true, overview.Nodes.Total, len(overview.Services)
+	default:
+		return nil
+	}
+	if overview == nil {
+		return services
+	}
+	for _, o := range overview.Services {
+		if wanted(o.Name) {
+			services = append(services, ServiceStatus{Name: o.Name, Passing: o.Passing, Warning: o.Warning, Critical: o.Critical})
+			st.Instances[HealthPassing.String()] += o.Passing
+			st.Instances[HealthWarning.String()] += o.Warning
+			st.Instances[HealthCritical.String()] += o.Critical
+		}
+	}
+	return services
 }
 
 // down reports whether Consul names nobody who asks for the service an address.

@@ -69,6 +69,8 @@ type Member struct {
 	UsesTLS bool
 	// ACLs is whether a server has ACLs switched on.
 	ACLs bool
+	// ACLsOff is whether a server has ACLs switched off; false where it does not say.
+	ACLsOff bool
 	// NonVoter is whether the server was started as a read replica (Enterprise).
 	NonVoter bool
 }
@@ -99,6 +101,7 @@ func newMember(m *api.AgentMember) Member {
 		GRPCTLSPort: port("grpc_tls_port"),
 		UsesTLS:     m.Tags["use_tls"] != "",
 		ACLs:        m.Tags["acls"] == "1",
+		ACLsOff:     m.Tags["acls"] == "0",
 		NonVoter:    nonVoter || readReplica,
 	}
 }

@@ -15,14 +15,15 @@ import (
 
 // catalogCollector tells what is registered with Consul and how healthy it is: the families of consul_exporter, and counts.
 //
-// Requests: /v1/internal/ui/nodes, however many services there are; where Consul refuses that, /v1/catalog/services, /v1/health/state/any
-// and one for each service. With --consul.agent-only: /v1/agent/self, /v1/agent/services and /v1/agent/checks. ACL: node:read and
-// service:read; what the token may not read is left out of the answers. For each instance with three tags and a check nine series, and four
-// for each service.
+// Requests: /v1/agent/members for LAN and WAN, /v1/catalog/nodes, one for /v1/catalog/services that shows whether Consul would change the catalog
+// when asked for all of it, and if not, /v1/internal/ui/nodes for the nodes that it leaves alone, however many services there are. For the other
+// nodes, if there are any, /v1/catalog/services, /v1/health/state/any and /v1/health/service/:name for each of their services, 1,000 at most.
+// With --consul.agent-only: /v1/agent/self, /v1/agent/services and /v1/agent/checks. ACL: node:read and service:read; what the token may not
+// read is left out of the answers. For each instance with three tags and a check nine series, and four for each service.
 type catalogCollector struct {
 	settings CatalogSettings
 
-	services, nodes, instances               *desc
+	services, nodes, unread, instances       *desc
 	nodeHealthy, tag, meta                   *desc
 	nodeStatus, serviceStatus, serviceChecks *desc
 	series, seriesLimit                      *desc
@@ -34,6 +35,9 @@ func newCatalogCollector(define *definitions) collector {
 		settings: define.settings.Catalog,
 		services: define.gauge("consul_catalog_services", "Services in the catalog."),
 		nodes:    define.gauge("consul_catalog_nodes", "Nodes in the catalog."),
+		unread: define.gauge("consul_catalog_nodes_unread",
+			"Nodes of which some services were not read, because Consul changes the nodes when it is asked for all at once and there are too many "+
+				"services to read one by one. 0 if the catalog is complete."),
 		instances: define.gauge("consul_catalog_service_instances",
 			"Instances of a service by their status: the worst of all checks of the instance and its node.", "service_name", "status"),
 		nodeHealthy: define.gauge("consul_catalog_service_node_healthy",
@@ -61,11 +65,7 @@ func (c *catalogCollector) collect(ctx context.Context, snap *cluster.Snapshot, 
 	if err := c.export(catalog, out); err != nil {
 		return err
 	}
-	if len(catalog.Missing) > 0 {
-		return fmt.Errorf("read %d services: Consul cannot be asked for names like %q one by one, and refuses to tell all at once",
-			len(catalog.Missing), catalog.Missing[0])
-	}
-	return nil
+	return catalog.Incomplete
 }
 
 // export adds the totals, and all other series if they are not too many.
@@ -74,6 +74,7 @@ func (c *catalogCollector) export(catalog *cluster.Catalog, out *families) error
 	size := c.measure(catalog, counts)
 	out.add(c.nodes, float64(len(catalog.Nodes)))
 	out.add(c.services, float64(len(counts)+len(catalog.Missing)))
+	out.add(c.unread, float64(catalog.Unread))
 	out.add(c.series, float64(size.series()))
 	if limit := c.settings.MaxSeries; limit > 0 {
 		out.add(c.seriesLimit, float64(limit))

@@ -139,12 +139,14 @@ func TestCatalog_ByService(t *testing.T) {
 	want := gatherAll(t, f.settled(func(*CatalogSettings) {}))
 	f.counts()
 	f.answer("/v1/internal/ui/nodes", 403)
+	f.answerWith("/v1/catalog/services", `{"consul":[],"web":["v1","zone-a"],"Web":["v2"],"/path":null}`)
+	f.answerWith("/v1/catalog/nodes", strings.Replace(fakeNodes, `"server-2"`, `"server-1"`, 1)) // No more than in the answer that has all.
 	e := f.settled(func(*CatalogSettings) {})
 	for range 2 {
 		got := gatherAll(t, e)
 		for _, family := range want {
 			name := family.GetName()
-			if strings.HasPrefix(name, "consul_exporter_") {
+			if strings.HasPrefix(name, "consul_exporter_") || name == "consul_catalog_nodes_unread" {
 				continue
 			}
 			i := slices.IndexFunc(got, func(f *dto.MetricFamily) bool { return f.GetName() == name })
@@ -157,6 +159,7 @@ func TestCatalog_ByService(t *testing.T) {
 				t.Errorf("%s differs (-all at once +by service):\n%s", name, diff)
 			}
 		}
+		expectValue(t, got, 3, "consul_catalog_nodes_unread") // Any of them may have the service.
 		expectValue(t, got, 0, "consul_exporter_collector_success", "collector", "catalog")
 		expectValue(t, got, 1, "consul_exporter_collector_supported", "collector", "catalog")
 	}
@@ -177,6 +180,7 @@ func TestCatalog_AgentOnly(t *testing.T) {
 	f := startFake(t)
 	opts := f.exporter(nil).cluster.Options()
 	opts.AgentOnly = true
+	opts.Client.Token = nil // Whose rights would be asked for.
 	c := cluster.New(opts)
 	t.Cleanup(c.Close)
 	e, err := NewExporter(Options{Cluster: c, Enabled: []string{"agent", "catalog"}})

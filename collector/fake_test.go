@@ -173,11 +173,24 @@ func serveFake(tb testing.TB, server *rpc.Server, conn net.Conn) {
 	}
 }
 
+// What is added to the path of the request that shows whether the catalog may be read at once, and of that for the services on nodes that must
+// not be part of it.
+const (
+	guardMark = "?guard"
+	restMark  = "?rest"
+)
+
 // serve answers as a server's HTTP API does, as far as it is used.
 func (f *fakeConsul) serve(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.Path
 	if r.URL.Query().Has("wan") {
 		path += "?wan"
+	}
+	switch filter := r.URL.Query().Get("filter"); {
+	case strings.HasPrefix(filter, `ServiceID == "consul"`):
+		path += guardMark
+	case strings.HasPrefix(filter, `"consul-version" not in NodeMeta`):
+		path += restMark
 	}
 	f.mu.Lock()
 	f.requests[path]++
@@ -238,9 +251,9 @@ func (f *fakeConsul) answers() map[string]string {
 		"/v1/session/list":                `[{"ID":"s1","Name":"lock","Node":"client-1"},{"ID":"s2","Name":"","Node":"client-1"}]`,
 		"/v1/agent/metrics":               fakeTelemetry,
 		"/v1/status/peers":                list(peers),
-		"/v1/catalog/nodes":               `[{"Node":"server-1"},{"Node":"server-2"},{"Node":"server-3"},{"Node":"client-1"}]`,
+		"/v1/catalog/nodes":               fakeNodes,
 		"/v1/internal/ui/nodes":           fakeCatalog,
-		"/v1/catalog/services":            `{"consul":[],"web":["v1","zone-a"],"Web":["v2"],"/path":null}`,
+		"/v1/catalog/services":            `{"consul":[],"web":["v1","zone-a"],"Web":["v2"]}`,
 		"/v1/health/state/any":            fakeHealthState,
 		"/v1/health/service/consul":       `[{"Node":{"Node":"server-1"},"Service":{"ID":"consul","Service":"consul","Tags":[],"Meta":{"version":"1.22.5"}}}]`,
 		"/v1/health/service/web":          fakeWebEntries,
@@ -254,6 +267,10 @@ func (f *fakeConsul) answers() map[string]string {
 			"ServerStabilizationTime":"10s","RedundancyZoneTag":"","DisableUpgradeMigration":false,"UpgradeVersionTag":"","CreateIndex":4,"ModifyIndex":4}`,
 		"/v1/coordinate/nodes": list(coordinates),
 		consistentPath:         "[]",
+
+		"/v1/internal/ui/catalog-overview": fakeOverview,
+		"/v1/catalog/services" + guardMark: `{}`,
+		"/v1/catalog/services" + restMark:  `{"web":[],"Web":[]}`,
 	}
 }
 
@@ -382,7 +399,7 @@ func (f *fakeConsul) exporterWith(prober *probe.Prober, logger log.Logger, enabl
 		f.t.Fatal(err)
 	}
 	c := cluster.New(cluster.Options{
-		Client:        cluster.ClientOptions{Address: address, Timeout: 5 * time.Second},
+		Client:        cluster.ClientOptions{Address: address, Timeout: 5 * time.Second, Token: func() string { return "a token" }},
 		Ports:         cluster.PortOptions{Timeout: 5 * time.Second, Concurrency: 8},
 		Prober:        prober,
 		KVPrefix:      "limits/",
@@ -407,12 +424,12 @@ var errShutdown = errors.New("raft is already shutdown")
 // but case, a name that begins with a slash, a tag that is there twice; a node that another cluster exports to this one.
 const fakeCatalog = `[
 	{"ID":"id-1","Node":"server-1","Address":"127.0.0.1","TaggedAddresses":{"lan":"127.0.0.1"},"Meta":{"consul-version":"1.22.5"},
-		"Services":[{"ID":"consul","Service":"consul","Tags":[],"Meta":{"version":"1.22.5"},"Port":8300,"Weights":{"Passing":1,"Warning":1}}],
+		"Services":[{"ID":"consul","Service":"consul","Tags":[],"Meta":{"version":"1.22.5"},"Port":8300,"Weights":{"Passing":1,"Warning":1}},
+			{"ID":"/path","Service":"/path","Tags":null}],
 		"Checks":[{"Node":"server-1","CheckID":"serfHealth","Name":"Serf Health Status","Status":"passing","Output":"Agent alive","ServiceID":"","ServiceName":""}]},
 	{"ID":"","Node":"client-1","Address":"127.0.0.1","Services":[
 			{"ID":"web-1","Service":"web","Tags":["v1","zone-a","v1"],"Meta":{"team":"shop","Team":"\u00dcbung \"x\""}},
-			{"ID":"web-2","Service":"Web","Tags":["v2"],"Meta":null},
-			{"ID":"/path","Service":"/path","Tags":null}],
+			{"ID":"web-2","Service":"Web","Tags":["v2"],"Meta":null}],
 		"Checks":[
 			{"CheckID":"alive","Name":"Alive","Status":"passing","ServiceID":"web-1","ServiceName":"web","ServiceTags":["v1"],"Definition":{}},
 			{"CheckID":"slow","Name":"Slow","Status":"warning","ServiceID":"web-1","ServiceName":"web"},
@@ -422,16 +439,27 @@ const fakeCatalog = `[
 			{"CheckID":"odd","Name":"Odd","Status":"fine","ServiceID":"","ServiceName":""}]},
 	{"Node":"theirs","PeerName":"other","Services":[{"ID":"api","Service":"api"}],"Checks":[]}]`
 
+// fakeNodes has the nodes of fakeCatalog, and another.
+const fakeNodes = `[{"Node":"server-1","Address":"127.0.0.1","Meta":{"consul-network-segment":"","consul-version":"1.22.5"}},
+	{"Node":"server-2","Address":"127.0.0.1","Meta":{"consul-version":"1.22.5"}},
+	{"Node":"client-1","Address":"10.0.0.1","Meta":{"external-node":"true"}},{"Node":"client-2","Address":"10.0.0.2","Meta":null}]`
+
+// fakeOverview has a service that Enterprise has in two namespaces.
+const fakeOverview = `{"Nodes":[{"Name":"","Total":4,"Passing":3,"Warning":0,"Critical":1}],
+	"Services":[{"Name":"consul","Total":1,"Passing":1,"Warning":0,"Critical":0},{"Name":"web","Total":3,"Passing":1,"Warning":2,"Critical":0},
+		{"Name":"web","Total":1,"Passing":0,"Warning":0,"Critical":1}],
+	"Checks":[{"Name":"Serf Health Status","Total":1,"Passing":1,"Warning":0,"Critical":0},{"Name":"Slow","Total":3,"Passing":0,"Warning":1,"Critical":1}]}`
+
 // The same, as /v1/health/state/any and /v1/health/service/:name tell it.
 const (
 	fakeHealthState = `[{"Node":"server-1","CheckID":"serfHealth","Name":"Serf Health Status","Status":"passing","ServiceID":"","ServiceName":""},
-		{"Node":"client-1","CheckID":"alive","Name":"Alive","Status":"passing","ServiceID":"web-1","ServiceName":"web"},
-		{"Node":"client-1","CheckID":"slow","Name":"Slow","Status":"warning","ServiceID":"web-1","ServiceName":"web"},
-		{"Node":"client-1","CheckID":"_service_maintenance:web-2","Name":"Service Maintenance Mode","Status":"critical","ServiceID":"web-2","ServiceName":"Web"},
 		{"Node":"client-2","CheckID":"_node_maintenance","Name":"Node Maintenance Mode","Status":"critical","ServiceID":"","ServiceName":""},
 		{"Node":"client-2","CheckID":"odd","Name":"Odd","Status":"fine","ServiceID":"","ServiceName":""},
 		{"Node":"theirs","PeerName":"other","CheckID":"x","Status":"passing"},null]`
-	fakeWebEntries = `[{"Node":{"Node":"client-1"},"Service":{"ID":"web-1","Service":"web","Tags":["v1","zone-a","v1"],"Meta":{"team":"shop","Team":"Übung \"x\""}}},
-		{"Node":{"Node":"client-1"},"Service":{"ID":"web-2","Service":"Web","Tags":["v2"]}},
+	fakeWebEntries = `[{"Node":{"Node":"client-1"},"Service":{"ID":"web-1","Service":"web","Tags":["v1","zone-a","v1"],"Meta":{"team":"shop","Team":"Übung \"x\""}},"Checks":[
+			{"Node":"client-1","CheckID":"alive","Name":"Alive","Status":"passing","ServiceID":"web-1","ServiceName":"web"},
+			{"Node":"client-1","CheckID":"slow","Name":"Slow","Status":"warning","ServiceID":"web-1","ServiceName":"web"},null]},
+		{"Node":{"Node":"client-1"},"Service":{"ID":"web-2","Service":"Web","Tags":["v2"]},"Checks":[
+			{"Node":"client-1","CheckID":"_service_maintenance:web-2","Name":"Service Maintenance Mode","Status":"critical","ServiceID":"web-2","ServiceName":"Web"}]},
 		{"Node":{"Node":"client-2"},"Service":{"ID":"web-1","Service":"web","Tags":["v1"]}},null]`
 )

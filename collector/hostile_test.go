@@ -125,7 +125,7 @@ func TestHostileAnswers_Catalog(t *testing.T) {
 			for _, path := range slices.Concat(agentOnly, []string{"/v1/catalog/services", "/v1/health/state/any", "/v1/health/service/web"}) {
 				f := startFake(t)
 				f.answer("/v1/internal/ui/nodes", 403)
-				f.answerWith("/v1/catalog/services", `{"consul":[],"web":[]}`) // Without the one that cannot be asked for.
+				f.answerWith("/v1/catalog/services", `{"consul":[],"web":[]}`)
 				f.handle(path, hostile.answer(f.answers()[path]))
 				opts := f.exporter(nil).cluster.Options()
 				opts.Client.MaxResponseBytes = 1 << 17

@@ -31,6 +31,7 @@ var registry = []entry{
 	{"kv", "keys whose values are numbers, below --kv.prefix", true, false, newKVCollector},
 	{"license", "the licence of Consul Enterprise", true, false, newLicenseCollector},
 	{"members", "the members of the Serf pools and their state", true, false, newMembersCollector},
+	{"overview", "Consul's own summary of the catalog, which is there also when the catalog is too large to be read", true, false, newOverviewCollector},
 	{"peering", "the peerings with other clusters", true, false, newPeeringCollector},
 	{"ports", "whether each server answers on its ports, in each port's own protocol", true, false, newPortsCollector},
 	{"raft", "what each server says about Raft, and what that means for the cluster", true, false, newRaftCollector},

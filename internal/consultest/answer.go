@@ -13,7 +13,11 @@ const answerNodes = 100
 
 // CatalogAnswer returns what Consul 1.22 answers for /v1/internal/ui/nodes with a catalog like that of LoadCatalog, for tests and benchmarks
 // that are about reading it. Instances must be a multiple of 100.
-func CatalogAnswer(services, instances int) []byte {
+func CatalogAnswer(services, instances int) []byte { return CatalogAnswerWith(services, instances, 0) }
+
+// CatalogAnswerWith is CatalogAnswer with so many more bytes in the output of each check of a service.
+func CatalogAnswerWith(services, instances, output int) []byte {
+	more := strings.Repeat("x", output)
 	var b strings.Builder
 	each := instances / answerNodes
 	for n := range answerNodes {
@@ -27,7 +31,7 @@ func CatalogAnswer(services, instances int) []byte {
 			`"Output":"Agent alive and reachable","ServiceID":"","ServiceName":"","ServiceTags":[],"Type":"","Interval":"","Timeout":"",`+
 			`"ExposedPort":0,"Definition":{},"CreateIndex":14,"ModifyIndex":14}`, n)
 		for i := range each {
-			answerCheck(&b, n, n*each+i, services)
+			answerCheck(&b, n, n*each+i, services, more)
 		}
 		b.WriteString("]}")
 	}
@@ -49,10 +53,10 @@ func answerInstance(b *strings.Builder, k, services int, first bool) {
 }
 
 // answerCheck writes the check of instance k.
-func answerCheck(b *strings.Builder, node, k, services int) {
+func answerCheck(b *strings.Builder, node, k, services int, more string) {
 	name := fmt.Sprintf("web-%04d", k%services)
 	fmt.Fprintf(b, `,{"Node":"node-%03d","CheckID":"service:%[2]s-%[3]d","Name":"Service '%[2]s' check","Status":"passing","Notes":"",`+
-		`"Output":"HTTP GET http://10.1.2.3:8080/health: 200 OK Output: ok","ServiceID":"%[2]s-%[3]d","ServiceName":%[2]q,`+
+		`"Output":"HTTP GET http://10.1.2.3:8080/health: 200 OK Output: ok%[7]s","ServiceID":"%[2]s-%[3]d","ServiceName":%[2]q,`+
 		`"ServiceTags":["v%[4]d","zone-%[5]d","primary"],"Type":"http","Interval":"10s","Timeout":"1s","ExposedPort":0,"Definition":{},`+
-		`"CreateIndex":%[6]d,"ModifyIndex":%[6]d}`, node, name, k, k%20, k%3, k+20)
+		`"CreateIndex":%[6]d,"ModifyIndex":%[6]d}`, node, name, k, k%20, k%3, k+20, more)
 }

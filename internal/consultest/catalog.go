@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/hashicorp/consul/api"
@@ -38,6 +39,8 @@ type Catalog struct {
 	// Nodes, Services and Instances are how many there are to be, 1 at least.
 	// There are at least as many instances as services.
 	Nodes, Services, Instances int
+	// CheckOutput is how many bytes the output of each check has at least; Consul keeps 4,096 by default.
+	CheckOutput int
 }
 
 // LoadCatalog writes these nodes, services and instances into the catalog. It
@@ -168,8 +171,8 @@ func (c Catalog) instanceOps() api.TxnOps {
 // An instance is one instance of a service. Nodes and services are numbered from
 // 0, the instances of a service from 1.
 type instance struct {
-	service, number, node, port int
-	status                      string
+	service, number, node, port, output int
+	status                              string
 }
 
 // instance returns the i-th instance, counted from 0. Those of one service follow
@@ -183,6 +186,7 @@ func (c Catalog) instance(i int) instance {
 		number:  i - first + 1,
 		node:    i % c.Nodes,
 		port:    20000 + i/c.Nodes, // Of its own on that node.
+		output:  c.CheckOutput,
 		status:  api.HealthPassing,
 	}
 	switch n := i + 1; {
@@ -217,11 +221,16 @@ func (in instance) checkOp() *api.TxnOp {
 		CheckID:     "service:" + in.id(),
 		Name:        "Service '" + serviceName(in.service) + "' check",
 		Status:      in.status,
-		Output:      fmt.Sprintf("HTTP GET http://%s:%d/health: %s Output: ", nodeAddr(in.node), in.port, httpStatus[in.status]),
+		Output:      in.checkOutput(),
 		ServiceID:   in.id(),
 		ServiceName: serviceName(in.service),
 		Type:        "http",
 	}}}
+}
+
+func (in instance) checkOutput() string {
+	head := fmt.Sprintf("HTTP GET http://%s:%d/health: %s Output: ", nodeAddr(in.node), in.port, httpStatus[in.status])
+	return head + strings.Repeat("x", max(in.output-len(head), 0))
 }
 
 func (in instance) id() string { return serviceName(in.service) + "-" + strconv.Itoa(in.number) }

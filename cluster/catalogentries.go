@@ -1,0 +1,135 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"context"
+	"slices"
+	"strings"
+)
+
+var endpointCatalogNodes = endpoint{path: "/v1/catalog/nodes", hasMeta: true, chosen: true}
+
+// catalogEntry is a node in the catalog, as far as it decides how the rest is read.
+type catalogEntry struct {
+	name, address string
+	// versioned is whether its meta has versionKey.
+	versioned bool
+}
+
+// catalogEntries are all nodes in the catalog that the token may read.
+func (s *Snapshot) catalogEntries() *Fact[catalogEntries] {
+	return s.catalogNodes.start(s.ctx, func(ctx context.Context) (entries catalogEntries, err error) {
+		err = s.stream(ctx, endpointCatalogNodes, s.newBudget(), entries.decode)
+		return entries, err
+	})
+}
+
+// catalogEntries are several of them.
+type catalogEntries []catalogEntry
+
+// decode reads an answer of endpointCatalogNodes.
+func (entries *catalogEntries) decode(d *jsonReader) error {
+	return d.list(func() error {
+		e, err := decodeEntry(d)
+		if err == nil {
+			*entries, err = keep(d.memory, *entries, e)
+		}
+		return err
+	})
+}
+
+// CatalogNodes is the number of nodes in the catalog.
+func (s *Snapshot) CatalogNodes() *Fact[int] {
+	return s.catalogNodeCount.start(s.ctx, func(ctx context.Context) (int, error) {
+		entries, err := s.catalogEntries().Get(ctx)
+		return len(entries), err
+	})
+}
+
+func decodeEntry(d *jsonReader) (e catalogEntry, err error) {
+	err = d.object(func(key []byte) error {
+		switch string(key) {
+		case "Node":
+			name, err := d.word()
+			e.name = string(name)
+			return err
+		case "Address":
+			address, err := d.word()
+			e.address = string(address)
+			return err
+		case "Meta":
+			return d.object(func(key []byte) error {
+				e.versioned = e.versioned || string(key) == versionKey
+				return d.SkipValue()
+			})
+		default:
+			return d.SkipValue()
+		}
+	})
+	return e, err
+}
+
+// names returns the nodes' names.
+func (entries catalogEntries) names() []string {
+	names := make([]string, len(entries))
+	for i := range entries {
+		names[i] = entries[i].name
+	}
+	return names
+}
+
+// pools are the members that the agent knows of, and what they say about how the catalog can be read.
+type pools struct {
+	lan, wan []Member
+	// complete is whether both lists have all members.
+	complete bool
+}
+
+// pools waits for both lists. A list that cannot be read is empty and not complete. Consul Enterprise lists only the members of the agent's
+// own network segment.
+func (s *Snapshot) pools(ctx context.Context) *pools {
+	lanFact, wanFact := s.Members(), s.WANMembers()
+	lan, lanErr := lanFact.Get(ctx)
+	wan, wanErr := wanFact.Get(ctx)
+	p := &pools{lan: lan, wan: wan}
+	enterprise := slices.ContainsFunc(lan, func(m Member) bool { return strings.Contains(m.Version, "+ent") })
+	p.complete = lanErr == nil && wanErr == nil && hasServer(lan) && !enterprise && s.isWhole(endpointMembers, p.servers(""))
+	return p
+}
+
+// isWhole reports whether the answers of an endpoint in this scrape had everything, whatever the token's rights. Consul says so if it left
+// something out, but not to those who have no token.
+func (s *Snapshot) isWhole(ep endpoint, servers []Member) bool {
+	if s.cluster.client.opts.token() == "" && !aclsOff(servers) {
+		return false
+	}
+	return !s.Queries()[ep.name()].Filtered
+}
+
+// aclsOff reports whether there are servers and all have ACLs switched off.
+func aclsOff(servers []Member) bool {
+	return len(servers) > 0 && !slices.ContainsFunc(servers, func(m Member) bool { return !m.ACLsOff })
+}
+
+// servers are those of a datacenter that may be running; empty means the agent's own.
+func (p *pools) servers(datacenter string) []Member {
+	members := p.lan
+	if datacenter != "" {
+		members = slices.Concat(p.lan, p.wan)
+	}
+	return slices.DeleteFunc(slices.Clone(members), func(m Member) bool {
+		return !m.Server() || m.Status == StatusLeft || (datacenter != "" && m.Datacenter != datacenter)
+	})
+}
+
+// addresses are those of all members, each once and in order.
+func (p *pools) addresses() []string {
+	var list []string
+	for _, m := range slices.Concat(p.lan, p.wan) {
+		list = append(list, m.Addr)
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}

@@ -1,0 +1,205 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"context"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Reading /v1/internal/ui/nodes (the dump) can change the catalog of the server that answers. Two places in Consul 1.16.1 and later add the
+// key consul-version to the meta of nodes that lack it, in the maps of the server's own state store, without Raft and without a lock:
+//
+//  1. The HTTP handler, for nodes in its answer whose address is that of a LAN or WAN member (agent/ui_endpoint.go, UINodes).
+//  2. The state store, for nodes that have meta and a service with the ID "consul" whose meta has a version: old servers, or anything that
+//     is registered like one (agent/consul/state/catalog.go, parseNodes). It looks at every node, before ACLs and before any filter.
+//
+// The servers' catalogs then differ, and a server that reads such a map at the same time dies (hashicorp/consul issue 20206). So:
+//
+//   - /v1/internal/ui/node/:node, which does the same, is never read.
+//   - The dump is read only if the guard names no node that the second writer would change, and no server is of a version that registers such
+//     nodes. A guard whose answer the token's rights may have cut short names nothing, and proves nothing.
+//   - The dump has a filter that keeps the first writer away: only nodes with the key, and of the others only those whose address is no
+//     member's. If the list of members may be incomplete, only nodes with the key.
+//   - What the dump leaves out is read service by service, from endpoints that only read.
+//   - Servers before 1.16.1 have neither writer.
+//
+// A node that is registered between the guard and the dump, within milliseconds, can still be changed by the second writer, if it has meta, no
+// version in it, and a service with the ID "consul" with a version. The servers' own registrations cannot: with a server of an old version
+// there is no dump. The first writer has no such gap for new nodes, as the filter names no address that was not seen to be safe.
+
+// versionKey is the key of a node's meta with the version of its agent.
+const versionKey = "consul-version"
+
+// endpointGuard answers with the services of nodes that the second writer would change. Before Consul 1.16.3 the filter does not see a node's
+// meta and names every server, which is the safe side.
+var endpointGuard = endpoint{
+	path: pathServices, hasMeta: true, chosen: true,
+	params: url.Values{"filter": {`ServiceID == "consul" and "` + versionKey + `" not in NodeMeta`}},
+}
+
+// guardIsEmpty reports whether the guard names nothing, and would have named everything.
+func (s *Snapshot) guardIsEmpty(ctx context.Context, servers []Member) bool {
+	named := 0
+	err := s.stream(ctx, endpointGuard, s.newBudget(), func(d *jsonReader) error {
+		if d.PeekKind() == jsontext.KindNull {
+			return errNoObject
+		}
+		return d.object(func([]byte) error {
+			named++
+			return d.SkipValue()
+		})
+	})
+	return err == nil && named == 0 && s.isWhole(endpointGuard, servers)
+}
+
+// The versions of servers between which, the second excluded, a server may have the writers and register nodes without the key. From the
+// second on, agents register themselves with the key.
+var (
+	writersSince   = [3]int{1, 16, 1}
+	versionedSince = [3]int{1, 16, 2}
+)
+
+// allBefore reports whether there are members and all are of an earlier version.
+func allBefore(members []Member, version [3]int) bool {
+	return len(members) > 0 && !slices.ContainsFunc(members, func(m Member) bool {
+		v, ok := parseVersion(m.Version)
+		return !ok || slices.Compare(v[:], version[:]) >= 0
+	})
+}
+
+// anyBefore reports whether a member is of an earlier version, or of one that cannot be told.
+func anyBefore(members []Member, version [3]int) bool {
+	return slices.ContainsFunc(members, func(m Member) bool {
+		v, ok := parseVersion(m.Version)
+		return !ok || slices.Compare(v[:], version[:]) < 0
+	})
+}
+
+var versionNumbers = regexp.MustCompile(`^(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?:\D|$)`)
+
+// parseVersion reads the numbers of a version like "1.22.5" or "1.22.0+ent".
+func parseVersion(s string) (v [3]int, ok bool) {
+	numbers := versionNumbers.FindStringSubmatch(s)
+	if numbers == nil {
+		return v, false
+	}
+	for i := range v {
+		v[i], _ = strconv.Atoi(numbers[i+1]) // No more than nine digits.
+	}
+	return v, true
+}
+
+// selection is a part of the nodes: those with versionKey, and of the others those that have one of some addresses, or have none of them.
+type selection struct {
+	// all is whether it is all nodes.
+	all bool
+	// addresses are in order; nil if none of the other nodes are selected. pattern matches them.
+	addresses []string
+	pattern   string
+	// not is whether nodes are selected that have none of the addresses.
+	not bool
+}
+
+// selectSafe returns the nodes that the first writer leaves alone, as far as a filter can name them. A filter that lists addresses lists
+// either those of nodes seen to be safe, or those of all members: in neither way can a node that is registered meanwhile slip through.
+func selectSafe(nodes catalogEntries, p *pools) selection {
+	if !p.complete {
+		return selection{}
+	}
+	members := p.addresses()
+	var safe []string
+	for i := range nodes {
+		n := &nodes[i]
+		if _, isMember := slices.BinarySearch(members, n.address); !n.versioned && !isMember && simple.MatchString(n.address) {
+			safe = append(safe, n.address)
+		}
+	}
+	slices.Sort(safe)
+	safe = slices.Compact(safe)
+	if len(safe) == 0 {
+		return selection{}
+	}
+	if pattern, ok := anyOf(safe); ok {
+		return selection{addresses: safe, pattern: pattern}
+	}
+	if pattern, ok := anyOf(members); ok {
+		return selection{addresses: members, pattern: pattern, not: true}
+	}
+	return selection{}
+}
+
+// simple is what needs no care inside a filter: addresses and most names.
+var simple = regexp.MustCompile(`^[0-9A-Za-z.:_-]+$`)
+
+// maxPatternBytes bounds a pattern as it is sent, so that the whole request line passes any proxy, of which many allow 8 KB. There is room for 200 IPv4
+// addresses.
+const maxPatternBytes = 6 << 10
+
+// anyOf returns a pattern that matches these texts and no other; ok is false if it would be too long or cannot be written.
+func anyOf(list []string) (pattern string, ok bool) {
+	quoted := make([]string, 0, len(list))
+	for _, text := range list {
+		if !simple.MatchString(text) {
+			return "", false
+		}
+		quoted = append(quoted, regexp.QuoteMeta(text))
+	}
+	pattern = "^(?:" + strings.Join(quoted, "|") + ")$"
+	return pattern, len(url.QueryEscape(pattern)) <= maxPatternBytes
+}
+
+// has reports whether a node is selected.
+func (s *selection) has(n *catalogEntry) bool {
+	if s.all || n.versioned {
+		return true
+	}
+	_, found := slices.BinarySearch(s.addresses, n.address)
+	return s.addresses != nil && found != s.not
+}
+
+// left returns the names of the nodes that are not selected.
+func (s *selection) left(nodes catalogEntries) []string {
+	var names []string
+	for i := range nodes {
+		if !s.has(&nodes[i]) {
+			names = append(names, nodes[i].name)
+		}
+	}
+	return names
+}
+
+// filter returns the expression that selects these nodes in endpointDump; empty for all.
+func (s *selection) filter() string {
+	if s.all {
+		return ""
+	}
+	expression := `"` + versionKey + `" in Meta`
+	if s.addresses != nil {
+		expression += " or " + s.comparison(s.not)
+	}
+	return expression
+}
+
+// rest returns the expression that selects the services on all other nodes in endpointServices.
+func (s *selection) rest() string {
+	expression := `"` + versionKey + `" not in NodeMeta`
+	if s.addresses != nil {
+		expression += " and " + s.comparison(!s.not)
+	}
+	return expression
+}
+
+func (s *selection) comparison(not bool) string {
+	if not {
+		return "Address not matches `" + s.pattern + "`"
+	}
+	return "Address matches `" + s.pattern + "`"
+}
