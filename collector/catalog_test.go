@@ -180,7 +180,6 @@ func TestCatalog_AgentOnly(t *testing.T) {
 	f := startFake(t)
 	opts := f.exporter(nil).cluster.Options()
 	opts.AgentOnly = true
-	opts.Client.Token = nil // Whose rights would be asked for.
 	c := cluster.New(opts)
 	t.Cleanup(c.Close)
 	e, err := NewExporter(Options{Cluster: c, Enabled: []string{"agent", "catalog"}})
@@ -206,7 +205,10 @@ func TestCatalog_AgentOnly(t *testing.T) {
 	} {
 		expectValue(t, all, want.value, want.name, want.labels...)
 	}
-	want := map[string]int{"/v1/agent/self": 1, "/v1/status/leader": 1, "/v1/agent/services": 1, "/v1/agent/checks": 1}
+	want := map[string]int{
+		"/v1/agent/self": 1, "/v1/status/leader": 1, "/v1/agent/services": 1, "/v1/agent/checks": 1,
+		"/v1/agent/members": 1, "/v1/internal/acl/authorize": 1, // The agent's name, and what the token may ask it.
+	}
 	if diff := cmp.Diff(want, f.counts()); diff != "" {
 		t.Errorf("requests differ (-want +got):\n%s", diff)
 	}
