@@ -136,7 +136,7 @@ func askable(names []string) (services, missing []string, why error) {
 }
 
 var (
-	errNameNotAskable  = errors.New("Consul cannot be asked for a name that begins or ends with a slash, or has two in a row")
+	errNameNotAskable  = errors.New("the HTTP API takes no name that begins or ends with a slash, or has two in a row")
 	errTooManyServices = fmt.Errorf("there are more than %d services on nodes whose meta lacks %s, or Consul refuses to tell all at once",
 		maxServiceReads, versionKey)
 )

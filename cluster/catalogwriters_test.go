@@ -37,19 +37,26 @@ func TestSelectSafe(t *testing.T) {
 	}{
 		{"all have the key", catalogEntries{versioned}, two, `"consul-version" in Meta`, `"consul-version" not in NodeMeta`, nil},
 		{
-			"safe addresses", catalogEntries{versioned, safe, atMember, odd}, two,
+			"safe addresses",
+			catalogEntries{versioned, safe, atMember, odd},
+			two,
 			"\"consul-version\" in Meta or Address matches `^(?:db\\.example\\.com)$`",
-			"\"consul-version\" not in NodeMeta and Address not matches `^(?:db\\.example\\.com)$`", []string{"ext", "odd"},
+			"\"consul-version\" not in NodeMeta and Address not matches `^(?:db\\.example\\.com)$`",
+			[]string{"ext", "odd"},
 		},
 		{
 			"too many safe addresses", append(far, atMember), two,
 			"\"consul-version\" in Meta or Address not matches `^(?:10\\.0\\.0\\.1|10\\.0\\.0\\.2)$`",
-			"\"consul-version\" not in NodeMeta and Address matches `^(?:10\\.0\\.0\\.1|10\\.0\\.0\\.2)$`", []string{"ext"},
+			"\"consul-version\" not in NodeMeta and Address matches `^(?:10\\.0\\.0\\.1|10\\.0\\.0\\.2)$`",
+			[]string{"ext"},
 		},
 		{"too many of both", far, many, `"consul-version" in Meta`, `"consul-version" not in NodeMeta`, far.names()},
 		{
-			"members not all known", catalogEntries{versioned, safe}, pools{lan: two.lan},
-			`"consul-version" in Meta`, `"consul-version" not in NodeMeta`, []string{"esm"},
+			"members not all known",
+			catalogEntries{versioned, safe},
+			pools{lan: two.lan},
+			`"consul-version" in Meta`, `"consul-version" not in NodeMeta`,
+			[]string{"esm"},
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
