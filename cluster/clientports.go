@@ -55,10 +55,20 @@ func (pl *planner) clientPortsOfServers(protocols []Protocol) []Port {
 					number = s.GRPCTLSPort
 				}
 			}
-			ports = append(ports, pl.clientPort(p, s.Name, s.Host, number, s.state())...)
+			ports = append(ports, pl.clientPort(p, s.Name, s.Host, number, s.state(), pl.grpcOwnCA(s))...)
 		}
 	}
 	return ports
+}
+
+// grpcOwnCA reports whether a server's gRPC with TLS shows a certificate of the service mesh's authority. It is taken to be as on the agent, unless
+// one of the two has certificates and the other has none, as their Serf tags say: TLS is being introduced.
+func (pl *planner) grpcOwnCA(s Server) bool {
+	i := slices.IndexFunc(pl.topology.Servers, func(s Server) bool { return s.Name == pl.agent.Name })
+	if i < 0 || pl.topology.Servers[i].UsesTLS == s.UsesTLS {
+		return pl.agent.GRPCOwnCA
+	}
+	return !s.UsesTLS
 }
 
 // clientPortsOfAgent returns the agent's own ports, as far as they can be reached from here.
@@ -67,7 +77,7 @@ func (pl *planner) clientPortsOfAgent(protocols []Protocol) []Port {
 	for _, p := range protocols {
 		host := pl.agentHost(p)
 		if host != "" && (host == pl.configured.hostname() || pl.allowed(host)) {
-			ports = append(ports, pl.clientPort(p, pl.agent.Name, host, pl.agent.clientPort(p), pl.agent.state())...)
+			ports = append(ports, pl.clientPort(p, pl.agent.Name, host, pl.agent.clientPort(p), pl.agent.state(), pl.agent.GRPCOwnCA)...)
 		}
 	}
 	return ports
@@ -95,15 +105,15 @@ func (pl *planner) agentHost(p Protocol) string {
 }
 
 // clientPort returns how to probe a port of an agent, or none if it is off: two ports for DNS, which is on TCP and UDP.
-func (pl *planner) clientPort(p Protocol, agent, host string, number int, state string) []Port {
+func (pl *planner) clientPort(p Protocol, agent, host string, number int, state string, grpcOwnCA bool) []Port {
 	if number == 0 {
 		return nil
 	}
 	port := Port{Server: agent, Protocol: p, Transport: TransportTCP, Address: address(host, number), agent: state}
 	switch {
-	case p == ProtocolGRPCTLS && pl.agent.GRPCOwnCA && pl.agent.withoutMeshCA():
+	case p == ProtocolGRPCTLS && grpcOwnCA && pl.agent.withoutMeshCA():
 		port.note = "without a certificate of its own (tls.grpc), the port needs one of the service mesh, for cluster peering, and one of the two is off"
-	case p == ProtocolGRPCTLS && pl.mesh != nil && pl.agent.GRPCOwnCA:
+	case p == ProtocolGRPCTLS && pl.mesh != nil && grpcOwnCA:
 		port.tls = pl.mesh.tlsFor(host, pl.datacenter())
 	case p == ProtocolGRPCTLS || p == ProtocolHTTPS:
 		port.tls = pl.tlsFor(host)

@@ -266,8 +266,9 @@ func (pl *planner) throughGateways(udp *Port) {
 
 // wantsMeshCA reports whether the ports can be probed only with the authority of the service mesh.
 func (pl *planner) wantsMeshCA() bool {
-	return pl.agent != nil && pl.agent.GRPCOwnCA && !pl.agent.withoutMeshCA() && pl.agent.GRPCTLSPort != 0 &&
-		pl.opts.ClientPorts != ClientPortsOff && pl.wants(ProtocolGRPCTLS)
+	return pl.agent != nil && !pl.agent.withoutMeshCA() && pl.agent.GRPCTLSPort != 0 &&
+		pl.opts.ClientPorts != ClientPortsOff && pl.wants(ProtocolGRPCTLS) &&
+		(pl.agent.GRPCOwnCA || slices.ContainsFunc(pl.topology.Servers, pl.grpcOwnCA))
 }
 
 func (pl *planner) datacenter() string {

@@ -76,9 +76,10 @@ func TestPlan_Quiet(t *testing.T) {
 			want: []string{"a grpc_tls/tcp 10.0.0.1:8503 unasked", "b grpc_tls/tcp 10.0.0.2:8503 unasked"},
 		},
 		{
-			name: "the mesh is off, and gRPC has a certificate", agent: with(func(a *Agent) { a.MeshOff, a.GRPCOwnCA = true, false }),
+			name:      "the mesh is off, and gRPC has a certificate on the server that has TLS",
+			agent:     with(func(a *Agent) { a.MeshOff, a.GRPCOwnCA = true, false }),
 			protocols: []Protocol{ProtocolGRPCTLS},
-			want:      []string{"a grpc_tls/tcp 10.0.0.1:8503 tls=10.0.0.1", "b grpc_tls/tcp 10.0.0.2:8503 tls=10.0.0.2"},
+			want:      []string{"a grpc_tls/tcp 10.0.0.1:8503 tls=10.0.0.1", "b grpc_tls/tcp 10.0.0.2:8503 unasked"},
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -101,6 +102,35 @@ func TestPlan_Quiet(t *testing.T) {
 				t.Errorf("in doubt are %q; want %q", got, tc.doubtful)
 			}
 		})
+	}
+}
+
+// While TLS is being introduced, servers without certificates show one of the service mesh's authority on port 8503.
+func TestPlan_GRPCOwnCA(t *testing.T) {
+	t.Parallel()
+	secure, plain := Server{Name: "a", UsesTLS: true}, Server{Name: "b"}
+	both := Topology{Servers: []Server{secure, plain}}
+	for _, tc := range []struct {
+		name          string
+		agent         Agent
+		topology      Topology
+		secure, plain bool
+	}{
+		{"asked is the one with certificates", Agent{Name: "a", Server: true, GRPCTLSPort: 8503}, both, false, true},
+		{"asked is the other", Agent{Name: "b", Server: true, GRPCTLSPort: 8503, GRPCOwnCA: true}, both, false, true},
+		{"certificates for RPC only", Agent{Name: "a", Server: true, GRPCTLSPort: 8503, GRPCOwnCA: true}, Topology{Servers: []Server{secure}}, true, true},
+		{"asked is a client", Agent{Name: "c", GRPCTLSPort: 8503}, both, false, false},
+	} {
+		pl := &planner{topology: tc.topology, agent: &tc.agent}
+		if got := pl.grpcOwnCA(secure); got != tc.secure {
+			t.Errorf("%s: with certificates: own CA %v; want %v", tc.name, got, tc.secure)
+		}
+		if got := pl.grpcOwnCA(plain); got != tc.plain {
+			t.Errorf("%s: without: own CA %v; want %v", tc.name, got, tc.plain)
+		}
+		if got, want := pl.wantsMeshCA(), tc.secure || tc.plain; got != want {
+			t.Errorf("%s: wants the mesh's authority: %v; want %v", tc.name, got, want)
+		}
 	}
 }
 
