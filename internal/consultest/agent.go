@@ -32,6 +32,7 @@ type Agent struct {
 	// Server says whether the agent is a server; else it is a client.
 	Server bool
 
+	number     int // among the agents of its role, from 1
 	cluster    *Cluster
 	dataDir    string
 	configFile string
@@ -53,6 +54,14 @@ type Agent struct {
 
 // String returns the agent's name.
 func (a *Agent) String() string { return a.Name }
+
+// role is what Options call the agent.
+func (a *Agent) role() string {
+	if a.Server {
+		return "server"
+	}
+	return "client"
+}
 
 // Socket returns the path of the unix socket of the agent's API, which is there
 // with Options.Socket.
@@ -263,6 +272,25 @@ func (a *Agent) Connections(port int) (int, error) {
 		return 0, fmt.Errorf("parse the address of %s: %w", a.Name, err)
 	}
 	return established(table, netip.AddrPortFrom(addr, uint16(port))), nil
+}
+
+// ConnectionsFrom returns how many connections from this IP address to any port
+// of the agent its host still holds, in whatever state but TIME_WAIT: both sides
+// have closed those. It reads /proc/net/tcp, hence works on Linux only.
+func (a *Agent) ConnectionsFrom(address string) (int, error) {
+	table, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		return 0, fmt.Errorf("read the table of connections: %w", err)
+	}
+	local, err := netip.ParseAddr(a.Addr)
+	if err != nil {
+		return 0, fmt.Errorf("parse the address of %s: %w", a.Name, err)
+	}
+	remote, err := netip.ParseAddr(address)
+	if err != nil {
+		return 0, fmt.Errorf("parse the other address: %w", err)
+	}
+	return connected(table, local, remote), nil
 }
 
 // errNotRunning is the error of doing something to a process that is not there.

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -67,6 +68,14 @@ type Options struct {
 	//
 	//	map[string]any{"ports": map[string]any{"dns": -1}}
 	Config map[string]any
+	// AgentConfig returns what is merged over that for the agent of this role,
+	// "server" or "client", and number, counted from 1; nil is nothing. A file or
+	// key that this package sets is taken away by "".
+	AgentConfig func(role string, i int) map[string]any
+	// Absent is how many of the servers, the last ones, are not started. As
+	// bootstrap_expect counts them, there is no leader before Restart has started
+	// the last of them, and New waits for the others' APIs only.
+	Absent int
 	// Network is the first address of a network whose addresses, which differ in
 	// the last byte, are all local, such as "fd00:c::"; default a free one in
 	// 127.0.0.0/8.
@@ -164,6 +173,9 @@ func (o *Options) complete() error {
 	if o.Servers < 0 || o.Servers > 99 || o.Clients < 0 || o.Clients > 99 {
 		return fmt.Errorf("a cluster has 0 to 99 servers and as many clients, not %d and %d", o.Servers, o.Clients)
 	}
+	if o.Absent < 0 || o.Absent > o.Servers || (o.Absent > 0 && o.Bootstrap == BootstrapAlone) {
+		return fmt.Errorf("%d of %d servers cannot be absent", o.Absent, o.Servers)
+	}
 	if o.Datacenter == "" {
 		o.Datacenter = "dc1"
 	}
@@ -213,12 +225,17 @@ func (c *Cluster) start(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, agent := range c.Agents() {
+	for _, agent := range c.present() {
 		if err := agent.start(); err != nil {
 			return err
 		}
 	}
 	return c.waitReady(ctx)
+}
+
+// present returns the agents that New starts.
+func (c *Cluster) present() []*Agent {
+	return slices.Concat(c.Servers[:len(c.Servers)-c.opts.Absent], c.Clients)
 }
 
 // startTLS makes the authority and the API client's certificate.
@@ -245,6 +262,7 @@ func (c *Cluster) newAgent(role string, i, host int) *Agent {
 		Name:       c.opts.NodeName(role, i),
 		Addr:       c.net.address(host),
 		Server:     role == "server",
+		number:     i,
 		cluster:    c,
 		dataDir:    file + "-data",
 		configFile: file + ".json",
@@ -254,10 +272,13 @@ func (c *Cluster) newAgent(role string, i, host int) *Agent {
 
 // waitReady waits until the agents that were just started are a cluster.
 func (c *Cluster) waitReady(ctx context.Context) error {
-	for _, agent := range c.Agents() {
+	for _, agent := range c.present() {
 		if err := agent.waitAPI(ctx); err != nil {
 			return err
 		}
+	}
+	if c.opts.Absent > 0 {
+		return nil
 	}
 	for _, group := range c.groups() {
 		leader, err := waitLeader(ctx, group.servers)

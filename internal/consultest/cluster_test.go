@@ -719,3 +719,74 @@ func alive(t *testing.T, pid int) bool {
 	}
 	return !strings.Contains(string(status), "State:\tZ")
 }
+
+// TestNew_Absent starts two of three servers, which wait for the third.
+func TestNew_Absent(t *testing.T) {
+	t.Parallel()
+	slot(t)
+	ctx := soon(t)
+	cluster := consultest.Start(t, consultest.Options{
+		Servers: 3, Absent: 1,
+		AgentConfig: func(role string, i int) map[string]any {
+			return map[string]any{"node_meta": map[string]string{"agent": fmt.Sprintf("%s %d", role, i)}}
+		},
+	})
+	absent := cluster.Servers[2]
+	if absent.Running() || !cluster.Servers[1].Running() {
+		t.Error("the last server is running, or the second is not; want it the other way round")
+	}
+	if _, err := cluster.Leader(ctx); err == nil {
+		t.Error("there is a leader before all servers have been started")
+	}
+	if err := absent.Restart(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cluster.WaitLeader(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := cluster.WaitSynced(ctx); err != nil {
+		t.Fatal(err)
+	}
+	node, _, err := cluster.Servers[0].Client().Catalog().Node(absent.Name, new(api.QueryOptions).WithContext(ctx))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := node.Node.Meta["agent"]; got != "server 3" {
+		t.Errorf("node_meta is %q, want that of Options.AgentConfig for server 3", got)
+	}
+}
+
+func TestCluster_JoinWANAndPeer(t *testing.T) {
+	t.Parallel()
+	slot(t)
+	ctx := soon(t)
+	here := consultest.Start(t, consultest.Options{Servers: 2})
+	there := consultest.Start(t, consultest.Options{Servers: 1, Datacenter: "dc2"})
+	if err := here.JoinWAN(ctx, there); err != nil {
+		t.Fatal(err)
+	}
+	remote := new(api.QueryOptions).WithContext(ctx)
+	remote.Datacenter = "dc2"
+	if nodes, _, err := here.Servers[1].Client().Catalog().Nodes(remote); err != nil || len(nodes) != 1 {
+		t.Errorf("the second server reads %v, %v of the other datacenter, want its one node", nodes, err)
+	}
+	if err := here.Peer(ctx, there); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := dial(ctx, here.Servers[0], consultest.PortDNS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, _, _ := net.SplitHostPort(conn.LocalAddr().String())
+	count := func() int {
+		n, err := here.Servers[0].ConnectionsFrom(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if count() == 0 {
+		t.Error("ConnectionsFrom() = 0 with a connection, want it counted")
+	}
+	_ = conn.Close()
+}

@@ -10,7 +10,7 @@ import (
 )
 
 // config returns the agent's whole configuration: what this package sets, with
-// Options.Config merged over it.
+// Options.Config and then Options.AgentConfig merged over it.
 func (c *Cluster) config(a *Agent) (map[string]any, error) {
 	ports := map[string]any{"grpc": PortGRPC}
 	config := map[string]any{
@@ -89,13 +89,21 @@ func (c *Cluster) config(a *Agent) (map[string]any, error) {
 			},
 		}
 	}
+	config, err := plain(config)
+	if err != nil {
+		return nil, err
+	}
 	user, err := plain(c.opts.Config)
 	if err != nil {
 		return nil, fmt.Errorf("read Options.Config: %w", err)
 	}
-	config, err = plain(config)
+	config = merge(config, user)
+	if c.opts.AgentConfig == nil {
+		return config, nil
+	}
+	user, err = plain(c.opts.AgentConfig(a.role(), a.number))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read Options.AgentConfig: %w", err)
 	}
 	return merge(config, user), nil
 }

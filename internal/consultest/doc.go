@@ -28,7 +28,11 @@
 // that the cluster has for itself, so that any number of clusters of any number
 // of processes run side by side. Options turns on TLS, gossip encryption and
 // ACLs, and Options.Config can change anything else in the agents'
-// configuration.
+// configuration, Options.AgentConfig in that of some of them. Options.Absent
+// leaves servers out that the others wait for, so that there is no leader.
+//
+// JoinWAN federates two clusters, and Peer peers them; they differ in
+// Options.Datacenter.
 //
 // # Breaking it
 //

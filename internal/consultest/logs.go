@@ -6,6 +6,9 @@ package consultest
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +26,28 @@ type LogLine struct {
 
 // String returns the line as Consul writes it.
 func (l LogLine) String() string { return l.Raw }
+
+// variable is what differs between two lines about the same: the ID of a node or
+// request, an address, a number with what it counts.
+var variable = regexp.MustCompile(
+	`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9]+(\.[0-9]+)*(ns|µs|ms|s|m|h)?(:[0-9]+)?`)
+
+// Kind returns what the line has in common with others about the same thing:
+// level, module, message and all fields, with "*" in place of what varies.
+func (l LogLine) Kind() string {
+	var fields map[string]any
+	if json.Unmarshal([]byte(l.Raw), &fields) != nil {
+		return variable.ReplaceAllString(l.Raw, "*")
+	}
+	var kind strings.Builder
+	fmt.Fprintf(&kind, "[%s] %s: %s", l.Level, l.Module, l.Message)
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		if !strings.HasPrefix(name, "@") {
+			fmt.Fprintf(&kind, " %s=%v", name, fields[name])
+		}
+	}
+	return variable.ReplaceAllString(kind.String(), "*")
+}
 
 // levels are Consul's log levels, from the least to the most important.
 var levels = []string{"TRACE", "DEBUG", "INFO", "WARN", "ERROR"}

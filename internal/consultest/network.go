@@ -4,7 +4,6 @@
 package consultest
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/hex"
@@ -13,6 +12,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 )
 
 // Consul's default ports. A cluster uses them unchanged unless Options.Config
@@ -77,23 +77,42 @@ func (s *subnet) release() error {
 // /proc/net/tcp whose local end is this address and port.
 func established(table []byte, local netip.AddrPort) int {
 	const stateEstablished = "01"
-	// The kernel prints the four bytes of an address as one number of the host's
-	// byte order, and the port in network order: 127.0.0.1:8500 is 0100007F:2134
-	// on a little-endian host.
-	ip := local.Addr().As4()
-	var number [4]byte
-	binary.BigEndian.PutUint32(number[:], binary.NativeEndian.Uint32(ip[:]))
 	var port [2]byte
 	binary.BigEndian.PutUint16(port[:], local.Port())
-	want := bytes.ToUpper([]byte(hex.EncodeToString(number[:]) + ":" + hex.EncodeToString(port[:])))
+	want := hexAddr(local.Addr()) + ":" + strings.ToUpper(hex.EncodeToString(port[:]))
+	return countConnections(table, func(local, _, state string) bool {
+		return local == want && state == stateEstablished
+	})
+}
 
+// connected counts those between these addresses, from the local end's side,
+// that are not closed on both sides. What listens is connected to nobody.
+func connected(table []byte, local, remote netip.Addr) int {
+	const stateTimeWait = "06"
+	localPrefix, remotePrefix := hexAddr(local)+":", hexAddr(remote)+":"
+	return countConnections(table, func(local, remote, state string) bool {
+		return strings.HasPrefix(local, localPrefix) && strings.HasPrefix(remote, remotePrefix) && state != stateTimeWait
+	})
+}
+
+// countConnections counts the rows of the text of /proc/net/tcp that are wanted.
+func countConnections(table []byte, wanted func(local, remote, state string) bool) int {
 	count := 0
-	for line := range bytes.Lines(table) {
+	for line := range strings.Lines(string(table)) {
 		// sl local_address rem_address st ...
-		fields := bytes.Fields(line)
-		if len(fields) > 3 && bytes.Equal(fields[1], want) && string(fields[3]) == stateEstablished {
+		fields := strings.Fields(line)
+		if len(fields) > 3 && wanted(fields[1], fields[2], fields[3]) {
 			count++
 		}
 	}
 	return count
+}
+
+// hexAddr returns an IPv4 address as the kernel prints it: its four bytes as one
+// number of the host's byte order; 127.0.0.1 is 0100007F on a little-endian host.
+func hexAddr(addr netip.Addr) string {
+	ip := addr.As4()
+	var number [4]byte
+	binary.BigEndian.PutUint32(number[:], binary.NativeEndian.Uint32(ip[:]))
+	return strings.ToUpper(hex.EncodeToString(number[:]))
 }

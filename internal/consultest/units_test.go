@@ -158,6 +158,51 @@ func TestEstablished(t *testing.T) {
 	}
 }
 
+func TestConnected(t *testing.T) {
+	t.Parallel()
+	const table = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0305057F:206C 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1
+   1: 0305057F:206C 0100007F:9C40 01 00000000:00000000 00:00000000 00000000     0        0 2
+   2: 0305057F:2134 0100007F:9C41 08 00000000:00000000 00:00000000 00000000     0        0 3
+   3: 0305057F:2134 0100007F:9C42 06 00000000:00000000 00:00000000 00000000     0        0 4
+   4: 0305057F:206C 0205057F:9C43 01 00000000:00000000 00:00000000 00000000     0        0 5
+   5: 0100007F:9C40 0305057F:206C 01 00000000:00000000 00:00000000 00000000     0        0 6
+`
+	addr := func(a, b, c, d byte) netip.Addr { return netip.AddrFrom4([4]byte{a, b, c, d}) }
+	// Of six, one listens, one is closed on both sides, one comes from elsewhere, and one is the other end.
+	if hexAddr(addr(127, 0, 0, 1)) == "0100007F" { // The table is that of a little-endian host.
+		if got := connected([]byte(table), addr(127, 5, 5, 3), addr(127, 0, 0, 1)); got != 2 {
+			t.Errorf("connected() = %d, want 2", got)
+		}
+	}
+}
+
+func TestLogLine_Kind(t *testing.T) {
+	t.Parallel()
+	line := func(text string) string { return parseLogLine(text).Kind() }
+	tests := []struct{ raw, want string }{
+		{
+			`{"@level":"error","@message":"Request error","@module":"agent.http","@timestamp":"2026-11-22T16:31:30.902304Z",` +
+				`"error":"rpc error: No cluster leader","from":"127.0.0.1:4711","method":"GET","url":"/v1/connect/ca/roots?stale"}`,
+			"[ERROR] agent.http: Request error error=rpc error: No cluster leader from=* method=GET url=/v*/connect/ca/roots?stale",
+		},
+		{
+			`{"@level":"warn","@message":"heartbeat timeout reached, starting election","@module":"agent.server.raft","last-leader-addr":"127.4.4.2:8300",` +
+				`"last-leader-id":"e4ab2f4b-0000-4000-8000-0123456789ab","took":"1.5ms"}`,
+			"[WARN] agent.server.raft: heartbeat timeout reached, starting election last-leader-addr=* last-leader-id=* took=*",
+		},
+		{"panic: index 7 out of range", "panic: index * out of range"},
+	}
+	for _, test := range tests {
+		if got := line(test.raw); got != test.want {
+			t.Errorf("Kind() = %q, want %q", got, test.want)
+		}
+	}
+	if line(`{"@level":"warn","@message":"a","x":1}`) == line(`{"@level":"warn","@message":"a","y":1}`) {
+		t.Error("lines with different fields are of one kind")
+	}
+}
+
 func TestPoll(t *testing.T) {
 	t.Parallel()
 	calls := 0

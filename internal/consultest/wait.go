@@ -94,9 +94,10 @@ func (c *Cluster) WaitMembers(ctx context.Context, n int) error {
 	return waitMembers(ctx, c.Agents(), n)
 }
 
+// memberAlive is the status of a Serf member; the API has no name for it.
+const memberAlive = 1
+
 func waitMembers(ctx context.Context, agents []*Agent, n int) error {
-	// The status of a Serf member; the API has no name for it.
-	const alive = 1
 	return poll(ctx, fmt.Sprintf("%d members", n), func(ctx context.Context) error {
 		for _, agent := range agents {
 			if !agent.answering() {
@@ -109,7 +110,7 @@ func waitMembers(ctx context.Context, agents []*Agent, n int) error {
 			}
 			living := 0
 			for _, member := range members {
-				if member.Status == alive {
+				if member.Status == memberAlive {
 					living++
 				}
 			}
