@@ -6,7 +6,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -21,14 +20,6 @@ import (
 // one is a fault of one cluster.
 func one(cluster, fault string, strike, mend func()) []outage {
 	return []outage{{cluster, fault, strike, mend}}
-}
-
-// soon is a context for what a scene waits for.
-func soon(t *testing.T) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
-	t.Cleanup(cancel)
-	return ctx
 }
 
 func leaderKilled(t *testing.T, s *alertStack) []outage {

@@ -204,6 +204,14 @@ func waitFor(tb testing.TB, within time.Duration, what string, missing func() st
 	}
 }
 
+// soon is a context for what a scene waits for.
+func soon(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 // samples are the values of a scrape by series, written as name{label="value",...} with the labels in alphabetical order.
 type samples map[string]float64
 

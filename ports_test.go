@@ -16,8 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hashicorp/consul/api"
-
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 )
 
@@ -301,102 +299,4 @@ func TestManyScrapesAtOnce(t *testing.T) {
 	if shared := e.scrape(t)["consul_exporter_scrapes_shared_total"]; shared < n/2 {
 		t.Errorf("%v of %d scrapes at once were shared; want most", shared, n)
 	}
-}
-
-// A healthy cluster does not notice 500 scrapes.
-func TestLeavesNoTrace(t *testing.T) {
-	t.Run("plain", func(t *testing.T) {
-		t.Parallel()
-		c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1, Config: patient(keepDead())})
-		leavesNoTrace(t, c, plainPorts, "--consul.server="+c.Servers[0].URL())
-	})
-	t.Run("secure", func(t *testing.T) {
-		t.Parallel()
-		c := startSecure(t)
-		token, err := c.NewToken(t.Context(), readmePolicy(t))
-		must(t, err)
-		leavesNoTrace(t, c, securePorts, append(tlsFlags(c), "--consul.server="+c.Servers[0].URL(),
-			"--consul.token-file="+secret(t, token), "--serf.encrypt-key-file="+secret(t, gossipKey))...)
-	})
-}
-
-func leavesNoTrace(t *testing.T, c *consultest.Cluster, ports []portID, args ...string) {
-	t.Helper()
-	leaderOf(t, c)
-	const scrapes, window = 500, 100
-	e := startBinary(t, buildExporter(t), nil, args...)
-	e.scrapeUntilUp(t, ports, c.Servers...)
-	var marks []int
-	for _, a := range c.Agents() {
-		marks = append(marks, a.LogMark())
-	}
-	members, raft := membersText(t, c), raftText(t, c)
-	growing := map[string]float64{ // And the slack that each has.
-		"go_goroutines": 8, "process_open_fds": 8, "go_memstats_heap_inuse_bytes": 8 << 20, "process_resident_memory_bytes": 48 << 20,
-	}
-	first, last := make(samples), make(samples) // The least that each was in the first and in the last scrapes: what comes and goes does not count.
-	scrapeMany := func(lowest samples) (end samples) {
-		for range window {
-			end = e.scrape(t)
-			for gauge := range growing {
-				lowest.least(gauge, end[gauge])
-			}
-		}
-		return end
-	}
-	scrapeMany(first)
-	for range scrapes - 2*window {
-		if body := e.scrapeText(t); !strings.Contains(body, "\nconsul_up 1\n") {
-			t.Fatalf("a scrape does not say that the agent is up:\n%s", body)
-		}
-	}
-	end := scrapeMany(last)
-	end.expectPorts(t, ports, c.Servers...)
-	if after := membersText(t, c); after != members {
-		t.Errorf("the members changed from\n%s\nto\n%s", members, after)
-	}
-	if after := raftText(t, c); after != raft {
-		t.Errorf("the Raft configuration changed from\n%s\nto\n%s", raft, after)
-	}
-	for i, a := range c.Agents() {
-		expectQuiet(t, a, marks[i])
-		deadline := time.Now().Add(10 * time.Second)
-		for connectionsFrom(t, a, "127.0.0.1") > 0 {
-			if time.Now().After(deadline) {
-				t.Errorf("the exporter's connections to port 8300 of %s stay open", a)
-				break
-			}
-		}
-	}
-	for gauge, slack := range growing {
-		if last[gauge] > first[gauge]+slack {
-			t.Errorf("%s grew from %v to %v", gauge, first[gauge], last[gauge])
-		}
-	}
-	if n := end["consul_exporter_scrapes_total"]; n < scrapes {
-		t.Errorf("%v scrapes were counted; want at least %d", n, scrapes)
-	}
-}
-
-// least keeps the value if it is less than the one that is there.
-func (s samples) least(name string, value float64) {
-	if before, ok := s[name]; !ok || value < before {
-		s[name] = value
-	}
-}
-
-// raftText is the Raft configuration as each server has it.
-func raftText(t *testing.T, c *consultest.Cluster) string {
-	t.Helper()
-	var b strings.Builder
-	for _, a := range c.Servers {
-		config, err := a.Client().Operator().RaftGetConfiguration(nil)
-		must(t, err)
-		// Their order is not that of an earlier leader.
-		slices.SortFunc(config.Servers, func(a, b *api.RaftServer) int { return strings.Compare(a.ID, b.ID) })
-		for _, s := range config.Servers {
-			fmt.Fprintf(&b, "%s: %s %s %s %v\n", a, s.ID, s.Node, s.Address, s.Voter)
-		}
-	}
-	return b.String()
 }

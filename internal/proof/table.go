@@ -54,6 +54,16 @@ var table = []Proof{
 		Document: &Document{Path: "docs/alerts-proven.md", Target: "alerts-proven", Written: `\| [0-9]+ \| [0-9dhms]+ \|$`},
 	},
 	{
+		Name:    "leaves-no-trace",
+		Claim:   "In no configuration of Consul do hundreds of scrapes and dozens of checks leave a warning in its logs, a member, or a connection.",
+		Test:    "TestProveLeavesNoTrace",
+		Package: ".",
+		Timeout: 3 * time.Hour,
+		Code:    program,
+		Tests:   []string{":(glob)leavesnotrace*_test.go", "testdata/leavesnotrace.txt", "internal/consultest"},
+		Samples: []string{"TestLeavesNoTrace"},
+	},
+	{
 		Name:     "reliability",
 		Claim:    "While a cluster breaks and recovers for half an hour, each scrape is answered in time, shows the fault, and the exporter does not grow.",
 		Code:     program,
