@@ -389,22 +389,6 @@ func connectionsFrom(t *testing.T, a *consultest.Agent, address string) int {
 	return len(row.FindAll(table, -1))
 }
 
-func membersText(t *testing.T, c *consultest.Cluster) string {
-	t.Helper()
-	var b strings.Builder
-	for _, a := range c.Agents() {
-		members, err := a.Client().Agent().Members(false)
-		must(t, err)
-		var lines []string
-		for _, m := range members {
-			lines = append(lines, fmt.Sprintf("%s %s:%d %d %v", m.Name, m.Addr, m.Port, m.Status, m.Tags))
-		}
-		slices.Sort(lines)
-		fmt.Fprintf(&b, "%s:\n%s\n", a, strings.Join(lines, "\n"))
-	}
-	return b.String()
-}
-
 func TestACL(t *testing.T) {
 	c := consultest.Start(t, consultest.Options{Servers: 3, ACL: true})
 	token, err := c.NewToken(t.Context(), readmePolicy(t))
