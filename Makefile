@@ -41,7 +41,7 @@ demo:
 .PHONY: test
 test: tools check
 	@# Two packages at a time: most of them wait, and more clusters would starve each other.
-	go test -race -shuffle=on -timeout 25m -p 2 ./...
+	go test -race -shuffle=on -timeout 40m -p 2 ./...
 	@$(PROVE) -state
 
 # prove: run the long proofs, or PROOF=name of internal/proof/table.go, and write docs/proof/name.json; SEED=n repeats one. Takes minutes each.

@@ -14,7 +14,7 @@ import (
 // TestProveLeavesNoTrace plays each configuration of the table by itself, at length.
 func TestProveLeavesNoTrace(t *testing.T) {
 	b := burden{scrapes: 200, checks: 20}
-	leaveNoTrace(t, b, 1)
+	leaveNoTrace(t, b, 4)
 	proof.Record(t, "configurations", len(quietTable))
 	proof.Record(t, "scrapes of each", b.scrapes)
 	proof.Record(t, "runs of the command check in each", b.checks)

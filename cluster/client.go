@@ -158,6 +158,8 @@ type endpoint struct {
 	uncertain bool
 	// body, if there is one, is sent with POST. Such endpoints have decode.
 	body []byte
+	// elsewhere is whether another datacenter than the agent's answers, as far as that is known.
+	elsewhere bool
 	// consistency is that of endpoints for which it is not chosen; empty means ConsistencyStale.
 	consistency Consistency
 	// timeout bounds the request; 0 means ClientOptions.Timeout.
@@ -193,6 +195,12 @@ func (c *Client) ask(ctx context.Context, address Address, ep endpoint, out any)
 	if err := c.refusals.check(subject, token); err != nil {
 		return nil, err
 	}
+	datacenter := refusalsOf(address) + "?dc=" + c.opts.Datacenter
+	if ep.elsewhere {
+		if err := c.refusals.check(datacenter, token); err != nil {
+			return nil, err
+		}
+	}
 	read := c.readWhole
 	if ep.decode != nil {
 		read = c.readStream
@@ -210,10 +218,16 @@ func (c *Client) ask(ctx context.Context, address Address, ep endpoint, out any)
 	case isNoNumber(err):
 		c.refusals.remember(subject, token, err, c.refusals.now().Add(telemetryWait))
 		return nil, err
+	case ep.elsewhere && statusLabel(err) == "500":
+		c.refusals.postpone(datacenter, token, err, unreachableWaits)
+		return nil, err
 	case err != nil:
 		return nil, err
 	}
 	c.refusals.forget(subject)
+	if ep.elsewhere {
+		c.refusals.forget(datacenter)
+	}
 	return meta, nil
 }
 

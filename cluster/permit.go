@@ -198,7 +198,7 @@ func (a *Agent) lacks(f feature) bool {
 	}
 }
 
-// permit says why an endpoint is not to be asked of the agent at address now; nil if it is. It notes in ep whether that is certain.
+// permit says why an endpoint is not to be asked of the agent at address now; nil if it is. It notes whether another datacenter answers. It notes in ep whether that is certain.
 func (s *Snapshot) permit(ctx context.Context, address Address, ep *endpoint) error {
 	if ep.answeredBy() == byAgent && ep.requirement().needs == (right{}) {
 		return s.permitOwn(ctx, ep)
@@ -207,6 +207,7 @@ func (s *Snapshot) permit(ctx context.Context, address Address, ep *endpoint) er
 	if err != nil {
 		return err
 	}
+	ep.elsewhere = c.elsewhere
 	ep.uncertain = ep.requirement().feature != "" && (c.agent == nil || !c.agent.Server)
 	return c.objection(ep)
 }

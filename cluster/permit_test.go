@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -92,11 +93,11 @@ func TestObjection(t *testing.T) {
 			want: append([]string{"status leader"}, byServers...), why: "no server that is alive",
 		},
 		{name: "another datacenter, without a leader here", c: circumstances{agent: server, elsewhere: true, neverHeard: true}, want: slices.DeleteFunc(slices.Clone(byServers), func(name string) bool {
-			return slices.Contains([]string{"catalog", "nodes", "keys", "all nodes, freshly"}, name)
+			return slices.Contains([]string{"catalog", "overview", "nodes", "keys", "all nodes, freshly"}, name)
 		})},
 		{
 			name: "another datacenter that is lost", c: circumstances{agent: server, elsewhere: true, datacenterLost: true},
-			want: []string{"catalog", "nodes", "keys", "all nodes, freshly"}, why: "no server of the datacenter is alive",
+			want: []string{"catalog", "overview", "nodes", "keys", "all nodes, freshly"}, why: "no server of the datacenter is alive",
 		},
 	} {
 		for name, ep := range endpointsOf {
@@ -231,5 +232,52 @@ func TestParseRaftConfiguration(t *testing.T) {
 		if got := parseRaftConfiguration(text); got != nil {
 			t.Errorf("%q is %+v; want nobody", text, got)
 		}
+	}
+}
+
+// A datacenter that cannot be reached is asked again after a while, by one question: Consul logs each.
+func TestPermit_DatacenterLost(t *testing.T) {
+	t.Parallel()
+	now := newClock()
+	var asked atomic.Int32
+	reachable := false
+	far := func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		if reachable {
+			answer(http.StatusOK, `[]`)(w, r)
+			return
+		}
+		answer(http.StatusInternalServerError, "Remote DC has no server currently reachable")(w, r)
+	}
+	c := newTestCluster(t, ClientOptions{Datacenter: "dc2", Now: now.now, Address: fakeAgent(t, map[string]http.HandlerFunc{
+		endpointSelf.path:         answer(http.StatusOK, `{"Config":{"NodeName":"a","Datacenter":"dc1"},"DebugConfig":{"ACLsEnabled":false}}`),
+		endpointMembers.path:      answer(http.StatusOK, `[{"Name":"s","Status":1,"Tags":{"role":"consul","dc":"dc1","port":"8300"}}]`),
+		endpointStatusLeader.path: answer(http.StatusOK, `"127.0.0.1:8300"`),
+		endpointCatalogNodes.path: far, endpointSessions.path: far,
+	})})
+	scrape := func() (nodes, sessions error) {
+		snap := c.Snapshot(t.Context())
+		defer snap.Close()
+		_, nodes = snap.CatalogNodes().Get(t.Context())
+		_, sessions = snap.Sessions().Get(t.Context())
+		return nodes, sessions
+	}
+	for i, want := range []int32{1, 1, 2, 2, 2, 3} { // After 0, 6, 12, 18, 24 and 36 s and more.
+		nodes, sessions := scrape()
+		if nodes == nil || sessions == nil || errors.Is(nodes, ErrRefused) || !strings.Contains(sessions.Error(), "no server currently reachable") {
+			t.Errorf("scrape %d: errors %v and %v; want what Consul said", i+1, nodes, sessions)
+		}
+		if got := asked.Load(); got != want {
+			t.Errorf("scrape %d: asked %d times; want %d", i+1, got, want)
+		}
+		now.forward(6 * time.Second)
+		if i == 4 {
+			now.forward(6 * time.Second)
+		}
+	}
+	reachable = true
+	now.forward(5 * time.Minute)
+	if nodes, sessions := scrape(); nodes != nil || sessions != nil {
+		t.Errorf("errors %v and %v; want none when it is back", nodes, sessions)
 	}
 }

@@ -23,6 +23,9 @@ var (
 	unknownTokenWaits = append([]time.Duration{
 		10 * time.Second, 20 * time.Second, 40 * time.Second, 80 * time.Second, 160 * time.Second,
 	}, refusalWaits...)
+	// unreachableWaits are those for a datacenter that the agent cannot reach. It may be back at any time, and until the WAN pool has
+	// noticed that it is gone, Consul logs two errors for each read.
+	unreachableWaits = unknownTokenWaits[:6]
 )
 
 // refusals remembers the questions that Consul refused or misunderstood, on its HTTP API and on its other ports. Consul logs each of
@@ -92,17 +95,26 @@ func (r *refusals) add(subject, credentials string, err error) error {
 	if isUnknownToken(err) {
 		waits = unknownTokenWaits
 	}
+	refused := refusedError{err}
+	r.postpone(subject, credentials, refused, waits)
+	return refused
+}
+
+// postpone makes check return this error for the first of the waits, for the second one if the question then ends like that again, and so
+// on.
+func (r *refusals) postpone(subject, credentials string, err error, waits []time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	before := r.bySubject[subject]
 	if before.credentials != credentials {
 		before = refusal{}
 	}
+	if r.now().Before(before.until) { // One of several that were asked at the same time.
+		return
+	}
 	wait := waits[min(before.inARow, len(waits)-1)]
 	wait += rand.N(2*wait/5) - wait/5
-	refused := refusedError{err}
-	r.bySubject[subject] = refusal{refused, credentials, r.now().Add(wait), before.inARow + 1}
-	return refused
+	r.bySubject[subject] = refusal{err, credentials, r.now().Add(wait), before.inARow + 1}
 }
 
 // remember makes check return this error until then.
