@@ -218,6 +218,9 @@ func (c *Client) ask(ctx context.Context, address Address, ep endpoint, out any)
 	case isNoNumber(err):
 		c.refusals.remember(subject, token, err, c.refusals.now().Add(telemetryWait))
 		return nil, err
+	case ep.mayBeSwitchedOff(err):
+		c.refusals.postpone(subject, token, err, doubtWaits)
+		return nil, err
 	case ep.elsewhere && statusLabel(err) == "500":
 		c.refusals.postpone(datacenter, token, err, unreachableWaits)
 		return nil, err

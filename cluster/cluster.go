@@ -52,6 +52,12 @@ type Cluster struct {
 	refusals *refusals
 	rights   knownRights
 
+	// answered are the ports whose last probe was answered.
+	answered answeredPorts
+
+	// keptPeerings are those that are not asked for at each scrape.
+	keptPeerings keptPeerings
+
 	composure composure
 
 	mu      sync.Mutex
@@ -61,6 +67,8 @@ type Cluster struct {
 	// agentGone is whether nothing listened at its address since. Guarded by mu.
 	agentGone bool
 	mesh      *meshCA // Guarded by mu: the last known authority of the service mesh; nil until it was needed.
+	// leaderless is whether the agent last said that there is no leader. Guarded by mu.
+	leaderless bool
 	// wanHosts are the last known addresses of the WAN pool by its members' names; nil until they were needed. Guarded by mu.
 	wanHosts map[string]string
 	// poolKeys are, by pool, the gossip keys that ports last acknowledged a ping with. Guarded by mu.
@@ -145,6 +153,9 @@ func (c *Cluster) learnAgent(a Agent) {
 	c.mu.Unlock()
 	if changed {
 		c.refusals.forgetAll(refusalsOf(c.client.opts.Address) + "/")
+		for _, transport := range []string{TransportTCP, TransportUDP} {
+			c.refusals.forgetAll(transport + "://" + net.JoinHostPort(a.AdvertiseAddr, ""))
+		}
 	}
 }
 
@@ -163,6 +174,17 @@ func (c *Cluster) noteAnswer(err error) {
 
 // keyPrefix begins the keys that are read, as Consul calls it: no key begins with a slash. It is empty if none are read.
 func (c *Cluster) keyPrefix() string { return strings.TrimPrefix(c.opts.KVPrefix, "/") }
+
+// noteLeader takes whom the agent last called the leader; empty when it knew of none.
+func (c *Cluster) noteLeader(leader string) {
+	c.mu.Lock()
+	elected := c.leaderless && leader != ""
+	c.leaderless = leader == ""
+	c.mu.Unlock()
+	if elected {
+		c.refusals.forgetUnknownTokens()
+	}
+}
 
 // learnMeshCA keeps the authority of the service mesh.
 func (c *Cluster) learnMeshCA(ca *meshCA) {

@@ -6,8 +6,10 @@ package cluster
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -57,10 +59,48 @@ func newPeeringState(s string) PeeringState {
 // Peerings are the peerings of the cluster, by name.
 func (s *Snapshot) Peerings() *Fact[[]Peering] {
 	return s.peerings.start(s.ctx, func(ctx context.Context) ([]Peering, error) {
+		ep := endpointPeerings
+		if err := s.permit(ctx, s.cluster.client.opts.Address, &ep); err != nil {
+			return nil, fmt.Errorf("read %s: %w", ep.name(), err)
+		}
+		if kept, ok := s.cluster.keptPeerings.get(s.start); ok {
+			return kept, nil
+		}
 		peerings, err := readList(ctx, s, endpointPeerings, newPeering)
 		slices.SortFunc(peerings, func(a, b Peering) int { return cmp.Compare(a.Name, b.Name) })
+		if err == nil {
+			s.cluster.keptPeerings.set(peerings, s.start)
+		}
 		return peerings, err
 	})
+}
+
+// peeringsMemory is how long an answer is kept that has a peering without a stream.
+const peeringsMemory = 5 * time.Minute
+
+// keptPeerings is the last answer, if it has a peering that has no stream yet: Consul's leader logs a warning about each of those whenever
+// it is asked (Consul: agent/rpc/peering, reconcilePeering). It is safe for concurrent use.
+type keptPeerings struct {
+	mu       sync.Mutex
+	peerings []Peering // Guarded by mu; what is in it is never changed.
+	until    time.Time // Guarded by mu.
+}
+
+func (k *keptPeerings) get(now time.Time) (peerings []Peering, ok bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.peerings, now.Before(k.until)
+}
+
+func (k *keptPeerings) set(peerings []Peering, now time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.peerings, k.until = peerings, time.Time{}
+	if slices.ContainsFunc(peerings, func(p Peering) bool {
+		return p.State == PeeringPending || p.State == PeeringEstablishing
+	}) {
+		k.until = now.Add(peeringsMemory)
+	}
 }
 
 func newPeering(p *api.Peering) Peering {

@@ -96,7 +96,12 @@ func (ep *endpoint) isSwitchedOff(err error) bool {
 		return false
 	}
 	status, ok := errors.AsType[api.StatusError](err)
-	return (ok && status.Code == http.StatusInternalServerError) || errors.Is(err, context.DeadlineExceeded)
+	return ok && status.Code == http.StatusInternalServerError
+}
+
+// mayBeSwitchedOff reports whether the time was over before such an answer could come.
+func (ep *endpoint) mayBeSwitchedOff(err error) bool {
+	return ep.uncertain && errors.Is(err, context.DeadlineExceeded)
 }
 
 // unaskedError says why an endpoint was not asked: it could not have been answered.
@@ -118,6 +123,8 @@ const (
 type circumstances struct {
 	// agent is nil if the agent has never told about itself.
 	agent *Agent
+	// secretive is whether the token may not read what the agent says about itself.
+	secretive bool
 	// rights are those of the token.
 	rights rights
 	// agentRights are the rights one of which the token must have to ask the agent about itself.
@@ -252,6 +259,7 @@ func (s *Snapshot) circumstances(ctx context.Context, address Address, ep *endpo
 		c.agent = &agent
 	} else {
 		_, c.agent = s.cluster.known()
+		c.secretive = c.agent == nil && errors.Is(agentErr, ErrRefused)
 	}
 	if ep.requirement().needs != (right{}) || ep.maybeEmpty || unknownToken(agentErr) != nil {
 		c.agentRights = s.cluster.agentRights(address, members)
@@ -288,7 +296,8 @@ func (s *Snapshot) circumstancesOfServers(ctx, hurry context.Context, c *circums
 	if c.agent != nil && c.agent.Raft != nil {
 		c.neverHeard = c.agent.Raft.NeverHeard
 	}
-	if ep.answeredBy() != byLeader && !client {
+	unsure := client || c.secretive // Whether the server that answers has ever heard of a leader.
+	if ep.answeredBy() != byLeader && !unsure {
 		return nil
 	}
 	leader, err := s.StatusLeader().Get(ctx)
@@ -301,7 +310,7 @@ func (s *Snapshot) circumstancesOfServers(ctx, hurry context.Context, c *circums
 	}
 	c.leaderless = leader == ""
 	c.leaderLost = s.cluster.prober.Silent(leader) || failedAt(members, leader)
-	if client && c.leaderless {
+	if unsure && c.leaderless {
 		c.neverHeard = s.someNeverHeard(members)
 	}
 	return nil

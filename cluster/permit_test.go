@@ -281,3 +281,76 @@ func TestPermit_DatacenterLost(t *testing.T) {
 		t.Errorf("errors %v and %v; want none when it is back", nodes, sessions)
 	}
 }
+
+// The leader logs a warning about each peering that has no stream whenever it is asked, so those are asked for rarely; others each time.
+func TestPeerings_WithoutStream(t *testing.T) {
+	t.Parallel()
+	for state, want := range map[string]int32{"PENDING": 1, "ESTABLISHING": 1, "ACTIVE": 3, "FAILING": 3} {
+		var asked atomic.Int32
+		c := newTestCluster(t, ClientOptions{Address: fakeAgent(t, map[string]http.HandlerFunc{
+			endpointSelf.path:         answer(http.StatusOK, `{"Config":{"NodeName":"a","Server":true},"DebugConfig":{"ACLsEnabled":false,"PeeringEnabled":true}}`),
+			endpointStatusLeader.path: answer(http.StatusOK, `"127.0.0.1:8300"`),
+			endpointPeerings.path: func(w http.ResponseWriter, r *http.Request) {
+				asked.Add(1)
+				answer(http.StatusOK, `[{"Name":"west","State":"`+state+`"},{"Name":"east","State":"ACTIVE"}]`)(w, r)
+			},
+		})})
+		for range 3 {
+			snap := c.Snapshot(t.Context())
+			peerings, err := snap.Peerings().Get(t.Context())
+			if err != nil || len(peerings) != 2 || peerings[1].Name != "west" {
+				t.Errorf("%s: peerings %+v, error %v; want both", state, peerings, err)
+			}
+			snap.Close()
+		}
+		if got := asked.Load(); got != want {
+			t.Errorf("%s: asked %d times in three scrapes; want %d", state, got, want)
+		}
+	}
+}
+
+// A server that has no leader may know no token. When there is one again, the token is asked about at once.
+func TestUnknownToken_LeaderIsBack(t *testing.T) {
+	t.Parallel()
+	var leader atomic.Value
+	leader.Store(`"127.0.0.1:8300"`)
+	known := func(body string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			if leader.Load() == `""` {
+				answer(http.StatusForbidden, "ACL not found")(w, r)
+				return
+			}
+			answer(http.StatusOK, body)(w, r)
+		}
+	}
+	now := newClock()
+	c := newTestCluster(t, ClientOptions{
+		Now: now.now, Token: func() string { return "t0ken" },
+		Address: fakeAgent(t, map[string]http.HandlerFunc{
+			endpointSelf.path:         known(`{"Config":{"NodeName":"a","Server":true},"DebugConfig":{"ACLsEnabled":true}}`),
+			endpointMembers.path:      known(`[{"Name":"a","Status":1,"Tags":{"role":"consul","dc":"dc1","port":"8300","acls":"1"}}]`),
+			endpointStatusLeader.path: func(w http.ResponseWriter, r *http.Request) { answer(http.StatusOK, leader.Load().(string))(w, r) },
+			endpointCatalogNodes.path: known(`[{},{}]`),
+		}),
+	})
+	scrape := func() error {
+		snap := c.Snapshot(t.Context())
+		defer snap.Close()
+		_, _ = snap.StatusLeader().Get(t.Context())
+		_, err := snap.CatalogNodes().Get(t.Context())
+		return err
+	}
+	leader.Store(`""`)
+	for range 8 { // The waits grow to hours.
+		if err := scrape(); err == nil {
+			t.Error("no error while the token is unknown")
+		}
+		now.forward(2 * time.Hour)
+	}
+	_ = scrape()
+	leader.Store(`"127.0.0.1:8300"`)
+	_ = scrape() // Which sees the leader.
+	if err := scrape(); err != nil {
+		t.Errorf("error %v when there is a leader again", err)
+	}
+}

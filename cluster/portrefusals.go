@@ -7,28 +7,27 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"errors"
+	"fmt"
 	"hash/maphash"
 	"slices"
 	"strconv"
+	"sync"
 
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
-// refusedResult is the result of a probe that the server refused.
-type refusedResult struct{ probe.Result }
-
-func (r refusedResult) Error() string { return r.Err.Error() }
-func (r refusedResult) Unwrap() error { return r.Err }
-
-// refusedProbe returns the report of an earlier probe of the port, if that was refused and is not to be repeated yet.
+// refusedProbe returns the report of a port whose last probe was refused, and is not to be repeated yet: nothing is asked, so nothing is
+// known about the port now.
 func (c *Cluster) refusedProbe(port Port) (report PortReport, ok bool) {
 	subject := port.subject()
 	if !c.refusals.remembers(subject) {
 		return PortReport{}, false
 	}
-	refused, ok := errors.AsType[refusedResult](c.refusals.check(subject, port.credentials()))
-	return PortReport{Port: port, Result: refused.Result, HeldBack: true}, ok
+	err := c.refusals.check(subject, port.credentials())
+	if err == nil {
+		return PortReport{}, false
+	}
+	return PortReport{Port: port, Result: probe.NotMade(fmt.Errorf("%w: %w", probe.ErrHeldBack, err))}, true
 }
 
 // noteProbe remembers what the server refused or may have misunderstood, and the gossip key that it acknowledged.
@@ -37,9 +36,10 @@ func (c *Cluster) noteProbe(report *PortReport) {
 	if res.Skipped {
 		return
 	}
+	answered := c.answered.swap(port, res.Up)
 	switch {
-	case res.TurnedAway(), port.misunderstood(&res):
-		_ = c.refusals.add(port.subject(), port.credentials(), refusedResult{res})
+	case res.TurnedAway(), port.misunderstood(&res) && !answered:
+		_ = c.refusals.add(port.subject(), port.credentials(), res.Err)
 	case res.Up:
 		c.refusals.forget(port.subject())
 		if port.serf.Encrypted && res.Verified {
@@ -55,6 +55,35 @@ func (p Port) misunderstood(res *probe.Result) bool {
 		return p.doubtful && res.Reason == probe.ReasonTimeout
 	}
 	return p.doubtful && (res.Reason == probe.ReasonLimit || res.Reason == probe.ReasonReset)
+}
+
+// answeredPorts are the ports whose last probe was answered: their question is not doubtful, and one failure is only that. It is safe for
+// concurrent use.
+type answeredPorts struct {
+	mu    sync.Mutex
+	ports map[string]bool // Guarded by mu: by Port.subject.
+	// pools are the pools in which any server has answered a datagram. All of them take datagrams then, or none. Guarded by mu.
+	pools map[Protocol]bool
+}
+
+// swap notes whether a probe was answered, and returns whether the one before was.
+func (a *answeredPorts) swap(p Port, up bool) (before bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ports == nil {
+		a.ports, a.pools = make(map[string]bool), make(map[Protocol]bool)
+	}
+	subject := p.subject()
+	before = a.ports[subject] || (p.Transport == TransportUDP && a.pools[p.Protocol])
+	if up {
+		a.ports[subject] = true
+	} else {
+		delete(a.ports, subject)
+	}
+	if up && p.Transport == TransportUDP {
+		a.pools[p.Protocol] = true
+	}
+	return before
 }
 
 // probeGossip pings a gossip port. If gossip is encrypted, the port is asked with one key after the other until it knows one.

@@ -77,8 +77,6 @@ type PortReport struct {
 	Result probe.Result
 	// DNS is nil unless DNS answered.
 	DNS *DNSAnswer
-	// HeldBack is whether the result is that of an earlier probe, which the server refused, and nothing was asked now.
-	HeldBack bool
 	// raft is what port 8300 said.
 	raft probe.RaftView
 }

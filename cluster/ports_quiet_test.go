@@ -199,8 +199,8 @@ func TestRefusedProbes(t *testing.T) {
 		if held != tc.held {
 			t.Errorf("%s: held back is %v; want %v", tc.name, held, tc.held)
 		}
-		if held && (!report.HeldBack || report.Result.Reason != tc.result.Reason || !errors.Is(report.Result.Err, tc.result.Err)) {
-			t.Errorf("%s: the report is %+v; want that of the refused probe", tc.name, report)
+		if held && (!report.Result.Skipped || report.Result.Reason != probe.ReasonHeldBack || !errors.Is(report.Result.Err, tc.result.Err)) {
+			t.Errorf("%s: the report is %+v; want that nothing was asked, and why", tc.name, report)
 		}
 		c.noteProbe(&PortReport{Port: tc.port, Result: probe.Result{Up: true, Verified: true}})
 		if _, held := c.refusedProbe(tc.port); held {
@@ -236,5 +236,54 @@ func TestUsableKeys(t *testing.T) {
 	c.noteProbe(&PortReport{Port: port("b"), Result: refused})
 	if got := port("b").serf.Keys; got != nil {
 		t.Errorf("a port that refused all keys is asked with %d of them", len(got))
+	}
+}
+
+// A question that was answered is not doubtful: one failure after it is only that, and the second in a row may be a misunderstanding.
+func TestRefusedProbes_Answered(t *testing.T) {
+	t.Parallel()
+	plain := Port{Protocol: ProtocolRPC, Transport: TransportTCP, Address: "10.0.0.1:8300", doubtful: true, agent: "alive"}
+	ping := func(host string) Port {
+		return Port{Protocol: ProtocolSerfWAN, Transport: TransportUDP, Address: host + ":8302", doubtful: true}
+	}
+	up := probe.Result{Up: true, Verified: true}
+	reset := probe.Result{Reason: probe.ReasonReset, Err: errors.New("reset")}
+	silence := probe.Result{Reason: probe.ReasonTimeout, Err: context.DeadlineExceeded}
+	type step struct {
+		port   Port
+		result probe.Result
+	}
+	changed := plain
+	changed.agent = "failed"
+	for _, tc := range []struct {
+		name  string
+		steps []step
+		port  Port
+		held  bool
+	}{
+		{"one failure after an answer", []step{{plain, up}, {plain, reset}}, plain, false},
+		{"two failures after an answer", []step{{plain, up}, {plain, reset}, {plain, reset}}, plain, true},
+		{"an answer between two failures", []step{{plain, up}, {plain, reset}, {plain, up}, {plain, reset}}, plain, false},
+		{"another server of the pool answered", []step{{ping("a"), up}, {ping("b"), silence}, {ping("b"), silence}}, ping("b"), false},
+		{"no server of the pool answered", []step{{ping("a"), silence}}, ping("a"), true},
+	} {
+		c := newTestCluster(t, ClientOptions{Address: Address{Scheme: "http", Host: "127.0.0.1:1"}})
+		for _, s := range tc.steps {
+			c.noteProbe(&PortReport{Port: s.port, Result: s.result})
+		}
+		if _, held := c.refusedProbe(tc.port); held != tc.held {
+			t.Errorf("%s: held back is %v; want %v", tc.name, held, tc.held)
+		}
+	}
+	// The server's state changes, and is the same again: much may have changed meanwhile.
+	c := newTestCluster(t, ClientOptions{Address: Address{Scheme: "http", Host: "127.0.0.1:1"}})
+	c.noteProbe(&PortReport{Port: plain, Result: reset})
+	if _, held := c.refusedProbe(plain); !held {
+		t.Error("a doubtful question is not held back")
+	}
+	for _, port := range []Port{changed, plain} {
+		if _, held := c.refusedProbe(port); held {
+			t.Errorf("held back after the server's state has changed, while it is %s", port.agent)
+		}
 	}
 }

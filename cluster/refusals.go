@@ -26,6 +26,8 @@ var (
 	// unreachableWaits are those for a datacenter that the agent cannot reach. It may be back at any time, and until the WAN pool has
 	// noticed that it is gone, Consul logs two errors for each read.
 	unreachableWaits = unknownTokenWaits[:6]
+	// doubtWaits are those for a question that was not answered in time, which may have been a moment's trouble or how Consul refuses it.
+	doubtWaits = append([]time.Duration{10 * time.Second}, refusalWaits...)
 )
 
 // refusals remembers the questions that Consul refused or misunderstood, on its HTTP API and on its other ports. Consul logs each of
@@ -142,12 +144,27 @@ func (r *refusals) forgetAll(prefix string) {
 	}
 }
 
+// forgetUnknownTokens forgets that tokens are unknown: a server that has no leader may know no token, and now there is one.
+func (r *refusals) forgetUnknownTokens() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for subject, refused := range r.bySubject {
+		if isUnknownToken(refused.err) {
+			delete(r.bySubject, subject)
+		}
+	}
+}
+
 // check returns the remembered refusal, if there is one and it still holds.
 func (r *refusals) check(subject, credentials string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	refused, ok := r.bySubject[subject]
-	if !ok || refused.credentials != credentials || !r.now().Before(refused.until) {
+	if ok && refused.credentials != credentials { // Also when they will be the same again: much may have changed meanwhile.
+		delete(r.bySubject, subject)
+		return nil
+	}
+	if !ok || !r.now().Before(refused.until) {
 		return nil
 	}
 	return refused.err

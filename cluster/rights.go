@@ -104,13 +104,13 @@ func (s *Snapshot) tokenRights() *Fact[rights] {
 	return s.rights.start(s.ctx, func(ctx context.Context) (rights, error) {
 		c := s.cluster
 		token := c.client.opts.token()
+		members, err := s.Members().Get(ctx)
+		if isUnknownToken(err) {
+			return nil, err // As it would be here, whatever was known before.
+		}
 		known, fresh := c.rights.of(token, c.client.refusals.now())
 		if fresh {
 			return known, nil
-		}
-		members, err := s.Members().Get(ctx)
-		if isUnknownToken(err) {
-			return nil, err // As it would be here.
 		}
 		answer, err := s.authorize(ctx, c.wantedRights(members))
 		switch {

@@ -215,6 +215,9 @@ func (s *Snapshot) ownRaftPeers(ctx context.Context, err error) ([]RaftPeer, err
 func (s *Snapshot) StatusLeader() *Fact[string] {
 	return s.statusLeader.start(s.ctx, func(ctx context.Context) (leader string, err error) {
 		err = s.readAgent(ctx, endpointStatusLeader, &leader)
+		if err == nil {
+			s.cluster.noteLeader(leader)
+		}
 		return leader, err
 	})
 }

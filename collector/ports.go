@@ -108,9 +108,7 @@ func (c *portsCollector) port(key portKey, r *cluster.PortReport, out *families)
 		h = &portHistory{failures: make(map[probe.Reason]uint64)}
 		c.history[key] = h
 	}
-	if !r.HeldBack {
-		h.note(&r.Result)
-	}
+	h.note(&r.Result)
 
 	out.flag(c.up, r.Result.Up, labels()...)
 	out.add(c.duration, r.Result.Duration.Seconds(), labels()...)

@@ -301,7 +301,7 @@ func TestSecureCluster(t *testing.T) {
 			case !pt.overSerf:
 				wantUp(t, pt.name, res)
 			case pt.udp:
-				if !res.Skipped || res.Up || res.Verified || res.Reason != "" || len(res.Phases) != 0 {
+				if !res.Skipped || res.Up || res.Verified || res.Reason != probe.ReasonNoKey || len(res.Phases) != 0 {
 					t.Errorf("%s: got %+v, want a skipped result", pt.name, res)
 				}
 			default:

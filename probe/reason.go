@@ -49,10 +49,14 @@ const (
 	ReasonNoKey Reason = "no_key"
 	// ReasonNotAllowed: the host is not one of those that may be talked to.
 	ReasonNotAllowed Reason = "not_allowed"
+	// ReasonHeldBack: the server refused the same question lately, and logs each refusal.
+	ReasonHeldBack Reason = "held_back"
 )
 
 // SkipReasons returns the reasons why nothing is asked.
-func SkipReasons() []Reason { return []Reason{ReasonOwnFault, ReasonNoKey, ReasonNotAllowed} }
+func SkipReasons() []Reason {
+	return []Reason{ReasonOwnFault, ReasonNoKey, ReasonNotAllowed, ReasonHeldBack}
+}
 
 // Reasons returns the reasons why a probe fails that was made, so that a counter for each can start at 0.
 func Reasons() []Reason {
@@ -74,6 +78,9 @@ var (
 
 // ErrNotAllowed: the host is not one of those that may be talked to.
 var ErrNotAllowed = errors.New("the list of targets does not have this host")
+
+// ErrHeldBack: the server refused the same question lately.
+var ErrHeldBack = errors.New("not asked again yet, because Consul logs each refusal")
 
 // ownFault is an error of this process's own that no other type tells from one of the other side's.
 type ownFault struct{ err error }
@@ -131,6 +138,8 @@ func ReasonOf(err error) Reason {
 		return ReasonNoKey
 	case errors.Is(err, ErrNotAllowed):
 		return ReasonNotAllowed
+	case errors.Is(err, ErrHeldBack):
+		return ReasonHeldBack
 	case IsOwnFault(err):
 		return ReasonOwnFault
 	case errors.Is(err, errTurnedAway):
