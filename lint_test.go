@@ -29,6 +29,7 @@ var oftenAbsent = []string{
 	"consul_acl_",                       // ACLs are off.
 	"consul_license_",                   // Consul Enterprise.
 	"consul_peering_",                   // There is none.
+	"consul_port_probe_skipped",         // All are asked.
 	"consul_serf_rtt_seconds",           // Between servers.
 	"consul_agent_raft_",                // What happened in Consul's last interval, or needs followers.
 	"consul_agent_rpc_queries_blocking", // The same.

@@ -86,6 +86,7 @@ type Client struct {
 	// as may be under way wait for them, and what the agent can tell all the same must not wait behind.
 	own, forwarded *http.Transport
 	refusals       *refusals
+	unknownTokens  unknownTokens
 	ownFaults      ownFaults
 
 	mu       sync.Mutex
@@ -195,6 +196,9 @@ func (c *Client) ask(ctx context.Context, address Address, ep endpoint, out any)
 	if err := c.refusals.check(subject, token); err != nil {
 		return nil, err
 	}
+	if err := c.unknownTokens.check(address.Host, &ep, token, c.refusals.now()); err != nil {
+		return nil, err
+	}
 	datacenter := refusalsOf(address) + "?dc=" + c.opts.Datacenter
 	if ep.elsewhere {
 		if err := c.refusals.check(datacenter, token); err != nil {
@@ -214,7 +218,11 @@ func (c *Client) ask(ctx context.Context, address Address, ep endpoint, out any)
 	case ep.maybeEmpty && statusLabel(err) == "404":
 		return nil, errNothing
 	case isRefusal(err), ep.isSwitchedOff(err):
-		return nil, c.refusals.add(subject, token, err)
+		refused := c.refusals.add(subject, token, err)
+		if isUnknownToken(err) {
+			c.unknownTokens.note(address.Host, &ep, token, refused, c.refusals.now())
+		}
+		return nil, refused
 	case isNoNumber(err):
 		c.refusals.remember(subject, token, err, c.refusals.now().Add(telemetryWait))
 		return nil, err
@@ -228,6 +236,7 @@ func (c *Client) ask(ctx context.Context, address Address, ep endpoint, out any)
 		return nil, err
 	}
 	c.refusals.forget(subject)
+	c.unknownTokens.forget(address.Host, &ep)
 	if ep.elsewhere {
 		c.refusals.forget(datacenter)
 	}

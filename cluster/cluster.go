@@ -168,6 +168,7 @@ func (c *Cluster) noteAnswer(err error) {
 	restarted := was && !c.agentGone
 	c.mu.Unlock()
 	if restarted {
+		c.client.unknownTokens.clear()
 		c.refusals.forgetAll(refusalsOf(c.client.opts.Address) + "/")
 	}
 }
@@ -183,6 +184,7 @@ func (c *Cluster) noteLeader(leader string) {
 	c.mu.Unlock()
 	if elected {
 		c.refusals.forgetUnknownTokens()
+		c.client.unknownTokens.clear()
 	}
 }
 

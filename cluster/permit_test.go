@@ -354,3 +354,64 @@ func TestUnknownToken_LeaderIsBack(t *testing.T) {
 		t.Errorf("error %v when there is a leader again", err)
 	}
 }
+
+// A token that was deleted is found out by one endpoint, and the others wait for it, also while the agent's answer about its members is an
+// older one: each request is an error in Consul's log.
+func TestUnknownToken_OneAsks(t *testing.T) {
+	t.Parallel()
+	now := newClock()
+	var deleted atomic.Bool
+	var refused atomic.Int32
+	known := func(body string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			if deleted.Load() {
+				refused.Add(1)
+				answer(http.StatusForbidden, "ACL not found")(w, r)
+				return
+			}
+			answer(http.StatusOK, body)(w, r)
+		}
+	}
+	c := newTestCluster(t, ClientOptions{
+		Now: now.now, Token: func() string { return "t0ken" },
+		Address: fakeAgent(t, map[string]http.HandlerFunc{
+			endpointSelf.path:         answer(http.StatusOK, `{"Config":{"NodeName":"a","Server":true},"DebugConfig":{"ACLsEnabled":false}}`),
+			endpointMembers.path:      answer(http.StatusOK, `[{"Name":"a","Status":1,"Tags":{"role":"consul","dc":"dc1","port":"8300"}}]`),
+			endpointStatusLeader.path: answer(http.StatusOK, `"127.0.0.1:8300"`),
+			endpointCatalogNodes.path: known(`[{},{}]`), endpointSessions.path: known(`[]`), endpointDatacenters.path: known(`["dc1"]`),
+		}),
+	})
+	scrape := func() (errs []error) {
+		snap := c.Snapshot(t.Context())
+		defer snap.Close()
+		_, nodes := snap.CatalogNodes().Get(t.Context())
+		_, sessions := snap.Sessions().Get(t.Context())
+		_, datacenters := snap.Datacenters().Get(t.Context())
+		return []error{nodes, sessions, datacenters}
+	}
+	for _, err := range scrape() {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	deleted.Store(true)
+	for range 10 {
+		for _, err := range scrape() {
+			if !isUnknownToken(err) {
+				t.Errorf("error %v; want that the token is unknown", err)
+			}
+		}
+		now.forward(15 * time.Second)
+	}
+	if got := refused.Load(); got < 2 || got > 5 {
+		t.Errorf("%d requests were refused in 150 s; want those of one endpoint: after 0, 10, 30 and 70 s", got)
+	}
+	deleted.Store(false)
+	now.forward(5 * time.Minute)
+	_ = scrape() // The one asks, and then the others do.
+	for _, err := range scrape() {
+		if err != nil {
+			t.Errorf("error %v when the token is known again", err)
+		}
+	}
+}
