@@ -5,28 +5,42 @@ package web
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 )
 
-// connections keeps the number of open connections down: with one too many, the one that has waited longest for a request, or for the rest of it,
-// is closed. So neither connections that are opened and left alone nor requests that arrive byte by byte can keep a scrape out, as they
-// would if no more were accepted. While requests are being served on all of them, a new one is closed.
+// connections keeps the number of open connections down. With one too many, the client that has the most of them loses
+// one: the one that has waited longest for a request, or for the rest of it, or else, while requests are being served on
+// all of its connections, the oldest of those. So neither connections that are opened and left alone nor requests that
+// arrive byte by byte nor answers that are not read can keep another client's scrape out, as they would if no more
+// connections were accepted.
 type connections struct {
 	max int
 
 	mu   sync.Mutex
 	open map[net.Conn]*openConn // Guarded by mu.
-	// turns counts how often any connection began to wait. Guarded by mu.
+	// turns counts how often any connection began to wait, or to be served. Guarded by mu.
 	turns uint64
 }
 
 type openConn struct {
+	// client is whose it is (see clientOf).
+	client string
 	// serving is the number of requests that are being served on it; with HTTP/2 there can be several.
 	serving int
-	// turn is the connections' turns when it began to wait.
+	// turn is the connections' turns when it began to wait, or when serving changed last.
 	turn uint64
+}
+
+// before says whether o is to be closed rather than other.
+func (o *openConn) before(other *openConn) bool {
+	if waits := o.serving == 0; waits != (other.serving == 0) {
+		return waits
+	}
+	return o.turn < other.turn
 }
 
 func newConnections(limit int) *connections {
@@ -38,7 +52,7 @@ func (c *connections) changed(conn net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
 		if surplus := c.add(conn); surplus != nil {
-			_ = surplus.Close()
+			cut(surplus)
 		}
 	case http.StateClosed, http.StateHijacked:
 		c.mu.Lock()
@@ -49,29 +63,45 @@ func (c *connections) changed(conn net.Conn, state http.ConnState) {
 
 // add returns the connection to close, if there are too many.
 func (c *connections) add(conn net.Conn) (surplus net.Conn) {
+	var client string
+	if address := conn.RemoteAddr(); address != nil { // It may be nil on a connection that is closed already.
+		client = clientOf(address.String())
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.open) >= c.max {
-		surplus = c.longestWaitingLocked()
-		if surplus == nil {
-			return conn
-		}
+		surplus = c.surplusLocked(client)
 		delete(c.open, surplus)
 	}
 	c.turns++
-	c.open[conn] = &openConn{turn: c.turns}
+	c.open[conn] = &openConn{client: client, turn: c.turns}
 	return surplus
 }
 
-// longestWaitingLocked returns nil if requests are being served on all of them. It assumes that mu is held.
-func (c *connections) longestWaitingLocked() (oldest net.Conn) {
-	var turn uint64
+// surplusLocked returns the connection that is closed for a new one of a client. It assumes that mu is held.
+func (c *connections) surplusLocked(client string) (surplus net.Conn) {
+	count := map[string]int{client: 1}
+	for _, o := range c.open {
+		count[o.client]++
+	}
+	most := slices.Max(slices.Collect(maps.Values(count)))
+	var first *openConn
 	for conn, o := range c.open {
-		if o.serving == 0 && (oldest == nil || o.turn < turn) {
-			oldest, turn = conn, o.turn
+		if count[o.client] == most && (first == nil || o.before(first)) {
+			surplus, first = conn, o
 		}
 	}
-	return oldest
+	return surplus
+}
+
+// cut closes a connection at once. What its client has not read is dropped, which the kernel would keep otherwise, and
+// with TLS no farewell is sent, for which a client that reads nothing would keep the others waiting.
+func cut(conn net.Conn) {
+	conn = underTLS(conn)
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // Fails only on a connection that is closed.
+	}
+	_ = conn.Close()
 }
 
 type connKey struct{}

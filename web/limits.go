@@ -82,7 +82,7 @@ type entryKey struct{}
 // on returns the handler of a page that costs something. A request beyond the client's memory gets status 503.
 func (l *limits) on(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		e, err := l.memory.open(clientOf(r))
+		e, err := l.memory.open(clientOf(r.RemoteAddr))
 		if err != nil {
 			refuse(w, err)
 			return
@@ -151,14 +151,14 @@ func (l *limits) takeSlot() (release func(), err error) {
 	}
 }
 
-// clientOf is the address of the one who sent a request, without the port. Whoever has one address in an IPv6 network
-// has all of them.
-func clientOf(r *http.Request) string {
-	address, err := netip.ParseAddrPort(r.RemoteAddr)
+// clientOf is the address of the one at the other end of a connection, without the port. Whoever has one address in an
+// IPv6 network has all of them.
+func clientOf(remote string) string {
+	address, err := netip.ParseAddrPort(remote)
 	if err != nil { // No IP, such as a unix socket.
-		host, _, err := net.SplitHostPort(r.RemoteAddr)
+		host, _, err := net.SplitHostPort(remote)
 		if err != nil {
-			return r.RemoteAddr
+			return remote
 		}
 		return host
 	}

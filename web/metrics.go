@@ -76,7 +76,7 @@ func (s *scrape) serve(w http.ResponseWriter, r *http.Request, query url.Values,
 	ctx, cancel := context.WithTimeout(r.Context(), budget)
 	defer cancel()
 	result, err := s.exporter.Gather(ctx, collector.Request{
-		Names: names, Admit: s.limits.admit(clientOf(r), s.exporter, names),
+		Names: names, Admit: s.limits.admit(clientOf(r.RemoteAddr), s.exporter, names),
 	})
 	if err != nil {
 		refuse(w, err)
@@ -108,7 +108,7 @@ func (s *scrape) page(r *http.Request, result *collector.Result, names []string,
 	if len(names) == 0 {
 		return result.Once(string(format), func() any { return build() }).(*page)
 	}
-	end, ok := s.limits.pages.take(r.Context(), turnKey{client: clientOf(r)})
+	end, ok := s.limits.pages.take(r.Context(), turnKey{client: clientOf(r.RemoteAddr)})
 	if !ok {
 		return nil
 	}

@@ -36,7 +36,10 @@ const (
 
 // NewServer returns the server of a handler, which is to be shut down with it.
 func NewServer(h http.Handler, logger log.Logger) *http.Server {
-	conns := newConnections(descriptors.Clients())
+	return newServer(h, logger, newConnections(descriptors.Clients()))
+}
+
+func newServer(h http.Handler, logger log.Logger, conns *connections) *http.Server {
 	return &http.Server{
 		Handler:           conns.watch(timedDelivery(withoutBody(h))),
 		ReadHeaderTimeout: readHeaderTimeout,
@@ -52,12 +55,17 @@ func NewServer(h http.Handler, logger log.Logger) *http.Server {
 }
 
 func boundSendBuffer(conn net.Conn) {
-	if wrapped, ok := conn.(*tls.Conn); ok {
-		conn = wrapped.NetConn()
-	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
+	if tcp, ok := underTLS(conn).(*net.TCPConn); ok {
 		_ = tcp.SetWriteBuffer(sendBufferBytes) // Fails only on a connection that is closed.
 	}
+}
+
+// underTLS returns the connection that TLS runs on, or conn itself if it has none.
+func underTLS(conn net.Conn) net.Conn {
+	if wrapped, ok := conn.(*tls.Conn); ok {
+		return wrapped.NetConn()
+	}
+	return conn
 }
 
 // withoutBody refuses requests that have a body. No page needs one, and while the server waits for the rest of it the answer would wait, too.

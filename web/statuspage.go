@@ -139,7 +139,7 @@ func (p *statusPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil { // Or nobody waits for it any more.
 		return
 	}
-	end, ok := p.limits.pages.take(r.Context(), turnKey{client: clientOf(r)})
+	end, ok := p.limits.pages.take(r.Context(), turnKey{client: clientOf(r.RemoteAddr)})
 	if !ok {
 		return
 	}
