@@ -97,9 +97,10 @@ type flight struct {
 //
 // Requests for the same collectors share one scrape if that costs none of them anything: two replicas of Prometheus
 // do. Each request is answered at its own deadline, and none shares a scrape that has less time than it has itself,
-// apart from maxLoss. A request that is cancelled does not end the scrape for the others. One that has less time than
-// minFlight gets a scrape with minFlight, or shares any that has more time, and takes what is there at its own
-// deadline: so however many of those there are, Consul is not scraped more often.
+// apart from maxLoss. A request that is cancelled gets what is there, and does not end the scrape for the others. One
+// that has less time than minFlight gets a scrape with minFlight, or shares any that has more time, and takes what is
+// there at its own deadline: so however many of those there are, Consul is not scraped more often. One that waits for
+// its admission until its deadline does so, too, if there is a scrape for the same collectors.
 func (e *Exporter) Gather(ctx context.Context, req Request) (*Result, error) {
 	e.scrapes.Add(1)
 	deadline, ok := ctx.Deadline()
@@ -113,18 +114,16 @@ func (e *Exporter) Gather(ctx context.Context, req Request) (*Result, error) {
 	if joined {
 		e.shared.Add(1)
 	}
-	if !f.deadline.After(deadline) {
-		<-f.landed // In time: its deadline is not after ours.
-		return f.result, nil
-	}
-	late := time.NewTimer(time.Until(deadline))
-	defer late.Stop()
 	select {
 	case <-f.landed:
 		return f.result, nil
-	case <-late.C:
-		return e.soFar(f), nil
+	case <-ctx.Done():
 	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) && !f.deadline.After(deadline) {
+		<-f.landed // At any moment.
+		return f.result, nil
+	}
+	return e.soFar(f), nil
 }
 
 // waiter is a request that waits for its admission.
@@ -137,7 +136,8 @@ type waiter struct {
 
 // board returns the flight for a request, which is a new one if there is none to share. A request that had to wait for its
 // admission takes the first flight that has enough time for it, and a new one has enough time for all that wait: so
-// however many there are, one flight is enough for them.
+// however many there are, one flight is enough for them. One that was not admitted before its deadline takes any flight
+// for the same collectors.
 func (e *Exporter) board(ctx context.Context, req Request, deadline time.Time) (f *flight, joined bool, err error) {
 	admit := req.Admit
 	if admit == nil {
@@ -160,6 +160,11 @@ func (e *Exporter) board(ctx context.Context, req Request, deadline time.Time) (
 		wake()
 		if err != nil && woken {
 			continue
+		}
+		if err != nil && ctx.Err() != nil {
+			if f := e.underWayLocked(req.Names); f != nil {
+				return f, true, nil
+			}
 		}
 		if err != nil {
 			return nil, false, err
@@ -202,6 +207,16 @@ func (e *Exporter) findLocked(names []string, deadline time.Time, waited bool) *
 		}
 	}
 	return nil
+}
+
+// underWayLocked returns the flight that has been under way for longest, of those for the same collectors, or nil. It
+// is for a request that can wait no longer. It assumes that mu is held.
+func (e *Exporter) underWayLocked(names []string) *flight {
+	i := slices.IndexFunc(e.flights, func(f *flight) bool { return slices.Equal(f.names, names) })
+	if i < 0 {
+		return nil
+	}
+	return e.flights[i]
 }
 
 func (e *Exporter) newFlight(ctx context.Context, names []string, deadline time.Time) *flight {

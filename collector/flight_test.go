@@ -78,14 +78,28 @@ func TestSharedScrapes(t *testing.T) {
 	}
 }
 
-// A scrape that its client gives up goes on for the one who shares it.
+// A scrape that its client gives up goes on for the one who shares it, and the request that was given up ends at once.
 func TestSharedScrape_Cancelled(t *testing.T) {
 	t.Parallel()
 	f := startFake(t)
 	e := f.exporter(nil, "members")
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	expectValue(t, gather(ctx, t, e, []string{"members"}), 4, "consul_serf_lan_members")
+	asked, release := f.holdNodes()
+	within, end := context.WithTimeout(t.Context(), time.Minute)
+	defer end()
+	givenUp, giveUp := context.WithCancel(within)
+	first, second := make(chan []*dto.MetricFamily, 1), make(chan []*dto.MetricFamily, 1)
+	go func() { first <- gather(givenUp, t, e, []string{"members"}) }()
+	<-asked
+	go func() { second <- gather(within, t, e, []string{"members"}) }()
+	for e.shared.Load() == 0 {
+	}
+	giveUp()
+	expectValue(t, <-first, 0, "consul_exporter_collector_success", "collector", "members")
+	close(release)
+	expectValue(t, <-second, 1, "consul_exporter_collector_success", "collector", "members")
+	if n := f.counts()["/v1/catalog/nodes"]; n != 1 {
+		t.Errorf("%d requests for two scrapes; want 1", n)
+	}
 }
 
 // No scrape shares one that has less time than itself: it would be cut off with it.
@@ -199,6 +213,56 @@ func TestHastyScrape(t *testing.T) {
 	landed()
 	if got := logged.String(); !strings.Contains(got, "collector failed") {
 		t.Errorf("log is %q; want that Consul answers with an error", got)
+	}
+}
+
+// A request that waits for its admission until its deadline gets what the scrape for the same collectors that is under
+// way has found out by then. If there is none it is not served.
+func TestGather_AdmitTooLate(t *testing.T) {
+	t.Parallel()
+	f := startFake(t)
+	e := f.exporter(nil, "members", "license")
+	names, err := e.Select(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked, release := f.holdNodes()
+	long, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	complete := make(chan []*dto.MetricFamily, 1)
+	go func() { complete <- gather(long, t, e, names) }()
+	<-asked
+	noTurn := errors.New("no turn")
+	late := func(names ...string) ([]*dto.MetricFamily, error) {
+		const budget = minFlight + 100*time.Millisecond // It is not in haste, and has no share in a longer scrape.
+		ctx, cancel := context.WithTimeout(t.Context(), budget)
+		defer cancel()
+		start := time.Now()
+		result, err := e.Gather(ctx, Request{Names: names, Admit: func(ctx context.Context) (func(), error) {
+			<-ctx.Done()
+			return nil, noTurn
+		}})
+		if took := time.Since(start); took < budget || took > 10*budget {
+			t.Errorf("took %s; want %s, or a little more", took, budget)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return result.Families, nil
+	}
+	all, err := late(names...)
+	if err != nil {
+		t.Fatalf("error is %v; want what is there", err)
+	}
+	expectValue(t, all, 0, "consul_exporter_collector_success", "collector", "members")
+	expectValue(t, all, 1, "consul_exporter_collector_success", "collector", "license")
+	if _, err := late("members"); !errors.Is(err, noTurn) {
+		t.Errorf("error is %v; want %v, as nothing is under way for this collector alone", err, noTurn)
+	}
+	close(release)
+	expectValue(t, <-complete, 1, "consul_exporter_collector_success", "collector", "members")
+	if n := f.counts()["/v1/catalog/nodes"]; n != 1 {
+		t.Errorf("%d requests; want the one of the scrape that was under way", n)
 	}
 }
 

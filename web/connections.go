@@ -13,10 +13,10 @@ import (
 )
 
 // connections keeps the number of open connections down. With one too many, the client that has the most of them loses
-// one: the one that has waited longest for a request, or for the rest of it, or else, while requests are being served on
-// all of its connections, the oldest of those. So neither connections that are opened and left alone nor requests that
-// arrive byte by byte nor answers that are not read can keep another client's scrape out, as they would if no more
-// connections were accepted.
+// one: the one that has waited longest for a request, or for the rest of it, or else, while requests are being served
+// on all of its connections, the oldest of those. So neither connections that are opened and left alone nor requests
+// that arrive byte by byte nor answers that are not read can keep another client's scrape out, as they would if no
+// more connections were accepted.
 type connections struct {
 	max int
 

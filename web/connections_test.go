@@ -13,9 +13,9 @@ import (
 	"github.com/go-kit/log"
 )
 
-// A client whose requests are being served on as many connections as may be open loses the oldest of them, whose request
-// ends, to another client's first one, and loses its own with each more that it opens: the other client keeps the one
-// that it has, whether a request is being served on it or not.
+// A client whose requests are being served on as many connections as may be open loses the oldest of them, whose
+// request ends, to another client's first one, and loses its own with each more that it opens: the other client keeps
+// the one that it has, whether a request is being served on it or not.
 func TestConnections_GreedyClient(t *testing.T) {
 	t.Parallel()
 	const limit = 4
