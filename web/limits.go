@@ -36,7 +36,8 @@ const (
 	requestBytes = 64 << 10
 	// maxClientBytes bounds what the requests of one client take: 512 of them, if all want the same page.
 	maxClientBytes = 32 << 20
-	// maxServedBytes bounds what all requests take.
+	// maxServedBytes bounds what all requests take, but for one request and one page of each client: those are served
+	// whatever the others take, so that no few clients can keep another one out.
 	maxServedBytes = 2 * maxClientBytes
 	// maxClientScrapes is how many scrapes of the same Consul one client may have under way, each for other
 	// collectors: those of a Prometheus with two jobs. More of them wait for their turn, as does a second one for the
@@ -243,28 +244,37 @@ type entry struct {
 	page   *page // nil while there is none.
 }
 
-// open notes a request. It must be closed when it has been served.
+// open notes a request. It must be closed when it has been served. The only request of a client is always served.
 func (l *ledger) open(client string) (*entry, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.clients[client]
 	if a == nil {
 		a = &account{pages: make(map[*page]int)}
+		l.clients[client] = a
+	} else if err := l.roomLocked(a, requestBytes, requestBytes); err != nil {
+		return nil, err
 	}
-	if a.bytes+requestBytes > maxClientBytes {
-		return nil, errClientBytes
-	}
-	if l.total+requestBytes > maxServedBytes {
-		return nil, errServedBytes
-	}
-	l.clients[client] = a
 	a.requests++
 	a.bytes += requestBytes
 	l.total += requestBytes
 	return &entry{ledger: l, client: client}, nil
 }
 
-// hold notes that the request's page is being sent. The only page there is may be of any size: there is no catalog
+// roomLocked says why there is no room for so many more bytes of a client, of which all clients together take only so
+// many more. It assumes that mu is held.
+func (l *ledger) roomLocked(a *account, client, total int64) error {
+	switch {
+	case a.bytes+client > maxClientBytes:
+		return errClientBytes
+	case total > 0 && l.total+total > maxServedBytes:
+		return errServedBytes
+	default:
+		return nil
+	}
+}
+
+// hold notes that the request's page is being sent. The only page of a client may be of any size: there is no catalog
 // that cannot be scraped.
 func (e *entry) hold(p *page) error {
 	l := e.ledger
@@ -272,15 +282,16 @@ func (e *entry) hold(p *page) error {
 	defer l.mu.Unlock()
 	a, size := l.clients[e.client], int64(len(p.gzipped))
 	if a.pages[p] == 0 {
-		if len(a.pages) > 0 && a.bytes+size > maxClientBytes {
-			return errClientBytes
+		more := size
+		if l.pages[p] > 0 { // It is there already, for another client.
+			more = 0
 		}
-		if l.pages[p] == 0 {
-			if len(l.pages) > 0 && l.total+size > maxServedBytes {
-				return errServedBytes
+		if len(a.pages) > 0 {
+			if err := l.roomLocked(a, size, more); err != nil {
+				return err
 			}
-			l.total += size
 		}
+		l.total += more
 		l.pages[p]++
 		a.bytes += size
 	}

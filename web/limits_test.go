@@ -93,8 +93,8 @@ func TestLimits_Turns(t *testing.T) {
 	}
 }
 
-// What the requests of a client take is bounded, and so is what all of them take. A page counts once for all who read
-// it.
+// What the requests of a client take is bounded, and so is what all of them take, but no client's only request and only
+// page are refused. A page counts once for all who read it.
 func TestLedger(t *testing.T) {
 	t.Parallel()
 	l := &newLimits(0, log.NewNopLogger()).memory
@@ -107,6 +107,12 @@ func TestLedger(t *testing.T) {
 		return e
 	}
 	var entries []*entry
+	closeFrom := func(n int) {
+		for _, e := range entries[n:] {
+			e.close()
+		}
+		entries = entries[:n]
+	}
 	hold := func(client string, p *page, want error) {
 		t.Helper()
 		e := open(client, nil)
@@ -119,9 +125,12 @@ func TestLedger(t *testing.T) {
 	huge, half := size(maxServedBytes+1), size(maxClientBytes/2)
 	hold("a", huge, nil) // However large: it is the only one.
 	open("a", errClientBytes)
-	open("b", errServedBytes)
-	entries[0].close()
-	entries = nil
+	// Whatever the others take, the only request and the only page of a client are served.
+	hold("b", size(maxClientBytes), nil)
+	open("b", errClientBytes)
+	hold("c", half, nil)
+	open("c", errServedBytes)
+	closeFrom(0)
 	for range 10 {
 		hold("a", half, nil)
 	}
@@ -130,15 +139,17 @@ func TestLedger(t *testing.T) {
 	hold("b", size(maxClientBytes/4), nil)
 	hold("c", half, nil)
 	hold("c", size(maxServedBytes), errClientBytes)
-	hold("d", size(maxServedBytes), errServedBytes)
+	before := len(entries)
+	hold("d", size(maxClientBytes), nil)
+	hold("e", half, nil) // It takes no more, as others read it.
+	hold("e", size(maxClientBytes/4), errServedBytes)
+	closeFrom(before)
 	for range maxClientBytes/requestBytes - maxClientBytes/2/requestBytes - 11 {
 		entries = append(entries, open("a", nil))
 	}
 	open("a", errClientBytes)
 	entries = append(entries, open("b", nil))
-	for _, e := range entries {
-		e.close()
-	}
+	closeFrom(0)
 	if l.total != 0 || len(l.clients) != 0 || len(l.pages) != 0 {
 		t.Errorf("%d bytes, %d clients and %d pages are left at the end", l.total, len(l.clients), len(l.pages))
 	}
