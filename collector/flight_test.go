@@ -162,8 +162,8 @@ func TestSharedScrapes_Hasty(t *testing.T) {
 	<-asked
 	for range 50 {
 		const haste = 20 * time.Millisecond
-		ctx, cancel := context.WithTimeout(t.Context(), haste)
 		start := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), haste)
 		all := gather(ctx, t, e, names)
 		cancel()
 		if took := time.Since(start); took < haste || took > 5*time.Second {
@@ -235,9 +235,9 @@ func TestGather_AdmitTooLate(t *testing.T) {
 	noTurn := errors.New("no turn")
 	late := func(names ...string) ([]*dto.MetricFamily, error) {
 		const budget = minFlight + 100*time.Millisecond // It is not in haste, and has no share in a longer scrape.
+		start := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), budget)
 		defer cancel()
-		start := time.Now()
 		result, err := e.Gather(ctx, Request{Names: names, Admit: func(ctx context.Context) (func(), error) {
 			<-ctx.Done()
 			return nil, noTurn
