@@ -30,6 +30,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/alerts"
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/collector"
+	"github.com/zervigo/consul_cluster_exporter/internal/logqueue"
 	"github.com/zervigo/consul_cluster_exporter/internal/redact"
 	"github.com/zervigo/consul_cluster_exporter/web"
 )
@@ -78,7 +79,8 @@ func runExporter(ctx context.Context, opts *options, stdout, stderr io.Writer) i
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
-	base := newLogger(opts, stderr)
+	base, closeLog := newLogger(opts, stderr)
+	defer closeLog()
 	logger := withContext(base)
 	settings, err := opts.settings(logger)
 	if err != nil {
@@ -97,9 +99,18 @@ func runExporter(ctx context.Context, opts *options, stdout, stderr io.Writer) i
 }
 
 // newLogger returns the logger without time and caller, which each of its users adds in its own way; see withContext and
-// newSlog.
-func newLogger(opts *options, w io.Writer) log.Logger {
-	w = log.NewSyncWriter(w)
+// newSlog. Whoever does not read the log does not hold the program up. What was logged before closeLog is written then,
+// unless that blocks.
+func newLogger(opts *options, w io.Writer) (logger log.Logger, closeLog func()) {
+	queue := logqueue.New(w, func(w io.Writer, dropped int) {
+		logger := withContext(formatted(opts, w))
+		level.Warn(logger).Log("msg", "the log could not be written for a while, lines are missing here", "dropped", dropped)
+	})
+	return formatted(opts, queue), queue.Close
+}
+
+// formatted returns a logger that writes each line with one call of w's Write.
+func formatted(opts *options, w io.Writer) log.Logger {
 	logger := log.NewLogfmtLogger(w)
 	if opts.logFormat == "json" {
 		logger = log.NewJSONLogger(w)

@@ -295,15 +295,24 @@ func (e *Exporter) account(f *flight) {
 	if timedOut && !hurried {
 		e.timeouts.Add(1)
 	}
+	for _, o := range e.changes(f.outcomes(), hurried) {
+		e.logChange(o) // Without mu: a log may take its time.
+	}
+}
+
+// changes notes how the collectors of a flight ended, and returns those that ended otherwise than the last time. A hurried
+// flight says only which no longer fail.
+func (e *Exporter) changes(ended []outcome, hurried bool) (changed []outcome) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, o := range f.outcomes() {
+	for _, o := range ended {
 		e.dropped[o.name] += o.dropped
 		if failing := o.err != nil; failing != e.failing[o.name] && !(failing && hurried) {
 			e.failing[o.name] = failing
-			e.logChange(o)
+			changed = append(changed, o)
 		}
 	}
+	return changed
 }
 
 // soFar is what a flight has collected up to now. All who look until the next collector is done get the same result.
