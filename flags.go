@@ -24,7 +24,6 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/collector"
 	"github.com/zervigo/consul_cluster_exporter/config"
-	"github.com/zervigo/consul_cluster_exporter/internal/files"
 	"github.com/zervigo/consul_cluster_exporter/internal/redact"
 	"github.com/zervigo/consul_cluster_exporter/web"
 )
@@ -458,16 +457,6 @@ func (o *options) settings(logger log.Logger) (*settings, error) {
 		problems = append(problems, err) // Names the file itself.
 	}
 	return s, errors.Join(problems...)
-}
-
-// validateWebConfig checks a file of exporter-toolkit, which would wait for ever for one that blocks.
-func validateWebConfig(path string) error {
-	if path != "" {
-		if _, err := files.Read(path); err != nil {
-			return err
-		}
-	}
-	return toolkit.Validate(path)
 }
 
 // responderToShow checks the flags about the responder that the status page asks.

@@ -20,11 +20,9 @@ import (
 	"github.com/prometheus/common/version"
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/config"
-	"github.com/zervigo/consul_cluster_exporter/internal/files"
 	"github.com/zervigo/consul_cluster_exporter/internal/redact"
 	"github.com/zervigo/consul_cluster_exporter/responder"
 )
@@ -134,22 +132,4 @@ func loopbackOnly(flags *toolkit.FlagConfig) bool {
 		}
 	}
 	return true
-}
-
-// noBasicAuth reports whether the file of exporter-toolkit asks for a password: a request has room for that or for the secret.
-func noBasicAuth(path string) error {
-	if path == "" {
-		return nil
-	}
-	content, err := files.Read(path)
-	if err != nil {
-		return err
-	}
-	var file struct {
-		Users map[string]any `yaml:"basic_auth_users"`
-	}
-	if err := yaml.Unmarshal(content, &file); err != nil || len(file.Users) == 0 {
-		return nil // toolkit.Validate has said what is wrong.
-	}
-	return errors.New("basic_auth_users and the configuration's secret_file exclude each other: Alertmanager can send only one of them")
 }

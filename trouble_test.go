@@ -7,6 +7,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"fmt"
 	"net"
@@ -262,6 +263,15 @@ func TestTrouble_FileBlocksAtStart(t *testing.T) {
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	must(t, syscall.Mkfifo(fifo, 0o600))
 	certificates := consultest.NewCertificates(t)
+	webConfig := func(tls string) (flag string) {
+		folder := writeFiles(t, map[string]string{"web.yml": "tls_server_config: {" + tls + "}"})
+		must(t, os.Symlink(fifo, filepath.Join(folder, "fifo")))
+		return "--web.config.file=" + filepath.Join(folder, "web.yml")
+	}
+	cert := webConfig("cert_file: fifo, key_file: " + certificates.Key)
+	key := webConfig("cert_file: " + certificates.Cert + ", key_file: " + fifo)
+	clientCA := webConfig("cert_file: " + certificates.Cert + ", key_file: " + certificates.Key +
+		", client_auth_type: RequireAndVerifyClientCert, client_ca_file: fifo")
 	for _, tc := range []struct {
 		args []string
 		want string
@@ -274,13 +284,20 @@ func TestTrouble_FileBlocksAtStart(t *testing.T) {
 		{[]string{"--responder.secret-file=" + fifo}, "--responder.secret-file: "},
 		{[]string{"--config.file=" + fifo}, ""},
 		{[]string{"--web.config.file=" + fifo}, "--web.config.file: "},
+		{[]string{cert}, "--web.config.file: tls_server_config.cert_file: "},
+		{[]string{key}, "--web.config.file: tls_server_config.key_file: "},
+		{[]string{clientCA}, "--web.config.file: tls_server_config.client_ca_file: "},
+		{[]string{"--config.check", key}, "--web.config.file: tls_server_config.key_file: "},
+		{[]string{"responder", cert}, "--web.config.file: tls_server_config.cert_file: "},
 		{[]string{"check", "--consul.token-file=" + fifo}, "--consul.token-file: "},
 		{[]string{"responder", "--config.file=" + fifo}, ""},
 	} {
 		t.Run(strings.SplitN(tc.args[0], "=", 2)[0], func(t *testing.T) {
 			t.Parallel()
 			start := time.Now()
-			cmd := exec.CommandContext(t.Context(), os.Args[0], append(tc.args, "--web.listen-address=127.0.0.1:0")...)
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			cmd := exec.CommandContext(ctx, os.Args[0], append(tc.args, "--web.listen-address=127.0.0.1:0")...)
 			if tc.args[0] == "check" {
 				cmd.Args = append(cmd.Args[:1], tc.args...)
 			}
@@ -289,10 +306,30 @@ func TestTrouble_FileBlocksAtStart(t *testing.T) {
 			cmd.Stderr = &stderr
 			err := cmd.Run()
 			if took := time.Since(start); err == nil || took > 30*time.Second || !strings.Contains(stderr.String(), "error: "+tc.want) ||
-				!strings.Contains(stderr.String(), fifo) {
+				!strings.Contains(stderr.String(), "fifo") {
 				t.Errorf("it ended after %s with %v and %q; want an error with %q and %s", took, err, &stderr, tc.want, fifo)
 			}
 		})
+	}
+}
+
+// What exporter-toolkit reads for each connection cannot be a pipe, even if somebody writes to it: it would have its content
+// only once.
+func TestTrouble_WebFilePiped(t *testing.T) {
+	folder := writeFiles(t, map[string]string{"web.yml": "tls_server_config: {cert_file: cert, key_file: key}"})
+	fifo := filepath.Join(folder, "cert")
+	must(t, syscall.Mkfifo(fifo, 0o600))
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	writer := exec.CommandContext(ctx, "sh", "-c", `echo certificate >"$0"`, fifo)
+	must(t, writer.Start())
+	defer func() { _ = writer.Wait() }()
+	cmd := exec.CommandContext(ctx, os.Args[0], "--config.check", "--web.config.file="+filepath.Join(folder, "web.yml"))
+	cmd.Env = append(cleanEnv(), asExporter+"=1")
+	out, err := cmd.CombinedOutput()
+	want := "--web.config.file: tls_server_config.cert_file: " + fifo + " is a pipe, which can be read only once"
+	if err == nil || !strings.Contains(string(out), want) {
+		t.Errorf("it ended with %v and %q; want an error with %q", err, out, want)
 	}
 }
 
