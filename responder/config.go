@@ -6,6 +6,7 @@ package responder
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -128,13 +129,22 @@ func Load(path string) (*Config, error) {
 	}
 	for _, p := range []*string{&c.SecretFile, &c.History.File} {
 		if *p != "" && !filepath.IsAbs(*p) {
-			*p = filepath.Join(filepath.Dir(path), *p)
+			*p = inFolder(filepath.Dir(path), *p)
 		}
 	}
 	if err := c.problems(); err != nil {
 		return nil, strictyaml.InFile(path, err)
 	}
 	return &c, nil
+}
+
+// inFolder joins the two, but keeps a slash at the end, which says that a folder is meant.
+func inFolder(folder, path string) string {
+	joined := filepath.Join(folder, path)
+	if os.IsPathSeparator(path[len(path)-1]) {
+		joined += string(filepath.Separator)
+	}
+	return joined
 }
 
 // problems returns all that is wrong, but for what the outside world must say: whether files can be read and written.
@@ -149,6 +159,9 @@ func (c *Config) problems() error {
 	}
 	if c.History.File == "" {
 		note("history.file", "there is none; without a history nobody could tell what was done, and it would be done again after a restart")
+	}
+	if _, name := filepath.Split(c.History.File); c.History.File != "" && (name == "" || name == "." || name == "..") {
+		note("history.file", "%s names a folder; name a file in it, such as /var/lib/consul-responder/history.jsonl", c.History.File)
 	}
 	if ofAnotherHistory.MatchString(c.History.File) {
 		note("history.file", "%s is the name of an older file or of the lock of another history; choose another one, such as "+
