@@ -104,7 +104,8 @@ func runExporter(ctx context.Context, opts *options, stdout, stderr io.Writer) i
 func newLogger(opts *options, w io.Writer) (logger log.Logger, closeLog func()) {
 	queue := logqueue.New(w, func(w io.Writer, dropped int) {
 		logger := withContext(formatted(opts, w))
-		level.Warn(logger).Log("msg", "the log could not be written for a while, lines are missing here", "dropped", dropped)
+		level.Warn(logger).Log("msg", "the log could not be written for a while, lines are missing here",
+			"dropped", dropped)
 	})
 	return formatted(opts, queue), queue.Close
 }

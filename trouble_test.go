@@ -313,8 +313,8 @@ func TestTrouble_FileBlocksAtStart(t *testing.T) {
 	}
 }
 
-// What exporter-toolkit reads for each connection cannot be a pipe, even if somebody writes to it: it would have its content
-// only once.
+// What exporter-toolkit reads for each connection cannot be a pipe, even if somebody writes to it: it would have its
+// content only once.
 func TestTrouble_WebFilePiped(t *testing.T) {
 	folder := writeFiles(t, map[string]string{"web.yml": "tls_server_config: {cert_file: cert, key_file: key}"})
 	fifo := filepath.Join(folder, "cert")

@@ -35,8 +35,8 @@ func readWebConfig(path string) (c webConfig, err error) {
 	return c, err
 }
 
-// validateWebConfig checks a file of exporter-toolkit, and the files that it names. The toolkit would wait forever for one
-// that blocks, so all are read before.
+// validateWebConfig checks a file of exporter-toolkit, and the files that it names. The toolkit would wait forever for
+// one that blocks, so all are read before.
 func validateWebConfig(path string) error {
 	if path == "" {
 		return nil
@@ -84,5 +84,6 @@ func noBasicAuth(path string) error {
 	if err != nil || len(c.Users) == 0 {
 		return err
 	}
-	return errors.New("basic_auth_users and the configuration's secret_file exclude each other: Alertmanager can send only one of them")
+	return errors.New("basic_auth_users and the configuration's secret_file exclude each other: " +
+		"Alertmanager can send only one of them")
 }

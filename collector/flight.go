@@ -300,8 +300,8 @@ func (e *Exporter) account(f *flight) {
 	}
 }
 
-// changes notes how the collectors of a flight ended, and returns those that ended otherwise than the last time. A hurried
-// flight says only which no longer fail.
+// changes notes how the collectors of a flight ended, and returns those that ended otherwise than the last time. A
+// hurried flight says only which no longer fail.
 func (e *Exporter) changes(ended []outcome, hurried bool) (changed []outcome) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -161,7 +161,8 @@ func (c *Config) problems() error {
 		note("history.file", "there is none; without a history nobody could tell what was done, and it would be done again after a restart")
 	}
 	if _, name := filepath.Split(c.History.File); c.History.File != "" && (name == "" || name == "." || name == "..") {
-		note("history.file", "%s names a folder; name a file in it, such as /var/lib/consul-responder/history.jsonl", c.History.File)
+		note("history.file", "%s names a folder; name a file in it, such as /var/lib/consul-responder/history.jsonl",
+			c.History.File)
 	}
 	if ofAnotherHistory.MatchString(c.History.File) {
 		note("history.file", "%s is the name of an older file or of the lock of another history; choose another one, such as "+

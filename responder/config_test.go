@@ -135,10 +135,10 @@ func TestLoad_Bad(t *testing.T) {
 		{"lock", strings.Replace(rule("matchers: [a=b]\n    action: {transfer-leadership: {}}"), "file: h", "file: /h.lock", 1), []string{
 			"history.file: /h.lock is the name of an older file or of the lock of another history; choose another one, such as /var/lib/consul-responder/history.jsonl",
 		}},
-		{"slash", strings.Replace(rule("matchers: [a=b]\n    action: {transfer-leadership: {}}"), "file: h", "file: /d/h/", 1), []string{
+		{"slash", strings.Replace(action("{transfer-leadership: {}}"), "file: h", "file: /d/h/", 1), []string{
 			"history.file: /d/h/ names a folder; name a file in it, such as /var/lib/consul-responder/history.jsonl",
 		}},
-		{"dots", strings.Replace(rule("matchers: [a=b]\n    action: {transfer-leadership: {}}"), "file: h", "file: /d/..", 1), []string{
+		{"dots", strings.Replace(action("{transfer-leadership: {}}"), "file: h", "file: /d/..", 1), []string{
 			"history.file: /d/.. names a folder; name a file in it, such as /var/lib/consul-responder/history.jsonl",
 		}},
 		{"same name", head1 + "matchers: [a=b]\n    action: {transfer-leadership: {}}\n  - name: r\n    matchers: [a=b]\n    action: {transfer-leadership: {}}", []string{
@@ -172,8 +172,10 @@ func TestLoad_Bad(t *testing.T) {
 // A relative path keeps its slash, which says that a folder is meant.
 func TestLoad_RelativeFolder(t *testing.T) {
 	t.Parallel()
-	_, err := loadText(t, strings.Replace(head1, "file: h", "file: d/h/", 1)+"matchers: [a=b]\n    action: {transfer-leadership: {}}")
-	if err == nil || !strings.Contains(err.Error(), filepath.Join("d", "h")+string(filepath.Separator)+" names a folder") {
+	head := strings.Replace(head1, "file: h", "file: d/h/", 1)
+	_, err := loadText(t, head+"matchers: [a=b]\n    action: {transfer-leadership: {}}")
+	want := filepath.Join("d", "h") + string(filepath.Separator) + " names a folder"
+	if err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("error %v; want that d/h/ names a folder", err)
 	}
 }

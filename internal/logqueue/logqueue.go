@@ -1,8 +1,8 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package logqueue keeps a log that nobody reads from stopping the program: a pipe is full some time after its reader has
-// stopped reading, and a write to it then blocks for good.
+// Package logqueue keeps a log that nobody reads from stopping the program: a pipe is full some time after its reader
+// has stopped reading, and a write to it then blocks for good.
 package logqueue
 
 import (
@@ -45,8 +45,8 @@ type line struct {
 	written       chan struct{}
 }
 
-// New returns a queue in front of w. It calls report, with w, from the goroutine that writes, in the place of lines that
-// were dropped.
+// New returns a queue in front of w. It calls report, with w, from the goroutine that writes, in the place of lines
+// that were dropped.
 func New(w io.Writer, report func(w io.Writer, dropped int)) *Queue {
 	q := &Queue{w: w, report: report, ended: make(chan struct{})}
 	q.changed = sync.NewCond(&q.mu)
@@ -55,8 +55,8 @@ func New(w io.Writer, report func(w io.Writer, dropped int)) *Queue {
 }
 
 // Write takes one line and waits until it is written, but only for 100 ms, and not at all while the log is known to be
-// behind. So a line is there before the program goes on, unless the log blocks. A line that there is no room for, or that
-// comes after Close, is dropped. There is never an error.
+// behind. So a line is there before the program goes on, unless the log blocks. A line that there is no room for, or
+// that comes after Close, is dropped. There is never an error.
 func (q *Queue) Write(p []byte) (int, error) {
 	l, wait := q.add(p)
 	if !wait {

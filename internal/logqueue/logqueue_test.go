@@ -63,8 +63,8 @@ func TestWrite(t *testing.T) {
 	}
 }
 
-// While the log blocks, the first line costs a moment and the others nothing. Once it no longer blocks, it has all lines in
-// their order, and Write waits for them again.
+// While the log blocks, the first line costs a moment and the others nothing. Once it no longer blocks, it has all lines
+// in their order, and Write waits for them again.
 func TestWrite_Blocked(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -81,7 +81,8 @@ func TestWrite_Blocked(t *testing.T) {
 		synctest.Wait()
 		fmt.Fprint(q, "last")
 		got := log.text.String()
-		if !strings.HasPrefix(got, "0 1 2 3 ") || !strings.HasSuffix(got, " 98 99 last") || strings.Contains(got, "dropped") {
+		if !strings.HasPrefix(got, "0 1 2 3 ") || !strings.HasSuffix(got, " 98 99 last") ||
+			strings.Contains(got, "dropped") {
 			t.Errorf("the log has %q; want all lines, the last one at once", got)
 		}
 		q.Close()
