@@ -444,7 +444,7 @@ func TestCheck_Usage(t *testing.T) {
 		{[]string{"--timeout=soon"}, `time: invalid duration "soon", try --help`},
 		{[]string{"--wait=1m"}, "--wait: there is nothing to wait for without --safe-to-stop"},
 		{[]string{"--timeout=0s", "--wait=-1s", "--consul.server=ftp://x", "--probe.timeout=0s"}, strings.Join([]string{
-			`--consul.server: "ftp://x" has the scheme "ftp"; want http, https or unix`,
+			`--consul.server: the scheme is "ftp"; want http, https or unix`,
 			"--probe.timeout: 0s is not above 0",
 			"--timeout: 0s is not above 0",
 			"--wait: -1s is less than 0",

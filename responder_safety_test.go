@@ -298,7 +298,7 @@ func TestResponder_BadOptions(t *testing.T) {
 			"--web.config.file: basic_auth_users and the configuration's secret_file exclude each other: Alertmanager can send only one of them",
 		}},
 		{"flags", []string{"--config.file=" + open, "--consul.server=ftp://a", "--consul.timeout=0s"}, []string{
-			`--consul.server: "ftp://a" has the scheme "ftp"; want http, https or unix`, "--consul.timeout: 0s is not above 0",
+			`--consul.server: the scheme is "ftp"; want http, https or unix`, "--consul.timeout: 0s is not above 0",
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
