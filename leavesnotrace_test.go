@@ -24,7 +24,7 @@ import (
 // Consul notices none of the exporter's scrapes and none of its checks, however it is configured and whatever has happened to it: here in a
 // sample of what TestProveLeavesNoTrace plays.
 func TestLeavesNoTrace(t *testing.T) {
-	leaveNoTrace(t, burden{scrapes: 15, checks: 2}, 4)
+	leaveNoTrace(t, burden{scrapes: 15, checks: 2}, 3)
 }
 
 // A burden is what Consul has to bear in each configuration.
