@@ -170,6 +170,7 @@ var alertFaults = []alertFault{
 	{name: "the exporter is told to read a datacenter that there is not", alerts: []wantAlert{
 		warning("ConsulCollectorFails", "collector=catalog"),
 		warning("ConsulCollectorFails", "collector=members"),
+		warning("ConsulCollectorFails", "collector=overview"),
 	}},
 	{name: "the root certificate of the service mesh expires in five hours", alerts: []wantAlert{
 		critical("ConsulCARootExpires", "*"),
