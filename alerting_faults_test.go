@@ -163,7 +163,6 @@ var alertFaults = []alertFault{
 	}},
 	{name: "the catalog outgrows `--collector.catalog.max-series`", alerts: []wantAlert{
 		warning("ConsulCatalogTooLarge", ""),
-		warning("ConsulCollectorFails", "collector=overview"),
 	}},
 	{name: "the exporter's configuration file is broken, and loaded", alerts: []wantAlert{
 		warning("ConsulConfigReloadFailed", "*"),

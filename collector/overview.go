@@ -5,7 +5,6 @@ package collector
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 )
@@ -44,13 +43,14 @@ func (c *overviewCollector) collect(ctx context.Context, snap *cluster.Snapshot,
 	c.addCounts(c.nodes, &overview.Nodes, out)
 	c.addCounts(c.checks, &overview.Checks, out)
 	out.add(c.services, float64(len(overview.Services)))
-	return c.addServices(overview.Services, out)
+	c.addServices(overview.Services, out)
+	return nil
 }
 
-// addServices adds the series of the selected services, if they are not too many.
-func (c *overviewCollector) addServices(services []cluster.ServiceOverview, out *families) error {
+// addServices adds the series of the selected services, if they are not too many. If they are, so are those of the catalog, which says so.
+func (c *overviewCollector) addServices(services []cluster.ServiceOverview, out *families) {
 	if !c.settings.Instances {
-		return nil
+		return
 	}
 	sel := newSelection(&c.settings)
 	selected := 0
@@ -59,15 +59,14 @@ func (c *overviewCollector) addServices(services []cluster.ServiceOverview, out 
 			selected++
 		}
 	}
-	if series, limit := 3*selected, c.settings.MaxSeries; limit > 0 && series > limit {
-		return fmt.Errorf("the catalog's summary has %d series, more than the limit of %d: %w", series, limit, errTooManySeries)
+	if limit := c.settings.MaxSeries; limit > 0 && 3*selected > limit {
+		return
 	}
 	for i := range services {
 		if sel.services.has(services[i].Name) {
 			c.addCounts(c.instances, &services[i].OverviewCounts, out, services[i].Name)
 		}
 	}
-	return nil
 }
 
 // addCounts adds a series for each state.
