@@ -140,6 +140,8 @@ var alertFaults = []alertFault{
 		critical("ConsulAgentUnreachable", ""),
 		held(warning("ConsulAgentUnreachable", "*")),
 		held(warning("ConsulHTTPPortDown", "server=client-1 port=8500 protocol=http transport=tcp")),
+		held(warning("ConsulGRPCPortDown", "server=client-1 port=8502 protocol=grpc transport=tcp")),
+		held(warning("ConsulDNSPortDown", "server=client-1 port=8600")),
 	}},
 	{name: "the agent that one of two exporters asks is killed", alerts: []wantAlert{
 		warning("ConsulAgentUnreachable", "*"),

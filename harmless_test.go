@@ -322,7 +322,7 @@ func expectSameKinds(t *testing.T, leader *consultest.Agent, first, second, thir
 }
 
 // A catalog that is larger than --consul.max-response-bytes, because of what its checks put out: Consul's summary is exported, and page and check
-// know which service is down.
+// know which service is down, and that one in maintenance is not.
 func TestCatalogTooLarge(t *testing.T) {
 	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 1})
@@ -332,19 +332,26 @@ func TestCatalogTooLarge(t *testing.T) {
 		Check: &nodeCheck{CheckID: "alive", Name: "Alive", Status: "critical", ServiceID: "down-1"},
 	}
 	down.send(t, c.Servers[0])
+	off := registration{
+		Node: "ext", Address: "10.9.9.1", Service: &service{ID: "off-1", Service: "off"},
+		Check: &nodeCheck{CheckID: "_service_maintenance:off-1", Name: "Service Maintenance Mode", Status: "critical", ServiceID: "off-1"},
+	}
+	off.send(t, c.Servers[0])
 	e := startExporter(t, nil, "--consul.server="+c.Servers[0].URL(), "--consul.max-response-bytes=1000000")
 	const critical = `consul_catalog_overview_service_instances{service_name="down",status="critical"}`
 	s := e.scrapeUntil(t, time.Minute, "Consul to have made its summary", func(s samples) bool { return s[critical] == 1 })
 	s.expect(t, samples{
 		`consul_exporter_collector_success{collector="catalog"}`:                              0,
 		`consul_exporter_collector_success{collector="overview"}`:                             1,
-		"consul_catalog_overview_services":                                                    22,
+		"consul_catalog_overview_services":                                                    23,
 		`consul_catalog_overview_nodes{status="passing"}`:                                     12,
 		`consul_catalog_overview_service_instances{service_name="web-0001",status="passing"}`: 25,
+		`consul_catalog_overview_service_instances{service_name="off",status="critical"}`:     0,
+		`consul_catalog_overview_service_instances{service_name="off",status="maintenance"}`:  1,
 	})
 	s.expectNone(t, "consul_catalog_services")
 	st := e.freshStatus(t)
-	if st.Catalog == nil || !st.Catalog.Summary || st.Catalog.Services != 22 || st.Catalog.Down != 1 || st.Catalog.Failing[0].Name != "down" {
+	if st.Catalog == nil || !st.Catalog.Summary || st.Catalog.Services != 23 || st.Catalog.Down != 1 || st.Catalog.Failing[0].Name != "down" {
 		t.Errorf("the page has the catalog %+v; want Consul's summary, with a service that is down", st.Catalog)
 	}
 	if !slices.ContainsFunc(st.Problems, func(p cluster.Problem) bool { return p.Alert == "ConsulServiceDown" }) {

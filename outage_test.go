@@ -331,6 +331,15 @@ func TestAgentHangs(t *testing.T) {
 	if took := time.Since(start); took > 2*probeTimeout {
 		t.Errorf("scrape took %s; want less than two of the probe's timeouts: nothing waits twice", took)
 	}
+	// Less time than the agent is waited for: what was known before is probed all the same.
+	_, body, err := e.get(t.Context(), "/metrics", 1500*time.Millisecond)
+	must(t, err)
+	parseSamples(t, body).expect(t, samples{
+		portSeries("up", c.Servers[2]): 1,
+		`consul_port_up{port="8500",protocol="http",server="client-1",transport="tcp"}`: 0,
+		`consul_port_up{port="8502",protocol="grpc",server="client-1",transport="tcp"}`: 0,
+		`consul_port_up{port="8600",protocol="dns",server="client-1",transport="udp"}`:  0,
+	})
 }
 
 func TestSplitBrain(t *testing.T) {

@@ -7,15 +7,22 @@ import (
 	"cmp"
 	"context"
 	"slices"
+
+	"github.com/hashicorp/consul/api"
 )
 
 // endpointOverview answers with counts that the server makes every nine seconds (Consul: agent/consul/server_overview.go): a millisecond
 // and no output of checks, however large the catalog is. It needs operator:read, knows nothing of the rights to single services, and reads only.
 var endpointOverview = endpoint{path: "/v1/internal/ui/catalog-overview", chosen: true}
 
+// endpointMaintenance answers with the checks that stand for maintenance, which Consul's summary counts as critical.
+var endpointMaintenance = endpoint{
+	path: "/v1/health/state/critical", hasMeta: true, chosen: true,
+	params: filtered("CheckID == `" + nodeMaintenanceID + "` or CheckID matches `^" + serviceMaintenancePrefix + "`"),
+}
+
 // CatalogOverview is a summary of the catalog. It is up to nine seconds older than the catalog itself, and it differs in what it counts:
-// a service instance by its own checks only, without its node's; maintenance as critical; and, with peerings, also what other clusters
-// export to this one.
+// a service instance by its own checks only, without its node's; and, with peerings, also what other clusters export to this one.
 type CatalogOverview struct {
 	// Nodes are counted by their own checks.
 	Nodes  OverviewCounts
@@ -25,7 +32,7 @@ type CatalogOverview struct {
 }
 
 // OverviewCounts are how many are in each state. Total is all of them, Consul's other states included.
-type OverviewCounts struct{ Total, Passing, Warning, Critical int }
+type OverviewCounts struct{ Total, Passing, Warning, Critical, Maintenance int }
 
 // ServiceOverview counts the instances of a service. The answer's lists of nodes and checks have elements of the same form.
 type ServiceOverview struct {
@@ -40,7 +47,15 @@ func (c *OverviewCounts) add(other OverviewCounts) {
 	c.Critical += other.Critical
 }
 
-// CatalogOverview is the server's summary of the catalog; nil if it has made none since it started.
+// maintain has some of those that are critical in maintenance. The list of them is newer than the summary, which may not know of all.
+func (c *OverviewCounts) maintain(n int) {
+	n = min(n, c.Critical)
+	c.Critical -= n
+	c.Maintenance += n
+}
+
+// CatalogOverview is the server's summary of the catalog; nil if it has made none since it started. What is in maintenance is asked for if
+// something is critical.
 func (s *Snapshot) CatalogOverview() *Fact[*CatalogOverview] {
 	return s.overview.start(s.ctx, func(ctx context.Context) (*CatalogOverview, error) {
 		overview := &CatalogOverview{}
@@ -50,7 +65,26 @@ func (s *Snapshot) CatalogOverview() *Fact[*CatalogOverview] {
 		if overview.Nodes.Total == 0 {
 			return nil, nil //nolint:nilnil // A catalog has at least the node of the server; without it there is no summary, and no error.
 		}
-		return overview, nil
+		if overview.Checks.Critical == 0 {
+			return overview, nil
+		}
+		return overview, s.stream(ctx, endpointMaintenance, s.newBudget(), overview.decodeMaintenance)
+	})
+}
+
+// decodeMaintenance reads an answer of endpointMaintenance.
+func (o *CatalogOverview) decodeMaintenance(d *jsonReader) error {
+	return eachElement(d, func(c *api.HealthCheck) error {
+		o.Checks.maintain(1)
+		if c.ServiceID == "" {
+			o.Nodes.maintain(1)
+			return nil
+		}
+		i, found := slices.BinarySearchFunc(o.Services, c.ServiceName, func(s ServiceOverview, name string) int { return cmp.Compare(s.Name, name) })
+		if found {
+			o.Services[i].maintain(1)
+		}
+		return nil
 	})
 }
 

@@ -174,7 +174,10 @@ func TestCatalogStatus_Overview(t *testing.T) {
 	overview := &CatalogOverview{
 		Nodes: OverviewCounts{Total: 7},
 		Services: []ServiceOverview{
-			{"consul", OverviewCounts{3, 3, 0, 0}}, {"db", OverviewCounts{2, 0, 0, 2}}, {"web", OverviewCounts{5, 1, 1, 3}},
+			{"consul", OverviewCounts{3, 3, 0, 0, 0}},
+			{"db", OverviewCounts{3, 0, 0, 2, 1}},
+			{"off", OverviewCounts{1, 0, 0, 0, 1}},
+			{"web", OverviewCounts{5, 1, 1, 3, 0}},
 		},
 	}
 	catalog := &Catalog{
@@ -183,7 +186,7 @@ func TestCatalogStatus_Overview(t *testing.T) {
 		}}},
 		Missing: []string{"db"},
 	}
-	db, web := ServiceStatus{Name: "db", Critical: 2}, ServiceStatus{Name: "web", Critical: 3, Warning: 1, Passing: 1}
+	db, web := ServiceStatus{Name: "db", Critical: 2, Maintenance: 1}, ServiceStatus{Name: "web", Critical: 3, Warning: 1, Passing: 1}
 	for _, tc := range []struct {
 		name     string
 		catalog  *Catalog
@@ -192,12 +195,12 @@ func TestCatalogStatus_Overview(t *testing.T) {
 	}{
 		{"neither", nil, nil, nil},
 		{"no catalog", nil, overview, &CatalogStatus{
-			Summary: true, Nodes: 7, Services: 3, Down: 1, Failing: []ServiceStatus{db, web},
-			Instances: map[string]int{"passing": 4, "warning": 1, "critical": 5, "maintenance": 0},
+			Summary: true, Nodes: 7, Services: 4, Down: 1, Failing: []ServiceStatus{db, web},
+			Instances: map[string]int{"passing": 4, "warning": 1, "critical": 5, "maintenance": 2},
 		}},
 		{"a service is missing", catalog, overview, &CatalogStatus{
 			Nodes: 1, Services: 3, Down: 2, Failing: []ServiceStatus{db, {Name: "api", Critical: 1}},
-			Instances: map[string]int{"passing": 1, "warning": 0, "critical": 3, "maintenance": 0},
+			Instances: map[string]int{"passing": 1, "warning": 0, "critical": 3, "maintenance": 1},
 		}},
 		{"a service is missing, and there is no summary", catalog, nil, &CatalogStatus{
 			Nodes: 1, Services: 3, Down: 1, Failing: []ServiceStatus{{Name: "api", Critical: 1}},

@@ -284,9 +284,12 @@ func (s *Snapshot) peersByAddress(ctx context.Context) ([]RaftPeer, error) {
 // scrapes are asked at once, without waiting for the agent, which may be what hangs.
 func (s *Snapshot) Reports() *Fact[[]Report] {
 	return s.reports.start(s.ctx, func(ctx context.Context) ([]Report, error) {
-		topology, agent := s.Topology(), s.Agent()
+		s.Topology()
+		s.Agent()
 		s.probes.start(s.earlier().rpcs())
-		pl, err := s.now(ctx, topology, agent)
+		planning, cancel := WithMargin(ctx)
+		defer cancel()
+		pl, err := s.now(planning)
 		if err != nil {
 			return nil, err
 		}
@@ -309,19 +312,22 @@ func (s *Snapshot) Reports() *Fact[[]Report] {
 // ports known from earlier scrapes are probed at once.
 func (s *Snapshot) PortReports() *Fact[[]PortReport] {
 	return s.portReports.start(s.ctx, func(ctx context.Context) ([]PortReport, error) {
-		topology, agent := s.Topology(), s.Agent()
+		s.Topology()
+		s.Agent()
 		s.probes.start(s.earlier().ports())
-		pl, err := s.now(ctx, topology, agent)
+		planning, cancel := WithMargin(ctx)
+		defer cancel()
+		pl, err := s.now(planning)
 		if err != nil {
 			return nil, err
 		}
 		if pl.wantsMeshCA() {
-			if ca, err := s.meshAuthority().Get(ctx); err == nil { // Without it the last one has to do.
+			if ca, err := s.meshAuthority().Get(planning); err == nil { // Without it the last one has to do.
 				s.cluster.learnMeshCA(ca)
 				pl.mesh = ca
 			}
 		}
-		s.findWANHosts(ctx, pl)
+		s.findWANHosts(planning, pl)
 		return s.probes.wait(pl.ports()), nil
 	})
 }
@@ -329,11 +335,13 @@ func (s *Snapshot) PortReports() *Fact[[]PortReport] {
 // AgentPorts are the TCP ports of the configured agent; they are not probed for this.
 func (s *Snapshot) AgentPorts() *Fact[[]BoundPort] {
 	return s.agentPorts.start(s.ctx, func(ctx context.Context) ([]BoundPort, error) {
-		pl, err := s.now(ctx, s.Topology(), s.Agent())
+		planning, cancel := WithMargin(ctx)
+		defer cancel()
+		pl, err := s.now(planning)
 		if err != nil {
 			return nil, err
 		}
-		s.findWANHosts(ctx, pl)
+		s.findWANHosts(planning, pl)
 		return pl.agentPorts(), nil
 	})
 }
@@ -353,9 +361,14 @@ func (s *Snapshot) findWANHosts(ctx context.Context, pl *planner) {
 // earlier plans with what is known from earlier scrapes.
 func (s *Snapshot) earlier() *planner { return s.cluster.planner(s.cluster.known()) }
 
-// now plans with what is known in this scrape.
-func (s *Snapshot) now(ctx context.Context, topology *Fact[Topology], agent *Fact[Agent]) (*planner, error) {
+// now plans with what is known in this scrape. An agent that has not answered when ctx ends, which leaves time for the rest, has not told
+// anything new.
+func (s *Snapshot) now(ctx context.Context) (*planner, error) {
+	topology, agent := s.Topology(), s.Agent()
 	t, err := topology.Get(ctx)
+	if pl := s.earlier(); err != nil && ctx.Err() != nil && len(pl.topology.Servers) > 0 {
+		return pl, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -493,7 +506,7 @@ type Fact[T any] struct {
 // Get waits for the fact until ctx is done. A fact that is there is returned also when ctx has ended.
 func (f *Fact[T]) Get(ctx context.Context) (T, error) {
 	select {
-	case <-f.done:
+	case <-f.done: // A value that is there counts, whether or not the time is over.
 		return f.val, f.err
 	default:
 	}

@@ -278,10 +278,11 @@ func (st *CatalogStatus) countServices(c *Catalog, overview *CatalogOverview) []
 	}
 	for _, o := range overview.Services {
 		if wanted(o.Name) {
-			services = append(services, ServiceStatus{Name: o.Name, Passing: o.Passing, Warning: o.Warning, Critical: o.Critical})
+			services = append(services, ServiceStatus{o.Name, o.Passing, o.Warning, o.Critical, o.Maintenance})
 			st.Instances[HealthPassing.String()] += o.Passing
 			st.Instances[HealthWarning.String()] += o.Warning
 			st.Instances[HealthCritical.String()] += o.Critical
+			st.Instances[HealthMaintenance.String()] += o.Maintenance
 		}
 	}
 	return services

@@ -279,7 +279,7 @@ func TestRequestBudget(t *testing.T) {
 		"members":     asking("/v1/agent/members?wan", "/v1/catalog/nodes", "/v1/catalog/datacenters"),
 		"peering":     asking("/v1/status/leader", "/v1/peerings"),
 		"sessions":    asking("/v1/session/list"),
-		"overview":    asking("/v1/internal/ui/catalog-overview"),
+		"overview":    asking("/v1/internal/ui/catalog-overview", "/v1/health/state/critical"),
 		"ports":       topology,
 		"connections": topology,
 		"raft":        with("/v1/status/leader", "/v1/status/peers"),
@@ -335,6 +335,7 @@ var dependents = map[string][]string{
 	consistentPath:                         {"consistent"},
 	"/v1/internal/ui/nodes":                {"catalog"},
 	"/v1/internal/ui/catalog-overview":     {"overview"},
+	"/v1/health/state/critical":            {"overview"},
 }
 
 // Whatever endpoint breaks, and however, the scrape is delivered, and what does not depend on the endpoint is complete.

@@ -255,6 +255,7 @@ func (f *fakeConsul) answers() map[string]string {
 		"/v1/internal/ui/nodes":           fakeCatalog,
 		"/v1/catalog/services":            `{"consul":[],"web":["v1","zone-a"],"Web":["v2"]}`,
 		"/v1/health/state/any":            fakeHealthState,
+		"/v1/health/state/critical":       fakeMaintenance,
 		"/v1/health/service/consul":       `[{"Node":{"Node":"server-1"},"Service":{"ID":"consul","Service":"consul","Tags":[],"Meta":{"version":"1.22.5"}}}]`,
 		"/v1/health/service/web":          fakeWebEntries,
 		"/v1/health/service/Web":          fakeWebEntries,
@@ -449,6 +450,11 @@ const fakeOverview = `{"Nodes":[{"Name":"","Total":4,"Passing":3,"Warning":0,"Cr
 	"Services":[{"Name":"consul","Total":1,"Passing":1,"Warning":0,"Critical":0},{"Name":"web","Total":3,"Passing":1,"Warning":2,"Critical":0},
 		{"Name":"web","Total":1,"Passing":0,"Warning":0,"Critical":1}],
 	"Checks":[{"Name":"Serf Health Status","Total":1,"Passing":1,"Warning":0,"Critical":0},{"Name":"Slow","Total":3,"Passing":0,"Warning":1,"Critical":1}]}`
+
+// fakeMaintenance has an instance in maintenance, and one that the summary does not know yet.
+const fakeMaintenance = `[{"Node":"client-1","CheckID":"_service_maintenance:web-9","Status":"critical","ServiceID":"web-9","ServiceName":"web"},
+	{"Node":"client-1","CheckID":"_service_maintenance:web-8","Status":"critical","ServiceID":"web-8","ServiceName":"web"},
+	{"Node":"client-2","CheckID":"_node_maintenance","Status":"critical","ServiceID":"","ServiceName":""}]`
 
 // The same, as /v1/health/state/any and /v1/health/service/:name tell it.
 const (

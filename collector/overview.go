@@ -12,8 +12,9 @@ import (
 // overviewCollector exports Consul's own summary of the catalog. It costs a millisecond however large the catalog is, so it is there when
 // the catalog itself is too large, too slow, refused, or cannot be read without changing it.
 //
-// Requests: /v1/internal/ui/catalog-overview. ACL: operator:read; the summary is not filtered by the token's rights. Three series for each
-// service. A server that started less than nine seconds ago has no summary, and then there are no series.
+// Requests: /v1/internal/ui/catalog-overview; /v1/health/state/critical for what is in maintenance, if something is critical. ACL:
+// operator:read; the summary is not filtered by the token's rights, but without node:read and service:read maintenance counts as critical.
+// Four series for each service. A server that started less than nine seconds ago has no summary, and then there are no series.
 type overviewCollector struct {
 	settings CatalogSettings
 
@@ -27,11 +28,11 @@ func newOverviewCollector(define *definitions) collector {
 		nodes: define.gauge("consul_catalog_overview_nodes",
 			"Nodes by the worst of their own checks, in Consul's summary of the catalog."+age, "status"),
 		checks: define.gauge("consul_catalog_overview_checks",
-			"Checks of nodes and services by status, in Consul's summary of the catalog. Maintenance counts as critical.", "status"),
+			"Checks of nodes and services by status, in Consul's summary of the catalog.", "status"),
 		services: define.gauge("consul_catalog_overview_services", "Services in Consul's summary of the catalog."),
 		instances: define.gauge("consul_catalog_overview_service_instances",
 			"Instances of a service by the worst of their own checks, in Consul's summary of the catalog. Unlike consul_catalog_service_instances, "+
-				"checks of nodes do not count, maintenance counts as critical, and imported instances count too.", "service_name", "status"),
+				"checks of nodes do not count, and imported instances count too.", "service_name", "status"),
 	}
 }
 
@@ -59,7 +60,7 @@ func (c *overviewCollector) addServices(services []cluster.ServiceOverview, out 
 			selected++
 		}
 	}
-	if limit := c.settings.MaxSeries; limit > 0 && 3*selected > limit {
+	if limit := c.settings.MaxSeries; limit > 0 && 4*selected > limit {
 		return
 	}
 	for i := range services {
@@ -75,7 +76,10 @@ func (c *overviewCollector) addCounts(d *desc, counts *cluster.OverviewCounts, o
 		status cluster.HealthStatus
 		count  int
 	}{
-		{cluster.HealthPassing, counts.Passing}, {cluster.HealthWarning, counts.Warning}, {cluster.HealthCritical, counts.Critical},
+		{cluster.HealthPassing, counts.Passing},
+		{cluster.HealthWarning, counts.Warning},
+		{cluster.HealthCritical, counts.Critical},
+		{cluster.HealthMaintenance, counts.Maintenance},
 	} {
 		out.add(d, float64(state.count), append(labels, state.status.String())...)
 	}

@@ -117,6 +117,29 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`, cluster
 					), "{{service_name}}"}},
 				},
 			}},
+			{"Consul's own summary, for when the catalog is too large or may not be read at once", []panel{
+				count("Services in the summary", 4, aboutSummary, "max by (CLUSTER) (consul_catalog_overview_services{SEL})"),
+				summaryStat("Nodes in the summary", 8, "Nodes by the worst of their own checks. "+aboutSummary, "consul_catalog_overview_nodes"),
+				summaryStat("Checks in the summary", 8, "Checks of nodes and services by status. "+aboutSummary, "consul_catalog_overview_checks"),
+				{
+					kind: stat, title: "Nodes read in part", width: 4, height: 4,
+					about: "Nodes of which some services were not read, because Consul changes nodes when it is asked for all at once and there are too many " +
+						"services to read one by one. The summary counts them, too.",
+					unit: "none", whole: true, noValue: notAvailable, steps: warningFrom(1),
+					queries: []query{{"max by (CLUSTER) (consul_catalog_nodes_unread{SEL})", clusterLegend}},
+				},
+				{
+					kind: timeseries, title: "Service instances in the summary", width: 24, height: 7,
+					about:  "Instances by the worst of their own checks. Checks of nodes do not count, and imported instances count, too. " + aboutSummary,
+					alerts: []string{"ConsulServiceDown", "ConsulServiceInstancesCritical"},
+					unit:   "none", whole: true, min: number(0), stacked: true, noValue: notAvailable, interval: fewPoints, maxPoints: 100,
+					queries: []query{{optional(
+						"sum by (status) (max by (CLUSTER, service_name, status) (consul_catalog_overview_service_instances{SEL, "+chosen+"}))",
+						"consul_catalog_overview_service_instances{SEL}", "status",
+					), "{{status}}"}},
+					colors: statusColors,
+				},
+			}},
 			{"What comes and goes, and what was taken out", []panel{
 				{
 					kind: table, title: "Flapping services", width: 8, height: 8,
@@ -166,6 +189,17 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`, cluster
 				},
 			}},
 		},
+	}
+}
+
+const aboutSummary = "Consul's summary of the catalog is up to nine seconds old, and absent until the server that answers has made its first one."
+
+// summaryStat is a family of Consul's summary by status.
+func summaryStat(title string, width int, about, family string) panel {
+	return panel{
+		kind: stat, title: title, width: width, height: 4, about: about, unit: "none", whole: true, noValue: notAvailable,
+		queries:   []query{{"sum by (status) (max by (CLUSTER, status) (" + family + "{SEL}))", "{{status}}"}},
+		overrides: coloredFromOne(statusColors),
 	}
 }
 
