@@ -125,7 +125,7 @@ func checkStatus(ctx context.Context, consul *cluster.Cluster, timeout time.Dura
 	defer cancelFacts()
 	snap := consul.Snapshot(facts)
 	defer snap.Close()
-	return snap.Status(ctx, cluster.StatusParts{Catalog: true, ConsistentRead: true})
+	return cluster.ReadStatus(ctx, snap, new(cluster.Memory), cluster.StatusParts{Catalog: true, ConsistentRead: true})
 }
 
 // stopAnswer is what --safe-to-stop answers, and in this form as JSON.

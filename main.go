@@ -143,13 +143,15 @@ func serve(ctx context.Context, opts *options, s *settings, hangup <-chan os.Sig
 	defer consul.Close()
 	enabled := s.module.Collectors()
 	settings := s.module.Settings()
-	exporter, err := collector.NewExporter(collector.Options{Cluster: consul, Enabled: enabled, Settings: &settings, Logger: logger})
+	remembered := new(cluster.Memory)
+	exporter, err := collector.NewExporter(collector.Options{Cluster: consul, Memory: remembered, Enabled: enabled, Settings: &settings, Logger: logger})
 	if err != nil {
 		return err
 	}
 	webOpts := web.Options{
 		Exporter: exporter,
 		Cluster:  consul,
+		Memory:   remembered,
 		StatusParts: cluster.StatusParts{
 			Catalog: slices.Contains(enabled, "catalog"), ConsistentRead: slices.Contains(enabled, "consistent"),
 		},

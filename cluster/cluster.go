@@ -73,7 +73,6 @@ type Cluster struct {
 	wanHosts map[string]string
 	// poolKeys are, by pool, the gossip keys that ports last acknowledged a ping with. Guarded by mu.
 	poolKeys map[Protocol][]byte
-	tenure   tenure // Guarded by mu.
 }
 
 // New returns a Cluster. It does not connect.
@@ -200,20 +199,6 @@ func (c *Cluster) learnWANHosts(hosts map[string]string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.wanHosts = hosts
-}
-
-// watchLeader takes what the servers said in a scrape that began at that time.
-func (c *Cluster) watchLeader(reports []Report, at time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.tenure.observe(reports, at)
-}
-
-// leaderSince returns since when the one leader of the reports leads; zero when that is not known.
-func (c *Cluster) leaderSince(reports []Report) time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.tenure.sinceOf(reports)
 }
 
 // planner returns what lists the ports to probe; agent is nil when nothing is known of it.

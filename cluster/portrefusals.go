@@ -173,3 +173,15 @@ func (c *Cluster) learnPoolKey(protocol Protocol, key []byte) {
 	defer c.mu.Unlock()
 	c.poolKeys[protocol] = key
 }
+
+// compareBool orders false before true.
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	default:
+		return 1
+	}
+}

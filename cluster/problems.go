@@ -28,7 +28,7 @@ func (fs *findings) addPort(a alert, server string, port int, format string, arg
 }
 
 // judgeProblems returns what is wrong, worst first.
-func judgeProblems(f *statusFacts, st *Status) []Problem {
+func judgeProblems(f *Facts, st *Status) []Problem {
 	var all findings
 	all.servingOf(st)
 	all.hangingAndDown(st)

@@ -9,17 +9,16 @@ import (
 )
 
 // agentOf finds what is wrong with the agent that is asked.
-func (fs *findings) agentOf(f *statusFacts, st *Status) {
+func (fs *findings) agentOf(f *Facts, st *Status) {
 	fs.portsOf(f, st.Agent.Name, st.Agent.Ports)
-	if f.up != nil && !*f.up {
+	if f.Up != nil && !*f.Up {
 		fs.add(alertAgentUnreachable, st.Agent.Name, "The agent at %s does not answer: the catalog and the members cannot be read.", st.Agent.Address)
 		return
 	}
-	if f.agent == nil {
+	if f.Agent == nil {
 		return
 	}
-	pools, _ := f.agent.SerfPools() // What cannot be read is left out.
-	for _, pool := range pools {
+	for _, pool := range f.Pools {
 		switch {
 		case pool.HealthScore == nil:
 		case *pool.HealthScore > gossipScoreCritical:
@@ -33,13 +32,13 @@ func (fs *findings) agentOf(f *statusFacts, st *Status) {
 }
 
 // answersOf finds what Consul does not tell.
-func (fs *findings) answersOf(f *statusFacts) {
+func (fs *findings) answersOf(f *Facts) {
 	var denied, failed []string
-	for _, m := range f.missing {
+	for _, m := range f.Missing {
 		switch {
 		case m.Denied:
 			denied = append(denied, m.What)
-		case !m.refused && !m.own:
+		case !m.Refused && !m.Own:
 			failed = append(failed, m.What)
 		}
 	}
@@ -49,15 +48,15 @@ func (fs *findings) answersOf(f *statusFacts) {
 	if len(failed) > 0 {
 		fs.add(alertCollectorFails, "", "Nothing could be found out about: %s.", list(failed, maxNamed))
 	}
-	if len(f.filtered) > 0 {
-		fs.add(alertResultsFiltered, "", "Consul leaves things out of its answers at %s, because the token may not read them.", list(f.filtered, maxNamed))
+	if len(f.Filtered) > 0 {
+		fs.add(alertResultsFiltered, "", "Consul leaves things out of its answers at %s, because the token may not read them.", list(f.Filtered, maxNamed))
 	}
 }
 
 // gossipOf finds members that failed.
-func (fs *findings) gossipOf(f *statusFacts) {
+func (fs *findings) gossipOf(f *Facts) {
 	var clients, far []string
-	for _, m := range f.lan {
+	for _, m := range f.LAN {
 		switch {
 		case m.Status != StatusFailed:
 		case m.Server():
@@ -70,7 +69,7 @@ func (fs *findings) gossipOf(f *statusFacts) {
 		fs.add(alertSerfMemberFailed, "", "%s for failed, and their services count as critical: %s.",
 			plural(len(clients), "client agent is taken", "client agents are taken"), list(clients, maxNamed))
 	}
-	for _, m := range f.wan {
+	for _, m := range f.WAN {
 		name, own := strings.CutSuffix(m.Name, "."+f.datacenter())
 		switch {
 		case m.Status != StatusFailed:
@@ -87,19 +86,19 @@ func (fs *findings) gossipOf(f *statusFacts) {
 }
 
 // datacenter is the agent's own; empty when unknown.
-func (f *statusFacts) datacenter() string {
-	if f.agent == nil {
+func (f *Facts) datacenter() string {
+	if f.Agent == nil {
 		return ""
 	}
-	return f.agent.Datacenter
+	return f.Agent.Datacenter
 }
 
 // dnsOf finds agents whose DNS names fewer servers than are alive. Over UDP Consul answers with three, however many there are; one that names
 // none may mostly not read them.
-func (fs *findings) dnsOf(f *statusFacts) {
-	alive := f.topology.ServerStates[StatusAlive]
-	for i := range f.ports {
-		p := &f.ports[i]
+func (fs *findings) dnsOf(f *Facts) {
+	alive := f.Topology.ServerStates[StatusAlive]
+	for i := range f.Ports {
+		p := &f.Ports[i]
 		if p.DNS != nil && p.Transport == TransportTCP && 0 < p.DNS.Answers && p.DNS.Answers < alive {
 			fs.addPort(alertDNSFewerServers, p.Server, p.Number(), "DNS of %s names %s for consul.service, and %d are alive.", p.Server,
 				plural(p.DNS.Answers, "server", "servers"), alive)
@@ -108,7 +107,7 @@ func (fs *findings) dnsOf(f *statusFacts) {
 }
 
 // catalogOf finds services and nodes whose checks fail.
-func (fs *findings) catalogOf(f *statusFacts, st *Status) {
+func (fs *findings) catalogOf(f *Facts, st *Status) {
 	if st.Catalog == nil {
 		return
 	}
@@ -126,10 +125,10 @@ func (fs *findings) catalogOf(f *statusFacts, st *Status) {
 	if n := len(st.Catalog.Failing) + st.Catalog.FailingOmitted - st.Catalog.Down; n > 0 {
 		fs.add(alertServiceInstancesCritical, "", "%s critical on some instances%s.", plural(n, "service is", "services are"), around(": ", listOf(partly, n, maxNamed), ""))
 	}
-	if f.catalog == nil {
+	if f.Catalog == nil {
 		return // The summary names no nodes.
 	}
-	if nodes := criticalNodes(f.catalog); len(nodes) > 0 {
+	if nodes := criticalNodes(f.Catalog); len(nodes) > 0 {
 		fs.add(alertNodeCheckCritical, "", "%s, and with them all services there: %s.",
 			plural(len(nodes), "node has checks that are critical", "nodes have checks that are critical"), list(nodes, maxNamed))
 	}

@@ -12,11 +12,11 @@ import (
 
 // exporterOf finds what this program could not do for reasons of its own. It is one problem, however much that is: nothing of it is
 // Consul's.
-func (fs *findings) exporterOf(f *statusFacts) {
+func (fs *findings) exporterOf(f *Facts) {
 	var clauses []string
 	ports, portErr := 0, error(nil)
-	for i := range f.ports {
-		if res := &f.ports[i].Result; res.Reason == probe.ReasonOwnFault {
+	for i := range f.Ports {
+		if res := &f.Ports[i].Result; res.Reason == probe.ReasonOwnFault {
 			ports, portErr = ports+1, res.Err
 		}
 	}
@@ -25,16 +25,16 @@ func (fs *findings) exporterOf(f *statusFacts) {
 	}
 	var unread []string
 	var reason string
-	for _, m := range f.missing {
-		if m.own && m.What != "ports" {
+	for _, m := range f.Missing {
+		if m.Own && m.What != "ports" {
 			unread, reason = append(unread, m.What), m.Reason
 		}
 	}
 	if len(unread) > 0 {
 		clauses = append(clauses, fmt.Sprintf("could not query: %s (%s)", list(unread, maxNamed), reason))
 	}
-	if len(f.failingFiles) > 0 {
-		clauses = append(clauses, "could not reload files and still uses their last good content: "+strings.Join(f.failingFiles, "; "))
+	if len(f.FailingFiles) > 0 {
+		clauses = append(clauses, "could not reload files and still uses their last good content: "+strings.Join(f.FailingFiles, "; "))
 	}
 	if len(clauses) > 0 {
 		fs.add(alertExporterImpaired, "", "The exporter itself has a problem. It %s.", strings.Join(clauses, "; it "))

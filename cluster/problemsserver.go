@@ -78,7 +78,7 @@ func (p *PortStatus) rejects() bool {
 }
 
 // raftOf finds what is wrong with a server's part in Raft.
-func (fs *findings) raftOf(f *statusFacts, s *ServerStatus) {
+func (fs *findings) raftOf(f *Facts, s *ServerStatus) {
 	if s.HasLeader != nil && !*s.HasLeader {
 		fs.add(alertServerWithoutLeader, s.Name, "%s answers and knows of no leader: it is cut off from the others, or was taken out of the cluster.", s.Name)
 	}
@@ -87,8 +87,8 @@ func (fs *findings) raftOf(f *statusFacts, s *ServerStatus) {
 	}
 	if s.LogLag != nil {
 		allowed := uint64(farBehind)
-		if f.autopilotConfig != nil {
-			allowed = f.autopilotConfig.MaxTrailingLogs
+		if f.AutopilotConfig != nil {
+			allowed = f.AutopilotConfig.MaxTrailingLogs
 		}
 		switch {
 		case *s.LogLag > farBehind:
@@ -97,7 +97,7 @@ func (fs *findings) raftOf(f *statusFacts, s *ServerStatus) {
 			fs.add(alertRaftLogLagInfo, s.Name, "The Raft log of %s is %d entries behind, more than autopilot allows (%d).", s.Name, *s.LogLag, allowed)
 		}
 	}
-	if stats := f.serverAgents[s.Name].Raft; stats != nil && stats.CommitIndex > stats.AppliedIndex+farBehind {
+	if stats := f.ServerAgents[s.Name].Raft; stats != nil && stats.CommitIndex > stats.AppliedIndex+farBehind {
 		fs.add(alertRaftApplyLag, s.Name, "%s has yet to apply %d committed Raft log entries, more than %d.", s.Name,
 			stats.CommitIndex-stats.AppliedIndex, farBehind)
 	}
@@ -125,7 +125,7 @@ var portAlerts = map[Protocol]alert{
 }
 
 // portsOf finds what is wrong with the single ports of a server, or agent.
-func (fs *findings) portsOf(f *statusFacts, server string, ports []PortStatus) {
+func (fs *findings) portsOf(f *Facts, server string, ports []PortStatus) {
 	tcpDown := make(map[int]bool)
 	for i := range ports {
 		p := &ports[i]
@@ -145,7 +145,7 @@ func (fs *findings) portsOf(f *statusFacts, server string, ports []PortStatus) {
 			fs.addPort(alertGossipUDPBlocked, server, p.Port, "%s does not answer (%s), and does over TCP: mostly a firewall.", where, p.Reason)
 		}
 		if p.CertificateExpiry != nil {
-			fs.certificateOf(server, p, where, p.CertificateExpiry.Sub(f.start))
+			fs.certificateOf(server, p, where, p.CertificateExpiry.Sub(f.Start))
 		}
 	}
 }

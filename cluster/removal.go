@@ -49,7 +49,7 @@ func JudgeRemoval(server string, minVoters int, in StopInput) (Removal, error) {
 		if !report.Server.Voter || report.Server.Name == server {
 			continue
 		}
-		if doubt := in.doubt(report, verdict); doubt != "" {
+		if doubt := doubtAbout(report, verdict, &in); doubt != "" {
 			r.Reasons = append(r.Reasons, fmt.Sprintf("%s cannot be counted on: %s.", report.Server.Name, doubt))
 		} else {
 			r.Counted++

@@ -4,7 +4,6 @@
 package cluster
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -37,44 +36,6 @@ type Stop struct {
 // Margin is how many more voters may fail once the server is stopped; negative when the quorum would be lost.
 func (s Stop) Margin() int { return s.After - s.Needed }
 
-// StopInput is what the decision is made from.
-type StopInput struct {
-	Topology Topology
-	Reports  []Report
-	// Autopilot is nil when it is not known: then Raft alone decides.
-	Autopilot *AutopilotState
-	// MaxTrailingLogs is how many entries a voter may be behind to be counted on; autopilot's own setting, or its default.
-	MaxTrailingLogs uint64
-}
-
-// DefaultMaxTrailingLogs is autopilot's default (Consul: agent/config/default.go).
-const DefaultMaxTrailingLogs = 250
-
-// StopInput finds out what JudgeStop needs. An error means that there is no telling: no server is known, or Consul refuses to tell which
-// of them have a vote.
-func (s *Snapshot) StopInput(ctx context.Context) (StopInput, error) {
-	topology, reports, config := s.Topology(), s.Reports(), s.RaftPeers()
-	autopilot, autopilotConfig := s.AutopilotState(), s.AutopilotConfig()
-	if _, err := config.Get(ctx); errors.Is(err, ErrRefused) {
-		return StopInput{}, fmt.Errorf("find out which servers have a vote (may the token read operator?): %w", err)
-	}
-	in := StopInput{MaxTrailingLogs: DefaultMaxTrailingLogs}
-	var err error
-	if in.Topology, err = topology.Get(ctx); err != nil {
-		return StopInput{}, err
-	}
-	if in.Reports, err = reports.Get(ctx); err != nil {
-		return StopInput{}, err
-	}
-	if state, err := autopilot.Get(ctx); err == nil {
-		in.Autopilot = &state
-	}
-	if config, err := autopilotConfig.Get(ctx); err == nil {
-		in.MaxTrailingLogs = config.MaxTrailingLogs
-	}
-	return in, nil
-}
-
 // ErrUnknownServer means that the cluster has no server of this name.
 var ErrUnknownServer = errors.New("no such server")
 
@@ -95,7 +56,7 @@ func JudgeStop(server string, in StopInput) (Stop, error) {
 		if !r.Server.Voter {
 			continue
 		}
-		doubt := in.doubt(r, verdict)
+		doubt := doubtAbout(r, verdict, &in)
 		if doubt == "" {
 			stop.Before++
 			if r.Server.Name != server {
@@ -153,17 +114,17 @@ func leadershipTrouble(v Verdict) string {
 }
 
 // Doubt says why the named server cannot be counted on; empty if it can.
-func (in *StopInput) Doubt(server string) string {
+func Doubt(server string, in *StopInput) string {
 	for _, r := range in.Reports {
 		if r.Server.Name == server {
-			return in.doubt(r, Judge(in.Topology, in.Reports))
+			return doubtAbout(r, Judge(in.Topology, in.Reports), in)
 		}
 	}
 	return "there is no such server"
 }
 
 // doubt says why a voter cannot be counted on; empty if it can.
-func (in *StopInput) doubt(r Report, v Verdict) string {
+func doubtAbout(r Report, v Verdict, in *StopInput) string {
 	lag, known := v.LogLag[r.Server.Name]
 	switch {
 	case r.RPC.Skipped:
@@ -178,15 +139,15 @@ func (in *StopInput) doubt(r Report, v Verdict) string {
 		return "it does not say how long its log is"
 	case lag > in.MaxTrailingLogs:
 		return fmt.Sprintf("its log is %d entries behind, more than %d", lag, in.MaxTrailingLogs)
-	case in.unhealthy(r.Server.Name):
+	case unhealthy(r.Server.Name, in.Autopilot):
 		return "autopilot calls it unhealthy"
 	default:
 		return ""
 	}
 }
 
-func (in *StopInput) unhealthy(server string) bool {
-	return in.Autopilot != nil && slices.ContainsFunc(in.Autopilot.Servers, func(s AutopilotServer) bool {
+func unhealthy(server string, autopilot *AutopilotState) bool {
+	return autopilot != nil && slices.ContainsFunc(autopilot.Servers, func(s AutopilotServer) bool {
 		return s.Name == server && !s.Healthy
 	})
 }
@@ -210,5 +171,3 @@ func count(n int) string {
 	}
 	return fmt.Sprint(n)
 }
-
-func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }

@@ -10,6 +10,9 @@ import (
 	"time"
 )
 
+// maxNamed is how many names a sentence has room for.
+const maxNamed = 8
+
 // verdictSentence says in one sentence how the cluster is: what is worst, what the quorum is and who leads, which servers do not
 // answer, and how many more may fail. It begins with a word or a number of its own and never with a name, so that no name gets a
 // capital letter that it does not have.

@@ -108,6 +108,24 @@ func WithMargin(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(ctx, deadline.Add(-min(250*time.Millisecond, time.Until(deadline)/10)))
 }
 
+// Start is when the snapshot was begun.
+func (s *Snapshot) Start() time.Time { return s.start }
+
+// Address is that of the configured agent.
+func (s *Snapshot) Address() Address { return s.cluster.client.opts.Address }
+
+// AgentOnly is whether nothing but the configured agent may be asked.
+func (s *Snapshot) AgentOnly() bool { return s.cluster.opts.AgentOnly }
+
+// KnownAgent is what the configured agent last said about itself; nil if it never did.
+func (s *Snapshot) KnownAgent() *Agent {
+	_, agent := s.cluster.known()
+	return agent
+}
+
+// FailingFiles are why files could not be read again, so that what they held before is in use.
+func (s *Snapshot) FailingFiles() []string { return s.cluster.failingFiles() }
+
 // Close ends all fetching that is still under way, and the connections to Consul.
 func (s *Snapshot) Close() {
 	s.cancel()
@@ -303,7 +321,6 @@ func (s *Snapshot) Reports() *Fact[[]Report] {
 			}
 			reports = append(reports, report)
 		}
-		s.cluster.watchLeader(reports, s.start)
 		return reports, nil
 	})
 }

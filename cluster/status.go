@@ -236,7 +236,7 @@ type Missing struct {
 	// Denied is whether the token has too few rights.
 	Denied bool `json:"denied"`
 	// refused is whether Consul does not tell, for that reason or because the version or edition does not have it.
-	refused bool
+	Refused bool `json:"-"`
 	// own is whether it could not be asked for, for a reason that lies with this program.
-	own bool
+	Own bool `json:"-"`
 }

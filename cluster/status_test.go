@@ -24,17 +24,17 @@ var noon = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
 var agentOfTests = Agent{Name: "server-1", Datacenter: "dc1", Server: true}
 
 // statusOf makes facts of a cluster with these reports, each server with the ports rpc, serf_lan and dns, which answer as port 8300 does.
-func statusOf(reports ...Report) *statusFacts {
-	f := &statusFacts{
-		start: noon, took: 40 * time.Millisecond, address: Address{Scheme: "http", Host: "10.0.0.1:8500"},
-		up: new(true), agent: &agentOfTests, reports: reports,
-		topology: Topology{MembersKnown: true, RaftKnown: true, ServerStates: map[MemberStatus]int{}},
+func statusOf(reports ...Report) *Facts {
+	f := &Facts{
+		Start: noon, Took: 40 * time.Millisecond, Address: Address{Scheme: "http", Host: "10.0.0.1:8500"},
+		Up: new(true), Agent: &agentOfTests, Reports: reports,
+		Topology: Topology{MembersKnown: true, RaftKnown: true, ServerStates: map[MemberStatus]int{}},
 	}
 	for _, r := range reports {
-		f.topology.Servers = append(f.topology.Servers, r.Server)
-		f.topology.Peers = append(f.topology.Peers, RaftPeer{ID: r.Server.ID, Address: r.Server.RPCAddress, Voter: r.Server.Voter})
-		f.ports = append(f.ports, portsLike(r)...)
-		f.lan = append(f.lan, Member{Name: r.Server.Name, Role: "consul", Status: StatusAlive})
+		f.Topology.Servers = append(f.Topology.Servers, r.Server)
+		f.Topology.Peers = append(f.Topology.Peers, RaftPeer{ID: r.Server.ID, Address: r.Server.RPCAddress, Voter: r.Server.Voter})
+		f.Ports = append(f.Ports, portsLike(r)...)
+		f.LAN = append(f.LAN, Member{Name: r.Server.Name, Role: "consul", Status: StatusAlive})
 	}
 	return f
 }
@@ -74,11 +74,11 @@ func three() []Report {
 }
 
 // port returns the report of one port of a server.
-func (f *statusFacts) port(server string, protocol Protocol, transport string) *PortReport {
-	i := slices.IndexFunc(f.ports, func(p PortReport) bool {
+func (f *Facts) Port(server string, protocol Protocol, transport string) *PortReport {
+	i := slices.IndexFunc(f.Ports, func(p PortReport) bool {
 		return p.Server == server && p.Protocol == protocol && p.Transport == transport
 	})
-	return &f.ports[i]
+	return &f.Ports[i]
 }
 
 func TestStatus(t *testing.T) {
@@ -92,13 +92,13 @@ func TestStatus(t *testing.T) {
 	oddServer.Name = odd
 	down := probe.Result{Reason: probe.ReasonRefused, Err: errors.New("connect: connection refused"), Phases: []probe.PhaseDuration{{Phase: probe.PhaseConnect}}}
 	denied := func(what string) Missing {
-		return Missing{What: what, Reason: "Permission denied", Denied: true, refused: true}
+		return Missing{What: what, Reason: "Permission denied", Denied: true, Refused: true}
 	}
 
 	for _, tc := range []struct {
 		name    string
-		facts   *statusFacts
-		change  func(f *statusFacts)
+		facts   *Facts
+		change  func(f *Facts)
 		level   Level
 		verdict string
 		// problems are "severity alert server", in order.
@@ -112,12 +112,12 @@ func TestStatus(t *testing.T) {
 		},
 		{
 			name: "healthy, and the election was watched", facts: statusOf(three()...), level: LevelHealthy,
-			change:  func(f *statusFacts) { f.leaderSince = noon.Add(-2 * time.Hour) },
+			change:  func(f *Facts) { f.LeaderSince = noon.Add(-2 * time.Hour) },
 			verdict: "3 of 3 voters answer, quorum is 2, server-1 leads since 10:00 UTC; one more may fail.",
 		},
 		{
 			name: "healthy, and the election was watched days ago", facts: statusOf(three()...), level: LevelHealthy,
-			change:  func(f *statusFacts) { f.leaderSince = noon.Add(-50 * time.Hour) },
+			change:  func(f *Facts) { f.LeaderSince = noon.Add(-50 * time.Hour) },
 			verdict: "3 of 3 voters answer, quorum is 2, server-1 leads since 2 March 10:00 UTC; one more may fail.",
 		},
 		{
@@ -126,12 +126,12 @@ func TestStatus(t *testing.T) {
 		},
 		{
 			name: "a hung server", facts: statusOf(says(one, 1, 3, 1000), says(two, 1, 3, 1000), hung(last)), level: LevelDegraded,
-			change: func(f *statusFacts) {
-				f.lan[2].Status = StatusFailed
-				f.wan = []Member{{Name: "server-3.dc1", Status: StatusFailed}}
-				f.autopilot = &AutopilotState{Servers: []AutopilotServer{{Name: "server-3"}}}
+			change: func(f *Facts) {
+				f.LAN[2].Status = StatusFailed
+				f.WAN = []Member{{Name: "server-3.dc1", Status: StatusFailed}}
+				f.Autopilot = &AutopilotState{Servers: []AutopilotServer{{Name: "server-3"}}}
 				// Gossip is encrypted and there is no key: that the port accepts connections is no sign of life.
-				p := f.port("server-3", ProtocolSerfLAN, TransportTCP)
+				p := f.Port("server-3", ProtocolSerfLAN, TransportTCP)
 				p.serf.Encrypted, p.Result = true, probe.Result{Up: true}
 			},
 			verdict:  "2 of 3 voters answer, quorum is 2, server-1 leads; server-3 hangs; no more may fail.",
@@ -146,9 +146,9 @@ func TestStatus(t *testing.T) {
 		},
 		{
 			name: "quorum lost", facts: statusOf(says(one, 0, 3, 1000), dead(two), hung(last)), level: LevelCritical,
-			change: func(f *statusFacts) {
-				f.consistent = &ConsistentRead{}
-				f.autopilot = &AutopilotState{}
+			change: func(f *Facts) {
+				f.Consistent = &ConsistentRead{}
+				f.Autopilot = &AutopilotState{}
 			},
 			verdict: "The quorum is lost; 1 of 3 voters answers, quorum is 2; server-3 hangs; server-2 is down; nothing can be written until 1 more voter answers again.",
 			problems: []string{
@@ -164,7 +164,7 @@ func TestStatus(t *testing.T) {
 		},
 		{
 			name: "no leader", facts: statusOf(says(one, 0, 3, 9), says(two, 0, 3, 9), says(last, 0, 3, 9)), level: LevelCritical,
-			change:   func(f *statusFacts) { f.consistent = &ConsistentRead{} },
+			change:   func(f *Facts) { f.Consistent = &ConsistentRead{} },
 			verdict:  "No server leads; 3 of 3 voters answer, quorum is 2; nothing can be written until one is elected.",
 			problems: []string{"critical ConsulNoLeader"},
 		},
@@ -185,7 +185,7 @@ func TestStatus(t *testing.T) {
 		},
 		{
 			name: "consistent reads fail", facts: statusOf(three()...), level: LevelCritical,
-			change:   func(f *statusFacts) { f.consistent = &ConsistentRead{} },
+			change:   func(f *Facts) { f.Consistent = &ConsistentRead{} },
 			verdict:  "Consistent reads fail; 3 of 3 voters answer, quorum is 2, server-1 leads; one more may fail.",
 			problems: []string{"critical ConsulConsistentReadsFail"},
 		},
@@ -202,14 +202,14 @@ func TestStatus(t *testing.T) {
 		},
 		{
 			name: "a server that lags more than autopilot allows", facts: statusOf(says(one, 1, 3, 301), says(two, 1, 3, 301), lagging), level: LevelHealthy,
-			change:   func(f *statusFacts) { f.autopilotConfig = &AutopilotConfig{MaxTrailingLogs: 250} },
+			change:   func(f *Facts) { f.AutopilotConfig = &AutopilotConfig{MaxTrailingLogs: 250} },
 			verdict:  "3 of 3 voters answer, quorum is 2, server-1 leads; one more may fail.",
 			problems: []string{"info ConsulRaftLogLag server-3"},
 		},
 		{
 			name: "a server that hears of the leader late, and does not apply", facts: statusOf(says(one, 1, 3, 1000), says(two, 1, 3, 1000), late), level: LevelDegraded,
-			change: func(f *statusFacts) {
-				f.serverAgents = map[string]Agent{"server-3": {Raft: &RaftStats{State: RaftFollower, CommitIndex: 2001, AppliedIndex: 1000}}}
+			change: func(f *Facts) {
+				f.ServerAgents = map[string]Agent{"server-3": {Raft: &RaftStats{State: RaftFollower, CommitIndex: 2001, AppliedIndex: 1000}}}
 			},
 			verdict:  "3 of 3 voters answer, quorum is 2, server-1 leads; one more may fail; there are 2 problems.",
 			problems: []string{"critical ConsulRaftLastContact server-3", "warning ConsulRaftApplyLag server-3"},
@@ -217,9 +217,9 @@ func TestStatus(t *testing.T) {
 		},
 		{
 			name: "the agent is dead, the servers are known", facts: statusOf(dead(one), says(two, 2, 3, 9), says(last, 2, 3, 9)), level: LevelDegraded,
-			change: func(f *statusFacts) {
-				f.up, f.lan = new(false), nil
-				f.missing = []Missing{{What: "agent", Reason: "connection refused"}, {What: "members", Reason: "connection refused"}}
+			change: func(f *Facts) {
+				f.Up, f.LAN = new(false), nil
+				f.Missing = []Missing{{What: "agent", Reason: "connection refused"}, {What: "members", Reason: "connection refused"}}
 			},
 			verdict: "The agent at http://10.0.0.1:8500 does not answer; 2 of 3 voters answer, quorum is 2, server-2 leads; server-1 is down; no more may fail.",
 			problems: []string{
@@ -228,18 +228,18 @@ func TestStatus(t *testing.T) {
 		},
 		{
 			name: "the agent is dead, nothing is known", facts: statusOf(), level: LevelUnknown,
-			change: func(f *statusFacts) {
-				f.up, f.agent = new(false), nil
-				f.missing = []Missing{{What: "agent", Reason: "connection refused"}, {What: "servers", Reason: "connection refused"}}
+			change: func(f *Facts) {
+				f.Up, f.Agent = new(false), nil
+				f.Missing = []Missing{{What: "agent", Reason: "connection refused"}, {What: "servers", Reason: "connection refused"}}
 			},
 			verdict:  "The agent at http://10.0.0.1:8500 does not answer, and no server is known that could be asked instead.",
 			problems: []string{"critical ConsulAgentUnreachable"},
 		},
 		{
 			name: "the token may not read anything but the servers' addresses", facts: statusOf(three()...), level: LevelDegraded,
-			change: func(f *statusFacts) {
-				f.agent = nil
-				f.missing = []Missing{denied("agent"), denied("Raft configuration"), denied("autopilot")}
+			change: func(f *Facts) {
+				f.Agent = nil
+				f.Missing = []Missing{denied("agent"), denied("Raft configuration"), denied("autopilot")}
 			},
 			verdict:  "3 of 3 voters answer, quorum is 2, server-1 leads; Consul refuses to tell a part of it; one more may fail.",
 			problems: []string{"warning ConsulCollectorRefused"},
@@ -247,9 +247,9 @@ func TestStatus(t *testing.T) {
 		},
 		{
 			name: "the token may not read anything at all", facts: statusOf(), level: LevelUnknown,
-			change: func(f *statusFacts) {
-				f.agent = nil
-				f.missing = []Missing{denied("agent"), {What: "servers", Reason: "no server"}}
+			change: func(f *Facts) {
+				f.Agent = nil
+				f.Missing = []Missing{denied("agent"), {What: "servers", Reason: "no server"}}
 			},
 			verdict:  "The agent at http://10.0.0.1:8500 answers and names no server: the token is missing, was revoked, or has too few rights.",
 			problems: []string{"warning ConsulCollectorRefused", "warning ConsulCollectorFails"},
@@ -260,9 +260,9 @@ func TestStatus(t *testing.T) {
 		},
 		{
 			name: "a part that this version does not have, one that fails, and a filtered answer", facts: statusOf(three()...), level: LevelDegraded,
-			change: func(f *statusFacts) {
-				f.missing = []Missing{{What: "autopilot", refused: true}, {What: "catalog", Reason: "deadline"}}
-				f.filtered = []string{"/v1/agent/members"}
+			change: func(f *Facts) {
+				f.Missing = []Missing{{What: "autopilot", Refused: true}, {What: "catalog", Reason: "deadline"}}
+				f.Filtered = []string{"/v1/agent/members"}
 			},
 			verdict:  "3 of 3 voters answer, quorum is 2, server-1 leads; one more may fail; there are 2 problems.",
 			problems: []string{"warning ConsulCollectorFails", "warning ConsulResultsFiltered"},
@@ -270,11 +270,11 @@ func TestStatus(t *testing.T) {
 		},
 		{
 			name: "single ports", facts: statusOf(three()...), level: LevelDegraded,
-			change: func(f *statusFacts) {
-				f.port("server-2", ProtocolRPC, TransportTCP).Result = down
-				f.port("server-3", ProtocolSerfLAN, TransportTCP).Result = down
-				f.port("server-3", ProtocolDNS, TransportUDP).Result = down
-				f.port("server-1", ProtocolSerfLAN, TransportTCP).Result.Duration = 1500 * time.Millisecond
+			change: func(f *Facts) {
+				f.Port("server-2", ProtocolRPC, TransportTCP).Result = down
+				f.Port("server-3", ProtocolSerfLAN, TransportTCP).Result = down
+				f.Port("server-3", ProtocolDNS, TransportUDP).Result = down
+				f.Port("server-1", ProtocolSerfLAN, TransportTCP).Result.Duration = 1500 * time.Millisecond
 			},
 			verdict: "3 of 3 voters answer, quorum is 2, server-1 leads; server-2 does not answer on port 8300; one more may fail; there are 3 other problems.",
 			problems: []string{
@@ -285,9 +285,9 @@ func TestStatus(t *testing.T) {
 		},
 		{
 			name: "certificates", facts: statusOf(three()...), level: LevelDegraded,
-			change: func(f *statusFacts) {
+			change: func(f *Facts) {
 				for server, left := range map[string]time.Duration{"server-1": 13 * 24 * time.Hour, "server-2": 71 * time.Hour, "server-3": -time.Hour} {
-					result := &f.port(server, ProtocolRPC, TransportTCP).Result
+					result := &f.Port(server, ProtocolRPC, TransportTCP).Result
 					result.CertExpiry, result.CertLifetime = noon.Add(left), 365*24*time.Hour
 				}
 			},
@@ -299,9 +299,9 @@ func TestStatus(t *testing.T) {
 		},
 		{
 			name: "certificates that Consul renews by itself", facts: statusOf(three()...), level: LevelDegraded,
-			change: func(f *statusFacts) {
+			change: func(f *Facts) {
 				for server, left := range map[string]time.Duration{"server-1": 8 * time.Hour, "server-2": 7 * time.Hour, "server-3": -time.Minute} {
-					result := &f.port(server, ProtocolRPC, TransportTCP).Result
+					result := &f.Port(server, ProtocolRPC, TransportTCP).Result
 					result.CertExpiry, result.CertLifetime = noon.Add(left), 72*time.Hour
 				}
 			},
@@ -311,9 +311,9 @@ func TestStatus(t *testing.T) {
 		},
 		{
 			name: "a server that refuses TLS is not down", facts: statusOf(three()...), level: LevelDegraded,
-			change: func(f *statusFacts) {
+			change: func(f *Facts) {
 				for _, p := range []*PortReport{
-					f.port("server-3", ProtocolRPC, TransportTCP), f.port("server-3", ProtocolSerfLAN, TransportTCP), f.port("server-3", ProtocolDNS, TransportUDP),
+					f.Port("server-3", ProtocolRPC, TransportTCP), f.Port("server-3", ProtocolSerfLAN, TransportTCP), f.Port("server-3", ProtocolDNS, TransportUDP),
 				} {
 					p.Result = probe.Result{Reason: probe.ReasonTLS, Phases: []probe.PhaseDuration{{Phase: probe.PhaseConnect}, {Phase: probe.PhaseTLS}}}
 				}
@@ -324,11 +324,11 @@ func TestStatus(t *testing.T) {
 		{
 			name: "members, a left-over peer and an even number of voters", level: LevelDegraded,
 			facts: statusOf(says(one, 1, 4, 9), says(two, 1, 4, 9), says(last, 1, 4, 9), silent(strange(server(4)))),
-			change: func(f *statusFacts) {
-				f.ports = f.ports[:9] // The stranger's port 8300 is known all the same.
-				f.lan = append(f.lan[:3], Member{Name: "client-1", Role: "node", Status: StatusFailed}, Member{Name: "client-2", Role: "node", Status: StatusFailed})
-				f.lan[1].Status = StatusFailed
-				f.wan = []Member{{Name: "server-2.dc1", Status: StatusFailed}, {Name: "server-1.dc2", Status: StatusFailed}}
+			change: func(f *Facts) {
+				f.Ports = f.Ports[:9] // The stranger's port 8300 is known all the same.
+				f.LAN = append(f.LAN[:3], Member{Name: "client-1", Role: "node", Status: StatusFailed}, Member{Name: "client-2", Role: "node", Status: StatusFailed})
+				f.LAN[1].Status = StatusFailed
+				f.WAN = []Member{{Name: "server-2.dc1", Status: StatusFailed}, {Name: "server-1.dc2", Status: StatusFailed}}
 			},
 			verdict: "3 of 4 voters answer, quorum is 3, server-1 leads; no more may fail; there are 5 other problems.",
 			problems: []string{
@@ -339,14 +339,14 @@ func TestStatus(t *testing.T) {
 		},
 		{
 			name: "services", facts: statusOf(three()...), level: LevelDegraded,
-			change: func(f *statusFacts) {
+			change: func(f *Facts) {
 				instance := func(service string, status HealthStatus) Instance { return Instance{Service: service, Status: status} }
-				f.catalog = &Catalog{Nodes: []CatalogNode{
+				f.Catalog = &Catalog{Nodes: []CatalogNode{
 					{Name: "node-1", Instances: []Instance{
 						instance("web", HealthPassing), instance("db", HealthCritical), instance("db", HealthMaintenance), instance("consul", HealthCritical),
 					}, Checks: []Check{{ID: "disk", Status: HealthCritical}}},
 					{Name: "node-2", Instances: []Instance{instance("web", HealthCritical)}, Checks: []Check{{ID: "serfHealth", Status: HealthCritical}}},
-					{Name: "node-3", Checks: []Check{{ID: "disk", Status: HealthCritical}, {ID: nodeMaintenanceID, Status: HealthCritical}}},
+					{Name: "node-3", Checks: []Check{{ID: "disk", Status: HealthCritical}, {ID: "_node_maintenance", Status: HealthCritical}}},
 				}}
 			},
 			verdict:  "3 of 3 voters answer, quorum is 2, server-1 leads; one more may fail; there are 3 problems.",
@@ -355,17 +355,15 @@ func TestStatus(t *testing.T) {
 		},
 		{
 			name: "DNS and gossip", facts: statusOf(three()...), level: LevelDegraded,
-			change: func(f *statusFacts) {
-				f.topology.ServerStates[StatusAlive] = 3
-				f.ports = append(f.ports, PortReport{
+			change: func(f *Facts) {
+				f.Topology.ServerStates[StatusAlive] = 3
+				f.Ports = append(f.Ports, PortReport{
 					Port:   Port{Server: "server-2", Protocol: ProtocolDNS, Transport: TransportTCP, Address: "10.0.0.2:8600"},
 					Result: probe.Result{Up: true}, DNS: &DNSAnswer{Answers: 2},
 				})
-				agent := agentOfTests
-				agent.serfLAN.HealthScore, agent.serfWAN.HealthScore = "5", "3"
-				f.agent = &agent
+				f.Pools = []SerfPool{{Name: "lan", HealthScore: new(uint64(5))}, {Name: "wan", HealthScore: new(uint64(3))}}
 				// Its agent's token may not read them.
-				f.ports = append(f.ports, PortReport{
+				f.Ports = append(f.Ports, PortReport{
 					Port:   Port{Server: "server-3", Protocol: ProtocolDNS, Transport: TransportTCP, Address: "10.0.0.3:8600"},
 					Result: probe.Result{Up: true}, DNS: &DNSAnswer{},
 				})
@@ -378,22 +376,18 @@ func TestStatus(t *testing.T) {
 		},
 		{
 			name: "gossip that suffers from a server that failed", facts: statusOf(three()...), level: LevelDegraded,
-			change: func(f *statusFacts) {
-				f.lan[2].Status = StatusFailed
-				agent := agentOfTests
-				agent.serfLAN.HealthScore = "5"
-				f.agent = &agent
+			change: func(f *Facts) {
+				f.LAN[2].Status = StatusFailed
+				f.Pools = []SerfPool{{Name: "lan", HealthScore: new(uint64(5))}}
 			},
 			verdict:  "3 of 3 voters answer, quorum is 2, server-1 leads; one more may fail; there is 1 problem.",
 			problems: []string{"warning ConsulSerfMemberFailed server-3"},
 		},
 		{
 			name: "gossip, and a client agent that failed", facts: statusOf(three()...), level: LevelDegraded,
-			change: func(f *statusFacts) {
-				f.lan = append(f.lan, Member{Name: "client-1", Role: "node", Status: StatusFailed})
-				agent := agentOfTests
-				agent.serfLAN.HealthScore = "5"
-				f.agent = &agent
+			change: func(f *Facts) {
+				f.LAN = append(f.LAN, Member{Name: "client-1", Role: "node", Status: StatusFailed})
+				f.Pools = []SerfPool{{Name: "lan", HealthScore: new(uint64(5))}}
 			},
 			verdict:  "3 of 3 voters answer, quorum is 2, server-1 leads; one more may fail; there are 2 problems.",
 			problems: []string{"critical ConsulGossipHealthPoor server-1", "warning ConsulSerfMemberFailed"},
@@ -432,19 +426,19 @@ func TestStatus(t *testing.T) {
 func TestStatus_Data(t *testing.T) {
 	t.Parallel()
 	f := statusOf(says(server(1), 1, 3, 1000), says(server(2), 1, 3, 990), hung(server(3)))
-	f.reports[1].RPC.Raft.LastContactKnown, f.reports[1].RPC.Raft.LastContact = true, 20*time.Millisecond
-	f.serverAgents = map[string]Agent{"server-1": {Raft: &RaftStats{State: RaftLeader, Term: 7}}}
-	f.autopilot = &AutopilotState{FailureTolerance: 1, Servers: []AutopilotServer{{Name: "server-1", Healthy: true}}}
-	f.consistent = &ConsistentRead{OK: true, Duration: 2 * time.Millisecond}
-	f.ports = append(f.ports, PortReport{
+	f.Reports[1].RPC.Raft.LastContactKnown, f.Reports[1].RPC.Raft.LastContact = true, 20*time.Millisecond
+	f.ServerAgents = map[string]Agent{"server-1": {Raft: &RaftStats{State: RaftLeader, Term: 7}}}
+	f.Autopilot = &AutopilotState{FailureTolerance: 1, Servers: []AutopilotServer{{Name: "server-1", Healthy: true}}}
+	f.Consistent = &ConsistentRead{OK: true, Duration: 2 * time.Millisecond}
+	f.Ports = append(f.Ports, PortReport{
 		Port: Port{Server: "client-1", Protocol: ProtocolHTTP, Transport: TransportTCP, Address: "127.0.0.1:8500"}, Result: probe.Result{Up: true, Verified: true},
 	})
-	f.agent = &Agent{Name: "client-1"}
-	f.lan = nil
+	f.Agent = &Agent{Name: "client-1"}
+	f.LAN = nil
 	for i := range 150 {
-		f.lan = append(f.lan, Member{Name: "client-" + strconv.Itoa(1000+i), Status: StatusLeft})
+		f.LAN = append(f.LAN, Member{Name: "client-" + strconv.Itoa(1000+i), Status: StatusLeft})
 	}
-	f.lan = append(f.lan, Member{Name: "server-3", Role: "consul", Status: StatusFailed}, Member{Name: "server-1", Role: "consul", Status: StatusAlive})
+	f.LAN = append(f.LAN, Member{Name: "server-3", Role: "consul", Status: StatusFailed}, Member{Name: "server-1", Role: "consul", Status: StatusAlive})
 	st := newStatus(f)
 
 	if want := []ServerStatus{
@@ -484,13 +478,13 @@ func TestStatus_Data(t *testing.T) {
 func TestStatus_ManyServices(t *testing.T) {
 	t.Parallel()
 	f := statusOf(three()...)
-	f.catalog = &Catalog{Nodes: make([]CatalogNode, 1)}
+	f.Catalog = &Catalog{Nodes: make([]CatalogNode, 1)}
 	for i := range 250 {
 		in := Instance{Service: fmt.Sprintf("service-%03d", i), Status: HealthCritical}
-		f.catalog.Nodes[0].Instances = append(f.catalog.Nodes[0].Instances, in)
+		f.Catalog.Nodes[0].Instances = append(f.Catalog.Nodes[0].Instances, in)
 		if i%2 == 1 {
 			in.Status = HealthPassing
-			f.catalog.Nodes[0].Instances = append(f.catalog.Nodes[0].Instances, in)
+			f.Catalog.Nodes[0].Instances = append(f.Catalog.Nodes[0].Instances, in)
 		}
 	}
 	st := newStatus(f)
@@ -506,47 +500,16 @@ func TestStatus_ManyServices(t *testing.T) {
 	}
 }
 
-func TestTenure(t *testing.T) {
-	t.Parallel()
-	inTerm := func(leader int, term uint64) []Report {
-		r := says(server(leader), leader, 3, 10)
-		r.RPC.Raft.LastLogTerm = term
-		return []Report{r, silent(server(3))}
-	}
-	at := func(second int) time.Time { return noon.Add(time.Duration(second) * time.Second) }
-	var tenure tenure
-	for _, step := range []struct {
-		name    string
-		second  int
-		reports []Report
-		want    time.Time
-	}{
-		{"nobody answers", 0, []Report{silent(server(1))}, time.Time{}},
-		{"the first that is seen", 1, inTerm(1, 2), time.Time{}},
-		{"the same", 2, inTerm(1, 2), time.Time{}},
-		{"nobody leads", 3, []Report{says(server(1), 0, 3, 10)}, time.Time{}},
-		{"another", 4, inTerm(2, 3), at(4)},
-		{"a scrape that began earlier ends later", 3, inTerm(1, 2), time.Time{}},
-		{"the same as before it", 5, inTerm(2, 3), at(4)},
-		{"elected again", 6, inTerm(2, 4), at(6)},
-	} {
-		tenure.observe(step.reports, at(step.second))
-		if got := tenure.sinceOf(step.reports); !got.Equal(step.want) {
-			t.Errorf("%s: since %v; want %v", step.name, got, step.want)
-		}
-	}
-}
-
 // The shape of the JSON is public.
 func TestStatus_JSON(t *testing.T) {
 	t.Parallel()
 	f := statusOf(says(server(1), 1, 1, 1000))
-	f.leaderSince = noon.Add(-time.Hour)
-	f.ports[2].Result = probe.Result{Up: true, Verified: true, Duration: 1500 * time.Microsecond, CertExpiry: noon.AddDate(1, 0, 0), CertLifetime: 365 * 24 * time.Hour}
-	f.ports[1].Result = probe.Result{Skipped: true}
-	f.ports = f.ports[1:]
-	f.catalog = &Catalog{Nodes: []CatalogNode{{Instances: []Instance{{Service: "db", Status: HealthCritical}}}}}
-	f.missing = []Missing{{What: "autopilot", Reason: "403", Denied: true, refused: true}}
+	f.LeaderSince = noon.Add(-time.Hour)
+	f.Ports[2].Result = probe.Result{Up: true, Verified: true, Duration: 1500 * time.Microsecond, CertExpiry: noon.AddDate(1, 0, 0), CertLifetime: 365 * 24 * time.Hour}
+	f.Ports[1].Result = probe.Result{Skipped: true}
+	f.Ports = f.Ports[1:]
+	f.Catalog = &Catalog{Nodes: []CatalogNode{{Instances: []Instance{{Service: "db", Status: HealthCritical}}}}}
+	f.Missing = []Missing{{What: "autopilot", Reason: "403", Denied: true, Refused: true}}
 	got, err := json.MarshalIndent(newStatus(f), "", " ")
 	if err != nil {
 		t.Fatal(err)
@@ -674,5 +637,50 @@ func TestStatus_JSON(t *testing.T) {
 }`
 	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Errorf("JSON differs (-want +got):\n%s", diff)
+	}
+}
+
+// Services that could not be read are counted by Consul's summary, and so are all if there is no catalog.
+func TestCatalogStatus_Overview(t *testing.T) {
+	t.Parallel()
+	overview := &CatalogOverview{
+		Nodes: OverviewCounts{Total: 7},
+		Services: []ServiceOverview{
+			{"consul", OverviewCounts{3, 3, 0, 0, 0}},
+			{"db", OverviewCounts{3, 0, 0, 2, 1}},
+			{"off", OverviewCounts{1, 0, 0, 0, 1}},
+			{"web", OverviewCounts{5, 1, 1, 3, 0}},
+		},
+	}
+	catalog := &Catalog{
+		Nodes: []CatalogNode{{Instances: []Instance{
+			{Service: "web", Status: HealthPassing}, {Service: "db", Status: HealthPassing}, {Service: "api", Status: HealthCritical},
+		}}},
+		Missing: []string{"db"},
+	}
+	db, web := ServiceStatus{Name: "db", Critical: 2, Maintenance: 1}, ServiceStatus{Name: "web", Critical: 3, Warning: 1, Passing: 1}
+	for _, tc := range []struct {
+		name     string
+		catalog  *Catalog
+		overview *CatalogOverview
+		want     *CatalogStatus
+	}{
+		{"neither", nil, nil, nil},
+		{"no catalog", nil, overview, &CatalogStatus{
+			Summary: true, Nodes: 7, Services: 4, Down: 1, Failing: []ServiceStatus{db, web},
+			Instances: map[string]int{"passing": 4, "warning": 1, "critical": 5, "maintenance": 2},
+		}},
+		{"a service is missing", catalog, overview, &CatalogStatus{
+			Nodes: 1, Services: 3, Down: 2, Failing: []ServiceStatus{db, {Name: "api", Critical: 1}},
+			Instances: map[string]int{"passing": 1, "warning": 0, "critical": 3, "maintenance": 1},
+		}},
+		{"a service is missing, and there is no summary", catalog, nil, &CatalogStatus{
+			Nodes: 1, Services: 3, Down: 1, Failing: []ServiceStatus{{Name: "api", Critical: 1}},
+			Instances: map[string]int{"passing": 1, "warning": 0, "critical": 1, "maintenance": 0},
+		}},
+	} {
+		if diff := cmp.Diff(tc.want, newCatalogStatus(tc.catalog, tc.overview)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tc.name, diff)
+		}
 	}
 }

@@ -30,7 +30,7 @@ func TestSnapshotStatus_EmptyAnswers(t *testing.T) {
 		"/v1/catalog/nodes": none, "/v1/catalog/services": answer(200, `{}`), "/v1/health/state/any": none,
 		"/v1/internal/ui/catalog-overview": answer(200, `{"Nodes":null,"Services":null,"Checks":null}`),
 	})})
-	st := snapshot(t, c).Status(t.Context(), StatusParts{Catalog: true, ConsistentRead: true})
+	st := ReadStatus(t.Context(), snapshot(t, c), new(Memory), StatusParts{Catalog: true, ConsistentRead: true})
 	want := []string{"agent", "members", "Raft configuration", "servers", "ports", "autopilot", "catalog"}
 	if got := whatIsMissing(st); !slices.Equal(got, want) || st.Level != LevelUnknown || st.Catalog != nil || !*st.Agent.Up || st.ConsistentRead.OK {
 		t.Errorf("%q are missing of %+v; want %q", got, st, want)
@@ -45,7 +45,7 @@ func TestSnapshotStatus_AgentOnly(t *testing.T) {
 		"/v1/agent/services": answer(200, `{"web":{"ID":"web","Service":"web"}}`), "/v1/agent/checks": answer(200, `{}`),
 	})}})
 	t.Cleanup(c.Close)
-	st := snapshot(t, c).Status(t.Context(), StatusParts{Catalog: true, ConsistentRead: true})
+	st := ReadStatus(t.Context(), snapshot(t, c), new(Memory), StatusParts{Catalog: true, ConsistentRead: true})
 	if st.Level != LevelUnknown || len(st.Missing) != 0 || st.Catalog.Services != 1 || st.Agent.Name != "a" {
 		t.Errorf("status is %+v", st)
 	}
@@ -67,7 +67,7 @@ func TestSnapshotStatus_Deadline(t *testing.T) {
 	snap := c.Snapshot(facts)
 	t.Cleanup(snap.Close)
 	start := time.Now()
-	st := snap.Status(ctx, StatusParts{ConsistentRead: true})
+	st := ReadStatus(ctx, snap, new(Memory), StatusParts{ConsistentRead: true})
 	if took := time.Since(start); took > 5*time.Second || st.Seconds < 0.2 || st.Seconds > 5 {
 		t.Errorf("took %s, and says %v s; want 0.3 s, or a little more", took, st.Seconds)
 	}

@@ -15,55 +15,55 @@ import (
 const maxListed = 100
 
 // newStatus is a pure function.
-func newStatus(f *statusFacts) Status {
+func newStatus(f *Facts) Status {
 	st := Status{
-		Time:    f.start.Truncate(time.Millisecond),
-		Seconds: f.took.Seconds(),
+		Time:    f.Start.Truncate(time.Millisecond),
+		Seconds: f.Took.Seconds(),
 		Agent:   newAgentStatus(f),
-		Servers: make([]ServerStatus, 0, len(f.reports)),
+		Servers: make([]ServerStatus, 0, len(f.Reports)),
 		Members: []PoolStatus{},
-		Missing: slices.Concat([]Missing{}, f.missing),
+		Missing: slices.Concat([]Missing{}, f.Missing),
 	}
-	if len(f.reports) > 0 {
-		verdict := Judge(f.topology, f.reports)
+	if len(f.Reports) > 0 {
+		verdict := Judge(f.Topology, f.Reports)
 		st.Quorum = newQuorumStatus(verdict.Quorum)
 		st.Leadership = newLeadershipStatus(f, verdict)
-		for _, r := range f.reports {
+		for _, r := range f.Reports {
 			st.Servers = append(st.Servers, newServerStatus(f, r, verdict))
 		}
 	}
-	if f.consistent != nil {
-		st.ConsistentRead = &ConsistentReadStatus{OK: f.consistent.OK}
-		if f.consistent.OK {
-			st.ConsistentRead.Seconds = new(f.consistent.Duration.Seconds())
+	if f.Consistent != nil {
+		st.ConsistentRead = &ConsistentReadStatus{OK: f.Consistent.OK}
+		if f.Consistent.OK {
+			st.ConsistentRead.Seconds = new(f.Consistent.Duration.Seconds())
 		}
 	}
-	if f.autopilot != nil {
-		st.Autopilot = &AutopilotStatus{f.autopilot.Healthy, f.autopilot.FailureTolerance}
+	if f.Autopilot != nil {
+		st.Autopilot = &AutopilotStatus{f.Autopilot.Healthy, f.Autopilot.FailureTolerance}
 	}
 	for _, pool := range []struct {
 		name    string
 		members []Member
-	}{{"lan", f.lan}, {"wan", f.wan}} {
+	}{{"lan", f.LAN}, {"wan", f.WAN}} {
 		if len(pool.members) > 0 {
 			st.Members = append(st.Members, newPoolStatus(pool.name, pool.members))
 		}
 	}
-	st.Catalog = newCatalogStatus(f.catalog, f.overview)
+	st.Catalog = newCatalogStatus(f.Catalog, f.Overview)
 	st.Problems = judgeProblems(f, &st)
 	st.Level = judgeLevel(&st)
 	st.Verdict = verdictSentence(&st)
 	return st
 }
 
-func newAgentStatus(f *statusFacts) AgentStatus {
-	st := AgentStatus{Address: f.address.String(), Up: f.up, Ports: []PortStatus{}}
-	if f.agent == nil {
+func newAgentStatus(f *Facts) AgentStatus {
+	st := AgentStatus{Address: f.Address.String(), Up: f.Up, Ports: []PortStatus{}}
+	if f.Agent == nil {
 		return st
 	}
-	st.Name, st.Datacenter, st.IsServer = f.agent.Name, f.agent.Datacenter, new(f.agent.Server)
-	if !slices.ContainsFunc(f.reports, func(r Report) bool { return r.Server.Name == st.Name }) {
-		st.Ports = newPortStatuses(f.ports, st.Name)
+	st.Name, st.Datacenter, st.IsServer = f.Agent.Name, f.Agent.Datacenter, new(f.Agent.Server)
+	if !slices.ContainsFunc(f.Reports, func(r Report) bool { return r.Server.Name == st.Name }) {
+		st.Ports = newPortStatuses(f.Ports, st.Name)
 	}
 	return st
 }
@@ -76,7 +76,7 @@ func newQuorumStatus(q Quorum) *QuorumStatus {
 	return st
 }
 
-func newLeadershipStatus(f *statusFacts, v Verdict) *LeadershipStatus {
+func newLeadershipStatus(f *Facts, v Verdict) *LeadershipStatus {
 	st := &LeadershipStatus{
 		Leaders:        slices.Concat([]string{}, v.Leadership.Leaders),
 		Unknown:        v.Leadership.Unknown,
@@ -84,13 +84,13 @@ func newLeadershipStatus(f *statusFacts, v Verdict) *LeadershipStatus {
 		WithoutLeader:  v.Leadership.Without,
 		Configurations: v.Configurations,
 	}
-	if !f.leaderSince.IsZero() {
-		st.Since = new(f.leaderSince.Truncate(time.Millisecond))
+	if !f.LeaderSince.IsZero() {
+		st.Since = new(f.LeaderSince.Truncate(time.Millisecond))
 	}
 	for _, address := range v.Leadership.Reported {
-		st.Reported = append(st.Reported, nameAt(f.reports, address))
+		st.Reported = append(st.Reported, nameAt(f.Reports, address))
 	}
-	if f.topology.MembersKnown {
+	if f.Topology.MembersKnown {
 		st.UnknownPeers = new(v.UnknownPeers)
 	}
 	return st
@@ -106,12 +106,12 @@ func nameAt(reports []Report, address string) string {
 	return address
 }
 
-func newServerStatus(f *statusFacts, r Report, v Verdict) ServerStatus {
+func newServerStatus(f *Facts, r Report, v Verdict) ServerStatus {
 	server, raft := r.Server, r.RPC.Raft
 	st := ServerStatus{
 		Name: server.Name, ID: server.ID, Address: server.RPCAddress, Version: server.Version, Voter: server.Voter,
 		Serf:  server.Status.String(),
-		Ports: newPortStatuses(f.ports, server.Name),
+		Ports: newPortStatuses(f.Ports, server.Name),
 	}
 	if !slices.ContainsFunc(st.Ports, func(p PortStatus) bool { return p.Protocol == ProtocolRPC }) {
 		rpc := PortReport{Port: Port{Server: server.Name, Protocol: ProtocolRPC, Transport: TransportTCP, Address: server.RPCAddress}, Result: r.RPC.Result}
@@ -126,7 +126,7 @@ func newServerStatus(f *statusFacts, r Report, v Verdict) ServerStatus {
 			st.RaftState = RaftFollower
 		}
 		if raft.Leader != "" {
-			st.Leader = nameAt(f.reports, raft.Leader)
+			st.Leader = nameAt(f.Reports, raft.Leader)
 		}
 	}
 	if raft.StatsKnown {
@@ -135,11 +135,11 @@ func newServerStatus(f *statusFacts, r Report, v Verdict) ServerStatus {
 			st.LastContactSeconds = new(raft.LastContact.Seconds())
 		}
 	}
-	if stats := f.serverAgents[server.Name].Raft; stats != nil {
+	if stats := f.ServerAgents[server.Name].Raft; stats != nil {
 		st.RaftState, st.Term = stats.State, new(stats.Term)
 	}
-	if f.autopilot != nil {
-		for _, s := range f.autopilot.Servers {
+	if f.Autopilot != nil {
+		for _, s := range f.Autopilot.Servers {
 			if s.Name == server.Name {
 				st.AutopilotHealthy = new(s.Healthy)
 			}
@@ -188,12 +188,7 @@ func newPortStatus(r *PortReport) PortStatus {
 // hangs reports whether a port accepts connections and does not answer in time: the kernel does the first also for a process that
 // is stopped.
 func hangs(r *PortReport) bool {
-	return r.Transport == TransportTCP && connected(&r.Result) && r.Result.Reason == probe.ReasonTimeout
-}
-
-// connected reports whether a probe over TCP came further than to connect.
-func connected(r *probe.Result) bool {
-	return len(r.Phases) > 0 && r.Phases[len(r.Phases)-1].Phase != probe.PhaseConnect
+	return r.Transport == TransportTCP && r.Result.Connected() && r.Result.Reason == probe.ReasonTimeout
 }
 
 func newPoolStatus(name string, members []Member) PoolStatus {
@@ -242,7 +237,7 @@ func newCatalogStatus(c *Catalog, overview *CatalogOverview) *CatalogStatus {
 		}
 	}
 	slices.SortFunc(failing, func(a, b ServiceStatus) int {
-		return cmp.Or(compareBool(b.down(), a.down()), cmp.Compare(b.Critical, a.Critical), cmp.Compare(a.Name, b.Name))
+		return cmp.Or(cmp.Compare(b.downs(), a.downs()), cmp.Compare(b.Critical, a.Critical), cmp.Compare(a.Name, b.Name))
 	})
 	st.Failing = failing[:min(len(failing), maxListed)]
 	st.FailingOmitted = len(failing) - len(st.Failing)
@@ -291,14 +286,10 @@ func (st *CatalogStatus) countServices(c *Catalog, overview *CatalogOverview) []
 // down reports whether Consul names nobody who asks for the service an address.
 func (s ServiceStatus) down() bool { return s.Critical > 0 && s.Passing+s.Warning == 0 }
 
-// compareBool orders false before true.
-func compareBool(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case b:
-		return -1
-	default:
+// downs is 1 if the service is down, and 0 if not.
+func (s ServiceStatus) downs() int {
+	if s.down() {
 		return 1
 	}
+	return 0
 }

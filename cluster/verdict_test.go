@@ -4,54 +4,12 @@
 package cluster
 
 import (
-	"strconv"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
-
-// server returns the i-th server of a test cluster: a voter that Serf calls alive.
-func server(i int) Server {
-	n := strconv.Itoa(i)
-	return Server{
-		Name: "server-" + n, ID: "id-" + n, Host: "10.0.0." + n, RPCAddress: "10.0.0." + n + ":8300",
-		Status: StatusAlive, Voter: true,
-	}
-}
-
-// says returns a report of a server that answered: it names server leader (0: none) and has the peers 1 to n.
-func says(s Server, leader, peers int, lastIndex uint64) Report {
-	view := probe.RaftView{LeaderKnown: true, PeersKnown: true, StatsKnown: true, LastLogIndex: lastIndex, LastLogTerm: 2}
-	if leader > 0 {
-		view.Leader = server(leader).RPCAddress
-	}
-	for i := peers; i > 0; i-- { // Not in order: servers differ in that.
-		view.Peers = append(view.Peers, server(i).RPCAddress)
-	}
-	return Report{Server: s, RPC: probe.RPCResult{Result: probe.Result{Up: true}, Raft: view}}
-}
-
-// silent returns a report of a server that did not answer.
-func silent(s Server) Report {
-	return Report{Server: s, RPC: probe.RPCResult{Result: probe.Result{Reason: probe.ReasonTimeout}}}
-}
-
-func notAsked(s Server) Report {
-	return Report{Server: s, RPC: probe.RPCResult{Result: probe.NotMade(probe.ErrNoTurn)}}
-}
-
-func nonVoter(s Server) Server {
-	s.Voter = false
-	return s
-}
-
-// strange returns the server as a Raft peer that no Serf member matches.
-func strange(s Server) Server {
-	s.Status = StatusNone
-	return s
-}
 
 func TestJudge(t *testing.T) {
 	t.Parallel()
@@ -273,39 +231,5 @@ func TestJudge_ChangedAddress(t *testing.T) {
 	}
 	if got := Judge(topology, []Report{says(moved, 1, 1, 5)}).UnknownPeers; got != 0 {
 		t.Errorf("unknown peers = %d; want 0", got)
-	}
-}
-
-func TestElections(t *testing.T) {
-	t.Parallel()
-	inTerm := func(leader int, term uint64) []Report {
-		r := says(server(leader), leader, 3, 10)
-		r.RPC.Raft.LastLogTerm = term
-		return []Report{r, says(server(3), leader, 3, 10)}
-	}
-	two := append(inTerm(1, 7), inTerm(2, 9)...)
-	none := []Report{says(server(1), 0, 3, 10), silent(server(2))}
-
-	var e Elections
-	for i, step := range []struct {
-		name    string
-		reports []Report
-		want    uint64
-	}{
-		{"nobody leads yet", none, 0},
-		{"first leader", inTerm(1, 2), 0},
-		{"the same", inTerm(1, 2), 0},
-		{"nobody leads", none, 0},
-		{"another leader", inTerm(2, 3), 1},
-		{"the same leader again, after an election", inTerm(2, 4), 2},
-		{"three elections between two scrapes", inTerm(1, 7), 5},
-		{"split brain", two, 5},
-		{"the same as before the split", inTerm(1, 7), 5},
-		{"another leader whose log has not got its term yet", inTerm(2, 7), 6},
-		{"a cluster set up anew", inTerm(2, 1), 7},
-	} {
-		if got := e.Observe(step.reports); got != step.want {
-			t.Errorf("step %d, %s: %d changes; want %d", i, step.name, got, step.want)
-		}
 	}
 }

@@ -9,9 +9,6 @@ import (
 	"time"
 )
 
-// maxNamed is how many names a sentence has room for.
-const maxNamed = 8
-
 // list writes names as a sentence does, but no more than most of them.
 func list(names []string, most int) string { return listOf(names, len(names), most) }
 
@@ -54,3 +51,6 @@ func rounded(d time.Duration) string {
 	}
 	return d.Round(time.Millisecond).String()
 }
+
+// capital has the first letter as a capital one. The text must not be empty, and begins with a letter of ASCII.
+func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }

@@ -4,6 +4,7 @@
 package collector
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,8 @@ type namedCollector struct {
 // Options are what an Exporter is made from.
 type Options struct {
 	Cluster *cluster.Cluster
+	// Memory is what is remembered of the cluster between scrapes; nil means a new one.
+	Memory *cluster.Memory
 	// Enabled are the names of the collectors that run; nil means those enabled by default.
 	Enabled []string
 	// Settings say what is exported; nil means DefaultSettings.
@@ -89,7 +92,7 @@ func NewExporter(opts Options) (*Exporter, error) {
 	}
 	for _, r := range registry {
 		if slices.Contains(opts.Enabled, r.name) || (opts.Enabled == nil && r.enabled) {
-			e.collectors = append(e.collectors, namedCollector{r.name, r.new(&definitions{settings: settings})})
+			e.collectors = append(e.collectors, namedCollector{r.name, r.new(&definitions{settings: settings, memory: cmp.Or(opts.Memory, new(cluster.Memory))})})
 		}
 	}
 	return e, nil

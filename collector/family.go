@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 
 	dto "github.com/prometheus/client_model/go"
+
+	"github.com/zervigo/consul_cluster_exporter/cluster"
 )
 
 // desc defines a family: what is the same for all of its series.
@@ -24,8 +26,9 @@ type desc struct {
 // know all of them.
 type definitions struct {
 	all []*desc
-	// settings are for the collector that is made.
+	// settings and memory are for the collector that is made.
 	settings Settings
+	memory   *cluster.Memory
 }
 
 func (d *definitions) gauge(name, help string, labels ...string) *desc {

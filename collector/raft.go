@@ -5,7 +5,6 @@ package collector
 
 import (
 	"context"
-	"sync"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 )
@@ -24,12 +23,13 @@ type raftCollector struct {
 	servers, voters, voterStates, quorum, reachable, margin, leaders, reportedLeaders, withoutLeader, configurations,
 	unknownPeers, leaderChanges *desc
 
-	mu        sync.Mutex
-	elections cluster.Elections // Guarded by mu.
+	memory *cluster.Memory
 }
 
 func newRaftCollector(define *definitions) collector {
 	return &raftCollector{
+		memory: define.memory,
+
 		peers:  define.gauge("consul_raft_peers", "Servers in the Raft configuration, by the configured agent's account."),
 		leader: define.gauge("consul_raft_leader", "Whether the cluster has a leader (1) or not (0), by the configured agent's account."),
 
@@ -87,7 +87,8 @@ func (c *raftCollector) collect(ctx context.Context, snap *cluster.Snapshot, out
 			c.server(r, verdict, out)
 		}
 		c.cluster(t, verdict, out)
-		out.add(c.leaderChanges, float64(c.observe(said)))
+		c.memory.Learn(said, snap.Start())
+		out.add(c.leaderChanges, float64(c.memory.LeaderChanges()))
 	}
 	return errs.err()
 }
@@ -137,10 +138,4 @@ func (c *raftCollector) cluster(t cluster.Topology, v cluster.Verdict, out *fami
 			out.add(c.servers, float64(t.ServerStates[status]), status.String())
 		}
 	}
-}
-
-func (c *raftCollector) observe(reports []cluster.Report) uint64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.elections.Observe(reports)
 }

@@ -64,6 +64,11 @@ type Result struct {
 	CertLifetime time.Duration
 }
 
+// Connected reports whether a probe over TCP came further than to connect.
+func (r *Result) Connected() bool {
+	return len(r.Phases) > 0 && r.Phases[len(r.Phases)-1].Phase != PhaseConnect
+}
+
 // TurnedAway reports whether the server rejected the way it was asked, which it logs: it did not accept the client's certificate, key or
 // rights, or does not speak TLS where the probe did. What this side alone finds wrong is not among that: it looks at the server's
 // certificate after the handshake. A server that has no certificate yet is not among that either.

@@ -78,7 +78,7 @@ func (t *transferLeadership) target(v *view) (cluster.RaftPeer, error) {
 	if !peer.Voter {
 		return peer, fmt.Errorf("%s has no vote", t.to)
 	}
-	if doubt := v.stop.Doubt(t.to); doubt != "" {
+	if doubt := cluster.Doubt(t.to, &v.stop); doubt != "" {
 		return peer, fmt.Errorf("it cannot be counted on: %s", doubt)
 	}
 	return peer, nil

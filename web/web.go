@@ -4,6 +4,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -26,7 +27,9 @@ import (
 type Options struct {
 	Exporter *collector.Exporter
 	// Cluster is what the status page is about, and StatusParts what it shows besides the servers.
-	Cluster     *cluster.Cluster
+	Cluster *cluster.Cluster
+	// Memory is what is remembered of the cluster between scrapes, shared with Exporter; nil means a new one.
+	Memory      *cluster.Memory
 	StatusParts cluster.StatusParts
 	// Flags are those that differ from their defaults, for the status page. None may be a secret.
 	Flags []Flag
@@ -56,7 +59,7 @@ func (o *Options) takeStatus(ctx context.Context) cluster.Status {
 	defer cancel()
 	snap := o.Cluster.Snapshot(facts)
 	defer snap.Close()
-	return snap.Status(ctx, o.StatusParts)
+	return cluster.ReadStatus(ctx, snap, o.Memory, o.StatusParts)
 }
 
 // ValidateTelemetryPath reports what is wrong with a path for the metrics.
@@ -105,6 +108,7 @@ func NewHandler(opts Options) (*Handler, error) {
 	if opts.Logger == nil {
 		opts.Logger = log.NewNopLogger()
 	}
+	opts.Memory = cmp.Or(opts.Memory, new(cluster.Memory))
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
 		collectors.NewGoCollector(),

@@ -1,0 +1,116 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+)
+
+// StopInput is what the decision is made from.
+type StopInput struct {
+	Topology Topology
+	Reports  []Report
+	// Autopilot is nil when it is not known: then Raft alone decides.
+	Autopilot *AutopilotState
+	// MaxTrailingLogs is how many entries a voter may be behind to be counted on; autopilot's own setting, or its default.
+	MaxTrailingLogs uint64
+}
+
+// DefaultMaxTrailingLogs is autopilot's default (Consul: agent/config/default.go).
+const DefaultMaxTrailingLogs = 250
+
+// StopInput finds out what JudgeStop needs. An error means that there is no telling: no server is known, or Consul refuses to tell which
+// of them have a vote.
+func (s *Snapshot) StopInput(ctx context.Context) (StopInput, error) {
+	topology, reports, config := s.Topology(), s.Reports(), s.RaftPeers()
+	autopilot, autopilotConfig := s.AutopilotState(), s.AutopilotConfig()
+	if _, err := config.Get(ctx); errors.Is(err, ErrRefused) {
+		return StopInput{}, fmt.Errorf("find out which servers have a vote (may the token read operator?): %w", err)
+	}
+	in := StopInput{MaxTrailingLogs: DefaultMaxTrailingLogs}
+	var err error
+	if in.Topology, err = topology.Get(ctx); err != nil {
+		return StopInput{}, err
+	}
+	if in.Reports, err = reports.Get(ctx); err != nil {
+		return StopInput{}, err
+	}
+	if state, err := autopilot.Get(ctx); err == nil {
+		in.Autopilot = &state
+	}
+	if config, err := autopilotConfig.Get(ctx); err == nil {
+		in.MaxTrailingLogs = config.MaxTrailingLogs
+	}
+	return in, nil
+}
+
+// DeathInput is what JudgeDead decides from. All of it is of one snapshot: what is only remembered from an earlier one proves nothing.
+type DeathInput struct {
+	Topology Topology
+	Reports  []Report
+	// Leader is the view of the leader's autopilot.
+	Leader AutopilotState
+	// MembersSeen are the LAN members as the servers see them that tell, by the name of the server.
+	MembersSeen map[string][]Member
+	// SilentHostIsDead lets a server count as dead whose host does not even say that nothing listens on port 8300. Such a host may also be
+	// only out of reach.
+	SilentHostIsDead bool
+}
+
+// MembersSeen are the LAN members as the servers see them, by the name of the server: of the configured agent, if it is one, and of those
+// whose HTTP API can be expected to answer and does.
+func (s *Snapshot) MembersSeen() *Fact[map[string][]Member] {
+	return s.membersSeen.start(s.ctx, func(ctx context.Context) (map[string][]Member, error) {
+		agent, own, topology := s.Agent(), s.Members(), s.Topology()
+		self, err := agent.Get(ctx)
+		if err != nil {
+			return nil, err
+		}
+		seen := make(map[string][]Member)
+		if self.Server {
+			if seen[self.Name], err = own.Get(ctx); err != nil {
+				return nil, err
+			}
+		}
+		if !s.cluster.reaches(self) {
+			return seen, nil
+		}
+		servers, err := topology.Get(ctx)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(seen, askServers(ctx, s, without(servers.Servers, self.Name), func(ctx context.Context, at Address) ([]Member, error) {
+			return readListAt(ctx, s, at, endpointMembers, newMember)
+		}))
+		return seen, nil
+	})
+}
+
+// DeathInput finds out what JudgeDead needs. An error means that there is no telling.
+func (s *Snapshot) DeathInput(ctx context.Context) (DeathInput, error) {
+	members, raft, topology, reports := s.Members(), s.RaftPeers(), s.Topology(), s.Reports()
+	leader, seen := s.LeaderAutopilot(), s.MembersSeen()
+	var in DeathInput
+	if _, err := members.Get(ctx); err != nil {
+		return in, err
+	}
+	if _, err := raft.Get(ctx); err != nil {
+		return in, err
+	}
+	var err error
+	if in.Topology, err = topology.Get(ctx); err != nil {
+		return in, err
+	}
+	if in.Reports, err = reports.Get(ctx); err != nil {
+		return in, err
+	}
+	if in.Leader, err = leader.Get(ctx); err != nil {
+		return in, fmt.Errorf("find out how the leader sees the servers: %w", err)
+	}
+	in.MembersSeen, err = seen.Get(ctx)
+	return in, err
+}
