@@ -16,6 +16,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/status"
 )
 
 // The status page, the metrics and the command check say the same of a cluster, whatever is wrong with it.
@@ -30,31 +31,31 @@ func TestViewsAgree(t *testing.T) {
 	e.scrapeUntilUp(t, plainPorts, c.Servers...)
 
 	t.Run("healthy", func(t *testing.T) {
-		e.expectAgreement(t, asked, cluster.LevelHealthy)
+		e.expectAgreement(t, asked, status.LevelHealthy)
 	})
 	t.Run("a service is down and a node in maintenance", func(t *testing.T) {
 		registerInAllStates(t, client.Client().Agent())
-		e.expectAgreement(t, asked, cluster.LevelDegraded, "ConsulServiceDown")
+		e.expectAgreement(t, asked, status.LevelDegraded, "ConsulServiceDown")
 		must(t, client.Client().Agent().EnableNodeMaintenance("a test"))
-		e.expectAgreement(t, asked, cluster.LevelHealthy)
+		e.expectAgreement(t, asked, status.LevelHealthy)
 		must(t, client.Client().Agent().DisableNodeMaintenance())
 		must(t, client.Client().Agent().ServiceDeregister("db-1"))
 	})
 	t.Run("a follower hangs", func(t *testing.T) {
 		must(t, followers[1].Stop())
-		e.expectAgreement(t, asked, cluster.LevelDegraded, "ConsulServerHung "+followers[1].Name, "ConsulQuorumAtRisk")
+		e.expectAgreement(t, asked, status.LevelDegraded, "ConsulServerHung "+followers[1].Name, "ConsulQuorumAtRisk")
 		must(t, followers[1].Continue())
-		e.expectAgreement(t, asked, cluster.LevelHealthy)
+		e.expectAgreement(t, asked, status.LevelHealthy)
 	})
 	t.Run("the leader is killed", func(t *testing.T) {
 		must(t, leader.Kill())
-		e.expectAgreement(t, asked, cluster.LevelDegraded, "ConsulServerDown "+leader.Name, "ConsulQuorumAtRisk")
+		e.expectAgreement(t, asked, status.LevelDegraded, "ConsulServerDown "+leader.Name, "ConsulQuorumAtRisk")
 	})
 	t.Run("the quorum is lost", func(t *testing.T) {
 		must(t, followers[1].Kill())
 		down := []string{"ConsulServerDown " + leader.Name, "ConsulServerDown " + followers[1].Name}
 		slices.Sort(down)
-		e.expectAgreement(t, asked, cluster.LevelCritical, append([]string{"ConsulQuorumLost"}, down...)...)
+		e.expectAgreement(t, asked, status.LevelCritical, append([]string{"ConsulQuorumLost"}, down...)...)
 	})
 }
 
@@ -64,12 +65,12 @@ func TestViewsAgree_AgentDead(t *testing.T) {
 	leaderOf(t, c)
 	agent := c.Clients[0]
 	knows := startExporter(t, nil, "--consul.server="+agent.URL())
-	knows.expectAgreement(t, agent, cluster.LevelHealthy)
+	knows.expectAgreement(t, agent, status.LevelHealthy)
 	must(t, agent.Kill())
 	// One that has asked the agent before knows the servers, and goes on asking them; check has no memory.
-	knows.expectAgreement(t, nil, cluster.LevelDegraded, "ConsulAgentUnreachable "+agent.Name)
+	knows.expectAgreement(t, nil, status.LevelDegraded, "ConsulAgentUnreachable "+agent.Name)
 	knowsNothing := startExporter(t, nil, "--consul.server="+agent.URL())
-	knowsNothing.expectAgreement(t, agent, cluster.LevelUnknown, "ConsulAgentUnreachable")
+	knowsNothing.expectAgreement(t, agent, status.LevelUnknown, "ConsulAgentUnreachable")
 }
 
 func TestViewsAgree_SplitBrain(t *testing.T) {
@@ -77,20 +78,20 @@ func TestViewsAgree_SplitBrain(t *testing.T) {
 	c := consultest.Start(t, consultest.Options{Servers: 2, Bootstrap: consultest.BootstrapAlone})
 	must(t, c.Join(t.Context(), c.Servers[0], c.Servers[1]))
 	e := startExporter(t, nil, "--consul.server="+c.Servers[0].URL())
-	e.expectAgreement(t, c.Servers[0], cluster.LevelCritical, "ConsulSplitBrain")
+	e.expectAgreement(t, c.Servers[0], status.LevelCritical, "ConsulSplitBrain")
 }
 
 func TestViewsAgree_ACL(t *testing.T) {
 	clearEnv(t)
 	c := consultest.Start(t, consultest.Options{Servers: 3, ACL: true})
 	e := startExporter(t, nil, "--consul.server="+c.Servers[0].URL())
-	e.expectAgreement(t, c.Servers[0], cluster.LevelDegraded, "ConsulCollectorRefused")
+	e.expectAgreement(t, c.Servers[0], status.LevelDegraded, "ConsulCollectorRefused")
 }
 
 // expectAgreement waits until the page says this about the cluster, and the metrics of a scrape and the command check after it say the same.
 // The problems are alerts, with the server if they are about one; those that a busy machine has as well do not count. Check asks this agent,
 // and is not compared without one.
-func (e *exporterProcess) expectAgreement(t *testing.T, asked *consultest.Agent, level cluster.Level, problems ...string) {
+func (e *exporterProcess) expectAgreement(t *testing.T, asked *consultest.Agent, level status.Level, problems ...string) {
 	t.Helper()
 	for deadline := time.Now().Add(90 * time.Second); ; {
 		st := e.freshStatus(t)
@@ -116,7 +117,7 @@ func containsAll(list, wanted []string) bool {
 }
 
 // checkDiffers compares the page with what the command check says and returns.
-func checkDiffers(page *cluster.Status, code int, checked *cluster.Status) []string {
+func checkDiffers(page *status.View, code int, checked *status.View) []string {
 	var differences []string
 	differ := func(what string, page, check any) {
 		if page, check := fmt.Sprint(page), fmt.Sprint(check); page != check {
@@ -133,7 +134,7 @@ func checkDiffers(page *cluster.Status, code int, checked *cluster.Status) []str
 	return differences
 }
 
-func missingOf(st *cluster.Status) []string {
+func missingOf(st *status.View) []string {
 	var what []string
 	for _, m := range st.Missing {
 		what = append(what, m.What)
@@ -142,7 +143,7 @@ func missingOf(st *cluster.Status) []string {
 }
 
 // metricsDiffer compares the page with the metrics of a scrape.
-func metricsDiffer(st *cluster.Status, s samples) []string {
+func metricsDiffer(st *status.View, s samples) []string {
 	want := samples{"consul_up": zeroOrOne(*st.Agent.Up)}
 	if q := st.Quorum; q != nil {
 		want["consul_cluster_voters"] = float64(q.Voters)
@@ -180,7 +181,7 @@ func metricsDiffer(st *cluster.Status, s samples) []string {
 }
 
 // serverSamples are the metrics that say what the page says of these servers.
-func serverSamples(servers []cluster.ServerStatus) samples {
+func serverSamples(servers []status.ServerStatus) samples {
 	want := make(samples)
 	for _, server := range servers {
 		if server.HasLeader != nil {

@@ -18,6 +18,9 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/memory"
+	"github.com/zervigo/consul_cluster_exporter/status"
+	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
 // checkOptions are the flags of the command that looks once.
@@ -110,28 +113,28 @@ func runCheck(ctx context.Context, opts *options, stdout, stderr io.Writer) int 
 }
 
 // levelCodes are the exit codes.
-var levelCodes = map[cluster.Level]int{
-	cluster.LevelHealthy:  exitHealthy,
-	cluster.LevelDegraded: exitDegraded,
-	cluster.LevelCritical: exitCritical,
-	cluster.LevelUnknown:  exitUnknown,
+var levelCodes = map[status.Level]int{
+	status.LevelHealthy:  exitHealthy,
+	status.LevelDegraded: exitDegraded,
+	status.LevelCritical: exitCritical,
+	status.LevelUnknown:  exitUnknown,
 }
 
 // checkStatus looks once at all of the cluster.
-func checkStatus(ctx context.Context, consul *cluster.Cluster, timeout time.Duration) cluster.Status {
+func checkStatus(ctx context.Context, consul *cluster.Cluster, timeout time.Duration) status.View {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	facts, cancelFacts := cluster.WithMargin(ctx)
 	defer cancelFacts()
 	snap := consul.Snapshot(facts)
 	defer snap.Close()
-	return cluster.ReadStatus(ctx, snap, new(cluster.Memory), cluster.StatusParts{Catalog: true, ConsistentRead: true})
+	return status.Read(ctx, snap, new(memory.Memory), status.Parts{Catalog: true, ConsistentRead: true})
 }
 
 // stopAnswer is what --safe-to-stop answers, and in this form as JSON.
 type stopAnswer struct {
 	Time time.Time `json:"time"`
-	cluster.Stop
+	verdict.Stop
 	// Error is why there is no telling; then the rest means nothing, and safe is false.
 	Error string `json:"error,omitempty"`
 }
@@ -188,13 +191,13 @@ func checkStop(ctx context.Context, consul *cluster.Cluster, opts *checkOptions)
 	agent := snap.Agent()
 	in, err := snap.StopInput(ctx)
 	if err == nil {
-		answer.Stop, err = cluster.JudgeStop(opts.safeToStop, in)
+		answer.Stop, err = verdict.JudgeStop(opts.safeToStop, in)
 	}
 	if err == nil {
 		return answer
 	}
-	answer.Stop = cluster.Stop{Server: opts.safeToStop, Reasons: []string{}}
-	if _, agentErr := agent.Get(ctx); agentErr != nil && !errors.Is(agentErr, cluster.ErrRefused) && !errors.Is(err, cluster.ErrUnknownServer) {
+	answer.Stop = verdict.Stop{Server: opts.safeToStop, Reasons: []string{}}
+	if _, agentErr := agent.Get(ctx); agentErr != nil && !errors.Is(agentErr, cluster.ErrRefused) && !errors.Is(err, verdict.ErrUnknownServer) {
 		err = fmt.Errorf("the agent at %s does not answer (%w); without an agent the servers are not known, so name another one with --consul.server",
 			consul.Options().Client.Address, agentErr)
 	}

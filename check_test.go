@@ -26,6 +26,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/status"
 )
 
 // checkOf runs the command check against an agent, in this process, with probes that do not wait long.
@@ -38,7 +39,7 @@ func checkOf(t *testing.T, a *consultest.Agent, args ...string) (code int, stdou
 }
 
 // statusOf runs the command check and returns what it says in JSON.
-func statusOf(t *testing.T, a *consultest.Agent, args ...string) (code int, st cluster.Status) {
+func statusOf(t *testing.T, a *consultest.Agent, args ...string) (code int, st status.View) {
 	t.Helper()
 	code, stdout, stderr := checkOf(t, a, append(args, "--output=json")...)
 	if err := json.Unmarshal([]byte(stdout), &st); err != nil || stderr != "" {
@@ -48,7 +49,7 @@ func statusOf(t *testing.T, a *consultest.Agent, args ...string) (code int, st c
 }
 
 // statusUntil runs the command check until the exit code and the alerts of its problems are these.
-func statusUntil(t *testing.T, within time.Duration, a *consultest.Agent, want int, alerts []string, args ...string) cluster.Status {
+func statusUntil(t *testing.T, within time.Duration, a *consultest.Agent, want int, alerts []string, args ...string) status.View {
 	t.Helper()
 	for deadline := time.Now().Add(within); ; {
 		code, st := statusOf(t, a, args...)
@@ -62,7 +63,7 @@ func statusUntil(t *testing.T, within time.Duration, a *consultest.Agent, want i
 }
 
 // alertsOf returns the names of the alerts of the problems, with the server.
-func alertsOf(st cluster.Status) []string {
+func alertsOf(st status.View) []string {
 	var names []string
 	for _, p := range st.Problems {
 		names = append(names, strings.TrimSpace(p.Alert+" "+p.Server))
@@ -117,7 +118,7 @@ func TestCheck(t *testing.T) {
 	t.Run("healthy", func(t *testing.T) {
 		st := statusUntil(t, 30*time.Second, well, exitHealthy, nil)
 		want := fmt.Sprintf("3 of 3 voters answer, quorum is 2, %s leads; one more may fail.", leader)
-		if st.Level != cluster.LevelHealthy || st.Verdict != want || len(st.Missing) != 0 {
+		if st.Level != status.LevelHealthy || st.Verdict != want || len(st.Missing) != 0 {
 			t.Errorf("%s: %s, missing %+v; want healthy: %s", st.Level, st.Verdict, st.Missing, want)
 		}
 		for _, s := range st.Servers {
@@ -205,7 +206,7 @@ func TestCheck(t *testing.T) {
 		problems := []string{"ConsulQuorumLost", "ConsulServerHung " + hung[0], "ConsulServerHung " + hung[1]}
 		st := statusUntil(t, 30*time.Second, survivor, exitCritical, problems)
 		want := fmt.Sprintf("The quorum is lost; 1 of 3 voters answers, quorum is 2; %s and %s hang; nothing can be written until 1 more voter answers again.", hung[0], hung[1])
-		if st.Level != cluster.LevelCritical || st.Verdict != want {
+		if st.Level != status.LevelCritical || st.Verdict != want {
 			t.Errorf("%s: %s; want critical: %s", st.Level, st.Verdict, want)
 		}
 		expectStop(t, survivor, survivor.Name, exitUnsafe, "There is no leader.")
@@ -214,7 +215,7 @@ func TestCheck(t *testing.T) {
 		must(t, c.Clients[0].Kill())
 		code, st := statusOf(t, c.Clients[0])
 		want := fmt.Sprintf("The agent at %s does not answer, and no server is known that could be asked instead.", c.Clients[0].URL())
-		if code != exitUnknown || st.Level != cluster.LevelUnknown || st.Verdict != want || !slices.Equal(alertsOf(st), []string{"ConsulAgentUnreachable"}) {
+		if code != exitUnknown || st.Level != status.LevelUnknown || st.Verdict != want || !slices.Equal(alertsOf(st), []string{"ConsulAgentUnreachable"}) {
 			t.Errorf("exit code %d, %s: %s, %q; want %d: %s", code, st.Level, st.Verdict, alertsOf(st), exitUnknown, want)
 		}
 		expectStop(t, c.Clients[0], well.Name, exitUnknown, "connection refused); without an agent the servers are not known, so name another one with --consul.server")

@@ -11,16 +11,17 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/terminal"
+	"github.com/zervigo/consul_cluster_exporter/status"
 )
 
 // probed is one server, or the agent, with its ports.
 type probed struct {
 	name  string
-	ports []cluster.PortStatus
+	ports []status.PortStatus
 }
 
 // probedOf returns all of which a port was probed.
-func probedOf(st *cluster.Status) []probed {
+func probedOf(st *status.View) []probed {
 	var all []probed
 	for i := range st.Servers {
 		all = append(all, probed{st.Servers[i].Name, st.Servers[i].Ports})
@@ -38,8 +39,8 @@ type portColumn struct {
 }
 
 // of returns the port that belongs into the column; nil if there is none.
-func (c portColumn) of(ports []cluster.PortStatus) *cluster.PortStatus {
-	i := slices.IndexFunc(ports, func(p cluster.PortStatus) bool { return c == portColumn{p.Protocol, p.Transport} })
+func (c portColumn) of(ports []status.PortStatus) *status.PortStatus {
+	i := slices.IndexFunc(ports, func(p status.PortStatus) bool { return c == portColumn{p.Protocol, p.Transport} })
 	if i < 0 {
 		return nil
 	}
@@ -88,7 +89,7 @@ func (c portColumn) number(all []probed) string {
 }
 
 // portRows are the matrix of servers and ports.
-func portRows(st *cluster.Status) [][]terminal.Cell {
+func portRows(st *status.View) [][]terminal.Cell {
 	all := probedOf(st)
 	columns := portColumns(all)
 	if len(columns) == 0 {
@@ -114,7 +115,7 @@ func portRows(st *cluster.Status) [][]terminal.Cell {
 }
 
 // portCell says how a port is, in few letters: how long it took to answer, in milliseconds, or why not.
-func portCell(p *cluster.PortStatus) terminal.Cell {
+func portCell(p *status.PortStatus) terminal.Cell {
 	switch {
 	case p == nil:
 		return terminal.Cell{Text: dash, Style: terminal.Dim}
@@ -140,7 +141,7 @@ func inMilliseconds(seconds float64) string {
 
 // failureRows say for each server why its ports are down; ports that are for the same reason share a row, and the first one's error
 // stands for all.
-func failureRows(st *cluster.Status) [][]terminal.Cell {
+func failureRows(st *status.View) [][]terminal.Cell {
 	var rows [][]terminal.Cell
 	for _, s := range probedOf(st) {
 		var reasons []string // In the order of the ports.
@@ -165,7 +166,7 @@ func failureRows(st *cluster.Status) [][]terminal.Cell {
 }
 
 // noteRows say which ports are not asked, and why; what is so for the same reason shares a row.
-func noteRows(st *cluster.Status) [][]terminal.Cell {
+func noteRows(st *status.View) [][]terminal.Cell {
 	var notes []string
 	ports := make(map[string][]string)
 	for _, s := range probedOf(st) {
@@ -189,7 +190,7 @@ func noteRows(st *cluster.Status) [][]terminal.Cell {
 }
 
 // portName is the number as an operator says it.
-func portName(p *cluster.PortStatus) string {
+func portName(p *status.PortStatus) string {
 	if p.Transport == cluster.TransportUDP {
 		return strconv.Itoa(p.Port) + "/udp"
 	}

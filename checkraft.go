@@ -8,10 +8,11 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/terminal"
+	"github.com/zervigo/consul_cluster_exporter/status"
 )
 
 // raftRows are what the servers say about Raft.
-func raftRows(st *cluster.Status) [][]terminal.Cell {
+func raftRows(st *status.View) [][]terminal.Cell {
 	if len(st.Servers) == 0 {
 		return nil
 	}
@@ -33,7 +34,7 @@ func yesNo(b bool) string {
 	return "no"
 }
 
-func raftState(s *cluster.ServerStatus) terminal.Cell {
+func raftState(s *status.ServerStatus) terminal.Cell {
 	switch s.RaftState {
 	case "":
 		return plain(dash)
@@ -47,7 +48,7 @@ func raftState(s *cluster.ServerStatus) terminal.Cell {
 }
 
 // leaderCell is whom the server calls leader.
-func leaderCell(s *cluster.ServerStatus) terminal.Cell {
+func leaderCell(s *status.ServerStatus) terminal.Cell {
 	switch {
 	case s.HasLeader == nil:
 		return plain(dash)
@@ -66,7 +67,7 @@ func number(n *uint64) terminal.Cell {
 }
 
 // contact is how long ago the server heard of the leader.
-func contact(s *cluster.ServerStatus) terminal.Cell {
+func contact(s *status.ServerStatus) terminal.Cell {
 	if s.LastContactSeconds == nil {
 		return plain(dash)
 	}
@@ -76,7 +77,7 @@ func contact(s *cluster.ServerStatus) terminal.Cell {
 	return plain(inMilliseconds(*s.LastContactSeconds) + " ms")
 }
 
-func autopilotCell(s *cluster.ServerStatus) terminal.Cell {
+func autopilotCell(s *status.ServerStatus) terminal.Cell {
 	switch {
 	case s.AutopilotHealthy == nil:
 		return plain(dash)

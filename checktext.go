@@ -11,6 +11,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/terminal"
+	"github.com/zervigo/consul_cluster_exporter/status"
 )
 
 // indent is before each row of a table.
@@ -19,21 +20,21 @@ const indent = "  "
 // dash is for what is not known or not there.
 const dash = "-"
 
-var levelStyles = map[cluster.Level]terminal.Style{
-	cluster.LevelHealthy:  terminal.Green,
-	cluster.LevelDegraded: terminal.Yellow,
-	cluster.LevelCritical: terminal.Alarm,
-	cluster.LevelUnknown:  terminal.Cyan,
+var levelStyles = map[status.Level]terminal.Style{
+	status.LevelHealthy:  terminal.Green,
+	status.LevelDegraded: terminal.Yellow,
+	status.LevelCritical: terminal.Alarm,
+	status.LevelUnknown:  terminal.Cyan,
 }
 
-var severityStyles = map[cluster.Severity]terminal.Style{
-	cluster.SeverityCritical: terminal.Alarm,
-	cluster.SeverityWarning:  terminal.Yellow,
-	cluster.SeverityInfo:     terminal.Cyan,
+var severityStyles = map[status.Severity]terminal.Style{
+	status.SeverityCritical: terminal.Alarm,
+	status.SeverityWarning:  terminal.Yellow,
+	status.SeverityInfo:     terminal.Cyan,
 }
 
 // printStatus prints the verdict first, then what is wrong, and then what is known.
-func printStatus(w io.Writer, st *cluster.Status) error {
+func printStatus(w io.Writer, st *status.View) error {
 	p := terminal.NewPrinter(w)
 	p.Line(terminal.Cell{Text: string(st.Level), Style: levelStyles[st.Level]}, plain("  "), terminal.Cell{Text: st.Verdict, Style: terminal.Bold})
 	section := func(title string, rows [][]terminal.Cell) {
@@ -63,7 +64,7 @@ func header(texts ...string) []terminal.Cell {
 	return cells
 }
 
-func problemRows(problems []cluster.Problem) [][]terminal.Cell {
+func problemRows(problems []status.Problem) [][]terminal.Cell {
 	var rows [][]terminal.Cell
 	for _, p := range problems {
 		rows = append(rows, []terminal.Cell{{Text: string(p.Severity), Style: severityStyles[p.Severity]}, plain(p.Alert), plain(p.Text)})
@@ -72,7 +73,7 @@ func problemRows(problems []cluster.Problem) [][]terminal.Cell {
 }
 
 // summaryRows are a line each on members, catalog, what is not known, and who was asked.
-func summaryRows(st *cluster.Status) [][]terminal.Cell {
+func summaryRows(st *status.View) [][]terminal.Cell {
 	var rows [][]terminal.Cell
 	for _, pool := range st.Members {
 		rows = append(rows, []terminal.Cell{plain("members, " + pool.Pool), plain(poolText(&pool))})
@@ -102,7 +103,7 @@ func summaryRows(st *cluster.Status) [][]terminal.Cell {
 }
 
 // missingRows say what is not known. When the agent does not answer, that is why for all.
-func missingRows(st *cluster.Status) [][]terminal.Cell {
+func missingRows(st *status.View) [][]terminal.Cell {
 	var rows [][]terminal.Cell
 	if st.Agent.Up != nil && !*st.Agent.Up && len(st.Missing) > 0 {
 		var all []string
@@ -134,7 +135,7 @@ func around(before, text string) string {
 }
 
 // poolText counts the members by status, and names those that failed.
-func poolText(pool *cluster.PoolStatus) string {
+func poolText(pool *status.PoolStatus) string {
 	text := countsText(pool.ByStatus, []string{"alive", "failed", "leaving", "left"})
 	var failed []string
 	for _, m := range pool.NotAlive {

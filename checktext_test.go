@@ -11,48 +11,49 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/status"
 )
 
 // What a real cluster does not show at once: names of any alphabet and with escape sequences, ports that were only connected to or not asked,
 // other numbers on one server, errors that are long, and an agent beside the servers.
 func TestPrintStatus(t *testing.T) {
 	t.Parallel()
-	up := func(port int, protocol cluster.Protocol, transport string, seconds float64) cluster.PortStatus {
-		return cluster.PortStatus{Port: port, Protocol: protocol, Transport: transport, Up: new(true), Verified: true, Seconds: seconds}
+	up := func(port int, protocol cluster.Protocol, transport string, seconds float64) status.PortStatus {
+		return status.PortStatus{Port: port, Protocol: protocol, Transport: transport, Up: new(true), Verified: true, Seconds: seconds}
 	}
-	down := func(port int, protocol cluster.Protocol, reason, err string) cluster.PortStatus {
-		return cluster.PortStatus{Port: port, Protocol: protocol, Transport: "tcp", Up: new(false), Verified: true, Reason: reason, Error: err}
+	down := func(port int, protocol cluster.Protocol, reason, err string) status.PortStatus {
+		return status.PortStatus{Port: port, Protocol: protocol, Transport: "tcp", Up: new(false), Verified: true, Reason: reason, Error: err}
 	}
 	gossip := up(8301, cluster.ProtocolSerfLAN, "tcp", 0.0004)
 	gossip.Verified = false
-	silent := cluster.PortStatus{Port: 8301, Protocol: cluster.ProtocolSerfLAN, Transport: "udp"}
+	silent := status.PortStatus{Port: 8301, Protocol: cluster.ProtocolSerfLAN, Transport: "udp"}
 	hung := down(8310, cluster.ProtocolRPC, "timeout", "no answer to a request on the open connection: read answer: read tcp 127.0.0.1:5->10.0.0.2:8310: i/o timeout")
 	hung.Hung = true
-	st := &cluster.Status{
-		Time: time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC), Seconds: 3.014, Level: cluster.LevelCritical,
+	st := &status.View{
+		Time: time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC), Seconds: 3.014, Level: status.LevelCritical,
 		Verdict: "The quorum is lost; 服务器-2\x1b[2J hangs.",
-		Problems: []cluster.Problem{
-			{Severity: cluster.SeverityCritical, Alert: "ConsulServerHung", Server: "服务器-2\x1b[2J", Text: "服务器-2\x1b[2J accepts connections and answers none: the process is stopped, deadlocked, or waits for its disk."},
-			{Severity: cluster.SeverityInfo, Alert: "ConsulEvenVoters", Text: "The number of voters is even, 2."},
+		Problems: []status.Problem{
+			{Severity: status.SeverityCritical, Alert: "ConsulServerHung", Server: "服务器-2\x1b[2J", Text: "服务器-2\x1b[2J accepts connections and answers none: the process is stopped, deadlocked, or waits for its disk."},
+			{Severity: status.SeverityInfo, Alert: "ConsulEvenVoters", Text: "The number of voters is even, 2."},
 		},
-		Agent: cluster.AgentStatus{Address: "unix:///run/consul.sock", Up: new(true), Name: "клиент", Ports: []cluster.PortStatus{up(8500, cluster.ProtocolHTTP, "tcp", 0.012)}},
-		Servers: []cluster.ServerStatus{
+		Agent: status.AgentStatus{Address: "unix:///run/consul.sock", Up: new(true), Name: "клиент", Ports: []status.PortStatus{up(8500, cluster.ProtocolHTTP, "tcp", 0.012)}},
+		Servers: []status.ServerStatus{
 			{
 				Name: "server-1", Voter: true, RaftState: cluster.RaftCandidate, HasLeader: new(false), Term: new(uint64(12)), LastLogIndex: new(uint64(123456)),
 				LogLag: new(uint64(0)), LastContactSeconds: new(12.3456), AutopilotHealthy: new(false),
-				Ports: []cluster.PortStatus{
+				Ports: []status.PortStatus{
 					up(8300, cluster.ProtocolRPC, "tcp", 1.25), gossip, silent,
 					down(8503, cluster.ProtocolGRPCTLS, "tls", "TLS handshake: x509: certificate signed by unknown authority"), down(8600, cluster.ProtocolDNS, "tls", "other"),
 				},
 			},
-			{Name: "服务器-2\x1b[2J", Ports: []cluster.PortStatus{hung}},
+			{Name: "服务器-2\x1b[2J", Ports: []status.PortStatus{hung}},
 		},
-		Members: []cluster.PoolStatus{{
+		Members: []status.PoolStatus{{
 			Pool: "lan", Count: 3, ByStatus: map[string]int{"alive": 1, "failed": 1, "left": 1},
-			NotAlive: []cluster.MemberEntry{{Name: "服务器-2\x1b[2J", Status: "failed"}, {Name: "gone", Status: "left"}},
+			NotAlive: []status.MemberEntry{{Name: "服务器-2\x1b[2J", Status: "failed"}, {Name: "gone", Status: "left"}},
 		}},
-		Catalog: &cluster.CatalogStatus{Nodes: 1, Services: 2, Instances: map[string]int{"passing": 2, "critical": 1, "maintenance": 0}},
-		Missing: []cluster.Missing{{What: "autopilot", Reason: "context deadline exceeded"}},
+		Catalog: &status.CatalogStatus{Nodes: 1, Services: 2, Instances: map[string]int{"passing": 2, "critical": 1, "maintenance": 0}},
+		Missing: []status.Missing{{What: "autopilot", Reason: "context deadline exceeded"}},
 	}
 	const want = `critical  The quorum is lost; 服务器-2\x1b[2J hangs.
 

@@ -245,6 +245,7 @@ func pipeline(ctx context.Context, to string) (answers int) {
 			return answers
 		}
 		_, _ = io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
 	}
 }
 
@@ -283,5 +284,6 @@ func askInHaste(ctx context.Context, to string) (answers int) {
 			return answers
 		}
 		_, _ = io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
 	}
 }

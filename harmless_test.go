@@ -18,8 +18,8 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 
-	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/status"
 )
 
 // registration is what is sent to /v1/catalog/register; consul/api cannot tell meta that is empty from meta that is not there.
@@ -354,7 +354,7 @@ func TestCatalogTooLarge(t *testing.T) {
 	if st.Catalog == nil || !st.Catalog.Summary || st.Catalog.Services != 23 || st.Catalog.Down != 1 || st.Catalog.Failing[0].Name != "down" {
 		t.Errorf("the page has the catalog %+v; want Consul's summary, with a service that is down", st.Catalog)
 	}
-	if !slices.ContainsFunc(st.Problems, func(p cluster.Problem) bool { return p.Alert == "ConsulServiceDown" }) {
+	if !slices.ContainsFunc(st.Problems, func(p status.Problem) bool { return p.Alert == "ConsulServiceDown" }) {
 		t.Errorf("the page has the problems %+v; want ConsulServiceDown among them", st.Problems)
 	}
 }

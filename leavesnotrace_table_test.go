@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -39,9 +40,7 @@ var quietTable = []quietRow{
 // is off. What is left of consultest is that each agent serves clients at an address of its own, for they are on one host.
 func asShipped(more map[string]any) map[string]any {
 	config := map[string]any{"performance": map[string]any{"raft_multiplier": 5}, "ports": map[string]any{"grpc": -1}}
-	for key, value := range more {
-		config[key] = value
-	}
+	maps.Copy(config, more)
 	return config
 }
 
@@ -129,6 +128,7 @@ func serverFlag(a *consultest.Agent) string { return "--consul.server=" + a.URL(
 
 // Every port is on, for every protocol to be spoken.
 func plainScene(t *testing.T) *quietScene {
+	t.Helper()
 	c := startQuiet(t, consultest.Options{
 		Servers: 3, Clients: 1,
 		Config: asShipped(map[string]any{"ports": map[string]any{"grpc": consultest.PortGRPC}}),
@@ -139,6 +139,7 @@ func plainScene(t *testing.T) *quietScene {
 // secureScene has TLS, encrypted gossip, and ACLs that allow nothing without a token. A nil policy is no token.
 func secureScene(policy func(*testing.T) string) func(*testing.T) *quietScene {
 	return func(t *testing.T) *quietScene {
+		t.Helper()
 		c := startQuiet(t, consultest.Options{Servers: 3, Clients: 1, TLS: true, CertLifetime: longLived, GossipKey: gossipKey, ACL: true, Config: asShipped(nil)})
 		args := append(tlsFlags(c), serverFlag(c.Servers[0]), "--serf.encrypt-key-file="+secret(t, gossipKey))
 		if policy == nil {
@@ -156,10 +157,12 @@ func secureScene(policy func(*testing.T) string) func(*testing.T) *quietScene {
 }
 
 func withoutOperator(t *testing.T) string {
+	t.Helper()
 	return strings.Replace(readmePolicy(t), `operator = "read"`, "", 1)
 }
 
 func meshOffScene(t *testing.T) *quietScene {
+	t.Helper()
 	c := startQuiet(t, consultest.Options{
 		Servers: 3, Clients: 1,
 		Config: asShipped(map[string]any{"connect": map[string]any{"enabled": false}}),
@@ -170,6 +173,7 @@ func meshOffScene(t *testing.T) *quietScene {
 // meshGatewaysScene is the primary of datacenters that find each other through mesh gateways, before there is a second one. The gossip of its WAN pool takes
 // no UDP from outside the pool.
 func meshGatewaysScene(t *testing.T) *quietScene {
+	t.Helper()
 	c := startQuiet(t, consultest.Options{
 		Servers: 3, TLS: true, CertLifetime: longLived,
 		Config: asShipped(map[string]any{"connect": map[string]any{"enabled": true, "enable_mesh_gateway_wan_federation": true}}),
@@ -182,6 +186,7 @@ func meshGatewaysScene(t *testing.T) *quietScene {
 }
 
 func wanOffScene(t *testing.T) *quietScene {
+	t.Helper()
 	c := startQuiet(t, consultest.Options{
 		Servers: 3, Config: asShipped(nil),
 		AgentConfig: func(_ string, i int) map[string]any {
@@ -198,6 +203,7 @@ func wanOffScene(t *testing.T) *quietScene {
 
 // autoEncryptScene asks a client that gets its certificate from the servers, which want one of everybody.
 func autoEncryptScene(t *testing.T) *quietScene {
+	t.Helper()
 	c := startQuiet(t, consultest.Options{
 		Servers: 3, Clients: 1, TLS: true, CertLifetime: longLived, Config: asShipped(nil),
 		AgentConfig: func(role string, _ int) map[string]any {
@@ -222,6 +228,7 @@ func autoEncryptScene(t *testing.T) *quietScene {
 
 // gossipHalfScene is a cluster on its way to encrypted gossip: two of three servers have the key already, and still speak and accept plain text.
 func gossipHalfScene(t *testing.T) *quietScene {
+	t.Helper()
 	c := startQuiet(t, consultest.Options{
 		Servers: 3, Clients: 1, Config: asShipped(nil),
 		AgentConfig: func(role string, i int) map[string]any {
@@ -236,6 +243,7 @@ func gossipHalfScene(t *testing.T) *quietScene {
 
 // tlsHalfScene is a cluster on its way to TLS: two of three servers have certificates already, and nobody insists on them.
 func tlsHalfScene(t *testing.T) *quietScene {
+	t.Helper()
 	c := startQuiet(t, consultest.Options{
 		Servers: 3, Clients: 1, TLS: true, CertLifetime: longLived, Config: asShipped(nil),
 		AgentConfig: func(role string, i int) map[string]any {
@@ -254,13 +262,14 @@ func tlsHalfScene(t *testing.T) *quietScene {
 
 // deadDatacenterScene is a datacenter whose only neighbor dies.
 func deadDatacenterScene(t *testing.T) *quietScene {
+	t.Helper()
 	c := startQuiet(t, consultest.Options{Servers: 3, Config: asShipped(nil)})
 	far := startQuiet(t, consultest.Options{Servers: 1, Datacenter: "dc2", Config: asShipped(nil)})
 	must(t, c.JoinWAN(soon(t), far))
 	s := sceneOf(c, shippedPorts, serverFlag(c.Servers[0]))
 	s.agents = append(s.agents, far.Servers[0])
-	s.fault = func(t *testing.T) { must(t, far.Servers[0].Kill()) }
-	s.heal = func(t *testing.T) {
+	s.fault = func() { must(t, far.Servers[0].Kill()) }
+	s.heal = func() {
 		must(t, far.Servers[0].Restart(soon(t)))
 		settle(t, far)
 		must(t, c.JoinWAN(soon(t), far))
@@ -270,16 +279,17 @@ func deadDatacenterScene(t *testing.T) *quietScene {
 
 // coldStartScene is a cluster after a power failure, when only one server has come back.
 func coldStartScene(t *testing.T) *quietScene {
+	t.Helper()
 	c := startQuiet(t, consultest.Options{Servers: 3, Config: asShipped(nil)})
 	s := sceneOf(c, nil, serverFlag(c.Servers[0]))
 	s.verified = map[*consultest.Agent][]portID{c.Servers[0]: leaderlessPorts}
-	s.fault = func(t *testing.T) {
+	s.fault = func() {
 		for _, a := range c.Servers {
 			must(t, a.Kill())
 		}
 		must(t, c.Servers[0].Restart(soon(t)))
 	}
-	s.heal = func(t *testing.T) {
+	s.heal = func() {
 		for _, a := range c.Servers[1:] {
 			must(t, a.Restart(soon(t)))
 		}
@@ -290,15 +300,17 @@ func coldStartScene(t *testing.T) *quietScene {
 
 // neverBootstrappedScene is one server of the three that it expects. It starts anew in each period, because what it logs by itself gets less with time.
 func neverBootstrappedScene(t *testing.T) *quietScene {
+	t.Helper()
 	c := consultest.Start(t, consultest.Options{Servers: 3, Absent: 2, Config: asShipped(nil)})
 	s := sceneOf(c, nil, serverFlag(c.Servers[0]))
 	s.verified = map[*consultest.Agent][]portID{c.Servers[0]: leaderlessPorts}
-	s.fault = func(t *testing.T) { must(t, c.Servers[0].Restart(soon(t))) }
+	s.fault = func() { must(t, c.Servers[0].Restart(soon(t))) }
 	return s
 }
 
 // peeringScene asks a follower, which knows less of a peering than the leader.
 func peeringScene(t *testing.T) *quietScene {
+	t.Helper()
 	c := startQuiet(t, consultest.Options{Servers: 3, Config: asShipped(nil)})
 	far := startQuiet(t, consultest.Options{Servers: 1, Datacenter: "dc2", Config: asShipped(nil)})
 	must(t, c.Peer(soon(t), far))
@@ -309,13 +321,14 @@ func peeringScene(t *testing.T) *quietScene {
 
 // leaderHungScene is a cluster whose leader hangs: its ports accept connections and answer none.
 func leaderHungScene(t *testing.T) *quietScene {
+	t.Helper()
 	c := startQuiet(t, consultest.Options{Servers: 3, Config: asShipped(nil)})
 	asked := others(c, leaderOf(t, c))[0]
 	leader := leaderOf(t, c)
 	s := sceneOf(c, shippedPorts, serverFlag(asked))
 	delete(s.verified, leader)
-	s.fault = func(t *testing.T) { must(t, leader.Stop()) }
-	s.heal = func(t *testing.T) {
+	s.fault = func() { must(t, leader.Stop()) }
+	s.heal = func() {
 		must(t, leader.Continue())
 		settle(t, c)
 		must(t, c.TransferLeadership(soon(t), leader)) // The next time it is the leader, too.

@@ -76,7 +76,7 @@ type quietScene struct {
 	// verified are the ports that answer in their protocol, in the end.
 	verified map[*consultest.Agent][]portID
 	// fault breaks the clusters, if that is what the row is about, without asking them anything; heal mends them and waits until they are as before.
-	fault, heal func(t *testing.T)
+	fault, heal func()
 }
 
 // play scrapes and checks, and compares what the agents logged meanwhile with what they log as well when nobody asks them anything.
@@ -88,7 +88,7 @@ func (row quietRow) play(t *testing.T, b burden, counts *seriesCounts) {
 	e := startExporter(t, nil, s.args...)
 	if s.fault != nil {
 		e.scrape(t)
-		s.fault(t)
+		s.fault()
 	}
 	for range b.checks {
 		row.check(t, s.args)
@@ -102,7 +102,7 @@ func (row quietRow) play(t *testing.T, b burden, counts *seriesCounts) {
 	took := time.Since(start)
 
 	if s.heal != nil {
-		s.heal(t)
+		s.heal()
 	}
 	waitFor(t, time.Minute, "the members are those that there were", func() string {
 		return cmp.Diff(members, s.members(t))
@@ -304,7 +304,7 @@ func (s *quietScene) expectQuiet(t *testing.T, logged logLines, took time.Durati
 	wait(t, consulsLastWord) // What was asked last may be logged only now.
 	marks, end := s.marks(), time.Now().Add(took)
 	if s.fault != nil {
-		s.fault(t)
+		s.fault()
 	}
 	for ; time.Now().Before(end); wait(t, 100*time.Millisecond) {
 		control := s.logged(marks)

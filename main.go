@@ -32,6 +32,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/collector"
 	"github.com/zervigo/consul_cluster_exporter/internal/logqueue"
 	"github.com/zervigo/consul_cluster_exporter/internal/redact"
+	"github.com/zervigo/consul_cluster_exporter/memory"
+	"github.com/zervigo/consul_cluster_exporter/status"
 	"github.com/zervigo/consul_cluster_exporter/web"
 )
 
@@ -143,7 +145,7 @@ func serve(ctx context.Context, opts *options, s *settings, hangup <-chan os.Sig
 	defer consul.Close()
 	enabled := s.module.Collectors()
 	settings := s.module.Settings()
-	remembered := new(cluster.Memory)
+	remembered := new(memory.Memory)
 	exporter, err := collector.NewExporter(collector.Options{Cluster: consul, Memory: remembered, Enabled: enabled, Settings: &settings, Logger: logger})
 	if err != nil {
 		return err
@@ -152,7 +154,7 @@ func serve(ctx context.Context, opts *options, s *settings, hangup <-chan os.Sig
 		Exporter: exporter,
 		Cluster:  consul,
 		Memory:   remembered,
-		StatusParts: cluster.StatusParts{
+		StatusParts: status.Parts{
 			Catalog: slices.Contains(enabled, "catalog"), ConsistentRead: slices.Contains(enabled, "consistent"),
 		},
 		Flags:           opts.changed,

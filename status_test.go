@@ -13,7 +13,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/alerts"
 )
 
-// Every alert that a problem of a cluster.Status names is in the alert pack, with that severity.
+// Every alert that a problem of a status.View names is in the alert pack, with that severity.
 func TestStatusAlerts(t *testing.T) {
 	t.Parallel()
 	files, err := alerts.Pack(nil)
@@ -22,7 +22,7 @@ func TestStatusAlerts(t *testing.T) {
 	for _, m := range regexp.MustCompile(`(?s)- alert: (\w+)\n.*?severity: (\w+)\n`).FindAllStringSubmatch(string(alerts.Join(files)), -1) {
 		inPack[m[1]+" "+m[2]] = true
 	}
-	sources, err := filepath.Glob("cluster/*.go")
+	sources, err := filepath.Glob("status/*.go")
 	must(t, err)
 	n := 0
 	for _, path := range sources {

@@ -10,25 +10,25 @@ import (
 	"testing"
 	"time"
 
-	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/status"
 )
 
 // statusInterval is how old the snapshot of the status page may be.
 const statusInterval = 5 * time.Second
 
 // status reads the status page as JSON.
-func (e *exporterProcess) status(t *testing.T) cluster.Status {
+func (e *exporterProcess) status(t *testing.T) status.View {
 	t.Helper()
 	_, body, err := e.get(t.Context(), "/?format=json", 10*time.Second)
 	must(t, err)
-	var st cluster.Status
+	var st status.View
 	must(t, json.Unmarshal([]byte(body), &st))
 	return st
 }
 
 // freshStatus waits for a status whose snapshot was taken after now.
-func (e *exporterProcess) freshStatus(t *testing.T) cluster.Status {
+func (e *exporterProcess) freshStatus(t *testing.T) status.View {
 	t.Helper()
 	asked := time.Now()
 	for {

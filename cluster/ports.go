@@ -32,12 +32,12 @@ type Port struct {
 
 	// tls is the client's side of TLS; nil for a port without.
 	tls *tls.Config
-	// serf is how to ask a gossip port.
-	serf probe.SerfTarget
+	// Serf is how to ask a gossip port.
+	Serf probe.SerfTarget
 	// domain is what to ask DNS for.
 	domain string
-	// note says why nothing is asked of the port; empty if it is probed.
-	note string
+	// Note says why nothing is asked of the port; empty if it is probed.
+	Note string
 	// agent tells states of the agent apart that may answer the same question in another way: its identity, version, and so on.
 	agent string
 	// doubtful is whether the form of the question rests on what only the agent itself could tell. What it does not answer is not repeated
@@ -49,7 +49,7 @@ type Port struct {
 }
 
 // Unasked reports whether nothing is asked of the port, because Consul's configuration rules out an answer.
-func (p Port) Unasked() bool { return p.note != "" }
+func (p Port) Unasked() bool { return p.Note != "" }
 
 // Number is the port's number.
 func (p Port) Number() int {
@@ -60,7 +60,7 @@ func (p Port) Number() int {
 
 // ConnectOnly reports whether the port cannot be asked in its protocol, because gossip is encrypted and there is no key, or one
 // that the server lately did not know.
-func (p Port) ConnectOnly() bool { return p.serf.Encrypted && len(p.serf.Keys) == 0 }
+func (p Port) ConnectOnly() bool { return p.Serf.Encrypted && len(p.Serf.Keys) == 0 }
 
 // portKey tells ports apart within a scrape.
 type portKey struct {
@@ -240,7 +240,7 @@ func (pl *planner) serf(s Server, protocol Protocol, host string, number int, en
 	if encrypted && pl.usableKeys != nil {
 		target.Keys = pl.usableKeys(protocol, target.Address, pl.serfKeys)
 	}
-	port := Port{Server: s.Name, Protocol: protocol, Transport: TransportTCP, Address: target.Address, serf: target, agent: s.state()}
+	port := Port{Server: s.Name, Protocol: protocol, Transport: TransportTCP, Address: target.Address, Serf: target, agent: s.state()}
 	udp := port
 	udp.Transport = TransportUDP
 	udp.unproven = encrypted && len(target.Keys) > 0 && (pl.proven == nil || !pl.proven(protocol, target.Keys[0]))
@@ -256,7 +256,7 @@ func (pl *planner) throughGateways(udp *Port) {
 	switch {
 	case pl.agent == nil:
 	case pl.agent.WANThroughGateways:
-		udp.note = "datacenters are federated through mesh gateways, where Consul answers UDP pings of servers only"
+		udp.Note = "datacenters are federated through mesh gateways, where Consul answers UDP pings of servers only"
 	case !pl.agent.Server:
 		udp.doubtful = true
 	}
@@ -377,9 +377,9 @@ func (p *probes) withProvenKey(port Port) Port {
 	tcp := port
 	tcp.Transport, tcp.unproven = TransportTCP, false
 	answer := p.answer(tcp)
-	port.serf.Keys = answer.serf.Keys
+	port.Serf.Keys = answer.Serf.Keys
 	if answer.Result.TurnedAway() {
-		port.serf.Keys = nil
+		port.Serf.Keys = nil
 	}
 	return port
 }

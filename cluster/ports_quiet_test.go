@@ -153,9 +153,9 @@ func TestPlan_EncryptionHalfRolledOut(t *testing.T) {
 	} {
 		pl := &planner{opts: PortOptions{Protocols: []Protocol{ProtocolSerfLAN}}, topology: topology, agent: &tc.agent, serfKeys: tc.keys}
 		for _, p := range pl.ports() {
-			if p.serf.Encrypted != tc.encrypted || p.ConnectOnly() != tc.only || len(p.serf.Keys) != len(tc.keys) {
+			if p.Serf.Encrypted != tc.encrypted || p.ConnectOnly() != tc.only || len(p.Serf.Keys) != len(tc.keys) {
 				t.Errorf("%s: %s is asked encrypted %v, connected to only %v, with %d keys; want %v, %v, %d",
-					tc.name, p.Transport, p.serf.Encrypted, p.ConnectOnly(), len(p.serf.Keys), tc.encrypted, tc.only, len(tc.keys))
+					tc.name, p.Transport, p.Serf.Encrypted, p.ConnectOnly(), len(p.Serf.Keys), tc.encrypted, tc.only, len(tc.keys))
 			}
 		}
 	}
@@ -216,25 +216,25 @@ func TestUsableKeys(t *testing.T) {
 	keys := [][]byte{old, current}
 	c := newTestCluster(t, ClientOptions{Address: Address{Scheme: "http", Host: "127.0.0.1:1"}})
 	port := func(address string) Port {
-		return Port{Protocol: ProtocolSerfLAN, Transport: TransportTCP, Address: address, serf: probe.SerfTarget{
+		return Port{Protocol: ProtocolSerfLAN, Transport: TransportTCP, Address: address, Serf: probe.SerfTarget{
 			Encrypted: true, Keys: c.usableKeys(ProtocolSerfLAN, address, keys),
 		}}
 	}
 	refused := probe.Result{Reason: probe.ReasonAuth, Err: errors.New("no")}
-	if diff := cmp.Diff([][]byte{old, current}, port("a").serf.Keys); diff != "" {
+	if diff := cmp.Diff([][]byte{old, current}, port("a").Serf.Keys); diff != "" {
 		t.Errorf("first (-want +got):\n%s", diff)
 	}
 	c.noteProbe(&PortReport{Port: port("a"), Result: refused})
-	if diff := cmp.Diff([][]byte{current, old}, port("a").serf.Keys); diff != "" {
+	if diff := cmp.Diff([][]byte{current, old}, port("a").Serf.Keys); diff != "" {
 		t.Errorf("after a refusal (-want +got):\n%s", diff)
 	}
 	c.noteProbe(&PortReport{Port: port("a"), Result: probe.Result{Up: true, Verified: true}})
-	if diff := cmp.Diff([][]byte{current, old}, port("b").serf.Keys); diff != "" {
+	if diff := cmp.Diff([][]byte{current, old}, port("b").Serf.Keys); diff != "" {
 		t.Errorf("another port of the pool (-want +got):\n%s", diff)
 	}
 	c.noteProbe(&PortReport{Port: port("b"), Result: refused})
 	c.noteProbe(&PortReport{Port: port("b"), Result: refused})
-	if got := port("b").serf.Keys; got != nil {
+	if got := port("b").Serf.Keys; got != nil {
 		t.Errorf("a port that refused all keys is asked with %d of them", len(got))
 	}
 }

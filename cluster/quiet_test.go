@@ -6,6 +6,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -179,9 +180,7 @@ func TestQuiet_Rights(t *testing.T) {
 		"leader's autopilot": denied + "operator:read", "peerings": denied + "peering:read",
 	}
 	nothing := map[string]string{"agent": denied + "agent:read", "metrics": denied + "agent:read", "servers": denied + "agent:read", "rtts": denied + "agent:read"}
-	for name, text := range operator {
-		nothing[name] = text
-	}
+	maps.Copy(nothing, operator)
 	for _, tc := range []struct {
 		name  string
 		token func() string

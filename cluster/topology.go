@@ -206,7 +206,7 @@ func newTopology(members []Member, peers []RaftPeer) Topology {
 			continue
 		}
 		s := newServer(m)
-		if i := slices.IndexFunc(peers, s.isPeer); i >= 0 {
+		if i := slices.IndexFunc(peers, s.IsPeer); i >= 0 {
 			joined[i] = true
 			s.Voter = peers[i].Voter && !m.NonVoter
 		} else if t.RaftKnown {
@@ -243,8 +243,8 @@ func (s Server) state() string {
 	return fmt.Sprintf("%s %s %s %t %d %d", s.ID, s.Version, s.Status, s.UsesTLS, s.GRPCPort, s.GRPCTLSPort)
 }
 
-// isPeer reports whether p is this server: by ID where both are known, else by address.
-func (s Server) isPeer(p RaftPeer) bool {
+// IsPeer reports whether p is this server: by ID where both are known, else by address.
+func (s Server) IsPeer(p RaftPeer) bool {
 	if s.ID != "" && p.ID != "" {
 		return s.ID == p.ID
 	}

@@ -20,6 +20,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/memory"
 )
 
 // collector turns one area of a snapshot into families. What it could not find out is absent from out and part of
@@ -38,7 +39,7 @@ type namedCollector struct {
 type Options struct {
 	Cluster *cluster.Cluster
 	// Memory is what is remembered of the cluster between scrapes; nil means a new one.
-	Memory *cluster.Memory
+	Memory *memory.Memory
 	// Enabled are the names of the collectors that run; nil means those enabled by default.
 	Enabled []string
 	// Settings say what is exported; nil means DefaultSettings.
@@ -92,7 +93,7 @@ func NewExporter(opts Options) (*Exporter, error) {
 	}
 	for _, r := range registry {
 		if slices.Contains(opts.Enabled, r.name) || (opts.Enabled == nil && r.enabled) {
-			e.collectors = append(e.collectors, namedCollector{r.name, r.new(&definitions{settings: settings, memory: cmp.Or(opts.Memory, new(cluster.Memory))})})
+			e.collectors = append(e.collectors, namedCollector{r.name, r.new(&definitions{settings: settings, memory: cmp.Or(opts.Memory, new(memory.Memory))})})
 		}
 	}
 	return e, nil

@@ -11,7 +11,7 @@ import (
 
 	dto "github.com/prometheus/client_model/go"
 
-	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/memory"
 )
 
 // desc defines a family: what is the same for all of its series.
@@ -28,7 +28,7 @@ type definitions struct {
 	all []*desc
 	// settings and memory are for the collector that is made.
 	settings Settings
-	memory   *cluster.Memory
+	memory   *memory.Memory
 }
 
 func (d *definitions) gauge(name, help string, labels ...string) *desc {

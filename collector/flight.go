@@ -123,7 +123,7 @@ func (e *Exporter) Gather(ctx context.Context, req Request) (*Result, error) {
 		<-f.landed // At any moment.
 		return f.result, nil
 	}
-	return e.soFar(f), nil
+	return e.soFar(f), nil //nolint:contextcheck // What has ended so far is had without waiting, whatever the context.
 }
 
 // waiter is a request that waits for its admission.
@@ -307,7 +307,7 @@ func (e *Exporter) changes(ended []outcome, hurried bool) (changed []outcome) {
 	defer e.mu.Unlock()
 	for _, o := range ended {
 		e.dropped[o.name] += o.dropped
-		if failing := o.err != nil; failing != e.failing[o.name] && !(failing && hurried) {
+		if failing := o.err != nil; failing != e.failing[o.name] && (!failing || !hurried) {
 			e.failing[o.name] = failing
 			changed = append(changed, o)
 		}

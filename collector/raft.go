@@ -7,6 +7,8 @@ import (
 	"context"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/memory"
+	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
 // raftCollector tells what each server says about Raft on its own port 8300, and what that means for the cluster; it needs
@@ -23,7 +25,7 @@ type raftCollector struct {
 	servers, voters, voterStates, quorum, reachable, margin, leaders, reportedLeaders, withoutLeader, configurations,
 	unknownPeers, leaderChanges *desc
 
-	memory *cluster.Memory
+	memory *memory.Memory
 }
 
 func newRaftCollector(define *definitions) collector {
@@ -82,7 +84,7 @@ func (c *raftCollector) collect(ctx context.Context, snap *cluster.Snapshot, out
 	t, err := topology.Get(ctx)
 	errs.note(err)
 	if said, err := reports.Get(ctx); errs.note(err) {
-		verdict := cluster.Judge(t, said)
+		verdict := verdict.Judge(t, said)
 		for _, r := range said {
 			c.server(r, verdict, out)
 		}
@@ -94,7 +96,7 @@ func (c *raftCollector) collect(ctx context.Context, snap *cluster.Snapshot, out
 }
 
 // server adds what one server says; what it did not say is absent.
-func (c *raftCollector) server(r cluster.Report, v cluster.Verdict, out *families) {
+func (c *raftCollector) server(r cluster.Report, v verdict.Verdict, out *families) {
 	server, raft := r.Server.Name, r.RPC.Raft
 	if raft.LeaderKnown {
 		out.flag(c.hasLeader, raft.Leader != "", server)
@@ -116,7 +118,7 @@ func (c *raftCollector) server(r cluster.Report, v cluster.Verdict, out *familie
 	}
 }
 
-func (c *raftCollector) cluster(t cluster.Topology, v cluster.Verdict, out *families) {
+func (c *raftCollector) cluster(t cluster.Topology, v verdict.Verdict, out *families) {
 	out.add(c.voters, float64(v.Quorum.Voters))
 	out.add(c.quorum, float64(v.Quorum.Needed))
 	out.add(c.voterStates, float64(v.Quorum.Reachable), "answering")

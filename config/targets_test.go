@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
-
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 

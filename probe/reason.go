@@ -72,14 +72,14 @@ var (
 	errTurnedAway = errors.New("connection closed without an answer (is the server's connection limit reached?)")
 	// errTooLong: the answer is longer than any server's.
 	errTooLong = errors.New("answer is too long")
-	// ErrNoTurn: the time for a probe was over before it was its turn.
+	// ErrNoTurn means that the time for a probe was over before it was its turn.
 	ErrNoTurn = errors.New("the probe was not made: others took up all the time (see --probe.concurrency)")
 )
 
-// ErrNotAllowed: the host is not one of those that may be talked to.
+// ErrNotAllowed means that the host is not one of those that may be talked to.
 var ErrNotAllowed = errors.New("the list of targets does not have this host")
 
-// ErrHeldBack: the server refused the same question lately.
+// ErrHeldBack means that the server refused the same question lately.
 var ErrHeldBack = errors.New("not asked again yet, because Consul logs each refusal")
 
 // ownFault is an error of this process's own that no other type tells from one of the other side's.

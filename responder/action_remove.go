@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
 // maxWatchGap is how far apart two looks at a server may be for it to count as dead in between.
@@ -84,7 +85,7 @@ func (r *removeDeadPeer) judge(a *Alert, v *view) (plan, ruling) {
 
 func (r *removeDeadPeer) doubt(server string, in cluster.DeathInput) string {
 	in.SilentHostIsDead = r.silentHostIsDead
-	return cluster.JudgeDead(server, in)
+	return verdict.JudgeDead(server, in)
 }
 
 // observe takes a look: servers that are dead now have been since the look at which they first were, if none has been missed since.

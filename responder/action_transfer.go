@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
 // transferLeadership makes the leader hand over to another voter: to a named one, or to the one that Raft finds best. It is judged as if the
@@ -78,7 +79,7 @@ func (t *transferLeadership) target(v *view) (cluster.RaftPeer, error) {
 	if !peer.Voter {
 		return peer, fmt.Errorf("%s has no vote", t.to)
 	}
-	if doubt := cluster.Doubt(t.to, &v.stop); doubt != "" {
+	if doubt := verdict.Doubt(t.to, &v.stop); doubt != "" {
 		return peer, fmt.Errorf("it cannot be counted on: %s", doubt)
 	}
 	return peer, nil

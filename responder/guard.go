@@ -9,6 +9,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/probe"
+	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
 // guards are what all actions that change something must pass. They are pure functions of a view.
@@ -55,7 +56,7 @@ func (g *guards) canLose(server string, v *view) ruling {
 	if doubt := g.judged(v); doubt != "" {
 		return ruling{reasons: []string{doubt}}
 	}
-	stop, err := cluster.JudgeStop(server, v.stop)
+	stop, err := verdict.JudgeStop(server, v.stop)
 	if err != nil {
 		return ruling{reasons: []string{fmt.Sprintf("There is no telling: %v.", err)}}
 	}
@@ -73,7 +74,7 @@ func (g *guards) canRemove(server string, v *view) ruling {
 	if doubt := g.judged(v); doubt != "" {
 		return ruling{reasons: []string{doubt}}
 	}
-	removal, err := cluster.JudgeRemoval(server, max(g.require.MinVoters, int(v.minQuorum)), v.stop)
+	removal, err := verdict.JudgeRemoval(server, max(g.require.MinVoters, int(v.minQuorum)), v.stop)
 	if err != nil {
 		return ruling{reasons: []string{fmt.Sprintf("There is no telling: %v.", err)}}
 	}

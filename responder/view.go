@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
 // lookTimeout bounds a snapshot.
@@ -70,7 +71,7 @@ func firstError(errs ...error) error {
 
 // leader returns the one server that leads by its own account and that of all others.
 func (v *view) leader() (cluster.Server, error) {
-	leadership := cluster.Judge(v.stop.Topology, v.stop.Reports).Leadership
+	leadership := verdict.Judge(v.stop.Topology, v.stop.Reports).Leadership
 	if len(leadership.Leaders) != 1 {
 		return cluster.Server{}, fmt.Errorf("there are %d servers that answer and lead", len(leadership.Leaders))
 	}

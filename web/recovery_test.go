@@ -15,7 +15,7 @@ import (
 	"github.com/go-kit/log"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/status"
 )
 
 // history is an answer of the responder, with a name that attacks the page.
@@ -31,7 +31,7 @@ func pageWith(t *testing.T, answer http.HandlerFunc, secret func() string) http.
 	t.Helper()
 	server := httptest.NewServer(answer)
 	t.Cleanup(server.Close)
-	p, err := newStatusPage(func(context.Context) cluster.Status { return healthyStatus(3) }, Options{
+	p, err := newStatusPage(func(context.Context) status.View { return healthyStatus(3) }, Options{
 		TelemetryPath: "/metrics", Runbook: func(alert string) string { return alert }, Logger: log.NewNopLogger(),
 		Responder: Responder{URL: server.URL + "/", Secret: secret},
 	}, newLimits(0, log.NewNopLogger()))

@@ -12,7 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/status"
 )
 
 // countingCache counts the snapshots that it takes, each of which takes that long.
@@ -24,7 +24,7 @@ func countingCache(takes time.Duration) (cache *statusCache, taken *atomic.Int64
 		case <-time.After(takes):
 		case <-ctx.Done():
 		}
-		return pageFacts{status: cluster.Status{Seconds: takes.Seconds()}}
+		return pageFacts{status: status.View{Seconds: takes.Seconds()}}
 	}), taken
 }
 

@@ -18,7 +18,7 @@ import (
 	"github.com/go-kit/log/level"
 	"github.com/prometheus/common/version"
 
-	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/status"
 )
 
 //go:embed page/status.html
@@ -27,12 +27,12 @@ var statusHTML string
 //go:embed page/status.css
 var statusCSS string
 
-// statusDocument is what the status page shows, and what it is as JSON: a cluster.Status with a runbook for each problem, and what
+// statusDocument is what the status page shows, and what it is as JSON: a status.View with a runbook for each problem, and what
 // shows it.
 type statusDocument struct {
-	cluster.Status
+	status.View
 
-	// Problems take the place of those of cluster.Status.
+	// Problems take the place of those of status.View.
 	Problems []problemWithRunbook `json:"problems"`
 	// Recovery is what the responder decided lately; left out when the exporter does not know of one.
 	Recovery *recovery    `json:"recovery,omitempty"`
@@ -41,13 +41,13 @@ type statusDocument struct {
 
 // pageFacts are what is found out anew for the page every few seconds.
 type pageFacts struct {
-	status   cluster.Status
+	status   status.View
 	recovery *recovery
 }
 
 // problemWithRunbook is a problem and what to read about it.
 type problemWithRunbook struct {
-	cluster.Problem
+	status.Problem
 
 	// Runbook is the address of a page about the alert.
 	Runbook string `json:"runbook"`
@@ -86,7 +86,7 @@ type statusPage struct {
 // pageLink is a link to another page of the exporter.
 type pageLink struct{ Path, Text string }
 
-func newStatusPage(take func(context.Context) cluster.Status, opts Options, l *limits) (*statusPage, error) {
+func newStatusPage(take func(context.Context) status.View, opts Options, l *limits) (*statusPage, error) {
 	page, err := template.New("status").Parse(statusHTML)
 	if err != nil {
 		return nil, fmt.Errorf("parse the status page: %w", err)
@@ -167,7 +167,7 @@ func (p *statusPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *statusPage) document(facts pageFacts) statusDocument {
-	d := statusDocument{Status: facts.status, Problems: []problemWithRunbook{}, Recovery: facts.recovery, Exporter: p.exporter}
+	d := statusDocument{View: facts.status, Problems: []problemWithRunbook{}, Recovery: facts.recovery, Exporter: p.exporter}
 	for _, problem := range facts.status.Problems {
 		d.Problems = append(d.Problems, problemWithRunbook{problem, p.runbook(problem.Alert)})
 	}

@@ -11,12 +11,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/browsertest"
+	"github.com/zervigo/consul_cluster_exporter/status"
 )
 
 // serveStatus serves a page as the exporter does.
-func serveStatus(t *testing.T, st cluster.Status) (url string) {
+func serveStatus(t *testing.T, st status.View) (url string) {
 	t.Helper()
 	mux := http.NewServeMux()
 	mux.Handle("/{$}", pageOf(t, st))
@@ -26,13 +26,13 @@ func serveStatus(t *testing.T, st cluster.Status) (url string) {
 }
 
 // badStatus has something in every part of the page.
-func badStatus() cluster.Status {
+func badStatus() status.View {
 	st := healthyStatus(3)
-	st.Level, st.Verdict = cluster.LevelCritical, "The quorum is lost; 1 of 3 voters answers, quorum is 2; nothing can be written until 1 more voter answers."
-	st.Problems = []cluster.Problem{
-		{Severity: cluster.SeverityCritical, Alert: "ConsulQuorumLost", Text: "1 of 3 voters answers on port 8300, and 2 must agree."},
-		{Severity: cluster.SeverityWarning, Alert: "ConsulRaftLogLag", Server: "server-3", Text: "The log of server-3 is 4711 entries behind."},
-		{Severity: cluster.SeverityInfo, Alert: "ConsulEvenVoters", Text: "There are 4 voters."},
+	st.Level, st.Verdict = status.LevelCritical, "The quorum is lost; 1 of 3 voters answers, quorum is 2; nothing can be written until 1 more voter answers."
+	st.Problems = []status.Problem{
+		{Severity: status.SeverityCritical, Alert: "ConsulQuorumLost", Text: "1 of 3 voters answers on port 8300, and 2 must agree."},
+		{Severity: status.SeverityWarning, Alert: "ConsulRaftLogLag", Server: "server-3", Text: "The log of server-3 is 4711 entries behind."},
+		{Severity: status.SeverityInfo, Alert: "ConsulEvenVoters", Text: "There are 4 voters."},
 	}
 	st.Quorum.Reachable, st.Quorum.Margin = 1, new(-1)
 	hang(&st.Servers[0])
@@ -40,8 +40,8 @@ func badStatus() cluster.Status {
 	st.Servers[2].LogLag = new(uint64(4711))
 	st.Servers[2].Ports[1].Verified = false
 	st.Servers[2].Ports[2].Up = nil
-	st.Catalog.Failing = []cluster.ServiceStatus{{Name: "web", Passing: 1, Critical: 2}}
-	st.Missing = []cluster.Missing{{What: "autopilot", Reason: "read /v1/operator/autopilot/state: context deadline exceeded"}}
+	st.Catalog.Failing = []status.ServiceStatus{{Name: "web", Passing: 1, Critical: 2}}
+	st.Missing = []status.Missing{{What: "autopilot", Reason: "read /v1/operator/autopilot/state: context deadline exceeded"}}
 	return st
 }
 
@@ -118,11 +118,11 @@ func TestStatusPage_Readable(t *testing.T) {
 // A hundred servers are a long page, and one that is still quick to read: what hangs is on top.
 func TestStatusPage_HundredServers(t *testing.T) {
 	st := healthyStatus(100)
-	st.Level, st.Verdict = cluster.LevelDegraded, "90 of 100 voters answer, quorum is 51, server-2 leads; ten servers hang; 39 more may fail."
+	st.Level, st.Verdict = status.LevelDegraded, "90 of 100 voters answer, quorum is 51, server-2 leads; ten servers hang; 39 more may fail."
 	for i := 9; i < 100; i += 10 {
 		hang(&st.Servers[i])
-		st.Problems = append(st.Problems, cluster.Problem{
-			Severity: cluster.SeverityCritical, Alert: "ConsulServerHung", Server: st.Servers[i].Name, Text: st.Servers[i].Name + " hangs.",
+		st.Problems = append(st.Problems, status.Problem{
+			Severity: status.SeverityCritical, Alert: "ConsulServerHung", Server: st.Servers[i].Name, Text: st.Servers[i].Name + " hangs.",
 		})
 	}
 	page := browsertest.Start(t).Open(t, serveStatus(t, st), browsertest.Desk)

@@ -19,12 +19,13 @@ import (
 	"github.com/go-kit/log"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/status"
 )
 
 // pageOf is a page that shows this status.
-func pageOf(tb testing.TB, status cluster.Status) http.Handler {
+func pageOf(tb testing.TB, st status.View) http.Handler {
 	tb.Helper()
-	p, err := newStatusPage(func(context.Context) cluster.Status { return status }, Options{
+	p, err := newStatusPage(func(context.Context) status.View { return st }, Options{
 		TelemetryPath: "/metrics", Runbook: func(alert string) string { return "https://runbooks.example/" + alert },
 		Flags: []Flag{{"consul.server", "http://127.0.0.1:8500"}}, Logger: log.NewNopLogger(),
 	}, newLimits(0, log.NewNopLogger()))
@@ -36,19 +37,19 @@ func pageOf(tb testing.TB, status cluster.Status) http.Handler {
 }
 
 // healthyStatus is that of a cluster of so many servers, of which the second one leads.
-func healthyStatus(servers int) cluster.Status {
-	st := cluster.Status{
-		Time: time.Date(2026, 11, 25, 14, 3, 0, 0, time.UTC), Seconds: 0.035, Level: cluster.LevelHealthy,
+func healthyStatus(servers int) status.View {
+	st := status.View{
+		Time: time.Date(2026, 11, 25, 14, 3, 0, 0, time.UTC), Seconds: 0.035, Level: status.LevelHealthy,
 		Verdict:        fmt.Sprintf("%d of %d voters answer, quorum is %d, server-2 leads; one more may fail.", servers, servers, servers/2+1),
-		Agent:          cluster.AgentStatus{Address: "http://127.0.0.1:8500", Up: new(true), Name: "server-1", Datacenter: "dc1"},
-		Quorum:         &cluster.QuorumStatus{Voters: servers, Needed: servers/2 + 1, Reachable: servers, Margin: new(servers - servers/2 - 1)},
-		Leadership:     &cluster.LeadershipStatus{Leaders: []string{"server-2"}, Reported: []string{"server-2"}, Configurations: 1},
-		ConsistentRead: &cluster.ConsistentReadStatus{OK: true, Seconds: new(0.0021)},
-		Autopilot:      &cluster.AutopilotStatus{Healthy: true, FailureTolerance: 1},
-		Members: []cluster.PoolStatus{
+		Agent:          status.AgentStatus{Address: "http://127.0.0.1:8500", Up: new(true), Name: "server-1", Datacenter: "dc1"},
+		Quorum:         &status.QuorumStatus{Voters: servers, Needed: servers/2 + 1, Reachable: servers, Margin: new(servers - servers/2 - 1)},
+		Leadership:     &status.LeadershipStatus{Leaders: []string{"server-2"}, Reported: []string{"server-2"}, Configurations: 1},
+		ConsistentRead: &status.ConsistentReadStatus{OK: true, Seconds: new(0.0021)},
+		Autopilot:      &status.AutopilotStatus{Healthy: true, FailureTolerance: 1},
+		Members: []status.PoolStatus{
 			{Pool: "lan", Count: servers, ByStatus: map[string]int{"alive": servers, "failed": 0, "leaving": 0, "left": 0}},
 		},
-		Catalog: &cluster.CatalogStatus{Nodes: servers, Services: 2, Instances: map[string]int{"passing": 5, "warning": 1, "critical": 0, "maintenance": 0}},
+		Catalog: &status.CatalogStatus{Nodes: servers, Services: 2, Instances: map[string]int{"passing": 5, "warning": 1, "critical": 0, "maintenance": 0}},
 	}
 	for i := range servers {
 		st.Servers = append(st.Servers, healthyServer(i+1))
@@ -56,8 +57,8 @@ func healthyStatus(servers int) cluster.Status {
 	return st
 }
 
-func healthyServer(i int) cluster.ServerStatus {
-	s := cluster.ServerStatus{
+func healthyServer(i int) status.ServerStatus {
+	s := status.ServerStatus{
 		Name: fmt.Sprintf("server-%d", i), Address: fmt.Sprintf("127.0.0.%d:8300", i), Version: "1.22.5", Voter: true, Serf: "alive",
 		RaftState: cluster.RaftFollower, HasLeader: new(true), Leader: "server-2", Term: new(uint64(2)), LastLogIndex: new(uint64(4711)),
 		LogLag: new(uint64(0)), LastContactSeconds: new(0.024), AutopilotHealthy: new(true),
@@ -76,7 +77,7 @@ func healthyServer(i int) cluster.ServerStatus {
 		{8500, cluster.ProtocolHTTP, "tcp"},
 		{8600, cluster.ProtocolDNS, "udp"},
 	} {
-		s.Ports = append(s.Ports, cluster.PortStatus{
+		s.Ports = append(s.Ports, status.PortStatus{
 			Port: p.number, Protocol: p.protocol, Transport: p.transport, Up: new(true), Verified: true, Seconds: 0.0012,
 		})
 	}
@@ -84,7 +85,7 @@ func healthyServer(i int) cluster.ServerStatus {
 }
 
 // hang makes a server look as one that was stopped.
-func hang(s *cluster.ServerStatus) {
+func hang(s *status.ServerStatus) {
 	s.RaftState, s.HasLeader, s.Leader, s.Term, s.LastLogIndex, s.LogLag, s.LastContactSeconds = "", nil, "", nil, nil, nil, nil
 	for i := range s.Ports {
 		p := &s.Ports[i]
@@ -129,11 +130,11 @@ func TestStatusPage_Healthy(t *testing.T) {
 func TestStatusPage_Broken(t *testing.T) {
 	t.Parallel()
 	st := healthyStatus(3)
-	st.Level, st.Verdict = cluster.LevelCritical, "The quorum is lost."
-	st.Problems = []cluster.Problem{{Severity: cluster.SeverityCritical, Alert: "ConsulQuorumLost", Text: "1 of 3 voters answers."}}
+	st.Level, st.Verdict = status.LevelCritical, "The quorum is lost."
+	st.Problems = []status.Problem{{Severity: status.SeverityCritical, Alert: "ConsulQuorumLost", Text: "1 of 3 voters answers."}}
 	st.Quorum.Reachable, st.Quorum.Margin = 1, new(-1)
 	st.Leadership.Leaders = nil
-	st.ConsistentRead = &cluster.ConsistentReadStatus{}
+	st.ConsistentRead = &status.ConsistentReadStatus{}
 	hang(&st.Servers[0])
 	st.Servers[1].Ports[0].Up, st.Servers[1].Ports[0].Reason, st.Servers[1].Ports[0].Error = new(false), "refused", "connection refused"
 	st.Servers[2].HasLeader, st.Servers[2].Leader, st.Servers[2].RaftState = new(false), "", cluster.RaftCandidate
@@ -142,11 +143,11 @@ func TestStatusPage_Broken(t *testing.T) {
 	st.Servers[2].Ports[1].Verified = false
 	st.Servers[2].Ports[2].Up = nil
 	st.Servers[2].Ports = st.Servers[2].Ports[:4]
-	st.Catalog.Failing = []cluster.ServiceStatus{{Name: "web", Passing: 1, Critical: 2}}
+	st.Catalog.Failing = []status.ServiceStatus{{Name: "web", Passing: 1, Critical: 2}}
 	st.Catalog.FailingOmitted = 7
-	st.Members[0].NotAlive = []cluster.MemberEntry{{Name: "server-3", Status: "failed", IsServer: true}, {Name: "client-1", Status: "left"}}
+	st.Members[0].NotAlive = []status.MemberEntry{{Name: "server-3", Status: "failed", IsServer: true}, {Name: "client-1", Status: "left"}}
 	st.Members[0].NotAliveOmitted = 3
-	st.Missing = []cluster.Missing{{What: "autopilot", Reason: "read it: timeout"}}
+	st.Missing = []status.Missing{{What: "autopilot", Reason: "read it: timeout"}}
 	page := get(t, pageOf(t, st), "/").Body.String()
 	plain := text(page)
 	for _, want := range []string{
@@ -186,7 +187,7 @@ func TestStatusPage_Policy(t *testing.T) {
 func TestStatusPage_Panic(t *testing.T) {
 	t.Parallel()
 	var logged strings.Builder
-	p, err := newStatusPage(func(context.Context) cluster.Status { panic("out of servers") }, Options{Logger: log.NewLogfmtLogger(&logged)}, newLimits(0, log.NewNopLogger()))
+	p, err := newStatusPage(func(context.Context) status.View { panic("out of servers") }, Options{Logger: log.NewLogfmtLogger(&logged)}, newLimits(0, log.NewNopLogger()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,11 +223,11 @@ func TestStatusPage_Refresh(t *testing.T) {
 	}
 }
 
-// The JSON is a cluster.Status with runbooks, and the exporter.
+// The JSON is a status.View with runbooks, and the exporter.
 func TestStatusPage_JSON(t *testing.T) {
 	t.Parallel()
 	st := healthyStatus(3)
-	st.Problems = []cluster.Problem{{Severity: cluster.SeverityWarning, Alert: "ConsulQuorumAtRisk", Text: "No more may fail."}}
+	st.Problems = []status.Problem{{Severity: status.SeverityWarning, Alert: "ConsulQuorumAtRisk", Text: "No more may fail."}}
 	w := get(t, pageOf(t, st), "/?format=json")
 	if got := w.Header().Get("Content-Type"); got != "application/json" {
 		t.Errorf("Content-Type %q", got)
@@ -263,20 +264,20 @@ func TestStatusPage_JSON(t *testing.T) {
 const evilName = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u202egnp\u0000\x1b[31m{{.}}"
 
 // poison puts the name everywhere where Consul's names are shown.
-func poison(st *cluster.Status) {
+func poison(st *status.View) {
 	st.Verdict = evilName + " leads."
 	st.Agent.Name, st.Agent.Datacenter = evilName, evilName
 	st.Leadership.Leaders = []string{evilName}
-	st.Problems = []cluster.Problem{{Severity: cluster.SeverityInfo, Alert: evilName, Server: evilName, Text: evilName}}
+	st.Problems = []status.Problem{{Severity: status.SeverityInfo, Alert: evilName, Server: evilName, Text: evilName}}
 	for i := range st.Servers {
 		s := &st.Servers[i]
 		s.Name, s.Leader, s.Address, s.Version, s.ID = evilName, evilName, evilName, evilName, evilName
 		s.RaftState = cluster.RaftState(evilName)
 		s.Ports[0].Up, s.Ports[0].Error, s.Ports[0].Reason = new(false), evilName, evilName
 	}
-	st.Catalog.Failing = []cluster.ServiceStatus{{Name: evilName, Critical: 1}}
-	st.Members[0].NotAlive = []cluster.MemberEntry{{Name: evilName, Status: "failed"}}
-	st.Missing = []cluster.Missing{{What: "catalog", Reason: evilName}}
+	st.Catalog.Failing = []status.ServiceStatus{{Name: evilName, Critical: 1}}
+	st.Members[0].NotAlive = []status.MemberEntry{{Name: evilName, Status: "failed"}}
+	st.Missing = []status.Missing{{What: "catalog", Reason: evilName}}
 }
 
 func TestStatusPage_EvilNames(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/status"
 )
 
 // statusRefresh is how often the page loads itself anew, in seconds.
@@ -91,7 +92,7 @@ type portFailure struct {
 }
 
 type raftRow struct {
-	cluster.ServerStatus
+	status.ServerStatus
 
 	State, Leader, Term, LastIndex, Lag, LastContact, Vote, Autopilot string
 	// Bad says of the columns of the same names whether they stand out.
@@ -104,8 +105,8 @@ func newStatusView(d statusDocument, links []pageLink, refresh bool) *statusView
 		Style:          template.CSS(statusCSS), // It is part of the program.
 		Links:          links,
 		Title:          fmt.Sprintf("%s: Consul%s", d.Level, inDatacenter(d.Agent.Datacenter)),
-		Figures:        figures(&d.Status),
-		Ports:          newMatrix(&d.Status),
+		Figures:        figures(&d.View),
+		Ports:          newMatrix(&d.View),
 	}
 	if refresh {
 		v.Refresh = statusRefresh
@@ -124,7 +125,7 @@ func inDatacenter(name string) string {
 }
 
 // figures are those that there are.
-func figures(s *cluster.Status) []figure {
+func figures(s *status.View) []figure {
 	var all []figure
 	add := func(name string, bad bool, format string, args ...any) {
 		all = append(all, figure{name, fmt.Sprintf(format, args...), bad})
@@ -172,10 +173,10 @@ func figures(s *cluster.Status) []figure {
 	return all
 }
 
-func newMatrix(s *cluster.Status) matrix {
+func newMatrix(s *status.View) matrix {
 	type row struct {
 		name  string
-		ports []cluster.PortStatus
+		ports []status.PortStatus
 	}
 	var rows []row
 	for _, server := range s.Servers {
@@ -213,7 +214,7 @@ func (c portColumn) String() string {
 	return fmt.Sprintf("%d/%s (%s)", c.Port, c.Transport, c.Protocol)
 }
 
-func newPortCell(p cluster.PortStatus) portCell {
+func newPortCell(p status.PortStatus) portCell {
 	switch {
 	case p.Up == nil:
 		return portCell{"not probed", "none", cmp.Or(p.Note, p.Reason)}
@@ -237,7 +238,7 @@ const (
 )
 
 // newRaftRow is about one server. Without the members of Serf nothing is known of its state there.
-func newRaftRow(s cluster.ServerStatus, membersKnown bool) raftRow {
+func newRaftRow(s status.ServerStatus, membersKnown bool) raftRow {
 	if !membersKnown {
 		s.Serf = unknownText
 	}

@@ -21,6 +21,8 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/collector"
+	"github.com/zervigo/consul_cluster_exporter/memory"
+	"github.com/zervigo/consul_cluster_exporter/status"
 )
 
 // Options are what the handler is made from.
@@ -29,8 +31,8 @@ type Options struct {
 	// Cluster is what the status page is about, and StatusParts what it shows besides the servers.
 	Cluster *cluster.Cluster
 	// Memory is what is remembered of the cluster between scrapes, shared with Exporter; nil means a new one.
-	Memory      *cluster.Memory
-	StatusParts cluster.StatusParts
+	Memory      *memory.Memory
+	StatusParts status.Parts
 	// Flags are those that differ from their defaults, for the status page. None may be a secret.
 	Flags []Flag
 	// Runbook returns the address of the page about an alert.
@@ -54,12 +56,12 @@ type Options struct {
 }
 
 // takeStatus finds out how the cluster is, until ctx is done.
-func (o *Options) takeStatus(ctx context.Context) cluster.Status {
+func (o *Options) takeStatus(ctx context.Context) status.View {
 	facts, cancel := cluster.WithMargin(ctx)
 	defer cancel()
 	snap := o.Cluster.Snapshot(facts)
 	defer snap.Close()
-	return cluster.ReadStatus(ctx, snap, o.Memory, o.StatusParts)
+	return status.Read(ctx, snap, o.Memory, o.StatusParts)
 }
 
 // ValidateTelemetryPath reports what is wrong with a path for the metrics.
@@ -108,7 +110,7 @@ func NewHandler(opts Options) (*Handler, error) {
 	if opts.Logger == nil {
 		opts.Logger = log.NewNopLogger()
 	}
-	opts.Memory = cmp.Or(opts.Memory, new(cluster.Memory))
+	opts.Memory = cmp.Or(opts.Memory, new(memory.Memory))
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
 		collectors.NewGoCollector(),

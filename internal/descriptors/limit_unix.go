@@ -16,5 +16,5 @@ func limit() uint64 {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
 		return math.MaxUint64 // Nothing says that there is one.
 	}
-	return uint64(l.Cur)
+	return uint64(l.Cur) //nolint:unconvert // It is signed on FreeBSD.
 }

@@ -1,27 +1,30 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package verdict
 
 import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/internal/reporttest"
 )
 
 func TestJudgeRemoval(t *testing.T) {
 	t.Parallel()
-	of := func(n int, dead ...int) []Report {
-		var reports []Report
+	of := func(n int, dead ...int) []cluster.Report {
+		var reports []cluster.Report
 		for i := 1; i <= n; i++ {
-			reports = append(reports, says(server(i), 1, n, 1000))
+			reports = append(reports, reporttest.Says(reporttest.Server(i), 1, n, 1000))
 		}
 		for _, i := range dead {
-			reports[i-1] = silent(server(i))
+			reports[i-1] = reporttest.Silent(reporttest.Server(i))
 		}
 		return reports
 	}
-	with := func(reports []Report, replaced Report) []Report {
+	with := func(reports []cluster.Report, replaced cluster.Report) []cluster.Report {
 		for i := range reports {
 			if reports[i].Server.Name == replaced.Server.Name {
 				reports[i] = replaced
@@ -32,7 +35,7 @@ func TestJudgeRemoval(t *testing.T) {
 	for _, tc := range []struct {
 		name                   string
 		remove                 string
-		reports                []Report
+		reports                []cluster.Report
 		safe                   bool
 		votersAfter, neededAft int
 		counted                int
@@ -45,15 +48,15 @@ func TestJudgeRemoval(t *testing.T) {
 		{"of four with two dead, the quorum is lost", "server-4", of(4, 3, 4), false, 3, 2, 2, "2 of 4 voters can be counted on, fewer than the quorum of 3."},
 		{"of six with three dead", "server-6", of(6, 4, 5, 6), false, 5, 3, 3, "3 of 6 voters can be counted on, fewer than the quorum of 4."},
 		{"of six with two dead", "server-6", of(6, 5, 6), true, 5, 3, 4, "server-5 cannot be counted on: port 8300 does not answer (timeout)."},
-		{"without a vote", "server-4", append(of(3), silent(nonVoter(server(4)))), true, 3, 2, 3, "1 more may fail"},
-		{"one that lags does not count", "server-5", with(of(5, 5), says(server(2), 1, 5, 1)), true, 4, 3, 3, "server-2 cannot be counted on: its log is 999 entries behind"},
+		{"without a vote", "server-4", append(of(3), reporttest.Silent(reporttest.NonVoter(reporttest.Server(4)))), true, 3, 2, 3, "1 more may fail"},
+		{"one that lags does not count", "server-5", with(of(5, 5), reporttest.Says(reporttest.Server(2), 1, 5, 1)), true, 4, 3, 3, "server-2 cannot be counted on: its log is 999 entries behind"},
 		{"no leader", "server-1", of(5, 1), false, 4, 3, 4, "There is no leader."},
-		{"split brain", "server-5", with(of(5, 5), says(server(2), 2, 5, 1000)), false, 4, 3, 4, "Split brain"},
-		{"two configurations", "server-5", with(of(5, 5), says(server(2), 1, 4, 1000)), false, 4, 3, 4, "do not agree about the Raft configuration"},
+		{"split brain", "server-5", with(of(5, 5), reporttest.Says(reporttest.Server(2), 2, 5, 1000)), false, 4, 3, 4, "Split brain"},
+		{"two configurations", "server-5", with(of(5, 5), reporttest.Says(reporttest.Server(2), 1, 4, 1000)), false, 4, 3, 4, "do not agree about the Raft configuration"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := JudgeRemoval(tc.remove, 3, StopInput{Reports: tc.reports, MaxTrailingLogs: DefaultMaxTrailingLogs})
+			got, err := JudgeRemoval(tc.remove, 3, cluster.StopInput{Reports: tc.reports, MaxTrailingLogs: cluster.DefaultMaxTrailingLogs})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -65,7 +68,7 @@ func TestJudgeRemoval(t *testing.T) {
 			}
 		})
 	}
-	if _, err := JudgeRemoval("server-9", 3, StopInput{Reports: of(3)}); !errors.Is(err, ErrUnknownServer) {
+	if _, err := JudgeRemoval("server-9", 3, cluster.StopInput{Reports: of(3)}); !errors.Is(err, ErrUnknownServer) {
 		t.Errorf("error %v; want that there is no such server", err)
 	}
 }

@@ -1,7 +1,9 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package verdict
+
+import "github.com/zervigo/consul_cluster_exporter/cluster"
 
 // Quorum is whether enough voters answer for Raft to commit anything.
 type Quorum struct {
@@ -31,7 +33,7 @@ func (q Quorum) Margin() (margin int, known bool) {
 }
 
 // judgeQuorum counts the voters. A server without a vote never counts.
-func judgeQuorum(reports []Report) Quorum {
+func judgeQuorum(reports []cluster.Report) Quorum {
 	var q Quorum
 	leader := leaderAddress(reports)
 	for _, r := range reports {

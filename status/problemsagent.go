@@ -1,15 +1,18 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package status
 
 import (
 	"fmt"
 	"strings"
+
+	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 )
 
 // agentOf finds what is wrong with the agent that is asked.
-func (fs *findings) agentOf(f *Facts, st *Status) {
+func (fs *findings) agentOf(f *Facts, st *View) {
 	fs.portsOf(f, st.Agent.Name, st.Agent.Ports)
 	if f.Up != nil && !*f.Up {
 		fs.add(alertAgentUnreachable, st.Agent.Name, "The agent at %s does not answer: the catalog and the members cannot be read.", st.Agent.Address)
@@ -43,13 +46,13 @@ func (fs *findings) answersOf(f *Facts) {
 		}
 	}
 	if len(denied) > 0 {
-		fs.add(alertCollectorRefused, "", "Consul refuses to tell about: %s. The token is missing, was revoked, or has too few rights.", list(denied, maxNamed))
+		fs.add(alertCollectorRefused, "", "Consul refuses to tell about: %s. The token is missing, was revoked, or has too few rights.", wording.List(denied, maxNamed))
 	}
 	if len(failed) > 0 {
-		fs.add(alertCollectorFails, "", "Nothing could be found out about: %s.", list(failed, maxNamed))
+		fs.add(alertCollectorFails, "", "Nothing could be found out about: %s.", wording.List(failed, maxNamed))
 	}
 	if len(f.Filtered) > 0 {
-		fs.add(alertResultsFiltered, "", "Consul leaves things out of its answers at %s, because the token may not read them.", list(f.Filtered, maxNamed))
+		fs.add(alertResultsFiltered, "", "Consul leaves things out of its answers at %s, because the token may not read them.", wording.List(f.Filtered, maxNamed))
 	}
 }
 
@@ -58,7 +61,7 @@ func (fs *findings) gossipOf(f *Facts) {
 	var clients, far []string
 	for _, m := range f.LAN {
 		switch {
-		case m.Status != StatusFailed:
+		case m.Status != cluster.StatusFailed:
 		case m.Server():
 			fs.add(alertSerfMemberFailed, m.Name, "The other members take the server %s for failed.", m.Name)
 		default:
@@ -67,12 +70,12 @@ func (fs *findings) gossipOf(f *Facts) {
 	}
 	if len(clients) > 0 {
 		fs.add(alertSerfMemberFailed, "", "%s for failed, and their services count as critical: %s.",
-			plural(len(clients), "client agent is taken", "client agents are taken"), list(clients, maxNamed))
+			wording.Plural(len(clients), "client agent is taken", "client agents are taken"), wording.List(clients, maxNamed))
 	}
 	for _, m := range f.WAN {
 		name, own := strings.CutSuffix(m.Name, "."+f.datacenter())
 		switch {
-		case m.Status != StatusFailed:
+		case m.Status != cluster.StatusFailed:
 		case own:
 			fs.add(alertSerfWANMemberFailed, name, "The servers of all datacenters take %s for failed.", m.Name)
 		default:
@@ -81,7 +84,7 @@ func (fs *findings) gossipOf(f *Facts) {
 	}
 	if len(far) > 0 {
 		fs.add(alertSerfWANMemberFailed, "", "%s for failed: %s.",
-			plural(len(far), "server of another datacenter is taken", "servers of other datacenters are taken"), list(far, maxNamed))
+			wording.Plural(len(far), "server of another datacenter is taken", "servers of other datacenters are taken"), wording.List(far, maxNamed))
 	}
 }
 
@@ -96,18 +99,18 @@ func (f *Facts) datacenter() string {
 // dnsOf finds agents whose DNS names fewer servers than are alive. Over UDP Consul answers with three, however many there are; one that names
 // none may mostly not read them.
 func (fs *findings) dnsOf(f *Facts) {
-	alive := f.Topology.ServerStates[StatusAlive]
+	alive := f.Topology.ServerStates[cluster.StatusAlive]
 	for i := range f.Ports {
 		p := &f.Ports[i]
-		if p.DNS != nil && p.Transport == TransportTCP && 0 < p.DNS.Answers && p.DNS.Answers < alive {
+		if p.DNS != nil && p.Transport == cluster.TransportTCP && 0 < p.DNS.Answers && p.DNS.Answers < alive {
 			fs.addPort(alertDNSFewerServers, p.Server, p.Number(), "DNS of %s names %s for consul.service, and %d are alive.", p.Server,
-				plural(p.DNS.Answers, "server", "servers"), alive)
+				wording.Plural(p.DNS.Answers, "server", "servers"), alive)
 		}
 	}
 }
 
 // catalogOf finds services and nodes whose checks fail.
-func (fs *findings) catalogOf(f *Facts, st *Status) {
+func (fs *findings) catalogOf(f *Facts, st *View) {
 	if st.Catalog == nil {
 		return
 	}
@@ -120,17 +123,17 @@ func (fs *findings) catalogOf(f *Facts, st *Status) {
 		}
 	}
 	if n := st.Catalog.Down; n > 0 {
-		fs.add(alertServiceDown, "", "%s critical on all instances: %s.", plural(n, "service is", "services are"), listOf(down, n, maxNamed))
+		fs.add(alertServiceDown, "", "%s critical on all instances: %s.", wording.Plural(n, "service is", "services are"), wording.ListOf(down, n, maxNamed))
 	}
 	if n := len(st.Catalog.Failing) + st.Catalog.FailingOmitted - st.Catalog.Down; n > 0 {
-		fs.add(alertServiceInstancesCritical, "", "%s critical on some instances%s.", plural(n, "service is", "services are"), around(": ", listOf(partly, n, maxNamed), ""))
+		fs.add(alertServiceInstancesCritical, "", "%s critical on some instances%s.", wording.Plural(n, "service is", "services are"), wording.Around(": ", wording.ListOf(partly, n, maxNamed), ""))
 	}
 	if f.Catalog == nil {
 		return // The summary names no nodes.
 	}
 	if nodes := criticalNodes(f.Catalog); len(nodes) > 0 {
 		fs.add(alertNodeCheckCritical, "", "%s, and with them all services there: %s.",
-			plural(len(nodes), "node has checks that are critical", "nodes have checks that are critical"), list(nodes, maxNamed))
+			wording.Plural(len(nodes), "node has checks that are critical", "nodes have checks that are critical"), wording.List(nodes, maxNamed))
 	}
 }
 
@@ -138,7 +141,7 @@ func (fs *findings) catalogOf(f *Facts, st *Status) {
 const serfHealthID = "serfHealth"
 
 // criticalNodes returns the nodes that have a critical check of their own and are not in maintenance.
-func criticalNodes(c *Catalog) []string {
+func criticalNodes(c *cluster.Catalog) []string {
 	var nodes []string
 	for i := range c.Nodes {
 		critical := false
@@ -147,7 +150,7 @@ func criticalNodes(c *Catalog) []string {
 			check := &c.Nodes[i].Checks[j]
 			if check.ServiceID == "" {
 				maintained = maintained || check.InMaintenance()
-				critical = critical || (check.Status == HealthCritical && check.ID != serfHealthID)
+				critical = critical || (check.Status == cluster.HealthCritical && check.ID != serfHealthID)
 			}
 		}
 		if critical && !maintained {

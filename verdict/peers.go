@@ -1,16 +1,18 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package verdict
 
 import (
 	"slices"
 	"strings"
+
+	"github.com/zervigo/consul_cluster_exporter/cluster"
 )
 
 // judgeConfigurations counts the distinct peer sets that servers report: 1 is right, 0 means that nobody answered. During a
 // change of the configuration there can be two for a moment.
-func judgeConfigurations(reports []Report) int {
+func judgeConfigurations(reports []cluster.Report) int {
 	distinct := make(map[string]bool)
 	for _, r := range reports {
 		if r.RPC.Raft.PeersKnown {
@@ -23,10 +25,10 @@ func judgeConfigurations(reports []Report) int {
 
 // judgeUnknownPeers counts the addresses in any server's Raft configuration, or in that of the topology, that belong to
 // no Serf member: left-overs of servers that died or were set up anew. They count for the quorum and never vote.
-func judgeUnknownPeers(t Topology, reports []Report) int {
+func judgeUnknownPeers(t cluster.Topology, reports []cluster.Report) int {
 	known := make(map[string]bool)
 	for _, s := range t.Servers {
-		if s.Status != StatusNone {
+		if s.Status != cluster.StatusNone {
 			known[s.RPCAddress] = true
 		}
 	}
@@ -38,7 +40,7 @@ func judgeUnknownPeers(t Topology, reports []Report) int {
 	}
 	for _, p := range t.Peers {
 		// A member whose address has changed is known by its ID.
-		if !slices.ContainsFunc(t.Servers, func(s Server) bool { return s.Status != StatusNone && s.isPeer(p) }) {
+		if !slices.ContainsFunc(t.Servers, func(s cluster.Server) bool { return s.Status != cluster.StatusNone && s.IsPeer(p) }) {
 			note(p.Address)
 		} else {
 			known[p.Address] = true

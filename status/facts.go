@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package status
 
 import (
 	"context"
@@ -11,56 +11,58 @@ import (
 	"strings"
 	"time"
 
+	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/memory"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
-// StatusParts are the parts of a Status that cost Consul something, and that operators can switch off.
-type StatusParts struct {
+// Parts are the parts of a View that cost Consul something, and that operators can switch off.
+type Parts struct {
 	Catalog, ConsistentRead bool
 }
 
-// ReadStatus finds out how the cluster is. It waits until all is known or ctx is done, and never fails: what could not be found out by then
-// is in Status.Missing. So ctx should end a little after the snapshot's own, see WithMargin.
-func ReadStatus(ctx context.Context, s *Snapshot, remembered *Memory, parts StatusParts) Status {
-	return newStatus(gather(ctx, s, remembered, parts))
+// Read finds out how the cluster is. It waits until all is known or ctx is done, and never fails: what could not be found out by then
+// is in View.Missing. So ctx should end a little after the snapshot's own, see cluster.WithMargin.
+func Read(ctx context.Context, s *cluster.Snapshot, remembered *memory.Memory, parts Parts) View {
+	return newView(Gather(ctx, s, remembered, parts))
 }
 
-// statusFacts are what a Status is made from. What is nil could not be found out, or was not asked for.
+// Facts are what a View is made from. What is nil could not be found out, or was not asked for.
 type Facts struct {
 	Start   time.Time
 	Took    time.Duration
-	Address Address
-	// up is whether the agent answers; nil when that is not known.
+	Address cluster.Address
+	// Up is whether the agent answers; nil when that is not known.
 	Up *bool
-	// agent is what the agent says of itself, or last said.
-	Agent *Agent
-	// pools are the agent's Serf pools.
-	Pools    []SerfPool
-	Topology Topology
-	Reports  []Report
-	// leaderSince is zero when it is not known.
+	// Agent is what the agent says of itself, or last said.
+	Agent *cluster.Agent
+	// Pools are the agent's Serf pools.
+	Pools    []cluster.SerfPool
+	Topology cluster.Topology
+	Reports  []cluster.Report
+	// LeaderSince is zero when it is not known.
 	LeaderSince time.Time
-	Ports       []PortReport
-	// serverAgents are, by name, what the servers say of themselves over HTTP.
-	ServerAgents    map[string]Agent
-	LAN, WAN        []Member
-	Autopilot       *AutopilotState
-	AutopilotConfig *AutopilotConfig
-	Consistent      *ConsistentRead
-	Catalog         *Catalog
-	Overview        *CatalogOverview
-	// filtered are the endpoints whose answers are not complete, because of the token's rights.
+	Ports       []cluster.PortReport
+	// ServerAgents are, by name, what the servers say of themselves over HTTP.
+	ServerAgents    map[string]cluster.Agent
+	LAN, WAN        []cluster.Member
+	Autopilot       *cluster.AutopilotState
+	AutopilotConfig *cluster.AutopilotConfig
+	Consistent      *cluster.ConsistentRead
+	Catalog         *cluster.Catalog
+	Overview        *cluster.CatalogOverview
+	// Filtered are the endpoints whose answers are not complete, because of the token's rights.
 	Filtered []string
 	Missing  []Missing
-	// failingFiles are why files could not be read again.
+	// FailingFiles are why files could not be read again.
 	FailingFiles []string
 }
 
-// gather starts all facts and then waits for each.
-func gather(ctx context.Context, s *Snapshot, remembered *Memory, parts StatusParts) *Facts {
+// Gather starts all facts and then waits for each.
+func Gather(ctx context.Context, s *cluster.Snapshot, remembered *memory.Memory, parts Parts) *Facts {
 	up, agent := s.Up(), s.Agent()
-	var catalog *Fact[*Catalog]
-	var overview *Fact[*CatalogOverview]
+	var catalog *cluster.Fact[*cluster.Catalog]
+	var overview *cluster.Fact[*cluster.CatalogOverview]
 	if parts.Catalog {
 		catalog = s.Catalog()
 		if !s.AgentOnly() {
@@ -102,11 +104,11 @@ func gather(ctx context.Context, s *Snapshot, remembered *Memory, parts StatusPa
 }
 
 // startCluster starts the facts that are about more than the agent and its catalog; wait waits for them.
-func startCluster(ctx context.Context, s *Snapshot, f *Facts, remembered *Memory, parts StatusParts) (wait func()) {
+func startCluster(ctx context.Context, s *cluster.Snapshot, f *Facts, remembered *memory.Memory, parts Parts) (wait func()) {
 	topology, reports, ports := s.Topology(), s.Reports(), s.PortReports()
 	lan, wan, config, serverAgents := s.Members(), s.WANMembers(), s.RaftPeers(), s.ServerAgents()
 	autopilot, autopilotConfig := s.AutopilotState(), s.AutopilotConfig()
-	var consistent *Fact[ConsistentRead]
+	var consistent *cluster.Fact[cluster.ConsistentRead]
 	if parts.ConsistentRead {
 		consistent = s.ConsistentRead()
 	}
@@ -141,7 +143,7 @@ func nothingTold(what string) Missing {
 const missingServers = "servers"
 
 // get waits for a fact; without it the result is nil.
-func get[T any](ctx context.Context, fact *Fact[T]) (*T, error) {
+func get[T any](ctx context.Context, fact *cluster.Fact[T]) (*T, error) {
 	value, err := fact.Get(ctx)
 	if err != nil {
 		return nil, err
@@ -150,11 +152,11 @@ func get[T any](ctx context.Context, fact *Fact[T]) (*T, error) {
 }
 
 // need waits for a fact. Without it the result is nil, and the reason is noted.
-func need[T any](ctx context.Context, f *Facts, what string, fact *Fact[T]) *T {
+func need[T any](ctx context.Context, f *Facts, what string, fact *cluster.Fact[T]) *T {
 	value, err := get(ctx, fact)
 	if err != nil {
 		f.Missing = append(f.Missing, Missing{
-			What: what, Reason: strings.ReplaceAll(err.Error(), "\n", "; "), Denied: IsDenied(err), Refused: errors.Is(err, ErrRefused),
+			What: what, Reason: strings.ReplaceAll(err.Error(), "\n", "; "), Denied: cluster.IsDenied(err), Refused: errors.Is(err, cluster.ErrRefused),
 			Own: probe.IsOwnFault(err),
 		})
 	}

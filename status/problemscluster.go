@@ -1,21 +1,23 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package status
 
 import (
 	"fmt"
 	"strings"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 )
 
 // servingOf finds what keeps the cluster from serving.
-func (fs *findings) servingOf(st *Status) {
+func (fs *findings) servingOf(st *View) {
 	if st.Quorum == nil {
 		return
 	}
 	q, l := st.Quorum, st.Leadership
 	if len(l.Leaders) > 1 {
-		fs.add(alertSplitBrain, "", "%s call themselves leader: they accept writes that contradict each other.", list(l.Leaders, maxNamed))
+		fs.add(alertSplitBrain, "", "%s call themselves leader: they accept writes that contradict each other.", wording.List(l.Leaders, maxNamed))
 	}
 	if q.Margin != nil && *q.Margin < 0 {
 		fs.add(alertQuorumLost, "", "%s on port 8300, and %d must agree: nothing can be written, and no service can register.", q.answering(), q.Needed)
@@ -68,13 +70,13 @@ func opinions(servers []ServerStatus) string {
 		if len(byLeader[leader]) == 1 {
 			verb = "says"
 		}
-		parts = append(parts, fmt.Sprintf("%s %s %s", list(byLeader[leader], maxNamed), verb, leader))
+		parts = append(parts, fmt.Sprintf("%s %s %s", wording.List(byLeader[leader], maxNamed), verb, leader))
 	}
 	return strings.Join(parts, ", ")
 }
 
 // quorumOf finds what is wrong with the quorum while it is there, and with its figures.
-func (fs *findings) quorumOf(st *Status) {
+func (fs *findings) quorumOf(st *View) {
 	if st.Quorum == nil {
 		return
 	}
@@ -84,7 +86,7 @@ func (fs *findings) quorumOf(st *Status) {
 	}
 	if n := st.Leadership.UnknownPeers; n != nil && *n > 0 {
 		fs.add(alertStaleRaftPeer, "", "%s in the Raft configuration: they count for the quorum and can never vote.",
-			plural(*n, "peer that matches no member is", "peers that match no member are"))
+			wording.Plural(*n, "peer that matches no member is", "peers that match no member are"))
 	}
 	if st.Autopilot != nil && !st.Autopilot.Healthy {
 		var unhealthy []string
@@ -93,7 +95,7 @@ func (fs *findings) quorumOf(st *Status) {
 				unhealthy = append(unhealthy, s.Name)
 			}
 		}
-		fs.add(alertAutopilotUnhealthy, "", "Autopilot calls the cluster unhealthy%s.", around(" because of ", list(unhealthy, maxNamed), ""))
+		fs.add(alertAutopilotUnhealthy, "", "Autopilot calls the cluster unhealthy%s.", wording.Around(" because of ", wording.List(unhealthy, maxNamed), ""))
 	}
 	if q.Voters > 0 && q.Voters%2 == 0 {
 		fs.add(alertEvenVoters, "", "The number of voters is even, %d: one fewer could lose as many and keep the quorum, and one more could lose one more.", q.Voters)

@@ -1,7 +1,9 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package verdict
+
+import "github.com/zervigo/consul_cluster_exporter/cluster"
 
 // Leadership is who leads, by the account of each server that answered.
 type Leadership struct {
@@ -19,7 +21,7 @@ type Leadership struct {
 // Known reports whether the leaders are: while there is none and a voter could not be asked, that one may lead.
 func (l Leadership) Known() bool { return len(l.Leaders) > 0 || l.Unknown == 0 }
 
-func judgeLeadership(reports []Report) Leadership {
+func judgeLeadership(reports []cluster.Report) Leadership {
 	var l Leadership
 	seen := make(map[string]bool)
 	for _, r := range reports {
@@ -43,7 +45,7 @@ func judgeLeadership(reports []Report) Leadership {
 }
 
 // leaderAddress returns the address of the only server that calls itself leader; empty if there is none, or several.
-func leaderAddress(reports []Report) string {
+func leaderAddress(reports []cluster.Report) string {
 	address := ""
 	for _, r := range reports {
 		if !r.LeadsItself() {

@@ -1,14 +1,19 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+// Package status judges what was found out in one scrape, and is the view that the status page, the command check and programs share.
+package status
 
-import "time"
+import (
+	"time"
 
-// Status is how the cluster is, by what was found out in one scrape: what the status page and the command check show. It is plain
+	"github.com/zervigo/consul_cluster_exporter/cluster"
+)
+
+// View is how the cluster is, by what was found out in one scrape: what the status page and the command check show. It is plain
 // data, and as JSON it is public: fields are only ever added. Durations are seconds, times are RFC 3339. What could not be found
 // out is left out, and Missing says why; lists are never null.
-type Status struct {
+type View struct {
 	// Time is when the asking began, and Seconds how long it took.
 	Time    time.Time `json:"time"`
 	Seconds float64   `json:"seconds"`
@@ -143,7 +148,7 @@ type ServerStatus struct {
 	// Serf is the state of the Serf member: alive, leaving, left, failed, or none without such a member.
 	Serf string `json:"serf"`
 	// RaftState is leader, follower, candidate, shutdown or unknown, by its HTTP API; without that it is what its port 8300 tells.
-	RaftState RaftState `json:"raft_state,omitempty"`
+	RaftState cluster.RaftState `json:"raft_state,omitempty"`
 	// HasLeader is whether the server knows of a leader, and Leader whom: the name, or an address that no known server has.
 	HasLeader *bool  `json:"has_leader,omitempty"`
 	Leader    string `json:"leader,omitempty"`
@@ -161,9 +166,9 @@ type ServerStatus struct {
 
 // PortStatus is how the probe of a port went.
 type PortStatus struct {
-	Port      int      `json:"port"`
-	Protocol  Protocol `json:"protocol"`
-	Transport string   `json:"transport"`
+	Port      int              `json:"port"`
+	Protocol  cluster.Protocol `json:"protocol"`
+	Transport string           `json:"transport"`
 	// Up is whether it answered in its own protocol; left out when nothing could be asked.
 	Up *bool `json:"up,omitempty"`
 	// Verified is false where up means no more than that the port accepts connections.
@@ -235,8 +240,8 @@ type Missing struct {
 	Reason string `json:"reason"`
 	// Denied is whether the token has too few rights.
 	Denied bool `json:"denied"`
-	// refused is whether Consul does not tell, for that reason or because the version or edition does not have it.
+	// Refused is whether Consul does not tell, for that reason or because the version or edition does not have it.
 	Refused bool `json:"-"`
-	// own is whether it could not be asked for, for a reason that lies with this program.
+	// Own is whether it could not be asked for, for a reason that lies with this program.
 	Own bool `json:"-"`
 }

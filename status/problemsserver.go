@@ -1,17 +1,19 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package status
 
 import (
 	"fmt"
 	"time"
 
+	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
 // hangingAndDown finds the servers that do not answer at all.
-func (fs *findings) hangingAndDown(st *Status) {
+func (fs *findings) hangingAndDown(st *View) {
 	for i := range st.Servers {
 		s := &st.Servers[i]
 		if st.staleRaftPeer(s) {
@@ -28,8 +30,8 @@ func (fs *findings) hangingAndDown(st *Status) {
 }
 
 // staleRaftPeer reports whether a server is but a peer in the Raft configuration, left over: that is what is wrong with it.
-func (st *Status) staleRaftPeer(s *ServerStatus) bool {
-	return s.Serf == StatusNone.String() && st.Leadership != nil && st.Leadership.UnknownPeers != nil && *st.Leadership.UnknownPeers > 0
+func (st *View) staleRaftPeer(s *ServerStatus) bool {
+	return s.Serf == cluster.StatusNone.String() && st.Leadership != nil && st.Leadership.UnknownPeers != nil && *st.Leadership.UnknownPeers > 0
 }
 
 // silence is how a server does not answer.
@@ -55,7 +57,7 @@ func judgeSilence(ports []PortStatus) silence {
 			open = true
 		}
 		hung = hung || p.Hung
-		rpc = rpc || p.Protocol == ProtocolRPC
+		rpc = rpc || p.Protocol == cluster.ProtocolRPC
 	}
 	switch {
 	case hung:
@@ -82,7 +84,7 @@ func (fs *findings) raftOf(f *Facts, s *ServerStatus) {
 	if s.HasLeader != nil && !*s.HasLeader {
 		fs.add(alertServerWithoutLeader, s.Name, "%s answers and knows of no leader: it is cut off from the others, or was taken out of the cluster.", s.Name)
 	}
-	if s.RaftState == RaftCandidate {
+	if s.RaftState == cluster.RaftCandidate {
 		fs.add(alertServerCandidate, s.Name, "%s stands for election and is not elected.", s.Name)
 	}
 	if s.LogLag != nil {
@@ -105,23 +107,23 @@ func (fs *findings) raftOf(f *Facts, s *ServerStatus) {
 		contact := time.Duration(*s.LastContactSeconds * float64(time.Second))
 		switch {
 		case contact > lastContactCritical:
-			fs.add(alertRaftLastContact, s.Name, "%s last heard of the leader %s ago, more than %s.", s.Name, rounded(contact), lastContactCritical)
+			fs.add(alertRaftLastContact, s.Name, "%s last heard of the leader %s ago, more than %s.", s.Name, wording.Rounded(contact), lastContactCritical)
 		case contact > lastContactWarning:
-			fs.add(alertRaftLastContactWarning, s.Name, "%s last heard of the leader %s ago, more than %s.", s.Name, rounded(contact), lastContactWarning)
+			fs.add(alertRaftLastContactWarning, s.Name, "%s last heard of the leader %s ago, more than %s.", s.Name, wording.Rounded(contact), lastContactWarning)
 		}
 	}
 }
 
 // portAlerts are the alerts for ports that are down, over TCP.
-var portAlerts = map[Protocol]alert{
-	ProtocolRPC:     alertRPCPortDown,
-	ProtocolSerfLAN: alertSerfLANPortDown,
-	ProtocolSerfWAN: alertSerfWANPortDown,
-	ProtocolHTTP:    alertHTTPPortDown,
-	ProtocolHTTPS:   alertHTTPPortDown,
-	ProtocolGRPC:    alertGRPCPortDown,
-	ProtocolGRPCTLS: alertGRPCPortDown,
-	ProtocolDNS:     alertDNSPortDown,
+var portAlerts = map[cluster.Protocol]alert{
+	cluster.ProtocolRPC:     alertRPCPortDown,
+	cluster.ProtocolSerfLAN: alertSerfLANPortDown,
+	cluster.ProtocolSerfWAN: alertSerfWANPortDown,
+	cluster.ProtocolHTTP:    alertHTTPPortDown,
+	cluster.ProtocolHTTPS:   alertHTTPPortDown,
+	cluster.ProtocolGRPC:    alertGRPCPortDown,
+	cluster.ProtocolGRPCTLS: alertGRPCPortDown,
+	cluster.ProtocolDNS:     alertDNSPortDown,
 }
 
 // portsOf finds what is wrong with the single ports of a server, or agent.
@@ -134,12 +136,12 @@ func (fs *findings) portsOf(f *Facts, server string, ports []PortStatus) {
 		case p.Up == nil:
 		case *p.Up && time.Duration(p.Seconds*float64(time.Second)) > slowPort:
 			fs.addPort(alertPortSlow, server, p.Port, "%s takes %s to answer, more than %s.", where,
-				rounded(time.Duration(p.Seconds*float64(time.Second))), slowPort)
+				wording.Rounded(time.Duration(p.Seconds*float64(time.Second))), slowPort)
 		case *p.Up:
-		case p.Transport == TransportTCP:
+		case p.Transport == cluster.TransportTCP:
 			tcpDown[p.Port] = true
 			fs.addPort(portAlerts[p.Protocol], server, p.Port, "%s does not answer (%s).", where, p.Reason)
-		case p.Protocol == ProtocolDNS && !tcpDown[p.Port]:
+		case p.Protocol == cluster.ProtocolDNS && !tcpDown[p.Port]:
 			fs.addPort(alertDNSPortDown, server, p.Port, "%s does not answer (%s), and does over TCP.", where, p.Reason)
 		case !tcpDown[p.Port]:
 			fs.addPort(alertGossipUDPBlocked, server, p.Port, "%s does not answer (%s), and does over TCP: mostly a firewall.", where, p.Reason)
@@ -152,7 +154,7 @@ func (fs *findings) portsOf(f *Facts, server string, ports []PortStatus) {
 
 // label is the protocol, with what tells its two transports apart.
 func (p *PortStatus) label() string {
-	if p.Transport == TransportUDP {
+	if p.Transport == cluster.TransportUDP {
 		return string(p.Protocol) + " over UDP"
 	}
 	return string(p.Protocol)
@@ -167,8 +169,8 @@ func (fs *findings) certificateOf(server string, p *PortStatus, where string, le
 		fs.addPort(alertCertificateExpires, server, p.Port, "%s shows a certificate that has expired.", where)
 	case left.Seconds() > p.CertificateLifetime/10:
 	case left < certificateCritical:
-		fs.addPort(alertCertificateExpires, server, p.Port, "%s shows a certificate that expires in %s.", where, plural(int(left/time.Hour), "hour", "hours"))
+		fs.addPort(alertCertificateExpires, server, p.Port, "%s shows a certificate that expires in %s.", where, wording.Plural(int(left/time.Hour), "hour", "hours"))
 	case left < certificateWarning:
-		fs.addPort(alertCertificateExpiresLater, server, p.Port, "%s shows a certificate that expires in %s.", where, plural(int(left/day), "day", "days"))
+		fs.addPort(alertCertificateExpiresLater, server, p.Port, "%s shows a certificate that expires in %s.", where, wording.Plural(int(left/day), "day", "days"))
 	}
 }

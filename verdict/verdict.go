@@ -1,7 +1,10 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+// Package verdict has pure functions that say what the servers' reports mean: who votes, who leads, whether the quorum is safe, and what may be stopped.
+package verdict
+
+import "github.com/zervigo/consul_cluster_exporter/cluster"
 
 // Verdict is what the servers' reports mean for the cluster.
 type Verdict struct {
@@ -17,7 +20,7 @@ type Verdict struct {
 }
 
 // Judge draws all verdicts from one scrape's reports, one for each server of the topology. It is a pure function.
-func Judge(t Topology, reports []Report) Verdict {
+func Judge(t cluster.Topology, reports []cluster.Report) Verdict {
 	return Verdict{
 		Quorum:         judgeQuorum(reports),
 		Leadership:     judgeLeadership(reports),

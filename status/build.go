@@ -1,22 +1,24 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package status
 
 import (
 	"cmp"
 	"slices"
 	"time"
 
+	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/probe"
+	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
 // maxListed bounds each list of members and services, of which there may be thousands.
 const maxListed = 100
 
-// newStatus is a pure function.
-func newStatus(f *Facts) Status {
-	st := Status{
+// newView is a pure function.
+func newView(f *Facts) View {
+	st := View{
 		Time:    f.Start.Truncate(time.Millisecond),
 		Seconds: f.Took.Seconds(),
 		Agent:   newAgentStatus(f),
@@ -25,7 +27,7 @@ func newStatus(f *Facts) Status {
 		Missing: slices.Concat([]Missing{}, f.Missing),
 	}
 	if len(f.Reports) > 0 {
-		verdict := Judge(f.Topology, f.Reports)
+		verdict := verdict.Judge(f.Topology, f.Reports)
 		st.Quorum = newQuorumStatus(verdict.Quorum)
 		st.Leadership = newLeadershipStatus(f, verdict)
 		for _, r := range f.Reports {
@@ -43,7 +45,7 @@ func newStatus(f *Facts) Status {
 	}
 	for _, pool := range []struct {
 		name    string
-		members []Member
+		members []cluster.Member
 	}{{"lan", f.LAN}, {"wan", f.WAN}} {
 		if len(pool.members) > 0 {
 			st.Members = append(st.Members, newPoolStatus(pool.name, pool.members))
@@ -62,13 +64,13 @@ func newAgentStatus(f *Facts) AgentStatus {
 		return st
 	}
 	st.Name, st.Datacenter, st.IsServer = f.Agent.Name, f.Agent.Datacenter, new(f.Agent.Server)
-	if !slices.ContainsFunc(f.Reports, func(r Report) bool { return r.Server.Name == st.Name }) {
+	if !slices.ContainsFunc(f.Reports, func(r cluster.Report) bool { return r.Server.Name == st.Name }) {
 		st.Ports = newPortStatuses(f.Ports, st.Name)
 	}
 	return st
 }
 
-func newQuorumStatus(q Quorum) *QuorumStatus {
+func newQuorumStatus(q verdict.Quorum) *QuorumStatus {
 	st := &QuorumStatus{Voters: q.Voters, Needed: q.Needed, Reachable: q.Reachable, Unknown: q.Unknown, Following: q.Following}
 	if margin, known := q.Margin(); known {
 		st.Margin = &margin
@@ -76,7 +78,7 @@ func newQuorumStatus(q Quorum) *QuorumStatus {
 	return st
 }
 
-func newLeadershipStatus(f *Facts, v Verdict) *LeadershipStatus {
+func newLeadershipStatus(f *Facts, v verdict.Verdict) *LeadershipStatus {
 	st := &LeadershipStatus{
 		Leaders:        slices.Concat([]string{}, v.Leadership.Leaders),
 		Unknown:        v.Leadership.Unknown,
@@ -97,7 +99,7 @@ func newLeadershipStatus(f *Facts, v Verdict) *LeadershipStatus {
 }
 
 // nameAt returns the name of the server with this Raft address, or else the address.
-func nameAt(reports []Report, address string) string {
+func nameAt(reports []cluster.Report, address string) string {
 	for _, r := range reports {
 		if r.Server.RPCAddress == address {
 			return r.Server.Name
@@ -106,24 +108,24 @@ func nameAt(reports []Report, address string) string {
 	return address
 }
 
-func newServerStatus(f *Facts, r Report, v Verdict) ServerStatus {
+func newServerStatus(f *Facts, r cluster.Report, v verdict.Verdict) ServerStatus {
 	server, raft := r.Server, r.RPC.Raft
 	st := ServerStatus{
 		Name: server.Name, ID: server.ID, Address: server.RPCAddress, Version: server.Version, Voter: server.Voter,
 		Serf:  server.Status.String(),
 		Ports: newPortStatuses(f.Ports, server.Name),
 	}
-	if !slices.ContainsFunc(st.Ports, func(p PortStatus) bool { return p.Protocol == ProtocolRPC }) {
-		rpc := PortReport{Port: Port{Server: server.Name, Protocol: ProtocolRPC, Transport: TransportTCP, Address: server.RPCAddress}, Result: r.RPC.Result}
+	if !slices.ContainsFunc(st.Ports, func(p PortStatus) bool { return p.Protocol == cluster.ProtocolRPC }) {
+		rpc := cluster.PortReport{Port: cluster.Port{Server: server.Name, Protocol: cluster.ProtocolRPC, Transport: cluster.TransportTCP, Address: server.RPCAddress}, Result: r.RPC.Result}
 		st.Ports = slices.Insert(st.Ports, 0, newPortStatus(&rpc))
 	}
 	if raft.LeaderKnown {
 		st.HasLeader = new(raft.Leader != "")
 		switch {
 		case r.LeadsItself():
-			st.RaftState = RaftLeader
+			st.RaftState = cluster.RaftLeader
 		case raft.Leader != "":
-			st.RaftState = RaftFollower
+			st.RaftState = cluster.RaftFollower
 		}
 		if raft.Leader != "" {
 			st.Leader = nameAt(f.Reports, raft.Leader)
@@ -149,7 +151,7 @@ func newServerStatus(f *Facts, r Report, v Verdict) ServerStatus {
 }
 
 // newPortStatuses returns the ports of one server, or agent.
-func newPortStatuses(reports []PortReport, server string) []PortStatus {
+func newPortStatuses(reports []cluster.PortReport, server string) []PortStatus {
 	ports := []PortStatus{}
 	for i := range reports {
 		if reports[i].Server == server {
@@ -158,21 +160,21 @@ func newPortStatuses(reports []PortReport, server string) []PortStatus {
 	}
 	slices.SortStableFunc(ports, func(a, b PortStatus) int {
 		return cmp.Or(
-			cmp.Compare(slices.Index(Protocols(), a.Protocol), slices.Index(Protocols(), b.Protocol)),
+			cmp.Compare(slices.Index(cluster.Protocols(), a.Protocol), slices.Index(cluster.Protocols(), b.Protocol)),
 			cmp.Compare(a.Transport, b.Transport),
 		)
 	})
 	return ports
 }
 
-func newPortStatus(r *PortReport) PortStatus {
+func newPortStatus(r *cluster.PortReport) PortStatus {
 	st := PortStatus{Port: r.Number(), Protocol: r.Protocol, Transport: r.Transport, Verified: !r.ConnectOnly()}
 	st.Reason = string(r.Result.Reason)
 	if r.Result.Err != nil {
 		st.Error = r.Result.Err.Error()
 	}
 	if r.Result.Skipped {
-		st.Note = r.note
+		st.Note = r.Note
 		return st
 	}
 	st.Up = new(r.Result.Up)
@@ -187,23 +189,23 @@ func newPortStatus(r *PortReport) PortStatus {
 
 // hangs reports whether a port accepts connections and does not answer in time: the kernel does the first also for a process that
 // is stopped.
-func hangs(r *PortReport) bool {
-	return r.Transport == TransportTCP && r.Result.Connected() && r.Result.Reason == probe.ReasonTimeout
+func hangs(r *cluster.PortReport) bool {
+	return r.Transport == cluster.TransportTCP && r.Result.Connected() && r.Result.Reason == probe.ReasonTimeout
 }
 
-func newPoolStatus(name string, members []Member) PoolStatus {
+func newPoolStatus(name string, members []cluster.Member) PoolStatus {
 	st := PoolStatus{Pool: name, Count: len(members), ByStatus: make(map[string]int), NotAlive: []MemberEntry{}}
-	for _, status := range MemberStatuses() {
+	for _, status := range cluster.MemberStatuses() {
 		st.ByStatus[status.String()] = 0
 	}
-	notAlive := []Member{}
+	notAlive := []cluster.Member{}
 	for _, m := range members {
 		st.ByStatus[m.Status.String()]++
-		if m.Status != StatusAlive {
+		if m.Status != cluster.StatusAlive {
 			notAlive = append(notAlive, m)
 		}
 	}
-	slices.SortFunc(notAlive, func(a, b Member) int {
+	slices.SortFunc(notAlive, func(a, b cluster.Member) int {
 		return cmp.Or(-cmp.Compare(a.Status, b.Status), cmp.Compare(a.Name, b.Name)) // StatusFailed is the largest.
 	})
 	for _, m := range notAlive[:min(len(notAlive), maxListed)] {
@@ -217,9 +219,9 @@ func newPoolStatus(name string, members []Member) PoolStatus {
 const serversService = "consul"
 
 // newCatalogStatus counts by the catalog, and by its summary what is missing of it; either may be nil.
-func newCatalogStatus(c *Catalog, overview *CatalogOverview) *CatalogStatus {
+func newCatalogStatus(c *cluster.Catalog, overview *cluster.CatalogOverview) *CatalogStatus {
 	st := &CatalogStatus{Instances: make(map[string]int)}
-	for _, status := range HealthStatuses() {
+	for _, status := range cluster.HealthStatuses() {
 		st.Instances[status.String()] = 0
 	}
 	services := st.countServices(c, overview)
@@ -245,7 +247,7 @@ func newCatalogStatus(c *Catalog, overview *CatalogOverview) *CatalogStatus {
 }
 
 // countServices sets the totals and returns the counts of each service that is known; nil if nothing is.
-func (st *CatalogStatus) countServices(c *Catalog, overview *CatalogOverview) []ServiceStatus {
+func (st *CatalogStatus) countServices(c *cluster.Catalog, overview *cluster.CatalogOverview) []ServiceStatus {
 	services := []ServiceStatus{}
 	wanted := func(string) bool { return true }
 	switch {
@@ -254,11 +256,11 @@ func (st *CatalogStatus) countServices(c *Catalog, overview *CatalogOverview) []
 		st.Nodes, st.Services = len(c.Nodes), len(byService)+len(c.Missing)
 		for name, counts := range byService {
 			services = append(services, ServiceStatus{
-				name, counts[HealthPassing], counts[HealthWarning], counts[HealthCritical], counts[HealthMaintenance],
+				name, counts[cluster.HealthPassing], counts[cluster.HealthWarning], counts[cluster.HealthCritical], counts[cluster.HealthMaintenance],
 			})
 			for status, n := range counts {
 				if n > 0 {
-					st.Instances[HealthStatus(status).String()] += n
+					st.Instances[cluster.HealthStatus(status).String()] += n
 				}
 			}
 		}
@@ -274,10 +276,10 @@ func (st *CatalogStatus) countServices(c *Catalog, overview *CatalogOverview) []
 	for _, o := range overview.Services {
 		if wanted(o.Name) {
 			services = append(services, ServiceStatus{o.Name, o.Passing, o.Warning, o.Critical, o.Maintenance})
-			st.Instances[HealthPassing.String()] += o.Passing
-			st.Instances[HealthWarning.String()] += o.Warning
-			st.Instances[HealthCritical.String()] += o.Critical
-			st.Instances[HealthMaintenance.String()] += o.Maintenance
+			st.Instances[cluster.HealthPassing.String()] += o.Passing
+			st.Instances[cluster.HealthWarning.String()] += o.Warning
+			st.Instances[cluster.HealthCritical.String()] += o.Critical
+			st.Instances[cluster.HealthMaintenance.String()] += o.Maintenance
 		}
 	}
 	return services

@@ -1,12 +1,13 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package status
 
 import (
 	"fmt"
 	"strings"
 
+	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
@@ -21,7 +22,7 @@ func (fs *findings) exporterOf(f *Facts) {
 		}
 	}
 	if ports > 0 {
-		clauses = append(clauses, fmt.Sprintf("could not probe %s (%v)", plural(ports, "port", "ports"), portErr))
+		clauses = append(clauses, fmt.Sprintf("could not probe %s (%v)", wording.Plural(ports, "port", "ports"), portErr))
 	}
 	var unread []string
 	var reason string
@@ -31,7 +32,7 @@ func (fs *findings) exporterOf(f *Facts) {
 		}
 	}
 	if len(unread) > 0 {
-		clauses = append(clauses, fmt.Sprintf("could not query: %s (%s)", list(unread, maxNamed), reason))
+		clauses = append(clauses, fmt.Sprintf("could not query: %s (%s)", wording.List(unread, maxNamed), reason))
 	}
 	if len(f.FailingFiles) > 0 {
 		clauses = append(clauses, "could not reload files and still uses their last good content: "+strings.Join(f.FailingFiles, "; "))

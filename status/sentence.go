@@ -1,13 +1,15 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package status
 
 import (
 	"fmt"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 )
 
 // maxNamed is how many names a sentence has room for.
@@ -16,9 +18,9 @@ const maxNamed = 8
 // verdictSentence says in one sentence how the cluster is: what is worst, what the quorum is and who leads, which servers do not
 // answer, and how many more may fail. It begins with a word or a number of its own and never with a name, so that no name gets a
 // capital letter that it does not have.
-func verdictSentence(st *Status) string {
+func verdictSentence(st *View) string {
 	if st.Quorum == nil {
-		return capital(nothingKnown(st)) + "."
+		return wording.Capital(nothingKnown(st)) + "."
 	}
 	s := sentence{st: st, told: slices.Clone(notServing)}
 	s.add(headline(st))
@@ -39,12 +41,12 @@ func verdictSentence(st *Status) string {
 	s.tell(alertQuorumAtRisk) // Is in the outlook.
 	s.add(outlook(st))
 	s.add(s.others())
-	return capital(strings.Join(s.parts, "; ")) + "."
+	return wording.Capital(strings.Join(s.parts, "; ")) + "."
 }
 
 // sentence is one in the making.
 type sentence struct {
-	st    *Status
+	st    *View
 	parts []string
 	// told are the names of the alerts that it tells about.
 	told []string
@@ -97,12 +99,12 @@ func ofServers(servers []string, one, many string) string {
 	case 1:
 		return servers[0] + " " + one
 	default:
-		return list(servers, maxNamed) + " " + many
+		return wording.List(servers, maxNamed) + " " + many
 	}
 }
 
 // nothingKnown is for when no server could be asked.
-func nothingKnown(st *Status) string {
+func nothingKnown(st *View) string {
 	agent := "the agent at " + st.Agent.Address
 	missing := func(what string) bool {
 		return slices.ContainsFunc(st.Missing, func(m Missing) bool { return m.What == what })
@@ -122,11 +124,11 @@ func nothingKnown(st *Status) string {
 }
 
 // headline is the worst of what keeps the cluster from serving; empty when it serves.
-func headline(st *Status) string {
+func headline(st *View) string {
 	for _, p := range st.Problems {
 		switch p.Alert {
 		case alertSplitBrain.name:
-			return fmt.Sprintf("split brain: %s call themselves leader", list(st.Leadership.Leaders, maxNamed))
+			return fmt.Sprintf("split brain: %s call themselves leader", wording.List(st.Leadership.Leaders, maxNamed))
 		case alertQuorumLost.name:
 			return "the quorum is lost"
 		case alertNoLeader.name:
@@ -147,7 +149,7 @@ func headline(st *Status) string {
 }
 
 // quorumClause has the voters, the quorum and, if there is one, the leader.
-func quorumClause(st *Status) string {
+func quorumClause(st *View) string {
 	q := st.Quorum
 	clause := q.answering()
 	if q.Unknown > 0 {
@@ -177,7 +179,7 @@ func since(t *time.Time, now time.Time) string {
 }
 
 // outlook is what may still happen, or cannot.
-func outlook(st *Status) string {
+func outlook(st *View) string {
 	if len(st.Leadership.Leaders) > 1 {
 		return ""
 	}
@@ -186,7 +188,7 @@ func outlook(st *Status) string {
 	}
 	switch margin := *st.Quorum.Margin; {
 	case margin < 0:
-		return fmt.Sprintf("nothing can be written until %s again", plural(-margin, "more voter answers", "more voters answer"))
+		return fmt.Sprintf("nothing can be written until %s again", wording.Plural(-margin, "more voter answers", "more voters answer"))
 	case len(st.Leadership.Leaders) == 0:
 		return "nothing can be written until one is elected"
 	case margin == 0:

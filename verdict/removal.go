@@ -1,11 +1,13 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package verdict
 
 import (
 	"fmt"
 	"slices"
+
+	"github.com/zervigo/consul_cluster_exporter/cluster"
 )
 
 // Removal is whether a server can be taken out of the Raft configuration without the quorum being worse off, by what was known in one
@@ -31,8 +33,8 @@ func (r Removal) Margin() int { return r.Counted - r.NeededAfter }
 
 // JudgeRemoval decides whether the named server, which is dead, can be removed. It is a pure function. At least minVoters must stay: with
 // fewer the cluster could not lose another one, however well these are. That the server is dead is not decided here; see JudgeDead.
-func JudgeRemoval(server string, minVoters int, in StopInput) (Removal, error) {
-	i := slices.IndexFunc(in.Reports, func(r Report) bool { return r.Server.Name == server })
+func JudgeRemoval(server string, minVoters int, in cluster.StopInput) (Removal, error) {
+	i := slices.IndexFunc(in.Reports, func(r cluster.Report) bool { return r.Server.Name == server })
 	if i < 0 {
 		return Removal{}, unknownServer(server, in.Reports)
 	}

@@ -1,13 +1,16 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package verdict
 
 import (
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 )
 
 // Stop is whether a server can be stopped without the cluster losing its quorum, by what was known in one scrape. As JSON it is public:
@@ -41,8 +44,8 @@ var ErrUnknownServer = errors.New("no such server")
 
 // JudgeStop decides whether the named server can be stopped. It is a pure function. What cannot be found out counts as no: a voter is
 // counted on only if it answers, follows the one leader, is not far behind, and autopilot does not call it unhealthy.
-func JudgeStop(server string, in StopInput) (Stop, error) {
-	i := slices.IndexFunc(in.Reports, func(r Report) bool { return r.Server.Name == server })
+func JudgeStop(server string, in cluster.StopInput) (Stop, error) {
+	i := slices.IndexFunc(in.Reports, func(r cluster.Report) bool { return r.Server.Name == server })
 	if i < 0 {
 		return Stop{}, unknownServer(server, in.Reports)
 	}
@@ -84,10 +87,10 @@ func (s *Stop) decide(v Verdict) {
 	}
 	quorum := fmt.Sprintf("without %s %d of %d voters can be counted on, and the quorum is %d", s.Server, s.After, s.Voters, s.Needed)
 	if s.Safe = s.Margin() >= 0; !s.Safe {
-		s.Reasons = append(s.Reasons, capital(quorum)+".")
+		s.Reasons = append(s.Reasons, wording.Capital(quorum)+".")
 		return
 	}
-	s.Reasons = append(s.Reasons, fmt.Sprintf("%s: %s more may fail.", capital(quorum), count(s.Margin())))
+	s.Reasons = append(s.Reasons, fmt.Sprintf("%s: %s more may fail.", wording.Capital(quorum), count(s.Margin())))
 	if s.Leads {
 		s.Hint = fmt.Sprintf("%s leads: transfer the leadership first (consul operator raft transfer-leader), which spares clients an election.",
 			s.Server)
@@ -114,7 +117,7 @@ func leadershipTrouble(v Verdict) string {
 }
 
 // Doubt says why the named server cannot be counted on; empty if it can.
-func Doubt(server string, in *StopInput) string {
+func Doubt(server string, in *cluster.StopInput) string {
 	for _, r := range in.Reports {
 		if r.Server.Name == server {
 			return doubtAbout(r, Judge(in.Topology, in.Reports), in)
@@ -124,7 +127,7 @@ func Doubt(server string, in *StopInput) string {
 }
 
 // doubt says why a voter cannot be counted on; empty if it can.
-func doubtAbout(r Report, v Verdict, in *StopInput) string {
+func doubtAbout(r cluster.Report, v Verdict, in *cluster.StopInput) string {
 	lag, known := v.LogLag[r.Server.Name]
 	switch {
 	case r.RPC.Skipped:
@@ -146,17 +149,17 @@ func doubtAbout(r Report, v Verdict, in *StopInput) string {
 	}
 }
 
-func unhealthy(server string, autopilot *AutopilotState) bool {
-	return autopilot != nil && slices.ContainsFunc(autopilot.Servers, func(s AutopilotServer) bool {
+func unhealthy(server string, autopilot *cluster.AutopilotState) bool {
+	return autopilot != nil && slices.ContainsFunc(autopilot.Servers, func(s cluster.AutopilotServer) bool {
 		return s.Name == server && !s.Healthy
 	})
 }
 
-func unknownServer(server string, reports []Report) error {
+func unknownServer(server string, reports []cluster.Report) error {
 	return fmt.Errorf("%w: %q; the servers are: %s", ErrUnknownServer, server, strings.Join(serverNames(reports), ", "))
 }
 
-func serverNames(reports []Report) []string {
+func serverNames(reports []cluster.Report) []string {
 	var names []string
 	for _, r := range reports {
 		names = append(names, r.Server.Name)

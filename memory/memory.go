@@ -1,15 +1,18 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+// Package memory is what is remembered from one scrape to the next.
+package memory
 
 import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/cluster"
 )
 
-// Memory is what scrapes have seen of the leadership. The zero value is ready; it is safe for concurrent use.
+// Memory is what the scrapes of one cluster have seen. The zero value is ready; it is safe for concurrent use.
 type Memory struct {
 	mu sync.Mutex
 	// last is when the latest scrape began in which a server answered.
@@ -23,51 +26,51 @@ type Memory struct {
 
 // Learn takes what the servers said in a scrape that began at that time. Scrapes overlap: one that began before another is no news, and neither
 // is one in which nobody leads or two do: a change counts when a single leader is there again.
-func (h *Memory) Learn(reports []Report, at time.Time) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if at.Before(h.last) || !slices.ContainsFunc(reports, func(r Report) bool { return r.RPC.Raft.LeaderKnown }) {
+func (m *Memory) Learn(reports []cluster.Report, at time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if at.Before(m.last) || !slices.ContainsFunc(reports, func(r cluster.Report) bool { return r.RPC.Raft.LeaderKnown }) {
 		return
 	}
-	watched := !h.last.IsZero()
-	h.last = at
+	watched := !m.last.IsZero()
+	m.last = at
 	leader, term, ok := soleLeader(reports)
-	if !ok || (leader == h.leader && term == h.term) {
+	if !ok || (leader == m.leader && term == m.term) {
 		return
 	}
 	switch {
-	case h.leader == "": // The first one that is seen changes nothing.
-	case term > h.term:
-		h.changes += term - h.term
+	case m.leader == "": // The first one that is seen changes nothing.
+	case term > m.term:
+		m.changes += term - m.term
 	default: // A lower term: the cluster was set up anew.
-		h.changes++
+		m.changes++
 	}
-	h.leader, h.term, h.since = leader, term, time.Time{}
+	m.leader, m.term, m.since = leader, term, time.Time{}
 	if watched {
-		h.since = at
+		m.since = at
 	}
 }
 
 // LeaderChanges is how often the leader or the term changed since the first scrape. Between two scrapes there may have been several elections;
 // each raises the term by one at least and the winner writes a log entry with its term at once, so the growth of the last log term counts them.
-func (h *Memory) LeaderChanges() uint64 {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.changes
+func (m *Memory) LeaderChanges() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.changes
 }
 
 // LeaderSince returns since when the one leader of these reports leads; zero when that is not known.
-func (h *Memory) LeaderSince(reports []Report) time.Time {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if leader, term, ok := soleLeader(reports); ok && leader == h.leader && term == h.term {
-		return h.since
+func (m *Memory) LeaderSince(reports []cluster.Report) time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if leader, term, ok := soleLeader(reports); ok && leader == m.leader && term == m.term {
+		return m.since
 	}
 	return time.Time{}
 }
 
 // soleLeader returns the only server that calls itself leader, and the term of its last log entry.
-func soleLeader(reports []Report) (name string, term uint64, ok bool) {
+func soleLeader(reports []cluster.Report) (name string, term uint64, ok bool) {
 	for _, r := range reports {
 		if !r.LeadsItself() || !r.RPC.Raft.StatsKnown {
 			continue

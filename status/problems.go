@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package status
 
 import (
 	"fmt"
@@ -28,7 +28,7 @@ func (fs *findings) addPort(a alert, server string, port int, format string, arg
 }
 
 // judgeProblems returns what is wrong, worst first.
-func judgeProblems(f *Facts, st *Status) []Problem {
+func judgeProblems(f *Facts, st *View) []Problem {
 	var all findings
 	all.servingOf(st)
 	all.hangingAndDown(st)
@@ -64,7 +64,7 @@ func (fs findings) followsAny(target *finding) bool {
 }
 
 // judgeLevel judges by the problems.
-func judgeLevel(st *Status) Level {
+func judgeLevel(st *View) Level {
 	switch {
 	case len(st.Servers) == 0:
 		return LevelUnknown

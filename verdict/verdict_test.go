@@ -1,28 +1,30 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package verdict
 
 import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/internal/reporttest"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
 func TestJudge(t *testing.T) {
 	t.Parallel()
-	one, two, three := server(1), server(2), server(3)
-	reversed := says(two, 1, 3, 10)
+	one, two, three := reporttest.Server(1), reporttest.Server(2), reporttest.Server(3)
+	reversed := reporttest.Says(two, 1, 3, 10)
 	reversed.RPC.Raft.Peers = []string{one.RPCAddress, two.RPCAddress, three.RPCAddress}
-	stranger := says(two, 1, 3, 10)
+	stranger := reporttest.Says(two, 1, 3, 10)
 	stranger.RPC.Raft.Peers = append(stranger.RPC.Raft.Peers, "10.9.9.9:8300")
-	partial := Report{Server: two, RPC: probe.RPCResult{Result: probe.Result{Up: true}, Raft: probe.RaftView{LeaderKnown: true, Leader: one.RPCAddress}}}
+	partial := cluster.Report{Server: two, RPC: probe.RPCResult{Result: probe.Result{Up: true}, Raft: probe.RaftView{LeaderKnown: true, Leader: one.RPCAddress}}}
 
 	for _, tc := range []struct {
 		name    string
-		reports []Report
+		reports []cluster.Report
 		want    Verdict
 		margin  int
 		unknown bool // Of the margin.
@@ -35,7 +37,7 @@ func TestJudge(t *testing.T) {
 		},
 		{
 			name:    "a voter that could not be asked is not lost",
-			reports: []Report{says(one, 1, 3, 10), says(two, 1, 3, 10), notAsked(three)},
+			reports: []cluster.Report{reporttest.Says(one, 1, 3, 10), reporttest.Says(two, 1, 3, 10), reporttest.NotAsked(three)},
 			want: Verdict{
 				Quorum: Quorum{3, 2, 2, 1, 2}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 0, 1},
 				Configurations: 1, LogLag: map[string]uint64{"server-1": 0, "server-2": 0},
@@ -44,7 +46,7 @@ func TestJudge(t *testing.T) {
 		},
 		{
 			name:    "nor is the quorum, if it may be there with those",
-			reports: []Report{says(one, 0, 3, 10), notAsked(two), notAsked(three)},
+			reports: []cluster.Report{reporttest.Says(one, 0, 3, 10), reporttest.NotAsked(two), reporttest.NotAsked(three)},
 			want: Verdict{
 				Quorum: Quorum{3, 2, 1, 2, 1}, Leadership: Leadership{nil, nil, 1, 2},
 				Configurations: 1, LogLag: map[string]uint64{"server-1": 0},
@@ -53,7 +55,7 @@ func TestJudge(t *testing.T) {
 		},
 		{
 			name:    "it is lost if it is not there even with those",
-			reports: []Report{silent(one), silent(two), notAsked(three)},
+			reports: []cluster.Report{reporttest.Silent(one), reporttest.Silent(two), reporttest.NotAsked(three)},
 			want: Verdict{
 				Quorum: Quorum{3, 2, 0, 1, 0}, Leadership: Leadership{nil, nil, 0, 1}, LogLag: map[string]uint64{},
 			},
@@ -61,7 +63,7 @@ func TestJudge(t *testing.T) {
 		},
 		{
 			name:    "one server",
-			reports: []Report{says(one, 1, 1, 10)},
+			reports: []cluster.Report{reporttest.Says(one, 1, 1, 10)},
 			want: Verdict{
 				Quorum: Quorum{1, 1, 1, 0, 1}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 0, 0},
 				Configurations: 1, LogLag: map[string]uint64{"server-1": 0},
@@ -70,7 +72,7 @@ func TestJudge(t *testing.T) {
 		},
 		{
 			name:    "three healthy servers with their peers in any order",
-			reports: []Report{says(one, 1, 3, 12), reversed, says(three, 1, 3, 12)},
+			reports: []cluster.Report{reporttest.Says(one, 1, 3, 12), reversed, reporttest.Says(three, 1, 3, 12)},
 			want: Verdict{
 				Quorum: Quorum{3, 2, 3, 0, 3}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 0, 0},
 				Configurations: 1, LogLag: map[string]uint64{"server-1": 0, "server-2": 2, "server-3": 0},
@@ -79,7 +81,7 @@ func TestJudge(t *testing.T) {
 		},
 		{
 			name:    "leader silent and still named",
-			reports: []Report{silent(one), says(two, 1, 3, 10), says(three, 1, 3, 10)},
+			reports: []cluster.Report{reporttest.Silent(one), reporttest.Says(two, 1, 3, 10), reporttest.Says(three, 1, 3, 10)},
 			want: Verdict{
 				Quorum: Quorum{3, 2, 2, 0, 2}, Leadership: Leadership{nil, []string{one.RPCAddress}, 0, 0},
 				Configurations: 1, LogLag: map[string]uint64{"server-2": 0, "server-3": 0},
@@ -88,7 +90,7 @@ func TestJudge(t *testing.T) {
 		},
 		{
 			name:    "a voter that answers and knows of no leader is none to spare",
-			reports: []Report{says(one, 1, 3, 10), says(two, 1, 3, 10), says(three, 0, 3, 10)},
+			reports: []cluster.Report{reporttest.Says(one, 1, 3, 10), reporttest.Says(two, 1, 3, 10), reporttest.Says(three, 0, 3, 10)},
 			want: Verdict{
 				Quorum: Quorum{3, 2, 3, 0, 2}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 1, 0},
 				Configurations: 1, LogLag: map[string]uint64{"server-1": 0, "server-2": 0, "server-3": 0},
@@ -97,7 +99,7 @@ func TestJudge(t *testing.T) {
 		},
 		{
 			name:    "nor is one that knows of another leader",
-			reports: []Report{says(one, 1, 3, 10), says(two, 1, 3, 10), says(three, 2, 3, 10)},
+			reports: []cluster.Report{reporttest.Says(one, 1, 3, 10), reporttest.Says(two, 1, 3, 10), reporttest.Says(three, 2, 3, 10)},
 			want: Verdict{
 				Quorum: Quorum{3, 2, 3, 0, 2}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress, two.RPCAddress}, 0, 0},
 				Configurations: 1, LogLag: map[string]uint64{"server-1": 0, "server-2": 0, "server-3": 0},
@@ -106,7 +108,7 @@ func TestJudge(t *testing.T) {
 		},
 		{
 			name:    "a leader that was elected this moment has a quorum, though nobody has heard of it",
-			reports: []Report{says(one, 1, 3, 10), says(two, 0, 3, 10), says(three, 0, 3, 10)},
+			reports: []cluster.Report{reporttest.Says(one, 1, 3, 10), reporttest.Says(two, 0, 3, 10), reporttest.Says(three, 0, 3, 10)},
 			want: Verdict{
 				Quorum: Quorum{3, 2, 3, 0, 1}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 2, 0},
 				Configurations: 1, LogLag: map[string]uint64{"server-1": 0, "server-2": 0, "server-3": 0},
@@ -115,7 +117,7 @@ func TestJudge(t *testing.T) {
 		},
 		{
 			name:    "without a leader all that answer count",
-			reports: []Report{says(one, 0, 3, 10), says(two, 0, 3, 10), says(three, 0, 3, 10)},
+			reports: []cluster.Report{reporttest.Says(one, 0, 3, 10), reporttest.Says(two, 0, 3, 10), reporttest.Says(three, 0, 3, 10)},
 			want: Verdict{
 				Quorum: Quorum{3, 2, 3, 0, 3}, Leadership: Leadership{nil, nil, 3, 0},
 				Configurations: 1, LogLag: map[string]uint64{"server-1": 0, "server-2": 0, "server-3": 0},
@@ -124,7 +126,7 @@ func TestJudge(t *testing.T) {
 		},
 		{
 			name:    "a leader that has not noticed that the quorum is lost",
-			reports: []Report{says(one, 1, 3, 10), silent(two), silent(three)},
+			reports: []cluster.Report{reporttest.Says(one, 1, 3, 10), reporttest.Silent(two), reporttest.Silent(three)},
 			want: Verdict{
 				Quorum: Quorum{3, 2, 1, 0, 1}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 0, 0},
 				Configurations: 1, LogLag: map[string]uint64{"server-1": 0},
@@ -133,7 +135,7 @@ func TestJudge(t *testing.T) {
 		},
 		{
 			name:    "quorum lost",
-			reports: []Report{silent(one), silent(two), says(three, 0, 3, 10)},
+			reports: []cluster.Report{reporttest.Silent(one), reporttest.Silent(two), reporttest.Says(three, 0, 3, 10)},
 			want: Verdict{
 				Quorum: Quorum{3, 2, 1, 0, 1}, Leadership: Leadership{nil, nil, 1, 0},
 				Configurations: 1, LogLag: map[string]uint64{"server-3": 0},
@@ -142,13 +144,13 @@ func TestJudge(t *testing.T) {
 		},
 		{
 			name:    "nobody answers",
-			reports: []Report{silent(one), silent(two), silent(three)},
+			reports: []cluster.Report{reporttest.Silent(one), reporttest.Silent(two), reporttest.Silent(three)},
 			want:    Verdict{Quorum: Quorum{3, 2, 0, 0, 0}, LogLag: map[string]uint64{}},
 			margin:  -2,
 		},
 		{
 			name:    "split brain",
-			reports: []Report{says(one, 1, 1, 10), says(two, 2, 2, 50)},
+			reports: []cluster.Report{reporttest.Says(one, 1, 1, 10), reporttest.Says(two, 2, 2, 50)},
 			want: Verdict{
 				Quorum:         Quorum{2, 2, 2, 0, 2},
 				Leadership:     Leadership{[]string{"server-1", "server-2"}, []string{one.RPCAddress, two.RPCAddress}, 0, 0},
@@ -158,7 +160,7 @@ func TestJudge(t *testing.T) {
 		},
 		{
 			name:    "four voters need three",
-			reports: []Report{says(one, 1, 4, 9), says(two, 1, 4, 9), says(three, 1, 4, 9), silent(server(4))},
+			reports: []cluster.Report{reporttest.Says(one, 1, 4, 9), reporttest.Says(two, 1, 4, 9), reporttest.Says(three, 1, 4, 9), reporttest.Silent(reporttest.Server(4))},
 			want: Verdict{
 				Quorum: Quorum{4, 3, 3, 0, 3}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 0, 0},
 				Configurations: 1, LogLag: map[string]uint64{"server-1": 0, "server-2": 0, "server-3": 0},
@@ -167,7 +169,7 @@ func TestJudge(t *testing.T) {
 		},
 		{
 			name:    "a server without a vote does not count for the quorum, and lags",
-			reports: []Report{says(one, 1, 2, 30), says(nonVoter(two), 1, 2, 10)},
+			reports: []cluster.Report{reporttest.Says(one, 1, 2, 30), reporttest.Says(reporttest.NonVoter(two), 1, 2, 10)},
 			want: Verdict{
 				Quorum: Quorum{1, 1, 1, 0, 1}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 0, 0},
 				Configurations: 1, LogLag: map[string]uint64{"server-1": 0, "server-2": 20},
@@ -176,7 +178,7 @@ func TestJudge(t *testing.T) {
 		},
 		{
 			name:    "a dead peer that no member matches counts as a voter and as unknown",
-			reports: []Report{says(one, 1, 3, 10), says(two, 1, 3, 10), silent(strange(three))},
+			reports: []cluster.Report{reporttest.Says(one, 1, 3, 10), reporttest.Says(two, 1, 3, 10), reporttest.Silent(reporttest.Strange(three))},
 			want: Verdict{
 				Quorum: Quorum{3, 2, 2, 0, 2}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 0, 0},
 				Configurations: 1, UnknownPeers: 1, LogLag: map[string]uint64{"server-1": 0, "server-2": 0},
@@ -185,7 +187,7 @@ func TestJudge(t *testing.T) {
 		},
 		{
 			name:    "one server has a peer that the others do not have",
-			reports: []Report{says(one, 1, 3, 10), stranger, says(three, 1, 3, 10)},
+			reports: []cluster.Report{reporttest.Says(one, 1, 3, 10), stranger, reporttest.Says(three, 1, 3, 10)},
 			want: Verdict{
 				Quorum: Quorum{3, 2, 3, 0, 3}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 0, 0},
 				Configurations: 2, UnknownPeers: 1, LogLag: map[string]uint64{"server-1": 0, "server-2": 0, "server-3": 0},
@@ -194,7 +196,7 @@ func TestJudge(t *testing.T) {
 		},
 		{
 			name:    "a server whose Raft is shutting down tells only a part",
-			reports: []Report{says(one, 1, 3, 10), partial, says(three, 1, 3, 10)},
+			reports: []cluster.Report{reporttest.Says(one, 1, 3, 10), partial, reporttest.Says(three, 1, 3, 10)},
 			want: Verdict{
 				Quorum: Quorum{3, 2, 3, 0, 3}, Leadership: Leadership{[]string{"server-1"}, []string{one.RPCAddress}, 0, 0},
 				Configurations: 1, LogLag: map[string]uint64{"server-1": 0, "server-3": 0},
@@ -204,10 +206,10 @@ func TestJudge(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			topology := Topology{MembersKnown: true}
+			topology := cluster.Topology{MembersKnown: true}
 			for _, r := range tc.reports {
 				topology.Servers = append(topology.Servers, r.Server)
-				topology.Peers = append(topology.Peers, RaftPeer{ID: r.Server.ID, Address: r.Server.RPCAddress, Voter: r.Server.Voter})
+				topology.Peers = append(topology.Peers, cluster.RaftPeer{ID: r.Server.ID, Address: r.Server.RPCAddress, Voter: r.Server.Voter})
 			}
 			got := Judge(topology, tc.reports)
 			if diff := cmp.Diff(tc.want, got); diff != "" {
@@ -223,13 +225,13 @@ func TestJudge(t *testing.T) {
 // A member that came back at another address is known by its ID, though the Raft configuration still has the old one.
 func TestJudge_ChangedAddress(t *testing.T) {
 	t.Parallel()
-	moved := server(1)
+	moved := reporttest.Server(1)
 	moved.RPCAddress = "10.0.0.99:8300"
-	topology := Topology{
-		MembersKnown: true, Servers: []Server{moved},
-		Peers: []RaftPeer{{ID: "id-1", Address: "10.0.0.1:8300", Voter: true}},
+	topology := cluster.Topology{
+		MembersKnown: true, Servers: []cluster.Server{moved},
+		Peers: []cluster.RaftPeer{{ID: "id-1", Address: "10.0.0.1:8300", Voter: true}},
 	}
-	if got := Judge(topology, []Report{says(moved, 1, 1, 5)}).UnknownPeers; got != 0 {
+	if got := Judge(topology, []cluster.Report{reporttest.Says(moved, 1, 1, 5)}).UnknownPeers; got != 0 {
 		t.Errorf("unknown peers = %d; want 0", got)
 	}
 }

@@ -1,38 +1,39 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package verdict
 
 import (
 	"fmt"
 	"maps"
 	"slices"
 
+	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
 // JudgeDead says what speaks against the named server being dead: gone, and not only out of somebody's reach. It is empty if nothing does. A
 // server is dead if it is a peer in the Raft configuration, nothing listens on its own port 8300, and neither the agent that was asked, nor
 // the leader, nor any other server that tells, sees it alive. It is a pure function.
-func JudgeDead(server string, in DeathInput) string {
-	i := slices.IndexFunc(in.Reports, func(r Report) bool { return r.Server.Name == server })
+func JudgeDead(server string, in cluster.DeathInput) string {
+	i := slices.IndexFunc(in.Reports, func(r cluster.Report) bool { return r.Server.Name == server })
 	if i < 0 {
 		return "there is no server " + server
 	}
 	report := in.Reports[i]
-	if !slices.ContainsFunc(in.Topology.Peers, report.Server.isPeer) {
+	if !slices.ContainsFunc(in.Topology.Peers, report.Server.IsPeer) {
 		return server + " is not in the Raft configuration"
 	}
 	switch status := report.Server.Status; {
 	case !in.Topology.MembersKnown:
 		return "the members of Serf are not known"
-	case status != StatusFailed && status != StatusNone:
+	case status != cluster.StatusFailed && status != cluster.StatusNone:
 		return fmt.Sprintf("%s is %s in Serf", server, status)
 	}
 	if sign := portSign(&report.RPC.Result, in.SilentHostIsDead); sign != "" {
 		return fmt.Sprintf("%s may be alive: %s", server, sign)
 	}
-	j := slices.IndexFunc(in.Leader.Servers, func(s AutopilotServer) bool { return s.Name == server })
+	j := slices.IndexFunc(in.Leader.Servers, func(s cluster.AutopilotServer) bool { return s.Name == server })
 	switch {
 	case j < 0:
 		return "the leader's autopilot does not know " + server
@@ -40,8 +41,8 @@ func JudgeDead(server string, in DeathInput) string {
 		return fmt.Sprintf("the leader sees %s alive", server)
 	}
 	for _, by := range slices.Sorted(maps.Keys(in.MembersSeen)) {
-		if slices.ContainsFunc(in.MembersSeen[by], func(m Member) bool {
-			return m.Name == server && m.Status != StatusFailed && m.Status != StatusLeft
+		if slices.ContainsFunc(in.MembersSeen[by], func(m cluster.Member) bool {
+			return m.Name == server && m.Status != cluster.StatusFailed && m.Status != cluster.StatusLeft
 		}) {
 			return fmt.Sprintf("%s does not see %s failed", by, server)
 		}

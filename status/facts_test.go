@@ -1,0 +1,141 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package status_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/memory"
+	"github.com/zervigo/consul_cluster_exporter/status"
+)
+
+// fakeAgent is an HTTP API for what a real one does not do on demand.
+func fakeAgent(t *testing.T, handlers map[string]http.HandlerFunc) cluster.Address {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handler, ok := handlers[r.URL.Path]
+		if !ok {
+			handler = http.NotFound
+		}
+		handler(w, r)
+	}))
+	t.Cleanup(server.Close)
+	address, err := cluster.ParseAddress(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return address
+}
+
+func answer(status int, body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+	}
+}
+
+func newCluster(t *testing.T, agent cluster.Address) *cluster.Cluster {
+	t.Helper()
+	c := cluster.New(cluster.Options{
+		Client: cluster.ClientOptions{Address: agent, Timeout: 5 * time.Second},
+		Ports:  cluster.PortOptions{Timeout: time.Second, Concurrency: 4},
+	})
+	t.Cleanup(c.Close)
+	return c
+}
+
+// read reads all parts.
+func read(t *testing.T, c *cluster.Cluster) status.View {
+	t.Helper()
+	snap := c.Snapshot(t.Context())
+	t.Cleanup(snap.Close)
+	return status.Read(t.Context(), snap, new(memory.Memory), status.Parts{Catalog: true, ConsistentRead: true})
+}
+
+// whatIsMissing returns what a status lacks.
+func whatIsMissing(st status.View) []string {
+	var names []string
+	for _, m := range st.Missing {
+		names = append(names, m.What)
+	}
+	return names
+}
+
+// An agent that leaves out everything that the token may not read, and does not say so.
+func TestRead_EmptyAnswers(t *testing.T) {
+	t.Parallel()
+	none, denied := answer(200, `[]`), answer(403, "Permission denied")
+	c := newCluster(t, fakeAgent(t, map[string]http.HandlerFunc{
+		"/v1/agent/self": denied, "/v1/agent/members": none, "/v1/operator/raft/configuration": denied, "/v1/operator/autopilot/state": denied,
+		"/v1/status/peers": none, "/v1/status/leader": answer(200, `""`), "/v1/internal/ui/nodes": none,
+		"/v1/catalog/nodes": none, "/v1/catalog/services": answer(200, `{}`), "/v1/health/state/any": none,
+		"/v1/internal/ui/catalog-overview": answer(200, `{"Nodes":null,"Services":null,"Checks":null}`),
+	}))
+	st := read(t, c)
+	want := []string{"agent", "members", "Raft configuration", "servers", "ports", "autopilot", "catalog"}
+	if got := whatIsMissing(st); !slices.Equal(got, want) || st.Level != status.LevelUnknown || st.Catalog != nil || !*st.Agent.Up || st.ConsistentRead.OK {
+		t.Errorf("%q are missing of %+v; want %q", got, st, want)
+	}
+}
+
+// Where only the agent is to be asked, the servers are not, neither directly nor through the agent.
+func TestRead_AgentOnly(t *testing.T) {
+	t.Parallel()
+	c := cluster.New(cluster.Options{AgentOnly: true, Ports: cluster.PortOptions{Concurrency: 1}, Client: cluster.ClientOptions{Timeout: time.Second, Address: fakeAgent(t, map[string]http.HandlerFunc{
+		"/v1/agent/self": answer(200, `{"Config":{"NodeName":"a","Datacenter":"dc1"}}`), "/v1/status/leader": answer(200, `""`),
+		"/v1/agent/services": answer(200, `{"web":{"ID":"web","Service":"web"}}`), "/v1/agent/checks": answer(200, `{}`),
+	})}})
+	t.Cleanup(c.Close)
+	st := read(t, c)
+	if st.Level != status.LevelUnknown || len(st.Missing) != 0 || st.Catalog.Services != 1 || st.Agent.Name != "a" {
+		t.Errorf("status is %+v", st)
+	}
+}
+
+// An agent that hangs keeps nobody waiting for longer than the context allows, and what it said before is still known.
+func TestRead_Deadline(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Bool
+	hang := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+	c := newCluster(t, fakeAgent(t, map[string]http.HandlerFunc{
+		"/v1/agent/self": func(w http.ResponseWriter, r *http.Request) {
+			if asked.Swap(true) {
+				hang(w, r)
+				return
+			}
+			answer(http.StatusOK, `{"Config":{"NodeName":"a","Datacenter":"dc1"}}`)(w, r)
+		},
+		"/v1/agent/members": hang, "/v1/operator/raft/configuration": hang, "/v1/operator/autopilot/state": hang,
+		"/v1/status/leader": hang, "/v1/status/peers": hang,
+	}))
+	first := c.Snapshot(t.Context())
+	_, err := first.Agent().Get(t.Context())
+	first.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	facts, cancelFacts := cluster.WithMargin(ctx)
+	defer cancelFacts()
+	snap := c.Snapshot(facts)
+	t.Cleanup(snap.Close)
+	start := time.Now()
+	st := status.Read(ctx, snap, new(memory.Memory), status.Parts{ConsistentRead: true})
+	if took := time.Since(start); took > 5*time.Second || st.Seconds < 0.2 || st.Seconds > 5 {
+		t.Errorf("took %s, and says %v s; want 0.3 s, or a little more", took, st.Seconds)
+	}
+	want := []string{"agent", "members", "WAN members", "Raft configuration", "servers", "ports", "autopilot", "consistent read"}
+	if got := whatIsMissing(st); !slices.Equal(got, want) || st.Level != status.LevelUnknown || *st.Agent.Up || st.Agent.Name != "a" {
+		t.Errorf("%q are missing of %+v; want %q", got, st, want)
+	}
+}
