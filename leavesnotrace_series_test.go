@@ -82,18 +82,19 @@ func (c *seriesCounts) expect(t *testing.T, name string, e *exporterProcess, sce
 	last.expectVerified(t, scene.verified)
 }
 
-// scrapeUntilSettled scrapes until the numbers of series have not changed for a while.
+// scrapeUntilSettled scrapes until the numbers of series have not changed for longer than an agent that has started must have been up to be asked
+// for its telemetry.
 func (e *exporterProcess) scrapeUntilSettled(t *testing.T) (last samples) {
 	t.Helper()
 	since := time.Now()
-	waitFor(t, 2*time.Minute, "the numbers of series stay the same", func() string {
+	waitFor(t, 5*time.Minute, "the numbers of series stay the same", func() string {
 		before := countSeries(last)
 		last = e.scrape(t)
 		if now := countSeries(last); !maps.Equal(now, before) {
 			since = time.Now()
 			return cmp.Diff(before, now)
 		}
-		if time.Since(since) < 15*time.Second {
+		if time.Since(since) < 75*time.Second {
 			return "not long enough"
 		}
 		return ""

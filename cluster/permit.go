@@ -123,6 +123,8 @@ const (
 type circumstances struct {
 	// agent is nil if the agent has never told about itself.
 	agent *Agent
+	// answers is whether the agent answered when it was asked about itself, be it with a refusal.
+	answers bool
 	// secretive is whether the token may not read what the agent says about itself.
 	secretive bool
 	// rights are those of the token.
@@ -205,7 +207,8 @@ func (a *Agent) lacks(f feature) bool {
 	}
 }
 
-// permit says why an endpoint is not to be asked of the agent at address now; nil if it is. It notes whether another datacenter answers. It notes in ep whether that is certain.
+// permit says why an endpoint is not to be asked of the agent at address now; nil if it is. It notes in ep whether another datacenter answers,
+// and whether the endpoint may be about something that is switched off: the time is over also where an agent hangs, which answers nothing.
 func (s *Snapshot) permit(ctx context.Context, address Address, ep *endpoint) error {
 	if ep.answeredBy() == byAgent && ep.requirement().needs == (right{}) {
 		return s.permitOwn(ctx, ep)
@@ -215,7 +218,7 @@ func (s *Snapshot) permit(ctx context.Context, address Address, ep *endpoint) er
 		return err
 	}
 	ep.elsewhere = c.elsewhere
-	ep.uncertain = ep.requirement().feature != "" && (c.agent == nil || !c.agent.Server)
+	ep.uncertain = ep.requirement().feature != "" && c.answers && (c.agent == nil || !c.agent.Server)
 	return c.objection(ep)
 }
 
@@ -255,6 +258,7 @@ func (s *Snapshot) circumstances(ctx context.Context, address Address, ep *endpo
 		return c, nil
 	}
 	agent, agentErr := s.Agent().Get(hurry)
+	c.answers = isAgentsAnswer(agentErr)
 	if agentErr == nil {
 		c.agent = &agent
 	} else {

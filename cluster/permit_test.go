@@ -188,6 +188,37 @@ func TestPermit_AgentHangs(t *testing.T) {
 	}
 }
 
+// A client agent that hung is asked for everything as soon as it answers again: that it did not answer tells nothing about what the servers have
+// switched off.
+func TestPermit_AgentHung(t *testing.T) {
+	t.Parallel()
+	var hung atomic.Bool
+	handlers := map[string]http.HandlerFunc{
+		endpointSelf.path: answer(http.StatusOK, `{"Config":{"NodeName":"a","Server":false}}`), endpointMeshRoots.path: answer(http.StatusOK, `{}`),
+		endpointPeerings.path: answer(http.StatusOK, `[]`),
+	}
+	for path, handler := range handlers {
+		handlers[path] = func(w http.ResponseWriter, r *http.Request) {
+			if hung.Load() {
+				<-r.Context().Done()
+				return
+			}
+			handler(w, r)
+		}
+	}
+	c := newTestCluster(t, ClientOptions{Address: fakeAgent(t, handlers), Timeout: 300 * time.Millisecond})
+	for i, hangs := range []bool{false, true, true, false} {
+		hung.Store(hangs)
+		snap := snapshot(t, c)
+		roots, peerings := snap.MeshRoots(), snap.Peerings()
+		_, rootsErr := roots.Get(t.Context())
+		_, peeringsErr := peerings.Get(t.Context())
+		if (rootsErr != nil) != hangs || (peeringsErr != nil) != hangs {
+			t.Errorf("scrape %d: errors %v and %v; want some: %v", i, rootsErr, peeringsErr, hangs)
+		}
+	}
+}
+
 // An agent that was restarted, or has another configuration, is asked again what it refused.
 func TestPermit_AgentChanges(t *testing.T) {
 	t.Parallel()
