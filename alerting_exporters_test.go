@@ -7,6 +7,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -28,6 +29,8 @@ func exporters(t *testing.T, s *alertStack) []outage {
 	config := filepath.Join(writeFiles(t, map[string]string{"config.yml": goodConfig}), "config.yml")
 	configured := s.exporter(t, "configured", consul, "--config.file="+config)
 	misled := s.exporter(t, "misled", consul)
+	token := secret(t, "without ACLs any token will do")
+	s.exporter(t, "impaired", consul, "--consul.token-file="+token)
 	var mistaken *exporterProcess
 
 	// replace takes an exporter from Prometheus and starts another one for its cluster.
@@ -74,6 +77,11 @@ func exporters(t *testing.T, s *alertStack) []outage {
 			"misled", "the exporter is told to read a datacenter that there is not",
 			func() { mistaken = replace(misled, "misled", "--consul.datacenter=dc9") },
 			func() { replace(mistaken, "misled") },
+		},
+		{
+			"impaired", "the exporter's token file is gone",
+			func() { must(t, os.Rename(token, token+".gone")) },
+			func() { must(t, os.Rename(token+".gone", token)) },
 		},
 	}
 }

@@ -174,6 +174,9 @@ var alertFaults = []alertFault{
 		warning("ConsulCollectorFails", "collector=members"),
 		warning("ConsulCollectorFails", "collector=overview"),
 	}},
+	{name: "the exporter's token file is gone", alerts: []wantAlert{
+		warning("ConsulExporterImpaired", "*"),
+	}},
 	{name: "the root certificate of the service mesh expires in five hours", alerts: []wantAlert{
 		critical("ConsulCARootExpires", "*"),
 		held(warning("ConsulCARootExpires", "*")),
