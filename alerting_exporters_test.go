@@ -29,7 +29,7 @@ func exporters(t *testing.T, s *alertStack) []outage {
 	config := filepath.Join(writeFiles(t, map[string]string{"config.yml": goodConfig}), "config.yml")
 	configured := s.exporter(t, "configured", consul, "--config.file="+config)
 	misled := s.exporter(t, "misled", consul)
-	token := secret(t, "without ACLs any token will do")
+	token := secret(t, "any-token-will-do-without-acls")
 	s.exporter(t, "impaired", consul, "--consul.token-file="+token)
 	var mistaken *exporterProcess
 
