@@ -118,9 +118,9 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`, cluster
 				},
 			}},
 			{"Consul's own summary, for when the catalog is too large or may not be read at once", []panel{
-				count("Services in the summary", 4, aboutSummary, "max by (CLUSTER) (consul_catalog_overview_services{SEL})"),
+				count("Services in the summary", 5, aboutSummary, "max by (CLUSTER) (consul_catalog_overview_services{SEL})"),
 				summaryStat("Nodes in the summary", 8, "Nodes by the worst of their own checks. "+aboutSummary, "consul_catalog_overview_nodes"),
-				summaryStat("Checks in the summary", 8, "Checks of nodes and services by status. "+aboutSummary, "consul_catalog_overview_checks"),
+				summaryStat("Checks in the summary", 7, "Checks of nodes and services by status. "+aboutSummary, "consul_catalog_overview_checks"),
 				{
 					kind: stat, title: "Nodes read in part", width: 4, height: 4,
 					about: "Nodes of which some services were not read, because Consul changes nodes when it is asked for all at once and there are too many " +
