@@ -94,7 +94,8 @@ func Gather(ctx context.Context, s *cluster.Snapshot, remembered *memory.Memory,
 		}
 	}
 	if overview != nil {
-		f.Overview, _ = overview.Get(ctx) // It stands in for the catalog.
+		summary, _ := get(ctx, overview) // It stands in for the catalog, which is what is missing without it.
+		f.Overview = orZero(summary)
 	}
 	queries := s.Queries()
 	f.Filtered = slices.DeleteFunc(slices.Sorted(maps.Keys(queries)), func(endpoint string) bool { return !queries[endpoint].Filtered })

@@ -139,3 +139,38 @@ func TestRead_Deadline(t *testing.T) {
 		t.Errorf("%q are missing of %+v; want %q", got, st, want)
 	}
 }
+
+// Of a summary of which it is not known what is in maintenance, nothing is told: a service in maintenance would be called down.
+func TestRead_MaintenanceUnknown(t *testing.T) {
+	t.Parallel()
+	const summary = `{"Nodes":[{"Total":1,"Passing":1}],"Services":[{"Name":"web","Total":1,"Critical":1}],"Checks":[{"Total":1,"Critical":1}]}`
+	for _, tc := range []struct {
+		name        string
+		maintenance http.HandlerFunc
+		want        int
+	}{
+		{"known", answer(200, `[{"CheckID":"_service_maintenance:web-1","ServiceID":"web-1","ServiceName":"web"}]`), 1},
+		{"unknown", answer(500, "No path to datacenter"), 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			st := read(t, newCluster(t, fakeAgent(t, map[string]http.HandlerFunc{
+				"/v1/agent/self":                   answer(200, `{"Config":{"NodeName":"a","Datacenter":"dc1","Server":true}}`),
+				"/v1/agent/members":                answer(200, `[{"Name":"a","Addr":"127.0.0.1","Status":1,"Tags":{"role":"consul","acls":"0","port":"1"}}]`),
+				"/v1/status/leader":                answer(200, `"127.0.0.1:1"`),
+				"/v1/catalog/nodes":                answer(500, "broken"),
+				"/v1/internal/ui/catalog-overview": answer(200, summary),
+				"/v1/health/state/critical":        tc.maintenance,
+			})))
+			if tc.want == 0 && st.Catalog != nil {
+				t.Errorf("the catalog is %+v; want none", st.Catalog)
+			}
+			if tc.want == 1 && (st.Catalog == nil || st.Catalog.Instances["maintenance"] != 1 || st.Catalog.Down != 0) {
+				t.Errorf("the catalog is %+v; want an instance in maintenance", st.Catalog)
+			}
+			if slices.ContainsFunc(st.Problems, func(p status.Problem) bool { return p.Alert == "ConsulServiceDown" }) {
+				t.Errorf("problems %+v; want no service to be down", st.Problems)
+			}
+		})
+	}
+}
