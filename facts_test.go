@@ -145,14 +145,24 @@ func TestRights(t *testing.T) {
 		}, nil)
 		must(t, err)
 	}
+	_, err := server.Client().Catalog().Register(&api.CatalogRegistration{
+		Node: "worker", Address: "10.0.0.9", Service: &api.AgentService{ID: "off-1", Service: "off"},
+		Check: &api.AgentCheck{Node: "worker", CheckID: "_service_maintenance:off-1", Status: "critical", ServiceID: "off-1"},
+	}, nil)
+	must(t, err)
 	filtered := func(endpoint string) string {
 		return fmt.Sprintf("consul_exporter_query_results_filtered_by_acls{endpoint=%q}", endpoint)
 	}
+	summary := func(status string) string {
+		return fmt.Sprintf("consul_catalog_overview_service_instances{service_name=\"off\",status=%q}", status)
+	}
+	told := func(s samples, status string) bool { _, told := s[summary(status)]; return told }
 	half := strings.Replace(readmePolicy(t), `service_prefix ""`, `service_prefix "a"`, 1)
 	for _, tc := range []struct {
 		name, policy string
 		services     []string
 		want         samples
+		maintenance  bool // Whether Consul's summary says what is in maintenance.
 	}{
 		{"no token", "", nil, samples{
 			filtered("/v1/catalog/services"): 0, "consul_catalog_services": 0, // Consul does not tell those without a token.
@@ -162,20 +172,26 @@ func TestRights(t *testing.T) {
 			`consul_exporter_collector_supported{collector="catalog"}`:   1,
 			"consul_cluster_consistent_read_success":                     1,
 			"consul_cluster_failure_margin":                              0,
-		}},
-		{"the documented policy", readmePolicy(t), []string{"api", "auth", "consul", "web"}, samples{
-			filtered("/v1/catalog/services"): 0, filtered("/v1/agent/members"): 0, "consul_catalog_services": 4,
+		}, false},
+		{"the documented policy", readmePolicy(t), []string{"api", "auth", "consul", "off", "web"}, samples{
+			filtered("/v1/catalog/services"): 0, filtered("/v1/agent/members"): 0, "consul_catalog_services": 5,
+			summary("passing"): 0, summary("critical"): 0, summary("maintenance"): 1,
 			`consul_exporter_collector_success{collector="agent"}`:     1,
 			`consul_exporter_collector_success{collector="autopilot"}`: 1,
 			`consul_exporter_collector_success{collector="catalog"}`:   1,
 			`consul_exporter_collector_success{collector="telemetry"}`: 1,
 			`consul_exporter_collector_success{collector="serf"}`:      1,
-		}},
+		}, true},
 		{"half of the services", half, []string{"api", "auth"}, samples{
+			filtered("/v1/health/state/critical"): 1, summary("passing"): 0,
 			filtered("/v1/catalog/services"): 1, "consul_catalog_services": 2, "consul_catalog_nodes": 3,
 			`consul_exporter_collector_success{collector="catalog"}`:   1,
 			`consul_exporter_collector_supported{collector="catalog"}`: 1,
-		}},
+		}, false},
+		{"Consul's summary only", `operator = "read"`, nil, samples{
+			filtered("/v1/health/state/critical"): 1, summary("passing"): 0, "consul_catalog_overview_services": 5,
+			`consul_exporter_collector_success{collector="overview"}`: 1,
+		}, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			flags := []string{"--consul.server=" + server.URL()}
@@ -186,7 +202,9 @@ func TestRights(t *testing.T) {
 			}
 			e := startExporter(t, nil, flags...)
 			s := e.scrape(t)
-			e.scrape(t)
+			if _, want := tc.want[summary("passing")]; want {
+				e.scrapeUntil(t, time.Minute, "Consul to have made its summary", func(s samples) bool { return told(s, "passing") })
+			}
 			marks := make(map[*consultest.Agent]int)
 			for _, a := range c.Agents() {
 				marks[a] = a.LogMark()
@@ -195,6 +213,9 @@ func TestRights(t *testing.T) {
 				s = e.scrape(t)
 			}
 			s.expect(t, tc.want)
+			if got := told(s, "critical") && told(s, "maintenance"); got != tc.maintenance {
+				t.Errorf("Consul's summary says what is in maintenance: %v; want %v", got, tc.maintenance)
+			}
 			if got := slices.Compact(s.labels("consul_catalog_service_instances", "service_name")); !slices.Equal(got, tc.services) {
 				t.Errorf("services are %q; want %q", got, tc.services)
 			}

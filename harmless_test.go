@@ -148,7 +148,18 @@ func stateOf(t *testing.T, c *consultest.Cluster) map[string]string {
 	return state
 }
 
-// expectSameState fails if a server's state is not as before, or differs from another's but for the order in which it tells.
+// disagreement is how a server's nodes are not those of the first server; empty if all have the same.
+func disagreement(c *consultest.Cluster, state map[string]string) string {
+	const path = " /v1/catalog/nodes?stale"
+	for _, server := range c.Servers[1:] {
+		if diff := gocmp.Diff(state[c.Servers[0].Name+path], state[server.Name+path]); diff != "" {
+			return fmt.Sprintf("the nodes of %s are not those of %s: %s", server, c.Servers[0], diff)
+		}
+	}
+	return ""
+}
+
+// expectSameState fails if a server's state is not as before, or its nodes are not those of the others.
 func expectSameState(t *testing.T, c *consultest.Cluster, before map[string]string) {
 	t.Helper()
 	after := stateOf(t, c)
@@ -160,11 +171,8 @@ func expectSameState(t *testing.T, c *consultest.Cluster, before map[string]stri
 	if len(after) != len(before) {
 		t.Errorf("%d answers; want %d as before", len(after), len(before))
 	}
-	for _, server := range c.Servers[1:] {
-		const path = " /v1/catalog/nodes?stale"
-		if after[server.Name+path] != after[c.Servers[0].Name+path] {
-			t.Errorf("the nodes of %s are not those of %s", server, c.Servers[0])
-		}
+	if diff := disagreement(c, after); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -272,14 +280,14 @@ func TestCatalogUnchanged_OldServer(t *testing.T) {
 	expectSameState(t, c, before)
 }
 
-// settledState waits until nothing changes any more: what an agent registers after its start may still be under way.
+// settledState waits until nothing changes any more and all servers have the same: what an agent registers after its start may still be under way.
 func settledState(t *testing.T, c *consultest.Cluster) map[string]string {
 	t.Helper()
 	state := stateOf(t, c)
 	waitFor(t, 30*time.Second, "the catalog to stay as it is", func() string {
 		last := state
 		state = stateOf(t, c)
-		return gocmp.Diff(last, state)
+		return gocmp.Diff(last, state) + disagreement(c, state)
 	})
 	return state
 }

@@ -29,6 +29,8 @@ type CatalogOverview struct {
 	Checks OverviewCounts
 	// Services have their instances counted, by name and in order.
 	Services []ServiceOverview
+	// MaintenanceTold is whether it is known what is in maintenance. If not, it is among what is critical.
+	MaintenanceTold bool
 }
 
 // OverviewCounts are how many are in each state. Total is all of them, Consul's other states included.
@@ -55,7 +57,7 @@ func (c *OverviewCounts) maintain(n int) {
 }
 
 // CatalogOverview is the server's summary of the catalog; nil if it has made none since it started. What is in maintenance is asked for if
-// something is critical.
+// something is critical, and is known only if the token may read all nodes and services.
 func (s *Snapshot) CatalogOverview() *Fact[*CatalogOverview] {
 	return s.overview.start(s.ctx, func(ctx context.Context) (*CatalogOverview, error) {
 		overview := &CatalogOverview{}
@@ -66,9 +68,16 @@ func (s *Snapshot) CatalogOverview() *Fact[*CatalogOverview] {
 			return nil, nil //nolint:nilnil // A catalog has at least the node of the server; without it there is no summary, and no error.
 		}
 		if overview.Checks.Critical == 0 {
+			overview.MaintenanceTold = true
 			return overview, nil
 		}
-		return overview, s.stream(ctx, endpointMaintenance, s.newBudget(), overview.decodeMaintenance)
+		members := s.Members()
+		if err := s.stream(ctx, endpointMaintenance, s.newBudget(), overview.decodeMaintenance); err != nil {
+			return nil, err
+		}
+		lan, _ := members.Get(ctx) // Without them it is not known whether ACLs are off.
+		overview.MaintenanceTold = s.isWhole(endpointMaintenance, (&pools{lan: lan}).servers(""))
+		return overview, nil
 	})
 }
 

@@ -302,7 +302,7 @@ func (s *Snapshot) peersByAddress(ctx context.Context) ([]RaftPeer, error) {
 // scrapes are asked at once, without waiting for the agent, which may be what hangs.
 func (s *Snapshot) Reports() *Fact[[]Report] {
 	return s.reports.start(s.ctx, func(ctx context.Context) ([]Report, error) {
-		s.Topology()
+		s.Topology() // The plan needs both; they start beside the probes.
 		s.Agent()
 		s.probes.start(s.earlier().rpcs())
 		planning, cancel := WithMargin(ctx)
@@ -329,7 +329,7 @@ func (s *Snapshot) Reports() *Fact[[]Report] {
 // ports known from earlier scrapes are probed at once.
 func (s *Snapshot) PortReports() *Fact[[]PortReport] {
 	return s.portReports.start(s.ctx, func(ctx context.Context) ([]PortReport, error) {
-		s.Topology()
+		s.Topology() // The plan needs both; they start beside the probes.
 		s.Agent()
 		s.probes.start(s.earlier().ports())
 		planning, cancel := WithMargin(ctx)

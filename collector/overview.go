@@ -12,8 +12,9 @@ import (
 // overviewCollector exports Consul's own summary of the catalog. It costs a millisecond however large the catalog is, so it is there when
 // the catalog itself is too large, too slow, refused, or cannot be read without changing it.
 //
-// Requests: /v1/internal/ui/catalog-overview; /v1/health/state/critical for what is in maintenance, if something is critical. ACL:
-// operator:read; the summary is not filtered by the token's rights, but without node:read and service:read maintenance counts as critical.
+// Requests: /v1/internal/ui/catalog-overview; if something is critical, /v1/health/state/critical for what of it is in maintenance, and
+// /v1/agent/members for whether ACLs are off. ACL: operator:read; the summary is not filtered by the token's rights, but without node:read
+// and service:read for all it is not known what is in maintenance, and the series critical and maintenance are absent.
 // Four series for each service. A server that started less than nine seconds ago has no summary, and then there are no series.
 type overviewCollector struct {
 	settings CatalogSettings
@@ -22,17 +23,20 @@ type overviewCollector struct {
 }
 
 func newOverviewCollector(define *definitions) collector {
-	const age = " Up to nine seconds old; absent until the server that answers has made its first summary."
+	const (
+		age  = " Up to nine seconds old; absent until the server that answers has made its first summary."
+		told = " Without critical and maintenance if the token may not read all nodes and services."
+	)
 	return &overviewCollector{
 		settings: define.settings.Catalog,
 		nodes: define.gauge("consul_catalog_overview_nodes",
-			"Nodes by the worst of their own checks, in Consul's summary of the catalog."+age, "status"),
+			"Nodes by the worst of their own checks, in Consul's summary of the catalog."+age+told, "status"),
 		checks: define.gauge("consul_catalog_overview_checks",
-			"Checks of nodes and services by status, in Consul's summary of the catalog.", "status"),
+			"Checks of nodes and services by status, in Consul's summary of the catalog."+told, "status"),
 		services: define.gauge("consul_catalog_overview_services", "Services in Consul's summary of the catalog."),
 		instances: define.gauge("consul_catalog_overview_service_instances",
 			"Instances of a service by the worst of their own checks, in Consul's summary of the catalog. Unlike consul_catalog_service_instances, "+
-				"checks of nodes do not count, and imported instances count too.", "service_name", "status"),
+				"checks of nodes do not count, and imported instances count too."+told, "service_name", "status"),
 	}
 }
 
@@ -41,20 +45,20 @@ func (c *overviewCollector) collect(ctx context.Context, snap *cluster.Snapshot,
 	if err != nil || overview == nil {
 		return err
 	}
-	c.addCounts(c.nodes, &overview.Nodes, out)
-	c.addCounts(c.checks, &overview.Checks, out)
+	c.addCounts(c.nodes, overview, &overview.Nodes, out)
+	c.addCounts(c.checks, overview, &overview.Checks, out)
 	out.add(c.services, float64(len(overview.Services)))
-	c.addServices(overview.Services, out)
+	c.addServices(overview, out)
 	return nil
 }
 
 // addServices adds the series of the selected services, if they are not too many. If they are, so are those of the catalog, which says so.
-func (c *overviewCollector) addServices(services []cluster.ServiceOverview, out *families) {
+func (c *overviewCollector) addServices(overview *cluster.CatalogOverview, out *families) {
 	if !c.settings.Instances {
 		return
 	}
 	sel := newSelection(&c.settings)
-	selected := 0
+	services, selected := overview.Services, 0
 	for i := range services {
 		if sel.services.has(services[i].Name) {
 			selected++
@@ -65,22 +69,20 @@ func (c *overviewCollector) addServices(services []cluster.ServiceOverview, out 
 	}
 	for i := range services {
 		if sel.services.has(services[i].Name) {
-			c.addCounts(c.instances, &services[i].OverviewCounts, out, services[i].Name)
+			c.addCounts(c.instances, overview, &services[i].OverviewCounts, out, services[i].Name)
 		}
 	}
 }
 
-// addCounts adds a series for each state.
-func (c *overviewCollector) addCounts(d *desc, counts *cluster.OverviewCounts, out *families, labels ...string) {
-	for _, state := range []struct {
-		status cluster.HealthStatus
-		count  int
-	}{
-		{cluster.HealthPassing, counts.Passing},
-		{cluster.HealthWarning, counts.Warning},
-		{cluster.HealthCritical, counts.Critical},
-		{cluster.HealthMaintenance, counts.Maintenance},
-	} {
-		out.add(d, float64(state.count), append(labels, state.status.String())...)
+// addCounts adds a series for each state that is told from the others.
+func (c *overviewCollector) addCounts(d *desc, of *cluster.CatalogOverview, counts *cluster.OverviewCounts, out *families, labels ...string) {
+	add := func(status cluster.HealthStatus, count int) {
+		out.add(d, float64(count), append(labels, status.String())...)
+	}
+	add(cluster.HealthPassing, counts.Passing)
+	add(cluster.HealthWarning, counts.Warning)
+	if of.MaintenanceTold {
+		add(cluster.HealthCritical, counts.Critical)
+		add(cluster.HealthMaintenance, counts.Maintenance)
 	}
 }

@@ -95,7 +95,9 @@ func Gather(ctx context.Context, s *cluster.Snapshot, remembered *memory.Memory,
 	}
 	if overview != nil {
 		summary, _ := get(ctx, overview) // It stands in for the catalog, which is what is missing without it.
-		f.Overview = orZero(summary)
+		if f.Overview = orZero(summary); f.Overview != nil && !f.Overview.MaintenanceTold {
+			f.Overview = nil // It cannot say what is down.
+		}
 	}
 	queries := s.Queries()
 	f.Filtered = slices.DeleteFunc(slices.Sorted(maps.Keys(queries)), func(endpoint string) bool { return !queries[endpoint].Filtered })

@@ -43,6 +43,14 @@ func answer(status int, body string) http.HandlerFunc {
 	}
 }
 
+// filtered answers that the token may not read everything.
+func filtered(body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Consul-Results-Filtered-By-ACLs", "true")
+		_, _ = io.WriteString(w, body)
+	}
+}
+
 func newCluster(t *testing.T, agent cluster.Address) *cluster.Cluster {
 	t.Helper()
 	c := cluster.New(cluster.Options{
@@ -151,6 +159,7 @@ func TestRead_MaintenanceUnknown(t *testing.T) {
 	}{
 		{"known", answer(200, `[{"CheckID":"_service_maintenance:web-1","ServiceID":"web-1","ServiceName":"web"}]`), 1},
 		{"unknown", answer(500, "No path to datacenter"), 0},
+		{"filtered", filtered(`[]`), 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

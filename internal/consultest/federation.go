@@ -12,8 +12,8 @@ import (
 )
 
 // JoinWAN federates two clusters, which are different datacenters, and waits
-// until every server of both sees all of them in the WAN pool and knows both
-// datacenters. With Options.TLS that would take one authority for both.
+// until every server of both sees all of them in the WAN pool and gets answers
+// from both datacenters. With Options.TLS that would take one authority for both.
 func (c *Cluster) JoinWAN(ctx context.Context, other *Cluster) error {
 	from, to := c.Servers[0], other.Servers[0]
 	if err := from.client.Agent().Join(to.Addr, true); err != nil {
@@ -31,7 +31,8 @@ func (c *Cluster) JoinWAN(ctx context.Context, other *Cluster) error {
 }
 
 // federated checks that a server sees so many in the WAN pool, all alive, and
-// two datacenters.
+// has a way to the servers of two datacenters, which it finds after it lists
+// them.
 func federated(ctx context.Context, server *Agent, n int) error {
 	members, err := server.client.Agent().Members(true)
 	if err != nil {
@@ -50,6 +51,13 @@ func federated(ctx context.Context, server *Agent, n int) error {
 	if alive != n || len(datacenters) != 2 {
 		return fmt.Errorf("%s sees %d servers and the datacenters %q", server.Name, alive, datacenters)
 	}
+	for _, datacenter := range datacenters {
+		options := new(api.QueryOptions).WithContext(ctx)
+		options.Datacenter = datacenter
+		if _, _, err := server.client.Catalog().Nodes(options); err != nil {
+			return fmt.Errorf("ask %s for the nodes of %s: %w", server.Name, datacenter, err)
+		}
+	}
 	return nil
 }
 
@@ -64,14 +72,20 @@ func (c *Cluster) Peer(ctx context.Context, other *Cluster) error {
 	if err != nil {
 		return fmt.Errorf("peer: %w", err)
 	}
-	options := new(api.WriteOptions).WithContext(ctx)
-	token, _, err := acceptor.client.Peerings().GenerateToken(ctx, api.PeeringGenerateTokenRequest{PeerName: c.opts.Datacenter}, options)
-	if err != nil {
-		return fmt.Errorf("generate a peering token at %s: %w", acceptor.Name, err)
-	}
-	request := api.PeeringEstablishRequest{PeerName: other.opts.Datacenter, PeeringToken: token.PeeringToken}
-	if _, _, err := dialer.client.Peerings().Establish(ctx, request, options); err != nil {
-		return fmt.Errorf("establish a peering at %s: %w", dialer.Name, err)
+	// Right after their elections, leaders may still lack what both calls need.
+	if err := poll(ctx, "a peering", func(ctx context.Context) error {
+		options := new(api.WriteOptions).WithContext(ctx)
+		token, _, err := acceptor.client.Peerings().GenerateToken(ctx, api.PeeringGenerateTokenRequest{PeerName: c.opts.Datacenter}, options)
+		if err != nil {
+			return fmt.Errorf("generate a peering token at %s: %w", acceptor.Name, err)
+		}
+		request := api.PeeringEstablishRequest{PeerName: other.opts.Datacenter, PeeringToken: token.PeeringToken}
+		if _, _, err := dialer.client.Peerings().Establish(ctx, request, options); err != nil {
+			return fmt.Errorf("establish a peering at %s: %w", dialer.Name, err)
+		}
+		return nil
+	}); err != nil {
+		return err
 	}
 	return poll(ctx, "an active peering", func(ctx context.Context) error {
 		if err := peered(ctx, dialer, other.opts.Datacenter); err != nil {

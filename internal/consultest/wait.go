@@ -144,8 +144,8 @@ func waitCatalog(ctx context.Context, leader *Agent, n int) error {
 }
 
 // WaitSynced waits until every agent that is neither killed nor stopped has
-// written what it knows of itself into the catalog: node meta, tagged addresses
-// and so on. That happens some time after the cluster is ready, mostly within
+// written what it knows of itself into the catalog, and every server has that:
+// node meta, tagged addresses and so on. That happens some time after the cluster is ready, mostly within
 // three seconds but, if the first attempt came before the election, only after
 // 15 to 30. Wait for it before you compare the catalog with what it should be.
 func (c *Cluster) WaitSynced(ctx context.Context) error {
@@ -154,17 +154,31 @@ func (c *Cluster) WaitSynced(ctx context.Context) error {
 			if !agent.answering() {
 				continue
 			}
-			node, _, err := agent.client.Catalog().Node(agent.Name, new(api.QueryOptions).WithContext(ctx))
-			if err != nil {
-				return fmt.Errorf("ask %s for its node: %w", agent.Name, err)
-			}
-			// The leader enters nodes without these addresses.
-			if node == nil || node.Node.TaggedAddresses["lan"] != agent.Addr {
-				return fmt.Errorf("%s has not written its node", agent.Name)
+			for _, server := range c.Servers {
+				if !server.answering() {
+					continue
+				}
+				if err := hasSynced(ctx, server, agent); err != nil {
+					return err
+				}
 			}
 		}
 		return nil
 	})
+}
+
+// hasSynced checks that a server has an agent's node as the agent itself writes
+// it: the leader enters nodes without these addresses.
+func hasSynced(ctx context.Context, server, agent *Agent) error {
+	options := &api.QueryOptions{AllowStale: true}
+	node, _, err := server.client.Catalog().Node(agent.Name, options.WithContext(ctx))
+	if err != nil {
+		return fmt.Errorf("ask %s for the node %s: %w", server.Name, agent.Name, err)
+	}
+	if node == nil || node.Node.TaggedAddresses["lan"] != agent.Addr {
+		return fmt.Errorf("%s does not have what %s writes of itself", server.Name, agent.Name)
+	}
+	return nil
 }
 
 // waitToken waits until each of the agents, as far as they are running, accepts

@@ -1,0 +1,63 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// What is in maintenance is told only if the list of it is known to be whole.
+func TestCatalogOverview_Maintenance(t *testing.T) {
+	t.Parallel()
+	const (
+		summary = `{"Nodes":[{"Total":1,"Passing":1}],"Services":[{"Name":"web","Total":2,"Critical":2}],"Checks":[{"Total":2,"Critical":2}]}`
+		one     = `[{"CheckID":"_service_maintenance:web-1","ServiceID":"web-1","ServiceName":"web"}]`
+		open    = `[{"Name":"a","Addr":"127.0.0.1","Status":1,"Tags":{"role":"consul","acls":"0"}}]`
+		closed  = `[{"Name":"a","Addr":"127.0.0.1","Status":1,"Tags":{"role":"consul","acls":"1"}}]`
+	)
+	filtered := func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Consul-Results-Filtered-By-ACLs", "true")
+		_, _ = w.Write([]byte(`[]`))
+	}
+	both, half := OverviewCounts{Total: 2, Critical: 2}, OverviewCounts{Total: 2, Critical: 1, Maintenance: 1}
+	for _, tc := range []struct {
+		name, members string
+		list          http.HandlerFunc
+		token         string
+		want          *OverviewCounts // Of the service; nil is an error.
+		told          bool
+	}{
+		{"no ACLs", open, answer(200, one), "", &half, true},
+		{"a token that may read all", closed, answer(200, one), "t", &half, true},
+		{"a token that may not read all", closed, filtered, "t", &both, false},
+		{"no token where there are ACLs", closed, answer(200, `[]`), "", &both, false},
+		{"no token and no members", `[]`, answer(200, `[]`), "", &both, false},
+		{"no answer", open, answer(500, "rate limit"), "", nil, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			c := newTestCluster(t, ClientOptions{Token: func() string { return tc.token }, Address: fakeAgent(t, map[string]http.HandlerFunc{
+				"/v1/agent/members":                answer(200, tc.members),
+				"/v1/internal/ui/catalog-overview": answer(200, summary),
+				"/v1/health/state/critical":        tc.list,
+			})})
+			got, err := snapshot(t, c).CatalogOverview().Get(t.Context())
+			if tc.want == nil {
+				if err == nil || got != nil {
+					t.Errorf("CatalogOverview() = %+v, %v; want nothing but an error", got, err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(*tc.want, got.Services[0].OverviewCounts); diff != "" || got.MaintenanceTold != tc.told {
+				t.Errorf("told %v, want %v; the service (-want +got):\n%s", got.MaintenanceTold, tc.told, diff)
+			}
+		})
+	}
+}
