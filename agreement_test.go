@@ -15,13 +15,15 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 	"github.com/zervigo/consul_cluster_exporter/status"
 )
 
 // The status page, the metrics and the command check say the same of a cluster, whatever is wrong with it.
 func TestViewsAgree(t *testing.T) {
-	clearEnv(t)
+	testenv.Clear(t)
 	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1, Config: keepDead()})
 	leader := leaderOf(t, c)
 	must(t, c.WaitSynced(t.Context()))
@@ -60,7 +62,7 @@ func TestViewsAgree(t *testing.T) {
 }
 
 func TestViewsAgree_AgentDead(t *testing.T) {
-	clearEnv(t)
+	testenv.Clear(t)
 	c := consultest.Start(t, consultest.Options{Servers: 1, Clients: 1})
 	leaderOf(t, c)
 	agent := c.Clients[0]
@@ -74,7 +76,7 @@ func TestViewsAgree_AgentDead(t *testing.T) {
 }
 
 func TestViewsAgree_SplitBrain(t *testing.T) {
-	clearEnv(t)
+	testenv.Clear(t)
 	c := consultest.Start(t, consultest.Options{Servers: 2, Bootstrap: consultest.BootstrapAlone})
 	must(t, c.Join(t.Context(), c.Servers[0], c.Servers[1]))
 	e := startExporter(t, nil, "--consul.server="+c.Servers[0].URL())
@@ -82,7 +84,7 @@ func TestViewsAgree_SplitBrain(t *testing.T) {
 }
 
 func TestViewsAgree_ACL(t *testing.T) {
-	clearEnv(t)
+	testenv.Clear(t)
 	c := consultest.Start(t, consultest.Options{Servers: 3, ACL: true})
 	e := startExporter(t, nil, "--consul.server="+c.Servers[0].URL())
 	e.expectAgreement(t, c.Servers[0], status.LevelDegraded, "ConsulCollectorRefused")
@@ -125,7 +127,7 @@ func checkDiffers(page *status.View, code int, checked *status.View) []string {
 		}
 	}
 	differ("level", page.Level, checked.Level)
-	differ("exit code", levelCodes[page.Level], code)
+	differ("exit code", cli.LevelCodes[page.Level], code)
 	// Only who has watched the election knows since when the leader leads.
 	since := regexp.MustCompile(` since [^;,]+`)
 	differ("verdict", since.ReplaceAllString(page.Verdict, ""), checked.Verdict)

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
+	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
 )
 
@@ -27,7 +28,7 @@ func packFiles(t *testing.T, settings map[string]string) []alerts.File {
 
 // Without a folder all rules go to standard output, as one file; flags and environment variables change them.
 func TestAlerts_Stdout(t *testing.T) {
-	clearEnv(t)
+	testenv.Clear(t)
 	expect := func(settings map[string]string, args ...string) {
 		t.Helper()
 		code, stdout, stderr := runProgram(t, append([]string{"alerts"}, args...)...)
@@ -44,7 +45,7 @@ func TestAlerts_Stdout(t *testing.T) {
 // With a folder the files go into it, and their names to standard output; files of before are overwritten. Prometheus loads all that is in
 // the folder, and Alertmanager what is in the one below.
 func TestAlerts_OutputDir(t *testing.T) {
-	clearEnv(t)
+	testenv.Clear(t)
 	dir := filepath.Join(t.TempDir(), "new", "consul")
 	if code, _, stderr := runProgram(t, "alerts", "--output-dir="+dir); code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)
@@ -81,7 +82,7 @@ func TestAlerts_OutputDir(t *testing.T) {
 }
 
 func TestAlerts_Bad(t *testing.T) {
-	clearEnv(t)
+	testenv.Clear(t)
 	file := filepath.Join(t.TempDir(), "file")
 	must(t, os.WriteFile(file, nil, 0o600))
 	for _, tc := range []struct {

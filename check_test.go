@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -25,16 +24,19 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 	"github.com/zervigo/consul_cluster_exporter/status"
+	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
 // checkOf runs the command check against an agent, in this process, with probes that do not wait long.
 func checkOf(t *testing.T, a *consultest.Agent, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	args = append([]string{commandCheck, "--consul.server=" + a.URL(), "--probe.timeout=500ms"}, args...)
-	code = run(t.Context(), args, &out, &errs)
+	args = append([]string{"check", "--consul.server=" + a.URL(), "--probe.timeout=500ms"}, args...)
+	code = cli.Run(t.Context(), args, &out, &errs)
 	return code, out.String(), errs.String()
 }
 
@@ -71,6 +73,12 @@ func alertsOf(st status.View) []string {
 	return names
 }
 
+// stopAnswer is what --safe-to-stop answers in JSON.
+type stopAnswer struct {
+	verdict.Stop
+	Error string `json:"error"`
+}
+
 // stopOf asks whether a server can be stopped.
 func stopOf(t *testing.T, a *consultest.Agent, server string, args ...string) (code int, answer stopAnswer) {
 	t.Helper()
@@ -78,7 +86,7 @@ func stopOf(t *testing.T, a *consultest.Agent, server string, args ...string) (c
 	if err := json.Unmarshal([]byte(stdout), &answer); err != nil {
 		t.Fatalf("check printed %q and %q, which is not JSON: %v", stdout, stderr, err)
 	}
-	if answer.Server != server || answer.Safe != (code == exitSafe) || (answer.Error != "") != (code == exitUnknown) {
+	if answer.Server != server || answer.Safe != (code == cli.ExitSafe) || (answer.Error != "") != (code == cli.ExitUnknown) {
 		t.Errorf("exit code %d does not go with %+v", code, answer)
 	}
 	return code, answer
@@ -100,7 +108,7 @@ func expectStop(t *testing.T, a *consultest.Agent, server string, want int, text
 }
 
 func TestCheck(t *testing.T) {
-	clearEnv(t)
+	testenv.Clear(t)
 	const oddClient = "клиент\x1b[31m"
 	c := consultest.Start(t, consultest.Options{
 		Servers: 3, Clients: 1,
@@ -116,7 +124,7 @@ func TestCheck(t *testing.T) {
 	well, other := others(c, leader)[0], others(c, leader)[1]
 
 	t.Run("healthy", func(t *testing.T) {
-		st := statusUntil(t, 30*time.Second, well, exitHealthy, nil)
+		st := statusUntil(t, 30*time.Second, well, cli.ExitHealthy, nil)
 		want := fmt.Sprintf("3 of 3 voters answer, quorum is 2, %s leads; one more may fail.", leader)
 		if st.Level != status.LevelHealthy || st.Verdict != want || len(st.Missing) != 0 {
 			t.Errorf("%s: %s, missing %+v; want healthy: %s", st.Level, st.Verdict, st.Missing, want)
@@ -153,7 +161,7 @@ func TestCheck(t *testing.T) {
 				t.Errorf("text does not match %q", want)
 			}
 		}
-		if code != exitHealthy || stderr != "" || strings.Contains(stdout, "\x1b") {
+		if code != cli.ExitHealthy || stderr != "" || strings.Contains(stdout, "\x1b") {
 			t.Errorf("exit code %d, stderr %q, printed\n%q", code, stderr, stdout)
 		}
 		if _, stdout, _ := checkOf(t, c.Clients[0], "--output=json"); strings.Contains(stdout, "\x1b") {
@@ -164,31 +172,31 @@ func TestCheck(t *testing.T) {
 		}
 	})
 	t.Run("safe to stop", func(t *testing.T) {
-		expectStop(t, well, other.Name, exitSafe, "Without "+other.Name+" 2 of 3 voters can be counted on, and the quorum is 2: none more may fail.")
-		expectStop(t, well, leader.Name, exitSafe, "transfer the leadership first")
-		expectStop(t, well, "server-9", exitUnknown, `no such server: "server-9"; the servers are: server-1, server-2, server-3`)
+		expectStop(t, well, other.Name, cli.ExitSafe, "Without "+other.Name+" 2 of 3 voters can be counted on, and the quorum is 2: none more may fail.")
+		expectStop(t, well, leader.Name, cli.ExitSafe, "transfer the leadership first")
+		expectStop(t, well, "server-9", cli.ExitUnknown, `no such server: "server-9"; the servers are: server-1, server-2, server-3`)
 		code, stdout, stderr := checkOf(t, well, "--safe-to-stop="+other.Name)
 		want := fmt.Sprintf("yes  %[1]s can be stopped.\n  Without %[1]s 2 of 3 voters can be counted on, and the quorum is 2: none more may fail.\n", other)
-		if code != exitSafe || stdout != want || stderr != "" {
+		if code != cli.ExitSafe || stdout != want || stderr != "" {
 			t.Errorf("exit code %d, printed %q and %q; want %q", code, stdout, stderr, want)
 		}
 	})
 	t.Run("a follower hangs", func(t *testing.T) {
 		must(t, other.Stop())
-		st := statusUntil(t, 20*time.Second, well, exitDegraded, []string{"ConsulServerHung " + other.Name, "ConsulQuorumAtRisk"})
+		st := statusUntil(t, 20*time.Second, well, cli.ExitDegraded, []string{"ConsulServerHung " + other.Name, "ConsulQuorumAtRisk"})
 		want := fmt.Sprintf("2 of 3 voters answer, quorum is 2, %s leads; %s hangs; no more may fail.", leader, other)
 		if st.Verdict != want {
 			t.Errorf("verdict %q; want %q", st.Verdict, want)
 		}
-		expectStop(t, well, well.Name, exitUnsafe, other.Name+" cannot be counted on: port 8300 does not answer (timeout).")
-		expectStop(t, well, other.Name, exitSafe, other.Name+" does not answer, so nothing is lost with it.")
+		expectStop(t, well, well.Name, cli.ExitUnsafe, other.Name+" cannot be counted on: port 8300 does not answer (timeout).")
+		expectStop(t, well, other.Name, cli.ExitSafe, other.Name+" does not answer, so nothing is lost with it.")
 	})
 	t.Run("the follower wakes up and lags", func(t *testing.T) { expectLag(t, leader, well, other) })
 	t.Run("no leader", func(t *testing.T) {
 		gone := leaderOf(t, c)
 		left := others(c, gone)[0]
 		must(t, gone.Stop())
-		st := statusUntil(t, 5*time.Second, left, exitCritical, []string{"ConsulNoLeader", "ConsulServerHung " + gone.Name, "ConsulQuorumAtRisk"})
+		st := statusUntil(t, 5*time.Second, left, cli.ExitCritical, []string{"ConsulNoLeader", "ConsulServerHung " + gone.Name, "ConsulQuorumAtRisk"})
 		want := fmt.Sprintf("No server leads; 2 of 3 voters answer, quorum is 2; %s hangs; nothing can be written until one is elected.", gone)
 		if st.Verdict != want {
 			t.Errorf("verdict %q; want %q", st.Verdict, want)
@@ -204,21 +212,21 @@ func TestCheck(t *testing.T) {
 			hung = append(hung, a.Name)
 		}
 		problems := []string{"ConsulQuorumLost", "ConsulServerHung " + hung[0], "ConsulServerHung " + hung[1]}
-		st := statusUntil(t, 30*time.Second, survivor, exitCritical, problems)
+		st := statusUntil(t, 30*time.Second, survivor, cli.ExitCritical, problems)
 		want := fmt.Sprintf("The quorum is lost; 1 of 3 voters answers, quorum is 2; %s and %s hang; nothing can be written until 1 more voter answers again.", hung[0], hung[1])
 		if st.Level != status.LevelCritical || st.Verdict != want {
 			t.Errorf("%s: %s; want critical: %s", st.Level, st.Verdict, want)
 		}
-		expectStop(t, survivor, survivor.Name, exitUnsafe, "There is no leader.")
+		expectStop(t, survivor, survivor.Name, cli.ExitUnsafe, "There is no leader.")
 	})
 	t.Run("the agent is dead", func(t *testing.T) {
 		must(t, c.Clients[0].Kill())
 		code, st := statusOf(t, c.Clients[0])
 		want := fmt.Sprintf("The agent at %s does not answer, and no server is known that could be asked instead.", c.Clients[0].URL())
-		if code != exitUnknown || st.Level != status.LevelUnknown || st.Verdict != want || !slices.Equal(alertsOf(st), []string{"ConsulAgentUnreachable"}) {
-			t.Errorf("exit code %d, %s: %s, %q; want %d: %s", code, st.Level, st.Verdict, alertsOf(st), exitUnknown, want)
+		if code != cli.ExitUnknown || st.Level != status.LevelUnknown || st.Verdict != want || !slices.Equal(alertsOf(st), []string{"ConsulAgentUnreachable"}) {
+			t.Errorf("exit code %d, %s: %s, %q; want %d: %s", code, st.Level, st.Verdict, alertsOf(st), cli.ExitUnknown, want)
 		}
-		expectStop(t, c.Clients[0], well.Name, exitUnknown, "connection refused); without an agent the servers are not known, so name another one with --consul.server")
+		expectStop(t, c.Clients[0], well.Name, cli.ExitUnknown, "connection refused); without an agent the servers are not known, so name another one with --consul.server")
 	})
 }
 
@@ -231,20 +239,20 @@ func expectLag(t *testing.T, leader, well, lagging *consultest.Agent) {
 		must(t, err)
 	}
 	must(t, lagging.Continue())
-	expectStop(t, well, well.Name, exitUnsafe, "entries behind, more than 20.")
+	expectStop(t, well, well.Name, cli.ExitUnsafe, "entries behind, more than 20.")
 	code, stdout, stderr := checkOf(t, well, "--safe-to-stop="+well.Name, "--wait=60s")
-	if code != exitSafe || !strings.HasPrefix(stdout, "yes  "+well.Name+" can be stopped.\n") {
+	if code != cli.ExitSafe || !strings.HasPrefix(stdout, "yes  "+well.Name+" can be stopped.\n") {
 		t.Errorf("exit code %d, printed %q and %q; want yes", code, stdout, stderr)
 	}
 }
 
 func TestCheck_SplitBrain(t *testing.T) {
-	clearEnv(t)
+	testenv.Clear(t)
 	c := consultest.Start(t, consultest.Options{Servers: 2, Bootstrap: consultest.BootstrapAlone})
 	must(t, c.Join(t.Context(), c.Servers[0], c.Servers[1]))
 	for deadline := time.Now().Add(20 * time.Second); ; {
 		code, st := statusOf(t, c.Servers[0])
-		if code == exitCritical && len(st.Problems) > 0 && st.Problems[0].Alert == "ConsulSplitBrain" {
+		if code == cli.ExitCritical && len(st.Problems) > 0 && st.Problems[0].Alert == "ConsulSplitBrain" {
 			if !strings.HasPrefix(st.Verdict, "Split brain: server-1 and server-2 call themselves leader; 1 of 1 voter answers, quorum is 1") {
 				t.Errorf("verdict is %q", st.Verdict)
 			}
@@ -254,32 +262,32 @@ func TestCheck_SplitBrain(t *testing.T) {
 			t.Fatalf("exit code %d: %s, %+v; want a split brain", code, st.Verdict, st.Problems)
 		}
 	}
-	expectStop(t, c.Servers[0], "server-2", exitUnsafe, "Split brain: server-1, server-2 all call themselves leader.")
+	expectStop(t, c.Servers[0], "server-2", cli.ExitUnsafe, "Split brain: server-1, server-2 all call themselves leader.")
 }
 
 func TestCheck_ACL(t *testing.T) {
-	clearEnv(t)
+	testenv.Clear(t)
 	c := consultest.Start(t, consultest.Options{Servers: 3, ACL: true})
 	server := c.Servers[0]
-	st := statusUntil(t, 20*time.Second, server, exitDegraded, []string{"ConsulCollectorRefused"})
+	st := statusUntil(t, 20*time.Second, server, cli.ExitDegraded, []string{"ConsulCollectorRefused"})
 	if len(st.Servers) != 3 || *st.Quorum.Margin != 1 ||
 		!regexp.MustCompile(`^3 of 3 voters answer, quorum is 2, 127[0-9.]+:8300 leads; Consul refuses to tell a part of it; one more may fail.$`).MatchString(st.Verdict) {
 		t.Errorf("verdict is %q, of %d servers", st.Verdict, len(st.Servers))
 	}
-	expectStop(t, server, server.HostPort(consultest.PortServer), exitUnknown, "may the token read operator?")
+	expectStop(t, server, server.HostPort(consultest.PortServer), cli.ExitUnknown, "may the token read operator?")
 
 	token, err := c.NewToken(t.Context(), readmePolicy(t))
 	must(t, err)
 	flag := "--consul.token-file=" + secret(t, token)
 	// Without a token of their own the agents' DNS names no servers, which is no problem.
-	statusUntil(t, 30*time.Second, server, exitHealthy, nil, flag)
-	expectStop(t, server, server.Name, exitSafe, "the quorum is 2", flag)
+	statusUntil(t, 30*time.Second, server, cli.ExitHealthy, nil, flag)
+	expectStop(t, server, server.Name, cli.ExitSafe, "the quorum is 2", flag)
 }
 
 // With five servers one can be dead, the rest are restarted one after the other by the script of docs/check.md, and one that comes back after
 // it has left has no vote.
 func TestCheck_FiveServers(t *testing.T) {
-	clearEnv(t)
+	testenv.Clear(t)
 	c := consultest.Start(t, consultest.Options{Servers: 5, Config: map[string]any{
 		"autopilot": map[string]any{"cleanup_dead_servers": false, "server_stabilization_time": "1h"},
 	}})
@@ -287,7 +295,7 @@ func TestCheck_FiveServers(t *testing.T) {
 		dead := others(c, leaderOf(t, c))[0]
 		must(t, dead.Kill())
 		stop := others(c, dead)[0]
-		expectStop(t, others(c, dead, stop)[0], stop.Name, exitSafe, "Without "+stop.Name+" 3 of 5 voters can be counted on, and the quorum is 3: none more may fail.")
+		expectStop(t, others(c, dead, stop)[0], stop.Name, cli.ExitSafe, "Without "+stop.Name+" 3 of 5 voters can be counted on, and the quorum is 3: none more may fail.")
 		must(t, dead.Restart(t.Context()))
 	})
 	t.Run("rolling restart", func(t *testing.T) { rollingRestart(t, c) })
@@ -295,7 +303,7 @@ func TestCheck_FiveServers(t *testing.T) {
 		returned := others(c, leaderOf(t, c))[0]
 		must(t, returned.Leave(t.Context()))
 		must(t, returned.Restart(t.Context()))
-		expectStop(t, others(c, returned)[0], returned.Name, exitSafe, returned.Name+" has no vote.")
+		expectStop(t, others(c, returned)[0], returned.Name, cli.ExitSafe, returned.Name+" has no vote.")
 	})
 }
 
@@ -306,7 +314,7 @@ func rollingRestart(t *testing.T, c *consultest.Cluster) {
 	dir := t.TempDir()
 	restarts := restartOverSSH(t, c, dir)
 	script := docsScript(t, "rolling-restart")
-	executable(t, filepath.Join(dir, appName), fmt.Sprintf("#!/bin/sh\nexec env %s=1 %q \"$@\"\n", asExporter, os.Args[0]))
+	executable(t, filepath.Join(dir, cli.Name), fmt.Sprintf("#!/bin/sh\nexec env %s=1 %q \"$@\"\n", asExporter, os.Args[0]))
 
 	e := startExporter(t, nil, "--consul.server="+c.Servers[0].URL(), "--probe.timeout=500ms")
 	e.scrapeUntil(t, 30*time.Second, "all five answer", func(s samples) bool { return s["consul_cluster_failure_margin"] == 2 })
@@ -315,7 +323,7 @@ func rollingRestart(t *testing.T, c *consultest.Cluster) {
 
 	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-s", "server-1", "server-2", "server-3", "server-4", "server-5")
 	cmd.Stdin = strings.NewReader(script)
-	cmd.Env = append(cleanEnv(), "PATH="+dir+":"+os.Getenv("PATH"), "CONSUL_HTTP_ADDR="+c.Servers[1].URL(), "CONSUL_CLUSTER_EXPORTER_PROBE_TIMEOUT=500ms")
+	cmd.Env = append(testenv.Clean(), "PATH="+dir+":"+os.Getenv("PATH"), "CONSUL_HTTP_ADDR="+c.Servers[1].URL(), "CONSUL_CLUSTER_EXPORTER_PROBE_TIMEOUT=500ms")
 	out, err := cmd.CombinedOutput()
 	stopWatch()
 	seen := <-margins
@@ -433,7 +441,7 @@ func docsScript(t *testing.T, name string) string {
 
 // A usage error is no verdict: its exit code is none of theirs.
 func TestCheck_Usage(t *testing.T) {
-	clearEnv(t)
+	testenv.Clear(t)
 	for _, tc := range []struct {
 		args []string
 		want string // One line each.
@@ -455,34 +463,9 @@ func TestCheck_Usage(t *testing.T) {
 		for line := range strings.SplitSeq(tc.want, "\n") {
 			want += "consul_cluster_exporter: error: " + line + "\n"
 		}
-		code, stdout, stderr := runProgram(t, append([]string{commandCheck}, tc.args...)...)
-		if code != exitUsage || stdout != "" || stderr != want {
-			t.Errorf("%q: exit code %d, printed %q and\n%s\nwant exit code %d and only\n%s", tc.args, code, stdout, stderr, exitUsage, want)
+		code, stdout, stderr := runProgram(t, append([]string{"check"}, tc.args...)...)
+		if code != cli.ExitUsage || stdout != "" || stderr != want {
+			t.Errorf("%q: exit code %d, printed %q and\n%s\nwant exit code %d and only\n%s", tc.args, code, stdout, stderr, cli.ExitUsage, want)
 		}
-	}
-}
-
-// The flags of agentFlags mean the same to both commands.
-func TestCheck_Flags(t *testing.T) {
-	clearEnv(t)
-	t.Setenv("CONSUL_HTTP_TOKEN", "secret")
-	t.Setenv("CONSUL_CLUSTER_EXPORTER_PROBE_CONCURRENCY", "7")
-	parsed := func(command string) *options {
-		t.Helper()
-		var out, errs bytes.Buffer
-		opts, _, done := parse([]string{command, "--consul.server=http://x:1", "--rpc.tls=on", "--probe.protocols=rpc,dns", "--consul.insecure"}, &out, &errs)
-		if done {
-			t.Fatal(errs.String())
-		}
-		return opts
-	}
-	check, serve := parsed(commandCheck), parsed(commandServe)
-	if check.consulServer != "http://x:1" || check.consulServer != serve.consulServer {
-		t.Errorf("servers are %q and %q", check.consulServer, serve.consulServer)
-	}
-	want := serve.filledModule()
-	want.Collectors = nil // Those of the exporter are no matter of the command.
-	if got := check.agentModule(); !reflect.DeepEqual(got, want) || got.Probe.Concurrency != 7 || got.Token != "secret" {
-		t.Errorf("module is %#v; want %#v", got, want)
 	}
 }

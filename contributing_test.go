@@ -16,6 +16,7 @@ import (
 
 	"github.com/hashicorp/consul/api"
 
+	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 )
 
@@ -41,7 +42,7 @@ func TestContributing(t *testing.T) {
 	expectSixSteps(t)
 	inCopy(t, dir, "go", "test", "-vet=off", "./collector", "-run", "^Test(Registry|RequestBudget|Isolation|Consistent|Golden|Lint)", "-update")
 	inCopy(t, dir, "go", "test", "-vet=off", "./probe", "-run", "^TestUI$")
-	binary := filepath.Join(t.TempDir(), appName)
+	binary := filepath.Join(t.TempDir(), cli.Name)
 	inCopy(t, dir, "go", "build", "-o", binary, ".")
 
 	c := consultest.Start(t, consultest.Options{Servers: 1, Config: map[string]any{"ui_config": map[string]any{"enabled": true}}})
@@ -84,7 +85,7 @@ func copyProject(t *testing.T) (dir string) {
 			return filepath.SkipDir
 		case entry.IsDir():
 			return os.MkdirAll(filepath.Join(dir, path), 0o755)
-		case !entry.Type().IsRegular() || path == appName:
+		case !entry.Type().IsRegular() || path == cli.Name:
 			return nil
 		}
 		content, err := os.ReadFile(path)

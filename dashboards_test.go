@@ -12,11 +12,13 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 )
 
 // The command writes what is in the repository.
 func TestDashboardsToFolder(t *testing.T) {
-	clearEnv(t)
+	testenv.Clear(t)
 	dir := filepath.Join(t.TempDir(), "new", "grafana")
 	code, stdout, stderr := runProgram(t, "dashboards", "--output-dir="+dir)
 	if code != 0 || stderr != "" {
@@ -40,7 +42,7 @@ func TestDashboardsToFolder(t *testing.T) {
 }
 
 func TestDashboardsCannotBeWritten(t *testing.T) {
-	clearEnv(t)
+	testenv.Clear(t)
 	file := filepath.Join(t.TempDir(), "file")
 	must(t, os.WriteFile(file, nil, 0o600))
 	for _, tc := range []struct {

@@ -19,6 +19,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 )
 
@@ -51,7 +52,7 @@ func TestDeployment(t *testing.T) {
 
 	t.Run("beside a client", func(t *testing.T) {
 		_, section, _ := strings.Cut(string(content), "\n## One exporter beside every agent\n")
-		flags := regexp.MustCompile(appName + ` (--probe\.protocols=\S+)\n`).FindStringSubmatch(section)
+		flags := regexp.MustCompile(cli.Name + ` (--probe\.protocols=\S+)\n`).FindStringSubmatch(section)
 		params := regexp.MustCompile(`collect\[\]: (\[.*\])`).FindStringSubmatch(section)
 		if flags == nil || params == nil {
 			t.Fatal("docs/deployment.md has no flags or no collectors for exporters beside clients")

@@ -19,6 +19,7 @@ import (
 	"testing"
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
+	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 )
 
 // checkLink reports what is wrong with a link in a document. Anchors has those of all documents.
@@ -54,7 +55,7 @@ func checkLink(anchors map[string]map[string]bool, document, link string) error 
 
 // otherNames look like one of a metric or an alert, and are none.
 var otherNames = map[string]bool{
-	"consul_exporter": true, appName: true,
+	"consul_exporter": true, cli.Name: true,
 	"consul_sd_configs": true, // A key of Prometheus's configuration.
 	"ConsulTest":        true, // The alert that docs/alerts.md sends by hand.
 	// Of the responder.
@@ -163,7 +164,7 @@ func TestDocsVariables(t *testing.T) {
 	for _, row := range rows {
 		documented = append(documented, code(string(row[1]))...)
 	}
-	source, err := os.ReadFile("flags.go")
+	source, err := os.ReadFile("internal/cli/flags.go")
 	must(t, err)
 	var read []string
 	for _, m := range regexp.MustCompile(`Getenv\("(CONSUL_[A-Z_]+)"\)`).FindAllSubmatch(source, -1) {

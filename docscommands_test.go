@@ -4,8 +4,7 @@
 package main
 
 import (
-	"bytes"
-	"errors"
+	"io"
 	"os"
 	"regexp"
 	"slices"
@@ -13,14 +12,16 @@ import (
 	"testing"
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
+	"github.com/zervigo/consul_cluster_exporter/internal/cli"
+	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 )
 
 // ourCommand finds a command line of the exporter, at the beginning of a command, with what comes after the name of the program.
-var ourCommand = regexp.MustCompile(`(?:^|\$ |&& |; |sudo |exec |if |Exec[A-Za-z]+=-?)(?:[\w./-]*/)?` + appName + `((?:\s+[^\n]*)?)$`)
+var ourCommand = regexp.MustCompile(`(?:^|\$ |&& |; |sudo |exec |if |Exec[A-Za-z]+=-?)(?:[\w./-]*/)?` + cli.Name + `((?:\s+[^\n]*)?)$`)
 
 // The command lines of the exporter in all documents are ones that it takes.
 func TestDocsCommands(t *testing.T) {
-	clearEnv(t)
+	testenv.Clear(t)
 	checked := 0
 	for _, d := range documents(t) {
 		for _, line := range append(d.commandLines(), d.spans...) {
@@ -45,19 +46,20 @@ func TestDocsCommands(t *testing.T) {
 
 // checkCommand reports what the exporter has against these arguments, but for files that are not there.
 func checkCommand(args []string) error {
-	var out, errs bytes.Buffer
-	opts, code, done := parse(args, &out, &errs)
-	if done && code != 0 {
-		return errors.New(errs.String())
-	}
-	if done || opts.command != commandAlerts {
-		return nil
+	app := cli.App()
+	app.UsageWriter(io.Discard)
+	app.ErrorWriter(io.Discard)
+	ended := false
+	app.Terminate(func(int) { ended = true }) // After --help and --version.
+	command, err := app.Parse(args)
+	if ended || err != nil || command != "alerts" {
+		return err
 	}
 	settings := make(map[string]string)
-	for name, value := range opts.alerts.settings {
-		settings[name] = *value
+	for _, s := range alerts.Settings() {
+		settings[s.Name] = app.GetCommand(command).GetFlag(s.Name).Model().Value.String()
 	}
-	_, err := alerts.Pack(settings)
+	_, err = alerts.Pack(settings)
 	return err
 }
 
@@ -119,9 +121,9 @@ var flagSpan = regexp.MustCompile(`(?:^|\s)--(?:\[no-\]|no-)?([a-z][a-z0-9_.-]*)
 
 // The flags that documents name are flags of the exporter.
 func TestDocsFlags(t *testing.T) {
-	clearEnv(t)
+	testenv.Clear(t)
 	flags := map[string]bool{"help": true, "help-long": true, "version": true}
-	for _, command := range newApp(&options{}).Model().Commands {
+	for _, command := range cli.App().Model().Commands {
 		for _, f := range command.Flags {
 			flags[f.Name] = true
 		}

@@ -19,6 +19,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/zervigo/consul_cluster_exporter/collector"
+	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
 )
@@ -239,7 +240,7 @@ func TestDropIn_Flags(t *testing.T) {
 		want[off] = "false"
 	}
 	ours := make(map[string]string)
-	for _, f := range slices.Concat(newApp(&options{}).Model().Flags, serveCommand().Model().Flags) {
+	for _, f := range slices.Concat(cli.App().Model().Flags, serveCommand().Model().Flags) {
 		ours[f.Name] = strings.Join(f.Default, ",")
 		if f.IsBoolFlag() && ours[f.Name] == "" {
 			ours[f.Name] = "false"

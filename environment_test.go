@@ -17,6 +17,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/cli"
+	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 )
 
 // recorder is an agent's HTTP API that has nothing to say and remembers what it was sent.
@@ -113,10 +116,10 @@ func TestEnvironment_Requests(t *testing.T) {
 				t.Errorf("%d requests about another target went to the agent of the environment", len(sent))
 			}
 
-			check := exec.CommandContext(t.Context(), os.Args[0], append([]string{commandCheck}, tc.flags...)...)
-			check.Env = append(cleanEnv(), append(env, asExporter+"=1")...)
+			check := exec.CommandContext(t.Context(), os.Args[0], append([]string{"check"}, tc.flags...)...)
+			check.Env = append(testenv.Clean(), append(env, asExporter+"=1")...)
 			out, _ := check.CombinedOutput() // Its exit code is about the cluster, which has nothing to say.
-			if code := check.ProcessState.ExitCode(); code == exitUsage {
+			if code := check.ProcessState.ExitCode(); code == cli.ExitUsage {
 				t.Errorf("check: exit code %d, printed %s", code, out)
 			}
 			own.expectIdentity(t, "check", "token="+tc.token+ambientRest)

@@ -7,7 +7,6 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,12 +18,13 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/zervigo/consul_cluster_exporter/collector"
+	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
 )
 
 // Every command of the exporter among the examples has flags that the exporter has, with values of their kind.
 func TestExamples_Flags(t *testing.T) {
-	clearEnv(t)
+	testenv.Clear(t)
 	commands := map[string][]string{
 		"the Dockerfile's HEALTHCHECK": dockerfileHealthcheck(t),
 		"the systemd unit":             unitOptions(t),
@@ -33,9 +33,8 @@ func TestExamples_Flags(t *testing.T) {
 		"the Compose file":             composeArgs(t),
 	}
 	for name, args := range commands {
-		_, code, done := parse(args, io.Discard, io.Discard)
-		if done {
-			t.Errorf("%s: the exporter ends with exit code %d after %q", name, code, args)
+		if err := checkCommand(args); err != nil {
+			t.Errorf("%s: the exporter ends after %q: %v", name, args, err)
 			continue
 		}
 		if len(args) == 0 {

@@ -23,6 +23,9 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/cli"
+	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 )
 
 // asExporter makes the test binary be the exporter, so that the tests run the real program in a process of its own.
@@ -55,7 +58,7 @@ func startExporter(t *testing.T, env []string, args ...string) *exporterProcess 
 // buildExporter builds the exporter as users have it, for what depends on its speed, memory and size.
 func buildExporter(tb testing.TB) (binary string) {
 	tb.Helper()
-	binary = filepath.Join(tb.TempDir(), appName)
+	binary = filepath.Join(tb.TempDir(), cli.Name)
 	if out, err := exec.CommandContext(tb.Context(), "make", "build", "BINARY="+binary).CombinedOutput(); err != nil {
 		tb.Fatalf("build the exporter: %v: %s", err, out)
 	}
@@ -81,7 +84,7 @@ func launch(tb testing.TB, binary string, env []string, args ...string) *exporte
 		log:    processLog{filepath.Join(tb.TempDir(), "log")},
 		exited: make(chan struct{}),
 	}
-	e.cmd.Env = append(cleanEnv(), append(env, asExporter+"=1")...)
+	e.cmd.Env = append(testenv.Clean(), append(env, asExporter+"=1")...)
 	file, err := os.Create(e.log.path)
 	must(tb, err)
 	defer file.Close()
@@ -130,11 +133,6 @@ func (e *exporterProcess) stop() error {
 	_ = e.cmd.Process.Signal(syscall.SIGTERM) // Fails when it has ended.
 	<-e.exited
 	return e.result
-}
-
-// cleanEnv is the environment without what configures Consul or the exporter.
-func cleanEnv() []string {
-	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "CONSUL_") })
 }
 
 // get fetches a path as Prometheus would with a scrape timeout.

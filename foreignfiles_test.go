@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 )
 
 // ownHistory is a history without any record, and aRecord a line of one.
@@ -77,7 +79,7 @@ func runAlone(t *testing.T, args ...string) (code int, output string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
-	cmd.Env = append(cleanEnv(), asExporter+"=1")
+	cmd.Env = append(testenv.Clean(), asExporter+"=1")
 	out, _ := cmd.CombinedOutput() // The exit code says it.
 	if ctx.Err() != nil {
 		t.Fatalf("%v does not end; it printed\n%s", args, out)

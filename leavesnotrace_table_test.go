@@ -13,27 +13,28 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 )
 
 // quietTable are the configurations in which Consul notices nothing of the exporter. Each has Consul's defaults in all that its name does not say, see
 // asShipped.
 var quietTable = []quietRow{
-	{name: "plain", start: plainScene, exits: []int{exitHealthy}},
-	{name: "secure", start: secureScene(readmePolicy), exits: []int{exitHealthy}},
-	{name: "mesh off", start: meshOffScene, exits: []int{exitHealthy}},
-	{name: "mesh gateways", start: meshGatewaysScene, exits: []int{exitHealthy}},
-	{name: "WAN off on one", start: wanOffScene, exits: []int{exitHealthy}},
-	{name: "auto_encrypt", start: autoEncryptScene, exits: []int{exitHealthy}},
-	{name: "gossip half", start: gossipHalfScene, exits: []int{exitHealthy}},
-	{name: "TLS half", start: tlsHalfScene, exits: []int{exitHealthy}},
-	{name: "dc2 dead", start: deadDatacenterScene, exits: []int{exitHealthy, exitDegraded}},
-	{name: "no token", start: secureScene(nil), exits: []int{exitDegraded}},
-	{name: "no operator:read", start: secureScene(withoutOperator), exits: []int{exitDegraded}},
-	{name: "cold start", start: coldStartScene, exits: []int{exitCritical}},
-	{name: "never bootstrapped", start: neverBootstrappedScene, exits: []int{exitCritical, exitUnknown}},
-	{name: "peering, follower", start: peeringScene, exits: []int{exitHealthy}},
-	{name: "leader hung", start: leaderHungScene, exits: []int{exitHealthy, exitDegraded, exitCritical}},
+	{name: "plain", start: plainScene, exits: []int{cli.ExitHealthy}},
+	{name: "secure", start: secureScene(readmePolicy), exits: []int{cli.ExitHealthy}},
+	{name: "mesh off", start: meshOffScene, exits: []int{cli.ExitHealthy}},
+	{name: "mesh gateways", start: meshGatewaysScene, exits: []int{cli.ExitHealthy}},
+	{name: "WAN off on one", start: wanOffScene, exits: []int{cli.ExitHealthy}},
+	{name: "auto_encrypt", start: autoEncryptScene, exits: []int{cli.ExitHealthy}},
+	{name: "gossip half", start: gossipHalfScene, exits: []int{cli.ExitHealthy}},
+	{name: "TLS half", start: tlsHalfScene, exits: []int{cli.ExitHealthy}},
+	{name: "dc2 dead", start: deadDatacenterScene, exits: []int{cli.ExitHealthy, cli.ExitDegraded}},
+	{name: "no token", start: secureScene(nil), exits: []int{cli.ExitDegraded}},
+	{name: "no operator:read", start: secureScene(withoutOperator), exits: []int{cli.ExitDegraded}},
+	{name: "cold start", start: coldStartScene, exits: []int{cli.ExitCritical}},
+	{name: "never bootstrapped", start: neverBootstrappedScene, exits: []int{cli.ExitCritical, cli.ExitUnknown}},
+	{name: "peering, follower", start: peeringScene, exits: []int{cli.ExitHealthy}},
+	{name: "leader hung", start: leaderHungScene, exits: []int{cli.ExitHealthy, cli.ExitDegraded, cli.ExitCritical}},
 }
 
 // asShipped is Consul's default where consultest has another, with more on top of it: patience with a silent leader, and the gRPC port without TLS, which

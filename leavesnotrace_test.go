@@ -19,6 +19,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 )
 
 // Consul notices none of the exporter's scrapes and none of its checks, however it is configured and whatever has happened to it: here in a
@@ -116,8 +117,8 @@ func (row quietRow) play(t *testing.T, b burden, counts *seriesCounts) {
 // check runs the command, as a process of its own.
 func (row quietRow) check(t *testing.T, args []string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], slices.Concat([]string{commandCheck}, args)...)
-	cmd.Env = append(cleanEnv(), asExporter+"=1")
+	cmd := exec.CommandContext(t.Context(), os.Args[0], slices.Concat([]string{"check"}, args)...)
+	cmd.Env = append(testenv.Clean(), asExporter+"=1")
 	out, err := cmd.CombinedOutput()
 	if _, ended := errors.AsType[*exec.ExitError](err); err != nil && !ended {
 		t.Fatalf("run check: %v", err)

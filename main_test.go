@@ -9,18 +9,16 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"reflect"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/zervigo/consul_cluster_exporter/collector"
-	"github.com/zervigo/consul_cluster_exporter/config"
+	"github.com/zervigo/consul_cluster_exporter/internal/cli"
+	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 )
 
 // runProgram runs the program in this process until it ends by itself.
@@ -29,15 +27,15 @@ func runProgram(t *testing.T, args ...string) (code int, stdout, stderr string) 
 	var out, errs bytes.Buffer
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	code = run(ctx, args, &out, &errs)
+	code = cli.Run(ctx, args, &out, &errs)
 	return code, out.String(), errs.String()
 }
 
 // serveCommand is the command that has the exporter's flags.
-func serveCommand() *kingpin.CmdClause { return newApp(&options{}).GetCommand(commandServe) }
+func serveCommand() *kingpin.CmdClause { return cli.App().GetCommand("serve") }
 
 func TestBadOptions(t *testing.T) {
-	clearEnv(t)
+	testenv.Clear(t)
 	dir := t.TempDir()
 	write := func(name, content string) string {
 		path := filepath.Join(dir, name)
@@ -138,40 +136,8 @@ func TestBadOptions(t *testing.T) {
 	}
 }
 
-// A problem of any key that flags can fill is told with the flag.
-func TestFlagsOf(t *testing.T) {
-	clearEnv(t)
-	// Come from --consul.server and --collector.*, cannot be wrong, or are part of another key.
-	noFlag := []string{
-		"scheme", "port", "collectors", "targets", "namespace", "partition", "tls.key_file", "tls.server_name", "tls.insecure",
-		"rpc.key_file", "rpc.server_name",
-	}
-	var keys func(prefix string, v reflect.Type)
-	keys = func(prefix string, v reflect.Type) {
-		for field := range v.Fields() {
-			key := prefix + field.Tag.Get("yaml")
-			switch {
-			case field.Tag.Get("yaml") == "-" || slices.Contains(noFlag, key):
-			case field.Type.Kind() == reflect.Struct && key != "basic_auth": // That one is told as a whole.
-				keys(key+".", field.Type)
-			case flagsOf[key] == "":
-				t.Errorf("there is no flag for %s", key)
-			}
-		}
-	}
-	keys("", reflect.TypeFor[config.Module]())
-	serve := serveCommand()
-	for _, flags := range flagsOf {
-		for flag := range strings.SplitSeq(flags, ", ") {
-			if name, ok := strings.CutPrefix(flag, "--"); ok && serve.GetFlag(name) == nil {
-				t.Errorf("there is no flag %s", flag)
-			}
-		}
-	}
-}
-
 func TestConfigCheck(t *testing.T) {
-	clearEnv(t)
+	testenv.Clear(t)
 	path := filepath.Join(t.TempDir(), "config.yml")
 	must(t, os.WriteFile(path, []byte("modules: {a: {targets: [localhost]}}"), 0o600))
 	for _, args := range [][]string{{"--config.check"}, {"--config.check", "--config.file=" + path}} {
@@ -186,61 +152,8 @@ func TestConfigCheck(t *testing.T) {
 	}
 }
 
-// The flags and a module of the configuration file say the same in the same way.
-func TestFlagsFillAModule(t *testing.T) {
-	clearEnv(t)
-	var out, errs bytes.Buffer
-	opts, _, done := parse([]string{
-		"--rpc.tls=on", "--rpc.server-name=s", "--dns.domain=d", "--probe.protocols=rpc,dns", "--probe.protocols=http",
-		"--probe.client-ports=off", "--probe.timeout=1s", "--no-collector.raft",
-	}, &out, &errs)
-	if done {
-		t.Fatal(errs.String())
-	}
-	want := config.DefaultModule()
-	want.RPC.TLS, want.RPC.ServerName, want.DNS.Domain = "on", "s", "d"
-	want.Probe = config.Probe{Timeout: time.Second, Concurrency: 64, Protocols: []string{"rpc", "dns", "http"}, ClientPorts: "off"}
-	var on []string
-	for _, c := range collector.All() {
-		if c.Enabled {
-			on = append(on, c.Name)
-		}
-	}
-	want.Collectors = slices.DeleteFunc(slices.Clone(on), func(name string) bool { return name == "raft" })
-	if diff := cmp.Diff(want, opts.filledModule()); diff != "" {
-		t.Errorf("module differs (-want +got):\n%s", diff)
-	}
-	parsed, _, _ := parse(nil, &out, &errs)
-	want = config.DefaultModule()
-	want.Collectors = on
-	if diff := cmp.Diff(want, parsed.filledModule()); diff != "" {
-		t.Errorf("module without flags differs (-want +got):\n%s", diff)
-	}
-}
-
-// The two flags of consul_exporter about consistency say one thing together; only both at once are an error.
-func TestConsistency(t *testing.T) {
-	clearEnv(t)
-	for _, tc := range []struct{ args, want string }{
-		{"", "stale"},
-		{"--consul.allow_stale", "stale"},
-		{"--no-consul.allow_stale", "default"},
-		{"--consul.require_consistent", "consistent"},
-		{"--no-consul.allow_stale --consul.require_consistent", "consistent"},
-	} {
-		var out, errs bytes.Buffer
-		opts, _, done := parse(strings.Fields(tc.args), &out, &errs)
-		if done {
-			t.Fatal(errs.String())
-		}
-		if got := opts.filledModule().Consistency; got != tc.want || opts.consistency.check() != nil {
-			t.Errorf("%q is %q, error %v; want %q", tc.args, got, opts.consistency.check(), tc.want)
-		}
-	}
-}
-
 func TestAddressInUse(t *testing.T) {
-	clearEnv(t)
+	testenv.Clear(t)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	defer listener.Close()
@@ -251,7 +164,7 @@ func TestAddressInUse(t *testing.T) {
 }
 
 func TestHelpAndVersion(t *testing.T) {
-	clearEnv(t)
+	testenv.Clear(t)
 	for flag, want := range map[string]string{"--help": "--consul.server", "--version": "consul_cluster_exporter, version "} {
 		code, stdout, stderr := runProgram(t, flag)
 		if code != 0 || !strings.Contains(stdout, want) || stderr != "" {
@@ -262,9 +175,9 @@ func TestHelpAndVersion(t *testing.T) {
 
 // The help of each command names the values of its flags in a word, or shows their defaults.
 func TestHelpOfValues(t *testing.T) {
-	clearEnv(t)
+	testenv.Clear(t)
 	unclear := regexp.MustCompile(`--[a-z.-]+=("" |[A-Z]+[.-][A-Z.-]*).*`)
-	for _, args := range [][]string{{"--help"}, {commandServe, "--help"}, {commandCheck, "--help"}, {commandAlerts, "--help"}, {commandDashboards, "--help"}} {
+	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"check", "--help"}, {"alerts", "--help"}, {"dashboards", "--help"}} {
 		_, stdout, _ := runProgram(t, args...)
 		if found := unclear.FindAllString(stdout, -1); found != nil {
 			t.Errorf("%v has %q", args, found)
@@ -272,65 +185,5 @@ func TestHelpOfValues(t *testing.T) {
 	}
 	if _, stdout, _ := runProgram(t, "--help"); !strings.Contains(stdout, "--consul.ca-file=FILE ") || !strings.Contains(stdout, "--consul.timeout=2s ") {
 		t.Errorf("help has no name of a value, or no default:\n%s", stdout)
-	}
-}
-
-// Every flag can be set by an environment variable, and those about the agent by those of Consul's CLI; the nearer wins.
-func TestEnvironment(t *testing.T) {
-	clearEnv(t)
-	parsed := func(args ...string) *options {
-		t.Helper()
-		var out, errs bytes.Buffer
-		opts, _, done := parse(args, &out, &errs)
-		if done {
-			t.Fatalf("parse %q ends: %s", args, errs.String())
-		}
-		return opts
-	}
-	if got := parsed().consulServer; got != "http://localhost:8500" {
-		t.Errorf("default server is %q", got)
-	}
-	t.Setenv("CONSUL_HTTP_ADDR", "10.0.0.1:8501")
-	t.Setenv("CONSUL_HTTP_SSL", "true")
-	t.Setenv("CONSUL_HTTP_SSL_VERIFY", "false")
-	t.Setenv("CONSUL_CACERT", "/ca")
-	t.Setenv("CONSUL_CLIENT_CERT", "/cert")
-	t.Setenv("CONSUL_CLIENT_KEY", "/key")
-	t.Setenv("CONSUL_TLS_SERVER_NAME", "name")
-	t.Setenv("CONSUL_HTTP_TOKEN_FILE", "/token")
-	t.Setenv("CONSUL_HTTP_TOKEN", " t0ken\n")
-	t.Setenv("CONSUL_HTTP_AUTH", "user:password")
-	t.Setenv("CONSUL_CAPATH", "/authorities")
-	t.Setenv("CONSUL_NAMESPACE", "team")
-	t.Setenv("CONSUL_PARTITION", "part")
-	opts := parsed()
-	module := opts.agentModule()
-	for _, tc := range []struct{ what, got, want string }{
-		{"server", opts.consulServer, "https://10.0.0.1:8501"},
-		{"authority", opts.module.TLS.CAFile, "/ca"},
-		{"certificate", opts.module.TLS.CertFile, "/cert"},
-		{"key", opts.module.TLS.KeyFile, "/key"},
-		{"server name", opts.module.TLS.ServerName, "name"},
-		{"token file", opts.module.TokenFile, "/token"},
-		{"token", string(module.Token), "t0ken"},
-		{"user and password", string(module.BasicAuth.UserPassword), "user:password"},
-		{"folder of authorities", module.TLS.CAPath, "/authorities"},
-		{"namespace", module.Namespace, "team"},
-		{"partition", module.Partition, "part"},
-	} {
-		if tc.got != tc.want {
-			t.Errorf("%s is %q; want %q", tc.what, tc.got, tc.want)
-		}
-	}
-	if !opts.module.TLS.Insecure {
-		t.Error("CONSUL_HTTP_SSL_VERIFY=false has no effect")
-	}
-	t.Setenv("CONSUL_CLUSTER_EXPORTER_CONSUL_SERVER", "http://near:8500")
-	t.Setenv("CONSUL_CLUSTER_EXPORTER_COLLECTOR_RAFT", "false")
-	if opts := parsed(); opts.consulServer != "http://near:8500" || *opts.collectors["raft"] {
-		t.Errorf("server is %q, collector raft %v; want what the exporter's own variables say", opts.consulServer, *opts.collectors["raft"])
-	}
-	if got := parsed("--consul.server=http://flag:8500").consulServer; got != "http://flag:8500" {
-		t.Errorf("server is %q; want what the flag says", got)
 	}
 }

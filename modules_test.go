@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 )
 
 // probePage is the path of a probe.
@@ -189,7 +190,7 @@ func TestModules_TwoClusters(t *testing.T) {
 	check := func(content string, wantCode int) {
 		t.Helper()
 		must(t, os.WriteFile(path, []byte(content), 0o600))
-		clearEnv(t)
+		testenv.Clear(t)
 		code, stdout, stderr := runProgram(t, "--config.check", "--config.file="+path, "--log.level=debug")
 		if code != wantCode {
 			t.Errorf("--config.check: exit code %d, want %d: %s%s", code, wantCode, stdout, stderr)
@@ -225,7 +226,7 @@ func TestModules_TwoClusters(t *testing.T) {
 
 // The modules of docs/deployment.md can be used as they are.
 func TestModules_Deployment(t *testing.T) {
-	clearEnv(t)
+	testenv.Clear(t)
 	document, err := os.ReadFile("docs/deployment.md")
 	must(t, err)
 	_, rest, _ := strings.Cut(string(document), "```yaml\nmodules:")

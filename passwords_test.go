@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 )
 
 // urlPassword is in all the URLs below, and must be nowhere else.
@@ -42,7 +44,7 @@ var urlsWithPassword = []string{
 
 // Whatever takes a URL, or is given one by mistake, prints no password.
 func TestPasswords_Rejected(t *testing.T) {
-	clearEnv(t)
+	testenv.Clear(t)
 	dir := t.TempDir()
 	file := func(name, format, url string) string {
 		path := filepath.Join(dir, name)

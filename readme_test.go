@@ -22,6 +22,8 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
 	"github.com/zervigo/consul_cluster_exporter/collector"
+	"github.com/zervigo/consul_cluster_exporter/internal/cli"
+	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 )
 
 var update = flag.Bool("update", false, "write the generated tables of the documents instead of comparing them")
@@ -31,15 +33,15 @@ type docsTable struct{ name, text string }
 
 // The tables of flags, collectors and metrics are generated from the code; `make docs` writes them.
 func TestReadmeTables(t *testing.T) {
-	clearEnv(t)
+	testenv.Clear(t)
 	expectTables(t, "docs/metrics.md", docsTable{"collectors", collectorsTable()}, docsTable{"metrics", metricsTables(t)})
 	expectTables(t, "docs/configuration.md",
 		docsTable{"flags", flagsTable(serveCommand().Model().Flags)},
-		docsTable{"flags of check", flagsTable(ownFlags(t, commandCheck))},
-		docsTable{"flags of dashboards", flagsTable(newApp(&options{}).GetCommand(commandDashboards).Model().Flags)},
-		docsTable{"flags of alerts", flagsTable(newApp(&options{}).GetCommand(commandAlerts).Model().Flags)},
-		docsTable{"flags of responder", flagsTable(ownFlags(t, commandResponder))},
-		docsTable{"flags of healthcheck", flagsTable(newApp(&options{}).GetCommand(commandHealthcheck).Model().Flags)},
+		docsTable{"flags of check", flagsTable(ownFlags(t, "check"))},
+		docsTable{"flags of dashboards", flagsTable(cli.App().GetCommand("dashboards").Model().Flags)},
+		docsTable{"flags of alerts", flagsTable(cli.App().GetCommand("alerts").Model().Flags)},
+		docsTable{"flags of responder", flagsTable(ownFlags(t, "responder"))},
+		docsTable{"flags of healthcheck", flagsTable(cli.App().GetCommand("healthcheck").Model().Flags)},
 	)
 }
 
@@ -229,7 +231,7 @@ func allFamilies(t *testing.T) []collector.FamilyInfo {
 // one that docs/configuration.md names.
 func ownFlags(t *testing.T, command string) []*kingpin.FlagModel {
 	t.Helper()
-	all, own := serveCommand().Model().Flags, newApp(&options{}).GetCommand(command).Model().Flags
+	all, own := serveCommand().Model().Flags, cli.App().GetCommand(command).Model().Flags
 	n := 0
 	for n < len(own) && own[n].Name == all[n].Name {
 		n++
@@ -283,15 +285,4 @@ func policyIn(t *testing.T, file string) string {
 		t.Fatalf("%s has no policy in HCL", file)
 	}
 	return string(m[1])
-}
-
-// clearEnv takes out what configures Consul or the exporter, for the length of the test.
-func clearEnv(t *testing.T) {
-	t.Helper()
-	for _, v := range os.Environ() {
-		if name, value, _ := strings.Cut(v, "="); strings.HasPrefix(name, "CONSUL_") {
-			t.Setenv(name, value) // Restores it afterwards.
-			os.Unsetenv(name)
-		}
-	}
 }

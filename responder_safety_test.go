@@ -18,6 +18,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/internal/proof"
+	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 	"github.com/zervigo/consul_cluster_exporter/responder"
 )
 
@@ -265,7 +266,7 @@ func TestResponder_Off(t *testing.T) {
 }
 
 func TestResponder_BadOptions(t *testing.T) {
-	clearEnv(t)
+	testenv.Clear(t)
 	dir := t.TempDir()
 	write := func(name, content string) string {
 		path := filepath.Join(dir, name)

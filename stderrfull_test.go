@@ -21,6 +21,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 )
 
 // pipedLog is the standard error of a process: a pipe that is read only when a test asks for a line.
@@ -121,7 +123,7 @@ func TestStderrFull(t *testing.T) {
 	log := newPipedLog(t)
 	cmd := exec.Command(os.Args[0], "--consul.server="+agent.URL, "--config.file="+file,
 		"--web.enable-lifecycle", "--web.listen-address=127.0.0.1:0")
-	cmd.Env = append(cleanEnv(), asExporter+"=1")
+	cmd.Env = append(testenv.Clean(), asExporter+"=1")
 	cmd.Stderr = log.w
 	must(t, cmd.Start())
 	defer func() { _ = cmd.Process.Kill() }() // Does nothing if it has ended.

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 )
 
 // silentAgent is an agent that accepts and never answers: it keeps a scrape running until --consul.timeout.
@@ -115,7 +117,7 @@ func TestStderrClosed(t *testing.T) {
 	folder := writeFiles(t, map[string]string{"modules.yml": "modules: {m: {targets: [127.0.0.1]}}"})
 	cmd := exec.Command(os.Args[0], "--consul.server=127.0.0.1:1", "--config.file="+filepath.Join(folder, "modules.yml"),
 		"--web.enable-lifecycle", "--web.listen-address=127.0.0.1:0")
-	cmd.Env = append(cleanEnv(), asExporter+"=1")
+	cmd.Env = append(testenv.Clean(), asExporter+"=1")
 	log, err := cmd.StderrPipe()
 	must(t, err)
 	must(t, cmd.Start())

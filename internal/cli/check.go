@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package cli
 
 import (
 	"bytes"
@@ -33,14 +33,14 @@ type checkOptions struct {
 
 // The exit codes of the command. The first four are those of plugins of Nagios and its like; the last one is EX_USAGE of sysexits.h.
 const (
-	exitHealthy  = 0
-	exitDegraded = 1
-	exitCritical = 2
-	exitUnknown  = 3
-	exitUsage    = 64
+	ExitHealthy  = 0
+	ExitDegraded = 1
+	ExitCritical = 2
+	ExitUnknown  = 3
+	ExitUsage    = 64
 
-	exitSafe   = exitHealthy
-	exitUnsafe = exitCritical
+	ExitSafe   = ExitHealthy
+	ExitUnsafe = ExitCritical
 )
 
 // The formats of the output.
@@ -86,7 +86,7 @@ func runCheck(ctx context.Context, opts *options, stdout, stderr io.Writer) int 
 	opts.check.problems(&problems)
 	if err := errors.Join(problems...); err != nil {
 		complain(stderr, err)
-		return exitUsage
+		return ExitUsage
 	}
 	consul := cluster.New(settings.module.Options(settings.address))
 	defer consul.Close()
@@ -97,7 +97,7 @@ func runCheck(ctx context.Context, opts *options, stdout, stderr io.Writer) int 
 	)
 	if opts.check.safeToStop == "" {
 		status := checkStatus(ctx, consul, opts.check.timeout)
-		code, shown, write = levelCodes[status.Level], status, func(w io.Writer) error { return printStatus(w, &status) }
+		code, shown, write = LevelCodes[status.Level], status, func(w io.Writer) error { return printStatus(w, &status) }
 	} else {
 		answer := waitForStop(ctx, consul, &opts.check, stderr)
 		code, shown, write = answer.code(), answer, func(w io.Writer) error { return printAnswer(w, &answer) }
@@ -107,17 +107,17 @@ func runCheck(ctx context.Context, opts *options, stdout, stderr io.Writer) int 
 	}
 	if err := write(stdout); err != nil {
 		complain(stderr, fmt.Errorf("write: %w", err))
-		return exitUnknown
+		return ExitUnknown
 	}
 	return code
 }
 
-// levelCodes are the exit codes.
-var levelCodes = map[status.Level]int{
-	status.LevelHealthy:  exitHealthy,
-	status.LevelDegraded: exitDegraded,
-	status.LevelCritical: exitCritical,
-	status.LevelUnknown:  exitUnknown,
+// LevelCodes are the exit codes.
+var LevelCodes = map[status.Level]int{
+	status.LevelHealthy:  ExitHealthy,
+	status.LevelDegraded: ExitDegraded,
+	status.LevelCritical: ExitCritical,
+	status.LevelUnknown:  ExitUnknown,
 }
 
 // checkStatus looks once at all of the cluster.
@@ -142,11 +142,11 @@ type stopAnswer struct {
 func (a *stopAnswer) code() int {
 	switch {
 	case a.Error != "":
-		return exitUnknown
+		return ExitUnknown
 	case a.Safe:
-		return exitSafe
+		return ExitSafe
 	default:
-		return exitUnsafe
+		return ExitUnsafe
 	}
 }
 
@@ -164,7 +164,7 @@ func waitForStop(ctx context.Context, consul *cluster.Cluster, opts *checkOption
 	said := ""
 	for {
 		answer := checkStop(ctx, consul, opts)
-		if answer.code() == exitSafe || time.Now().Add(checkPause).After(deadline) {
+		if answer.code() == ExitSafe || time.Now().Add(checkPause).After(deadline) {
 			return answer
 		}
 		if why := answer.why(); why != said {

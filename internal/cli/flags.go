@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package cli
 
 import (
 	"cmp"
@@ -100,12 +100,15 @@ const (
 	commandResponder   = "responder"
 )
 
+// App is the command line as it is declared, for what describes it.
+func App() *kingpin.Application { return newApp(&options{}) }
+
 // newApp declares all commands and flags. Each flag can be set by an environment variable with the prefix
 // CONSUL_CLUSTER_EXPORTER_.
 func newApp(opts *options) *kingpin.Application {
-	app := kingpin.New(appName, "Prometheus exporter for HashiCorp Consul clusters: asks every server on its own ports.")
+	app := kingpin.New(Name, "Prometheus exporter for HashiCorp Consul clusters: asks every server on its own ports.")
 	app.HelpFlag.Short('h')
-	app.Version(strings.TrimSpace(version.Print(appName)))
+	app.Version(strings.TrimSpace(version.Print(Name)))
 	app.DefaultEnvars()
 	app.UsageTemplate(usageTemplate)
 	defer nameValues(app) // When it has all flags.
@@ -314,7 +317,7 @@ func parse(args []string, stdout, stderr io.Writer) (opts *options, code int, do
 // usageCode is the exit code after bad flags. That of the command check must not be one of its verdicts.
 func usageCode(app *kingpin.Application, args []string) int {
 	if parsed, _ := app.ParseContext(args); parsed != nil && parsed.SelectedCommand != nil && parsed.SelectedCommand.FullCommand() == commandCheck {
-		return exitUsage
+		return ExitUsage
 	}
 	return 1
 }
@@ -368,7 +371,7 @@ func nameValues(app *kingpin.Application) {
 // misspelled.
 func complain(w io.Writer, err error) {
 	for line := range strings.Lines(redact.Text(err.Error())) {
-		fmt.Fprintf(w, "%s: error: %s\n", appName, strings.TrimSpace(line))
+		fmt.Fprintf(w, "%s: error: %s\n", Name, strings.TrimSpace(line))
 	}
 }
 

@@ -1,0 +1,189 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"bytes"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/zervigo/consul_cluster_exporter/collector"
+	"github.com/zervigo/consul_cluster_exporter/config"
+	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
+)
+
+// A problem of any key that flags can fill is told with the flag.
+func TestFlagsOf(t *testing.T) {
+	testenv.Clear(t)
+	// Come from --consul.server and --collector.*, cannot be wrong, or are part of another key.
+	noFlag := []string{
+		"scheme", "port", "collectors", "targets", "namespace", "partition", "tls.key_file", "tls.server_name", "tls.insecure",
+		"rpc.key_file", "rpc.server_name",
+	}
+	var keys func(prefix string, v reflect.Type)
+	keys = func(prefix string, v reflect.Type) {
+		for field := range v.Fields() {
+			key := prefix + field.Tag.Get("yaml")
+			switch {
+			case field.Tag.Get("yaml") == "-" || slices.Contains(noFlag, key):
+			case field.Type.Kind() == reflect.Struct && key != "basic_auth": // That one is told as a whole.
+				keys(key+".", field.Type)
+			case flagsOf[key] == "":
+				t.Errorf("there is no flag for %s", key)
+			}
+		}
+	}
+	keys("", reflect.TypeFor[config.Module]())
+	serve := newApp(&options{}).GetCommand(commandServe)
+	for _, flags := range flagsOf {
+		for flag := range strings.SplitSeq(flags, ", ") {
+			if name, ok := strings.CutPrefix(flag, "--"); ok && serve.GetFlag(name) == nil {
+				t.Errorf("there is no flag %s", flag)
+			}
+		}
+	}
+}
+
+// The flags and a module of the configuration file say the same in the same way.
+func TestFlagsFillAModule(t *testing.T) {
+	testenv.Clear(t)
+	var out, errs bytes.Buffer
+	opts, _, done := parse([]string{
+		"--rpc.tls=on", "--rpc.server-name=s", "--dns.domain=d", "--probe.protocols=rpc,dns", "--probe.protocols=http",
+		"--probe.client-ports=off", "--probe.timeout=1s", "--no-collector.raft",
+	}, &out, &errs)
+	if done {
+		t.Fatal(errs.String())
+	}
+	want := config.DefaultModule()
+	want.RPC.TLS, want.RPC.ServerName, want.DNS.Domain = "on", "s", "d"
+	want.Probe = config.Probe{Timeout: time.Second, Concurrency: 64, Protocols: []string{"rpc", "dns", "http"}, ClientPorts: "off"}
+	var on []string
+	for _, c := range collector.All() {
+		if c.Enabled {
+			on = append(on, c.Name)
+		}
+	}
+	want.Collectors = slices.DeleteFunc(slices.Clone(on), func(name string) bool { return name == "raft" })
+	if diff := cmp.Diff(want, opts.filledModule()); diff != "" {
+		t.Errorf("module differs (-want +got):\n%s", diff)
+	}
+	parsed, _, _ := parse(nil, &out, &errs)
+	want = config.DefaultModule()
+	want.Collectors = on
+	if diff := cmp.Diff(want, parsed.filledModule()); diff != "" {
+		t.Errorf("module without flags differs (-want +got):\n%s", diff)
+	}
+}
+
+// The two flags of consul_exporter about consistency say one thing together; only both at once are an error.
+func TestConsistency(t *testing.T) {
+	testenv.Clear(t)
+	for _, tc := range []struct{ args, want string }{
+		{"", "stale"},
+		{"--consul.allow_stale", "stale"},
+		{"--no-consul.allow_stale", "default"},
+		{"--consul.require_consistent", "consistent"},
+		{"--no-consul.allow_stale --consul.require_consistent", "consistent"},
+	} {
+		var out, errs bytes.Buffer
+		opts, _, done := parse(strings.Fields(tc.args), &out, &errs)
+		if done {
+			t.Fatal(errs.String())
+		}
+		if got := opts.filledModule().Consistency; got != tc.want || opts.consistency.check() != nil {
+			t.Errorf("%q is %q, error %v; want %q", tc.args, got, opts.consistency.check(), tc.want)
+		}
+	}
+}
+
+// Every flag can be set by an environment variable, and those about the agent by those of Consul's CLI; the nearer wins.
+func TestEnvironment(t *testing.T) {
+	testenv.Clear(t)
+	parsed := func(args ...string) *options {
+		t.Helper()
+		var out, errs bytes.Buffer
+		opts, _, done := parse(args, &out, &errs)
+		if done {
+			t.Fatalf("parse %q ends: %s", args, errs.String())
+		}
+		return opts
+	}
+	if got := parsed().consulServer; got != "http://localhost:8500" {
+		t.Errorf("default server is %q", got)
+	}
+	t.Setenv("CONSUL_HTTP_ADDR", "10.0.0.1:8501")
+	t.Setenv("CONSUL_HTTP_SSL", "true")
+	t.Setenv("CONSUL_HTTP_SSL_VERIFY", "false")
+	t.Setenv("CONSUL_CACERT", "/ca")
+	t.Setenv("CONSUL_CLIENT_CERT", "/cert")
+	t.Setenv("CONSUL_CLIENT_KEY", "/key")
+	t.Setenv("CONSUL_TLS_SERVER_NAME", "name")
+	t.Setenv("CONSUL_HTTP_TOKEN_FILE", "/token")
+	t.Setenv("CONSUL_HTTP_TOKEN", " t0ken\n")
+	t.Setenv("CONSUL_HTTP_AUTH", "user:password")
+	t.Setenv("CONSUL_CAPATH", "/authorities")
+	t.Setenv("CONSUL_NAMESPACE", "team")
+	t.Setenv("CONSUL_PARTITION", "part")
+	opts := parsed()
+	module := opts.agentModule()
+	for _, tc := range []struct{ what, got, want string }{
+		{"server", opts.consulServer, "https://10.0.0.1:8501"},
+		{"authority", opts.module.TLS.CAFile, "/ca"},
+		{"certificate", opts.module.TLS.CertFile, "/cert"},
+		{"key", opts.module.TLS.KeyFile, "/key"},
+		{"server name", opts.module.TLS.ServerName, "name"},
+		{"token file", opts.module.TokenFile, "/token"},
+		{"token", string(module.Token), "t0ken"},
+		{"user and password", string(module.BasicAuth.UserPassword), "user:password"},
+		{"folder of authorities", module.TLS.CAPath, "/authorities"},
+		{"namespace", module.Namespace, "team"},
+		{"partition", module.Partition, "part"},
+	} {
+		if tc.got != tc.want {
+			t.Errorf("%s is %q; want %q", tc.what, tc.got, tc.want)
+		}
+	}
+	if !opts.module.TLS.Insecure {
+		t.Error("CONSUL_HTTP_SSL_VERIFY=false has no effect")
+	}
+	t.Setenv("CONSUL_CLUSTER_EXPORTER_CONSUL_SERVER", "http://near:8500")
+	t.Setenv("CONSUL_CLUSTER_EXPORTER_COLLECTOR_RAFT", "false")
+	if opts := parsed(); opts.consulServer != "http://near:8500" || *opts.collectors["raft"] {
+		t.Errorf("server is %q, collector raft %v; want what the exporter's own variables say", opts.consulServer, *opts.collectors["raft"])
+	}
+	if got := parsed("--consul.server=http://flag:8500").consulServer; got != "http://flag:8500" {
+		t.Errorf("server is %q; want what the flag says", got)
+	}
+}
+
+// The flags of agentFlags mean the same to both commands.
+func TestCheck_Flags(t *testing.T) {
+	testenv.Clear(t)
+	t.Setenv("CONSUL_HTTP_TOKEN", "secret")
+	t.Setenv("CONSUL_CLUSTER_EXPORTER_PROBE_CONCURRENCY", "7")
+	parsed := func(command string) *options {
+		t.Helper()
+		var out, errs bytes.Buffer
+		opts, _, done := parse([]string{command, "--consul.server=http://x:1", "--rpc.tls=on", "--probe.protocols=rpc,dns", "--consul.insecure"}, &out, &errs)
+		if done {
+			t.Fatal(errs.String())
+		}
+		return opts
+	}
+	check, serve := parsed(commandCheck), parsed(commandServe)
+	if check.consulServer != "http://x:1" || check.consulServer != serve.consulServer {
+		t.Errorf("servers are %q and %q", check.consulServer, serve.consulServer)
+	}
+	want := serve.filledModule()
+	want.Collectors = nil // Those of the exporter are no matter of the command.
+	if got := check.agentModule(); !reflect.DeepEqual(got, want) || got.Probe.Concurrency != 7 || got.Token != "secret" {
+		t.Errorf("module is %#v; want %#v", got, want)
+	}
+}
