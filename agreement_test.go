@@ -33,31 +33,31 @@ func TestViewsAgree(t *testing.T) {
 	e.scrapeUntilUp(t, plainPorts, c.Servers...)
 
 	t.Run("healthy", func(t *testing.T) {
-		e.expectAgreement(t, asked, status.LevelHealthy)
+		expectAgreement(t, e, asked, status.LevelHealthy)
 	})
 	t.Run("a service is down and a node in maintenance", func(t *testing.T) {
 		registerInAllStates(t, client.Client().Agent())
-		e.expectAgreement(t, asked, status.LevelDegraded, "ConsulServiceDown")
+		expectAgreement(t, e, asked, status.LevelDegraded, "ConsulServiceDown")
 		must(t, client.Client().Agent().EnableNodeMaintenance("a test"))
-		e.expectAgreement(t, asked, status.LevelHealthy)
+		expectAgreement(t, e, asked, status.LevelHealthy)
 		must(t, client.Client().Agent().DisableNodeMaintenance())
 		must(t, client.Client().Agent().ServiceDeregister("db-1"))
 	})
 	t.Run("a follower hangs", func(t *testing.T) {
 		must(t, followers[1].Stop())
-		e.expectAgreement(t, asked, status.LevelDegraded, "ConsulServerHung "+followers[1].Name, "ConsulQuorumAtRisk")
+		expectAgreement(t, e, asked, status.LevelDegraded, "ConsulServerHung "+followers[1].Name, "ConsulQuorumAtRisk")
 		must(t, followers[1].Continue())
-		e.expectAgreement(t, asked, status.LevelHealthy)
+		expectAgreement(t, e, asked, status.LevelHealthy)
 	})
 	t.Run("the leader is killed", func(t *testing.T) {
 		must(t, leader.Kill())
-		e.expectAgreement(t, asked, status.LevelDegraded, "ConsulServerDown "+leader.Name, "ConsulQuorumAtRisk")
+		expectAgreement(t, e, asked, status.LevelDegraded, "ConsulServerDown "+leader.Name, "ConsulQuorumAtRisk")
 	})
 	t.Run("the quorum is lost", func(t *testing.T) {
 		must(t, followers[1].Kill())
 		down := []string{"ConsulServerDown " + leader.Name, "ConsulServerDown " + followers[1].Name}
 		slices.Sort(down)
-		e.expectAgreement(t, asked, status.LevelCritical, append([]string{"ConsulQuorumLost"}, down...)...)
+		expectAgreement(t, e, asked, status.LevelCritical, append([]string{"ConsulQuorumLost"}, down...)...)
 	})
 }
 
@@ -67,12 +67,12 @@ func TestViewsAgree_AgentDead(t *testing.T) {
 	leaderOf(t, c)
 	agent := c.Clients[0]
 	knows := startExporter(t, nil, "--consul.server="+agent.URL())
-	knows.expectAgreement(t, agent, status.LevelHealthy)
+	expectAgreement(t, knows, agent, status.LevelHealthy)
 	must(t, agent.Kill())
 	// One that has asked the agent before knows the servers, and goes on asking them; check has no memory.
-	knows.expectAgreement(t, nil, status.LevelDegraded, "ConsulAgentUnreachable "+agent.Name)
+	expectAgreement(t, knows, nil, status.LevelDegraded, "ConsulAgentUnreachable "+agent.Name)
 	knowsNothing := startExporter(t, nil, "--consul.server="+agent.URL())
-	knowsNothing.expectAgreement(t, agent, status.LevelUnknown, "ConsulAgentUnreachable")
+	expectAgreement(t, knowsNothing, agent, status.LevelUnknown, "ConsulAgentUnreachable")
 }
 
 func TestViewsAgree_SplitBrain(t *testing.T) {
@@ -80,20 +80,20 @@ func TestViewsAgree_SplitBrain(t *testing.T) {
 	c := consultest.Start(t, consultest.Options{Servers: 2, Bootstrap: consultest.BootstrapAlone})
 	must(t, c.Join(t.Context(), c.Servers[0], c.Servers[1]))
 	e := startExporter(t, nil, "--consul.server="+c.Servers[0].URL())
-	e.expectAgreement(t, c.Servers[0], status.LevelCritical, "ConsulSplitBrain")
+	expectAgreement(t, e, c.Servers[0], status.LevelCritical, "ConsulSplitBrain")
 }
 
 func TestViewsAgree_ACL(t *testing.T) {
 	testenv.Clear(t)
 	c := consultest.Start(t, consultest.Options{Servers: 3, ACL: true})
 	e := startExporter(t, nil, "--consul.server="+c.Servers[0].URL())
-	e.expectAgreement(t, c.Servers[0], status.LevelDegraded, "ConsulCollectorRefused")
+	expectAgreement(t, e, c.Servers[0], status.LevelDegraded, "ConsulCollectorRefused")
 }
 
 // expectAgreement waits until the page says this about the cluster, and the metrics of a scrape and the command check after it say the same.
 // The problems are alerts, with the server if they are about one; those that a busy machine has as well do not count. Check asks this agent,
 // and is not compared without one.
-func (e *exporterProcess) expectAgreement(t *testing.T, asked *consultest.Agent, level status.Level, problems ...string) {
+func expectAgreement(t *testing.T, e *exporterProcess, asked *consultest.Agent, level status.Level, problems ...string) {
 	t.Helper()
 	for deadline := time.Now().Add(90 * time.Second); ; {
 		st := e.freshStatus(t)

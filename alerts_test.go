@@ -65,12 +65,12 @@ func TestAlerts_OutputDir(t *testing.T) {
 
 	config := filepath.Join(dir, "..", "prometheus.yml")
 	must(t, os.WriteFile(config, fmt.Appendf(nil, "rule_files: [%q]\n", filepath.Join(dir, "*.yml")), 0o600))
-	if out := check(t, "promtool", "check", "config", config); !strings.Contains(out, "SUCCESS: 6 rule files found\n") {
+	if out := runTool(t, "promtool", "check", "config", config); !strings.Contains(out, "SUCCESS: 6 rule files found\n") {
 		t.Errorf("promtool finds other than six rule files:\n%s", out)
 	}
 	example := want[len(want)-1]
 	for _, amtool := range []string{"amtool", "amtool-0.25"} {
-		if out := check(t, amtool, "check-config", example); !strings.Contains(out, "3 receivers") {
+		if out := runTool(t, amtool, "check-config", example); !strings.Contains(out, "3 receivers") {
 			t.Errorf("%s finds other than three receivers:\n%s", amtool, out)
 		}
 	}
@@ -114,8 +114,8 @@ func TestAlerts_Bad(t *testing.T) {
 	}
 }
 
-// check runs a tool that checks files, and returns what it says.
-func check(t *testing.T, tool string, args ...string) string {
+// runTool runs a tool that checks files, and returns what it says.
+func runTool(t *testing.T, tool string, args ...string) string {
 	t.Helper()
 	binary, err := toolbox.Path(tool)
 	must(t, err)

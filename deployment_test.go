@@ -107,7 +107,7 @@ func TestDocsYAML(t *testing.T) {
 			checked++
 			path := filepath.Join(folder, "prometheus.yml")
 			must(t, os.WriteFile(path, []byte(block.text), 0o600))
-			if out := check(t, "promtool", "check", "config", "--syntax-only", path); !strings.Contains(out, "SUCCESS") {
+			if out := runTool(t, "promtool", "check", "config", "--syntax-only", path); !strings.Contains(out, "SUCCESS") {
 				t.Errorf("%s: %s", where, out)
 			}
 		}

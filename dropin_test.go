@@ -240,7 +240,7 @@ func TestDropIn_Flags(t *testing.T) {
 		want[off] = "false"
 	}
 	ours := make(map[string]string)
-	for _, f := range slices.Concat(cli.App().Model().Flags, serveCommand().Model().Flags) {
+	for _, f := range slices.Concat(cli.App().Model().Flags, cli.App().GetCommand("serve").Model().Flags) {
 		ours[f.Name] = strings.Join(f.Default, ",")
 		if f.IsBoolFlag() && ours[f.Name] == "" {
 			ours[f.Name] = "false"

@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/docstest"
 )
 
 // hostileConsul is an agent, and a server it names, that answer as Consul does until they are told to answer with the worst: all
@@ -225,6 +227,15 @@ func TestHostileConsul(t *testing.T) {
 			t.Run("by default/"+c.name, func(t *testing.T) { c.run(t, h, byDefault, hostileDefaultMB) })
 		}
 	}
+}
+
+// The figures are in the document, too.
+func TestHostileConsul_Documented(t *testing.T) {
+	t.Parallel()
+	docstest.Says(t, map[string][]string{"docs/security.md": {
+		fmt.Sprintf("stays below %d MB whatever Consul answers", hostileDefaultMB),
+		fmt.Sprintf("`--consul.max-response-bytes=%s`, enough for 1,000 instances, below %d MB", hostileAnswerBytes, hostileMemoryMB),
+	}})
 }
 
 // hostileCase is a way to answer.

@@ -62,7 +62,7 @@ func (c *seriesCounts) expect(t *testing.T, name string, e *exporterProcess, sce
 	c.mu.Unlock()
 	var last samples
 	if *update {
-		last = e.scrapeUntilSettled(t)
+		last = scrapeUntilSettled(t, e)
 		c.mu.Lock()
 		c.all[name] = countSeries(last)
 		c.mu.Unlock()
@@ -79,12 +79,12 @@ func (c *seriesCounts) expect(t *testing.T, name string, e *exporterProcess, sce
 			}
 		}
 	}
-	last.expectVerified(t, scene.verified)
+	expectVerified(t, last, scene.verified)
 }
 
 // scrapeUntilSettled scrapes until the numbers of series have not changed for longer than an agent that has started must have been up to be asked
 // for its telemetry.
-func (e *exporterProcess) scrapeUntilSettled(t *testing.T) (last samples) {
+func scrapeUntilSettled(t *testing.T, e *exporterProcess) (last samples) {
 	t.Helper()
 	since := time.Now()
 	waitFor(t, 5*time.Minute, "the numbers of series stay the same", func() string {
@@ -103,7 +103,7 @@ func (e *exporterProcess) scrapeUntilSettled(t *testing.T) (last samples) {
 }
 
 // expectVerified fails unless exactly these ports are up and verified.
-func (s samples) expectVerified(t *testing.T, verified map[*consultest.Agent][]portID) {
+func expectVerified(t *testing.T, s samples, verified map[*consultest.Agent][]portID) {
 	t.Helper()
 	want := make(samples)
 	for server, ports := range verified {

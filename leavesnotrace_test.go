@@ -177,7 +177,7 @@ func (s *quietScene) scrapeMany(t *testing.T, e *exporterProcess, scrapes int) g
 		}
 		read := parseSamples(t, body)
 		for gauge := range growing {
-			lowest.least(gauge, read[gauge])
+			least(lowest, gauge, read[gauge])
 		}
 	}
 	return g
@@ -196,7 +196,7 @@ func (g growth) expect(t *testing.T, b burden) {
 }
 
 // least keeps the value if it is less than the one that is there.
-func (s samples) least(name string, value float64) {
+func least(s samples, name string, value float64) {
 	if before, ok := s[name]; !ok || value < before {
 		s[name] = value
 	}

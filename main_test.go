@@ -14,8 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alecthomas/kingpin/v2"
-
 	"github.com/zervigo/consul_cluster_exporter/collector"
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
@@ -30,9 +28,6 @@ func runProgram(t *testing.T, args ...string) (code int, stdout, stderr string) 
 	code = cli.Run(ctx, args, &out, &errs)
 	return code, out.String(), errs.String()
 }
-
-// serveCommand is the command that has the exporter's flags.
-func serveCommand() *kingpin.CmdClause { return cli.App().GetCommand("serve") }
 
 func TestBadOptions(t *testing.T) {
 	testenv.Clear(t)

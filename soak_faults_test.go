@@ -48,7 +48,7 @@ var soakFaults = []soakFault{
 		leader, _ := s.roles(t)
 		cut := cutOff(t, leader)
 		return func(m samples) bool {
-			return m.has(samples{
+			return has(m, samples{
 				"consul_cluster_leaders": 1, "consul_cluster_servers_without_leader": 1, "consul_cluster_reachable_voters": 3,
 				serverSeries("is_leader", leader): 0,
 			})
@@ -59,7 +59,7 @@ var soakFaults = []soakFault{
 	{"the agent that the exporter asks is killed", "`consul_up` 0, 2 of 3 voters, a leader", func(t *testing.T, s *soak) (func(samples) bool, func()) {
 		asked := s.cluster.Servers[0]
 		must(t, asked.Kill())
-		return func(m samples) bool { return m.has(samples{"consul_up": 0}) && oneLess(asked)(m) }, s.restart(t, asked)
+		return func(m samples) bool { return has(m, samples{"consul_up": 0}) && oneLess(asked)(m) }, s.restart(t, asked)
 	}},
 	{"the exporter's configuration is broken, and read again", "the reload has failed", breakConfig},
 	{"the leader hangs (SIGSTOP)", "another leader, 2 of 3 voters, no answer on its port", func(t *testing.T, s *soak) (func(samples) bool, func()) {
@@ -80,26 +80,26 @@ var soakFaults = []soakFault{
 		for _, a := range s.cluster.Servers {
 			must(t, a.Kill())
 		}
-		return func(m samples) bool { return m.has(samples{"consul_up": 0}) && noQuorum(0)(m) }, s.restart(t, s.cluster.Servers...)
+		return func(m samples) bool { return has(m, samples{"consul_up": 0}) && noQuorum(0)(m) }, s.restart(t, s.cluster.Servers...)
 	}},
 	{"a follower is cut off from its peers, not from the exporter", "it knows of no leader", func(t *testing.T, s *soak) (func(samples) bool, func()) {
 		_, followers := s.roles(t)
 		cut := cutOff(t, followers[0])
 		return func(m samples) bool {
-			return m.has(samples{"consul_cluster_leaders": 1, "consul_cluster_servers_without_leader": 1, "consul_cluster_reachable_voters": 3})
+			return has(m, samples{"consul_cluster_leaders": 1, "consul_cluster_servers_without_leader": 1, "consul_cluster_reachable_voters": 3})
 		}, func() { cut.lift(t) }
 	}},
 	{"a firewall drops what the exporter sends to a follower's port 8300", "that port does not answer; all servers are alive", func(t *testing.T, s *soak) (func(samples) bool, func()) {
 		_, followers := s.roles(t)
 		filter := filterPackets(t, followers[0], "tcp dport 8300", "drop")
 		return func(m samples) bool {
-			return oneLess(followers[0])(m) && m.has(samples{`consul_cluster_servers{state="alive"}`: 3})
+			return oneLess(followers[0])(m) && has(m, samples{`consul_cluster_servers{state="alive"}`: 3})
 		}, func() { filter.lift(t) }
 	}},
 	{"a follower leaves in good order", "2 voters", func(t *testing.T, s *soak) (func(samples) bool, func()) {
 		_, followers := s.roles(t)
 		must(t, followers[1].Leave(t.Context()))
-		return func(m samples) bool { return m.has(samples{"consul_cluster_voters": 2, "consul_cluster_leaders": 1}) }, s.restart(t, followers[1])
+		return func(m samples) bool { return has(m, samples{"consul_cluster_voters": 2, "consul_cluster_leaders": 1}) }, s.restart(t, followers[1])
 	}},
 	{"the exporter's token is deleted", "the catalog is refused", deleteToken},
 }
@@ -120,7 +120,7 @@ func (s *soak) roles(t *testing.T) (leader *consultest.Agent, followers []*consu
 // oneLess is what shows that a server does not answer on port 8300 and that the others have a leader.
 func oneLess(lost *consultest.Agent) func(samples) bool {
 	return func(m samples) bool {
-		return m.has(samples{
+		return has(m, samples{
 			"consul_cluster_leaders": 1, "consul_cluster_reachable_voters": 2, "consul_cluster_failure_margin": 0, portSeries("up", lost): 0,
 		})
 	}
@@ -129,7 +129,7 @@ func oneLess(lost *consultest.Agent) func(samples) bool {
 // noQuorum is what shows that so many voters answer, and that they have no leader.
 func noQuorum(answer float64) func(samples) bool {
 	return func(m samples) bool {
-		return m.has(samples{
+		return has(m, samples{
 			"consul_cluster_leaders": 0, "consul_cluster_reachable_voters": answer, "consul_cluster_servers_without_leader": answer,
 			"consul_cluster_failure_margin": answer - 2,
 		})
@@ -173,7 +173,7 @@ func deleteToken(t *testing.T, s *soak) (func(samples) bool, func()) {
 	t.Helper()
 	s.deleteToken(t, s.token)
 	return func(m samples) bool {
-			return m.has(samples{`consul_exporter_collector_supported{collector="catalog"}`: 0})
+			return has(m, samples{`consul_exporter_collector_supported{collector="catalog"}`: 0})
 		}, func() {
 			token, err := s.cluster.NewToken(t.Context(), readmePolicy(t))
 			must(t, err)
@@ -228,5 +228,5 @@ func breakConfig(t *testing.T, s *soak) (func(samples) bool, func()) {
 		must(t, s.exporter.cmd.Process.Signal(syscall.SIGHUP))
 	}
 	load("modules: [")
-	return func(m samples) bool { return m.has(samples{"consul_exporter_config_last_reload_successful": 0}) }, func() { load(soakConfig) }
+	return func(m samples) bool { return has(m, samples{"consul_exporter_config_last_reload_successful": 0}) }, func() { load(soakConfig) }
 }

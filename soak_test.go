@@ -132,7 +132,7 @@ func (s *soak) waitWell(t *testing.T) {
 				return false
 			}
 		}
-		return m.has(samples{
+		return has(m, samples{
 			"consul_up": 1, "consul_cluster_leaders": 1, "consul_cluster_reported_leaders": 1, "consul_cluster_servers_without_leader": 0,
 			"consul_cluster_voters": 3, "consul_cluster_failure_margin": 1, "consul_cluster_raft_configurations": 1,
 			"consul_cluster_consistent_read_success": 1, "consul_autopilot_cluster_healthy": 1, `consul_cluster_servers{state="alive"}`: 3,
@@ -142,7 +142,7 @@ func (s *soak) waitWell(t *testing.T) {
 }
 
 // has reports whether all of these series are there and have these values.
-func (s samples) has(want samples) bool {
+func has(s, want samples) bool {
 	for series, value := range want {
 		if got, ok := s[series]; !ok || got != value {
 			return false

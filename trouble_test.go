@@ -70,7 +70,7 @@ func waitCertificates(t *testing.T, c *consultest.Cluster) {
 }
 
 // untilAllUp waits until all ports are up, and returns how many that is.
-func (e *exporterProcess) untilAllUp(t *testing.T) (ports int) {
+func untilAllUp(t *testing.T, e *exporterProcess) (ports int) {
 	t.Helper()
 	e.scrapeUntil(t, 30*time.Second, "all ports are up", func(s samples) bool {
 		ports = portsWhere(s, "consul_port_up", 1)
@@ -85,7 +85,7 @@ func TestTrouble_FewDescriptors(t *testing.T) {
 	must(t, c.WaitSynced(t.Context()))
 	waitCertificates(t, c)
 	plenty := startExporter(t, nil, "--consul.server="+c.Servers[0].URL())
-	planned := plenty.untilAllUp(t)
+	planned := untilAllUp(t, plenty)
 
 	e := startBinary(t, underLimit(t, 64), nil, "--consul.server="+c.Servers[0].URL())
 	for range 60 {
@@ -105,7 +105,7 @@ func TestTrouble_FewDescriptors(t *testing.T) {
 			`consul_cluster_voters_state{state="answering"}`: 3, `consul_cluster_voters_state{state="unknown"}`: 0,
 			`consul_exporter_own_faults_total{kind="probe"}`: 0, `consul_exporter_own_faults_total{kind="request"}`: 0,
 		})
-		s.expectSuccess(t)
+		expectSuccess(t, s)
 	}
 	if st := e.freshStatus(t); st.Level != status.LevelHealthy {
 		t.Errorf("the page says %s: %s, %q", st.Level, st.Verdict, alertsOf(st))
@@ -113,7 +113,7 @@ func TestTrouble_FewDescriptors(t *testing.T) {
 }
 
 // expectSuccess fails for each collector that is not complete, and could be.
-func (s samples) expectSuccess(t *testing.T) {
+func expectSuccess(t *testing.T, s samples) {
 	t.Helper()
 	for series, value := range s {
 		supported := s[strings.Replace(series, "_success{", "_supported{", 1)]
@@ -130,8 +130,8 @@ func TestTrouble_NoDescriptors(t *testing.T) {
 	waitCertificates(t, c)
 	e := startExporter(t, nil, "--consul.server="+c.Servers[0].URL())
 	// One connection for each page, which are kept: no new one could be accepted.
-	planned := e.untilAllUp(t)
-	e.expectLevel(t, status.LevelHealthy)
+	planned := untilAllUp(t, e)
+	expectLevel(t, e, status.LevelHealthy)
 
 	restore := takeDescriptors(t, e.cmd.Process.Pid)
 	for range 3 {
@@ -151,14 +151,14 @@ func TestTrouble_NoDescriptors(t *testing.T) {
 			t.Errorf("the own faults are not counted:\n%s", s)
 		}
 	}
-	st := e.expectLevel(t, status.LevelUnknown)
+	st := expectLevel(t, e, status.LevelUnknown)
 	if got := alertsOf(st); !slices.Equal(got, []string{exporterImpaired}) || !strings.Contains(st.Verdict, "the exporter itself has a problem") {
 		t.Errorf("the page says %q and %q; want only that the exporter has a problem", st.Verdict, got)
 	}
 
 	restore()
 	e.scrape(t).expect(t, samples{"consul_up": 1, "consul_cluster_failure_margin": 1, "consul_cluster_leaders": 1})
-	e.expectLevel(t, status.LevelHealthy)
+	expectLevel(t, e, status.LevelHealthy)
 }
 
 // tcpPort writes a series of a port over TCP, with one more label.
@@ -167,7 +167,7 @@ func tcpPort(a *consultest.Agent, number int, protocol, family, more string) str
 }
 
 // expectLevel waits until the page has this level.
-func (e *exporterProcess) expectLevel(t *testing.T, level status.Level) (st status.View) {
+func expectLevel(t *testing.T, e *exporterProcess, level status.Level) (st status.View) {
 	t.Helper()
 	waitFor(t, 30*time.Second, "the level "+string(level), func() string {
 		if st = e.freshStatus(t); st.Level == level {
@@ -206,7 +206,7 @@ func TestTrouble_TokenFileBlocks(t *testing.T) {
 	complete := samples{"consul_up": 1, "consul_cluster_failure_margin": 1, "consul_exporter_unreadable_files": 0}
 	s := e.scrape(t)
 	s.expect(t, complete)
-	s.expectSuccess(t)
+	expectSuccess(t, s)
 	goroutines := s["go_goroutines"]
 
 	for _, writer := range []bool{false, true} {
@@ -225,7 +225,7 @@ func TestTrouble_TokenFileBlocks(t *testing.T) {
 				t.Errorf("a scrape took %s", took)
 			}
 			s.expect(t, samples{"consul_up": 1, "consul_cluster_failure_margin": 1})
-			s.expectSuccess(t)
+			expectSuccess(t, s)
 			if n := s["go_goroutines"]; n > goroutines+20 {
 				t.Errorf("there are %v goroutines, %v before", n, goroutines)
 			}
