@@ -5,7 +5,6 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -14,20 +13,8 @@ import (
 	"testing"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
-
-// serveOn serves a handler on this port of 127.0.0.1, and nowhere else, until the test ends.
-func serveOn(tb testing.TB, h http.Handler) (port string) {
-	tb.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(tb, err)
-	server := &http.Server{Handler: h, ReadHeaderTimeout: probeTimeout}
-	go server.Serve(listener)
-	tb.Cleanup(func() { server.Close() })
-	_, port, err = net.SplitHostPort(listener.Addr().String())
-	must(tb, err)
-	return port
-}
 
 // The agent's HTTP API can be on a unix socket, behind the path of a proxy, or have a name; and however it is reached, the servers' own ports
 // are those that the cluster names.
@@ -35,11 +22,11 @@ func TestAddresses(t *testing.T) {
 	c := consultest.Start(t, consultest.Options{Servers: 1, Socket: true})
 	server := c.Servers[0]
 	api, err := url.Parse(server.URL())
-	must(t, err)
+	harness.Must(t, err)
 	proxy := httputil.NewSingleHostReverseProxy(api)
-	plain := serveOn(t, proxy)
-	behindPath := serveOn(t, http.StripPrefix("/tools/consul", proxy)) // Any other path gets status 404.
-	guarded := serveOn(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	plain := harness.ServeOn(t, proxy)
+	behindPath := harness.ServeOn(t, http.StripPrefix("/tools/consul", proxy)) // Any other path gets status 404.
+	guarded := harness.ServeOn(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if user, password, ok := r.BasicAuth(); !ok || user != "exporter" || password != "pass:word" {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
@@ -59,26 +46,26 @@ func TestAddresses(t *testing.T) {
 		{"address in IPv6's notation of IPv4", "http://[::ffff:127.0.0.1]:" + plain, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			e := startExporter(t, tc.env, "--consul.server="+tc.address)
-			s := e.scrape(t)
-			s.expect(t, samples{
+			e := harness.StartExporter(t, tc.env, "--consul.server="+tc.address)
+			s := e.Scrape(t)
+			s.Expect(t, harness.Samples{
 				"consul_up": 1, "consul_cluster_leaders": 1, "consul_cluster_failure_margin": 0,
-				portID{8300, "rpc", "tcp"}.series("consul_port_up", server):      1,
-				portID{8301, "serf_lan", "udp"}.series("consul_port_up", server): 1,
+				harness.Port(8300, "rpc", "tcp").Series("consul_port_up", server):      1,
+				harness.Port(8301, "serf_lan", "udp").Series("consul_port_up", server): 1,
 			})
 			for _, collector := range []string{"agent", "autopilot", "catalog", "consistent", "members", "ports", "raft"} {
-				s.expect(t, samples{fmt.Sprintf("consul_exporter_collector_success{collector=%q}", collector): 1})
+				s.Expect(t, harness.Samples{fmt.Sprintf("consul_exporter_collector_success{collector=%q}", collector): 1})
 			}
 		})
 	}
-	wrong := startExporter(t, nil, "--consul.server=http://127.0.0.1:"+behindPath+"/tools")
-	wrong.scrape(t).expect(t, samples{"consul_up": 0})
-	if log := wrong.log.String(); !strings.Contains(log, "404") {
+	wrong := harness.StartExporter(t, nil, "--consul.server=http://127.0.0.1:"+behindPath+"/tools")
+	wrong.Scrape(t).Expect(t, harness.Samples{"consul_up": 0})
+	if log := wrong.Log.String(); !strings.Contains(log, "404") {
 		t.Errorf("the log does not say that there is nothing at this path:\n%s", log)
 	}
-	unknown := startExporter(t, nil, "--consul.server=http://no-such-host.invalid:8500")
-	unknown.scrape(t).expect(t, samples{"consul_up": 0})
-	if log := unknown.log.String(); !strings.Contains(log, "no-such-host.invalid") {
+	unknown := harness.StartExporter(t, nil, "--consul.server=http://no-such-host.invalid:8500")
+	unknown.Scrape(t).Expect(t, harness.Samples{"consul_up": 0})
+	if log := unknown.Log.String(); !strings.Contains(log, "no-such-host.invalid") {
 		t.Errorf("the log does not name the host that is unknown:\n%s", log)
 	}
 }
@@ -90,51 +77,51 @@ func TestSeveralAddresses(t *testing.T) {
 	network := strings.TrimSuffix(c.Servers[0].Addr, "1")
 	for i, server := range c.Servers {
 		second := network + fmt.Sprint(201+i)
-		must(t, server.Configure(map[string]any{
+		harness.Must(t, server.Configure(map[string]any{
 			"serf_wan": second, "advertise_addr_wan": second, "retry_join_wan": []string{network + "201"},
 			"addresses": map[string]any{"dns": second, "grpc": second},
 		}))
-		must(t, server.Kill()) // All at once, because the WAN pool does not accept another address for a member that it knows.
+		harness.Must(t, server.Kill()) // All at once, because the WAN pool does not accept another address for a member that it knows.
 	}
 	for _, server := range c.Servers {
-		must(t, server.Restart(t.Context()))
+		harness.Must(t, server.Restart(t.Context()))
 	}
 	_, err := c.WaitLeader(t.Context())
-	must(t, err)
-	must(t, c.WaitMembers(t.Context(), 3))
+	harness.Must(t, err)
+	harness.Must(t, c.WaitMembers(t.Context(), 3))
 	asked := c.Servers[0]
-	e := startExporter(t, nil, "--consul.server="+asked.URL())
-	inWAN := portID{8302, "serf_wan", "tcp"}
-	e.scrape(t).expect(t, samples{ // In the very first scrape, too.
-		inWAN.series("consul_port_connections", asked, `state="closing"`): 0,
+	e := harness.StartExporter(t, nil, "--consul.server="+asked.URL())
+	inWAN := harness.Port(8302, "serf_wan", "tcp")
+	e.Scrape(t).Expect(t, harness.Samples{ // In the very first scrape, too.
+		inWAN.Series("consul_port_connections", asked, `state="closing"`): 0,
 	})
-	onlyHere := func(p portID) bool { return p.protocol == "dns" || p.protocol == "grpc" }
-	everywhere := slices.DeleteFunc(slices.Clone(plainPorts), onlyHere)
-	e.scrapeUntilUp(t, plainPorts, asked)
-	s := e.scrapeUntilUp(t, everywhere, c.Servers...)
-	s.expect(t, samples{"consul_cluster_leaders": 1, "consul_cluster_failure_margin": 1})
+	onlyHere := func(p harness.PortID) bool { return p.Protocol == "dns" || p.Protocol == "grpc" }
+	everywhere := slices.DeleteFunc(slices.Clone(harness.PlainPorts), onlyHere)
+	e.ScrapeUntilUp(t, harness.PlainPorts, asked)
+	s := e.ScrapeUntilUp(t, everywhere, c.Servers...)
+	s.Expect(t, harness.Samples{"consul_cluster_leaders": 1, "consul_cluster_failure_margin": 1})
 	for _, server := range c.Servers {
-		for _, p := range plainPorts {
+		for _, p := range harness.PlainPorts {
 			if server == asked || !onlyHere(p) {
-				s.expect(t, samples{p.series("consul_port_protocol_verified", server): 1})
+				s.Expect(t, harness.Samples{p.Series("consul_port_protocol_verified", server): 1})
 			} else {
-				s.expectNone(t, p.series("consul_port_up", server))
+				s.ExpectNone(t, p.Series("consul_port_up", server))
 			}
 		}
 	}
 
-	must(t, c.Servers[2].Stop())
-	s = e.scrape(t)
+	harness.Must(t, c.Servers[2].Stop())
+	s = e.Scrape(t)
 	for _, p := range everywhere {
-		s.expect(t, samples{p.series("consul_port_up", c.Servers[2]): 0, p.series("consul_port_up", c.Servers[1]): 1})
+		s.Expect(t, harness.Samples{p.Series("consul_port_up", c.Servers[2]): 0, p.Series("consul_port_up", c.Servers[1]): 1})
 	}
-	must(t, asked.Kill()) // What was learned from it lasts.
-	s = e.scrape(t)
-	s.expect(t, samples{"consul_up": 0})
+	harness.Must(t, asked.Kill()) // What was learned from it lasts.
+	s = e.Scrape(t)
+	s.Expect(t, harness.Samples{"consul_up": 0})
 	for _, transport := range []string{"tcp", "udp"} {
-		wan := portID{8302, "serf_wan", transport}
-		s.expect(t, samples{
-			wan.series("consul_port_up", asked): 0, wan.series("consul_port_up", c.Servers[1]): 1, wan.series("consul_port_up", c.Servers[2]): 0,
+		wan := harness.Port(8302, "serf_wan", transport)
+		s.Expect(t, harness.Samples{
+			wan.Series("consul_port_up", asked): 0, wan.Series("consul_port_up", c.Servers[1]): 1, wan.Series("consul_port_up", c.Servers[2]): 0,
 		})
 	}
 }

@@ -12,49 +12,48 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hashicorp/consul/api"
-
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 	"github.com/zervigo/consul_cluster_exporter/status"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // The status page, the metrics and the command check say the same of a cluster, whatever is wrong with it.
 func TestViewsAgree(t *testing.T) {
 	testenv.Clear(t)
-	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1, Config: keepDead()})
-	leader := leaderOf(t, c)
-	must(t, c.WaitSynced(t.Context()))
-	followers := others(c, leader)
+	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1, Config: harness.KeepDead()})
+	leader := harness.LeaderOf(t, c)
+	harness.Must(t, c.WaitSynced(t.Context()))
+	followers := harness.Others(c, leader)
 	asked, client := followers[0], c.Clients[0]
-	e := startExporter(t, nil, "--consul.server="+asked.URL())
-	e.scrapeUntilUp(t, plainPorts, c.Servers...)
+	e := harness.StartExporter(t, nil, "--consul.server="+asked.URL())
+	e.ScrapeUntilUp(t, harness.PlainPorts, c.Servers...)
 
 	t.Run("healthy", func(t *testing.T) {
 		expectAgreement(t, e, asked, status.LevelHealthy)
 	})
 	t.Run("a service is down and a node in maintenance", func(t *testing.T) {
-		registerInAllStates(t, client.Client().Agent())
+		harness.RegisterInAllStates(t, client.Client().Agent())
 		expectAgreement(t, e, asked, status.LevelDegraded, "ConsulServiceDown")
-		must(t, client.Client().Agent().EnableNodeMaintenance("a test"))
+		harness.Must(t, client.Client().Agent().EnableNodeMaintenance("a test"))
 		expectAgreement(t, e, asked, status.LevelHealthy)
-		must(t, client.Client().Agent().DisableNodeMaintenance())
-		must(t, client.Client().Agent().ServiceDeregister("db-1"))
+		harness.Must(t, client.Client().Agent().DisableNodeMaintenance())
+		harness.Must(t, client.Client().Agent().ServiceDeregister("db-1"))
 	})
 	t.Run("a follower hangs", func(t *testing.T) {
-		must(t, followers[1].Stop())
+		harness.Must(t, followers[1].Stop())
 		expectAgreement(t, e, asked, status.LevelDegraded, "ConsulServerHung "+followers[1].Name, "ConsulQuorumAtRisk")
-		must(t, followers[1].Continue())
+		harness.Must(t, followers[1].Continue())
 		expectAgreement(t, e, asked, status.LevelHealthy)
 	})
 	t.Run("the leader is killed", func(t *testing.T) {
-		must(t, leader.Kill())
+		harness.Must(t, leader.Kill())
 		expectAgreement(t, e, asked, status.LevelDegraded, "ConsulServerDown "+leader.Name, "ConsulQuorumAtRisk")
 	})
 	t.Run("the quorum is lost", func(t *testing.T) {
-		must(t, followers[1].Kill())
+		harness.Must(t, followers[1].Kill())
 		down := []string{"ConsulServerDown " + leader.Name, "ConsulServerDown " + followers[1].Name}
 		slices.Sort(down)
 		expectAgreement(t, e, asked, status.LevelCritical, append([]string{"ConsulQuorumLost"}, down...)...)
@@ -64,45 +63,45 @@ func TestViewsAgree(t *testing.T) {
 func TestViewsAgree_AgentDead(t *testing.T) {
 	testenv.Clear(t)
 	c := consultest.Start(t, consultest.Options{Servers: 1, Clients: 1})
-	leaderOf(t, c)
+	harness.LeaderOf(t, c)
 	agent := c.Clients[0]
-	knows := startExporter(t, nil, "--consul.server="+agent.URL())
+	knows := harness.StartExporter(t, nil, "--consul.server="+agent.URL())
 	expectAgreement(t, knows, agent, status.LevelHealthy)
-	must(t, agent.Kill())
+	harness.Must(t, agent.Kill())
 	// One that has asked the agent before knows the servers, and goes on asking them; check has no memory.
 	expectAgreement(t, knows, nil, status.LevelDegraded, "ConsulAgentUnreachable "+agent.Name)
-	knowsNothing := startExporter(t, nil, "--consul.server="+agent.URL())
+	knowsNothing := harness.StartExporter(t, nil, "--consul.server="+agent.URL())
 	expectAgreement(t, knowsNothing, agent, status.LevelUnknown, "ConsulAgentUnreachable")
 }
 
 func TestViewsAgree_SplitBrain(t *testing.T) {
 	testenv.Clear(t)
 	c := consultest.Start(t, consultest.Options{Servers: 2, Bootstrap: consultest.BootstrapAlone})
-	must(t, c.Join(t.Context(), c.Servers[0], c.Servers[1]))
-	e := startExporter(t, nil, "--consul.server="+c.Servers[0].URL())
+	harness.Must(t, c.Join(t.Context(), c.Servers[0], c.Servers[1]))
+	e := harness.StartExporter(t, nil, "--consul.server="+c.Servers[0].URL())
 	expectAgreement(t, e, c.Servers[0], status.LevelCritical, "ConsulSplitBrain")
 }
 
 func TestViewsAgree_ACL(t *testing.T) {
 	testenv.Clear(t)
 	c := consultest.Start(t, consultest.Options{Servers: 3, ACL: true})
-	e := startExporter(t, nil, "--consul.server="+c.Servers[0].URL())
+	e := harness.StartExporter(t, nil, "--consul.server="+c.Servers[0].URL())
 	expectAgreement(t, e, c.Servers[0], status.LevelDegraded, "ConsulCollectorRefused")
 }
 
 // expectAgreement waits until the page says this about the cluster, and the metrics of a scrape and the command check after it say the same.
 // The problems are alerts, with the server if they are about one; those that a busy machine has as well do not count. Check asks this agent,
 // and is not compared without one.
-func expectAgreement(t *testing.T, e *exporterProcess, asked *consultest.Agent, level status.Level, problems ...string) {
+func expectAgreement(t *testing.T, e *harness.Exporter, asked *consultest.Agent, level status.Level, problems ...string) {
 	t.Helper()
 	for deadline := time.Now().Add(90 * time.Second); ; {
-		st := e.freshStatus(t)
-		differences := metricsDiffer(&st, e.scrape(t))
+		st := e.FreshStatus(t)
+		differences := metricsDiffer(&st, e.Scrape(t))
 		if asked != nil {
 			code, checked := statusOf(t, asked)
 			differences = append(differences, checkDiffers(&st, code, &checked)...)
 		}
-		if got := alertsOf(st); st.Level != level || len(problems) > 0 && !containsAll(got, problems) {
+		if got := harness.AlertsOf(st); st.Level != level || len(problems) > 0 && !containsAll(got, problems) {
 			differences = append(differences, fmt.Sprintf("the page says %s: %s, %q; want %s and %q", st.Level, st.Verdict, got, level, problems))
 		}
 		if len(differences) == 0 {
@@ -131,7 +130,7 @@ func checkDiffers(page *status.View, code int, checked *status.View) []string {
 	// Only who has watched the election knows since when the leader leads.
 	since := regexp.MustCompile(` since [^;,]+`)
 	differ("verdict", since.ReplaceAllString(page.Verdict, ""), checked.Verdict)
-	differ("problems", alertsOf(*page), alertsOf(*checked))
+	differ("problems", harness.AlertsOf(*page), harness.AlertsOf(*checked))
 	differ("missing", missingOf(page), missingOf(checked))
 	return differences
 }
@@ -145,8 +144,8 @@ func missingOf(st *status.View) []string {
 }
 
 // metricsDiffer compares the page with the metrics of a scrape.
-func metricsDiffer(st *status.View, s samples) []string {
-	want := samples{"consul_up": zeroOrOne(*st.Agent.Up)}
+func metricsDiffer(st *status.View, s harness.Samples) []string {
+	want := harness.Samples{"consul_up": zeroOrOne(*st.Agent.Up)}
 	if q := st.Quorum; q != nil {
 		want["consul_cluster_voters"] = float64(q.Voters)
 		want["consul_cluster_quorum"] = float64(q.Needed)
@@ -183,8 +182,8 @@ func metricsDiffer(st *status.View, s samples) []string {
 }
 
 // serverSamples are the metrics that say what the page says of these servers.
-func serverSamples(servers []status.ServerStatus) samples {
-	want := make(samples)
+func serverSamples(servers []status.ServerStatus) harness.Samples {
+	want := make(harness.Samples)
 	for _, server := range servers {
 		if server.HasLeader != nil {
 			want[fmt.Sprintf("consul_server_raft_has_leader{server=%q}", server.Name)] = zeroOrOne(*server.HasLeader)
@@ -206,7 +205,7 @@ func zeroOrOne(b bool) float64 {
 }
 
 // differencesOf says which of these series have another value, or are not there.
-func differencesOf(want, got samples) []string {
+func differencesOf(want, got harness.Samples) []string {
 	var differences []string
 	for _, series := range slices.Sorted(maps.Keys(want)) {
 		if value, ok := got[series]; !ok || value != want[series] {
@@ -214,16 +213,4 @@ func differencesOf(want, got samples) []string {
 		}
 	}
 	return differences
-}
-
-// registerInAllStates registers four services with an instance in each state, and one more that passes.
-func registerInAllStates(t *testing.T, agent *api.Agent) {
-	t.Helper()
-	for id, status := range map[string]string{"web-1": "passing", "web-2": "passing", "api-1": "warning", "db-1": "critical", "cache-1": "passing"} {
-		name, _, _ := strings.Cut(id, "-")
-		must(t, agent.ServiceRegister(&api.AgentServiceRegistration{
-			ID: id, Name: name, Check: &api.AgentServiceCheck{CheckID: id + "-alive", Name: name + " answers", TTL: "1h", Status: status},
-		}))
-	}
-	must(t, agent.EnableServiceMaintenance("cache-1", "a test"))
 }

@@ -18,6 +18,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/common/model"
+
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // alertsProven is the document that tells what the tests of alerts have seen.
@@ -30,10 +32,10 @@ type alertID struct{ name, severity string }
 func packAlerts(t *testing.T) map[alertID]time.Duration {
 	t.Helper()
 	pends := make(map[alertID]time.Duration)
-	for _, f := range packFiles(t, nil) {
-		for _, r := range alertRules(t, f) {
+	for _, f := range harness.PackFiles(t, nil) {
+		for _, r := range harness.AlertRules(t, f) {
 			d, err := model.ParseDuration(r.For)
-			must(t, err)
+			harness.Must(t, err)
 			id := alertID{r.Alert, r.Labels["severity"]}
 			pends[id] = max(pends[id], time.Duration(d))
 		}
@@ -162,7 +164,7 @@ func (p *observation) record(t *testing.T, o outage) {
 			seconds[id] = took
 		}
 	}
-	if !*update || t.Failed() {
+	if !*harness.Update || t.Failed() {
 		return
 	}
 	provenFile.Lock()
@@ -174,13 +176,13 @@ func (p *observation) record(t *testing.T, o outage) {
 	_, actions := splitActions(string(content))
 	all := readSeconds(string(content))
 	all[o.fault] = seconds
-	must(t, os.WriteFile(alertsProven, []byte(provenText(t, all)+actions), 0o644))
+	harness.Must(t, os.WriteFile(alertsProven, []byte(provenText(t, all)+actions), 0o644))
 }
 
 // The document has each fault of the tests and its alerts, no other, and has seen all of them.
 func TestStackAlertsProven(t *testing.T) {
 	content, err := os.ReadFile(alertsProven)
-	must(t, err)
+	harness.Must(t, err)
 	seconds := readSeconds(string(content))
 	document, _ := splitActions(string(content)) // The actions have a test of their own.
 	if diff := cmp.Diff(provenText(t, seconds), document); diff != "" {

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // exporters are faults of exporters and of what they are told to do. All watch one server, each fault as if it had a cluster of its own.
@@ -26,15 +27,15 @@ func exporters(t *testing.T, s *alertStack) []outage {
 	single := s.exporter(t, "single", consul)
 	dropped := s.exporter(t, "dropped", consul)
 	s.exporter(t, "large", consul, "--collector.catalog.max-series=150")
-	config := filepath.Join(writeFiles(t, map[string]string{"config.yml": goodConfig}), "config.yml")
+	config := filepath.Join(harness.WriteFiles(t, map[string]string{"config.yml": goodConfig}), "config.yml")
 	configured := s.exporter(t, "configured", consul, "--config.file="+config)
 	misled := s.exporter(t, "misled", consul)
-	token := secret(t, "any-token-will-do-without-acls")
+	token := harness.Secret(t, "any-token-will-do-without-acls")
 	s.exporter(t, "impaired", consul, "--consul.token-file="+token)
-	var mistaken *exporterProcess
+	var mistaken *harness.Exporter
 
 	// replace takes an exporter from Prometheus and starts another one for its cluster.
-	replace := func(e *exporterProcess, cluster string, args ...string) *exporterProcess {
+	replace := func(e *harness.Exporter, cluster string, args ...string) *harness.Exporter {
 		s.unwatch(t, e)
 		return s.exporter(t, cluster, append(args, consul)...)
 	}
@@ -42,12 +43,12 @@ func exporters(t *testing.T, s *alertStack) []outage {
 	return []outage{
 		{
 			"doubled", "one of two exporters is killed",
-			func() { must(t, doubled.stop()) },
+			func() { harness.Must(t, doubled.Stop()) },
 			func() { replace(doubled, "doubled") },
 		},
 		{
 			"single", "the only exporter is killed",
-			func() { must(t, single.stop()) },
+			func() { harness.Must(t, single.Stop()) },
 			func() { replace(single, "single") },
 		},
 		{
@@ -64,7 +65,7 @@ func exporters(t *testing.T, s *alertStack) []outage {
 			},
 			func() {
 				for i := range extra {
-					must(t, server.Client().Agent().ServiceDeregister(fmt.Sprintf("extra-%d", i)))
+					harness.Must(t, server.Client().Agent().ServiceDeregister(fmt.Sprintf("extra-%d", i)))
 				}
 			},
 		},
@@ -80,8 +81,8 @@ func exporters(t *testing.T, s *alertStack) []outage {
 		},
 		{
 			"impaired", "the exporter's token file is gone",
-			func() { must(t, os.Rename(token, token+".gone")) },
-			func() { must(t, os.Rename(token+".gone", token)) },
+			func() { harness.Must(t, os.Rename(token, token+".gone")) },
+			func() { harness.Must(t, os.Rename(token+".gone", token)) },
 		},
 	}
 }
@@ -90,8 +91,8 @@ func exporters(t *testing.T, s *alertStack) []outage {
 const goodConfig = "modules: {m: {targets: [127.0.0.0/8]}}"
 
 // hangUp makes an exporter load another configuration file.
-func hangUp(t *testing.T, e *exporterProcess, file, content string) {
+func hangUp(t *testing.T, e *harness.Exporter, file, content string) {
 	t.Helper()
 	rewrite(t, file, content)
-	must(t, e.cmd.Process.Signal(syscall.SIGHUP))
+	harness.Must(t, e.Cmd.Process.Signal(syscall.SIGHUP))
 }

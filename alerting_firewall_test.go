@@ -15,16 +15,17 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // blocked is a fault that lasts as long as rules of the packet filter are in force.
 func blocked(t *testing.T, cluster, fault string, rules ...string) outage {
 	t.Helper()
-	var filter *packetFilter
+	var filter *harness.PacketFilter
 	return outage{
 		cluster, fault,
-		func() { filter = filterIncoming(t, rules...) },
-		func() { filter.lift(t) },
+		func() { filter = harness.FilterIncoming(t, rules...) },
+		func() { filter.Lift(t) },
 	}
 }
 
@@ -39,21 +40,21 @@ const markedGroup = 9107
 // markedExporter starts an exporter whose packets the packet filter can tell from others.
 func markedExporter(t *testing.T, s *alertStack, cluster string, args ...string) {
 	t.Helper()
-	s.watch(t, cluster, launch(t, "setpriv", nil, append(
+	s.watch(t, cluster, harness.Launch(t, "setpriv", nil, append(
 		[]string{fmt.Sprintf("--regid=%d", markedGroup), "--clear-groups", s.binary, "--probe.timeout=1500ms", "--web.scrape-timeout-offset=100ms"}, args...)...))
 }
 
 // markPackets has the packets of marked exporters marked until the test ends.
 func markPackets(t *testing.T) {
 	t.Helper()
-	nft(t, fmt.Sprintf(`
+	harness.NFT(t, fmt.Sprintf(`
 		table inet consul_cluster_exporter_e2e {
 			chain outgoing {
 				type filter hook output priority filter; policy accept;
 				meta skgid %[1]d meta mark set %[1]d
 			}
 		}`, markedGroup))
-	t.Cleanup(func() { nft(t, "delete table inet consul_cluster_exporter_e2e") })
+	t.Cleanup(func() { harness.NFT(t, "delete table inet consul_cluster_exporter_e2e") })
 }
 
 // between are rules that drop all packets between an agent and others, but for those of marked exporters.
@@ -105,7 +106,7 @@ func portsFlawed(t *testing.T, s *alertStack) []outage {
 func portSlow(t *testing.T, s *alertStack) []outage {
 	t.Helper()
 	c := startLed(t, consultest.Options{Servers: 3, Config: steady()})
-	s.watch(t, "slow", launch(t, s.binary, nil, "--consul.server="+c.Servers[0].URL(), "--probe.timeout=2500ms", "--web.scrape-timeout-offset=100ms"))
+	s.watch(t, "slow", harness.Launch(t, s.binary, nil, "--consul.server="+c.Servers[0].URL(), "--probe.timeout=2500ms", "--web.scrape-timeout-offset=100ms"))
 	return []outage{blocked(t, "slow", "a server's port 8302 takes more than a second to answer, and the pack has `--scrape-duration=900ms`",
 		fromExporters(c.Servers[2], "tcp dport 8302 tcp flags syn numgen inc mod 2 0 drop"))}
 }
@@ -136,9 +137,9 @@ func apart(t *testing.T, c *consultest.Cluster, cluster, fault string, rules ...
 	o.mend = func() {
 		lift()
 		for _, from := range c.Servers {
-			for _, to := range others(c, from) {
-				must(t, c.Join(soon(t), from, to))
-				must(t, from.Client().Agent().Join(to.Addr, true))
+			for _, to := range harness.Others(c, from) {
+				harness.Must(t, c.Join(harness.Soon(t), from, to))
+				harness.Must(t, from.Client().Agent().Join(to.Addr, true))
 			}
 		}
 	}
@@ -194,7 +195,7 @@ func writeKeys(t *testing.T, a *consultest.Agent, n int) {
 
 // TestE2EAlerts makes the faults that take the packet filter.
 func TestE2EAlerts(t *testing.T) {
-	requireNamespace(t)
+	harness.RequireNamespace(t)
 	markPackets(t)
 	playAll(t, []act{
 		{"ports blocked", nil, []scene{portsBlocked, minority}},

@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // rootExpires is the root certificate of the service mesh: an authority with a key of another type makes a new one.
@@ -26,7 +27,7 @@ func rootExpires(t *testing.T, s *alertStack) []outage {
 				"PrivateKeyType": keyType, "PrivateKeyBits": bits,
 				"LeafCertTTL": "1h", "IntermediateCertTTL": "4h", "RootCertTTL": lifetime,
 			}}, nil)
-			must(t, err)
+			harness.Must(t, err)
 		}
 	}
 	return one("mesh", "the root certificate of the service mesh expires in five hours", authority("rsa", 2048, "5h"), authority("ec", 256, "87600h"))
@@ -40,7 +41,7 @@ func gossipEncrypted(t *testing.T, s *alertStack) []outage {
 	s.exporter(t, "gossip", "--consul.server="+c.Clients[0].URL())
 	encrypt := func(a *consultest.Agent) func() {
 		return func() {
-			must(t, a.Configure(map[string]any{
+			harness.Must(t, a.Configure(map[string]any{
 				"encrypt":                 base64.StdEncoding.EncodeToString(make([]byte, 32)),
 				"encrypt_verify_incoming": false, "encrypt_verify_outgoing": false,
 			}))
@@ -56,13 +57,13 @@ func peeringTerminated(t *testing.T, s *alertStack) []outage {
 	east := consultest.Start(t, consultest.Options{Servers: 1}).Servers[0]
 	west := consultest.Start(t, consultest.Options{Servers: 1, Datacenter: "dc2"}).Servers[0]
 	s.exporter(t, "peered", "--consul.server="+west.URL())
-	token, _, err := east.Client().Peerings().GenerateToken(soon(t), api.PeeringGenerateTokenRequest{PeerName: "west"}, nil)
-	must(t, err)
-	_, _, err = west.Client().Peerings().Establish(soon(t), api.PeeringEstablishRequest{PeerName: "east", PeeringToken: token.PeeringToken}, nil)
-	must(t, err)
-	waitFor(t, 60*time.Second, "the peering to be active", func() string {
-		peering, _, err := west.Client().Peerings().Read(soon(t), "east", nil)
-		must(t, err)
+	token, _, err := east.Client().Peerings().GenerateToken(harness.Soon(t), api.PeeringGenerateTokenRequest{PeerName: "west"}, nil)
+	harness.Must(t, err)
+	_, _, err = west.Client().Peerings().Establish(harness.Soon(t), api.PeeringEstablishRequest{PeerName: "east", PeeringToken: token.PeeringToken}, nil)
+	harness.Must(t, err)
+	harness.WaitFor(t, 60*time.Second, "the peering to be active", func() string {
+		peering, _, err := west.Client().Peerings().Read(harness.Soon(t), "east", nil)
+		harness.Must(t, err)
 		if peering.State != api.PeeringStateActive {
 			return string(peering.State)
 		}
@@ -70,8 +71,8 @@ func peeringTerminated(t *testing.T, s *alertStack) []outage {
 	})
 	remove := func(a *consultest.Agent, peer string) func() {
 		return func() {
-			_, err := a.Client().Peerings().Delete(soon(t), peer, nil)
-			must(t, err)
+			_, err := a.Client().Peerings().Delete(harness.Soon(t), peer, nil)
+			harness.Must(t, err)
 		}
 	}
 	return one("peered", "the other cluster deletes a peering", remove(east, "west"), remove(west, "east"))

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // How long the stack may take for what does not depend on the pack's times: for a cluster to come to rest, for Consul to notice a
@@ -34,7 +36,7 @@ type outage struct {
 func (s *alertStack) waitQuiet(t *testing.T, within time.Duration) {
 	t.Helper()
 	var since time.Time
-	waitFor(t, within, "nothing to be wrong", func() string {
+	harness.WaitFor(t, within, "nothing to be wrong", func() string {
 		var missing string
 		if up := s.value(t, "count(up == 1)"); up != fmt.Sprint(len(s.targets)) {
 			missing = fmt.Sprintf("%s of %d exporters are up", up, len(s.targets))
@@ -112,21 +114,21 @@ func (s *alertStack) prove(t *testing.T, outages ...outage) {
 			longest = max(longest, scaled(a.pends(t)))
 		}
 	}
-	waitFor(t, longest+noticeWithin, "the alerts", func() string { return p.missing(t) })
+	harness.WaitFor(t, longest+noticeWithin, "the alerts", func() string { return p.missing(t) })
 	p.watch(t, scaled(5*time.Minute)) // As long as most warnings pend.
 	p.logHeld(t)
 
 	for _, o := range outages {
 		o.mend()
 	}
-	waitFor(t, healWithin, "all to be over", func() string {
+	harness.WaitFor(t, healWithin, "all to be over", func() string {
 		p.check(t)
 		if active := s.activeText(t); active != "" {
 			return active
 		}
 		return p.unresolved()
 	})
-	for series, n := range s.prometheus.scrape(t) {
+	for series, n := range s.prometheus.Scrape(t) {
 		if strings.HasPrefix(series, "prometheus_rule_evaluation_failures_total") && n > 0 {
 			t.Errorf("%s is %v; want each evaluation of rules to succeed", series, n)
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // scene starts a cluster and exporters that watch it, and says how to break it.
@@ -44,7 +45,7 @@ type act struct {
 // playAll plays acts, as many at a time as the test may run in parallel.
 func playAll(t *testing.T, acts []act) {
 	t.Helper()
-	binary := buildExporter(t)
+	binary := harness.BuildExporter(t)
 	for _, a := range acts {
 		t.Run(a.name, func(t *testing.T) {
 			t.Parallel()
@@ -64,17 +65,17 @@ func startLed(t *testing.T, options consultest.Options) *consultest.Cluster {
 	c := consultest.Start(t, options)
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
-	must(t, c.TransferLeadership(ctx, c.Servers[0]))
+	harness.Must(t, c.TransferLeadership(ctx, c.Servers[0]))
 	return c
 }
 
 // steady is for clusters of which nothing is to be learnt about elections.
-func steady() map[string]any { return patient(brisk()) }
+func steady() map[string]any { return harness.Patient(brisk()) }
 
 // brisk makes gossip between datacenters as fast as that within one: it takes half a minute to notice a failure, and as long to notice that it is
 // over, which is longer than the alerts here go on. Servers that are dead stay members, so that alerts name them.
 func brisk() map[string]any {
-	config := keepDead()
+	config := harness.KeepDead()
 	config["gossip_wan"] = map[string]any{"gossip_interval": "200ms", "probe_interval": "1s", "probe_timeout": "500ms", "suspicion_mult": 4}
 	return config
 }
@@ -85,7 +86,7 @@ func restart(t *testing.T, agents ...*consultest.Agent) {
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	for _, a := range agents {
-		must(t, a.Restart(ctx))
+		harness.Must(t, a.Restart(ctx))
 	}
 }
 
@@ -96,8 +97,8 @@ func quorumLost(t *testing.T, s *alertStack) []outage {
 	return []outage{{
 		"quorum", "two of three servers are killed",
 		func() {
-			must(t, c.Servers[0].Kill())
-			must(t, c.Servers[1].Kill())
+			harness.Must(t, c.Servers[0].Kill())
+			harness.Must(t, c.Servers[1].Kill())
 		},
 		func() { restart(t, c.Servers[:2]...) },
 	}}
@@ -110,8 +111,8 @@ func leaderHangs(t *testing.T, s *alertStack) []outage {
 	s.exporter(t, "hung", "--consul.server="+c.Servers[2].URL())
 	return []outage{{
 		"hung", "the leader hangs (SIGSTOP), watched by two exporters",
-		func() { must(t, c.Servers[0].Stop()) },
-		func() { must(t, c.Servers[0].Continue()) },
+		func() { harness.Must(t, c.Servers[0].Stop()) },
+		func() { harness.Must(t, c.Servers[0].Continue()) },
 	}}
 }
 
@@ -132,13 +133,13 @@ func untouched(t *testing.T, s *alertStack) []outage {
 // setCheck sets the status of a check with a time to live.
 func setCheck(t *testing.T, a *consultest.Agent, check, status string) {
 	t.Helper()
-	must(t, a.Client().Agent().UpdateTTL(check, "", status))
+	harness.Must(t, a.Client().Agent().UpdateTTL(check, "", status))
 }
 
 // register registers an instance of a service, with one check whose status the test sets.
 func register(t *testing.T, a *consultest.Agent, id, name string) {
 	t.Helper()
-	must(t, a.Client().Agent().ServiceRegister(&api.AgentServiceRegistration{
+	harness.Must(t, a.Client().Agent().ServiceRegister(&api.AgentServiceRegistration{
 		ID: id, Name: name, Check: &api.AgentServiceCheck{CheckID: id, TTL: "1h", Status: api.HealthPassing},
 	}))
 }
@@ -151,7 +152,7 @@ func services(t *testing.T, s *alertStack) []outage {
 	register(t, host, "web-2", "web")
 	register(t, host, "db-1", "db")
 	register(t, host, "api-1", "api")
-	must(t, c.Servers[2].Client().Agent().CheckRegister(&api.AgentCheckRegistration{
+	harness.Must(t, c.Servers[2].Client().Agent().CheckRegister(&api.AgentCheckRegistration{
 		ID: "disk", Name: "Disk", AgentServiceCheck: api.AgentServiceCheck{TTL: "1h", Status: api.HealthPassing},
 	}))
 	s.exporter(t, "services", "--consul.server="+c.Servers[0].URL())
@@ -169,17 +170,17 @@ func services(t *testing.T, s *alertStack) []outage {
 		check("a check of a server's node goes critical", c.Servers[2], "disk"),
 		{
 			"services", "a node stays in maintenance, for longer than `--maintenance=2m`",
-			func() { must(t, node.EnableNodeMaintenance("")) },
-			func() { must(t, node.DisableNodeMaintenance()) },
+			func() { harness.Must(t, node.EnableNodeMaintenance("")) },
+			func() { harness.Must(t, node.DisableNodeMaintenance()) },
 		},
 		{
 			"services", "a service instance stays in maintenance, for longer than `--maintenance=2m`",
-			func() { must(t, hosted.EnableServiceMaintenance("api-1", "")) },
-			func() { must(t, hosted.DisableServiceMaintenance("api-1")) },
+			func() { harness.Must(t, hosted.EnableServiceMaintenance("api-1", "")) },
+			func() { harness.Must(t, hosted.DisableServiceMaintenance("api-1")) },
 		},
 		{
 			"services", "a client agent is killed",
-			func() { must(t, c.Clients[2].Kill()) },
+			func() { harness.Must(t, c.Clients[2].Kill()) },
 			func() { restart(t, c.Clients[2]) },
 		},
 	}
@@ -191,7 +192,7 @@ func startLocked(t *testing.T) *consultest.Cluster {
 	c := startLed(t, consultest.Options{Servers: 3, ACL: true, Config: steady()})
 	for _, a := range c.Servers {
 		_, err := a.Client().Agent().UpdateDefaultACLToken(c.ManagementToken, nil)
-		must(t, err)
+		harness.Must(t, err)
 	}
 	return c
 }
@@ -199,23 +200,23 @@ func startLocked(t *testing.T) *consultest.Cluster {
 func tokenRevoked(t *testing.T, s *alertStack) []outage {
 	t.Helper()
 	c := startLocked(t)
-	token, err := c.NewToken(t.Context(), readmePolicy(t))
-	must(t, err)
-	file := secret(t, token)
+	token, err := c.NewToken(t.Context(), harness.ReadmePolicy(t))
+	harness.Must(t, err)
+	file := harness.Secret(t, token)
 	s.exporter(t, "token", "--consul.server="+c.Servers[0].URL(), "--consul.token-file="+file)
 	acl := c.Servers[0].Client().ACL()
 	return []outage{{
 		"token", "the exporter's token is revoked",
 		func() {
 			own, _, err := acl.TokenReadSelf(&api.QueryOptions{Token: token})
-			must(t, err)
+			harness.Must(t, err)
 			_, err = acl.TokenDelete(own.AccessorID, nil)
-			must(t, err)
+			harness.Must(t, err)
 		},
 		func() {
-			token, err := c.NewToken(t.Context(), readmePolicy(t))
-			must(t, err)
-			must(t, os.WriteFile(file, []byte(token), 0o600))
+			token, err := c.NewToken(t.Context(), harness.ReadmePolicy(t))
+			harness.Must(t, err)
+			harness.Must(t, os.WriteFile(file, []byte(token), 0o600))
 		},
 	}}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // one is a fault of one cluster.
@@ -27,7 +28,7 @@ func leaderKilled(t *testing.T, s *alertStack) []outage {
 	c := startLed(t, consultest.Options{Servers: 3, Config: brisk()})
 	s.exporter(t, "leader", "--consul.server="+c.Servers[1].URL())
 	return one("leader", "the leader is killed",
-		func() { must(t, c.Servers[0].Kill()) },
+		func() { harness.Must(t, c.Servers[0].Kill()) },
 		func() { restart(t, c.Servers[0]) })
 }
 
@@ -36,8 +37,8 @@ func followerHangs(t *testing.T, s *alertStack) []outage {
 	c := startLed(t, consultest.Options{Servers: 3, Config: steady()})
 	s.exporter(t, "follower", "--consul.server="+c.Servers[0].URL())
 	return one("follower", "a follower hangs (SIGSTOP)",
-		func() { must(t, c.Servers[2].Stop()) },
-		func() { must(t, c.Servers[2].Continue()) })
+		func() { harness.Must(t, c.Servers[2].Stop()) },
+		func() { harness.Must(t, c.Servers[2].Continue()) })
 }
 
 // twoClusters are watched by one Prometheus, the first of them by two exporters: each has its own alerts, once.
@@ -52,7 +53,7 @@ func twoClusters(t *testing.T, s *alertStack) []outage {
 			s.exporter(t, name, "--consul.server="+c.Servers[1].URL())
 		}
 		outages = append(outages, one(name, fault,
-			func() { must(t, c.Servers[2].Kill()) },
+			func() { harness.Must(t, c.Servers[2].Kill()) },
 			func() { restart(t, c.Servers[2]) })...)
 	}
 	return outages
@@ -64,15 +65,15 @@ func splitBrain(t *testing.T, s *alertStack) []outage {
 	c := consultest.Start(t, consultest.Options{Servers: 2, Bootstrap: consultest.BootstrapAlone, Config: brisk()})
 	s.exporter(t, "split", "--consul.server="+c.Servers[0].URL())
 	return one("split", "two servers that each lead a cluster of their own are joined",
-		func() { must(t, c.Join(soon(t), c.Servers[0], c.Servers[1])) },
+		func() { harness.Must(t, c.Join(harness.Soon(t), c.Servers[0], c.Servers[1])) },
 		func() { leave(t, c.Servers[1], c.Servers[0]) })
 }
 
 // leave makes a server leave, and another one sure of it: on a busy machine it may not have heard so, and take the server for failed.
 func leave(t *testing.T, leaving, staying *consultest.Agent) {
 	t.Helper()
-	must(t, leaving.Leave(soon(t)))
-	must(t, staying.Client().Agent().ForceLeave(leaving.Name))
+	harness.Must(t, leaving.Leave(harness.Soon(t)))
+	harness.Must(t, staying.Client().Agent().ForceLeave(leaving.Name))
 }
 
 // leadershipMoves waits between two moves until the exporter has seen the one before.
@@ -83,7 +84,7 @@ func leadershipMoves(t *testing.T, s *alertStack) []outage {
 	return one("moves", "leadership is transferred five times in a row",
 		func() {
 			for i := range 5 {
-				must(t, c.TransferLeadership(soon(t), c.Servers[(i+1)%3]))
+				harness.Must(t, c.TransferLeadership(harness.Soon(t), c.Servers[(i+1)%3]))
 				time.Sleep(2 * alertScrapeInterval) //nolint:forbidigo // So that each is seen.
 			}
 		},
@@ -93,7 +94,7 @@ func leadershipMoves(t *testing.T, s *alertStack) []outage {
 // allLeave and allCrash are two ways of restarting all servers, one at a time, as an upgrade does: each is back before the next one goes.
 func allLeave(t *testing.T, s *alertStack) []outage {
 	t.Helper()
-	return restartAll(t, s, "left", "all servers leave and come back, one at a time", func(a *consultest.Agent) error { return a.Leave(soon(t)) })
+	return restartAll(t, s, "left", "all servers leave and come back, one at a time", func(a *consultest.Agent) error { return a.Leave(harness.Soon(t)) })
 }
 
 func allCrash(t *testing.T, s *alertStack) []outage {
@@ -109,7 +110,7 @@ func restartAll(t *testing.T, s *alertStack, cluster, fault string, end func(*co
 	return one(cluster, fault,
 		func() {
 			for _, a := range c.Servers {
-				must(t, end(a))
+				harness.Must(t, end(a))
 				restart(t, a)
 				waitVoters(t, c)
 			}
@@ -120,9 +121,9 @@ func restartAll(t *testing.T, s *alertStack, cluster, fault string, end func(*co
 // waitVoters waits until all servers vote and autopilot calls them healthy, which is when an operator goes on to the next one.
 func waitVoters(t *testing.T, c *consultest.Cluster) {
 	t.Helper()
-	must(t, c.WaitMembers(soon(t), len(c.Servers)))
-	waitFor(t, 60*time.Second, "autopilot to call all servers healthy", func() string {
-		leader, err := c.Leader(soon(t))
+	harness.Must(t, c.WaitMembers(harness.Soon(t), len(c.Servers)))
+	harness.WaitFor(t, 60*time.Second, "autopilot to call all servers healthy", func() string {
+		leader, err := c.Leader(harness.Soon(t))
 		if err != nil {
 			return err.Error()
 		}
@@ -142,9 +143,9 @@ func certificates(t *testing.T, s *alertStack) []outage {
 	t.Helper()
 	const day = 24 * time.Hour
 	c := startLed(t, consultest.Options{Servers: 3, TLS: true, CertLifetime: 90 * day, Config: steady()})
-	s.exporter(t, "tls", append(tlsFlags(c), "--consul.server="+c.Servers[0].URL())...)
+	s.exporter(t, "tls", append(harness.TLSFlags(c), "--consul.server="+c.Servers[0].URL())...)
 	certify := func(a *consultest.Agent, lifetime time.Duration) func() {
-		return func() { must(t, a.Certify(lifetime)) }
+		return func() { harness.Must(t, a.Certify(lifetime)) }
 	}
 	return []outage{
 		{"tls", "a server's certificate expires in ten days", certify(c.Servers[1], 10*day), certify(c.Servers[1], 90*day)},
@@ -169,8 +170,8 @@ func agentHangs(t *testing.T, s *alertStack) []outage {
 	c := consultest.Start(t, consultest.Options{Servers: 1, Clients: 1})
 	s.exporter(t, "stuck", "--consul.server="+c.Clients[0].URL())
 	return one("stuck", "the agent that the exporter asks hangs (SIGSTOP)",
-		func() { must(t, c.Clients[0].Stop()) },
-		func() { must(t, c.Clients[0].Continue()) })
+		func() { harness.Must(t, c.Clients[0].Stop()) },
+		func() { harness.Must(t, c.Clients[0].Continue()) })
 }
 
 // agentKilled is about the agent that one exporter asks, and one of two others.
@@ -183,7 +184,7 @@ func agentKilled(t *testing.T, s *alertStack) []outage {
 	return []outage{
 		{
 			"agent", "the agent that the exporter asks is killed",
-			func() { must(t, c.Clients[0].Kill()) },
+			func() { harness.Must(t, c.Clients[0].Kill()) },
 			func() { restart(t, c.Clients[0]) },
 		},
 		{"agents", "the agent that one of two exporters asks is killed", func() {}, func() {}},
@@ -197,16 +198,16 @@ func tokenReadsHalf(t *testing.T, s *alertStack) []outage {
 		_, err := c.Servers[0].Client().Catalog().Register(&api.CatalogRegistration{
 			Node: "worker", Address: "10.0.0.9", Service: &api.AgentService{ID: name + "-1", Service: name},
 		}, nil)
-		must(t, err)
+		harness.Must(t, err)
 	}
-	token, err := c.NewToken(t.Context(), readmePolicy(t))
-	must(t, err)
-	file := secret(t, token)
+	token, err := c.NewToken(t.Context(), harness.ReadmePolicy(t))
+	harness.Must(t, err)
+	file := harness.Secret(t, token)
 	s.exporter(t, "half", "--consul.server="+c.Servers[0].URL(), "--consul.token-file="+file)
 	return one("half", "the exporter gets a token that may read half of the services",
 		func() {
 			half, err := c.NewToken(t.Context(), halfPolicy(t))
-			must(t, err)
+			harness.Must(t, err)
 			rewrite(t, file, half)
 		},
 		func() { rewrite(t, file, token) })
@@ -215,11 +216,11 @@ func tokenReadsHalf(t *testing.T, s *alertStack) []outage {
 // halfPolicy is README's, with the right to read half of the services.
 func halfPolicy(t *testing.T) string {
 	t.Helper()
-	return strings.Replace(readmePolicy(t), `service_prefix ""`, `service_prefix "a"`, 1)
+	return strings.Replace(harness.ReadmePolicy(t), `service_prefix ""`, `service_prefix "a"`, 1)
 }
 
 // rewrite gives a file another content.
 func rewrite(t *testing.T, file, content string) {
 	t.Helper()
-	must(t, os.WriteFile(file, []byte(content), 0o600))
+	harness.Must(t, os.WriteFile(file, []byte(content), 0o600))
 }

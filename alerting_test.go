@@ -25,6 +25,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
 	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // alertTimeFactor is by how much the tests shorten all times of the pack and of Alertmanager's configuration.
@@ -40,7 +41,7 @@ const (
 // alertStack is a Prometheus with the pack, which sends its alerts to an Alertmanager with the example's configuration, which sends its
 // notifications to the test.
 type alertStack struct {
-	prometheus, alertmanager *exporterProcess
+	prometheus, alertmanager *harness.Exporter
 	pages                    *pageLog
 
 	targetsFile string
@@ -64,10 +65,10 @@ func startAlerting(t *testing.T, binary string, settings map[string]string) *ale
 	s.alertmanager = startAlertmanager(t, scaledAlertmanager(t, s.pages.url))
 
 	rules := filepath.Join(dir, "rules.yml")
-	must(t, os.WriteFile(rules, []byte(scaledPack(t, settings)), 0o600))
+	harness.Must(t, os.WriteFile(rules, []byte(scaledPack(t, settings)), 0o600))
 	s.writeTargets(t)
 	config := filepath.Join(dir, "prometheus.yml")
-	must(t, os.WriteFile(config, fmt.Appendf(nil, `global:
+	harness.Must(t, os.WriteFile(config, fmt.Appendf(nil, `global:
   scrape_interval: %[1]s
   scrape_timeout: %[1]s
   evaluation_interval: %[2]s
@@ -78,7 +79,7 @@ alerting:
 scrape_configs:
   - job_name: consul
     file_sd_configs: [{files: [%[5]q], refresh_interval: 1s}]
-`, alertScrapeInterval, alertInterval, rules, s.alertmanager.hostPort(), s.targetsFile), 0o600))
+`, alertScrapeInterval, alertInterval, rules, s.alertmanager.HostPort(), s.targetsFile), 0o600))
 	s.prometheus = startTool(t, "prometheus", "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "prometheus"),
 		"--rules.alert.resend-delay="+scaled(time.Minute).String())
 	t.Cleanup(func() {
@@ -90,21 +91,21 @@ scrape_configs:
 }
 
 // startAlertmanager starts an Alertmanager that knows of no other.
-func startAlertmanager(t *testing.T, config string) *exporterProcess {
+func startAlertmanager(t *testing.T, config string) *harness.Exporter {
 	t.Helper()
-	dir := writeFiles(t, map[string]string{"alertmanager.yml": config})
+	dir := harness.WriteFiles(t, map[string]string{"alertmanager.yml": config})
 	return startTool(t, "alertmanager", "--config.file="+filepath.Join(dir, "alertmanager.yml"),
 		"--storage.path="+filepath.Join(dir, "alertmanager"), "--cluster.listen-address=")
 }
 
 // startTool starts a server of the toolbox, and ends it with the test.
-func startTool(tb testing.TB, name string, args ...string) *exporterProcess {
+func startTool(tb testing.TB, name string, args ...string) *harness.Exporter {
 	tb.Helper()
 	binary, err := toolbox.Path(name)
-	must(tb, err)
-	p := launch(tb, binary, nil, args...)
-	waitFor(tb, 60*time.Second, name+" to be ready", func() string {
-		status, body, err := p.get(tb.Context(), "/-/ready", time.Second)
+	harness.Must(tb, err)
+	p := harness.Launch(tb, binary, nil, args...)
+	harness.WaitFor(tb, 60*time.Second, name+" to be ready", func() string {
+		status, body, err := p.Get(tb.Context(), "/-/ready", time.Second)
 		if err != nil {
 			return err.Error()
 		}
@@ -123,7 +124,7 @@ func scaled(d time.Duration) time.Duration { return d / alertTimeFactor }
 func scaledPack(t *testing.T, settings map[string]string) string {
 	t.Helper()
 	files, err := alerts.Pack(settings)
-	must(t, err)
+	harness.Must(t, err)
 	pack := string(alerts.Join(files))
 	pack = shorten(t, pack, `(\b(?:keep_firing_)?for: )([0-9]\w*)()`)
 	return shorten(t, pack, `(\[)([0-9]\w*)(\])`)
@@ -133,7 +134,7 @@ func scaledPack(t *testing.T, settings map[string]string) string {
 func scaledAlertmanager(t *testing.T, receiver string) string {
 	t.Helper()
 	content, err := os.ReadFile("alerts/alertmanager.example.yml")
-	must(t, err)
+	harness.Must(t, err)
 	config := shorten(t, string(content), `(\b(?:group_wait|group_interval|repeat_interval): )([0-9]\w*)()`)
 	urls := regexp.MustCompile(`http://(\w+)\.example/consul`)
 	if n := len(urls.FindAllString(config, -1)); n != 3 {
@@ -152,30 +153,30 @@ func shorten(t *testing.T, text, expression string) string {
 	return durations.ReplaceAllStringFunc(text, func(found string) string {
 		m := durations.FindStringSubmatch(found)
 		d, err := model.ParseDuration(m[2])
-		must(t, err)
+		harness.Must(t, err)
 		return m[1] + model.Duration(scaled(time.Duration(d))).String() + m[3]
 	})
 }
 
 // exporter starts an exporter that Prometheus scrapes from then on, as one of those that watch a cluster.
-func (s *alertStack) exporter(t *testing.T, cluster string, args ...string) *exporterProcess {
+func (s *alertStack) exporter(t *testing.T, cluster string, args ...string) *harness.Exporter {
 	t.Helper()
-	e := launch(t, s.binary, nil, append([]string{"--probe.timeout=1500ms", "--web.scrape-timeout-offset=100ms"}, args...)...)
+	e := harness.Launch(t, s.binary, nil, append([]string{"--probe.timeout=1500ms", "--web.scrape-timeout-offset=100ms"}, args...)...)
 	s.watch(t, cluster, e)
 	return e
 }
 
 // watch makes an exporter a target of Prometheus.
-func (s *alertStack) watch(t *testing.T, cluster string, e *exporterProcess) {
+func (s *alertStack) watch(t *testing.T, cluster string, e *harness.Exporter) {
 	t.Helper()
-	s.targets = append(s.targets, alertTarget{[]string{e.hostPort()}, map[string]string{"cluster": cluster}})
+	s.targets = append(s.targets, alertTarget{[]string{e.HostPort()}, map[string]string{"cluster": cluster}})
 	s.writeTargets(t)
 }
 
 // unwatch is what a service discovery does that has lost an exporter.
-func (s *alertStack) unwatch(t *testing.T, e *exporterProcess) {
+func (s *alertStack) unwatch(t *testing.T, e *harness.Exporter) {
 	t.Helper()
-	s.targets = slices.DeleteFunc(s.targets, func(target alertTarget) bool { return "http://"+target.Targets[0] == e.url })
+	s.targets = slices.DeleteFunc(s.targets, func(target alertTarget) bool { return "http://"+target.Targets[0] == e.URL })
 	s.writeTargets(t)
 }
 
@@ -183,9 +184,9 @@ func (s *alertStack) unwatch(t *testing.T, e *exporterProcess) {
 func (s *alertStack) writeTargets(t *testing.T) {
 	t.Helper()
 	content, err := json.Marshal(append([]alertTarget{}, s.targets...)) // Not null, if there are none.
-	must(t, err)
-	must(t, os.WriteFile(s.targetsFile+".new", content, 0o600))
-	must(t, os.Rename(s.targetsFile+".new", s.targetsFile))
+	harness.Must(t, err)
+	harness.Must(t, os.WriteFile(s.targetsFile+".new", content, 0o600))
+	harness.Must(t, os.Rename(s.targetsFile+".new", s.targetsFile))
 }
 
 // ruledAlert is an alert that pends or fires in Prometheus.
@@ -202,7 +203,7 @@ func (s *alertStack) active(t *testing.T) []ruledAlert {
 			Alerts []ruledAlert `json:"alerts"`
 		} `json:"data"`
 	}
-	getJSON(t, s.prometheus.url+"/api/v1/alerts", &answer)
+	getJSON(t, s.prometheus.URL+"/api/v1/alerts", &answer)
 	return answer.Data.Alerts
 }
 
@@ -218,7 +219,7 @@ type routedAlert struct {
 func (s *alertStack) routed(t *testing.T) []routedAlert {
 	t.Helper()
 	var answer []routedAlert
-	getJSON(t, s.alertmanager.url+"/api/v2/alerts", &answer)
+	getJSON(t, s.alertmanager.URL+"/api/v2/alerts", &answer)
 	return answer
 }
 
@@ -236,7 +237,7 @@ func (s *alertStack) query(t *testing.T, expression string) []series {
 			Result []series `json:"result"`
 		} `json:"data"`
 	}
-	getJSON(t, s.prometheus.url+"/api/v1/query?"+url.Values{"query": {expression}}.Encode(), &answer)
+	getJSON(t, s.prometheus.URL+"/api/v1/query?"+url.Values{"query": {expression}}.Encode(), &answer)
 	return answer.Data.Result
 }
 
@@ -255,14 +256,14 @@ func getJSON(t *testing.T, address string, into any) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
-	must(t, err)
+	harness.Must(t, err)
 	resp, err := http.DefaultClient.Do(req)
-	must(t, err)
+	harness.Must(t, err)
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		t.Fatalf("%s: status %s", address, resp.Status)
 	}
-	must(t, json.NewDecoder(resp.Body).Decode(into))
+	harness.Must(t, json.NewDecoder(resp.Body).Decode(into))
 }
 
 // page is a notification as Alertmanager sends it to a webhook.

@@ -6,7 +6,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,24 +14,16 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
 	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
-	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
-
-// packFiles are the files of the pack with these settings.
-func packFiles(t *testing.T, settings map[string]string) []alerts.File {
-	t.Helper()
-	files, err := alerts.Pack(settings)
-	must(t, err)
-	return files
-}
 
 // Without a folder all rules go to standard output, as one file; flags and environment variables change them.
 func TestAlerts_Stdout(t *testing.T) {
 	testenv.Clear(t)
 	expect := func(settings map[string]string, args ...string) {
 		t.Helper()
-		code, stdout, stderr := runProgram(t, append([]string{"alerts"}, args...)...)
-		if diff := cmp.Diff(string(alerts.Join(packFiles(t, settings))), stdout); code != 0 || stderr != "" || diff != "" {
+		code, stdout, stderr := harness.RunProgram(t, append([]string{"alerts"}, args...)...)
+		if diff := cmp.Diff(string(alerts.Join(harness.PackFiles(t, settings))), stdout); code != 0 || stderr != "" || diff != "" {
 			t.Errorf("%v: exit code %d, stderr %q, the rules differ (-want +got):\n%s", args, code, stderr, diff)
 		}
 	}
@@ -47,10 +38,10 @@ func TestAlerts_Stdout(t *testing.T) {
 func TestAlerts_OutputDir(t *testing.T) {
 	testenv.Clear(t)
 	dir := filepath.Join(t.TempDir(), "new", "consul")
-	if code, _, stderr := runProgram(t, "alerts", "--output-dir="+dir); code != 0 {
+	if code, _, stderr := harness.RunProgram(t, "alerts", "--output-dir="+dir); code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
-	code, stdout, stderr := runProgram(t, "alerts", "--output-dir="+dir, "--group-by=environment,dc")
+	code, stdout, stderr := harness.RunProgram(t, "alerts", "--output-dir="+dir, "--group-by=environment,dc")
 	if code != 0 || stderr != "" {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
@@ -64,18 +55,18 @@ func TestAlerts_OutputDir(t *testing.T) {
 	}
 
 	config := filepath.Join(dir, "..", "prometheus.yml")
-	must(t, os.WriteFile(config, fmt.Appendf(nil, "rule_files: [%q]\n", filepath.Join(dir, "*.yml")), 0o600))
-	if out := runTool(t, "promtool", "check", "config", config); !strings.Contains(out, "SUCCESS: 6 rule files found\n") {
+	harness.Must(t, os.WriteFile(config, fmt.Appendf(nil, "rule_files: [%q]\n", filepath.Join(dir, "*.yml")), 0o600))
+	if out := harness.RunTool(t, "promtool", "check", "config", config); !strings.Contains(out, "SUCCESS: 6 rule files found\n") {
 		t.Errorf("promtool finds other than six rule files:\n%s", out)
 	}
 	example := want[len(want)-1]
 	for _, amtool := range []string{"amtool", "amtool-0.25"} {
-		if out := runTool(t, amtool, "check-config", example); !strings.Contains(out, "3 receivers") {
+		if out := harness.RunTool(t, amtool, "check-config", example); !strings.Contains(out, "3 receivers") {
 			t.Errorf("%s finds other than three receivers:\n%s", amtool, out)
 		}
 	}
 	content, err := os.ReadFile(example)
-	must(t, err)
+	harness.Must(t, err)
 	if !strings.Contains(string(content), "group_by: [alertname, environment, dc]\n") {
 		t.Errorf("Alertmanager groups by other labels than the rules:\n%s", content)
 	}
@@ -84,7 +75,7 @@ func TestAlerts_OutputDir(t *testing.T) {
 func TestAlerts_Bad(t *testing.T) {
 	testenv.Clear(t)
 	file := filepath.Join(t.TempDir(), "file")
-	must(t, os.WriteFile(file, nil, 0o600))
+	harness.Must(t, os.WriteFile(file, nil, 0o600))
 	for _, tc := range []struct {
 		name string
 		args []string
@@ -102,7 +93,7 @@ func TestAlerts_Bad(t *testing.T) {
 		{"flag of the exporter", []string{"--consul.server=localhost"}, []string{"unknown long flag '--consul.server', try --help"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			code, stdout, stderr := runProgram(t, append([]string{"alerts"}, tc.args...)...)
+			code, stdout, stderr := harness.RunProgram(t, append([]string{"alerts"}, tc.args...)...)
 			want := ""
 			for _, line := range tc.want {
 				want += "consul_cluster_exporter: error: " + line + "\n"
@@ -112,16 +103,4 @@ func TestAlerts_Bad(t *testing.T) {
 			}
 		})
 	}
-}
-
-// runTool runs a tool that checks files, and returns what it says.
-func runTool(t *testing.T, tool string, args ...string) string {
-	t.Helper()
-	binary, err := toolbox.Path(tool)
-	must(t, err)
-	out, err := exec.CommandContext(t.Context(), binary, args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %v: %v: %s", tool, args, err, out)
-	}
-	return string(out)
 }

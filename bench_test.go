@@ -10,27 +10,18 @@ import (
 	"io"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/prometheus/procfs"
-
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
-)
-
-const (
-	// minScrapes is how many scrapes a size has at least: in its usual second a benchmark has but two or three of the largest.
-	minScrapes = 15
-	// instancesPerNode is a guess at what is usual.
-	instancesPerNode = 25
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // BenchmarkCatalog compares a scrape of a real cluster with a large catalog with the time that Consul itself takes to tell what
 // is in that catalog, and says what the scrape consists of. See docs/performance.md.
 func BenchmarkCatalog(b *testing.B) {
-	binary := buildExporter(b)
+	binary := harness.BuildExporter(b)
 	for _, size := range []struct {
 		services, instances, output int
 		byService                   bool
@@ -56,7 +47,7 @@ func BenchmarkCatalog(b *testing.B) {
 		}
 		b.Run(name, func(b *testing.B) {
 			benchmarkCatalog(b, binary, size.byService, consultest.Catalog{
-				Nodes: size.instances / instancesPerNode, Services: size.services, Instances: size.instances, CheckOutput: size.output,
+				Nodes: size.instances / harness.InstancesPerNode, Services: size.services, Instances: size.instances, CheckOutput: size.output,
 			})
 		})
 	}
@@ -70,7 +61,7 @@ func benchmarkCatalog(b *testing.B, binary string, byService bool, size consulte
 		old.send(b, c.Servers[0])
 	}
 	agent := c.Servers[0].URL()
-	d := newDuel(agent, startBinary(b, binary, nil, "--consul.server="+agent))
+	d := newDuel(agent, harness.StartBinary(b, binary, nil, "--consul.server="+agent))
 	defer d.client.CloseIdleConnections()
 	if byService { // The usual question would change the catalog.
 		d.question = "/v1/health/state/any?stale"
@@ -84,7 +75,7 @@ func benchmarkCatalog(b *testing.B, binary string, byService bool, size consulte
 	for b.Loop() {
 		d.round(b)
 	}
-	for len(d.scrape) < minScrapes {
+	for len(d.scrape) < harness.MinScrapes {
 		d.round(b)
 	}
 	d.report(b, before)
@@ -94,7 +85,7 @@ func benchmarkCatalog(b *testing.B, binary string, byService bool, size consulte
 type duel struct {
 	client   *http.Client
 	agent    string
-	exporter *exporterProcess
+	exporter *harness.Exporter
 	// question is what Consul is asked.
 	question string
 	// consul and scrape are how long each answer took, in the order of the rounds.
@@ -103,7 +94,7 @@ type duel struct {
 	last bytes.Buffer
 }
 
-func newDuel(agent string, e *exporterProcess) *duel {
+func newDuel(agent string, e *harness.Exporter) *duel {
 	return &duel{
 		// The exporter asks Consul for no compression; of the scrape what goes over the wire is wanted.
 		client:   &http.Client{Transport: &http.Transport{DisableCompression: true}, Timeout: 10 * time.Second},
@@ -119,7 +110,7 @@ func (d *duel) round(b *testing.B) {
 	d.consul = append(d.consul, timeGet(b, d.client, io.Discard, d.agent+d.question, nil))
 	d.last.Reset()
 	// What Prometheus 3 sends, but for its protobuf format.
-	d.scrape = append(d.scrape, timeGet(b, d.client, &d.last, d.exporter.url+"/metrics", http.Header{
+	d.scrape = append(d.scrape, timeGet(b, d.client, &d.last, d.exporter.URL+"/metrics", http.Header{
 		"Accept":                              {"application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3"},
 		"Accept-Encoding":                     {"gzip"},
 		"X-Prometheus-Scrape-Timeout-Seconds": {"10"},
@@ -130,15 +121,15 @@ func (d *duel) round(b *testing.B) {
 func timeGet(b *testing.B, client *http.Client, body io.Writer, url string, header http.Header) time.Duration {
 	b.Helper()
 	req, err := http.NewRequestWithContext(b.Context(), http.MethodGet, url, http.NoBody)
-	must(b, err)
+	harness.Must(b, err)
 	req.Header = header
 	start := time.Now()
 	resp, err := client.Do(req)
-	must(b, err)
+	harness.Must(b, err)
 	defer resp.Body.Close()
 	_, err = io.Copy(body, resp.Body)
 	took := time.Since(start)
-	must(b, err)
+	harness.Must(b, err)
 	if resp.StatusCode != http.StatusOK {
 		b.Fatalf("%s got status %d", url, resp.StatusCode)
 	}
@@ -152,17 +143,17 @@ func (d *duel) report(b *testing.B, before scrapeContents) {
 	slices.Sort(d.consul)
 	slices.Sort(d.scrape)
 	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(milliseconds(percentile(d.consul, 50)), "consul-ms")
-	b.ReportMetric(milliseconds(percentile(d.consul, 95)), "consul-p95-ms")
-	b.ReportMetric(milliseconds(percentile(d.scrape, 50)), "scrape-ms")
-	b.ReportMetric(milliseconds(percentile(d.scrape, 95)), "scrape-p95-ms")
-	b.ReportMetric(float64(percentile(d.scrape, 50))/float64(percentile(d.consul, 50)), "ratio")
+	b.ReportMetric(harness.Milliseconds(harness.Percentile(d.consul, 50)), "consul-ms")
+	b.ReportMetric(harness.Milliseconds(harness.Percentile(d.consul, 95)), "consul-p95-ms")
+	b.ReportMetric(harness.Milliseconds(harness.Percentile(d.scrape, 50)), "scrape-ms")
+	b.ReportMetric(harness.Milliseconds(harness.Percentile(d.scrape, 95)), "scrape-p95-ms")
+	b.ReportMetric(float64(harness.Percentile(d.scrape, 50))/float64(harness.Percentile(d.consul, 50)), "ratio")
 	b.ReportMetric((after.requests-before.requests)/float64(len(d.scrape)), "requests/scrape")
 	b.ReportMetric(after.unanswered-before.unanswered, "failed-requests")
 	b.ReportMetric(float64(after.series), "series")
 	b.ReportMetric(float64(d.last.Len()), "wire-bytes")
 	b.ReportMetric(float64(after.bytes), "text-bytes")
-	b.ReportMetric(peakMemory(b, d.exporter)/1e6, "exporter-peak-MB")
+	b.ReportMetric(harness.PeakMemory(b, d.exporter)/1e6, "exporter-peak-MB")
 }
 
 // scrapeContents are what the text of a scrape holds.
@@ -181,9 +172,9 @@ type scrapeContents struct {
 func (d *duel) contents(b *testing.B) scrapeContents {
 	b.Helper()
 	unpacked, err := gzip.NewReader(bytes.NewReader(d.last.Bytes()))
-	must(b, err)
+	harness.Must(b, err)
 	text, err := io.ReadAll(unpacked)
-	must(b, err)
+	harness.Must(b, err)
 	contents := scrapeContents{bytes: len(text)}
 	failed, unsupported := make(map[string]bool), make(map[string]bool)
 	for line := range strings.Lines(string(text)) {
@@ -195,15 +186,15 @@ func (d *duel) contents(b *testing.B) scrapeContents {
 		labels, _, _ := strings.Cut(rest, "}")
 		switch family {
 		case "consul_exporter_consul_requests_total":
-			n := sampleValue(b, line)
+			n := harness.SampleValue(b, line)
 			contents.requests += n
 			if strings.Contains(line, `code="error"`) {
 				contents.unanswered += n
 			}
 		case "consul_exporter_collector_success":
-			failed[labels] = sampleValue(b, line) != 1
+			failed[labels] = harness.SampleValue(b, line) != 1
 		case "consul_exporter_collector_supported":
-			unsupported[labels] = sampleValue(b, line) != 1
+			unsupported[labels] = harness.SampleValue(b, line) != 1
 		}
 	}
 	for name := range failed {
@@ -213,29 +204,3 @@ func (d *duel) contents(b *testing.B) scrapeContents {
 	}
 	return contents
 }
-
-// sampleValue returns the value in a line of a scrape.
-func sampleValue(b *testing.B, line string) float64 {
-	b.Helper()
-	line = strings.TrimSpace(line)
-	value, err := strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64)
-	must(b, err)
-	return value
-}
-
-// peakMemory returns the most memory that the exporter has had resident so far, in bytes.
-func peakMemory(tb testing.TB, e *exporterProcess) float64 {
-	tb.Helper()
-	process, err := procfs.NewProc(e.cmd.Process.Pid)
-	must(tb, err)
-	status, err := process.NewStatus()
-	must(tb, err)
-	return float64(status.VmHWM)
-}
-
-// percentile returns the value below which so many of a hundred sorted ones are.
-func percentile(sorted []time.Duration, p int) time.Duration {
-	return sorted[len(sorted)*p/100]
-}
-
-func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/prometheus/procfs"
+
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // maxBinary is how large the exporter may be, in bytes.
@@ -26,14 +28,14 @@ const modulePath = "github.com/zervigo/consul_cluster_exporter"
 // What `make build` builds needs no library, names no folder, and is small.
 func TestBinary(t *testing.T) {
 	t.Parallel()
-	binary := buildExporter(t)
+	binary := harness.BuildExporter(t)
 	info, err := os.Stat(binary)
-	must(t, err)
+	harness.Must(t, err)
 	if info.Size() > maxBinary {
 		t.Errorf("the exporter has %d bytes; want at most %d", info.Size(), maxBinary)
 	}
 	built, err := buildinfo.ReadFile(binary)
-	must(t, err)
+	harness.Must(t, err)
 	settings := make(map[string]string)
 	for _, s := range built.Settings {
 		settings[s.Key] = s.Value
@@ -45,7 +47,7 @@ func TestBinary(t *testing.T) {
 		return // Only Linux's programs are ELF, and only there they can be static.
 	}
 	program, err := elf.Open(binary)
-	must(t, err)
+	harness.Must(t, err)
 	defer program.Close()
 	if libraries, err := program.ImportedLibraries(); err != nil || len(libraries) > 0 {
 		t.Errorf("it needs the libraries %q (%v); want none", libraries, err)
@@ -55,29 +57,29 @@ func TestBinary(t *testing.T) {
 // BenchmarkStart measures how long the exporter takes from its start until it listens, and how much memory it has resident then and, after
 // the last start, when it has been idle for some seconds. There is no Consul.
 func BenchmarkStart(b *testing.B) {
-	binary := buildExporter(b)
-	var e *exporterProcess
+	binary := harness.BuildExporter(b)
+	var e *harness.Exporter
 	for b.Loop() {
 		if e != nil {
 			b.StopTimer()
-			must(b, e.stop())
+			harness.Must(b, e.Stop())
 			b.StartTimer()
 		}
-		e = launch(b, binary, nil, "--consul.server=http://127.0.0.1:1")
+		e = harness.Launch(b, binary, nil, "--consul.server=http://127.0.0.1:1")
 	}
 	b.ReportMetric(residentMB(b, e), "started-MB")
 	time.Sleep(5 * time.Second) //nolint:forbidigo // Idling is what is measured.
 	b.ReportMetric(residentMB(b, e), "idle-MB")
-	must(b, e.stop())
+	harness.Must(b, e.Stop())
 }
 
 // residentMB is the memory that a process has resident, in units of 1,000,000 bytes.
-func residentMB(tb testing.TB, e *exporterProcess) float64 {
+func residentMB(tb testing.TB, e *harness.Exporter) float64 {
 	tb.Helper()
-	process, err := procfs.NewProc(e.cmd.Process.Pid)
-	must(tb, err)
+	process, err := procfs.NewProc(e.Cmd.Process.Pid)
+	harness.Must(tb, err)
 	stat, err := process.Stat()
-	must(tb, err)
+	harness.Must(tb, err)
 	return float64(stat.ResidentMemory()) / 1e6
 }
 
@@ -85,9 +87,9 @@ func residentMB(tb testing.TB, e *exporterProcess) float64 {
 func TestDockerignore(t *testing.T) {
 	t.Parallel()
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{if .Module}}{{if .Module.Main}}{{.ImportPath}}{{end}}{{end}}", ".").Output()
-	must(t, err)
+	harness.Must(t, err)
 	content, err := os.ReadFile(".dockerignore")
-	must(t, err)
+	harness.Must(t, err)
 	lines := strings.Split(string(content), "\n")
 	packages := strings.Fields(string(out))
 	for _, path := range packages {

@@ -28,22 +28,14 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 	"github.com/zervigo/consul_cluster_exporter/status"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
-
-// checkOf runs the command check against an agent, in this process, with probes that do not wait long.
-func checkOf(t *testing.T, a *consultest.Agent, args ...string) (code int, stdout, stderr string) {
-	t.Helper()
-	var out, errs bytes.Buffer
-	args = append([]string{"check", "--consul.server=" + a.URL(), "--probe.timeout=500ms"}, args...)
-	code = cli.Run(t.Context(), args, &out, &errs)
-	return code, out.String(), errs.String()
-}
 
 // statusOf runs the command check and returns what it says in JSON.
 func statusOf(t *testing.T, a *consultest.Agent, args ...string) (code int, st status.View) {
 	t.Helper()
-	code, stdout, stderr := checkOf(t, a, append(args, "--output=json")...)
+	code, stdout, stderr := harness.CheckOf(t, a, append(args, "--output=json")...)
 	if err := json.Unmarshal([]byte(stdout), &st); err != nil || stderr != "" {
 		t.Fatalf("check printed %q and %q, which is not JSON: %v", stdout, stderr, err)
 	}
@@ -55,22 +47,13 @@ func statusUntil(t *testing.T, within time.Duration, a *consultest.Agent, want i
 	t.Helper()
 	for deadline := time.Now().Add(within); ; {
 		code, st := statusOf(t, a, args...)
-		if code == want && slices.Equal(alertsOf(st), alerts) {
+		if code == want && slices.Equal(harness.AlertsOf(st), alerts) {
 			return st
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("exit code %d, %s: %s, problems %+v, missing %+v; want exit code %d and the problems %q", code, st.Level, st.Verdict, st.Problems, st.Missing, want, alerts)
 		}
 	}
-}
-
-// alertsOf returns the names of the alerts of the problems, with the server.
-func alertsOf(st status.View) []string {
-	var names []string
-	for _, p := range st.Problems {
-		names = append(names, strings.TrimSpace(p.Alert+" "+p.Server))
-	}
-	return names
 }
 
 // stopAnswer is what --safe-to-stop answers in JSON.
@@ -82,7 +65,7 @@ type stopAnswer struct {
 // stopOf asks whether a server can be stopped.
 func stopOf(t *testing.T, a *consultest.Agent, server string, args ...string) (code int, answer stopAnswer) {
 	t.Helper()
-	code, stdout, stderr := checkOf(t, a, append(args, "--safe-to-stop="+server, "--output=json")...)
+	code, stdout, stderr := harness.CheckOf(t, a, append(args, "--safe-to-stop="+server, "--output=json")...)
 	if err := json.Unmarshal([]byte(stdout), &answer); err != nil {
 		t.Fatalf("check printed %q and %q, which is not JSON: %v", stdout, stderr, err)
 	}
@@ -120,8 +103,8 @@ func TestCheck(t *testing.T) {
 		},
 		Config: map[string]any{"autopilot": map[string]any{"cleanup_dead_servers": false, "max_trailing_logs": 20}},
 	})
-	leader := leaderOf(t, c)
-	well, other := others(c, leader)[0], others(c, leader)[1]
+	leader := harness.LeaderOf(t, c)
+	well, other := harness.Others(c, leader)[0], harness.Others(c, leader)[1]
 
 	t.Run("healthy", func(t *testing.T) {
 		st := statusUntil(t, 30*time.Second, well, cli.ExitHealthy, nil)
@@ -148,7 +131,7 @@ func TestCheck(t *testing.T) {
 		}
 	})
 	t.Run("as text", func(t *testing.T) {
-		code, stdout, stderr := checkOf(t, c.Clients[0])
+		code, stdout, stderr := harness.CheckOf(t, c.Clients[0])
 		for _, want := range []string{
 			"^healthy  3 of 3 voters answer, quorum is 2, server-[123] leads; one more may fail.\n",
 			`\n {18}8300  8301  8301  8302  8302  8500  8502  8600  8600\n {18}rpc   lan   lan   wan   wan   http  grpc  dns   dns\n`,
@@ -164,7 +147,7 @@ func TestCheck(t *testing.T) {
 		if code != cli.ExitHealthy || stderr != "" || strings.Contains(stdout, "\x1b") {
 			t.Errorf("exit code %d, stderr %q, printed\n%q", code, stderr, stdout)
 		}
-		if _, stdout, _ := checkOf(t, c.Clients[0], "--output=json"); strings.Contains(stdout, "\x1b") {
+		if _, stdout, _ := harness.CheckOf(t, c.Clients[0], "--output=json"); strings.Contains(stdout, "\x1b") {
 			t.Error("JSON has an escape character")
 		}
 		if t.Failed() {
@@ -175,14 +158,14 @@ func TestCheck(t *testing.T) {
 		expectStop(t, well, other.Name, cli.ExitSafe, "Without "+other.Name+" 2 of 3 voters can be counted on, and the quorum is 2: none more may fail.")
 		expectStop(t, well, leader.Name, cli.ExitSafe, "transfer the leadership first")
 		expectStop(t, well, "server-9", cli.ExitUnknown, `no such server: "server-9"; the servers are: server-1, server-2, server-3`)
-		code, stdout, stderr := checkOf(t, well, "--safe-to-stop="+other.Name)
+		code, stdout, stderr := harness.CheckOf(t, well, "--safe-to-stop="+other.Name)
 		want := fmt.Sprintf("yes  %[1]s can be stopped.\n  Without %[1]s 2 of 3 voters can be counted on, and the quorum is 2: none more may fail.\n", other)
 		if code != cli.ExitSafe || stdout != want || stderr != "" {
 			t.Errorf("exit code %d, printed %q and %q; want %q", code, stdout, stderr, want)
 		}
 	})
 	t.Run("a follower hangs", func(t *testing.T) {
-		must(t, other.Stop())
+		harness.Must(t, other.Stop())
 		st := statusUntil(t, 20*time.Second, well, cli.ExitDegraded, []string{"ConsulServerHung " + other.Name, "ConsulQuorumAtRisk"})
 		want := fmt.Sprintf("2 of 3 voters answer, quorum is 2, %s leads; %s hangs; no more may fail.", leader, other)
 		if st.Verdict != want {
@@ -193,22 +176,22 @@ func TestCheck(t *testing.T) {
 	})
 	t.Run("the follower wakes up and lags", func(t *testing.T) { expectLag(t, leader, well, other) })
 	t.Run("no leader", func(t *testing.T) {
-		gone := leaderOf(t, c)
-		left := others(c, gone)[0]
-		must(t, gone.Stop())
+		gone := harness.LeaderOf(t, c)
+		left := harness.Others(c, gone)[0]
+		harness.Must(t, gone.Stop())
 		st := statusUntil(t, 5*time.Second, left, cli.ExitCritical, []string{"ConsulNoLeader", "ConsulServerHung " + gone.Name, "ConsulQuorumAtRisk"})
 		want := fmt.Sprintf("No server leads; 2 of 3 voters answer, quorum is 2; %s hangs; nothing can be written until one is elected.", gone)
 		if st.Verdict != want {
 			t.Errorf("verdict %q; want %q", st.Verdict, want)
 		}
-		must(t, gone.Continue())
-		leaderOf(t, c)
+		harness.Must(t, gone.Continue())
+		harness.LeaderOf(t, c)
 	})
 	t.Run("the quorum is lost", func(t *testing.T) {
-		survivor := others(c, leaderOf(t, c))[0] // The leader would call itself so for a moment yet.
-		var hung []string                        // In the order of their names.
-		for _, a := range others(c, survivor) {
-			must(t, a.Stop())
+		survivor := harness.Others(c, harness.LeaderOf(t, c))[0] // The leader would call itself so for a moment yet.
+		var hung []string                                        // In the order of their names.
+		for _, a := range harness.Others(c, survivor) {
+			harness.Must(t, a.Stop())
 			hung = append(hung, a.Name)
 		}
 		problems := []string{"ConsulQuorumLost", "ConsulServerHung " + hung[0], "ConsulServerHung " + hung[1]}
@@ -220,11 +203,11 @@ func TestCheck(t *testing.T) {
 		expectStop(t, survivor, survivor.Name, cli.ExitUnsafe, "There is no leader.")
 	})
 	t.Run("the agent is dead", func(t *testing.T) {
-		must(t, c.Clients[0].Kill())
+		harness.Must(t, c.Clients[0].Kill())
 		code, st := statusOf(t, c.Clients[0])
 		want := fmt.Sprintf("The agent at %s does not answer, and no server is known that could be asked instead.", c.Clients[0].URL())
-		if code != cli.ExitUnknown || st.Level != status.LevelUnknown || st.Verdict != want || !slices.Equal(alertsOf(st), []string{"ConsulAgentUnreachable"}) {
-			t.Errorf("exit code %d, %s: %s, %q; want %d: %s", code, st.Level, st.Verdict, alertsOf(st), cli.ExitUnknown, want)
+		if code != cli.ExitUnknown || st.Level != status.LevelUnknown || st.Verdict != want || !slices.Equal(harness.AlertsOf(st), []string{"ConsulAgentUnreachable"}) {
+			t.Errorf("exit code %d, %s: %s, %q; want %d: %s", code, st.Level, st.Verdict, harness.AlertsOf(st), cli.ExitUnknown, want)
 		}
 		expectStop(t, c.Clients[0], well.Name, cli.ExitUnknown, "connection refused); without an agent the servers are not known, so name another one with --consul.server")
 	})
@@ -236,11 +219,11 @@ func expectLag(t *testing.T, leader, well, lagging *consultest.Agent) {
 	value := bytes.Repeat([]byte("x"), 400<<10) // Consul takes 512 kB at most.
 	for i := range 150 {
 		_, err := leader.Client().KV().Put(&api.KVPair{Key: fmt.Sprintf("lag/%d", i), Value: value}, nil)
-		must(t, err)
+		harness.Must(t, err)
 	}
-	must(t, lagging.Continue())
+	harness.Must(t, lagging.Continue())
 	expectStop(t, well, well.Name, cli.ExitUnsafe, "entries behind, more than 20.")
-	code, stdout, stderr := checkOf(t, well, "--safe-to-stop="+well.Name, "--wait=60s")
+	code, stdout, stderr := harness.CheckOf(t, well, "--safe-to-stop="+well.Name, "--wait=60s")
 	if code != cli.ExitSafe || !strings.HasPrefix(stdout, "yes  "+well.Name+" can be stopped.\n") {
 		t.Errorf("exit code %d, printed %q and %q; want yes", code, stdout, stderr)
 	}
@@ -249,7 +232,7 @@ func expectLag(t *testing.T, leader, well, lagging *consultest.Agent) {
 func TestCheck_SplitBrain(t *testing.T) {
 	testenv.Clear(t)
 	c := consultest.Start(t, consultest.Options{Servers: 2, Bootstrap: consultest.BootstrapAlone})
-	must(t, c.Join(t.Context(), c.Servers[0], c.Servers[1]))
+	harness.Must(t, c.Join(t.Context(), c.Servers[0], c.Servers[1]))
 	for deadline := time.Now().Add(20 * time.Second); ; {
 		code, st := statusOf(t, c.Servers[0])
 		if code == cli.ExitCritical && len(st.Problems) > 0 && st.Problems[0].Alert == "ConsulSplitBrain" {
@@ -276,9 +259,9 @@ func TestCheck_ACL(t *testing.T) {
 	}
 	expectStop(t, server, server.HostPort(consultest.PortServer), cli.ExitUnknown, "may the token read operator?")
 
-	token, err := c.NewToken(t.Context(), readmePolicy(t))
-	must(t, err)
-	flag := "--consul.token-file=" + secret(t, token)
+	token, err := c.NewToken(t.Context(), harness.ReadmePolicy(t))
+	harness.Must(t, err)
+	flag := "--consul.token-file=" + harness.Secret(t, token)
 	// Without a token of their own the agents' DNS names no servers, which is no problem.
 	statusUntil(t, 30*time.Second, server, cli.ExitHealthy, nil, flag)
 	expectStop(t, server, server.Name, cli.ExitSafe, "the quorum is 2", flag)
@@ -292,18 +275,18 @@ func TestCheck_FiveServers(t *testing.T) {
 		"autopilot": map[string]any{"cleanup_dead_servers": false, "server_stabilization_time": "1h"},
 	}})
 	t.Run("one is dead", func(t *testing.T) {
-		dead := others(c, leaderOf(t, c))[0]
-		must(t, dead.Kill())
-		stop := others(c, dead)[0]
-		expectStop(t, others(c, dead, stop)[0], stop.Name, cli.ExitSafe, "Without "+stop.Name+" 3 of 5 voters can be counted on, and the quorum is 3: none more may fail.")
-		must(t, dead.Restart(t.Context()))
+		dead := harness.Others(c, harness.LeaderOf(t, c))[0]
+		harness.Must(t, dead.Kill())
+		stop := harness.Others(c, dead)[0]
+		expectStop(t, harness.Others(c, dead, stop)[0], stop.Name, cli.ExitSafe, "Without "+stop.Name+" 3 of 5 voters can be counted on, and the quorum is 3: none more may fail.")
+		harness.Must(t, dead.Restart(t.Context()))
 	})
 	t.Run("rolling restart", func(t *testing.T) { rollingRestart(t, c) })
 	t.Run("no vote", func(t *testing.T) {
-		returned := others(c, leaderOf(t, c))[0]
-		must(t, returned.Leave(t.Context()))
-		must(t, returned.Restart(t.Context()))
-		expectStop(t, others(c, returned)[0], returned.Name, cli.ExitSafe, returned.Name+" has no vote.")
+		returned := harness.Others(c, harness.LeaderOf(t, c))[0]
+		harness.Must(t, returned.Leave(t.Context()))
+		harness.Must(t, returned.Restart(t.Context()))
+		expectStop(t, harness.Others(c, returned)[0], returned.Name, cli.ExitSafe, returned.Name+" has no vote.")
 	})
 }
 
@@ -314,10 +297,10 @@ func rollingRestart(t *testing.T, c *consultest.Cluster) {
 	dir := t.TempDir()
 	restarts := restartOverSSH(t, c, dir)
 	script := docsScript(t, "rolling-restart")
-	executable(t, filepath.Join(dir, cli.Name), fmt.Sprintf("#!/bin/sh\nexec env %s=1 %q \"$@\"\n", asExporter, os.Args[0]))
+	executable(t, filepath.Join(dir, cli.Name), fmt.Sprintf("#!/bin/sh\nexec env %s=1 %q \"$@\"\n", harness.AsExporter, os.Args[0]))
 
-	e := startExporter(t, nil, "--consul.server="+c.Servers[0].URL(), "--probe.timeout=500ms")
-	e.scrapeUntil(t, 30*time.Second, "all five answer", func(s samples) bool { return s["consul_cluster_failure_margin"] == 2 })
+	e := harness.StartExporter(t, nil, "--consul.server="+c.Servers[0].URL(), "--probe.timeout=500ms")
+	e.ScrapeUntil(t, 30*time.Second, "all five answer", func(s harness.Samples) bool { return s["consul_cluster_failure_margin"] == 2 })
 	watched, stopWatch := context.WithCancel(t.Context())
 	margins := watchMargin(watched, t, e)
 
@@ -351,14 +334,14 @@ func rollingRestart(t *testing.T, c *consultest.Cluster) {
 
 // watchMargin scrapes every 200 ms until ctx is done, and then returns how often it has seen which margin; that of a scrape without one
 // is below all others.
-func watchMargin(ctx context.Context, t *testing.T, e *exporterProcess) <-chan map[float64]int {
+func watchMargin(ctx context.Context, t *testing.T, e *harness.Exporter) <-chan map[float64]int {
 	t.Helper()
 	result := make(chan map[float64]int, 1)
 	go func() {
 		seen := make(map[float64]int)
 		for ctx.Err() == nil {
 			margin := math.Inf(-1)
-			_, body, err := e.get(context.WithoutCancel(ctx), "/metrics?collect[]=raft", 10*time.Second)
+			_, body, err := e.Get(context.WithoutCancel(ctx), "/metrics?collect[]=raft", 10*time.Second)
 			if m := regexp.MustCompile(`(?m)^consul_cluster_failure_margin (\S+)$`).FindStringSubmatch(body); err == nil && m != nil {
 				if n, err := strconv.ParseFloat(m[1], 64); err == nil {
 					margin = n
@@ -380,16 +363,16 @@ func watchMargin(ctx context.Context, t *testing.T, e *exporterProcess) <-chan m
 func restartOverSSH(t *testing.T, c *consultest.Cluster, dir string) (restarts func() map[string]int) {
 	t.Helper()
 	request, done := filepath.Join(dir, "request"), filepath.Join(dir, "done")
-	must(t, exec.CommandContext(t.Context(), "mkfifo", "-m", "600", request, done).Run())
+	harness.Must(t, exec.CommandContext(t.Context(), "mkfifo", "-m", "600", request, done).Run())
 	executable(t, filepath.Join(dir, "ssh"), fmt.Sprintf("#!/bin/sh\nset -eu\necho \"$1\" > %q\nread -r answer < %q\ntest \"$answer\" = ok\n", request, done))
 	counts := make(map[string]int)
 	booted := make(chan error, len(c.Servers))
 	ended := make(chan struct{})
 	// Open on both sides, the pipes neither end nor block.
 	requests, err := os.OpenFile(request, os.O_RDWR, 0)
-	must(t, err)
+	harness.Must(t, err)
 	answers, err := os.OpenFile(done, os.O_RDWR, 0)
-	must(t, err)
+	harness.Must(t, err)
 	go func() {
 		defer close(ended)
 		for lines := bufio.NewScanner(requests); lines.Scan(); {
@@ -411,10 +394,10 @@ func restartOverSSH(t *testing.T, c *consultest.Cluster, dir string) (restarts f
 	}()
 	return func() map[string]int {
 		_, err := fmt.Fprintln(requests, "end")
-		must(t, err)
+		harness.Must(t, err)
 		<-ended
 		for range counts {
-			must(t, <-booted)
+			harness.Must(t, <-booted)
 		}
 		requests.Close()
 		answers.Close()
@@ -424,14 +407,14 @@ func restartOverSSH(t *testing.T, c *consultest.Cluster, dir string) (restarts f
 
 func executable(t *testing.T, path, content string) {
 	t.Helper()
-	must(t, os.WriteFile(path, []byte(content), 0o755))
+	harness.Must(t, os.WriteFile(path, []byte(content), 0o755))
 }
 
 // docsScript returns the script of docs/check.md that has the name in its first comment.
 func docsScript(t *testing.T, name string) string {
 	t.Helper()
 	content, err := os.ReadFile("docs/check.md")
-	must(t, err)
+	harness.Must(t, err)
 	m := regexp.MustCompile("(?s)```sh\n(#!/bin/sh\n# " + name + " .*?)```").FindSubmatch(content)
 	if m == nil {
 		t.Fatalf("docs/check.md has no script %s", name)
@@ -463,7 +446,7 @@ func TestCheck_Usage(t *testing.T) {
 		for line := range strings.SplitSeq(tc.want, "\n") {
 			want += "consul_cluster_exporter: error: " + line + "\n"
 		}
-		code, stdout, stderr := runProgram(t, append([]string{"check"}, tc.args...)...)
+		code, stdout, stderr := harness.RunProgram(t, append([]string{"check"}, tc.args...)...)
 		if code != cli.ExitUsage || stdout != "" || stderr != want {
 			t.Errorf("%q: exit code %d, printed %q and\n%s\nwant exit code %d and only\n%s", tc.args, code, stdout, stderr, cli.ExitUsage, want)
 		}

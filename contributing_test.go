@@ -18,25 +18,26 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // A copy of the project to which the code of CONTRIBUTING.md is added, step by step, passes the tests that the document names, and is an exporter
 // with one more collector and one more probe.
 func TestContributing(t *testing.T) {
 	dir := copyProject(t)
-	d := readDocument(t, "CONTRIBUTING.md")
-	for _, block := range d.blocks {
+	d := harness.ReadDocument(t, "CONTRIBUTING.md")
+	for _, block := range d.Blocks {
 		var err error
-		switch block.language {
+		switch block.Language {
 		case "go":
-			err = addFile(dir, block.text)
+			err = addFile(dir, block.Text)
 		case "diff":
-			err = applyDiff(dir, block.text)
+			err = applyDiff(dir, block.Text)
 		default:
 			continue
 		}
 		if err != nil {
-			t.Fatalf("CONTRIBUTING.md:%d: %v", block.line, err)
+			t.Fatalf("CONTRIBUTING.md:%d: %v", block.Line, err)
 		}
 	}
 	expectSixSteps(t)
@@ -50,9 +51,9 @@ func TestContributing(t *testing.T) {
 	_, _, err := server.Client().ConfigEntries().Set(&api.ServiceIntentionsConfigEntry{
 		Kind: api.ServiceIntentions, Name: "web", Sources: []*api.SourceIntention{{Name: "api", Action: api.IntentionActionAllow}},
 	}, nil)
-	must(t, err)
-	e := startBinary(t, binary, nil, "--consul.server="+server.URL())
-	e.scrapeUntil(t, time.Minute, "the new collector and the new probe find out what they are for", func(s samples) bool {
+	harness.Must(t, err)
+	e := harness.StartBinary(t, binary, nil, "--consul.server="+server.URL())
+	e.ScrapeUntil(t, time.Minute, "the new collector and the new probe find out what they are for", func(s harness.Samples) bool {
 		return s["consul_connect_intentions"] == 1 && s[`consul_port_up{port="8500",protocol="ui",server="server-1",transport="tcp"}`] == 1
 	})
 }
@@ -61,7 +62,7 @@ func TestContributing(t *testing.T) {
 func expectSixSteps(t *testing.T) {
 	t.Helper()
 	content, err := os.ReadFile("CONTRIBUTING.md")
-	must(t, err)
+	harness.Must(t, err)
 	recipes := strings.Split(string(content), "\n## Add a ")[1:]
 	if len(recipes) != 2 {
 		t.Fatalf("CONTRIBUTING.md adds %d things; want a collector and a probe", len(recipes))
@@ -77,7 +78,7 @@ func expectSixSteps(t *testing.T) {
 func copyProject(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
-	must(t, filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+	harness.Must(t, filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err

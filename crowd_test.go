@@ -22,6 +22,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // What one client does to the exporter in TestCrowd.
@@ -51,21 +52,21 @@ func TestCrowd(t *testing.T) { crowd(t, 5_000, 15*time.Second) }
 func crowd(t *testing.T, instances int, lasts time.Duration) {
 	t.Helper()
 	// Consul's own Raft timing: loading the catalog keeps two cores busy.
-	c := consultest.Start(t, consultest.Options{Servers: 3, Config: patient(map[string]any{})})
-	must(t, c.LoadCatalog(t.Context(), consultest.Catalog{
-		Nodes: instances / instancesPerNode, Services: instances / 5, Instances: instances,
+	c := consultest.Start(t, consultest.Options{Servers: 3, Config: harness.Patient(map[string]any{})})
+	harness.Must(t, c.LoadCatalog(t.Context(), consultest.Catalog{
+		Nodes: instances / harness.InstancesPerNode, Services: instances / 5, Instances: instances,
 	}))
 	// This machine also runs Consul, the crowd and other tests: Consul may be slower than the defaults allow without
 	// the exporter being at fault.
-	e := startBinary(t, buildExporter(t), []string{exampleGoLimit},
+	e := harness.StartBinary(t, harness.BuildExporter(t), []string{exampleGoLimit},
 		"--consul.server="+c.Servers[0].URL(), "--consul.timeout=9s", "--probe.timeout=9s")
 	var marks []int
 	for _, a := range c.Agents() {
 		marks = append(marks, a.LogMark())
 	}
 	p := newPrometheus(t, e)
-	waitFor(t, time.Minute, "a scrape with the catalog", func() string {
-		body := e.scrapeText(t)
+	harness.WaitFor(t, time.Minute, "a scrape with the catalog", func() string {
+		body := e.ScrapeText(t)
 		if strings.Contains(body, "consul_exporter_collector_success{collector=\"catalog\"} 1\n") {
 			return ""
 		}
@@ -75,7 +76,7 @@ func crowd(t *testing.T, instances int, lasts time.Duration) {
 	if len(p.expected) < 5*instances {
 		t.Fatalf("%d series; want those of %d instances", len(p.expected), instances)
 	}
-	logged := strings.Count(e.log.String(), "\n")
+	logged := strings.Count(e.Log.String(), "\n")
 
 	ctx, stop := context.WithCancel(t.Context())
 	var attackers sync.WaitGroup
@@ -86,7 +87,7 @@ func crowd(t *testing.T, instances int, lasts time.Duration) {
 		for range n {
 			attackers.Go(func() {
 				for ctx.Err() == nil {
-					count.Add(int64(once(ctx, e.hostPort())))
+					count.Add(int64(once(ctx, e.HostPort())))
 				}
 			})
 		}
@@ -99,9 +100,9 @@ func crowd(t *testing.T, instances int, lasts time.Duration) {
 		p.scrape(t)
 		<-time.After(max(0, 2*time.Second-time.Since(start)))
 	}
-	peak := peakMemory(t, e) / 1e6
+	peak := harness.PeakMemory(t, e) / 1e6
 	start := time.Now()
-	if err := e.stop(); err != nil || time.Since(start) > 10*time.Second {
+	if err := e.Stop(); err != nil || time.Since(start) > 10*time.Second {
 		t.Errorf("the exporter ended %s after SIGTERM, with %v; want 10 s at most, and exit code 0", time.Since(start), err)
 	}
 	stop()
@@ -110,17 +111,17 @@ func crowd(t *testing.T, instances int, lasts time.Duration) {
 	for name, count := range answered {
 		t.Logf("%s: %d answers", name, count.Load())
 	}
-	t.Logf("%d scrapes, half within %s, the slowest after %s", len(p.took), percentile(p.took, 50), p.took[len(p.took)-1])
+	t.Logf("%d scrapes, half within %s, the slowest after %s", len(p.took), harness.Percentile(p.took, 50), p.took[len(p.took)-1])
 	if peak > exampleMemoryMB {
 		t.Errorf("%.0f MB of memory at the peak; want less than %d, the limit in examples/", peak, exampleMemoryMB)
 	} else {
 		t.Logf("%.0f MB of memory at the peak", peak)
 	}
-	if lines := strings.Count(e.log.String(), "\n") - logged; lines > 10 {
+	if lines := strings.Count(e.Log.String(), "\n") - logged; lines > 10 {
 		t.Errorf("the exporter logged %d lines; want next to none", lines)
 	}
 	for i, a := range c.Agents() {
-		expectQuiet(t, a, marks[i])
+		harness.ExpectQuiet(t, a, marks[i])
 	}
 }
 
@@ -137,12 +138,12 @@ type prometheus struct {
 
 const prometheusTimeout = 10 * time.Second
 
-func newPrometheus(t *testing.T, e *exporterProcess) *prometheus {
+func newPrometheus(t *testing.T, e *harness.Exporter) *prometheus {
 	t.Helper()
 	transport := &http.Transport{DisableCompression: true}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &prometheus{
-		url: e.url + "/metrics", seed: maphash.MakeSeed(),
+		url: e.URL + "/metrics", seed: maphash.MakeSeed(),
 		client: &http.Client{Transport: transport, Timeout: prometheusTimeout},
 	}
 }
@@ -151,7 +152,7 @@ func newPrometheus(t *testing.T, e *exporterProcess) *prometheus {
 func (p *prometheus) scrape(t *testing.T) map[uint64]string {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url, http.NoBody)
-	must(t, err)
+	harness.Must(t, err)
 	req.Header = prometheusHeader(prometheusTimeout)
 	start := time.Now()
 	resp, err := p.client.Do(req)
@@ -176,7 +177,7 @@ func (p *prometheus) scrape(t *testing.T) map[uint64]string {
 func (p *prometheus) complete(t *testing.T, body *bytes.Buffer) map[uint64]string {
 	t.Helper()
 	text, err := gzip.NewReader(body)
-	must(t, err)
+	harness.Must(t, err)
 	series := make(map[uint64]string)
 	lines := bufio.NewScanner(text)
 	for lines.Scan() {
@@ -192,7 +193,7 @@ func (p *prometheus) complete(t *testing.T, body *bytes.Buffer) map[uint64]strin
 			t.Errorf("a collector failed: %s", line)
 		}
 	}
-	must(t, lines.Err())
+	harness.Must(t, lines.Err())
 	missing := 0
 	for hash, name := range p.expected {
 		if _, ok := series[hash]; !ok {

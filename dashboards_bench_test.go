@@ -23,6 +23,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 const (
@@ -42,13 +43,13 @@ func BenchmarkCatalogQueries(b *testing.B) {
 	ctx, cancel := context.WithTimeout(b.Context(), 5*time.Minute)
 	defer cancel()
 	const instances = 24000
-	must(b, c.LoadCatalog(ctx, consultest.Catalog{Nodes: instances / instancesPerNode, Services: 5000, Instances: instances}))
-	must(b, c.WaitSynced(ctx)) // So that the agents do not do so later.
-	e := startBinary(b, buildExporter(b), nil, "--consul.server="+c.Servers[0].URL())
+	harness.Must(b, c.LoadCatalog(ctx, consultest.Catalog{Nodes: instances / harness.InstancesPerNode, Services: 5000, Instances: instances}))
+	harness.Must(b, c.WaitSynced(ctx)) // So that the agents do not do so later.
+	e := harness.StartBinary(b, harness.BuildExporter(b), nil, "--consul.server="+c.Servers[0].URL())
 	dir := b.TempDir()
 	writeHistory(ctx, b, e, dir)
 	prometheus := startPrometheus(b, dir, filepath.Join(dir, "no-rules.yml"), scrapeInterval, e)
-	at := waitScraped(ctx, b, prometheus.url, "count(consul_health_service_status) >= 4 * "+strconv.Itoa(instances))
+	at := waitScraped(ctx, b, prometheus.URL, "count(consul_health_service_status) >= 4 * "+strconv.Itoa(instances))
 	boards := allDashboards(b)
 	for _, name := range []string{"overview", "services"} {
 		for _, p := range boards[name].Panels {
@@ -56,7 +57,7 @@ func BenchmarkCatalogQueries(b *testing.B) {
 				// The totals are a single series each.
 				if strings.Contains(q.Expr, graphedFamily) || strings.Contains(q.Expr, "consul_health_") {
 					b.Run(name+"/"+p.Title, func(b *testing.B) {
-						benchmarkQuery(b, prometheus.url, at, boards[name].Substitute(q.Expr), q.Range, p.Interval)
+						benchmarkQuery(b, prometheus.URL, at, boards[name].Substitute(q.Expr), q.Range, p.Interval)
 					})
 				}
 			}
@@ -87,7 +88,7 @@ func benchmarkQuery(b *testing.B, prometheus string, at time.Time, expr string, 
 	if interval != "" {
 		var err error
 		step, err = time.ParseDuration(interval)
-		must(b, err)
+		harness.Must(b, err)
 	}
 	var took []time.Duration
 	results := 0
@@ -106,8 +107,8 @@ func benchmarkQuery(b *testing.B, prometheus string, at time.Time, expr string, 
 	}
 	slices.Sort(took)
 	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(milliseconds(took[0]), "shortest-ms")
-	b.ReportMetric(milliseconds(percentile(took, 50)), "ms")
+	b.ReportMetric(harness.Milliseconds(took[0]), "shortest-ms")
+	b.ReportMetric(harness.Milliseconds(harness.Percentile(took, 50)), "ms")
 	b.ReportMetric(float64(results), "results")
 }
 
@@ -117,15 +118,15 @@ func unix(t time.Time) string { return strconv.FormatInt(t.Unix(), 10) }
 func countResults(b *testing.B, prometheus, endpoint string, values url.Values) int {
 	b.Helper()
 	req, err := http.NewRequestWithContext(b.Context(), http.MethodGet, prometheus+"/api/v1/"+endpoint+"?"+values.Encode(), http.NoBody)
-	must(b, err)
+	harness.Must(b, err)
 	resp, err := http.DefaultClient.Do(req)
-	must(b, err)
+	harness.Must(b, err)
 	defer resp.Body.Close()
 	var answer struct {
 		Error string
 		Data  struct{ Result []json.RawMessage }
 	}
-	must(b, json.NewDecoder(resp.Body).Decode(&answer))
+	harness.Must(b, json.NewDecoder(resp.Body).Decode(&answer))
 	if answer.Error != "" {
 		b.Fatalf("%s: %s", values.Get("query"), answer.Error)
 	}
@@ -134,13 +135,13 @@ func countResults(b *testing.B, prometheus, endpoint string, values url.Values) 
 
 // writeHistory writes the data of a Prometheus that has scraped the exporter in the last hour, of the family that there are graphs of. In
 // each scrape some services have an instance less that passes.
-func writeHistory(ctx context.Context, b *testing.B, e *exporterProcess, dir string) {
+func writeHistory(ctx context.Context, b *testing.B, e *harness.Exporter, dir string) {
 	b.Helper()
-	_, text, err := e.get(ctx, "/metrics", 10*time.Second)
-	must(b, err)
+	_, text, err := e.Get(ctx, "/metrics", 10*time.Second)
+	harness.Must(b, err)
 	path := filepath.Join(dir, "history.om")
 	file, err := os.Create(path)
-	must(b, err)
+	harness.Must(b, err)
 	w := bufio.NewWriter(file)
 	fmt.Fprintln(w, "# TYPE consul_catalog_service_instances gauge")
 	start := time.Now().Add(-time.Hour)
@@ -153,23 +154,23 @@ func writeHistory(ctx context.Context, b *testing.B, e *exporterProcess, dir str
 		labels, _, _ = strings.Cut(labels, "}")
 		series++
 		for i := range int(time.Hour / scrapeInterval) {
-			value := sampleValue(b, line)
+			value := harness.SampleValue(b, line)
 			if value > 0 && (series+i)%1000 == 0 {
 				value--
 			}
-			fmt.Fprintf(w, "%sinstance=%q,job=\"consul\",%s} %v %d\n", graphedFamily, e.hostPort(), labels, value, start.Add(time.Duration(i)*scrapeInterval).Unix())
+			fmt.Fprintf(w, "%sinstance=%q,job=\"consul\",%s} %v %d\n", graphedFamily, e.HostPort(), labels, value, start.Add(time.Duration(i)*scrapeInterval).Unix())
 		}
 	}
 	fmt.Fprintln(w, "# EOF")
-	must(b, w.Flush())
-	must(b, file.Close())
+	harness.Must(b, w.Flush())
+	harness.Must(b, file.Close())
 	if series < 4*5000 {
 		b.Fatalf("%d series to write the history of; want four of each service", series)
 	}
 	promtool, err := toolbox.Path("promtool")
-	must(b, err)
+	harness.Must(b, err)
 	if out, err := exec.CommandContext(ctx, promtool, "tsdb", "create-blocks-from", "openmetrics", path, filepath.Join(dir, "data")).CombinedOutput(); err != nil {
 		b.Fatalf("promtool: %v: %s", err, out)
 	}
-	must(b, os.Remove(path))
+	harness.Must(b, os.Remove(path))
 }

@@ -29,6 +29,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/dashboards"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/internal/grafana"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // The expressions of a healthy cluster that have no result, or none that is a number, each with the reason. Those of panels are named by
@@ -57,11 +58,11 @@ var (
 func allDashboards(tb testing.TB) map[string]grafana.Dashboard {
 	tb.Helper()
 	files, err := dashboards.Files()
-	must(tb, err)
+	harness.Must(tb, err)
 	boards := make(map[string]grafana.Dashboard)
 	for _, f := range files {
 		boards[strings.TrimSuffix(f.Name, ".json")], err = grafana.Parse(f.Content)
-		must(tb, err)
+		harness.Must(tb, err)
 	}
 	return boards
 }
@@ -79,11 +80,11 @@ type liveDashboards struct {
 
 // startPrometheus starts a Prometheus that scrapes these exporters so often, and keeps its data in the folder. It loads the rule file, if
 // that is there at its next reload.
-func startPrometheus(tb testing.TB, dir, ruleFile string, interval time.Duration, exporters ...*exporterProcess) *exporterProcess {
+func startPrometheus(tb testing.TB, dir, ruleFile string, interval time.Duration, exporters ...*harness.Exporter) *harness.Exporter {
 	tb.Helper()
 	var targets []string
 	for _, e := range exporters {
-		targets = append(targets, e.hostPort())
+		targets = append(targets, e.HostPort())
 	}
 	return runPrometheus(tb, dir, map[string]any{
 		"global":         map[string]any{"scrape_interval": interval.String(), "scrape_timeout": interval.String(), "evaluation_interval": "2s"},
@@ -93,12 +94,12 @@ func startPrometheus(tb testing.TB, dir, ruleFile string, interval time.Duration
 }
 
 // runPrometheus starts a Prometheus with this configuration, which keeps its data in the folder.
-func runPrometheus(tb testing.TB, dir string, config map[string]any, flags ...string) *exporterProcess {
+func runPrometheus(tb testing.TB, dir string, config map[string]any, flags ...string) *harness.Exporter {
 	tb.Helper()
 	content, err := json.Marshal(config) // JSON is YAML.
-	must(tb, err)
+	harness.Must(tb, err)
 	file := filepath.Join(dir, "prometheus.yml")
-	must(tb, os.WriteFile(file, content, 0o600))
+	harness.Must(tb, os.WriteFile(file, content, 0o600))
 	return startTool(tb, "prometheus", append(flags, "--config.file="+file, "--storage.tsdb.path="+filepath.Join(dir, "data"))...)
 }
 
@@ -108,15 +109,15 @@ func (l liveDashboards) ask(t *testing.T, expr string) model.Vector {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, l.prometheus+"/api/v1/query?"+url.Values{"query": {expr}}.Encode(), http.NoBody)
-	must(t, err)
+	harness.Must(t, err)
 	resp, err := http.DefaultClient.Do(req)
-	must(t, err)
+	harness.Must(t, err)
 	defer resp.Body.Close()
 	var answer struct {
 		Error string
 		Data  struct{ Result model.Vector }
 	}
-	must(t, json.NewDecoder(resp.Body).Decode(&answer))
+	harness.Must(t, json.NewDecoder(resp.Body).Decode(&answer))
 	if answer.Error != "" {
 		t.Fatalf("%s: %s", expr, answer.Error)
 	}
@@ -139,7 +140,7 @@ func (l liveDashboards) expressions(t *testing.T) map[string]string {
 		for _, v := range d.Templating.List {
 			if v.Type == "query" {
 				selector, _, err := v.Series()
-				must(t, err)
+				harness.Must(t, err)
 				list[name+": variable "+v.Name] = d.Substitute(selector)
 			}
 		}
@@ -179,7 +180,7 @@ type shows map[string]map[string]float64
 // wait waits until all is to be seen.
 func (l liveDashboards) wait(t *testing.T, what string, want shows) {
 	t.Helper()
-	waitFor(t, 90*time.Second, what, func() string {
+	harness.WaitFor(t, 90*time.Second, what, func() string {
 		var missing []string
 		for where, results := range want {
 			got := l.results(t, where)
@@ -196,7 +197,7 @@ func (l liveDashboards) wait(t *testing.T, what string, want shows) {
 // waitAny waits until an expression has any result.
 func (l liveDashboards) waitAny(t *testing.T, where string) {
 	t.Helper()
-	waitFor(t, 90*time.Second, where, func() string {
+	harness.WaitFor(t, 90*time.Second, where, func() string {
 		if len(l.results(t, where)) == 0 {
 			return "there is no result"
 		}
@@ -213,16 +214,16 @@ func onCluster(more ...string) string {
 // cluster.
 func TestStackDashboards(t *testing.T) {
 	config := steady()
-	maps.Copy(config, keepDead())
+	maps.Copy(config, harness.KeepDead())
 	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1, Config: config})
-	leader := leaderOf(t, c)
-	must(t, c.WaitSynced(t.Context()))
-	registerInAllStates(t, c.Clients[0].Client().Agent())
+	leader := harness.LeaderOf(t, c)
+	harness.Must(t, c.WaitSynced(t.Context()))
+	harness.RegisterInAllStates(t, c.Clients[0].Client().Agent())
 	// The leader is asked, because it measures what others do not.
-	exporters := []*exporterProcess{startExporter(t, nil, "--consul.server="+leader.URL()), startExporter(t, nil, "--consul.server="+leader.URL())}
+	exporters := []*harness.Exporter{harness.StartExporter(t, nil, "--consul.server="+leader.URL()), harness.StartExporter(t, nil, "--consul.server="+leader.URL())}
 	ruleFile := filepath.Join(t.TempDir(), "rules.yml")
 	prometheus := startPrometheus(t, t.TempDir(), ruleFile, 4*time.Second, exporters...)
-	l := liveDashboards{prometheus.url, allDashboards(t)}
+	l := liveDashboards{prometheus.URL, allDashboards(t)}
 
 	empty := l.waitMeasured(t, leader.Client())
 	for where := range empty {
@@ -268,15 +269,15 @@ func TestStackDashboards(t *testing.T) {
 
 	// With the rules, alerts are there; here they need not wait.
 	pack, err := alerts.Pack(nil)
-	must(t, err)
+	harness.Must(t, err)
 	rules := regexp.MustCompile(`(?m)^( +for:) .*$`).ReplaceAll(alerts.Join(pack), []byte("$1 0s"))
-	must(t, os.WriteFile(ruleFile, rules, 0o600))
-	must(t, prometheus.cmd.Process.Signal(syscall.SIGHUP))
+	harness.Must(t, os.WriteFile(ruleFile, rules, 0o600))
+	harness.Must(t, prometheus.Cmd.Process.Signal(syscall.SIGHUP))
 	l.wait(t, "rules", shows{"overview: Alerts that fire A": {`{about="    db      ", alertname="ConsulServiceDown"}`: 3}})
 
-	followers := others(c, leader)
+	followers := harness.Others(c, leader)
 	hung := followers[0]
-	must(t, hung.Stop())
+	harness.Must(t, hung.Stop())
 	l.wait(t, "a server hangs", shows{
 		"overview: Voters to spare A": {onCluster(): 0},
 		"overview: Leader A":          {onCluster(fmt.Sprintf("server=%q", leader.Name)): 1},
@@ -303,7 +304,7 @@ func TestStackDashboards(t *testing.T) {
 		t.Errorf("the reason why %s does not answer is not shown: %v", hung.Name, reasons)
 	}
 
-	must(t, followers[1].Stop())
+	harness.Must(t, followers[1].Stop())
 	l.wait(t, "the quorum is lost", shows{
 		"overview: Voters to spare A":           {onCluster(): -1},
 		"overview: Leader A":                    {onCluster(`server="none"`): 0},
@@ -317,15 +318,15 @@ func TestStackDashboards(t *testing.T) {
 		"services: Catalog A":                   {onCluster(): 4},
 	})
 
-	must(t, hung.Continue())
-	must(t, followers[1].Continue())
+	harness.Must(t, hung.Continue())
+	harness.Must(t, followers[1].Continue())
 	l.wait(t, "all is well again", shows{"overview: Voters to spare A": {onCluster(): 1}, "raft: Leaders seen A": {onCluster(): 1}})
 	// The leader that had lost the quorum had to be elected again, or another one.
 	for name := range l.boards {
 		l.waitAny(t, name+": annotation Leader changes")
 	}
 
-	must(t, leader.Kill()) // It is the agent that is asked, whoever leads by now.
+	harness.Must(t, leader.Kill()) // It is the agent that is asked, whoever leads by now.
 	l.wait(t, "the agent is dead", shows{
 		"overview: Watched by A":            {onCluster(): 1},
 		"overview: Watched by B":            {onCluster(): 0},
@@ -339,7 +340,7 @@ func TestStackDashboards(t *testing.T) {
 	})
 
 	for _, e := range exporters {
-		must(t, e.stop())
+		harness.Must(t, e.Stop())
 	}
 	l.wait(t, "the exporters are down", shows{"overview: Watched by A": {onCluster(): 0}, "exporter: Exporters A": {onCluster(): 0}})
 	for _, where := range []string{"overview: Voters to spare A", "overview: Leader A", "overview: Silent servers A", "ports: Ports now A"} {
@@ -355,7 +356,7 @@ func (l liveDashboards) waitMeasured(t *testing.T, client *api.Client) map[strin
 	deadline := time.Now().Add(90 * time.Second)
 	for {
 		_, err := client.KV().Put(&api.KVPair{Key: "written", Value: []byte("by a test")}, new(api.WriteOptions).WithContext(t.Context()))
-		must(t, err)
+		harness.Must(t, err)
 		empty := l.empty(t)
 		late := slices.DeleteFunc(slices.Collect(maps.Keys(empty)), mayBeEmpty)
 		if len(late) == 0 || time.Now().After(deadline) {

@@ -14,13 +14,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // The command writes what is in the repository.
 func TestDashboardsToFolder(t *testing.T) {
 	testenv.Clear(t)
 	dir := filepath.Join(t.TempDir(), "new", "grafana")
-	code, stdout, stderr := runProgram(t, "dashboards", "--output-dir="+dir)
+	code, stdout, stderr := harness.RunProgram(t, "dashboards", "--output-dir="+dir)
 	if code != 0 || stderr != "" {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
@@ -29,9 +30,9 @@ func TestDashboardsToFolder(t *testing.T) {
 		path := filepath.Join(dir, name+".json")
 		fmt.Fprintln(&want, path)
 		got, err := os.ReadFile(path)
-		must(t, err)
+		harness.Must(t, err)
 		source, err := os.ReadFile(filepath.Join("dashboards", name+".json"))
-		must(t, err)
+		harness.Must(t, err)
 		if diff := cmp.Diff(string(source), string(got)); diff != "" {
 			t.Errorf("%s (-repository +written):\n%s", name, diff)
 		}
@@ -44,7 +45,7 @@ func TestDashboardsToFolder(t *testing.T) {
 func TestDashboardsCannotBeWritten(t *testing.T) {
 	testenv.Clear(t)
 	file := filepath.Join(t.TempDir(), "file")
-	must(t, os.WriteFile(file, nil, 0o600))
+	harness.Must(t, os.WriteFile(file, nil, 0o600))
 	for _, tc := range []struct {
 		args []string
 		want string
@@ -52,7 +53,7 @@ func TestDashboardsCannotBeWritten(t *testing.T) {
 		{nil, "required flag(s) '--output-dir' not provided, try --help"},
 		{[]string{"--output-dir=" + file}, "--output-dir: mkdir " + file + ": not a directory"},
 	} {
-		code, stdout, stderr := runProgram(t, slices.Concat([]string{"dashboards"}, tc.args)...)
+		code, stdout, stderr := harness.RunProgram(t, slices.Concat([]string{"dashboards"}, tc.args)...)
 		if code != 1 || stdout != "" || !strings.Contains(stderr, tc.want) {
 			t.Errorf("%v: exit code %d, output %q, errors %q; want %s", tc.args, code, stdout, stderr, tc.want)
 		}

@@ -18,29 +18,30 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // documented returns the configuration for Prometheus in docs/deployment.md that contains a text, with what is different in the test in the
 // place of what the document has as an example: pairs of old and new.
 func documented(t *testing.T, text string, replace ...string) (config map[string]any) {
 	t.Helper()
-	blocks := slices.DeleteFunc(readDocument(t, "docs/deployment.md").blocks, func(b codeBlock) bool {
-		return b.language != "yaml" || !strings.Contains(b.text, text)
+	blocks := slices.DeleteFunc(harness.ReadDocument(t, "docs/deployment.md").Blocks, func(b harness.CodeBlock) bool {
+		return b.Language != "yaml" || !strings.Contains(b.Text, text)
 	})
 	if len(blocks) != 1 {
 		t.Fatalf("%d pieces of YAML in docs/deployment.md have %q; want one", len(blocks), text)
 	}
 	for pair := range slices.Chunk(replace, 2) {
-		if !strings.Contains(blocks[0].text, pair[0]) {
-			t.Fatalf("the configuration in docs/deployment.md has no %s to replace:\n%s", pair[0], blocks[0].text)
+		if !strings.Contains(blocks[0].Text, pair[0]) {
+			t.Fatalf("the configuration in docs/deployment.md has no %s to replace:\n%s", pair[0], blocks[0].Text)
 		}
 	}
-	must(t, yaml.Unmarshal([]byte(strings.NewReplacer(replace...).Replace(blocks[0].text)), &config))
+	harness.Must(t, yaml.Unmarshal([]byte(strings.NewReplacer(replace...).Replace(blocks[0].Text)), &config))
 	return config
 }
 
 // prometheusWith starts a Prometheus with this configuration, which sends its alerts to that Alertmanager, if any.
-func prometheusWith(t *testing.T, config map[string]any, alertmanager *exporterProcess, flags ...string) *alertStack {
+func prometheusWith(t *testing.T, config map[string]any, alertmanager *harness.Exporter, flags ...string) *alertStack {
 	t.Helper()
 	return &alertStack{prometheus: runPrometheus(t, t.TempDir(), config, flags...), alertmanager: alertmanager}
 }
@@ -55,8 +56,8 @@ func TestStackDeployment_Shards(t *testing.T) {
 		})
 	}
 	content, err := json.Marshal(targets)
-	must(t, err)
-	folder := writeFiles(t, map[string]string{"targets.yml": string(content)})
+	harness.Must(t, err)
+	folder := harness.WriteFiles(t, map[string]string{"targets.yml": string(content)})
 	var jobs []any
 	for shard := range shards {
 		config := documented(t, "hashmod", "/etc/prometheus/consul/*.yml", filepath.Join(folder, "*.yml"), `regex: "0"`, fmt.Sprintf("regex: %q", fmt.Sprint(shard)))
@@ -66,13 +67,13 @@ func TestStackDeployment_Shards(t *testing.T) {
 	}
 	p := prometheusWith(t, map[string]any{"scrape_configs": jobs}, nil)
 	var shardsOf map[string][]string // By cluster: that of each of its exporters.
-	waitFor(t, 30*time.Second, "all targets", func() string {
+	harness.WaitFor(t, 30*time.Second, "all targets", func() string {
 		var answer struct {
 			Data struct {
 				ActiveTargets []struct{ Labels map[string]string }
 			}
 		}
-		getJSON(t, p.prometheus.url+"/api/v1/targets?state=active", &answer)
+		getJSON(t, p.prometheus.URL+"/api/v1/targets?state=active", &answer)
 		shardsOf = make(map[string][]string)
 		for _, target := range answer.Data.ActiveTargets {
 			shardsOf[target.Labels["cluster"]] = append(shardsOf[target.Labels["cluster"]], target.Labels["job"])
@@ -98,28 +99,28 @@ func TestStackDeployment_Shards(t *testing.T) {
 // store all but what is not worth keeping.
 func TestStackDeployment_OneView(t *testing.T) {
 	c := consultest.Start(t, consultest.Options{Servers: 1})
-	must(t, c.LoadCatalog(t.Context(), consultest.Catalog{Nodes: 2, Services: 3, Instances: 6}))
+	harness.Must(t, c.LoadCatalog(t.Context(), consultest.Catalog{Nodes: 2, Services: 3, Instances: 6}))
 	agent := strings.TrimPrefix(c.Servers[0].URL(), "http://")
-	folder := writeFiles(t, map[string]string{
+	folder := harness.WriteFiles(t, map[string]string{
 		"config.yml": "modules: {production: {targets: [127.0.0.0/8]}, lab: {targets: [127.0.0.0/8]}}",
 		"rules.yml":  scaledPack(t, nil),
 	})
-	exporter := startExporter(t, nil, "--consul.server="+c.Servers[0].URL(), "--config.file="+filepath.Join(folder, "config.yml"))
+	exporter := harness.StartExporter(t, nil, "--consul.server="+c.Servers[0].URL(), "--config.file="+filepath.Join(folder, "config.yml"))
 	alertmanager := startAlertmanager(t, scaledAlertmanager(t, newPageLog(t).url))
 	store := prometheusWith(t, map[string]any{}, nil, "--web.enable-remote-write-receiver")
 
 	pair := make(map[string]*alertStack)
 	for _, replica := range []string{"a", "b"} {
-		config := documented(t, "replica: a", "replica: a", "replica: "+replica, "alertmanager.example:9093", alertmanager.hostPort())
+		config := documented(t, "replica: a", "replica: a", "replica: "+replica, "alertmanager.example:9093", alertmanager.HostPort())
 		maps.Copy(config, documented(t, "metrics_path: /probe",
-			`"10.1.0.5:8500", "10.2.0.5:8500"`, fmt.Sprintf("%q", agent), "192.0.2.5:8500", agent, "localhost:9107", exporter.hostPort(),
+			`"10.1.0.5:8500", "10.2.0.5:8500"`, fmt.Sprintf("%q", agent), "192.0.2.5:8500", agent, "localhost:9107", exporter.HostPort(),
 			"{module: production}", "{module: production, cluster: production}", "{module: lab}", "{module: lab, cluster: lab}"))
-		maps.Copy(config, documented(t, "remote_write:", "https://mimir.example/api/v1/push", store.prometheus.url+"/api/v1/write"))
+		maps.Copy(config, documented(t, "remote_write:", "https://mimir.example/api/v1/push", store.prometheus.URL+"/api/v1/write"))
 		maps.Copy(config["global"].(map[string]any), map[string]any{"scrape_interval": "2s", "scrape_timeout": "2s", "evaluation_interval": "1s"})
 		config["rule_files"] = []string{filepath.Join(folder, "rules.yml")}
 		pair[replica] = prometheusWith(t, config, alertmanager)
 	}
-	config := documented(t, "job_name: federate", `"prometheus-eu.example:9090", "prometheus-us.example:9090"`, fmt.Sprintf("%q", pair["a"].prometheus.hostPort()))
+	config := documented(t, "job_name: federate", `"prometheus-eu.example:9090", "prometheus-us.example:9090"`, fmt.Sprintf("%q", pair["a"].prometheus.HostPort()))
 	config["global"] = map[string]any{"scrape_interval": "1s", "scrape_timeout": "1s"}
 	above := prometheusWith(t, config, alertmanager)
 
@@ -132,7 +133,7 @@ func TestStackDeployment_OneView(t *testing.T) {
 		return counts
 	}
 	for _, cluster := range []string{"production", "lab"} {
-		waitFor(t, 60*time.Second, "the verdicts about "+cluster+" to arrive", func() string {
+		harness.WaitFor(t, 60*time.Second, "the verdicts about "+cluster+" to arrive", func() string {
 			below, overview, kept := families(pair["a"], cluster), families(above, cluster), families(store, cluster)
 			for _, name := range []string{"consul_up", "consul_cluster_leaders", "consul:cluster_failure_margin:max"} {
 				if overview[name] != "1" || kept[name] != "2" {
@@ -151,7 +152,7 @@ func TestStackDeployment_OneView(t *testing.T) {
 			}
 			var count int
 			_, err := fmt.Sscan(n, &count)
-			must(t, err)
+			harness.Must(t, err)
 			series += count
 		}
 		if series < 12 || series > 60 {
@@ -167,18 +168,18 @@ func TestStackDeployment_OneView(t *testing.T) {
 		t.Errorf("consul_up of the store, with the labels of who wrote it, is %v; want 1", up)
 	}
 
-	must(t, c.Servers[0].Kill())
+	harness.Must(t, c.Servers[0].Kill())
 	quorumLost := func(labels map[string]string) bool {
 		return labels["alertname"] == "ConsulQuorumLost" && labels["cluster"] == "production"
 	}
-	waitFor(t, 60*time.Second, "both of the pair to send their alerts, and for their arrival above", func() string {
+	harness.WaitFor(t, 60*time.Second, "both of the pair to send their alerts, and for their arrival above", func() string {
 		for replica, s := range pair {
 			if !slices.ContainsFunc(s.active(t), func(a ruledAlert) bool { return quorumLost(a.Labels) && a.State == "firing" }) {
 				return replica + " does not see that the quorum is lost"
 			}
-			_, metrics, err := s.prometheus.get(t.Context(), "/metrics", 10*time.Second)
-			must(t, err)
-			if parseSamples(t, metrics)[fmt.Sprintf("prometheus_notifications_sent_total{alertmanager=%q}", alertmanager.url+"/api/v2/alerts")] == 0 {
+			_, metrics, err := s.prometheus.Get(t.Context(), "/metrics", 10*time.Second)
+			harness.Must(t, err)
+			if harness.ParseSamples(t, metrics)[fmt.Sprintf("prometheus_notifications_sent_total{alertmanager=%q}", alertmanager.URL+"/api/v2/alerts")] == 0 {
 				return replica + " has sent nothing to Alertmanager"
 			}
 		}

@@ -21,14 +21,15 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // What docs/deployment.md says of a cluster of three servers, and of exporters beside clients, is so.
 func TestDeployment(t *testing.T) {
 	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1})
-	must(t, c.WaitSynced(t.Context()))
+	harness.Must(t, c.WaitSynced(t.Context()))
 	content, err := os.ReadFile("docs/deployment.md")
-	must(t, err)
+	harness.Must(t, err)
 
 	t.Run("beside a server", func(t *testing.T) {
 		m := regexp.MustCompile(`Three servers with an empty\s+catalog are about (\d+) series`).FindSubmatch(content)
@@ -36,11 +37,11 @@ func TestDeployment(t *testing.T) {
 			t.Fatal("docs/deployment.md does not say how many series three servers are")
 		}
 		documented, err := strconv.ParseFloat(string(m[1]), 64)
-		must(t, err)
-		e := startExporter(t, nil, "--consul.server="+c.Servers[0].URL())
-		e.scrape(t) // Telemetry and the counters of requests are complete in the second one.
+		harness.Must(t, err)
+		e := harness.StartExporter(t, nil, "--consul.server="+c.Servers[0].URL())
+		e.Scrape(t) // Telemetry and the counters of requests are complete in the second one.
 		count := 0
-		for series := range e.scrape(t) {
+		for series := range e.Scrape(t) {
 			if strings.HasPrefix(series, "consul_") {
 				count++
 			}
@@ -58,16 +59,16 @@ func TestDeployment(t *testing.T) {
 			t.Fatal("docs/deployment.md has no flags or no collectors for exporters beside clients")
 		}
 		var collectors []string
-		must(t, yaml.Unmarshal([]byte(params[1]), &collectors))
-		e := startExporter(t, nil, "--consul.server="+c.Clients[0].URL(), flags[1])
-		var s samples
+		harness.Must(t, yaml.Unmarshal([]byte(params[1]), &collectors))
+		e := harness.StartExporter(t, nil, "--consul.server="+c.Clients[0].URL(), flags[1])
+		var s harness.Samples
 		complete := func() bool { // An agent that has just started does not have all of its telemetry.
-			status, body, err := e.get(t.Context(), "/metrics?"+url.Values{"collect[]": collectors}.Encode(), 10*time.Second)
-			must(t, err)
+			status, body, err := e.Get(t.Context(), "/metrics?"+url.Values{"collect[]": collectors}.Encode(), 10*time.Second)
+			harness.Must(t, err)
 			if status != http.StatusOK {
 				t.Fatalf("status %d: %s", status, body)
 			}
-			s = parseSamples(t, body)
+			s = harness.ParseSamples(t, body)
 			return !slices.ContainsFunc(collectors, func(name string) bool {
 				return s[fmt.Sprintf("consul_exporter_collector_success{collector=%q}", name)] != 1
 			})
@@ -77,11 +78,11 @@ func TestDeployment(t *testing.T) {
 				t.Fatalf("not all of %q are complete; the last scrape:\n%s", collectors, s)
 			}
 		}
-		if servers := slices.Compact(s.labels("consul_port_probes_total", "server")); !slices.Equal(servers, []string{"client-1"}) {
+		if servers := slices.Compact(s.Labels("consul_port_probes_total", "server")); !slices.Equal(servers, []string{"client-1"}) {
 			t.Errorf("ports of %q are probed; want those of the client alone", servers)
 		}
-		s.expect(t, samples{"consul_up": 1, `consul_port_up{port="8500",protocol="http",server="client-1",transport="tcp"}`: 1})
-		s.expectNone(t, "consul_cluster_", "consul_catalog_", "consul_server_raft_reported_leader_info")
+		s.Expect(t, harness.Samples{"consul_up": 1, `consul_port_up{port="8500",protocol="http",server="client-1",transport="tcp"}`: 1})
+		s.ExpectNone(t, "consul_cluster_", "consul_catalog_", "consul_server_raft_reported_leader_info")
 	})
 }
 
@@ -91,23 +92,23 @@ func TestDocsYAML(t *testing.T) {
 	prometheus := regexp.MustCompile(`(?m)^(global|scrape_configs|rule_files|remote_write|alerting):`)
 	checked := 0
 	for _, d := range documents(t) {
-		for _, block := range d.blocks {
-			if block.language != "yaml" {
+		for _, block := range d.Blocks {
+			if block.Language != "yaml" {
 				continue
 			}
-			where := fmt.Sprintf("%s:%d", d.path, block.line)
+			where := fmt.Sprintf("%s:%d", d.Path, block.Line)
 			var any map[string]any
-			if err := yaml.Unmarshal([]byte(block.text), &any); err != nil {
+			if err := yaml.Unmarshal([]byte(block.Text), &any); err != nil {
 				t.Errorf("%s: %v", where, err)
 				continue
 			}
-			if !prometheus.MatchString(block.text) {
+			if !prometheus.MatchString(block.Text) {
 				continue
 			}
 			checked++
 			path := filepath.Join(folder, "prometheus.yml")
-			must(t, os.WriteFile(path, []byte(block.text), 0o600))
-			if out := runTool(t, "promtool", "check", "config", "--syntax-only", path); !strings.Contains(out, "SUCCESS") {
+			harness.Must(t, os.WriteFile(path, []byte(block.Text), 0o600))
+			if out := harness.RunTool(t, "promtool", "check", "config", "--syntax-only", path); !strings.Contains(out, "SUCCESS") {
 				t.Errorf("%s: %s", where, out)
 			}
 		}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // checkLink reports what is wrong with a link in a document. Anchors has those of all documents.
@@ -76,7 +77,7 @@ func TestDocsNames(t *testing.T) {
 		names[f.Name] = true
 	}
 	files, err := alerts.Pack(nil)
-	must(t, err)
+	harness.Must(t, err)
 	for _, m := range regexp.MustCompile(`(?m)^\s*- (?:record|alert): (\S+)$`).FindAllSubmatch(alerts.Join(files), -1) {
 		names[string(m[1])] = true
 	}
@@ -90,18 +91,18 @@ func TestDocsNames(t *testing.T) {
 	}
 	checked := 0
 	for _, d := range documents(t) {
-		for _, line := range append(d.commandLines(), d.spans...) {
+		for _, line := range append(d.CommandLines(), d.Spans...) {
 			for _, m := range metricName.FindAllStringSubmatch(line, -1) {
 				checked++
 				several := m[2] != "" || strings.HasSuffix(m[1], "_") || strings.Contains(line, "grep ")
 				if !names[m[1]] && !otherNames[m[1]] && (!several || !isPrefix(m[1])) {
-					t.Errorf("%s: %s: there is no %s", d.path, strings.TrimSpace(line), m[1])
+					t.Errorf("%s: %s: there is no %s", d.Path, strings.TrimSpace(line), m[1])
 				}
 			}
 			for _, name := range alertName.FindAllString(line, -1) {
 				checked++
 				if !names[name] && !otherNames[name] {
-					t.Errorf("%s: %s: there is no alert %s", d.path, strings.TrimSpace(line), name)
+					t.Errorf("%s: %s: there is no alert %s", d.Path, strings.TrimSpace(line), name)
 				}
 			}
 		}
@@ -115,7 +116,7 @@ func TestDocsNames(t *testing.T) {
 func TestDocsPackages(t *testing.T) {
 	t.Parallel()
 	content, err := os.ReadFile("docs/architecture.md")
-	must(t, err)
+	harness.Must(t, err)
 	_, table, _ := strings.Cut(string(content), "<!-- packages -->")
 	table, _, _ = strings.Cut(table, "<!-- end of packages -->")
 	rows := regexp.MustCompile("(?m)^\\| `([^`]+)` \\|.*\\|([^|]*)\\|$").FindAllStringSubmatch(table, -1)
@@ -136,14 +137,14 @@ func ownImports(t *testing.T, folder string) []string {
 	t.Helper()
 	const module = `"github.com/zervigo/consul_cluster_exporter/`
 	files, err := filepath.Glob(filepath.Join(filepath.FromSlash(folder), "*.go"))
-	must(t, err)
+	harness.Must(t, err)
 	var imports []string
 	for _, path := range files {
 		if strings.HasSuffix(path, "_test.go") {
 			continue
 		}
 		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
-		must(t, err)
+		harness.Must(t, err)
 		for _, spec := range file.Imports {
 			if own, ok := strings.CutPrefix(spec.Path.Value, module); ok {
 				imports = append(imports, strings.TrimSuffix(own, `"`))
@@ -158,14 +159,14 @@ func ownImports(t *testing.T, folder string) []string {
 func TestDocsVariables(t *testing.T) {
 	t.Parallel()
 	content, err := os.ReadFile("docs/configuration.md")
-	must(t, err)
+	harness.Must(t, err)
 	rows := regexp.MustCompile("(?m)^\\| (`CONSUL_[^|]*) \\|").FindAllSubmatch(content, -1)
 	var documented []string
 	for _, row := range rows {
 		documented = append(documented, code(string(row[1]))...)
 	}
 	source, err := os.ReadFile("internal/cli/flags.go")
-	must(t, err)
+	harness.Must(t, err)
 	var read []string
 	for _, m := range regexp.MustCompile(`Getenv\("(CONSUL_[A-Z_]+)"\)`).FindAllSubmatch(source, -1) {
 		read = append(read, string(m[1]))
@@ -181,15 +182,15 @@ func TestDocsVariables(t *testing.T) {
 func TestDocsFigures(t *testing.T) {
 	t.Parallel()
 	readme, err := os.ReadFile("README.md")
-	must(t, err)
+	harness.Must(t, err)
 	gomod, err := os.ReadFile("go.mod")
-	must(t, err)
+	harness.Must(t, err)
 	m := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindSubmatch(gomod)
 	if m == nil {
 		t.Fatal("go.mod has no version of Go")
 	}
 	boards, err := filepath.Glob("dashboards/*.json")
-	must(t, err)
+	harness.Must(t, err)
 	numbers := map[int]string{5: "five", 6: "six", 7: "seven", 8: "eight"}
 	for _, want := range []string{"You need Go " + string(m[1]) + ", make and git", "has " + numbers[len(boards)] + " dashboards for Grafana"} {
 		if !bytes.Contains(readme, []byte(want)) {
@@ -204,13 +205,13 @@ func TestDocsFiles(t *testing.T) {
 	file := regexp.MustCompile(`^(?:probe|cluster|collector|config|web|alerts|dashboards|docs|internal|tools)/[\w/.-]+\.(?:go|yml|json|sh|md)$`)
 	checked := 0
 	for _, d := range documents(t) {
-		for _, span := range d.spans {
+		for _, span := range d.Spans {
 			if !file.MatchString(span) {
 				continue
 			}
 			checked++
-			if _, err := os.Stat(filepath.FromSlash(span)); err != nil && d.path != "CONTRIBUTING.md" { // Which adds files.
-				t.Errorf("%s: %v", d.path, err)
+			if _, err := os.Stat(filepath.FromSlash(span)); err != nil && d.Path != "CONTRIBUTING.md" { // Which adds files.
+				t.Errorf("%s: %v", d.Path, err)
 			}
 		}
 	}

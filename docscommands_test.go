@@ -14,6 +14,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/alerts"
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // ourCommand finds a command line of the exporter, at the beginning of a command, with what comes after the name of the program.
@@ -24,7 +25,7 @@ func TestDocsCommands(t *testing.T) {
 	testenv.Clear(t)
 	checked := 0
 	for _, d := range documents(t) {
-		for _, line := range append(d.commandLines(), d.spans...) {
+		for _, line := range append(d.CommandLines(), d.Spans...) {
 			m := ourCommand.FindStringSubmatch(strings.TrimSpace(line))
 			if m == nil {
 				continue
@@ -35,7 +36,7 @@ func TestDocsCommands(t *testing.T) {
 				continue
 			}
 			if err := checkCommand(args); err != nil {
-				t.Errorf("%s: %s\n%v", d.path, strings.TrimSpace(line), err)
+				t.Errorf("%s: %s\n%v", d.Path, strings.TrimSpace(line), err)
 			}
 		}
 	}
@@ -129,7 +130,7 @@ func TestDocsFlags(t *testing.T) {
 		}
 	}
 	for _, d := range documents(t) {
-		for _, span := range append(d.commandLines(), d.spans...) {
+		for _, span := range append(d.CommandLines(), d.Spans...) {
 			span = strings.TrimPrefix(strings.TrimSpace(span), "- ") // As in the arguments of a container.
 			if !strings.HasPrefix(span, "--") {                      // Is not about a flag, or about that of another program.
 				continue
@@ -142,7 +143,7 @@ func TestDocsFlags(t *testing.T) {
 					}
 				}
 				if !known {
-					t.Errorf("%s: `%s`: there is no flag --%s", d.path, span, m[1])
+					t.Errorf("%s: `%s`: there is no flag --%s", d.Path, span, m[1])
 				}
 			}
 		}
@@ -156,19 +157,19 @@ var makeCommand = regexp.MustCompile(`(?:^|\$ |&& |; )make((?: +[a-z0-9-]+| +[A-
 func TestDocsMake(t *testing.T) {
 	t.Parallel()
 	makefile, err := os.ReadFile("Makefile")
-	must(t, err)
+	harness.Must(t, err)
 	targets := make(map[string]bool)
 	for _, m := range regexp.MustCompile(`(?m)^([a-z0-9-]+):`).FindAllStringSubmatch(string(makefile), -1) {
 		targets[m[1]] = true
 	}
 	checked := 0
 	for _, d := range documents(t) {
-		for _, line := range append(d.commandLines(), d.spans...) {
+		for _, line := range append(d.CommandLines(), d.Spans...) {
 			for _, m := range makeCommand.FindAllStringSubmatch(line, -1) {
 				for word := range strings.FieldsSeq(m[1]) {
 					checked++
 					if !strings.Contains(word, "=") && !targets[word] {
-						t.Errorf("%s: %s: the Makefile has no target %s", d.path, strings.TrimSpace(line), word)
+						t.Errorf("%s: %s: the Makefile has no target %s", d.Path, strings.TrimSpace(line), word)
 					}
 				}
 			}

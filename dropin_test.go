@@ -22,23 +22,14 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
-
-// dropInFamilies are those of consul_exporter 0.13, and whether they are exported with --consul.agent-only too.
-var dropInFamilies = map[string]bool{
-	"consul_up": true, "consul_catalog_services": true, "consul_catalog_service_node_healthy": true, "consul_service_tag": true,
-	"consul_service_meta_info": true,
-
-	"consul_raft_peers": false, "consul_raft_leader": false, "consul_serf_lan_members": false, "consul_serf_lan_member_info": false,
-	"consul_serf_lan_member_status": false, "consul_serf_wan_member_info": false, "consul_serf_wan_member_status": false,
-	"consul_health_node_status": false, "consul_health_service_status": false, "consul_service_checks": false, "consul_catalog_kv": false,
-}
 
 // On clusters with services in all states, with all flags, every series of consul_exporter is one of ours with the same value, and the other
 // way round, but for what is known to be wrong with consul_exporter.
 func TestDropIn(t *testing.T) {
 	upstream, err := toolbox.Path("consul_exporter")
-	must(t, err)
+	harness.Must(t, err)
 	c := dropInClusters(t)
 	server, client := c.Servers[0].URL(), c.Clients[0].URL()
 	for name, flags := range map[string][]string{
@@ -54,8 +45,8 @@ func TestDropIn(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			flags = append(flags, "--consul.timeout=5s")
-			theirs := launch(t, upstream, nil, flags...).scrape(t)
-			ours := startExporter(t, nil, flags...).scrape(t)
+			theirs := harness.Launch(t, upstream, nil, flags...).Scrape(t)
+			ours := harness.StartExporter(t, nil, flags...).Scrape(t)
 			agentOnly := slices.Contains(flags, "--consul.agent-only")
 			expectSameFamilies(t, theirs, ours, agentOnly)
 		})
@@ -63,15 +54,15 @@ func TestDropIn(t *testing.T) {
 
 	// What consul_exporter does not survive, or does not tell.
 	registerPoison(t, c)
-	theirs := launch(t, upstream, nil, "--consul.server="+server, "--consul.timeout=5s").scrape(t)
-	ours := startExporter(t, nil, "--consul.server="+server, "--kv.prefix=limits/", "--meta.filter=.*").scrape(t)
+	theirs := harness.Launch(t, upstream, nil, "--consul.server="+server, "--consul.timeout=5s").Scrape(t)
+	ours := harness.StartExporter(t, nil, "--consul.server="+server, "--kv.prefix=limits/", "--meta.filter=.*").Scrape(t)
 	lost := 0
 	for id, service := range map[string]string{"path": "/path", "lower": "web", "capital": "Web", "upper": "WEB"} {
 		series := fmt.Sprintf("consul_catalog_service_node_healthy{node=%q,service_id=%q,service_name=%q}", "poison", id, service)
 		if _, ok := theirs[series]; !ok {
 			lost++
 		}
-		ours.expect(t, samples{series: 1})
+		ours.Expect(t, harness.Samples{series: 1})
 	}
 	if lost == 0 {
 		t.Error("consul_exporter has all instances; this test and the documents should not say that it loses some")
@@ -84,19 +75,19 @@ func dropInClusters(t *testing.T) *consultest.Cluster {
 	t.Helper()
 	c := consultest.Start(t, consultest.Options{Servers: 1, Clients: 2})
 	other := consultest.Start(t, consultest.Options{Servers: 1, Datacenter: "dc2"})
-	must(t, c.Servers[0].Client().Agent().Join(other.Servers[0].HostPort(consultest.PortSerfWAN), true))
-	must(t, c.WaitSynced(t.Context()))
+	harness.Must(t, c.Servers[0].Client().Agent().Join(other.Servers[0].HostPort(consultest.PortSerfWAN), true))
+	harness.Must(t, c.WaitSynced(t.Context()))
 	registerServices(t, c)
 	for key, value := range map[string]string{
 		"limits/count": "42", "limits/share": "0.25", "limits/large": "1e3", "limits/below": "-7", "limits/über/a \"b\"": "1", "limits/hex": "0x1p4",
 		"limits/word": "yes", "limits/unit": "42m", "limits/empty": "", "limits/huge": "1e999", "limits/space": " 1", "elsewhere": "1",
 	} {
 		_, err := c.Servers[0].Client().KV().Put(&api.KVPair{Key: key, Value: []byte(value)}, nil)
-		must(t, err)
+		harness.Must(t, err)
 	}
-	e := startExporter(t, nil, "--consul.server="+c.Servers[0].URL())
-	e.scrapeUntil(t, 30*time.Second, "two servers in the WAN pool, and all that was registered", func(s samples) bool {
-		return len(s.labels("consul_serf_wan_member_status", "member")) == 2 && len(s.labels("consul_health_service_status", "check")) == 4*14 &&
+	e := harness.StartExporter(t, nil, "--consul.server="+c.Servers[0].URL())
+	e.ScrapeUntil(t, 30*time.Second, "two servers in the WAN pool, and all that was registered", func(s harness.Samples) bool {
+		return len(s.Labels("consul_serf_wan_member_status", "member")) == 2 && len(s.Labels("consul_health_service_status", "check")) == 4*14 &&
 			s[`consul_serf_lan_members`] == 3
 	})
 	return c
@@ -121,14 +112,14 @@ func registerServices(t *testing.T, c *consultest.Cluster) {
 		{ID: strings.Repeat("long", 75), Name: strings.Repeat("name", 75), Tags: []string{strings.Repeat("tag!", 75)}, Check: ttl("long-check", "passing")},
 		{ID: "resting", Name: "resting", Check: ttl("resting-alive", "passing")},
 	} {
-		must(t, one.ServiceRegister(s))
+		harness.Must(t, one.ServiceRegister(s))
 	}
-	must(t, one.EnableServiceMaintenance("resting", "planned"))
-	must(t, two.ServiceRegister(&api.AgentServiceRegistration{ID: "web-1", Name: "web", Tags: []string{"v1"}, Check: ttl("web-1-alive", "passing")}))
-	must(t, two.ServiceRegister(&api.AgentServiceRegistration{ID: "lonely", Name: "lonely", Check: ttl("lonely-alive", "passing")}))
-	must(t, two.EnableNodeMaintenance("planned"))
-	must(t, one.CheckRegister(&api.AgentCheckRegistration{ID: "disk", Name: "Disk space", AgentServiceCheck: api.AgentServiceCheck{TTL: "1h", Status: "warning"}}))
-	must(t, c.WaitSynced(t.Context()))
+	harness.Must(t, one.EnableServiceMaintenance("resting", "planned"))
+	harness.Must(t, two.ServiceRegister(&api.AgentServiceRegistration{ID: "web-1", Name: "web", Tags: []string{"v1"}, Check: ttl("web-1-alive", "passing")}))
+	harness.Must(t, two.ServiceRegister(&api.AgentServiceRegistration{ID: "lonely", Name: "lonely", Check: ttl("lonely-alive", "passing")}))
+	harness.Must(t, two.EnableNodeMaintenance("planned"))
+	harness.Must(t, one.CheckRegister(&api.AgentCheckRegistration{ID: "disk", Name: "Disk space", AgentServiceCheck: api.AgentServiceCheck{TTL: "1h", Status: "warning"}}))
+	harness.Must(t, c.WaitSynced(t.Context()))
 }
 
 // registerPoison registers, on a node without an agent, names that differ in nothing but case, one that begins with a slash, and a tag
@@ -145,12 +136,12 @@ func registerPoison(t *testing.T, c *consultest.Cluster) {
 			Node: "poison", Address: "10.0.0.9", SkipNodeUpdate: false, Service: s,
 			Check: &api.AgentCheck{Node: "poison", CheckID: s.ID + "-alive", Name: "Alive", Status: "passing", ServiceID: s.ID},
 		}, nil)
-		must(t, err)
+		harness.Must(t, err)
 	}
 }
 
 // expectSameFamilies compares both exporters' series in the families of consul_exporter.
-func expectSameFamilies(t *testing.T, theirs, ours samples, agentOnly bool) {
+func expectSameFamilies(t *testing.T, theirs, ours harness.Samples, agentOnly bool) {
 	t.Helper()
 	compared := 0
 	for series, value := range theirs {
@@ -179,7 +170,7 @@ func expectSameFamilies(t *testing.T, theirs, ours samples, agentOnly bool) {
 // isDropIn reports whether a series is of a family that consul_exporter exports.
 func isDropIn(series string, agentOnly bool) bool {
 	family, _, _ := strings.Cut(series, "{")
-	always, ok := dropInFamilies[family]
+	always, ok := harness.DropInFamilies[family]
 	return ok && (always || !agentOnly)
 }
 
@@ -189,7 +180,7 @@ func knownFault(series string) bool {
 }
 
 // goldenDropIn compares the series with a file, without what Consul's version and its servers' meta tell of it.
-func goldenDropIn(t *testing.T, s samples) {
+func goldenDropIn(t *testing.T, s harness.Samples) {
 	t.Helper()
 	version := regexp.MustCompile(`version="[^"]*"`)
 	var lines []string
@@ -200,12 +191,12 @@ func goldenDropIn(t *testing.T, s samples) {
 	}
 	slices.Sort(lines)
 	path := filepath.Join("testdata", "dropin.prom")
-	if *update {
-		must(t, os.MkdirAll(filepath.Dir(path), 0o755))
-		must(t, os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o644))
+	if *harness.Update {
+		harness.Must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		harness.Must(t, os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o644))
 	}
 	want, err := os.ReadFile(path)
-	must(t, err)
+	harness.Must(t, err)
 	if diff := cmp.Diff(strings.Split(strings.TrimSuffix(string(want), "\n"), "\n"), lines); diff != "" {
 		t.Errorf("series differ from %s (-want +got); if that is right, run: make golden\n%s", path, diff)
 	}
@@ -215,9 +206,9 @@ func goldenDropIn(t *testing.T, s samples) {
 func upstreamFlags(t *testing.T) map[string]string {
 	t.Helper()
 	upstream, err := toolbox.Path("consul_exporter")
-	must(t, err)
+	harness.Must(t, err)
 	help, err := exec.CommandContext(t.Context(), upstream, "--help").CombinedOutput()
-	must(t, err)
+	harness.Must(t, err)
 	flags := make(map[string]string)
 	for _, f := range regexp.MustCompile(`(?m)^ +--(\[no-\])?([a-z._-]+)(?:=("[^"]*"|\S+))?`).FindAllStringSubmatch(string(help), -1) {
 		flags[f[2]] = strings.Trim(f[3], `"`)
@@ -257,7 +248,7 @@ func TestDropIn_Flags(t *testing.T) {
 func TestDropIn_Documented(t *testing.T) {
 	t.Parallel()
 	content, err := os.ReadFile(filepath.Join("docs", "migration.md"))
-	must(t, err)
+	harness.Must(t, err)
 	families := make(map[string]collector.FamilyInfo)
 	for _, f := range collector.AllFamilies() {
 		families[f.Name] = f
@@ -271,7 +262,7 @@ func TestDropIn_Documented(t *testing.T) {
 		}
 	}
 	slices.Sort(named)
-	if diff := cmp.Diff(slices.Sorted(maps.Keys(dropInFamilies)), named); diff != "" {
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(harness.DropInFamilies)), named); diff != "" {
 		t.Errorf("families differ (-consul_exporter +docs/migration.md):\n%s", diff)
 	}
 	var flags []string
@@ -288,7 +279,7 @@ func TestDropIn_Documented(t *testing.T) {
 func TestDropIn_Collectors(t *testing.T) {
 	t.Parallel()
 	content, err := os.ReadFile(filepath.Join("docs", "migration.md"))
-	must(t, err)
+	harness.Must(t, err)
 	var off []string
 	for _, m := range regexp.MustCompile(`--no-collector\.(\w+)`).FindAllSubmatch(content, -1) {
 		off = append(off, string(m[1]))
@@ -296,7 +287,7 @@ func TestDropIn_Collectors(t *testing.T) {
 	var others []string
 	for _, c := range collector.All() {
 		has := slices.ContainsFunc(collector.AllFamilies(), func(f collector.FamilyInfo) bool {
-			_, ok := dropInFamilies[f.Name]
+			_, ok := harness.DropInFamilies[f.Name]
 			return ok && f.Collector == c.Name
 		})
 		if c.Enabled && !has {

@@ -14,11 +14,12 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // A cluster that speaks IPv6 alone is watched like any other, also when its leader hangs.
 func TestE2EIPv6(t *testing.T) {
-	requireNamespace(t)
+	harness.RequireNamespace(t)
 	const network = "fd00:c0de::"
 	for _, host := range []string{"1", "2", "3", "fe"} { // The servers', and the one by which consultest takes the network.
 		if out, err := exec.Command("ip", "-6", "addr", "add", network+host+"/128", "dev", "lo").CombinedOutput(); err != nil {
@@ -26,35 +27,35 @@ func TestE2EIPv6(t *testing.T) {
 		}
 	}
 	c := consultest.Start(t, consultest.Options{Servers: 3, Network: network})
-	leader := leaderOf(t, c)
-	config := filepath.Join(writeFiles(t, map[string]string{"c.yml": "modules: {v6: {targets: ['[" + network + "/64]']}}"}), "c.yml")
-	e := startExporter(t, nil, "--consul.server="+others(c, leader)[0].URL(), "--config.file="+config)
-	healthy := samples{
+	leader := harness.LeaderOf(t, c)
+	config := filepath.Join(harness.WriteFiles(t, map[string]string{"c.yml": "modules: {v6: {targets: ['[" + network + "/64]']}}"}), "c.yml")
+	e := harness.StartExporter(t, nil, "--consul.server="+harness.Others(c, leader)[0].URL(), "--config.file="+config)
+	healthy := harness.Samples{
 		"consul_up": 1, "consul_cluster_leaders": 1, "consul_cluster_reported_leaders": 1, "consul_cluster_failure_margin": 1,
 		"consul_cluster_raft_configurations": 1,
 	}
-	s := e.scrapeUntilUp(t, plainPorts, c.Servers...)
-	s.expectPorts(t, plainPorts, c.Servers...)
-	s.expect(t, healthy)
+	s := e.ScrapeUntilUp(t, harness.PlainPorts, c.Servers...)
+	s.ExpectPorts(t, harness.PlainPorts, c.Servers...)
+	s.Expect(t, healthy)
 	for _, server := range c.Servers {
 		for _, transport := range []string{"tcp", "udp"} {
-			s.expect(t, samples{portID{8600, "dns", transport}.series("consul_port_up", server): 1})
+			s.Expect(t, harness.Samples{harness.Port(8600, "dns", transport).Series("consul_port_up", server): 1})
 		}
-		s.expect(t, samples{fmt.Sprintf("consul_server_raft_reported_leader_info{leader=%q,server=%q}",
+		s.Expect(t, harness.Samples{fmt.Sprintf("consul_server_raft_reported_leader_info{leader=%q,server=%q}",
 			net.JoinHostPort(leader.Addr, "8300"), server.Name): 1})
 	}
-	status, body, err := e.get(t.Context(), "/probe?module=v6&target="+net.JoinHostPort(leader.Addr, "8500"), 10*time.Second)
-	must(t, err)
+	status, body, err := e.Get(t.Context(), "/probe?module=v6&target="+net.JoinHostPort(leader.Addr, "8500"), 10*time.Second)
+	harness.Must(t, err)
 	if status != 200 {
 		t.Fatalf("/probe: status %d, body %s", status, body)
 	}
-	parseSamples(t, body).expect(t, healthy)
+	harness.ParseSamples(t, body).Expect(t, healthy)
 
-	must(t, leader.Stop())
-	s = e.scrapeUntil(t, 60*time.Second, "another leader", func(s samples) bool { return s["consul_cluster_leaders"] == 1 })
-	s.expect(t, samples{
-		"consul_cluster_failure_margin":                             0,
-		portID{8300, "rpc", "tcp"}.series("consul_port_up", leader): 0,
+	harness.Must(t, leader.Stop())
+	s = e.ScrapeUntil(t, 60*time.Second, "another leader", func(s harness.Samples) bool { return s["consul_cluster_leaders"] == 1 })
+	s.Expect(t, harness.Samples{
+		"consul_cluster_failure_margin":                                   0,
+		harness.Port(8300, "rpc", "tcp").Series("consul_port_up", leader): 0,
 	})
-	must(t, leader.Continue())
+	harness.Must(t, leader.Continue())
 }

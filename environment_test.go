@@ -20,6 +20,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // recorder is an agent's HTTP API that has nothing to say and remembers what it was sent.
@@ -80,7 +81,7 @@ func (r *recorder) expectIdentity(t *testing.T, what, want string) {
 // Variables of Consul's CLI are the defaults of flags, and so they are for the cluster of --consul.server. Nothing of them reaches the
 // targets of a module that does not name it, nor stands in the way of a flag.
 func TestEnvironment_Requests(t *testing.T) {
-	folder := writeFiles(t, map[string]string{
+	folder := harness.WriteFiles(t, map[string]string{
 		"config.yml": "modules: {empty: {targets: [127.0.0.0/8]}}",
 		"token":      "from-file",
 		"ambient":    "ambient-file",
@@ -107,31 +108,31 @@ func TestEnvironment_Requests(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			own, target := startRecorder(t), startRecorder(t)
 			env := append(slices.Clone(ambient), append(tc.env, "CONSUL_HTTP_ADDR="+own.address)...)
-			e := startExporter(t, env, append(tc.flags, "--config.file="+path("config.yml"))...)
-			e.scrape(t)
+			e := harness.StartExporter(t, env, append(tc.flags, "--config.file="+path("config.yml"))...)
+			e.Scrape(t)
 			own.expectIdentity(t, "a scrape", "token="+tc.token+ambientRest)
-			e.page(t, probePage("empty", target.address), http.StatusOK)
+			e.Page(t, probePage("empty", target.address), http.StatusOK)
 			target.expectIdentity(t, "/probe", nobody)
 			if sent := own.requests(); len(sent) > 0 {
 				t.Errorf("%d requests about another target went to the agent of the environment", len(sent))
 			}
 
 			check := exec.CommandContext(t.Context(), os.Args[0], append([]string{"check"}, tc.flags...)...)
-			check.Env = append(testenv.Clean(), append(env, asExporter+"=1")...)
+			check.Env = append(testenv.Clean(), append(env, harness.AsExporter+"=1")...)
 			out, _ := check.CombinedOutput() // Its exit code is about the cluster, which has nothing to say.
 			if code := check.ProcessState.ExitCode(); code == cli.ExitUsage {
 				t.Errorf("check: exit code %d, printed %s", code, out)
 			}
 			own.expectIdentity(t, "check", "token="+tc.token+ambientRest)
 
-			rules := writeFiles(t, map[string]string{"responder.yml": "expected_servers: 3\nhistory: {file: history.jsonl}\n" +
+			rules := harness.WriteFiles(t, map[string]string{"responder.yml": "expected_servers: 3\nhistory: {file: history.jsonl}\n" +
 				"rules:\n- {name: hand-over, matchers: ['alertname=\"A\"'], action: {transfer-leadership: {}}}\n"})
-			r := launch(t, os.Args[0], env, append([]string{"responder", "--config.file=" + filepath.Join(rules, "responder.yml")}, tc.flags...)...)
-			responder := &runningResponder{exporterProcess: r}
-			responder.deliver(t, firing("A", time.Now()))
-			responder.waitDecision(t)
+			r := harness.Launch(t, os.Args[0], env, append([]string{"responder", "--config.file=" + filepath.Join(rules, "responder.yml")}, tc.flags...)...)
+			responder := &harness.RunningResponder{Exporter: r}
+			responder.Deliver(t, harness.Firing("A", time.Now()))
+			responder.WaitDecision(t)
 			own.expectIdentity(t, "the responder", "token="+tc.token+ambientRest)
-			must(t, r.stop())
+			harness.Must(t, r.Stop())
 		})
 	}
 }

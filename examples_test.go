@@ -20,6 +20,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/collector"
 	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // Every command of the exporter among the examples has flags that the exporter has, with values of their kind.
@@ -47,20 +48,20 @@ func TestExamples_Flags(t *testing.T) {
 func readExample(t *testing.T, name string) []byte {
 	t.Helper()
 	content, err := os.ReadFile(filepath.Join("examples", name))
-	must(t, err)
+	harness.Must(t, err)
 	return content
 }
 
 func dockerfileHealthcheck(t *testing.T) []string {
 	t.Helper()
 	content, err := os.ReadFile("Dockerfile")
-	must(t, err)
+	harness.Must(t, err)
 	m := regexp.MustCompile(`(?m)^HEALTHCHECK .*CMD (\[.*\])$`).FindSubmatch(content)
 	if m == nil {
 		t.Fatal("the Dockerfile has no HEALTHCHECK")
 	}
 	var command []string
-	must(t, json.Unmarshal(m[1], &command))
+	harness.Must(t, json.Unmarshal(m[1], &command))
 	return command[1:]
 }
 
@@ -97,7 +98,7 @@ func deploymentArgs(t *testing.T) []string {
 			}
 		}
 	}
-	must(t, yaml.Unmarshal(readExample(t, "kubernetes/deployment.yaml"), &deployment))
+	harness.Must(t, yaml.Unmarshal(readExample(t, "kubernetes/deployment.yaml"), &deployment))
 	return deployment.Spec.Template.Spec.Containers[0].Args
 }
 
@@ -122,7 +123,7 @@ func composeArgs(t *testing.T) []string {
 	var compose struct {
 		Services map[string]struct{ Command []string }
 	}
-	must(t, yaml.Unmarshal(readExample(t, "compose/compose.yaml"), &compose))
+	harness.Must(t, yaml.Unmarshal(readExample(t, "compose/compose.yaml"), &compose))
 	return compose.Services["exporter"].Command
 }
 
@@ -139,7 +140,7 @@ func TestExamples_HonorLabels(t *testing.T) {
 			}
 		}
 	}
-	must(t, yaml.Unmarshal(readExample(t, "kubernetes/servicemonitor.yaml"), &monitor))
+	harness.Must(t, yaml.Unmarshal(readExample(t, "kubernetes/servicemonitor.yaml"), &monitor))
 	var clashes []string
 	for _, f := range collector.AllFamilies() {
 		for _, label := range f.Labels {
@@ -157,13 +158,13 @@ func TestExamples_HonorLabels(t *testing.T) {
 func TestExamples_Prometheus(t *testing.T) {
 	t.Parallel()
 	promtool, err := toolbox.Path("promtool")
-	must(t, err)
+	harness.Must(t, err)
 	dir := t.TempDir()
-	must(t, os.WriteFile(filepath.Join(dir, "prometheus.yml"), readExample(t, "compose/prometheus.yml"), 0o600))
-	must(t, os.CopyFS(filepath.Join(dir, "consul"), os.DirFS("alerts")))
+	harness.Must(t, os.WriteFile(filepath.Join(dir, "prometheus.yml"), readExample(t, "compose/prometheus.yml"), 0o600))
+	harness.Must(t, os.CopyFS(filepath.Join(dir, "consul"), os.DirFS("alerts")))
 	out, err := exec.CommandContext(t.Context(), promtool, "check", "config", filepath.Join(dir, "prometheus.yml")).CombinedOutput()
 	files, globErr := filepath.Glob("alerts/*.yml")
-	must(t, globErr)
+	harness.Must(t, globErr)
 	// All of them are rules but the example for Alertmanager.
 	if got, want := bytes.Count(out, []byte("rules found")), len(files)-1; err != nil || got != want {
 		t.Errorf("promtool finds %d files of rules (%v); want %d:\n%s", got, err, want, out)

@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // ownHistory is a history without any record, and aRecord a line of one.
@@ -79,7 +80,7 @@ func runAlone(t *testing.T, args ...string) (code int, output string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
-	cmd.Env = append(testenv.Clean(), asExporter+"=1")
+	cmd.Env = append(testenv.Clean(), harness.AsExporter+"=1")
 	out, _ := cmd.CombinedOutput() // The exit code says it.
 	if ctx.Err() != nil {
 		t.Fatalf("%v does not end; it printed\n%s", args, out)
@@ -91,7 +92,7 @@ func runAlone(t *testing.T, args ...string) (code int, output string) {
 func folderState(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	state := make(map[string]string)
-	must(t, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+	harness.Must(t, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -133,8 +134,8 @@ func TestOutputDir_ForeignFiles(t *testing.T) {
 		for _, foreign := range foreignFiles {
 			dir := t.TempDir()
 			path := filepath.Join(dir, filepath.FromSlash(tc.at))
-			must(t, os.MkdirAll(filepath.Dir(path), 0o700))
-			must(t, foreign.make(path))
+			harness.Must(t, os.MkdirAll(filepath.Dir(path), 0o700))
+			harness.Must(t, foreign.make(path))
 			before := folderState(t, dir)
 			code, output := runAlone(t, tc.command, "--output-dir="+dir)
 			reason := tc.reason
@@ -158,19 +159,19 @@ func TestOutputDir_ForeignFiles(t *testing.T) {
 func TestOutputDir_OwnFiles(t *testing.T) {
 	t.Parallel()
 	for command, name := range map[string]string{"alerts": "raft.yml", "dashboards": "raft.json"} {
-		dir := writeFiles(t, map[string]string{name: "", "mine.yml": "mine"})
+		dir := harness.WriteFiles(t, map[string]string{name: "", "mine.yml": "mine"})
 		if code, output := runAlone(t, command, "--output-dir="+dir); code != 0 {
 			t.Fatalf("%s: exit code %d and %s", command, code, output)
 		}
 		want, err := os.ReadFile(filepath.Join(dir, name))
-		must(t, err)
+		harness.Must(t, err)
 		edited := strings.Replace(string(want), "Raft", "Paxos", 1)
-		must(t, os.WriteFile(filepath.Join(dir, name), []byte(edited+"\n\n\n"), 0o600))
+		harness.Must(t, os.WriteFile(filepath.Join(dir, name), []byte(edited+"\n\n\n"), 0o600))
 		if code, output := runAlone(t, command, "--output-dir="+dir); code != 0 || edited == string(want) {
 			t.Fatalf("%s: exit code %d and %s", command, code, output)
 		}
 		got, err := os.ReadFile(filepath.Join(dir, name))
-		must(t, err)
+		harness.Must(t, err)
 		if diff := cmp.Diff(string(want), string(got)); diff != "" {
 			t.Errorf("%s, %s (-as first written +replaced):\n%s", command, name, diff)
 		}

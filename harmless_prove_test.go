@@ -9,6 +9,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // TestProveCatalogStress is TestCatalogStress for as long as PROVE_CATALOG_STRESS says, three minutes by default. Reading all nodes at once,
@@ -18,7 +20,7 @@ func TestProveCatalogStress(t *testing.T) {
 	if text := os.Getenv("PROVE_CATALOG_STRESS"); text != "" {
 		var err error
 		long, err = time.ParseDuration(text)
-		must(t, err)
+		harness.Must(t, err)
 	}
 	stressCatalog(t, long)
 }

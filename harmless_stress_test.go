@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // A server survives scrapes while external nodes at its address change all the time and others read them. This is a sample of
@@ -51,10 +52,10 @@ func stressCatalog(t *testing.T, long time.Duration) {
 		}
 		return nil
 	}
-	must(t, update(0))
-	must(t, c.WaitSynced(t.Context()))
+	harness.Must(t, update(0))
+	harness.Must(t, c.WaitSynced(t.Context()))
 	had := versioned(t, server)
-	e := startBinary(t, buildExporter(t), nil, "--consul.server="+server.URL())
+	e := harness.StartBinary(t, harness.BuildExporter(t), nil, "--consul.server="+server.URL())
 	var updates, reads, scrapes atomic.Int64
 	least := int64(long / (2 * time.Second)) // Fewer updates, reads or scrapes are no stress; a busy machine takes longer for them.
 	start := time.Now()
@@ -89,7 +90,7 @@ func stressCatalog(t *testing.T, long time.Duration) {
 	}
 	for range scrapers {
 		again(&scrapes, func(int) error {
-			_, body, err := e.get(t.Context(), "/metrics", 10*time.Second)
+			_, body, err := e.Get(t.Context(), "/metrics", 10*time.Second)
 			if err == nil && !strings.Contains(body, fmt.Sprintf("\nconsul_catalog_nodes %d\n", nodes+1)) {
 				err = fmt.Errorf("a scrape does not have all nodes:\n%s", body)
 			}
@@ -109,7 +110,7 @@ func stressCatalog(t *testing.T, long time.Duration) {
 			t.Errorf("%d %s; want more, or it is no stress", n, what)
 		}
 	}
-	if n := dumps(e.scrape(t)); n < float64(scrapes.Load())/2 {
+	if n := dumps(e.Scrape(t)); n < float64(scrapes.Load())/2 {
 		t.Errorf("the catalog was read at once %v times; want about one for each scrape that was not shared", n)
 	}
 	expectDumpWrites(t, server)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/status"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // registration is what is sent to /v1/catalog/register; consul/api cannot tell meta that is empty from meta that is not there.
@@ -40,16 +41,16 @@ type nodeCheck struct{ CheckID, Name, Status, ServiceID string }
 func (r *registration) send(tb testing.TB, a *consultest.Agent) {
 	tb.Helper()
 	body, err := json.Marshal(r)
-	must(tb, err)
+	harness.Must(tb, err)
 	put(tb, a, "/v1/catalog/register", body)
 }
 
 func put(tb testing.TB, a *consultest.Agent, path string, body []byte) {
 	tb.Helper()
 	req, err := http.NewRequestWithContext(tb.Context(), http.MethodPut, a.URL()+path, bytes.NewReader(body))
-	must(tb, err)
+	harness.Must(tb, err)
 	resp, err := http.DefaultClient.Do(req)
-	must(tb, err)
+	harness.Must(tb, err)
 	defer resp.Body.Close()
 	if answer, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK {
 		tb.Fatalf("put %s: status %d, %s, %v", path, resp.StatusCode, answer, err)
@@ -102,9 +103,9 @@ func registerExternal(t *testing.T, c *consultest.Cluster, nodes []registration)
 }
 
 // expectExternal fails if a series of an external node is missing.
-func expectExternal(t *testing.T, s samples, nodes []registration) {
+func expectExternal(t *testing.T, s harness.Samples, nodes []registration) {
 	t.Helper()
-	want := samples{"consul_catalog_nodes_unread": 0, `consul_exporter_collector_success{collector="catalog"}`: 1}
+	want := harness.Samples{"consul_catalog_nodes_unread": 0, `consul_exporter_collector_success{collector="catalog"}`: 1}
 	for _, r := range nodes {
 		name := serviceOn(r.Node)
 		want[fmt.Sprintf("consul_catalog_service_node_healthy{node=%q,service_id=%q,service_name=%q}", r.Node, name+"-1", name)] = 0
@@ -115,7 +116,7 @@ func expectExternal(t *testing.T, s samples, nodes []registration) {
 		want[fmt.Sprintf("consul_service_checks{check_id=\"alive\",check_name=\"Alive\",node=%q,service_id=%q,service_name=%q}",
 			r.Node, name+"-1", name)] = 1
 	}
-	s.expect(t, want)
+	s.Expect(t, want)
 }
 
 // stateOf is what each server has of catalog, health, sessions and keys, by server and endpoint, with the index of the table. None of these
@@ -126,10 +127,10 @@ func stateOf(t *testing.T, c *consultest.Cluster) map[string]string {
 	for _, server := range c.Servers {
 		read := func(path string) []byte {
 			resp, err := http.Get(server.URL() + path)
-			must(t, err)
+			harness.Must(t, err)
 			defer resp.Body.Close()
 			body, err := io.ReadAll(resp.Body)
-			must(t, err)
+			harness.Must(t, err)
 			if resp.StatusCode != http.StatusOK {
 				t.Fatalf("%s answers %s with status %d: %s", server, path, resp.StatusCode, body)
 			}
@@ -137,7 +138,7 @@ func stateOf(t *testing.T, c *consultest.Cluster) map[string]string {
 			return body
 		}
 		var nodes []struct{ Node string }
-		must(t, json.Unmarshal(read("/v1/catalog/nodes?stale"), &nodes))
+		harness.Must(t, json.Unmarshal(read("/v1/catalog/nodes?stale"), &nodes))
 		for _, n := range nodes {
 			read("/v1/catalog/node-services/" + url.PathEscape(n.Node) + "?stale")
 		}
@@ -177,7 +178,7 @@ func expectSameState(t *testing.T, c *consultest.Cluster, before map[string]stri
 }
 
 // dumps are how often the exporter has read the catalog at once.
-func dumps(s samples) float64 {
+func dumps(s harness.Samples) float64 {
 	return s[`consul_exporter_consul_requests_total{code="200",endpoint="/v1/internal/ui/nodes"}`]
 }
 
@@ -186,39 +187,39 @@ func dumps(s samples) float64 {
 func TestCatalogUnchanged(t *testing.T) {
 	t.Parallel()
 	// A kind of entry that Consul writes once a minute by itself comes often enough to be in the control run.
-	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1, Config: patient(map[string]any{
+	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1, Config: harness.Patient(map[string]any{
 		"autopilot":     map[string]any{"cleanup_dead_servers": false},
 		"raft_logstore": map[string]any{"verification": map[string]any{"enabled": true, "interval": "5s"}},
 	})})
-	leader := leaderOf(t, c)
+	leader := harness.LeaderOf(t, c)
 	nodes := external(c)
 	registerExternal(t, c, nodes)
-	must(t, c.WaitSynced(t.Context()))
+	harness.Must(t, c.WaitSynced(t.Context()))
 	args := []string{"--kv.prefix=limits/", "--collector.sessions"}
-	binary := buildExporter(t)
-	exporters := []*exporterProcess{
-		startBinary(t, binary, nil, append(args, "--consul.server="+c.Servers[0].URL())...),
-		startBinary(t, binary, nil, append(args, "--consul.server="+c.Clients[0].URL())...),
+	binary := harness.BuildExporter(t)
+	exporters := []*harness.Exporter{
+		harness.StartBinary(t, binary, nil, append(args, "--consul.server="+c.Servers[0].URL())...),
+		harness.StartBinary(t, binary, nil, append(args, "--consul.server="+c.Clients[0].URL())...),
 	}
 	before := settledState(t, c)
 	first, start := lastEntry(t, leader), time.Now()
 	const rounds = 100
 	for range rounds {
 		for _, e := range exporters {
-			e.scrapeText(t)
+			e.ScrapeText(t)
 		}
 	}
 	for _, e := range exporters {
-		s := e.scrape(t)
+		s := e.Scrape(t)
 		expectExternal(t, s, nodes)
 		if n := dumps(s); n < rounds {
 			t.Errorf("the catalog was read at once %v times; want at least %d: this test is about that", n, rounds)
 		}
 	}
 	for range 5 {
-		checkOf(t, c.Servers[1])
+		harness.CheckOf(t, c.Servers[1])
 	}
-	exporters[0].freshStatus(t)
+	exporters[0].FreshStatus(t)
 	expectSameState(t, c, before)
 	second := lastEntry(t, leader)
 	control := time.After(time.Since(start))
@@ -233,7 +234,7 @@ func expectDumpWrites(t *testing.T, a *consultest.Agent) {
 	t.Helper()
 	before := versioned(t, a)
 	resp, err := http.Get(a.URL() + "/v1/internal/ui/nodes?stale")
-	must(t, err)
+	harness.Must(t, err)
 	resp.Body.Close()
 	if after := versioned(t, a); after <= before {
 		t.Errorf("%d nodes of %s have a version after all were asked for at once, %d had before; want more: does this Consul write no more?",
@@ -245,10 +246,10 @@ func expectDumpWrites(t *testing.T, a *consultest.Agent) {
 func versioned(t *testing.T, a *consultest.Agent) int {
 	t.Helper()
 	resp, err := http.Get(a.URL() + "/v1/catalog/nodes?stale")
-	must(t, err)
+	harness.Must(t, err)
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	must(t, err)
+	harness.Must(t, err)
 	return strings.Count(string(body), `"consul-version"`)
 }
 
@@ -256,27 +257,27 @@ func versioned(t *testing.T, a *consultest.Agent) int {
 // not asked, and nothing is missing.
 func TestCatalogUnchanged_OldServer(t *testing.T) {
 	t.Parallel()
-	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1, Config: patient(keepDead())})
-	leaderOf(t, c)
+	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1, Config: harness.Patient(harness.KeepDead())})
+	harness.LeaderOf(t, c)
 	nodes := external(c)
 	registerExternal(t, c, nodes)
 	old := oldServer()
 	old.send(t, c.Servers[0])
-	must(t, c.WaitSynced(t.Context()))
+	harness.Must(t, c.WaitSynced(t.Context()))
 	before := settledState(t, c)
 	for _, agent := range []*consultest.Agent{c.Servers[0], c.Clients[0]} {
-		e := startExporter(t, nil, "--consul.server="+agent.URL())
+		e := harness.StartExporter(t, nil, "--consul.server="+agent.URL())
 		for range 50 {
-			e.scrapeText(t)
+			e.ScrapeText(t)
 		}
-		s := e.scrape(t)
+		s := e.Scrape(t)
 		expectExternal(t, s, nodes)
-		s.expect(t, samples{`consul_catalog_service_node_healthy{node="old-server",service_id="consul",service_name="consul"}`: 1})
+		s.Expect(t, harness.Samples{`consul_catalog_service_node_healthy{node="old-server",service_id="consul",service_name="consul"}`: 1})
 		if n := dumps(s); n != 0 {
 			t.Errorf("the catalog was read at once %v times; want never", n)
 		}
 	}
-	checkOf(t, c.Servers[1])
+	harness.CheckOf(t, c.Servers[1])
 	expectSameState(t, c, before)
 }
 
@@ -284,7 +285,7 @@ func TestCatalogUnchanged_OldServer(t *testing.T) {
 func settledState(t *testing.T, c *consultest.Cluster) map[string]string {
 	t.Helper()
 	state := stateOf(t, c)
-	waitFor(t, 30*time.Second, "the catalog to stay as it is", func() string {
+	harness.WaitFor(t, 30*time.Second, "the catalog to stay as it is", func() string {
 		last := state
 		state = stateOf(t, c)
 		return gocmp.Diff(last, state) + disagreement(c, state)
@@ -296,7 +297,7 @@ func settledState(t *testing.T, c *consultest.Cluster) map[string]string {
 func lastEntry(t *testing.T, leader *consultest.Agent) uint64 {
 	t.Helper()
 	entries, err := leader.RaftLog()
-	must(t, err)
+	harness.Must(t, err)
 	return entries[len(entries)-1].Index
 }
 
@@ -307,7 +308,7 @@ const raftBarrier = 4
 func expectSameKinds(t *testing.T, leader *consultest.Agent, first, second, third uint64) {
 	t.Helper()
 	entries, err := leader.RaftLog()
-	must(t, err)
+	harness.Must(t, err)
 	run, control := make(map[string]int), make(map[string]int)
 	for _, e := range entries {
 		switch {
@@ -334,7 +335,7 @@ func expectSameKinds(t *testing.T, leader *consultest.Agent, first, second, thir
 func TestCatalogTooLarge(t *testing.T) {
 	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 1})
-	must(t, c.LoadCatalog(t.Context(), consultest.Catalog{Nodes: 10, Services: 20, Instances: 500, CheckOutput: 3900}))
+	harness.Must(t, c.LoadCatalog(t.Context(), consultest.Catalog{Nodes: 10, Services: 20, Instances: 500, CheckOutput: 3900}))
 	down := registration{
 		Node: "ext", Address: "10.9.9.1", Service: &service{ID: "down-1", Service: "down"},
 		Check: &nodeCheck{CheckID: "alive", Name: "Alive", Status: "critical", ServiceID: "down-1"},
@@ -345,10 +346,10 @@ func TestCatalogTooLarge(t *testing.T) {
 		Check: &nodeCheck{CheckID: "_service_maintenance:off-1", Name: "Service Maintenance Mode", Status: "critical", ServiceID: "off-1"},
 	}
 	off.send(t, c.Servers[0])
-	e := startExporter(t, nil, "--consul.server="+c.Servers[0].URL(), "--consul.max-response-bytes=1000000")
+	e := harness.StartExporter(t, nil, "--consul.server="+c.Servers[0].URL(), "--consul.max-response-bytes=1000000")
 	const critical = `consul_catalog_overview_service_instances{service_name="down",status="critical"}`
-	s := e.scrapeUntil(t, time.Minute, "Consul to have made its summary", func(s samples) bool { return s[critical] == 1 })
-	s.expect(t, samples{
+	s := e.ScrapeUntil(t, time.Minute, "Consul to have made its summary", func(s harness.Samples) bool { return s[critical] == 1 })
+	s.Expect(t, harness.Samples{
 		`consul_exporter_collector_success{collector="catalog"}`:                              0,
 		`consul_exporter_collector_success{collector="overview"}`:                             1,
 		"consul_catalog_overview_services":                                                    23,
@@ -357,8 +358,8 @@ func TestCatalogTooLarge(t *testing.T) {
 		`consul_catalog_overview_service_instances{service_name="off",status="critical"}`:     0,
 		`consul_catalog_overview_service_instances{service_name="off",status="maintenance"}`:  1,
 	})
-	s.expectNone(t, "consul_catalog_services")
-	st := e.freshStatus(t)
+	s.ExpectNone(t, "consul_catalog_services")
+	st := e.FreshStatus(t)
 	if st.Catalog == nil || !st.Catalog.Summary || st.Catalog.Services != 23 || st.Catalog.Down != 1 || st.Catalog.Failing[0].Name != "down" {
 		t.Errorf("the page has the catalog %+v; want Consul's summary, with a service that is down", st.Catalog)
 	}

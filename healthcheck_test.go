@@ -14,19 +14,20 @@ import (
 	"testing"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // The command tells a running exporter from one that has ended, whatever Consul does: there is none here.
 func TestHealthcheck(t *testing.T) {
 	testenv.Clear(t)
-	e := startExporter(t, nil, "--consul.server=http://127.0.0.1:1")
-	url := e.url + "/-/healthy"
-	code, stdout, stderr := runProgram(t, "healthcheck", "--url="+url)
+	e := harness.StartExporter(t, nil, "--consul.server=http://127.0.0.1:1")
+	url := e.URL + "/-/healthy"
+	code, stdout, stderr := harness.RunProgram(t, "healthcheck", "--url="+url)
 	if code != 0 || stdout != "healthy\n" || stderr != "" {
 		t.Errorf("while the exporter runs: exit code %d, output %q, errors %q; want 0, healthy", code, stdout, stderr)
 	}
-	must(t, e.stop())
-	code, stdout, stderr = runProgram(t, "healthcheck", "--url="+url)
+	harness.Must(t, e.Stop())
+	code, stdout, stderr = harness.RunProgram(t, "healthcheck", "--url="+url)
 	want := `consul_cluster_exporter: error: the exporter does not answer: dial tcp `
 	if code != 1 || stdout != "" || !strings.HasPrefix(stderr, want) {
 		t.Errorf("after it has ended: exit code %d, output %q, errors %q; want 1, %s", code, stdout, stderr, want)
@@ -40,22 +41,22 @@ func TestHealthcheck_WebConfig(t *testing.T) {
 	defer certificates.Close()
 	pair := certificates.TLS.Certificates[0]
 	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
-	must(t, err)
+	harness.Must(t, err)
 	dir := t.TempDir()
 	for name, block := range map[string]*pem.Block{
 		"cert.pem": {Type: "CERTIFICATE", Bytes: pair.Certificate[0]},
 		"key.pem":  {Type: "PRIVATE KEY", Bytes: key},
 	} {
-		must(t, os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600))
+		harness.Must(t, os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600))
 	}
 	config := filepath.Join(dir, "web.yml")
-	must(t, os.WriteFile(config, []byte(`
+	harness.Must(t, os.WriteFile(config, []byte(`
 tls_server_config: {cert_file: cert.pem, key_file: key.pem}
 basic_auth_users: {prometheus: $2a$04$OL9h/Q2rjjnmrFMjIXuEWO4nhxDPQkAIvYJHWXP02paplu94cRp8G}
 `), 0o600))
-	e := startExporter(t, nil, "--web.config.file="+config)
-	url := strings.Replace(e.url, "http://127.0.0.1", "https://localhost", 1) + "/-/healthy"
-	if code, stdout, stderr := runProgram(t, "healthcheck", "--url="+url); code != 0 || stdout != "healthy\n" {
+	e := harness.StartExporter(t, nil, "--web.config.file="+config)
+	url := strings.Replace(e.URL, "http://127.0.0.1", "https://localhost", 1) + "/-/healthy"
+	if code, stdout, stderr := harness.RunProgram(t, "healthcheck", "--url="+url); code != 0 || stdout != "healthy\n" {
 		t.Errorf("exit code %d, output %q, errors %q; want 0, healthy", code, stdout, stderr)
 	}
 }
@@ -76,7 +77,7 @@ func TestHealthcheck_Unhealthy(t *testing.T) {
 		{"localhost:9107", `unsupported protocol scheme "localhost"`},
 		{"http://[::1", "--url: not a URL; want for example http://localhost:9107/-/healthy"},
 	} {
-		code, stdout, stderr := runProgram(t, "healthcheck", "--url="+tc.url)
+		code, stdout, stderr := harness.RunProgram(t, "healthcheck", "--url="+tc.url)
 		if code != 1 || stdout != "" || !strings.Contains(stderr, tc.want) || strings.Count(stderr, "\n") != 1 {
 			t.Errorf("--url=%s: exit code %d, output %q, errors %q; want 1, one line with %s", tc.url, code, stdout, stderr, tc.want)
 		}

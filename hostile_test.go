@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/docstest"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // hostileConsul is an agent, and a server it names, that answer as Consul does until they are told to answer with the worst: all
@@ -53,9 +54,9 @@ func startHostile(t *testing.T) *hostileConsul {
 func (h *hostileConsul) listen(t *testing.T) (number int) {
 	t.Helper()
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	harness.Must(t, err)
 	udp, err := net.ListenPacket("udp", tcp.Addr().String())
-	must(t, err)
+	harness.Must(t, err)
 	t.Cleanup(func() {
 		tcp.Close()
 		udp.Close()
@@ -190,9 +191,9 @@ func gzipBomb(t *testing.T) []byte {
 	zeros := make([]byte, 1<<20)
 	for range 200 {
 		_, err := w.Write(zeros)
-		must(t, err)
+		harness.Must(t, err)
 	}
-	must(t, w.Close())
+	harness.Must(t, w.Close())
 	return b.Bytes()
 }
 
@@ -208,11 +209,11 @@ const (
 // within its memory; and when Consul is well again, so is what it tells.
 func TestHostileConsul(t *testing.T) {
 	t.Parallel() // It mostly waits.
-	h, binary := startHostile(t), buildExporter(t)
+	h, binary := startHostile(t), harness.BuildExporter(t)
 	flags := []string{
 		"--consul.server=" + h.api.URL, "--probe.timeout=500ms", "--kv.prefix=limits/", "--collector.sessions", "--probe.client-ports=servers",
 	}
-	bounded := startBinary(t, binary, nil, append(flags, "--consul.max-response-bytes="+hostileAnswerBytes)...)
+	bounded := harness.StartBinary(t, binary, nil, append(flags, "--consul.max-response-bytes="+hostileAnswerBytes)...)
 	for _, c := range h.cases(t) {
 		t.Run(c.name, func(t *testing.T) {
 			if logged := c.run(t, h, bounded, hostileMemoryMB); !strings.Contains(logged, c.logs) {
@@ -221,7 +222,7 @@ func TestHostileConsul(t *testing.T) {
 		})
 	}
 	h.expectRecovery(t, bounded)
-	byDefault := startBinary(t, binary, nil, flags...)
+	byDefault := harness.StartBinary(t, binary, nil, flags...)
 	for _, c := range h.cases(t) {
 		if c.large {
 			t.Run("by default/"+c.name, func(t *testing.T) { c.run(t, h, byDefault, hostileDefaultMB) })
@@ -250,7 +251,7 @@ type hostileCase struct {
 }
 
 // run lets the agent answer in this way, and returns what the exporter logs.
-func (c hostileCase) run(t *testing.T, h *hostileConsul, e *exporterProcess, memoryMB float64) (logged string) {
+func (c hostileCase) run(t *testing.T, h *hostileConsul, e *harness.Exporter, memoryMB float64) (logged string) {
 	t.Helper()
 	h.expectRecovery(t, e)
 	if c.endpoint != nil {
@@ -259,23 +260,23 @@ func (c hostileCase) run(t *testing.T, h *hostileConsul, e *exporterProcess, mem
 	if c.port != nil {
 		h.port.Store(&c.port)
 	}
-	before := len(e.log.String())
+	before := len(e.Log.String())
 	const granted = 4 * time.Second
 	start := time.Now()
-	status, body, err := e.get(t.Context(), "/metrics", granted)
+	status, body, err := e.Get(t.Context(), "/metrics", granted)
 	if err != nil || status != http.StatusOK {
 		t.Fatalf("scrape: status %d, error %v, body %.300s", status, err, body)
 	}
 	if took := time.Since(start); took > 2*granted { // Twice, for a machine that is busy.
 		t.Errorf("the scrape took %s; it was granted %s", took, granted)
 	}
-	parseSamples(t, body)
+	harness.ParseSamples(t, body)
 	if c.port == nil { // With hostile ports it takes all of its time.
-		if status, body, err := e.get(t.Context(), "/?format=json", granted); err != nil || status != http.StatusOK {
+		if status, body, err := e.Get(t.Context(), "/?format=json", granted); err != nil || status != http.StatusOK {
 			t.Errorf("status page: status %d, error %v, body %.300s", status, err, body)
 		}
 	}
-	logged = e.log.String()[before:]
+	logged = e.Log.String()[before:]
 	if strings.Contains(logged, "panic") || len(logged) > 100_000 {
 		t.Errorf("log has %d bytes; want few, and no panic:\n%.5000s", len(logged), logged)
 	}
@@ -284,7 +285,7 @@ func (c hostileCase) run(t *testing.T, h *hostileConsul, e *exporterProcess, mem
 			t.Errorf("a line of the log is not the exporter's: %s", line)
 		}
 	}
-	peak := peakMemory(t, e) / 1e6
+	peak := harness.PeakMemory(t, e) / 1e6
 	if peak > memoryMB {
 		t.Errorf("%.0f MB of memory at the peak; want %.0f at most", peak, memoryMB)
 	}
@@ -372,11 +373,11 @@ func (h *hostileConsul) cases(t *testing.T) []hostileCase {
 }
 
 // expectRecovery lets the agent answer rightly, and expects the exporter to take what it says. It knows of one server again.
-func (h *hostileConsul) expectRecovery(t *testing.T, e *exporterProcess) {
+func (h *hostileConsul) expectRecovery(t *testing.T, e *harness.Exporter) {
 	t.Helper()
 	h.endpoint.Store(nil)
 	h.port.Store(nil)
-	e.scrape(t).expect(t, samples{
+	e.Scrape(t).Expect(t, harness.Samples{
 		"consul_up": 1, `consul_cluster_servers{state="alive"}`: 1, `consul_exporter_collector_success{collector="members"}`: 1,
 		`consul_exporter_collector_success{collector="raft"}`: 1,
 	})

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"testing"
+
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // Every picture that the documentation shows is there and small, and every picture that is there is shown.
@@ -17,12 +19,12 @@ func TestImages(t *testing.T) {
 	var pages []string
 	for _, pattern := range []string{"*.md", "docs/*.md", "docs/*/*.md"} {
 		found, err := filepath.Glob(pattern)
-		must(t, err)
+		harness.Must(t, err)
 		pages = append(pages, found...)
 	}
 	for _, page := range pages {
 		content, err := os.ReadFile(page)
-		must(t, err)
+		harness.Must(t, err)
 		for _, m := range regexp.MustCompile(`!\[[^\]]+\]\(([^)]+\.png)\)`).FindAllSubmatch(content, -1) {
 			shown[filepath.Join(filepath.Dir(page), string(m[1]))] = true
 		}
@@ -33,7 +35,7 @@ func TestImages(t *testing.T) {
 		}
 	}
 	there, err := filepath.Glob("docs/images/*")
-	must(t, err)
+	harness.Must(t, err)
 	for _, path := range there {
 		if !shown[path] {
 			t.Errorf("no page shows %s", path)

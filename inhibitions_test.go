@@ -13,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // inhibitRule is an inhibition of Alertmanager's.
@@ -33,9 +34,9 @@ type alertmanagerExample struct {
 func readAlertmanagerExample(t *testing.T) alertmanagerExample {
 	t.Helper()
 	file, err := alerts.Alertmanager(nil)
-	must(t, err)
+	harness.Must(t, err)
 	var example alertmanagerExample
-	must(t, yaml.Unmarshal(file.Content, &example))
+	harness.Must(t, yaml.Unmarshal(file.Content, &example))
 	if len(example.InhibitRules) < 10 {
 		t.Fatalf("the example has %d inhibitions; want 10 at least", len(example.InhibitRules))
 	}
@@ -46,8 +47,8 @@ func readAlertmanagerExample(t *testing.T) alertmanagerExample {
 func packNames(t *testing.T) []string {
 	t.Helper()
 	var names []string
-	for _, f := range packFiles(t, nil) {
-		for _, r := range alertRules(t, f) {
+	for _, f := range harness.PackFiles(t, nil) {
+		for _, r := range harness.AlertRules(t, f) {
 			names = appendNew(names, r.Alert)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // seriesFile has, for each family and each configuration of the table, how many series there are: an exporter that asks nothing is quiet as well.
@@ -36,7 +37,7 @@ type seriesCounts struct {
 }
 
 // countSeries counts the series by family, and of the ports those that are up and those that are verified.
-func countSeries(s samples) map[string]int {
+func countSeries(s harness.Samples) map[string]int {
 	counts := make(map[string]int)
 	for series, value := range s {
 		family, _, _ := strings.Cut(series, "{")
@@ -55,20 +56,20 @@ func countSeries(s samples) map[string]int {
 }
 
 // expect scrapes until the numbers of series are those of the file, or with -update, until they have settled, and then looks at the ports.
-func (c *seriesCounts) expect(t *testing.T, name string, e *exporterProcess, scene *quietScene) {
+func (c *seriesCounts) expect(t *testing.T, name string, e *harness.Exporter, scene *quietScene) {
 	t.Helper()
 	c.mu.Lock()
 	want := c.all[name]
 	c.mu.Unlock()
-	var last samples
-	if *update {
+	var last harness.Samples
+	if *harness.Update {
 		last = scrapeUntilSettled(t, e)
 		c.mu.Lock()
 		c.all[name] = countSeries(last)
 		c.mu.Unlock()
 	} else {
 		for deadline := time.Now().Add(time.Minute); ; wait(t, 100*time.Millisecond) {
-			last = e.scrape(t)
+			last = e.Scrape(t)
 			diff := cmp.Diff(want, countSeries(last))
 			if diff == "" {
 				break
@@ -84,12 +85,12 @@ func (c *seriesCounts) expect(t *testing.T, name string, e *exporterProcess, sce
 
 // scrapeUntilSettled scrapes until the numbers of series have not changed for longer than an agent that has started must have been up to be asked
 // for its telemetry.
-func scrapeUntilSettled(t *testing.T, e *exporterProcess) (last samples) {
+func scrapeUntilSettled(t *testing.T, e *harness.Exporter) (last harness.Samples) {
 	t.Helper()
 	since := time.Now()
-	waitFor(t, 5*time.Minute, "the numbers of series stay the same", func() string {
+	harness.WaitFor(t, 5*time.Minute, "the numbers of series stay the same", func() string {
 		before := countSeries(last)
-		last = e.scrape(t)
+		last = e.Scrape(t)
 		if now := countSeries(last); !maps.Equal(now, before) {
 			since = time.Now()
 			return cmp.Diff(before, now)
@@ -103,16 +104,16 @@ func scrapeUntilSettled(t *testing.T, e *exporterProcess) (last samples) {
 }
 
 // expectVerified fails unless exactly these ports are up and verified.
-func expectVerified(t *testing.T, s samples, verified map[*consultest.Agent][]portID) {
+func expectVerified(t *testing.T, s harness.Samples, verified map[*consultest.Agent][]harness.PortID) {
 	t.Helper()
-	want := make(samples)
+	want := make(harness.Samples)
 	for server, ports := range verified {
 		for _, p := range ports {
-			want[p.series("consul_port_up", server)] = 1
-			want[p.series("consul_port_protocol_verified", server)] = 1
+			want[p.Series("consul_port_up", server)] = 1
+			want[p.Series("consul_port_protocol_verified", server)] = 1
 		}
 	}
-	s.expect(t, want)
+	s.Expect(t, want)
 	for series, value := range s {
 		labels, isUp := strings.CutPrefix(series, "consul_port_up")
 		if isUp && value == 1 && want[series] != 1 && s["consul_port_protocol_verified"+labels] == 1 {
@@ -126,10 +127,10 @@ func readSeriesCounts(t *testing.T) *seriesCounts {
 	t.Helper()
 	c := &seriesCounts{all: make(map[string]map[string]int)}
 	content, err := os.ReadFile(seriesFile)
-	if os.IsNotExist(err) && *update {
+	if os.IsNotExist(err) && *harness.Update {
 		return c
 	}
-	must(t, err)
+	harness.Must(t, err)
 	var names []string
 	for line := range strings.Lines(string(content)) {
 		fields := strings.Split(strings.TrimSuffix(line, "\n"), "|")
@@ -148,7 +149,7 @@ func readSeriesCounts(t *testing.T) *seriesCounts {
 				continue
 			}
 			n, err := strconv.Atoi(field)
-			must(t, err)
+			harness.Must(t, err)
 			c.all[names[i+1]][fields[0]] = n
 		}
 	}
@@ -158,7 +159,7 @@ func readSeriesCounts(t *testing.T) *seriesCounts {
 // write writes the file, with -update.
 func (c *seriesCounts) write(t *testing.T) {
 	t.Helper()
-	if !*update {
+	if !*harness.Update {
 		return
 	}
 	c.mu.Lock()
@@ -186,5 +187,5 @@ func (c *seriesCounts) write(t *testing.T) {
 		}
 		b.WriteString("\n")
 	}
-	must(t, os.WriteFile(seriesFile, []byte(b.String()), 0o600))
+	harness.Must(t, os.WriteFile(seriesFile, []byte(b.String()), 0o600))
 }

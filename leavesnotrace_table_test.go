@@ -15,13 +15,14 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // quietTable are the configurations in which Consul notices nothing of the exporter. Each has Consul's defaults in all that its name does not say, see
 // asShipped.
 var quietTable = []quietRow{
 	{name: "plain", start: plainScene, exits: []int{cli.ExitHealthy}},
-	{name: "secure", start: secureScene(readmePolicy), exits: []int{cli.ExitHealthy}},
+	{name: "secure", start: secureScene(harness.ReadmePolicy), exits: []int{cli.ExitHealthy}},
 	{name: "mesh off", start: meshOffScene, exits: []int{cli.ExitHealthy}},
 	{name: "mesh gateways", start: meshGatewaysScene, exits: []int{cli.ExitHealthy}},
 	{name: "WAN off on one", start: wanOffScene, exits: []int{cli.ExitHealthy}},
@@ -47,16 +48,16 @@ func asShipped(more map[string]any) map[string]any {
 
 // shippedPorts and shippedSecurePorts are a server's then.
 var (
-	shippedPorts = append(slices.Clone(serverPorts), portID{8500, "http", "tcp"})
-	clusterPorts = without(serverPorts, "grpc_tls", "dns")
+	shippedPorts = append(slices.Clone(harness.ServerPorts), harness.Port(8500, "http", "tcp"))
+	clusterPorts = without(harness.ServerPorts, "grpc_tls", "dns")
 	// Without a leader port 8503 has no certificate, and DNS takes longer to answer than a probe waits.
 	leaderlessPorts = without(shippedPorts, "grpc_tls", "dns")
-	shippedClient   = []portID{{8500, "http", "tcp"}, {8600, "dns", "tcp"}, {8600, "dns", "udp"}}
+	shippedClient   = []harness.PortID{harness.Port(8500, "http", "tcp"), harness.Port(8600, "dns", "tcp"), harness.Port(8600, "dns", "udp")}
 )
 
 // without leaves out the ports of some protocols.
-func without(ports []portID, protocols ...string) []portID {
-	return slices.DeleteFunc(slices.Clone(ports), func(p portID) bool { return slices.Contains(protocols, p.protocol) })
+func without(ports []harness.PortID, protocols ...string) []harness.PortID {
+	return slices.DeleteFunc(slices.Clone(ports), func(p harness.PortID) bool { return slices.Contains(protocols, p.Protocol) })
 }
 
 // longLived is for certificates that nobody has to hear of: those of consultest expire the next day.
@@ -76,10 +77,10 @@ func settle(t *testing.T, c *consultest.Cluster) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	_, err := c.WaitLeader(ctx)
-	must(t, err)
-	must(t, c.WaitMembers(ctx, len(c.Agents())))
-	must(t, c.WaitSynced(ctx))
-	waitFor(t, 2*time.Minute, "all servers vote", func() string {
+	harness.Must(t, err)
+	harness.Must(t, c.WaitMembers(ctx, len(c.Agents())))
+	harness.Must(t, c.WaitSynced(ctx))
+	harness.WaitFor(t, 2*time.Minute, "all servers vote", func() string {
 		for _, a := range c.Servers {
 			if raft := raftOf(t, a); strings.Count(raft, "Suffrage:Voter") != len(c.Servers) {
 				return raft
@@ -88,10 +89,10 @@ func settle(t *testing.T, c *consultest.Cluster) {
 		return ""
 	})
 	for _, a := range c.Servers {
-		waitFor(t, 2*time.Minute, a.Name+" has a certificate for gRPC", func() string { return withoutCertificate(t, a) })
+		harness.WaitFor(t, 2*time.Minute, a.Name+" has a certificate for gRPC", func() string { return withoutCertificate(t, a) })
 	}
-	waitFor(t, time.Minute, "autopilot calls the cluster healthy", func() string {
-		health, err := leaderOf(t, c).Client().Operator().AutopilotServerHealth(nil)
+	harness.WaitFor(t, time.Minute, "autopilot calls the cluster healthy", func() string {
+		health, err := harness.LeaderOf(t, c).Client().Operator().AutopilotServerHealth(nil)
 		if err != nil || !health.Healthy {
 			return fmt.Sprint(health, err)
 		}
@@ -103,22 +104,22 @@ func settle(t *testing.T, c *consultest.Cluster) {
 func withoutCertificate(t *testing.T, a *consultest.Agent) string {
 	t.Helper()
 	self, err := a.Client().Agent().Self()
-	must(t, err)
+	harness.Must(t, err)
 	if self["DebugConfig"]["ConnectEnabled"] == false {
 		return ""
 	}
 	dialer := &tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} // Whatever it is.
-	conn, err := dialer.DialContext(soon(t), "tcp", a.HostPort(consultest.PortGRPCTLS))
+	conn, err := dialer.DialContext(harness.Soon(t), "tcp", a.HostPort(consultest.PortGRPCTLS))
 	if err != nil {
 		return err.Error()
 	}
-	must(t, conn.Close())
+	harness.Must(t, conn.Close())
 	return ""
 }
 
 // sceneOf is one cluster, all of whose servers have these ports.
-func sceneOf(c *consultest.Cluster, ports []portID, args ...string) *quietScene {
-	s := &quietScene{agents: c.Agents(), args: args, verified: make(map[*consultest.Agent][]portID)}
+func sceneOf(c *consultest.Cluster, ports []harness.PortID, args ...string) *quietScene {
+	s := &quietScene{agents: c.Agents(), args: args, verified: make(map[*consultest.Agent][]harness.PortID)}
 	for _, a := range c.Servers {
 		s.verified[a] = ports
 	}
@@ -134,7 +135,7 @@ func plainScene(t *testing.T) *quietScene {
 		Servers: 3, Clients: 1,
 		Config: asShipped(map[string]any{"ports": map[string]any{"grpc": consultest.PortGRPC}}),
 	})
-	return sceneOf(c, plainPorts, serverFlag(c.Servers[0]))
+	return sceneOf(c, harness.PlainPorts, serverFlag(c.Servers[0]))
 }
 
 // secureScene has TLS, encrypted gossip, and ACLs that allow nothing without a token. A nil policy is no token.
@@ -142,24 +143,24 @@ func secureScene(policy func(*testing.T) string) func(*testing.T) *quietScene {
 	return func(t *testing.T) *quietScene {
 		t.Helper()
 		c := startQuiet(t, consultest.Options{Servers: 3, Clients: 1, TLS: true, CertLifetime: longLived, GossipKey: gossipKey, ACL: true, Config: asShipped(nil)})
-		args := append(tlsFlags(c), serverFlag(c.Servers[0]), "--serf.encrypt-key-file="+secret(t, gossipKey))
+		args := append(harness.TLSFlags(c), serverFlag(c.Servers[0]), "--serf.encrypt-key-file="+harness.Secret(t, gossipKey))
 		if policy == nil {
 			s := sceneOf(c, nil, args...)
-			s.verified = make(map[*consultest.Agent][]portID)
+			s.verified = make(map[*consultest.Agent][]harness.PortID)
 			for _, a := range c.Servers { // It cannot know their names.
-				s.verified[&consultest.Agent{Name: a.HostPort(consultest.PortServer)}] = []portID{{8300, "rpc", "tcp"}}
+				s.verified[&consultest.Agent{Name: a.HostPort(consultest.PortServer)}] = []harness.PortID{harness.Port(8300, "rpc", "tcp")}
 			}
 			return s
 		}
 		token, err := c.NewToken(t.Context(), policy(t))
-		must(t, err)
-		return sceneOf(c, securePorts, append(args, "--consul.token-file="+secret(t, token))...)
+		harness.Must(t, err)
+		return sceneOf(c, harness.SecurePorts, append(args, "--consul.token-file="+harness.Secret(t, token))...)
 	}
 }
 
 func withoutOperator(t *testing.T) string {
 	t.Helper()
-	return strings.Replace(readmePolicy(t), `operator = "read"`, "", 1)
+	return strings.Replace(harness.ReadmePolicy(t), `operator = "read"`, "", 1)
 }
 
 func meshOffScene(t *testing.T) *quietScene {
@@ -179,9 +180,9 @@ func meshGatewaysScene(t *testing.T) *quietScene {
 		Servers: 3, TLS: true, CertLifetime: longLived,
 		Config: asShipped(map[string]any{"connect": map[string]any{"enabled": true, "enable_mesh_gateway_wan_federation": true}}),
 	})
-	s := sceneOf(c, nil, append(tlsFlags(c), serverFlag(c.Servers[0]))...)
+	s := sceneOf(c, nil, append(harness.TLSFlags(c), serverFlag(c.Servers[0]))...)
 	for _, a := range c.Servers {
-		s.verified[a] = slices.DeleteFunc(slices.Clone(securePorts), func(p portID) bool { return p == portID{8302, "serf_wan", "udp"} })
+		s.verified[a] = slices.DeleteFunc(slices.Clone(harness.SecurePorts), func(p harness.PortID) bool { return p == harness.Port(8302, "serf_wan", "udp") })
 	}
 	return s
 }
@@ -239,7 +240,7 @@ func gossipHalfScene(t *testing.T) *quietScene {
 			return nil
 		},
 	})
-	return sceneOf(c, shippedPorts, serverFlag(c.Servers[0]), "--serf.encrypt-key-file="+secret(t, gossipKey))
+	return sceneOf(c, shippedPorts, serverFlag(c.Servers[0]), "--serf.encrypt-key-file="+harness.Secret(t, gossipKey))
 }
 
 // tlsHalfScene is a cluster on its way to TLS: two of three servers have certificates already, and nobody insists on them.
@@ -258,7 +259,7 @@ func tlsHalfScene(t *testing.T) *quietScene {
 			}
 		},
 	})
-	return sceneOf(c, shippedPorts, append(tlsFlags(c), serverFlag(c.Servers[0]))...)
+	return sceneOf(c, shippedPorts, append(harness.TLSFlags(c), serverFlag(c.Servers[0]))...)
 }
 
 // deadDatacenterScene is a datacenter whose only neighbor dies.
@@ -266,14 +267,14 @@ func deadDatacenterScene(t *testing.T) *quietScene {
 	t.Helper()
 	c := startQuiet(t, consultest.Options{Servers: 3, Config: asShipped(nil)})
 	far := startQuiet(t, consultest.Options{Servers: 1, Datacenter: "dc2", Config: asShipped(nil)})
-	must(t, c.JoinWAN(soon(t), far))
+	harness.Must(t, c.JoinWAN(harness.Soon(t), far))
 	s := sceneOf(c, shippedPorts, serverFlag(c.Servers[0]))
 	s.agents = append(s.agents, far.Servers[0])
-	s.fault = func() { must(t, far.Servers[0].Kill()) }
+	s.fault = func() { harness.Must(t, far.Servers[0].Kill()) }
 	s.heal = func() {
-		must(t, far.Servers[0].Restart(soon(t)))
+		harness.Must(t, far.Servers[0].Restart(harness.Soon(t)))
 		settle(t, far)
-		must(t, c.JoinWAN(soon(t), far))
+		harness.Must(t, c.JoinWAN(harness.Soon(t), far))
 	}
 	return s
 }
@@ -283,16 +284,16 @@ func coldStartScene(t *testing.T) *quietScene {
 	t.Helper()
 	c := startQuiet(t, consultest.Options{Servers: 3, Config: asShipped(nil)})
 	s := sceneOf(c, nil, serverFlag(c.Servers[0]))
-	s.verified = map[*consultest.Agent][]portID{c.Servers[0]: leaderlessPorts}
+	s.verified = map[*consultest.Agent][]harness.PortID{c.Servers[0]: leaderlessPorts}
 	s.fault = func() {
 		for _, a := range c.Servers {
-			must(t, a.Kill())
+			harness.Must(t, a.Kill())
 		}
-		must(t, c.Servers[0].Restart(soon(t)))
+		harness.Must(t, c.Servers[0].Restart(harness.Soon(t)))
 	}
 	s.heal = func() {
 		for _, a := range c.Servers[1:] {
-			must(t, a.Restart(soon(t)))
+			harness.Must(t, a.Restart(harness.Soon(t)))
 		}
 		settle(t, c)
 	}
@@ -304,8 +305,8 @@ func neverBootstrappedScene(t *testing.T) *quietScene {
 	t.Helper()
 	c := consultest.Start(t, consultest.Options{Servers: 3, Absent: 2, Config: asShipped(nil)})
 	s := sceneOf(c, nil, serverFlag(c.Servers[0]))
-	s.verified = map[*consultest.Agent][]portID{c.Servers[0]: leaderlessPorts}
-	s.fault = func() { must(t, c.Servers[0].Restart(soon(t))) }
+	s.verified = map[*consultest.Agent][]harness.PortID{c.Servers[0]: leaderlessPorts}
+	s.fault = func() { harness.Must(t, c.Servers[0].Restart(harness.Soon(t))) }
 	return s
 }
 
@@ -314,8 +315,8 @@ func peeringScene(t *testing.T) *quietScene {
 	t.Helper()
 	c := startQuiet(t, consultest.Options{Servers: 3, Config: asShipped(nil)})
 	far := startQuiet(t, consultest.Options{Servers: 1, Datacenter: "dc2", Config: asShipped(nil)})
-	must(t, c.Peer(soon(t), far))
-	s := sceneOf(c, shippedPorts, serverFlag(others(c, leaderOf(t, c))[0]))
+	harness.Must(t, c.Peer(harness.Soon(t), far))
+	s := sceneOf(c, shippedPorts, serverFlag(harness.Others(c, harness.LeaderOf(t, c))[0]))
 	s.agents = append(s.agents, far.Servers[0])
 	return s
 }
@@ -324,15 +325,15 @@ func peeringScene(t *testing.T) *quietScene {
 func leaderHungScene(t *testing.T) *quietScene {
 	t.Helper()
 	c := startQuiet(t, consultest.Options{Servers: 3, Config: asShipped(nil)})
-	asked := others(c, leaderOf(t, c))[0]
-	leader := leaderOf(t, c)
+	asked := harness.Others(c, harness.LeaderOf(t, c))[0]
+	leader := harness.LeaderOf(t, c)
 	s := sceneOf(c, shippedPorts, serverFlag(asked))
 	delete(s.verified, leader)
-	s.fault = func() { must(t, leader.Stop()) }
+	s.fault = func() { harness.Must(t, leader.Stop()) }
 	s.heal = func() {
-		must(t, leader.Continue())
+		harness.Must(t, leader.Continue())
 		settle(t, c)
-		must(t, c.TransferLeadership(soon(t), leader)) // The next time it is the leader, too.
+		harness.Must(t, c.TransferLeadership(harness.Soon(t), leader)) // The next time it is the leader, too.
 	}
 	return s
 }

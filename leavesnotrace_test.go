@@ -20,6 +20,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // Consul notices none of the exporter's scrapes and none of its checks, however it is configured and whatever has happened to it: here in a
@@ -75,7 +76,7 @@ type quietScene struct {
 	// args are the exporter's.
 	args []string
 	// verified are the ports that answer in their protocol, in the end.
-	verified map[*consultest.Agent][]portID
+	verified map[*consultest.Agent][]harness.PortID
 	// fault breaks the clusters, if that is what the row is about, without asking them anything; heal mends them and waits until they are as before.
 	fault, heal func()
 }
@@ -86,9 +87,9 @@ func (row quietRow) play(t *testing.T, b burden, counts *seriesCounts) {
 	s := row.start(t)
 	members, connections := s.members(t), s.connections(t)
 	start, marks := time.Now(), s.marks()
-	e := startExporter(t, nil, s.args...)
+	e := harness.StartExporter(t, nil, s.args...)
 	if s.fault != nil {
-		e.scrape(t)
+		e.Scrape(t)
 		s.fault()
 	}
 	for range b.checks {
@@ -96,7 +97,7 @@ func (row quietRow) play(t *testing.T, b burden, counts *seriesCounts) {
 	}
 	growth := s.scrapeMany(t, e, b.scrapes)
 	counts.expect(t, row.name, e, s)
-	must(t, e.stop())
+	harness.Must(t, e.Stop())
 	growth.expect(t, b)
 	wait(t, time.Until(start.Add(consulsLastWord)))
 	logged := s.logged(marks)
@@ -105,10 +106,10 @@ func (row quietRow) play(t *testing.T, b burden, counts *seriesCounts) {
 	if s.heal != nil {
 		s.heal()
 	}
-	waitFor(t, time.Minute, "the members are those that there were", func() string {
+	harness.WaitFor(t, time.Minute, "the members are those that there were", func() string {
 		return cmp.Diff(members, s.members(t))
 	})
-	waitFor(t, 15*time.Second, "the exporter's connections are closed", func() string {
+	harness.WaitFor(t, 15*time.Second, "the exporter's connections are closed", func() string {
 		return cmp.Diff(connections, s.connections(t))
 	})
 	s.expectQuiet(t, logged, took, 1+b.checks, row.allowed(b))
@@ -118,7 +119,7 @@ func (row quietRow) play(t *testing.T, b burden, counts *seriesCounts) {
 func (row quietRow) check(t *testing.T, args []string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], slices.Concat([]string{"check"}, args)...)
-	cmd.Env = append(testenv.Clean(), asExporter+"=1")
+	cmd.Env = append(testenv.Clean(), harness.AsExporter+"=1")
 	out, err := cmd.CombinedOutput()
 	if _, ended := errors.AsType[*exec.ExitError](err); err != nil && !ended {
 		t.Fatalf("run check: %v", err)
@@ -151,7 +152,7 @@ func wait(t *testing.T, d time.Duration) {
 }
 
 // growth is the least that each of the exporter's gauges was in its first and in its last scrapes: what comes and goes does not count.
-type growth struct{ first, last samples }
+type growth struct{ first, last harness.Samples }
 
 // growing are the gauges that must not grow, and the slack that each has.
 var growing = map[string]float64{
@@ -159,12 +160,12 @@ var growing = map[string]float64{
 }
 
 // scrapeMany scrapes; each scrape says that the agent is up.
-func (s *quietScene) scrapeMany(t *testing.T, e *exporterProcess, scrapes int) growth {
+func (s *quietScene) scrapeMany(t *testing.T, e *harness.Exporter, scrapes int) growth {
 	t.Helper()
-	g := growth{make(samples), make(samples)}
+	g := growth{make(harness.Samples), make(harness.Samples)}
 	window := scrapes / 5
 	for i := range scrapes {
-		body := e.scrapeText(t)
+		body := e.ScrapeText(t)
 		if !strings.Contains(body, "\nconsul_up 1\n") {
 			t.Fatalf("a scrape does not say that the agent is up:\n%s", body)
 		}
@@ -175,7 +176,7 @@ func (s *quietScene) scrapeMany(t *testing.T, e *exporterProcess, scrapes int) g
 		case i < window, i >= 2*window: // What is kept for later scrapes is there after the first ones.
 			continue
 		}
-		read := parseSamples(t, body)
+		read := harness.ParseSamples(t, body)
 		for gauge := range growing {
 			least(lowest, gauge, read[gauge])
 		}
@@ -196,7 +197,7 @@ func (g growth) expect(t *testing.T, b burden) {
 }
 
 // least keeps the value if it is less than the one that is there.
-func least(s samples, name string, value float64) {
+func least(s harness.Samples, name string, value float64) {
 	if before, ok := s[name]; !ok || value < before {
 		s[name] = value
 	}
@@ -212,7 +213,7 @@ func (s *quietScene) members(t *testing.T) string {
 		}
 		for _, wan := range []bool{false, true} {
 			members, err := a.Client().Agent().Members(wan)
-			must(t, err)
+			harness.Must(t, err)
 			slices.SortFunc(members, func(a, b *api.AgentMember) int { return strings.Compare(a.Name, b.Name) })
 			for _, m := range members {
 				fmt.Fprintf(&b, "%s, wan %v: %s %s:%d %d %v\n", a, wan, m.Name, m.Addr, m.Port, m.Status, m.Tags)
@@ -229,7 +230,7 @@ func (s *quietScene) members(t *testing.T) string {
 func raftOf(t *testing.T, a *consultest.Agent) string {
 	t.Helper()
 	self, err := a.Client().Agent().Self()
-	must(t, err)
+	harness.Must(t, err)
 	raft, _ := self["Stats"]["raft"].(map[string]any)
 	peers := strings.Split(strings.Trim(fmt.Sprint(raft["latest_configuration"]), "[{}]"), "} {")
 	slices.Sort(peers)
@@ -242,7 +243,7 @@ func (s *quietScene) connections(t *testing.T) map[string]int {
 	counts := make(map[string]int)
 	for _, a := range s.agents {
 		n, err := a.ConnectionsFrom("127.0.0.1")
-		must(t, err)
+		harness.Must(t, err)
 		counts[a.Addr] = n
 	}
 	return counts

@@ -17,6 +17,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/collector"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // lintExceptions are the complaints of promtool about names that have to stay, each with the reason.
@@ -38,17 +39,17 @@ var oftenAbsent = []string{
 // promtool has nothing to say about the page of a real exporter, but for the exceptions, and all families are on it.
 func TestPromtool(t *testing.T) {
 	promtool, err := toolbox.Path("promtool")
-	must(t, err)
+	harness.Must(t, err)
 	c := consultest.Start(t, consultest.Options{Servers: 1})
 	server := c.Servers[0]
 	registerOneOfEach(t, server)
-	e := startExporter(t, nil, "--consul.server="+server.URL(), "--collector.sessions", "--kv.prefix=limits/", "--meta.filter=.*")
-	e.scrapeUntil(t, 3*telemetryInterval, "the agent has measured itself", func(s samples) bool {
+	e := harness.StartExporter(t, nil, "--consul.server="+server.URL(), "--collector.sessions", "--kv.prefix=limits/", "--meta.filter=.*")
+	e.ScrapeUntil(t, 3*harness.TelemetryInterval, "the agent has measured itself", func(s harness.Samples) bool {
 		_, ok := s[`consul_agent_rpc_requests_per_second{server="server-1"}`]
 		return ok && s[`consul_catalog_kv{key="limits/count"}`] == 42 && s["consul_sessions"] == 1
 	})
-	status, body, err := e.get(t.Context(), "/metrics", 10*time.Second)
-	must(t, err)
+	status, body, err := e.Get(t.Context(), "/metrics", 10*time.Second)
+	harness.Must(t, err)
 	if status != http.StatusOK {
 		t.Fatalf("status %d: %s", status, body)
 	}
@@ -77,12 +78,12 @@ func TestPromtool(t *testing.T) {
 // registerOneOfEach registers a service with all that one can have, a check of the node, a key and a session.
 func registerOneOfEach(t *testing.T, a *consultest.Agent) {
 	t.Helper()
-	must(t, a.Client().Agent().ServiceRegister(&api.AgentServiceRegistration{
+	harness.Must(t, a.Client().Agent().ServiceRegister(&api.AgentServiceRegistration{
 		Name: "web", Tags: []string{"v1"}, Meta: map[string]string{"team": "shop"}, Check: &api.AgentServiceCheck{TTL: "1h"},
 	}))
-	must(t, a.Client().Agent().CheckRegister(&api.AgentCheckRegistration{Name: "Disk space", AgentServiceCheck: api.AgentServiceCheck{TTL: "1h"}}))
+	harness.Must(t, a.Client().Agent().CheckRegister(&api.AgentCheckRegistration{Name: "Disk space", AgentServiceCheck: api.AgentServiceCheck{TTL: "1h"}}))
 	_, err := a.Client().KV().Put(&api.KVPair{Key: "limits/count", Value: []byte("42")}, nil)
-	must(t, err)
+	harness.Must(t, err)
 	_, _, err = a.Client().Session().CreateNoChecks(&api.SessionEntry{Node: a.Name}, nil)
-	must(t, err)
+	harness.Must(t, err)
 }

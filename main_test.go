@@ -4,37 +4,26 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/collector"
-	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// runProgram runs the program in this process until it ends by itself.
-func runProgram(t *testing.T, args ...string) (code int, stdout, stderr string) {
-	t.Helper()
-	var out, errs bytes.Buffer
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	code = cli.Run(ctx, args, &out, &errs)
-	return code, out.String(), errs.String()
-}
+func TestMain(m *testing.M) { harness.Main(m) }
 
 func TestBadOptions(t *testing.T) {
 	testenv.Clear(t)
 	dir := t.TempDir()
 	write := func(name, content string) string {
 		path := filepath.Join(dir, name)
-		must(t, os.WriteFile(path, []byte(content), 0o600))
+		harness.Must(t, os.WriteFile(path, []byte(content), 0o600))
 		return path
 	}
 	empty, junk := write("empty", ""), write("junk", "junk\njunk")
@@ -119,7 +108,7 @@ func TestBadOptions(t *testing.T) {
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			code, stdout, stderr := runProgram(t, append(tc.args, "--web.listen-address=127.0.0.1:0")...)
+			code, stdout, stderr := harness.RunProgram(t, append(tc.args, "--web.listen-address=127.0.0.1:0")...)
 			want := ""
 			for _, line := range tc.want {
 				want += "consul_cluster_exporter: error: " + line + "\n"
@@ -134,15 +123,15 @@ func TestBadOptions(t *testing.T) {
 func TestConfigCheck(t *testing.T) {
 	testenv.Clear(t)
 	path := filepath.Join(t.TempDir(), "config.yml")
-	must(t, os.WriteFile(path, []byte("modules: {a: {targets: [localhost]}}"), 0o600))
+	harness.Must(t, os.WriteFile(path, []byte("modules: {a: {targets: [localhost]}}"), 0o600))
 	for _, args := range [][]string{{"--config.check"}, {"--config.check", "--config.file=" + path}} {
-		if code, stdout, stderr := runProgram(t, args...); code != 0 || stdout != "configuration is good\n" || stderr != "" {
+		if code, stdout, stderr := harness.RunProgram(t, args...); code != 0 || stdout != "configuration is good\n" || stderr != "" {
 			t.Errorf("%v: exit code %d, stdout %q, stderr %q; want 0 and that it is good", args, code, stdout, stderr)
 		}
 	}
-	must(t, os.WriteFile(path, []byte("modules: {a: {}}"), 0o600))
+	harness.Must(t, os.WriteFile(path, []byte("modules: {a: {}}"), 0o600))
 	want := "consul_cluster_exporter: error: " + path + ": modules.a.targets: no target is allowed, so the module is of no use\n"
-	if code, stdout, stderr := runProgram(t, "--config.check", "--config.file="+path); code != 1 || stdout != "" || stderr != want {
+	if code, stdout, stderr := harness.RunProgram(t, "--config.check", "--config.file="+path); code != 1 || stdout != "" || stderr != want {
 		t.Errorf("exit code %d, stdout %q, stderr %q; want 1 and %q", code, stdout, stderr, want)
 	}
 }
@@ -150,9 +139,9 @@ func TestConfigCheck(t *testing.T) {
 func TestAddressInUse(t *testing.T) {
 	testenv.Clear(t)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	harness.Must(t, err)
 	defer listener.Close()
-	code, _, stderr := runProgram(t, "--web.listen-address="+listener.Addr().String())
+	code, _, stderr := harness.RunProgram(t, "--web.listen-address="+listener.Addr().String())
 	if code != 1 || !strings.Contains(stderr, "address already in use") {
 		t.Errorf("exit code %d and %q; want 1 and the reason", code, stderr)
 	}
@@ -161,7 +150,7 @@ func TestAddressInUse(t *testing.T) {
 func TestHelpAndVersion(t *testing.T) {
 	testenv.Clear(t)
 	for flag, want := range map[string]string{"--help": "--consul.server", "--version": "consul_cluster_exporter, version "} {
-		code, stdout, stderr := runProgram(t, flag)
+		code, stdout, stderr := harness.RunProgram(t, flag)
 		if code != 0 || !strings.Contains(stdout, want) || stderr != "" {
 			t.Errorf("%s: exit code %d, stdout %q, stderr %q; want 0 and %q on stdout", flag, code, stdout, stderr, want)
 		}
@@ -173,12 +162,12 @@ func TestHelpOfValues(t *testing.T) {
 	testenv.Clear(t)
 	unclear := regexp.MustCompile(`--[a-z.-]+=("" |[A-Z]+[.-][A-Z.-]*).*`)
 	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"check", "--help"}, {"alerts", "--help"}, {"dashboards", "--help"}} {
-		_, stdout, _ := runProgram(t, args...)
+		_, stdout, _ := harness.RunProgram(t, args...)
 		if found := unclear.FindAllString(stdout, -1); found != nil {
 			t.Errorf("%v has %q", args, found)
 		}
 	}
-	if _, stdout, _ := runProgram(t, "--help"); !strings.Contains(stdout, "--consul.ca-file=FILE ") || !strings.Contains(stdout, "--consul.timeout=2s ") {
+	if _, stdout, _ := harness.RunProgram(t, "--help"); !strings.Contains(stdout, "--consul.ca-file=FILE ") || !strings.Contains(stdout, "--consul.timeout=2s ") {
 		t.Errorf("help has no name of a value, or no default:\n%s", stdout)
 	}
 }

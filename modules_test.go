@@ -24,57 +24,12 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // probePage is the path of a probe.
 func probePage(module, target string) string {
 	return "/probe?" + url.Values{"module": {module}, "target": {target}}.Encode()
-}
-
-// page fetches a path and returns what it has; the status must be the one wanted.
-func (e *exporterProcess) page(t *testing.T, path string, wantStatus int) string {
-	t.Helper()
-	status, body, err := e.get(t.Context(), path, 10*time.Second)
-	must(t, err)
-	if status != wantStatus {
-		t.Errorf("%s: got status %d, want %d: %s", path, status, wantStatus, body)
-	}
-	return body
-}
-
-// reload posts to /-/reload.
-func (e *exporterProcess) reload(t *testing.T, wantStatus int) (body string) {
-	t.Helper()
-	resp, err := http.Post(e.url+"/-/reload", "", nil)
-	must(t, err)
-	defer resp.Body.Close()
-	content, err := io.ReadAll(resp.Body)
-	must(t, err)
-	if resp.StatusCode != wantStatus {
-		t.Errorf("reload: got status %d, want %d: %s", resp.StatusCode, wantStatus, content)
-	}
-	return string(content)
-}
-
-// waitLog waits until a text is in the log this many times: the log comes through a pipe, later than the answer.
-func (e *exporterProcess) waitLog(t *testing.T, text string, n int) {
-	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for strings.Count(e.log.String(), text) < n {
-		if time.Now().After(deadline) {
-			t.Fatalf("not %d times in the log: %s", n, text)
-		}
-	}
-}
-
-// writeFiles writes files into a folder of the test's own and returns the folder.
-func writeFiles(t *testing.T, files map[string]string) (folder string) {
-	t.Helper()
-	folder = t.TempDir()
-	for name, content := range files {
-		must(t, os.WriteFile(filepath.Join(folder, name), []byte(content), 0o600))
-	}
-	return folder
 }
 
 // agentTarget is the target of an agent.
@@ -96,9 +51,9 @@ func TestModules_TwoClusters(t *testing.T) {
 	secrets := []string{gossipKey, files["password"]}
 	config := "modules:\n"
 	for name, c := range clusters {
-		leaderOf(t, c)
-		token, err := c.NewToken(t.Context(), readmePolicy(t))
-		must(t, err)
+		harness.LeaderOf(t, c)
+		token, err := c.NewToken(t.Context(), harness.ReadmePolicy(t))
+		harness.Must(t, err)
 		files[name+".token"] = token
 		secrets = append(secrets, token)
 		config += fmt.Sprintf("  %s: {token_file: %s.token, targets: [%s:8500]}\n", name, name, network(c))
@@ -108,46 +63,46 @@ func TestModules_TwoClusters(t *testing.T) {
 		network(clusters["one"]))
 	config += fmt.Sprintf("  keys: {token_file: one.token, serf: {encrypt_key_file: keys}, targets: [%s]}\n", network(clusters["one"]))
 	files["config.yml"] = config
-	folder := writeFiles(t, files)
+	folder := harness.WriteFiles(t, files)
 	path := filepath.Join(folder, "config.yml")
 
 	// /metrics is that of cluster two, to see that the two do not mix.
-	e := startExporter(t, []string{"CONSUL_HTTP_TOKEN=" + files["two.token"]},
+	e := harness.StartExporter(t, []string{"CONSUL_HTTP_TOKEN=" + files["two.token"]},
 		"--consul.server="+clusters["two"].Servers[0].URL(), "--config.file="+path, "--web.enable-lifecycle", "--log.level=debug")
 	var seen strings.Builder // All that anyone can see.
-	probe := func(module string, a *consultest.Agent) samples {
+	probe := func(module string, a *consultest.Agent) harness.Samples {
 		t.Helper()
-		body := e.page(t, probePage(module, agentTarget(a)), http.StatusOK)
+		body := e.Page(t, probePage(module, agentTarget(a)), http.StatusOK)
 		seen.WriteString(body)
-		return parseSamples(t, body)
+		return harness.ParseSamples(t, body)
 	}
-	expectCluster := func(s samples, c *consultest.Cluster, scrapes float64) {
+	expectCluster := func(s harness.Samples, c *consultest.Cluster, scrapes float64) {
 		t.Helper()
 		servers := float64(len(c.Servers))
-		want := samples{
-			"probe_success":                          1,
-			"consul_up":                              1,
-			"consul_raft_peers":                      servers,
-			"consul_serf_lan_members":                servers,
-			"consul_cluster_voters":                  servers,
-			"consul_cluster_reachable_voters":        servers,
-			"consul_cluster_leaders":                 1,
-			`consul_cluster_servers{state="alive"}`:  servers,
-			"consul_exporter_scrapes_total":          scrapes,
-			portSeries("up", c.Servers[0]):           1,
-			portSeries("probes_total", c.Servers[0]): scrapes,
-			serverSeries("has_leader", c.Servers[0]): 1,
+		want := harness.Samples{
+			"probe_success":                                  1,
+			"consul_up":                                      1,
+			"consul_raft_peers":                              servers,
+			"consul_serf_lan_members":                        servers,
+			"consul_cluster_voters":                          servers,
+			"consul_cluster_reachable_voters":                servers,
+			"consul_cluster_leaders":                         1,
+			`consul_cluster_servers{state="alive"}`:          servers,
+			"consul_exporter_scrapes_total":                  scrapes,
+			harness.PortSeries("up", c.Servers[0]):           1,
+			harness.PortSeries("probes_total", c.Servers[0]): scrapes,
+			harness.ServerSeries("has_leader", c.Servers[0]): 1,
 			fmt.Sprintf("consul_server_raft_peers{server=%q}", c.Servers[0].Name): servers,
 		}
 		for _, name := range []string{"agent", "members", "ports", "raft"} {
 			want[fmt.Sprintf("consul_exporter_collector_success{collector=%q}", name)] = 1
 			want[fmt.Sprintf("consul_exporter_collector_supported{collector=%q}", name)] = 1
 		}
-		s.expect(t, want)
+		s.Expect(t, want)
 		if s["probe_duration_seconds"] <= 0 {
 			t.Errorf("probe_duration_seconds = %v, want more than 0", s["probe_duration_seconds"])
 		}
-		s.expectNone(t, "go_", "process_", "promhttp_", "consul_exporter_build_info", "consul_exporter_config_")
+		s.ExpectNone(t, "go_", "process_", "promhttp_", "consul_exporter_build_info", "consul_exporter_config_")
 	}
 	for i := range 2 {
 		for name, c := range clusters {
@@ -156,13 +111,13 @@ func TestModules_TwoClusters(t *testing.T) {
 	}
 	expectCluster(probe("keys", clusters["one"].Servers[1]), clusters["one"], 1)
 	// Cluster one refuses the token of cluster two.
-	probe("wrong", clusters["one"].Servers[0]).expect(t, samples{
+	probe("wrong", clusters["one"].Servers[0]).Expect(t, harness.Samples{
 		"probe_success": 1,
 		`consul_exporter_collector_supported{collector="members"}`: 0,
 		`consul_exporter_collector_success{collector="ports"}`:     1,
 	})
-	metrics := e.page(t, "/metrics", http.StatusOK)
-	parseSamples(t, metrics).expect(t, samples{
+	metrics := e.Page(t, "/metrics", http.StatusOK)
+	harness.ParseSamples(t, metrics).Expect(t, harness.Samples{
 		"consul_raft_peers":                             1,
 		"consul_exporter_scrapes_total":                 1,
 		"consul_exporter_config_last_reload_successful": 1,
@@ -170,14 +125,14 @@ func TestModules_TwoClusters(t *testing.T) {
 
 	// A dead agent: the servers that it named are still known, because the exporter is kept.
 	dead := clusters["one"].Servers[0]
-	must(t, dead.Kill())
-	probe("one", dead).expect(t, samples{
+	harness.Must(t, dead.Kill())
+	probe("one", dead).Expect(t, harness.Samples{
 		"probe_success": 0, "consul_up": 0, "consul_exporter_scrapes_total": 3,
-		portSeries("up", dead): 0, portSeries("up", clusters["one"].Servers[1]): 1,
+		harness.PortSeries("up", dead): 0, harness.PortSeries("up", clusters["one"].Servers[1]): 1,
 	})
 
 	// Everything that says no, and the pages without metrics.
-	seen.WriteString(metrics + e.page(t, "/", http.StatusOK))
+	seen.WriteString(metrics + e.Page(t, "/", http.StatusOK))
 	for path, status := range map[string]int{
 		probePage("three", agentTarget(dead)):                                       http.StatusBadRequest,
 		probePage("two", agentTarget(dead)):                                         http.StatusBadRequest,
@@ -185,13 +140,13 @@ func TestModules_TwoClusters(t *testing.T) {
 		probePage(files["one.token"], agentTarget(dead)):                            http.StatusBadRequest,
 		"/-/reload": http.StatusMethodNotAllowed,
 	} {
-		seen.WriteString(e.page(t, path, status))
+		seen.WriteString(e.Page(t, path, status))
 	}
 	check := func(content string, wantCode int) {
 		t.Helper()
-		must(t, os.WriteFile(path, []byte(content), 0o600))
+		harness.Must(t, os.WriteFile(path, []byte(content), 0o600))
 		testenv.Clear(t)
-		code, stdout, stderr := runProgram(t, "--config.check", "--config.file="+path, "--log.level=debug")
+		code, stdout, stderr := harness.RunProgram(t, "--config.check", "--config.file="+path, "--log.level=debug")
 		if code != wantCode {
 			t.Errorf("--config.check: exit code %d, want %d: %s%s", code, wantCode, stdout, stderr)
 		}
@@ -207,11 +162,11 @@ func TestModules_TwoClusters(t *testing.T) {
 		strings.ReplaceAll(config, "two.token", "config.yml"),
 	} {
 		check(bad, 1)
-		seen.WriteString(e.reload(t, http.StatusInternalServerError))
+		seen.WriteString(e.Reload(t, http.StatusInternalServerError))
 	}
-	seen.WriteString(e.page(t, "/metrics", http.StatusOK))
-	must(t, e.stop())
-	seen.WriteString(e.log.String())
+	seen.WriteString(e.Page(t, "/metrics", http.StatusOK))
+	harness.Must(t, e.Stop())
+	seen.WriteString(e.Log.String())
 	for _, secret := range secrets {
 		if strings.Contains(seen.String(), secret) || strings.Contains(seen.String(), url.QueryEscape(secret)) {
 			t.Errorf("secret %q is to be seen in\n%s", secret, seen.String())
@@ -228,17 +183,17 @@ func TestModules_TwoClusters(t *testing.T) {
 func TestModules_Deployment(t *testing.T) {
 	testenv.Clear(t)
 	document, err := os.ReadFile("docs/deployment.md")
-	must(t, err)
+	harness.Must(t, err)
 	_, rest, _ := strings.Cut(string(document), "```yaml\nmodules:")
 	example, _, ok := strings.Cut(rest, "```")
 	if !ok {
 		t.Fatal("docs/deployment.md has no modules in YAML")
 	}
-	folder := writeFiles(t, map[string]string{"config.yml": "modules:" + example})
-	must(t, os.Mkdir(filepath.Join(folder, "production"), 0o700))
-	must(t, os.WriteFile(filepath.Join(folder, "production", "token"), []byte("token"), 0o600))
-	must(t, os.WriteFile(filepath.Join(folder, "production", "gossip-keys"), []byte(base64.StdEncoding.EncodeToString(make([]byte, 32))), 0o600))
-	if code, _, stderr := runProgram(t, "--config.check", "--config.file="+filepath.Join(folder, "config.yml")); code != 0 {
+	folder := harness.WriteFiles(t, map[string]string{"config.yml": "modules:" + example})
+	harness.Must(t, os.Mkdir(filepath.Join(folder, "production"), 0o700))
+	harness.Must(t, os.WriteFile(filepath.Join(folder, "production", "token"), []byte("token"), 0o600))
+	harness.Must(t, os.WriteFile(filepath.Join(folder, "production", "gossip-keys"), []byte(base64.StdEncoding.EncodeToString(make([]byte, 32))), 0o600))
+	if code, _, stderr := harness.RunProgram(t, "--config.check", "--config.file="+filepath.Join(folder, "config.yml")); code != 0 {
 		t.Errorf("the modules of docs/deployment.md are not good: %s", stderr)
 	}
 }
@@ -277,9 +232,9 @@ func startTripwire(t *testing.T) *tripwire {
 	for _, port := range consulPorts {
 		address := net.JoinHostPort(w.addr, strconv.Itoa(port))
 		listener, err := net.Listen("tcp", address)
-		must(t, err)
+		harness.Must(t, err)
 		packets, err := net.ListenPacket("udp", address)
-		must(t, err)
+		harness.Must(t, err)
 		open = append(open, listener, packets)
 		wg.Go(func() {
 			for {
@@ -306,31 +261,31 @@ func startTripwire(t *testing.T) *tripwire {
 // Whoever is not on a module's list hears nothing.
 func TestModules_TargetNotAllowed(t *testing.T) {
 	wire := startTripwire(t)
-	folder := writeFiles(t, map[string]string{
+	folder := harness.WriteFiles(t, map[string]string{
 		"token":      "hush-hush",
 		"config.yml": fmt.Sprintf("modules: {m: {token_file: token, targets: [10.0.0.0/8, '%s:9999', localhost, '[::1]']}}", wire.addr),
 	})
-	e := startExporter(t, nil, "--config.file="+filepath.Join(folder, "config.yml"))
+	e := harness.StartExporter(t, nil, "--config.file="+filepath.Join(folder, "config.yml"))
 	for _, target := range []string{
 		wire.addr + ":8500", wire.addr, "[::ffff:" + wire.addr + "]:8500", wire.addr + ":8300", "http://" + wire.addr + ":8500", wire.addr + ".:8500",
 	} {
-		body := e.page(t, probePage("m", target), http.StatusBadRequest)
+		body := e.Page(t, probePage("m", target), http.StatusBadRequest)
 		if strings.Count(body, "\n") != 1 || strings.Contains(body, wire.addr) {
 			t.Errorf("%s: got %q, want one sentence that does not repeat the target", target, body)
 		}
 	}
-	if body := e.page(t, probePage("x", wire.addr), http.StatusBadRequest); !strings.Contains(body, "no module of this name") {
+	if body := e.Page(t, probePage("x", wire.addr), http.StatusBadRequest); !strings.Contains(body, "no module of this name") {
 		t.Errorf("got %q for an unknown module", body)
 	}
 	if n := wire.touches.Load(); n != 0 {
 		t.Errorf("the host that is not allowed was talked to %d times, want never", n)
 	}
 
-	plain := startExporter(t, nil)
-	if body := plain.page(t, probePage("m", wire.addr), http.StatusNotFound); !strings.Contains(body, "--config.file") {
+	plain := harness.StartExporter(t, nil)
+	if body := plain.Page(t, probePage("m", wire.addr), http.StatusNotFound); !strings.Contains(body, "--config.file") {
 		t.Errorf("got %q without a configuration file, want what to do", body)
 	}
-	plain.reload(t, http.StatusForbidden)
+	plain.Reload(t, http.StatusForbidden)
 }
 
 // startRogue starts an agent's HTTP API that calls another host its server.
@@ -350,7 +305,7 @@ func startRogue(t *testing.T, addr, victim string) {
 		"/v1/catalog/nodes":               "[{},{}]",
 	}
 	listener, err := net.Listen("tcp", net.JoinHostPort(addr, "8500"))
-	must(t, err)
+	harness.Must(t, err)
 	server := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer, ok := answers[r.URL.Path]
 		if !ok {
@@ -368,14 +323,14 @@ func TestModules_RogueAgent(t *testing.T) {
 	wire := startTripwire(t)
 	rogue := "127.0.251." + strconv.Itoa(1+rand.IntN(250))
 	startRogue(t, rogue, wire.addr)
-	folder := writeFiles(t, map[string]string{"token": "hush-hush", "config.yml": fmt.Sprintf(`modules:
+	folder := harness.WriteFiles(t, map[string]string{"token": "hush-hush", "config.yml": fmt.Sprintf(`modules:
   careful: {token_file: token, probe: {client_ports: servers}, targets: [%s]}
   careless: {token_file: token, probe: {client_ports: servers}, targets: [127.0.0.0/8]}
 `, rogue)})
-	e := startExporter(t, nil, "--config.file="+filepath.Join(folder, "config.yml"))
+	e := harness.StartExporter(t, nil, "--config.file="+filepath.Join(folder, "config.yml"))
 	for range 3 {
-		s := parseSamples(t, e.page(t, probePage("careful", rogue), http.StatusOK))
-		s.expect(t, samples{"probe_success": 1, "consul_up": 1})
+		s := harness.ParseSamples(t, e.Page(t, probePage("careful", rogue), http.StatusOK))
+		s.Expect(t, harness.Samples{"probe_success": 1, "consul_up": 1})
 		if s[`consul_port_up{port="8300",protocol="rpc",server="victim",transport="tcp"}`] != 0 {
 			t.Error("the host that is not allowed is up")
 		}
@@ -384,7 +339,7 @@ func TestModules_RogueAgent(t *testing.T) {
 		t.Errorf("the host that is not allowed was talked to %d times, want never", n)
 	}
 	// With the host on its list the same agent's word counts: the test can see what it is about.
-	e.page(t, probePage("careless", rogue), http.StatusOK)
+	e.Page(t, probePage("careless", rogue), http.StatusOK)
 	if wire.touches.Load() == 0 {
 		t.Error("the host that is allowed was never talked to; the test proves nothing")
 	}
@@ -394,47 +349,47 @@ func TestModules_Reload(t *testing.T) {
 	c := consultest.Start(t, consultest.Options{Servers: 1})
 	target := agentTarget(c.Servers[0])
 	good := fmt.Sprintf("modules: {m: {targets: [%s]}}", network(c))
-	folder := writeFiles(t, map[string]string{"config.yml": good})
+	folder := harness.WriteFiles(t, map[string]string{"config.yml": good})
 	path := filepath.Join(folder, "config.yml")
-	write := func(content string) { must(t, os.WriteFile(path, []byte(content), 0o600)) }
+	write := func(content string) { harness.Must(t, os.WriteFile(path, []byte(content), 0o600)) }
 	args := []string{"--consul.server=" + c.Servers[0].URL(), "--config.file=" + path}
-	e := startExporter(t, nil, append(args, "--web.enable-lifecycle")...)
+	e := harness.StartExporter(t, nil, append(args, "--web.enable-lifecycle")...)
 	const (
 		successful = "consul_exporter_config_last_reload_successful"
 		timestamp  = "consul_exporter_config_last_reload_success_timestamp_seconds"
 	)
 	hangup := func(done string) {
 		t.Helper()
-		before := strings.Count(e.log.String(), done)
-		must(t, e.cmd.Process.Signal(syscall.SIGHUP))
-		e.waitLog(t, done, before+1)
+		before := strings.Count(e.Log.String(), done)
+		harness.Must(t, e.Cmd.Process.Signal(syscall.SIGHUP))
+		e.WaitLog(t, done, before+1)
 	}
-	first := e.scrape(t)
-	first.expect(t, samples{successful: 1})
+	first := e.Scrape(t)
+	first.Expect(t, harness.Samples{successful: 1})
 	if age := float64(time.Now().UnixMilli())/1000 - first[timestamp]; age < 0 || age > 60 {
 		t.Errorf("the file was loaded %v s ago, want less than a minute", age)
 	}
 	probe := func(module string, scrapes float64) {
 		t.Helper()
-		parseSamples(t, e.page(t, probePage(module, target), http.StatusOK)).expect(t, samples{"probe_success": 1, "consul_exporter_scrapes_total": scrapes})
+		harness.ParseSamples(t, e.Page(t, probePage(module, target), http.StatusOK)).Expect(t, harness.Samples{"probe_success": 1, "consul_exporter_scrapes_total": scrapes})
 	}
 	probe("m", 1)
 
 	// A bad file, by signal and by request: everything goes on, and each problem is in the log.
 	write("modules:\n  m: {targets: [10.0.0.1/8], scheme: ftp}\n  n: {}\n")
 	hangup("modules.n.targets")
-	e.reload(t, http.StatusInternalServerError)
+	e.Reload(t, http.StatusInternalServerError)
 	for _, problem := range []string{"modules.m.scheme", "modules.m.targets", "modules.n.targets"} {
-		e.waitLog(t, problem, 2) // Of the signal and of the request.
+		e.WaitLog(t, problem, 2) // Of the signal and of the request.
 	}
-	e.scrape(t).expect(t, samples{successful: 0, timestamp: first[timestamp]})
+	e.Scrape(t).Expect(t, harness.Samples{successful: 0, timestamp: first[timestamp]})
 	probe("m", 2)
 
 	// A good one with another module; the one that is the same goes on counting.
 	write(strings.TrimSuffix(good, "}") + fmt.Sprintf(", n: {targets: ['%s']}}", target))
 	hangup("configuration file is loaded anew")
-	second := e.scrape(t)
-	second.expect(t, samples{successful: 1})
+	second := e.Scrape(t)
+	second.Expect(t, harness.Samples{successful: 1})
 	if second[timestamp] <= first[timestamp] {
 		t.Errorf("the file was loaded at %v, want later than %v", second[timestamp], first[timestamp])
 	}
@@ -443,28 +398,28 @@ func TestModules_Reload(t *testing.T) {
 
 	// One that has changed begins anew, and one that is gone is gone.
 	write(fmt.Sprintf("modules: {m: {timeout: 5s, targets: [%s]}}", network(c)))
-	e.reload(t, http.StatusOK)
-	e.waitLog(t, "configuration file is loaded anew", 2)
+	e.Reload(t, http.StatusOK)
+	e.WaitLog(t, "configuration file is loaded anew", 2)
 	probe("m", 1)
-	e.page(t, probePage("n", target), http.StatusBadRequest)
+	e.Page(t, probePage("n", target), http.StatusBadRequest)
 
 	// A target that is not on the list any more.
 	write("modules: {m: {targets: [consul.example]}}")
 	hangup("configuration file is loaded anew")
-	e.page(t, probePage("m", target), http.StatusBadRequest)
+	e.Page(t, probePage("m", target), http.StatusBadRequest)
 
-	noLifecycle := startExporter(t, nil, args...)
-	noLifecycle.reload(t, http.StatusForbidden)
-	noLifecycle.page(t, "/-/reload", http.StatusMethodNotAllowed)
+	noLifecycle := harness.StartExporter(t, nil, args...)
+	noLifecycle.Reload(t, http.StatusForbidden)
+	noLifecycle.Page(t, "/-/reload", http.StatusMethodNotAllowed)
 
 	// Without a file SIGHUP is nothing to die of, and there is nothing to know about the file.
-	noFile := startExporter(t, nil, "--consul.server="+c.Servers[0].URL())
-	must(t, noFile.cmd.Process.Signal(syscall.SIGHUP))
-	s := noFile.scrapeUntil(t, 20*time.Second, "the signal is in the log", func(samples) bool {
-		return strings.Contains(noFile.log.String(), "no configuration file")
+	noFile := harness.StartExporter(t, nil, "--consul.server="+c.Servers[0].URL())
+	harness.Must(t, noFile.Cmd.Process.Signal(syscall.SIGHUP))
+	s := noFile.ScrapeUntil(t, 20*time.Second, "the signal is in the log", func(harness.Samples) bool {
+		return strings.Contains(noFile.Log.String(), "no configuration file")
 	})
-	s.expectNone(t, "consul_exporter_config_")
-	for series := range maps.Keys(e.scrape(t)) {
+	s.ExpectNone(t, "consul_exporter_config_")
+	for series := range maps.Keys(e.Scrape(t)) {
 		if strings.HasPrefix(series, "probe_") {
 			t.Errorf("/metrics has %s", series)
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // urlPassword is in all the URLs below, and must be nowhere else.
@@ -48,7 +49,7 @@ func TestPasswords_Rejected(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name, format, url string) string {
 		path := filepath.Join(dir, name)
-		must(t, os.WriteFile(path, fmt.Appendf(nil, format, url), 0o600))
+		harness.Must(t, os.WriteFile(path, fmt.Appendf(nil, format, url), 0o600))
 		return path
 	}
 	for _, url := range urlsWithPassword {
@@ -72,7 +73,7 @@ func TestPasswords_Rejected(t *testing.T) {
 			{"responder", "--config.check", "--config.file=" + file("responder.yml",
 				"{expected_servers: 1, history: {file: h}, rules: [{name: r, matchers: [a=b], action: {notify: {url: %q, timeout: 1h}}}]}", url)},
 		} {
-			code, stdout, stderr := runProgram(t, args...)
+			code, stdout, stderr := harness.RunProgram(t, args...)
 			if code == 0 && args[0] != "alerts" {
 				t.Errorf("%q: exit code 0", args)
 			}
@@ -82,7 +83,7 @@ func TestPasswords_Rejected(t *testing.T) {
 		}
 		t.Setenv("CONSUL_HTTP_ADDR", url)
 		for _, args := range [][]string{{"--help"}, {"check", "--help"}, {"--config.check"}} {
-			if _, stdout, stderr := runProgram(t, args...); strings.Contains(stdout+stderr, urlPassword) {
+			if _, stdout, stderr := harness.RunProgram(t, args...); strings.Contains(stdout+stderr, urlPassword) {
 				t.Errorf("CONSUL_HTTP_ADDR=%q, %q printed the password:\n%s%s", url, args, stdout, stderr)
 			}
 		}
@@ -93,18 +94,18 @@ func TestPasswords_Rejected(t *testing.T) {
 // What asks for a target or loads a file in a running exporter puts no password on a page, in the metrics or in the log.
 func TestPasswords_Running(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config.yml")
-	must(t, os.WriteFile(path, []byte("modules: {m: {targets: [127.0.0.1]}}"), 0o600))
-	e := startExporter(t, nil, "--consul.server=http://127.0.0.1:1", "--config.file="+path, "--web.enable-lifecycle", "--log.level=debug")
+	harness.Must(t, os.WriteFile(path, []byte("modules: {m: {targets: [127.0.0.1]}}"), 0o600))
+	e := harness.StartExporter(t, nil, "--consul.server=http://127.0.0.1:1", "--config.file="+path, "--web.enable-lifecycle", "--log.level=debug")
 	for _, url := range urlsWithPassword {
-		must(t, os.WriteFile(path, fmt.Appendf(nil, "modules: {m: {scheme: %q, targets: [%q]}}", url, url), 0o600))
-		seen := e.reload(t, http.StatusInternalServerError)
-		_, body, err := e.get(t.Context(), probePage("m", url), 10*time.Second)
-		must(t, err)
+		harness.Must(t, os.WriteFile(path, fmt.Appendf(nil, "modules: {m: {scheme: %q, targets: [%q]}}", url, url), 0o600))
+		seen := e.Reload(t, http.StatusInternalServerError)
+		_, body, err := e.Get(t.Context(), probePage("m", url), 10*time.Second)
+		harness.Must(t, err)
 		if strings.Contains(seen+body, urlPassword) {
 			t.Errorf("a page has the password of %q:\n%s\n%s", url, seen, body)
 		}
 	}
-	if seen := e.scrapeText(t) + e.page(t, "/", http.StatusOK) + e.log.String(); strings.Contains(seen, urlPassword) {
+	if seen := e.ScrapeText(t) + e.Page(t, "/", http.StatusOK) + e.Log.String(); strings.Contains(seen, urlPassword) {
 		t.Errorf("the password is in the metrics, on the page or in the log:\n%s", seen)
 	}
 }

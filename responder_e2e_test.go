@@ -13,6 +13,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/responder"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 const partitionTable = "inet consul_cluster_exporter_partition"
@@ -20,21 +21,21 @@ const partitionTable = "inet consul_cluster_exporter_partition"
 // drop drops the packets that match any of these expressions of nftables, until the next call, or the end of the test.
 func drop(t *testing.T, matches ...string) {
 	t.Helper()
-	nft(t, "table "+partitionTable+" {}; delete table "+partitionTable)
+	harness.NFT(t, "table "+partitionTable+" {}; delete table "+partitionTable)
 	if len(matches) > 0 {
-		nft(t, "table "+partitionTable+" { chain incoming { type filter hook input priority filter; policy accept; "+strings.Join(matches, " drop; ")+" drop; }; }")
+		harness.NFT(t, "table "+partitionTable+" { chain incoming { type filter hook input priority filter; policy accept; "+strings.Join(matches, " drop; ")+" drop; }; }")
 	}
 }
 
 // A server that is only partitioned is never removed: not one that is cut off from the responder, nor one that is cut off from the others' gossip,
 // nor from all.
 func TestE2EResponderPartition(t *testing.T) {
-	requireNamespace(t)
-	c := startCalm(t, consultest.Options{Servers: 5})
-	cut := others(c, leaderOf(t, c))[0]
-	rest := others(c, cut)
-	r := startResponder(t, rest[0].URL(), 5, removeRule+markerRule)
-	before := voters(t, rest[0])
+	harness.RequireNamespace(t)
+	c := harness.StartCalm(t, consultest.Options{Servers: 5})
+	cut := harness.Others(c, harness.LeaderOf(t, c))[0]
+	rest := harness.Others(c, cut)
+	r := harness.StartResponder(t, rest[0].URL(), 5, harness.RemoveRule+harness.MarkerRule)
+	before := harness.Voters(t, rest[0])
 	t.Cleanup(func() { drop(t) })
 	// The agents' connections come from the address that the responder's come from, their datagrams from their own.
 	const gossipTCP = "ip saddr 127.0.0.1 tcp dport 8301"
@@ -51,23 +52,23 @@ func TestE2EResponderPartition(t *testing.T) {
 	} {
 		drop(t, tc.drops...)
 		if tc.failed {
-			waitFailed(t, c, cut)
+			harness.WaitFailed(t, c, cut)
 		}
-		alert := firing("ConsulServerDown", time.Now(), "server", cut.Name, "partition", tc.name)
+		alert := harness.Firing("ConsulServerDown", time.Now(), "server", cut.Name, "partition", tc.name)
 		// Longer than it takes for a dead one to be removed.
 		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
-			r.deliver(t, alert)
-			r.settle(t)
+			r.Deliver(t, alert)
+			r.Settle(t)
 		}
-		records := r.records(t, "server", cut.Name)
+		records := r.Records(t, "server", cut.Name)
 		if d := records[0]; d.Alert.Labels["partition"] != tc.name || d.Result != responder.ResultRefused || !strings.Contains(strings.Join(d.Reasons, " "), tc.want) {
 			t.Errorf("cut off %s: %s, %q; want it to be refused: %s", tc.name, d.Result, d.Reasons, tc.want)
 		}
 	}
-	if after := voters(t, rest[0]); !slices.Equal(before, after) {
+	if after := harness.Voters(t, rest[0]); !slices.Equal(before, after) {
 		t.Errorf("the voters are %v; want %v still", after, before)
 	}
-	if done := r.records(t, "rule", "dead-peer", "result", "done"); len(done) > 0 {
+	if done := r.Records(t, "rule", "dead-peer", "result", "done"); len(done) > 0 {
 		t.Errorf("it was removed: %+v", done)
 	}
 }

@@ -15,13 +15,15 @@ import (
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // responderConfig writes a configuration with this history into a folder of its own.
 func responderConfig(t *testing.T, history string) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "responder.yml")
-	must(t, os.WriteFile(path, fmt.Appendf(nil, "expected_servers: 3\nhistory: {file: %s, keep: 3}\nrules:\n"+
+	harness.Must(t, os.WriteFile(path, fmt.Appendf(nil, "expected_servers: 3\nhistory: {file: %s, keep: 3}\nrules:\n"+
 		"  - {name: r, matchers: [alertname=A], action: {exec: {command: /bin/true}}}\n", history), 0o600))
 	return path
 }
@@ -34,9 +36,9 @@ func TestResponder_ForeignFiles(t *testing.T) {
 			dir := t.TempDir()
 			history := filepath.Join(dir, "history.jsonl")
 			if at != "history.jsonl" {
-				must(t, os.WriteFile(history, []byte(ownHistory+aRecord+`{"id":2,`), 0o600)) // It would be repaired.
+				harness.Must(t, os.WriteFile(history, []byte(ownHistory+aRecord+`{"id":2,`), 0o600)) // It would be repaired.
 			}
-			must(t, foreign.make(filepath.Join(dir, at)))
+			harness.Must(t, foreign.make(filepath.Join(dir, at)))
 			reason := cmp.Or(foreign.reason, "its first line is not "+ownHistory[:20])
 			if at == "history.jsonl.lock" {
 				reason = cmp.Or(foreign.reason, "it is not empty")
@@ -84,7 +86,7 @@ func TestResponder_OwnFiles(t *testing.T) {
 		{"a history", map[string]string{"history.jsonl": ownHistory + aRecord, "history.jsonl.2": ownHistory + aRecord}, ownHistory + aRecord},
 		{"a history that is cut off", map[string]string{"history.jsonl": ownHistory + aRecord + `{"id":2,"ti`}, ownHistory + aRecord},
 	} {
-		dir := writeFiles(t, tc.files)
+		dir := harness.WriteFiles(t, tc.files)
 		before := folderState(t, dir)
 		config := responderConfig(t, filepath.Join(dir, "history.jsonl"))
 		args := []string{"responder", "--config.file=" + config, "--consul.server=127.0.0.1:1"}
@@ -95,9 +97,9 @@ func TestResponder_OwnFiles(t *testing.T) {
 			t.Errorf("%s: --config.check has changed the files (-before +after):\n%s", tc.name, diff)
 		}
 		for range 2 { // The second one finds what the first has left.
-			must(t, startExporter(t, nil, args...).stop())
+			harness.Must(t, harness.StartExporter(t, nil, args...).Stop())
 			content, err := os.ReadFile(filepath.Join(dir, "history.jsonl"))
-			must(t, err)
+			harness.Must(t, err)
 			if diff := gocmp.Diff(tc.want, string(content)); diff != "" {
 				t.Errorf("%s: the history (-want +got):\n%s", tc.name, diff)
 			}

@@ -20,18 +20,12 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/proof"
 	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 	"github.com/zervigo/consul_cluster_exporter/responder"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
-
-// kill ends the responder as a crash does.
-func (r *runningResponder) kill(t *testing.T) {
-	t.Helper()
-	must(t, r.cmd.Process.Kill())
-	<-r.exited
-}
 
 // hookResponder is a responder that runs hooks, on a cluster of three.
 type hookResponder struct {
-	*runningResponder
+	*harness.RunningResponder
 	follower *consultest.Agent
 	// ran is the file to which the hooks add a line each.
 	ran string
@@ -39,9 +33,9 @@ type hookResponder struct {
 
 func startHookResponder(t *testing.T) *hookResponder {
 	t.Helper()
-	c := startCalm(t, consultest.Options{Servers: 3})
+	c := harness.StartCalm(t, consultest.Options{Servers: 3})
 	ran := filepath.Join(t.TempDir(), "ran")
-	r := startResponder(t, c.Servers[0].URL(), 3, fmt.Sprintf(`
+	r := harness.StartResponder(t, c.Servers[0].URL(), 3, fmt.Sprintf(`
   - name: hook
     matchers: [alertname="Hook"]
     dry_run: false
@@ -52,8 +46,8 @@ func startHookResponder(t *testing.T) *hookResponder {
     matchers: [alertname="Slow"]
     dry_run: false
     action: {exec: {command: %s, timeout: 30s}}
-`+markerRule, script(t, `echo "$CONSUL_RESPONDER_LABEL_round" >> `+ran+`; sleep 0.1`), script(t, `echo slow >> `+ran+`; exec sleep 20`)))
-	return &hookResponder{r, others(c, leaderOf(t, c))[0], ran}
+`+harness.MarkerRule, harness.Script(t, `echo "$CONSUL_RESPONDER_LABEL_round" >> `+ran+`; sleep 0.1`), harness.Script(t, `echo slow >> `+ran+`; exec sleep 20`)))
+	return &hookResponder{r, harness.Others(c, harness.LeaderOf(t, c))[0], ran}
 }
 
 // killAnytime kills the responder in each round at a random moment after an alert, and expects that the alert leads to one action and never to a second one.
@@ -63,16 +57,16 @@ func (h *hookResponder) killAnytime(t *testing.T, rounds int, random *rand.Rand)
 	results := make(map[responder.Result]int)
 	for round := range rounds {
 		time.Sleep(1100 * time.Millisecond) //nolint:forbidigo // So that the cooldown is over.
-		alert := firing("Hook", time.Now(), "server", h.follower.Name, "round", fmt.Sprint(round))
-		h.deliver(t, alert)
+		alert := harness.Firing("Hook", time.Now(), "server", h.follower.Name, "round", fmt.Sprint(round))
+		h.Deliver(t, alert)
 		// From before it looks at the cluster until after the action has ended.
 		time.Sleep(time.Duration(random.IntN(300)) * time.Millisecond) //nolint:forbidigo // Any moment may be the one.
-		h.kill(t)
-		h.runningResponder = h.start()
-		waitTrue(t, "the alert to have led to an action", func() bool { // What was under way is waited for, and the cooldown.
-			h.deliver(t, alert)
-			h.settle(t)
-			for _, d := range h.records(t, "alertname", "Hook") {
+		h.Kill(t)
+		h.RunningResponder = h.Start()
+		harness.WaitTrue(t, "the alert to have led to an action", func() bool { // What was under way is waited for, and the cooldown.
+			h.Deliver(t, alert)
+			h.Settle(t)
+			for _, d := range h.Records(t, "alertname", "Hook") {
 				if d.Alert.Labels["round"] == fmt.Sprint(round) && slices.Contains([]responder.Result{responder.ResultDone, responder.ResultUnknown, responder.ResultTimeout}, d.Result) {
 					results[d.Result]++
 					return true
@@ -81,12 +75,12 @@ func (h *hookResponder) killAnytime(t *testing.T, rounds int, random *rand.Rand)
 			return false
 		})
 		for range 2 {
-			h.deliver(t, alert)
+			h.Deliver(t, alert)
 		}
-		h.settle(t)
+		h.Settle(t)
 	}
 	content, err := os.ReadFile(h.ran)
-	must(t, err)
+	harness.Must(t, err)
 	runs := make(map[string]int)
 	for round := range strings.FieldsSeq(string(content)) {
 		if runs[round]++; runs[round] > 1 {
@@ -103,8 +97,8 @@ func (h *hookResponder) killAnytime(t *testing.T, rounds int, random *rand.Rand)
 // expectReadable expects that each line of the history is JSON.
 func (h *hookResponder) expectReadable(t *testing.T) {
 	t.Helper()
-	file, err := os.ReadFile(h.history)
-	must(t, err)
+	file, err := os.ReadFile(h.History)
+	harness.Must(t, err)
 	for line := range bytes.Lines(file) {
 		if !json.Valid(line) || line[len(line)-1] != '\n' {
 			t.Errorf("the history has the line %q", line)
@@ -118,22 +112,22 @@ func TestResponder_KilledAnytime(t *testing.T) {
 	t.Logf("results %v", h.killAnytime(t, 15, proof.Random(t)))
 
 	// A kill in the middle of the action leaves a result that is unknown.
-	slow := firing("Slow", time.Now(), "server", h.follower.Name)
-	waitTrue(t, "the slow hook to run", func() bool {
-		h.deliver(t, slow)
+	slow := harness.Firing("Slow", time.Now(), "server", h.follower.Name)
+	harness.WaitTrue(t, "the slow hook to run", func() bool {
+		h.Deliver(t, slow)
 		content, err := os.ReadFile(h.ran)
 		return err == nil && strings.Contains(string(content), "slow\n")
 	})
-	h.kill(t)
-	h.runningResponder = h.start()
-	expectDecision(t, h.waitDecision(t, "alertname", "Slow"), "slow-hook", responder.ResultUnknown, "it is not made again")
-	h.deliver(t, slow)
-	other := firing("Hook", time.Now(), "server", h.follower.Name, "round", "other")
-	h.deliver(t, other)
-	expectDecision(t, h.waitDecision(t, "alertname", "Hook", "result", "refused_by_guard"), "hook", responder.ResultRefused,
+	h.Kill(t)
+	h.RunningResponder = h.Start()
+	harness.ExpectDecision(t, h.WaitDecision(t, "alertname", "Slow"), "slow-hook", responder.ResultUnknown, "it is not made again")
+	h.Deliver(t, slow)
+	other := harness.Firing("Hook", time.Now(), "server", h.follower.Name, "round", "other")
+	h.Deliver(t, other)
+	harness.ExpectDecision(t, h.WaitDecision(t, "alertname", "Hook", "result", "refused_by_guard"), "hook", responder.ResultRefused,
 		"An action from before a restart may be under way until ")
 	content, err := os.ReadFile(h.ran)
-	must(t, err)
+	harness.Must(t, err)
 	if n := strings.Count(string(content), "slow\n"); n != 1 {
 		t.Errorf("the slow hook ran %d times; want once", n)
 	}
@@ -142,12 +136,12 @@ func TestResponder_KilledAnytime(t *testing.T) {
 
 // Whatever is delivered, it is rejected, or nothing is run but the command that is configured.
 func TestResponder_HostileDeliveries(t *testing.T) {
-	c := startCalm(t, consultest.Options{Servers: 1})
+	c := harness.StartCalm(t, consultest.Options{Servers: 1})
 	dir := t.TempDir()
 	secret := filepath.Join(dir, "secret")
-	must(t, os.WriteFile(secret, []byte("s3cret\n"), 0o600))
+	harness.Must(t, os.WriteFile(secret, []byte("s3cret\n"), 0o600))
 	ran := filepath.Join(dir, "ran")
-	r := startResponder(t, c.Servers[0].URL(), 1, fmt.Sprintf(`
+	r := harness.StartResponder(t, c.Servers[0].URL(), 1, fmt.Sprintf(`
   - name: hook
     matchers: ['alertname=~"(?s).*touch.*"']
     dry_run: false
@@ -155,16 +149,16 @@ func TestResponder_HostileDeliveries(t *testing.T) {
     max_per_hour: 100
     action: {exec: {command: %s}}
 secret_file: %s
-`, script(t, "echo ran >> "+ran), secret))
+`, harness.Script(t, "echo ran >> "+ran), secret))
 	hostile := "`touch " + dir + "/a`$(touch " + dir + "/b);touch " + dir + "/c\n\"'|&<>\\\x00"
 	body := func(alerts ...map[string]any) []byte {
 		content, err := json.Marshal(map[string]any{"version": "4", "alerts": alerts})
-		must(t, err)
+		harness.Must(t, err)
 		return content
 	}
 	// The one server cannot be stopped: the guards are what keeps the command from running.
-	attack := firing(hostile, time.Now(), "server", c.Servers[0].Name, hostile, hostile)
-	many := slices.Repeat([]map[string]any{firing("touch", time.Now())}, 10000)
+	attack := harness.Firing(hostile, time.Now(), "server", c.Servers[0].Name, hostile, hostile)
+	many := slices.Repeat([]map[string]any{harness.Firing("touch", time.Now())}, 10000)
 	for _, tc := range []struct {
 		name, secret string
 		body         []byte
@@ -173,37 +167,37 @@ secret_file: %s
 		{"no secret", "", body(attack), 401},
 		{"wrong secret", "s3cre", body(attack), 401},
 		{"malformed", "s3cret", []byte(`{"version":"4","alerts":[{]}`), 400},
-		{"10 MB", "s3cret", body(firing(strings.Repeat("touch", 2<<20), time.Now())), 413},
+		{"10 MB", "s3cret", body(harness.Firing(strings.Repeat("touch", 2<<20), time.Now())), 413},
 		{"10,000 alerts", "s3cret", body(many...), 413},
 		{"shell syntax", "s3cret", body(attack), 200},
 	} {
-		if status, answer := r.post(t, "application/json", tc.secret, tc.body); status != tc.status {
+		if status, answer := r.Post(t, "application/json", tc.secret, tc.body); status != tc.status {
 			t.Errorf("%s: status %d, %.200s; want %d", tc.name, status, answer, tc.status)
 		}
 	}
-	r.secret = "s3cret"
-	r.waitDecision(t)
-	records := r.records(t)
+	r.Secret = "s3cret"
+	r.WaitDecision(t)
+	records := r.Records(t)
 	if len(records) != 1 || records[0].Result != responder.ResultRefused || records[0].Alert.Labels["alertname"] != hostile {
 		t.Errorf("the history has %+v; want the one refusal, with the labels as they are", records)
 	}
-	if status, _, err := r.get(t.Context(), "/history", time.Second); err != nil || status != http.StatusUnauthorized {
+	if status, _, err := r.Get(t.Context(), "/history", time.Second); err != nil || status != http.StatusUnauthorized {
 		t.Errorf("the history without the secret: status %d, %v; want 401", status, err)
 	}
 	files, err := os.ReadDir(dir)
-	must(t, err)
+	harness.Must(t, err)
 	if len(files) != 1 {
 		t.Errorf("files %v; want the secret only", files)
 	}
-	if strings.Contains(r.log.String(), "s3cret") {
+	if strings.Contains(r.Log.String(), "s3cret") {
 		t.Error("the secret is in the log")
 	}
 }
 
 // The responder's policy is enough, and the exporter's allows no write: with its token Consul refuses what the responder does.
 func TestResponder_Policies(t *testing.T) {
-	c := startCalm(t, consultest.Options{Servers: 3, ACL: true})
-	leader := leaderOf(t, c)
+	c := harness.StartCalm(t, consultest.Options{Servers: 3, ACL: true})
+	leader := harness.LeaderOf(t, c)
 	rules := `
   - name: transfer
     matchers: [alertname="Transfer"]
@@ -211,25 +205,25 @@ func TestResponder_Policies(t *testing.T) {
     cooldown: 1s
     action: {transfer-leadership: {}}
 `
-	run := func(policy string) (*runningResponder, string) {
+	run := func(policy string) (*harness.RunningResponder, string) {
 		token, err := c.NewToken(t.Context(), policy)
-		must(t, err)
-		return startResponder(t, leader.URL(), 3, rules, "--consul.token-file="+secret(t, token)), token
+		harness.Must(t, err)
+		return harness.StartResponder(t, leader.URL(), 3, rules, "--consul.token-file="+harness.Secret(t, token)), token
 	}
-	if policy := readmePolicy(t); strings.Contains(policy, "write") {
+	if policy := harness.ReadmePolicy(t); strings.Contains(policy, "write") {
 		t.Errorf("the exporter's policy has a write:\n%s", policy)
 	}
-	r, token := run(readmePolicy(t))
-	refused := r.decided(t, firing("Transfer", time.Now()), "transfer", responder.ResultFailed, "403")
-	if strings.Contains(fmt.Sprintf("%+v", refused)+r.log.String(), token) {
+	r, token := run(harness.ReadmePolicy(t))
+	refused := r.Decided(t, harness.Firing("Transfer", time.Now()), "transfer", responder.ResultFailed, "403")
+	if strings.Contains(fmt.Sprintf("%+v", refused)+r.Log.String(), token) {
 		t.Error("the token is in the history or the log")
 	}
-	if now := leaderOf(t, c); now != leader {
+	if now := harness.LeaderOf(t, c); now != leader {
 		t.Errorf("%s leads; want %s still", now.Name, leader.Name)
 	}
-	r, _ = run(policyIn(t, "docs/recovery.md"))
-	r.decided(t, firing("Transfer", time.Now()), "transfer", responder.ResultDone, "")
-	if now := leaderOf(t, c); now == leader {
+	r, _ = run(harness.PolicyIn(t, "docs/recovery.md"))
+	r.Decided(t, harness.Firing("Transfer", time.Now()), "transfer", responder.ResultDone, "")
+	if now := harness.LeaderOf(t, c); now == leader {
 		t.Errorf("%s leads still", now.Name)
 	}
 }
@@ -238,17 +232,17 @@ func TestResponder_Policies(t *testing.T) {
 func TestResponder_Off(t *testing.T) {
 	c := consultest.Start(t, consultest.Options{Servers: 1})
 	requests := logRequests(t, c.Servers[0])
-	e := startExporter(t, nil, "--consul.server="+requests.URL)
-	e.scrape(t).expectNone(t, "consul_responder")
-	if status, _, err := e.get(t.Context(), "/", time.Second); err != nil || status != http.StatusOK {
+	e := harness.StartExporter(t, nil, "--consul.server="+requests.URL)
+	e.Scrape(t).ExpectNone(t, "consul_responder")
+	if status, _, err := e.Get(t.Context(), "/", time.Second); err != nil || status != http.StatusOK {
 		t.Errorf("status page: %d, %v", status, err)
 	}
 	for _, path := range []string{"/alerts", "/history"} {
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
-			req, err := http.NewRequestWithContext(t.Context(), method, e.url+path, http.NoBody)
-			must(t, err)
+			req, err := http.NewRequestWithContext(t.Context(), method, e.URL+path, http.NoBody)
+			harness.Must(t, err)
 			resp, err := http.DefaultClient.Do(req)
-			must(t, err)
+			harness.Must(t, err)
 			resp.Body.Close()
 			if resp.StatusCode != http.StatusNotFound {
 				t.Errorf("%s %s: status %d; want 404", method, path, resp.StatusCode)
@@ -259,7 +253,7 @@ func TestResponder_Off(t *testing.T) {
 		t.Errorf("the exporter asked %v of Consul", writes)
 	}
 	for _, word := range []string{"alerts_received", "actions_total"} {
-		if _, metrics, err := e.get(t.Context(), "/metrics", time.Second); err != nil || strings.Contains(metrics, word) {
+		if _, metrics, err := e.Get(t.Context(), "/metrics", time.Second); err != nil || strings.Contains(metrics, word) {
 			t.Errorf("the exporter's metrics have %s (%v)", word, err)
 		}
 	}
@@ -270,7 +264,7 @@ func TestResponder_BadOptions(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, content string) string {
 		path := filepath.Join(dir, name)
-		must(t, os.WriteFile(path, []byte(content), 0o600))
+		harness.Must(t, os.WriteFile(path, []byte(content), 0o600))
 		return path
 	}
 	rules := "expected_servers: 1\nhistory: {file: history}\nrules: [{name: a, matchers: [a=b], action: {transfer-leadership: {}}}]\n"
@@ -303,7 +297,7 @@ func TestResponder_BadOptions(t *testing.T) {
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			code, stdout, stderr := runProgram(t, append([]string{"responder", "--config.check"}, tc.args...)...)
+			code, stdout, stderr := harness.RunProgram(t, append([]string{"responder", "--config.check"}, tc.args...)...)
 			want, wantCode, wantOut := "", 0, "configuration is good\n"
 			for _, line := range tc.want {
 				want += "consul_cluster_exporter: error: " + line + "\n"
@@ -314,7 +308,7 @@ func TestResponder_BadOptions(t *testing.T) {
 			}
 		})
 	}
-	code, _, stderr := runProgram(t, "responder", "--config.file="+noFolder)
+	code, _, stderr := harness.RunProgram(t, "responder", "--config.file="+noFolder)
 	if code != 1 || !strings.Contains(stderr, "error: open "+filepath.Join(dir, "no", "history.lock")+": no such file or directory") {
 		t.Errorf("exit code %d, %s; want 1, and that the history cannot be written", code, stderr)
 	}

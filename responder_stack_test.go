@@ -17,6 +17,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/internal/grafana"
 	"github.com/zervigo/consul_cluster_exporter/responder"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // respondWithin is how long it may take from a fault until the responder has acted, on a busy machine.
@@ -57,10 +58,10 @@ func responderReceiver(t *testing.T, pages, url, secretFile string) string {
 type respondedStack struct {
 	*consultest.Cluster
 	leader     *consultest.Agent
-	responder  *runningResponder
+	responder  *harness.RunningResponder
 	prometheus *alertStack
 	// page is the exporter, which knows of the responder.
-	page *exporterProcess
+	page *harness.Exporter
 	// hook is the file that the hook writes to.
 	hook string
 }
@@ -71,28 +72,28 @@ func startResponded(t *testing.T, config map[string]any, own string, rules func(
 	dir := t.TempDir()
 	file := func(name, content string) string {
 		path := filepath.Join(dir, name)
-		must(t, os.WriteFile(path, []byte(content), 0o600))
+		harness.Must(t, os.WriteFile(path, []byte(content), 0o600))
 		return path
 	}
 	s := &respondedStack{Cluster: consultest.Start(t, consultest.Options{Servers: 3, Config: config}), hook: filepath.Join(dir, "hook-ran")}
-	waitCalm(t, s.Cluster)
-	s.leader = leaderOf(t, s.Cluster)
-	asked := others(s.Cluster, s.leader)[0]
-	secretFile := secret(t, "s3cret")
-	s.responder = startResponder(t, asked.URL(), 3, rules(s.leader, s.hook)+"secret_file: "+secretFile+"\n")
-	s.responder.secret = "s3cret"
+	harness.WaitCalm(t, s.Cluster)
+	s.leader = harness.LeaderOf(t, s.Cluster)
+	asked := harness.Others(s.Cluster, s.leader)[0]
+	secretFile := harness.Secret(t, "s3cret")
+	s.responder = harness.StartResponder(t, asked.URL(), 3, rules(s.leader, s.hook)+"secret_file: "+secretFile+"\n")
+	s.responder.Secret = "s3cret"
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("history:\n%+v", s.responder.records(t))
+			t.Logf("history:\n%+v", s.responder.Records(t))
 		}
 	})
-	alertmanagerConfig := responderReceiver(t, newPageLog(t).url, s.responder.url, secretFile)
+	alertmanagerConfig := responderReceiver(t, newPageLog(t).url, s.responder.URL, secretFile)
 	var alertmanagers []string
 	for range 2 { // Both deliver everything.
-		alertmanagers = append(alertmanagers, startAlertmanager(t, alertmanagerConfig).hostPort())
+		alertmanagers = append(alertmanagers, startAlertmanager(t, alertmanagerConfig).HostPort())
 	}
-	exporter := launch(t, os.Args[0], nil, "--probe.timeout=1s", "--web.scrape-timeout-offset=100ms", "--consul.server="+asked.URL(),
-		"--responder.url="+s.responder.url, "--responder.secret-file="+secretFile)
+	exporter := harness.Launch(t, os.Args[0], nil, "--probe.timeout=1s", "--web.scrape-timeout-offset=100ms", "--consul.server="+asked.URL(),
+		"--responder.url="+s.responder.URL, "--responder.secret-file="+secretFile)
 	s.page = exporter
 	s.prometheus = &alertStack{targets: make([]alertTarget, 2)}
 	s.prometheus.prometheus = startTool(t, "prometheus", "--storage.tsdb.path="+filepath.Join(dir, "prometheus"), "--rules.alert.resend-delay="+scaled(time.Minute).String(),
@@ -105,7 +106,7 @@ scrape_configs:
   - job_name: consul
     static_configs: [{targets: [%q, %q]}]
 `, file("rules.yml", scaledPack(t, nil)), file("own.yml", own), alertmanagers[0], alertmanagers[1],
-			exporter.hostPort(), s.responder.hostPort())))
+			exporter.HostPort(), s.responder.HostPort())))
 	s.prometheus.waitQuiet(t, settleWithin)
 	return s
 }
@@ -114,8 +115,8 @@ scrape_configs:
 func (s *respondedStack) waitDone(t *testing.T, rule string) responder.Record {
 	t.Helper()
 	var done responder.Record
-	waitFor(t, respondWithin, "the rule "+rule+" to act", func() string {
-		records := s.responder.records(t, "rule", rule, "result", "done")
+	harness.WaitFor(t, respondWithin, "the rule "+rule+" to act", func() string {
+		records := s.responder.Records(t, "rule", rule, "result", "done")
 		if len(records) == 0 {
 			return "it has not"
 		}
@@ -129,11 +130,11 @@ func (s *respondedStack) waitDone(t *testing.T, rule string) responder.Record {
 func (s *respondedStack) waitPanel(t *testing.T, decision string) {
 	t.Helper()
 	content, err := os.ReadFile("dashboards/overview.json")
-	must(t, err)
+	harness.Must(t, err)
 	overview, err := grafana.Parse(content)
-	must(t, err)
-	live := liveDashboards{s.prometheus.prometheus.url, map[string]grafana.Dashboard{"overview": overview}}
-	waitFor(t, noticeWithin, "the panel about recovery to show it", func() string {
+	harness.Must(t, err)
+	live := liveDashboards{s.prometheus.prometheus.URL, map[string]grafana.Dashboard{"overview": overview}}
+	harness.WaitFor(t, noticeWithin, "the panel about recovery to show it", func() string {
 		results := live.results(t, "overview: Recovery actions A")
 		if results[fmt.Sprintf("{what=%q}", decision)] > 0 {
 			return ""
@@ -145,13 +146,13 @@ func (s *respondedStack) waitPanel(t *testing.T, decision string) {
 // waitOver waits until nothing fires any more.
 func (s *respondedStack) waitOver(t *testing.T) {
 	t.Helper()
-	waitFor(t, healWithin, "all to be over", func() string { return s.prometheus.activeText(t) })
+	harness.WaitFor(t, healWithin, "all to be over", func() string { return s.prometheus.activeText(t) })
 }
 
 // A leader that hangs leads to one run of the hook, which wakes it, though two Alertmanagers deliver the alert.
 func TestStackResponderHungLeader(t *testing.T) {
 	const fault = "the leader hangs (SIGSTOP)"
-	s := startResponded(t, keepDead(), "groups: []", func(leader *consultest.Agent, hook string) string {
+	s := startResponded(t, harness.KeepDead(), "groups: []", func(leader *consultest.Agent, hook string) string {
 		return fmt.Sprintf(`
   - name: slow-leader
     matchers: [alertname=~"ConsulServerHung|ConsulPortSlow"]
@@ -161,36 +162,36 @@ func TestStackResponderHungLeader(t *testing.T) {
     matchers: [alertname="ConsulServerHung"]
     dry_run: false
     action: {exec: {command: %s}}
-`, script(t, fmt.Sprintf("echo $CONSUL_RESPONDER_LABEL_server >> %s; kill -CONT %d", hook, leader.Pid())))
+`, harness.Script(t, fmt.Sprintf("echo $CONSUL_RESPONDER_LABEL_server >> %s; kill -CONT %d", hook, leader.Pid())))
 	})
-	must(t, s.leader.Stop())
+	harness.Must(t, s.leader.Stop())
 	began := time.Now()
 	done := s.waitDone(t, "hung-server")
-	expectDecision(t, done, "hung-server", responder.ResultDone, s.leader.Name+" does not answer, so nothing is lost with it.")
+	harness.ExpectDecision(t, done, "hung-server", responder.ResultDone, s.leader.Name+" does not answer, so nothing is lost with it.")
 	if done.Alert.Labels["alertname"] != "ConsulServerHung" || done.Alert.StartsAt.Before(began) || done.Time.Before(done.Alert.StartsAt) {
 		t.Errorf("the history has %+v; want the alert, and when it began", done)
 	}
 	s.waitPanel(t, "exec: done")
-	waitCalm(t, s.Cluster)
+	harness.WaitCalm(t, s.Cluster)
 	s.waitOver(t)
-	waitFor(t, respondWithin, "both Alertmanagers to deliver it, firing and resolved", func() string {
-		_, metrics, err := s.responder.get(t.Context(), "/metrics", time.Second)
-		must(t, err)
-		if n := parseSamples(t, metrics)["consul_responder_alerts_received_total"]; n < 4 {
+	harness.WaitFor(t, respondWithin, "both Alertmanagers to deliver it, firing and resolved", func() string {
+		_, metrics, err := s.responder.Get(t.Context(), "/metrics", time.Second)
+		harness.Must(t, err)
+		if n := harness.ParseSamples(t, metrics)["consul_responder_alerts_received_total"]; n < 4 {
 			return fmt.Sprintf("%v alerts received", n)
 		}
 		return ""
 	})
 	content, err := os.ReadFile(s.hook)
-	must(t, err)
+	harness.Must(t, err)
 	if string(content) != s.leader.Name+"\n" {
 		t.Errorf("the hook ran for %q; want once, for %s", content, s.leader.Name)
 	}
 	if n := s.prometheus.value(t, `sum(consul_responder_actions_total{result="done"})`); n != "1" {
 		t.Errorf("Prometheus has %s actions; want 1", n)
 	}
-	_, page, err := s.page.get(t.Context(), "/", time.Second)
-	must(t, err)
+	_, page, err := s.page.Get(t.Context(), "/", time.Second)
+	harness.Must(t, err)
 	if !strings.Contains(page, "hung-server</td><td>exec</td><td>done</td>") {
 		t.Errorf("the status page does not have the action:\n%s", page)
 	}
@@ -213,7 +214,7 @@ const slowLeader = `groups:
 // A leader that is slow hands over, once.
 func TestStackResponderSlowLeader(t *testing.T) {
 	const fault = "the leader is stopped for 0.7 s in each second"
-	config := keepDead()
+	config := harness.KeepDead()
 	config["performance"] = map[string]any{"raft_multiplier": 10} // So that nobody calls an election.
 	s := startResponded(t, config, slowLeader, func(*consultest.Agent, string) string {
 		return `
@@ -224,19 +225,19 @@ func TestStackResponderSlowLeader(t *testing.T) {
 `
 	})
 	stop := make(chan struct{})
-	t.Cleanup(func() { must(t, s.leader.Continue()) })
+	t.Cleanup(func() { harness.Must(t, s.leader.Continue()) })
 	pulses := make(chan error, 1)
 	began := time.Now()
 	go func() { pulses <- pulse(s.leader, stop) }()
 	done := s.waitDone(t, "slow-leader")
 	close(stop)
-	must(t, <-pulses)
-	next := leaderOf(t, s.Cluster)
+	harness.Must(t, <-pulses)
+	next := harness.LeaderOf(t, s.Cluster)
 	if next == s.leader || done.Output != next.Name+" leads." || done.Alert.Labels["server"] != s.leader.Name {
 		t.Errorf("%s leads after %s, and the history has %+v", next.Name, s.leader.Name, done)
 	}
 	s.waitOver(t)
-	if records := s.responder.records(t, "result", "done"); len(records) != 1 {
+	if records := s.responder.Records(t, "result", "done"); len(records) != 1 {
 		t.Errorf("%d actions: %+v; want one", len(records), records)
 	}
 	recordAction(t, fault, "`transfer-leadership`", "LeaderSlow, of the operator's own", done.Ended.Sub(began))
@@ -284,26 +285,26 @@ func splitActions(document string) (alerts, actions string) {
 func recordAction(t *testing.T, fault, action, alert string, took time.Duration) {
 	t.Helper()
 	t.Logf("%s: acted on after %.1f s", fault, took.Seconds())
-	if !*update || t.Failed() {
+	if !*harness.Update || t.Failed() {
 		return
 	}
 	provenFile.Lock()
 	defer provenFile.Unlock()
 	content, err := os.ReadFile(alertsProven)
-	must(t, err)
+	harness.Must(t, err)
 	alerts, actions := splitActions(string(content))
 	row := fmt.Sprintf("| %s | %s | %s | %.0f |\n", fault, alert, action, took.Seconds())
 	old := regexp.MustCompile(`(?m)^\| ` + regexp.QuoteMeta(fault) + ` \|.*\n`)
 	if actions = old.ReplaceAllLiteralString(actions, row); !strings.Contains(actions, row) {
 		actions += row
 	}
-	must(t, os.WriteFile(alertsProven, []byte(alerts+actions), 0o644))
+	harness.Must(t, os.WriteFile(alertsProven, []byte(alerts+actions), 0o644))
 }
 
 // The document tells of the actions for all faults here, and how long they took.
 func TestStackResponderProven(t *testing.T) {
 	content, err := os.ReadFile(alertsProven)
-	must(t, err)
+	harness.Must(t, err)
 	_, actions := splitActions(string(content))
 	rows, ok := strings.CutPrefix(actions, actedIntro)
 	if found := regexp.MustCompile(`(?m)^\| the leader [^|]+ \| [^|]+ \| [^|]+ \| \d+ \|$`).FindAllString(rows, -1); !ok || len(found) != 2 || strings.Count(rows, "\n") != 2 {

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // allTests are the names of all tests and fuzz targets of the project, whatever their build tags.
@@ -19,7 +20,7 @@ func allTests(t *testing.T) map[string]bool {
 	t.Helper()
 	declared := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
 	names := make(map[string]bool)
-	must(t, filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+	harness.Must(t, filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || !strings.HasSuffix(path, "_test.go") {
 			return err
 		}
@@ -35,7 +36,7 @@ func allTests(t *testing.T) map[string]bool {
 // Each claim of docs/security.md names a test, and each test that it names is there.
 func TestSecurityDoc(t *testing.T) {
 	content, err := os.ReadFile("docs/security.md")
-	must(t, err)
+	harness.Must(t, err)
 	tests := allTests(t)
 	named := regexp.MustCompile("`((?:Test|Fuzz)[A-Z]\\w*)`")
 	for _, m := range named.FindAllSubmatch(content, -1) {

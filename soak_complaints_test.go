@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // A soakComplaint is a kind of line at WARN or above that a server may log because of the exporter while something is broken: nobody can
@@ -38,7 +39,7 @@ func (s *soak) complaints(t *testing.T, trials []soakTrial) map[string]int {
 	counts := make(map[string]int)
 	for i, a := range s.cluster.Servers {
 		for _, line := range consultest.AtLeast(a.LogsSince(s.marks[i]), "WARN") {
-			if !byExporter(line) {
+			if !harness.ByExporter(line) {
 				continue
 			}
 			kind := complaintKind(line)

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // reliability is the document with what a soak has seen.
@@ -51,11 +53,11 @@ func writeReliability(t *testing.T, report string) {
 	t.Helper()
 	const begin, end = "<!-- written by make reliability -->\n", "<!-- end of what make reliability wrote -->"
 	content, err := os.ReadFile(reliability)
-	must(t, err)
+	harness.Must(t, err)
 	before, rest, ok := strings.Cut(string(content), begin)
 	_, after, ok2 := strings.Cut(rest, end)
 	if !ok || !ok2 {
 		t.Fatalf("%s has no marks for the report", reliability)
 	}
-	must(t, os.WriteFile(reliability, []byte(before+begin+report+end+after), 0o644))
+	harness.Must(t, os.WriteFile(reliability, []byte(before+begin+report+end+after), 0o644))
 }

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 const (
@@ -26,13 +28,13 @@ type soakScrape struct {
 	start time.Time
 	took  time.Duration
 	// samples is nil, and err says why, if there was no complete answer in time.
-	samples samples
+	samples harness.Samples
 	err     error
 }
 
 // A steadyScraper scrapes an exporter as Prometheus does: once an interval, and not before the last scrape has ended.
 type steadyScraper struct {
-	exporter *exporterProcess
+	exporter *harness.Exporter
 	cancel   context.CancelFunc
 	done     chan struct{}
 
@@ -40,7 +42,7 @@ type steadyScraper struct {
 	scrapes []soakScrape
 }
 
-func startScraper(t *testing.T, e *exporterProcess) *steadyScraper {
+func startScraper(t *testing.T, e *harness.Exporter) *steadyScraper {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	s := &steadyScraper{exporter: e, cancel: cancel, done: make(chan struct{}), scrapes: []soakScrape{{}}}
@@ -66,7 +68,7 @@ func (s *steadyScraper) run(ctx context.Context) {
 
 func (s *steadyScraper) scrape(ctx context.Context) soakScrape {
 	scrape := soakScrape{start: time.Now()}
-	status, body, err := s.exporter.get(ctx, "/metrics", soakTimeout)
+	status, body, err := s.exporter.Get(ctx, "/metrics", soakTimeout)
 	scrape.took = time.Since(scrape.start)
 	switch {
 	case err != nil:
@@ -76,7 +78,7 @@ func (s *steadyScraper) scrape(ctx context.Context) soakScrape {
 	case scrape.took > soakTimeout:
 		scrape.err = fmt.Errorf("the answer took longer than %s", soakTimeout)
 	default:
-		scrape.samples, scrape.err = readSamples(body)
+		scrape.samples, scrape.err = harness.ReadSamples(body)
 	}
 	return scrape
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // soakTime is how long the soak breaks things. What is under way then is mended and judged, too.
@@ -31,7 +32,7 @@ const (
 // A soak is a cluster that is broken and mended again and again, and an exporter that is scraped each second meanwhile.
 type soak struct {
 	cluster  *consultest.Cluster
-	exporter *exporterProcess
+	exporter *harness.Exporter
 	scraper  *steadyScraper
 	// tokenFile is where the exporter has its token, token what is in there, and configFile its configuration.
 	tokenFile, token, configFile string
@@ -43,7 +44,7 @@ type soak struct {
 // and shows a healthy cluster afterwards. All the while it answers each scrape in time, needs no more of anything than at first, and
 // makes no line at WARN or above in the log of a server that is well. With -update it writes docs/reliability.md.
 func TestSoak(t *testing.T) {
-	requireNamespace(t)
+	harness.RequireNamespace(t)
 	s := startSoak(t)
 	s.waitWell(t)
 	var trials []soakTrial
@@ -57,26 +58,26 @@ func TestSoak(t *testing.T) {
 	expectFlat(t, seen)
 	report := soakReport(trials, seen) + complaintsText(s.complaints(t, trials))
 	t.Logf("what goes into %s:\n%s", reliability, report)
-	if *update && !t.Failed() {
+	if *harness.Update && !t.Failed() {
 		writeReliability(t, report)
 	}
 }
 
 func startSoak(t *testing.T) *soak {
 	t.Helper()
-	c := consultest.Start(t, consultest.Options{Servers: 3, ACL: true, Config: keepDead()})
-	token, err := c.NewToken(t.Context(), readmePolicy(t))
-	must(t, err)
+	c := consultest.Start(t, consultest.Options{Servers: 3, ACL: true, Config: harness.KeepDead()})
+	token, err := c.NewToken(t.Context(), harness.ReadmePolicy(t))
+	harness.Must(t, err)
 	s := &soak{
 		cluster:    c,
 		token:      token,
-		tokenFile:  secret(t, token),
-		configFile: filepath.Join(writeFiles(t, map[string]string{"config.yml": soakConfig}), "config.yml"),
+		tokenFile:  harness.Secret(t, token),
+		configFile: filepath.Join(harness.WriteFiles(t, map[string]string{"config.yml": soakConfig}), "config.yml"),
 	}
 	for _, a := range c.Servers {
 		s.marks = append(s.marks, a.LogMark())
 	}
-	s.exporter = startBinary(t, buildExporter(t), nil, "--consul.server="+c.Servers[0].URL(), "--consul.token-file="+s.tokenFile, "--config.file="+s.configFile)
+	s.exporter = harness.StartBinary(t, harness.BuildExporter(t), nil, "--consul.server="+c.Servers[0].URL(), "--consul.token-file="+s.tokenFile, "--config.file="+s.configFile)
 	s.scraper = startScraper(t, s.exporter)
 	return s
 }
@@ -110,9 +111,9 @@ func (s *soak) try(t *testing.T, f soakFault) soakTrial {
 }
 
 // wait waits for a scrape that began after a moment and shows something.
-func (s *soak) wait(t *testing.T, within time.Duration, after time.Time, what string, shows func(samples) bool) {
+func (s *soak) wait(t *testing.T, within time.Duration, after time.Time, what string, shows func(harness.Samples) bool) {
 	t.Helper()
-	waitFor(t, within, what, func() string {
+	harness.WaitFor(t, within, what, func() string {
 		last := s.scraper.latest()
 		if last.start.After(after) && shows(last.samples) {
 			return ""
@@ -124,7 +125,7 @@ func (s *soak) wait(t *testing.T, within time.Duration, after time.Time, what st
 // waitWell waits for a scrape that shows nothing wrong.
 func (s *soak) waitWell(t *testing.T) {
 	t.Helper()
-	s.wait(t, wellWithin, time.Now(), "a healthy cluster", func(m samples) bool {
+	s.wait(t, wellWithin, time.Now(), "a healthy cluster", func(m harness.Samples) bool {
 		for series, value := range m {
 			failed := strings.HasPrefix(series, "consul_port_up{") ||
 				strings.HasPrefix(series, "consul_exporter_collector_success{") && m[strings.Replace(series, "success", "supported", 1)] == 1
@@ -132,7 +133,7 @@ func (s *soak) waitWell(t *testing.T) {
 				return false
 			}
 		}
-		return has(m, samples{
+		return has(m, harness.Samples{
 			"consul_up": 1, "consul_cluster_leaders": 1, "consul_cluster_reported_leaders": 1, "consul_cluster_servers_without_leader": 0,
 			"consul_cluster_voters": 3, "consul_cluster_failure_margin": 1, "consul_cluster_raft_configurations": 1,
 			"consul_cluster_consistent_read_success": 1, "consul_autopilot_cluster_healthy": 1, `consul_cluster_servers{state="alive"}`: 3,
@@ -142,7 +143,7 @@ func (s *soak) waitWell(t *testing.T) {
 }
 
 // has reports whether all of these series are there and have these values.
-func has(s, want samples) bool {
+func has(s, want harness.Samples) bool {
 	for series, value := range want {
 		if got, ok := s[series]; !ok || got != value {
 			return false
@@ -212,5 +213,5 @@ func median(values []float64) float64 {
 func (s *soak) rewriteToken(t *testing.T, token string) {
 	t.Helper()
 	s.token = token
-	must(t, os.WriteFile(s.tokenFile, []byte(token+"\n"), 0o600))
+	harness.Must(t, os.WriteFile(s.tokenFile, []byte(token+"\n"), 0o600))
 }

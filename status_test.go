@@ -11,23 +11,24 @@ import (
 	"testing"
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // Every alert that a problem of a status.View names is in the alert pack, with that severity.
 func TestStatusAlerts(t *testing.T) {
 	t.Parallel()
 	files, err := alerts.Pack(nil)
-	must(t, err)
+	harness.Must(t, err)
 	inPack := make(map[string]bool)
 	for _, m := range regexp.MustCompile(`(?s)- alert: (\w+)\n.*?severity: (\w+)\n`).FindAllStringSubmatch(string(alerts.Join(files)), -1) {
 		inPack[m[1]+" "+m[2]] = true
 	}
 	sources, err := filepath.Glob("status/*.go")
-	must(t, err)
+	harness.Must(t, err)
 	n := 0
 	for _, path := range sources {
 		content, err := os.ReadFile(path)
-		must(t, err)
+		harness.Must(t, err)
 		for _, m := range regexp.MustCompile(`= alert\{"(\w+)", Severity(\w+)\}`).FindAllStringSubmatch(string(content), -1) {
 			n++
 			if name := m[1] + " " + strings.ToLower(m[2]); !inPack[name] {

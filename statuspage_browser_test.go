@@ -14,6 +14,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/internal/browsertest"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // The page of real clusters in trouble says at the top what is wrong.
@@ -23,7 +24,7 @@ func TestStatusPage_InTrouble(t *testing.T) {
 		name    string
 		options consultest.Options
 		// trouble brings the cluster, which e has scraped once, into the state.
-		trouble func(t *testing.T, c *consultest.Cluster, e *exporterProcess)
+		trouble func(t *testing.T, c *consultest.Cluster, e *harness.Exporter)
 		// want are on the page, in this order; title is that of its window.
 		title string
 		want  []string
@@ -37,10 +38,10 @@ func TestStatusPage_InTrouble(t *testing.T) {
 		},
 		{
 			"hung",
-			consultest.Options{Servers: 3, Config: keepDead()},
-			func(t *testing.T, c *consultest.Cluster, e *exporterProcess) { //nolint:thelper // A step of the test.
-				must(t, c.Servers[2].Stop())
-				e.scrapeUntil(t, 30*time.Second, "a leader", func(s samples) bool {
+			consultest.Options{Servers: 3, Config: harness.KeepDead()},
+			func(t *testing.T, c *consultest.Cluster, e *harness.Exporter) { //nolint:thelper // A step of the test.
+				harness.Must(t, c.Servers[2].Stop())
+				e.ScrapeUntil(t, 30*time.Second, "a leader", func(s harness.Samples) bool {
 					return s["consul_cluster_leaders"] == 1 && s["consul_cluster_reachable_voters"] == 2
 				})
 			},
@@ -49,11 +50,11 @@ func TestStatusPage_InTrouble(t *testing.T) {
 		},
 		{
 			"no-leader",
-			consultest.Options{Servers: 3, Config: keepDead()},
-			func(t *testing.T, c *consultest.Cluster, e *exporterProcess) { //nolint:thelper // A step of the test.
-				must(t, c.Servers[1].Kill())
-				must(t, c.Servers[2].Kill())
-				e.scrapeUntil(t, 30*time.Second, "no leader, as the survivor knows too", func(s samples) bool {
+			consultest.Options{Servers: 3, Config: harness.KeepDead()},
+			func(t *testing.T, c *consultest.Cluster, e *harness.Exporter) { //nolint:thelper // A step of the test.
+				harness.Must(t, c.Servers[1].Kill())
+				harness.Must(t, c.Servers[2].Kill())
+				e.ScrapeUntil(t, 30*time.Second, "no leader, as the survivor knows too", func(s harness.Samples) bool {
 					return s["consul_cluster_leaders"] == 0 && s["consul_cluster_servers_without_leader"] == 1
 				})
 			},
@@ -63,9 +64,9 @@ func TestStatusPage_InTrouble(t *testing.T) {
 		{
 			"split-brain",
 			consultest.Options{Servers: 2, Bootstrap: consultest.BootstrapAlone},
-			func(t *testing.T, c *consultest.Cluster, e *exporterProcess) { //nolint:thelper // A step of the test.
-				must(t, c.Join(t.Context(), c.Servers[0], c.Servers[1]))
-				e.scrapeUntil(t, 30*time.Second, "two leaders", func(s samples) bool { return s["consul_cluster_leaders"] == 2 })
+			func(t *testing.T, c *consultest.Cluster, e *harness.Exporter) { //nolint:thelper // A step of the test.
+				harness.Must(t, c.Join(t.Context(), c.Servers[0], c.Servers[1]))
+				e.ScrapeUntil(t, 30*time.Second, "two leaders", func(s harness.Samples) bool { return s["consul_cluster_leaders"] == 2 })
 			},
 			"critical: Consul dc1",
 			[]string{"Split brain: server-1 and server-2 call themselves leader; ", "ConsulSplitBrain"},
@@ -73,18 +74,18 @@ func TestStatusPage_InTrouble(t *testing.T) {
 		{
 			"denied",
 			consultest.Options{Servers: 3, ACL: true},
-			func(*testing.T, *consultest.Cluster, *exporterProcess) {},
+			func(*testing.T, *consultest.Cluster, *harness.Exporter) {},
 			"degraded: Consul",
 			[]string{"3 of 3 voters answer", "ConsulCollectorRefused", "Not found out:", "8300/tcp"},
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := consultest.Start(t, tc.options)
-			e := startExporter(t, nil, "--consul.server="+c.Servers[0].URL())
-			e.scrape(t)
+			e := harness.StartExporter(t, nil, "--consul.server="+c.Servers[0].URL())
+			e.Scrape(t)
 			tc.trouble(t, c, e)
-			e.freshStatus(t)
-			page := browser.Open(t, e.url+"/?refresh=off", browsertest.Desk)
+			e.FreshStatus(t)
+			page := browser.Open(t, e.URL+"/?refresh=off", browsertest.Desk)
 			page.Picture("page-" + tc.name)
 			if got := page.Complaints(); len(got) > 0 {
 				t.Errorf("the browser complains: %v", got)
@@ -105,26 +106,26 @@ func TestStatusPage_InTrouble(t *testing.T) {
 }
 
 // evilService registers services whose names are made to do harm, in all ways that Consul lets through.
-func evilService(t *testing.T, c *consultest.Cluster, e *exporterProcess) {
+func evilService(t *testing.T, c *consultest.Cluster, e *harness.Exporter) {
 	t.Helper()
 	for _, name := range []string{"<script>alert(1)</script>", `"><img src=x onerror=alert(2)>`, "größe-服务", "\u202egnp.exe"} {
-		must(t, c.Clients[0].Client().Agent().ServiceRegister(&api.AgentServiceRegistration{Name: name}))
+		harness.Must(t, c.Clients[0].Client().Agent().ServiceRegister(&api.AgentServiceRegistration{Name: name}))
 	}
-	must(t, c.WaitSynced(t.Context()))
-	e.scrapeUntilUp(t, plainPorts, c.Servers...)
+	harness.Must(t, c.WaitSynced(t.Context()))
+	e.ScrapeUntilUp(t, harness.PlainPorts, c.Servers...)
 }
 
 // The page loads itself anew, and says what has changed since.
 func TestStatusPage_Live(t *testing.T) {
-	c := consultest.Start(t, consultest.Options{Servers: 3, Config: keepDead()})
-	leader := leaderOf(t, c)
-	e := startExporter(t, nil, "--consul.server="+others(c, leader)[0].URL())
-	e.scrapeUntilUp(t, plainPorts, c.Servers...)
-	page := browsertest.Start(t).Open(t, e.url+"/", browsertest.Desk)
+	c := consultest.Start(t, consultest.Options{Servers: 3, Config: harness.KeepDead()})
+	leader := harness.LeaderOf(t, c)
+	e := harness.StartExporter(t, nil, "--consul.server="+harness.Others(c, leader)[0].URL())
+	e.ScrapeUntilUp(t, harness.PlainPorts, c.Servers...)
+	page := browsertest.Start(t).Open(t, e.URL+"/", browsertest.Desk)
 	if title := page.Title(); title != "healthy: Consul dc1" {
 		t.Errorf("title %q; want a healthy cluster", title)
 	}
-	must(t, leader.Kill())
+	harness.Must(t, leader.Kill())
 	deadline := time.Now().Add(45 * time.Second)
 	for !strings.Contains(page.Text(), leader.Name+" is down") {
 		if time.Now().After(deadline) {

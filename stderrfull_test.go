@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // pipedLog is the standard error of a process: a pipe that is read only when a test asks for a line.
@@ -34,7 +35,7 @@ type pipedLog struct {
 func newPipedLog(t *testing.T) *pipedLog {
 	t.Helper()
 	r, w, err := os.Pipe()
-	must(t, err)
+	harness.Must(t, err)
 	t.Cleanup(func() {
 		r.Close()
 		w.Close()
@@ -45,7 +46,7 @@ func newPipedLog(t *testing.T) *pipedLog {
 // until reads until a line matches, and returns what the groups of the pattern are.
 func (l *pipedLog) until(t *testing.T, pattern string) []string {
 	t.Helper()
-	must(t, l.r.SetReadDeadline(time.Now().Add(20*time.Second)))
+	harness.Must(t, l.r.SetReadDeadline(time.Now().Add(20*time.Second)))
 	for want := regexp.MustCompile(pattern); ; {
 		line, err := l.lines.ReadString('\n')
 		if err != nil {
@@ -62,7 +63,7 @@ func (l *pipedLog) fill(t *testing.T) {
 	t.Helper()
 	// A description of its own: that of the process stays one that blocks.
 	fd, err := syscall.Open(fmt.Sprintf("/proc/self/fd/%d", l.w.Fd()), syscall.O_WRONLY|syscall.O_NONBLOCK, 0)
-	must(t, err)
+	harness.Must(t, err)
 	defer syscall.Close(fd)
 	for _, size := range []int{os.Getpagesize(), 1} {
 		for err = nil; err == nil; {
@@ -78,7 +79,7 @@ func (l *pipedLog) fill(t *testing.T) {
 func quick(t *testing.T, method, url string, status int) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, http.NoBody)
-	must(t, err)
+	harness.Must(t, err)
 	client := http.Client{Timeout: 5 * time.Second}
 	resp, err := client.Do(req)
 	if err != nil {
@@ -119,13 +120,13 @@ func TestStderrFull(t *testing.T) {
 	}))
 	defer agent.Close()
 	const config = "modules: {m: {targets: [127.0.0.1]}}"
-	file := filepath.Join(writeFiles(t, map[string]string{"modules.yml": config}), "modules.yml")
+	file := filepath.Join(harness.WriteFiles(t, map[string]string{"modules.yml": config}), "modules.yml")
 	log := newPipedLog(t)
 	cmd := exec.Command(os.Args[0], "--consul.server="+agent.URL, "--config.file="+file,
 		"--web.enable-lifecycle", "--web.listen-address=127.0.0.1:0")
-	cmd.Env = append(testenv.Clean(), asExporter+"=1")
+	cmd.Env = append(testenv.Clean(), harness.AsExporter+"=1")
 	cmd.Stderr = log.w
-	must(t, cmd.Start())
+	harness.Must(t, cmd.Start())
 	defer func() { _ = cmd.Process.Kill() }() // Does nothing if it has ended.
 	url := "http://" + log.until(t, `Listening on.* address=(\S+)`)[1]
 	quick(t, http.MethodGet, url+"/metrics", http.StatusOK)
@@ -152,6 +153,6 @@ func TestStderrFull(t *testing.T) {
 	log.until(t, `configuration file is loaded anew`)
 
 	log.fill(t)
-	must(t, cmd.Process.Signal(syscall.SIGTERM))
+	harness.Must(t, cmd.Process.Signal(syscall.SIGTERM))
 	endsSoon(t, cmd)
 }

@@ -18,13 +18,14 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // silentAgent is an agent that accepts and never answers: it keeps a scrape running until --consul.timeout.
 func silentAgent(t *testing.T) (address string, accepted <-chan struct{}) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	harness.Must(t, err)
 	t.Cleanup(func() { listener.Close() })
 	connected := make(chan struct{}, 100)
 	go func() {
@@ -43,7 +44,7 @@ func silentAgent(t *testing.T) (address string, accepted <-chan struct{}) {
 // SIGTERM, here its like, lets a running scrape finish and then ends with 0.
 func TestStopFinishesScrapes(t *testing.T) {
 	silent, accepted := silentAgent(t)
-	e := startExporter(t, nil, "--consul.server="+silent, "--consul.timeout=2s", "--log.format=json")
+	e := harness.StartExporter(t, nil, "--consul.server="+silent, "--consul.timeout=2s", "--log.format=json")
 	type answer struct {
 		status int
 		body   string
@@ -51,29 +52,29 @@ func TestStopFinishesScrapes(t *testing.T) {
 	}
 	answered := make(chan answer, 1)
 	go func() {
-		status, body, err := e.get(t.Context(), "/metrics", 10*time.Second)
+		status, body, err := e.Get(t.Context(), "/metrics", 10*time.Second)
 		answered <- answer{status, body, err}
 	}()
 	<-accepted
-	if err := e.stop(); err != nil {
+	if err := e.Stop(); err != nil {
 		t.Errorf("exporter ended with %v; want exit code 0", err)
 	}
 	a := <-answered
 	if a.err != nil || a.status != http.StatusOK {
 		t.Fatalf("the running scrape ended with status %d and error %v", a.status, a.err)
 	}
-	parseSamples(t, a.body).expect(t, samples{"consul_up": 0, `consul_exporter_collector_success{collector="raft"}`: 0})
-	if log := e.log.String(); !strings.Contains(log, `"msg":"stopped"`) {
+	harness.ParseSamples(t, a.body).Expect(t, harness.Samples{"consul_up": 0, `consul_exporter_collector_success{collector="raft"}`: 0})
+	if log := e.Log.String(); !strings.Contains(log, `"msg":"stopped"`) {
 		t.Errorf("log has no line about the end:\n%s", log)
 	}
 }
 
 // scrapeForMinutes begins a scrape that lasts longer than the test.
-func scrapeForMinutes(t *testing.T) *exporterProcess {
+func scrapeForMinutes(t *testing.T) *harness.Exporter {
 	t.Helper()
 	silent, accepted := silentAgent(t)
-	e := launch(t, os.Args[0], nil, "--consul.server="+silent, "--consul.timeout=5m")
-	go func() { _, _, _ = e.get(t.Context(), "/metrics", 5*time.Minute) }()
+	e := harness.Launch(t, os.Args[0], nil, "--consul.server="+silent, "--consul.timeout=5m")
+	go func() { _, _, _ = e.Get(t.Context(), "/metrics", 5*time.Minute) }()
 	<-accepted
 	return e
 }
@@ -83,7 +84,7 @@ func TestStop_LongScrape(t *testing.T) {
 	t.Parallel() // It waits.
 	e := scrapeForMinutes(t)
 	start := time.Now()
-	if err := e.stop(); err != nil || time.Since(start) > 10*time.Second {
+	if err := e.Stop(); err != nil || time.Since(start) > 10*time.Second {
 		t.Errorf("the exporter ended %s after SIGTERM, with %v; want 10 s at most, and exit code 0", time.Since(start), err)
 	}
 }
@@ -93,20 +94,20 @@ func TestStop_Twice(t *testing.T) {
 	t.Parallel() // It waits.
 	for _, second := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		e := scrapeForMinutes(t)
-		must(t, e.cmd.Process.Signal(syscall.SIGTERM))
-		waitFor(t, 5*time.Second, "that the exporter is stopping", func() string {
-			if log := e.log.String(); !strings.Contains(log, "stopping") {
+		harness.Must(t, e.Cmd.Process.Signal(syscall.SIGTERM))
+		harness.WaitFor(t, 5*time.Second, "that the exporter is stopping", func() string {
+			if log := e.Log.String(); !strings.Contains(log, "stopping") {
 				return log
 			}
 			return ""
 		})
-		must(t, e.cmd.Process.Signal(second))
-		<-e.exited
-		ended, ok := errors.AsType[*exec.ExitError](e.result)
+		harness.Must(t, e.Cmd.Process.Signal(second))
+		<-e.Exited
+		ended, ok := errors.AsType[*exec.ExitError](e.Result)
 		if !ok || ended.Sys().(syscall.WaitStatus).Signal() != second {
-			t.Errorf("the exporter ended with %v; want that %s ended it", e.result, second)
+			t.Errorf("the exporter ended with %v; want that %s ended it", e.Result, second)
 		}
-		if log := e.log.String(); strings.Contains(log, "cut off") {
+		if log := e.Log.String(); strings.Contains(log, "cut off") {
 			t.Errorf("the exporter waited for the scrape:\n%s", log)
 		}
 	}
@@ -114,15 +115,15 @@ func TestStop_Twice(t *testing.T) {
 
 // An exporter whose log nobody reads any more lives on.
 func TestStderrClosed(t *testing.T) {
-	folder := writeFiles(t, map[string]string{"modules.yml": "modules: {m: {targets: [127.0.0.1]}}"})
+	folder := harness.WriteFiles(t, map[string]string{"modules.yml": "modules: {m: {targets: [127.0.0.1]}}"})
 	cmd := exec.Command(os.Args[0], "--consul.server=127.0.0.1:1", "--config.file="+filepath.Join(folder, "modules.yml"),
 		"--web.enable-lifecycle", "--web.listen-address=127.0.0.1:0")
-	cmd.Env = append(testenv.Clean(), asExporter+"=1")
+	cmd.Env = append(testenv.Clean(), harness.AsExporter+"=1")
 	log, err := cmd.StderrPipe()
-	must(t, err)
-	must(t, cmd.Start())
+	harness.Must(t, err)
+	harness.Must(t, cmd.Start())
 	defer func() {
-		must(t, cmd.Process.Signal(syscall.SIGTERM))
+		harness.Must(t, cmd.Process.Signal(syscall.SIGTERM))
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("the exporter ended with %v; want exit code 0", err)
 		}

@@ -24,13 +24,14 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/probe"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // docsRows returns the tables below a heading of docs/troubleshooting.md, up to the next one of the same level: the cells of each row.
 func docsRows(t *testing.T, heading string) [][]string {
 	t.Helper()
 	content, err := os.ReadFile("docs/troubleshooting.md")
-	must(t, err)
+	harness.Must(t, err)
 	_, section, ok := strings.Cut(string(content), "\n## "+heading+"\n")
 	if !ok {
 		t.Fatalf("docs/troubleshooting.md has no section %s", heading)
@@ -77,17 +78,17 @@ func TestTroubleshooting_Log(t *testing.T) {
 	if diff := cmp.Diff(documented, merged(loggedByCode(t), fromToolkit)); diff != "" {
 		t.Errorf("lines of the log differ (-docs/troubleshooting.md +code):\n%s", diff)
 	}
-	e := startExporter(t, nil, "--consul.server=127.0.0.1:1", "--log.level=debug")
-	_, _, err := e.get(t.Context(), "/metrics", 10*time.Second)
-	must(t, err)
-	lines := regexp.MustCompile(`(?m)^.*\blevel=(\w+).* msg=("[^"]*"|\S+)`).FindAllStringSubmatch(e.log.String(), -1)
+	e := harness.StartExporter(t, nil, "--consul.server=127.0.0.1:1", "--log.level=debug")
+	_, _, err := e.Get(t.Context(), "/metrics", 10*time.Second)
+	harness.Must(t, err)
+	lines := regexp.MustCompile(`(?m)^.*\blevel=(\w+).* msg=("[^"]*"|\S+)`).FindAllStringSubmatch(e.Log.String(), -1)
 	for _, m := range lines {
 		if line := (logLine{m[1], strings.Trim(m[2], `"`)}); !documented[line] {
 			t.Errorf("a running exporter logs a line that is not in docs/troubleshooting.md: %v", line)
 		}
 	}
 	if len(lines) < 4 {
-		t.Errorf("%d lines were found in the log:\n%s", len(lines), e.log)
+		t.Errorf("%d lines were found in the log:\n%s", len(lines), e.Log)
 	}
 }
 
@@ -101,11 +102,11 @@ func merged[K comparable, V any](a, b map[K]V) map[K]V {
 func loggedByCode(t *testing.T) map[logLine]bool {
 	t.Helper()
 	lines := make(map[logLine]bool)
-	must(t, filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+	harness.Must(t, filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
-		case entry.IsDir() && (slices.Contains([]string{".git", "tools", "dist"}, path) || filepath.Dir(path) == "internal" && path != "internal/cli"):
+		case entry.IsDir() && (slices.Contains([]string{".git", "dist", "test", "tools"}, path) || filepath.Dir(path) == "internal" && path != "internal/cli"):
 			return filepath.SkipDir
 		case filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go"):
 			return nil
@@ -207,7 +208,7 @@ func sortedTexts[T ~string](words []T) []string {
 func connectionStates(t *testing.T) []string {
 	t.Helper()
 	source, err := os.ReadFile("collector/connections.go")
-	must(t, err)
+	harness.Must(t, err)
 	m := regexp.MustCompile(`(?s)shownStates = \[\]string\{(.*?)\}`).FindSubmatch(source)
 	if m == nil {
 		t.Fatal("collector/connections.go has no shownStates")

@@ -19,18 +19,19 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // BenchmarkUpstream scrapes a real cluster with a large catalog in turn with consul_exporter and with this exporter, which takes its place.
 // See docs/performance.md.
 func BenchmarkUpstream(b *testing.B) {
 	upstream, err := toolbox.Path("consul_exporter")
-	must(b, err)
-	binary := buildExporter(b)
+	harness.Must(b, err)
+	binary := harness.BuildExporter(b)
 	for _, size := range []struct{ services, instances int }{{100, 500}, {1000, 5000}, {5000, 20000}} {
 		b.Run(fmt.Sprintf("services=%d/instances=%d", size.services, size.instances), func(b *testing.B) {
 			c := startWithCatalog(b, consultest.Catalog{
-				Nodes: size.instances / instancesPerNode, Services: size.services, Instances: size.instances,
+				Nodes: size.instances / harness.InstancesPerNode, Services: size.services, Instances: size.instances,
 			})
 			benchmarkUpstream(b, c, binary, upstream, size.instances+len(c.Servers)) // Of the service "consul" the servers are instances.
 		})
@@ -42,23 +43,23 @@ func benchmarkUpstream(b *testing.B, c *consultest.Cluster, binary, upstream str
 	agent := c.Servers[0].URL()
 	// Its own default of 500 ms is too short for thousands of requests, and Consul refuses more than 200 connections of one client.
 	theirFlags := []string{"--consul.timeout=60s", "--consul.request-limit=100"}
-	theirs := launch(b, upstream, nil, append(theirFlags, "--consul.server="+agent)...)
-	ours := startBinary(b, binary, nil, "--consul.server="+agent)
+	theirs := harness.Launch(b, upstream, nil, append(theirFlags, "--consul.server="+agent)...)
+	ours := harness.StartBinary(b, binary, nil, "--consul.server="+agent)
 	scraper := &http.Client{Transport: &http.Transport{DisableCompression: true}, Timeout: 2 * time.Minute}
 	defer scraper.CloseIdleConnections()
-	scrape := func(e *exporterProcess) (cost scrapeCost) {
+	scrape := func(e *harness.Exporter) (cost scrapeCost) {
 		var body bytes.Buffer
 		before := processorTime(b, c.Servers)
-		cost.took = timeGet(b, scraper, &body, e.url+"/metrics", nil)
+		cost.took = timeGet(b, scraper, &body, e.URL+"/metrics", nil)
 		cost.consul = processorTime(b, c.Servers) - before
 		if got := bytes.Count(body.Bytes(), []byte("\nconsul_catalog_service_node_healthy{")); got != instances {
-			b.Fatalf("a scrape of %s has %d service instances; want %d; its log:\n%s", e.cmd.Path, got, instances, e.log)
+			b.Fatalf("a scrape of %s has %d service instances; want %d; its log:\n%s", e.Cmd.Path, got, instances, e.Log)
 		}
 		return cost
 	}
 	contest := []struct {
 		name     string
-		exporter *exporterProcess
+		exporter *harness.Exporter
 		costs    []scrapeCost
 	}{{name: "our", exporter: ours}, {name: "their", exporter: theirs}}
 	round := func() {
@@ -73,7 +74,7 @@ func benchmarkUpstream(b *testing.B, c *consultest.Cluster, binary, upstream str
 	for b.Loop() {
 		round()
 	}
-	for len(contest[0].costs) < minScrapes {
+	for len(contest[0].costs) < harness.MinScrapes {
 		round()
 	}
 	b.ReportMetric(0, "ns/op")
@@ -84,13 +85,13 @@ func benchmarkUpstream(b *testing.B, c *consultest.Cluster, binary, upstream str
 			took, consul = append(took, cost.took), consul+cost.consul
 		}
 		slices.Sort(took)
-		b.ReportMetric(milliseconds(percentile(took, 50)), who.name+"-ms")
-		b.ReportMetric(milliseconds(consul)/float64(len(took)), who.name+"-consul-cpu-ms")
+		b.ReportMetric(harness.Milliseconds(harness.Percentile(took, 50)), who.name+"-ms")
+		b.ReportMetric(harness.Milliseconds(consul)/float64(len(took)), who.name+"-consul-cpu-ms")
 	}
-	b.ReportMetric(requestsOf(b, agent, func(server string) { scrape(startBinary(b, binary, nil, server)) }), "our-requests")
-	b.ReportMetric(requestsOf(b, agent, func(server string) { scrape(launch(b, upstream, nil, append(theirFlags, server)...)) }), "their-requests")
-	b.ReportMetric(peakMemory(b, ours)/1e6, "our-peak-MB")
-	b.ReportMetric(peakMemory(b, theirs)/1e6, "their-peak-MB")
+	b.ReportMetric(requestsOf(b, agent, func(server string) { scrape(harness.StartBinary(b, binary, nil, server)) }), "our-requests")
+	b.ReportMetric(requestsOf(b, agent, func(server string) { scrape(harness.Launch(b, upstream, nil, append(theirFlags, server)...)) }), "their-requests")
+	b.ReportMetric(harness.PeakMemory(b, ours)/1e6, "our-peak-MB")
+	b.ReportMetric(harness.PeakMemory(b, theirs)/1e6, "their-peak-MB")
 }
 
 // scrapeCost is how long a scrape took, and for how long the servers worked meanwhile.
@@ -101,9 +102,9 @@ func processorTime(b *testing.B, agents []*consultest.Agent) (sum time.Duration)
 	b.Helper()
 	for _, a := range agents {
 		process, err := procfs.NewProc(a.Pid())
-		must(b, err)
+		harness.Must(b, err)
 		stat, err := process.Stat()
-		must(b, err)
+		harness.Must(b, err)
 		sum += time.Duration(stat.CPUTime() * float64(time.Second))
 	}
 	return sum
@@ -113,10 +114,10 @@ func processorTime(b *testing.B, agents []*consultest.Agent) (sum time.Duration)
 func requestsOf(b *testing.B, agent string, ask func(server string)) float64 {
 	b.Helper()
 	api, err := url.Parse(agent)
-	must(b, err)
+	harness.Must(b, err)
 	proxy := httputil.NewSingleHostReverseProxy(api)
 	var requests atomic.Int64
-	port := serveOn(b, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	port := harness.ServeOn(b, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		requests.Add(1)
 		proxy.ServeHTTP(w, r)
 	}))
@@ -127,10 +128,10 @@ func requestsOf(b *testing.B, agent string, ask func(server string)) float64 {
 // startWithCatalog starts three servers with this in their catalog.
 func startWithCatalog(b *testing.B, size consultest.Catalog) *consultest.Cluster {
 	b.Helper()
-	c := consultest.Start(b, consultest.Options{Config: patient(map[string]any{})})
+	c := consultest.Start(b, consultest.Options{Config: harness.Patient(map[string]any{})})
 	ctx, cancel := context.WithTimeout(b.Context(), 2*time.Minute)
 	defer cancel()
-	must(b, c.LoadCatalog(ctx, size))
-	must(b, c.WaitSynced(ctx)) // So that the agents do not do so later.
+	harness.Must(b, c.LoadCatalog(ctx, size))
+	harness.Must(b, c.WaitSynced(ctx)) // So that the agents do not do so later.
 	return c
 }

@@ -18,14 +18,15 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // verdictCollectors are those whose metrics are judged here.
 func verdictCollectors() []string { return []string{"autopilot", "consistent", "serf"} }
 
 // verdictSuccess wants the collectors to be complete.
-func verdictSuccess() samples {
-	want := samples{}
+func verdictSuccess() harness.Samples {
+	want := harness.Samples{}
 	for _, name := range verdictCollectors() {
 		want[fmt.Sprintf("consul_exporter_collector_success{collector=%q}", name)] = 1
 		want[fmt.Sprintf("consul_exporter_collector_supported{collector=%q}", name)] = 1
@@ -48,25 +49,25 @@ func autopilotSeries(family, server string) string {
 // client, by an exporter with the rights that the README gives it.
 func TestVerdicts(t *testing.T) {
 	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1, ACL: true, Config: autopilotConfig()})
-	leader := leaderOf(t, c)
-	token, err := c.NewToken(t.Context(), readmePolicy(t))
-	must(t, err)
-	survivor := others(c, leader)[0]
+	leader := harness.LeaderOf(t, c)
+	token, err := c.NewToken(t.Context(), harness.ReadmePolicy(t))
+	harness.Must(t, err)
+	survivor := harness.Others(c, leader)[0]
 	members := fmt.Sprintf("consul_serf_version_members{version=%q}", consulVersion(t, survivor))
-	flags := []string{"--consul.token-file=" + secret(t, token), "--probe.timeout=500ms"}
+	flags := []string{"--consul.token-file=" + harness.Secret(t, token), "--probe.timeout=500ms"}
 	for _, name := range []string{"agent", "connections", "members", "ports"} {
 		flags = append(flags, "--no-collector."+name)
 	}
-	server := startExporter(t, nil, append(flags, "--consul.server="+survivor.URL())...)
-	client := startExporter(t, nil, append(flags, "--consul.server="+c.Clients[0].URL())...)
-	exporters := []*exporterProcess{server, client}
+	server := harness.StartExporter(t, nil, append(flags, "--consul.server="+survivor.URL())...)
+	client := harness.StartExporter(t, nil, append(flags, "--consul.server="+c.Clients[0].URL())...)
+	exporters := []*harness.Exporter{server, client}
 	placeServers(t, c)
 	for _, e := range exporters {
-		e.scrapeUntil(t, 30*time.Second, "autopilot calls all servers healthy", func(s samples) bool {
+		e.ScrapeUntil(t, 30*time.Second, "autopilot calls all servers healthy", func(s harness.Samples) bool {
 			view, err := leader.Client().Operator().AutopilotState(nil) // Each server has its own.
-			must(t, err)
+			harness.Must(t, err)
 			return s["consul_autopilot_cluster_healthy"] == 1 && view.Healthy && len(view.Servers) == len(c.Servers)
-		}).expect(t, verdictSuccess())
+		}).Expect(t, verdictSuccess())
 	}
 	t.Run("autopilot", func(t *testing.T) {
 		for _, e := range exporters {
@@ -75,8 +76,8 @@ func TestVerdicts(t *testing.T) {
 	})
 	t.Run("consistent", func(t *testing.T) {
 		for _, e := range exporters {
-			s := e.scrape(t)
-			s.expect(t, samples{"consul_cluster_consistent_read_success": 1})
+			s := e.Scrape(t)
+			s.Expect(t, harness.Samples{"consul_cluster_consistent_read_success": 1})
 			if took := s["consul_cluster_consistent_read_duration_seconds"]; took <= 0 || took > 1 {
 				t.Errorf("the linearizable read took %v s; want more than 0 and 1 at most", took)
 			}
@@ -90,10 +91,10 @@ func TestVerdicts(t *testing.T) {
 		}
 	})
 
-	lost := others(c, leader, survivor)[0]
-	must(t, lost.Kill())
+	lost := harness.Others(c, leader, survivor)[0]
+	harness.Must(t, lost.Kill())
 	for _, e := range exporters {
-		s := e.scrapeUntil(t, 30*time.Second, "a server is lost", func(s samples) bool {
+		s := e.ScrapeUntil(t, 30*time.Second, "a server is lost", func(s harness.Samples) bool {
 			_, there := s[autopilotSeries("last_index", lost.Name)]
 			return s[autopilotSeries("healthy", survivor.Name)] == 1 && s["consul_cluster_consistent_read_success"] == 1 &&
 				!there && s[members] == 3
@@ -103,22 +104,22 @@ func TestVerdicts(t *testing.T) {
 		want["consul_autopilot_cluster_failure_tolerance"] = 0
 		want[autopilotSeries("healthy", lost.Name)] = 0
 		want[autopilotSeries("voter", lost.Name)] = 1
-		s.expect(t, want)
-		if got := s.labels("consul_serf_rtt_seconds", "from"); len(got) != 1 {
+		s.Expect(t, want)
+		if got := s.Labels("consul_serf_rtt_seconds", "from"); len(got) != 1 {
 			t.Errorf("%d round trips between two servers; want one", len(got))
 		}
-		s.expectNone(t, autopilotSeries("last_contact_seconds", lost.Name))
+		s.ExpectNone(t, autopilotSeries("last_contact_seconds", lost.Name))
 	}
 
 	// With the second of three servers the quorum goes.
 	mark := survivor.LogMark()
-	must(t, leader.Stop())
+	harness.Must(t, leader.Stop())
 	for _, e := range exporters {
 		// The survivor may name the frozen leader still, and the client may have asked that one.
-		e.scrape(t).expect(t, samples{"consul_cluster_consistent_read_success": 0, `consul_exporter_collector_success{collector="consistent"}`: 1})
+		e.Scrape(t).Expect(t, harness.Samples{"consul_cluster_consistent_read_success": 0, `consul_exporter_collector_success{collector="consistent"}`: 1})
 	}
 	for _, e := range exporters {
-		s := e.scrapeUntil(t, 60*time.Second, "no leader, and Serf knows that it failed", func(s samples) bool {
+		s := e.ScrapeUntil(t, 60*time.Second, "no leader, and Serf knows that it failed", func(s harness.Samples) bool {
 			healthy, known := s[autopilotSeries("healthy", survivor.Name)]
 			return known && healthy == 0 && s[members] == 2
 		})
@@ -127,8 +128,8 @@ func TestVerdicts(t *testing.T) {
 		want["consul_autopilot_cluster_healthy"] = 0
 		want["consul_autopilot_cluster_failure_tolerance"] = 0
 		want["consul_autopilot_config_min_quorum"] = 3
-		s.expect(t, want)
-		s.expectNone(t, "consul_cluster_consistent_read_duration_seconds")
+		s.Expect(t, want)
+		s.ExpectNone(t, "consul_cluster_consistent_read_duration_seconds")
 		expectNoReads(t, e)
 	}
 	expectUnnoticedReads(t, survivor, mark)
@@ -138,23 +139,23 @@ func TestVerdicts(t *testing.T) {
 // there is no leader.
 func TestVerdicts_NothingWaits(t *testing.T) {
 	const readTimeout, enough = 5 * time.Second, 2500 * time.Millisecond
-	c := consultest.Start(t, consultest.Options{Servers: 3, Config: keepDead()})
-	leader := leaderOf(t, c)
-	survivor := others(c, leader)[0]
-	must(t, c.WaitSynced(t.Context()))
-	e := startExporter(t, nil, "--consul.server="+survivor.URL(), "--consul.timeout=1s", "--probe.timeout=1s", "--collector.consistent.timeout="+readTimeout.String())
-	e.scrapeUntil(t, 30*time.Second, "autopilot knows the servers", func(s samples) bool { return s["consul_autopilot_cluster_healthy"] == 1 })
+	c := consultest.Start(t, consultest.Options{Servers: 3, Config: harness.KeepDead()})
+	leader := harness.LeaderOf(t, c)
+	survivor := harness.Others(c, leader)[0]
+	harness.Must(t, c.WaitSynced(t.Context()))
+	e := harness.StartExporter(t, nil, "--consul.server="+survivor.URL(), "--consul.timeout=1s", "--probe.timeout=1s", "--collector.consistent.timeout="+readTimeout.String())
+	e.ScrapeUntil(t, 30*time.Second, "autopilot knows the servers", func(s harness.Samples) bool { return s["consul_autopilot_cluster_healthy"] == 1 })
 	duration := func(name string) string {
 		return fmt.Sprintf("consul_exporter_collector_duration_seconds{collector=%q}", name)
 	}
-	expect := func(s samples, longest time.Duration) {
+	expect := func(s harness.Samples, longest time.Duration) {
 		t.Helper()
-		want := samples{"consul_cluster_consistent_read_success": 0, "consul_catalog_services": 1, "consul_cluster_failure_margin": -1, "consul_exporter_scrape_timeouts_total": 0}
+		want := harness.Samples{"consul_cluster_consistent_read_success": 0, "consul_catalog_services": 1, "consul_cluster_failure_margin": -1, "consul_exporter_scrape_timeouts_total": 0}
 		for _, name := range []string{"autopilot", "catalog", "consistent", "members", "raft", "serf"} {
 			want[fmt.Sprintf("consul_exporter_collector_success{collector=%q}", name)] = 1
 		}
-		s.expect(t, want)
-		for _, name := range s.labels("consul_exporter_collector_duration_seconds", "collector") {
+		s.Expect(t, want)
+		for _, name := range s.Labels("consul_exporter_collector_duration_seconds", "collector") {
 			limit := enough
 			if name == "consistent" {
 				limit = longest
@@ -164,16 +165,16 @@ func TestVerdicts_NothingWaits(t *testing.T) {
 			}
 		}
 	}
-	for _, a := range others(c, survivor) {
-		must(t, a.Stop())
+	for _, a := range harness.Others(c, survivor) {
+		harness.Must(t, a.Stop())
 	}
-	s := e.scrape(t)
+	s := e.Scrape(t)
 	expect(s, readTimeout+500*time.Millisecond)
 	if took := s[duration("consistent")]; took < enough.Seconds() {
 		t.Errorf("the linearizable read took %v s; want it to hang while the leader is named", took)
 	}
 	// In an election an agent may take seconds to tell about itself.
-	s = e.scrapeUntil(t, 40*time.Second, "no leader, and an agent that tells about itself", func(s samples) bool {
+	s = e.ScrapeUntil(t, 40*time.Second, "no leader, and an agent that tells about itself", func(s harness.Samples) bool {
 		return s["consul_cluster_leaders"] == 0 && s["consul_raft_leader"] == 0 && s[`consul_exporter_collector_success{collector="agent"}`] == 1
 	})
 	expect(s, enough)
@@ -187,19 +188,19 @@ func placeServers(t *testing.T, c *consultest.Cluster) {
 		_, err := a.Client().Coordinate().Update(&api.CoordinateEntry{Node: a.Name, Coord: &coordinate.Coordinate{
 			Vec: []float64{0.01 * float64(i), 0.02, -0.003 * float64(i), 0, 0, 0, 0, 0}, Error: 0.5, Adjustment: -0.0004 * float64(i), Height: 0.0017,
 		}}, nil)
-		must(t, err)
+		harness.Must(t, err)
 	}
 }
 
 // expectAutopilot compares the metrics with what Consul's API says. The views of the servers differ in what changes all the time.
-func expectAutopilot(t *testing.T, e *exporterProcess, c *consultest.Cluster, leader *consultest.Agent) {
+func expectAutopilot(t *testing.T, e *harness.Exporter, c *consultest.Cluster, leader *consultest.Agent) {
 	t.Helper()
 	before, err := leader.Client().Operator().AutopilotState(nil)
-	must(t, err)
-	s := e.scrape(t)
+	harness.Must(t, err)
+	s := e.Scrape(t)
 	config, err := leader.Client().Operator().AutopilotGetConfiguration(nil)
-	must(t, err)
-	want := samples{
+	harness.Must(t, err)
+	want := harness.Samples{
 		"consul_autopilot_cluster_healthy":                          1,
 		"consul_autopilot_cluster_failure_tolerance":                float64(before.FailureTolerance),
 		"consul_autopilot_cluster_optimistic_failure_tolerance":     float64(before.OptimisticFailureTolerance),
@@ -227,12 +228,12 @@ func expectAutopilot(t *testing.T, e *exporterProcess, c *consultest.Cluster, le
 			t.Errorf("%s is stable for %s; want since the start of the test", server.Name, age)
 		}
 	}
-	s.expect(t, want)
+	s.Expect(t, want)
 }
 
-func expectSerf(t *testing.T, server, client *exporterProcess, members string) {
+func expectSerf(t *testing.T, server, client *harness.Exporter, members string) {
 	t.Helper()
-	want := samples{
+	want := harness.Samples{
 		`consul_serf_health_score{pool="lan"}`:               0,
 		`consul_serf_encrypted{pool="lan"}`:                  0,
 		`consul_serf_queue_depth{pool="lan",queue="event"}`:  0,
@@ -240,29 +241,29 @@ func expectSerf(t *testing.T, server, client *exporterProcess, members string) {
 		`consul_serf_queue_depth{pool="lan",queue="query"}`:  0,
 		members: 4,
 	}
-	s := client.scrape(t)
-	s.expect(t, want)
-	s.expectNone(t, `consul_serf_health_score{pool="wan"}`, `consul_serf_encrypted{pool="wan"}`, `consul_serf_queue_depth{pool="wan"`)
+	s := client.Scrape(t)
+	s.Expect(t, want)
+	s.ExpectNone(t, `consul_serf_health_score{pool="wan"}`, `consul_serf_encrypted{pool="wan"}`, `consul_serf_queue_depth{pool="wan"`)
 	want[`consul_serf_health_score{pool="wan"}`] = 0
 	want[`consul_serf_encrypted{pool="wan"}`] = 0
 	want[`consul_serf_queue_depth{pool="wan",queue="intent"}`] = 0
-	server.scrape(t).expect(t, want)
+	server.Scrape(t).Expect(t, want)
 }
 
 // expectRTT compares with what `consul rtt` prints, at a time when the coordinates do not change.
-func expectRTT(t *testing.T, e *exporterProcess, from, to *consultest.Agent, token string) {
+func expectRTT(t *testing.T, e *harness.Exporter, from, to *consultest.Agent, token string) {
 	t.Helper()
 	consul, err := toolbox.Path("consul")
-	must(t, err)
+	harness.Must(t, err)
 	series := fmt.Sprintf("consul_serf_rtt_seconds{from=%q,to=%q}", from.Name, to.Name)
 	for deadline := time.Now().Add(30 * time.Second); ; {
-		before := e.scrape(t)[series]
+		before := e.Scrape(t)[series]
 		out, err := exec.CommandContext(t.Context(), consul, "rtt", "-http-addr="+from.URL(), "-token="+token, from.Name, to.Name).CombinedOutput()
-		after := e.scrape(t)[series]
+		after := e.Scrape(t)[series]
 		var want float64 // Without coordinates it fails.
 		if m := regexp.MustCompile(`rtt: ([0-9.]+) ms`).FindSubmatch(out); err == nil && m != nil {
 			want, err = strconv.ParseFloat(string(m[1]), 64)
-			must(t, err)
+			harness.Must(t, err)
 		}
 		switch {
 		case before == 0 && time.Now().Before(deadline): // They are not in the catalog yet.
@@ -281,39 +282,39 @@ func expectRTT(t *testing.T, e *exporterProcess, from, to *consultest.Agent, tok
 func expectNoRights(t *testing.T, a *consultest.Agent) {
 	t.Helper()
 	mark := a.LogMark()
-	e := startExporter(t, nil, "--consul.server="+a.URL())
+	e := harness.StartExporter(t, nil, "--consul.server="+a.URL())
 	for range 2 {
-		s := e.scrape(t)
-		s.expect(t, samples{
+		s := e.Scrape(t)
+		s.Expect(t, harness.Samples{
 			"consul_cluster_consistent_read_success":                     1,
 			`consul_exporter_collector_success{collector="consistent"}`:  1,
 			`consul_exporter_collector_supported{collector="autopilot"}`: 0,
 			`consul_exporter_collector_supported{collector="serf"}`:      0,
 		})
-		s.expectNone(t, `consul_exporter_consul_requests_total{code="403"`, "consul_autopilot_", "consul_serf_health_score", "consul_serf_rtt_seconds", "consul_serf_version_members")
+		s.ExpectNone(t, `consul_exporter_consul_requests_total{code="403"`, "consul_autopilot_", "consul_serf_health_score", "consul_serf_rtt_seconds", "consul_serf_version_members")
 	}
 	expectUnnoticedReads(t, a, mark)
 
-	unknown := startExporter(t, nil, "--consul.server="+a.URL(), "--consul.token-file="+secret(t, "11111111-2222-3333-4444-555555555555"))
+	unknown := harness.StartExporter(t, nil, "--consul.server="+a.URL(), "--consul.token-file="+harness.Secret(t, "11111111-2222-3333-4444-555555555555"))
 	for range 2 {
 		start := time.Now()
-		s := unknown.scrape(t)
+		s := unknown.Scrape(t)
 		if took := time.Since(start); took > 5*time.Second {
 			t.Errorf("the scrape with a token that Consul does not know took %s; want nothing to be waited for", took)
 		}
-		s.expect(t, samples{
+		s.Expect(t, harness.Samples{
 			`consul_exporter_collector_supported{collector="consistent"}`:                    0,
 			`consul_exporter_collector_supported{collector="peering"}`:                       0,
 			`consul_exporter_consul_requests_total{code="403",endpoint="/v1/agent/members"}`: 1,
 		})
-		s.expectNone(t, "consul_cluster_consistent_read_")
+		s.ExpectNone(t, "consul_cluster_consistent_read_")
 	}
 }
 
 // expectNoReads scrapes a cluster without a leader, whose servers would hold each linearizable read for seconds and then log an error.
-func expectNoReads(t *testing.T, e *exporterProcess) {
+func expectNoReads(t *testing.T, e *harness.Exporter) {
 	t.Helper()
-	reads := func(s samples) (n float64) {
+	reads := func(s harness.Samples) (n float64) {
 		for series, v := range s {
 			if strings.HasPrefix(series, "consul_exporter_consul_requests_total{") && strings.Contains(series, "/v1/health/node") {
 				n += v
@@ -321,10 +322,10 @@ func expectNoReads(t *testing.T, e *exporterProcess) {
 		}
 		return n
 	}
-	before := reads(e.scrape(t))
+	before := reads(e.Scrape(t))
 	for range 3 {
-		s := e.scrape(t)
-		s.expect(t, samples{"consul_cluster_consistent_read_success": 0})
+		s := e.Scrape(t)
+		s.Expect(t, harness.Samples{"consul_cluster_consistent_read_success": 0})
 		if n := reads(s); n != before {
 			t.Errorf("%v linearizable reads after %v; want none without a leader", n, before)
 		}

@@ -18,15 +18,16 @@ import (
 	"testing"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // Who may see the exporter's pages is decided by --web.config.file of exporter-toolkit. These tests start the exporter with one.
 
 // startGuarded starts an exporter with this web configuration, whose agent counts the connections to it.
-func startGuarded(t *testing.T, webConfig string) (e *exporterProcess, asked *atomic.Int64) {
+func startGuarded(t *testing.T, webConfig string) (e *harness.Exporter, asked *atomic.Int64) {
 	t.Helper()
 	agent, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	harness.Must(t, err)
 	t.Cleanup(func() { agent.Close() })
 	asked = new(atomic.Int64)
 	go func() {
@@ -39,10 +40,10 @@ func startGuarded(t *testing.T, webConfig string) (e *exporterProcess, asked *at
 			conn.Close()
 		}
 	}()
-	folder := writeFiles(t, map[string]string{
+	folder := harness.WriteFiles(t, map[string]string{
 		"web.yml": webConfig, "modules.yml": "modules: {m: {targets: [127.0.0.1]}}",
 	})
-	e = startExporter(t, nil, "--consul.server="+agent.Addr().String(), "--web.config.file="+filepath.Join(folder, "web.yml"),
+	e = harness.StartExporter(t, nil, "--consul.server="+agent.Addr().String(), "--web.config.file="+filepath.Join(folder, "web.yml"),
 		"--config.file="+filepath.Join(folder, "modules.yml"), "--web.enable-lifecycle", "--web.enable-pprof")
 	return e, asked
 }
@@ -56,13 +57,13 @@ func TestWebBasicAuth(t *testing.T) {
 	e, asked := startGuarded(t, "basic_auth_users: {prometheus: $2a$04$xq7PTQ/Gci7kox5f4IYxL.1F3QSnl5INCnQ8Ha18OPRN.RX2LHWSi}")
 	ask := func(path, user, password string) int {
 		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, e.url+path, http.NoBody)
-		must(t, err)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, e.URL+path, http.NoBody)
+		harness.Must(t, err)
 		if user != "" {
 			req.SetBasicAuth(user, password)
 		}
 		resp, err := http.DefaultClient.Do(req)
-		must(t, err)
+		harness.Must(t, err)
 		resp.Body.Close()
 		return resp.StatusCode
 	}
@@ -79,7 +80,7 @@ func TestWebBasicAuth(t *testing.T) {
 	if status := ask("/metrics", "prometheus", "correct horse"); status != http.StatusOK || asked.Load() == 0 {
 		t.Errorf("with the password: status %d, the agent was asked %d times; want 200, and that it was", status, asked.Load())
 	}
-	if log := e.log.String(); strings.Contains(log, "correct horse") {
+	if log := e.Log.String(); strings.Contains(log, "correct horse") {
 		t.Errorf("the log has the password:\n%s", log)
 	}
 }
@@ -88,7 +89,7 @@ func TestWebBasicAuth(t *testing.T) {
 func tlsClient(t *testing.T, authority string, shows ...tls.Certificate) *http.Client {
 	t.Helper()
 	pem, err := os.ReadFile(authority)
-	must(t, err)
+	harness.Must(t, err)
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(pem) {
 		t.Fatalf("%s has no certificate", authority)
@@ -101,26 +102,26 @@ func tlsClient(t *testing.T, authority string, shows ...tls.Certificate) *http.C
 func loadCertificate(t *testing.T, c consultest.Certificates) tls.Certificate {
 	t.Helper()
 	cert, err := tls.LoadX509KeyPair(c.Cert, c.Key)
-	must(t, err)
+	harness.Must(t, err)
 	return cert
 }
 
 // With TLS no page answers in plain text, and a certificate that is replaced is used from the next connection on.
 func TestWebTLS(t *testing.T) {
 	own, other := consultest.NewCertificates(t), consultest.NewCertificates(t)
-	served := writeFiles(t, nil)
+	served := harness.WriteFiles(t, nil)
 	replace := func(c consultest.Certificates) {
 		t.Helper()
 		for name, from := range map[string]string{"cert.pem": c.Cert, "key.pem": c.Key} {
 			content, err := os.ReadFile(from)
-			must(t, err)
-			must(t, os.WriteFile(filepath.Join(served, name), content, 0o600))
+			harness.Must(t, err)
+			harness.Must(t, os.WriteFile(filepath.Join(served, name), content, 0o600))
 		}
 	}
 	replace(own)
 	e, asked := startGuarded(t, fmt.Sprintf("tls_server_config: {cert_file: %[1]s/cert.pem, key_file: %[1]s/key.pem}", served))
 	for _, path := range pages {
-		status, body, err := e.get(t.Context(), path, probeTimeout)
+		status, body, err := e.Get(t.Context(), path, harness.ProbeTimeout)
 		if err != nil || status != http.StatusBadRequest || !strings.Contains(body, "Client sent an HTTP request to an HTTPS server") {
 			t.Errorf("%s in plain text: status %d, body %s, error %v; want 400", path, status, body, err)
 		}
@@ -128,9 +129,9 @@ func TestWebTLS(t *testing.T) {
 	if n := asked.Load(); n != 0 {
 		t.Errorf("the agent was asked %d times for somebody who spoke plain text", n)
 	}
-	secure := "https" + strings.TrimPrefix(e.url, "http")
+	secure := "https" + strings.TrimPrefix(e.URL, "http")
 	resp, err := tlsClient(t, own.CACert).Get(secure + "/metrics")
-	must(t, err)
+	harness.Must(t, err)
 	resp.Body.Close()
 	if resp.StatusCode != http.StatusOK || resp.ProtoMajor != 2 {
 		t.Errorf("status %d in HTTP/%d; want 200 in HTTP/2", resp.StatusCode, resp.ProtoMajor)
@@ -141,10 +142,10 @@ func TestWebTLS(t *testing.T) {
 	}
 	replace(other)
 	resp, err = tlsClient(t, other.CACert).Get(secure + "/-/healthy")
-	must(t, err)
+	harness.Must(t, err)
 	resp.Body.Close()
 	// What clients do wrong is not in the log.
-	if log := e.log.String(); strings.Contains(log, "level=warn") || strings.Contains(log, "level=error msg=\"HTTP server\"") {
+	if log := e.Log.String(); strings.Contains(log, "level=warn") || strings.Contains(log, "level=error msg=\"HTTP server\"") {
 		t.Errorf("the log has what the clients did wrong:\n%s", log)
 	}
 }
@@ -154,7 +155,7 @@ func TestWebMutualTLS(t *testing.T) {
 	own, other := consultest.NewCertificates(t), consultest.NewCertificates(t)
 	e, asked := startGuarded(t, fmt.Sprintf("tls_server_config: {cert_file: %s, key_file: %s, client_ca_file: %s, client_auth_type: RequireAndVerifyClientCert}",
 		own.Cert, own.Key, own.CACert))
-	secure := "https" + strings.TrimPrefix(e.url, "http")
+	secure := "https" + strings.TrimPrefix(e.URL, "http")
 	for _, path := range pages {
 		for name, shows := range map[string][]tls.Certificate{"none": nil, "one of another authority": {loadCertificate(t, other)}} {
 			resp, err := tlsClient(t, own.CACert, shows...).Get(secure + path)
@@ -171,7 +172,7 @@ func TestWebMutualTLS(t *testing.T) {
 		t.Errorf("the agent was asked %d times for somebody without a certificate", n)
 	}
 	resp, err := tlsClient(t, own.CACert, loadCertificate(t, own)).Get(secure + "/metrics")
-	must(t, err)
+	harness.Must(t, err)
 	resp.Body.Close()
 	if resp.StatusCode != http.StatusOK || asked.Load() == 0 {
 		t.Errorf("with the certificate: status %d, the agent was asked %d times; want 200, and that it was", resp.StatusCode, asked.Load())

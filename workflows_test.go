@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // workflow is what the tests want to know of a workflow of GitHub.
@@ -36,13 +38,13 @@ type workflow struct {
 func workflows(t *testing.T) map[string]workflow {
 	t.Helper()
 	files, err := filepath.Glob(".github/workflows/*.yml")
-	must(t, err)
+	harness.Must(t, err)
 	all := make(map[string]workflow)
 	for _, file := range files {
 		content, err := os.ReadFile(file)
-		must(t, err)
+		harness.Must(t, err)
 		var w workflow
-		must(t, yaml.Unmarshal(content, &w))
+		harness.Must(t, yaml.Unmarshal(content, &w))
 		all[filepath.Base(file)] = w
 	}
 	for _, name := range []string{"e2e.yml", "fuzz.yml", "lint.yml", "matrix.yml", "release.yml", "test.yml"} {
@@ -59,7 +61,7 @@ func TestWorkflows_Pinned(t *testing.T) {
 	pinned := regexp.MustCompile(`uses: [\w-]+/[\w-]+@[0-9a-f]{40} # v[0-9]+\.[0-9]+\.[0-9]+$`)
 	for name, w := range workflows(t) {
 		content, err := os.ReadFile(filepath.Join(".github", "workflows", name))
-		must(t, err)
+		harness.Must(t, err)
 		for line := range strings.Lines(string(content)) {
 			if line = strings.TrimSpace(line); strings.Contains(line, "uses:") && !pinned.MatchString(line) {
 				t.Errorf("%s: %q is not pinned by a commit, with its version behind it", name, line)
@@ -88,7 +90,7 @@ func TestWorkflows_Pinned(t *testing.T) {
 func TestWorkflows_Targets(t *testing.T) {
 	t.Parallel()
 	makefile, err := os.ReadFile("Makefile")
-	must(t, err)
+	harness.Must(t, err)
 	targets := regexp.MustCompile(`\bmake ([a-z0-9-]+)`)
 	made := make(map[string]string) // Where.
 	for name, w := range workflows(t) {
@@ -130,7 +132,7 @@ func TestWorkflows_ReleaseIsProven(t *testing.T) {
 		t.Errorf("the job proven has the steps %+v; want it to fetch all commits and to run make proven", steps)
 	}
 	out, err := exec.CommandContext(t.Context(), "make", "--dry-run", "release").CombinedOutput()
-	must(t, err)
+	harness.Must(t, err)
 	if proven, rest, ok := strings.Cut(string(out), "-require\n"); !ok || strings.Contains(proven, "release --clean") || !strings.Contains(rest, "release --clean") {
 		t.Errorf("make release would run\n%s\nwant it to require that all is proven first", out)
 	}
@@ -140,7 +142,7 @@ func TestWorkflows_ReleaseIsProven(t *testing.T) {
 func TestWorkflows_Go(t *testing.T) {
 	t.Parallel()
 	dockerfile, err := os.ReadFile("Dockerfile")
-	must(t, err)
+	harness.Must(t, err)
 	m := regexp.MustCompile(`FROM --platform=\S+ (golang:([0-9.]+)-\S+) AS build`).FindSubmatch(dockerfile)
 	if m == nil {
 		t.Fatal("the Dockerfile has no image of Go")
@@ -169,7 +171,7 @@ func TestWorkflows_Go(t *testing.T) {
 		t.Errorf("%d jobs have Go; want one in each workflow", n)
 	}
 	gomod, err := os.ReadFile("go.mod")
-	must(t, err)
+	harness.Must(t, err)
 	if m := regexp.MustCompile(`(?m)^go ([0-9]+\.[0-9]+)`).FindSubmatch(gomod); m == nil || !strings.HasPrefix(version, string(m[1])+".") {
 		t.Errorf("go.mod wants another Go than %s", version)
 	}

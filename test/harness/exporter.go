@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package harness
 
 import (
 	"context"
@@ -28,35 +28,25 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 )
 
-// asExporter makes the test binary be the exporter, so that the tests run the real program in a process of its own.
-const asExporter = "TEST_AS_EXPORTER"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(asExporter) != "" {
-		main()
-	}
-	os.Exit(m.Run())
+// Exporter is a running exporter.
+type Exporter struct {
+	URL string
+	Cmd *exec.Cmd
+	Log processLog
+	// Exited is closed after the process has ended, with Result.
+	Exited chan struct{}
+	Result error
 }
 
-// exporterProcess is a running exporter.
-type exporterProcess struct {
-	url string
-	cmd *exec.Cmd
-	log processLog
-	// exited is closed after the process has ended, with result.
-	exited chan struct{}
-	result error
-}
-
-// startExporter starts the exporter on a free port and ends it, in good order, with the test. It is this test binary, with the
+// StartExporter starts the exporter on a free port and ends it, in good order, with the test. It is this test binary, with the
 // race detector if the tests have it.
-func startExporter(t *testing.T, env []string, args ...string) *exporterProcess {
+func StartExporter(t *testing.T, env []string, args ...string) *Exporter {
 	t.Helper()
-	return startBinary(t, os.Args[0], env, args...)
+	return StartBinary(t, os.Args[0], env, args...)
 }
 
-// buildExporter builds the exporter as users have it, for what depends on its speed, memory and size.
-func buildExporter(tb testing.TB) (binary string) {
+// BuildExporter builds the exporter as users have it, for what depends on its speed, memory and size.
+func BuildExporter(tb testing.TB) (binary string) {
 	tb.Helper()
 	binary = filepath.Join(tb.TempDir(), cli.Name)
 	if out, err := exec.CommandContext(tb.Context(), "make", "build", "BINARY="+binary).CombinedOutput(); err != nil {
@@ -65,79 +55,80 @@ func buildExporter(tb testing.TB) (binary string) {
 	return binary
 }
 
-func startBinary(tb testing.TB, binary string, env []string, args ...string) *exporterProcess {
+// StartBinary starts a binary of the exporter as StartExporter does.
+func StartBinary(tb testing.TB, binary string, env []string, args ...string) *Exporter {
 	tb.Helper()
-	e := launch(tb, binary, env, args...)
+	e := Launch(tb, binary, env, args...)
 	tb.Cleanup(func() {
-		if err := e.stop(); err != nil {
-			tb.Errorf("exporter ended with %v; want exit code 0; its log:\n%s", err, e.log)
+		if err := e.Stop(); err != nil {
+			tb.Errorf("exporter ended with %v; want exit code 0; its log:\n%s", err, e.Log)
 		}
 	})
 	return e
 }
 
-// launch starts an exporter, ours or another, and waits until it listens. It ends with the test at the latest.
-func launch(tb testing.TB, binary string, env []string, args ...string) *exporterProcess {
+// Launch starts an exporter, ours or another, and waits until it listens. It ends with the test at the latest.
+func Launch(tb testing.TB, binary string, env []string, args ...string) *Exporter {
 	tb.Helper()
-	e := &exporterProcess{
-		cmd:    exec.Command(binary, append(args, "--web.listen-address=127.0.0.1:0")...),
-		log:    processLog{filepath.Join(tb.TempDir(), "log")},
-		exited: make(chan struct{}),
+	e := &Exporter{
+		Cmd:    exec.Command(binary, append(args, "--web.listen-address=127.0.0.1:0")...),
+		Log:    processLog{filepath.Join(tb.TempDir(), "log")},
+		Exited: make(chan struct{}),
 	}
-	e.cmd.Env = append(testenv.Clean(), append(env, asExporter+"=1")...)
-	file, err := os.Create(e.log.path)
-	must(tb, err)
+	e.Cmd.Env = append(testenv.Clean(), append(env, AsExporter+"=1")...)
+	file, err := os.Create(e.Log.path)
+	Must(tb, err)
 	defer file.Close()
-	e.cmd.Stderr = file
-	must(tb, e.cmd.Start())
+	e.Cmd.Stderr = file
+	Must(tb, e.Cmd.Start())
 	go func() {
-		e.result = e.cmd.Wait()
-		close(e.exited)
+		e.Result = e.Cmd.Wait()
+		close(e.Exited)
 	}()
 	tb.Cleanup(func() {
 		if tb.Failed() {
-			tb.Logf("log of the exporter:\n%s", e.log)
+			tb.Logf("log of the exporter:\n%s", e.Log)
 		}
-		_ = e.stop() // Whoever wants to know how it ended has stopped it.
+		_ = e.Stop() // Whoever wants to know how it ended has stopped it.
 	})
-	e.url = "http://" + e.listening(tb)
+	e.URL = "http://" + e.listening(tb)
 	return e
 }
 
 // listening waits for the address that the process listens on.
-func (e *exporterProcess) listening(tb testing.TB) (address string) {
+func (e *Exporter) listening(tb testing.TB) (address string) {
 	tb.Helper()
 	said := regexp.MustCompile(`address"?[=:]"?(127[0-9.]+:[0-9]+).*Listening on.*\n|Listening on.*address=(\S+).*\n`)
 	late := time.After(20 * time.Second)
 	look := time.NewTicker(time.Millisecond) // A benchmark measures how fast it starts.
 	defer look.Stop()
 	for {
-		if m := said.FindStringSubmatch(e.log.String()); m != nil {
+		if m := said.FindStringSubmatch(e.Log.String()); m != nil {
 			return m[1] + m[2]
 		}
 		select {
 		case <-look.C:
-		case <-e.exited:
-			tb.Fatalf("exporter ended with %v; its log:\n%s", e.result, e.log)
+		case <-e.Exited:
+			tb.Fatalf("exporter ended with %v; its log:\n%s", e.Result, e.Log)
 		case <-late:
-			tb.Fatalf("exporter does not listen; its log:\n%s", e.log)
+			tb.Fatalf("exporter does not listen; its log:\n%s", e.Log)
 		}
 	}
 }
 
-// hostPort is where it listens.
-func (e *exporterProcess) hostPort() string { return strings.TrimPrefix(e.url, "http://") }
+// HostPort is where it listens.
+func (e *Exporter) HostPort() string { return strings.TrimPrefix(e.URL, "http://") }
 
-// stop sends SIGTERM, unless the process has ended, and returns how it ended.
-func (e *exporterProcess) stop() error {
-	_ = e.cmd.Process.Signal(syscall.SIGTERM) // Fails when it has ended.
-	<-e.exited
-	return e.result
+// Stop sends SIGTERM, unless the process has ended, and returns how it ended.
+func (e *Exporter) Stop() error {
+	_ = e.Cmd.Process.Signal(syscall.SIGTERM) // Fails when it has ended.
+	<-e.Exited
+	return e.Result
 }
 
-// get fetches a path as Prometheus would with a scrape timeout.
-func (e *exporterProcess) get(ctx context.Context, path string, timeout time.Duration) (status int, body string, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, e.url+path, http.NoBody)
+// Get fetches a path as Prometheus would with a scrape timeout.
+func (e *Exporter) Get(ctx context.Context, path string, timeout time.Duration) (status int, body string, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, e.URL+path, http.NoBody)
 	if err != nil {
 		return 0, "", err
 	}
@@ -151,18 +142,18 @@ func (e *exporterProcess) get(ctx context.Context, path string, timeout time.Dur
 	return resp.StatusCode, string(content), err
 }
 
-// scrape gets the metrics with Prometheus's default timeout, which the exporter must meet.
-func (e *exporterProcess) scrape(t *testing.T) samples {
+// Scrape gets the metrics with Prometheus's default timeout, which the exporter must meet.
+func (e *Exporter) Scrape(t *testing.T) Samples {
 	t.Helper()
-	return parseSamples(t, e.scrapeText(t))
+	return ParseSamples(t, e.ScrapeText(t))
 }
 
-// scrapeText is a scrape as it arrives, for tests with so many that parsing them all would be most of the work.
-func (e *exporterProcess) scrapeText(t *testing.T) (body string) {
+// ScrapeText is a scrape as it arrives, for tests with so many that parsing them all would be most of the work.
+func (e *Exporter) ScrapeText(t *testing.T) (body string) {
 	t.Helper()
 	const timeout = 10 * time.Second
 	start := time.Now()
-	status, body, err := e.get(t.Context(), "/metrics", timeout)
+	status, body, err := e.Get(t.Context(), "/metrics", timeout)
 	if err != nil {
 		t.Fatalf("scrape: %v", err)
 	}
@@ -175,12 +166,12 @@ func (e *exporterProcess) scrapeText(t *testing.T) (body string) {
 	return body
 }
 
-// scrapeUntil scrapes until the condition holds and returns that scrape.
-func (e *exporterProcess) scrapeUntil(t *testing.T, within time.Duration, what string, condition func(samples) bool) samples {
+// ScrapeUntil scrapes until the condition holds and returns that scrape.
+func (e *Exporter) ScrapeUntil(t *testing.T, within time.Duration, what string, condition func(Samples) bool) Samples {
 	t.Helper()
-	var s samples
-	waitFor(t, within, what, func() string {
-		if s = e.scrape(t); condition(s) {
+	var s Samples
+	WaitFor(t, within, what, func() string {
+		if s = e.Scrape(t); condition(s) {
 			return ""
 		}
 		return "last scrape:\n" + s.String()
@@ -188,8 +179,8 @@ func (e *exporterProcess) scrapeUntil(t *testing.T, within time.Duration, what s
 	return s
 }
 
-// waitFor looks again and again until what is missing is nothing.
-func waitFor(tb testing.TB, within time.Duration, what string, missing func() string) {
+// WaitFor looks again and again until what is missing is nothing.
+func WaitFor(tb testing.TB, within time.Duration, what string, missing func() string) {
 	tb.Helper()
 	for deadline := time.Now().Add(within); ; time.Sleep(100 * time.Millisecond) { //nolint:forbidigo // Between two looks.
 		lacks := missing()
@@ -202,31 +193,33 @@ func waitFor(tb testing.TB, within time.Duration, what string, missing func() st
 	}
 }
 
-// soon is a context for what a scene waits for.
-func soon(t *testing.T) context.Context {
+// Soon is a context for what a scene waits for.
+func Soon(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// samples are the values of a scrape by series, written as name{label="value",...} with the labels in alphabetical order.
-type samples map[string]float64
+// Samples are the values of a scrape by series, written as name{label="value",...} with the labels in alphabetical order.
+type Samples map[string]float64
 
-func parseSamples(t *testing.T, text string) samples {
+// ParseSamples reads the text of a scrape.
+func ParseSamples(t *testing.T, text string) Samples {
 	t.Helper()
-	s, err := readSamples(text)
-	must(t, err)
+	s, err := ReadSamples(text)
+	Must(t, err)
 	return s
 }
 
-func readSamples(text string) (samples, error) {
+// ReadSamples is ParseSamples outside of a test's own goroutine.
+func ReadSamples(text string) (Samples, error) {
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(strings.NewReader(text))
 	if err != nil {
 		return nil, fmt.Errorf("metrics cannot be parsed: %w", err)
 	}
-	s := make(samples)
+	s := make(Samples)
 	for name, f := range families {
 		for _, m := range f.GetMetric() {
 			s[name+labelText(m.GetLabel())] = m.GetGauge().GetValue() + m.GetCounter().GetValue() + m.GetUntyped().GetValue()
@@ -247,8 +240,8 @@ func labelText(pairs []*dto.LabelPair) string {
 	return "{" + strings.Join(labels, ",") + "}"
 }
 
-// expect compares the named series with the values wanted; absent series are not 0.
-func (s samples) expect(t *testing.T, want samples) {
+// Expect compares the named series with the values wanted; absent series are not 0.
+func (s Samples) Expect(t *testing.T, want Samples) {
 	t.Helper()
 	for _, series := range slices.Sorted(maps.Keys(want)) {
 		if got, ok := s[series]; !ok {
@@ -259,8 +252,8 @@ func (s samples) expect(t *testing.T, want samples) {
 	}
 }
 
-// expectNone fails for each series with the prefix.
-func (s samples) expectNone(t *testing.T, prefixes ...string) {
+// ExpectNone fails for each series with the prefix.
+func (s Samples) ExpectNone(t *testing.T, prefixes ...string) {
 	t.Helper()
 	for _, prefix := range prefixes {
 		for series, value := range s {
@@ -271,8 +264,8 @@ func (s samples) expectNone(t *testing.T, prefixes ...string) {
 	}
 }
 
-// labels returns the value of one label in all series of a family, sorted.
-func (s samples) labels(family, label string) []string {
+// Labels returns the value of one label in all series of a family, sorted.
+func (s Samples) Labels(family, label string) []string {
 	pattern := regexp.MustCompile(`[{,]` + label + `="([^"]*)"`)
 	var values []string
 	for series := range s {
@@ -285,7 +278,7 @@ func (s samples) labels(family, label string) []string {
 }
 
 // String has the series about Consul, sorted.
-func (s samples) String() string {
+func (s Samples) String() string {
 	var b strings.Builder
 	for _, series := range slices.Sorted(maps.Keys(s)) {
 		if strings.HasPrefix(series, "consul_") {

@@ -1,0 +1,89 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package harness
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+)
+
+// TelemetryInterval is how long Consul measures before it tells.
+const TelemetryInterval = 10 * time.Second
+
+// ProbeTimeout is the default of --probe.timeout.
+const ProbeTimeout = 3 * time.Second
+
+// PortSeries names a series of section "Ports" for a server's port 8300.
+func PortSeries(family string, a *consultest.Agent, more ...string) string {
+	labels := append([]string{
+		`port="8300"`, `protocol="rpc"`, fmt.Sprintf("server=%q", a.Name), `transport="tcp"`,
+	}, more...)
+	slices.Sort(labels)
+	return "consul_port_" + family + "{" + strings.Join(labels, ",") + "}"
+}
+
+// ServerSeries names a series about one server.
+func ServerSeries(family string, a *consultest.Agent) string {
+	return fmt.Sprintf("consul_server_raft_%s{server=%q}", family, a.Name)
+}
+
+// Others returns the servers but those given.
+func Others(c *consultest.Cluster, without ...*consultest.Agent) []*consultest.Agent {
+	return slices.DeleteFunc(slices.Clone(c.Servers), func(a *consultest.Agent) bool { return slices.Contains(without, a) })
+}
+
+// LeaderOf waits for a leader and returns it.
+func LeaderOf(t *testing.T, c *consultest.Cluster) *consultest.Agent {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	leader, err := c.WaitLeader(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return leader
+}
+
+// KeepDead keeps Consul's autopilot from taking a server that failed out of the cluster, which it does some seconds later and
+// which changes the number of voters.
+func KeepDead() map[string]any {
+	return map[string]any{"autopilot": map[string]any{"cleanup_dead_servers": false}}
+}
+
+// Patient makes servers wait for a leader as long as Consul does by default: a busy machine causes no elections then.
+func Patient(config map[string]any) map[string]any {
+	config["performance"] = map[string]any{"raft_multiplier": 5}
+	return config
+}
+
+// Must fails the test if there is an error.
+func Must(tb testing.TB, err error) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// ByExporter reports whether a line is about a request of the exporter. All of its connections come from 127.0.0.1, but so do those with
+// which a server's gossip makes sure that a member is gone, and those of the test when it waits for a new token.
+func ByExporter(line consultest.LogLine) bool {
+	return strings.Contains(line.Raw, "127.0.0.1:") && !strings.Contains(line.Message, "Failed fallback TCP ping") &&
+		!strings.Contains(line.Raw, "/v1/acl/token/self")
+}
+
+// ExpectQuiet fails for each line at WARN or above since the mark that the exporter has caused.
+func ExpectQuiet(t *testing.T, a *consultest.Agent, mark int) {
+	t.Helper()
+	for _, line := range consultest.AtLeast(a.LogsSince(mark), "WARN") {
+		if ByExporter(line) {
+			t.Errorf("%s logged because of the exporter: %s", a, line.Raw)
+		}
+	}
+}

@@ -1,0 +1,256 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package harness
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/responder"
+)
+
+// Script writes a program for exec, and returns its path.
+func Script(t *testing.T, lines string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "hook")
+	Must(t, os.WriteFile(path, []byte("#!/bin/sh\n"+lines+"\n"), 0o700))
+	return path
+}
+
+// Voters returns the names in the Raft configuration, as this server has it.
+func Voters(t *testing.T, a *consultest.Agent) []string {
+	t.Helper()
+	config, err := a.Client().Operator().RaftGetConfiguration(&api.QueryOptions{AllowStale: true})
+	Must(t, err)
+	var names []string
+	for _, s := range config.Servers {
+		names = append(names, s.Node)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// WaitFailed waits until Serf calls a server failed, on all others that run.
+func WaitFailed(t *testing.T, c *consultest.Cluster, failed *consultest.Agent) {
+	t.Helper()
+	for _, a := range Others(c, failed) {
+		if !a.Running() {
+			continue
+		}
+		WaitTrue(t, failed.Name+" to have failed for "+a.Name, func() bool {
+			members, err := a.Client().Agent().Members(false)
+			return err == nil && slices.ContainsFunc(members, func(m *api.AgentMember) bool { return m.Name == failed.Name && m.Status == 4 })
+		})
+	}
+}
+
+// RemoveRule is a rule that removes servers that were dead for 3 s.
+const RemoveRule = `
+  - name: dead-peer
+    matchers: [alertname=~"ConsulServer(Down|Hung)"]
+    dry_run: false
+    cooldown: 1s
+    max_per_hour: 9
+    action: {remove-dead-peer: {dead_for: 3s}}
+`
+
+// Kill ends the responder as a crash does.
+func (r *RunningResponder) Kill(t *testing.T) {
+	t.Helper()
+	Must(t, r.Cmd.Process.Kill())
+	<-r.Exited
+}
+
+// actWithin is how long a responder may take to decide and act, on a busy machine.
+const actWithin = 60 * time.Second
+
+// RunningResponder is a responder in a process of its own.
+type RunningResponder struct {
+	*Exporter
+	History string
+	// Secret is what deliveries must know; empty means nothing.
+	Secret string
+	// Start starts it once more, after it has ended.
+	Start func() *RunningResponder
+}
+
+// StartResponder starts one with these rules, for a cluster of so many servers.
+func StartResponder(t *testing.T, consul string, servers int, rules string, flags ...string) *RunningResponder {
+	t.Helper()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "responder.yml")
+	history := filepath.Join(dir, "history.jsonl")
+	Must(t, os.WriteFile(file, fmt.Appendf(nil, "expected_servers: %d\nmax_per_hour: 100\nhistory: {file: history.jsonl}\nrules:\n%s", servers, rules), 0o600))
+	args := append([]string{"responder", "--config.file=" + file, "--consul.server=" + consul}, flags...)
+	var start func() *RunningResponder
+	start = func() *RunningResponder {
+		return &RunningResponder{Launch(t, os.Args[0], nil, args...), history, "", start}
+	}
+	return start()
+}
+
+// StartCalm starts a cluster whose servers can all be judged: autopilot has found them to be well.
+func StartCalm(t *testing.T, options consultest.Options) *consultest.Cluster {
+	t.Helper()
+	options.Config = KeepDead()
+	c := consultest.Start(t, options)
+	WaitCalm(t, c)
+	return c
+}
+
+// WaitCalm waits until each server that runs calls all of them well.
+func WaitCalm(t *testing.T, c *consultest.Cluster) {
+	t.Helper()
+	for _, a := range c.Servers {
+		WaitTrue(t, a.Name+" to find all servers well", func() bool {
+			state, err := a.Client().Operator().AutopilotState(&api.QueryOptions{AllowStale: true})
+			return err == nil && state.Healthy && len(state.Servers) == len(c.Servers)
+		})
+	}
+}
+
+// WaitTrue waits until a condition holds.
+func WaitTrue(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	WaitFor(t, actWithin, what, func() string {
+		if holds() {
+			return ""
+		}
+		return "it does not"
+	})
+}
+
+// Firing is an alert as Alertmanager sends it, with labels written as name, value, name, value.
+func Firing(name string, startsAt time.Time, labels ...string) map[string]any {
+	set := map[string]string{"alertname": name, "severity": "critical"}
+	for pair := range slices.Chunk(labels, 2) {
+		set[pair[0]] = pair[1]
+	}
+	return map[string]any{"status": "firing", "labels": set, "annotations": map[string]string{}, "startsAt": startsAt, "endsAt": time.Time{}}
+}
+
+// Deliver sends alerts as Alertmanager does.
+func (r *RunningResponder) Deliver(t *testing.T, alerts ...map[string]any) {
+	t.Helper()
+	body, err := json.Marshal(map[string]any{"version": "4", "status": "firing", "receiver": "responder", "alerts": alerts})
+	Must(t, err)
+	if status, answer := r.Post(t, "application/json", r.Secret, body); status != http.StatusOK {
+		t.Fatalf("delivery: status %d: %s", status, answer)
+	}
+}
+
+// Post sends a body to where Alertmanager delivers.
+func (r *RunningResponder) Post(t *testing.T, contentType, secret string, body []byte) (status int, answer string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.URL+"/alerts", bytes.NewReader(body))
+	Must(t, err)
+	req.Header.Set("Content-Type", contentType)
+	return r.do(t, req, secret)
+}
+
+// do makes a request with the secret, if it is not empty.
+func (*RunningResponder) do(t *testing.T, req *http.Request, secret string) (status int, answer string) {
+	t.Helper()
+	if secret != "" {
+		req.Header.Set("Authorization", "Bearer "+secret)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	Must(t, err)
+	defer resp.Body.Close()
+	content, err := io.ReadAll(resp.Body)
+	Must(t, err)
+	return resp.StatusCode, string(content)
+}
+
+// Records returns the history, newest first.
+func (r *RunningResponder) Records(t *testing.T, filters ...string) []responder.Record {
+	t.Helper()
+	query := url.Values{}
+	for pair := range slices.Chunk(filters, 2) {
+		query.Set(pair[0], pair[1])
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.URL+"/history?"+query.Encode(), http.NoBody)
+	Must(t, err)
+	status, body := r.do(t, req, r.Secret)
+	var page struct{ Records []responder.Record }
+	if err := json.Unmarshal([]byte(body), &page); err != nil || status != http.StatusOK {
+		t.Fatalf("history: status %d, %v: %s", status, err, body)
+	}
+	return page.Records
+}
+
+// WaitDecision waits until a decision about an alert has ended, and returns it.
+func (r *RunningResponder) WaitDecision(t *testing.T, filters ...string) responder.Record {
+	t.Helper()
+	var decided responder.Record
+	WaitFor(t, actWithin, fmt.Sprintf("a decision about %v", filters), func() string {
+		records := r.Records(t, filters...)
+		if len(records) > 0 && records[0].Result != responder.ResultStarted {
+			decided = records[0]
+			return ""
+		}
+		return fmt.Sprintf("the history is %+v", r.Records(t))
+	})
+	return decided
+}
+
+// Settle delivers an alert that leads to nothing but a refusal, and waits for that: all that was delivered before is decided on then.
+func (r *RunningResponder) Settle(t *testing.T) {
+	t.Helper()
+	name := fmt.Sprintf("Marker%d", time.Now().UnixNano())
+	r.Deliver(t, Firing(name, time.Now(), "marker", "yes"))
+	r.WaitDecision(t, "alertname", name)
+}
+
+// MarkerRule is the rule for settle.
+const MarkerRule = `
+  - name: marker
+    matchers: [marker="yes"]
+    action: {exec: {command: /bin/true}}
+`
+
+// ExpectDecision compares what a decision has of it.
+func ExpectDecision(t *testing.T, r responder.Record, rule string, result responder.Result, reason string) {
+	t.Helper()
+	if r.Rule != rule || r.Result != result || !strings.Contains(strings.Join(append(r.Reasons, r.Error), " "), reason) {
+		t.Errorf("decision: rule %s, result %s, reasons %q, error %q; want rule %s, result %s, and as a reason %q",
+			r.Rule, r.Result, r.Reasons, r.Error, rule, result, reason)
+	}
+}
+
+// Decided delivers an alert, again and again as Alertmanager does, until the rule's decision is this one for this reason: on a busy machine a server
+// may not answer in time, and then it is another one.
+func (r *RunningResponder) Decided(t *testing.T, alert map[string]any, rule string, result responder.Result, reason string) responder.Record {
+	t.Helper()
+	var last responder.Record
+	WaitFor(t, actWithin, fmt.Sprintf("rule %s decides %s (%s)", rule, result, reason), func() string {
+		r.Deliver(t, alert)
+		records := r.Records(t, "rule", rule, "limit", "1")
+		if len(records) > 0 {
+			last = records[0]
+			if last.Result == result && strings.Contains(strings.Join(append(last.Reasons, last.Error), " "), reason) {
+				return ""
+			}
+			if acted := []responder.Result{responder.ResultDone, responder.ResultFailed, responder.ResultTimeout, responder.ResultDryRun}; slices.Contains(acted, last.Result) {
+				ExpectDecision(t, last, rule, result, reason)
+				t.FailNow()
+			}
+		}
+		return fmt.Sprintf("the history is %+v", records)
+	})
+	return last
+}
