@@ -183,7 +183,7 @@ dashboards:
 golden:
 	@$(TOOL) consul consul_exporter
 	go test ./collector -run Golden -update
-	go test . -run '^TestDropIn$$' -update
+	go test ./test/catalog -run '^TestDropIn$$' -update
 
 # bench: the benchmarks, on real clusters where they need one.
 .PHONY: bench

@@ -3,7 +3,7 @@
 
 //go:build prove
 
-package main
+package catalog_test
 
 import (
 	"testing"

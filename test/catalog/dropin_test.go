@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package catalog_test
 
 import (
 	"fmt"
@@ -190,7 +190,7 @@ func goldenDropIn(t *testing.T, s harness.Samples) {
 		}
 	}
 	slices.Sort(lines)
-	path := filepath.Join("testdata", "dropin.prom")
+	path := filepath.Join("test", "catalog", "testdata", "dropin.prom")
 	if *harness.Update {
 		harness.Must(t, os.MkdirAll(filepath.Dir(path), 0o755))
 		harness.Must(t, os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o644))
