@@ -62,7 +62,7 @@ test-matrix:
 	@for consul in consul consul-1.19 consul-1.13; do \
 	  echo "== $$consul"; \
 	  CONSUL_CLUSTER_EXPORTER_TOOL_CONSUL=$$($(TOOL) -path $$consul) \
-	    go test -count 1 -timeout 15m -run '^Test(DropIn|Verdicts|Facts|Telemetry|HealthyCluster|LeaderKilled|QuorumLost|ACL)' .; \
+	    go test -count 1 -timeout 15m -p 1 -run '^Test(DropIn|Verdicts|Facts|Telemetry|HealthyCluster|LeaderKilled|QuorumLost|ACL)' ./test/catalog ./test/outage; \
 	done
 
 # e2e: the tests that need root: real clusters in a network namespace of their own, behind a packet filter.
@@ -94,7 +94,7 @@ reliability:
 test-browser:
 	@$(TOOL) consul
 	tools/browser.sh
-	go test -race -tags browser -count 1 -timeout 10m -p 1 -run '^TestStatusPage' . ./web
+	go test -race -tags browser -count 1 -timeout 10m -p 1 -run '^TestStatusPage' ./test/outage ./web
 
 # test-stack: the tests with the whole stack: Consul, exporter, Prometheus, Alertmanager and a webhook; minutes.
 .PHONY: test-stack

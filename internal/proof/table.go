@@ -77,10 +77,10 @@ var table = []Proof{
 		Name:    "leaves-no-trace",
 		Claim:   "In no configuration of Consul do hundreds of scrapes and dozens of checks leave a warning in its logs, a member, or a connection.",
 		Test:    "TestProveLeavesNoTrace",
-		Package: ".",
+		Package: "test/outage",
 		Timeout: 3 * time.Hour,
 		Code:    append(slices.Clone(program), "status"), // The command check asks what it needs.
-		Tests:   []string{":(glob)leavesnotrace*_test.go", "testdata/leavesnotrace.txt", "internal/consultest"},
+		Tests:   []string{":(glob)test/outage/leavesnotrace*_test.go", "test/outage/testdata/leavesnotrace.txt", "internal/consultest"},
 		Samples: []string{"TestLeavesNoTrace"},
 	},
 	{

@@ -3,7 +3,7 @@
 
 //go:build browser
 
-package main
+package outage_test
 
 import (
 	"strings"

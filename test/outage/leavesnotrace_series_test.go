@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package outage_test
 
 import (
 	"fmt"
@@ -22,7 +22,7 @@ import (
 
 // seriesFile has, for each family and each configuration of the table, how many series there are: an exporter that asks nothing is quiet as well.
 // With -update it is written.
-const seriesFile = "testdata/leavesnotrace.txt"
+const seriesFile = "test/outage/testdata/leavesnotrace.txt"
 
 // unsteady are the families whose series come and go with what happens to be measured, logged or answered.
 var unsteady = []string{

@@ -3,7 +3,7 @@
 
 //go:build prove
 
-package main
+package outage_test
 
 import (
 	"testing"
