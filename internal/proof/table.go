@@ -95,10 +95,10 @@ var table = []Proof{
 		Name:    "responder-killed",
 		Claim:   "However often and whenever the responder is killed, an alert never leads to a second action, and its history can be read.",
 		Test:    "TestProveResponderKilled",
-		Package: ".",
+		Package: "test/responder",
 		Timeout: 20 * time.Minute,
 		Code:    []string{"responder", "internal/cli/responder.go", "cluster", "probe", "verdict", "internal/ownfile", "go.mod", "tools/consul/go.mod"},
-		Tests:   []string{"responder_prove_test.go", "responder_safety_test.go"},
+		Tests:   []string{"test/responder/prove_test.go", "test/responder/safety_test.go"},
 		Samples: []string{"TestResponder_KilledAnytime"},
 	},
 }

@@ -3,7 +3,7 @@
 
 //go:build prove
 
-package main
+package responder_test
 
 import (
 	"testing"
