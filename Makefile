@@ -69,7 +69,7 @@ test-matrix:
 .PHONY: e2e
 e2e:
 	@$(TOOL) consul
-	go test -race -tags e2e -count 1 -timeout 10m -v -run '^TestE2E' -exec tools/e2e.sh .
+	go test -race -tags e2e -count 1 -timeout 10m -v -run '^TestE2E' -exec $(CURDIR)/tools/e2e.sh ./test/netns
 
 # e2e-alerts: the tests with the whole stack that need root, because they break networks.
 .PHONY: e2e-alerts
@@ -81,13 +81,13 @@ e2e-alerts:
 .PHONY: soak
 soak:
 	@$(TOOL) consul
-	go test -tags e2e -count 1 -timeout 2h -v -run '^TestSoak$$' -exec tools/e2e.sh . -soak $(SOAK)
+	go test -tags e2e -count 1 -timeout 2h -v -run '^TestSoak$$' -exec $(CURDIR)/tools/e2e.sh ./test/netns -soak $(SOAK)
 
 # reliability: write docs/reliability.md from a soak.
 .PHONY: reliability
 reliability:
 	@$(TOOL) consul
-	go test -tags e2e -count 1 -timeout 2h -v -run '^TestSoak$$' -exec tools/e2e.sh . -soak $(SOAK) -update
+	go test -tags e2e -count 1 -timeout 2h -v -run '^TestSoak$$' -exec $(CURDIR)/tools/e2e.sh ./test/netns -soak $(SOAK) -update
 
 # test-browser: the tests that look at the status page in Chromium, which they install; PICTURES=folder keeps pictures.
 .PHONY: test-browser

@@ -87,7 +87,7 @@ var table = []Proof{
 		Name:     "reliability",
 		Claim:    "While a cluster breaks and recovers for half an hour, each scrape is answered in time, shows the fault, and the exporter does not grow.",
 		Code:     program,
-		Tests:    []string{":(glob)soak_*test.go"},
+		Tests:    []string{":(glob)test/netns/soak*_test.go"},
 		Samples:  []string{"TestLeaderKilled", "TestQuorumLost"},
 		Document: &Document{Path: "docs/reliability.md", Target: "reliability", Written: `^In .* the cluster was broken and mended [0-9]+ times`},
 	},

@@ -3,7 +3,7 @@
 
 //go:build e2e
 
-package main
+package netns_test
 
 import (
 	"fmt"
