@@ -75,7 +75,7 @@ e2e:
 .PHONY: e2e-alerts
 e2e-alerts:
 	@$(TOOL) consul prometheus alertmanager
-	go test -race -tags e2e,stack -count 1 -timeout 15m -parallel $(ACTS) -v -run '^TestE2EAlerts$$' -exec tools/e2e.sh .
+	go test -race -tags e2e,stack -count 1 -timeout 15m -parallel $(ACTS) -v -run '^TestE2EAlerts$$' -exec $(CURDIR)/tools/e2e.sh ./test/stack
 
 # soak: break and mend a cluster for SOAK and watch the exporter; needs root, as e2e does.
 .PHONY: soak
@@ -100,15 +100,15 @@ test-browser:
 .PHONY: test-stack
 test-stack:
 	@$(TOOL) consul prometheus alertmanager
-	go test -race -tags stack -count 1 -timeout 20m -parallel $(ACTS) -run '^TestStack' .
+	go test -race -tags stack -count 1 -timeout 20m -parallel $(ACTS) -run '^TestStack' ./test/stack
 
 # alerts-proven: write docs/alerts-proven.md from what the tests of alerts see; needs root as e2e does.
 .PHONY: alerts-proven
 alerts-proven:
 	@$(TOOL) consul prometheus alertmanager
-	go test -tags stack -count 1 -timeout 20m -parallel $(ACTS) -run '^TestStackAlerts$$' . -update
-	go test -tags e2e,stack -count 1 -timeout 15m -parallel $(ACTS) -run '^TestE2EAlerts$$' -exec tools/e2e.sh . -update
-	go test -tags stack -count 1 -timeout 10m -run '^TestStackResponder(Hung|Slow)Leader$$' . -update
+	go test -tags stack -count 1 -timeout 20m -parallel $(ACTS) -run '^TestStackAlerts$$' ./test/stack -update
+	go test -tags e2e,stack -count 1 -timeout 15m -parallel $(ACTS) -run '^TestE2EAlerts$$' -exec $(CURDIR)/tools/e2e.sh ./test/stack -update
+	go test -tags stack -count 1 -timeout 10m -run '^TestStackResponder(Hung|Slow)Leader$$' ./test/stack -update
 
 # test-packaging: the tests of Dockerfile, examples and release with the parsers of those who read them; reproducible builds; minutes the first time.
 .PHONY: test-packaging

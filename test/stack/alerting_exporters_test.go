@@ -3,7 +3,7 @@
 
 //go:build stack
 
-package main
+package stack_test
 
 import (
 	"fmt"

@@ -3,7 +3,7 @@
 
 //go:build e2e && stack
 
-package main
+package stack_test
 
 import (
 	"bytes"
