@@ -161,7 +161,7 @@ fmt:
 # docs: write the generated tables in docs/.
 .PHONY: docs
 docs:
-	go test . -run '^TestReadme' -update
+	go test ./test/docs -run '^TestReadme' -update
 
 # rules: write the rule files in alerts/ from their templates.
 .PHONY: rules
@@ -171,7 +171,7 @@ rules:
 # examples: write the rules and dashboards in examples/kubernetes from those in alerts/ and dashboards/.
 .PHONY: examples
 examples:
-	go test . -run '^TestExamples_Generated$$' -update
+	go test ./test/docs -run '^TestExamples_Generated$$' -update
 
 # dashboards: write the dashboards in dashboards/ with their generator.
 .PHONY: dashboards
