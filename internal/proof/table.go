@@ -41,7 +41,7 @@ type Document struct {
 }
 
 // program are the pathspecs of the exporter, and of the Consul that it is tested with.
-var program = []string{"main.go", "internal/cli", "cluster", "collector", "config", "memory", "probe", "verdict", "web", "go.mod", "tools/consul/go.mod"}
+var program = []string{"main.go", "internal/cli", "cluster", "collector", "config", "memory", "probe", "status", "verdict", "web", "go.mod", "tools/consul/go.mod"}
 
 // table has all proofs, in alphabetical order.
 var table = []Proof{

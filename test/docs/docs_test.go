@@ -202,7 +202,7 @@ func TestDocsFigures(t *testing.T) {
 // Files of the project that documents name are there.
 func TestDocsFiles(t *testing.T) {
 	t.Parallel()
-	file := regexp.MustCompile(`^(?:probe|cluster|collector|config|web|alerts|dashboards|docs|internal|tools)/[\w/.-]+\.(?:go|yml|json|sh|md)$`)
+	file := regexp.MustCompile(`^(?:probe|cluster|collector|config|web|alerts|dashboards|docs|internal|responder|test|tools)/[\w/.-]+\.(?:go|yml|json|sh|md)$`)
 	checked := 0
 	for _, d := range documents(t) {
 		for _, span := range d.Spans {
