@@ -119,8 +119,12 @@ const startTimeout = 90 * time.Second
 // Start starts a cluster for a test and waits until it is ready for use. The
 // test fails at once if that is not possible. The cluster is closed when the
 // test has ended; if it has failed, the end of each agent's log is printed.
+//
+// If too many tests on this machine have clusters it first waits for one of
+// them to end.
 func Start(tb testing.TB, opts Options) *Cluster {
 	tb.Helper()
+	machineSlots.claim(tb)
 	ctx, cancel := context.WithTimeout(tb.Context(), startTimeout)
 	defer cancel()
 	c, err := New(ctx, opts)

@@ -1,0 +1,146 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package consultest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// slotsVariable sets how many tests of all processes on this machine may have
+// clusters at one time.
+const slotsVariable = "TEST_CLUSTERS"
+
+const (
+	// slotTimeout is how long a test waits for its turn: much longer than any
+	// test has a cluster, so that only a mistake makes it wait in vain.
+	slotTimeout = 10 * time.Minute
+	// slotPause is the pause between two attempts.
+	slotPause = 100 * time.Millisecond
+)
+
+// machineSlots are those that Start takes.
+var machineSlots = newSlots(slotFolder(), slotCount(os.Getenv(slotsVariable), runtime.GOMAXPROCS(0)))
+
+// slots bound how many tests have clusters at one time, in all processes that
+// use the same folder. A slot is a locked file in there; the operating system
+// unlocks it when the process ends, however it ends.
+//
+// A test has one slot for all of its clusters and those of its subtests. It
+// takes the slot with the first cluster and gives it back when it ends. So no
+// test that has a slot waits for another, and tests cannot wait for each other
+// in a circle. A subtest whose parents have no cluster takes a slot of its own.
+//
+// There is one way left to wait in vain: tests that are parallel, have a
+// cluster and wait for subtests that are parallel, too, which get no turn
+// because the tests that run wait for slots. So a parallel test starts its
+// cluster in the subtests then.
+type slots struct {
+	folder string
+	count  int
+
+	mu sync.Mutex
+	// owners are the names of the tests of this process that have a slot.
+	owners map[string]bool
+}
+
+func newSlots(folder string, count int) *slots {
+	return &slots{folder: folder, count: count, owners: make(map[string]bool)}
+}
+
+// slotFolder is a folder that all processes of this user share.
+func slotFolder() string {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = os.TempDir()
+	}
+	return filepath.Join(cache, "consul_cluster_exporter")
+}
+
+// slotCount is how many slots there are: what the variable says, or more than
+// one for each processor, as tests of clusters mostly wait.
+func slotCount(variable string, processors int) int {
+	if n, err := strconv.Atoi(variable); err == nil && n > 0 {
+		return n
+	}
+	return max(2, processors*3/2)
+}
+
+// claim returns when the test has a slot. It must be called before the cluster
+// starts, so that the cluster is closed before the slot is given back.
+func (s *slots) claim(tb testing.TB) {
+	tb.Helper()
+	if s.owned(tb.Name()) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(tb.Context(), slotTimeout)
+	defer cancel()
+	file, err := s.take(ctx)
+	if err != nil {
+		tb.Fatalf("wait for a Consul cluster's turn: %v", err)
+	}
+	s.setOwner(tb.Name(), true)
+	tb.Cleanup(func() {
+		s.setOwner(tb.Name(), false)
+		if err := file.Close(); err != nil { // Which unlocks it.
+			tb.Errorf("end a Consul cluster's turn: %v", err)
+		}
+	})
+}
+
+// owned returns whether the test of this name or one of its parents has a slot.
+func (s *slots) owned(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for owner := range s.owners {
+		if name == owner || strings.HasPrefix(name, owner+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *slots) setOwner(name string, owns bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if owns {
+		s.owners[name] = true
+	} else {
+		delete(s.owners, name)
+	}
+}
+
+// take waits for a free slot and locks it. Closing the file unlocks it.
+func (s *slots) take(ctx context.Context) (*os.File, error) {
+	if err := os.MkdirAll(s.folder, 0o755); err != nil {
+		return nil, err
+	}
+	ticker := time.NewTicker(slotPause)
+	defer ticker.Stop()
+	for {
+		for i := range s.count {
+			file, err := lockFile(filepath.Join(s.folder, fmt.Sprintf("cluster-%d.lock", i)))
+			if !errors.Is(err, errLocked) {
+				return file, err
+			}
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("all %d slots in %s are taken: %w", s.count, s.folder, context.Cause(ctx))
+		}
+	}
+}
+
+// errLocked means that somebody else has locked the file.
+var errLocked = errors.New("the file is locked")
