@@ -13,13 +13,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
-	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // Without a folder all rules go to standard output, as one file; flags and environment variables change them.
 func TestAlerts_Stdout(t *testing.T) {
-	testenv.Clear(t)
 	expect := func(settings map[string]string, args ...string) {
 		t.Helper()
 		code, stdout, stderr := harness.RunProgram(t, append([]string{"alerts"}, args...)...)
@@ -36,7 +34,6 @@ func TestAlerts_Stdout(t *testing.T) {
 // With a folder the files go into it, and their names to standard output; files of before are overwritten. Prometheus loads all that is in
 // the folder, and Alertmanager what is in the one below.
 func TestAlerts_OutputDir(t *testing.T) {
-	testenv.Clear(t)
 	dir := filepath.Join(t.TempDir(), "new", "consul")
 	if code, _, stderr := harness.RunProgram(t, "alerts", "--output-dir="+dir); code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)
@@ -73,7 +70,6 @@ func TestAlerts_OutputDir(t *testing.T) {
 }
 
 func TestAlerts_Bad(t *testing.T) {
-	testenv.Clear(t)
 	file := filepath.Join(t.TempDir(), "file")
 	harness.Must(t, os.WriteFile(file, nil, 0o600))
 	for _, tc := range []struct {

@@ -8,13 +8,11 @@ import (
 	"testing"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
-	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // A usage error is no verdict: its exit code is none of theirs.
 func TestCheck_Usage(t *testing.T) {
-	testenv.Clear(t)
 	for _, tc := range []struct {
 		args []string
 		want string // One line each.

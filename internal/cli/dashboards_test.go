@@ -13,13 +13,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // The command writes what is in the repository.
 func TestDashboardsToFolder(t *testing.T) {
-	testenv.Clear(t)
 	dir := filepath.Join(t.TempDir(), "new", "grafana")
 	code, stdout, stderr := harness.RunProgram(t, "dashboards", "--output-dir="+dir)
 	if code != 0 || stderr != "" {
@@ -43,7 +41,6 @@ func TestDashboardsToFolder(t *testing.T) {
 }
 
 func TestDashboardsCannotBeWritten(t *testing.T) {
-	testenv.Clear(t)
 	file := filepath.Join(t.TempDir(), "file")
 	harness.Must(t, os.WriteFile(file, nil, 0o600))
 	for _, tc := range []struct {

@@ -15,12 +15,10 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/collector"
 	"github.com/zervigo/consul_cluster_exporter/config"
-	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 )
 
 // A problem of any key that flags can fill is told with the flag.
 func TestFlagsOf(t *testing.T) {
-	testenv.Clear(t)
 	// Come from --consul.server and --collector.*, cannot be wrong, or are part of another key.
 	noFlag := []string{
 		"scheme", "port", "collectors", "targets", "namespace", "partition", "tls.key_file", "tls.server_name", "tls.insecure",
@@ -52,7 +50,6 @@ func TestFlagsOf(t *testing.T) {
 
 // The flags and a module of the configuration file say the same in the same way.
 func TestFlagsFillAModule(t *testing.T) {
-	testenv.Clear(t)
 	var out, errs bytes.Buffer
 	opts, _, done := parse([]string{
 		"--rpc.tls=on", "--rpc.server-name=s", "--dns.domain=d", "--probe.protocols=rpc,dns", "--probe.protocols=http",
@@ -84,7 +81,6 @@ func TestFlagsFillAModule(t *testing.T) {
 
 // The two flags of consul_exporter about consistency say one thing together; only both at once are an error.
 func TestConsistency(t *testing.T) {
-	testenv.Clear(t)
 	for _, tc := range []struct{ args, want string }{
 		{"", "stale"},
 		{"--consul.allow_stale", "stale"},
@@ -105,7 +101,6 @@ func TestConsistency(t *testing.T) {
 
 // Every flag can be set by an environment variable, and those about the agent by those of Consul's CLI; the nearer wins.
 func TestEnvironment(t *testing.T) {
-	testenv.Clear(t)
 	parsed := func(args ...string) *options {
 		t.Helper()
 		var out, errs bytes.Buffer
@@ -165,7 +160,6 @@ func TestEnvironment(t *testing.T) {
 
 // The flags of agentFlags mean the same to both commands.
 func TestCheck_Flags(t *testing.T) {
-	testenv.Clear(t)
 	t.Setenv("CONSUL_HTTP_TOKEN", "secret")
 	t.Setenv("CONSUL_CLUSTER_EXPORTER_PROBE_CONCURRENCY", "7")
 	parsed := func(command string) *options {

@@ -13,13 +13,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // The command tells a running exporter from one that has ended, whatever Consul does: there is none here.
 func TestHealthcheck(t *testing.T) {
-	testenv.Clear(t)
 	e := harness.StartExporter(t, nil, "--consul.server=http://127.0.0.1:1")
 	url := e.URL + "/-/healthy"
 	code, stdout, stderr := harness.RunProgram(t, "healthcheck", "--url="+url)
@@ -36,7 +34,6 @@ func TestHealthcheck(t *testing.T) {
 
 // It works with what a web configuration asks for: TLS, with a certificate that is not for this host, and a password.
 func TestHealthcheck_WebConfig(t *testing.T) {
-	testenv.Clear(t)
 	certificates := httptest.NewTLSServer(http.NotFoundHandler())
 	defer certificates.Close()
 	pair := certificates.TLS.Certificates[0]
@@ -62,7 +59,6 @@ basic_auth_users: {prometheus: $2a$04$OL9h/Q2rjjnmrFMjIXuEWO4nhxDPQkAIvYJHWXP02p
 }
 
 func TestHealthcheck_Unhealthy(t *testing.T) {
-	testenv.Clear(t)
 	mux := http.NewServeMux()
 	mux.HandleFunc("/broken", func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, strings.Repeat("x", 10_000), http.StatusInternalServerError)

@@ -12,14 +12,12 @@ import (
 	"testing"
 
 	"github.com/zervigo/consul_cluster_exporter/collector"
-	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 func TestMain(m *testing.M) { harness.Main(m) }
 
 func TestBadOptions(t *testing.T) {
-	testenv.Clear(t)
 	dir := t.TempDir()
 	write := func(name, content string) string {
 		path := filepath.Join(dir, name)
@@ -121,7 +119,6 @@ func TestBadOptions(t *testing.T) {
 }
 
 func TestConfigCheck(t *testing.T) {
-	testenv.Clear(t)
 	path := filepath.Join(t.TempDir(), "config.yml")
 	harness.Must(t, os.WriteFile(path, []byte("modules: {a: {targets: [localhost]}}"), 0o600))
 	for _, args := range [][]string{{"--config.check"}, {"--config.check", "--config.file=" + path}} {
@@ -137,7 +134,6 @@ func TestConfigCheck(t *testing.T) {
 }
 
 func TestAddressInUse(t *testing.T) {
-	testenv.Clear(t)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	harness.Must(t, err)
 	defer listener.Close()
@@ -148,7 +144,6 @@ func TestAddressInUse(t *testing.T) {
 }
 
 func TestHelpAndVersion(t *testing.T) {
-	testenv.Clear(t)
 	for flag, want := range map[string]string{"--help": "--consul.server", "--version": "consul_cluster_exporter, version "} {
 		code, stdout, stderr := harness.RunProgram(t, flag)
 		if code != 0 || !strings.Contains(stdout, want) || stderr != "" {
@@ -159,7 +154,6 @@ func TestHelpAndVersion(t *testing.T) {
 
 // The help of each command names the values of its flags in a word, or shows their defaults.
 func TestHelpOfValues(t *testing.T) {
-	testenv.Clear(t)
 	unclear := regexp.MustCompile(`--[a-z.-]+=("" |[A-Z]+[.-][A-Z.-]*).*`)
 	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"check", "--help"}, {"alerts", "--help"}, {"dashboards", "--help"}} {
 		_, stdout, _ := harness.RunProgram(t, args...)

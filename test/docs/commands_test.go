@@ -13,7 +13,6 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
-	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -22,7 +21,6 @@ var ourCommand = regexp.MustCompile(`(?:^|\$ |&& |; |sudo |exec |if |Exec[A-Za-z
 
 // The command lines of the exporter in all documents are ones that it takes.
 func TestDocsCommands(t *testing.T) {
-	testenv.Clear(t)
 	checked := 0
 	for _, d := range documents(t) {
 		for _, line := range append(d.CommandLines(), d.Spans...) {
@@ -122,7 +120,6 @@ var flagSpan = regexp.MustCompile(`(?:^|\s)--(?:\[no-\]|no-)?([a-z][a-z0-9_.-]*)
 
 // The flags that documents name are flags of the exporter.
 func TestDocsFlags(t *testing.T) {
-	testenv.Clear(t)
 	flags := map[string]bool{"help": true, "help-long": true, "version": true}
 	for _, command := range cli.App().Model().Commands {
 		for _, f := range command.Flags {

@@ -18,14 +18,12 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/zervigo/consul_cluster_exporter/collector"
-	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // Every command of the exporter among the examples has flags that the exporter has, with values of their kind.
 func TestExamples_Flags(t *testing.T) {
-	testenv.Clear(t)
 	commands := map[string][]string{
 		"the Dockerfile's HEALTHCHECK": dockerfileHealthcheck(t),
 		"the systemd unit":             unitOptions(t),

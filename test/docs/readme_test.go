@@ -20,7 +20,6 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/alerts"
 	"github.com/zervigo/consul_cluster_exporter/collector"
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
-	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -29,7 +28,6 @@ type docsTable struct{ name, text string }
 
 // The tables of flags, collectors and metrics are generated from the code; `make docs` writes them.
 func TestReadmeTables(t *testing.T) {
-	testenv.Clear(t)
 	expectTables(t, "docs/metrics.md", docsTable{"collectors", collectorsTable()}, docsTable{"metrics", metricsTables(t)})
 	expectTables(t, "docs/configuration.md",
 		docsTable{"flags", flagsTable(cli.App().GetCommand("serve").Model().Flags)},

@@ -25,7 +25,6 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
-	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 )
 
 // Exporter is a running exporter.
@@ -75,7 +74,7 @@ func Launch(tb testing.TB, binary string, env []string, args ...string) *Exporte
 		Log:    processLog{filepath.Join(tb.TempDir(), "log")},
 		Exited: make(chan struct{}),
 	}
-	e.Cmd.Env = append(testenv.Clean(), append(env, AsExporter+"=1")...)
+	e.Cmd.Env = append(os.Environ(), append(env, AsExporter+"=1")...)
 	file, err := os.Create(e.Log.path)
 	Must(tb, err)
 	defer file.Close()

@@ -12,8 +12,10 @@ package harness
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
@@ -23,13 +25,14 @@ import (
 // AsExporter makes the test binary be the exporter, so that the tests run the real program in a process of its own.
 const AsExporter = "TEST_AS_EXPORTER"
 
-// Main runs the tests of a package in the top folder of the project: a path is the same in a test and in the project. If a test has
-// started the test binary as the exporter, it is the exporter instead.
+// Main runs the tests of a package in the top folder of the project, so that a path is the same in a test and in the project, and without
+// the variables of the person who runs them that configure Consul or the exporter. If a test has started the test binary as the exporter,
+// it is the exporter instead.
 func Main(m *testing.M) {
 	if os.Getenv(AsExporter) != "" {
 		os.Exit(cli.Run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 	}
-	if err := enterTopFolder(); err != nil {
+	if err := errors.Join(enterTopFolder(), clearEnvironment()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -48,4 +51,16 @@ func enterTopFolder() error {
 		return err
 	}
 	return os.Chdir(root)
+}
+
+// clearEnvironment takes out what configures Consul or the exporter. What names the tools stays.
+func clearEnvironment() error {
+	var errs []error
+	for _, v := range os.Environ() {
+		name, _, _ := strings.Cut(v, "=")
+		if strings.HasPrefix(name, "CONSUL_") && !strings.HasPrefix(name, "CONSUL_CLUSTER_EXPORTER_TOOL_") {
+			errs = append(errs, os.Unsetenv(name))
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -15,14 +15,12 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
-	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 	"github.com/zervigo/consul_cluster_exporter/status"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // The status page, the metrics and the command check say the same of a cluster, whatever is wrong with it.
 func TestViewsAgree(t *testing.T) {
-	testenv.Clear(t)
 	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1, Config: harness.KeepDead()})
 	leader := harness.LeaderOf(t, c)
 	harness.Must(t, c.WaitSynced(t.Context()))
@@ -61,7 +59,6 @@ func TestViewsAgree(t *testing.T) {
 }
 
 func TestViewsAgree_AgentDead(t *testing.T) {
-	testenv.Clear(t)
 	c := consultest.Start(t, consultest.Options{Servers: 1, Clients: 1})
 	harness.LeaderOf(t, c)
 	agent := c.Clients[0]
@@ -75,7 +72,6 @@ func TestViewsAgree_AgentDead(t *testing.T) {
 }
 
 func TestViewsAgree_SplitBrain(t *testing.T) {
-	testenv.Clear(t)
 	c := consultest.Start(t, consultest.Options{Servers: 2, Bootstrap: consultest.BootstrapAlone})
 	harness.Must(t, c.Join(t.Context(), c.Servers[0], c.Servers[1]))
 	e := harness.StartExporter(t, nil, "--consul.server="+c.Servers[0].URL())
@@ -83,7 +79,6 @@ func TestViewsAgree_SplitBrain(t *testing.T) {
 }
 
 func TestViewsAgree_ACL(t *testing.T) {
-	testenv.Clear(t)
 	c := consultest.Start(t, consultest.Options{Servers: 3, ACL: true})
 	e := harness.StartExporter(t, nil, "--consul.server="+c.Servers[0].URL())
 	expectAgreement(t, e, c.Servers[0], status.LevelDegraded, "ConsulCollectorRefused")

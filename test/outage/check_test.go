@@ -26,7 +26,6 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
-	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 	"github.com/zervigo/consul_cluster_exporter/status"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 	"github.com/zervigo/consul_cluster_exporter/verdict"
@@ -91,7 +90,6 @@ func expectStop(t *testing.T, a *consultest.Agent, server string, want int, text
 }
 
 func TestCheck(t *testing.T) {
-	testenv.Clear(t)
 	const oddClient = "клиент\x1b[31m"
 	c := consultest.Start(t, consultest.Options{
 		Servers: 3, Clients: 1,
@@ -230,7 +228,6 @@ func expectLag(t *testing.T, leader, well, lagging *consultest.Agent) {
 }
 
 func TestCheck_SplitBrain(t *testing.T) {
-	testenv.Clear(t)
 	c := consultest.Start(t, consultest.Options{Servers: 2, Bootstrap: consultest.BootstrapAlone})
 	harness.Must(t, c.Join(t.Context(), c.Servers[0], c.Servers[1]))
 	for deadline := time.Now().Add(20 * time.Second); ; {
@@ -249,7 +246,6 @@ func TestCheck_SplitBrain(t *testing.T) {
 }
 
 func TestCheck_ACL(t *testing.T) {
-	testenv.Clear(t)
 	c := consultest.Start(t, consultest.Options{Servers: 3, ACL: true})
 	server := c.Servers[0]
 	st := statusUntil(t, 20*time.Second, server, cli.ExitDegraded, []string{"ConsulCollectorRefused"})
@@ -270,7 +266,6 @@ func TestCheck_ACL(t *testing.T) {
 // With five servers one can be dead, the rest are restarted one after the other by the script of docs/check.md, and one that comes back after
 // it has left has no vote.
 func TestCheck_FiveServers(t *testing.T) {
-	testenv.Clear(t)
 	c := consultest.Start(t, consultest.Options{Servers: 5, Config: map[string]any{
 		"autopilot": map[string]any{"cleanup_dead_servers": false, "server_stabilization_time": "1h"},
 	}})
@@ -306,7 +301,7 @@ func rollingRestart(t *testing.T, c *consultest.Cluster) {
 
 	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-s", "server-1", "server-2", "server-3", "server-4", "server-5")
 	cmd.Stdin = strings.NewReader(script)
-	cmd.Env = append(testenv.Clean(), "PATH="+dir+":"+os.Getenv("PATH"), "CONSUL_HTTP_ADDR="+c.Servers[1].URL(), "CONSUL_CLUSTER_EXPORTER_PROBE_TIMEOUT=500ms")
+	cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "CONSUL_HTTP_ADDR="+c.Servers[1].URL(), "CONSUL_CLUSTER_EXPORTER_PROBE_TIMEOUT=500ms")
 	out, err := cmd.CombinedOutput()
 	stopWatch()
 	seen := <-margins

@@ -19,7 +19,6 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
-	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -119,7 +118,7 @@ func (row quietRow) play(t *testing.T, b burden, counts *seriesCounts) {
 func (row quietRow) check(t *testing.T, args []string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], slices.Concat([]string{"check"}, args)...)
-	cmd.Env = append(testenv.Clean(), harness.AsExporter+"=1")
+	cmd.Env = append(os.Environ(), harness.AsExporter+"=1")
 	out, err := cmd.CombinedOutput()
 	if _, ended := errors.AsType[*exec.ExitError](err); err != nil && !ended {
 		t.Fatalf("run check: %v", err)

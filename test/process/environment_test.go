@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
-	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -118,7 +117,7 @@ func TestEnvironment_Requests(t *testing.T) {
 			}
 
 			check := exec.CommandContext(t.Context(), os.Args[0], append([]string{"check"}, tc.flags...)...)
-			check.Env = append(testenv.Clean(), append(env, harness.AsExporter+"=1")...)
+			check.Env = append(os.Environ(), append(env, harness.AsExporter+"=1")...)
 			out, _ := check.CombinedOutput() // Its exit code is about the cluster, which has nothing to say.
 			if code := check.ProcessState.ExitCode(); code == cli.ExitUsage {
 				t.Errorf("check: exit code %d, printed %s", code, out)

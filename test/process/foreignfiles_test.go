@@ -20,7 +20,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -80,7 +79,7 @@ func runAlone(t *testing.T, args ...string) (code int, output string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
-	cmd.Env = append(testenv.Clean(), harness.AsExporter+"=1")
+	cmd.Env = append(os.Environ(), harness.AsExporter+"=1")
 	out, _ := cmd.CombinedOutput() // The exit code says it.
 	if ctx.Err() != nil {
 		t.Fatalf("%v does not end; it printed\n%s", args, out)

@@ -23,7 +23,6 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
-	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -145,7 +144,6 @@ func TestModules_TwoClusters(t *testing.T) {
 	check := func(content string, wantCode int) {
 		t.Helper()
 		harness.Must(t, os.WriteFile(path, []byte(content), 0o600))
-		testenv.Clear(t)
 		code, stdout, stderr := harness.RunProgram(t, "--config.check", "--config.file="+path, "--log.level=debug")
 		if code != wantCode {
 			t.Errorf("--config.check: exit code %d, want %d: %s%s", code, wantCode, stdout, stderr)
@@ -181,7 +179,6 @@ func TestModules_TwoClusters(t *testing.T) {
 
 // The modules of docs/deployment.md can be used as they are.
 func TestModules_Deployment(t *testing.T) {
-	testenv.Clear(t)
 	document, err := os.ReadFile("docs/deployment.md")
 	harness.Must(t, err)
 	_, rest, _ := strings.Cut(string(document), "```yaml\nmodules:")

@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -45,7 +44,6 @@ var urlsWithPassword = []string{
 
 // Whatever takes a URL, or is given one by mistake, prints no password.
 func TestPasswords_Rejected(t *testing.T) {
-	testenv.Clear(t)
 	dir := t.TempDir()
 	file := func(name, format, url string) string {
 		path := filepath.Join(dir, name)

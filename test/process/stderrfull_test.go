@@ -22,7 +22,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -124,7 +123,7 @@ func TestStderrFull(t *testing.T) {
 	log := newPipedLog(t)
 	cmd := exec.Command(os.Args[0], "--consul.server="+agent.URL, "--config.file="+file,
 		"--web.enable-lifecycle", "--web.listen-address=127.0.0.1:0")
-	cmd.Env = append(testenv.Clean(), harness.AsExporter+"=1")
+	cmd.Env = append(os.Environ(), harness.AsExporter+"=1")
 	cmd.Stderr = log.w
 	harness.Must(t, cmd.Start())
 	defer func() { _ = cmd.Process.Kill() }() // Does nothing if it has ended.

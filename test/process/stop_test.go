@@ -17,7 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -118,7 +117,7 @@ func TestStderrClosed(t *testing.T) {
 	folder := harness.WriteFiles(t, map[string]string{"modules.yml": "modules: {m: {targets: [127.0.0.1]}}"})
 	cmd := exec.Command(os.Args[0], "--consul.server=127.0.0.1:1", "--config.file="+filepath.Join(folder, "modules.yml"),
 		"--web.enable-lifecycle", "--web.listen-address=127.0.0.1:0")
-	cmd.Env = append(testenv.Clean(), harness.AsExporter+"=1")
+	cmd.Env = append(os.Environ(), harness.AsExporter+"=1")
 	log, err := cmd.StderrPipe()
 	harness.Must(t, err)
 	harness.Must(t, cmd.Start())

@@ -25,7 +25,6 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
-	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 	"github.com/zervigo/consul_cluster_exporter/status"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
@@ -262,7 +261,6 @@ func replace(t *testing.T, path, content string) {
 
 // Each file that blocks when the exporter starts is an error that names the flag or key, and the file.
 func TestTrouble_FileBlocksAtStart(t *testing.T) {
-	testenv.Clear(t)
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	harness.Must(t, syscall.Mkfifo(fifo, 0o600))
 	certificates := consultest.NewCertificates(t)
@@ -304,7 +302,7 @@ func TestTrouble_FileBlocksAtStart(t *testing.T) {
 			if tc.args[0] == "check" {
 				cmd.Args = append(cmd.Args[:1], tc.args...)
 			}
-			cmd.Env = append(testenv.Clean(), harness.AsExporter+"=1")
+			cmd.Env = append(os.Environ(), harness.AsExporter+"=1")
 			var stderr bytes.Buffer
 			cmd.Stderr = &stderr
 			err := cmd.Run()
@@ -328,7 +326,7 @@ func TestTrouble_WebFilePiped(t *testing.T) {
 	harness.Must(t, writer.Start())
 	defer func() { _ = writer.Wait() }()
 	cmd := exec.CommandContext(ctx, os.Args[0], "--config.check", "--web.config.file="+filepath.Join(folder, "web.yml"))
-	cmd.Env = append(testenv.Clean(), harness.AsExporter+"=1")
+	cmd.Env = append(os.Environ(), harness.AsExporter+"=1")
 	out, err := cmd.CombinedOutput()
 	want := "--web.config.file: tls_server_config.cert_file: " + fifo + " is a pipe, which can be read only once"
 	if err == nil || !strings.Contains(string(out), want) {

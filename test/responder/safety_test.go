@@ -18,7 +18,6 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/internal/proof"
-	"github.com/zervigo/consul_cluster_exporter/internal/testenv"
 	"github.com/zervigo/consul_cluster_exporter/responder"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
@@ -260,7 +259,6 @@ func TestResponder_Off(t *testing.T) {
 }
 
 func TestResponder_BadOptions(t *testing.T) {
-	testenv.Clear(t)
 	dir := t.TempDir()
 	write := func(name, content string) string {
 		path := filepath.Join(dir, name)
