@@ -68,9 +68,8 @@ func contentsOf(t *testing.T, server *consultest.Agent) contents {
 
 func TestLoadCatalog(t *testing.T) {
 	t.Parallel()
-	slot(t)
-	ctx := soon(t)
 	cluster := consultest.Start(t, consultest.Options{})
+	ctx := soon(t)
 	// 200 instances are written in four transactions, the last one not full.
 	if err := cluster.LoadCatalog(ctx, consultest.Catalog{Nodes: 5, Services: 7, Instances: 200}); err != nil {
 		t.Fatalf("LoadCatalog() error = %v", err)
@@ -125,9 +124,8 @@ func TestLoadCatalog(t *testing.T) {
 // A leader that dies while the catalog is loaded makes it slower, not incomplete.
 func TestLoadCatalog_Election(t *testing.T) {
 	t.Parallel()
-	slot(t)
-	ctx := soon(t)
 	cluster := consultest.Start(t, consultest.Options{})
+	ctx := soon(t)
 	leader, err := cluster.Leader(ctx)
 	if err != nil {
 		t.Fatal(err)

@@ -57,18 +57,6 @@ func helper(how string) {
 	select {}
 }
 
-// slots bounds how many tests have a cluster at the same time: more would only
-// take the processors from each other.
-var slots = make(chan struct{}, 2)
-
-// slot waits for one of the slots and holds it until the test has ended. It
-// comes before the start of a cluster, to be given back after its Close.
-func slot(t *testing.T) {
-	t.Helper()
-	slots <- struct{}{}
-	t.Cleanup(func() { <-slots })
-}
-
 // soon returns a context for everything that a test waits for.
 func soon(t *testing.T) context.Context {
 	t.Helper()
@@ -114,13 +102,12 @@ func connects(ctx context.Context, agent *consultest.Agent, port int) error {
 
 func TestStart(t *testing.T) {
 	t.Parallel()
-	slot(t)
-	ctx := soon(t)
 	cluster := consultest.Start(t, consultest.Options{
 		Servers: 3, Clients: 1,
 		NodeName: func(role string, i int) string { return fmt.Sprintf("%s%d-of-test", role[:1], i) },
 		Config:   map[string]any{"ports": map[string]int{"dns": -1}, "node_meta": map[string]string{"rack": "r1"}},
 	})
+	ctx := soon(t)
 
 	leader, err := cluster.Leader(ctx)
 	if err != nil {
@@ -166,9 +153,8 @@ func TestStart(t *testing.T) {
 
 func TestAgent_Logs(t *testing.T) {
 	t.Parallel()
-	slot(t)
-	ctx := soon(t)
 	cluster := consultest.Start(t, consultest.Options{Servers: 1})
+	ctx := soon(t)
 	server := cluster.Servers[0]
 
 	elected := false
@@ -203,7 +189,6 @@ func TestAgent_Logs(t *testing.T) {
 
 func TestAgent_Connections(t *testing.T) {
 	t.Parallel()
-	slot(t)
 	server := consultest.Start(t, consultest.Options{Servers: 1}).Servers[0]
 	count := func() int {
 		n, err := server.Connections(consultest.PortDNS)
@@ -234,9 +219,8 @@ func TestAgent_Connections(t *testing.T) {
 
 func TestAgent_KillAndRestart(t *testing.T) {
 	t.Parallel()
-	slot(t)
-	ctx := soon(t)
 	cluster := consultest.Start(t, consultest.Options{})
+	ctx := soon(t)
 	old, err := cluster.Leader(ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -282,9 +266,8 @@ func TestAgent_KillAndRestart(t *testing.T) {
 
 func TestAgent_StopAndContinue(t *testing.T) {
 	t.Parallel()
-	slot(t)
-	ctx := soon(t)
 	cluster := consultest.Start(t, consultest.Options{Servers: 1})
+	ctx := soon(t)
 	server := cluster.Servers[0]
 	if err := server.Stop(); err != nil {
 		t.Fatalf("Stop() error = %v", err)
@@ -324,9 +307,8 @@ func TestAgent_StopAndContinue(t *testing.T) {
 
 func TestAgent_Leave(t *testing.T) {
 	t.Parallel()
-	slot(t)
-	ctx := soon(t)
 	cluster := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1})
+	ctx := soon(t)
 	client, server := cluster.Clients[0], cluster.Servers[0]
 	var leaving sync.WaitGroup
 	for _, agent := range []*consultest.Agent{client, server} {
@@ -366,9 +348,8 @@ func TestAgent_Leave(t *testing.T) {
 
 func TestAgent_ConfigureAndCertify(t *testing.T) {
 	t.Parallel()
-	slot(t)
-	ctx := soon(t)
 	cluster := consultest.Start(t, consultest.Options{Servers: 1, TLS: true, CertLifetime: 48 * time.Hour})
+	ctx := soon(t)
 	server := cluster.Servers[0]
 	// shown is how long the certificate of the API is still valid.
 	shown := func() time.Duration {
@@ -404,9 +385,8 @@ func TestAgent_ConfigureAndCertify(t *testing.T) {
 
 func TestCluster_TransferLeadership(t *testing.T) {
 	t.Parallel()
-	slot(t)
-	ctx := soon(t)
 	cluster := consultest.Start(t, consultest.Options{Servers: 3})
+	ctx := soon(t)
 	for _, server := range append(cluster.Servers, cluster.Servers[2]) {
 		if err := cluster.TransferLeadership(ctx, server); err != nil {
 			t.Fatalf("TransferLeadership() error = %v", err)
@@ -419,14 +399,13 @@ func TestCluster_TransferLeadership(t *testing.T) {
 
 func TestStart_Secured(t *testing.T) {
 	t.Parallel()
-	slot(t)
-	ctx := soon(t)
 	cluster := consultest.Start(t, consultest.Options{
 		Servers: 3, Clients: 1,
 		TLS: true, CertLifetime: 48 * time.Hour,
 		GossipKey: "pUqJrVyVRj5jsiYEkM/tFQYfWyJIv4s3XkvDwy7Cu5s=",
 		ACL:       true,
 	})
+	ctx := soon(t)
 	client := cluster.Clients[0]
 	if want := "https://" + client.Addr + ":8501"; client.URL() != want {
 		t.Errorf("URL() = %q, want %q", client.URL(), want)
@@ -505,9 +484,8 @@ func checkCertificates(t *testing.T, cluster *consultest.Cluster) {
 
 func TestStart_BootstrapAlone(t *testing.T) {
 	t.Parallel()
-	slot(t)
-	ctx := soon(t)
 	cluster := consultest.Start(t, consultest.Options{Servers: 2, Clients: 1, Bootstrap: consultest.BootstrapAlone})
+	ctx := soon(t)
 	one, two := cluster.Servers[0], cluster.Servers[1]
 	if err := cluster.Join(ctx, two, one); err != nil {
 		t.Fatalf("Join() error = %v", err)
@@ -540,10 +518,9 @@ func TestStart_BootstrapAlone(t *testing.T) {
 
 func TestStart_SideBySide(t *testing.T) {
 	t.Parallel()
-	slot(t)
-	ctx := soon(t)
 	one := consultest.Start(t, consultest.Options{Servers: 1})
 	two := consultest.Start(t, consultest.Options{Servers: 1, Clients: 1, Datacenter: "dc2"})
+	ctx := soon(t)
 	if one.Servers[0].Addr == two.Servers[0].Addr {
 		t.Fatalf("both clusters use %s", one.Servers[0].Addr)
 	}
@@ -561,7 +538,6 @@ func TestStart_SideBySide(t *testing.T) {
 // TestStart_NoServers starts a client that nobody leads.
 func TestStart_NoServers(t *testing.T) {
 	t.Parallel()
-	slot(t)
 	cluster := consultest.Start(t, consultest.Options{Clients: 1})
 	if leader, err := cluster.Leader(soon(t)); err == nil {
 		t.Errorf("Leader() = %s, want an error", leader.Name)
@@ -570,7 +546,6 @@ func TestStart_NoServers(t *testing.T) {
 
 func TestCluster_Close(t *testing.T) {
 	t.Parallel()
-	slot(t)
 	ctx := soon(t)
 	cluster, err := consultest.New(ctx, consultest.Options{Servers: 1, TLS: true})
 	if err != nil {
@@ -662,7 +637,6 @@ func TestNew_DiesWithItsProcess(t *testing.T) {
 	for _, how := range []string{"panic", "kill"} {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
-			slot(t)
 			cmd := exec.CommandContext(soon(t), os.Args[0])
 			cmd.Env = append(os.Environ(), helperVariable+"="+how)
 			stdout, err := cmd.StdoutPipe()
@@ -723,14 +697,13 @@ func alive(t *testing.T, pid int) bool {
 // TestNew_Absent starts two of three servers, which wait for the third.
 func TestNew_Absent(t *testing.T) {
 	t.Parallel()
-	slot(t)
-	ctx := soon(t)
 	cluster := consultest.Start(t, consultest.Options{
 		Servers: 3, Absent: 1,
 		AgentConfig: func(role string, i int) map[string]any {
 			return map[string]any{"node_meta": map[string]string{"agent": fmt.Sprintf("%s %d", role, i)}}
 		},
 	})
+	ctx := soon(t)
 	absent := cluster.Servers[2]
 	if absent.Running() || !cluster.Servers[1].Running() {
 		t.Error("the last server is running, or the second is not; want it the other way round")
@@ -758,10 +731,9 @@ func TestNew_Absent(t *testing.T) {
 
 func TestCluster_JoinWANAndPeer(t *testing.T) {
 	t.Parallel()
-	slot(t)
-	ctx := soon(t)
 	here := consultest.Start(t, consultest.Options{Servers: 2})
 	there := consultest.Start(t, consultest.Options{Servers: 1, Datacenter: "dc2"})
+	ctx := soon(t)
 	if err := here.JoinWAN(ctx, there); err != nil {
 		t.Fatal(err)
 	}
