@@ -40,8 +40,8 @@ demo:
 # test: all checks and tests a change must pass, with a sample of each long proof. At the end it prints which proofs are older than their code.
 .PHONY: test
 test: tools check
-	@# Two packages at a time: most of them wait, and more clusters would starve each other.
-	go test -race -shuffle=on -timeout 40m -p 2 ./...
+	@# Tests mostly wait, so there are more at one time than processors. internal/consultest bounds how many of them have clusters.
+	go test -race -shuffle=on -timeout 40m -p 4 -parallel 4 ./...
 	@$(PROVE) -state
 
 # prove: run the long proofs, or PROOF=name of internal/proof/table.go, and write docs/proof/name.json; SEED=n repeats one. Takes minutes each.
@@ -75,7 +75,7 @@ e2e:
 .PHONY: e2e-alerts
 e2e-alerts:
 	@$(TOOL) consul prometheus alertmanager
-	go test -race -tags e2e,stack -count 1 -timeout 15m -parallel $(ACTS) -v -run '^TestE2EAlerts$$' -exec $(CURDIR)/tools/e2e.sh ./test/stack
+	TEST_CLUSTERS=$(ACTS) go test -race -tags e2e,stack -count 1 -timeout 15m -parallel $(ACTS) -v -run '^TestE2EAlerts$$' -exec $(CURDIR)/tools/e2e.sh ./test/stack
 
 # soak: break and mend a cluster for SOAK and watch the exporter; needs root, as e2e does.
 .PHONY: soak
@@ -100,14 +100,14 @@ test-browser:
 .PHONY: test-stack
 test-stack:
 	@$(TOOL) consul prometheus alertmanager
-	go test -race -tags stack -count 1 -timeout 20m -parallel $(ACTS) -run '^TestStack' ./test/stack
+	TEST_CLUSTERS=$(ACTS) go test -race -tags stack -count 1 -timeout 20m -parallel $(ACTS) -run '^TestStack' ./test/stack
 
 # alerts-proven: write docs/alerts-proven.md from what the tests of alerts see; needs root as e2e does.
 .PHONY: alerts-proven
 alerts-proven:
 	@$(TOOL) consul prometheus alertmanager
-	go test -tags stack -count 1 -timeout 20m -parallel $(ACTS) -run '^TestStackAlerts$$' ./test/stack -update
-	go test -tags e2e,stack -count 1 -timeout 15m -parallel $(ACTS) -run '^TestE2EAlerts$$' -exec $(CURDIR)/tools/e2e.sh ./test/stack -update
+	TEST_CLUSTERS=$(ACTS) go test -tags stack -count 1 -timeout 20m -parallel $(ACTS) -run '^TestStackAlerts$$' ./test/stack -update
+	TEST_CLUSTERS=$(ACTS) go test -tags e2e,stack -count 1 -timeout 15m -parallel $(ACTS) -run '^TestE2EAlerts$$' -exec $(CURDIR)/tools/e2e.sh ./test/stack -update
 	go test -tags stack -count 1 -timeout 10m -run '^TestStackResponder(Hung|Slow)Leader$$' ./test/stack -update
 
 # test-packaging: the tests of Dockerfile, examples and release with the parsers of those who read them; reproducible builds; minutes the first time.

@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -40,7 +41,7 @@ const Name = "consul_cluster_exporter"
 
 // Run is the whole program: it returns the exit code. Cancelling ctx is like SIGTERM.
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	version.Version = cmp.Or(version.Version, "unreleased") // Set by the linker in releases.
+	nameVersion()
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // The second signal ends the program at once.
@@ -63,6 +64,9 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return runExporter(ctx, opts, stdout, stderr)
 	}
 }
+
+// nameVersion names the version where the linker has not, as it does in releases.
+var nameVersion = sync.OnceFunc(func() { version.Version = cmp.Or(version.Version, "unreleased") })
 
 // surviveClosedPipes keeps the program alive when the reader of its log is gone. Go ends a program that writes to a broken
 // pipe on descriptor 1 or 2, unless it handles SIGPIPE. The signal is not ignored, because the programs that the responder

@@ -28,6 +28,7 @@ import (
 // On clusters with services in all states, with all flags, every series of consul_exporter is one of ours with the same value, and the other
 // way round, but for what is known to be wrong with consul_exporter.
 func TestDropIn(t *testing.T) {
+	t.Parallel()
 	upstream, err := toolbox.Path("consul_exporter")
 	harness.Must(t, err)
 	c := dropInClusters(t)

@@ -38,6 +38,7 @@ var oftenAbsent = []string{
 
 // promtool has nothing to say about the page of a real exporter, but for the exceptions, and all families are on it.
 func TestPromtool(t *testing.T) {
+	t.Parallel()
 	promtool, err := toolbox.Path("promtool")
 	harness.Must(t, err)
 	c := consultest.Start(t, consultest.Options{Servers: 1})

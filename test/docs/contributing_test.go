@@ -24,6 +24,7 @@ import (
 // A copy of the project to which the code of CONTRIBUTING.md is added, step by step, passes the tests that the document names, and is an exporter
 // with one more collector and one more probe.
 func TestContributing(t *testing.T) {
+	t.Parallel()
 	dir := copyProject(t)
 	d := harness.ReadDocument(t, "CONTRIBUTING.md")
 	for _, block := range d.Blocks {

@@ -26,6 +26,7 @@ import (
 
 // What docs/deployment.md says of a cluster of three servers, and of exporters beside clients, is so.
 func TestDeployment(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1})
 	harness.Must(t, c.WaitSynced(t.Context()))
 	content, err := os.ReadFile("docs/deployment.md")

@@ -19,6 +19,7 @@ import (
 // The agent's HTTP API can be on a unix socket, behind the path of a proxy, or have a name; and however it is reached, the servers' own ports
 // are those that the cluster names.
 func TestAddresses(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 1, Socket: true})
 	server := c.Servers[0]
 	api, err := url.Parse(server.URL())
@@ -73,6 +74,7 @@ func TestAddresses(t *testing.T) {
 // Hosts have several addresses: here gossip of the WAN pool, DNS and gRPC are on another one than the rest. Each port is asked where it is; of the
 // other servers only those that the cluster tells the address of.
 func TestSeveralAddresses(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 3})
 	network := strings.TrimSuffix(c.Servers[0].Addr, "1")
 	for i, server := range c.Servers {

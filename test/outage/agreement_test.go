@@ -21,6 +21,7 @@ import (
 
 // The status page, the metrics and the command check say the same of a cluster, whatever is wrong with it.
 func TestViewsAgree(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1, Config: harness.KeepDead()})
 	leader := harness.LeaderOf(t, c)
 	harness.Must(t, c.WaitSynced(t.Context()))
@@ -59,6 +60,7 @@ func TestViewsAgree(t *testing.T) {
 }
 
 func TestViewsAgree_AgentDead(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 1, Clients: 1})
 	harness.LeaderOf(t, c)
 	agent := c.Clients[0]
@@ -72,6 +74,7 @@ func TestViewsAgree_AgentDead(t *testing.T) {
 }
 
 func TestViewsAgree_SplitBrain(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 2, Bootstrap: consultest.BootstrapAlone})
 	harness.Must(t, c.Join(t.Context(), c.Servers[0], c.Servers[1]))
 	e := harness.StartExporter(t, nil, "--consul.server="+c.Servers[0].URL())
@@ -79,6 +82,7 @@ func TestViewsAgree_SplitBrain(t *testing.T) {
 }
 
 func TestViewsAgree_ACL(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 3, ACL: true})
 	e := harness.StartExporter(t, nil, "--consul.server="+c.Servers[0].URL())
 	expectAgreement(t, e, c.Servers[0], status.LevelDegraded, "ConsulCollectorRefused")

@@ -90,6 +90,7 @@ func expectStop(t *testing.T, a *consultest.Agent, server string, want int, text
 }
 
 func TestCheck(t *testing.T) {
+	t.Parallel()
 	const oddClient = "клиент\x1b[31m"
 	c := consultest.Start(t, consultest.Options{
 		Servers: 3, Clients: 1,
@@ -228,6 +229,7 @@ func expectLag(t *testing.T, leader, well, lagging *consultest.Agent) {
 }
 
 func TestCheck_SplitBrain(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 2, Bootstrap: consultest.BootstrapAlone})
 	harness.Must(t, c.Join(t.Context(), c.Servers[0], c.Servers[1]))
 	for deadline := time.Now().Add(20 * time.Second); ; {
@@ -246,6 +248,7 @@ func TestCheck_SplitBrain(t *testing.T) {
 }
 
 func TestCheck_ACL(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 3, ACL: true})
 	server := c.Servers[0]
 	st := statusUntil(t, 20*time.Second, server, cli.ExitDegraded, []string{"ConsulCollectorRefused"})
@@ -266,6 +269,7 @@ func TestCheck_ACL(t *testing.T) {
 // With five servers one can be dead, the rest are restarted one after the other by the script of docs/check.md, and one that comes back after
 // it has left has no vote.
 func TestCheck_FiveServers(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 5, Config: map[string]any{
 		"autopilot": map[string]any{"cleanup_dead_servers": false, "server_stabilization_time": "1h"},
 	}})

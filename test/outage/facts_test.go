@@ -25,6 +25,7 @@ session_prefix "" { policy = "read" }`
 
 // The collectors that tell what else Consul knows agree with Consul's API, while there is a leader and after it.
 func TestFacts(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 3, ACL: true, Config: harness.KeepDead()})
 	leader := harness.LeaderOf(t, c)
 	survivor := harness.Others(c, leader)[0]
@@ -137,6 +138,7 @@ func expectPeering(t *testing.T, e *harness.Exporter, leader *consultest.Agent) 
 // On a cluster that denies by default: with no token, with README's policy and with half of the services, what can be told is told, the
 // rest is said to be missing, and Consul logs nothing about it after the first scrape.
 func TestRights(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 1, Clients: 1, ACL: true})
 	server := c.Servers[0]
 	for _, service := range []string{"api", "auth", "web"} {
@@ -229,6 +231,7 @@ func TestRights(t *testing.T) {
 
 // The rates of RPC are those of what clients do, whichever agent is asked and whether or not gauges carry the host's name.
 func TestTelemetry(t *testing.T) {
+	t.Parallel()
 	for _, hostname := range []bool{true, false} {
 		t.Run(fmt.Sprintf("host name %v", hostname), func(t *testing.T) {
 			t.Parallel()

@@ -25,6 +25,7 @@ import (
 // Consul notices none of the exporter's scrapes and none of its checks, however it is configured and whatever has happened to it: here in a
 // sample of what TestProveLeavesNoTrace plays.
 func TestLeavesNoTrace(t *testing.T) {
+	t.Parallel()
 	leaveNoTrace(t, burden{scrapes: 15, checks: 2}, 3)
 }
 

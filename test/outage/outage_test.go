@@ -28,6 +28,7 @@ func consulVersion(t *testing.T, a *consultest.Agent) string {
 }
 
 func TestHealthyCluster(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1})
 	leader := harness.LeaderOf(t, c)
 	harness.Must(t, c.WaitSynced(t.Context()))
@@ -120,6 +121,7 @@ func expectListPeers(t *testing.T, s harness.Samples, a *consultest.Agent) {
 }
 
 func TestLeaderKilled(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 3, Config: harness.KeepDead()})
 	leader := harness.LeaderOf(t, c)
 	e := harness.StartExporter(t, nil, "--consul.server="+harness.Others(c, leader)[0].URL())
@@ -153,6 +155,7 @@ func TestLeaderKilled(t *testing.T) {
 }
 
 func TestFollowerHangs(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 3, Config: harness.KeepDead()})
 	leader := harness.LeaderOf(t, c)
 	followers := harness.Others(c, leader)
@@ -188,6 +191,7 @@ func TestFollowerHangs(t *testing.T) {
 }
 
 func TestQuorumLost(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1})
 	leader := harness.LeaderOf(t, c)
 	survivor := harness.Others(c, leader)[0]
@@ -235,6 +239,7 @@ func TestQuorumLost(t *testing.T) {
 }
 
 func TestAgentKilled(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1})
 	e := harness.StartExporter(t, nil, "--consul.server="+c.Clients[0].URL())
 	e.Scrape(t).Expect(t, harness.Samples{"consul_up": 1})
@@ -265,6 +270,7 @@ func TestAgentKilled(t *testing.T) {
 }
 
 func TestAgentHangs(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1})
 	e := harness.StartExporter(t, nil, "--consul.server="+c.Clients[0].URL())
 	e.Scrape(t)
@@ -290,6 +296,7 @@ func TestAgentHangs(t *testing.T) {
 }
 
 func TestSplitBrain(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 2, Bootstrap: consultest.BootstrapAlone})
 	harness.Must(t, c.Join(t.Context(), c.Servers[0], c.Servers[1]))
 	e := harness.StartExporter(t, nil, "--consul.server="+c.Servers[0].URL())
@@ -329,6 +336,7 @@ func connectionsFrom(t *testing.T, a *consultest.Agent, address string) int {
 }
 
 func TestACL(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 3, ACL: true})
 	token, err := c.NewToken(t.Context(), harness.ReadmePolicy(t))
 	harness.Must(t, err)
@@ -384,6 +392,7 @@ func TestACL(t *testing.T) {
 
 // An exporter that starts with a token without rights has never seen a member; it finds the servers all the same.
 func TestACLWithoutToken(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 3, ACL: true})
 	e := harness.StartExporter(t, nil, "--consul.server="+c.Servers[0].URL())
 	s := e.Scrape(t)
@@ -396,6 +405,7 @@ func TestACLWithoutToken(t *testing.T) {
 }
 
 func TestHTTPS(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 1, TLS: true})
 	server := c.Servers[0].URL()
 	// Only the HTTP API is under test: server RPC over TLS has no probe yet, and a plain one would log a warning.

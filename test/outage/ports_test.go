@@ -39,6 +39,7 @@ func certificateOf(t *testing.T, c *consultest.Cluster, a *consultest.Agent) *x5
 }
 
 func TestEveryPort(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1})
 	e := harness.StartExporter(t, nil, "--consul.server="+c.Servers[0].URL())
 	s := e.ScrapeUntilUp(t, harness.PlainPorts, c.Servers...)
@@ -64,6 +65,7 @@ func TestEveryPort(t *testing.T) {
 
 // A client's configuration says nothing of the servers' ports for clients: only its own are probed.
 func TestPortsOfAClient(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 1, Clients: 1})
 	s := harness.StartExporter(t, nil, "--consul.server="+c.Clients[0].URL(), "--probe.protocols=http,grpc,dns").Scrape(t)
 	s.ExpectPorts(t, []harness.PortID{harness.Port(8500, "http", "tcp"), harness.Port(8502, "grpc", "tcp"), harness.Port(8600, "dns", "tcp"), harness.Port(8600, "dns", "udp")}, c.Clients[0])
@@ -74,6 +76,7 @@ func TestPortsOfAClient(t *testing.T) {
 }
 
 func TestEveryPortSecure(t *testing.T) {
+	t.Parallel()
 	c := startSecure(t)
 	token, err := c.NewToken(t.Context(), harness.ReadmePolicy(t))
 	harness.Must(t, err)
@@ -164,6 +167,7 @@ func TestEveryPortSecure(t *testing.T) {
 }
 
 func TestEveryPortHangs(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 3, Config: harness.KeepDead()})
 	leader := harness.LeaderOf(t, c)
 	hung := harness.Others(c, leader)[0]
@@ -190,6 +194,7 @@ func TestEveryPortHangs(t *testing.T) {
 
 // A hundred scrapes at once are one to Consul, or few.
 func TestManyScrapesAtOnce(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 3})
 	e := harness.StartExporter(t, nil, "--consul.server="+c.Servers[0].URL())
 	e.Scrape(t)

@@ -15,6 +15,7 @@ import (
 
 // Two hundred viewers cost Consul no more than one.
 func TestStatusPage_Viewers(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 1})
 	e := harness.StartExporter(t, nil, "--consul.server="+c.Servers[0].URL())
 	requests := func() (n float64) {

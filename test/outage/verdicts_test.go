@@ -48,6 +48,7 @@ func autopilotSeries(family, server string) string {
 // A cluster is judged while it is healthy, when it has lost a server and when it has lost its leader, by way of a server and of a
 // client, by an exporter with the rights that the README gives it.
 func TestVerdicts(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1, ACL: true, Config: autopilotConfig()})
 	leader := harness.LeaderOf(t, c)
 	token, err := c.NewToken(t.Context(), harness.ReadmePolicy(t))
@@ -138,6 +139,7 @@ func TestVerdicts(t *testing.T) {
 // The linearizable read hangs as long as it may while a server still names a leader that is frozen. Nothing else waits for it, then or when
 // there is no leader.
 func TestVerdicts_NothingWaits(t *testing.T) {
+	t.Parallel()
 	const readTimeout, enough = 5 * time.Second, 2500 * time.Millisecond
 	c := consultest.Start(t, consultest.Options{Servers: 3, Config: harness.KeepDead()})
 	leader := harness.LeaderOf(t, c)

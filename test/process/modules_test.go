@@ -41,6 +41,7 @@ func network(c *consultest.Cluster) string {
 
 // Two clusters that trust different tokens, watched by one exporter, and none of their secrets anywhere.
 func TestModules_TwoClusters(t *testing.T) {
+	t.Parallel()
 	gossipKey := base64.StdEncoding.EncodeToString([]byte("a gossip key that is 32 bytes !!"))
 	clusters := map[string]*consultest.Cluster{
 		"one": consultest.Start(t, consultest.Options{Servers: 3, ACL: true, GossipKey: gossipKey}),
@@ -343,6 +344,7 @@ func TestModules_RogueAgent(t *testing.T) {
 }
 
 func TestModules_Reload(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 1})
 	target := agentTarget(c.Servers[0])
 	good := fmt.Sprintf("modules: {m: {targets: [%s]}}", network(c))

@@ -81,6 +81,7 @@ func untilAllUp(t *testing.T, e *harness.Exporter) (ports int) {
 
 // A healthy cluster stays one for an exporter with few descriptors, most of which idle clients want.
 func TestTrouble_FewDescriptors(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 3})
 	harness.Must(t, c.WaitSynced(t.Context()))
 	waitCertificates(t, c)
@@ -125,6 +126,7 @@ func expectSuccess(t *testing.T, s harness.Samples) {
 
 // An exporter without any descriptor blames nothing on Consul, and recovers by itself.
 func TestTrouble_NoDescriptors(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 3})
 	harness.Must(t, c.WaitSynced(t.Context()))
 	waitCertificates(t, c)
@@ -195,6 +197,7 @@ func maxDescriptors(t *testing.T, pid int) uint64 {
 
 // A token file that blocks costs no scrape, no goroutine but one, and no metric; what is written there in the end is used.
 func TestTrouble_TokenFileBlocks(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 3, ACL: true})
 	harness.LeaderOf(t, c)
 	token, err := c.NewToken(t.Context(), harness.ReadmePolicy(t))
@@ -336,6 +339,7 @@ func TestTrouble_WebFilePiped(t *testing.T) {
 
 // Authorities are read again when they change, for the HTTP API, for the servers' ports and for modules.
 func TestTrouble_AuthoritiesChange(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 1, TLS: true})
 	right, err := os.ReadFile(c.CACert)
 	harness.Must(t, err)

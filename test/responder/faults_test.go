@@ -26,6 +26,7 @@ import (
 
 // A leader that hangs cannot hand over: by the time of the alert another one leads, and the hook runs, once, with the alert in its environment only.
 func TestResponder_LeaderHangs(t *testing.T) {
+	t.Parallel()
 	c := harness.StartCalm(t, consultest.Options{Servers: 3})
 	leader := harness.LeaderOf(t, c)
 	proof := filepath.Join(t.TempDir(), "proof")
@@ -104,6 +105,7 @@ func serverID(t *testing.T, state *api.AutopilotState, name string) string {
 
 // In a cluster of five a dead server's peer is removed once, and one that hangs is not.
 func TestResponder_RemoveDeadPeer(t *testing.T) {
+	t.Parallel()
 	c := harness.StartCalm(t, consultest.Options{Servers: 5})
 	leader := harness.LeaderOf(t, c)
 	followers := harness.Others(c, leader)
@@ -161,6 +163,7 @@ func TestResponder_RemoveDeadPeer(t *testing.T) {
 
 // In a cluster of three with one down nothing is done that lowers the quorum, and each refusal is recorded and counted.
 func TestResponder_ThreeWithOneDown(t *testing.T) {
+	t.Parallel()
 	c := harness.StartCalm(t, consultest.Options{Servers: 3})
 	leader := harness.LeaderOf(t, c)
 	dead := harness.Others(c, leader)[0]
@@ -238,6 +241,7 @@ func (l *requestLog) writes() []string {
 
 // A dry run says exactly what is done without it, and asks nothing of Consul.
 func TestResponder_DryRun(t *testing.T) {
+	t.Parallel()
 	c := harness.StartCalm(t, consultest.Options{Servers: 3})
 	leader := harness.LeaderOf(t, c)
 	next := harness.Others(c, leader)[0]

@@ -23,6 +23,7 @@ func resolved(alert map[string]any, endsAt time.Time) map[string]any {
 
 // The leader hands over once, however often and in which order the alert is delivered.
 func TestResponder_Transfer(t *testing.T) {
+	t.Parallel()
 	c := harness.StartCalm(t, consultest.Options{Servers: 3})
 	leader := harness.LeaderOf(t, c)
 	r := harness.StartResponder(t, c.Servers[0].URL(), 3, `

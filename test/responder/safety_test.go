@@ -107,6 +107,7 @@ func (h *hookResponder) expectReadable(t *testing.T) {
 
 // Killed at any moment of an action, it is not made again after a restart, and the history can be read.
 func TestResponder_KilledAnytime(t *testing.T) {
+	t.Parallel()
 	h := startHookResponder(t)
 	t.Logf("results %v", h.killAnytime(t, 15, proof.Random(t)))
 
@@ -135,6 +136,7 @@ func TestResponder_KilledAnytime(t *testing.T) {
 
 // Whatever is delivered, it is rejected, or nothing is run but the command that is configured.
 func TestResponder_HostileDeliveries(t *testing.T) {
+	t.Parallel()
 	c := harness.StartCalm(t, consultest.Options{Servers: 1})
 	dir := t.TempDir()
 	secret := filepath.Join(dir, "secret")
@@ -195,6 +197,7 @@ secret_file: %s
 
 // The responder's policy is enough, and the exporter's allows no write: with its token Consul refuses what the responder does.
 func TestResponder_Policies(t *testing.T) {
+	t.Parallel()
 	c := harness.StartCalm(t, consultest.Options{Servers: 3, ACL: true})
 	leader := harness.LeaderOf(t, c)
 	rules := `
@@ -229,6 +232,7 @@ func TestResponder_Policies(t *testing.T) {
 
 // Without the command nothing of the responder runs: the exporter takes no deliveries, has no such metrics, and only reads.
 func TestResponder_Off(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 1})
 	requests := logRequests(t, c.Servers[0])
 	e := harness.StartExporter(t, nil, "--consul.server="+requests.URL)
@@ -259,6 +263,7 @@ func TestResponder_Off(t *testing.T) {
 }
 
 func TestResponder_BadOptions(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	write := func(name, content string) string {
 		path := filepath.Join(dir, name)
