@@ -48,7 +48,7 @@ test: tools check
 .PHONY: prove
 prove:
 	@$(TOOL) consul
-	$(PROVE) $(if $(SEED),-seed $(SEED)) $(PROOF)
+	TEST_CLUSTERS=$(ACTS) $(PROVE) $(if $(SEED),-seed $(SEED)) $(PROOF)
 
 # proven: fail unless each long proof has passed and is as new as the code it is about, as a release needs.
 .PHONY: proven

@@ -1,11 +1,9 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package cli is the command line of the exporter: its commands, their flags and what they print.
 package cli
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +14,6 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -24,49 +21,15 @@ import (
 	"github.com/go-kit/log/level"
 	"github.com/prometheus/common/version"
 	toolkit "github.com/prometheus/exporter-toolkit/web"
-	sloggokit "github.com/tjhop/slog-gokit"
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/collector"
-	"github.com/zervigo/consul_cluster_exporter/internal/logqueue"
 	"github.com/zervigo/consul_cluster_exporter/internal/redact"
 	"github.com/zervigo/consul_cluster_exporter/memory"
 	"github.com/zervigo/consul_cluster_exporter/status"
 	"github.com/zervigo/consul_cluster_exporter/web"
 )
-
-// Name is the name of the program.
-const Name = "consul_cluster_exporter"
-
-// Run is the whole program: it returns the exit code. Cancelling ctx is like SIGTERM.
-func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	nameVersion()
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, stop) // The second signal ends the program at once.
-	opts, code, done := parse(args, stdout, stderr)
-	if done {
-		return code
-	}
-	switch opts.command {
-	case commandAlerts:
-		return writeAlerts(&opts.alerts, stdout, stderr)
-	case commandDashboards:
-		return writeDashboards(&opts.dashboards, stdout, stderr)
-	case commandResponder:
-		return runResponder(ctx, opts, stdout, stderr)
-	case commandHealthcheck:
-		return runHealthcheck(ctx, &opts.healthcheck, stdout, stderr)
-	case commandCheck:
-		return runCheck(ctx, opts, stdout, stderr)
-	default:
-		return runExporter(ctx, opts, stdout, stderr)
-	}
-}
-
-// nameVersion names the version where the linker has not, as it does in releases.
-var nameVersion = sync.OnceFunc(func() { version.Version = cmp.Or(version.Version, "unreleased") })
 
 // surviveClosedPipes keeps the program alive when the reader of its log is gone. Go ends a program that writes to a broken
 // pipe on descriptor 1 or 2, unless it handles SIGPIPE. The signal is not ignored, because the programs that the responder
@@ -97,45 +60,6 @@ func runExporter(ctx context.Context, opts *options, stdout, stderr io.Writer) i
 		return 1
 	}
 	return 0
-}
-
-// newLogger returns the logger without time and caller, which each of its users adds in its own way; see withContext and
-// newSlog. Whoever does not read the log does not hold the program up. What was logged before closeLog is written then,
-// unless that blocks.
-func newLogger(opts *options, w io.Writer) (logger log.Logger, closeLog func()) {
-	queue := logqueue.New(w, func(w io.Writer, dropped int) {
-		logger := withContext(formatted(opts, w))
-		level.Warn(logger).Log("msg", "the log could not be written for a while, lines are missing here",
-			"dropped", dropped)
-	})
-	return formatted(opts, queue), queue.Close
-}
-
-// formatted returns a logger that writes each line with one call of w's Write.
-func formatted(opts *options, w io.Writer) log.Logger {
-	logger := log.NewLogfmtLogger(w)
-	if opts.logFormat == "json" {
-		logger = log.NewJSONLogger(w)
-	}
-	return level.NewFilter(logger, level.Allow(level.ParseDefault(opts.logLevel, level.InfoValue())))
-}
-
-func withContext(logger log.Logger) log.Logger {
-	return log.With(logger, "ts", log.DefaultTimestampUTC, "caller", log.DefaultCaller)
-}
-
-// newSlog lets exporter-toolkit, which logs with slog, write to the same log. The bridge adds the caller and the time; the time is
-// renamed to what go-kit calls it.
-func newSlog(logger log.Logger) *slog.Logger {
-	renamed := log.LoggerFunc(func(keyvals ...any) error {
-		for i := 0; i < len(keyvals); i += 2 {
-			if keyvals[i] == slog.TimeKey {
-				keyvals[i] = "ts"
-			}
-		}
-		return logger.Log(keyvals...)
-	})
-	return slog.New(sloggokit.NewGoKitHandler(renamed, slog.LevelDebug))
 }
 
 // serve runs the exporter until ctx is done, and then lets running scrapes finish.

@@ -5,24 +5,17 @@ package harness
 
 import (
 	"context"
-	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 )
@@ -198,93 +191,6 @@ func Soon(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	t.Cleanup(cancel)
 	return ctx
-}
-
-// Samples are the values of a scrape by series, written as name{label="value",...} with the labels in alphabetical order.
-type Samples map[string]float64
-
-// ParseSamples reads the text of a scrape.
-func ParseSamples(t *testing.T, text string) Samples {
-	t.Helper()
-	s, err := ReadSamples(text)
-	Must(t, err)
-	return s
-}
-
-// ReadSamples is ParseSamples outside of a test's own goroutine.
-func ReadSamples(text string) (Samples, error) {
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(strings.NewReader(text))
-	if err != nil {
-		return nil, fmt.Errorf("metrics cannot be parsed: %w", err)
-	}
-	s := make(Samples)
-	for name, f := range families {
-		for _, m := range f.GetMetric() {
-			s[name+labelText(m.GetLabel())] = m.GetGauge().GetValue() + m.GetCounter().GetValue() + m.GetUntyped().GetValue()
-		}
-	}
-	return s, nil
-}
-
-func labelText(pairs []*dto.LabelPair) string {
-	if len(pairs) == 0 {
-		return ""
-	}
-	var labels []string
-	for _, p := range pairs {
-		labels = append(labels, fmt.Sprintf("%s=%q", p.GetName(), p.GetValue()))
-	}
-	slices.Sort(labels)
-	return "{" + strings.Join(labels, ",") + "}"
-}
-
-// Expect compares the named series with the values wanted; absent series are not 0.
-func (s Samples) Expect(t *testing.T, want Samples) {
-	t.Helper()
-	for _, series := range slices.Sorted(maps.Keys(want)) {
-		if got, ok := s[series]; !ok {
-			t.Errorf("%s is absent; want %v", series, want[series])
-		} else if got != want[series] {
-			t.Errorf("%s = %v; want %v", series, got, want[series])
-		}
-	}
-}
-
-// ExpectNone fails for each series with the prefix.
-func (s Samples) ExpectNone(t *testing.T, prefixes ...string) {
-	t.Helper()
-	for _, prefix := range prefixes {
-		for series, value := range s {
-			if strings.HasPrefix(series, prefix) {
-				t.Errorf("%s = %v; want it to be absent", series, value)
-			}
-		}
-	}
-}
-
-// Labels returns the value of one label in all series of a family, sorted.
-func (s Samples) Labels(family, label string) []string {
-	pattern := regexp.MustCompile(`[{,]` + label + `="([^"]*)"`)
-	var values []string
-	for series := range s {
-		if strings.HasPrefix(series, family+"{") {
-			values = append(values, pattern.FindStringSubmatch(series)[1])
-		}
-	}
-	slices.Sort(values)
-	return values
-}
-
-// String has the series about Consul, sorted.
-func (s Samples) String() string {
-	var b strings.Builder
-	for _, series := range slices.Sorted(maps.Keys(s)) {
-		if strings.HasPrefix(series, "consul_") {
-			fmt.Fprintf(&b, "%s %v\n", series, s[series])
-		}
-	}
-	return b.String()
 }
 
 // processLog is what a process has written to its standard error: a file, so that all that it logged before it answered is there with the answer.
