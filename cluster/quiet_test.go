@@ -108,6 +108,7 @@ func addressOf(t *testing.T, a *consultest.Agent) Address {
 }
 
 func TestQuiet_SwitchedOff(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 1, Config: map[string]any{
 		"connect": map[string]any{"enabled": false}, "peering": map[string]any{"enabled": false},
 	}})
@@ -154,6 +155,7 @@ func tlsOf(t *testing.T, c *consultest.Cluster) *TLS {
 }
 
 func TestQuiet_MeshGateways(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 1, TLS: true, Config: map[string]any{
 		"connect": map[string]any{"enabled": true, "enable_mesh_gateway_wan_federation": true},
 	}})
@@ -166,6 +168,7 @@ func TestQuiet_MeshGateways(t *testing.T) {
 }
 
 func TestQuiet_Rights(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 2, Clients: 1, ACL: true})
 	token := func(rules string) func() string {
 		secret, err := c.NewToken(t.Context(), rules)
@@ -206,6 +209,7 @@ func TestQuiet_Rights(t *testing.T) {
 
 // A cluster after a power failure of which one server has come back: it knows its Raft configuration, and no leader to ask for more.
 func TestQuiet_ColdStart(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1})
 	for _, a := range c.Servers {
 		if err := a.Kill(); err != nil {
@@ -231,6 +235,7 @@ func TestQuiet_ColdStart(t *testing.T) {
 
 // A client agent that gets its certificate from the servers knows that their port 8300 wants TLS, though it has none of its own configured.
 func TestQuiet_AutoEncrypt(t *testing.T) {
+	t.Parallel()
 	// Clients without a certificate serve no HTTPS.
 	c := consultest.Start(t, consultest.Options{Servers: 1, Clients: 1, TLS: true, Config: map[string]any{"ports": map[string]any{"http": 8500, "https": -1}}})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
