@@ -63,22 +63,21 @@ func TestDeployment(t *testing.T) {
 		harness.Must(t, yaml.Unmarshal([]byte(params[1]), &collectors))
 		e := harness.StartExporter(t, nil, "--consul.server="+c.Clients[0].URL(), flags[1])
 		var s harness.Samples
-		complete := func() bool { // An agent that has just started does not have all of its telemetry.
+		// An agent that has just started does not have all of its telemetry.
+		harness.WaitFor(t, time.Minute, fmt.Sprintf("all of %q are complete", collectors), func() string {
 			status, body, err := e.Get(t.Context(), "/metrics?"+url.Values{"collect[]": collectors}.Encode(), 10*time.Second)
 			harness.Must(t, err)
 			if status != http.StatusOK {
 				t.Fatalf("status %d: %s", status, body)
 			}
 			s = harness.ParseSamples(t, body)
-			return !slices.ContainsFunc(collectors, func(name string) bool {
+			if slices.ContainsFunc(collectors, func(name string) bool {
 				return s[fmt.Sprintf("consul_exporter_collector_success{collector=%q}", name)] != 1
-			})
-		}
-		for deadline := time.Now().Add(time.Minute); !complete(); {
-			if time.Now().After(deadline) {
-				t.Fatalf("not all of %q are complete; the last scrape:\n%s", collectors, s)
+			}) {
+				return "the last scrape:\n" + s.String()
 			}
-		}
+			return ""
+		})
 		if servers := slices.Compact(s.Labels("consul_port_probes_total", "server")); !slices.Equal(servers, []string{"client-1"}) {
 			t.Errorf("ports of %q are probed; want those of the client alone", servers)
 		}

@@ -5,6 +5,7 @@ package harness
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -58,12 +59,12 @@ func (e *Exporter) Reload(t *testing.T, wantStatus int) (body string) {
 // WaitLog waits until a text is in the log this many times: the log comes through a pipe, later than the answer.
 func (e *Exporter) WaitLog(t *testing.T, text string, n int) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for strings.Count(e.Log.String(), text) < n {
-		if time.Now().After(deadline) {
-			t.Fatalf("not %d times in the log: %s", n, text)
+	WaitFor(t, 20*time.Second, fmt.Sprintf("%d times in the log: %s", n, text), func() string {
+		if found := strings.Count(e.Log.String(), text); found < n {
+			return fmt.Sprintf("it is there %d times", found)
 		}
-	}
+		return ""
+	})
 }
 
 // WriteFiles writes files into a folder of the test's own and returns the folder.

@@ -44,15 +44,15 @@ func statusOf(t *testing.T, a *consultest.Agent, args ...string) (code int, st s
 // statusUntil runs the command check until the exit code and the alerts of its problems are these.
 func statusUntil(t *testing.T, within time.Duration, a *consultest.Agent, want int, alerts []string, args ...string) status.View {
 	t.Helper()
-	for deadline := time.Now().Add(within); ; {
-		code, st := statusOf(t, a, args...)
-		if code == want && slices.Equal(harness.AlertsOf(st), alerts) {
-			return st
+	var st status.View
+	harness.WaitFor(t, within, fmt.Sprintf("exit code %d and the problems %q", want, alerts), func() string {
+		var code int
+		if code, st = statusOf(t, a, args...); code == want && slices.Equal(harness.AlertsOf(st), alerts) {
+			return ""
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("exit code %d, %s: %s, problems %+v, missing %+v; want exit code %d and the problems %q", code, st.Level, st.Verdict, st.Problems, st.Missing, want, alerts)
-		}
-	}
+		return fmt.Sprintf("exit code %d, %s: %s, problems %+v, missing %+v", code, st.Level, st.Verdict, st.Problems, st.Missing)
+	})
+	return st
 }
 
 // stopAnswer is what --safe-to-stop answers in JSON.
@@ -77,16 +77,17 @@ func stopOf(t *testing.T, a *consultest.Agent, server string, args ...string) (c
 // expectStop asks until the answer is this and has the text among its reasons, its hint or its error.
 func expectStop(t *testing.T, a *consultest.Agent, server string, want int, text string, args ...string) stopAnswer {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; {
-		code, answer := stopOf(t, a, server, args...)
+	var answer stopAnswer
+	harness.WaitFor(t, 20*time.Second, fmt.Sprintf("safe to stop %s: exit code %d and %q", server, want, text), func() string {
+		var code int
+		code, answer = stopOf(t, a, server, args...)
 		said := strings.Join(answer.Reasons, " ") + " " + answer.Hint + answer.Error
 		if code == want && strings.Contains(said, text) {
-			return answer
+			return ""
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("safe to stop %s: exit code %d, %q; want %d and %q", server, code, said, want, text)
-		}
-	}
+		return fmt.Sprintf("exit code %d, %q", code, said)
+	})
+	return answer
 }
 
 func TestCheck(t *testing.T) {
@@ -232,18 +233,16 @@ func TestCheck_SplitBrain(t *testing.T) {
 	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 2, Bootstrap: consultest.BootstrapAlone})
 	harness.Must(t, c.Join(t.Context(), c.Servers[0], c.Servers[1]))
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	harness.WaitFor(t, 20*time.Second, "a split brain", func() string {
 		code, st := statusOf(t, c.Servers[0])
-		if code == cli.ExitCritical && len(st.Problems) > 0 && st.Problems[0].Alert == "ConsulSplitBrain" {
-			if !strings.HasPrefix(st.Verdict, "Split brain: server-1 and server-2 call themselves leader; 1 of 1 voter answers, quorum is 1") {
-				t.Errorf("verdict is %q", st.Verdict)
-			}
-			break
+		if code != cli.ExitCritical || len(st.Problems) == 0 || st.Problems[0].Alert != "ConsulSplitBrain" {
+			return fmt.Sprintf("exit code %d: %s, %+v", code, st.Verdict, st.Problems)
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("exit code %d: %s, %+v; want a split brain", code, st.Verdict, st.Problems)
+		if !strings.HasPrefix(st.Verdict, "Split brain: server-1 and server-2 call themselves leader; 1 of 1 voter answers, quorum is 1") {
+			t.Errorf("verdict is %q", st.Verdict)
 		}
-	}
+		return ""
+	})
 	expectStop(t, c.Servers[0], "server-2", cli.ExitUnsafe, "Split brain: server-1, server-2 all call themselves leader.")
 }
 
