@@ -13,6 +13,9 @@ SOAK     ?= 30m
 BINARY   := consul_cluster_exporter
 TOOL     := go run ./tools
 PROVE    := go run ./internal/proof/run
+# How many packages are tested at one time, and how many tests of each: some more than there are processors, because they mostly wait. How many of
+# them have clusters is bounded by internal/consultest.
+TESTS    ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) * 3 / 2)))
 # How many of the tests of alerts run at one time: they mostly wait.
 ACTS     ?= 4
 
@@ -40,8 +43,7 @@ demo:
 # test: all checks and tests a change must pass, with a sample of each long proof. At the end it prints which proofs are older than their code.
 .PHONY: test
 test: tools check
-	@# Tests mostly wait, so there are more at one time than processors. internal/consultest bounds how many of them have clusters.
-	go test -race -shuffle=on -timeout 40m -p 4 -parallel 4 ./...
+	go test -race -shuffle=on -timeout 40m -p $(TESTS) -parallel $(TESTS) ./...
 	@$(PROVE) -state
 
 # prove: run the long proofs, or PROOF=name of internal/proof/table.go, and write docs/proof/name.json; SEED=n repeats one. Takes minutes each.
