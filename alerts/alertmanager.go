@@ -6,10 +6,12 @@ package alerts
 import (
 	"bytes"
 	_ "embed"
+	"fmt"
+	"text/template"
 )
 
-//go:embed alertmanager.example.yml
-var alertmanagerExample []byte
+//go:embed templates/alertmanager/alertmanager.example.yml
+var alertmanagerTemplate string
 
 // Alertmanager returns the example of a configuration of Alertmanager, with the same values of settings as Pack. The only one that
 // matters to it is which labels tell clusters apart.
@@ -18,11 +20,18 @@ func Alertmanager(given map[string]string) (File, error) {
 	if err != nil {
 		return File{}, err
 	}
-	defaults, err := newValues(nil)
-	if err != nil {
-		return File{}, err
+	groupBy := v.promQL["group-by"] // Within a flow sequence of YAML labels are written as within a clause of PromQL.
+	functions := template.FuncMap{
+		"groupBy":     func() string { return groupBy },
+		"inhibitions": func() string { return inhibitions(groupBy) },
 	}
-	// Within a flow sequence of YAML labels are written as within a clause of PromQL.
-	labels := func(v values) []byte { return []byte(v.promQL["group-by"]) }
-	return File{"alertmanager.example.yml", bytes.ReplaceAll(alertmanagerExample, labels(defaults), labels(v))}, nil
+	parsed, err := template.New("").Delims("[[", "]]").Funcs(functions).Parse(alertmanagerTemplate)
+	if err != nil {
+		return File{}, fmt.Errorf("parse the template: %w", err)
+	}
+	var b bytes.Buffer
+	if err := parsed.Execute(&b, nil); err != nil {
+		return File{}, fmt.Errorf("render the template: %w", err)
+	}
+	return File{"alertmanager.example.yml", b.Bytes()}, nil
 }

@@ -4,7 +4,6 @@
 package alerts_test
 
 import (
-	"os"
 	"strings"
 	"testing"
 
@@ -12,22 +11,6 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
 )
-
-// With the defaults it is the file beside the rules.
-func TestAlertmanager_Default(t *testing.T) {
-	t.Parallel()
-	got, err := alerts.Alertmanager(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want, err := os.ReadFile(got.Name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got.Content)); diff != "" {
-		t.Errorf("%s (-want +got)\n%s", got.Name, diff)
-	}
-}
 
 // Other labels take the place of the defaults wherever these were: in the grouping, and in each inhibition.
 func TestAlertmanager_GroupBy(t *testing.T) {

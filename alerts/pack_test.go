@@ -28,11 +28,15 @@ func pack(t *testing.T, given map[string]string) []alerts.File {
 	return files
 }
 
-// The rule files in this folder are what the pack is with the defaults, and there are no others.
+// The files in this folder are what the pack and the example are with the defaults, and there are no others.
 func TestPack_Files(t *testing.T) {
 	t.Parallel()
-	names := []string{"alertmanager.example.yml"}
-	for _, f := range pack(t, nil) {
+	example, err := alerts.Alertmanager(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, f := range append(pack(t, nil), example) {
 		names = append(names, f.Name)
 		if *update {
 			if err := os.WriteFile(f.Name, f.Content, 0o644); err != nil {

@@ -1,0 +1,242 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package alerts
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Cause says that alerts follow from others: while one of the sources fires, Alertmanager holds back those of the targets that have the same values of
+// some labels, and the status page and the command check leave out the problems of these names.
+type Cause struct {
+	// Why is a comment for it and for those after it that have none.
+	Why            string
+	Source, Target Selector
+	// Same are the labels that both must have the same values of, or both not have, besides those that tell clusters apart. The name of the alert is
+	// alertname.
+	Same []string
+}
+
+// Selector selects alerts.
+type Selector struct {
+	// Names are the alerts' names; nil means all of the pack.
+	Names []string
+	// Labels are labels that they must have.
+	Labels []LabelValues
+}
+
+// LabelValues are the values that a label may have: any but the empty one if there are none.
+type LabelValues struct {
+	Label  string
+	Values []string
+}
+
+// Labels of alerts.
+const (
+	labelAlert    = "alertname"
+	labelSeverity = "severity"
+)
+
+// Alert is an alert that fires. Labels has its severity, and everything else that the pack gives it but the labels that tell clusters apart.
+type Alert struct {
+	Name   string
+	Labels map[string]string
+}
+
+// label returns the value of a label; empty means that it has none.
+func (a Alert) label(name string) string {
+	if name == labelAlert {
+		return a.Name
+	}
+	return a.Labels[name]
+}
+
+// selects reports whether the alert is one of those.
+func (s Selector) selects(a Alert) bool {
+	if s.Names != nil && !slices.Contains(s.Names, a.Name) {
+		return false
+	}
+	return !slices.ContainsFunc(s.Labels, func(l LabelValues) bool {
+		value := a.label(l.Label)
+		return value == "" || (l.Values != nil && !slices.Contains(l.Values, value))
+	})
+}
+
+// HoldsBack reports whether the target follows from the source, both being of one cluster.
+func (c Cause) HoldsBack(source, target Alert) bool {
+	return c.Source.selects(source) && c.Target.selects(target) &&
+		!slices.ContainsFunc(c.Same, func(label string) bool { return source.label(label) != target.label(label) })
+}
+
+// HeldBack reports whether an alert follows from one of those that fire.
+func HeldBack(target Alert, firing []Alert) bool {
+	return slices.ContainsFunc(causes, func(c Cause) bool {
+		return slices.ContainsFunc(firing, func(source Alert) bool { return c.HoldsBack(source, target) })
+	})
+}
+
+// Causes returns all causes, in the order in which they are documented.
+func Causes() []Cause { return slices.Clone(causes) }
+
+// named selects alerts by their names.
+func named(names ...string) Selector { return Selector{Names: names} }
+
+// with selects those of them that have one of these values of a label; any but the empty one if there are none.
+func (s Selector) with(label string, values ...string) Selector {
+	return Selector{s.Names, append(slices.Clone(s.Labels), LabelValues{label, values})}
+}
+
+// severe selects those of them with one of these severities.
+func (s Selector) severe(severities ...string) Selector { return s.with(labelSeverity, severities...) }
+
+var (
+	// thresholds tell the same alert about different things apart, whatever its severity.
+	thresholds = []string{labelAlert, "server", "port", "protocol", "pool", "root"}
+	// silences are servers of which nothing answers.
+	silences = named("ConsulServerDown", "ConsulServerHung")
+	// portAlerts are about a single port that does not answer.
+	portAlerts = []string{
+		"ConsulRPCPortDown", "ConsulSerfLANPortDown", "ConsulSerfWANPortDown", "ConsulHTTPPortDown", "ConsulGRPCPortDown", "ConsulDNSPortDown",
+	}
+)
+
+// causes is the table.
+var causes = []Cause{
+	{
+		Why:    "The same alert at two thresholds: the worse one is enough.",
+		Source: Selector{}.severe("critical"), Target: Selector{}.severe("warning", "info"), Same: thresholds,
+	},
+	{Source: Selector{}.severe("warning"), Target: Selector{}.severe("info"), Same: thresholds},
+	{
+		Why:    "Nothing watches the cluster: that its exporters are down is why.",
+		Source: named("ConsulExporterMissing"), Target: named("ConsulExporterDown"),
+	},
+	{
+		Why:    "Scrapes wait for an agent that does not answer: for all that are asked, and for that of one exporter. Its ports are mostly all down.",
+		Source: named("ConsulAgentUnreachable").severe("critical"),
+		Target: named("ConsulScrapeSlow", "ConsulHTTPPortDown", "ConsulGRPCPortDown", "ConsulDNSPortDown", "ConsulPortNotAnswering"),
+	},
+	{Source: named("ConsulAgentUnreachable").severe("warning"), Target: named("ConsulScrapeSlow"), Same: []string{"instance"}},
+	{
+		Why:    "A catalog that is too large counts as a failure of the collector that reads it.",
+		Source: named("ConsulCatalogTooLarge"), Target: named("ConsulCollectorFails").with("collector", "catalog"),
+	},
+	{
+		Why:    "Without a quorum there is no leader, and without a leader all this follows.",
+		Source: named("ConsulQuorumLost"), Target: named("ConsulNoLeader"),
+	},
+	{
+		Source: named("ConsulQuorumLost", "ConsulNoLeader"),
+		Target: named("ConsulServerWithoutLeader", "ConsulServerCandidate", "ConsulConsistentReadsFail", "ConsulAutopilotUnhealthy",
+			"ConsulRaftLastContact", "ConsulLeaderChangesOften", "ConsulCollectorFails", "ConsulScrapeSlow", "ConsulDNSFewerServers",
+			"ConsulACLReplicationFails", "ConsulPeeringDown"),
+	},
+	{
+		Why: "Two leaders name each other's peers and leaders differently, and each has a service mesh of its own, whose certificates the other does " +
+			"not trust.",
+		Source: named("ConsulSplitBrain"),
+		Target: named("ConsulServersDisagree", "ConsulEvenVoters", "ConsulStaleRaftPeer", "ConsulAutopilotUnhealthy", "ConsulRaftLogLag",
+			"ConsulGRPCPortDown", "ConsulPortNotAnswering"),
+	},
+	{
+		Why:    "A server that is down or hangs does so on each of its ports, and the others miss it.",
+		Source: silences,
+		Target: named(slices.Concat(portAlerts, []string{
+			"ConsulGossipUDPBlocked", "ConsulPortErrors", "ConsulPortSlow", "ConsulPortNotAnswering", "ConsulPortViewsDiffer",
+			"ConsulSerfMemberFailed", "ConsulSerfWANMemberFailed", "ConsulServerWithoutLeader", "ConsulServerCandidate", "ConsulRaftLogLag",
+			"ConsulRaftLastContact",
+		})...),
+		Same: []string{"server"},
+	},
+	{Source: silences, Target: named("ConsulAutopilotUnhealthy", "ConsulGossipHealthPoor", "ConsulScrapeSlow")},
+	{
+		Why: "A server that does not answer gossip is missed by the agents that probe it. Client agents have no label server here: some of them may be " +
+			"gone for days.",
+		Source: named("ConsulSerfMemberFailed").with("server"), Target: named("ConsulGossipHealthPoor"),
+	},
+	{
+		Why:    "Three voters of which one was removed are two.",
+		Source: named("ConsulVotersMissing"), Target: named("ConsulEvenVoters"),
+	},
+	{
+		Why:    "A server that is cut off from the others hears of no leader and falls behind.",
+		Source: named("ConsulServerWithoutLeader"),
+		Target: named("ConsulServerCandidate", "ConsulRaftLogLag", "ConsulRaftLastContact", "ConsulSerfMemberFailed", "ConsulSerfWANMemberFailed"),
+		Same:   []string{"server"},
+	},
+	{Source: named("ConsulServerWithoutLeader"), Target: named("ConsulAutopilotUnhealthy", "ConsulScrapeSlow")},
+	{
+		Why: "A port that is down, or out of reach of one exporter, or whose certificate is at its end: why is told once.",
+		Source: named("ConsulRPCPortDown", "ConsulSerfLANPortDown", "ConsulSerfWANPortDown", "ConsulHTTPPortDown", "ConsulGRPCPortDown",
+			"ConsulPortViewsDiffer"),
+		Target: named("ConsulPortErrors", "ConsulPortSlow", "ConsulPortNotAnswering"), Same: []string{"server", "port"},
+	},
+	{
+		Source: named("ConsulCertificateExpires").severe("critical"),
+		Target: named("ConsulHTTPPortDown", "ConsulGRPCPortDown", "ConsulPortNotAnswering"), Same: []string{"server", "port"},
+	},
+}
+
+// inhibitions renders the causes as Alertmanager's rules, groupBy being the labels that tell clusters apart.
+func inhibitions(groupBy string) string {
+	var b strings.Builder
+	for i, c := range causes {
+		if c.Why != "" {
+			if i > 0 {
+				b.WriteString("\n")
+			}
+			comment(&b, c.Why)
+		}
+		fmt.Fprintf(&b, "  - source_matchers: [%s]\n    target_matchers: [%s]\n", c.Source.matchers(), c.Target.matchers())
+		fmt.Fprintf(&b, "    equal: [%s]\n", strings.Join(equal(groupBy, c.Same), ", "))
+	}
+	return b.String()
+}
+
+// equal has the name of the alert first, as one would write it.
+func equal(groupBy string, same []string) []string {
+	if len(same) > 0 && same[0] == labelAlert {
+		return slices.Concat(same[:1], []string{groupBy}, same[1:])
+	}
+	return slices.Concat([]string{groupBy}, same)
+}
+
+// comment writes a comment in lines that are not too long.
+func comment(b *strings.Builder, text string) {
+	line := "  #"
+	for word := range strings.FieldsSeq(text) {
+		if len(line)+1+len(word) > 120 {
+			fmt.Fprintln(b, line)
+			line = "  #"
+		}
+		line += " " + word
+	}
+	fmt.Fprintln(b, line)
+}
+
+// matchers are those of Alertmanager.
+func (s Selector) matchers() string {
+	all := []string{labelAlert + `=~"Consul.*"`}
+	if s.Names != nil {
+		all = []string{matcher(labelAlert, s.Names)}
+	}
+	for _, l := range s.Labels {
+		all = append(all, matcher(l.Label, l.Values))
+	}
+	return strings.Join(all, ", ")
+}
+
+// matcher is one of Alertmanager's, for one of these values of a label; any but the empty one if there are none.
+func matcher(label string, values []string) string {
+	switch len(values) {
+	case 0:
+		return label + `=~".+"`
+	case 1:
+		return label + `="` + values[0] + `"`
+	default:
+		return label + `=~"` + strings.Join(values, "|") + `"`
+	}
+}
