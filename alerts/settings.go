@@ -6,6 +6,7 @@ package alerts
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/url"
 	"regexp"
 	"slices"
@@ -79,6 +80,23 @@ var ordered = []struct {
 
 // Settings returns all settings, in the order in which they are documented.
 func Settings() []Setting { return slices.Clone(settings) }
+
+// Default is the default of a setting that is a number, as PromQL has it: durations are in seconds. It is NaN if there is no such setting.
+func Default(name string) float64 {
+	i := slices.IndexFunc(settings, func(s Setting) bool { return s.Name == name })
+	if i < 0 {
+		return math.NaN()
+	}
+	promQL, err := settings[i].kind(settings[i].Default)
+	if err != nil {
+		return math.NaN()
+	}
+	n, err := strconv.ParseFloat(promQL, 64)
+	if err != nil {
+		return math.NaN()
+	}
+	return n
+}
 
 // values are the values of all settings: as they were written, and as PromQL has them.
 type values struct{ text, promQL map[string]string }

@@ -4,132 +4,112 @@
 package status
 
 import (
-	"slices"
+	"fmt"
 	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/alerts"
+	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 )
 
-// alert is one of the alert pack that a single scrape can tell about. An alert of which there are two severities is here twice.
-type alert struct {
-	name     string
-	severity Severity
-}
-
-// The alerts. That each is in the pack, with its severity, is tested.
+// The thresholds are the defaults of the alert pack.
 var (
-	alertSplitBrain          = alert{"ConsulSplitBrain", SeverityCritical}
-	alertQuorumLost          = alert{"ConsulQuorumLost", SeverityCritical}
-	alertNoLeader            = alert{"ConsulNoLeader", SeverityCritical}
-	alertServersDisagree     = alert{"ConsulServersDisagree", SeverityCritical}
-	alertConsistentReadsFail = alert{"ConsulConsistentReadsFail", SeverityCritical}
-	alertServerHung          = alert{"ConsulServerHung", SeverityCritical}
-	alertServerDown          = alert{"ConsulServerDown", SeverityCritical}
-	alertRPCPortDown         = alert{"ConsulRPCPortDown", SeverityCritical}
-	alertServerWithoutLeader = alert{"ConsulServerWithoutLeader", SeverityCritical}
-	alertAgentUnreachable    = alert{"ConsulAgentUnreachable", SeverityCritical}
-	alertSerfLANPortDown     = alert{"ConsulSerfLANPortDown", SeverityCritical}
-	alertRaftLastContact     = alert{"ConsulRaftLastContact", SeverityCritical}
-	alertGossipHealthPoor    = alert{"ConsulGossipHealthPoor", SeverityCritical}
-	alertCertificateExpires  = alert{"ConsulCertificateExpires", SeverityCritical}
-	alertServiceDown         = alert{"ConsulServiceDown", SeverityCritical}
-
-	alertQuorumAtRisk             = alert{"ConsulQuorumAtRisk", SeverityWarning}
-	alertServerCandidate          = alert{"ConsulServerCandidate", SeverityWarning}
-	alertRaftLogLag               = alert{"ConsulRaftLogLag", SeverityWarning}
-	alertRaftApplyLag             = alert{"ConsulRaftApplyLag", SeverityWarning}
-	alertRaftLastContactWarning   = alert{"ConsulRaftLastContact", SeverityWarning}
-	alertExporterImpaired         = alert{"ConsulExporterImpaired", SeverityWarning}
-	alertAutopilotUnhealthy       = alert{"ConsulAutopilotUnhealthy", SeverityWarning}
-	alertStaleRaftPeer            = alert{"ConsulStaleRaftPeer", SeverityWarning}
-	alertSerfMemberFailed         = alert{"ConsulSerfMemberFailed", SeverityWarning}
-	alertSerfWANMemberFailed      = alert{"ConsulSerfWANMemberFailed", SeverityWarning}
-	alertGossipHealthPoorWarning  = alert{"ConsulGossipHealthPoor", SeverityWarning}
-	alertGossipUDPBlocked         = alert{"ConsulGossipUDPBlocked", SeverityWarning}
-	alertSerfWANPortDown          = alert{"ConsulSerfWANPortDown", SeverityWarning}
-	alertHTTPPortDown             = alert{"ConsulHTTPPortDown", SeverityWarning}
-	alertGRPCPortDown             = alert{"ConsulGRPCPortDown", SeverityWarning}
-	alertDNSPortDown              = alert{"ConsulDNSPortDown", SeverityWarning}
-	alertDNSFewerServers          = alert{"ConsulDNSFewerServers", SeverityWarning}
-	alertPortSlow                 = alert{"ConsulPortSlow", SeverityWarning}
-	alertCertificateExpiresLater  = alert{"ConsulCertificateExpires", SeverityWarning}
-	alertCollectorRefused         = alert{"ConsulCollectorRefused", SeverityWarning}
-	alertResultsFiltered          = alert{"ConsulResultsFiltered", SeverityWarning}
-	alertCollectorFails           = alert{"ConsulCollectorFails", SeverityWarning}
-	alertNodeCheckCritical        = alert{"ConsulNodeCheckCritical", SeverityWarning}
-	alertServiceInstancesCritical = alert{"ConsulServiceInstancesCritical", SeverityWarning}
-
-	alertRaftLogLagInfo = alert{"ConsulRaftLogLag", SeverityInfo}
-	alertEvenVoters     = alert{"ConsulEvenVoters", SeverityInfo}
+	slowPort            = defaultDuration("port-latency")
+	certificateWarning  = defaultDuration("certificate-warning")
+	certificateCritical = defaultDuration("certificate-critical")
+	lastContactWarning  = defaultDuration("raft-last-contact-warning")
+	lastContactCritical = defaultDuration("raft-last-contact-critical")
+	maxLogLag           = uint64(alerts.Default("raft-log-lag"))
+	maxApplyLag         = uint64(alerts.Default("raft-apply-lag"))
+	gossipScoreWarning  = uint64(alerts.Default("gossip-score-warning"))
+	gossipScoreCritical = uint64(alerts.Default("gossip-score-critical"))
 )
 
-// notServing are the alerts that make a cluster critical: it does not serve as it should.
-var notServing = []string{
-	alertSplitBrain.name, alertQuorumLost.name, alertNoLeader.name, alertServersDisagree.name, alertConsistentReadsFail.name,
+func defaultDuration(setting string) time.Duration {
+	return time.Duration(alerts.Default(setting) * float64(time.Second))
 }
 
-// The thresholds are the defaults of the alert pack, whose settings are named here.
-const (
-	slowPort            = time.Second            // port-latency
-	certificateWarning  = 14 * 24 * time.Hour    // certificate-warning
-	certificateCritical = 3 * 24 * time.Hour     // certificate-critical
-	farBehind           = 1000                   // raft-log-lag and raft-apply-lag
-	lastContactWarning  = 200 * time.Millisecond // raft-last-contact-warning
-	lastContactCritical = 500 * time.Millisecond // raft-last-contact-critical
-	gossipScoreWarning  = 2                      // gossip-score-warning
-	gossipScoreCritical = 4                      // gossip-score-critical
-)
+// kinds is the table of problems. Within a severity, problems are shown in its order.
+var kinds = []kind{
+	{alert: "ConsulSplitBrain", severity: SeverityCritical, stops: true, find: splitBrain, clause: func(e *evidence, _ []string) string {
+		return fmt.Sprintf("split brain: %s call themselves leader", wording.List(e.Leadership.Leaders, maxNamed))
+	}},
+	{alert: "ConsulQuorumLost", severity: SeverityCritical, stops: true, find: quorumLost, clause: says("the quorum is lost")},
+	{alert: "ConsulNoLeader", severity: SeverityCritical, stops: true, find: noLeader, clause: says("no server leads")},
+	{alert: "ConsulServersDisagree", severity: SeverityCritical, stops: true, find: serversDisagree, clause: disagreement},
+	{
+		alert: "ConsulConsistentReadsFail", severity: SeverityCritical, stops: true, find: consistentReadsFail,
+		clause: says("consistent reads fail"),
+	},
+	{
+		alert: "ConsulExporterImpaired", severity: SeverityWarning, early: true, find: exporterImpaired,
+		clause: says("the exporter itself has a problem"),
+	},
+	{
+		alert: "ConsulAgentUnreachable", severity: SeverityCritical, early: true, find: agentUnreachable,
+		clause: func(e *evidence, _ []string) string { return fmt.Sprintf("the agent at %s does not answer", e.Address) },
+	},
 
-// inhibition says that problems with one of the targets follow from one with one of the sources, and are not worth a line.
-type inhibition struct {
-	sources []alert
-	// targets are names: an alert follows at any severity.
-	targets []string
-	// ofServer is whether the source has to be about one server.
-	ofServer bool
-	// sameServer and samePort are whether only those of the same server, and of the same port, follow.
-	sameServer, samePort bool
+	{alert: "ConsulServerHung", severity: SeverityCritical, find: silent(silenceHung), clause: ofServers("hangs", "hang")},
+	{alert: "ConsulServerDown", severity: SeverityCritical, find: silent(silenceDown), clause: ofServers("is down", "are down")},
+	{
+		alert: "ConsulRPCPortDown", severity: SeverityCritical, find: tcpDown(cluster.ProtocolRPC),
+		clause: ofServers("does not answer on port 8300", "do not answer on port 8300"),
+	},
+	{
+		alert: "ConsulServerWithoutLeader", severity: SeverityCritical, find: serverWithoutLeader,
+		clause: ofServers("knows of no leader", "know of no leader"),
+	},
+	{
+		alert: "ConsulCollectorRefused", severity: SeverityWarning, find: collectorRefused,
+		clause: says("Consul refuses to tell a part of it"),
+	},
+	{alert: "ConsulQuorumAtRisk", severity: SeverityWarning, find: quorumAtRisk, clause: says("")}, // Is in the outlook.
+
+	{alert: "ConsulStaleRaftPeer", severity: SeverityWarning, find: staleRaftPeer},
+	{alert: "ConsulAutopilotUnhealthy", severity: SeverityWarning, find: autopilotUnhealthy},
+	{alert: "ConsulServerCandidate", severity: SeverityWarning, find: serverCandidate},
+	{alert: "ConsulRaftLogLag", severity: SeverityWarning, find: raftLogLag},
+	{alert: "ConsulRaftLogLag", severity: SeverityInfo, find: raftLogLagOfAutopilot},
+	{alert: "ConsulRaftApplyLag", severity: SeverityWarning, find: raftApplyLag},
+	{alert: "ConsulRaftLastContact", severity: SeverityCritical, find: raftLastContact(lastContactCritical)},
+	{alert: "ConsulRaftLastContact", severity: SeverityWarning, find: raftLastContact(lastContactWarning)},
+	{alert: "ConsulEvenVoters", severity: SeverityInfo, find: evenVoters},
+
+	{alert: "ConsulSerfLANPortDown", severity: SeverityCritical, find: tcpDown(cluster.ProtocolSerfLAN)},
+	{alert: "ConsulSerfWANPortDown", severity: SeverityWarning, find: tcpDown(cluster.ProtocolSerfWAN)},
+	{alert: "ConsulGossipUDPBlocked", severity: SeverityWarning, find: udpBlocked},
+	{alert: "ConsulHTTPPortDown", severity: SeverityWarning, find: tcpDown(cluster.ProtocolHTTP, cluster.ProtocolHTTPS)},
+	{alert: "ConsulGRPCPortDown", severity: SeverityWarning, find: tcpDown(cluster.ProtocolGRPC, cluster.ProtocolGRPCTLS)},
+	{alert: "ConsulDNSPortDown", severity: SeverityWarning, find: dnsDown},
+	{alert: "ConsulDNSFewerServers", severity: SeverityWarning, find: dnsFewerServers},
+	{alert: "ConsulPortSlow", severity: SeverityWarning, find: portSlow},
+	{alert: "ConsulCertificateExpires", severity: SeverityCritical, find: certificateExpires(certificateCritical, "hour", time.Hour)},
+	{alert: "ConsulCertificateExpires", severity: SeverityWarning, find: certificateExpires(certificateWarning, "day", 24*time.Hour)},
+
+	{alert: "ConsulSerfMemberFailed", severity: SeverityWarning, find: serfMemberFailed},
+	{alert: "ConsulSerfWANMemberFailed", severity: SeverityWarning, find: serfWANMemberFailed},
+	{alert: "ConsulGossipHealthPoor", severity: SeverityCritical, find: gossipHealthPoor(gossipScoreCritical, "is far from keeping up with gossip")},
+	{alert: "ConsulGossipHealthPoor", severity: SeverityWarning, find: gossipHealthPoor(gossipScoreWarning, "does not keep up with gossip")},
+	{alert: "ConsulCollectorFails", severity: SeverityWarning, find: collectorFails},
+	{alert: "ConsulResultsFiltered", severity: SeverityWarning, find: resultsFiltered},
+
+	{alert: "ConsulServiceDown", severity: SeverityCritical, find: serviceDown},
+	{alert: "ConsulServiceInstancesCritical", severity: SeverityWarning, find: serviceInstancesCritical},
+	{alert: "ConsulNodeCheckCritical", severity: SeverityWarning, find: nodeCheckCritical},
 }
 
-// inhibitions are those of the alert pack (alerts/alertmanager.example.yml), as far as they are about alerts that are here.
-var inhibitions = []inhibition{
-	{sources: []alert{alertAgentUnreachable}, targets: names(alertCollectorFails)},
-	{sources: []alert{alertAgentUnreachable}, targets: names(alertHTTPPortDown), sameServer: true},
-	{sources: []alert{alertQuorumLost}, targets: names(alertNoLeader)},
-	{
-		sources: []alert{alertQuorumLost, alertNoLeader},
-		targets: names(alertServerWithoutLeader, alertServerCandidate, alertConsistentReadsFail, alertAutopilotUnhealthy, alertRaftLastContact,
-			alertCollectorFails, alertDNSFewerServers),
-	},
-	{
-		sources: []alert{alertSplitBrain},
-		targets: names(alertServersDisagree, alertEvenVoters, alertStaleRaftPeer, alertAutopilotUnhealthy, alertRaftLogLag),
-	},
-	{
-		sources: []alert{alertServerDown, alertServerHung},
-		targets: names(alertRPCPortDown, alertSerfLANPortDown, alertSerfWANPortDown, alertHTTPPortDown, alertGRPCPortDown, alertDNSPortDown,
-			alertGossipUDPBlocked, alertPortSlow, alertSerfMemberFailed, alertSerfWANMemberFailed, alertServerWithoutLeader,
-			alertServerCandidate, alertRaftLogLag, alertRaftLastContact),
-		sameServer: true,
-	},
-	{sources: []alert{alertServerDown, alertServerHung, alertServerWithoutLeader}, targets: names(alertAutopilotUnhealthy)},
-	{sources: []alert{alertServerDown, alertServerHung, alertSerfMemberFailed}, targets: names(alertGossipHealthPoor), ofServer: true},
-	{
-		sources:    []alert{alertServerWithoutLeader},
-		targets:    names(alertServerCandidate, alertRaftLogLag, alertRaftLastContact, alertSerfMemberFailed, alertSerfWANMemberFailed),
-		sameServer: true,
-	},
-	{sources: []alert{alertCertificateExpires}, targets: names(alertHTTPPortDown, alertGRPCPortDown), sameServer: true, samePort: true},
+// says is a clause that is the same for all.
+func says(clause string) func(*evidence, []string) string {
+	return func(*evidence, []string) string { return clause }
 }
 
-func names(alerts ...alert) []string {
-	var names []string
-	for _, a := range alerts {
-		names = append(names, a.name)
+// ofServers is a clause that says the same of one server or of several.
+func ofServers(one, many string) func(*evidence, []string) string {
+	return func(_ *evidence, servers []string) string {
+		if len(servers) == 1 {
+			return servers[0] + " " + one
+		}
+		return wording.List(servers, maxNamed) + " " + many
 	}
-	return names
-}
-
-// follows reports whether the target follows from the source.
-func (i *inhibition) follows(source, target *finding) bool {
-	return slices.Contains(i.sources, source.alert) && slices.Contains(i.targets, target.alert.name) &&
-		(!i.ofServer || source.server != "") && (!i.sameServer || source.server == target.server) && (!i.samePort || source.port == target.port)
 }

@@ -8,64 +8,64 @@ import (
 	"slices"
 	"time"
 
+	"github.com/zervigo/consul_cluster_exporter/alerts"
 	"github.com/zervigo/consul_cluster_exporter/cluster"
-	"github.com/zervigo/consul_cluster_exporter/probe"
 	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
 // maxListed bounds each list of members and services, of which there may be thousands.
 const maxListed = 100
 
-// newView is a pure function.
+// newView judges the facts. It is a pure function.
 func newView(f *Facts) View {
-	st := View{
-		Time:    f.Start.Truncate(time.Millisecond),
-		Seconds: f.Took.Seconds(),
-		Agent:   newAgentStatus(f),
-		Servers: make([]ServerStatus, 0, len(f.Reports)),
-		Members: []PoolStatus{},
-		Missing: slices.Concat([]Missing{}, f.Missing),
+	e := newEvidence(f)
+	problems := e.judgeProblems()
+	v := View{
+		Time:     f.Start.Truncate(time.Millisecond),
+		Seconds:  f.Took.Seconds(),
+		Level:    e.judgeLevel(problems),
+		Verdict:  e.sentence(problems),
+		Problems: make([]Problem, 0, len(problems)),
+		Agent:    newAgentStatus(f),
+		Servers:  make([]ServerStatus, 0, len(e.servers)),
+		Members:  []PoolStatus{},
+		Catalog:  e.catalog,
+		Missing:  slices.Concat([]Missing{}, f.Missing),
 	}
-	if len(f.Reports) > 0 {
-		verdict := verdict.Judge(f.Topology, f.Reports)
-		st.Quorum = newQuorumStatus(verdict.Quorum)
-		st.Leadership = newLeadershipStatus(f, verdict)
-		for _, r := range f.Reports {
-			st.Servers = append(st.Servers, newServerStatus(f, r, verdict))
-		}
+	for _, p := range problems {
+		v.Problems = append(v.Problems, Problem{p.kind.severity, p.kind.alert, p.about.server, p.text, alerts.Runbook(p.kind.alert)})
+	}
+	if e.known() {
+		v.Quorum = newQuorumStatus(e.Quorum)
+		v.Leadership = newLeadershipStatus(e)
+	}
+	for i := range e.servers {
+		v.Servers = append(v.Servers, newServerStatus(e, &e.servers[i]))
 	}
 	if f.Consistent != nil {
-		st.ConsistentRead = &ConsistentReadStatus{OK: f.Consistent.OK}
+		v.ConsistentRead = &ConsistentReadStatus{OK: f.Consistent.OK}
 		if f.Consistent.OK {
-			st.ConsistentRead.Seconds = new(f.Consistent.Duration.Seconds())
+			v.ConsistentRead.Seconds = new(f.Consistent.Duration.Seconds())
 		}
 	}
 	if f.Autopilot != nil {
-		st.Autopilot = &AutopilotStatus{f.Autopilot.Healthy, f.Autopilot.FailureTolerance}
+		v.Autopilot = &AutopilotStatus{f.Autopilot.Healthy, f.Autopilot.FailureTolerance}
 	}
 	for _, pool := range []struct {
 		name    string
 		members []cluster.Member
 	}{{"lan", f.LAN}, {"wan", f.WAN}} {
 		if len(pool.members) > 0 {
-			st.Members = append(st.Members, newPoolStatus(pool.name, pool.members))
+			v.Members = append(v.Members, newPoolStatus(pool.name, pool.members))
 		}
 	}
-	st.Catalog = newCatalogStatus(f.Catalog, f.Overview)
-	st.Problems = judgeProblems(f, &st)
-	st.Level = judgeLevel(&st)
-	st.Verdict = verdictSentence(&st)
-	return st
+	return v
 }
 
 func newAgentStatus(f *Facts) AgentStatus {
-	st := AgentStatus{Address: f.Address.String(), Up: f.Up, Ports: []PortStatus{}}
-	if f.Agent == nil {
-		return st
-	}
-	st.Name, st.Datacenter, st.IsServer = f.Agent.Name, f.Agent.Datacenter, new(f.Agent.Server)
-	if !slices.ContainsFunc(f.Reports, func(r cluster.Report) bool { return r.Server.Name == st.Name }) {
-		st.Ports = newPortStatuses(f.Ports, st.Name)
+	st := AgentStatus{Address: f.Address.String(), Up: f.Up, Ports: newPortStatuses(f.agentPorts())}
+	if f.Agent != nil {
+		st.Name, st.Datacenter, st.IsServer = f.Agent.Name, f.Agent.Datacenter, new(f.Agent.Server)
 	}
 	return st
 }
@@ -78,97 +78,63 @@ func newQuorumStatus(q verdict.Quorum) *QuorumStatus {
 	return st
 }
 
-func newLeadershipStatus(f *Facts, v verdict.Verdict) *LeadershipStatus {
+func newLeadershipStatus(e *evidence) *LeadershipStatus {
 	st := &LeadershipStatus{
-		Leaders:        slices.Concat([]string{}, v.Leadership.Leaders),
-		Unknown:        v.Leadership.Unknown,
+		Leaders:        slices.Concat([]string{}, e.Leadership.Leaders),
+		Unknown:        e.Leadership.Unknown,
 		Reported:       []string{},
-		WithoutLeader:  v.Leadership.Without,
-		Configurations: v.Configurations,
+		WithoutLeader:  e.Leadership.Without,
+		Configurations: e.Configurations,
 	}
-	if !f.LeaderSince.IsZero() {
-		st.Since = new(f.LeaderSince.Truncate(time.Millisecond))
+	if !e.LeaderSince.IsZero() {
+		st.Since = new(e.LeaderSince.Truncate(time.Millisecond))
 	}
-	for _, address := range v.Leadership.Reported {
-		st.Reported = append(st.Reported, nameAt(f.Reports, address))
+	for _, address := range e.Leadership.Reported {
+		st.Reported = append(st.Reported, e.nameAt(address))
 	}
-	if f.Topology.MembersKnown {
-		st.UnknownPeers = new(v.UnknownPeers)
+	if e.Topology.MembersKnown {
+		st.UnknownPeers = new(e.UnknownPeers)
 	}
 	return st
 }
 
-// nameAt returns the name of the server with this Raft address, or else the address.
-func nameAt(reports []cluster.Report, address string) string {
-	for _, r := range reports {
-		if r.Server.RPCAddress == address {
-			return r.Server.Name
-		}
-	}
-	return address
-}
-
-func newServerStatus(f *Facts, r cluster.Report, v verdict.Verdict) ServerStatus {
-	server, raft := r.Server, r.RPC.Raft
+func newServerStatus(e *evidence, s *server) ServerStatus {
+	raft := s.RPC.Raft
 	st := ServerStatus{
-		Name: server.Name, ID: server.ID, Address: server.RPCAddress, Version: server.Version, Voter: server.Voter,
-		Serf:  server.Status.String(),
-		Ports: newPortStatuses(f.Ports, server.Name),
-	}
-	if !slices.ContainsFunc(st.Ports, func(p PortStatus) bool { return p.Protocol == cluster.ProtocolRPC }) {
-		rpc := cluster.PortReport{Port: cluster.Port{Server: server.Name, Protocol: cluster.ProtocolRPC, Transport: cluster.TransportTCP, Address: server.RPCAddress}, Result: r.RPC.Result}
-		st.Ports = slices.Insert(st.Ports, 0, newPortStatus(&rpc))
+		Name: s.Server.Name, ID: s.Server.ID, Address: s.Server.RPCAddress, Version: s.Server.Version, Voter: s.Server.Voter,
+		Serf:             s.Server.Status.String(),
+		RaftState:        s.raftState(),
+		AutopilotHealthy: s.autopilotHealthy,
+		Ports:            newPortStatuses(s.ports),
 	}
 	if raft.LeaderKnown {
 		st.HasLeader = new(raft.Leader != "")
-		switch {
-		case r.LeadsItself():
-			st.RaftState = cluster.RaftLeader
-		case raft.Leader != "":
-			st.RaftState = cluster.RaftFollower
-		}
 		if raft.Leader != "" {
-			st.Leader = nameAt(f.Reports, raft.Leader)
+			st.Leader = e.nameAt(raft.Leader)
 		}
 	}
 	if raft.StatsKnown {
-		st.Term, st.LastLogIndex, st.LogLag = new(raft.LastLogTerm), new(raft.LastLogIndex), new(v.LogLag[server.Name])
+		st.Term, st.LastLogIndex, st.LogLag = new(raft.LastLogTerm), new(raft.LastLogIndex), new(e.LogLag[s.Server.Name])
 		if raft.LastContactKnown {
 			st.LastContactSeconds = new(raft.LastContact.Seconds())
 		}
 	}
-	if stats := f.ServerAgents[server.Name].Raft; stats != nil {
-		st.RaftState, st.Term = stats.State, new(stats.Term)
-	}
-	if f.Autopilot != nil {
-		for _, s := range f.Autopilot.Servers {
-			if s.Name == server.Name {
-				st.AutopilotHealthy = new(s.Healthy)
-			}
-		}
+	if s.agent != nil && s.agent.Raft != nil {
+		st.Term = new(s.agent.Raft.Term)
 	}
 	return st
 }
 
-// newPortStatuses returns the ports of one server, or agent.
-func newPortStatuses(reports []cluster.PortReport, server string) []PortStatus {
-	ports := []PortStatus{}
+func newPortStatuses(reports []cluster.PortReport) []PortStatus {
+	ports := make([]PortStatus, 0, len(reports))
 	for i := range reports {
-		if reports[i].Server == server {
-			ports = append(ports, newPortStatus(&reports[i]))
-		}
+		ports = append(ports, newPortStatus(&reports[i]))
 	}
-	slices.SortStableFunc(ports, func(a, b PortStatus) int {
-		return cmp.Or(
-			cmp.Compare(slices.Index(cluster.Protocols(), a.Protocol), slices.Index(cluster.Protocols(), b.Protocol)),
-			cmp.Compare(a.Transport, b.Transport),
-		)
-	})
 	return ports
 }
 
 func newPortStatus(r *cluster.PortReport) PortStatus {
-	st := PortStatus{Port: r.Number(), Protocol: r.Protocol, Transport: r.Transport, Verified: !r.ConnectOnly()}
+	st := PortStatus{Port: r.Number(), Protocol: r.Protocol, Transport: r.Transport, State: portState(r), Verified: !r.ConnectOnly()}
 	st.Reason = string(r.Result.Reason)
 	if r.Result.Err != nil {
 		st.Error = r.Result.Err.Error()
@@ -178,19 +144,13 @@ func newPortStatus(r *cluster.PortReport) PortStatus {
 		return st
 	}
 	st.Up = new(r.Result.Up)
-	st.Hung = hangs(r)
+	st.Hung = st.State == PortHangs
 	st.Seconds = r.Result.Duration.Seconds()
 	if !r.Result.CertExpiry.IsZero() {
 		st.CertificateExpiry = new(r.Result.CertExpiry.UTC().Truncate(time.Second))
 		st.CertificateLifetime = r.Result.CertLifetime.Seconds()
 	}
 	return st
-}
-
-// hangs reports whether a port accepts connections and does not answer in time: the kernel does the first also for a process that
-// is stopped.
-func hangs(r *cluster.PortReport) bool {
-	return r.Transport == cluster.TransportTCP && r.Result.Connected() && r.Result.Reason == probe.ReasonTimeout
 }
 
 func newPoolStatus(name string, members []cluster.Member) PoolStatus {

@@ -8,39 +8,85 @@ import (
 	"strings"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/wording"
+	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
-// servingOf finds what keeps the cluster from serving.
-func (fs *findings) servingOf(st *View) {
-	if st.Quorum == nil {
-		return
-	}
-	q, l := st.Quorum, st.Leadership
-	if len(l.Leaders) > 1 {
-		fs.add(alertSplitBrain, "", "%s call themselves leader: they accept writes that contradict each other.", wording.List(l.Leaders, maxNamed))
-	}
-	if q.Margin != nil && *q.Margin < 0 {
-		fs.add(alertQuorumLost, "", "%s on port 8300, and %d must agree: nothing can be written, and no service can register.", q.answering(), q.Needed)
-	}
-	if len(l.Leaders) == 0 && l.Unknown == 0 {
-		fs.add(alertNoLeader, "", "No server calls itself leader: nothing can be written, and consistent reads fail.")
-	}
-	if len(l.Reported) > 1 {
-		fs.add(alertServersDisagree, "", "The servers name %d different leaders: %s.", len(l.Reported), opinions(st.Servers))
-	}
-	if l.Configurations > 1 {
-		fs.add(alertServersDisagree, "", "The servers have %d different sets of Raft peers.", l.Configurations)
-	}
-	if st.ConsistentRead != nil && !st.ConsistentRead.OK {
-		fs.add(alertConsistentReadsFail, "", "The cluster does not answer a consistent read in time.")
+func splitBrain(e *evidence, report report) {
+	if leaders := e.Leadership.Leaders; len(leaders) > 1 {
+		report(wholeCluster, "%s call themselves leader: they accept writes that contradict each other.", wording.List(leaders, maxNamed))
 	}
 }
 
-// undetermined reports whether there may be a quorum or not, because voters could not be asked.
-func (q *QuorumStatus) undetermined() bool { return q.Reachable < q.Needed && q.Margin == nil }
+func quorumLost(e *evidence, report report) {
+	if e.known() && e.quorumLost() {
+		report(wholeCluster, "%s on port 8300, and %d must agree: nothing can be written, and no service can register.",
+			answering(e.Quorum), e.Quorum.Needed)
+	}
+}
+
+func noLeader(e *evidence, report report) {
+	if e.known() && len(e.Leadership.Leaders) == 0 && e.Leadership.Known() {
+		report(wholeCluster, "No server calls itself leader: nothing can be written, and consistent reads fail.")
+	}
+}
+
+func serversDisagree(e *evidence, report report) {
+	if n := len(e.Leadership.Reported); n > 1 {
+		report(wholeCluster, "The servers name %d different leaders: %s.", n, e.opinions())
+	}
+	if e.Configurations > 1 {
+		report(wholeCluster, "The servers have %d different sets of Raft peers.", e.Configurations)
+	}
+}
+
+// disagreement is the clause about it.
+func disagreement(e *evidence, _ []string) string {
+	if len(e.Leadership.Reported) > 1 {
+		return "the servers disagree about who leads: " + e.opinions()
+	}
+	return fmt.Sprintf("the servers have %d different Raft configurations", e.Configurations)
+}
+
+func consistentReadsFail(e *evidence, report report) {
+	if e.known() && e.Consistent != nil && !e.Consistent.OK {
+		report(wholeCluster, "The cluster does not answer a consistent read in time.")
+	}
+}
+
+func quorumAtRisk(e *evidence, report report) {
+	if margin, known := e.Quorum.Margin(); known && margin == 0 && e.Quorum.Voters > 1 {
+		report(wholeCluster, "The quorum is lost if one more voter fails.")
+	}
+}
+
+func staleRaftPeer(e *evidence, report report) {
+	if n := e.UnknownPeers; e.known() && e.Topology.MembersKnown && n > 0 {
+		report(wholeCluster, "%s in the Raft configuration: they count for the quorum and can never vote.",
+			wording.Plural(n, "peer that matches no member is", "peers that match no member are"))
+	}
+}
+
+func autopilotUnhealthy(e *evidence, report report) {
+	if !e.known() || e.Autopilot == nil || e.Autopilot.Healthy {
+		return
+	}
+	var unhealthy []string
+	for _, s := range e.servers {
+		if s.autopilotHealthy != nil && !*s.autopilotHealthy {
+			unhealthy = append(unhealthy, s.Server.Name)
+		}
+	}
+	report(wholeCluster, "Autopilot calls the cluster unhealthy%s.", wording.Around(" because of ", wording.List(unhealthy, maxNamed), ""))
+}
+
+func evenVoters(e *evidence, report report) {
+	if n := e.Quorum.Voters; n > 0 && n%2 == 0 {
+		report(wholeCluster, "The number of voters is even, %d: one fewer could lose as many and keep the quorum, and one more could lose one more.", n)
+	}
+}
 
 // answering says how many voters answer.
-func (q *QuorumStatus) answering() string {
+func answering(q verdict.Quorum) string {
 	noun, verb := "voters", "answer"
 	if q.Voters == 1 {
 		noun = "voter"
@@ -52,17 +98,19 @@ func (q *QuorumStatus) answering() string {
 }
 
 // opinions says who calls whom leader.
-func opinions(servers []ServerStatus) string {
+func (e *evidence) opinions() string {
 	byLeader := make(map[string][]string)
 	var leaders []string // In the order of the servers.
-	for _, s := range servers {
-		if s.Leader == "" {
+	for _, r := range e.Reports {
+		address := r.RPC.Raft.Leader
+		if !r.RPC.Raft.LeaderKnown || address == "" {
 			continue
 		}
-		if byLeader[s.Leader] == nil {
-			leaders = append(leaders, s.Leader)
+		leader := e.nameAt(address)
+		if byLeader[leader] == nil {
+			leaders = append(leaders, leader)
 		}
-		byLeader[s.Leader] = append(byLeader[s.Leader], s.Name)
+		byLeader[leader] = append(byLeader[leader], r.Server.Name)
 	}
 	var parts []string
 	for _, leader := range leaders {
@@ -73,31 +121,4 @@ func opinions(servers []ServerStatus) string {
 		parts = append(parts, fmt.Sprintf("%s %s %s", wording.List(byLeader[leader], maxNamed), verb, leader))
 	}
 	return strings.Join(parts, ", ")
-}
-
-// quorumOf finds what is wrong with the quorum while it is there, and with its figures.
-func (fs *findings) quorumOf(st *View) {
-	if st.Quorum == nil {
-		return
-	}
-	q := st.Quorum
-	if q.Margin != nil && *q.Margin == 0 && q.Voters > 1 {
-		fs.add(alertQuorumAtRisk, "", "The quorum is lost if one more voter fails.")
-	}
-	if n := st.Leadership.UnknownPeers; n != nil && *n > 0 {
-		fs.add(alertStaleRaftPeer, "", "%s in the Raft configuration: they count for the quorum and can never vote.",
-			wording.Plural(*n, "peer that matches no member is", "peers that match no member are"))
-	}
-	if st.Autopilot != nil && !st.Autopilot.Healthy {
-		var unhealthy []string
-		for _, s := range st.Servers {
-			if s.AutopilotHealthy != nil && !*s.AutopilotHealthy {
-				unhealthy = append(unhealthy, s.Name)
-			}
-		}
-		fs.add(alertAutopilotUnhealthy, "", "Autopilot calls the cluster unhealthy%s.", wording.Around(" because of ", wording.List(unhealthy, maxNamed), ""))
-	}
-	if q.Voters > 0 && q.Voters%2 == 0 {
-		fs.add(alertEvenVoters, "", "The number of voters is even, %d: one fewer could lose as many and keep the quorum, and one more could lose one more.", q.Voters)
-	}
 }

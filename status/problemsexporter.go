@@ -11,33 +11,33 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
-// exporterOf finds what this program could not do for reasons of its own. It is one problem, however much that is: nothing of it is
-// Consul's.
-func (fs *findings) exporterOf(f *Facts) {
+// exporterImpaired is what this program could not do for reasons of its own. It is one problem, however much that is: nothing of it is Consul's.
+func exporterImpaired(e *evidence, report report) {
 	var clauses []string
 	ports, portErr := 0, error(nil)
-	for i := range f.Ports {
-		if res := &f.Ports[i].Result; res.Reason == probe.ReasonOwnFault {
+	for i := range e.Ports {
+		if res := &e.Ports[i].Result; res.Reason == probe.ReasonOwnFault {
 			ports, portErr = ports+1, res.Err
 		}
 	}
 	if ports > 0 {
 		clauses = append(clauses, fmt.Sprintf("could not probe %s (%v)", wording.Plural(ports, "port", "ports"), portErr))
 	}
-	var unread []string
 	var reason string
-	for _, m := range f.Missing {
-		if m.Own && m.What != "ports" {
-			unread, reason = append(unread, m.What), m.Reason
+	unread := e.missingThat(func(m *Missing) bool {
+		if !m.Own || m.What == "ports" {
+			return false
 		}
-	}
+		reason = m.Reason
+		return true
+	})
 	if len(unread) > 0 {
 		clauses = append(clauses, fmt.Sprintf("could not query: %s (%s)", wording.List(unread, maxNamed), reason))
 	}
-	if len(f.FailingFiles) > 0 {
-		clauses = append(clauses, "could not reload files and still uses their last good content: "+strings.Join(f.FailingFiles, "; "))
+	if len(e.FailingFiles) > 0 {
+		clauses = append(clauses, "could not reload files and still uses their last good content: "+strings.Join(e.FailingFiles, "; "))
 	}
 	if len(clauses) > 0 {
-		fs.add(alertExporterImpaired, "", "The exporter itself has a problem. It %s.", strings.Join(clauses, "; it "))
+		report(wholeCluster, "The exporter itself has a problem. It %s.", strings.Join(clauses, "; it "))
 	}
 }

@@ -74,6 +74,8 @@ type Problem struct {
 	Server string `json:"server,omitempty"`
 	// Text is a sentence. Names in it are as Consul has them, whatever characters they are made of.
 	Text string `json:"text"`
+	// Runbook is the address of the page about the alert.
+	Runbook string `json:"runbook"`
 }
 
 // AgentStatus is the agent whose HTTP API was asked.
@@ -169,6 +171,8 @@ type PortStatus struct {
 	Port      int              `json:"port"`
 	Protocol  cluster.Protocol `json:"protocol"`
 	Transport string           `json:"transport"`
+	// State is up, accepts, hangs, down, unknown or not asked.
+	State PortState `json:"state"`
 	// Up is whether it answered in its own protocol; left out when nothing could be asked.
 	Up *bool `json:"up,omitempty"`
 	// Verified is false where up means no more than that the port accepts connections.

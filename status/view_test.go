@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/zervigo/consul_cluster_exporter/alerts"
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/reporttest"
 	"github.com/zervigo/consul_cluster_exporter/probe"
@@ -154,7 +155,7 @@ func TestStatus(t *testing.T) {
 			},
 			verdict: "The quorum is lost; 1 of 3 voters answers, quorum is 2; server-3 hangs; server-2 is down; nothing can be written until 1 more voter answers again.",
 			problems: []string{
-				"critical ConsulQuorumLost", "critical ConsulServerDown server-2", "critical ConsulServerHung server-3",
+				"critical ConsulQuorumLost", "critical ConsulServerHung server-3", "critical ConsulServerDown server-2",
 			},
 			text: "1 of 3 voters answers on port 8300, and 2 must agree",
 		},
@@ -225,7 +226,7 @@ func TestStatus(t *testing.T) {
 			},
 			verdict: "The agent at http://10.0.0.1:8500 does not answer; 2 of 3 voters answer, quorum is 2, server-2 leads; server-1 is down; no more may fail.",
 			problems: []string{
-				"critical ConsulServerDown server-1", "critical ConsulAgentUnreachable server-1", "warning ConsulQuorumAtRisk",
+				"critical ConsulAgentUnreachable server-1", "critical ConsulServerDown server-1", "warning ConsulQuorumAtRisk",
 			},
 		},
 		{
@@ -281,7 +282,7 @@ func TestStatus(t *testing.T) {
 			verdict: "3 of 3 voters answer, quorum is 2, server-1 leads; server-2 does not answer on port 8300; one more may fail; there are 3 other problems.",
 			problems: []string{
 				"critical ConsulRPCPortDown server-2", "critical ConsulSerfLANPortDown server-3",
-				"warning ConsulPortSlow server-1", "warning ConsulDNSPortDown server-3",
+				"warning ConsulDNSPortDown server-3", "warning ConsulPortSlow server-1",
 			},
 			text: "Port 8301 (serf_lan) of server-1 takes 1.5s to answer, more than 1s.",
 		},
@@ -374,7 +375,7 @@ func TestStatus(t *testing.T) {
 			},
 			verdict: "3 of 3 voters answer, quorum is 2, server-1 leads; one more may fail; there are 3 problems.",
 			problems: []string{
-				"critical ConsulGossipHealthPoor server-1", "warning ConsulGossipHealthPoor server-1", "warning ConsulDNSFewerServers server-2",
+				"critical ConsulGossipHealthPoor server-1", "warning ConsulDNSFewerServers server-2", "warning ConsulGossipHealthPoor server-1",
 			},
 			text: "DNS of server-2 names 2 servers for consul.service, and 3 are alive.",
 		},
@@ -457,9 +458,9 @@ func TestStatus_Data(t *testing.T) {
 		{
 			Name: "server-3", ID: "id-3", Address: "10.0.0.3:8300", Voter: true, Serf: "alive",
 			Ports: []PortStatus{
-				{Port: 8300, Protocol: cluster.ProtocolRPC, Transport: "tcp", Up: new(false), Verified: true, Hung: true, Reason: "timeout", Error: "no answer to a request on the open connection: i/o timeout"},
-				{Port: 8301, Protocol: cluster.ProtocolSerfLAN, Transport: "tcp", Up: new(false), Verified: true, Hung: true, Reason: "timeout", Error: "no answer to a request on the open connection: i/o timeout"},
-				{Port: 8600, Protocol: cluster.ProtocolDNS, Transport: "udp", Up: new(false), Verified: true, Reason: "timeout", Error: "no answer to a request on the open connection: i/o timeout"},
+				{Port: 8300, Protocol: cluster.ProtocolRPC, Transport: "tcp", State: PortHangs, Up: new(false), Verified: true, Hung: true, Reason: "timeout", Error: "no answer to a request on the open connection: i/o timeout"},
+				{Port: 8301, Protocol: cluster.ProtocolSerfLAN, Transport: "tcp", State: PortHangs, Up: new(false), Verified: true, Hung: true, Reason: "timeout", Error: "no answer to a request on the open connection: i/o timeout"},
+				{Port: 8600, Protocol: cluster.ProtocolDNS, Transport: "udp", State: PortDown, Up: new(false), Verified: true, Reason: "timeout", Error: "no answer to a request on the open connection: i/o timeout"},
 			},
 		},
 	}; !cmp.Equal(st.Servers, want) {
@@ -496,8 +497,8 @@ func TestStatus_ManyServices(t *testing.T) {
 		t.Errorf("catalog is %+v", c)
 	}
 	want := []Problem{
-		{SeverityCritical, "ConsulServiceDown", "", "125 services are critical on all instances: service-000, service-002, service-004, service-006, service-008, service-010, service-012, service-014 and 117 more."},
-		{SeverityWarning, "ConsulServiceInstancesCritical", "", "125 services are critical on some instances."},
+		{SeverityCritical, "ConsulServiceDown", "", "125 services are critical on all instances: service-000, service-002, service-004, service-006, service-008, service-010, service-012, service-014 and 117 more.", alerts.Runbook("ConsulServiceDown")},
+		{SeverityWarning, "ConsulServiceInstancesCritical", "", "125 services are critical on some instances.", alerts.Runbook("ConsulServiceInstancesCritical")},
 	}
 	if diff := cmp.Diff(want, st.Problems); diff != "" {
 		t.Errorf("problems differ (-want +got):\n%s", diff)
@@ -527,12 +528,14 @@ func TestStatus_JSON(t *testing.T) {
   {
    "severity": "critical",
    "alert": "ConsulServiceDown",
-   "text": "1 service is critical on all instances: db."
+   "text": "1 service is critical on all instances: db.",
+   "runbook": "https://github.com/zervigo/consul_cluster_exporter/blob/main/docs/runbooks/ConsulServiceDown.md"
   },
   {
    "severity": "warning",
    "alert": "ConsulCollectorRefused",
-   "text": "Consul refuses to tell about: autopilot. The token is missing, was revoked, or has too few rights."
+   "text": "Consul refuses to tell about: autopilot. The token is missing, was revoked, or has too few rights.",
+   "runbook": "https://github.com/zervigo/consul_cluster_exporter/blob/main/docs/runbooks/ConsulCollectorRefused.md"
   }
  ],
  "agent": {
@@ -582,6 +585,7 @@ func TestStatus_JSON(t *testing.T) {
      "port": 8300,
      "protocol": "rpc",
      "transport": "tcp",
+     "state": "up",
      "up": true,
      "verified": true,
      "seconds": 0.0015,
@@ -592,6 +596,7 @@ func TestStatus_JSON(t *testing.T) {
      "port": 8301,
      "protocol": "serf_lan",
      "transport": "tcp",
+     "state": "unknown",
      "verified": true,
      "seconds": 0
     }

@@ -32,7 +32,7 @@ func pageWith(t *testing.T, answer http.HandlerFunc, secret func() string) http.
 	server := httptest.NewServer(answer)
 	t.Cleanup(server.Close)
 	p, err := newStatusPage(func(context.Context) status.View { return healthyStatus(3) }, Options{
-		TelemetryPath: "/metrics", Runbook: func(alert string) string { return alert }, Logger: log.NewNopLogger(),
+		TelemetryPath: "/metrics", Logger: log.NewNopLogger(),
 		Responder: Responder{URL: server.URL + "/", Secret: secret},
 	}, newLimits(0, log.NewNopLogger()))
 	if err != nil {

@@ -27,13 +27,10 @@ var statusHTML string
 //go:embed page/status.css
 var statusCSS string
 
-// statusDocument is what the status page shows, and what it is as JSON: a status.View with a runbook for each problem, and what
-// shows it.
+// statusDocument is what the status page shows, and what it is as JSON: a status.View, and what shows it.
 type statusDocument struct {
 	status.View
 
-	// Problems take the place of those of status.View.
-	Problems []problemWithRunbook `json:"problems"`
 	// Recovery is what the responder decided lately; left out when the exporter does not know of one.
 	Recovery *recovery    `json:"recovery,omitempty"`
 	Exporter exporterInfo `json:"exporter"`
@@ -43,14 +40,6 @@ type statusDocument struct {
 type pageFacts struct {
 	status   status.View
 	recovery *recovery
-}
-
-// problemWithRunbook is a problem and what to read about it.
-type problemWithRunbook struct {
-	status.Problem
-
-	// Runbook is the address of a page about the alert.
-	Runbook string `json:"runbook"`
 }
 
 // exporterInfo is what there is to know about the exporter itself.
@@ -75,7 +64,6 @@ const pageFailed = "the page could not be made; the log says why"
 type statusPage struct {
 	cache    *statusCache
 	exporter exporterInfo
-	runbook  func(alert string) string
 	links    []pageLink
 	template *template.Template
 	policy   string // Content-Security-Policy.
@@ -98,7 +86,6 @@ func newStatusPage(take func(context.Context) status.View, opts Options, l *limi
 			return pageFacts{take(ctx), <-decided}
 		}),
 		exporter: exporterInfo{version.Version, version.GetRevision(), version.GoVersion, opts.Flags},
-		runbook:  opts.Runbook,
 		links: []pageLink{
 			{opts.TelemetryPath, "Metrics"}, {"/?format=json", "This page as JSON"}, {healthyPath, "Healthy"}, {readyPath, "Ready"},
 		},
@@ -167,11 +154,7 @@ func (p *statusPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *statusPage) document(facts pageFacts) statusDocument {
-	d := statusDocument{View: facts.status, Problems: []problemWithRunbook{}, Recovery: facts.recovery, Exporter: p.exporter}
-	for _, problem := range facts.status.Problems {
-		d.Problems = append(d.Problems, problemWithRunbook{problem, p.runbook(problem.Alert)})
-	}
-	return d
+	return statusDocument{View: facts.status, Recovery: facts.recovery, Exporter: p.exporter}
 }
 
 func (p *statusPage) complain(err error) {

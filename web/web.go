@@ -35,8 +35,6 @@ type Options struct {
 	StatusParts status.Parts
 	// Flags are those that differ from their defaults, for the status page. None may be a secret.
 	Flags []Flag
-	// Runbook returns the address of the page about an alert.
-	Runbook func(alert string) string
 	// Responder is asked for what it decided, for the status page.
 	Responder Responder
 	// TelemetryPath is where the metrics are.

@@ -41,7 +41,6 @@ func newPortsHandler(tb testing.TB, agent string, opts Options, ports cluster.Po
 		tb.Fatal(err)
 	}
 	opts.Cluster = c
-	opts.Runbook = func(alert string) string { return "https://runbooks.example/" + alert }
 	if opts.TelemetryPath == "" {
 		opts.TelemetryPath = "/metrics"
 	}

@@ -22,7 +22,6 @@ import (
 	"github.com/prometheus/common/version"
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 
-	"github.com/zervigo/consul_cluster_exporter/alerts"
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/collector"
 	"github.com/zervigo/consul_cluster_exporter/internal/redact"
@@ -81,7 +80,6 @@ func serve(ctx context.Context, opts *options, s *settings, hangup <-chan os.Sig
 			Catalog: slices.Contains(enabled, "catalog"), ConsistentRead: slices.Contains(enabled, "consistent"),
 		},
 		Flags:           opts.changed,
-		Runbook:         alerts.Runbook,
 		Responder:       s.responder,
 		TelemetryPath:   opts.telemetryPath,
 		TimeoutOffset:   opts.timeoutOffset,

@@ -41,7 +41,7 @@ func TestReadmeTables(t *testing.T) {
 
 // So are those of the documents about alerts, from the rules.
 func TestReadmeAlerts(t *testing.T) {
-	expectTables(t, "docs/alerts.md", docsTable{"pages", pagesTable(t)}, docsTable{"inhibitions", inhibitionsTable(t)})
+	expectTables(t, "docs/alerts.md", docsTable{"pages", pagesTable(t)}, docsTable{"inhibitions", inhibitionsTable()})
 	expectTables(t, "docs/runbooks/README.md", docsTable{"alerts", alertsTables(t)})
 }
 
