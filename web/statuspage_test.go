@@ -79,7 +79,7 @@ func healthyServer(i int) status.ServerStatus {
 		{8600, cluster.ProtocolDNS, "udp"},
 	} {
 		s.Ports = append(s.Ports, status.PortStatus{
-			Port: p.number, Protocol: p.protocol, Transport: p.transport, Up: new(true), Verified: true, Seconds: 0.0012,
+			Port: p.number, Protocol: p.protocol, Transport: p.transport, State: status.PortUp, Up: new(true), Verified: true, Seconds: 0.0012,
 		})
 	}
 	return s
@@ -90,7 +90,10 @@ func hang(s *status.ServerStatus) {
 	s.RaftState, s.HasLeader, s.Leader, s.Term, s.LastLogIndex, s.LogLag, s.LastContactSeconds = "", nil, "", nil, nil, nil, nil
 	for i := range s.Ports {
 		p := &s.Ports[i]
-		p.Up, p.Hung, p.Seconds, p.Reason, p.Error = new(false), p.Transport == "tcp", 3, "timeout", "no answer in 3s"
+		p.State, p.Up, p.Seconds, p.Reason, p.Error = status.PortDown, new(false), 3, "timeout", "no answer in 3s"
+		if p.Transport == "tcp" {
+			p.State, p.Hung = status.PortHangs, true
+		}
 	}
 }
 
@@ -137,12 +140,13 @@ func TestStatusPage_Broken(t *testing.T) {
 	st.Leadership.Leaders = nil
 	st.ConsistentRead = &status.ConsistentReadStatus{}
 	hang(&st.Servers[0])
+	st.Servers[1].Ports[0].State = status.PortDown
 	st.Servers[1].Ports[0].Up, st.Servers[1].Ports[0].Reason, st.Servers[1].Ports[0].Error = new(false), "refused", "connection refused"
 	st.Servers[2].HasLeader, st.Servers[2].Leader, st.Servers[2].RaftState = new(false), "", cluster.RaftCandidate
 	st.Servers[2].LogLag, st.Servers[2].LastContactSeconds, st.Servers[2].Serf = new(uint64(251)), new(12.3), "failed"
 	st.Servers[2].AutopilotHealthy = new(false)
-	st.Servers[2].Ports[1].Verified = false
-	st.Servers[2].Ports[2].Up = nil
+	st.Servers[2].Ports[1].State, st.Servers[2].Ports[1].Verified = status.PortAccepts, false
+	st.Servers[2].Ports[2].State, st.Servers[2].Ports[2].Up = status.PortUnknown, nil
 	st.Servers[2].Ports = st.Servers[2].Ports[:4]
 	st.Catalog.Failing = []status.ServiceStatus{{Name: "web", Passing: 1, Critical: 2}}
 	st.Catalog.FailingOmitted = 7
@@ -154,8 +158,8 @@ func TestStatusPage_Broken(t *testing.T) {
 	for _, want := range []string{
 		"critical: Consul dc1", "The quorum is lost.", "critical 1 of 3 voters answers. ConsulQuorumLost", "Leader none", "May still fail 0",
 		"Consistent read fails", "server-1 hangs timeout hangs timeout down timeout hangs timeout down timeout server-2 down refused up 1.2 ms",
-		"server-3 up 1.2 ms accepts 1.2 ms not probed up 1.2 ms no such port",
-		"Why ports do not answer server-1 8300/tcp (rpc), 8301/tcp (serf_lan), 8301/udp (serf_lan), 8500/tcp (http), 8600/udp (dns): no answer in 3s server-2 8300/tcp (rpc): connection refused",
+		"server-3 up 1.2 ms accepts 1.2 ms unknown up 1.2 ms no such port",
+		"Why ports do not answer, or are not asked server-1 8300, 8301, 8301/udp, 8500, 8600/udp: no answer in 3s server-2 8300: connection refused",
 		"server-1 – – – – – – yes alive healthy", "server-3 candidate nobody 2 4711 251 12s ago yes failed unhealthy",
 		"Not alive: server-3 (server, failed), client-1 (left) and 3 more.",
 		"worst first; 7 more are left out.", "web 2 0 1 0", "Not found out: autopilot autopilot : read it: timeout",

@@ -7,8 +7,6 @@ import (
 	"cmp"
 	"fmt"
 	"html/template"
-	"maps"
-	"slices"
 	"strconv"
 	"time"
 
@@ -31,8 +29,6 @@ type statusView struct {
 	Title string
 	// Figures are what a glance is for.
 	Figures []figure
-	// Ports is the matrix of servers and ports.
-	Ports matrix
 	// Raft has a row for each server.
 	Raft []raftRow
 }
@@ -43,52 +39,14 @@ type figure struct {
 	Bad         bool
 }
 
-// matrix has a row for each server, or agent, and a column for each port that any of them has.
-type matrix struct {
-	Columns []portColumn
-	Rows    []matrixRow
-	// Failures say what is wrong with those that are not up.
-	Failures []portFailure
-}
-
-// fail notes the error of a port, together with those of the same server that have the same one.
-func (m *matrix) fail(server string, port portColumn, problem string) {
-	for i := range m.Failures {
-		if f := &m.Failures[i]; f.Server == server && f.Error == problem {
-			f.Ports = append(f.Ports, port.String())
-			return
-		}
-	}
-	m.Failures = append(m.Failures, portFailure{server, []string{port.String()}, problem})
-}
-
-// portColumn is a port that servers have.
-type portColumn struct {
-	Port      int
-	Protocol  cluster.Protocol
-	Transport string
-}
-
-type matrixRow struct {
-	Server string
-	Cells  []portCell
-}
-
 // portCell is one port of one server.
 type portCell struct {
-	// State is up, accepts (connections, and nothing was asked), down, hangs, not probed, or empty when the server has no such port.
+	// State is that of the port, or empty when the server has no such port.
 	State string
 	// Class is how it looks: good, fair, bad or none.
 	Class string
 	// Detail is the time it took, or the reason.
 	Detail string
-}
-
-// portFailure is an error of one or several ports of a server.
-type portFailure struct {
-	Server string
-	Ports  []string
-	Error  string
 }
 
 type raftRow struct {
@@ -106,13 +64,12 @@ func newStatusView(d statusDocument, links []pageLink, refresh bool) *statusView
 		Links:          links,
 		Title:          fmt.Sprintf("%s: Consul%s", d.Level, inDatacenter(d.Agent.Datacenter)),
 		Figures:        figures(&d.View),
-		Ports:          newMatrix(&d.View),
 	}
 	if refresh {
 		v.Refresh = statusRefresh
 	}
 	for _, s := range d.Servers {
-		v.Raft = append(v.Raft, newRaftRow(s, len(d.Members) > 0))
+		v.Raft = append(v.Raft, newRaftRow(&d.View, s))
 	}
 	return v
 }
@@ -173,72 +130,29 @@ func figures(s *status.View) []figure {
 	return all
 }
 
-func newMatrix(s *status.View) matrix {
-	type row struct {
-		name  string
-		ports []status.PortStatus
-	}
-	var rows []row
-	for _, server := range s.Servers {
-		rows = append(rows, row{server.Name, server.Ports})
-	}
-	if len(s.Agent.Ports) > 0 {
-		rows = append(rows, row{cmp.Or(s.Agent.Name, s.Agent.Address), s.Agent.Ports})
-	}
-	var m matrix
-	columns := make(map[portColumn]bool)
-	for _, r := range rows {
-		for _, p := range r.ports {
-			columns[portColumn{p.Port, p.Protocol, p.Transport}] = true
-		}
-	}
-	m.Columns = slices.SortedFunc(maps.Keys(columns), func(a, b portColumn) int {
-		return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Transport, b.Transport))
-	})
-	for _, r := range rows {
-		cells := make([]portCell, len(m.Columns))
-		for _, p := range r.ports {
-			column := portColumn{p.Port, p.Protocol, p.Transport}
-			cells[slices.Index(m.Columns, column)] = newPortCell(p)
-			if why := cmp.Or(p.Error, p.Note); why != "" {
-				m.fail(r.name, column, why)
-			}
-		}
-		m.Rows = append(m.Rows, matrixRow{r.name, cells})
-	}
-	return m
+// portClasses are how the states of ports look.
+var portClasses = map[status.PortState]string{
+	status.PortUp: "good", status.PortAccepts: "fair", status.PortHangs: "bad", status.PortDown: "bad", status.PortUnknown: "none", status.PortNotAsked: "none",
 }
 
-// String names a port as an operator does.
-func (c portColumn) String() string {
-	return fmt.Sprintf("%d/%s (%s)", c.Port, c.Transport, c.Protocol)
-}
-
-func newPortCell(p status.PortStatus) portCell {
-	switch {
-	case p.Up == nil:
-		return portCell{"not probed", "none", cmp.Or(p.Note, p.Reason)}
-	case *p.Up && !p.Verified:
-		return portCell{"accepts", "fair", cmp.Or(p.Reason, seconds(p.Seconds))}
-	case *p.Up && p.Reason != "":
-		return portCell{"up", "fair", p.Reason}
-	case *p.Up:
-		return portCell{"up", "good", seconds(p.Seconds)}
-	case p.Hung:
-		return portCell{"hangs", "bad", p.Reason}
-	default:
-		return portCell{"down", "bad", p.Reason}
+// Cell is how a port is shown.
+func (v *statusView) Cell(p *status.PortStatus) portCell {
+	if p == nil {
+		return portCell{}
 	}
+	cell := portCell{string(p.State), portClasses[p.State], cmp.Or(p.Note, p.Reason)}
+	if p.State == status.PortUp && p.Reason != "" {
+		cell.Class = "fair" // It answered something else than it was asked for.
+	}
+	if cell.Detail == "" && p.Up != nil {
+		cell.Detail = seconds(p.Seconds)
+	}
+	return cell
 }
-
-// The bounds of what stands out are those of the alerts of the same names.
-const (
-	lagBound     = cluster.DefaultMaxTrailingLogs
-	contactBound = 0.2
-)
 
 // newRaftRow is about one server. Without the members of Serf nothing is known of its state there.
-func newRaftRow(s status.ServerStatus, membersKnown bool) raftRow {
+func newRaftRow(v *status.View, s status.ServerStatus) raftRow {
+	membersKnown := len(v.Members) > 0
 	if !membersKnown {
 		s.Serf = unknownText
 	}
@@ -247,7 +161,7 @@ func newRaftRow(s status.ServerStatus, membersKnown bool) raftRow {
 		Term: number(s.Term), LastIndex: number(s.LastLogIndex), Lag: number(s.LogLag),
 		LastContact: unknownText, Vote: "yes", Autopilot: unknownText,
 		BadState: s.RaftState == cluster.RaftCandidate || s.RaftState == "",
-		BadLag:   s.LogLag != nil && *s.LogLag > lagBound,
+		BadLag:   v.Has("ConsulRaftLogLag", s.Name),
 		BadSerf:  membersKnown && s.Serf != cluster.StatusAlive.String(),
 	}
 	if !s.Voter {
@@ -257,7 +171,7 @@ func newRaftRow(s status.ServerStatus, membersKnown bool) raftRow {
 		r.Leader, r.BadLeader = cmp.Or(s.Leader, "nobody"), !*s.HasLeader
 	}
 	if c := s.LastContactSeconds; c != nil && s.RaftState != cluster.RaftLeader {
-		r.LastContact, r.BadContact = seconds(*c)+" ago", *c > contactBound
+		r.LastContact, r.BadContact = seconds(*c)+" ago", v.Has("ConsulRaftLastContact", s.Name)
 	}
 	if h := s.AutopilotHealthy; h != nil {
 		r.Autopilot, r.BadAutopilot = "healthy", !*h

@@ -4,8 +4,6 @@
 package cli
 
 import (
-	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -14,121 +12,62 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/status"
 )
 
-// probed is one server, or the agent, with its ports.
-type probed struct {
-	name  string
-	ports []status.PortStatus
-}
-
-// probedOf returns all of which a port was probed.
-func probedOf(st *status.View) []probed {
-	var all []probed
-	for i := range st.Servers {
-		all = append(all, probed{st.Servers[i].Name, st.Servers[i].Ports})
-	}
-	if len(st.Agent.Ports) > 0 {
-		all = append(all, probed{st.Agent.Name, st.Agent.Ports})
-	}
-	return all
-}
-
-// portColumn is what the ports in one column of the matrix have in common.
-type portColumn struct {
-	protocol  cluster.Protocol
-	transport string
-}
-
-// of returns the port that belongs into the column; nil if there is none.
-func (c portColumn) of(ports []status.PortStatus) *status.PortStatus {
-	i := slices.IndexFunc(ports, func(p status.PortStatus) bool { return c == portColumn{p.Protocol, p.Transport} })
-	if i < 0 {
-		return nil
-	}
-	return &ports[i]
-}
-
-// portColumns returns the columns that are not empty.
-func portColumns(all []probed) []portColumn {
-	var columns []portColumn
-	for _, protocol := range cluster.Protocols() {
-		for _, transport := range []string{cluster.TransportTCP, cluster.TransportUDP} {
-			c := portColumn{protocol, transport}
-			if slices.ContainsFunc(all, func(s probed) bool { return c.of(s.ports) != nil }) {
-				columns = append(columns, c)
-			}
-		}
-	}
-	return columns
-}
-
-// name is what is spoken on the ports in the column, in few letters, and what tells it apart from another column.
-func (c portColumn) name() (name, variant string) {
-	name, tls := strings.CutSuffix(strings.TrimPrefix(string(c.protocol), "serf_"), "_tls")
-	switch {
-	case tls:
-		variant = "tls"
-	case c.transport == cluster.TransportUDP:
-		variant = c.transport
-	}
-	return name, variant
-}
-
-// number is that of the ports in the column, if all have the same.
-func (c portColumn) number(all []probed) string {
-	number := 0
-	for _, s := range all {
-		switch p := c.of(s.ports); {
-		case p == nil:
-		case number == 0:
-			number = p.Port
-		case number != p.Port:
-			return "*"
-		}
-	}
-	return strconv.Itoa(number)
-}
-
 // portRows are the matrix of servers and ports.
 func portRows(st *status.View) [][]terminal.Cell {
-	all := probedOf(st)
-	columns := portColumns(all)
-	if len(columns) == 0 {
+	m := st.Matrix()
+	if len(m.Columns) == 0 {
 		return nil
 	}
 	numbers, names, variants := []string{""}, []string{""}, []string{""}
-	for _, c := range columns {
-		name, variant := c.name()
-		numbers, names, variants = append(numbers, c.number(all)), append(names, name), append(variants, variant)
+	for _, c := range m.Columns {
+		number := "*"
+		if c.Number > 0 {
+			number = strconv.Itoa(c.Number)
+		}
+		name, variant := columnName(c)
+		numbers, names, variants = append(numbers, number), append(names, name), append(variants, variant)
 	}
 	rows := [][]terminal.Cell{header(numbers...), header(names...)}
 	if strings.Join(variants, "") != "" {
 		rows = append(rows, header(variants...))
 	}
-	for _, s := range all {
-		row := []terminal.Cell{plain(s.name)}
-		for _, c := range columns {
-			row = append(row, portCell(c.of(s.ports)))
+	for _, r := range m.Rows {
+		row := []terminal.Cell{plain(r.Name)}
+		for _, p := range r.Ports {
+			row = append(row, portCell(p))
 		}
 		rows = append(rows, row)
 	}
 	return rows
 }
 
-// portCell says how a port is, in few letters: how long it took to answer, in milliseconds, or why not.
+// columnName is what is spoken on the ports in the column, in few letters, and what tells it apart from another column.
+func columnName(c status.Column) (name, variant string) {
+	name, tls := strings.CutSuffix(strings.TrimPrefix(string(c.Protocol), "serf_"), "_tls")
+	switch {
+	case tls:
+		variant = "tls"
+	case c.Transport == cluster.TransportUDP:
+		variant = c.Transport
+	}
+	return name, variant
+}
+
+// portStyles are how the states of ports look.
+var portStyles = map[status.PortState]terminal.Style{
+	status.PortUp: terminal.Green, status.PortAccepts: terminal.Cyan, status.PortHangs: terminal.Alarm, status.PortDown: terminal.Alarm,
+	status.PortUnknown: terminal.Cyan, status.PortNotAsked: terminal.Dim,
+}
+
+// portCell says how a port is: how long it took to answer, in milliseconds, or its state.
 func portCell(p *status.PortStatus) terminal.Cell {
 	switch {
 	case p == nil:
 		return terminal.Cell{Text: dash, Style: terminal.Dim}
-	case p.Up == nil:
-		return terminal.Cell{Text: "?", Style: terminal.Cyan}
-	case p.Hung:
-		return terminal.Cell{Text: "HUNG", Style: terminal.Alarm}
-	case !*p.Up:
-		return terminal.Cell{Text: "DOWN", Style: terminal.Alarm}
-	case !p.Verified:
-		return terminal.Cell{Text: "open", Style: terminal.Cyan}
+	case p.State == status.PortUp:
+		return terminal.Cell{Text: inMilliseconds(p.Seconds), Style: portStyles[p.State]}
 	default:
-		return terminal.Cell{Text: inMilliseconds(p.Seconds), Style: terminal.Green}
+		return terminal.Cell{Text: string(p.State), Style: portStyles[p.State]}
 	}
 }
 
@@ -139,63 +78,17 @@ func inMilliseconds(seconds float64) string {
 	return strconv.FormatFloat(seconds*1000, 'f', 0, 64)
 }
 
-// failureRows say for each server why its ports are down; ports that are for the same reason share a row, and the first one's error
-// stands for all.
-func failureRows(st *status.View) [][]terminal.Cell {
+// troubleRows say for each server why its ports do not answer, or are not asked.
+func troubleRows(st *status.View) [][]terminal.Cell {
 	var rows [][]terminal.Cell
-	for _, s := range probedOf(st) {
-		var reasons []string // In the order of the ports.
-		ports, errs := make(map[string][]string), make(map[string]string)
-		for _, p := range s.ports {
-			if p.Up == nil || *p.Up {
-				continue
-			}
-			if ports[p.Reason] == nil {
-				reasons = append(reasons, p.Reason)
-				errs[p.Reason] = ends.ReplaceAllString(p.Error, "")
-			}
-			ports[p.Reason] = append(ports[p.Reason], portName(&p))
+	for _, t := range st.PortTroubles() {
+		why := t.Reason
+		if why == "" {
+			why = string(t.State)
 		}
-		for _, reason := range reasons {
-			rows = append(rows, []terminal.Cell{
-				plain(s.name), {Text: reason, Style: terminal.Red}, plain(strings.Join(ports[reason], ", ") + ": " + errs[reason]),
-			})
-		}
+		rows = append(rows, []terminal.Cell{
+			plain(t.Server), {Text: why, Style: portStyles[t.State]}, plain(strings.Join(t.Ports, ", ") + ": " + t.Text),
+		})
 	}
 	return rows
 }
-
-// noteRows say which ports are not asked, and why; what is so for the same reason shares a row.
-func noteRows(st *status.View) [][]terminal.Cell {
-	var notes []string
-	ports := make(map[string][]string)
-	for _, s := range probedOf(st) {
-		for _, p := range s.ports {
-			if p.Note == "" {
-				continue
-			}
-			if ports[p.Note] == nil {
-				notes = append(notes, p.Note)
-			}
-			if name := portName(&p); !slices.Contains(ports[p.Note], name) {
-				ports[p.Note] = append(ports[p.Note], name)
-			}
-		}
-	}
-	var rows [][]terminal.Cell
-	for _, note := range notes {
-		rows = append(rows, []terminal.Cell{plain(strings.Join(ports[note], ", ")), plain(note)})
-	}
-	return rows
-}
-
-// portName is the number as an operator says it.
-func portName(p *status.PortStatus) string {
-	if p.Transport == cluster.TransportUDP {
-		return strconv.Itoa(p.Port) + "/udp"
-	}
-	return strconv.Itoa(p.Port)
-}
-
-// ends are the two ends of a connection in an error of package net: which they are is clear, but for a number that tells nothing.
-var ends = regexp.MustCompile(`\b(read|write|dial) (tcp|udp) \S+: `)

@@ -46,8 +46,7 @@ func printStatus(w io.Writer, st *status.View) error {
 	}
 	section("Problems", problemRows(st.Problems))
 	section("Ports: milliseconds to answer", portRows(st))
-	section("Why ports are down", failureRows(st))
-	section("Why ports are not asked", noteRows(st))
+	section("Why ports do not answer, or are not asked", troubleRows(st))
 	section("Raft", raftRows(st))
 	section("Besides", summaryRows(st))
 	return p.Err()
@@ -110,7 +109,7 @@ func missingRows(st *status.View) [][]terminal.Cell {
 		for _, m := range st.Missing {
 			all = append(all, m.What)
 		}
-		return append(rows, []terminal.Cell{plain("not known"), plain(strings.Join(all, ", ") + ": " + ends.ReplaceAllString(st.Missing[0].Reason, ""))})
+		return append(rows, []terminal.Cell{plain("not known"), plain(strings.Join(all, ", ") + ": " + st.Missing[0].Reason)})
 	}
 	for _, m := range st.Missing {
 		rows = append(rows, []terminal.Cell{plain("not known"), plain(m.What + ": " + m.Reason)})

@@ -19,16 +19,16 @@ import (
 func TestPrintStatus(t *testing.T) {
 	t.Parallel()
 	up := func(port int, protocol cluster.Protocol, transport string, seconds float64) status.PortStatus {
-		return status.PortStatus{Port: port, Protocol: protocol, Transport: transport, Up: new(true), Verified: true, Seconds: seconds}
+		return status.PortStatus{Port: port, Protocol: protocol, Transport: transport, State: status.PortUp, Up: new(true), Verified: true, Seconds: seconds}
 	}
 	down := func(port int, protocol cluster.Protocol, reason, err string) status.PortStatus {
-		return status.PortStatus{Port: port, Protocol: protocol, Transport: "tcp", Up: new(false), Verified: true, Reason: reason, Error: err}
+		return status.PortStatus{Port: port, Protocol: protocol, Transport: "tcp", State: status.PortDown, Up: new(false), Verified: true, Reason: reason, Error: err}
 	}
 	gossip := up(8301, cluster.ProtocolSerfLAN, "tcp", 0.0004)
-	gossip.Verified = false
-	silent := status.PortStatus{Port: 8301, Protocol: cluster.ProtocolSerfLAN, Transport: "udp"}
+	gossip.State = status.PortAccepts
+	silent := status.PortStatus{Port: 8301, Protocol: cluster.ProtocolSerfLAN, Transport: "udp", State: status.PortUnknown}
 	hung := down(8310, cluster.ProtocolRPC, "timeout", "no answer to a request on the open connection: read answer: read tcp 127.0.0.1:5->10.0.0.2:8310: i/o timeout")
-	hung.Hung = true
+	hung.State = status.PortHangs
 	st := &status.View{
 		Time: time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC), Seconds: 3.014, Level: status.LevelCritical,
 		Verdict: "The quorum is lost; 服务器-2\x1b[2J hangs.",
@@ -63,14 +63,14 @@ Problems
   info      ConsulEvenVoters  The number of voters is even, 2.
 
 Ports: milliseconds to answer
-                   *     8301  8301  8500  8503  8600
-                   rpc   lan   lan   http  grpc  dns
-                               udp         tls
-  server-1         1250  open  ?     -     DOWN  DOWN
-  服务器-2\x1b[2J  HUNG  -     -     -     -     -
-  клиент           -     -     -     12    -     -
+                   *      8301     8301     8500  8503  8600
+                   rpc    lan      lan      http  grpc  dns
+                                   udp            tls
+  server-1         1250   accepts  unknown  -     down  down
+  服务器-2\x1b[2J  hangs  -        -        -     -     -
+  клиент           -      -        -        12    -     -
 
-Why ports are down
+Why ports do not answer, or are not asked
   server-1         tls      8503, 8600: TLS handshake: x509: certificate signed by unknown authority
   服务器-2\x1b[2J  timeout  8310: no answer to a request on the open connection: read answer: i/o
                             timeout

@@ -1,0 +1,68 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package status_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/status"
+)
+
+// Servers may have other ports, or other numbers for them, and the agent is shown if it is none of them.
+func TestView_Matrix(t *testing.T) {
+	t.Parallel()
+	port := func(number int, protocol cluster.Protocol, transport string) status.PortStatus {
+		return status.PortStatus{Port: number, Protocol: protocol, Transport: transport, State: status.PortUp}
+	}
+	v := status.View{
+		Servers: []status.ServerStatus{
+			{Name: "a", Ports: []status.PortStatus{port(8300, cluster.ProtocolRPC, "tcp"), port(8600, cluster.ProtocolDNS, "udp")}},
+			{Name: "b", Ports: []status.PortStatus{port(8310, cluster.ProtocolRPC, "tcp")}},
+		},
+		Agent: status.AgentStatus{Address: "http://10.0.0.9:8500", Ports: []status.PortStatus{port(8500, cluster.ProtocolHTTP, "tcp")}},
+	}
+	m := v.Matrix()
+	wantColumns := []status.Column{{cluster.ProtocolRPC, "tcp", 0}, {cluster.ProtocolHTTP, "tcp", 8500}, {cluster.ProtocolDNS, "udp", 8600}}
+	if diff := cmp.Diff(wantColumns, m.Columns); diff != "" {
+		t.Errorf("columns differ (-want +got):\n%s", diff)
+	}
+	got := make(map[string][]string)
+	for _, r := range m.Rows {
+		for _, p := range r.Ports {
+			name := "-"
+			if p != nil {
+				name = p.Name()
+			}
+			got[r.Name] = append(got[r.Name], name)
+		}
+	}
+	want := map[string][]string{"a": {"8300", "-", "8600/udp"}, "b": {"8310", "-", "-"}, "http://10.0.0.9:8500": {"-", "8500", "-"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("rows differ (-want +got):\n%s", diff)
+	}
+}
+
+// Ports of a server that fail for the same reason share a line, and so do those that are not asked and say the same.
+func TestView_PortTroubles(t *testing.T) {
+	t.Parallel()
+	v := status.View{Servers: []status.ServerStatus{{Name: "a", Ports: []status.PortStatus{
+		{Port: 8300, Transport: "tcp", State: status.PortHangs, Reason: "timeout", Error: "read tcp 10.0.0.1:1->10.0.0.2:8300: i/o timeout"},
+		{Port: 8301, Transport: "udp", State: status.PortDown, Reason: "timeout", Error: "no answer"},
+		{Port: 8500, Transport: "tcp", State: status.PortUp},
+		{Port: 8502, Transport: "tcp", State: status.PortNotAsked, Note: "mesh is off"},
+		{Port: 8503, Transport: "tcp", State: status.PortNotAsked, Note: "mesh is off"},
+		{Port: 8600, Transport: "tcp", State: status.PortUnknown, Reason: "held_back", Error: "not asked again yet"},
+	}}}}
+	want := []status.PortTrouble{
+		{"a", []string{"8300", "8301/udp"}, status.PortHangs, "timeout", "i/o timeout"},
+		{"a", []string{"8502", "8503"}, status.PortNotAsked, "", "mesh is off"},
+		{"a", []string{"8600"}, status.PortUnknown, "held_back", "not asked again yet"},
+	}
+	if diff := cmp.Diff(want, v.PortTroubles()); diff != "" {
+		t.Errorf("troubles differ (-want +got):\n%s", diff)
+	}
+}
