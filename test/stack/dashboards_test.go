@@ -205,6 +205,44 @@ func (l liveDashboards) waitAny(t *testing.T, where string) {
 	})
 }
 
+// expectReadmeExpressions evaluates the expressions of README.md about ports. Each has so many results, with values that are possible.
+func (l liveDashboards) expectReadmeExpressions(t *testing.T, ports int) {
+	t.Helper()
+	readme, err := os.ReadFile("README.md")
+	harness.Must(t, err)
+	_, table, _ := strings.Cut(string(readme), "<!-- port expressions")
+	table, _, _ = strings.Cut(table, "<!-- end of port expressions -->")
+	expressions := regexp.MustCompile("(?m)^\\| ([^|]+) \\| `(.+)` \\|$").FindAllStringSubmatch(table, -1)
+	now := float64(time.Now().Unix())
+	between := map[string][2]float64{
+		"name and state":                    {0, 1},
+		"response time":                     {1e-6, 5},
+		"last check":                        {now - 60, now + 60},
+		"last success":                      {now - 60, now + 60},
+		"errors since the exporter started": {0, 200}, // Port 8503 of a young server is down.
+		"success rate over five minutes":    {0.1, 1},
+	}
+	if len(expressions) != len(between) {
+		t.Errorf("README.md has %d expressions about ports; want %d", len(expressions), len(between))
+	}
+	for _, e := range expressions {
+		results := l.ask(t, e[2])
+		if len(results) != ports {
+			t.Errorf("%s has %d results; want %d", e[2], len(results), ports)
+		}
+		for _, r := range results {
+			for _, label := range []model.LabelName{"server", "port", "protocol", "transport"} {
+				if r.Metric[label] == "" {
+					t.Errorf("a result of %s has no label %s: %v", e[2], label, r.Metric)
+				}
+			}
+			if v, bounds := float64(r.Value), between[e[1]]; v < bounds[0] || v > bounds[1] {
+				t.Errorf("%s of %v is %v; want %v", e[1], r.Metric, v, bounds)
+			}
+		}
+	}
+}
+
 // onCluster is the result of what is shown for a whole cluster, with further labels.
 func onCluster(more ...string) string {
 	return "{" + strings.Join(append([]string{`job="consul"`}, more...), ", ") + "}"
@@ -266,6 +304,8 @@ func TestStackDashboards(t *testing.T) {
 		"exporter: Collectors that fail A": {onCluster(): 0},
 		"exporter: Collectors A":           {`{collector="license", figure="State"}`: 2, `{collector="raft", figure="State"}`: 1},
 	})
+
+	l.expectReadmeExpressions(t, len(exporters)*3*10)
 
 	// With the rules, alerts are there; here they need not wait.
 	pack, err := alerts.Pack(nil)
