@@ -153,14 +153,13 @@ func New(ctx context.Context, opts Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	removeStale(os.TempDir())
 	network, err := opts.subnet(ctx)
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", fmt.Sprintf("%s%d-", dirPrefix, os.Getpid()))
+	dir, err := MakeTempDir("consultest-")
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("create the cluster's folder: %w", err), network.release())
+		return nil, errors.Join(err, network.release())
 	}
 	c := &Cluster{opts: opts, binary: binary, dir: dir, net: network, launcher: newLauncher()}
 	if err := c.start(ctx); err != nil {
@@ -399,20 +398,26 @@ func (c *Cluster) logTails(tb testing.TB) {
 	}
 }
 
-// dirPrefix begins the name of every cluster's folder; the id of the process
-// follows.
-const dirPrefix = "consultest-"
+// MakeTempDir creates a temporary folder whose name is the prefix, the id of this
+// process and a number. It removes those with the same prefix whose process is
+// dead: one that was killed or panicked could not do it itself. What cannot be
+// removed, such as another user's, stays.
+func MakeTempDir(prefix string) (string, error) {
+	removeStale(os.TempDir(), prefix)
+	dir, err := os.MkdirTemp("", fmt.Sprintf("%s%d-", prefix, os.Getpid()))
+	if err != nil {
+		return "", fmt.Errorf("create a temporary folder: %w", err)
+	}
+	return dir, nil
+}
 
-// removeStale removes the folders of clusters whose process is dead: one that
-// was killed or panicked could not do it itself. What cannot be removed, such
-// as another user's, is none of our business.
-func removeStale(tempDir string) {
-	dirs, err := filepath.Glob(filepath.Join(tempDir, dirPrefix+"*"))
+func removeStale(tempDir, prefix string) {
+	dirs, err := filepath.Glob(filepath.Join(tempDir, prefix+"*"))
 	if err != nil {
 		return
 	}
 	for _, dir := range dirs {
-		owner, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), dirPrefix), "-")
+		owner, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), prefix), "-")
 		if pid, err := strconv.Atoi(owner); err == nil && pid > 0 && !processAlive(pid) {
 			_ = os.RemoveAll(dir)
 		}

@@ -325,6 +325,7 @@ func TestRemoveStale(t *testing.T) {
 	if err := dead.Run(); err != nil {
 		t.Fatal(err)
 	}
+	const dirPrefix = "consultest-"
 	temp := t.TempDir()
 	stale := fmt.Sprintf("%s%d-1", dirPrefix, dead.Process.Pid)
 	alive := fmt.Sprintf("%s%d-1", dirPrefix, os.Getpid())
@@ -333,7 +334,7 @@ func TestRemoveStale(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	removeStale(temp)
+	removeStale(temp, dirPrefix)
 	var got []string
 	entries, err := os.ReadDir(temp)
 	if err != nil {
