@@ -5,90 +5,160 @@ package main
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
-
-	"go.yaml.in/yaml/v3"
+	"regexp"
+	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
 )
 
-// alertmanagerPort is the port of Alertmanager, if it is free.
-const alertmanagerPort = 9093
-
-// alertmanager is the running Alertmanager, and who gets its notifications: the demo.
-type alertmanager struct {
-	process *process
-	address string
-	inbox   *inbox
+// startAlertmanager starts Alertmanager, which sends its notifications to the demo.
+func (d *demo) startAlertmanager(ctx context.Context) (err error) {
+	if d.inbox, err = openInbox(ctx); err != nil {
+		return err
+	}
+	content, err := alertmanagerConfig(d.inbox.url)
+	if err != nil {
+		return fmt.Errorf("configure Alertmanager: %w", err)
+	}
+	config, err := d.write("alertmanager.yml", content)
+	if err != nil {
+		return err
+	}
+	d.alertmanager, err = d.startProgram(ctx, "Alertmanager", d.tools["alertmanager"], 9093,
+		"--config.file="+config, "--storage.path="+filepath.Join(d.dir, "alertmanager"),
+		"--cluster.listen-address=") // There is no other to gossip with.
+	return err
 }
 
-// url is where its web pages are.
-func (a *alertmanager) url() string { return "http://" + a.address }
-
-// startAlertmanager starts Alertmanager and waits until it answers.
-func startAlertmanager(ctx context.Context, binary, dir string) (*alertmanager, error) {
-	box, err := openInbox(ctx)
-	if err != nil {
-		return nil, err
-	}
-	p, address, err := startAlertmanagerFor(ctx, binary, dir, box.url)
-	if err != nil {
-		return nil, errors.Join(err, box.close())
-	}
-	return &alertmanager{p, address, box}, nil
-}
-
-// startAlertmanagerFor starts Alertmanager with this URL for its notifications.
-func startAlertmanagerFor(ctx context.Context, binary, dir, webhook string) (*process, string, error) {
-	content, err := alertmanagerConfig(webhook)
-	if err != nil {
-		return nil, "", fmt.Errorf("make the configuration of Alertmanager: %w", err)
-	}
-	config := filepath.Join(dir, "alertmanager.yml")
-	if err := os.WriteFile(config, content, 0o600); err != nil {
-		return nil, "", fmt.Errorf("write the configuration of Alertmanager: %w", err)
-	}
-	return startServer(ctx, alertmanagerPort, "/-/ready", func(address string) (*process, error) {
-		return startProcess("alertmanager", dir, binary,
-			"--config.file="+config,
-			"--storage.path="+filepath.Join(dir, "alertmanager-data"),
-			"--web.listen-address="+address,
-			"--cluster.listen-address=", // It is the only one.
-		)
-	})
-}
-
-// alertmanagerConfig is the example that goes with the rules, with all notifications going to one URL, and soon.
+// alertmanagerConfig is the example that comes with the rules, with all notifications going to one URL, and soon: the
+// groups wait as long as Prometheus takes to evaluate all rules once, so that a cause is known before its symptoms
+// are sent.
 func alertmanagerConfig(webhook string) ([]byte, error) {
 	example, err := alerts.Alertmanager(nil)
-	if err != nil {
-		return nil, err
+	config := example.Content
+	for _, change := range [][2]string{
+		{`http://\w+\.example/consul`, webhook},
+		{`\n  group_wait: .*`, "\n  group_wait: 5s"},
+		{`\n  group_interval: .*`, "\n  group_interval: 10s"},
+	} {
+		config = regexp.MustCompile(change[0]).ReplaceAll(config, []byte(change[1]))
 	}
-	type receiver struct {
-		Name     string           `yaml:"name"`
-		Webhooks []map[string]any `yaml:"webhook_configs"`
-	}
-	var config struct {
-		Route     map[string]any `yaml:"route"`
-		Receivers []receiver     `yaml:"receivers"`
-		Rest      map[string]any `yaml:",inline"`
-	}
-	if err := yaml.Unmarshal(example.Content, &config); err != nil {
-		return nil, fmt.Errorf("%s: %w", example.Name, err)
-	}
-	// As long as Prometheus takes to evaluate all rules once, so that a cause is known before its symptoms are sent.
-	config.Route["group_wait"] = "5s"
-	config.Route["group_interval"] = "10s"
-	for i, r := range config.Receivers {
-		config.Receivers[i] = receiver{r.Name, []map[string]any{{"url": webhook, "send_resolved": true}}}
-	}
-	return yaml.Marshal(config)
+	return config, err
 }
 
-// stop ends Alertmanager, and then takes no more notifications.
-func (a *alertmanager) stop() error {
-	return errors.Join(a.process.kill(), a.inbox.close())
+// prometheusConfig lacks the addresses of the exporter and of Alertmanager.
+const prometheusConfig = `global: {scrape_interval: 5s, scrape_timeout: 4s, evaluation_interval: 5s}
+rule_files: [rules.yml]
+alerting:
+  alertmanagers:
+    - static_configs: [{targets: [%[2]q]}]
+scrape_configs:
+  - job_name: consul
+    static_configs: [{targets: [%[1]q], labels: {cluster: demo}}]
+`
+
+// startPrometheus starts Prometheus with the rules. From then on it scrapes the exporter.
+func (d *demo) startPrometheus(ctx context.Context) error {
+	rules, err := alerts.Pack(nil)
+	if err != nil {
+		return fmt.Errorf("render the rules: %w", err)
+	}
+	d.rules = alerts.Join(rules)
+	if _, err := d.write("rules.yml", d.rules); err != nil {
+		return err
+	}
+	content := fmt.Appendf(nil, prometheusConfig, d.exporter.address, d.alertmanager.address)
+	config, err := d.write("prometheus.yml", content)
+	if err != nil {
+		return err
+	}
+	d.prometheus, err = d.startProgram(ctx, "Prometheus", d.tools["prometheus"], 9090,
+		"--config.file="+config, "--storage.tsdb.path="+filepath.Join(d.dir, "prometheus"))
+	return err
+}
+
+// hold returns how long the condition of an alert must hold before it fires.
+func (d *demo) hold(alert string) (string, error) {
+	match := regexp.MustCompile(`- alert: ` + alert + `\n(?s:.*?)\n +for: (\S+)\n`).FindSubmatch(d.rules)
+	if match == nil {
+		return "", fmt.Errorf("there is no alert %s in the rules", alert)
+	}
+	return string(match[1]), nil
+}
+
+// write writes a file in the demo's folder and returns its path.
+func (d *demo) write(name string, content []byte) (path string, err error) {
+	path = filepath.Join(d.dir, name)
+	return path, os.WriteFile(path, content, 0o600)
+}
+
+// inbox receives Alertmanager's notifications.
+type inbox struct {
+	http.Server
+
+	url string
+	// received has each notification until someone reads it; Alertmanager waits in the meantime.
+	received chan notification
+}
+
+// openInbox listens for notifications until Close.
+func openInbox(ctx context.Context) (*inbox, error) {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp4", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("listen for notifications: %w", err)
+	}
+	box := &inbox{url: "http://" + listener.Addr().String(), received: make(chan notification)}
+	box.Handler, box.ReadHeaderTimeout = http.HandlerFunc(box.receive), 5*time.Second
+	go func() { _ = box.Serve(listener) }() // Until Close.
+	return box, nil
+}
+
+// receive takes a notification. If nobody reads it, Alertmanager is to send it again.
+func (b *inbox) receive(w http.ResponseWriter, r *http.Request) {
+	var n notification
+	if err := json.NewDecoder(r.Body).Decode(&n); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	select {
+	case b.received <- n:
+	case <-r.Context().Done():
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+}
+
+// notification is what Alertmanager sends to a webhook, version 4: all alerts of a group, at least one of which is
+// new.
+type notification struct {
+	Receiver string
+	Alerts   []alert
+}
+
+type alert struct {
+	Status              string // firing or resolved.
+	Labels, Annotations map[string]string
+}
+
+// lines has a line for each alert, but only for the first few.
+func (n notification) lines() []string {
+	const most = 3
+	var lines []string
+	for _, a := range n.Alerts[:min(len(n.Alerts), most)] {
+		state := a.Status
+		if state == "resolved" {
+			state = "resolved; it was"
+		}
+		lines = append(lines, fmt.Sprintf("%s %s: %s", a.Labels["alertname"], state, a.Annotations["description"]))
+	}
+	if more := len(n.Alerts) - most; more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more like these", more))
+	}
+	return lines
 }

@@ -6,85 +6,77 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/hashicorp/consul/api"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 )
 
-// checkTTL is long enough that no check changes by itself while the demo runs.
-const checkTTL = "24h"
-
-// demoService is a service to register, with one check for each instance.
-type demoService struct {
-	name      string
-	instances int
-	// status is that of the checks; "" means no checks.
-	status string
-	// output is what the checks say.
-	output string
-}
-
-// demoServices are in all states that call for no alert.
-var demoServices = []demoService{
-	{name: "web", instances: 2, status: api.HealthPassing, output: "200 OK"},
-	{name: "api", instances: 1, status: api.HealthWarning, output: "slow: the last answer took 1.8 s"},
-	{name: "db", instances: 1, status: api.HealthPassing, output: "ready for connections"},
-	{name: "cache", instances: 1, status: api.HealthPassing, output: "PONG"},
-	{name: "batch", instances: 1},
-}
-
-// serviceNames returns the names of the services as words of a sentence.
-func serviceNames() string {
-	names := make([]string, 0, len(demoServices))
-	for _, s := range demoServices {
-		names = append(names, s.name)
+func (d *demo) startCluster(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	d.cluster, err = consultest.New(ctx, consultest.Options{
+		Servers: 3,
+		Clients: 1,
+		Config: map[string]any{
+			"ui_config": map[string]any{"enabled": true},
+			// Consul's default timeouts, five times those for production, so that a busy machine loses no leader.
+			"performance": map[string]any{"raft_multiplier": 5},
+			"autopilot": map[string]any{
+				// By default Consul would forget a broken server after some ten seconds, before anyone could look at it.
+				"cleanup_dead_servers": false,
+				// On a busy machine a server is not unhealthy because it hears from the leader a moment late.
+				"last_contact_threshold": "2s",
+			},
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("start the Consul cluster: %w", err)
 	}
-	return list(names)
+	// The exporter queries the first server. Breaking the leader is not to break the agent that the exporter queries.
+	if err := d.cluster.TransferLeadership(ctx, d.cluster.Servers[1]); err != nil {
+		return fmt.Errorf("choose a leader: %w", err)
+	}
+	return nil
 }
 
-// registerServices registers the services and a check of the node on the agent.
-func registerServices(ctx context.Context, client *api.Client) error {
-	for i, s := range demoServices {
-		for n := range s.instances {
-			id := fmt.Sprintf("%s-%d", s.name, n+1)
-			if err := s.register(ctx, client, id, 8000+100*i+n); err != nil {
-				return fmt.Errorf("register the service %s: %w", id, err)
-			}
+// instances are those of services in every state that causes no alert: by ID the state of the check, if there is one.
+var instances = map[string]string{
+	"web-1": api.HealthPassing, "web-2": api.HealthPassing, "api-1": api.HealthWarning,
+	"db-1": api.HealthPassing, "cache-1": api.HealthPassing, "batch-1": "",
+}
+
+// registerServices registers the services and a check of the node on the client.
+func (d *demo) registerServices(ctx context.Context) error {
+	const ttl = "24h" // So long that no check changes on its own.
+	agent := d.cluster.Clients[0].Client().Agent()
+	for id, state := range instances {
+		name, _, _ := strings.Cut(id, "-")
+		service := &api.AgentServiceRegistration{ID: id, Name: name, Tags: []string{"demo"}}
+		if state != "" {
+			service.Check = &api.AgentServiceCheck{CheckID: id + "-check", TTL: ttl, Status: state}
+		}
+		if err := agent.ServiceRegisterOpts(service, api.ServiceRegisterOpts{}.WithContext(ctx)); err != nil {
+			return fmt.Errorf("register the service %s: %w", id, err)
 		}
 	}
-	if err := registerNodeCheck(ctx, client); err != nil {
+	check := &api.AgentCheckRegistration{ID: "disk", Name: "disk space"}
+	check.TTL, check.Status = ttl, api.HealthPassing
+	if err := agent.CheckRegisterOpts(check, new(api.QueryOptions).WithContext(ctx)); err != nil {
 		return fmt.Errorf("register the check of the node: %w", err)
 	}
 	return nil
 }
 
-// register registers one instance and brings it into its state.
-func (s demoService) register(ctx context.Context, client *api.Client, id string, port int) error {
-	registration := &api.AgentServiceRegistration{ID: id, Name: s.name, Port: port, Tags: []string{"demo"}}
-	check := id + "-check"
-	if s.status != "" {
-		registration.Check = &api.AgentServiceCheck{CheckID: check, Name: s.name + " answers", TTL: checkTTL}
-	}
-	if err := client.Agent().ServiceRegisterOpts(registration, api.ServiceRegisterOpts{}.WithContext(ctx)); err != nil {
-		return err
-	}
-	if s.status == "" {
-		return nil
-	}
-	options := new(api.QueryOptions).WithContext(ctx)
-	if err := client.Agent().UpdateTTLOpts(check, s.output, s.status, options); err != nil {
-		return fmt.Errorf("set its check: %w", err)
+// settle waits until the cluster is healthy: servers respond on some ports before they have the certificates for
+// others. If that takes too long, the demo shows what there is.
+func (d *demo) settle(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	for ctx.Err() == nil && d.check(ctx, nil) != nil {
+		<-time.After(250 * time.Millisecond)
 	}
 	return nil
-}
-
-// registerNodeCheck registers a check that belongs to the node and to no service.
-func registerNodeCheck(ctx context.Context, client *api.Client) error {
-	const id = "disk"
-	options := new(api.QueryOptions).WithContext(ctx)
-	registration := &api.AgentCheckRegistration{ID: id, Name: "disk space"}
-	registration.TTL = checkTTL
-	if err := client.Agent().CheckRegisterOpts(registration, options); err != nil {
-		return err
-	}
-	return client.Agent().UpdateTTLOpts(id, "61 % used", api.HealthPassing, options)
 }

@@ -5,165 +5,193 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/terminal"
 	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
+	"github.com/zervigo/consul_cluster_exporter/status"
 )
 
-// startTimeout bounds the start of the cluster, and of each program: plenty, for machines that are busy.
+// startTimeout bounds the start of the cluster and of each program. It is generous, for busy machines.
 const startTimeout = 2 * time.Minute
 
-// demo is all that runs, as far as it was started; nil where it was not.
+// demo is everything that runs, as far as it was started; nil where it was not.
 type demo struct {
-	out          *output
-	dir          string
-	cluster      *consultest.Cluster
-	exporter     *exporter
-	alertmanager *alertmanager
-	prometheus   *prometheus
-	seen         watcher
+	out *terminal.Printer // Prints to standard output.
+	end context.CancelCauseFunc
+
+	tools    map[string]string // The paths of the programs that are not built here.
+	dir      string            // Has every file that the demo writes, except the cluster's.
+	binary   string            // The exporter.
+	cluster  *consultest.Cluster
+	inbox    *inbox // Receives what Alertmanager sends.
+	programs []*program
+	ended    chan *program // Has those that have ended.
+
+	exporter, alertmanager, prometheus *program
+	rules                              []byte // Those of Prometheus.
 }
 
-// run starts everything, shows it and watches it until ctx is done or its time is up. Call close after it in any case.
-func (d *demo) run(ctx context.Context) error {
+// run starts everything, shows it, and watches it until ctx is done. Call close after it in any case.
+func (d *demo) run(ctx context.Context, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("the demo takes no arguments; %s=30 in the environment ends it after 30 s", durationVar)
+	}
 	duration, err := demoDuration()
 	if err != nil {
 		return err
 	}
 	clearConsulEnvironment()
+	d.tools = make(map[string]string)
+	for _, name := range []string{"consul", "prometheus", "promtool", "alertmanager", "amtool"} {
+		if d.tools[name], err = toolbox.Path(name); err != nil {
+			return err
+		}
+	}
 	if err := d.start(ctx); err != nil {
 		return err
 	}
-	d.describe(duration)
-	if duration > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, duration)
-		defer cancel()
-	}
-	if err := d.watch(ctx); err != nil {
+	if err := d.describe(ctx, duration); err != nil {
 		return err
 	}
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		d.out.printf("\nThe demo ends: the time of %s is over.\n", durationVar)
+	if duration > 0 {
+		defer time.AfterFunc(duration, func() { d.end(fmt.Errorf("the time in %s is over", durationVar)) }).Stop()
+	}
+	return d.watch(ctx)
+}
+
+// start starts everything, and prints each step.
+func (d *demo) start(ctx context.Context) error {
+	for _, step := range []struct {
+		what string
+		do   func(context.Context) error
+	}{
+		{"Building the exporter (a minute or two the first time)", d.build},
+		{"Starting a Consul cluster of three servers and a client", d.startCluster},
+		{"Registering services on the client", d.registerServices},
+		{"Waiting until the cluster is healthy", d.settle},
+		{"Starting the exporter", d.startExporter},
+		{"Starting Alertmanager", d.startAlertmanager},
+		// Last, so that it has seen nothing that would be an alert.
+		{"Starting Prometheus", d.startPrometheus},
+	} {
+		d.print(step.what + " ...")
+		if err := d.out.Err(); err != nil {
+			return err
+		}
+		if err := step.do(ctx); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// start starts everything. What can be told to be missing is told before anything is started.
-func (d *demo) start(ctx context.Context) error {
+// build builds the exporter. The compiler's errors go to standard error.
+func (d *demo) build(ctx context.Context) (err error) {
 	root, err := toolbox.Root()
 	if err != nil {
 		return err
 	}
-	binaries := make(map[string]string)
-	for _, name := range []string{"consul", "prometheus", "alertmanager"} {
-		if binaries[name], err = toolbox.Path(name); err != nil {
-			return err
-		}
-	}
-	if d.dir, err = makeDir(); err != nil {
+	if d.dir, err = consultest.MakeTempDir("consul-cluster-exporter-demo-"); err != nil {
 		return err
 	}
-	var exporterBinary string
-	return d.out.steps([]step{
-		{"Building the exporter (a minute or two the first time)", func() (err error) {
-			exporterBinary, err = buildExporter(ctx, root, d.dir)
-			return err
-		}},
-		{"Starting a Consul cluster of three servers and a client", func() error { return d.startCluster(ctx) }},
-		{"Registering services on the client: " + serviceNames(), func() error {
-			return registerServices(ctx, d.cluster.Clients[0].Client())
-		}},
-		{"Starting the exporter", func() (err error) {
-			// A server answers for its own Raft figures, and its configuration tells that the other servers do too.
-			d.exporter, err = startExporter(ctx, exporterBinary, d.dir, d.cluster.Servers[0].URL())
-			return err
-		}},
-		{"Waiting until every port of every server answers", func() error { return d.settle(ctx) }},
-		{"Starting Alertmanager", func() (err error) {
-			d.alertmanager, err = startAlertmanager(ctx, binaries["alertmanager"], d.dir)
-			return err
-		}},
-		// Only now, so that it has seen no trouble yet that would be an alert.
-		{"Starting Prometheus", func() (err error) {
-			d.prometheus, err = startPrometheus(ctx, binaries["prometheus"], d.dir, d.exporter.address, d.alertmanager.address)
-			return err
-		}},
-	})
-}
-
-func (d *demo) startCluster(ctx context.Context) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	d.cluster, err = consultest.New(ctx, consultest.Options{
-		Servers: 3,
-		Clients: 1,
-		Config: map[string]any{
-			"ui_config": map[string]any{"enabled": true},
-			// The timeouts are Consul's defaults, five times as long as those for production, so that a busy machine loses no leader.
-			"performance": map[string]any{"raft_multiplier": 5},
-			"autopilot": map[string]any{
-				// By default Consul would forget a broken server after some ten seconds, before one has had a look at it.
-				"cleanup_dead_servers": false,
-				// Nor does a busy machine make a server unhealthy because it heard of the leader a moment late.
-				"last_contact_threshold": "2s",
-			},
-		},
-	})
-	if err != nil {
-		return fmt.Errorf("start the Consul cluster: %w", err)
-	}
-	// The exporter asks the first server. Whoever breaks the leader is to see what that does, and not what is missing without an agent.
-	if err := d.cluster.TransferLeadership(ctx, d.cluster.Servers[1]); err != nil {
-		return fmt.Errorf("choose a leader: %w", err)
+	d.binary = filepath.Join(d.dir, "consul_cluster_exporter")
+	// The version does not matter here, and git may refuse to report it. With a folder as output, Windows gets its
+	// ".exe".
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", d.dir, ".")
+	cmd.Dir, cmd.Stderr, cmd.SysProcAttr = root, os.Stderr, childAttributes()
+	// On an interrupt the go command also ends the compilers that it runs.
+	cmd.Cancel, cmd.WaitDelay = func() error { return cmd.Process.Signal(os.Interrupt) }, 5*time.Second
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("build the exporter: %w", err)
 	}
 	return nil
 }
 
-// settleTimeout is how long a young cluster may take until all is well: its servers answer on some ports before they have
-// the certificates for others.
-const settleTimeout = 20 * time.Second
-
-// settle scrapes until all is well, or until it is no use to wait any longer: then the demo shows what there is.
-func (d *demo) settle(ctx context.Context) error {
-	deadline := time.Now().Add(settleTimeout)
-	ticker := time.NewTicker(250 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		m, err := d.exporter.scrape(ctx)
-		if err != nil {
-			return fmt.Errorf("read the exporter's metrics: %w", err)
-		}
-		d.seen.note(m, nil)
-		if d.seen.state.well() || time.Now().After(deadline) {
-			return nil
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+// check runs the exporter's command check. Its error is an *exec.ExitError unless the cluster is healthy.
+func (d *demo) check(ctx context.Context, stdout io.Writer) error {
+	cmd := exec.CommandContext(ctx, d.binary, "check", "--consul.server="+d.cluster.Servers[0].URL())
+	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = stdout, os.Stderr, childAttributes()
+	return cmd.Run()
 }
 
-// close ends all that runs and removes all that was written.
+func (d *demo) startExporter(ctx context.Context) (err error) {
+	d.exporter, err = d.startProgram(ctx, "exporter", d.binary, 9107, "--consul.server="+d.cluster.Servers[0].URL())
+	return err
+}
+
+// watch prints the verdict whenever it changes, and each notification, until ctx is done. The demo is over when the
+// exporter has ended; without Prometheus or Alertmanager it goes on.
+func (d *demo) watch(ctx context.Context) error {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	var last [2]string // Level and verdict.
+	for d.out.Err() == nil {
+		select {
+		case <-ctx.Done():
+			return nil
+		case p := <-d.ended:
+			if p == d.exporter {
+				return p.ended()
+			}
+			d.tell("demo", p.ended().Error())
+		case n := <-d.inbox.received:
+			for _, line := range n.lines() {
+				d.tell(n.Receiver, line)
+			}
+		case <-ticker.C:
+			level, verdict := d.verdict(ctx)
+			if now := [2]string{level, verdict}; now != last && ctx.Err() == nil && d.exporter.ended() == nil {
+				d.tell(level, verdict)
+				last = now
+			}
+		}
+	}
+	return d.out.Err()
+}
+
+// verdict reads the level and the verdict from the status page.
+func (d *demo) verdict(ctx context.Context) (level, verdict string) {
+	// The page itself takes at most ten seconds.
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	var view status.View
+	page, err := get(ctx, d.exporter.url()+"/?format=json")
+	if err == nil {
+		err = json.Unmarshal(page, &view)
+	}
+	if err != nil {
+		return "demo", fmt.Sprintf("cannot read the status page: %v", err)
+	}
+	return string(view.Level), view.Verdict
+}
+
+// tell prints a line with the time and who says it: a level, a receiver of alerts, or the demo.
+func (d *demo) tell(who, text string) {
+	stamp := terminal.Cell{Text: time.Now().Format(time.TimeOnly) + "  ", Style: terminal.Dim}
+	d.out.Line(stamp, plain(fmt.Sprintf("%-8s  ", who)), plain(text))
+}
+
+// close ends everything that runs and removes every file that was written.
 func (d *demo) close() error {
+	for _, p := range slices.Backward(d.programs) {
+		p.kill()
+	}
 	var errs []error
-	if d.prometheus != nil {
-		errs = append(errs, d.prometheus.process.kill())
-	}
-	if d.alertmanager != nil {
-		errs = append(errs, d.alertmanager.stop())
-	}
-	if d.exporter != nil {
-		errs = append(errs, d.exporter.process.kill())
+	if d.inbox != nil {
+		errs = append(errs, d.inbox.Close())
 	}
 	if d.cluster != nil {
 		errs = append(errs, d.cluster.Close())
 	}
-	errs = append(errs, removeDir(d.dir))
-	return errors.Join(errs...)
+	return errors.Join(append(errs, os.RemoveAll(d.dir))...)
 }

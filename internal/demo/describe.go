@@ -4,46 +4,112 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"text/template"
 	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/terminal"
 )
 
-// describe prints what runs where, how the cluster is and what to try.
-func (d *demo) describe(duration time.Duration) {
-	d.out.printf("\nWhat runs\n%s", d.running())
-	d.out.printf("\nWhat the exporter says at %s\n%s", time.Now().Format(time.TimeOnly), d.seen.state.describe())
-	d.out.printf("\nWhat to break, in another terminal, and the alert that fires then and is sent\n%s", d.faults())
-	d.out.printf("\nWhat to look at\n%s", d.sights())
-	end := "Ctrl-C stops and removes everything."
-	if duration > 0 {
-		end = fmt.Sprintf("The demo ends by itself in %v (%s); ", duration, durationVar) + end
+// prometheusVar is the environment variable that names another Prometheus than the one that "make tools" builds.
+const prometheusVar = "CONSUL_CLUSTER_EXPORTER_TOOL_PROMETHEUS"
+
+// tips say what to do next.
+const tips = `
+What to break, in another terminal, and the alert that follows
+  Hang the leader, {{.Leader}}: it accepts connections but does not respond. {{fires "ConsulServerHung"}}.
+    kill -STOP {{.Leader.Pid}}
+    kill -CONT {{.Leader.Pid}}  # fixes it
+  Hang two servers: the quorum is lost, and no server leads. {{fires "ConsulQuorumLost"}}.
+    kill -STOP {{.Leader.Pid}} {{.Follower.Pid}}
+    kill -CONT {{.Leader.Pid}} {{.Follower.Pid}}  # fixes it
+  Crash the leader, {{.Leader}}, for good: another server is elected. {{fires "ConsulServerDown"}}.
+    kill -9 {{.Leader.Pid}}
+  Let the only instance of db fail its check. {{fires "ConsulServiceDown"}}.
+    curl -X PUT {{.Client.URL}}/v1/agent/check/fail/db-1-check
+    curl -X PUT {{.Client.URL}}/v1/agent/check/pass/db-1-check  # fixes it
+  Put the node of all services into maintenance. {{fires "ConsulNodeMaintenanceLong"}}.
+    curl -X PUT '{{.Client.URL}}/v1/agent/maintenance?enable=true'
+    curl -X PUT '{{.Client.URL}}/v1/agent/maintenance?enable=false'  # fixes it
+
+What to look at
+  The status page, which refreshes itself: {{.Exporter}}/
+  The same for terminals and scripts, and the dashboards for Grafana (docs/dashboards.md):
+    EXPORTER={{.Binary}}
+    $EXPORTER check --consul.server={{.Server.URL}}
+    $EXPORTER dashboards --output-dir=dashboards-of-consul
+  The alerts, pending or firing, and those that Alertmanager does not hold back:
+    PROMTOOL={{.Tools.promtool}}
+    AMTOOL={{.Tools.amtool}}
+    $PROMTOOL query instant {{.Prometheus}} ALERTS
+    $AMTOOL alert query --alertmanager.url={{.Alertmanager}}
+  More to query Prometheus for, which scrapes the exporter every 5 s:
+    consul_port_up == 0                                ports that do not respond
+    consul_cluster_failure_margin                      how many more voters can fail
+    consul_server_raft_log_lag_entries                 how far behind each log is
+    increase(consul_cluster_leader_changes_total[5m])  elections
+
+{{with .Duration}}The demo ends in {{.}} (DEMO_SECONDS); {{end}}Ctrl-C stops and removes everything.
+A line follows whenever the verdict changes or an alert is sent:`
+
+// describe prints what runs where, how the cluster is, what to break and what to look at.
+func (d *demo) describe(ctx context.Context, duration time.Duration) error {
+	d.print("\nWhat runs")
+	d.printPrograms()
+	d.print("\nWhat the exporter's command check says\n")
+	if err := d.check(ctx, os.Stdout); err != nil && !errors.As(err, new(*exec.ExitError)) {
+		return fmt.Errorf("run the exporter's command check: %w", err)
 	}
-	d.out.printf("\n%s\n", wrap(end+" A line follows whenever the verdict changes or an alert is sent:", 0))
+	leader, err := d.cluster.WaitLeader(ctx)
+	if err != nil {
+		return fmt.Errorf("find the leader: %w", err)
+	}
+	follower := d.cluster.Servers[2] // Not the one that the exporter queries, if possible.
+	if follower == leader {
+		follower = d.cluster.Servers[1]
+	}
+	text := template.New("tips").Funcs(template.FuncMap{"fires": func(alert string) (string, error) {
+		hold, err := d.hold(alert)
+		return alert + " after " + hold, err
+	}})
+	var b strings.Builder
+	err = template.Must(text.Parse(tips)).Execute(&b, map[string]any{
+		"Leader": leader, "Follower": follower, "Server": d.cluster.Servers[0], "Client": d.cluster.Clients[0],
+		"Exporter": d.exporter.url(), "Prometheus": d.prometheus.url(), "Alertmanager": d.alertmanager.url(),
+		"Binary": d.binary, "Tools": d.tools, "Duration": duration,
+	})
+	d.print(b.String())
+	return err
 }
 
-// running says what runs where.
-func (d *demo) running() string {
-	var rows [][]string
+// printPrograms prints what runs where.
+func (d *demo) printPrograms() {
+	var rows [][]terminal.Cell
+	add := func(name string, pid int, address, url string) {
+		rows = append(rows, []terminal.Cell{plain(name), plain(fmt.Sprint("pid ", pid)), plain(address), plain(url)})
+	}
 	for _, agent := range d.cluster.Agents() {
-		rows = append(rows, []string{agent.Name, fmt.Sprintf("pid %d", agent.Pid()), agent.Addr, agent.URL() + "/ui"})
+		add(agent.Name, agent.Pid(), agent.Addr, agent.URL()+"/ui")
 	}
-	rows = append(rows,
-		[]string{"exporter", fmt.Sprintf("pid %d", d.exporter.process.pid), "127.0.0.1", d.exporter.metricsURL()},
-		[]string{"Prometheus", fmt.Sprintf("pid %d", d.prometheus.process.pid), "127.0.0.1", d.prometheus.url},
-		[]string{"Alertmanager", fmt.Sprintf("pid %d", d.alertmanager.process.pid), "127.0.0.1", d.alertmanager.url()},
-	)
-	text := table(rows)
-	if d.prometheus.hasUI {
-		return text + indent + "A graph: " + d.prometheus.graph("consul_port_up") + "\n"
+	for _, p := range d.programs {
+		add(p.name, p.cmd.Process.Pid, "127.0.0.1", p.url())
 	}
-	return text + indent + "A query: " + d.prometheus.graph("consul_port_up") + "\n" +
-		indent + "This Prometheus has no web pages; one of a release does: set\n" +
-		indent + "CONSUL_CLUSTER_EXPORTER_TOOL_PROMETHEUS to its path and start the demo again.\n"
+	d.out.Table("  ", rows)
+	if os.Getenv(prometheusVar) == "" {
+		d.print("  This Prometheus has no web pages. A released one does:\n  set " + prometheusVar + " to its path.")
+	}
 }
 
-// describe shows all of a state.
-func (s state) describe() string {
-	return s.portTable() + "\n" + s.raftTable() + "\n" +
-		indent + "Members  " + s.memberLine() + "\n" +
-		indent + "Verdict  " + wrap(s.verdict(), len(indent+"Verdict  ")) + "\n"
+// print prints lines as they are. Only the last cell of a line is wrapped, and commands are to be copied.
+func (d *demo) print(text string) {
+	for line := range strings.SplitSeq(text, "\n") {
+		d.out.Line(plain(line), plain(""))
+	}
 }
+
+func plain(text string) terminal.Cell { return terminal.Cell{Text: text} }

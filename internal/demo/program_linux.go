@@ -5,8 +5,8 @@ package main
 
 import "syscall"
 
-// childAttributes makes the kernel kill the child when this program dies, by whatever cause, and keeps the terminal's
-// Ctrl-C from it: only this program gets that and ends the others.
+// childAttributes makes the kernel kill the child when this program dies, for whatever reason, and keeps the
+// terminal's Ctrl-C from it: only this program receives that, and ends the others.
 func childAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 }

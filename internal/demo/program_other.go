@@ -7,6 +7,6 @@ package main
 
 import "syscall"
 
-// childAttributes leaves the child in this program's process group, so that at least Ctrl-C ends both: here is no way to
-// have a child killed with its parent.
+// childAttributes leaves the child in this program's process group, so that at least Ctrl-C ends both: only Linux can
+// kill a child with its parent.
 func childAttributes() *syscall.SysProcAttr { return nil }
