@@ -24,10 +24,10 @@ type Agent struct {
 	ClientAddrs []string
 	// BindAddr is what its ports for the cluster are bound to, and WANBindAddr that of the WAN pool; empty when it does not tell.
 	BindAddr, WANBindAddr string
-	// bound has for each protocol for clients the IP addresses that its port is bound to; see boundTo.
+	// ports has the number of its port for each protocol for clients, 0 where the port is off, and bound has the IP addresses that
+	// the port is bound to; see boundTo.
+	ports map[Protocol]int
 	bound map[Protocol][]string
-	// HTTPPort, HTTPSPort, GRPCPort, GRPCTLSPort and DNSPort are 0 where the port is off.
-	HTTPPort, HTTPSPort, GRPCPort, GRPCTLSPort, DNSPort int
 	// Domain is that of its DNS, without a final dot.
 	Domain string
 	// GRPCOwnCA is whether its gRPC with TLS shows a certificate of Consul's own service mesh authority, as servers do that have
@@ -164,11 +164,6 @@ func newAgent(self *agentSelf) (Agent, error) {
 		ClientAddrs:   config.ClientAddrs,
 		BindAddr:      config.BindAddr,
 		WANBindAddr:   hostOf(config.SerfBindAddrWAN),
-		HTTPPort:      max(config.HTTPPort, 0),
-		HTTPSPort:     max(config.HTTPSPort, 0),
-		GRPCPort:      max(config.GRPCPort, 0),
-		GRPCTLSPort:   max(config.GRPCTLSPort, 0),
-		DNSPort:       max(config.DNSPort, 0),
 		Domain:        strings.TrimSuffix(config.DNSDomain, "."),
 		GRPCOwnCA:     self.Config.Server && config.TLS.GRPC.CertFile == "",
 		RPCTLS: rpc.VerifyIncoming || rpc.VerifyOutgoing ||
@@ -190,13 +185,14 @@ func newAgent(self *agentSelf) (Agent, error) {
 		KeyListPolicy:      config.ACLEnableKeyListPolicy,
 		fingerprint:        config.fingerprint,
 	}
-	a.bound = make(map[Protocol][]string)
-	for protocol, listeners := range map[Protocol][]string{
-		ProtocolHTTP: config.HTTPAddrs, ProtocolHTTPS: config.HTTPSAddrs, ProtocolGRPC: config.GRPCAddrs,
-		ProtocolGRPCTLS: config.GRPCTLSAddrs, ProtocolDNS: config.DNSAddrs,
-	} {
-		if len(listeners) > 0 {
-			a.bound[protocol] = hostsOf(listeners)
+	a.ports, a.bound = make(map[Protocol]int), make(map[Protocol][]string)
+	for i := range protocols {
+		if p := &protocols[i]; p.listens != nil {
+			number, addrs := p.listens(&config)
+			a.ports[p.name] = max(number, 0)
+			if len(addrs) > 0 {
+				a.bound[p.name] = hostsOf(addrs)
+			}
 		}
 	}
 	if a.Name == "" {

@@ -25,11 +25,12 @@ func (pl *planner) clientPorts() []Port {
 	if pl.agent == nil {
 		return nil
 	}
-	var others, own []Protocol
-	for _, p := range []Protocol{ProtocolHTTP, ProtocolHTTPS, ProtocolGRPC, ProtocolGRPCTLS, ProtocolDNS} {
+	var others, own []*protocol
+	for i := range protocols {
+		p := &protocols[i]
 		switch choice := cmp.Or(pl.opts.ClientPorts, ClientPortsAuto); {
-		case choice == ClientPortsOff || !pl.wants(p):
-		case choice == ClientPortsServers || (choice == ClientPortsAuto && servesOthers(pl.configured, *pl.agent, p)):
+		case p.listens == nil || choice == ClientPortsOff || !pl.wants(p.name):
+		case choice == ClientPortsServers || (choice == ClientPortsAuto && servesOthers(pl.configured, *pl.agent, p.name)):
 			others = append(others, p)
 		default:
 			own = append(own, p)
@@ -38,24 +39,21 @@ func (pl *planner) clientPorts() []Port {
 	return append(pl.clientPortsOfServers(others), pl.clientPortsOfAgent(own)...)
 }
 
-// clientPortsOfServers returns the ports of every server. HTTP and DNS are taken to be as on the agent asked.
-func (pl *planner) clientPortsOfServers(protocols []Protocol) []Port {
+// clientPortsOfServers returns the ports of every server. Those that have no Serf tag are taken to be like the agent's.
+func (pl *planner) clientPortsOfServers(protocols []*protocol) []Port {
 	var ports []Port
 	for _, s := range pl.topology.Servers {
 		if s.Status == StatusNone || !pl.allowed(s.Host) {
 			continue
 		}
 		for _, p := range protocols {
-			number := pl.agent.clientPort(p)
-			if s.Name != pl.agent.Name { // Its own tags lack them before Consul 1.14.
-				switch p {
-				case ProtocolGRPC:
-					number = s.GRPCPort
-				case ProtocolGRPCTLS:
-					number = s.GRPCTLSPort
-				}
+			number := pl.agent.ports[p.name]
+			if p.tag != nil && s.Name != pl.agent.Name { // The agent's own tags lack them before Consul 1.14.
+				number = p.tag(s)
 			}
-			ports = append(ports, pl.clientPort(p, s.Name, s.Host, number, s.state(), pl.grpcOwnCA(s))...)
+			if number != 0 {
+				ports = append(ports, pl.portsOf(p, s, address(s.Host, number), s.state())...)
+			}
 		}
 	}
 	return ports
@@ -65,19 +63,20 @@ func (pl *planner) clientPortsOfServers(protocols []Protocol) []Port {
 // one of the two has certificates and the other has none, as their Serf tags say: TLS is being introduced.
 func (pl *planner) grpcOwnCA(s Server) bool {
 	i := slices.IndexFunc(pl.topology.Servers, func(s Server) bool { return s.Name == pl.agent.Name })
-	if i < 0 || pl.topology.Servers[i].UsesTLS == s.UsesTLS {
+	if i < 0 || s.Name == pl.agent.Name || pl.topology.Servers[i].UsesTLS == s.UsesTLS {
 		return pl.agent.GRPCOwnCA
 	}
 	return !s.UsesTLS
 }
 
 // clientPortsOfAgent returns the agent's own ports, as far as they can be reached from here.
-func (pl *planner) clientPortsOfAgent(protocols []Protocol) []Port {
+func (pl *planner) clientPortsOfAgent(protocols []*protocol) []Port {
 	var ports []Port
 	for _, p := range protocols {
-		host := pl.agentHost(p)
-		if host != "" && (host == pl.configured.hostname() || pl.allowed(host)) {
-			ports = append(ports, pl.clientPort(p, pl.agent.Name, host, pl.agent.clientPort(p), pl.agent.state(), pl.agent.GRPCOwnCA)...)
+		host, number := pl.agentHost(p.name), pl.agent.ports[p.name]
+		if number != 0 && host != "" && (host == pl.configured.hostname() || pl.allowed(host)) {
+			agent := Server{Name: pl.agent.Name, Host: host}
+			ports = append(ports, pl.portsOf(p, agent, address(host, number), pl.agent.state())...)
 		}
 	}
 	return ports
@@ -104,24 +103,19 @@ func (pl *planner) agentHost(p Protocol) string {
 	return ""
 }
 
-// clientPort returns how to probe a port of an agent, or none if it is off: two ports for DNS, which is on TCP and UDP.
-func (pl *planner) clientPort(p Protocol, agent, host string, number int, state string, grpcOwnCA bool) []Port {
-	if number == 0 {
-		return nil
-	}
-	port := Port{Server: agent, Protocol: p, Transport: TransportTCP, Address: address(host, number), agent: state}
-	switch {
-	case p == ProtocolGRPCTLS && grpcOwnCA && pl.agent.withoutMeshCA():
+func (pl *planner) planTLS(s Server, port *Port) { port.tls = pl.tlsFor(s.Host) }
+
+func (pl *planner) planGRPCTLS(s Server, port *Port) {
+	switch ownCA := pl.grpcOwnCA(s); {
+	case ownCA && pl.agent.withoutMeshCA():
 		port.Note = "without a certificate of its own (tls.grpc), the port needs one of the service mesh, for cluster peering, and one of the two is off"
-	case p == ProtocolGRPCTLS && pl.mesh != nil && grpcOwnCA:
-		port.tls = pl.mesh.tlsFor(host, pl.datacenter())
-	case p == ProtocolGRPCTLS || p == ProtocolHTTPS:
-		port.tls = pl.tlsFor(host)
-	case p == ProtocolDNS:
-		port.domain = cmp.Or(pl.opts.DNSDomain, pl.agent.Domain)
-		udp := port
-		udp.Transport = TransportUDP
-		return []Port{port, udp}
+	case ownCA && pl.mesh != nil:
+		port.tls = pl.mesh.tlsFor(s.Host, pl.datacenter())
+	default:
+		port.tls = pl.tlsFor(s.Host)
 	}
-	return []Port{port}
+}
+
+func (pl *planner) planDNS(_ Server, port *Port) {
+	port.domain = cmp.Or(pl.opts.DNSDomain, pl.agent.Domain)
 }

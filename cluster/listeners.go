@@ -11,13 +11,6 @@ import (
 	"strings"
 )
 
-// clientPort returns the number of its port for a protocol for clients; 0 if it is off.
-func (a *Agent) clientPort(p Protocol) int {
-	return map[Protocol]int{
-		ProtocolHTTP: a.HTTPPort, ProtocolHTTPS: a.HTTPSPort, ProtocolGRPC: a.GRPCPort, ProtocolGRPCTLS: a.GRPCTLSPort, ProtocolDNS: a.DNSPort,
-	}[p]
-}
-
 // boundTo returns the IP addresses that an agent's port for clients is bound to: those of "addresses" in its configuration, which Consul gives as
 // "tcp://127.0.0.1:8600", or else "client_addr". None means that it is only on a unix socket.
 func (a *Agent) boundTo(p Protocol) []string {

@@ -4,49 +4,9 @@
 package cluster
 
 import (
-	"fmt"
-	"slices"
 	"strings"
 	"time"
 )
-
-// Protocol is what is spoken on a port of Consul.
-type Protocol string
-
-// The protocols, with Consul's default ports.
-const (
-	ProtocolRPC     Protocol = "rpc"      // 8300
-	ProtocolSerfLAN Protocol = "serf_lan" // 8301
-	ProtocolSerfWAN Protocol = "serf_wan" // 8302
-	ProtocolHTTP    Protocol = "http"     // 8500
-	ProtocolHTTPS   Protocol = "https"    // 8501
-	ProtocolGRPC    Protocol = "grpc"     // 8502
-	ProtocolGRPCTLS Protocol = "grpc_tls" // 8503
-	ProtocolDNS     Protocol = "dns"      // 8600
-)
-
-// Protocols returns all of them, in the order of their default ports.
-func Protocols() []Protocol {
-	return []Protocol{
-		ProtocolRPC, ProtocolSerfLAN, ProtocolSerfWAN, ProtocolHTTP, ProtocolHTTPS, ProtocolGRPC, ProtocolGRPCTLS, ProtocolDNS,
-	}
-}
-
-// ParseProtocols reads a list of protocols; none means all.
-func ParseProtocols(names []string) ([]Protocol, error) {
-	if len(names) == 0 {
-		return Protocols(), nil
-	}
-	var protocols []Protocol
-	for _, name := range names {
-		p := Protocol(name)
-		if !slices.Contains(Protocols(), p) {
-			return nil, fmt.Errorf("there is no protocol %q; there are: %s", name, joinWords(Protocols()))
-		}
-		protocols = append(protocols, p)
-	}
-	return protocols, nil
-}
 
 // ClientPorts says of which agents the ports are probed that are meant for clients: HTTP, HTTPS, gRPC and DNS. Agents often
 // bind them to an address that only their own host can reach.

@@ -86,20 +86,21 @@ func (a *answeredPorts) swap(p Port, up bool) (before bool) {
 	return before
 }
 
-// probeGossip pings a gossip port. If gossip is encrypted, the port is asked with one key after the other until it knows one.
-func (c *Cluster) probeGossip(ctx context.Context, port *Port) probe.Result {
+// askGossip pings a gossip port. If gossip is encrypted, the port is asked with one key after the other until it knows one.
+func (c *Cluster) askGossip(ctx context.Context, port *PortReport) {
 	if port.Transport == TransportUDP {
-		return c.prober.SerfUDP(ctx, port.Serf)
+		port.Result = c.prober.SerfUDP(ctx, port.Serf)
+		return
 	}
 	for {
-		res := c.prober.SerfTCP(ctx, port.Serf)
-		if !res.TurnedAway() || len(port.Serf.Keys) < 2 {
-			return res
+		port.Result = c.prober.SerfTCP(ctx, port.Serf)
+		if !port.Result.TurnedAway() || len(port.Serf.Keys) < 2 {
+			return
 		}
-		c.noteProbe(&PortReport{Port: *port, Result: res})
+		c.noteProbe(port)
 		keys := c.usableKeys(port.Protocol, port.Address, port.Serf.Keys)
 		if len(keys) == 0 {
-			return res
+			return
 		}
 		port.Serf.Keys = keys
 	}

@@ -127,16 +127,15 @@ func (pl *planner) wants(p Protocol) bool {
 // allowed reports whether a host named by the cluster may be talked to.
 func (pl *planner) allowed(host string) bool { return pl.opts.Allowed == nil || pl.opts.Allowed(host) }
 
-// rpc returns a server's port 8300, which is asked whether or not its result is shown: the verdicts need it. A server that may not
-// be talked to has none.
-func (pl *planner) rpc(s Server) (Port, bool) {
-	port := Port{Server: s.Name, Protocol: ProtocolRPC, Transport: TransportTCP, Address: s.RPCAddress, agent: s.state()}
-	port.doubtful = s.UsesTLS
+func (pl *planner) planRPC(s Server, port *Port) {
+	if !pl.allowed(s.Host) {
+		return
+	}
+	port.Address, port.doubtful = s.RPCAddress, s.UsesTLS
 	if pl.rpcTLS(s) {
 		port.doubtful = false
 		port.tls = withServerName(pl.rpcConfig, cmp.Or(s.Datacenter, pl.datacenter()), pl.domain())
 	}
-	return port, pl.allowed(s.Host)
 }
 
 // rpcTLS decides whether to speak TLS to a server's port 8300. Trying is no way to find out: plain text to a server that wants TLS is a
@@ -160,11 +159,28 @@ func (pl *planner) rpcTLS(s Server) bool {
 	}
 }
 
+// rpc returns a server's port 8300, which is asked whether or not its result is shown: the verdicts need it. A server that may not
+// be talked to has none.
+func (pl *planner) rpc(s Server) []Port { return pl.portsOf(ProtocolRPC.row(), s, "", s.state()) }
+
 // rpcs returns port 8300 of all servers that may be talked to.
 func (pl *planner) rpcs() []Port {
 	var ports []Port
 	for _, s := range pl.topology.Servers {
-		if port, ok := pl.rpc(s); ok {
+		ports = append(ports, pl.rpc(s)...)
+	}
+	return ports
+}
+
+// portsOf returns a port of a server, or of the agent, over each transport; the address may be left to the protocol's plan.
+func (pl *planner) portsOf(p *protocol, s Server, address, state string) []Port {
+	var ports []Port
+	for _, transport := range p.transports {
+		port := Port{Server: s.Name, Protocol: p.name, Transport: transport, Address: address, agent: state}
+		if p.plan != nil {
+			p.plan(pl, s, &port)
+		}
+		if port.Address != "" {
 			ports = append(ports, port)
 		}
 	}
@@ -175,11 +191,10 @@ func (pl *planner) rpcs() []Port {
 func (pl *planner) ports() []Port {
 	var ports []Port
 	for _, s := range pl.topology.Servers {
-		if port, ok := pl.rpc(s); ok && pl.wants(ProtocolRPC) {
-			ports = append(ports, port)
-		}
-		if pl.allowed(s.Host) {
-			ports = append(ports, pl.gossip(s)...)
+		for i := range protocols {
+			if p := &protocols[i]; p.listens == nil && pl.wants(p.name) {
+				ports = append(ports, pl.portsOf(p, s, "", s.state())...)
+			}
 		}
 	}
 	return append(ports, pl.clientPorts()...)
@@ -200,22 +215,16 @@ func (pl *planner) agentPorts() []BoundPort {
 	return bound
 }
 
-// gossip returns a server's Serf ports.
-//
-// While encryption is being introduced (encrypt_verify_incoming, encrypt_verify_outgoing), agents that send plain text all accept it, for
-// others may have no key yet; and those that encrypt do so because all have a key.
-func (pl *planner) gossip(s Server) []Port {
-	// An agent that does not tell whether gossip is encrypted may well encrypt it, and plain text would be an error in
-	// the log of one that does.
-	lan, wan := true, true
-	if pl.agent != nil {
-		lan = pl.agent.EncryptedLAN && !pl.agent.PlainGossip
-		wan = (pl.agent.EncryptedWAN || (!pl.agent.Server && pl.agent.EncryptedLAN)) && !pl.agent.PlainGossip
+func (pl *planner) planLAN(s Server, port *Port) {
+	pl.planGossip(s, port, s.Host, s.LANPort, pl.agent != nil && !pl.agent.EncryptedLAN)
+}
+
+func (pl *planner) planWAN(s Server, port *Port) {
+	if port.Transport == TransportUDP {
+		pl.throughGateways(port)
 	}
-	return slices.Concat(
-		pl.serf(s, ProtocolSerfLAN, s.Host, s.LANPort, lan),
-		pl.serf(s, ProtocolSerfWAN, pl.wanHost(s), s.WANPort, wan),
-	)
+	plain := pl.agent != nil && !pl.agent.EncryptedWAN && (pl.agent.Server || !pl.agent.EncryptedLAN)
+	pl.planGossip(s, port, pl.wanHost(s), s.WANPort, plain)
 }
 
 // wanHost returns where a server's gossip of the WAN pool is: at its address, or, where the servers have another interface for it
@@ -232,22 +241,23 @@ func (pl *planner) wantsWANHosts() bool {
 	return pl.agent != nil && pl.agent.Server && pl.agent.wanApart() && pl.wants(ProtocolSerfWAN)
 }
 
-func (pl *planner) serf(s Server, protocol Protocol, host string, number int, encrypted bool) []Port {
-	if number == 0 || !pl.wants(protocol) || host == "" || !pl.allowed(host) {
-		return nil
+// planGossip fills in a Serf port of a pool that is known to be in plain text, or may be encrypted: plain text would be an error in the log
+// of an agent that encrypts, so it is only for one that is known not to.
+//
+// While encryption is being introduced (encrypt_verify_incoming, encrypt_verify_outgoing), agents that send plain text all accept it, for
+// others may have no key yet; and those that encrypt do so because all have a key.
+func (pl *planner) planGossip(s Server, port *Port, host string, number int, plain bool) {
+	if number == 0 || host == "" || !pl.allowed(s.Host) || !pl.allowed(host) {
+		return
 	}
-	target := probe.SerfTarget{Address: address(host, number), Encrypted: encrypted, Keys: pl.serfKeys}
+	port.Address = address(host, number)
+	encrypted := !plain && (pl.agent == nil || !pl.agent.PlainGossip)
+	port.Serf = probe.SerfTarget{Address: port.Address, Encrypted: encrypted, Keys: pl.serfKeys}
 	if encrypted && pl.usableKeys != nil {
-		target.Keys = pl.usableKeys(protocol, target.Address, pl.serfKeys)
+		port.Serf.Keys = pl.usableKeys(port.Protocol, port.Address, pl.serfKeys)
 	}
-	port := Port{Server: s.Name, Protocol: protocol, Transport: TransportTCP, Address: target.Address, Serf: target, agent: s.state()}
-	udp := port
-	udp.Transport = TransportUDP
-	udp.unproven = encrypted && len(target.Keys) > 0 && (pl.proven == nil || !pl.proven(protocol, target.Keys[0]))
-	if protocol == ProtocolSerfWAN {
-		pl.throughGateways(&udp)
-	}
-	return []Port{port, udp}
+	port.unproven = port.Transport == TransportUDP && encrypted && len(port.Serf.Keys) > 0 &&
+		(pl.proven == nil || !pl.proven(port.Protocol, port.Serf.Keys[0]))
 }
 
 // throughGateways leaves out the port of the WAN pool over UDP where datacenters are federated through mesh gateways: Consul wants each ping
@@ -264,7 +274,7 @@ func (pl *planner) throughGateways(udp *Port) {
 
 // wantsMeshCA reports whether the ports can be probed only with the authority of the service mesh.
 func (pl *planner) wantsMeshCA() bool {
-	return pl.agent != nil && !pl.agent.withoutMeshCA() && pl.agent.GRPCTLSPort != 0 &&
+	return pl.agent != nil && !pl.agent.withoutMeshCA() && pl.agent.ports[ProtocolGRPCTLS] != 0 &&
 		pl.opts.ClientPorts != ClientPortsOff && pl.wants(ProtocolGRPCTLS) &&
 		(pl.agent.GRPCOwnCA || slices.ContainsFunc(pl.topology.Servers, pl.grpcOwnCA))
 }
@@ -314,27 +324,7 @@ func (c *Cluster) probePort(ctx context.Context, port Port) PortReport {
 	case <-ctx.Done():
 		return c.counted(PortReport{Port: port, Result: probe.NotMade(probe.ErrNoTurn)})
 	}
-	switch port.Protocol {
-	case ProtocolRPC:
-		res := c.prober.RPC(ctx, probe.Target{Address: port.Address, TLS: port.tls})
-		report.Result, report.raft = res.Result, res.Raft
-	case ProtocolSerfLAN, ProtocolSerfWAN:
-		report.Result = c.probeGossip(ctx, &report.Port)
-	case ProtocolHTTP, ProtocolHTTPS:
-		report.Result = c.prober.HTTP(ctx, probe.HTTPTarget{Address: port.Address, TLS: port.tls})
-	case ProtocolGRPC, ProtocolGRPCTLS:
-		report.Result = c.prober.GRPC(ctx, probe.GRPCTarget{Address: port.Address, TLS: port.tls})
-	case ProtocolDNS:
-		ask := c.prober.DNSTCP
-		if port.Transport == TransportUDP {
-			ask = c.prober.DNSUDP
-		}
-		res := ask(ctx, probe.DNSTarget{Address: port.Address, Domain: port.domain})
-		report.Result = res.Result
-		if res.Up {
-			report.DNS = &DNSAnswer{res.Rcode, res.Answers}
-		}
-	}
+	port.Protocol.row().ask(c, ctx, &report)
 	c.noteProbe(&report)
 	return c.counted(report)
 }

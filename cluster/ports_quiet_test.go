@@ -16,6 +16,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
+var grpcTLS = map[Protocol]int{ProtocolGRPCTLS: 8503}
+
 // What Consul's configuration rules out is not tried, and what may differ between servers is tried only where that is quiet.
 func TestPlan_Quiet(t *testing.T) {
 	t.Parallel()
@@ -24,7 +26,7 @@ func TestPlan_Quiet(t *testing.T) {
 		WANPort: 8302, GRPCTLSPort: 8503, UsesTLS: true,
 	}
 	plain := Server{Name: "b", Host: "10.0.0.2", RPCAddress: "10.0.0.2:8300", Status: StatusAlive, Datacenter: "dc1", WANPort: 8302, GRPCTLSPort: 8503}
-	server := Agent{Name: "a", Datacenter: "dc1", Server: true, AdvertiseAddr: "10.0.0.1", ClientAddrs: []string{"0.0.0.0"}, GRPCTLSPort: 8503, GRPCOwnCA: true}
+	server := Agent{Name: "a", Datacenter: "dc1", Server: true, AdvertiseAddr: "10.0.0.1", ClientAddrs: []string{"0.0.0.0"}, ports: grpcTLS, GRPCOwnCA: true}
 	with := func(change func(*Agent)) Agent {
 		agent := server
 		change(&agent)
@@ -116,10 +118,10 @@ func TestPlan_GRPCOwnCA(t *testing.T) {
 		topology      Topology
 		secure, plain bool
 	}{
-		{"asked is the one with certificates", Agent{Name: "a", Server: true, GRPCTLSPort: 8503}, both, false, true},
-		{"asked is the other", Agent{Name: "b", Server: true, GRPCTLSPort: 8503, GRPCOwnCA: true}, both, false, true},
-		{"certificates for RPC only", Agent{Name: "a", Server: true, GRPCTLSPort: 8503, GRPCOwnCA: true}, Topology{Servers: []Server{secure}}, true, true},
-		{"asked is a client", Agent{Name: "c", GRPCTLSPort: 8503}, both, false, false},
+		{"asked is the one with certificates", Agent{Name: "a", Server: true, ports: grpcTLS}, both, false, true},
+		{"asked is the other", Agent{Name: "b", Server: true, ports: grpcTLS, GRPCOwnCA: true}, both, false, true},
+		{"certificates for RPC only", Agent{Name: "a", Server: true, ports: grpcTLS, GRPCOwnCA: true}, Topology{Servers: []Server{secure}}, true, true},
+		{"asked is a client", Agent{Name: "c", ports: grpcTLS}, both, false, false},
 	} {
 		pl := &planner{topology: tc.topology, agent: &tc.agent}
 		if got := pl.grpcOwnCA(secure); got != tc.secure {

@@ -49,11 +49,11 @@ func TestPlan(t *testing.T) {
 	topology := Topology{Servers: []Server{stray, a, b}}
 	serverAgent := Agent{
 		Name: "a", Datacenter: "dc1", Server: true, AdvertiseAddr: "10.0.0.1", ClientAddrs: []string{"0.0.0.0"},
-		HTTPPort: 8500, DNSPort: 8600, GRPCPort: 8502, Domain: "consul",
+		ports: map[Protocol]int{ProtocolHTTP: 8500, ProtocolDNS: 8600, ProtocolGRPC: 8502}, Domain: "consul",
 	}
-	clientAgent := Agent{Name: "client", Datacenter: "dc1", ClientAddrs: []string{"127.0.0.1"}, HTTPPort: 8500, Domain: "corp"}
+	clientAgent := Agent{Name: "client", Datacenter: "dc1", ClientAddrs: []string{"127.0.0.1"}, ports: map[Protocol]int{ProtocolHTTP: 8500}, Domain: "corp"}
 	secured := Agent{
-		Name: "a", Datacenter: "dc1", Server: true, ClientAddrs: []string{"127.0.0.1"}, HTTPSPort: 8501, GRPCTLSPort: 8503,
+		Name: "a", Datacenter: "dc1", Server: true, ClientAddrs: []string{"127.0.0.1"}, ports: map[Protocol]int{ProtocolHTTPS: 8501, ProtocolGRPCTLS: 8503},
 		Domain: "corp", RPCTLS: true, EncryptedLAN: true, EncryptedWAN: true,
 	}
 	gossip := func(suffix string) []string {
@@ -268,7 +268,7 @@ func TestParseProtocols(t *testing.T) {
 		t.Errorf("two names: %v, %v", got, err)
 	}
 	_, err := ParseProtocols([]string{"gopher"})
-	if err == nil || !strings.HasSuffix(err.Error(), "there are: rpc, serf_lan, serf_wan, http, https, grpc, grpc_tls, dns") {
+	if err == nil || !strings.HasSuffix(err.Error(), "there are: "+joinWords(Protocols())) {
 		t.Errorf("error %v; want one that lists what there is", err)
 	}
 }

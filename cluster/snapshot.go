@@ -315,8 +315,7 @@ func (s *Snapshot) Reports() *Fact[[]Report] {
 		reports := make([]Report, 0, len(pl.topology.Servers))
 		for _, server := range pl.topology.Servers {
 			report := Report{Server: server, RPC: probe.RPCResult{Result: probe.NotMade(probe.ErrNotAllowed)}}
-			if port, ok := pl.rpc(server); ok {
-				answer := s.probes.wait([]Port{port})[0]
+			for _, answer := range s.probes.wait(pl.rpc(server)) {
 				report.RPC = probe.RPCResult{Result: answer.Result, Raft: answer.raft}
 			}
 			reports = append(reports, report)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -59,14 +60,15 @@ func validModule(tb testing.TB, m Module) *ValidModule {
 }
 
 // Each file is rejected with exactly what its first comments say, in which $DIR is the folder of the files and $COLLECTORS
-// has all collectors.
+// and $PROTOCOLS have all there are.
 func TestBadFiles(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/*.bad.yml")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("got %d files, error %v", len(files), err)
 	}
-	placeholders := strings.NewReplacer("$DIR", "testdata", "$COLLECTORS", strings.Join(collectorNames(), ", "))
+	placeholders := strings.NewReplacer("$DIR", "testdata", "$COLLECTORS", strings.Join(collectorNames(), ", "),
+		"$PROTOCOLS", strings.Join(texts(cluster.Protocols()), ", "))
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".bad.yml"), func(t *testing.T) {
 			t.Parallel()
@@ -185,7 +187,7 @@ func TestExample(t *testing.T) {
 
 	lab, _ := valid.Module("lab")
 	opts = lab.Options(cluster.Address{})
-	if opts.Client.BasicAuth != nil || opts.Client.Token() != "" || opts.Ports.SerfKeys != nil || len(opts.Ports.Protocols) != 8 {
+	if opts.Client.BasicAuth != nil || opts.Client.Token() != "" || opts.Ports.SerfKeys != nil || !slices.Equal(opts.Ports.Protocols, cluster.Protocols()) {
 		t.Errorf("the shortest module has got more than defaults: %+v", opts.Ports)
 	}
 }

@@ -249,9 +249,9 @@ func (v *validation) agent() {
 	case m.Port != 0:
 		v.port = uint16(m.Port)
 	case m.Scheme == "https":
-		v.port = 8501
+		v.port = uint16(cluster.ProtocolHTTPS.DefaultPort())
 	default:
-		v.port = 8500
+		v.port = uint16(cluster.ProtocolHTTP.DefaultPort())
 	}
 }
 

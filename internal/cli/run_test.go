@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/collector"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
@@ -29,9 +30,12 @@ func TestBadOptions(t *testing.T) {
 	badConfig := write("config.yml", "modules: {a: {scheme: ftp, token_file: missing}}")
 	missing := filepath.Join(dir, "missing")
 
-	var off []string
+	var off, protocols []string
 	for _, c := range collector.All() {
 		off = append(off, "--no-collector."+c.Name)
+	}
+	for _, p := range cluster.Protocols() {
+		protocols = append(protocols, string(p))
 	}
 
 	for _, tc := range []struct {
@@ -90,7 +94,7 @@ func TestBadOptions(t *testing.T) {
 			`--rpc.tls: "maybe" is none of: auto, on, off`,
 			"--serf.encrypt-key-file: key file " + empty + " holds no key",
 			`--dns.domain: "con sul" is no domain`,
-			`--probe.protocols: there is no protocol "icmp"; there are: rpc, serf_lan, serf_wan, http, https, grpc, grpc_tls, dns`,
+			`--probe.protocols: there is no protocol "icmp"; there are: ` + strings.Join(protocols, ", "),
 			`--probe.client-ports: "all" is none of: auto, agent, servers, off`,
 		}},
 		{"configuration file", []string{"--config.file=" + badConfig, "--rpc.tls=maybe"}, []string{

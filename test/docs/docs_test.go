@@ -19,6 +19,7 @@ import (
 	"testing"
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
+	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
@@ -153,6 +154,23 @@ func ownImports(t *testing.T, folder string) []string {
 	}
 	slices.Sort(imports)
 	return slices.Compact(imports)
+}
+
+// Each protocol has its row in the README, its name in the list of labels, and its word in the example of a configuration file.
+func TestDocsProtocols(t *testing.T) {
+	for _, p := range cluster.Protocols() {
+		for file, pattern := range map[string]string{
+			"README.md":               fmt.Sprintf("(?m)^\\| [0-9, ]*%d[0-9, ]* \\| [^|]*`%s`", p.DefaultPort(), p),
+			"docs/metrics.md":         fmt.Sprintf("(?m)^\\| `port`, `protocol`, .*`%s`", p),
+			"docs/config.example.yml": fmt.Sprintf(`(?m)^ +protocols: \[.*\b%s\b`, p),
+		} {
+			content, err := os.ReadFile(file)
+			harness.Must(t, err)
+			if !regexp.MustCompile(pattern).Match(content) {
+				t.Errorf("%s does not have protocol %s", file, p)
+			}
+		}
+	}
 }
 
 // The variables of Consul's CLI that docs/configuration.md lists are those that the program reads.

@@ -1,0 +1,157 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/zervigo/consul_cluster_exporter/probe"
+)
+
+// Protocol is what is spoken on a port of Consul: a row of protocols. In metrics it is the label protocol.
+type Protocol string
+
+// The protocols that the code names.
+const (
+	ProtocolRPC     Protocol = "rpc"
+	ProtocolSerfLAN Protocol = "serf_lan"
+	ProtocolSerfWAN Protocol = "serf_wan"
+	ProtocolHTTP    Protocol = "http"
+	ProtocolHTTPS   Protocol = "https"
+	ProtocolGRPC    Protocol = "grpc"
+	ProtocolGRPCTLS Protocol = "grpc_tls"
+	ProtocolDNS     Protocol = "dns"
+)
+
+// protocol is everything there is to know about a protocol.
+type protocol struct {
+	name Protocol
+	// number is Consul's default port, and transports are what the protocol is spoken over.
+	number     int
+	transports []string
+	// alert is the alert of the pack for a port that is down over TCP; empty if there is none for this protocol.
+	alert string
+	// listens returns what an agent's configuration says about a port for clients: its number, which is not positive if the port is off,
+	// and the addresses that it is bound to, if they are not those of client_addr. It is nil for ports that servers have for each other.
+	listens func(*debugConfig) (number int, addrs []string)
+	// tag returns the number in a server's Serf tags; nil if there is none, and the server is taken to be like the agent asked.
+	tag func(Server) int
+	// plan fills in how to ask a port; nil if the address is enough. For ports that servers have for each other it also fills in the
+	// address, unless there is nothing to ask.
+	plan func(*planner, Server, *Port)
+	// ask probes a port.
+	ask func(*Cluster, context.Context, *PortReport)
+}
+
+var (
+	overTCP  = []string{TransportTCP}
+	overBoth = []string{TransportTCP, TransportUDP}
+)
+
+// protocols is the table of protocols, in the order of their default ports.
+var protocols = []protocol{
+	{
+		name: ProtocolRPC, number: 8300, transports: overTCP, alert: "ConsulRPCPortDown",
+		plan: (*planner).planRPC, ask: (*Cluster).askRPC,
+	},
+	{
+		name: ProtocolSerfLAN, number: 8301, transports: overBoth, alert: "ConsulSerfLANPortDown",
+		plan: (*planner).planLAN, ask: (*Cluster).askGossip,
+	},
+	{
+		name: ProtocolSerfWAN, number: 8302, transports: overBoth, alert: "ConsulSerfWANPortDown",
+		plan: (*planner).planWAN, ask: (*Cluster).askGossip,
+	},
+	{
+		name: ProtocolHTTP, number: 8500, transports: overTCP, alert: "ConsulHTTPPortDown",
+		listens: func(c *debugConfig) (int, []string) { return c.HTTPPort, c.HTTPAddrs },
+		ask:     (*Cluster).askHTTP,
+	},
+	{
+		name: ProtocolHTTPS, number: 8501, transports: overTCP, alert: "ConsulHTTPPortDown",
+		listens: func(c *debugConfig) (int, []string) { return c.HTTPSPort, c.HTTPSAddrs },
+		plan:    (*planner).planTLS, ask: (*Cluster).askHTTP,
+	},
+	{
+		name: ProtocolGRPC, number: 8502, transports: overTCP, alert: "ConsulGRPCPortDown",
+		listens: func(c *debugConfig) (int, []string) { return c.GRPCPort, c.GRPCAddrs },
+		tag:     func(s Server) int { return s.GRPCPort },
+		ask:     (*Cluster).askGRPC,
+	},
+	{
+		name: ProtocolGRPCTLS, number: 8503, transports: overTCP, alert: "ConsulGRPCPortDown",
+		listens: func(c *debugConfig) (int, []string) { return c.GRPCTLSPort, c.GRPCTLSAddrs },
+		tag:     func(s Server) int { return s.GRPCTLSPort },
+		plan:    (*planner).planGRPCTLS, ask: (*Cluster).askGRPC,
+	},
+	{
+		name: ProtocolDNS, number: 8600, transports: overBoth, alert: "ConsulDNSPortDown",
+		listens: func(c *debugConfig) (int, []string) { return c.DNSPort, c.DNSAddrs },
+		plan:    (*planner).planDNS, ask: (*Cluster).askDNS,
+	},
+}
+
+// row returns what there is to know about the protocol.
+func (p Protocol) row() *protocol {
+	i := slices.IndexFunc(protocols, func(row protocol) bool { return row.name == p })
+	return &protocols[i]
+}
+
+// DefaultPort is Consul's default port for the protocol.
+func (p Protocol) DefaultPort() int { return p.row().number }
+
+// Alert is the name of the alert for a port of this protocol that is down over TCP, or empty.
+func (p Protocol) Alert() string { return p.row().alert }
+
+// Protocols returns all of them, in the order of their default ports.
+func Protocols() []Protocol {
+	names := make([]Protocol, 0, len(protocols))
+	for i := range protocols {
+		names = append(names, protocols[i].name)
+	}
+	return names
+}
+
+// ParseProtocols reads a list of protocols; none means all.
+func ParseProtocols(names []string) ([]Protocol, error) {
+	all := Protocols()
+	if len(names) == 0 {
+		return all, nil
+	}
+	var parsed []Protocol
+	for _, name := range names {
+		if !slices.Contains(all, Protocol(name)) {
+			return nil, fmt.Errorf("there is no protocol %q; there are: %s", name, joinWords(all))
+		}
+		parsed = append(parsed, Protocol(name))
+	}
+	return parsed, nil
+}
+
+func (c *Cluster) askRPC(ctx context.Context, port *PortReport) {
+	res := c.prober.RPC(ctx, probe.Target{Address: port.Address, TLS: port.tls})
+	port.Result, port.raft = res.Result, res.Raft
+}
+
+func (c *Cluster) askHTTP(ctx context.Context, port *PortReport) {
+	port.Result = c.prober.HTTP(ctx, probe.HTTPTarget{Address: port.Address, TLS: port.tls})
+}
+
+func (c *Cluster) askGRPC(ctx context.Context, port *PortReport) {
+	port.Result = c.prober.GRPC(ctx, probe.GRPCTarget{Address: port.Address, TLS: port.tls})
+}
+
+func (c *Cluster) askDNS(ctx context.Context, port *PortReport) {
+	ask := c.prober.DNSTCP
+	if port.Transport == TransportUDP {
+		ask = c.prober.DNSUDP
+	}
+	res := ask(ctx, probe.DNSTarget{Address: port.Address, Domain: port.domain})
+	port.Result = res.Result
+	if res.Up {
+		port.DNS = &DNSAnswer{res.Rcode, res.Answers}
+	}
+}
