@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
-	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 )
 
@@ -53,7 +52,7 @@ var kinds = []kind{
 	{alert: "ConsulServerHung", severity: SeverityCritical, find: silent(silenceHung), clause: ofServers("hangs", "hang")},
 	{alert: "ConsulServerDown", severity: SeverityCritical, find: silent(silenceDown), clause: ofServers("is down", "are down")},
 	{
-		alert: "ConsulRPCPortDown", severity: SeverityCritical, find: tcpDown(cluster.ProtocolRPC),
+		alert: "ConsulRPCPortDown", severity: SeverityCritical, find: tcpDown("ConsulRPCPortDown"),
 		clause: ofServers("does not answer on port 8300", "do not answer on port 8300"),
 	},
 	{
@@ -76,11 +75,11 @@ var kinds = []kind{
 	{alert: "ConsulRaftLastContact", severity: SeverityWarning, find: raftLastContact(lastContactWarning)},
 	{alert: "ConsulEvenVoters", severity: SeverityInfo, find: evenVoters},
 
-	{alert: "ConsulSerfLANPortDown", severity: SeverityCritical, find: tcpDown(cluster.ProtocolSerfLAN)},
-	{alert: "ConsulSerfWANPortDown", severity: SeverityWarning, find: tcpDown(cluster.ProtocolSerfWAN)},
+	{alert: "ConsulSerfLANPortDown", severity: SeverityCritical, find: tcpDown("ConsulSerfLANPortDown")},
+	{alert: "ConsulSerfWANPortDown", severity: SeverityWarning, find: tcpDown("ConsulSerfWANPortDown")},
 	{alert: "ConsulGossipUDPBlocked", severity: SeverityWarning, find: udpBlocked},
-	{alert: "ConsulHTTPPortDown", severity: SeverityWarning, find: tcpDown(cluster.ProtocolHTTP, cluster.ProtocolHTTPS)},
-	{alert: "ConsulGRPCPortDown", severity: SeverityWarning, find: tcpDown(cluster.ProtocolGRPC, cluster.ProtocolGRPCTLS)},
+	{alert: "ConsulHTTPPortDown", severity: SeverityWarning, find: tcpDown("ConsulHTTPPortDown")},
+	{alert: "ConsulGRPCPortDown", severity: SeverityWarning, find: tcpDown("ConsulGRPCPortDown")},
 	{alert: "ConsulDNSPortDown", severity: SeverityWarning, find: dnsDown},
 	{alert: "ConsulDNSFewerServers", severity: SeverityWarning, find: dnsFewerServers},
 	{alert: "ConsulPortSlow", severity: SeverityWarning, find: portSlow},

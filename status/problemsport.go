@@ -31,11 +31,11 @@ func (e *evidence) eachPort(found func(p *cluster.PortReport, state PortState)) 
 // failed reports whether the port did not answer.
 func (s PortState) failed() bool { return s == PortDown || s == PortHangs }
 
-// tcpDown finds the ports of these protocols that do not answer.
-func tcpDown(protocols ...cluster.Protocol) func(*evidence, report) {
+// tcpDown finds the ports that do not answer, of the protocols that have this alert.
+func tcpDown(alert string) func(*evidence, report) {
 	return func(e *evidence, report report) {
 		e.eachPort(func(p *cluster.PortReport, state PortState) {
-			if state.failed() && p.Transport == cluster.TransportTCP && slices.Contains(protocols, p.Protocol) {
+			if state.failed() && p.Transport == cluster.TransportTCP && p.Protocol.Alert() == alert {
 				report(ofPort(p), "%s does not answer (%s).", portName(p), p.Result.Reason)
 			}
 		})
@@ -43,7 +43,7 @@ func tcpDown(protocols ...cluster.Protocol) func(*evidence, report) {
 }
 
 func dnsDown(e *evidence, report report) {
-	tcpDown(cluster.ProtocolDNS)(e, report)
+	tcpDown("ConsulDNSPortDown")(e, report)
 	e.eachPort(func(p *cluster.PortReport, state PortState) {
 		if state.failed() && p.Transport == cluster.TransportUDP && p.Protocol == cluster.ProtocolDNS && !e.tcpFailed(p) {
 			report(ofPort(p), "%s does not answer (%s), and does over TCP.", portName(p), p.Result.Reason)

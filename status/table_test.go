@@ -5,9 +5,12 @@ package status
 
 import (
 	"regexp"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
+	"github.com/zervigo/consul_cluster_exporter/cluster"
 )
 
 // Each problem is an alert of the pack, with its severity.
@@ -30,6 +33,29 @@ func TestKinds(t *testing.T) {
 		seen[key] = true
 		if k.stops && k.clause == nil {
 			t.Errorf("%s: the sentence has no word for it", k.alert)
+		}
+	}
+}
+
+// The alert that a protocol names is a problem of the table, and its rule selects the ports of the protocol.
+func TestProtocols(t *testing.T) {
+	t.Parallel()
+	files, err := alerts.Pack(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pack := string(alerts.Join(files))
+	for _, p := range cluster.Protocols() {
+		alert := p.Alert()
+		if alert == "" {
+			continue
+		}
+		if !slices.ContainsFunc(kinds, func(k kind) bool { return k.alert == alert }) {
+			t.Errorf("%s: %s is no problem of the status", p, alert)
+		}
+		rule := regexp.MustCompile(`(?s)- alert: ` + alert + `\n.*?protocol=~?"([a-z_|]+)"`).FindStringSubmatch(pack)
+		if rule == nil || !slices.Contains(strings.Split(rule[1], "|"), string(p)) {
+			t.Errorf("%s: the rule of %s does not select its ports", p, alert)
 		}
 	}
 }
