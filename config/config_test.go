@@ -6,9 +6,9 @@ package config
 import (
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -192,6 +192,25 @@ func TestExample(t *testing.T) {
 	}
 }
 
+// An option says whether it is a flag. A flag has a help, which names the variable that it defaults to.
+func TestOptions(t *testing.T) {
+	t.Parallel()
+	unused := maps.Clone(helps)
+	for _, o := range new(Module).Options() {
+		if o.Flag == "" || (o.Help != "") != (o.Flag != "-") || !strings.Contains(o.Help, o.Env) {
+			t.Errorf("%s has flag %q, variable %q and help %q", o.Key, o.Flag, o.Env, o.Help)
+		}
+		delete(unused, o.Key)
+	}
+	for key := range unused {
+		t.Errorf("there is a help for %s, which is no option", key)
+	}
+	m := DefaultModule()
+	if m.MaxResponseBytes != cluster.DefaultMaxResponseBytes || m.Catalog.MaxSeries != collector.DefaultMaxSeries {
+		t.Errorf("defaults are %s and %d series; want those of the packages", m.MaxResponseBytes, m.Catalog.MaxSeries)
+	}
+}
+
 // The example is the documentation: it has every key, each says its default, and what it says is true.
 func TestExampleIsComplete(t *testing.T) {
 	t.Parallel()
@@ -203,43 +222,35 @@ func TestExampleIsComplete(t *testing.T) {
 	if err := yaml.Unmarshal(content, &doc); err != nil {
 		t.Fatal(err)
 	}
-	expectKeys(t, "", doc.Modules["production"], "", reflect.ValueOf(DefaultModule()))
+	comments := make(map[string]string)
+	readComments(doc.Modules["production"], "", "", comments)
+	for _, o := range new(Module).Options() {
+		comment, ok := comments[o.Key]
+		switch want := strings.TrimSpace("Default " + o.Default); {
+		case !ok:
+			t.Errorf("the example has no key %s", o.Key)
+		case !strings.Contains(comment, want) && o.Key != "targets": // They have no default.
+			t.Errorf("the example does not say %q about %s, but %q", want, o.Key, comment)
+		}
+		delete(comments, o.Key)
+	}
+	for key := range comments {
+		t.Errorf("the example has a key %s that does not exist", key)
+	}
 }
 
-func expectKeys(t *testing.T, prefix string, node yaml.Node, comment string, defaults reflect.Value) {
-	t.Helper()
-	type entry struct {
-		comment string
-		value   *yaml.Node
-	}
-	entries := make(map[string]entry)
+// readComments reads the comment of each key, which may be for several keys.
+func readComments(node yaml.Node, prefix, comment string, comments map[string]string) {
 	for i := 0; i < len(node.Content); i += 2 {
-		if c := node.Content[i].HeadComment; c != "" {
-			comment = c // One comment may be for several keys.
+		key, value := node.Content[i], node.Content[i+1]
+		if key.HeadComment != "" {
+			comment = strings.Join(strings.Fields(strings.ReplaceAll(key.HeadComment, "#", "")), " ")
 		}
-		entries[node.Content[i].Value] = entry{strings.Join(strings.Fields(strings.ReplaceAll(comment, "#", "")), " "), node.Content[i+1]}
-	}
-	for field, value := range defaults.Fields() {
-		key := field.Tag.Get("yaml")
-		if key == "-" {
-			continue
+		if value.Kind == yaml.MappingNode {
+			readComments(*value, prefix+key.Value+".", comment, comments)
+		} else {
+			comments[prefix+key.Value] = comment
 		}
-		e, ok := entries[key]
-		switch {
-		case !ok:
-			t.Errorf("the example has no key %s%s", prefix, key)
-		case value.Kind() == reflect.Struct:
-			expectKeys(t, prefix+key+".", *e.value, "# "+e.comment, value)
-		case key == "targets": // Has no default.
-		case !strings.Contains(e.comment, "Default"):
-			t.Errorf("the example does not say the default of %s%s, but %q", prefix, key, e.comment)
-		case !value.IsZero() && !strings.Contains(e.comment, fmt.Sprintf("Default %v", value.Interface())):
-			t.Errorf("the example does not say that the default of %s%s is %v, but %q", prefix, key, value.Interface(), e.comment)
-		}
-		delete(entries, key)
-	}
-	for key := range entries {
-		t.Errorf("the example has a key %s%s that does not exist", prefix, key)
 	}
 }
 

@@ -29,30 +29,31 @@ func (Secret) String() string { return "<secret>" }
 // GoString keeps %#v from printing it.
 func (Secret) GoString() string { return "<secret>" }
 
-// Module is everything needed to watch a cluster, as it is written. docs/config.example.yml says what each key means.
+// Module is everything needed to watch a cluster, as it is written. docs/config.example.yml says what each key means. A field is an option:
+// see Option for its tags.
 type Module struct {
-	Scheme           string        `yaml:"scheme"`
-	Port             int           `yaml:"port"` // 0: 8500 with http, 8501 with https.
-	TokenFile        string        `yaml:"token_file"`
+	Targets          []string      `yaml:"targets" flag:"-"`
+	Scheme           string        `yaml:"scheme" flag:"-" default:"http"`
+	Port             int           `yaml:"port" flag:"-"` // 0: 8500 with http, 8501 with https.
 	TLS              TLS           `yaml:"tls"`
 	BasicAuth        BasicAuth     `yaml:"basic_auth"`
-	Datacenter       string        `yaml:"datacenter"`
-	Namespace        string        `yaml:"namespace"`
-	Partition        string        `yaml:"partition"`
-	Consistency      string        `yaml:"consistency"`
-	Timeout          time.Duration `yaml:"timeout"`
-	RequestLimit     int           `yaml:"request_limit"`
-	MaxResponseBytes Bytes         `yaml:"max_response_bytes"`
-	AgentOnly        bool          `yaml:"agent_only"`
+	Timeout          time.Duration `yaml:"timeout" flag:"consul.timeout" default:"2s"`
+	TokenFile        string        `yaml:"token_file" flag:"consul.token-file" env:"CONSUL_HTTP_TOKEN_FILE"`
+	Datacenter       string        `yaml:"datacenter" flag:"consul.datacenter"`
+	Namespace        string        `yaml:"namespace" flag:"consul.namespace" env:"CONSUL_NAMESPACE"`
+	Partition        string        `yaml:"partition" flag:"consul.partition" env:"CONSUL_PARTITION"`
+	Consistency      string        `yaml:"consistency" flag:"-" default:"stale"`
+	RequestLimit     int           `yaml:"request_limit" flag:"consul.request-limit" default:"0"`
+	MaxResponseBytes Bytes         `yaml:"max_response_bytes" flag:"consul.max-response-bytes" default:"64MiB"`
 	RPC              RPC           `yaml:"rpc"`
 	Serf             Serf          `yaml:"serf"`
 	DNS              DNS           `yaml:"dns"`
 	Probe            Probe         `yaml:"probe"`
+	AgentOnly        bool          `yaml:"agent_only" flag:"consul.agent-only,serve"`
 	Catalog          Catalog       `yaml:"catalog"`
 	KV               KV            `yaml:"kv"`
 	Consistent       Consistent    `yaml:"consistent"`
-	Collectors       []string      `yaml:"collectors"` // nil: those that are on by default.
-	Targets          []string      `yaml:"targets"`
+	Collectors       []string      `yaml:"collectors" flag:"-"` // nil: those that are on by default.
 
 	// Token is used when there is no TokenFile. It cannot be written into a configuration file.
 	Token Secret `yaml:"-"`
@@ -60,18 +61,18 @@ type Module struct {
 
 // TLS says how to verify the agent's HTTPS API and how to be verified by it.
 type TLS struct {
-	CAFile     string `yaml:"ca_file"`
-	CAPath     string `yaml:"ca_path"`
-	CertFile   string `yaml:"cert_file"`
-	KeyFile    string `yaml:"key_file"`
-	ServerName string `yaml:"server_name"`
-	Insecure   bool   `yaml:"insecure"`
+	CAFile     string `yaml:"ca_file" flag:"consul.ca-file" env:"CONSUL_CACERT"`
+	CAPath     string `yaml:"ca_path" flag:"-"`
+	CertFile   string `yaml:"cert_file" flag:"consul.cert-file" env:"CONSUL_CLIENT_CERT"`
+	KeyFile    string `yaml:"key_file" flag:"consul.key-file" env:"CONSUL_CLIENT_KEY"`
+	ServerName string `yaml:"server_name" flag:"consul.server-name" env:"CONSUL_TLS_SERVER_NAME"`
+	Insecure   bool   `yaml:"insecure" flag:"consul.insecure" env:"CONSUL_HTTP_SSL_VERIFY=false"`
 }
 
 // BasicAuth is for a proxy in front of Consul.
 type BasicAuth struct {
-	Username     string `yaml:"username"`
-	PasswordFile string `yaml:"password_file"`
+	Username     string `yaml:"username" flag:"-"`
+	PasswordFile string `yaml:"password_file" flag:"-"`
 
 	// UserPassword is user:password, and is used in place of the other two. It cannot be written into a configuration file.
 	UserPassword Secret `yaml:"-"`
@@ -79,69 +80,52 @@ type BasicAuth struct {
 
 // RPC says how to speak to port 8300. What is empty is taken from TLS; certificate and key only together.
 type RPC struct {
-	TLS        string `yaml:"tls"`
-	CAFile     string `yaml:"ca_file"`
-	CertFile   string `yaml:"cert_file"`
-	KeyFile    string `yaml:"key_file"`
-	ServerName string `yaml:"server_name"`
+	TLS        string `yaml:"tls" flag:"rpc.tls" default:"auto"`
+	CAFile     string `yaml:"ca_file" flag:"rpc.ca-file"`
+	CertFile   string `yaml:"cert_file" flag:"rpc.cert-file"`
+	KeyFile    string `yaml:"key_file" flag:"rpc.key-file"`
+	ServerName string `yaml:"server_name" flag:"rpc.server-name"`
 }
 
 // Serf says how to speak to the gossip ports, 8301 and 8302.
 type Serf struct {
-	EncryptKeyFile string `yaml:"encrypt_key_file"`
+	EncryptKeyFile string `yaml:"encrypt_key_file" flag:"serf.encrypt-key-file"`
 }
 
 // DNS says how to speak to port 8600.
 type DNS struct {
-	Domain string `yaml:"domain"`
+	Domain string `yaml:"domain" flag:"dns.domain"`
 }
 
 // Probe says which ports are probed, and how.
 type Probe struct {
-	Timeout     time.Duration `yaml:"timeout"`
-	Concurrency int           `yaml:"concurrency"`
-	Protocols   []string      `yaml:"protocols"` // nil: all.
-	ClientPorts string        `yaml:"client_ports"`
+	Timeout     time.Duration `yaml:"timeout" flag:"probe.timeout" default:"3s"`
+	Concurrency int           `yaml:"concurrency" flag:"probe.concurrency" default:"64"`
+	Protocols   []string      `yaml:"protocols" flag:"probe.protocols"` // nil: all.
+	ClientPorts string        `yaml:"client_ports" flag:"probe.client-ports" default:"auto"`
 }
 
 // Catalog says what of the catalog is exported. The filters are regular expressions; empty means all, but for MetaFilter none.
 type Catalog struct {
-	HealthSummary bool   `yaml:"health_summary"`
-	Instances     bool   `yaml:"instances"`
-	MaxSeries     int    `yaml:"max_series"`
-	ServiceFilter string `yaml:"service_filter"`
-	NodeFilter    string `yaml:"node_filter"`
-	TagFilter     string `yaml:"tag_filter"`
-	CheckFilter   string `yaml:"check_filter"`
-	MetaFilter    string `yaml:"meta_filter"`
+	HealthSummary bool   `yaml:"health_summary" flag:"consul.health-summary,serve" default:"true"`
+	Instances     bool   `yaml:"instances" flag:"collector.catalog.instances,serve" default:"true"`
+	MaxSeries     int    `yaml:"max_series" flag:"collector.catalog.max-series,serve" default:"500000"`
+	ServiceFilter string `yaml:"service_filter" flag:"collector.catalog.service-filter,serve"`
+	NodeFilter    string `yaml:"node_filter" flag:"collector.catalog.node-filter,serve"`
+	TagFilter     string `yaml:"tag_filter" flag:"collector.catalog.tag-filter,serve"`
+	CheckFilter   string `yaml:"check_filter" flag:"collector.catalog.check-filter,serve"`
+	MetaFilter    string `yaml:"meta_filter" flag:"meta.filter,serve" default:"^$"`
 }
 
 // KV says which keys are exported: those that begin with the prefix and match the filter. Without a prefix there are none.
 type KV struct {
-	Prefix string `yaml:"prefix"`
-	Filter string `yaml:"filter"`
+	Prefix string `yaml:"prefix" flag:"kv.prefix,serve"`
+	Filter string `yaml:"filter" flag:"kv.filter,serve" default:".*"`
 }
 
 // Consistent says how the linearizable read is made.
 type Consistent struct {
-	Timeout time.Duration `yaml:"timeout"`
-}
-
-// DefaultModule returns what a module is where nothing is written.
-func DefaultModule() Module {
-	return Module{
-		Scheme:      "http",
-		Consistency: string(cluster.ConsistencyStale),
-		Timeout:     2 * time.Second,
-
-		MaxResponseBytes: cluster.DefaultMaxResponseBytes,
-
-		RPC:        RPC{TLS: string(cluster.RPCTLSAuto)},
-		Probe:      Probe{Timeout: 3 * time.Second, Concurrency: 64, ClientPorts: string(cluster.ClientPortsAuto)},
-		Catalog:    Catalog{HealthSummary: true, Instances: true, MaxSeries: collector.DefaultMaxSeries, MetaFilter: "^$"},
-		KV:         KV{Filter: ".*"},
-		Consistent: Consistent{Timeout: time.Second},
-	}
+	Timeout time.Duration `yaml:"timeout" flag:"collector.consistent.timeout,serve" default:"1s"`
 }
 
 // UnmarshalYAML begins with the defaults. This form of the method, unlike that with a node, keeps unknown keys errors.
@@ -153,11 +137,8 @@ func (m *Module) UnmarshalYAML(unmarshal func(any) error) error {
 
 // resolve makes the paths of files relative to a folder.
 func (m *Module) resolve(folder string) {
-	for _, path := range []*string{
-		&m.TokenFile, &m.TLS.CAFile, &m.TLS.CAPath, &m.TLS.CertFile, &m.TLS.KeyFile, &m.BasicAuth.PasswordFile,
-		&m.RPC.CAFile, &m.RPC.CertFile, &m.RPC.KeyFile, &m.Serf.EncryptKeyFile,
-	} {
-		if *path != "" && !filepath.IsAbs(*path) {
+	for _, o := range m.Options() {
+		if path, ok := o.Value.(*string); ok && o.isPath() && *path != "" && !filepath.IsAbs(*path) {
 			*path = filepath.Join(folder, *path)
 		}
 	}

@@ -131,82 +131,61 @@ var usageTemplate = strings.Replace(kingpin.DefaultUsageTemplate, "{{else if .Ap
 // agentFlags declares the flags that say how to reach Consul and how to probe it. Those about the agent default to the variables of
 // Consul's own CLI.
 func agentFlags(app *kingpin.CmdClause, opts *options) {
-	m := &opts.module
 	server := app.Flag("consul.server", "Address of the HTTP API of a Consul agent: a URL with http, https or unix:///path, or host:port. Default also from CONSUL_HTTP_ADDR.").
 		Default(defaultServer())
 	server.StringVar(&opts.consulServer)
 	if shown := redact.Text(defaultServer()); shown != defaultServer() {
 		server.PlaceHolder(shown) // The help has the default.
 	}
-	app.Flag("consul.ca-file", "PEM file of the authorities that may have signed the agent's certificate; read again when it changes. Default also from CONSUL_CACERT.").
-		Default(os.Getenv("CONSUL_CACERT")).StringVar(&m.TLS.CAFile)
-	app.Flag("consul.cert-file", "PEM file of the client certificate to show the agent; read again when it changes. Default also from CONSUL_CLIENT_CERT.").
-		Default(os.Getenv("CONSUL_CLIENT_CERT")).StringVar(&m.TLS.CertFile)
-	app.Flag("consul.key-file", "PEM file of the client certificate's key. Default also from CONSUL_CLIENT_KEY.").
-		Default(os.Getenv("CONSUL_CLIENT_KEY")).StringVar(&m.TLS.KeyFile)
-	app.Flag("consul.server-name", "Name to expect in the agent's certificate instead of its host. Default also from CONSUL_TLS_SERVER_NAME.").
-		Default(os.Getenv("CONSUL_TLS_SERVER_NAME")).StringVar(&m.TLS.ServerName)
-	app.Flag("consul.insecure", "Do not verify certificates, neither the agent's nor the servers'. Default also from CONSUL_HTTP_SSL_VERIFY=false.").
-		Default(strconv.FormatBool(isFalse(os.Getenv("CONSUL_HTTP_SSL_VERIFY")))).BoolVar(&m.TLS.Insecure)
-	app.Flag("consul.timeout", "How long one request to the HTTP API may take.").
-		Default(m.Timeout.String()).DurationVar(&m.Timeout)
-	app.Flag("consul.token-file", "File with the ACL token; read again when it changes. Default also from CONSUL_HTTP_TOKEN_FILE; without a file CONSUL_HTTP_TOKEN is used.").
-		Default(os.Getenv("CONSUL_HTTP_TOKEN_FILE")).StringVar(&m.TokenFile)
-	app.Flag("consul.datacenter", "Datacenter whose catalog, sessions and KV are read. Default: the agent's own.").
-		StringVar(&m.Datacenter)
-	app.Flag("consul.namespace", "Namespace of Consul Enterprise to read. Default also from CONSUL_NAMESPACE.").
-		Default(os.Getenv("CONSUL_NAMESPACE")).StringVar(&m.Namespace)
-	app.Flag("consul.partition", "Admin partition of Consul Enterprise to read. Default also from CONSUL_PARTITION.").
-		Default(os.Getenv("CONSUL_PARTITION")).StringVar(&m.Partition)
-	app.Flag("consul.request-limit", "How many requests to an agent may be under way at one time, besides those that it answers by itself; 0, or more than 8, means 8.").
-		Default(strconv.Itoa(m.RequestLimit)).IntVar(&m.RequestLimit)
-	app.Flag("consul.max-response-bytes", "How large one answer of the HTTP API may be, and what is kept of it in memory. What a larger one tells is absent, and its collector fails.").
-		Default(m.MaxResponseBytes.String()).SetValue(&m.MaxResponseBytes)
+	moduleFlags(app, opts, false, "")
+}
 
-	app.Flag("rpc.tls", "Whether port 8300 is spoken to in TLS: on, off, or auto, which does as the agent says.").
-		Default(m.RPC.TLS).StringVar(&m.RPC.TLS)
-	app.Flag("rpc.ca-file", "PEM file of the authorities that may have signed the certificates of port 8300; read again when it changes. Default: --consul.ca-file.").
-		StringVar(&m.RPC.CAFile)
-	app.Flag("rpc.cert-file", "PEM file of the client certificate to show port 8300. Default, together with the key: --consul.cert-file.").
-		StringVar(&m.RPC.CertFile)
-	app.Flag("rpc.key-file", "PEM file of that certificate's key.").
-		StringVar(&m.RPC.KeyFile)
-	app.Flag("rpc.server-name", "Name to expect in the certificates of port 8300. Default: --consul.server-name, and without that server.<datacenter>.<domain>.").
-		StringVar(&m.RPC.ServerName)
-	app.Flag("serf.encrypt-key-file", "File with the gossip encryption keys, one in a line or a JSON list as in Consul's keyring file; the first one encrypts. Read again when it changes.").
-		StringVar(&m.Serf.EncryptKeyFile)
-	app.Flag("dns.domain", "Consul's domain. Default: what the agent says.").
-		StringVar(&m.DNS.Domain)
+// moduleFlags declares the flags that fill the module and begin with a prefix, one prefix after the other: either those of the exporter
+// only, or those of every command that queries Consul.
+func moduleFlags(app *kingpin.CmdClause, opts *options, serveOnly bool, prefixes ...string) {
+	for _, prefix := range prefixes {
+		for _, o := range opts.module.Options() {
+			if o.Flag != "-" && o.ServeOnly == serveOnly && strings.HasPrefix(o.Flag, prefix) {
+				moduleFlag(app, &o)
+			}
+		}
+	}
+}
 
-	app.Flag("probe.timeout", "How long the probe of one port may take.").
-		Default(m.Probe.Timeout.String()).DurationVar(&m.Probe.Timeout)
-	app.Flag("probe.concurrency", "How many probes may run at one time.").
-		Default(strconv.Itoa(m.Probe.Concurrency)).IntVar(&m.Probe.Concurrency)
-	app.Flag("probe.protocols", "Protocols to probe: rpc, serf_lan, serf_wan, http, https, grpc, grpc_tls, dns. Repeatable, or with commas. Default: all.").
-		SetValue((*commaList)(&m.Probe.Protocols))
-	app.Flag("probe.client-ports", "Whose ports for clients (HTTP, HTTPS, gRPC, DNS) are probed: servers for every server, agent for the agent asked alone, off for none, "+
-		"and auto for every server those that the agent, if it is a server, offers at the address it advertises, and the others for the agent.").
-		Default(m.Probe.ClientPorts).StringVar(&m.Probe.ClientPorts)
+func moduleFlag(app *kingpin.CmdClause, o *config.Option) {
+	variable, negated := strings.CutSuffix(o.Env, "=false")
+	usual := cmp.Or(os.Getenv(variable), o.Default)
+	if negated {
+		usual = strconv.FormatBool(isFalse(os.Getenv(variable)))
+	}
+	flag := app.Flag(o.Flag, o.Help)
+	if usual != "" {
+		flag.Default(usual)
+	}
+	switch v := o.Value.(type) {
+	case *string:
+		flag.StringVar(v)
+	case *bool:
+		flag.BoolVar(v)
+	case *int:
+		flag.IntVar(v)
+	case *time.Duration:
+		flag.DurationVar(v)
+	case *[]string:
+		flag.SetValue((*commaList)(v))
+	default:
+		flag.SetValue(v.(kingpin.Value))
+	}
 }
 
 // serveFlags declares the flags of the exporter. Those that consul_exporter has mean the same.
 func serveFlags(app *kingpin.CmdClause, opts *options) {
 	agentFlags(app, opts)
-	m := &opts.module
 	app.Flag("consul.allow_stale", "Let any server answer for catalog, sessions and KV, also without a leader.").
 		Default("true").IsSetByUser(&opts.consistency.staleAsked).BoolVar(&opts.consistency.allowStale)
 	app.Flag("consul.require_consistent", "Have the leader answer for catalog, sessions and KV, after it has made sure that it is the leader. Contradicts --consul.allow_stale.").
 		BoolVar(&opts.consistency.requireConsistent)
-	app.Flag("consul.agent-only", "Export only what the agent knows of itself and of the services that are registered with it, and ask nothing of the servers.").
-		BoolVar(&m.AgentOnly)
-	app.Flag("consul.health-summary", "Export the health, tags and meta of each service instance.").
-		Default(strconv.FormatBool(m.Catalog.HealthSummary)).BoolVar(&m.Catalog.HealthSummary)
-	app.Flag("kv.prefix", "Prefix of the keys to export, where their values are numbers. Without one there are none.").
-		StringVar(&m.KV.Prefix)
-	app.Flag("kv.filter", "Regular expression of the keys below --kv.prefix to export, matched anywhere in them.").
-		Default(m.KV.Filter).StringVar(&m.KV.Filter)
-	app.Flag("meta.filter", "Regular expression of the keys of service meta to export, matched anywhere in them.").
-		Default(m.Catalog.MetaFilter).StringVar(&m.Catalog.MetaFilter)
+	moduleFlags(app, opts, true, "consul.", "kv.", "meta.")
 
 	app.Flag("config.file", "File with modules for /probe; see docs/config.example.yml. Read again at SIGHUP.").
 		StringVar(&opts.configFile)
@@ -237,20 +216,7 @@ func serveFlags(app *kingpin.CmdClause, opts *options) {
 		opts.collectors[c.Name] = app.Flag("collector."+c.Name, fmt.Sprintf("Collect %s.", c.Help)).
 			Default(strconv.FormatBool(c.Enabled)).Bool()
 	}
-	app.Flag("collector.catalog.instances", "Count service instances by service and status.").
-		Default(strconv.FormatBool(m.Catalog.Instances)).BoolVar(&m.Catalog.Instances)
-	app.Flag("collector.catalog.max-series", "How many series of the catalog there may be before all but its totals are left out; 0 means any number.").
-		Default(strconv.Itoa(m.Catalog.MaxSeries)).IntVar(&m.Catalog.MaxSeries)
-	app.Flag("collector.catalog.service-filter", "Regular expression of the names of services to export, matched anywhere in them. Totals count all. Default: all.").
-		StringVar(&m.Catalog.ServiceFilter)
-	app.Flag("collector.catalog.node-filter", "Regular expression of the names of nodes to export, matched anywhere in them. Default: all.").
-		StringVar(&m.Catalog.NodeFilter)
-	app.Flag("collector.catalog.tag-filter", "Regular expression of the tags to export, matched anywhere in them. Default: all.").
-		StringVar(&m.Catalog.TagFilter)
-	app.Flag("collector.catalog.check-filter", "Regular expression of the IDs or names of checks to export, matched anywhere in them. Default: all.").
-		StringVar(&m.Catalog.CheckFilter)
-	app.Flag("collector.consistent.timeout", "How long the linearizable read may take. It hangs when there is no leader.").
-		Default(m.Consistent.Timeout.String()).DurationVar(&m.Consistent.Timeout)
+	moduleFlags(app, opts, true, "collector.")
 }
 
 // logFlags declares the flags about the log.
@@ -384,43 +350,30 @@ type settings struct {
 	responder web.Responder
 }
 
-// flagsOf says which flags a key of config.Module comes from, for what can be wrong with it.
-var flagsOf = map[string]string{
-	"tls":                    "--consul.ca-file, --consul.cert-file, --consul.key-file",
-	"tls.ca_file":            "--consul.ca-file, --consul.cert-file, --consul.key-file",
-	"tls.ca_path":            "--consul.ca-file, --consul.cert-file, --consul.key-file",
-	"tls.cert_file":          "--consul.ca-file, --consul.cert-file, --consul.key-file",
-	"token_file":             "--consul.token-file",
-	"basic_auth":             "CONSUL_HTTP_AUTH",
-	"timeout":                "--consul.timeout",
-	"rpc":                    "--rpc.ca-file, --rpc.cert-file, --rpc.key-file",
-	"rpc.tls":                "--rpc.tls",
-	"rpc.ca_file":            "--rpc.ca-file",
-	"rpc.cert_file":          "--rpc.cert-file, --rpc.key-file",
-	"serf.encrypt_key_file":  "--serf.encrypt-key-file",
-	"dns.domain":             "--dns.domain",
-	"datacenter":             "--consul.datacenter",
-	"namespace":              "--consul.namespace",
-	"partition":              "--consul.partition",
-	"consistency":            "--consul.allow_stale, --consul.require_consistent",
-	"request_limit":          "--consul.request-limit",
-	"max_response_bytes":     "--consul.max-response-bytes",
-	"agent_only":             "--consul.agent-only",
-	"catalog.health_summary": "--consul.health-summary",
-	"catalog.instances":      "--collector.catalog.instances",
-	"catalog.max_series":     "--collector.catalog.max-series",
-	"catalog.service_filter": "--collector.catalog.service-filter",
-	"catalog.node_filter":    "--collector.catalog.node-filter",
-	"catalog.tag_filter":     "--collector.catalog.tag-filter",
-	"catalog.check_filter":   "--collector.catalog.check-filter",
-	"catalog.meta_filter":    "--meta.filter",
-	"kv.prefix":              "--kv.prefix",
-	"kv.filter":              "--kv.filter",
-	"consistent.timeout":     "--collector.consistent.timeout",
-	"probe.timeout":          "--probe.timeout",
-	"probe.concurrency":      "--probe.concurrency",
-	"probe.protocols":        "--probe.protocols",
-	"probe.client_ports":     "--probe.client-ports",
+// jointFlags are the flags to name in a problem with a key of config.Module that several flags fill together.
+var jointFlags = map[string]string{
+	"tls":           tlsFlags,
+	"tls.ca_file":   tlsFlags,
+	"tls.ca_path":   tlsFlags,
+	"tls.cert_file": tlsFlags,
+	"basic_auth":    "CONSUL_HTTP_AUTH",
+	"rpc":           "--rpc.ca-file, --rpc.cert-file, --rpc.key-file",
+	"rpc.cert_file": "--rpc.cert-file, --rpc.key-file",
+}
+
+const tlsFlags = "--consul.ca-file, --consul.cert-file, --consul.key-file"
+
+// flagsOf returns the flags that fill a key of config.Module, or the key if there is none.
+func flagsOf(key string) string {
+	if flags, ok := jointFlags[key]; ok {
+		return flags
+	}
+	for _, o := range new(config.Module).Options() {
+		if o.Key == key && o.Flag != "-" {
+			return "--" + o.Flag
+		}
+	}
+	return key
 }
 
 // flagProblems gathers what is wrong with flags, one problem in a line.
@@ -440,7 +393,7 @@ func (o *options) settings(logger log.Logger) (*settings, error) {
 	var problems flagProblems
 	warn := func(where string, err error) { warnUnreadable(logger, where, err) }
 	module := o.filledModule()
-	s := o.agentSettings(module, &problems, func(p config.Problem) { warn(flagsOf[p.Key], p.Err) })
+	s := o.agentSettings(module, &problems, func(p config.Problem) { warn(flagsOf(p.Key), p.Err) })
 	problems.note("--consul.allow_stale, --consul.require_consistent", o.consistency.check())
 	if o.timeoutOffset < 0 {
 		problems.note("--web.scrape-timeout-offset", fmt.Errorf("%s is less than 0", o.timeoutOffset))
@@ -493,7 +446,7 @@ func (o *options) agentSettings(module config.Module, problems *flagProblems, wa
 	problems.note("--consul.server", err)
 	s.module, bad = module.Validate(warn)
 	for _, p := range bad {
-		problems.note(cmp.Or(flagsOf[p.Key], p.Key), p.Err)
+		problems.note(flagsOf(p.Key), p.Err)
 	}
 	return &s
 }

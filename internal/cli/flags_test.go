@@ -5,6 +5,7 @@ package cli
 
 import (
 	"bytes"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -17,30 +18,18 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/config"
 )
 
-// A problem of any key that flags can fill is told with the flag.
-func TestFlagsOf(t *testing.T) {
-	// Come from --consul.server and --collector.*, cannot be wrong, or are part of another key.
-	noFlag := []string{
-		"scheme", "port", "collectors", "targets", "namespace", "partition", "tls.key_file", "tls.server_name", "tls.insecure",
-		"rpc.key_file", "rpc.server_name",
-	}
-	var keys func(prefix string, v reflect.Type)
-	keys = func(prefix string, v reflect.Type) {
-		for field := range v.Fields() {
-			key := prefix + field.Tag.Get("yaml")
-			switch {
-			case field.Tag.Get("yaml") == "-" || slices.Contains(noFlag, key):
-			case field.Type.Kind() == reflect.Struct && key != "basic_auth": // That one is told as a whole.
-				keys(key+".", field.Type)
-			case flagsOf[key] == "":
-				t.Errorf("there is no flag for %s", key)
-			}
+// An option of a module is a flag of the commands that its tag says, and problems are told with flags that there are.
+func TestModuleFlags(t *testing.T) {
+	serve, check := App().GetCommand(commandServe), App().GetCommand(commandCheck)
+	keys := slices.Collect(maps.Keys(jointFlags))
+	for _, o := range new(config.Module).Options() {
+		keys = append(keys, o.Key)
+		if wanted := o.Flag != "-"; (serve.GetFlag(o.Flag) != nil) != wanted || (check.GetFlag(o.Flag) != nil) != (wanted && !o.ServeOnly) {
+			t.Errorf("%s is not a flag of those commands that are to have --%s", o.Key, o.Flag)
 		}
 	}
-	keys("", reflect.TypeFor[config.Module]())
-	serve := newApp(&options{}).GetCommand(commandServe)
-	for _, flags := range flagsOf {
-		for flag := range strings.SplitSeq(flags, ", ") {
+	for _, key := range keys {
+		for flag := range strings.SplitSeq(flagsOf(key), ", ") {
 			if name, ok := strings.CutPrefix(flag, "--"); ok && serve.GetFlag(name) == nil {
 				t.Errorf("there is no flag %s", flag)
 			}
@@ -60,7 +49,7 @@ func TestFlagsFillAModule(t *testing.T) {
 	}
 	want := config.DefaultModule()
 	want.RPC.TLS, want.RPC.ServerName, want.DNS.Domain = "on", "s", "d"
-	want.Probe = config.Probe{Timeout: time.Second, Concurrency: 64, Protocols: []string{"rpc", "dns", "http"}, ClientPorts: "off"}
+	want.Probe.Timeout, want.Probe.Protocols, want.Probe.ClientPorts = time.Second, []string{"rpc", "dns", "http"}, "off"
 	var on []string
 	for _, c := range collector.All() {
 		if c.Enabled {

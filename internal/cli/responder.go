@@ -96,7 +96,7 @@ func serveResponder(ctx context.Context, r *responder.Responder, flags *toolkit.
 func (o *options) responderSettings(logger log.Logger) (*settings, responder.Options, error) {
 	var problems flagProblems
 	var respond responder.Options
-	s := o.agentSettings(o.agentModule(), &problems, func(p config.Problem) { warnUnreadable(logger, flagsOf[p.Key], p.Err) })
+	s := o.agentSettings(o.agentModule(), &problems, func(p config.Problem) { warnUnreadable(logger, flagsOf(p.Key), p.Err) })
 	problems.note("--web.config.file", validateWebConfig(*o.responder.web.WebConfigFile))
 	if o.responder.configFile == "" {
 		problems.note("--config.file", errors.New("there is none; docs/responder.example.yml has all that it can have"))

@@ -20,6 +20,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/config"
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
@@ -186,6 +187,11 @@ func TestDocsVariables(t *testing.T) {
 	source, err := os.ReadFile("internal/cli/flags.go")
 	harness.Must(t, err)
 	var read []string
+	for _, o := range new(config.Module).Options() {
+		if variable, _, _ := strings.Cut(o.Env, "="); variable != "" {
+			read = append(read, variable)
+		}
+	}
 	for _, m := range regexp.MustCompile(`Getenv\("(CONSUL_[A-Z_]+)"\)`).FindAllSubmatch(source, -1) {
 		read = append(read, string(m[1]))
 	}
