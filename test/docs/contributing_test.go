@@ -21,7 +21,7 @@ import (
 )
 
 // A copy of the project to which the code of CONTRIBUTING.md is added, step by step, passes the tests that the document names, and is an exporter
-// with one more collector and one more probe.
+// with one more collector, one more probe and one more option.
 func TestContributing(t *testing.T) {
 	t.Parallel()
 	dir := copyProject(t)
@@ -42,6 +42,7 @@ func TestContributing(t *testing.T) {
 	}
 	inCopy(t, dir, "go", "test", "-vet=off", "./collector", "-run", "^Test(Registry|RequestBudget|Isolation|Consistent|Golden|Lint)", "-update")
 	inCopy(t, dir, "go", "test", "-vet=off", "./probe", "-run", "^TestUI$")
+	inCopy(t, dir, "go", "test", "-vet=off", "./config", "-run", "^Test(Options|ExampleIsComplete)$")
 	binary := filepath.Join(t.TempDir(), cli.Name)
 	inCopy(t, dir, "go", "build", "-o", binary, ".")
 
@@ -51,9 +52,10 @@ func TestContributing(t *testing.T) {
 		Kind: api.ServiceIntentions, Name: "web", Sources: []*api.SourceIntention{{Name: "api", Action: api.IntentionActionAllow}},
 	}, nil)
 	harness.Must(t, err)
-	e := harness.StartBinary(t, binary, nil, "--consul.server="+server.URL())
-	e.ScrapeUntil(t, time.Minute, "the new collector and the new probe find out what they are for", func(s harness.Samples) bool {
-		return s["consul_connect_intentions"] == 1 && s[`consul_port_up{port="8500",protocol="ui",server="server-1",transport="tcp"}`] == 1
+	e := harness.StartBinary(t, binary, nil, "--consul.server="+server.URL(), "--no-probe.udp")
+	e.ScrapeUntil(t, time.Minute, "the new collector, the new probe and the new option work", func(s harness.Samples) bool {
+		_, udp := s[`consul_port_up{port="8301",protocol="serf_lan",server="server-1",transport="udp"}`]
+		return s["consul_connect_intentions"] == 1 && s[`consul_port_up{port="8500",protocol="ui",server="server-1",transport="tcp"}`] == 1 && !udp
 	})
 }
 
