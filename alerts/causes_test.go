@@ -5,6 +5,7 @@ package alerts_test
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -80,8 +81,17 @@ func anchored(expression string) *regexp.Regexp {
 
 // variants are what an alert may be about.
 var variants = []map[string]string{
-	{}, {"server": "a"}, {"server": "b"}, {"server": "a", "port": "8500", "protocol": "http"}, {"server": "a", "port": "8503", "protocol": "grpc_tls"},
-	{"pool": "lan"}, {"pool": "wan"}, {"collector": "catalog"}, {"collector": "raft"}, {"instance": "i"}, {"root": "r"},
+	{},
+	{"server": "a"},
+	{"server": "b"},
+	{"server": "a", "port": "8500", "protocol": "http"},
+	{"server": "a", "port": "8503", "protocol": "grpc_tls"},
+	{"pool": "lan"},
+	{"pool": "wan"},
+	{"collector": "catalog"},
+	{"collector": "raft"},
+	{"instance": "i"},
+	{"root": "r"},
 }
 
 // For each pair of alerts, whatever they are about, the causes say what the rendered inhibitions do.
@@ -128,9 +138,7 @@ func instances(names []string) []alerts.Alert {
 		for _, severity := range []string{"critical", "warning", "info"} {
 			for _, v := range variants {
 				labels := map[string]string{"severity": severity}
-				for label, value := range v {
-					labels[label] = value
-				}
+				maps.Copy(labels, v)
 				all = append(all, alerts.Alert{Name: name, Labels: labels})
 			}
 		}
@@ -141,9 +149,7 @@ func instances(names []string) []alerts.Alert {
 // withName are the labels with the alert's name among them, and those of the cluster, which is one.
 func withName(a alerts.Alert) map[string]string {
 	labels := map[string]string{"alertname": a.Name, "cluster": "c", "datacenter": "dc1", "job": "consul"}
-	for label, value := range a.Labels {
-		labels[label] = value
-	}
+	maps.Copy(labels, a.Labels)
 	return labels
 }
 
