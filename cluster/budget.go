@@ -16,7 +16,7 @@ type budget struct {
 }
 
 // newBudget returns one of as many bytes as an answer may have.
-func (o *ClientOptions) newBudget() *budget { return &budget{limit: o.maxResponseBytes()} }
+func (o *ClientOptions) newBudget() *budget { return newBudget(o.maxResponseBytes()) }
 
 func (b *budget) spend(bytes int64) error {
 	if b.spent.Add(bytes) > b.limit {
@@ -33,7 +33,8 @@ func keep[T any](b *budget, list []T, v T) ([]T, error) {
 	return append(list, v), nil
 }
 
-// listBytes is what the tags and the meta of an instance cost.
-func (in *Instance) listBytes() int64 {
-	return int64(uintptr(len(in.Tags))*reflect.TypeFor[string]().Size() + uintptr(len(in.Meta))*reflect.TypeFor[Meta]().Size())
-}
+// newBudget returns one of so many bytes.
+func newBudget(limit int64) *budget { return &budget{limit: limit} }
+
+// left is what may still be kept; negative if that was exceeded.
+func (b *budget) left() int64 { return b.limit - b.spent.Load() }

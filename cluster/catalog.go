@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"reflect"
 )
 
 // Catalog is what is registered with Consul, as far as it is exported. Texts that are the same share their memory.
@@ -145,4 +146,9 @@ func (s *Snapshot) selectDump(ctx context.Context, nodes catalogEntries, p *pool
 		return selection{}, false
 	}
 	return selectSafe(nodes, p), true
+}
+
+// listBytes is what the tags and the meta of an instance cost.
+func (in *Instance) listBytes() int64 {
+	return int64(uintptr(len(in.Tags))*reflect.TypeFor[string]().Size() + uintptr(len(in.Meta))*reflect.TypeFor[Meta]().Size())
 }

@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -87,7 +88,7 @@ type Client struct {
 	own, forwarded *http.Transport
 	refusals       *refusals
 	unknownTokens  unknownTokens
-	ownFaults      ownFaults
+	ownFaults      atomic.Uint64
 
 	mu       sync.Mutex
 	byHost   map[clientKey]*api.Client // Guarded by mu.
@@ -141,9 +142,6 @@ func (o *ClientOptions) maxConns() int {
 	return maxConnsPerHost
 }
 
-// own reports whether the agent answers by itself, whatever the servers do.
-func (ep *endpoint) own() bool { return ep.answeredBy() == byAgent }
-
 // endpoint is one read-only part of the HTTP API.
 type endpoint struct {
 	path string
@@ -155,8 +153,12 @@ type endpoint struct {
 	hasMeta bool
 	// chosen is whether ClientOptions.Datacenter and Consistency hold for it.
 	chosen bool
+	// own is whether the agent answers by itself, whatever the servers do.
+	own bool
 	// uncertain is whether the endpoint may be about something that is switched off, see isSwitchedOff.
 	uncertain bool
+	// settles is how long an answer with something that is no number is not asked for again.
+	settles time.Duration
 	// body, if there is one, is sent with POST. Such endpoints have decode.
 	body []byte
 	// elsewhere is whether another datacenter than the agent's answers, as far as that is known.
@@ -212,7 +214,7 @@ func (c *Client) ask(ctx context.Context, address Address, ep endpoint, out any)
 	meta, err := read(ctx, address, &ep, out)
 	c.count(RequestKey{ep.name(), statusLabel(err)})
 	if probe.IsOwnFault(err) {
-		c.ownFaults.requests.Add(1)
+		c.ownFaults.Add(1)
 	}
 	switch {
 	case ep.maybeEmpty && statusLabel(err) == "404":
@@ -224,7 +226,7 @@ func (c *Client) ask(ctx context.Context, address Address, ep endpoint, out any)
 		}
 		return nil, refused
 	case isNoNumber(err):
-		c.refusals.remember(subject, token, err, c.refusals.now().Add(telemetryWait))
+		c.refusals.remember(subject, token, err, c.refusals.now().Add(ep.settles))
 		return nil, err
 	case ep.mayBeSwitchedOff(err):
 		c.refusals.postpone(subject, token, err, doubtWaits)
@@ -245,7 +247,7 @@ func (c *Client) ask(ctx context.Context, address Address, ep endpoint, out any)
 
 // readWhole reads an answer that is small, and decodes it into out. Such endpoints have no params.
 func (c *Client) readWhole(ctx context.Context, address Address, ep *endpoint, out any) (*api.QueryMeta, error) {
-	client, err := c.at(address, ep.own())
+	client, err := c.at(address, ep.own)
 	if err != nil {
 		return nil, err
 	}
@@ -280,7 +282,7 @@ func (c *Client) stream(ctx context.Context, address Address, ep *endpoint, arri
 	if err != nil {
 		return nil, err
 	}
-	resp, err := c.opts.newHTTPClient(c.pool(ep.own())).Do(req)
+	resp, err := c.opts.newHTTPClient(c.pool(ep.own)).Do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -385,6 +387,21 @@ func (c *Client) Requests() map[RequestKey]uint64 {
 	return maps.Clone(c.requests)
 }
 
+// OwnFaults is how many requests could not be made since the start, for reasons of this process's own.
+func (c *Client) OwnFaults() uint64 { return c.ownFaults.Load() }
+
+// askAgain lets what the configured agent refused be asked again.
+func (c *Client) askAgain() {
+	c.unknownTokens.clear()
+	c.refusals.forgetAll(refusalsOf(c.opts.Address) + "/")
+}
+
+// askAgainWithToken lets that be asked again which an agent refused because it does not know the token.
+func (c *Client) askAgainWithToken() {
+	c.unknownTokens.clear()
+	c.refusals.forgetUnknownTokens()
+}
+
 func (c *Client) closeIdle() {
 	c.forwarded.CloseIdleConnections()
 	c.own.CloseIdleConnections()
@@ -437,4 +454,19 @@ func bound(ctx context.Context, timeout time.Duration, long bool) (_ context.Con
 		stall.Stop()
 		stop(nil)
 	}
+}
+
+// isSwitchedOff reports whether an error may mean that the feature is off, or the right missing, where that could not be read beforehand.
+// Consul answers with status 500, and for peering only after eleven seconds, which nobody waits for.
+func (ep *endpoint) isSwitchedOff(err error) bool {
+	if !ep.uncertain || err == nil {
+		return false
+	}
+	status, ok := errors.AsType[api.StatusError](err)
+	return ok && status.Code == http.StatusInternalServerError
+}
+
+// mayBeSwitchedOff reports whether the time was over before such an answer could come.
+func (ep *endpoint) mayBeSwitchedOff(err error) bool {
+	return ep.uncertain && errors.Is(err, context.DeadlineExceeded)
 }

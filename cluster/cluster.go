@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/probe"
@@ -51,6 +52,8 @@ type Cluster struct {
 	// refusals are the client's, too.
 	refusals *refusals
 	rights   knownRights
+	// probeFaults counts the probes that could not be made.
+	probeFaults atomic.Uint64
 
 	// answered are the ports whose last probe was answered.
 	answered answeredPorts
@@ -151,7 +154,7 @@ func (c *Cluster) learnAgent(a Agent) {
 	c.agent = &a
 	c.mu.Unlock()
 	if changed {
-		c.refusals.forgetAll(refusalsOf(c.client.opts.Address) + "/")
+		c.client.askAgain()
 		for _, transport := range []string{TransportTCP, TransportUDP} {
 			c.refusals.forgetAll(transport + "://" + net.JoinHostPort(a.AdvertiseAddr, ""))
 		}
@@ -167,8 +170,7 @@ func (c *Cluster) noteAnswer(err error) {
 	restarted := was && !c.agentGone
 	c.mu.Unlock()
 	if restarted {
-		c.client.unknownTokens.clear()
-		c.refusals.forgetAll(refusalsOf(c.client.opts.Address) + "/")
+		c.client.askAgain()
 	}
 }
 
@@ -182,8 +184,7 @@ func (c *Cluster) noteLeader(leader string) {
 	c.leaderless = leader == ""
 	c.mu.Unlock()
 	if elected {
-		c.refusals.forgetUnknownTokens()
-		c.client.unknownTokens.clear()
+		c.client.askAgainWithToken()
 	}
 }
 

@@ -57,7 +57,7 @@ func decodeKeys(r io.Reader, memory *budget) ([]KeyNumber, error) {
 	d := newJSONReader(r, memory)
 	var numbers []KeyNumber
 	err := d.whole(func() error {
-		key, value, err := d.keyValue()
+		key, value, err := keyValue(&d)
 		if number, ok := parseNumber(value); ok && err == nil {
 			numbers, err = keep(memory, numbers, KeyNumber{key, number})
 		}
@@ -70,7 +70,7 @@ func decodeKeys(r io.Reader, memory *budget) ([]KeyNumber, error) {
 }
 
 // keyValue decodes a key and its value, which is empty if it cannot be a number.
-func (d *jsonReader) keyValue() (key, value string, err error) {
+func keyValue(d *jsonReader) (key, value string, err error) {
 	err = d.object(func(field []byte) error {
 		switch string(field) {
 		case "Key":

@@ -5,7 +5,6 @@ package cluster
 
 import (
 	"slices"
-	"sync/atomic"
 )
 
 // OwnFaults counts what this process could not ask, for reasons of its own: it lacked descriptors, buffers, memory, permission
@@ -17,13 +16,9 @@ type OwnFaults struct {
 	Files []string
 }
 
-// ownFaults are the counters.
-type ownFaults struct{ probes, requests atomic.Uint64 }
-
 // OwnFaults returns what there has been.
 func (c *Cluster) OwnFaults() OwnFaults {
-	counts := &c.client.ownFaults
-	return OwnFaults{Probes: counts.probes.Load(), Requests: counts.requests.Load(), Files: c.failingFiles()}
+	return OwnFaults{Probes: c.probeFaults.Load(), Requests: c.client.OwnFaults(), Files: c.failingFiles()}
 }
 
 // failingFiles says what is wrong with files, each thing once: one file may be used for several purposes.

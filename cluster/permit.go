@@ -7,12 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/hashicorp/consul/api"
 )
 
 // Whether an endpoint may be asked of an agent now is decided here, for all endpoints. Consul logs an error for each question that it
@@ -69,8 +66,8 @@ var requirements = []requirement{
 	{path: "/v1/internal/ui/catalog-overview", needs: operatorRead},
 }
 
-// requirement returns that of the endpoint.
-func (ep *endpoint) requirement() requirement {
+// requirementOf returns that of the endpoint.
+func requirementOf(ep *endpoint) requirement {
 	i := slices.IndexFunc(requirements, func(r requirement) bool {
 		return r.path == ep.path || (strings.HasSuffix(r.path, "/") && strings.HasPrefix(ep.path, r.path))
 	})
@@ -81,27 +78,12 @@ func (ep *endpoint) requirement() requirement {
 }
 
 // answeredBy returns who answers the endpoint, the consistency that is asked for included.
-func (ep *endpoint) answeredBy() answerer {
-	by := ep.requirement().by
+func answeredBy(ep *endpoint) answerer {
+	by := requirementOf(ep).by
 	if by == byState && ep.consistency != "" && ep.consistency != ConsistencyStale {
 		return byLeader
 	}
 	return by
-}
-
-// isSwitchedOff reports whether an error may mean that the feature is off, or the right missing, where that could not be read beforehand.
-// Consul answers with status 500, and for peering only after eleven seconds, which nobody waits for.
-func (ep *endpoint) isSwitchedOff(err error) bool {
-	if !ep.uncertain || err == nil {
-		return false
-	}
-	status, ok := errors.AsType[api.StatusError](err)
-	return ok && status.Code == http.StatusInternalServerError
-}
-
-// mayBeSwitchedOff reports whether the time was over before such an answer could come.
-func (ep *endpoint) mayBeSwitchedOff(err error) bool {
-	return ep.uncertain && errors.Is(err, context.DeadlineExceeded)
 }
 
 // unaskedError says why an endpoint was not asked: it could not have been answered.
@@ -148,11 +130,11 @@ type circumstances struct {
 
 // objection says why an endpoint is not to be asked; nil if it is.
 func (c *circumstances) objection(ep *endpoint) error {
-	r := ep.requirement()
+	r := requirementOf(ep)
 	if err := c.forbids(ep, r); err != nil {
 		return err
 	}
-	switch by := ep.answeredBy(); {
+	switch by := answeredBy(ep); {
 	case by == byAgent:
 		return nil
 	case c.serversGone:
@@ -210,7 +192,7 @@ func (a *Agent) lacks(f feature) bool {
 // permit says why an endpoint is not to be asked of the agent at address now; nil if it is. It notes in ep whether another datacenter answers,
 // and whether the endpoint may be about something that is switched off: the time is over also where an agent hangs, which answers nothing.
 func (s *Snapshot) permit(ctx context.Context, address Address, ep *endpoint) error {
-	if ep.answeredBy() == byAgent && ep.requirement().needs == (right{}) {
+	if answeredBy(ep) == byAgent && requirementOf(ep).needs == (right{}) {
 		return s.permitOwn(ctx, ep)
 	}
 	c, err := s.circumstances(ctx, address, ep)
@@ -218,7 +200,7 @@ func (s *Snapshot) permit(ctx context.Context, address Address, ep *endpoint) er
 		return err
 	}
 	ep.elsewhere = c.elsewhere
-	ep.uncertain = ep.requirement().feature != "" && c.answers && (c.agent == nil || !c.agent.Server)
+	ep.uncertain = requirementOf(ep).feature != "" && c.answers && (c.agent == nil || !c.agent.Server)
 	return c.objection(ep)
 }
 
@@ -251,7 +233,7 @@ func (s *Snapshot) circumstances(ctx context.Context, address Address, ep *endpo
 		}
 		return c, err
 	}
-	if ep.answeredBy() == byAnyServer {
+	if answeredBy(ep) == byAnyServer {
 		if _, c.agent = s.cluster.known(); c.agent != nil {
 			c.serversGone = !c.agent.Server && noneAlive(members)
 		}
@@ -265,7 +247,7 @@ func (s *Snapshot) circumstances(ctx context.Context, address Address, ep *endpo
 		_, c.agent = s.cluster.known()
 		c.secretive = c.agent == nil && errors.Is(agentErr, ErrRefused)
 	}
-	if ep.requirement().needs != (right{}) || ep.maybeEmpty || unknownToken(agentErr) != nil {
+	if requirementOf(ep).needs != (right{}) || ep.maybeEmpty || unknownToken(agentErr) != nil {
 		c.agentRights = s.cluster.agentRights(address, members)
 		if (agentErr == nil && agent.ACLsOn) || errors.Is(agentErr, ErrRefused) {
 			if c.rights, err = s.rightsInTime(hurry); err != nil {
@@ -273,7 +255,7 @@ func (s *Snapshot) circumstances(ctx context.Context, address Address, ep *endpo
 			}
 		}
 	}
-	if ep.answeredBy() == byAgent {
+	if answeredBy(ep) == byAgent {
 		return c, nil
 	}
 	return c, s.circumstancesOfServers(ctx, hurry, &c, members, ep)
@@ -301,13 +283,13 @@ func (s *Snapshot) circumstancesOfServers(ctx, hurry context.Context, c *circums
 		c.neverHeard = c.agent.Raft.NeverHeard
 	}
 	unsure := client || c.secretive // Whether the server that answers has ever heard of a leader.
-	if ep.answeredBy() != byLeader && !unsure {
+	if answeredBy(ep) != byLeader && !unsure {
 		return nil
 	}
 	leader, err := s.StatusLeader().Get(ctx)
 	switch {
 	case err == nil:
-	case ep.requirement().by == byLeader, ep.answeredBy() == byLeader && !errors.Is(err, ErrRefused):
+	case requirementOf(ep).by == byLeader, answeredBy(ep) == byLeader && !errors.Is(err, ErrRefused):
 		return err
 	default:
 		return nil

@@ -332,7 +332,7 @@ func (c *Cluster) probePort(ctx context.Context, port Port) PortReport {
 // counted counts a probe that could not be made.
 func (c *Cluster) counted(report PortReport) PortReport {
 	if report.Result.Reason == probe.ReasonOwnFault {
-		c.client.ownFaults.probes.Add(1)
+		c.probeFaults.Add(1)
 	}
 	return report
 }

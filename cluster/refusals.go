@@ -78,8 +78,11 @@ func isRefusal(err error) bool {
 
 // IsDenied reports whether a refusal is due to missing rights, which somebody can grant.
 func IsDenied(err error) bool {
-	if _, denied := errors.AsType[deniedError](err); denied {
-		return true
+	if e, ok := errors.AsType[interface {
+		error
+		Denied() bool
+	}](err); ok {
+		return e.Denied()
 	}
 	status, ok := errors.AsType[api.StatusError](err)
 	return ok && status.Code == http.StatusForbidden

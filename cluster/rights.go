@@ -49,6 +49,7 @@ func (e deniedError) Error() string {
 }
 
 func (deniedError) Is(err error) bool { return err == ErrRefused }
+func (deniedError) Denied() bool      { return true }
 
 // endpointAuthorize answers which of the rights in its body the token has, the anonymous token included. It writes nothing and logs
 // nothing, except with ACLs switched off (Consul: HTTPHandlers.ACLAuthorize). It is there since Consul 1.8.

@@ -481,7 +481,7 @@ func (s *Snapshot) read(ctx context.Context, address Address, ep endpoint, out a
 	if ep.chosen {
 		ep.consistency = s.cluster.client.opts.Consistency
 	}
-	if ep.answeredBy() == byLeader {
+	if answeredBy(&ep) == byLeader {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, cmp.Or(ep.timeout, s.cluster.client.opts.Timeout))
 		defer cancel()
@@ -489,6 +489,7 @@ func (s *Snapshot) read(ctx context.Context, address Address, ep endpoint, out a
 	if err := s.permit(ctx, address, &ep); err != nil {
 		return fmt.Errorf("read %s: %w", ep.name(), err)
 	}
+	ep.own = answeredBy(&ep) == byAgent
 	meta, err := s.cluster.client.get(ctx, address, ep, out)
 	if address == s.cluster.client.opts.Address {
 		s.cluster.noteAnswer(err)

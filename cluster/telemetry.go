@@ -14,7 +14,7 @@ import (
 
 // endpointTelemetry answers with what the agent measured in its last full interval of ten seconds. It is there whether or not the agent
 // keeps metrics for Prometheus (Consul: AgentHTTPHandlers.AgentMetrics; hashicorp/go-metrics: InmemSink.DisplayMetrics).
-var endpointTelemetry = endpoint{path: "/v1/agent/metrics"}
+var endpointTelemetry = endpoint{path: "/v1/agent/metrics", settles: telemetryWait}
 
 // Telemetry is what the configured agent measured of itself in its last full interval of ten seconds. Names are those of Consul's
 // documentation without "consul.", such as "rpc.request".

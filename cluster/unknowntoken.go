@@ -29,7 +29,7 @@ const unknownTokenHold = 5 * time.Minute
 // waitsForToken reports whether an endpoint waits for the one that finds out. Some need no token, and others decide whether to go on at all.
 func (ep *endpoint) waitsForToken() bool {
 	return !strings.HasPrefix(ep.path, "/v1/status/") &&
-		!slices.Contains([]string{endpointMembers.path, endpointSelf.path, endpointAuthorize.path}, ep.path)
+		!slices.Contains([]string{"/v1/agent/members", "/v1/agent/self", "/v1/internal/acl/authorize"}, ep.path)
 }
 
 // check returns why the endpoint is not to be asked now; nil if it is.
