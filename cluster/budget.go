@@ -36,5 +36,5 @@ func keep[T any](b *budget, list []T, v T) ([]T, error) {
 // newBudget returns one of so many bytes.
 func newBudget(limit int64) *budget { return &budget{limit: limit} }
 
-// left is what may still be kept; negative if that was exceeded.
-func (b *budget) left() int64 { return b.limit - b.spent.Load() }
+// Spent is how much of it is kept.
+func (b *budget) Spent() int64 { return b.spent.Load() }

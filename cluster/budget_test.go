@@ -77,8 +77,8 @@ func TestBudget(t *testing.T) {
 	if _, err := decodeCatalog(bytes.NewReader(large), memory); err != nil {
 		t.Fatal(err)
 	}
-	if len(large) > DefaultMaxResponseBytes/2 || memory.spent.Load() > DefaultMaxResponseBytes/2 {
-		t.Errorf("the catalog of 30,000 instances has %d bytes, and %d in memory; want less than half of %d", len(large), memory.spent.Load(), DefaultMaxResponseBytes)
+	if len(large) > DefaultMaxResponseBytes/2 || memory.Spent() > DefaultMaxResponseBytes/2 {
+		t.Errorf("the catalog of 30,000 instances has %d bytes, and %d in memory; want less than half of %d", len(large), memory.Spent(), DefaultMaxResponseBytes)
 	}
 }
 

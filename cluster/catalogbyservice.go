@@ -165,7 +165,7 @@ type placedInstance struct {
 func (s *Snapshot) readServices(ctx context.Context, services []string, filter string, memory *budget) ([][]placedInstance, error) {
 	instances := make([][]placedInstance, len(services))
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(s.cluster.client.opts.maxConns())
+	group.SetLimit(s.cluster.client.Options().maxConns())
 	for i, service := range services {
 		group.Go(func() error {
 			return s.stream(ctx, endpointHealthOf(service, filter), memory, func(d *jsonReader) (err error) {

@@ -102,7 +102,7 @@ func (s *Snapshot) pools(ctx context.Context) *pools {
 // isWhole reports whether the answers of an endpoint in this scrape had everything, whatever the token's rights. Consul says so if it left
 // something out, but not to those who have no token.
 func (s *Snapshot) isWhole(ep endpoint, servers []Member) bool {
-	if s.cluster.client.opts.token() == "" && !aclsOff(servers) {
+	if s.cluster.client.Options().currentToken() == "" && !aclsOff(servers) {
 		return false
 	}
 	return !s.Queries()[ep.name()].Filtered

@@ -193,7 +193,7 @@ func (c *Client) get(ctx context.Context, address Address, ep endpoint, out any)
 }
 
 func (c *Client) ask(ctx context.Context, address Address, ep endpoint, out any) (*api.QueryMeta, error) {
-	token := c.opts.token()
+	token := c.opts.currentToken()
 	subject := refusalsOf(address) + ep.path + "?" + ep.params.Encode()
 	if err := c.refusals.check(subject, token); err != nil {
 		return nil, err
@@ -386,6 +386,12 @@ func (c *Client) Requests() map[RequestKey]uint64 {
 	defer c.mu.Unlock()
 	return maps.Clone(c.requests)
 }
+
+// Options returns what the client was made from.
+func (c *Client) Options() *ClientOptions { return &c.opts }
+
+// Refusals are what agents refused, on their HTTP API, and what is added.
+func (c *Client) Refusals() *refusals { return c.refusals }
 
 // OwnFaults is how many requests could not be made since the start, for reasons of this process's own.
 func (c *Client) OwnFaults() uint64 { return c.ownFaults.Load() }

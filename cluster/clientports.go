@@ -17,7 +17,7 @@ func servesOthers(configured Address, asked Agent, p Protocol) bool {
 
 // reaches reports whether the HTTP APIs of the other servers can be expected to answer, the configured agent being this one.
 func (c *Cluster) reaches(asked Agent) bool {
-	return servesOthers(c.client.opts.Address, asked, c.client.opts.Address.protocol())
+	return servesOthers(c.client.Options().Address, asked, c.client.Options().Address.protocol())
 }
 
 // clientPorts returns the ports for clients: of every server, of the agent alone, or none. Choice auto decides that for each protocol.

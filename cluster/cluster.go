@@ -88,7 +88,7 @@ func New(opts Options) *Cluster {
 	return &Cluster{
 		opts:      opts,
 		client:    client,
-		refusals:  client.refusals,
+		refusals:  client.Refusals(),
 		poolKeys:  make(map[Protocol][]byte),
 		prober:    prober,
 		ports:     opts.Ports,
@@ -127,7 +127,7 @@ func (c *Cluster) learn(members []Member, peers []RaftPeer) Topology {
 		c.peers = peers
 	}
 	t := newTopology(c.members, c.peers)
-	hosts := map[string]bool{c.client.opts.Address.hostname(): true}
+	hosts := map[string]bool{c.client.Options().Address.hostname(): true}
 	for _, host := range c.wanHosts {
 		hosts[host] = true
 	}
@@ -205,8 +205,8 @@ func (c *Cluster) learnWANHosts(hosts map[string]string) {
 // planner returns what lists the ports to probe; agent is nil when nothing is known of it.
 func (c *Cluster) planner(t Topology, agent *Agent) *planner {
 	pl := &planner{
-		opts: c.ports, configured: c.client.opts.Address, topology: t, agent: agent,
-		clientTLS: c.client.opts.TLS.Config(), rpcConfig: c.ports.RPCTLSConfig.Config(),
+		opts: c.ports, configured: c.client.Options().Address, topology: t, agent: agent,
+		clientTLS: c.client.Options().TLS.Config(), rpcConfig: c.ports.RPCTLSConfig.Config(),
 	}
 	c.mu.Lock()
 	pl.mesh, pl.wanHosts = c.mesh, c.wanHosts

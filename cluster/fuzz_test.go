@@ -186,10 +186,11 @@ func FuzzStreams(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		read := func(decode func(*jsonReader) error) {
-			memory := &budget{limit: 4096}
+			const limit = 4096
+			memory := newBudget(limit)
 			d := newJSONReader(bytes.NewReader(data), memory)
-			if err := decode(&d); err == nil && memory.spent.Load() > memory.limit {
-				t.Errorf("%d bytes are kept of %d that are allowed", memory.spent.Load(), memory.limit)
+			if err := decode(&d); err == nil && memory.Spent() > limit {
+				t.Errorf("%d bytes are kept of %d that are allowed", memory.Spent(), limit)
 			}
 		}
 		var telemetry telemetryAnswer

@@ -30,7 +30,7 @@ func (s *Snapshot) KeyNumbers() *Fact[[]KeyNumber] {
 		}
 		ep := endpointKeys(prefix)
 		ep.decode = func(r io.Reader) (err error) {
-			numbers, err = decodeKeys(r, s.cluster.client.opts.newBudget())
+			numbers, err = decodeKeys(r, s.cluster.client.Options().newBudget())
 			return err
 		}
 		err = s.readAgent(ctx, ep, nil)

@@ -60,7 +60,7 @@ func newPeeringState(s string) PeeringState {
 func (s *Snapshot) Peerings() *Fact[[]Peering] {
 	return s.peerings.start(s.ctx, func(ctx context.Context) ([]Peering, error) {
 		ep := endpointPeerings
-		if err := s.permit(ctx, s.cluster.client.opts.Address, &ep); err != nil {
+		if err := s.permit(ctx, s.cluster.client.Options().Address, &ep); err != nil {
 			return nil, fmt.Errorf("read %s: %w", ep.name(), err)
 		}
 		if kept, ok := s.cluster.keptPeerings.get(s.start); ok {

@@ -217,7 +217,7 @@ func (s *Snapshot) permitOwn(ctx context.Context, ep *endpoint) error {
 
 // patience bounds the wait for what decides whether an endpoint is asked. An agent that hangs is asked then as if nothing was known, except
 // what it last told.
-func (s *Snapshot) patience() time.Duration { return s.cluster.client.opts.Timeout / 2 }
+func (s *Snapshot) patience() time.Duration { return s.cluster.client.Options().Timeout / 2 }
 
 // circumstances finds out what matters to an endpoint. The error is a refusal of the token, or, where only the leader answers, that nothing
 // could be learned about the leader.
@@ -271,7 +271,7 @@ func (s *Snapshot) rightsInTime(ctx context.Context) (rights, error) {
 func (s *Snapshot) circumstancesOfServers(ctx, hurry context.Context, c *circumstances, members []Member, ep *endpoint) error {
 	client := c.agent != nil && !c.agent.Server
 	c.serversGone = client && noneAlive(members)
-	if wanted := s.cluster.client.opts.Datacenter; ep.chosen && wanted != "" && c.agent != nil && wanted != c.agent.Datacenter {
+	if wanted := s.cluster.client.Options().Datacenter; ep.chosen && wanted != "" && c.agent != nil && wanted != c.agent.Datacenter {
 		c.elsewhere = true
 		if c.agent.Server {
 			wan, err := s.WANMembers().Get(hurry)

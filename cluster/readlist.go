@@ -13,7 +13,7 @@ import (
 
 // stream reads an endpoint of the configured agent and has the answer decoded while it arrives. What is kept of it is taken off the budget.
 func (s *Snapshot) stream(ctx context.Context, ep endpoint, memory *budget, decode func(*jsonReader) error) error {
-	return s.streamAt(ctx, s.cluster.client.opts.Address, ep, memory, decode)
+	return s.streamAt(ctx, s.cluster.client.Options().Address, ep, memory, decode)
 }
 
 // streamAt does so with the agent at address.
@@ -33,11 +33,11 @@ func (s *Snapshot) streamAt(ctx context.Context, address Address, ep endpoint, m
 }
 
 // newBudget returns that of one answer.
-func (s *Snapshot) newBudget() *budget { return s.cluster.client.opts.newBudget() }
+func (s *Snapshot) newBudget() *budget { return s.cluster.client.Options().newBudget() }
 
 // readList reads an endpoint of the configured agent that answers with a list, and converts its elements.
 func readList[In, Out any](ctx context.Context, s *Snapshot, ep endpoint, convert func(*In) Out) ([]Out, error) {
-	return readListAt(ctx, s, s.cluster.client.opts.Address, ep, convert)
+	return readListAt(ctx, s, s.cluster.client.Options().Address, ep, convert)
 }
 
 // readListAt does so with the agent at address.

@@ -104,12 +104,12 @@ func (k *knownRights) learn(token string, r rights, now time.Time) {
 func (s *Snapshot) tokenRights() *Fact[rights] {
 	return s.rights.start(s.ctx, func(ctx context.Context) (rights, error) {
 		c := s.cluster
-		token := c.client.opts.token()
+		token := c.client.Options().currentToken()
 		members, err := s.Members().Get(ctx)
 		if isUnknownToken(err) {
 			return nil, err // As it would be here, whatever was known before.
 		}
-		known, fresh := c.rights.of(token, c.client.refusals.now())
+		known, fresh := c.rights.of(token, c.client.Refusals().now())
 		if fresh {
 			return known, nil
 		}
@@ -120,7 +120,7 @@ func (s *Snapshot) tokenRights() *Fact[rights] {
 		case err != nil:
 			return known, nil // Without the endpoint, as before Consul 1.8, refusals are remembered.
 		}
-		c.rights.learn(token, answer, c.client.refusals.now())
+		c.rights.learn(token, answer, c.client.Refusals().now())
 		return answer, nil
 	})
 }
@@ -169,7 +169,7 @@ func (c *Cluster) wantedRights(members []Member) []right {
 func (c *Cluster) agentNames(members []Member) []string {
 	members = slices.Clone(members)
 	slices.SortStableFunc(members, func(a, b Member) int {
-		return cmp.Or(compareBool(b.Addr == c.client.opts.Address.hostname(), a.Addr == c.client.opts.Address.hostname()),
+		return cmp.Or(compareBool(b.Addr == c.client.Options().Address.hostname(), a.Addr == c.client.Options().Address.hostname()),
 			compareBool(b.Server(), a.Server()))
 	})
 	var names []string
@@ -188,7 +188,7 @@ func (c *Cluster) agentNames(members []Member) []string {
 // known; otherwise, the agent is one of the members.
 func (c *Cluster) agentRights(address Address, members []Member) []right {
 	_, agent := c.known()
-	if agent != nil && address == c.client.opts.Address {
+	if agent != nil && address == c.client.Options().Address {
 		return []right{agentRead(agent.Name)}
 	}
 	for _, m := range members {

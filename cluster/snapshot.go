@@ -112,7 +112,7 @@ func WithMargin(ctx context.Context) (context.Context, context.CancelFunc) {
 func (s *Snapshot) Start() time.Time { return s.start }
 
 // Address is that of the configured agent.
-func (s *Snapshot) Address() Address { return s.cluster.client.opts.Address }
+func (s *Snapshot) Address() Address { return s.cluster.client.Options().Address }
 
 // AgentOnly is whether nothing but the configured agent may be asked.
 func (s *Snapshot) AgentOnly() bool { return s.cluster.opts.AgentOnly }
@@ -147,7 +147,7 @@ var (
 // Agent is what the configured agent says about itself.
 func (s *Snapshot) Agent() *Fact[Agent] {
 	return s.self.start(s.ctx, func(ctx context.Context) (Agent, error) {
-		agent, err := s.agentAt(ctx, s.cluster.client.opts.Address)
+		agent, err := s.agentAt(ctx, s.cluster.client.Options().Address)
 		if err == nil {
 			s.cluster.learnAgent(agent)
 			s.cluster.composure.up(agent, time.Now())
@@ -443,7 +443,7 @@ func askServers[T any](ctx context.Context, s *Snapshot, servers []Server, ask f
 		if allowed := s.cluster.ports.Allowed; allowed != nil && !allowed(server.Host) {
 			continue
 		}
-		address := s.cluster.client.opts.Address.on(server.Host)
+		address := s.cluster.client.Options().Address.on(server.Host)
 		hosts[address.Host] = true
 		asked++
 		go func() {
@@ -472,18 +472,18 @@ func (s *Snapshot) Queries() map[string]QueryMeta {
 
 // readAgent reads an endpoint of the configured agent.
 func (s *Snapshot) readAgent(ctx context.Context, ep endpoint, out any) error {
-	return s.read(ctx, s.cluster.client.opts.Address, ep, out)
+	return s.read(ctx, s.cluster.client.Options().Address, ep, out)
 }
 
 // read reads an endpoint of the agent at address, unless it is better not asked now, see permit. If only the leader answers, finding out
 // about the leader and this question together have the time of one.
 func (s *Snapshot) read(ctx context.Context, address Address, ep endpoint, out any) error {
 	if ep.chosen {
-		ep.consistency = s.cluster.client.opts.Consistency
+		ep.consistency = s.cluster.client.Options().Consistency
 	}
 	if answeredBy(&ep) == byLeader {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, cmp.Or(ep.timeout, s.cluster.client.opts.Timeout))
+		ctx, cancel = context.WithTimeout(ctx, cmp.Or(ep.timeout, s.cluster.client.Options().Timeout))
 		defer cancel()
 	}
 	if err := s.permit(ctx, address, &ep); err != nil {
@@ -491,7 +491,7 @@ func (s *Snapshot) read(ctx context.Context, address Address, ep endpoint, out a
 	}
 	ep.own = answeredBy(&ep) == byAgent
 	meta, err := s.cluster.client.get(ctx, address, ep, out)
-	if address == s.cluster.client.opts.Address {
+	if address == s.cluster.client.Options().Address {
 		s.cluster.noteAnswer(err)
 	}
 	if err != nil {

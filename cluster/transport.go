@@ -72,7 +72,7 @@ type identity struct {
 func (t *identity) RoundTrip(req *http.Request) (*http.Response, error) {
 	req = req.Clone(req.Context())
 	req.Header.Del("X-Consul-Token")
-	if token := t.opts.token(); token != "" {
+	if token := t.opts.currentToken(); token != "" {
 		req.Header.Set("X-Consul-Token", token)
 	}
 	req.Header.Del("Authorization")
@@ -90,8 +90,8 @@ func (t *identity) RoundTrip(req *http.Request) (*http.Response, error) {
 	return t.base.RoundTrip(req)
 }
 
-// token returns the ACL token; empty means none.
-func (o *ClientOptions) token() string {
+// currentToken returns the ACL token; empty means none.
+func (o *ClientOptions) currentToken() string {
 	if o.Token == nil {
 		return ""
 	}
