@@ -1,9 +1,8 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Command tools builds from source the programs that tests, the demo and the
-// Makefile need; package internal/toolbox says which these are, which versions,
-// and where they end up.
+// Command tools builds from source the programs that tests, the demo and the Makefile need; package internal/toolbox
+// says which these are, which versions, and where they end up.
 //
 //	go run ./tools              # build what is missing of the default tools
 //	go run ./tools NAME...      # build what is missing of these
@@ -249,8 +248,7 @@ func say(w io.Writer, format string, args ...any) {
 	_, _ = fmt.Fprintf(w, format+"\n", args...)
 }
 
-// A progressWriter takes the standard error of "go build -v": it counts the
-// names of packages and keeps the messages.
+// A progressWriter takes the standard error of "go build -v": it counts the names of packages and keeps the messages.
 type progressWriter struct {
 	packages atomic.Int64
 	text     bytes.Buffer // the messages
@@ -283,8 +281,7 @@ func (w *progressWriter) line(line []byte) {
 	}
 }
 
-// messages returns the errors and warnings. It is called when the writing has
-// ended.
+// messages returns the errors and warnings. It is called when the writing has ended.
 func (w *progressWriter) messages() []byte {
 	if len(w.partial) > 0 {
 		w.line(w.partial)

@@ -1,8 +1,8 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package browsertest looks at pages in a real browser, Chromium, for tests. `make test-browser` installs it and runs the tests that
-// need it, which have the build tag browser.
+// Package browsertest looks at pages in a real browser, Chromium, for tests. `make test-browser` installs it and runs
+// the tests that need it, which have the build tag browser.
 package browsertest
 
 import (

@@ -21,9 +21,8 @@ import (
 	"github.com/hashicorp/consul/api"
 )
 
-// An Agent is one Consul agent of a cluster: a process, its address and its
-// data, which outlive the process. Its methods may be called from several
-// goroutines.
+// An Agent is one Consul agent of a cluster: a process, its address and its data, which outlive the process. Its
+// methods may be called from several goroutines.
 type Agent struct {
 	// Name is the name of the node.
 	Name string
@@ -43,8 +42,7 @@ type Agent struct {
 	http       *http.Client
 	client     *api.Client
 
-	// change is held while the process is started, stopped or signalled, so that
-	// two of these do not mix.
+	// change is held while the process is started, stopped or signalled, so that two of these do not mix.
 	change sync.Mutex
 
 	mu     sync.Mutex // guards what follows
@@ -63,8 +61,7 @@ func (a *Agent) role() string {
 	return "client"
 }
 
-// Socket returns the path of the unix socket of the agent's API, which is there
-// with Options.Socket.
+// Socket returns the path of the unix socket of the agent's API, which is there with Options.Socket.
 func (a *Agent) Socket() string { return a.configFile + ".sock" }
 
 // HostPort returns the address of one of the agent's ports, to dial it.
@@ -72,13 +69,11 @@ func (a *Agent) HostPort(port int) string {
 	return net.JoinHostPort(a.Addr, strconv.Itoa(port))
 }
 
-// URL returns the base of the agent's HTTP API: http://127.x.y.z:8500, or
-// https://127.x.y.z:8501 with Options.TLS.
+// URL returns the base of the agent's HTTP API: http://127.x.y.z:8500, or https://127.x.y.z:8501 with Options.TLS.
 func (a *Agent) URL() string { return a.url }
 
-// Client returns a client of the agent's HTTP API that uses the management
-// token and the cluster's certificates, if there are any. It opens a connection
-// for each request and closes it afterwards, so that it leaves no goroutine and
+// Client returns a client of the agent's HTTP API that uses the management token and the cluster's certificates, if
+// there are any. It opens a connection for each request and closes it afterwards, so that it leaves no goroutine and
 // no connection behind. It has no timeout: give each request a context.
 func (a *Agent) Client() *api.Client { return a.client }
 
@@ -90,8 +85,7 @@ func (a *Agent) Pid() int {
 	return 0
 }
 
-// Running says whether the agent's process exists. It does between Stop and
-// Continue as well.
+// Running says whether the agent's process exists. It does between Stop and Continue as well.
 func (a *Agent) Running() bool {
 	p, _ := a.process()
 	return p.running()
@@ -115,10 +109,9 @@ func (a *Agent) kill() error {
 	return nil
 }
 
-// Stop freezes the agent's process with SIGSTOP and waits until it is frozen.
-// Its ports still accept connections, which is the kernel's work, but nothing
-// answers: what a full disk, a deadlock or a hung machine look like. The other
-// agents consider it failed after some seconds. On Windows it is an error.
+// Stop freezes the agent's process with SIGSTOP and waits until it is frozen. Its ports still accept connections,
+// which is the kernel's work, but nothing answers: what a full disk, a deadlock or a hung machine look like. The
+// other agents consider it failed after some seconds. On Windows it is an error.
 func (a *Agent) Stop() error {
 	a.change.Lock()
 	defer a.change.Unlock()
@@ -143,8 +136,7 @@ func (a *Agent) Stop() error {
 	})
 }
 
-// Continue lets an agent go on after Stop. It does nothing if it was not
-// stopped.
+// Continue lets an agent go on after Stop. It does nothing if it was not stopped.
 func (a *Agent) Continue() error {
 	a.change.Lock()
 	defer a.change.Unlock()
@@ -162,9 +154,8 @@ func (a *Agent) Continue() error {
 	return nil
 }
 
-// Restart kills the agent if it is running, starts it on the data and at the
-// address that it had, and waits until its HTTP API answers; use WaitLeader and
-// WaitMembers to wait until it is part of the cluster again.
+// Restart kills the agent if it is running, starts it on the data and at the address that it had, and waits until its
+// HTTP API answers; use WaitLeader and WaitMembers to wait until it is part of the cluster again.
 func (a *Agent) Restart(ctx context.Context) error {
 	a.change.Lock()
 	defer a.change.Unlock()
@@ -177,8 +168,7 @@ func (a *Agent) Restart(ctx context.Context) error {
 	return a.waitAPI(ctx)
 }
 
-// Configure merges more over the agent's configuration, as Options.Config is. It
-// holds from the next Restart on.
+// Configure merges more over the agent's configuration, as Options.Config is. It holds from the next Restart on.
 func (a *Agent) Configure(more map[string]any) error {
 	config, err := a.cluster.config(a)
 	if err != nil {
@@ -191,9 +181,8 @@ func (a *Agent) Configure(more map[string]any) error {
 	return a.writeConfig(merge(config, more))
 }
 
-// Certify gives the running agent another certificate, valid from now on for this
-// long, or expired if that is negative. It shows it soon afterwards. It needs
-// Options.TLS. On Windows it is an error.
+// Certify gives the running agent another certificate, valid from now on for this long, or expired if that is
+// negative. It shows it soon afterwards. It needs Options.TLS. On Windows it is an error.
 func (a *Agent) Certify(lifetime time.Duration) error {
 	if err := a.issue(lifetime); err != nil {
 		return err
@@ -207,10 +196,9 @@ func (a *Agent) Certify(lifetime time.Duration) error {
 	return p.hangUp()
 }
 
-// Leave makes the agent leave the cluster in good order and waits until its
-// process has ended, which takes a client some 4 s and a server some 9 s: Consul
-// gives the others time to notice. A server gives up its vote; the other agents
-// know the agent as "left". Restart brings it back.
+// Leave makes the agent leave the cluster in good order and waits until its process has ended, which takes a client
+// some 4 s and a server some 9 s: Consul gives the others time to notice. A server gives up its vote; the other
+// agents know the agent as "left". Restart brings it back.
 func (a *Agent) Leave(ctx context.Context) error {
 	a.change.Lock()
 	defer a.change.Unlock()
@@ -222,8 +210,7 @@ func (a *Agent) Leave(ctx context.Context) error {
 	if _, refused := errors.AsType[api.StatusError](err); refused {
 		return fmt.Errorf("leave with %s: %w", a.Name, err)
 	}
-	// Any other error can mean that the process ended before it answered: the end
-	// of the process is what counts.
+	// Any other error can mean that the process ended before it answered: the end of the process is what counts.
 	select {
 	case <-p.done:
 		return nil
@@ -259,9 +246,8 @@ func (a *Agent) LogsSince(mark int) []LogLine {
 	return parseLog(output)
 }
 
-// Connections returns how many connections to this port of the agent are
-// established: those that it has accepted, and those that still wait for it to
-// accept them. It reads /proc/net/tcp, hence works on Linux only.
+// Connections returns how many connections to this port of the agent are established: those that it has accepted, and
+// those that still wait for it to accept them. It reads /proc/net/tcp, hence works on Linux only.
 func (a *Agent) Connections(port int) (int, error) {
 	table, err := os.ReadFile("/proc/net/tcp")
 	if err != nil {
@@ -274,9 +260,8 @@ func (a *Agent) Connections(port int) (int, error) {
 	return established(table, netip.AddrPortFrom(addr, uint16(port))), nil
 }
 
-// ConnectionsFrom returns how many connections from this IP address to any port
-// of the agent its host still holds, in whatever state but TIME_WAIT: both sides
-// have closed those. It reads /proc/net/tcp, hence works on Linux only.
+// ConnectionsFrom returns how many connections from this IP address to any port of the agent its host still holds, in
+// whatever state but TIME_WAIT: both sides have closed those. It reads /proc/net/tcp, hence works on Linux only.
 func (a *Agent) ConnectionsFrom(address string) (int, error) {
 	table, err := os.ReadFile("/proc/net/tcp")
 	if err != nil {
@@ -296,8 +281,7 @@ func (a *Agent) ConnectionsFrom(address string) (int, error) {
 // errNotRunning is the error of doing something to a process that is not there.
 var errNotRunning = errors.New("it is not running")
 
-// prepare writes the agent's configuration and makes its API client. It is
-// called once.
+// prepare writes the agent's configuration and makes its API client. It is called once.
 func (a *Agent) prepare() error {
 	if a.cluster.ca != nil {
 		if err := a.issue(a.cluster.opts.CertLifetime); err != nil {
@@ -386,8 +370,7 @@ func (a *Agent) waitAPI(ctx context.Context) error {
 	})
 }
 
-// ended returns a fatal error with the end of the log if the agent's process
-// has ended, for those who wait for it.
+// ended returns a fatal error with the end of the log if the agent's process has ended, for those who wait for it.
 func (a *Agent) ended() error {
 	p, _ := a.process()
 	if p == nil || p.running() {

@@ -11,8 +11,8 @@ import (
 // answerNodes is how many nodes CatalogAnswer has.
 const answerNodes = 100
 
-// CatalogAnswer returns what Consul 1.22 answers for /v1/internal/ui/nodes with a catalog like that of LoadCatalog, for tests and benchmarks
-// that are about reading it. Instances must be a multiple of 100.
+// CatalogAnswer returns what Consul 1.22 answers for /v1/internal/ui/nodes with a catalog like that of LoadCatalog,
+// for tests and benchmarks that are about reading it. Instances must be a multiple of 100.
 func CatalogAnswer(services, instances int) []byte { return CatalogAnswerWith(services, instances, 0) }
 
 // CatalogAnswerWith is CatalogAnswer with so many more bytes in the output of each check of a service.

@@ -26,15 +26,13 @@ const (
 	warningEvery, criticalEvery = 50, 97
 )
 
-// A Catalog says how much LoadCatalog writes into the catalog: so many
-// instances, spread evenly over so many services and nodes. The same numbers
-// always give the same catalog.
+// A Catalog says how much LoadCatalog writes into the catalog: so many instances, spread evenly over so many services
+// and nodes. The same numbers always give the same catalog.
 //
-// The services are called "web-0001", "api-0002" and so on, their instances
-// "web-0001-1" and so on, the nodes "worker-0001" and so on. Each instance has
-// three tags, for example "v12", "zone-a" and "primary", the meta entries "team"
-// and "runtime", and one check. Every 50th check is warning and every 97th
-// critical. There is no agent on the nodes, hence they have no check serfHealth.
+// The services are called "web-0001", "api-0002" and so on, their instances "web-0001-1" and so on, the nodes
+// "worker-0001" and so on. Each instance has three tags, for example "v12", "zone-a" and "primary", the meta entries
+// "team" and "runtime", and one check. Every 50th check is warning and every 97th critical. There is no agent on the
+// nodes, hence they have no check serfHealth.
 type Catalog struct {
 	// Nodes, Services and Instances are how many there are to be, 1 at least.
 	// There are at least as many instances as services.
@@ -43,10 +41,9 @@ type Catalog struct {
 	CheckOutput int
 }
 
-// LoadCatalog writes these nodes, services and instances into the catalog. It
-// returns when every server that is neither killed nor stopped has all of them.
-// What the catalog has already stays there, except that an instance of the same
-// name on the same node is replaced.
+// LoadCatalog writes these nodes, services and instances into the catalog. It returns when every server that is
+// neither killed nor stopped has all of them. What the catalog has already stays there, except that an instance of
+// the same name on the same node is replaced.
 func (c *Cluster) LoadCatalog(ctx context.Context, catalog Catalog) error {
 	if catalog.Nodes < 1 || catalog.Services < 1 || catalog.Instances < catalog.Services {
 		return fmt.Errorf("no catalog has %d nodes and %d services with %d instances",
@@ -86,9 +83,8 @@ func (c *Cluster) write(ctx context.Context, ops api.TxnOps) error {
 	return context.Cause(ctx)
 }
 
-// writeBatch performs one transaction, again and again until a leader accepts
-// it: servers that are as busy as these can have an election. It must not matter
-// whether it is performed twice.
+// writeBatch performs one transaction, again and again until a leader accepts it: servers that are as busy as these
+// can have an election. It must not matter whether it is performed twice.
 func (c *Cluster) writeBatch(ctx context.Context, ops api.TxnOps) error {
 	// A slow transaction is not given up, unlike other looks.
 	return poll(ctx, "a transaction", func(context.Context) error {
@@ -109,9 +105,8 @@ func (c *Cluster) writeBatch(ctx context.Context, ops api.TxnOps) error {
 	})
 }
 
-// waitReplicated waits until every server that is neither killed nor stopped has
-// everything that was written before. It writes a key, looks for it on each
-// server and removes it: servers apply all writes in the same order.
+// waitReplicated waits until every server that is neither killed nor stopped has everything that was written before.
+// It writes a key, looks for it on each server and removes it: servers apply all writes in the same order.
 func (c *Cluster) waitReplicated(ctx context.Context) error {
 	key := "consultest/" + newUUID()
 	if err := c.write(ctx, api.TxnOps{{KV: &api.KVTxnOp{Verb: api.KVSet, Key: key}}}); err != nil {
@@ -156,9 +151,8 @@ func (c Catalog) nodeOps() api.TxnOps {
 	return ops
 }
 
-// instanceOps returns the operations that enter the instances, each followed by
-// that for its check. As a transaction has an even number of operations, both
-// are in the same one.
+// instanceOps returns the operations that enter the instances, each followed by that for its check. As a transaction
+// has an even number of operations, both are in the same one.
 func (c Catalog) instanceOps() api.TxnOps {
 	ops := make(api.TxnOps, 0, 2*c.Instances)
 	for i := range c.Instances {

@@ -163,8 +163,7 @@ func TestLoadCatalog_Election(t *testing.T) {
 	}
 }
 
-// checkInstance looks at one instance, the last of the first service, with its
-// node and check.
+// checkInstance looks at one instance, the last of the first service, with its node and check.
 func checkInstance(ctx context.Context, t *testing.T, server *consultest.Agent) {
 	t.Helper()
 	query := (&api.QueryOptions{AllowStale: true, Filter: `Service.ID == "web-0001-29"`}).WithContext(ctx)

@@ -31,14 +31,12 @@ const (
 	// BootstrapExpect makes one cluster of all servers: each waits for the others
 	// before they elect a leader. It is the default.
 	BootstrapExpect BootstrapMode = iota
-	// BootstrapAlone makes each server a cluster of its own, with itself as the
-	// leader and no knowledge of the others. Join lets their gossip pools merge,
-	// but each stays a leader: a split brain. Clients join the first server.
+	// BootstrapAlone makes each server a cluster of its own, with itself as the leader and no knowledge of the others.
+	// Join lets their gossip pools merge, but each stays a leader: a split brain. Clients join the first server.
 	BootstrapAlone
 )
 
-// Options describe a cluster. The zero value is one of three servers without
-// TLS, encryption and ACLs.
+// Options describe a cluster. The zero value is one of three servers without TLS, encryption and ACLs.
 type Options struct {
 	// Servers is the number of servers, 99 at most. It is 3 if both Servers and
 	// Clients are zero; with Clients only, there is no cluster to join.
@@ -47,19 +45,15 @@ type Options struct {
 	Clients int
 	// Datacenter is the name of the datacenter; default "dc1".
 	Datacenter string
-	// TLS turns on mutual TLS for RPC, for the API, which is HTTPS then and wants
-	// a client certificate, and for gRPC. Cluster.CACert and its neighbours are
-	// the files that an API client needs.
+	// TLS turns on mutual TLS for RPC, for the API, which is HTTPS then and wants a client certificate, and for gRPC.
+	// Cluster.CACert and its neighbours are the files that an API client needs.
 	TLS bool
-	// CertLifetime is how long the certificates of the agents are valid, from now
-	// on; default 24 h. The authority and the API client's certificate are valid
-	// for as long, but for 24 h at least.
+	// CertLifetime is how long the certificates of the agents are valid, from now on; default 24 h. The authority and
+	// the API client's certificate are valid for as long, but for 24 h at least.
 	CertLifetime time.Duration
-	// GossipKey encrypts gossip. It is 32 bytes in base64, as "consul keygen"
-	// prints them; empty means no encryption.
+	// GossipKey encrypts gossip. It is 32 bytes in base64, as "consul keygen" prints them; empty means no encryption.
 	GossipKey string
-	// ACL turns on ACLs with the default policy "deny". Cluster.ManagementToken
-	// may do anything then.
+	// ACL turns on ACLs with the default policy "deny". Cluster.ManagementToken may do anything then.
 	ACL bool
 	// Bootstrap says how the servers find together; default BootstrapExpect.
 	Bootstrap BootstrapMode
@@ -68,17 +62,14 @@ type Options struct {
 	//
 	//	map[string]any{"ports": map[string]any{"dns": -1}}
 	Config map[string]any
-	// AgentConfig returns what is merged over that for the agent of this role,
-	// "server" or "client", and number, counted from 1; nil is nothing. A file or
-	// key that this package sets is taken away by "".
+	// AgentConfig returns what is merged over that for the agent of this role, "server" or "client", and number, counted
+	// from 1; nil is nothing. A file or key that this package sets is taken away by "".
 	AgentConfig func(role string, i int) map[string]any
-	// Absent is how many of the servers, the last ones, are not started. As
-	// bootstrap_expect counts them, there is no leader before Restart has started
-	// the last of them, and New waits for the others' APIs only.
+	// Absent is how many of the servers, the last ones, are not started. As bootstrap_expect counts them, there is no
+	// leader before Restart has started the last of them, and New waits for the others' APIs only.
 	Absent int
-	// Network is the first address of a network whose addresses, which differ in
-	// the last byte, are all local, such as "fd00:c::"; default a free one in
-	// 127.0.0.0/8.
+	// Network is the first address of a network whose addresses, which differ in the last byte, are all local, such as
+	// "fd00:c::"; default a free one in 127.0.0.0/8.
 	Network string
 	// Socket has each agent serve its API on a unix socket, too: Agent.Socket.
 	Socket bool
@@ -93,11 +84,9 @@ type Cluster struct {
 	Servers, Clients []*Agent
 	// ManagementToken is a token that may do anything; "" without ACLs.
 	ManagementToken string
-	// CACert is the file with the certificate of the authority that signs all
-	// others; "" without TLS.
+	// CACert is the file with the certificate of the authority that signs all others; "" without TLS.
 	CACert string
-	// ClientCert and ClientKey are the files with a certificate and its key for an
-	// API client; "" without TLS.
+	// ClientCert and ClientKey are the files with a certificate and its key for an API client; "" without TLS.
 	ClientCert, ClientKey string
 
 	opts     Options
@@ -116,12 +105,10 @@ type Cluster struct {
 // machine can be busy with other clusters.
 const startTimeout = 90 * time.Second
 
-// Start starts a cluster for a test and waits until it is ready for use. The
-// test fails at once if that is not possible. The cluster is closed when the
-// test has ended; if it has failed, the end of each agent's log is printed.
+// Start starts a cluster for a test and waits until it is ready for use. The test fails at once if that is not
+// possible. The cluster is closed when the test has ended; if it has failed, the end of each agent's log is printed.
 //
-// If too many tests on this machine have clusters it first waits for one of
-// them to end.
+// If too many tests on this machine have clusters it first waits for one of them to end.
 func Start(tb testing.TB, opts Options) *Cluster {
 	tb.Helper()
 	machineSlots.claim(tb)
@@ -142,9 +129,8 @@ func Start(tb testing.TB, opts Options) *Cluster {
 	return c
 }
 
-// New starts a cluster and waits until it is ready for use: all agents answer
-// and know each other, and there is a leader. The caller must Close it. If the
-// context ends first, there is no cluster and nothing to close.
+// New starts a cluster and waits until it is ready for use: all agents answer and know each other, and there is a
+// leader. The caller must Close it. If the context ends first, there is no cluster and nothing to close.
 func New(ctx context.Context, opts Options) (*Cluster, error) {
 	if err := opts.complete(); err != nil {
 		return nil, err
@@ -364,9 +350,8 @@ func (c *Cluster) Join(ctx context.Context, from, to *Agent) error {
 	return nil
 }
 
-// NewToken creates an ACL token with a policy of these rules, such as
-// `operator = "read"`, and waits until all running servers know it. It needs a
-// leader and Options.ACL.
+// NewToken creates an ACL token with a policy of these rules, such as `operator = "read"`, and waits until all
+// running servers know it. It needs a leader and Options.ACL.
 func (c *Cluster) NewToken(ctx context.Context, rules string) (string, error) {
 	leader, err := c.WaitLeader(ctx)
 	if err != nil {
@@ -398,10 +383,9 @@ func (c *Cluster) logTails(tb testing.TB) {
 	}
 }
 
-// MakeTempDir creates a temporary folder whose name is the prefix, the id of this
-// process and a number. It removes those with the same prefix whose process is
-// dead: one that was killed or panicked could not do it itself. What cannot be
-// removed, such as another user's, stays.
+// MakeTempDir creates a temporary folder whose name is the prefix, the id of this process and a number. It removes
+// those with the same prefix whose process is dead: one that was killed or panicked could not do it itself. What
+// cannot be removed, such as another user's, stays.
 func MakeTempDir(prefix string) (string, error) {
 	removeStale(os.TempDir(), prefix)
 	dir, err := os.MkdirTemp("", fmt.Sprintf("%s%d-", prefix, os.Getpid()))

@@ -30,8 +30,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 )
 
-// helperVariable makes the test binary a helper of TestNew_DiesWithItsProcess
-// instead of running tests.
+// helperVariable makes the test binary a helper of TestNew_DiesWithItsProcess instead of running tests.
 const helperVariable = "CONSULTEST_HELPER"
 
 func TestMain(m *testing.M) {
@@ -42,8 +41,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// helper starts a cluster, prints the id of its process and its folder, and
-// never closes it.
+// helper starts a cluster, prints the id of its process and its folder, and never closes it.
 func helper(how string) {
 	cluster, err := consultest.New(context.Background(), consultest.Options{Servers: 1})
 	if err != nil {
@@ -630,8 +628,7 @@ func TestNew_NoBinary(t *testing.T) {
 	}
 }
 
-// TestNew_DiesWithItsProcess runs this test binary as a program that starts a
-// cluster and ends without closing it.
+// TestNew_DiesWithItsProcess runs this test binary as a program that starts a cluster and ends without closing it.
 func TestNew_DiesWithItsProcess(t *testing.T) {
 	t.Parallel()
 	for _, how := range []string{"panic", "kill"} {

@@ -25,8 +25,7 @@ func (c *Cluster) config(a *Agent) (map[string]any, error) {
 		"performance": map[string]any{
 			// The timeouts that HashiCorp recommends for production.
 			"raft_multiplier": 1,
-			// A leaving agent waits this long for the last requests; the default of
-			// 5 s would only make tests slow.
+			// A leaving agent waits this long for the last requests; the default of 5 s would only make tests slow.
 			"leave_drain_time": "200ms",
 		},
 		"log_level":               "INFO",
@@ -108,8 +107,7 @@ func (c *Cluster) config(a *Agent) (map[string]any, error) {
 	return merge(config, user), nil
 }
 
-// plain returns the configuration as JSON knows it: every object a
-// map[string]any, every number a float64.
+// plain returns the configuration as JSON knows it: every object a map[string]any, every number a float64.
 func plain(config map[string]any) (map[string]any, error) {
 	text, err := json.Marshal(config)
 	if err != nil {
@@ -122,8 +120,7 @@ func plain(config map[string]any) (map[string]any, error) {
 	return decoded, nil
 }
 
-// merge changes base: objects are merged key by key, everything else in over
-// replaces what base has.
+// merge changes base: objects are merged key by key, everything else in over replaces what base has.
 func merge(base, over map[string]any) map[string]any {
 	if base == nil {
 		base = map[string]any{}

@@ -30,9 +30,8 @@ func (c *Cluster) JoinWAN(ctx context.Context, other *Cluster) error {
 	})
 }
 
-// federated checks that a server sees so many in the WAN pool, all alive, and
-// has a way to the servers of two datacenters, which it finds after it lists
-// them.
+// federated checks that a server sees so many in the WAN pool, all alive, and has a way to the servers of two
+// datacenters, which it finds after it lists them.
 func federated(ctx context.Context, server *Agent, n int) error {
 	members, err := server.client.Agent().Members(true)
 	if err != nil {

@@ -52,9 +52,8 @@ func (l LogLine) Kind() string {
 // levels are Consul's log levels, from the least to the most important.
 var levels = []string{"TRACE", "DEBUG", "INFO", "WARN", "ERROR"}
 
-// AtLeast returns the lines of this level or a more important one: TRACE,
-// DEBUG, INFO, WARN, ERROR. What has no level is left out. A level that does not
-// exist is a mistake in the test, and AtLeast panics.
+// AtLeast returns the lines of this level or a more important one: TRACE, DEBUG, INFO, WARN, ERROR. What has no level
+// is left out. A level that does not exist is a mistake in the test, and AtLeast panics.
 func AtLeast(lines []LogLine, level string) []LogLine {
 	least := slices.Index(levels, level)
 	if least < 0 {
@@ -91,8 +90,7 @@ func parseLogLine(raw string) LogLine {
 	if err := json.Unmarshal([]byte(raw), &entry); err != nil || entry.Level == "" {
 		line := LogLine{Message: raw, Raw: raw}
 		if strings.HasPrefix(raw, "panic: ") || strings.HasPrefix(raw, "fatal error: ") {
-			// The Go runtime's last words are no log line, but no test that looks for
-			// errors may miss them.
+			// The Go runtime's last words are no log line, but no test that looks for errors may miss them.
 			line.Level = "ERROR"
 		}
 		return line

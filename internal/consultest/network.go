@@ -28,16 +28,14 @@ const (
 	PortDNS     = 8600 // DNS, TCP and UDP
 )
 
-// A subnet is a loopback network 127.x.y.0/24, or one of IPv6, that one cluster
-// has for itself.
+// A subnet is a loopback network 127.x.y.0/24, or one of IPv6, that one cluster has for itself.
 type subnet struct {
 	first netip.Addr   // the address with the last byte 0
 	claim net.Listener // on port 8300 of the last byte 254; holding it is holding the subnet
 }
 
-// claimSubnet takes a free subnet, chosen at random. Every cluster of every
-// process listens on the last address of its subnet for as long as it lives,
-// which makes the operating system the judge of who has which.
+// claimSubnet takes a free subnet, chosen at random. Every cluster of every process listens on the last address of
+// its subnet for as long as it lives, which makes the operating system the judge of who has which.
 func claimSubnet(ctx context.Context) (*subnet, error) {
 	var err error
 	for range 50 {

@@ -16,13 +16,11 @@ import (
 // errClosed is the error of every start after Close.
 var errClosed = errors.New("the cluster is closed")
 
-// A launcher starts processes from one operating system thread that lives
-// until close. That matters on Linux, where the order to kill a child when its
-// parent dies is bound to the thread that started it: a child started from any
+// A launcher starts processes from one operating system thread that lives until close. That matters on Linux, where
+// the order to kill a child when its parent dies is bound to the thread that started it: a child started from any
 // goroutine would die as soon as the Go runtime retires that thread.
 //
-// A cluster has a launcher of its own, so that no goroutine outlives it and
-// users can check for leaked goroutines.
+// A cluster has a launcher of its own, so that no goroutine outlives it and users can check for leaked goroutines.
 type launcher struct {
 	requests chan launch
 	quit     chan struct{} // closed by close

@@ -16,6 +16,5 @@ func processAlive(pid int) bool {
 	return syscall.Kill(pid, 0) != syscall.ESRCH
 }
 
-// processPaused takes for granted that a process that was sent the signal has
-// stopped.
+// processPaused takes for granted that a process that was sent the signal has stopped.
 func processPaused(int) bool { return true }

@@ -17,8 +17,8 @@ type RaftEntry struct {
 	Index uint64
 	// Kind is the kind of Raft entry (hashicorp/raft: LogType), 0 for commands.
 	Kind uint64
-	// Command is what Consul is to do (Consul: structs.MessageType), without the bit that says that older versions may ignore it;
-	// 0 unless Kind is.
+	// Command is what Consul is to do (Consul: structs.MessageType), without the bit that says that older versions may
+	// ignore it; 0 unless Kind is.
 	Command byte
 }
 
@@ -30,8 +30,9 @@ func (e RaftEntry) String() string {
 	return fmt.Sprintf("command %d", e.Command)
 }
 
-// RaftLog returns the entries in the server's write-ahead log, in order. It reads the files, so the server may be running or not; of one that
-// is running, the latest entries may be missing. Servers have such a log unless Options.Config says otherwise.
+// RaftLog returns the entries in the server's write-ahead log, in order. It reads the files, so the server may be
+// running or not; of one that is running, the latest entries may be missing. Servers have such a log unless
+// Options.Config says otherwise.
 func (a *Agent) RaftLog() ([]RaftEntry, error) {
 	files, err := filepath.Glob(filepath.Join(a.dataDir, "raft", "wal", "*.wal"))
 	if err != nil {
@@ -56,8 +57,8 @@ func (a *Agent) RaftLog() ([]RaftEntry, error) {
 	return entries, nil
 }
 
-// decodeSegment reads a file of the log: a header, and frames of eight bytes each and their content, which is padded to eight bytes
-// (hashicorp/raft-wal: segment/format.go).
+// decodeSegment reads a file of the log: a header, and frames of eight bytes each and their content, which is padded
+// to eight bytes (hashicorp/raft-wal: segment/format.go).
 func decodeSegment(data []byte) ([]RaftEntry, error) {
 	const (
 		fileHeader, frameHeader             = 32, 8

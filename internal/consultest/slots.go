@@ -17,8 +17,7 @@ import (
 	"time"
 )
 
-// slotsVariable sets how many tests of all processes on this machine may have
-// clusters at one time.
+// slotsVariable sets how many tests of all processes on this machine may have clusters at one time.
 const slotsVariable = "TEST_CLUSTERS"
 
 const (
@@ -32,19 +31,16 @@ const (
 // machineSlots are those that Start takes.
 var machineSlots = newSlots(slotFolder(), slotCount(os.Getenv(slotsVariable), runtime.GOMAXPROCS(0)))
 
-// slots bound how many tests have clusters at one time, in all processes that
-// use the same folder. A slot is a locked file in there; the operating system
-// unlocks it when the process ends, however it ends.
+// slots bound how many tests have clusters at one time, in all processes that use the same folder. A slot is a locked
+// file in there; the operating system unlocks it when the process ends, however it ends.
 //
-// A test has one slot for all of its clusters and those of its subtests. It
-// takes the slot with the first cluster and gives it back when it ends. So no
-// test that has a slot waits for another, and tests cannot wait for each other
-// in a circle. A subtest whose parents have no cluster takes a slot of its own.
+// A test has one slot for all of its clusters and those of its subtests. It takes the slot with the first cluster and
+// gives it back when it ends. So no test that has a slot waits for another, and tests cannot wait for each other in a
+// circle. A subtest whose parents have no cluster takes a slot of its own.
 //
-// There is one way left to wait in vain: tests that are parallel, have a
-// cluster and wait for subtests that are parallel, too, which get no turn
-// because the tests that run wait for slots. So a parallel test starts its
-// cluster in the subtests then.
+// There is one way left to wait in vain: tests that are parallel, have a cluster and wait for subtests that are
+// parallel, too, which get no turn because the tests that run wait for slots. So a parallel test starts its cluster
+// in the subtests then.
 type slots struct {
 	folder string
 	count  int

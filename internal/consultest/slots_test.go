@@ -10,8 +10,7 @@ import (
 	"time"
 )
 
-// As many tests as there are slots have one at one time; the next one waits
-// until one is given back.
+// As many tests as there are slots have one at one time; the next one waits until one is given back.
 func TestSlots_Take(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()

@@ -20,8 +20,7 @@ import (
 	"time"
 )
 
-// defaultCertLifetime is how long certificates are valid unless
-// Options.CertLifetime says otherwise.
+// defaultCertLifetime is how long certificates are valid unless Options.CertLifetime says otherwise.
 const defaultCertLifetime = 24 * time.Hour
 
 // An authority issues the certificates of one cluster.
@@ -66,9 +65,8 @@ func newAuthority(dir string, lifetime time.Duration) (*authority, error) {
 	return &authority{dir: dir, cert: cert, key: key, pool: pool, file: file}, nil
 }
 
-// issue writes a certificate, for servers and clients of TLS alike as Consul's
-// agents are both, and its key to dir/name.pem and dir/name-key.pem. The first
-// of the DNS names is also the common name.
+// issue writes a certificate, for servers and clients of TLS alike as Consul's agents are both, and its key to
+// dir/name.pem and dir/name-key.pem. The first of the DNS names is also the common name.
 func (ca *authority) issue(name string, lifetime time.Duration, dnsNames []string, ips ...net.IP) (certFile, keyFile string, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -101,8 +99,7 @@ func (ca *authority) issue(name string, lifetime time.Duration, dnsNames []strin
 	return certFile, keyFile, nil
 }
 
-// clientConfig returns the TLS configuration of an API client that trusts the
-// authority and shows this certificate.
+// clientConfig returns the TLS configuration of an API client that trusts the authority and shows this certificate.
 func (ca *authority) clientConfig(certFile, keyFile string) (*tls.Config, error) {
 	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
 	if err != nil {

@@ -237,8 +237,7 @@ func TestCatalog_Instances(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		catalog Catalog
-		// How many instances a service and a node have, and how many checks are not
-		// passing.
+		// How many instances a service and a node have, and how many checks are not passing.
 		perService, perNode [2]int
 		warning, critical   int
 	}{

@@ -12,16 +12,14 @@ import (
 	"github.com/hashicorp/consul/api"
 )
 
-// Leader returns the server that all servers now name as their leader, leaving
-// out those that are killed or stopped. It is an error if they name different
-// ones or none, or one that is itself killed or stopped.
+// Leader returns the server that all servers now name as their leader, leaving out those that are killed or stopped.
+// It is an error if they name different ones or none, or one that is itself killed or stopped.
 func (c *Cluster) Leader(ctx context.Context) (*Agent, error) {
 	return leaderOf(ctx, c.Servers)
 }
 
-// WaitLeader waits until Leader has an answer and that server answers a
-// consistent read, which means that a quorum still follows it. With
-// BootstrapAlone and several servers that never happens.
+// WaitLeader waits until Leader has an answer and that server answers a consistent read, which means that a quorum
+// still follows it. With BootstrapAlone and several servers that never happens.
 func (c *Cluster) WaitLeader(ctx context.Context) (*Agent, error) {
 	return waitLeader(ctx, c.Servers)
 }
@@ -143,11 +141,10 @@ func waitCatalog(ctx context.Context, leader *Agent, n int) error {
 	})
 }
 
-// WaitSynced waits until every agent that is neither killed nor stopped has
-// written what it knows of itself into the catalog, and every server has that:
-// node meta, tagged addresses and so on. That happens some time after the cluster is ready, mostly within
-// three seconds but, if the first attempt came before the election, only after
-// 15 to 30. Wait for it before you compare the catalog with what it should be.
+// WaitSynced waits until every agent that is neither killed nor stopped has written what it knows of itself into the
+// catalog, and every server has that: node meta, tagged addresses and so on. That happens some time after the cluster
+// is ready, mostly within three seconds but, if the first attempt came before the election, only after 15 to 30. Wait
+// for it before you compare the catalog with what it should be.
 func (c *Cluster) WaitSynced(ctx context.Context) error {
 	return poll(ctx, "the catalog to be in sync", func(ctx context.Context) error {
 		for _, agent := range c.Agents() {
@@ -181,9 +178,8 @@ func hasSynced(ctx context.Context, server, agent *Agent) error {
 	return nil
 }
 
-// waitToken waits until each of the agents, as far as they are running, accepts
-// the token. A server that does not know a token yet refuses it, even though the
-// leader knows it.
+// waitToken waits until each of the agents, as far as they are running, accepts the token. A server that does not
+// know a token yet refuses it, even though the leader knows it.
 func (c *Cluster) waitToken(ctx context.Context, token string, agents []*Agent) error {
 	options := &api.QueryOptions{Token: token, AllowStale: true}
 	return poll(ctx, "a token to be known", func(ctx context.Context) error {

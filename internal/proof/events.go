@@ -18,7 +18,8 @@ type event struct {
 	Elapsed float64
 }
 
-// collect reads the output of `go test -json`, copies the text in it to log as it arrives, and returns the tests in the order in which they began.
+// collect reads the output of `go test -json`, copies the text in it to log as it arrives, and returns the tests in
+// the order in which they began.
 func collect(events io.Reader, log io.Writer) ([]*Test, error) {
 	var tests []*Test
 	byName := make(map[string]*Test)

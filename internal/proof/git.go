@@ -25,7 +25,8 @@ func (r repository) git(ctx context.Context, args ...string) (string, error) {
 	return strings.TrimSuffix(string(out), "\n"), err
 }
 
-// committed returns the commit of the checkout. It is an error if there are changes that are not in it, other than results of proofs.
+// committed returns the commit of the checkout. It is an error if there are changes that are not in it, other than
+// results of proofs.
 func (r repository) committed(ctx context.Context) (string, error) {
 	changes, err := r.git(ctx, "status", "--porcelain", "--", ":/", ":(top,exclude)"+Folder)
 	if err != nil {
@@ -37,7 +38,8 @@ func (r repository) committed(ctx context.Context) (string, error) {
 	return r.git(ctx, "rev-parse", "HEAD")
 }
 
-// changedSince returns the last commit after a commit that changed what the pathspecs name, as "hash date"; empty if there is none.
+// changedSince returns the last commit after a commit that changed what the pathspecs name, as "hash date"; empty if
+// there is none.
 func (r repository) changedSince(ctx context.Context, commit string, pathspecs ...string) (string, error) {
 	return r.git(ctx, append([]string{"log", "-1", "--format=%h of %cs", commit + "..HEAD", "--"}, pathspecs...)...)
 }

@@ -126,8 +126,8 @@ func (b *bench) expectProblem(want string) {
 	}
 }
 
-// A proof that passes has a result with all that the test recorded and nothing of the machine. It holds until code or test change, and other files and
-// tests do not count.
+// A proof that passes has a result with all that the test recorded and nothing of the machine. It holds until code or
+// test change, and other files and tests do not count.
 func TestRun(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -201,8 +201,8 @@ func TestRun_Skipped(t *testing.T) {
 	}
 }
 
-// What cannot be said of a commit has no result: code that is not committed, that does not compile, or that is changed meanwhile, and a test that is
-// not there.
+// What cannot be said of a commit has no result: code that is not committed, that does not compile, or that is
+// changed meanwhile, and a test that is not there.
 func TestRun_WithoutResult(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

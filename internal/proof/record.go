@@ -17,15 +17,16 @@ const figureAttr = "figure"
 // seedVariable is the variable of the environment that has the seed.
 const seedVariable = "PROVE_SEED"
 
-// Record puts a figure into the result, such as "scrapes: 200". Tests report what they have counted and measured, so that the result shows how much
-// was tried. The value must fit in one line.
+// Record puts a figure into the result, such as "scrapes: 200". Tests report what they have counted and measured, so
+// that the result shows how much was tried. The value must fit in one line.
 func Record(tb testing.TB, what string, value any) {
 	tb.Helper()
 	tb.Attr(figureAttr, what+": "+fmt.Sprint(value))
 }
 
-// Random returns a source of random numbers with the seed of this run, which is in the result and in the log of the test: `make prove PROOF=NAME
-// SEED=N` repeats it. A test that is not run by `make prove` gets a seed of its own, or that of PROVE_SEED.
+// Random returns a source of random numbers with the seed of this run, which is in the result and in the log of the
+// test: `make prove PROOF=NAME SEED=N` repeats it. A test that is not run by `make prove` gets a seed of its own, or
+// that of PROVE_SEED.
 func Random(tb testing.TB) *rand.Rand {
 	tb.Helper()
 	seed := rand.Uint64N(1 << 32)

@@ -22,7 +22,8 @@ const (
 	skipped = "skip" // Nothing is proven by it.
 )
 
-// Result is what came of a proof. It is a file, for people to read, and has nothing about the machine that it was made on.
+// Result is what came of a proof. It is a file, for people to read, and has nothing about the machine that it was
+// made on.
 type Result struct {
 	Proof string `json:"proof"`
 	Claim string `json:"claim"`

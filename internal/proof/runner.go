@@ -35,7 +35,8 @@ type Runner struct {
 // ErrFailed means that a proof was run and failed, which is in its result.
 var ErrFailed = errors.New("the proof failed")
 
-// Run runs a proof and writes its result. The result is written, too, if it is ErrFailed. Nothing is if the commit is not the code that is run.
+// Run runs a proof and writes its result. The result is written, too, if it is ErrFailed. Nothing is if the commit is
+// not the code that is run.
 func (r *Runner) Run(ctx context.Context, p *Proof) error {
 	commit, err := repository(r.Root).committed(ctx)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"io/fs"
 )
 
-// Problem returns why a proof does not hold for the code as it is committed: it never ran, it failed, or it is older than the code it is about.
-// It is empty if the proof holds.
+// Problem returns why a proof does not hold for the code as it is committed: it never ran, it failed, or it is older
+// than the code it is about. It is empty if the proof holds.
 func Problem(ctx context.Context, root string, p *Proof) (string, error) {
 	repo := repository(root)
 	commit, problem, err := repo.proven(ctx, p)

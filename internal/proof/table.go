@@ -14,7 +14,8 @@ type Proof struct {
 	Name string
 	// Claim is what it proves, in one sentence.
 	Claim string
-	// Test is the test, whose name begins with TestProve and which has the build tag prove. It is empty if the proof has a Document.
+	// Test is the test, whose name begins with TestProve and which has the build tag prove. It is empty if the proof has
+	// a Document.
 	Test string
 	// Package is the folder of the test, such as "." or "web".
 	Package string
@@ -24,7 +25,8 @@ type Proof struct {
 	Timeout time.Duration
 	// Code are the pathspecs of Git for the code that it is about. Tests in there do not count. There is at least one.
 	Code []string
-	// Tests are the pathspecs of the test itself and its helpers: a result is older than a change to them, too. There is at least one.
+	// Tests are the pathspecs of the test itself and its helpers: a result is older than a change to them, too. There is
+	// at least one.
 	Tests []string
 	// Samples are tests of `make test` that do a part of the same in seconds.
 	Samples []string
@@ -35,8 +37,8 @@ type Proof struct {
 // Document is a document that has the results of a proof, and that a target of the Makefile writes.
 type Document struct {
 	Path, Target string
-	// Written is a regular expression of POSIX, for Git, that matches lines which change with each run: the last commit that changed one of
-	// them is the one with the results.
+	// Written is a regular expression of POSIX, for Git, that matches lines which change with each run: the last commit
+	// that changed one of them is the one with the results.
 	Written string
 }
 

@@ -24,7 +24,8 @@ var (
 	buildTag     = regexp.MustCompile(`(?m)^//go:build (.*)$`)
 )
 
-// projectTests returns the tests of the project: those with the build tag prove as "folder.Test", and the names of those that `make test` runs.
+// projectTests returns the tests of the project: those with the build tag prove as "folder.Test", and the names of
+// those that `make test` runs.
 func projectTests(t *testing.T, root string) (proofs map[string]bool, ordinary map[string]bool) {
 	t.Helper()
 	proofs, ordinary = make(map[string]bool), make(map[string]bool)

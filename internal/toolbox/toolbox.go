@@ -1,25 +1,21 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package toolbox knows the programs that tests, the demo and the Makefile run
-// but that are no part of the exporter: Consul itself, Prometheus,
-// Alertmanager and the linters.
+// Package toolbox knows the programs that tests, the demo and the Makefile run but that are no part of the exporter:
+// Consul itself, Prometheus, Alertmanager and the linters.
 //
-// Each program is pinned by a Go module of its own below tools/, is built from
-// source by "make tools" (which runs tools/main.go), and lives in the user's
-// cache folder, named after its version, so that checkouts share it:
+// Each program is pinned by a Go module of its own below tools/, is built from source by "make tools" (which runs
+// tools/main.go), and lives in the user's cache folder, named after its version, so that checkouts share it:
 //
 //	<user cache>/consul_cluster_exporter/tools/consul-v1.22.5/consul
 //
-// An environment variable per program takes another binary instead, for
-// example to run the tests against an older Consul. Its name is
-// CONSUL_CLUSTER_EXPORTER_TOOL_ and the program's name in capitals, with "_"
-// in place of "-" and ".":
+// An environment variable per program takes another binary instead, for example to run the tests against an older
+// Consul. Its name is CONSUL_CLUSTER_EXPORTER_TOOL_ and the program's name in capitals, with "_" in place of "-" and
+// ".":
 //
 //	CONSUL_CLUSTER_EXPORTER_TOOL_CONSUL=/usr/local/bin/consul go test ./...
 //
-// The package needs nothing but the standard library and never builds or runs
-// anything by itself.
+// The package needs nothing but the standard library and never builds or runs anything by itself.
 package toolbox
 
 import (
@@ -33,8 +29,7 @@ import (
 	"strings"
 )
 
-// modulePath is the module line of the repository's own go.mod, by which its
-// root is recognised.
+// modulePath is the module line of the repository's own go.mod, by which its root is recognised.
 const modulePath = "github.com/zervigo/consul_cluster_exporter"
 
 // A Tool is one program and where it comes from.
@@ -54,12 +49,10 @@ type Tool struct {
 	LDFlags string
 	// Default says whether the program is built when no name is given.
 	Default bool
-	// FirstBuild is how long a build with an empty cache takes on two cores,
-	// in words, for whoever waits for it.
+	// FirstBuild is how long a build with an empty cache takes on two cores, in words, for whoever waits for it.
 	FirstBuild string
 
-	// home is the first part of the cache folder's name: programs of one
-	// project share a folder.
+	// home is the first part of the cache folder's name: programs of one project share a folder.
 	home string
 }
 
@@ -125,8 +118,7 @@ var tools = []Tool{
 		LDFlags: "-checklinkname=0",
 	},
 	{
-		// golangci-lint bundles a hundred linters and takes its time to build: it
-		// is asked for by name.
+		// golangci-lint bundles a hundred linters and takes its time to build: it is asked for by name.
 		Name: "golangci-lint", Folder: "lint", home: "golangci-lint", FirstBuild: "4 to 5 minutes",
 		Module: "github.com/golangci/golangci-lint/v2", Package: "github.com/golangci/golangci-lint/v2/cmd/golangci-lint",
 	},
@@ -162,14 +154,12 @@ func Find(name string) (Tool, error) {
 	return Tool{}, fmt.Errorf("there is no tool %q, only %s", name, strings.Join(names, ", "))
 }
 
-// EnvVar returns the name of the environment variable that takes another
-// binary instead of the one in the cache.
+// EnvVar returns the name of the environment variable that takes another binary instead of the one in the cache.
 func (t Tool) EnvVar() string {
 	return "CONSUL_CLUSTER_EXPORTER_TOOL_" + strings.ToUpper(strings.NewReplacer("-", "_", ".", "_").Replace(t.Name))
 }
 
-// Version returns the version that the go.mod in the tool's folder below root,
-// the root of the repository, pins.
+// Version returns the version that the go.mod in the tool's folder below root, the root of the repository, pins.
 func (t Tool) Version(root string) (string, error) {
 	file := filepath.Join(root, "tools", t.Folder, "go.mod")
 	content, err := os.ReadFile(file)
@@ -183,8 +173,7 @@ func (t Tool) Version(root string) (string, error) {
 	return version, nil
 }
 
-// Binary returns where the tool's binary of this version lives once it is
-// built, whether it is built or not.
+// Binary returns where the tool's binary of this version lives once it is built, whether it is built or not.
 func (t Tool) Binary(version string) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -197,9 +186,8 @@ func (t Tool) Binary(version string) (string, error) {
 	return filepath.Join(cache, "consul_cluster_exporter", "tools", t.home+"-"+version, name), nil
 }
 
-// Path returns the binary of the tool of this name: the one that its
-// environment variable names, else the one in the cache. It is an error, of
-// one sentence that says what to do, if there is no such file.
+// Path returns the binary of the tool of this name: the one that its environment variable names, else the one in the
+// cache. It is an error, of one sentence that says what to do, if there is no such file.
 func Path(name string) (string, error) {
 	t, err := Find(name)
 	if err != nil {
@@ -237,9 +225,8 @@ func Path(name string) (string, error) {
 	return path, nil
 }
 
-// Root returns the root of the repository: the nearest folder from the working
-// directory upwards whose go.mod is the exporter's. Go runs tests in the folder
-// of their package, so this works in every test.
+// Root returns the root of the repository: the nearest folder from the working directory upwards whose go.mod is the
+// exporter's. Go runs tests in the folder of their package, so this works in every test.
 func Root() (string, error) {
 	start, err := os.Getwd()
 	if err != nil {

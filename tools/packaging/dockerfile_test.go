@@ -99,7 +99,8 @@ func TestDockerfile_Image(t *testing.T) {
 	}
 }
 
-// The command of the first stage builds a static exporter from what .dockerignore lets through, and that is nothing else.
+// The command of the first stage builds a static exporter from what .dockerignore lets through, and that is nothing
+// else.
 func TestDockerfile_Build(t *testing.T) {
 	dir := filteredByDockerignore(t)
 	for _, name := range []string{"test", "README.md", "Makefile", "docs", "tools", "alerts/testdata", "internal/consultest"} {

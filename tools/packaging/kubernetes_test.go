@@ -31,8 +31,8 @@ var kinds = map[string]func() meta.Object{
 	"monitoring.coreos.com/v1 PrometheusRule": func() meta.Object { return &monitoring.PrometheusRule{} },
 }
 
-// manifests decodes all examples for Kubernetes into the API's own types. A field that those do not have, or that is there twice, fails the
-// test.
+// manifests decodes all examples for Kubernetes into the API's own types. A field that those do not have, or that is
+// there twice, fails the test.
 func manifests(t *testing.T) (objects []meta.Object) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(root, "examples/kubernetes/*.yaml"))

@@ -15,8 +15,8 @@ import (
 
 const nomadJob = "examples/nomad/consul_cluster_exporter.nomad.hcl"
 
-// Every block and attribute of the job is one that Nomad's API has. Nomad's own parser is no library that may be used here; it maps the names
-// of a job file to the API's types by the same tags.
+// Every block and attribute of the job is one that Nomad's API has. Nomad's own parser is no library that may be used
+// here; it maps the names of a job file to the API's types by the same tags.
 func TestNomad(t *testing.T) {
 	file, diagnostics := hclsyntax.ParseConfig(read(t, nomadJob), nomadJob, hcl.InitialPos)
 	if diagnostics.HasErrors() {

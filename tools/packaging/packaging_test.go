@@ -44,8 +44,8 @@ func command(t *testing.T, dir string, env []string, name string, args ...string
 	return string(bytes.TrimSpace(out))
 }
 
-// copyTree copies the repository to a new folder, without what git does not track by its nature and what omit names. The names have slashes
-// and are relative to the root; of a folder that is omitted all is.
+// copyTree copies the repository to a new folder, without what git does not track by its nature and what omit names.
+// The names have slashes and are relative to the root; of a folder that is omitted all is.
 func copyTree(t *testing.T, omit func(name string, dir bool) bool) (dir string) {
 	t.Helper()
 	dir = t.TempDir()

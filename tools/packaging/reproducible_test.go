@@ -11,7 +11,8 @@ import (
 	"testing"
 )
 
-// Two builds in two folders have the same bytes. The second one has an empty cache, so that it takes nothing over from the first.
+// Two builds in two folders have the same bytes. The second one has an empty cache, so that it takes nothing over
+// from the first.
 func TestReproducible(t *testing.T) {
 	one, other := copyTree(t, func(string, bool) bool { return false }), t.TempDir()
 	must(t, os.CopyFS(other, os.DirFS(one)))

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// maxExposure is what `systemd-analyze security` may say of the unit: below 2 it says OK, and it cannot know that the exporter has to reach
-// other hosts.
+// maxExposure is what `systemd-analyze security` may say of the unit: below 2 it says OK, and it cannot know that the
+// exporter has to reach other hosts.
 const maxExposure = 1.6
 
 const (
