@@ -8,14 +8,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -31,23 +31,15 @@ type Agent struct {
 	// Server says whether the agent is a server; else it is a client.
 	Server bool
 
-	number     int // among the agents of its role, from 1
-	cluster    *Cluster
-	dataDir    string
-	configFile string
-	logFile    string // appended to by every process of the agent
-	certFile   string // "" without TLS
-	keyFile    string // "" without TLS
-	url        string
-	http       *http.Client
-	client     *api.Client
+	index             int // among the agents of its role, from 1
+	cluster           *Cluster
+	file              string // what the names of the agent's files begin with
+	certFile, keyFile string // "" without TLS
+	url               string
+	client            *api.Client
 
-	// change is held while the process is started, stopped or signalled, so that two of these do not mix.
-	change sync.Mutex
-
-	mu     sync.Mutex // guards what follows
-	proc   *process   // the latest process; nil before the first start
-	paused bool       // by Stop
+	change sync.Mutex              // held while the process is started, stopped or signalled
+	proc   atomic.Pointer[process] // the latest process; nil before the first start
 }
 
 // String returns the agent's name.
@@ -61,13 +53,17 @@ func (a *Agent) role() string {
 	return "client"
 }
 
-// Socket returns the path of the unix socket of the agent's API, which is there with Options.Socket.
-func (a *Agent) Socket() string { return a.configFile + ".sock" }
+func (a *Agent) configFile() string { return a.file + ".json" }
+func (a *Agent) dataDir() string    { return a.file + "-data" }
+
+// logFile is appended to by every process of the agent.
+func (a *Agent) logFile() string { return a.file + ".log" }
+
+// Socket returns the path of the unix socket of the agent's API, which exists with Options.Socket.
+func (a *Agent) Socket() string { return a.file + ".sock" }
 
 // HostPort returns the address of one of the agent's ports, to dial it.
-func (a *Agent) HostPort(port int) string {
-	return net.JoinHostPort(a.Addr, strconv.Itoa(port))
-}
+func (a *Agent) HostPort(port int) string { return net.JoinHostPort(a.Addr, strconv.Itoa(port)) }
 
 // URL returns the base of the agent's HTTP API: http://127.x.y.z:8500, or https://127.x.y.z:8501 with Options.TLS.
 func (a *Agent) URL() string { return a.url }
@@ -79,87 +75,84 @@ func (a *Agent) Client() *api.Client { return a.client }
 
 // Pid returns the process id of the agent's latest process.
 func (a *Agent) Pid() int {
-	if p, _ := a.process(); p != nil {
-		return p.pid
+	if p := a.proc.Load(); p != nil {
+		return p.cmd.Process.Pid
 	}
 	return 0
 }
 
 // Running says whether the agent's process exists. It does between Stop and Continue as well.
-func (a *Agent) Running() bool {
-	p, _ := a.process()
-	return p.running()
+func (a *Agent) Running() bool { return a.proc.Load().running() }
+
+// answering says whether the agent can be expected to answer requests.
+func (a *Agent) answering() bool {
+	p := a.proc.Load()
+	return p.running() && !p.paused.Load()
 }
 
-// Kill ends the agent's process at once, as a crash or a power failure would,
-// and waits until it is gone. It does nothing if the agent is not running.
+// Kill ends the agent's process at once, as a crash or a power failure would, and waits until it is gone. It does
+// nothing if the agent is not running.
 func (a *Agent) Kill() error {
 	a.change.Lock()
 	defer a.change.Unlock()
-	return a.kill()
+	return a.proc.Load().kill()
 }
 
-// kill is Kill for those who hold the lock change.
-func (a *Agent) kill() error {
-	p, _ := a.process()
-	if err := p.kill(); err != nil {
-		return fmt.Errorf("kill %s: %w", a.Name, err)
-	}
-	a.setPaused(false)
-	return nil
-}
-
-// Stop freezes the agent's process with SIGSTOP and waits until it is frozen. Its ports still accept connections,
-// which is the kernel's work, but nothing answers: what a full disk, a deadlock or a hung machine look like. The
-// other agents consider it failed after some seconds. On Windows it is an error.
+// Stop freezes the agent's process with SIGSTOP and waits until it is frozen. The kernel still accepts connections to
+// its ports, but nothing responds, as with a full disk, a deadlock or a hung machine. The other agents consider it
+// failed after some seconds. On Windows it is an error.
 func (a *Agent) Stop() error {
-	a.change.Lock()
-	defer a.change.Unlock()
-	p, paused := a.process()
-	if !p.running() {
-		return fmt.Errorf("stop %s: %w", a.Name, errNotRunning)
-	}
-	if paused {
-		return nil
-	}
-	if err := p.pause(); err != nil {
-		return fmt.Errorf("stop %s: %w", a.Name, err)
-	}
-	a.setPaused(true)
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	return poll(ctx, a.Name+" to be stopped", func(context.Context) error {
-		if !processPaused(p.pid) {
-			return errors.New("it still runs")
+	return a.signal("stop", func(p *process) error {
+		if p.paused.Load() {
+			return nil
 		}
-		return nil
+		if err := p.cmd.Process.Signal(sigStop); err != nil {
+			return err
+		}
+		p.paused.Store(true)
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		return poll(ctx, "the process to be stopped", func(context.Context) error {
+			if !processPaused(p.cmd.Process.Pid) {
+				return errors.New("it still runs")
+			}
+			return nil
+		})
 	})
 }
 
-// Continue lets an agent go on after Stop. It does nothing if it was not stopped.
+// Continue lets an agent go on after Stop. It does nothing if the agent was not stopped.
 func (a *Agent) Continue() error {
+	return a.signal("continue", func(p *process) error {
+		if !p.paused.Load() {
+			return nil
+		}
+		err := p.cmd.Process.Signal(sigContinue)
+		p.paused.Store(err != nil)
+		return err
+	})
+}
+
+// signal does something to the running process of the agent.
+func (a *Agent) signal(what string, do func(*process) error) error {
 	a.change.Lock()
 	defer a.change.Unlock()
-	p, paused := a.process()
-	if !p.running() {
-		return fmt.Errorf("continue %s: %w", a.Name, errNotRunning)
+	p, err := a.proc.Load(), errors.New("it is not running")
+	if p.running() {
+		err = do(p)
 	}
-	if !paused {
-		return nil
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", what, a, err)
 	}
-	if err := p.resume(); err != nil {
-		return fmt.Errorf("continue %s: %w", a.Name, err)
-	}
-	a.setPaused(false)
 	return nil
 }
 
 // Restart kills the agent if it is running, starts it on the data and at the address that it had, and waits until its
-// HTTP API answers; use WaitLeader and WaitMembers to wait until it is part of the cluster again.
+// HTTP API responds; use WaitLeader and WaitMembers to wait until it is part of the cluster again.
 func (a *Agent) Restart(ctx context.Context) error {
 	a.change.Lock()
 	defer a.change.Unlock()
-	if err := a.kill(); err != nil {
+	if err := a.proc.Load().kill(); err != nil {
 		return err
 	}
 	if err := a.start(); err != nil {
@@ -168,64 +161,52 @@ func (a *Agent) Restart(ctx context.Context) error {
 	return a.waitAPI(ctx)
 }
 
-// Configure merges more over the agent's configuration, as Options.Config is. It holds from the next Restart on.
+// Configure merges more over the agent's configuration, as Options.Config is. It takes effect with the next Restart.
 func (a *Agent) Configure(more map[string]any) error {
-	config, err := a.cluster.config(a)
+	config, err := a.cluster.config(a, more)
 	if err != nil {
-		return fmt.Errorf("configure %s: %w", a.Name, err)
+		return err
 	}
-	more, err = plain(more)
-	if err != nil {
-		return fmt.Errorf("configure %s: %w", a.Name, err)
-	}
-	return a.writeConfig(merge(config, more))
+	return a.writeConfig(config)
 }
 
 // Certify gives the running agent another certificate, valid from now on for this long, or expired if that is
-// negative. It shows it soon afterwards. It needs Options.TLS. On Windows it is an error.
+// negative. The agent uses it soon afterwards. It needs Options.TLS. On Windows it is an error.
 func (a *Agent) Certify(lifetime time.Duration) error {
 	if err := a.issue(lifetime); err != nil {
 		return err
 	}
-	a.change.Lock()
-	defer a.change.Unlock()
-	p, _ := a.process()
-	if !p.running() {
-		return fmt.Errorf("reload the configuration of %s: %w", a.Name, errNotRunning)
-	}
-	return p.hangUp()
+	return a.signal("reload the configuration of", func(p *process) error {
+		return p.cmd.Process.Signal(syscall.SIGHUP)
+	})
 }
 
 // Leave makes the agent leave the cluster in good order and waits until its process has ended, which takes a client
 // some 4 s and a server some 9 s: Consul gives the others time to notice. A server gives up its vote; the other
 // agents know the agent as "left". Restart brings it back.
 func (a *Agent) Leave(ctx context.Context) error {
-	a.change.Lock()
-	defer a.change.Unlock()
-	p, _ := a.process()
-	if !p.running() {
-		return fmt.Errorf("leave with %s: %w", a.Name, errNotRunning)
-	}
-	_, err := a.client.Raw().Write("/v1/agent/leave", nil, nil, new(api.WriteOptions).WithContext(ctx))
-	if _, refused := errors.AsType[api.StatusError](err); refused {
-		return fmt.Errorf("leave with %s: %w", a.Name, err)
-	}
-	// Any other error can mean that the process ended before it answered: the end of the process is what counts.
-	select {
-	case <-p.done:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("wait for %s to leave: %w", a.Name, errors.Join(ctx.Err(), err))
-	}
+	return a.signal("leave with", func(p *process) error {
+		_, err := a.client.Raw().Write("/v1/agent/leave", nil, nil, write(ctx))
+		if _, refused := errors.AsType[api.StatusError](err); refused {
+			return err
+		}
+		// Any other error can mean that the process ended before it responded: the end of the process is what counts.
+		select {
+		case <-p.done:
+			return nil
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
+		}
+	})
 }
 
-// Logs returns everything that the agent has logged so far, across restarts.
-// After the cluster's Close there is nothing left.
+// Logs returns everything that the agent has logged so far, across restarts. After the cluster's Close there is
+// nothing left.
 func (a *Agent) Logs() []LogLine { return a.LogsSince(0) }
 
 // LogMark returns the current end of the agent's log, for LogsSince.
 func (a *Agent) LogMark() int {
-	info, err := os.Stat(a.logFile)
+	info, err := os.Stat(a.logFile())
 	if err != nil {
 		return 0
 	}
@@ -234,52 +215,22 @@ func (a *Agent) LogMark() int {
 
 // LogsSince returns what the agent has logged since the LogMark.
 func (a *Agent) LogsSince(mark int) []LogLine {
-	file, err := os.Open(a.logFile)
+	output, err := os.ReadFile(a.logFile())
 	if err != nil {
 		return nil
 	}
-	defer func() { _ = file.Close() }()
-	output, err := io.ReadAll(io.NewSectionReader(file, int64(mark), 1<<62))
-	if err != nil {
-		return nil
-	}
-	return parseLog(output)
+	return parseLog(output[min(mark, len(output)):])
 }
 
-// Connections returns how many connections to this port of the agent are established: those that it has accepted, and
-// those that still wait for it to accept them. It reads /proc/net/tcp, hence works on Linux only.
-func (a *Agent) Connections(port int) (int, error) {
-	table, err := os.ReadFile("/proc/net/tcp")
-	if err != nil {
-		return 0, fmt.Errorf("read the table of connections: %w", err)
+// logTail returns the last lines of the agent's log, each on a line of its own.
+func (a *Agent) logTail(most int) string {
+	lines := a.Logs()
+	var tail strings.Builder
+	for _, line := range lines[max(0, len(lines)-most):] {
+		tail.WriteString("\n\t" + line.Raw)
 	}
-	addr, err := netip.ParseAddr(a.Addr)
-	if err != nil {
-		return 0, fmt.Errorf("parse the address of %s: %w", a.Name, err)
-	}
-	return established(table, netip.AddrPortFrom(addr, uint16(port))), nil
+	return tail.String()
 }
-
-// ConnectionsFrom returns how many connections from this IP address to any port of the agent its host still holds, in
-// whatever state but TIME_WAIT: both sides have closed those. It reads /proc/net/tcp, hence works on Linux only.
-func (a *Agent) ConnectionsFrom(address string) (int, error) {
-	table, err := os.ReadFile("/proc/net/tcp")
-	if err != nil {
-		return 0, fmt.Errorf("read the table of connections: %w", err)
-	}
-	local, err := netip.ParseAddr(a.Addr)
-	if err != nil {
-		return 0, fmt.Errorf("parse the address of %s: %w", a.Name, err)
-	}
-	remote, err := netip.ParseAddr(address)
-	if err != nil {
-		return 0, fmt.Errorf("parse the other address: %w", err)
-	}
-	return connected(table, local, remote), nil
-}
-
-// errNotRunning is the error of doing something to a process that is not there.
-var errNotRunning = errors.New("it is not running")
 
 // prepare writes the agent's configuration and makes its API client. It is called once.
 func (a *Agent) prepare() error {
@@ -290,34 +241,31 @@ func (a *Agent) prepare() error {
 	}
 	config, err := a.cluster.config(a)
 	if err != nil {
-		return fmt.Errorf("configure %s: %w", a.Name, err)
+		return err
 	}
 	scheme, port, err := apiPort(config, a.cluster.opts.TLS)
 	if err != nil {
-		return fmt.Errorf("configure %s: %w", a.Name, err)
+		return err
 	}
-	a.url = scheme + "://" + net.JoinHostPort(a.Addr, strconv.Itoa(port))
-	a.http = &http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
-		TLSClientConfig:   a.cluster.TLSConfig(),
-	}}
-	a.client, err = api.NewClient(&api.Config{Address: a.url, Token: a.cluster.ManagementToken, HttpClient: a.http})
+	a.url = scheme + "://" + a.HostPort(port)
+	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: a.cluster.TLSConfig()}
+	a.client, err = api.NewClient(&api.Config{
+		Address: a.url, Token: a.cluster.ManagementToken, HttpClient: &http.Client{Transport: transport},
+	})
 	if err != nil {
-		return fmt.Errorf("make an API client for %s: %w", a.Name, err)
+		return fmt.Errorf("make an API client for %s: %w", a, err)
 	}
 	return a.writeConfig(config)
 }
 
 // issue gives the agent a certificate.
-func (a *Agent) issue(lifetime time.Duration) error {
-	dc := a.cluster.opts.Datacenter
-	// "server.<dc>.consul" is what agents demand of servers; the name with the
-	// node in front is what servers demand of each other for gRPC.
-	names := []string{"client." + dc + ".consul", a.Name, "localhost"}
+func (a *Agent) issue(lifetime time.Duration) (err error) {
+	domain := a.cluster.opts.Datacenter + ".consul"
+	names := []string{"client." + domain, a.Name, "localhost"}
 	if a.Server {
-		names = []string{"server." + dc + ".consul", a.Name + ".server." + dc + ".consul", "localhost"}
+		// Agents require the first one of servers; for gRPC, servers require the second one of each other.
+		names = []string{"server." + domain, a.Name + ".server." + domain, "localhost"}
 	}
-	var err error
 	a.certFile, a.keyFile, err = a.cluster.ca.issue(a.Name, lifetime, names, net.ParseIP(a.Addr))
 	return err
 }
@@ -325,80 +273,37 @@ func (a *Agent) issue(lifetime time.Duration) error {
 func (a *Agent) writeConfig(config map[string]any) error {
 	text, err := json.MarshalIndent(config, "", "  ")
 	if err != nil {
-		return fmt.Errorf("encode the configuration of %s: %w", a.Name, err)
+		return err
 	}
-	if err := os.WriteFile(a.configFile, text, 0o600); err != nil {
-		return fmt.Errorf("write the configuration of %s: %w", a.Name, err)
-	}
-	return nil
+	return os.WriteFile(a.configFile(), text, 0o600)
 }
 
 // start starts the process. The caller holds the lock change.
 func (a *Agent) start() error {
-	log, err := os.OpenFile(a.logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	log, err := os.OpenFile(a.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		return fmt.Errorf("open the log of %s: %w", a.Name, err)
+		return err
 	}
-	// The process has a descriptor of its own.
-	defer func() { _ = log.Close() }()
-	p, err := a.cluster.launcher.start(a.cluster.binary, []string{"agent", "-config-file=" + a.configFile}, log)
+	defer log.Close() // The process has a descriptor of its own.
+	p, err := a.cluster.launcher.start(a.cluster.binary, []string{"agent", "-config-file=" + a.configFile()}, log)
 	if err != nil {
-		return fmt.Errorf("start %s: %w", a.Name, err)
+		return fmt.Errorf("start %s: %w", a, err)
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.proc, a.paused = p, false
+	a.proc.Store(p)
 	return nil
 }
 
-// waitAPI waits until the agent answers a request by HTTP. Any answer will do:
-// without servers, a client answers with an error.
+// waitAPI waits until the agent responds to a request by HTTP. An error will do: without servers, that is what a
+// client responds with.
 func (a *Agent) waitAPI(ctx context.Context) error {
-	return poll(ctx, a.Name+" to answer", func(ctx context.Context) error {
-		if err := a.ended(); err != nil {
-			return err
+	return poll(ctx, a.Name+" to respond", func(ctx context.Context) error {
+		if p := a.proc.Load(); !p.running() {
+			return fatal(fmt.Errorf("it has ended with %s; its last lines:%s", p.cmd.ProcessState, a.logTail(5)))
 		}
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url+"/v1/status/leader", nil)
-		if err != nil {
-			return fatal(err)
+		_, err := a.client.Status().LeaderWithQueryOptions(read(ctx))
+		if _, responded := errors.AsType[api.StatusError](err); responded {
+			return nil
 		}
-		response, err := a.http.Do(request)
-		if err != nil {
-			return err
-		}
-		return response.Body.Close()
+		return err
 	})
-}
-
-// ended returns a fatal error with the end of the log if the agent's process has ended, for those who wait for it.
-func (a *Agent) ended() error {
-	p, _ := a.process()
-	if p == nil || p.running() {
-		return nil
-	}
-	lines := a.Logs()
-	lines = lines[max(0, len(lines)-5):]
-	var tail strings.Builder
-	for _, line := range lines {
-		tail.WriteString("\n\t" + line.Raw)
-	}
-	return fatal(fmt.Errorf("%s has ended with %s; its last lines:%s", a.Name, p.exitState(), tail.String()))
-}
-
-// answering says whether the agent can be expected to answer requests.
-func (a *Agent) answering() bool {
-	p, paused := a.process()
-	return p.running() && !paused
-}
-
-func (a *Agent) process() (p *process, paused bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.proc, a.paused
-}
-
-func (a *Agent) setPaused(paused bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.paused = paused
 }

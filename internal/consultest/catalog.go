@@ -5,14 +5,15 @@ package consultest
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/hashicorp/consul/api"
+	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -50,42 +51,29 @@ func (c *Cluster) LoadCatalog(ctx context.Context, catalog Catalog) error {
 			catalog.Nodes, catalog.Services, catalog.Instances)
 	}
 	// A service is refused if its node is not there.
-	if err := c.write(ctx, catalog.nodeOps()); err != nil {
+	if err := c.transact(ctx, catalog.nodeOps()); err != nil {
 		return fmt.Errorf("load the nodes: %w", err)
 	}
-	if err := c.write(ctx, catalog.instanceOps()); err != nil {
+	if err := c.transact(ctx, catalog.instanceOps()); err != nil {
 		return fmt.Errorf("load the services: %w", err)
 	}
 	return c.waitReplicated(ctx)
 }
 
-// write performs the operations in as few transactions as possible, several at a
-// time. Their order is kept within a transaction only.
-func (c *Cluster) write(ctx context.Context, ops api.TxnOps) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	batches := make(chan api.TxnOps)
-	var writers sync.WaitGroup
-	for range txnWriters {
-		writers.Go(func() {
-			for batch := range batches {
-				if err := c.writeBatch(ctx, batch); err != nil {
-					cancel(err) // The first error counts, and ends the others.
-				}
-			}
-		})
-	}
+// transact performs the operations in as few transactions as possible, several at a time. Their order is kept within a
+// transaction only.
+func (c *Cluster) transact(ctx context.Context, ops api.TxnOps) error {
+	writers, ctx := errgroup.WithContext(ctx)
+	writers.SetLimit(txnWriters)
 	for batch := range slices.Chunk(ops, maxTxnOps) {
-		batches <- batch
+		writers.Go(func() error { return c.transactBatch(ctx, batch) })
 	}
-	close(batches)
-	writers.Wait()
-	return context.Cause(ctx)
+	return writers.Wait()
 }
 
-// writeBatch performs one transaction, again and again until a leader accepts it: servers that are as busy as these
+// transactBatch performs one transaction, again and again until a leader accepts it: servers that are as busy as these
 // can have an election. It must not matter whether it is performed twice.
-func (c *Cluster) writeBatch(ctx context.Context, ops api.TxnOps) error {
+func (c *Cluster) transactBatch(ctx context.Context, ops api.TxnOps) error {
 	// A slow transaction is not given up, unlike other looks.
 	return poll(ctx, "a transaction", func(context.Context) error {
 		i := slices.IndexFunc(c.Servers, (*Agent).answering)
@@ -93,13 +81,13 @@ func (c *Cluster) writeBatch(ctx context.Context, ops api.TxnOps) error {
 			return errors.New("no server is running")
 		}
 		server := c.Servers[i] // It forwards to the leader.
-		ok, response, _, err := server.client.Txn().Txn(ops, new(api.QueryOptions).WithContext(ctx))
+		ok, response, _, err := server.client.Txn().Txn(ops, read(ctx))
 		if err != nil {
-			return fmt.Errorf("write to %s: %w", server.Name, err)
+			return fmt.Errorf("write to %s: %w", server, err)
 		}
 		if !ok {
 			first := response.Errors[0]
-			return fatal(fmt.Errorf("%s refuses operation %d: %s", server.Name, first.OpIndex, first.What))
+			return fatal(fmt.Errorf("%s refuses operation %d: %s", server, first.OpIndex, first.What))
 		}
 		return nil
 	})
@@ -108,29 +96,21 @@ func (c *Cluster) writeBatch(ctx context.Context, ops api.TxnOps) error {
 // waitReplicated waits until every server that is neither killed nor stopped has everything that was written before.
 // It writes a key, looks for it on each server and removes it: servers apply all writes in the same order.
 func (c *Cluster) waitReplicated(ctx context.Context) error {
-	key := "consultest/" + newUUID()
-	if err := c.write(ctx, api.TxnOps{{KV: &api.KVTxnOp{Verb: api.KVSet, Key: key}}}); err != nil {
+	key := "consultest/" + rand.Text()
+	if err := c.transact(ctx, api.TxnOps{{KV: &api.KVTxnOp{Verb: api.KVSet, Key: key}}}); err != nil {
 		return fmt.Errorf("write a key: %w", err)
 	}
-	err := poll(ctx, "all servers to be up to date", func(ctx context.Context) error {
-		for _, server := range c.Servers {
-			if !server.answering() {
-				continue
-			}
-			pair, _, err := server.client.KV().Get(key, (&api.QueryOptions{AllowStale: true}).WithContext(ctx))
-			if err != nil {
-				return fmt.Errorf("ask %s for a key: %w", server.Name, err)
-			}
-			if pair == nil {
-				return fmt.Errorf("%s is behind", server.Name)
-			}
+	err := pollEach(ctx, "all servers to be up to date", c.Servers, func(ctx context.Context, server *Agent) error {
+		pair, _, err := server.client.KV().Get(key, stale(ctx))
+		if err == nil && pair == nil {
+			err = errors.New("it is behind")
 		}
-		return nil
+		return err
 	})
 	if err != nil {
 		return err
 	}
-	if err := c.write(ctx, api.TxnOps{{KV: &api.KVTxnOp{Verb: api.KVDelete, Key: key}}}); err != nil {
+	if err := c.transact(ctx, api.TxnOps{{KV: &api.KVTxnOp{Verb: api.KVDelete, Key: key}}}); err != nil {
 		return fmt.Errorf("remove a key: %w", err)
 	}
 	return nil
@@ -162,11 +142,10 @@ func (c Catalog) instanceOps() api.TxnOps {
 	return ops
 }
 
-// An instance is one instance of a service. Nodes and services are numbered from
-// 0, the instances of a service from 1.
+// An instance is one instance of a service. Nodes and services are numbered from 0, the instances of a service from 1.
 type instance struct {
-	service, number, node, port, output int
-	status                              string
+	service, index, node, port, output int
+	status                             string
 }
 
 // instance returns the i-th instance, counted from 0. Those of one service follow
@@ -177,7 +156,7 @@ func (c Catalog) instance(i int) instance {
 	first := (service*c.Instances + c.Services - 1) / c.Services
 	in := instance{
 		service: service,
-		number:  i - first + 1,
+		index:   i - first + 1,
 		node:    i % c.Nodes,
 		port:    20000 + i/c.Nodes, // Of its own on that node.
 		output:  c.CheckOutput,
@@ -194,17 +173,18 @@ func (c Catalog) instance(i int) instance {
 
 func (in instance) serviceOp() *api.TxnOp {
 	role := "replica"
-	if in.number == 1 {
+	if in.index == 1 {
 		role = "primary"
 	}
-	return &api.TxnOp{Service: &api.ServiceTxnOp{Verb: api.ServiceSet, Node: nodeName(in.node), Service: api.AgentService{
+	service := api.AgentService{
 		ID:      in.id(),
 		Service: serviceName(in.service),
 		Tags:    []string{"v" + strconv.Itoa(in.service%20+1), "zone-" + zone(in.node), role},
 		Meta:    map[string]string{"team": teams[in.service%len(teams)], "runtime": runtimes[in.service%len(runtimes)]},
 		Port:    in.port,
 		Weights: api.AgentWeights{Passing: 1, Warning: 1},
-	}}}
+	}
+	return &api.TxnOp{Service: &api.ServiceTxnOp{Verb: api.ServiceSet, Node: nodeName(in.node), Service: service}}
 }
 
 // checkOp names the check as agents name that of a service with a single one,
@@ -227,7 +207,7 @@ func (in instance) checkOutput() string {
 	return head + strings.Repeat("x", max(in.output-len(head), 0))
 }
 
-func (in instance) id() string { return serviceName(in.service) + "-" + strconv.Itoa(in.number) }
+func (in instance) id() string { return serviceName(in.service) + "-" + strconv.Itoa(in.index) }
 
 // What names are made of.
 var (

@@ -3,17 +3,16 @@
 
 //go:build linux
 
-package consultest_test
+package consultest
 
 import (
-	"context"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/consul/api"
-
-	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 )
 
 // contents is what a server has in its catalog, apart from the agents.
@@ -24,30 +23,24 @@ type contents struct {
 }
 
 // contentsOf reads the catalog that a server has itself.
-func contentsOf(t *testing.T, server *consultest.Agent) contents {
+func contentsOf(t *testing.T, server *Agent) contents {
 	t.Helper()
-	options := (&api.QueryOptions{AllowStale: true}).WithContext(soon(t))
+	options := stale(soon(t))
 	found := contents{Checks: map[string]int{}}
 	nodes, _, err := server.Client().Catalog().Nodes(options)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, node := range nodes {
 		if strings.HasPrefix(node.Node, "worker-") {
 			found.Nodes++
 		}
 	}
 	services, _, err := server.Client().Catalog().Services(options)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	delete(services, "consul")
 	found.Services = len(services)
 	for name := range services {
 		instances, _, err := server.Client().Catalog().Service(name, "", options)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		found.Instances += len(instances)
 		for _, instance := range instances {
 			found.Tags += len(instance.ServiceTags)
@@ -55,9 +48,7 @@ func contentsOf(t *testing.T, server *consultest.Agent) contents {
 		}
 	}
 	checks, _, err := server.Client().Health().State(api.HealthAny, options)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, check := range checks {
 		if check.CheckID != "serfHealth" {
 			found.Checks[check.Status]++
@@ -66,140 +57,129 @@ func contentsOf(t *testing.T, server *consultest.Agent) contents {
 	return found
 }
 
-func TestLoadCatalog(t *testing.T) {
-	t.Parallel()
-	cluster := consultest.Start(t, consultest.Options{})
-	ctx := soon(t)
-	// 200 instances are written in four transactions, the last one not full.
-	if err := cluster.LoadCatalog(ctx, consultest.Catalog{Nodes: 5, Services: 7, Instances: 200}); err != nil {
-		t.Fatalf("LoadCatalog() error = %v", err)
-	}
-	want := contents{
-		Nodes: 5, Services: 7, Instances: 200, Tags: 600, Meta: 400,
-		Checks: map[string]int{"passing": 194, "warning": 4, "critical": 2},
-	}
-	for _, server := range cluster.Servers {
-		if diff := cmp.Diff(want, contentsOf(t, server)); diff != "" {
-			t.Errorf("the catalog of %s (-want +got):\n%s", server.Name, diff)
-		}
-		checkInstance(ctx, t, server)
-	}
-
-	// Killed servers are not waited for, and what is there stays there.
-	leader, err := cluster.Leader(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keys, _, err := leader.Client().KV().Keys("", "", new(api.QueryOptions).WithContext(ctx))
-	if err != nil || len(keys) > 0 {
-		t.Errorf("Keys() = %v, %v, want none to be left behind", keys, err)
-	}
-	running := []*consultest.Agent{leader}
-	for _, server := range cluster.Servers {
-		switch {
-		case server == leader:
-		case len(running) == 1:
-			running = append(running, server)
-		default:
-			if err := server.Kill(); err != nil {
-				t.Fatal(err)
+// checkLoad loads the catalog twice. The second time the leader dies, which makes it slower but not incomplete.
+func checkLoad(t *testing.T, cluster *Cluster) {
+	t.Helper()
+	leader := cluster.Servers[0]
+	expect := func(want contents, servers ...*Agent) {
+		t.Helper()
+		for _, server := range servers {
+			if diff := cmp.Diff(want, contentsOf(t, server)); diff != "" {
+				t.Errorf("the catalog of %s (-want +got):\n%s", server, diff)
 			}
 		}
 	}
-	// Only web-0001-1 is there already; the others have other nodes than before.
-	if err := cluster.LoadCatalog(ctx, consultest.Catalog{Nodes: 8, Services: 8, Instances: 8}); err != nil {
-		t.Fatalf("the second LoadCatalog() error = %v", err)
+	err := cluster.transact(soon(t), Catalog{Nodes: 1, Services: 100, Instances: 100}.instanceOps())
+	if err == nil || !strings.Contains(err.Error(), "refuses operation 0: ") {
+		t.Errorf("services without a node: %v; want which operation is refused", err)
 	}
-	want = contents{
-		Nodes: 8, Services: 8, Instances: 207, Tags: 621, Meta: 414,
-		Checks: map[string]int{"passing": 201, "warning": 4, "critical": 2},
-	}
-	for _, server := range running {
-		if diff := cmp.Diff(want, contentsOf(t, server)); diff != "" {
-			t.Errorf("the catalog of %s after the second load (-want +got):\n%s", server.Name, diff)
-		}
-	}
-}
 
-// A leader that dies while the catalog is loaded makes it slower, not incomplete.
-func TestLoadCatalog_Election(t *testing.T) {
-	t.Parallel()
-	cluster := consultest.Start(t, consultest.Options{})
-	ctx := soon(t)
-	leader, err := cluster.Leader(ctx)
-	if err != nil {
-		t.Fatal(err)
+	// 200 instances are written in four transactions, the last one not full.
+	must(t, cluster.LoadCatalog(soon(t), Catalog{Nodes: 5, Services: 7, Instances: 200}))
+	expect(contents{
+		Nodes: 5, Services: 7, Instances: 200, Tags: 600, Meta: 400,
+		Checks: map[string]int{"passing": 194, "warning": 4, "critical": 2},
+	}, cluster.Servers...)
+	checkInstance(t, leader)
+	if keys, _, err := leader.Client().KV().Keys("", "", read(soon(t))); err != nil || len(keys) > 0 {
+		t.Errorf("the keys are %v, %v; want none to be left behind", keys, err)
 	}
+
 	loaded := make(chan error, 1)
-	go func() {
-		loaded <- cluster.LoadCatalog(ctx, consultest.Catalog{Nodes: 50, Services: 50, Instances: 2500})
-	}()
+	ctx := soon(t)
+	go func() { loaded <- cluster.LoadCatalog(ctx, Catalog{Nodes: 50, Services: 50, Instances: 2500}) }()
 	eventually(t, "some services", func() bool {
-		services, _, err := leader.Client().Catalog().Services((&api.QueryOptions{AllowStale: true}).WithContext(ctx))
-		return err == nil && len(services) > 5
+		services, _, err := leader.Client().Catalog().Services(stale(ctx))
+		return err == nil && len(services) > 12
 	})
 	select {
 	case err := <-loaded:
 		t.Fatalf("LoadCatalog() ended before the leader was killed, with error %v", err)
 	default:
 	}
-	if err := leader.Kill(); err != nil {
-		t.Fatal(err)
+	must(t, leader.Kill())
+	must(t, <-loaded)
+	// Ten passing instances were there already, on the same nodes.
+	expect(contents{
+		Nodes: 50, Services: 50, Instances: 2690, Tags: 8070, Meta: 5380,
+		Checks: map[string]int{"passing": 2609, "warning": 54, "critical": 27},
+	}, cluster.Servers[1:]...)
+	must(t, leader.Restart(soon(t)))
+	must(t, cluster.WaitMembers(soon(t), 4))
+}
+
+// checkInstance looks at one instance, the last of the first service, with its node and check.
+func checkInstance(t *testing.T, server *Agent) {
+	t.Helper()
+	query := stale(soon(t))
+	query.Filter = `Service.ID == "web-0001-29"`
+	entries, _, err := server.Client().Health().Service("web-0001", "", false, query)
+	if err != nil || len(entries) != 1 {
+		t.Fatalf("Service() = %v, %v; want one instance", entries, err)
 	}
-	if err := <-loaded; err != nil {
-		t.Fatalf("LoadCatalog() error = %v", err)
+	node, service, check := entries[0].Node, entries[0].Service, entries[0].Checks[0]
+	got := []any{
+		node.Node, node.Address, node.Meta["zone"], service.Tags, service.Meta, service.Port,
+		check.CheckID, check.Name, check.ServiceName, check.Status, check.Output,
 	}
-	want := contents{
-		Nodes: 50, Services: 50, Instances: 2500, Tags: 7500, Meta: 5000,
-		Checks: map[string]int{"passing": 2425, "warning": 50, "critical": 25},
+	want := []any{
+		"worker-0004", "10.0.0.4", "a",
+		[]string{"v1", "zone-a", "replica"},
+		map[string]string{"team": "checkout", "runtime": "go"},
+		20005,
+		"service:web-0001-29", "Service 'web-0001' check", "web-0001", "passing",
+		"HTTP GET http://10.0.0.4:20005/health: 200 OK Output: ",
 	}
-	for _, server := range cluster.Servers {
-		if server == leader {
-			continue
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("an instance in the catalog of %s (-want +got):\n%s", server, diff)
+	}
+}
+
+// Instances are spread evenly, each with a name and, on its node, a port of its own.
+func TestCatalog_Instances(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		catalog Catalog
+		// The fewest and the most instances that a service and a node have.
+		perService, perNode [2]int
+	}{
+		{Catalog{Nodes: 1, Services: 1, Instances: 1}, [2]int{1, 1}, [2]int{1, 1}},
+		{Catalog{Nodes: 5, Services: 7, Instances: 200}, [2]int{28, 29}, [2]int{40, 40}},
+		{Catalog{Nodes: 960, Services: 5000, Instances: 24000}, [2]int{4, 5}, [2]int{25, 25}},
+	} {
+		services, nodes := map[int]int{}, map[int]int{}
+		ids, ports := map[string]bool{}, map[[2]int]bool{}
+		for i := range test.catalog.Instances {
+			in := test.catalog.instance(i)
+			services[in.service]++
+			nodes[in.node]++
+			ids[in.id()] = true
+			ports[[2]int{in.node, in.port}] = true
 		}
-		if diff := cmp.Diff(want, contentsOf(t, server)); diff != "" {
-			t.Errorf("the catalog of %s (-want +got):\n%s", server.Name, diff)
+		if len(services) != test.catalog.Services || len(nodes) != test.catalog.Nodes ||
+			len(ids) != test.catalog.Instances || len(ports) != test.catalog.Instances {
+			t.Errorf("%+v has %d services, %d nodes, %d names and %d ports",
+				test.catalog, len(services), len(nodes), len(ids), len(ports))
+		}
+		for _, spread := range []struct {
+			counts map[int]int
+			want   [2]int
+		}{{services, test.perService}, {nodes, test.perNode}} {
+			counts := slices.Collect(maps.Values(spread.counts))
+			if got := [2]int{slices.Min(counts), slices.Max(counts)}; got != spread.want {
+				t.Errorf("%+v: from %d to %d instances each; want %d", test.catalog, got[0], got[1], spread.want)
+			}
 		}
 	}
 }
 
-// checkInstance looks at one instance, the last of the first service, with its node and check.
-func checkInstance(ctx context.Context, t *testing.T, server *consultest.Agent) {
-	t.Helper()
-	query := (&api.QueryOptions{AllowStale: true, Filter: `Service.ID == "web-0001-29"`}).WithContext(ctx)
-	entries, _, err := server.Client().Health().Service("web-0001", "", false, query)
-	if err != nil || len(entries) != 1 {
-		t.Fatalf("Service() = %v, %v, want one instance", entries, err)
-	}
-	entry := entries[0]
-	type instance struct {
-		Node, Addr, Zone string
-		Tags             []string
-		Meta             map[string]string
-		Port             int
-		CheckID          string
-		CheckName        string
-		CheckService     string
-		Status, Output   string
-	}
-	want := instance{
-		Node: "worker-0004", Addr: "10.0.0.4", Zone: "a",
-		Tags:         []string{"v1", "zone-a", "replica"},
-		Meta:         map[string]string{"team": "checkout", "runtime": "go"},
-		Port:         20005,
-		CheckID:      "service:web-0001-29",
-		CheckName:    "Service 'web-0001' check",
-		CheckService: "web-0001",
-		Status:       "passing",
-		Output:       "HTTP GET http://10.0.0.4:20005/health: 200 OK Output: ",
-	}
-	check := entry.Checks[0]
-	got := instance{
-		entry.Node.Node, entry.Node.Address, entry.Node.Meta["zone"],
-		entry.Service.Tags, entry.Service.Meta, entry.Service.Port,
-		check.CheckID, check.Name, check.ServiceName, check.Status, check.Output,
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("an instance in the catalog of %s (-want +got):\n%s", server.Name, diff)
+func TestLoadCatalog_Impossible(t *testing.T) {
+	t.Parallel()
+	for _, catalog := range []Catalog{
+		{}, {Services: 1, Instances: 1}, {Nodes: 1, Instances: 1}, {Nodes: 1, Services: 2, Instances: 1},
+	} {
+		if err := new(Cluster).LoadCatalog(t.Context(), catalog); err == nil {
+			t.Errorf("LoadCatalog(%+v) succeeds; want an error", catalog)
+		}
 	}
 }

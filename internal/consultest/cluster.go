@@ -4,12 +4,12 @@
 package consultest
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -28,8 +28,7 @@ import (
 type BootstrapMode int
 
 const (
-	// BootstrapExpect makes one cluster of all servers: each waits for the others
-	// before they elect a leader. It is the default.
+	// BootstrapExpect makes one cluster of all servers, which wait for each other before they elect a leader.
 	BootstrapExpect BootstrapMode = iota
 	// BootstrapAlone makes each server a cluster of its own, with itself as the leader and no knowledge of the others.
 	// Join lets their gossip pools merge, but each stays a leader: a split brain. Clients join the first server.
@@ -38,8 +37,7 @@ const (
 
 // Options describe a cluster. The zero value is one of three servers without TLS, encryption and ACLs.
 type Options struct {
-	// Servers is the number of servers, 99 at most. It is 3 if both Servers and
-	// Clients are zero; with Clients only, there is no cluster to join.
+	// Servers is the number of servers, 99 at most; default 3.
 	Servers int
 	// Clients is the number of client agents, 99 at most; default 0.
 	Clients int
@@ -57,8 +55,7 @@ type Options struct {
 	ACL bool
 	// Bootstrap says how the servers find together; default BootstrapExpect.
 	Bootstrap BootstrapMode
-	// Config is merged over the configuration of each agent, key by key down to
-	// any depth, for example to switch a port off:
+	// Config is merged over the configuration of each agent, key by key at any depth, for example to switch a port off:
 	//
 	//	map[string]any{"ports": map[string]any{"dns": -1}}
 	Config map[string]any
@@ -73,8 +70,7 @@ type Options struct {
 	Network string
 	// Socket has each agent serve its API on a unix socket, too: Agent.Socket.
 	Socket bool
-	// NodeName returns the name of the agent of this role, "server" or "client",
-	// and number, counted from 1. It is "server-1" and so on by default.
+	// NodeName returns the name of the agent of this role and number, counted from 1; default "server-1" and so on.
 	NodeName func(role string, i int) string
 }
 
@@ -101,17 +97,15 @@ type Cluster struct {
 	closeErr  error
 }
 
-// startTimeout is how long a cluster may take to start in a test: plenty, as a
-// machine can be busy with other clusters.
+// startTimeout is how long a cluster may take to start in a test: plenty, as a machine can be busy with other clusters.
 const startTimeout = 90 * time.Second
 
-// Start starts a cluster for a test and waits until it is ready for use. The test fails at once if that is not
-// possible. The cluster is closed when the test has ended; if it has failed, the end of each agent's log is printed.
-//
-// If too many tests on this machine have clusters it first waits for one of them to end.
+// Start waits for the test's turn, starts a cluster, and waits until it is ready for use. The test fails at once if
+// that is not possible. The cluster is closed when the test has ended; if it has failed, the end of each agent's log is
+// printed.
 func Start(tb testing.TB, opts Options) *Cluster {
 	tb.Helper()
-	machineSlots.claim(tb)
+	WaitTurn(tb)
 	ctx, cancel := context.WithTimeout(tb.Context(), startTimeout)
 	defer cancel()
 	c, err := New(ctx, opts)
@@ -120,7 +114,9 @@ func Start(tb testing.TB, opts Options) *Cluster {
 	}
 	tb.Cleanup(func() {
 		if tb.Failed() {
-			c.logTails(tb)
+			for _, agent := range c.Agents() {
+				tb.Logf("the last lines that %s (%s) logged:%s", agent, agent.Addr, agent.logTail(20))
+			}
 		}
 		if err := c.Close(); err != nil {
 			tb.Errorf("close the Consul cluster: %v", err)
@@ -129,68 +125,32 @@ func Start(tb testing.TB, opts Options) *Cluster {
 	return c
 }
 
-// New starts a cluster and waits until it is ready for use: all agents answer and know each other, and there is a
+// New starts a cluster and waits until it is ready for use: all agents respond and know each other, and there is a
 // leader. The caller must Close it. If the context ends first, there is no cluster and nothing to close.
 func New(ctx context.Context, opts Options) (*Cluster, error) {
-	if err := opts.complete(); err != nil {
-		return nil, err
+	opts.Servers = cmp.Or(opts.Servers, 3)
+	opts.Datacenter = cmp.Or(opts.Datacenter, "dc1")
+	opts.CertLifetime = cmp.Or(opts.CertLifetime, defaultCertLifetime)
+	if opts.NodeName == nil {
+		opts.NodeName = func(role string, i int) string { return role + "-" + strconv.Itoa(i) }
 	}
 	binary, err := toolbox.Path("consul")
 	if err != nil {
 		return nil, err
 	}
-	network, err := opts.subnet(ctx)
+	network, err := claimSubnet(ctx, opts.Network)
 	if err != nil {
 		return nil, err
 	}
 	dir, err := MakeTempDir("consultest-")
 	if err != nil {
-		return nil, errors.Join(err, network.release())
+		return nil, errors.Join(err, network.claim.Close())
 	}
 	c := &Cluster{opts: opts, binary: binary, dir: dir, net: network, launcher: newLauncher()}
 	if err := c.start(ctx); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
-}
-
-// complete checks the options and fills in the defaults.
-func (o *Options) complete() error {
-	if o.Servers == 0 && o.Clients == 0 {
-		o.Servers = 3
-	}
-	if o.Servers < 0 || o.Servers > 99 || o.Clients < 0 || o.Clients > 99 {
-		return fmt.Errorf("a cluster has 0 to 99 servers and as many clients, not %d and %d", o.Servers, o.Clients)
-	}
-	if o.Absent < 0 || o.Absent > o.Servers || (o.Absent > 0 && o.Bootstrap == BootstrapAlone) {
-		return fmt.Errorf("%d of %d servers cannot be absent", o.Absent, o.Servers)
-	}
-	if o.Datacenter == "" {
-		o.Datacenter = "dc1"
-	}
-	if o.CertLifetime == 0 {
-		o.CertLifetime = defaultCertLifetime
-	}
-	if o.NodeName == nil {
-		o.NodeName = func(role string, i int) string { return role + "-" + strconv.Itoa(i) }
-	}
-	return nil
-}
-
-// subnet takes the network that the options name, or a free one.
-func (o *Options) subnet(ctx context.Context) (*subnet, error) {
-	if o.Network == "" {
-		return claimSubnet(ctx)
-	}
-	first, err := netip.ParseAddr(o.Network)
-	if err != nil {
-		return nil, fmt.Errorf("read Options.Network: %w", err)
-	}
-	s := &subnet{first: first}
-	if err := s.take(ctx); err != nil {
-		return nil, fmt.Errorf("take the network %s: %w", o.Network, err)
-	}
-	return s, nil
 }
 
 // start does the work of New. On an error, what was started runs on until Close.
@@ -214,54 +174,13 @@ func (c *Cluster) start(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, agent := range c.present() {
+	present := slices.Concat(c.Servers[:len(c.Servers)-c.opts.Absent], c.Clients)
+	for _, agent := range present {
 		if err := agent.start(); err != nil {
 			return err
 		}
 	}
-	return c.waitReady(ctx)
-}
-
-// present returns the agents that New starts.
-func (c *Cluster) present() []*Agent {
-	return slices.Concat(c.Servers[:len(c.Servers)-c.opts.Absent], c.Clients)
-}
-
-// startTLS makes the authority and the API client's certificate.
-func (c *Cluster) startTLS() error {
-	var err error
-	lifetime := max(c.opts.CertLifetime, defaultCertLifetime)
-	c.ca, err = newAuthority(filepath.Join(c.dir, "tls"), lifetime)
-	if err != nil {
-		return err
-	}
-	c.CACert = c.ca.file
-	names := []string{"client." + c.opts.Datacenter + ".consul", "localhost"}
-	c.ClientCert, c.ClientKey, err = c.ca.issue("api-client", lifetime, names)
-	if err != nil {
-		return err
-	}
-	c.tls, err = c.ca.clientConfig(c.ClientCert, c.ClientKey)
-	return err
-}
-
-func (c *Cluster) newAgent(role string, i, host int) *Agent {
-	file := filepath.Join(c.dir, role+"-"+strconv.Itoa(i))
-	return &Agent{
-		Name:       c.opts.NodeName(role, i),
-		Addr:       c.net.address(host),
-		Server:     role == "server",
-		number:     i,
-		cluster:    c,
-		dataDir:    file + "-data",
-		configFile: file + ".json",
-		logFile:    file + ".log",
-	}
-}
-
-// waitReady waits until the agents that were just started are a cluster.
-func (c *Cluster) waitReady(ctx context.Context) error {
-	for _, agent := range c.present() {
+	for _, agent := range present {
 		if err := agent.waitAPI(ctx); err != nil {
 			return err
 		}
@@ -269,70 +188,74 @@ func (c *Cluster) waitReady(ctx context.Context) error {
 	if c.opts.Absent > 0 {
 		return nil
 	}
-	for _, group := range c.groups() {
-		leader, err := waitLeader(ctx, group.servers)
+	return c.waitReady(ctx)
+}
+
+// startTLS makes the authority and the API client's certificate.
+func (c *Cluster) startTLS() (err error) {
+	lifetime := max(c.opts.CertLifetime, defaultCertLifetime)
+	if c.ca, err = newAuthority(c.dir, lifetime); err != nil {
+		return err
+	}
+	c.CACert = c.ca.file
+	names := []string{"client." + c.opts.Datacenter + ".consul", "localhost"}
+	if c.ClientCert, c.ClientKey, err = c.ca.issue("api-client", lifetime, names); err != nil {
+		return err
+	}
+	c.tls, err = c.ca.clientConfig(c.ClientCert, c.ClientKey)
+	return err
+}
+
+func (c *Cluster) newAgent(role string, i, host int) *Agent {
+	return &Agent{
+		Name:    c.opts.NodeName(role, i),
+		Addr:    c.net.address(host),
+		Server:  role == "server",
+		index:   i,
+		cluster: c,
+		file:    filepath.Join(c.dir, role+"-"+strconv.Itoa(i)),
+	}
+}
+
+// waitReady waits until the agents that were just started are a cluster, or one of each server with BootstrapAlone.
+func (c *Cluster) waitReady(ctx context.Context) error {
+	groups := [][]*Agent{c.Agents()} // The agents that find together without any Join.
+	if c.opts.Bootstrap == BootstrapAlone {
+		groups[0] = slices.Concat(c.Servers[:1], c.Clients)
+		for _, server := range c.Servers[1:] {
+			groups = append(groups, []*Agent{server})
+		}
+	}
+	for _, agents := range groups {
+		servers := slices.DeleteFunc(slices.Clone(agents), func(a *Agent) bool { return !a.Server })
+		leader, err := waitLeader(ctx, servers)
 		if err != nil {
 			return err
 		}
-		if err := waitMembers(ctx, group.agents, len(group.agents)); err != nil {
+		if err := waitMembers(ctx, agents, len(agents)); err != nil {
 			return err
 		}
-		if err := waitCatalog(ctx, leader, len(group.agents)); err != nil {
+		if err := waitCatalog(ctx, leader, len(agents)); err != nil {
 			return err
 		}
 	}
 	if c.opts.ACL {
-		return c.waitToken(ctx, c.ManagementToken, c.Agents())
+		return waitToken(ctx, c.ManagementToken, c.Agents())
 	}
 	return nil
 }
 
-// A group is the part of a cluster that elects a leader of its own.
-type group struct {
-	servers, agents []*Agent
-}
-
-// groups returns the groups that the agents form without any Join.
-func (c *Cluster) groups() []group {
-	switch {
-	case len(c.Servers) == 0:
-		return nil
-	case c.opts.Bootstrap == BootstrapExpect:
-		return []group{{c.Servers, c.Agents()}}
-	}
-	var groups []group
-	for i, server := range c.Servers {
-		agents := []*Agent{server}
-		if i == 0 {
-			agents = append(agents, c.Clients...)
-		}
-		groups = append(groups, group{agents[:1], agents})
-	}
-	return groups
-}
-
-// Close kills all agents and removes all that the cluster has written. Calling
-// it again does nothing and returns the same.
+// Close kills all agents and removes all that the cluster has written. Calling it again does nothing and returns the
+// same.
 func (c *Cluster) Close() error {
 	c.closeOnce.Do(func() {
-		errs := []error{c.launcher.close()}
-		if err := os.RemoveAll(c.dir); err != nil {
-			errs = append(errs, fmt.Errorf("remove the cluster's folder: %w", err))
-		}
-		if err := c.net.release(); err != nil {
-			errs = append(errs, fmt.Errorf("release the cluster's network: %w", err))
-		}
-		c.closeErr = errors.Join(errs...)
+		c.closeErr = errors.Join(c.launcher.close(), os.RemoveAll(c.dir), c.net.claim.Close())
 	})
 	return c.closeErr
 }
 
 // Agents returns the servers and then the clients.
-func (c *Cluster) Agents() []*Agent {
-	agents := make([]*Agent, 0, len(c.Servers)+len(c.Clients))
-	agents = append(agents, c.Servers...)
-	return append(agents, c.Clients...)
-}
+func (c *Cluster) Agents() []*Agent { return slices.Concat(c.Servers, c.Clients) }
 
 // TLSConfig returns the TLS configuration of an API client: it trusts the
 // cluster's authority and shows the client certificate. It is nil without TLS.
@@ -343,9 +266,8 @@ func (c *Cluster) TLSConfig() *tls.Config {
 
 // Join makes one agent join the gossip pool of another, as "consul join" does.
 func (c *Cluster) Join(ctx context.Context, from, to *Agent) error {
-	options := new(api.WriteOptions).WithContext(ctx)
-	if _, err := from.client.Raw().Write("/v1/agent/join/"+to.Addr, nil, nil, options); err != nil {
-		return fmt.Errorf("join %s to %s: %w", from.Name, to.Name, err)
+	if _, err := from.client.Raw().Write("/v1/agent/join/"+to.Addr, nil, nil, write(ctx)); err != nil {
+		return fmt.Errorf("join %s to %s: %w", from, to, err)
 	}
 	return nil
 }
@@ -357,30 +279,40 @@ func (c *Cluster) NewToken(ctx context.Context, rules string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("create a token: %w", err)
 	}
-	options := new(api.WriteOptions).WithContext(ctx)
-	policy, _, err := leader.client.ACL().PolicyCreate(&api.ACLPolicy{Name: "consultest-" + newUUID(), Rules: rules}, options)
+	policy := &api.ACLPolicy{Name: "consultest-" + rand.Text(), Rules: rules}
+	policy, _, err = leader.client.ACL().PolicyCreate(policy, write(ctx))
 	if err != nil {
 		return "", fmt.Errorf("create a policy: %w", err)
 	}
-	token, _, err := leader.client.ACL().TokenCreate(&api.ACLToken{Policies: []*api.ACLTokenPolicyLink{{ID: policy.ID}}}, options)
+	token := &api.ACLToken{Policies: []*api.ACLTokenPolicyLink{{ID: policy.ID}}}
+	token, _, err = leader.client.ACL().TokenCreate(token, write(ctx))
 	if err != nil {
 		return "", fmt.Errorf("create a token: %w", err)
 	}
-	return token.SecretID, c.waitToken(ctx, token.SecretID, c.Servers)
+	return token.SecretID, waitToken(ctx, token.SecretID, c.Servers)
 }
 
-// logTails prints the end of each agent's log.
-func (c *Cluster) logTails(tb testing.TB) {
-	tb.Helper()
-	const tail = 20
-	for _, agent := range c.Agents() {
-		lines := agent.Logs()
-		var text strings.Builder
-		for _, line := range lines[max(0, len(lines)-tail):] {
-			text.WriteString("\n\t" + line.Raw)
+// TransferLeadership makes a server the leader, and waits until all others follow it. It does nothing if it is the
+// leader already.
+func (c *Cluster) TransferLeadership(ctx context.Context, to *Agent) error {
+	return poll(ctx, to.Name+" to lead", func(ctx context.Context) error {
+		leader, err := c.Leader(ctx)
+		if err != nil || leader == to {
+			return err
 		}
-		tb.Logf("the last of %d lines that %s (%s) logged:%s", len(lines), agent.Name, agent.Addr, text.String())
-	}
+		config, err := leader.client.Operator().RaftGetConfiguration(read(ctx))
+		if err != nil {
+			return fmt.Errorf("ask %s for the Raft configuration: %w", leader, err)
+		}
+		i := slices.IndexFunc(config.Servers, func(s *api.RaftServer) bool { return s.Node == to.Name })
+		if i < 0 {
+			return fmt.Errorf("%s is not in the Raft configuration", to)
+		}
+		if _, err := leader.client.Operator().RaftLeaderTransfer(config.Servers[i].ID, read(ctx)); err != nil {
+			return fmt.Errorf("transfer the leadership from %s to %s: %w", leader, to, err)
+		}
+		return fmt.Errorf("%s led until now", leader)
+	})
 }
 
 // MakeTempDir creates a temporary folder whose name is the prefix, the id of this process and a number. It removes

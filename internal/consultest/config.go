@@ -7,17 +7,35 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 )
 
-// config returns the agent's whole configuration: what this package sets, with
-// Options.Config and then Options.AgentConfig merged over it.
-func (c *Cluster) config(a *Agent) (map[string]any, error) {
+// config returns the agent's whole configuration: what this package sets, with Options.Config, then
+// Options.AgentConfig, and then more merged over it.
+func (c *Cluster) config(a *Agent, more ...map[string]any) (map[string]any, error) {
+	layers := []map[string]any{c.ownConfig(a), c.opts.Config}
+	if c.opts.AgentConfig != nil {
+		layers = append(layers, c.opts.AgentConfig(a.role(), a.index))
+	}
+	config := map[string]any{}
+	for _, layer := range slices.Concat(layers, more) {
+		layer, err := plain(layer)
+		if err != nil {
+			return nil, fmt.Errorf("configure %s: %w", a, err)
+		}
+		config = merge(config, layer)
+	}
+	return config, nil
+}
+
+// ownConfig returns what this package sets.
+func (c *Cluster) ownConfig(a *Agent) map[string]any {
 	ports := map[string]any{"grpc": PortGRPC}
 	config := map[string]any{
 		"datacenter":     c.opts.Datacenter,
 		"node_name":      a.Name,
 		"server":         a.Server,
-		"data_dir":       a.dataDir,
+		"data_dir":       a.dataDir(),
 		"bind_addr":      a.Addr,
 		"client_addr":    a.Addr,
 		"advertise_addr": a.Addr,
@@ -36,25 +54,24 @@ func (c *Cluster) config(a *Agent) (map[string]any, error) {
 		"enable_debug":            false,
 		"retry_interval":          "1s",
 	}
-	if a.Server {
-		config["bootstrap_expect"] = c.opts.Servers
+	expected, others := len(c.Servers), c.Servers
+	if c.opts.Bootstrap == BootstrapAlone {
+		expected, others = 1, c.Servers[:1]
+		if a.Server {
+			others = nil
+		}
 	}
-	switch {
-	case c.opts.Bootstrap == BootstrapAlone && a.Server:
-		config["bootstrap_expect"] = 1
-	case c.opts.Bootstrap == BootstrapAlone && len(c.Servers) > 0:
-		config["retry_join"] = []string{c.Servers[0].Addr}
-	default:
-		var others []string
-		for _, server := range c.Servers {
-			// An agent can join itself, which would count as a success.
-			if server != a {
-				others = append(others, server.Addr)
-			}
+	if a.Server {
+		config["bootstrap_expect"] = expected
+	}
+	var join []string
+	for _, server := range others {
+		if server != a { // To join itself would count as a success.
+			join = append(join, server.Addr)
 		}
-		if len(others) > 0 {
-			config["retry_join"] = others
-		}
+	}
+	if len(join) > 0 {
+		config["retry_join"] = join
 	}
 	if c.opts.Socket {
 		config["addresses"] = map[string]any{"http": a.Addr + " unix://" + a.Socket()}
@@ -63,10 +80,8 @@ func (c *Cluster) config(a *Agent) (map[string]any, error) {
 		config["encrypt"] = c.opts.GossipKey
 	}
 	if c.opts.TLS {
-		ports["http"] = -1
-		ports["https"] = PortHTTPS
-		ports["grpc"] = -1
-		ports["grpc_tls"] = PortGRPCTLS
+		ports["http"], ports["https"] = -1, PortHTTPS
+		ports["grpc"], ports["grpc_tls"] = -1, PortGRPCTLS
 		config["tls"] = map[string]any{
 			"defaults": map[string]any{
 				"ca_file":         c.CACert,
@@ -82,42 +97,19 @@ func (c *Cluster) config(a *Agent) (map[string]any, error) {
 		config["acl"] = map[string]any{
 			"enabled":        true,
 			"default_policy": "deny",
-			"tokens": map[string]any{
-				"initial_management": c.ManagementToken,
-				"agent":              c.ManagementToken,
-			},
+			"tokens":         map[string]any{"initial_management": c.ManagementToken, "agent": c.ManagementToken},
 		}
 	}
-	config, err := plain(config)
-	if err != nil {
-		return nil, err
-	}
-	user, err := plain(c.opts.Config)
-	if err != nil {
-		return nil, fmt.Errorf("read Options.Config: %w", err)
-	}
-	config = merge(config, user)
-	if c.opts.AgentConfig == nil {
-		return config, nil
-	}
-	user, err = plain(c.opts.AgentConfig(a.role(), a.number))
-	if err != nil {
-		return nil, fmt.Errorf("read Options.AgentConfig: %w", err)
-	}
-	return merge(config, user), nil
+	return config
 }
 
 // plain returns the configuration as JSON knows it: every object a map[string]any, every number a float64.
-func plain(config map[string]any) (map[string]any, error) {
+func plain(config map[string]any) (decoded map[string]any, err error) {
 	text, err := json.Marshal(config)
 	if err != nil {
-		return nil, fmt.Errorf("encode a configuration: %w", err)
+		return nil, err
 	}
-	var decoded map[string]any
-	if err := json.Unmarshal(text, &decoded); err != nil {
-		return nil, fmt.Errorf("decode a configuration: %w", err)
-	}
-	return decoded, nil
+	return decoded, json.Unmarshal(text, &decoded)
 }
 
 // merge changes base: objects are merged key by key, everything else in over replaces what base has.
@@ -126,29 +118,25 @@ func merge(base, over map[string]any) map[string]any {
 		base = map[string]any{}
 	}
 	for key, value := range over {
-		object, isObject := value.(map[string]any)
-		if !isObject {
-			base[key] = value
-			continue
+		if object, ok := value.(map[string]any); ok {
+			inner, _ := base[key].(map[string]any) // Anything else is replaced.
+			value = merge(inner, object)
 		}
-		// Whatever else base has here is replaced.
-		inner, _ := base[key].(map[string]any)
-		base[key] = merge(inner, object)
+		base[key] = value
 	}
 	return base
 }
 
-// apiPort returns the scheme and port of the agent's HTTP API, according to its
-// plain configuration: HTTPS under TLS, if it is on, else HTTP.
+// apiPort returns the scheme and port of the agent's HTTP API, according to its plain configuration: HTTPS under TLS,
+// if it is on, else HTTP.
 func apiPort(config map[string]any, preferTLS bool) (scheme string, port int, err error) {
 	ports, _ := config["ports"].(map[string]any)
-	number := func(name string, fallback int) int {
+	http, https := PortHTTP, -1
+	for name, port := range map[string]*int{"http": &http, "https": &https} {
 		if n, ok := ports[name].(float64); ok {
-			return int(n)
+			*port = int(n)
 		}
-		return fallback
 	}
-	http, https := number("http", PortHTTP), number("https", -1)
 	switch {
 	case https > 0 && (preferTLS || http <= 0):
 		return "https", https, nil

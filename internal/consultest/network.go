@@ -6,17 +6,17 @@ package consultest
 import (
 	"context"
 	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"strings"
 )
 
-// Consul's default ports. A cluster uses them unchanged unless Options.Config
-// says otherwise: each agent has an address of its own instead.
+// Consul's default ports. A cluster uses them unchanged unless Options.Config says otherwise: each agent has an address
+// of its own instead.
 const (
 	PortServer  = 8300 // server RPC and Raft, TCP; servers only
 	PortSerfLAN = 8301 // gossip within the datacenter, TCP and UDP
@@ -28,34 +28,41 @@ const (
 	PortDNS     = 8600 // DNS, TCP and UDP
 )
 
-// A subnet is a loopback network 127.x.y.0/24, or one of IPv6, that one cluster has for itself.
+// A subnet is a network whose addresses differ in the last byte and which one cluster has for itself.
 type subnet struct {
 	first netip.Addr   // the address with the last byte 0
 	claim net.Listener // on port 8300 of the last byte 254; holding it is holding the subnet
 }
 
-// claimSubnet takes a free subnet, chosen at random. Every cluster of every process listens on the last address of
-// its subnet for as long as it lives, which makes the operating system the judge of who has which.
-func claimSubnet(ctx context.Context) (*subnet, error) {
-	var err error
-	for range 50 {
-		// 127.0.y.z is left alone, for that is where everything else listens.
-		s := &subnet{first: netip.AddrFrom4([4]byte{127, byte(1 + rand.IntN(254)), byte(rand.IntN(256)), 0})}
-		if err = s.take(ctx); err == nil {
-			return s, nil
+// claimSubnet takes the network with this first address or, if that is "", a free one 127.x.y.0/24 at random. Each
+// cluster of each process listens on the last address of its subnet as long as it exists, so the operating system knows
+// which subnets are taken.
+func claimSubnet(ctx context.Context, first string) (*subnet, error) {
+	if first != "" {
+		addr, err := netip.ParseAddr(first)
+		if err != nil {
+			return nil, err
 		}
-		if ctx.Err() != nil {
-			break
+		return listen(ctx, addr)
+	}
+	for tries := 50; ; tries-- {
+		// 127.0.y.z is left alone, because everything else listens there.
+		addr := netip.AddrFrom4([4]byte{127, byte(1 + rand.IntN(254)), byte(rand.IntN(256)), 0})
+		s, err := listen(ctx, addr)
+		if err == nil || ctx.Err() != nil || tries == 0 {
+			return s, err
 		}
 	}
-	return nil, fmt.Errorf("find a free network 127.x.y.0/24: %w", err)
 }
 
-// take claims the subnet.
-func (s *subnet) take(ctx context.Context) (err error) {
-	var config net.ListenConfig
-	s.claim, err = config.Listen(ctx, "tcp", net.JoinHostPort(s.address(254), strconv.Itoa(PortServer)))
-	return err
+// listen claims a subnet.
+func listen(ctx context.Context, first netip.Addr) (_ *subnet, err error) {
+	s := &subnet{first: first}
+	s.claim, err = new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(s.address(254), strconv.Itoa(PortServer)))
+	if err != nil {
+		return nil, fmt.Errorf("claim the network of %s: %w", first, err)
+	}
+	return s, nil
 }
 
 // address returns the address with this last byte.
@@ -66,51 +73,48 @@ func (s *subnet) address(host int) string {
 	return addr.String()
 }
 
-// release gives the subnet back.
-func (s *subnet) release() error {
-	return s.claim.Close()
-}
-
-// established counts the established IPv4 connections in the text of
-// /proc/net/tcp whose local end is this address and port.
-func established(table []byte, local netip.AddrPort) int {
-	const stateEstablished = "01"
-	var port [2]byte
-	binary.BigEndian.PutUint16(port[:], local.Port())
-	want := hexAddr(local.Addr()) + ":" + strings.ToUpper(hex.EncodeToString(port[:]))
-	return countConnections(table, func(local, _, state string) bool {
-		return local == want && state == stateEstablished
+// Connections returns how many connections to this port of the agent are established: those that it has accepted, and
+// those that still wait for it to accept them. It works on Linux only.
+func (a *Agent) Connections(port int) (int, error) {
+	const established = "01"
+	return countConnections(func(local, _ netip.AddrPort, state string) bool {
+		return local.String() == a.HostPort(port) && state == established
 	})
 }
 
-// connected counts those between these addresses, from the local end's side,
-// that are not closed on both sides. What listens is connected to nobody.
-func connected(table []byte, local, remote netip.Addr) int {
-	const stateTimeWait = "06"
-	localPrefix, remotePrefix := hexAddr(local)+":", hexAddr(remote)+":"
-	return countConnections(table, func(local, remote, state string) bool {
-		return strings.HasPrefix(local, localPrefix) && strings.HasPrefix(remote, remotePrefix) && state != stateTimeWait
+// ConnectionsFrom returns how many connections from this IP address to any port of the agent its host still holds, in
+// any state except TIME_WAIT: both sides have closed those. It works on Linux only.
+func (a *Agent) ConnectionsFrom(address string) (int, error) {
+	const timeWait = "06"
+	return countConnections(func(local, remote netip.AddrPort, state string) bool {
+		return local.Addr().String() == a.Addr && remote.Addr().String() == address && state != timeWait
 	})
 }
 
-// countConnections counts the rows of the text of /proc/net/tcp that are wanted.
-func countConnections(table []byte, wanted func(local, remote, state string) bool) int {
+// countConnections counts the rows of the kernel's table of IPv4 connections that are wanted.
+func countConnections(wanted func(local, remote netip.AddrPort, state string) bool) (int, error) {
+	table, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		return 0, err
+	}
 	count := 0
 	for line := range strings.Lines(string(table)) {
-		// sl local_address rem_address st ...
+		// The columns are: sl local_address rem_address st ...
 		fields := strings.Fields(line)
-		if len(fields) > 3 && wanted(fields[1], fields[2], fields[3]) {
+		if len(fields) > 3 && wanted(parseAddrPort(fields[1]), parseAddrPort(fields[2]), fields[3]) {
 			count++
 		}
 	}
-	return count
+	return count, nil
 }
 
-// hexAddr returns an IPv4 address as the kernel prints it: its four bytes as one
-// number of the host's byte order; 127.0.0.1 is 0100007F on a little-endian host.
-func hexAddr(addr netip.Addr) string {
-	ip := addr.As4()
-	var number [4]byte
-	binary.BigEndian.PutUint32(number[:], binary.NativeEndian.Uint32(ip[:]))
-	return strings.ToUpper(hex.EncodeToString(number[:]))
+// parseAddrPort reads an address as the kernel prints it: its four bytes as one number of the host's byte order, so
+// that 127.0.0.1:80 is 0100007F:0050 on a little-endian host.
+func parseAddrPort(text string) netip.AddrPort {
+	addr, port, _ := strings.Cut(text, ":")
+	a, _ := strconv.ParseUint(addr, 16, 32)
+	p, _ := strconv.ParseUint(port, 16, 16)
+	var ip [4]byte
+	binary.NativeEndian.PutUint32(ip[:], uint32(a))
+	return netip.AddrPortFrom(netip.AddrFrom4(ip), uint16(p))
 }

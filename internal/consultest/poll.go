@@ -13,31 +13,35 @@ import (
 const (
 	// pollInterval is the pause between two looks at a condition.
 	pollInterval = 25 * time.Millisecond
-	// pollTimeout bounds one look: an agent that is busy electing a leader can
-	// keep a request for seconds, when the next one would be answered at once.
+	// pollTimeout bounds one look: an agent that is busy electing a leader can keep a request for seconds, when the
+	// next one would be answered at once.
 	pollTimeout = time.Second
 )
 
-// fatalError marks an error after which waiting on is pointless.
+// A fatalError makes poll give up at once.
 type fatalError struct{ error }
 
 func (e fatalError) Unwrap() error { return e.error }
 
-// fatal makes poll give up at once with this error.
 func fatal(err error) error { return fatalError{err} }
 
-// poll calls check, at once and then again and again, until it returns nil. The
-// error says what was waited for and why check was not satisfied the last time.
+// poll calls check, at once and then again and again, until it returns nil. The error says what was waited for and why
+// check was not satisfied the last time.
 func poll(ctx context.Context, what string, check func(context.Context) error) error {
+	look := func() error {
+		ctx, cancel := context.WithTimeout(ctx, pollTimeout)
+		defer cancel()
+		return check(ctx)
+	}
 	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
 	for {
-		err := look(ctx, check)
+		err := look()
 		if err == nil {
 			return nil
 		}
-		if hopeless, ok := errors.AsType[fatalError](err); ok {
-			return fmt.Errorf("wait for %s: %w", what, hopeless.error)
+		if _, hopeless := errors.AsType[fatalError](err); hopeless {
+			return fmt.Errorf("wait for %s: %w", what, err)
 		}
 		select {
 		case <-ticker.C:
@@ -47,9 +51,19 @@ func poll(ctx context.Context, what string, check func(context.Context) error) e
 	}
 }
 
-// look calls check once, for pollTimeout at most.
-func look(ctx context.Context, check func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
-	defer cancel()
-	return check(ctx)
+// pollEach waits until check returns nil for each of the agents, leaving out those that are killed or stopped.
+func pollEach(
+	ctx context.Context, what string, agents []*Agent, check func(context.Context, *Agent) error,
+) error {
+	return poll(ctx, what, func(ctx context.Context) error {
+		for _, a := range agents {
+			if !a.answering() {
+				continue
+			}
+			if err := check(ctx, a); err != nil {
+				return fmt.Errorf("%s: %w", a, err)
+			}
+		}
+		return nil
+	})
 }

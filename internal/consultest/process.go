@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // errClosed is the error of every start after Close.
@@ -22,51 +23,33 @@ var errClosed = errors.New("the cluster is closed")
 //
 // A cluster has a launcher of its own, so that no goroutine outlives it and users can check for leaked goroutines.
 type launcher struct {
-	requests chan launch
-	quit     chan struct{} // closed by close
-	done     chan struct{} // closed when run has returned
+	tasks chan func()   // run by the thread
+	quit  chan struct{} // closed by close
+	done  chan struct{} // closed when the thread has ended
 
-	processes []*process // all that were started; belongs to run until done
-}
-
-// A launch asks a launcher to start a command.
-type launch struct {
-	cmd    *exec.Cmd
-	result chan launched
-}
-
-// launched is the answer to a launch: one of the two.
-type launched struct {
-	process *process
-	err     error
+	processes []*process // all that were started; belongs to the thread until done
 }
 
 func newLauncher() *launcher {
-	l := &launcher{requests: make(chan launch), quit: make(chan struct{}), done: make(chan struct{})}
-	go l.run()
+	l := &launcher{tasks: make(chan func()), quit: make(chan struct{}), done: make(chan struct{})}
+	go func() {
+		defer close(l.done)
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		for {
+			select {
+			case task := <-l.tasks:
+				task()
+			case <-l.quit:
+				return
+			}
+		}
+	}()
 	return l
 }
 
-func (l *launcher) run() {
-	defer close(l.done)
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	for {
-		select {
-		case request := <-l.requests:
-			p, err := start(request.cmd)
-			if err == nil {
-				l.processes = append(l.processes, p)
-			}
-			request.result <- launched{p, err}
-		case <-l.quit:
-			return
-		}
-	}
-}
-
-// close kills all processes that are left, waits until they are reaped, and
-// makes every further start fail. It must be called only once.
+// close kills all processes that are left, waits until they are reaped, and makes every further start fail. It must
+// be called only once.
 func (l *launcher) close() error {
 	close(l.quit)
 	<-l.done
@@ -77,9 +60,9 @@ func (l *launcher) close() error {
 	return errors.Join(errs...)
 }
 
-// start runs the binary with these arguments and output, and without the
-// environment variables with which Consul's own commands are configured.
-func (l *launcher) start(binary string, args []string, output *os.File) (*process, error) {
+// start runs the binary with these arguments and output, and without the environment variables with which Consul's
+// own commands are configured.
+func (l *launcher) start(binary string, args []string, output *os.File) (p *process, err error) {
 	cmd := &exec.Cmd{
 		Path:        binary,
 		Args:        append([]string{binary}, args...),
@@ -90,11 +73,17 @@ func (l *launcher) start(binary string, args []string, output *os.File) (*proces
 			return strings.HasPrefix(variable, "CONSUL_")
 		}),
 	}
-	result := make(chan launched, 1)
+	started := make(chan struct{})
+	task := func() {
+		defer close(started)
+		if p, err = start(cmd); err == nil {
+			l.processes = append(l.processes, p)
+		}
+	}
 	select {
-	case l.requests <- launch{cmd, result}:
-		answer := <-result
-		return answer.process, answer.err
+	case l.tasks <- task:
+		<-started
+		return p, err
 	case <-l.done:
 		return nil, errClosed
 	}
@@ -102,20 +91,19 @@ func (l *launcher) start(binary string, args []string, output *os.File) (*proces
 
 // A process is a started process that is reaped as soon as it ends.
 type process struct {
-	cmd  *exec.Cmd
-	pid  int
-	done chan struct{} // closed when the process has ended and is reaped
+	cmd    *exec.Cmd
+	done   chan struct{} // closed when the process has ended and is reaped
+	paused atomic.Bool   // by Agent.Stop
 }
 
 // start starts the command, on the thread of the caller.
 func start(cmd *exec.Cmd) (*process, error) {
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("run %s: %w", cmd.Path, err)
+		return nil, err
 	}
-	p := &process{cmd: cmd, pid: cmd.Process.Pid, done: make(chan struct{})}
+	p := &process{cmd: cmd, done: make(chan struct{})}
 	go func() {
-		// The error only says how the process ended, which exitState says as well.
-		_ = cmd.Wait()
+		_ = cmd.Wait() // The error only says how the process ended, which is in ProcessState, too.
 		close(p.done)
 	}()
 	return p, nil
@@ -140,14 +128,8 @@ func (p *process) kill() error {
 		return nil
 	}
 	if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("kill process %d: %w", p.pid, err)
+		return fmt.Errorf("kill process %d: %w", p.cmd.Process.Pid, err)
 	}
 	<-p.done
 	return nil
-}
-
-// exitState says how an ended process ended, such as "exit status 1".
-func (p *process) exitState() string {
-	<-p.done
-	return p.cmd.ProcessState.String()
 }

@@ -34,7 +34,7 @@ func (e RaftEntry) String() string {
 // running or not; of one that is running, the latest entries may be missing. Servers have such a log unless
 // Options.Config says otherwise.
 func (a *Agent) RaftLog() ([]RaftEntry, error) {
-	files, err := filepath.Glob(filepath.Join(a.dataDir, "raft", "wal", "*.wal"))
+	files, err := filepath.Glob(filepath.Join(a.dataDir(), "raft", "wal", "*.wal"))
 	if err != nil {
 		return nil, err
 	}

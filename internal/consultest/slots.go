@@ -20,16 +20,19 @@ import (
 // slotsVariable sets how many tests of all processes on this machine may have clusters at one time.
 const slotsVariable = "TEST_CLUSTERS"
 
-const (
-	// slotTimeout is how long a test waits for its turn: much longer than any
-	// test has a cluster, so that only a mistake makes it wait in vain.
-	slotTimeout = 10 * time.Minute
-	// slotPause is the pause between two attempts.
-	slotPause = 100 * time.Millisecond
-)
+// slotPause is the pause between two attempts to take a slot.
+const slotPause = 100 * time.Millisecond
 
 // machineSlots are those that Start takes.
-var machineSlots = newSlots(slotFolder(), slotCount(os.Getenv(slotsVariable), runtime.GOMAXPROCS(0)))
+var machineSlots = slots{folder: slotFolder(), count: slotCount(os.Getenv(slotsVariable), runtime.GOMAXPROCS(0))}
+
+// WaitTurn returns when the test has its turn to have clusters, however long that takes: only the timeout of go test
+// ends it. Start calls it first. A test that lets another process start a cluster calls it itself, before it sets any
+// timeout of its own.
+func WaitTurn(tb testing.TB) {
+	tb.Helper()
+	machineSlots.claim(tb)
+}
 
 // slots bound how many tests have clusters at one time, in all processes that use the same folder. A slot is a locked
 // file in there; the operating system unlocks it when the process ends, however it ends.
@@ -39,19 +42,12 @@ var machineSlots = newSlots(slotFolder(), slotCount(os.Getenv(slotsVariable), ru
 // circle. A subtest whose parents have no cluster takes a slot of its own.
 //
 // There is one way left to wait in vain: tests that are parallel, have a cluster and wait for subtests that are
-// parallel, too, which get no turn because the tests that run wait for slots. So a parallel test starts its cluster
-// in the subtests then.
+// parallel, too, which get no turn because the tests that run wait for slots. So a parallel test starts its cluster in
+// the subtests then.
 type slots struct {
 	folder string
 	count  int
-
-	mu sync.Mutex
-	// owners are the names of the tests of this process that have a slot.
-	owners map[string]bool
-}
-
-func newSlots(folder string, count int) *slots {
-	return &slots{folder: folder, count: count, owners: make(map[string]bool)}
+	owners sync.Map // the names of the tests of this process that have a slot
 }
 
 // slotFolder is a folder that all processes of this user share.
@@ -63,8 +59,8 @@ func slotFolder() string {
 	return filepath.Join(cache, "consul_cluster_exporter")
 }
 
-// slotCount is how many slots there are: what the variable says, or more than
-// one for each processor, as tests of clusters mostly wait.
+// slotCount is how many slots there are: what the variable says, or more than one for each processor, because tests of
+// clusters mostly wait.
 func slotCount(variable string, processors int) int {
 	if n, err := strconv.Atoi(variable); err == nil && n > 0 {
 		return n
@@ -72,22 +68,20 @@ func slotCount(variable string, processors int) int {
 	return max(2, processors*3/2)
 }
 
-// claim returns when the test has a slot. It must be called before the cluster
-// starts, so that the cluster is closed before the slot is given back.
+// claim returns when the test has a slot. It must be called before the cluster starts, so that the cluster is closed
+// before the slot is given back.
 func (s *slots) claim(tb testing.TB) {
 	tb.Helper()
 	if s.owned(tb.Name()) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(tb.Context(), slotTimeout)
-	defer cancel()
-	file, err := s.take(ctx)
+	file, err := s.take(tb.Context())
 	if err != nil {
 		tb.Fatalf("wait for a Consul cluster's turn: %v", err)
 	}
-	s.setOwner(tb.Name(), true)
+	s.owners.Store(tb.Name(), true)
 	tb.Cleanup(func() {
-		s.setOwner(tb.Name(), false)
+		s.owners.Delete(tb.Name())
 		if err := file.Close(); err != nil { // Which unlocks it.
 			tb.Errorf("end a Consul cluster's turn: %v", err)
 		}
@@ -96,24 +90,13 @@ func (s *slots) claim(tb testing.TB) {
 
 // owned returns whether the test of this name or one of its parents has a slot.
 func (s *slots) owned(name string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for owner := range s.owners {
-		if name == owner || strings.HasPrefix(name, owner+"/") {
+	for name != "" {
+		if _, ok := s.owners.Load(name); ok {
 			return true
 		}
+		name = name[:max(0, strings.LastIndexByte(name, '/'))]
 	}
 	return false
-}
-
-func (s *slots) setOwner(name string, owns bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if owns {
-		s.owners[name] = true
-	} else {
-		delete(s.owners, name)
-	}
 }
 
 // take waits for a free slot and locks it. Closing the file unlocks it.
@@ -138,5 +121,5 @@ func (s *slots) take(ctx context.Context) (*os.File, error) {
 	}
 }
 
-// errLocked means that somebody else has locked the file.
+// errLocked means that another process or test has locked the file.
 var errLocked = errors.New("the file is locked")

@@ -4,10 +4,9 @@
 package consultest
 
 import (
-	"bytes"
-	"os"
-	"strconv"
 	"syscall"
+
+	"github.com/prometheus/procfs"
 )
 
 // childAttributes makes the kernel kill the child when this process dies, by whatever cause, and keeps the terminal's
@@ -20,24 +19,18 @@ func childAttributes() *syscall.SysProcAttr {
 // processAlive says whether a process of this id exists and is more than a zombie that its parent has not reaped.
 func processAlive(pid int) bool {
 	state := processState(pid)
-	return state != 0 && state != 'Z' && state != 'X'
+	return state != "" && state != "Z" && state != "X"
 }
 
 // processPaused says whether all of the process has been stopped by a signal.
-func processPaused(pid int) bool {
-	return processState(pid) == 'T'
-}
+func processPaused(pid int) bool { return processState(pid) == "T" }
 
-// processState returns the letter for the state of a process in /proc/PID/stat, or 0 if there is no such process.
-func processState(pid int) byte {
-	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+// processState returns the letter for the state of a process, or "" if there is no such process.
+func processState(pid int) string {
+	process, err := procfs.NewProc(pid)
 	if err != nil {
-		return 0
+		return ""
 	}
-	// The letter follows the name, which is in parentheses and may hold any character, also a parenthesis.
-	end := bytes.LastIndexByte(stat, ')')
-	if end < 0 || end+2 >= len(stat) {
-		return 0
-	}
-	return stat[end+2]
+	stat, _ := process.Stat() // An error leaves the state empty.
+	return stat.State
 }

@@ -11,8 +11,13 @@ import (
 	"syscall"
 )
 
-// lockFile opens and locks a file, or returns errLocked. Reading is enough for
-// that, so the file may be another user's.
+const (
+	sigStop     = syscall.SIGSTOP
+	sigContinue = syscall.SIGCONT
+)
+
+// lockFile opens and locks a file, or returns errLocked. Reading is enough for that, so the file may be another
+// user's.
 func lockFile(path string) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE, 0o644)
 	if err != nil {

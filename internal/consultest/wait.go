@@ -8,33 +8,38 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 
 	"github.com/hashicorp/consul/api"
 )
 
+// read and write are the options of requests.
+func read(ctx context.Context) *api.QueryOptions  { return new(api.QueryOptions).WithContext(ctx) }
+func write(ctx context.Context) *api.WriteOptions { return new(api.WriteOptions).WithContext(ctx) }
+
+// stale are the options of a request that each server answers from what it has itself.
+func stale(ctx context.Context) *api.QueryOptions {
+	return (&api.QueryOptions{AllowStale: true}).WithContext(ctx)
+}
+
 // Leader returns the server that all servers now name as their leader, leaving out those that are killed or stopped.
 // It is an error if they name different ones or none, or one that is itself killed or stopped.
-func (c *Cluster) Leader(ctx context.Context) (*Agent, error) {
-	return leaderOf(ctx, c.Servers)
-}
+func (c *Cluster) Leader(ctx context.Context) (*Agent, error) { return leaderOf(ctx, c.Servers) }
 
-// WaitLeader waits until Leader has an answer and that server answers a consistent read, which means that a quorum
+// WaitLeader waits until Leader has an answer and that server responds to a consistent read, which means that a quorum
 // still follows it. With BootstrapAlone and several servers that never happens.
-func (c *Cluster) WaitLeader(ctx context.Context) (*Agent, error) {
-	return waitLeader(ctx, c.Servers)
-}
+func (c *Cluster) WaitLeader(ctx context.Context) (*Agent, error) { return waitLeader(ctx, c.Servers) }
 
 // waitLeader is WaitLeader for some of the servers.
-func waitLeader(ctx context.Context, servers []*Agent) (*Agent, error) {
-	var leader *Agent
-	err := poll(ctx, "a leader", func(ctx context.Context) error {
+func waitLeader(ctx context.Context, servers []*Agent) (leader *Agent, err error) {
+	err = poll(ctx, "a leader", func(ctx context.Context) error {
 		candidate, err := leaderOf(ctx, servers)
 		if err != nil {
 			return err
 		}
 		options := (&api.QueryOptions{RequireConsistent: true}).WithContext(ctx)
 		if _, _, err := candidate.client.KV().Get("consultest", options); err != nil {
-			return fmt.Errorf("read from %s: %w", candidate.Name, err)
+			return fmt.Errorf("read from %s: %w", candidate, err)
 		}
 		leader = candidate
 		return nil
@@ -49,95 +54,67 @@ func leaderOf(ctx context.Context, servers []*Agent) (*Agent, error) {
 		if !server.answering() {
 			continue
 		}
-		addr, err := server.client.Status().LeaderWithQueryOptions(new(api.QueryOptions).WithContext(ctx))
+		addr, err := server.client.Status().LeaderWithQueryOptions(read(ctx))
 		if err != nil {
-			return nil, fmt.Errorf("ask %s for the leader: %w", server.Name, err)
+			return nil, fmt.Errorf("ask %s for the leader: %w", server, err)
 		}
-		named := serverAt(servers, addr)
+		host, _, _ := net.SplitHostPort(addr) // No host is the address of no server.
+		i := slices.IndexFunc(servers, func(s *Agent) bool { return s.Addr == host })
 		switch {
-		case named == nil:
-			return nil, fmt.Errorf("%s knows no leader", server.Name)
+		case i < 0:
+			return nil, fmt.Errorf("%s knows no leader", server)
 		case leader == nil:
-			leader, witness = named, server
-		case named != leader:
-			return nil, fmt.Errorf("%s takes %s for the leader, %s takes %s", witness.Name, leader.Name, server.Name, named.Name)
+			leader, witness = servers[i], server
+		case leader != servers[i]:
+			return nil, fmt.Errorf("%s names %s as its leader, %s names %s", witness, leader, server, servers[i])
 		}
 	}
 	if leader == nil {
 		return nil, errors.New("no server is running")
 	}
 	if !leader.answering() {
-		return nil, fmt.Errorf("%s takes %s for the leader, which is not running", witness.Name, leader.Name)
+		return nil, fmt.Errorf("%s names %s as its leader, which is not running", witness, leader)
 	}
 	return leader, nil
 }
 
-// serverAt returns that of the servers which has this "IP:port", or nil.
-func serverAt(servers []*Agent, addr string) *Agent {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return nil
-	}
-	for _, server := range servers {
-		if server.Addr == host {
-			return server
-		}
-	}
-	return nil
-}
-
-// WaitMembers waits until every agent that is neither killed nor stopped sees
-// exactly n living members in its gossip pool.
+// WaitMembers waits until every agent that is neither killed nor stopped sees exactly n living members in its gossip
+// pool.
 func (c *Cluster) WaitMembers(ctx context.Context, n int) error {
 	return waitMembers(ctx, c.Agents(), n)
 }
 
-// memberAlive is the status of a Serf member; the API has no name for it.
-const memberAlive = 1
-
 func waitMembers(ctx context.Context, agents []*Agent, n int) error {
-	return poll(ctx, fmt.Sprintf("%d members", n), func(ctx context.Context) error {
-		for _, agent := range agents {
-			if !agent.answering() {
-				continue
-			}
-			var members []*api.AgentMember
-			_, err := agent.client.Raw().Query("/v1/agent/members", &members, new(api.QueryOptions).WithContext(ctx))
-			if err != nil {
-				return fmt.Errorf("ask %s for the members: %w", agent.Name, err)
-			}
-			living := 0
-			for _, member := range members {
-				if member.Status == memberAlive {
-					living++
-				}
-			}
-			if living != n {
-				return fmt.Errorf("%s sees %d", agent.Name, living)
-			}
+	return pollEach(ctx, fmt.Sprintf("%d members", n), agents, func(ctx context.Context, agent *Agent) error {
+		var members []*api.AgentMember
+		if _, err := agent.client.Raw().Query("/v1/agent/members", &members, read(ctx)); err != nil {
+			return err
 		}
-		return nil
+		return expectAlive(members, n)
 	})
 }
 
-// waitCatalog waits until the leader has entered n agents into the catalog, as
-// alive, which it does soon after it was elected.
+// expectAlive checks that so many members of a gossip pool are alive.
+func expectAlive(members []*api.AgentMember, n int) error {
+	const alive = 1 // The API has no name for it.
+	members = slices.DeleteFunc(members, func(m *api.AgentMember) bool { return m.Status != alive })
+	if len(members) != n {
+		return fmt.Errorf("it sees %d living members", len(members))
+	}
+	return nil
+}
+
+// waitCatalog waits until the leader has entered n agents into the catalog, as alive, which it does soon after it was
+// elected.
 func waitCatalog(ctx context.Context, leader *Agent, n int) error {
 	return poll(ctx, fmt.Sprintf("%d nodes in the catalog", n), func(ctx context.Context) error {
-		checks, _, err := leader.client.Health().State(api.HealthPassing, new(api.QueryOptions).WithContext(ctx))
-		if err != nil {
-			return fmt.Errorf("ask %s for the checks: %w", leader.Name, err)
+		options := read(ctx)
+		options.Filter = `CheckID == "serfHealth"`
+		alive, _, err := leader.client.Health().State(api.HealthPassing, options)
+		if err == nil && len(alive) != n {
+			err = fmt.Errorf("%s has %d", leader, len(alive))
 		}
-		alive := 0
-		for _, check := range checks {
-			if check.CheckID == "serfHealth" {
-				alive++
-			}
-		}
-		if alive != n {
-			return fmt.Errorf("%s has %d", leader.Name, alive)
-		}
-		return nil
+		return err
 	})
 }
 
@@ -146,51 +123,31 @@ func waitCatalog(ctx context.Context, leader *Agent, n int) error {
 // is ready, mostly within three seconds but, if the first attempt came before the election, only after 15 to 30. Wait
 // for it before you compare the catalog with what it should be.
 func (c *Cluster) WaitSynced(ctx context.Context) error {
-	return poll(ctx, "the catalog to be in sync", func(ctx context.Context) error {
+	return pollEach(ctx, "the catalog to be in sync", c.Servers, func(ctx context.Context, server *Agent) error {
 		for _, agent := range c.Agents() {
 			if !agent.answering() {
 				continue
 			}
-			for _, server := range c.Servers {
-				if !server.answering() {
-					continue
-				}
-				if err := hasSynced(ctx, server, agent); err != nil {
-					return err
-				}
+			// The leader enters nodes without these addresses.
+			node, _, err := server.client.Catalog().Node(agent.Name, stale(ctx))
+			if err != nil {
+				return err
+			}
+			if node == nil || node.Node.TaggedAddresses["lan"] != agent.Addr {
+				return fmt.Errorf("it does not have what %s writes of itself", agent)
 			}
 		}
 		return nil
 	})
 }
 
-// hasSynced checks that a server has an agent's node as the agent itself writes
-// it: the leader enters nodes without these addresses.
-func hasSynced(ctx context.Context, server, agent *Agent) error {
-	options := &api.QueryOptions{AllowStale: true}
-	node, _, err := server.client.Catalog().Node(agent.Name, options.WithContext(ctx))
-	if err != nil {
-		return fmt.Errorf("ask %s for the node %s: %w", server.Name, agent.Name, err)
-	}
-	if node == nil || node.Node.TaggedAddresses["lan"] != agent.Addr {
-		return fmt.Errorf("%s does not have what %s writes of itself", server.Name, agent.Name)
-	}
-	return nil
-}
-
-// waitToken waits until each of the agents, as far as they are running, accepts the token. A server that does not
-// know a token yet refuses it, even though the leader knows it.
-func (c *Cluster) waitToken(ctx context.Context, token string, agents []*Agent) error {
-	options := &api.QueryOptions{Token: token, AllowStale: true}
-	return poll(ctx, "a token to be known", func(ctx context.Context) error {
-		for _, agent := range agents {
-			if !agent.answering() {
-				continue
-			}
-			if _, _, err := agent.client.ACL().TokenReadSelf(options.WithContext(ctx)); err != nil {
-				return fmt.Errorf("ask %s about the token: %w", agent.Name, err)
-			}
-		}
-		return nil
+// waitToken waits until each of the agents accepts the token. A server that does not know a token yet refuses it, even
+// though the leader knows it.
+func waitToken(ctx context.Context, token string, agents []*Agent) error {
+	return pollEach(ctx, "a token to be known", agents, func(ctx context.Context, agent *Agent) error {
+		options := stale(ctx)
+		options.Token = token
+		_, _, err := agent.client.ACL().TokenReadSelf(options)
+		return err
 	})
 }
