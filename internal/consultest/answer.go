@@ -27,9 +27,10 @@ func CatalogAnswerWith(services, instances, output int) []byte {
 		for i := range each {
 			answerInstance(&b, n*each+i, services, i == 0)
 		}
-		fmt.Fprintf(&b, `],"Checks":[{"Node":"node-%03d","CheckID":"serfHealth","Name":"Serf Health Status","Status":"passing","Notes":"",`+
-			`"Output":"Agent alive and reachable","ServiceID":"","ServiceName":"","ServiceTags":[],"Type":"","Interval":"","Timeout":"",`+
-			`"ExposedPort":0,"Definition":{},"CreateIndex":14,"ModifyIndex":14}`, n)
+		fmt.Fprintf(&b, `],"Checks":[{"Node":"node-%03d","CheckID":"serfHealth","Name":"Serf Health Status",`+
+			`"Status":"passing","Notes":"","Output":"Agent alive and reachable","ServiceID":"","ServiceName":"",`+
+			`"ServiceTags":[],"Type":"","Interval":"","Timeout":"","ExposedPort":0,"Definition":{},`+
+			`"CreateIndex":14,"ModifyIndex":14}`, n)
 		for i := range each {
 			answerCheck(&b, n, n*each+i, services, more)
 		}
@@ -47,16 +48,18 @@ func answerInstance(b *strings.Builder, k, services int, first bool) {
 	name := fmt.Sprintf("web-%04d", k%services)
 	fmt.Fprintf(b, `{"ID":"%s-%d","Service":%[1]q,"Tags":["v%[3]d","zone-%[4]d","primary"],"Address":"10.1.2.3",`+
 		`"TaggedAddresses":{"lan_ipv4":{"Address":"10.1.2.3","Port":8080},"wan_ipv4":{"Address":"10.1.2.3","Port":8080}},`+
-		`"Meta":{"team":"payments","version":"1.%[3]d"},"Port":8080,"Weights":{"Passing":1,"Warning":1},"EnableTagOverride":false,`+
-		`"Proxy":{"Mode":"","MeshGateway":{},"Expose":{}},"Connect":{},"PeerName":"","CreateIndex":%[5]d,"ModifyIndex":%[5]d}`,
+		`"Meta":{"team":"payments","version":"1.%[3]d"},"Port":8080,"Weights":{"Passing":1,"Warning":1},`+
+		`"EnableTagOverride":false,"Proxy":{"Mode":"","MeshGateway":{},"Expose":{}},"Connect":{},"PeerName":"",`+
+		`"CreateIndex":%[5]d,"ModifyIndex":%[5]d}`,
 		name, k, k%20, k%3, k+20)
 }
 
 // answerCheck writes the check of instance k.
 func answerCheck(b *strings.Builder, node, k, services int, more string) {
 	name := fmt.Sprintf("web-%04d", k%services)
-	fmt.Fprintf(b, `,{"Node":"node-%03d","CheckID":"service:%[2]s-%[3]d","Name":"Service '%[2]s' check","Status":"passing","Notes":"",`+
-		`"Output":"HTTP GET http://10.1.2.3:8080/health: 200 OK Output: ok%[7]s","ServiceID":"%[2]s-%[3]d","ServiceName":%[2]q,`+
-		`"ServiceTags":["v%[4]d","zone-%[5]d","primary"],"Type":"http","Interval":"10s","Timeout":"1s","ExposedPort":0,"Definition":{},`+
-		`"CreateIndex":%[6]d,"ModifyIndex":%[6]d}`, node, name, k, k%20, k%3, k+20, more)
+	fmt.Fprintf(b, `,{"Node":"node-%03d","CheckID":"service:%[2]s-%[3]d","Name":"Service '%[2]s' check",`+
+		`"Status":"passing","Notes":"","Output":"HTTP GET http://10.1.2.3:8080/health: 200 OK Output: ok%[7]s",`+
+		`"ServiceID":"%[2]s-%[3]d","ServiceName":%[2]q,"ServiceTags":["v%[4]d","zone-%[5]d","primary"],"Type":"http",`+
+		`"Interval":"10s","Timeout":"1s","ExposedPort":0,"Definition":{},"CreateIndex":%[6]d,"ModifyIndex":%[6]d}`,
+		node, name, k, k%20, k%3, k+20, more)
 }
