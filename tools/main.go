@@ -13,7 +13,7 @@
 package main
 
 import (
-	"bytes"
+	"bufio"
 	"context"
 	"errors"
 	"flag"
@@ -25,6 +25,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -37,8 +39,7 @@ const (
 	reportInterval = 10 * time.Second
 	// killDelay is how long an interrupted go command may take to clean up.
 	killDelay = 10 * time.Second
-	// staleAge is the age at which an unfinished binary cannot be one in progress:
-	// it was left behind by a build that was killed.
+	// staleAge is the age at which an unfinished binary was left behind by a build that was killed.
 	staleAge = time.Hour
 )
 
@@ -60,7 +61,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.SetOutput(stderr)
 	path := flags.String("path", "", "print where the tool of this `name` is, and build nothing")
 	flags.Usage = func() {
-		say(stderr, "usage: go run ./tools [-path name | name...]\n\nBuilds the tools that are missing. They are, those marked with * by default:")
+		say(stderr, "usage: go run ./tools [-path name | name...]\n\n"+
+			"Builds the tools that are missing. They are, those marked with * by default:")
 		for _, tool := range toolbox.Tools() {
 			mark := ' '
 			if tool.Default {
@@ -92,8 +94,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	b := &builder{root, stdout, stderr}
 	for _, tool := range selected {
-		if err := provide(ctx, root, tool, stdout, stderr); err != nil {
+		if err := b.provide(ctx, tool); err != nil {
 			return err
 		}
 	}
@@ -101,8 +104,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 }
 
 // selectTools returns the tools of these names, or the default ones.
-func selectTools(names []string) ([]toolbox.Tool, error) {
-	var selected []toolbox.Tool
+func selectTools(names []string) (selected []toolbox.Tool, err error) {
+	if len(names) == 0 {
+		return slices.DeleteFunc(toolbox.Tools(), func(t toolbox.Tool) bool { return !t.Default }), nil
+	}
 	for _, name := range names {
 		tool, err := toolbox.Find(name)
 		if err != nil {
@@ -110,24 +115,22 @@ func selectTools(names []string) ([]toolbox.Tool, error) {
 		}
 		selected = append(selected, tool)
 	}
-	if len(names) > 0 {
-		return selected, nil
-	}
-	for _, tool := range toolbox.Tools() {
-		if tool.Default {
-			selected = append(selected, tool)
-		}
-	}
 	return selected, nil
 }
 
+// builder builds tools of the repository with this root.
+type builder struct {
+	root           string
+	stdout, stderr io.Writer
+}
+
 // provide builds the tool unless it is there already, and says so.
-func provide(ctx context.Context, root string, tool toolbox.Tool, stdout, stderr io.Writer) error {
+func (b *builder) provide(ctx context.Context, tool toolbox.Tool) error {
 	if path := os.Getenv(tool.EnvVar()); path != "" {
-		say(stdout, "%s: %s, from %s", tool.Name, path, tool.EnvVar())
+		say(b.stdout, "%s: %s, from %s", tool.Name, path, tool.EnvVar())
 		return nil
 	}
-	version, err := tool.Version(root)
+	version, err := tool.Version(b.root)
 	if err != nil {
 		return err
 	}
@@ -136,36 +139,31 @@ func provide(ctx context.Context, root string, tool toolbox.Tool, stdout, stderr
 	if err != nil {
 		return err
 	}
-	_, err = os.Stat(binary)
-	switch {
-	case err == nil:
-		say(stdout, "%s: present", title)
+	if _, err := os.Stat(binary); err == nil {
+		say(b.stdout, "%s: present", title)
 		return nil
-	case !errors.Is(err, fs.ErrNotExist):
+	} else if !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("find %s: %w", title, err)
 	}
-	say(stdout, "%s: building (%s the first time)", title, tool.FirstBuild)
+	say(b.stdout, "%s: building (%s the first time)", title, tool.FirstBuild)
 	start := time.Now()
-	if err := build(ctx, root, tool, title, binary, stdout, stderr); err != nil {
+	if err := b.build(ctx, tool, title, binary); err != nil {
 		return fmt.Errorf("build %s: %w", title, err)
 	}
-	say(stdout, "%s: built in %s", title, time.Since(start).Round(time.Second))
+	say(b.stdout, "%s: built in %s", title, time.Since(start).Round(time.Second))
 	return nil
 }
 
-// build compiles the tool into an unfinished file next to the binary, in which
-// the go command may write at leisure, and renames it when it is complete.
-func build(ctx context.Context, root string, tool toolbox.Tool, title, binary string, stdout, stderr io.Writer) error {
-	dir := filepath.Dir(binary)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+// build compiles the tool into an unfinished file next to the binary, and renames it when it is complete.
+func (b *builder) build(ctx context.Context, tool toolbox.Tool, title, binary string) error {
+	if err := os.MkdirAll(filepath.Dir(binary), 0o755); err != nil {
 		return err
 	}
 	removeStale(binary)
 	unfinished := fmt.Sprintf("%s%d%s", unfinishedPrefix(binary), os.Getpid(), filepath.Ext(binary))
-	// After the rename there is nothing left to remove.
-	defer func() { _ = os.Remove(unfinished) }()
+	defer func() { _ = os.Remove(unfinished) }() // After the rename there is nothing left to remove.
 
-	if err := compile(ctx, root, tool, title, unfinished, stdout, stderr); err != nil {
+	if err := b.compile(ctx, tool, title, unfinished); err != nil {
 		return err
 	}
 	return os.Rename(unfinished, binary)
@@ -178,10 +176,7 @@ func unfinishedPrefix(binary string) string {
 
 // removeStale removes what killed builds of this binary have left behind.
 func removeStale(binary string) {
-	files, err := filepath.Glob(unfinishedPrefix(binary) + "*")
-	if err != nil {
-		return
-	}
+	files, _ := filepath.Glob(unfinishedPrefix(binary) + "*") // An error would be one in the pattern.
 	for _, file := range files {
 		if info, err := os.Stat(file); err == nil && time.Since(info.ModTime()) > staleAge {
 			_ = os.Remove(file)
@@ -189,56 +184,70 @@ func removeStale(binary string) {
 	}
 }
 
-// compile runs the go command and reports on its progress. If that fails, what
-// the go command had to say goes to stderr.
-func compile(ctx context.Context, root string, tool toolbox.Tool, title, output string, stdout, stderr io.Writer) error {
-	args := []string{"build", "-v", "-ldflags=-s -w " + tool.LDFlags, "-o", output}
-	if tool.Tags != "" {
-		args = append(args, "-tags", tool.Tags)
-	}
-	cmd := exec.CommandContext(ctx, "go", append(args, tool.Package)...)
-	cmd.Dir = filepath.Join(root, "tools", tool.Folder)
-	// A workspace around this repository must not change what is built.
-	cmd.Env = append(os.Environ(), "GOWORK=off")
+// compile runs the go command and reports on its progress. If that fails, the messages of the go command go to stderr.
+func (b *builder) compile(ctx context.Context, tool toolbox.Tool, title, output string) error {
+	args := []string{"build", "-v", "-ldflags=-s -w " + tool.LDFlags, "-tags", tool.Tags, "-o", output, tool.Package()}
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = tool.Dir(b.root)
+	cmd.Env = append(os.Environ(), "GOWORK=off") // A workspace around this repository must not change what is built.
 	if runtime.GOOS != "windows" {
 		// Unlike a killed one, an interrupted go command removes its temporary files.
 		cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 		cmd.WaitDelay = killDelay
 	}
-	progress := &progressWriter{}
-	cmd.Stderr = progress
-
-	done := make(chan struct{})
-	reported := make(chan struct{})
-	go func() {
-		defer close(reported)
-		report(done, title, progress, stdout)
-	}()
-	err := cmd.Run()
-	close(done)
-	<-reported
-
-	switch {
-	case ctx.Err() != nil:
-		return errors.New("interrupted")
-	case err != nil:
-		_, writeErr := stderr.Write(progress.messages())
-		return errors.Join(err, writeErr)
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		return err
 	}
-	return nil
-}
-
-// report prints, until done, how far the build is.
-func report(done <-chan struct{}, title string, progress *progressWriter, stdout io.Writer) {
 	start := time.Now()
+	err = cmd.Start()
+	if ctx.Err() != nil {
+		return errInterrupted
+	}
+	if err != nil {
+		return err
+	}
+
+	var packages atomic.Int64
+	messages := make(chan string, 1)
+	go func() { messages <- readOutput(stderr, &packages) }()
 	ticker := time.NewTicker(reportInterval)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
-			say(stdout, "%s: %d packages compiled, %s", title, progress.packages.Load(), time.Since(start).Round(time.Second))
-		case <-done:
-			return
+			say(b.stdout, "%s: %d packages compiled, %s", title, packages.Load(), time.Since(start).Round(time.Second))
+		case text := <-messages:
+			err := cmd.Wait()
+			if ctx.Err() != nil {
+				return errInterrupted
+			}
+			if err != nil {
+				_, writeErr := io.WriteString(b.stderr, text)
+				return errors.Join(err, writeErr)
+			}
+			return nil
+		}
+	}
+}
+
+var errInterrupted = errors.New("interrupted")
+
+// readOutput reads the standard error of "go build -v": it counts the names of packages and returns the messages. The
+// name of a package has no space; everything else that the go command prints has, such as "# package" above its errors.
+func readOutput(output io.Reader, packages *atomic.Int64) (messages string) {
+	lines := bufio.NewReader(output)
+	for {
+		line, err := lines.ReadString('\n')
+		switch text := strings.TrimSuffix(line, "\n"); {
+		case text == "" || strings.HasPrefix(text, "go: downloading "):
+		case strings.ContainsAny(text, " \t"):
+			messages += text + "\n"
+		default:
+			packages.Add(1)
+		}
+		if err != nil {
+			return messages
 		}
 	}
 }
@@ -246,46 +255,4 @@ func report(done <-chan struct{}, title string, progress *progressWriter, stdout
 // say prints one line. That nobody can read it is no reason to stop a build.
 func say(w io.Writer, format string, args ...any) {
 	_, _ = fmt.Fprintf(w, format+"\n", args...)
-}
-
-// A progressWriter takes the standard error of "go build -v": it counts the names of packages and keeps the messages.
-type progressWriter struct {
-	packages atomic.Int64
-	text     bytes.Buffer // the messages
-	partial  []byte       // the beginning of a line whose end is still to come
-}
-
-// Write never fails. It is called from one goroutine.
-func (w *progressWriter) Write(p []byte) (int, error) {
-	w.partial = append(w.partial, p...)
-	for {
-		line, rest, complete := bytes.Cut(w.partial, []byte("\n"))
-		if !complete {
-			return len(p), nil
-		}
-		w.line(line)
-		w.partial = rest
-	}
-}
-
-// line takes one line. The name of a package has no space; whatever else the
-// go command prints, such as "# package" above its errors, has.
-func (w *progressWriter) line(line []byte) {
-	switch {
-	case len(line) == 0 || bytes.HasPrefix(line, []byte("go: downloading ")):
-	case bytes.ContainsAny(line, " \t"):
-		w.text.Write(line)
-		w.text.WriteByte('\n')
-	default:
-		w.packages.Add(1)
-	}
-}
-
-// messages returns the errors and warnings. It is called when the writing has ended.
-func (w *progressWriter) messages() []byte {
-	if len(w.partial) > 0 {
-		w.line(w.partial)
-		w.partial = nil
-	}
-	return w.text.Bytes()
 }

@@ -19,30 +19,33 @@
 package toolbox
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
 )
 
-// modulePath is the module line of the repository's own go.mod, by which its root is recognised.
-const modulePath = "github.com/zervigo/consul_cluster_exporter"
+// moduleLine begins the repository's own go.mod, by which its root is recognized.
+const moduleLine = "module github.com/zervigo/consul_cluster_exporter\n"
 
 // A Tool is one program and where it comes from.
 type Tool struct {
 	// Name is the name of the program, without ".exe".
 	Name string
-	// Folder is the folder below tools/ whose go.mod pins the version.
+	// Folder is the folder below tools/ whose go.mod pins the version; default Name.
 	Folder string
-	// Module is the path of the Go module that holds the program; its version
-	// in that go.mod is the version of the program.
+	// Module is the path of the Go module that holds the program; its version in that go.mod is the version of the
+	// program.
 	Module string
-	// Package is the import path of the program.
-	Package string
+	// Command is the folder of the program in the module; "" is the top one.
+	Command string
 	// Tags are the build tags, separated by commas; mostly empty.
 	Tags string
 	// LDFlags are further flags for the linker; mostly empty.
@@ -52,99 +55,82 @@ type Tool struct {
 	// FirstBuild is how long a build with an empty cache takes on two cores, in words, for whoever waits for it.
 	FirstBuild string
 
-	// home is the first part of the cache folder's name: programs of one project share a folder.
+	// home is the first part of the cache folder's name; default Folder: programs of one project share a folder.
 	home string
 }
 
+const (
+	consul       = "github.com/hashicorp/consul"
+	prometheus   = "github.com/prometheus/prometheus"
+	alertmanager = "github.com/prometheus/alertmanager"
+	// Service discovery for two dozen clouds is most of Prometheus's size and build time; rules and static targets do
+	// not need it.
+	withoutDiscovery = "remove_all_sd"
+)
+
 // tools is the table of all tools, in the order in which they are built.
 var tools = []Tool{
+	{Name: "consul", Module: consul, Default: true, FirstBuild: "6 to 7 minutes"},
 	{
-		Name: "consul", Folder: "consul", home: "consul", Default: true, FirstBuild: "6 to 7 minutes",
-		Module: "github.com/hashicorp/consul", Package: "github.com/hashicorp/consul",
+		Name: "prometheus", Module: prometheus, Command: "cmd/prometheus", Tags: withoutDiscovery,
+		Default: true, FirstBuild: "4 to 5 minutes",
 	},
 	{
-		Name: "prometheus", Folder: "prometheus", home: "prometheus", Default: true, FirstBuild: "4 to 5 minutes",
-		Module: "github.com/prometheus/prometheus", Package: "github.com/prometheus/prometheus/cmd/prometheus",
-		// Service discovery for two dozen clouds is most of Prometheus's size and
-		// build time; rules and static targets do not need it.
-		Tags: "remove_all_sd",
-	},
-	{
-		Name: "promtool", Folder: "prometheus", home: "prometheus", Default: true, FirstBuild: "1 minute after prometheus",
-		Module: "github.com/prometheus/prometheus", Package: "github.com/prometheus/prometheus/cmd/promtool",
-		Tags: "remove_all_sd",
+		Name: "promtool", Folder: "prometheus", Module: prometheus, Command: "cmd/promtool", Tags: withoutDiscovery,
+		Default: true, FirstBuild: "1 minute after prometheus",
 	},
 	{
 		// The oldest Prometheus that the rule files are for.
-		Name: "promtool-2.42", Folder: "prometheus-2.42", home: "prometheus-2.42", Default: true, FirstBuild: "3 minutes",
-		Module: "github.com/prometheus/prometheus", Package: "github.com/prometheus/prometheus/cmd/promtool",
-		Tags: "remove_all_sd",
+		Name: "promtool-2.42", Folder: "prometheus-2.42", Module: prometheus, Command: "cmd/promtool", Tags: withoutDiscovery,
+		Default: true, FirstBuild: "3 minutes",
 	},
 	{
-		Name: "alertmanager", Folder: "alertmanager", home: "alertmanager", Default: true, FirstBuild: "1 minute",
-		Module: "github.com/prometheus/alertmanager", Package: "github.com/prometheus/alertmanager/cmd/alertmanager",
+		Name: "alertmanager", Module: alertmanager, Command: "cmd/alertmanager",
+		Default: true, FirstBuild: "1 minute",
 	},
 	{
-		Name: "amtool", Folder: "alertmanager", home: "alertmanager", Default: true, FirstBuild: "half a minute after alertmanager",
-		Module: "github.com/prometheus/alertmanager", Package: "github.com/prometheus/alertmanager/cmd/amtool",
+		Name: "amtool", Folder: "alertmanager", Module: alertmanager, Command: "cmd/amtool",
+		Default: true, FirstBuild: "half a minute after alertmanager",
 	},
 	{
-		// Of the oldest Alertmanager that the example is for.
-		Name: "amtool-0.25", Folder: "alertmanager-0.25", home: "alertmanager-0.25", Default: true, FirstBuild: "1 minute",
-		Module: "github.com/prometheus/alertmanager", Package: "github.com/prometheus/alertmanager/cmd/amtool",
+		// The oldest Alertmanager that the example is for.
+		Name: "amtool-0.25", Folder: "alertmanager-0.25", Module: alertmanager, Command: "cmd/amtool",
+		Default: true, FirstBuild: "1 minute",
 	},
 	{
-		Name: "staticcheck", Folder: "check", home: "staticcheck", Default: true, FirstBuild: "half a minute",
-		Module: "honnef.co/go/tools", Package: "honnef.co/go/tools/cmd/staticcheck",
+		Name: "staticcheck", Folder: "check", home: "staticcheck", Module: "honnef.co/go/tools", Command: "cmd/staticcheck",
+		Default: true, FirstBuild: "half a minute",
 	},
 	{
-		Name: "gofumpt", Folder: "check", home: "gofumpt", Default: true, FirstBuild: "a few seconds",
-		Module: "mvdan.cc/gofumpt", Package: "mvdan.cc/gofumpt",
+		Name: "gofumpt", Folder: "check", home: "gofumpt", Module: "mvdan.cc/gofumpt",
+		Default: true, FirstBuild: "a few seconds",
 	},
 	{
-		// What this exporter takes the place of; tests compare the two.
-		Name: "consul_exporter", Folder: "consul_exporter", home: "consul_exporter", Default: true, FirstBuild: "a few seconds",
-		Module: "github.com/prometheus/consul_exporter", Package: "github.com/prometheus/consul_exporter/cmd/consul_exporter",
+		// This exporter replaces it; tests compare the two.
+		Name: "consul_exporter", Module: "github.com/prometheus/consul_exporter", Command: "cmd/consul_exporter",
+		Default: true, FirstBuild: "a few seconds",
 	},
+	// Older Consuls, for make test-matrix.
+	{Name: "consul-1.19", Module: consul, FirstBuild: "4 minutes"},
+	// Some dependencies of this one reach into the runtime of Go, which Go has forbidden since.
+	{Name: "consul-1.13", Module: consul, LDFlags: "-checklinkname=0", FirstBuild: "3 minutes"},
+	// golangci-lint bundles a hundred linters and takes a long time to build, so it is built only by name.
 	{
-		// Older Consuls, for make test-matrix.
-		Name: "consul-1.19", Folder: "consul-1.19", home: "consul-1.19", FirstBuild: "4 minutes",
-		Module: "github.com/hashicorp/consul", Package: "github.com/hashicorp/consul",
+		Name: "golangci-lint", Folder: "lint", home: "golangci-lint", Module: "github.com/golangci/golangci-lint/v2",
+		Command: "cmd/golangci-lint", FirstBuild: "4 to 5 minutes",
 	},
-	{
-		Name: "consul-1.13", Folder: "consul-1.13", home: "consul-1.13", FirstBuild: "3 minutes",
-		Module: "github.com/hashicorp/consul", Package: "github.com/hashicorp/consul",
-		// Some of its dependencies reach into the runtime of Go, which Go has forbidden since.
-		LDFlags: "-checklinkname=0",
-	},
-	{
-		// golangci-lint bundles a hundred linters and takes its time to build: it is asked for by name.
-		Name: "golangci-lint", Folder: "lint", home: "golangci-lint", FirstBuild: "4 to 5 minutes",
-		Module: "github.com/golangci/golangci-lint/v2", Package: "github.com/golangci/golangci-lint/v2/cmd/golangci-lint",
-	},
-	{
-		Name: "actionlint", Folder: "actionlint", home: "actionlint", FirstBuild: "half a minute",
-		Module: "github.com/rhysd/actionlint", Package: "github.com/rhysd/actionlint/cmd/actionlint",
-	},
-	{
-		// What makes a release, and the list of what is in it; see make snapshot.
-		Name: "goreleaser", Folder: "goreleaser", home: "goreleaser", FirstBuild: "4 to 5 minutes",
-		Module: "github.com/goreleaser/goreleaser/v2", Package: "github.com/goreleaser/goreleaser/v2",
-	},
-	{
-		Name: "syft", Folder: "syft", home: "syft", FirstBuild: "3 to 4 minutes",
-		Module: "github.com/anchore/syft", Package: "github.com/anchore/syft/cmd/syft",
-	},
+	{Name: "actionlint", Module: "github.com/rhysd/actionlint", Command: "cmd/actionlint", FirstBuild: "half a minute"},
+	// What makes a release, and the list of what is in it; see make snapshot.
+	{Name: "goreleaser", Module: "github.com/goreleaser/goreleaser/v2", FirstBuild: "4 to 5 minutes"},
+	{Name: "syft", Module: "github.com/anchore/syft", Command: "cmd/syft", FirstBuild: "3 to 4 minutes"},
 }
 
 // Tools returns all tools, in the order in which they are built.
-func Tools() []Tool {
-	return slices.Clone(tools)
-}
+func Tools() []Tool { return slices.Clone(tools) }
 
-// Find returns the tool of this name. The error lists the names there are.
+// Find returns the tool of this name. The error lists all names.
 func Find(name string) (Tool, error) {
-	names := make([]string, 0, len(tools))
+	var names []string
 	for _, t := range tools {
 		if t.Name == name {
 			return t, nil
@@ -159,9 +145,15 @@ func (t Tool) EnvVar() string {
 	return "CONSUL_CLUSTER_EXPORTER_TOOL_" + strings.ToUpper(strings.NewReplacer("-", "_", ".", "_").Replace(t.Name))
 }
 
-// Version returns the version that the go.mod in the tool's folder below root, the root of the repository, pins.
+// Package returns the import path of the program.
+func (t Tool) Package() string { return path.Join(t.Module, t.Command) }
+
+// Dir returns the folder of the Go module that pins the tool, below root, which is that of the repository.
+func (t Tool) Dir(root string) string { return filepath.Join(root, "tools", cmp.Or(t.Folder, t.Name)) }
+
+// Version returns the version that is pinned.
 func (t Tool) Version(root string) (string, error) {
-	file := filepath.Join(root, "tools", t.Folder, "go.mod")
+	file := filepath.Join(t.Dir(root), "go.mod")
 	content, err := os.ReadFile(file)
 	if err != nil {
 		return "", fmt.Errorf("read the version of %s: %w", t.Name, err)
@@ -173,7 +165,16 @@ func (t Tool) Version(root string) (string, error) {
 	return version, nil
 }
 
-// Binary returns where the tool's binary of this version lives once it is built, whether it is built or not.
+// requiredVersion returns the version at which a go.mod, as the go command writes it, requires a module, or "".
+func requiredVersion(gomod, module string) string {
+	line := regexp.MustCompile(`(?m)^(?:require |\t)` + regexp.QuoteMeta(module) + ` (v\S+)(?: //.*)?$`)
+	if match := line.FindStringSubmatch(gomod); match != nil {
+		return match[1]
+	}
+	return ""
+}
+
+// Binary returns where the tool's binary of this version is once it is built, whether it is built or not.
 func (t Tool) Binary(version string) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -183,7 +184,8 @@ func (t Tool) Binary(version string) (string, error) {
 	if runtime.GOOS == "windows" {
 		name += ".exe"
 	}
-	return filepath.Join(cache, "consul_cluster_exporter", "tools", t.home+"-"+version, name), nil
+	folder := cmp.Or(t.home, t.Folder, t.Name) + "-" + version
+	return filepath.Join(cache, "consul_cluster_exporter", "tools", folder, name), nil
 }
 
 // Path returns the binary of the tool of this name: the one that its environment variable names, else the one in the
@@ -194,7 +196,7 @@ func Path(name string) (string, error) {
 		return "", err
 	}
 	if path := os.Getenv(t.EnvVar()); path != "" {
-		if err = mustBeFile(path); err != nil {
+		if err := mustBeFile(path); err != nil {
 			return "", fmt.Errorf("%s names no usable %s: %w", t.EnvVar(), t.Name, err)
 		}
 		return path, nil
@@ -211,15 +213,13 @@ func Path(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	err = mustBeFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if err := mustBeFile(path); errors.Is(err, fs.ErrNotExist) {
 		command := "make tools"
 		if !t.Default {
 			command = "go run ./tools " + t.Name
 		}
 		return "", fmt.Errorf("%s %s is not built; run: %s", t.Name, version, command)
-	}
-	if err != nil {
+	} else if err != nil {
 		return "", fmt.Errorf("find %s %s: %w", t.Name, version, err)
 	}
 	return path, nil
@@ -232,61 +232,25 @@ func Root() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("find the root of the repository: %w", err)
 	}
-	for dir := start; ; {
+	for dir := start; ; dir = filepath.Dir(dir) {
 		content, err := os.ReadFile(filepath.Join(dir, "go.mod"))
-		switch {
-		case err == nil && moduleLine(string(content)) == modulePath:
+		if err == nil && strings.HasPrefix(string(content), moduleLine) {
 			return dir, nil
-		case err != nil && !errors.Is(err, fs.ErrNotExist):
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return "", fmt.Errorf("find the root of the repository: %w", err)
 		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			return "", fmt.Errorf("find the root of the repository: no go.mod of %s in %s or above", modulePath, start)
+		if dir == filepath.Dir(dir) {
+			return "", fmt.Errorf("find the root of the repository: it is not %s or above", start)
 		}
-		dir = parent
 	}
 }
 
 // mustBeFile returns an error if path is not an existing file.
 func mustBeFile(path string) error {
 	info, err := os.Stat(path)
-	if err != nil {
-		return err
+	if err == nil && info.IsDir() {
+		err = fmt.Errorf("%s is a folder", path)
 	}
-	if info.IsDir() {
-		return fmt.Errorf("%s is a folder", path)
-	}
-	return nil
-}
-
-// moduleLine returns the path in the module line of a go.mod, or "".
-func moduleLine(gomod string) string {
-	for line := range strings.Lines(gomod) {
-		if fields := strings.Fields(line); len(fields) >= 2 && fields[0] == "module" {
-			return fields[1]
-		}
-	}
-	return ""
-}
-
-// requiredVersion returns the version at which a go.mod requires a module, or
-// "". It reads lines, as the go command writes them, and no more of the syntax.
-func requiredVersion(gomod, module string) string {
-	block := ""
-	for line := range strings.Lines(gomod) {
-		fields := strings.Fields(line)
-		switch {
-		case len(fields) == 0:
-		case fields[0] == ")":
-			block = ""
-		case len(fields) == 2 && fields[1] == "(":
-			block = fields[0]
-		case block == "require" && len(fields) >= 2 && fields[0] == module:
-			return fields[1]
-		case fields[0] == "require" && len(fields) >= 3 && fields[1] == module:
-			return fields[2]
-		}
-	}
-	return ""
+	return err
 }
