@@ -33,7 +33,8 @@ func (r repository) committed(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if changes != "" {
-		return "", fmt.Errorf("there are changes that are not committed, and a result names the commit that it is about:\n%s", changes)
+		const problem = "there are changes that are not committed, and a result names the commit that it is about"
+		return "", fmt.Errorf("%s:\n%s", problem, changes)
 	}
 	return r.git(ctx, "rev-parse", "HEAD")
 }

@@ -4,6 +4,7 @@
 package proof
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,10 +43,7 @@ func (r *Runner) Run(ctx context.Context, p *Proof) error {
 	if err != nil {
 		return err
 	}
-	seed := r.Seed
-	if seed == 0 {
-		seed = 1 + rand.Uint64N(1<<32)
-	}
+	seed := cmp.Or(r.Seed, 1+rand.Uint64N(1<<32))
 	began := time.Now()
 	tests, err := r.test(ctx, p, seed)
 	if err != nil {
@@ -55,8 +53,9 @@ func (r *Runner) Run(ctx context.Context, p *Proof) error {
 		return errors.Join(errors.New("the code was changed while the proof ran, so there is no result"), err)
 	}
 	result := &Result{
-		Proof: p.Name, Claim: p.Claim, Result: verdict(tests), Date: began.UTC().Truncate(time.Second), Commit: commit, Seed: seed,
-		Duration: rounded(time.Since(began)), Consul: r.Consul, Go: runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH, Tests: tests,
+		Proof: p.Name, Claim: p.Claim, Result: verdict(tests), Tests: tests, Commit: commit, Seed: seed,
+		Date: began.UTC().Truncate(time.Second), Duration: rounded(time.Since(began)),
+		Consul: r.Consul, Go: runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH,
 	}
 	clean := machineNames(r.Root)
 	for _, t := range tests {
@@ -80,7 +79,9 @@ func (r *Runner) test(ctx context.Context, p *Proof, seed uint64) ([]*Test, erro
 	if p.Root {
 		tags += ",e2e"
 	}
-	args := []string{"test", "-json", "-tags", tags, "-count", "1", "-timeout", p.Timeout.String(), "-run", "^" + p.Test + "$"}
+	args := []string{
+		"test", "-json", "-tags", tags, "-count", "1", "-timeout", p.Timeout.String(), "-run", "^" + p.Test + "$",
+	}
 	if p.Root {
 		args = append(args, "-exec", filepath.Join(r.Root, "tools", "e2e.sh"))
 	}

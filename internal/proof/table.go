@@ -43,21 +43,26 @@ type Document struct {
 }
 
 // program are the pathspecs of the exporter, and of the Consul that it is tested with.
-var program = []string{"main.go", "internal/cli", "cluster", "collector", "config", "memory", "probe", "status", "verdict", "web", "go.mod", "tools/consul/go.mod"}
+var program = []string{
+	"main.go", "internal/cli", "cluster", "collector", "config", "memory", "probe", "status", "verdict", "web",
+	"go.mod", "tools/consul/go.mod",
+}
 
 // table has all proofs, in alphabetical order.
 var table = []Proof{
 	{
-		Name:     "alerts-proven",
-		Claim:    "Each fault leads to its alerts and to no others, each of them is sent once and resolved once, with Prometheus and Alertmanager.",
+		Name: "alerts-proven",
+		Claim: "Each fault leads to its alerts and to no others, each of them is sent once and resolved once, " +
+			"with Prometheus and Alertmanager.",
 		Code:     append(slices.Clone(program), "alerts"),
 		Tests:    []string{":(glob)test/stack/alerting*_test.go"},
 		Samples:  []string{"TestPromtool_Rules", "TestVerdicts"},
 		Document: &Document{Path: "docs/alerts-proven.md", Target: "alerts-proven", Written: `\| [0-9]+ \| [0-9dhms]+ \|$`},
 	},
 	{
-		Name:    "catalog-stress",
-		Claim:   "A server survives minutes of scrapes while a thousand nodes at its address change all the time, and no node's meta is written to.",
+		Name: "catalog-stress",
+		Claim: "A server survives minutes of scrapes while a thousand nodes at its address change all the time, " +
+			"and no node's meta is written to.",
 		Test:    "TestProveCatalogStress",
 		Package: "test/catalog",
 		Timeout: 20 * time.Minute,
@@ -66,8 +71,9 @@ var table = []Proof{
 		Samples: []string{"TestCatalogStress", "TestCatalogUnchanged"},
 	},
 	{
-		Name:    "crowd",
-		Claim:   "While clients pipeline, read slowly and ask for 50 ms, another client's scrapes of 25,000 instances are complete and on time.",
+		Name: "crowd",
+		Claim: "While clients pipeline, read slowly and ask for 50 ms, another client's scrapes of 25,000 instances " +
+			"are complete and on time.",
 		Test:    "TestProveCrowd",
 		Package: "test/catalog",
 		Timeout: 20 * time.Minute,
@@ -76,30 +82,41 @@ var table = []Proof{
 		Samples: []string{"TestCrowd"},
 	},
 	{
-		Name:    "leaves-no-trace",
-		Claim:   "In no configuration of Consul do hundreds of scrapes and dozens of checks leave a warning in its logs, a member, or a connection.",
+		Name: "leaves-no-trace",
+		Claim: "In no configuration of Consul do hundreds of scrapes and dozens of checks leave a warning in its logs, " +
+			"a member, or a connection.",
 		Test:    "TestProveLeavesNoTrace",
 		Package: "test/outage",
 		Timeout: 3 * time.Hour,
 		Code:    append(slices.Clone(program), "status"), // The command check asks what it needs.
-		Tests:   []string{":(glob)test/outage/leavesnotrace*_test.go", "test/outage/testdata/leavesnotrace.txt", "internal/consultest"},
+		Tests: []string{
+			":(glob)test/outage/leavesnotrace*_test.go", "test/outage/testdata/leavesnotrace.txt", "internal/consultest",
+		},
 		Samples: []string{"TestLeavesNoTrace"},
 	},
 	{
-		Name:     "reliability",
-		Claim:    "While a cluster breaks and recovers for half an hour, each scrape is answered in time, shows the fault, and the exporter does not grow.",
-		Code:     program,
-		Tests:    []string{":(glob)test/netns/soak*_test.go"},
-		Samples:  []string{"TestLeaderKilled", "TestQuorumLost"},
-		Document: &Document{Path: "docs/reliability.md", Target: "reliability", Written: `^In .* the cluster was broken and mended [0-9]+ times`},
+		Name: "reliability",
+		Claim: "While a cluster breaks and recovers for half an hour, each scrape is answered in time, shows the fault, " +
+			"and the exporter does not grow.",
+		Code:    program,
+		Tests:   []string{":(glob)test/netns/soak*_test.go"},
+		Samples: []string{"TestLeaderKilled", "TestQuorumLost"},
+		Document: &Document{
+			Path: "docs/reliability.md", Target: "reliability",
+			Written: `^In .* the cluster was broken and mended [0-9]+ times`,
+		},
 	},
 	{
-		Name:    "responder-killed",
-		Claim:   "However often and whenever the responder is killed, an alert never leads to a second action, and its history can be read.",
+		Name: "responder-killed",
+		Claim: "However often and whenever the responder is killed, an alert never leads to a second action, " +
+			"and its history can be read.",
 		Test:    "TestProveResponderKilled",
 		Package: "test/responder",
 		Timeout: 20 * time.Minute,
-		Code:    []string{"responder", "internal/cli/responder.go", "cluster", "probe", "verdict", "internal/ownfile", "go.mod", "tools/consul/go.mod"},
+		Code: []string{
+			"responder", "internal/cli/responder.go", "cluster", "probe", "verdict", "internal/ownfile", "go.mod",
+			"tools/consul/go.mod",
+		},
 		Tests:   []string{"test/responder/prove_test.go", "test/responder/safety_test.go"},
 		Samples: []string{"TestResponder_KilledAnytime"},
 	},

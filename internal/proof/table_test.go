@@ -80,7 +80,8 @@ func TestTable(t *testing.T) {
 			t.Errorf("%s: want at least one of each: code, tests, samples", p.Name)
 		}
 		for _, spec := range slices.Concat(p.Code, p.Tests) {
-			if files, err := repository(root).git(t.Context(), "ls-files", "--cached", "--others", "--exclude-standard", "--", spec); err != nil || files == "" {
+			args := []string{"ls-files", "--cached", "--others", "--exclude-standard", "--", spec}
+			if files, err := repository(root).git(t.Context(), args...); err != nil || files == "" {
 				t.Errorf("%s: there is no file %s, %v", p.Name, spec, err)
 			}
 		}
@@ -94,7 +95,7 @@ func TestTable(t *testing.T) {
 	if diff := cmp.Diff(slices.Sorted(maps.Keys(proofs)), rows); diff != "" {
 		t.Errorf("proofs (-tests of the project with the build tag prove +rows of the table):\n%s", diff)
 	}
-	if names := All(); !slices.IsSortedFunc(names, func(a, b Proof) int { return strings.Compare(a.Name, b.Name) }) {
+	if !slices.IsSortedFunc(All(), func(a, b Proof) int { return strings.Compare(a.Name, b.Name) }) {
 		t.Error("the table is not in alphabetical order")
 	}
 }
@@ -121,8 +122,9 @@ func TestResults(t *testing.T) {
 		if diff := cmp.Diff(clean(string(content)), string(content)); diff != "" {
 			t.Errorf("%s names this machine (-without +file):\n%s", name, diff)
 		}
-		if len(result.Commit) != 40 || result.Date.IsZero() || result.Seed == 0 || len(result.Tests) == 0 || result.Tests[0].Name != p.Test {
-			t.Errorf("%s: commit %q, date %s, seed %d, %d tests", name, result.Commit, result.Date, result.Seed, len(result.Tests))
+		if len(result.Commit) != 40 || result.Date.IsZero() || result.Seed == 0 ||
+			len(result.Tests) == 0 || result.Tests[0].Name != p.Test {
+			t.Errorf("%s lacks a commit, a date, a seed, or the test %s: %+v", name, p.Test, result)
 		}
 	}
 }
