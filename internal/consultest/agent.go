@@ -112,7 +112,7 @@ func (a *Agent) Stop() error {
 		p.paused.Store(true)
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		return poll(ctx, "the process to be stopped", func(context.Context) error {
+		return Poll(ctx, "the process to be stopped", func(context.Context) error {
 			if !processPaused(p.cmd.Process.Pid) {
 				return errors.New("it still runs")
 			}
@@ -296,7 +296,7 @@ func (a *Agent) start() error {
 // waitAPI waits until the agent responds to a request by HTTP. An error will do: without servers, that is what a
 // client responds with.
 func (a *Agent) waitAPI(ctx context.Context) error {
-	return poll(ctx, a.Name+" to respond", func(ctx context.Context) error {
+	return Poll(ctx, a.Name+" to respond", func(ctx context.Context) error {
 		if p := a.proc.Load(); !p.running() {
 			return fatal(fmt.Errorf("it has ended with %s; its last lines:%s", p.cmd.ProcessState, a.logTail(5)))
 		}

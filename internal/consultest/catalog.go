@@ -75,7 +75,7 @@ func (c *Cluster) transact(ctx context.Context, ops api.TxnOps) error {
 // can have an election. It must not matter whether it is performed twice.
 func (c *Cluster) transactBatch(ctx context.Context, ops api.TxnOps) error {
 	// A slow transaction is not given up, unlike other looks.
-	return poll(ctx, "a transaction", func(context.Context) error {
+	return Poll(ctx, "a transaction", func(context.Context) error {
 		i := slices.IndexFunc(c.Servers, (*Agent).answering)
 		if i < 0 {
 			return errors.New("no server is running")

@@ -295,7 +295,7 @@ func (c *Cluster) NewToken(ctx context.Context, rules string) (string, error) {
 // TransferLeadership makes a server the leader, and waits until all others follow it. It does nothing if it is the
 // leader already.
 func (c *Cluster) TransferLeadership(ctx context.Context, to *Agent) error {
-	return poll(ctx, to.Name+" to lead", func(ctx context.Context) error {
+	return Poll(ctx, to.Name+" to lead", func(ctx context.Context) error {
 		leader, err := c.Leader(ctx)
 		if err != nil || leader == to {
 			return err

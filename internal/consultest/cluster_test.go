@@ -67,7 +67,7 @@ func must(t *testing.T, err error) {
 // eventually waits until a condition holds.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	must(t, poll(soon(t), what, func(context.Context) error {
+	must(t, Poll(soon(t), what, func(context.Context) error {
 		if !holds() {
 			return errors.New("it is not so")
 		}

@@ -50,7 +50,7 @@ func (c *Cluster) Peer(ctx context.Context, other *Cluster) error {
 		return fmt.Errorf("peer: %w", err)
 	}
 	// Right after their elections, leaders may still lack what both calls need.
-	err = poll(ctx, "a peering", func(ctx context.Context) error {
+	err = Poll(ctx, "a peering", func(ctx context.Context) error {
 		offer := api.PeeringGenerateTokenRequest{PeerName: c.opts.Datacenter}
 		token, _, err := acceptor.client.Peerings().GenerateToken(ctx, offer, write(ctx))
 		if err != nil {

@@ -18,16 +18,16 @@ const (
 	pollTimeout = time.Second
 )
 
-// A fatalError makes poll give up at once.
+// A fatalError makes Poll give up at once.
 type fatalError struct{ error }
 
 func (e fatalError) Unwrap() error { return e.error }
 
 func fatal(err error) error { return fatalError{err} }
 
-// poll calls check, at once and then again and again, until it returns nil. The error says what was waited for and why
+// Poll calls check, at once and then again and again, until it returns nil. The error says what was waited for and why
 // check was not satisfied the last time.
-func poll(ctx context.Context, what string, check func(context.Context) error) error {
+func Poll(ctx context.Context, what string, check func(context.Context) error) error {
 	look := func() error {
 		ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 		defer cancel()
@@ -55,7 +55,7 @@ func poll(ctx context.Context, what string, check func(context.Context) error) e
 func pollEach(
 	ctx context.Context, what string, agents []*Agent, check func(context.Context, *Agent) error,
 ) error {
-	return poll(ctx, what, func(ctx context.Context) error {
+	return Poll(ctx, what, func(ctx context.Context) error {
 		for _, a := range agents {
 			if !a.answering() {
 				continue

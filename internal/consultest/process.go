@@ -68,7 +68,7 @@ func (l *launcher) start(binary string, args []string, output *os.File) (p *proc
 		Args:        append([]string{binary}, args...),
 		Stdout:      output,
 		Stderr:      output,
-		SysProcAttr: childAttributes(),
+		SysProcAttr: ChildAttributes(),
 		Env: slices.DeleteFunc(os.Environ(), func(variable string) bool {
 			return strings.HasPrefix(variable, "CONSUL_")
 		}),

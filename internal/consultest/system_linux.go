@@ -9,10 +9,9 @@ import (
 	"github.com/prometheus/procfs"
 )
 
-// childAttributes makes the kernel kill the child when this process dies, by whatever cause, and keeps the terminal's
-// Ctrl-C from it: with a process group of its own, only this process gets that and decides what becomes of the
-// cluster.
-func childAttributes() *syscall.SysProcAttr {
+// ChildAttributes makes the kernel kill the child when the thread that started it ends, as it does with this process,
+// and keeps the terminal's Ctrl-C from it: only this process receives that, and ends the others.
+func ChildAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 }
 

@@ -11,9 +11,9 @@ import (
 	"syscall"
 )
 
-// childAttributes leaves the child in this process's group, so that at least Ctrl-C ends both: only Linux can kill a
+// ChildAttributes leaves the child in this process's group, so that at least Ctrl-C ends both: only Linux can kill a
 // child with its parent.
-func childAttributes() *syscall.SysProcAttr { return nil }
+func ChildAttributes() *syscall.SysProcAttr { return nil }
 
 // processAlive says whether a process of this id exists.
 func processAlive(pid int) bool {

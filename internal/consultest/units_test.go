@@ -159,7 +159,7 @@ func TestLogLine_Kind(t *testing.T) {
 func TestPoll(t *testing.T) {
 	t.Parallel()
 	calls := 0
-	err := poll(t.Context(), "the third time", func(ctx context.Context) error {
+	err := Poll(t.Context(), "the third time", func(ctx context.Context) error {
 		if _, bounded := ctx.Deadline(); !bounded {
 			t.Error("a check has no deadline")
 		}
@@ -169,21 +169,21 @@ func TestPoll(t *testing.T) {
 		return nil
 	})
 	if err != nil || calls != 3 {
-		t.Errorf("poll() = %v after %d calls; want nil after 3", err, calls)
+		t.Errorf("Poll() = %v after %d calls; want nil after 3", err, calls)
 	}
 
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	err = poll(ctx, "the impossible", func(context.Context) error { return errors.New("never") })
+	err = Poll(ctx, "the impossible", func(context.Context) error { return errors.New("never") })
 	const want = "wait for the impossible: context deadline exceeded; the last time: never"
 	if !errors.Is(err, context.DeadlineExceeded) || err.Error() != want {
-		t.Errorf("poll() error = %v; want %s", err, want)
+		t.Errorf("Poll() error = %v; want %s", err, want)
 	}
 
 	hopeless := errors.New("hopeless")
-	err = poll(t.Context(), "nothing", func(context.Context) error { return fmt.Errorf("look: %w", fatal(hopeless)) })
+	err = Poll(t.Context(), "nothing", func(context.Context) error { return fmt.Errorf("look: %w", fatal(hopeless)) })
 	if !errors.Is(err, hopeless) {
-		t.Errorf("poll() error = %v; want the fatal one", err)
+		t.Errorf("Poll() error = %v; want the fatal one", err)
 	}
 }
 

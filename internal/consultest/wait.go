@@ -32,7 +32,7 @@ func (c *Cluster) WaitLeader(ctx context.Context) (*Agent, error) { return waitL
 
 // waitLeader is WaitLeader for some of the servers.
 func waitLeader(ctx context.Context, servers []*Agent) (leader *Agent, err error) {
-	err = poll(ctx, "a leader", func(ctx context.Context) error {
+	err = Poll(ctx, "a leader", func(ctx context.Context) error {
 		candidate, err := leaderOf(ctx, servers)
 		if err != nil {
 			return err
@@ -107,7 +107,7 @@ func expectAlive(members []*api.AgentMember, n int) error {
 // waitCatalog waits until the leader has entered n agents into the catalog, as alive, which it does soon after it was
 // elected.
 func waitCatalog(ctx context.Context, leader *Agent, n int) error {
-	return poll(ctx, fmt.Sprintf("%d nodes in the catalog", n), func(ctx context.Context) error {
+	return Poll(ctx, fmt.Sprintf("%d nodes in the catalog", n), func(ctx context.Context) error {
 		options := read(ctx)
 		options.Filter = `CheckID == "serfHealth"`
 		alive, _, err := leader.client.Health().State(api.HealthPassing, options)

@@ -108,7 +108,7 @@ func (d *demo) build(ctx context.Context) (err error) {
 	// The version does not matter here, and git may refuse to report it. With a folder as output, Windows gets its
 	// ".exe".
 	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", d.dir, ".")
-	cmd.Dir, cmd.Stderr, cmd.SysProcAttr = root, os.Stderr, childAttributes()
+	cmd.Dir, cmd.Stderr, cmd.SysProcAttr = root, os.Stderr, consultest.ChildAttributes()
 	// On an interrupt the go command also ends the compilers that it runs.
 	cmd.Cancel, cmd.WaitDelay = func() error { return cmd.Process.Signal(os.Interrupt) }, 5*time.Second
 	if err := cmd.Run(); err != nil {
@@ -120,7 +120,7 @@ func (d *demo) build(ctx context.Context) (err error) {
 // check runs the exporter's command check. Its error is an *exec.ExitError unless the cluster is healthy.
 func (d *demo) check(ctx context.Context, stdout io.Writer) error {
 	cmd := exec.CommandContext(ctx, d.binary, "check", "--consul.server="+d.cluster.Servers[0].URL())
-	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = stdout, os.Stderr, childAttributes()
+	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = stdout, os.Stderr, consultest.ChildAttributes()
 	return cmd.Run()
 }
 

@@ -21,6 +21,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -60,6 +61,7 @@ func startDemo(t *testing.T, env ...string) *running {
 // startCommand starts a command that is, or starts, a demo.
 func startCommand(t *testing.T, cmd *exec.Cmd, env ...string) *running {
 	t.Helper()
+	consultest.WaitTurn(t)
 	d := &running{cmd: cmd, folder: t.TempDir(), exited: make(chan struct{})}
 	temp := filepath.Join(d.folder, "tmp")
 	harness.Must(t, os.Mkdir(temp, 0o700))
@@ -229,8 +231,9 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-// A leader that hangs is reported, and that it is back. Ctrl-C ends the demo.
-func TestDemo_LeaderHangs(t *testing.T) {
+// A leader that hangs is reported, and that it is back. Without Prometheus and Alertmanager the demo goes on, without
+// the exporter it cannot.
+func TestDemo_Faults(t *testing.T) {
 	d := startDemo(t)
 	processes := d.processes(t)
 	leader, pid := d.find(t, `Hang the leader, (server-\d):`), d.find(t, `kill -STOP (\d+)\n`)
@@ -244,18 +247,24 @@ func TestDemo_LeaderHangs(t *testing.T) {
 	if sent := d.sent(); !slices.Equal(sent, []string{"ConsulServerHung firing"}) {
 		t.Errorf("alerts %v were sent, want that one server hung and nothing else", sent)
 	}
-	harness.Must(t, d.cmd.Process.Signal(os.Interrupt))
-	d.expectExit(t, 0, "", processes)
+	for _, name := range []string{"Prometheus", "Alertmanager"} {
+		harness.Must(t, processes[name].Kill())
+		d.waitFor(t, at, `:\d\d demo `+name+` ended with signal: killed`)
+	}
+	harness.Must(t, processes["exporter"].Kill())
+	d.expectExit(t, 1, "demo: error: exporter ended with signal: killed; ", processes)
 }
 
-// SIGTERM, or the end of the process that started the demo, ends it in good order, even while it starts.
+// A signal, or the end of the process that started the demo, ends it in good order, even while it starts.
 func TestDemo_EndsWhileItStarts(t *testing.T) {
-	d := startDemo(t)
-	d.waitFor(t, 0, "Starting a Consul cluster")
-	harness.Must(t, d.cmd.Process.Signal(syscall.SIGTERM))
-	d.expectExit(t, 0, "", nil)
+	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		d := startDemo(t)
+		d.waitFor(t, 0, "Starting a Consul cluster")
+		harness.Must(t, d.cmd.Process.Signal(signal))
+		d.expectExit(t, 0, "", nil)
+	}
 
-	d = startCommand(t, exec.Command("sh", "-c", os.Args[0]+" & wait"))
+	d := startCommand(t, exec.Command("sh", "-c", os.Args[0]+" & wait"))
 	d.waitFor(t, 0, "Starting a Consul cluster")
 	harness.Must(t, d.cmd.Process.Kill())
 	harness.WaitFor(t, patience, "the demo ends with the shell that started it", func() string {
@@ -267,42 +276,27 @@ func TestDemo_EndsWhileItStarts(t *testing.T) {
 	})
 }
 
-// Without Prometheus and Alertmanager the demo goes on, without the exporter it cannot.
-func TestDemo_LosesItsPrograms(t *testing.T) {
-	d := startDemo(t)
-	processes := d.processes(t)
-	for _, name := range []string{"Prometheus", "Alertmanager"} {
-		harness.Must(t, processes[name].Kill())
-		d.waitFor(t, 0, `:\d\d demo `+name+` ended with signal: killed`)
-	}
-	harness.Must(t, processes["exporter"].Kill())
-	d.expectExit(t, 1, "demo: error: exporter ended with signal: killed; ", processes)
-}
-
-// If one of the programs does not start, all others are ended. Here the demo, which takes no arguments, is in the
-// place of Prometheus.
-func TestDemo_PrometheusFails(t *testing.T) {
-	d := startDemo(t, prometheusVar+"="+os.Args[0])
-	d.expectExit(t, 1, "demo: error: Prometheus ended with exit status 1; its last line: demo: error: the demo takes no", nil)
-}
-
+// What does not start ends everything that has been started. In place of Prometheus there is a demo once, which takes
+// no arguments.
 func TestDemo_CannotStart(t *testing.T) {
-	t.Parallel()
 	for _, tc := range []struct {
-		name, env, want string
-		args            []string
+		env, want string
+		args      []string
 	}{
-		{"Prometheus is missing", prometheusVar + "=/nonexistent", prometheusVar + " names no usable prometheus", nil},
+		{prometheusVar + "=/nonexistent", prometheusVar + " names no usable prometheus", nil},
 		{
-			"Consul is missing", "CONSUL_CLUSTER_EXPORTER_TOOL_CONSUL=/nonexistent",
+			"CONSUL_CLUSTER_EXPORTER_TOOL_CONSUL=/nonexistent",
 			"CONSUL_CLUSTER_EXPORTER_TOOL_CONSUL names no usable consul", nil,
 		},
-		{"the go command is missing", "PATH=/nonexistent", `build the exporter: exec: "go": executable file not found`, nil},
-		{"the time is nonsense", durationVar + "=soon", durationVar + ` is "soon"; want a number of seconds above 0`, nil},
-		{"an argument", "", "the demo takes no arguments; " + durationVar + "=30 in the environment ends it", []string{"30"}},
+		{"PATH=/nonexistent", `build the exporter: exec: "go": executable file not found`, nil},
+		{durationVar + "=soon", durationVar + ` is "soon"; want a number of seconds above 0`, nil},
+		{"", "the demo takes no arguments; " + durationVar + "=30 in the environment ends it", []string{"30"}},
+		{
+			prometheusVar + "=" + os.Args[0],
+			"Prometheus ended with exit status 1; its last line: demo: error: the demo takes no", nil,
+		},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
+		t.Run(tc.want, func(t *testing.T) {
 			d := startCommand(t, exec.Command(os.Args[0], tc.args...), tc.env)
 			d.expectExit(t, 1, "demo: error: "+tc.want, nil)
 		})
@@ -311,7 +305,6 @@ func TestDemo_CannotStart(t *testing.T) {
 
 // The demo ends when nobody reads its output.
 func TestDemo_Unread(t *testing.T) {
-	t.Parallel()
 	r, w, err := os.Pipe()
 	harness.Must(t, err)
 	harness.Must(t, r.Close())

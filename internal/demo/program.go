@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -13,7 +14,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 )
 
 // program is a server that the demo has started: the exporter, Alertmanager or Prometheus.
@@ -41,7 +43,7 @@ func (d *demo) startProgram(ctx context.Context, name, binary string, port int, 
 	defer log.Close() // The process has a descriptor of its own.
 	// It runs until kill: the end of the demo is not to look like its failure.
 	p.cmd = exec.CommandContext(context.WithoutCancel(ctx), binary, append(args, "--web.listen-address="+address)...)
-	p.cmd.Stdout, p.cmd.Stderr, p.cmd.SysProcAttr = log, log, childAttributes()
+	p.cmd.Stdout, p.cmd.Stderr, p.cmd.SysProcAttr = log, log, consultest.ChildAttributes()
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
@@ -67,24 +69,19 @@ func freeAddress(ctx context.Context, preferred int) (string, error) {
 	return listener.Addr().String(), listener.Close()
 }
 
-// waitReady waits until the program says that it is ready.
+// waitReady waits until the program says that it is ready, or has ended.
 func (p *program) waitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	ticker := time.NewTicker(50 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		if _, err := get(ctx, p.url()+"/-/ready"); err == nil {
-			return p.ended() // Another program could have taken the port in between, and responded.
+	err := consultest.Poll(ctx, p.name, func(ctx context.Context) error {
+		if p.ended() != nil {
+			return nil
 		}
-		select {
-		case <-ticker.C:
-		case <-p.done:
-			return p.ended()
-		case <-ctx.Done():
-			return fmt.Errorf("wait for %s: %w", p.name, ctx.Err())
-		}
-	}
+		_, err := get(ctx, p.url()+"/-/ready")
+		return err
+	})
+	// Another program could have taken the port in between, and responded.
+	return cmp.Or(p.ended(), err)
 }
 
 // ended returns an error that says how the program ended; nil while it runs.
