@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
+	"reflect"
 	"testing"
 
 	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
@@ -139,15 +140,26 @@ func TestKubernetes_Restricted(t *testing.T) {
 	if pod.HostNetwork || pod.HostPID || pod.HostIPC {
 		t.Error("the pod uses a namespace of the host")
 	}
-	if s := pod.SecurityContext; s == nil || s.RunAsNonRoot == nil || !*s.RunAsNonRoot || s.RunAsUser == nil || *s.RunAsUser == 0 ||
-		s.SeccompProfile == nil || s.SeccompProfile.Type != core.SeccompProfileTypeRuntimeDefault {
-		t.Errorf("the pod's securityContext is %v; want runAsNonRoot, a user and the seccomp profile RuntimeDefault", s)
+	user := pod.SecurityContext.RunAsUser
+	if user == nil || *user == 0 {
+		t.Errorf("the pod's user is %v; want a number other than root's", user)
+	}
+	wantPod := &core.PodSecurityContext{
+		RunAsUser: user, RunAsGroup: pod.SecurityContext.RunAsGroup, FSGroup: pod.SecurityContext.FSGroup,
+		RunAsNonRoot:   new(true),
+		SeccompProfile: &core.SeccompProfile{Type: core.SeccompProfileTypeRuntimeDefault},
+	}
+	if !reflect.DeepEqual(pod.SecurityContext, wantPod) {
+		t.Errorf("the pod's securityContext is %s; want %s", pod.SecurityContext, wantPod)
+	}
+	wantContainer := &core.SecurityContext{
+		AllowPrivilegeEscalation: new(false),
+		ReadOnlyRootFilesystem:   new(true),
+		Capabilities:             &core.Capabilities{Drop: []core.Capability{"ALL"}},
 	}
 	for _, c := range pod.Containers {
-		s := c.SecurityContext
-		if s == nil || s.AllowPrivilegeEscalation == nil || *s.AllowPrivilegeEscalation || s.ReadOnlyRootFilesystem == nil || !*s.ReadOnlyRootFilesystem ||
-			s.Capabilities == nil || len(s.Capabilities.Add) > 0 || len(s.Capabilities.Drop) != 1 || s.Capabilities.Drop[0] != "ALL" {
-			t.Errorf("the securityContext of %s is %v; want no escalation, no capabilities, a read-only root", c.Name, s)
+		if !reflect.DeepEqual(c.SecurityContext, wantContainer) {
+			t.Errorf("the securityContext of %s is %s; want %s", c.Name, c.SecurityContext, wantContainer)
 		}
 	}
 	for _, v := range pod.Volumes {

@@ -44,6 +44,17 @@ func command(t *testing.T, dir string, env []string, name string, args ...string
 	return string(bytes.TrimSpace(out))
 }
 
+// buildOf are the variables of a build with a version and a revision, which expectVersion looks for.
+var buildOf = []string{"VERSION=1.2.3", "REVISION=0123456789abcdef"}
+
+func expectVersion(t *testing.T, binary string) {
+	t.Helper()
+	const want = "version 1.2.3 (branch: , revision: 0123456789abcdef)"
+	if got := command(t, ".", nil, binary, "--version"); !strings.Contains(got, want) {
+		t.Errorf("--version prints %q; want %q", got, want)
+	}
+}
+
 // copyTree copies the repository to a new folder, without what git does not track by its nature and what omit names.
 // The names have slashes and are relative to the root; of a folder that is omitted all is.
 func copyTree(t *testing.T, omit func(name string, dir bool) bool) (dir string) {
@@ -64,17 +75,13 @@ func copyTree(t *testing.T, omit func(name string, dir bool) bool) (dir string) 
 			}
 			return nil
 		}
-		target := filepath.Join(dir, name)
 		if !entry.Type().IsRegular() {
 			return nil
 		}
 		content, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
-			return err
-		}
+		must(t, err)
+		target := filepath.Join(dir, name)
+		must(t, os.MkdirAll(filepath.Dir(target), 0o755))
 		return os.WriteFile(target, content, 0o644)
 	}))
 	return dir

@@ -47,7 +47,10 @@ func tagged(t *testing.T) (dir string) {
 }
 
 // gitEnv is without what the user or the machine has configured, and has the time of commits.
-var gitEnv = []string{"GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_CONFIG_SYSTEM=" + os.DevNull, "GIT_AUTHOR_DATE=" + commitTime, "GIT_COMMITTER_DATE=" + commitTime}
+var gitEnv = []string{
+	"GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_CONFIG_SYSTEM=" + os.DevNull,
+	"GIT_AUTHOR_DATE=" + commitTime, "GIT_COMMITTER_DATE=" + commitTime,
+}
 
 // release makes a release of a clone, publishes nothing, and returns the folder with it.
 func release(t *testing.T, dir string) string {
@@ -171,12 +174,13 @@ func checkSBOM(t *testing.T, name string, content []byte) {
 		Packages []struct{ Name, VersionInfo string }
 	}
 	must(t, json.Unmarshal(content, &sbom))
+	const library = "github.com/prometheus/client_golang"
 	for _, p := range sbom.Packages {
-		if p.Name == "github.com/prometheus/client_golang" && strings.HasPrefix(p.VersionInfo, "v1.") && strings.HasPrefix(sbom.Version, "SPDX-2") {
+		if p.Name == library && strings.HasPrefix(p.VersionInfo, "v1.") && strings.HasPrefix(sbom.Version, "SPDX-2") {
 			return
 		}
 	}
-	t.Errorf("%s has %d packages in %s, and client_golang is not among them", name, len(sbom.Packages), sbom.Version)
+	t.Errorf("%s has %d packages in %s, and %s is not among them", name, len(sbom.Packages), sbom.Version, library)
 }
 
 // checkArchive looks for the exporter and its documents, and runs the exporter if it is for this machine.
@@ -247,7 +251,8 @@ func runProgram(t *testing.T, name string, content []byte) {
 	}
 	file := filepath.Join(t.TempDir(), "exporter")
 	must(t, os.WriteFile(file, content, 0o755))
-	if got := command(t, ".", nil, file, "--version"); !strings.Contains(got, "version 1.2.3 ") || strings.Contains(got, "revision: unknown") {
+	got := command(t, ".", nil, file, "--version")
+	if !strings.Contains(got, "version 1.2.3 ") || strings.Contains(got, "revision: unknown") {
 		t.Errorf("the exporter of %s is %q; want version 1.2.3 of a known revision", name, got)
 	}
 }

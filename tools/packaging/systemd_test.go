@@ -4,11 +4,11 @@
 package packaging
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -29,11 +29,12 @@ func TestSystemd(t *testing.T) {
 	program := filepath.Join(dir, "consul_cluster_exporter")
 	must(t, os.WriteFile(program, []byte("#!/bin/sh\n"), 0o755))
 	atProgram := func(name string) []byte {
-		content := bytes.Replace(read(t, name), []byte("ExecStart=/usr/bin/consul_cluster_exporter "), []byte("ExecStart="+program+" "), 1)
-		if !bytes.Contains(content, []byte(program)) {
-			t.Fatalf("%s does not start /usr/bin/consul_cluster_exporter", name)
+		const installed = "ExecStart=/usr/bin/consul_cluster_exporter "
+		content := strings.Replace(string(read(t, name)), installed, "ExecStart="+program+" ", 1)
+		if !strings.Contains(content, program) {
+			t.Fatalf("%s does not have %s", name, installed)
 		}
-		return content
+		return []byte(content)
 	}
 	for _, dropIn := range []bool{false, true} {
 		units := t.TempDir()
@@ -43,19 +44,19 @@ func TestSystemd(t *testing.T) {
 			must(t, os.Mkdir(file+".d", 0o755))
 			must(t, os.WriteFile(filepath.Join(file+".d", "token.conf"), atProgram(tokenConf), 0o644))
 		}
-		// Units that come with the machine are none of our business.
-		out := command(t, units, []string{"SYSTEMD_UNIT_PATH=" + units + ":"}, "systemd-analyze", "verify", "--man=no", "--recursive-errors=no", file)
+		// Units that come with the machine do not matter.
+		env := []string{"SYSTEMD_UNIT_PATH=" + units + ":"}
+		out := command(t, units, env, "systemd-analyze", "verify", "--man=no", "--recursive-errors=no", file)
 		if out != "" {
 			t.Errorf("systemd-analyze verify, token %t: %s", dropIn, out)
 		}
 		out = command(t, units, nil, "systemd-analyze", "security", "--offline=yes", "--no-pager", file)
-		m := regexp.MustCompile(`Overall exposure level for \S+: ([0-9.]+)`).FindStringSubmatch(out)
-		if m == nil {
+		level := regexp.MustCompile(`Overall exposure level for \S+: ([0-9.]+)`).FindStringSubmatch(out)
+		if level == nil {
 			t.Fatalf("systemd-analyze security does not say how exposed the unit is: %s", out)
 		}
-		t.Logf("exposure: %s", m[1])
-		if exposure, err := strconv.ParseFloat(m[1], 64); err != nil || exposure > maxExposure {
-			t.Errorf("the exposure is %s (%v); want at most %v:\n%s", m[1], err, maxExposure, out)
+		if exposure, err := strconv.ParseFloat(level[1], 64); err != nil || exposure > maxExposure {
+			t.Errorf("the exposure is %s (%v); want at most %v:\n%s", level[1], err, maxExposure, out)
 		}
 	}
 }
