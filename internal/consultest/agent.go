@@ -31,7 +31,8 @@ type Agent struct {
 	// Server says whether the agent is a server; else it is a client.
 	Server bool
 
-	index             int // among the agents of its role, from 1
+	role              string // what Options call it
+	index             int    // among the agents of its role, from 1
 	cluster           *Cluster
 	file              string // what the names of the agent's files begin with
 	certFile, keyFile string // "" without TLS
@@ -44,14 +45,6 @@ type Agent struct {
 
 // String returns the agent's name.
 func (a *Agent) String() string { return a.Name }
-
-// role is what Options call the agent.
-func (a *Agent) role() string {
-	if a.Server {
-		return "server"
-	}
-	return "client"
-}
 
 func (a *Agent) configFile() string { return a.file + ".json" }
 func (a *Agent) dataDir() string    { return a.file + "-data" }
@@ -200,10 +193,6 @@ func (a *Agent) Leave(ctx context.Context) error {
 	})
 }
 
-// Logs returns everything that the agent has logged so far, across restarts. After the cluster's Close there is
-// nothing left.
-func (a *Agent) Logs() []LogLine { return a.LogsSince(0) }
-
 // LogMark returns the current end of the agent's log, for LogsSince.
 func (a *Agent) LogMark() int {
 	info, err := os.Stat(a.logFile())
@@ -213,7 +202,8 @@ func (a *Agent) LogMark() int {
 	return int(info.Size())
 }
 
-// LogsSince returns what the agent has logged since the LogMark.
+// LogsSince returns what the agent has logged since the LogMark, or all of it since 0, across restarts. After the
+// cluster's Close there is nothing left.
 func (a *Agent) LogsSince(mark int) []LogLine {
 	output, err := os.ReadFile(a.logFile())
 	if err != nil {
@@ -224,7 +214,7 @@ func (a *Agent) LogsSince(mark int) []LogLine {
 
 // logTail returns the last lines of the agent's log, each on a line of its own.
 func (a *Agent) logTail(most int) string {
-	lines := a.Logs()
+	lines := a.LogsSince(0)
 	var tail strings.Builder
 	for _, line := range lines[max(0, len(lines)-most):] {
 		tail.WriteString("\n\t" + line.Raw)

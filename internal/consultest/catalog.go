@@ -46,10 +46,6 @@ type Catalog struct {
 // neither killed nor stopped has all of them. What the catalog has already stays there, except that an instance of
 // the same name on the same node is replaced.
 func (c *Cluster) LoadCatalog(ctx context.Context, catalog Catalog) error {
-	if catalog.Nodes < 1 || catalog.Services < 1 || catalog.Instances < catalog.Services {
-		return fmt.Errorf("no catalog has %d nodes and %d services with %d instances",
-			catalog.Nodes, catalog.Services, catalog.Instances)
-	}
 	// A service is refused if its node is not there.
 	if err := c.transact(ctx, catalog.nodeOps()); err != nil {
 		return fmt.Errorf("load the nodes: %w", err)

@@ -172,14 +172,3 @@ func TestCatalog_Instances(t *testing.T) {
 		}
 	}
 }
-
-func TestLoadCatalog_Impossible(t *testing.T) {
-	t.Parallel()
-	for _, catalog := range []Catalog{
-		{}, {Services: 1, Instances: 1}, {Nodes: 1, Instances: 1}, {Nodes: 1, Services: 2, Instances: 1},
-	} {
-		if err := new(Cluster).LoadCatalog(t.Context(), catalog); err == nil {
-			t.Errorf("LoadCatalog(%+v) succeeds; want an error", catalog)
-		}
-	}
-}

@@ -211,6 +211,7 @@ func (c *Cluster) newAgent(role string, i, host int) *Agent {
 		Name:    c.opts.NodeName(role, i),
 		Addr:    c.net.address(host),
 		Server:  role == "server",
+		role:    role,
 		index:   i,
 		cluster: c,
 		file:    filepath.Join(c.dir, role+"-"+strconv.Itoa(i)),
@@ -257,12 +258,9 @@ func (c *Cluster) Close() error {
 // Agents returns the servers and then the clients.
 func (c *Cluster) Agents() []*Agent { return slices.Concat(c.Servers, c.Clients) }
 
-// TLSConfig returns the TLS configuration of an API client: it trusts the
-// cluster's authority and shows the client certificate. It is nil without TLS.
-func (c *Cluster) TLSConfig() *tls.Config {
-	// Clone returns nil for nil.
-	return c.tls.Clone()
-}
+// TLSConfig returns the TLS configuration of an API client: it trusts the cluster's authority and shows the client
+// certificate. It is nil without TLS, as Clone returns nil for nil.
+func (c *Cluster) TLSConfig() *tls.Config { return c.tls.Clone() }
 
 // Join makes one agent join the gossip pool of another, as "consul join" does.
 func (c *Cluster) Join(ctx context.Context, from, to *Agent) error {

@@ -162,7 +162,7 @@ func checkLogs(t *testing.T, cluster *Cluster) {
 	t.Helper()
 	server := cluster.Servers[0]
 	started := false
-	for _, line := range server.Logs() {
+	for _, line := range server.LogsSince(0) {
 		if strings.HasPrefix(line.Raw, "{") && (line.Time.IsZero() || line.Level == "" || line.Message == "") {
 			t.Errorf("line %q is parsed as %+v; want all fields", line.Raw, line)
 		}
@@ -178,7 +178,7 @@ func checkLogs(t *testing.T, cluster *Cluster) {
 	eventually(t, "the failed join in the log", func() bool {
 		return len(AtLeast(server.LogsSince(mark), "WARN")) > 0
 	})
-	if all, since := len(server.Logs()), len(server.LogsSince(mark)); since >= all {
+	if all, since := len(server.LogsSince(0)), len(server.LogsSince(mark)); since >= all {
 		t.Errorf("LogsSince() has %d lines of %d; want fewer", since, all)
 	}
 	if got := AtLeast(server.LogsSince(server.LogMark()), "ERROR"); len(got) > 0 {
@@ -189,7 +189,7 @@ func checkLogs(t *testing.T, cluster *Cluster) {
 // checkKill kills the leader and restarts it.
 func checkKill(t *testing.T, cluster *Cluster, old *Agent) {
 	t.Helper()
-	pid, before := old.Pid(), len(old.Logs())
+	pid, before := old.Pid(), len(old.LogsSince(0))
 	for range 2 {
 		must(t, old.Kill())
 	}
@@ -205,9 +205,9 @@ func checkKill(t *testing.T, cluster *Cluster, old *Agent) {
 	must(t, cluster.WaitMembers(soon(t), 4))
 	_, err = cluster.WaitLeader(soon(t))
 	must(t, err)
-	if old.Pid() == pid || len(old.Logs()) <= before {
+	if old.Pid() == pid || len(old.LogsSince(0)) <= before {
 		t.Errorf("process %d has logged %d lines; want another process than %d, and more lines than %d",
-			old.Pid(), len(old.Logs()), pid, before)
+			old.Pid(), len(old.LogsSince(0)), pid, before)
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 func (c *Cluster) config(a *Agent, more ...map[string]any) (map[string]any, error) {
 	layers := []map[string]any{c.ownConfig(a), c.opts.Config}
 	if c.opts.AgentConfig != nil {
-		layers = append(layers, c.opts.AgentConfig(a.role(), a.index))
+		layers = append(layers, c.opts.AgentConfig(a.role, a.index))
 	}
 	config := map[string]any{}
 	for _, layer := range slices.Concat(layers, more) {

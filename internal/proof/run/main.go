@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -61,15 +62,9 @@ func run(ctx context.Context, state, require bool, seed uint64, names []string) 
 }
 
 // choose returns the proofs of these names, or all that have a test if there are none.
-func choose(names []string) ([]proof.Proof, error) {
-	var chosen []proof.Proof
+func choose(names []string) (chosen []proof.Proof, err error) {
 	if len(names) == 0 {
-		for _, p := range proof.All() {
-			if p.Test != "" {
-				chosen = append(chosen, p)
-			}
-		}
-		return chosen, nil
+		return slices.DeleteFunc(proof.All(), func(p proof.Proof) bool { return p.Document != nil }), nil
 	}
 	for _, name := range names {
 		p, ok := proof.Find(name)
