@@ -184,7 +184,8 @@ func removeStale(binary string) {
 	}
 }
 
-// compile runs the go command and reports on its progress. If that fails, the messages of the go command go to stderr.
+// compile runs the go command and reports on its progress. If that fails, the messages of the go command go to
+// stderr.
 func (b *builder) compile(ctx context.Context, tool toolbox.Tool, title, output string) error {
 	args := []string{"build", "-v", "-ldflags=-s -w " + tool.LDFlags, "-tags", tool.Tags, "-o", output, tool.Package()}
 	cmd := exec.CommandContext(ctx, "go", args...)
@@ -234,7 +235,8 @@ func (b *builder) compile(ctx context.Context, tool toolbox.Tool, title, output 
 var errInterrupted = errors.New("interrupted")
 
 // readOutput reads the standard error of "go build -v": it counts the names of packages and returns the messages. The
-// name of a package has no space; everything else that the go command prints has, such as "# package" above its errors.
+// name of a package has no space; everything else that the go command prints has, such as "# package" above its
+// errors.
 func readOutput(output io.Reader, packages *atomic.Int64) (messages string) {
 	lines := bufio.NewReader(output)
 	for {

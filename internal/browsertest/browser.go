@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package browsertest looks at pages in a real browser, Chromium, for tests. `make test-browser` installs it and runs
+// Package browsertest opens pages in a real browser, Chromium, for tests. `make test-browser` installs it and runs
 // the tests that need it, which have the build tag browser.
 package browsertest
 
@@ -22,7 +22,7 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// pictureVar is the environment variable with the folder that pictures go to; without it nobody looks at them.
+// pictureVar is the environment variable with the folder for pictures; without it none are taken.
 const pictureVar = "PICTURES"
 
 // Browser is a running Chromium.
@@ -51,7 +51,7 @@ func Start(tb testing.TB) *Browser {
 	return &Browser{ctx}
 }
 
-// View is how somebody looks at a page.
+// View is the window in which a page is shown.
 type View struct {
 	Width, Height int64
 	Dark          bool
@@ -74,7 +74,7 @@ type Page struct {
 	complaints []string
 }
 
-// Open opens a page in a tab of its own, which closes with the test.
+// Open opens a page in its own tab, which closes with the test.
 func (b *Browser) Open(tb testing.TB, url string, view View) *Page {
 	tb.Helper()
 	ctx, cancel := chromedp.NewContext(b.ctx)
@@ -86,7 +86,8 @@ func (b *Browser) Open(tb testing.TB, url string, view View) *Page {
 	if view.Dark {
 		scheme = "dark"
 	}
-	media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}
+	feature := &emulation.MediaFeature{Name: "prefers-color-scheme", Value: scheme}
+	media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{feature}}
 	do(p, command(log.Enable, cdp.Empty{}))
 	do(p, command(emulation.SetEmulatedMedia, media))
 	do(p, chromedp.EmulateViewport(view.Width, view.Height))
@@ -104,7 +105,7 @@ func command[P, R any](cmd cdp.Command[P, R], params P) chromedp.Action[R] {
 	}
 }
 
-// listen notes what a page should not give.
+// listen records the errors and dialogs of a page.
 func (p *Page) listen(event any) {
 	var complaint string
 	switch e := event.(type) {
@@ -145,7 +146,7 @@ func (p *Page) Complaints() []string {
 // Text returns what can be read on the page.
 func (p *Page) Text() string {
 	p.tb.Helper()
-	return Eval[string](p, `document.body?.innerText ?? ""`) // There is no body while the page loads itself anew.
+	return Eval[string](p, `document.body?.innerText ?? ""`) // While the page reloads it has no body.
 }
 
 // Title returns the title of the window.
@@ -160,7 +161,7 @@ func Eval[T any](p *Page, expression string) T {
 	return do(p, chromedp.Evaluate[T](expression))
 }
 
-// Picture takes a picture of the whole page, for somebody to look at, if they have said where to.
+// Picture saves a picture of the whole page if pictureVar is set.
 func (p *Page) Picture(name string) {
 	p.tb.Helper()
 	dir := os.Getenv(pictureVar)

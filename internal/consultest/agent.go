@@ -74,7 +74,7 @@ func (a *Agent) Pid() int {
 	return 0
 }
 
-// Running says whether the agent's process exists. It does between Stop and Continue as well.
+// Running says whether the agent's process exists. It also does between Stop and Continue.
 func (a *Agent) Running() bool { return a.proc.Load().running() }
 
 // answering says whether the agent can be expected to answer requests.
@@ -174,7 +174,7 @@ func (a *Agent) Certify(lifetime time.Duration) error {
 	})
 }
 
-// Leave makes the agent leave the cluster in good order and waits until its process has ended, which takes a client
+// Leave makes the agent leave the cluster properly and waits until its process has ended, which takes a client
 // some 4 s and a server some 9 s: Consul gives the others time to notice. A server gives up its vote; the other
 // agents know the agent as "left". Restart brings it back.
 func (a *Agent) Leave(ctx context.Context) error {
@@ -212,7 +212,7 @@ func (a *Agent) LogsSince(mark int) []LogLine {
 	return parseLog(output[min(mark, len(output)):])
 }
 
-// logTail returns the last lines of the agent's log, each on a line of its own.
+// logTail returns the last lines of the agent's log, each on its own line.
 func (a *Agent) logTail(most int) string {
 	lines := a.LogsSince(0)
 	var tail strings.Builder
@@ -274,7 +274,7 @@ func (a *Agent) start() error {
 	if err != nil {
 		return err
 	}
-	defer log.Close() // The process has a descriptor of its own.
+	defer log.Close() // The process has its own descriptor.
 	p, err := a.cluster.launcher.start(a.cluster.binary, []string{"agent", "-config-file=" + a.configFile()}, log)
 	if err != nil {
 		return fmt.Errorf("start %s: %w", a, err)
@@ -283,8 +283,8 @@ func (a *Agent) start() error {
 	return nil
 }
 
-// waitAPI waits until the agent responds to a request by HTTP. An error will do: without servers, that is what a
-// client responds with.
+// waitAPI waits until the agent responds to a request by HTTP. An error response will do: without a
+// leader, that is what agents send.
 func (a *Agent) waitAPI(ctx context.Context) error {
 	return Poll(ctx, a.Name+" to respond", func(ctx context.Context) error {
 		if p := a.proc.Load(); !p.running() {

@@ -56,8 +56,8 @@ func (c *Cluster) LoadCatalog(ctx context.Context, catalog Catalog) error {
 	return c.waitReplicated(ctx)
 }
 
-// transact performs the operations in as few transactions as possible, several at a time. Their order is kept within a
-// transaction only.
+// transact performs the operations in as few transactions as possible, several at a time. Their order is kept within
+// a transaction only.
 func (c *Cluster) transact(ctx context.Context, ops api.TxnOps) error {
 	writers, ctx := errgroup.WithContext(ctx)
 	writers.SetLimit(txnWriters)
@@ -67,8 +67,8 @@ func (c *Cluster) transact(ctx context.Context, ops api.TxnOps) error {
 	return writers.Wait()
 }
 
-// transactBatch performs one transaction, again and again until a leader accepts it: servers that are as busy as these
-// can have an election. It must not matter whether it is performed twice.
+// transactBatch performs one transaction, again and again until a leader accepts it: servers that are as busy as
+// these can have an election. It must not matter whether it is performed twice.
 func (c *Cluster) transactBatch(ctx context.Context, ops api.TxnOps) error {
 	// A slow transaction is not given up, unlike other looks.
 	return Poll(ctx, "a transaction", func(context.Context) error {
@@ -138,14 +138,15 @@ func (c Catalog) instanceOps() api.TxnOps {
 	return ops
 }
 
-// An instance is one instance of a service. Nodes and services are numbered from 0, the instances of a service from 1.
+// An instance is one instance of a service. Nodes and services are numbered from 0, the instances of a service from
+// 1.
 type instance struct {
 	service, index, node, port, output int
 	status                             string
 }
 
-// instance returns the i-th instance, counted from 0. Those of one service follow
-// each other, and so are on different nodes as long as there are enough.
+// instance returns the i-th instance, counted from 0. Those of one service follow each other, so they are on
+// different nodes as long as there are enough.
 func (c Catalog) instance(i int) instance {
 	service := i * c.Services / c.Instances
 	// The smallest i that gives this service.
@@ -183,8 +184,8 @@ func (in instance) serviceOp() *api.TxnOp {
 	return &api.TxnOp{Service: &api.ServiceTxnOp{Verb: api.ServiceSet, Node: nodeName(in.node), Service: service}}
 }
 
-// checkOp names the check as agents name that of a service with a single one,
-// and gives it the output of an HTTP check.
+// checkOp names the check as agents name that of a service with a single one, and gives it the output of an HTTP
+// check.
 func (in instance) checkOp() *api.TxnOp {
 	return &api.TxnOp{Check: &api.CheckTxnOp{Verb: api.CheckSet, Check: api.HealthCheck{
 		Node:        nodeName(in.node),
@@ -225,7 +226,7 @@ func serviceName(service int) string {
 
 func nodeName(node int) string { return fmt.Sprintf("worker-%04d", node+1) }
 
-// nodeAddr returns an address that nobody ever dials.
+// nodeAddr returns an address that is never dialed.
 func nodeAddr(node int) string {
 	n := node + 1
 	return fmt.Sprintf("10.%d.%d.%d", n>>16&0xff, n>>8&0xff, n&0xff)

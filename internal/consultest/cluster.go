@@ -47,7 +47,7 @@ type Options struct {
 	// Cluster.CACert and its neighbours are the files that an API client needs.
 	TLS bool
 	// CertLifetime is how long the certificates of the agents are valid, from now on; default 24 h. The authority and
-	// the API client's certificate are valid for as long, but for 24 h at least.
+	// the API client's certificate are valid for as long, and at least for 24 h.
 	CertLifetime time.Duration
 	// GossipKey encrypts gossip. It is 32 bytes in base64, as "consul keygen" prints them; empty means no encryption.
 	GossipKey string
@@ -97,12 +97,13 @@ type Cluster struct {
 	closeErr  error
 }
 
-// startTimeout is how long a cluster may take to start in a test: plenty, as a machine can be busy with other clusters.
+// startTimeout is how long a cluster may take to start in a test: plenty, as a machine can be busy with other
+// clusters.
 const startTimeout = 90 * time.Second
 
 // Start waits for the test's turn, starts a cluster, and waits until it is ready for use. The test fails at once if
-// that is not possible. The cluster is closed when the test has ended; if it has failed, the end of each agent's log is
-// printed.
+// that is not possible. The cluster is closed when the test has ended; if it has failed, the end of each agent's log
+// is printed.
 func Start(tb testing.TB, opts Options) *Cluster {
 	tb.Helper()
 	WaitTurn(tb)

@@ -75,7 +75,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}))
 }
 
-// get asks the agent for its leader by HTTP.
+// get returns the leader that the agent names by HTTP.
 func get(ctx context.Context, agent *Agent) (leader string, err error) {
 	return agent.Client().Status().LeaderWithQueryOptions(read(ctx))
 }
@@ -321,7 +321,7 @@ func TestStart_Secured(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "certificate required") {
 		t.Errorf("without a client certificate: %v; want that one is required", err)
 	}
-	// The first one is what the agent was started with.
+	// The agent was started with the first one.
 	for i, lifetime := range []time.Duration{48 * time.Hour, 100 * time.Hour, -time.Hour} {
 		if i > 0 {
 			must(t, server.Certify(lifetime))

@@ -12,7 +12,8 @@ import (
 )
 
 // JoinWAN federates two clusters, which are different datacenters, and waits until every server of both sees all of
-// them in the WAN pool and gets answers from both datacenters. With Options.TLS that would take one authority for both.
+// them in the WAN pool and gets answers from both datacenters. With Options.TLS that would take one authority for
+// both.
 func (c *Cluster) JoinWAN(ctx context.Context, other *Cluster) error {
 	if err := c.Servers[0].client.Agent().Join(other.Servers[0].Addr, true); err != nil {
 		return fmt.Errorf("join two clusters by WAN: %w", err)

@@ -27,8 +27,8 @@ type LogLine struct {
 // String returns the line as Consul writes it.
 func (l LogLine) String() string { return l.Raw }
 
-// variable is what differs between two lines about the same: the ID of a node or
-// request, an address, a number with what it counts.
+// variable matches what differs between two lines about the same: the ID of a node or request, an address, a number
+// with its unit.
 var variable = regexp.MustCompile(
 	`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9]+(\.[0-9]+)*(ns|µs|ms|s|m|h)?(:[0-9]+)?`)
 

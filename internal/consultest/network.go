@@ -15,8 +15,8 @@ import (
 	"strings"
 )
 
-// Consul's default ports. A cluster uses them unchanged unless Options.Config says otherwise: each agent has an address
-// of its own instead.
+// Consul's default ports. A cluster uses them unchanged unless Options.Config says otherwise: each agent has an
+// address of its own instead.
 const (
 	PortServer  = 8300 // server RPC and Raft, TCP; servers only
 	PortSerfLAN = 8301 // gossip within the datacenter, TCP and UDP
@@ -35,8 +35,8 @@ type subnet struct {
 }
 
 // claimSubnet takes the network with this first address or, if that is "", a free one 127.x.y.0/24 at random. Each
-// cluster of each process listens on the last address of its subnet as long as it exists, so the operating system knows
-// which subnets are taken.
+// cluster of each process listens on the last address of its subnet as long as it exists, so the operating system
+// knows which subnets are taken.
 func claimSubnet(ctx context.Context, first string) (*subnet, error) {
 	if first != "" {
 		addr, err := netip.ParseAddr(first)

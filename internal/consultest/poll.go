@@ -25,8 +25,8 @@ func (e fatalError) Unwrap() error { return e.error }
 
 func fatal(err error) error { return fatalError{err} }
 
-// Poll calls check, at once and then again and again, until it returns nil. The error says what was waited for and why
-// check was not satisfied the last time.
+// Poll calls check, at once and then again and again, until it returns nil. The error says what was waited for and
+// why check was not satisfied the last time.
 func Poll(ctx context.Context, what string, check func(context.Context) error) error {
 	look := func() error {
 		ctx, cancel := context.WithTimeout(ctx, pollTimeout)

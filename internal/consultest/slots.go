@@ -42,8 +42,8 @@ func WaitTurn(tb testing.TB) {
 // circle. A subtest whose parents have no cluster takes a slot of its own.
 //
 // There is one way left to wait in vain: tests that are parallel, have a cluster and wait for subtests that are
-// parallel, too, which get no turn because the tests that run wait for slots. So a parallel test starts its cluster in
-// the subtests then.
+// parallel, too, which get no turn because the tests that run wait for slots. So a parallel test starts its cluster
+// in the subtests then.
 type slots struct {
 	folder string
 	count  int
@@ -59,8 +59,8 @@ func slotFolder() string {
 	return filepath.Join(cache, "consul_cluster_exporter")
 }
 
-// slotCount is how many slots there are: what the variable says, or more than one for each processor, because tests of
-// clusters mostly wait.
+// slotCount is how many slots there are: what the variable says, or more than one for each processor, because tests
+// of clusters mostly wait.
 func slotCount(variable string, processors int) int {
 	if n, err := strconv.Atoi(variable); err == nil && n > 0 {
 		return n

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// free returns whether there is a free slot.
+// free returns whether a slot is free.
 func (s *slots) free(t *testing.T) bool {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*slotPause)
@@ -28,7 +28,7 @@ func (s *slots) free(t *testing.T) bool {
 func TestSlots_Take(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
-	// Each process has slots of its own in the same folder.
+	// Each process has its own slots in the same folder.
 	ours, theirs := &slots{folder: folder, count: 2}, &slots{folder: folder, count: 2}
 	first, err := ours.take(t.Context())
 	must(t, err)
@@ -43,7 +43,7 @@ func TestSlots_Take(t *testing.T) {
 	must(t, errors.Join(err, third.Close()))
 }
 
-// A test has one slot, whoever starts its clusters: it cannot wait for itself.
+// A test has one slot for all of its clusters: it cannot wait for itself.
 func TestSlots_OnePerTest(t *testing.T) {
 	t.Parallel()
 	s := &slots{folder: t.TempDir(), count: 1}

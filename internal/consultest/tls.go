@@ -58,8 +58,8 @@ func (ca *authority) issue(
 	})
 }
 
-// sign writes a certificate like this one and its key to dir/name.pem and dir/name-key.pem. The first certificate signs
-// itself and all that follow.
+// sign writes a certificate like this one and its key to dir/name.pem and dir/name-key.pem. The first certificate
+// signs itself and all that follow.
 func (ca *authority) sign(
 	name string, lifetime time.Duration, template *x509.Certificate,
 ) (certFile, keyFile string, err error) {

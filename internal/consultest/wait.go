@@ -26,8 +26,8 @@ func stale(ctx context.Context) *api.QueryOptions {
 // It is an error if they name different ones or none, or one that is itself killed or stopped.
 func (c *Cluster) Leader(ctx context.Context) (*Agent, error) { return leaderOf(ctx, c.Servers) }
 
-// WaitLeader waits until Leader has an answer and that server responds to a consistent read, which means that a quorum
-// still follows it. With BootstrapAlone and several servers that never happens.
+// WaitLeader waits until Leader has an answer and that server responds to a consistent read, which means that a
+// quorum still follows it. With BootstrapAlone and several servers that never happens.
 func (c *Cluster) WaitLeader(ctx context.Context) (*Agent, error) { return waitLeader(ctx, c.Servers) }
 
 // waitLeader is WaitLeader for some of the servers.
@@ -141,8 +141,8 @@ func (c *Cluster) WaitSynced(ctx context.Context) error {
 	})
 }
 
-// waitToken waits until each of the agents accepts the token. A server that does not know a token yet refuses it, even
-// though the leader knows it.
+// waitToken waits until each of the agents accepts the token. A server that does not know a token yet refuses it,
+// even though the leader knows it.
 func waitToken(ctx context.Context, token string, agents []*Agent) error {
 	return pollEach(ctx, "a token to be known", agents, func(ctx context.Context, agent *Agent) error {
 		options := stale(ctx)

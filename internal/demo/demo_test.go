@@ -45,7 +45,7 @@ const (
 	patience = 4 * time.Minute
 )
 
-// running is a demo in a process of its own.
+// running is a demo in its own process.
 type running struct {
 	cmd    *exec.Cmd
 	folder string // Has its output, and in "tmp" its temporary files.
@@ -199,7 +199,7 @@ func (d *running) sent() []string {
 
 // All is well, nothing is sent, and the demo ends by itself.
 func TestDemo(t *testing.T) {
-	// The variables of somebody's own cluster must not matter.
+	// The variables of the user's own cluster must not matter.
 	d := startDemo(t, durationVar+"=30", "CONSUL_HTTP_ADDR=192.0.2.1:1", "CONSUL_HTTP_TOKEN=theirs")
 	processes := d.processes(t)
 	for i := 1; i <= 3; i++ { // The port matrix of check.
@@ -255,7 +255,7 @@ func TestDemo_Faults(t *testing.T) {
 	d.expectExit(t, 1, "demo: error: exporter ended with signal: killed; ", processes)
 }
 
-// A signal, or the end of the process that started the demo, ends it in good order, even while it starts.
+// A signal, or the end of the process that started the demo, ends it properly, even while it starts.
 func TestDemo_EndsWhileItStarts(t *testing.T) {
 	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		d := startDemo(t)
@@ -276,8 +276,8 @@ func TestDemo_EndsWhileItStarts(t *testing.T) {
 	})
 }
 
-// What does not start ends everything that has been started. In place of Prometheus there is a demo once, which takes
-// no arguments.
+// If something cannot be started, everything else is ended. Once a demo, which takes no arguments, replaces
+// Prometheus.
 func TestDemo_CannotStart(t *testing.T) {
 	for _, tc := range []struct {
 		env, want string

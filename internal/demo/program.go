@@ -40,7 +40,7 @@ func (d *demo) startProgram(ctx context.Context, name, binary string, port int, 
 	if err != nil {
 		return nil, fmt.Errorf("create the log of %s: %w", name, err)
 	}
-	defer log.Close() // The process has a descriptor of its own.
+	defer log.Close() // The process has its own descriptor.
 	// It runs until kill: the end of the demo is not to look like its failure.
 	p.cmd = exec.CommandContext(context.WithoutCancel(ctx), binary, append(args, "--web.listen-address="+address)...)
 	p.cmd.Stdout, p.cmd.Stderr, p.cmd.SysProcAttr = log, log, consultest.ChildAttributes()

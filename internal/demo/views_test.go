@@ -49,7 +49,7 @@ func liveNames(t *testing.T, page, output string) *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }
 
-// gist is what of a line is the same each time: not times and sizes, nor which of the other servers succeeds
+// gist is the part of a line that is the same each time: not times and sizes, nor which of the other servers succeeds
 // server-2.
 func gist(line string) string {
 	line = regexp.MustCompile(`server-[13]`).ReplaceAllString(line, "server-N")
@@ -60,8 +60,8 @@ func gist(line string) string {
 	return strings.Join(strings.Fields(line), " ")
 }
 
-// What docs/views.md shows is what happens: its commands, with the names and numbers that the demo prints, print what
-// is below them. Then the demo is killed, and none of its processes survives.
+// docs/views.md is right: its commands, with the names and numbers that the demo prints, print what is below them.
+// Then the demo is killed, and none of its processes survives.
 func TestDemo_Views(t *testing.T) {
 	page, err := os.ReadFile("docs/views.md")
 	harness.Must(t, err)

@@ -29,7 +29,7 @@ type Dashboard struct {
 	Panels      []Panel
 }
 
-// DataSource is what is asked.
+// DataSource is where the data of a panel comes from.
 type DataSource struct{ Type, UID string }
 
 // Variable is a choice at the top of a dashboard.

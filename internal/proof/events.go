@@ -33,7 +33,7 @@ func collect(events io.Reader, log io.Writer) ([]*Test, error) {
 			return nil, fmt.Errorf("read the output of go test: %w", err)
 		}
 		var e event
-		if json.Unmarshal(line, &e) != nil { // What the go command says by itself.
+		if json.Unmarshal(line, &e) != nil { // A message of the go command itself.
 			_, _ = log.Write(line)
 			continue
 		}
@@ -42,7 +42,7 @@ func collect(events io.Reader, log io.Writer) ([]*Test, error) {
 			continue
 		}
 		if e.Action == "run" {
-			byName[e.Test] = &Test{Name: e.Test, Result: failed} // Unless it is said to have ended otherwise.
+			byName[e.Test] = &Test{Name: e.Test, Result: failed} // Until an event says otherwise.
 			tests = append(tests, byName[e.Test])
 		}
 		if t := byName[e.Test]; t != nil {

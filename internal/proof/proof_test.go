@@ -24,7 +24,7 @@ func must(tb testing.TB, err error) {
 	}
 }
 
-// bench is a project with a proof, in a repository of its own.
+// bench is a project with a proof, in its own repository.
 type bench struct {
 	*testing.T
 	runner Runner
@@ -207,8 +207,8 @@ func TestRun_Fails(t *testing.T) {
 	}
 }
 
-// What cannot be said of a commit has no result: code that is not committed, that does not compile, or that is
-// changed meanwhile, and a test that is not there.
+// There is no result for anything but the code of a commit: code that is not committed, that does not compile, or
+// that is changed meanwhile, and a test that is not there.
 func TestRun_WithoutResult(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

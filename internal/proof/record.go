@@ -25,7 +25,7 @@ func Record(tb testing.TB, what string, value any) {
 }
 
 // Random returns a source of random numbers with the seed of this run, which is in the result and in the log of the
-// test: `make prove PROOF=NAME SEED=N` repeats it. A test that is not run by `make prove` gets a seed of its own, or
+// test: `make prove PROOF=NAME SEED=N` repeats it. A test that is not run by `make prove` gets its own seed, or
 // that of PROVE_SEED.
 func Random(tb testing.TB) *rand.Rand {
 	tb.Helper()

@@ -22,7 +22,7 @@ const (
 	skipped = "skip" // Nothing is proven by it.
 )
 
-// Result is what came of a proof. It is a file, for people to read, and has nothing about the machine that it was
+// Result is the result of a proof. It is a file, for people to read, and has nothing about the machine that it was
 // made on.
 type Result struct {
 	Proof string `json:"proof"`
@@ -41,7 +41,7 @@ type Result struct {
 	Tests []*Test `json:"tests"`
 }
 
-// Test is what came of a test or a subtest.
+// Test is the result of a test or a subtest.
 type Test struct {
 	Name     string `json:"name"`
 	Result   string `json:"result"`

@@ -25,7 +25,7 @@ import (
 type Runner struct {
 	// Root is the root of the repository.
 	Root string
-	// Seed is that of all proofs; 0 means that each gets one of its own.
+	// Seed is that of all proofs; 0 means that each gets its own.
 	Seed uint64
 	// Consul is the version of Consul, for the results.
 	Consul string
@@ -53,7 +53,7 @@ func (r *Runner) Run(ctx context.Context, p *Proof) error {
 		return errors.Join(errors.New("the code was changed while the proof ran, so there is no result"), err)
 	}
 	result := &Result{
-		Proof: p.Name, Claim: p.Claim, Result: verdict(tests), Tests: tests, Commit: commit, Seed: seed,
+		Proof: p.Name, Claim: p.Claim, Result: resultOf(tests), Tests: tests, Commit: commit, Seed: seed,
 		Date: began.UTC().Truncate(time.Second), Duration: rounded(time.Since(began)),
 		Consul: r.Consul, Go: runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH,
 	}
@@ -97,15 +97,15 @@ func (r *Runner) test(ctx context.Context, p *Proof, seed uint64) ([]*Test, erro
 		return nil, err
 	}
 	tests, err := collect(events, r.Log)
-	// That tests fail is an exit code of 1, which they say by themselves.
+	// If tests fail the exit code is 1, and they are among the results.
 	if waited := cmd.Wait(); err == nil && (ctx.Err() != nil || len(tests) == 0) {
 		err = errors.Join(fmt.Errorf("%s did not run, or not to its end", p.Test), waited, context.Cause(ctx))
 	}
 	return tests, err
 }
 
-// verdict is the result of a proof with these tests: one that was skipped proves nothing.
-func verdict(tests []*Test) string {
+// resultOf is the result of a proof with these tests: one that was skipped proves nothing.
+func resultOf(tests []*Test) string {
 	if slices.ContainsFunc(tests, func(t *Test) bool { return t.Result != passed }) {
 		return failed
 	}

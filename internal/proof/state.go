@@ -56,7 +56,7 @@ func (r repository) proven(ctx context.Context, p *Proof) (commit, problem strin
 	return result.Commit, "", nil
 }
 
-// command is what runs a proof.
+// command is the command that runs a proof.
 func (p *Proof) command() string {
 	if p.Document != nil {
 		return "make " + p.Document.Target

@@ -12,14 +12,14 @@ import (
 type Proof struct {
 	// Name is the NAME of docs/proof/NAME.json and of `make prove PROOF=NAME`: lowercase letters, digits and hyphens.
 	Name string
-	// Claim is what it proves, in one sentence.
+	// Claim says in one sentence what it proves.
 	Claim string
 	// Test is the test, whose name begins with TestProve and which has the build tag prove. It is empty if the proof has
 	// a Document.
 	Test string
 	// Package is the folder of the test, such as "." or "web".
 	Package string
-	// Root is whether the test needs root: it runs in a network namespace of its own, as those of `make e2e` do.
+	// Root is whether the test needs root: it runs in its own network namespace, as those of `make e2e` do.
 	Root bool
 	// Timeout is how long the test may take.
 	Timeout time.Duration

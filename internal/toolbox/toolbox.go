@@ -4,7 +4,7 @@
 // Package toolbox knows the programs that tests, the demo and the Makefile run but that are no part of the exporter:
 // Consul itself, Prometheus, Alertmanager and the linters.
 //
-// Each program is pinned by a Go module of its own below tools/, is built from source by "make tools" (which runs
+// Each program is pinned by its own Go module below tools/, is built from source by "make tools" (which runs
 // tools/main.go), and lives in the user's cache folder, named after its version, so that checkouts share it:
 //
 //	<user cache>/consul_cluster_exporter/tools/consul-v1.22.5/consul
@@ -52,7 +52,7 @@ type Tool struct {
 	LDFlags string
 	// Default says whether the program is built when no name is given.
 	Default bool
-	// FirstBuild is how long a build with an empty cache takes on two cores, in words, for whoever waits for it.
+	// FirstBuild is how long a build with an empty cache takes on two cores, in words.
 	FirstBuild string
 
 	// home is the first part of the cache folder's name; default Folder: programs of one project share a folder.

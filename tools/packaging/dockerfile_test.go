@@ -32,7 +32,7 @@ func dockerfile(t *testing.T) []instructions.Stage {
 	return stages
 }
 
-// noRegistry takes every image for one of Linux that sets nothing, so that the test asks no registry.
+// noRegistry treats every image as one of Linux that sets nothing, so that the test needs no registry.
 type noRegistry struct{}
 
 func (noRegistry) ResolveImageConfig(

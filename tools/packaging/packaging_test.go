@@ -31,7 +31,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// command runs a program in a folder, with this environment beside the usual one, and returns what it prints.
+// command runs a program in a folder, with these variables added to the environment, and returns what it prints.
 func command(t *testing.T, dir string, env []string, name string, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), name, args...)

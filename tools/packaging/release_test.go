@@ -63,7 +63,7 @@ func release(t *testing.T, dir string) string {
 	return filepath.Join(dir, "dist")
 }
 
-// wantFiles are those of a release, but for the checksums.
+// wantFiles are the files of a release, except the checksums.
 func wantFiles() (files []string) {
 	for _, arch := range []string{"amd64", "arm64"} {
 		files = append(files, "consul-cluster-exporter_1.2.3_"+arch+".deb")
@@ -99,7 +99,7 @@ func TestRelease(t *testing.T) {
 	}
 	again := checksums(t, release(t, other))
 	for name, sum := range sums {
-		if !strings.HasSuffix(name, ".sbom.json") && again[name] != sum { // An SBOM has an ID of its own, and its time.
+		if !strings.HasSuffix(name, ".sbom.json") && again[name] != sum { // Each SBOM has its own ID and time.
 			t.Errorf("%s has other bytes the second time", name)
 		}
 	}
@@ -243,7 +243,7 @@ func checkDeb(t *testing.T, name string, content []byte) {
 	runProgram(t, strings.Replace(name, "_1.2.3_", "-1.2.3.linux-", 1), data["usr/bin/consul_cluster_exporter"].content)
 }
 
-// runProgram asks the exporter for its version, if it is for this machine.
+// runProgram checks the version of the exporter, if it is for this machine.
 func runProgram(t *testing.T, name string, content []byte) {
 	t.Helper()
 	if !strings.Contains(name, "."+runtime.GOOS+"-"+runtime.GOARCH+".") {

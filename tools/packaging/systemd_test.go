@@ -22,7 +22,7 @@ const (
 	tokenConf = "examples/systemd/consul_cluster_exporter.service.d/token.conf"
 )
 
-// systemd has nothing to say about the unit, with and without the token, and takes it for a safe one.
+// systemd finds no problem in the unit, with and without the token, and rates it as safe.
 func TestSystemd(t *testing.T) {
 	dir := t.TempDir()
 	// systemd looks whether the program is there.
