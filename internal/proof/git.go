@@ -38,15 +38,3 @@ func (r repository) committed(ctx context.Context) (string, error) {
 	}
 	return r.git(ctx, "rev-parse", "HEAD")
 }
-
-// changedSince returns the last commit after a commit that changed what the pathspecs name, as "hash date"; empty if
-// there is none.
-func (r repository) changedSince(ctx context.Context, commit string, pathspecs ...string) (string, error) {
-	return r.git(ctx, append([]string{"log", "-1", "--format=%h of %cs", commit + "..HEAD", "--"}, pathspecs...)...)
-}
-
-// knows returns whether a commit is in the repository. It may not be in a shallow clone, or after a rebase.
-func (r repository) knows(ctx context.Context, commit string) bool {
-	_, err := r.git(ctx, "cat-file", "-e", commit+"^{commit}")
-	return err == nil
-}

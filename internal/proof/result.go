@@ -72,22 +72,16 @@ func read(root, name string) (*Result, error) {
 
 // write writes the result of a proof.
 func (r *Result) write(root string) error {
-	content, err := r.encode()
-	if err != nil {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(r); err != nil {
 		return err
 	}
 	path := resultFile(root, r.Proof)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(path, content, 0o644)
-}
-
-func (r *Result) encode() ([]byte, error) {
-	var b bytes.Buffer
-	encoder := json.NewEncoder(&b)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	err := encoder.Encode(r)
-	return b.Bytes(), err
+	return os.WriteFile(path, b.Bytes(), 0o644)
 }

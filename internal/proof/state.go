@@ -19,11 +19,13 @@ func Problem(ctx context.Context, root string, p *Proof) (string, error) {
 	if err != nil || problem != "" {
 		return problem, err
 	}
-	if !repo.knows(ctx, commit) {
+	// It may be missing in a shallow clone, or after a rebase.
+	if _, err := repo.git(ctx, "cat-file", "-e", commit+"^{commit}"); err != nil {
 		return fmt.Sprintf("was run at commit %.12s, which this repository does not have", commit), nil
 	}
 	for _, pathspecs := range [][]string{append([]string{":(exclude)*_test.go"}, p.Code...), p.Tests} {
-		changed, err := repo.changedSince(ctx, commit, pathspecs...)
+		args := append([]string{"log", "-1", "--format=%h of %cs", commit + "..HEAD", "--"}, pathspecs...)
+		changed, err := repo.git(ctx, args...)
 		if err != nil {
 			return "", err
 		}
