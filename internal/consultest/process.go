@@ -14,9 +14,6 @@ import (
 	"sync/atomic"
 )
 
-// errClosed is the error of every start after Close.
-var errClosed = errors.New("the cluster is closed")
-
 // A launcher starts processes from one operating system thread that lives until close. That matters on Linux, where
 // the order to kill a child when its parent dies is bound to the thread that started it: a child started from any
 // goroutine would die as soon as the Go runtime retires that thread.
@@ -85,7 +82,7 @@ func (l *launcher) start(binary string, args []string, output *os.File) (p *proc
 		<-started
 		return p, err
 	case <-l.done:
-		return nil, errClosed
+		return nil, errors.New("the cluster is closed")
 	}
 }
 

@@ -33,10 +33,17 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		main()
 	}
+	for _, port := range []string{"9090", "9093", "9107"} {
+		if listener, err := net.Listen("tcp4", "127.0.0.1:"+port); err == nil {
+			taken = append(taken, listener)
+		}
+	}
 	harness.Main(m)
 }
 
-// Tests that start a whole demo do so one after the other: two at the same moment can take the same port.
+// taken are the ports that demos prefer. Two that start at the same moment would both find one free.
+var taken []net.Listener
+
 const (
 	// ready is in the last line that the demo prints before it begins to watch.
 	ready = "whenever the verdict changes or an alert is sent:"
@@ -199,6 +206,7 @@ func (d *running) sent() []string {
 
 // All is well, nothing is sent, and the demo ends by itself.
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	// The variables of the user's own cluster must not matter.
 	d := startDemo(t, durationVar+"=30", "CONSUL_HTTP_ADDR=192.0.2.1:1", "CONSUL_HTTP_TOKEN=theirs")
 	processes := d.processes(t)
@@ -234,6 +242,7 @@ func TestDemo(t *testing.T) {
 // A leader that hangs is reported, and that it is back. Without Prometheus and Alertmanager the demo goes on, without
 // the exporter it cannot.
 func TestDemo_Faults(t *testing.T) {
+	t.Parallel()
 	d := startDemo(t)
 	processes := d.processes(t)
 	leader, pid := d.find(t, `Hang the leader, (server-\d):`), d.find(t, `kill -STOP (\d+)\n`)
@@ -257,6 +266,7 @@ func TestDemo_Faults(t *testing.T) {
 
 // A signal, or the end of the process that started the demo, ends it properly, even while it starts.
 func TestDemo_EndsWhileItStarts(t *testing.T) {
+	t.Parallel()
 	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		d := startDemo(t)
 		d.waitFor(t, 0, "Starting a Consul cluster")
@@ -279,6 +289,8 @@ func TestDemo_EndsWhileItStarts(t *testing.T) {
 // If something cannot be started, everything else is ended. Once a demo, which takes no arguments, replaces
 // Prometheus.
 func TestDemo_CannotStart(t *testing.T) {
+	t.Parallel()
+	consultest.WaitTurn(t) // Once for all.
 	for _, tc := range []struct {
 		env, want string
 		args      []string
@@ -305,6 +317,7 @@ func TestDemo_CannotStart(t *testing.T) {
 
 // The demo ends when nobody reads its output.
 func TestDemo_Unread(t *testing.T) {
+	t.Parallel()
 	r, w, err := os.Pipe()
 	harness.Must(t, err)
 	harness.Must(t, r.Close())

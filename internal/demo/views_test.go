@@ -63,6 +63,7 @@ func gist(line string) string {
 // docs/views.md is right: its commands, with the names and numbers that the demo prints, print what is below them.
 // Then the demo is killed, and none of its processes survives.
 func TestDemo_Views(t *testing.T) {
+	t.Parallel()
 	page, err := os.ReadFile("docs/views.md")
 	harness.Must(t, err)
 	commands := docCommands(string(page))
