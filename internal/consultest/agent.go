@@ -95,7 +95,7 @@ func (a *Agent) Kill() error {
 // its ports, but nothing responds, as with a full disk, a deadlock or a hung machine. The other agents consider it
 // failed after some seconds. On Windows it is an error.
 func (a *Agent) Stop() error {
-	return a.signal("stop", func(p *process) error {
+	return a.withProcess("stop", func(p *process) error {
 		if p.paused.Load() {
 			return nil
 		}
@@ -116,7 +116,7 @@ func (a *Agent) Stop() error {
 
 // Continue lets an agent go on after Stop. It does nothing if the agent was not stopped.
 func (a *Agent) Continue() error {
-	return a.signal("continue", func(p *process) error {
+	return a.withProcess("continue", func(p *process) error {
 		if !p.paused.Load() {
 			return nil
 		}
@@ -126,15 +126,15 @@ func (a *Agent) Continue() error {
 	})
 }
 
-// signal does something to the running process of the agent.
-func (a *Agent) signal(what string, do func(*process) error) error {
+// withProcess does something to the running process of the agent, and nothing else at the same time.
+func (a *Agent) withProcess(what string, do func(*process) error) error {
 	a.change.Lock()
 	defer a.change.Unlock()
-	p, err := a.proc.Load(), errors.New("it is not running")
-	if p.running() {
-		err = do(p)
+	p := a.proc.Load()
+	if !p.running() {
+		return fmt.Errorf("%s %s: it is not running", what, a)
 	}
-	if err != nil {
+	if err := do(p); err != nil {
 		return fmt.Errorf("%s %s: %w", what, a, err)
 	}
 	return nil
@@ -169,7 +169,7 @@ func (a *Agent) Certify(lifetime time.Duration) error {
 	if err := a.issue(lifetime); err != nil {
 		return err
 	}
-	return a.signal("reload the configuration of", func(p *process) error {
+	return a.withProcess("reload the configuration of", func(p *process) error {
 		return p.cmd.Process.Signal(syscall.SIGHUP)
 	})
 }
@@ -178,7 +178,7 @@ func (a *Agent) Certify(lifetime time.Duration) error {
 // some 4 s and a server some 9 s: Consul gives the others time to notice. A server gives up its vote; the other
 // agents know the agent as "left". Restart brings it back.
 func (a *Agent) Leave(ctx context.Context) error {
-	return a.signal("leave with", func(p *process) error {
+	return a.withProcess("leave with", func(p *process) error {
 		_, err := a.client.Raw().Write("/v1/agent/leave", nil, nil, write(ctx))
 		if _, refused := errors.AsType[api.StatusError](err); refused {
 			return err
