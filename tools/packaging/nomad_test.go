@@ -39,12 +39,12 @@ func checkBlock(t *testing.T, path string, body *hclsyntax.Body, typ reflect.Typ
 		return // Of variables, or of a driver's own settings.
 	}
 	fields := make(map[string]reflect.Type) // By kind and name.
-	for i := range typ.NumField() {
-		name, kind, _ := strings.Cut(typ.Field(i).Tag.Get("hcl"), ",")
+	for field := range typ.Fields() {
+		name, kind, _ := strings.Cut(field.Tag.Get("hcl"), ",")
 		if kind == "" || kind == "optional" {
 			kind = "attribute"
 		}
-		fields[kind+" "+name] = typ.Field(i).Type
+		fields[kind+" "+name] = field.Type
 	}
 	for name, attribute := range body.Attributes {
 		if fields["attribute "+name] == nil {
