@@ -47,7 +47,8 @@ func TestRun_FromEnvironment(t *testing.T) {
 func TestRun_BadArguments(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]string{
-		"nomad": `no tool "nomad"`, "-path nomad": `no tool "nomad"`, "-path consul amtool": "nothing else",
+		"nomad":       `no tool "nomad", only consul, `,
+		"-path nomad": `no tool "nomad", only consul, `, "-path consul amtool": "nothing else",
 		"-h": flag.ErrHelp.Error(),
 	} {
 		err := run(t.Context(), strings.Fields(args), io.Discard, io.Discard)

@@ -97,14 +97,6 @@ func TestPath_Environment(t *testing.T) {
 	}
 }
 
-func TestPath_UnknownTool(t *testing.T) {
-	t.Parallel()
-	_, err := Path("nomad")
-	if err == nil || !strings.Contains(err.Error(), `"nomad"`) || !strings.Contains(err.Error(), "promtool") {
-		t.Errorf("Path() error = %v; want one that names the tool and those that exist", err)
-	}
-}
-
 func TestRoot_Outside(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if root, err := Root(); err == nil {
