@@ -163,7 +163,7 @@ fmt:
 # docs: write the generated tables in docs/.
 .PHONY: docs
 docs:
-	go test ./test/docs -run '^TestReadme' -update
+	go test ./test/docs -run '^TestTables' -update
 
 # rules: write the rule files in alerts/ from their templates.
 .PHONY: rules

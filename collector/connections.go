@@ -44,6 +44,9 @@ var shownStates = []string{
 	"established", "syn_sent", "syn_recv", "fin_wait1", "fin_wait2", "time_wait", "close_wait", "last_ack", "closing",
 }
 
+// ConnectionStates are the values of the label state of consul_port_connections.
+func ConnectionStates() []string { return slices.Clone(shownStates) }
+
 func newConnectionsCollector(define *definitions) collector {
 	return &connectionsCollector{
 		connections: define.gauge("consul_port_connections",

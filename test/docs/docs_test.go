@@ -4,11 +4,11 @@
 package docs_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"go/parser"
-	"go/token"
+	"io"
+	"io/fs"
+	"maps"
 	"net/url"
 	"os"
 	"path"
@@ -18,12 +18,86 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/zervigo/consul_cluster_exporter/alerts"
-	"github.com/zervigo/consul_cluster_exporter/cluster"
-	"github.com/zervigo/consul_cluster_exporter/config"
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
+
+// projectFiles are the files of the project with this extension.
+func projectFiles(t *testing.T, extension string) (files []string) {
+	t.Helper()
+	harness.Must(t, filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && (entry.Name() == ".git" || entry.Name() == "dist"):
+			return filepath.SkipDir
+		case filepath.Ext(path) == extension:
+			files = append(files, path)
+		}
+		return nil
+	}))
+	return files
+}
+
+// documents are all Markdown files of the project.
+func documents(t *testing.T) (docs []harness.Document) {
+	t.Helper()
+	for _, file := range projectFiles(t, ".md") {
+		docs = append(docs, harness.ReadDocument(t, file))
+	}
+	return docs
+}
+
+// column is the code in a column of the tables below a heading of a document, sorted.
+func column(t *testing.T, document, heading string, column int) []string {
+	t.Helper()
+	words := make(map[string]bool)
+	for _, table := range harness.ReadDocument(t, document).Tables {
+		if table.Heading == heading {
+			for _, row := range table.Rows[1:] {
+				for _, word := range row[column].Code {
+					words[word] = true
+				}
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(words))
+}
+
+// Links lead to a file of the project, to a heading, or to another site, which is checked for its form only. There is
+// no HTML, because GitHub does not show it: <name> belongs in code, or is written &lt;name>. Each image is shown.
+func TestDocsLinks(t *testing.T) {
+	t.Parallel()
+	docs := documents(t)
+	anchors := make(map[string]map[string]bool)
+	for _, d := range docs {
+		anchors[d.Path] = d.Anchors
+	}
+	linked := make(map[string]bool)
+	for _, d := range docs {
+		for _, link := range d.Links {
+			if err := checkLink(anchors, d.Path, link); err != nil {
+				t.Errorf("%s: link %s: %v", d.Path, link, err)
+			}
+			linked[path.Join(path.Dir(d.Path), link)] = true
+		}
+		for _, html := range d.HTML {
+			if !strings.HasPrefix(html, "<!--") {
+				t.Errorf("%s: %s is HTML, and not shown", d.Path, strings.TrimSpace(html))
+			}
+		}
+	}
+	images, err := filepath.Glob("docs/images/*")
+	harness.Must(t, err)
+	for _, image := range images {
+		if info, err := os.Stat(image); err != nil || info.Size() > 250_000 || !linked[image] {
+			t.Errorf("%s is larger than 250 kB, or no document shows it", image)
+		}
+	}
+}
 
 // checkLink reports what is wrong with a link in a document. Anchors has those of all documents.
 func checkLink(anchors map[string]map[string]bool, document, link string) error {
@@ -56,190 +130,220 @@ func checkLink(anchors map[string]map[string]bool, document, link string) error 
 	return nil
 }
 
-// otherNames look like one of a metric or an alert, and are none.
-var otherNames = map[string]bool{
-	"consul_exporter": true, cli.Name: true,
-	"consul_sd_configs": true, // A key of Prometheus's configuration.
-	"ConsulTest":        true, // The alert that docs/alerts.md sends by hand.
-	// Of the responder.
-	"consul_responder_alerts_received_total": true, "consul_responder_actions_total": true, "consul_responder_last_action_timestamp_seconds": true,
+// kind is a kind of names that documents mention.
+type kind struct {
+	what string
+	// begins is how code begins that has such names.
+	begins string
+	// name is a name, and then what makes it the beginning of several.
+	name  *regexp.Regexp
+	known []string
+}
+
+// unknown returns the names in a piece of code that are none.
+func (k *kind) unknown(code string) (names []string) {
+	if !strings.HasPrefix(code, k.begins) {
+		return nil
+	}
+	for _, m := range k.name.FindAllStringSubmatch(code, -1) {
+		several := m[2] != "" || strings.HasSuffix(m[1], "_") || strings.Contains(code, "grep ")
+		if !slices.ContainsFunc(k.known, func(name string) bool {
+			return name == m[1] || several && strings.HasPrefix(name, m[1])
+		}) {
+			names = append(names, m[1])
+		}
+	}
+	return names
+}
+
+// What documents name in code is in the project.
+func TestDocsNames(t *testing.T) {
+	t.Parallel()
+	rules := metricsAndRules(t)
+	collectors := column(t, "docs/metrics.md", "Collectors", 0) // Generated from the code.
+	targets := declared(t, []string{"Makefile"}, `([a-z0-9-]+):`)
+	tests := declared(t, projectFiles(t, ".go"), `func ((?:Test|Fuzz)\w+)\(`)
+	kinds := []kind{
+		{"collector", "collect[]", regexp.MustCompile(`(?:\[|, )([a-z_]+)()`), collectors},
+		{"flag", "--", regexp.MustCompile(`(?:^|\s)--(?:\[no-\]|no-)?([a-z][a-z0-9_.-]*)([*<A-Z])?`), flagNames()},
+		{"metric", "", regexp.MustCompile(`\b(consul(?:_[a-z0-9_]*|:[a-z0-9_:]+))([*(.\[])?`), rules},
+		{"alert", "", regexp.MustCompile(`\b(Consul[A-Z][A-Za-z]+)()\b`), rules},
+		{"target", "", regexp.MustCompile(`(?:^|\$ |&& |; )make(?: +[A-Z]+=\S+)* +([a-z0-9-]+)()`), targets},
+		{"test", "", regexp.MustCompile(`^((?:Test|Fuzz)[A-Z]\w*)()$`), tests},
+	}
+	for _, d := range documents(t) {
+		for _, code := range d.Code() {
+			code = strings.TrimPrefix(strings.TrimSpace(code), "- ")
+			for _, k := range kinds {
+				for _, name := range k.unknown(code) {
+					t.Errorf("%s: %s: there is no %s %s", d.Path, code, k.what, name)
+				}
+			}
+			folder, _, isPath := strings.Cut(code, "/")
+			if isPath && exists(folder) && !strings.ContainsAny(code, " *<") && !exists(code) {
+				t.Errorf("%s: there is no file %s", d.Path, code)
+			}
+		}
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// flagNames are those of all commands.
+func flagNames() []string {
+	names := []string{"help", "help-long", "version"}
+	for _, command := range cli.App().Model().Commands {
+		for _, f := range command.Flags {
+			names = append(names, f.Name)
+		}
+	}
+	return names
+}
+
+// declared are the names in the lines of files that begin like this.
+func declared(t *testing.T, files []string, line string) (names []string) {
+	t.Helper()
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		harness.Must(t, err)
+		for _, m := range regexp.MustCompile(`(?m)^`+line).FindAllSubmatch(content, -1) {
+			names = append(names, string(m[1]))
+		}
+	}
+	return names
+}
+
+// metricsAndRules are the names of metrics, recording rules and alerts, and those that only look like one.
+func metricsAndRules(t *testing.T) []string {
+	t.Helper()
+	names := []string{
+		"consul_exporter", cli.Name,
+		"consul_sd_configs", // A key of Prometheus's configuration.
+		"ConsulTest",        // The alert that docs/alerts.md sends by hand.
+		// Of the responder.
+		"consul_responder_alerts_received_total", "consul_responder_actions_total",
+		"consul_responder_last_action_timestamp_seconds",
+	}
+	for _, table := range harness.ReadDocument(t, "docs/metrics.md").Tables { // Generated from the code.
+		for _, row := range table.Rows[1:] {
+			if table.Rows[0][0].Text == "metric" {
+				names = append(names, row[0].Code...)
+			}
+		}
+	}
+	for _, f := range harness.PackFiles(t, nil) {
+		names = append(names, declared(t, []string{"alerts/" + f.Name}, `\s*- (?:record|alert): (\S+)`)...)
+	}
+	return names
+}
+
+// ourCommand finds a command line of the exporter, with its arguments.
+var ourCommand = regexp.MustCompile(
+	`(?:^|\$ |&& |; |sudo |exec |if |Exec[A-Za-z]+=-?)(?:[\w./-]*/)?` + cli.Name + `((?:\s+[^\n]*)?)$`)
+
+// The exporter accepts its command lines in all documents.
+func TestDocsCommands(t *testing.T) {
+	for _, d := range documents(t) {
+		for _, code := range d.Code() {
+			code = strings.TrimSpace(code)
+			m := ourCommand.FindStringSubmatch(code)
+			if m == nil || m[1] == " ends" { // A line of the log.
+				continue
+			}
+			if err := checkCommand(shellWords(m[1])); err != nil {
+				t.Errorf("%s: %s\n%v", d.Path, code, err)
+			}
+		}
+	}
+}
+
+// checkCommand reports why the exporter rejects these arguments, except that a file is missing.
+func checkCommand(args []string) error {
+	app := cli.App()
+	app.UsageWriter(io.Discard)
+	app.ErrorWriter(io.Discard)
+	ended := false
+	app.Terminate(func(int) { ended = true }) // After --help and --version.
+	command, err := app.Parse(args)
+	if ended || err != nil || command != "alerts" {
+		return err
+	}
+	settings := make(map[string]string)
+	for _, s := range alerts.Settings() {
+		settings[s.Name] = app.GetCommand(command).GetFlag(s.Name).Model().Value.String()
+	}
+	_, err = alerts.Pack(settings)
+	return err
 }
 
 var (
-	// What follows a name may make it the beginning of several.
-	metricName = regexp.MustCompile(`\b(consul(?:_[a-z0-9_]*|:[a-z0-9_:]+))([*(.\[]?)`)
-	alertName  = regexp.MustCompile(`\bConsul[A-Z][A-Za-z]+\b`)
+	// shellWord is a word with its quoted parts, or what ends a command.
+	shellWord  = regexp.MustCompile(`(?:"[^"]*"|'[^']*'|[^\s"'|&;<>#)])+|[|&;<>#)]`)
+	shellQuote = regexp.MustCompile(`"([^"]*)"|'([^']*)'`)
 )
 
-// The metrics, recording rules and alerts that documents name are there.
-func TestDocsNames(t *testing.T) {
-	t.Parallel()
-	names := make(map[string]bool)
-	for _, f := range allFamilies(t) {
-		names[f.Name] = true
-	}
-	files, err := alerts.Pack(nil)
-	harness.Must(t, err)
-	for _, m := range regexp.MustCompile(`(?m)^\s*- (?:record|alert): (\S+)$`).FindAllSubmatch(alerts.Join(files), -1) {
-		names[string(m[1])] = true
-	}
-	isPrefix := func(prefix string) bool {
-		for name := range names {
-			if strings.HasPrefix(name, prefix) {
-				return true
-			}
+// shellWords splits the arguments of a command as a shell would, up to the end of the command, and expands nothing.
+func shellWords(line string) (words []string) {
+	for _, word := range shellWord.FindAllString(line, -1) {
+		if strings.ContainsAny(word[:1], "|&;<>#)") {
+			break
 		}
-		return false
+		words = append(words, shellQuote.ReplaceAllString(word, "$1$2"))
 	}
-	checked := 0
-	for _, d := range documents(t) {
-		for _, line := range append(d.CommandLines(), d.Spans...) {
-			for _, m := range metricName.FindAllStringSubmatch(line, -1) {
-				checked++
-				several := m[2] != "" || strings.HasSuffix(m[1], "_") || strings.Contains(line, "grep ")
-				if !names[m[1]] && !otherNames[m[1]] && (!several || !isPrefix(m[1])) {
-					t.Errorf("%s: %s: there is no %s", d.Path, strings.TrimSpace(line), m[1])
-				}
-			}
-			for _, name := range alertName.FindAllString(line, -1) {
-				checked++
-				if !names[name] && !otherNames[name] {
-					t.Errorf("%s: %s: there is no alert %s", d.Path, strings.TrimSpace(line), name)
-				}
-			}
-		}
-	}
-	if checked < 500 {
-		t.Errorf("%d names were found; there are more", checked)
-	}
+	return words
 }
 
-// The table of packages in docs/architecture.md says what each imports of the project.
+// docs/architecture.md says what each package is for.
 func TestDocsPackages(t *testing.T) {
 	t.Parallel()
-	content, err := os.ReadFile("docs/architecture.md")
-	harness.Must(t, err)
-	_, table, _ := strings.Cut(string(content), "<!-- packages -->")
-	table, _, _ = strings.Cut(table, "<!-- end of packages -->")
-	rows := regexp.MustCompile("(?m)^\\| `([^`]+)` \\|.*\\|([^|]*)\\|$").FindAllStringSubmatch(table, -1)
-	for _, row := range rows {
-		documented := code(row[2])
-		slices.Sort(documented)
-		if imports := ownImports(t, row[1]); !slices.Equal(documented, imports) {
-			t.Errorf("package %s imports %q; docs/architecture.md says %q", row[1], imports, documented)
+	documented := column(t, "docs/architecture.md", "Packages", 0)
+	for _, file := range projectFiles(t, ".go") {
+		if folder := filepath.Dir(file); folder != "." && !slices.Contains(documented, folder) {
+			t.Errorf("docs/architecture.md has no row for %s", folder)
+			documented = append(documented, folder)
 		}
-	}
-	if len(rows) < 8 {
-		t.Errorf("%d packages were found; there are more", len(rows))
 	}
 }
 
-// ownImports are the packages of the project that the program's files in a folder import.
-func ownImports(t *testing.T, folder string) []string {
-	t.Helper()
-	const module = `"github.com/zervigo/consul_cluster_exporter/`
-	files, err := filepath.Glob(filepath.Join(filepath.FromSlash(folder), "*.go"))
-	harness.Must(t, err)
-	var imports []string
-	for _, path := range files {
-		if strings.HasSuffix(path, "_test.go") {
+// Each claim of docs/security.md names a test; that it exists is checked above.
+func TestDocsClaims(t *testing.T) {
+	t.Parallel()
+	for _, table := range harness.ReadDocument(t, "docs/security.md").Tables {
+		if table.Rows[0][0].Text != "claim" {
 			continue
 		}
-		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
-		harness.Must(t, err)
-		for _, spec := range file.Imports {
-			if own, ok := strings.CutPrefix(spec.Path.Value, module); ok {
-				imports = append(imports, strings.TrimSuffix(own, `"`))
-			}
-		}
-	}
-	slices.Sort(imports)
-	return slices.Compact(imports)
-}
-
-// Each protocol has its row in the README, its name in the list of labels, and its word in the example of a configuration file.
-func TestDocsProtocols(t *testing.T) {
-	for _, p := range cluster.Protocols() {
-		for file, pattern := range map[string]string{
-			"README.md":               fmt.Sprintf("(?m)^\\| [0-9, ]*%d[0-9, ]* \\| [^|]*`%s`", p.DefaultPort(), p),
-			"docs/metrics.md":         fmt.Sprintf("(?m)^\\| `port`, `protocol`, .*`%s`", p),
-			"docs/config.example.yml": fmt.Sprintf(`(?m)^ +protocols: \[.*\b%s\b`, p),
-		} {
-			content, err := os.ReadFile(file)
-			harness.Must(t, err)
-			if !regexp.MustCompile(pattern).Match(content) {
-				t.Errorf("%s does not have protocol %s", file, p)
+		for _, row := range table.Rows[1:] {
+			if !slices.ContainsFunc(row[1].Code, regexp.MustCompile(`^(Test|Fuzz)`).MatchString) {
+				t.Errorf("docs/security.md: this claim names no test: %s", row[0].Text)
 			}
 		}
 	}
 }
 
-// The variables of Consul's CLI that docs/configuration.md lists are those that the program reads.
-func TestDocsVariables(t *testing.T) {
+func TestReadDocument(t *testing.T) {
 	t.Parallel()
-	content, err := os.ReadFile("docs/configuration.md")
-	harness.Must(t, err)
-	rows := regexp.MustCompile("(?m)^\\| (`CONSUL_[^|]*) \\|").FindAllSubmatch(content, -1)
-	var documented []string
-	for _, row := range rows {
-		documented = append(documented, code(string(row[1]))...)
+	file := filepath.Join(t.TempDir(), "x.md")
+	harness.Must(t, os.WriteFile(file, []byte("# One, `two` & three_4\n\n[a](b.md#c) ![d](e.png)\n\n| x |\n|---|\n"+
+		"| `f` [g](h) <i>|\n\n## Twice\n## Twice\n\n```sh\nmake \\\n  it\n```\n"), 0o600))
+	want := harness.Document{
+		Path:    file,
+		Anchors: map[string]bool{"one-two--three_4": true, "twice": true, "twice-1": true},
+		Links:   []string{"b.md#c", "h", "e.png"},
+		Blocks:  []harness.CodeBlock{{Language: "sh", Text: "make \\\n  it\n", Line: 13}},
+		Spans:   []string{"two", "f"},
+		HTML:    []string{"<i>"},
+		Tables: []harness.Table{{
+			Heading: "One, two & three_4", Rows: [][]harness.Cell{{{Text: "x"}}, {{Text: "f g ", Code: []string{"f"}}}},
+		}},
 	}
-	source, err := os.ReadFile("internal/cli/flags.go")
-	harness.Must(t, err)
-	var read []string
-	for _, o := range new(config.Module).Options() {
-		if variable, _, _ := strings.Cut(o.Env, "="); variable != "" {
-			read = append(read, variable)
-		}
+	d := harness.ReadDocument(t, file)
+	if diff := cmp.Diff(want, d); diff != "" {
+		t.Errorf("the document differs (-want +got):\n%s", diff)
 	}
-	for _, m := range regexp.MustCompile(`Getenv\("(CONSUL_[A-Z_]+)"\)`).FindAllSubmatch(source, -1) {
-		read = append(read, string(m[1]))
-	}
-	slices.Sort(documented)
-	slices.Sort(read)
-	if read = slices.Compact(read); !slices.Equal(documented, read) {
-		t.Errorf("the program reads %q; docs/configuration.md lists %q", read, documented)
-	}
-}
-
-// Figures in README.md are those of the project.
-func TestDocsFigures(t *testing.T) {
-	t.Parallel()
-	readme, err := os.ReadFile("README.md")
-	harness.Must(t, err)
-	gomod, err := os.ReadFile("go.mod")
-	harness.Must(t, err)
-	m := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindSubmatch(gomod)
-	if m == nil {
-		t.Fatal("go.mod has no version of Go")
-	}
-	boards, err := filepath.Glob("dashboards/*.json")
-	harness.Must(t, err)
-	numbers := map[int]string{5: "five", 6: "six", 7: "seven", 8: "eight"}
-	for _, want := range []string{"You need Go " + string(m[1]) + ", make and git", "has " + numbers[len(boards)] + " dashboards for Grafana"} {
-		if !bytes.Contains(readme, []byte(want)) {
-			t.Errorf("README.md does not say: %s", want)
-		}
-	}
-}
-
-// Files of the project that documents name are there.
-func TestDocsFiles(t *testing.T) {
-	t.Parallel()
-	file := regexp.MustCompile(`^(?:probe|cluster|collector|config|web|alerts|dashboards|docs|internal|responder|test|tools)/[\w/.-]+\.(?:go|yml|json|sh|md)$`)
-	checked := 0
-	for _, d := range documents(t) {
-		for _, span := range d.Spans {
-			if !file.MatchString(span) {
-				continue
-			}
-			checked++
-			if _, err := os.Stat(filepath.FromSlash(span)); err != nil && d.Path != "CONTRIBUTING.md" { // Which adds files.
-				t.Errorf("%s: %v", d.Path, err)
-			}
-		}
-	}
-	if checked < 5 {
-		t.Errorf("%d files were found; there are more", checked)
+	if diff := cmp.Diff([]string{"two", "f", "make    it\n"}, d.Code()); diff != "" {
+		t.Errorf("its code differs (-want +got):\n%s", diff)
 	}
 }

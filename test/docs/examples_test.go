@@ -4,167 +4,128 @@
 package docs_test
 
 import (
-	"bufio"
-	"bytes"
-	"encoding/json"
+	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 
-	"github.com/zervigo/consul_cluster_exporter/collector"
-	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
+	"github.com/zervigo/consul_cluster_exporter/dashboards"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// Every command of the exporter among the examples has flags that the exporter has, with values of their kind.
+// The exporter accepts the flags that examples give it. The first group of a pattern has them.
 func TestExamples_Flags(t *testing.T) {
-	commands := map[string][]string{
-		"the Dockerfile's HEALTHCHECK": dockerfileHealthcheck(t),
-		"the systemd unit":             unitOptions(t),
-		"the Deployment":               deploymentArgs(t),
-		"the Nomad job":                nomadArgs(t),
-		"the Compose file":             composeArgs(t),
-	}
-	for name, args := range commands {
-		if err := checkCommand(args); err != nil {
-			t.Errorf("%s: the exporter ends after %q: %v", name, args, err)
+	for file, pattern := range map[string]string{
+		"Dockerfile": `HEALTHCHECK .*CMD \["/bin/consul_cluster_exporter", (.*)\]`,
+		"examples/debian/consul_cluster_exporter.default":               `OPTIONS="(.*)"`,
+		"examples/systemd/consul_cluster_exporter.service.d/token.conf": `consul_cluster_exporter (--.*) \$OPTIONS`,
+		"examples/kubernetes/deployment.yaml":                           `args:\n((?: +- .*\n)+)`,
+		"examples/nomad/consul_cluster_exporter.nomad.hcl":              `args = \[([^\]]*)\]`,
+		"examples/compose/compose.yaml":                                 `build: [./]+\n +command: \[(.*)\]`,
+	} {
+		content, err := os.ReadFile(file)
+		harness.Must(t, err)
+		m := regexp.MustCompile(pattern).FindSubmatch(content)
+		if m == nil {
+			t.Errorf("%s gives the exporter no flags", file)
 			continue
 		}
-		if len(args) == 0 {
-			t.Errorf("%s has no flags", name)
+		args := regexp.MustCompile(`[^\s",]{2,}`).FindAllString(string(m[1]), -1)
+		if err := checkCommand(args); err != nil {
+			t.Errorf("%s: the exporter ends after %q: %v", file, args, err)
 		}
 	}
 }
 
-// readExample returns an example.
-func readExample(t *testing.T, name string) []byte {
-	t.Helper()
-	content, err := os.ReadFile(filepath.Join("examples", name))
-	harness.Must(t, err)
-	return content
-}
-
-func dockerfileHealthcheck(t *testing.T) []string {
-	t.Helper()
-	content, err := os.ReadFile("Dockerfile")
-	harness.Must(t, err)
-	m := regexp.MustCompile(`(?m)^HEALTHCHECK .*CMD (\[.*\])$`).FindSubmatch(content)
-	if m == nil {
-		t.Fatal("the Dockerfile has no HEALTHCHECK")
-	}
-	var command []string
-	harness.Must(t, json.Unmarshal(m[1], &command))
-	return command[1:]
-}
-
-// unitOptions returns the flags that the Debian package and the drop-in with the token give to the unit.
-func unitOptions(t *testing.T) []string {
-	t.Helper()
-	unit := readExample(t, "systemd/consul_cluster_exporter.service")
-	for _, want := range []string{
-		"\nEnvironmentFile=-/etc/default/consul_cluster_exporter\n", "\nExecStart=/usr/bin/consul_cluster_exporter $OPTIONS\n", "\nDynamicUser=yes\n",
-		"\nProtectSystem=strict\n", "\nCapabilityBoundingSet=\n", "\nNoNewPrivileges=yes\n",
-	} {
-		if !bytes.Contains(unit, []byte(want)) {
-			t.Errorf("the unit has no line %s", strings.TrimSpace(want))
-		}
-	}
-	m := regexp.MustCompile(`(?m)^OPTIONS="(.*)"$`).FindSubmatch(readExample(t, "debian/consul_cluster_exporter.default"))
-	if m == nil {
-		t.Fatal("the Debian package's file of flags sets no OPTIONS")
-	}
-	dropIn := regexp.MustCompile(`(?m)^ExecStart=/usr/bin/consul_cluster_exporter (--.*) \$OPTIONS$`).
-		FindSubmatch(readExample(t, "systemd/consul_cluster_exporter.service.d/token.conf"))
-	if dropIn == nil {
-		t.Fatal("the drop-in with the token adds no flag")
-	}
-	return strings.Fields(string(dropIn[1]) + " " + string(m[1]))
-}
-
-func deploymentArgs(t *testing.T) []string {
-	t.Helper()
-	var deployment struct {
-		Spec struct {
-			Template struct {
-				Spec struct{ Containers []struct{ Args []string } }
-			}
-		}
-	}
-	harness.Must(t, yaml.Unmarshal(readExample(t, "kubernetes/deployment.yaml"), &deployment))
-	return deployment.Spec.Template.Spec.Containers[0].Args
-}
-
-func nomadArgs(t *testing.T) []string {
-	t.Helper()
-	_, rest, ok := strings.Cut(string(readExample(t, "nomad/consul_cluster_exporter.nomad.hcl")), "args = [")
-	list, _, ok2 := strings.Cut(rest, "]")
-	if !ok || !ok2 {
-		t.Fatal("the Nomad job has no list args")
-	}
-	var args []string
-	for lines := bufio.NewScanner(strings.NewReader(list)); lines.Scan(); {
-		if arg := strings.Trim(strings.TrimSpace(lines.Text()), `",`); arg != "" {
-			args = append(args, arg)
-		}
-	}
-	return args
-}
-
-func composeArgs(t *testing.T) []string {
-	t.Helper()
-	var compose struct {
-		Services map[string]struct{ Command []string }
-	}
-	harness.Must(t, yaml.Unmarshal(readExample(t, "compose/compose.yaml"), &compose))
-	return compose.Services["exporter"].Command
-}
-
-// targetLabels are those that the Prometheus Operator gives to each target of a ServiceMonitor.
-var targetLabels = []string{"container", "endpoint", "instance", "job", "namespace", "node", "pod", "service"}
-
-// Where one of them is a label of the exporter's own metrics, too, the exporter's has to win: rules and dashboards know no exported_endpoint.
-func TestExamples_HonorLabels(t *testing.T) {
-	t.Parallel()
-	var monitor struct {
-		Spec struct {
-			Endpoints []struct {
-				HonorLabels bool `yaml:"honorLabels"`
-			}
-		}
-	}
-	harness.Must(t, yaml.Unmarshal(readExample(t, "kubernetes/servicemonitor.yaml"), &monitor))
-	var clashes []string
-	for _, f := range collector.AllFamilies() {
-		for _, label := range f.Labels {
-			if slices.Contains(targetLabels, label) {
-				clashes = append(clashes, f.Name+"{"+label+"}")
-			}
-		}
-	}
-	if got, want := monitor.Spec.Endpoints[0].HonorLabels, len(clashes) > 0; got != want {
-		t.Errorf("honorLabels is %t; %q have labels that the Operator gives to targets", got, clashes)
-	}
-}
-
-// Prometheus reads the configuration of the Compose file, with the rules where the file mounts them.
+// Prometheus accepts its configurations in documents, and that of the Compose file with the rules where it mounts them.
+// All YAML in documents is valid.
 func TestExamples_Prometheus(t *testing.T) {
 	t.Parallel()
-	promtool, err := toolbox.Path("promtool")
+	folder := t.TempDir()
+	harness.Must(t, os.CopyFS(filepath.Join(folder, "consul"), os.DirFS("alerts")))
+	file := filepath.Join(folder, "prometheus.yml")
+	example, err := os.ReadFile("examples/compose/prometheus.yml")
 	harness.Must(t, err)
-	dir := t.TempDir()
-	harness.Must(t, os.WriteFile(filepath.Join(dir, "prometheus.yml"), readExample(t, "compose/prometheus.yml"), 0o600))
-	harness.Must(t, os.CopyFS(filepath.Join(dir, "consul"), os.DirFS("alerts")))
-	out, err := exec.CommandContext(t.Context(), promtool, "check", "config", filepath.Join(dir, "prometheus.yml")).CombinedOutput()
-	files, globErr := filepath.Glob("alerts/*.yml")
-	harness.Must(t, globErr)
-	// All of them are rules but the example for Alertmanager.
-	if got, want := bytes.Count(out, []byte("rules found")), len(files)-1; err != nil || got != want {
-		t.Errorf("promtool finds %d files of rules (%v); want %d:\n%s", got, err, want, out)
+	harness.Must(t, os.WriteFile(file, example, 0o600))
+	if out := harness.RunTool(t, "promtool", "check", "config", file); !strings.Contains(out, "rules found") {
+		t.Errorf("examples/compose/prometheus.yml: %s", out)
+	}
+	forPrometheus := regexp.MustCompile(`(?m)^(global|scrape_configs|rule_files|remote_write|alerting):`)
+	for _, d := range documents(t) {
+		for _, block := range d.Blocks {
+			if block.Language != "yaml" {
+				continue
+			}
+			var parsed map[string]any
+			if err := yaml.Unmarshal([]byte(block.Text), &parsed); err != nil {
+				t.Errorf("%s:%d: %v", d.Path, block.Line, err)
+			}
+			if forPrometheus.MatchString(block.Text) {
+				harness.Must(t, os.WriteFile(file, []byte(block.Text), 0o600))
+				harness.RunTool(t, "promtool", "check", "config", "--syntax-only", file)
+			}
+		}
+	}
+}
+
+// object begins a Kubernetes object, after its API's version.
+const object = `apiVersion: %s
+kind: %s
+metadata:
+  name: %s
+  namespace: consul
+  labels:
+    app.kubernetes.io/name: consul-cluster-exporter
+`
+
+// The rules and dashboards among the examples for Kubernetes are those in alerts/ and dashboards/.
+func TestExamples_Generated(t *testing.T) {
+	t.Parallel()
+	rules := "# Generated by make examples from alerts/. For the Prometheus Operator. If your Prometheus selects by " +
+		"labels (ruleSelector), add them.\n" +
+		fmt.Sprintf(object, "monitoring.coreos.com/v1", "PrometheusRule", "consul-cluster-exporter") + "spec:\n  groups:\n"
+	for _, f := range harness.PackFiles(t, nil) {
+		_, groups, _ := strings.Cut(string(f.Content), "\ngroups:\n")
+		rules += indent(groups, "  ")
+	}
+	expectExample(t, "prometheusrule.yaml", rules)
+
+	files, err := dashboards.Files()
+	harness.Must(t, err)
+	var maps []string // A ConfigMap for each: all in one would be too large for kubectl apply.
+	for _, f := range files {
+		if len(f.Content) > 230_000 { // It becomes an annotation, too, and these have at most 256 KiB.
+			t.Errorf("%s has %d bytes, which is too much for kubectl apply", f.Name, len(f.Content))
+		}
+		name := "consul-dashboard-" + strings.TrimSuffix(f.Name, ".json")
+		maps = append(maps, fmt.Sprintf(object, "v1", "ConfigMap", name)+
+			"    grafana_dashboard: \"1\"\n  annotations:\n    grafana_folder: Consul\n"+
+			"data:\n  consul-"+f.Name+": |\n"+indent(string(f.Content), "    "))
+	}
+	expectExample(t, "dashboards.yaml", "# Generated by make examples from dashboards/. For the sidecar of Grafana's "+
+		"Helm chart, which looks for the label.\n"+strings.Join(maps, "---\n"))
+}
+
+// indent indents the lines of a text that are not empty.
+func indent(text, by string) string {
+	return regexp.MustCompile(`(?m)^.`).ReplaceAllString(text, by+"$0")
+}
+
+// expectExample expects an example for Kubernetes to be this, or writes it.
+func expectExample(t *testing.T, name, want string) {
+	t.Helper()
+	file := filepath.Join("examples", "kubernetes", name)
+	if *harness.Update {
+		harness.Must(t, os.WriteFile(file, []byte(want), 0o644))
+	}
+	got, err := os.ReadFile(file)
+	harness.Must(t, err)
+	if diff := cmp.Diff(want, string(got)); diff != "" {
+		t.Errorf("%s is out of date; run: make examples (-generated +file)\n%s", file, diff)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -18,6 +17,7 @@ import (
 	"github.com/yuin/goldmark"
 	"github.com/yuin/goldmark/ast"
 	"github.com/yuin/goldmark/extension"
+	tables "github.com/yuin/goldmark/extension/ast"
 	"github.com/yuin/goldmark/text"
 	"go.yaml.in/yaml/v3"
 
@@ -36,7 +36,8 @@ type Document struct {
 	// Spans are the pieces of code within sentences.
 	Spans []string
 	// HTML are the tags and comments that are HTML to a browser.
-	HTML []string
+	HTML   []string
+	Tables []Table
 }
 
 // CodeBlock is a block between fences.
@@ -46,52 +47,102 @@ type CodeBlock struct {
 	Line int
 }
 
-// ReadDocument takes a document apart, whose path is relative to the top folder.
+// Table is a table with the heading above it. The first row has the names of the columns.
+type Table struct {
+	Heading string
+	Rows    [][]Cell
+}
+
+// Cell is a cell of a table, and the pieces of code in it.
+type Cell struct {
+	Text string
+	Code []string
+}
+
+// ReadDocument reads a document, whose path is relative to the top folder.
 func ReadDocument(t *testing.T, path string) Document {
 	t.Helper()
 	source, err := os.ReadFile(path)
 	Must(t, err)
-	d := Document{Path: filepath.ToSlash(path), Anchors: make(map[string]bool)}
 	tree := goldmark.New(goldmark.WithExtensions(extension.Table)).Parser().Parse(text.NewReader(source))
-	Must(t, ast.Walk(tree, func(node ast.Node, entering bool) (ast.WalkStatus, error) {
-		if entering {
-			d.add(node, source)
+	d := Document{Path: filepath.ToSlash(path), Anchors: make(map[string]bool), Spans: codeSpans(tree, source)}
+	for _, n := range find[*ast.Heading](tree) {
+		d.Anchors[d.anchor(plainText(n, source))] = true
+	}
+	for _, n := range find[*ast.Link](tree) {
+		d.Links = append(d.Links, string(n.Destination))
+	}
+	for _, n := range find[*ast.AutoLink](tree) {
+		d.Links = append(d.Links, string(n.URL(source)))
+	}
+	for _, n := range find[*ast.Image](tree) {
+		d.Links = append(d.Links, string(n.Destination))
+	}
+	for _, n := range find[*ast.RawHTML](tree) {
+		d.HTML = append(d.HTML, string(n.Segments.Value(source)))
+	}
+	for _, n := range find[*ast.HTMLBlock](tree) {
+		d.HTML = append(d.HTML, string(n.Lines().Value(source)))
+	}
+	for _, n := range find[*ast.FencedCodeBlock](tree) {
+		if lines := n.Lines(); lines.Len() > 0 {
+			line := 1 + bytes.Count(source[:lines.At(0).Start], []byte("\n"))
+			d.Blocks = append(d.Blocks, CodeBlock{string(n.Language(source)), string(lines.Value(source)), line})
 		}
-		return ast.WalkContinue, nil
-	}))
+	}
+	for _, n := range find[*tables.Table](tree) {
+		d.Tables = append(d.Tables, readTable(n, source))
+	}
 	return d
 }
 
-// add keeps what the node is.
-func (d *Document) add(node ast.Node, source []byte) {
-	switch n := node.(type) {
-	case *ast.Heading:
-		d.Anchors[d.anchor(plainText(n, source))] = true
-	case *ast.Link:
-		d.Links = append(d.Links, string(n.Destination))
-	case *ast.Image:
-		d.Links = append(d.Links, string(n.Destination))
-	case *ast.AutoLink:
-		d.Links = append(d.Links, string(n.URL(source)))
-	case *ast.CodeSpan:
-		d.Spans = append(d.Spans, plainText(n, source))
-	case *ast.RawHTML:
-		d.HTML = append(d.HTML, string(n.Segments.Value(source)))
-	case *ast.HTMLBlock:
-		d.HTML = append(d.HTML, string(n.Lines().Value(source)))
-	case *ast.FencedCodeBlock:
-		lines := n.Lines()
-		if lines.Len() == 0 {
-			return
+func readTable(n *tables.Table, source []byte) (t Table) {
+	for above := n.PreviousSibling(); above != nil; above = above.PreviousSibling() {
+		if heading, ok := above.(*ast.Heading); ok {
+			t.Heading = plainText(heading, source)
+			break
 		}
-		start := lines.At(0).Start
-		d.Blocks = append(d.Blocks, CodeBlock{
-			string(n.Language(source)), string(lines.Value(source)), 1 + bytes.Count(source[:start], []byte("\n")),
-		})
 	}
+	for row := n.FirstChild(); row != nil; row = row.NextSibling() {
+		var cells []Cell
+		for _, cell := range find[*tables.TableCell](row) {
+			cells = append(cells, Cell{plainText(cell, source), codeSpans(cell, source)})
+		}
+		t.Rows = append(t.Rows, cells)
+	}
+	return t
 }
 
-// anchor is what GitHub makes of a heading: small letters, no punctuation, hyphens for spaces, and a number where it is there already.
+// find returns the nodes of a kind in a tree, in the order of the document.
+func find[N ast.Node](root ast.Node) (found []N) {
+	_ = ast.Walk(root, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
+		if n, ok := n.(N); ok && entering {
+			found = append(found, n)
+		}
+		return ast.WalkContinue, nil
+	})
+	return found
+}
+
+func codeSpans(root ast.Node, source []byte) (spans []string) {
+	for _, n := range find[*ast.CodeSpan](root) {
+		spans = append(spans, plainText(n, source))
+	}
+	return spans
+}
+
+func plainText(root ast.Node, source []byte) string {
+	var b strings.Builder
+	for _, n := range find[*ast.Text](root) {
+		b.Write(n.Value(source))
+		if n.SoftLineBreak() {
+			b.WriteByte(' ')
+		}
+	}
+	return b.String()
+}
+
+// anchor is what GitHub makes of a heading: lower case, no punctuation, hyphens for spaces, a number if it is taken.
 func (d *Document) anchor(heading string) string {
 	slug := strings.Map(func(r rune) rune {
 		switch {
@@ -108,32 +159,13 @@ func (d *Document) anchor(heading string) string {
 	return slug
 }
 
-// plainText is the text below a node.
-func plainText(node ast.Node, source []byte) string {
-	var b strings.Builder
-	_ = ast.Walk(node, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
-		if t, ok := n.(*ast.Text); ok && entering {
-			b.Write(t.Value(source))
-			if t.SoftLineBreak() {
-				b.WriteByte(' ')
-			}
-		}
-		return ast.WalkContinue, nil
-	})
-	return b.String()
-}
-
-// CommandLines returns the lines of all blocks but those of Go, each with the lines that a backslash at its end joins to it.
-func (d *Document) CommandLines() []string {
-	var lines []string
+// Code returns the spans and the lines of all blocks, each with the lines that a backslash at its end joins to it.
+func (d *Document) Code() []string {
+	code := slices.Clone(d.Spans)
 	for _, block := range d.Blocks {
-		if block.Language == "go" || block.Language == "diff" {
-			continue
-		}
-		joined := strings.ReplaceAll(block.Text, "\\\n", " ")
-		lines = slices.AppendSeq(lines, strings.Lines(joined))
+		code = slices.AppendSeq(code, strings.Lines(strings.ReplaceAll(block.Text, "\\\n", " ")))
 	}
-	return lines
+	return code
 }
 
 // Update is whether a test is to write what is generated instead of comparing it.
@@ -168,11 +200,11 @@ func ReadmePolicy(t *testing.T) string {
 // PolicyIn returns the first ACL policy in a document.
 func PolicyIn(t *testing.T, file string) string {
 	t.Helper()
-	content, err := os.ReadFile(file)
-	Must(t, err)
-	m := regexp.MustCompile("(?s)```hcl\n(.*?)```").FindSubmatch(content)
-	if m == nil {
-		t.Fatalf("%s has no policy in HCL", file)
+	for _, block := range ReadDocument(t, file).Blocks {
+		if block.Language == "hcl" {
+			return block.Text
+		}
 	}
-	return string(m[1])
+	t.Fatalf("%s has no policy in HCL", file)
+	return ""
 }

@@ -17,7 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/zervigo/consul_cluster_exporter/internal/docstest"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -228,15 +227,6 @@ func TestHostileConsul(t *testing.T) {
 			t.Run("by default/"+c.name, func(t *testing.T) { c.run(t, h, byDefault, hostileDefaultMB) })
 		}
 	}
-}
-
-// The figures are in the document, too.
-func TestHostileConsul_Documented(t *testing.T) {
-	t.Parallel()
-	docstest.Says(t, map[string][]string{"docs/security.md": {
-		fmt.Sprintf("stays below %d MB whatever Consul answers", hostileDefaultMB),
-		fmt.Sprintf("`--consul.max-response-bytes=%s`, enough for 1,000 instances, below %d MB", hostileAnswerBytes, hostileMemoryMB),
-	}})
 }
 
 // hostileCase is a way to answer.

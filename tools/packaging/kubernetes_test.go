@@ -125,6 +125,9 @@ func TestKubernetes(t *testing.T) {
 	if got, want := monitor.Spec.Endpoints[0].Port, service.Spec.Ports[0].Name; got != want {
 		t.Errorf("the ServiceMonitor is for the port %q; the Service calls it %q", got, want)
 	}
+	if !monitor.Spec.Endpoints[0].HonorLabels {
+		t.Error("the ServiceMonitor lets the Operator rename labels of metrics, such as endpoint, that rules and dashboards use")
+	}
 	if got := container.Resources.Limits.Memory().Value(); got < 256<<20 {
 		t.Errorf("the container may have %d bytes; GOMEMLIMIT is 250 MiB", got)
 	}
