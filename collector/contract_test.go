@@ -268,7 +268,7 @@ func TestRequestBudget(t *testing.T) {
 		}
 		return m
 	}
-	for name, want := range map[string]map[string]int{
+	budgets := map[string]map[string]int{
 		"acl":         asking("/v1/status/leader", "/v1/acl/replication"),
 		"agent":       with("/v1/status/leader"),
 		"autopilot":   asking("/v1/operator/autopilot/state", "/v1/operator/autopilot/configuration"),
@@ -287,15 +287,16 @@ func TestRequestBudget(t *testing.T) {
 		"serf":        asking("/v1/coordinate/nodes"),
 
 		"catalog": asking("/v1/agent/members?wan", "/v1/catalog/nodes", "/v1/catalog/services"+guardMark, "/v1/internal/ui/nodes"),
-	} {
-		t.Run(name, func(t *testing.T) {
+	}
+	for _, e := range registry {
+		t.Run(e.name, func(t *testing.T) {
 			t.Parallel()
 			f := startFake(t)
-			if name == "consistent" {
+			if e.name == "consistent" {
 				f.answerLeaderAfterSelf()
 			}
-			gatherAll(t, f.exporter(nil, name))
-			if diff := cmp.Diff(want, f.counts()); diff != "" {
+			gatherAll(t, f.exporter(nil, e.name))
+			if diff := cmp.Diff(budgets[e.name], f.counts()); diff != "" {
 				t.Errorf("requests differ (-want +got):\n%s", diff)
 			}
 		})
