@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"net/url"
 	"os"
 	"path"
@@ -54,17 +53,16 @@ func documents(t *testing.T) (docs []harness.Document) {
 // column is the code in a column of the tables below a heading of a document, sorted.
 func column(t *testing.T, document, heading string, column int) []string {
 	t.Helper()
-	words := make(map[string]bool)
+	var words []string
 	for _, table := range harness.ReadDocument(t, document).Tables {
 		if table.Heading == heading {
 			for _, row := range table.Rows[1:] {
-				for _, word := range row[column].Code {
-					words[word] = true
-				}
+				words = append(words, row[column].Code...)
 			}
 		}
 	}
-	return slices.Sorted(maps.Keys(words))
+	slices.Sort(words)
+	return slices.Compact(words)
 }
 
 // Links lead to a file of the project, to a heading, or to another site, which is checked for its form only. There is

@@ -61,11 +61,13 @@ func TestExamples_Prometheus(t *testing.T) {
 			if block.Language != "yaml" {
 				continue
 			}
+			where := fmt.Sprintf("%s:%d", strings.ReplaceAll(d.Path, "/", "-"), block.Line)
 			var parsed map[string]any
 			if err := yaml.Unmarshal([]byte(block.Text), &parsed); err != nil {
-				t.Errorf("%s:%d: %v", d.Path, block.Line, err)
+				t.Errorf("%s: %v", where, err)
 			}
 			if forPrometheus.MatchString(block.Text) {
+				file := filepath.Join(folder, where) // So that promtool says which.
 				harness.Must(t, os.WriteFile(file, []byte(block.Text), 0o600))
 				harness.RunTool(t, "promtool", "check", "config", "--syntax-only", file)
 			}
