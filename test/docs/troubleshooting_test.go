@@ -45,8 +45,12 @@ func TestTroubleshooting_Log(t *testing.T) {
 		}
 		source, err := os.ReadFile(file)
 		harness.Must(t, err)
-		for _, m := range call.FindAllStringSubmatch(string(source), -1) {
+		calls := call.FindAllStringSubmatch(string(source), -1)
+		for _, m := range calls {
 			logged[m[2]] = strings.ToLower(m[1])
+		}
+		if n := strings.Count(string(source), ").Log("); n != len(calls) {
+			t.Errorf("%s logs %d lines, but only %d like level.Info(logger).Log(\"msg\", \"text\", ...)", file, n, len(calls))
 		}
 	}
 	if diff := cmp.Diff(documented, logged); diff != "" {
