@@ -122,7 +122,7 @@ func (c *raftCollector) cluster(t cluster.Topology, v verdict.Verdict, out *fami
 	out.add(c.voters, float64(v.Quorum.Voters))
 	out.add(c.quorum, float64(v.Quorum.Needed))
 	out.add(c.voterStates, float64(v.Quorum.Reachable), "answering")
-	out.add(c.voterStates, float64(v.Quorum.Lost()), "lost")
+	out.add(c.voterStates, float64(v.Quorum.LostVoters()), "lost")
 	out.add(c.voterStates, float64(v.Quorum.Unknown), "unknown")
 	out.add(c.reachable, float64(v.Quorum.Reachable))
 	if margin, known := v.Quorum.Margin(); known {

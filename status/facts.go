@@ -21,10 +21,10 @@ type Parts struct {
 	Catalog, ConsistentRead bool
 }
 
-// Read finds out how the cluster is. It waits until all is known or ctx is done, and never fails: what could not be found out by then
-// is in View.Missing. So ctx should end a little after the snapshot's own, see cluster.WithMargin.
+// Read finds out how the cluster is. It waits until all is known or ctx is done, and never fails: what could not be
+// found out by then is in View.Missing. So ctx should end a little after the snapshot's own, see cluster.WithMargin.
 func Read(ctx context.Context, s *cluster.Snapshot, remembered *memory.Memory, parts Parts) View {
-	return newView(Gather(ctx, s, remembered, parts))
+	return Gather(ctx, s, remembered, parts).View()
 }
 
 // Facts are what a View is made from. What is nil could not be found out, or was not asked for.
@@ -60,84 +60,80 @@ type Facts struct {
 
 // Gather starts all facts and then waits for each.
 func Gather(ctx context.Context, s *cluster.Snapshot, remembered *memory.Memory, parts Parts) *Facts {
-	up, agent := s.Up(), s.Agent()
-	var catalog *cluster.Fact[*cluster.Catalog]
-	var overview *cluster.Fact[*cluster.CatalogOverview]
-	if parts.Catalog {
-		catalog = s.Catalog()
-		if !s.AgentOnly() {
-			overview = s.CatalogOverview()
-		}
-	}
 	f := &Facts{Start: s.Start(), Address: s.Address()}
-	waitForCluster := func() {}
+	g := &gathering{Facts: f}
+	up := s.Up()
+	need(g, "agent", s.Agent(), at(&f.Agent))
 	if !s.AgentOnly() {
-		waitForCluster = startCluster(ctx, s, f, remembered, parts)
+		need(g, "members", s.Members(), f.setMembers)
+		need(g, "WAN members", s.WANMembers(), to(&f.WAN)) // A client has none.
+		need(g, "Raft configuration", s.RaftPeers(), func([]cluster.RaftPeer) {})
+		need(g, missingServers, s.Topology(), to(&f.Topology))
+		need(g, "", s.Reports(), func(reports []cluster.Report) { // Without them, the topology or the ports are missing, too.
+			remembered.Learn(reports, s.Start())
+			f.Reports, f.LeaderSince = reports, remembered.LeaderSince(reports)
+		})
+		need(g, "ports", s.PortReports(), to(&f.Ports))
+		need(g, "", s.ServerAgents(), to(&f.ServerAgents)) // Without them, there is what port 8300 of each server tells.
+		need(g, "autopilot", s.AutopilotState(), at(&f.Autopilot))
+		need(g, "", s.AutopilotConfig(), at(&f.AutopilotConfig)) // Without it, there are the defaults.
+	}
+	if parts.ConsistentRead && !s.AgentOnly() {
+		need(g, "consistent read", s.ConsistentRead(), at(&f.Consistent))
+	}
+	if parts.Catalog {
+		need(g, "catalog", s.Catalog(), f.setCatalog)
+	}
+	if parts.Catalog && !s.AgentOnly() {
+		need(g, "", s.CatalogOverview(), f.setOverview) // It stands in for the catalog, which is what is missing without it.
 	}
 	if answers, err := up.Get(ctx); !probe.IsOwnFault(err) {
 		f.Up = &answers
 	}
-	if f.Agent = need(ctx, f, "agent", agent); f.Agent == nil {
+	for _, wait := range g.waits {
+		wait(ctx)
+	}
+	if f.Agent == nil {
 		f.Agent = s.KnownAgent()
 	}
 	if f.Agent != nil {
 		f.Pools, _ = f.Agent.SerfPools() // What cannot be read is left out.
 	}
-	waitForCluster()
-	if catalog != nil {
-		if f.Catalog = orZero(need(ctx, f, "catalog", catalog)); f.Catalog != nil && len(f.Catalog.Nodes) == 0 {
-			f.Catalog = nil
-			f.Missing = append(f.Missing, nothingTold("catalog"))
-		}
-		if f.Catalog != nil && f.Catalog.Incomplete != nil {
-			f.Missing = append(f.Missing, Missing{What: "catalog", Reason: f.Catalog.Incomplete.Error()})
-		}
-	}
-	if overview != nil {
-		summary, _ := get(ctx, overview) // It stands in for the catalog, which is what is missing without it.
-		if f.Overview = orZero(summary); f.Overview != nil && !f.Overview.MaintenanceTold {
-			f.Overview = nil // It cannot say what is down.
-		}
-	}
 	queries := s.Queries()
-	f.Filtered = slices.DeleteFunc(slices.Sorted(maps.Keys(queries)), func(endpoint string) bool { return !queries[endpoint].Filtered })
+	f.Filtered = slices.DeleteFunc(slices.Sorted(maps.Keys(queries)), func(endpoint string) bool {
+		return !queries[endpoint].Filtered
+	})
 	f.FailingFiles = s.FailingFiles()
 	f.Took = time.Since(s.Start())
 	return f
 }
 
-// startCluster starts the facts that are about more than the agent and its catalog; wait waits for them.
-func startCluster(ctx context.Context, s *cluster.Snapshot, f *Facts, remembered *memory.Memory, parts Parts) (wait func()) {
-	topology, reports, ports := s.Topology(), s.Reports(), s.PortReports()
-	lan, wan, config, serverAgents := s.Members(), s.WANMembers(), s.RaftPeers(), s.ServerAgents()
-	autopilot, autopilotConfig := s.AutopilotState(), s.AutopilotConfig()
-	var consistent *cluster.Fact[cluster.ConsistentRead]
-	if parts.ConsistentRead {
-		consistent = s.ConsistentRead()
-	}
-	return func() {
-		members := need(ctx, f, "members", lan)
-		if f.LAN = orZero(members); members != nil && len(f.LAN) == 0 {
-			f.Missing = append(f.Missing, nothingTold("members"))
-		}
-		f.WAN = orZero(need(ctx, f, "WAN members", wan)) // A client has none.
-		need(ctx, f, "Raft configuration", config)
-		f.Topology = orZero(need(ctx, f, missingServers, topology))
-		f.Reports, _ = reports.Get(ctx) // Lack of them is the topology's, or that of time, which the ports will have lacked too.
-		remembered.Learn(f.Reports, s.Start())
-		f.LeaderSince = remembered.LeaderSince(f.Reports)
-		f.Ports = orZero(need(ctx, f, "ports", ports))
-		f.ServerAgents, _ = serverAgents.Get(ctx) // Without it there is what the servers' ports 8300 tell.
-		f.Autopilot = need(ctx, f, "autopilot", autopilot)
-		f.AutopilotConfig, _ = get(ctx, autopilotConfig) // Without it there are the defaults.
-		if consistent != nil {
-			f.Consistent = need(ctx, f, "consistent read", consistent)
-		}
+func (f *Facts) setMembers(members []cluster.Member) {
+	if f.LAN = members; len(members) == 0 {
+		f.Missing = append(f.Missing, nothingTold("members"))
 	}
 }
 
-// nothingTold is for an answer in which there must be something: an agent is a member, and a node. Where the token's rights leave out
-// everything, Consul does not always say so.
+func (f *Facts) setCatalog(c *cluster.Catalog) {
+	switch {
+	case len(c.Nodes) == 0:
+		f.Missing = append(f.Missing, nothingTold("catalog"))
+		return
+	case c.Incomplete != nil:
+		f.Missing = append(f.Missing, Missing{What: "catalog", Reason: c.Incomplete.Error()})
+	}
+	f.Catalog = c
+}
+
+// setOverview ignores a summary that does not tell what is in maintenance: it would call that down.
+func (f *Facts) setOverview(o *cluster.CatalogOverview) {
+	if o != nil && o.MaintenanceTold {
+		f.Overview = o
+	}
+}
+
+// nothingTold is for an empty answer to a question about what always exists: an agent is a member, and a node. Where
+// the token's rights leave out everything, Consul does not always say so.
 func nothingTold(what string) Missing {
 	return Missing{What: what, Reason: "Consul's answer is empty (may the token read nodes?)", Refused: true}
 }
@@ -145,31 +141,30 @@ func nothingTold(what string) Missing {
 // missingServers is Missing.What without any server.
 const missingServers = "servers"
 
-// get waits for a fact; without it the result is nil.
-func get[T any](ctx context.Context, fact *cluster.Fact[T]) (*T, error) {
-	value, err := fact.Get(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return &value, nil
+// gathering waits for facts, in the order in which they were started.
+type gathering struct {
+	*Facts
+
+	waits []func(context.Context)
 }
 
-// need waits for a fact. Without it the result is nil, and the reason is noted.
-func need[T any](ctx context.Context, f *Facts, what string, fact *cluster.Fact[T]) *T {
-	value, err := get(ctx, fact)
-	if err != nil {
-		f.Missing = append(f.Missing, Missing{
-			What: what, Reason: strings.ReplaceAll(err.Error(), "\n", "; "), Denied: cluster.IsDenied(err), Refused: errors.Is(err, cluster.ErrRefused),
-			Own: probe.IsOwnFault(err),
-		})
-	}
-	return value
+// need has a fact kept, or else notes why it is missing, unless that has no name.
+func need[T any](g *gathering, what string, fact *cluster.Fact[T], keep func(T)) {
+	g.waits = append(g.waits, func(ctx context.Context) {
+		switch value, err := fact.Get(ctx); {
+		case err == nil:
+			keep(value)
+		case what != "":
+			g.Missing = append(g.Missing, Missing{
+				What: what, Reason: strings.ReplaceAll(err.Error(), "\n", "; "),
+				Denied: cluster.IsDenied(err), Refused: errors.Is(err, cluster.ErrRefused), Own: probe.IsOwnFault(err),
+			})
+		}
+	})
 }
 
-func orZero[T any](value *T) T {
-	if value == nil {
-		var zero T
-		return zero
-	}
-	return *value
-}
+// to keeps a fact in a place.
+func to[T any](place *T) func(T) { return func(value T) { *place = value } }
+
+// at keeps the address of a fact in a place, which stays nil without it.
+func at[T any](place **T) func(T) { return func(value T) { *place = &value } }

@@ -148,7 +148,8 @@ func TestRead_Deadline(t *testing.T) {
 	}
 }
 
-// Of a summary of which it is not known what is in maintenance, nothing is told: a service in maintenance would be called down.
+// Of a summary of which it is not known what is in maintenance, nothing is told: a service in maintenance would be
+// called down.
 func TestRead_MaintenanceUnknown(t *testing.T) {
 	t.Parallel()
 	const summary = `{"Nodes":[{"Total":1,"Passing":1}],"Services":[{"Name":"web","Total":1,"Critical":1}],"Checks":[{"Total":1,"Critical":1}]}`

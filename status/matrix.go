@@ -10,9 +10,11 @@ import (
 	"strconv"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
-// Matrix has a row for each server, and for the agent if it is none of them, and a column for each port that any of them has.
+// Matrix has a row for each server, and for the agent if it is none of them, and a column for each port that any of
+// them has.
 type Matrix struct {
 	Columns []Column
 	Rows    []Row
@@ -32,21 +34,32 @@ type Row struct {
 	Ports []*PortStatus
 }
 
-// Matrix returns that of all ports that were probed.
+// Matrix returns the matrix of all ports in the plan.
 func (v *View) Matrix() Matrix {
 	var m Matrix
 	all := v.probed()
 	for _, protocol := range cluster.Protocols() {
 		for _, transport := range []string{cluster.TransportTCP, cluster.TransportUDP} {
-			if c, ok := newColumn(protocol, transport, all); ok {
-				m.Columns = append(m.Columns, c)
+			c := Column{Protocol: protocol, Transport: transport}
+			var numbers []int
+			for _, s := range all {
+				if p := c.of(s.ports); p != nil {
+					numbers = append(numbers, p.Port)
+				}
 			}
+			if len(numbers) == 0 {
+				continue
+			}
+			if slices.Min(numbers) == slices.Max(numbers) {
+				c.Number = numbers[0]
+			}
+			m.Columns = append(m.Columns, c)
 		}
 	}
-	for _, p := range all {
-		row := Row{Name: p.name}
+	for _, s := range all {
+		row := Row{Name: s.name}
 		for _, c := range m.Columns {
-			row.Ports = append(row.Ports, c.of(p.ports))
+			row.Ports = append(row.Ports, c.of(s.ports))
 		}
 		m.Rows = append(m.Rows, row)
 	}
@@ -70,22 +83,6 @@ func (v *View) probed() []probed {
 	return all
 }
 
-// newColumn returns the column of a protocol, unless it is empty.
-func newColumn(protocol cluster.Protocol, transport string, all []probed) (c Column, ok bool) {
-	c = Column{Protocol: protocol, Transport: transport}
-	for _, s := range all {
-		switch p := c.of(s.ports); {
-		case p == nil:
-		case !ok:
-			c.Number, ok = p.Port, true
-		case c.Number != p.Port:
-			c.Number = 0
-			return c, true
-		}
-	}
-	return c, ok
-}
-
 // of returns the port that belongs into the column; nil if there is none.
 func (c Column) of(ports []PortStatus) *PortStatus {
 	i := slices.IndexFunc(ports, func(p PortStatus) bool { return c.Protocol == p.Protocol && c.Transport == p.Transport })
@@ -95,13 +92,13 @@ func (c Column) of(ports []PortStatus) *PortStatus {
 	return &ports[i]
 }
 
-// PortTrouble is why ports of a server do not answer, or why nothing is known about them. Ports that fail for the same reason share one, with the
-// first one's text, and so do ports that were not asked and have the same text.
+// PortTrouble is why ports of a server do not answer, or why nothing is known about them. Ports that fail for the
+// same reason share one, with the first one's text, and so do ports that were not asked and have the same text.
 type PortTrouble struct {
 	Server string
 	// Ports are as PortStatus.Name has them.
 	Ports  []string
-	State  PortState
+	State  verdict.PortState
 	Reason string
 	// Text says why, without the addresses of both ends.
 	Text string
@@ -111,25 +108,27 @@ type PortTrouble struct {
 func (v *View) PortTroubles() []PortTrouble {
 	var all []PortTrouble
 	for _, s := range v.probed() {
-		first := len(all)
 		for i := range s.ports {
 			p := &s.ports[i]
 			text := ends.ReplaceAllString(cmp.Or(p.Error, p.Note), "")
 			if text == "" {
 				continue
 			}
-			j := slices.IndexFunc(all[first:], func(t PortTrouble) bool { return t.Reason == p.Reason && (t.Text == text || p.State.failed()) })
+			j := slices.IndexFunc(all, func(t PortTrouble) bool {
+				return t.Server == s.name && t.Reason == p.Reason && (t.Text == text || p.State.Failed())
+			})
 			if j < 0 {
+				j = len(all)
 				all = append(all, PortTrouble{Server: s.name, State: p.State, Reason: p.Reason, Text: text})
-				j = len(all) - 1 - first
 			}
-			all[first+j].Ports = append(all[first+j].Ports, p.Name())
+			all[j].Ports = append(all[j].Ports, p.Name())
 		}
 	}
 	return all
 }
 
-// ends are the two ends of a connection in an error of package net: which they are is clear, but for a number that tells nothing.
+// ends are the two ends of a connection in an error of package net: which they are is clear, but for a number that
+// tells nothing.
 var ends = regexp.MustCompile(`\b(read|write|dial) (tcp|udp) \S+: `)
 
 // Name is the port's number as an operator says it: UDP is the one that needs to be told apart.
@@ -138,9 +137,4 @@ func (p *PortStatus) Name() string {
 		return strconv.Itoa(p.Port) + "/udp"
 	}
 	return strconv.Itoa(p.Port)
-}
-
-// Has reports whether an alert's problem is among those of the view, for this server.
-func (v *View) Has(alert, server string) bool {
-	return slices.ContainsFunc(v.Problems, func(p Problem) bool { return p.Alert == alert && p.Server == server })
 }

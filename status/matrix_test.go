@@ -10,13 +10,14 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/status"
+	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
 // Servers may have other ports, or other numbers for them, and the agent is shown if it is none of them.
 func TestView_Matrix(t *testing.T) {
 	t.Parallel()
 	port := func(number int, protocol cluster.Protocol, transport string) status.PortStatus {
-		return status.PortStatus{Port: number, Protocol: protocol, Transport: transport, State: status.PortUp}
+		return status.PortStatus{Port: number, Protocol: protocol, Transport: transport, State: verdict.PortUp}
 	}
 	v := status.View{
 		Servers: []status.ServerStatus{
@@ -50,17 +51,17 @@ func TestView_Matrix(t *testing.T) {
 func TestView_PortTroubles(t *testing.T) {
 	t.Parallel()
 	v := status.View{Servers: []status.ServerStatus{{Name: "a", Ports: []status.PortStatus{
-		{Port: 8300, Transport: "tcp", State: status.PortHangs, Reason: "timeout", Error: "read tcp 10.0.0.1:1->10.0.0.2:8300: i/o timeout"},
-		{Port: 8301, Transport: "udp", State: status.PortDown, Reason: "timeout", Error: "no answer"},
-		{Port: 8500, Transport: "tcp", State: status.PortUp},
-		{Port: 8502, Transport: "tcp", State: status.PortNotAsked, Note: "mesh is off"},
-		{Port: 8503, Transport: "tcp", State: status.PortNotAsked, Note: "mesh is off"},
-		{Port: 8600, Transport: "tcp", State: status.PortUnknown, Reason: "held_back", Error: "not asked again yet"},
+		{Port: 8300, Transport: "tcp", State: verdict.PortHangs, Reason: "timeout", Error: "read tcp 10.0.0.1:1->10.0.0.2:8300: i/o timeout"},
+		{Port: 8301, Transport: "udp", State: verdict.PortDown, Reason: "timeout", Error: "no answer"},
+		{Port: 8500, Transport: "tcp", State: verdict.PortUp},
+		{Port: 8502, Transport: "tcp", State: verdict.PortNotAsked, Note: "mesh is off"},
+		{Port: 8503, Transport: "tcp", State: verdict.PortNotAsked, Note: "mesh is off"},
+		{Port: 8600, Transport: "tcp", State: verdict.PortUnknown, Reason: "held_back", Error: "not asked again yet"},
 	}}}}
 	want := []status.PortTrouble{
-		{"a", []string{"8300", "8301/udp"}, status.PortHangs, "timeout", "i/o timeout"},
-		{"a", []string{"8502", "8503"}, status.PortNotAsked, "", "mesh is off"},
-		{"a", []string{"8600"}, status.PortUnknown, "held_back", "not asked again yet"},
+		{"a", []string{"8300", "8301/udp"}, verdict.PortHangs, "timeout", "i/o timeout"},
+		{"a", []string{"8502", "8503"}, verdict.PortNotAsked, "", "mesh is off"},
+		{"a", []string{"8600"}, verdict.PortUnknown, "held_back", "not asked again yet"},
 	}
 	if diff := cmp.Diff(want, v.PortTroubles()); diff != "" {
 		t.Errorf("troubles differ (-want +got):\n%s", diff)

@@ -4,93 +4,193 @@
 package status
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/internal/wording"
+	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
-// kind is a row of the table: a problem that a single scrape can tell about. An alert of which there are two severities has two rows.
+// kind is a row of the table: a problem that can be seen in a single scrape. An alert with two severities has two rows.
 type kind struct {
-	// alert is the one of the pack about it, which fires when the problem lasts.
+	// alert is the alert of the pack about it, which fires when the problem lasts.
 	alert    string
 	severity Severity
-	// stops is whether the cluster does not serve as it should. Only the first of such problems is in the sentence.
-	stops bool
-	// early is whether the sentence tells about it before the voters.
-	early bool
+	// place is where the sentence has the problem.
+	place place
 	// find reports each of these problems.
 	find func(e *evidence, report report)
-	// clause is what the sentence says about it, of the servers that have it; nil if the sentence only counts it.
+	// clause is the part of the sentence about it, given the servers that have it; nil if the sentence only counts it.
 	clause func(e *evidence, servers []string) string
 }
 
-// report notes a problem.
-type report func(about subject, format string, args ...any)
+// place is a place in the sentence.
+type place int
 
-// subject is what a problem is about.
-type subject struct {
-	// server is the name of the server, or of the agent; empty for the cluster.
-	server string
-	// labels are those that the alert has for it, besides its severity.
-	labels map[string]string
+const (
+	// counted is for problems that the sentence only counts.
+	counted place = iota
+	// headline is for what keeps the cluster from serving as it should. The sentence has only the first of them.
+	headline
+	beforeVoters
+	afterVoters
+)
+
+// kinds is the table of problems. Within a severity, problems are shown in its order.
+var kinds = []kind{
+	{"ConsulSplitBrain", Critical, headline, ofCluster(splitBrain), func(e *evidence, _ []string) string {
+		return fmt.Sprintf("split brain: %s call themselves leader", wording.List(e.Leadership.Leaders))
+	}},
+	{"ConsulQuorumLost", Critical, headline, ofCluster(quorumLost), says("the quorum is lost")},
+	{"ConsulNoLeader", Critical, headline, ofCluster(noLeader), says("no server leads")},
+	{"ConsulServersDisagree", Critical, headline, serversDisagree, disagreement},
+	{"ConsulConsistentReadsFail", Critical, headline, ofCluster(consistentReadsFail), says("consistent reads fail")},
+	{
+		"ConsulExporterImpaired", Warning, beforeVoters, ofCluster(exporterImpaired),
+		says("the exporter itself has a problem"),
+	},
+	{"ConsulAgentUnreachable", Critical, beforeVoters, agentUnreachable, func(e *evidence, _ []string) string {
+		return fmt.Sprintf("the agent at %s does not answer", e.Address)
+	}},
+
+	{"ConsulServerHung", Critical, afterVoters, ofServers(serverHung), names("hangs", "hang")},
+	{"ConsulServerDown", Critical, afterVoters, ofServers(serverDown), names("is down", "are down")},
+	{
+		"ConsulRPCPortDown", Critical, afterVoters, ofPorts(tcpDown("ConsulRPCPortDown")),
+		names("does not answer on port 8300", "do not answer on port 8300"),
+	},
+	{
+		"ConsulServerWithoutLeader", Critical, afterVoters, ofServers(serverWithoutLeader),
+		names("knows of no leader", "know of no leader"),
+	},
+	{
+		"ConsulCollectorRefused", Warning, afterVoters, ofCluster(collectorRefused),
+		says("Consul refuses to tell a part of it"),
+	},
+	{"ConsulQuorumAtRisk", Warning, afterVoters, ofCluster(quorumAtRisk), says("")}, // The outlook has it.
+
+	{"ConsulStaleRaftPeer", Warning, counted, ofCluster(staleRaftPeer), nil},
+	{"ConsulAutopilotUnhealthy", Warning, counted, ofCluster(autopilotUnhealthy), nil},
+	{"ConsulServerCandidate", Warning, counted, ofServers(serverCandidate), nil},
+	{"ConsulRaftLogLag", Warning, counted, ofServers(raftLogLag), nil},
+	{"ConsulRaftLogLag", Info, counted, ofServers(raftLogLagOfAutopilot), nil},
+	{"ConsulRaftApplyLag", Warning, counted, ofServers(raftApplyLag), nil},
+	{"ConsulRaftLastContact", Critical, counted, ofServers(raftLastContact(Critical)), nil},
+	{"ConsulRaftLastContact", Warning, counted, ofServers(raftLastContact(Warning)), nil},
+	{"ConsulEvenVoters", Info, counted, ofCluster(evenVoters), nil},
+
+	{"ConsulSerfLANPortDown", Critical, counted, ofPorts(tcpDown("ConsulSerfLANPortDown")), nil},
+	{"ConsulSerfWANPortDown", Warning, counted, ofPorts(tcpDown("ConsulSerfWANPortDown")), nil},
+	{"ConsulGossipUDPBlocked", Warning, counted, ofPorts(gossipUDPBlocked), nil},
+	{"ConsulHTTPPortDown", Warning, counted, ofPorts(tcpDown("ConsulHTTPPortDown")), nil},
+	{"ConsulGRPCPortDown", Warning, counted, ofPorts(tcpDown("ConsulGRPCPortDown")), nil},
+	{"ConsulDNSPortDown", Warning, counted, dnsPortDown, nil},
+	{"ConsulDNSFewerServers", Warning, counted, dnsFewerServers, nil},
+	{"ConsulPortSlow", Warning, counted, ofPorts(portSlow), nil},
+	{"ConsulCertificateExpires", Critical, counted, ofPorts(certificateExpires(Critical, "hour", time.Hour)), nil},
+	{"ConsulCertificateExpires", Warning, counted, ofPorts(certificateExpires(Warning, "day", 24*time.Hour)), nil},
+
+	{"ConsulSerfMemberFailed", Warning, counted, serfMemberFailed, nil},
+	{"ConsulSerfWANMemberFailed", Warning, counted, serfWANMemberFailed, nil},
+	{"ConsulGossipHealthPoor", Critical, counted, gossipHealthPoor(Critical, "is far from keeping up"), nil},
+	{"ConsulGossipHealthPoor", Warning, counted, gossipHealthPoor(Warning, "does not keep up"), nil},
+	{"ConsulCollectorFails", Warning, counted, ofCluster(collectorFails), nil},
+	{"ConsulResultsFiltered", Warning, counted, ofCluster(resultsFiltered), nil},
+
+	{"ConsulServiceDown", Critical, counted, ofCluster(serviceDown), nil},
+	{"ConsulServiceInstancesCritical", Warning, counted, ofCluster(serviceInstancesCritical), nil},
+	{"ConsulNodeCheckCritical", Warning, counted, ofCluster(nodeCheckCritical), nil},
 }
 
-var wholeCluster = subject{}
-
-// ofServer is about a server.
-func ofServer(name string) subject { return subject{name, map[string]string{"server": name}} }
-
-// ofAgent is about the agent that was asked, which alerts do not name.
-func (e *evidence) ofAgent() subject { return subject{server: e.agentName()} }
-
-// ofPort is about a port of a server, or of the agent.
-func ofPort(p *cluster.PortReport) subject {
-	return subject{p.Server, map[string]string{"server": p.Server, "port": strconv.Itoa(p.Number()), "protocol": string(p.Protocol)}}
+// says is a clause that never changes.
+func says(clause string) func(*evidence, []string) string {
+	return func(*evidence, []string) string { return clause }
 }
 
-// with is the same with one more label.
-func (s subject) with(label, value string) subject {
-	labels := maps.Clone(s.labels)
-	if labels == nil {
-		labels = make(map[string]string)
+// names is a clause about one server or several.
+func names(one, many string) func(*evidence, []string) string {
+	return func(_ *evidence, servers []string) string {
+		return wording.List(servers) + " " + wording.Word(len(servers), one, many)
 	}
-	labels[label] = value
-	return subject{s.server, labels}
 }
 
-// finding is a problem, before it is known whether it follows from another one.
+// report notes a problem. An empty text means that there is none.
+type report func(about labels, text string)
+
+// labels are those that the alert about a problem has, except its severity; nil for a problem of the whole cluster. For
+// a problem of the agent that was asked, which alerts do not name, there is "agent".
+type labels map[string]string
+
+func aboutServer(name string) labels { return labels{"server": name} }
+
+func aboutPort(p *cluster.PortReport) labels {
+	return labels{"server": p.Server, "port": strconv.Itoa(p.Number()), "protocol": string(p.Protocol)}
+}
+
+// ofCluster finds a problem of the whole cluster.
+func ofCluster(text func(*evidence) string) func(*evidence, report) {
+	return func(e *evidence, report report) { report(nil, text(e)) }
+}
+
+// ofServers finds a problem of single servers.
+func ofServers(text func(*evidence, *verdict.Server) string) func(*evidence, report) {
+	return func(e *evidence, report report) {
+		for _, s := range e.servers {
+			report(aboutServer(s.Server.Name), text(e, s))
+		}
+	}
+}
+
+// ofPorts finds a problem of single ports. The text continues after the name of the port.
+func ofPorts(text func(*evidence, verdict.Port) string) func(*evidence, report) {
+	return func(e *evidence, report report) {
+		for _, p := range e.ports {
+			report(aboutPort(p.PortReport), wording.Prefixed(portName(p), text(e, p)))
+		}
+	}
+}
+
+// threshold is the default of a setting of the alert pack that is a number of these units.
+func threshold[T uint64 | time.Duration](setting string, unit T) T {
+	return T(alerts.Default(setting) * float64(unit))
+}
+
+// finding is a problem and its row of the table.
 type finding struct {
-	kind  *kind
-	about subject
-	text  string
+	Problem
+
+	kind *kind
 }
 
-// asAlert is the alert that fires if the problem lasts.
-func (f *finding) asAlert() alerts.Alert {
-	return alerts.Alert{Name: f.kind.alert, Labels: f.about.with("severity", string(f.kind.severity)).labels}
-}
-
-// judgeProblems returns what is wrong, worst first, and then in the order of the table. What follows from another problem is left out.
+// judgeProblems returns the problems, worst first, and then in the order of the table. Those that follow from others
+// are left out.
 func (e *evidence) judgeProblems() []finding {
-	var all []finding
+	var found []finding
+	var firing []alerts.Alert
 	for i := range kinds {
-		kinds[i].find(e, func(about subject, format string, args ...any) {
-			all = append(all, finding{&kinds[i], about, fmt.Sprintf(format, args...)})
+		k := &kinds[i]
+		k.find(e, func(about labels, text string) {
+			if text == "" {
+				return
+			}
+			server := cmp.Or(about["server"], about["agent"])
+			found = append(found, finding{Problem{k.severity, k.alert, server, text, alerts.Runbook(k.alert)}, k})
+			alert := alerts.Alert{Name: k.alert, Labels: map[string]string{"severity": string(k.severity)}}
+			maps.Copy(alert.Labels, about)
+			firing = append(firing, alert)
 		})
 	}
-	var firing []alerts.Alert
-	for i := range all {
-		firing = append(firing, all[i].asAlert())
-	}
 	left := []finding{}
-	for _, severity := range []Severity{SeverityCritical, SeverityWarning, SeverityInfo} {
-		for i := range all {
-			if all[i].kind.severity == severity && !alerts.HeldBack(firing[i], firing) {
-				left = append(left, all[i])
+	for _, severity := range []Severity{Critical, Warning, Info} {
+		for i, f := range found {
+			if f.Severity == severity && !alerts.HeldBack(firing[i], firing) {
+				left = append(left, f)
 			}
 		}
 	}
@@ -102,11 +202,11 @@ func (e *evidence) judgeLevel(problems []finding) Level {
 	switch {
 	case !e.known():
 		return LevelUnknown
-	case slices.ContainsFunc(problems, func(f finding) bool { return f.kind.stops }):
+	case slices.ContainsFunc(problems, func(f finding) bool { return f.kind.place == headline }):
 		return LevelCritical
-	case e.quorumUnknown():
+	case e.Quorum.Doubtful():
 		return LevelUnknown
-	case slices.ContainsFunc(problems, func(f finding) bool { return f.kind.severity != SeverityInfo }):
+	case slices.ContainsFunc(problems, func(f finding) bool { return f.Severity != Info }):
 		return LevelDegraded
 	default:
 		return LevelHealthy

@@ -4,109 +4,147 @@
 package status
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/wording"
+	"github.com/zervigo/consul_cluster_exporter/probe"
+	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
-func agentUnreachable(e *evidence, report report) {
-	if e.Up != nil && !*e.Up {
-		report(e.ofAgent(), "The agent at %s does not answer: the catalog and the members cannot be read.", e.Address)
-	}
+// exporterImpaired is what this program could not do for reasons of its own. It is one problem, however much that is:
+// none of it is Consul's.
+func exporterImpaired(e *evidence) string {
+	var err error
+	ports := wording.Names(e.Ports, func(p cluster.PortReport) (string, bool) {
+		if p.Result.Reason != probe.ReasonOwnFault {
+			return "", false
+		}
+		err = p.Result.Err
+		return p.Address, true
+	})
+	reason := ""
+	unread := e.missing(func(m Missing) bool {
+		if !m.Own || m.What == "ports" {
+			return false
+		}
+		reason = m.Reason
+		return true
+	})
+	clauses := wording.Join("; it ",
+		wording.If(len(ports) > 0, "could not probe %s (%v)", wording.Plural(len(ports), "port", "ports"), err),
+		wording.If(len(unread) > 0, "could not query: %s (%s)", wording.List(unread), reason),
+		wording.Prefixed("could not reload files and still uses their last good content: ",
+			strings.Join(e.FailingFiles, "; ")))
+	return wording.If(clauses != "", "The exporter itself has a problem. It %s.", clauses)
 }
 
-// gossipHealthPoor finds pools in which the agent's score is worse than this.
-func gossipHealthPoor(most uint64, how string) func(*evidence, report) {
+func agentUnreachable(e *evidence, report report) {
+	report(labels{"agent": e.agent.Name}, wording.If(e.agentDown(),
+		"The agent at %s does not answer: the catalog and the members cannot be read.", e.Address))
+}
+
+// gossipHealthPoor finds pools in which the agent's score is above a threshold.
+func gossipHealthPoor(severity Severity, how string) func(*evidence, report) {
+	most := threshold("gossip-score-"+string(severity), uint64(1))
 	return func(e *evidence, report report) {
-		if e.Up != nil && !*e.Up {
-			return // It is the last one that it told.
+		if e.agentDown() {
+			return // The score is the last one that it reported.
 		}
 		for _, pool := range e.Pools {
 			if pool.HealthScore != nil && *pool.HealthScore > most {
-				report(e.ofAgent().with("pool", pool.Name), "%s %s: its health score in the pool %s is %d, where 0 is best and 7 worst.",
-					e.agentName(), how, pool.Name, *pool.HealthScore)
+				report(labels{"agent": e.agent.Name, "pool": pool.Name}, fmt.Sprintf(
+					"%s %s with gossip: its health score in the pool %s is %d, where 0 is best and 7 worst.",
+					e.agent.Name, how, pool.Name, *pool.HealthScore))
 			}
 		}
 	}
 }
 
 // collectorRefused is about what the token may not read.
-func collectorRefused(e *evidence, report report) {
-	if denied := e.missingThat(func(m *Missing) bool { return m.Denied }); len(denied) > 0 {
-		report(wholeCluster, "Consul refuses to tell about: %s. The token is missing, was revoked, or has too few rights.",
-			wording.List(denied, maxNamed))
-	}
+func collectorRefused(e *evidence) string {
+	denied := e.missing(func(m Missing) bool { return m.Denied })
+	return wording.If(len(denied) > 0,
+		"Consul refuses to tell about: %s. The token is missing, was revoked, or has too few rights.", wording.List(denied))
 }
 
 // collectorFails leaves out what an agent that does not answer cannot tell.
-func collectorFails(e *evidence, report report) {
-	if e.Up != nil && !*e.Up {
-		return
-	}
-	if failed := e.missingThat(func(m *Missing) bool { return !m.Denied && !m.Refused && !m.Own }); len(failed) > 0 {
-		report(wholeCluster, "Nothing could be found out about: %s.", wording.List(failed, maxNamed))
-	}
+func collectorFails(e *evidence) string {
+	failed := e.missing(func(m Missing) bool { return !m.Denied && !m.Refused && !m.Own })
+	return wording.If(len(failed) > 0 && !e.agentDown(), "Nothing could be found out about: %s.", wording.List(failed))
 }
 
-// missingThat names what could not be found out in this way.
-func (f *Facts) missingThat(is func(*Missing) bool) []string {
-	var names []string
-	for i := range f.Missing {
-		if is(&f.Missing[i]) {
-			names = append(names, f.Missing[i].What)
-		}
-	}
-	return names
+// missing names what could not be found out in this way.
+func (f *Facts) missing(in func(Missing) bool) []string {
+	return wording.Names(f.Missing, func(m Missing) (string, bool) { return m.What, in(m) })
 }
 
-func resultsFiltered(e *evidence, report report) {
-	if len(e.Filtered) > 0 {
-		report(wholeCluster, "Consul leaves things out of its answers at %s, because the token may not read them.",
-			wording.List(e.Filtered, maxNamed))
-	}
+func resultsFiltered(e *evidence) string {
+	return wording.If(len(e.Filtered) > 0,
+		"Consul leaves things out of its answers at %s, because the token may not read them.", wording.List(e.Filtered))
 }
 
+// serfMemberFailed finds each server that failed, and all clients together.
 func serfMemberFailed(e *evidence, report report) {
-	var clients []string
-	for _, m := range e.LAN {
-		switch {
-		case m.Status != cluster.StatusFailed:
-		case m.Server():
-			report(ofServer(m.Name), "The other members take the server %s for failed.", m.Name)
-		default:
-			clients = append(clients, m.Name)
+	clients := wording.Names(e.LAN, func(m cluster.Member) (string, bool) {
+		failed := m.Status == cluster.StatusFailed
+		if failed && m.Server() {
+			report(aboutServer(m.Name), fmt.Sprintf("The other members take the server %s for failed.", m.Name))
 		}
-	}
-	if len(clients) > 0 {
-		report(wholeCluster, "%s for failed, and their services count as critical: %s.",
-			wording.Plural(len(clients), "client agent is taken", "client agents are taken"), wording.List(clients, maxNamed))
-	}
+		return m.Name, failed && !m.Server()
+	})
+	report(nil, wording.If(len(clients) > 0, "%s for failed, and their services count as critical: %s.",
+		wording.Plural(len(clients), "client agent is taken", "client agents are taken"), wording.List(clients)))
 }
 
+// serfWANMemberFailed finds each server of the agent's own datacenter that failed, and all others together.
 func serfWANMemberFailed(e *evidence, report report) {
-	var far []string
-	for _, m := range e.WAN {
-		name, own := strings.CutSuffix(m.Name, "."+e.datacenter())
-		switch {
-		case m.Status != cluster.StatusFailed:
-		case own:
-			report(ofServer(name), "The servers of all datacenters take %s for failed.", m.Name)
-		default:
-			far = append(far, m.Name)
+	far := wording.Names(e.WAN, func(m cluster.Member) (string, bool) {
+		failed := m.Status == cluster.StatusFailed
+		name, own := strings.CutSuffix(m.Name, "."+e.agent.Datacenter)
+		if failed && own {
+			report(aboutServer(name), fmt.Sprintf("The servers of all datacenters take %s for failed.", m.Name))
 		}
-	}
-	if len(far) > 0 {
-		report(wholeCluster, "%s for failed: %s.",
-			wording.Plural(len(far), "server of another datacenter is taken", "servers of other datacenters are taken"),
-			wording.List(far, maxNamed))
-	}
+		return m.Name, failed && !own
+	})
+	report(nil, wording.If(len(far) > 0, "%s for failed: %s.",
+		wording.Plural(len(far), "server of another datacenter is taken", "servers of other datacenters are taken"),
+		wording.List(far)))
 }
 
-// datacenter is the agent's own; empty when unknown.
-func (f *Facts) datacenter() string {
-	if f.Agent == nil {
+func serviceDown(e *evidence) string {
+	if e.catalog == nil {
 		return ""
 	}
-	return f.Agent.Datacenter
+	down := wording.Names(e.catalog.Failing, func(s verdict.Service) (string, bool) { return s.Name, s.Down() })
+	n := e.catalog.Down
+	return wording.If(n > 0, "%s critical on all instances: %s.",
+		wording.Plural(n, "service is", "services are"), wording.ListOf(down, n))
+}
+
+func serviceInstancesCritical(e *evidence) string {
+	if e.catalog == nil {
+		return ""
+	}
+	partly := wording.Names(e.catalog.Failing, func(s verdict.Service) (string, bool) {
+		total := s.Passing + s.Warning + s.Critical + s.Maintenance
+		return fmt.Sprintf("%s (%d of %d)", s.Name, s.Critical, total), !s.Down()
+	})
+	n := len(e.catalog.Failing) + e.catalog.FailingOmitted - e.catalog.Down
+	return wording.If(n > 0, "%s critical on some instances%s.",
+		wording.Plural(n, "service is", "services are"), wording.Prefixed(": ", wording.ListOf(partly, n)))
+}
+
+// nodeCheckCritical finds nodes with a critical check of their own. Consul's summary names none.
+func nodeCheckCritical(e *evidence) string {
+	if e.Catalog == nil {
+		return ""
+	}
+	nodes := wording.Names(e.Catalog.Nodes, func(n cluster.CatalogNode) (string, bool) {
+		return n.Name, verdict.NodeCritical(&n)
+	})
+	return wording.If(len(nodes) > 0, "%s, and with them all services there: %s.",
+		wording.Plural(len(nodes), "node has checks that are critical", "nodes have checks that are critical"),
+		wording.List(nodes))
 }

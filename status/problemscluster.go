@@ -6,37 +6,45 @@ package status
 import (
 	"fmt"
 	"strings"
+	"time"
 
+	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
-func splitBrain(e *evidence, report report) {
-	if leaders := e.Leadership.Leaders; len(leaders) > 1 {
-		report(wholeCluster, "%s call themselves leader: they accept writes that contradict each other.", wording.List(leaders, maxNamed))
-	}
+func splitBrain(e *evidence) string {
+	return wording.If(len(e.Leadership.Leaders) > 1,
+		"%s call themselves leader: they accept writes that contradict each other.", wording.List(e.Leadership.Leaders))
 }
 
-func quorumLost(e *evidence, report report) {
-	if e.known() && e.quorumLost() {
-		report(wholeCluster, "%s on port 8300, and %d must agree: nothing can be written, and no service can register.",
-			answering(e.Quorum), e.Quorum.Needed)
-	}
+func quorumLost(e *evidence) string {
+	return wording.If(e.Quorum.Lost(),
+		"%s on port 8300, and %d must agree: nothing can be written, and no service can register.",
+		e.Quorum, e.Quorum.Needed)
 }
 
-func noLeader(e *evidence, report report) {
-	if e.known() && len(e.Leadership.Leaders) == 0 && e.Leadership.Known() {
-		report(wholeCluster, "No server calls itself leader: nothing can be written, and consistent reads fail.")
-	}
+func quorumAtRisk(e *evidence) string {
+	margin, known := e.Quorum.Margin()
+	return wording.If(known && margin == 0 && e.Quorum.Voters > 1, "The quorum is lost if one more voter fails.")
+}
+
+func evenVoters(e *evidence) string {
+	n := e.Quorum.Voters
+	return wording.If(n > 0 && n%2 == 0, "The number of voters is even, %d: one fewer could lose as many and keep the "+
+		"quorum, and one more could lose one more.", n)
+}
+
+func noLeader(e *evidence) string {
+	return wording.If(e.known() && len(e.Leadership.Leaders) == 0 && e.Leadership.Known(),
+		"No server calls itself leader: nothing can be written, and consistent reads fail.")
 }
 
 func serversDisagree(e *evidence, report report) {
-	if n := len(e.Leadership.Reported); n > 1 {
-		report(wholeCluster, "The servers name %d different leaders: %s.", n, e.opinions())
-	}
-	if e.Configurations > 1 {
-		report(wholeCluster, "The servers have %d different sets of Raft peers.", e.Configurations)
-	}
+	n := len(e.Leadership.Reported)
+	report(nil, wording.If(n > 1, "The servers name %d different leaders: %s.", n, e.opinions()))
+	n = e.Configurations
+	report(nil, wording.If(n > 1, "The servers have %d different sets of Raft peers.", n))
 }
 
 // disagreement is the clause about it.
@@ -47,78 +55,87 @@ func disagreement(e *evidence, _ []string) string {
 	return fmt.Sprintf("the servers have %d different Raft configurations", e.Configurations)
 }
 
-func consistentReadsFail(e *evidence, report report) {
-	if e.known() && e.Consistent != nil && !e.Consistent.OK {
-		report(wholeCluster, "The cluster does not answer a consistent read in time.")
-	}
-}
-
-func quorumAtRisk(e *evidence, report report) {
-	if margin, known := e.Quorum.Margin(); known && margin == 0 && e.Quorum.Voters > 1 {
-		report(wholeCluster, "The quorum is lost if one more voter fails.")
-	}
-}
-
-func staleRaftPeer(e *evidence, report report) {
-	if n := e.UnknownPeers; e.known() && e.Topology.MembersKnown && n > 0 {
-		report(wholeCluster, "%s in the Raft configuration: they count for the quorum and can never vote.",
-			wording.Plural(n, "peer that matches no member is", "peers that match no member are"))
-	}
-}
-
-func autopilotUnhealthy(e *evidence, report report) {
-	if !e.known() || e.Autopilot == nil || e.Autopilot.Healthy {
-		return
-	}
-	var unhealthy []string
-	for _, s := range e.servers {
-		if s.autopilotHealthy != nil && !*s.autopilotHealthy {
-			unhealthy = append(unhealthy, s.Server.Name)
-		}
-	}
-	report(wholeCluster, "Autopilot calls the cluster unhealthy%s.", wording.Around(" because of ", wording.List(unhealthy, maxNamed), ""))
-}
-
-func evenVoters(e *evidence, report report) {
-	if n := e.Quorum.Voters; n > 0 && n%2 == 0 {
-		report(wholeCluster, "The number of voters is even, %d: one fewer could lose as many and keep the quorum, and one more could lose one more.", n)
-	}
-}
-
-// answering says how many voters answer.
-func answering(q verdict.Quorum) string {
-	noun, verb := "voters", "answer"
-	if q.Voters == 1 {
-		noun = "voter"
-	}
-	if q.Voters == 1 || q.Reachable == 1 {
-		verb = "answers"
-	}
-	return fmt.Sprintf("%d of %d %s %s", q.Reachable, q.Voters, noun, verb)
-}
-
 // opinions says who calls whom leader.
 func (e *evidence) opinions() string {
-	byLeader := make(map[string][]string)
-	var leaders []string // In the order of the servers.
-	for _, r := range e.Reports {
-		address := r.RPC.Raft.Leader
-		if !r.RPC.Raft.LeaderKnown || address == "" {
-			continue
-		}
-		leader := e.nameAt(address)
-		if byLeader[leader] == nil {
-			leaders = append(leaders, leader)
-		}
-		byLeader[leader] = append(byLeader[leader], r.Server.Name)
-	}
 	var parts []string
-	for _, leader := range leaders {
-		verb := "say"
-		if len(byLeader[leader]) == 1 {
-			verb = "says"
-		}
-		parts = append(parts, fmt.Sprintf("%s %s %s", wording.List(byLeader[leader], maxNamed), verb, leader))
+	for _, l := range e.Leadership.Reported {
+		parts = append(parts, wording.List(l.By)+" "+wording.Word(len(l.By), "says", "say")+" "+l.Leader)
 	}
 	return strings.Join(parts, ", ")
+}
+
+func consistentReadsFail(e *evidence) string {
+	return wording.If(e.known() && e.Consistent != nil && !e.Consistent.OK,
+		"The cluster does not answer a consistent read in time.")
+}
+
+func staleRaftPeer(e *evidence) string {
+	return wording.If(e.Topology.MembersKnown && e.UnknownPeers > 0,
+		"%s in the Raft configuration: they count for the quorum and can never vote.",
+		wording.Plural(e.UnknownPeers, "peer that matches no member is", "peers that match no member are"))
+}
+
+func autopilotUnhealthy(e *evidence) string {
+	unhealthy := wording.Names(e.servers, func(s *verdict.Server) (string, bool) {
+		return s.Server.Name, s.AutopilotHealthy != nil && !*s.AutopilotHealthy
+	})
+	return wording.If(e.known() && e.Autopilot != nil && !e.Autopilot.Healthy,
+		"Autopilot calls the cluster unhealthy%s.", wording.Prefixed(" because of ", wording.List(unhealthy)))
+}
+
+func serverHung(e *evidence, s *verdict.Server) string {
+	return wording.If(s.Hung && !e.leftOver(s),
+		"%s accepts connections and answers none: the process is stopped, deadlocked, or waits for its disk.",
+		s.Server.Name)
+}
+
+func serverDown(e *evidence, s *verdict.Server) string {
+	return wording.If(s.Down && !e.leftOver(s),
+		"%s answers on none of its ports (%s): the process or its host is gone, or the network is broken.",
+		s.Server.Name, s.Ports[0].Result.Reason)
+}
+
+func serverWithoutLeader(_ *evidence, s *verdict.Server) string {
+	return wording.If(s.RPC.Raft.LeaderKnown && s.RPC.Raft.Leader == "",
+		"%s answers and knows of no leader: it is cut off from the others, or was taken out of the cluster.",
+		s.Server.Name)
+}
+
+func serverCandidate(_ *evidence, s *verdict.Server) string {
+	return wording.If(s.RaftState() == cluster.RaftCandidate, "%s stands for election and is not elected.", s.Server.Name)
+}
+
+func raftLogLag(e *evidence, s *verdict.Server) string {
+	lag, most := e.LogLag[s.Server.Name], threshold("raft-log-lag", uint64(1))
+	return wording.If(lag > most, "The Raft log of %s is %d entries behind, more than %d.", s.Server.Name, lag, most)
+}
+
+// raftLogLagOfAutopilot is about what autopilot allows, which is less by default.
+func raftLogLagOfAutopilot(e *evidence, s *verdict.Server) string {
+	if e.AutopilotConfig == nil {
+		return ""
+	}
+	lag, most := e.LogLag[s.Server.Name], e.AutopilotConfig.MaxTrailingLogs
+	return wording.If(lag > most, "The Raft log of %s is %d entries behind, more than autopilot allows (%d).",
+		s.Server.Name, lag, most)
+}
+
+func raftApplyLag(_ *evidence, s *verdict.Server) string {
+	if s.Stats == nil {
+		return ""
+	}
+	committed, applied, most := s.Stats.CommitIndex, s.Stats.AppliedIndex, threshold("raft-apply-lag", uint64(1))
+	return wording.If(committed > applied+most, "%s has yet to apply %d committed Raft log entries, more than %d.",
+		s.Server.Name, committed-applied, most)
+}
+
+// raftLastContact finds the servers that heard of the leader too long ago.
+func raftLastContact(severity Severity) func(*evidence, *verdict.Server) string {
+	most := threshold("raft-last-contact-"+string(severity), time.Second)
+	return func(_ *evidence, s *verdict.Server) string {
+		raft := s.RPC.Raft
+		return wording.If(raft.StatsKnown && raft.LastContactKnown && raft.LastContact > most,
+			"%s last heard of the leader %s ago, more than %s.",
+			s.Server.Name, wording.Rounded(raft.LastContact), most)
+	}
 }

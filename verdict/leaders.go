@@ -3,19 +3,30 @@
 
 package verdict
 
-import "github.com/zervigo/consul_cluster_exporter/cluster"
+import (
+	"slices"
+
+	"github.com/zervigo/consul_cluster_exporter/cluster"
+)
 
 // Leadership is who leads, by the account of each server that answered.
 type Leadership struct {
 	// Leaders are the names of the servers that call themselves leader: one when all is well, none during an
 	// election, two or more in a split brain.
 	Leaders []string
-	// Reported are the distinct addresses that any server calls leader, in the order of the servers.
-	Reported []string
+	// Reported are the distinct leaders that servers report, in the order of the servers.
+	Reported []ReportedLeader
 	// Without is the number of servers that answered and know of no leader.
 	Without int
 	// Unknown is the number of voters that could not be asked.
 	Unknown int
+}
+
+// ReportedLeader is a server, and the names of those that call it leader.
+type ReportedLeader struct {
+	// Leader is the name, or an address that no known server has.
+	Leader string
+	By     []string
 }
 
 // Known reports whether the leaders are: while there is none and a voter could not be asked, that one may lead.
@@ -23,7 +34,6 @@ func (l Leadership) Known() bool { return len(l.Leaders) > 0 || l.Unknown == 0 }
 
 func judgeLeadership(reports []cluster.Report) Leadership {
 	var l Leadership
-	seen := make(map[string]bool)
 	for _, r := range reports {
 		switch {
 		case r.RPC.Skipped && r.Server.Voter:
@@ -32,16 +42,23 @@ func judgeLeadership(reports []cluster.Report) Leadership {
 		case r.RPC.Raft.Leader == "":
 			l.Without++
 		default:
-			if !seen[r.RPC.Raft.Leader] {
-				seen[r.RPC.Raft.Leader] = true
-				l.Reported = append(l.Reported, r.RPC.Raft.Leader)
-			}
+			l.note(r.Server.Name, nameAt(r.RPC.Raft.Leader, reports))
 			if r.LeadsItself() {
 				l.Leaders = append(l.Leaders, r.Server.Name)
 			}
 		}
 	}
 	return l
+}
+
+// note adds that one server calls another leader.
+func (l *Leadership) note(by, leader string) {
+	i := slices.IndexFunc(l.Reported, func(r ReportedLeader) bool { return r.Leader == leader })
+	if i < 0 {
+		i = len(l.Reported)
+		l.Reported = append(l.Reported, ReportedLeader{Leader: leader})
+	}
+	l.Reported[i].By = append(l.Reported[i].By, by)
 }
 
 // leaderAddress returns the address of the only server that calls itself leader; empty if there is none, or several.
@@ -55,6 +72,16 @@ func leaderAddress(reports []cluster.Report) string {
 			return ""
 		}
 		address = r.RPC.Raft.Leader
+	}
+	return address
+}
+
+// nameAt returns the name of the server with this address in Raft, or else the address.
+func nameAt(address string, reports []cluster.Report) string {
+	for _, r := range reports {
+		if address != "" && r.Server.RPCAddress == address {
+			return r.Server.Name
+		}
 	}
 	return address
 }

@@ -103,7 +103,8 @@ func newStatusPage(take func(context.Context) status.View, opts Options, l *limi
 	return p, nil
 }
 
-// contentSecurityPolicy allows the page its own style and nothing else: no script, nothing from elsewhere, and not to be framed.
+// contentSecurityPolicy allows the page its own style and nothing else: no script, nothing from elsewhere, and not to
+// be framed.
 func contentSecurityPolicy(style string) string {
 	sum := sha256.Sum256([]byte(style))
 	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +

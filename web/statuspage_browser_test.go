@@ -13,6 +13,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/internal/browsertest"
 	"github.com/zervigo/consul_cluster_exporter/status"
+	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
 // serveStatus serves a page as the exporter does.
@@ -30,9 +31,9 @@ func badStatus() status.View {
 	st := healthyStatus(3)
 	st.Level, st.Verdict = status.LevelCritical, "The quorum is lost; 1 of 3 voters answers, quorum is 2; nothing can be written until 1 more voter answers."
 	st.Problems = []status.Problem{
-		{Severity: status.SeverityCritical, Alert: "ConsulQuorumLost", Text: "1 of 3 voters answers on port 8300, and 2 must agree."},
-		{Severity: status.SeverityWarning, Alert: "ConsulRaftLogLag", Server: "server-3", Text: "The log of server-3 is 4711 entries behind."},
-		{Severity: status.SeverityInfo, Alert: "ConsulEvenVoters", Text: "There are 4 voters."},
+		{Severity: status.Critical, Alert: "ConsulQuorumLost", Text: "1 of 3 voters answers on port 8300, and 2 must agree."},
+		{Severity: status.Warning, Alert: "ConsulRaftLogLag", Server: "server-3", Text: "The log of server-3 is 4711 entries behind."},
+		{Severity: status.Info, Alert: "ConsulEvenVoters", Text: "There are 4 voters."},
 	}
 	st.Quorum.Reachable, st.Quorum.Margin = 1, new(-1)
 	hang(&st.Servers[0])
@@ -40,7 +41,7 @@ func badStatus() status.View {
 	st.Servers[2].LogLag = new(uint64(4711))
 	st.Servers[2].Ports[1].Verified = false
 	st.Servers[2].Ports[2].Up = nil
-	st.Catalog.Failing = []status.ServiceStatus{{Name: "web", Passing: 1, Critical: 2}}
+	st.Catalog.Failing = []verdict.Service{{Name: "web", Passing: 1, Critical: 2}}
 	st.Missing = []status.Missing{{What: "autopilot", Reason: "read /v1/operator/autopilot/state: context deadline exceeded"}}
 	return st
 }
@@ -122,7 +123,7 @@ func TestStatusPage_HundredServers(t *testing.T) {
 	for i := 9; i < 100; i += 10 {
 		hang(&st.Servers[i])
 		st.Problems = append(st.Problems, status.Problem{
-			Severity: status.SeverityCritical, Alert: "ConsulServerHung", Server: st.Servers[i].Name, Text: st.Servers[i].Name + " hangs.",
+			Severity: status.Critical, Alert: "ConsulServerHung", Server: st.Servers[i].Name, Text: st.Servers[i].Name + " hangs.",
 		})
 	}
 	page := browsertest.Start(t).Open(t, serveStatus(t, st), browsertest.Desk)

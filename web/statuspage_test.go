@@ -21,6 +21,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/status"
+	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
 // pageOf is a page that shows this status.
@@ -41,16 +42,18 @@ func pageOf(tb testing.TB, st status.View) http.Handler {
 func healthyStatus(servers int) status.View {
 	st := status.View{
 		Time: time.Date(2026, 11, 25, 14, 3, 0, 0, time.UTC), Seconds: 0.035, Level: status.LevelHealthy,
-		Verdict:        fmt.Sprintf("%d of %d voters answer, quorum is %d, server-2 leads; one more may fail.", servers, servers, servers/2+1),
-		Agent:          status.AgentStatus{Address: "http://127.0.0.1:8500", Up: new(true), Name: "server-1", Datacenter: "dc1"},
-		Quorum:         &status.QuorumStatus{Voters: servers, Needed: servers/2 + 1, Reachable: servers, Margin: new(servers - servers/2 - 1)},
+		Verdict: fmt.Sprintf("%d of %d voters answer, quorum is %d, server-2 leads; one more may fail.", servers, servers, servers/2+1),
+		Agent:   status.AgentStatus{Address: "http://127.0.0.1:8500", Up: new(true), Name: "server-1", Datacenter: "dc1"},
+		Quorum: &status.QuorumStatus{
+			Quorum: verdict.Quorum{Voters: servers, Needed: servers/2 + 1, Reachable: servers}, Margin: new(servers - servers/2 - 1),
+		},
 		Leadership:     &status.LeadershipStatus{Leaders: []string{"server-2"}, Reported: []string{"server-2"}, Configurations: 1},
 		ConsistentRead: &status.ConsistentReadStatus{OK: true, Seconds: new(0.0021)},
 		Autopilot:      &status.AutopilotStatus{Healthy: true, FailureTolerance: 1},
-		Members: []status.PoolStatus{
+		Members: []verdict.Pool{
 			{Pool: "lan", Count: servers, ByStatus: map[string]int{"alive": servers, "failed": 0, "leaving": 0, "left": 0}},
 		},
-		Catalog: &status.CatalogStatus{Nodes: servers, Services: 2, Instances: map[string]int{"passing": 5, "warning": 1, "critical": 0, "maintenance": 0}},
+		Catalog: &verdict.Catalog{Nodes: servers, Services: 2, Instances: map[string]int{"passing": 5, "warning": 1, "critical": 0, "maintenance": 0}},
 	}
 	for i := range servers {
 		st.Servers = append(st.Servers, healthyServer(i+1))
@@ -79,7 +82,7 @@ func healthyServer(i int) status.ServerStatus {
 		{8600, cluster.ProtocolDNS, "udp"},
 	} {
 		s.Ports = append(s.Ports, status.PortStatus{
-			Port: p.number, Protocol: p.protocol, Transport: p.transport, State: status.PortUp, Up: new(true), Verified: true, Seconds: 0.0012,
+			Port: p.number, Protocol: p.protocol, Transport: p.transport, State: verdict.PortUp, Up: new(true), Verified: true, Seconds: 0.0012,
 		})
 	}
 	return s
@@ -90,9 +93,9 @@ func hang(s *status.ServerStatus) {
 	s.RaftState, s.HasLeader, s.Leader, s.Term, s.LastLogIndex, s.LogLag, s.LastContactSeconds = "", nil, "", nil, nil, nil, nil
 	for i := range s.Ports {
 		p := &s.Ports[i]
-		p.State, p.Up, p.Seconds, p.Reason, p.Error = status.PortDown, new(false), 3, "timeout", "no answer in 3s"
+		p.State, p.Up, p.Seconds, p.Reason, p.Error = verdict.PortDown, new(false), 3, "timeout", "no answer in 3s"
 		if p.Transport == "tcp" {
-			p.State, p.Hung = status.PortHangs, true
+			p.State, p.Hung = verdict.PortHangs, true
 		}
 	}
 }
@@ -135,22 +138,22 @@ func TestStatusPage_Broken(t *testing.T) {
 	t.Parallel()
 	st := healthyStatus(3)
 	st.Level, st.Verdict = status.LevelCritical, "The quorum is lost."
-	st.Problems = []status.Problem{{Severity: status.SeverityCritical, Alert: "ConsulQuorumLost", Text: "1 of 3 voters answers.", Runbook: "https://runbooks.example/ConsulQuorumLost"}}
+	st.Problems = []status.Problem{{Severity: status.Critical, Alert: "ConsulQuorumLost", Text: "1 of 3 voters answers.", Runbook: "https://runbooks.example/ConsulQuorumLost"}}
 	st.Quorum.Reachable, st.Quorum.Margin = 1, new(-1)
 	st.Leadership.Leaders = nil
 	st.ConsistentRead = &status.ConsistentReadStatus{}
 	hang(&st.Servers[0])
-	st.Servers[1].Ports[0].State = status.PortDown
+	st.Servers[1].Ports[0].State = verdict.PortDown
 	st.Servers[1].Ports[0].Up, st.Servers[1].Ports[0].Reason, st.Servers[1].Ports[0].Error = new(false), "refused", "connection refused"
 	st.Servers[2].HasLeader, st.Servers[2].Leader, st.Servers[2].RaftState = new(false), "", cluster.RaftCandidate
 	st.Servers[2].LogLag, st.Servers[2].LastContactSeconds, st.Servers[2].Serf = new(uint64(251)), new(12.3), "failed"
 	st.Servers[2].AutopilotHealthy = new(false)
-	st.Servers[2].Ports[1].State, st.Servers[2].Ports[1].Verified = status.PortAccepts, false
-	st.Servers[2].Ports[2].State, st.Servers[2].Ports[2].Up = status.PortUnknown, nil
+	st.Servers[2].Ports[1].State, st.Servers[2].Ports[1].Verified = verdict.PortAccepts, false
+	st.Servers[2].Ports[2].State, st.Servers[2].Ports[2].Up = verdict.PortUnknown, nil
 	st.Servers[2].Ports = st.Servers[2].Ports[:4]
-	st.Catalog.Failing = []status.ServiceStatus{{Name: "web", Passing: 1, Critical: 2}}
+	st.Catalog.Failing = []verdict.Service{{Name: "web", Passing: 1, Critical: 2}}
 	st.Catalog.FailingOmitted = 7
-	st.Members[0].NotAlive = []status.MemberEntry{{Name: "server-3", Status: "failed", IsServer: true}, {Name: "client-1", Status: "left"}}
+	st.Members[0].NotAlive = []verdict.PoolMember{{Name: "server-3", Status: "failed", IsServer: true}, {Name: "client-1", Status: "left"}}
 	st.Members[0].NotAliveOmitted = 3
 	st.Missing = []status.Missing{{What: "autopilot", Reason: "read it: timeout"}}
 	page := get(t, pageOf(t, st), "/").Body.String()
@@ -232,7 +235,7 @@ func TestStatusPage_Refresh(t *testing.T) {
 func TestStatusPage_JSON(t *testing.T) {
 	t.Parallel()
 	st := healthyStatus(3)
-	st.Problems = []status.Problem{{Severity: status.SeverityWarning, Alert: "ConsulQuorumAtRisk", Text: "No more may fail."}}
+	st.Problems = []status.Problem{{Severity: status.Warning, Alert: "ConsulQuorumAtRisk", Text: "No more may fail."}}
 	w := get(t, pageOf(t, st), "/?format=json")
 	if got := w.Header().Get("Content-Type"); got != "application/json" {
 		t.Errorf("Content-Type %q", got)
@@ -269,15 +272,15 @@ func poison(st *status.View) {
 	st.Verdict = evilName + " leads."
 	st.Agent.Name, st.Agent.Datacenter = evilName, evilName
 	st.Leadership.Leaders = []string{evilName}
-	st.Problems = []status.Problem{{Severity: status.SeverityInfo, Alert: evilName, Server: evilName, Text: evilName}}
+	st.Problems = []status.Problem{{Severity: status.Info, Alert: evilName, Server: evilName, Text: evilName}}
 	for i := range st.Servers {
 		s := &st.Servers[i]
 		s.Name, s.Leader, s.Address, s.Version, s.ID = evilName, evilName, evilName, evilName, evilName
 		s.RaftState = cluster.RaftState(evilName)
 		s.Ports[0].Up, s.Ports[0].Error, s.Ports[0].Reason = new(false), evilName, evilName
 	}
-	st.Catalog.Failing = []status.ServiceStatus{{Name: evilName, Critical: 1}}
-	st.Members[0].NotAlive = []status.MemberEntry{{Name: evilName, Status: "failed"}}
+	st.Catalog.Failing = []verdict.Service{{Name: evilName, Critical: 1}}
+	st.Members[0].NotAlive = []verdict.PoolMember{{Name: evilName, Status: "failed"}}
 	st.Missing = []status.Missing{{What: "catalog", Reason: evilName}}
 }
 

@@ -7,11 +7,14 @@ import (
 	"cmp"
 	"fmt"
 	"html/template"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 	"github.com/zervigo/consul_cluster_exporter/status"
+	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
 // statusRefresh is how often the page loads itself anew, in seconds.
@@ -62,7 +65,7 @@ func newStatusView(d statusDocument, links []pageLink, refresh bool) *statusView
 		statusDocument: d,
 		Style:          template.CSS(statusCSS), // It is part of the program.
 		Links:          links,
-		Title:          fmt.Sprintf("%s: Consul%s", d.Level, inDatacenter(d.Agent.Datacenter)),
+		Title:          fmt.Sprintf("%s: Consul%s", d.Level, wording.Prefixed(" ", d.Agent.Datacenter)),
 		Figures:        figures(&d.View),
 	}
 	if refresh {
@@ -72,13 +75,6 @@ func newStatusView(d statusDocument, links []pageLink, refresh bool) *statusView
 		v.Raft = append(v.Raft, newRaftRow(&d.View, s))
 	}
 	return v
-}
-
-func inDatacenter(name string) string {
-	if name == "" {
-		return ""
-	}
-	return " " + name
 }
 
 // figures are those that there are.
@@ -97,17 +93,7 @@ func figures(s *status.View) []figure {
 		}
 	}
 	if l := s.Leadership; l != nil {
-		leader := "none"
-		if l.Unknown > 0 {
-			leader = unknownText
-		}
-		if len(l.Leaders) > 0 {
-			leader = l.Leaders[0]
-		}
-		if more := len(l.Leaders) - 1; more > 0 {
-			leader += fmt.Sprintf(" and %d more", more)
-		}
-		add("Leader", len(l.Leaders) != 1, "%s", leader)
+		add("Leader", len(l.Leaders) != 1, "%s", leaderFigure(l))
 	}
 	if r := s.ConsistentRead; r != nil {
 		took := "fails"
@@ -117,11 +103,7 @@ func figures(s *status.View) []figure {
 		add("Consistent read", !r.OK, "%s", took)
 	}
 	if a := s.Autopilot; a != nil {
-		verdict := "healthy"
-		if !a.Healthy {
-			verdict = "unhealthy"
-		}
-		add("Autopilot", !a.Healthy, "%s", verdict)
+		add("Autopilot", !a.Healthy, "%s", health(a.Healthy))
 	}
 	if c := s.Catalog; c != nil {
 		add("Services", false, "%d", c.Services)
@@ -130,9 +112,31 @@ func figures(s *status.View) []figure {
 	return all
 }
 
+// leaderFigure is the first leader, and how many more there are.
+func leaderFigure(l *status.LeadershipStatus) string {
+	switch more := len(l.Leaders) - 1; {
+	case more > 0:
+		return fmt.Sprintf("%s and %d more", l.Leaders[0], more)
+	case more == 0:
+		return l.Leaders[0]
+	case l.Unknown > 0:
+		return unknownText
+	default:
+		return "none"
+	}
+}
+
+func health(healthy bool) string {
+	if healthy {
+		return "healthy"
+	}
+	return "unhealthy"
+}
+
 // portClasses are how the states of ports look.
-var portClasses = map[status.PortState]string{
-	status.PortUp: "good", status.PortAccepts: "fair", status.PortHangs: "bad", status.PortDown: "bad", status.PortUnknown: "none", status.PortNotAsked: "none",
+var portClasses = map[verdict.PortState]string{
+	verdict.PortUp: "good", verdict.PortAccepts: "fair", verdict.PortHangs: "bad", verdict.PortDown: "bad",
+	verdict.PortUnknown: "none", verdict.PortNotAsked: "none",
 }
 
 // Cell is how a port is shown.
@@ -141,7 +145,7 @@ func (v *statusView) Cell(p *status.PortStatus) portCell {
 		return portCell{}
 	}
 	cell := portCell{string(p.State), portClasses[p.State], cmp.Or(p.Note, p.Reason)}
-	if p.State == status.PortUp && p.Reason != "" {
+	if p.State == verdict.PortUp && p.Reason != "" {
 		cell.Class = "fair" // It answered something else than it was asked for.
 	}
 	if cell.Detail == "" && p.Up != nil {
@@ -152,6 +156,9 @@ func (v *statusView) Cell(p *status.PortStatus) portCell {
 
 // newRaftRow is about one server. Without the members of Serf nothing is known of its state there.
 func newRaftRow(v *status.View, s status.ServerStatus) raftRow {
+	has := func(alert string) bool {
+		return slices.ContainsFunc(v.Problems, func(p status.Problem) bool { return p.Alert == alert && p.Server == s.Name })
+	}
 	membersKnown := len(v.Members) > 0
 	if !membersKnown {
 		s.Serf = unknownText
@@ -161,7 +168,7 @@ func newRaftRow(v *status.View, s status.ServerStatus) raftRow {
 		Term: number(s.Term), LastIndex: number(s.LastLogIndex), Lag: number(s.LogLag),
 		LastContact: unknownText, Vote: "yes", Autopilot: unknownText,
 		BadState: s.RaftState == cluster.RaftCandidate || s.RaftState == "",
-		BadLag:   v.Has("ConsulRaftLogLag", s.Name),
+		BadLag:   has("ConsulRaftLogLag"),
 		BadSerf:  membersKnown && s.Serf != cluster.StatusAlive.String(),
 	}
 	if !s.Voter {
@@ -171,13 +178,10 @@ func newRaftRow(v *status.View, s status.ServerStatus) raftRow {
 		r.Leader, r.BadLeader = cmp.Or(s.Leader, "nobody"), !*s.HasLeader
 	}
 	if c := s.LastContactSeconds; c != nil && s.RaftState != cluster.RaftLeader {
-		r.LastContact, r.BadContact = seconds(*c)+" ago", v.Has("ConsulRaftLastContact", s.Name)
+		r.LastContact, r.BadContact = seconds(*c)+" ago", has("ConsulRaftLastContact")
 	}
 	if h := s.AutopilotHealthy; h != nil {
-		r.Autopilot, r.BadAutopilot = "healthy", !*h
-		if !*h {
-			r.Autopilot = "unhealthy"
-		}
+		r.Autopilot, r.BadAutopilot = health(*h), !*h
 	}
 	return r
 }

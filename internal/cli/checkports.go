@@ -10,6 +10,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/terminal"
 	"github.com/zervigo/consul_cluster_exporter/status"
+	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
 // portRows are the matrix of servers and ports.
@@ -54,9 +55,9 @@ func columnName(c status.Column) (name, variant string) {
 }
 
 // portStyles are how the states of ports look.
-var portStyles = map[status.PortState]terminal.Style{
-	status.PortUp: terminal.Green, status.PortAccepts: terminal.Cyan, status.PortHangs: terminal.Alarm, status.PortDown: terminal.Alarm,
-	status.PortUnknown: terminal.Cyan, status.PortNotAsked: terminal.Dim,
+var portStyles = map[verdict.PortState]terminal.Style{
+	verdict.PortUp: terminal.Green, verdict.PortAccepts: terminal.Cyan, verdict.PortHangs: terminal.Alarm, verdict.PortDown: terminal.Alarm,
+	verdict.PortUnknown: terminal.Cyan, verdict.PortNotAsked: terminal.Dim,
 }
 
 // portCell says how a port is: how long it took to answer, in milliseconds, or its state.
@@ -64,7 +65,7 @@ func portCell(p *status.PortStatus) terminal.Cell {
 	switch {
 	case p == nil:
 		return terminal.Cell{Text: dash, Style: terminal.Dim}
-	case p.State == status.PortUp:
+	case p.State == verdict.PortUp:
 		return terminal.Cell{Text: inMilliseconds(p.Seconds), Style: portStyles[p.State]}
 	default:
 		return terminal.Cell{Text: string(p.State), Style: portStyles[p.State]}

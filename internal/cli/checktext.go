@@ -12,6 +12,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/terminal"
 	"github.com/zervigo/consul_cluster_exporter/status"
+	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
 // indent is before each row of a table.
@@ -28,9 +29,9 @@ var levelStyles = map[status.Level]terminal.Style{
 }
 
 var severityStyles = map[status.Severity]terminal.Style{
-	status.SeverityCritical: terminal.Alarm,
-	status.SeverityWarning:  terminal.Yellow,
-	status.SeverityInfo:     terminal.Cyan,
+	status.Critical: terminal.Alarm,
+	status.Warning:  terminal.Yellow,
+	status.Info:     terminal.Cyan,
 }
 
 // printStatus prints the verdict first, then what is wrong, and then what is known.
@@ -134,7 +135,7 @@ func around(before, text string) string {
 }
 
 // poolText counts the members by status, and names those that failed.
-func poolText(pool *status.PoolStatus) string {
+func poolText(pool *verdict.Pool) string {
 	text := countsText(pool.ByStatus, []string{"alive", "failed", "leaving", "left"})
 	var failed []string
 	for _, m := range pool.NotAlive {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/status"
+	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
 // What a real cluster does not show at once: names of any alphabet and with escape sequences, ports that were only connected to or not asked,
@@ -19,22 +20,22 @@ import (
 func TestPrintStatus(t *testing.T) {
 	t.Parallel()
 	up := func(port int, protocol cluster.Protocol, transport string, seconds float64) status.PortStatus {
-		return status.PortStatus{Port: port, Protocol: protocol, Transport: transport, State: status.PortUp, Up: new(true), Verified: true, Seconds: seconds}
+		return status.PortStatus{Port: port, Protocol: protocol, Transport: transport, State: verdict.PortUp, Up: new(true), Verified: true, Seconds: seconds}
 	}
 	down := func(port int, protocol cluster.Protocol, reason, err string) status.PortStatus {
-		return status.PortStatus{Port: port, Protocol: protocol, Transport: "tcp", State: status.PortDown, Up: new(false), Verified: true, Reason: reason, Error: err}
+		return status.PortStatus{Port: port, Protocol: protocol, Transport: "tcp", State: verdict.PortDown, Up: new(false), Verified: true, Reason: reason, Error: err}
 	}
 	gossip := up(8301, cluster.ProtocolSerfLAN, "tcp", 0.0004)
-	gossip.State = status.PortAccepts
-	silent := status.PortStatus{Port: 8301, Protocol: cluster.ProtocolSerfLAN, Transport: "udp", State: status.PortUnknown}
+	gossip.State = verdict.PortAccepts
+	silent := status.PortStatus{Port: 8301, Protocol: cluster.ProtocolSerfLAN, Transport: "udp", State: verdict.PortUnknown}
 	hung := down(8310, cluster.ProtocolRPC, "timeout", "no answer to a request on the open connection: read answer: read tcp 127.0.0.1:5->10.0.0.2:8310: i/o timeout")
-	hung.State = status.PortHangs
+	hung.State = verdict.PortHangs
 	st := &status.View{
 		Time: time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC), Seconds: 3.014, Level: status.LevelCritical,
 		Verdict: "The quorum is lost; 服务器-2\x1b[2J hangs.",
 		Problems: []status.Problem{
-			{Severity: status.SeverityCritical, Alert: "ConsulServerHung", Server: "服务器-2\x1b[2J", Text: "服务器-2\x1b[2J accepts connections and answers none: the process is stopped, deadlocked, or waits for its disk."},
-			{Severity: status.SeverityInfo, Alert: "ConsulEvenVoters", Text: "The number of voters is even, 2."},
+			{Severity: status.Critical, Alert: "ConsulServerHung", Server: "服务器-2\x1b[2J", Text: "服务器-2\x1b[2J accepts connections and answers none: the process is stopped, deadlocked, or waits for its disk."},
+			{Severity: status.Info, Alert: "ConsulEvenVoters", Text: "The number of voters is even, 2."},
 		},
 		Agent: status.AgentStatus{Address: "unix:///run/consul.sock", Up: new(true), Name: "клиент", Ports: []status.PortStatus{up(8500, cluster.ProtocolHTTP, "tcp", 0.012)}},
 		Servers: []status.ServerStatus{
@@ -48,11 +49,11 @@ func TestPrintStatus(t *testing.T) {
 			},
 			{Name: "服务器-2\x1b[2J", Ports: []status.PortStatus{hung}},
 		},
-		Members: []status.PoolStatus{{
+		Members: []verdict.Pool{{
 			Pool: "lan", Count: 3, ByStatus: map[string]int{"alive": 1, "failed": 1, "left": 1},
-			NotAlive: []status.MemberEntry{{Name: "服务器-2\x1b[2J", Status: "failed"}, {Name: "gone", Status: "left"}},
+			NotAlive: []verdict.PoolMember{{Name: "服务器-2\x1b[2J", Status: "failed"}, {Name: "gone", Status: "left"}},
 		}},
-		Catalog: &status.CatalogStatus{Nodes: 1, Services: 2, Instances: map[string]int{"passing": 2, "critical": 1, "maintenance": 0}},
+		Catalog: &verdict.Catalog{Nodes: 1, Services: 2, Instances: map[string]int{"passing": 2, "critical": 1, "maintenance": 0}},
 		Missing: []status.Missing{{What: "autopilot", Reason: "context deadline exceeded"}},
 	}
 	const want = `critical  The quorum is lost; 服务器-2\x1b[2J hangs.

@@ -5,17 +5,33 @@
 package wording
 
 import (
+	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// List writes names as a sentence does, but no more than most of them.
-func List(names []string, most int) string { return ListOf(names, len(names), most) }
+// maxListed is how many names a sentence has room for.
+const maxListed = 8
 
-// ListOf writes names of which there are total, some of them not in the list.
-func ListOf(names []string, total, most int) string {
-	shown := names[:min(len(names), most)]
+// Names returns the names of those elements that are to be named.
+func Names[T any](all []T, name func(T) (name string, named bool)) []string {
+	var names []string
+	for _, element := range all {
+		if name, named := name(element); named {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// List writes names as a sentence does, but not more of them than it has room for.
+func List(names []string) string { return ListOf(names, len(names)) }
+
+// ListOf is List for names of which there are total, some of them not in the list.
+func ListOf(names []string, total int) string {
+	shown := names[:min(len(names), maxListed)]
 	last := len(shown) - 1
 	switch more := total - len(shown); {
 	case last < 0:
@@ -30,19 +46,28 @@ func ListOf(names []string, total, most int) string {
 }
 
 // Plural puts a number before its words.
-func Plural(n int, one, many string) string {
+func Plural(n int, one, many string) string { return strconv.Itoa(n) + " " + Word(n, one, many) }
+
+// Word returns the words that go with a number.
+func Word(n int, one, many string) string {
 	if n == 1 {
-		return "1 " + one
+		return one
 	}
-	return strconv.Itoa(n) + " " + many
+	return many
 }
 
-// Around puts a text between two others, unless it is empty.
-func Around(before, text, after string) string {
+// Prefixed puts a text after another one, unless it is empty.
+func Prefixed(prefix, text string) string {
 	if text == "" {
 		return ""
 	}
-	return before + text + after
+	return prefix + text
+}
+
+// Join joins texts, except empty ones.
+func Join(separator string, texts ...string) string {
+	texts = slices.DeleteFunc(texts, func(text string) bool { return text == "" })
+	return strings.Join(texts, separator)
 }
 
 // Rounded writes a duration with no more digits than anyone needs.
@@ -51,6 +76,26 @@ func Rounded(d time.Duration) string {
 		return d.Round(time.Second).String()
 	}
 	return d.Round(time.Millisecond).String()
+}
+
+// Since writes a time as one would on the day of now, after a word for it; empty if it is not known.
+func Since(t, now time.Time) string {
+	switch {
+	case t.IsZero():
+		return ""
+	case now.Sub(t) < 24*time.Hour:
+		return t.Format(" since 15:04 MST")
+	default:
+		return t.Format(" since 2 January 15:04 MST")
+	}
+}
+
+// If is a text if a condition holds, and empty if not.
+func If(condition bool, format string, args ...any) string {
+	if !condition {
+		return ""
+	}
+	return fmt.Sprintf(format, args...)
 }
 
 // Capital makes the first letter a capital one. The text must not be empty, and begins with a letter of ASCII.

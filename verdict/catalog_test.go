@@ -1,0 +1,101 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package verdict
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/zervigo/consul_cluster_exporter/cluster"
+)
+
+// Services that could not be read are counted by Consul's summary, and so are all if there is no catalog.
+func TestJudgeCatalog(t *testing.T) {
+	t.Parallel()
+	overview := &cluster.CatalogOverview{
+		Nodes: cluster.OverviewCounts{Total: 7},
+		Services: []cluster.ServiceOverview{
+			{Name: "consul", OverviewCounts: cluster.OverviewCounts{Total: 3, Passing: 3}},
+			{Name: "db", OverviewCounts: cluster.OverviewCounts{Total: 3, Critical: 2, Maintenance: 1}},
+			{Name: "off", OverviewCounts: cluster.OverviewCounts{Total: 1, Maintenance: 1}},
+			{Name: "web", OverviewCounts: cluster.OverviewCounts{Total: 5, Passing: 1, Warning: 1, Critical: 3}},
+		},
+	}
+	catalog := &cluster.Catalog{Missing: []string{"db"}, Nodes: []cluster.CatalogNode{{Instances: []cluster.Instance{
+		{Service: "web", Status: cluster.HealthPassing},
+		{Service: "db", Status: cluster.HealthPassing},
+		{Service: "api", Status: cluster.HealthCritical},
+	}}}}
+	api, db, web := Service{Name: "api", Critical: 1}, Service{"db", 0, 0, 2, 1}, Service{"web", 1, 1, 3, 0}
+	counts := func(passing, warning, critical, maintenance int) map[string]int {
+		return map[string]int{"passing": passing, "warning": warning, "critical": critical, "maintenance": maintenance}
+	}
+	for _, tc := range []struct {
+		name     string
+		catalog  *cluster.Catalog
+		overview *cluster.CatalogOverview
+		want     *Catalog
+	}{
+		{"neither", nil, nil, nil},
+		{"no catalog", nil, overview, &Catalog{true, 7, 4, counts(4, 1, 5, 2), []Service{db, web}, 0, 1}},
+		{"a service is missing", catalog, overview, &Catalog{false, 1, 3, counts(1, 0, 3, 1), []Service{db, api}, 0, 2}},
+		{"one is missing, without a summary", catalog, nil, &Catalog{false, 1, 3, counts(1, 0, 1, 0), []Service{api}, 0, 1}},
+	} {
+		if diff := cmp.Diff(tc.want, JudgeCatalog(tc.catalog, tc.overview)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tc.name, diff)
+		}
+	}
+}
+
+// The lists of thousands of services and members stay short, and have the worst.
+func TestJudge_ManyServicesAndMembers(t *testing.T) {
+	t.Parallel()
+	c := &cluster.Catalog{Nodes: make([]cluster.CatalogNode, 1)}
+	var members []cluster.Member
+	for i := range 150 {
+		critical := cluster.Instance{Service: fmt.Sprintf("service-%03d", i), Status: cluster.HealthCritical}
+		other := critical
+		if i%2 == 0 {
+			other.Status = cluster.HealthPassing
+		}
+		c.Nodes[0].Instances = append(c.Nodes[0].Instances, critical, other)
+		members = append(members, cluster.Member{Name: fmt.Sprintf("client-%03d", i), Status: cluster.StatusLeft})
+	}
+	got := JudgeCatalog(c, nil)
+	if got.Services != 150 || got.Down != 75 || len(got.Failing) != 100 || got.FailingOmitted != 50 ||
+		got.Failing[0] != (Service{"service-001", 0, 0, 2, 0}) || got.Failing[75] != (Service{"service-000", 1, 0, 1, 0}) {
+		t.Errorf("catalog is %+v", got)
+	}
+	members = append(members,
+		cluster.Member{Name: "server-3", Role: "consul", Status: cluster.StatusFailed},
+		cluster.Member{Name: "server-1", Role: "consul", Status: cluster.StatusAlive})
+	pool := JudgePool("lan", members)
+	if diff := cmp.Diff(map[string]int{"alive": 1, "leaving": 0, "left": 150, "failed": 1}, pool.ByStatus); diff != "" {
+		t.Errorf("counts differ (-want +got):\n%s", diff)
+	}
+	if pool.Count != 152 || len(pool.NotAlive) != 100 || pool.NotAliveOmitted != 51 ||
+		pool.NotAlive[0] != (PoolMember{"server-3", "failed", true}) || pool.NotAlive[1].Name != "client-000" {
+		t.Errorf("pool is %+v", pool)
+	}
+}
+
+func TestNodeCritical(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		checks []cluster.Check
+		want   bool
+	}{
+		{[]cluster.Check{{ID: "disk", Status: cluster.HealthWarning}}, false},
+		{[]cluster.Check{{ID: "disk", Status: cluster.HealthCritical}}, true},
+		{[]cluster.Check{{ID: "serfHealth", Status: cluster.HealthCritical}}, false},
+		{[]cluster.Check{{ID: "web", ServiceID: "web-1", Status: cluster.HealthCritical}}, false},
+		{[]cluster.Check{{ID: "disk", Status: cluster.HealthCritical}, {ID: "_node_maintenance"}}, false},
+	} {
+		if got := NodeCritical(&cluster.CatalogNode{Checks: tc.checks}); got != tc.want {
+			t.Errorf("%+v: got %v; want %v", tc.checks, got, tc.want)
+		}
+	}
+}
