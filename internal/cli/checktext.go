@@ -4,13 +4,16 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/terminal"
+	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 	"github.com/zervigo/consul_cluster_exporter/status"
 	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
@@ -18,170 +21,308 @@ import (
 // indent is before each row of a table.
 const indent = "  "
 
-// dash is for what is not known or not there.
+// dash stands for what is not known or does not exist.
 const dash = "-"
 
-var levelStyles = map[status.Level]terminal.Style{
-	status.LevelHealthy:  terminal.Green,
-	status.LevelDegraded: terminal.Yellow,
-	status.LevelCritical: terminal.Alarm,
-	status.LevelUnknown:  terminal.Cyan,
-}
+// styles are how levels, severities and the states of ports look.
+var (
+	levelStyles = map[status.Level]terminal.Style{
+		status.LevelHealthy:  terminal.Green,
+		status.LevelDegraded: terminal.Yellow,
+		status.LevelCritical: terminal.Alarm,
+		status.LevelUnknown:  terminal.Cyan,
+	}
+	severityStyles = map[status.Severity]terminal.Style{
+		status.Critical: terminal.Alarm,
+		status.Warning:  terminal.Yellow,
+		status.Info:     terminal.Cyan,
+	}
+	portStyles = map[verdict.PortState]terminal.Style{
+		verdict.PortUp:       terminal.Green,
+		verdict.PortAccepts:  terminal.Cyan,
+		verdict.PortHangs:    terminal.Alarm,
+		verdict.PortDown:     terminal.Alarm,
+		verdict.PortUnknown:  terminal.Cyan,
+		verdict.PortNotAsked: terminal.Dim,
+	}
+)
 
-var severityStyles = map[status.Severity]terminal.Style{
-	status.Critical: terminal.Alarm,
-	status.Warning:  terminal.Yellow,
-	status.Info:     terminal.Cyan,
-}
+// row is a row of a table.
+type row = []terminal.Cell
 
 // printStatus prints the verdict first, then what is wrong, and then what is known.
-func printStatus(w io.Writer, st *status.View) error {
+func printStatus(w io.Writer, v *status.View) error {
 	p := terminal.NewPrinter(w)
-	p.Line(terminal.Cell{Text: string(st.Level), Style: levelStyles[st.Level]}, plain("  "), terminal.Cell{Text: st.Verdict, Style: terminal.Bold})
-	section := func(title string, rows [][]terminal.Cell) {
+	p.Line(styled(string(v.Level), levelStyles[v.Level]), plain("  "), styled(v.Verdict, terminal.Bold))
+	section := func(title string, rows []row) {
 		if len(rows) > 0 {
 			p.Line()
-			p.Line(terminal.Cell{Text: title, Style: terminal.Bold})
+			p.Line(styled(title, terminal.Bold))
 			p.Table(indent, rows)
 		}
 	}
-	section("Problems", problemRows(st.Problems))
-	section("Ports: milliseconds to answer", portRows(st))
-	section("Why ports do not answer, or are not asked", troubleRows(st))
-	section("Raft", raftRows(st))
-	section("Besides", summaryRows(st))
+	section("Problems", problemRows(v.Problems))
+	section("Ports: milliseconds to answer", portRows(v.Matrix()))
+	section("Why ports do not answer, or are not asked", troubleRows(v.PortTroubles()))
+	section("Raft", raftRows(v.Servers))
+	section("Besides", summaryRows(v))
 	return p.Err()
 }
 
 func plain(text string) terminal.Cell { return terminal.Cell{Text: text} }
 
+func styled(text string, style terminal.Style) terminal.Cell {
+	return terminal.Cell{Text: text, Style: style}
+}
+
 // header makes the cells of the first row of a table.
-func header(texts ...string) []terminal.Cell {
-	cells := make([]terminal.Cell, 0, len(texts))
+func header(texts ...string) row {
+	var cells row
 	for _, text := range texts {
-		cells = append(cells, terminal.Cell{Text: text, Style: terminal.Dim})
+		cells = append(cells, styled(text, terminal.Dim))
 	}
 	return cells
 }
 
-func problemRows(problems []status.Problem) [][]terminal.Cell {
-	var rows [][]terminal.Cell
+func problemRows(problems []status.Problem) []row {
+	var rows []row
 	for _, p := range problems {
-		rows = append(rows, []terminal.Cell{{Text: string(p.Severity), Style: severityStyles[p.Severity]}, plain(p.Alert), plain(p.Text)})
+		rows = append(rows, row{styled(string(p.Severity), severityStyles[p.Severity]), plain(p.Alert), plain(p.Text)})
 	}
 	return rows
+}
+
+// portRows are a row for each server, below the numbers and names of the ports.
+func portRows(m status.Matrix) []row {
+	if len(m.Columns) == 0 {
+		return nil
+	}
+	numbers, names, variants := []string{""}, []string{""}, []string{""}
+	for _, c := range m.Columns {
+		number := "*"
+		if c.Number > 0 {
+			number = strconv.Itoa(c.Number)
+		}
+		name, variant := columnName(c)
+		numbers, names, variants = append(numbers, number), append(names, name), append(variants, variant)
+	}
+	rows := []row{header(numbers...), header(names...)}
+	if strings.Join(variants, "") != "" {
+		rows = append(rows, header(variants...))
+	}
+	for _, r := range m.Rows {
+		cells := row{plain(r.Name)}
+		for _, p := range r.Ports {
+			cells = append(cells, portCell(p))
+		}
+		rows = append(rows, cells)
+	}
+	return rows
+}
+
+// columnName is what is spoken on the ports in the column, in few letters, and what tells it apart from another column.
+func columnName(c status.Column) (name, variant string) {
+	name, tls := strings.CutSuffix(strings.TrimPrefix(string(c.Protocol), "serf_"), "_tls")
+	switch {
+	case tls:
+		variant = "tls"
+	case c.Transport == cluster.TransportUDP:
+		variant = c.Transport
+	}
+	return name, variant
+}
+
+// portCell is how long a port took to answer, in milliseconds, or its state.
+func portCell(p *status.PortStatus) terminal.Cell {
+	switch {
+	case p == nil:
+		return styled(dash, terminal.Dim)
+	case p.State == verdict.PortUp:
+		return styled(milliseconds(p.Seconds), portStyles[p.State])
+	default:
+		return styled(string(p.State), portStyles[p.State])
+	}
+}
+
+func milliseconds(seconds float64) string {
+	ms, digits := seconds*1000, 0
+	if ms < 9.95 {
+		digits = 1
+	}
+	return strconv.FormatFloat(ms, 'f', digits, 64)
+}
+
+// troubleRows say for each server why its ports do not answer, or are not asked.
+func troubleRows(troubles []status.PortTrouble) []row {
+	var rows []row
+	for _, t := range troubles {
+		why := cmp.Or(t.Reason, string(t.State))
+		rows = append(rows, row{
+			plain(t.Server), styled(why, portStyles[t.State]), plain(strings.Join(t.Ports, ", ") + ": " + t.Text),
+		})
+	}
+	return rows
+}
+
+// raftRows are what the servers say about Raft.
+func raftRows(servers []status.ServerStatus) []row {
+	if len(servers) == 0 {
+		return nil
+	}
+	rows := []row{header("", "vote", "state", "calls leader", "term", "index", "lag", "contact", "autopilot")}
+	for i := range servers {
+		s := &servers[i]
+		vote := "no"
+		if s.Voter {
+			vote = "yes"
+		}
+		rows = append(rows, row{
+			plain(s.Name), plain(vote), stateCell(s.RaftState), leaderCell(s), number(s.Term), number(s.LastLogIndex),
+			number(s.LogLag), contactCell(s.LastContactSeconds), autopilotCell(s.AutopilotHealthy),
+		})
+	}
+	return rows
+}
+
+func stateCell(state cluster.RaftState) terminal.Cell {
+	switch state {
+	case "":
+		return plain(dash)
+	case cluster.RaftLeader:
+		return styled(string(state), terminal.Bold)
+	case cluster.RaftFollower:
+		return plain(string(state))
+	default:
+		return styled(string(state), terminal.Yellow)
+	}
+}
+
+// leaderCell is whom the server calls leader.
+func leaderCell(s *status.ServerStatus) terminal.Cell {
+	switch {
+	case s.HasLeader == nil:
+		return plain(dash)
+	case !*s.HasLeader:
+		return styled("nobody", terminal.Alarm)
+	default:
+		return plain(s.Leader)
+	}
+}
+
+func number(n *uint64) terminal.Cell {
+	if n == nil {
+		return plain(dash)
+	}
+	return plain(strconv.FormatUint(*n, 10))
+}
+
+// contactCell is how long ago the server heard of the leader.
+func contactCell(seconds *float64) terminal.Cell {
+	switch {
+	case seconds == nil:
+		return plain(dash)
+	case *seconds == 0:
+		return plain("0 ms")
+	default:
+		return plain(milliseconds(*seconds) + " ms")
+	}
+}
+
+func autopilotCell(healthy *bool) terminal.Cell {
+	switch {
+	case healthy == nil:
+		return plain(dash)
+	case *healthy:
+		return plain("healthy")
+	default:
+		return styled("unhealthy", terminal.Yellow)
+	}
 }
 
 // summaryRows are a line each on members, catalog, what is not known, and who was asked.
-func summaryRows(st *status.View) [][]terminal.Cell {
-	var rows [][]terminal.Cell
-	for _, pool := range st.Members {
-		rows = append(rows, []terminal.Cell{plain("members, " + pool.Pool), plain(poolText(&pool))})
+func summaryRows(v *status.View) []row {
+	var rows []row
+	for i := range v.Members {
+		rows = append(rows, row{plain("members, " + v.Members[i].Pool), plain(poolText(&v.Members[i]))})
 	}
-	if c := st.Catalog; c != nil {
-		total := 0
-		for _, n := range c.Instances {
-			total += n
-		}
-		source := ""
-		if c.Summary {
-			source = " (Consul's own summary)"
-		}
-		rows = append(rows, []terminal.Cell{plain("catalog"), plain(fmt.Sprintf("%s, %s, %s: %s%s",
-			plural(c.Nodes, "node"), plural(c.Services, "service"), plural(total, "instance"),
-			countsText(c.Instances, []string{"passing", "warning", "critical", "maintenance", "unknown"}), source))})
+	if v.Catalog != nil {
+		rows = append(rows, row{plain("catalog"), plain(catalogText(v.Catalog))})
 	}
-	rows = append(rows, missingRows(st)...)
-	agent := st.Agent.Address
-	if st.Agent.Name != "" {
-		agent += ", " + st.Agent.Name + around(" in ", st.Agent.Datacenter)
+	for _, missing := range missingTexts(v) {
+		rows = append(rows, row{plain("not known"), plain(missing)})
 	}
-	return append(rows,
-		[]terminal.Cell{plain("agent"), plain(agent)},
-		[]terminal.Cell{plain("asked"), plain(fmt.Sprintf("at %s, for %.2f s", st.Time.Format("2006-01-02 15:04:05 MST"), st.Seconds))},
-	)
-}
-
-// missingRows say what is not known. When the agent does not answer, that is why for all.
-func missingRows(st *status.View) [][]terminal.Cell {
-	var rows [][]terminal.Cell
-	if st.Agent.Up != nil && !*st.Agent.Up && len(st.Missing) > 0 {
-		var all []string
-		for _, m := range st.Missing {
-			all = append(all, m.What)
-		}
-		return append(rows, []terminal.Cell{plain("not known"), plain(strings.Join(all, ", ") + ": " + st.Missing[0].Reason)})
+	agent := v.Agent.Address
+	if v.Agent.Name != "" {
+		agent += ", " + v.Agent.Name + wording.Prefixed(" in ", v.Agent.Datacenter)
 	}
-	for _, m := range st.Missing {
-		rows = append(rows, []terminal.Cell{plain("not known"), plain(m.What + ": " + m.Reason)})
-	}
-	return rows
-}
-
-// plural puts a number before a noun.
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}
-
-// around puts a text before another one, unless that is empty.
-func around(before, text string) string {
-	if text == "" {
-		return ""
-	}
-	return before + text
+	asked := fmt.Sprintf("at %s, for %.2f s", v.Time.Format("2006-01-02 15:04:05 MST"), v.Seconds)
+	return append(rows, row{plain("agent"), plain(agent)}, row{plain("asked"), plain(asked)})
 }
 
 // poolText counts the members by status, and names those that failed.
 func poolText(pool *verdict.Pool) string {
-	text := countsText(pool.ByStatus, []string{"alive", "failed", "leaving", "left"})
-	var failed []string
-	for _, m := range pool.NotAlive {
-		if m.Status == cluster.StatusFailed.String() {
-			failed = append(failed, m.Name)
-		}
+	failed := wording.Names(pool.NotAlive, func(m verdict.PoolMember) (string, bool) {
+		return m.Name, m.Status == cluster.StatusFailed.String()
+	})
+	text := countsText(pool.ByStatus, "alive", "failed", "leaving", "left")
+	return text + wording.If(len(failed) > 0, " (failed: %s)", strings.Join(failed, ", "))
+}
+
+func catalogText(c *verdict.Catalog) string {
+	total := 0
+	for _, n := range c.Instances {
+		total += n
 	}
-	if len(failed) > 0 {
-		text += " (failed: " + strings.Join(failed, ", ") + ")"
-	}
-	return text
+	return fmt.Sprintf("%s, %s, %s: %s%s",
+		wording.Plural(c.Nodes, "node", "nodes"), wording.Plural(c.Services, "service", "services"),
+		wording.Plural(total, "instance", "instances"),
+		countsText(c.Instances, "passing", "warning", "critical", "maintenance", "unknown"),
+		wording.If(c.Summary, " (Consul's own summary)"))
 }
 
 // countsText lists those counts that are not 0, in the order of the keys.
-func countsText(counts map[string]int, keys []string) string {
+func countsText(counts map[string]int, keys ...string) string {
 	var parts []string
 	for _, key := range keys {
 		if counts[key] > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", counts[key], key))
 		}
 	}
-	if len(parts) == 0 {
-		return "none"
+	return cmp.Or(strings.Join(parts, ", "), "none")
+}
+
+// missingTexts say what is not known, and why. When the agent does not answer, that is why for all.
+func missingTexts(v *status.View) []string {
+	var whats, texts []string
+	for _, m := range v.Missing {
+		whats, texts = append(whats, m.What), append(texts, m.What+": "+m.Reason)
 	}
-	return strings.Join(parts, ", ")
+	if v.Agent.Up != nil && !*v.Agent.Up && len(whats) > 0 {
+		return []string{strings.Join(whats, ", ") + ": " + v.Missing[0].Reason}
+	}
+	return texts
 }
 
 // printAnswer prints whether the server can be stopped, and why.
 func printAnswer(w io.Writer, a *stopAnswer) error {
 	p := terminal.NewPrinter(w)
+	say := func(word string, style terminal.Style, text string) {
+		p.Line(styled(word, style), plain("  "), styled(text, terminal.Bold))
+	}
 	switch {
 	case a.Error != "":
-		p.Line(terminal.Cell{Text: "unknown", Style: terminal.Cyan}, plain("  "), terminal.Cell{
-			Text: "There is no telling whether " + a.Server + " can be stopped: " + a.Error, Style: terminal.Bold,
-		})
+		say("unknown", terminal.Cyan, "There is no telling whether "+a.Server+" can be stopped: "+a.Error)
 		return p.Err()
 	case a.Safe:
-		p.Line(terminal.Cell{Text: "yes", Style: terminal.Green}, plain("  "), terminal.Cell{Text: a.Server + " can be stopped.", Style: terminal.Bold})
+		say("yes", terminal.Green, a.Server+" can be stopped.")
 	default:
-		p.Line(terminal.Cell{Text: "no", Style: terminal.Alarm}, plain("  "), terminal.Cell{Text: a.Server + " must not be stopped now.", Style: terminal.Bold})
+		say("no", terminal.Alarm, a.Server+" must not be stopped now.")
 	}
 	for _, reason := range a.Reasons {
 		p.Line(plain(indent), plain(reason))
 	}
 	if a.Hint != "" {
-		p.Line(plain(indent), terminal.Cell{Text: "Hint: " + a.Hint, Style: terminal.Yellow})
+		p.Line(plain(indent), styled("Hint: "+a.Hint, terminal.Yellow))
 	}
 	return p.Err()
 }
@@ -189,5 +330,5 @@ func printAnswer(w io.Writer, a *stopAnswer) error {
 // printWaiting prints what is waited for.
 func printWaiting(w io.Writer, at time.Time, why string) {
 	p := terminal.NewPrinter(w)
-	p.Line(terminal.Cell{Text: at.Format(time.TimeOnly) + "  waiting: ", Style: terminal.Dim}, plain(why))
+	p.Line(styled(at.Format(time.TimeOnly)+"  waiting: ", terminal.Dim), plain(why))
 }
