@@ -24,8 +24,9 @@ type Memory struct {
 	changes uint64
 }
 
-// Learn takes what the servers said in a scrape that began at that time. Scrapes overlap: one that began before another is no news, and neither
-// is one in which nobody leads or two do: a change counts when a single leader is there again.
+// Learn takes what the servers said in a scrape that began at that time. Scrapes overlap: one that began before
+// another is no news, and neither is one in which nobody leads or two do: a change counts when a single leader is
+// there again.
 func (m *Memory) Learn(reports []cluster.Report, at time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -51,8 +52,9 @@ func (m *Memory) Learn(reports []cluster.Report, at time.Time) {
 	}
 }
 
-// LeaderChanges is how often the leader or the term changed since the first scrape. Between two scrapes there may have been several elections;
-// each raises the term by one at least and the winner writes a log entry with its term at once, so the growth of the last log term counts them.
+// LeaderChanges is how often the leader or the term changed since the first scrape. Between two scrapes there may
+// have been several elections; each raises the term by one at least and the winner writes a log entry with its term
+// at once, so the growth of the last log term counts them.
 func (m *Memory) LeaderChanges() uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()

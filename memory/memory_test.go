@@ -11,69 +11,58 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/reporttest"
 )
 
-func TestMemory_LeaderSince(t *testing.T) {
+func TestMemory(t *testing.T) {
 	t.Parallel()
+	silent, says := reporttest.Silent, reporttest.Says
 	inTerm := func(leader int, term uint64) []cluster.Report {
-		r := reporttest.Says(reporttest.Server(leader), leader, 3, 10)
+		r := says(reporttest.Server(leader), leader, 3, 10)
 		r.RPC.Raft.LastLogTerm = term
-		return []cluster.Report{r, reporttest.Silent(reporttest.Server(3))}
+		return []cluster.Report{r, silent(reporttest.Server(3))}
 	}
+	nobody := []cluster.Report{says(reporttest.Server(1), 0, 3, 10), silent(reporttest.Server(2))}
 	start := time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
-	at := func(second int) time.Time { return start.Add(time.Duration(second) * time.Second) }
+	const unknown = -1
 	var m Memory
 	for _, step := range []struct {
 		name    string
 		second  int
 		reports []cluster.Report
-		want    time.Time
+		since   int
+		changes uint64
 	}{
-		{"nobody answers", 0, []cluster.Report{reporttest.Silent(reporttest.Server(1))}, time.Time{}},
-		{"the first that is seen", 1, inTerm(1, 2), time.Time{}},
-		{"the same", 2, inTerm(1, 2), time.Time{}},
-		{"nobody leads", 3, []cluster.Report{reporttest.Says(reporttest.Server(1), 0, 3, 10)}, time.Time{}},
-		{"another", 4, inTerm(2, 3), at(4)},
-		{"a scrape that began earlier ends later", 3, inTerm(1, 2), time.Time{}},
-		{"the same as before it", 5, inTerm(2, 3), at(4)},
-		{"elected again", 6, inTerm(2, 4), at(6)},
+		{"no server answers", 0, []cluster.Report{silent(reporttest.Server(1))}, unknown, 0},
+		{"nobody leads yet", 0, nobody, unknown, 0},
+		{"the first leader", 1, inTerm(1, 2), 1, 0},
+		{"the same", 2, inTerm(1, 2), 1, 0},
+		{"nobody leads", 3, nobody, unknown, 0},
+		{"another leader", 4, inTerm(2, 3), 4, 1},
+		{"a scrape that began earlier ends later", 3, inTerm(1, 2), unknown, 1},
+		{"the same as before it", 5, inTerm(2, 3), 4, 1},
+		{"the same leader again, after an election", 6, inTerm(2, 4), 6, 2},
+		{"three elections between two scrapes", 7, inTerm(1, 7), 7, 5},
+		{"split brain", 8, append(inTerm(1, 7), inTerm(2, 9)...), unknown, 5},
+		{"the same as before the split", 9, inTerm(1, 7), 7, 5},
+		{"another leader whose log has not got its term yet", 10, inTerm(2, 7), 10, 6},
+		{"a new cluster", 11, inTerm(2, 1), 11, 7},
 	} {
-		m.Learn(step.reports, at(step.second))
-		if got := m.LeaderSince(step.reports); !got.Equal(step.want) {
-			t.Errorf("%s: since %v; want %v", step.name, got, step.want)
+		m.Learn(step.reports, start.Add(time.Duration(step.second)*time.Second))
+		want := time.Time{}
+		if step.since != unknown {
+			want = start.Add(time.Duration(step.since) * time.Second)
+		}
+		if got := m.LeaderSince(step.reports); !got.Equal(want) || m.LeaderChanges() != step.changes {
+			t.Errorf("%s: since %v after %d changes; want %v and %d", step.name, got, m.LeaderChanges(), want, step.changes)
 		}
 	}
 }
 
-func TestMemory_LeaderChanges(t *testing.T) {
+// When a leader was elected that led already at the first scrape is not known.
+func TestMemory_FirstLeader(t *testing.T) {
 	t.Parallel()
-	inTerm := func(leader int, term uint64) []cluster.Report {
-		r := reporttest.Says(reporttest.Server(leader), leader, 3, 10)
-		r.RPC.Raft.LastLogTerm = term
-		return []cluster.Report{r, reporttest.Says(reporttest.Server(3), leader, 3, 10)}
-	}
-	two := append(inTerm(1, 7), inTerm(2, 9)...)
-	none := []cluster.Report{reporttest.Says(reporttest.Server(1), 0, 3, 10), reporttest.Silent(reporttest.Server(2))}
-
+	reports := []cluster.Report{reporttest.Says(reporttest.Server(1), 1, 3, 10)}
 	var m Memory
-	for i, step := range []struct {
-		name    string
-		reports []cluster.Report
-		want    uint64
-	}{
-		{"nobody leads yet", none, 0},
-		{"first leader", inTerm(1, 2), 0},
-		{"the same", inTerm(1, 2), 0},
-		{"nobody leads", none, 0},
-		{"another leader", inTerm(2, 3), 1},
-		{"the same leader again, after an election", inTerm(2, 4), 2},
-		{"three elections between two scrapes", inTerm(1, 7), 5},
-		{"split brain", two, 5},
-		{"the same as before the split", inTerm(1, 7), 5},
-		{"another leader whose log has not got its term yet", inTerm(2, 7), 6},
-		{"a cluster set up anew", inTerm(2, 1), 7},
-	} {
-		m.Learn(step.reports, time.Unix(int64(i), 0))
-		if got := m.LeaderChanges(); got != step.want {
-			t.Errorf("step %d, %s: %d changes; want %d", i, step.name, got, step.want)
-		}
+	m.Learn(reports, time.Unix(1, 0))
+	if got := m.LeaderSince(reports); !got.IsZero() || m.LeaderChanges() != 0 {
+		t.Errorf("since %v after %d changes; want neither", got, m.LeaderChanges())
 	}
 }

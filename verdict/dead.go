@@ -12,9 +12,10 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
-// JudgeDead says what speaks against the named server being dead: gone, and not only out of somebody's reach. It is empty if nothing does. A
-// server is dead if it is a peer in the Raft configuration, nothing listens on its own port 8300, and neither the agent that was asked, nor
-// the leader, nor any other server that tells, sees it alive. It is a pure function.
+// JudgeDead says what speaks against the named server being dead: gone, and not only out of somebody's reach. It is
+// empty if nothing does. A server is dead if it is a peer in the Raft configuration, nothing listens on its own port
+// 8300, and neither the agent that was asked, nor the leader, nor any other server that tells, sees it alive. It is a
+// pure function.
 func JudgeDead(server string, in cluster.DeathInput) string {
 	i := slices.IndexFunc(in.Reports, func(r cluster.Report) bool { return r.Server.Name == server })
 	if i < 0 {
@@ -63,7 +64,9 @@ func portSign(r *probe.Result, silentHostIsDead bool) string {
 		if silentHostIsDead {
 			return ""
 		}
-		return fmt.Sprintf("its host says nothing on port 8300 (%s), which is also how it looks from outside a partition", r.Reason)
+		return fmt.Sprintf(
+			"its host says nothing on port 8300 (%s), which is also how it looks from outside a partition", r.Reason,
+		)
 	default:
 		return fmt.Sprintf("something is on its port 8300 (%s)", r.Reason)
 	}

@@ -13,16 +13,17 @@ import (
 
 // Whatever servers there are and whatever they say, they are judged.
 func FuzzJudge(f *testing.F) {
-	f.Add([]byte(`{"Topology":{"Servers":[{"Name":"a","RPCAddress":"10.0.0.1:8300","Voter":true}],"Peers":[{"ID":"x"}]},"Reports":[
-		{"Server":{"Name":"a","RPCAddress":"10.0.0.1:8300","Voter":true},"RPC":{"Up":true,"Raft":{"LeaderKnown":true,"Leader":"10.0.0.1:8300"}}}]}`))
+	f.Add([]byte(`{"Topology":{"Servers":[{"Name":"a","RPCAddress":"10.0.0.1:8300","Voter":true}],"Peers":[{"ID":"x"}]},
+		"Reports":[{"Server":{"Name":"a","RPCAddress":"10.0.0.1:8300","Voter":true},
+		"RPC":{"Up":true,"Raft":{"LeaderKnown":true,"Leader":"10.0.0.1:8300"}}}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var in cluster.StopInput
 		if json.Unmarshal(data, &in) != nil {
 			return
 		}
-		quorum := verdict.Judge(in.Topology, in.Reports).Quorum
-		if quorum.Reachable+quorum.Unknown > quorum.Voters || quorum.Following > quorum.Reachable {
-			t.Errorf("%d reachable, %d unknown and %d following voters of %d", quorum.Reachable, quorum.Unknown, quorum.Following, quorum.Voters)
+		q := verdict.Judge(in.Topology, in.Reports).Quorum
+		if q.Reachable+q.Unknown > q.Voters || q.Following > q.Reachable {
+			t.Errorf("%d reachable, %d unknown and %d following voters of %d", q.Reachable, q.Unknown, q.Following, q.Voters)
 		}
 		for _, r := range in.Reports {
 			if stop, err := verdict.JudgeStop(r.Server.Name, in); err != nil || stop.After > stop.Before {

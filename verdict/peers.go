@@ -10,8 +10,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 )
 
-// judgeConfigurations counts the distinct peer sets that servers report: 1 is right, 0 means that nobody answered. During a
-// change of the configuration there can be two for a moment.
+// judgeConfigurations counts the distinct peer sets that servers report: 1 is right, 0 means that nobody answered.
+// During a change of the configuration there can be two for a moment.
 func judgeConfigurations(reports []cluster.Report) int {
 	distinct := make(map[string]bool)
 	for _, r := range reports {
@@ -40,10 +40,11 @@ func judgeUnknownPeers(t cluster.Topology, reports []cluster.Report) int {
 	}
 	for _, p := range t.Peers {
 		// A member whose address has changed is known by its ID.
-		if !slices.ContainsFunc(t.Servers, func(s cluster.Server) bool { return s.Status != cluster.StatusNone && s.IsPeer(p) }) {
-			note(p.Address)
-		} else {
+		isMember := func(s cluster.Server) bool { return s.Status != cluster.StatusNone && s.IsPeer(p) }
+		if slices.ContainsFunc(t.Servers, isMember) {
 			known[p.Address] = true
+		} else {
+			note(p.Address)
 		}
 	}
 	for _, r := range reports {

@@ -27,9 +27,10 @@ type Quorum struct {
 // LostVoters is the number of voters that did not answer.
 func (q Quorum) LostVoters() int { return q.Voters - q.Reachable - q.Unknown }
 
-// Margin is how many more voters may fail before the quorum is lost; negative when it is lost. A leader has a quorum, or
-// it steps down within a second, so voters that do not follow it can be spared, however many they are at this moment.
-// While a voter is unknown the margin is not known, unless the quorum would be lost even if all of those answered.
+// Margin is how many more voters may fail before the quorum is lost; negative when it is lost. A leader has a quorum,
+// or it steps down within a second, so voters that do not follow it can be spared, however many they are at this
+// moment. While a voter is unknown the margin is not known, unless the quorum would be lost even if all of those
+// answered.
 func (q Quorum) Margin() (margin int, known bool) {
 	if atBest := q.Reachable + q.Unknown - q.Needed; q.Unknown > 0 {
 		return atBest, atBest < 0

@@ -13,8 +13,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 )
 
-// Stop is whether a server can be stopped without the cluster losing its quorum, by what was known in one scrape. As JSON it is public:
-// fields are only ever added.
+// Stop is whether a server can be stopped without the cluster losing its quorum, by what was known in one scrape. As
+// JSON it is public: fields are only ever added.
 type Stop struct {
 	Server string `json:"server"`
 	Safe   bool   `json:"safe"`
@@ -22,8 +22,8 @@ type Stop struct {
 	Voter   bool `json:"voter"`
 	Answers bool `json:"answers"`
 	Leads   bool `json:"leads"`
-	// Voters have a vote, Needed of them must agree, and Before and After are how many of them can be counted on now and without this
-	// server. That is fewer than answer if some have no leader or lag.
+	// Voters have a vote, Needed of them must agree, and Before and After are how many of them can be counted on now and
+	// without this server. That is fewer than answer if some have no leader or lag.
 	Voters int `json:"voters"`
 	Needed int `json:"needed"`
 	Before int `json:"before"`
@@ -42,35 +42,53 @@ func (s Stop) Margin() int { return s.After - s.Needed }
 // ErrUnknownServer means that the cluster has no server of this name.
 var ErrUnknownServer = errors.New("no such server")
 
-// JudgeStop decides whether the named server can be stopped. It is a pure function. What cannot be found out counts as no: a voter is
-// counted on only if it answers, follows the one leader, is not far behind, and autopilot does not call it unhealthy.
+// JudgeStop decides whether the named server can be stopped. It is a pure function. What cannot be found out counts
+// as no: a voter is counted on only if it answers, follows the one leader, is not far behind, and autopilot does not
+// call it unhealthy.
 func JudgeStop(server string, in cluster.StopInput) (Stop, error) {
+	w, err := judgeWithout(server, &in)
+	if err != nil {
+		return Stop{}, err
+	}
+	stop := Stop{
+		Server: server, Voter: w.Server.Voter, Answers: w.RPC.Up, Leads: w.LeadsItself(), unknown: w.RPC.Skipped,
+		Voters: w.Quorum.Voters, Needed: w.Quorum.Needed, Before: w.counted, After: w.counted, Reasons: w.reasons,
+	}
+	if stop.Voter && doubtAbout(w.Report, w.Verdict, &in) == "" {
+		stop.Before++
+	}
+	stop.decide(w.Verdict)
+	return stop, nil
+}
+
+// without is what decisions about the removal of a server from the quorum rest on.
+type without struct {
+	cluster.Report // Of the server.
+	Verdict
+
+	// counted are the other voters that can be counted on, and reasons are why not all can.
+	counted int
+	reasons []string
+}
+
+func judgeWithout(server string, in *cluster.StopInput) (without, error) {
 	i := slices.IndexFunc(in.Reports, func(r cluster.Report) bool { return r.Server.Name == server })
 	if i < 0 {
-		return Stop{}, unknownServer(server, in.Reports)
+		names := wording.Names(in.Reports, func(r cluster.Report) (string, bool) { return r.Server.Name, true })
+		return without{}, fmt.Errorf("%w: %q; the servers are: %s", ErrUnknownServer, server, strings.Join(names, ", "))
 	}
-	verdict := Judge(in.Topology, in.Reports)
-	target := in.Reports[i]
-	stop := Stop{
-		Server: server, Voter: target.Server.Voter, Answers: target.RPC.Up, Leads: target.LeadsItself(),
-		Voters: verdict.Quorum.Voters, Needed: verdict.Quorum.Needed, unknown: target.RPC.Skipped,
-	}
+	w := without{Report: in.Reports[i], Verdict: Judge(in.Topology, in.Reports)}
 	for _, r := range in.Reports {
-		if !r.Server.Voter {
+		if !r.Server.Voter || r.Server.Name == server {
 			continue
 		}
-		doubt := doubtAbout(r, verdict, &in)
-		if doubt == "" {
-			stop.Before++
-			if r.Server.Name != server {
-				stop.After++
-			}
-		} else if r.Server.Name != server {
-			stop.Reasons = append(stop.Reasons, fmt.Sprintf("%s cannot be counted on: %s.", r.Server.Name, doubt))
+		if doubt := doubtAbout(r, w.Verdict, in); doubt != "" {
+			w.reasons = append(w.reasons, fmt.Sprintf("%s cannot be counted on: %s.", r.Server.Name, doubt))
+		} else {
+			w.counted++
 		}
 	}
-	stop.decide(verdict)
-	return stop, nil
+	return w, nil
 }
 
 // decide adds the last reasons.
@@ -85,15 +103,16 @@ func (s *Stop) decide(v Verdict) {
 	case !s.Answers && !s.unknown:
 		s.Reasons = append(s.Reasons, s.Server+" does not answer, so nothing is lost with it.")
 	}
-	quorum := fmt.Sprintf("without %s %d of %d voters can be counted on, and the quorum is %d", s.Server, s.After, s.Voters, s.Needed)
+	quorum := fmt.Sprintf("Without %s %d of %d voters can be counted on, and the quorum is %d",
+		s.Server, s.After, s.Voters, s.Needed)
 	if s.Safe = s.Margin() >= 0; !s.Safe {
-		s.Reasons = append(s.Reasons, wording.Capital(quorum)+".")
+		s.Reasons = append(s.Reasons, quorum+".")
 		return
 	}
-	s.Reasons = append(s.Reasons, fmt.Sprintf("%s: %s more may fail.", wording.Capital(quorum), count(s.Margin())))
+	s.Reasons = append(s.Reasons, fmt.Sprintf("%s: %s more may fail.", quorum, count(s.Margin())))
 	if s.Leads {
-		s.Hint = fmt.Sprintf("%s leads: transfer the leadership first (consul operator raft transfer-leader), which spares clients an election.",
-			s.Server)
+		s.Hint = s.Server + " leads: transfer the leadership first (consul operator raft transfer-leader), which spares " +
+			"clients an election."
 	}
 }
 
@@ -153,18 +172,6 @@ func unhealthy(server string, autopilot *cluster.AutopilotState) bool {
 	return autopilot != nil && slices.ContainsFunc(autopilot.Servers, func(s cluster.AutopilotServer) bool {
 		return s.Name == server && !s.Healthy
 	})
-}
-
-func unknownServer(server string, reports []cluster.Report) error {
-	return fmt.Errorf("%w: %q; the servers are: %s", ErrUnknownServer, server, strings.Join(serverNames(reports), ", "))
-}
-
-func serverNames(reports []cluster.Report) []string {
-	var names []string
-	for _, r := range reports {
-		names = append(names, r.Server.Name)
-	}
-	return names
 }
 
 // count says a number of voters in words where that reads better.

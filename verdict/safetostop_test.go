@@ -5,6 +5,7 @@ package verdict
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,21 +13,28 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/reporttest"
 )
 
+// of returns the reports of n servers led by server-1, except what some of them report.
+func of(n int, instead ...cluster.Report) []cluster.Report {
+	var reports []cluster.Report
+	for i := range n {
+		reports = append(reports, reporttest.Says(reporttest.Server(i+1), 1, n, 1000))
+	}
+	for _, r := range instead {
+		i := slices.IndexFunc(reports, func(had cluster.Report) bool { return had.Server.Name == r.Server.Name })
+		reports[i] = r
+	}
+	return reports
+}
+
+// silent is a report of a server that does not answer.
+func silent(i int) cluster.Report { return reporttest.Silent(reporttest.Server(i)) }
+
 func TestJudgeStop(t *testing.T) {
 	t.Parallel()
-	five := []cluster.Report{reporttest.Says(reporttest.Server(1), 1, 5, 1000), reporttest.Says(reporttest.Server(2), 1, 5, 1000), reporttest.Says(reporttest.Server(3), 1, 5, 1000), reporttest.Says(reporttest.Server(4), 1, 5, 1000), reporttest.Says(reporttest.Server(5), 1, 5, 1000)}
-	three := []cluster.Report{reporttest.Says(reporttest.Server(1), 1, 3, 1000), reporttest.Says(reporttest.Server(2), 1, 3, 1000), reporttest.Says(reporttest.Server(3), 1, 3, 1000)}
-	with := func(reports []cluster.Report, replaced ...cluster.Report) []cluster.Report {
-		out := append([]cluster.Report(nil), reports...)
-		for _, r := range replaced {
-			for i := range out {
-				if out[i].Server.Name == r.Server.Name {
-					out[i] = r
-				}
-			}
-		}
-		return out
+	says := func(i, leader, peers int, lastIndex uint64) cluster.Report {
+		return reporttest.Says(reporttest.Server(i), leader, peers, lastIndex)
 	}
+	nonVoter := reporttest.Says(reporttest.NonVoter(reporttest.Server(4)), 1, 3, 1000)
 	unhealthy := func(name string) *cluster.AutopilotState {
 		return &cluster.AutopilotState{Servers: []cluster.AutopilotServer{{Name: "server-1", Healthy: true}, {Name: name}}}
 	}
@@ -40,35 +48,74 @@ func TestJudgeStop(t *testing.T) {
 		reason    string // Part of the reasons.
 		hint      bool
 	}{
-		{"three healthy", "server-2", three, nil, true, 0, "Without server-2 2 of 3 voters can be counted on, and the quorum is 2: none more may fail.", false},
-		{"the leader", "server-1", three, nil, true, 0, "none more may fail", true},
-		{"one of one", "server-1", []cluster.Report{reporttest.Says(reporttest.Server(1), 1, 1, 10)}, nil, false, -1, "Without server-1 0 of 1 voters", false},
-		{"one of two", "server-2", []cluster.Report{reporttest.Says(reporttest.Server(1), 1, 2, 10), reporttest.Says(reporttest.Server(2), 1, 2, 10)}, nil, false, -1, "Without server-2 1 of 2 voters", false},
-		{"another hangs", "server-2", with(three, reporttest.Silent(reporttest.Server(3))), nil, false, -1, "server-3 cannot be counted on: port 8300 does not answer (timeout).", false},
-		{"the one that hangs", "server-3", with(three, reporttest.Silent(reporttest.Server(3))), nil, true, 0, "server-3 does not answer, so nothing is lost with it.", false},
-		{"five with one dead", "server-2", with(five, reporttest.Silent(reporttest.Server(5))), nil, true, 0, "3 of 5 voters can be counted on, and the quorum is 3", false},
-		{"five with two dead", "server-2", with(five, reporttest.Silent(reporttest.Server(5)), reporttest.Silent(reporttest.Server(4))), nil, false, -1, "2 of 5", false},
-		{"no vote", "server-4", append(with(three), reporttest.Says(reporttest.NonVoter(reporttest.Server(4)), 1, 3, 1000)), nil, true, 1, "server-4 has no vote.", false},
-		{"another lags", "server-2", with(three, reporttest.Says(reporttest.Server(3), 1, 3, 749)), nil, false, -1, "server-3 cannot be counted on: its log is 251 entries behind, more than 250.", false},
-		{"another lags a little", "server-2", with(three, reporttest.Says(reporttest.Server(3), 1, 3, 750)), nil, true, 0, "", false},
-		{"the one that lags", "server-3", with(three, reporttest.Says(reporttest.Server(3), 1, 3, 1)), nil, true, 0, "", false},
-		{"another has no leader", "server-2", with(three, reporttest.Says(reporttest.Server(3), 0, 3, 1000)), nil, false, -1, "server-3 cannot be counted on: it knows of no leader.", false},
-		{"no leader", "server-2", []cluster.Report{reporttest.Says(reporttest.Server(1), 0, 3, 9), reporttest.Says(reporttest.Server(2), 0, 3, 9), reporttest.Says(reporttest.Server(3), 0, 3, 9)}, nil, false, -2, "There is no leader.", false},
-		{"a leader that does not answer", "server-2", with(three, reporttest.Silent(reporttest.Server(1))), nil, false, -1, "There is no leader.", false},
-		{"split brain", "server-2", with(five, reporttest.Says(reporttest.Server(3), 3, 5, 1000)), nil, false, 1, "Split brain: server-1, server-3 all call themselves leader.", false},
-		{"an election", "server-2", with(five, reporttest.Says(reporttest.Server(3), 2, 5, 1000)), nil, false, 1, "do not agree about who leads", false},
-		{"two configurations", "server-2", with(five, reporttest.Says(reporttest.Server(3), 1, 4, 1000)), nil, false, 1, "do not agree about the Raft configuration", false},
-		{"autopilot", "server-2", three, unhealthy("server-3"), false, -1, "server-3 cannot be counted on: autopilot calls it unhealthy.", false},
-		{"autopilot about the one to stop", "server-3", three, unhealthy("server-3"), true, 0, "", false},
+		{
+			"three healthy", "server-2", of(3), nil, true, 0,
+			"Without server-2 2 of 3 voters can be counted on, and the quorum is 2: none more may fail.", false,
+		},
+		{"the leader", "server-1", of(3), nil, true, 0, "none more may fail", true},
+		{"one of one", "server-1", of(1), nil, false, -1, "Without server-1 0 of 1 voters", false},
+		{"one of two", "server-2", of(2), nil, false, -1, "Without server-2 1 of 2 voters", false},
+		{
+			"another hangs", "server-2", of(3, silent(3)), nil, false, -1,
+			"server-3 cannot be counted on: port 8300 does not answer (timeout).", false,
+		},
+		{
+			"the one that hangs", "server-3", of(3, silent(3)), nil, true, 0,
+			"server-3 does not answer, so nothing is lost with it.", false,
+		},
+		{
+			"another could not be probed", "server-2", of(3, reporttest.NotAsked(reporttest.Server(3))), nil, false, -1,
+			"server-3 cannot be counted on: its port 8300 could not be probed (own_fault).", false,
+		},
+		{
+			"five with one dead", "server-2", of(5, silent(5)), nil, true, 0,
+			"3 of 5 voters can be counted on, and the quorum is 3", false,
+		},
+		{"five with two dead", "server-2", of(5, silent(5), silent(4)), nil, false, -1, "2 of 5", false},
+		{"no vote", "server-4", append(of(3), nonVoter), nil, true, 1, "server-4 has no vote.", false},
+		{
+			"another lags", "server-2", of(3, says(3, 1, 3, 749)), nil, false, -1,
+			"server-3 cannot be counted on: its log is 251 entries behind, more than 250.", false,
+		},
+		{"another lags a little", "server-2", of(3, says(3, 1, 3, 750)), nil, true, 0, "", false},
+		{"the one that lags", "server-3", of(3, says(3, 1, 3, 1)), nil, true, 0, "", false},
+		{
+			"another has no leader", "server-2", of(3, says(3, 0, 3, 1000)), nil, false, -1,
+			"server-3 cannot be counted on: it knows of no leader.", false,
+		},
+		{
+			"no leader", "server-2", of(3, says(1, 0, 3, 9), says(2, 0, 3, 9), says(3, 0, 3, 9)), nil, false, -2,
+			"There is no leader.", false,
+		},
+		{
+			"a leader that does not answer", "server-2", of(3, silent(1)), nil, false, -1, "There is no leader.", false,
+		},
+		{
+			"split brain", "server-2", of(5, says(3, 3, 5, 1000)), nil, false, 1,
+			"Split brain: server-1, server-3 all call themselves leader.", false,
+		},
+		{"an election", "server-2", of(5, says(3, 2, 5, 1000)), nil, false, 1, "do not agree about who leads", false},
+		{
+			"two configurations", "server-2", of(5, says(3, 1, 4, 1000)), nil, false, 1,
+			"do not agree about the Raft configuration", false,
+		},
+		{
+			"autopilot", "server-2", of(3), unhealthy("server-3"), false, -1,
+			"server-3 cannot be counted on: autopilot calls it unhealthy.", false,
+		},
+		{"autopilot about the one to stop", "server-3", of(3), unhealthy("server-3"), true, 0, "", false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			stop, err := JudgeStop(tc.stop, cluster.StopInput{Reports: tc.reports, Autopilot: tc.autopilot, MaxTrailingLogs: cluster.DefaultMaxTrailingLogs})
+			stop, err := JudgeStop(tc.stop, cluster.StopInput{
+				Reports: tc.reports, Autopilot: tc.autopilot, MaxTrailingLogs: cluster.DefaultMaxTrailingLogs,
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
 			if stop.Safe != tc.safe || stop.Margin() != tc.margin || (stop.Hint != "") != tc.hint {
-				t.Errorf("got %+v with margin %d; want safe %v, margin %d, a hint %v", stop, stop.Margin(), tc.safe, tc.margin, tc.hint)
+				t.Errorf("got %+v with margin %d; want safe %v, margin %d, a hint %v",
+					stop, stop.Margin(), tc.safe, tc.margin, tc.hint)
 			}
 			if reasons := strings.Join(stop.Reasons, " "); !strings.Contains(reasons, tc.reason) || reasons == "" {
 				t.Errorf("reasons are %q; want %q among them", reasons, tc.reason)
@@ -79,7 +126,7 @@ func TestJudgeStop(t *testing.T) {
 
 func TestJudgeStop_Unknown(t *testing.T) {
 	t.Parallel()
-	_, err := JudgeStop("server-9", cluster.StopInput{Reports: []cluster.Report{reporttest.Says(reporttest.Server(1), 1, 1, 10)}})
+	_, err := JudgeStop("server-9", cluster.StopInput{Reports: of(1)})
 	if !errors.Is(err, ErrUnknownServer) || !strings.Contains(err.Error(), "server-1") {
 		t.Errorf("error is %v; want that there is no such server, but server-1", err)
 	}

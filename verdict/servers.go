@@ -29,7 +29,8 @@ type Server struct {
 // JudgeServers joins what is known about each server that reported. Agents have, by name, what servers report about
 // themselves over HTTP; autopilot is nil when it is not known.
 func JudgeServers(
-	reports []cluster.Report, ports []cluster.PortReport, agents map[string]cluster.Agent, autopilot *cluster.AutopilotState,
+	reports []cluster.Report, ports []cluster.PortReport, agents map[string]cluster.Agent,
+	autopilot *cluster.AutopilotState,
 ) []*Server {
 	var servers []*Server
 	for _, r := range reports {

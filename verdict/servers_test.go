@@ -88,6 +88,7 @@ func TestJudgeServers_Join(t *testing.T) {
 		t.Errorf("states are %q, leaders %q", states, leaders)
 	}
 	if healthy := servers[1].AutopilotHealthy; healthy == nil || !*healthy || servers[0].AutopilotHealthy != nil {
-		t.Errorf("autopilot: %v and %v; want nothing about server-1 and that server-2 is healthy", servers[0].AutopilotHealthy, healthy)
+		t.Errorf("autopilot reports %v and %v; want nothing about server-1, and server-2 to be healthy",
+			servers[0].AutopilotHealthy, healthy)
 	}
 }

@@ -1,7 +1,8 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package verdict has pure functions that say what the servers' reports mean: who votes, who leads, whether the quorum is safe, and what may be stopped.
+// Package verdict has pure functions that say what the servers' reports mean: who votes, who leads, whether the
+// quorum is safe, and what may be stopped.
 package verdict
 
 import "github.com/zervigo/consul_cluster_exporter/cluster"

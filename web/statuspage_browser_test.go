@@ -72,8 +72,8 @@ const contrast = `(() => {
 	return [String(seen), ...bad];
 })()`
 
-// The page can be read in the light, in the dark and on a phone, by eye and by a screen reader, and the browser has nothing to complain
-// about, above all not of its policy.
+// The page can be read in the light, in the dark and on a phone, by eye and by a screen reader, and the browser has
+// nothing to complain about, above all not of its policy.
 func TestStatusPage_Readable(t *testing.T) {
 	browser := browsertest.Start(t)
 	url := serveStatus(t, badStatus())

@@ -31,7 +31,8 @@ type checkOptions struct {
 	wait       time.Duration
 }
 
-// The exit codes of the command. The first four are those of plugins of Nagios and its like; the last one is EX_USAGE of sysexits.h.
+// The exit codes of the command. The first four are those of plugins of Nagios and its like; the last one is EX_USAGE
+// of sysexits.h.
 const (
 	ExitHealthy  = 0
 	ExitDegraded = 1
@@ -158,7 +159,8 @@ func (a *stopAnswer) why() string {
 	return strings.Join(a.Reasons, " ")
 }
 
-// waitForStop asks whether the server can be stopped until it can, or until the time to wait is over. What it waits for, it says once.
+// waitForStop asks whether the server can be stopped until it can, or until the time to wait is over. What it waits
+// for, it says once.
 func waitForStop(ctx context.Context, consul *cluster.Cluster, opts *checkOptions, stderr io.Writer) stopAnswer {
 	deadline := time.Now().Add(opts.wait)
 	said := ""
@@ -197,9 +199,10 @@ func checkStop(ctx context.Context, consul *cluster.Cluster, opts *checkOptions)
 		return answer
 	}
 	answer.Stop = verdict.Stop{Server: opts.safeToStop, Reasons: []string{}}
-	if _, agentErr := agent.Get(ctx); agentErr != nil && !errors.Is(agentErr, cluster.ErrRefused) && !errors.Is(err, verdict.ErrUnknownServer) {
-		err = fmt.Errorf("the agent at %s does not answer (%w); without an agent the servers are not known, so name another one with --consul.server",
-			consul.Options().Client.Address, agentErr)
+	_, agentErr := agent.Get(ctx)
+	if agentErr != nil && !errors.Is(agentErr, cluster.ErrRefused) && !errors.Is(err, verdict.ErrUnknownServer) {
+		err = fmt.Errorf("the agent at %s does not answer (%w); without an agent the servers are not known, so name "+
+			"another one with --consul.server", consul.Options().Client.Address, agentErr)
 	}
 	answer.Error = strings.ReplaceAll(err.Error(), "\n", "; ")
 	return answer

@@ -15,8 +15,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
-// What a real cluster does not show at once: names of any alphabet and with escape sequences, ports that were only connected to or not asked,
-// other numbers on one server, errors that are long, and an agent beside the servers.
+// What a real cluster does not show at once: names of any alphabet and with escape sequences, ports that were only
+// connected to or not asked, other numbers on one server, errors that are long, and an agent beside the servers.
 func TestPrintStatus(t *testing.T) {
 	t.Parallel()
 	up := func(port int, protocol cluster.Protocol, transport string, seconds float64) status.PortStatus {
