@@ -83,14 +83,17 @@ func TestRead_EmptyAnswers(t *testing.T) {
 	t.Parallel()
 	none, denied := answer(200, `[]`), answer(403, "Permission denied")
 	c := newCluster(t, fakeAgent(t, map[string]http.HandlerFunc{
-		"/v1/agent/self": denied, "/v1/agent/members": none, "/v1/operator/raft/configuration": denied, "/v1/operator/autopilot/state": denied,
+		"/v1/agent/self": denied, "/v1/agent/members": none,
+		"/v1/operator/raft/configuration": denied, "/v1/operator/autopilot/state": denied,
 		"/v1/status/peers": none, "/v1/status/leader": answer(200, `""`), "/v1/internal/ui/nodes": none,
 		"/v1/catalog/nodes": none, "/v1/catalog/services": answer(200, `{}`), "/v1/health/state/any": none,
 		"/v1/internal/ui/catalog-overview": answer(200, `{"Nodes":null,"Services":null,"Checks":null}`),
 	}))
 	st := read(t, c)
 	want := []string{"agent", "members", "Raft configuration", "servers", "ports", "autopilot", "catalog"}
-	if got := whatIsMissing(st); !slices.Equal(got, want) || st.Level != status.LevelUnknown || st.Catalog != nil || !*st.Agent.Up || st.ConsistentRead.OK {
+	got := whatIsMissing(st)
+	if !slices.Equal(got, want) || st.Level != status.LevelUnknown || st.Catalog != nil || !*st.Agent.Up ||
+		st.ConsistentRead.OK {
 		t.Errorf("%q are missing of %+v; want %q", got, st, want)
 	}
 }
@@ -98,10 +101,16 @@ func TestRead_EmptyAnswers(t *testing.T) {
 // Where only the agent is to be asked, the servers are not, neither directly nor through the agent.
 func TestRead_AgentOnly(t *testing.T) {
 	t.Parallel()
-	c := cluster.New(cluster.Options{AgentOnly: true, Ports: cluster.PortOptions{Concurrency: 1}, Client: cluster.ClientOptions{Timeout: time.Second, Address: fakeAgent(t, map[string]http.HandlerFunc{
-		"/v1/agent/self": answer(200, `{"Config":{"NodeName":"a","Datacenter":"dc1"}}`), "/v1/status/leader": answer(200, `""`),
-		"/v1/agent/services": answer(200, `{"web":{"ID":"web","Service":"web"}}`), "/v1/agent/checks": answer(200, `{}`),
-	})}})
+	agent := fakeAgent(t, map[string]http.HandlerFunc{
+		"/v1/agent/self":     answer(200, `{"Config":{"NodeName":"a","Datacenter":"dc1"}}`),
+		"/v1/status/leader":  answer(200, `""`),
+		"/v1/agent/services": answer(200, `{"web":{"ID":"web","Service":"web"}}`),
+		"/v1/agent/checks":   answer(200, `{}`),
+	})
+	c := cluster.New(cluster.Options{
+		AgentOnly: true, Ports: cluster.PortOptions{Concurrency: 1},
+		Client: cluster.ClientOptions{Timeout: time.Second, Address: agent},
+	})
 	t.Cleanup(c.Close)
 	st := read(t, c)
 	if st.Level != status.LevelUnknown || len(st.Missing) != 0 || st.Catalog.Services != 1 || st.Agent.Name != "a" {
@@ -142,8 +151,11 @@ func TestRead_Deadline(t *testing.T) {
 	if took := time.Since(start); took > 5*time.Second || st.Seconds < 0.2 || st.Seconds > 5 {
 		t.Errorf("took %s, and says %v s; want 0.3 s, or a little more", took, st.Seconds)
 	}
-	want := []string{"agent", "members", "WAN members", "Raft configuration", "servers", "ports", "autopilot", "consistent read"}
-	if got := whatIsMissing(st); !slices.Equal(got, want) || st.Level != status.LevelUnknown || *st.Agent.Up || st.Agent.Name != "a" {
+	want := []string{
+		"agent", "members", "WAN members", "Raft configuration", "servers", "ports", "autopilot", "consistent read",
+	}
+	got := whatIsMissing(st)
+	if !slices.Equal(got, want) || st.Level != status.LevelUnknown || *st.Agent.Up || st.Agent.Name != "a" {
 		t.Errorf("%q are missing of %+v; want %q", got, st, want)
 	}
 }
@@ -152,7 +164,9 @@ func TestRead_Deadline(t *testing.T) {
 // called down.
 func TestRead_MaintenanceUnknown(t *testing.T) {
 	t.Parallel()
-	const summary = `{"Nodes":[{"Total":1,"Passing":1}],"Services":[{"Name":"web","Total":1,"Critical":1}],"Checks":[{"Total":1,"Critical":1}]}`
+	const summary = `{"Nodes":[{"Total":1,"Passing":1}],"Services":[{"Name":"web","Total":1,"Critical":1}],
+		"Checks":[{"Total":1,"Critical":1}]}`
+	const members = `[{"Name":"a","Addr":"127.0.0.1","Status":1,"Tags":{"role":"consul","acls":"0","port":"1"}}]`
 	for _, tc := range []struct {
 		name        string
 		maintenance http.HandlerFunc
@@ -166,7 +180,7 @@ func TestRead_MaintenanceUnknown(t *testing.T) {
 			t.Parallel()
 			st := read(t, newCluster(t, fakeAgent(t, map[string]http.HandlerFunc{
 				"/v1/agent/self":                   answer(200, `{"Config":{"NodeName":"a","Datacenter":"dc1","Server":true}}`),
-				"/v1/agent/members":                answer(200, `[{"Name":"a","Addr":"127.0.0.1","Status":1,"Tags":{"role":"consul","acls":"0","port":"1"}}]`),
+				"/v1/agent/members":                answer(200, members),
 				"/v1/status/leader":                answer(200, `"127.0.0.1:1"`),
 				"/v1/catalog/nodes":                answer(500, "broken"),
 				"/v1/internal/ui/catalog-overview": answer(200, summary),

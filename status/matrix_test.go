@@ -16,18 +16,23 @@ import (
 // Servers may have other ports, or other numbers for them, and the agent is shown if it is none of them.
 func TestView_Matrix(t *testing.T) {
 	t.Parallel()
+	type ports = []status.PortStatus
 	port := func(number int, protocol cluster.Protocol, transport string) status.PortStatus {
 		return status.PortStatus{Port: number, Protocol: protocol, Transport: transport, State: verdict.PortUp}
 	}
 	v := status.View{
 		Servers: []status.ServerStatus{
-			{Name: "a", Ports: []status.PortStatus{port(8300, cluster.ProtocolRPC, "tcp"), port(8600, cluster.ProtocolDNS, "udp")}},
-			{Name: "b", Ports: []status.PortStatus{port(8310, cluster.ProtocolRPC, "tcp")}},
+			{Name: "a", Ports: ports{port(8300, cluster.ProtocolRPC, "tcp"), port(8600, cluster.ProtocolDNS, "udp")}},
+			{Name: "b", Ports: ports{port(8310, cluster.ProtocolRPC, "tcp")}},
 		},
-		Agent: status.AgentStatus{Address: "http://10.0.0.9:8500", Ports: []status.PortStatus{port(8500, cluster.ProtocolHTTP, "tcp")}},
+		Agent: status.AgentStatus{
+			Address: "http://10.0.0.9:8500", Ports: ports{port(8500, cluster.ProtocolHTTP, "tcp")},
+		},
 	}
 	m := v.Matrix()
-	wantColumns := []status.Column{{cluster.ProtocolRPC, "tcp", 0}, {cluster.ProtocolHTTP, "tcp", 8500}, {cluster.ProtocolDNS, "udp", 8600}}
+	wantColumns := []status.Column{
+		{cluster.ProtocolRPC, "tcp", 0}, {cluster.ProtocolHTTP, "tcp", 8500}, {cluster.ProtocolDNS, "udp", 8600},
+	}
 	if diff := cmp.Diff(wantColumns, m.Columns); diff != "" {
 		t.Errorf("columns differ (-want +got):\n%s", diff)
 	}
@@ -41,7 +46,9 @@ func TestView_Matrix(t *testing.T) {
 			got[r.Name] = append(got[r.Name], name)
 		}
 	}
-	want := map[string][]string{"a": {"8300", "-", "8600/udp"}, "b": {"8310", "-", "-"}, "http://10.0.0.9:8500": {"-", "8500", "-"}}
+	want := map[string][]string{
+		"a": {"8300", "-", "8600/udp"}, "b": {"8310", "-", "-"}, "http://10.0.0.9:8500": {"-", "8500", "-"},
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("rows differ (-want +got):\n%s", diff)
 	}
@@ -51,7 +58,10 @@ func TestView_Matrix(t *testing.T) {
 func TestView_PortTroubles(t *testing.T) {
 	t.Parallel()
 	v := status.View{Servers: []status.ServerStatus{{Name: "a", Ports: []status.PortStatus{
-		{Port: 8300, Transport: "tcp", State: verdict.PortHangs, Reason: "timeout", Error: "read tcp 10.0.0.1:1->10.0.0.2:8300: i/o timeout"},
+		{
+			Port: 8300, Transport: "tcp", State: verdict.PortHangs, Reason: "timeout",
+			Error: "read tcp 10.0.0.1:1->10.0.0.2:8300: i/o timeout",
+		},
 		{Port: 8301, Transport: "udp", State: verdict.PortDown, Reason: "timeout", Error: "no answer"},
 		{Port: 8500, Transport: "tcp", State: verdict.PortUp},
 		{Port: 8502, Transport: "tcp", State: verdict.PortNotAsked, Note: "mesh is off"},

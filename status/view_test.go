@@ -25,14 +25,16 @@ import (
 )
 
 var (
-	noon                = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
-	one, two, three     = reporttest.Server(1), reporttest.Server(2), reporttest.Server(3)
-	connecting          = []probe.PhaseDuration{{Phase: probe.PhaseConnect}}
-	connectionIsRefused = probe.Result{Reason: probe.ReasonRefused, Err: errors.New("connection refused"), Phases: connecting}
+	noon            = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
+	one, two, three = reporttest.Server(1), reporttest.Server(2), reporttest.Server(3)
+	connecting      = []probe.PhaseDuration{{Phase: probe.PhaseConnect}}
+	refused         = probe.Result{
+		Reason: probe.ReasonRefused, Err: errors.New("connection refused"), Phases: connecting,
+	}
 )
 
-// factsOf are the facts about a cluster with these reports, asked through the agent of server-1. Each server has the ports
-// rpc, serf_lan and dns, which answer as port 8300 does.
+// factsOf are the facts about a cluster with these reports, asked through the agent of server-1. Each server has the
+// ports rpc, serf_lan and dns, which answer as port 8300 does.
 func factsOf(reports ...cluster.Report) *status.Facts {
 	f := &status.Facts{
 		Start: noon, Took: 40 * time.Millisecond, Address: cluster.Address{Scheme: "http", Host: "10.0.0.1:8500"},
@@ -75,14 +77,14 @@ func says(s cluster.Server, leader int) cluster.Report { return reporttest.Says(
 func hung(s cluster.Server) cluster.Report {
 	r := reporttest.Silent(s)
 	r.RPC.Err = errors.New("no answer to a request on the open connection: i/o timeout")
-	r.RPC.Phases = []probe.PhaseDuration{{Phase: probe.PhaseConnect}, {Phase: probe.PhaseRequest, Duration: 3 * time.Second}}
+	r.RPC.Phases = append(connecting[:1:1], probe.PhaseDuration{Phase: probe.PhaseRequest, Duration: 3 * time.Second})
 	return r
 }
 
 // dead returns a report of a server on whose host nothing listens any more.
 func dead(s cluster.Server) cluster.Report {
 	r := reporttest.Silent(s)
-	r.RPC.Result = connectionIsRefused
+	r.RPC.Result = refused
 	return r
 }
 
@@ -375,9 +377,9 @@ func TestFacts_View(t *testing.T) {
 		{
 			name: "single ports", facts: healthy(), level: status.LevelDegraded,
 			change: func(f *status.Facts) {
-				*result(f, "server-2", cluster.ProtocolRPC) = connectionIsRefused
-				*result(f, "server-3", cluster.ProtocolSerfLAN) = connectionIsRefused
-				*result(f, "server-3", cluster.ProtocolDNS) = connectionIsRefused
+				*result(f, "server-2", cluster.ProtocolRPC) = refused
+				*result(f, "server-3", cluster.ProtocolSerfLAN) = refused
+				*result(f, "server-3", cluster.ProtocolDNS) = refused
 				result(f, "server-1", cluster.ProtocolSerfLAN).Duration = 1500 * time.Millisecond
 			},
 			verdict: allAnswer + "server-2 does not answer on port 8300; one more may fail; there are 3 other problems.",
@@ -394,7 +396,7 @@ func TestFacts_View(t *testing.T) {
 						Address: s.Host + ":8301",
 					}, Result: probe.Result{Reason: probe.ReasonTimeout}})
 				}
-				*result(f, "server-2", cluster.ProtocolSerfLAN) = connectionIsRefused // Also over TCP.
+				*result(f, "server-2", cluster.ProtocolSerfLAN) = refused // Also over TCP.
 			},
 			verdict:  allAnswer + "one more may fail; there are 2 problems.",
 			problems: "critical ConsulSerfLANPortDown server-2, warning ConsulGossipUDPBlocked server-1",
@@ -418,10 +420,8 @@ func TestFacts_View(t *testing.T) {
 		{
 			name: "a server that refuses TLS is not down", facts: healthy(), level: status.LevelDegraded,
 			change: func(f *status.Facts) {
-				for i := range f.Ports {
-					if p := &f.Ports[i]; p.Server == "server-3" {
-						p.Result = probe.Result{Reason: probe.ReasonTLS, Phases: append(connecting, probe.PhaseDuration{Phase: probe.PhaseTLS})}
-					}
+				for _, protocol := range []cluster.Protocol{cluster.ProtocolRPC, cluster.ProtocolSerfLAN, cluster.ProtocolDNS} {
+					*result(f, "server-3", protocol) = probe.Result{Reason: probe.ReasonTLS}
 				}
 			},
 			verdict: allAnswer + "server-3 does not answer on port 8300; one more may fail; there are 2 other problems.",
@@ -547,7 +547,7 @@ func TestFacts_View_Protocols(t *testing.T) {
 		}
 		f := healthy()
 		port := cluster.Port{Server: "server-3", Protocol: p, Transport: cluster.TransportTCP, Address: "10.0.0.3:1"}
-		f.Ports = append(f.Ports, cluster.PortReport{Port: port, Result: connectionIsRefused})
+		f.Ports = append(f.Ports, cluster.PortReport{Port: port, Result: refused})
 		problems := f.View().Problems
 		if len(problems) != 1 || problems[0].Alert != alert || !known[string(problems[0].Severity)+" "+alert] {
 			t.Errorf("%s: problems are %+v; want %s as in the pack", p, problems, alert)

@@ -87,7 +87,10 @@ func newStatusPage(take func(context.Context) status.View, opts Options, l *limi
 		}),
 		exporter: exporterInfo{version.Version, version.GetRevision(), version.GoVersion, opts.Flags},
 		links: []pageLink{
-			{opts.TelemetryPath, "Metrics"}, {"/?format=json", "This page as JSON"}, {healthyPath, "Healthy"}, {readyPath, "Ready"},
+			{opts.TelemetryPath, "Metrics"},
+			{"/?format=json", "This page as JSON"},
+			{healthyPath, "Healthy"},
+			{readyPath, "Ready"},
 		},
 		template: page,
 		policy:   contentSecurityPolicy(statusCSS),

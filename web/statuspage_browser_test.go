@@ -29,10 +29,11 @@ func serveStatus(t *testing.T, st status.View) (url string) {
 // badStatus has something in every part of the page.
 func badStatus() status.View {
 	st := healthyStatus(3)
-	st.Level, st.Verdict = status.LevelCritical, "The quorum is lost; 1 of 3 voters answers, quorum is 2; nothing can be written until 1 more voter answers."
+	st.Level, st.Verdict = status.LevelCritical, "The quorum is lost; 1 of 3 voters answers, quorum is 2; nothing can be "+
+		"written until 1 more voter answers."
 	st.Problems = []status.Problem{
 		{Severity: status.Critical, Alert: "ConsulQuorumLost", Text: "1 of 3 voters answers on port 8300, and 2 must agree."},
-		{Severity: status.Warning, Alert: "ConsulRaftLogLag", Server: "server-3", Text: "The log of server-3 is 4711 entries behind."},
+		{Severity: status.Warning, Alert: "ConsulRaftLogLag", Text: "The log of server-3 is 4711 entries behind."},
 		{Severity: status.Info, Alert: "ConsulEvenVoters", Text: "There are 4 voters."},
 	}
 	st.Quorum.Reachable, st.Quorum.Margin = 1, new(-1)
@@ -42,7 +43,9 @@ func badStatus() status.View {
 	st.Servers[2].Ports[1].Verified = false
 	st.Servers[2].Ports[2].Up = nil
 	st.Catalog.Failing = []verdict.Service{{Name: "web", Passing: 1, Critical: 2}}
-	st.Missing = []status.Missing{{What: "autopilot", Reason: "read /v1/operator/autopilot/state: context deadline exceeded"}}
+	st.Missing = []status.Missing{
+		{What: "autopilot", Reason: "read /v1/operator/autopilot/state: context deadline exceeded"},
+	}
 	return st
 }
 
@@ -50,7 +53,8 @@ func badStatus() status.View {
 const contrast = `(() => {
 	const rgb = s => s.match(/[\d.]+/g).map(Number);
 	const luminance = c => {
-		const [r, g, b] = c.slice(0, 3).map(v => { v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4 });
+		const linear = v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+		const [r, g, b] = c.slice(0, 3).map(v => linear(v / 255));
 		return 0.2126 * r + 0.7152 * g + 0.0722 * b;
 	};
 	const behind = e => {
@@ -77,21 +81,21 @@ const contrast = `(() => {
 func TestStatusPage_Readable(t *testing.T) {
 	browser := browsertest.Start(t)
 	url := serveStatus(t, badStatus())
-	for name, view := range map[string]browsertest.View{"desk": browsertest.Desk, "night": browsertest.Night, "phone": browsertest.Phone} {
+	for name, view := range map[string]browsertest.View{
+		"desk": browsertest.Desk, "night": browsertest.Night, "phone": browsertest.Phone,
+	} {
 		t.Run(name, func(t *testing.T) {
 			page := browser.Open(t, url, view)
 			page.Picture("page-critical-" + name)
 			if got := page.Complaints(); len(got) > 0 {
 				t.Errorf("the browser complains: %v", got)
 			}
-			if got := browsertest.Eval[string](page, `getComputedStyle(document.querySelector('.problems')).listStyleType`); got != "none" {
-				t.Errorf("list style %q; the page's own style is not in force", got)
+			style := browsertest.Eval[string](page, `getComputedStyle(document.querySelector('.problems')).listStyleType`)
+			if style != "none" {
+				t.Errorf("list style %q; the page's own style is not in force", style)
 			}
 			if got := browsertest.Eval[[]string](page, contrast); len(got) != 1 || len(got[0]) < 2 {
 				t.Errorf("texts that were measured, and those that are hard to read: %v", got)
-			}
-			if over := browsertest.Eval[int](page, `document.documentElement.scrollWidth - document.documentElement.clientWidth`); over > 0 {
-				t.Errorf("the page is %d pixels wider than the window", over)
 			}
 			background := browsertest.Eval[string](page, `getComputedStyle(document.body).backgroundColor`)
 			if dark := background != "rgb(255, 255, 255)"; dark != view.Dark {
@@ -101,9 +105,11 @@ func TestStatusPage_Readable(t *testing.T) {
 				"tables without a name":       `document.querySelectorAll('table:not([aria-labelledby])').length`,
 				"heading cells with no scope": `document.querySelectorAll('th:not([scope])').length`,
 				"cells with no text":          `[...document.querySelectorAll('td')].filter(e => !e.textContent.trim()).length`,
-				"names that are nowhere":      `[...document.querySelectorAll('[aria-labelledby], [aria-describedby]')].filter(e => !document.getElementById(e.getAttribute('aria-labelledby') || e.getAttribute('aria-describedby'))).length`,
-				"scripts":                     `document.scripts.length`,
-				"images":                      `document.images.length`,
+				"names that are nowhere": `[...document.querySelectorAll('[aria-labelledby], [aria-describedby]')].filter(e =>
+					!document.getElementById(e.getAttribute('aria-labelledby') || e.getAttribute('aria-describedby'))).length`,
+				"scripts":              `document.scripts.length`,
+				"images":               `document.images.length`,
+				"pixels out of window": `document.documentElement.scrollWidth - document.documentElement.clientWidth`,
 			} {
 				if n := browsertest.Eval[int](page, count); n > 0 {
 					t.Errorf("%d %s", n, what)
@@ -119,11 +125,12 @@ func TestStatusPage_Readable(t *testing.T) {
 // A hundred servers are a long page, and one that is still quick to read: what hangs is on top.
 func TestStatusPage_HundredServers(t *testing.T) {
 	st := healthyStatus(100)
-	st.Level, st.Verdict = status.LevelDegraded, "90 of 100 voters answer, quorum is 51, server-2 leads; ten servers hang; 39 more may fail."
+	st.Level = status.LevelDegraded
+	st.Verdict = "90 of 100 voters answer, quorum is 51, server-2 leads; ten servers hang; 39 more may fail."
 	for i := 9; i < 100; i += 10 {
 		hang(&st.Servers[i])
 		st.Problems = append(st.Problems, status.Problem{
-			Severity: status.Critical, Alert: "ConsulServerHung", Server: st.Servers[i].Name, Text: st.Servers[i].Name + " hangs.",
+			Severity: status.Critical, Alert: "ConsulServerHung", Text: st.Servers[i].Name + " hangs.",
 		})
 	}
 	page := browsertest.Start(t).Open(t, serveStatus(t, st), browsertest.Desk)
@@ -134,7 +141,8 @@ func TestStatusPage_HundredServers(t *testing.T) {
 	if n := browsertest.Eval[int](page, `document.querySelectorAll('.matrix td.bad').length`); n != 50 {
 		t.Errorf("%d ports stand out; want 50", n)
 	}
-	if last := browsertest.Eval[float64](page, `document.querySelector('.problems li:last-child').getBoundingClientRect().bottom`); last > 900 {
+	const end = `document.querySelector('.problems li:last-child').getBoundingClientRect().bottom`
+	if last := browsertest.Eval[float64](page, end); last > 900 {
 		t.Errorf("the last problem ends at %v; want all of them in the window", last)
 	}
 }
@@ -155,7 +163,8 @@ func TestStatusPage_Attack(t *testing.T) {
 		t.Errorf("the name can be read %d times; want everywhere", n)
 	}
 	// A name that turns the text around does so to itself alone.
-	if dir := browsertest.Eval[string](page, `getComputedStyle(document.querySelector('bdi')).unicodeBidi`); dir != "isolate" {
+	dir := browsertest.Eval[string](page, `getComputedStyle(document.querySelector('bdi')).unicodeBidi`)
+	if dir != "isolate" {
 		t.Errorf("names are not isolated: %s", dir)
 	}
 }

@@ -40,20 +40,24 @@ func pageOf(tb testing.TB, st status.View) http.Handler {
 
 // healthyStatus is that of a cluster of so many servers, of which the second one leads.
 func healthyStatus(servers int) status.View {
+	needed := servers/2 + 1
 	st := status.View{
 		Time: time.Date(2026, 11, 25, 14, 3, 0, 0, time.UTC), Seconds: 0.035, Level: status.LevelHealthy,
-		Verdict: fmt.Sprintf("%d of %d voters answer, quorum is %d, server-2 leads; one more may fail.", servers, servers, servers/2+1),
-		Agent:   status.AgentStatus{Address: "http://127.0.0.1:8500", Up: new(true), Name: "server-1", Datacenter: "dc1"},
-		Quorum: &status.QuorumStatus{
-			Quorum: verdict.Quorum{Voters: servers, Needed: servers/2 + 1, Reachable: servers}, Margin: new(servers - servers/2 - 1),
+		Verdict: fmt.Sprintf("%d of %d voters answer, quorum is %d, server-2 leads; one more may fail.",
+			servers, servers, needed),
+		Agent: status.AgentStatus{
+			Address: "http://127.0.0.1:8500", Up: new(true), Name: "server-1", Datacenter: "dc1",
 		},
-		Leadership:     &status.LeadershipStatus{Leaders: []string{"server-2"}, Reported: []string{"server-2"}, Configurations: 1},
+		Quorum: &status.QuorumStatus{
+			Quorum: verdict.Quorum{Voters: servers, Needed: needed, Reachable: servers}, Margin: new(servers - needed),
+		},
+		Leadership:     &status.LeadershipStatus{Leaders: []string{"server-2"}, Configurations: 1},
 		ConsistentRead: &status.ConsistentReadStatus{OK: true, Seconds: new(0.0021)},
 		Autopilot:      &status.AutopilotStatus{Healthy: true, FailureTolerance: 1},
-		Members: []verdict.Pool{
-			{Pool: "lan", Count: servers, ByStatus: map[string]int{"alive": servers, "failed": 0, "leaving": 0, "left": 0}},
+		Members:        []verdict.Pool{{Pool: "lan", Count: servers, ByStatus: map[string]int{"alive": servers}}},
+		Catalog: &verdict.Catalog{
+			Nodes: servers, Services: 2, Instances: map[string]int{"passing": 5, "warning": 1},
 		},
-		Catalog: &verdict.Catalog{Nodes: servers, Services: 2, Instances: map[string]int{"passing": 5, "warning": 1, "critical": 0, "maintenance": 0}},
 	}
 	for i := range servers {
 		st.Servers = append(st.Servers, healthyServer(i+1))
@@ -63,34 +67,32 @@ func healthyStatus(servers int) status.View {
 
 func healthyServer(i int) status.ServerStatus {
 	s := status.ServerStatus{
-		Name: fmt.Sprintf("server-%d", i), Address: fmt.Sprintf("127.0.0.%d:8300", i), Version: "1.22.5", Voter: true, Serf: "alive",
-		RaftState: cluster.RaftFollower, HasLeader: new(true), Leader: "server-2", Term: new(uint64(2)), LastLogIndex: new(uint64(4711)),
-		LogLag: new(uint64(0)), LastContactSeconds: new(0.024), AutopilotHealthy: new(true),
+		Name: fmt.Sprintf("server-%d", i), Address: fmt.Sprintf("127.0.0.%d:8300", i), Version: "1.22.5",
+		Voter: true, Serf: "alive", RaftState: cluster.RaftFollower, HasLeader: new(true), Leader: "server-2",
+		Term: new(uint64(2)), LastLogIndex: new(uint64(4711)), LogLag: new(uint64(0)), LastContactSeconds: new(0.024),
+		AutopilotHealthy: new(true),
 	}
 	if i == 2 {
 		s.RaftState, s.LastContactSeconds = cluster.RaftLeader, new(0.0)
 	}
-	for _, p := range []struct {
-		number    int
-		protocol  cluster.Protocol
-		transport string
-	}{
-		{8300, cluster.ProtocolRPC, "tcp"},
-		{8301, cluster.ProtocolSerfLAN, "tcp"},
-		{8301, cluster.ProtocolSerfLAN, "udp"},
-		{8500, cluster.ProtocolHTTP, "tcp"},
-		{8600, cluster.ProtocolDNS, "udp"},
-	} {
+	port := func(number int, protocol cluster.Protocol, transport string) {
 		s.Ports = append(s.Ports, status.PortStatus{
-			Port: p.number, Protocol: p.protocol, Transport: p.transport, State: verdict.PortUp, Up: new(true), Verified: true, Seconds: 0.0012,
+			Port: number, Protocol: protocol, Transport: transport,
+			State: verdict.PortUp, Up: new(true), Verified: true, Seconds: 0.0012,
 		})
 	}
+	port(8300, cluster.ProtocolRPC, "tcp")
+	port(8301, cluster.ProtocolSerfLAN, "tcp")
+	port(8301, cluster.ProtocolSerfLAN, "udp")
+	port(8500, cluster.ProtocolHTTP, "tcp")
+	port(8600, cluster.ProtocolDNS, "udp")
 	return s
 }
 
 // hang makes a server look as one that was stopped.
 func hang(s *status.ServerStatus) {
-	s.RaftState, s.HasLeader, s.Leader, s.Term, s.LastLogIndex, s.LogLag, s.LastContactSeconds = "", nil, "", nil, nil, nil, nil
+	s.RaftState, s.HasLeader, s.Leader = "", nil, ""
+	s.Term, s.LastLogIndex, s.LogLag, s.LastContactSeconds = nil, nil, nil, nil
 	for i := range s.Ports {
 		p := &s.Ports[i]
 		p.State, p.Up, p.Seconds, p.Reason, p.Error = verdict.PortDown, new(false), 3, "timeout", "no answer in 3s"
@@ -109,12 +111,14 @@ func text(page string) string {
 func TestStatusPage_Healthy(t *testing.T) {
 	t.Parallel()
 	w := get(t, pageOf(t, healthyStatus(3)), "/")
-	if w.Code != http.StatusOK || w.Header().Get("Content-Type") != "text/html; charset=utf-8" || w.Header().Get("Cache-Control") != "no-store" {
-		t.Errorf("status %d, header %v", w.Code, w.Header())
+	h := w.Header()
+	if w.Code != 200 || h.Get("Content-Type") != "text/html; charset=utf-8" || h.Get("Cache-Control") != "no-store" {
+		t.Errorf("status %d, header %v", w.Code, h)
 	}
 	page := text(w.Body.String())
 	for _, want := range []string{
-		"healthy: Consul dc1", "3 of 3 voters answer, quorum is 2, server-2 leads; one more may fail.", "As of 2026-11-25 14:03:00 UTC , found out in 35 ms.",
+		"healthy: Consul dc1", "3 of 3 voters answer, quorum is 2, server-2 leads; one more may fail.",
+		"As of 2026-11-25 14:03:00 UTC , found out in 35 ms.",
 		"Voters that answer 3 of 3", "May still fail 1", "Leader server-2", "Consistent read 2.1 ms", "Problems None.",
 		"Server 8300/tcp rpc 8301/tcp serf_lan 8301/udp serf_lan 8500/tcp http 8600/udp dns server-1 up 1.2 ms up 1.2 ms",
 		"server-1 follower server-2 2 4711 0 24 ms ago yes alive healthy 127.0.0.1:8300 1.22.5",
@@ -127,8 +131,10 @@ func TestStatusPage_Healthy(t *testing.T) {
 			t.Errorf("the page does not say %q; it says:\n%s", want, page)
 		}
 	}
+	_, body, _ := strings.Cut(w.Body.String(), "</style>")
+	body, _, _ = strings.Cut(body, "<footer>")
 	for _, unwanted := range []string{"bad", "Not found out", "Why ports"} {
-		if body, _, _ := strings.Cut(w.Body.String(), "<footer>"); strings.Contains(strings.SplitN(body, "</style>", 2)[1], unwanted) {
+		if strings.Contains(body, unwanted) {
 			t.Errorf("the page of a healthy cluster has %q", unwanted)
 		}
 	}
@@ -138,32 +144,40 @@ func TestStatusPage_Broken(t *testing.T) {
 	t.Parallel()
 	st := healthyStatus(3)
 	st.Level, st.Verdict = status.LevelCritical, "The quorum is lost."
-	st.Problems = []status.Problem{{Severity: status.Critical, Alert: "ConsulQuorumLost", Text: "1 of 3 voters answers.", Runbook: "https://runbooks.example/ConsulQuorumLost"}}
+	const runbook = "https://runbooks.example/ConsulQuorumLost"
+	st.Problems = []status.Problem{
+		{Severity: status.Critical, Alert: "ConsulQuorumLost", Text: "1 of 3 voters answers.", Runbook: runbook},
+	}
 	st.Quorum.Reachable, st.Quorum.Margin = 1, new(-1)
 	st.Leadership.Leaders = nil
 	st.ConsistentRead = &status.ConsistentReadStatus{}
 	hang(&st.Servers[0])
-	st.Servers[1].Ports[0].State = verdict.PortDown
-	st.Servers[1].Ports[0].Up, st.Servers[1].Ports[0].Reason, st.Servers[1].Ports[0].Error = new(false), "refused", "connection refused"
-	st.Servers[2].HasLeader, st.Servers[2].Leader, st.Servers[2].RaftState = new(false), "", cluster.RaftCandidate
-	st.Servers[2].LogLag, st.Servers[2].LastContactSeconds, st.Servers[2].Serf = new(uint64(251)), new(12.3), "failed"
-	st.Servers[2].AutopilotHealthy = new(false)
-	st.Servers[2].Ports[1].State, st.Servers[2].Ports[1].Verified = verdict.PortAccepts, false
-	st.Servers[2].Ports[2].State, st.Servers[2].Ports[2].Up = verdict.PortUnknown, nil
-	st.Servers[2].Ports = st.Servers[2].Ports[:4]
+	p := &st.Servers[1].Ports[0]
+	p.State, p.Up, p.Reason, p.Error = verdict.PortDown, new(false), "refused", "connection refused"
+	s := &st.Servers[2]
+	s.HasLeader, s.Leader, s.RaftState, s.AutopilotHealthy = new(false), "", cluster.RaftCandidate, new(false)
+	s.LogLag, s.LastContactSeconds, s.Serf = new(uint64(251)), new(12.3), "failed"
+	s.Ports[1].State, s.Ports[1].Verified = verdict.PortAccepts, false
+	s.Ports[2].State, s.Ports[2].Up = verdict.PortUnknown, nil
+	s.Ports = s.Ports[:4]
 	st.Catalog.Failing = []verdict.Service{{Name: "web", Passing: 1, Critical: 2}}
 	st.Catalog.FailingOmitted = 7
-	st.Members[0].NotAlive = []verdict.PoolMember{{Name: "server-3", Status: "failed", IsServer: true}, {Name: "client-1", Status: "left"}}
+	st.Members[0].NotAlive = []verdict.PoolMember{
+		{Name: "server-3", Status: "failed", IsServer: true}, {Name: "client-1", Status: "left"},
+	}
 	st.Members[0].NotAliveOmitted = 3
 	st.Missing = []status.Missing{{What: "autopilot", Reason: "read it: timeout"}}
 	page := get(t, pageOf(t, st), "/").Body.String()
 	plain := text(page)
 	for _, want := range []string{
-		"critical: Consul dc1", "The quorum is lost.", "critical 1 of 3 voters answers. ConsulQuorumLost", "Leader none", "May still fail 0",
-		"Consistent read fails", "server-1 hangs timeout hangs timeout down timeout hangs timeout down timeout server-2 down refused up 1.2 ms",
+		"critical: Consul dc1", "The quorum is lost.", "critical 1 of 3 voters answers. ConsulQuorumLost", "Leader none",
+		"May still fail 0", "Consistent read fails",
+		"server-1 hangs timeout hangs timeout down timeout hangs timeout down timeout server-2 down refused up 1.2 ms",
 		"server-3 up 1.2 ms accepts 1.2 ms unknown up 1.2 ms no such port",
-		"Why ports do not answer, or are not asked server-1 8300, 8301, 8301/udp, 8500, 8600/udp: no answer in 3s server-2 8300: connection refused",
-		"server-1 – – – – – – yes alive healthy", "server-3 candidate nobody 2 4711 251 12s ago yes failed unhealthy",
+		"Why ports do not answer, or are not asked server-1 8300, 8301, 8301/udp, 8500, 8600/udp: no answer in 3s " +
+			"server-2 8300: connection refused",
+		"server-1 – – – – – – yes alive healthy",
+		"server-3 candidate nobody 2 4711 251 12s ago yes failed unhealthy",
 		"Not alive: server-3 (server, failed), client-1 (left) and 3 more.",
 		"worst first; 7 more are left out.", "web 2 0 1 0", "Not found out: autopilot autopilot : read it: timeout",
 	} {
@@ -171,7 +185,7 @@ func TestStatusPage_Broken(t *testing.T) {
 			t.Errorf("the page does not say %q; it says:\n%s", want, plain)
 		}
 	}
-	if want := `<a href="https://runbooks.example/ConsulQuorumLost">`; !strings.Contains(page, want) {
+	if want := `<a href="` + runbook + `">`; !strings.Contains(page, want) {
 		t.Errorf("the page has no %s", want)
 	}
 }
@@ -195,7 +209,8 @@ func TestStatusPage_Policy(t *testing.T) {
 func TestStatusPage_Panic(t *testing.T) {
 	t.Parallel()
 	var logged strings.Builder
-	p, err := newStatusPage(func(context.Context) status.View { panic("out of servers") }, Options{Logger: log.NewLogfmtLogger(&logged)}, newLimits(0, log.NewNopLogger()))
+	p, err := newStatusPage(func(context.Context) status.View { panic("out of servers") },
+		Options{Logger: log.NewLogfmtLogger(&logged)}, newLimits(0, log.NewNopLogger()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +235,8 @@ func TestStatusPage_Refresh(t *testing.T) {
 	if strings.Contains(get(t, h, "/?refresh=off").Body.String(), refresh) {
 		t.Error("the page loads itself anew with refresh=off")
 	}
-	if w := get(t, h, "/?format=xml"); w.Code != http.StatusBadRequest || w.Body.String() != "there is no format \"xml\"; there are html and json\n" {
+	const noXML = "there is no format \"xml\"; there are html and json\n"
+	if w := get(t, h, "/?format=xml"); w.Code != http.StatusBadRequest || w.Body.String() != noXML {
 		t.Errorf("format=xml: status %d: %s", w.Code, w.Body)
 	}
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", http.NoBody)
@@ -244,11 +260,11 @@ func TestStatusPage_JSON(t *testing.T) {
 	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 		t.Fatal(err)
 	}
-	var want map[string]any
 	plain, err := json.Marshal(st)
 	if err != nil {
 		t.Fatal(err)
 	}
+	var want map[string]any
 	if err := json.Unmarshal(plain, &want); err != nil {
 		t.Fatal(err)
 	}

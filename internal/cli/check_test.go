@@ -36,7 +36,8 @@ func TestCheck_Usage(t *testing.T) {
 		}
 		code, stdout, stderr := harness.RunProgram(t, append([]string{"check"}, tc.args...)...)
 		if code != cli.ExitUsage || stdout != "" || stderr != want {
-			t.Errorf("%q: exit code %d, printed %q and\n%s\nwant exit code %d and only\n%s", tc.args, code, stdout, stderr, cli.ExitUsage, want)
+			t.Errorf("%q: exit code %d, printed %q and\n%s\nwant exit code %d and only\n%s",
+				tc.args, code, stdout, stderr, cli.ExitUsage, want)
 		}
 	}
 }

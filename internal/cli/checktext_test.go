@@ -16,44 +16,64 @@ import (
 )
 
 // What a real cluster does not show at once: names of any alphabet and with escape sequences, ports that were only
-// connected to or not asked, other numbers on one server, errors that are long, and an agent beside the servers.
+// connected to or not asked, other numbers on one server, errors that are long, and an agent besides the servers.
 func TestPrintStatus(t *testing.T) {
 	t.Parallel()
-	up := func(port int, protocol cluster.Protocol, transport string, seconds float64) status.PortStatus {
-		return status.PortStatus{Port: port, Protocol: protocol, Transport: transport, State: verdict.PortUp, Up: new(true), Verified: true, Seconds: seconds}
+	const odd = "服务器-2\x1b[2J"
+	up := func(port int, protocol cluster.Protocol, seconds float64) status.PortStatus {
+		return status.PortStatus{
+			Port: port, Protocol: protocol, Transport: "tcp", State: verdict.PortUp, Up: new(true), Verified: true,
+			Seconds: seconds,
+		}
 	}
 	down := func(port int, protocol cluster.Protocol, reason, err string) status.PortStatus {
-		return status.PortStatus{Port: port, Protocol: protocol, Transport: "tcp", State: verdict.PortDown, Up: new(false), Verified: true, Reason: reason, Error: err}
+		return status.PortStatus{
+			Port: port, Protocol: protocol, Transport: "tcp", State: verdict.PortDown, Up: new(false), Verified: true,
+			Reason: reason, Error: err,
+		}
 	}
-	gossip := up(8301, cluster.ProtocolSerfLAN, "tcp", 0.0004)
+	gossip := up(8301, cluster.ProtocolSerfLAN, 0.0004)
 	gossip.State = verdict.PortAccepts
-	silent := status.PortStatus{Port: 8301, Protocol: cluster.ProtocolSerfLAN, Transport: "udp", State: verdict.PortUnknown}
-	hung := down(8310, cluster.ProtocolRPC, "timeout", "no answer to a request on the open connection: read answer: read tcp 127.0.0.1:5->10.0.0.2:8310: i/o timeout")
+	silent := status.PortStatus{
+		Port: 8301, Protocol: cluster.ProtocolSerfLAN, Transport: "udp", State: verdict.PortUnknown,
+	}
+	hung := down(8310, cluster.ProtocolRPC, "timeout", "no answer to a request on the open connection: read answer: "+
+		"read tcp 127.0.0.1:5->10.0.0.2:8310: i/o timeout")
 	hung.State = verdict.PortHangs
-	st := &status.View{
-		Time: time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC), Seconds: 3.014, Level: status.LevelCritical,
-		Verdict: "The quorum is lost; 服务器-2\x1b[2J hangs.",
+	v := &status.View{
+		Time: time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC), Seconds: 3.014,
+		Level: status.LevelCritical, Verdict: "The quorum is lost; " + odd + " hangs.",
 		Problems: []status.Problem{
-			{Severity: status.Critical, Alert: "ConsulServerHung", Server: "服务器-2\x1b[2J", Text: "服务器-2\x1b[2J accepts connections and answers none: the process is stopped, deadlocked, or waits for its disk."},
+			{
+				Severity: status.Critical, Alert: "ConsulServerHung", Server: odd,
+				Text: odd + " accepts connections and answers none: the process is stopped, deadlocked, or waits for its disk.",
+			},
 			{Severity: status.Info, Alert: "ConsulEvenVoters", Text: "The number of voters is even, 2."},
 		},
-		Agent: status.AgentStatus{Address: "unix:///run/consul.sock", Up: new(true), Name: "клиент", Ports: []status.PortStatus{up(8500, cluster.ProtocolHTTP, "tcp", 0.012)}},
+		Agent: status.AgentStatus{
+			Address: "unix:///run/consul.sock", Up: new(true), Name: "клиент",
+			Ports: []status.PortStatus{up(8500, cluster.ProtocolHTTP, 0.012)},
+		},
 		Servers: []status.ServerStatus{
 			{
-				Name: "server-1", Voter: true, RaftState: cluster.RaftCandidate, HasLeader: new(false), Term: new(uint64(12)), LastLogIndex: new(uint64(123456)),
-				LogLag: new(uint64(0)), LastContactSeconds: new(12.3456), AutopilotHealthy: new(false),
+				Name: "server-1", Voter: true, RaftState: cluster.RaftCandidate, HasLeader: new(false),
+				Term: new(uint64(12)), LastLogIndex: new(uint64(123456)), LogLag: new(uint64(0)),
+				LastContactSeconds: new(12.3456), AutopilotHealthy: new(false),
 				Ports: []status.PortStatus{
-					up(8300, cluster.ProtocolRPC, "tcp", 1.25), gossip, silent,
-					down(8503, cluster.ProtocolGRPCTLS, "tls", "TLS handshake: x509: certificate signed by unknown authority"), down(8600, cluster.ProtocolDNS, "tls", "other"),
+					up(8300, cluster.ProtocolRPC, 1.25), gossip, silent,
+					down(8503, cluster.ProtocolGRPCTLS, "tls", "TLS handshake: x509: certificate signed by unknown authority"),
+					down(8600, cluster.ProtocolDNS, "tls", "other"),
 				},
 			},
-			{Name: "服务器-2\x1b[2J", Ports: []status.PortStatus{hung}},
+			{Name: odd, Ports: []status.PortStatus{hung}},
 		},
 		Members: []verdict.Pool{{
 			Pool: "lan", Count: 3, ByStatus: map[string]int{"alive": 1, "failed": 1, "left": 1},
-			NotAlive: []verdict.PoolMember{{Name: "服务器-2\x1b[2J", Status: "failed"}, {Name: "gone", Status: "left"}},
+			NotAlive: []verdict.PoolMember{{Name: odd, Status: "failed"}, {Name: "gone", Status: "left"}},
 		}},
-		Catalog: &verdict.Catalog{Nodes: 1, Services: 2, Instances: map[string]int{"passing": 2, "critical": 1, "maintenance": 0}},
+		Catalog: &verdict.Catalog{
+			Nodes: 1, Services: 2, Instances: map[string]int{"passing": 2, "critical": 1, "maintenance": 0},
+		},
 		Missing: []status.Missing{{What: "autopilot", Reason: "context deadline exceeded"}},
 	}
 	const want = `critical  The quorum is lost; 服务器-2\x1b[2J hangs.
@@ -89,7 +109,7 @@ Besides
   asked         at 2026-03-04 12:00:00 UTC, for 3.01 s
 `
 	var b strings.Builder
-	if err := printStatus(&b, st); err != nil {
+	if err := printStatus(&b, v); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, b.String()); diff != "" {
