@@ -176,9 +176,16 @@ func raftRows(servers []status.ServerStatus) []row {
 		if s.Voter {
 			vote = "yes"
 		}
+		leader := func(known bool) terminal.Cell {
+			if !known {
+				return styled("nobody", terminal.Alarm)
+			}
+			return plain(s.Leader)
+		}
 		rows = append(rows, row{
-			plain(s.Name), plain(vote), stateCell(s.RaftState), leaderCell(s), number(s.Term), number(s.LastLogIndex),
-			number(s.LogLag), contactCell(s.LastContactSeconds), autopilotCell(s.AutopilotHealthy),
+			plain(s.Name), plain(vote), stateCell(s.RaftState), known(s.HasLeader, leader),
+			known(s.Term, number), known(s.LastLogIndex, number), known(s.LogLag, number),
+			known(s.LastContactSeconds, contact), known(s.AutopilotHealthy, health),
 		})
 	}
 	return rows
@@ -197,46 +204,29 @@ func stateCell(state cluster.RaftState) terminal.Cell {
 	}
 }
 
-// leaderCell is whom the server calls leader.
-func leaderCell(s *status.ServerStatus) terminal.Cell {
-	switch {
-	case s.HasLeader == nil:
-		return plain(dash)
-	case !*s.HasLeader:
-		return styled("nobody", terminal.Alarm)
-	default:
-		return plain(s.Leader)
-	}
-}
-
-func number(n *uint64) terminal.Cell {
-	if n == nil {
+// known is the cell of a value; a dash if it is not known.
+func known[T any](value *T, cell func(T) terminal.Cell) terminal.Cell {
+	if value == nil {
 		return plain(dash)
 	}
-	return plain(strconv.FormatUint(*n, 10))
+	return cell(*value)
 }
 
-// contactCell is how long ago the server heard of the leader.
-func contactCell(seconds *float64) terminal.Cell {
-	switch {
-	case seconds == nil:
-		return plain(dash)
-	case *seconds == 0:
+func number(n uint64) terminal.Cell { return plain(strconv.FormatUint(n, 10)) }
+
+// contact is how long ago the server heard of the leader.
+func contact(seconds float64) terminal.Cell {
+	if seconds == 0 {
 		return plain("0 ms")
-	default:
-		return plain(milliseconds(*seconds) + " ms")
 	}
+	return plain(milliseconds(seconds) + " ms")
 }
 
-func autopilotCell(healthy *bool) terminal.Cell {
-	switch {
-	case healthy == nil:
-		return plain(dash)
-	case *healthy:
-		return plain("healthy")
-	default:
+func health(healthy bool) terminal.Cell {
+	if !healthy {
 		return styled("unhealthy", terminal.Yellow)
 	}
+	return plain("healthy")
 }
 
 // summaryRows are a line each on members, catalog, what is not known, and who was asked.
