@@ -81,7 +81,7 @@ func (f *Facts) View() View {
 			Ports: newPortStatuses(e.agentPorts),
 		},
 		Servers: make([]ServerStatus, 0, len(e.servers)),
-		Members: []verdict.Pool{},
+		Members: verdict.JudgePools(f.LAN, f.WAN),
 		Catalog: e.catalog,
 		Missing: slices.Concat([]Missing{}, f.Missing),
 	}
@@ -108,12 +108,6 @@ func (f *Facts) View() View {
 	}
 	if f.Autopilot != nil {
 		v.Autopilot = &AutopilotStatus{f.Autopilot.Healthy, f.Autopilot.FailureTolerance}
-	}
-	if len(f.LAN) > 0 {
-		v.Members = append(v.Members, verdict.JudgePool("lan", f.LAN))
-	}
-	if len(f.WAN) > 0 {
-		v.Members = append(v.Members, verdict.JudgePool("wan", f.WAN))
 	}
 	return v
 }

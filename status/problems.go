@@ -142,7 +142,9 @@ func ofCluster(text func(*evidence) string) func(*evidence, report) {
 func ofServers(text func(*evidence, *verdict.Server) string) func(*evidence, report) {
 	return func(e *evidence, report report) {
 		for _, s := range e.servers {
-			report(aboutServer(s.Server.Name), text(e, s))
+			if text := text(e, s); text != "" {
+				report(aboutServer(s.Server.Name), text)
+			}
 		}
 	}
 }
@@ -151,7 +153,9 @@ func ofServers(text func(*evidence, *verdict.Server) string) func(*evidence, rep
 func ofPorts(text func(*evidence, verdict.Port) string) func(*evidence, report) {
 	return func(e *evidence, report report) {
 		for _, p := range e.ports {
-			report(aboutPort(p.PortReport), wording.Prefixed(portName(p), text(e, p)))
+			if text := text(e, p); text != "" {
+				report(aboutPort(p.PortReport), portName(p)+text)
+			}
 		}
 	}
 }

@@ -136,14 +136,9 @@ func serviceInstancesCritical(e *evidence) string {
 		wording.Plural(n, "service is", "services are"), wording.Prefixed(": ", wording.ListOf(partly, n)))
 }
 
-// nodeCheckCritical finds nodes with a critical check of their own. Consul's summary names none.
+// nodeCheckCritical needs the catalog: Consul's summary names no nodes.
 func nodeCheckCritical(e *evidence) string {
-	if e.Catalog == nil {
-		return ""
-	}
-	nodes := wording.Names(e.Catalog.Nodes, func(n cluster.CatalogNode) (string, bool) {
-		return n.Name, verdict.NodeCritical(&n)
-	})
+	nodes := verdict.CriticalNodes(e.Catalog)
 	return wording.If(len(nodes) > 0, "%s, and with them all services there: %s.",
 		wording.Plural(len(nodes), "node has checks that are critical", "nodes have checks that are critical"),
 		wording.List(nodes))

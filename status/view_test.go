@@ -81,7 +81,7 @@ func says(s cluster.Server, leader int) cluster.Report { return reporttest.Says(
 func hung(s cluster.Server) cluster.Report {
 	r := reporttest.Silent(s)
 	r.RPC.Err = errors.New("no answer to a request on the open connection: i/o timeout")
-	r.RPC.Phases = append(connecting[:1:1], probe.PhaseDuration{Phase: probe.PhaseRequest, Duration: 3 * time.Second})
+	r.RPC.Phases = slices.Concat(connecting, []probe.PhaseDuration{{Phase: probe.PhaseRequest, Duration: 3 * time.Second}})
 	return r
 }
 
@@ -354,7 +354,7 @@ func TestFacts_View(t *testing.T) {
 		}
 		got.WriteByte('\n')
 	}
-	golden(t, "views.txt", got.String())
+	golden(t, "views.txt", strings.TrimSuffix(got.String(), "\n"))
 }
 
 // The alert that a protocol names is a problem of the status, and its rule selects the ports of the protocol.

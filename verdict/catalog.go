@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 )
 
 // maxListed bounds each list of members and services, of which there may be thousands.
@@ -114,17 +115,22 @@ func (c *Catalog) add(name string, counts *cluster.InstanceCounts) {
 // serfHealthID is the check of gossip, about which the members say more.
 const serfHealthID = "serfHealth"
 
-// NodeCritical reports whether a node has a critical check of its own and is not in maintenance.
-func NodeCritical(n *cluster.CatalogNode) bool {
-	critical := false
-	for i := range n.Checks {
-		switch check := &n.Checks[i]; {
-		case check.ServiceID != "":
-		case check.InMaintenance():
-			return false
-		case check.Status == cluster.HealthCritical && check.ID != serfHealthID:
-			critical = true
-		}
+// CriticalNodes names the nodes with a critical check of their own that are not in maintenance. The catalog may be nil.
+func CriticalNodes(c *cluster.Catalog) []string {
+	if c == nil {
+		return nil
 	}
-	return critical
+	return wording.Names(c.Nodes, func(n cluster.CatalogNode) (string, bool) {
+		critical := false
+		for i := range n.Checks {
+			switch check := &n.Checks[i]; {
+			case check.ServiceID != "":
+			case check.InMaintenance():
+				return "", false
+			case check.Status == cluster.HealthCritical && check.ID != serfHealthID:
+				critical = true
+			}
+		}
+		return n.Name, critical
+	})
 }

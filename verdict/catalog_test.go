@@ -72,17 +72,19 @@ func TestJudge_ManyServicesAndMembers(t *testing.T) {
 	members = append(members,
 		cluster.Member{Name: "server-3", Role: "consul", Status: cluster.StatusFailed},
 		cluster.Member{Name: "server-1", Role: "consul", Status: cluster.StatusAlive})
-	pool := JudgePool("lan", members)
+	pools := JudgePools(members, nil)
+	pool := pools[0]
 	if diff := cmp.Diff(map[string]int{"alive": 1, "leaving": 0, "left": 150, "failed": 1}, pool.ByStatus); diff != "" {
 		t.Errorf("counts differ (-want +got):\n%s", diff)
 	}
-	if pool.Count != 152 || len(pool.NotAlive) != 100 || pool.NotAliveOmitted != 51 ||
-		pool.NotAlive[0] != (PoolMember{"server-3", "failed", true}) || pool.NotAlive[1].Name != "client-000" {
+	if len(pools) != 1 || pool.Pool != "lan" || pool.Count != 152 || len(pool.NotAlive) != 100 ||
+		pool.NotAliveOmitted != 51 || pool.NotAlive[0] != (PoolMember{"server-3", "failed", true}) ||
+		pool.NotAlive[1].Name != "client-000" {
 		t.Errorf("pool is %+v", pool)
 	}
 }
 
-func TestNodeCritical(t *testing.T) {
+func TestCriticalNodes(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		checks []cluster.Check
@@ -94,7 +96,8 @@ func TestNodeCritical(t *testing.T) {
 		{[]cluster.Check{{ID: "web", ServiceID: "web-1", Status: cluster.HealthCritical}}, false},
 		{[]cluster.Check{{ID: "disk", Status: cluster.HealthCritical}, {ID: "_node_maintenance"}}, false},
 	} {
-		if got := NodeCritical(&cluster.CatalogNode{Checks: tc.checks}); got != tc.want {
+		nodes := CriticalNodes(&cluster.Catalog{Nodes: []cluster.CatalogNode{{Name: "a", Checks: tc.checks}}})
+		if got := len(nodes) > 0; got != tc.want {
 			t.Errorf("%+v: got %v; want %v", tc.checks, got, tc.want)
 		}
 	}

@@ -30,8 +30,13 @@ type PoolMember struct {
 	IsServer bool `json:"is_server"`
 }
 
-// JudgePool counts the members of a pool.
-func JudgePool(name string, members []cluster.Member) Pool {
+// JudgePools counts the members of the pools that could be read: others have none.
+func JudgePools(lan, wan []cluster.Member) []Pool {
+	pools := []Pool{judgePool("lan", lan), judgePool("wan", wan)}
+	return slices.DeleteFunc(pools, func(p Pool) bool { return p.Count == 0 })
+}
+
+func judgePool(name string, members []cluster.Member) Pool {
 	pool := Pool{Pool: name, Count: len(members), ByStatus: make(map[string]int), NotAlive: []PoolMember{}}
 	for _, status := range cluster.MemberStatuses() {
 		pool.ByStatus[status.String()] = 0

@@ -5,6 +5,7 @@ package verdict
 
 import (
 	"fmt"
+	"maps"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -24,21 +25,26 @@ func TestJudge(t *testing.T) {
 	stranger.RPC.Raft.Peers = append(stranger.RPC.Raft.Peers, "10.9.9.9:8300")
 	partial.RPC.Raft = probe.RaftView{LeaderKnown: true, Leader: one.RPCAddress}
 	first := []string{"server-1"}
-	by := func(leader string, names ...string) ReportedLeader { return ReportedLeader{leader, names} }
-	reported := func(leaders ...ReportedLeader) []ReportedLeader { return leaders }
+	by := func(leader int, servers ...int) []ReportedLeader {
+		reported := ReportedLeader{Leader: reporttest.Server(leader).Name}
+		for _, i := range servers {
+			reported.By = append(reported.By, reporttest.Server(i).Name)
+		}
+		return []ReportedLeader{reported}
+	}
 	const unknown = "unknown"
 
 	for _, tc := range []struct {
 		name    string
 		reports []cluster.Report
-		want    Verdict // Without LogLag, nothing lags.
+		want    Verdict // What is not in LogLag does not lag.
 		margin  string
 	}{
 		{"no server", nil, Verdict{Quorum: Quorum{Needed: 1}}, "-1"},
 		{
 			"a voter that could not be asked is not lost",
 			[]cluster.Report{says(one, 1), says(two, 1), notAsked(three)},
-			Verdict{Quorum{3, 2, 2, 1, 2}, Leadership{first, reported(by("server-1", "server-1", "server-2")), 0, 1}, 1, 0, nil},
+			Verdict{Quorum{3, 2, 2, 1, 2}, Leadership{first, by(1, 1, 2), 0, 1}, 1, 0, nil},
 			unknown,
 		},
 		{
@@ -56,52 +62,43 @@ func TestJudge(t *testing.T) {
 		{
 			"one server",
 			[]cluster.Report{reporttest.Says(one, 1, 1, 10)},
-			Verdict{Quorum{1, 1, 1, 0, 1}, Leadership{first, reported(by("server-1", "server-1")), 0, 0}, 1, 0, nil},
+			Verdict{Quorum{1, 1, 1, 0, 1}, Leadership{first, by(1, 1), 0, 0}, 1, 0, nil},
 			"0",
 		},
 		{
 			"three healthy servers with their peers in any order",
 			[]cluster.Report{reporttest.Says(one, 1, 3, 12), reversed, reporttest.Says(three, 1, 3, 12)},
-			Verdict{
-				Quorum{3, 2, 3, 0, 3},
-				Leadership{first, reported(by("server-1", "server-1", "server-2", "server-3")), 0, 0},
-				1, 0,
-				map[string]uint64{"server-1": 0, "server-2": 2, "server-3": 0},
-			},
+			Verdict{Quorum{3, 2, 3, 0, 3}, Leadership{first, by(1, 1, 2, 3), 0, 0}, 1, 0, map[string]uint64{"server-2": 2}},
 			"1",
 		},
 		{
 			"leader silent and still named",
 			[]cluster.Report{silent(one), says(two, 1), says(three, 1)},
-			Verdict{Quorum{3, 2, 2, 0, 2}, Leadership{nil, reported(by("server-1", "server-2", "server-3")), 0, 0}, 1, 0, nil},
+			Verdict{Quorum{3, 2, 2, 0, 2}, Leadership{nil, by(1, 2, 3), 0, 0}, 1, 0, nil},
 			"0",
 		},
 		{
 			"a leader that no known server is",
 			[]cluster.Report{says(one, 9)},
-			Verdict{Quorum{1, 1, 1, 0, 1}, Leadership{nil, reported(by("10.0.0.9:8300", "server-1")), 0, 0}, 1, 2, nil},
+			Verdict{Quorum{1, 1, 1, 0, 1}, Leadership{nil, []ReportedLeader{{"10.0.0.9:8300", first}}, 0, 0}, 1, 2, nil},
 			"0",
 		},
 		{
 			"a voter that answers and knows of no leader is none to spare",
 			[]cluster.Report{says(one, 1), says(two, 1), says(three, 0)},
-			Verdict{Quorum{3, 2, 3, 0, 2}, Leadership{first, reported(by("server-1", "server-1", "server-2")), 1, 0}, 1, 0, nil},
+			Verdict{Quorum{3, 2, 3, 0, 2}, Leadership{first, by(1, 1, 2), 1, 0}, 1, 0, nil},
 			"0",
 		},
 		{
 			"nor is one that knows of another leader",
 			[]cluster.Report{says(one, 1), says(two, 1), says(three, 2)},
-			Verdict{
-				Quorum{3, 2, 3, 0, 2},
-				Leadership{first, reported(by("server-1", "server-1", "server-2"), by("server-2", "server-3")), 0, 0},
-				1, 0, nil,
-			},
+			Verdict{Quorum{3, 2, 3, 0, 2}, Leadership{first, append(by(1, 1, 2), by(2, 3)...), 0, 0}, 1, 0, nil},
 			"0",
 		},
 		{
 			"a leader that was elected this moment has a quorum, though nobody has heard of it",
 			[]cluster.Report{says(one, 1), says(two, 0), says(three, 0)},
-			Verdict{Quorum{3, 2, 3, 0, 1}, Leadership{first, reported(by("server-1", "server-1")), 2, 0}, 1, 0, nil},
+			Verdict{Quorum{3, 2, 3, 0, 1}, Leadership{first, by(1, 1), 2, 0}, 1, 0, nil},
 			"0",
 		},
 		{
@@ -113,7 +110,7 @@ func TestJudge(t *testing.T) {
 		{
 			"a leader that has not noticed that the quorum is lost",
 			[]cluster.Report{says(one, 1), silent(two), silent(three)},
-			Verdict{Quorum{3, 2, 1, 0, 1}, Leadership{first, reported(by("server-1", "server-1")), 0, 0}, 1, 0, nil},
+			Verdict{Quorum{3, 2, 1, 0, 1}, Leadership{first, by(1, 1), 0, 0}, 1, 0, nil},
 			"-1",
 		},
 		{
@@ -134,10 +131,10 @@ func TestJudge(t *testing.T) {
 			Verdict{
 				Quorum{2, 2, 2, 0, 2},
 				Leadership{
-					[]string{"server-1", "server-2"}, reported(by("server-1", "server-1"), by("server-2", "server-2")), 0, 0,
+					[]string{"server-1", "server-2"}, append(by(1, 1), by(2, 2)...), 0, 0,
 				},
 				2, 0,
-				map[string]uint64{"server-1": 40, "server-2": 0},
+				map[string]uint64{"server-1": 40},
 			},
 			"0",
 		},
@@ -147,48 +144,31 @@ func TestJudge(t *testing.T) {
 				reporttest.Says(one, 1, 4, 9), reporttest.Says(two, 1, 4, 9), reporttest.Says(three, 1, 4, 9),
 				silent(reporttest.Server(4)),
 			},
-			Verdict{
-				Quorum{4, 3, 3, 0, 3},
-				Leadership{first, reported(by("server-1", "server-1", "server-2", "server-3")), 0, 0},
-				1, 0, nil,
-			},
+			Verdict{Quorum{4, 3, 3, 0, 3}, Leadership{first, by(1, 1, 2, 3), 0, 0}, 1, 0, nil},
 			"0",
 		},
 		{
 			"a server without a vote does not count for the quorum, and lags",
 			[]cluster.Report{reporttest.Says(one, 1, 2, 30), reporttest.Says(reporttest.NonVoter(two), 1, 2, 10)},
-			Verdict{
-				Quorum{1, 1, 1, 0, 1},
-				Leadership{first, reported(by("server-1", "server-1", "server-2")), 0, 0},
-				1, 0,
-				map[string]uint64{"server-1": 0, "server-2": 20},
-			},
+			Verdict{Quorum{1, 1, 1, 0, 1}, Leadership{first, by(1, 1, 2), 0, 0}, 1, 0, map[string]uint64{"server-2": 20}},
 			"0",
 		},
 		{
 			"a dead peer that no member matches counts as a voter and as unknown",
 			[]cluster.Report{says(one, 1), says(two, 1), silent(reporttest.Strange(three))},
-			Verdict{Quorum{3, 2, 2, 0, 2}, Leadership{first, reported(by("server-1", "server-1", "server-2")), 0, 0}, 1, 1, nil},
+			Verdict{Quorum{3, 2, 2, 0, 2}, Leadership{first, by(1, 1, 2), 0, 0}, 1, 1, nil},
 			"0",
 		},
 		{
 			"one server has a peer that the others do not have",
 			[]cluster.Report{says(one, 1), stranger, says(three, 1)},
-			Verdict{
-				Quorum{3, 2, 3, 0, 3},
-				Leadership{first, reported(by("server-1", "server-1", "server-2", "server-3")), 0, 0},
-				2, 1, nil,
-			},
+			Verdict{Quorum{3, 2, 3, 0, 3}, Leadership{first, by(1, 1, 2, 3), 0, 0}, 2, 1, nil},
 			"1",
 		},
 		{
 			"a server whose Raft is shutting down tells only a part",
 			[]cluster.Report{says(one, 1), partial, says(three, 1)},
-			Verdict{
-				Quorum{3, 2, 3, 0, 3},
-				Leadership{first, reported(by("server-1", "server-1", "server-2", "server-3")), 0, 0},
-				1, 0, nil,
-			},
+			Verdict{Quorum{3, 2, 3, 0, 3}, Leadership{first, by(1, 1, 2, 3), 0, 0}, 1, 0, nil},
 			"1",
 		},
 	} {
@@ -204,9 +184,8 @@ func TestJudge(t *testing.T) {
 					lag[s.Name] = 0
 				}
 			}
-			if tc.want.LogLag == nil {
-				tc.want.LogLag = lag
-			}
+			maps.Copy(lag, tc.want.LogLag)
+			tc.want.LogLag = lag
 			got := Judge(topology, tc.reports)
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("verdict differs (-want +got):\n%s", diff)

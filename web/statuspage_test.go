@@ -256,27 +256,15 @@ func TestStatusPage_JSON(t *testing.T) {
 	if got := w.Header().Get("Content-Type"); got != "application/json" {
 		t.Errorf("Content-Type %q", got)
 	}
-	var got map[string]any
+	var got statusDocument
 	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 		t.Fatal(err)
 	}
-	plain, err := json.Marshal(st)
-	if err != nil {
-		t.Fatal(err)
+	if diff := cmp.Diff(st, got.View); diff != "" {
+		t.Errorf("view differs (-want +got):\n%s", diff)
 	}
-	var want map[string]any
-	if err := json.Unmarshal(plain, &want); err != nil {
-		t.Fatal(err)
-	}
-	for key := range want {
-		if diff := cmp.Diff(want[key], got[key]); diff != "" {
-			t.Errorf("%s differs (-view +page):\n%s", key, diff)
-		}
-	}
-	exporter := got["exporter"].(map[string]any)
-	flags := exporter["flags"].([]any)
-	if len(flags) != 1 || !strings.HasPrefix(exporter["go_version"].(string), "go1.") {
-		t.Errorf("exporter %v", exporter)
+	if len(got.Exporter.Flags) != 1 || !strings.HasPrefix(got.Exporter.GoVersion, "go1.") {
+		t.Errorf("exporter is %+v", got.Exporter)
 	}
 }
 
