@@ -24,9 +24,9 @@ type Memory struct {
 	changes uint64
 }
 
-// Learn takes what the servers said in a scrape that began at that time. Scrapes overlap: one that began before
-// another is no news, and neither is one in which nobody leads or two do: a change counts when a single leader is
-// there again.
+// Learn takes what the servers reported in a scrape that began at that time. Scrapes overlap, so one that began
+// before the last one is ignored. So is one without a leader, or with two: a change counts once there is a single
+// leader again.
 func (m *Memory) Learn(reports []cluster.Report, at time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -43,7 +43,7 @@ func (m *Memory) Learn(reports []cluster.Report, at time.Time) {
 	case m.leader == "": // The first one that is seen changes nothing.
 	case term > m.term:
 		m.changes += term - m.term
-	default: // A lower term: the cluster was set up anew.
+	default: // A lower term: this is a new cluster.
 		m.changes++
 	}
 	m.leader, m.term, m.since = leader, term, time.Time{}

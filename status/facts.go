@@ -21,7 +21,7 @@ type Parts struct {
 	Catalog, ConsistentRead bool
 }
 
-// Read finds out how the cluster is. It waits until all is known or ctx is done, and never fails: what could not be
+// Read gets the state of the cluster. It waits until all is known or ctx is done, and never fails: what could not be
 // found out by then is in View.Missing. So ctx should end a little after the snapshot's own, see cluster.WithMargin.
 func Read(ctx context.Context, s *cluster.Snapshot, remembered *memory.Memory, parts Parts) View {
 	return Gather(ctx, s, remembered, parts).View()
@@ -34,7 +34,7 @@ type Facts struct {
 	Address cluster.Address
 	// Up is whether the agent answers; nil when that is not known.
 	Up *bool
-	// Agent is what the agent says of itself, or last said.
+	// Agent is what the agent reports about itself, or last reported.
 	Agent *cluster.Agent
 	// Pools are the agent's Serf pools.
 	Pools    []cluster.SerfPool
@@ -43,7 +43,7 @@ type Facts struct {
 	// LeaderSince is zero when it is not known.
 	LeaderSince time.Time
 	Ports       []cluster.PortReport
-	// ServerAgents are, by name, what the servers say of themselves over HTTP.
+	// ServerAgents are, by name, what the servers report about themselves over HTTP.
 	ServerAgents    map[string]cluster.Agent
 	LAN, WAN        []cluster.Member
 	Autopilot       *cluster.AutopilotState
@@ -54,7 +54,7 @@ type Facts struct {
 	// Filtered are the endpoints whose answers are not complete, because of the token's rights.
 	Filtered []string
 	Missing  []Missing
-	// FailingFiles are why files could not be read again.
+	// FailingFiles are the reasons why files could not be reloaded.
 	FailingFiles []string
 }
 
@@ -74,7 +74,7 @@ func Gather(ctx context.Context, s *cluster.Snapshot, remembered *memory.Memory,
 			f.Reports, f.LeaderSince = reports, remembered.LeaderSince(reports)
 		})
 		need(g, "ports", s.PortReports(), to(&f.Ports))
-		need(g, "", s.ServerAgents(), to(&f.ServerAgents)) // Without them, there is what port 8300 of each server tells.
+		need(g, "", s.ServerAgents(), to(&f.ServerAgents)) // Without them, port 8300 of each server has to do.
 		need(g, "autopilot", s.AutopilotState(), at(&f.Autopilot))
 		need(g, "", s.AutopilotConfig(), at(&f.AutopilotConfig)) // Without it, there are the defaults.
 	}
@@ -85,7 +85,7 @@ func Gather(ctx context.Context, s *cluster.Snapshot, remembered *memory.Memory,
 		need(g, "catalog", s.Catalog(), f.setCatalog)
 	}
 	if parts.Catalog && !s.AgentOnly() {
-		need(g, "", s.CatalogOverview(), f.setOverview) // It stands in for the catalog, which is what is missing without it.
+		need(g, "", s.CatalogOverview(), f.setOverview) // It stands in for the catalog, which is missing already.
 	}
 	if answers, err := up.Get(ctx); !probe.IsOwnFault(err) {
 		f.Up = &answers
@@ -125,7 +125,7 @@ func (f *Facts) setCatalog(c *cluster.Catalog) {
 	f.Catalog = c
 }
 
-// setOverview ignores a summary that does not tell what is in maintenance: it would call that down.
+// setOverview ignores a summary that does not say what is in maintenance, which would count as down.
 func (f *Facts) setOverview(o *cluster.CatalogOverview) {
 	if o != nil && o.MaintenanceTold {
 		f.Overview = o

@@ -118,7 +118,7 @@ func TestRead_AgentOnly(t *testing.T) {
 	}
 }
 
-// An agent that hangs keeps nobody waiting for longer than the context allows, and what it said before is still known.
+// An agent that hangs delays the view no longer than the context allows, and what it reported before is still known.
 func TestRead_Deadline(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Bool
@@ -160,8 +160,7 @@ func TestRead_Deadline(t *testing.T) {
 	}
 }
 
-// Of a summary of which it is not known what is in maintenance, nothing is told: a service in maintenance would be
-// called down.
+// A summary is ignored when it is not known what is in maintenance: a service in maintenance would be reported down.
 func TestRead_MaintenanceUnknown(t *testing.T) {
 	t.Parallel()
 	const summary = `{"Nodes":[{"Total":1,"Passing":1}],"Services":[{"Name":"web","Total":1,"Critical":1}],

@@ -127,11 +127,10 @@ func (v *View) PortTroubles() []PortTrouble {
 	return all
 }
 
-// ends are the two ends of a connection in an error of package net: which they are is clear, but for a number that
-// tells nothing.
+// ends are the two ends of a connection in an error of package net, which add nothing to the server and the port.
 var ends = regexp.MustCompile(`\b(read|write|dial) (tcp|udp) \S+: `)
 
-// Name is the port's number as an operator says it: UDP is the one that needs to be told apart.
+// Name is the port's number as operators say it, which distinguishes UDP only.
 func (p *PortStatus) Name() string {
 	if p.Transport == cluster.TransportUDP {
 		return strconv.Itoa(p.Port) + "/udp"

@@ -58,7 +58,7 @@ func portSlow(_ *evidence, p verdict.Port) string {
 		wording.Rounded(p.Result.Duration), most)
 }
 
-// certificateExpires finds certificates that expire soon, and tells the time left in this unit. Those that are good
+// certificateExpires finds certificates that expire soon, and has the time left in this unit. Those that are good
 // for a short time are renewed by a machine, such as Consul's own for 72 hours: they are a problem only in their last
 // tenth.
 func certificateExpires(severity Severity, unit string, size time.Duration) func(*evidence, verdict.Port) string {

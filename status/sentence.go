@@ -10,9 +10,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 )
 
-// sentence says in one sentence how the cluster is: what is worst, what the quorum is and who leads, which servers do
-// not answer, and how many more may fail. It begins with a word or a number of its own and never with a name, so that
-// no name gets a capital letter that it does not have.
+// sentence sums up the cluster in one sentence: what is worst, what the quorum is and who leads, which servers do not
+// answer, and how many more failures can be tolerated. It never begins with a name, so no name is capitalized.
 func (e *evidence) sentence(problems []finding) string {
 	if !e.known() {
 		return wording.Capital(e.nothingKnown()) + "."

@@ -12,10 +12,9 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
-// JudgeDead says what speaks against the named server being dead: gone, and not only out of somebody's reach. It is
-// empty if nothing does. A server is dead if it is a peer in the Raft configuration, nothing listens on its own port
-// 8300, and neither the agent that was asked, nor the leader, nor any other server that tells, sees it alive. It is a
-// pure function.
+// JudgeDead returns a reason to believe that the named server is not dead, only out of reach; empty if there is none.
+// A server is dead if it is a peer in the Raft configuration, nothing listens on its own port 8300, and it is not
+// alive in the view of the configured agent, of the leader, or of any other server that reports its view.
 func JudgeDead(server string, in cluster.DeathInput) string {
 	i := slices.IndexFunc(in.Reports, func(r cluster.Report) bool { return r.Server.Name == server })
 	if i < 0 {
@@ -51,7 +50,7 @@ func JudgeDead(server string, in cluster.DeathInput) string {
 	return ""
 }
 
-// portSign says what sign of life there is on port 8300, or that there may be one.
+// portSign returns what may be a sign of life on port 8300.
 func portSign(r *probe.Result, silentHostIsDead bool) string {
 	switch {
 	case r.Skipped:

@@ -24,7 +24,7 @@ func judgeConfigurations(reports []cluster.Report) int {
 }
 
 // judgeUnknownPeers counts the addresses in any server's Raft configuration, or in that of the topology, that belong to
-// no Serf member: left-overs of servers that died or were set up anew. They count for the quorum and never vote.
+// no Serf member: left over from servers that died or were reinstalled. They count for the quorum and never vote.
 func judgeUnknownPeers(t cluster.Topology, reports []cluster.Report) int {
 	known := make(map[string]bool)
 	for _, s := range t.Servers {

@@ -28,9 +28,9 @@ type Stop struct {
 	Needed int `json:"needed"`
 	Before int `json:"before"`
 	After  int `json:"after"`
-	// Reasons says why, one sentence each; the last one is about the quorum, unless there is something to mend first.
+	// Reasons says why, one sentence each; the last one is about the quorum, unless something must be fixed first.
 	Reasons []string `json:"reasons"`
-	// Hint is what to do first if it is safe; mostly empty.
+	// Hint is what to do first if it is safe; usually empty.
 	Hint string `json:"hint,omitempty"`
 	// unknown is whether its port 8300 could not be probed.
 	unknown bool
@@ -61,7 +61,7 @@ func JudgeStop(server string, in cluster.StopInput) (Stop, error) {
 	return stop, nil
 }
 
-// without is what decisions about the removal of a server from the quorum rest on.
+// without are the grounds for a decision about the quorum without a server.
 type without struct {
 	cluster.Report // Of the server.
 	Verdict

@@ -46,8 +46,8 @@ func newStatusCache(take func(ctx context.Context) pageFacts) *statusCache {
 	return &statusCache{take: take, ctx: ctx, close: cancel, now: time.Now}
 }
 
-// get returns a status that is no older than statusInterval, or was asked for no longer ago than that. It waits for it until ctx is
-// done.
+// get returns a status that is no older than statusInterval, or was asked for no longer ago than that. It waits for
+// it until ctx is done.
 func (c *statusCache) get(ctx context.Context) (pageFacts, error) {
 	flight := c.flight() //nolint:contextcheck // The snapshot is for all who wait for it; it outlives the one who asked first.
 	select {

@@ -36,13 +36,13 @@ type statusDocument struct {
 	Exporter exporterInfo `json:"exporter"`
 }
 
-// pageFacts are what is found out anew for the page every few seconds.
+// pageFacts are what is collected for the page every few seconds.
 type pageFacts struct {
 	status   status.View
 	recovery *recovery
 }
 
-// exporterInfo is what there is to know about the exporter itself.
+// exporterInfo describes the exporter itself.
 type exporterInfo struct {
 	Version   string `json:"version"`
 	Revision  string `json:"revision"`
@@ -57,7 +57,7 @@ type Flag struct {
 	Value string `json:"value"`
 }
 
-// pageFailed is for whoever looks at the page when it cannot be made.
+// pageFailed is shown instead of a page that cannot be made.
 const pageFailed = "the page could not be made; the log says why"
 
 // statusPage serves the state of the cluster to people, and as JSON to programs.
@@ -114,7 +114,7 @@ func contentSecurityPolicy(style string) string {
 		"'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 }
 
-// ServeHTTP answers with the page, or with ?format=json. With ?refresh=off the page does not load itself anew.
+// ServeHTTP answers with the page, or with ?format=json. With ?refresh=off the page does not reload itself.
 func (p *statusPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	format := query.Get("format")
@@ -127,7 +127,7 @@ func (p *statusPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.complain(err)
 		http.Error(w, pageFailed, http.StatusInternalServerError)
 	}
-	if err != nil { // Or nobody waits for it any more.
+	if err != nil { // Or the client is gone.
 		return
 	}
 	end, ok := p.limits.pages.take(r.Context(), turnKey{client: clientOf(r.RemoteAddr)})

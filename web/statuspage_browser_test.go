@@ -49,7 +49,7 @@ func badStatus() status.View {
 	return st
 }
 
-// contrast finds texts whose colour is too near to that of what is behind them: less than 4.5 to 1 (WCAG 2.2, 1.4.3).
+// contrast finds texts with too little contrast to their background: less than 4.5 to 1 (WCAG 2.2, 1.4.3).
 const contrast = `(() => {
 	const rgb = s => s.match(/[\d.]+/g).map(Number);
 	const luminance = c => {

@@ -17,7 +17,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
-// statusRefresh is how often the page loads itself anew, in seconds.
+// statusRefresh is how often the page reloads itself, in seconds.
 const statusRefresh = 10
 
 // statusView is a document in the words of the page.
@@ -25,7 +25,7 @@ type statusView struct {
 	statusDocument
 
 	Style template.CSS
-	// Refresh is how often the page loads itself anew, in seconds; 0 is never.
+	// Refresh is how often the page reloads itself, in seconds; 0 is never.
 	Refresh int
 	Links   []pageLink
 	// Title is that of the window.
@@ -93,7 +93,12 @@ func figures(s *status.View) []figure {
 		}
 	}
 	if l := s.Leadership; l != nil {
-		add("Leader", len(l.Leaders) != 1, "%s", leaderFigure(l))
+		none := "none"
+		if l.Unknown > 0 {
+			none = unknownText
+		}
+		first := wording.ListOf(l.Leaders[:min(len(l.Leaders), 1)], len(l.Leaders))
+		add("Leader", len(l.Leaders) != 1, "%s", cmp.Or(first, none))
 	}
 	if r := s.ConsistentRead; r != nil {
 		took := "fails"
@@ -110,20 +115,6 @@ func figures(s *status.View) []figure {
 		add("Services that are down", c.Down > 0, "%d", c.Down)
 	}
 	return all
-}
-
-// leaderFigure is the first leader, and how many more there are.
-func leaderFigure(l *status.LeadershipStatus) string {
-	switch more := len(l.Leaders) - 1; {
-	case more > 0:
-		return fmt.Sprintf("%s and %d more", l.Leaders[0], more)
-	case more == 0:
-		return l.Leaders[0]
-	case l.Unknown > 0:
-		return unknownText
-	default:
-		return "none"
-	}
 }
 
 func health(healthy bool) string {
@@ -146,7 +137,7 @@ func (v *statusView) Cell(p *status.PortStatus) portCell {
 	}
 	cell := portCell{string(p.State), portClasses[p.State], cmp.Or(p.Note, p.Reason)}
 	if p.State == verdict.PortUp && p.Reason != "" {
-		cell.Class = "fair" // It answered something else than it was asked for.
+		cell.Class = "fair" // It answered, but refused the request.
 	}
 	if cell.Detail == "" && p.Up != nil {
 		cell.Detail = seconds(p.Seconds)
@@ -186,7 +177,7 @@ func newRaftRow(v *status.View, s status.ServerStatus) raftRow {
 	return r
 }
 
-// unknownText stands for what could not be found out.
+// unknownText stands for unknown values.
 const unknownText = "–"
 
 func number(n *uint64) string {

@@ -50,7 +50,7 @@ const (
 	outputJSON = "json"
 )
 
-// checkPause is how long --wait waits before it asks again.
+// checkPause is the time between two attempts of --wait.
 const checkPause = 2 * time.Second
 
 // checkFlags declares the flags of the command.
@@ -151,7 +151,7 @@ func (a *stopAnswer) code() int {
 	}
 }
 
-// why is what there is to say against it now.
+// why is what speaks against it now.
 func (a *stopAnswer) why() string {
 	if a.Error != "" {
 		return a.Error

@@ -120,7 +120,7 @@ func portRows(m status.Matrix) []row {
 	return rows
 }
 
-// columnName is what is spoken on the ports in the column, in few letters, and what tells it apart from another column.
+// columnName is a short name of the protocol in the column, and what distinguishes it from the same on another port.
 func columnName(c status.Column) (name, variant string) {
 	name, tls := strings.CutSuffix(strings.TrimPrefix(string(c.Protocol), "serf_"), "_tls")
 	switch {
