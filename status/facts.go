@@ -116,13 +116,15 @@ func (f *Facts) setMembers(members []cluster.Member) {
 
 func (f *Facts) setCatalog(c *cluster.Catalog) {
 	switch {
+	case c == nil:
 	case len(c.Nodes) == 0:
 		f.Missing = append(f.Missing, nothingTold("catalog"))
-		return
-	case c.Incomplete != nil:
-		f.Missing = append(f.Missing, Missing{What: "catalog", Reason: c.Incomplete.Error()})
+	default:
+		f.Catalog = c
+		if c.Incomplete != nil {
+			f.Missing = append(f.Missing, Missing{What: "catalog", Reason: c.Incomplete.Error()})
+		}
 	}
-	f.Catalog = c
 }
 
 // setOverview ignores a summary that does not say what is in maintenance, which would count as down.

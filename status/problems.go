@@ -59,15 +59,15 @@ var kinds = []kind{
 		return fmt.Sprintf("the agent at %s does not answer", e.Address)
 	}},
 
-	{"ConsulServerHung", Critical, afterVoters, ofServers(serverHung), names("hangs", "hang")},
-	{"ConsulServerDown", Critical, afterVoters, ofServers(serverDown), names("is down", "are down")},
+	{"ConsulServerHung", Critical, afterVoters, ofServers(serverHung), serverClause("hangs", "hang")},
+	{"ConsulServerDown", Critical, afterVoters, ofServers(serverDown), serverClause("is down", "are down")},
 	{
 		"ConsulRPCPortDown", Critical, afterVoters, ofPorts(tcpDown("ConsulRPCPortDown")),
-		names("does not answer on port 8300", "do not answer on port 8300"),
+		serverClause("does not answer on port 8300", "do not answer on port 8300"),
 	},
 	{
 		"ConsulServerWithoutLeader", Critical, afterVoters, ofServers(serverWithoutLeader),
-		names("knows of no leader", "know of no leader"),
+		serverClause("knows of no leader", "know of no leader"),
 	},
 	{
 		"ConsulCollectorRefused", Warning, afterVoters, ofCluster(collectorRefused),
@@ -113,8 +113,8 @@ func says(clause string) func(*evidence, []string) string {
 	return func(*evidence, []string) string { return clause }
 }
 
-// names is a clause about one server or several.
-func names(one, many string) func(*evidence, []string) string {
+// serverClause is a clause about one server or several.
+func serverClause(one, many string) func(*evidence, []string) string {
 	return func(_ *evidence, servers []string) string {
 		return wording.List(servers) + " " + wording.Word(len(servers), one, many)
 	}
