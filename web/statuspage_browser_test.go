@@ -13,7 +13,6 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/internal/browsertest"
 	"github.com/zervigo/consul_cluster_exporter/status"
-	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
 // serveStatus serves a page as the exporter does.
@@ -24,29 +23,6 @@ func serveStatus(t *testing.T, st status.View) (url string) {
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	return server.URL + "/"
-}
-
-// badStatus has something in every part of the page.
-func badStatus() status.View {
-	st := healthyStatus(3)
-	st.Level, st.Verdict = status.LevelCritical, "The quorum is lost; 1 of 3 voters answers, quorum is 2; nothing can be "+
-		"written until 1 more voter answers."
-	st.Problems = []status.Problem{
-		{Severity: status.Critical, Alert: "ConsulQuorumLost", Text: "1 of 3 voters answers on port 8300, and 2 must agree."},
-		{Severity: status.Warning, Alert: "ConsulRaftLogLag", Text: "The log of server-3 is 4711 entries behind."},
-		{Severity: status.Info, Alert: "ConsulEvenVoters", Text: "There are 4 voters."},
-	}
-	st.Quorum.Reachable, st.Quorum.Margin = 1, new(-1)
-	hang(&st.Servers[0])
-	hang(&st.Servers[1])
-	st.Servers[2].LogLag = new(uint64(4711))
-	st.Servers[2].Ports[1].Verified = false
-	st.Servers[2].Ports[2].Up = nil
-	st.Catalog.Failing = []verdict.Service{{Name: "web", Passing: 1, Critical: 2}}
-	st.Missing = []status.Missing{
-		{What: "autopilot", Reason: "read /v1/operator/autopilot/state: context deadline exceeded"},
-	}
-	return st
 }
 
 // contrast finds texts with too little contrast to their background: less than 4.5 to 1 (WCAG 2.2, 1.4.3).
@@ -80,7 +56,7 @@ const contrast = `(() => {
 // nothing to complain about, above all not of its policy.
 func TestStatusPage_Readable(t *testing.T) {
 	browser := browsertest.Start(t)
-	url := serveStatus(t, badStatus())
+	url := serveStatus(t, brokenStatus())
 	for name, view := range map[string]browsertest.View{
 		"desk": browsertest.Desk, "night": browsertest.Night, "phone": browsertest.Phone,
 	} {
