@@ -18,22 +18,25 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/status"
 )
 
-// fakeAgent is an HTTP API for what a real one does not do on demand.
-func fakeAgent(t *testing.T, handlers map[string]http.HandlerFunc) cluster.Address {
+// newCluster is asked through an HTTP API for what a real one does not do on demand.
+func newCluster(t *testing.T, agentOnly bool, handlers map[string]http.HandlerFunc) *cluster.Cluster {
 	t.Helper()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler, ok := handlers[r.URL.Path]
-		if !ok {
-			handler = http.NotFound
-		}
-		handler(w, r)
-	}))
+	mux := http.NewServeMux()
+	for path, handler := range handlers {
+		mux.HandleFunc(path, handler)
+	}
+	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	address, err := cluster.ParseAddress(server.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return address
+	c := cluster.New(cluster.Options{
+		AgentOnly: agentOnly, Client: cluster.ClientOptions{Address: address, Timeout: 5 * time.Second},
+		Ports: cluster.PortOptions{Timeout: time.Second, Concurrency: 4},
+	})
+	t.Cleanup(c.Close)
+	return c
 }
 
 func answer(status int, body string) http.HandlerFunc {
@@ -51,16 +54,6 @@ func filtered(body string) http.HandlerFunc {
 	}
 }
 
-func newCluster(t *testing.T, agent cluster.Address) *cluster.Cluster {
-	t.Helper()
-	c := cluster.New(cluster.Options{
-		Client: cluster.ClientOptions{Address: agent, Timeout: 5 * time.Second},
-		Ports:  cluster.PortOptions{Timeout: time.Second, Concurrency: 4},
-	})
-	t.Cleanup(c.Close)
-	return c
-}
-
 // read reads all parts.
 func read(t *testing.T, c *cluster.Cluster) status.View {
 	t.Helper()
@@ -69,7 +62,7 @@ func read(t *testing.T, c *cluster.Cluster) status.View {
 	return status.Read(t.Context(), snap, new(memory.Memory), status.Parts{Catalog: true, ConsistentRead: true})
 }
 
-// whatIsMissing returns what a status lacks.
+// whatIsMissing names what a view lacks.
 func whatIsMissing(st status.View) []string {
 	var names []string
 	for _, m := range st.Missing {
@@ -82,13 +75,13 @@ func whatIsMissing(st status.View) []string {
 func TestRead_EmptyAnswers(t *testing.T) {
 	t.Parallel()
 	none, denied := answer(200, `[]`), answer(403, "Permission denied")
-	c := newCluster(t, fakeAgent(t, map[string]http.HandlerFunc{
+	c := newCluster(t, false, map[string]http.HandlerFunc{
 		"/v1/agent/self": denied, "/v1/agent/members": none,
 		"/v1/operator/raft/configuration": denied, "/v1/operator/autopilot/state": denied,
 		"/v1/status/peers": none, "/v1/status/leader": answer(200, `""`), "/v1/internal/ui/nodes": none,
 		"/v1/catalog/nodes": none, "/v1/catalog/services": answer(200, `{}`), "/v1/health/state/any": none,
 		"/v1/internal/ui/catalog-overview": answer(200, `{"Nodes":null,"Services":null,"Checks":null}`),
-	}))
+	})
 	st := read(t, c)
 	want := []string{"agent", "members", "Raft configuration", "servers", "ports", "autopilot", "catalog"}
 	got := whatIsMissing(st)
@@ -101,18 +94,12 @@ func TestRead_EmptyAnswers(t *testing.T) {
 // Where only the agent is to be asked, the servers are not, neither directly nor through the agent.
 func TestRead_AgentOnly(t *testing.T) {
 	t.Parallel()
-	agent := fakeAgent(t, map[string]http.HandlerFunc{
+	st := read(t, newCluster(t, true, map[string]http.HandlerFunc{
 		"/v1/agent/self":     answer(200, `{"Config":{"NodeName":"a","Datacenter":"dc1"}}`),
 		"/v1/status/leader":  answer(200, `""`),
 		"/v1/agent/services": answer(200, `{"web":{"ID":"web","Service":"web"}}`),
 		"/v1/agent/checks":   answer(200, `{}`),
-	})
-	c := cluster.New(cluster.Options{
-		AgentOnly: true, Ports: cluster.PortOptions{Concurrency: 1},
-		Client: cluster.ClientOptions{Timeout: time.Second, Address: agent},
-	})
-	t.Cleanup(c.Close)
-	st := read(t, c)
+	}))
 	if st.Level != status.LevelUnknown || len(st.Missing) != 0 || st.Catalog.Services != 1 || st.Agent.Name != "a" {
 		t.Errorf("status is %+v", st)
 	}
@@ -123,7 +110,7 @@ func TestRead_Deadline(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Bool
 	hang := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
-	c := newCluster(t, fakeAgent(t, map[string]http.HandlerFunc{
+	c := newCluster(t, false, map[string]http.HandlerFunc{
 		"/v1/agent/self": func(w http.ResponseWriter, r *http.Request) {
 			if asked.Swap(true) {
 				hang(w, r)
@@ -133,7 +120,7 @@ func TestRead_Deadline(t *testing.T) {
 		},
 		"/v1/agent/members": hang, "/v1/operator/raft/configuration": hang, "/v1/operator/autopilot/state": hang,
 		"/v1/status/leader": hang, "/v1/status/peers": hang,
-	}))
+	})
 	first := c.Snapshot(t.Context())
 	_, err := first.Agent().Get(t.Context())
 	first.Close()
@@ -177,14 +164,14 @@ func TestRead_MaintenanceUnknown(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			st := read(t, newCluster(t, fakeAgent(t, map[string]http.HandlerFunc{
+			st := read(t, newCluster(t, false, map[string]http.HandlerFunc{
 				"/v1/agent/self":                   answer(200, `{"Config":{"NodeName":"a","Datacenter":"dc1","Server":true}}`),
 				"/v1/agent/members":                answer(200, members),
 				"/v1/status/leader":                answer(200, `"127.0.0.1:1"`),
 				"/v1/catalog/nodes":                answer(500, "broken"),
 				"/v1/internal/ui/catalog-overview": answer(200, summary),
 				"/v1/health/state/critical":        tc.maintenance,
-			})))
+			}))
 			if tc.want == 0 && st.Catalog != nil {
 				t.Errorf("the catalog is %+v; want none", st.Catalog)
 			}
