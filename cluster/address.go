@@ -75,14 +75,6 @@ func (a Address) hostname() string {
 	return strings.Trim(a.Host, "[]")
 }
 
-// protocol is what the API is spoken to in.
-func (a Address) protocol() Protocol {
-	if a.Scheme == "https" {
-		return ProtocolHTTPS
-	}
-	return ProtocolHTTP
-}
-
 // on returns the same address on another host, for the API of another server of the same cluster.
 func (a Address) on(host string) Address {
 	port := "80"

@@ -17,7 +17,15 @@ func servesOthers(configured Address, asked Agent, p Protocol) bool {
 
 // reaches reports whether the HTTP APIs of the other servers can be expected to answer, the configured agent being this one.
 func (c *Cluster) reaches(asked Agent) bool {
-	return servesOthers(c.client.Options().Address, asked, c.client.Options().Address.protocol())
+	return servesOthers(c.client.Options().Address, asked, protocolOf(c.client.Options().Address))
+}
+
+// protocolOf is the protocol that an agent's HTTP API is spoken to in.
+func protocolOf(api Address) Protocol {
+	if api.Scheme == "https" {
+		return ProtocolHTTPS
+	}
+	return ProtocolHTTP
 }
 
 // clientPorts returns the ports for clients: of every server, of the agent alone, or none. Choice auto decides that for each protocol.
@@ -90,7 +98,7 @@ func (pl *planner) agentHost(p Protocol) string {
 	switch {
 	case pl.configured.Socket != "" && all:
 		return "127.0.0.1"
-	case all || (pl.configured.Socket == "" && slices.Equal(bound, pl.agent.boundTo(pl.configured.protocol()))):
+	case all || (pl.configured.Socket == "" && slices.Equal(bound, pl.agent.boundTo(protocolOf(pl.configured)))):
 		return pl.configured.hostname()
 	case slices.Contains(bound, pl.agent.AdvertiseAddr):
 		return pl.agent.AdvertiseAddr

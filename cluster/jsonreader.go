@@ -158,3 +158,24 @@ func (d *jsonReader) word() ([]byte, error) {
 	d.unquoted, err = jsontext.AppendUnquote(d.unquoted[:0], quoted)
 	return d.unquoted, err
 }
+
+// eachElement decodes a list, and calls use for each element of it that is not null.
+func eachElement[T any](d *jsonReader, use func(*T) error) error {
+	return d.list(func() error { return useElement(d, use) })
+}
+
+// eachEntry decodes an object, and calls use for each field of it that is not null.
+func eachEntry[T any](d *jsonReader, use func(key string, value *T) error) error {
+	return d.object(func(key []byte) error {
+		name := string(key)
+		return useElement(d, func(v *T) error { return use(name, v) })
+	})
+}
+
+func useElement[T any](d *jsonReader, use func(*T) error) error {
+	var v *T
+	if err := d.element(&v); err != nil || v == nil {
+		return err
+	}
+	return use(v)
+}

@@ -121,7 +121,7 @@ func TestObjection(t *testing.T) {
 func TestTokenRights(t *testing.T) {
 	t.Parallel()
 	asked, status := 0, http.StatusOK
-	token, now := "one", newClock()
+	token, now := "one", time.Unix(1000, 0)
 	address := fakeAgent(t, map[string]http.HandlerFunc{
 		endpointSelf.path:    answer(http.StatusOK, `{"Config":{"NodeName":"a","Server":true},"DebugConfig":{"ACLsEnabled":true}}`),
 		endpointMembers.path: answer(http.StatusOK, `[{"Name":"a","Status":1,"Tags":{"role":"consul","acls":"1","build":"1.22.5"}}]`),
@@ -134,7 +134,7 @@ func TestTokenRights(t *testing.T) {
 		},
 		endpointAutopilotState.path: answer(http.StatusOK, `{"Servers":{"a":{"Name":"a"}}}`),
 	})
-	c := newTestCluster(t, ClientOptions{Address: address, Token: func() string { return token }, Now: now.now})
+	c := newTestCluster(t, ClientOptions{Address: address, Token: func() string { return token }, Now: func() time.Time { return now }})
 	for _, step := range []struct {
 		name   string
 		before func()
@@ -143,10 +143,10 @@ func TestTokenRights(t *testing.T) {
 	}{
 		{"first", func() {}, 1, true},
 		{"at once", func() {}, 1, true},
-		{"after 4 minutes", func() { now.forward(4 * time.Minute) }, 1, true},
-		{"after 6 minutes", func() { now.forward(2 * time.Minute) }, 2, true},
+		{"after 4 minutes", func() { now = now.Add(4 * time.Minute) }, 1, true},
+		{"after 6 minutes", func() { now = now.Add(2 * time.Minute) }, 2, true},
 		{"a new token", func() { token = "two" }, 3, true},
-		{"no answer: what was known holds", func() { now.forward(6 * time.Minute); status = http.StatusInternalServerError }, 4, true},
+		{"no answer: what was known holds", func() { now = now.Add(6 * time.Minute); status = http.StatusInternalServerError }, 4, true},
 		{"a new token, and an agent that does not tell", func() { token = "three" }, 5, false},
 		{"one that cannot: it is not asked again soon", func() { token, status = "four", http.StatusNotFound }, 6, false},
 		{"the same", func() {}, 6, false},
@@ -269,7 +269,7 @@ func TestParseRaftConfiguration(t *testing.T) {
 // A datacenter that cannot be reached is asked again after a while, by one question: Consul logs each.
 func TestPermit_DatacenterLost(t *testing.T) {
 	t.Parallel()
-	now := newClock()
+	now := time.Unix(1000, 0)
 	var asked atomic.Int32
 	reachable := false
 	far := func(w http.ResponseWriter, r *http.Request) {
@@ -280,7 +280,7 @@ func TestPermit_DatacenterLost(t *testing.T) {
 		}
 		answer(http.StatusInternalServerError, "Remote DC has no server currently reachable")(w, r)
 	}
-	c := newTestCluster(t, ClientOptions{Datacenter: "dc2", Now: now.now, Address: fakeAgent(t, map[string]http.HandlerFunc{
+	c := newTestCluster(t, ClientOptions{Datacenter: "dc2", Now: func() time.Time { return now }, Address: fakeAgent(t, map[string]http.HandlerFunc{
 		endpointSelf.path:         answer(http.StatusOK, `{"Config":{"NodeName":"a","Datacenter":"dc1"},"DebugConfig":{"ACLsEnabled":false}}`),
 		endpointMembers.path:      answer(http.StatusOK, `[{"Name":"s","Status":1,"Tags":{"role":"consul","dc":"dc1","port":"8300"}}]`),
 		endpointStatusLeader.path: answer(http.StatusOK, `"127.0.0.1:8300"`),
@@ -301,13 +301,13 @@ func TestPermit_DatacenterLost(t *testing.T) {
 		if got := asked.Load(); got != want {
 			t.Errorf("scrape %d: asked %d times; want %d", i+1, got, want)
 		}
-		now.forward(6 * time.Second)
+		now = now.Add(6 * time.Second)
 		if i == 4 {
-			now.forward(6 * time.Second)
+			now = now.Add(6 * time.Second)
 		}
 	}
 	reachable = true
-	now.forward(5 * time.Minute)
+	now = now.Add(5 * time.Minute)
 	if nodes, sessions := scrape(); nodes != nil || sessions != nil {
 		t.Errorf("errors %v and %v; want none when it is back", nodes, sessions)
 	}
@@ -354,9 +354,9 @@ func TestUnknownToken_LeaderIsBack(t *testing.T) {
 			answer(http.StatusOK, body)(w, r)
 		}
 	}
-	now := newClock()
+	now := time.Unix(1000, 0)
 	c := newTestCluster(t, ClientOptions{
-		Now: now.now, Token: func() string { return "t0ken" },
+		Now: func() time.Time { return now }, Token: func() string { return "t0ken" },
 		Address: fakeAgent(t, map[string]http.HandlerFunc{
 			endpointSelf.path:         known(`{"Config":{"NodeName":"a","Server":true},"DebugConfig":{"ACLsEnabled":true}}`),
 			endpointMembers.path:      known(`[{"Name":"a","Status":1,"Tags":{"role":"consul","dc":"dc1","port":"8300","acls":"1"}}]`),
@@ -376,7 +376,7 @@ func TestUnknownToken_LeaderIsBack(t *testing.T) {
 		if err := scrape(); err == nil {
 			t.Error("no error while the token is unknown")
 		}
-		now.forward(2 * time.Hour)
+		now = now.Add(2 * time.Hour)
 	}
 	_ = scrape()
 	leader.Store(`"127.0.0.1:8300"`)
@@ -390,7 +390,7 @@ func TestUnknownToken_LeaderIsBack(t *testing.T) {
 // older one: each request is an error in Consul's log.
 func TestUnknownToken_OneAsks(t *testing.T) {
 	t.Parallel()
-	now := newClock()
+	now := time.Unix(1000, 0)
 	var deleted atomic.Bool
 	var refused atomic.Int32
 	known := func(body string) http.HandlerFunc {
@@ -404,7 +404,7 @@ func TestUnknownToken_OneAsks(t *testing.T) {
 		}
 	}
 	c := newTestCluster(t, ClientOptions{
-		Now: now.now, Token: func() string { return "t0ken" },
+		Now: func() time.Time { return now }, Token: func() string { return "t0ken" },
 		Address: fakeAgent(t, map[string]http.HandlerFunc{
 			endpointSelf.path:         answer(http.StatusOK, `{"Config":{"NodeName":"a","Server":true},"DebugConfig":{"ACLsEnabled":false}}`),
 			endpointMembers.path:      answer(http.StatusOK, `[{"Name":"a","Status":1,"Tags":{"role":"consul","dc":"dc1","port":"8300"}}]`),
@@ -432,13 +432,13 @@ func TestUnknownToken_OneAsks(t *testing.T) {
 				t.Errorf("error %v; want that the token is unknown", err)
 			}
 		}
-		now.forward(15 * time.Second)
+		now = now.Add(15 * time.Second)
 	}
 	if got := refused.Load(); got < 2 || got > 5 {
 		t.Errorf("%d requests were refused in 150 s; want those of one endpoint: after 0, 10, 30 and 70 s", got)
 	}
 	deleted.Store(false)
-	now.forward(5 * time.Minute)
+	now = now.Add(5 * time.Minute)
 	_ = scrape() // The one asks, and then the others do.
 	for _, err := range scrape() {
 		if err != nil {

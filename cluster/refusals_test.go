@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/consul/api"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/docstest"
 )
 
 // clock is a clock that a test sets.
@@ -129,4 +131,17 @@ func TestRefusals_StartOver(t *testing.T) {
 	if r.check("path", "new") != nil {
 		t.Error("the first refusal with new credentials holds for longer than a first one")
 	}
+}
+
+// The waits that the documents give are those there are.
+func TestDocsWaits(t *testing.T) {
+	t.Parallel()
+	if refusalWaits[0] != 5*time.Minute || unknownTokenWaits[0] != 10*time.Second {
+		t.Errorf("refusals are remembered for %s, and unknown tokens for %s: look for the figure in the documents, and then here",
+			refusalWaits[0], unknownTokenWaits[0])
+	}
+	docstest.Says(t, map[string][]string{
+		"../README.md":            {"then an hour, then six, or until the token or the agent's configuration changes"},
+		"../docs/architecture.md": {"five minutes, then an hour, six hours and a day", "a token that the server does not know, which it may soon: ten seconds at first"},
+	})
 }

@@ -148,7 +148,7 @@ func TestServesOthers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := servesOthers(address, tc.agent, address.protocol()); got != tc.want {
+			if got := servesOthers(address, tc.agent, protocolOf(address)); got != tc.want {
 				t.Errorf("servesOthers = %v; want %v", got, tc.want)
 			}
 		})
