@@ -7,10 +7,12 @@ import (
 	"context"
 
 	"github.com/hashicorp/consul/api"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // endpointACLReplication is answered by the leader alone and needs no right (Consul: ACL.ReplicationStatus).
-var endpointACLReplication = endpoint{path: "/v1/acl/replication"}
+var endpointACLReplication = consul.Endpoint{Path: "/v1/acl/replication"}
 
 // ACLReplication is how the datacenter copies tokens and policies from the primary one; in the primary it is not enabled. Times are zero
 // for never.

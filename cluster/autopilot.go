@@ -11,15 +11,17 @@ import (
 	"time"
 
 	"github.com/hashicorp/consul/api"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // Every server has autopilot's view of all servers, with and without a leader, and renews it every two seconds (Consul:
 // agent/consul/autopilot.go; raft-autopilot: run.go). So both endpoints are read stale.
 var (
-	endpointAutopilotState  = endpoint{path: "/v1/operator/autopilot/state"}
-	endpointAutopilotConfig = endpoint{path: "/v1/operator/autopilot/configuration"}
+	endpointAutopilotState  = consul.Endpoint{Path: "/v1/operator/autopilot/state"}
+	endpointAutopilotConfig = consul.Endpoint{Path: "/v1/operator/autopilot/configuration"}
 	// endpointLeaderAutopilot is the same as the first one, of the leader.
-	endpointLeaderAutopilot = endpoint{path: "/v1/operator/autopilot/state", consistency: ConsistencyDefault}
+	endpointLeaderAutopilot = consul.Endpoint{Path: "/v1/operator/autopilot/state", Consistency: consul.ConsistencyDefault}
 )
 
 // AutopilotState is what autopilot makes of the servers. Without a leader it calls none of them healthy.
@@ -98,7 +100,7 @@ func newAutopilotState(answer *autopilotState) (AutopilotState, error) {
 		}
 	}
 	if len(state.Servers) == 0 {
-		return AutopilotState{}, fmt.Errorf("read %s: autopilot knows no server yet", endpointAutopilotState.path)
+		return AutopilotState{}, fmt.Errorf("read %s: autopilot knows no server yet", endpointAutopilotState.Path)
 	}
 	slices.SortFunc(state.Servers, func(a, b AutopilotServer) int { return cmp.Compare(a.Name, b.Name) })
 	return state, nil

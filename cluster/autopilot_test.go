@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/consul/api"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 const autopilotStateSeed = `{"Healthy":true,"FailureTolerance":1,"OptimisticFailureTolerance":2,"Servers":{
@@ -71,9 +73,9 @@ func TestNewAutopilotState(t *testing.T) {
 func TestAutopilot_NoServers(t *testing.T) {
 	t.Parallel()
 	address := fakeAgent(t, map[string]http.HandlerFunc{
-		endpointAutopilotState.path: answer(200, `{"Healthy":false,"FailureTolerance":0,"Servers":{},"Leader":"","Voters":[]}`),
+		endpointAutopilotState.Path: answer(200, `{"Healthy":false,"FailureTolerance":0,"Servers":{},"Leader":"","Voters":[]}`),
 	})
-	snap := snapshot(t, newTestCluster(t, ClientOptions{Address: address}))
+	snap := snapshot(t, newTestCluster(t, consul.Options{Address: address}))
 	_, stateErr := snap.AutopilotState().Get(t.Context())
 	_, configErr := snap.AutopilotConfig().Get(t.Context())
 	for _, err := range []error{stateErr, configErr} {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 )
 
@@ -19,10 +20,10 @@ import (
 func TestBudget(t *testing.T) {
 	t.Parallel()
 	const limit = 1 << 20
-	options := ClientOptions{MaxResponseBytes: limit}
+	options := consul.Options{MaxResponseBytes: limit}
 	decoders := map[string]struct {
 		first, element, end string
-		decode              func(io.Reader, *budget) error
+		decode              func(io.Reader, *consul.Budget) error
 	}{
 		"instances": {`[{"Node":"n","Services":[`, `{"ID":"a"}`, "]}]", wholeCatalog},
 		"checks":    {`[{"Node":"n","Checks":[`, `{"CheckID":"a"}`, "]}]", wholeCatalog},
@@ -36,7 +37,7 @@ func TestBudget(t *testing.T) {
 		"states":    {`[`, `{"Node":"n"}`, "]", streamed(nodesByName{"n": {}}.decodeChecks)},
 		"catalog":   {`[`, `{"Node":"#"}`, "]", streamed(new(catalogEntries).decode)},
 		"overview":  {`{"Services":[`, `{"Name":"#"}`, "]}", streamed(new(CatalogOverview).decode)},
-		"entries": {`[`, `{"Node":{},"Service":{}}`, "]", streamed(func(d *jsonReader) error {
+		"entries": {`[`, `{"Node":{},"Service":{}}`, "]", streamed(func(d *consul.JSONReader) error {
 			_, err := decodeEntries(d, "")
 			return err
 		})},
@@ -57,7 +58,7 @@ func TestBudget(t *testing.T) {
 				return b.Bytes()
 			}
 			read := func(b []byte) error {
-				return tc.decode(bytes.NewReader(b), options.newBudget())
+				return tc.decode(bytes.NewReader(b), options.NewBudget())
 			}
 			if err := read(answer(1000)); err != nil {
 				t.Errorf("few: %v", err)
@@ -66,30 +67,30 @@ func TestBudget(t *testing.T) {
 			if len(many) > limit {
 				t.Fatalf("the answer has %d bytes and would not be read", len(many))
 			}
-			if err := read(many); !errors.As(err, new(tooLargeError)) || !strings.Contains(err.Error(), "--consul.max-response-bytes") {
+			if err := read(many); !errors.As(err, new(consul.TooLargeError)) || !strings.Contains(err.Error(), "--consul.max-response-bytes") {
 				t.Errorf("many: error %v; want that the answer is too large, and the flag", err)
 			}
 		})
 	}
 
 	large := consultest.CatalogAnswer(5000, 30_000)
-	memory := new(ClientOptions).newBudget()
+	memory := new(consul.Options).NewBudget()
 	if _, err := decodeCatalog(bytes.NewReader(large), memory); err != nil {
 		t.Fatal(err)
 	}
-	if len(large) > DefaultMaxResponseBytes/2 || memory.Spent() > DefaultMaxResponseBytes/2 {
-		t.Errorf("the catalog of 30,000 instances has %d bytes, and %d in memory; want less than half of %d", len(large), memory.Spent(), DefaultMaxResponseBytes)
+	if len(large) > consul.DefaultMaxResponseBytes/2 || memory.Spent() > consul.DefaultMaxResponseBytes/2 {
+		t.Errorf("the catalog of 30,000 instances has %d bytes, and %d in memory; want less than half of %d", len(large), memory.Spent(), consul.DefaultMaxResponseBytes)
 	}
 }
 
-func wholeCatalog(r io.Reader, memory *budget) error {
+func wholeCatalog(r io.Reader, memory *consul.Budget) error {
 	_, err := decodeCatalog(r, memory)
 	return err
 }
 
-func streamed(decode func(*jsonReader) error) func(io.Reader, *budget) error {
-	return func(r io.Reader, memory *budget) error {
-		d := newJSONReader(r, memory)
+func streamed(decode func(*consul.JSONReader) error) func(io.Reader, *consul.Budget) error {
+	return func(r io.Reader, memory *consul.Budget) error {
+		d := consul.NewJSONReader(r, memory)
 		return decode(&d)
 	}
 }
@@ -110,8 +111,8 @@ func TestTooManyServers(t *testing.T) {
 		{maxServers, ""},
 		{maxServers + 1, "the agent names 1001 servers: more than 1000 are not believed, and none of them is asked"},
 	} {
-		c := newTestCluster(t, ClientOptions{Address: fakeAgent(t, map[string]http.HandlerFunc{
-			endpointMembers.path: answer(200, members(tc.n)), endpointRaft.path: answer(200, `{"Servers":[]}`),
+		c := newTestCluster(t, consul.Options{Address: fakeAgent(t, map[string]http.HandlerFunc{
+			endpointMembers.Path: answer(200, members(tc.n)), endpointRaft.Path: answer(200, `{"Servers":[]}`),
 		})})
 		topology, err := snapshot(t, c).Topology().Get(t.Context())
 		if tc.want == "" {

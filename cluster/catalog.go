@@ -8,6 +8,8 @@ import (
 	"errors"
 	"io"
 	"reflect"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // Catalog is what is registered with Consul, as far as it is exported. Texts that are the same share their memory.
@@ -83,9 +85,9 @@ func (n *CatalogNode) judge(byID map[string]HealthStatus) {
 
 // endpointDump answers with the whole catalog at once. It is made for Consul's own pages, exists since 0.7 and filters by the token's
 // rights as the others do (Consul: agent/ui_endpoint.go, UINodes). Which part of it may be read, catalogwriters.go says.
-func endpointDump(sel *selection) endpoint {
-	return endpoint{
-		path: "/v1/internal/ui/nodes", hasMeta: true, chosen: true, long: true, params: filtered(sel.filter()),
+func endpointDump(sel *selection) consul.Endpoint {
+	return consul.Endpoint{
+		Path: "/v1/internal/ui/nodes", HasMeta: true, Chosen: true, Long: true, Params: filtered(sel.filter()),
 	}
 }
 
@@ -109,7 +111,7 @@ func (s *Snapshot) readCatalog(ctx context.Context) (*Catalog, error) {
 		return s.readByService(ctx, everything, memory)
 	}
 	catalog, err := s.readDump(ctx, &sel, memory)
-	if errors.Is(err, ErrRefused) {
+	if errors.Is(err, consul.ErrRefused) {
 		return s.readByService(ctx, everything, memory)
 	}
 	if err != nil {
@@ -126,9 +128,9 @@ func (s *Snapshot) readCatalog(ctx context.Context) (*Catalog, error) {
 }
 
 // readDump reads a part of the catalog at once.
-func (s *Snapshot) readDump(ctx context.Context, sel *selection, memory *budget) (catalog *Catalog, err error) {
+func (s *Snapshot) readDump(ctx context.Context, sel *selection, memory *consul.Budget) (catalog *Catalog, err error) {
 	ep := endpointDump(sel)
-	ep.decode = func(r io.Reader) (err error) {
+	ep.Decode = func(r io.Reader) (err error) {
 		catalog, err = decodeCatalog(r, memory)
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/hashicorp/consul/api"
 
+	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 )
 
@@ -38,7 +39,7 @@ func BenchmarkDecodeCatalog(b *testing.B) {
 			b.SetBytes(int64(len(answer)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if c, err := decodeCatalog(bytes.NewReader(answer), new(ClientOptions).newBudget()); err != nil || len(c.Nodes) != 100 {
+				if c, err := decodeCatalog(bytes.NewReader(answer), new(consul.Options).NewBudget()); err != nil || len(c.Nodes) != 100 {
 					b.Fatalf("%+v, error %v", c, err)
 				}
 			}
@@ -49,7 +50,7 @@ func BenchmarkDecodeCatalog(b *testing.B) {
 		decode func(io.Reader) (nodes int, err error)
 	}{
 		{"ours", func(r io.Reader) (int, error) {
-			c, err := decodeCatalog(r, new(ClientOptions).newBudget())
+			c, err := decodeCatalog(r, new(consul.Options).NewBudget())
 			if err != nil {
 				return 0, err
 			}

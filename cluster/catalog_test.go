@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 )
 
@@ -42,7 +43,7 @@ func TestDecodeCatalog(t *testing.T) {
 		},
 		{Name: "empty", Checks: []Check{}},
 	}}
-	got, err := decodeCatalog(iotest.OneByteReader(strings.NewReader(smallCatalog)), new(ClientOptions).newBudget())
+	got, err := decodeCatalog(iotest.OneByteReader(strings.NewReader(smallCatalog)), new(consul.Options).NewBudget())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +55,7 @@ func TestDecodeCatalog(t *testing.T) {
 // Texts that come again share their memory, and long ones fit.
 func TestDecodeCatalog_Large(t *testing.T) {
 	t.Parallel()
-	c, err := decodeCatalog(bytes.NewReader(consultest.CatalogAnswer(1000, 5000)), new(ClientOptions).newBudget())
+	c, err := decodeCatalog(bytes.NewReader(consultest.CatalogAnswer(1000, 5000)), new(consul.Options).NewBudget())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +76,7 @@ func TestDecodeCatalog_Large(t *testing.T) {
 		t.Errorf("%d nodes, %d instances, %d tags", len(c.Nodes), instances, tags)
 	}
 	long := strings.Repeat("ab", textMemory)
-	c, err = decodeCatalog(strings.NewReader(`[{"Node":"`+long+`"}]`), new(ClientOptions).newBudget())
+	c, err = decodeCatalog(strings.NewReader(`[{"Node":"`+long+`"}]`), new(consul.Options).NewBudget())
 	if err != nil || c.Nodes[0].Name != long {
 		t.Errorf("a long name is lost, error %v", err)
 	}
@@ -98,7 +99,7 @@ func TestDecodeCatalog_Malformed(t *testing.T) {
 		{"deep in what is skipped", `[{"x":` + strings.Repeat("[", 100_000), "depth"},
 		{"HTML", "<html>", "invalid character"},
 	} {
-		c, err := decodeCatalog(strings.NewReader(tc.answer), new(ClientOptions).newBudget())
+		c, err := decodeCatalog(strings.NewReader(tc.answer), new(consul.Options).NewBudget())
 		if c != nil || err == nil || !strings.Contains(err.Error(), tc.want) || len(err.Error()) > 200 {
 			t.Errorf("%s: %+v, error %v; want none and %q", tc.name, c, err, tc.want)
 		}
@@ -109,7 +110,7 @@ func FuzzDecodeCatalog(f *testing.F) {
 	f.Add([]byte(smallCatalog))
 	f.Add([]byte(`[{"Node":"\ud800","Services":[{"ID":"\xff"}]}]`))
 	f.Fuzz(func(t *testing.T, answer []byte) {
-		c, err := decodeCatalog(bytes.NewReader(answer), new(ClientOptions).newBudget())
+		c, err := decodeCatalog(bytes.NewReader(answer), new(consul.Options).NewBudget())
 		if (c == nil) != (err != nil) {
 			t.Fatalf("%+v, error %v", c, err)
 		}

@@ -10,11 +10,13 @@ import (
 	"slices"
 
 	"github.com/hashicorp/consul/api"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 var (
-	endpointAgentServices = endpoint{path: "/v1/agent/services"}
-	endpointAgentChecks   = endpoint{path: "/v1/agent/checks"}
+	endpointAgentServices = consul.Endpoint{Path: "/v1/agent/services"}
+	endpointAgentChecks   = consul.Endpoint{Path: "/v1/agent/checks"}
 )
 
 // readAgentCatalog reads what the configured agent has registered itself: it is the agent's own account, and needs no server.
@@ -38,14 +40,14 @@ func (s *Snapshot) readAgentCatalog(ctx context.Context) (*Catalog, error) {
 }
 
 // decodeServices reads an answer of endpointAgentServices, by ID.
-func (n *CatalogNode) decodeServices(d *jsonReader) error {
-	err := eachEntry(d, func(id string, service *api.AgentService) (err error) {
+func (n *CatalogNode) decodeServices(d *consul.JSONReader) error {
+	err := consul.EachEntry(d, func(id string, service *api.AgentService) (err error) {
 		in := newInstance(service)
 		in.ID = cmp.Or(in.ID, id)
-		if err := d.memory.spend(in.listBytes()); err != nil {
+		if err := d.Memory.Spend(in.listBytes()); err != nil {
 			return err
 		}
-		n.Instances, err = keep(d.memory, n.Instances, in)
+		n.Instances, err = consul.Keep(d.Memory, n.Instances, in)
 		return err
 	})
 	slices.SortFunc(n.Instances, func(a, b Instance) int { return cmp.Compare(a.ID, b.ID) })
@@ -53,9 +55,9 @@ func (n *CatalogNode) decodeServices(d *jsonReader) error {
 }
 
 // decodeChecks reads an answer of endpointAgentChecks, by ID.
-func (n *CatalogNode) decodeChecks(d *jsonReader) error {
-	err := eachEntry(d, func(id string, c *api.AgentCheck) (err error) {
-		n.Checks, err = keep(d.memory, n.Checks, Check{
+func (n *CatalogNode) decodeChecks(d *consul.JSONReader) error {
+	err := consul.EachEntry(d, func(id string, c *api.AgentCheck) (err error) {
+		n.Checks, err = consul.Keep(d.Memory, n.Checks, Check{
 			ID: cmp.Or(c.CheckID, id), Name: c.Name, Status: newHealthStatus([]byte(c.Status)),
 			ServiceID: c.ServiceID, ServiceName: c.ServiceName,
 		})

@@ -14,6 +14,8 @@ import (
 
 	"github.com/hashicorp/consul/api"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 const (
@@ -22,24 +24,24 @@ const (
 )
 
 // endpointServices answers with the names of the services.
-func endpointServices(filter string) endpoint {
-	return endpoint{path: pathServices, hasMeta: true, chosen: true, params: filtered(filter)}
+func endpointServices(filter string) consul.Endpoint {
+	return consul.Endpoint{Path: pathServices, HasMeta: true, Chosen: true, Params: filtered(filter)}
 }
 
 // endpointHealthOf answers with the instances of a service, and their checks and those of their nodes.
-func endpointHealthOf(service, filter string) endpoint {
-	return endpoint{
-		path: pathHealthService + service, label: pathHealthService + ":name", hasMeta: true, chosen: true, params: filtered(filter),
+func endpointHealthOf(service, filter string) consul.Endpoint {
+	return consul.Endpoint{
+		Path: pathHealthService + service, Label: pathHealthService + ":name", HasMeta: true, Chosen: true, Params: filtered(filter),
 	}
 }
 
 // endpointNodeChecks answers with the checks of these nodes, or of all if they are too many to be named, but with none of services.
-func endpointNodeChecks(nodes []string) endpoint {
+func endpointNodeChecks(nodes []string) consul.Endpoint {
 	filter := `ServiceID == ""`
 	if pattern, ok := anyOf(nodes); ok {
 		filter += " and Node matches `" + pattern + "`"
 	}
-	return endpoint{path: "/v1/health/state/any", hasMeta: true, chosen: true, params: filtered(filter)}
+	return consul.Endpoint{Path: "/v1/health/state/any", HasMeta: true, Chosen: true, Params: filtered(filter)}
 }
 
 // filtered are the parameters for a filter; empty means none.
@@ -86,7 +88,7 @@ func (r *remainder) instances() string {
 
 // readByService reads a part of the catalog service by service. Services beyond maxServiceReads, and those that cannot be asked for, are in
 // Catalog.Missing; they are always the same ones. All answers together have one budget.
-func (s *Snapshot) readByService(ctx context.Context, part *remainder, memory *budget) (*Catalog, error) {
+func (s *Snapshot) readByService(ctx context.Context, part *remainder, memory *consul.Budget) (*Catalog, error) {
 	var names []string
 	if err := s.stream(ctx, endpointServices(part.services()), memory, decodeNames(&names)); err != nil {
 		return nil, err
@@ -95,7 +97,7 @@ func (s *Snapshot) readByService(ctx context.Context, part *remainder, memory *b
 	for _, name := range part.nodes {
 		nodes[name] = &CatalogNode{Name: name}
 	}
-	if err := memory.spend(nodeBytes * int64(len(nodes))); err != nil {
+	if err := memory.Spend(nodeBytes * int64(len(nodes))); err != nil {
 		return nil, err
 	}
 	if err := s.stream(ctx, endpointNodeChecks(part.nodes), memory, nodes.decodeChecks); err != nil {
@@ -142,13 +144,13 @@ var (
 )
 
 // decodeNames reads an answer of endpointServices into the names of the services.
-func decodeNames(names *[]string) func(*jsonReader) error {
-	return func(d *jsonReader) error {
-		return d.object(func(key []byte) (err error) {
-			if *names, err = keep(d.memory, *names, string(key)); err != nil {
+func decodeNames(names *[]string) func(*consul.JSONReader) error {
+	return func(d *consul.JSONReader) error {
+		return d.Object(func(key []byte) (err error) {
+			if *names, err = consul.Keep(d.Memory, *names, string(key)); err != nil {
 				return err
 			}
-			return d.list(d.SkipValue) // Its tags.
+			return d.List(d.SkipValue) // Its tags.
 		})
 	}
 }
@@ -162,13 +164,13 @@ type placedInstance struct {
 }
 
 // readServices reads the instances of each service on the nodes that the filter selects.
-func (s *Snapshot) readServices(ctx context.Context, services []string, filter string, memory *budget) ([][]placedInstance, error) {
+func (s *Snapshot) readServices(ctx context.Context, services []string, filter string, memory *consul.Budget) ([][]placedInstance, error) {
 	instances := make([][]placedInstance, len(services))
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(s.cluster.client.Options().maxConns())
+	group.SetLimit(s.cluster.client.Options().MaxConns())
 	for i, service := range services {
 		group.Go(func() error {
-			return s.stream(ctx, endpointHealthOf(service, filter), memory, func(d *jsonReader) (err error) {
+			return s.stream(ctx, endpointHealthOf(service, filter), memory, func(d *consul.JSONReader) (err error) {
 				instances[i], err = decodeEntries(d, service)
 				return err
 			})
@@ -179,24 +181,24 @@ func (s *Snapshot) readServices(ctx context.Context, services []string, filter s
 
 // decodeEntries reads an answer of endpointHealthOf. Consul does not tell upper from lower case there: instances of a service with another
 // spelling are in the answer for that one, too. The checks of the nodes come from endpointNodeChecks.
-func decodeEntries(d *jsonReader, service string) (list []placedInstance, err error) {
-	err = eachElement(d, func(e *api.ServiceEntry) (err error) {
+func decodeEntries(d *consul.JSONReader, service string) (list []placedInstance, err error) {
+	err = consul.EachElement(d, func(e *api.ServiceEntry) (err error) {
 		if e.Node == nil || e.Service == nil || e.Service.Service != service {
 			return nil
 		}
 		placed := placedInstance{Instance: newInstance(e.Service), node: e.Node.Node}
-		if err := d.memory.spend(placed.listBytes()); err != nil {
+		if err := d.Memory.Spend(placed.listBytes()); err != nil {
 			return err
 		}
 		for _, c := range e.Checks {
 			if c == nil || c.ServiceID == "" {
 				continue
 			}
-			if placed.checks, err = keep(d.memory, placed.checks, newCheck(c)); err != nil {
+			if placed.checks, err = consul.Keep(d.Memory, placed.checks, newCheck(c)); err != nil {
 				return err
 			}
 		}
-		list, err = keep(d.memory, list, placed)
+		list, err = consul.Keep(d.Memory, list, placed)
 		return err
 	})
 	return list, err
@@ -212,13 +214,13 @@ func newCheck(c *api.HealthCheck) Check {
 type nodesByName map[string]*CatalogNode
 
 // decodeChecks reads an answer of endpointNodeChecks; those of other nodes are left out.
-func (nodes nodesByName) decodeChecks(d *jsonReader) error {
-	return eachElement(d, func(c *api.HealthCheck) (err error) {
+func (nodes nodesByName) decodeChecks(d *consul.JSONReader) error {
+	return consul.EachElement(d, func(c *api.HealthCheck) (err error) {
 		n := nodes[c.Node]
 		if n == nil || c.PeerName != "" || c.ServiceID != "" {
 			return nil
 		}
-		n.Checks, err = keep(d.memory, n.Checks, newCheck(c))
+		n.Checks, err = consul.Keep(d.Memory, n.Checks, newCheck(c))
 		return err
 	})
 }

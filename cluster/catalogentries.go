@@ -7,9 +7,11 @@ import (
 	"context"
 	"slices"
 	"strings"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
-var endpointCatalogNodes = endpoint{path: "/v1/catalog/nodes", hasMeta: true, chosen: true}
+var endpointCatalogNodes = consul.Endpoint{Path: "/v1/catalog/nodes", HasMeta: true, Chosen: true}
 
 // catalogEntry is a node in the catalog, as far as it decides how the rest is read.
 type catalogEntry struct {
@@ -30,11 +32,11 @@ func (s *Snapshot) catalogEntries() *Fact[catalogEntries] {
 type catalogEntries []catalogEntry
 
 // decode reads an answer of endpointCatalogNodes.
-func (entries *catalogEntries) decode(d *jsonReader) error {
-	return d.list(func() error {
+func (entries *catalogEntries) decode(d *consul.JSONReader) error {
+	return d.List(func() error {
 		e, err := decodeEntry(d)
 		if err == nil {
-			*entries, err = keep(d.memory, *entries, e)
+			*entries, err = consul.Keep(d.Memory, *entries, e)
 		}
 		return err
 	})
@@ -48,19 +50,19 @@ func (s *Snapshot) CatalogNodes() *Fact[int] {
 	})
 }
 
-func decodeEntry(d *jsonReader) (e catalogEntry, err error) {
-	err = d.object(func(key []byte) error {
+func decodeEntry(d *consul.JSONReader) (e catalogEntry, err error) {
+	err = d.Object(func(key []byte) error {
 		switch string(key) {
 		case "Node":
-			name, err := d.word()
+			name, err := d.Word()
 			e.name = string(name)
 			return err
 		case "Address":
-			address, err := d.word()
+			address, err := d.Word()
 			e.address = string(address)
 			return err
 		case "Meta":
-			return d.object(func(key []byte) error {
+			return d.Object(func(key []byte) error {
 				e.versioned = e.versioned || string(key) == versionKey
 				return d.SkipValue()
 			})
@@ -101,11 +103,11 @@ func (s *Snapshot) pools(ctx context.Context) *pools {
 
 // isWhole reports whether the answers of an endpoint in this scrape had everything, whatever the token's rights. Consul says so if it left
 // something out, but not to those who have no token.
-func (s *Snapshot) isWhole(ep endpoint, servers []Member) bool {
-	if s.cluster.client.Options().currentToken() == "" && !aclsOff(servers) {
+func (s *Snapshot) isWhole(ep consul.Endpoint, servers []Member) bool {
+	if s.cluster.client.Options().CurrentToken() == "" && !aclsOff(servers) {
 		return false
 	}
-	return !s.Queries()[ep.name()].Filtered
+	return !s.Queries()[ep.Name()].Filtered
 }
 
 // aclsOff reports whether there are servers and all have ACLs switched off.

@@ -8,24 +8,26 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // The catalog is decoded while it arrives, token by token, into no more than what is exported. BenchmarkDecodeCatalog compares that
 // with encoding/json, and docs/performance.md with other libraries.
 
 // decodeCatalog reads the answer of endpointCatalog: a list of nodes. Those that another cluster exports to this one are left out.
-func decodeCatalog(r io.Reader, memory *budget) (*Catalog, error) {
+func decodeCatalog(r io.Reader, memory *consul.Budget) (*Catalog, error) {
 	d := catalogDecoder{
-		jsonReader: newJSONReader(r, memory),
+		JSONReader: consul.NewJSONReader(r, memory),
 		texts:      texts{known: make(map[string]string)},
 		scratch:    make(map[string]HealthStatus),
 	}
 	catalog := &Catalog{}
-	err := d.whole(func() error {
+	err := d.Whole(func() error {
 		node, peer, err := d.node()
 		if err == nil && node.Name != "" && peer == "" {
 			node.judge(d.scratch)
-			catalog.Nodes, err = keep(memory, catalog.Nodes, node)
+			catalog.Nodes, err = consul.Keep(memory, catalog.Nodes, node)
 		}
 		return err
 	})
@@ -37,7 +39,7 @@ func decodeCatalog(r io.Reader, memory *budget) (*Catalog, error) {
 
 // catalogDecoder decodes field by field.
 type catalogDecoder struct {
-	jsonReader
+	consul.JSONReader
 	texts   texts
 	scratch map[string]HealthStatus
 	// tags and meta are memory for the lists of the next instances: one allocation serves many.
@@ -46,17 +48,17 @@ type catalogDecoder struct {
 }
 
 func (d *catalogDecoder) node() (n CatalogNode, peer string, err error) {
-	err = d.object(func(key []byte) error {
+	err = d.Object(func(key []byte) error {
 		switch string(key) {
 		case "Node":
 			return d.text(&n.Name)
 		case "PeerName":
 			return d.text(&peer)
 		case "Services":
-			return d.list(func() error {
+			return d.List(func() error {
 				in, err := d.instance()
 				if in.ID != "" && err == nil {
-					n.Instances, err = keep(d.memory, n.Instances, in)
+					n.Instances, err = consul.Keep(d.Memory, n.Instances, in)
 				}
 				return err
 			})
@@ -64,10 +66,10 @@ func (d *catalogDecoder) node() (n CatalogNode, peer string, err error) {
 			if n.Checks == nil { // Mostly there is one for each instance, and one for the node.
 				n.Checks = make([]Check, 0, len(n.Instances)+1)
 			}
-			return d.list(func() error {
+			return d.List(func() error {
 				c, err := d.check()
 				if c.ID != "" && err == nil {
-					n.Checks, err = keep(d.memory, n.Checks, c)
+					n.Checks, err = consul.Keep(d.Memory, n.Checks, c)
 				}
 				return err
 			})
@@ -79,7 +81,7 @@ func (d *catalogDecoder) node() (n CatalogNode, peer string, err error) {
 }
 
 func (d *catalogDecoder) instance() (in Instance, err error) {
-	err = d.object(func(key []byte) error {
+	err = d.Object(func(key []byte) error {
 		switch string(key) {
 		case "ID":
 			return d.text(&in.ID)
@@ -87,8 +89,8 @@ func (d *catalogDecoder) instance() (in Instance, err error) {
 			return d.text(&in.Service)
 		case "Tags":
 			d.tags = slab(d.tags)
-			err := d.list(func() (err error) {
-				if d.tags, err = keep(d.memory, d.tags, ""); err != nil {
+			err := d.List(func() (err error) {
+				if d.tags, err = consul.Keep(d.Memory, d.tags, ""); err != nil {
 					return err
 				}
 				return d.text(&d.tags[len(d.tags)-1])
@@ -97,12 +99,12 @@ func (d *catalogDecoder) instance() (in Instance, err error) {
 			return err
 		case "Meta":
 			d.meta = slab(d.meta)
-			err := d.object(func(key []byte) error {
+			err := d.Object(func(key []byte) error {
 				name, err := d.kept(key)
 				if err != nil {
 					return err
 				}
-				if d.meta, err = keep(d.memory, d.meta, Meta{Key: name}); err != nil {
+				if d.meta, err = consul.Keep(d.Memory, d.meta, Meta{Key: name}); err != nil {
 					return err
 				}
 				return d.text(&d.meta[len(d.meta)-1].Value)
@@ -117,14 +119,14 @@ func (d *catalogDecoder) instance() (in Instance, err error) {
 }
 
 func (d *catalogDecoder) check() (c Check, err error) {
-	err = d.object(func(key []byte) error {
+	err = d.Object(func(key []byte) error {
 		switch string(key) {
 		case "CheckID":
 			return d.text(&c.ID)
 		case "Name":
 			return d.text(&c.Name)
 		case "Status":
-			word, err := d.word()
+			word, err := d.Word()
 			c.Status = newHealthStatus(word)
 			return err
 		case "ServiceID":
@@ -140,7 +142,7 @@ func (d *catalogDecoder) check() (c Check, err error) {
 
 // text decodes a text.
 func (d *catalogDecoder) text(into *string) error {
-	b, err := d.word()
+	b, err := d.Word()
 	if err == nil {
 		*into, err = d.kept(b)
 	}
@@ -156,7 +158,7 @@ func (d *catalogDecoder) kept(b []byte) (string, error) {
 	if len(d.texts.known) == before {
 		return s, nil
 	}
-	return s, d.memory.spend(textBytes)
+	return s, d.Memory.Spend(textBytes)
 }
 
 // slab returns what is free of the memory for lists, or new memory when that is little.

@@ -9,16 +9,18 @@ import (
 	"slices"
 
 	"github.com/hashicorp/consul/api"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // endpointOverview answers with counts that the server makes every nine seconds (Consul: agent/consul/server_overview.go): a millisecond
 // and no output of checks, however large the catalog is. It needs operator:read, knows nothing of the rights to single services, and reads only.
-var endpointOverview = endpoint{path: "/v1/internal/ui/catalog-overview", chosen: true}
+var endpointOverview = consul.Endpoint{Path: "/v1/internal/ui/catalog-overview", Chosen: true}
 
 // endpointMaintenance answers with the checks that stand for maintenance, which Consul's summary counts as critical.
-var endpointMaintenance = endpoint{
-	path: "/v1/health/state/critical", hasMeta: true, chosen: true,
-	params: filtered("CheckID == `" + nodeMaintenanceID + "` or CheckID matches `^" + serviceMaintenancePrefix + "`"),
+var endpointMaintenance = consul.Endpoint{
+	Path: "/v1/health/state/critical", HasMeta: true, Chosen: true,
+	Params: filtered("CheckID == `" + nodeMaintenanceID + "` or CheckID matches `^" + serviceMaintenancePrefix + "`"),
 }
 
 // CatalogOverview is a summary of the catalog. It is up to nine seconds older than the catalog itself, and it differs in what it counts:
@@ -82,8 +84,8 @@ func (s *Snapshot) CatalogOverview() *Fact[*CatalogOverview] {
 }
 
 // decodeMaintenance reads an answer of endpointMaintenance.
-func (o *CatalogOverview) decodeMaintenance(d *jsonReader) error {
-	return eachElement(d, func(c *api.HealthCheck) error {
+func (o *CatalogOverview) decodeMaintenance(d *consul.JSONReader) error {
+	return consul.EachElement(d, func(c *api.HealthCheck) error {
 		o.Checks.maintain(1)
 		if c.ServiceID == "" {
 			o.Nodes.maintain(1)
@@ -97,25 +99,25 @@ func (o *CatalogOverview) decodeMaintenance(d *jsonReader) error {
 	})
 }
 
-func (o *CatalogOverview) decode(d *jsonReader) error {
+func (o *CatalogOverview) decode(d *consul.JSONReader) error {
 	services := make(map[string]*ServiceOverview) // Enterprise has an entry for each namespace.
-	err := d.object(func(key []byte) error {
+	err := d.Object(func(key []byte) error {
 		switch string(key) {
 		case "Nodes":
-			return eachElement(d, func(e *ServiceOverview) error {
+			return consul.EachElement(d, func(e *ServiceOverview) error {
 				o.Nodes.add(e.OverviewCounts)
 				return nil
 			})
 		case "Checks":
-			return eachElement(d, func(e *ServiceOverview) error {
+			return consul.EachElement(d, func(e *ServiceOverview) error {
 				o.Checks.add(e.OverviewCounts)
 				return nil
 			})
 		case "Services":
-			return eachElement(d, func(e *ServiceOverview) error {
+			return consul.EachElement(d, func(e *ServiceOverview) error {
 				if services[e.Name] == nil {
 					services[e.Name] = &ServiceOverview{Name: e.Name}
-					if err := d.memory.spend(nodeBytes); err != nil {
+					if err := d.Memory.Spend(nodeBytes); err != nil {
 						return err
 					}
 				}

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // What is in maintenance is told only if the list of it is known to be whole.
@@ -40,7 +42,7 @@ func TestCatalogOverview_Maintenance(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			c := newTestCluster(t, ClientOptions{Token: func() string { return tc.token }, Address: fakeAgent(t, map[string]http.HandlerFunc{
+			c := newTestCluster(t, consul.Options{Token: func() string { return tc.token }, Address: fakeAgent(t, map[string]http.HandlerFunc{
 				"/v1/agent/members":                answer(200, tc.members),
 				"/v1/internal/ui/catalog-overview": answer(200, summary),
 				"/v1/health/state/critical":        tc.list,

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // Reading /v1/internal/ui/nodes (the dump) can change the catalog of the server that answers. Two places in Consul 1.16.1 and later add the
@@ -40,19 +42,19 @@ const versionKey = "consul-version"
 
 // endpointGuard answers with the services of nodes that the second writer would change. Before Consul 1.16.3 the filter does not see a node's
 // meta and names every server, which is the safe side.
-var endpointGuard = endpoint{
-	path: pathServices, hasMeta: true, chosen: true,
-	params: url.Values{"filter": {`ServiceID == "consul" and "` + versionKey + `" not in NodeMeta`}},
+var endpointGuard = consul.Endpoint{
+	Path: pathServices, HasMeta: true, Chosen: true,
+	Params: url.Values{"filter": {`ServiceID == "consul" and "` + versionKey + `" not in NodeMeta`}},
 }
 
 // guardIsEmpty reports whether the guard names nothing, and would have named everything.
 func (s *Snapshot) guardIsEmpty(ctx context.Context, servers []Member) bool {
 	named := 0
-	err := s.stream(ctx, endpointGuard, s.newBudget(), func(d *jsonReader) error {
+	err := s.stream(ctx, endpointGuard, s.newBudget(), func(d *consul.JSONReader) error {
 		if d.PeekKind() == jsontext.KindNull {
-			return errNoObject
+			return consul.ErrNoObject
 		}
-		return d.object(func([]byte) error {
+		return d.Object(func([]byte) error {
 			named++
 			return d.SkipValue()
 		})

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // What the dump is asked for, and what is left to be read service by service.
@@ -122,7 +124,7 @@ func TestCatalog_WhenDumped(t *testing.T) {
 			t.Parallel()
 			var mu sync.Mutex
 			var dumps []string
-			c := newTestCluster(t, ClientOptions{Token: func() string { return tc.token }, Address: fakeAgent(t, map[string]http.HandlerFunc{
+			c := newTestCluster(t, consul.Options{Token: func() string { return tc.token }, Address: fakeAgent(t, map[string]http.HandlerFunc{
 				"/v1/agent/members": tc.members,
 				"/v1/catalog/nodes": answer(200, `[{"Node":"s","Address":"10.0.0.1","Meta":{"consul-version":"1.22.5"}}]`),
 				"/v1/catalog/services": func(w http.ResponseWriter, r *http.Request) {

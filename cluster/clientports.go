@@ -6,12 +6,14 @@ package cluster
 import (
 	"cmp"
 	"slices"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // servesOthers reports whether the ports of this protocol of the other servers can be expected to answer from here: when the agent asked is
 // a server and offers its own at the address it advertises, they will do so too. A client's configuration says nothing about the servers',
 // and whoever reaches the agent through a socket or a proxy's path may not reach the servers.
-func servesOthers(configured Address, asked Agent, p Protocol) bool {
+func servesOthers(configured consul.Address, asked Agent, p Protocol) bool {
 	return asked.Server && configured.Socket == "" && configured.Path == "" && asked.offers(p)
 }
 
@@ -21,7 +23,7 @@ func (c *Cluster) reaches(asked Agent) bool {
 }
 
 // protocolOf is the protocol that an agent's HTTP API is spoken to in.
-func protocolOf(api Address) Protocol {
+func protocolOf(api consul.Address) Protocol {
 	if api.Scheme == "https" {
 		return ProtocolHTTPS
 	}
@@ -82,7 +84,7 @@ func (pl *planner) clientPortsOfAgent(protocols []*protocol) []Port {
 	var ports []Port
 	for _, p := range protocols {
 		host, number := pl.agentHost(p.name), pl.agent.ports[p.name]
-		if number != 0 && host != "" && (host == pl.configured.hostname() || pl.allowed(host)) {
+		if number != 0 && host != "" && (host == pl.configured.Hostname() || pl.allowed(host)) {
 			agent := Server{Name: pl.agent.Name, Host: host}
 			ports = append(ports, pl.portsOf(p, agent, address(host, number), pl.agent.state())...)
 		}
@@ -93,13 +95,13 @@ func (pl *planner) clientPortsOfAgent(protocols []*protocol) []Port {
 // agentHost returns where a port for clients of the configured agent is: where its HTTP API is, if both are bound alike, or else at one
 // of the addresses that it is bound to. It is empty when these are only for the agent's own host, and that is another one.
 func (pl *planner) agentHost(p Protocol) string {
-	bound, local := pl.agent.boundTo(p), pl.configured.Socket != "" || loopback(pl.configured.hostname())
+	bound, local := pl.agent.boundTo(p), pl.configured.Socket != "" || loopback(pl.configured.Hostname())
 	all := slices.ContainsFunc(bound, unspecified)
 	switch {
 	case pl.configured.Socket != "" && all:
 		return "127.0.0.1"
 	case all || (pl.configured.Socket == "" && slices.Equal(bound, pl.agent.boundTo(protocolOf(pl.configured)))):
-		return pl.configured.hostname()
+		return pl.configured.Hostname()
 	case slices.Contains(bound, pl.agent.AdvertiseAddr):
 		return pl.agent.AdvertiseAddr
 	}

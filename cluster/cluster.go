@@ -11,12 +11,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
 // Options are what a Cluster is made from.
 type Options struct {
-	Client ClientOptions
+	Client consul.Options
 	// Prober asks the servers' ports; nil means a new one.
 	Prober *probe.Prober
 	// Ports say which ports are probed, and how.
@@ -44,13 +45,13 @@ type WatchedFile interface {
 // use.
 type Cluster struct {
 	opts   Options
-	client *Client
+	client *consul.Client
 	prober *probe.Prober
 	ports  PortOptions
 	// slots holds a token for each probe under way.
 	slots chan struct{}
 	// refusals are the client's, too.
-	refusals *refusals
+	refusals *consul.Refusals
 	rights   knownRights
 	// probeFaults counts the probes that could not be made.
 	probeFaults atomic.Uint64
@@ -84,7 +85,7 @@ func New(opts Options) *Cluster {
 	if prober == nil {
 		prober = probe.New(probe.Options{})
 	}
-	client := NewClient(opts.Client)
+	client := consul.NewClient(opts.Client)
 	return &Cluster{
 		opts:      opts,
 		client:    client,
@@ -100,14 +101,14 @@ func New(opts Options) *Cluster {
 // Close releases all connections.
 func (c *Cluster) Close() {
 	c.prober.Close()
-	c.client.closeIdle()
+	c.client.CloseIdle()
 }
 
 // Options returns what the cluster was made from.
 func (c *Cluster) Options() Options { return c.opts }
 
 // Requests returns how many requests went to Consul's HTTP API since the start.
-func (c *Cluster) Requests() map[RequestKey]uint64 { return c.client.Requests() }
+func (c *Cluster) Requests() map[consul.RequestKey]uint64 { return c.client.Requests() }
 
 // known returns what is known from earlier scrapes.
 func (c *Cluster) known() (Topology, *Agent) {
@@ -127,7 +128,7 @@ func (c *Cluster) learn(members []Member, peers []RaftPeer) Topology {
 		c.peers = peers
 	}
 	t := newTopology(c.members, c.peers)
-	hosts := map[string]bool{c.client.Options().Address.hostname(): true}
+	hosts := map[string]bool{c.client.Options().Address.Hostname(): true}
 	for _, host := range c.wanHosts {
 		hosts[host] = true
 	}
@@ -154,9 +155,9 @@ func (c *Cluster) learnAgent(a Agent) {
 	c.agent = &a
 	c.mu.Unlock()
 	if changed {
-		c.client.askAgain()
+		c.client.AskAgain()
 		for _, transport := range []string{TransportTCP, TransportUDP} {
-			c.refusals.forgetAll(transport + "://" + net.JoinHostPort(a.AdvertiseAddr, ""))
+			c.refusals.ForgetAll(transport + "://" + net.JoinHostPort(a.AdvertiseAddr, ""))
 		}
 	}
 }
@@ -170,7 +171,7 @@ func (c *Cluster) noteAnswer(err error) {
 	restarted := was && !c.agentGone
 	c.mu.Unlock()
 	if restarted {
-		c.client.askAgain()
+		c.client.AskAgain()
 	}
 }
 
@@ -184,7 +185,7 @@ func (c *Cluster) noteLeader(leader string) {
 	c.leaderless = leader == ""
 	c.mu.Unlock()
 	if elected {
-		c.client.askAgainWithToken()
+		c.client.AskAgainWithToken()
 	}
 }
 

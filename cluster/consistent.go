@@ -8,6 +8,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // endpointConsistent is what is read linearizably: the checks of a node that there is not, which is an empty list.
@@ -15,11 +17,11 @@ import (
 // Consul answers it only after the leader has asked a quorum whether it still leads. A key or a session by ID would do the same, but
 // without key:read Consul refuses the key, and logs an error each time; this list is filtered by the token's rights and never
 // refused, to no token either (Consul: Health.NodeChecks).
-var endpointConsistent = endpoint{
-	path:        "/v1/health/node/consul_cluster_exporter",
-	label:       "/v1/health/node/:node",
-	hasMeta:     true,
-	consistency: ConsistencyConsistent,
+var endpointConsistent = consul.Endpoint{
+	Path:        "/v1/health/node/consul_cluster_exporter",
+	Label:       "/v1/health/node/:node",
+	HasMeta:     true,
+	Consistency: consul.ConsistencyConsistent,
 }
 
 // ConsistentRead is how a linearizable read went.
@@ -40,14 +42,14 @@ type ConsistentRead struct {
 func (s *Snapshot) ConsistentRead() *Fact[ConsistentRead] {
 	return s.consistentRead.start(s.ctx, func(ctx context.Context) (ConsistentRead, error) {
 		ep := endpointConsistent
-		ep.timeout = cmp.Or(s.cluster.opts.ConsistentTimeout, s.cluster.opts.Client.Timeout)
-		ctx, cancel := context.WithTimeout(ctx, ep.timeout) // For the question about the leader, too.
+		ep.Timeout = cmp.Or(s.cluster.opts.ConsistentTimeout, s.cluster.opts.Client.Timeout)
+		ctx, cancel := context.WithTimeout(ctx, ep.Timeout) // For the question about the leader, too.
 		defer cancel()
 		leader, err := s.leaderInTime(ctx)
 		switch {
 		case err == nil && leader == "", errors.Is(err, errSilent), errors.Is(err, errServerGone):
 			return ConsistentRead{}, nil
-		case err != nil && !isAgentsAnswer(err) && !errors.Is(err, ErrRefused):
+		case err != nil && !consul.IsAgentsAnswer(err) && !errors.Is(err, consul.ErrRefused):
 			return ConsistentRead{}, err
 		}
 		start := time.Now()
@@ -67,7 +69,7 @@ func (s *Snapshot) leaderInTime(ctx context.Context) (string, error) {
 		return leader, err
 	}
 	// Fetched under the snapshot's context, so this ends with it at the latest.
-	if _, agentErr := agentFact.Get(context.WithoutCancel(ctx)); isAgentsAnswer(agentErr) {
+	if _, agentErr := agentFact.Get(context.WithoutCancel(ctx)); consul.IsAgentsAnswer(agentErr) {
 		return "", errSilent
 	}
 	return "", err
@@ -78,9 +80,9 @@ func newConsistentRead(err error, took time.Duration) (ConsistentRead, error) {
 	switch {
 	case err == nil:
 		return ConsistentRead{OK: true, Duration: took}, nil
-	case errors.Is(err, ErrRefused):
+	case errors.Is(err, consul.ErrRefused):
 		return ConsistentRead{}, err
-	case isAgentsAnswer(err), errors.Is(err, context.DeadlineExceeded), errors.As(err, new(unaskedError)):
+	case consul.IsAgentsAnswer(err), errors.Is(err, context.DeadlineExceeded), errors.As(err, new(unaskedError)):
 		return ConsistentRead{}, nil
 	default:
 		return ConsistentRead{}, err

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 func TestConsistentRead(t *testing.T) {
@@ -42,13 +44,13 @@ func TestConsistentRead(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			handlers := map[string]http.HandlerFunc{endpointStatusLeader.path: tc.leader, endpointSelf.path: answer(403, "")}
+			handlers := map[string]http.HandlerFunc{endpointStatusLeader.Path: tc.leader, endpointSelf.Path: answer(403, "")}
 			if tc.self != nil {
-				handlers[endpointSelf.path] = tc.self
+				handlers[endpointSelf.Path] = tc.self
 			}
 			var query atomic.Value
 			if tc.read != nil {
-				handlers[endpointConsistent.path] = func(w http.ResponseWriter, r *http.Request) {
+				handlers[endpointConsistent.Path] = func(w http.ResponseWriter, r *http.Request) {
 					query.Store(r.URL.RawQuery)
 					tc.read(w, r)
 				}
@@ -58,14 +60,14 @@ func TestConsistentRead(t *testing.T) {
 				patience, agentPatience = 20*time.Second, 20*time.Second
 			}
 			c := New(Options{
-				Client:            ClientOptions{Address: fakeAgent(t, handlers), Timeout: agentPatience, Datacenter: "other"},
+				Client:            consul.Options{Address: fakeAgent(t, handlers), Timeout: agentPatience, Datacenter: "other"},
 				ConsistentTimeout: patience,
 			})
 			t.Cleanup(c.Close)
 			start := time.Now()
 			got, err := snapshot(t, c).ConsistentRead().Get(t.Context())
 			took := time.Since(start)
-			if (err != nil) != tc.broken || errors.Is(err, ErrRefused) != tc.refused {
+			if (err != nil) != tc.broken || errors.Is(err, consul.ErrRefused) != tc.refused {
 				t.Errorf("error %v; want one: %v, a refusal: %v", err, tc.broken, tc.refused)
 			}
 			if got.OK != tc.ok || (got.Duration > 0) != tc.ok || got.Duration > took {
@@ -81,10 +83,10 @@ func TestConsistentRead(t *testing.T) {
 // A scrape that has less time than the read may take tells all the same that the read was not served.
 func TestConsistentRead_ScrapeEnds(t *testing.T) {
 	t.Parallel()
-	c := newTestCluster(t, ClientOptions{Address: fakeAgent(t, map[string]http.HandlerFunc{
-		endpointSelf.path:         answer(403, ""),
-		endpointStatusLeader.path: answer(200, `"10.0.0.1:8300"`),
-		endpointConsistent.path:   func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+	c := newTestCluster(t, consul.Options{Address: fakeAgent(t, map[string]http.HandlerFunc{
+		endpointSelf.Path:         answer(403, ""),
+		endpointStatusLeader.Path: answer(200, `"10.0.0.1:8300"`),
+		endpointConsistent.Path:   func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
 	})})
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
@@ -99,14 +101,14 @@ func TestConsistentRead_ScrapeEnds(t *testing.T) {
 func TestSlowLeader(t *testing.T) {
 	const timeout, slow = time.Second, 800 * time.Millisecond
 	hang := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
-	c := newTestCluster(t, ClientOptions{Timeout: timeout, Address: fakeAgent(t, map[string]http.HandlerFunc{
-		endpointSelf.path: answer(403, ""),
-		endpointStatusLeader.path: func(w http.ResponseWriter, _ *http.Request) {
+	c := newTestCluster(t, consul.Options{Timeout: timeout, Address: fakeAgent(t, map[string]http.HandlerFunc{
+		endpointSelf.Path: answer(403, ""),
+		endpointStatusLeader.Path: func(w http.ResponseWriter, _ *http.Request) {
 			<-time.After(slow)
 			_, _ = io.WriteString(w, `"10.0.0.1:8300"`)
 		},
-		endpointConsistent.path:     hang,
-		endpointACLReplication.path: hang,
+		endpointConsistent.Path:     hang,
+		endpointACLReplication.Path: hang,
 	})})
 	snap := snapshot(t, c)
 	start := time.Now()

@@ -8,13 +8,15 @@ import (
 	"maps"
 	"math"
 	"slices"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // maxRTTServers bounds the servers between which round trips are estimated: the pairs grow with the square of it.
 const maxRTTServers = 10
 
 // endpointCoordinates answers with the coordinates of all nodes that the token may read. A token without rights gets an empty list.
-var endpointCoordinates = endpoint{path: "/v1/coordinate/nodes", hasMeta: true}
+var endpointCoordinates = consul.Endpoint{Path: "/v1/coordinate/nodes", HasMeta: true}
 
 // RTT is the round trip between two servers as their network coordinates estimate it.
 type RTT struct {
@@ -66,8 +68,8 @@ func (s *Snapshot) ServerRTTs() *Fact[[]RTT] {
 			return nil, nil
 		}
 		latest := make(map[string]coordinateEntry)
-		err = s.stream(ctx, endpointCoordinates, s.newBudget(), func(d *jsonReader) error {
-			return eachElement(d, func(e *coordinateEntry) error {
+		err = s.stream(ctx, endpointCoordinates, s.newBudget(), func(d *consul.JSONReader) error {
+			return consul.EachElement(d, func(e *coordinateEntry) error {
 				if e.usable() && slices.Contains(servers, e.Node) {
 					latest[e.Node] = *e
 				}

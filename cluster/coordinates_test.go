@@ -15,6 +15,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/consul/api"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // coordinatesSeed is what three servers on loopback addresses wrote, and a client in a segment.
@@ -101,16 +103,16 @@ func TestServerRTTs_NotRead(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			handlers := map[string]http.HandlerFunc{
-				endpointSelf.path: answer(200, tc.self), endpointMembers.path: answer(200, tc.members),
+				endpointSelf.Path: answer(200, tc.self), endpointMembers.Path: answer(200, tc.members),
 			}
 			if tc.read {
-				handlers[endpointCoordinates.path] = answer(200, coordinatesSeed)
+				handlers[endpointCoordinates.Path] = answer(200, coordinatesSeed)
 			}
-			c := newTestCluster(t, ClientOptions{Address: fakeAgent(t, handlers)})
+			c := newTestCluster(t, consul.Options{Address: fakeAgent(t, handlers)})
 			if _, err := snapshot(t, c).ServerRTTs().Get(t.Context()); err != nil {
 				t.Error(err)
 			}
-			if n := c.Requests()[RequestKey{endpointCoordinates.path, "200"}]; (n == 1) != tc.read {
+			if n := c.Requests()[consul.RequestKey{Endpoint: endpointCoordinates.Path, Code: "200"}]; (n == 1) != tc.read {
 				t.Errorf("coordinates were read %d times; want once: %v", n, tc.read)
 			}
 		})

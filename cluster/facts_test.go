@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // Facts that are one answer of the agent: what they make of a good one, of a refusal, and of one that is no JSON.
@@ -56,7 +58,7 @@ func TestSnapshot_OneAnswer(t *testing.T) {
 			t.Parallel()
 			ask := func(status int, body string) (any, error) {
 				c := New(Options{
-					Client:   ClientOptions{Address: fakeAgent(t, map[string]http.HandlerFunc{tc.path: answer(status, body)}), Timeout: 5 * time.Second},
+					Client:   consul.Options{Address: fakeAgent(t, map[string]http.HandlerFunc{tc.path: answer(status, body)}), Timeout: 5 * time.Second},
 					KVPrefix: "limits/",
 				})
 				t.Cleanup(c.Close)
@@ -66,10 +68,10 @@ func TestSnapshot_OneAnswer(t *testing.T) {
 			if diff := cmp.Diff(fmt.Sprint(tc.want), fmt.Sprint(got)); err != nil || diff != "" {
 				t.Errorf("error %v, differs (-want +got):\n%s", err, diff)
 			}
-			if _, err := ask(http.StatusForbidden, "Permission denied"); !errors.Is(err, ErrRefused) || !IsDenied(err) {
+			if _, err := ask(http.StatusForbidden, "Permission denied"); !errors.Is(err, consul.ErrRefused) || !consul.IsDenied(err) {
 				t.Errorf("status 403 is the error %v; want ErrRefused, for want of rights", err)
 			}
-			if _, err := ask(http.StatusOK, "{["); err == nil || errors.Is(err, ErrRefused) {
+			if _, err := ask(http.StatusOK, "{["); err == nil || errors.Is(err, consul.ErrRefused) {
 				t.Errorf("what is no JSON is the error %v; want one other than ErrRefused", err)
 			}
 		})

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/hashicorp/consul/api"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // Whatever an agent says about itself and the cluster, it is read or an error, and what comes of it is a number.
@@ -97,8 +99,8 @@ func FuzzCatalogAnswers(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		reader := func() *jsonReader {
-			d := newJSONReader(bytes.NewReader(data), new(ClientOptions).newBudget())
+		reader := func() *consul.JSONReader {
+			d := consul.NewJSONReader(bytes.NewReader(data), new(consul.Options).NewBudget())
 			return &d
 		}
 		node := CatalogNode{Name: "a"}
@@ -166,7 +168,7 @@ func expectNumber(t *testing.T, what string, v float64) {
 func FuzzDecodeKeys(f *testing.F) {
 	f.Add([]byte(`[{"Key":"a","Value":"NDI="},{"Key":"b","Value":null},{"Key":"c","Value":"!"}]`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		numbers, err := decodeKeys(bytes.NewReader(data), new(ClientOptions).newBudget())
+		numbers, err := decodeKeys(bytes.NewReader(data), new(consul.Options).NewBudget())
 		if err == nil && len(numbers) > len(data) {
 			t.Errorf("%d numbers in %d bytes: %s", len(numbers), len(data), fmt.Sprint(numbers))
 		}
@@ -185,10 +187,10 @@ func FuzzStreams(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		read := func(decode func(*jsonReader) error) {
+		read := func(decode func(*consul.JSONReader) error) {
 			const limit = 4096
-			memory := newBudget(limit)
-			d := newJSONReader(bytes.NewReader(data), memory)
+			memory := consul.NewBudget(limit)
+			d := consul.NewJSONReader(bytes.NewReader(data), memory)
 			if err := decode(&d); err == nil && memory.Spent() > limit {
 				t.Errorf("%d bytes are kept of %d that are allowed", memory.Spent(), limit)
 			}
@@ -198,15 +200,17 @@ func FuzzStreams(f *testing.F) {
 		var members []Member
 		read(telemetry.decode)
 		read(decodeNames(&names))
-		read(func(d *jsonReader) error {
-			return eachElement(d, func(m *api.AgentMember) (err error) {
-				members, err = keep(d.memory, members, newMember(m))
+		read(func(d *consul.JSONReader) error {
+			return consul.EachElement(d, func(m *api.AgentMember) (err error) {
+				members, err = consul.Keep(d.Memory, members, newMember(m))
 				return err
 			})
 		})
-		read(func(d *jsonReader) error { return eachElement(d, func(*coordinateEntry) error { return nil }) })
-		read(func(d *jsonReader) error {
-			return eachElement(d, func(p *api.Peering) error {
+		read(func(d *consul.JSONReader) error {
+			return consul.EachElement(d, func(*coordinateEntry) error { return nil })
+		})
+		read(func(d *consul.JSONReader) error {
+			return consul.EachElement(d, func(p *api.Peering) error {
 				newPeering(p)
 				return nil
 			})

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // StopInput is what the decision is made from.
@@ -28,7 +30,7 @@ const DefaultMaxTrailingLogs = 250
 func (s *Snapshot) StopInput(ctx context.Context) (StopInput, error) {
 	topology, reports, config := s.Topology(), s.Reports(), s.RaftPeers()
 	autopilot, autopilotConfig := s.AutopilotState(), s.AutopilotConfig()
-	if _, err := config.Get(ctx); errors.Is(err, ErrRefused) {
+	if _, err := config.Get(ctx); errors.Is(err, consul.ErrRefused) {
 		return StopInput{}, fmt.Errorf("find out which servers have a vote (may the token read operator?): %w", err)
 	}
 	in := StopInput{MaxTrailingLogs: DefaultMaxTrailingLogs}
@@ -83,7 +85,7 @@ func (s *Snapshot) MembersSeen() *Fact[map[string][]Member] {
 		if err != nil {
 			return nil, err
 		}
-		maps.Copy(seen, askServers(ctx, s, without(servers.Servers, self.Name), func(ctx context.Context, at Address) ([]Member, error) {
+		maps.Copy(seen, askServers(ctx, s, without(servers.Servers, self.Name), func(ctx context.Context, at consul.Address) ([]Member, error) {
 			return readListAt(ctx, s, at, endpointMembers, newMember)
 		}))
 		return seen, nil

@@ -12,6 +12,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // KeyNumber is a key whose value is a number.
@@ -29,12 +31,12 @@ func (s *Snapshot) KeyNumbers() *Fact[[]KeyNumber] {
 			return nil, nil
 		}
 		ep := endpointKeys(prefix)
-		ep.decode = func(r io.Reader) (err error) {
-			numbers, err = decodeKeys(r, s.cluster.client.Options().newBudget())
+		ep.Decode = func(r io.Reader) (err error) {
+			numbers, err = decodeKeys(r, s.cluster.client.Options().NewBudget())
 			return err
 		}
 		err = s.readAgent(ctx, ep, nil)
-		if errors.Is(err, errNothing) {
+		if errors.Is(err, consul.ErrNothing) {
 			return nil, nil
 		}
 		return numbers, err
@@ -42,10 +44,10 @@ func (s *Snapshot) KeyNumbers() *Fact[[]KeyNumber] {
 }
 
 // endpointKeys answers with all keys that begin with a prefix, and with 404 if there are none. No key begins with a slash.
-func endpointKeys(prefix string) endpoint {
-	return endpoint{
-		path: "/v1/kv/" + strings.TrimPrefix(prefix, "/"), label: "/v1/kv/:prefix", params: url.Values{"recurse": {"1"}},
-		hasMeta: true, chosen: true, maybeEmpty: true,
+func endpointKeys(prefix string) consul.Endpoint {
+	return consul.Endpoint{
+		Path: "/v1/kv/" + strings.TrimPrefix(prefix, "/"), Label: "/v1/kv/:prefix", Params: url.Values{"recurse": {"1"}},
+		HasMeta: true, Chosen: true, MaybeEmpty: true,
 	}
 }
 
@@ -53,13 +55,13 @@ func endpointKeys(prefix string) endpoint {
 const maxNumberText = 1024
 
 // decodeKeys reads an answer of endpointKeys: a list of keys with their values in base64.
-func decodeKeys(r io.Reader, memory *budget) ([]KeyNumber, error) {
-	d := newJSONReader(r, memory)
+func decodeKeys(r io.Reader, memory *consul.Budget) ([]KeyNumber, error) {
+	d := consul.NewJSONReader(r, memory)
 	var numbers []KeyNumber
-	err := d.whole(func() error {
+	err := d.Whole(func() error {
 		key, value, err := keyValue(&d)
 		if number, ok := parseNumber(value); ok && err == nil {
-			numbers, err = keep(memory, numbers, KeyNumber{key, number})
+			numbers, err = consul.Keep(memory, numbers, KeyNumber{key, number})
 		}
 		return err
 	})
@@ -70,15 +72,15 @@ func decodeKeys(r io.Reader, memory *budget) ([]KeyNumber, error) {
 }
 
 // keyValue decodes a key and its value, which is empty if it cannot be a number.
-func keyValue(d *jsonReader) (key, value string, err error) {
-	err = d.object(func(field []byte) error {
+func keyValue(d *consul.JSONReader) (key, value string, err error) {
+	err = d.Object(func(field []byte) error {
 		switch string(field) {
 		case "Key":
-			word, err := d.word()
+			word, err := d.Word()
 			key = string(word)
 			return err
 		case "Value":
-			word, err := d.word()
+			word, err := d.Word()
 			if len(word) <= maxNumberText {
 				value = string(word)
 			}

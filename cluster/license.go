@@ -7,10 +7,12 @@ import (
 	"context"
 
 	"github.com/hashicorp/consul/api"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // endpointLicense is there only in Consul Enterprise; elsewhere it is answered with 404.
-var endpointLicense = endpoint{path: "/v1/operator/license"}
+var endpointLicense = consul.Endpoint{Path: "/v1/operator/license"}
 
 // License is that of Consul Enterprise.
 func (s *Snapshot) License() *Fact[api.LicenseReply] {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/consul/api"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // meshCA is the authority of Consul's service mesh. Servers that are given no certificate for gRPC show one of it on their port
@@ -21,7 +23,7 @@ type meshCA struct {
 	trustDomain string
 }
 
-var endpointMeshRoots = endpoint{path: "/v1/connect/ca/roots"}
+var endpointMeshRoots = consul.Endpoint{Path: "/v1/connect/ca/roots"}
 
 // meshCARoots is the list of the authority's roots; reading it needs no right.
 func (s *Snapshot) meshCARoots() *Fact[*api.CARootList] {
@@ -49,7 +51,7 @@ func newMeshCA(list *api.CARootList) (*meshCA, error) {
 	ca := &meshCA{roots: x509.NewCertPool(), trustDomain: list.TrustDomain}
 	for _, root := range list.Roots {
 		if root != nil && !ca.roots.AppendCertsFromPEM([]byte(root.RootCertPEM)) {
-			return nil, fmt.Errorf("read %s: root %q is no certificate", endpointMeshRoots.path, root.Name)
+			return nil, fmt.Errorf("read %s: root %q is no certificate", endpointMeshRoots.Path, root.Name)
 		}
 	}
 	return ca, nil
@@ -86,6 +88,6 @@ func newMeshRoots(list *api.CARootList) []MeshRoot {
 
 // tlsFor returns the client's side of TLS for a server in the datacenter.
 func (ca *meshCA) tlsFor(host, datacenter string) *tls.Config {
-	return withAnyName(&tls.Config{MinVersion: tls.VersionTLS12, RootCAs: ca.roots, ServerName: host},
+	return consul.WithAnyName(&tls.Config{MinVersion: tls.VersionTLS12, RootCAs: ca.roots, ServerName: host},
 		"server."+datacenter+".peering."+ca.trustDomain)
 }

@@ -13,10 +13,12 @@ import (
 	"time"
 
 	"github.com/hashicorp/consul/api"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // endpointPeerings is answered by the leader alone (Consul: HTTPHandlers.PeeringList), since Consul 1.13.
-var endpointPeerings = endpoint{path: "/v1/peerings"}
+var endpointPeerings = consul.Endpoint{Path: "/v1/peerings"}
 
 // Peering is a connection with another cluster.
 type Peering struct {
@@ -61,7 +63,7 @@ func (s *Snapshot) Peerings() *Fact[[]Peering] {
 	return s.peerings.start(s.ctx, func(ctx context.Context) ([]Peering, error) {
 		ep := endpointPeerings
 		if err := s.permit(ctx, s.cluster.client.Options().Address, &ep); err != nil {
-			return nil, fmt.Errorf("read %s: %w", ep.name(), err)
+			return nil, fmt.Errorf("read %s: %w", ep.Name(), err)
 		}
 		if kept, ok := s.cluster.keptPeerings.get(s.start); ok {
 			return kept, nil

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // Whether an endpoint may be asked of an agent now is decided here, for all endpoints. Consul logs an error for each question that it
@@ -67,9 +69,9 @@ var requirements = []requirement{
 }
 
 // requirementOf returns that of the endpoint.
-func requirementOf(ep *endpoint) requirement {
+func requirementOf(ep *consul.Endpoint) requirement {
 	i := slices.IndexFunc(requirements, func(r requirement) bool {
-		return r.path == ep.path || (strings.HasSuffix(r.path, "/") && strings.HasPrefix(ep.path, r.path))
+		return r.path == ep.Path || (strings.HasSuffix(r.path, "/") && strings.HasPrefix(ep.Path, r.path))
 	})
 	if i < 0 {
 		return requirement{}
@@ -78,9 +80,9 @@ func requirementOf(ep *endpoint) requirement {
 }
 
 // answeredBy returns who answers the endpoint, the consistency that is asked for included.
-func answeredBy(ep *endpoint) answerer {
+func answeredBy(ep *consul.Endpoint) answerer {
 	by := requirementOf(ep).by
-	if by == byState && ep.consistency != "" && ep.consistency != ConsistencyStale {
+	if by == byState && ep.Consistency != "" && ep.Consistency != consul.ConsistencyStale {
 		return byLeader
 	}
 	return by
@@ -129,7 +131,7 @@ type circumstances struct {
 }
 
 // objection says why an endpoint is not to be asked; nil if it is.
-func (c *circumstances) objection(ep *endpoint) error {
+func (c *circumstances) objection(ep *consul.Endpoint) error {
 	r := requirementOf(ep)
 	if err := c.forbids(ep, r); err != nil {
 		return err
@@ -141,7 +143,7 @@ func (c *circumstances) objection(ep *endpoint) error {
 		return errServerGone
 	case by == byAnyServer:
 		return nil
-	case c.elsewhere && ep.chosen:
+	case c.elsewhere && ep.Chosen:
 		if c.datacenterLost {
 			return errDCLost
 		}
@@ -158,16 +160,16 @@ func (c *circumstances) objection(ep *endpoint) error {
 }
 
 // forbids says which right is missing, or which feature is off where the agent that is asked decides that.
-func (c *circumstances) forbids(ep *endpoint, r requirement) error {
+func (c *circumstances) forbids(ep *consul.Endpoint, r requirement) error {
 	if c.agent != nil && c.agent.lacks(r.feature) {
-		return refusedError{fmt.Errorf("%s has %s switched off", c.agent.Name, r.feature)}
+		return consul.RefusedError{Cause: fmt.Errorf("%s has %s switched off", c.agent.Name, r.feature)}
 	}
 	switch {
 	case r.needs.Resource == "agent" && c.rights.lacksAll(c.agentRights):
 		return deniedError{c.agentRights[0]}
 	case r.needs.Resource != "agent" && c.rights.lacks(r.needs):
 		return deniedError{r.needs}
-	case ep.maybeEmpty && c.agent != nil && c.agent.KeyListPolicy && c.rights.lacks(keyList(c.keyPrefix)):
+	case ep.MaybeEmpty && c.agent != nil && c.agent.KeyListPolicy && c.rights.lacks(keyList(c.keyPrefix)):
 		return deniedError{keyList(c.keyPrefix)}
 	default:
 		return nil
@@ -191,7 +193,7 @@ func (a *Agent) lacks(f feature) bool {
 
 // permit says why an endpoint is not to be asked of the agent at address now; nil if it is. It notes in ep whether another datacenter answers,
 // and whether the endpoint may be about something that is switched off: the time is over also where an agent hangs, which answers nothing.
-func (s *Snapshot) permit(ctx context.Context, address Address, ep *endpoint) error {
+func (s *Snapshot) permit(ctx context.Context, address consul.Address, ep *consul.Endpoint) error {
 	if answeredBy(ep) == byAgent && requirementOf(ep).needs == (right{}) {
 		return s.permitOwn(ctx, ep)
 	}
@@ -199,14 +201,14 @@ func (s *Snapshot) permit(ctx context.Context, address Address, ep *endpoint) er
 	if err != nil {
 		return err
 	}
-	ep.elsewhere = c.elsewhere
-	ep.uncertain = requirementOf(ep).feature != "" && c.answers && (c.agent == nil || !c.agent.Server)
+	ep.Elsewhere = c.elsewhere
+	ep.Uncertain = requirementOf(ep).feature != "" && c.answers && (c.agent == nil || !c.agent.Server)
 	return c.objection(ep)
 }
 
 // permitOwn is permit for what an agent tells to any token that it knows. The LAN pool shows whether it knows ours.
-func (s *Snapshot) permitOwn(ctx context.Context, ep *endpoint) error {
-	if ep.path != endpointMembers.path || ep.params == nil {
+func (s *Snapshot) permitOwn(ctx context.Context, ep *consul.Endpoint) error {
+	if ep.Path != endpointMembers.Path || ep.Params == nil {
 		return nil
 	}
 	hurry, cancel := context.WithTimeout(ctx, s.patience())
@@ -221,12 +223,12 @@ func (s *Snapshot) patience() time.Duration { return s.cluster.client.Options().
 
 // circumstances finds out what matters to an endpoint. The error is a refusal of the token, or, where only the leader answers, that nothing
 // could be learned about the leader.
-func (s *Snapshot) circumstances(ctx context.Context, address Address, ep *endpoint) (c circumstances, err error) {
+func (s *Snapshot) circumstances(ctx context.Context, address consul.Address, ep *consul.Endpoint) (c circumstances, err error) {
 	hurry, cancel := context.WithTimeout(ctx, s.patience())
 	defer cancel()
 	c.keyPrefix = s.cluster.keyPrefix()
 	members, membersErr := s.Members().Get(hurry)
-	if ep.path == endpointSelf.path {
+	if ep.Path == endpointSelf.Path {
 		c.agentRights = s.cluster.agentRights(address, members)
 		if s.aclsOn(members, membersErr) {
 			c.rights, err = s.rightsInTime(hurry)
@@ -240,16 +242,16 @@ func (s *Snapshot) circumstances(ctx context.Context, address Address, ep *endpo
 		return c, nil
 	}
 	agent, agentErr := s.Agent().Get(hurry)
-	c.answers = isAgentsAnswer(agentErr)
+	c.answers = consul.IsAgentsAnswer(agentErr)
 	if agentErr == nil {
 		c.agent = &agent
 	} else {
 		_, c.agent = s.cluster.known()
-		c.secretive = c.agent == nil && errors.Is(agentErr, ErrRefused)
+		c.secretive = c.agent == nil && errors.Is(agentErr, consul.ErrRefused)
 	}
-	if requirementOf(ep).needs != (right{}) || ep.maybeEmpty || unknownToken(agentErr) != nil {
+	if requirementOf(ep).needs != (right{}) || ep.MaybeEmpty || unknownToken(agentErr) != nil {
 		c.agentRights = s.cluster.agentRights(address, members)
-		if (agentErr == nil && agent.ACLsOn) || errors.Is(agentErr, ErrRefused) {
+		if (agentErr == nil && agent.ACLsOn) || errors.Is(agentErr, consul.ErrRefused) {
 			if c.rights, err = s.rightsInTime(hurry); err != nil {
 				return c, err
 			}
@@ -268,10 +270,10 @@ func (s *Snapshot) rightsInTime(ctx context.Context) (rights, error) {
 }
 
 // circumstancesOfServers adds what is about the servers behind the agent.
-func (s *Snapshot) circumstancesOfServers(ctx, hurry context.Context, c *circumstances, members []Member, ep *endpoint) error {
+func (s *Snapshot) circumstancesOfServers(ctx, hurry context.Context, c *circumstances, members []Member, ep *consul.Endpoint) error {
 	client := c.agent != nil && !c.agent.Server
 	c.serversGone = client && noneAlive(members)
-	if wanted := s.cluster.client.Options().Datacenter; ep.chosen && wanted != "" && c.agent != nil && wanted != c.agent.Datacenter {
+	if wanted := s.cluster.client.Options().Datacenter; ep.Chosen && wanted != "" && c.agent != nil && wanted != c.agent.Datacenter {
 		c.elsewhere = true
 		if c.agent.Server {
 			wan, err := s.WANMembers().Get(hurry)
@@ -289,7 +291,7 @@ func (s *Snapshot) circumstancesOfServers(ctx, hurry context.Context, c *circums
 	leader, err := s.StatusLeader().Get(ctx)
 	switch {
 	case err == nil:
-	case requirementOf(ep).by == byLeader, answeredBy(ep) == byLeader && !errors.Is(err, ErrRefused):
+	case requirementOf(ep).by == byLeader, answeredBy(ep) == byLeader && !errors.Is(err, consul.ErrRefused):
 		return err
 	default:
 		return nil

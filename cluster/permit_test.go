@@ -12,10 +12,12 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // endpointsOf has one of each kind, by what it is about.
-var endpointsOf = map[string]endpoint{
+var endpointsOf = map[string]consul.Endpoint{
 	"self":                 endpointSelf,
 	"members":              endpointMembers,
 	"status leader":        endpointStatusLeader,
@@ -30,7 +32,7 @@ var endpointsOf = map[string]endpoint{
 	"peerings":             endpointPeerings,
 	"replication":          endpointACLReplication,
 	"keys":                 endpointKeys("config/"),
-	"all nodes, freshly":   {path: "/v1/catalog/nodes", chosen: true, consistency: ConsistencyConsistent},
+	"all nodes, freshly":   {Path: "/v1/catalog/nodes", Chosen: true, Consistency: consul.ConsistencyConsistent},
 	"telemetry":            endpointTelemetry,
 	"services of an agent": endpointAgentServices,
 }
@@ -109,7 +111,7 @@ func TestObjection(t *testing.T) {
 			if err != nil && !strings.Contains(err.Error(), tc.why) {
 				t.Errorf("%s: %s: error %q; want one that says %q", tc.name, name, err, tc.why)
 			}
-			if _, denied := errors.AsType[deniedError](err); denied && (!errors.Is(err, ErrRefused) || !IsDenied(err)) {
+			if _, denied := errors.AsType[deniedError](err); denied && (!errors.Is(err, consul.ErrRefused) || !consul.IsDenied(err)) {
 				t.Errorf("%s: %s: error %v is no refusal for want of rights", tc.name, name, err)
 			}
 		}
@@ -123,18 +125,18 @@ func TestTokenRights(t *testing.T) {
 	asked, status := 0, http.StatusOK
 	token, now := "one", time.Unix(1000, 0)
 	address := fakeAgent(t, map[string]http.HandlerFunc{
-		endpointSelf.path:    answer(http.StatusOK, `{"Config":{"NodeName":"a","Server":true},"DebugConfig":{"ACLsEnabled":true}}`),
-		endpointMembers.path: answer(http.StatusOK, `[{"Name":"a","Status":1,"Tags":{"role":"consul","acls":"1","build":"1.22.5"}}]`),
-		endpointAuthorize.path: func(w http.ResponseWriter, r *http.Request) {
+		endpointSelf.Path:    answer(http.StatusOK, `{"Config":{"NodeName":"a","Server":true},"DebugConfig":{"ACLsEnabled":true}}`),
+		endpointMembers.Path: answer(http.StatusOK, `[{"Name":"a","Status":1,"Tags":{"role":"consul","acls":"1","build":"1.22.5"}}]`),
+		endpointAuthorize.Path: func(w http.ResponseWriter, r *http.Request) {
 			asked++
 			if r.Method != http.MethodPost || r.Header.Get("X-Consul-Token") != token {
 				t.Errorf("rights are asked for with %s and the token %q", r.Method, r.Header.Get("X-Consul-Token"))
 			}
 			answer(status, `[{"Allow":false},{"Allow":true},{"Allow":true},{"Allow":true}]`)(w, r)
 		},
-		endpointAutopilotState.path: answer(http.StatusOK, `{"Servers":{"a":{"Name":"a"}}}`),
+		endpointAutopilotState.Path: answer(http.StatusOK, `{"Servers":{"a":{"Name":"a"}}}`),
 	})
-	c := newTestCluster(t, ClientOptions{Address: address, Token: func() string { return token }, Now: func() time.Time { return now }})
+	c := newTestCluster(t, consul.Options{Address: address, Token: func() string { return token }, Now: func() time.Time { return now }})
 	for _, step := range []struct {
 		name   string
 		before func()
@@ -153,7 +155,7 @@ func TestTokenRights(t *testing.T) {
 	} {
 		step.before()
 		_, err := snapshot(t, c).AutopilotState().Get(t.Context())
-		if denied := IsDenied(err); denied != step.denied || (err != nil) != step.denied || asked != step.asked {
+		if denied := consul.IsDenied(err); denied != step.denied || (err != nil) != step.denied || asked != step.asked {
 			t.Errorf("%s: error %v, and rights asked for %d times; want denied %v, and %d times", step.name, err, asked, step.denied, step.asked)
 		}
 	}
@@ -166,14 +168,14 @@ func TestPermit_AgentHangs(t *testing.T) {
 		_, _ = io.Copy(io.Discard, r.Body) // Until then, a server does not notice that the client is gone.
 		<-r.Context().Done()
 	}
-	for _, hanging := range []string{endpointSelf.path, endpointMembers.path, endpointAuthorize.path} {
+	for _, hanging := range []string{endpointSelf.Path, endpointMembers.Path, endpointAuthorize.Path} {
 		handlers := map[string]http.HandlerFunc{
-			endpointSelf.path:           answer(http.StatusOK, `{"Config":{"NodeName":"a","Server":true},"DebugConfig":{"ACLsEnabled":true}}`),
-			endpointAutopilotState.path: answer(http.StatusOK, `{"Servers":{"a":{"Name":"a"}}}`),
-			endpointCatalogNodes.path:   answer(http.StatusOK, `[{}]`),
+			endpointSelf.Path:           answer(http.StatusOK, `{"Config":{"NodeName":"a","Server":true},"DebugConfig":{"ACLsEnabled":true}}`),
+			endpointAutopilotState.Path: answer(http.StatusOK, `{"Servers":{"a":{"Name":"a"}}}`),
+			endpointCatalogNodes.Path:   answer(http.StatusOK, `[{}]`),
 		}
 		handlers[hanging] = hang
-		c := newTestCluster(t, ClientOptions{Address: fakeAgent(t, handlers), Timeout: time.Second})
+		c := newTestCluster(t, consul.Options{Address: fakeAgent(t, handlers), Timeout: time.Second})
 		start, snap := time.Now(), snapshot(t, c)
 		autopilot, nodes := snap.AutopilotState(), snap.CatalogNodes()
 		if _, err := autopilot.Get(t.Context()); err != nil {
@@ -194,8 +196,8 @@ func TestPermit_AgentHung(t *testing.T) {
 	t.Parallel()
 	var hung atomic.Bool
 	handlers := map[string]http.HandlerFunc{
-		endpointSelf.path: answer(http.StatusOK, `{"Config":{"NodeName":"a","Server":false}}`), endpointMeshRoots.path: answer(http.StatusOK, `{}`),
-		endpointPeerings.path: answer(http.StatusOK, `[]`),
+		endpointSelf.Path: answer(http.StatusOK, `{"Config":{"NodeName":"a","Server":false}}`), endpointMeshRoots.Path: answer(http.StatusOK, `{}`),
+		endpointPeerings.Path: answer(http.StatusOK, `[]`),
 	}
 	for path, handler := range handlers {
 		handlers[path] = func(w http.ResponseWriter, r *http.Request) {
@@ -206,7 +208,7 @@ func TestPermit_AgentHung(t *testing.T) {
 			handler(w, r)
 		}
 	}
-	c := newTestCluster(t, ClientOptions{Address: fakeAgent(t, handlers), Timeout: 300 * time.Millisecond})
+	c := newTestCluster(t, consul.Options{Address: fakeAgent(t, handlers), Timeout: 300 * time.Millisecond})
 	for i, hangs := range []bool{false, true, true, false} {
 		hung.Store(hangs)
 		snap := snapshot(t, c)
@@ -224,15 +226,15 @@ func TestPermit_AgentChanges(t *testing.T) {
 	t.Parallel()
 	config, asked := `{}`, 0
 	address := fakeAgent(t, map[string]http.HandlerFunc{
-		endpointSelf.path: func(w http.ResponseWriter, r *http.Request) {
+		endpointSelf.Path: func(w http.ResponseWriter, r *http.Request) {
 			answer(http.StatusOK, `{"Config":{"NodeName":"a","Server":true},"DebugConfig":`+config+`}`)(w, r)
 		},
-		endpointSessions.path: func(w http.ResponseWriter, _ *http.Request) {
+		endpointSessions.Path: func(w http.ResponseWriter, _ *http.Request) {
 			asked++
 			w.WriteHeader(http.StatusForbidden)
 		},
 	})
-	c := newTestCluster(t, ClientOptions{Address: address})
+	c := newTestCluster(t, consul.Options{Address: address})
 	for _, step := range []struct {
 		name   string
 		before func()
@@ -246,7 +248,7 @@ func TestPermit_AgentChanges(t *testing.T) {
 		step.before()
 		snap := snapshot(t, c)
 		_, _ = snap.Agent().Get(t.Context())
-		if _, err := snap.Sessions().Get(t.Context()); !errors.Is(err, ErrRefused) || asked != step.asked {
+		if _, err := snap.Sessions().Get(t.Context()); !errors.Is(err, consul.ErrRefused) || asked != step.asked {
 			t.Errorf("%s: error %v, asked %d times; want a refusal and %d times", step.name, err, asked, step.asked)
 		}
 	}
@@ -280,11 +282,11 @@ func TestPermit_DatacenterLost(t *testing.T) {
 		}
 		answer(http.StatusInternalServerError, "Remote DC has no server currently reachable")(w, r)
 	}
-	c := newTestCluster(t, ClientOptions{Datacenter: "dc2", Now: func() time.Time { return now }, Address: fakeAgent(t, map[string]http.HandlerFunc{
-		endpointSelf.path:         answer(http.StatusOK, `{"Config":{"NodeName":"a","Datacenter":"dc1"},"DebugConfig":{"ACLsEnabled":false}}`),
-		endpointMembers.path:      answer(http.StatusOK, `[{"Name":"s","Status":1,"Tags":{"role":"consul","dc":"dc1","port":"8300"}}]`),
-		endpointStatusLeader.path: answer(http.StatusOK, `"127.0.0.1:8300"`),
-		endpointCatalogNodes.path: far, endpointSessions.path: far,
+	c := newTestCluster(t, consul.Options{Datacenter: "dc2", Now: func() time.Time { return now }, Address: fakeAgent(t, map[string]http.HandlerFunc{
+		endpointSelf.Path:         answer(http.StatusOK, `{"Config":{"NodeName":"a","Datacenter":"dc1"},"DebugConfig":{"ACLsEnabled":false}}`),
+		endpointMembers.Path:      answer(http.StatusOK, `[{"Name":"s","Status":1,"Tags":{"role":"consul","dc":"dc1","port":"8300"}}]`),
+		endpointStatusLeader.Path: answer(http.StatusOK, `"127.0.0.1:8300"`),
+		endpointCatalogNodes.Path: far, endpointSessions.Path: far,
 	})})
 	scrape := func() (nodes, sessions error) {
 		snap := c.Snapshot(t.Context())
@@ -295,7 +297,7 @@ func TestPermit_DatacenterLost(t *testing.T) {
 	}
 	for i, want := range []int32{1, 1, 2, 2, 2, 3} { // After 0, 6, 12, 18, 24 and 36 s and more.
 		nodes, sessions := scrape()
-		if nodes == nil || sessions == nil || errors.Is(nodes, ErrRefused) || !strings.Contains(sessions.Error(), "no server currently reachable") {
+		if nodes == nil || sessions == nil || errors.Is(nodes, consul.ErrRefused) || !strings.Contains(sessions.Error(), "no server currently reachable") {
 			t.Errorf("scrape %d: errors %v and %v; want what Consul said", i+1, nodes, sessions)
 		}
 		if got := asked.Load(); got != want {
@@ -318,10 +320,10 @@ func TestPeerings_WithoutStream(t *testing.T) {
 	t.Parallel()
 	for state, want := range map[string]int32{"PENDING": 1, "ESTABLISHING": 1, "ACTIVE": 3, "FAILING": 3} {
 		var asked atomic.Int32
-		c := newTestCluster(t, ClientOptions{Address: fakeAgent(t, map[string]http.HandlerFunc{
-			endpointSelf.path:         answer(http.StatusOK, `{"Config":{"NodeName":"a","Server":true},"DebugConfig":{"ACLsEnabled":false,"PeeringEnabled":true}}`),
-			endpointStatusLeader.path: answer(http.StatusOK, `"127.0.0.1:8300"`),
-			endpointPeerings.path: func(w http.ResponseWriter, r *http.Request) {
+		c := newTestCluster(t, consul.Options{Address: fakeAgent(t, map[string]http.HandlerFunc{
+			endpointSelf.Path:         answer(http.StatusOK, `{"Config":{"NodeName":"a","Server":true},"DebugConfig":{"ACLsEnabled":false,"PeeringEnabled":true}}`),
+			endpointStatusLeader.Path: answer(http.StatusOK, `"127.0.0.1:8300"`),
+			endpointPeerings.Path: func(w http.ResponseWriter, r *http.Request) {
 				asked.Add(1)
 				answer(http.StatusOK, `[{"Name":"west","State":"`+state+`"},{"Name":"east","State":"ACTIVE"}]`)(w, r)
 			},
@@ -355,13 +357,13 @@ func TestUnknownToken_LeaderIsBack(t *testing.T) {
 		}
 	}
 	now := time.Unix(1000, 0)
-	c := newTestCluster(t, ClientOptions{
+	c := newTestCluster(t, consul.Options{
 		Now: func() time.Time { return now }, Token: func() string { return "t0ken" },
 		Address: fakeAgent(t, map[string]http.HandlerFunc{
-			endpointSelf.path:         known(`{"Config":{"NodeName":"a","Server":true},"DebugConfig":{"ACLsEnabled":true}}`),
-			endpointMembers.path:      known(`[{"Name":"a","Status":1,"Tags":{"role":"consul","dc":"dc1","port":"8300","acls":"1"}}]`),
-			endpointStatusLeader.path: func(w http.ResponseWriter, r *http.Request) { answer(http.StatusOK, leader.Load().(string))(w, r) },
-			endpointCatalogNodes.path: known(`[{},{}]`),
+			endpointSelf.Path:         known(`{"Config":{"NodeName":"a","Server":true},"DebugConfig":{"ACLsEnabled":true}}`),
+			endpointMembers.Path:      known(`[{"Name":"a","Status":1,"Tags":{"role":"consul","dc":"dc1","port":"8300","acls":"1"}}]`),
+			endpointStatusLeader.Path: func(w http.ResponseWriter, r *http.Request) { answer(http.StatusOK, leader.Load().(string))(w, r) },
+			endpointCatalogNodes.Path: known(`[{},{}]`),
 		}),
 	})
 	scrape := func() error {
@@ -403,13 +405,13 @@ func TestUnknownToken_OneAsks(t *testing.T) {
 			answer(http.StatusOK, body)(w, r)
 		}
 	}
-	c := newTestCluster(t, ClientOptions{
+	c := newTestCluster(t, consul.Options{
 		Now: func() time.Time { return now }, Token: func() string { return "t0ken" },
 		Address: fakeAgent(t, map[string]http.HandlerFunc{
-			endpointSelf.path:         answer(http.StatusOK, `{"Config":{"NodeName":"a","Server":true},"DebugConfig":{"ACLsEnabled":false}}`),
-			endpointMembers.path:      answer(http.StatusOK, `[{"Name":"a","Status":1,"Tags":{"role":"consul","dc":"dc1","port":"8300"}}]`),
-			endpointStatusLeader.path: answer(http.StatusOK, `"127.0.0.1:8300"`),
-			endpointCatalogNodes.path: known(`[{},{}]`), endpointSessions.path: known(`[]`), endpointDatacenters.path: known(`["dc1"]`),
+			endpointSelf.Path:         answer(http.StatusOK, `{"Config":{"NodeName":"a","Server":true},"DebugConfig":{"ACLsEnabled":false}}`),
+			endpointMembers.Path:      answer(http.StatusOK, `[{"Name":"a","Status":1,"Tags":{"role":"consul","dc":"dc1","port":"8300"}}]`),
+			endpointStatusLeader.Path: answer(http.StatusOK, `"127.0.0.1:8300"`),
+			endpointCatalogNodes.Path: known(`[{},{}]`), endpointSessions.Path: known(`[]`), endpointDatacenters.Path: known(`["dc1"]`),
 		}),
 	})
 	scrape := func() (errs []error) {
@@ -428,7 +430,7 @@ func TestUnknownToken_OneAsks(t *testing.T) {
 	deleted.Store(true)
 	for range 10 {
 		for _, err := range scrape() {
-			if !isUnknownToken(err) {
+			if !consul.IsUnknownToken(err) {
 				t.Errorf("error %v; want that the token is unknown", err)
 			}
 		}

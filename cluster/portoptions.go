@@ -6,6 +6,8 @@ package cluster
 import (
 	"strings"
 	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // ClientPorts says of which agents the ports are probed that are meant for clients: HTTP, HTTPS, gRPC and DNS. Agents often
@@ -64,7 +66,7 @@ type PortOptions struct {
 	RPCTLS RPCTLS
 	// RPCTLSConfig is the client's side of TLS on port 8300. An empty ServerName means server.<datacenter>.<domain>, which is
 	// what Consul's own servers expect of each other.
-	RPCTLSConfig *TLS
+	RPCTLSConfig *consul.TLS
 	// SerfKeys returns the gossip keys, the first of which encrypts; nil means that there is none.
 	SerfKeys func() [][]byte
 	// DNSDomain is Consul's domain; empty means what the agent says, or "consul".

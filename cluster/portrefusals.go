@@ -20,10 +20,10 @@ import (
 // known about the port now.
 func (c *Cluster) refusedProbe(port Port) (report PortReport, ok bool) {
 	subject := port.subject()
-	if !c.refusals.remembers(subject) {
+	if !c.refusals.Remembers(subject) {
 		return PortReport{}, false
 	}
-	err := c.refusals.check(subject, port.credentials())
+	err := c.refusals.Check(subject, port.credentials())
 	if err == nil {
 		return PortReport{}, false
 	}
@@ -39,9 +39,9 @@ func (c *Cluster) noteProbe(report *PortReport) {
 	answered := c.answered.swap(port, res.Up)
 	switch {
 	case res.TurnedAway(), port.misunderstood(&res) && !answered:
-		_ = c.refusals.add(port.subject(), port.credentials(), res.Err)
+		_ = c.refusals.Add(port.subject(), port.credentials(), res.Err)
 	case res.Up:
-		c.refusals.forget(port.subject())
+		c.refusals.Forget(port.subject())
 		if port.Serf.Encrypted && res.Verified {
 			c.learnPoolKey(port.Protocol, port.Serf.Keys[0])
 		}
@@ -158,7 +158,7 @@ func (c *Cluster) usableKeys(protocol Protocol, address string, keys [][]byte) [
 
 // keyRefused reports whether a gossip port lately refused a key.
 func (c *Cluster) keyRefused(address string, key []byte) bool {
-	return c.refusals.holds(Port{Transport: TransportTCP, Address: address, Serf: probe.SerfTarget{Encrypted: true, Keys: [][]byte{key}}}.subject())
+	return c.refusals.Holds(Port{Transport: TransportTCP, Address: address, Serf: probe.SerfTarget{Encrypted: true, Keys: [][]byte{key}}}.subject())
 }
 
 // proven reports whether a port of the pool last acknowledged this key.

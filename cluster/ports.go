@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
@@ -100,7 +101,7 @@ type BoundPort struct {
 type planner struct {
 	opts PortOptions
 	// configured is where the configured agent's HTTP API is.
-	configured Address
+	configured consul.Address
 	// clientTLS is the client's side of TLS on the ports for clients, and rpcConfig on port 8300.
 	clientTLS, rpcConfig *tls.Config
 	topology             Topology
@@ -134,7 +135,7 @@ func (pl *planner) planRPC(s Server, port *Port) {
 	port.Address, port.doubtful = s.RPCAddress, s.UsesTLS
 	if pl.rpcTLS(s) {
 		port.doubtful = false
-		port.tls = withServerName(pl.rpcConfig, cmp.Or(s.Datacenter, pl.datacenter()), pl.domain())
+		port.tls = consul.WithServerName(pl.rpcConfig, cmp.Or(s.Datacenter, pl.datacenter()), pl.domain())
 	}
 }
 
@@ -301,7 +302,7 @@ func (pl *planner) tlsFor(host string) *tls.Config {
 		return pl.clientTLS
 	}
 	suffix := "." + pl.datacenter() + "." + pl.domain()
-	return withAnyName(pl.clientTLS, host, "server"+suffix, "client"+suffix)
+	return consul.WithAnyName(pl.clientTLS, host, "server"+suffix, "client"+suffix)
 }
 
 func address(host string, port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }

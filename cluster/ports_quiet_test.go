@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
@@ -88,7 +89,7 @@ func TestPlan_Quiet(t *testing.T) {
 			t.Parallel()
 			pl := &planner{
 				opts: PortOptions{Protocols: tc.protocols}, rpcConfig: tc.config,
-				configured: Address{Scheme: "http", Host: "10.0.0.1:8500"}, topology: Topology{Servers: []Server{secure, plain}}, agent: &tc.agent,
+				configured: consul.Address{Scheme: "http", Host: "10.0.0.1:8500"}, topology: Topology{Servers: []Server{secure, plain}}, agent: &tc.agent,
 			}
 			ports := pl.ports()
 			if diff := cmp.Diff(tc.want, planned(ports)); diff != "" {
@@ -191,7 +192,7 @@ func TestRefusedProbes(t *testing.T) {
 		{"a datagram that may be misunderstood", udp, probe.Result{Reason: probe.ReasonTimeout, Err: context.DeadlineExceeded}, nil, true},
 		{"a datagram that nobody got", udp, probe.Result{Reason: probe.ReasonUnreachable, Err: errors.New("no route")}, nil, false},
 	} {
-		c := newTestCluster(t, ClientOptions{Address: Address{Scheme: "http", Host: "127.0.0.1:1"}})
+		c := newTestCluster(t, consul.Options{Address: consul.Address{Scheme: "http", Host: "127.0.0.1:1"}})
 		c.noteProbe(&PortReport{Port: tc.port, Result: tc.result})
 		again := tc.port
 		if tc.again != nil {
@@ -216,7 +217,7 @@ func TestUsableKeys(t *testing.T) {
 	t.Parallel()
 	old, current := []byte(strings.Repeat("o", 32)), []byte(strings.Repeat("c", 32))
 	keys := [][]byte{old, current}
-	c := newTestCluster(t, ClientOptions{Address: Address{Scheme: "http", Host: "127.0.0.1:1"}})
+	c := newTestCluster(t, consul.Options{Address: consul.Address{Scheme: "http", Host: "127.0.0.1:1"}})
 	port := func(address string) Port {
 		return Port{Protocol: ProtocolSerfLAN, Transport: TransportTCP, Address: address, Serf: probe.SerfTarget{
 			Encrypted: true, Keys: c.usableKeys(ProtocolSerfLAN, address, keys),
@@ -269,7 +270,7 @@ func TestRefusedProbes_Answered(t *testing.T) {
 		{"another server of the pool answered", []step{{ping("a"), up}, {ping("b"), silence}, {ping("b"), silence}}, ping("b"), false},
 		{"no server of the pool answered", []step{{ping("a"), silence}}, ping("a"), true},
 	} {
-		c := newTestCluster(t, ClientOptions{Address: Address{Scheme: "http", Host: "127.0.0.1:1"}})
+		c := newTestCluster(t, consul.Options{Address: consul.Address{Scheme: "http", Host: "127.0.0.1:1"}})
 		for _, s := range tc.steps {
 			c.noteProbe(&PortReport{Port: s.port, Result: s.result})
 		}
@@ -278,7 +279,7 @@ func TestRefusedProbes_Answered(t *testing.T) {
 		}
 	}
 	// The server's state changes, and is the same again: much may have changed meanwhile.
-	c := newTestCluster(t, ClientOptions{Address: Address{Scheme: "http", Host: "127.0.0.1:1"}})
+	c := newTestCluster(t, consul.Options{Address: consul.Address{Scheme: "http", Host: "127.0.0.1:1"}})
 	c.noteProbe(&PortReport{Port: plain, Result: reset})
 	if _, held := c.refusedProbe(plain); !held {
 		t.Error("a doubtful question is not held back")

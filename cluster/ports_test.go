@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
@@ -140,7 +141,7 @@ func TestPlan(t *testing.T) {
 			if tc.agentAt == "" {
 				tc.agentAt = "http://localhost:8500"
 			}
-			configured, err := ParseAddress(tc.agentAt)
+			configured, err := consul.ParseAddress(tc.agentAt)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -244,7 +245,7 @@ func TestPlan_SeveralAddresses(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			configured, err := ParseAddress(tc.agentAt)
+			configured, err := consul.ParseAddress(tc.agentAt)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -277,7 +278,7 @@ func TestParseProtocols(t *testing.T) {
 func TestPlan_KeysRefused(t *testing.T) {
 	t.Parallel()
 	key := []byte(strings.Repeat("k", 32))
-	c := newTestCluster(t, ClientOptions{Address: Address{Scheme: "http", Host: "127.0.0.1:1"}})
+	c := newTestCluster(t, consul.Options{Address: consul.Address{Scheme: "http", Host: "127.0.0.1:1"}})
 	c.ports.SerfKeys = func() [][]byte { return [][]byte{key} }
 	c.ports.Protocols = []Protocol{ProtocolSerfLAN}
 	topology := Topology{Servers: []Server{

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 )
 
@@ -92,15 +93,15 @@ func expectErrors(t *testing.T, got map[string]error, want map[string]string) {
 func expectRefused(t *testing.T, errs map[string]error) {
 	t.Helper()
 	for name, err := range errs {
-		if !errors.Is(err, ErrRefused) {
+		if !errors.Is(err, consul.ErrRefused) {
 			t.Errorf("%s: error %v is no refusal", name, err)
 		}
 	}
 }
 
-func addressOf(t *testing.T, a *consultest.Agent) Address {
+func addressOf(t *testing.T, a *consultest.Agent) consul.Address {
 	t.Helper()
-	address, err := ParseAddress(a.URL())
+	address, err := consul.ParseAddress(a.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +113,7 @@ func TestQuiet_SwitchedOff(t *testing.T) {
 	c := consultest.Start(t, consultest.Options{Servers: 1, Config: map[string]any{
 		"connect": map[string]any{"enabled": false}, "peering": map[string]any{"enabled": false},
 	}})
-	errs, ports := quietly(t, c, Options{Client: ClientOptions{Address: addressOf(t, c.Servers[0])}})
+	errs, ports := quietly(t, c, Options{Client: consul.Options{Address: addressOf(t, c.Servers[0])}})
 	expectErrors(t, errs, map[string]string{
 		"mesh": "server-1 has the service mesh switched off", "peerings": "server-1 has cluster peering switched off", "acl": "server-1 has ACLs switched off",
 	})
@@ -142,12 +143,12 @@ func expectPorts(t *testing.T, ports []PortReport, unasked ...string) {
 }
 
 // tlsOf is the client's side of TLS for a cluster's agents; nil for a cluster without.
-func tlsOf(t *testing.T, c *consultest.Cluster) *TLS {
+func tlsOf(t *testing.T, c *consultest.Cluster) *consul.TLS {
 	t.Helper()
 	if c.CACert == "" {
 		return nil
 	}
-	files, err := TLSFiles{CAFile: c.CACert, CertFile: c.ClientCert, KeyFile: c.ClientKey}.Open(nil)
+	files, err := consul.TLSFiles{CAFile: c.CACert, CertFile: c.ClientCert, KeyFile: c.ClientKey}.Open(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +162,7 @@ func TestQuiet_MeshGateways(t *testing.T) {
 	}})
 	files := tlsOf(t, c)
 	errs, ports := quietly(t, c, Options{
-		Client: ClientOptions{Address: addressOf(t, c.Servers[0]), TLS: files}, Ports: PortOptions{RPCTLSConfig: files},
+		Client: consul.Options{Address: addressOf(t, c.Servers[0]), TLS: files}, Ports: PortOptions{RPCTLSConfig: files},
 	})
 	expectErrors(t, errs, map[string]string{"acl": "ACLs"})
 	expectPorts(t, ports, "serf_wan/udp")
@@ -199,7 +200,7 @@ func TestQuiet_Rights(t *testing.T) {
 	} {
 		for _, a := range []*consultest.Agent{c.Servers[0], c.Servers[1], c.Clients[0]} {
 			t.Run(tc.name+" through "+a.Name, func(t *testing.T) {
-				errs, _ := quietly(t, c, Options{Client: ClientOptions{Address: addressOf(t, a), Token: tc.token}})
+				errs, _ := quietly(t, c, Options{Client: consul.Options{Address: addressOf(t, a), Token: tc.token}})
 				expectErrors(t, errs, tc.want)
 				expectRefused(t, errs)
 			})
@@ -224,7 +225,7 @@ func TestQuiet_ColdStart(t *testing.T) {
 		"nodes": never, "catalog": never, "autopilot": never, "autopilot config": never, "mesh": never, "sessions": never, "keys": never,
 		"leader's autopilot": "no leader", "peerings": "no leader", "acl": "switched off",
 	}
-	errs, ports := quietly(t, c, Options{Client: ClientOptions{Address: addressOf(t, c.Servers[0])}})
+	errs, ports := quietly(t, c, Options{Client: consul.Options{Address: addressOf(t, c.Servers[0])}})
 	expectErrors(t, errs, want)
 	for _, p := range ports {
 		if p.Server == "server-1" && p.Protocol == ProtocolRPC && !p.Result.Up {
@@ -264,7 +265,7 @@ func TestQuiet_AutoEncrypt(t *testing.T) {
 		t.Fatal(err)
 	}
 	errs, ports := quietly(t, c, Options{
-		Client: ClientOptions{Address: addressOf(t, client)}, Ports: PortOptions{RPCTLSConfig: tlsOf(t, c)},
+		Client: consul.Options{Address: addressOf(t, client)}, Ports: PortOptions{RPCTLSConfig: tlsOf(t, c)},
 	})
 	expectErrors(t, errs, map[string]string{"acl": "ACLs"})
 	for _, p := range ports {

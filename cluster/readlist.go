@@ -7,22 +7,24 @@ import (
 	"context"
 	"fmt"
 	"io"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // Answers that grow with the cluster are decoded element by element while they arrive, and no more is kept of them than a budget allows.
 
 // stream reads an endpoint of the configured agent and has the answer decoded while it arrives. What is kept of it is taken off the budget.
-func (s *Snapshot) stream(ctx context.Context, ep endpoint, memory *budget, decode func(*jsonReader) error) error {
+func (s *Snapshot) stream(ctx context.Context, ep consul.Endpoint, memory *consul.Budget, decode func(*consul.JSONReader) error) error {
 	return s.streamAt(ctx, s.cluster.client.Options().Address, ep, memory, decode)
 }
 
 // streamAt does so with the agent at address.
-func (s *Snapshot) streamAt(ctx context.Context, address Address, ep endpoint, memory *budget, decode func(*jsonReader) error) error {
-	ep.decode = func(r io.Reader) error {
-		d := newJSONReader(r, memory)
+func (s *Snapshot) streamAt(ctx context.Context, address consul.Address, ep consul.Endpoint, memory *consul.Budget, decode func(*consul.JSONReader) error) error {
+	ep.Decode = func(r io.Reader) error {
+		d := consul.NewJSONReader(r, memory)
 		err := decode(&d)
 		if err == nil {
-			err = d.end()
+			err = d.End()
 		}
 		if err != nil {
 			return fmt.Errorf("decode the answer: %w", err)
@@ -33,19 +35,19 @@ func (s *Snapshot) streamAt(ctx context.Context, address Address, ep endpoint, m
 }
 
 // newBudget returns that of one answer.
-func (s *Snapshot) newBudget() *budget { return s.cluster.client.Options().newBudget() }
+func (s *Snapshot) newBudget() *consul.Budget { return s.cluster.client.Options().NewBudget() }
 
 // readList reads an endpoint of the configured agent that answers with a list, and converts its elements.
-func readList[In, Out any](ctx context.Context, s *Snapshot, ep endpoint, convert func(*In) Out) ([]Out, error) {
+func readList[In, Out any](ctx context.Context, s *Snapshot, ep consul.Endpoint, convert func(*In) Out) ([]Out, error) {
 	return readListAt(ctx, s, s.cluster.client.Options().Address, ep, convert)
 }
 
 // readListAt does so with the agent at address.
-func readListAt[In, Out any](ctx context.Context, s *Snapshot, address Address, ep endpoint, convert func(*In) Out) ([]Out, error) {
+func readListAt[In, Out any](ctx context.Context, s *Snapshot, address consul.Address, ep consul.Endpoint, convert func(*In) Out) ([]Out, error) {
 	out := []Out{}
-	err := s.streamAt(ctx, address, ep, s.newBudget(), func(d *jsonReader) error {
-		return eachElement(d, func(in *In) (err error) {
-			out, err = keep(d.memory, out, convert(in))
+	err := s.streamAt(ctx, address, ep, s.newBudget(), func(d *consul.JSONReader) error {
+		return consul.EachElement(d, func(in *In) (err error) {
+			out, err = consul.Keep(d.Memory, out, convert(in))
 			return err
 		})
 	})
@@ -56,9 +58,9 @@ func readListAt[In, Out any](ctx context.Context, s *Snapshot, address Address, 
 }
 
 // countList reads how many elements the list has that an endpoint answers with.
-func (s *Snapshot) countList(ctx context.Context, ep endpoint) (n int, err error) {
-	err = s.stream(ctx, ep, s.newBudget(), func(d *jsonReader) error {
-		return d.list(func() error {
+func (s *Snapshot) countList(ctx context.Context, ep consul.Endpoint) (n int, err error) {
+	err = s.stream(ctx, ep, s.newBudget(), func(d *consul.JSONReader) error {
+		return d.List(func() error {
 			n++
 			return d.SkipValue()
 		})

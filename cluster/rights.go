@@ -12,6 +12,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // right is something that a token may be allowed to do, in the words of Consul's ACL rules. The zero value is no right.
@@ -45,15 +47,15 @@ func (r right) String() string {
 type deniedError struct{ missing right }
 
 func (e deniedError) Error() string {
-	return ErrRefused.Error() + ": permission denied: the token lacks " + e.missing.String()
+	return consul.ErrRefused.Error() + ": permission denied: the token lacks " + e.missing.String()
 }
 
-func (deniedError) Is(err error) bool { return err == ErrRefused }
+func (deniedError) Is(err error) bool { return err == consul.ErrRefused }
 func (deniedError) Denied() bool      { return true }
 
 // endpointAuthorize answers which of the rights in its body the token has, the anonymous token included. It writes nothing and logs
 // nothing, except with ACLs switched off (Consul: HTTPHandlers.ACLAuthorize). It is there since Consul 1.8.
-var endpointAuthorize = endpoint{path: "/v1/internal/acl/authorize"}
+var endpointAuthorize = consul.Endpoint{Path: "/v1/internal/acl/authorize"}
 
 // rights are those that a token was asked for; nil if they are not known.
 type rights map[right]bool
@@ -104,23 +106,23 @@ func (k *knownRights) learn(token string, r rights, now time.Time) {
 func (s *Snapshot) tokenRights() *Fact[rights] {
 	return s.rights.start(s.ctx, func(ctx context.Context) (rights, error) {
 		c := s.cluster
-		token := c.client.Options().currentToken()
+		token := c.client.Options().CurrentToken()
 		members, err := s.Members().Get(ctx)
-		if isUnknownToken(err) {
+		if consul.IsUnknownToken(err) {
 			return nil, err // As it would be here, whatever was known before.
 		}
-		known, fresh := c.rights.of(token, c.client.Refusals().now())
+		known, fresh := c.rights.of(token, c.client.Refusals().Now())
 		if fresh {
 			return known, nil
 		}
 		answer, err := s.authorize(ctx, c.wantedRights(members))
 		switch {
-		case isUnknownToken(err):
+		case consul.IsUnknownToken(err):
 			return nil, err
 		case err != nil:
 			return known, nil // Without the endpoint, as before Consul 1.8, refusals are remembered.
 		}
-		c.rights.learn(token, answer, c.client.Refusals().now())
+		c.rights.learn(token, answer, c.client.Refusals().Now())
 		return answer, nil
 	})
 }
@@ -132,13 +134,13 @@ func (s *Snapshot) authorize(ctx context.Context, wanted []right) (rights, error
 		return nil, fmt.Errorf("encode the rights: %w", err)
 	}
 	ep := endpointAuthorize
-	ep.body = body
+	ep.Body = body
 	answer, err := readList(ctx, s, ep, func(a *struct{ Allow bool }) bool { return a.Allow })
 	if err != nil {
 		return nil, err
 	}
 	if len(answer) != len(wanted) {
-		return nil, fmt.Errorf("read %s: the answer is about %d rights, not %d", ep.path, len(answer), len(wanted))
+		return nil, fmt.Errorf("read %s: the answer is about %d rights, not %d", ep.Path, len(answer), len(wanted))
 	}
 	r := make(rights, len(wanted))
 	for i := range wanted {
@@ -169,7 +171,7 @@ func (c *Cluster) wantedRights(members []Member) []right {
 func (c *Cluster) agentNames(members []Member) []string {
 	members = slices.Clone(members)
 	slices.SortStableFunc(members, func(a, b Member) int {
-		return cmp.Or(compareBool(b.Addr == c.client.Options().Address.hostname(), a.Addr == c.client.Options().Address.hostname()),
+		return cmp.Or(compareBool(b.Addr == c.client.Options().Address.Hostname(), a.Addr == c.client.Options().Address.Hostname()),
 			compareBool(b.Server(), a.Server()))
 	})
 	var names []string
@@ -186,13 +188,13 @@ func (c *Cluster) agentNames(members []Member) []string {
 
 // agentRights are the rights one of which is needed to ask the agent at an address about itself. It is one if the name of the agent is
 // known; otherwise, the agent is one of the members.
-func (c *Cluster) agentRights(address Address, members []Member) []right {
+func (c *Cluster) agentRights(address consul.Address, members []Member) []right {
 	_, agent := c.known()
 	if agent != nil && address == c.client.Options().Address {
 		return []right{agentRead(agent.Name)}
 	}
 	for _, m := range members {
-		if m.Addr == address.hostname() {
+		if m.Addr == address.Hostname() {
 			return []right{agentRead(m.Name)}
 		}
 	}
@@ -211,7 +213,7 @@ func (s *Snapshot) aclsOn(members []Member, membersErr error) bool {
 		return agent.ACLsOn
 	}
 	switch {
-	case isUnknownToken(membersErr):
+	case consul.IsUnknownToken(membersErr):
 		return true
 	case membersErr != nil:
 		return false
@@ -220,7 +222,7 @@ func (s *Snapshot) aclsOn(members []Member, membersErr error) bool {
 	}
 	switched := slices.ContainsFunc(members, func(m Member) bool { return m.Server() && m.ACLs }) &&
 		!slices.ContainsFunc(members, func(m Member) bool { return m.Server() && !m.ACLs })
-	return switched && s.Queries()[endpointMembers.name()].DefaultACLPolicy != "allow"
+	return switched && s.Queries()[endpointMembers.Name()].DefaultACLPolicy != "allow"
 }
 
 // olderThan reports whether a version is known to be older than major.minor.
@@ -234,7 +236,7 @@ func olderThan(version string, major, minor int) bool {
 
 // unknownToken returns the refusal of a token that the agent does not know, or nil.
 func unknownToken(err error) error {
-	if isUnknownToken(err) && errors.Is(err, ErrRefused) {
+	if consul.IsUnknownToken(err) && errors.Is(err, consul.ErrRefused) {
 		return err
 	}
 	return nil

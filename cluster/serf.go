@@ -57,7 +57,7 @@ func newSerfPool(name string, stats serfStats) (SerfPool, error) {
 		}
 		n, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("read %s: serf_%s figure %s: %w", endpointSelf.path, name, key, err))
+			errs = append(errs, fmt.Errorf("read %s: serf_%s figure %s: %w", endpointSelf.Path, name, key, err))
 			return
 		}
 		set(n)

@@ -3,10 +3,14 @@
 
 package cluster
 
-import "context"
+import (
+	"context"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
+)
 
 // endpointSessions answers with all sessions that the token may read.
-var endpointSessions = endpoint{path: "/v1/session/list", hasMeta: true, chosen: true}
+var endpointSessions = consul.Endpoint{Path: "/v1/session/list", HasMeta: true, Chosen: true}
 
 // Sessions is the number of sessions.
 func (s *Snapshot) Sessions() *Fact[int] {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/hashicorp/consul/api"
 
+	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
@@ -112,7 +113,7 @@ func WithMargin(ctx context.Context) (context.Context, context.CancelFunc) {
 func (s *Snapshot) Start() time.Time { return s.start }
 
 // Address is that of the configured agent.
-func (s *Snapshot) Address() Address { return s.cluster.client.Options().Address }
+func (s *Snapshot) Address() consul.Address { return s.cluster.client.Options().Address }
 
 // AgentOnly is whether nothing but the configured agent may be asked.
 func (s *Snapshot) AgentOnly() bool { return s.cluster.opts.AgentOnly }
@@ -129,19 +130,19 @@ func (s *Snapshot) FailingFiles() []string { return s.cluster.failingFiles() }
 // Close ends all fetching that is still under way, and the connections to Consul.
 func (s *Snapshot) Close() {
 	s.cancel()
-	s.cluster.client.closeIdle()
+	s.cluster.client.CloseIdle()
 }
 
 // The endpoints. All but the chosen ones are read with ?stale; those under /v1/agent and /v1/status are answered by the agent itself and
 // need no leader.
 var (
-	endpointSelf         = endpoint{path: "/v1/agent/self"}
-	endpointMembers      = endpoint{path: "/v1/agent/members"}
-	endpointWANMembers   = endpoint{path: "/v1/agent/members", params: map[string][]string{"wan": {"1"}}}
-	endpointRaft         = endpoint{path: "/v1/operator/raft/configuration"}
-	endpointStatusLeader = endpoint{path: "/v1/status/leader"}
-	endpointStatusPeers  = endpoint{path: "/v1/status/peers"}
-	endpointDatacenters  = endpoint{path: "/v1/catalog/datacenters"}
+	endpointSelf         = consul.Endpoint{Path: "/v1/agent/self"}
+	endpointMembers      = consul.Endpoint{Path: "/v1/agent/members"}
+	endpointWANMembers   = consul.Endpoint{Path: "/v1/agent/members", Params: map[string][]string{"wan": {"1"}}}
+	endpointRaft         = consul.Endpoint{Path: "/v1/operator/raft/configuration"}
+	endpointStatusLeader = consul.Endpoint{Path: "/v1/status/leader"}
+	endpointStatusPeers  = consul.Endpoint{Path: "/v1/status/peers"}
+	endpointDatacenters  = consul.Endpoint{Path: "/v1/catalog/datacenters"}
 )
 
 // Agent is what the configured agent says about itself.
@@ -158,7 +159,7 @@ func (s *Snapshot) Agent() *Fact[Agent] {
 	})
 }
 
-func (s *Snapshot) agentAt(ctx context.Context, address Address) (Agent, error) {
+func (s *Snapshot) agentAt(ctx context.Context, address consul.Address) (Agent, error) {
 	var self agentSelf
 	if err := s.read(ctx, address, endpointSelf, &self); err != nil {
 		return Agent{}, err
@@ -171,7 +172,7 @@ func (s *Snapshot) agentAt(ctx context.Context, address Address) (Agent, error) 
 func (s *Snapshot) Up() *Fact[bool] {
 	return s.up.start(s.ctx, func(ctx context.Context) (bool, error) {
 		self, leader := s.Agent(), s.StatusLeader()
-		if _, err := leader.Get(ctx); isAgentsAnswer(err) {
+		if _, err := leader.Get(ctx); consul.IsAgentsAnswer(err) {
 			return true, nil
 		}
 		_, err := self.Get(ctx)
@@ -192,7 +193,7 @@ func (s *Snapshot) WANMembers() *Fact[[]Member] {
 	return s.wanMembers.start(s.ctx, s.readMembers(endpointWANMembers))
 }
 
-func (s *Snapshot) readMembers(ep endpoint) func(context.Context) ([]Member, error) {
+func (s *Snapshot) readMembers(ep consul.Endpoint) func(context.Context) ([]Member, error) {
 	return func(ctx context.Context) ([]Member, error) {
 		return readList(ctx, s, ep, newMember)
 	}
@@ -267,7 +268,7 @@ func (s *Snapshot) Topology() *Fact[Topology] {
 		lan, raft := s.Members(), s.RaftPeers()
 		members, membersErr := lan.Get(ctx)
 		peers, peersErr := raft.Get(ctx)
-		if errors.Is(peersErr, ErrRefused) || errors.Is(peersErr, errNeverHeard) {
+		if errors.Is(peersErr, consul.ErrRefused) || errors.Is(peersErr, errNeverHeard) {
 			peers, peersErr = s.peersByAddress(ctx)
 		}
 		if err := checkServers(members, peers); err != nil {
@@ -425,7 +426,7 @@ func without(servers []Server, name string) []Server {
 
 // askServers asks the HTTP APIs of those servers that can be expected to answer, and returns the answers by name. What does not answer is
 // left out.
-func askServers[T any](ctx context.Context, s *Snapshot, servers []Server, ask func(context.Context, Address) (T, error)) map[string]T {
+func askServers[T any](ctx context.Context, s *Snapshot, servers []Server, ask func(context.Context, consul.Address) (T, error)) map[string]T {
 	type answer struct {
 		name  string
 		value T
@@ -443,7 +444,7 @@ func askServers[T any](ctx context.Context, s *Snapshot, servers []Server, ask f
 		if allowed := s.cluster.ports.Allowed; allowed != nil && !allowed(server.Host) {
 			continue
 		}
-		address := s.cluster.client.Options().Address.on(server.Host)
+		address := s.cluster.client.Options().Address.On(server.Host)
 		hosts[address.Host] = true
 		asked++
 		go func() {
@@ -459,7 +460,7 @@ func askServers[T any](ctx context.Context, s *Snapshot, servers []Server, ask f
 			all[a.name] = a.value
 		}
 	}
-	s.cluster.client.retain(func(host string) bool { return hosts[host] })
+	s.cluster.client.Retain(func(host string) bool { return hosts[host] })
 	return all
 }
 
@@ -471,42 +472,42 @@ func (s *Snapshot) Queries() map[string]QueryMeta {
 }
 
 // readAgent reads an endpoint of the configured agent.
-func (s *Snapshot) readAgent(ctx context.Context, ep endpoint, out any) error {
+func (s *Snapshot) readAgent(ctx context.Context, ep consul.Endpoint, out any) error {
 	return s.read(ctx, s.cluster.client.Options().Address, ep, out)
 }
 
 // read reads an endpoint of the agent at address, unless it is better not asked now, see permit. If only the leader answers, finding out
 // about the leader and this question together have the time of one.
-func (s *Snapshot) read(ctx context.Context, address Address, ep endpoint, out any) error {
-	if ep.chosen {
-		ep.consistency = s.cluster.client.Options().Consistency
+func (s *Snapshot) read(ctx context.Context, address consul.Address, ep consul.Endpoint, out any) error {
+	if ep.Chosen {
+		ep.Consistency = s.cluster.client.Options().Consistency
 	}
 	if answeredBy(&ep) == byLeader {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, cmp.Or(ep.timeout, s.cluster.client.Options().Timeout))
+		ctx, cancel = context.WithTimeout(ctx, cmp.Or(ep.Timeout, s.cluster.client.Options().Timeout))
 		defer cancel()
 	}
 	if err := s.permit(ctx, address, &ep); err != nil {
-		return fmt.Errorf("read %s: %w", ep.name(), err)
+		return fmt.Errorf("read %s: %w", ep.Name(), err)
 	}
-	ep.own = answeredBy(&ep) == byAgent
-	meta, err := s.cluster.client.get(ctx, address, ep, out)
+	ep.Own = answeredBy(&ep) == byAgent
+	meta, err := s.cluster.client.Get(ctx, address, ep, out)
 	if address == s.cluster.client.Options().Address {
 		s.cluster.noteAnswer(err)
 	}
 	if err != nil {
 		return err
 	}
-	if ep.body != nil { // It is about the token, and no part of what the token may read.
+	if ep.Body != nil { // It is about the token, and no part of what the token may read.
 		return nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.metas[ep.name()] = QueryMeta{
-		HasLeader:          ep.hasMeta,
+	s.metas[ep.Name()] = QueryMeta{
+		HasLeader:          ep.HasMeta,
 		LeaderKnown:        meta.KnownLeader,
 		LastContactSeconds: meta.LastContact.Seconds(),
-		Filtered:           meta.ResultsFilteredByACLs || s.metas[ep.name()].Filtered,
+		Filtered:           meta.ResultsFilteredByACLs || s.metas[ep.Name()].Filtered,
 		DefaultACLPolicy:   meta.DefaultACLPolicy,
 	}
 	return nil

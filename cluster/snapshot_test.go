@@ -16,11 +16,13 @@ import (
 	"time"
 
 	"github.com/hashicorp/consul/api"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // fakeAgent is an HTTP API for what a real one does not do on demand. It fails the test when it is asked for a path that it
 // has no handler for.
-func fakeAgent(t *testing.T, handlers map[string]http.HandlerFunc) Address {
+func fakeAgent(t *testing.T, handlers map[string]http.HandlerFunc) consul.Address {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		handler, ok := handlers[r.URL.Path]
@@ -32,13 +34,13 @@ func fakeAgent(t *testing.T, handlers map[string]http.HandlerFunc) Address {
 			http.NotFound(w, r)
 			return
 		}
-		if r.Method != http.MethodGet && r.URL.Path != endpointAuthorize.path {
+		if r.Method != http.MethodGet && r.URL.Path != endpointAuthorize.Path {
 			t.Errorf("request %s %s; the exporter only reads", r.Method, r.URL)
 		}
 		handler(w, r)
 	}))
 	t.Cleanup(server.Close)
-	address, err := ParseAddress(server.URL)
+	address, err := consul.ParseAddress(server.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +63,7 @@ func answer(status int, body string) http.HandlerFunc {
 	}
 }
 
-func newTestCluster(t *testing.T, opts ClientOptions) *Cluster {
+func newTestCluster(t *testing.T, opts consul.Options) *Cluster {
 	t.Helper()
 	if opts.Timeout == 0 {
 		opts.Timeout = 5 * time.Second
@@ -87,7 +89,7 @@ func TestClient_Request(t *testing.T) {
 		_, _ = io.WriteString(w, `[{"Name":"a","Status":1,"Tags":{"role":"node"}}]`)
 	}})
 	address.Path = "/prefix"
-	c := newTestCluster(t, ClientOptions{
+	c := newTestCluster(t, consul.Options{
 		Address: address, Token: func() string { return "t0ken" }, BasicAuth: &api.HttpBasicAuth{Username: "u", Password: "p"},
 		Namespace: "team", Partition: "part",
 	})
@@ -109,7 +111,7 @@ func TestClient_Request(t *testing.T) {
 	if meta := snap.Queries()["/v1/agent/members"]; !meta.Filtered || meta.HasLeader {
 		t.Errorf("meta is %+v; want filtered, and nothing about a leader", meta)
 	}
-	if got := c.Requests()[RequestKey{"/v1/agent/members", "200"}]; got != 2 { // The LAN pool's tells first whether the token is known.
+	if got := c.Requests()[consul.RequestKey{Endpoint: "/v1/agent/members", Code: "200"}]; got != 2 { // The LAN pool's tells first whether the token is known.
 		t.Errorf("%d requests counted; want 2", got)
 	}
 }
@@ -179,7 +181,7 @@ func TestTopologyIsKept(t *testing.T) {
 		"/v1/agent/members":               func(w http.ResponseWriter, r *http.Request) { answer(state.membersStatus, members)(w, r) },
 		"/v1/operator/raft/configuration": func(w http.ResponseWriter, r *http.Request) { answer(state.raftStatus, raft)(w, r) },
 	})
-	c := newTestCluster(t, ClientOptions{Address: address})
+	c := newTestCluster(t, consul.Options{Address: address})
 	names := func() string {
 		snap := c.Snapshot(t.Context())
 		defer snap.Close()
@@ -224,7 +226,7 @@ func TestNoServerKnown(t *testing.T) {
 		"/v1/agent/members": answer(200, `[]`), "/v1/operator/raft/configuration": answer(403, ""), "/v1/status/peers": answer(200, `[]`),
 		"/v1/agent/self": answer(403, ""),
 	})
-	_, err := snapshot(t, newTestCluster(t, ClientOptions{Address: address})).Reports().Get(t.Context())
+	_, err := snapshot(t, newTestCluster(t, consul.Options{Address: address})).Reports().Get(t.Context())
 	if !errors.Is(err, errNoServers) {
 		t.Errorf("error %v; want errNoServers", err)
 	}
@@ -248,7 +250,7 @@ func TestUp(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			c := newTestCluster(t, ClientOptions{Address: fakeAgent(t, map[string]http.HandlerFunc{self: tc.self, leader: tc.leader})})
+			c := newTestCluster(t, consul.Options{Address: fakeAgent(t, map[string]http.HandlerFunc{self: tc.self, leader: tc.leader})})
 			if got, err := snapshot(t, c).Up().Get(t.Context()); got != tc.want || err != nil {
 				t.Errorf("up = %v, %v; want %v", got, err, tc.want)
 			}
@@ -261,20 +263,20 @@ func TestUp(t *testing.T) {
 func TestUp_ServersHang(t *testing.T) {
 	t.Parallel()
 	hang := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
-	handlers := map[string]http.HandlerFunc{endpointSelf.path: answer(200, `{"Config":{"NodeName":"a"}}`)}
-	forwarded := []endpoint{
+	handlers := map[string]http.HandlerFunc{endpointSelf.Path: answer(200, `{"Config":{"NodeName":"a"}}`)}
+	forwarded := []consul.Endpoint{
 		endpointRaft, endpointStatusPeers, endpointCatalogNodes, endpointDatacenters, endpointMeshRoots, endpointSessions,
 		endpointCoordinates, endpointLicense, endpointAutopilotState, endpointAutopilotConfig, endpointStatusLeader,
 	}
 	for _, ep := range forwarded {
-		handlers[ep.path] = hang
+		handlers[ep.Path] = hang
 	}
 	for _, limit := range []int{0, 1} {
-		c := newTestCluster(t, ClientOptions{Address: fakeAgent(t, handlers), Timeout: 2 * time.Second, RequestLimit: limit})
+		c := newTestCluster(t, consul.Options{Address: fakeAgent(t, handlers), Timeout: 2 * time.Second, RequestLimit: limit})
 		snap := snapshot(t, c)
 		var hanging sync.WaitGroup
 		for _, ep := range forwarded {
-			ep.timeout = 6 * time.Second // They keep the connections for longer than anybody waits for the agent.
+			ep.Timeout = 6 * time.Second // They keep the connections for longer than anybody waits for the agent.
 			hanging.Go(func() { _ = snap.readAgent(t.Context(), ep, &struct{}{}) })
 		}
 		<-time.After(200 * time.Millisecond) // They have the connections.

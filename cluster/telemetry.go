@@ -10,11 +10,13 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // endpointTelemetry answers with what the agent measured in its last full interval of ten seconds. It is there whether or not the agent
 // keeps metrics for Prometheus (Consul: AgentHTTPHandlers.AgentMetrics; hashicorp/go-metrics: InmemSink.DisplayMetrics).
-var endpointTelemetry = endpoint{path: "/v1/agent/metrics", settles: telemetryWait}
+var endpointTelemetry = consul.Endpoint{Path: "/v1/agent/metrics", Settles: telemetryWait}
 
 // Telemetry is what the configured agent measured of itself in its last full interval of ten seconds. Names are those of Consul's
 // documentation without "consul.", such as "rpc.request".
@@ -77,8 +79,8 @@ func (s *Snapshot) Telemetry() *Fact[Telemetry] {
 }
 
 // decode reads the answer part by part.
-func (t *telemetryAnswer) decode(d *jsonReader) error {
-	return d.object(func(key []byte) error {
+func (t *telemetryAnswer) decode(d *consul.JSONReader) error {
+	return d.Object(func(key []byte) error {
 		switch string(key) {
 		case "Gauges":
 			return decodeMeasured(d, &t.Gauges)
@@ -95,16 +97,16 @@ func (t *telemetryAnswer) decode(d *jsonReader) error {
 // labelsFactor bounds how many times more memory labels take than they have letters.
 const labelsFactor = 8
 
-func decodeMeasured[T any](d *jsonReader, list *[]T) error {
-	return d.list(func() error {
+func decodeMeasured[T any](d *consul.JSONReader, list *[]T) error {
+	return d.List(func() error {
 		var v T
 		before := d.InputOffset()
-		err := d.element(&v)
+		err := d.Element(&v)
 		if err == nil {
-			err = d.memory.spend(labelsFactor * (d.InputOffset() - before))
+			err = d.Memory.Spend(labelsFactor * (d.InputOffset() - before))
 		}
 		if err == nil {
-			*list, err = keep(d.memory, *list, v)
+			*list, err = consul.Keep(d.Memory, *list, v)
 		}
 		return err
 	})

@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/consul/api"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 func member(name, addr, id string, status MemberStatus) Member {
@@ -144,7 +146,7 @@ func TestServesOthers(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			address, err := ParseAddress(tc.server)
+			address, err := consul.ParseAddress(tc.server)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -163,11 +165,11 @@ func TestAddressOn(t *testing.T) {
 		{"http://consul.example", "10.0.0.1", "http://10.0.0.1:80"},
 		{"http://proxy.example:443/consul", "10.0.0.1", "http://10.0.0.1:443"}, // Never through the agent's proxy.
 	} {
-		address, err := ParseAddress(tc.server)
+		address, err := consul.ParseAddress(tc.server)
 		if err != nil {
 			t.Fatal(err)
 		}
-		on := address.on(tc.host)
+		on := address.On(tc.host)
 		if got := on.String(); got != tc.want {
 			t.Errorf("%s on %s is %s; want %s", tc.server, tc.host, got, tc.want)
 		}

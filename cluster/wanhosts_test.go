@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // Where the WAN pool has an interface of its own, its ports are known from the first scrape on. They stay known when the agent, or its
@@ -27,7 +29,7 @@ func TestSnapshot_WANHosts(t *testing.T) {
 	)
 	var wan http.HandlerFunc
 	c := New(Options{
-		Client: ClientOptions{Timeout: 5 * time.Second, Address: fakeAgent(t, map[string]http.HandlerFunc{
+		Client: consul.Options{Timeout: 5 * time.Second, Address: fakeAgent(t, map[string]http.HandlerFunc{
 			"/v1/agent/self":                  answer(200, self),
 			"/v1/operator/raft/configuration": answer(200, raft),
 			"/v1/agent/members": func(w http.ResponseWriter, r *http.Request) {

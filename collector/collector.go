@@ -20,6 +20,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/memory"
 )
 
@@ -193,7 +194,7 @@ func onlyRefused(err error) bool {
 	if errors.As(err, &joined) {
 		return !slices.ContainsFunc(joined.Unwrap(), func(e error) bool { return !onlyRefused(e) })
 	}
-	return errors.Is(err, cluster.ErrRefused)
+	return errors.Is(err, consul.ErrRefused)
 }
 
 // addOutcome turns an outcome into the exporter's own families.
@@ -209,7 +210,7 @@ func (e *Exporter) logChange(o outcome) {
 	switch {
 	case o.err == nil:
 		level.Info(logger).Log("msg", "collector is complete again")
-	case o.refused() && cluster.IsDenied(o.err):
+	case o.refused() && consul.IsDenied(o.err):
 		level.Warn(logger).Log("msg", "the token may not read what the collector reads, some of its metrics are absent", "err", oneLine(o.err))
 	case o.refused():
 		level.Info(logger).Log("msg", "this Consul does not have what the collector reads", "err", oneLine(o.err))

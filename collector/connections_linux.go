@@ -13,7 +13,7 @@ import (
 
 	"github.com/mdlayher/netlink"
 
-	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // What is asked of the kernel, and what it answers (sock_diag(7), linux/inet_diag.h).
@@ -102,7 +102,7 @@ func diagError(err error) error {
 	} {
 		if errors.Is(err, no) {
 			return fmt.Errorf("list TCP sockets by netlink: %w: %w (AF_NETLINK must be allowed, and the kernel's tcp_diag be there)",
-				cluster.ErrRefused, err)
+				consul.ErrRefused, err)
 		}
 	}
 	return fmt.Errorf("list TCP sockets by netlink: %w", err)

@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // The kernel lists a listener and a connection to it, of both address families, if the port is in the range.
@@ -63,7 +63,7 @@ func TestDiagSocket_Short(t *testing.T) {
 func TestDiagError(t *testing.T) {
 	t.Parallel()
 	for err, refused := range map[error]bool{syscall.ENOENT: true, syscall.EPROTONOSUPPORT: true, syscall.ENOBUFS: false} {
-		if got := diagError(fmt.Errorf("dial: %w", err)); errors.Is(got, cluster.ErrRefused) != refused || !errors.Is(got, err) {
+		if got := diagError(fmt.Errorf("dial: %w", err)); errors.Is(got, consul.ErrRefused) != refused || !errors.Is(got, err) {
 			t.Errorf("%v became %v; want a refusal: %v", err, got, refused)
 		}
 	}

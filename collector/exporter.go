@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // ownFamilies are about the exporter itself.
@@ -48,7 +49,7 @@ func newOwnFamilies(define *definitions) ownFamilies {
 // addOwn adds the families that are not about one collector's outcome.
 func (e *Exporter) addOwn(snap *cluster.Snapshot, out *families) {
 	requests := e.cluster.Requests()
-	for _, key := range slices.SortedFunc(maps.Keys(requests), cluster.RequestKey.Compare) {
+	for _, key := range slices.SortedFunc(maps.Keys(requests), consul.RequestKey.Compare) {
 		out.add(e.own.requests, float64(requests[key]), key.Endpoint, key.Code)
 	}
 	own := e.cluster.OwnFaults()

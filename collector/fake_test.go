@@ -22,6 +22,7 @@ import (
 	msgpackrpc "github.com/hashicorp/net-rpc-msgpackrpc/v2"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
@@ -395,12 +396,12 @@ func (f *fakeConsul) exporter(logger log.Logger, enabled ...string) *Exporter {
 // exporterWith returns one that probes with a prober; nil means a usual one.
 func (f *fakeConsul) exporterWith(prober *probe.Prober, logger log.Logger, enabled ...string) *Exporter {
 	f.t.Helper()
-	address, err := cluster.ParseAddress(f.api.URL)
+	address, err := consul.ParseAddress(f.api.URL)
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	c := cluster.New(cluster.Options{
-		Client:        cluster.ClientOptions{Address: address, Timeout: 5 * time.Second, Token: func() string { return "a token" }},
+		Client:        consul.Options{Address: address, Timeout: 5 * time.Second, Token: func() string { return "a token" }},
 		Ports:         cluster.PortOptions{Timeout: 5 * time.Second, Concurrency: 8},
 		Prober:        prober,
 		KVPrefix:      "limits/",

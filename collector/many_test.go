@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/go-msgpack/v2/codec"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // A cluster of a hundred servers, of which every tenth accepts connections and answers nothing.
@@ -156,12 +157,12 @@ func acknowledge(r io.Reader) ([]byte, error) {
 // manyExporter probes with the timeout, and with the defaults otherwise.
 func manyExporter(tb testing.TB, f *fakeConsul, timeout time.Duration) *Exporter {
 	tb.Helper()
-	address, err := cluster.ParseAddress(f.api.URL)
+	address, err := consul.ParseAddress(f.api.URL)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	c := cluster.New(cluster.Options{
-		Client: cluster.ClientOptions{Address: address, Timeout: timeout},
+		Client: consul.Options{Address: address, Timeout: timeout},
 		Ports:  cluster.PortOptions{Timeout: timeout, Concurrency: 64},
 	})
 	tb.Cleanup(c.Close)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/collector"
+	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 )
 
@@ -114,7 +115,7 @@ func TestSharedKeys(t *testing.T) {
 		if !ok {
 			t.Fatalf("there is no module %s", name)
 		}
-		opts := m.Options(cluster.Address{})
+		opts := m.Options(consul.Address{})
 		if opts.Client.Timeout != 5*time.Second || opts.Ports.Timeout != time.Second || opts.Ports.Concurrency != 64 {
 			t.Errorf("module %s: got timeouts %s and %s, concurrency %d; want 5s, 1s and the default 64",
 				name, opts.Client.Timeout, opts.Ports.Timeout, opts.Ports.Concurrency)
@@ -163,7 +164,7 @@ func TestExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	opts := target.Options()
-	if got := opts.Client.Address; got != (cluster.Address{Scheme: "https", Host: "consul.example:8501"}) {
+	if got := opts.Client.Address; got != (consul.Address{Scheme: "https", Host: "consul.example:8501"}) {
 		t.Errorf("got address %v", got)
 	}
 	if got := opts.Client.Token(); got != "the-token" {
@@ -186,7 +187,7 @@ func TestExample(t *testing.T) {
 	}
 
 	lab, _ := valid.Module("lab")
-	opts = lab.Options(cluster.Address{})
+	opts = lab.Options(consul.Address{})
 	if opts.Client.BasicAuth != nil || opts.Client.Token() != "" || opts.Ports.SerfKeys != nil || !slices.Equal(opts.Ports.Protocols, cluster.Protocols()) {
 		t.Errorf("the shortest module has got more than defaults: %+v", opts.Ports)
 	}
@@ -206,7 +207,7 @@ func TestOptions(t *testing.T) {
 		t.Errorf("there is a help for %s, which is no option", key)
 	}
 	m := DefaultModule()
-	if m.MaxResponseBytes != cluster.DefaultMaxResponseBytes || m.Catalog.MaxSeries != collector.DefaultMaxSeries {
+	if m.MaxResponseBytes != consul.DefaultMaxResponseBytes || m.Catalog.MaxSeries != collector.DefaultMaxSeries {
 		t.Errorf("defaults are %s and %d series; want those of the packages", m.MaxResponseBytes, m.Catalog.MaxSeries)
 	}
 }
@@ -258,12 +259,12 @@ func TestRPCDefaultsToTheAgents(t *testing.T) {
 	t.Parallel()
 	m := DefaultModule()
 	m.TLS.ServerName, m.TLS.Insecure = "agent.example", true
-	got := validModule(t, m).Options(cluster.Address{}).Ports.RPCTLSConfig.Config()
+	got := validModule(t, m).Options(consul.Address{}).Ports.RPCTLSConfig.Config()
 	if got.ServerName != "agent.example" || !got.InsecureSkipVerify {
 		t.Errorf("got server name %q, insecure %v; want those of the agent's API", got.ServerName, got.InsecureSkipVerify)
 	}
 	m.RPC.ServerName = "server.dc1.consul"
-	if got := validModule(t, m).Options(cluster.Address{}).Ports.RPCTLSConfig.Config().ServerName; got != "server.dc1.consul" {
+	if got := validModule(t, m).Options(consul.Address{}).Ports.RPCTLSConfig.Config().ServerName; got != "server.dc1.consul" {
 		t.Errorf("got server name %q, want that of rpc", got)
 	}
 }
@@ -315,7 +316,7 @@ func TestFilesThatGoAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	m, _ := f.Module("a")
-	opts := m.Options(cluster.Address{})
+	opts := m.Options(consul.Address{})
 	write(t, filepath.Join(folder, "token"), "hush hush")
 	write(t, filepath.Join(folder, "keys"), "hush hush")
 	for range 2 {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/collector"
+	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/files"
 )
 
@@ -160,7 +161,7 @@ func (p Problem) Unwrap() error { return p.Err }
 type ValidModule struct {
 	written  Module // A deep copy.
 	port     uint16
-	tls, rpc *cluster.TLS
+	tls, rpc *consul.TLS
 	token    func() string
 	// watched are the files that are read again.
 	watched    []cluster.WatchedFile
@@ -246,12 +247,12 @@ func (v *validation) certificates() {
 	before := len(v.problems)
 	for _, part := range []struct {
 		key   string
-		files cluster.TLSFiles
+		files consul.TLSFiles
 	}{
-		{authorities, cluster.TLSFiles{CAFile: m.TLS.CAFile, CAPath: m.TLS.CAPath}},
-		{"tls.cert_file", cluster.TLSFiles{CertFile: m.TLS.CertFile, KeyFile: m.TLS.KeyFile}},
-		{"rpc.ca_file", cluster.TLSFiles{CAFile: m.RPC.CAFile}},
-		{"rpc.cert_file", cluster.TLSFiles{CertFile: m.RPC.CertFile, KeyFile: m.RPC.KeyFile}},
+		{authorities, consul.TLSFiles{CAFile: m.TLS.CAFile, CAPath: m.TLS.CAPath}},
+		{"tls.cert_file", consul.TLSFiles{CertFile: m.TLS.CertFile, KeyFile: m.TLS.KeyFile}},
+		{"rpc.ca_file", consul.TLSFiles{CAFile: m.RPC.CAFile}},
+		{"rpc.cert_file", consul.TLSFiles{CertFile: m.RPC.CertFile, KeyFile: m.RPC.KeyFile}},
 	} {
 		_, err := part.files.Open(nil)
 		v.note(part.key, err)
@@ -259,7 +260,7 @@ func (v *validation) certificates() {
 	if len(v.problems) > before {
 		return
 	}
-	files := cluster.TLSFiles(m.TLS)
+	files := consul.TLSFiles(m.TLS)
 	v.tls = v.open("tls", files)
 	rpc := files
 	rpc.ServerName = cmp.Or(m.RPC.ServerName, files.ServerName)
@@ -273,7 +274,7 @@ func (v *validation) certificates() {
 }
 
 // open opens files for TLS, which have been found good before.
-func (v *validation) open(key string, files cluster.TLSFiles) *cluster.TLS {
+func (v *validation) open(key string, files consul.TLSFiles) *consul.TLS {
 	opened, err := files.Open(v.later(key))
 	v.note(key, err)
 	if err == nil {
@@ -287,7 +288,7 @@ func (v *validation) credentials() {
 	if m.TokenFile == "" {
 		token := string(m.Token)
 		v.token = func() string { return token }
-	} else if f, err := cluster.NewTokenFile(m.TokenFile, v.later("token_file")); err != nil {
+	} else if f, err := consul.NewTokenFile(m.TokenFile, v.later("token_file")); err != nil {
 		v.note("token_file", err)
 	} else {
 		v.token, v.watched = f.Token, append(v.watched, f)
@@ -331,7 +332,7 @@ const minResponseBytes Bytes = 64 << 10
 // reads checks how the HTTP API is read.
 func (v *validation) reads() {
 	m := &v.written
-	v.note("consistency", oneOf(m.Consistency, texts(cluster.Consistencies())))
+	v.note("consistency", oneOf(m.Consistency, texts(consul.Consistencies())))
 	v.note("timeout", positive(m.Timeout))
 	v.note("request_limit", notNegative(m.RequestLimit))
 	if m.MaxResponseBytes < minResponseBytes {
@@ -374,7 +375,7 @@ func (v *validation) servers() {
 	m := &v.written
 	v.note("rpc.tls", oneOf(m.RPC.TLS, texts(cluster.RPCTLSChoices())))
 	if m.Serf.EncryptKeyFile != "" {
-		f, err := cluster.NewKeyFile(m.Serf.EncryptKeyFile, v.later("serf.encrypt_key_file"))
+		f, err := consul.NewKeyFile(m.Serf.EncryptKeyFile, v.later("serf.encrypt_key_file"))
 		v.note("serf.encrypt_key_file", err)
 		if err == nil {
 			v.serfKeys, v.watched = f.Keys, append(v.watched, f)
@@ -474,9 +475,9 @@ func (m *ValidModule) Settings() collector.Settings { return m.settings }
 
 // Options returns what a Cluster is made from whose agent is at an address that the operator has chosen. The cluster may
 // name any host; see Target for an address from anyone else.
-func (m *ValidModule) Options(address cluster.Address) cluster.Options {
+func (m *ValidModule) Options(address consul.Address) cluster.Options {
 	return cluster.Options{
-		Client: cluster.ClientOptions{
+		Client: consul.Options{
 			Address:      address,
 			TLS:          m.tls,
 			Token:        m.token,
@@ -484,7 +485,7 @@ func (m *ValidModule) Options(address cluster.Address) cluster.Options {
 			Datacenter:   m.written.Datacenter,
 			Namespace:    m.written.Namespace,
 			Partition:    m.written.Partition,
-			Consistency:  cluster.Consistency(m.written.Consistency),
+			Consistency:  consul.Consistency(m.written.Consistency),
 			RequestLimit: m.written.RequestLimit,
 			Timeout:      m.written.Timeout,
 

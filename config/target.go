@@ -14,6 +14,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/collector"
+	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/descriptors"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
@@ -28,7 +29,7 @@ var (
 // Target is an agent that a module may be used for.
 type Target struct {
 	module  *ValidModule
-	address cluster.Address
+	address consul.Address
 }
 
 // Target checks an agent's address that comes from anyone: a host, which is compared with the list as it is, and optionally a
@@ -54,7 +55,7 @@ func (m *ValidModule) Target(text string) (Target, error) {
 	}
 	// The dot of a complete name stays, because it keeps the resolver from trying others.
 	host = net.JoinHostPort(strings.ToLower(host), strconv.Itoa(int(port)))
-	return Target{m, cluster.Address{Scheme: m.written.Scheme, Host: host}}, nil
+	return Target{m, consul.Address{Scheme: m.written.Scheme, Host: host}}, nil
 }
 
 // String returns the target's host and port in the one form that all spellings of it have.

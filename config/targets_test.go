@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
@@ -95,7 +95,7 @@ func TestTarget_Address(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := target.Options().Client.Address, (cluster.Address{Scheme: "https", Host: "a.example:8501"}); got != want {
+	if got, want := target.Options().Client.Address, (consul.Address{Scheme: "https", Host: "a.example:8501"}); got != want {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
@@ -118,7 +118,7 @@ func TestTarget_Options(t *testing.T) {
 			t.Errorf("allowed(%q) = %v, want %v", host, got, want)
 		}
 	}
-	if valid.Options(cluster.Address{}).Ports.Allowed != nil {
+	if valid.Options(consul.Address{}).Ports.Allowed != nil {
 		t.Error("the list holds for an address that the operator has chosen")
 	}
 }

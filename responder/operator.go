@@ -12,15 +12,16 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // operator writes to Consul: the two things that an action can. Nothing else in this program does.
 type operator struct{ client *api.Client }
 
 // newOperator returns one that reaches the agent as the snapshots do.
-func newOperator(opts cluster.ClientOptions) (*operator, error) {
+func newOperator(opts consul.Options) (*operator, error) {
 	opts.Namespace, opts.Partition = "", "" // Raft knows neither.
-	client, err := cluster.NewAPIClient(opts)
+	client, err := consul.NewAPIClient(opts)
 	if err != nil {
 		return nil, err
 	}

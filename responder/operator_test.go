@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // What an action writes carries the token that the responder was given, and nothing from the environment.
@@ -27,8 +28,8 @@ func TestOperator_Environment(t *testing.T) {
 			sent = append(sent, r)
 			_, _ = io.WriteString(w, `{"Success":true}`)
 		}))
-		o, err := newOperator(cluster.ClientOptions{
-			Address:   cluster.Address{Scheme: "http", Host: strings.TrimPrefix(server.URL, "http://")},
+		o, err := newOperator(consul.Options{
+			Address:   consul.Address{Scheme: "http", Host: strings.TrimPrefix(server.URL, "http://")},
 			Token:     func() string { return token },
 			Namespace: "team",
 		})

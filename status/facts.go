@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/memory"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
@@ -31,7 +32,7 @@ func Read(ctx context.Context, s *cluster.Snapshot, remembered *memory.Memory, p
 type Facts struct {
 	Start   time.Time
 	Took    time.Duration
-	Address cluster.Address
+	Address consul.Address
 	// Up is whether the agent answers; nil when that is not known.
 	Up *bool
 	// Agent is what the agent reports about itself, or last reported.
@@ -159,7 +160,7 @@ func need[T any](g *gathering, what string, fact *cluster.Fact[T], keep func(T))
 		case what != "":
 			g.Missing = append(g.Missing, Missing{
 				What: what, Reason: strings.ReplaceAll(err.Error(), "\n", "; "),
-				Denied: cluster.IsDenied(err), Refused: errors.Is(err, cluster.ErrRefused), Own: probe.IsOwnFault(err),
+				Denied: consul.IsDenied(err), Refused: errors.Is(err, consul.ErrRefused), Own: probe.IsOwnFault(err),
 			})
 		}
 	})

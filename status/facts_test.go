@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/memory"
 	"github.com/zervigo/consul_cluster_exporter/status"
 )
@@ -27,12 +28,12 @@ func newCluster(t *testing.T, agentOnly bool, handlers map[string]http.HandlerFu
 	}
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
-	address, err := cluster.ParseAddress(server.URL)
+	address, err := consul.ParseAddress(server.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := cluster.New(cluster.Options{
-		AgentOnly: agentOnly, Client: cluster.ClientOptions{Address: address, Timeout: 5 * time.Second},
+		AgentOnly: agentOnly, Client: consul.Options{Address: address, Timeout: 5 * time.Second},
 		Ports: cluster.PortOptions{Timeout: time.Second, Concurrency: 4},
 	})
 	t.Cleanup(c.Close)

@@ -22,6 +22,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/reporttest"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 	"github.com/zervigo/consul_cluster_exporter/status"
@@ -41,7 +42,7 @@ var (
 // ports rpc, serf_lan and dns, which answer as port 8300 does.
 func factsOf(reports ...cluster.Report) *status.Facts {
 	f := &status.Facts{
-		Start: noon, Took: 40 * time.Millisecond, Address: cluster.Address{Scheme: "http", Host: "10.0.0.1:8500"},
+		Start: noon, Took: 40 * time.Millisecond, Address: consul.Address{Scheme: "http", Host: "10.0.0.1:8500"},
 		Up: new(true), Agent: &cluster.Agent{Name: "server-1", Datacenter: "dc1", Server: true}, Reports: reports,
 		Topology: cluster.Topology{
 			MembersKnown: true, RaftKnown: true, ServerStates: map[cluster.MemberStatus]int{cluster.StatusAlive: len(reports)},

@@ -17,6 +17,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/collector"
+	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 )
 
@@ -28,12 +29,12 @@ func newTestHandler(tb testing.TB, agent string, opts Options) http.Handler {
 
 func newPortsHandler(tb testing.TB, agent string, opts Options, ports cluster.PortOptions, enabled ...string) http.Handler {
 	tb.Helper()
-	address, err := cluster.ParseAddress(agent)
+	address, err := consul.ParseAddress(agent)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	c := cluster.New(cluster.Options{
-		Client: cluster.ClientOptions{Address: address, Timeout: 5 * time.Second},
+		Client: consul.Options{Address: address, Timeout: 5 * time.Second},
 		Ports:  ports,
 	})
 	tb.Cleanup(c.Close)

@@ -18,6 +18,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/memory"
 	"github.com/zervigo/consul_cluster_exporter/status"
 	"github.com/zervigo/consul_cluster_exporter/verdict"
@@ -182,13 +183,13 @@ func waitForStop(ctx context.Context, consul *cluster.Cluster, opts *checkOption
 }
 
 // checkStop asks once whether the server can be stopped.
-func checkStop(ctx context.Context, consul *cluster.Cluster, opts *checkOptions) stopAnswer {
+func checkStop(ctx context.Context, c *cluster.Cluster, opts *checkOptions) stopAnswer {
 	answer := stopAnswer{Time: time.Now().Truncate(time.Millisecond)}
 	ctx, cancel := context.WithTimeout(ctx, opts.timeout)
 	defer cancel()
 	facts, cancelFacts := cluster.WithMargin(ctx)
 	defer cancelFacts()
-	snap := consul.Snapshot(facts)
+	snap := c.Snapshot(facts)
 	defer snap.Close()
 	agent := snap.Agent()
 	in, err := snap.StopInput(ctx)
@@ -200,9 +201,9 @@ func checkStop(ctx context.Context, consul *cluster.Cluster, opts *checkOptions)
 	}
 	answer.Stop = verdict.Stop{Server: opts.safeToStop, Reasons: []string{}}
 	_, agentErr := agent.Get(ctx)
-	if agentErr != nil && !errors.Is(agentErr, cluster.ErrRefused) && !errors.Is(err, verdict.ErrUnknownServer) {
+	if agentErr != nil && !errors.Is(agentErr, consul.ErrRefused) && !errors.Is(err, verdict.ErrUnknownServer) {
 		err = fmt.Errorf("the agent at %s does not answer (%w); without an agent the servers are not known, so name "+
-			"another one with --consul.server", consul.Options().Client.Address, agentErr)
+			"another one with --consul.server", c.Options().Client.Address, agentErr)
 	}
 	answer.Error = strings.ReplaceAll(err.Error(), "\n", "; ")
 	return answer

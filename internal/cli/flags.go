@@ -21,9 +21,9 @@ import (
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
 
-	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/collector"
 	"github.com/zervigo/consul_cluster_exporter/config"
+	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/redact"
 	"github.com/zervigo/consul_cluster_exporter/web"
 )
@@ -79,14 +79,14 @@ func (f consistencyFlags) check() error {
 }
 
 // mode returns what the two say.
-func (f consistencyFlags) mode() cluster.Consistency {
+func (f consistencyFlags) mode() consul.Consistency {
 	switch {
 	case f.requireConsistent:
-		return cluster.ConsistencyConsistent
+		return consul.ConsistencyConsistent
 	case f.allowStale:
-		return cluster.ConsistencyStale
+		return consul.ConsistencyStale
 	default:
-		return cluster.ConsistencyDefault
+		return consul.ConsistencyDefault
 	}
 }
 
@@ -343,7 +343,7 @@ func complain(w io.Writer, err error) {
 
 // settings are the options after validation: what can only come from good flags and readable files.
 type settings struct {
-	address cluster.Address
+	address consul.Address
 	module  *config.ValidModule
 	// modules is nil without a configuration file.
 	modules   *config.File
@@ -422,7 +422,7 @@ func (o *options) responderToShow(problems *flagProblems, logger log.Logger) web
 		problems.note("--responder.url", web.ValidateResponderURL(o.responderURL))
 	}
 	if o.responderSecretFile != "" {
-		secret, err := cluster.NewTokenFile(o.responderSecretFile, func(err error) { warnUnreadable(logger, "--responder.secret-file", err) })
+		secret, err := consul.NewTokenFile(o.responderSecretFile, func(err error) { warnUnreadable(logger, "--responder.secret-file", err) })
 		if problems.note("--responder.secret-file", err); err == nil {
 			r.Secret = secret.Token
 		}
@@ -442,7 +442,7 @@ func (o *options) agentSettings(module config.Module, problems *flagProblems, wa
 		bad []config.Problem
 		err error
 	)
-	s.address, err = cluster.ParseAddress(o.consulServer)
+	s.address, err = consul.ParseAddress(o.consulServer)
 	problems.note("--consul.server", err)
 	s.module, bad = module.Validate(warn)
 	for _, p := range bad {

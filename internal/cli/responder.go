@@ -23,6 +23,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/config"
+	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/redact"
 	"github.com/zervigo/consul_cluster_exporter/responder"
 )
@@ -109,7 +110,7 @@ func (o *options) responderSettings(logger log.Logger) (*settings, responder.Opt
 	}
 	problems.note("history.file", respond.Config.History.Check())
 	if file := respond.Config.SecretFile; file != "" {
-		secret, err := cluster.NewTokenFile(file, func(err error) { warnUnreadable(logger, "secret_file", err) })
+		secret, err := consul.NewTokenFile(file, func(err error) { warnUnreadable(logger, "secret_file", err) })
 		if problems.note("secret_file", err); err == nil {
 			respond.Secret = secret.Token
 		}

@@ -53,7 +53,7 @@ type Document struct {
 
 // program are the pathspecs of the exporter, and of the Consul that it is tested with.
 var program = []string{
-	"main.go", "internal/cli", "cluster", "collector", "config", "memory", "probe", "status", "verdict", "web",
+	"main.go", "internal/cli", "cluster", "collector", "config", "consul", "memory", "probe", "status", "verdict", "web",
 	"go.mod", "tools/consul/go.mod",
 }
 
@@ -123,7 +123,7 @@ var table = []Proof{
 		Package: "test/responder",
 		Timeout: 20 * time.Minute,
 		Code: []string{
-			"responder", "internal/cli/responder.go", "cluster", "probe", "verdict", "internal/ownfile", "go.mod",
+			"responder", "internal/cli/responder.go", "cluster", "consul", "probe", "verdict", "internal/ownfile", "go.mod",
 			"tools/consul/go.mod",
 		},
 		Tests:   []string{"test/responder/prove_test.go", "test/responder/safety_test.go"},

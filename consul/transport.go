@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package consul
 
 import (
 	"fmt"
@@ -23,13 +23,13 @@ const (
 )
 
 // tooLargeError means that an answer is larger than the limit, or would be in memory.
-type tooLargeError struct {
+type TooLargeError struct {
 	limit int64
 	// whole is whether the limit is wholeAnswerBytes.
 	whole bool
 }
 
-func (e tooLargeError) Error() string {
+func (e TooLargeError) Error() string {
 	if e.whole {
 		return fmt.Sprintf("the answer is larger than %d bytes, which is not what Consul answers here", e.limit)
 	}
@@ -38,7 +38,7 @@ func (e tooLargeError) Error() string {
 }
 
 // newTransport returns what connects to agents as the options say, and through no proxy.
-func (o *ClientOptions) newTransport() *http.Transport {
+func (o *Options) newTransport() *http.Transport {
 	dialer := httpDialer{o.Address.Socket, o.TLS, o.Timeout}
 	return &http.Transport{
 		DialContext:    dialer.dial,
@@ -53,7 +53,7 @@ func (o *ClientOptions) newTransport() *http.Transport {
 }
 
 // newHTTPClient returns a client whose requests identify us as the options say, and in no other way.
-func (o *ClientOptions) newHTTPClient(base http.RoundTripper) *http.Client {
+func (o *Options) newHTTPClient(base http.RoundTripper) *http.Client {
 	return &http.Client{
 		Transport: &identity{base, o},
 		// Never send the token anywhere but to the agent that was asked.
@@ -66,13 +66,13 @@ func (o *ClientOptions) newHTTPClient(base http.RoundTripper) *http.Client {
 // must not reach the others.
 type identity struct {
 	base http.RoundTripper
-	opts *ClientOptions
+	opts *Options
 }
 
 func (t *identity) RoundTrip(req *http.Request) (*http.Response, error) {
 	req = req.Clone(req.Context())
 	req.Header.Del("X-Consul-Token")
-	if token := t.opts.currentToken(); token != "" {
+	if token := t.opts.CurrentToken(); token != "" {
 		req.Header.Set("X-Consul-Token", token)
 	}
 	req.Header.Del("Authorization")
@@ -91,7 +91,7 @@ func (t *identity) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // currentToken returns the ACL token; empty means none.
-func (o *ClientOptions) currentToken() string {
+func (o *Options) CurrentToken() string {
 	if o.Token == nil {
 		return ""
 	}
@@ -119,7 +119,7 @@ func newAPIClient(address Address, client *http.Client) (*api.Client, error) {
 
 // NewAPIClient returns consul/api's client of the agent at opts.Address, for programs that write. It takes nothing from the environment,
 // and leaves no connection open between two requests.
-func NewAPIClient(opts ClientOptions) (*api.Client, error) {
+func NewAPIClient(opts Options) (*api.Client, error) {
 	base := opts.newTransport()
 	base.DisableKeepAlives = true
 	return newAPIClient(opts.Address, opts.newHTTPClient(base))
@@ -137,9 +137,9 @@ func (t *bounded) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if resp.StatusCode == http.StatusOK {
-		limit := tooLargeError{limit: t.maxBytes}
+		limit := TooLargeError{limit: t.maxBytes}
 		if t.maxBytes > wholeAnswerBytes {
-			limit = tooLargeError{wholeAnswerBytes, true}
+			limit = TooLargeError{wholeAnswerBytes, true}
 		}
 		resp.Body = &boundedBody{ReadCloser: resp.Body, left: limit.limit, limit: limit}
 		return resp, nil
@@ -158,7 +158,7 @@ type beginning struct {
 type boundedBody struct {
 	io.ReadCloser
 	left  int64
-	limit tooLargeError
+	limit TooLargeError
 	// progress is called after each read; nil if nobody wants to know.
 	progress func()
 }

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package consul
 
 import (
 	"crypto/tls"
@@ -147,7 +147,7 @@ func withName(base *tls.Config, name string) *tls.Config {
 
 // withServerName returns the configuration with the name to expect in the certificate of a server's port 8300, unless it has
 // one: server.<datacenter>.<domain>, of any datacenter when that is not known.
-func withServerName(base *tls.Config, datacenter, domain string) *tls.Config {
+func WithServerName(base *tls.Config, datacenter, domain string) *tls.Config {
 	if datacenter != "" || (base != nil && base.ServerName != "") {
 		return withName(base, "server."+datacenter+"."+domain)
 	}
@@ -163,7 +163,7 @@ func withServerName(base *tls.Config, datacenter, domain string) *tls.Config {
 
 // withAnyName returns a configuration that accepts a certificate for any of the names, the first of which is sent to the
 // server.
-func withAnyName(base *tls.Config, names ...string) *tls.Config {
+func WithAnyName(base *tls.Config, names ...string) *tls.Config {
 	return withNames(base, names[0], func(leaf *x509.Certificate) error {
 		var first error
 		for _, name := range names {

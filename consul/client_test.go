@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package consul
 
 import (
 	"encoding/json"
@@ -33,10 +33,10 @@ func respond(status int, body string) http.HandlerFunc {
 	}
 }
 
-func newTestClient(t *testing.T, opts ClientOptions) *Client {
+func newTestClient(t *testing.T, opts Options) *Client {
 	t.Helper()
 	c := NewClient(opts)
-	t.Cleanup(c.closeIdle)
+	t.Cleanup(c.CloseIdle)
 	return c
 }
 
@@ -75,9 +75,9 @@ func TestClient_BadAnswers(t *testing.T) {
 				timeout = 500 * time.Millisecond
 			}
 			address := serve(t, tc.handler)
-			c := newTestClient(t, ClientOptions{Address: address, Timeout: timeout, Token: func() string { return "t0ken" }})
+			c := newTestClient(t, Options{Address: address, Timeout: timeout, Token: func() string { return "t0ken" }})
 			var leader string
-			_, err := c.get(t.Context(), address, endpoint{path: path}, &leader)
+			_, err := c.Get(t.Context(), address, Endpoint{Path: path}, &leader)
 			if err == nil || !strings.Contains(err.Error(), tc.text) || strings.Contains(err.Error(), "t0ken") {
 				t.Errorf("error is %v; want one with %q and without the token", err, tc.text)
 			}
@@ -115,13 +115,13 @@ func TestBoundedBody(t *testing.T) {
 			t.Parallel()
 			text := `"` + strings.Repeat("x", tc.length-2) + `"`
 			address := serve(t, respond(200, text))
-			c := newTestClient(t, ClientOptions{Address: address, MaxResponseBytes: tc.maxBytes, Timeout: 20 * time.Second})
+			c := newTestClient(t, Options{Address: address, MaxResponseBytes: tc.maxBytes, Timeout: 20 * time.Second})
 			var got string
-			ep := endpoint{path: "/v1/test"}
+			ep := Endpoint{Path: "/v1/test"}
 			if tc.streamed {
-				ep.decode = func(r io.Reader) error { return json.NewDecoder(r).Decode(&got) }
+				ep.Decode = func(r io.Reader) error { return json.NewDecoder(r).Decode(&got) }
 			}
-			_, err := c.get(t.Context(), address, ep, &got)
+			_, err := c.Get(t.Context(), address, ep, &got)
 			switch {
 			case tc.want != "" && (err == nil || !strings.HasSuffix(err.Error(), tc.want)):
 				t.Errorf("error %v; want %s", err, tc.want)
@@ -142,16 +142,16 @@ func TestClient_Environment(t *testing.T) {
 	} {
 		t.Setenv(name, value)
 	}
-	for name, ep := range map[string]endpoint{
-		"whole": {path: "/v1/test"}, "streamed": {path: "/v1/test", decode: func(io.Reader) error { return nil }},
+	for name, ep := range map[string]Endpoint{
+		"whole": {Path: "/v1/test"}, "streamed": {Path: "/v1/test", Decode: func(io.Reader) error { return nil }},
 	} {
 		var got *http.Request
 		address := serve(t, func(w http.ResponseWriter, r *http.Request) {
 			got = r
 			_, _ = io.WriteString(w, "null")
 		})
-		c := newTestClient(t, ClientOptions{Address: address, Timeout: 20 * time.Second})
-		if _, err := c.get(t.Context(), address, ep, new(any)); err != nil {
+		c := newTestClient(t, Options{Address: address, Timeout: 20 * time.Second})
+		if _, err := c.Get(t.Context(), address, ep, new(any)); err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package consul
 
 import (
 	"reflect"
@@ -10,31 +10,31 @@ import (
 
 // budget is how much memory may be kept of an answer, or of several together. The length of an answer alone bounds little: three bytes of
 // JSON, "{},", can make a structure of hundreds. It is safe for concurrent use.
-type budget struct {
+type Budget struct {
 	limit int64
 	spent atomic.Int64
 }
 
 // newBudget returns one of as many bytes as an answer may have.
-func (o *ClientOptions) newBudget() *budget { return newBudget(o.maxResponseBytes()) }
+func (o *Options) NewBudget() *Budget { return NewBudget(o.maxResponseBytes()) }
 
-func (b *budget) spend(bytes int64) error {
+func (b *Budget) Spend(bytes int64) error {
 	if b.spent.Add(bytes) > b.limit {
-		return tooLargeError{limit: b.limit}
+		return TooLargeError{limit: b.limit}
 	}
 	return nil
 }
 
 // keep appends to a list what is then kept in memory. Text is not counted: there is no more of it than there was in the answer.
-func keep[T any](b *budget, list []T, v T) ([]T, error) {
-	if err := b.spend(int64(reflect.TypeFor[T]().Size())); err != nil {
+func Keep[T any](b *Budget, list []T, v T) ([]T, error) {
+	if err := b.Spend(int64(reflect.TypeFor[T]().Size())); err != nil {
 		return nil, err
 	}
 	return append(list, v), nil
 }
 
 // newBudget returns one of so many bytes.
-func newBudget(limit int64) *budget { return &budget{limit: limit} }
+func NewBudget(limit int64) *Budget { return &Budget{limit: limit} }
 
 // Spent is how much of it is kept.
-func (b *budget) Spent() int64 { return b.spent.Load() }
+func (b *Budget) Spent() int64 { return b.spent.Load() }

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package consul
 
 import (
 	"errors"
@@ -68,7 +68,7 @@ func (a Address) String() string {
 }
 
 // hostname is the host without its port.
-func (a Address) hostname() string {
+func (a Address) Hostname() string {
 	if host, _, err := net.SplitHostPort(a.Host); err == nil {
 		return host
 	}
@@ -76,7 +76,7 @@ func (a Address) hostname() string {
 }
 
 // on returns the same address on another host, for the API of another server of the same cluster.
-func (a Address) on(host string) Address {
+func (a Address) On(host string) Address {
 	port := "80"
 	if a.Scheme == "https" {
 		port = "443"

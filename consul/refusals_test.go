@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package consul
 
 import (
 	"errors"
@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/consul/api"
-
-	"github.com/zervigo/consul_cluster_exporter/internal/docstest"
 )
 
 // clock is a clock that a test sets.
@@ -27,7 +25,7 @@ func TestRefusals(t *testing.T) {
 	denied := api.StatusError{Code: 403, Body: "Permission denied"}
 	for _, tc := range []struct {
 		name, subject, credentials string
-		before                     func(*refusals)
+		before                     func(*Refusals)
 		after                      time.Duration
 		want                       bool
 	}{
@@ -38,24 +36,24 @@ func TestRefusals(t *testing.T) {
 		{name: "with other credentials", subject: "http://a/path", credentials: "new"},
 		{
 			name: "the agent's configuration has changed", subject: "http://a/path", credentials: "token",
-			before: func(r *refusals) { r.forgetAll("http://a/") },
+			before: func(r *Refusals) { r.ForgetAll("http://a/") },
 		},
 		{
 			name: "the configuration of another agent has changed", subject: "http://a/path", credentials: "token",
-			before: func(r *refusals) { r.forgetAll("http://b/") }, want: true,
+			before: func(r *Refusals) { r.ForgetAll("http://b/") }, want: true,
 		},
-		{name: "it was answered", subject: "http://a/path", credentials: "token", before: func(r *refusals) { r.forget("http://a/path") }},
+		{name: "it was answered", subject: "http://a/path", credentials: "token", before: func(r *Refusals) { r.Forget("http://a/path") }},
 	} {
 		c := newClock()
 		r := newRefusals(c.now)
-		if err := r.add("http://a/path", "token", denied); !errors.Is(err, ErrRefused) || !IsDenied(err) {
+		if err := r.Add("http://a/path", "token", denied); !errors.Is(err, ErrRefused) || !IsDenied(err) {
 			t.Errorf("error %v is not a refusal with its cause", err)
 		}
 		if tc.before != nil {
 			tc.before(r)
 		}
 		c.forward(tc.after)
-		if got := r.check(tc.subject, tc.credentials) != nil; got != tc.want {
+		if got := r.Check(tc.subject, tc.credentials) != nil; got != tc.want {
 			t.Errorf("%s: refused = %v; want %v", tc.name, got, tc.want)
 		}
 	}
@@ -67,9 +65,9 @@ func waits(n int, err error) []time.Duration {
 	r := newRefusals(c.now)
 	var all []time.Duration
 	for range n {
-		_ = r.add("path", "token", err)
+		_ = r.Add("path", "token", err)
 		start := c.Time
-		for r.check("path", "token") != nil {
+		for r.Check("path", "token") != nil {
 			c.forward(time.Second)
 		}
 		all = append(all, c.Sub(start))
@@ -108,9 +106,9 @@ func TestRefusals_LinesPerDay(t *testing.T) {
 		r := newRefusals(c.now)
 		lines := 0
 		for end := c.Add(24 * time.Hour); c.Before(end); c.forward(15 * time.Second) {
-			if r.check("path", "") == nil {
+			if r.Check("path", "") == nil {
 				lines++
-				_ = r.add("path", "", errors.New("no"))
+				_ = r.Add("path", "", errors.New("no"))
 			}
 		}
 		if lines != 4 {
@@ -124,24 +122,11 @@ func TestRefusals_StartOver(t *testing.T) {
 	c := newClock()
 	r := newRefusals(c.now)
 	for range 3 {
-		_ = r.add("path", "token", errors.New("no"))
+		_ = r.Add("path", "token", errors.New("no"))
 	}
-	_ = r.add("path", "new", errors.New("no"))
+	_ = r.Add("path", "new", errors.New("no"))
 	c.forward(6 * time.Minute)
-	if r.check("path", "new") != nil {
+	if r.Check("path", "new") != nil {
 		t.Error("the first refusal with new credentials holds for longer than a first one")
 	}
-}
-
-// The waits that the documents give are those there are.
-func TestDocsWaits(t *testing.T) {
-	t.Parallel()
-	if refusalWaits[0] != 5*time.Minute || unknownTokenWaits[0] != 10*time.Second {
-		t.Errorf("refusals are remembered for %s, and unknown tokens for %s: look for the figure in the documents, and then here",
-			refusalWaits[0], unknownTokenWaits[0])
-	}
-	docstest.Says(t, map[string][]string{
-		"../README.md":            {"then an hour, then six, or until the token or the agent's configuration changes"},
-		"../docs/architecture.md": {"five minutes, then an hour, six hours and a day", "a token that the server does not know, which it may soon: ten seconds at first"},
-	})
 }

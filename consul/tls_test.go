@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package consul
 
 import (
 	"context"
@@ -165,7 +165,7 @@ func TestWithAnyName(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			expectError(t, handshake(t, withAnyName(tc.base, tc.names...), serverConfig), tc.want)
+			expectError(t, handshake(t, WithAnyName(tc.base, tc.names...), serverConfig), tc.want)
 		})
 	}
 }
@@ -198,7 +198,7 @@ func TestWithServerName(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			config := withServerName(tc.base, tc.datacenter, tc.domain)
+			config := WithServerName(tc.base, tc.datacenter, tc.domain)
 			expectError(t, handshake(t, config, &tls.Config{Certificates: []tls.Certificate{tc.cert}}), tc.want)
 		})
 	}

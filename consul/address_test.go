@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package consul
 
 import (
 	"strings"
@@ -24,8 +24,8 @@ func TestParseAddress(t *testing.T) {
 		{"unix:///run/consul.sock", Address{Scheme: "http", Host: "localhost", Socket: "/run/consul.sock"}, "unix:///run/consul.sock", "localhost"},
 	} {
 		got, err := ParseAddress(tc.text)
-		if err != nil || got != tc.want || got.String() != tc.written || got.hostname() != tc.hostname {
-			t.Errorf("%s is %+v, written %s, on host %s, error %v; want %+v, %s, %s", tc.text, got, got, got.hostname(), err, tc.want, tc.written, tc.hostname)
+		if err != nil || got != tc.want || got.String() != tc.written || got.Hostname() != tc.hostname {
+			t.Errorf("%s is %+v, written %s, on host %s, error %v; want %+v, %s, %s", tc.text, got, got, got.Hostname(), err, tc.want, tc.written, tc.hostname)
 		}
 		again, err := ParseAddress(got.String())
 		if err != nil || again != got {

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package consul
 
 import (
 	"slices"
@@ -27,41 +27,41 @@ type unknownAt struct {
 const unknownTokenHold = 5 * time.Minute
 
 // waitsForToken reports whether an endpoint waits for the one that finds out. Some need no token, and others decide whether to go on at all.
-func (ep *endpoint) waitsForToken() bool {
-	return !strings.HasPrefix(ep.path, "/v1/status/") &&
-		!slices.Contains([]string{"/v1/agent/members", "/v1/agent/self", "/v1/internal/acl/authorize"}, ep.path)
+func (ep *Endpoint) waitsForToken() bool {
+	return !strings.HasPrefix(ep.Path, "/v1/status/") &&
+		!slices.Contains([]string{"/v1/agent/members", "/v1/agent/self", "/v1/internal/acl/authorize"}, ep.Path)
 }
 
 // check returns why the endpoint is not to be asked now; nil if it is.
-func (u *unknownTokens) check(host string, ep *endpoint, token string, now time.Time) error {
+func (u *unknownTokens) check(host string, ep *Endpoint, token string, now time.Time) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	at, ok := u.byAgent[host]
-	if !ok || !ep.waitsForToken() || at.path == ep.path || at.token != token || !now.Before(at.until) {
+	if !ok || !ep.waitsForToken() || at.path == ep.Path || at.token != token || !now.Before(at.until) {
 		return nil
 	}
 	return at.err
 }
 
 // note takes that the agent refused the endpoint because it does not know the token.
-func (u *unknownTokens) note(host string, ep *endpoint, token string, err error, now time.Time) {
+func (u *unknownTokens) note(host string, ep *Endpoint, token string, err error, now time.Time) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	at, ok := u.byAgent[host]
-	if !ep.waitsForToken() || (ok && at.token == token && at.path != ep.path && now.Before(at.until)) {
+	if !ep.waitsForToken() || (ok && at.token == token && at.path != ep.Path && now.Before(at.until)) {
 		return
 	}
 	if u.byAgent == nil {
 		u.byAgent = make(map[string]unknownAt)
 	}
-	u.byAgent[host] = unknownAt{ep.path, token, err, now.Add(unknownTokenHold)}
+	u.byAgent[host] = unknownAt{ep.Path, token, err, now.Add(unknownTokenHold)}
 }
 
 // forget takes that the agent has answered the endpoint.
-func (u *unknownTokens) forget(host string, ep *endpoint) {
+func (u *unknownTokens) forget(host string, ep *Endpoint) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.byAgent[host].path == ep.path {
+	if u.byAgent[host].path == ep.Path {
 		delete(u.byAgent, host)
 	}
 }

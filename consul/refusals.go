@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package consul
 
 import (
 	"errors"
@@ -33,8 +33,8 @@ var (
 // refusals remembers the questions that Consul refused or misunderstood, on its HTTP API and on its other ports. Consul logs each of
 // them as a warning or an error, so asking at each scrape would fill its log. A question may be asked again once its time is up, and at
 // once when it is asked with other credentials or when the configuration of the one who refused it has changed.
-type refusals struct {
-	now func() time.Time
+type Refusals struct {
+	Now func() time.Time
 
 	mu        sync.Mutex
 	bySubject map[string]refusal // Guarded by mu: by what was asked.
@@ -50,16 +50,16 @@ type refusal struct {
 }
 
 // newRefusals returns an empty memory; now is the clock.
-func newRefusals(now func() time.Time) *refusals {
-	return &refusals{now: now, bySubject: make(map[string]refusal)}
+func newRefusals(now func() time.Time) *Refusals {
+	return &Refusals{Now: now, bySubject: make(map[string]refusal)}
 }
 
 // refusedError is an ErrRefused that says why.
-type refusedError struct{ cause error }
+type RefusedError struct{ Cause error }
 
-func (e refusedError) Error() string   { return ErrRefused.Error() + ": " + e.cause.Error() }
-func (e refusedError) Unwrap() error   { return e.cause }
-func (refusedError) Is(err error) bool { return err == ErrRefused }
+func (e RefusedError) Error() string   { return ErrRefused.Error() + ": " + e.Cause.Error() }
+func (e RefusedError) Unwrap() error   { return e.Cause }
+func (RefusedError) Is(err error) bool { return err == ErrRefused }
 
 // isRefusal tells the answers that stay the same for the next minutes from those that may pass: the token lacks rights, the version does
 // not have the endpoint, or ACLs are switched off, which Consul answers with status 401.
@@ -89,55 +89,55 @@ func IsDenied(err error) bool {
 }
 
 // isUnknownToken reports whether a refusal is for a token that does not exist, or no longer exists (Consul: acl.ErrNotFound).
-func isUnknownToken(err error) bool {
+func IsUnknownToken(err error) bool {
 	status, ok := errors.AsType[api.StatusError](err)
 	return ok && status.Code == http.StatusForbidden && strings.Contains(status.Body, "ACL not found")
 }
 
 // add remembers that a question was refused and returns the refusal as an ErrRefused.
-func (r *refusals) add(subject, credentials string, err error) error {
+func (r *Refusals) Add(subject, credentials string, err error) error {
 	waits := refusalWaits
-	if isUnknownToken(err) {
+	if IsUnknownToken(err) {
 		waits = unknownTokenWaits
 	}
-	refused := refusedError{err}
+	refused := RefusedError{err}
 	r.postpone(subject, credentials, refused, waits)
 	return refused
 }
 
 // postpone makes check return this error for the first of the waits, for the second one if the question then ends like that again, and so
 // on.
-func (r *refusals) postpone(subject, credentials string, err error, waits []time.Duration) {
+func (r *Refusals) postpone(subject, credentials string, err error, waits []time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	before := r.bySubject[subject]
 	if before.credentials != credentials {
 		before = refusal{}
 	}
-	if r.now().Before(before.until) { // One of several that were asked at the same time.
+	if r.Now().Before(before.until) { // One of several that were asked at the same time.
 		return
 	}
 	wait := waits[min(before.inARow, len(waits)-1)]
 	wait += rand.N(2*wait/5) - wait/5
-	r.bySubject[subject] = refusal{err, credentials, r.now().Add(wait), before.inARow + 1}
+	r.bySubject[subject] = refusal{err, credentials, r.Now().Add(wait), before.inARow + 1}
 }
 
 // remember makes check return this error until then.
-func (r *refusals) remember(subject, credentials string, err error, until time.Time) {
+func (r *Refusals) remember(subject, credentials string, err error, until time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.bySubject[subject] = refusal{err: err, credentials: credentials, until: until}
 }
 
 // forget is for a question that was answered.
-func (r *refusals) forget(subject string) {
+func (r *Refusals) Forget(subject string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.bySubject, subject)
 }
 
 // forgetAll forgets the questions whose subject begins with the prefix: the configuration of whoever refused them has changed.
-func (r *refusals) forgetAll(prefix string) {
+func (r *Refusals) ForgetAll(prefix string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for subject := range r.bySubject {
@@ -148,18 +148,18 @@ func (r *refusals) forgetAll(prefix string) {
 }
 
 // forgetUnknownTokens forgets that tokens are unknown: a server that has no leader may know no token, and now there is one.
-func (r *refusals) forgetUnknownTokens() {
+func (r *Refusals) forgetUnknownTokens() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for subject, refused := range r.bySubject {
-		if isUnknownToken(refused.err) {
+		if IsUnknownToken(refused.err) {
 			delete(r.bySubject, subject)
 		}
 	}
 }
 
 // check returns the remembered refusal, if there is one and it still holds.
-func (r *refusals) check(subject, credentials string) error {
+func (r *Refusals) Check(subject, credentials string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	refused, ok := r.bySubject[subject]
@@ -167,14 +167,14 @@ func (r *refusals) check(subject, credentials string) error {
 		delete(r.bySubject, subject)
 		return nil
 	}
-	if !ok || !r.now().Before(refused.until) {
+	if !ok || !r.Now().Before(refused.until) {
 		return nil
 	}
 	return refused.err
 }
 
 // remembers reports whether anything is known about a question.
-func (r *refusals) remembers(subject string) bool {
+func (r *Refusals) Remembers(subject string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	_, ok := r.bySubject[subject]
@@ -182,11 +182,11 @@ func (r *refusals) remembers(subject string) bool {
 }
 
 // holds reports whether a refusal holds, whatever the question would be asked with.
-func (r *refusals) holds(subject string) bool {
+func (r *Refusals) Holds(subject string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	refused, ok := r.bySubject[subject]
-	return ok && r.now().Before(refused.until)
+	return ok && r.Now().Before(refused.until)
 }
 
 // isNoNumber reports whether an agent's telemetry contains something that is not a number, see composure. The wait there does not see an

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package consul
 
 import (
 	"bytes"
@@ -14,19 +14,19 @@ import (
 )
 
 // jsonReader reads long answers while they arrive, token by token. Null counts as nothing being there.
-type jsonReader struct {
+type JSONReader struct {
 	*jsontext.Decoder
-	memory *budget
+	Memory *Budget
 	// unquoted is the last word that had escapes.
 	unquoted []byte
 }
 
 // newJSONReader returns one that does not check for duplicate names and invalid UTF-8, which would take a quarter of the time. What is
 // kept of the answer is taken off the budget.
-func newJSONReader(r io.Reader, memory *budget) jsonReader {
+func NewJSONReader(r io.Reader, memory *Budget) JSONReader {
 	ahead := &readAhead{Reader: r}
 	ahead.decoder = jsontext.NewDecoder(ahead, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	return jsonReader{Decoder: ahead.decoder, memory: memory}
+	return JSONReader{Decoder: ahead.decoder, Memory: memory}
 }
 
 // aheadBytes bounds what is read and not decoded yet, which the decoder has to keep in memory: a text or an element. The longest text is the
@@ -43,44 +43,44 @@ type readAhead struct {
 
 func (r *readAhead) Read(p []byte) (int, error) {
 	if r.read-r.decoder.InputOffset() > aheadBytes {
-		return 0, errLongElement
+		return 0, ErrLongElement
 	}
 	n, err := r.Reader.Read(p)
 	r.read += int64(n)
 	return n, err
 }
 
-var errLongElement = errors.New("a text or an element is longer than any that Consul answers with")
+var ErrLongElement = errors.New("a text or an element is longer than any that Consul answers with")
 
 // elementBytes bounds one element that is decoded as a whole: a member, a check, an instance. Consul's have some hundred bytes, and with the
 // output of a check 5 KB.
 const elementBytes = 256 << 10
 
 // element decodes the next value as a whole.
-func (d *jsonReader) element(into any) error {
+func (d *JSONReader) Element(into any) error {
 	raw, err := d.ReadValue()
 	if err != nil {
 		return err
 	}
 	if len(raw) > elementBytes {
-		return fmt.Errorf("%w: %d bytes", errLongElement, len(raw))
+		return fmt.Errorf("%w: %d bytes", ErrLongElement, len(raw))
 	}
 	return json.Unmarshal(raw, into)
 }
 
 // whole reads an answer that is a list and nothing else, see list. Null is no answer.
-func (d *jsonReader) whole(element func() error) error {
+func (d *JSONReader) Whole(element func() error) error {
 	if d.PeekKind() == jsontext.KindNull {
 		return errNoList
 	}
-	if err := d.list(element); err != nil {
+	if err := d.List(element); err != nil {
 		return err
 	}
-	return d.end()
+	return d.End()
 }
 
 // end reports an answer that goes on after its end.
-func (d *jsonReader) end() error {
+func (d *JSONReader) End() error {
 	if d.PeekKind() != jsontext.KindInvalid {
 		return errors.New("there is more after the end")
 	}
@@ -88,7 +88,7 @@ func (d *jsonReader) end() error {
 }
 
 // list calls element for each element of a list, which element must decode or skip.
-func (d *jsonReader) list(element func() error) error {
+func (d *JSONReader) List(element func() error) error {
 	switch d.PeekKind() {
 	case jsontext.KindNull:
 		return d.SkipValue()
@@ -109,19 +109,19 @@ func (d *jsonReader) list(element func() error) error {
 }
 
 // object calls field for each field of an object, whose value field must decode or skip. The key is valid until then.
-func (d *jsonReader) object(field func(key []byte) error) error {
+func (d *JSONReader) Object(field func(key []byte) error) error {
 	switch d.PeekKind() {
 	case jsontext.KindNull:
 		return d.SkipValue()
 	case jsontext.KindBeginObject, jsontext.KindInvalid:
 	default:
-		return fmt.Errorf("%w after byte %d", errNoObject, d.InputOffset())
+		return fmt.Errorf("%w after byte %d", ErrNoObject, d.InputOffset())
 	}
 	if _, err := d.ReadToken(); err != nil {
 		return err
 	}
 	for d.PeekKind() != jsontext.KindEndObject {
-		key, err := d.word()
+		key, err := d.Word()
 		if err == nil {
 			err = field(key)
 		}
@@ -135,12 +135,12 @@ func (d *jsonReader) object(field func(key []byte) error) error {
 
 var (
 	errNoList   = errors.New("there is no list")
-	errNoObject = errors.New("there is no object")
+	ErrNoObject = errors.New("there is no object")
 	errNoText   = errors.New("there is no text")
 )
 
 // word decodes a text, which is valid until the next is read. Null is an empty one.
-func (d *jsonReader) word() ([]byte, error) {
+func (d *JSONReader) Word() ([]byte, error) {
 	switch d.PeekKind() {
 	case jsontext.KindNull:
 		return nil, d.SkipValue()
@@ -160,21 +160,21 @@ func (d *jsonReader) word() ([]byte, error) {
 }
 
 // eachElement decodes a list, and calls use for each element of it that is not null.
-func eachElement[T any](d *jsonReader, use func(*T) error) error {
-	return d.list(func() error { return useElement(d, use) })
+func EachElement[T any](d *JSONReader, use func(*T) error) error {
+	return d.List(func() error { return useElement(d, use) })
 }
 
 // eachEntry decodes an object, and calls use for each field of it that is not null.
-func eachEntry[T any](d *jsonReader, use func(key string, value *T) error) error {
-	return d.object(func(key []byte) error {
+func EachEntry[T any](d *JSONReader, use func(key string, value *T) error) error {
+	return d.Object(func(key []byte) error {
 		name := string(key)
 		return useElement(d, func(v *T) error { return use(name, v) })
 	})
 }
 
-func useElement[T any](d *jsonReader, use func(*T) error) error {
+func useElement[T any](d *JSONReader, use func(*T) error) error {
 	var v *T
-	if err := d.element(&v); err != nil || v == nil {
+	if err := d.Element(&v); err != nil || v == nil {
 		return err
 	}
 	return use(v)

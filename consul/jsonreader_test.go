@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package consul
 
 import (
 	"errors"
@@ -16,12 +16,12 @@ func TestReadAhead(t *testing.T) {
 	for _, tc := range []struct {
 		length int
 		want   error
-	}{{700_000, nil}, {aheadBytes, nil}, {64 << 20, errLongElement}} {
+	}{{700_000, nil}, {aheadBytes, nil}, {64 << 20, ErrLongElement}} {
 		counted := &countingReader{Reader: strings.NewReader(`[{"Key":"a","Value":"` + strings.Repeat("x", tc.length) + `"}]`)}
-		d := newJSONReader(counted, new(ClientOptions).newBudget())
-		err := d.whole(func() error {
-			return d.object(func([]byte) error {
-				_, err := d.word()
+		d := NewJSONReader(counted, new(Options).NewBudget())
+		err := d.Whole(func() error {
+			return d.Object(func([]byte) error {
+				_, err := d.Word()
 				return err
 			})
 		})

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package consul
 
 import (
 	"bytes"
@@ -37,7 +37,7 @@ const (
 var ErrRefused = errors.New("refused")
 
 // ClientOptions say how to reach an agent's HTTP API.
-type ClientOptions struct {
+type Options struct {
 	Address Address
 	// TLS is used for https; nil means the system's defaults.
 	TLS *TLS
@@ -82,11 +82,11 @@ func Consistencies() []Consistency {
 // Client reads the HTTP APIs of one cluster's agents: that of the configured one, and with the same credentials those
 // of the servers. It counts its requests and remembers refusals.
 type Client struct {
-	opts ClientOptions
+	opts Options
 	// own connects for what an agent answers by itself, forwarded for what it asks the servers about: when they hang, as many of those requests
 	// as may be under way wait for them, and what the agent can tell all the same must not wait behind.
 	own, forwarded *http.Transport
-	refusals       *refusals
+	refusals       *Refusals
 	unknownTokens  unknownTokens
 	ownFaults      atomic.Uint64
 
@@ -109,12 +109,12 @@ func (k RequestKey) Compare(other RequestKey) int {
 }
 
 // NewClient returns a client. It does not connect.
-func NewClient(opts ClientOptions) *Client {
+func NewClient(opts Options) *Client {
 	c := &Client{
 		opts: opts, refusals: newRefusals(opts.now()), byHost: make(map[clientKey]*api.Client), requests: make(map[RequestKey]uint64),
 	}
 	c.own, c.forwarded = c.opts.newTransport(), c.opts.newTransport()
-	c.forwarded.MaxConnsPerHost = c.opts.maxConns()
+	c.forwarded.MaxConnsPerHost = c.opts.MaxConns()
 	return c
 }
 
@@ -124,18 +124,18 @@ type clientKey struct {
 	own  bool
 }
 
-func (o *ClientOptions) now() func() time.Time {
+func (o *Options) now() func() time.Time {
 	if o.Now == nil {
 		return time.Now
 	}
 	return o.Now
 }
 
-func (o *ClientOptions) maxResponseBytes() int64 {
+func (o *Options) maxResponseBytes() int64 {
 	return cmp.Or(o.MaxResponseBytes, DefaultMaxResponseBytes)
 }
 
-func (o *ClientOptions) maxConns() int {
+func (o *Options) MaxConns() int {
 	if o.RequestLimit > 0 {
 		return min(o.RequestLimit, maxConnsPerHost)
 	}
@@ -143,115 +143,115 @@ func (o *ClientOptions) maxConns() int {
 }
 
 // endpoint is one read-only part of the HTTP API.
-type endpoint struct {
-	path string
+type Endpoint struct {
+	Path string
 	// label is the path without names of this cluster in it, where it has any; empty means the path.
-	label string
+	Label string
 	// params are further query parameters; nil for none.
-	params url.Values
+	Params url.Values
 	// hasMeta is whether answers carry X-Consul-KnownLeader and X-Consul-LastContact.
-	hasMeta bool
+	HasMeta bool
 	// chosen is whether ClientOptions.Datacenter and Consistency hold for it.
-	chosen bool
+	Chosen bool
 	// own is whether the agent answers by itself, whatever the servers do.
-	own bool
+	Own bool
 	// uncertain is whether the endpoint may be about something that is switched off, see isSwitchedOff.
-	uncertain bool
+	Uncertain bool
 	// settles is how long an answer with something that is no number is not asked for again.
-	settles time.Duration
+	Settles time.Duration
 	// body, if there is one, is sent with POST. Such endpoints have decode.
-	body []byte
+	Body []byte
 	// elsewhere is whether another datacenter than the agent's answers, as far as that is known.
-	elsewhere bool
+	Elsewhere bool
 	// consistency is that of endpoints for which it is not chosen; empty means ConsistencyStale.
-	consistency Consistency
+	Consistency Consistency
 	// timeout bounds the request; 0 means ClientOptions.Timeout.
-	timeout time.Duration
+	Timeout time.Duration
 	// long is whether the answer may take longer than that, as long as more and more of it arrives.
-	long bool
+	Long bool
 	// maybeEmpty is whether status 404 means that there is nothing, which is then errNothing and no refusal.
-	maybeEmpty bool
+	MaybeEmpty bool
 	// decode, if there is one, gets the answer as it arrives, in place of the JSON being decoded into what get was given. Whatever
 	// grows with the cluster has one: other answers are bounded by wholeAnswerBytes.
-	decode func(io.Reader) error
+	Decode func(io.Reader) error
 }
 
 // name is how the endpoint is called in metrics and errors.
-func (ep *endpoint) name() string { return cmp.Or(ep.label, ep.path) }
+func (ep *Endpoint) Name() string { return cmp.Or(ep.Label, ep.Path) }
 
 // errNothing means that what was asked for does not exist, which the endpoint says with status 404.
-var errNothing = errors.New("there is nothing")
+var ErrNothing = errors.New("there is nothing")
 
 // get reads one endpoint of the agent at address and decodes the answer into out. The error, if any, says which endpoint
 // it was, and is ErrRefused where asking again makes no sense for some minutes.
-func (c *Client) get(ctx context.Context, address Address, ep endpoint, out any) (*api.QueryMeta, error) {
+func (c *Client) Get(ctx context.Context, address Address, ep Endpoint, out any) (*api.QueryMeta, error) {
 	meta, err := c.ask(ctx, address, ep, out)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", ep.name(), err)
+		return nil, fmt.Errorf("read %s: %w", ep.Name(), err)
 	}
 	return meta, nil
 }
 
-func (c *Client) ask(ctx context.Context, address Address, ep endpoint, out any) (*api.QueryMeta, error) {
-	token := c.opts.currentToken()
-	subject := refusalsOf(address) + ep.path + "?" + ep.params.Encode()
-	if err := c.refusals.check(subject, token); err != nil {
+func (c *Client) ask(ctx context.Context, address Address, ep Endpoint, out any) (*api.QueryMeta, error) {
+	token := c.opts.CurrentToken()
+	subject := refusalsOf(address) + ep.Path + "?" + ep.Params.Encode()
+	if err := c.refusals.Check(subject, token); err != nil {
 		return nil, err
 	}
-	if err := c.unknownTokens.check(address.Host, &ep, token, c.refusals.now()); err != nil {
+	if err := c.unknownTokens.check(address.Host, &ep, token, c.refusals.Now()); err != nil {
 		return nil, err
 	}
 	datacenter := refusalsOf(address) + "?dc=" + c.opts.Datacenter
-	if ep.elsewhere {
-		if err := c.refusals.check(datacenter, token); err != nil {
+	if ep.Elsewhere {
+		if err := c.refusals.Check(datacenter, token); err != nil {
 			return nil, err
 		}
 	}
 	read := c.readWhole
-	if ep.decode != nil {
+	if ep.Decode != nil {
 		read = c.readStream
 	}
 	meta, err := read(ctx, address, &ep, out)
-	c.count(RequestKey{ep.name(), statusLabel(err)})
+	c.count(RequestKey{ep.Name(), statusLabel(err)})
 	if probe.IsOwnFault(err) {
 		c.ownFaults.Add(1)
 	}
 	switch {
-	case ep.maybeEmpty && statusLabel(err) == "404":
-		return nil, errNothing
+	case ep.MaybeEmpty && statusLabel(err) == "404":
+		return nil, ErrNothing
 	case isRefusal(err), ep.isSwitchedOff(err):
-		refused := c.refusals.add(subject, token, err)
-		if isUnknownToken(err) {
-			c.unknownTokens.note(address.Host, &ep, token, refused, c.refusals.now())
+		refused := c.refusals.Add(subject, token, err)
+		if IsUnknownToken(err) {
+			c.unknownTokens.note(address.Host, &ep, token, refused, c.refusals.Now())
 		}
 		return nil, refused
 	case isNoNumber(err):
-		c.refusals.remember(subject, token, err, c.refusals.now().Add(ep.settles))
+		c.refusals.remember(subject, token, err, c.refusals.Now().Add(ep.Settles))
 		return nil, err
 	case ep.mayBeSwitchedOff(err):
 		c.refusals.postpone(subject, token, err, doubtWaits)
 		return nil, err
-	case ep.elsewhere && statusLabel(err) == "500":
+	case ep.Elsewhere && statusLabel(err) == "500":
 		c.refusals.postpone(datacenter, token, err, unreachableWaits)
 		return nil, err
 	case err != nil:
 		return nil, err
 	}
-	c.refusals.forget(subject)
+	c.refusals.Forget(subject)
 	c.unknownTokens.forget(address.Host, &ep)
-	if ep.elsewhere {
-		c.refusals.forget(datacenter)
+	if ep.Elsewhere {
+		c.refusals.Forget(datacenter)
 	}
 	return meta, nil
 }
 
 // readWhole reads an answer that is small, and decodes it into out. Such endpoints have no params.
-func (c *Client) readWhole(ctx context.Context, address Address, ep *endpoint, out any) (*api.QueryMeta, error) {
-	client, err := c.at(address, ep.own)
+func (c *Client) readWhole(ctx context.Context, address Address, ep *Endpoint, out any) (*api.QueryMeta, error) {
+	client, err := c.at(address, ep.Own)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(ep.timeout, c.opts.Timeout))
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(ep.Timeout, c.opts.Timeout))
 	defer cancel()
 	datacenter, consistency := c.opts.mode(ep)
 	q := &api.QueryOptions{
@@ -259,12 +259,12 @@ func (c *Client) readWhole(ctx context.Context, address Address, ep *endpoint, o
 		AllowStale:        consistency == ConsistencyStale,
 		RequireConsistent: consistency == ConsistencyConsistent,
 	}
-	return client.Raw().Query(ep.path, out, q.WithContext(ctx))
+	return client.Raw().Query(ep.Path, out, q.WithContext(ctx))
 }
 
 // readStream reads an answer that may be large, and has it decoded while it arrives. consul/api would collect it first.
-func (c *Client) readStream(ctx context.Context, address Address, ep *endpoint, _ any) (*api.QueryMeta, error) {
-	ctx, arrived, cancel := bound(ctx, cmp.Or(ep.timeout, c.opts.Timeout), ep.long)
+func (c *Client) readStream(ctx context.Context, address Address, ep *Endpoint, _ any) (*api.QueryMeta, error) {
+	ctx, arrived, cancel := bound(ctx, cmp.Or(ep.Timeout, c.opts.Timeout), ep.Long)
 	defer cancel()
 	meta, err := c.stream(ctx, address, ep, arrived)
 	if stalled, ok := errors.AsType[stalledError](context.Cause(ctx)); ok && err != nil {
@@ -273,16 +273,16 @@ func (c *Client) readStream(ctx context.Context, address Address, ep *endpoint, 
 	return meta, err
 }
 
-func (c *Client) stream(ctx context.Context, address Address, ep *endpoint, arrived func()) (*api.QueryMeta, error) {
+func (c *Client) stream(ctx context.Context, address Address, ep *Endpoint, arrived func()) (*api.QueryMeta, error) {
 	method, question := http.MethodGet, io.Reader(http.NoBody)
-	if ep.body != nil {
-		method, question = http.MethodPost, bytes.NewReader(ep.body)
+	if ep.Body != nil {
+		method, question = http.MethodPost, bytes.NewReader(ep.Body)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, address.url(ep.path, c.opts.query(ep)).String(), question)
+	req, err := http.NewRequestWithContext(ctx, method, address.url(ep.Path, c.opts.query(ep)).String(), question)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := c.opts.newHTTPClient(c.pool(ep.own)).Do(req)
+	resp, err := c.opts.newHTTPClient(c.pool(ep.Own)).Do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -292,8 +292,8 @@ func (c *Client) stream(ctx context.Context, address Address, ep *endpoint, arri
 		return nil, api.StatusError{Code: resp.StatusCode, Body: string(text)}
 	}
 	limit := c.opts.maxResponseBytes()
-	body := &boundedBody{ReadCloser: resp.Body, left: limit, limit: tooLargeError{limit: limit}, progress: arrived}
-	if err := ep.decode(body); err != nil {
+	body := &boundedBody{ReadCloser: resp.Body, left: limit, limit: TooLargeError{limit: limit}, progress: arrived}
+	if err := ep.Decode(body); err != nil {
 		return nil, err
 	}
 	return queryMeta(resp.Header), nil
@@ -315,16 +315,16 @@ func queryMeta(h http.Header) *api.QueryMeta {
 }
 
 // mode returns the datacenter that an endpoint is read from, empty for the agent's own, and how.
-func (o *ClientOptions) mode(ep *endpoint) (datacenter string, consistency Consistency) {
-	if ep.chosen {
+func (o *Options) mode(ep *Endpoint) (datacenter string, consistency Consistency) {
+	if ep.Chosen {
 		return o.Datacenter, cmp.Or(o.Consistency, ConsistencyStale)
 	}
-	return "", cmp.Or(ep.consistency, ConsistencyStale)
+	return "", cmp.Or(ep.Consistency, ConsistencyStale)
 }
 
 // query returns the parameters of an endpoint's URL.
-func (o *ClientOptions) query(ep *endpoint) url.Values {
-	query := maps.Clone(ep.params)
+func (o *Options) query(ep *Endpoint) url.Values {
+	query := maps.Clone(ep.Params)
 	if query == nil {
 		query = make(url.Values)
 	}
@@ -363,7 +363,7 @@ func (c *Client) at(address Address, own bool) (*api.Client, error) {
 }
 
 // retain forgets the clients of agents that are not asked any more.
-func (c *Client) retain(asked func(host string) bool) {
+func (c *Client) Retain(asked func(host string) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for key := range c.byHost {
@@ -388,27 +388,27 @@ func (c *Client) Requests() map[RequestKey]uint64 {
 }
 
 // Options returns what the client was made from.
-func (c *Client) Options() *ClientOptions { return &c.opts }
+func (c *Client) Options() *Options { return &c.opts }
 
 // Refusals are what agents refused, on their HTTP API, and what is added.
-func (c *Client) Refusals() *refusals { return c.refusals }
+func (c *Client) Refusals() *Refusals { return c.refusals }
 
 // OwnFaults is how many requests could not be made since the start, for reasons of this process's own.
 func (c *Client) OwnFaults() uint64 { return c.ownFaults.Load() }
 
 // askAgain lets what the configured agent refused be asked again.
-func (c *Client) askAgain() {
+func (c *Client) AskAgain() {
 	c.unknownTokens.clear()
-	c.refusals.forgetAll(refusalsOf(c.opts.Address) + "/")
+	c.refusals.ForgetAll(refusalsOf(c.opts.Address) + "/")
 }
 
 // askAgainWithToken lets that be asked again which an agent refused because it does not know the token.
-func (c *Client) askAgainWithToken() {
+func (c *Client) AskAgainWithToken() {
 	c.unknownTokens.clear()
 	c.refusals.forgetUnknownTokens()
 }
 
-func (c *Client) closeIdle() {
+func (c *Client) CloseIdle() {
 	c.forwarded.CloseIdleConnections()
 	c.own.CloseIdleConnections()
 }
@@ -432,7 +432,7 @@ func refusalsOf(address Address) string { return address.Scheme + "://" + addres
 
 // isAgentsAnswer tells an agent's answer, be it an error, from that of a proxy in front of a dead agent or of another
 // program. A client agent that has lost all servers answers 500, one that is asked too much 429.
-func isAgentsAnswer(err error) bool {
+func IsAgentsAnswer(err error) bool {
 	switch statusLabel(err) {
 	case "200", "403", "429", "500":
 		return true
@@ -464,8 +464,8 @@ func bound(ctx context.Context, timeout time.Duration, long bool) (_ context.Con
 
 // isSwitchedOff reports whether an error may mean that the feature is off, or the right missing, where that could not be read beforehand.
 // Consul answers with status 500, and for peering only after eleven seconds, which nobody waits for.
-func (ep *endpoint) isSwitchedOff(err error) bool {
-	if !ep.uncertain || err == nil {
+func (ep *Endpoint) isSwitchedOff(err error) bool {
+	if !ep.Uncertain || err == nil {
 		return false
 	}
 	status, ok := errors.AsType[api.StatusError](err)
@@ -473,6 +473,6 @@ func (ep *endpoint) isSwitchedOff(err error) bool {
 }
 
 // mayBeSwitchedOff reports whether the time was over before such an answer could come.
-func (ep *endpoint) mayBeSwitchedOff(err error) bool {
-	return ep.uncertain && errors.Is(err, context.DeadlineExceeded)
+func (ep *Endpoint) mayBeSwitchedOff(err error) bool {
+	return ep.Uncertain && errors.Is(err, context.DeadlineExceeded)
 }
