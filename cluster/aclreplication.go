@@ -20,7 +20,7 @@ type ACLReplication = api.ACLReplicationStatus
 
 // ACLReplication is the leader's account. On a cluster without ACLs it is an ErrRefused.
 func (s *Snapshot) ACLReplication() *Fact[ACLReplication] {
-	return s.aclReplication.start(s.ctx, func(ctx context.Context) (status ACLReplication, err error) {
+	return s.aclReplication.Start(s.ctx, func(ctx context.Context) (status ACLReplication, err error) {
 		err = s.readAgent(ctx, endpointACLReplication, &status)
 		return status, err
 	})

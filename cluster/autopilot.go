@@ -68,7 +68,7 @@ const nodeAlive = "alive"
 
 // AutopilotState is the view of the server that answers.
 func (s *Snapshot) AutopilotState() *Fact[AutopilotState] {
-	return s.autopilotState.start(s.ctx, func(ctx context.Context) (AutopilotState, error) {
+	return s.autopilotState.Start(s.ctx, func(ctx context.Context) (AutopilotState, error) {
 		var answer autopilotState
 		if err := s.readAgent(ctx, endpointAutopilotState, &answer); err != nil {
 			return AutopilotState{}, err
@@ -79,7 +79,7 @@ func (s *Snapshot) AutopilotState() *Fact[AutopilotState] {
 
 // LeaderAutopilot is the view of the leader: of all servers, the one whose view counts for autopilot itself.
 func (s *Snapshot) LeaderAutopilot() *Fact[AutopilotState] {
-	return s.leaderAutopilot.start(s.ctx, func(ctx context.Context) (AutopilotState, error) {
+	return s.leaderAutopilot.Start(s.ctx, func(ctx context.Context) (AutopilotState, error) {
 		var answer autopilotState
 		if err := s.readAgent(ctx, endpointLeaderAutopilot, &answer); err != nil {
 			return AutopilotState{}, err
@@ -147,7 +147,7 @@ type AutopilotConfig struct {
 // AutopilotConfig are the settings in the state of the server that answers. They are asked for only once autopilot has a view: the
 // first leader writes them, and before that Consul would log an error for each question.
 func (s *Snapshot) AutopilotConfig() *Fact[AutopilotConfig] {
-	return s.autopilotConfig.start(s.ctx, func(ctx context.Context) (AutopilotConfig, error) {
+	return s.autopilotConfig.Start(s.ctx, func(ctx context.Context) (AutopilotConfig, error) {
 		if _, err := s.AutopilotState().Get(ctx); err != nil {
 			return AutopilotConfig{}, err
 		}

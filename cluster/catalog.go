@@ -92,7 +92,7 @@ func endpointDump(sel *selection) consul.Endpoint {
 }
 
 // Catalog is what is registered with Consul: with the configured agent alone, if the options say so.
-func (s *Snapshot) Catalog() *Fact[*Catalog] { return s.catalog.start(s.ctx, s.readCatalog) }
+func (s *Snapshot) Catalog() *Fact[*Catalog] { return s.catalog.Start(s.ctx, s.readCatalog) }
 
 func (s *Snapshot) readCatalog(ctx context.Context) (*Catalog, error) {
 	if s.cluster.opts.AgentOnly {

@@ -22,7 +22,7 @@ type catalogEntry struct {
 
 // catalogEntries are all nodes in the catalog that the token may read.
 func (s *Snapshot) catalogEntries() *Fact[catalogEntries] {
-	return s.catalogNodes.start(s.ctx, func(ctx context.Context) (entries catalogEntries, err error) {
+	return s.catalogNodes.Start(s.ctx, func(ctx context.Context) (entries catalogEntries, err error) {
 		err = s.stream(ctx, endpointCatalogNodes, s.newBudget(), entries.decode)
 		return entries, err
 	})
@@ -44,7 +44,7 @@ func (entries *catalogEntries) decode(d *consul.JSONReader) error {
 
 // CatalogNodes is the number of nodes in the catalog.
 func (s *Snapshot) CatalogNodes() *Fact[int] {
-	return s.catalogNodeCount.start(s.ctx, func(ctx context.Context) (int, error) {
+	return s.catalogNodeCount.Start(s.ctx, func(ctx context.Context) (int, error) {
 		entries, err := s.catalogEntries().Get(ctx)
 		return len(entries), err
 	})

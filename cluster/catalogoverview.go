@@ -61,7 +61,7 @@ func (c *OverviewCounts) maintain(n int) {
 // CatalogOverview is the server's summary of the catalog; nil if it has made none since it started. What is in maintenance is asked for if
 // something is critical, and is known only if the token may read all nodes and services.
 func (s *Snapshot) CatalogOverview() *Fact[*CatalogOverview] {
-	return s.overview.start(s.ctx, func(ctx context.Context) (*CatalogOverview, error) {
+	return s.overview.Start(s.ctx, func(ctx context.Context) (*CatalogOverview, error) {
 		overview := &CatalogOverview{}
 		if err := s.stream(ctx, endpointOverview, s.newBudget(), overview.decode); err != nil {
 			return nil, err

@@ -40,7 +40,7 @@ type ConsistentRead struct {
 // answer about the leader from the servers, which a frozen server does not give; it is told from an agent that hangs itself by what
 // it says about itself.
 func (s *Snapshot) ConsistentRead() *Fact[ConsistentRead] {
-	return s.consistentRead.start(s.ctx, func(ctx context.Context) (ConsistentRead, error) {
+	return s.consistentRead.Start(s.ctx, func(ctx context.Context) (ConsistentRead, error) {
 		ep := endpointConsistent
 		ep.Timeout = cmp.Or(s.cluster.opts.ConsistentTimeout, s.cluster.opts.Client.Timeout)
 		ctx, cancel := context.WithTimeout(ctx, ep.Timeout) // For the question about the leader, too.

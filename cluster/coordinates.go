@@ -53,7 +53,7 @@ func (e *coordinateEntry) usable() bool {
 // and none is there with more than maxRTTServers of them, or when the agent has coordinates switched off, for which Consul would
 // log an error.
 func (s *Snapshot) ServerRTTs() *Fact[[]RTT] {
-	return s.serverRTTs.start(s.ctx, func(ctx context.Context) ([]RTT, error) {
+	return s.serverRTTs.Start(s.ctx, func(ctx context.Context) ([]RTT, error) {
 		agentFact, membersFact := s.Agent(), s.Members()
 		agent, err := agentFact.Get(ctx)
 		if err != nil {

@@ -66,7 +66,7 @@ type DeathInput struct {
 // MembersSeen are the LAN members as the servers see them, by the name of the server: of the configured agent, if it is one, and of those
 // whose HTTP API can be expected to answer and does.
 func (s *Snapshot) MembersSeen() *Fact[map[string][]Member] {
-	return s.membersSeen.start(s.ctx, func(ctx context.Context) (map[string][]Member, error) {
+	return s.membersSeen.Start(s.ctx, func(ctx context.Context) (map[string][]Member, error) {
 		agent, own, topology := s.Agent(), s.Members(), s.Topology()
 		self, err := agent.Get(ctx)
 		if err != nil {

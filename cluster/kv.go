@@ -25,7 +25,7 @@ type KeyNumber struct {
 // KeyNumbers are the keys below the prefix of the options whose values are numbers as consul_exporter reads them, in the order of Consul,
 // which is that of their bytes. There are none, and nothing is read, without a prefix.
 func (s *Snapshot) KeyNumbers() *Fact[[]KeyNumber] {
-	return s.keyNumbers.start(s.ctx, func(ctx context.Context) (numbers []KeyNumber, err error) {
+	return s.keyNumbers.Start(s.ctx, func(ctx context.Context) (numbers []KeyNumber, err error) {
 		prefix := s.cluster.opts.KVPrefix
 		if prefix == "" {
 			return nil, nil

@@ -16,7 +16,7 @@ var endpointLicense = consul.Endpoint{Path: "/v1/operator/license"}
 
 // License is that of Consul Enterprise.
 func (s *Snapshot) License() *Fact[api.LicenseReply] {
-	return s.license.start(s.ctx, func(ctx context.Context) (reply api.LicenseReply, err error) {
+	return s.license.Start(s.ctx, func(ctx context.Context) (reply api.LicenseReply, err error) {
 		err = s.readAgent(ctx, endpointLicense, &reply)
 		return reply, err
 	})

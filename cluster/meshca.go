@@ -27,7 +27,7 @@ var endpointMeshRoots = consul.Endpoint{Path: "/v1/connect/ca/roots"}
 
 // meshCARoots is the list of the authority's roots; reading it needs no right.
 func (s *Snapshot) meshCARoots() *Fact[*api.CARootList] {
-	return s.meshList.start(s.ctx, func(ctx context.Context) (*api.CARootList, error) {
+	return s.meshList.Start(s.ctx, func(ctx context.Context) (*api.CARootList, error) {
 		var list api.CARootList
 		if err := s.readAgent(ctx, endpointMeshRoots, &list); err != nil {
 			return nil, err
@@ -38,7 +38,7 @@ func (s *Snapshot) meshCARoots() *Fact[*api.CARootList] {
 
 // meshAuthority is the authority of the service mesh.
 func (s *Snapshot) meshAuthority() *Fact[*meshCA] {
-	return s.mesh.start(s.ctx, func(ctx context.Context) (*meshCA, error) {
+	return s.mesh.Start(s.ctx, func(ctx context.Context) (*meshCA, error) {
 		list, err := s.meshCARoots().Get(ctx)
 		if err != nil {
 			return nil, err
@@ -67,7 +67,7 @@ type MeshRoot struct {
 
 // MeshRoots are the root certificates of the service mesh: the active one, and those that it has replaced lately.
 func (s *Snapshot) MeshRoots() *Fact[[]MeshRoot] {
-	return s.meshRoots.start(s.ctx, func(ctx context.Context) ([]MeshRoot, error) {
+	return s.meshRoots.Start(s.ctx, func(ctx context.Context) ([]MeshRoot, error) {
 		list, err := s.meshCARoots().Get(ctx)
 		if err != nil {
 			return nil, err

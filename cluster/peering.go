@@ -60,7 +60,7 @@ func newPeeringState(s string) PeeringState {
 
 // Peerings are the peerings of the cluster, by name.
 func (s *Snapshot) Peerings() *Fact[[]Peering] {
-	return s.peerings.start(s.ctx, func(ctx context.Context) ([]Peering, error) {
+	return s.peerings.Start(s.ctx, func(ctx context.Context) ([]Peering, error) {
 		ep := endpointPeerings
 		if err := s.permit(ctx, s.cluster.client.Options().Address, &ep); err != nil {
 			return nil, fmt.Errorf("read %s: %w", ep.Name(), err)

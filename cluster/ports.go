@@ -340,10 +340,11 @@ func (c *Cluster) counted(report PortReport) PortReport {
 
 // probes are the probes of one scrape: each port is probed at most once.
 type probes struct {
-	run func(Port) PortReport
+	ctx context.Context // That of the scrape.
+	run func(context.Context, Port) PortReport
 
 	mu      sync.Mutex
-	started map[portKey]chan PortReport // Guarded by mu.
+	started map[portKey]*Fact[PortReport] // Guarded by mu.
 }
 
 // start starts the probes of those ports that are not probed yet.
@@ -351,12 +352,11 @@ func (p *probes) start(ports []Port) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, port := range ports {
-		if p.started[port.key()] != nil {
-			continue
+		if p.started[port.key()] == nil {
+			p.started[port.key()] = new(Fact[PortReport]).Start(p.ctx, func(ctx context.Context) (PortReport, error) {
+				return p.run(ctx, p.withProvenKey(port)), nil
+			})
 		}
-		answer := make(chan PortReport, 1)
-		p.started[port.key()] = answer
-		go func() { answer <- p.run(p.withProvenKey(port)) }()
 	}
 }
 
@@ -381,8 +381,10 @@ func (p *probes) answer(port Port) PortReport {
 	p.mu.Lock()
 	answer := p.started[port.key()]
 	p.mu.Unlock()
-	report := <-answer
-	answer <- report // For whoever waits for the same.
+	report, err := answer.Get(context.Background()) // A probe has a time limit.
+	if err != nil {
+		report.Result = probe.NotMade(err)
+	}
 	return report
 }
 

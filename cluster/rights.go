@@ -104,7 +104,7 @@ func (k *knownRights) learn(token string, r rights, now time.Time) {
 // tokenRights are the rights of the token, of those that endpoints need. They are asked for once in rightsMemory, and at once when the token
 // changes. If they cannot be had, what was known about the token holds. It must be started only for an agent that has ACLs switched on.
 func (s *Snapshot) tokenRights() *Fact[rights] {
-	return s.rights.start(s.ctx, func(ctx context.Context) (rights, error) {
+	return s.rights.Start(s.ctx, func(ctx context.Context) (rights, error) {
 		c := s.cluster
 		token := c.client.Options().CurrentToken()
 		members, err := s.Members().Get(ctx)

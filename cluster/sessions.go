@@ -14,7 +14,7 @@ var endpointSessions = consul.Endpoint{Path: "/v1/session/list", HasMeta: true, 
 
 // Sessions is the number of sessions.
 func (s *Snapshot) Sessions() *Fact[int] {
-	return s.sessions.start(s.ctx, func(ctx context.Context) (int, error) {
+	return s.sessions.Start(s.ctx, func(ctx context.Context) (int, error) {
 		return s.countList(ctx, endpointSessions)
 	})
 }

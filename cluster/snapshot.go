@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/zervigo/consul_cluster_exporter/consul"
+	"github.com/zervigo/consul_cluster_exporter/internal/fact"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
@@ -93,8 +93,7 @@ func (c *Cluster) Snapshot(ctx context.Context) *Snapshot {
 	return &Snapshot{
 		cluster: c, ctx: ctx, cancel: cancel, start: time.Now(), metas: make(map[string]QueryMeta),
 		probes: probes{
-			run:     func(p Port) PortReport { return c.probePort(ctx, p) },
-			started: make(map[portKey]chan PortReport),
+			ctx: ctx, run: c.probePort, started: make(map[portKey]*Fact[PortReport]),
 		},
 	}
 }
@@ -147,7 +146,7 @@ var (
 
 // Agent is what the configured agent says about itself.
 func (s *Snapshot) Agent() *Fact[Agent] {
-	return s.self.start(s.ctx, func(ctx context.Context) (Agent, error) {
+	return s.self.Start(s.ctx, func(ctx context.Context) (Agent, error) {
 		agent, err := s.agentAt(ctx, s.cluster.client.Options().Address)
 		if err == nil {
 			s.cluster.learnAgent(agent)
@@ -170,7 +169,7 @@ func (s *Snapshot) agentAt(ctx context.Context, address consul.Address) (Agent, 
 // Up is whether the configured agent's HTTP API answers. An agent that may not tell us about itself, or that has lost its
 // servers, is up. It is an error if the agent could not be asked, for a reason that lies with this process.
 func (s *Snapshot) Up() *Fact[bool] {
-	return s.up.start(s.ctx, func(ctx context.Context) (bool, error) {
+	return s.up.Start(s.ctx, func(ctx context.Context) (bool, error) {
 		self, leader := s.Agent(), s.StatusLeader()
 		if _, err := leader.Get(ctx); consul.IsAgentsAnswer(err) {
 			return true, nil
@@ -185,12 +184,12 @@ func (s *Snapshot) Up() *Fact[bool] {
 
 // Members is the agent's LAN pool.
 func (s *Snapshot) Members() *Fact[[]Member] {
-	return s.members.start(s.ctx, s.readMembers(endpointMembers))
+	return s.members.Start(s.ctx, s.readMembers(endpointMembers))
 }
 
 // WANMembers is the agent's WAN pool: empty on a client.
 func (s *Snapshot) WANMembers() *Fact[[]Member] {
-	return s.wanMembers.start(s.ctx, s.readMembers(endpointWANMembers))
+	return s.wanMembers.Start(s.ctx, s.readMembers(endpointWANMembers))
 }
 
 func (s *Snapshot) readMembers(ep consul.Endpoint) func(context.Context) ([]Member, error) {
@@ -201,7 +200,7 @@ func (s *Snapshot) readMembers(ep consul.Endpoint) func(context.Context) ([]Memb
 
 // RaftPeers is the Raft configuration, as far as the agent knows it.
 func (s *Snapshot) RaftPeers() *Fact[[]RaftPeer] {
-	return s.raftPeers.start(s.ctx, func(ctx context.Context) ([]RaftPeer, error) {
+	return s.raftPeers.Start(s.ctx, func(ctx context.Context) ([]RaftPeer, error) {
 		var config api.RaftConfiguration
 		err := s.readAgent(ctx, endpointRaft, &config)
 		if errors.Is(err, errNeverHeard) {
@@ -232,7 +231,7 @@ func (s *Snapshot) ownRaftPeers(ctx context.Context, err error) ([]RaftPeer, err
 
 // StatusLeader is the address of the leader by the agent's account; empty when it knows of none.
 func (s *Snapshot) StatusLeader() *Fact[string] {
-	return s.statusLeader.start(s.ctx, func(ctx context.Context) (leader string, err error) {
+	return s.statusLeader.Start(s.ctx, func(ctx context.Context) (leader string, err error) {
 		err = s.readAgent(ctx, endpointStatusLeader, &leader)
 		if err == nil {
 			s.cluster.noteLeader(leader)
@@ -243,7 +242,7 @@ func (s *Snapshot) StatusLeader() *Fact[string] {
 
 // StatusPeers are the addresses of the Raft peers by the agent's account.
 func (s *Snapshot) StatusPeers() *Fact[[]string] {
-	return s.statusPeers.start(s.ctx, func(ctx context.Context) (peers []string, err error) {
+	return s.statusPeers.Start(s.ctx, func(ctx context.Context) (peers []string, err error) {
 		err = s.readAgent(ctx, endpointStatusPeers, &peers)
 		return peers, err
 	})
@@ -251,7 +250,7 @@ func (s *Snapshot) StatusPeers() *Fact[[]string] {
 
 // Datacenters is the number of datacenters that the agent knows of.
 func (s *Snapshot) Datacenters() *Fact[int] {
-	return s.datacenters.start(s.ctx, func(ctx context.Context) (int, error) {
+	return s.datacenters.Start(s.ctx, func(ctx context.Context) (int, error) {
 		var names []string
 		err := s.readAgent(ctx, endpointDatacenters, &names)
 		return len(names), err
@@ -261,7 +260,7 @@ func (s *Snapshot) Datacenters() *Fact[int] {
 // Topology is who belongs to the cluster: by the Serf members and the Raft configuration of this scrape, each of them replaced
 // by the last good one where it cannot be had. It is an error only if there never was any.
 func (s *Snapshot) Topology() *Fact[Topology] {
-	return s.topology.start(s.ctx, func(ctx context.Context) (Topology, error) {
+	return s.topology.Start(s.ctx, func(ctx context.Context) (Topology, error) {
 		if s.cluster.opts.AgentOnly { // Asking who the servers are would be asking the servers.
 			return Topology{}, nil
 		}
@@ -302,7 +301,7 @@ func (s *Snapshot) peersByAddress(ctx context.Context) ([]RaftPeer, error) {
 // Reports are what the servers of the topology say on their port 8300, one for each, by name. Servers known from earlier
 // scrapes are asked at once, without waiting for the agent, which may be what hangs.
 func (s *Snapshot) Reports() *Fact[[]Report] {
-	return s.reports.start(s.ctx, func(ctx context.Context) ([]Report, error) {
+	return s.reports.Start(s.ctx, func(ctx context.Context) ([]Report, error) {
 		s.Topology() // The plan needs both; they start beside the probes.
 		s.Agent()
 		s.probes.start(s.earlier().rpcs())
@@ -328,7 +327,7 @@ func (s *Snapshot) Reports() *Fact[[]Report] {
 // PortReports are how the probes of all ports went, in the order of the servers and then of the ports. As with Reports, the
 // ports known from earlier scrapes are probed at once.
 func (s *Snapshot) PortReports() *Fact[[]PortReport] {
-	return s.portReports.start(s.ctx, func(ctx context.Context) ([]PortReport, error) {
+	return s.portReports.Start(s.ctx, func(ctx context.Context) ([]PortReport, error) {
 		s.Topology() // The plan needs both; they start beside the probes.
 		s.Agent()
 		s.probes.start(s.earlier().ports())
@@ -351,7 +350,7 @@ func (s *Snapshot) PortReports() *Fact[[]PortReport] {
 
 // AgentPorts are the TCP ports of the configured agent; they are not probed for this.
 func (s *Snapshot) AgentPorts() *Fact[[]BoundPort] {
-	return s.agentPorts.start(s.ctx, func(ctx context.Context) ([]BoundPort, error) {
+	return s.agentPorts.Start(s.ctx, func(ctx context.Context) ([]BoundPort, error) {
 		planning, cancel := WithMargin(ctx)
 		defer cancel()
 		pl, err := s.now(planning)
@@ -397,7 +396,7 @@ func (s *Snapshot) now(ctx context.Context) (*planner, error) {
 // ServerAgents are, by name, what the servers say about themselves whose HTTP API can be expected to answer. A server that does
 // not answer is left out.
 func (s *Snapshot) ServerAgents() *Fact[map[string]Agent] {
-	return s.serverAgents.start(s.ctx, func(ctx context.Context) (map[string]Agent, error) {
+	return s.serverAgents.Start(s.ctx, func(ctx context.Context) (map[string]Agent, error) {
 		agent, members := s.Agent(), s.Topology()
 		self, err := agent.Get(ctx)
 		if err != nil {
@@ -514,42 +513,4 @@ func (s *Snapshot) read(ctx context.Context, address consul.Address, ep consul.E
 }
 
 // Fact is something that is fetched at most once during a scrape.
-type Fact[T any] struct {
-	once sync.Once
-	done chan struct{}
-	val  T
-	err  error
-}
-
-// Get waits for the fact until ctx is done. A fact that is there is returned also when ctx has ended.
-func (f *Fact[T]) Get(ctx context.Context) (T, error) {
-	select {
-	case <-f.done: // A value that is there counts, whether or not the time is over.
-		return f.val, f.err
-	default:
-	}
-	select {
-	case <-f.done:
-		return f.val, f.err
-	case <-ctx.Done():
-		var none T
-		return none, ctx.Err()
-	}
-}
-
-// start begins to fetch the fact, in a goroutine of its own, if nobody has yet.
-func (f *Fact[T]) start(ctx context.Context, fetch func(context.Context) (T, error)) *Fact[T] {
-	f.once.Do(func() {
-		f.done = make(chan struct{})
-		go func() {
-			defer close(f.done)
-			defer func() {
-				if p := recover(); p != nil {
-					f.err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-				}
-			}()
-			f.val, f.err = fetch(ctx)
-		}()
-	})
-	return f
-}
+type Fact[T any] = fact.Fact[T]

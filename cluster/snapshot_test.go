@@ -4,7 +4,6 @@
 package cluster
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -113,60 +112,6 @@ func TestClient_Request(t *testing.T) {
 	}
 	if got := c.Requests()[consul.RequestKey{Endpoint: "/v1/agent/members", Code: "200"}]; got != 2 { // The LAN pool's tells first whether the token is known.
 		t.Errorf("%d requests counted; want 2", got)
-	}
-}
-
-// A fact is fetched once however many ask, and a caller that cannot wait does not end it for the others.
-func TestFact(t *testing.T) {
-	t.Parallel()
-	release := make(chan struct{})
-	fetched := 0
-	var f Fact[int]
-	start := func() *Fact[int] {
-		return f.start(t.Context(), func(context.Context) (int, error) {
-			fetched++
-			<-release
-			return 42, nil
-		})
-	}
-	impatient, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := start().Get(impatient); !errors.Is(err, context.Canceled) {
-		t.Errorf("error %v; want that of the caller's context", err)
-	}
-	close(release)
-	for range 2 {
-		if got, err := start().Get(t.Context()); got != 42 || err != nil {
-			t.Errorf("got %d, %v; want 42", got, err)
-		}
-	}
-	if fetched != 1 {
-		t.Errorf("fetched %d times; want once", fetched)
-	}
-}
-
-func TestFact_AfterTheEnd(t *testing.T) {
-	t.Parallel()
-	var f Fact[int]
-	f.start(t.Context(), func(context.Context) (int, error) { return 1, nil })
-	if _, err := f.Get(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
-	for range 1000 {
-		if v, err := f.Get(ended); v != 1 || err != nil {
-			t.Fatalf("got %d, %v after the context has ended; want the value, which is there", v, err)
-		}
-	}
-}
-
-func TestFact_Panic(t *testing.T) {
-	t.Parallel()
-	var f Fact[int]
-	_, err := f.start(t.Context(), func(context.Context) (int, error) { panic("boom") }).Get(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "panic: boom") {
-		t.Errorf("error %v; want the panic", err)
 	}
 }
 

@@ -62,7 +62,7 @@ type telemetryConfig struct {
 
 // Telemetry is the configured agent's; nothing is in it until the agent may be asked, see composure.
 func (s *Snapshot) Telemetry() *Fact[Telemetry] {
-	return s.telemetry.start(s.ctx, func(ctx context.Context) (Telemetry, error) {
+	return s.telemetry.Start(s.ctx, func(ctx context.Context) (Telemetry, error) {
 		agent, err := s.Agent().Get(ctx)
 		if err != nil {
 			return Telemetry{}, err
