@@ -5,7 +5,7 @@ package cluster
 
 import (
 	"cmp"
-	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -41,40 +41,22 @@ type WatchedFile interface {
 	Failing() error
 }
 
-// Cluster is one Consul cluster, seen through one agent and through the servers' own ports. It is safe for concurrent
-// use.
+// Cluster is one Consul cluster, seen through one agent and through the servers' own ports. It is safe for concurrent use.
 type Cluster struct {
 	opts   Options
 	client *consul.Client
 	prober *probe.Prober
-	ports  PortOptions
 	// slots holds a token for each probe under way.
 	slots chan struct{}
 	// refusals are the client's, too.
 	refusals *consul.Refusals
-	rights   knownRights
 	// probeFaults counts the probes that could not be made.
 	probeFaults atomic.Uint64
-
 	// answered are the ports whose last probe was answered.
 	answered answeredPorts
 
-	// keptPeerings are those that are not asked for at each scrape.
-	keptPeerings keptPeerings
-
-	composure composure
-
-	mu      sync.Mutex
-	members []Member   // Guarded by mu: the last good ones; nil until then.
-	peers   []RaftPeer // Guarded by mu: the last good Raft configuration; nil until then.
-	agent   *Agent     // Guarded by mu: what the configured agent last told about itself; nil until then.
-	// agentGone is whether nothing listened at its address since. Guarded by mu.
-	agentGone bool
-	mesh      *meshCA // Guarded by mu: the last known authority of the service mesh; nil until it was needed.
-	// leaderless is whether the agent last said that there is no leader. Guarded by mu.
-	leaderless bool
-	// wanHosts are the last known addresses of the WAN pool by its members' names; nil until they were needed. Guarded by mu.
-	wanHosts map[string]string
+	mu    sync.Mutex
+	known known // Guarded by mu.
 	// poolKeys are, by pool, the gossip keys that ports last acknowledged a ping with. Guarded by mu.
 	poolKeys map[Protocol][]byte
 }
@@ -86,15 +68,14 @@ func New(opts Options) *Cluster {
 		prober = probe.New(probe.Options{})
 	}
 	client := consul.NewClient(opts.Client)
+	opts.TelemetryWait = cmp.Or(opts.TelemetryWait, telemetryWait)
 	return &Cluster{
-		opts:      opts,
-		client:    client,
-		refusals:  client.Refusals(),
-		poolKeys:  make(map[Protocol][]byte),
-		prober:    prober,
-		ports:     opts.Ports,
-		slots:     make(chan struct{}, opts.Ports.Concurrency),
-		composure: composure{wait: cmp.Or(opts.TelemetryWait, telemetryWait)},
+		opts:     opts,
+		client:   client,
+		refusals: client.Refusals(),
+		poolKeys: make(map[Protocol][]byte),
+		prober:   prober,
+		slots:    make(chan struct{}, opts.Ports.Concurrency),
 	}
 }
 
@@ -110,120 +91,21 @@ func (c *Cluster) Options() Options { return c.opts }
 // Requests returns how many requests went to Consul's HTTP API since the start.
 func (c *Cluster) Requests() map[consul.RequestKey]uint64 { return c.client.Requests() }
 
-// known returns what is known from earlier scrapes.
-func (c *Cluster) known() (Topology, *Agent) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return newTopology(c.members, c.peers), c.agent
-}
-
-// learn keeps what was read in this scrape; nil where it could not be read. It returns the topology that results.
-func (c *Cluster) learn(members []Member, peers []RaftPeer) Topology {
-	c.mu.Lock()
-	// An agent that has just started knows nobody yet, and a token without rights sees nobody: neither is news.
-	if hasServer(members) {
-		c.members = members
-	}
-	if len(peers) > 0 {
-		c.peers = peers
-	}
-	t := newTopology(c.members, c.peers)
-	hosts := map[string]bool{c.client.Options().Address.Hostname(): true}
-	for _, host := range c.wanHosts {
-		hosts[host] = true
-	}
-	if c.agent != nil {
-		for _, host := range c.agent.addresses() {
-			hosts[host] = true
-		}
-	}
-	c.mu.Unlock()
-	for _, s := range t.Servers {
-		hosts[s.Host] = true
-	}
-	c.prober.Retain(func(address string) bool {
-		host, _, _ := net.SplitHostPort(address)
-		return hosts[host]
-	})
-	return t
-}
-
-// learnAgent keeps what the configured agent says about itself. What it refused before its configuration changed may be asked again.
-func (c *Cluster) learnAgent(a Agent) {
-	c.mu.Lock()
-	changed := c.agent != nil && c.agent.fingerprint != a.fingerprint
-	c.agent = &a
-	c.mu.Unlock()
-	if changed {
-		c.client.AskAgain()
-		for _, transport := range []string{TransportTCP, TransportUDP} {
-			c.refusals.ForgetAll(transport + "://" + net.JoinHostPort(a.AdvertiseAddr, ""))
-		}
-	}
-}
-
-// noteAnswer takes how a request to the configured agent ended. An agent that answers, after nothing had listened at its address, was
-// restarted: what it refused before may be asked again.
-func (c *Cluster) noteAnswer(err error) {
-	c.mu.Lock()
-	was := c.agentGone
-	c.agentGone = probe.ReasonOf(err) == probe.ReasonRefused
-	restarted := was && !c.agentGone
-	c.mu.Unlock()
-	if restarted {
-		c.client.AskAgain()
-	}
-}
-
-// keyPrefix begins the keys that are read, as Consul calls it: no key begins with a slash. It is empty if none are read.
-func (c *Cluster) keyPrefix() string { return strings.TrimPrefix(c.opts.KVPrefix, "/") }
-
-// noteLeader takes whom the agent last called the leader; empty when it knew of none.
-func (c *Cluster) noteLeader(leader string) {
-	c.mu.Lock()
-	elected := c.leaderless && leader != ""
-	c.leaderless = leader == ""
-	c.mu.Unlock()
-	if elected {
-		c.client.AskAgainWithToken()
-	}
-}
-
-// learnMeshCA keeps the authority of the service mesh.
-func (c *Cluster) learnMeshCA(ca *meshCA) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.mesh = ca
-}
-
-// learnWANHosts keeps the addresses of the WAN pool.
-func (c *Cluster) learnWANHosts(hosts map[string]string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.wanHosts = hosts
-}
-
-// planner returns what lists the ports to probe; agent is nil when nothing is known of it.
-func (c *Cluster) planner(t Topology, agent *Agent) *planner {
+// planner returns what lists the ports to probe of these servers, with what is known of the rest; agent is nil when nothing is known of it.
+func (c *Cluster) planner(k *known, t Topology, agent *Agent) *planner {
 	pl := &planner{
-		opts: c.ports, configured: c.client.Options().Address, topology: t, agent: agent,
-		clientTLS: c.client.Options().TLS.Config(), rpcConfig: c.ports.RPCTLSConfig.Config(),
+		opts: c.opts.Ports, configured: c.opts.Client.Address, topology: t, agent: agent, mesh: k.mesh, wanHosts: k.wanHosts,
+		clientTLS: c.opts.Client.TLS.Config(), rpcConfig: c.opts.Ports.RPCTLSConfig.Config(),
+		usableKeys: c.usableKeys, proven: c.proven,
 	}
-	c.mu.Lock()
-	pl.mesh, pl.wanHosts = c.mesh, c.wanHosts
-	c.mu.Unlock()
-	if c.ports.SerfKeys != nil {
-		pl.serfKeys = c.ports.SerfKeys()
+	if c.opts.Ports.SerfKeys != nil {
+		pl.serfKeys = c.opts.Ports.SerfKeys()
 	}
-	pl.usableKeys, pl.proven = c.usableKeys, c.proven
 	return pl
 }
 
-func hasServer(members []Member) bool {
-	for _, m := range members {
-		if m.Server() {
-			return true
-		}
-	}
-	return false
-}
+// hasServer reports whether there is a server among the members.
+func hasServer(members []Member) bool { return slices.ContainsFunc(members, Member.Server) }
+
+// keyPrefix begins the keys that are read, as Consul calls it: no key begins with a slash. It is empty if none are read.
+func (c *Cluster) keyPrefix() string { return strings.TrimPrefix(c.opts.KVPrefix, "/") }

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -65,14 +64,11 @@ func (s *Snapshot) Peerings() *Fact[[]Peering] {
 		if err := s.permit(ctx, s.cluster.client.Options().Address, &ep); err != nil {
 			return nil, fmt.Errorf("read %s: %w", ep.Name(), err)
 		}
-		if kept, ok := s.cluster.keptPeerings.get(s.start); ok {
-			return kept, nil
+		if kept := &s.before.peerings; kept.holds(s.start) {
+			return kept.peerings, nil
 		}
 		peerings, err := readList(ctx, s, endpointPeerings, newPeering)
 		slices.SortFunc(peerings, func(a, b Peering) int { return cmp.Compare(a.Name, b.Name) })
-		if err == nil {
-			s.cluster.keptPeerings.set(peerings, s.start)
-		}
 		return peerings, err
 	})
 }
@@ -81,28 +77,19 @@ func (s *Snapshot) Peerings() *Fact[[]Peering] {
 const peeringsMemory = 5 * time.Minute
 
 // keptPeerings is the last answer, if it has a peering that has no stream yet: Consul's leader logs a warning about each of those whenever
-// it is asked (Consul: agent/rpc/peering, reconcilePeering). It is safe for concurrent use.
+// it is asked (Consul: agent/rpc/peering, reconcilePeering).
 type keptPeerings struct {
-	mu       sync.Mutex
-	peerings []Peering // Guarded by mu; what is in it is never changed.
-	until    time.Time // Guarded by mu.
+	peerings []Peering
+	until    time.Time
 }
 
-func (k *keptPeerings) get(now time.Time) (peerings []Peering, ok bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.peerings, now.Before(k.until)
-}
+func (k *keptPeerings) holds(now time.Time) bool { return now.Before(k.until) }
 
-func (k *keptPeerings) set(peerings []Peering, now time.Time) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.peerings, k.until = peerings, time.Time{}
-	if slices.ContainsFunc(peerings, func(p Peering) bool {
-		return p.State == PeeringPending || p.State == PeeringEstablishing
-	}) {
-		k.until = now.Add(peeringsMemory)
+func newKeptPeerings(peerings []Peering, now time.Time) keptPeerings {
+	if !slices.ContainsFunc(peerings, func(p Peering) bool { return p.State == PeeringPending || p.State == PeeringEstablishing }) {
+		return keptPeerings{}
 	}
+	return keptPeerings{peerings, now.Add(peeringsMemory)}
 }
 
 func newPeering(p *api.Peering) Peering {

@@ -229,14 +229,14 @@ func (s *Snapshot) circumstances(ctx context.Context, address consul.Address, ep
 	c.keyPrefix = s.cluster.keyPrefix()
 	members, membersErr := s.Members().Get(hurry)
 	if ep.Path == endpointSelf.Path {
-		c.agentRights = s.cluster.agentRights(address, members)
+		c.agentRights = s.agentRights(address, members)
 		if s.aclsOn(members, membersErr) {
 			c.rights, err = s.rightsInTime(hurry)
 		}
 		return c, err
 	}
 	if answeredBy(ep) == byAnyServer {
-		if _, c.agent = s.cluster.known(); c.agent != nil {
+		if c.agent = s.knownAgent(); c.agent != nil {
 			c.serversGone = !c.agent.Server && noneAlive(members)
 		}
 		return c, nil
@@ -246,11 +246,11 @@ func (s *Snapshot) circumstances(ctx context.Context, address consul.Address, ep
 	if agentErr == nil {
 		c.agent = &agent
 	} else {
-		_, c.agent = s.cluster.known()
+		c.agent = s.knownAgent()
 		c.secretive = c.agent == nil && errors.Is(agentErr, consul.ErrRefused)
 	}
 	if requirementOf(ep).needs != (right{}) || ep.MaybeEmpty || unknownToken(agentErr) != nil {
-		c.agentRights = s.cluster.agentRights(address, members)
+		c.agentRights = s.agentRights(address, members)
 		if (agentErr == nil && agent.ACLsOn) || errors.Is(agentErr, consul.ErrRefused) {
 			if c.rights, err = s.rightsInTime(hurry); err != nil {
 				return c, err
@@ -266,7 +266,7 @@ func (s *Snapshot) circumstances(ctx context.Context, address consul.Address, ep
 // rightsInTime returns the rights of the token, or none if they cannot be had in time. The error is that the agent does not know the token.
 func (s *Snapshot) rightsInTime(ctx context.Context) (rights, error) {
 	r, err := s.tokenRights().Get(ctx)
-	return r, unknownToken(err)
+	return r.allowed, unknownToken(err)
 }
 
 // circumstancesOfServers adds what is about the servers behind the agent.
@@ -319,8 +319,8 @@ func failedAt(members []Member, address string) bool {
 // someNeverHeard reports whether one of the servers that are alive says on its port 8300 that it has not heard of a leader since it started.
 func (s *Snapshot) someNeverHeard(members []Member) bool {
 	alive := slices.DeleteFunc(slices.Clone(members), func(m Member) bool { return m.Status != StatusAlive })
-	_, agent := s.cluster.known()
-	return slices.ContainsFunc(s.probes.wait(s.cluster.planner(newTopology(alive, nil), agent).rpcs()), func(r PortReport) bool {
+	pl := s.cluster.planner(&s.before, newTopology(alive, nil), s.knownAgent())
+	return slices.ContainsFunc(s.probes.wait(pl.rpcs()), func(r PortReport) bool {
 		return r.raft.StatsKnown && !r.raft.LastContactKnown && r.raft.Leader == ""
 	})
 }

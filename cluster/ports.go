@@ -317,7 +317,7 @@ func (c *Cluster) probePort(ctx context.Context, port Port) PortReport {
 	if refused, ok := c.refusedProbe(port); ok {
 		return refused
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.ports.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, c.opts.Ports.Timeout)
 	defer cancel()
 	select {
 	case c.slots <- struct{}{}:

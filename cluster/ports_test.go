@@ -279,15 +279,15 @@ func TestPlan_KeysRefused(t *testing.T) {
 	t.Parallel()
 	key := []byte(strings.Repeat("k", 32))
 	c := newTestCluster(t, consul.Options{Address: consul.Address{Scheme: "http", Host: "127.0.0.1:1"}})
-	c.ports.SerfKeys = func() [][]byte { return [][]byte{key} }
-	c.ports.Protocols = []Protocol{ProtocolSerfLAN}
+	c.opts.Ports.SerfKeys = func() [][]byte { return [][]byte{key} }
+	c.opts.Ports.Protocols = []Protocol{ProtocolSerfLAN}
 	topology := Topology{Servers: []Server{
 		{Name: "a", Host: "10.0.0.1", LANPort: 8301, Status: StatusAlive}, {Name: "b", Host: "10.0.0.2", LANPort: 8301, Status: StatusAlive},
 	}}
 	agent := Agent{Name: "x", EncryptedLAN: true}
 	plan := func() string {
 		var names []string
-		for _, p := range c.planner(topology, &agent).ports() {
+		for _, p := range c.planner(new(known), topology, &agent).ports() {
 			if p.ConnectOnly() {
 				names = append(names, p.Server+"/"+p.Transport)
 			}
@@ -297,7 +297,7 @@ func TestPlan_KeysRefused(t *testing.T) {
 	if got := plan(); got != "" {
 		t.Errorf("only connected to are %q; want none, as there is a key", got)
 	}
-	for _, port := range c.planner(topology, &agent).ports() {
+	for _, port := range c.planner(new(known), topology, &agent).ports() {
 		if port.Server == "a" && port.Transport == TransportTCP {
 			c.noteProbe(&PortReport{Port: port, Result: probe.Result{Reason: probe.ReasonTimeout, Err: context.DeadlineExceeded}})
 			if got := plan(); got != "" {

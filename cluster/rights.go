@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/consul"
@@ -77,53 +76,38 @@ const (
 	maxRights    = 64
 )
 
-// knownRights is the last answer.
-type knownRights struct {
-	mu     sync.Mutex
-	token  string    // Guarded by mu.
-	rights rights    // Guarded by mu.
-	until  time.Time // Guarded by mu.
-}
-
-// of returns the last answer about a token, and whether it still holds.
-func (k *knownRights) of(token string, now time.Time) (r rights, fresh bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.token != token {
-		return nil, false
-	}
-	return k.rights, now.Before(k.until)
-}
-
-func (k *knownRights) learn(token string, r rights, now time.Time) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.token, k.rights, k.until = token, r, now.Add(rightsMemory)
+// tokenRights are the last answer about the rights of a token.
+type tokenRights struct {
+	token   string
+	allowed rights
+	until   time.Time
 }
 
 // tokenRights are the rights of the token, of those that endpoints need. They are asked for once in rightsMemory, and at once when the token
 // changes. If they cannot be had, what was known about the token holds. It must be started only for an agent that has ACLs switched on.
-func (s *Snapshot) tokenRights() *Fact[rights] {
-	return s.rights.Start(s.ctx, func(ctx context.Context) (rights, error) {
-		c := s.cluster
-		token := c.client.Options().CurrentToken()
+func (s *Snapshot) tokenRights() *Fact[tokenRights] {
+	return s.rights.Start(s.ctx, func(ctx context.Context) (tokenRights, error) {
+		client := s.cluster.client
+		last := s.before.rights
+		if token := client.Options().CurrentToken(); last.token != token {
+			last = tokenRights{token: token}
+		}
 		members, err := s.Members().Get(ctx)
 		if consul.IsUnknownToken(err) {
-			return nil, err // As it would be here, whatever was known before.
+			return last, err // As it would be here, whatever was known before.
 		}
-		known, fresh := c.rights.of(token, c.client.Refusals().Now())
-		if fresh {
-			return known, nil
+		now := client.Refusals().Now
+		if now().Before(last.until) {
+			return last, nil
 		}
-		answer, err := s.authorize(ctx, c.wantedRights(members))
+		answer, err := s.authorize(ctx, s.wantedRights(members))
 		switch {
 		case consul.IsUnknownToken(err):
-			return nil, err
+			return last, err
 		case err != nil:
-			return known, nil // Without the endpoint, as before Consul 1.8, refusals are remembered.
+			return last, nil // Without the endpoint, as before Consul 1.8, refusals are remembered.
 		}
-		c.rights.learn(token, answer, c.client.Refusals().Now())
-		return answer, nil
+		return tokenRights{last.token, answer, now().Add(rightsMemory)}, nil
 	})
 }
 
@@ -150,15 +134,15 @@ func (s *Snapshot) authorize(ctx context.Context, wanted []right) (rights, error
 }
 
 // wantedRights are those that any endpoint needs. A request of an older Consul must not name a resource that it does not know.
-func (c *Cluster) wantedRights(members []Member) []right {
+func (s *Snapshot) wantedRights(members []Member) []right {
 	wanted := []right{operatorRead, agentRead("")}
 	if !slices.ContainsFunc(members, func(m Member) bool { return m.Server() && olderThan(m.Version, 1, 13) }) {
 		wanted = append(wanted, peeringRead)
 	}
-	if prefix := c.keyPrefix(); prefix != "" {
+	if prefix := s.cluster.keyPrefix(); prefix != "" {
 		wanted = append(wanted, keyList(prefix))
 	}
-	for _, name := range c.agentNames(members) {
+	for _, name := range s.agentNames(members) {
 		if len(wanted) < maxRights {
 			wanted = append(wanted, agentRead(name))
 		}
@@ -168,14 +152,14 @@ func (c *Cluster) wantedRights(members []Member) []right {
 
 // agentNames are the names of the agents that are asked about themselves, or may be: those of the configured agent and of the servers
 // first.
-func (c *Cluster) agentNames(members []Member) []string {
+func (s *Snapshot) agentNames(members []Member) []string {
+	configured := s.Address().Hostname()
 	members = slices.Clone(members)
 	slices.SortStableFunc(members, func(a, b Member) int {
-		return cmp.Or(compareBool(b.Addr == c.client.Options().Address.Hostname(), a.Addr == c.client.Options().Address.Hostname()),
-			compareBool(b.Server(), a.Server()))
+		return cmp.Or(compareBool(b.Addr == configured, a.Addr == configured), compareBool(b.Server(), a.Server()))
 	})
 	var names []string
-	if _, agent := c.known(); agent != nil {
+	if agent := s.knownAgent(); agent != nil {
 		names = append(names, agent.Name)
 	}
 	for _, m := range members {
@@ -188,9 +172,8 @@ func (c *Cluster) agentNames(members []Member) []string {
 
 // agentRights are the rights one of which is needed to ask the agent at an address about itself. It is one if the name of the agent is
 // known; otherwise, the agent is one of the members.
-func (c *Cluster) agentRights(address consul.Address, members []Member) []right {
-	_, agent := c.known()
-	if agent != nil && address == c.client.Options().Address {
+func (s *Snapshot) agentRights(address consul.Address, members []Member) []right {
+	if agent := s.knownAgent(); agent != nil && address == s.Address() {
 		return []right{agentRead(agent.Name)}
 	}
 	for _, m := range members {
@@ -199,7 +182,7 @@ func (c *Cluster) agentRights(address consul.Address, members []Member) []right 
 		}
 	}
 	any := []right{agentRead("")}
-	for _, name := range c.agentNames(members) {
+	for _, name := range s.agentNames(members) {
 		any = append(any, agentRead(name))
 	}
 	return any
@@ -209,7 +192,7 @@ func (c *Cluster) agentRights(address consul.Address, members []Member) []right 
 // of the servers alone it is not: a client agent may have them switched off all the same, and then the question for rights is an error in
 // its log.
 func (s *Snapshot) aclsOn(members []Member, membersErr error) bool {
-	if _, agent := s.cluster.known(); agent != nil {
+	if agent := s.knownAgent(); agent != nil {
 		return agent.ACLsOn
 	}
 	switch {

@@ -31,13 +31,16 @@ type Snapshot struct {
 	ctx     context.Context // A snapshot is scoped to one scrape, as a request is.
 	cancel  context.CancelFunc
 	start   time.Time
+	// before is what was known from earlier scrapes when this one began.
+	before known
 
 	self         Fact[Agent]
-	rights       Fact[rights]
+	rights       Fact[tokenRights]
 	up           Fact[bool]
 	members      Fact[[]Member]
 	wanMembers   Fact[[]Member]
 	raftPeers    Fact[[]RaftPeer]
+	votingPeers  Fact[[]RaftPeer]
 	statusLeader Fact[string]
 	statusPeers  Fact[[]string]
 	catalog      Fact[*Catalog]
@@ -72,6 +75,10 @@ type Snapshot struct {
 
 	mu    sync.Mutex
 	metas map[string]QueryMeta // Guarded by mu: by endpoint.
+	// agentGone is whether nothing listened at the configured agent's address when it was last asked. Guarded by mu.
+	agentGone bool
+	// restarted is whether the agent has answered after that. Guarded by mu.
+	restarted bool
 }
 
 // QueryMeta is what an answer says about its own worth.
@@ -90,8 +97,12 @@ type QueryMeta struct {
 // Snapshot starts one. The context bounds all its fetching; Close must be called at the end.
 func (c *Cluster) Snapshot(ctx context.Context) *Snapshot {
 	ctx, cancel := context.WithCancel(ctx)
+	c.mu.Lock()
+	before := c.known
+	c.mu.Unlock()
 	return &Snapshot{
-		cluster: c, ctx: ctx, cancel: cancel, start: time.Now(), metas: make(map[string]QueryMeta),
+		cluster: c, ctx: ctx, cancel: cancel, start: time.Now(), before: before, agentGone: before.agentGone,
+		metas: make(map[string]QueryMeta),
 		probes: probes{
 			ctx: ctx, run: c.probePort, started: make(map[portKey]*Fact[PortReport]),
 		},
@@ -118,17 +129,16 @@ func (s *Snapshot) Address() consul.Address { return s.cluster.client.Options().
 func (s *Snapshot) AgentOnly() bool { return s.cluster.opts.AgentOnly }
 
 // KnownAgent is what the configured agent last said about itself; nil if it never did.
-func (s *Snapshot) KnownAgent() *Agent {
-	_, agent := s.cluster.known()
-	return agent
-}
+func (s *Snapshot) KnownAgent() *Agent { return s.knownAgent() }
 
 // FailingFiles are why files could not be read again, so that what they held before is in use.
 func (s *Snapshot) FailingFiles() []string { return s.cluster.failingFiles() }
 
-// Close ends all fetching that is still under way, and the connections to Consul.
+// Close ends all fetching that is still under way, and the connections to Consul. The cluster keeps what is known by now for the next
+// snapshot.
 func (s *Snapshot) Close() {
 	s.cancel()
+	s.cluster.learn(s)
 	s.cluster.client.CloseIdle()
 }
 
@@ -147,14 +157,7 @@ var (
 // Agent is what the configured agent says about itself.
 func (s *Snapshot) Agent() *Fact[Agent] {
 	return s.self.Start(s.ctx, func(ctx context.Context) (Agent, error) {
-		agent, err := s.agentAt(ctx, s.cluster.client.Options().Address)
-		if err == nil {
-			s.cluster.learnAgent(agent)
-			s.cluster.composure.up(agent, time.Now())
-		} else if !probe.IsOwnFault(err) {
-			s.cluster.composure.down()
-		}
-		return agent, err
+		return s.agentAt(ctx, s.cluster.client.Options().Address)
 	})
 }
 
@@ -233,9 +236,6 @@ func (s *Snapshot) ownRaftPeers(ctx context.Context, err error) ([]RaftPeer, err
 func (s *Snapshot) StatusLeader() *Fact[string] {
 	return s.statusLeader.Start(s.ctx, func(ctx context.Context) (leader string, err error) {
 		err = s.readAgent(ctx, endpointStatusLeader, &leader)
-		if err == nil {
-			s.cluster.noteLeader(leader)
-		}
 		return leader, err
 	})
 }
@@ -264,16 +264,14 @@ func (s *Snapshot) Topology() *Fact[Topology] {
 		if s.cluster.opts.AgentOnly { // Asking who the servers are would be asking the servers.
 			return Topology{}, nil
 		}
-		lan, raft := s.Members(), s.RaftPeers()
+		lan, raft := s.Members(), s.peersToVote()
 		members, membersErr := lan.Get(ctx)
 		peers, peersErr := raft.Get(ctx)
-		if errors.Is(peersErr, consul.ErrRefused) || errors.Is(peersErr, errNeverHeard) {
-			peers, peersErr = s.peersByAddress(ctx)
-		}
 		if err := checkServers(members, peers); err != nil {
 			return Topology{}, err
 		}
-		t := s.cluster.learn(members, peers)
+		latest := s.before.with(members, peers)
+		t := latest.topology()
 		if len(t.Servers) == 0 {
 			return Topology{}, errors.Join(errNoServers, membersErr, peersErr)
 		}
@@ -284,18 +282,20 @@ func (s *Snapshot) Topology() *Fact[Topology] {
 // errNoServers means that the agent does not name any, and did not earlier.
 var errNoServers = errors.New("no server of the cluster is known (may the token read nodes?)")
 
-// peersByAddress puts the Raft configuration together from the addresses of /v1/status/peers, which needs no right. All of
-// them are taken for voters, but for members that say otherwise.
-func (s *Snapshot) peersByAddress(ctx context.Context) ([]RaftPeer, error) {
-	addresses, err := s.StatusPeers().Get(ctx)
-	if err != nil {
-		return nil, err
-	}
-	peers := make([]RaftPeer, 0, len(addresses))
-	for _, address := range addresses {
-		peers = append(peers, RaftPeer{Address: address, Voter: true})
-	}
-	return peers, nil
+// peersToVote are the Raft configuration. Where that cannot be read, it is put together from the addresses of /v1/status/peers, which needs
+// no right: all of them are taken for voters, except members that say otherwise.
+func (s *Snapshot) peersToVote() *Fact[[]RaftPeer] {
+	return s.votingPeers.Start(s.ctx, func(ctx context.Context) ([]RaftPeer, error) {
+		peers, err := s.RaftPeers().Get(ctx)
+		if !errors.Is(err, consul.ErrRefused) && !errors.Is(err, errNeverHeard) {
+			return peers, err
+		}
+		addresses, err := s.StatusPeers().Get(ctx)
+		for _, address := range addresses {
+			peers = append(peers, RaftPeer{Address: address, Voter: true})
+		}
+		return peers, err
+	})
 }
 
 // Reports are what the servers of the topology say on their port 8300, one for each, by name. Servers known from earlier
@@ -339,7 +339,6 @@ func (s *Snapshot) PortReports() *Fact[[]PortReport] {
 		}
 		if pl.wantsMeshCA() {
 			if ca, err := s.meshAuthority().Get(planning); err == nil { // Without it the last one has to do.
-				s.cluster.learnMeshCA(ca)
 				pl.mesh = ca
 			}
 		}
@@ -370,12 +369,13 @@ func (s *Snapshot) findWANHosts(ctx context.Context, pl *planner) {
 	}
 	if wan, err := s.WANMembers().Get(ctx); err == nil && hasServer(wan) {
 		pl.wanHosts = memberHosts(wan)
-		s.cluster.learnWANHosts(pl.wanHosts)
 	}
 }
 
 // earlier plans with what is known from earlier scrapes.
-func (s *Snapshot) earlier() *planner { return s.cluster.planner(s.cluster.known()) }
+func (s *Snapshot) earlier() *planner {
+	return s.cluster.planner(&s.before, s.before.topology(), s.before.agent)
+}
 
 // now plans with what is known in this scrape. An agent that has not answered when ctx ends, which leaves time for the rest, has not told
 // anything new.
@@ -389,8 +389,7 @@ func (s *Snapshot) now(ctx context.Context) (*planner, error) {
 		return nil, err
 	}
 	_, _ = agent.Get(ctx) // Without it the last one has to do.
-	_, known := s.cluster.known()
-	return s.cluster.planner(t, known), nil
+	return s.cluster.planner(&s.before, t, s.knownAgent()), nil
 }
 
 // ServerAgents are, by name, what the servers say about themselves whose HTTP API can be expected to answer. A server that does
@@ -432,19 +431,17 @@ func askServers[T any](ctx context.Context, s *Snapshot, servers []Server, ask f
 		err   error
 	}
 	answers := make(chan answer, len(servers))
-	hosts := make(map[string]bool)
-	asked := 0 // Not the number of hosts: two servers may share one.
-	slots := make(chan struct{}, s.cluster.ports.Concurrency)
+	asked := 0
+	slots := make(chan struct{}, s.cluster.opts.Ports.Concurrency)
 	for _, server := range servers {
 		// A server that has hung since an earlier scrape would only collect connections in its accept queue.
 		if server.Status != StatusAlive || s.cluster.prober.Silent(server.RPCAddress) {
 			continue
 		}
-		if allowed := s.cluster.ports.Allowed; allowed != nil && !allowed(server.Host) {
+		if allowed := s.cluster.opts.Ports.Allowed; allowed != nil && !allowed(server.Host) {
 			continue
 		}
 		address := s.cluster.client.Options().Address.On(server.Host)
-		hosts[address.Host] = true
 		asked++
 		go func() {
 			slots <- struct{}{} // Each of those that are under way has a time limit.
@@ -459,7 +456,6 @@ func askServers[T any](ctx context.Context, s *Snapshot, servers []Server, ask f
 			all[a.name] = a.value
 		}
 	}
-	s.cluster.client.Retain(func(host string) bool { return hosts[host] })
 	return all
 }
 
@@ -492,7 +488,7 @@ func (s *Snapshot) read(ctx context.Context, address consul.Address, ep consul.E
 	ep.Own = answeredBy(&ep) == byAgent
 	meta, err := s.cluster.client.Get(ctx, address, ep, out)
 	if address == s.cluster.client.Options().Address {
-		s.cluster.noteAnswer(err)
+		s.noteAnswer(err)
 	}
 	if err != nil {
 		return err
@@ -510,6 +506,15 @@ func (s *Snapshot) read(ctx context.Context, address consul.Address, ep consul.E
 		DefaultACLPolicy:   meta.DefaultACLPolicy,
 	}
 	return nil
+}
+
+// noteAnswer takes how a request to the configured agent ended. One that answers, after nothing had listened at its address, was restarted.
+func (s *Snapshot) noteAnswer(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	gone := probe.ReasonOf(err) == probe.ReasonRefused
+	s.restarted = s.restarted || (s.agentGone && !gone)
+	s.agentGone = gone
 }
 
 // Fact is something that is fetched at most once during a scrape.

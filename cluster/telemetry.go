@@ -8,7 +8,6 @@ import (
 	"context"
 	"math"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/consul"
@@ -60,7 +59,7 @@ type telemetryConfig struct {
 	AllowedPrefixes, BlockedPrefixes []string
 }
 
-// Telemetry is the configured agent's; nothing is in it until the agent may be asked, see composure.
+// Telemetry is the configured agent's; nothing is in it until the agent may be asked, see uptime.
 func (s *Snapshot) Telemetry() *Fact[Telemetry] {
 	return s.telemetry.Start(s.ctx, func(ctx context.Context) (Telemetry, error) {
 		agent, err := s.Agent().Get(ctx)
@@ -68,7 +67,7 @@ func (s *Snapshot) Telemetry() *Fact[Telemetry] {
 			return Telemetry{}, err
 		}
 		var answer telemetryAnswer
-		if s.cluster.composure.composed(time.Now()) {
+		if s.before.uptime.with(&agent, s.start).settled(time.Now(), s.cluster.opts.TelemetryWait) {
 			err = s.stream(ctx, endpointTelemetry, s.newBudget(), answer.decode)
 		}
 		if err != nil {
@@ -112,48 +111,31 @@ func decodeMeasured[T any](d *consul.JSONReader, list *[]T) error {
 	})
 }
 
-// composure is how long a server has been up, and how long ago it ceased to lead, as far as the scrapes have seen.
+// uptime is how long an agent has been up, and how long ago it ceased to lead, as far as the scrapes have seen. The zero value is that it is
+// down.
 //
-// In both cases it sets some gauges to what is no number, which it then cannot encode: for up to two intervals of its telemetry it answers
-// with status 500, and logs an error for each question (Consul: agent/consul/leader_metrics.go). So it is not asked meanwhile.
-type composure struct {
-	// wait is how long.
-	wait time.Duration
-
-	mu    sync.Mutex
-	since time.Time // Guarded by mu: zero while it is down.
-	leads bool      // Guarded by mu.
-	calm  bool      // Guarded by mu: it is a client, to which none of this happens.
+// In both cases a server sets some gauges to what is no number, which it then cannot encode: for up to two intervals of its telemetry it
+// answers with status 500, and logs an error for each question (Consul: agent/consul/leader_metrics.go). So it is not asked meanwhile.
+type uptime struct {
+	since         time.Time
+	client, leads bool
 }
 
 // telemetryWait is a little longer than two intervals.
 const telemetryWait = 25 * time.Second
 
-// up notes that the agent answered.
-func (c *composure) up(a Agent, now time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// with returns it with what the agent has said about itself.
+func (u uptime) with(a *Agent, now time.Time) uptime {
 	leads := a.Raft != nil && a.Raft.State == RaftLeader
-	if c.since.IsZero() || (c.leads && !leads) {
-		c.since = now
+	if u.since.IsZero() || (u.leads && !leads) {
+		u.since = now
 	}
-	c.leads = leads
-	c.calm = !a.Server
+	u.client, u.leads = !a.Server, leads
+	return u
 }
 
-// down notes that it did not.
-func (c *composure) down() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.since = time.Time{}
-}
-
-// composed reports whether the agent may be asked for its telemetry.
-func (c *composure) composed(now time.Time) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.calm || (!c.since.IsZero() && now.Sub(c.since) >= c.wait)
-}
+// settled reports whether the agent may be asked for its telemetry.
+func (u uptime) settled(now time.Time, wait time.Duration) bool { return u.client || now.Sub(u.since) >= wait }
 
 func newTelemetry(agent Agent, answer *telemetryAnswer) Telemetry {
 	t := Telemetry{

@@ -10,10 +10,10 @@ import (
 )
 
 // A server is asked only when it has been up for a while, and when it has not led for a while; a client at once.
-func TestComposure(t *testing.T) {
+func TestUptime(t *testing.T) {
 	t.Parallel()
 	start := time.Unix(1e9, 0)
-	c := composure{wait: 25 * time.Second}
+	var u uptime
 	leader, follower := Agent{Server: true, Raft: &RaftStats{State: RaftLeader}}, Agent{Server: true, Raft: &RaftStats{State: RaftFollower}}
 	for _, step := range []struct {
 		at    time.Duration
@@ -34,17 +34,15 @@ func TestComposure(t *testing.T) {
 	} {
 		now := start.Add(step.at)
 		if step.agent == nil {
-			c.down()
-		} else {
-			c.up(*step.agent, now)
+			u = uptime{}
+			continue
 		}
-		if got := c.composed(now); got != step.want {
+		u = u.with(step.agent, now)
+		if got := u.settled(now, telemetryWait); got != step.want {
 			t.Errorf("after %s: %v; want %v", step.at, got, step.want)
 		}
 	}
-	fresh := composure{wait: 25 * time.Second}
-	fresh.up(Agent{}, start)
-	if !fresh.composed(start) {
+	if !(uptime{}).with(&Agent{}, start).settled(start, telemetryWait) {
 		t.Error("a client has to wait")
 	}
 }

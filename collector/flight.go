@@ -240,10 +240,10 @@ func (e *Exporter) newFlight(ctx context.Context, names []string, deadline time.
 
 // fly runs the collectors, and lands at the deadline at the latest.
 func (e *Exporter) fly(f *flight) {
-	defer f.close()
 	e.collect(f)
 	e.account(f)
 	f.result = e.resultOf(f.ctx, f)
+	f.close() // Before anybody can ask again: the next scrape knows what this one has learned.
 	e.mu.Lock()
 	e.flights = slices.DeleteFunc(e.flights, func(other *flight) bool { return other == f })
 	e.mu.Unlock()

@@ -189,7 +189,7 @@ func (r *Refusals) Holds(subject string) bool {
 	return ok && r.Now().Before(refused.until)
 }
 
-// isNoNumber reports whether an agent's telemetry contains something that is not a number, see composure. The wait there does not see an
+// isNoNumber reports whether an agent's telemetry contains something that is not a number, see cluster.uptime. The wait there does not see an
 // agent that restarts between two scrapes.
 func isNoNumber(err error) bool {
 	status, ok := errors.AsType[api.StatusError](err)

@@ -55,6 +55,16 @@ func (f *Fact[T]) Get(ctx context.Context) (T, error) {
 	}
 }
 
+// Peek returns the value if it is there already, and no error instead.
+func (f *Fact[T]) Peek() (value T, ok bool) {
+	select {
+	case <-f.started():
+		return f.value, f.err == nil
+	default:
+		return value, false
+	}
+}
+
 // Asked reports whether the fact has been started.
 func (f *Fact[T]) Asked() bool { return f.started() != nil }
 

@@ -18,8 +18,8 @@ func TestFact(t *testing.T) {
 	release := make(chan struct{})
 	fetched := 0
 	var f Fact[int]
-	if f.Asked() {
-		t.Error("a new fact has been asked for")
+	if _, ok := f.Peek(); ok || f.Asked() {
+		t.Error("a new fact is there, or has been asked for")
 	}
 	start := func() *Fact[int] {
 		return f.Start(t.Context(), func(context.Context) (int, error) {
@@ -31,6 +31,9 @@ func TestFact(t *testing.T) {
 	if _, err := start().Get(ended); !errors.Is(err, context.Canceled) || !f.Asked() {
 		t.Errorf("error %v, asked %v; want that of the caller's context, and true", err, f.Asked())
 	}
+	if _, ok := f.Peek(); ok {
+		t.Error("a fact is there before it has been fetched")
+	}
 	close(release)
 	for range 2 {
 		if got, err := start().Get(t.Context()); got != 42 || err != nil {
@@ -41,6 +44,9 @@ func TestFact(t *testing.T) {
 		if got, err := f.Get(ended); got != 42 || err != nil {
 			t.Fatalf("got %d, %v after the context has ended; want the value, which is there", got, err)
 		}
+	}
+	if got, ok := f.Peek(); got != 42 || !ok {
+		t.Errorf("got %d, %v; want 42, which is there", got, ok)
 	}
 	if fetched != 1 {
 		t.Errorf("fetched %d times; want once", fetched)

@@ -1,0 +1,135 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"net"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
+	"github.com/zervigo/consul_cluster_exporter/probe"
+)
+
+// known is what a cluster remembers from one scrape to the next. A scrape begins with a copy of it, and changes it only
+// at its end, in Cluster.learn. What is in its lists and maps is never changed.
+type known struct {
+	// members are the last good LAN members, and peers the last good Raft configuration; nil until then.
+	members []Member
+	peers   []RaftPeer
+	// agent is what the configured agent last said about itself; nil until then.
+	agent *Agent
+	// agentGone is whether nothing listened at its address when it was last asked.
+	agentGone bool
+	// leaderless is whether the agent last said that there is no leader.
+	leaderless bool
+	// mesh is the last known authority of the service mesh, and wanHosts are the last known addresses of the WAN pool by
+	// its members' names; nil until they were needed.
+	mesh     *meshCA
+	wanHosts map[string]string
+	rights   tokenRights
+	peerings keptPeerings
+	uptime   uptime
+}
+
+// with returns what is known with the answers of a scrape. An agent that has just started knows nobody yet, and a token
+// without rights sees nobody: neither is news.
+func (k known) with(members []Member, peers []RaftPeer) known {
+	if hasServer(members) {
+		k.members = members
+	}
+	if len(peers) > 0 {
+		k.peers = peers
+	}
+	return k
+}
+
+func (k *known) topology() Topology { return newTopology(k.members, k.peers) }
+
+// hosts are those that the exporter may have connections to: the configured agent and the servers.
+func (k *known) hosts(configured consul.Address) map[string]bool {
+	hosts := map[string]bool{configured.Hostname(): true}
+	for _, host := range k.wanHosts {
+		hosts[host] = true
+	}
+	if k.agent != nil {
+		for _, host := range k.agent.addresses() {
+			hosts[host] = true
+		}
+	}
+	for _, s := range k.topology().Servers {
+		hosts[s.Host] = true
+	}
+	return hosts
+}
+
+// learn keeps what a scrape that has ended has found out. Another one may have kept something since it began.
+func (c *Cluster) learn(s *Snapshot) {
+	s.mu.Lock()
+	gone, restarted := s.agentGone, s.restarted
+	s.mu.Unlock()
+	c.mu.Lock()
+	before := c.known
+	after := s.learned(before)
+	after.agentGone = gone
+	c.known = after
+	c.mu.Unlock()
+	changed := before.agent != nil && after.agent != nil && before.agent.fingerprint != after.agent.fingerprint
+	if changed || restarted {
+		c.client.AskAgain()
+	}
+	if changed {
+		for _, transport := range []string{TransportTCP, TransportUDP} {
+			c.refusals.ForgetAll(transport + "://" + net.JoinHostPort(after.agent.AdvertiseAddr, ""))
+		}
+	}
+	if before.leaderless && !after.leaderless {
+		c.client.AskAgainWithToken()
+	}
+	hosts := after.hosts(c.opts.Client.Address)
+	isKnown := func(address string) bool {
+		host, _, _ := net.SplitHostPort(address)
+		return hosts[host]
+	}
+	c.prober.Retain(isKnown)
+	c.client.Retain(isKnown)
+}
+
+// learned returns k with what the scrape has found out by its end.
+func (s *Snapshot) learned(k known) known {
+	if s.topology.Asked() {
+		members, _ := s.members.Peek()
+		peers, _ := s.votingPeers.Peek()
+		if checkServers(members, peers) == nil {
+			k = k.with(members, peers)
+		}
+	}
+	if agent, err := s.self.Get(s.ctx); err == nil {
+		k.agent, k.uptime = &agent, k.uptime.with(&agent, s.start)
+	} else if s.self.Asked() && !probe.IsOwnFault(err) {
+		k.uptime = uptime{}
+	}
+	if leader, ok := s.statusLeader.Peek(); ok {
+		k.leaderless = leader == ""
+	}
+	if ca, ok := s.mesh.Peek(); ok {
+		k.mesh = ca
+	}
+	if wan, ok := s.wanMembers.Peek(); ok && hasServer(wan) {
+		k.wanHosts = memberHosts(wan)
+	}
+	if rights, ok := s.rights.Peek(); ok {
+		k.rights = rights
+	}
+	if peerings, ok := s.peerings.Peek(); ok && !s.before.peerings.holds(s.start) {
+		k.peerings = newKeptPeerings(peerings, s.start)
+	}
+	return k
+}
+
+// knownAgent is what the configured agent has said about itself in this scrape, or else last said; nil if it never did.
+func (s *Snapshot) knownAgent() *Agent {
+	if agent, ok := s.self.Peek(); ok {
+		return &agent
+	}
+	return s.before.agent
+}
