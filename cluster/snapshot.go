@@ -94,30 +94,31 @@ type QueryMeta struct {
 	DefaultACLPolicy string
 }
 
-// Snapshot starts one. The context bounds all its fetching; Close must be called at the end.
+// Snapshot starts one. All its fetching ends a little before ctx does, so that what a hanging server leaves out is known in time to deliver
+// all the rest. Close must be called at the end.
 func (c *Cluster) Snapshot(ctx context.Context) *Snapshot {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := withMargin(ctx)
 	c.mu.Lock()
 	before := c.known
 	c.mu.Unlock()
 	return &Snapshot{
 		cluster: c, ctx: ctx, cancel: cancel, start: time.Now(), before: before, agentGone: before.agentGone,
-		metas: make(map[string]QueryMeta),
-		probes: probes{
-			ctx: ctx, run: c.probePort, started: make(map[portKey]*Fact[PortReport]),
-		},
+		metas:  make(map[string]QueryMeta),
+		probes: probes{ctx: ctx, run: c.probePort, started: make(map[portKey]*Fact[PortReport])},
 	}
 }
 
-// WithMargin returns a context for a snapshot that ends a little before ctx does, so that what a hanging server leaves out is known in
-// time to deliver all the rest.
-func WithMargin(ctx context.Context) (context.Context, context.CancelFunc) {
+// withMargin returns a context that ends a little before ctx does.
+func withMargin(ctx context.Context) (context.Context, context.CancelFunc) {
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		return context.WithCancel(ctx)
 	}
 	return context.WithDeadline(ctx, deadline.Add(-min(250*time.Millisecond, time.Until(deadline)/10)))
 }
+
+// TimedOut reports whether the time for fetching is over.
+func (s *Snapshot) TimedOut() bool { return errors.Is(s.ctx.Err(), context.DeadlineExceeded) }
 
 // Start is when the snapshot was begun.
 func (s *Snapshot) Start() time.Time { return s.start }
@@ -302,12 +303,7 @@ func (s *Snapshot) peersToVote() *Fact[[]RaftPeer] {
 // scrapes are asked at once, without waiting for the agent, which may be what hangs.
 func (s *Snapshot) Reports() *Fact[[]Report] {
 	return s.reports.Start(s.ctx, func(ctx context.Context) ([]Report, error) {
-		s.Topology() // The plan needs both; they start beside the probes.
-		s.Agent()
-		s.probes.start(s.earlier().rpcs())
-		planning, cancel := WithMargin(ctx)
-		defer cancel()
-		pl, err := s.now(planning)
+		pl, err := s.plan(ctx, s.earlier().rpcs())
 		if err != nil {
 			return nil, err
 		}
@@ -328,21 +324,10 @@ func (s *Snapshot) Reports() *Fact[[]Report] {
 // ports known from earlier scrapes are probed at once.
 func (s *Snapshot) PortReports() *Fact[[]PortReport] {
 	return s.portReports.Start(s.ctx, func(ctx context.Context) ([]PortReport, error) {
-		s.Topology() // The plan needs both; they start beside the probes.
-		s.Agent()
-		s.probes.start(s.earlier().ports())
-		planning, cancel := WithMargin(ctx)
-		defer cancel()
-		pl, err := s.now(planning)
+		pl, err := s.plan(ctx, s.earlier().ports(), s.findMeshCA, s.findWANHosts)
 		if err != nil {
 			return nil, err
 		}
-		if pl.wantsMeshCA() {
-			if ca, err := s.meshAuthority().Get(planning); err == nil { // Without it the last one has to do.
-				pl.mesh = ca
-			}
-		}
-		s.findWANHosts(planning, pl)
 		return s.probes.wait(pl.ports()), nil
 	})
 }
@@ -350,15 +335,48 @@ func (s *Snapshot) PortReports() *Fact[[]PortReport] {
 // AgentPorts are the TCP ports of the configured agent; they are not probed for this.
 func (s *Snapshot) AgentPorts() *Fact[[]BoundPort] {
 	return s.agentPorts.Start(s.ctx, func(ctx context.Context) ([]BoundPort, error) {
-		planning, cancel := WithMargin(ctx)
-		defer cancel()
-		pl, err := s.now(planning)
+		pl, err := s.plan(ctx, nil, s.findWANHosts)
 		if err != nil {
 			return nil, err
 		}
-		s.findWANHosts(planning, pl)
 		return pl.agentPorts(), nil
 	})
+}
+
+// earlier plans with what is known from earlier scrapes.
+func (s *Snapshot) earlier() *planner {
+	return s.cluster.planner(&s.before, s.before.topology(), s.before.agent)
+}
+
+// plan plans with what is known in this scrape, and with what find adds to that; the ports that are known from earlier scrapes are probed
+// meanwhile. It leaves time for the other probes: an agent that has not answered by then has not told anything new.
+func (s *Snapshot) plan(ctx context.Context, early []Port, find ...func(context.Context, *planner)) (*planner, error) {
+	topology, agent := s.Topology(), s.Agent()
+	s.probes.start(early)
+	ctx, cancel := withMargin(ctx)
+	defer cancel()
+	pl := s.earlier()
+	switch t, err := topology.Get(ctx); {
+	case err == nil:
+		_, _ = agent.Get(ctx) // Without it the last one has to do.
+		pl = s.cluster.planner(&s.before, t, s.knownAgent())
+	case ctx.Err() == nil || len(pl.topology.Servers) == 0:
+		return nil, err
+	}
+	for _, add := range find {
+		add(ctx, pl)
+	}
+	return pl, nil
+}
+
+// findMeshCA adds to a plan that needs it the authority of the service mesh. Without an answer, the last one has to do.
+func (s *Snapshot) findMeshCA(ctx context.Context, pl *planner) {
+	if !pl.wantsMeshCA() {
+		return
+	}
+	if ca, err := s.meshAuthority().Get(ctx); err == nil {
+		pl.mesh = ca
+	}
 }
 
 // findWANHosts adds to a plan that needs them where the servers are in the WAN pool. Without an answer, or with a token that may see
@@ -370,26 +388,6 @@ func (s *Snapshot) findWANHosts(ctx context.Context, pl *planner) {
 	if wan, err := s.WANMembers().Get(ctx); err == nil && hasServer(wan) {
 		pl.wanHosts = memberHosts(wan)
 	}
-}
-
-// earlier plans with what is known from earlier scrapes.
-func (s *Snapshot) earlier() *planner {
-	return s.cluster.planner(&s.before, s.before.topology(), s.before.agent)
-}
-
-// now plans with what is known in this scrape. An agent that has not answered when ctx ends, which leaves time for the rest, has not told
-// anything new.
-func (s *Snapshot) now(ctx context.Context) (*planner, error) {
-	topology, agent := s.Topology(), s.Agent()
-	t, err := topology.Get(ctx)
-	if pl := s.earlier(); err != nil && ctx.Err() != nil && len(pl.topology.Servers) > 0 {
-		return pl, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	_, _ = agent.Get(ctx) // Without it the last one has to do.
-	return s.cluster.planner(&s.before, t, s.knownAgent()), nil
 }
 
 // ServerAgents are, by name, what the servers say about themselves whose HTTP API can be expected to answer. A server that does

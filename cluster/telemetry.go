@@ -135,7 +135,9 @@ func (u uptime) with(a *Agent, now time.Time) uptime {
 }
 
 // settled reports whether the agent may be asked for its telemetry.
-func (u uptime) settled(now time.Time, wait time.Duration) bool { return u.client || now.Sub(u.since) >= wait }
+func (u uptime) settled(now time.Time, wait time.Duration) bool {
+	return u.client || now.Sub(u.since) >= wait
+}
 
 func newTelemetry(agent Agent, answer *telemetryAnswer) Telemetry {
 	t := Telemetry{

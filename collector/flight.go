@@ -21,7 +21,7 @@ const (
 	// that is cut off in the middle of a handshake leaves a line in Consul's log.
 	minFlight = 500 * time.Millisecond
 	// maxLoss is how much of its time a request may lose by sharing a scrape, if that is no more than a tenth of it.
-	// It is what a scrape keeps for its own end (see cluster.WithMargin), and is longer than two replicas of
+	// It is what a scrape keeps for its own end (see Cluster.Snapshot), and is longer than two replicas of
 	// Prometheus with the same configuration are apart by chance.
 	maxLoss = 250 * time.Millisecond
 	// normalTime is how long a scrape must have before running out of it says something about Consul: longer than the
@@ -70,10 +70,10 @@ func (r *Result) Once(key string, build func() any) any {
 type flight struct {
 	names []string
 	start time.Time
-	// ctx ends at the flight's deadline, and facts, which is that of the snapshot, a little earlier.
-	ctx, facts context.Context
-	deadline   time.Time
-	snap       *cluster.Snapshot
+	// ctx ends at the flight's deadline, and that of the snapshot a little earlier.
+	ctx      context.Context
+	deadline time.Time
+	snap     *cluster.Snapshot
 	// close ends the contexts and the snapshot.
 	close func()
 	// success adds whether the agent answers, for which it waits until its context is done.
@@ -226,13 +226,11 @@ func (e *Exporter) newFlight(ctx context.Context, names []string, deadline time.
 		f.deadline = least
 	}
 	ctx, cancel := context.WithDeadline(ctx, f.deadline)
-	facts, cancelFacts := cluster.WithMargin(ctx)
-	f.ctx, f.facts = ctx, facts
-	f.snap = e.cluster.Snapshot(facts)
+	f.ctx = ctx
+	f.snap = e.cluster.Snapshot(ctx)
 	f.success = e.success.start(f.snap)
 	f.close = func() {
 		f.snap.Close()
-		cancelFacts()
 		cancel()
 	}
 	return f
@@ -290,7 +288,7 @@ func (f *flight) outcomes() []outcome {
 // because its client was in a hurry, says nothing by not having been in time.
 func (e *Exporter) account(f *flight) {
 	// The last collectors gave up what they waited for, or are left behind.
-	timedOut := errors.Is(f.facts.Err(), context.DeadlineExceeded)
+	timedOut := f.snap.TimedOut()
 	hurried := timedOut && f.deadline.Sub(f.start) < normalTime
 	if timedOut && !hurried {
 		e.timeouts.Add(1)

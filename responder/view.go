@@ -33,9 +33,7 @@ type view struct {
 func look(ctx context.Context, consul *cluster.Cluster, death bool) *view {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	facts, cancelFacts := cluster.WithMargin(ctx)
-	defer cancelFacts()
-	snap := consul.Snapshot(facts)
+	snap := consul.Snapshot(ctx)
 	defer snap.Close()
 
 	members, raft, autopilot, config := snap.Members(), snap.RaftPeers(), snap.AutopilotState(), snap.AutopilotConfig()

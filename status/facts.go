@@ -23,7 +23,7 @@ type Parts struct {
 }
 
 // Read gets the state of the cluster. It waits until all is known or ctx is done, and never fails: what could not be
-// found out by then is in View.Missing. So ctx should end a little after the snapshot's own, see cluster.WithMargin.
+// found out by then is in View.Missing. So ctx should end a little after the snapshot's own, see Cluster.Snapshot.
 func Read(ctx context.Context, s *cluster.Snapshot, remembered *memory.Memory, parts Parts) View {
 	return Gather(ctx, s, remembered, parts).View()
 }

@@ -130,9 +130,7 @@ func TestRead_Deadline(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	facts, cancelFacts := cluster.WithMargin(ctx)
-	defer cancelFacts()
-	snap := c.Snapshot(facts)
+	snap := c.Snapshot(ctx)
 	t.Cleanup(snap.Close)
 	start := time.Now()
 	st := status.Read(ctx, snap, new(memory.Memory), status.Parts{ConsistentRead: true})

@@ -55,9 +55,7 @@ type Options struct {
 
 // takeStatus finds out how the cluster is, until ctx is done.
 func (o *Options) takeStatus(ctx context.Context) status.View {
-	facts, cancel := cluster.WithMargin(ctx)
-	defer cancel()
-	snap := o.Cluster.Snapshot(facts)
+	snap := o.Cluster.Snapshot(ctx)
 	defer snap.Close()
 	return status.Read(ctx, snap, o.Memory, o.StatusParts)
 }

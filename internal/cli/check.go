@@ -126,9 +126,7 @@ var LevelCodes = map[status.Level]int{
 func checkStatus(ctx context.Context, consul *cluster.Cluster, timeout time.Duration) status.View {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	facts, cancelFacts := cluster.WithMargin(ctx)
-	defer cancelFacts()
-	snap := consul.Snapshot(facts)
+	snap := consul.Snapshot(ctx)
 	defer snap.Close()
 	return status.Read(ctx, snap, new(memory.Memory), status.Parts{Catalog: true, ConsistentRead: true})
 }
@@ -187,9 +185,7 @@ func checkStop(ctx context.Context, c *cluster.Cluster, opts *checkOptions) stop
 	answer := stopAnswer{Time: time.Now().Truncate(time.Millisecond)}
 	ctx, cancel := context.WithTimeout(ctx, opts.timeout)
 	defer cancel()
-	facts, cancelFacts := cluster.WithMargin(ctx)
-	defer cancelFacts()
-	snap := c.Snapshot(facts)
+	snap := c.Snapshot(ctx)
 	defer snap.Close()
 	agent := snap.Agent()
 	in, err := snap.StopInput(ctx)
