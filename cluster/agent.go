@@ -22,23 +22,24 @@ type Agent struct {
 	AdvertiseAddr string
 	// ClientAddrs are the addresses its ports for clients are bound to, but for those that have their own in bound.
 	ClientAddrs []string
-	// BindAddr is what its ports for the cluster are bound to, and WANBindAddr that of the WAN pool; empty when it does not tell.
+	// BindAddr is what its ports for the cluster are bound to, and WANBindAddr that of the WAN pool; empty when it does
+	// not tell.
 	BindAddr, WANBindAddr string
-	// ports has the number of its port for each protocol for clients, 0 where the port is off, and bound has the IP addresses that
-	// the port is bound to; see boundTo.
+	// ports has the number of its port for each protocol for clients, 0 where the port is off, and bound has the IP
+	// addresses that the port is bound to; see boundTo.
 	ports map[Protocol]int
 	bound map[Protocol][]string
 	// Domain is that of its DNS, without a final dot.
 	Domain string
-	// GRPCOwnCA is whether its gRPC with TLS shows a certificate of Consul's own service mesh authority, as servers do that have
-	// no other.
+	// GRPCOwnCA is whether its gRPC with TLS shows a certificate of Consul's own service mesh authority, as servers do
+	// that have no other.
 	GRPCOwnCA bool
 	// RPCTLS is whether it speaks TLS to the servers' port 8300, or wants to be spoken to in TLS on its own.
 	RPCTLS bool
 	// EncryptedLAN and EncryptedWAN are whether it has gossip keys.
 	EncryptedLAN, EncryptedWAN bool
-	// PlainGossip is whether, in spite of its keys, it sends gossip in plain text, and accepts it: encryption is being introduced, and
-	// other agents may have no keys yet.
+	// PlainGossip is whether, in spite of its keys, it sends gossip in plain text, and accepts it: encryption is being
+	// introduced, and other agents may have no keys yet.
 	PlainGossip bool
 	// CoordinatesOff is whether it has network coordinates switched off.
 	CoordinatesOff bool
@@ -233,8 +234,8 @@ func newRaftStats(m map[string]string) (RaftStats, error) {
 	return s, nil
 }
 
-// raftConfigurationServer is a server in the text of a Raft configuration (hashicorp/raft: Raft.Stats, latest_configuration), which is a
-// list of structures as package fmt writes them.
+// raftConfigurationServer is a server in the text of a Raft configuration (hashicorp/raft: Raft.Stats,
+// latest_configuration), which is a list of structures as package fmt writes them.
 var raftConfigurationServer = regexp.MustCompile(`\{Suffrage:(\w+) ID:(\S*) Address:([^\s}]+)\}`)
 
 // parseRaftConfiguration returns the servers without the names of their nodes.

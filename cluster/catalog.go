@@ -15,8 +15,8 @@ import (
 // Catalog is what is registered with Consul, as far as it is exported. Texts that are the same share their memory.
 type Catalog struct {
 	Nodes []CatalogNode
-	// Missing are the names of services of which some instances were not read, in order, and Unread is how many nodes may have such
-	// instances. Incomplete says why; it is nil if everything was read.
+	// Missing are the names of services of which some instances were not read, in order, and Unread is how many nodes
+	// may have such instances. Incomplete says why; it is nil if everything was read.
 	Missing    []string
 	Unread     int
 	Incomplete error
@@ -25,7 +25,8 @@ type Catalog struct {
 // InstanceCounts are how many instances of a service are in each state of health.
 type InstanceCounts [HealthMaintenance + 1]int
 
-// InstanceCounts counts by service. Services in Missing are left out: what was read of them says nothing about the whole.
+// InstanceCounts counts by service. Services in Missing are left out: what was read of them says nothing about the
+// whole.
 func (c *Catalog) InstanceCounts() map[string]*InstanceCounts {
 	counts := make(map[string]*InstanceCounts)
 	for i := range c.Nodes {
@@ -83,8 +84,9 @@ func (n *CatalogNode) judge(byID map[string]HealthStatus) {
 	}
 }
 
-// endpointDump answers with the whole catalog at once. It is made for Consul's own pages, exists since 0.7 and filters by the token's
-// rights as the others do (Consul: agent/ui_endpoint.go, UINodes). Which part of it may be read, catalogwriters.go says.
+// endpointDump answers with the whole catalog at once. It is made for Consul's own pages, exists since 0.7 and
+// filters by the token's rights as the others do (Consul: agent/ui_endpoint.go, UINodes). Which part of it may be
+// read, catalogwriters.go says.
 func endpointDump(sel *selection) consul.Endpoint {
 	return consul.Endpoint{
 		Path: "/v1/internal/ui/nodes", HasMeta: true, Chosen: true, Long: true, Params: filtered(sel.filter()),

@@ -29,8 +29,8 @@ type nodeFields struct {
 	Checks []*struct{ CheckID, Name, Status, ServiceID, ServiceName string }
 }
 
-// BenchmarkDecodeCatalog is the decoding of a catalog of 5,000 instances, and as a measure that by other libraries: into the structs of
-// consul/api, or into structs with no more than what is needed.
+// BenchmarkDecodeCatalog is the decoding of a catalog of 5,000 instances, and as a measure that by other libraries:
+// into the structs of consul/api, or into structs with no more than what is needed.
 func BenchmarkDecodeCatalog(b *testing.B) {
 	answer := consultest.CatalogAnswer(1000, 5000)
 	for _, output := range []int{1000, 4000} {

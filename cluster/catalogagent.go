@@ -19,7 +19,8 @@ var (
 	endpointAgentChecks   = consul.Endpoint{Path: "/v1/agent/checks"}
 )
 
-// readAgentCatalog reads what the configured agent has registered itself: it is the agent's own account, and needs no server.
+// readAgentCatalog reads what the configured agent has registered itself: it is the agent's own account, and needs no
+// server.
 func (s *Snapshot) readAgentCatalog(ctx context.Context) (*Catalog, error) {
 	self := s.Agent()
 	memory := s.newBudget()

@@ -35,7 +35,8 @@ func endpointHealthOf(service, filter string) consul.Endpoint {
 	}
 }
 
-// endpointNodeChecks answers with the checks of these nodes, or of all if they are too many to be named, but with none of services.
+// endpointNodeChecks answers with the checks of these nodes, or of all if they are too many to be named, but with
+// none of services.
 func endpointNodeChecks(nodes []string) consul.Endpoint {
 	filter := `ServiceID == ""`
 	if pattern, ok := anyOf(nodes); ok {
@@ -52,8 +53,9 @@ func filtered(filter string) url.Values {
 	return url.Values{"filter": {filter}}
 }
 
-// canBeAsked reports whether Consul's HTTP API can be asked for a service of this name. It takes a path for the one that is left after
-// cleaning it, so that a name cannot begin or end with a slash, or have two in a row (hashicorp/consul issue 1096).
+// canBeAsked reports whether Consul's HTTP API can be asked for a service of this name. It takes a path for the one
+// that is left after cleaning it, so that a name cannot begin or end with a slash, or have two in a row
+// (hashicorp/consul issue 1096).
 func canBeAsked(service string) bool {
 	return path.Clean(pathHealthService+service) == pathHealthService+service
 }
@@ -69,9 +71,9 @@ type remainder struct {
 	dumped *selection
 }
 
-// services and instances are the expressions that select the remainder among services and instances; empty for all. That for instances is read
-// up to a thousand times in a scrape, so it lists no addresses, which would take Consul ten times as long, and selects too much: readers leave out
-// nodes that are none of the remainder's.
+// services and instances are the expressions that select the remainder among services and instances; empty for all.
+// That for instances is read up to a thousand times in a scrape, so it lists no addresses, which would take Consul
+// ten times as long, and selects too much: readers leave out nodes that are none of the remainder's.
 func (r *remainder) services() string {
 	if r.dumped == nil {
 		return ""
@@ -86,8 +88,8 @@ func (r *remainder) instances() string {
 	return `"` + versionKey + `" not in Node.Meta`
 }
 
-// readByService reads a part of the catalog service by service. Services beyond maxServiceReads, and those that cannot be asked for, are in
-// Catalog.Missing; they are always the same ones. All answers together have one budget.
+// readByService reads a part of the catalog service by service. Services beyond maxServiceReads, and those that
+// cannot be asked for, are in Catalog.Missing; they are always the same ones. All answers together have one budget.
 func (s *Snapshot) readByService(ctx context.Context, part *remainder, memory *consul.Budget) (*Catalog, error) {
 	var names []string
 	if err := s.stream(ctx, endpointServices(part.services()), memory, decodeNames(&names)); err != nil {
@@ -179,8 +181,9 @@ func (s *Snapshot) readServices(ctx context.Context, services []string, filter s
 	return instances, group.Wait()
 }
 
-// decodeEntries reads an answer of endpointHealthOf. Consul does not tell upper from lower case there: instances of a service with another
-// spelling are in the answer for that one, too. The checks of the nodes come from endpointNodeChecks.
+// decodeEntries reads an answer of endpointHealthOf. Consul does not tell upper from lower case there: instances of a
+// service with another spelling are in the answer for that one, too. The checks of the nodes come from
+// endpointNodeChecks.
 func decodeEntries(d *consul.JSONReader, service string) (list []placedInstance, err error) {
 	err = consul.EachElement(d, func(e *api.ServiceEntry) (err error) {
 		if e.Node == nil || e.Service == nil || e.Service.Service != service {

@@ -89,8 +89,8 @@ type pools struct {
 	complete bool
 }
 
-// pools waits for both lists. A list that cannot be read is empty and not complete. Consul Enterprise lists only the members of the agent's
-// own network segment.
+// pools waits for both lists. A list that cannot be read is empty and not complete. Consul Enterprise lists only the
+// members of the agent's own network segment.
 func (s *Snapshot) pools(ctx context.Context) *pools {
 	lanFact, wanFact := s.Members(), s.WANMembers()
 	lan, lanErr := lanFact.Get(ctx)
@@ -101,8 +101,8 @@ func (s *Snapshot) pools(ctx context.Context) *pools {
 	return p
 }
 
-// isWhole reports whether the answers of an endpoint in this scrape had everything, whatever the token's rights. Consul says so if it left
-// something out, but not to those who have no token.
+// isWhole reports whether the answers of an endpoint in this scrape had everything, whatever the token's rights.
+// Consul says so if it left something out, but not to those who have no token.
 func (s *Snapshot) isWhole(ep consul.Endpoint, servers []Member) bool {
 	if s.cluster.client.Options().CurrentToken() == "" && !aclsOff(servers) {
 		return false

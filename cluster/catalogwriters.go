@@ -16,14 +16,16 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
-// Reading /v1/internal/ui/nodes (the dump) can change the catalog of the server that answers. Two places in Consul 1.16.1 and later add the
-// key consul-version to the meta of nodes that lack it, in the maps of the server's own state store, without Raft and without a lock:
+// Reading /v1/internal/ui/nodes (the dump) can change the catalog of the server that answers. Two places in Consul
+// 1.16.1 and later add the key consul-version to the meta of nodes that lack it, in the maps of the server's own
+// state store, without Raft and without a lock:
 //
 //  1. The HTTP handler, for nodes in its answer whose address is that of a LAN or WAN member (agent/ui_endpoint.go, UINodes).
 //  2. The state store, for nodes that have meta and a service with the ID "consul" whose meta has a version: old servers, or anything that
 //     is registered like one (agent/consul/state/catalog.go, parseNodes). It looks at every node, before ACLs and before any filter.
 //
-// The servers' catalogs then differ, and a server that reads such a map at the same time dies (hashicorp/consul issue 20206). So:
+// The servers' catalogs then differ, and a server that reads such a map at the same time dies (hashicorp/consul issue
+// 20206). So:
 //
 //   - /v1/internal/ui/node/:node, which does the same, is never read.
 //   - The dump is read only if the guard names no node that the second writer would change, and no server is of a version that registers such
@@ -33,15 +35,16 @@ import (
 //   - What the dump leaves out is read service by service, from endpoints that only read.
 //   - Servers before 1.16.1 have neither writer.
 //
-// A node that is registered between the guard and the dump, within milliseconds, can still be changed by the second writer, if it has meta, no
-// version in it, and a service with the ID "consul" with a version. The servers' own registrations cannot: with a server of an old version
-// there is no dump. The first writer has no such gap for new nodes, as the filter names no address that was not seen to be safe.
+// A node that is registered between the guard and the dump, within milliseconds, can still be changed by the second
+// writer, if it has meta, no version in it, and a service with the ID "consul" with a version. The servers' own
+// registrations cannot: with a server of an old version there is no dump. The first writer has no such gap for new
+// nodes, as the filter names no address that was not seen to be safe.
 
 // versionKey is the key of a node's meta with the version of its agent.
 const versionKey = "consul-version"
 
-// endpointGuard answers with the services of nodes that the second writer would change. Before Consul 1.16.3 the filter does not see a node's
-// meta and names every server, which is the safe side.
+// endpointGuard answers with the services of nodes that the second writer would change. Before Consul 1.16.3 the
+// filter does not see a node's meta and names every server, which is the safe side.
 var endpointGuard = consul.Endpoint{
 	Path: pathServices, HasMeta: true, Chosen: true,
 	Params: url.Values{"filter": {`ServiceID == "consul" and "` + versionKey + `" not in NodeMeta`}},
@@ -62,8 +65,8 @@ func (s *Snapshot) guardIsEmpty(ctx context.Context, servers []Member) bool {
 	return err == nil && named == 0 && s.isWhole(endpointGuard, servers)
 }
 
-// The versions of servers between which, the second excluded, a server may have the writers and register nodes without the key. From the
-// second on, agents register themselves with the key.
+// The versions of servers between which, the second excluded, a server may have the writers and register nodes
+// without the key. From the second on, agents register themselves with the key.
 var (
 	writersSince   = [3]int{1, 16, 1}
 	versionedSince = [3]int{1, 16, 2}
@@ -99,7 +102,8 @@ func parseVersion(s string) (v [3]int, ok bool) {
 	return v, true
 }
 
-// selection is a part of the nodes: those with versionKey, and of the others those that have one of some addresses, or have none of them.
+// selection is a part of the nodes: those with versionKey, and of the others those that have one of some addresses,
+// or have none of them.
 type selection struct {
 	// all is whether it is all nodes.
 	all bool
@@ -110,8 +114,9 @@ type selection struct {
 	not bool
 }
 
-// selectSafe returns the nodes that the first writer leaves alone, as far as a filter can name them. A filter that lists addresses lists
-// either those of nodes seen to be safe, or those of all members: in neither way can a node that is registered meanwhile slip through.
+// selectSafe returns the nodes that the first writer leaves alone, as far as a filter can name them. A filter that
+// lists addresses lists either those of nodes seen to be safe, or those of all members: in neither way can a node
+// that is registered meanwhile slip through.
 func selectSafe(nodes catalogEntries, p *pools) selection {
 	if !p.complete {
 		return selection{}
@@ -141,11 +146,12 @@ func selectSafe(nodes catalogEntries, p *pools) selection {
 // simple is what needs no care inside a filter: addresses and most names.
 var simple = regexp.MustCompile(`^[0-9A-Za-z.:_-]+$`)
 
-// maxPatternBytes bounds a pattern as it is sent, so that the whole request line passes any proxy, of which many allow 8 KB. There is room for 200 IPv4
-// addresses.
+// maxPatternBytes bounds a pattern as it is sent, so that the whole request line passes any proxy, of which many
+// allow 8 KB. There is room for 200 IPv4 addresses.
 const maxPatternBytes = 6 << 10
 
-// anyOf returns a pattern that matches these texts and no other; ok is false if it would be too long or cannot be written.
+// anyOf returns a pattern that matches these texts and no other; ok is false if it would be too long or cannot be
+// written.
 func anyOf(list []string) (pattern string, ok bool) {
 	quoted := make([]string, 0, len(list))
 	for _, text := range list {

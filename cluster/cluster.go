@@ -26,8 +26,8 @@ type Options struct {
 	ConsistentTimeout time.Duration
 	// KVPrefix begins the keys that are read; empty means that none are.
 	KVPrefix string
-	// TelemetryWait is how long a server must have been seen up before it is asked for its telemetry; 0 means what Consul needs. Tests
-	// have no time for that.
+	// TelemetryWait is how long a server must have been seen up before it is asked for its telemetry; 0 means what
+	// Consul needs. Tests have no time for that.
 	TelemetryWait time.Duration
 	// AgentOnly restricts the catalog to what the configured agent has registered itself.
 	AgentOnly bool
@@ -41,7 +41,8 @@ type WatchedFile interface {
 	Failing() error
 }
 
-// Cluster is one Consul cluster, seen through one agent and through the servers' own ports. It is safe for concurrent use.
+// Cluster is one Consul cluster, seen through one agent and through the servers' own ports. It is safe for concurrent
+// use.
 type Cluster struct {
 	opts   Options
 	client *consul.Client
@@ -91,7 +92,8 @@ func (c *Cluster) Options() Options { return c.opts }
 // Requests returns how many requests went to Consul's HTTP API since the start.
 func (c *Cluster) Requests() map[consul.RequestKey]uint64 { return c.client.Requests() }
 
-// planner returns what lists the ports to probe of these servers, with what is known of the rest; agent is nil when nothing is known of it.
+// planner returns what lists the ports to probe of these servers, with what is known of the rest; agent is nil when
+// nothing is known of it.
 func (c *Cluster) planner(k *known, t Topology, agent *Agent) *planner {
 	pl := &planner{
 		opts: c.opts.Ports, configured: c.opts.Client.Address, topology: t, agent: agent, mesh: k.mesh, wanHosts: k.wanHosts,
@@ -107,5 +109,6 @@ func (c *Cluster) planner(k *known, t Topology, agent *Agent) *planner {
 // hasServer reports whether there is a server among the members.
 func hasServer(members []Member) bool { return slices.ContainsFunc(members, Member.Server) }
 
-// keyPrefix begins the keys that are read, as Consul calls it: no key begins with a slash. It is empty if none are read.
+// keyPrefix begins the keys that are read, as Consul calls it: no key begins with a slash. It is empty if none are
+// read.
 func (c *Cluster) keyPrefix() string { return strings.TrimPrefix(c.opts.KVPrefix, "/") }

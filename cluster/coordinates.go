@@ -15,7 +15,8 @@ import (
 // maxRTTServers bounds the servers between which round trips are estimated: the pairs grow with the square of it.
 const maxRTTServers = 10
 
-// endpointCoordinates answers with the coordinates of all nodes that the token may read. A token without rights gets an empty list.
+// endpointCoordinates answers with the coordinates of all nodes that the token may read. A token without rights gets
+// an empty list.
 var endpointCoordinates = consul.Endpoint{Path: "/v1/coordinate/nodes", HasMeta: true}
 
 // RTT is the round trip between two servers as their network coordinates estimate it.
@@ -28,14 +29,14 @@ type RTT struct {
 // coordinateEntry is the coordinate of a node in one network segment.
 type coordinateEntry struct {
 	Node string
-	// Segment and Partition are those of Consul Enterprise; servers are in the empty segment, among others, and in the default
-	// partition.
+	// Segment and Partition are those of Consul Enterprise; servers are in the empty segment, among others, and in the
+	// default partition.
 	Segment, Partition string
 	Coord              *coordinate
 }
 
-// coordinate is a node's place in a space where distances are round trips (hashicorp/serf: coordinate.Coordinate). All is in
-// seconds.
+// coordinate is a node's place in a space where distances are round trips (hashicorp/serf: coordinate.Coordinate).
+// All is in seconds.
 type coordinate struct {
 	Vec []float64
 	// Adjustment corrects for the mean error of the distances from this node, and may be negative.
@@ -49,9 +50,9 @@ func (e *coordinateEntry) usable() bool {
 	return e.Coord != nil && e.Segment == "" && (e.Partition == "" || e.Partition == "default")
 }
 
-// ServerRTTs are the estimated round trips between the servers that are alive, one for each pair that has coordinates. Nothing is read
-// and none is there with more than maxRTTServers of them, or when the agent has coordinates switched off, for which Consul would
-// log an error.
+// ServerRTTs are the estimated round trips between the servers that are alive, one for each pair that has
+// coordinates. Nothing is read and none is there with more than maxRTTServers of them, or when the agent has
+// coordinates switched off, for which Consul would log an error.
 func (s *Snapshot) ServerRTTs() *Fact[[]RTT] {
 	return s.serverRTTs.Start(s.ctx, func(ctx context.Context) ([]RTT, error) {
 		agentFact, membersFact := s.Agent(), s.Members()
@@ -95,7 +96,8 @@ func livingServers(members []Member) []string {
 	return slices.Compact(names)
 }
 
-// roundTrips estimates one for each pair of servers, which must be sorted. Pairs without usable coordinates are left out.
+// roundTrips estimates one for each pair of servers, which must be sorted. Pairs without usable coordinates are left
+// out.
 func roundTrips(servers []string, entries []coordinateEntry) []RTT {
 	at := make(map[string]*coordinate, len(servers))
 	for i := range entries {
@@ -119,8 +121,8 @@ func roundTrips(servers []string, entries []coordinateEntry) []RTT {
 	return rtts
 }
 
-// distanceTo is the Euclidean distance plus both heights, and plus both adjustments unless they make it negative (hashicorp/serf:
-// Coordinate.DistanceTo). It is not ok for coordinates of different spaces, and where it is no time.
+// distanceTo is the Euclidean distance plus both heights, and plus both adjustments unless they make it negative
+// (hashicorp/serf: Coordinate.DistanceTo). It is not ok for coordinates of different spaces, and where it is no time.
 func (c *coordinate) distanceTo(other *coordinate) (seconds float64, ok bool) {
 	if len(c.Vec) != len(other.Vec) {
 		return 0, false

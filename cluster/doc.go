@@ -9,6 +9,6 @@
 //   - A [Snapshot] lives for one scrape. Each fact is fetched at most once, on first use, in parallel with the others and
 //     under the scrape's deadline.
 //
-// Everything is read with stale consistency, because a default read hangs for seconds when there is no leader, which is
-// when the answers matter most. Nothing is ever written to Consul. The package knows nothing of Prometheus.
+// Everything is read with stale consistency, because a default read hangs for seconds when there is no leader, which
+// is when the answers matter most. Nothing is ever written to Consul. The package knows nothing of Prometheus.
 package cluster

@@ -72,7 +72,8 @@ func fuzzAgent(t *testing.T, data []byte) {
 	}
 }
 
-// fuzzRoots reads data as the roots of the service mesh. Those that are no certificates are an error, but have a name and an end all the same.
+// fuzzRoots reads data as the roots of the service mesh. Those that are no certificates are an error, but have a name
+// and an end all the same.
 func fuzzRoots(t *testing.T, data []byte) {
 	t.Helper()
 	var list api.CARootList
@@ -87,8 +88,8 @@ func fuzzRoots(t *testing.T, data []byte) {
 	}
 }
 
-// FuzzCatalogAnswers reads data as each of the answers that tell of a part of the catalog, and as all of them: what comes of it has an order
-// and a status, and no service is told of that was not asked for.
+// FuzzCatalogAnswers reads data as each of the answers that tell of a part of the catalog, and as all of them: what
+// comes of it has an order and a status, and no service is told of that was not asked for.
 func FuzzCatalogAnswers(f *testing.F) {
 	for _, seed := range []string{
 		`[{"Node":"a","CheckID":"x","Name":"X","Status":"passing","ServiceID":"web-1","ServiceName":"web"},null,{"Status":"?","PeerName":"east"}]`,
@@ -175,7 +176,8 @@ func FuzzDecodeKeys(f *testing.F) {
 	})
 }
 
-// FuzzStreams reads data as each of the answers that are decoded while they arrive, with little memory to spend: no more is kept.
+// FuzzStreams reads data as each of the answers that are decoded while they arrive, with little memory to spend: no
+// more is kept.
 func FuzzStreams(f *testing.F) {
 	for _, seed := range []string{
 		`[{"Name":"a","Status":1,"Tags":{"role":"consul","port":"8300"}},null,{},{"Name":"b"}]`,

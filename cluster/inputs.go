@@ -18,15 +18,16 @@ type StopInput struct {
 	Reports  []Report
 	// Autopilot is nil when it is not known: then Raft alone decides.
 	Autopilot *AutopilotState
-	// MaxTrailingLogs is how many entries a voter may be behind to be counted on; autopilot's own setting, or its default.
+	// MaxTrailingLogs is how many entries a voter may be behind to be counted on; autopilot's own setting, or its
+	// default.
 	MaxTrailingLogs uint64
 }
 
 // DefaultMaxTrailingLogs is autopilot's default (Consul: agent/config/default.go).
 const DefaultMaxTrailingLogs = 250
 
-// StopInput finds out what JudgeStop needs. An error means that there is no telling: no server is known, or Consul refuses to tell which
-// of them have a vote.
+// StopInput finds out what JudgeStop needs. An error means that there is no telling: no server is known, or Consul
+// refuses to tell which of them have a vote.
 func (s *Snapshot) StopInput(ctx context.Context) (StopInput, error) {
 	topology, reports, config := s.Topology(), s.Reports(), s.RaftPeers()
 	autopilot, autopilotConfig := s.AutopilotState(), s.AutopilotConfig()
@@ -50,7 +51,8 @@ func (s *Snapshot) StopInput(ctx context.Context) (StopInput, error) {
 	return in, nil
 }
 
-// DeathInput is what JudgeDead decides from. All of it is of one snapshot: what is only remembered from an earlier one proves nothing.
+// DeathInput is what JudgeDead decides from. All of it is of one snapshot: what is only remembered from an earlier
+// one proves nothing.
 type DeathInput struct {
 	Topology Topology
 	Reports  []Report
@@ -58,13 +60,13 @@ type DeathInput struct {
 	Leader AutopilotState
 	// MembersSeen are the LAN members as the servers see them that tell, by the name of the server.
 	MembersSeen map[string][]Member
-	// SilentHostIsDead lets a server count as dead whose host does not even say that nothing listens on port 8300. Such a host may also be
-	// only out of reach.
+	// SilentHostIsDead lets a server count as dead whose host does not even say that nothing listens on port 8300. Such
+	// a host may also be only out of reach.
 	SilentHostIsDead bool
 }
 
-// MembersSeen are the LAN members as the servers see them, by the name of the server: of the configured agent, if it is one, and of those
-// whose HTTP API can be expected to answer and does.
+// MembersSeen are the LAN members as the servers see them, by the name of the server: of the configured agent, if it
+// is one, and of those whose HTTP API can be expected to answer and does.
 func (s *Snapshot) MembersSeen() *Fact[map[string][]Member] {
 	return s.membersSeen.Start(s.ctx, func(ctx context.Context) (map[string][]Member, error) {
 		agent, own, topology := s.Agent(), s.Members(), s.Topology()

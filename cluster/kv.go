@@ -22,8 +22,8 @@ type KeyNumber struct {
 	Value float64
 }
 
-// KeyNumbers are the keys below the prefix of the options whose values are numbers as consul_exporter reads them, in the order of Consul,
-// which is that of their bytes. There are none, and nothing is read, without a prefix.
+// KeyNumbers are the keys below the prefix of the options whose values are numbers as consul_exporter reads them, in
+// the order of Consul, which is that of their bytes. There are none, and nothing is read, without a prefix.
 func (s *Snapshot) KeyNumbers() *Fact[[]KeyNumber] {
 	return s.keyNumbers.Start(s.ctx, func(ctx context.Context) (numbers []KeyNumber, err error) {
 		prefix := s.cluster.opts.KVPrefix
@@ -43,7 +43,8 @@ func (s *Snapshot) KeyNumbers() *Fact[[]KeyNumber] {
 	})
 }
 
-// endpointKeys answers with all keys that begin with a prefix, and with 404 if there are none. No key begins with a slash.
+// endpointKeys answers with all keys that begin with a prefix, and with 404 if there are none. No key begins with a
+// slash.
 func endpointKeys(prefix string) consul.Endpoint {
 	return consul.Endpoint{
 		Path: "/v1/kv/" + strings.TrimPrefix(prefix, "/"), Label: "/v1/kv/:prefix", Params: url.Values{"recurse": {"1"}},

@@ -11,8 +11,9 @@ import (
 	"strings"
 )
 
-// boundTo returns the IP addresses that an agent's port for clients is bound to: those of "addresses" in its configuration, which Consul gives as
-// "tcp://127.0.0.1:8600", or else "client_addr". None means that it is only on a unix socket.
+// boundTo returns the IP addresses that an agent's port for clients is bound to: those of "addresses" in its
+// configuration, which Consul gives as "tcp://127.0.0.1:8600", or else "client_addr". None means that it is only on a
+// unix socket.
 func (a *Agent) boundTo(p Protocol) []string {
 	if hosts, ok := a.bound[p]; ok {
 		return hosts
@@ -20,12 +21,14 @@ func (a *Agent) boundTo(p Protocol) []string {
 	return a.ClientAddrs
 }
 
-// offers reports whether a port for clients is bound to the address that the agent advertises, so that other hosts reach it there.
+// offers reports whether a port for clients is bound to the address that the agent advertises, so that other hosts
+// reach it there.
 func (a *Agent) offers(p Protocol) bool {
 	return slices.ContainsFunc(a.boundTo(p), func(host string) bool { return unspecified(host) || host == a.AdvertiseAddr })
 }
 
-// withoutMeshCA reports whether a server gets no certificate from the service mesh's authority (Consul: Agent.Start, servercert).
+// withoutMeshCA reports whether a server gets no certificate from the service mesh's authority (Consul: Agent.Start,
+// servercert).
 func (a *Agent) withoutMeshCA() bool { return a.MeshOff || a.PeeringOff }
 
 // state tells configurations of the agent apart, for Port.agent.

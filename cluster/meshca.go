@@ -15,8 +15,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
-// meshCA is the authority of Consul's service mesh. Servers that are given no certificate for gRPC show one of it on their port
-// 8503, which is there for cluster peering (Consul: tlsutil/config.go, IncomingGRPCConfig).
+// meshCA is the authority of Consul's service mesh. Servers that are given no certificate for gRPC show one of it on
+// their port 8503, which is there for cluster peering (Consul: tlsutil/config.go, IncomingGRPCConfig).
 type meshCA struct {
 	roots *x509.CertPool
 	// trustDomain ends the names in its certificates.

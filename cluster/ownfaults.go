@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// OwnFaults counts what this process could not ask, for reasons of its own: it lacked descriptors, buffers, memory, permission
-// or a local address. That says nothing about Consul.
+// OwnFaults counts what this process could not ask, for reasons of its own: it lacked descriptors, buffers, memory,
+// permission or a local address. That says nothing about Consul.
 type OwnFaults struct {
 	// Probes and Requests could not be made since the start.
 	Probes, Requests uint64

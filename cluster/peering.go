@@ -76,8 +76,8 @@ func (s *Snapshot) Peerings() *Fact[[]Peering] {
 // peeringsMemory is how long an answer is kept that has a peering without a stream.
 const peeringsMemory = 5 * time.Minute
 
-// keptPeerings is the last answer, if it has a peering that has no stream yet: Consul's leader logs a warning about each of those whenever
-// it is asked (Consul: agent/rpc/peering, reconcilePeering).
+// keptPeerings is the last answer, if it has a peering that has no stream yet: Consul's leader logs a warning about
+// each of those whenever it is asked (Consul: agent/rpc/peering, reconcilePeering).
 type keptPeerings struct {
 	peerings []Peering
 	until    time.Time

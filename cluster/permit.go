@@ -14,17 +14,18 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
-// Whether an endpoint may be asked of an agent now is decided here, for all endpoints. Consul logs an error for each question that it
-// cannot or may not answer, so what is known beforehand to fail is not asked. It is known from the agent's configuration, from the
-// token's rights, and from what the servers know about a leader; never from the text of an error.
+// Whether an endpoint may be asked of an agent now is decided here, for all endpoints. Consul logs an error for each
+// question that it cannot or may not answer, so what is known beforehand to fail is not asked. It is known from the
+// agent's configuration, from the token's rights, and from what the servers know about a leader; never from the text
+// of an error.
 
 // answerer is who answers an endpoint.
 type answerer int
 
 const (
-	// byState: the server that the agent asks, or the agent if it is a server, from the state that it has. A server that has not heard
-	// of a leader since it started has none: it holds the request until there is a leader, for seven seconds, and then logs an error
-	// (Consul: Server.canServeReadRequest).
+	// byState: the server that the agent asks, or the agent if it is a server, from the state that it has. A server that
+	// has not heard of a leader since it started has none: it holds the request until there is a leader, for seven
+	// seconds, and then logs an error (Consul: Server.canServeReadRequest).
 	byState answerer = iota
 	// byAgent: the agent by itself, whatever the servers do.
 	byAgent
@@ -52,8 +53,8 @@ type requirement struct {
 	feature feature
 }
 
-// requirements of the endpoints; the first one that matches holds. Endpoints that are not here are answered byState, and filtered by the
-// token's rights but never refused.
+// requirements of the endpoints; the first one that matches holds. Endpoints that are not here are answered byState,
+// and filtered by the token's rights but never refused.
 var requirements = []requirement{
 	{path: "/v1/agent/self", by: byAgent, needs: agentRead("")},
 	{path: "/v1/agent/metrics", by: byAgent, needs: agentRead("")},
@@ -102,8 +103,8 @@ const (
 	errDCLost     unaskedError = "no server of the datacenter is alive in the WAN pool"
 )
 
-// circumstances are what is known about the agent that is to be asked, and about the servers behind it. The zero value is that nothing is
-// known, and then everything is asked.
+// circumstances are what is known about the agent that is to be asked, and about the servers behind it. The zero
+// value is that nothing is known, and then everything is asked.
 type circumstances struct {
 	// agent is nil if the agent has never told about itself.
 	agent *Agent
@@ -123,8 +124,8 @@ type circumstances struct {
 	leaderLost bool
 	// serversGone is whether no server is alive that a client agent could ask.
 	serversGone bool
-	// neverHeard is whether the server that answers has not heard of a leader since it started, or for a client agent, one of those that
-	// may answer.
+	// neverHeard is whether the server that answers has not heard of a leader since it started, or for a client agent,
+	// one of those that may answer.
 	neverHeard bool
 	// elsewhere is whether another datacenter answers, and datacenterLost whether none of its servers is alive.
 	elsewhere, datacenterLost bool
@@ -176,8 +177,8 @@ func (c *circumstances) forbids(ep *consul.Endpoint, r requirement) error {
 	}
 }
 
-// lacks reports whether a feature is off for who asks this agent. Only a server decides about the mesh and peering: a client passes the
-// question on.
+// lacks reports whether a feature is off for who asks this agent. Only a server decides about the mesh and peering: a
+// client passes the question on.
 func (a *Agent) lacks(f feature) bool {
 	switch f {
 	case featureACLs:
@@ -191,8 +192,9 @@ func (a *Agent) lacks(f feature) bool {
 	}
 }
 
-// permit says why an endpoint is not to be asked of the agent at address now; nil if it is. It notes in ep whether another datacenter answers,
-// and whether the endpoint may be about something that is switched off: the time is over also where an agent hangs, which answers nothing.
+// permit says why an endpoint is not to be asked of the agent at address now; nil if it is. It notes in ep whether
+// another datacenter answers, and whether the endpoint may be about something that is switched off: the time is over
+// also where an agent hangs, which answers nothing.
 func (s *Snapshot) permit(ctx context.Context, address consul.Address, ep *consul.Endpoint) error {
 	if answeredBy(ep) == byAgent && requirementOf(ep).needs == (right{}) {
 		return s.permitOwn(ctx, ep)
@@ -217,12 +219,12 @@ func (s *Snapshot) permitOwn(ctx context.Context, ep *consul.Endpoint) error {
 	return unknownToken(err)
 }
 
-// patience bounds the wait for what decides whether an endpoint is asked. An agent that hangs is asked then as if nothing was known, except
-// what it last told.
+// patience bounds the wait for what decides whether an endpoint is asked. An agent that hangs is asked then as if
+// nothing was known, except what it last told.
 func (s *Snapshot) patience() time.Duration { return s.cluster.client.Options().Timeout / 2 }
 
-// circumstances finds out what matters to an endpoint. The error is a refusal of the token, or, where only the leader answers, that nothing
-// could be learned about the leader.
+// circumstances finds out what matters to an endpoint. The error is a refusal of the token, or, where only the leader
+// answers, that nothing could be learned about the leader.
 func (s *Snapshot) circumstances(ctx context.Context, address consul.Address, ep *consul.Endpoint) (c circumstances, err error) {
 	hurry, cancel := context.WithTimeout(ctx, s.patience())
 	defer cancel()
@@ -263,7 +265,8 @@ func (s *Snapshot) circumstances(ctx context.Context, address consul.Address, ep
 	return c, s.circumstancesOfServers(ctx, hurry, &c, members, ep)
 }
 
-// rightsInTime returns the rights of the token, or none if they cannot be had in time. The error is that the agent does not know the token.
+// rightsInTime returns the rights of the token, or none if they cannot be had in time. The error is that the agent
+// does not know the token.
 func (s *Snapshot) rightsInTime(ctx context.Context) (rights, error) {
 	r, err := s.tokenRights().Get(ctx)
 	return r.allowed, unknownToken(err)
@@ -316,7 +319,8 @@ func failedAt(members []Member, address string) bool {
 	})
 }
 
-// someNeverHeard reports whether one of the servers that are alive says on its port 8300 that it has not heard of a leader since it started.
+// someNeverHeard reports whether one of the servers that are alive says on its port 8300 that it has not heard of a
+// leader since it started.
 func (s *Snapshot) someNeverHeard(members []Member) bool {
 	alive := slices.DeleteFunc(slices.Clone(members), func(m Member) bool { return m.Status != StatusAlive })
 	pl := s.cluster.planner(&s.before, newTopology(alive, nil), s.knownAgent())

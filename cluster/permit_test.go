@@ -118,8 +118,8 @@ func TestObjection(t *testing.T) {
 	}
 }
 
-// The rights of a token are asked for once in five minutes, and at once when the token changes. An agent that does not tell them is asked
-// everything.
+// The rights of a token are asked for once in five minutes, and at once when the token changes. An agent that does
+// not tell them is asked everything.
 func TestTokenRights(t *testing.T) {
 	t.Parallel()
 	asked, status := 0, http.StatusOK
@@ -192,8 +192,8 @@ func TestPermit_AgentHangs(t *testing.T) {
 	}
 }
 
-// A client agent that hung is asked for everything as soon as it answers again: that it did not answer tells nothing about what the servers have
-// switched off.
+// A client agent that hung is asked for everything as soon as it answers again: that it did not answer tells nothing
+// about what the servers have switched off.
 func TestPermit_AgentHung(t *testing.T) {
 	t.Parallel()
 	var hung atomic.Bool
@@ -319,7 +319,8 @@ func TestPermit_DatacenterLost(t *testing.T) {
 	}
 }
 
-// The leader logs a warning about each peering that has no stream whenever it is asked, so those are asked for rarely; others each time.
+// The leader logs a warning about each peering that has no stream whenever it is asked, so those are asked for
+// rarely; others each time.
 func TestPeerings_WithoutStream(t *testing.T) {
 	t.Parallel()
 	for state, want := range map[string]int32{"PENDING": 1, "ESTABLISHING": 1, "ACTIVE": 3, "FAILING": 3} {
@@ -392,8 +393,8 @@ func TestUnknownToken_LeaderIsBack(t *testing.T) {
 	}
 }
 
-// A token that was deleted is found out by one endpoint, and the others wait for it, also while the agent's answer about its members is an
-// older one: each request is an error in Consul's log.
+// A token that was deleted is found out by one endpoint, and the others wait for it, also while the agent's answer
+// about its members is an older one: each request is an error in Consul's log.
 func TestUnknownToken_OneAsks(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1000, 0)

@@ -10,13 +10,14 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
-// ClientPorts says of which agents the ports are probed that are meant for clients: HTTP, HTTPS, gRPC and DNS. Agents often
-// bind them to an address that only their own host can reach.
+// ClientPorts says of which agents the ports are probed that are meant for clients: HTTP, HTTPS, gRPC and DNS. Agents
+// often bind them to an address that only their own host can reach.
 type ClientPorts string
 
 // The choices.
 const (
-	// ClientPortsAuto means, for each protocol, every server if the agent asked is itself a server that offers it to others, or else the agent.
+	// ClientPortsAuto means, for each protocol, every server if the agent asked is itself a server that offers it to
+	// others, or else the agent.
 	ClientPortsAuto ClientPorts = "auto"
 	// ClientPortsAgent means the agent asked only.
 	ClientPortsAgent ClientPorts = "agent"
@@ -64,14 +65,14 @@ type PortOptions struct {
 	ClientPorts ClientPorts
 	// RPCTLS says whether port 8300 is spoken to in TLS; empty means auto.
 	RPCTLS RPCTLS
-	// RPCTLSConfig is the client's side of TLS on port 8300. An empty ServerName means server.<datacenter>.<domain>, which is
-	// what Consul's own servers expect of each other.
+	// RPCTLSConfig is the client's side of TLS on port 8300. An empty ServerName means server.<datacenter>.<domain>,
+	// which is what Consul's own servers expect of each other.
 	RPCTLSConfig *consul.TLS
 	// SerfKeys returns the gossip keys, the first of which encrypts; nil means that there is none.
 	SerfKeys func() [][]byte
 	// DNSDomain is Consul's domain; empty means what the agent says, or "consul".
 	DNSDomain string
-	// Allowed reports whether a host that the cluster itself has named may be talked to; nil means any. A rogue agent could
-	// name hosts that are none of its servers.
+	// Allowed reports whether a host that the cluster itself has named may be talked to; nil means any. A rogue agent
+	// could name hosts that are none of its servers.
 	Allowed func(host string) bool
 }

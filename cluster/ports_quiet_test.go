@@ -19,7 +19,8 @@ import (
 
 var grpcTLS = map[Protocol]int{ProtocolGRPCTLS: 8503}
 
-// What Consul's configuration rules out is not tried, and what may differ between servers is tried only where that is quiet.
+// What Consul's configuration rules out is not tried, and what may differ between servers is tried only where that is
+// quiet.
 func TestPlan_Quiet(t *testing.T) {
 	t.Parallel()
 	secure := Server{
@@ -137,7 +138,8 @@ func TestPlan_GRPCOwnCA(t *testing.T) {
 	}
 }
 
-// Agents that send gossip in plain text while encryption is being introduced accept it; those that encrypt it do so because all have a key.
+// Agents that send gossip in plain text while encryption is being introduced accept it; those that encrypt it do so
+// because all have a key.
 func TestPlan_EncryptionHalfRolledOut(t *testing.T) {
 	t.Parallel()
 	keys := [][]byte{make([]byte, 32)}
@@ -164,7 +166,8 @@ func TestPlan_EncryptionHalfRolledOut(t *testing.T) {
 	}
 }
 
-// A probe that the server turned away, or may have misunderstood, is not repeated, until our certificate or the server changes.
+// A probe that the server turned away, or may have misunderstood, is not repeated, until our certificate or the
+// server changes.
 func TestRefusedProbes(t *testing.T) {
 	t.Parallel()
 	certified := func(der string) *tls.Config {
@@ -242,7 +245,8 @@ func TestUsableKeys(t *testing.T) {
 	}
 }
 
-// A question that was answered is not doubtful: one failure after it is only that, and the second in a row may be a misunderstanding.
+// A question that was answered is not doubtful: one failure after it is only that, and the second in a row may be a
+// misunderstanding.
 func TestRefusedProbes_Answered(t *testing.T) {
 	t.Parallel()
 	plain := Port{Protocol: ProtocolRPC, Transport: TransportTCP, Address: "10.0.0.1:8300", doubtful: true, agent: "alive"}

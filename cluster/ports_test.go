@@ -156,7 +156,8 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// A host can have several addresses, and each port its own among them. What only the agent's own host reaches is not asked from another one.
+// A host can have several addresses, and each port its own among them. What only the agent's own host reaches is not
+// asked from another one.
 func TestPlan_SeveralAddresses(t *testing.T) {
 	t.Parallel()
 	topology := Topology{Servers: []Server{
@@ -274,7 +275,8 @@ func TestParseProtocols(t *testing.T) {
 	}
 }
 
-// A gossip port that did not know the keys is only connected to, until there are others; the ports beside it are asked as ever.
+// A gossip port that did not know the keys is only connected to, until there are others; the ports beside it are
+// asked as ever.
 func TestPlan_KeysRefused(t *testing.T) {
 	t.Parallel()
 	key := []byte(strings.Repeat("k", 32))

@@ -15,7 +15,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 )
 
-// everything waits for all facts of a snapshot that read an endpoint, and returns the errors by the name of what was not to be had.
+// everything waits for all facts of a snapshot that read an endpoint, and returns the errors by the name of what was
+// not to be had.
 func everything(ctx context.Context, s *Snapshot) map[string]error {
 	waits := map[string]func(context.Context) error{
 		"agent": started(s.Agent()), "metrics": started(s.Telemetry()), "members": started(s.Members()), "wan": started(s.WANMembers()),
@@ -42,8 +43,9 @@ func started[T any](f *Fact[T]) func(context.Context) error {
 	}
 }
 
-// quietly takes snapshots of everything through an agent, of which the first few are each by a cluster of their own, as the command check
-// has them. Nothing of it may be in the log of an agent. It returns the errors of the last one, and its ports.
+// quietly takes snapshots of everything through an agent, of which the first few are each by a cluster of their own,
+// as the command check has them. Nothing of it may be in the log of an agent. It returns the errors of the last one,
+// and its ports.
 func quietly(t *testing.T, c *consultest.Cluster, opts Options) (errs map[string]error, ports []PortReport) {
 	t.Helper()
 	opts.Ports.Timeout, opts.Ports.Concurrency = 2*time.Second, 16
@@ -208,7 +210,8 @@ func TestQuiet_Rights(t *testing.T) {
 	}
 }
 
-// A cluster after a power failure of which one server has come back: it knows its Raft configuration, and no leader to ask for more.
+// A cluster after a power failure of which one server has come back: it knows its Raft configuration, and no leader
+// to ask for more.
 func TestQuiet_ColdStart(t *testing.T) {
 	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1})
@@ -234,7 +237,8 @@ func TestQuiet_ColdStart(t *testing.T) {
 	}
 }
 
-// A client agent that gets its certificate from the servers knows that their port 8300 wants TLS, though it has none of its own configured.
+// A client agent that gets its certificate from the servers knows that their port 8300 wants TLS, though it has none
+// of its own configured.
 func TestQuiet_AutoEncrypt(t *testing.T) {
 	t.Parallel()
 	// Clients without a certificate serve no HTTPS.

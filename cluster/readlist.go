@@ -11,9 +11,11 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
-// Answers that grow with the cluster are decoded element by element while they arrive, and no more is kept of them than a budget allows.
+// Answers that grow with the cluster are decoded element by element while they arrive, and no more is kept of them
+// than a budget allows.
 
-// stream reads an endpoint of the configured agent and has the answer decoded while it arrives. What is kept of it is taken off the budget.
+// stream reads an endpoint of the configured agent and has the answer decoded while it arrives. What is kept of it is
+// taken off the budget.
 func (s *Snapshot) stream(ctx context.Context, ep consul.Endpoint, memory *consul.Budget, decode func(*consul.JSONReader) error) error {
 	return s.streamAt(ctx, s.cluster.client.Options().Address, ep, memory, decode)
 }

@@ -15,7 +15,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
-// right is something that a token may be allowed to do, in the words of Consul's ACL rules. The zero value is no right.
+// right is something that a token may be allowed to do, in the words of Consul's ACL rules. The zero value is no
+// right.
 type right struct {
 	Resource string
 	// Segment is the name of the node or the prefix of the keys; empty for rights that are not about one.
@@ -52,8 +53,9 @@ func (e deniedError) Error() string {
 func (deniedError) Is(err error) bool { return err == consul.ErrRefused }
 func (deniedError) Denied() bool      { return true }
 
-// endpointAuthorize answers which of the rights in its body the token has, the anonymous token included. It writes nothing and logs
-// nothing, except with ACLs switched off (Consul: HTTPHandlers.ACLAuthorize). It is there since Consul 1.8.
+// endpointAuthorize answers which of the rights in its body the token has, the anonymous token included. It writes
+// nothing and logs nothing, except with ACLs switched off (Consul: HTTPHandlers.ACLAuthorize). It is there since
+// Consul 1.8.
 var endpointAuthorize = consul.Endpoint{Path: "/v1/internal/acl/authorize"}
 
 // rights are those that a token was asked for; nil if they are not known.
@@ -70,7 +72,8 @@ func (r rights) lacksAll(wanted []right) bool {
 	return len(wanted) > 0 && !slices.ContainsFunc(wanted, func(w right) bool { return !r.lacks(w) })
 }
 
-// rightsMemory is how long the answer about a token's rights holds, and maxRights is how many rights Consul tells at once.
+// rightsMemory is how long the answer about a token's rights holds, and maxRights is how many rights Consul tells at
+// once.
 const (
 	rightsMemory = 5 * time.Minute
 	maxRights    = 64
@@ -83,8 +86,9 @@ type tokenRights struct {
 	until   time.Time
 }
 
-// tokenRights are the rights of the token, of those that endpoints need. They are asked for once in rightsMemory, and at once when the token
-// changes. If they cannot be had, what was known about the token holds. It must be started only for an agent that has ACLs switched on.
+// tokenRights are the rights of the token, of those that endpoints need. They are asked for once in rightsMemory, and
+// at once when the token changes. If they cannot be had, what was known about the token holds. It must be started
+// only for an agent that has ACLs switched on.
 func (s *Snapshot) tokenRights() *Fact[tokenRights] {
 	return s.rights.Start(s.ctx, func(ctx context.Context) (tokenRights, error) {
 		client := s.cluster.client
@@ -133,7 +137,8 @@ func (s *Snapshot) authorize(ctx context.Context, wanted []right) (rights, error
 	return r, nil
 }
 
-// wantedRights are those that any endpoint needs. A request of an older Consul must not name a resource that it does not know.
+// wantedRights are those that any endpoint needs. A request of an older Consul must not name a resource that it does
+// not know.
 func (s *Snapshot) wantedRights(members []Member) []right {
 	wanted := []right{operatorRead, agentRead("")}
 	if !slices.ContainsFunc(members, func(m Member) bool { return m.Server() && olderThan(m.Version, 1, 13) }) {
@@ -150,8 +155,8 @@ func (s *Snapshot) wantedRights(members []Member) []right {
 	return wanted
 }
 
-// agentNames are the names of the agents that are asked about themselves, or may be: those of the configured agent and of the servers
-// first.
+// agentNames are the names of the agents that are asked about themselves, or may be: those of the configured agent
+// and of the servers first.
 func (s *Snapshot) agentNames(members []Member) []string {
 	configured := s.Address().Hostname()
 	members = slices.Clone(members)
@@ -170,8 +175,8 @@ func (s *Snapshot) agentNames(members []Member) []string {
 	return names
 }
 
-// agentRights are the rights one of which is needed to ask the agent at an address about itself. It is one if the name of the agent is
-// known; otherwise, the agent is one of the members.
+// agentRights are the rights one of which is needed to ask the agent at an address about itself. It is one if the
+// name of the agent is known; otherwise, the agent is one of the members.
 func (s *Snapshot) agentRights(address consul.Address, members []Member) []right {
 	if agent := s.knownAgent(); agent != nil && address == s.Address() {
 		return []right{agentRead(agent.Name)}
@@ -188,9 +193,9 @@ func (s *Snapshot) agentRights(address consul.Address, members []Member) []right
 	return any
 }
 
-// aclsOn reports whether the configured agent is known to have ACLs switched on, before it has told about itself in this scrape. By the tags
-// of the servers alone it is not: a client agent may have them switched off all the same, and then the question for rights is an error in
-// its log.
+// aclsOn reports whether the configured agent is known to have ACLs switched on, before it has told about itself in
+// this scrape. By the tags of the servers alone it is not: a client agent may have them switched off all the same,
+// and then the question for rights is an error in its log.
 func (s *Snapshot) aclsOn(members []Member, membersErr error) bool {
 	if agent := s.knownAgent(); agent != nil {
 		return agent.ACLsOn

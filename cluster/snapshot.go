@@ -20,10 +20,10 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
-// Snapshot is everything known about the cluster during one scrape. Each method starts fetching its fact when it is first
-// called and returns at once; Fact.Get waits for it. Whoever needs several facts starts all of them before it waits for the
-// first, so that they are fetched in parallel. A fact that cannot be had is an error for everyone who asks, and never keeps
-// another fact from being had.
+// Snapshot is everything known about the cluster during one scrape. Each method starts fetching its fact when it is
+// first called and returns at once; Fact.Get waits for it. Whoever needs several facts starts all of them before it
+// waits for the first, so that they are fetched in parallel. A fact that cannot be had is an error for everyone who
+// asks, and never keeps another fact from being had.
 //
 // All fetching is bounded by the context of the snapshot.
 type Snapshot struct {
@@ -94,8 +94,8 @@ type QueryMeta struct {
 	DefaultACLPolicy string
 }
 
-// Snapshot starts one. All its fetching ends a little before ctx does, so that what a hanging server leaves out is known in time to deliver
-// all the rest. Close must be called at the end.
+// Snapshot starts one. All its fetching ends a little before ctx does, so that what a hanging server leaves out is
+// known in time to deliver all the rest. Close must be called at the end.
 func (c *Cluster) Snapshot(ctx context.Context) *Snapshot {
 	ctx, cancel := withMargin(ctx)
 	c.mu.Lock()
@@ -135,16 +135,16 @@ func (s *Snapshot) KnownAgent() *Agent { return s.knownAgent() }
 // FailingFiles are why files could not be read again, so that what they held before is in use.
 func (s *Snapshot) FailingFiles() []string { return s.cluster.failingFiles() }
 
-// Close ends all fetching that is still under way, and the connections to Consul. The cluster keeps what is known by now for the next
-// snapshot.
+// Close ends all fetching that is still under way, and the connections to Consul. The cluster keeps what is known by
+// now for the next snapshot.
 func (s *Snapshot) Close() {
 	s.cancel()
 	s.cluster.learn(s)
 	s.cluster.client.CloseIdle()
 }
 
-// The endpoints. All but the chosen ones are read with ?stale; those under /v1/agent and /v1/status are answered by the agent itself and
-// need no leader.
+// The endpoints. All but the chosen ones are read with ?stale; those under /v1/agent and /v1/status are answered by
+// the agent itself and need no leader.
 var (
 	endpointSelf         = consul.Endpoint{Path: "/v1/agent/self"}
 	endpointMembers      = consul.Endpoint{Path: "/v1/agent/members"}
@@ -170,8 +170,8 @@ func (s *Snapshot) agentAt(ctx context.Context, address consul.Address) (Agent, 
 	return newAgent(&self)
 }
 
-// Up is whether the configured agent's HTTP API answers. An agent that may not tell us about itself, or that has lost its
-// servers, is up. It is an error if the agent could not be asked, for a reason that lies with this process.
+// Up is whether the configured agent's HTTP API answers. An agent that may not tell us about itself, or that has lost
+// its servers, is up. It is an error if the agent could not be asked, for a reason that lies with this process.
 func (s *Snapshot) Up() *Fact[bool] {
 	return s.up.Start(s.ctx, func(ctx context.Context) (bool, error) {
 		self, leader := s.Agent(), s.StatusLeader()
@@ -223,8 +223,8 @@ func (s *Snapshot) RaftPeers() *Fact[[]RaftPeer] {
 	})
 }
 
-// ownRaftPeers is the Raft configuration by the configured agent's own account, for a server that would have to ask the leader for more and
-// has never heard of one. A client has none, and the error is err.
+// ownRaftPeers is the Raft configuration by the configured agent's own account, for a server that would have to ask
+// the leader for more and has never heard of one. A client has none, and the error is err.
 func (s *Snapshot) ownRaftPeers(ctx context.Context, err error) ([]RaftPeer, error) {
 	agent, agentErr := s.Agent().Get(ctx)
 	if agentErr != nil || agent.Raft == nil {
@@ -258,8 +258,8 @@ func (s *Snapshot) Datacenters() *Fact[int] {
 	})
 }
 
-// Topology is who belongs to the cluster: by the Serf members and the Raft configuration of this scrape, each of them replaced
-// by the last good one where it cannot be had. It is an error only if there never was any.
+// Topology is who belongs to the cluster: by the Serf members and the Raft configuration of this scrape, each of them
+// replaced by the last good one where it cannot be had. It is an error only if there never was any.
 func (s *Snapshot) Topology() *Fact[Topology] {
 	return s.topology.Start(s.ctx, func(ctx context.Context) (Topology, error) {
 		if s.cluster.opts.AgentOnly { // Asking who the servers are would be asking the servers.
@@ -283,8 +283,8 @@ func (s *Snapshot) Topology() *Fact[Topology] {
 // errNoServers means that the agent does not name any, and did not earlier.
 var errNoServers = errors.New("no server of the cluster is known (may the token read nodes?)")
 
-// peersToVote are the Raft configuration. Where that cannot be read, it is put together from the addresses of /v1/status/peers, which needs
-// no right: all of them are taken for voters, except members that say otherwise.
+// peersToVote are the Raft configuration. Where that cannot be read, it is put together from the addresses of
+// /v1/status/peers, which needs no right: all of them are taken for voters, except members that say otherwise.
 func (s *Snapshot) peersToVote() *Fact[[]RaftPeer] {
 	return s.votingPeers.Start(s.ctx, func(ctx context.Context) ([]RaftPeer, error) {
 		peers, err := s.RaftPeers().Get(ctx)
@@ -299,8 +299,8 @@ func (s *Snapshot) peersToVote() *Fact[[]RaftPeer] {
 	})
 }
 
-// Reports are what the servers of the topology say on their port 8300, one for each, by name. Servers known from earlier
-// scrapes are asked at once, without waiting for the agent, which may be what hangs.
+// Reports are what the servers of the topology say on their port 8300, one for each, by name. Servers known from
+// earlier scrapes are asked at once, without waiting for the agent, which may be what hangs.
 func (s *Snapshot) Reports() *Fact[[]Report] {
 	return s.reports.Start(s.ctx, func(ctx context.Context) ([]Report, error) {
 		pl, err := s.plan(ctx, s.earlier().rpcs())
@@ -320,8 +320,8 @@ func (s *Snapshot) Reports() *Fact[[]Report] {
 	})
 }
 
-// PortReports are how the probes of all ports went, in the order of the servers and then of the ports. As with Reports, the
-// ports known from earlier scrapes are probed at once.
+// PortReports are how the probes of all ports went, in the order of the servers and then of the ports. As with
+// Reports, the ports known from earlier scrapes are probed at once.
 func (s *Snapshot) PortReports() *Fact[[]PortReport] {
 	return s.portReports.Start(s.ctx, func(ctx context.Context) ([]PortReport, error) {
 		pl, err := s.plan(ctx, s.earlier().ports(), s.findMeshCA, s.findWANHosts)
@@ -348,8 +348,9 @@ func (s *Snapshot) earlier() *planner {
 	return s.cluster.planner(&s.before, s.before.topology(), s.before.agent)
 }
 
-// plan plans with what is known in this scrape, and with what find adds to that; the ports that are known from earlier scrapes are probed
-// meanwhile. It leaves time for the other probes: an agent that has not answered by then has not told anything new.
+// plan plans with what is known in this scrape, and with what find adds to that; the ports that are known from
+// earlier scrapes are probed meanwhile. It leaves time for the other probes: an agent that has not answered by then
+// has not told anything new.
 func (s *Snapshot) plan(ctx context.Context, early []Port, find ...func(context.Context, *planner)) (*planner, error) {
 	topology, agent := s.Topology(), s.Agent()
 	s.probes.start(early)
@@ -369,7 +370,8 @@ func (s *Snapshot) plan(ctx context.Context, early []Port, find ...func(context.
 	return pl, nil
 }
 
-// findMeshCA adds to a plan that needs it the authority of the service mesh. Without an answer, the last one has to do.
+// findMeshCA adds to a plan that needs it the authority of the service mesh. Without an answer, the last one has to
+// do.
 func (s *Snapshot) findMeshCA(ctx context.Context, pl *planner) {
 	if !pl.wantsMeshCA() {
 		return
@@ -379,8 +381,8 @@ func (s *Snapshot) findMeshCA(ctx context.Context, pl *planner) {
 	}
 }
 
-// findWANHosts adds to a plan that needs them where the servers are in the WAN pool. Without an answer, or with a token that may see
-// nobody, the last one has to do.
+// findWANHosts adds to a plan that needs them where the servers are in the WAN pool. Without an answer, or with a
+// token that may see nobody, the last one has to do.
 func (s *Snapshot) findWANHosts(ctx context.Context, pl *planner) {
 	if !pl.wantsWANHosts() {
 		return
@@ -390,8 +392,8 @@ func (s *Snapshot) findWANHosts(ctx context.Context, pl *planner) {
 	}
 }
 
-// ServerAgents are, by name, what the servers say about themselves whose HTTP API can be expected to answer. A server that does
-// not answer is left out.
+// ServerAgents are, by name, what the servers say about themselves whose HTTP API can be expected to answer. A server
+// that does not answer is left out.
 func (s *Snapshot) ServerAgents() *Fact[map[string]Agent] {
 	return s.serverAgents.Start(s.ctx, func(ctx context.Context) (map[string]Agent, error) {
 		agent, members := s.Agent(), s.Topology()
@@ -420,8 +422,8 @@ func without(servers []Server, name string) []Server {
 	return slices.DeleteFunc(slices.Clone(servers), func(s Server) bool { return s.Name == name })
 }
 
-// askServers asks the HTTP APIs of those servers that can be expected to answer, and returns the answers by name. What does not answer is
-// left out.
+// askServers asks the HTTP APIs of those servers that can be expected to answer, and returns the answers by name.
+// What does not answer is left out.
 func askServers[T any](ctx context.Context, s *Snapshot, servers []Server, ask func(context.Context, consul.Address) (T, error)) map[string]T {
 	type answer struct {
 		name  string
@@ -469,8 +471,8 @@ func (s *Snapshot) readAgent(ctx context.Context, ep consul.Endpoint, out any) e
 	return s.read(ctx, s.cluster.client.Options().Address, ep, out)
 }
 
-// read reads an endpoint of the agent at address, unless it is better not asked now, see permit. If only the leader answers, finding out
-// about the leader and this question together have the time of one.
+// read reads an endpoint of the agent at address, unless it is better not asked now, see permit. If only the leader
+// answers, finding out about the leader and this question together have the time of one.
 func (s *Snapshot) read(ctx context.Context, address consul.Address, ep consul.Endpoint, out any) error {
 	if ep.Chosen {
 		ep.Consistency = s.cluster.client.Options().Consistency
@@ -506,7 +508,8 @@ func (s *Snapshot) read(ctx context.Context, address consul.Address, ep consul.E
 	return nil
 }
 
-// noteAnswer takes how a request to the configured agent ended. One that answers, after nothing had listened at its address, was restarted.
+// noteAnswer takes how a request to the configured agent ended. One that answers, after nothing had listened at its
+// address, was restarted.
 func (s *Snapshot) noteAnswer(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -19,8 +19,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
-// fakeAgent is an HTTP API for what a real one does not do on demand. It fails the test when it is asked for a path that it
-// has no handler for.
+// fakeAgent is an HTTP API for what a real one does not do on demand. It fails the test when it is asked for a path
+// that it has no handler for.
 func fakeAgent(t *testing.T, handlers map[string]http.HandlerFunc) consul.Address {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -46,7 +46,8 @@ func fakeAgent(t *testing.T, handlers map[string]http.HandlerFunc) consul.Addres
 	return address
 }
 
-// circumstancesOfFake is what decides, with a fakeAgent that does not say otherwise, that everything is asked: a server without ACLs.
+// circumstancesOfFake is what decides, with a fakeAgent that does not say otherwise, that everything is asked: a
+// server without ACLs.
 var circumstancesOfFake = map[string]http.HandlerFunc{
 	"/v1/agent/self":    answer(http.StatusOK, `{"Config":{"NodeName":"a","Server":true},"DebugConfig":{"ACLsEnabled":false}}`),
 	"/v1/agent/members": answer(http.StatusOK, `[{"Name":"a","Status":1,"Tags":{"role":"consul","acls":"0"}}]`),
@@ -115,7 +116,8 @@ func TestClient_Request(t *testing.T) {
 	}
 }
 
-// What was learnt stays when the agent is gone, when it has just started and knows nobody, or when the token is too weak.
+// What was learnt stays when the agent is gone, when it has just started and knows nobody, or when the token is too
+// weak.
 func TestTopologyIsKept(t *testing.T) {
 	t.Parallel()
 	members := `[{"Name":"a","Addr":"127.0.0.1","Status":1,"Tags":{"role":"consul","port":"1","id":"id-a"}},
@@ -203,8 +205,8 @@ func TestUp(t *testing.T) {
 	}
 }
 
-// What the agent tells by itself does not wait behind what it asks the servers about, however many of those requests hang: an agent that has lost its
-// servers is up. One request at a time is the tightest limit that users can set.
+// What the agent tells by itself does not wait behind what it asks the servers about, however many of those requests
+// hang: an agent that has lost its servers is up. One request at a time is the tightest limit that users can set.
 func TestUp_ServersHang(t *testing.T) {
 	t.Parallel()
 	hang := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }

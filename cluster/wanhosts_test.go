@@ -13,8 +13,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
-// Where the WAN pool has an interface of its own, its ports are known from the first scrape on. They stay known when the agent, or its
-// token, tells of the pool no more; with a pool that has moved they are where that is now.
+// Where the WAN pool has an interface of its own, its ports are known from the first scrape on. They stay known when
+// the agent, or its token, tells of the pool no more; with a pool that has moved they are where that is now.
 func TestSnapshot_WANHosts(t *testing.T) {
 	t.Parallel()
 	const (

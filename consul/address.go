@@ -24,8 +24,9 @@ type Address struct {
 	Socket string
 }
 
-// ParseAddress reads an address as consul_exporter and Consul's own CLI take it: a URL with scheme http, https or unix, or a
-// bare host:port. Its errors have nothing of what was written, unlike those of net/url: it may hold a password.
+// ParseAddress reads an address as consul_exporter and Consul's own CLI take it: a URL with scheme http, https or
+// unix, or a bare host:port. Its errors have nothing of what was written, unlike those of net/url: it may hold a
+// password.
 func ParseAddress(s string) (Address, error) {
 	if path, ok := strings.CutPrefix(s, "unix://"); ok {
 		if !strings.HasPrefix(path, "/") {

@@ -8,8 +8,8 @@ import (
 	"sync/atomic"
 )
 
-// budget is how much memory may be kept of an answer, or of several together. The length of an answer alone bounds little: three bytes of
-// JSON, "{},", can make a structure of hundreds. It is safe for concurrent use.
+// budget is how much memory may be kept of an answer, or of several together. The length of an answer alone bounds
+// little: three bytes of JSON, "{},", can make a structure of hundreds. It is safe for concurrent use.
 type Budget struct {
 	limit int64
 	spent atomic.Int64
@@ -25,7 +25,8 @@ func (b *Budget) Spend(bytes int64) error {
 	return nil
 }
 
-// keep appends to a list what is then kept in memory. Text is not counted: there is no more of it than there was in the answer.
+// keep appends to a list what is then kept in memory. Text is not counted: there is no more of it than there was in
+// the answer.
 func Keep[T any](b *Budget, list []T, v T) ([]T, error) {
 	if err := b.Spend(int64(reflect.TypeFor[T]().Size())); err != nil {
 		return nil, err

@@ -32,8 +32,8 @@ const (
 	DefaultMaxResponseBytes = 64 << 20
 )
 
-// ErrRefused means that the agent does not offer this to us: the token may not read it, or the version or edition does
-// not have it. It is remembered for some minutes, so that Consul does not log an error at each scrape.
+// ErrRefused means that the agent does not offer this to us: the token may not read it, or the version or edition
+// does not have it. It is remembered for some minutes, so that Consul does not log an error at each scrape.
 var ErrRefused = errors.New("refused")
 
 // ClientOptions say how to reach an agent's HTTP API.
@@ -51,7 +51,8 @@ type Options struct {
 	Datacenter string
 	// Consistency is how they are read; empty means ConsistencyStale. Everything else is always read stale.
 	Consistency Consistency
-	// RequestLimit bounds the requests under way to one agent that it asks the servers about; 0 means maxConnsPerHost, which it cannot exceed.
+	// RequestLimit bounds the requests under way to one agent that it asks the servers about; 0 means maxConnsPerHost,
+	// which it cannot exceed.
 	RequestLimit int
 	// Timeout bounds each request.
 	Timeout time.Duration
@@ -68,7 +69,8 @@ type Consistency string
 const (
 	// ConsistencyStale lets any server answer, with or without a leader.
 	ConsistencyStale Consistency = "stale"
-	// ConsistencyDefault lets the leader answer, which may have just been replaced. Without a leader Consul lets the request hang.
+	// ConsistencyDefault lets the leader answer, which may have just been replaced. Without a leader Consul lets the
+	// request hang.
 	ConsistencyDefault Consistency = "default"
 	// ConsistencyConsistent makes the leader verify first that it is the leader still.
 	ConsistencyConsistent Consistency = "consistent"
@@ -83,8 +85,9 @@ func Consistencies() []Consistency {
 // of the servers. It counts its requests and remembers refusals.
 type Client struct {
 	opts Options
-	// own connects for what an agent answers by itself, forwarded for what it asks the servers about: when they hang, as many of those requests
-	// as may be under way wait for them, and what the agent can tell all the same must not wait behind.
+	// own connects for what an agent answers by itself, forwarded for what it asks the servers about: when they hang, as
+	// many of those requests as may be under way wait for them, and what the agent can tell all the same must not wait
+	// behind.
 	own, forwarded *http.Transport
 	refusals       *Refusals
 	unknownTokens  unknownTokens
@@ -99,7 +102,8 @@ type Client struct {
 type RequestKey struct {
 	// Endpoint is the path, without names of this cluster in it.
 	Endpoint string
-	// Code is the HTTP status, "error" where there was no complete answer, or "own_fault" where the request could not be made.
+	// Code is the HTTP status, "error" where there was no complete answer, or "own_fault" where the request could not be
+	// made.
 	Code string
 }
 
@@ -171,8 +175,8 @@ type Endpoint struct {
 	Long bool
 	// maybeEmpty is whether status 404 means that there is nothing, which is then errNothing and no refusal.
 	MaybeEmpty bool
-	// decode, if there is one, gets the answer as it arrives, in place of the JSON being decoded into what get was given. Whatever
-	// grows with the cluster has one: other answers are bounded by wholeAnswerBytes.
+	// decode, if there is one, gets the answer as it arrives, in place of the JSON being decoded into what get was
+	// given. Whatever grows with the cluster has one: other answers are bounded by wholeAnswerBytes.
 	Decode func(io.Reader) error
 }
 
@@ -182,8 +186,8 @@ func (ep *Endpoint) Name() string { return cmp.Or(ep.Label, ep.Path) }
 // errNothing means that what was asked for does not exist, which the endpoint says with status 404.
 var ErrNothing = errors.New("there is nothing")
 
-// get reads one endpoint of the agent at address and decodes the answer into out. The error, if any, says which endpoint
-// it was, and is ErrRefused where asking again makes no sense for some minutes.
+// get reads one endpoint of the agent at address and decodes the answer into out. The error, if any, says which
+// endpoint it was, and is ErrRefused where asking again makes no sense for some minutes.
 func (c *Client) Get(ctx context.Context, address Address, ep Endpoint, out any) (*api.QueryMeta, error) {
 	meta, err := c.ask(ctx, address, ep, out)
 	if err != nil {
@@ -262,7 +266,8 @@ func (c *Client) readWhole(ctx context.Context, address Address, ep *Endpoint, o
 	return client.Raw().Query(ep.Path, out, q.WithContext(ctx))
 }
 
-// readStream reads an answer that may be large, and has it decoded while it arrives. consul/api would collect it first.
+// readStream reads an answer that may be large, and has it decoded while it arrives. consul/api would collect it
+// first.
 func (c *Client) readStream(ctx context.Context, address Address, ep *Endpoint, _ any) (*api.QueryMeta, error) {
 	ctx, arrived, cancel := bound(ctx, cmp.Or(ep.Timeout, c.opts.Timeout), ep.Long)
 	defer cancel()
@@ -299,8 +304,8 @@ func (c *Client) stream(ctx context.Context, address Address, ep *Endpoint, arri
 	return queryMeta(resp.Header), nil
 }
 
-// queryMeta reads what an answer's headers say about its worth. That about the token's rights is there also where there is nothing about
-// the leader, as on /v1/agent/members.
+// queryMeta reads what an answer's headers say about its worth. That about the token's rights is there also where
+// there is nothing about the leader, as on /v1/agent/members.
 func queryMeta(h http.Header) *api.QueryMeta {
 	ms, err := strconv.ParseUint(h.Get("X-Consul-LastContact"), 10, 63)
 	if err != nil {
@@ -379,8 +384,8 @@ func (c *Client) count(key RequestKey) {
 	c.requests[key]++
 }
 
-// Requests returns how many requests were made since the start. Requests held back because of an earlier refusal are not
-// among them.
+// Requests returns how many requests were made since the start. Requests held back because of an earlier refusal are
+// not among them.
 func (c *Client) Requests() map[RequestKey]uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -447,8 +452,8 @@ type stalledError struct{ timeout time.Duration }
 func (e stalledError) Error() string { return "nothing more arrived within " + e.timeout.String() }
 func (stalledError) Unwrap() error   { return context.DeadlineExceeded }
 
-// bound returns a context that ends after the timeout; if the answer may be long, each part of it that arrives starts that anew, which
-// arrived has to be called for.
+// bound returns a context that ends after the timeout; if the answer may be long, each part of it that arrives starts
+// that anew, which arrived has to be called for.
 func bound(ctx context.Context, timeout time.Duration, long bool) (_ context.Context, arrived func(), cancel context.CancelFunc) {
 	if !long {
 		ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -462,8 +467,9 @@ func bound(ctx context.Context, timeout time.Duration, long bool) (_ context.Con
 	}
 }
 
-// isSwitchedOff reports whether an error may mean that the feature is off, or the right missing, where that could not be read beforehand.
-// Consul answers with status 500, and for peering only after eleven seconds, which nobody waits for.
+// isSwitchedOff reports whether an error may mean that the feature is off, or the right missing, where that could not
+// be read beforehand. Consul answers with status 500, and for peering only after eleven seconds, which nobody waits
+// for.
 func (ep *Endpoint) isSwitchedOff(err error) bool {
 	if !ep.Uncertain || err == nil {
 		return false

@@ -91,7 +91,8 @@ func TestClient_BadAnswers(t *testing.T) {
 	}
 }
 
-// An answer of the very length that is allowed is read, one of a byte more is not; what is decoded as a whole has a limit of its own.
+// An answer of the very length that is allowed is read, one of a byte more is not; what is decoded as a whole has a
+// limit of its own.
 func TestBoundedBody(t *testing.T) {
 	t.Parallel()
 	const (

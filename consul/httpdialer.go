@@ -13,8 +13,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/descriptors"
 )
 
-// httpDialer opens connections for HTTP. net/http lets it go on when the request that it was for has ended, so it has a time
-// limit of its own.
+// httpDialer opens connections for HTTP. net/http lets it go on when the request that it was for has ended, so it has
+// a time limit of its own.
 type httpDialer struct {
 	// socket is the path of a unix socket to connect to, wherever the request goes; empty for none.
 	socket  string
@@ -32,7 +32,8 @@ func (d *httpDialer) dial(ctx context.Context, network, address string) (net.Con
 	return descriptors.Dial(ctx, dialer, network, address, d.timeout/2)
 }
 
-// dialTLS implements http.Transport.DialTLSContext: it uses the authorities and the client certificate as they are now.
+// dialTLS implements http.Transport.DialTLSContext: it uses the authorities and the client certificate as they are
+// now.
 func (d *httpDialer) dialTLS(ctx context.Context, network, address string) (net.Conn, error) {
 	raw, err := d.dial(ctx, network, address)
 	if err != nil {

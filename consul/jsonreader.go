@@ -21,16 +21,16 @@ type JSONReader struct {
 	unquoted []byte
 }
 
-// newJSONReader returns one that does not check for duplicate names and invalid UTF-8, which would take a quarter of the time. What is
-// kept of the answer is taken off the budget.
+// newJSONReader returns one that does not check for duplicate names and invalid UTF-8, which would take a quarter of
+// the time. What is kept of the answer is taken off the budget.
 func NewJSONReader(r io.Reader, memory *Budget) JSONReader {
 	ahead := &readAhead{Reader: r}
 	ahead.decoder = jsontext.NewDecoder(ahead, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	return JSONReader{Decoder: ahead.decoder, Memory: memory}
 }
 
-// aheadBytes bounds what is read and not decoded yet, which the decoder has to keep in memory: a text or an element. The longest text is the
-// value of a key, with 700 KB.
+// aheadBytes bounds what is read and not decoded yet, which the decoder has to keep in memory: a text or an element.
+// The longest text is the value of a key, with 700 KB.
 const aheadBytes = 4 << 20
 
 // readAhead fails when that is more.
@@ -52,8 +52,8 @@ func (r *readAhead) Read(p []byte) (int, error) {
 
 var ErrLongElement = errors.New("a text or an element is longer than any that Consul answers with")
 
-// elementBytes bounds one element that is decoded as a whole: a member, a check, an instance. Consul's have some hundred bytes, and with the
-// output of a check 5 KB.
+// elementBytes bounds one element that is decoded as a whole: a member, a check, an instance. Consul's have some
+// hundred bytes, and with the output of a check 5 KB.
 const elementBytes = 256 << 10
 
 // element decodes the next value as a whole.

@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// A text that does not end is not collected until the answer is too large, one as long as a key's value may be is read.
+// A text that does not end is not collected until the answer is too large, one as long as a key's value may be is
+// read.
 func TestReadAhead(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {

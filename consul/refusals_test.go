@@ -81,7 +81,8 @@ func TestRefusals_BackOff(t *testing.T) {
 		5*time.Minute, time.Hour, 6*time.Hour, 24*time.Hour, 24*time.Hour)
 }
 
-// A server that has just started does not know the token yet; one that was deleted is asked about less and less often.
+// A server that has just started does not know the token yet; one that was deleted is asked about less and less
+// often.
 func TestRefusals_UnknownToken(t *testing.T) {
 	t.Parallel()
 	expectWaits(t, api.StatusError{Code: 403, Body: "ACL not found"},

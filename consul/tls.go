@@ -27,8 +27,8 @@ type TLSFiles struct {
 	Insecure bool
 }
 
-// TLS is the client's side of TLS, made from files that are read again when a connection is opened, so that renewed ones are
-// used at once. See files.Watched. Connections that are open do not notice.
+// TLS is the client's side of TLS, made from files that are read again when a connection is opened, so that renewed
+// ones are used at once. See files.Watched. Connections that are open do not notice.
 type TLS struct {
 	// authorities and certificate are nil where no file is named.
 	authorities *files.Watched[*x509.CertPool]
@@ -39,9 +39,9 @@ type TLS struct {
 	config *tls.Config
 }
 
-// Open reads the files for the first time and returns what they make, or all that is wrong with them. When a later read of the
-// authorities or of the certificate fails where the one before did not, onError is called; nil means that nobody wants to
-// know.
+// Open reads the files for the first time and returns what they make, or all that is wrong with them. When a later
+// read of the authorities or of the certificate fails where the one before did not, onError is called; nil means that
+// nobody wants to know.
 func (f TLSFiles) Open(onError func(error)) (*TLS, error) {
 	t := &TLS{config: &tls.Config{
 		MinVersion:         tls.VersionTLS12,
@@ -83,8 +83,8 @@ func (f TLSFiles) Open(onError func(error)) (*TLS, error) {
 	return t, nil
 }
 
-// Config returns the configuration for connections to be opened now, which is not to be changed. It is the same one as long as
-// the authorities are the same. Without files, for which t is nil, there is none.
+// Config returns the configuration for connections to be opened now, which is not to be changed. It is the same one
+// as long as the authorities are the same. Without files, for which t is nil, there is none.
 func (t *TLS) Config() *tls.Config {
 	if t == nil {
 		return nil
@@ -145,8 +145,8 @@ func withName(base *tls.Config, name string) *tls.Config {
 	return config
 }
 
-// withServerName returns the configuration with the name to expect in the certificate of a server's port 8300, unless it has
-// one: server.<datacenter>.<domain>, of any datacenter when that is not known.
+// withServerName returns the configuration with the name to expect in the certificate of a server's port 8300, unless
+// it has one: server.<datacenter>.<domain>, of any datacenter when that is not known.
 func WithServerName(base *tls.Config, datacenter, domain string) *tls.Config {
 	if datacenter != "" || (base != nil && base.ServerName != "") {
 		return withName(base, "server."+datacenter+"."+domain)
@@ -161,8 +161,8 @@ func WithServerName(base *tls.Config, datacenter, domain string) *tls.Config {
 	})
 }
 
-// withAnyName returns a configuration that accepts a certificate for any of the names, the first of which is sent to the
-// server.
+// withAnyName returns a configuration that accepts a certificate for any of the names, the first of which is sent to
+// the server.
 func WithAnyName(base *tls.Config, names ...string) *tls.Config {
 	return withNames(base, names[0], func(leaf *x509.Certificate) error {
 		var first error
@@ -179,8 +179,8 @@ func WithAnyName(base *tls.Config, names ...string) *tls.Config {
 	})
 }
 
-// withNames returns a configuration that accepts a certificate whose names verify says are right. The server is asked for
-// the name sent.
+// withNames returns a configuration that accepts a certificate whose names verify says are right. The server is asked
+// for the name sent.
 func withNames(base *tls.Config, sent string, verify func(*x509.Certificate) error) *tls.Config {
 	config := withName(base, sent)
 	if config.InsecureSkipVerify {

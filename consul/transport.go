@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// wholeAnswerBytes bounds the answers that are decoded as a whole, which takes many times their size. They are about one agent, or
-	// about the servers; the largest known is the Raft configuration of a thousand servers, with 200 KB.
+	// wholeAnswerBytes bounds the answers that are decoded as a whole, which takes many times their size. They are about
+	// one agent, or about the servers; the largest known is the Raft configuration of a thousand servers, with 200 KB.
 	wholeAnswerBytes = 1 << 20
 	// errorAnswerBytes bounds what is read of an answer that is an error: a sentence.
 	errorAnswerBytes = 1 << 10
@@ -61,9 +61,9 @@ func (o *Options) newHTTPClient(base http.RoundTripper) *http.Client {
 	}
 }
 
-// identity is the one place that says to Consul who asks: it sets what the options have and removes what they do not have. consul/api
-// fills in what its caller leaves empty from CONSUL_HTTP_TOKEN, CONSUL_NAMESPACE and their like, which are meant for one cluster and
-// must not reach the others.
+// identity is the one place that says to Consul who asks: it sets what the options have and removes what they do not
+// have. consul/api fills in what its caller leaves empty from CONSUL_HTTP_TOKEN, CONSUL_NAMESPACE and their like,
+// which are meant for one cluster and must not reach the others.
 type identity struct {
 	base http.RoundTripper
 	opts *Options
@@ -98,8 +98,8 @@ func (o *Options) CurrentToken() string {
 	return o.Token()
 }
 
-// noToken keeps api.NewClient from looking for a token in the environment, where a CONSUL_HTTP_TOKEN_FILE that names a missing file would
-// be an error. It is never sent: identity removes it.
+// noToken keeps api.NewClient from looking for a token in the environment, where a CONSUL_HTTP_TOKEN_FILE that names
+// a missing file would be an error. It is never sent: identity removes it.
 const noToken = "none"
 
 // newAPIClient returns consul/api's client of the agent at address.
@@ -117,8 +117,8 @@ func newAPIClient(address Address, client *http.Client) (*api.Client, error) {
 	return c, nil
 }
 
-// NewAPIClient returns consul/api's client of the agent at opts.Address, for programs that write. It takes nothing from the environment,
-// and leaves no connection open between two requests.
+// NewAPIClient returns consul/api's client of the agent at opts.Address, for programs that write. It takes nothing
+// from the environment, and leaves no connection open between two requests.
 func NewAPIClient(opts Options) (*api.Client, error) {
 	base := opts.newTransport()
 	base.DisableKeepAlives = true

@@ -19,7 +19,8 @@ type Fact[T any] struct {
 	err   error
 }
 
-// Start begins to fetch the fact, in a goroutine of its own, unless it has been started. A panic of fetch is an error.
+// Start begins to fetch the fact, in a goroutine of its own, unless it has been started. A panic of fetch is an
+// error.
 func (f *Fact[T]) Start(ctx context.Context, fetch func(context.Context) (T, error)) *Fact[T] {
 	f.mu.Lock()
 	defer f.mu.Unlock()
