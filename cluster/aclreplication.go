@@ -4,8 +4,6 @@
 package cluster
 
 import (
-	"context"
-
 	"github.com/hashicorp/consul/api"
 
 	"github.com/zervigo/consul_cluster_exporter/consul"
@@ -20,8 +18,5 @@ type ACLReplication = api.ACLReplicationStatus
 
 // ACLReplication is the leader's account. On a cluster without ACLs it is an ErrRefused.
 func (s *Snapshot) ACLReplication() *Fact[ACLReplication] {
-	return s.aclReplication.Start(s.ctx, func(ctx context.Context) (status ACLReplication, err error) {
-		err = s.readAgent(ctx, endpointACLReplication, &status)
-		return status, err
-	})
+	return s.aclReplication.Start(s.ctx, answerOf[ACLReplication](s, endpointACLReplication))
 }

@@ -68,24 +68,22 @@ const nodeAlive = "alive"
 
 // AutopilotState is the view of the server that answers.
 func (s *Snapshot) AutopilotState() *Fact[AutopilotState] {
-	return s.autopilotState.Start(s.ctx, func(ctx context.Context) (AutopilotState, error) {
-		var answer autopilotState
-		if err := s.readAgent(ctx, endpointAutopilotState, &answer); err != nil {
-			return AutopilotState{}, err
-		}
-		return newAutopilotState(&answer)
-	})
+	return s.autopilotState.Start(s.ctx, s.autopilotOf(endpointAutopilotState))
 }
 
 // LeaderAutopilot is the view of the leader: of all servers, the one whose view counts for autopilot itself.
 func (s *Snapshot) LeaderAutopilot() *Fact[AutopilotState] {
-	return s.leaderAutopilot.Start(s.ctx, func(ctx context.Context) (AutopilotState, error) {
-		var answer autopilotState
-		if err := s.readAgent(ctx, endpointLeaderAutopilot, &answer); err != nil {
+	return s.leaderAutopilot.Start(s.ctx, s.autopilotOf(endpointLeaderAutopilot))
+}
+
+func (s *Snapshot) autopilotOf(ep consul.Endpoint) func(context.Context) (AutopilotState, error) {
+	return func(ctx context.Context) (AutopilotState, error) {
+		answer, err := answerOf[autopilotState](s, ep)(ctx)
+		if err != nil {
 			return AutopilotState{}, err
 		}
 		return newAutopilotState(&answer)
-	})
+	}
 }
 
 func newAutopilotState(answer *autopilotState) (AutopilotState, error) {

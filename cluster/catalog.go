@@ -142,7 +142,7 @@ func (s *Snapshot) readDump(ctx context.Context, sel *selection, memory *consul.
 
 // selectDump returns the part of the catalog that can be dumped without changing it; ok is false if there is none.
 func (s *Snapshot) selectDump(ctx context.Context, nodes catalogEntries, p *pools) (sel selection, ok bool) {
-	servers := p.servers(s.cluster.client.Options().Datacenter)
+	servers := p.servers(s.cluster.opts.Client.Datacenter)
 	if p.complete && allBefore(servers, writersSince) {
 		return selection{all: true}, true
 	}

@@ -169,7 +169,7 @@ type placedInstance struct {
 func (s *Snapshot) readServices(ctx context.Context, services []string, filter string, memory *consul.Budget) ([][]placedInstance, error) {
 	instances := make([][]placedInstance, len(services))
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(s.cluster.client.Options().MaxConns())
+	group.SetLimit(s.cluster.opts.Client.MaxConns())
 	for i, service := range services {
 		group.Go(func() error {
 			return s.stream(ctx, endpointHealthOf(service, filter), memory, func(d *consul.JSONReader) (err error) {

@@ -104,7 +104,7 @@ func (s *Snapshot) pools(ctx context.Context) *pools {
 // isWhole reports whether the answers of an endpoint in this scrape had everything, whatever the token's rights.
 // Consul says so if it left something out, but not to those who have no token.
 func (s *Snapshot) isWhole(ep consul.Endpoint, servers []Member) bool {
-	if s.cluster.client.Options().CurrentToken() == "" && !aclsOff(servers) {
+	if s.cluster.opts.Client.CurrentToken() == "" && !aclsOff(servers) {
 		return false
 	}
 	return !s.Queries()[ep.Name()].Filtered

@@ -21,7 +21,7 @@ func servesOthers(configured consul.Address, asked Agent, p Protocol) bool {
 // reaches reports whether the HTTP APIs of the other servers can be expected to answer, the configured agent being
 // this one.
 func (c *Cluster) reaches(asked Agent) bool {
-	return servesOthers(c.client.Options().Address, asked, protocolOf(c.client.Options().Address))
+	return servesOthers(c.opts.Client.Address, asked, protocolOf(c.opts.Client.Address))
 }
 
 // protocolOf is the protocol that an agent's HTTP API is spoken to in.
@@ -57,7 +57,7 @@ func (pl *planner) clientPorts() []Port {
 func (pl *planner) clientPortsOfServers(protocols []*protocol) []Port {
 	var ports []Port
 	for _, s := range pl.topology.Servers {
-		if s.Status == StatusNone || !pl.allowed(s.Host) {
+		if s.Status == StatusNone || !pl.opts.allow(s.Host) {
 			continue
 		}
 		for _, p := range protocols {
@@ -89,7 +89,7 @@ func (pl *planner) clientPortsOfAgent(protocols []*protocol) []Port {
 	var ports []Port
 	for _, p := range protocols {
 		host, number := pl.agentHost(p.name), pl.agent.ports[p.name]
-		if number != 0 && host != "" && (host == pl.configured.Hostname() || pl.allowed(host)) {
+		if number != 0 && host != "" && (host == pl.configured.Hostname() || pl.opts.allow(host)) {
 			agent := Server{Name: pl.agent.Name, Host: host}
 			ports = append(ports, pl.portsOf(p, agent, address(host, number), pl.agent.state())...)
 		}

@@ -5,9 +5,12 @@ package cluster
 
 import (
 	"context"
-	"maps"
 	"math"
 	"slices"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+	"github.com/hashicorp/serf/coordinate"
 
 	"github.com/zervigo/consul_cluster_exporter/consul"
 )
@@ -15,8 +18,8 @@ import (
 // maxRTTServers bounds the servers between which round trips are estimated: the pairs grow with the square of it.
 const maxRTTServers = 10
 
-// endpointCoordinates answers with the coordinates of all nodes that the token may read. A token without rights gets
-// an empty list.
+// endpointCoordinates answers with the coordinates of all nodes that the token may read. A token without rights gets an
+// empty list.
 var endpointCoordinates = consul.Endpoint{Path: "/v1/coordinate/nodes", HasMeta: true}
 
 // RTT is the round trip between two servers as their network coordinates estimate it.
@@ -26,33 +29,20 @@ type RTT struct {
 	Seconds  float64
 }
 
-// coordinateEntry is the coordinate of a node in one network segment.
-type coordinateEntry struct {
-	Node string
-	// Segment and Partition are those of Consul Enterprise; servers are in the empty segment, among others, and in the
-	// default partition.
-	Segment, Partition string
-	Coord              *coordinate
+// coordinates are the latest of each node.
+type coordinates map[string]*coordinate.Coordinate
+
+// add adds a coordinate, unless it is that of a network segment or a partition of Consul Enterprise: servers also have
+// one in the empty segment and the default partition.
+func (c coordinates) add(e *api.CoordinateEntry) {
+	if e.Coord != nil && e.Segment == "" && (e.Partition == "" || e.Partition == "default") {
+		c[e.Node] = e.Coord
+	}
 }
 
-// coordinate is a node's place in a space where distances are round trips (hashicorp/serf: coordinate.Coordinate).
-// All is in seconds.
-type coordinate struct {
-	Vec []float64
-	// Adjustment corrects for the mean error of the distances from this node, and may be negative.
-	Adjustment float64
-	// Height is the way from the node to the network.
-	Height float64
-}
-
-// usable reports whether a server can be found by it.
-func (e *coordinateEntry) usable() bool {
-	return e.Coord != nil && e.Segment == "" && (e.Partition == "" || e.Partition == "default")
-}
-
-// ServerRTTs are the estimated round trips between the servers that are alive, one for each pair that has
-// coordinates. Nothing is read and none is there with more than maxRTTServers of them, or when the agent has
-// coordinates switched off, for which Consul would log an error.
+// ServerRTTs are the estimated round trips between the servers that are alive, one for each pair that has coordinates.
+// There are none, and nothing is read, if there are more than maxRTTServers, or if the agent has coordinates switched
+// off, for which Consul would log an error.
 func (s *Snapshot) ServerRTTs() *Fact[[]RTT] {
 	return s.serverRTTs.Start(s.ctx, func(ctx context.Context) ([]RTT, error) {
 		agentFact, membersFact := s.Agent(), s.Members()
@@ -68,19 +58,16 @@ func (s *Snapshot) ServerRTTs() *Fact[[]RTT] {
 		if agent.CoordinatesOff || len(servers) < 2 || len(servers) > maxRTTServers {
 			return nil, nil
 		}
-		latest := make(map[string]coordinateEntry)
+		at := make(coordinates)
 		err = s.stream(ctx, endpointCoordinates, s.newBudget(), func(d *consul.JSONReader) error {
-			return consul.EachElement(d, func(e *coordinateEntry) error {
-				if e.usable() && slices.Contains(servers, e.Node) {
-					latest[e.Node] = *e
+			return consul.EachElement(d, func(e *api.CoordinateEntry) error {
+				if slices.Contains(servers, e.Node) {
+					at.add(e)
 				}
 				return nil
 			})
 		})
-		if err != nil {
-			return nil, err
-		}
-		return roundTrips(servers, slices.Collect(maps.Values(latest))), nil
+		return at.roundTrips(servers), err
 	})
 }
 
@@ -96,45 +83,20 @@ func livingServers(members []Member) []string {
 	return slices.Compact(names)
 }
 
-// roundTrips estimates one for each pair of servers, which must be sorted. Pairs without usable coordinates are left
-// out.
-func roundTrips(servers []string, entries []coordinateEntry) []RTT {
-	at := make(map[string]*coordinate, len(servers))
-	for i := range entries {
-		e := &entries[i]
-		if e.usable() {
-			at[e.Node] = e.Coord
-		}
-	}
+// roundTrips estimates one for each pair of servers, which must be sorted. It leaves out pairs without coordinates in
+// the same space, and those whose distance is no time.
+func (c coordinates) roundTrips(servers []string) []RTT {
 	var rtts []RTT
 	for i, from := range servers {
 		for _, to := range servers[i+1:] {
-			a, b := at[from], at[to]
-			if a == nil || b == nil {
+			a, b := c[from], c[to]
+			if a == nil || b == nil || !a.IsCompatibleWith(b) {
 				continue
 			}
-			if seconds, ok := a.distanceTo(b); ok {
-				rtts = append(rtts, RTT{from, to, seconds})
+			if rtt := a.DistanceTo(b); rtt >= 0 && rtt < time.Duration(math.MaxInt64) {
+				rtts = append(rtts, RTT{from, to, rtt.Seconds()})
 			}
 		}
 	}
 	return rtts
-}
-
-// distanceTo is the Euclidean distance plus both heights, and plus both adjustments unless they make it negative
-// (hashicorp/serf: Coordinate.DistanceTo). It is not ok for coordinates of different spaces, and where it is no time.
-func (c *coordinate) distanceTo(other *coordinate) (seconds float64, ok bool) {
-	if len(c.Vec) != len(other.Vec) {
-		return 0, false
-	}
-	var squares float64
-	for i := range c.Vec {
-		d := c.Vec[i] - other.Vec[i]
-		squares += d * d
-	}
-	seconds = math.Sqrt(squares) + c.Height + other.Height
-	if adjusted := seconds + c.Adjustment + other.Adjustment; adjusted > 0 {
-		seconds = adjusted
-	}
-	return seconds, seconds >= 0 && !math.IsInf(seconds, 0)
 }

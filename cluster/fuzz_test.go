@@ -209,7 +209,7 @@ func FuzzStreams(f *testing.F) {
 			})
 		})
 		read(func(d *consul.JSONReader) error {
-			return consul.EachElement(d, func(*coordinateEntry) error { return nil })
+			return consul.EachElement(d, func(*api.CoordinateEntry) error { return nil })
 		})
 		read(func(d *consul.JSONReader) error {
 			return consul.EachElement(d, func(p *api.Peering) error {

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 
 	"github.com/zervigo/consul_cluster_exporter/consul"
 )
@@ -63,35 +62,6 @@ type DeathInput struct {
 	// SilentHostIsDead lets a server count as dead whose host does not even say that nothing listens on port 8300. Such
 	// a host may also be only out of reach.
 	SilentHostIsDead bool
-}
-
-// MembersSeen are the LAN members as the servers see them, by the name of the server: of the configured agent, if it
-// is one, and of those whose HTTP API can be expected to answer and does.
-func (s *Snapshot) MembersSeen() *Fact[map[string][]Member] {
-	return s.membersSeen.Start(s.ctx, func(ctx context.Context) (map[string][]Member, error) {
-		agent, own, topology := s.Agent(), s.Members(), s.Topology()
-		self, err := agent.Get(ctx)
-		if err != nil {
-			return nil, err
-		}
-		seen := make(map[string][]Member)
-		if self.Server {
-			if seen[self.Name], err = own.Get(ctx); err != nil {
-				return nil, err
-			}
-		}
-		if !s.cluster.reaches(self) {
-			return seen, nil
-		}
-		servers, err := topology.Get(ctx)
-		if err != nil {
-			return nil, err
-		}
-		maps.Copy(seen, askServers(ctx, s, without(servers.Servers, self.Name), func(ctx context.Context, at consul.Address) ([]Member, error) {
-			return readListAt(ctx, s, at, endpointMembers, newMember)
-		}))
-		return seen, nil
-	})
 }
 
 // DeathInput finds out what JudgeDead needs. An error means that there is no telling.

@@ -125,12 +125,3 @@ func (s *Snapshot) learned(k known) known {
 	}
 	return k
 }
-
-// knownAgent is what the configured agent has said about itself in this scrape, or else last said; nil if it never
-// did.
-func (s *Snapshot) knownAgent() *Agent {
-	if agent, ok := s.self.Peek(); ok {
-		return &agent
-	}
-	return s.before.agent
-}

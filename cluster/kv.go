@@ -32,7 +32,7 @@ func (s *Snapshot) KeyNumbers() *Fact[[]KeyNumber] {
 		}
 		ep := endpointKeys(prefix)
 		ep.Decode = func(r io.Reader) (err error) {
-			numbers, err = decodeKeys(r, s.cluster.client.Options().NewBudget())
+			numbers, err = decodeKeys(r, s.cluster.opts.Client.NewBudget())
 			return err
 		}
 		err = s.readAgent(ctx, ep, nil)

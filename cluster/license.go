@@ -4,8 +4,6 @@
 package cluster
 
 import (
-	"context"
-
 	"github.com/hashicorp/consul/api"
 
 	"github.com/zervigo/consul_cluster_exporter/consul"
@@ -16,8 +14,5 @@ var endpointLicense = consul.Endpoint{Path: "/v1/operator/license"}
 
 // License is that of Consul Enterprise.
 func (s *Snapshot) License() *Fact[api.LicenseReply] {
-	return s.license.Start(s.ctx, func(ctx context.Context) (reply api.LicenseReply, err error) {
-		err = s.readAgent(ctx, endpointLicense, &reply)
-		return reply, err
-	})
+	return s.license.Start(s.ctx, answerOf[api.LicenseReply](s, endpointLicense))
 }

@@ -26,14 +26,8 @@ type meshCA struct {
 var endpointMeshRoots = consul.Endpoint{Path: "/v1/connect/ca/roots"}
 
 // meshCARoots is the list of the authority's roots; reading it needs no right.
-func (s *Snapshot) meshCARoots() *Fact[*api.CARootList] {
-	return s.meshList.Start(s.ctx, func(ctx context.Context) (*api.CARootList, error) {
-		var list api.CARootList
-		if err := s.readAgent(ctx, endpointMeshRoots, &list); err != nil {
-			return nil, err
-		}
-		return &list, nil
-	})
+func (s *Snapshot) meshCARoots() *Fact[api.CARootList] {
+	return s.meshList.Start(s.ctx, answerOf[api.CARootList](s, endpointMeshRoots))
 }
 
 // meshAuthority is the authority of the service mesh.
@@ -43,7 +37,7 @@ func (s *Snapshot) meshAuthority() *Fact[*meshCA] {
 		if err != nil {
 			return nil, err
 		}
-		return newMeshCA(list)
+		return newMeshCA(&list)
 	})
 }
 
@@ -72,7 +66,7 @@ func (s *Snapshot) MeshRoots() *Fact[[]MeshRoot] {
 		if err != nil {
 			return nil, err
 		}
-		return newMeshRoots(list), nil
+		return newMeshRoots(&list), nil
 	})
 }
 

@@ -61,7 +61,7 @@ func newPeeringState(s string) PeeringState {
 func (s *Snapshot) Peerings() *Fact[[]Peering] {
 	return s.peerings.Start(s.ctx, func(ctx context.Context) ([]Peering, error) {
 		ep := endpointPeerings
-		if err := s.permit(ctx, s.cluster.client.Options().Address, &ep); err != nil {
+		if err := s.permit(ctx, s.Address(), &ep); err != nil {
 			return nil, fmt.Errorf("read %s: %w", ep.Name(), err)
 		}
 		if kept := &s.before.peerings; kept.holds(s.start) {

@@ -221,7 +221,7 @@ func (s *Snapshot) permitOwn(ctx context.Context, ep *consul.Endpoint) error {
 
 // patience bounds the wait for what decides whether an endpoint is asked. An agent that hangs is asked then as if
 // nothing was known, except what it last told.
-func (s *Snapshot) patience() time.Duration { return s.cluster.client.Options().Timeout / 2 }
+func (s *Snapshot) patience() time.Duration { return s.cluster.opts.Client.Timeout / 2 }
 
 // circumstances finds out what matters to an endpoint. The error is a refusal of the token, or, where only the leader
 // answers, that nothing could be learned about the leader.
@@ -238,7 +238,7 @@ func (s *Snapshot) circumstances(ctx context.Context, address consul.Address, ep
 		return c, err
 	}
 	if answeredBy(ep) == byAnyServer {
-		if c.agent = s.knownAgent(); c.agent != nil {
+		if c.agent = s.KnownAgent(); c.agent != nil {
 			c.serversGone = !c.agent.Server && noneAlive(members)
 		}
 		return c, nil
@@ -248,7 +248,7 @@ func (s *Snapshot) circumstances(ctx context.Context, address consul.Address, ep
 	if agentErr == nil {
 		c.agent = &agent
 	} else {
-		c.agent = s.knownAgent()
+		c.agent = s.KnownAgent()
 		c.secretive = c.agent == nil && errors.Is(agentErr, consul.ErrRefused)
 	}
 	if requirementOf(ep).needs != (right{}) || ep.MaybeEmpty || unknownToken(agentErr) != nil {
@@ -276,7 +276,7 @@ func (s *Snapshot) rightsInTime(ctx context.Context) (rights, error) {
 func (s *Snapshot) circumstancesOfServers(ctx, hurry context.Context, c *circumstances, members []Member, ep *consul.Endpoint) error {
 	client := c.agent != nil && !c.agent.Server
 	c.serversGone = client && noneAlive(members)
-	if wanted := s.cluster.client.Options().Datacenter; ep.Chosen && wanted != "" && c.agent != nil && wanted != c.agent.Datacenter {
+	if wanted := s.cluster.opts.Client.Datacenter; ep.Chosen && wanted != "" && c.agent != nil && wanted != c.agent.Datacenter {
 		c.elsewhere = true
 		if c.agent.Server {
 			wan, err := s.WANMembers().Get(hurry)
@@ -323,7 +323,7 @@ func failedAt(members []Member, address string) bool {
 // leader since it started.
 func (s *Snapshot) someNeverHeard(members []Member) bool {
 	alive := slices.DeleteFunc(slices.Clone(members), func(m Member) bool { return m.Status != StatusAlive })
-	pl := s.cluster.planner(&s.before, newTopology(alive, nil), s.knownAgent())
+	pl := s.cluster.planner(&s.before, newTopology(alive, nil), s.KnownAgent())
 	return slices.ContainsFunc(s.probes.wait(pl.rpcs()), func(r PortReport) bool {
 		return r.raft.StatsKnown && !r.raft.LastContactKnown && r.raft.Leader == ""
 	})

@@ -76,3 +76,6 @@ type PortOptions struct {
 	// could name hosts that are none of its servers.
 	Allowed func(host string) bool
 }
+
+// allow reports whether a host named by the cluster may be talked to.
+func (o *PortOptions) allow(host string) bool { return o.Allowed == nil || o.Allowed(host) }

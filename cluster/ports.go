@@ -126,11 +126,8 @@ func (pl *planner) wants(p Protocol) bool {
 	return pl.opts.Protocols == nil || slices.Contains(pl.opts.Protocols, p)
 }
 
-// allowed reports whether a host named by the cluster may be talked to.
-func (pl *planner) allowed(host string) bool { return pl.opts.Allowed == nil || pl.opts.Allowed(host) }
-
 func (pl *planner) planRPC(s Server, port *Port) {
-	if !pl.allowed(s.Host) {
+	if !pl.opts.allow(s.Host) {
 		return
 	}
 	port.Address, port.doubtful = s.RPCAddress, s.UsesTLS
@@ -252,7 +249,7 @@ func (pl *planner) wantsWANHosts() bool {
 // While encryption is being introduced (encrypt_verify_incoming, encrypt_verify_outgoing), agents that send plain
 // text all accept it, for others may have no key yet; and those that encrypt do so because all have a key.
 func (pl *planner) planGossip(s Server, port *Port, host string, number int, plain bool) {
-	if number == 0 || host == "" || !pl.allowed(s.Host) || !pl.allowed(host) {
+	if number == 0 || host == "" || !pl.opts.allow(s.Host) || !pl.opts.allow(host) {
 		return
 	}
 	port.Address = address(host, number)

@@ -17,7 +17,7 @@ import (
 // stream reads an endpoint of the configured agent and has the answer decoded while it arrives. What is kept of it is
 // taken off the budget.
 func (s *Snapshot) stream(ctx context.Context, ep consul.Endpoint, memory *consul.Budget, decode func(*consul.JSONReader) error) error {
-	return s.streamAt(ctx, s.cluster.client.Options().Address, ep, memory, decode)
+	return s.streamAt(ctx, s.Address(), ep, memory, decode)
 }
 
 // streamAt does so with the agent at address.
@@ -37,11 +37,11 @@ func (s *Snapshot) streamAt(ctx context.Context, address consul.Address, ep cons
 }
 
 // newBudget returns that of one answer.
-func (s *Snapshot) newBudget() *consul.Budget { return s.cluster.client.Options().NewBudget() }
+func (s *Snapshot) newBudget() *consul.Budget { return s.cluster.opts.Client.NewBudget() }
 
 // readList reads an endpoint of the configured agent that answers with a list, and converts its elements.
 func readList[In, Out any](ctx context.Context, s *Snapshot, ep consul.Endpoint, convert func(*In) Out) ([]Out, error) {
-	return readListAt(ctx, s, s.cluster.client.Options().Address, ep, convert)
+	return readListAt(ctx, s, s.Address(), ep, convert)
 }
 
 // readListAt does so with the agent at address.

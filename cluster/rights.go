@@ -164,7 +164,7 @@ func (s *Snapshot) agentNames(members []Member) []string {
 		return cmp.Or(compareBool(b.Addr == configured, a.Addr == configured), compareBool(b.Server(), a.Server()))
 	})
 	var names []string
-	if agent := s.knownAgent(); agent != nil {
+	if agent := s.KnownAgent(); agent != nil {
 		names = append(names, agent.Name)
 	}
 	for _, m := range members {
@@ -178,7 +178,7 @@ func (s *Snapshot) agentNames(members []Member) []string {
 // agentRights are the rights one of which is needed to ask the agent at an address about itself. It is one if the
 // name of the agent is known; otherwise, the agent is one of the members.
 func (s *Snapshot) agentRights(address consul.Address, members []Member) []right {
-	if agent := s.knownAgent(); agent != nil && address == s.Address() {
+	if agent := s.KnownAgent(); agent != nil && address == s.Address() {
 		return []right{agentRead(agent.Name)}
 	}
 	for _, m := range members {
@@ -197,7 +197,7 @@ func (s *Snapshot) agentRights(address consul.Address, members []Member) []right
 // this scrape. By the tags of the servers alone it is not: a client agent may have them switched off all the same,
 // and then the question for rights is an error in its log.
 func (s *Snapshot) aclsOn(members []Member, membersErr error) bool {
-	if agent := s.knownAgent(); agent != nil {
+	if agent := s.KnownAgent(); agent != nil {
 		return agent.ACLsOn
 	}
 	switch {

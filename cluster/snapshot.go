@@ -9,11 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/consul/api"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/fact"
@@ -49,7 +49,7 @@ type Snapshot struct {
 	catalogNodes     Fact[catalogEntries]
 	catalogNodeCount Fact[int]
 	topology         Fact[Topology]
-	meshList         Fact[*api.CARootList]
+	meshList         Fact[api.CARootList]
 	mesh             Fact[*meshCA]
 	reports          Fact[[]Report]
 	portReports      Fact[[]PortReport]
@@ -124,13 +124,18 @@ func (s *Snapshot) TimedOut() bool { return errors.Is(s.ctx.Err(), context.Deadl
 func (s *Snapshot) Start() time.Time { return s.start }
 
 // Address is that of the configured agent.
-func (s *Snapshot) Address() consul.Address { return s.cluster.client.Options().Address }
+func (s *Snapshot) Address() consul.Address { return s.cluster.opts.Client.Address }
 
 // AgentOnly is whether nothing but the configured agent may be asked.
 func (s *Snapshot) AgentOnly() bool { return s.cluster.opts.AgentOnly }
 
-// KnownAgent is what the configured agent last said about itself; nil if it never did.
-func (s *Snapshot) KnownAgent() *Agent { return s.knownAgent() }
+// KnownAgent is what the configured agent has said about itself in this scrape, or else last said; nil if it never did.
+func (s *Snapshot) KnownAgent() *Agent {
+	if agent, ok := s.self.Peek(); ok {
+		return &agent
+	}
+	return s.before.agent
+}
 
 // FailingFiles are why files could not be read again, so that what they held before is in use.
 func (s *Snapshot) FailingFiles() []string { return s.cluster.failingFiles() }
@@ -157,9 +162,7 @@ var (
 
 // Agent is what the configured agent says about itself.
 func (s *Snapshot) Agent() *Fact[Agent] {
-	return s.self.Start(s.ctx, func(ctx context.Context) (Agent, error) {
-		return s.agentAt(ctx, s.cluster.client.Options().Address)
-	})
+	return s.self.Start(s.ctx, func(ctx context.Context) (Agent, error) { return s.agentAt(ctx, s.Address()) })
 }
 
 func (s *Snapshot) agentAt(ctx context.Context, address consul.Address) (Agent, error) {
@@ -188,27 +191,28 @@ func (s *Snapshot) Up() *Fact[bool] {
 
 // Members is the agent's LAN pool.
 func (s *Snapshot) Members() *Fact[[]Member] {
-	return s.members.Start(s.ctx, s.readMembers(endpointMembers))
+	return s.members.Start(s.ctx, func(ctx context.Context) ([]Member, error) {
+		return readList(ctx, s, endpointMembers, newMember)
+	})
 }
 
 // WANMembers is the agent's WAN pool: empty on a client.
 func (s *Snapshot) WANMembers() *Fact[[]Member] {
-	return s.wanMembers.Start(s.ctx, s.readMembers(endpointWANMembers))
+	return s.wanMembers.Start(s.ctx, func(ctx context.Context) ([]Member, error) {
+		return readList(ctx, s, endpointWANMembers, newMember)
+	})
 }
 
-func (s *Snapshot) readMembers(ep consul.Endpoint) func(context.Context) ([]Member, error) {
-	return func(ctx context.Context) ([]Member, error) {
-		return readList(ctx, s, ep, newMember)
-	}
-}
-
-// RaftPeers is the Raft configuration, as far as the agent knows it.
+// RaftPeers is the Raft configuration, as far as the agent knows it. A server that would have to ask the leader for
+// more, and has never heard of one, has it by its own account.
 func (s *Snapshot) RaftPeers() *Fact[[]RaftPeer] {
 	return s.raftPeers.Start(s.ctx, func(ctx context.Context) ([]RaftPeer, error) {
 		var config api.RaftConfiguration
 		err := s.readAgent(ctx, endpointRaft, &config)
 		if errors.Is(err, errNeverHeard) {
-			return s.ownRaftPeers(ctx, err)
+			if agent, agentErr := s.Agent().Get(ctx); agentErr == nil && agent.Raft != nil {
+				return agent.Raft.Peers, nil
+			}
 		}
 		if err != nil {
 			return nil, err
@@ -223,37 +227,20 @@ func (s *Snapshot) RaftPeers() *Fact[[]RaftPeer] {
 	})
 }
 
-// ownRaftPeers is the Raft configuration by the configured agent's own account, for a server that would have to ask
-// the leader for more and has never heard of one. A client has none, and the error is err.
-func (s *Snapshot) ownRaftPeers(ctx context.Context, err error) ([]RaftPeer, error) {
-	agent, agentErr := s.Agent().Get(ctx)
-	if agentErr != nil || agent.Raft == nil {
-		return nil, err
-	}
-	return agent.Raft.Peers, nil
-}
-
 // StatusLeader is the address of the leader by the agent's account; empty when it knows of none.
 func (s *Snapshot) StatusLeader() *Fact[string] {
-	return s.statusLeader.Start(s.ctx, func(ctx context.Context) (leader string, err error) {
-		err = s.readAgent(ctx, endpointStatusLeader, &leader)
-		return leader, err
-	})
+	return s.statusLeader.Start(s.ctx, answerOf[string](s, endpointStatusLeader))
 }
 
 // StatusPeers are the addresses of the Raft peers by the agent's account.
 func (s *Snapshot) StatusPeers() *Fact[[]string] {
-	return s.statusPeers.Start(s.ctx, func(ctx context.Context) (peers []string, err error) {
-		err = s.readAgent(ctx, endpointStatusPeers, &peers)
-		return peers, err
-	})
+	return s.statusPeers.Start(s.ctx, answerOf[[]string](s, endpointStatusPeers))
 }
 
 // Datacenters is the number of datacenters that the agent knows of.
 func (s *Snapshot) Datacenters() *Fact[int] {
 	return s.datacenters.Start(s.ctx, func(ctx context.Context) (int, error) {
-		var names []string
-		err := s.readAgent(ctx, endpointDatacenters, &names)
+		names, err := answerOf[[]string](s, endpointDatacenters)(ctx)
 		return len(names), err
 	})
 }
@@ -360,7 +347,7 @@ func (s *Snapshot) plan(ctx context.Context, early []Port, find ...func(context.
 	switch t, err := topology.Get(ctx); {
 	case err == nil:
 		_, _ = agent.Get(ctx) // Without it the last one has to do.
-		pl = s.cluster.planner(&s.before, t, s.knownAgent())
+		pl = s.cluster.planner(&s.before, t, s.KnownAgent())
 	case ctx.Err() == nil || len(pl.topology.Servers) == 0:
 		return nil, err
 	}
@@ -392,71 +379,63 @@ func (s *Snapshot) findWANHosts(ctx context.Context, pl *planner) {
 	}
 }
 
-// ServerAgents are, by name, what the servers say about themselves whose HTTP API can be expected to answer. A server
-// that does not answer is left out.
+// ServerAgents are what the servers say about themselves, see serversSay.
 func (s *Snapshot) ServerAgents() *Fact[map[string]Agent] {
-	return s.serverAgents.Start(s.ctx, func(ctx context.Context) (map[string]Agent, error) {
+	return s.serverAgents.Start(s.ctx, serversSay(s, s.Agent(), s.agentAt))
+}
+
+// MembersSeen are the LAN members as the servers see them, see serversSay.
+func (s *Snapshot) MembersSeen() *Fact[map[string][]Member] {
+	return s.membersSeen.Start(s.ctx, serversSay(s, s.Members(), func(ctx context.Context, at consul.Address) ([]Member, error) {
+		return readListAt(ctx, s, at, endpointMembers, newMember)
+	}))
+}
+
+// serversSay returns how to fetch what the servers say by name: the configured agent, if it is one, and those whose
+// HTTP API can be expected to answer and does.
+func serversSay[T any](
+	s *Snapshot, own *Fact[T], ask func(context.Context, consul.Address) (T, error),
+) func(context.Context) (map[string]T, error) {
+	return func(ctx context.Context) (map[string]T, error) {
 		agent, members := s.Agent(), s.Topology()
 		self, err := agent.Get(ctx)
 		if err != nil {
 			return nil, err
 		}
-		agents := make(map[string]Agent)
+		said := make(map[string]T)
 		if self.Server {
-			agents[self.Name] = self
-		}
-		if s.cluster.opts.AgentOnly || !s.cluster.reaches(self) {
-			return agents, nil
+			if said[self.Name], err = own.Get(ctx); err != nil {
+				return nil, err
+			}
 		}
 		topology, err := members.Get(ctx)
-		if err != nil {
-			return agents, nil // Reported by whoever needs the topology itself.
+		if err != nil || !s.cluster.reaches(self) {
+			return said, nil // Whoever needs the topology itself gets the error.
 		}
-		maps.Copy(agents, askServers(ctx, s, without(topology.Servers, self.Name), s.agentAt))
-		return agents, nil
-	})
+		var mu sync.Mutex
+		var group errgroup.Group
+		group.SetLimit(s.cluster.opts.Ports.Concurrency)
+		for _, server := range topology.Servers {
+			if server.Name == self.Name || !s.mayAnswer(server) {
+				continue
+			}
+			group.Go(func() error {
+				if answer, err := ask(ctx, s.Address().On(server.Host)); err == nil { // The HTTP port has a probe of its own.
+					mu.Lock()
+					said[server.Name] = answer
+					mu.Unlock()
+				}
+				return nil
+			})
+		}
+		return said, group.Wait()
+	}
 }
 
-// without returns the servers but the one of this name.
-func without(servers []Server, name string) []Server {
-	return slices.DeleteFunc(slices.Clone(servers), func(s Server) bool { return s.Name == name })
-}
-
-// askServers asks the HTTP APIs of those servers that can be expected to answer, and returns the answers by name.
-// What does not answer is left out.
-func askServers[T any](ctx context.Context, s *Snapshot, servers []Server, ask func(context.Context, consul.Address) (T, error)) map[string]T {
-	type answer struct {
-		name  string
-		value T
-		err   error
-	}
-	answers := make(chan answer, len(servers))
-	asked := 0
-	slots := make(chan struct{}, s.cluster.opts.Ports.Concurrency)
-	for _, server := range servers {
-		// A server that has hung since an earlier scrape would only collect connections in its accept queue.
-		if server.Status != StatusAlive || s.cluster.prober.Silent(server.RPCAddress) {
-			continue
-		}
-		if allowed := s.cluster.opts.Ports.Allowed; allowed != nil && !allowed(server.Host) {
-			continue
-		}
-		address := s.cluster.client.Options().Address.On(server.Host)
-		asked++
-		go func() {
-			slots <- struct{}{} // Each of those that are under way has a time limit.
-			value, err := ask(ctx, address)
-			<-slots
-			answers <- answer{server.Name, value, err}
-		}()
-	}
-	all := make(map[string]T)
-	for range asked {
-		if a := <-answers; a.err == nil { // Absence says it all: the HTTP port has a probe of its own.
-			all[a.name] = a.value
-		}
-	}
-	return all
+// mayAnswer reports whether a server may be asked over HTTP and can be expected to answer. One that has hung since an
+// earlier scrape would only collect connections in its accept queue.
+func (s *Snapshot) mayAnswer(server Server) bool {
+	return server.Status == StatusAlive && !s.cluster.prober.Silent(server.RPCAddress) && s.cluster.opts.Ports.allow(server.Host)
 }
 
 // Queries returns what the answers of this scrape said about their own worth, by endpoint.
@@ -466,20 +445,28 @@ func (s *Snapshot) Queries() map[string]QueryMeta {
 	return maps.Clone(s.metas)
 }
 
+// answerOf returns how to fetch a fact that is an answer of the configured agent, as it is.
+func answerOf[T any](s *Snapshot, ep consul.Endpoint) func(context.Context) (T, error) {
+	return func(ctx context.Context) (answer T, err error) {
+		err = s.readAgent(ctx, ep, &answer)
+		return answer, err
+	}
+}
+
 // readAgent reads an endpoint of the configured agent.
 func (s *Snapshot) readAgent(ctx context.Context, ep consul.Endpoint, out any) error {
-	return s.read(ctx, s.cluster.client.Options().Address, ep, out)
+	return s.read(ctx, s.Address(), ep, out)
 }
 
 // read reads an endpoint of the agent at address, unless it is better not asked now, see permit. If only the leader
 // answers, finding out about the leader and this question together have the time of one.
 func (s *Snapshot) read(ctx context.Context, address consul.Address, ep consul.Endpoint, out any) error {
 	if ep.Chosen {
-		ep.Consistency = s.cluster.client.Options().Consistency
+		ep.Consistency = s.cluster.opts.Client.Consistency
 	}
 	if answeredBy(&ep) == byLeader {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, cmp.Or(ep.Timeout, s.cluster.client.Options().Timeout))
+		ctx, cancel = context.WithTimeout(ctx, cmp.Or(ep.Timeout, s.cluster.opts.Client.Timeout))
 		defer cancel()
 	}
 	if err := s.permit(ctx, address, &ep); err != nil {
@@ -487,7 +474,7 @@ func (s *Snapshot) read(ctx context.Context, address consul.Address, ep consul.E
 	}
 	ep.Own = answeredBy(&ep) == byAgent
 	meta, err := s.cluster.client.Get(ctx, address, ep, out)
-	if address == s.cluster.client.Options().Address {
+	if address == s.Address() {
 		s.noteAnswer(err)
 	}
 	if err != nil {
