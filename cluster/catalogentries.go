@@ -54,13 +54,9 @@ func decodeEntry(d *consul.JSONReader) (e catalogEntry, err error) {
 	err = d.Object(func(key []byte) error {
 		switch string(key) {
 		case "Node":
-			name, err := d.Word()
-			e.name = string(name)
-			return err
+			return d.Text(&e.name)
 		case "Address":
-			address, err := d.Word()
-			e.address = string(address)
-			return err
+			return d.Text(&e.address)
 		case "Meta":
 			return d.Object(func(key []byte) error {
 				e.versioned = e.versioned || string(key) == versionKey

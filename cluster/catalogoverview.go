@@ -6,6 +6,7 @@ package cluster
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 
 	"github.com/hashicorp/consul/api"
@@ -95,8 +96,8 @@ func (o *CatalogOverview) decodeMaintenance(d *consul.JSONReader) error {
 			o.Nodes.maintain(1)
 			return nil
 		}
-		i, found := slices.BinarySearchFunc(o.Services, c.ServiceName, func(s ServiceOverview, name string) int { return cmp.Compare(s.Name, name) })
-		if found {
+		byName := func(s ServiceOverview, name string) int { return cmp.Compare(s.Name, name) }
+		if i, found := slices.BinarySearchFunc(o.Services, c.ServiceName, byName); found {
 			o.Services[i].maintain(1)
 		}
 		return nil
@@ -105,18 +106,18 @@ func (o *CatalogOverview) decodeMaintenance(d *consul.JSONReader) error {
 
 func (o *CatalogOverview) decode(d *consul.JSONReader) error {
 	services := make(map[string]*ServiceOverview) // Enterprise has an entry for each namespace.
+	sum := func(into *OverviewCounts) error {
+		return consul.EachElement(d, func(e *ServiceOverview) error {
+			into.add(e.OverviewCounts)
+			return nil
+		})
+	}
 	err := d.Object(func(key []byte) error {
 		switch string(key) {
 		case "Nodes":
-			return consul.EachElement(d, func(e *ServiceOverview) error {
-				o.Nodes.add(e.OverviewCounts)
-				return nil
-			})
+			return sum(&o.Nodes)
 		case "Checks":
-			return consul.EachElement(d, func(e *ServiceOverview) error {
-				o.Checks.add(e.OverviewCounts)
-				return nil
-			})
+			return sum(&o.Checks)
 		case "Services":
 			return consul.EachElement(d, func(e *ServiceOverview) error {
 				if services[e.Name] == nil {
@@ -132,9 +133,8 @@ func (o *CatalogOverview) decode(d *consul.JSONReader) error {
 			return d.SkipValue()
 		}
 	})
-	for _, service := range services {
-		o.Services = append(o.Services, *service)
+	for _, name := range slices.Sorted(maps.Keys(services)) {
+		o.Services = append(o.Services, *services[name])
 	}
-	slices.SortFunc(o.Services, func(a, b ServiceOverview) int { return cmp.Compare(a.Name, b.Name) })
 	return err
 }

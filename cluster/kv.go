@@ -77,9 +77,7 @@ func keyValue(d *consul.JSONReader) (key, value string, err error) {
 	err = d.Object(func(field []byte) error {
 		switch string(field) {
 		case "Key":
-			word, err := d.Word()
-			key = string(word)
-			return err
+			return d.Text(&key)
 		case "Value":
 			word, err := d.Word()
 			if len(word) <= maxNumberText {

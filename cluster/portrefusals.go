@@ -149,8 +149,7 @@ func (c *Cluster) usableKeys(protocol Protocol, address string, keys [][]byte) [
 	c.mu.Lock()
 	known := c.poolKeys[protocol]
 	c.mu.Unlock()
-	inTurn := slices.Clone(keys)
-	slices.SortStableFunc(inTurn, func(a, b []byte) int { return compareBool(bytes.Equal(b, known), bytes.Equal(a, known)) })
+	inTurn := withFirst(keys, func(key []byte) bool { return bytes.Equal(key, known) })
 	for i, key := range inTurn {
 		if !c.keyRefused(address, key) {
 			return slices.Concat([][]byte{key}, inTurn[:i], inTurn[i+1:])
@@ -178,14 +177,8 @@ func (c *Cluster) learnPoolKey(protocol Protocol, key []byte) {
 	c.poolKeys[protocol] = key
 }
 
-// compareBool orders false before true.
-func compareBool(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case b:
-		return -1
-	default:
-		return 1
-	}
+// withFirst returns a list in the same order, except that those come first for which first is true.
+func withFirst[T any](list []T, first func(T) bool) []T {
+	rest := slices.DeleteFunc(slices.Clone(list), first)
+	return append(slices.DeleteFunc(slices.Clone(list), func(v T) bool { return !first(v) }), rest...)
 }

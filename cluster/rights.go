@@ -4,7 +4,6 @@
 package cluster
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -159,10 +158,7 @@ func (s *Snapshot) wantedRights(members []Member) []right {
 // and of the servers first.
 func (s *Snapshot) agentNames(members []Member) []string {
 	configured := s.Address().Hostname()
-	members = slices.Clone(members)
-	slices.SortStableFunc(members, func(a, b Member) int {
-		return cmp.Or(compareBool(b.Addr == configured, a.Addr == configured), compareBool(b.Server(), a.Server()))
-	})
+	members = withFirst(withFirst(members, Member.Server), func(m Member) bool { return m.Addr == configured })
 	var names []string
 	if agent := s.KnownAgent(); agent != nil {
 		names = append(names, agent.Name)

@@ -196,28 +196,24 @@ func (t *Telemetry) Gauge(name string) (value float64, ok bool) {
 	return 0, false
 }
 
-// Rate returns how often something was counted per second, with all labels together. Consul tells only of what it did
-// count: what is not there was not counted, unless the agent's filter leaves it out or the agent has not measured
-// yet.
+// Rate returns how often something was counted per second, with all labels together. Consul only reports what it did
+// count: what is missing was not counted, unless the agent's filter leaves it out or the agent has not measured yet.
 func (t *Telemetry) Rate(name string) (perSecond float64, ok bool) {
-	for _, m := range t.counters[name] {
-		perSecond += m.Rate
-	}
-	_, there := t.counters[name]
-	return perSecond, there || t.counts(name)
+	return t.total(name, func(m *Measurement) float64 { return m.Rate })
 }
 
 // Sum returns how often something was counted in the interval; see Rate.
 func (t *Telemetry) Sum(name string) (sum float64, ok bool) {
-	for _, m := range t.counters[name] {
-		sum += m.Sum
-	}
-	_, there := t.counters[name]
-	return sum, there || t.counts(name)
+	return t.total(name, func(m *Measurement) float64 { return m.Sum })
 }
 
-// counts reports whether the agent would tell of a counter.
-func (t *Telemetry) counts(name string) bool { return t.measured && t.Agent.telemetry.allows(name) }
+func (t *Telemetry) total(name string, figure func(*Measurement) float64) (total float64, ok bool) {
+	counters, ok := t.counters[name]
+	for i := range counters {
+		total += figure(&counters[i])
+	}
+	return total, ok || (t.measured && t.Agent.telemetry.allows(name))
+}
 
 // Samples returns the measurements of this name, one for each set of labels.
 func (t *Telemetry) Samples(name string) []Measurement { return t.samples[name] }

@@ -26,24 +26,17 @@ const (
 	StatusFailed  MemberStatus = 4
 )
 
-// MemberStatuses returns the states a member can be in, in the order of their numbers.
+// MemberStatuses returns the states that a member can be in.
 func MemberStatuses() []MemberStatus {
 	return []MemberStatus{StatusAlive, StatusLeaving, StatusLeft, StatusFailed}
 }
 
 func (s MemberStatus) String() string {
-	switch s {
-	case StatusAlive:
-		return "alive"
-	case StatusLeaving:
-		return "leaving"
-	case StatusLeft:
-		return "left"
-	case StatusFailed:
-		return "failed"
-	default:
-		return "none"
+	words := [...]string{"none", "alive", "leaving", "left", "failed"}
+	if s < 0 || int(s) >= len(words) {
+		s = StatusNone
 	}
+	return words[s]
 }
 
 // Member is a member of a Serf pool: an agent, server or client.
@@ -126,15 +119,12 @@ type RaftPeer struct {
 	Voter   bool
 }
 
-// unknownNode is what Consul calls a Raft peer that no Serf member matches.
-const unknownNode = "(unknown)"
-
 func newRaftPeer(s *api.RaftServer) RaftPeer {
-	name := s.Node
-	if name == unknownNode {
-		name = ""
+	p := RaftPeer{ID: s.ID, Name: s.Node, Address: s.Address, Voter: s.Voter}
+	if p.Name == "(unknown)" { // What Consul calls a peer that no Serf member matches.
+		p.Name = ""
 	}
-	return RaftPeer{ID: s.ID, Name: name, Address: s.Address, Voter: s.Voter}
+	return p
 }
 
 // Server is a server of the cluster, known from Serf, from the Raft configuration or from both.
@@ -165,13 +155,8 @@ const maxServers = 1000
 
 // checkServers reports an error if there are more.
 func checkServers(members []Member, peers []RaftPeer) error {
-	servers := 0
-	for _, m := range members {
-		if m.Server() {
-			servers++
-		}
-	}
-	if n := max(servers, len(peers)); n > maxServers {
+	servers := slices.DeleteFunc(slices.Clone(members), func(m Member) bool { return !m.Server() })
+	if n := max(len(servers), len(peers)); n > maxServers {
 		return fmt.Errorf("the agent names %d servers: more than %d are not believed, and none of them is asked", n, maxServers)
 	}
 	return nil
@@ -256,13 +241,9 @@ func (s Server) IsPeer(p RaftPeer) bool {
 // strangePeer returns the server behind a Raft peer that no Serf member matches. It is asked like the others: it may
 // well answer, and it counts for the quorum.
 func strangePeer(p RaftPeer) Server {
-	name := p.Name
-	if name == "" {
-		name = p.Address
-	}
 	host, _, err := net.SplitHostPort(p.Address)
 	if err != nil {
 		host = p.Address
 	}
-	return Server{Name: name, ID: p.ID, Host: host, RPCAddress: p.Address, Voter: p.Voter}
+	return Server{Name: cmp.Or(p.Name, p.Address), ID: p.ID, Host: host, RPCAddress: p.Address, Voter: p.Voter}
 }

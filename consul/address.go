@@ -68,7 +68,7 @@ func (a Address) String() string {
 	return a.Scheme + "://" + a.Host + a.Path
 }
 
-// hostname is the host without its port.
+// Hostname is the host without its port.
 func (a Address) Hostname() string {
 	if host, _, err := net.SplitHostPort(a.Host); err == nil {
 		return host
@@ -76,7 +76,7 @@ func (a Address) Hostname() string {
 	return strings.Trim(a.Host, "[]")
 }
 
-// on returns the same address on another host, for the API of another server of the same cluster.
+// On returns the same address on another host, for the API of another server of the same cluster.
 func (a Address) On(host string) Address {
 	port := "80"
 	if a.Scheme == "https" {

@@ -8,14 +8,14 @@ import (
 	"sync/atomic"
 )
 
-// budget is how much memory may be kept of an answer, or of several together. The length of an answer alone bounds
+// Budget is how much memory may be kept of an answer, or of several together. The length of an answer alone bounds
 // little: three bytes of JSON, "{},", can make a structure of hundreds. It is safe for concurrent use.
 type Budget struct {
 	limit int64
 	spent atomic.Int64
 }
 
-// newBudget returns one of as many bytes as an answer may have.
+// NewBudget returns one of as many bytes as an answer may have.
 func (o *Options) NewBudget() *Budget { return NewBudget(o.maxResponseBytes()) }
 
 func (b *Budget) Spend(bytes int64) error {
@@ -25,7 +25,7 @@ func (b *Budget) Spend(bytes int64) error {
 	return nil
 }
 
-// keep appends to a list what is then kept in memory. Text is not counted: there is no more of it than there was in
+// Keep appends to a list what is then kept in memory. Text is not counted: there is no more of it than there was in
 // the answer.
 func Keep[T any](b *Budget, list []T, v T) ([]T, error) {
 	if err := b.Spend(int64(reflect.TypeFor[T]().Size())); err != nil {
@@ -34,7 +34,7 @@ func Keep[T any](b *Budget, list []T, v T) ([]T, error) {
 	return append(list, v), nil
 }
 
-// newBudget returns one of so many bytes.
+// NewBudget returns one of so many bytes.
 func NewBudget(limit int64) *Budget { return &Budget{limit: limit} }
 
 // Spent is how much of it is kept.

@@ -146,47 +146,47 @@ func (o *Options) MaxConns() int {
 	return maxConnsPerHost
 }
 
-// endpoint is one read-only part of the HTTP API.
+// Endpoint is one read-only part of the HTTP API.
 type Endpoint struct {
 	Path string
-	// label is the path without names of this cluster in it, where it has any; empty means the path.
+	// Label is the path without names of this cluster in it, where it has any; empty means the path.
 	Label string
-	// params are further query parameters; nil for none.
+	// Params are further query parameters; nil for none.
 	Params url.Values
-	// hasMeta is whether answers carry X-Consul-KnownLeader and X-Consul-LastContact.
+	// HasMeta is whether answers carry X-Consul-KnownLeader and X-Consul-LastContact.
 	HasMeta bool
-	// chosen is whether ClientOptions.Datacenter and Consistency hold for it.
+	// Chosen is whether Options.Datacenter and Consistency hold for it.
 	Chosen bool
-	// own is whether the agent answers by itself, whatever the servers do.
+	// Own is whether the agent answers by itself, whatever the servers do.
 	Own bool
-	// uncertain is whether the endpoint may be about something that is switched off, see isSwitchedOff.
+	// Uncertain is whether the endpoint may be about something that is switched off, see isSwitchedOff.
 	Uncertain bool
-	// settles is how long an answer with something that is no number is not asked for again.
+	// Settles is how long an answer with something that is no number is not asked for again.
 	Settles time.Duration
-	// body, if there is one, is sent with POST. Such endpoints have decode.
+	// Body, if there is one, is sent with POST. Such endpoints have Decode.
 	Body []byte
-	// elsewhere is whether another datacenter than the agent's answers, as far as that is known.
+	// Elsewhere is whether another datacenter than the agent's answers, as far as that is known.
 	Elsewhere bool
-	// consistency is that of endpoints for which it is not chosen; empty means ConsistencyStale.
+	// Consistency is that of endpoints for which it is not chosen; empty means ConsistencyStale.
 	Consistency Consistency
-	// timeout bounds the request; 0 means ClientOptions.Timeout.
+	// Timeout bounds the request; 0 means Options.Timeout.
 	Timeout time.Duration
-	// long is whether the answer may take longer than that, as long as more and more of it arrives.
+	// Long is whether the answer may take longer than that, as long as more and more of it arrives.
 	Long bool
-	// maybeEmpty is whether status 404 means that there is nothing, which is then errNothing and no refusal.
+	// MaybeEmpty is whether status 404 means that there is nothing, which is then ErrNothing and no refusal.
 	MaybeEmpty bool
-	// decode, if there is one, gets the answer as it arrives, in place of the JSON being decoded into what get was
+	// Decode, if there is one, gets the answer as it arrives, in place of the JSON being decoded into what Get was
 	// given. Whatever grows with the cluster has one: other answers are bounded by wholeAnswerBytes.
 	Decode func(io.Reader) error
 }
 
-// name is how the endpoint is called in metrics and errors.
+// Name is how the endpoint is called in metrics and errors.
 func (ep *Endpoint) Name() string { return cmp.Or(ep.Label, ep.Path) }
 
 // errNothing means that what was asked for does not exist, which the endpoint says with status 404.
 var ErrNothing = errors.New("there is nothing")
 
-// get reads one endpoint of the agent at address and decodes the answer into out. The error, if any, says which
+// Get reads one endpoint of the agent at address and decodes the answer into out. The error, if any, says which
 // endpoint it was, and is ErrRefused where asking again makes no sense for some minutes.
 func (c *Client) Get(ctx context.Context, address Address, ep Endpoint, out any) (*api.QueryMeta, error) {
 	meta, err := c.ask(ctx, address, ep, out)
@@ -367,7 +367,7 @@ func (c *Client) at(address Address, own bool) (*api.Client, error) {
 	return client, nil
 }
 
-// retain forgets the clients of agents that are not asked any more.
+// Retain forgets the clients of agents that are not asked any more.
 func (c *Client) Retain(asked func(host string) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -401,13 +401,13 @@ func (c *Client) Refusals() *Refusals { return c.refusals }
 // OwnFaults is how many requests could not be made since the start, for reasons of this process's own.
 func (c *Client) OwnFaults() uint64 { return c.ownFaults.Load() }
 
-// askAgain lets what the configured agent refused be asked again.
+// AskAgain lets what the configured agent refused be asked again.
 func (c *Client) AskAgain() {
 	c.unknownTokens.clear()
 	c.refusals.ForgetAll(refusalsOf(c.opts.Address) + "/")
 }
 
-// askAgainWithToken lets that be asked again which an agent refused because it does not know the token.
+// AskAgainWithToken lets that be asked again which an agent refused because it does not know the token.
 func (c *Client) AskAgainWithToken() {
 	c.unknownTokens.clear()
 	c.refusals.forgetUnknownTokens()
@@ -435,7 +435,7 @@ func statusLabel(err error) string {
 // refusalsOf begins the subjects of what an agent refused.
 func refusalsOf(address Address) string { return address.Scheme + "://" + address.Host }
 
-// isAgentsAnswer tells an agent's answer, be it an error, from that of a proxy in front of a dead agent or of another
+// IsAgentsAnswer tells an agent's answer, be it an error, from that of a proxy in front of a dead agent or of another
 // program. A client agent that has lost all servers answers 500, one that is asked too much 429.
 func IsAgentsAnswer(err error) bool {
 	switch statusLabel(err) {

@@ -13,7 +13,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// jsonReader reads long answers while they arrive, token by token. Null counts as nothing being there.
+// JSONReader reads long answers while they arrive, token by token. Null counts as nothing being there.
 type JSONReader struct {
 	*jsontext.Decoder
 	Memory *Budget
@@ -21,7 +21,7 @@ type JSONReader struct {
 	unquoted []byte
 }
 
-// newJSONReader returns one that does not check for duplicate names and invalid UTF-8, which would take a quarter of
+// NewJSONReader returns one that does not check for duplicate names and invalid UTF-8, which would take a quarter of
 // the time. What is kept of the answer is taken off the budget.
 func NewJSONReader(r io.Reader, memory *Budget) JSONReader {
 	ahead := &readAhead{Reader: r}
@@ -56,7 +56,7 @@ var ErrLongElement = errors.New("a text or an element is longer than any that Co
 // hundred bytes, and with the output of a check 5 KB.
 const elementBytes = 256 << 10
 
-// element decodes the next value as a whole.
+// Element decodes the next value as a whole.
 func (d *JSONReader) Element(into any) error {
 	raw, err := d.ReadValue()
 	if err != nil {
@@ -68,7 +68,7 @@ func (d *JSONReader) Element(into any) error {
 	return json.Unmarshal(raw, into)
 }
 
-// whole reads an answer that is a list and nothing else, see list. Null is no answer.
+// Whole reads an answer that is a list and nothing else, see list. Null is no answer.
 func (d *JSONReader) Whole(element func() error) error {
 	if d.PeekKind() == jsontext.KindNull {
 		return errNoList
@@ -79,7 +79,7 @@ func (d *JSONReader) Whole(element func() error) error {
 	return d.End()
 }
 
-// end reports an answer that goes on after its end.
+// End reports an answer that goes on after its end.
 func (d *JSONReader) End() error {
 	if d.PeekKind() != jsontext.KindInvalid {
 		return errors.New("there is more after the end")
@@ -87,7 +87,7 @@ func (d *JSONReader) End() error {
 	return nil
 }
 
-// list calls element for each element of a list, which element must decode or skip.
+// List calls element for each element of a list, which element must decode or skip.
 func (d *JSONReader) List(element func() error) error {
 	switch d.PeekKind() {
 	case jsontext.KindNull:
@@ -108,7 +108,7 @@ func (d *JSONReader) List(element func() error) error {
 	return err
 }
 
-// object calls field for each field of an object, whose value field must decode or skip. The key is valid until then.
+// Object calls field for each field of an object, whose value field must decode or skip. The key is valid until then.
 func (d *JSONReader) Object(field func(key []byte) error) error {
 	switch d.PeekKind() {
 	case jsontext.KindNull:
@@ -139,7 +139,16 @@ var (
 	errNoText   = errors.New("there is no text")
 )
 
-// word decodes a text, which is valid until the next is read. Null is an empty one.
+// Text decodes a text.
+func (d *JSONReader) Text(into *string) error {
+	b, err := d.Word()
+	if err == nil {
+		*into = string(b)
+	}
+	return err
+}
+
+// Word decodes a text, which is valid until the next is read. Null is an empty one.
 func (d *JSONReader) Word() ([]byte, error) {
 	switch d.PeekKind() {
 	case jsontext.KindNull:
@@ -159,12 +168,12 @@ func (d *JSONReader) Word() ([]byte, error) {
 	return d.unquoted, err
 }
 
-// eachElement decodes a list, and calls use for each element of it that is not null.
+// EachElement decodes a list, and calls use for each element of it that is not null.
 func EachElement[T any](d *JSONReader, use func(*T) error) error {
 	return d.List(func() error { return useElement(d, use) })
 }
 
-// eachEntry decodes an object, and calls use for each field of it that is not null.
+// EachEntry decodes an object, and calls use for each field of it that is not null.
 func EachEntry[T any](d *JSONReader, use func(key string, value *T) error) error {
 	return d.Object(func(key []byte) error {
 		name := string(key)

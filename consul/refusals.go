@@ -32,7 +32,7 @@ var (
 	doubtWaits = append([]time.Duration{10 * time.Second}, refusalWaits...)
 )
 
-// refusals remembers the questions that Consul refused or misunderstood, on its HTTP API and on its other ports.
+// Refusals remembers the questions that Consul refused or misunderstood, on its HTTP API and on its other ports.
 // Consul logs each of them as a warning or an error, so asking at each scrape would fill its log. A question may be
 // asked again once its time is up, and at once when it is asked with other credentials or when the configuration of
 // the one who refused it has changed.
@@ -57,7 +57,7 @@ func newRefusals(now func() time.Time) *Refusals {
 	return &Refusals{Now: now, bySubject: make(map[string]refusal)}
 }
 
-// refusedError is an ErrRefused that says why.
+// RefusedError is an ErrRefused that says why.
 type RefusedError struct{ Cause error }
 
 func (e RefusedError) Error() string   { return ErrRefused.Error() + ": " + e.Cause.Error() }
@@ -91,14 +91,14 @@ func IsDenied(err error) bool {
 	return ok && status.Code == http.StatusForbidden
 }
 
-// isUnknownToken reports whether a refusal is for a token that does not exist, or no longer exists (Consul:
+// IsUnknownToken reports whether a refusal is for a token that does not exist, or no longer exists (Consul:
 // acl.ErrNotFound).
 func IsUnknownToken(err error) bool {
 	status, ok := errors.AsType[api.StatusError](err)
 	return ok && status.Code == http.StatusForbidden && strings.Contains(status.Body, "ACL not found")
 }
 
-// add remembers that a question was refused and returns the refusal as an ErrRefused.
+// Add remembers that a question was refused and returns the refusal as an ErrRefused.
 func (r *Refusals) Add(subject, credentials string, err error) error {
 	waits := refusalWaits
 	if IsUnknownToken(err) {
@@ -133,14 +133,14 @@ func (r *Refusals) remember(subject, credentials string, err error, until time.T
 	r.bySubject[subject] = refusal{err: err, credentials: credentials, until: until}
 }
 
-// forget is for a question that was answered.
+// Forget is for a question that was answered.
 func (r *Refusals) Forget(subject string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.bySubject, subject)
 }
 
-// forgetAll forgets the questions whose subject begins with the prefix: the configuration of whoever refused them has
+// ForgetAll forgets the questions whose subject begins with the prefix: the configuration of whoever refused them has
 // changed.
 func (r *Refusals) ForgetAll(prefix string) {
 	r.mu.Lock()
@@ -164,7 +164,7 @@ func (r *Refusals) forgetUnknownTokens() {
 	}
 }
 
-// check returns the remembered refusal, if there is one and it still holds.
+// Check returns the remembered refusal, if there is one and it still holds.
 func (r *Refusals) Check(subject, credentials string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -179,7 +179,7 @@ func (r *Refusals) Check(subject, credentials string) error {
 	return refused.err
 }
 
-// remembers reports whether anything is known about a question.
+// Remembers reports whether anything is known about a question.
 func (r *Refusals) Remembers(subject string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -187,7 +187,7 @@ func (r *Refusals) Remembers(subject string) bool {
 	return ok
 }
 
-// holds reports whether a refusal holds, whatever the question would be asked with.
+// Holds reports whether a refusal holds, whatever the question would be asked with.
 func (r *Refusals) Holds(subject string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -145,7 +145,7 @@ func withName(base *tls.Config, name string) *tls.Config {
 	return config
 }
 
-// withServerName returns the configuration with the name to expect in the certificate of a server's port 8300, unless
+// WithServerName returns the configuration with the name to expect in the certificate of a server's port 8300, unless
 // it has one: server.<datacenter>.<domain>, of any datacenter when that is not known.
 func WithServerName(base *tls.Config, datacenter, domain string) *tls.Config {
 	if datacenter != "" || (base != nil && base.ServerName != "") {
@@ -161,7 +161,7 @@ func WithServerName(base *tls.Config, datacenter, domain string) *tls.Config {
 	})
 }
 
-// withAnyName returns a configuration that accepts a certificate for any of the names, the first of which is sent to
+// WithAnyName returns a configuration that accepts a certificate for any of the names, the first of which is sent to
 // the server.
 func WithAnyName(base *tls.Config, names ...string) *tls.Config {
 	return withNames(base, names[0], func(leaf *x509.Certificate) error {

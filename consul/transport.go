@@ -22,7 +22,7 @@ const (
 	headerBytes = 64 << 10
 )
 
-// tooLargeError means that an answer is larger than the limit, or would be in memory.
+// TooLargeError means that an answer is larger than the limit, or would be in memory.
 type TooLargeError struct {
 	limit int64
 	// whole is whether the limit is wholeAnswerBytes.
@@ -90,7 +90,7 @@ func (t *identity) RoundTrip(req *http.Request) (*http.Response, error) {
 	return t.base.RoundTrip(req)
 }
 
-// currentToken returns the ACL token; empty means none.
+// CurrentToken returns the ACL token; empty means none.
 func (o *Options) CurrentToken() string {
 	if o.Token == nil {
 		return ""
