@@ -18,8 +18,8 @@ import (
 // maxRTTServers bounds the servers between which round trips are estimated: the pairs grow with the square of it.
 const maxRTTServers = 10
 
-// endpointCoordinates answers with the coordinates of all nodes that the token may read. A token without rights gets an
-// empty list.
+// endpointCoordinates answers with the coordinates of all nodes that the token may read. A token without rights gets
+// an empty list.
 var endpointCoordinates = consul.Endpoint{Path: "/v1/coordinate/nodes", HasMeta: true}
 
 // RTT is the round trip between two servers as their network coordinates estimate it.
@@ -32,17 +32,17 @@ type RTT struct {
 // coordinates are the latest of each node.
 type coordinates map[string]*coordinate.Coordinate
 
-// add adds a coordinate, unless it is that of a network segment or a partition of Consul Enterprise: servers also have
-// one in the empty segment and the default partition.
+// add adds a coordinate, unless it is that of a network segment or a partition of Consul Enterprise: servers also
+// have one in the empty segment and the default partition.
 func (c coordinates) add(e *api.CoordinateEntry) {
 	if e.Coord != nil && e.Segment == "" && (e.Partition == "" || e.Partition == "default") {
 		c[e.Node] = e.Coord
 	}
 }
 
-// ServerRTTs are the estimated round trips between the servers that are alive, one for each pair that has coordinates.
-// There are none, and nothing is read, if there are more than maxRTTServers, or if the agent has coordinates switched
-// off, for which Consul would log an error.
+// ServerRTTs are the estimated round trips between the servers that are alive, one for each pair that has
+// coordinates. There are none, and nothing is read, if there are more than maxRTTServers, or if the agent has
+// coordinates switched off, for which Consul would log an error.
 func (s *Snapshot) ServerRTTs() *Fact[[]RTT] {
 	return s.serverRTTs.Start(s.ctx, func(ctx context.Context) ([]RTT, error) {
 		agentFact, membersFact := s.Agent(), s.Members()

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/consul"
@@ -18,76 +17,6 @@ import (
 // question that it cannot or may not answer, so what is known beforehand to fail is not asked. It is known from the
 // agent's configuration, from the token's rights, and from what the servers know about a leader; never from the text
 // of an error.
-
-// answerer is who answers an endpoint.
-type answerer int
-
-const (
-	// byState: the server that the agent asks, or the agent if it is a server, from the state that it has. A server that
-	// has not heard of a leader since it started has none: it holds the request until there is a leader, for seven
-	// seconds, and then logs an error (Consul: Server.canServeReadRequest).
-	byState answerer = iota
-	// byAgent: the agent by itself, whatever the servers do.
-	byAgent
-	// byAnyServer: any server at once, with or without a leader.
-	byAnyServer
-	// byLeader: the leader. Without one, servers hold the request for seven seconds and then log an error.
-	byLeader
-)
-
-// feature is a part of Consul that can be switched off.
-type feature string
-
-const (
-	featureACLs    feature = "ACLs"
-	featureMesh    feature = "the service mesh"
-	featurePeering feature = "cluster peering"
-)
-
-// requirement is what it takes to have an endpoint answered.
-type requirement struct {
-	// path is that of the endpoint, or what it begins with if it ends with a slash.
-	path    string
-	by      answerer
-	needs   right
-	feature feature
-}
-
-// requirements of the endpoints; the first one that matches holds. Endpoints that are not here are answered byState,
-// and filtered by the token's rights but never refused.
-var requirements = []requirement{
-	{path: "/v1/agent/self", by: byAgent, needs: agentRead("")},
-	{path: "/v1/agent/metrics", by: byAgent, needs: agentRead("")},
-	{path: "/v1/agent/", by: byAgent},
-	{path: "/v1/internal/acl/authorize", by: byAgent},
-	{path: "/v1/status/", by: byAnyServer},
-	{path: "/v1/catalog/datacenters", by: byAnyServer},
-	{path: "/v1/acl/replication", by: byLeader, feature: featureACLs},
-	{path: "/v1/connect/ca/roots", feature: featureMesh},
-	{path: "/v1/peerings", by: byLeader, needs: peeringRead, feature: featurePeering},
-	{path: "/v1/operator/", needs: operatorRead},
-	{path: "/v1/internal/ui/catalog-overview", needs: operatorRead},
-}
-
-// requirementOf returns that of the endpoint.
-func requirementOf(ep *consul.Endpoint) requirement {
-	i := slices.IndexFunc(requirements, func(r requirement) bool {
-		return r.path == ep.Path || (strings.HasSuffix(r.path, "/") && strings.HasPrefix(ep.Path, r.path))
-	})
-	if i < 0 {
-		return requirement{}
-	}
-	return requirements[i]
-}
-
-// answeredBy returns who answers the endpoint, the consistency that is asked for included.
-func answeredBy(ep *consul.Endpoint) answerer {
-	by := requirementOf(ep).by
-	if by == byState && ep.Consistency != "" && ep.Consistency != consul.ConsistencyStale {
-		return byLeader
-	}
-	return by
-}
 
 // unaskedError says why an endpoint was not asked: it could not have been answered.
 type unaskedError string
@@ -113,9 +42,9 @@ type circumstances struct {
 	// secretive is whether the token may not read what the agent says about itself.
 	secretive bool
 	// rights are those of the token.
-	rights rights
+	rights consul.Rights
 	// agentRights are the rights one of which the token must have to ask the agent about itself.
-	agentRights []right
+	agentRights []consul.Right
 	// keyPrefix begins the keys that are listed.
 	keyPrefix string
 	// leaderless is whether the agent says that there is no leader.
@@ -133,25 +62,25 @@ type circumstances struct {
 
 // objection says why an endpoint is not to be asked; nil if it is.
 func (c *circumstances) objection(ep *consul.Endpoint) error {
-	r := requirementOf(ep)
+	r := ep.Requirement()
 	if err := c.forbids(ep, r); err != nil {
 		return err
 	}
-	switch by := answeredBy(ep); {
-	case by == byAgent:
+	switch by := ep.AnsweredBy(); {
+	case by == consul.ByAgent:
 		return nil
 	case c.serversGone:
 		return errServerGone
-	case by == byAnyServer:
+	case by == consul.ByAnyServer:
 		return nil
 	case c.elsewhere && ep.Chosen:
 		if c.datacenterLost {
 			return errDCLost
 		}
 		return nil
-	case by == byLeader && c.leaderless:
+	case by == consul.ByLeader && c.leaderless:
 		return errNoLeader
-	case by == byLeader && c.leaderLost:
+	case by == consul.ByLeader && c.leaderLost:
 		return errLeaderLost
 	case c.neverHeard:
 		return errNeverHeard
@@ -161,17 +90,17 @@ func (c *circumstances) objection(ep *consul.Endpoint) error {
 }
 
 // forbids says which right is missing, or which feature is off where the agent that is asked decides that.
-func (c *circumstances) forbids(ep *consul.Endpoint, r requirement) error {
-	if c.agent != nil && c.agent.lacks(r.feature) {
-		return consul.RefusedError{Cause: fmt.Errorf("%s has %s switched off", c.agent.Name, r.feature)}
+func (c *circumstances) forbids(ep *consul.Endpoint, r consul.Requirement) error {
+	if c.agent != nil && c.agent.lacks(r.Feature) {
+		return consul.RefusedError{Cause: fmt.Errorf("%s has %s switched off", c.agent.Name, r.Feature)}
 	}
 	switch {
-	case r.needs.Resource == "agent" && c.rights.lacksAll(c.agentRights):
-		return deniedError{c.agentRights[0]}
-	case r.needs.Resource != "agent" && c.rights.lacks(r.needs):
-		return deniedError{r.needs}
-	case ep.MaybeEmpty && c.agent != nil && c.agent.KeyListPolicy && c.rights.lacks(keyList(c.keyPrefix)):
-		return deniedError{keyList(c.keyPrefix)}
+	case r.Needs.Resource == "agent" && c.rights.LacksAll(c.agentRights):
+		return consul.DeniedError{Missing: c.agentRights[0]}
+	case r.Needs.Resource != "agent" && c.rights.Lacks(r.Needs):
+		return consul.DeniedError{Missing: r.Needs}
+	case ep.MaybeEmpty && c.agent != nil && c.agent.KeyListPolicy && c.rights.Lacks(consul.KeyList(c.keyPrefix)):
+		return consul.DeniedError{Missing: consul.KeyList(c.keyPrefix)}
 	default:
 		return nil
 	}
@@ -179,13 +108,13 @@ func (c *circumstances) forbids(ep *consul.Endpoint, r requirement) error {
 
 // lacks reports whether a feature is off for who asks this agent. Only a server decides about the mesh and peering: a
 // client passes the question on.
-func (a *Agent) lacks(f feature) bool {
+func (a *Agent) lacks(f consul.Feature) bool {
 	switch f {
-	case featureACLs:
+	case consul.FeatureACLs:
 		return a.ACLsOff
-	case featureMesh:
+	case consul.FeatureMesh:
 		return a.Server && a.MeshOff
-	case featurePeering:
+	case consul.FeaturePeering:
 		return a.Server && a.PeeringOff
 	default:
 		return false
@@ -196,7 +125,7 @@ func (a *Agent) lacks(f feature) bool {
 // another datacenter answers, and whether the endpoint may be about something that is switched off: the time is over
 // also where an agent hangs, which answers nothing.
 func (s *Snapshot) permit(ctx context.Context, address consul.Address, ep *consul.Endpoint) error {
-	if answeredBy(ep) == byAgent && requirementOf(ep).needs == (right{}) {
+	if ep.AnsweredBy() == consul.ByAgent && ep.Requirement().Needs == (consul.Right{}) {
 		return s.permitOwn(ctx, ep)
 	}
 	c, err := s.circumstances(ctx, address, ep)
@@ -204,7 +133,7 @@ func (s *Snapshot) permit(ctx context.Context, address consul.Address, ep *consu
 		return err
 	}
 	ep.Elsewhere = c.elsewhere
-	ep.Uncertain = requirementOf(ep).feature != "" && c.answers && (c.agent == nil || !c.agent.Server)
+	ep.Uncertain = ep.Requirement().Feature != "" && c.answers && (c.agent == nil || !c.agent.Server)
 	return c.objection(ep)
 }
 
@@ -237,7 +166,7 @@ func (s *Snapshot) circumstances(ctx context.Context, address consul.Address, ep
 		}
 		return c, err
 	}
-	if answeredBy(ep) == byAnyServer {
+	if ep.AnsweredBy() == consul.ByAnyServer {
 		if c.agent = s.KnownAgent(); c.agent != nil {
 			c.serversGone = !c.agent.Server && noneAlive(members)
 		}
@@ -251,7 +180,7 @@ func (s *Snapshot) circumstances(ctx context.Context, address consul.Address, ep
 		c.agent = s.KnownAgent()
 		c.secretive = c.agent == nil && errors.Is(agentErr, consul.ErrRefused)
 	}
-	if requirementOf(ep).needs != (right{}) || ep.MaybeEmpty || unknownToken(agentErr) != nil {
+	if ep.Requirement().Needs != (consul.Right{}) || ep.MaybeEmpty || unknownToken(agentErr) != nil {
 		c.agentRights = s.agentRights(address, members)
 		if (agentErr == nil && agent.ACLsOn) || errors.Is(agentErr, consul.ErrRefused) {
 			if c.rights, err = s.rightsInTime(hurry); err != nil {
@@ -259,7 +188,7 @@ func (s *Snapshot) circumstances(ctx context.Context, address consul.Address, ep
 			}
 		}
 	}
-	if answeredBy(ep) == byAgent {
+	if ep.AnsweredBy() == consul.ByAgent {
 		return c, nil
 	}
 	return c, s.circumstancesOfServers(ctx, hurry, &c, members, ep)
@@ -267,7 +196,7 @@ func (s *Snapshot) circumstances(ctx context.Context, address consul.Address, ep
 
 // rightsInTime returns the rights of the token, or none if they cannot be had in time. The error is that the agent
 // does not know the token.
-func (s *Snapshot) rightsInTime(ctx context.Context) (rights, error) {
+func (s *Snapshot) rightsInTime(ctx context.Context) (consul.Rights, error) {
 	r, err := s.tokenRights().Get(ctx)
 	return r.allowed, unknownToken(err)
 }
@@ -288,13 +217,13 @@ func (s *Snapshot) circumstancesOfServers(ctx, hurry context.Context, c *circums
 		c.neverHeard = c.agent.Raft.NeverHeard
 	}
 	unsure := client || c.secretive // Whether the server that answers has ever heard of a leader.
-	if answeredBy(ep) != byLeader && !unsure {
+	if ep.AnsweredBy() != consul.ByLeader && !unsure {
 		return nil
 	}
 	leader, err := s.StatusLeader().Get(ctx)
 	switch {
 	case err == nil:
-	case requirementOf(ep).by == byLeader, answeredBy(ep) == byLeader && !errors.Is(err, consul.ErrRefused):
+	case ep.Requirement().By == consul.ByLeader, ep.AnsweredBy() == consul.ByLeader && !errors.Is(err, consul.ErrRefused):
 		return err
 	default:
 		return nil

@@ -39,8 +39,8 @@ var endpointsOf = map[string]consul.Endpoint{
 
 func TestObjection(t *testing.T) {
 	t.Parallel()
-	denied := func(all ...right) rights {
-		r := make(rights)
+	denied := func(all ...consul.Right) consul.Rights {
+		r := make(consul.Rights)
 		for _, one := range all {
 			r[one] = false
 		}
@@ -57,28 +57,28 @@ func TestObjection(t *testing.T) {
 		why  string
 	}{
 		{name: "nothing is known"},
-		{name: "a server and a token that may all", c: circumstances{agent: server, rights: rights{operatorRead: true, peeringRead: true}}},
+		{name: "a server and a token that may all", c: circumstances{agent: server, rights: consul.Rights{consul.OperatorRead: true, consul.PeeringRead: true}}},
 		{
-			name: "no operator:read", c: circumstances{agent: server, rights: denied(operatorRead)},
+			name: "no operator:read", c: circumstances{agent: server, rights: denied(consul.OperatorRead)},
 			want: []string{"raft", "autopilot", "the leader's", "overview"}, why: "permission denied: the token lacks operator:read",
 		},
-		{name: "no peering:read", c: circumstances{agent: server, rights: denied(peeringRead)}, want: []string{"peerings"}, why: "peering:read"},
+		{name: "no peering:read", c: circumstances{agent: server, rights: denied(consul.PeeringRead)}, want: []string{"peerings"}, why: "peering:read"},
 		{
-			name: "no agent:read", c: circumstances{agent: server, rights: denied(agentRead("a")), agentRights: []right{agentRead("a")}},
+			name: "no agent:read", c: circumstances{agent: server, rights: denied(consul.AgentRead("a")), agentRights: []consul.Right{consul.AgentRead("a")}},
 			want: []string{"self", "telemetry"}, why: "agent:read on a",
 		},
 		{
 			name: "agent:read on one of those that it may be",
-			c:    circumstances{rights: rights{agentRead("a"): false, agentRead("b"): true}, agentRights: []right{agentRead("a"), agentRead("b")}},
+			c:    circumstances{rights: consul.Rights{consul.AgentRead("a"): false, consul.AgentRead("b"): true}, agentRights: []consul.Right{consul.AgentRead("a"), consul.AgentRead("b")}},
 		},
 		{
 			name: "the agent is one that was not asked about",
-			c:    circumstances{rights: denied(agentRead("a")), agentRights: []right{agentRead("z")}},
+			c:    circumstances{rights: denied(consul.AgentRead("a")), agentRights: []consul.Right{consul.AgentRead("z")}},
 		},
-		{name: "no key:list", c: circumstances{agent: server, rights: denied(keyList("config/")), keyPrefix: "config/"}},
+		{name: "no key:list", c: circumstances{agent: server, rights: denied(consul.KeyList("config/")), keyPrefix: "config/"}},
 		{
 			name: "no key:list where it is needed",
-			c:    circumstances{agent: &Agent{Server: true, KeyListPolicy: true}, rights: denied(keyList("config/")), keyPrefix: "config/"},
+			c:    circumstances{agent: &Agent{Server: true, KeyListPolicy: true}, rights: denied(consul.KeyList("config/")), keyPrefix: "config/"},
 			want: []string{"keys"}, why: "key:list on config/",
 		},
 		{name: "the mesh is off", c: circumstances{agent: &Agent{Server: true, MeshOff: true}}, want: []string{"mesh"}, why: "the service mesh switched off"},
@@ -111,7 +111,7 @@ func TestObjection(t *testing.T) {
 			if err != nil && !strings.Contains(err.Error(), tc.why) {
 				t.Errorf("%s: %s: error %q; want one that says %q", tc.name, name, err, tc.why)
 			}
-			if _, denied := errors.AsType[deniedError](err); denied && (!errors.Is(err, consul.ErrRefused) || !consul.IsDenied(err)) {
+			if _, denied := errors.AsType[consul.DeniedError](err); denied && (!errors.Is(err, consul.ErrRefused) || !consul.IsDenied(err)) {
 				t.Errorf("%s: %s: error %v is no refusal for want of rights", tc.name, name, err)
 			}
 		}

@@ -14,62 +14,10 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
-// right is something that a token may be allowed to do, in the words of Consul's ACL rules. The zero value is no
-// right.
-type right struct {
-	Resource string
-	// Segment is the name of the node or the prefix of the keys; empty for rights that are not about one.
-	Segment string `json:",omitempty"`
-	Access  string
-}
-
-var (
-	operatorRead = right{Resource: "operator", Access: "read"}
-	peeringRead  = right{Resource: "peering", Access: "read"}
-)
-
-// agentRead is the right to read what an agent says about itself; an empty name stands for any agent.
-func agentRead(node string) right { return right{"agent", node, "read"} }
-
-// keyList is the right to list keys, which Consul demands with acl.enable_key_list_policy only.
-func keyList(prefix string) right { return right{"key", prefix, "list"} }
-
-// String is "operator:read", or "agent:read on server-1".
-func (r right) String() string {
-	if r.Segment == "" {
-		return r.Resource + ":" + r.Access
-	}
-	return r.Resource + ":" + r.Access + " on " + r.Segment
-}
-
-// deniedError means that the token lacks a right. It is an ErrRefused, and Consul was not asked.
-type deniedError struct{ missing right }
-
-func (e deniedError) Error() string {
-	return consul.ErrRefused.Error() + ": permission denied: the token lacks " + e.missing.String()
-}
-
-func (deniedError) Is(err error) bool { return err == consul.ErrRefused }
-func (deniedError) Denied() bool      { return true }
-
 // endpointAuthorize answers which of the rights in its body the token has, the anonymous token included. It writes
 // nothing and logs nothing, except with ACLs switched off (Consul: HTTPHandlers.ACLAuthorize). It is there since
 // Consul 1.8.
 var endpointAuthorize = consul.Endpoint{Path: "/v1/internal/acl/authorize"}
-
-// rights are those that a token was asked for; nil if they are not known.
-type rights map[right]bool
-
-// lacks reports whether the token is known to be without a right.
-func (r rights) lacks(wanted right) bool {
-	allowed, known := r[wanted]
-	return known && !allowed
-}
-
-// lacksAll reports whether the token is known to be without any of the rights.
-func (r rights) lacksAll(wanted []right) bool {
-	return len(wanted) > 0 && !slices.ContainsFunc(wanted, func(w right) bool { return !r.lacks(w) })
-}
 
 // rightsMemory is how long the answer about a token's rights holds, and maxRights is how many rights Consul tells at
 // once.
@@ -81,7 +29,7 @@ const (
 // tokenRights are the last answer about the rights of a token.
 type tokenRights struct {
 	token   string
-	allowed rights
+	allowed consul.Rights
 	until   time.Time
 }
 
@@ -115,7 +63,7 @@ func (s *Snapshot) tokenRights() *Fact[tokenRights] {
 }
 
 // authorize asks for rights.
-func (s *Snapshot) authorize(ctx context.Context, wanted []right) (rights, error) {
+func (s *Snapshot) authorize(ctx context.Context, wanted []consul.Right) (consul.Rights, error) {
 	body, err := json.Marshal(wanted)
 	if err != nil {
 		return nil, fmt.Errorf("encode the rights: %w", err)
@@ -129,7 +77,7 @@ func (s *Snapshot) authorize(ctx context.Context, wanted []right) (rights, error
 	if len(answer) != len(wanted) {
 		return nil, fmt.Errorf("read %s: the answer is about %d rights, not %d", ep.Path, len(answer), len(wanted))
 	}
-	r := make(rights, len(wanted))
+	r := make(consul.Rights, len(wanted))
 	for i := range wanted {
 		r[wanted[i]] = answer[i]
 	}
@@ -138,17 +86,17 @@ func (s *Snapshot) authorize(ctx context.Context, wanted []right) (rights, error
 
 // wantedRights are those that any endpoint needs. A request of an older Consul must not name a resource that it does
 // not know.
-func (s *Snapshot) wantedRights(members []Member) []right {
-	wanted := []right{operatorRead, agentRead("")}
+func (s *Snapshot) wantedRights(members []Member) []consul.Right {
+	wanted := []consul.Right{consul.OperatorRead, consul.AgentRead("")}
 	if !slices.ContainsFunc(members, func(m Member) bool { return m.Server() && olderThan(m.Version, 1, 13) }) {
-		wanted = append(wanted, peeringRead)
+		wanted = append(wanted, consul.PeeringRead)
 	}
 	if prefix := s.cluster.keyPrefix(); prefix != "" {
-		wanted = append(wanted, keyList(prefix))
+		wanted = append(wanted, consul.KeyList(prefix))
 	}
 	for _, name := range s.agentNames(members) {
 		if len(wanted) < maxRights {
-			wanted = append(wanted, agentRead(name))
+			wanted = append(wanted, consul.AgentRead(name))
 		}
 	}
 	return wanted
@@ -173,20 +121,20 @@ func (s *Snapshot) agentNames(members []Member) []string {
 
 // agentRights are the rights one of which is needed to ask the agent at an address about itself. It is one if the
 // name of the agent is known; otherwise, the agent is one of the members.
-func (s *Snapshot) agentRights(address consul.Address, members []Member) []right {
+func (s *Snapshot) agentRights(address consul.Address, members []Member) []consul.Right {
 	if agent := s.KnownAgent(); agent != nil && address == s.Address() {
-		return []right{agentRead(agent.Name)}
+		return []consul.Right{consul.AgentRead(agent.Name)}
 	}
 	for _, m := range members {
 		if m.Addr == address.Hostname() {
-			return []right{agentRead(m.Name)}
+			return []consul.Right{consul.AgentRead(m.Name)}
 		}
 	}
-	any := []right{agentRead("")}
+	oneOf := []consul.Right{consul.AgentRead("")}
 	for _, name := range s.agentNames(members) {
-		any = append(any, agentRead(name))
+		oneOf = append(oneOf, consul.AgentRead(name))
 	}
-	return any
+	return oneOf
 }
 
 // aclsOn reports whether the configured agent is known to have ACLs switched on, before it has told about itself in

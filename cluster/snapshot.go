@@ -129,7 +129,8 @@ func (s *Snapshot) Address() consul.Address { return s.cluster.opts.Client.Addre
 // AgentOnly is whether nothing but the configured agent may be asked.
 func (s *Snapshot) AgentOnly() bool { return s.cluster.opts.AgentOnly }
 
-// KnownAgent is what the configured agent has said about itself in this scrape, or else last said; nil if it never did.
+// KnownAgent is what the configured agent has said about itself in this scrape, or else last said; nil if it never
+// did.
 func (s *Snapshot) KnownAgent() *Agent {
 	if agent, ok := s.self.Peek(); ok {
 		return &agent
@@ -464,7 +465,7 @@ func (s *Snapshot) read(ctx context.Context, address consul.Address, ep consul.E
 	if ep.Chosen {
 		ep.Consistency = s.cluster.opts.Client.Consistency
 	}
-	if answeredBy(&ep) == byLeader {
+	if ep.AnsweredBy() == consul.ByLeader {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, cmp.Or(ep.Timeout, s.cluster.opts.Client.Timeout))
 		defer cancel()
@@ -472,7 +473,6 @@ func (s *Snapshot) read(ctx context.Context, address consul.Address, ep consul.E
 	if err := s.permit(ctx, address, &ep); err != nil {
 		return fmt.Errorf("read %s: %w", ep.Name(), err)
 	}
-	ep.Own = answeredBy(&ep) == byAgent
 	meta, err := s.cluster.client.Get(ctx, address, ep, out)
 	if address == s.Address() {
 		s.noteAnswer(err)

@@ -157,8 +157,6 @@ type Endpoint struct {
 	HasMeta bool
 	// Chosen is whether Options.Datacenter and Consistency hold for it.
 	Chosen bool
-	// Own is whether the agent answers by itself, whatever the servers do.
-	Own bool
 	// Uncertain is whether the endpoint may be about something that is switched off, see isSwitchedOff.
 	Uncertain bool
 	// Settles is how long an answer with something that is no number is not asked for again.
@@ -251,7 +249,7 @@ func (c *Client) ask(ctx context.Context, address Address, ep Endpoint, out any)
 
 // readWhole reads an answer that is small, and decodes it into out. Such endpoints have no params.
 func (c *Client) readWhole(ctx context.Context, address Address, ep *Endpoint, out any) (*api.QueryMeta, error) {
-	client, err := c.at(address, ep.Own)
+	client, err := c.at(address, ep.AnsweredBy() == ByAgent)
 	if err != nil {
 		return nil, err
 	}
@@ -287,7 +285,7 @@ func (c *Client) stream(ctx context.Context, address Address, ep *Endpoint, arri
 	if err != nil {
 		return nil, err
 	}
-	resp, err := c.opts.newHTTPClient(c.pool(ep.Own)).Do(req)
+	resp, err := c.opts.newHTTPClient(c.pool(ep.AnsweredBy() == ByAgent)).Do(req)
 	if err != nil {
 		return nil, err
 	}

@@ -81,11 +81,8 @@ func isRefusal(err error) bool {
 
 // IsDenied reports whether a refusal is due to missing rights, which somebody can grant.
 func IsDenied(err error) bool {
-	if e, ok := errors.AsType[interface {
-		error
-		Denied() bool
-	}](err); ok {
-		return e.Denied()
+	if _, ok := errors.AsType[DeniedError](err); ok {
+		return true
 	}
 	status, ok := errors.AsType[api.StatusError](err)
 	return ok && status.Code == http.StatusForbidden
