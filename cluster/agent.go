@@ -156,7 +156,7 @@ func (c *debugConfig) UnmarshalJSON(text []byte) error {
 func off(enabled *bool) bool { return enabled != nil && !*enabled }
 
 func newAgent(self *agentSelf) (Agent, error) {
-	config, rpc := self.DebugConfig, self.DebugConfig.TLS.InternalRPC
+	config, rpc, static := self.DebugConfig, self.DebugConfig.TLS.InternalRPC, self.DebugConfig.StaticRuntimeConfig
 	a := Agent{
 		Name:          self.Config.NodeName,
 		Datacenter:    self.Config.Datacenter,
@@ -172,7 +172,7 @@ func newAgent(self *agentSelf) (Agent, error) {
 			config.AutoEncryptTLS || config.AutoConfig.Enabled,
 		EncryptedLAN:   self.Stats.SerfLAN.Encrypted == "true",
 		EncryptedWAN:   self.Stats.SerfWAN.Encrypted == "true",
-		PlainGossip:    off(config.StaticRuntimeConfig.EncryptVerifyIncoming) && off(config.StaticRuntimeConfig.EncryptVerifyOutgoing),
+		PlainGossip:    off(static.EncryptVerifyIncoming) && off(static.EncryptVerifyOutgoing),
 		CoordinatesOff: config.DisableCoordinates,
 		serfLAN:        self.Stats.SerfLAN,
 		serfWAN:        self.Stats.SerfWAN,

@@ -89,7 +89,7 @@ func (n *CatalogNode) judge(byID map[string]HealthStatus) {
 // read, catalogwriters.go says.
 func endpointDump(sel *selection) consul.Endpoint {
 	return consul.Endpoint{
-		Path: "/v1/internal/ui/nodes", HasMeta: true, Chosen: true, Long: true, Params: filtered(sel.filter()),
+		Path: "/v1/internal/ui/nodes", HasMeta: true, Chosen: true, Long: true, Params: consul.Filtered(sel.filter()),
 	}
 }
 
@@ -154,5 +154,6 @@ func (s *Snapshot) selectDump(ctx context.Context, nodes catalogEntries, p *pool
 
 // listBytes is what the tags and the meta of an instance cost.
 func (in *Instance) listBytes() int64 {
-	return int64(uintptr(len(in.Tags))*reflect.TypeFor[string]().Size() + uintptr(len(in.Meta))*reflect.TypeFor[Meta]().Size())
+	tag, entry := reflect.TypeFor[string]().Size(), reflect.TypeFor[Meta]().Size()
+	return int64(uintptr(len(in.Tags))*tag + uintptr(len(in.Meta))*entry)
 }

@@ -75,7 +75,7 @@ func TestDecodeCatalog_Large(t *testing.T) {
 	if instances != 5000 || tags != 15000 || len(c.Nodes) != 100 {
 		t.Errorf("%d nodes, %d instances, %d tags", len(c.Nodes), instances, tags)
 	}
-	long := strings.Repeat("ab", textMemory)
+	long := strings.Repeat("ab", 32<<10) // More than texts have memory for together.
 	c, err = decodeCatalog(strings.NewReader(`[{"Node":"`+long+`"}]`), new(consul.Options).NewBudget())
 	if err != nil || c.Nodes[0].Name != long {
 		t.Errorf("a long name is lost, error %v", err)

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/url"
 	"path"
 	"slices"
 
@@ -25,13 +24,14 @@ const (
 
 // endpointServices answers with the names of the services.
 func endpointServices(filter string) consul.Endpoint {
-	return consul.Endpoint{Path: pathServices, HasMeta: true, Chosen: true, Params: filtered(filter)}
+	return consul.Endpoint{Path: pathServices, HasMeta: true, Chosen: true, Params: consul.Filtered(filter)}
 }
 
 // endpointHealthOf answers with the instances of a service, and their checks and those of their nodes.
 func endpointHealthOf(service, filter string) consul.Endpoint {
 	return consul.Endpoint{
-		Path: pathHealthService + service, Label: pathHealthService + ":name", HasMeta: true, Chosen: true, Params: filtered(filter),
+		Path: pathHealthService + service, Label: pathHealthService + ":name",
+		HasMeta: true, Chosen: true, Params: consul.Filtered(filter),
 	}
 }
 
@@ -39,18 +39,10 @@ func endpointHealthOf(service, filter string) consul.Endpoint {
 // none of services.
 func endpointNodeChecks(nodes []string) consul.Endpoint {
 	filter := `ServiceID == ""`
-	if pattern, ok := anyOf(nodes); ok {
+	if pattern, ok := consul.AnyOf(nodes); ok {
 		filter += " and Node matches `" + pattern + "`"
 	}
-	return consul.Endpoint{Path: "/v1/health/state/any", HasMeta: true, Chosen: true, Params: filtered(filter)}
-}
-
-// filtered are the parameters for a filter; empty means none.
-func filtered(filter string) url.Values {
-	if filter == "" {
-		return nil
-	}
-	return url.Values{"filter": {filter}}
+	return consul.Endpoint{Path: "/v1/health/state/any", HasMeta: true, Chosen: true, Params: consul.Filtered(filter)}
 }
 
 // canBeAsked reports whether Consul's HTTP API can be asked for a service of this name. It takes a path for the one
@@ -141,8 +133,8 @@ func askable(names []string) (services, missing []string, why error) {
 
 var (
 	errNameNotAskable  = errors.New("the HTTP API takes no name that begins or ends with a slash, or has two in a row")
-	errTooManyServices = fmt.Errorf("there are more than %d services on nodes whose meta lacks %s, or Consul refuses to tell all at once",
-		maxServiceReads, versionKey)
+	errTooManyServices = fmt.Errorf("there are more than %d services on nodes whose meta lacks %s, "+
+		"or Consul refuses to tell all at once", maxServiceReads, versionKey)
 )
 
 // decodeNames reads an answer of endpointServices into the names of the services.
@@ -166,7 +158,9 @@ type placedInstance struct {
 }
 
 // readServices reads the instances of each service on the nodes that the filter selects.
-func (s *Snapshot) readServices(ctx context.Context, services []string, filter string, memory *consul.Budget) ([][]placedInstance, error) {
+func (s *Snapshot) readServices(
+	ctx context.Context, services []string, filter string, memory *consul.Budget,
+) ([][]placedInstance, error) {
 	instances := make([][]placedInstance, len(services))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(s.cluster.opts.Client.MaxConns())
@@ -209,7 +203,8 @@ func decodeEntries(d *consul.JSONReader, service string) (list []placedInstance,
 
 func newCheck(c *api.HealthCheck) Check {
 	return Check{
-		ID: c.CheckID, Name: c.Name, Status: newHealthStatus([]byte(c.Status)), ServiceID: c.ServiceID, ServiceName: c.ServiceName,
+		ID: c.CheckID, Name: c.Name, Status: newHealthStatus([]byte(c.Status)),
+		ServiceID: c.ServiceID, ServiceName: c.ServiceName,
 	}
 }
 

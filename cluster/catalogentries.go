@@ -93,7 +93,8 @@ func (s *Snapshot) pools(ctx context.Context) *pools {
 	wan, wanErr := wanFact.Get(ctx)
 	p := &pools{lan: lan, wan: wan}
 	enterprise := slices.ContainsFunc(lan, func(m Member) bool { return strings.Contains(m.Version, "+ent") })
-	p.complete = lanErr == nil && wanErr == nil && hasServer(lan) && !enterprise && s.isWhole(endpointMembers, p.servers(""))
+	p.complete = lanErr == nil && wanErr == nil && hasServer(lan) && !enterprise &&
+		s.isWhole(endpointMembers, p.servers(""))
 	return p
 }
 
@@ -117,8 +118,8 @@ func (p *pools) servers(datacenter string) []Member {
 	if datacenter != "" {
 		members = slices.Concat(p.lan, p.wan)
 	}
-	return slices.DeleteFunc(slices.Clone(members), func(m Member) bool {
-		return !m.Server() || m.Status == StatusLeft || (datacenter != "" && m.Datacenter != datacenter)
+	return membersWhere(members, func(m Member) bool {
+		return m.Server() && m.Status != StatusLeft && (datacenter == "" || m.Datacenter == datacenter)
 	})
 }
 

@@ -22,7 +22,7 @@ var endpointOverview = consul.Endpoint{Path: "/v1/internal/ui/catalog-overview",
 // endpointMaintenance answers with the checks that stand for maintenance, which Consul's summary counts as critical.
 var endpointMaintenance = consul.Endpoint{
 	Path: "/v1/health/state/critical", HasMeta: true, Chosen: true,
-	Params: filtered("CheckID == `" + nodeMaintenanceID + "` or CheckID matches `^" + serviceMaintenancePrefix + "`"),
+	Params: consul.Filtered("CheckID == `" + nodeMaintenanceID + "` or CheckID matches `^" + serviceMaintenancePrefix + "`"),
 }
 
 // CatalogOverview is a summary of the catalog. It is up to nine seconds older than the catalog itself, and it differs
@@ -72,7 +72,7 @@ func (s *Snapshot) CatalogOverview() *Fact[*CatalogOverview] {
 			return nil, err
 		}
 		if overview.Nodes.Total == 0 {
-			return nil, nil //nolint:nilnil // A catalog has at least the node of the server; without it there is no summary, and no error.
+			return nil, nil //nolint:nilnil // Without even the node of the server there is no summary, and no error.
 		}
 		if overview.Checks.Critical == 0 {
 			overview.MaintenanceTold = true

@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -20,25 +19,27 @@ import (
 // 1.16.1 and later add the key consul-version to the meta of nodes that lack it, in the maps of the server's own
 // state store, without Raft and without a lock:
 //
-//  1. The HTTP handler, for nodes in its answer whose address is that of a LAN or WAN member (agent/ui_endpoint.go, UINodes).
-//  2. The state store, for nodes that have meta and a service with the ID "consul" whose meta has a version: old servers, or anything that
-//     is registered like one (agent/consul/state/catalog.go, parseNodes). It looks at every node, before ACLs and before any filter.
+//  1. The HTTP handler, for nodes in its answer whose address is that of a LAN or WAN member (agent/ui_endpoint.go,
+//     UINodes).
+//  2. The state store, for nodes that have meta, and a service with the ID "consul" whose meta has a version: old
+//     servers, or anything that is registered like one (agent/consul/state/catalog.go, parseNodes). It looks at every
+//     node, before ACLs and before any filter.
 //
 // The servers' catalogs then differ, and a server that reads such a map at the same time dies (hashicorp/consul issue
 // 20206). So:
 //
 //   - /v1/internal/ui/node/:node, which does the same, is never read.
-//   - The dump is read only if the guard names no node that the second writer would change, and no server is of a version that registers such
-//     nodes. A guard whose answer the token's rights may have cut short names nothing, and proves nothing.
-//   - The dump has a filter that keeps the first writer away: only nodes with the key, and of the others only those whose address is no
-//     member's. If the list of members may be incomplete, only nodes with the key.
+//   - The dump is only read if the guard names no node that the second writer would change, and no server has a version
+//     that registers such nodes. A guard whose answer the token's rights may have cut short proves nothing.
+//   - The dump has a filter that keeps the first writer away: only nodes with the key, and of the others only those
+//     whose address is no member's. If the list of members may be incomplete, only nodes with the key.
 //   - What the dump leaves out is read service by service, from endpoints that only read.
 //   - Servers before 1.16.1 have neither writer.
 //
 // A node that is registered between the guard and the dump, within milliseconds, can still be changed by the second
-// writer, if it has meta, no version in it, and a service with the ID "consul" with a version. The servers' own
-// registrations cannot: with a server of an old version there is no dump. The first writer has no such gap for new
-// nodes, as the filter names no address that was not seen to be safe.
+// writer, if it has meta without a version, and a service with the ID "consul" with one. Servers do not register
+// themselves like that: with a server of an old version there is no dump. The first writer has no such gap, because
+// the filter names no address that was not seen to be safe.
 
 // versionKey is the key of a node's meta with the version of its agent.
 const versionKey = "consul-version"
@@ -72,34 +73,36 @@ var (
 	versionedSince = [3]int{1, 16, 2}
 )
 
+// before reports whether the member is of an earlier version; ok is false if its version cannot be told.
+func (m Member) before(version [3]int) (earlier, ok bool) {
+	numbers := versionNumbers.FindStringSubmatch(m.Version)
+	if numbers == nil {
+		return false, false
+	}
+	var v [3]int
+	for i := range v {
+		v[i], _ = strconv.Atoi(numbers[i+1]) // No more than nine digits.
+	}
+	return slices.Compare(v[:], version[:]) < 0, true
+}
+
+// versionNumbers are those of a version like "1.22.5" or "1.22.0+ent".
+var versionNumbers = regexp.MustCompile(`^(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?:\D|$)`)
+
 // allBefore reports whether there are members and all are of an earlier version.
 func allBefore(members []Member, version [3]int) bool {
 	return len(members) > 0 && !slices.ContainsFunc(members, func(m Member) bool {
-		v, ok := parseVersion(m.Version)
-		return !ok || slices.Compare(v[:], version[:]) >= 0
+		earlier, ok := m.before(version)
+		return !earlier || !ok
 	})
 }
 
 // anyBefore reports whether a member is of an earlier version, or of one that cannot be told.
 func anyBefore(members []Member, version [3]int) bool {
 	return slices.ContainsFunc(members, func(m Member) bool {
-		v, ok := parseVersion(m.Version)
-		return !ok || slices.Compare(v[:], version[:]) < 0
+		earlier, ok := m.before(version)
+		return earlier || !ok
 	})
-}
-
-var versionNumbers = regexp.MustCompile(`^(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?:\D|$)`)
-
-// parseVersion reads the numbers of a version like "1.22.5" or "1.22.0+ent".
-func parseVersion(s string) (v [3]int, ok bool) {
-	numbers := versionNumbers.FindStringSubmatch(s)
-	if numbers == nil {
-		return v, false
-	}
-	for i := range v {
-		v[i], _ = strconv.Atoi(numbers[i+1]) // No more than nine digits.
-	}
-	return v, true
 }
 
 // selection is a part of the nodes: those with versionKey, and of the others those that have one of some addresses,
@@ -125,7 +128,8 @@ func selectSafe(nodes catalogEntries, p *pools) selection {
 	var safe []string
 	for i := range nodes {
 		n := &nodes[i]
-		if _, isMember := slices.BinarySearch(members, n.address); !n.versioned && !isMember && simple.MatchString(n.address) {
+		_, isMember := slices.BinarySearch(members, n.address)
+		if !n.versioned && !isMember && consul.IsSimple(n.address) {
 			safe = append(safe, n.address)
 		}
 	}
@@ -134,34 +138,13 @@ func selectSafe(nodes catalogEntries, p *pools) selection {
 	if len(safe) == 0 {
 		return selection{}
 	}
-	if pattern, ok := anyOf(safe); ok {
+	if pattern, ok := consul.AnyOf(safe); ok {
 		return selection{addresses: safe, pattern: pattern}
 	}
-	if pattern, ok := anyOf(members); ok {
+	if pattern, ok := consul.AnyOf(members); ok {
 		return selection{addresses: members, pattern: pattern, not: true}
 	}
 	return selection{}
-}
-
-// simple is what needs no care inside a filter: addresses and most names.
-var simple = regexp.MustCompile(`^[0-9A-Za-z.:_-]+$`)
-
-// maxPatternBytes bounds a pattern as it is sent, so that the whole request line passes any proxy, of which many
-// allow 8 KB. There is room for 200 IPv4 addresses.
-const maxPatternBytes = 6 << 10
-
-// anyOf returns a pattern that matches these texts and no other; ok is false if it would be too long or cannot be
-// written.
-func anyOf(list []string) (pattern string, ok bool) {
-	quoted := make([]string, 0, len(list))
-	for _, text := range list {
-		if !simple.MatchString(text) {
-			return "", false
-		}
-		quoted = append(quoted, regexp.QuoteMeta(text))
-	}
-	pattern = "^(?:" + strings.Join(quoted, "|") + ")$"
-	return pattern, len(url.QueryEscape(pattern)) <= maxPatternBytes
 }
 
 // has reports whether a node is selected.

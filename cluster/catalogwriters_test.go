@@ -71,14 +71,20 @@ func TestSelectSafe(t *testing.T) {
 	}
 }
 
-func TestParseVersion(t *testing.T) {
+func TestMemberBefore(t *testing.T) {
 	t.Parallel()
-	for text, want := range map[string][3]int{
+	for text, version := range map[string][3]int{
 		"1.22.5": {1, 22, 5}, "1.16.1+ent": {1, 16, 1}, "1.17.0-rc1": {1, 17, 0}, "1.9.10dev": {1, 9, 10},
 		"": {}, "1.22": {}, "v1.2.3": {}, "1.2.99999999999": {}, "a.b.c": {},
 	} {
-		if got, ok := parseVersion(text); got != want || ok != (want != [3]int{}) {
-			t.Errorf("%q is read as %v, %v; want %v", text, got, ok, want)
+		known, next := version != [3]int{}, version
+		next[2]++
+		m := Member{Version: text}
+		if earlier, ok := m.before(version); earlier || ok != known {
+			t.Errorf("%q is before %v: %v, %v; want false, %v", text, version, earlier, ok, known)
+		}
+		if earlier, ok := m.before(next); earlier != known || ok != known {
+			t.Errorf("%q is before %v: %v, %v; want %v", text, next, earlier, ok, known)
 		}
 	}
 }

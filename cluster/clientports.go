@@ -124,7 +124,8 @@ func (pl *planner) planTLS(s Server, port *Port) { port.tls = pl.tlsFor(s.Host) 
 func (pl *planner) planGRPCTLS(s Server, port *Port) {
 	switch ownCA := pl.grpcOwnCA(s); {
 	case ownCA && pl.agent.withoutMeshCA():
-		port.Note = "without a certificate of its own (tls.grpc), the port needs one of the service mesh, for cluster peering, and one of the two is off"
+		port.Note = "without a certificate of its own (tls.grpc), the port needs one of the service mesh, " +
+			"for cluster peering, and one of the two is off"
 	case ownCA && pl.mesh != nil:
 		port.tls = pl.mesh.tlsFor(s.Host, pl.datacenter())
 	default:

@@ -5,7 +5,6 @@ package cluster
 
 import (
 	"cmp"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -105,9 +104,6 @@ func (c *Cluster) planner(k *known, t Topology, agent *Agent) *planner {
 	}
 	return pl
 }
-
-// hasServer reports whether there is a server among the members.
-func hasServer(members []Member) bool { return slices.ContainsFunc(members, Member.Server) }
 
 // keyPrefix begins the keys that are read, as Consul calls it: no key begins with a slash. It is empty if none are
 // read.

@@ -74,10 +74,8 @@ func (s *Snapshot) ServerRTTs() *Fact[[]RTT] {
 // livingServers returns the names of the servers that are alive, sorted.
 func livingServers(members []Member) []string {
 	var names []string
-	for _, m := range members {
-		if m.Server() && m.Status == StatusAlive {
-			names = append(names, m.Name)
-		}
+	for _, m := range membersWhere(membersWhere(members, Member.Server), Member.alive) {
+		names = append(names, m.Name)
 	}
 	slices.Sort(names)
 	return slices.Compact(names)

@@ -24,7 +24,8 @@ func (a *Agent) boundTo(p Protocol) []string {
 // offers reports whether a port for clients is bound to the address that the agent advertises, so that other hosts
 // reach it there.
 func (a *Agent) offers(p Protocol) bool {
-	return slices.ContainsFunc(a.boundTo(p), func(host string) bool { return unspecified(host) || host == a.AdvertiseAddr })
+	hosts := a.boundTo(p)
+	return slices.Contains(hosts, a.AdvertiseAddr) || slices.ContainsFunc(hosts, unspecified)
 }
 
 // withoutMeshCA reports whether a server gets no certificate from the service mesh's authority (Consul: Agent.Start,
@@ -36,7 +37,7 @@ func (a *Agent) state() string { return a.Name + " " + strconv.FormatUint(a.fing
 
 // wanApart reports whether the WAN pool has an address of its own, at which alone its port answers.
 func (a *Agent) wanApart() bool {
-	return a.WANBindAddr != "" && !unspecified(a.WANBindAddr) && a.WANBindAddr != a.BindAddr && a.WANBindAddr != a.AdvertiseAddr
+	return !slices.Contains([]string{"", a.BindAddr, a.AdvertiseAddr}, a.WANBindAddr) && !unspecified(a.WANBindAddr)
 }
 
 // addresses returns all that its ports may be bound to.

@@ -46,7 +46,8 @@ const (
 // PeeringStates returns all states.
 func PeeringStates() []PeeringState {
 	return []PeeringState{
-		PeeringPending, PeeringEstablishing, PeeringActive, PeeringFailing, PeeringDeleting, PeeringTerminated, PeeringUnknown,
+		PeeringPending, PeeringEstablishing, PeeringActive, PeeringFailing,
+		PeeringDeleting, PeeringTerminated, PeeringUnknown,
 	}
 }
 
@@ -86,10 +87,12 @@ type keptPeerings struct {
 func (k *keptPeerings) holds(now time.Time) bool { return now.Before(k.until) }
 
 func newKeptPeerings(peerings []Peering, now time.Time) keptPeerings {
-	if !slices.ContainsFunc(peerings, func(p Peering) bool { return p.State == PeeringPending || p.State == PeeringEstablishing }) {
-		return keptPeerings{}
+	if slices.ContainsFunc(peerings, func(p Peering) bool {
+		return p.State == PeeringPending || p.State == PeeringEstablishing
+	}) {
+		return keptPeerings{peerings, now.Add(peeringsMemory)}
 	}
-	return keptPeerings{peerings, now.Add(peeringsMemory)}
+	return keptPeerings{}
 }
 
 func newPeering(p *api.Peering) Peering {

@@ -154,7 +154,9 @@ func (s *Snapshot) patience() time.Duration { return s.cluster.opts.Client.Timeo
 
 // circumstances finds out what matters to an endpoint. The error is a refusal of the token, or, where only the leader
 // answers, that nothing could be learned about the leader.
-func (s *Snapshot) circumstances(ctx context.Context, address consul.Address, ep *consul.Endpoint) (c circumstances, err error) {
+func (s *Snapshot) circumstances(
+	ctx context.Context, address consul.Address, ep *consul.Endpoint,
+) (c circumstances, err error) {
 	hurry, cancel := context.WithTimeout(ctx, s.patience())
 	defer cancel()
 	c.keyPrefix = s.cluster.keyPrefix()
@@ -202,14 +204,18 @@ func (s *Snapshot) rightsInTime(ctx context.Context) (consul.Rights, error) {
 }
 
 // circumstancesOfServers adds what is about the servers behind the agent.
-func (s *Snapshot) circumstancesOfServers(ctx, hurry context.Context, c *circumstances, members []Member, ep *consul.Endpoint) error {
+func (s *Snapshot) circumstancesOfServers(
+	ctx, hurry context.Context, c *circumstances, members []Member, ep *consul.Endpoint,
+) error {
 	client := c.agent != nil && !c.agent.Server
 	c.serversGone = client && noneAlive(members)
-	if wanted := s.cluster.opts.Client.Datacenter; ep.Chosen && wanted != "" && c.agent != nil && wanted != c.agent.Datacenter {
+	wanted := s.cluster.opts.Client.Datacenter
+	if ep.Chosen && wanted != "" && c.agent != nil && wanted != c.agent.Datacenter {
 		c.elsewhere = true
 		if c.agent.Server {
 			wan, err := s.WANMembers().Get(hurry)
-			c.datacenterLost = err == nil && noneAlive(slices.DeleteFunc(slices.Clone(wan), func(m Member) bool { return m.Datacenter != wanted }))
+			there := membersWhere(wan, func(m Member) bool { return m.Datacenter == wanted })
+			c.datacenterLost = err == nil && noneAlive(there)
 		}
 		return nil
 	}
@@ -238,21 +244,20 @@ func (s *Snapshot) circumstancesOfServers(ctx, hurry context.Context, c *circums
 
 // noneAlive reports whether there are servers among the members, and none of them is alive.
 func noneAlive(members []Member) bool {
-	return hasServer(members) && !slices.ContainsFunc(members, func(m Member) bool { return m.Server() && m.Status == StatusAlive })
+	return hasServer(members) && !hasServer(membersWhere(members, Member.alive))
 }
 
 // failedAt reports whether a server has this Raft address, and is not alive.
 func failedAt(members []Member, address string) bool {
 	return slices.ContainsFunc(members, func(m Member) bool {
-		return m.Server() && m.Status != StatusAlive && newServer(m).RPCAddress == address
+		return m.Server() && !m.alive() && newServer(m).RPCAddress == address
 	})
 }
 
 // someNeverHeard reports whether one of the servers that are alive says on its port 8300 that it has not heard of a
 // leader since it started.
 func (s *Snapshot) someNeverHeard(members []Member) bool {
-	alive := slices.DeleteFunc(slices.Clone(members), func(m Member) bool { return m.Status != StatusAlive })
-	pl := s.cluster.planner(&s.before, newTopology(alive, nil), s.KnownAgent())
+	pl := s.cluster.planner(&s.before, newTopology(membersWhere(members, Member.alive), nil), s.KnownAgent())
 	return slices.ContainsFunc(s.probes.wait(pl.rpcs()), func(r PortReport) bool {
 		return r.raft.StatsKnown && !r.raft.LastContactKnown && r.raft.Leader == ""
 	})

@@ -160,7 +160,8 @@ func (c *Cluster) usableKeys(protocol Protocol, address string, keys [][]byte) [
 
 // keyRefused reports whether a gossip port lately refused a key.
 func (c *Cluster) keyRefused(address string, key []byte) bool {
-	return c.refusals.Holds(Port{Transport: TransportTCP, Address: address, Serf: probe.SerfTarget{Encrypted: true, Keys: [][]byte{key}}}.subject())
+	target := probe.SerfTarget{Encrypted: true, Keys: [][]byte{key}}
+	return c.refusals.Holds(Port{Transport: TransportTCP, Address: address, Serf: target}.subject())
 }
 
 // proven reports whether a port of the pool last acknowledged this key.

@@ -14,14 +14,19 @@ import (
 // Answers that grow with the cluster are decoded element by element while they arrive, and no more is kept of them
 // than a budget allows.
 
+// decoder decodes an answer while it arrives.
+type decoder = func(*consul.JSONReader) error
+
 // stream reads an endpoint of the configured agent and has the answer decoded while it arrives. What is kept of it is
 // taken off the budget.
-func (s *Snapshot) stream(ctx context.Context, ep consul.Endpoint, memory *consul.Budget, decode func(*consul.JSONReader) error) error {
+func (s *Snapshot) stream(ctx context.Context, ep consul.Endpoint, memory *consul.Budget, decode decoder) error {
 	return s.streamAt(ctx, s.Address(), ep, memory, decode)
 }
 
 // streamAt does so with the agent at address.
-func (s *Snapshot) streamAt(ctx context.Context, address consul.Address, ep consul.Endpoint, memory *consul.Budget, decode func(*consul.JSONReader) error) error {
+func (s *Snapshot) streamAt(
+	ctx context.Context, address consul.Address, ep consul.Endpoint, memory *consul.Budget, decode decoder,
+) error {
 	ep.Decode = func(r io.Reader) error {
 		d := consul.NewJSONReader(r, memory)
 		err := decode(&d)
@@ -45,7 +50,9 @@ func readList[In, Out any](ctx context.Context, s *Snapshot, ep consul.Endpoint,
 }
 
 // readListAt does so with the agent at address.
-func readListAt[In, Out any](ctx context.Context, s *Snapshot, address consul.Address, ep consul.Endpoint, convert func(*In) Out) ([]Out, error) {
+func readListAt[In, Out any](
+	ctx context.Context, s *Snapshot, address consul.Address, ep consul.Endpoint, convert func(*In) Out,
+) ([]Out, error) {
 	out := []Out{}
 	err := s.streamAt(ctx, address, ep, s.newBudget(), func(d *consul.JSONReader) error {
 		return consul.EachElement(d, func(in *In) (err error) {

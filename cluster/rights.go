@@ -88,7 +88,10 @@ func (s *Snapshot) authorize(ctx context.Context, wanted []consul.Right) (consul
 // not know.
 func (s *Snapshot) wantedRights(members []Member) []consul.Right {
 	wanted := []consul.Right{consul.OperatorRead, consul.AgentRead("")}
-	if !slices.ContainsFunc(members, func(m Member) bool { return m.Server() && olderThan(m.Version, 1, 13) }) {
+	if !slices.ContainsFunc(members, func(m Member) bool {
+		earlier, _ := m.before([3]int{1, 13, 0})
+		return m.Server() && earlier
+	}) {
 		wanted = append(wanted, consul.PeeringRead)
 	}
 	if prefix := s.cluster.keyPrefix(); prefix != "" {
@@ -155,15 +158,6 @@ func (s *Snapshot) aclsOn(members []Member, membersErr error) bool {
 	switched := slices.ContainsFunc(members, func(m Member) bool { return m.Server() && m.ACLs }) &&
 		!slices.ContainsFunc(members, func(m Member) bool { return m.Server() && !m.ACLs })
 	return switched && s.Queries()[endpointMembers.Name()].DefaultACLPolicy != "allow"
-}
-
-// olderThan reports whether a version is known to be older than major.minor.
-func olderThan(version string, major, minor int) bool {
-	var a, b int
-	if n, _ := fmt.Sscanf(version, "%d.%d", &a, &b); n != 2 {
-		return false
-	}
-	return a < major || (a == major && b < minor)
 }
 
 // unknownToken returns the refusal of a token that the agent does not know, or nil.

@@ -65,7 +65,8 @@ func newSerfPool(name string, stats serfStats) (SerfPool, error) {
 		set(n)
 	}
 	figure("health_score", stats.HealthScore, func(n uint64) { pool.HealthScore = &n })
-	for queue, text := range map[string]string{"event": stats.EventQueue, "intent": stats.IntentQueue, "query": stats.QueryQueue} {
+	queues := map[string]string{"event": stats.EventQueue, "intent": stats.IntentQueue, "query": stats.QueryQueue}
+	for queue, text := range queues {
 		figure(queue+"_queue", text, func(n uint64) { pool.QueueDepths[queue] = n })
 	}
 	switch stats.Encrypted {

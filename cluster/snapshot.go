@@ -387,9 +387,10 @@ func (s *Snapshot) ServerAgents() *Fact[map[string]Agent] {
 
 // MembersSeen are the LAN members as the servers see them, see serversSay.
 func (s *Snapshot) MembersSeen() *Fact[map[string][]Member] {
-	return s.membersSeen.Start(s.ctx, serversSay(s, s.Members(), func(ctx context.Context, at consul.Address) ([]Member, error) {
+	membersAt := func(ctx context.Context, at consul.Address) ([]Member, error) {
 		return readListAt(ctx, s, at, endpointMembers, newMember)
-	}))
+	}
+	return s.membersSeen.Start(s.ctx, serversSay(s, s.Members(), membersAt))
 }
 
 // serversSay returns how to fetch what the servers say by name: the configured agent, if it is one, and those whose
@@ -436,7 +437,8 @@ func serversSay[T any](
 // mayAnswer reports whether a server may be asked over HTTP and can be expected to answer. One that has hung since an
 // earlier scrape would only collect connections in its accept queue.
 func (s *Snapshot) mayAnswer(server Server) bool {
-	return server.Status == StatusAlive && !s.cluster.prober.Silent(server.RPCAddress) && s.cluster.opts.Ports.allow(server.Host)
+	return server.Status == StatusAlive && !s.cluster.prober.Silent(server.RPCAddress) &&
+		s.cluster.opts.Ports.allow(server.Host)
 }
 
 // Queries returns what the answers of this scrape said about their own worth, by endpoint.

@@ -71,6 +71,16 @@ type Member struct {
 // Server reports whether the member is a server.
 func (m Member) Server() bool { return m.Role == "consul" }
 
+func (m Member) alive() bool { return m.Status == StatusAlive }
+
+// membersWhere returns the members for which is is true.
+func membersWhere(members []Member, is func(Member) bool) []Member {
+	return slices.DeleteFunc(slices.Clone(members), func(m Member) bool { return !is(m) })
+}
+
+// hasServer reports whether there is a server among the members.
+func hasServer(members []Member) bool { return slices.ContainsFunc(members, Member.Server) }
+
 func newMember(m *api.AgentMember) Member {
 	version, _, _ := strings.Cut(m.Tags["build"], ":")
 	port := func(tag string) int {
@@ -155,9 +165,9 @@ const maxServers = 1000
 
 // checkServers reports an error if there are more.
 func checkServers(members []Member, peers []RaftPeer) error {
-	servers := slices.DeleteFunc(slices.Clone(members), func(m Member) bool { return !m.Server() })
-	if n := max(len(servers), len(peers)); n > maxServers {
-		return fmt.Errorf("the agent names %d servers: more than %d are not believed, and none of them is asked", n, maxServers)
+	if n := max(len(membersWhere(members, Member.Server)), len(peers)); n > maxServers {
+		return fmt.Errorf("the agent names %d servers: more than %d are not believed, and none of them is asked",
+			n, maxServers)
 	}
 	return nil
 }

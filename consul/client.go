@@ -115,7 +115,8 @@ func (k RequestKey) Compare(other RequestKey) int {
 // NewClient returns a client. It does not connect.
 func NewClient(opts Options) *Client {
 	c := &Client{
-		opts: opts, refusals: newRefusals(opts.now()), byHost: make(map[clientKey]*api.Client), requests: make(map[RequestKey]uint64),
+		opts: opts, refusals: newRefusals(opts.now()),
+		byHost: make(map[clientKey]*api.Client), requests: make(map[RequestKey]uint64),
 	}
 	c.own, c.forwarded = c.opts.newTransport(), c.opts.newTransport()
 	c.forwarded.MaxConnsPerHost = c.opts.MaxConns()
@@ -452,7 +453,9 @@ func (stalledError) Unwrap() error   { return context.DeadlineExceeded }
 
 // bound returns a context that ends after the timeout; if the answer may be long, each part of it that arrives starts
 // that anew, which arrived has to be called for.
-func bound(ctx context.Context, timeout time.Duration, long bool) (_ context.Context, arrived func(), cancel context.CancelFunc) {
+func bound(
+	ctx context.Context, timeout time.Duration, long bool,
+) (_ context.Context, arrived func(), cancel context.CancelFunc) {
 	if !long {
 		ctx, cancel := context.WithTimeout(ctx, timeout)
 		return ctx, nil, cancel

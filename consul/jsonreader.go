@@ -17,6 +17,7 @@ import (
 type JSONReader struct {
 	*jsontext.Decoder
 	Memory *Budget
+	texts  texts
 	// unquoted is the last word that had escapes.
 	unquoted []byte
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -68,15 +69,10 @@ func (RefusedError) Is(err error) bool { return err == ErrRefused }
 // rights, the version does not have the endpoint, or ACLs are switched off, which Consul answers with status 401.
 func isRefusal(err error) bool {
 	status, ok := errors.AsType[api.StatusError](err)
-	if !ok {
-		return false
-	}
-	switch status.Code {
-	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented:
-		return true
-	default:
-		return false
-	}
+	return ok && slices.Contains([]int{
+		http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound,
+		http.StatusMethodNotAllowed, http.StatusNotImplemented,
+	}, status.Code)
 }
 
 // IsDenied reports whether a refusal is due to missing rights, which somebody can grant.
@@ -166,7 +162,7 @@ func (r *Refusals) Check(subject, credentials string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	refused, ok := r.bySubject[subject]
-	if ok && refused.credentials != credentials { // Also when they will be the same again: much may have changed meanwhile.
+	if ok && refused.credentials != credentials { // Forgotten even if they change back: much may have changed meanwhile.
 		delete(r.bySubject, subject)
 		return nil
 	}

@@ -64,7 +64,8 @@ func (f TLSFiles) Open(onError func(error)) (*TLS, error) {
 	case f.CertFile == "" || f.KeyFile == "":
 		certificateErr = errors.New("a client certificate needs both a certificate file and a key file")
 	default:
-		t.certificate, certificateErr = files.Watch(parseCertificate, onError, files.Source{Path: f.CertFile}, files.Source{Path: f.KeyFile})
+		t.certificate, certificateErr = files.Watch(parseCertificate, onError,
+			files.Source{Path: f.CertFile}, files.Source{Path: f.KeyFile})
 		if certificateErr != nil {
 			certificateErr = fmt.Errorf("client certificate: %w", certificateErr)
 		}
@@ -97,7 +98,7 @@ func (t *TLS) Config() *tls.Config {
 	if pool := t.authorities.Value(); pool != t.config.RootCAs {
 		t.config = t.config.Clone()
 		t.config.RootCAs = pool
-		t.config.ClientSessionCache = tls.NewLRUClientSessionCache(0) // Its sessions began with servers that the old ones vouch for.
+		t.config.ClientSessionCache = tls.NewLRUClientSessionCache(0) // The old authorities vouched for its sessions.
 	}
 	return t.config
 }

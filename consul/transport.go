@@ -33,8 +33,8 @@ func (e TooLargeError) Error() string {
 	if e.whole {
 		return fmt.Sprintf("the answer is larger than %d bytes, which is not what Consul answers here", e.limit)
 	}
-	return fmt.Sprintf("the answer is larger than %d bytes, the limit set by --consul.max-response-bytes (max_response_bytes in a module)",
-		e.limit)
+	return fmt.Sprintf("the answer is larger than %d bytes, "+
+		"the limit set by --consul.max-response-bytes (max_response_bytes in a module)", e.limit)
 }
 
 // newTransport returns what connects to agents as the options say, and through no proxy.
