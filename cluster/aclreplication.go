@@ -12,8 +12,7 @@ import (
 // endpointACLReplication is answered by the leader alone and needs no right (Consul: ACL.ReplicationStatus).
 var endpointACLReplication = consul.Endpoint{Path: "/v1/acl/replication"}
 
-// ACLReplication is how the datacenter copies tokens and policies from the primary one; in the primary it is not
-// enabled. Times are zero for never.
+// ACLReplication is how the datacenter copies tokens and policies from the primary one. Times are zero for never.
 type ACLReplication = api.ACLReplicationStatus
 
 // ACLReplication is the leader's account. On a cluster without ACLs it is an ErrRefused.

@@ -22,24 +22,21 @@ type Agent struct {
 	AdvertiseAddr string
 	// ClientAddrs are the addresses its ports for clients are bound to, but for those that have their own in bound.
 	ClientAddrs []string
-	// BindAddr is what its ports for the cluster are bound to, and WANBindAddr that of the WAN pool; empty when it does
-	// not tell.
+	// BindAddr is what its ports for the cluster are bound to, and WANBindAddr that of the WAN pool; empty if unknown.
 	BindAddr, WANBindAddr string
-	// ports has the number of its port for each protocol for clients, 0 where the port is off, and bound has the IP
-	// addresses that the port is bound to; see boundTo.
+	// ports are the numbers of its ports for clients, 0 where one is off, and bound are the IP addresses they are bound
+	// to.
 	ports map[Protocol]int
 	bound map[Protocol][]string
 	// Domain is that of its DNS, without a final dot.
 	Domain string
-	// GRPCOwnCA is whether its gRPC with TLS shows a certificate of Consul's own service mesh authority, as servers do
-	// that have no other.
+	// GRPCOwnCA is whether its gRPC with TLS shows a certificate of the service mesh, as servers do that have no other.
 	GRPCOwnCA bool
 	// RPCTLS is whether it speaks TLS to the servers' port 8300, or wants to be spoken to in TLS on its own.
 	RPCTLS bool
 	// EncryptedLAN and EncryptedWAN are whether it has gossip keys.
 	EncryptedLAN, EncryptedWAN bool
-	// PlainGossip is whether, in spite of its keys, it sends gossip in plain text, and accepts it: encryption is being
-	// introduced, and other agents may have no keys yet.
+	// PlainGossip is whether it sends and accepts plain text although it has keys: encryption is being introduced.
 	PlainGossip bool
 	// CoordinatesOff is whether it has network coordinates switched off.
 	CoordinatesOff bool
@@ -234,8 +231,7 @@ func newRaftStats(m map[string]string) (RaftStats, error) {
 	return s, nil
 }
 
-// raftConfigurationServer is a server in the text of a Raft configuration (hashicorp/raft: Raft.Stats,
-// latest_configuration), which is a list of structures as package fmt writes them.
+// raftConfigurationServer is a server in latest_configuration (hashicorp/raft: Raft.Stats), as package fmt writes it.
 var raftConfigurationServer = regexp.MustCompile(`\{Suffrage:(\w+) ID:(\S*) Address:([^\s}]+)\}`)
 
 // parseRaftConfiguration returns the servers without the names of their nodes.

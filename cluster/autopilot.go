@@ -15,8 +15,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
-// Every server has autopilot's view of all servers, with and without a leader, and renews it every two seconds
-// (Consul: agent/consul/autopilot.go; raft-autopilot: run.go). So both endpoints are read stale.
+// Every server has autopilot's view of all servers, even without a leader, and renews it every two seconds (Consul:
+// agent/consul/autopilot.go). So both endpoints are read stale.
 var (
 	endpointAutopilotState  = consul.Endpoint{Path: "/v1/operator/autopilot/state"}
 	endpointAutopilotConfig = consul.Endpoint{Path: "/v1/operator/autopilot/configuration"}
@@ -30,8 +30,8 @@ type AutopilotState struct {
 	Healthy bool
 	// FailureTolerance is how many healthy voters can be lost without an outage.
 	FailureTolerance int
-	// OptimisticFailureTolerance counts also what Consul Enterprise could make voters in time; elsewhere it is the same
-	// as FailureTolerance. It is nil where Consul does not tell.
+	// OptimisticFailureTolerance also counts what Consul Enterprise could promote in time; nil where Consul does not
+	// say.
 	OptimisticFailureTolerance *int
 	// Servers are those of the Raft configuration, by name.
 	Servers []AutopilotServer
@@ -46,8 +46,8 @@ type AutopilotServer struct {
 	Alive bool
 	// Voter is nil where autopilot cannot tell.
 	Voter *bool
-	// LastContact is how long ago the server had heard of the leader; nil when it never did or is not alive, because
-	// autopilot goes on showing what a dead server last said.
+	// LastContact is how long ago the server heard from the leader; nil if never, or if it is not alive: autopilot keeps
+	// showing what a dead server last said.
 	LastContact *time.Duration
 	// LastIndex is that of the last entry in its Raft log; nil when it has none or is not alive.
 	LastIndex *uint64
@@ -142,8 +142,8 @@ type AutopilotConfig struct {
 	CleanupDeadServers bool
 }
 
-// AutopilotConfig are the settings in the state of the server that answers. They are asked for only once autopilot
-// has a view: the first leader writes them, and before that Consul would log an error for each question.
+// AutopilotConfig are the settings that the answering server knows. They are only read once autopilot has a view:
+// before the first leader has written them, Consul logs an error for each question.
 func (s *Snapshot) AutopilotConfig() *Fact[AutopilotConfig] {
 	return s.autopilotConfig.Start(s.ctx, func(ctx context.Context) (AutopilotConfig, error) {
 		if _, err := s.AutopilotState().Get(ctx); err != nil {

@@ -25,8 +25,7 @@ type Catalog struct {
 // InstanceCounts are how many instances of a service are in each state of health.
 type InstanceCounts [HealthMaintenance + 1]int
 
-// InstanceCounts counts by service. Services in Missing are left out: what was read of them says nothing about the
-// whole.
+// InstanceCounts counts by service. It leaves out services in Missing, of which only a part was read.
 func (c *Catalog) InstanceCounts() map[string]*InstanceCounts {
 	counts := make(map[string]*InstanceCounts)
 	for i := range c.Nodes {
@@ -84,9 +83,8 @@ func (n *CatalogNode) judge(byID map[string]HealthStatus) {
 	}
 }
 
-// endpointDump answers with the whole catalog at once. It is made for Consul's own pages, exists since 0.7 and
-// filters by the token's rights as the others do (Consul: agent/ui_endpoint.go, UINodes). Which part of it may be
-// read, catalogwriters.go says.
+// endpointDump answers with the whole catalog at once, filtered by the token's rights (Consul: agent/ui_endpoint.go,
+// UINodes). It is made for Consul's own pages. Which part of it may be read, catalogwriters.go says.
 func endpointDump(sel *selection) consul.Endpoint {
 	return consul.Endpoint{
 		Path: "/v1/internal/ui/nodes", HasMeta: true, Chosen: true, Long: true, Params: consul.Filtered(sel.filter()),

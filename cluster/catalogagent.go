@@ -19,8 +19,7 @@ var (
 	endpointAgentChecks   = consul.Endpoint{Path: "/v1/agent/checks"}
 )
 
-// readAgentCatalog reads what the configured agent has registered itself: it is the agent's own account, and needs no
-// server.
+// readAgentCatalog reads what the configured agent itself has registered, which needs no server.
 func (s *Snapshot) readAgentCatalog(ctx context.Context) (*Catalog, error) {
 	self := s.Agent()
 	memory := s.newBudget()

@@ -35,8 +35,7 @@ func endpointHealthOf(service, filter string) consul.Endpoint {
 	}
 }
 
-// endpointNodeChecks answers with the checks of these nodes, or of all if they are too many to be named, but with
-// none of services.
+// endpointNodeChecks answers with the node checks of these nodes, or of all if they are too many to be named.
 func endpointNodeChecks(nodes []string) consul.Endpoint {
 	filter := `ServiceID == ""`
 	if pattern, ok := consul.AnyOf(nodes); ok {
@@ -45,9 +44,8 @@ func endpointNodeChecks(nodes []string) consul.Endpoint {
 	return consul.Endpoint{Path: "/v1/health/state/any", HasMeta: true, Chosen: true, Params: consul.Filtered(filter)}
 }
 
-// canBeAsked reports whether Consul's HTTP API can be asked for a service of this name. It takes a path for the one
-// that is left after cleaning it, so that a name cannot begin or end with a slash, or have two in a row
-// (hashicorp/consul issue 1096).
+// canBeAsked reports whether Consul's HTTP API can be asked for a service of this name. It cleans paths, so a name
+// cannot begin or end with a slash, or have two in a row (hashicorp/consul issue 1096).
 func canBeAsked(service string) bool {
 	return path.Clean(pathHealthService+service) == pathHealthService+service
 }
@@ -63,9 +61,8 @@ type remainder struct {
 	dumped *selection
 }
 
-// services and instances are the expressions that select the remainder among services and instances; empty for all.
-// That for instances is read up to a thousand times in a scrape, so it lists no addresses, which would take Consul
-// ten times as long, and selects too much: readers leave out nodes that are none of the remainder's.
+// services and instances are the filters for the remainder; empty for all. The one for instances is evaluated up to a
+// thousand times in a scrape. It lists no addresses, which would take ten times as long, and selects too much.
 func (r *remainder) services() string {
 	if r.dumped == nil {
 		return ""
@@ -81,7 +78,7 @@ func (r *remainder) instances() string {
 }
 
 // readByService reads a part of the catalog service by service. Services beyond maxServiceReads, and those that
-// cannot be asked for, are in Catalog.Missing; they are always the same ones. All answers together have one budget.
+// cannot be asked for, are in Catalog.Missing. All answers together have one budget.
 func (s *Snapshot) readByService(ctx context.Context, part *remainder, memory *consul.Budget) (*Catalog, error) {
 	var names []string
 	if err := s.stream(ctx, endpointServices(part.services()), memory, decodeNames(&names)); err != nil {
@@ -175,9 +172,8 @@ func (s *Snapshot) readServices(
 	return instances, group.Wait()
 }
 
-// decodeEntries reads an answer of endpointHealthOf. Consul does not tell upper from lower case there: instances of a
-// service with another spelling are in the answer for that one, too. The checks of the nodes come from
-// endpointNodeChecks.
+// decodeEntries reads an answer of endpointHealthOf. Consul ignores case there, so the answer also has instances of
+// services with another spelling. The checks of the nodes come from endpointNodeChecks.
 func decodeEntries(d *consul.JSONReader, service string) (list []placedInstance, err error) {
 	err = consul.EachElement(d, func(e *api.ServiceEntry) (err error) {
 		if e.Node == nil || e.Service == nil || e.Service.Service != service {

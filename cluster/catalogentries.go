@@ -85,7 +85,7 @@ type pools struct {
 	complete bool
 }
 
-// pools waits for both lists. A list that cannot be read is empty and not complete. Consul Enterprise lists only the
+// pools waits for both lists. One that cannot be read is empty and not complete. Consul Enterprise only lists the
 // members of the agent's own network segment.
 func (s *Snapshot) pools(ctx context.Context) *pools {
 	lanFact, wanFact := s.Members(), s.WANMembers()
@@ -98,8 +98,8 @@ func (s *Snapshot) pools(ctx context.Context) *pools {
 	return p
 }
 
-// isWhole reports whether the answers of an endpoint in this scrape had everything, whatever the token's rights.
-// Consul says so if it left something out, but not to those who have no token.
+// isWhole reports whether the token's rights left nothing out of an endpoint's answers in this scrape. Consul says
+// so, except to those who have no token.
 func (s *Snapshot) isWhole(ep consul.Endpoint, servers []Member) bool {
 	if s.cluster.opts.Client.CurrentToken() == "" && !aclsOff(servers) {
 		return false

@@ -11,11 +11,10 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
-// The catalog is decoded while it arrives, token by token, into no more than what is exported. BenchmarkDecodeCatalog
-// compares that with encoding/json, and docs/performance.md with other libraries.
+// The catalog is decoded token by token while it arrives, and no more of it is kept than is exported.
+// BenchmarkDecodeCatalog compares that with encoding/json, and docs/performance.md with other libraries.
 
-// decodeCatalog reads the answer of endpointCatalog: a list of nodes. Those that another cluster exports to this one
-// are left out.
+// decodeCatalog reads an answer of endpointDump, without the nodes that another cluster exports to this one.
 func decodeCatalog(r io.Reader, memory *consul.Budget) (*Catalog, error) {
 	d := catalogDecoder{
 		JSONReader: consul.NewJSONReader(r, memory),

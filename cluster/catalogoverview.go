@@ -15,8 +15,8 @@ import (
 )
 
 // endpointOverview answers with counts that the server makes every nine seconds (Consul:
-// agent/consul/server_overview.go): a millisecond and no output of checks, however large the catalog is. It needs
-// operator:read, knows nothing of the rights to single services, and reads only.
+// agent/consul/server_overview.go), in a millisecond however large the catalog is. It needs operator:read, ignores
+// rights to single services, and only reads.
 var endpointOverview = consul.Endpoint{Path: "/v1/internal/ui/catalog-overview", Chosen: true}
 
 // endpointMaintenance answers with the checks that stand for maintenance, which Consul's summary counts as critical.
@@ -25,9 +25,8 @@ var endpointMaintenance = consul.Endpoint{
 	Params: consul.Filtered("CheckID == `" + nodeMaintenanceID + "` or CheckID matches `^" + serviceMaintenancePrefix + "`"),
 }
 
-// CatalogOverview is a summary of the catalog. It is up to nine seconds older than the catalog itself, and it differs
-// in what it counts: a service instance by its own checks only, without its node's; and, with peerings, also what
-// other clusters export to this one.
+// CatalogOverview is a summary of the catalog, up to nine seconds older than the catalog. It counts a service
+// instance by its own checks, without its node's; and, with peerings, also what other clusters export to this one.
 type CatalogOverview struct {
 	// Nodes are counted by their own checks.
 	Nodes  OverviewCounts
@@ -41,8 +40,7 @@ type CatalogOverview struct {
 // OverviewCounts are how many are in each state. Total is all of them, Consul's other states included.
 type OverviewCounts struct{ Total, Passing, Warning, Critical, Maintenance int }
 
-// ServiceOverview counts the instances of a service. The answer's lists of nodes and checks have elements of the same
-// form.
+// ServiceOverview counts the instances of a service.
 type ServiceOverview struct {
 	Name string
 	OverviewCounts
@@ -55,8 +53,7 @@ func (c *OverviewCounts) add(other OverviewCounts) {
 	c.Critical += other.Critical
 }
 
-// maintain has some of those that are critical in maintenance. The list of them is newer than the summary, which may
-// not know of all.
+// maintain moves critical ones to maintenance. The list of them is newer than the summary, which may lack some.
 func (c *OverviewCounts) maintain(n int) {
 	n = min(n, c.Critical)
 	c.Critical -= n
@@ -64,7 +61,7 @@ func (c *OverviewCounts) maintain(n int) {
 }
 
 // CatalogOverview is the server's summary of the catalog; nil if it has made none since it started. What is in
-// maintenance is asked for if something is critical, and is known only if the token may read all nodes and services.
+// maintenance is only asked for if something is critical, and only known if the token may read everything.
 func (s *Snapshot) CatalogOverview() *Fact[*CatalogOverview] {
 	return s.overview.Start(s.ctx, func(ctx context.Context) (*CatalogOverview, error) {
 		overview := &CatalogOverview{}

@@ -45,7 +45,7 @@ import (
 const versionKey = "consul-version"
 
 // endpointGuard answers with the services of nodes that the second writer would change. Before Consul 1.16.3 the
-// filter does not see a node's meta and names every server, which is the safe side.
+// filter does not see a node's meta and names every server, which is safe.
 var endpointGuard = consul.Endpoint{
 	Path: pathServices, HasMeta: true, Chosen: true,
 	Params: url.Values{"filter": {`ServiceID == "consul" and "` + versionKey + `" not in NodeMeta`}},
@@ -66,8 +66,7 @@ func (s *Snapshot) guardIsEmpty(ctx context.Context, servers []Member) bool {
 	return err == nil && named == 0 && s.isWhole(endpointGuard, servers)
 }
 
-// The versions of servers between which, the second excluded, a server may have the writers and register nodes
-// without the key. From the second on, agents register themselves with the key.
+// A server from writersSince on, and before versionedSince, may have the writers and register nodes without the key.
 var (
 	writersSince   = [3]int{1, 16, 1}
 	versionedSince = [3]int{1, 16, 2}
@@ -105,8 +104,7 @@ func anyBefore(members []Member, version [3]int) bool {
 	})
 }
 
-// selection is a part of the nodes: those with versionKey, and of the others those that have one of some addresses,
-// or have none of them.
+// selection is a part of the nodes: those with versionKey, and others by their address.
 type selection struct {
 	// all is whether it is all nodes.
 	all bool
@@ -117,9 +115,8 @@ type selection struct {
 	not bool
 }
 
-// selectSafe returns the nodes that the first writer leaves alone, as far as a filter can name them. A filter that
-// lists addresses lists either those of nodes seen to be safe, or those of all members: in neither way can a node
-// that is registered meanwhile slip through.
+// selectSafe returns the nodes that the first writer leaves alone, as far as a filter can name them. The filter lists
+// either addresses seen to be safe, or those of all members: a node that is registered meanwhile cannot slip through.
 func selectSafe(nodes catalogEntries, p *pools) selection {
 	if !p.complete {
 		return selection{}

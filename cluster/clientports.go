@@ -10,16 +10,14 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
-// servesOthers reports whether the ports of this protocol of the other servers can be expected to answer from here:
-// when the agent asked is a server and offers its own at the address it advertises, they will do so too. A client's
-// configuration says nothing about the servers', and whoever reaches the agent through a socket or a proxy's path may
-// not reach the servers.
+// servesOthers reports whether the other servers' ports of this protocol can be expected to answer from here: they
+// should if the agent is a server that offers its own at the address it advertises. A client's configuration says
+// nothing about the servers, and behind a socket or a proxy they may be out of reach.
 func servesOthers(configured consul.Address, asked Agent, p Protocol) bool {
 	return asked.Server && configured.Socket == "" && configured.Path == "" && asked.offers(p)
 }
 
-// reaches reports whether the HTTP APIs of the other servers can be expected to answer, the configured agent being
-// this one.
+// reaches reports whether the HTTP APIs of the other servers can be expected to answer, given the configured agent.
 func (c *Cluster) reaches(asked Agent) bool {
 	return servesOthers(c.opts.Client.Address, asked, protocolOf(c.opts.Client.Address))
 }
@@ -32,8 +30,7 @@ func protocolOf(api consul.Address) Protocol {
 	return ProtocolHTTP
 }
 
-// clientPorts returns the ports for clients: of every server, of the agent alone, or none. Choice auto decides that
-// for each protocol.
+// clientPorts returns the ports for clients: of every server, of the agent alone, or none. Auto decides by protocol.
 func (pl *planner) clientPorts() []Port {
 	if pl.agent == nil {
 		return nil
@@ -52,8 +49,7 @@ func (pl *planner) clientPorts() []Port {
 	return append(pl.clientPortsOfServers(others), pl.clientPortsOfAgent(own)...)
 }
 
-// clientPortsOfServers returns the ports of every server. Those that have no Serf tag are taken to be like the
-// agent's.
+// clientPortsOfServers returns the ports of every server. Those without a Serf tag are taken to be like the agent's.
 func (pl *planner) clientPortsOfServers(protocols []*protocol) []Port {
 	var ports []Port
 	for _, s := range pl.topology.Servers {
@@ -73,9 +69,8 @@ func (pl *planner) clientPortsOfServers(protocols []*protocol) []Port {
 	return ports
 }
 
-// grpcOwnCA reports whether a server's gRPC with TLS shows a certificate of the service mesh's authority. It is taken
-// to be as on the agent, unless one of the two has certificates and the other has none, as their Serf tags say: TLS
-// is being introduced.
+// grpcOwnCA reports whether a server's gRPC with TLS shows a certificate of the service mesh: as on the agent, unless
+// by their Serf tags only one of the two has certificates, because TLS is being introduced.
 func (pl *planner) grpcOwnCA(s Server) bool {
 	i := slices.IndexFunc(pl.topology.Servers, func(s Server) bool { return s.Name == pl.agent.Name })
 	if i < 0 || s.Name == pl.agent.Name || pl.topology.Servers[i].UsesTLS == s.UsesTLS {
@@ -98,8 +93,8 @@ func (pl *planner) clientPortsOfAgent(protocols []*protocol) []Port {
 }
 
 // agentHost returns where a port for clients of the configured agent is: where its HTTP API is, if both are bound
-// alike, or else at one of the addresses that it is bound to. It is empty when these are only for the agent's own
-// host, and that is another one.
+// alike, or else at one of its addresses. It is empty when these are only for the agent's own host, and that is
+// another one.
 func (pl *planner) agentHost(p Protocol) string {
 	bound, local := pl.agent.boundTo(p), pl.configured.Socket != "" || loopback(pl.configured.Hostname())
 	all := slices.ContainsFunc(bound, unspecified)

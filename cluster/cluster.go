@@ -25,8 +25,7 @@ type Options struct {
 	ConsistentTimeout time.Duration
 	// KVPrefix begins the keys that are read; empty means that none are.
 	KVPrefix string
-	// TelemetryWait is how long a server must have been seen up before it is asked for its telemetry; 0 means what
-	// Consul needs. Tests have no time for that.
+	// TelemetryWait is how long a server must have been up before its telemetry is read; 0 means what Consul needs.
 	TelemetryWait time.Duration
 	// AgentOnly restricts the catalog to what the configured agent has registered itself.
 	AgentOnly bool
@@ -40,8 +39,7 @@ type WatchedFile interface {
 	Failing() error
 }
 
-// Cluster is one Consul cluster, seen through one agent and through the servers' own ports. It is safe for concurrent
-// use.
+// Cluster is one Consul cluster, seen through one agent and the servers' own ports. It is safe for concurrent use.
 type Cluster struct {
 	opts   Options
 	client *consul.Client
@@ -91,8 +89,7 @@ func (c *Cluster) Options() Options { return c.opts }
 // Requests returns how many requests went to Consul's HTTP API since the start.
 func (c *Cluster) Requests() map[consul.RequestKey]uint64 { return c.client.Requests() }
 
-// planner returns what lists the ports to probe of these servers, with what is known of the rest; agent is nil when
-// nothing is known of it.
+// planner plans the ports of these servers with what is known of the rest; agent is nil if nothing is known of it.
 func (c *Cluster) planner(k *known, t Topology, agent *Agent) *planner {
 	pl := &planner{
 		opts: c.opts.Ports, configured: c.opts.Client.Address, topology: t, agent: agent, mesh: k.mesh, wanHosts: k.wanHosts,
@@ -105,6 +102,5 @@ func (c *Cluster) planner(k *known, t Topology, agent *Agent) *planner {
 	return pl
 }
 
-// keyPrefix begins the keys that are read, as Consul calls it: no key begins with a slash. It is empty if none are
-// read.
+// keyPrefix begins the keys that are read, without a slash in front, as in Consul. It is empty if none are read.
 func (c *Cluster) keyPrefix() string { return strings.TrimPrefix(c.opts.KVPrefix, "/") }

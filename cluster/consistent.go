@@ -12,11 +12,11 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
-// endpointConsistent is what is read linearizably: the checks of a node that there is not, which is an empty list.
+// endpointConsistent is read linearizably: the checks of a node that does not exist, which is an empty list.
 //
-// Consul answers it only after the leader has asked a quorum whether it still leads. A key or a session by ID would
-// do the same, but without key:read Consul refuses the key, and logs an error each time; this list is filtered by the
-// token's rights and never refused, to no token either (Consul: Health.NodeChecks).
+// Consul only answers after the leader has asked a quorum whether it still leads. A key or a session would do the
+// same, but without key:read Consul refuses the key, and logs an error each time. This list is filtered by the
+// token's rights and never refused (Consul: Health.NodeChecks).
 var endpointConsistent = consul.Endpoint{
 	Path:        "/v1/health/node/consul_cluster_exporter",
 	Label:       "/v1/health/node/:node",
@@ -33,13 +33,13 @@ type ConsistentRead struct {
 }
 
 // ConsistentRead is a linearizable read through the configured agent, within Options.ConsistentTimeout or the rest of
-// the scrape, if that is shorter. That the cluster cannot serve it is a result; an error means that the agent could
-// not be asked, or refused.
+// the scrape. That the cluster cannot serve it is a result; an error means that the agent could not be asked, or
+// refused.
 //
-// An agent that knows of no leader is not asked: the read could only hang until it is given up, servers would hold it
-// for seven seconds (performance.rpc_hold_timeout), and a client agent logs an error or a warning for each. Nor is a
-// client agent that does not get an answer about the leader from the servers, which a frozen server does not give; it
-// is told from an agent that hangs itself by what it says about itself.
+// An agent that knows of no leader is not asked: servers would hold the read for seven seconds
+// (performance.rpc_hold_timeout), and a client agent would log it. Nor is a client agent that gets no answer about
+// the leader, as from a frozen server. Such an agent, unlike one that hangs itself, still answers questions about
+// itself.
 func (s *Snapshot) ConsistentRead() *Fact[ConsistentRead] {
 	return s.consistentRead.Start(s.ctx, func(ctx context.Context) (ConsistentRead, error) {
 		ep := endpointConsistent

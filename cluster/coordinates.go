@@ -18,8 +18,7 @@ import (
 // maxRTTServers bounds the servers between which round trips are estimated: the pairs grow with the square of it.
 const maxRTTServers = 10
 
-// endpointCoordinates answers with the coordinates of all nodes that the token may read. A token without rights gets
-// an empty list.
+// endpointCoordinates answers with the coordinates of all nodes that the token may read, which may be none.
 var endpointCoordinates = consul.Endpoint{Path: "/v1/coordinate/nodes", HasMeta: true}
 
 // RTT is the round trip between two servers as their network coordinates estimate it.
@@ -32,17 +31,15 @@ type RTT struct {
 // coordinates are the latest of each node.
 type coordinates map[string]*coordinate.Coordinate
 
-// add adds a coordinate, unless it is that of a network segment or a partition of Consul Enterprise: servers also
-// have one in the empty segment and the default partition.
+// add adds a coordinate, unless it is for a network segment or partition of Enterprise: servers have others as well.
 func (c coordinates) add(e *api.CoordinateEntry) {
 	if e.Coord != nil && e.Segment == "" && (e.Partition == "" || e.Partition == "default") {
 		c[e.Node] = e.Coord
 	}
 }
 
-// ServerRTTs are the estimated round trips between the servers that are alive, one for each pair that has
-// coordinates. There are none, and nothing is read, if there are more than maxRTTServers, or if the agent has
-// coordinates switched off, for which Consul would log an error.
+// ServerRTTs are the estimated round trips between the servers that are alive. Nothing is read if there are more than
+// maxRTTServers, or if the agent has coordinates switched off, for which Consul would log an error.
 func (s *Snapshot) ServerRTTs() *Fact[[]RTT] {
 	return s.serverRTTs.Start(s.ctx, func(ctx context.Context) ([]RTT, error) {
 		agentFact, membersFact := s.Agent(), s.Members()
@@ -81,8 +78,7 @@ func livingServers(members []Member) []string {
 	return slices.Compact(names)
 }
 
-// roundTrips estimates one for each pair of servers, which must be sorted. It leaves out pairs without coordinates in
-// the same space, and those whose distance is no time.
+// roundTrips estimates one for each pair of servers, which must be sorted, as far as their coordinates allow it.
 func (c coordinates) roundTrips(servers []string) []RTT {
 	var rtts []RTT
 	for i, from := range servers {

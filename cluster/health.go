@@ -5,12 +5,12 @@ package cluster
 
 import "strings"
 
-// HealthStatus is the state of a check, or of a service instance by all its checks. They are in order: the worst of
-// several is the largest.
+// HealthStatus is the state of a check, or of a service instance by all its checks. The worst of several is the
+// largest.
 type HealthStatus uint8
 
-// The states of health; HealthUnknown stands for any that a later Consul may bring. Consul itself has no state for
-// maintenance: it is a critical check with an ID of its own.
+// The states of health; HealthUnknown stands for any that a later Consul may bring. Maintenance is no state in
+// Consul: it is a critical check with a special ID.
 const (
 	HealthPassing HealthStatus = iota
 	HealthUnknown
@@ -42,8 +42,7 @@ func newHealthStatus(word []byte) HealthStatus {
 	}
 }
 
-// The IDs of the checks that Consul registers for maintenance (Consul: structs.NodeMaint,
-// structs.ServiceMaintPrefix).
+// The IDs of maintenance checks (Consul: structs.NodeMaint, structs.ServiceMaintPrefix).
 const (
 	nodeMaintenanceID        = "_node_maintenance"
 	serviceMaintenancePrefix = "_service_maintenance:"

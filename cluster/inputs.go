@@ -17,16 +17,14 @@ type StopInput struct {
 	Reports  []Report
 	// Autopilot is nil when it is not known: then Raft alone decides.
 	Autopilot *AutopilotState
-	// MaxTrailingLogs is how many entries a voter may be behind to be counted on; autopilot's own setting, or its
-	// default.
+	// MaxTrailingLogs is how many entries a voter may lag behind: autopilot's own setting, or its default.
 	MaxTrailingLogs uint64
 }
 
 // DefaultMaxTrailingLogs is autopilot's default (Consul: agent/config/default.go).
 const DefaultMaxTrailingLogs = 250
 
-// StopInput finds out what JudgeStop needs. An error means that there is no telling: no server is known, or Consul
-// refuses to tell which of them have a vote.
+// StopInput collects what JudgeStop needs. It fails if no server is known, or Consul does not say which have a vote.
 func (s *Snapshot) StopInput(ctx context.Context) (StopInput, error) {
 	topology, reports, config := s.Topology(), s.Reports(), s.RaftPeers()
 	autopilot, autopilotConfig := s.AutopilotState(), s.AutopilotConfig()
@@ -50,8 +48,8 @@ func (s *Snapshot) StopInput(ctx context.Context) (StopInput, error) {
 	return in, nil
 }
 
-// DeathInput is what JudgeDead decides from. All of it is of one snapshot: what is only remembered from an earlier
-// one proves nothing.
+// DeathInput is what JudgeDead decides from, all of one snapshot: what is remembered from an earlier one proves
+// nothing.
 type DeathInput struct {
 	Topology Topology
 	Reports  []Report

@@ -10,8 +10,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
-// known is what a cluster remembers from one scrape to the next. A scrape begins with a copy of it, and changes it
-// only at its end, in Cluster.learn. What is in its lists and maps is never changed.
+// known is what a cluster remembers from one scrape to the next. A scrape begins with a copy, and only changes it at
+// its end, in learn. What is in its lists and maps is never changed.
 type known struct {
 	// members are the last good LAN members, and peers the last good Raft configuration; nil until then.
 	members []Member
@@ -31,8 +31,8 @@ type known struct {
 	uptime   uptime
 }
 
-// with returns what is known with the answers of a scrape. An agent that has just started knows nobody yet, and a
-// token without rights sees nobody: neither is news.
+// with returns what is known with the answers of a scrape. An agent that has just started knows nobody, and a token
+// without rights sees nobody: neither is news.
 func (k known) with(members []Member, peers []RaftPeer) known {
 	if hasServer(members) {
 		k.members = members
@@ -62,7 +62,7 @@ func (k *known) hosts(configured consul.Address) map[string]bool {
 	return hosts
 }
 
-// learn keeps what a scrape that has ended has found out. Another one may have kept something since it began.
+// learn keeps what a scrape has found out by its end. Another one may have kept something since it began.
 func (c *Cluster) learn(s *Snapshot) {
 	s.mu.Lock()
 	gone, restarted := s.agentGone, s.restarted

@@ -43,7 +43,8 @@ type circumstances struct {
 	secretive bool
 	// rights are those of the token.
 	rights consul.Rights
-	// agentRights are the rights one of which the token must have to ask the agent about itself.
+	// agentRights are the rights one of which is needed to ask the agent at an address about itself: one if the agent's
+	// name is known, otherwise one for each member.
 	agentRights []consul.Right
 	// keyPrefix begins the keys that are listed.
 	keyPrefix string

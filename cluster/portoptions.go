@@ -65,15 +65,14 @@ type PortOptions struct {
 	ClientPorts ClientPorts
 	// RPCTLS says whether port 8300 is spoken to in TLS; empty means auto.
 	RPCTLS RPCTLS
-	// RPCTLSConfig is the client's side of TLS on port 8300. An empty ServerName means server.<datacenter>.<domain>,
-	// which is what Consul's own servers expect of each other.
+	// RPCTLSConfig is the client's side of TLS on port 8300. An empty ServerName means server.<datacenter>.<domain>.
 	RPCTLSConfig *consul.TLS
 	// SerfKeys returns the gossip keys, the first of which encrypts; nil means that there is none.
 	SerfKeys func() [][]byte
 	// DNSDomain is Consul's domain; empty means what the agent says, or "consul".
 	DNSDomain string
-	// Allowed reports whether a host that the cluster itself has named may be talked to; nil means any. A rogue agent
-	// could name hosts that are none of its servers.
+	// Allowed reports whether a host that the cluster has named may be talked to; nil means any. A rogue agent could
+	// name hosts that are not its servers.
 	Allowed func(host string) bool
 }
 

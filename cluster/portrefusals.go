@@ -16,8 +16,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
-// refusedProbe returns the report of a port whose last probe was refused, and is not to be repeated yet: nothing is
-// asked, so nothing is known about the port now.
+// refusedProbe returns the report of a port that refused the last probe and is not asked again yet.
 func (c *Cluster) refusedProbe(port Port) (report PortReport, ok bool) {
 	subject := port.subject()
 	if !c.refusals.Remembers(subject) {
@@ -48,8 +47,8 @@ func (c *Cluster) noteProbe(report *PortReport) {
 	}
 }
 
-// misunderstood reports whether a port whose question is doubtful gave the answer that it gives to a wrong one: a
-// connection is closed, and a datagram is ignored.
+// misunderstood reports whether a port answered a doubtful question as a wrong one: by closing the connection, or not
+// at all.
 func (p Port) misunderstood(res *probe.Result) bool {
 	if p.Transport == TransportUDP {
 		return p.doubtful && res.Reason == probe.ReasonTimeout
@@ -57,13 +56,12 @@ func (p Port) misunderstood(res *probe.Result) bool {
 	return p.doubtful && (res.Reason == probe.ReasonLimit || res.Reason == probe.ReasonReset)
 }
 
-// answeredPorts are the ports whose last probe was answered: their question is not doubtful, and one failure is only
+// answeredPorts are the ports whose last probe was answered: their question is not doubtful, and one failure is just
 // that. It is safe for concurrent use.
 type answeredPorts struct {
 	mu    sync.Mutex
 	ports map[string]bool // Guarded by mu: by Port.subject.
-	// pools are the pools in which any server has answered a datagram. All of them take datagrams then, or none. Guarded
-	// by mu.
+	// pools are those in which a server has answered a datagram: all of them take datagrams, or none. Guarded by mu.
 	pools map[Protocol]bool
 }
 
@@ -87,8 +85,7 @@ func (a *answeredPorts) swap(p Port, up bool) (before bool) {
 	return before
 }
 
-// askGossip pings a gossip port. If gossip is encrypted, the port is asked with one key after the other until it
-// knows one.
+// askGossip pings a gossip port. If gossip is encrypted, it tries one key after the other until the port knows one.
 func (c *Cluster) askGossip(ctx context.Context, port *PortReport) {
 	if port.Transport == TransportUDP {
 		port.Result = c.prober.SerfUDP(ctx, port.Serf)
@@ -117,8 +114,8 @@ func (p Port) subject() string {
 	return subject
 }
 
-// credentials is what may change the server's answer to a refused probe: the client certificate, and what the agent
-// is.
+// credentials is what may change the server's answer to a refused probe: the client certificate, and the agent's
+// state.
 func (p Port) credentials() string {
 	if p.tls == nil {
 		return p.agent
@@ -143,8 +140,8 @@ func certificateFingerprint(config *tls.Config) string {
 
 func fingerprint(b []byte) string { return strconv.FormatUint(maphash.Bytes(fingerprints, b), 16) }
 
-// usableKeys returns the gossip keys to ask a port with: the one that encrypts first, which is the one that its pool
-// is known to use, or else the first one that the port has not lately refused. There is none if it has refused all.
+// usableKeys returns the gossip keys to ask a port with. The one that encrypts comes first: that of the pool, or else
+// the first that the port has not lately refused. There is none if it has refused all.
 func (c *Cluster) usableKeys(protocol Protocol, address string, keys [][]byte) [][]byte {
 	c.mu.Lock()
 	known := c.poolKeys[protocol]

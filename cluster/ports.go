@@ -39,14 +39,13 @@ type Port struct {
 	domain string
 	// Note says why nothing is asked of the port; empty if it is probed.
 	Note string
-	// agent tells states of the agent apart that may answer the same question in another way: its identity, version, and
-	// so on.
+	// agent tells states of the agent apart that may answer the same question in another way.
 	agent string
-	// doubtful is whether the form of the question rests on what only the agent itself could tell. What it does not
-	// answer is not repeated then, as if it had refused.
+	// doubtful is whether the form of the question rests on what only the agent itself could say. If such a question is
+	// not answered, that counts as a refusal.
 	doubtful bool
-	// unproven is whether no port of the gossip pool has acknowledged the first key yet. Over UDP, where a wrong key
-	// gets no answer, the port is then asked with the key that it acknowledged over TCP.
+	// unproven is whether no port of the gossip pool has acknowledged the first key yet. UDP, where a wrong key gets no
+	// answer, then waits for the key that the port acknowledges over TCP.
 	unproven bool
 }
 
@@ -60,8 +59,7 @@ func (p Port) Number() int {
 	return n
 }
 
-// ConnectOnly reports whether the port cannot be asked in its protocol, because gossip is encrypted and there is no
-// key, or one that the server lately did not know.
+// ConnectOnly reports whether the port cannot be asked in its protocol: gossip is encrypted, and no key is usable.
 func (p Port) ConnectOnly() bool { return p.Serf.Encrypted && len(p.Serf.Keys) == 0 }
 
 // portKey tells ports apart within a scrape.
@@ -110,8 +108,7 @@ type planner struct {
 	agent *Agent
 	// serfKeys are the gossip keys; nil for none.
 	serfKeys [][]byte
-	// usableKeys returns those of the keys that a gossip port is to be asked with, the one that encrypts first; none if
-	// it lately refused all of them. nil means all keys in their order.
+	// usableKeys returns the keys to ask a gossip port with, the one that encrypts first; nil means all in their order.
 	usableKeys func(protocol Protocol, address string, keys [][]byte) [][]byte
 	// proven reports whether a port of the pool has acknowledged the key; nil means that none has.
 	proven func(protocol Protocol, key []byte) bool
@@ -137,11 +134,10 @@ func (pl *planner) planRPC(s Server, port *Port) {
 	}
 }
 
-// rpcTLS decides whether to speak TLS to a server's port 8300. Trying is no way to find out: plain text to a server
-// that wants TLS is a warning in its log. A server can speak TLS if its Serf tag says so, and may demand it if the
-// agent does, or if it speaks TLS to servers itself. With an authority to verify the servers by, TLS is spoken to all
-// that can. Without the agent's account, the tag decides, and without a tag, because the token may not see members,
-// what the user has configured.
+// rpcTLS decides whether to speak TLS to a server's port 8300. It cannot be tried: plain text to a server that wants
+// TLS is a warning in its log. A server can speak TLS if its Serf tag says so, and may demand it if the agent does,
+// or if it speaks TLS to servers itself. With an authority to verify the servers by, TLS is spoken to all that can.
+// If the agent says nothing, the tag decides, and without a tag, what the user has configured.
 func (pl *planner) rpcTLS(s Server) bool {
 	config := pl.rpcConfig
 	authority := config != nil && (config.RootCAs != nil || config.GetClientCertificate != nil)
@@ -159,8 +155,7 @@ func (pl *planner) rpcTLS(s Server) bool {
 	}
 }
 
-// rpc returns a server's port 8300, which is asked whether or not its result is shown: the verdicts need it. A server
-// that may not be talked to has none.
+// rpc returns a server's port 8300, which the verdicts need whether or not it is shown. It is empty if not allowed.
 func (pl *planner) rpc(s Server) []Port { return pl.portsOf(ProtocolRPC.row(), s, "", s.state()) }
 
 // rpcs returns port 8300 of all servers that may be talked to.
@@ -172,8 +167,7 @@ func (pl *planner) rpcs() []Port {
 	return ports
 }
 
-// portsOf returns a port of a server, or of the agent, over each transport; the address may be left to the protocol's
-// plan.
+// portsOf returns a port of a server or agent over each transport; the protocol's plan may fill in the address.
 func (pl *planner) portsOf(p *protocol, s Server, address, state string) []Port {
 	var ports []Port
 	for _, transport := range p.transports {
@@ -228,8 +222,8 @@ func (pl *planner) planWAN(s Server, port *Port) {
 	pl.planGossip(s, port, pl.wanHost(s), s.WANPort, plain)
 }
 
-// wanHost returns where a server's gossip of the WAN pool is: at its address, or, where the servers have another
-// interface for it (serf_wan), at the one that the WAN pool names; empty when that is unknown.
+// wanHost returns where a server's WAN gossip is: at its address or, if servers have another interface for it
+// (serf_wan), at the one that the WAN pool names; empty when that is unknown.
 func (pl *planner) wanHost(s Server) string {
 	if !pl.wantsWANHosts() {
 		return s.Host
@@ -237,17 +231,16 @@ func (pl *planner) wanHost(s Server) string {
 	return pl.wanHosts[s.Name+"."+s.Datacenter]
 }
 
-// wantsWANHosts reports whether the WAN pool has to be asked for the servers' addresses: the others are taken to be
-// as the configured agent.
+// wantsWANHosts reports whether the WAN pool has to be asked for the servers' addresses. All are taken to be alike.
 func (pl *planner) wantsWANHosts() bool {
 	return pl.agent != nil && pl.agent.Server && pl.agent.wanApart() && pl.wants(ProtocolSerfWAN)
 }
 
-// planGossip fills in a Serf port of a pool that is known to be in plain text, or may be encrypted: plain text would
-// be an error in the log of an agent that encrypts, so it is only for one that is known not to.
+// planGossip fills in a Serf port of a pool. Only a pool that is known to be in plain text is asked in plain text,
+// which would be an error in the log of an agent that encrypts.
 //
 // While encryption is being introduced (encrypt_verify_incoming, encrypt_verify_outgoing), agents that send plain
-// text all accept it, for others may have no key yet; and those that encrypt do so because all have a key.
+// text all accept it, because others may have no key yet.
 func (pl *planner) planGossip(s Server, port *Port, host string, number int, plain bool) {
 	if number == 0 || host == "" || !pl.opts.allow(s.Host) || !pl.opts.allow(host) {
 		return
@@ -262,9 +255,9 @@ func (pl *planner) planGossip(s Server, port *Port, host string, number int, pla
 		(pl.proven == nil || !pl.proven(port.Protocol, port.Serf.Keys[0]))
 }
 
-// throughGateways leaves out the port of the WAN pool over UDP where datacenters are federated through mesh gateways:
-// Consul wants each ping there to name its sender (Consul: wanfed.Transport), and logs an error for any other. A
-// client agent does not know about it.
+// throughGateways leaves out WAN gossip over UDP where datacenters are federated through mesh gateways: Consul wants
+// each ping there to name its sender (Consul: wanfed.Transport), and logs an error for any other. A client agent does
+// not know about it.
 func (pl *planner) throughGateways(udp *Port) {
 	switch {
 	case pl.agent == nil:
@@ -296,8 +289,8 @@ func (pl *planner) domain() string {
 	return cmp.Or(pl.agent.Domain, "consul")
 }
 
-// tlsFor returns the client's side of TLS for an agent's HTTPS and gRPC. Certificates of Consul's agents have the
-// name server.<datacenter>.<domain> or client.<datacenter>.<domain>, and not always their address: any of these will
+// tlsFor returns the client's side of TLS for an agent's HTTPS and gRPC. Certificates of agents are for
+// server.<datacenter>.<domain> or client.<datacenter>.<domain>, and not always for their address: any of these will
 // do, unless the user wants a certain name.
 func (pl *planner) tlsFor(host string) *tls.Config {
 	if pl.clientTLS != nil && pl.clientTLS.ServerName != "" {
@@ -390,8 +383,7 @@ func (p *probes) answer(port Port) PortReport {
 	return report
 }
 
-// wait probes the ports, as far as they are not probed yet, and returns the reports. It takes no longer than the
-// probes.
+// wait probes the ports, unless they have been, and returns the reports. It takes no longer than the probes.
 func (p *probes) wait(ports []Port) []PortReport {
 	p.start(ports)
 	reports := make([]PortReport, 0, len(ports))

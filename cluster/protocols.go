@@ -34,12 +34,10 @@ type protocol struct {
 	transports []string
 	// alert is the alert of the pack for a port that is down over TCP; empty if there is none for this protocol.
 	alert string
-	// listens returns what an agent's configuration says about a port for clients: its number, which is not positive if
-	// the port is off, and the addresses that it is bound to, if they are not those of client_addr. It is nil for ports
-	// that servers have for each other.
+	// listens returns the port's number in an agent's configuration, which is not positive if the port is off, and the
+	// addresses that it is bound to, if not those of client_addr. It is nil for ports that servers have for each other.
 	listens func(*debugConfig) (number int, addrs []string)
-	// tag returns the number in a server's Serf tags; nil if there is none, and the server is taken to be like the agent
-	// asked.
+	// tag returns the number in a server's Serf tags; nil if there is none, and servers are taken to be like the agent.
 	tag func(Server) int
 	// plan fills in how to ask a port; nil if the address is enough. For ports that servers have for each other it also
 	// fills in the address, unless there is nothing to ask.

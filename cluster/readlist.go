@@ -11,14 +11,12 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
-// Answers that grow with the cluster are decoded element by element while they arrive, and no more is kept of them
-// than a budget allows.
+// Answers that grow with the cluster are decoded while they arrive, and no more is kept of them than a budget allows.
 
 // decoder decodes an answer while it arrives.
 type decoder = func(*consul.JSONReader) error
 
-// stream reads an endpoint of the configured agent and has the answer decoded while it arrives. What is kept of it is
-// taken off the budget.
+// stream reads an endpoint of the configured agent and decodes the answer while it arrives, within the budget.
 func (s *Snapshot) stream(ctx context.Context, ep consul.Endpoint, memory *consul.Budget, decode decoder) error {
 	return s.streamAt(ctx, s.Address(), ep, memory, decode)
 }

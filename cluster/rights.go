@@ -14,13 +14,11 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
-// endpointAuthorize answers which of the rights in its body the token has, the anonymous token included. It writes
-// nothing and logs nothing, except with ACLs switched off (Consul: HTTPHandlers.ACLAuthorize). It is there since
-// Consul 1.8.
+// endpointAuthorize answers which rights the token, or the anonymous one, has. It writes nothing and logs nothing,
+// except with ACLs switched off (Consul: HTTPHandlers.ACLAuthorize). It exists since Consul 1.8.
 var endpointAuthorize = consul.Endpoint{Path: "/v1/internal/acl/authorize"}
 
-// rightsMemory is how long the answer about a token's rights holds, and maxRights is how many rights Consul tells at
-// once.
+// rightsMemory is how long an answer about rights holds, and maxRights how many Consul answers at once.
 const (
 	rightsMemory = 5 * time.Minute
 	maxRights    = 64
@@ -33,9 +31,9 @@ type tokenRights struct {
 	until   time.Time
 }
 
-// tokenRights are the rights of the token, of those that endpoints need. They are asked for once in rightsMemory, and
-// at once when the token changes. If they cannot be had, what was known about the token holds. It must be started
-// only for an agent that has ACLs switched on.
+// tokenRights are the rights of the token that endpoints need. They are read once in rightsMemory, and again when the
+// token changes. If they cannot be read, the last answer holds. It must only be started for an agent with ACLs
+// switched on.
 func (s *Snapshot) tokenRights() *Fact[tokenRights] {
 	return s.rights.Start(s.ctx, func(ctx context.Context) (tokenRights, error) {
 		client := s.cluster.client
@@ -84,8 +82,8 @@ func (s *Snapshot) authorize(ctx context.Context, wanted []consul.Right) (consul
 	return r, nil
 }
 
-// wantedRights are those that any endpoint needs. A request of an older Consul must not name a resource that it does
-// not know.
+// wantedRights are those that any endpoint needs. An older Consul must not be asked about a resource it does not
+// know.
 func (s *Snapshot) wantedRights(members []Member) []consul.Right {
 	wanted := []consul.Right{consul.OperatorRead, consul.AgentRead("")}
 	if !slices.ContainsFunc(members, func(m Member) bool {
@@ -105,8 +103,7 @@ func (s *Snapshot) wantedRights(members []Member) []consul.Right {
 	return wanted
 }
 
-// agentNames are the names of the agents that are asked about themselves, or may be: those of the configured agent
-// and of the servers first.
+// agentNames are the names of the agents that may be asked about themselves: the configured one and servers first.
 func (s *Snapshot) agentNames(members []Member) []string {
 	configured := s.Address().Hostname()
 	members = withFirst(withFirst(members, Member.Server), func(m Member) bool { return m.Addr == configured })
@@ -122,8 +119,8 @@ func (s *Snapshot) agentNames(members []Member) []string {
 	return names
 }
 
-// agentRights are the rights one of which is needed to ask the agent at an address about itself. It is one if the
-// name of the agent is known; otherwise, the agent is one of the members.
+// agentRights are the rights one of which is needed to ask the agent at an address about itself: one if the agent's
+// name is known, otherwise one for each member.
 func (s *Snapshot) agentRights(address consul.Address, members []Member) []consul.Right {
 	if agent := s.KnownAgent(); agent != nil && address == s.Address() {
 		return []consul.Right{consul.AgentRead(agent.Name)}
@@ -140,9 +137,8 @@ func (s *Snapshot) agentRights(address consul.Address, members []Member) []consu
 	return oneOf
 }
 
-// aclsOn reports whether the configured agent is known to have ACLs switched on, before it has told about itself in
-// this scrape. By the tags of the servers alone it is not: a client agent may have them switched off all the same,
-// and then the question for rights is an error in its log.
+// aclsOn reports whether the configured agent is known to have ACLs switched on, before it has answered in this
+// scrape. The servers' tags are not enough: a client agent may have them off, and then logs the question as an error.
 func (s *Snapshot) aclsOn(members []Member, membersErr error) bool {
 	if agent := s.KnownAgent(); agent != nil {
 		return agent.ACLsOn

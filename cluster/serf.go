@@ -9,13 +9,11 @@ import (
 	"strconv"
 )
 
-// SerfPool is what the configured agent says about its part in a Serf pool. What is nil or not there it does not
-// tell.
+// SerfPool is what the configured agent says about its part in a Serf pool. What is nil or missing is unknown.
 type SerfPool struct {
 	// Name is "lan" or "wan".
 	Name string
-	// HealthScore is memberlist's awareness: 0 is healthy, and the higher, the more the agent doubts its own view of the
-	// others.
+	// HealthScore is memberlist's awareness: 0 is healthy; the higher, the more the agent doubts its view of the others.
 	HealthScore *uint64
 	// QueueDepths are how many messages wait to be broadcast, by queue: event, intent and query.
 	QueueDepths map[string]uint64
@@ -32,8 +30,7 @@ type serfStats struct {
 	QueryQueue  string `json:"query_queue"`
 }
 
-// SerfPools are the pools that the agent is in: lan, and on a server wan. The error is about figures that cannot be
-// read, which are left out.
+// SerfPools are the agent's pools: lan, and on a server wan. The error is about figures that cannot be read.
 func (a Agent) SerfPools() ([]SerfPool, error) {
 	var pools []SerfPool
 	var errs []error

@@ -21,11 +21,9 @@ import (
 )
 
 // Snapshot is everything known about the cluster during one scrape. Each method starts fetching its fact when it is
-// first called and returns at once; Fact.Get waits for it. Whoever needs several facts starts all of them before it
-// waits for the first, so that they are fetched in parallel. A fact that cannot be had is an error for everyone who
-// asks, and never keeps another fact from being had.
-//
-// All fetching is bounded by the context of the snapshot.
+// first called and returns at once; Fact.Get waits for it. Anyone who needs several facts starts all of them before
+// waiting for the first, so that they are fetched in parallel. A fact that cannot be had is an error for everyone who
+// asks, and never prevents another. The context of the snapshot bounds all fetching.
 type Snapshot struct {
 	cluster *Cluster
 	ctx     context.Context // A snapshot is scoped to one scrape, as a request is.
@@ -83,8 +81,8 @@ type Snapshot struct {
 
 // QueryMeta is what an answer says about its own worth.
 type QueryMeta struct {
-	// LeaderKnown is whether the server that answered knows of a leader, and LastContactSeconds how long ago it heard of
-	// it. HasLeader says whether the answer carried the two.
+	// LeaderKnown is whether the answering server knows a leader, and LastContactSeconds how long ago it heard from it.
+	// HasLeader is whether the answer says so.
 	HasLeader          bool
 	LeaderKnown        bool
 	LastContactSeconds float64
@@ -129,8 +127,7 @@ func (s *Snapshot) Address() consul.Address { return s.cluster.opts.Client.Addre
 // AgentOnly is whether nothing but the configured agent may be asked.
 func (s *Snapshot) AgentOnly() bool { return s.cluster.opts.AgentOnly }
 
-// KnownAgent is what the configured agent has said about itself in this scrape, or else last said; nil if it never
-// did.
+// KnownAgent is what the configured agent says about itself in this scrape, or else last said; nil if it never did.
 func (s *Snapshot) KnownAgent() *Agent {
 	if agent, ok := s.self.Peek(); ok {
 		return &agent
@@ -141,16 +138,15 @@ func (s *Snapshot) KnownAgent() *Agent {
 // FailingFiles are why files could not be read again, so that what they held before is in use.
 func (s *Snapshot) FailingFiles() []string { return s.cluster.failingFiles() }
 
-// Close ends all fetching that is still under way, and the connections to Consul. The cluster keeps what is known by
-// now for the next snapshot.
+// Close ends all fetching, and the connections to Consul. The cluster keeps what is known by now for the next
+// snapshot.
 func (s *Snapshot) Close() {
 	s.cancel()
 	s.cluster.learn(s)
 	s.cluster.client.CloseIdle()
 }
 
-// The endpoints. All but the chosen ones are read with ?stale; those under /v1/agent and /v1/status are answered by
-// the agent itself and need no leader.
+// All but the chosen endpoints are read with ?stale; those under /v1/agent and /v1/status need no leader.
 var (
 	endpointSelf         = consul.Endpoint{Path: "/v1/agent/self"}
 	endpointMembers      = consul.Endpoint{Path: "/v1/agent/members"}
@@ -174,8 +170,8 @@ func (s *Snapshot) agentAt(ctx context.Context, address consul.Address) (Agent, 
 	return newAgent(&self)
 }
 
-// Up is whether the configured agent's HTTP API answers. An agent that may not tell us about itself, or that has lost
-// its servers, is up. It is an error if the agent could not be asked, for a reason that lies with this process.
+// Up is whether the configured agent's HTTP API answers. An agent that may not tell about itself, or that has lost
+// its servers, is up. It is an error if the agent could not be asked because of this process.
 func (s *Snapshot) Up() *Fact[bool] {
 	return s.up.Start(s.ctx, func(ctx context.Context) (bool, error) {
 		self, leader := s.Agent(), s.StatusLeader()
@@ -204,8 +200,7 @@ func (s *Snapshot) WANMembers() *Fact[[]Member] {
 	})
 }
 
-// RaftPeers is the Raft configuration, as far as the agent knows it. A server that would have to ask the leader for
-// more, and has never heard of one, has it by its own account.
+// RaftPeers is the Raft configuration. A server that has never heard of a leader has it by its own account.
 func (s *Snapshot) RaftPeers() *Fact[[]RaftPeer] {
 	return s.raftPeers.Start(s.ctx, func(ctx context.Context) ([]RaftPeer, error) {
 		var config api.RaftConfiguration
@@ -246,8 +241,8 @@ func (s *Snapshot) Datacenters() *Fact[int] {
 	})
 }
 
-// Topology is who belongs to the cluster: by the Serf members and the Raft configuration of this scrape, each of them
-// replaced by the last good one where it cannot be had. It is an error only if there never was any.
+// Topology is who belongs to the cluster by the Serf members and the Raft configuration of this scrape, or else the
+// last good ones. It is an error only if there never was any.
 func (s *Snapshot) Topology() *Fact[Topology] {
 	return s.topology.Start(s.ctx, func(ctx context.Context) (Topology, error) {
 		if s.cluster.opts.AgentOnly { // Asking who the servers are would be asking the servers.
@@ -271,8 +266,8 @@ func (s *Snapshot) Topology() *Fact[Topology] {
 // errNoServers means that the agent does not name any, and did not earlier.
 var errNoServers = errors.New("no server of the cluster is known (may the token read nodes?)")
 
-// peersToVote are the Raft configuration. Where that cannot be read, it is put together from the addresses of
-// /v1/status/peers, which needs no right: all of them are taken for voters, except members that say otherwise.
+// peersToVote are the Raft configuration, or else the addresses of /v1/status/peers, which needs no right: all of
+// them are taken for voters, except members that say otherwise.
 func (s *Snapshot) peersToVote() *Fact[[]RaftPeer] {
 	return s.votingPeers.Start(s.ctx, func(ctx context.Context) ([]RaftPeer, error) {
 		peers, err := s.RaftPeers().Get(ctx)
@@ -287,8 +282,8 @@ func (s *Snapshot) peersToVote() *Fact[[]RaftPeer] {
 	})
 }
 
-// Reports are what the servers of the topology say on their port 8300, one for each, by name. Servers known from
-// earlier scrapes are asked at once, without waiting for the agent, which may be what hangs.
+// Reports are what the servers say on their port 8300, by name. Servers known from earlier scrapes are asked at once,
+// without waiting for the agent, which may be what hangs.
 func (s *Snapshot) Reports() *Fact[[]Report] {
 	return s.reports.Start(s.ctx, func(ctx context.Context) ([]Report, error) {
 		pl, err := s.plan(ctx, s.earlier().rpcs())
@@ -308,8 +303,8 @@ func (s *Snapshot) Reports() *Fact[[]Report] {
 	})
 }
 
-// PortReports are how the probes of all ports went, in the order of the servers and then of the ports. As with
-// Reports, the ports known from earlier scrapes are probed at once.
+// PortReports are how the probes of all ports went, by server and port. As with Reports, known ports are probed at
+// once.
 func (s *Snapshot) PortReports() *Fact[[]PortReport] {
 	return s.portReports.Start(s.ctx, func(ctx context.Context) ([]PortReport, error) {
 		pl, err := s.plan(ctx, s.earlier().ports(), s.findMeshCA, s.findWANHosts)
@@ -336,9 +331,8 @@ func (s *Snapshot) earlier() *planner {
 	return s.cluster.planner(&s.before, s.before.topology(), s.before.agent)
 }
 
-// plan plans with what is known in this scrape, and with what find adds to that; the ports that are known from
-// earlier scrapes are probed meanwhile. It leaves time for the other probes: an agent that has not answered by then
-// has not told anything new.
+// plan plans with what is known in this scrape and what find adds to that, while the ports that are known already are
+// probed. It leaves time for the other probes: an agent that has not answered by then is taken as it was.
 func (s *Snapshot) plan(ctx context.Context, early []Port, find ...func(context.Context, *planner)) (*planner, error) {
 	topology, agent := s.Topology(), s.Agent()
 	s.probes.start(early)
@@ -358,8 +352,7 @@ func (s *Snapshot) plan(ctx context.Context, early []Port, find ...func(context.
 	return pl, nil
 }
 
-// findMeshCA adds to a plan that needs it the authority of the service mesh. Without an answer, the last one has to
-// do.
+// findMeshCA adds the authority of the service mesh to a plan that needs it. Without an answer, the last one is used.
 func (s *Snapshot) findMeshCA(ctx context.Context, pl *planner) {
 	if !pl.wantsMeshCA() {
 		return
@@ -369,8 +362,8 @@ func (s *Snapshot) findMeshCA(ctx context.Context, pl *planner) {
 	}
 }
 
-// findWANHosts adds to a plan that needs them where the servers are in the WAN pool. Without an answer, or with a
-// token that may see nobody, the last one has to do.
+// findWANHosts adds the servers' addresses in the WAN pool to a plan that needs them. Without an answer, or with a
+// token that may see nobody, the last ones are used.
 func (s *Snapshot) findWANHosts(ctx context.Context, pl *planner) {
 	if !pl.wantsWANHosts() {
 		return
@@ -393,8 +386,8 @@ func (s *Snapshot) MembersSeen() *Fact[map[string][]Member] {
 	return s.membersSeen.Start(s.ctx, serversSay(s, s.Members(), membersAt))
 }
 
-// serversSay returns how to fetch what the servers say by name: the configured agent, if it is one, and those whose
-// HTTP API can be expected to answer and does.
+// serversSay fetches an answer of each server by name: of the configured agent, if it is one, and of those whose HTTP
+// API can be expected to answer and does.
 func serversSay[T any](
 	s *Snapshot, own *Fact[T], ask func(context.Context, consul.Address) (T, error),
 ) func(context.Context) (map[string]T, error) {
@@ -434,8 +427,8 @@ func serversSay[T any](
 	}
 }
 
-// mayAnswer reports whether a server may be asked over HTTP and can be expected to answer. One that has hung since an
-// earlier scrape would only collect connections in its accept queue.
+// mayAnswer reports whether a server may be asked over HTTP and can be expected to answer. One that hangs already
+// would only collect connections in its accept queue.
 func (s *Snapshot) mayAnswer(server Server) bool {
 	return server.Status == StatusAlive && !s.cluster.prober.Silent(server.RPCAddress) &&
 		s.cluster.opts.Ports.allow(server.Host)
@@ -461,8 +454,8 @@ func (s *Snapshot) readAgent(ctx context.Context, ep consul.Endpoint, out any) e
 	return s.read(ctx, s.Address(), ep, out)
 }
 
-// read reads an endpoint of the agent at address, unless it is better not asked now, see permit. If only the leader
-// answers, finding out about the leader and this question together have the time of one.
+// read reads an endpoint of the agent at address, unless permit objects. If only the leader answers, the questions
+// about the leader and this one share the time of one.
 func (s *Snapshot) read(ctx context.Context, address consul.Address, ep consul.Endpoint, out any) error {
 	if ep.Chosen {
 		ep.Consistency = s.cluster.opts.Client.Consistency
@@ -497,8 +490,7 @@ func (s *Snapshot) read(ctx context.Context, address consul.Address, ep consul.E
 	return nil
 }
 
-// noteAnswer takes how a request to the configured agent ended. One that answers, after nothing had listened at its
-// address, was restarted.
+// noteAnswer notes whether the configured agent was reached. One that answers after being gone was restarted.
 func (s *Snapshot) noteAnswer(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -13,9 +13,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
-// endpointTelemetry answers with what the agent measured in its last full interval of ten seconds. It is there
-// whether or not the agent keeps metrics for Prometheus (Consul: AgentHTTPHandlers.AgentMetrics;
-// hashicorp/go-metrics: InmemSink.DisplayMetrics).
+// endpointTelemetry answers with what the agent measured in its last full interval of ten seconds, even without
+// metrics for Prometheus (Consul: AgentHTTPHandlers.AgentMetrics; hashicorp/go-metrics: InmemSink.DisplayMetrics).
 var endpointTelemetry = consul.Endpoint{Path: "/v1/agent/metrics", Settles: telemetryWait}
 
 // Telemetry is what the configured agent measured of itself in its last full interval of ten seconds. Names are those
@@ -37,8 +36,7 @@ type Measurement struct {
 	Rate, Sum, Max, Mean float64
 }
 
-// telemetryAnswer is the part of the answer that is used. Points, which Consul does not use, have no names that could
-// be looked up.
+// telemetryAnswer is the part of the answer that is used.
 type telemetryAnswer struct {
 	Gauges            []gauge
 	Counters, Samples []namedMeasurement
@@ -113,12 +111,11 @@ func decodeMeasured[T any](d *consul.JSONReader, list *[]T) error {
 	})
 }
 
-// uptime is how long an agent has been up, and how long ago it ceased to lead, as far as the scrapes have seen. The
-// zero value is that it is down.
+// uptime is how long an agent has been up, and how long ago it stopped leading, as far as the scrapes have seen. The
+// zero value means down.
 //
-// In both cases a server sets some gauges to what is no number, which it then cannot encode: for up to two intervals
-// of its telemetry it answers with status 500, and logs an error for each question (Consul:
-// agent/consul/leader_metrics.go). So it is not asked meanwhile.
+// After both, a server sets some gauges to NaN, which it cannot encode: for up to two intervals of its telemetry it
+// answers with status 500 and logs an error (Consul: agent/consul/leader_metrics.go). So it is not asked meanwhile.
 type uptime struct {
 	since         time.Time
 	client, leads bool
@@ -181,9 +178,8 @@ func (m *Measurement) valid() bool {
 
 func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
-// Gauge returns a gauge. It is not there when the agent did not set it in the interval. Unless told otherwise, agents
-// put their host name before the names of gauges, and only of these: "consul.web-1.example.runtime.alloc_bytes"
-// (Consul: telemetry.disable_hostname).
+// Gauge returns a gauge that the agent set in the interval. By default, agents put their host name before the names
+// of gauges: "consul.web-1.example.runtime.alloc_bytes" (Consul: telemetry.disable_hostname).
 func (t *Telemetry) Gauge(name string) (value float64, ok bool) {
 	if value, ok = t.gauges[name]; ok {
 		return value, true
@@ -221,8 +217,7 @@ func (t *Telemetry) Samples(name string) []Measurement { return t.samples[name] 
 // prefix is what all names begin with.
 func (c *telemetryConfig) prefix() string { return cmp.Or(c.MetricsPrefix, "consul") + "." }
 
-// allows reports whether the agent's filter lets a metric pass: the longest prefix decides (hashicorp/go-metrics:
-// Metrics.allowMetric).
+// allows reports whether the agent's filter passes a metric: the longest prefix decides (go-metrics: allowMetric).
 func (c *telemetryConfig) allows(name string) bool {
 	full := c.prefix() + name
 	allowed, longest := c.FilterDefault == nil || *c.FilterDefault, -1

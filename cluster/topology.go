@@ -55,8 +55,7 @@ type Member struct {
 	ID string
 	// RPCPort is 0 for clients.
 	RPCPort int
-	// LANPort and WANPort are those of gossip, GRPCPort and GRPCTLSPort those of a server's gRPC; 0 where there is none
-	// or it is not told.
+	// LANPort and WANPort are those of gossip, GRPCPort and GRPCTLSPort those of a server's gRPC; 0 if none or unknown.
 	LANPort, WANPort, GRPCPort, GRPCTLSPort int
 	// UsesTLS is whether a server's port 8300 can speak TLS.
 	UsesTLS bool
@@ -159,8 +158,7 @@ type Server struct {
 	UsesTLS                                 bool
 }
 
-// maxServers is how many servers a cluster may have: more than any has, and few enough that all their ports can be
-// probed.
+// maxServers is more than any cluster has, and few enough that all their ports can be probed.
 const maxServers = 1000
 
 // checkServers reports an error if there are more.
@@ -234,8 +232,7 @@ func newServer(m Member) Server {
 	}
 }
 
-// state tells states of the server apart, for Port.agent. A server that was restarted has usually failed in Serf
-// before.
+// state tells states of the server apart, for Port.agent. A restarted server has usually failed in Serf before.
 func (s Server) state() string {
 	return fmt.Sprintf("%s %s %s %t %d %d", s.ID, s.Version, s.Status, s.UsesTLS, s.GRPCPort, s.GRPCTLSPort)
 }
@@ -248,8 +245,8 @@ func (s Server) IsPeer(p RaftPeer) bool {
 	return s.RPCAddress == p.Address
 }
 
-// strangePeer returns the server behind a Raft peer that no Serf member matches. It is asked like the others: it may
-// well answer, and it counts for the quorum.
+// strangePeer returns the server behind a Raft peer that no Serf member matches. It may answer, and counts for the
+// quorum.
 func strangePeer(p RaftPeer) Server {
 	host, _, err := net.SplitHostPort(p.Address)
 	if err != nil {
