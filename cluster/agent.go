@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -210,7 +211,7 @@ func newAgent(self *agentSelf) (Agent, error) {
 // newRaftStats reads the figures, which Consul gives as strings.
 func newRaftStats(m map[string]string) (RaftStats, error) {
 	s := RaftStats{
-		State:      newRaftState(m["state"]),
+		State:      oneOf(m["state"], RaftStates(), RaftUnknown),
 		NeverHeard: m["last_contact"] == "never",
 		Peers:      parseRaftConfiguration(m["latest_configuration"]),
 	}
@@ -243,11 +244,10 @@ func parseRaftConfiguration(text string) []RaftPeer {
 	return peers
 }
 
-func newRaftState(s string) RaftState {
-	switch state := RaftState(strings.ToLower(s)); state {
-	case RaftLeader, RaftFollower, RaftCandidate, RaftShutdown:
-		return state
-	default:
-		return RaftUnknown
+// oneOf reads a word, in capitals or not; any that is none of all is read as other.
+func oneOf[T ~string](word string, all []T, other T) T {
+	if v := T(strings.ToLower(word)); slices.Contains(all, v) {
+		return v
 	}
+	return other
 }

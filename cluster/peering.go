@@ -8,7 +8,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -51,13 +50,6 @@ func PeeringStates() []PeeringState {
 	}
 }
 
-func newPeeringState(s string) PeeringState {
-	if state := PeeringState(strings.ToLower(s)); slices.Contains(PeeringStates(), state) {
-		return state
-	}
-	return PeeringUnknown
-}
-
 // Peerings are the peerings of the cluster, by name.
 func (s *Snapshot) Peerings() *Fact[[]Peering] {
 	return s.peerings.Start(s.ctx, func(ctx context.Context) ([]Peering, error) {
@@ -97,7 +89,7 @@ func newKeptPeerings(peerings []Peering, now time.Time) keptPeerings {
 
 func newPeering(p *api.Peering) Peering {
 	peering := Peering{
-		Name: p.Name, State: newPeeringState(string(p.State)),
+		Name: p.Name, State: oneOf(string(p.State), PeeringStates(), PeeringUnknown),
 		Imported: len(p.StreamStatus.ImportedServices), Exported: len(p.StreamStatus.ExportedServices),
 	}
 	if beat := p.StreamStatus.LastHeartbeat; beat != nil && !beat.IsZero() {

@@ -74,10 +74,9 @@ func (c *circumstances) objection(ep *consul.Endpoint) error {
 		return errServerGone
 	case by == consul.ByAnyServer:
 		return nil
+	case c.elsewhere && ep.Chosen && c.datacenterLost:
+		return errDCLost
 	case c.elsewhere && ep.Chosen:
-		if c.datacenterLost {
-			return errDCLost
-		}
 		return nil
 	case by == consul.ByLeader && c.leaderless:
 		return errNoLeader
@@ -110,16 +109,8 @@ func (c *circumstances) forbids(ep *consul.Endpoint, r consul.Requirement) error
 // lacks reports whether a feature is off for who asks this agent. Only a server decides about the mesh and peering: a
 // client passes the question on.
 func (a *Agent) lacks(f consul.Feature) bool {
-	switch f {
-	case consul.FeatureACLs:
-		return a.ACLsOff
-	case consul.FeatureMesh:
-		return a.Server && a.MeshOff
-	case consul.FeaturePeering:
-		return a.Server && a.PeeringOff
-	default:
-		return false
-	}
+	return f == consul.FeatureACLs && a.ACLsOff ||
+		a.Server && (f == consul.FeatureMesh && a.MeshOff || f == consul.FeaturePeering && a.PeeringOff)
 }
 
 // permit says why an endpoint is not to be asked of the agent at address now; nil if it is. It notes in ep whether

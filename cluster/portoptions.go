@@ -4,7 +4,6 @@
 package cluster
 
 import (
-	"strings"
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/consul"
@@ -16,15 +15,12 @@ type ClientPorts string
 
 // The choices.
 const (
-	// ClientPortsAuto means, for each protocol, every server if the agent asked is itself a server that offers it to
-	// others, or else the agent.
-	ClientPortsAuto ClientPorts = "auto"
-	// ClientPortsAgent means the agent asked only.
-	ClientPortsAgent ClientPorts = "agent"
-	// ClientPortsServers means every server.
-	ClientPortsServers ClientPorts = "servers"
-	// ClientPortsOff means none.
-	ClientPortsOff ClientPorts = "off"
+	// ClientPortsAuto means every server for each protocol that the agent, itself a server, offers to others, or else the
+	// agent.
+	ClientPortsAuto    ClientPorts = "auto"
+	ClientPortsAgent   ClientPorts = "agent"   // The configured agent only.
+	ClientPortsServers ClientPorts = "servers" // Every server.
+	ClientPortsOff     ClientPorts = "off"     // None.
 )
 
 // ClientPortsChoices returns all of them.
@@ -35,9 +31,8 @@ func ClientPortsChoices() []ClientPorts {
 // RPCTLS says whether port 8300 is spoken to in TLS.
 type RPCTLS string
 
-// The choices.
+// The choices; auto does as the agent's own configuration says.
 const (
-	// RPCTLSAuto does as the agent's own configuration says.
 	RPCTLSAuto RPCTLS = "auto"
 	RPCTLSOn   RPCTLS = "on"
 	RPCTLSOff  RPCTLS = "off"
@@ -45,14 +40,6 @@ const (
 
 // RPCTLSChoices returns all of them.
 func RPCTLSChoices() []RPCTLS { return []RPCTLS{RPCTLSAuto, RPCTLSOn, RPCTLSOff} }
-
-func joinWords[T ~string](words []T) string {
-	texts := make([]string, len(words))
-	for i, w := range words {
-		texts[i] = string(w)
-	}
-	return strings.Join(texts, ", ")
-}
 
 // PortOptions say which ports are probed, and how.
 type PortOptions struct {

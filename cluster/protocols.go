@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
@@ -129,6 +130,14 @@ func ParseProtocols(names []string) ([]Protocol, error) {
 		parsed = append(parsed, Protocol(name))
 	}
 	return parsed, nil
+}
+
+func joinWords[T ~string](words []T) string {
+	texts := make([]string, len(words))
+	for i, w := range words {
+		texts[i] = string(w)
+	}
+	return strings.Join(texts, ", ")
 }
 
 func (c *Cluster) askRPC(ctx context.Context, port *PortReport) {

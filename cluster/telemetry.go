@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -140,40 +141,38 @@ func (u uptime) settled(now time.Time, wait time.Duration) bool {
 }
 
 func newTelemetry(agent Agent, answer *telemetryAnswer) Telemetry {
+	prefix := agent.telemetry.prefix()
 	t := Telemetry{
 		Agent:    agent,
 		gauges:   make(map[string]float64),
-		counters: make(map[string][]Measurement),
-		samples:  make(map[string][]Measurement),
+		counters: byName(answer.Counters, prefix),
+		samples:  byName(answer.Samples, prefix),
 		measured: len(answer.Gauges)+len(answer.Counters)+len(answer.Samples) > 0,
 	}
-	prefix := agent.telemetry.prefix()
 	for _, g := range answer.Gauges {
 		if name, ok := strings.CutPrefix(g.Name, prefix); ok && finite(g.Value) {
 			t.gauges[name] = g.Value
 		}
 	}
-	for _, c := range answer.Counters {
-		if name, ok := strings.CutPrefix(c.Name, prefix); ok && c.valid() {
-			t.counters[name] = append(t.counters[name], c.Measurement)
-		}
-	}
-	for _, s := range answer.Samples {
-		if name, ok := strings.CutPrefix(s.Name, prefix); ok && s.valid() {
-			t.samples[name] = append(t.samples[name], s.Measurement)
-		}
-	}
 	return t
+}
+
+// byName returns the measurements by their names without the prefix.
+func byName(all []namedMeasurement, prefix string) map[string][]Measurement {
+	named := make(map[string][]Measurement)
+	for _, m := range all {
+		if name, ok := strings.CutPrefix(m.Name, prefix); ok && m.valid() {
+			named[name] = append(named[name], m.Measurement)
+		}
+	}
+	return named
 }
 
 // valid reports whether all figures are numbers that can be: nothing that is looked up is ever negative.
 func (m *Measurement) valid() bool {
-	for _, v := range []float64{m.Rate, m.Sum, m.Max, m.Mean} {
-		if !finite(v) || v < 0 {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc([]float64{m.Rate, m.Sum, m.Max, m.Mean}, func(v float64) bool {
+		return !finite(v) || v < 0
+	})
 }
 
 func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
