@@ -11,52 +11,82 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // Agent is what an agent says about itself (/v1/agent/self).
 type Agent struct {
-	Name       string
-	Datacenter string
-	// Server is whether the agent is a server.
-	Server bool
-	// AdvertiseAddr is the address other agents know it by.
-	AdvertiseAddr string
+	Name          string
+	Datacenter    string
+	Server        bool   // Whether the agent is a server.
+	AdvertiseAddr string // The address other agents know it by.
 	// ClientAddrs are the addresses its ports for clients are bound to, but for those that have their own in bound.
 	ClientAddrs []string
 	// BindAddr is what its ports for the cluster are bound to, and WANBindAddr that of the WAN pool; empty if unknown.
 	BindAddr, WANBindAddr string
 	// ports are the numbers of its ports for clients, 0 where one is off, and bound are the IP addresses they are bound
 	// to.
-	ports map[Protocol]int
-	bound map[Protocol][]string
-	// Domain is that of its DNS, without a final dot.
-	Domain string
+	ports  map[Protocol]int
+	bound  map[Protocol][]string
+	Domain string // That of its DNS, without a final dot.
 	// GRPCOwnCA is whether its gRPC with TLS shows a certificate of the service mesh, as servers do that have no other.
 	GRPCOwnCA bool
 	// RPCTLS is whether it speaks TLS to the servers' port 8300, or wants to be spoken to in TLS on its own.
-	RPCTLS bool
-	// EncryptedLAN and EncryptedWAN are whether it has gossip keys.
-	EncryptedLAN, EncryptedWAN bool
+	RPCTLS                     bool
+	EncryptedLAN, EncryptedWAN bool // Whether it has gossip keys.
 	// PlainGossip is whether it sends and accepts plain text although it has keys: encryption is being introduced.
-	PlainGossip bool
-	// CoordinatesOff is whether it has network coordinates switched off.
-	CoordinatesOff bool
-	// serfLAN and serfWAN are read by SerfPools.
-	serfLAN, serfWAN serfStats
+	PlainGossip      bool
+	CoordinatesOff   bool      // Whether it has network coordinates switched off.
+	serfLAN, serfWAN serfStats // Read by SerfPools.
 	// ACLsOn and ACLsOff are whether it has ACLs switched on or off; neither if it does not tell.
 	ACLsOn, ACLsOff bool
 	// MeshOff and PeeringOff are whether it has the service mesh and cluster peering switched off.
 	MeshOff, PeeringOff bool
-	// WANThroughGateways is whether datacenters are federated through mesh gateways.
-	WANThroughGateways bool
-	// KeyListPolicy is whether listing keys needs a right of its own.
-	KeyListPolicy bool
-	// fingerprint tells configurations apart.
-	fingerprint uint64
-	// telemetry is read by Telemetry.
-	telemetry telemetryConfig
-	// Raft is nil for clients.
-	Raft *RaftStats
+	WANThroughGateways  bool            // Whether datacenters are federated through mesh gateways.
+	KeyListPolicy       bool            // Whether listing keys needs a right of its own.
+	fingerprint         uint64          // Tells configurations apart.
+	telemetry           telemetryConfig // Read by Telemetry.
+	Raft                *RaftStats      // Nil for clients.
+}
+
+// boundTo returns the IP addresses that an agent's port for clients is bound to: those of "addresses" in its
+// configuration, which Consul gives as "tcp://127.0.0.1:8600", or else "client_addr". None means that it is only on a
+// unix socket.
+func (a *Agent) boundTo(p Protocol) []string {
+	if hosts, ok := a.bound[p]; ok {
+		return hosts
+	}
+	return a.ClientAddrs
+}
+
+// offers reports whether a port for clients is bound to the address that the agent advertises, so that other hosts
+// reach it there.
+func (a *Agent) offers(p Protocol) bool {
+	hosts := a.boundTo(p)
+	return slices.Contains(hosts, a.AdvertiseAddr) || slices.ContainsFunc(hosts, consul.IsUnspecified)
+}
+
+// withoutMeshCA reports whether a server gets no certificate from the service mesh's authority (Consul: Agent.Start,
+// servercert).
+func (a *Agent) withoutMeshCA() bool { return a.MeshOff || a.PeeringOff }
+
+// state tells configurations of the agent apart, for Port.agent.
+func (a *Agent) state() string { return a.Name + " " + strconv.FormatUint(a.fingerprint, 16) }
+
+// wanApart reports whether the WAN pool has an address of its own, at which alone its port answers.
+func (a *Agent) wanApart() bool {
+	same := slices.Contains([]string{"", a.BindAddr, a.AdvertiseAddr}, a.WANBindAddr)
+	return !same && !consul.IsUnspecified(a.WANBindAddr)
+}
+
+// addresses returns all that its ports may be bound to.
+func (a *Agent) addresses() []string {
+	all := append(slices.Clone(a.ClientAddrs), a.AdvertiseAddr, a.BindAddr, a.WANBindAddr)
+	for _, hosts := range a.bound {
+		all = append(all, hosts...)
+	}
+	return all
 }
 
 // RaftState is the role of a server in Raft.
@@ -162,7 +192,7 @@ func newAgent(self *agentSelf) (Agent, error) {
 		AdvertiseAddr: self.Member.Addr,
 		ClientAddrs:   config.ClientAddrs,
 		BindAddr:      config.BindAddr,
-		WANBindAddr:   hostOf(config.SerfBindAddrWAN),
+		WANBindAddr:   consul.HostOf(config.SerfBindAddrWAN),
 		Domain:        strings.TrimSuffix(config.DNSDomain, "."),
 		GRPCOwnCA:     self.Config.Server && config.TLS.GRPC.CertFile == "",
 		RPCTLS: rpc.VerifyIncoming || rpc.VerifyOutgoing ||
@@ -190,7 +220,7 @@ func newAgent(self *agentSelf) (Agent, error) {
 			number, addrs := p.listens(&config)
 			a.ports[p.name] = max(number, 0)
 			if len(addrs) > 0 {
-				a.bound[p.name] = hostsOf(addrs)
+				a.bound[p.name] = consul.HostsOf(addrs)
 			}
 		}
 	}

@@ -42,17 +42,13 @@ type AutopilotServer struct {
 	// Name is the node name, or the Raft address of a peer that no Serf member matches.
 	Name    string
 	Healthy bool
-	// Alive is whether the Serf member is, as the server sees it whose autopilot this is.
-	Alive bool
-	// Voter is nil where autopilot cannot tell.
-	Voter *bool
+	Alive   bool  // Whether the Serf member is, as the server sees it whose autopilot this is.
+	Voter   *bool // Nil where autopilot cannot tell.
 	// LastContact is how long ago the server heard from the leader; nil if never, or if it is not alive: autopilot keeps
 	// showing what a dead server last said.
 	LastContact *time.Duration
-	// LastIndex is that of the last entry in its Raft log; nil when it has none or is not alive.
-	LastIndex *uint64
-	// StableSince is when Healthy last changed; zero when unknown.
-	StableSince time.Time
+	LastIndex   *uint64   // That of the last entry in its Raft log; nil when it has none or is not alive.
+	StableSince time.Time // When Healthy last changed; zero when unknown.
 }
 
 // autopilotState is the part of the answer that is used.

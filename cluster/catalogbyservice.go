@@ -55,10 +55,8 @@ const maxServiceReads = 1000
 
 // remainder is what is read service by service: all of the catalog, or what a dump leaves out.
 type remainder struct {
-	// nodes are the names of the nodes.
-	nodes []string
-	// dumped is what is not part of it; nil for nothing.
-	dumped *selection
+	nodes  []string   // The names of the nodes.
+	dumped *selection // What is not part of it; nil for nothing.
 }
 
 // services and instances are the filters for the remainder; empty for all. The one for instances is evaluated up to a

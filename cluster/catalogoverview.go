@@ -22,7 +22,8 @@ var endpointOverview = consul.Endpoint{Path: "/v1/internal/ui/catalog-overview",
 // endpointMaintenance answers with the checks that stand for maintenance, which Consul's summary counts as critical.
 var endpointMaintenance = consul.Endpoint{
 	Path: "/v1/health/state/critical", HasMeta: true, Chosen: true,
-	Params: consul.Filtered("CheckID == `" + nodeMaintenanceID + "` or CheckID matches `^" + serviceMaintenancePrefix + "`"),
+	Params: consul.Filtered("CheckID == `" + nodeMaintenanceID +
+		"` or CheckID matches `^" + serviceMaintenancePrefix + "`"),
 }
 
 // CatalogOverview is a summary of the catalog, up to nine seconds older than the catalog. It counts a service

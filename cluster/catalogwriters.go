@@ -91,8 +91,8 @@ var versionNumbers = regexp.MustCompile(`^(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?:\D|$
 // allBefore reports whether there are members and all are of an earlier version.
 func allBefore(members []Member, version [3]int) bool {
 	return len(members) > 0 && !slices.ContainsFunc(members, func(m Member) bool {
-		earlier, ok := m.before(version)
-		return !earlier || !ok
+		earlier, _ := m.before(version)
+		return !earlier
 	})
 }
 
@@ -106,13 +106,11 @@ func anyBefore(members []Member, version [3]int) bool {
 
 // selection is a part of the nodes: those with versionKey, and others by their address.
 type selection struct {
-	// all is whether it is all nodes.
-	all bool
+	all bool // Whether it is all nodes.
 	// addresses are in order; nil if none of the other nodes are selected. pattern matches them.
 	addresses []string
 	pattern   string
-	// not is whether nodes are selected that have none of the addresses.
-	not bool
+	not       bool // Whether nodes are selected that have none of the addresses.
 }
 
 // selectSafe returns the nodes that the first writer leaves alone, as far as a filter can name them. The filter lists

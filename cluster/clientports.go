@@ -96,8 +96,8 @@ func (pl *planner) clientPortsOfAgent(protocols []*protocol) []Port {
 // alike, or else at one of its addresses. It is empty when these are only for the agent's own host, and that is
 // another one.
 func (pl *planner) agentHost(p Protocol) string {
-	bound, local := pl.agent.boundTo(p), pl.configured.Socket != "" || loopback(pl.configured.Hostname())
-	all := slices.ContainsFunc(bound, unspecified)
+	bound, local := pl.agent.boundTo(p), pl.configured.Socket != "" || consul.IsLoopback(pl.configured.Hostname())
+	all := slices.ContainsFunc(bound, consul.IsUnspecified)
 	switch {
 	case pl.configured.Socket != "" && all:
 		return "127.0.0.1"
@@ -107,7 +107,7 @@ func (pl *planner) agentHost(p Protocol) string {
 		return pl.agent.AdvertiseAddr
 	}
 	for _, host := range bound {
-		if local || !loopback(host) {
+		if local || !consul.IsLoopback(host) {
 			return host
 		}
 	}

@@ -5,6 +5,7 @@ package cluster
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,14 +18,11 @@ import (
 // Options are what a Cluster is made from.
 type Options struct {
 	Client consul.Options
-	// Prober asks the servers' ports; nil means a new one.
-	Prober *probe.Prober
-	// Ports say which ports are probed, and how.
-	Ports PortOptions
+	Prober *probe.Prober // Asks the servers' ports; nil means a new one.
+	Ports  PortOptions   // Which ports are probed, and how.
 	// ConsistentTimeout bounds the linearizable read, which hangs when there is no leader; 0 means that of Client.
 	ConsistentTimeout time.Duration
-	// KVPrefix begins the keys that are read; empty means that none are.
-	KVPrefix string
+	KVPrefix          string // Begins the keys that are read; empty means that none are.
 	// TelemetryWait is how long a server must have been up before its telemetry is read; 0 means what Consul needs.
 	TelemetryWait time.Duration
 	// AgentOnly restricts the catalog to what the configured agent has registered itself.
@@ -88,6 +86,29 @@ func (c *Cluster) Options() Options { return c.opts }
 
 // Requests returns how many requests went to Consul's HTTP API since the start.
 func (c *Cluster) Requests() map[consul.RequestKey]uint64 { return c.client.Requests() }
+
+// OwnFaults counts what this process could not ask, for reasons of its own: it lacked descriptors, buffers, memory,
+// permission or a local address. That says nothing about Consul.
+type OwnFaults struct {
+	Probes, Requests uint64   // Those that could not be made since the start.
+	Files            []string // Why files could not be read again; what they held before is in use.
+}
+
+// OwnFaults returns what there has been.
+func (c *Cluster) OwnFaults() OwnFaults {
+	return OwnFaults{Probes: c.probeFaults.Load(), Requests: c.client.OwnFaults(), Files: c.failingFiles()}
+}
+
+// failingFiles says what is wrong with files, each thing once: one file may be used for several purposes.
+func (c *Cluster) failingFiles() []string {
+	var wrong []string
+	for _, file := range c.opts.Watched {
+		if err := file.Failing(); err != nil && !slices.Contains(wrong, err.Error()) {
+			wrong = append(wrong, err.Error())
+		}
+	}
+	return wrong
+}
 
 // planner plans the ports of these servers with what is known of the rest; agent is nil if nothing is known of it.
 func (c *Cluster) planner(k *known, t Topology, agent *Agent) *planner {

@@ -4,6 +4,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,10 +27,9 @@ func (r Report) LeadsItself() bool {
 
 // StopInput is what the decision is made from.
 type StopInput struct {
-	Topology Topology
-	Reports  []Report
-	// Autopilot is nil when it is not known: then Raft alone decides.
-	Autopilot *AutopilotState
+	Topology  Topology
+	Reports   []Report
+	Autopilot *AutopilotState // Nil when it is not known: then Raft alone decides.
 	// MaxTrailingLogs is how many entries a voter may lag behind: autopilot's own setting, or its default.
 	MaxTrailingLogs uint64
 }
@@ -45,11 +45,7 @@ func (s *Snapshot) StopInput(ctx context.Context) (StopInput, error) {
 		return StopInput{}, fmt.Errorf("find out which servers have a vote (may the token read operator?): %w", err)
 	}
 	in := StopInput{MaxTrailingLogs: DefaultMaxTrailingLogs}
-	var err error
-	if in.Topology, err = topology.Get(ctx); err != nil {
-		return StopInput{}, err
-	}
-	if in.Reports, err = reports.Get(ctx); err != nil {
+	if err := cmp.Or(fill(ctx, topology, &in.Topology), fill(ctx, reports, &in.Reports)); err != nil {
 		return StopInput{}, err
 	}
 	if state, err := autopilot.Get(ctx); err == nil {
@@ -66,8 +62,7 @@ func (s *Snapshot) StopInput(ctx context.Context) (StopInput, error) {
 type DeathInput struct {
 	Topology Topology
 	Reports  []Report
-	// Leader is the view of the leader's autopilot.
-	Leader AutopilotState
+	Leader   AutopilotState // The view of the leader's autopilot.
 	// MembersSeen are the LAN members as the servers see them that tell, by the name of the server.
 	MembersSeen map[string][]Member
 	// SilentHostIsDead lets a server count as dead whose host does not even say that nothing listens on port 8300. Such
@@ -80,22 +75,20 @@ func (s *Snapshot) DeathInput(ctx context.Context) (DeathInput, error) {
 	members, raft, topology, reports := s.Members(), s.RaftPeers(), s.Topology(), s.Reports()
 	leader, seen := s.LeaderAutopilot(), s.MembersSeen()
 	var in DeathInput
-	if _, err := members.Get(ctx); err != nil {
+	_, membersErr := members.Get(ctx)
+	_, raftErr := raft.Get(ctx)
+	err := cmp.Or(membersErr, raftErr, fill(ctx, topology, &in.Topology), fill(ctx, reports, &in.Reports))
+	if err != nil {
 		return in, err
 	}
-	if _, err := raft.Get(ctx); err != nil {
-		return in, err
-	}
-	var err error
-	if in.Topology, err = topology.Get(ctx); err != nil {
-		return in, err
-	}
-	if in.Reports, err = reports.Get(ctx); err != nil {
-		return in, err
-	}
-	if in.Leader, err = leader.Get(ctx); err != nil {
+	if err := fill(ctx, leader, &in.Leader); err != nil {
 		return in, fmt.Errorf("find out how the leader sees the servers: %w", err)
 	}
-	in.MembersSeen, err = seen.Get(ctx)
-	return in, err
+	return in, fill(ctx, seen, &in.MembersSeen)
+}
+
+// fill waits for a fact and keeps it.
+func fill[T any](ctx context.Context, f *Fact[T], into *T) (err error) {
+	*into, err = f.Get(ctx)
+	return err
 }

@@ -14,14 +14,11 @@ import (
 // its end, in learn. What is in its lists and maps is never changed.
 type known struct {
 	// members are the last good LAN members, and peers the last good Raft configuration; nil until then.
-	members []Member
-	peers   []RaftPeer
-	// agent is what the configured agent last said about itself; nil until then.
-	agent *Agent
-	// agentGone is whether nothing listened at its address when it was last asked.
-	agentGone bool
-	// leaderless is whether the agent last said that there is no leader.
-	leaderless bool
+	members    []Member
+	peers      []RaftPeer
+	agent      *Agent // What the configured agent last said about itself; nil until then.
+	agentGone  bool   // Whether nothing listened at its address when it was last asked.
+	leaderless bool   // Whether the agent last said that there is no leader.
 	// mesh is the last known authority of the service mesh, and wanHosts are the last known addresses of the WAN pool by
 	// its members' names; nil until they were needed.
 	mesh     *meshCA

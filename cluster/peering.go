@@ -20,12 +20,10 @@ var endpointPeerings = consul.Endpoint{Path: "/v1/peerings"}
 
 // Peering is a connection with another cluster.
 type Peering struct {
-	Name  string
-	State PeeringState
-	// LastHeartbeat is nil when there was none, or Consul does not tell.
-	LastHeartbeat *time.Time
-	// Imported and Exported are the numbers of services.
-	Imported, Exported int
+	Name               string
+	State              PeeringState
+	LastHeartbeat      *time.Time // Nil when there was none, or Consul does not tell.
+	Imported, Exported int        // The numbers of services.
 }
 
 // PeeringState is how a peering fares.

@@ -35,25 +35,18 @@ const (
 // circumstances are what is known about the agent that is to be asked, and about the servers behind it. The zero
 // value is that nothing is known, and then everything is asked.
 type circumstances struct {
-	// agent is nil if the agent has never told about itself.
-	agent *Agent
-	// answers is whether the agent answered when it was asked about itself, be it with a refusal.
-	answers bool
-	// secretive is whether the token may not read what the agent says about itself.
-	secretive bool
-	// rights are those of the token.
-	rights consul.Rights
+	agent     *Agent        // Nil if it has never said anything about itself.
+	answers   bool          // Whether the agent answered when asked about itself, even with a refusal.
+	secretive bool          // Whether the token may not read what the agent says about itself.
+	rights    consul.Rights // Those of the token.
 	// agentRights are the rights one of which is needed to ask the agent at an address about itself: one if the agent's
 	// name is known, otherwise one for each member.
 	agentRights []consul.Right
-	// keyPrefix begins the keys that are listed.
-	keyPrefix string
-	// leaderless is whether the agent says that there is no leader.
-	leaderless bool
+	keyPrefix   string // Begins the keys that are listed.
+	leaderless  bool   // Whether the agent says that there is no leader.
 	// leaderLost is whether the leader has failed in Serf, or accepts connections and does not answer.
-	leaderLost bool
-	// serversGone is whether no server is alive that a client agent could ask.
-	serversGone bool
+	leaderLost  bool
+	serversGone bool // Whether no server is alive that a client agent could ask.
 	// neverHeard is whether the server that answers has not heard of a leader since it started, or for a client agent,
 	// one of those that may answer.
 	neverHeard bool

@@ -46,18 +46,14 @@ type PortOptions struct {
 	// Timeout bounds each probe, Concurrency the probes at one time.
 	Timeout     time.Duration
 	Concurrency int
-	// Protocols are the protocols to probe; nil means all.
-	Protocols []Protocol
-	// ClientPorts says whose client ports are probed; empty means auto.
-	ClientPorts ClientPorts
-	// RPCTLS says whether port 8300 is spoken to in TLS; empty means auto.
-	RPCTLS RPCTLS
+	Protocols   []Protocol  // The protocols to probe; nil means all.
+	ClientPorts ClientPorts // Says whose client ports are probed; empty means auto.
+	RPCTLS      RPCTLS      // Says whether port 8300 is spoken to in TLS; empty means auto.
 	// RPCTLSConfig is the client's side of TLS on port 8300. An empty ServerName means server.<datacenter>.<domain>.
 	RPCTLSConfig *consul.TLS
 	// SerfKeys returns the gossip keys, the first of which encrypts; nil means that there is none.
-	SerfKeys func() [][]byte
-	// DNSDomain is Consul's domain; empty means what the agent says, or "consul".
-	DNSDomain string
+	SerfKeys  func() [][]byte
+	DNSDomain string // Consul's domain; empty means what the agent says, or "consul".
 	// Allowed reports whether a host that the cluster has named may be talked to; nil means any. A rogue agent could
 	// name hosts that are not its servers.
 	Allowed func(host string) bool

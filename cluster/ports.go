@@ -28,17 +28,12 @@ type Port struct {
 	Server    string
 	Protocol  Protocol
 	Transport string
-	// Address is "host:port".
-	Address string
+	Address   string // "host:port".
 
-	// tls is the client's side of TLS; nil for a port without.
-	tls *tls.Config
-	// Serf is how to ask a gossip port.
-	Serf probe.SerfTarget
-	// domain is what to ask DNS for.
-	domain string
-	// Note says why nothing is asked of the port; empty if it is probed.
-	Note string
+	tls    *tls.Config      // The client's side of TLS; nil for a port without.
+	Serf   probe.SerfTarget // How to ask a gossip port.
+	domain string           // What to ask DNS for.
+	Note   string           // Says why nothing is asked of the port; empty if it is probed.
 	// agent tells states of the agent apart that may answer the same question in another way.
 	agent string
 	// doubtful is whether the form of the question rests on what only the agent itself could say. If such a question is
@@ -75,18 +70,14 @@ func (p Port) key() portKey { return portKey{p.Protocol, p.Transport, p.Address}
 type PortReport struct {
 	Port
 	Result probe.Result
-	// DNS is nil unless DNS answered.
-	DNS *DNSAnswer
-	// raft is what port 8300 said.
-	raft probe.RaftView
+	DNS    *DNSAnswer     // Nil unless DNS answered.
+	raft   probe.RaftView // What port 8300 said.
 }
 
 // DNSAnswer is what DNS said about the service "consul", which is the servers.
 type DNSAnswer struct {
-	// Rcode is the response code (RFC 1035, 4.1.1): 0 is no error, 3 no such name.
-	Rcode int
-	// Answers is the number of addresses.
-	Answers int
+	Rcode   int // The response code (RFC 1035, 4.1.1): 0 is no error, 3 no such name.
+	Answers int // The number of addresses.
 }
 
 // BoundPort is a port of the configured agent.
@@ -98,22 +89,18 @@ type BoundPort struct {
 
 // planner lists the ports to probe. It does no I/O.
 type planner struct {
-	opts PortOptions
-	// configured is where the configured agent's HTTP API is.
-	configured consul.Address
+	opts       PortOptions
+	configured consul.Address // Where the configured agent's HTTP API is.
 	// clientTLS is the client's side of TLS on the ports for clients, and rpcConfig on port 8300.
 	clientTLS, rpcConfig *tls.Config
 	topology             Topology
-	// agent is nil when the agent has never told about itself.
-	agent *Agent
-	// serfKeys are the gossip keys; nil for none.
-	serfKeys [][]byte
+	agent                *Agent   // Nil if it has never said anything about itself.
+	serfKeys             [][]byte // The gossip keys; nil for none.
 	// usableKeys returns the keys to ask a gossip port with, the one that encrypts first; nil means all in their order.
 	usableKeys func(protocol Protocol, address string, keys [][]byte) [][]byte
 	// proven reports whether a port of the pool has acknowledged the key; nil means that none has.
 	proven func(protocol Protocol, key []byte) bool
-	// mesh is the authority of the service mesh; nil when it is unknown.
-	mesh *meshCA
+	mesh   *meshCA // The authority of the service mesh; nil when it is unknown.
 	// wanHosts are the addresses of the servers in the WAN pool, by their names there; nil when they are unknown.
 	wanHosts map[string]string
 }
@@ -317,16 +304,11 @@ func (c *Cluster) probePort(ctx context.Context, port Port) PortReport {
 	select {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
+		port.Protocol.row().ask(c, ctx, &report)
+		c.noteProbe(&report)
 	case <-ctx.Done():
-		return c.counted(PortReport{Port: port, Result: probe.NotMade(probe.ErrNoTurn)})
+		report.Result = probe.NotMade(probe.ErrNoTurn)
 	}
-	port.Protocol.row().ask(c, ctx, &report)
-	c.noteProbe(&report)
-	return c.counted(report)
-}
-
-// counted counts a probe that could not be made.
-func (c *Cluster) counted(report PortReport) PortReport {
 	if report.Result.Reason == probe.ReasonOwnFault {
 		c.probeFaults.Add(1)
 	}

@@ -11,14 +11,12 @@ import (
 
 // SerfPool is what the configured agent says about its part in a Serf pool. What is nil or missing is unknown.
 type SerfPool struct {
-	// Name is "lan" or "wan".
-	Name string
+	Name string // "lan" or "wan".
 	// HealthScore is memberlist's awareness: 0 is healthy; the higher, the more the agent doubts its view of the others.
 	HealthScore *uint64
 	// QueueDepths are how many messages wait to be broadcast, by queue: event, intent and query.
 	QueueDepths map[string]uint64
-	// Encrypted is whether gossip is.
-	Encrypted *bool
+	Encrypted   *bool // Whether gossip is.
 }
 
 // serfStats are Serf's figures, which Consul gives as strings (hashicorp/serf: Serf.Stats).

@@ -21,13 +21,11 @@ var endpointTelemetry = consul.Endpoint{Path: "/v1/agent/metrics", Settles: tele
 // Telemetry is what the configured agent measured of itself in its last full interval of ten seconds. Names are those
 // of Consul's documentation without "consul.", such as "rpc.request".
 type Telemetry struct {
-	// Agent is who measured.
-	Agent Agent
+	Agent Agent // Who measured.
 
 	gauges            map[string]float64
 	counters, samples map[string][]Measurement
-	// measured is whether there is anything at all; an agent that has just started has nothing.
-	measured bool
+	measured          bool // Whether there is anything at all; an agent that has just started has nothing.
 }
 
 // Measurement sums up the values of a sample or counter during the interval.

@@ -43,28 +43,19 @@ func (s MemberStatus) String() string {
 type Member struct {
 	Name string
 	// Addr is the advertised IP address.
-	Addr   string
-	Status MemberStatus
-	// Role is "consul" for servers and "node" for clients, as in the member's tags.
-	Role string
-	// Datacenter is the member's.
+	Addr       string
+	Status     MemberStatus
+	Role       string // "consul" for servers and "node" for clients, as in the member's tags.
 	Datacenter string
-	// Version is Consul's version without the revision: "1.22.5".
-	Version string
-	// ID is the node ID, which is the Raft server ID of servers.
-	ID string
-	// RPCPort is 0 for clients.
-	RPCPort int
+	Version    string // Consul's version without the revision: "1.22.5".
+	ID         string // The node ID, which is the Raft server ID of servers.
+	RPCPort    int    // 0 for clients.
 	// LANPort and WANPort are those of gossip, GRPCPort and GRPCTLSPort those of a server's gRPC; 0 if none or unknown.
 	LANPort, WANPort, GRPCPort, GRPCTLSPort int
-	// UsesTLS is whether a server's port 8300 can speak TLS.
-	UsesTLS bool
-	// ACLs is whether a server has ACLs switched on.
-	ACLs bool
-	// ACLsOff is whether a server has ACLs switched off; false where it does not say.
-	ACLsOff bool
-	// NonVoter is whether the server was started as a read replica (Enterprise).
-	NonVoter bool
+	UsesTLS                                 bool // Whether a server's port 8300 can speak TLS.
+	ACLs                                    bool // Whether a server has ACLs switched on.
+	ACLsOff                                 bool // Whether a server has ACLs switched off; false where it does not say.
+	NonVoter                                bool // Whether the server was started as a read replica (Enterprise).
 }
 
 // Server reports whether the member is a server.
@@ -119,10 +110,8 @@ func memberHosts(members []Member) map[string]string {
 
 // RaftPeer is a server in the Raft configuration.
 type RaftPeer struct {
-	// ID is the Raft server ID; empty when only the address is known.
-	ID string
-	// Name is the node name, or empty when no Serf member has this ID.
-	Name string
+	ID   string // The Raft server ID; empty when only the address is known.
+	Name string // The node name, or empty when no Serf member has this ID.
 	// Address is "host:port".
 	Address string
 	Voter   bool
@@ -138,20 +127,14 @@ func newRaftPeer(s *api.RaftServer) RaftPeer {
 
 // Server is a server of the cluster, known from Serf, from the Raft configuration or from both.
 type Server struct {
-	// Name is the node name, or the Raft address of a peer that no Serf member matches.
-	Name string
-	// ID is the node ID; empty when unknown.
-	ID string
-	// Host is the advertised address without a port.
-	Host string
+	Name string // The node name, or the Raft address of a peer that no Serf member matches.
+	ID   string // The node ID; empty when unknown.
+	Host string // The advertised address without a port.
 	// RPCAddress is Host with the port of server RPC and Raft (8300): the server's address in Raft.
 	RPCAddress string
-	// Version is empty when unknown.
-	Version string
-	// Status is StatusNone when no Serf member matches.
-	Status MemberStatus
-	// Voter is whether the server has a vote in Raft.
-	Voter bool
+	Version    string       // Empty when unknown.
+	Status     MemberStatus // StatusNone when no Serf member matches.
+	Voter      bool         // Whether the server has a vote in Raft.
 	// Datacenter, ports and UsesTLS are the member's; zero when no Serf member matches.
 	Datacenter                              string
 	LANPort, WANPort, GRPCPort, GRPCTLSPort int

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -86,4 +88,37 @@ func (a Address) On(host string) Address {
 		port = p
 	}
 	return Address{Scheme: a.Scheme, Host: net.JoinHostPort(host, port)}
+}
+
+// HostsOf returns the IP addresses of listeners, each of them once and without those on unix sockets.
+func HostsOf(listeners []string) []string {
+	hosts := []string{}
+	for _, l := range listeners {
+		if host := HostOf(l); host != "" && !slices.Contains(hosts, host) {
+			hosts = append(hosts, host)
+		}
+	}
+	return hosts
+}
+
+// HostOf returns the host of "tcp://host:port", or "".
+func HostOf(listener string) string {
+	_, address, _ := strings.Cut(listener, "://")
+	host, _, err := net.SplitHostPort(address)
+	if err != nil { // A path.
+		return ""
+	}
+	return host
+}
+
+// IsUnspecified reports whether a host is 0.0.0.0 or ::.
+func IsUnspecified(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsUnspecified()
+}
+
+// IsLoopback reports whether a host is this one.
+func IsLoopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || (err == nil && addr.IsLoopback())
 }
