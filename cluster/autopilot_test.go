@@ -17,10 +17,14 @@ import (
 )
 
 const autopilotStateSeed = `{"Healthy":true,"FailureTolerance":1,"OptimisticFailureTolerance":2,"Servers":{
-	"b":{"ID":"b","Name":"server-2","Address":"10.0.0.2:8300","NodeStatus":"alive","Version":"1.22.5","LastContact":"23.5ms","LastTerm":2,
-		"LastIndex":38,"Healthy":true,"StableSince":"2026-01-02T03:04:05.5Z","ReadReplica":false,"Status":"voter","Meta":null,"NodeType":"voter"},
-	"a":{"ID":"a","Name":"server-1","Address":"10.0.0.1:8300","NodeStatus":"alive","Version":"1.22.5","LastContact":"0s","LastTerm":2,
-		"LastIndex":40,"Healthy":true,"StableSince":"2026-01-02T03:04:05Z","ReadReplica":false,"Status":"leader","Meta":null,"NodeType":"voter"}
+	"b":{"ID":"b","Name":"server-2","Address":"10.0.0.2:8300","NodeStatus":"alive","Version":"1.22.5",
+		"LastContact":"23.5ms","LastTerm":2,
+		"LastIndex":38,"Healthy":true,"StableSince":"2026-01-02T03:04:05.5Z","ReadReplica":false,"Status":"voter",
+			"Meta":null,"NodeType":"voter"},
+	"a":{"ID":"a","Name":"server-1","Address":"10.0.0.1:8300","NodeStatus":"alive","Version":"1.22.5",
+		"LastContact":"0s","LastTerm":2,
+		"LastIndex":40,"Healthy":true,"StableSince":"2026-01-02T03:04:05Z","ReadReplica":false,"Status":"leader",
+			"Meta":null,"NodeType":"voter"}
 	},"Leader":"a","Voters":["a","b"]}`
 
 func TestNewAutopilotState(t *testing.T) {
@@ -34,7 +38,10 @@ func TestNewAutopilotState(t *testing.T) {
 			Healthy: true, FailureTolerance: 1, OptimisticFailureTolerance: new(2),
 			Servers: []AutopilotServer{
 				{"server-1", true, true, new(true), new(time.Duration(0)), new(uint64(40)), since},
-				{"server-2", true, true, new(true), new(23500 * time.Microsecond), new(uint64(38)), since.Add(500 * time.Millisecond)},
+				{
+					"server-2", true, true, new(true), new(23500 * time.Microsecond), new(uint64(38)),
+					since.Add(500 * time.Millisecond),
+				},
 			},
 		}},
 		{"dead, never asked, never contacted, without a vote, unknown state, without a name", `{"Servers":{"1":null,
@@ -73,7 +80,8 @@ func TestNewAutopilotState(t *testing.T) {
 func TestAutopilot_NoServers(t *testing.T) {
 	t.Parallel()
 	address := fakeAgent(t, map[string]http.HandlerFunc{
-		endpointAutopilotState.Path: answer(200, `{"Healthy":false,"FailureTolerance":0,"Servers":{},"Leader":"","Voters":[]}`),
+		endpointAutopilotState.Path: answer(200,
+			`{"Healthy":false,"FailureTolerance":0,"Servers":{},"Leader":"","Voters":[]}`),
 	})
 	snap := snapshot(t, newTestCluster(t, consul.Options{Address: address}))
 	_, stateErr := snap.AutopilotState().Get(t.Context())
@@ -92,10 +100,15 @@ func TestNewAutopilotConfig(t *testing.T) {
 		want         AutopilotConfig
 	}{
 		{
-			"all", `{"CleanupDeadServers":true,"LastContactThreshold":"200ms","MaxTrailingLogs":250,"MinQuorum":3,"ServerStabilizationTime":"10s"}`,
+			"all",
+			`{"CleanupDeadServers":true,"LastContactThreshold":"200ms","MaxTrailingLogs":250,"MinQuorum":3,
+				"ServerStabilizationTime":"10s"}`,
 			AutopilotConfig{new(200 * time.Millisecond), 250, 3, new(10 * time.Second), true},
 		},
-		{"no durations", `{"CleanupDeadServers":false,"LastContactThreshold":null,"MaxTrailingLogs":1}`, AutopilotConfig{MaxTrailingLogs: 1}},
+		{
+			"no durations", `{"CleanupDeadServers":false,"LastContactThreshold":null,"MaxTrailingLogs":1}`,
+			AutopilotConfig{MaxTrailingLogs: 1},
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -132,7 +145,8 @@ func FuzzAutopilotState(f *testing.F) {
 }
 
 func FuzzAutopilotConfig(f *testing.F) {
-	f.Add([]byte(`{"CleanupDeadServers":true,"LastContactThreshold":"200ms","MaxTrailingLogs":250,"MinQuorum":3,"ServerStabilizationTime":"10s"}`))
+	f.Add([]byte(`{"CleanupDeadServers":true,"LastContactThreshold":"200ms","MaxTrailingLogs":250,"MinQuorum":3,
+		"ServerStabilizationTime":"10s"}`))
 	f.Add([]byte(`{"LastContactThreshold":null,"ServerStabilizationTime":5}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var answer api.AutopilotConfiguration

@@ -67,7 +67,8 @@ func TestBudget(t *testing.T) {
 			if len(many) > limit {
 				t.Fatalf("the answer has %d bytes and would not be read", len(many))
 			}
-			if err := read(many); !errors.As(err, new(consul.TooLargeError)) || !strings.Contains(err.Error(), "--consul.max-response-bytes") {
+			err := read(many)
+			if !errors.As(err, new(consul.TooLargeError)) || !strings.Contains(err.Error(), "--consul.max-response-bytes") {
 				t.Errorf("many: error %v; want that the answer is too large, and the flag", err)
 			}
 		})
@@ -79,7 +80,8 @@ func TestBudget(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(large) > consul.DefaultMaxResponseBytes/2 || memory.Spent() > consul.DefaultMaxResponseBytes/2 {
-		t.Errorf("the catalog of 30,000 instances has %d bytes, and %d in memory; want less than half of %d", len(large), memory.Spent(), consul.DefaultMaxResponseBytes)
+		t.Errorf("the catalog of 30,000 instances has %d bytes, and %d in memory; want less than half of %d", len(large),
+			memory.Spent(), consul.DefaultMaxResponseBytes)
 	}
 }
 
@@ -100,7 +102,8 @@ func TestTooManyServers(t *testing.T) {
 	members := func(n int) string {
 		var list []string
 		for i := range n {
-			list = append(list, fmt.Sprintf(`{"Name":"s%d","Addr":"127.0.0.1","Status":1,"Tags":{"role":"consul","id":"%[1]d","port":"%[1]d"}}`, i))
+			list = append(list,
+				fmt.Sprintf(`{"Name":"s%d","Addr":"127.0.0.1","Status":1,"Tags":{"role":"consul","id":"%[1]d","port":"%[1]d"}}`, i))
 		}
 		return "[" + strings.Join(list, ",") + "]"
 	}

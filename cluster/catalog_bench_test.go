@@ -39,7 +39,8 @@ func BenchmarkDecodeCatalog(b *testing.B) {
 			b.SetBytes(int64(len(answer)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if c, err := decodeCatalog(bytes.NewReader(answer), new(consul.Options).NewBudget()); err != nil || len(c.Nodes) != 100 {
+				c, err := decodeCatalog(bytes.NewReader(answer), new(consul.Options).NewBudget())
+				if err != nil || len(c.Nodes) != 100 {
 					b.Fatalf("%+v, error %v", c, err)
 				}
 			}

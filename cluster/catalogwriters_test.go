@@ -29,7 +29,8 @@ func TestSelectSafe(t *testing.T) {
 		far = append(far, catalogEntry{name: fmt.Sprint(i), address: fmt.Sprintf("10.2.%d.%d", i/256, i%256)})
 	}
 	versioned := catalogEntry{"new", "10.0.0.1", true}
-	safe, atMember, odd := catalogEntry{"esm", "db.example.com", false}, catalogEntry{"ext", "10.0.0.2", false}, catalogEntry{"odd", "a b`", false}
+	safe, atMember := catalogEntry{"esm", "db.example.com", false}, catalogEntry{"ext", "10.0.0.2", false}
+	odd := catalogEntry{"odd", "a b`", false}
 	for _, tc := range []struct {
 		name         string
 		nodes        catalogEntries
@@ -37,7 +38,10 @@ func TestSelectSafe(t *testing.T) {
 		filter, rest string
 		left         []string
 	}{
-		{"all have the key", catalogEntries{versioned}, two, `"consul-version" in Meta`, `"consul-version" not in NodeMeta`, nil},
+		{
+			"all have the key", catalogEntries{versioned}, two,
+			`"consul-version" in Meta`, `"consul-version" not in NodeMeta`, nil,
+		},
 		{
 			"safe addresses",
 			catalogEntries{versioned, safe, atMember, odd},
@@ -65,7 +69,8 @@ func TestSelectSafe(t *testing.T) {
 			t.Parallel()
 			sel := selectSafe(tc.nodes, &tc.pools)
 			if sel.filter() != tc.filter || sel.rest() != tc.rest || !slices.Equal(sel.left(tc.nodes), tc.left) {
-				t.Errorf("filter %s, rest %s, left %q; want %s, %s, %q", sel.filter(), sel.rest(), sel.left(tc.nodes), tc.filter, tc.rest, tc.left)
+				t.Errorf("filter %s, rest %s, left %q; want %s, %s, %q",
+					sel.filter(), sel.rest(), sel.left(tc.nodes), tc.filter, tc.rest, tc.left)
 			}
 		})
 	}
@@ -94,7 +99,8 @@ func TestCatalog_WhenDumped(t *testing.T) {
 	t.Parallel()
 	const keyed = `"consul-version" in Meta`
 	server := func(version, acls string, status int) string {
-		return fmt.Sprintf(`{"Name":"s-%[1]s","Addr":"10.0.0.1","Status":%[3]d,"Tags":{"role":"consul","dc":"dc1","build":"%[1]s:x","acls":"%[2]s"}}`,
+		return fmt.Sprintf(`{"Name":"s-%[1]s","Addr":"10.0.0.1","Status":%[3]d,"Tags":{"role":"consul","dc":"dc1",
+			"build":"%[1]s:x","acls":"%[2]s"}}`,
 			version, acls, status)
 	}
 	list := func(members ...string) string { return "[" + strings.Join(members, ",") + "]" }
@@ -121,7 +127,10 @@ func TestCatalog_WhenDumped(t *testing.T) {
 		{"some members hidden", filtered(list(server("1.22.5", "1", 1))), answer(200, `{}`), "t", []string{keyed}},
 		{"an old server among new ones", answer(200, list(current, server("1.16.1", "0", 1))), answer(200, `{}`), "", nil},
 		{"an old server that failed", answer(200, list(current, server("1.15.0", "0", 4))), answer(200, `{}`), "", nil},
-		{"an old server that left", answer(200, list(current, server("1.15.0", "0", 3))), answer(200, `{}`), "", []string{keyed}},
+		{
+			"an old server that left", answer(200, list(current, server("1.15.0", "0", 3))), answer(200, `{}`), "",
+			[]string{keyed},
+		},
 		{"a server without a version", answer(200, list(current, server("", "0", 1))), answer(200, `{}`), "", nil},
 		{"all servers too old to write", answer(200, list(server("1.13.9", "0", 1))), nil, "", []string{""}},
 		{"some hidden of servers too old to write", filtered(list(server("1.13.9", "0", 1))), answer(200, `{}`), "t", nil},
@@ -130,7 +139,7 @@ func TestCatalog_WhenDumped(t *testing.T) {
 			t.Parallel()
 			var mu sync.Mutex
 			var dumps []string
-			c := newTestCluster(t, consul.Options{Token: func() string { return tc.token }, Address: fakeAgent(t, map[string]http.HandlerFunc{
+			address := fakeAgent(t, map[string]http.HandlerFunc{
 				"/v1/agent/members": tc.members,
 				"/v1/catalog/nodes": answer(200, `[{"Node":"s","Address":"10.0.0.1","Meta":{"consul-version":"1.22.5"}}]`),
 				"/v1/catalog/services": func(w http.ResponseWriter, r *http.Request) {
@@ -147,7 +156,8 @@ func TestCatalog_WhenDumped(t *testing.T) {
 					dumps = append(dumps, r.URL.Query().Get("filter"))
 					_, _ = w.Write([]byte(`[{"Node":"s"}]`))
 				},
-			})})
+			})
+			c := newTestCluster(t, consul.Options{Address: address, Token: func() string { return tc.token }})
 			catalog, err := snapshot(t, c).Catalog().Get(t.Context())
 			if err != nil || len(catalog.Nodes) != 1 || catalog.Nodes[0].Name != "s" || catalog.Unread != 0 {
 				t.Errorf("catalog is %+v, error %v; want the node", catalog, err)
@@ -163,7 +173,8 @@ func TestCatalog_WhenDumped(t *testing.T) {
 func TestAskable(t *testing.T) {
 	t.Parallel()
 	services, missing, why := askable([]string{"b", "/x", "a", "b"})
-	if !slices.Equal(services, []string{"a", "b"}) || !slices.Equal(missing, []string{"/x"}) || !errors.Is(why, errNameNotAskable) {
+	if !slices.Equal(services, []string{"a", "b"}) || !slices.Equal(missing, []string{"/x"}) ||
+		!errors.Is(why, errNameNotAskable) {
 		t.Errorf("asked for %q, not for %q: %v", services, missing, why)
 	}
 	var names []string
@@ -171,7 +182,8 @@ func TestAskable(t *testing.T) {
 		names = append(names, fmt.Sprintf("s-%04d", i))
 	}
 	services, missing, why = askable(names)
-	if len(services) != 1000 || !slices.Equal(missing, []string{"s-1000", "s-1001"}) || !errors.Is(why, errTooManyServices) {
+	if len(services) != 1000 || !slices.Equal(missing, []string{"s-1000", "s-1001"}) ||
+		!errors.Is(why, errTooManyServices) {
 		t.Errorf("%d services are asked for, %q are not: %v", len(services), missing, why)
 	}
 }

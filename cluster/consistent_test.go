@@ -38,7 +38,10 @@ func TestConsistentRead(t *testing.T) {
 		{name: "no servers", leader: answer(500, "No known Consul servers"), read: answer(500, "No known Consul servers")},
 		{name: "does not say who leads", leader: answer(403, ""), read: answer(200, "[]"), ok: true},
 		{name: "refused", leader: answer(200, leader), read: answer(403, "ACL not found"), refused: true, broken: true},
-		{name: "agent is gone", leader: answer(200, leader), read: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, broken: true},
+		{
+			name: "agent is gone", leader: answer(200, leader),
+			read: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, broken: true,
+		},
 		{name: "agent is gone behind a proxy", leader: answer(502, ""), broken: true},
 		{name: "no list", leader: answer(200, leader), read: answer(200, `{"a":1}`), broken: true},
 	} {

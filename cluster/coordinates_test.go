@@ -21,9 +21,11 @@ import (
 // coordinatesSeed is what three servers on loopback addresses wrote, and a client in a segment.
 const coordinatesSeed = `[
 	{"Node":"client-1","Segment":"alpha","Coord":{"Vec":[0,0,0,0,0,0,0,0],"Error":1.5,"Adjustment":0,"Height":1e-5}},
-	{"Node":"server-1","Segment":"","Coord":{"Vec":[0.0003,-0.0001,0,0.0002,0,0,0,0],"Error":1.1,"Adjustment":-0.0001,"Height":0.00012}},
+	{"Node":"server-1","Segment":"","Coord":{"Vec":[0.0003,-0.0001,0,0.0002,0,0,0,0],"Error":1.1,"Adjustment":-0.0001,
+		"Height":0.00012}},
 	{"Node":"server-1","Segment":"alpha","Coord":{"Vec":[9,9,9,9,9,9,9,9],"Error":1.5,"Adjustment":0,"Height":1e-5}},
-	{"Node":"server-2","Segment":"","Partition":"default","Coord":{"Vec":[-0.0002,0,0.0004,0,0,0,0,0],"Error":1.2,"Adjustment":-0.00005,"Height":0.00001}},
+	{"Node":"server-2","Segment":"","Partition":"default","Coord":{"Vec":[-0.0002,0,0.0004,0,0,0,0,0],"Error":1.2,
+		"Adjustment":-0.00005,"Height":0.00001}},
 	{"Node":"server-3","Segment":"","Coord":{"Vec":[0,0,0,0,0,0,0,0],"Error":1.5,"Adjustment":-9,"Height":0.00001}}]`
 
 func coordinatesIn(answer string) (c coordinates, err error) {
@@ -45,7 +47,13 @@ func TestRoundTrips(t *testing.T) {
 		name, answer string
 		want         []RTT
 	}{
-		{"segments are left out, and adjustments that are too large", coordinatesSeed, []RTT{{"server-1", "server-2", 0.000658232}, {"server-1", "server-3", 0.000504165}, {"server-2", "server-3", 0.000467213}}},
+		{
+			"segments are left out, and adjustments that are too large", coordinatesSeed,
+			[]RTT{
+				{"server-1", "server-2", 0.000658232}, {"server-1", "server-3", 0.000504165},
+				{"server-2", "server-3", 0.000467213},
+			},
+		},
 		{"heights", a + `{"Vec":[1],"Height":0.25}` + b + `{"Vec":[3],"Height":0.5}}]`, []RTT{{"a", "b", 2.75}}},
 		{"other dimensions", a + `{"Vec":[1]}` + b + `{"Vec":[1,2]}}]`, nil},
 		{"negative", a + `{"Height":-1}` + b + `{}}]`, nil},
@@ -106,7 +114,8 @@ func TestServerRTTs_NotRead(t *testing.T) {
 
 func FuzzRoundTrips(f *testing.F) {
 	f.Add(coordinatesSeed)
-	f.Add(`[null,{"Node":"server-1"},{"Node":"server-2","Coord":{"Vec":null}},{"Node":"server-1","Coord":{"Vec":[1e300]}}]`)
+	f.Add(`[null,{"Node":"server-1"},{"Node":"server-2","Coord":{"Vec":null}},{"Node":"server-1",
+		"Coord":{"Vec":[1e300]}}]`)
 	f.Fuzz(func(t *testing.T, answer string) {
 		c, _ := coordinatesIn(answer)
 		for _, rtt := range c.roundTrips([]string{"server-1", "server-2", "server-3"}) {

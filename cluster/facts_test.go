@@ -49,17 +49,22 @@ func TestSnapshot_OneAnswer(t *testing.T) {
 			[]KeyNumber{{"limits/count", 42}},
 		},
 		{
-			"/v1/connect/ca/roots", `{"ActiveRootID":"a","Roots":[{"ID":"a","NotAfter":"2036-01-02T03:04:05Z"},{"ID":"b","NotAfter":"2027-01-02T03:04:05Z"},{"ID":"c"}]}`,
+			"/v1/connect/ca/roots",
+			`{"ActiveRootID":"a","Roots":[{"ID":"a","NotAfter":"2036-01-02T03:04:05Z"},{"ID":"b",
+				"NotAfter":"2027-01-02T03:04:05Z"},{"ID":"c"}]}`,
 			func(ctx context.Context, s *Snapshot) (any, error) { return s.MeshRoots().Get(ctx) },
-			[]MeshRoot{{"a", true, time.Date(2036, 1, 2, 3, 4, 5, 0, time.UTC)}, {"b", false, time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC)}},
+			[]MeshRoot{
+				{"a", true, time.Date(2036, 1, 2, 3, 4, 5, 0, time.UTC)},
+				{"b", false, time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC)},
+			},
 		},
 	} {
 		t.Run(tc.path, func(t *testing.T) {
 			t.Parallel()
 			ask := func(status int, body string) (any, error) {
+				address := fakeAgent(t, map[string]http.HandlerFunc{tc.path: answer(status, body)})
 				c := New(Options{
-					Client:   consul.Options{Address: fakeAgent(t, map[string]http.HandlerFunc{tc.path: answer(status, body)}), Timeout: 5 * time.Second},
-					KVPrefix: "limits/",
+					Client: consul.Options{Address: address, Timeout: 5 * time.Second}, KVPrefix: "limits/",
 				})
 				t.Cleanup(c.Close)
 				return tc.read(t.Context(), snapshot(t, c))
@@ -68,7 +73,8 @@ func TestSnapshot_OneAnswer(t *testing.T) {
 			if diff := cmp.Diff(fmt.Sprint(tc.want), fmt.Sprint(got)); err != nil || diff != "" {
 				t.Errorf("error %v, differs (-want +got):\n%s", err, diff)
 			}
-			if _, err := ask(http.StatusForbidden, "Permission denied"); !errors.Is(err, consul.ErrRefused) || !consul.IsDenied(err) {
+			_, err = ask(http.StatusForbidden, "Permission denied")
+			if !errors.Is(err, consul.ErrRefused) || !consul.IsDenied(err) {
 				t.Errorf("status 403 is the error %v; want ErrRefused, for want of rights", err)
 			}
 			if _, err := ask(http.StatusOK, "{["); err == nil || errors.Is(err, consul.ErrRefused) {

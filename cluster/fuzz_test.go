@@ -18,14 +18,19 @@ import (
 // Whatever an agent says about itself and the cluster, it is read or an error, and what comes of it is a number.
 func FuzzAnswers(f *testing.F) {
 	for _, seed := range []string{
-		`{"Config":{"NodeName":"a","Server":true},"DebugConfig":{"HTTPPort":-1,"Telemetry":{"MetricsPrefix":"x","BlockedPrefixes":["x.rpc"]}},
-			"Stats":{"raft":{"state":"Leader","term":"2","commit_index":"1","applied_index":"1","fsm_pending":"0","last_snapshot_index":"0","last_snapshot_term":"0"},
+		`{"Config":{"NodeName":"a","Server":true},"DebugConfig":{"HTTPPort":-1,"Telemetry":{"MetricsPrefix":"x",
+			"BlockedPrefixes":["x.rpc"]}},
+			"Stats":{"raft":{"state":"Leader","term":"2","commit_index":"1","applied_index":"1","fsm_pending":"0",
+				"last_snapshot_index":"0","last_snapshot_term":"0"},
 			"serf_lan":{"encrypted":"true","health_score":"0","event_queue":"1"}}}`,
-		`{"Gauges":[{"Name":"consul.h.runtime.alloc_bytes","Value":1}],"Counters":[{"Name":"consul.rpc.request","Rate":0.1,"Sum":1}],"Samples":[{"Name":"consul.raft.commitTime","Mean":1,"Max":2,"Labels":{"a":"b"}}]}`,
-		`[{"Name":"a","Addr":"10.0.0.1","Status":1,"Tags":{"role":"consul","port":"8300","id":"1","dc":"dc1"}},{"Name":"b","Tags":{"role":"consul"},"Status":4}]`,
+		`{"Gauges":[{"Name":"consul.h.runtime.alloc_bytes","Value":1}],"Counters":[{"Name":"consul.rpc.request","Rate":0.1,
+			"Sum":1}],"Samples":[{"Name":"consul.raft.commitTime","Mean":1,"Max":2,"Labels":{"a":"b"}}]}`,
+		`[{"Name":"a","Addr":"10.0.0.1","Status":1,"Tags":{"role":"consul","port":"8300","id":"1","dc":"dc1"}},{"Name":"b",
+			"Tags":{"role":"consul"},"Status":4}]`,
 		`{"Servers":[{"ID":"1","Node":"a","Address":"10.0.0.1:8300","Voter":true},null,{"Address":"::"}]}`,
 		`[{"Name":"east","State":"ACTIVE","StreamStatus":{"LastHeartbeat":"2026-01-02T03:04:05Z"}}]`,
-		`{"ActiveRootID":"a","TrustDomain":"x.consul","Roots":[{"ID":"a","Name":"A","NotAfter":"2036-01-02T03:04:05Z","RootCert":"-----BEGIN CERTIFICATE-----"},null]}`,
+		`{"ActiveRootID":"a","TrustDomain":"x.consul","Roots":[{"ID":"a","Name":"A","NotAfter":"2036-01-02T03:04:05Z",
+			"RootCert":"-----BEGIN CERTIFICATE-----"},null]}`,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -92,8 +97,10 @@ func fuzzRoots(t *testing.T, data []byte) {
 // comes of it has an order and a status, and no service is told of that was not asked for.
 func FuzzCatalogAnswers(f *testing.F) {
 	for _, seed := range []string{
-		`[{"Node":"a","CheckID":"x","Name":"X","Status":"passing","ServiceID":"web-1","ServiceName":"web"},null,{"Status":"?","PeerName":"east"}]`,
-		`[{"Node":{"Node":"a"},"Service":{"ID":"web-1","Service":"web","Tags":["v1",""],"Meta":{"team":"shop"}},"Checks":[{"ServiceID":"web-1"}]},{"Node":null},null,{"Service":null}]`,
+		`[{"Node":"a","CheckID":"x","Name":"X","Status":"passing","ServiceID":"web-1","ServiceName":"web"},null,
+			{"Status":"?","PeerName":"east"}]`,
+		`[{"Node":{"Node":"a"},"Service":{"ID":"web-1","Service":"web","Tags":["v1",""],"Meta":{"team":"shop"}},
+			"Checks":[{"ServiceID":"web-1"}]},{"Node":null},null,{"Service":null}]`,
 		`{"web-1":{"ID":"web-1","Service":"web","Tags":null,"Meta":{"a":"b"}},"x":null,"y":{}}`,
 		`{"alive":{"CheckID":"alive","Status":"critical","ServiceID":"web-1"},"disk":null}`,
 	} {
@@ -183,7 +190,8 @@ func FuzzStreams(f *testing.F) {
 		`[{"Name":"a","Status":1,"Tags":{"role":"consul","port":"8300"}},null,{},{"Name":"b"}]`,
 		`[{"Node":"server-1","Coord":{"Vec":[1,2]}},{"Node":"server-2","Coord":null}]`,
 		`[{"Name":"east","State":"ACTIVE","StreamStatus":{"ImportedServices":["a"]}}]`,
-		`{"Gauges":[{"Name":"consul.x","Value":1}],"Counters":null,"Samples":[{"Name":"consul.y","Mean":1,"Labels":{"a":"b"}}]}`,
+		`{"Gauges":[{"Name":"consul.x","Value":1}],"Counters":null,"Samples":[{"Name":"consul.y","Mean":1,
+			"Labels":{"a":"b"}}]}`,
 		`{"web":["a"],"db":null}`, "[[],{},1]", "null", "[", `{"a":`, "[1]2",
 	} {
 		f.Add([]byte(seed))

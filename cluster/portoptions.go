@@ -15,8 +15,8 @@ type ClientPorts string
 
 // The choices.
 const (
-	// ClientPortsAuto means every server for each protocol that the agent, itself a server, offers to others, or else the
-	// agent.
+	// ClientPortsAuto means every server for each protocol that the agent, itself a server, offers to others, or else
+	// the agent.
 	ClientPortsAuto    ClientPorts = "auto"
 	ClientPortsAgent   ClientPorts = "agent"   // The configured agent only.
 	ClientPortsServers ClientPorts = "servers" // Every server.

@@ -27,8 +27,14 @@ func TestPlan_Quiet(t *testing.T) {
 		Name: "a", Host: "10.0.0.1", RPCAddress: "10.0.0.1:8300", Status: StatusAlive, Datacenter: "dc1",
 		WANPort: 8302, GRPCTLSPort: 8503, UsesTLS: true,
 	}
-	plain := Server{Name: "b", Host: "10.0.0.2", RPCAddress: "10.0.0.2:8300", Status: StatusAlive, Datacenter: "dc1", WANPort: 8302, GRPCTLSPort: 8503}
-	server := Agent{Name: "a", Datacenter: "dc1", Server: true, AdvertiseAddr: "10.0.0.1", ClientAddrs: []string{"0.0.0.0"}, ports: grpcTLS, GRPCOwnCA: true}
+	plain := Server{
+		Name: "b", Host: "10.0.0.2", RPCAddress: "10.0.0.2:8300", Status: StatusAlive, Datacenter: "dc1",
+		WANPort: 8302, GRPCTLSPort: 8503,
+	}
+	server := Agent{
+		Name: "a", Datacenter: "dc1", Server: true, AdvertiseAddr: "10.0.0.1", ClientAddrs: []string{"0.0.0.0"},
+		ports: grpcTLS, GRPCOwnCA: true,
+	}
 	with := func(change func(*Agent)) Agent {
 		agent := server
 		change(&agent)
@@ -49,8 +55,9 @@ func TestPlan_Quiet(t *testing.T) {
 			want: []string{"a rpc/tcp 10.0.0.1:8300" + name, "b rpc/tcp 10.0.0.2:8300"},
 		},
 		{
-			name: "the agent has no TLS yet, and there is an authority", agent: server, protocols: []Protocol{ProtocolRPC}, config: authority,
-			want: []string{"a rpc/tcp 10.0.0.1:8300" + name, "b rpc/tcp 10.0.0.2:8300"},
+			name: "the agent has no TLS yet, and there is an authority", agent: server, protocols: []Protocol{ProtocolRPC},
+			config: authority,
+			want:   []string{"a rpc/tcp 10.0.0.1:8300" + name, "b rpc/tcp 10.0.0.2:8300"},
 		},
 		{
 			name: "the agent has no TLS yet, and there is no authority", agent: server, protocols: []Protocol{ProtocolRPC},
@@ -67,7 +74,8 @@ func TestPlan_Quiet(t *testing.T) {
 		{
 			name: "a client does not know about it", agent: Agent{Name: "client"}, protocols: []Protocol{ProtocolSerfWAN},
 			want: []string{
-				"a serf_wan/tcp 10.0.0.1:8302", "a serf_wan/udp 10.0.0.1:8302", "b serf_wan/tcp 10.0.0.2:8302", "b serf_wan/udp 10.0.0.2:8302",
+				"a serf_wan/tcp 10.0.0.1:8302", "a serf_wan/udp 10.0.0.1:8302", "b serf_wan/tcp 10.0.0.2:8302",
+				"b serf_wan/udp 10.0.0.2:8302",
 			},
 			doubtful: "a serf_wan/udp, b serf_wan/udp",
 		},
@@ -90,7 +98,8 @@ func TestPlan_Quiet(t *testing.T) {
 			t.Parallel()
 			pl := &planner{
 				opts: PortOptions{Protocols: tc.protocols}, rpcConfig: tc.config,
-				configured: consul.Address{Scheme: "http", Host: "10.0.0.1:8500"}, topology: Topology{Servers: []Server{secure, plain}}, agent: &tc.agent,
+				configured: consul.Address{Scheme: "http", Host: "10.0.0.1:8500"},
+				topology:   Topology{Servers: []Server{secure, plain}}, agent: &tc.agent,
 			}
 			ports := pl.ports()
 			if diff := cmp.Diff(tc.want, planned(ports)); diff != "" {
@@ -122,7 +131,10 @@ func TestPlan_GRPCOwnCA(t *testing.T) {
 	}{
 		{"asked is the one with certificates", Agent{Name: "a", Server: true, ports: grpcTLS}, both, false, true},
 		{"asked is the other", Agent{Name: "b", Server: true, ports: grpcTLS, GRPCOwnCA: true}, both, false, true},
-		{"certificates for RPC only", Agent{Name: "a", Server: true, ports: grpcTLS, GRPCOwnCA: true}, Topology{Servers: []Server{secure}}, true, true},
+		{
+			"certificates for RPC only", Agent{Name: "a", Server: true, ports: grpcTLS, GRPCOwnCA: true},
+			Topology{Servers: []Server{secure}}, true, true,
+		},
 		{"asked is a client", Agent{Name: "c", ports: grpcTLS}, both, false, false},
 	} {
 		pl := &planner{topology: tc.topology, agent: &tc.agent}
@@ -156,7 +168,8 @@ func TestPlan_EncryptionHalfRolledOut(t *testing.T) {
 		{"encrypted", Agent{Server: true, EncryptedLAN: true}, keys, true, false},
 		{"encrypted, and we have no key", Agent{Server: true, EncryptedLAN: true}, nil, true, true},
 	} {
-		pl := &planner{opts: PortOptions{Protocols: []Protocol{ProtocolSerfLAN}}, topology: topology, agent: &tc.agent, serfKeys: tc.keys}
+		opts := PortOptions{Protocols: []Protocol{ProtocolSerfLAN}}
+		pl := &planner{opts: opts, topology: topology, agent: &tc.agent, serfKeys: tc.keys}
 		for _, p := range pl.ports() {
 			if p.Serf.Encrypted != tc.encrypted || p.ConnectOnly() != tc.only || len(p.Serf.Keys) != len(tc.keys) {
 				t.Errorf("%s: %s is asked encrypted %v, connected to only %v, with %d keys; want %v, %v, %d",
@@ -185,15 +198,37 @@ func TestRefusedProbes(t *testing.T) {
 		held   bool
 	}{
 		{"turned away", port, probe.Result{Reason: probe.ReasonTLS, Err: turnedAway}, nil, true},
-		{"another certificate", port, probe.Result{Reason: probe.ReasonTLS, Err: turnedAway}, func(p *Port) { p.tls = certified("two") }, false},
-		{"the server was upgraded", port, probe.Result{Reason: probe.ReasonTLS, Err: turnedAway}, func(p *Port) { p.agent = "a 1.22.6 alive" }, false},
-		{"what we do not accept ourselves", port, probe.Result{Reason: probe.ReasonTLS, Err: &tls.CertificateVerificationError{Err: errors.New("expired")}}, nil, false},
+		{
+			"another certificate", port, probe.Result{Reason: probe.ReasonTLS, Err: turnedAway},
+			func(p *Port) { p.tls = certified("two") }, false,
+		},
+		{
+			"the server was upgraded", port, probe.Result{Reason: probe.ReasonTLS, Err: turnedAway},
+			func(p *Port) { p.agent = "a 1.22.6 alive" }, false,
+		},
+		{
+			"what we do not accept ourselves", port,
+			probe.Result{Reason: probe.ReasonTLS, Err: &tls.CertificateVerificationError{Err: errors.New("expired")}}, nil,
+			false,
+		},
 		{"silence", port, probe.Result{Reason: probe.ReasonTimeout, Err: context.DeadlineExceeded}, nil, false},
 		{"a connection that is closed", port, probe.Result{Reason: probe.ReasonLimit, Err: errors.New("closed")}, nil, false},
-		{"plain text where TLS may be wanted", doubtful, probe.Result{Reason: probe.ReasonLimit, Err: errors.New("closed")}, nil, true},
-		{"a server that hangs", doubtful, probe.Result{Reason: probe.ReasonTimeout, Err: context.DeadlineExceeded}, nil, false},
-		{"a datagram that may be misunderstood", udp, probe.Result{Reason: probe.ReasonTimeout, Err: context.DeadlineExceeded}, nil, true},
-		{"a datagram that nobody got", udp, probe.Result{Reason: probe.ReasonUnreachable, Err: errors.New("no route")}, nil, false},
+		{
+			"plain text where TLS may be wanted", doubtful, probe.Result{Reason: probe.ReasonLimit, Err: errors.New("closed")},
+			nil, true,
+		},
+		{
+			"a server that hangs", doubtful, probe.Result{Reason: probe.ReasonTimeout, Err: context.DeadlineExceeded}, nil,
+			false,
+		},
+		{
+			"a datagram that may be misunderstood", udp,
+			probe.Result{Reason: probe.ReasonTimeout, Err: context.DeadlineExceeded}, nil, true,
+		},
+		{
+			"a datagram that nobody got", udp, probe.Result{Reason: probe.ReasonUnreachable, Err: errors.New("no route")}, nil,
+			false,
+		},
 	} {
 		c := newTestCluster(t, consul.Options{Address: consul.Address{Scheme: "http", Host: "127.0.0.1:1"}})
 		c.noteProbe(&PortReport{Port: tc.port, Result: tc.result})
@@ -205,7 +240,8 @@ func TestRefusedProbes(t *testing.T) {
 		if held != tc.held {
 			t.Errorf("%s: held back is %v; want %v", tc.name, held, tc.held)
 		}
-		if held && (!report.Result.Skipped || report.Result.Reason != probe.ReasonHeldBack || !errors.Is(report.Result.Err, tc.result.Err)) {
+		res := &report.Result
+		if held && (!res.Skipped || res.Reason != probe.ReasonHeldBack || !errors.Is(res.Err, tc.result.Err)) {
 			t.Errorf("%s: the report is %+v; want that nothing was asked, and why", tc.name, report)
 		}
 		c.noteProbe(&PortReport{Port: tc.port, Result: probe.Result{Up: true, Verified: true}})
@@ -271,7 +307,10 @@ func TestRefusedProbes_Answered(t *testing.T) {
 		{"one failure after an answer", []step{{plain, up}, {plain, reset}}, plain, false},
 		{"two failures after an answer", []step{{plain, up}, {plain, reset}, {plain, reset}}, plain, true},
 		{"an answer between two failures", []step{{plain, up}, {plain, reset}, {plain, up}, {plain, reset}}, plain, false},
-		{"another server of the pool answered", []step{{ping("a"), up}, {ping("b"), silence}, {ping("b"), silence}}, ping("b"), false},
+		{
+			"another server of the pool answered", []step{{ping("a"), up}, {ping("b"), silence}, {ping("b"), silence}},
+			ping("b"), false,
+		},
 		{"no server of the pool answered", []step{{ping("a"), silence}}, ping("a"), true},
 	} {
 		c := newTestCluster(t, consul.Options{Address: consul.Address{Scheme: "http", Host: "127.0.0.1:1"}})

@@ -45,16 +45,23 @@ func TestPlan(t *testing.T) {
 		Name: "a", Host: "10.0.0.1", RPCAddress: "10.0.0.1:8300", Status: StatusAlive, Datacenter: "dc1",
 		LANPort: 8301, WANPort: 8302, GRPCPort: 8502, GRPCTLSPort: 8503,
 	}
-	b := Server{Name: "b", Host: "fd00::2", RPCAddress: "[fd00::2]:9300", Status: StatusFailed, Datacenter: "dc1", LANPort: 9301, UsesTLS: true}
+	b := Server{
+		Name: "b", Host: "fd00::2", RPCAddress: "[fd00::2]:9300", Status: StatusFailed, Datacenter: "dc1",
+		LANPort: 9301, UsesTLS: true,
+	}
 	stray := Server{Name: "10.0.0.9:8300", Host: "10.0.0.9", RPCAddress: "10.0.0.9:8300"}
 	topology := Topology{Servers: []Server{stray, a, b}}
 	serverAgent := Agent{
 		Name: "a", Datacenter: "dc1", Server: true, AdvertiseAddr: "10.0.0.1", ClientAddrs: []string{"0.0.0.0"},
 		ports: map[Protocol]int{ProtocolHTTP: 8500, ProtocolDNS: 8600, ProtocolGRPC: 8502}, Domain: "consul",
 	}
-	clientAgent := Agent{Name: "client", Datacenter: "dc1", ClientAddrs: []string{"127.0.0.1"}, ports: map[Protocol]int{ProtocolHTTP: 8500}, Domain: "corp"}
+	clientAgent := Agent{
+		Name: "client", Datacenter: "dc1", ClientAddrs: []string{"127.0.0.1"},
+		ports: map[Protocol]int{ProtocolHTTP: 8500}, Domain: "corp",
+	}
 	secured := Agent{
-		Name: "a", Datacenter: "dc1", Server: true, ClientAddrs: []string{"127.0.0.1"}, ports: map[Protocol]int{ProtocolHTTPS: 8501, ProtocolGRPCTLS: 8503},
+		Name: "a", Datacenter: "dc1", Server: true, ClientAddrs: []string{"127.0.0.1"},
+		ports:  map[Protocol]int{ProtocolHTTPS: 8501, ProtocolGRPCTLS: 8503},
 		Domain: "corp", RPCTLS: true, EncryptedLAN: true, EncryptedWAN: true,
 	}
 	gossip := func(suffix string) []string {
@@ -108,7 +115,8 @@ func TestPlan(t *testing.T) {
 			}(),
 		},
 		{
-			name: "TLS, which a does not have yet, and encryption, with a key", agent: &secured, keys: [][]byte{make([]byte, 32)},
+			name: "TLS, which a does not have yet, and encryption, with a key", agent: &secured,
+			keys: [][]byte{make([]byte, 32)},
 			opts: PortOptions{Protocols: []Protocol{ProtocolRPC, ProtocolSerfLAN, ProtocolHTTPS, ProtocolGRPCTLS}},
 			want: []string{
 				"10.0.0.9:8300 rpc/tcp 10.0.0.9:8300 tls=server.dc1.corp",
@@ -124,7 +132,8 @@ func TestPlan(t *testing.T) {
 			want: []string{"a serf_wan/tcp 10.0.0.1:8302 connect-only", "a serf_wan/udp 10.0.0.1:8302 connect-only"},
 		},
 		{
-			name: "TLS on 8300 forced off and on", agent: &secured, opts: PortOptions{Protocols: []Protocol{ProtocolRPC}, RPCTLS: RPCTLSOff},
+			name: "TLS on 8300 forced off and on", agent: &secured,
+			opts: PortOptions{Protocols: []Protocol{ProtocolRPC}, RPCTLS: RPCTLSOff},
 			want: []string{"10.0.0.9:8300 rpc/tcp 10.0.0.9:8300", "a rpc/tcp 10.0.0.1:8300", "b rpc/tcp [fd00::2]:9300"},
 		},
 		{
@@ -161,8 +170,14 @@ func TestPlan(t *testing.T) {
 func TestPlan_SeveralAddresses(t *testing.T) {
 	t.Parallel()
 	topology := Topology{Servers: []Server{
-		{Name: "a", Host: "10.0.0.1", RPCAddress: "10.0.0.1:8300", Status: StatusAlive, Datacenter: "dc1", WANPort: 8302, GRPCPort: 8502},
-		{Name: "b.c", Host: "10.0.0.2", RPCAddress: "10.0.0.2:8300", Status: StatusAlive, Datacenter: "dc1", WANPort: 8302, GRPCPort: 8502},
+		{
+			Name: "a", Host: "10.0.0.1", RPCAddress: "10.0.0.1:8300", Status: StatusAlive, Datacenter: "dc1", WANPort: 8302,
+			GRPCPort: 8502,
+		},
+		{
+			Name: "b.c", Host: "10.0.0.2", RPCAddress: "10.0.0.2:8300", Status: StatusAlive, Datacenter: "dc1", WANPort: 8302,
+			GRPCPort: 8502,
+		},
 	}}
 	wan := map[string]string{"a.dc1": "192.0.2.1", "b.c.dc1": "192.0.2.2", "a.dc2": "192.0.2.9"}
 	for _, tc := range []struct {
@@ -180,11 +195,15 @@ func TestPlan_SeveralAddresses(t *testing.T) {
 			},
 		},
 		{
-			name: "DNS on the bridge of the containers", agentAt: "http://localhost:8500", dns: []string{"tcp://172.17.0.1:8600", "udp://172.17.0.1:8600"},
-			want: []string{"a http/tcp localhost:8500", "a grpc/tcp localhost:8502", "a dns/tcp 172.17.0.1:8600", "a dns/udp 172.17.0.1:8600"},
+			name: "DNS on the bridge of the containers", agentAt: "http://localhost:8500",
+			dns: []string{"tcp://172.17.0.1:8600", "udp://172.17.0.1:8600"},
+			want: []string{
+				"a http/tcp localhost:8500", "a grpc/tcp localhost:8502", "a dns/tcp 172.17.0.1:8600", "a dns/udp 172.17.0.1:8600",
+			},
 		},
 		{
-			name: "HTTP for all, gRPC for the host, asked on the host", agentAt: "http://127.0.0.1:8500", http: []string{"tcp://[::]:8500"},
+			name: "HTTP for all, gRPC for the host, asked on the host", agentAt: "http://127.0.0.1:8500",
+			http: []string{"tcp://[::]:8500"},
 			grpc: []string{"tcp://127.0.0.1:8502", "unix:///grpc"}, dns: []string{"tcp://10.0.0.1:8600", "udp://10.0.0.1:8600"},
 			want: []string{
 				"a http/tcp 10.0.0.1:8500", "a dns/tcp 10.0.0.1:8600", "a dns/udp 10.0.0.1:8600",
@@ -192,45 +211,57 @@ func TestPlan_SeveralAddresses(t *testing.T) {
 			},
 		},
 		{
-			name: "HTTP for all, the rest for the host, asked from elsewhere", agentAt: "http://10.0.0.1:8500", http: []string{"tcp://0.0.0.0:8500"},
+			name: "HTTP for all, the rest for the host, asked from elsewhere", agentAt: "http://10.0.0.1:8500",
+			http: []string{"tcp://0.0.0.0:8500"},
 			want: []string{"a http/tcp 10.0.0.1:8500", "b.c http/tcp 10.0.0.2:8500"},
 		},
 		{
-			name: "all on an interface for management", agentAt: "http://192.168.0.1:8500", http: []string{"tcp://192.168.0.1:8500"},
-			dns: []string{"tcp://192.168.0.1:8600"}, grpc: []string{"tcp://127.0.0.1:8502"},
+			name: "all on an interface for management", agentAt: "http://192.168.0.1:8500",
+			http: []string{"tcp://192.168.0.1:8500"},
+			dns:  []string{"tcp://192.168.0.1:8600"}, grpc: []string{"tcp://127.0.0.1:8502"},
 			want: []string{"a http/tcp 192.168.0.1:8500", "a dns/tcp 192.168.0.1:8600", "a dns/udp 192.168.0.1:8600"},
 		},
 		{
-			name: "HTTP on a socket only, DNS for all", agentAt: "unix:///s", http: []string{"unix:///s"}, dns: []string{"tcp://0.0.0.0:8600"},
+			name: "HTTP on a socket only, DNS for all", agentAt: "unix:///s", http: []string{"unix:///s"},
+			dns:  []string{"tcp://0.0.0.0:8600"},
 			want: []string{"a grpc/tcp 127.0.0.1:8502", "a dns/tcp 127.0.0.1:8600", "a dns/udp 127.0.0.1:8600"},
 		},
 		{
-			name: "what the agent names is bound by the list of what may be asked", agentAt: "http://10.0.0.1:8500", http: []string{"tcp://0.0.0.0:8500"},
-			dns: []string{"tcp://198.51.100.1:8600"}, grpc: []string{"tcp://192.168.0.1:8502"},
+			name: "what the agent names is bound by the list of what may be asked", agentAt: "http://10.0.0.1:8500",
+			http: []string{"tcp://0.0.0.0:8500"},
+			dns:  []string{"tcp://198.51.100.1:8600"}, grpc: []string{"tcp://192.168.0.1:8502"},
 			opts: PortOptions{Allowed: func(host string) bool { return !strings.HasPrefix(host, "198.") }},
 			want: []string{"a http/tcp 10.0.0.1:8500", "b.c http/tcp 10.0.0.2:8500", "a grpc/tcp 192.168.0.1:8502"},
 		},
 		{
-			name: "the WAN pool on an interface of its own", agentAt: "unix:///s", bind: "0.0.0.0", wanBind: "tcp://192.0.2.1:8302", wan: wan,
+			name: "the WAN pool on an interface of its own", agentAt: "unix:///s", bind: "0.0.0.0",
+			wanBind: "tcp://192.0.2.1:8302", wan: wan,
 			opts: PortOptions{Protocols: []Protocol{ProtocolSerfWAN}},
 			want: []string{
-				"a serf_wan/tcp 192.0.2.1:8302", "a serf_wan/udp 192.0.2.1:8302", "b.c serf_wan/tcp 192.0.2.2:8302", "b.c serf_wan/udp 192.0.2.2:8302",
+				"a serf_wan/tcp 192.0.2.1:8302", "a serf_wan/udp 192.0.2.1:8302", "b.c serf_wan/tcp 192.0.2.2:8302",
+				"b.c serf_wan/udp 192.0.2.2:8302",
 			},
 		},
 		{
-			name: "the same, and some of it may not be asked", agentAt: "unix:///s", bind: "0.0.0.0", wanBind: "tcp://192.0.2.1:8302", wan: wan,
-			opts: PortOptions{Protocols: []Protocol{ProtocolSerfWAN}, Allowed: func(host string) bool { return host != "192.0.2.2" }},
+			name: "the same, and some of it may not be asked", agentAt: "unix:///s", bind: "0.0.0.0",
+			wanBind: "tcp://192.0.2.1:8302", wan: wan,
+			opts: PortOptions{
+				Protocols: []Protocol{ProtocolSerfWAN}, Allowed: func(host string) bool { return host != "192.0.2.2" },
+			},
 			want: []string{"a serf_wan/tcp 192.0.2.1:8302", "a serf_wan/udp 192.0.2.1:8302"},
 		},
 		{
-			name: "the same, and nobody knows the addresses", agentAt: "unix:///s", bind: "0.0.0.0", wanBind: "tcp://192.0.2.1:8302",
-			opts: PortOptions{Protocols: []Protocol{ProtocolSerfWAN}},
+			name: "the same, and nobody knows the addresses", agentAt: "unix:///s", bind: "0.0.0.0",
+			wanBind: "tcp://192.0.2.1:8302",
+			opts:    PortOptions{Protocols: []Protocol{ProtocolSerfWAN}},
 		},
 		{
-			name: "the WAN pool behind address translation", agentAt: "unix:///s", bind: "172.16.0.1", wanBind: "tcp://172.16.0.1:8302", wan: wan,
+			name: "the WAN pool behind address translation", agentAt: "unix:///s", bind: "172.16.0.1",
+			wanBind: "tcp://172.16.0.1:8302", wan: wan,
 			opts: PortOptions{Protocols: []Protocol{ProtocolSerfWAN}},
 			want: []string{
-				"a serf_wan/tcp 10.0.0.1:8302", "a serf_wan/udp 10.0.0.1:8302", "b.c serf_wan/tcp 10.0.0.2:8302", "b.c serf_wan/udp 10.0.0.2:8302",
+				"a serf_wan/tcp 10.0.0.1:8302", "a serf_wan/udp 10.0.0.1:8302", "b.c serf_wan/tcp 10.0.0.2:8302",
+				"b.c serf_wan/udp 10.0.0.2:8302",
 			},
 		},
 	} {
@@ -266,10 +297,11 @@ func TestParseProtocols(t *testing.T) {
 	if got, err := ParseProtocols(nil); err != nil || !slices.Equal(got, Protocols()) {
 		t.Errorf("no names: %v, %v; want all", got, err)
 	}
-	if got, err := ParseProtocols([]string{"dns", "rpc"}); err != nil || !slices.Equal(got, []Protocol{ProtocolDNS, ProtocolRPC}) {
+	got, err := ParseProtocols([]string{"dns", "rpc"})
+	if err != nil || !slices.Equal(got, []Protocol{ProtocolDNS, ProtocolRPC}) {
 		t.Errorf("two names: %v, %v", got, err)
 	}
-	_, err := ParseProtocols([]string{"gopher"})
+	_, err = ParseProtocols([]string{"gopher"})
 	if err == nil || !strings.HasSuffix(err.Error(), "there are: "+joinWords(Protocols())) {
 		t.Errorf("error %v; want one that lists what there is", err)
 	}
@@ -284,7 +316,8 @@ func TestPlan_KeysRefused(t *testing.T) {
 	c.opts.Ports.SerfKeys = func() [][]byte { return [][]byte{key} }
 	c.opts.Ports.Protocols = []Protocol{ProtocolSerfLAN}
 	topology := Topology{Servers: []Server{
-		{Name: "a", Host: "10.0.0.1", LANPort: 8301, Status: StatusAlive}, {Name: "b", Host: "10.0.0.2", LANPort: 8301, Status: StatusAlive},
+		{Name: "a", Host: "10.0.0.1", LANPort: 8301, Status: StatusAlive},
+		{Name: "b", Host: "10.0.0.2", LANPort: 8301, Status: StatusAlive},
 	}}
 	agent := Agent{Name: "x", EncryptedLAN: true}
 	plan := func() string {
@@ -301,7 +334,8 @@ func TestPlan_KeysRefused(t *testing.T) {
 	}
 	for _, port := range c.planner(new(known), topology, &agent).ports() {
 		if port.Server == "a" && port.Transport == TransportTCP {
-			c.noteProbe(&PortReport{Port: port, Result: probe.Result{Reason: probe.ReasonTimeout, Err: context.DeadlineExceeded}})
+			timeout := probe.Result{Reason: probe.ReasonTimeout, Err: context.DeadlineExceeded}
+			c.noteProbe(&PortReport{Port: port, Result: timeout})
 			if got := plan(); got != "" {
 				t.Errorf("only connected to are %q; want none, as a timeout is no refusal", got)
 			}

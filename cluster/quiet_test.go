@@ -19,13 +19,16 @@ import (
 // not to be had.
 func everything(ctx context.Context, s *Snapshot) map[string]error {
 	waits := map[string]func(context.Context) error{
-		"agent": started(s.Agent()), "metrics": started(s.Telemetry()), "members": started(s.Members()), "wan": started(s.WANMembers()),
+		"agent": started(s.Agent()), "metrics": started(s.Telemetry()), "members": started(s.Members()),
+		"wan":  started(s.WANMembers()),
 		"raft": started(s.RaftPeers()), "leader": started(s.StatusLeader()), "peers": started(s.StatusPeers()),
 		"nodes": started(s.CatalogNodes()), "catalog": started(s.Catalog()), "datacenters": started(s.Datacenters()),
 		"autopilot": started(s.AutopilotState()), "autopilot config": started(s.AutopilotConfig()),
-		"leader's autopilot": started(s.LeaderAutopilot()), "consistent": started(s.ConsistentRead()), "mesh": started(s.MeshRoots()),
+		"leader's autopilot": started(s.LeaderAutopilot()), "consistent": started(s.ConsistentRead()),
+		"mesh":     started(s.MeshRoots()),
 		"peerings": started(s.Peerings()), "acl": started(s.ACLReplication()), "sessions": started(s.Sessions()),
-		"keys": started(s.KeyNumbers()), "rtts": started(s.ServerRTTs()), "ports": started(s.PortReports()), "servers": started(s.ServerAgents()),
+		"keys": started(s.KeyNumbers()), "rtts": started(s.ServerRTTs()), "ports": started(s.PortReports()),
+		"servers": started(s.ServerAgents()),
 	}
 	errs := make(map[string]error)
 	for name, wait := range waits {
@@ -117,7 +120,8 @@ func TestQuiet_SwitchedOff(t *testing.T) {
 	}})
 	errs, ports := quietly(t, c, Options{Client: consul.Options{Address: addressOf(t, c.Servers[0])}})
 	expectErrors(t, errs, map[string]string{
-		"mesh": "server-1 has the service mesh switched off", "peerings": "server-1 has cluster peering switched off", "acl": "server-1 has ACLs switched off",
+		"mesh": "server-1 has the service mesh switched off", "peerings": "server-1 has cluster peering switched off",
+		"acl": "server-1 has ACLs switched off",
 	})
 	expectRefused(t, errs)
 	expectPorts(t, ports, "grpc_tls/tcp")
@@ -185,7 +189,8 @@ func TestQuiet_Rights(t *testing.T) {
 		"raft": denied + "operator:read", "autopilot": denied + "operator:read", "autopilot config": denied + "operator:read",
 		"leader's autopilot": denied + "operator:read", "peerings": denied + "peering:read",
 	}
-	nothing := map[string]string{"agent": denied + "agent:read", "metrics": denied + "agent:read", "servers": denied + "agent:read", "rtts": denied + "agent:read"}
+	const self = denied + "agent:read"
+	nothing := map[string]string{"agent": self, "metrics": self, "servers": self, "rtts": self}
 	maps.Copy(nothing, operator)
 	for _, tc := range []struct {
 		name  string
@@ -193,10 +198,16 @@ func TestQuiet_Rights(t *testing.T) {
 		want  map[string]string
 	}{
 		{"no token", nil, nothing},
-		{"without operator:read", token(`agent_prefix "" { policy = "read" } node_prefix "" { policy = "read" } service_prefix "" { policy = "read" }`), operator},
+		{
+			"without operator:read",
+			token(`agent_prefix "" { policy = "read" } node_prefix "" { policy = "read" }
+				service_prefix "" { policy = "read" }`),
+			operator,
+		},
 		{"node:read only", token(`node_prefix "" { policy = "read" }`), nothing},
 		{
-			"all", token(`agent_prefix "" { policy = "read" } node_prefix "" { policy = "read" } service_prefix "" { policy = "read" }
+			"all", token(`agent_prefix "" { policy = "read" } node_prefix "" { policy = "read" }
+				service_prefix "" { policy = "read" }
 				operator = "read" peering = "read" key_prefix "" { policy = "read" } session_prefix "" { policy = "read" }`), nil,
 		},
 	} {
@@ -225,7 +236,8 @@ func TestQuiet_ColdStart(t *testing.T) {
 	}
 	const never = "has not heard of one since it started"
 	want := map[string]string{
-		"nodes": never, "catalog": never, "autopilot": never, "autopilot config": never, "mesh": never, "sessions": never, "keys": never,
+		"nodes": never, "catalog": never, "autopilot": never, "autopilot config": never, "mesh": never, "sessions": never,
+		"keys":               never,
 		"leader's autopilot": "no leader", "peerings": "no leader", "acl": "switched off",
 	}
 	errs, ports := quietly(t, c, Options{Client: consul.Options{Address: addressOf(t, c.Servers[0])}})
@@ -242,7 +254,10 @@ func TestQuiet_ColdStart(t *testing.T) {
 func TestQuiet_AutoEncrypt(t *testing.T) {
 	t.Parallel()
 	// Clients without a certificate serve no HTTPS.
-	c := consultest.Start(t, consultest.Options{Servers: 1, Clients: 1, TLS: true, Config: map[string]any{"ports": map[string]any{"http": 8500, "https": -1}}})
+	c := consultest.Start(t,
+		consultest.Options{Servers: 1, Clients: 1, TLS: true, Config: map[string]any{
+			"ports": map[string]any{"http": 8500, "https": -1},
+		}})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	server, client := c.Servers[0], c.Clients[0]

@@ -11,7 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-const serfSeed = `{"encrypted":"true","health_score":"1","event_queue":"2","intent_queue":"3","query_queue":"4","members":"3"}`
+const serfSeed = `{"encrypted":"true","health_score":"1","event_queue":"2","intent_queue":"3","query_queue":"4",
+	"members":"3"}`
 
 func TestSerfPools(t *testing.T) {
 	t.Parallel()
@@ -26,7 +27,10 @@ func TestSerfPools(t *testing.T) {
 			name: "server", lan: serfSeed, wan: strings.Replace(serfSeed, "true", "false", 1),
 			want: []SerfPool{{"lan", new(uint64(1)), queues, new(true)}, {"wan", new(uint64(1)), queues, new(false)}},
 		},
-		{name: "little", lan: `{"encrypted":"maybe"}`, wan: "{}", want: []SerfPool{{Name: "lan", QueueDepths: map[string]uint64{}}}},
+		{
+			name: "little", lan: `{"encrypted":"maybe"}`, wan: "{}",
+			want: []SerfPool{{Name: "lan", QueueDepths: map[string]uint64{}}},
+		},
 		{
 			name: "wrong", lan: `{"health_score":"good","event_queue":"-1","query_queue":"7"}`, wan: "{}",
 			want: []SerfPool{{Name: "lan", QueueDepths: map[string]uint64{"query": 7}}},
@@ -54,7 +58,8 @@ func TestSerfPools(t *testing.T) {
 
 func FuzzSerfPools(f *testing.F) {
 	f.Add([]byte(`{"Config":{"NodeName":"a"},"Stats":{"serf_lan":` + serfSeed + `,"serf_wan":null}}`))
-	f.Add([]byte(`{"Config":{"NodeName":"a"},"DebugConfig":{"DisableCoordinates":true},"Stats":{"serf_wan":{"event_queue":"x"}}}`))
+	f.Add([]byte(`{"Config":{"NodeName":"a"},"DebugConfig":{"DisableCoordinates":true},
+		"Stats":{"serf_wan":{"event_queue":"x"}}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var self agentSelf
 		if json.Unmarshal(b, &self) != nil {

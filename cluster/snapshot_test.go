@@ -49,7 +49,8 @@ func fakeAgent(t *testing.T, handlers map[string]http.HandlerFunc) consul.Addres
 // circumstancesOfFake is what decides, with a fakeAgent that does not say otherwise, that everything is asked: a
 // server without ACLs.
 var circumstancesOfFake = map[string]http.HandlerFunc{
-	"/v1/agent/self":    answer(http.StatusOK, `{"Config":{"NodeName":"a","Server":true},"DebugConfig":{"ACLsEnabled":false}}`),
+	"/v1/agent/self": answer(http.StatusOK,
+		`{"Config":{"NodeName":"a","Server":true},"DebugConfig":{"ACLsEnabled":false}}`),
 	"/v1/agent/members": answer(http.StatusOK, `[{"Name":"a","Status":1,"Tags":{"role":"consul","acls":"0"}}]`),
 	"/v1/status/leader": answer(http.StatusOK, `"10.0.0.1:8300"`),
 
@@ -83,27 +84,30 @@ func snapshot(t *testing.T, c *Cluster) *Snapshot {
 func TestClient_Request(t *testing.T) {
 	t.Parallel()
 	var got *http.Request
-	address := fakeAgent(t, map[string]http.HandlerFunc{"/prefix/v1/agent/members": func(w http.ResponseWriter, r *http.Request) {
+	members := func(w http.ResponseWriter, r *http.Request) {
 		got = r
 		w.Header().Set("X-Consul-Results-Filtered-By-ACLs", "true")
 		_, _ = io.WriteString(w, `[{"Name":"a","Status":1,"Tags":{"role":"node"}}]`)
-	}})
+	}
+	address := fakeAgent(t, map[string]http.HandlerFunc{"/prefix/v1/agent/members": members})
 	address.Path = "/prefix"
 	c := newTestCluster(t, consul.Options{
-		Address: address, Token: func() string { return "t0ken" }, BasicAuth: &api.HttpBasicAuth{Username: "u", Password: "p"},
+		Address: address, Token: func() string { return "t0ken" },
+		BasicAuth: &api.HttpBasicAuth{Username: "u", Password: "p"},
 		Namespace: "team", Partition: "part",
 	})
 	snap := snapshot(t, c)
-	members, err := snap.WANMembers().Get(t.Context())
-	if err != nil || len(members) != 1 || members[0].Name != "a" {
-		t.Fatalf("members %v, error %v", members, err)
+	wan, err := snap.WANMembers().Get(t.Context())
+	if err != nil || len(wan) != 1 || wan[0].Name != "a" {
+		t.Fatalf("members %v, error %v", wan, err)
 	}
 	query := got.URL.Query()
 	if query.Get("wan") != "1" || !query.Has("stale") || query.Get("ns") != "team" || query.Get("partition") != "part" {
 		t.Errorf("query is %s; want wan, stale, namespace and partition", got.URL.RawQuery)
 	}
 	if strings.Contains(got.URL.RawQuery, "t0ken") || got.Header.Get("X-Consul-Token") != "t0ken" {
-		t.Errorf("token is %q, query %q; want the token in its header only", got.Header.Get("X-Consul-Token"), got.URL.RawQuery)
+		t.Errorf("token is %q, query %q; want the token in its header only", got.Header.Get("X-Consul-Token"),
+			got.URL.RawQuery)
 	}
 	if user, password, _ := got.BasicAuth(); user != "u" || password != "p" {
 		t.Errorf("basic auth is %q, %q", user, password)
@@ -111,7 +115,8 @@ func TestClient_Request(t *testing.T) {
 	if meta := snap.Queries()["/v1/agent/members"]; !meta.Filtered || meta.HasLeader {
 		t.Errorf("meta is %+v; want filtered, and nothing about a leader", meta)
 	}
-	if got := c.Requests()[consul.RequestKey{Endpoint: "/v1/agent/members", Code: "200"}]; got != 2 { // The LAN pool's tells first whether the token is known.
+	// The LAN pool tells first whether the token is known.
+	if got := c.Requests()[consul.RequestKey{Endpoint: "/v1/agent/members", Code: "200"}]; got != 2 {
 		t.Errorf("%d requests counted; want 2", got)
 	}
 }
@@ -122,11 +127,12 @@ func TestTopologyIsKept(t *testing.T) {
 	t.Parallel()
 	members := `[{"Name":"a","Addr":"127.0.0.1","Status":1,"Tags":{"role":"consul","port":"1","id":"id-a"}},
 		{"Name":"b","Addr":"127.0.0.1","Status":1,"Tags":{"role":"consul","port":"2","id":"id-b"}}]`
-	raft := `{"Servers":[{"ID":"id-a","Node":"a","Address":"127.0.0.1:1","Voter":true},{"ID":"id-b","Node":"b","Address":"127.0.0.1:2","Voter":true}]}`
+	raft := `{"Servers":[{"ID":"id-a","Node":"a","Address":"127.0.0.1:1","Voter":true},
+		{"ID":"id-b","Node":"b","Address":"127.0.0.1:2","Voter":true}]}`
 	state := struct{ membersStatus, raftStatus int }{200, 200}
 	address := fakeAgent(t, map[string]http.HandlerFunc{
-		"/v1/agent/members":               func(w http.ResponseWriter, r *http.Request) { answer(state.membersStatus, members)(w, r) },
-		"/v1/operator/raft/configuration": func(w http.ResponseWriter, r *http.Request) { answer(state.raftStatus, raft)(w, r) },
+		endpointMembers.Path: func(w http.ResponseWriter, r *http.Request) { answer(state.membersStatus, members)(w, r) },
+		endpointRaft.Path:    func(w http.ResponseWriter, r *http.Request) { answer(state.raftStatus, raft)(w, r) },
 	})
 	c := newTestCluster(t, consul.Options{Address: address})
 	names := func() string {
@@ -170,8 +176,9 @@ func TestTopologyIsKept(t *testing.T) {
 func TestNoServerKnown(t *testing.T) {
 	t.Parallel()
 	address := fakeAgent(t, map[string]http.HandlerFunc{
-		"/v1/agent/members": answer(200, `[]`), "/v1/operator/raft/configuration": answer(403, ""), "/v1/status/peers": answer(200, `[]`),
-		"/v1/agent/self": answer(403, ""),
+		"/v1/agent/members": answer(200, `[]`), "/v1/operator/raft/configuration": answer(403, ""),
+		"/v1/status/peers": answer(200, `[]`),
+		"/v1/agent/self":   answer(403, ""),
 	})
 	_, err := snapshot(t, newTestCluster(t, consul.Options{Address: address})).Reports().Get(t.Context())
 	if !errors.Is(err, errNoServers) {
@@ -189,7 +196,10 @@ func TestUp(t *testing.T) {
 	}{
 		{"well", answer(200, `{"Config":{"NodeName":"a"}}`), answer(200, `"10.0.0.1:8300"`), true},
 		{"may not tell about itself", answer(403, ""), answer(200, `""`), true},
-		{"a client without servers", answer(200, `{"Config":{"NodeName":"a"}}`), answer(500, "No known Consul servers"), true},
+		{
+			"a client without servers", answer(200, `{"Config":{"NodeName":"a"}}`), answer(500, "No known Consul servers"),
+			true,
+		},
 		{"too many connections", answer(429, ""), answer(429, ""), true},
 		{"a proxy before a dead agent", answer(502, ""), answer(502, ""), false},
 		{"another program", answer(404, ""), answer(404, ""), false},
@@ -197,7 +207,8 @@ func TestUp(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			c := newTestCluster(t, consul.Options{Address: fakeAgent(t, map[string]http.HandlerFunc{self: tc.self, leader: tc.leader})})
+			c := newTestCluster(t,
+				consul.Options{Address: fakeAgent(t, map[string]http.HandlerFunc{self: tc.self, leader: tc.leader})})
 			if got, err := snapshot(t, c).Up().Get(t.Context()); got != tc.want || err != nil {
 				t.Errorf("up = %v, %v; want %v", got, err, tc.want)
 			}

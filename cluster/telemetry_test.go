@@ -14,7 +14,8 @@ func TestUptime(t *testing.T) {
 	t.Parallel()
 	start := time.Unix(1e9, 0)
 	var u uptime
-	leader, follower := Agent{Server: true, Raft: &RaftStats{State: RaftLeader}}, Agent{Server: true, Raft: &RaftStats{State: RaftFollower}}
+	leader := Agent{Server: true, Raft: &RaftStats{State: RaftLeader}}
+	follower := Agent{Server: true, Raft: &RaftStats{State: RaftFollower}}
 	for _, step := range []struct {
 		at    time.Duration
 		agent *Agent // nil: it does not answer.
@@ -66,8 +67,16 @@ func TestTelemetryNames(t *testing.T) {
 		{"another name", telemetryConfig{}, "consul.xruntime.alloc_bytes", false, true},
 		{"default of the filter", telemetryConfig{FilterDefault: &no}, "consul.runtime.alloc_bytes", true, false},
 		{"blocked", telemetryConfig{BlockedPrefixes: []string{"consul.rpc"}}, "consul.runtime.alloc_bytes", true, false},
-		{"blocked and allowed", telemetryConfig{BlockedPrefixes: []string{"consul.rpc"}, AllowedPrefixes: []string{"consul.rpc.request"}}, "consul.runtime.alloc_bytes", true, true},
-		{"allowed and blocked", telemetryConfig{AllowedPrefixes: []string{"consul"}, BlockedPrefixes: []string{"consul.rpc.r"}}, "consul.runtime.alloc_bytes", true, false},
+		{
+			"blocked and allowed",
+			telemetryConfig{BlockedPrefixes: []string{"consul.rpc"}, AllowedPrefixes: []string{"consul.rpc.request"}},
+			"consul.runtime.alloc_bytes", true, true,
+		},
+		{
+			"allowed and blocked",
+			telemetryConfig{AllowedPrefixes: []string{"consul"}, BlockedPrefixes: []string{"consul.rpc.r"}},
+			"consul.runtime.alloc_bytes", true, false,
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

@@ -118,8 +118,14 @@ func TestServesOthers(t *testing.T) {
 		server string
 		want   bool
 	}{
-		{"server on all addresses", Agent{Server: true, AdvertiseAddr: "10.0.0.1", ClientAddrs: []string{"0.0.0.0"}}, "localhost:8500", true},
-		{"server on all addresses of IPv6", Agent{Server: true, AdvertiseAddr: "fd00::1", ClientAddrs: []string{"::"}}, "localhost:8500", true},
+		{
+			"server on all addresses", Agent{Server: true, AdvertiseAddr: "10.0.0.1", ClientAddrs: []string{"0.0.0.0"}},
+			"localhost:8500", true,
+		},
+		{
+			"server on all addresses of IPv6", Agent{Server: true, AdvertiseAddr: "fd00::1", ClientAddrs: []string{"::"}},
+			"localhost:8500", true,
+		},
 		{
 			"server on its own address",
 			Agent{Server: true, AdvertiseAddr: "10.0.0.1", ClientAddrs: []string{"127.0.0.1", "10.0.0.1"}},
@@ -130,12 +136,19 @@ func TestServesOthers(t *testing.T) {
 			Agent{Server: true, AdvertiseAddr: "10.0.0.1", ClientAddrs: []string{"127.0.0.1", "192.168.0.1"}},
 			"192.168.0.1:8500", false,
 		},
-		{"server on loopback", Agent{Server: true, AdvertiseAddr: "10.0.0.1", ClientAddrs: []string{"127.0.0.1", "::1"}}, "localhost:8500", false},
-		{"cluster on loopback addresses", Agent{Server: true, AdvertiseAddr: "127.5.0.1", ClientAddrs: []string{"127.5.0.1"}}, "127.5.0.1:8500", true},
+		{
+			"server on loopback", Agent{Server: true, AdvertiseAddr: "10.0.0.1", ClientAddrs: []string{"127.0.0.1", "::1"}},
+			"localhost:8500", false,
+		},
+		{
+			"cluster on loopback addresses",
+			Agent{Server: true, AdvertiseAddr: "127.5.0.1", ClientAddrs: []string{"127.5.0.1"}}, "127.5.0.1:8500", true,
+		},
 		{
 			"HTTP apart from the rest",
 			Agent{
-				Server: true, AdvertiseAddr: "10.0.0.1", ClientAddrs: []string{"0.0.0.0"}, bound: map[Protocol][]string{ProtocolHTTP: {"127.0.0.1"}},
+				Server: true, AdvertiseAddr: "10.0.0.1", ClientAddrs: []string{"0.0.0.0"},
+				bound: map[Protocol][]string{ProtocolHTTP: {"127.0.0.1"}},
 			},
 			"localhost:8500", false,
 		},
@@ -195,7 +208,10 @@ func TestNewAgent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := RaftStats{State: RaftCandidate, Term: 7, CommitIndex: 20, AppliedIndex: 19, FSMPending: 1, LastSnapshotIndex: 10, LastSnapshotTerm: 2}
+	want := RaftStats{
+		State: RaftCandidate, Term: 7, CommitIndex: 20, AppliedIndex: 19, FSMPending: 1,
+		LastSnapshotIndex: 10, LastSnapshotTerm: 2,
+	}
 	if diff := cmp.Diff(&want, got.Raft); diff != "" {
 		t.Errorf("figures differ (-want +got):\n%s", diff)
 	}

@@ -50,10 +50,19 @@ func TestSnapshot_WANHosts(t *testing.T) {
 	}{
 		{"the first scrape", answer(200, pool), "127.0.0.2"},
 		{"a token that may see nobody", answer(200, `[]`), "127.0.0.2"},
-		{"only agents that are no servers", answer(200, `[{"Name": "a.dc1", "Addr": "127.0.0.9", "Tags": {"role": "node"}}]`), "127.0.0.2"},
+		{
+			"only agents that are no servers",
+			answer(200, `[{"Name": "a.dc1", "Addr": "127.0.0.9", "Tags": {"role": "node"}}]`), "127.0.0.2",
+		},
 		{"a torn answer", answer(200, `[{"Name":`), "127.0.0.2"},
-		{"a pool without this server", answer(200, `[{"Name": "b.dc1", "Addr": "127.0.0.3", "Tags": {"role": "consul"}}]`), ""},
-		{"a pool that has moved", answer(200, `[{"Name": "a.dc1", "Addr": "127.0.0.3", "Tags": {"role": "consul"}}]`), "127.0.0.3"},
+		{
+			"a pool without this server", answer(200, `[{"Name": "b.dc1", "Addr": "127.0.0.3", "Tags": {"role": "consul"}}]`),
+			"",
+		},
+		{
+			"a pool that has moved", answer(200, `[{"Name": "a.dc1", "Addr": "127.0.0.3", "Tags": {"role": "consul"}}]`),
+			"127.0.0.3",
+		},
 		{"a token that is refused", answer(403, "Permission denied"), "127.0.0.3"},
 	} {
 		wan = tc.wan
@@ -77,7 +86,8 @@ func TestSnapshot_WANHosts(t *testing.T) {
 		for _, r := range reports {
 			probed = append(probed, r.Port)
 			if r.Result.Up || r.Result.Reason != "refused" {
-				t.Errorf("%s: %s is up %v, reason %q; want that it was asked, and refused", tc.name, r.Address, r.Result.Up, r.Result.Reason)
+				t.Errorf("%s: %s is up %v, reason %q; want that it was asked, and refused", tc.name, r.Address, r.Result.Up,
+					r.Result.Reason)
 			}
 		}
 		for _, b := range bound {

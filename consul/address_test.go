@@ -19,13 +19,20 @@ func TestParseAddress(t *testing.T) {
 		{"http://localhost:8500", Address{Scheme: "http", Host: "localhost:8500"}, "http://localhost:8500", "localhost"},
 		{"consul.example", Address{Scheme: "http", Host: "consul.example"}, "http://consul.example", "consul.example"},
 		{"10.0.0.1:8500", Address{Scheme: "http", Host: "10.0.0.1:8500"}, "http://10.0.0.1:8500", "10.0.0.1"},
-		{"https://[fd00::1]:8501/consul/", Address{Scheme: "https", Host: "[fd00::1]:8501", Path: "/consul"}, "https://[fd00::1]:8501/consul", "fd00::1"},
+		{
+			"https://[fd00::1]:8501/consul/", Address{Scheme: "https", Host: "[fd00::1]:8501", Path: "/consul"},
+			"https://[fd00::1]:8501/consul", "fd00::1",
+		},
 		{"https://[fd00::1]", Address{Scheme: "https", Host: "[fd00::1]"}, "https://[fd00::1]", "fd00::1"},
-		{"unix:///run/consul.sock", Address{Scheme: "http", Host: "localhost", Socket: "/run/consul.sock"}, "unix:///run/consul.sock", "localhost"},
+		{
+			"unix:///run/consul.sock", Address{Scheme: "http", Host: "localhost", Socket: "/run/consul.sock"},
+			"unix:///run/consul.sock", "localhost",
+		},
 	} {
 		got, err := ParseAddress(tc.text)
 		if err != nil || got != tc.want || got.String() != tc.written || got.Hostname() != tc.hostname {
-			t.Errorf("%s is %+v, written %s, on host %s, error %v; want %+v, %s, %s", tc.text, got, got, got.Hostname(), err, tc.want, tc.written, tc.hostname)
+			t.Errorf("%s is %+v, written %s, on host %s, error %v; want %+v, %s, %s", tc.text, got, got, got.Hostname(), err,
+				tc.want, tc.written, tc.hostname)
 		}
 		again, err := ParseAddress(got.String())
 		if err != nil || again != got {

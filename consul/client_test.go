@@ -50,7 +50,10 @@ func TestClient_BadAnswers(t *testing.T) {
 		refused bool
 		text    string
 	}{
-		{"forbidden", respond(403, "Permission denied"), "403", true, "read /v1/status/leader: refused: Unexpected response code: 403 (Permission denied)"},
+		{
+			"forbidden", respond(403, "Permission denied"), "403", true,
+			"read /v1/status/leader: refused: Unexpected response code: 403 (Permission denied)",
+		},
 		{"unknown", respond(404, ""), "404", true, "404"},
 		{"not implemented", respond(501, ""), "501", true, "501"},
 		{"too many requests", respond(429, "Your IP is issuing too many concurrent connections"), "429", false, "429"},
@@ -96,7 +99,8 @@ func TestClient_BadAnswers(t *testing.T) {
 func TestBoundedBody(t *testing.T) {
 	t.Parallel()
 	const (
-		ofFlag  = "the answer is larger than 4 bytes, the limit set by --consul.max-response-bytes (max_response_bytes in a module)"
+		ofFlag = "the answer is larger than 4 bytes, " +
+			"the limit set by --consul.max-response-bytes (max_response_bytes in a module)"
 		ofWhole = "the answer is larger than 1048576 bytes, which is not what Consul answers here"
 	)
 	for _, tc := range []struct {
@@ -136,10 +140,13 @@ func TestBoundedBody(t *testing.T) {
 // What CONSUL_* variables say is for the flags that name them, and never for a client that was not told so.
 func TestClient_Environment(t *testing.T) {
 	for name, value := range map[string]string{
-		"CONSUL_HTTP_ADDR": "127.0.0.1:1", "CONSUL_HTTP_SSL": "true", "CONSUL_HTTP_SSL_VERIFY": "false", "CONSUL_HTTP_AUTH": "user:secret",
-		"CONSUL_HTTP_TOKEN": "secret", "CONSUL_HTTP_TOKEN_FILE": "/nonexistent/token", "CONSUL_NAMESPACE": "team", "CONSUL_PARTITION": "part",
-		"CONSUL_CACERT": "/nonexistent/ca.pem", "CONSUL_CAPATH": "/nonexistent", "CONSUL_CLIENT_CERT": "/nonexistent/cert.pem",
-		"CONSUL_CLIENT_KEY": "/nonexistent/key.pem", "CONSUL_TLS_SERVER_NAME": "secret",
+		"CONSUL_HTTP_ADDR": "127.0.0.1:1", "CONSUL_HTTP_SSL": "true", "CONSUL_HTTP_SSL_VERIFY": "false",
+		"CONSUL_HTTP_AUTH":  "user:secret",
+		"CONSUL_HTTP_TOKEN": "secret", "CONSUL_HTTP_TOKEN_FILE": "/nonexistent/token", "CONSUL_NAMESPACE": "team",
+		"CONSUL_PARTITION": "part",
+		"CONSUL_CACERT":    "/nonexistent/ca.pem", "CONSUL_CAPATH": "/nonexistent",
+		"CONSUL_CLIENT_CERT": "/nonexistent/cert.pem",
+		"CONSUL_CLIENT_KEY":  "/nonexistent/key.pem", "CONSUL_TLS_SERVER_NAME": "secret",
 	} {
 		t.Setenv(name, value)
 	}

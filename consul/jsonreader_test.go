@@ -18,7 +18,8 @@ func TestReadAhead(t *testing.T) {
 		length int
 		want   error
 	}{{700_000, nil}, {aheadBytes, nil}, {64 << 20, ErrLongElement}} {
-		counted := &countingReader{Reader: strings.NewReader(`[{"Key":"a","Value":"` + strings.Repeat("x", tc.length) + `"}]`)}
+		answer := `[{"Key":"a","Value":"` + strings.Repeat("x", tc.length) + `"}]`
+		counted := &countingReader{Reader: strings.NewReader(answer)}
 		d := NewJSONReader(counted, new(Options).NewBudget())
 		err := d.Whole(func() error {
 			return d.Object(func([]byte) error {

@@ -40,7 +40,10 @@ func TestParseKeys(t *testing.T) {
 		{name: "torn keyring", content: `["` + a + `"`, wantErr: "begins like a JSON list and is none of texts"},
 		{name: "keyring of numbers", content: "[1]", wantErr: "begins like a JSON list and is none of texts"},
 		{name: "no base64", content: a + "\nhush hush\n", wantErr: "holds as its key 2 something else than base64"},
-		{name: "wrong length", content: encodedKey('x', 31), wantErr: "holds as its key 1 one of 31 bytes; want 16, 24 or 32"},
+		{
+			name: "wrong length", content: encodedKey('x', 31),
+			wantErr: "holds as its key 1 one of 31 bytes; want 16, 24 or 32",
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -78,7 +81,8 @@ func TestKeyFile(t *testing.T) {
 		t.Error("no error for a missing file")
 	}
 	write("junk")
-	if _, err := NewKeyFile(path, nil); err == nil || !strings.HasPrefix(err.Error(), "key file "+path+" holds as its key 1") {
+	_, err := NewKeyFile(path, nil)
+	if err == nil || !strings.HasPrefix(err.Error(), "key file "+path+" holds as its key 1") {
 		t.Errorf("got error %v for junk, want one with the path", err)
 	}
 	write(encodedKey('a', 32))
@@ -91,7 +95,8 @@ func TestKeyFile(t *testing.T) {
 		t.Helper()
 		keys := f.Keys()
 		if len(keys) != wantKeys || keys[0][0] != wantFirst || len(errs) != wantErrs {
-			t.Errorf("got %d keys, errors %v; want %d keys, the first of %q, and %d errors", len(keys), errs, wantKeys, wantFirst, wantErrs)
+			t.Errorf("got %d keys, errors %v; want %d keys, the first of %q, and %d errors", len(keys), errs, wantKeys,
+				wantFirst, wantErrs)
 		}
 	}
 	expect(1, 'a', 0)

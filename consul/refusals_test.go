@@ -31,7 +31,10 @@ func TestRefusals(t *testing.T) {
 	}{
 		{name: "at once", subject: "http://a/path", credentials: "token", want: true},
 		{name: "something else", subject: "http://a/other", credentials: "token"},
-		{name: "before the shortest wait", subject: "http://a/path", credentials: "token", after: 4*time.Minute - time.Second, want: true},
+		{
+			name: "before the shortest wait", subject: "http://a/path", credentials: "token",
+			after: 4*time.Minute - time.Second, want: true,
+		},
 		{name: "after the longest wait", subject: "http://a/path", credentials: "token", after: 6 * time.Minute},
 		{name: "with other credentials", subject: "http://a/path", credentials: "new"},
 		{
@@ -42,7 +45,10 @@ func TestRefusals(t *testing.T) {
 			name: "the configuration of another agent has changed", subject: "http://a/path", credentials: "token",
 			before: func(r *Refusals) { r.ForgetAll("http://b/") }, want: true,
 		},
-		{name: "it was answered", subject: "http://a/path", credentials: "token", before: func(r *Refusals) { r.Forget("http://a/path") }},
+		{
+			name: "it was answered", subject: "http://a/path", credentials: "token",
+			before: func(r *Refusals) { r.Forget("http://a/path") },
+		},
 	} {
 		c := newClock()
 		r := newRefusals(c.now)
@@ -86,7 +92,8 @@ func TestRefusals_BackOff(t *testing.T) {
 func TestRefusals_UnknownToken(t *testing.T) {
 	t.Parallel()
 	expectWaits(t, api.StatusError{Code: 403, Body: "ACL not found"},
-		10*time.Second, 20*time.Second, 40*time.Second, 80*time.Second, 160*time.Second, 5*time.Minute, time.Hour, 6*time.Hour, 24*time.Hour)
+		10*time.Second, 20*time.Second, 40*time.Second, 80*time.Second, 160*time.Second,
+		5*time.Minute, time.Hour, 6*time.Hour, 24*time.Hour)
 }
 
 // expectWaits compares how long refusals in a row hold.

@@ -22,7 +22,9 @@ import (
 )
 
 // newCert makes a certificate for the names, signed by parent or by itself, and writes it and its key into dir.
-func newCert(t *testing.T, dir, name string, parent *tls.Certificate, names ...string) (cert tls.Certificate, certFile, keyFile string) {
+func newCert(
+	t *testing.T, dir, name string, parent *tls.Certificate, names ...string,
+) (cert tls.Certificate, certFile, keyFile string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -111,9 +113,20 @@ func TestTLSFiles(t *testing.T) {
 		connect string // Of the error of a handshake; only if want is empty.
 	}{
 		{"trusted", TLSFiles{CAFile: caFile, CertFile: certFile, KeyFile: keyFile, ServerName: "consul.example"}, "", ""},
-		{"another name", TLSFiles{CAFile: caFile, CertFile: certFile, KeyFile: keyFile, ServerName: "x.example"}, "", "not x.example"},
-		{"another authority", TLSFiles{CAFile: otherFile, CertFile: certFile, KeyFile: keyFile, ServerName: "consul.example"}, "", "unknown authority"},
-		{"folder of other authorities", TLSFiles{CAPath: folder, CertFile: certFile, KeyFile: keyFile, ServerName: "consul.example"}, "", "unknown authority"},
+		{
+			"another name", TLSFiles{CAFile: caFile, CertFile: certFile, KeyFile: keyFile, ServerName: "x.example"}, "",
+			"not x.example",
+		},
+		{
+			"another authority",
+			TLSFiles{CAFile: otherFile, CertFile: certFile, KeyFile: keyFile, ServerName: "consul.example"}, "",
+			"unknown authority",
+		},
+		{
+			"folder of other authorities",
+			TLSFiles{CAPath: folder, CertFile: certFile, KeyFile: keyFile, ServerName: "consul.example"}, "",
+			"unknown authority",
+		},
 		{"unverified", TLSFiles{Insecure: true, CertFile: certFile, KeyFile: keyFile}, "", ""},
 		{"key of another", TLSFiles{CertFile: certFile, KeyFile: otherKey}, "private key does not match public key", ""},
 		{"no key", TLSFiles{CertFile: certFile}, "needs both a certificate file and a key file", ""},
