@@ -170,25 +170,6 @@ func TestServesOthers(t *testing.T) {
 	}
 }
 
-func TestAddressOn(t *testing.T) {
-	t.Parallel()
-	for _, tc := range []struct{ server, host, want string }{
-		{"localhost:8500", "10.0.0.1", "http://10.0.0.1:8500"},
-		{"https://consul.example", "fd00::1", "https://[fd00::1]:443"},
-		{"http://consul.example", "10.0.0.1", "http://10.0.0.1:80"},
-		{"http://proxy.example:443/consul", "10.0.0.1", "http://10.0.0.1:443"}, // Never through the agent's proxy.
-	} {
-		address, err := consul.ParseAddress(tc.server)
-		if err != nil {
-			t.Fatal(err)
-		}
-		on := address.On(tc.host)
-		if got := on.String(); got != tc.want {
-			t.Errorf("%s on %s is %s; want %s", tc.server, tc.host, got, tc.want)
-		}
-	}
-}
-
 func TestNewAgent(t *testing.T) {
 	t.Parallel()
 	stats := map[string]string{

@@ -4,6 +4,7 @@
 package consul
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -52,6 +53,41 @@ func TestParseAddress(t *testing.T) {
 	} {
 		if got, err := ParseAddress(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s is %+v, error %v; want an error with %q", text, got, err, want)
+		}
+	}
+}
+
+func TestAddressOn(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ server, host, want string }{
+		{"localhost:8500", "10.0.0.1", "http://10.0.0.1:8500"},
+		{"https://consul.example", "fd00::1", "https://[fd00::1]:443"},
+		{"http://consul.example", "10.0.0.1", "http://10.0.0.1:80"},
+		{"http://proxy.example:443/consul", "10.0.0.1", "http://10.0.0.1:443"}, // Never through the agent's proxy.
+	} {
+		address, err := ParseAddress(tc.server)
+		if err != nil {
+			t.Fatal(err)
+		}
+		on := address.On(tc.host)
+		if got := on.String(); got != tc.want {
+			t.Errorf("%s on %s is %s; want %s", tc.server, tc.host, got, tc.want)
+		}
+	}
+}
+
+func TestHostsOf(t *testing.T) {
+	t.Parallel()
+	got := HostsOf([]string{"tcp://127.0.0.1:8600", "udp://127.0.0.1:8600", "unix:///run/dns", "tcp://[::]:8600"})
+	if !slices.Equal(got, []string{"127.0.0.1", "::"}) {
+		t.Errorf("got %q; want each host once, and no socket", got)
+	}
+	for host, want := range map[string][2]bool{
+		"0.0.0.0": {true, false}, "::": {true, false}, "127.0.0.2": {false, true}, "::1": {false, true},
+		"localhost": {false, true}, "10.0.0.1": {}, "consul.example": {},
+	} {
+		if unspecified, loopback := IsUnspecified(host), IsLoopback(host); unspecified != want[0] || loopback != want[1] {
+			t.Errorf("%s: unspecified %v, loopback %v; want %v", host, unspecified, loopback, want)
 		}
 	}
 }

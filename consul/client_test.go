@@ -4,12 +4,17 @@
 package consul
 
 import (
+	"context"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -173,5 +178,153 @@ func TestClient_Environment(t *testing.T) {
 				t.Errorf("%s: query is %s; want no %s", name, got.URL.RawQuery, param)
 			}
 		}
+	}
+}
+
+// What an agent refuses is not asked again at once: not the question itself, or not any other that would be refused for
+// the same reason.
+func TestClient_Refusals(t *testing.T) {
+	t.Parallel()
+	first, other := Endpoint{Path: "/v1/test"}, Endpoint{Path: "/v1/other"}
+	far, farOther := Endpoint{Path: "/v1/test", Elsewhere: true}, Endpoint{Path: "/v1/other", Elsewhere: true}
+	for _, tc := range []struct {
+		name     string
+		handler  http.HandlerFunc
+		ep, next Endpoint
+		want     error // What the answer is, if not only an error.
+		asked    int32 // In all, when next is asked once the first question has been answered.
+		after    func(*Client)
+	}{
+		{name: "refused", handler: respond(403, "Permission denied"), ep: first, next: first, want: ErrRefused, asked: 1},
+		{
+			name: "refused, and another question", handler: respond(403, ""), ep: first, next: other, want: ErrRefused,
+			asked: 2,
+		},
+		{
+			name: "the configuration has changed", handler: respond(403, ""), ep: first, next: first, want: ErrRefused, asked: 2,
+			after: (*Client).AskAgain,
+		},
+		{
+			name: "an unknown token", handler: respond(403, "ACL not found"), ep: first, next: other, want: ErrRefused, asked: 1,
+		},
+		{
+			name: "an unknown token, and a question that needs none", handler: respond(403, "ACL not found"), ep: first,
+			next: Endpoint{Path: "/v1/status/leader"}, want: ErrRefused, asked: 2,
+		},
+		{
+			name: "a token that may be known now", handler: respond(403, "ACL not found"), ep: first, next: first,
+			want: ErrRefused, asked: 2, after: (*Client).AskAgainWithToken,
+		},
+		{
+			name: "what may be switched off", handler: respond(500, ""), ep: Endpoint{Path: "/v1/test", Uncertain: true},
+			next: first, want: ErrRefused, asked: 1,
+		},
+		{
+			name:    "what may be switched off, and hangs",
+			ep:      Endpoint{Path: "/v1/test", Uncertain: true, Timeout: 50 * time.Millisecond},
+			handler: func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+			next:    first, want: context.DeadlineExceeded, asked: 1,
+		},
+		{name: "a datacenter out of reach", handler: respond(500, ""), ep: far, next: farOther, asked: 1},
+		{name: "a server that fails", handler: respond(500, ""), ep: first, next: first, asked: 2},
+		{
+			name: "no number", handler: respond(500, "json: unsupported value: NaN"),
+			ep:   Endpoint{Path: "/v1/test", Settles: time.Hour},
+			next: first, asked: 1,
+		},
+		{
+			name: "nothing there", handler: respond(404, ""), ep: Endpoint{Path: "/v1/test", MaybeEmpty: true}, next: other,
+			want: ErrNothing, asked: 2,
+		},
+		{name: "answered", handler: respond(200, "{}"), ep: far, next: farOther, asked: 2},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			var asked atomic.Int32
+			address := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				asked.Add(1)
+				tc.handler(w, r)
+			})
+			c := newTestClient(t, Options{Address: address, Timeout: 20 * time.Second, Datacenter: "dc2"})
+			_, err := c.Get(t.Context(), address, tc.ep, new(any))
+			if tc.want != nil && !errors.Is(err, tc.want) {
+				t.Errorf("error %v; want %v", err, tc.want)
+			}
+			if tc.after != nil {
+				tc.after(c)
+			}
+			_, next := c.Get(t.Context(), address, tc.next, new(any))
+			if got := asked.Load(); got != tc.asked || (err == nil) != (next == nil) {
+				t.Errorf("asked %d times, errors %v and %v; want %d times", got, err, next, tc.asked)
+			}
+		})
+	}
+}
+
+// A long answer may take any time, as long as more and more of it arrives.
+func TestClient_Long(t *testing.T) {
+	t.Parallel()
+	for name, pause := range map[string]time.Duration{"arrives": 0, "stalls": time.Minute} {
+		address := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			for range 3 {
+				_, _ = io.WriteString(w, `"part"`)
+				_ = http.NewResponseController(w).Flush()
+				select {
+				case <-time.After(max(pause, 10*time.Millisecond)):
+				case <-r.Context().Done():
+				}
+			}
+		})
+		c := newTestClient(t, Options{Address: address, Timeout: 300 * time.Millisecond, RequestLimit: 1})
+		ep := Endpoint{Path: "/v1/test", Long: true, Body: []byte("{}"), Decode: func(r io.Reader) error {
+			_, err := io.Copy(io.Discard, r)
+			return err
+		}}
+		_, err := c.Get(t.Context(), address, ep, nil)
+		switch {
+		case pause == 0 && err != nil:
+			t.Errorf("%s: error %v", name, err)
+		case pause > 0 && (!errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "nothing more arrived")):
+			t.Errorf("%s: error %v; want that nothing more arrived", name, err)
+		}
+	}
+}
+
+// HTTPS uses the authority of the files, for reading and for writing.
+func TestClient_TLS(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewTLSServer(respond(200, `"10.0.0.1:8300"`))
+	t.Cleanup(server.Close)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	if err := os.WriteFile(ca, block, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	files, err := TLSFiles{CAFile: ca, ServerName: "example.com"}.Open(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address, err := ParseAddress(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts := Options{Address: address, TLS: files, Timeout: 20 * time.Second}
+	var leader string
+	c := newTestClient(t, opts)
+	if _, err := c.Get(t.Context(), address, Endpoint{Path: "/v1/status/leader"}, &leader); err != nil || leader == "" {
+		t.Errorf("leader %q, error %v", leader, err)
+	}
+	c.Retain(func(string) bool { return false })
+	writer, err := NewAPIClient(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if leader, err := writer.Status().Leader(); err != nil || leader != "10.0.0.1:8300" {
+		t.Errorf("leader %q, error %v", leader, err)
+	}
+	opts.TLS = nil
+	_, err = newTestClient(t, opts).Get(t.Context(), address, Endpoint{Path: "/v1/status/leader"}, &leader)
+	if err == nil || !strings.Contains(err.Error(), "certificate") || files.Failing() != nil {
+		t.Errorf("error %v without the authority, files %v; want one about the certificate", err, files.Failing())
 	}
 }
