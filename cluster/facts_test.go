@@ -83,3 +83,61 @@ func TestSnapshot_OneAnswer(t *testing.T) {
 		})
 	}
 }
+
+// All facts are to be had of a cluster that answers everything, and so is what verdicts need of them.
+func TestSnapshot_Everything(t *testing.T) {
+	t.Parallel()
+	const members = `[{"Name":"a","Addr":"127.0.0.1","Status":1,"Tags":{"role":"consul","port":"1","id":"id-a","acls":"0"}},
+		{"Name":"b","Addr":"127.0.0.1","Status":1,"Tags":{"role":"consul","port":"2","id":"id-b","acls":"0"}}]`
+	answers := map[string]string{
+		"/v1/agent/self": `{"Config":{"NodeName":"a","Server":true},"Member":{"Addr":"127.0.0.1"},
+			"DebugConfig":{"ClientAddrs":["127.0.0.1"]}}`,
+		"/v1/agent/members":                       members,
+		"/v1/agent/metrics":                       `{"Counters":[{"Name":"consul.rpc.request","Sum":2}]}`,
+		"/v1/status/leader":                       `"127.0.0.1:1"`,
+		"/v1/status/peers":                        `["127.0.0.1:1"]`,
+		"/v1/operator/raft/configuration":         `{"Servers":[{"ID":"id-a","Node":"a","Address":"127.0.0.1:1","Voter":true}]}`,
+		"/v1/operator/autopilot/state":            `{"Healthy":true,"Servers":{"id-a":{"ID":"id-a","Name":"a"}}}`,
+		"/v1/operator/autopilot/configuration":    `{"MaxTrailingLogs":7}`,
+		"/v1/health/node/consul_cluster_exporter": `[]`,
+		"/v1/health/state/any":                    `[{"Node":"n","Status":"passing"}]`,
+		"/v1/health/service/web":                  `[{"Node":{"Node":"n"},"Service":{"ID":"1","Service":"web"}}]`,
+		"/v1/catalog/nodes":                       `[{"Node":"n"}]`,
+		"/v1/catalog/services":                    `{"web":[]}`,
+		"/v1/catalog/datacenters":                 `["dc1"]`,
+		"/v1/connect/ca/roots":                    `{}`,
+		"/v1/peerings":                            `[]`,
+		"/v1/acl/replication":                     `{}`,
+		"/v1/session/list":                        `[]`,
+		"/v1/coordinate/nodes":                    `[]`,
+	}
+	handlers := make(map[string]http.HandlerFunc)
+	for path, body := range answers {
+		handlers[path] = answer(http.StatusOK, body)
+	}
+	c := New(Options{
+		Client: consul.Options{Address: fakeAgent(t, handlers), Timeout: 5 * time.Second}, TelemetryWait: time.Nanosecond,
+		Ports: PortOptions{Timeout: time.Second, Concurrency: 4},
+	})
+	t.Cleanup(c.Close)
+	snap := snapshot(t, c)
+	for name, err := range everything(t.Context(), snap) {
+		t.Errorf("%s: %v", name, err)
+	}
+	stop, err := snap.StopInput(t.Context())
+	if err != nil || len(stop.Reports) != 2 || stop.MaxTrailingLogs != 7 || stop.Autopilot == nil {
+		t.Errorf("input for a stop %+v, error %v", stop, err)
+	}
+	death, err := snap.DeathInput(t.Context())
+	if err != nil || len(death.MembersSeen) != 2 || len(death.MembersSeen["b"]) != 2 || len(death.Leader.Servers) != 1 {
+		t.Errorf("input for a death %+v, error %v", death, err)
+	}
+	catalog, _ := snap.Catalog().Get(t.Context())
+	if counts := catalog.InstanceCounts(); counts["web"] == nil || counts["web"][HealthPassing] != 1 {
+		t.Errorf("instances are counted as %v", counts)
+	}
+	telemetry, _ := snap.Telemetry().Get(t.Context())
+	if sum, ok := telemetry.Sum("rpc.request"); !ok || sum != 2 {
+		t.Errorf("sum %v, %v; want 2", sum, ok)
+	}
+}

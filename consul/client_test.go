@@ -284,7 +284,8 @@ func TestClient_Long(t *testing.T) {
 		switch {
 		case pause == 0 && err != nil:
 			t.Errorf("%s: error %v", name, err)
-		case pause > 0 && (!errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "nothing more arrived")):
+		case pause > 0 && (!errors.Is(err, context.DeadlineExceeded) ||
+			!strings.Contains(err.Error(), "nothing more arrived")):
 			t.Errorf("%s: error %v; want that nothing more arrived", name, err)
 		}
 	}
