@@ -39,7 +39,9 @@ func TestSelectSafe(t *testing.T) {
 		left         []string
 	}{
 		{
-			"all have the key", catalogEntries{versioned}, two,
+			"all have the key",
+			catalogEntries{versioned},
+			two,
 			`"consul-version" in Meta`, `"consul-version" not in NodeMeta`, nil,
 		},
 		{

@@ -50,7 +50,8 @@ func TestRoundTrips(t *testing.T) {
 		{
 			"segments are left out, and adjustments that are too large", coordinatesSeed,
 			[]RTT{
-				{"server-1", "server-2", 0.000658232}, {"server-1", "server-3", 0.000504165},
+				{"server-1", "server-2", 0.000658232},
+				{"server-1", "server-3", 0.000504165},
 				{"server-2", "server-3", 0.000467213},
 			},
 		},

@@ -358,7 +358,7 @@ func (p *probes) answer(port Port) PortReport {
 	p.mu.Lock()
 	answer := p.started[port.key()]
 	p.mu.Unlock()
-	report, err := answer.Get(context.Background()) // A probe has a time limit.
+	report, err := answer.Wait()
 	if err != nil {
 		report.Result = probe.NotMade(err)
 	}

@@ -132,8 +132,10 @@ func TestPlan_GRPCOwnCA(t *testing.T) {
 		{"asked is the one with certificates", Agent{Name: "a", Server: true, ports: grpcTLS}, both, false, true},
 		{"asked is the other", Agent{Name: "b", Server: true, ports: grpcTLS, GRPCOwnCA: true}, both, false, true},
 		{
-			"certificates for RPC only", Agent{Name: "a", Server: true, ports: grpcTLS, GRPCOwnCA: true},
-			Topology{Servers: []Server{secure}}, true, true,
+			"certificates for RPC only",
+			Agent{Name: "a", Server: true, ports: grpcTLS, GRPCOwnCA: true},
+			Topology{Servers: []Server{secure}},
+			true, true,
 		},
 		{"asked is a client", Agent{Name: "c", ports: grpcTLS}, both, false, false},
 	} {
@@ -199,34 +201,43 @@ func TestRefusedProbes(t *testing.T) {
 	}{
 		{"turned away", port, probe.Result{Reason: probe.ReasonTLS, Err: turnedAway}, nil, true},
 		{
-			"another certificate", port, probe.Result{Reason: probe.ReasonTLS, Err: turnedAway},
+			"another certificate", port,
+			probe.Result{Reason: probe.ReasonTLS, Err: turnedAway},
 			func(p *Port) { p.tls = certified("two") }, false,
 		},
 		{
-			"the server was upgraded", port, probe.Result{Reason: probe.ReasonTLS, Err: turnedAway},
+			"the server was upgraded", port,
+			probe.Result{Reason: probe.ReasonTLS, Err: turnedAway},
 			func(p *Port) { p.agent = "a 1.22.6 alive" }, false,
 		},
 		{
 			"what we do not accept ourselves", port,
-			probe.Result{Reason: probe.ReasonTLS, Err: &tls.CertificateVerificationError{Err: errors.New("expired")}}, nil,
+			probe.Result{Reason: probe.ReasonTLS, Err: &tls.CertificateVerificationError{Err: errors.New("expired")}},
+			nil,
 			false,
 		},
 		{"silence", port, probe.Result{Reason: probe.ReasonTimeout, Err: context.DeadlineExceeded}, nil, false},
 		{"a connection that is closed", port, probe.Result{Reason: probe.ReasonLimit, Err: errors.New("closed")}, nil, false},
 		{
-			"plain text where TLS may be wanted", doubtful, probe.Result{Reason: probe.ReasonLimit, Err: errors.New("closed")},
+			"plain text where TLS may be wanted", doubtful,
+			probe.Result{Reason: probe.ReasonLimit, Err: errors.New("closed")},
 			nil, true,
 		},
 		{
-			"a server that hangs", doubtful, probe.Result{Reason: probe.ReasonTimeout, Err: context.DeadlineExceeded}, nil,
+			"a server that hangs", doubtful,
+			probe.Result{Reason: probe.ReasonTimeout, Err: context.DeadlineExceeded},
+			nil,
 			false,
 		},
 		{
 			"a datagram that may be misunderstood", udp,
-			probe.Result{Reason: probe.ReasonTimeout, Err: context.DeadlineExceeded}, nil, true,
+			probe.Result{Reason: probe.ReasonTimeout, Err: context.DeadlineExceeded},
+			nil, true,
 		},
 		{
-			"a datagram that nobody got", udp, probe.Result{Reason: probe.ReasonUnreachable, Err: errors.New("no route")}, nil,
+			"a datagram that nobody got", udp,
+			probe.Result{Reason: probe.ReasonUnreachable, Err: errors.New("no route")},
+			nil,
 			false,
 		},
 	} {
@@ -308,7 +319,8 @@ func TestRefusedProbes_Answered(t *testing.T) {
 		{"two failures after an answer", []step{{plain, up}, {plain, reset}, {plain, reset}}, plain, true},
 		{"an answer between two failures", []step{{plain, up}, {plain, reset}, {plain, up}, {plain, reset}}, plain, false},
 		{
-			"another server of the pool answered", []step{{ping("a"), up}, {ping("b"), silence}, {ping("b"), silence}},
+			"another server of the pool answered",
+			[]step{{ping("a"), up}, {ping("b"), silence}, {ping("b"), silence}},
 			ping("b"), false,
 		},
 		{"no server of the pool answered", []step{{ping("a"), silence}}, ping("a"), true},

@@ -119,11 +119,13 @@ func TestServesOthers(t *testing.T) {
 		want   bool
 	}{
 		{
-			"server on all addresses", Agent{Server: true, AdvertiseAddr: "10.0.0.1", ClientAddrs: []string{"0.0.0.0"}},
+			"server on all addresses",
+			Agent{Server: true, AdvertiseAddr: "10.0.0.1", ClientAddrs: []string{"0.0.0.0"}},
 			"localhost:8500", true,
 		},
 		{
-			"server on all addresses of IPv6", Agent{Server: true, AdvertiseAddr: "fd00::1", ClientAddrs: []string{"::"}},
+			"server on all addresses of IPv6",
+			Agent{Server: true, AdvertiseAddr: "fd00::1", ClientAddrs: []string{"::"}},
 			"localhost:8500", true,
 		},
 		{
@@ -137,12 +139,14 @@ func TestServesOthers(t *testing.T) {
 			"192.168.0.1:8500", false,
 		},
 		{
-			"server on loopback", Agent{Server: true, AdvertiseAddr: "10.0.0.1", ClientAddrs: []string{"127.0.0.1", "::1"}},
+			"server on loopback",
+			Agent{Server: true, AdvertiseAddr: "10.0.0.1", ClientAddrs: []string{"127.0.0.1", "::1"}},
 			"localhost:8500", false,
 		},
 		{
 			"cluster on loopback addresses",
-			Agent{Server: true, AdvertiseAddr: "127.5.0.1", ClientAddrs: []string{"127.5.0.1"}}, "127.5.0.1:8500", true,
+			Agent{Server: true, AdvertiseAddr: "127.5.0.1", ClientAddrs: []string{"127.5.0.1"}},
+			"127.5.0.1:8500", true,
 		},
 		{
 			"HTTP apart from the rest",

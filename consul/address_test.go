@@ -21,12 +21,14 @@ func TestParseAddress(t *testing.T) {
 		{"consul.example", Address{Scheme: "http", Host: "consul.example"}, "http://consul.example", "consul.example"},
 		{"10.0.0.1:8500", Address{Scheme: "http", Host: "10.0.0.1:8500"}, "http://10.0.0.1:8500", "10.0.0.1"},
 		{
-			"https://[fd00::1]:8501/consul/", Address{Scheme: "https", Host: "[fd00::1]:8501", Path: "/consul"},
+			"https://[fd00::1]:8501/consul/",
+			Address{Scheme: "https", Host: "[fd00::1]:8501", Path: "/consul"},
 			"https://[fd00::1]:8501/consul", "fd00::1",
 		},
 		{"https://[fd00::1]", Address{Scheme: "https", Host: "[fd00::1]"}, "https://[fd00::1]", "fd00::1"},
 		{
-			"unix:///run/consul.sock", Address{Scheme: "http", Host: "localhost", Socket: "/run/consul.sock"},
+			"unix:///run/consul.sock",
+			Address{Scheme: "http", Host: "localhost", Socket: "/run/consul.sock"},
 			"unix:///run/consul.sock", "localhost",
 		},
 	} {

@@ -18,6 +18,7 @@ type Budget struct {
 // NewBudget returns one of as many bytes as an answer may have.
 func (o *Options) NewBudget() *Budget { return NewBudget(o.maxResponseBytes()) }
 
+// Spend takes what is kept off the budget.
 func (b *Budget) Spend(bytes int64) error {
 	if b.spent.Add(bytes) > b.limit {
 		return TooLargeError{limit: b.limit}

@@ -36,7 +36,7 @@ const (
 // does not have it. It is remembered for some minutes, so that Consul does not log an error at each scrape.
 var ErrRefused = errors.New("refused")
 
-// ClientOptions say how to reach an agent's HTTP API.
+// Options say how to reach an agent's HTTP API.
 type Options struct {
 	Address Address
 	// TLS is used for https; nil means the system's defaults.
@@ -140,6 +140,7 @@ func (o *Options) maxResponseBytes() int64 {
 	return cmp.Or(o.MaxResponseBytes, DefaultMaxResponseBytes)
 }
 
+// MaxConns is how many requests that an agent asks the servers about may be under way.
 func (o *Options) MaxConns() int {
 	if o.RequestLimit > 0 {
 		return min(o.RequestLimit, maxConnsPerHost)
@@ -182,7 +183,7 @@ type Endpoint struct {
 // Name is how the endpoint is called in metrics and errors.
 func (ep *Endpoint) Name() string { return cmp.Or(ep.Label, ep.Path) }
 
-// errNothing means that what was asked for does not exist, which the endpoint says with status 404.
+// ErrNothing means that what was asked for does not exist, which the endpoint says with status 404.
 var ErrNothing = errors.New("there is nothing")
 
 // Get reads one endpoint of the agent at address and decodes the answer into out. The error, if any, says which
@@ -412,6 +413,7 @@ func (c *Client) AskAgainWithToken() {
 	c.refusals.forgetUnknownTokens()
 }
 
+// CloseIdle closes the connections that no request uses.
 func (c *Client) CloseIdle() {
 	c.forwarded.CloseIdleConnections()
 	c.own.CloseIdleConnections()

@@ -51,6 +51,7 @@ func (r *readAhead) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// ErrLongElement means that a part of an answer is too long to be decoded.
 var ErrLongElement = errors.New("a text or an element is longer than any that Consul answers with")
 
 // elementBytes bounds one element that is decoded as a whole: a member, a check, an instance. Consul's have some
@@ -134,10 +135,12 @@ func (d *JSONReader) Object(field func(key []byte) error) error {
 	return err
 }
 
+// ErrNoObject means that there is something else, or null, where an object should be.
+var ErrNoObject = errors.New("there is no object")
+
 var (
-	errNoList   = errors.New("there is no list")
-	ErrNoObject = errors.New("there is no object")
-	errNoText   = errors.New("there is no text")
+	errNoList = errors.New("there is no list")
+	errNoText = errors.New("there is no text")
 )
 
 // Text decodes a text.

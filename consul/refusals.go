@@ -61,8 +61,10 @@ func newRefusals(now func() time.Time) *Refusals {
 // RefusedError is an ErrRefused that says why.
 type RefusedError struct{ Cause error }
 
-func (e RefusedError) Error() string   { return ErrRefused.Error() + ": " + e.Cause.Error() }
-func (e RefusedError) Unwrap() error   { return e.Cause }
+func (e RefusedError) Error() string { return ErrRefused.Error() + ": " + e.Cause.Error() }
+func (e RefusedError) Unwrap() error { return e.Cause }
+
+// Is makes it an ErrRefused.
 func (RefusedError) Is(err error) bool { return err == ErrRefused }
 
 // isRefusal tells the answers that stay the same for the next minutes from those that may pass: the token lacks

@@ -114,17 +114,21 @@ func TestTLSFiles(t *testing.T) {
 	}{
 		{"trusted", TLSFiles{CAFile: caFile, CertFile: certFile, KeyFile: keyFile, ServerName: "consul.example"}, "", ""},
 		{
-			"another name", TLSFiles{CAFile: caFile, CertFile: certFile, KeyFile: keyFile, ServerName: "x.example"}, "",
+			"another name",
+			TLSFiles{CAFile: caFile, CertFile: certFile, KeyFile: keyFile, ServerName: "x.example"},
+			"",
 			"not x.example",
 		},
 		{
 			"another authority",
-			TLSFiles{CAFile: otherFile, CertFile: certFile, KeyFile: keyFile, ServerName: "consul.example"}, "",
+			TLSFiles{CAFile: otherFile, CertFile: certFile, KeyFile: keyFile, ServerName: "consul.example"},
+			"",
 			"unknown authority",
 		},
 		{
 			"folder of other authorities",
-			TLSFiles{CAPath: folder, CertFile: certFile, KeyFile: keyFile, ServerName: "consul.example"}, "",
+			TLSFiles{CAPath: folder, CertFile: certFile, KeyFile: keyFile, ServerName: "consul.example"},
+			"",
 			"unknown authority",
 		},
 		{"unverified", TLSFiles{Insecure: true, CertFile: certFile, KeyFile: keyFile}, "", ""},

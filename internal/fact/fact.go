@@ -56,6 +56,12 @@ func (f *Fact[T]) Get(ctx context.Context) (T, error) {
 	}
 }
 
+// Wait waits for the fact, which must have been started, for as long as fetching takes.
+func (f *Fact[T]) Wait() (T, error) {
+	<-f.started()
+	return f.value, f.err
+}
+
 // Peek returns the value if it is there already, and no error instead.
 func (f *Fact[T]) Peek() (value T, ok bool) {
 	select {

@@ -40,6 +40,9 @@ func TestFact(t *testing.T) {
 			t.Errorf("got %d, %v; want 42", got, err)
 		}
 	}
+	if got, err := f.Wait(); got != 42 || err != nil {
+		t.Errorf("got %d, %v; want 42", got, err)
+	}
 	for range 1000 {
 		if got, err := f.Get(ended); got != 42 || err != nil {
 			t.Fatalf("got %d, %v after the context has ended; want the value, which is there", got, err)
