@@ -87,7 +87,8 @@ func TestSnapshot_OneAnswer(t *testing.T) {
 // All facts are to be had of a cluster that answers everything, and so is what verdicts need of them.
 func TestSnapshot_Everything(t *testing.T) {
 	t.Parallel()
-	const members = `[{"Name":"a","Addr":"127.0.0.1","Status":1,"Tags":{"role":"consul","port":"1","id":"id-a","acls":"0"}},
+	const members = `[
+		{"Name":"a","Addr":"127.0.0.1","Status":1,"Tags":{"role":"consul","port":"1","id":"id-a","acls":"0"}},
 		{"Name":"b","Addr":"127.0.0.1","Status":1,"Tags":{"role":"consul","port":"2","id":"id-b","acls":"0"}}]`
 	answers := map[string]string{
 		"/v1/agent/self": `{"Config":{"NodeName":"a","Server":true},"Member":{"Addr":"127.0.0.1"},
@@ -96,7 +97,7 @@ func TestSnapshot_Everything(t *testing.T) {
 		"/v1/agent/metrics":                       `{"Counters":[{"Name":"consul.rpc.request","Sum":2}]}`,
 		"/v1/status/leader":                       `"127.0.0.1:1"`,
 		"/v1/status/peers":                        `["127.0.0.1:1"]`,
-		"/v1/operator/raft/configuration":         `{"Servers":[{"ID":"id-a","Node":"a","Address":"127.0.0.1:1","Voter":true}]}`,
+		"/v1/operator/raft/configuration":         `{"Servers":[{"ID":"id-a","Address":"127.0.0.1:1","Voter":true}]}`,
 		"/v1/operator/autopilot/state":            `{"Healthy":true,"Servers":{"id-a":{"ID":"id-a","Name":"a"}}}`,
 		"/v1/operator/autopilot/configuration":    `{"MaxTrailingLogs":7}`,
 		"/v1/health/node/consul_cluster_exporter": `[]`,
