@@ -8,8 +8,8 @@ import (
 	"sync/atomic"
 )
 
-// Budget is how much memory may be kept of an answer, or of several together. The length of an answer alone bounds
-// little: three bytes of JSON, "{},", can make a structure of hundreds. It is safe for concurrent use.
+// Budget is how much memory may be kept of an answer, or of several together. The length of an answer does not bound
+// it: three bytes of JSON, "{},", can make a structure of hundreds. It is safe for concurrent use.
 type Budget struct {
 	limit int64
 	spent atomic.Int64
@@ -26,8 +26,7 @@ func (b *Budget) Spend(bytes int64) error {
 	return nil
 }
 
-// Keep appends to a list what is then kept in memory. Text is not counted: there is no more of it than there was in
-// the answer.
+// Keep appends to a list. Text is not counted: there is no more of it than there was in the answer.
 func Keep[T any](b *Budget, list []T, v T) ([]T, error) {
 	if err := b.Spend(int64(reflect.TypeFor[T]().Size())); err != nil {
 		return nil, err

@@ -25,7 +25,7 @@ import (
 )
 
 const (
-	// maxConnsPerHost bounds the connections to one agent: Consul allows 200 per source address
+	// maxConnsPerHost bounds the connections to one agent: Consul allows 200 for each source address
 	// (limits.http_max_conns_per_client), which other programs on this host share.
 	maxConnsPerHost = 8
 	// DefaultMaxResponseBytes is three times what the catalog of 25,000 service instances has.
@@ -33,7 +33,7 @@ const (
 )
 
 // ErrRefused means that the agent does not offer this to us: the token may not read it, or the version or edition
-// does not have it. It is remembered for some minutes, so that Consul does not log an error at each scrape.
+// does not have it. It is remembered for some minutes, because Consul logs each refusal as an error.
 var ErrRefused = errors.New("refused")
 
 // Options say how to reach an agent's HTTP API.
@@ -85,9 +85,8 @@ func Consistencies() []Consistency {
 // of the servers. It counts its requests and remembers refusals.
 type Client struct {
 	opts Options
-	// own connects for what an agent answers by itself, forwarded for what it asks the servers about: when they hang, as
-	// many of those requests as may be under way wait for them, and what the agent can tell all the same must not wait
-	// behind.
+	// own connects for what an agent answers by itself, forwarded for what it asks the servers about. If the servers
+	// hang, requests to them must not hold up what the agent can still answer.
 	own, forwarded *http.Transport
 	refusals       *Refusals
 	unknownTokens  unknownTokens
@@ -98,7 +97,7 @@ type Client struct {
 	requests map[RequestKey]uint64     // Guarded by mu.
 }
 
-// RequestKey says what a request asked for and how it ended.
+// RequestKey is what a request was for and how it ended.
 type RequestKey struct {
 	// Endpoint is the path, without names of this cluster in it.
 	Endpoint string
@@ -161,7 +160,7 @@ type Endpoint struct {
 	Chosen bool
 	// Uncertain is whether the endpoint may be about something that is switched off, see isSwitchedOff.
 	Uncertain bool
-	// Settles is how long an answer with something that is no number is not asked for again.
+	// Settles is how long an endpoint is not read again after an answer with NaN.
 	Settles time.Duration
 	// Body, if there is one, is sent with POST. Such endpoints have Decode.
 	Body []byte
@@ -175,19 +174,19 @@ type Endpoint struct {
 	Long bool
 	// MaybeEmpty is whether status 404 means that there is nothing, which is then ErrNothing and no refusal.
 	MaybeEmpty bool
-	// Decode, if there is one, gets the answer as it arrives, in place of the JSON being decoded into what Get was
-	// given. Whatever grows with the cluster has one: other answers are bounded by wholeAnswerBytes.
+	// Decode, if there is one, reads the answer while it arrives, in place of Get's decoding of JSON. Anything that
+	// grows with the cluster has one: other answers are bounded by wholeAnswerBytes.
 	Decode func(io.Reader) error
 }
 
 // Name is how the endpoint is called in metrics and errors.
 func (ep *Endpoint) Name() string { return cmp.Or(ep.Label, ep.Path) }
 
-// ErrNothing means that what was asked for does not exist, which the endpoint says with status 404.
+// ErrNothing means that what was to be read does not exist.
 var ErrNothing = errors.New("there is nothing")
 
-// Get reads one endpoint of the agent at address and decodes the answer into out. The error, if any, says which
-// endpoint it was, and is ErrRefused where asking again makes no sense for some minutes.
+// Get reads one endpoint of the agent at address and decodes the answer into out. The error names the endpoint, and
+// is ErrRefused if it makes no sense to ask again for some minutes.
 func (c *Client) Get(ctx context.Context, address Address, ep Endpoint, out any) (*api.QueryMeta, error) {
 	meta, err := c.ask(ctx, address, ep, out)
 	if err != nil {
@@ -304,8 +303,7 @@ func (c *Client) stream(ctx context.Context, address Address, ep *Endpoint, arri
 	return queryMeta(resp.Header), nil
 }
 
-// queryMeta reads what an answer's headers say about its worth. That about the token's rights is there also where
-// there is nothing about the leader, as on /v1/agent/members.
+// queryMeta reads the headers of an answer. Some answers, as that of /v1/agent/members, only have those about rights.
 func queryMeta(h http.Header) *api.QueryMeta {
 	ms, err := strconv.ParseUint(h.Get("X-Consul-LastContact"), 10, 63)
 	if err != nil {
@@ -384,8 +382,7 @@ func (c *Client) count(key RequestKey) {
 	c.requests[key]++
 }
 
-// Requests returns how many requests were made since the start. Requests held back because of an earlier refusal are
-// not among them.
+// Requests returns how many requests were made since the start, without those held back because of a refusal.
 func (c *Client) Requests() map[RequestKey]uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -401,13 +398,13 @@ func (c *Client) Refusals() *Refusals { return c.refusals }
 // OwnFaults is how many requests could not be made since the start, for reasons of this process's own.
 func (c *Client) OwnFaults() uint64 { return c.ownFaults.Load() }
 
-// AskAgain lets what the configured agent refused be asked again.
+// AskAgain lets the configured agent be asked again for what it refused.
 func (c *Client) AskAgain() {
 	c.unknownTokens.clear()
 	c.refusals.ForgetAll(refusalsOf(c.opts.Address) + "/")
 }
 
-// AskAgainWithToken lets that be asked again which an agent refused because it does not know the token.
+// AskAgainWithToken lets agents be asked again that did not know the token.
 func (c *Client) AskAgainWithToken() {
 	c.unknownTokens.clear()
 	c.refusals.forgetUnknownTokens()
@@ -436,8 +433,8 @@ func statusLabel(err error) string {
 // refusalsOf begins the subjects of what an agent refused.
 func refusalsOf(address Address) string { return address.Scheme + "://" + address.Host }
 
-// IsAgentsAnswer tells an agent's answer, be it an error, from that of a proxy in front of a dead agent or of another
-// program. A client agent that has lost all servers answers 500, one that is asked too much 429.
+// IsAgentsAnswer reports whether an agent answered, even with an error, rather than a proxy in front of a dead agent
+// or another program. A client agent that has lost all servers answers 500, one that is overloaded 429.
 func IsAgentsAnswer(err error) bool {
 	switch statusLabel(err) {
 	case "200", "403", "429", "500":
@@ -453,8 +450,8 @@ type stalledError struct{ timeout time.Duration }
 func (e stalledError) Error() string { return "nothing more arrived within " + e.timeout.String() }
 func (stalledError) Unwrap() error   { return context.DeadlineExceeded }
 
-// bound returns a context that ends after the timeout; if the answer may be long, each part of it that arrives starts
-// that anew, which arrived has to be called for.
+// bound returns a context that ends after the timeout. If the answer may be long, each part of it restarts the
+// timeout: call arrived for it.
 func bound(
 	ctx context.Context, timeout time.Duration, long bool,
 ) (_ context.Context, arrived func(), cancel context.CancelFunc) {
@@ -470,9 +467,8 @@ func bound(
 	}
 }
 
-// isSwitchedOff reports whether an error may mean that the feature is off, or the right missing, where that could not
-// be read beforehand. Consul answers with status 500, and for peering only after eleven seconds, which nobody waits
-// for.
+// isSwitchedOff reports whether an error may mean that the feature is off, or the right missing, if that could not be
+// read before. Consul answers with status 500, for peering only after eleven seconds.
 func (ep *Endpoint) isSwitchedOff(err error) bool {
 	if !ep.Uncertain || err == nil {
 		return false

@@ -13,10 +13,10 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/files"
 )
 
-// KeyFile is a file of gossip encryption keys, which is read again when they are asked for, so that a rotated key is
-// used at once. See files.Watched.
+// KeyFile is a file of gossip encryption keys, which is read again for each use, so that a rotated key is used at
+// once. See files.Watched.
 //
-// The file has one key in a line as `consul keygen` prints them, or it is a JSON list of them as in Consul's own
+// The file has one key in a line as `consul keygen` prints them, or it is a JSON list as in Consul's own
 // serf/local.keyring. The first one encrypts, and any of them decrypts.
 type KeyFile struct{ file *files.Watched[[][]byte] }
 
@@ -25,8 +25,8 @@ var (
 	errNoKeyList = errors.New("begins like a JSON list and is none of texts")
 )
 
-// NewKeyFile reads the file for the first time. When a later read fails where the one before did not, onError is
-// called; its error has the path, never the content.
+// NewKeyFile reads the file for the first time. onError is called when a later read fails for the first time; its
+// error has the path, never the content.
 func NewKeyFile(path string, onError func(error)) (*KeyFile, error) {
 	file, err := files.Watch(parseKeyFile, onError, files.Source{Path: path})
 	if err != nil {

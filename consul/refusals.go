@@ -17,26 +17,23 @@ import (
 
 var (
 	// refusalWaits are how long a refusal holds the first time, the second time in a row, and so on, give or take a
-	// fifth, so that many exporters do not ask again at once. The last one holds from then on.
+	// fifth so that many exporters do not ask at once. The last one holds from then on.
 	refusalWaits = []time.Duration{5 * time.Minute, time.Hour, 6 * time.Hour, 24 * time.Hour}
-	// unknownTokenWaits are those for a token that the server does not know. The token may have been deleted, but a
-	// server that has just started knows no token before it has read its Raft log, and a token that it knew before
-	// should not wait for minutes after each restart.
+	// unknownTokenWaits are those for a token that the server does not know. It may be deleted, but a server that has
+	// just started knows no token before it has read its Raft log.
 	unknownTokenWaits = append([]time.Duration{
 		10 * time.Second, 20 * time.Second, 40 * time.Second, 80 * time.Second, 160 * time.Second,
 	}, refusalWaits...)
-	// unreachableWaits are those for a datacenter that the agent cannot reach. It may be back at any time, and until the
-	// WAN pool has noticed that it is gone, Consul logs two errors for each read.
+	// unreachableWaits are those for a datacenter that the agent cannot reach. It may be back at any time, but Consul
+	// logs two errors for each read until the WAN pool has noticed.
 	unreachableWaits = unknownTokenWaits[:6]
-	// doubtWaits are those for a question that was not answered in time, which may have been a moment's trouble or how
-	// Consul refuses it.
+	// doubtWaits are those for a question that timed out, which may be a moment's trouble or how Consul refuses it.
 	doubtWaits = append([]time.Duration{10 * time.Second}, refusalWaits...)
 )
 
-// Refusals remembers the questions that Consul refused or misunderstood, on its HTTP API and on its other ports.
-// Consul logs each of them as a warning or an error, so asking at each scrape would fill its log. A question may be
-// asked again once its time is up, and at once when it is asked with other credentials or when the configuration of
-// the one who refused it has changed.
+// Refusals remembers what Consul refused or misunderstood, on its HTTP API and on its other ports. Consul logs each
+// of them, so asking at each scrape would fill its log. A question may be asked again once its time is up, and at
+// once with other credentials or when the configuration of the agent has changed.
 type Refusals struct {
 	Now func() time.Time
 
@@ -67,8 +64,8 @@ func (e RefusedError) Unwrap() error { return e.Cause }
 // Is makes it an ErrRefused.
 func (RefusedError) Is(err error) bool { return err == ErrRefused }
 
-// isRefusal tells the answers that stay the same for the next minutes from those that may pass: the token lacks
-// rights, the version does not have the endpoint, or ACLs are switched off, which Consul answers with status 401.
+// isRefusal reports whether an answer will be the same for the next minutes: the token lacks rights, the version does
+// not have the endpoint, or ACLs are switched off (status 401).
 func isRefusal(err error) bool {
 	status, ok := errors.AsType[api.StatusError](err)
 	return ok && slices.Contains([]int{
@@ -86,7 +83,7 @@ func IsDenied(err error) bool {
 	return ok && status.Code == http.StatusForbidden
 }
 
-// IsUnknownToken reports whether a refusal is for a token that does not exist, or no longer exists (Consul:
+// IsUnknownToken reports whether a refusal is for a token that does not exist, or no longer (Consul:
 // acl.ErrNotFound).
 func IsUnknownToken(err error) bool {
 	status, ok := errors.AsType[api.StatusError](err)
@@ -104,8 +101,7 @@ func (r *Refusals) Add(subject, credentials string, err error) error {
 	return refused
 }
 
-// postpone makes check return this error for the first of the waits, for the second one if the question then ends
-// like that again, and so on.
+// postpone makes Check return this error for the first of the waits, then for the second one, and so on.
 func (r *Refusals) postpone(subject, credentials string, err error, waits []time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -135,8 +131,7 @@ func (r *Refusals) Forget(subject string) {
 	delete(r.bySubject, subject)
 }
 
-// ForgetAll forgets the questions whose subject begins with the prefix: the configuration of whoever refused them has
-// changed.
+// ForgetAll forgets the questions whose subject begins with the prefix.
 func (r *Refusals) ForgetAll(prefix string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -147,8 +142,7 @@ func (r *Refusals) ForgetAll(prefix string) {
 	}
 }
 
-// forgetUnknownTokens forgets that tokens are unknown: a server that has no leader may know no token, and now there
-// is one.
+// forgetUnknownTokens forgets that tokens are unknown: a server without a leader may know none, and now there is one.
 func (r *Refusals) forgetUnknownTokens() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -190,8 +184,7 @@ func (r *Refusals) Holds(subject string) bool {
 	return ok && r.Now().Before(refused.until)
 }
 
-// isNoNumber reports whether an agent's telemetry contains something that is not a number, see cluster.uptime. The
-// wait there does not see an agent that restarts between two scrapes.
+// isNoNumber reports whether an agent's telemetry has NaN, see cluster.uptime, which misses quick restarts.
 func isNoNumber(err error) bool {
 	status, ok := errors.AsType[api.StatusError](err)
 	return ok && strings.Contains(status.Body, "unsupported value: NaN")

@@ -10,12 +10,12 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/files"
 )
 
-// TokenFile is an ACL token in a file, which is read again when the token is asked for, so that a rotated token is
-// used at once. See files.Watched.
+// TokenFile is an ACL token in a file, which is read again for each use, so that a rotated token is used at once. See
+// files.Watched.
 type TokenFile struct{ file *files.Watched[string] }
 
-// NewTokenFile reads the file for the first time. When a later read fails where the one before did not, onError is
-// called; its error has the path, never the content.
+// NewTokenFile reads the file for the first time. onError is called when a later read fails for the first time; its
+// error has the path, never the content.
 func NewTokenFile(path string, onError func(error)) (*TokenFile, error) {
 	file, err := files.Watch(parseToken, onError, files.Source{Path: path})
 	if err != nil {

@@ -61,9 +61,9 @@ func (o *Options) newHTTPClient(base http.RoundTripper) *http.Client {
 	}
 }
 
-// identity is the one place that says to Consul who asks: it sets what the options have and removes what they do not
-// have. consul/api fills in what its caller leaves empty from CONSUL_HTTP_TOKEN, CONSUL_NAMESPACE and their like,
-// which are meant for one cluster and must not reach the others.
+// identity is the one place that tells Consul who asks: it sets what the options have and removes what they do not
+// have. consul/api fills in the rest from CONSUL_HTTP_TOKEN, CONSUL_NAMESPACE and so on, which are meant for one
+// cluster and must not reach the others.
 type identity struct {
 	base http.RoundTripper
 	opts *Options
@@ -98,8 +98,8 @@ func (o *Options) CurrentToken() string {
 	return o.Token()
 }
 
-// noToken keeps api.NewClient from looking for a token in the environment, where a CONSUL_HTTP_TOKEN_FILE that names
-// a missing file would be an error. It is never sent: identity removes it.
+// noToken keeps api.NewClient from looking for a token in the environment, where a CONSUL_HTTP_TOKEN_FILE that is
+// missing would be an error. It is never sent: identity removes it.
 const noToken = "none"
 
 // newAPIClient returns consul/api's client of the agent at address.

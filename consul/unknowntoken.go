@@ -10,9 +10,8 @@ import (
 	"time"
 )
 
-// unknownTokens are the agents that do not know the token. Each request with it is an error in Consul's log, so one
-// endpoint finds out for all whether it is known again: the one that was refused first. It is safe for concurrent
-// use; its zero value is ready for use.
+// unknownTokens are the agents that do not know the token. Each request with it is an error in Consul's log, so only
+// one endpoint, the first that was refused, tries it. It is safe for concurrent use; its zero value is ready for use.
 type unknownTokens struct {
 	mu      sync.Mutex
 	byAgent map[string]unknownAt // Guarded by mu: by Address.Host.
@@ -24,11 +23,11 @@ type unknownAt struct {
 	until       time.Time
 }
 
-// unknownTokenHold is how long the other endpoints wait for the one that finds out, which may be asked for no longer.
+// unknownTokenHold is how long other endpoints wait for the one that tries, which may not be read any more.
 const unknownTokenHold = 5 * time.Minute
 
-// waitsForToken reports whether an endpoint waits for the one that finds out. Some need no token, and others decide
-// whether to go on at all.
+// waitsForToken reports whether an endpoint waits for the one that tries the token. Some need no token, and others
+// decide whether to go on at all.
 func (ep *Endpoint) waitsForToken() bool {
 	return !strings.HasPrefix(ep.Path, "/v1/status/") &&
 		!slices.Contains([]string{"/v1/agent/members", "/v1/agent/self", "/v1/internal/acl/authorize"}, ep.Path)
