@@ -12,16 +12,16 @@ import (
 	"time"
 )
 
-// What is no fault of rules, but of a machine with many clusters and little time for each, is kept out of the verdict here.
-
-// slowScrape is what a scrape takes that is near its deadline: ports and agents that do not answer are given up before.
+// slowScrape is how long a scrape takes that is near its deadline: ports and agents that do not answer are given up
+// before.
 const slowScrape = alertScrapeInterval - 200*time.Millisecond
 
-// aboutMachine says whether an alert is about how long things take. On a busy machine these come with any fault and without one, and rightly
-// so: where the table has none of them, they are noted and not held against the rules. What they say at which thresholds is for promtool.
+// aboutMachine reports whether an alert is about how long things take. On a machine with many clusters these fire
+// with any fault and without one, and they are right: where the table has none of them, they are logged. promtool
+// tests them.
 //
-// All others are about what is there and what is not, which a busy machine changes for a moment only, and not for as long as they pend.
-func aboutMachine(labels map[string]string) bool {
+// All others are about what is there and what is not, which a busy machine does not change for as long as they pend.
+func aboutMachine(alert string) bool {
 	return slices.Contains([]string{
 		"ConsulScrapeSlow", "ConsulPortSlow", // Scrapes and probes wait for the processor.
 		"ConsulPortErrors",                                  // One probe in thirty seconds that is given up is enough.
@@ -29,24 +29,25 @@ func aboutMachine(labels map[string]string) bool {
 		"ConsulRaftSaturated",    // Threads that wait count as busy.
 		"ConsulRaftCommitSlow",   // Writes wait for the disk.
 		"ConsulGossipHealthPoor", // Consul's own measure of how busy the machine is.
-	}, labels["alertname"])
+	}, alert)
 }
 
-// expectOnce fails for each problem that people were told of more than once. Where a scrape of the cluster was given up because the machine was
-// busy, an alert may have ended and begun again.
+// expectOnce fails for each group that was notified of more than once. Where a scrape of the cluster was given up
+// because the machine was busy, an alert may have ended and begun again.
 func (p *observation) expectOnce(t *testing.T) {
 	t.Helper()
 	slow := make(map[string]bool)
-	for _, s := range p.query(t, fmt.Sprintf("max by (cluster) (max_over_time(scrape_duration_seconds[15m])) > %v", slowScrape.Seconds())) {
-		slow[s.Metric["cluster"]] = true
+	duration := "max by (cluster) (max_over_time(scrape_duration_seconds[15m]))"
+	for _, s := range p.query(t, fmt.Sprintf("%s > %v", duration, slowScrape.Seconds())) {
+		slow[string(s.Metric["cluster"])] = true
 	}
-	told := make(map[string]int)
+	sent := make(map[string]int)
 	for _, page := range p.pages.all() {
-		if page.Status == "firing" && !slow[page.GroupLabels["cluster"]] && !aboutMachine(page.GroupLabels) {
-			told[page.receiver+" of "+alertText(page.GroupLabels)]++
+		if page.Status == "firing" && !slow[page.GroupLabels["cluster"]] && !aboutMachine(page.GroupLabels["alertname"]) {
+			sent[page.receiver+" of "+alertText(page.GroupLabels)]++
 		}
 	}
-	for group, n := range told {
+	for group, n := range sent {
 		if n > 1 {
 			t.Errorf("%d notifications to %s; want one", n, group)
 		}

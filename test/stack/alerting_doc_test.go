@@ -22,13 +22,16 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// alertsProven is the document that tells what the tests of alerts have seen.
+// alertsProven is the document with what the tests of alerts have seen.
 const alertsProven = "docs/alerts-proven.md"
 
-// alertID is an alert by name and severity, which together tell the two thresholds of one name apart.
+// alertID is an alert by name and severity, which together distinguish the two thresholds of one name.
 type alertID struct{ name, severity string }
 
-// packAlerts returns for how long each alert of the pack pends. Where there are two of a name and severity it is the longer time.
+func (a wantAlert) id() alertID { return alertID{a.name, a.severity} }
+
+// packAlerts returns how long each alert of the pack pends. Where there are two of a name and severity it is the
+// longer time.
 func packAlerts(t *testing.T) map[alertID]time.Duration {
 	t.Helper()
 	pends := make(map[alertID]time.Duration)
@@ -43,10 +46,10 @@ func packAlerts(t *testing.T) map[alertID]time.Duration {
 	return pends
 }
 
-// pends is for how long the alert pends with the defaults.
+// pends is how long the alert pends with the defaults.
 func (a wantAlert) pends(t *testing.T) time.Duration {
 	t.Helper()
-	d, ok := packAlerts(t)[alertID{a.name, a.severity}]
+	d, ok := packAlerts(t)[a.id()]
 	if !ok {
 		t.Fatalf("the pack has no %s of severity %s", a.name, a.severity)
 	}
@@ -54,26 +57,17 @@ func (a wantAlert) pends(t *testing.T) time.Duration {
 }
 
 // notSeen are the alerts that no fault here leads to.
-var notSeen = map[string]bool{
-	"ConsulACLReplicationFails": true,
-	"ConsulEvenVoters":          true,
-	"ConsulLicenseExpires":      true,
-	"ConsulRaftApplyLag":        true,
-	"ConsulRaftCommitSlow":      true,
-	"ConsulRaftLogCorrupt":      true,
-	"ConsulRaftLogTooShort":     true,
-	"ConsulRaftSaturated":       true,
-	"ConsulResponderFails":      true,
-	"ConsulResponderRefuses":    true,
-	"ConsulStaleRaftPeer":       true,
-	"ConsulVersionSkew":         true,
+var notSeen = []string{
+	"ConsulACLReplicationFails", "ConsulEvenVoters", "ConsulLicenseExpires", "ConsulRaftApplyLag",
+	"ConsulRaftCommitSlow", "ConsulRaftLogCorrupt", "ConsulRaftLogTooShort", "ConsulRaftSaturated",
+	"ConsulResponderFails", "ConsulResponderRefuses", "ConsulStaleRaftPeer", "ConsulVersionSkew",
 }
 
-// secondsToPage is how long after a fault people were told, by fault and alert, as the document has it.
+// secondsToPage is how long after a fault the notification came, by fault and alert, as the document has it.
 type secondsToPage map[string]map[alertID]string
 
-// provenRow is a row of the document: fault, alert, severity, whom it goes to, seconds, and the time with the pack as it is. The fault is
-// in the first of its rows only.
+// provenRow is a row of the document: fault, alert, severity, whom it goes to, seconds, and the time with the pack as
+// it is. The fault is in the first of its rows only.
 var provenRow = regexp.MustCompile("(?m)^\\| (.*?) ?\\| `(\\w+)` \\| (\\w+) \\| ([a-z ]+) \\| (\\S*) ?\\| (\\S*) ?\\|$")
 
 // readSeconds reads them from the document.
@@ -91,56 +85,64 @@ func readSeconds(document string) secondsToPage {
 	return seconds
 }
 
-// provenText is the document.
-func provenText(t *testing.T, seconds secondsToPage) string {
+// The tables and the list of the document begin after these.
+const (
+	seenHeader    = "| fault | alert | severity | to | seconds | unscaled |\n|---|---|---|---|---|---|\n"
+	notSeenHeader = "No fault here leads to them:\n\n"
+	actedHeader   = "| fault | alert | action | seconds from the fault to the end of the action |\n|---|---|---|---|\n"
+)
+
+// cutTable cuts a document before and after the lines that follow a header.
+func cutTable(t *testing.T, document, header string) (before, lines, after string) {
 	t.Helper()
-	var b strings.Builder
-	fmt.Fprintf(&b, `# Alerts that were seen to fire
-
-Written by `+"`make alerts-proven`"+`, which breaks real Consul clusters and watches them with the exporter, Prometheus, the rules in
-[alerts/](../alerts), and Alertmanager with [alertmanager.example.yml](../alerts/alertmanager.example.yml). A webhook is in the place of each receiver.
-
-All times of rules and Alertmanager are divided by %d there, and Prometheus scrapes every %d seconds. The time that Consul needs to notice a fault,
-and to elect a leader, is what it is. Networks are broken by a packet filter, in a network namespace.
-
-- **to**: the receiver that was told. An alert that is *held back* fires in Prometheus, Alertmanager knows its cause, and nobody is told.
-- **seconds**: from the fault to the notification, as measured.
-- **unscaled**: what to expect of it with the times as they are: the alert's `+"`for`"+`, `+"`group_wait`"+` and a scrape in 15 seconds; Consul's own time comes on top.
-
-Each fault leads to these notifications and to no others, each of them is sent once, and called resolved once the fault is mended.
-`, alertTimeFactor, alertScrapeInterval/time.Second)
-	b.WriteString("\n## Seen\n\n| fault | alert | severity | to | seconds | unscaled |\n|---|---|---|---|---|---|\n")
-	for _, f := range alertFaults {
-		provenRows(t, &b, f, seconds[f.name])
+	before, rest, ok := strings.Cut(document, header)
+	if !ok {
+		t.Fatalf("%s does not have %q", alertsProven, header)
 	}
-	b.WriteString("\n## By promtool only\n\nThese fire in the tests of the rules, with made-up metrics. No fault here leads to them:\n\n")
-	for _, name := range slices.Sorted(maps.Keys(notSeen)) {
-		fmt.Fprintf(&b, "- `%s`\n", name)
+	lines, after, found := strings.Cut(rest, "\n\n")
+	if found {
+		lines, after = lines+"\n", "\n"+after
 	}
-	return b.String()
+	return before + header, lines, after
+}
+
+// withSeen is the document with these seconds, and with all faults and alerts.
+func withSeen(t *testing.T, document string, seconds secondsToPage) string {
+	t.Helper()
+	var seen, notSeenLines strings.Builder
+	for _, f := range allFaults() {
+		provenRows(t, &seen, f, seconds[f.name])
+	}
+	for _, name := range notSeen {
+		fmt.Fprintf(&notSeenLines, "- `%s`\n", name)
+	}
+	before, _, after := cutTable(t, document, seenHeader)
+	before, _, after = cutTable(t, before+seen.String()+after, notSeenHeader)
+	return before + notSeenLines.String() + after
 }
 
 // provenRows writes the rows of a fault: one for each alert, however many servers or ports it is about.
-func provenRows(t *testing.T, b *strings.Builder, f alertFault, seconds map[alertID]string) {
+func provenRows(t *testing.T, b *strings.Builder, f fault, seconds map[alertID]string) {
 	t.Helper()
 	const groupWait, scrape = 30 * time.Second, 15 * time.Second
 	if len(f.alerts) == 0 {
 		fmt.Fprintf(b, "| %s | none | | | | |\n", f.name)
 	}
 	name := f.name
-	seen := make(map[alertID]bool)
+	written := make(map[alertID]bool)
 	for _, a := range f.alerts {
-		id := alertID{a.name, a.severity}
-		if seen[id] {
+		if written[a.id()] {
 			continue
 		}
-		seen[id] = true
-		to, unscaled := "held back", ""
+		written[a.id()] = true
+		cells := []string{name, "`" + a.name + "`", a.severity, "held back", seconds[a.id()], ""}
 		if !a.held {
-			to, unscaled = receivers[a.severity], model.Duration(a.pends(t)+groupWait+scrape).String()
+			cells[3], cells[5] = receivers[a.severity], model.Duration(a.pends(t)+groupWait+scrape).String()
 		}
-		row := fmt.Sprintf("| %s | `%s` | %s | %s | %s | %s |", name, a.name, a.severity, to, seconds[id], unscaled)
-		b.WriteString(strings.NewReplacer("|  |", "| |").Replace(strings.NewReplacer("|  |", "| |").Replace(row)) + "\n")
+		for _, cell := range cells {
+			b.WriteString(strings.TrimRight("| "+cell, " ") + " ")
+		}
+		b.WriteString("|\n")
 		name = ""
 	}
 }
@@ -148,71 +150,81 @@ func provenRows(t *testing.T, b *strings.Builder, f alertFault, seconds map[aler
 // provenFile is held while the document is written.
 var provenFile sync.Mutex
 
-// record keeps how long it took until people were told, for the document.
-func (p *observation) record(t *testing.T, o outage) {
+// updateProven changes the document if the test is to update it.
+func updateProven(t *testing.T, change func(document string) string) {
 	t.Helper()
-	seconds := make(map[alertID]string)
-	for _, a := range p.expected {
-		if a.fault != o.fault || a.held {
-			continue
-		}
-		at, _ := p.arrived(a)
-		id := alertID{a.name, a.severity}
-		took := fmt.Sprintf("%.0f", at.Sub(p.began[o.fault]).Seconds())
-		t.Logf("%s: %s after %s s", o.fault, a, took)
-		if seconds[id] == "" {
-			seconds[id] = took
-		}
-	}
 	if !*harness.Update || t.Failed() {
 		return
 	}
 	provenFile.Lock()
 	defer provenFile.Unlock()
+	harness.Must(t, os.WriteFile(alertsProven, []byte(change(readProven(t))), 0o644))
+}
+
+func readProven(t *testing.T) string {
+	t.Helper()
 	content, err := os.ReadFile(alertsProven)
-	if err != nil && !os.IsNotExist(err) {
-		t.Fatal(err)
+	harness.Must(t, err)
+	return string(content)
+}
+
+// record keeps how long it took until the notifications came, for the document.
+func (p *observation) record(t *testing.T, o *outage) {
+	t.Helper()
+	seconds := make(map[alertID]string)
+	for _, a := range p.expected {
+		if a.outage.name != o.name || a.held {
+			continue
+		}
+		at, _ := p.arrived(a)
+		took := fmt.Sprintf("%.0f", at.Sub(a.outage.began).Seconds())
+		t.Logf("%s: %s after %s s", o.name, a, took)
+		if seconds[a.id()] == "" {
+			seconds[a.id()] = took
+		}
 	}
-	_, actions := splitActions(string(content))
-	all := readSeconds(string(content))
-	all[o.fault] = seconds
-	harness.Must(t, os.WriteFile(alertsProven, []byte(provenText(t, all)+actions), 0o644))
+	updateProven(t, func(document string) string {
+		all := readSeconds(document)
+		all[o.name] = seconds
+		return withSeen(t, document, all)
+	})
 }
 
 // The document has each fault of the tests and its alerts, no other, and has seen all of them.
 func TestStackAlertsProven(t *testing.T) {
-	content, err := os.ReadFile(alertsProven)
-	harness.Must(t, err)
-	seconds := readSeconds(string(content))
-	document, _ := splitActions(string(content)) // The actions have a test of their own.
-	if diff := cmp.Diff(provenText(t, seconds), document); diff != "" {
-		t.Errorf("%s is not about the faults that the tests make; run: make alerts-proven (-tests +document)\n%s", alertsProven, diff)
+	document := readProven(t)
+	seconds := readSeconds(document)
+	if diff := cmp.Diff(withSeen(t, document, seconds), document); diff != "" {
+		t.Errorf("%s does not have the faults here; run: make alerts-proven (-tests +document)\n%s", alertsProven, diff)
 	}
-	for _, f := range alertFaults {
+	for _, f := range allFaults() {
 		for _, a := range f.alerts {
-			if !a.held && seconds[f.name][alertID{a.name, a.severity}] == "" {
-				t.Errorf("%s does not say how long %s takes after this: %s; run: make alerts-proven", alertsProven, a.name, f.name)
+			if !a.held && seconds[f.name][a.id()] == "" {
+				t.Errorf("%s does not have the seconds of %s after: %s; run: make alerts-proven", alertsProven, a.name, f.name)
 			}
 		}
 	}
 }
 
-// Each alert of the pack was seen to fire, or is among those that were not.
+// Each alert of the pack was seen to fire, or is listed as one that was not. The names in lists of exceptions are of
+// the pack.
 func TestStackAlertsProven_All(t *testing.T) {
 	seen := make(map[string]bool)
-	for _, f := range alertFaults {
+	for _, f := range allFaults() {
 		for _, a := range f.alerts {
 			a.pends(t)
 			seen[a.name] = true
 		}
 	}
+	pack := make(map[string]bool)
 	for id := range packAlerts(t) {
-		if notSeen[id.name] == seen[id.name] {
-			t.Errorf("%s is seen: %v, and among those that are not: %v; want one of the two", id.name, seen[id.name], notSeen[id.name])
+		pack[id.name] = true
+		if listed := slices.Contains(notSeen, id.name); listed == seen[id.name] {
+			t.Errorf("%s is seen: %v, and listed as not seen: %v; want one of the two", id.name, seen[id.name], listed)
 		}
 	}
-	for name := range notSeen {
-		if !slices.ContainsFunc(slices.Collect(maps.Keys(packAlerts(t))), func(id alertID) bool { return id.name == name }) {
+	for _, name := range slices.Concat(notSeen, slices.Collect(maps.Keys(notOnPages))) {
+		if !pack[name] {
 			t.Errorf("the pack has no %s", name)
 		}
 	}

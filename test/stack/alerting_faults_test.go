@@ -6,268 +6,285 @@
 package stack_test
 
 import (
-	"strings"
 	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// alertFault is something that goes wrong, and what comes of it.
-type alertFault struct {
-	// name says what goes wrong. It is what docs/alerts-proven.md calls it.
-	name string
-	// alerts are those that arrive, and those that fire and are held back.
-	alerts []wantAlert
+const day = 24 * time.Hour
+
+// serverFaults are faults of servers, of what is registered, and of agents.
+var serverFaults = []fault{
+	{
+		act: "quorum and services", cluster: "quorum", options: three(brisk()), asked: "server-3",
+		name:   "two of three servers are killed",
+		breaks: kill("server-1", "server-2"), repairs: restart("server-1", "server-2"),
+		alerts: []wantAlert{
+			critical("ConsulQuorumLost", ""),
+			critical("ConsulServerDown", "server=server-1"),
+			critical("ConsulServerDown", "server=server-2"),
+			held(critical("ConsulNoLeader", "")),
+			held(critical("ConsulServerWithoutLeader", "server=server-3")),
+			held(warning("ConsulServerCandidate", "server=server-3")),
+			held(critical("ConsulConsistentReadsFail", "")),
+			held(critical("ConsulRPCPortDown", "server=server-1 port=8300 protocol=rpc transport=tcp")),
+			held(critical("ConsulSerfLANPortDown", "server=server-1 port=8301 protocol=serf_lan transport=tcp")),
+			held(warning("ConsulGossipHealthPoor", "pool=lan")),
+		},
+	},
+	{
+		act: "hung leader and token", cluster: "hung", options: three(brisk()), asked: "server-2 server-3",
+		name:   "the leader hangs (SIGSTOP), watched by two exporters",
+		breaks: stop("server-1"), repairs: resume("server-1"),
+		alerts: []wantAlert{
+			critical("ConsulServerHung", "server=server-1"),
+			warning("ConsulQuorumAtRisk", ""),
+			held(critical("ConsulRPCPortDown", "server=server-1 port=8300 protocol=rpc transport=tcp")),
+			held(info("ConsulPortNotAnswering", "server=server-1 port=8300 protocol=rpc transport=tcp")),
+			held(warning("ConsulHTTPPortDown", "server=server-1 port=8500 protocol=http transport=tcp")),
+			held(warning("ConsulGRPCPortDown", "server=server-1 port=8502 protocol=grpc transport=tcp")),
+			held(warning("ConsulDNSPortDown", "server=server-1 port=8600")),
+		},
+	},
+	{
+		act: "quorum and services", settings: map[string]string{"maintenance": "2m"},
+		cluster: "services", options: consultest.Options{Servers: 3, Clients: 3, Config: steady()}, asked: "server-1",
+		prepare: registerServices,
+		name:    "one of two instances of a service goes critical",
+		breaks:  setCheck("client-1", "web-2", api.HealthCritical), repairs: setCheck("client-1", "web-2", api.HealthPassing),
+		alerts: []wantAlert{warning("ConsulServiceInstancesCritical", "service_name=web status=critical")},
+	},
+	{
+		name:   "all instances of a service go critical",
+		breaks: setCheck("client-1", "db-1", api.HealthCritical), repairs: setCheck("client-1", "db-1", api.HealthPassing),
+		alerts: []wantAlert{critical("ConsulServiceDown", "service_name=db status=critical")},
+	},
+	{
+		name:   "a check of a server's node goes critical",
+		breaks: setCheck("server-3", "disk", api.HealthCritical), repairs: setCheck("server-3", "disk", api.HealthPassing),
+		alerts: []wantAlert{
+			warning("ConsulNodeCheckCritical", "node=server-3 check=disk"),
+			warning("ConsulDNSFewerServers", "server=server-1 port=8600"),
+			warning("ConsulDNSFewerServers", "server=server-2 port=8600"),
+			warning("ConsulDNSFewerServers", "server=server-3 port=8600"),
+		},
+	},
+	{
+		name:    "a node stays in maintenance, for longer than `--maintenance=2m`",
+		breaks:  onAPI("client-2", func(a *api.Agent) error { return a.EnableNodeMaintenance("") }),
+		repairs: onAPI("client-2", (*api.Agent).DisableNodeMaintenance),
+		alerts:  []wantAlert{info("ConsulNodeMaintenanceLong", "node=client-2")},
+	},
+	{
+		name:    "a service instance stays in maintenance, for longer than `--maintenance=2m`",
+		breaks:  onAPI("client-1", func(a *api.Agent) error { return a.EnableServiceMaintenance("api-1", "") }),
+		repairs: onAPI("client-1", func(a *api.Agent) error { return a.DisableServiceMaintenance("api-1") }),
+		alerts: []wantAlert{
+			info("ConsulServiceMaintenanceLong", "node=client-1 service_id=api-1 service_name=api"),
+		},
+	},
+	{
+		name:   "a client agent is killed",
+		breaks: kill("client-3"), repairs: restart("client-3"),
+		alerts: []wantAlert{warning("ConsulSerfMemberFailed", "member=client-3")},
+	},
+	{
+		act: "hung leader and token", cluster: "untouched", asked: "server-1 client-1",
+		options: consultest.Options{Servers: 3, Clients: 1, Config: steady()},
+		prepare: func(t *testing.T, w *world) []string {
+			register(t, w.Clients[0], "web-1", "web")
+			return nil
+		},
+		name: "nothing, for ten minutes",
+		// Other clusters of the act are still broken then.
+		repairs: func(t *testing.T, w *world) { w.expectCalm(t, "untouched", scaled(10*time.Minute)) },
+	},
+	{
+		act: "hung leader and token", cluster: "token", options: locked(), asked: "server-1", prepare: grant,
+		name: "the exporter's token is revoked",
+		breaks: func(t *testing.T, w *world) {
+			acl := w.Servers[0].Client().ACL()
+			own, _, err := acl.TokenReadSelf(&api.QueryOptions{Token: w.token})
+			harness.Must(t, err)
+			_, err = acl.TokenDelete(own.AccessorID, nil)
+			harness.Must(t, err)
+		},
+		repairs: func(t *testing.T, w *world) { rewrite(t, w.tokenFile, newToken(t, w, harness.ReadmePolicy(t))) },
+		alerts:  []wantAlert{warning("ConsulCollectorRefused", "*")},
+	},
+	{
+		act: "leader and followers", cluster: "leader", options: three(brisk()), asked: "server-2",
+		name:   "the leader is killed",
+		breaks: kill("server-1"), repairs: restart("server-1"),
+		alerts: []wantAlert{
+			critical("ConsulServerDown", "server=server-1"),
+			warning("ConsulQuorumAtRisk", ""),
+			held(critical("ConsulRPCPortDown", "server=server-1 port=8300 protocol=rpc transport=tcp")),
+			held(warning("ConsulSerfWANPortDown", "server=server-1 port=8302 protocol=serf_wan transport=tcp")),
+			held(warning("ConsulSerfMemberFailed", "member=server-1 server=server-1")),
+			held(warning("ConsulSerfWANMemberFailed", "member=server-1.dc1 dc=dc1 server=server-1")),
+			held(warning("ConsulAutopilotUnhealthy", "")),
+		},
+	},
+	{
+		act: "leader and followers", cluster: "follower", options: three(steady()), asked: "server-1",
+		name:   "a follower hangs (SIGSTOP)",
+		breaks: stop("server-3"), repairs: resume("server-3"),
+		alerts: []wantAlert{
+			critical("ConsulServerHung", "server=server-3"),
+			warning("ConsulQuorumAtRisk", ""),
+			held(critical("ConsulRPCPortDown", "server=server-3 port=8300 protocol=rpc transport=tcp")),
+			held(warning("ConsulSerfMemberFailed", "member=server-3 server=server-3")),
+			held(warning("ConsulAutopilotUnhealthy", "")),
+		},
+	},
+	followerKilled("east", "server-1 server-2"),
+	followerKilled("west", "server-1"),
+	{
+		act: "clusters", cluster: "split", asked: "server-1",
+		options: consultest.Options{Servers: 2, Bootstrap: consultest.BootstrapAlone, Config: brisk()},
+		name:    "two servers that each lead a cluster of their own are joined",
+		breaks:  func(t *testing.T, w *world) { harness.Must(t, w.Join(harness.Soon(t), w.Servers[0], w.Servers[1])) },
+		repairs: leave("server-2"),
+		alerts: []wantAlert{
+			critical("ConsulSplitBrain", ""),
+			held(critical("ConsulServersDisagree", "")),
+			held(warning("ConsulGRPCPortDown", "server=server-2 port=8503 protocol=grpc_tls transport=tcp")),
+		},
+	},
+	{
+		act: "clusters", cluster: "moves", options: three(brisk()), asked: "server-1",
+		name: "leadership is transferred five times in a row",
+		breaks: func(t *testing.T, w *world) {
+			for i := range 5 {
+				harness.Must(t, w.TransferLeadership(harness.Soon(t), w.Servers[(i+1)%3]))
+				time.Sleep(2 * alertScrapeInterval) //nolint:forbidigo // So that each is seen.
+			}
+		},
+		alerts: []wantAlert{warning("ConsulLeaderChangesOften", "")},
+	},
+	{
+		act: "rolling restart and voters", cluster: "left", options: three(brisk()), asked: "server-1 server-2",
+		name:   "all servers leave and come back, one at a time",
+		breaks: restartAll(func(t *testing.T, a *consultest.Agent) error { return a.Leave(harness.Soon(t)) }),
+	},
+	{
+		act: "leader and followers", cluster: "crashed", options: three(brisk()), asked: "server-1 server-2",
+		name:   "all servers are killed and come back, one at a time",
+		breaks: restartAll(func(_ *testing.T, a *consultest.Agent) error { return a.Kill() }),
+	},
+	{
+		act: "certificates and rights", cluster: "tls", asked: "server-1",
+		options: consultest.Options{Servers: 3, TLS: true, CertLifetime: 90 * day, Config: steady()},
+		prepare: func(_ *testing.T, w *world) []string { return harness.TLSFlags(w.Cluster) },
+		name:    "a server's certificate expires in ten days",
+		breaks:  certify("server-2", 10*day), repairs: certify("server-2", 90*day),
+		alerts: []wantAlert{
+			warning("ConsulCertificateExpires", "server=server-2 port=8300 protocol=rpc"),
+			warning("ConsulCertificateExpires", "server=server-2 port=8501 protocol=https"),
+			warning("ConsulCertificateExpires", "server=server-2 port=8503 protocol=grpc_tls"),
+		},
+	},
+	{
+		name:   "a server's certificate has expired",
+		breaks: certify("server-3", -time.Minute), repairs: certify("server-3", 90*day),
+		alerts: []wantAlert{
+			critical("ConsulCertificateExpires", "server=server-3 port=8300 protocol=rpc"),
+			critical("ConsulCertificateExpires", "server=server-3 port=8501 protocol=https"),
+			critical("ConsulCertificateExpires", "server=server-3 port=8503 protocol=grpc_tls"),
+			critical("ConsulRPCPortDown", "server=server-3 port=8300 protocol=rpc transport=tcp"),
+			warning("ConsulQuorumAtRisk", ""),
+			held(warning("ConsulCertificateExpires", "server=server-3 port=8300 protocol=rpc")),
+			held(warning("ConsulCertificateExpires", "server=server-3 port=8501 protocol=https")),
+			held(warning("ConsulCertificateExpires", "server=server-3 port=8503 protocol=grpc_tls")),
+			held(warning("ConsulHTTPPortDown", "server=server-3 port=8501 protocol=https transport=tcp")),
+			held(warning("ConsulGRPCPortDown", "server=server-3 port=8503 protocol=grpc_tls transport=tcp")),
+		},
+	},
+	{
+		// Only the number of voters tells of this one. Voters that were there for less than a tenth of the time do not
+		// count, so it leaves after those of the other scene have been restarted.
+		act: "rolling restart and voters", cluster: "fewer", options: three(steady()), asked: "server-1",
+		name:   "a server leaves and does not come back",
+		breaks: leave("server-3"), repairs: restart("server-3"),
+		alerts: []wantAlert{warning("ConsulVotersMissing", ""), warning("ConsulQuorumAtRisk", "")},
+		except: []exception{{
+			why:    "ConsulVotersMissing holds it back, and rests on the number of voters over a day",
+			alerts: []string{"ConsulEvenVoters"},
+		}},
+	},
+	{
+		act: "exporters and agents", cluster: "agent", options: consultest.Options{Servers: 1, Clients: 1},
+		asked:  "client-1",
+		name:   "the agent that the exporter asks is killed",
+		breaks: kill("client-1"), repairs: restart("client-1"),
+		alerts: agentUnreachable,
+	},
+	{
+		act: "exporters and agents", cluster: "stuck", options: consultest.Options{Servers: 1, Clients: 1},
+		asked:  "client-1",
+		name:   "the agent that the exporter asks hangs (SIGSTOP)",
+		breaks: stop("client-1"), repairs: resume("client-1"),
+		alerts: agentUnreachable,
+	},
+	{
+		act: "exporters and agents", cluster: "agents", options: consultest.Options{Servers: 1, Clients: 2},
+		asked:  "client-1 server-1",
+		name:   "the agent that one of two exporters asks is killed",
+		breaks: kill("client-1"), repairs: restart("client-1"),
+		alerts: []wantAlert{
+			warning("ConsulAgentUnreachable", "*"),
+			warning("ConsulHTTPPortDown", "server=client-1 port=8500 protocol=http transport=tcp"),
+			warning("ConsulGRPCPortDown", "server=client-1 port=8502 protocol=grpc transport=tcp"),
+			warning("ConsulDNSPortDown", "server=client-1 port=8600"),
+			warning("ConsulSerfMemberFailed", "member=client-1"),
+		},
+		except: []exception{{
+			why: "a page is about the agent of its own exporter, and alerts are about those of all exporters",
+			alerts: []string{
+				"ConsulAgentUnreachable", "ConsulHTTPPortDown", "ConsulGRPCPortDown", "ConsulDNSPortDown",
+				"ConsulSerfMemberFailed",
+			},
+		}},
+	},
+	{
+		act: "certificates and rights", cluster: "half", options: locked(), asked: "server-1",
+		prepare: func(t *testing.T, w *world) []string {
+			for _, name := range []string{"api", "web"} {
+				_, err := w.Servers[0].Client().Catalog().Register(&api.CatalogRegistration{
+					Node: "worker", Address: "10.0.0.9", Service: &api.AgentService{ID: name + "-1", Service: name},
+				}, nil)
+				harness.Must(t, err)
+			}
+			return grant(t, w)
+		},
+		name:    "the exporter gets a token that may read half of the services",
+		breaks:  func(t *testing.T, w *world) { rewrite(t, w.tokenFile, newToken(t, w, halfPolicy(t))) },
+		repairs: func(t *testing.T, w *world) { rewrite(t, w.tokenFile, w.token) },
+		alerts:  []wantAlert{warning("ConsulResultsFiltered", "endpoint=/v1/catalog/services")},
+	},
 }
 
-// wantAlert is one alert that a fault leads to.
-type wantAlert struct {
-	name, severity string
-	// labels are all but the name, the severity, and those that tell clusters apart; nil is any number of alerts with any labels.
-	labels map[string]string
-	// held is whether Alertmanager holds the alert back, because another one is its cause.
-	held bool
-}
-
-// receivers are the receivers of the example by severity.
-var receivers = map[string]string{"critical": "pager", "warning": "chat", "info": "mail"}
-
-// alertFaults are all faults. What makes them is in TestStackAlerts. Where a server leads, it is server-1.
-var alertFaults = []alertFault{
-	{name: "two of three servers are killed", alerts: []wantAlert{
-		critical("ConsulQuorumLost", ""),
-		critical("ConsulServerDown", "server=server-1"),
-		critical("ConsulServerDown", "server=server-2"),
-		held(critical("ConsulNoLeader", "")),
-		held(critical("ConsulServerWithoutLeader", "server=server-3")),
-		held(warning("ConsulServerCandidate", "server=server-3")),
-		held(critical("ConsulConsistentReadsFail", "")),
-		held(critical("ConsulRPCPortDown", "server=server-1 port=8300 protocol=rpc transport=tcp")),
-		held(critical("ConsulSerfLANPortDown", "server=server-1 port=8301 protocol=serf_lan transport=tcp")),
-		held(warning("ConsulGossipHealthPoor", "pool=lan")),
-	}},
-	{name: "the leader hangs (SIGSTOP), watched by two exporters", alerts: []wantAlert{
-		critical("ConsulServerHung", "server=server-1"),
-		warning("ConsulQuorumAtRisk", ""),
-		held(critical("ConsulRPCPortDown", "server=server-1 port=8300 protocol=rpc transport=tcp")),
-		held(info("ConsulPortNotAnswering", "server=server-1 port=8300 protocol=rpc transport=tcp")),
-		held(warning("ConsulHTTPPortDown", "server=server-1 port=8500 protocol=http transport=tcp")),
-		held(warning("ConsulGRPCPortDown", "server=server-1 port=8502 protocol=grpc transport=tcp")),
-		held(warning("ConsulDNSPortDown", "server=server-1 port=8600")),
-	}},
-	{name: "one of two instances of a service goes critical", alerts: []wantAlert{
-		warning("ConsulServiceInstancesCritical", "service_name=web status=critical"),
-	}},
-	{name: "all instances of a service go critical", alerts: []wantAlert{
-		critical("ConsulServiceDown", "service_name=db status=critical"),
-	}},
-	{name: "a check of a server's node goes critical", alerts: []wantAlert{
-		warning("ConsulNodeCheckCritical", "node=server-3 check=disk"),
-		warning("ConsulDNSFewerServers", "server=server-1 port=8600"),
-		warning("ConsulDNSFewerServers", "server=server-2 port=8600"),
-		warning("ConsulDNSFewerServers", "server=server-3 port=8600"),
-	}},
-	{name: "a node stays in maintenance, for longer than `--maintenance=2m`", alerts: []wantAlert{
-		info("ConsulNodeMaintenanceLong", "node=client-2"),
-	}},
-	{name: "a service instance stays in maintenance, for longer than `--maintenance=2m`", alerts: []wantAlert{
-		info("ConsulServiceMaintenanceLong", "node=client-1 service_id=api-1 service_name=api"),
-	}},
-	{name: "a client agent is killed", alerts: []wantAlert{
-		warning("ConsulSerfMemberFailed", "member=client-3"),
-	}},
-	{name: "nothing, for ten minutes"},
-	{name: "the exporter's token is revoked", alerts: []wantAlert{
-		warning("ConsulCollectorRefused", "*"),
-	}},
-	{name: "the leader is killed", alerts: []wantAlert{
-		critical("ConsulServerDown", "server=server-1"),
-		warning("ConsulQuorumAtRisk", ""),
-		held(critical("ConsulRPCPortDown", "server=server-1 port=8300 protocol=rpc transport=tcp")),
-		held(warning("ConsulSerfWANPortDown", "server=server-1 port=8302 protocol=serf_wan transport=tcp")),
-		held(warning("ConsulSerfMemberFailed", "member=server-1 server=server-1")),
-		held(warning("ConsulSerfWANMemberFailed", "member=server-1.dc1 dc=dc1 server=server-1")),
-		held(warning("ConsulAutopilotUnhealthy", "")),
-	}},
-	{name: "a follower hangs (SIGSTOP)", alerts: []wantAlert{
-		critical("ConsulServerHung", "server=server-3"),
-		warning("ConsulQuorumAtRisk", ""),
-		held(critical("ConsulRPCPortDown", "server=server-3 port=8300 protocol=rpc transport=tcp")),
-		held(warning("ConsulSerfMemberFailed", "member=server-3 server=server-3")),
-		held(warning("ConsulAutopilotUnhealthy", "")),
-	}},
-	{name: "a follower is killed, in each of two clusters, one of which has two exporters", alerts: []wantAlert{
-		critical("ConsulServerDown", "server=server-3"),
-		warning("ConsulQuorumAtRisk", ""),
-	}},
-	{name: "two servers that each lead a cluster of their own are joined", alerts: []wantAlert{
-		critical("ConsulSplitBrain", ""),
-		held(critical("ConsulServersDisagree", "")),
-		held(warning("ConsulGRPCPortDown", "server=server-2 port=8503 protocol=grpc_tls transport=tcp")),
-	}},
-	{name: "leadership is transferred five times in a row", alerts: []wantAlert{
-		warning("ConsulLeaderChangesOften", ""),
-	}},
-	{name: "all servers leave and come back, one at a time"},
-	{name: "all servers are killed and come back, one at a time"},
-	{name: "a server's certificate expires in ten days", alerts: []wantAlert{
-		warning("ConsulCertificateExpires", "server=server-2 port=8300 protocol=rpc"),
-		warning("ConsulCertificateExpires", "server=server-2 port=8501 protocol=https"),
-		warning("ConsulCertificateExpires", "server=server-2 port=8503 protocol=grpc_tls"),
-	}},
-	{name: "a server's certificate has expired", alerts: []wantAlert{
-		critical("ConsulCertificateExpires", "server=server-3 port=8300 protocol=rpc"),
-		critical("ConsulCertificateExpires", "server=server-3 port=8501 protocol=https"),
-		critical("ConsulCertificateExpires", "server=server-3 port=8503 protocol=grpc_tls"),
-		critical("ConsulRPCPortDown", "server=server-3 port=8300 protocol=rpc transport=tcp"),
-		warning("ConsulQuorumAtRisk", ""),
-		held(warning("ConsulCertificateExpires", "server=server-3 port=8300 protocol=rpc")),
-		held(warning("ConsulCertificateExpires", "server=server-3 port=8501 protocol=https")),
-		held(warning("ConsulCertificateExpires", "server=server-3 port=8503 protocol=grpc_tls")),
-		held(warning("ConsulHTTPPortDown", "server=server-3 port=8501 protocol=https transport=tcp")),
-		held(warning("ConsulGRPCPortDown", "server=server-3 port=8503 protocol=grpc_tls transport=tcp")),
-	}},
-	{name: "a server leaves and does not come back", alerts: []wantAlert{
-		warning("ConsulVotersMissing", ""),
-		warning("ConsulQuorumAtRisk", ""),
-	}},
-	{name: "the agent that the exporter asks is killed", alerts: []wantAlert{
-		critical("ConsulAgentUnreachable", ""),
-		held(warning("ConsulAgentUnreachable", "*")),
-		held(warning("ConsulHTTPPortDown", "server=client-1 port=8500 protocol=http transport=tcp")),
-		held(warning("ConsulGRPCPortDown", "server=client-1 port=8502 protocol=grpc transport=tcp")),
-		held(warning("ConsulDNSPortDown", "server=client-1 port=8600")),
-	}},
-	{name: "the agent that the exporter asks hangs (SIGSTOP)", alerts: []wantAlert{
-		critical("ConsulAgentUnreachable", ""),
-		held(warning("ConsulAgentUnreachable", "*")),
-		held(warning("ConsulHTTPPortDown", "server=client-1 port=8500 protocol=http transport=tcp")),
-		held(warning("ConsulGRPCPortDown", "server=client-1 port=8502 protocol=grpc transport=tcp")),
-		held(warning("ConsulDNSPortDown", "server=client-1 port=8600")),
-	}},
-	{name: "the agent that one of two exporters asks is killed", alerts: []wantAlert{
-		warning("ConsulAgentUnreachable", "*"),
-		warning("ConsulHTTPPortDown", "server=client-1 port=8500 protocol=http transport=tcp"),
-		warning("ConsulGRPCPortDown", "server=client-1 port=8502 protocol=grpc transport=tcp"),
-		warning("ConsulDNSPortDown", "server=client-1 port=8600"),
-		warning("ConsulSerfMemberFailed", "member=client-1"),
-	}},
-	{name: "the exporter gets a token that may read half of the services", alerts: []wantAlert{
-		warning("ConsulResultsFiltered", "endpoint=/v1/catalog/services"),
-	}},
-	{name: "one of two exporters is killed", alerts: []wantAlert{
-		warning("ConsulExporterDown", "*"),
-	}},
-	{name: "the only exporter is killed", alerts: []wantAlert{
-		critical("ConsulExporterMissing", ""),
-		held(warning("ConsulExporterDown", "*")),
-	}},
-	{name: "service discovery drops the only exporter", alerts: []wantAlert{
-		critical("ConsulExporterMissing", ""),
-	}},
-	{name: "the catalog outgrows `--collector.catalog.max-series`", alerts: []wantAlert{
-		warning("ConsulCatalogTooLarge", ""),
-	}},
-	{name: "the exporter's configuration file is broken, and loaded", alerts: []wantAlert{
-		warning("ConsulConfigReloadFailed", "*"),
-	}},
-	{name: "the exporter is told to read a datacenter that there is not", alerts: []wantAlert{
-		warning("ConsulCollectorFails", "collector=catalog"),
-		warning("ConsulCollectorFails", "collector=members"),
-		warning("ConsulCollectorFails", "collector=overview"),
-	}},
-	{name: "the exporter's token file is gone", alerts: []wantAlert{
-		warning("ConsulExporterImpaired", "*"),
-	}},
-	{name: "the root certificate of the service mesh expires in five hours", alerts: []wantAlert{
-		critical("ConsulCARootExpires", "*"),
-		held(warning("ConsulCARootExpires", "*")),
-	}},
-	{name: "encryption of gossip is turned on for one of two agents", alerts: []wantAlert{
-		warning("ConsulGossipEncryptionDiffers", ""),
-	}},
-	{name: "the other cluster deletes a peering", alerts: []wantAlert{
-		warning("ConsulPeeringDown", "peer=east state=terminated"),
-	}},
-	{name: "UDP 8301 is blocked between the exporter and a server", alerts: []wantAlert{
-		warning("ConsulGossipUDPBlocked", "server=server-2 port=8301 protocol=serf_lan transport=udp"),
-	}},
-	{name: "TCP 8301 is blocked between the exporter and a server", alerts: []wantAlert{
-		critical("ConsulSerfLANPortDown", "server=server-1 port=8301 protocol=serf_lan transport=tcp"),
-	}},
-	{name: "TCP 8300 is blocked between the exporter and a follower", alerts: []wantAlert{
-		critical("ConsulRPCPortDown", "server=server-3 port=8300 protocol=rpc transport=tcp"),
-		warning("ConsulQuorumAtRisk", ""),
-	}},
-	{name: "TCP 8302, 8500, 8502 and 8600 are blocked between the exporter and a server", alerts: []wantAlert{
-		warning("ConsulSerfWANPortDown", "server=server-2 port=8302 protocol=serf_wan transport=tcp"),
-		warning("ConsulHTTPPortDown", "server=server-2 port=8500 protocol=http transport=tcp"),
-		warning("ConsulGRPCPortDown", "server=server-2 port=8502 protocol=grpc transport=tcp"),
-		warning("ConsulDNSPortDown", "server=server-2 port=8600"),
-	}},
-	{name: "every other connection to port 8302 of a server is refused", alerts: []wantAlert{
-		warning("ConsulPortErrors", "server=server-2 port=8302 protocol=serf_wan transport=tcp"),
-	}},
-	{name: "port 8502 of a server accepts connections, and what is sent there is lost", alerts: []wantAlert{
-		info("ConsulPortNotAnswering", "server=server-3 port=8502 protocol=grpc transport=tcp"),
-		warning("ConsulGRPCPortDown", "server=server-3 port=8502 protocol=grpc transport=tcp"),
-	}},
-	{name: "a server's port 8302 takes more than a second to answer, and the pack has `--scrape-duration=900ms`", alerts: []wantAlert{
-		warning("ConsulPortSlow", "server=server-3 port=8302 protocol=serf_wan transport=tcp"),
-		warning("ConsulScrapeSlow", "*"),
-	}},
-	{name: "one of three servers is cut off from the others", alerts: []wantAlert{
-		critical("ConsulServerWithoutLeader", "server=server-3"),
-		warning("ConsulQuorumAtRisk", ""),
-		held(warning("ConsulSerfMemberFailed", "member=server-3 server=server-3")),
-		held(critical("ConsulRaftLastContact", "server=server-3")),
-		held(warning("ConsulAutopilotUnhealthy", "")),
-	}},
-	{name: "all servers are cut off from each other", alerts: []wantAlert{
-		critical("ConsulNoLeader", ""),
-		held(critical("ConsulServerWithoutLeader", "server=server-1")),
-		held(critical("ConsulConsistentReadsFail", "")),
-	}},
-	{name: "one of two exporters is cut off from a server's port 8300", alerts: []wantAlert{
-		warning("ConsulPortViewsDiffer", "server=server-3 port=8300 protocol=rpc transport=tcp"),
-		held(warning("ConsulPortErrors", "server=server-3 port=8300 protocol=rpc transport=tcp")),
-	}},
-	{name: "a follower is kept behind while 5,000 keys are written (large packets to its port 8300 are lost)", alerts: []wantAlert{
-		warning("ConsulRaftLogLag", "server=server-3"),
-		warning("ConsulAutopilotUnhealthy", ""),
-		held(info("ConsulRaftLogLag", "server=server-3")),
-	}},
-}
-
-func critical(name, labels string) wantAlert { return newWantAlert(name, "critical", labels) }
-func warning(name, labels string) wantAlert  { return newWantAlert(name, "warning", labels) }
-func info(name, labels string) wantAlert     { return newWantAlert(name, "info", labels) }
-
-// newWantAlert reads labels written as server=server-1 port=8300.
-func newWantAlert(name, severity, labels string) wantAlert {
-	a := wantAlert{name: name, severity: severity, labels: map[string]string{}}
-	if labels == "*" {
-		a.labels = nil
-		return a
+// followerKilled happens in two clusters at a time, one of which has two exporters: each cluster has its own alerts,
+// once.
+func followerKilled(cluster, asked string) fault {
+	return fault{
+		act: "clusters", cluster: cluster, options: three(steady()), asked: asked,
+		name:   "a follower is killed, in each of two clusters, one of which has two exporters",
+		breaks: kill("server-3"), repairs: restart("server-3"),
+		alerts: []wantAlert{critical("ConsulServerDown", "server=server-3"), warning("ConsulQuorumAtRisk", "")},
 	}
-	for pair := range strings.FieldsSeq(labels) {
-		label, value, _ := strings.Cut(pair, "=")
-		a.labels[label] = value
-	}
-	return a
 }
 
-func held(a wantAlert) wantAlert {
-	a.held = true
-	return a
-}
-
-// faultNamed finds a fault in the table.
-func faultNamed(t *testing.T, name string) alertFault {
-	t.Helper()
-	for _, f := range alertFaults {
-		if f.name == name {
-			return f
-		}
-	}
-	t.Fatalf("there is no fault %q in the table", name)
-	return alertFault{}
+// agentUnreachable is what follows when the only agent that is asked does not answer.
+var agentUnreachable = []wantAlert{
+	critical("ConsulAgentUnreachable", ""),
+	held(warning("ConsulAgentUnreachable", "*")),
+	held(warning("ConsulHTTPPortDown", "server=client-1 port=8500 protocol=http transport=tcp")),
+	held(warning("ConsulGRPCPortDown", "server=client-1 port=8502 protocol=grpc transport=tcp")),
+	held(warning("ConsulDNSPortDown", "server=client-1 port=8600")),
 }

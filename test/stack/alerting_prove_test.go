@@ -8,6 +8,7 @@ package stack_test
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -16,20 +17,21 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// How long the stack may take for what does not depend on the pack's times: for a cluster to come to rest, for Consul to notice a
-// fault, and for a cluster to heal.
+// How long the stack may take for what does not depend on the pack's times: for a cluster to settle, for Consul to
+// notice a fault, and for a cluster to recover.
 const (
 	settleWithin = 150 * time.Second
 	noticeWithin = 150 * time.Second
 	healWithin   = 240 * time.Second
 )
 
-// outage is a fault of the table in one cluster.
+// outage is a fault while it is played.
 type outage struct {
+	*fault
+	world *world
+	// cluster is the label of the exporters that see it.
 	cluster string
-	fault   string
-	// strike makes it, and mend undoes it.
-	strike, mend func()
+	began   time.Time
 }
 
 // waitQuiet waits until Prometheus scrapes all exporters, all their agents answer, and no alert fires or pends.
@@ -37,11 +39,9 @@ func (s *alertStack) waitQuiet(t *testing.T, within time.Duration) {
 	t.Helper()
 	var since time.Time
 	harness.WaitFor(t, within, "nothing to be wrong", func() string {
-		var missing string
-		if up := s.value(t, "count(up == 1)"); up != fmt.Sprint(len(s.targets)) {
-			missing = fmt.Sprintf("%s of %d exporters are up", up, len(s.targets))
-		} else {
-			missing = s.activeText(t)
+		missing := s.activeText(t)
+		if up := len(s.query(t, "up == 1")); up != len(s.watchers) {
+			missing = fmt.Sprintf("%d of %d exporters are up", up, len(s.watchers))
 		}
 		if missing != "" {
 			since = time.Time{}
@@ -57,12 +57,12 @@ func (s *alertStack) waitQuiet(t *testing.T, within time.Duration) {
 	})
 }
 
-// activeText says what pends and fires, but for what is about the machine.
+// activeText lists what pends and fires, except for what a busy machine leads to.
 func (s *alertStack) activeText(t *testing.T) string {
 	t.Helper()
 	var lines []string
 	for _, a := range s.active(t) {
-		if !aboutMachine(a.Labels) {
+		if !aboutMachine(a.Labels["alertname"]) {
 			lines = append(lines, a.State+" "+alertText(a.Labels))
 		}
 	}
@@ -81,53 +81,51 @@ func alertText(labels map[string]string) string {
 	return labels["alertname"] + "{" + strings.Join(pairs, ",") + "}"
 }
 
-// expectCalm waits for a while and fails for each alert about a cluster that fired in that time, held back or not. What pends and goes
-// away is what the time is for that alerts pend.
+// expectCalm waits for a while and fails for each alert about a cluster that fired in that time, held back or not. What
+// pends and goes away is why alerts pend.
 func (s *alertStack) expectCalm(t *testing.T, cluster string, d time.Duration) {
 	t.Helper()
 	time.Sleep(d) //nolint:forbidigo // The time is what is tested.
-	expression := fmt.Sprintf(`max by (alertname, server, severity) (max_over_time(ALERTS{cluster=%q, alertstate="firing"}[%s]))`, cluster, d)
-	for _, found := range s.query(t, expression) {
-		if aboutMachine(found.Metric) {
-			continue
+	firing := fmt.Sprintf(`max_over_time(ALERTS{cluster=%q, alertstate="firing"}[%s])`, cluster, d)
+	for _, found := range s.query(t, "max by (alertname, server, severity) ("+firing+")") {
+		if !aboutMachine(string(found.Metric["alertname"])) {
+			t.Errorf("%s; want no alert at all", found.Metric)
 		}
-		t.Errorf("%s; want no alert at all", alertText(found.Metric))
 	}
 }
 
-// prove makes faults, all at once, and sees who is told: all that the table says and nothing else, and that it is over once the faults are
-// mended.
-func (s *alertStack) prove(t *testing.T, outages ...outage) {
+// prove makes faults, all at once, and sees who is notified: of all that the table has and of nothing else, and that it
+// is over once the faults are repaired. Pages and check show the same.
+func (s *alertStack) prove(t *testing.T, outages []*outage) {
 	t.Helper()
 	s.waitQuiet(t, settleWithin)
-	p := &observation{alertStack: s, began: make(map[string]time.Time)}
-	for _, o := range outages {
-		p.expect(t, o)
-	}
-	for _, o := range outages {
-		p.began[o.fault] = time.Now()
-		o.strike()
-	}
+	p := &observation{alertStack: s}
 	longest := time.Duration(0)
 	for _, o := range outages {
-		for _, a := range faultNamed(t, o.fault).alerts {
+		for _, a := range o.alerts {
+			p.expected = append(p.expected, expectedAlert{a, o})
 			longest = max(longest, scaled(a.pends(t)))
 		}
 	}
+	for _, o := range outages {
+		o.began = time.Now()
+		o.breaks.take(t, o.world)
+	}
 	harness.WaitFor(t, longest+noticeWithin, "the alerts", func() string { return p.missing(t) })
-	p.watch(t, scaled(5*time.Minute)) // As long as most warnings pend.
-	p.logHeld(t)
+	p.watchOn(t, scaled(5*time.Minute)) // As long as most warnings pend.
+	p.waitAgreement(t, outages)
 
 	for _, o := range outages {
-		o.mend()
+		o.repairs.take(t, o.world)
 	}
 	harness.WaitFor(t, healWithin, "all to be over", func() string {
-		p.check(t)
+		p.expectNotifications(t)
 		if active := s.activeText(t); active != "" {
 			return active
 		}
 		return p.unresolved()
 	})
+	p.waitAgreement(t, nil)
 	for series, n := range s.prometheus.Scrape(t) {
 		if strings.HasPrefix(series, "prometheus_rule_evaluation_failures_total") && n > 0 {
 			t.Errorf("%s is %v; want each evaluation of rules to succeed", series, n)
@@ -143,47 +141,39 @@ func (s *alertStack) prove(t *testing.T, outages ...outage) {
 type observation struct {
 	*alertStack
 	expected []expectedAlert
-	// began is when a fault was made.
-	began map[string]time.Time
-	// looked is how many notifications check has looked at.
+	// looked is how many notifications were looked at.
 	looked int
 }
 
-// expectedAlert is one that the fault of a cluster leads to.
+// expectedAlert is one that an outage leads to.
 type expectedAlert struct {
 	wantAlert
-	cluster, fault string
+	outage *outage
 }
 
-func (p *observation) expect(t *testing.T, o outage) {
-	t.Helper()
-	for _, a := range faultNamed(t, o.fault).alerts {
-		p.expected = append(p.expected, expectedAlert{a, o.cluster, o.fault})
-	}
-}
-
-// matches says whether an alert in Prometheus, Alertmanager or a notification is this one.
+// matches reports whether an alert in Prometheus, Alertmanager or a notification is this one.
 func (a expectedAlert) matches(labels map[string]string) bool {
-	if labels["alertname"] != a.name || labels["severity"] != a.severity || labels["cluster"] != a.cluster {
+	if labels["alertname"] != a.name || labels["severity"] != a.severity || labels["cluster"] != a.outage.cluster {
 		return false
 	}
-	if a.labels == nil {
-		return true
-	}
 	own := maps.Clone(labels)
-	maps.DeleteFunc(own, func(name, _ string) bool {
-		return slices.Contains([]string{"alertname", "severity", "cluster", "job"}, name)
-	})
-	return maps.Equal(own, a.labels)
+	for _, name := range []string{"alertname", "severity", "cluster", "job"} {
+		delete(own, name)
+	}
+	return a.labels == nil || maps.Equal(own, a.labels)
 }
 
 func (a expectedAlert) String() string {
-	labels := maps.Clone(a.labels)
-	if labels == nil {
-		labels = map[string]string{}
-	}
-	labels["alertname"], labels["severity"], labels["cluster"] = a.name, a.severity, a.cluster
+	labels := map[string]string{"alertname": a.name, "severity": a.severity, "cluster": a.outage.cluster}
+	maps.Copy(labels, a.labels)
 	return alertText(labels)
+}
+
+// isExpected reports whether an alert may be there; if it was notified of, it must not be one that is held back.
+func (p *observation) isExpected(labels map[string]string, notified bool) bool {
+	return slices.ContainsFunc(p.expected, func(a expectedAlert) bool {
+		return (!notified || !a.held) && a.matches(labels)
+	})
 }
 
 // arrived is when an alert was first in a notification.
@@ -198,41 +188,45 @@ func (p *observation) arrived(a expectedAlert) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// missing says which of the expected alerts have not arrived, or are not held back.
+// missing lists the expected alerts that have not arrived, or are not held back.
 func (p *observation) missing(t *testing.T) string {
 	t.Helper()
-	p.check(t)
+	p.expectNotifications(t)
 	active, routed := p.active(t), p.routed(t)
 	var missing []string
 	for _, a := range p.expected {
-		if _, arrived := p.arrived(a); !a.held && !arrived {
+		_, arrived := p.arrived(a)
+		switch {
+		case !a.held && !arrived:
 			missing = append(missing, a.String()+" has not arrived")
-		}
-		if a.held && !slices.ContainsFunc(active, func(r ruledAlert) bool { return r.State == "firing" && a.matches(r.Labels) }) {
+		case !a.held:
+		case !slices.ContainsFunc(active, func(r ruledAlert) bool { return r.State == "firing" && a.matches(r.Labels) }):
 			missing = append(missing, a.String()+" does not fire")
-		} else if a.held && !slices.ContainsFunc(routed, func(r routedAlert) bool {
-			return r.Status.State == "suppressed" && len(r.Status.InhibitedBy) > 0 && a.matches(r.Labels)
-		}) {
+		case !slices.ContainsFunc(routed, func(r routedAlert) bool { return r.heldBack() && a.matches(r.Labels) }):
 			missing = append(missing, a.String()+" is not held back")
 		}
 	}
 	return strings.Join(missing, ", ")
 }
 
-// check fails for each alert that has arrived since it looked last and was not to, or not there.
-func (p *observation) check(t *testing.T) {
+// heldBack reports whether another alert is why nobody is notified.
+func (r routedAlert) heldBack() bool {
+	return r.Status.State == "suppressed" && len(r.Status.InhibitedBy) > 0
+}
+
+// expectNotifications fails for each alert that has arrived since it was last called and was not expected, or not
+// there.
+func (p *observation) expectNotifications(t *testing.T) {
 	t.Helper()
 	pages := p.pages.all()
 	for _, page := range pages[p.looked:] {
 		for _, alert := range page.Alerts {
 			text := alertText(alert.Labels)
 			switch {
-			case slices.ContainsFunc(p.expected, func(a expectedAlert) bool {
-				// With others of its group Alertmanager also calls those resolved that it held back.
-				return (!a.held || alert.Status == "resolved") && a.matches(alert.Labels)
-			}):
-			case aboutMachine(alert.Labels):
-				t.Logf("%s is %s, which the machine's being busy may be why: %s", text, alert.Status, alert.Annotations["description"])
+			// With others of its group Alertmanager also calls those resolved that it held back.
+			case p.isExpected(alert.Labels, alert.Status != "resolved"):
+			case aboutMachine(alert.Labels["alertname"]):
+				t.Logf("%s is %s, maybe because the machine is busy: %s", text, alert.Status, alert.Annotations["description"])
 			default:
 				t.Errorf("%s is %s, which is not expected: %s", text, alert.Status, alert.Annotations["description"])
 			}
@@ -240,9 +234,8 @@ func (p *observation) check(t *testing.T) {
 				t.Errorf("%s went to %s; want it to go to %s", text, page.receiver, want)
 			}
 			for _, name := range []string{"summary", "description", "runbook_url"} {
-				annotation := alert.Annotations[name]
-				if annotation == "" || strings.Contains(annotation, "<no value>") || strings.Contains(annotation, "%!") || strings.Contains(annotation, "error") {
-					t.Errorf("%s has the %s %q", text, name, annotation)
+				if a := alert.Annotations[name]; a == "" || badAnnotation.MatchString(a) {
+					t.Errorf("%s has the %s %q", text, name, a)
 				}
 			}
 		}
@@ -250,30 +243,24 @@ func (p *observation) check(t *testing.T) {
 	p.looked = len(pages)
 }
 
-// watch looks on for a while, in which nothing else may arrive.
-func (p *observation) watch(t *testing.T, d time.Duration) {
+// badAnnotation is what templates of Prometheus leave when they fail.
+var badAnnotation = regexp.MustCompile(`<no value>|%!|error`)
+
+// watchOn looks on for a while, in which nothing else may arrive.
+func (p *observation) watchOn(t *testing.T, d time.Duration) {
 	t.Helper()
-	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(alertInterval / 2) { //nolint:forbidigo // The time is what is tested.
-		p.check(t)
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		p.expectNotifications(t)
+		time.Sleep(alertInterval / 2) //nolint:forbidigo // The time is what is tested.
 	}
 }
 
-// logHeld notes what is held back beyond what the table says, for whoever writes it.
-func (p *observation) logHeld(t *testing.T) {
-	t.Helper()
-	for _, r := range p.routed(t) {
-		if r.Status.State == "suppressed" && !slices.ContainsFunc(p.expected, func(a expectedAlert) bool { return a.matches(r.Labels) }) {
-			t.Logf("held back, too: %s", alertText(r.Labels))
-		}
-	}
-}
-
-// unresolved says which of the alerts that arrived were not called resolved since.
+// unresolved lists the alerts that arrived and were not called resolved since.
 func (p *observation) unresolved() string {
 	last := make(map[string]string)
 	for _, page := range p.pages.all() {
 		for _, alert := range page.Alerts {
-			if !aboutMachine(alert.Labels) {
+			if !aboutMachine(alert.Labels["alertname"]) {
 				last[alertText(alert.Labels)] = alert.Status
 			}
 		}

@@ -6,217 +6,228 @@
 package stack_test
 
 import (
-	"context"
-	"os"
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
 	"testing"
-	"time"
-
-	"github.com/hashicorp/consul/api"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// scene starts a cluster and exporters that watch it, and says how to break it.
-type scene func(t *testing.T, s *alertStack) []outage
+// TestStackAlerts breaks clusters and sees who is notified. The faults that need the packet filter are in
+// TestE2EAlerts.
+func TestStackAlerts(t *testing.T) { play(t, slices.Concat(serverFaults, exporterFaults, meshFaults)) }
 
-// TestStackAlerts breaks clusters and sees who is told. What takes the packet filter is in TestE2EAlerts.
-func TestStackAlerts(t *testing.T) {
-	playAll(t, []act{
-		{"rolling restart and voters", nil, []scene{allLeave, voterLeft}},
-		{"quorum and services", map[string]string{"maintenance": "2m"}, []scene{quorumLost, services}},
-		{"hung leader and token", nil, []scene{leaderHangs, tokenRevoked, untouched}},
-		{"leader and followers", nil, []scene{allCrash, leaderKilled, followerHangs}},
-		{"clusters", nil, []scene{twoClusters, splitBrain, leadershipMoves}},
-		{"certificates and rights", nil, []scene{certificates, tokenReadsHalf}},
-		{"exporters and agents", nil, []scene{exporters, agentKilled, agentHangs}},
-		{"mesh and gossip", nil, []scene{rootExpires, gossipEncrypted, peeringTerminated}},
-	})
-}
-
-// act are scenes that share a Prometheus and an Alertmanager, and have their faults at the same time.
-type act struct {
-	name string
-	// settings are those of the pack.
+// fault is a row of the table: something that goes wrong, and which alerts it leads to.
+type fault struct {
+	// act is the same for faults that share a Prometheus and an Alertmanager and happen at the same time. A fault without
+	// it happens in the cluster of the one before.
+	act string
+	// settings are those of the pack in the act.
 	settings map[string]string
-	scenes   []scene
+	options  consultest.Options
+	// prepare changes the cluster before the exporters start, and returns further flags for them.
+	prepare func(t *testing.T, w *world) (flags []string)
+	// asked are the agents that exporters ask, one exporter for each, and marked those that marked exporters ask.
+	asked, marked string
+	// probeTimeout is that of the exporters, 1500ms by default.
+	probeTimeout string
+	// cluster is the label of the exporters' metrics.
+	cluster string
+
+	// name says what goes wrong. docs/alerts-proven.md calls it so.
+	name string
+	// breaks makes the fault and repairs ends it; nil does nothing.
+	breaks, repairs step
+	// alerts are those that arrive, and those that fire and are held back.
+	alerts []wantAlert
+	// except are the differences between pages and alerts that are right.
+	except []exception
 }
 
-// playAll plays acts, as many at a time as the test may run in parallel.
-func playAll(t *testing.T, acts []act) {
+// step changes something about the world of a scene.
+type step func(t *testing.T, w *world)
+
+func (s step) take(t *testing.T, w *world) {
+	t.Helper()
+	if s != nil {
+		s(t, w)
+	}
+}
+
+// world is what was started for a fault and those that happen in the same cluster.
+type world struct {
+	*alertStack
+	*consultest.Cluster
+	// first is the fault that comes with the cluster.
+	first *fault
+	// exporters are the last ones started for each label of a cluster.
+	exporters map[string]*watcher
+	// token is in tokenFile, and both files are read by the exporter.
+	token, tokenFile, configFile string
+	// filters are those that are or were in force.
+	filters []*harness.PacketFilter
+	// peer is a server of another cluster.
+	peer *consultest.Agent
+}
+
+// exception says why a page, its JSON or check need not agree with the alerts.
+type exception struct {
+	why string
+	// view is the only one that it is about, if any, and alerts are the names of the only alerts, if any.
+	view   string
+	alerts []string
+}
+
+// wantAlert is one alert that a fault leads to.
+type wantAlert struct {
+	name, severity string
+	// labels are all but the name, the severity, and those that tell clusters apart; nil is any number of alerts with
+	// any labels.
+	labels map[string]string
+	// held is whether Alertmanager holds the alert back, because another one is its cause.
+	held bool
+}
+
+// receivers are the receivers of the example by severity.
+var receivers = map[string]string{"critical": "pager", "warning": "chat", "info": "mail"}
+
+func critical(name, labels string) wantAlert { return newWantAlert(name, "critical", labels) }
+func warning(name, labels string) wantAlert  { return newWantAlert(name, "warning", labels) }
+func info(name, labels string) wantAlert     { return newWantAlert(name, "info", labels) }
+
+// newWantAlert reads labels written as server=server-1 port=8300; * is any number of alerts with any labels.
+func newWantAlert(name, severity, labels string) wantAlert {
+	a := wantAlert{name: name, severity: severity}
+	if labels == "*" {
+		return a
+	}
+	a.labels = map[string]string{}
+	for pair := range strings.FieldsSeq(labels) {
+		label, value, _ := strings.Cut(pair, "=")
+		a.labels[label] = value
+	}
+	return a
+}
+
+func held(a wantAlert) wantAlert {
+	a.held = true
+	return a
+}
+
+// allFaults are all of them, each once, in the order of docs/alerts-proven.md.
+func allFaults() []fault {
+	all := slices.Concat(serverFaults, exporterFaults, meshFaults, firewallFaults)
+	return slices.CompactFunc(all, func(a, b fault) bool { return a.name == b.name })
+}
+
+// play makes faults, as many acts at a time as tests may run in parallel.
+func play(t *testing.T, faults []fault) {
 	t.Helper()
 	binary := harness.BuildExporter(t)
-	for _, a := range acts {
-		t.Run(a.name, func(t *testing.T) {
+	var acts []string
+	byAct := make(map[string][]*fault)
+	act := ""
+	for i, f := range faults {
+		if act = cmp.Or(f.act, act); byAct[act] == nil {
+			acts = append(acts, act)
+		}
+		byAct[act] = append(byAct[act], &faults[i])
+	}
+	for _, act := range acts {
+		t.Run(act, func(t *testing.T) {
 			t.Parallel()
-			s := startAlerting(t, binary, a.settings)
-			var outages []outage
-			for _, start := range a.scenes {
-				outages = append(outages, start(t, s)...)
+			settings := make(map[string]string)
+			for _, f := range byAct[act] {
+				maps.Copy(settings, f.settings)
 			}
-			s.prove(t, outages...)
+			stack := startAlerting(t, binary, settings)
+			var outages []*outage
+			var w *world
+			for _, f := range byAct[act] {
+				if f.act != "" {
+					w = stack.open(t, f)
+				}
+				outages = append(outages, &outage{fault: f, world: w, cluster: cmp.Or(f.cluster, w.first.cluster)})
+			}
+			stack.prove(t, outages)
 		})
 	}
 }
 
-// startLed starts a cluster that server-1 leads.
-func startLed(t *testing.T, options consultest.Options) *consultest.Cluster {
+// open starts the cluster of a fault, which server-1 leads, and the exporters.
+func (s *alertStack) open(t *testing.T, f *fault) *world {
 	t.Helper()
-	c := consultest.Start(t, options)
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
-	defer cancel()
-	harness.Must(t, c.TransferLeadership(ctx, c.Servers[0]))
-	return c
-}
-
-// steady is for clusters of which nothing is to be learnt about elections.
-func steady() map[string]any { return harness.Patient(brisk()) }
-
-// brisk makes gossip between datacenters as fast as that within one: it takes half a minute to notice a failure, and as long to notice that it is
-// over, which is longer than the alerts here go on. Servers that are dead stay members, so that alerts name them.
-func brisk() map[string]any {
-	config := harness.KeepDead()
-	config["gossip_wan"] = map[string]any{"gossip_interval": "200ms", "probe_interval": "1s", "probe_timeout": "500ms", "suspicion_mult": 4}
-	return config
-}
-
-// restart starts agents again and waits until they answer.
-func restart(t *testing.T, agents ...*consultest.Agent) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
-	defer cancel()
-	for _, a := range agents {
-		harness.Must(t, a.Restart(ctx))
+	w := &world{alertStack: s, first: f, Cluster: consultest.Start(t, f.options), exporters: make(map[string]*watcher)}
+	if f.options.Bootstrap == consultest.BootstrapExpect {
+		harness.Must(t, w.TransferLeadership(harness.Soon(t), w.Servers[0]))
 	}
+	var flags []string
+	if f.prepare != nil {
+		flags = f.prepare(t, w)
+	}
+	for name := range strings.FieldsSeq(f.asked) {
+		w.start(t, f.cluster, nil, append(flags, "--consul.server="+w.agent(t, name).URL())...)
+	}
+	for name := range strings.FieldsSeq(f.marked) {
+		w.start(t, f.cluster, markedCommand, append(flags, "--consul.server="+w.agent(t, name).URL())...)
+	}
+	return w
 }
 
-func quorumLost(t *testing.T, s *alertStack) []outage {
+// agent finds an agent by its name.
+func (w *world) agent(t *testing.T, name string) *consultest.Agent {
 	t.Helper()
-	c := startLed(t, consultest.Options{Servers: 3, Config: brisk()})
-	s.exporter(t, "quorum", "--consul.server="+c.Servers[2].URL())
-	return []outage{{
-		"quorum", "two of three servers are killed",
-		func() {
-			harness.Must(t, c.Servers[0].Kill())
-			harness.Must(t, c.Servers[1].Kill())
-		},
-		func() { restart(t, c.Servers[:2]...) },
-	}}
+	all := w.Agents()
+	i := slices.IndexFunc(all, func(a *consultest.Agent) bool { return a.Name == name })
+	if i < 0 {
+		t.Fatalf("there is no agent %s", name)
+	}
+	return all[i]
 }
 
-func leaderHangs(t *testing.T, s *alertStack) []outage {
+// start starts an exporter that Prometheus scrapes from then on. The command runs it, if there is one.
+func (w *world) start(t *testing.T, cluster string, command []string, flags ...string) {
 	t.Helper()
-	c := startLed(t, consultest.Options{Servers: 3, Config: brisk()})
-	s.exporter(t, "hung", "--consul.server="+c.Servers[1].URL())
-	s.exporter(t, "hung", "--consul.server="+c.Servers[2].URL())
-	return []outage{{
-		"hung", "the leader hangs (SIGSTOP), watched by two exporters",
-		func() { harness.Must(t, c.Servers[0].Stop()) },
-		func() { harness.Must(t, c.Servers[0].Continue()) },
-	}}
+	command = append(slices.Clone(command), w.binary)
+	flags = append([]string{"--probe.timeout=" + cmp.Or(w.first.probeTimeout, "1500ms")}, flags...)
+	own := slices.Concat(command[1:], flags, []string{"--web.scrape-timeout-offset=100ms"})
+	e := &watcher{Exporter: harness.Launch(t, command[0], nil, own...), cluster: cluster}
+	shared := slices.DeleteFunc(flags, func(f string) bool {
+		return strings.HasPrefix(f, "--collector.") || strings.HasPrefix(f, "--config.")
+	})
+	e.check = slices.Concat(command, []string{"check", "--output=json"}, shared)
+	w.exporters[cluster] = e
+	w.watch(t, e)
 }
 
-// untouched is a cluster to which nothing happens while others have their faults, for ten minutes.
-func untouched(t *testing.T, s *alertStack) []outage {
+// replace takes an exporter from Prometheus, and starts another one for its cluster.
+func (w *world) replace(t *testing.T, cluster string, flags ...string) {
 	t.Helper()
-	c := startLed(t, consultest.Options{Servers: 3, Clients: 1, Config: steady()})
-	register(t, c.Clients[0], "web-1", "web")
-	s.exporter(t, "untouched", "--consul.server="+c.Servers[0].URL())
-	s.exporter(t, "untouched", "--consul.server="+c.Clients[0].URL())
-	return []outage{{
-		"untouched", "nothing, for ten minutes",
-		func() {},
-		func() { s.expectCalm(t, "untouched", scaled(10*time.Minute)) },
-	}}
+	w.unwatch(t, w.exporters[cluster])
+	w.start(t, cluster, nil, append(flags, "--consul.server="+w.Servers[0].URL())...)
 }
 
-// setCheck sets the status of a check with a time to live.
-func setCheck(t *testing.T, a *consultest.Agent, check, status string) {
-	t.Helper()
-	harness.Must(t, a.Client().Agent().UpdateTTL(check, "", status))
-}
-
-// register registers an instance of a service, with one check whose status the test sets.
-func register(t *testing.T, a *consultest.Agent, id, name string) {
-	t.Helper()
-	harness.Must(t, a.Client().Agent().ServiceRegister(&api.AgentServiceRegistration{
-		ID: id, Name: name, Check: &api.AgentServiceCheck{CheckID: id, TTL: "1h", Status: api.HealthPassing},
-	}))
-}
-
-func services(t *testing.T, s *alertStack) []outage {
-	t.Helper()
-	c := startLed(t, consultest.Options{Servers: 3, Clients: 3, Config: steady()})
-	host := c.Clients[0]
-	register(t, host, "web-1", "web")
-	register(t, host, "web-2", "web")
-	register(t, host, "db-1", "db")
-	register(t, host, "api-1", "api")
-	harness.Must(t, c.Servers[2].Client().Agent().CheckRegister(&api.AgentCheckRegistration{
-		ID: "disk", Name: "Disk", AgentServiceCheck: api.AgentServiceCheck{TTL: "1h", Status: api.HealthPassing},
-	}))
-	s.exporter(t, "services", "--consul.server="+c.Servers[0].URL())
-	node, hosted := c.Clients[1].Client().Agent(), host.Client().Agent()
-	check := func(fault string, a *consultest.Agent, check string) outage {
-		return outage{
-			"services", fault,
-			func() { setCheck(t, a, check, api.HealthCritical) },
-			func() { setCheck(t, a, check, api.HealthPassing) },
+// onAgents is a step that does the same with each of these agents.
+func onAgents(do func(a *consultest.Agent) error, names ...string) step {
+	return func(t *testing.T, w *world) {
+		t.Helper()
+		for _, name := range names {
+			harness.Must(t, do(w.agent(t, name)))
 		}
 	}
-	return []outage{
-		check("one of two instances of a service goes critical", host, "web-2"),
-		check("all instances of a service go critical", host, "db-1"),
-		check("a check of a server's node goes critical", c.Servers[2], "disk"),
-		{
-			"services", "a node stays in maintenance, for longer than `--maintenance=2m`",
-			func() { harness.Must(t, node.EnableNodeMaintenance("")) },
-			func() { harness.Must(t, node.DisableNodeMaintenance()) },
-		},
-		{
-			"services", "a service instance stays in maintenance, for longer than `--maintenance=2m`",
-			func() { harness.Must(t, hosted.EnableServiceMaintenance("api-1", "")) },
-			func() { harness.Must(t, hosted.DisableServiceMaintenance("api-1")) },
-		},
-		{
-			"services", "a client agent is killed",
-			func() { harness.Must(t, c.Clients[2].Kill()) },
-			func() { restart(t, c.Clients[2]) },
-		},
-	}
 }
 
-// startLocked starts a cluster that denies by default. Its agents may answer DNS.
-func startLocked(t *testing.T) *consultest.Cluster {
-	t.Helper()
-	c := startLed(t, consultest.Options{Servers: 3, ACL: true, Config: steady()})
-	for _, a := range c.Servers {
-		_, err := a.Client().Agent().UpdateDefaultACLToken(c.ManagementToken, nil)
-		harness.Must(t, err)
-	}
-	return c
-}
+func kill(names ...string) step { return onAgents((*consultest.Agent).Kill, names...) }
+func stop(name string) step     { return onAgents((*consultest.Agent).Stop, name) }
+func resume(name string) step   { return onAgents((*consultest.Agent).Continue, name) }
 
-func tokenRevoked(t *testing.T, s *alertStack) []outage {
-	t.Helper()
-	c := startLocked(t)
-	token, err := c.NewToken(t.Context(), harness.ReadmePolicy(t))
-	harness.Must(t, err)
-	file := harness.Secret(t, token)
-	s.exporter(t, "token", "--consul.server="+c.Servers[0].URL(), "--consul.token-file="+file)
-	acl := c.Servers[0].Client().ACL()
-	return []outage{{
-		"token", "the exporter's token is revoked",
-		func() {
-			own, _, err := acl.TokenReadSelf(&api.QueryOptions{Token: token})
-			harness.Must(t, err)
-			_, err = acl.TokenDelete(own.AccessorID, nil)
-			harness.Must(t, err)
-		},
-		func() {
-			token, err := c.NewToken(t.Context(), harness.ReadmePolicy(t))
-			harness.Must(t, err)
-			harness.Must(t, os.WriteFile(file, []byte(token), 0o600))
-		},
-	}}
+// restart starts agents again and waits until they answer.
+func restart(names ...string) step {
+	return func(t *testing.T, w *world) {
+		t.Helper()
+		onAgents(func(a *consultest.Agent) error { return a.Restart(harness.Soon(t)) }, names...)(t, w)
+	}
 }

@@ -18,107 +18,50 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// one is a fault of one cluster.
-func one(cluster, fault string, strike, mend func()) []outage {
-	return []outage{{cluster, fault, strike, mend}}
+// three is a cluster of three servers.
+func three(config map[string]any) consultest.Options {
+	return consultest.Options{Servers: 3, Config: config}
 }
 
-func leaderKilled(t *testing.T, s *alertStack) []outage {
-	t.Helper()
-	c := startLed(t, consultest.Options{Servers: 3, Config: brisk()})
-	s.exporter(t, "leader", "--consul.server="+c.Servers[1].URL())
-	return one("leader", "the leader is killed",
-		func() { harness.Must(t, c.Servers[0].Kill()) },
-		func() { restart(t, c.Servers[0]) })
-}
+// locked is a cluster that denies by default.
+func locked() consultest.Options { return consultest.Options{Servers: 3, ACL: true, Config: steady()} }
 
-func followerHangs(t *testing.T, s *alertStack) []outage {
-	t.Helper()
-	c := startLed(t, consultest.Options{Servers: 3, Config: steady()})
-	s.exporter(t, "follower", "--consul.server="+c.Servers[0].URL())
-	return one("follower", "a follower hangs (SIGSTOP)",
-		func() { harness.Must(t, c.Servers[2].Stop()) },
-		func() { harness.Must(t, c.Servers[2].Continue()) })
-}
+// steady is for clusters whose elections are not tested.
+func steady() map[string]any { return harness.Patient(brisk()) }
 
-// twoClusters are watched by one Prometheus, the first of them by two exporters: each has its own alerts, once.
-func twoClusters(t *testing.T, s *alertStack) []outage {
-	t.Helper()
-	const fault = "a follower is killed, in each of two clusters, one of which has two exporters"
-	var outages []outage
-	for _, name := range []string{"east", "west"} {
-		c := startLed(t, consultest.Options{Servers: 3, Config: steady()})
-		s.exporter(t, name, "--consul.server="+c.Servers[0].URL())
-		if name == "east" {
-			s.exporter(t, name, "--consul.server="+c.Servers[1].URL())
-		}
-		outages = append(outages, one(name, fault,
-			func() { harness.Must(t, c.Servers[2].Kill()) },
-			func() { restart(t, c.Servers[2]) })...)
+// brisk makes gossip between datacenters as fast as that within one: by default it takes half a minute to notice a
+// failure, and as long to notice that it is over, which is longer than the alerts last here. Servers that are dead stay
+// members, so that alerts name them.
+func brisk() map[string]any {
+	config := harness.KeepDead()
+	config["gossip_wan"] = map[string]any{
+		"gossip_interval": "200ms", "probe_interval": "1s", "probe_timeout": "500ms", "suspicion_mult": 4,
 	}
-	return outages
+	return config
 }
 
-// splitBrain is healed by one of the two that leaves.
-func splitBrain(t *testing.T, s *alertStack) []outage {
-	t.Helper()
-	c := consultest.Start(t, consultest.Options{Servers: 2, Bootstrap: consultest.BootstrapAlone, Config: brisk()})
-	s.exporter(t, "split", "--consul.server="+c.Servers[0].URL())
-	return one("split", "two servers that each lead a cluster of their own are joined",
-		func() { harness.Must(t, c.Join(harness.Soon(t), c.Servers[0], c.Servers[1])) },
-		func() { leave(t, c.Servers[1], c.Servers[0]) })
+// leave makes a server leave, and server-1 sure of it: on a busy machine it may not have heard, and consider it failed.
+func leave(name string) step {
+	return func(t *testing.T, w *world) {
+		t.Helper()
+		harness.Must(t, w.agent(t, name).Leave(harness.Soon(t)))
+		harness.Must(t, w.Servers[0].Client().Agent().ForceLeave(name))
+	}
 }
 
-// leave makes a server leave, and another one sure of it: on a busy machine it may not have heard so, and take the server for failed.
-func leave(t *testing.T, leaving, staying *consultest.Agent) {
-	t.Helper()
-	harness.Must(t, leaving.Leave(harness.Soon(t)))
-	harness.Must(t, staying.Client().Agent().ForceLeave(leaving.Name))
+// restartAll restarts all servers, one at a time, as an upgrade does: each is back before the next one goes.
+func restartAll(end func(*testing.T, *consultest.Agent) error) step {
+	return func(t *testing.T, w *world) {
+		t.Helper()
+		for _, a := range w.Servers {
+			harness.Must(t, end(t, a))
+			harness.Must(t, a.Restart(harness.Soon(t)))
+			waitVoters(t, w.Cluster)
+		}
+	}
 }
 
-// leadershipMoves waits between two moves until the exporter has seen the one before.
-func leadershipMoves(t *testing.T, s *alertStack) []outage {
-	t.Helper()
-	c := startLed(t, consultest.Options{Servers: 3, Config: brisk()})
-	s.exporter(t, "moves", "--consul.server="+c.Servers[0].URL())
-	return one("moves", "leadership is transferred five times in a row",
-		func() {
-			for i := range 5 {
-				harness.Must(t, c.TransferLeadership(harness.Soon(t), c.Servers[(i+1)%3]))
-				time.Sleep(2 * alertScrapeInterval) //nolint:forbidigo // So that each is seen.
-			}
-		},
-		func() {})
-}
-
-// allLeave and allCrash are two ways of restarting all servers, one at a time, as an upgrade does: each is back before the next one goes.
-func allLeave(t *testing.T, s *alertStack) []outage {
-	t.Helper()
-	return restartAll(t, s, "left", "all servers leave and come back, one at a time", func(a *consultest.Agent) error { return a.Leave(harness.Soon(t)) })
-}
-
-func allCrash(t *testing.T, s *alertStack) []outage {
-	t.Helper()
-	return restartAll(t, s, "crashed", "all servers are killed and come back, one at a time", (*consultest.Agent).Kill)
-}
-
-func restartAll(t *testing.T, s *alertStack, cluster, fault string, end func(*consultest.Agent) error) []outage {
-	t.Helper()
-	c := startLed(t, consultest.Options{Servers: 3, Config: brisk()})
-	s.exporter(t, cluster, "--consul.server="+c.Servers[0].URL())
-	s.exporter(t, cluster, "--consul.server="+c.Servers[1].URL())
-	return one(cluster, fault,
-		func() {
-			for _, a := range c.Servers {
-				harness.Must(t, end(a))
-				restart(t, a)
-				waitVoters(t, c)
-			}
-		},
-		func() {})
-}
-
-// waitVoters waits until all servers vote and autopilot calls them healthy, which is when an operator goes on to the next one.
+// waitVoters waits until all servers vote and autopilot calls them healthy: then an operator goes on to the next one.
 func waitVoters(t *testing.T, c *consultest.Cluster) {
 	t.Helper()
 	harness.Must(t, c.WaitMembers(harness.Soon(t), len(c.Servers)))
@@ -138,79 +81,58 @@ func waitVoters(t *testing.T, c *consultest.Cluster) {
 	})
 }
 
-// certificates expire on one follower, and soon on the other.
-func certificates(t *testing.T, s *alertStack) []outage {
+// certify gives a server a certificate that is good for this long.
+func certify(name string, lifetime time.Duration) step {
+	return onAgents(func(a *consultest.Agent) error { return a.Certify(lifetime) }, name)
+}
+
+// setCheck sets the status of a check with a time to live.
+func setCheck(name, check, status string) step {
+	return onAPI(name, func(a *api.Agent) error { return a.UpdateTTL(check, "", status) })
+}
+
+// onAPI is a step by the API of an agent.
+func onAPI(name string, do func(*api.Agent) error) step {
+	return onAgents(func(a *consultest.Agent) error { return do(a.Client().Agent()) }, name)
+}
+
+// register registers an instance of a service, with one check whose status the test sets.
+func register(t *testing.T, a *consultest.Agent, id, name string) {
 	t.Helper()
-	const day = 24 * time.Hour
-	c := startLed(t, consultest.Options{Servers: 3, TLS: true, CertLifetime: 90 * day, Config: steady()})
-	s.exporter(t, "tls", append(harness.TLSFlags(c), "--consul.server="+c.Servers[0].URL())...)
-	certify := func(a *consultest.Agent, lifetime time.Duration) func() {
-		return func() { harness.Must(t, a.Certify(lifetime)) }
+	harness.Must(t, a.Client().Agent().ServiceRegister(&api.AgentServiceRegistration{
+		ID: id, Name: name, Check: &api.AgentServiceCheck{CheckID: id, TTL: "1h", Status: api.HealthPassing},
+	}))
+}
+
+func registerServices(t *testing.T, w *world) []string {
+	t.Helper()
+	for _, id := range []string{"web-1", "web-2", "db-1", "api-1"} {
+		name, _, _ := strings.Cut(id, "-")
+		register(t, w.Clients[0], id, name)
 	}
-	return []outage{
-		{"tls", "a server's certificate expires in ten days", certify(c.Servers[1], 10*day), certify(c.Servers[1], 90*day)},
-		{"tls", "a server's certificate has expired", certify(c.Servers[2], -time.Minute), certify(c.Servers[2], 90*day)},
-	}
+	harness.Must(t, w.Servers[2].Client().Agent().CheckRegister(&api.AgentCheckRegistration{
+		ID: "disk", Name: "Disk", AgentServiceCheck: api.AgentServiceCheck{TTL: "1h", Status: api.HealthPassing},
+	}))
+	return nil
 }
 
-// voterLeft is a server that is missed by nothing but the number of voters: of those that there were for a tenth of the time at least, which is
-// why it goes once others have been restarted.
-func voterLeft(t *testing.T, s *alertStack) []outage {
+// grant allows the servers to answer DNS, and gives the exporter a token in a file.
+func grant(t *testing.T, w *world) []string {
 	t.Helper()
-	c := startLed(t, consultest.Options{Servers: 3, Config: steady()})
-	s.exporter(t, "fewer", "--consul.server="+c.Servers[0].URL())
-	return one("fewer", "a server leaves and does not come back",
-		func() { leave(t, c.Servers[2], c.Servers[0]) },
-		func() { restart(t, c.Servers[2]) })
-}
-
-// agentHangs is about the only agent that exporters ask.
-func agentHangs(t *testing.T, s *alertStack) []outage {
-	t.Helper()
-	c := consultest.Start(t, consultest.Options{Servers: 1, Clients: 1})
-	s.exporter(t, "stuck", "--consul.server="+c.Clients[0].URL())
-	return one("stuck", "the agent that the exporter asks hangs (SIGSTOP)",
-		func() { harness.Must(t, c.Clients[0].Stop()) },
-		func() { harness.Must(t, c.Clients[0].Continue()) })
-}
-
-// agentKilled is about the agent that one exporter asks, and one of two others.
-func agentKilled(t *testing.T, s *alertStack) []outage {
-	t.Helper()
-	c := startLed(t, consultest.Options{Servers: 3, Clients: 1, Config: steady()}) // Of two members the other one would have no health in gossip.
-	s.exporter(t, "agent", "--consul.server="+c.Clients[0].URL())
-	s.exporter(t, "agents", "--consul.server="+c.Clients[0].URL())
-	s.exporter(t, "agents", "--consul.server="+c.Servers[0].URL())
-	return []outage{
-		{
-			"agent", "the agent that the exporter asks is killed",
-			func() { harness.Must(t, c.Clients[0].Kill()) },
-			func() { restart(t, c.Clients[0]) },
-		},
-		{"agents", "the agent that one of two exporters asks is killed", func() {}, func() {}},
-	}
-}
-
-func tokenReadsHalf(t *testing.T, s *alertStack) []outage {
-	t.Helper()
-	c := startLocked(t)
-	for _, name := range []string{"api", "web"} {
-		_, err := c.Servers[0].Client().Catalog().Register(&api.CatalogRegistration{
-			Node: "worker", Address: "10.0.0.9", Service: &api.AgentService{ID: name + "-1", Service: name},
-		}, nil)
+	for _, a := range w.Servers {
+		_, err := a.Client().Agent().UpdateDefaultACLToken(w.ManagementToken, nil)
 		harness.Must(t, err)
 	}
-	token, err := c.NewToken(t.Context(), harness.ReadmePolicy(t))
+	w.token = newToken(t, w, harness.ReadmePolicy(t))
+	w.tokenFile = harness.Secret(t, w.token)
+	return []string{"--consul.token-file=" + w.tokenFile}
+}
+
+func newToken(t *testing.T, w *world, policy string) string {
+	t.Helper()
+	token, err := w.NewToken(t.Context(), policy)
 	harness.Must(t, err)
-	file := harness.Secret(t, token)
-	s.exporter(t, "half", "--consul.server="+c.Servers[0].URL(), "--consul.token-file="+file)
-	return one("half", "the exporter gets a token that may read half of the services",
-		func() {
-			half, err := c.NewToken(t.Context(), halfPolicy(t))
-			harness.Must(t, err)
-			rewrite(t, file, half)
-		},
-		func() { rewrite(t, file, token) })
+	return token
 }
 
 // halfPolicy is README's, with the right to read half of the services.

@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -31,29 +32,25 @@ import (
 // alertTimeFactor is by how much the tests shorten all times of the pack and of Alertmanager's configuration.
 const alertTimeFactor = 10
 
-// alertInterval is how often Prometheus evaluates the rules here, and alertScrapeInterval how often it scrapes. A scrape may take as long, which
-// is what a busy machine needs: a scrape that was given up ends an alert, as it does in life.
+// alertInterval is how often Prometheus evaluates the rules here, and alertScrapeInterval how often it scrapes. A
+// scrape may take as long, which a busy machine needs: a scrape that is given up ends an alert, as it does in
+// production.
 const (
 	alertInterval       = time.Second
 	alertScrapeInterval = 3 * time.Second
 )
 
-// alertStack is a Prometheus with the pack, which sends its alerts to an Alertmanager with the example's configuration, which sends its
-// notifications to the test.
+// alertStack is a Prometheus with the pack, which sends its alerts to an Alertmanager with the example's configuration,
+// which sends its notifications to the test.
 type alertStack struct {
 	prometheus, alertmanager *harness.Exporter
 	pages                    *pageLog
 
-	targetsFile string
-	targets     []alertTarget
 	// binary is the exporter.
 	binary string
-}
-
-// alertTarget is an exporter as Prometheus's service discovery has it.
-type alertTarget struct {
-	Targets []string          `json:"targets"`
-	Labels  map[string]string `json:"labels"`
+	// watchers are the exporters that Prometheus scrapes, and targetsFile tells it which.
+	watchers    []*watcher
+	targetsFile string
 }
 
 // startAlerting starts the three, with these settings of the pack. They end with the test.
@@ -61,27 +58,12 @@ func startAlerting(t *testing.T, binary string, settings map[string]string) *ale
 	t.Helper()
 	dir := t.TempDir()
 	s := &alertStack{pages: newPageLog(t), targetsFile: filepath.Join(dir, "targets.json"), binary: binary}
-
 	s.alertmanager = startAlertmanager(t, scaledAlertmanager(t, s.pages.url))
-
-	rules := filepath.Join(dir, "rules.yml")
-	harness.Must(t, os.WriteFile(rules, []byte(scaledPack(t, settings)), 0o600))
 	s.writeTargets(t)
-	config := filepath.Join(dir, "prometheus.yml")
-	harness.Must(t, os.WriteFile(config, fmt.Appendf(nil, `global:
-  scrape_interval: %[1]s
-  scrape_timeout: %[1]s
-  evaluation_interval: %[2]s
-rule_files: [%[3]q]
-alerting:
-  alertmanagers:
-    - static_configs: [{targets: [%[4]q]}]
-scrape_configs:
-  - job_name: consul
-    file_sd_configs: [{files: [%[5]q], refresh_interval: 1s}]
-`, alertScrapeInterval, alertInterval, rules, s.alertmanager.HostPort(), s.targetsFile), 0o600))
-	s.prometheus = startTool(t, "prometheus", "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "prometheus"),
-		"--rules.alert.resend-delay="+scaled(time.Minute).String())
+	discovery := map[string]any{"files": []string{s.targetsFile}, "refresh_interval": "1s"}
+	config := scrapeConfig(alertScrapeInterval, alertInterval, map[string]any{"file_sd_configs": []any{discovery}})
+	config["alerting"] = alertingTo(s.alertmanager)
+	s.prometheus = startRules(t, config, scaledPack(t, settings))
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("notifications:\n%s", s.pages)
@@ -90,12 +72,61 @@ scrape_configs:
 	return s
 }
 
+// startRules starts a Prometheus with these rule files. It sends alerts again as often as the scaled times need it.
+func startRules(t *testing.T, config map[string]any, ruleFiles ...string) *harness.Exporter {
+	t.Helper()
+	dir := t.TempDir()
+	var paths []string
+	for i, content := range ruleFiles {
+		paths = append(paths, filepath.Join(dir, fmt.Sprintf("rules-%d.yml", i)))
+		harness.Must(t, os.WriteFile(paths[i], []byte(content), 0o600))
+	}
+	config["rule_files"] = paths
+	return runPrometheus(t, dir, config, "--rules.alert.resend-delay="+scaled(time.Minute).String())
+}
+
 // startAlertmanager starts an Alertmanager that knows of no other.
 func startAlertmanager(t *testing.T, config string) *harness.Exporter {
 	t.Helper()
 	dir := harness.WriteFiles(t, map[string]string{"alertmanager.yml": config})
 	return startTool(t, "alertmanager", "--config.file="+filepath.Join(dir, "alertmanager.yml"),
 		"--storage.path="+filepath.Join(dir, "alertmanager"), "--cluster.listen-address=")
+}
+
+// scrapeConfig is a configuration of Prometheus with one job. A scrape may take as long as the time between two.
+func scrapeConfig(scrape, evaluation time.Duration, job map[string]any) map[string]any {
+	job["job_name"] = "consul"
+	return map[string]any{
+		"global": map[string]any{
+			"scrape_interval": scrape.String(), "scrape_timeout": scrape.String(), "evaluation_interval": evaluation.String(),
+		},
+		"scrape_configs": []any{job},
+	}
+}
+
+// static is a job with these targets.
+func static(exporters ...*harness.Exporter) map[string]any {
+	var targets []string
+	for _, e := range exporters {
+		targets = append(targets, e.HostPort())
+	}
+	return map[string]any{"static_configs": []any{map[string]any{"targets": targets}}}
+}
+
+// alertingTo has a Prometheus send its alerts to these Alertmanagers.
+func alertingTo(alertmanagers ...*harness.Exporter) map[string]any {
+	return map[string]any{"alertmanagers": []any{static(alertmanagers...)}}
+}
+
+// runPrometheus starts a Prometheus with this configuration, which keeps its data in the folder.
+func runPrometheus(tb testing.TB, dir string, config map[string]any, flags ...string) *harness.Exporter {
+	tb.Helper()
+	content, err := json.Marshal(config) // JSON is YAML.
+	harness.Must(tb, err)
+	file := filepath.Join(dir, "prometheus.yml")
+	harness.Must(tb, os.WriteFile(file, content, 0o600))
+	flags = append(flags, "--config.file="+file, "--storage.tsdb.path="+filepath.Join(dir, "data"))
+	return startTool(tb, "prometheus", flags...)
 }
 
 // startTool starts a server of the toolbox, and ends it with the test.
@@ -120,25 +151,24 @@ func startTool(tb testing.TB, name string, args ...string) *harness.Exporter {
 // scaled is a time as the tests have it.
 func scaled(d time.Duration) time.Duration { return d / alertTimeFactor }
 
-// scaledPack is the pack with all that takes time shortened: how long alerts pend, and how far their expressions look back.
+// scaledPack is the pack with all times shortened: how long alerts pend, and how far their expressions look back.
 func scaledPack(t *testing.T, settings map[string]string) string {
 	t.Helper()
-	files, err := alerts.Pack(settings)
-	harness.Must(t, err)
-	pack := string(alerts.Join(files))
+	pack := string(alerts.Join(harness.PackFiles(t, settings)))
 	pack = shorten(t, pack, `(\b(?:keep_firing_)?for: )([0-9]\w*)()`)
 	return shorten(t, pack, `(\[)([0-9]\w*)(\])`)
 }
 
-// scaledAlertmanager is the configuration of the example with its times shortened, and with the receivers of the test: one path for each.
+// scaledAlertmanager is the configuration of the example with its times shortened, and with the receivers of the test:
+// one path for each.
 func scaledAlertmanager(t *testing.T, receiver string) string {
 	t.Helper()
 	content, err := os.ReadFile("alerts/alertmanager.example.yml")
 	harness.Must(t, err)
 	config := shorten(t, string(content), `(\b(?:group_wait|group_interval|repeat_interval): )([0-9]\w*)()`)
 	urls := regexp.MustCompile(`http://(\w+)\.example/consul`)
-	if n := len(urls.FindAllString(config, -1)); n != 3 {
-		t.Fatalf("the example has %d receivers to put the test in the place of; want 3", n)
+	if n := len(urls.FindAllString(config, -1)); n != len(receivers) {
+		t.Fatalf("the example has %d receivers to replace; want %d", n, len(receivers))
 	}
 	return urls.ReplaceAllString(config, receiver+"/$1")
 }
@@ -158,32 +188,34 @@ func shorten(t *testing.T, text, expression string) string {
 	})
 }
 
-// exporter starts an exporter that Prometheus scrapes from then on, as one of those that watch a cluster.
-func (s *alertStack) exporter(t *testing.T, cluster string, args ...string) *harness.Exporter {
-	t.Helper()
-	e := harness.Launch(t, s.binary, nil, append([]string{"--probe.timeout=1500ms", "--web.scrape-timeout-offset=100ms"}, args...)...)
-	s.watch(t, cluster, e)
-	return e
+// target is an exporter as Prometheus's service discovery has it.
+type target struct {
+	Targets []string          `json:"targets"`
+	Labels  map[string]string `json:"labels"`
 }
 
 // watch makes an exporter a target of Prometheus.
-func (s *alertStack) watch(t *testing.T, cluster string, e *harness.Exporter) {
+func (s *alertStack) watch(t *testing.T, w *watcher) {
 	t.Helper()
-	s.targets = append(s.targets, alertTarget{[]string{e.HostPort()}, map[string]string{"cluster": cluster}})
+	s.watchers = append(s.watchers, w)
 	s.writeTargets(t)
 }
 
-// unwatch is what a service discovery does that has lost an exporter.
-func (s *alertStack) unwatch(t *testing.T, e *harness.Exporter) {
+// unwatch takes an exporter out of the targets, as a service discovery does that has lost it.
+func (s *alertStack) unwatch(t *testing.T, w *watcher) {
 	t.Helper()
-	s.targets = slices.DeleteFunc(s.targets, func(target alertTarget) bool { return "http://"+target.Targets[0] == e.URL })
+	s.watchers = slices.DeleteFunc(s.watchers, func(have *watcher) bool { return have == w })
 	s.writeTargets(t)
 }
 
-// writeTargets writes the file in one go, so that Prometheus never reads half of it.
+// writeTargets replaces the file at once, so that Prometheus never reads half of it.
 func (s *alertStack) writeTargets(t *testing.T) {
 	t.Helper()
-	content, err := json.Marshal(append([]alertTarget{}, s.targets...)) // Not null, if there are none.
+	targets := []target{} // Not null, if there are none.
+	for _, w := range s.watchers {
+		targets = append(targets, target{[]string{w.HostPort()}, map[string]string{"cluster": w.cluster}})
+	}
+	content, err := json.Marshal(targets)
 	harness.Must(t, err)
 	harness.Must(t, os.WriteFile(s.targetsFile+".new", content, 0o600))
 	harness.Must(t, os.Rename(s.targetsFile+".new", s.targetsFile))
@@ -195,16 +227,10 @@ type ruledAlert struct {
 	State  string            `json:"state"`
 }
 
-// active returns what pends and fires.
+// active returns the alerts that pend or fire.
 func (s *alertStack) active(t *testing.T) []ruledAlert {
 	t.Helper()
-	var answer struct {
-		Data struct {
-			Alerts []ruledAlert `json:"alerts"`
-		} `json:"data"`
-	}
-	getJSON(t, s.prometheus.URL+"/api/v1/alerts", &answer)
-	return answer.Data.Alerts
+	return ask[struct{ Alerts []ruledAlert }](t, s.prometheus, "alerts", nil).Alerts
 }
 
 // routedAlert is an alert that Alertmanager has.
@@ -218,52 +244,44 @@ type routedAlert struct {
 
 func (s *alertStack) routed(t *testing.T) []routedAlert {
 	t.Helper()
-	var answer []routedAlert
-	getJSON(t, s.alertmanager.URL+"/api/v2/alerts", &answer)
-	return answer
+	return getJSON[[]routedAlert](t, s.alertmanager.URL+"/api/v2/alerts")
 }
 
-// series is one of the series that an expression has now.
-type series struct {
-	Metric map[string]string `json:"metric"`
-	Value  [2]any            `json:"value"`
-}
-
-// query returns what an expression has now.
-func (s *alertStack) query(t *testing.T, expression string) []series {
+// query returns the results of an expression now.
+func (s *alertStack) query(t *testing.T, expr string) model.Vector {
 	t.Helper()
-	var answer struct {
-		Data struct {
-			Result []series `json:"result"`
-		} `json:"data"`
-	}
-	getJSON(t, s.prometheus.URL+"/api/v1/query?"+url.Values{"query": {expression}}.Encode(), &answer)
-	return answer.Data.Result
+	return evaluate(t, s.prometheus, expr)
 }
 
-// value is what an expression without labels in its result is now; 0 without a result.
-func (s *alertStack) value(t *testing.T, expression string) string {
-	t.Helper()
-	result := s.query(t, expression)
-	if len(result) == 0 {
-		return "0"
-	}
-	return fmt.Sprint(result[0].Value[1])
+// evaluate returns the results of an expression in a Prometheus now.
+func evaluate(tb testing.TB, prometheus *harness.Exporter, expr string) model.Vector {
+	tb.Helper()
+	return ask[struct{ Result model.Vector }](tb, prometheus, "query", url.Values{"query": {expr}}).Result
 }
 
-func getJSON(t *testing.T, address string, into any) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+// ask returns the data of an answer of Prometheus's API.
+func ask[T any](tb testing.TB, prometheus *harness.Exporter, endpoint string, values url.Values) T {
+	tb.Helper()
+	return getJSON[struct{ Data T }](tb, prometheus.URL+"/api/v1/"+endpoint+"?"+values.Encode()).Data
+}
+
+func getJSON[T any](tb testing.TB, address string) T {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), 20*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
-	harness.Must(t, err)
+	harness.Must(tb, err)
 	resp, err := http.DefaultClient.Do(req)
-	harness.Must(t, err)
+	harness.Must(tb, err)
 	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	harness.Must(tb, err)
 	if resp.StatusCode != http.StatusOK {
-		t.Fatalf("%s: status %s", address, resp.Status)
+		tb.Fatalf("%s: status %s: %s", address, resp.Status, body)
 	}
-	harness.Must(t, json.NewDecoder(resp.Body).Decode(into))
+	var answer T
+	harness.Must(tb, json.Unmarshal(body, &answer))
+	return answer
 }
 
 // page is a notification as Alertmanager sends it to a webhook.
@@ -274,17 +292,14 @@ type page struct {
 
 	Status      string            `json:"status"`
 	GroupLabels map[string]string `json:"groupLabels"`
-	Alerts      []pagedAlert      `json:"alerts"`
+	Alerts      []struct {
+		Status      string            `json:"status"`
+		Labels      map[string]string `json:"labels"`
+		Annotations map[string]string `json:"annotations"`
+	} `json:"alerts"`
 }
 
-// pagedAlert is an alert in a notification.
-type pagedAlert struct {
-	Status      string            `json:"status"`
-	Labels      map[string]string `json:"labels"`
-	Annotations map[string]string `json:"annotations"`
-}
-
-// pageLog is who is on call: it receives all notifications and keeps them.
+// pageLog is the person on call: it receives all notifications and keeps them.
 type pageLog struct {
 	url string
 

@@ -7,10 +7,10 @@ package stack_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -29,27 +29,29 @@ import (
 const (
 	// scrapeInterval is how often Prometheus scrapes, and has scraped in the hour before it began.
 	scrapeInterval = 30 * time.Second
-	// graphStep is the time between two points of a graph of an hour that Grafana draws on half the width of a screen, unless the panel asks
-	// for fewer.
-	graphStep = 15 * time.Second
+	// graphStep is the time between two points of a graph of an hour that Grafana draws on half the width of a screen,
+	// unless the panel asks for fewer.
+	graphStep = "15s"
 	// graphedFamily is the one of the catalog that the dashboard of services draws graphs of.
 	graphedFamily = "consul_catalog_service_instances{"
 )
 
-// BenchmarkCatalogQueries measures the queries of dashboards that read the services and checks in the catalog, as Grafana sends them for the last hour, on a Prometheus that
-// scrapes a catalog with 24,000 instances. See docs/performance.md.
+// BenchmarkCatalogQueries measures the queries of dashboards that read the services and checks in the catalog, as
+// Grafana sends them for the last hour, on a Prometheus that scrapes a catalog with 24,000 instances. See
+// docs/performance.md.
 func BenchmarkCatalogQueries(b *testing.B) {
 	c := consultest.Start(b, consultest.Options{Config: steady()})
 	ctx, cancel := context.WithTimeout(b.Context(), 5*time.Minute)
 	defer cancel()
 	const instances = 24000
-	harness.Must(b, c.LoadCatalog(ctx, consultest.Catalog{Nodes: instances / harness.InstancesPerNode, Services: 5000, Instances: instances}))
+	catalog := consultest.Catalog{Nodes: instances / harness.InstancesPerNode, Services: 5000, Instances: instances}
+	harness.Must(b, c.LoadCatalog(ctx, catalog))
 	harness.Must(b, c.WaitSynced(ctx)) // So that the agents do not do so later.
 	e := harness.StartBinary(b, harness.BuildExporter(b), nil, "--consul.server="+c.Servers[0].URL())
 	dir := b.TempDir()
 	writeHistory(ctx, b, e, dir)
-	prometheus := startPrometheus(b, dir, filepath.Join(dir, "no-rules.yml"), scrapeInterval, e)
-	at := waitScraped(ctx, b, prometheus.URL, "count(consul_health_service_status) >= 4 * "+strconv.Itoa(instances))
+	prometheus := runPrometheus(b, dir, scrapeConfig(scrapeInterval, scrapeInterval, static(e)))
+	at := waitScraped(b, prometheus, fmt.Sprintf("count(consul_health_service_status) >= %d", 4*instances))
 	boards := allDashboards(b)
 	for _, name := range []string{"overview", "services"} {
 		for _, p := range boards[name].Panels {
@@ -57,7 +59,7 @@ func BenchmarkCatalogQueries(b *testing.B) {
 				// The totals are a single series each.
 				if strings.Contains(q.Expr, graphedFamily) || strings.Contains(q.Expr, "consul_health_") {
 					b.Run(name+"/"+p.Title, func(b *testing.B) {
-						benchmarkQuery(b, prometheus.URL, at, boards[name].Substitute(q.Expr), q.Range, p.Interval)
+						benchmarkQuery(b, prometheus, at, boards[name].Substitute(q.Expr), q.Range, p.Interval)
 					})
 				}
 			}
@@ -65,39 +67,36 @@ func BenchmarkCatalogQueries(b *testing.B) {
 	}
 }
 
-// waitScraped waits until an expression has a result and returns when that was: a machine that is busy may not get a later scrape in time.
-func waitScraped(ctx context.Context, b *testing.B, prometheus, expr string) time.Time {
+// waitScraped waits until an expression has a result and returns when that was: a busy machine may miss a later scrape.
+func waitScraped(b *testing.B, prometheus *harness.Exporter, expr string) (at time.Time) {
 	b.Helper()
-	for {
-		at := time.Now()
-		if countResults(b, prometheus, "query", url.Values{"query": {expr}, "time": {unix(at)}}) > 0 { //nolint:contextcheck // Its context is that of b.
-			return at
+	harness.WaitFor(b, 5*time.Minute, "Prometheus to have the whole catalog", func() string {
+		at = time.Now()
+		if countResults(b, prometheus, "query", url.Values{"query": {expr}, "time": {unix(at)}}) == 0 {
+			return "it does not"
 		}
-		select {
-		case <-time.After(time.Second):
-		case <-ctx.Done():
-			b.Fatal("Prometheus does not get the whole catalog")
-		}
-	}
+		return ""
+	})
+	return at
 }
 
 // benchmarkQuery asks for that moment, or for the points of a graph of the hour before it.
-func benchmarkQuery(b *testing.B, prometheus string, at time.Time, expr string, graph bool, interval string) {
+func benchmarkQuery(
+	b *testing.B, prometheus *harness.Exporter, at time.Time, expr string, graph bool, interval string,
+) {
 	b.Helper()
-	step := graphStep
-	if interval != "" {
-		var err error
-		step, err = time.ParseDuration(interval)
-		harness.Must(b, err)
+	step, err := time.ParseDuration(cmp.Or(interval, graphStep))
+	harness.Must(b, err)
+	endpoint, values := "query", url.Values{"query": {expr}, "time": {unix(at)}}
+	if graph {
+		end := at.Truncate(step)
+		start := end.Add(-time.Hour)
+		endpoint = "query_range"
+		values = url.Values{"query": {expr}, "start": {unix(start)}, "end": {unix(end)}, "step": {step.String()}}
 	}
 	var took []time.Duration
 	results := 0
 	for b.Loop() {
-		endpoint, values := "query", url.Values{"query": {expr}, "time": {unix(at)}}
-		if graph {
-			end := at.Truncate(step)
-			endpoint, values = "query_range", url.Values{"query": {expr}, "start": {unix(end.Add(-time.Hour))}, "end": {unix(end)}, "step": {step.String()}}
-		}
 		start := time.Now()
 		results = countResults(b, prometheus, endpoint, values)
 		took = append(took, time.Since(start))
@@ -115,26 +114,13 @@ func benchmarkQuery(b *testing.B, prometheus string, at time.Time, expr string, 
 func unix(t time.Time) string { return strconv.FormatInt(t.Unix(), 10) }
 
 // countResults returns how many results a query has.
-func countResults(b *testing.B, prometheus, endpoint string, values url.Values) int {
+func countResults(b *testing.B, prometheus *harness.Exporter, endpoint string, values url.Values) int {
 	b.Helper()
-	req, err := http.NewRequestWithContext(b.Context(), http.MethodGet, prometheus+"/api/v1/"+endpoint+"?"+values.Encode(), http.NoBody)
-	harness.Must(b, err)
-	resp, err := http.DefaultClient.Do(req)
-	harness.Must(b, err)
-	defer resp.Body.Close()
-	var answer struct {
-		Error string
-		Data  struct{ Result []json.RawMessage }
-	}
-	harness.Must(b, json.NewDecoder(resp.Body).Decode(&answer))
-	if answer.Error != "" {
-		b.Fatalf("%s: %s", values.Get("query"), answer.Error)
-	}
-	return len(answer.Data.Result)
+	return len(ask[struct{ Result []json.RawMessage }](b, prometheus, endpoint, values).Result)
 }
 
-// writeHistory writes the data of a Prometheus that has scraped the exporter in the last hour, of the family that there are graphs of. In
-// each scrape some services have an instance less that passes.
+// writeHistory writes the data of a Prometheus that has scraped the exporter in the last hour, of the family that
+// there are graphs of. In each scrape some services have one instance fewer that passes.
 func writeHistory(ctx context.Context, b *testing.B, e *harness.Exporter, dir string) {
 	b.Helper()
 	_, text, err := e.Get(ctx, "/metrics", 10*time.Second)
@@ -158,7 +144,8 @@ func writeHistory(ctx context.Context, b *testing.B, e *harness.Exporter, dir st
 			if value > 0 && (series+i)%1000 == 0 {
 				value--
 			}
-			fmt.Fprintf(w, "%sinstance=%q,job=\"consul\",%s} %v %d\n", graphedFamily, e.HostPort(), labels, value, start.Add(time.Duration(i)*scrapeInterval).Unix())
+			at := unix(start.Add(time.Duration(i) * scrapeInterval))
+			fmt.Fprintf(w, "%sinstance=%q,job=\"consul\",%s} %v %s\n", graphedFamily, e.HostPort(), labels, value, at)
 		}
 	}
 	fmt.Fprintln(w, "# EOF")
@@ -169,7 +156,9 @@ func writeHistory(ctx context.Context, b *testing.B, e *harness.Exporter, dir st
 	}
 	promtool, err := toolbox.Path("promtool")
 	harness.Must(b, err)
-	if out, err := exec.CommandContext(ctx, promtool, "tsdb", "create-blocks-from", "openmetrics", path, filepath.Join(dir, "data")).CombinedOutput(); err != nil {
+	data := filepath.Join(dir, "data")
+	write := exec.CommandContext(ctx, promtool, "tsdb", "create-blocks-from", "openmetrics", path, data)
+	if out, err := write.CombinedOutput(); err != nil {
 		b.Fatalf("promtool: %v: %s", err, out)
 	}
 	harness.Must(b, os.Remove(path))

@@ -6,13 +6,9 @@
 package stack_test
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"math"
-	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -32,8 +28,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// The expressions of a healthy cluster that have no result, or none that is a number, each with the reason. Those of panels are named by
-// the dashboard, the title of the panel, and the letter of the query.
+// The expressions of a healthy cluster that have no result, or none that is a number, each with the reason. Those of
+// panels are named by the dashboard, the title of the panel, and the letter of the query.
 var (
 	notMeasured = map[string]string{
 		"overview: Alerts firing A":                   "Prometheus has no rules",
@@ -74,54 +70,8 @@ func mayBeEmpty(where string) bool {
 
 // liveDashboards are the dashboards with a Prometheus.
 type liveDashboards struct {
-	prometheus string
+	prometheus *harness.Exporter
 	boards     map[string]grafana.Dashboard
-}
-
-// startPrometheus starts a Prometheus that scrapes these exporters so often, and keeps its data in the folder. It loads the rule file, if
-// that is there at its next reload.
-func startPrometheus(tb testing.TB, dir, ruleFile string, interval time.Duration, exporters ...*harness.Exporter) *harness.Exporter {
-	tb.Helper()
-	var targets []string
-	for _, e := range exporters {
-		targets = append(targets, e.HostPort())
-	}
-	return runPrometheus(tb, dir, map[string]any{
-		"global":         map[string]any{"scrape_interval": interval.String(), "scrape_timeout": interval.String(), "evaluation_interval": "2s"},
-		"rule_files":     []string{ruleFile},
-		"scrape_configs": []any{map[string]any{"job_name": "consul", "static_configs": []any{map[string]any{"targets": targets}}}},
-	})
-}
-
-// runPrometheus starts a Prometheus with this configuration, which keeps its data in the folder.
-func runPrometheus(tb testing.TB, dir string, config map[string]any, flags ...string) *harness.Exporter {
-	tb.Helper()
-	content, err := json.Marshal(config) // JSON is YAML.
-	harness.Must(tb, err)
-	file := filepath.Join(dir, "prometheus.yml")
-	harness.Must(tb, os.WriteFile(file, content, 0o600))
-	return startTool(tb, "prometheus", append(flags, "--config.file="+file, "--storage.tsdb.path="+filepath.Join(dir, "data"))...)
-}
-
-// ask evaluates an expression now.
-func (l liveDashboards) ask(t *testing.T, expr string) model.Vector {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, l.prometheus+"/api/v1/query?"+url.Values{"query": {expr}}.Encode(), http.NoBody)
-	harness.Must(t, err)
-	resp, err := http.DefaultClient.Do(req)
-	harness.Must(t, err)
-	defer resp.Body.Close()
-	var answer struct {
-		Error string
-		Data  struct{ Result model.Vector }
-	}
-	harness.Must(t, json.NewDecoder(resp.Body).Decode(&answer))
-	if answer.Error != "" {
-		t.Fatalf("%s: %s", expr, answer.Error)
-	}
-	return answer.Data.Result
 }
 
 // expressions returns all expressions of all dashboards by where they are, without variables.
@@ -153,7 +103,8 @@ func (l liveDashboards) empty(t *testing.T) map[string]bool {
 	t.Helper()
 	empty := make(map[string]bool)
 	for where, expr := range l.expressions(t) {
-		if !slices.ContainsFunc(l.ask(t, expr), func(s *model.Sample) bool { return !math.IsNaN(float64(s.Value)) }) {
+		result := evaluate(t, l.prometheus, expr)
+		if !slices.ContainsFunc(result, func(s *model.Sample) bool { return !math.IsNaN(float64(s.Value)) }) {
 			empty[where] = true
 		}
 	}
@@ -168,16 +119,16 @@ func (l liveDashboards) results(t *testing.T, where string) map[string]float64 {
 		t.Fatalf("no dashboard has %s", where)
 	}
 	results := make(map[string]float64)
-	for _, s := range l.ask(t, expr) {
+	for _, s := range evaluate(t, l.prometheus, expr) {
 		results[s.Metric.String()] = float64(s.Value)
 	}
 	return results
 }
 
-// shows is what is to be seen: of each expression these results, among others if any.
+// shows is what panels show: of each expression these results, and maybe others.
 type shows map[string]map[string]float64
 
-// wait waits until all is to be seen.
+// wait waits until the panels show all of it.
 func (l liveDashboards) wait(t *testing.T, what string, want shows) {
 	t.Helper()
 	harness.WaitFor(t, 90*time.Second, what, func() string {
@@ -205,14 +156,17 @@ func (l liveDashboards) waitAny(t *testing.T, where string) {
 	})
 }
 
-// expectReadmeExpressions evaluates the expressions of README.md about ports. Each has so many results, with values that are possible.
+// portExpression is a row of the table in README.md.
+var portExpression = regexp.MustCompile("(?m)^\\| ([^|]+) \\| `(.+)` \\|$")
+
+// expectReadmeExpressions evaluates the expressions of README.md about ports. Each has so many results, with values
+// that are possible.
 func (l liveDashboards) expectReadmeExpressions(t *testing.T, ports int) {
 	t.Helper()
 	readme, err := os.ReadFile("README.md")
 	harness.Must(t, err)
 	_, table, _ := strings.Cut(string(readme), "<!-- port expressions")
 	table, _, _ = strings.Cut(table, "<!-- end of port expressions -->")
-	expressions := regexp.MustCompile("(?m)^\\| ([^|]+) \\| `(.+)` \\|$").FindAllStringSubmatch(table, -1)
 	now := float64(time.Now().Unix())
 	between := map[string][2]float64{
 		"name and state":                    {0, 1},
@@ -222,11 +176,12 @@ func (l liveDashboards) expectReadmeExpressions(t *testing.T, ports int) {
 		"errors since the exporter started": {0, 200}, // Port 8503 of a young server is down.
 		"success rate over five minutes":    {0.1, 1},
 	}
+	expressions := portExpression.FindAllStringSubmatch(table, -1)
 	if len(expressions) != len(between) {
 		t.Errorf("README.md has %d expressions about ports; want %d", len(expressions), len(between))
 	}
 	for _, e := range expressions {
-		results := l.ask(t, e[2])
+		results := evaluate(t, l.prometheus, e[2])
 		if len(results) != ports {
 			t.Errorf("%s has %d results; want %d", e[2], len(results), ports)
 		}
@@ -243,13 +198,16 @@ func (l liveDashboards) expectReadmeExpressions(t *testing.T, ports int) {
 	}
 }
 
-// onCluster is the result of what is shown for a whole cluster, with further labels.
+// onCluster is a result about a whole cluster, with further labels.
 func onCluster(more ...string) string {
 	return "{" + strings.Join(append([]string{`job="consul"`}, more...), ", ") + "}"
 }
 
-// Every panel shows something on a healthy cluster, and what is wrong on broken ones, also without the rules, and with two exporters for one
-// cluster.
+// onServer is a result about one server.
+func onServer(a *consultest.Agent) string { return onCluster(fmt.Sprintf("server=%q", a.Name)) }
+
+// Every panel shows something on a healthy cluster, and what is wrong on broken ones, also without the rules, and
+// with two exporters for one cluster.
 func TestStackDashboards(t *testing.T) {
 	config := steady()
 	maps.Copy(config, harness.KeepDead())
@@ -258,10 +216,12 @@ func TestStackDashboards(t *testing.T) {
 	harness.Must(t, c.WaitSynced(t.Context()))
 	harness.RegisterInAllStates(t, c.Clients[0].Client().Agent())
 	// The leader is asked, because it measures what others do not.
-	exporters := []*harness.Exporter{harness.StartExporter(t, nil, "--consul.server="+leader.URL()), harness.StartExporter(t, nil, "--consul.server="+leader.URL())}
-	ruleFile := filepath.Join(t.TempDir(), "rules.yml")
-	prometheus := startPrometheus(t, t.TempDir(), ruleFile, 4*time.Second, exporters...)
-	l := liveDashboards{prometheus.URL, allDashboards(t)}
+	asked := "--consul.server=" + leader.URL()
+	exporters := []*harness.Exporter{harness.StartExporter(t, nil, asked), harness.StartExporter(t, nil, asked)}
+	ruleFile := filepath.Join(t.TempDir(), "rules.yml") // Is not there yet.
+	prometheusConfig := scrapeConfig(4*time.Second, 2*time.Second, static(exporters...))
+	prometheusConfig["rule_files"] = []string{ruleFile}
+	l := liveDashboards{runPrometheus(t, t.TempDir(), prometheusConfig), allDashboards(t)}
 
 	empty := l.waitMeasured(t, leader.Client())
 	for where := range empty {
@@ -277,7 +237,7 @@ func TestStackDashboards(t *testing.T) {
 	// Two exporters count one cluster, once.
 	l.wait(t, "healthy cluster", shows{
 		"overview: Voters to spare A":   {onCluster(): 1},
-		"overview: Leader A":            {onCluster(fmt.Sprintf("server=%q", leader.Name)): 1},
+		"overview: Leader A":            {onServer(leader): 1},
 		"overview: Silent servers A":    {onCluster(`server="all answer"`): 1},
 		"overview: Failing ports A":     {onCluster(): 0},
 		"overview: Reads A":             {onCluster(): 1},
@@ -302,17 +262,17 @@ func TestStackDashboards(t *testing.T) {
 		"services: In maintenance A":       {`{node="client-1", service_id="cache-1", service_name="cache"}`: 1},
 		"services: Catalog A":              {onCluster(): 0},
 		"exporter: Collectors that fail A": {onCluster(): 0},
-		"exporter: Collectors A":           {`{collector="license", figure="State"}`: 2, `{collector="raft", figure="State"}`: 1},
+		"exporter: Collectors A": {
+			`{collector="license", figure="State"}`: 2, `{collector="raft", figure="State"}`: 1,
+		},
 	})
 
 	l.expectReadmeExpressions(t, len(exporters)*3*10)
 
 	// With the rules, alerts are there; here they need not wait.
-	pack, err := alerts.Pack(nil)
-	harness.Must(t, err)
-	rules := regexp.MustCompile(`(?m)^( +for:) .*$`).ReplaceAll(alerts.Join(pack), []byte("$1 0s"))
+	rules := regexp.MustCompile(`(?m)^( +for:) .*$`).ReplaceAll(alerts.Join(harness.PackFiles(t, nil)), []byte("$1 0s"))
 	harness.Must(t, os.WriteFile(ruleFile, rules, 0o600))
-	harness.Must(t, prometheus.Cmd.Process.Signal(syscall.SIGHUP))
+	harness.Must(t, l.prometheus.Cmd.Process.Signal(syscall.SIGHUP))
 	l.wait(t, "rules", shows{"overview: Alerts that fire A": {`{about="    db      ", alertname="ConsulServiceDown"}`: 3}})
 
 	followers := harness.Others(c, leader)
@@ -320,8 +280,8 @@ func TestStackDashboards(t *testing.T) {
 	harness.Must(t, hung.Stop())
 	l.wait(t, "a server hangs", shows{
 		"overview: Voters to spare A": {onCluster(): 0},
-		"overview: Leader A":          {onCluster(fmt.Sprintf("server=%q", leader.Name)): 1},
-		"overview: Silent servers A":  {onCluster(fmt.Sprintf("server=%q", hung.Name)): 0},
+		"overview: Leader A":          {onServer(leader): 1},
+		"overview: Silent servers A":  {onServer(hung): 0},
 		"overview: Failing ports A":   {onCluster(): 10},
 		"overview: Reads A":           {onCluster(): 1},
 		"overview: Servers A": {
@@ -338,9 +298,12 @@ func TestStackDashboards(t *testing.T) {
 			fmt.Sprintf(`{name="8300 rpc", server=%q}`, leader.Name): 1,
 		},
 		"raft: Whom each server calls leader A": {fmt.Sprintf(`{name="does not answer", server=%q}`, hung.Name): 0},
-		"overview: Alerts that fire A":          {fmt.Sprintf(`{about="%s          ", alertname="ConsulServerHung"}`, hung.Name): 3},
+		"overview: Alerts that fire A": {
+			fmt.Sprintf(`{about="%s          ", alertname="ConsulServerHung"}`, hung.Name): 3,
+		},
 	})
-	if reasons := l.results(t, "ports: Probes that failed A"); reasons[fmt.Sprintf(`{port="8300", protocol="rpc", reason="timeout", server=%q, transport="tcp"}`, hung.Name)] < 1 {
+	reason := fmt.Sprintf(`{port="8300", protocol="rpc", reason="timeout", server=%q, transport="tcp"}`, hung.Name)
+	if reasons := l.results(t, "ports: Probes that failed A"); reasons[reason] < 1 {
 		t.Errorf("the reason why %s does not answer is not shown: %v", hung.Name, reasons)
 	}
 
@@ -360,7 +323,9 @@ func TestStackDashboards(t *testing.T) {
 
 	harness.Must(t, hung.Continue())
 	harness.Must(t, followers[1].Continue())
-	l.wait(t, "all is well again", shows{"overview: Voters to spare A": {onCluster(): 1}, "raft: Leaders seen A": {onCluster(): 1}})
+	l.wait(t, "all is well again", shows{
+		"overview: Voters to spare A": {onCluster(): 1}, "raft: Leaders seen A": {onCluster(): 1},
+	})
 	// The leader that had lost the quorum had to be elected again, or another one.
 	for name := range l.boards {
 		l.waitAny(t, name+": annotation Leader changes")
@@ -371,7 +336,7 @@ func TestStackDashboards(t *testing.T) {
 		"overview: Watched by A":            {onCluster(): 1},
 		"overview: Watched by B":            {onCluster(): 0},
 		"overview: Voters to spare A":       {onCluster(): 0},
-		"overview: Silent servers A":        {onCluster(fmt.Sprintf("server=%q", leader.Name)): 0},
+		"overview: Silent servers A":        {onServer(leader): 0},
 		"exporter: Agents that are asked A": {onCluster(): 0},
 		"overview: Failing ports A":         {onCluster(): 10},
 		"ports: Hanging ports A":            {onCluster(): 0},
@@ -382,20 +347,25 @@ func TestStackDashboards(t *testing.T) {
 	for _, e := range exporters {
 		harness.Must(t, e.Stop())
 	}
-	l.wait(t, "the exporters are down", shows{"overview: Watched by A": {onCluster(): 0}, "exporter: Exporters A": {onCluster(): 0}})
-	for _, where := range []string{"overview: Voters to spare A", "overview: Leader A", "overview: Silent servers A", "ports: Ports now A"} {
+	l.wait(t, "the exporters are down", shows{
+		"overview: Watched by A": {onCluster(): 0}, "exporter: Exporters A": {onCluster(): 0},
+	})
+	for _, where := range []string{
+		"overview: Voters to spare A", "overview: Leader A", "overview: Silent servers A", "ports: Ports now A",
+	} {
 		if results := l.results(t, where); len(results) > 0 {
 			t.Errorf("%s shows %v, which is of before the exporters were down", where, results)
 		}
 	}
 }
 
-// waitMeasured waits until every expression that can have a result has one, while keys are written, and returns those that have none.
+// waitMeasured waits until every expression that can have a result has one, while keys are written, and returns those
+// that have none.
 func (l liveDashboards) waitMeasured(t *testing.T, client *api.Client) map[string]bool {
 	t.Helper()
 	deadline := time.Now().Add(90 * time.Second)
 	for {
-		_, err := client.KV().Put(&api.KVPair{Key: "written", Value: []byte("by a test")}, new(api.WriteOptions).WithContext(t.Context()))
+		_, err := client.KV().Put(&api.KVPair{Key: "written", Value: []byte("by a test")}, nil)
 		harness.Must(t, err)
 		empty := l.empty(t)
 		late := slices.DeleteFunc(slices.Collect(maps.Keys(empty)), mayBeEmpty)

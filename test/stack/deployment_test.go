@@ -9,20 +9,23 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/url"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// documented returns the configuration for Prometheus in docs/deployment.md that contains a text, with what is different in the test in the
-// place of what the document has as an example: pairs of old and new.
+// documented returns the configuration for Prometheus in docs/deployment.md that contains a text, with the examples
+// of the document replaced: pairs of old and new.
 func documented(t *testing.T, text string, replace ...string) (config map[string]any) {
 	t.Helper()
 	blocks := slices.DeleteFunc(harness.ReadDocument(t, "docs/deployment.md").Blocks, func(b harness.CodeBlock) bool {
@@ -46,21 +49,25 @@ func prometheusWith(t *testing.T, config map[string]any, alertmanager *harness.E
 	return &alertStack{prometheus: runPrometheus(t, t.TempDir(), config, flags...), alertmanager: alertmanager}
 }
 
-// Sharded by the hash of the cluster's name, each cluster has all of its exporters in one shard, and no shard has them all.
+// inOverview are the names that the Prometheus above gets.
+var inOverview = regexp.MustCompile(`^(consul[_:]cluster_.*|consul_up|ALERTS)$`)
+
+// Sharded by the hash of the cluster's name, each cluster has all of its exporters in one shard, and no shard has
+// them all.
 func TestStackDeployment_Shards(t *testing.T) {
 	const shards, clusters = 4, 16
-	var targets []alertTarget
-	for i := range clusters { // Nobody is there: this is about who would be asked.
-		targets = append(targets, alertTarget{
-			[]string{fmt.Sprintf("127.0.1.%d:1", i), fmt.Sprintf("127.0.2.%d:1", i)}, map[string]string{"cluster": fmt.Sprintf("cluster-%d", i)},
-		})
+	var targets []target
+	for i := range clusters { // Nothing listens there: this is about which would be scraped.
+		addresses := []string{fmt.Sprintf("127.0.1.%d:1", i), fmt.Sprintf("127.0.2.%d:1", i)}
+		targets = append(targets, target{addresses, map[string]string{"cluster": fmt.Sprintf("cluster-%d", i)}})
 	}
 	content, err := json.Marshal(targets)
 	harness.Must(t, err)
 	folder := harness.WriteFiles(t, map[string]string{"targets.yml": string(content)})
 	var jobs []any
 	for shard := range shards {
-		config := documented(t, "hashmod", "/etc/prometheus/consul/*.yml", filepath.Join(folder, "*.yml"), `regex: "0"`, fmt.Sprintf("regex: %q", fmt.Sprint(shard)))
+		config := documented(t, "hashmod", "/etc/prometheus/consul/*.yml", filepath.Join(folder, "*.yml"),
+			`regex: "0"`, fmt.Sprintf(`regex: "%d"`, shard))
 		job := config["scrape_configs"].([]any)[0].(map[string]any)
 		job["job_name"] = fmt.Sprint("shard-", shard)
 		jobs = append(jobs, job)
@@ -68,17 +75,15 @@ func TestStackDeployment_Shards(t *testing.T) {
 	p := prometheusWith(t, map[string]any{"scrape_configs": jobs}, nil)
 	var shardsOf map[string][]string // By cluster: that of each of its exporters.
 	harness.WaitFor(t, 30*time.Second, "all targets", func() string {
-		var answer struct {
-			Data struct {
-				ActiveTargets []struct{ Labels map[string]string }
-			}
+		type targets struct {
+			ActiveTargets []struct{ Labels map[string]string }
 		}
-		getJSON(t, p.prometheus.URL+"/api/v1/targets?state=active", &answer)
+		active := ask[targets](t, p.prometheus, "targets", url.Values{"state": {"active"}}).ActiveTargets
 		shardsOf = make(map[string][]string)
-		for _, target := range answer.Data.ActiveTargets {
+		for _, target := range active {
 			shardsOf[target.Labels["cluster"]] = append(shardsOf[target.Labels["cluster"]], target.Labels["job"])
 		}
-		if n := len(answer.Data.ActiveTargets); n != 2*clusters {
+		if n := len(active); n != 2*clusters {
 			return fmt.Sprintf("there are %d; want %d", n, 2*clusters)
 		}
 		return ""
@@ -95,8 +100,8 @@ func TestStackDeployment_Shards(t *testing.T) {
 	}
 }
 
-// A pair of Prometheus servers asks one exporter about many clusters, and is one to Alertmanager; a Prometheus above it gets the overview, and a
-// store all but what is not worth keeping.
+// A pair of Prometheus servers scrapes many clusters from one exporter, and looks like one to Alertmanager. A
+// Prometheus above it gets the overview, and a store gets everything except the series that are not worth keeping.
 func TestStackDeployment_OneView(t *testing.T) {
 	c := consultest.Start(t, consultest.Options{Servers: 1})
 	harness.Must(t, c.LoadCatalog(t.Context(), consultest.Catalog{Nodes: 2, Services: 3, Instances: 6}))
@@ -105,30 +110,36 @@ func TestStackDeployment_OneView(t *testing.T) {
 		"config.yml": "modules: {production: {targets: [127.0.0.0/8]}, lab: {targets: [127.0.0.0/8]}}",
 		"rules.yml":  scaledPack(t, nil),
 	})
-	exporter := harness.StartExporter(t, nil, "--consul.server="+c.Servers[0].URL(), "--config.file="+filepath.Join(folder, "config.yml"))
+	exporter := harness.StartExporter(t, nil,
+		"--consul.server="+c.Servers[0].URL(), "--config.file="+filepath.Join(folder, "config.yml"))
 	alertmanager := startAlertmanager(t, scaledAlertmanager(t, newPageLog(t).url))
 	store := prometheusWith(t, map[string]any{}, nil, "--web.enable-remote-write-receiver")
 
 	pair := make(map[string]*alertStack)
 	for _, replica := range []string{"a", "b"} {
-		config := documented(t, "replica: a", "replica: a", "replica: "+replica, "alertmanager.example:9093", alertmanager.HostPort())
+		config := documented(t, "replica: a",
+			"replica: a", "replica: "+replica, "alertmanager.example:9093", alertmanager.HostPort())
 		maps.Copy(config, documented(t, "metrics_path: /probe",
-			`"10.1.0.5:8500", "10.2.0.5:8500"`, fmt.Sprintf("%q", agent), "192.0.2.5:8500", agent, "localhost:9107", exporter.HostPort(),
+			`"10.1.0.5:8500", "10.2.0.5:8500"`, fmt.Sprintf("%q", agent),
+			"192.0.2.5:8500", agent, "localhost:9107", exporter.HostPort(),
 			"{module: production}", "{module: production, cluster: production}", "{module: lab}", "{module: lab, cluster: lab}"))
-		maps.Copy(config, documented(t, "remote_write:", "https://mimir.example/api/v1/push", store.prometheus.URL+"/api/v1/write"))
-		maps.Copy(config["global"].(map[string]any), map[string]any{"scrape_interval": "2s", "scrape_timeout": "2s", "evaluation_interval": "1s"})
+		maps.Copy(config, documented(t, "remote_write:",
+			"https://mimir.example/api/v1/push", store.prometheus.URL+"/api/v1/write"))
+		times := scrapeConfig(2*time.Second, alertInterval, map[string]any{})["global"].(map[string]any)
+		maps.Copy(config["global"].(map[string]any), times)
 		config["rule_files"] = []string{filepath.Join(folder, "rules.yml")}
 		pair[replica] = prometheusWith(t, config, alertmanager)
 	}
-	config := documented(t, "job_name: federate", `"prometheus-eu.example:9090", "prometheus-us.example:9090"`, fmt.Sprintf("%q", pair["a"].prometheus.HostPort()))
+	config := documented(t, "job_name: federate",
+		`"prometheus-eu.example:9090", "prometheus-us.example:9090"`, fmt.Sprintf("%q", pair["a"].prometheus.HostPort()))
 	config["global"] = map[string]any{"scrape_interval": "1s", "scrape_timeout": "1s"}
 	above := prometheusWith(t, config, alertmanager)
 
-	// Who has how many series of each family of a cluster.
-	families := func(p *alertStack, cluster string) map[string]string {
-		counts := make(map[string]string)
-		for _, s := range p.query(t, fmt.Sprintf(`count by (family) (label_replace({__name__!="", cluster=%q}, "family", "$1", "__name__", "(.*)"))`, cluster)) {
-			counts[s.Metric["family"]] = fmt.Sprint(s.Value[1])
+	// families counts the series of each family of a cluster.
+	families := func(p *alertStack, cluster string) map[string]int {
+		counts := make(map[string]int)
+		for _, s := range p.query(t, fmt.Sprintf(`{__name__!="", cluster=%q}`, cluster)) {
+			counts[string(s.Metric[model.MetricNameLabel])]++
 		}
 		return counts
 	}
@@ -136,59 +147,56 @@ func TestStackDeployment_OneView(t *testing.T) {
 		harness.WaitFor(t, 60*time.Second, "the verdicts about "+cluster+" to arrive", func() string {
 			below, overview, kept := families(pair["a"], cluster), families(above, cluster), families(store, cluster)
 			for _, name := range []string{"consul_up", "consul_cluster_leaders", "consul:cluster_failure_margin:max"} {
-				if overview[name] != "1" || kept[name] != "2" {
-					return fmt.Sprintf("above has %q of %s, the store %q; want 1, and one of each of the pair", overview[name], name, kept[name])
+				if overview[name] != 1 || kept[name] != 2 {
+					return fmt.Sprintf("above has %d of %s, the store %d; want 1 and 2", overview[name], name, kept[name])
 				}
 			}
-			if below["consul_service_tag"] != "18" || kept["consul_catalog_service_node_healthy"] == "" {
-				return fmt.Sprintf("below has %q tags, the store %q instances", below["consul_service_tag"], kept["consul_catalog_service_node_healthy"])
+			tags, instances := below["consul_service_tag"], kept["consul_catalog_service_node_healthy"]
+			if tags != 18 || instances == 0 {
+				return fmt.Sprintf("below has %d tags, the store %d instances", tags, instances)
 			}
 			return ""
 		})
 		series := 0
 		for name, n := range families(above, cluster) {
-			if !strings.HasPrefix(name, "consul_cluster_") && !strings.HasPrefix(name, "consul:cluster_") && name != "consul_up" && name != "ALERTS" {
-				t.Errorf("above has %s of %s: that is no overview", name, cluster)
+			if !inOverview.MatchString(name) {
+				t.Errorf("above has %s of %s, which is no overview", name, cluster)
 			}
-			var count int
-			_, err := fmt.Sscan(n, &count)
-			harness.Must(t, err)
-			series += count
+			series += n
 		}
 		if series < 12 || series > 60 {
 			t.Errorf("above has %d series of %s; docs/deployment.md says some dozen", series, cluster)
 		}
 		for name := range families(store, cluster) {
 			if slices.Contains([]string{"consul_service_tag", "consul_service_meta_info", "consul_service_checks"}, name) {
-				t.Errorf("the store has %s of %s, which it was not to get", name, cluster)
+				t.Errorf("the store has %s of %s, which should have been dropped", name, cluster)
 			}
 		}
 	}
-	if up := store.query(t, `consul_up{cluster="lab", region="eu", replica="b"}`); len(up) != 1 || up[0].Value[1] != "1" {
-		t.Errorf("consul_up of the store, with the labels of who wrote it, is %v; want 1", up)
+	if up := store.query(t, `consul_up{cluster="lab", region="eu", replica="b"}`); len(up) != 1 || up[0].Value != 1 {
+		t.Errorf("consul_up of the store, with the labels of the Prometheus that wrote it, is %v; want 1", up)
 	}
 
 	harness.Must(t, c.Servers[0].Kill())
-	quorumLost := func(labels map[string]string) bool {
-		return labels["alertname"] == "ConsulQuorumLost" && labels["cluster"] == "production"
-	}
-	harness.WaitFor(t, 60*time.Second, "both of the pair to send their alerts, and for their arrival above", func() string {
+	const lost = `ALERTS{alertname="ConsulQuorumLost", alertstate="firing", cluster="production"}`
+	harness.WaitFor(t, 60*time.Second, "both of the pair to send their alerts", func() string {
 		for replica, s := range pair {
-			if !slices.ContainsFunc(s.active(t), func(a ruledAlert) bool { return quorumLost(a.Labels) && a.State == "firing" }) {
+			if len(s.query(t, lost)) != 1 {
 				return replica + " does not see that the quorum is lost"
 			}
-			_, metrics, err := s.prometheus.Get(t.Context(), "/metrics", 10*time.Second)
-			harness.Must(t, err)
-			if harness.ParseSamples(t, metrics)[fmt.Sprintf("prometheus_notifications_sent_total{alertmanager=%q}", alertmanager.URL+"/api/v2/alerts")] == 0 {
+			sent := fmt.Sprintf("prometheus_notifications_sent_total{alertmanager=%q}", alertmanager.URL+"/api/v2/alerts")
+			if s.prometheus.Scrape(t)[sent] == 0 {
 				return replica + " has sent nothing to Alertmanager"
 			}
 		}
-		if len(above.query(t, `ALERTS{alertname="ConsulQuorumLost", alertstate="firing", cluster="production", region="eu"}`)) != 1 {
+		if found := above.query(t, lost); len(found) != 1 || found[0].Metric["region"] != "eu" {
 			return "the alert is not above"
 		}
 		return ""
 	})
-	routed := slices.DeleteFunc(above.routed(t), func(a routedAlert) bool { return !quorumLost(a.Labels) })
+	routed := slices.DeleteFunc(above.routed(t), func(a routedAlert) bool {
+		return a.Labels["alertname"] != "ConsulQuorumLost" || a.Labels["cluster"] != "production"
+	})
 	if len(routed) != 1 || routed[0].Labels["region"] != "eu" || routed[0].Labels["replica"] != "" {
 		t.Errorf("Alertmanager has %v; want one alert for the pair, with the region and without the replica", routed)
 	}
