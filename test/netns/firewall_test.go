@@ -7,7 +7,6 @@ package netns_test
 
 import (
 	"fmt"
-	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +15,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// filterPackets puts a rule about what the exporter sends to one server in force: match and verdict are nftables expressions.
+// filterPackets puts a rule about what the exporter sends to one server in force: match and verdict are nftables
+// expressions.
 func filterPackets(t *testing.T, to *consultest.Agent, match, verdict string) *harness.PacketFilter {
 	t.Helper()
 	return harness.FilterIncoming(t, fmt.Sprintf("ip saddr 127.0.0.1 ip daddr %s %s counter %s", to.Addr, match, verdict))
@@ -24,15 +24,17 @@ func filterPackets(t *testing.T, to *consultest.Agent, match, verdict string) *h
 
 // portStates are the states of all ports and the counts of their failures.
 func portStates(s harness.Samples) harness.Samples {
-	states := maps.Clone(s)
-	maps.DeleteFunc(states, func(series string, _ float64) bool {
-		return !strings.HasPrefix(series, "consul_port_up{") && !strings.HasPrefix(series, "consul_port_probe_failures_total{")
-	})
+	states := make(harness.Samples)
+	for series, value := range s {
+		if strings.HasPrefix(series, "consul_port_up{") || strings.HasPrefix(series, "consul_port_probe_failures_total{") {
+			states[series] = value
+		}
+	}
 	return states
 }
 
-// A firewall between the exporter and one port of one server takes down that port alone, in one transport alone, for the reason
-// that tells the ways of a firewall apart, and for no longer than it is there.
+// A firewall between the exporter and one port of one server takes down that port alone, in one transport alone, for
+// the reason that tells the ways of a firewall apart, and for no longer than it is there.
 func TestE2EFirewall(t *testing.T) {
 	harness.RequireNamespace(t)
 	c := consultest.Start(t, consultest.Options{Servers: 3})
@@ -60,7 +62,10 @@ func TestE2EFirewall(t *testing.T) {
 	}{
 		{"gossip over UDP dropped", "udp dport 8301", "drop", gossipUDP, "timeout", harness.ProbeTimeout},
 		{"gossip over UDP rejected", "udp dport 8301", "reject with icmp type port-unreachable", gossipUDP, "refused", 0},
-		{"one datagram lost", "udp dport 8301 limit rate 1/hour burst 1 packets", "drop", gossipUDP, "", harness.ProbeTimeout / 3},
+		{
+			"one datagram lost", "udp dport 8301 limit rate 1/hour burst 1 packets", "drop",
+			gossipUDP, "", harness.ProbeTimeout / 3,
+		},
 		{"gossip over TCP dropped", "tcp dport 8301", "drop", gossipTCP, "timeout", harness.ProbeTimeout},
 		{"gossip over TCP reset", "tcp dport 8301", "reject with tcp reset", gossipTCP, "refused", 0},
 		{"server RPC dropped", "tcp dport 8300", "drop", rpc, "timeout", harness.ProbeTimeout},

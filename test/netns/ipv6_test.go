@@ -21,14 +21,16 @@ import (
 func TestE2EIPv6(t *testing.T) {
 	harness.RequireNamespace(t)
 	const network = "fd00:c0de::"
-	for _, host := range []string{"1", "2", "3", "fe"} { // The servers', and the one by which consultest takes the network.
-		if out, err := exec.Command("ip", "-6", "addr", "add", network+host+"/128", "dev", "lo").CombinedOutput(); err != nil {
+	for _, host := range []string{"1", "2", "3", "fe"} { // For the servers, and for consultest to claim the network.
+		add := exec.Command("ip", "-6", "addr", "add", network+host+"/128", "dev", "lo")
+		if out, err := add.CombinedOutput(); err != nil {
 			t.Fatalf("ip: %v: %s", err, out)
 		}
 	}
 	c := consultest.Start(t, consultest.Options{Servers: 3, Network: network})
 	leader := harness.LeaderOf(t, c)
-	config := filepath.Join(harness.WriteFiles(t, map[string]string{"c.yml": "modules: {v6: {targets: ['[" + network + "/64]']}}"}), "c.yml")
+	modules := "modules: {v6: {targets: ['[" + network + "/64]']}}"
+	config := filepath.Join(harness.WriteFiles(t, map[string]string{"c.yml": modules}), "c.yml")
 	e := harness.StartExporter(t, nil, "--consul.server="+harness.Others(c, leader)[0].URL(), "--config.file="+config)
 	healthy := harness.Samples{
 		"consul_up": 1, "consul_cluster_leaders": 1, "consul_cluster_reported_leaders": 1, "consul_cluster_failure_margin": 1,
@@ -44,15 +46,13 @@ func TestE2EIPv6(t *testing.T) {
 		s.Expect(t, harness.Samples{fmt.Sprintf("consul_server_raft_reported_leader_info{leader=%q,server=%q}",
 			net.JoinHostPort(leader.Addr, "8300"), server.Name): 1})
 	}
-	status, body, err := e.Get(t.Context(), "/probe?module=v6&target="+net.JoinHostPort(leader.Addr, "8500"), 10*time.Second)
-	harness.Must(t, err)
-	if status != 200 {
-		t.Fatalf("/probe: status %d, body %s", status, body)
-	}
-	harness.ParseSamples(t, body).Expect(t, healthy)
+	probe := e.Page(t, "/probe?module=v6&target="+net.JoinHostPort(leader.Addr, "8500"), 200)
+	harness.ParseSamples(t, probe).Expect(t, healthy)
 
 	harness.Must(t, leader.Stop())
-	s = e.ScrapeUntil(t, 60*time.Second, "another leader", func(s harness.Samples) bool { return s["consul_cluster_leaders"] == 1 })
+	s = e.ScrapeUntil(t, 60*time.Second, "another leader", func(s harness.Samples) bool {
+		return s["consul_cluster_leaders"] == 1
+	})
 	s.Expect(t, harness.Samples{
 		"consul_cluster_failure_margin":                                   0,
 		harness.Port(8300, "rpc", "tcp").Series("consul_port_up", leader): 0,

@@ -3,7 +3,8 @@
 
 //go:build e2e
 
-// Package netns_test has the tests that need a network namespace of their own, for packet filters, IPv6 addresses and long series of faults.
+// Package netns_test has the tests that need a network namespace of their own, for packet filters, IPv6 addresses and
+// long series of faults.
 package netns_test
 
 import (

@@ -23,12 +23,13 @@ func drop(t *testing.T, matches ...string) {
 	t.Helper()
 	harness.NFT(t, "table "+partitionTable+" {}; delete table "+partitionTable)
 	if len(matches) > 0 {
-		harness.NFT(t, "table "+partitionTable+" { chain incoming { type filter hook input priority filter; policy accept; "+strings.Join(matches, " drop; ")+" drop; }; }")
+		harness.NFT(t, "table "+partitionTable+" { chain incoming { type filter hook input priority filter; policy accept; "+
+			strings.Join(matches, " drop; ")+" drop; }; }")
 	}
 }
 
-// A server that is only partitioned is never removed: not one that is cut off from the responder, nor one that is cut off from the others' gossip,
-// nor from all.
+// A server that is only partitioned is never removed: not one that is cut off from the responder, nor one that is cut
+// off from the others' gossip, nor from all.
 func TestE2EResponderPartition(t *testing.T) {
 	harness.RequireNamespace(t)
 	c := harness.StartCalm(t, consultest.Options{Servers: 5})
@@ -47,8 +48,18 @@ func TestE2EResponderPartition(t *testing.T) {
 		want   string
 	}{
 		{"from the responder", []string{"ip saddr 127.0.0.1 " + to}, false, "is alive in Serf"},
-		{"from the gossip of the others", []string{to + " udp dport 8301", from + " udp sport 8301", gossipTCP}, true, "may be alive: its port 8300 answers"},
-		{"from all", []string{to, from, gossipTCP}, true, "its host says nothing on port 8300 (timeout), which is also how it looks from outside a partition"},
+		{
+			"from the gossip of the others",
+			[]string{to + " udp dport 8301", from + " udp sport 8301", gossipTCP},
+			true,
+			"may be alive: its port 8300 answers",
+		},
+		{
+			"from all",
+			[]string{to, from, gossipTCP},
+			true,
+			"its host says nothing on port 8300 (timeout), which is also how it looks from outside a partition",
+		},
 	} {
 		drop(t, tc.drops...)
 		if tc.failed {
@@ -61,7 +72,9 @@ func TestE2EResponderPartition(t *testing.T) {
 			r.Settle(t)
 		}
 		records := r.Records(t, "server", cut.Name)
-		if d := records[0]; d.Alert.Labels["partition"] != tc.name || d.Result != responder.ResultRefused || !strings.Contains(strings.Join(d.Reasons, " "), tc.want) {
+		d := records[0]
+		refused := d.Alert.Labels["partition"] == tc.name && d.Result == responder.ResultRefused
+		if !refused || !strings.Contains(strings.Join(d.Reasons, " "), tc.want) {
 			t.Errorf("cut off %s: %s, %q; want it to be refused: %s", tc.name, d.Result, d.Reasons, tc.want)
 		}
 	}

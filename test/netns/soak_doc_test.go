@@ -21,7 +21,8 @@ const reliability = "docs/reliability.md"
 // soakReport is what a soak has seen, as the document has it.
 func soakReport(trials []soakTrial, seen []soakScrape) string {
 	var b strings.Builder
-	b.WriteString("\n| fault | what the exporter shows | tried | shown, s | at the latest, s | healthy again, s | at the latest, s |\n|---|---|---:|---:|---:|---:|---:|\n")
+	b.WriteString("\n| fault | what the exporter shows | tried | shown, s | at the latest, s | healthy again, s |" +
+		" at the latest, s |\n|---|---|---:|---:|---:|---:|---:|\n")
 	for _, f := range soakFaults {
 		var shown, well []float64
 		for _, trial := range trials {
@@ -30,15 +31,18 @@ func soakReport(trials []soakTrial, seen []soakScrape) string {
 			}
 		}
 		if len(shown) > 0 {
-			fmt.Fprintf(&b, "| %s | %s | %d | %.1f | %.1f | %.1f | %.1f |\n", f.name, f.shows, len(shown), median(shown), slices.Max(shown), median(well), slices.Max(well))
+			fmt.Fprintf(&b, "| %s | %s | %d | %.1f | %.1f | %.1f | %.1f |\n", f.name, f.shows, len(shown),
+				median(shown), slices.Max(shown), median(well), slices.Max(well))
 		}
 	}
 	took := make([]float64, 0, len(seen))
 	for _, scrape := range seen {
 		took = append(took, scrape.took.Seconds())
 	}
-	fmt.Fprintf(&b, "\nIn %s the cluster was broken and mended %d times, and scraped %d times. ", soakTime.String(), len(trials), len(seen))
-	fmt.Fprintf(&b, "Every scrape was answered: half of them within %.2f s, the slowest after %.1f s of the 10 s that Prometheus grants.", median(took), slices.Max(took))
+	fmt.Fprintf(&b, "\nIn %s the cluster was broken and mended %d times, and scraped %d times. ",
+		soakTime.String(), len(trials), len(seen))
+	fmt.Fprintf(&b, "Every scrape was answered: half of them within %.2f s, the slowest after %.1f s of the 10 s that "+
+		"Prometheus grants.", median(took), slices.Max(took))
 	b.WriteString("\n\n| the exporter's | first third of the time | last third | most |\n|---|---:|---:|---:|\n")
 	for _, r := range soakResources {
 		first, last, most := r.thirds(seen)

@@ -7,7 +7,6 @@ package netns_test
 
 import (
 	"flag"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,18 +17,20 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// soakTime is how long the soak breaks things. What is under way then is mended and judged, too.
+// soakTime is how long the soak breaks things. What is broken then is repaired and judged, too.
 var soakTime = flag.Duration("soak", 2*time.Minute, "how long TestSoak breaks and mends its cluster")
 
 const (
-	// showsWithin is how long the exporter may take to show a fault, and wellWithin to show a healthy cluster afterwards. Most of
-	// it is Consul's: it takes a server its time to notice that a peer is gone, to be elected and to start.
+	// showsWithin is how long the exporter may take to show a fault, and wellWithin to show a healthy cluster
+	// afterwards. Most of it is Consul's: it takes a server its time to notice that a peer is gone, to be elected and to
+	// start.
 	showsWithin, wellWithin = 90 * time.Second, 3 * time.Minute
-	// faultLasts is how long a fault goes on after the exporter has shown it, and wellLasts for how long nothing is broken afterwards.
+	// faultLasts is how long a fault goes on after the exporter has shown it, and wellLasts for how long nothing is
+	// broken afterwards.
 	faultLasts, wellLasts = 3 * time.Second, 6 * time.Second
 )
 
-// A soak is a cluster that is broken and mended again and again, and an exporter that is scraped each second meanwhile.
+// A soak is a cluster that is broken and repaired again and again while an exporter of it is scraped each second.
 type soak struct {
 	cluster  *consultest.Cluster
 	exporter *harness.Exporter
@@ -40,9 +41,10 @@ type soak struct {
 	marks []int
 }
 
-// TestSoak breaks a cluster in every way of soakFaults, in turn, until the time is over. Each time the exporter shows what is wrong,
-// and shows a healthy cluster afterwards. All the while it answers each scrape in time, needs no more of anything than at first, and
-// makes no line at WARN or above in the log of a server that is well. With -update it writes docs/reliability.md.
+// TestSoak breaks a cluster in every way of soakFaults, in turn, until the time is over. Each time the exporter shows
+// what is wrong, and shows a healthy cluster afterwards. All the while it answers each scrape in time, needs no more
+// of anything than at first, and makes no line at WARN or above in the log of a server that is well. With -update it
+// writes docs/reliability.md.
 func TestSoak(t *testing.T) {
 	harness.RequireNamespace(t)
 	s := startSoak(t)
@@ -51,7 +53,7 @@ func TestSoak(t *testing.T) {
 	for start, i := time.Now(), 0; time.Since(start) < *soakTime; i++ {
 		trial := s.try(t, soakFaults[i%len(soakFaults)])
 		trials = append(trials, trial)
-		t.Logf("%s: shown after %.1f s, healthy %.1f s after it was mended", trial.fault, trial.shown.Seconds(), trial.well.Seconds())
+		t.Logf("%s: shown after %s, healthy %s after the repair", trial.fault, trial.shown, trial.well)
 	}
 	seen := s.scraper.stop()
 	expectPunctual(t, seen)
@@ -77,7 +79,8 @@ func startSoak(t *testing.T) *soak {
 	for _, a := range c.Servers {
 		s.marks = append(s.marks, a.LogMark())
 	}
-	s.exporter = harness.StartBinary(t, harness.BuildExporter(t), nil, "--consul.server="+c.Servers[0].URL(), "--consul.token-file="+s.tokenFile, "--config.file="+s.configFile)
+	s.exporter = harness.StartBinary(t, harness.BuildExporter(t), nil,
+		"--consul.server="+c.Servers[0].URL(), "--consul.token-file="+s.tokenFile, "--config.file="+s.configFile)
 	s.scraper = startScraper(t, s.exporter)
 	return s
 }
@@ -88,30 +91,33 @@ const soakConfig = "modules: {soak: {targets: [127.0.0.0/8]}}\n"
 // soakTrial is one time that a fault was tried.
 type soakTrial struct {
 	fault string
-	// shown is how long it took until the exporter showed it, well how long from the mending until it showed a healthy cluster.
+	// shown is how long it took until the exporter showed it, and well how long it took after the repair until it showed
+	// a healthy cluster.
 	shown, well  time.Duration
 	began, ended time.Time
 }
 
-// try brings a fault about and mends it.
+// try makes a fault and repairs it.
 func (s *soak) try(t *testing.T, f soakFault) soakTrial {
 	t.Helper()
 	start := time.Now()
-	shows, mend := f.strike(t, s)
-	s.wait(t, showsWithin, start, f.name+": "+f.shows, shows)
+	shown, repair := f.breaks(t, s)
+	s.wait(t, showsWithin, start, f.name+": "+f.shows, func(m harness.Samples) bool { return has(m, shown) })
 	trial := soakTrial{fault: f.name, began: start, shown: time.Since(start)}
 	time.Sleep(faultLasts) //nolint:forbidigo // The fault goes on for a while.
-	mended := time.Now()
-	mend()
+	repaired := time.Now()
+	repair()
 	s.waitWell(t)
 	trial.ended = time.Now()
-	trial.well = trial.ended.Sub(mended)
+	trial.well = trial.ended.Sub(repaired)
 	time.Sleep(wellLasts) //nolint:forbidigo // In which no server has a reason to complain.
 	return trial
 }
 
 // wait waits for a scrape that began after a moment and shows something.
-func (s *soak) wait(t *testing.T, within time.Duration, after time.Time, what string, shows func(harness.Samples) bool) {
+func (s *soak) wait(
+	t *testing.T, within time.Duration, after time.Time, what string, shows func(harness.Samples) bool,
+) {
 	t.Helper()
 	harness.WaitFor(t, within, what, func() string {
 		last := s.scraper.latest()
@@ -127,16 +133,18 @@ func (s *soak) waitWell(t *testing.T) {
 	t.Helper()
 	s.wait(t, wellWithin, time.Now(), "a healthy cluster", func(m harness.Samples) bool {
 		for series, value := range m {
+			supported := m[strings.Replace(series, "success", "supported", 1)] == 1
 			failed := strings.HasPrefix(series, "consul_port_up{") ||
-				strings.HasPrefix(series, "consul_exporter_collector_success{") && m[strings.Replace(series, "success", "supported", 1)] == 1
+				strings.HasPrefix(series, "consul_exporter_collector_success{") && supported
 			if failed && value == 0 {
 				return false
 			}
 		}
 		return has(m, harness.Samples{
-			"consul_up": 1, "consul_cluster_leaders": 1, "consul_cluster_reported_leaders": 1, "consul_cluster_servers_without_leader": 0,
-			"consul_cluster_voters": 3, "consul_cluster_failure_margin": 1, "consul_cluster_raft_configurations": 1,
-			"consul_cluster_consistent_read_success": 1, "consul_autopilot_cluster_healthy": 1, `consul_cluster_servers{state="alive"}`: 3,
+			"consul_up": 1, "consul_cluster_leaders": 1, "consul_cluster_reported_leaders": 1,
+			"consul_cluster_servers_without_leader": 0, "consul_cluster_voters": 3, "consul_cluster_failure_margin": 1,
+			"consul_cluster_raft_configurations": 1, "consul_cluster_consistent_read_success": 1,
+			"consul_autopilot_cluster_healthy": 1, `consul_cluster_servers{state="alive"}`: 3,
 			"consul_exporter_config_last_reload_successful": 1, `consul_exporter_collector_supported{collector="catalog"}`: 1,
 		})
 	})
@@ -165,8 +173,9 @@ func expectPunctual(t *testing.T, seen []soakScrape) {
 	}
 }
 
-// A soakResource is something of the exporter's that must not grow. In the last third of the soak half of the scrapes may show more than
-// in the first third, but by no more than slack: what a scrape has under way differs with what is broken.
+// A soakResource is something of the exporter's that must not grow. In the last third of the soak half of the scrapes
+// may show more than in the first third, but by no more than slack: what a scrape has under way differs with what is
+// broken.
 type soakResource struct {
 	name, series string
 	unit         float64 // In which it is told; for memory 1 MB.
@@ -207,11 +216,4 @@ func median(values []float64) float64 {
 	}
 	sorted := slices.Sorted(slices.Values(values))
 	return sorted[len(sorted)/2]
-}
-
-// rewriteToken puts another token where the exporter reads it.
-func (s *soak) rewriteToken(t *testing.T, token string) {
-	t.Helper()
-	s.token = token
-	harness.Must(t, os.WriteFile(s.tokenFile, []byte(token+"\n"), 0o600))
 }
