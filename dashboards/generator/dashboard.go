@@ -95,6 +95,7 @@ func (d dashboard) panels() []object {
 		y++
 		x, height := 0, 0
 		for _, p := range r.panels {
+			p = p.withDefaults()
 			if x+p.width > columnsOfGrid {
 				x, y, height = 0, y+height, 0
 			}

@@ -12,82 +12,74 @@ func exporter() dashboard {
 		rows: []row{
 			{"What is wrong", []panel{
 				{
-					kind: stat, title: "Exporters", width: 4, height: 4,
-					about:  "Whether Prometheus reaches the exporters; in part is a percentage. While one is down, nothing that only it knows is known.",
-					alerts: []string{"ConsulExporterDown", "ConsulExporterMissing"},
-					unit:   "percentunit", whole: true, noValue: "none is scraped",
-					steps: []step{{lowest, red}, {0.0001, orange}, {1, green}}, mappings: []object{mapped(entry{"0", "down", red}, entry{"1", "up", green})},
-					queries: []query{{"avg by (CLUSTER) (up{SEL})", clusterLegend}},
+					kind: stat, title: "Exporters", width: 4,
+					about: "Whether Prometheus reaches the exporters; in part is a percentage. While one is down, nothing that only " +
+						"it knows is known.",
+					alerts: "ConsulExporterDown ConsulExporterMissing", unit: "percentunit", whole: true, noValue: "none is scraped",
+					steps:    []step{{lowest, red}, {0.0001, orange}, {1, green}},
+					mappings: []object{either("down", "up")}, expr: "avg by (CLUSTER) (up{SEL})",
 				},
 				{
-					kind: stat, title: "Agents that are asked", width: 4, height: 4,
-					about: "Whether the agents answer that exporters ask; in part is a percentage. Ports and Raft are still watched while one does not.",
-					alerts: []string{
-						"ConsulAgentUnreachable",
-					},
-					unit: "percentunit", whole: true, noValue: "not known",
-					steps: []step{{lowest, red}, {0.0001, orange}, {1, green}}, mappings: []object{mapped(entry{"0", "down", red}, entry{"1", "up", green})},
-					queries: []query{{"avg by (CLUSTER) (consul_up{SEL})", clusterLegend}},
+					kind: stat, title: "Agents that are asked", width: 4,
+					about: "Whether the agents answer that exporters ask; in part is a percentage. Ports and Raft are still watched " +
+						"while one does not.",
+					alerts: "ConsulAgentUnreachable", unit: "percentunit", whole: true,
+					steps:    []step{{lowest, red}, {0.0001, orange}, {1, green}},
+					mappings: []object{either("down", "up")},
+					expr:     "avg by (CLUSTER) (consul_up{SEL})",
 				},
 				{
-					kind: stat, title: "Longest scrape", width: 4, height: 4,
-					about: "How long the slowest exporter took, as Prometheus measured it. With a server that hangs it is --probe.timeout, 3 s by default.",
-					alerts: []string{
-						"ConsulScrapeSlow",
-					},
-					unit: "s", noValue: "none is scraped", steps: badFromTwo(4, 8),
-					queries: []query{{"max by (CLUSTER) (scrape_duration_seconds{SEL})", clusterLegend}},
+					kind: stat, title: "Longest scrape", width: 4,
+					about: "How long the slowest exporter took, as Prometheus measured it. With a server that hangs it is " +
+						"--probe.timeout, 3 s by default.",
+					alerts: "ConsulScrapeSlow", unit: "s", noValue: "none is scraped", steps: badFromTwo(4, 8),
+					expr: "max by (CLUSTER) (scrape_duration_seconds{SEL})",
 				},
 				{
-					kind: stat, title: "Collectors that fail", width: 4, height: 4,
-					about: "Collectors of all exporters that could not find out all they are for, but may and can. Some of their metrics are missing. " +
-						"The second alert says that the exporter itself is to blame.",
-					alerts: []string{"ConsulCollectorFails", "ConsulExporterImpaired"},
-					unit:   "none", noValue: "not known", steps: badFrom(1),
-					queries: []query{{"sum by (CLUSTER) (" + failing + ")", clusterLegend}},
+					kind: stat, title: "Collectors that fail", width: 4,
+					about: "Collectors of all exporters that could not find out all they are for, but may and can. Some of their " +
+						"metrics are missing. The second alert says that the exporter itself is to blame.",
+					alerts: "ConsulCollectorFails ConsulExporterImpaired", steps: badFrom(1),
+					expr: "sum by (CLUSTER) (" + failing + ")",
 				},
 				{
-					kind: stat, title: "The token may read", width: 4, height: 4,
-					about: "Whether Consul refused something, or left something out of its answers, because the token may not read it. What is missing has no " +
-						"metrics and no alerts.",
-					alerts: []string{"ConsulResultsFiltered", "ConsulCollectorRefused"},
-					unit:   "none", noValue: "not known", steps: warningFrom(1), mappings: []object{mapped(entry{"0", "all", green}, entry{"1", "in part", orange})},
-					queries: []query{{tokenTooWeak, clusterLegend}},
+					kind: stat, title: "The token may read", width: 4,
+					about: "Whether Consul refused something, or left something out of its answers, because the token may not read " +
+						"it. What is missing has no metrics and no alerts.",
+					alerts: "ConsulResultsFiltered ConsulCollectorRefused", steps: warningFrom(1),
+					mappings: []object{mapped([]entry{{"0", "all", green}, {"1", "in part", orange}})}, expr: tokenTooWeak,
 				},
 				{
-					kind: stat, title: "Configuration file", width: 4, height: 4,
-					about:  "Whether the configuration file could be loaded the last time it was tried. Not available without --config.file.",
-					alerts: []string{"ConsulConfigReloadFailed"},
-					unit:   "none", noValue: notAvailable, steps: goodFrom(1),
-					mappings: []object{mapped(entry{"0", "not loaded", red}, entry{"1", "loaded", green}), absent},
-					queries: []query{{optionalNow(
+					kind: stat, title: "Configuration file", width: 4,
+					about: "Whether the configuration file could be loaded the last time it was tried. Not available without " +
+						"--config.file.",
+					alerts: "ConsulConfigReloadFailed", noValue: notAvailable, steps: goodFrom(1),
+					mappings: []object{either("not loaded", "loaded"), absent},
+					expr: optionalNow(
 						"min by (CLUSTER) (consul_exporter_config_last_reload_successful{SEL})", "consul_exporter_config_last_reload_successful{SEL}", "cluster",
-					), clusterLegend}},
+					),
 				},
 				collectorsTable(12, 11),
 				exportersTable(12, 11),
 			}},
 			{"Scrapes", []panel{
 				{
-					kind: timeseries, title: "Duration of scrapes", width: 8, height: 8,
+					kind: timeseries, title: "Duration of scrapes", width: 8,
 					about:  "As Prometheus measured it, by exporter. Near the scrape's timeout metrics begin to be missing.",
-					alerts: []string{"ConsulScrapeSlow"},
-					unit:   "s", min: number(0),
-					queries: []query{{"max by (instance) (scrape_duration_seconds{SEL})", "{{instance}}"}},
+					alerts: "ConsulScrapeSlow", unit: "s", expr: "max by (instance) (scrape_duration_seconds{SEL})",
+					legend: "{{instance}}",
 				},
 				{
-					kind: timeseries, title: "Duration by collector", width: 8, height: 8,
+					kind: timeseries, title: "Duration by collector", width: 8,
 					about:  "How long each collector took, on the slowest exporter. They run at the same time.",
-					alerts: []string{"ConsulScrapeSlow"},
-					unit:   "s", min: number(0),
-					queries: []query{{"max by (collector) (consul_exporter_collector_duration_seconds{SEL})", "{{collector}}"}},
+					alerts: "ConsulScrapeSlow", unit: "s",
+					expr: "max by (collector) (consul_exporter_collector_duration_seconds{SEL})", legend: "{{collector}}",
 				},
 				{
-					kind: timeseries, title: "Scrapes", width: 8, height: 8,
-					about: "Scrapes per second of all exporters; those that were served from the snapshot of another one at the same time; and those that reached their deadline, " +
-						"of which there should be none.",
-					alerts: []string{"ConsulScrapeSlow"},
-					unit:   "ops", min: number(0),
+					kind: timeseries, title: "Scrapes", width: 8,
+					about: "Scrapes per second of all exporters; those that were served from the snapshot of another one at the " +
+						"same time; and those that reached their deadline, of which there should be none.",
+					alerts: "ConsulScrapeSlow", unit: "ops",
 					queries: []query{
 						{"sum(rate(consul_exporter_scrapes_total{SEL}[$__rate_interval]))", "all"},
 						{"sum(rate(consul_exporter_scrapes_shared_total{SEL}[$__rate_interval]))", "shared"},
@@ -98,35 +90,36 @@ func exporter() dashboard {
 			}},
 			{"Requests to Consul", []panel{
 				{
-					kind: timeseries, title: "Requests by endpoint", width: 12, height: 8,
-					about: "Requests per second to Consul's HTTP API, of all exporters. Their number does not depend on how many services there are.",
-					unit:  "reqps", min: number(0), stacked: true,
-					queries: []query{{"sum by (endpoint) (rate(consul_exporter_consul_requests_total{SEL}[$__rate_interval]))", "{{endpoint}}"}},
+					kind: timeseries, title: "Requests by endpoint", width: 12,
+					about: "Requests per second to Consul's HTTP API, of all exporters. Their number does not depend on how many " +
+						"services there are.",
+					unit: "reqps", stacked: true,
+					expr:   "sum by (endpoint) (rate(consul_exporter_consul_requests_total{SEL}[$__rate_interval]))",
+					legend: "{{endpoint}}",
 				},
 				{
-					kind: timeseries, title: "Requests by answer", width: 6, height: 8,
-					about: "The same by the status of the answer. 403: the token may not. 404: this version or edition has no such thing. 429: Consul's limits. 500 and error: " +
-						"the agent has no leader, or does not answer.",
-					alerts: []string{"ConsulCollectorRefused", "ConsulAgentUnreachable"},
-					unit:   "reqps", min: number(0), stacked: true,
-					queries: []query{{"sum by (code) (rate(consul_exporter_consul_requests_total{SEL}[$__rate_interval]))", "{{code}}"}},
-					colors:  map[string]string{"200": green, "error": red},
+					kind: timeseries, title: "Requests by answer", width: 6,
+					about: "The same by the status of the answer. 403: the token may not. 404: this version or edition has no such " +
+						"thing. 429: Consul's limits. 500 and error: the agent has no leader, or does not answer.",
+					alerts: "ConsulCollectorRefused ConsulAgentUnreachable", unit: "reqps", stacked: true,
+					expr: "sum by (code) (rate(consul_exporter_consul_requests_total{SEL}[$__rate_interval]))", legend: "{{code}}",
+					colors: map[string]string{"200": green, "error": red},
 				},
 				{
-					kind: timeseries, title: "Age of answers", width: 6, height: 8,
-					about: "How long before each query the server that answered it had heard of the leader. What grows is the age of what is shown about services and nodes.",
-					unit:  "s", min: number(0), noValue: notAvailable,
-					queries: []query{{optional(
+					kind: timeseries, title: "Age of answers", width: 6,
+					about: "How long before each query the server that answered it had heard of the leader. What grows is the age " +
+						"of what is shown about services and nodes.",
+					unit: "s", noValue: notAvailable,
+					expr: optional(
 						"max by (endpoint) (consul_exporter_query_last_contact_seconds{SEL})", "consul_exporter_query_last_contact_seconds{SEL}", "endpoint",
-					), "{{endpoint}}"}},
+					), legend: "{{endpoint}}",
 				},
 			}},
 			{"Series", []panel{
 				{
-					kind: timeseries, title: "Series of the catalog", width: 8, height: 8,
+					kind: timeseries, title: "Series of the catalog", width: 8,
 					about:  "Series that the catalog has, and the limit above which only its totals are exported.",
-					alerts: []string{"ConsulCatalogTooLarge"},
-					unit:   "short", min: number(0), noValue: notAvailable,
+					alerts: "ConsulCatalogTooLarge", unit: "short", noValue: notAvailable,
 					queries: []query{
 						{"max by (instance) (consul_exporter_catalog_series{SEL})", "{{instance}}"},
 						{optional("min(consul_exporter_catalog_series_limit{SEL})", "consul_exporter_catalog_series_limit{SEL}", "instance"), "limit"},
@@ -134,42 +127,39 @@ func exporter() dashboard {
 					overrides: []object{limitLine("limit", orange)},
 				},
 				{
-					kind: timeseries, title: "Samples in a scrape", width: 8, height: 8,
+					kind: timeseries, title: "Samples in a scrape", width: 8,
 					about: "Series that Prometheus got from each exporter at each scrape.",
-					unit:  "short", min: number(0),
-					queries: []query{{"max by (instance) (scrape_samples_scraped{SEL})", "{{instance}}"}},
+					unit:  "short", expr: "max by (instance) (scrape_samples_scraped{SEL})", legend: "{{instance}}",
 				},
 				{
-					kind: timeseries, title: "Dropped series", width: 8, height: 8,
-					about: "Series per second that were dropped because another one had the same labels, by collector. There should be none.",
-					unit:  "ops", min: number(0),
-					queries: []query{{"sum by (collector) (rate(consul_exporter_dropped_series_total{SEL}[$__rate_interval]))", "{{collector}}"}},
+					kind: timeseries, title: "Dropped series", width: 8,
+					about: "Series per second that were dropped because another one had the same labels, by collector. There should " +
+						"be none.",
+					unit: "ops", expr: "sum by (collector) (rate(consul_exporter_dropped_series_total{SEL}[$__rate_interval]))",
+					legend: "{{collector}}",
 				},
 			}},
 			{"Process", []panel{
 				{
 					kind: timeseries, title: "Processor time", width: 6, height: 7,
 					about: "Processors that each exporter keeps busy.",
-					unit:  "percentunit", min: number(0),
-					queries: []query{{"max by (instance) (rate(process_cpu_seconds_total{SEL}[$__rate_interval]))", "{{instance}}"}},
+					unit:  "percentunit", expr: "max by (instance) (rate(process_cpu_seconds_total{SEL}[$__rate_interval]))",
+					legend: "{{instance}}",
 				},
 				{
 					kind: timeseries, title: "Memory", width: 6, height: 7,
 					about: "Memory of each exporter. It follows the size of the catalog.",
-					unit:  "bytes", min: number(0),
-					queries: []query{{"max by (instance) (process_resident_memory_bytes{SEL})", "{{instance}}"}},
+					unit:  "bytes", expr: "max by (instance) (process_resident_memory_bytes{SEL})", legend: "{{instance}}",
 				},
 				{
 					kind: timeseries, title: "Open files", width: 6, height: 7,
 					about: "Open files of each exporter, sockets included. It goes back to a few after each scrape.",
-					unit:  "short", min: number(0), whole: true,
-					queries: []query{{"max by (instance) (process_open_fds{SEL})", "{{instance}}"}},
+					unit:  "short", whole: true, expr: "max by (instance) (process_open_fds{SEL})", legend: "{{instance}}",
 				},
 				{
 					kind: timeseries, title: "Goroutines", width: 6, height: 7,
 					about: "Goroutines of each exporter. It goes back to a few after each scrape.",
-					unit:  "short", min: number(0), whole: true,
-					queries: []query{{"max by (instance) (go_goroutines{SEL})", "{{instance}}"}},
+					unit:  "short", whole: true, expr: "max by (instance) (go_goroutines{SEL})", legend: "{{instance}}",
 				},
 			}},
 		},
@@ -194,19 +184,19 @@ func collectorsTable(width, height int) panel {
 	}
 	p := figuresPanel(panel{
 		title: "Collectors", width: width, height: height,
-		about: "Of the exporter that is worst off. \"refused\": Consul refuses what the collector reads, because of the token's rights, the version or the edition; for acl, " +
-			"license and peering that is normal without ACLs or Enterprise. The exporter's log says why one fails.",
-		alerts: []string{"ConsulCollectorFails", "ConsulCollectorRefused"},
-		unit:   "none", noValue: "not known",
+		about: "Of the exporter that is worst off. \"refused\": Consul refuses what the collector reads, because of the " +
+			"token's rights, the version or the edition; for acl, license and peering that is normal without ACLs or " +
+			"Enterprise. The exporter's log says why one fails.",
+		alerts: "ConsulCollectorFails ConsulCollectorRefused",
 	}, figures{"collector", []column{
 		{
 			// What is refused and should not be is between what fails and what works.
-			title: "State", unit: "none", steps: []step{{lowest, red}, {0.5, orange}, {1, green}, {2, gray}},
-			mappings: []object{mapped(entry{"0", "fails", red}, entry{"0.5", "refused", orange}, entry{"1", "works", green}, entry{"2", "refused", gray})},
+			title: "State", steps: []step{{lowest, red}, {0.5, orange}, {1, green}, {2, gray}},
+			mappings: []object{mapped([]entry{{"0", "fails", red}, {"0.5", "refused", orange}, {"1", "works", green}, {"2", "refused", gray}})},
 			expr:     "(" + refused(`collector=~"`+mayBeRefused+`"`) + ") + 2 or (" + refused(`collector!~"`+mayBeRefused+`"`) + ") + 0.5 or " + success,
 		},
 		{title: "Took", unit: "s", steps: quiet(badFromTwo(2, 5)), expr: "max by (collector) (consul_exporter_collector_duration_seconds{SEL})"},
-		{title: "Dropped series", unit: "none", steps: quiet(badFrom(1)), expr: "sum by (collector) (increase(consul_exporter_dropped_series_total{SEL}[$__range]))"},
+		{title: "Dropped series", steps: quiet(badFrom(1)), expr: "sum by (collector) (increase(consul_exporter_dropped_series_total{SEL}[$__range]))"},
 	}}, "Collector")
 	p.transformations = append(p.transformations, sorted("State", false)) // What fails comes first.
 	return p
@@ -217,18 +207,12 @@ func exportersTable(width, height int) panel {
 	return panel{
 		kind: table, title: "Versions of exporters", width: width, height: height,
 		about:  "Each exporter that is up, its version, and the Go it was built with.",
-		alerts: []string{"ConsulExporterDown"},
-		unit:   "none", noValue: "not known",
-		queries: []query{{expr: "max by (cluster, datacenter, job, instance, version, goversion) (consul_exporter_build_info{SEL})"}},
+		alerts: "ConsulExporterDown",
+		expr:   "max by (cluster, datacenter, job, instance, version, goversion) (consul_exporter_build_info{SEL})",
 		transformations: []object{
 			sorted("instance", false),
-			transformation("organize", object{
-				"excludeByName": object{"Time": true, "Value": true},
-				"indexByName":   object{"cluster": 0, "datacenter": 1, "job": 2, "instance": 3, "version": 4, "goversion": 5},
-				"renameByName": map[string]string{
-					"cluster": "Cluster", "datacenter": "Datacenter", "job": "Job", "instance": "Exporter", "version": "Version", "goversion": "Go",
-				},
-			}),
+			labelColumns("cluster", "Cluster", "datacenter", "Datacenter", "job", "Job", "instance", "Exporter",
+				"version", "Version", "goversion", "Go"),
 		},
 	}
 }

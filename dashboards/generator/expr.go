@@ -61,6 +61,9 @@ func none(metric, name, text string) string {
 // notAvailable is how a panel calls what there is not, by design.
 const notAvailable = "not available"
 
+// notKnown is how it calls what there is and was not found out.
+const notKnown = "not known"
+
 // optional is an expression for a graph, of a metric that not every version, edition or agent has. If there is none in all the time
 // shown, it has one result that is no number, with the legend "not available". The metric is written with its matchers.
 func optional(expr, metric, legendLabel string) string {

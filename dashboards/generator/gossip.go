@@ -13,85 +13,80 @@ func gossip() dashboard {
 		rows: []row{
 			{"What is wrong", []panel{
 				{
-					kind: stat, title: "Members that failed", width: 5, height: 4,
-					about:  "Members of the LAN pool that the others get no answer from, five at most. The services of a client that failed count as critical.",
-					alerts: []string{"ConsulSerfMemberFailed"},
-					unit:   "none", noValue: "not known", names: true, steps: badFrom(1),
-					queries: []query{{orFor(
+					kind: stat, title: "Members that failed", width: 5,
+					about: "Members of the LAN pool that the others get no answer from, five at most. The services of a client that " +
+						"failed count as critical.",
+					alerts: "ConsulSerfMemberFailed", names: true, steps: badFrom(1),
+					expr: orFor(
 						"topk by (CLUSTER) (5, max by (CLUSTER, member) (consul_serf_lan_member_status{SEL}) == 4)",
 						noneFor(`sum by (CLUSTER) (max by (CLUSTER, status) (consul_serf_member_count{SEL, pool="lan"}))`, "member"),
-					), "{{member}}"}},
+					), legend: "{{member}}",
 				},
 				{
-					kind: stat, title: "Health score of gossip", width: 4, height: 4,
-					about: "How far an agent distrusts its own view of a pool: 0 is healthy, 8 the worst. Above 2 it is short of processor time, or its network loses " +
-						"packets.",
-					alerts: []string{"ConsulGossipHealthPoor"},
-					unit:   "none", noValue: "not known", steps: badFromTwo(3, 5),
-					queries: []query{{"max by (CLUSTER, pool) (consul_serf_health_score{SEL})", "{{pool}}"}},
+					kind: stat, title: "Health score of gossip", width: 4,
+					about: "How far an agent distrusts its own view of a pool: 0 is healthy, 8 the worst. Above 2 it is short of " +
+						"processor time, or its network loses packets.",
+					alerts: "ConsulGossipHealthPoor", steps: badFromTwo(3, 5),
+					expr: "max by (CLUSTER, pool) (consul_serf_health_score{SEL})", legend: "{{pool}}",
 				},
 				{
-					kind: stat, title: "Versions", width: 3, height: 4,
+					kind: stat, title: "Versions", width: 3,
 					about:  "Versions that members run which are alive. More than one for long: an upgrade was not finished.",
-					alerts: []string{"ConsulVersionSkew"},
-					unit:   "none", noValue: "not known", steps: warningFrom(2),
-					queries: []query{{"count by (CLUSTER) (max by (CLUSTER, version) (consul_serf_version_members{SEL}) > 0)", clusterLegend}},
+					alerts: "ConsulVersionSkew", steps: warningFrom(2),
+					expr: "count by (CLUSTER) (max by (CLUSTER, version) (consul_serf_version_members{SEL}) > 0)",
 				},
 				{
-					kind: stat, title: "Gossip is encrypted", width: 4, height: 4,
-					about:  "Whether the agents that exporters ask encrypt gossip, in all pools. In part: turning it on or off was not finished.",
-					alerts: []string{"ConsulGossipEncryptionDiffers"},
-					unit:   "none", noValue: "not known",
-					steps:    []step{{lowest, gray}, {1, orange}, {2, green}},
-					mappings: []object{mapped(entry{"0", "no", gray}, entry{"1", "in part", orange}, entry{"2", "yes", green})},
-					queries:  []query{{"min by (CLUSTER) (consul_serf_encrypted{SEL}) + max by (CLUSTER) (consul_serf_encrypted{SEL})", clusterLegend}},
+					kind: stat, title: "Gossip is encrypted", width: 4,
+					about: "Whether the agents that exporters ask encrypt gossip, in all pools. In part: turning it on or off was " +
+						"not finished.",
+					alerts: "ConsulGossipEncryptionDiffers", steps: []step{{lowest, gray}, {1, orange}, {2, green}},
+					mappings: []object{mapped([]entry{{"0", "no", gray}, {"1", "in part", orange}, {"2", "yes", green}})},
+					expr:     "min by (CLUSTER) (consul_serf_encrypted{SEL}) + max by (CLUSTER) (consul_serf_encrypted{SEL})",
 				},
 				{
-					kind: stat, title: "Longest round trip", width: 4, height: 4,
-					about: "The longest round trip between two servers that are alive, as gossip estimates it. HashiCorp asks for 50 ms on average at most. Not available with " +
-						"one server, or more than ten.",
+					kind: stat, title: "Longest round trip", width: 4,
+					about: "The longest round trip between two servers that are alive, as gossip estimates it. HashiCorp asks for " +
+						"50 ms on average at most. Not available with one server, or more than ten.",
 					unit: "s", noValue: notAvailable, mappings: []object{absent}, steps: badFromTwo(0.05, 0.1),
-					queries: []query{{optionalNow("max by (CLUSTER) (consul_serf_rtt_seconds{SEL})", "consul_serf_rtt_seconds{SEL}", "cluster"), clusterLegend}},
+					expr: optionalNow("max by (CLUSTER) (consul_serf_rtt_seconds{SEL})", "consul_serf_rtt_seconds{SEL}", "cluster"),
 				},
 				{
-					kind: stat, title: "RPC errors", width: 4, height: 4,
-					about: "Share of the RPC requests that servers answered with an error." + measured,
-					unit:  "percentunit", noValue: notAvailable, mappings: []object{absent}, steps: badFromTwo(0.01, 0.1),
-					queries: []query{{optionalNow(
+					kind: stat, title: "RPC errors", width: 4,
+					about: "Share of the RPC requests that servers answered with an error." + measured, unit: "percentunit",
+					noValue: notAvailable, mappings: []object{absent}, steps: badFromTwo(0.01, 0.1),
+					expr: optionalNow(
 						"sum by (CLUSTER) (max by (CLUSTER, server) (consul_agent_rpc_request_errors_per_second{SEL})) / clamp_min(sum by (CLUSTER) "+
 							"(max by (CLUSTER, server) (consul_agent_rpc_requests_per_second{SEL})), 0.001)",
 						"consul_agent_rpc_requests_per_second{SEL}", "cluster",
-					), clusterLegend}},
+					),
 				},
 				{
 					kind: table, title: "Members that are not alive", width: 14, height: 7,
-					about: "Members of the LAN and the WAN pool that failed or left. One that failed comes back or is forgotten after 72 hours.",
-					alerts: []string{
-						"ConsulSerfMemberFailed", "ConsulSerfWANMemberFailed",
-					},
-					unit: "none", noValue: "not known",
-					queries: []query{{expr: orElse(
+					about: "Members of the LAN and the WAN pool that failed or left. One that failed comes back or is forgotten " +
+						"after 72 hours.",
+					alerts: "ConsulSerfMemberFailed ConsulSerfWANMemberFailed",
+					expr: orElse(
 						label("max by (member, role, version) (consul_serf_lan_member_info{SEL}) > 1", "pool", "lan")+
 							"\nor\n"+label("max by (member, role, version) (consul_serf_wan_member_info{SEL}) > 1", "pool", "wan"),
 						none("consul_serf_lan_member_info{SEL}", "member", "all members are alive"),
-					)}},
+					),
 					transformations: []object{
 						sorted("Value", true), columns("member", "Member", "Value", "State", "pool", "Pool", "role", "Role", "version", "Version"),
 					},
 					overrides: []object{
-						override("State", cell, property{"thresholds", thresholds([]step{{lowest, green}, {2, orange}, {3, gray}, {4, red}})}, memberStates),
-						override("Role", property{"mappings", []object{mapped(entry{"consul", "server", ""}, entry{"node", "client", ""})}}),
+						override("State", cell, colored([]step{{lowest, green}, {2, orange}, {3, gray}, {4, red}}), memberStates),
+						override("Role", shown(mapped([]entry{{"consul", "server", ""}, {"node", "client", ""}}))),
 					},
 				},
 				{
 					kind: table, title: "Round trips between servers", width: 10, height: 7,
-					about: "Round trip between each two servers that are alive, as their network coordinates estimate it, each pair once. One column that is slow is one " +
-						"server's network. Not available with one server, or more than ten.",
+					about: "Round trip between each two servers that are alive, as their network coordinates estimate it, each pair " +
+						"once. One column that is slow is one server's network. Not available with one server, or more than ten.",
 					unit: "s", noValue: notAvailable, steps: badFromTwo(0.05, 0.1), mappings: []object{empty},
-					queries: []query{{expr: optionalNow("max by (from, to) (consul_serf_rtt_seconds{SEL})", "consul_serf_rtt_seconds{SEL}", "from")}},
+					expr: optionalNow("max by (from, to) (consul_serf_rtt_seconds{SEL})", "consul_serf_rtt_seconds{SEL}", "from"),
 					transformations: []object{
 						sorted("to", false),
-						transformation("groupingToMatrix", object{"rowField": "from", "columnField": "to", "valueField": "Value", "emptyValue": "null"}),
+						matrix("from", "to"),
 						sorted(`from\to`, false),
 						organize(object{}, map[string]string{`from\to`: "Server"}),
 					},
@@ -100,76 +95,73 @@ func gossip() dashboard {
 			}},
 			{"Members", []panel{
 				{
-					kind: timeseries, title: "Members of the datacenter (LAN)", width: 8, height: 8,
+					kind: timeseries, title: "Members of the datacenter (LAN)", width: 8,
 					about:  "Servers and clients by state, as the agents see them.",
-					alerts: []string{"ConsulSerfMemberFailed"},
-					unit:   "none", whole: true, min: number(0), stepped: true,
-					queries: []query{{`max by (CLUSTER, status) (consul_serf_member_count{SEL, pool="lan"})`, "{{status}}"}},
-					colors:  memberColors,
-				},
-				{
-					kind: timeseries, title: "Servers of all datacenters (WAN)", width: 8, height: 8,
-					about:  "Servers by state, as the agents see them. Only agents that are servers know the WAN pool.",
-					alerts: []string{"ConsulSerfWANMemberFailed"},
-					unit:   "none", whole: true, min: number(0), stepped: true, noValue: notAvailable,
-					queries: []query{{optional(
-						`max by (CLUSTER, status) (consul_serf_member_count{SEL, pool="wan"})`, `consul_serf_member_count{SEL, pool="wan"}`, "status",
-					), "{{status}}"}},
+					alerts: "ConsulSerfMemberFailed", stepped: true,
+					expr: `max by (CLUSTER, status) (consul_serf_member_count{SEL, pool="lan"})`, legend: "{{status}}",
 					colors: memberColors,
 				},
 				{
-					kind: timeseries, title: "Members by version", width: 8, height: 8,
+					kind: timeseries, title: "Servers of all datacenters (WAN)", width: 8,
+					about:  "Servers by state, as the agents see them. Only agents that are servers know the WAN pool.",
+					alerts: "ConsulSerfWANMemberFailed", stepped: true, noValue: notAvailable,
+					expr: optional(
+						`max by (CLUSTER, status) (consul_serf_member_count{SEL, pool="wan"})`, `consul_serf_member_count{SEL, pool="wan"}`, "status",
+					), legend: "{{status}}",
+					colors: memberColors,
+				},
+				{
+					kind: timeseries, title: "Members by version", width: 8,
 					about:  "Members that are alive, by the version of Consul they run: the progress of an upgrade.",
-					alerts: []string{"ConsulVersionSkew"},
-					unit:   "none", whole: true, min: number(0), stepped: true, stacked: true,
-					queries: []query{{optional("max by (version) (consul_serf_version_members{SEL})", "consul_serf_version_members{SEL}", "version"), "{{version}}"}},
+					alerts: "ConsulVersionSkew", stepped: true, stacked: true,
+					expr:   optional("max by (version) (consul_serf_version_members{SEL})", "consul_serf_version_members{SEL}", "version"),
+					legend: "{{version}}",
 				},
 			}},
 			{"Gossip", []panel{
 				{
-					kind: timeseries, title: "Health score", width: 8, height: 8,
+					kind: timeseries, title: "Health score", width: 8,
 					about:  "Of each agent that exporters ask, by pool: 0 is healthy, 8 the worst.",
-					alerts: []string{"ConsulGossipHealthPoor"},
-					unit:   "none", whole: true, min: number(0), stepped: true, lines: true, steps: []step{{lowest, transparent}, {2, orange}, {4, red}},
-					queries: []query{{
-						optional("max by (instance, pool) (consul_serf_health_score{SEL})", "consul_serf_health_score{SEL}", "pool"), "{{instance}} {{pool}}",
-					}},
+					alerts: "ConsulGossipHealthPoor", stepped: true, lines: true,
+					steps:  []step{{lowest, transparent}, {2, orange}, {4, red}},
+					expr:   optional("max by (instance, pool) (consul_serf_health_score{SEL})", "consul_serf_health_score{SEL}", "pool"),
+					legend: "{{instance}} {{pool}}",
 				},
 				{
-					kind: timeseries, title: "Messages to be gossiped", width: 8, height: 8,
-					about: "Messages that the agents have yet to gossip, by queue. Queues that grow: gossip does not keep up with what happens.",
-					unit:  "short", min: number(0),
-					queries: []query{{optional("max by (pool, queue) (consul_serf_queue_depth{SEL})", "consul_serf_queue_depth{SEL}", "pool"), "{{pool}} {{queue}}"}},
+					kind: timeseries, title: "Messages to be gossiped", width: 8,
+					about: "Messages that the agents have yet to gossip, by queue. Queues that grow: gossip does not keep up with " +
+						"what happens.",
+					unit:   "short",
+					expr:   optional("max by (pool, queue) (consul_serf_queue_depth{SEL})", "consul_serf_queue_depth{SEL}", "pool"),
+					legend: "{{pool}} {{queue}}",
 				},
 				{
-					kind: timeseries, title: "Round trips between servers, over time", width: 8, height: 8,
+					kind: timeseries, title: "Round trips between servers, over time", width: 8,
 					about: "As network coordinates estimate them. Not available with one server, or more than ten.",
-					unit:  "s", min: number(0), noValue: notAvailable,
-					queries: []query{{
-						optional("max by (from, to) (consul_serf_rtt_seconds{SEL})", "consul_serf_rtt_seconds{SEL}", "from"), "{{from}} {{to}}",
-					}},
+					unit:  "s", noValue: notAvailable,
+					expr:   optional("max by (from, to) (consul_serf_rtt_seconds{SEL})", "consul_serf_rtt_seconds{SEL}", "from"),
+					legend: "{{from}} {{to}}",
 				},
 			}},
 			{"RPC", []panel{
 				{
-					kind: timeseries, title: "Requests to servers", width: 8, height: 8,
+					kind: timeseries, title: "Requests to servers", width: 8,
 					about: "RPC requests per second that servers received. Half as much or twice as much as an hour ago has a reason." + measured,
-					unit:  "reqps", min: number(0), noValue: notAvailable,
-					queries: []query{telemetry("consul_agent_rpc_requests_per_second")},
+					unit:  "reqps", noValue: notAvailable, queries: []query{telemetry("consul_agent_rpc_requests_per_second")},
 				},
 				{
-					kind: timeseries, title: "Requests with errors, and over the limit", width: 8, height: 8,
+					kind: timeseries, title: "Requests with errors, and over the limit", width: 8,
 					about: "RPC requests per second that servers answered with an error, and that were over the server's rate limits." + measured,
-					unit:  "reqps", min: number(0), noValue: notAvailable,
+					unit:  "reqps", noValue: notAvailable,
 					queries: []query{
 						named(telemetry("consul_agent_rpc_request_errors_per_second"), "errors"),
 						named(telemetry("consul_agent_rpc_rate_limit_exceeded_per_second"), "over the limit"),
 					},
 				},
 				{
-					kind: timeseries, title: "Requests from agents to servers", width: 8, height: 8,
+					kind: timeseries, title: "Requests from agents to servers", width: 8,
 					about: "RPC requests per second that agents sent to servers, that failed, and that the agent's own limit refused: the last two should be 0." + measured,
-					unit:  "reqps", min: number(0), noValue: notAvailable,
+					unit:  "reqps", noValue: notAvailable,
 					queries: []query{
 						named(telemetry("consul_agent_client_rpc_per_second"), "sent"),
 						named(telemetry("consul_agent_client_rpc_failed_per_second"), "failed"),
@@ -177,97 +169,90 @@ func gossip() dashboard {
 					},
 				},
 				{
-					kind: timeseries, title: "Blocking queries", width: 12, height: 8,
+					kind: timeseries, title: "Blocking queries", width: 12,
 					about: "Blocking queries that servers held: each watch of a client is one. Only known when one began or ended; not available before Consul 1.13." + measured,
-					unit:  "short", min: number(0), noValue: notAvailable,
-					queries: []query{occasional("consul_agent_rpc_queries_blocking")},
+					unit:  "short", noValue: notAvailable, queries: []query{occasional("consul_agent_rpc_queries_blocking")},
 				},
 				{
-					kind: timeseries, title: "New connections to port 8300", width: 12, height: 8,
+					kind: timeseries, title: "New connections to port 8300", width: 12,
 					about: "Connections per second that servers accepted. Agents keep theirs: many new ones are agents that start, or connections that break." + measured,
-					unit:  "cps", min: number(0), noValue: notAvailable,
+					unit:  "cps", noValue: notAvailable,
 					queries: []query{telemetry("consul_agent_rpc_accepted_connections_per_second")},
 				},
 			}},
 			{"Memory", []panel{
 				{
-					kind: timeseries, title: "Memory of agents", width: 8, height: 8,
+					kind: timeseries, title: "Memory of agents", width: 8,
 					about: "Memory that agents use, and that they have from the system. HashiCorp asks for two to four times of what is used." + measured,
-					unit:  "bytes", min: number(0), noValue: notAvailable,
+					unit:  "bytes", noValue: notAvailable,
 					queries: []query{
 						named(telemetry("consul_agent_memory_alloc_bytes"), "in use"),
 						named(telemetry("consul_agent_memory_sys_bytes"), "from the system"),
 					},
 				},
 				{
-					kind: timeseries, title: "Time lost to garbage collection", width: 8, height: 8,
+					kind: timeseries, title: "Time lost to garbage collection", width: 8,
 					about: "Share of the time that agents stand still. Above 3 % (2 s in a minute) the agent is short of memory or of processor time." + measured,
-					unit:  "percentunit", min: number(0), noValue: notAvailable,
-					queries: []query{{optional(
+					unit:  "percentunit", noValue: notAvailable,
+					expr: optional(
 						"max by (server) (rate(consul_agent_gc_pause_seconds_total{SEL, SERVER}[$__rate_interval]))", "consul_agent_gc_pause_seconds_total{SEL, SERVER}", "server",
-					), "{{server}}"}},
+					), legend: "{{server}}",
 				},
 				{
-					kind: timeseries, title: "Goroutines", width: 8, height: 8,
+					kind: timeseries, title: "Goroutines", width: 8,
 					about: "Goroutines of agents. Their number follows the connections; one that only grows is a leak." + measured,
-					unit:  "short", min: number(0), noValue: notAvailable,
-					queries: []query{telemetry("consul_agent_goroutines")},
+					unit:  "short", noValue: notAvailable, queries: []query{telemetry("consul_agent_goroutines")},
 				},
 			}},
 			{"What binds clusters together", []panel{
 				count("Datacenters", 3, "Datacenters that the agents know of, their own included.", "max by (CLUSTER) (consul_catalog_datacenters{SEL})"),
 				{
-					kind: stat, title: "Mesh root expires in", width: 5, height: 4,
-					about:  "When the root certificate expires that signs for the service mesh. With it all connections in the mesh end. Not available without Connect.",
-					alerts: []string{"ConsulCARootExpires"},
-					unit:   "suffix: days", whole: true, noValue: notAvailable, mappings: []object{absent},
-					steps: []step{{lowest, red}, {7, orange}, {30, green}},
-					queries: []query{{optionalNow(
+					kind: stat, title: "Mesh root expires in", width: 5,
+					about: "When the root certificate expires that signs for the service mesh. With it all connections in the mesh " +
+						"end. Not available without Connect.",
+					alerts: "ConsulCARootExpires", unit: "suffix: days", whole: true, noValue: notAvailable,
+					mappings: []object{absent}, steps: []step{{lowest, red}, {7, orange}, {30, green}},
+					expr: optionalNow(
 						`(min by (CLUSTER) (consul_connect_ca_root_expiry_timestamp_seconds{SEL, active="true"}) - time()) / 86400`,
 						`consul_connect_ca_root_expiry_timestamp_seconds{SEL, active="true"}`, "cluster",
-					), clusterLegend}},
+					),
 				},
 				{
-					kind: stat, title: "Licence expires in", width: 4, height: 4,
+					kind: stat, title: "Licence expires in", width: 4,
 					about:  "When the licence expires. Not available without Consul Enterprise.",
-					alerts: []string{"ConsulLicenseExpires"},
-					unit:   "suffix: days", whole: true, noValue: notAvailable, mappings: []object{absent},
-					steps: []step{{lowest, red}, {7, orange}, {30, green}},
-					queries: []query{{optionalNow(
+					alerts: "ConsulLicenseExpires", unit: "suffix: days", whole: true, noValue: notAvailable,
+					mappings: []object{absent}, steps: []step{{lowest, red}, {7, orange}, {30, green}},
+					expr: optionalNow(
 						"(min by (CLUSTER) (consul_license_expiry_timestamp_seconds{SEL}) - time()) / 86400",
 						"consul_license_expiry_timestamp_seconds{SEL}", "cluster",
-					), clusterLegend}},
+					),
 				},
 				{
-					kind: stat, title: "ACLs are copied", width: 4, height: 4,
-					about: "Whether the leader copies ACLs from the primary datacenter. Not needed in the primary one itself; not available without ACLs.",
-					alerts: []string{
-						"ConsulACLReplicationFails",
-					},
-					unit: "none", noValue: notAvailable, steps: []step{{lowest, red}, {1, green}, {2, gray}},
+					kind: stat, title: "ACLs are copied", width: 4,
+					about: "Whether the leader copies ACLs from the primary datacenter. Not needed in the primary one itself; not " +
+						"available without ACLs.",
+					alerts: "ConsulACLReplicationFails", noValue: notAvailable, steps: []step{{lowest, red}, {1, green}, {2, gray}},
 					mappings: []object{
-						mapped(entry{"0", "no", red}, entry{"1", "yes", green}, entry{"2", "not needed", gray}), absent,
+						mapped([]entry{{"0", "no", red}, {"1", "yes", green}, {"2", "not needed", gray}}), absent,
 					},
-					queries: []query{{optionalNow(
+					expr: optionalNow(
 						"max by (CLUSTER) (consul_acl_replication_running{SEL}) + 2 * (max by (CLUSTER) (consul_acl_replication_enabled{SEL}) == bool 0)",
 						"consul_acl_replication_enabled{SEL}", "cluster",
-					), clusterLegend}},
+					),
 				},
 				{
 					kind: table, title: "Peerings", width: 8, height: 4,
-					about: "Peerings with other clusters and how long ago the peer was heard of. Not available where there is none, and before Consul 1.13.",
-					alerts: []string{
-						"ConsulPeeringDown",
-					},
-					unit: "s", noValue: notAvailable, mappings: []object{absent},
-					queries: []query{{expr: optionalNow(
+					about: "Peerings with other clusters and how long ago the peer was heard of. Not available where there is none, " +
+						"and before Consul 1.13.",
+					alerts: "ConsulPeeringDown", unit: "s", noValue: notAvailable, mappings: []object{absent},
+					expr: optionalNow(
 						`(max by (peer, state) (consul_peering_state{SEL}) == 1) * on (peer) group_left () (time() - max by (peer) (consul_peering_last_heartbeat_timestamp_seconds{SEL}))`+
 							"\nor on (peer)\nNaN * (max by (peer, state) (consul_peering_state{SEL}) == 1)",
 						"consul_peering_state{SEL}", "peer",
-					)}},
+					),
 					transformations: []object{sorted("peer", false), columns("peer", "Peer", "state", "State", "Value", "Heard of")},
-					overrides: []object{override("State", cell, property{"color", object{"mode": "fixed", "fixedColor": transparent}},
-						property{"mappings", []object{mapped(entry{"active", "active", green}, entry{"failing", "failing", red}, entry{"terminated", "terminated", red})}})},
+					overrides: []object{override("State", cell, fixedColor(transparent),
+						shown(mapped([]entry{{"active", "active", green}, {"failing", "failing", red}, {"terminated", "terminated", red}})))},
 				},
 			}},
 		},
@@ -275,6 +260,4 @@ func gossip() dashboard {
 }
 
 // memberStates are the codes of consul_serf_lan_member_info.
-var memberStates = property{"mappings", []object{mapped(
-	entry{"0", "–", green}, entry{"1", "alive", green}, entry{"2", "leaving", orange}, entry{"3", "left", gray}, entry{"4", "failed", red},
-), unknown}}
+var memberStates = shown(mapped([]entry{{"0", "–", green}, {"1", "alive", green}, {"2", "leaving", orange}, {"3", "left", gray}, {"4", "failed", red}}), unknown)

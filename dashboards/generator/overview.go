@@ -13,53 +13,52 @@ func overview() dashboard {
 				quorumStat(3),
 				leaderStat(3),
 				{
-					kind: stat, title: "Silent servers", width: 3, height: 4,
+					kind: stat, title: "Silent servers", width: 3,
 					about:  "Servers whose port 8300 does not answer, five at most. Without 8300 a server takes no part in Raft.",
-					alerts: []string{"ConsulServerDown", "ConsulServerHung", "ConsulRPCPortDown"},
-					unit:   "none", noValue: "not known", names: true, steps: goodFrom(1),
-					queries: []query{{orFor(
+					alerts: "ConsulServerDown ConsulServerHung ConsulRPCPortDown", names: true, steps: goodFrom(1),
+					expr: orFor(
 						`topk by (CLUSTER) (5, max by (CLUSTER, server) (consul_port_up{SEL, protocol="rpc"}) == 0)`,
 						label(`min by (CLUSTER) (max by (CLUSTER, server) (consul_port_up{SEL, protocol="rpc"}))`, "server", "all answer"),
-					), "{{server}}"}},
+					), legend: "{{server}}",
 					links: []object{linkTo(uidPorts, "Ports of this server", "var-server=${__field.labels.server}")},
 				},
 				failingPortsStat(3, linkTo(uidPorts, "Ports")),
 				{
-					kind: stat, title: "Reads", width: 2, height: 4,
-					about: "Whether the cluster answers a consistent read, which the leader has to confirm with a majority. If not, nothing can be written " +
-						"either, and only reads that any server may answer still work. Not known while the agent that is asked does not answer.",
-					alerts: []string{"ConsulConsistentReadsFail"},
-					unit:   "none", noValue: "not known", steps: goodFrom(1), mappings: []object{mapped(entry{"0", "stale only", red}, entry{"1", "consistent", green})},
-					queries: []query{{"max by (CLUSTER) (consul_cluster_consistent_read_success{SEL})", clusterLegend}},
-					links:   []object{linkTo(uidRaft, "Raft")},
+					kind: stat, title: "Reads", width: 2,
+					about: "Whether the cluster answers a consistent read, which the leader has to confirm with a majority. If not, " +
+						"nothing can be written either, and only reads that any server may answer still work. Not known while the " +
+						"agent that is asked does not answer.",
+					alerts: "ConsulConsistentReadsFail", steps: goodFrom(1),
+					mappings: []object{either("stale only", "consistent")},
+					expr:     "max by (CLUSTER) (consul_cluster_consistent_read_success{SEL})", links: []object{linkTo(uidRaft, "Raft")},
 				},
 				servicesDownCount(3),
 				{
-					kind: stat, title: "Alerts firing", width: 3, height: 4,
-					about: "Alerts of the exporter's rules that fire, by severity; those of severity info are in the list below. \"No rules\" means that " +
-						"Prometheus has not loaded them: consul_cluster_exporter alerts writes them.",
-					unit: "none", noValue: "no rules", steps: badFrom(1), mappings: []object{nothing("no rules", gray)},
+					kind: stat, title: "Alerts firing", width: 3,
+					about: "Alerts of the exporter's rules that fire, by severity; those of severity info are in the list below. " +
+						"\"No rules\" means that Prometheus has not loaded them: consul_cluster_exporter alerts writes them.",
+					noValue: "no rules", steps: badFrom(1), mappings: []object{nothing("no rules", gray)},
 					queries: []query{
 						{orElse(orElse("count("+firingWith(`severity="critical"`)+")", rulesLoaded), "vector(NaN)"), "critical"},
 						{orElse(orElse("count("+firingWith(`severity="warning"`)+")", rulesLoaded), "vector(NaN)"), "warning"},
 					},
-					overrides: []object{override("warning", property{"thresholds", thresholds(warningFrom(1))})},
+					overrides: []object{override("warning", colored(warningFrom(1)))},
 				},
 				{
-					kind: stat, title: "Watched by", width: 4, height: 4,
-					about: "Whether Prometheus reaches the exporters, and these reach their Consul agents; in part is a percentage. While an exporter is down " +
-						"nothing here is known. While an agent is down, what is known of ports and Raft comes from the servers themselves. What the token may not " +
-						"read has no figures and no alerts.",
-					alerts: []string{"ConsulExporterDown", "ConsulExporterMissing", "ConsulAgentUnreachable", "ConsulResultsFiltered", "ConsulCollectorRefused"},
-					unit:   "percentunit", whole: true, noValue: "not known",
-					steps: []step{{lowest, red}, {0.0001, orange}, {1, green}}, mappings: []object{mapped(entry{"0", "down", red}, entry{"1", "up", green})},
+					kind: stat, title: "Watched by", width: 4,
+					about: "Whether Prometheus reaches the exporters, and these reach their Consul agents; in part is a percentage. " +
+						"While an exporter is down nothing here is known. While an agent is down, what is known of ports and Raft " +
+						"comes from the servers themselves. What the token may not read has no figures and no alerts.",
+					alerts: "ConsulExporterDown ConsulExporterMissing ConsulAgentUnreachable ConsulResultsFiltered ConsulCollectorRefused",
+					unit:   "percentunit", whole: true, steps: []step{{lowest, red}, {0.0001, orange}, {1, green}},
+					mappings: []object{either("down", "up")},
 					queries: []query{
 						{"avg by (CLUSTER) (up{SEL})", "exporter"},
 						{"avg by (CLUSTER) (consul_up{SEL})", "agent"},
 						{tokenTooWeak, "token"},
 					},
-					overrides: []object{override("token", property{"unit", "none"}, property{"thresholds", thresholds(warningFrom(1))},
-						property{"mappings", []object{mapped(entry{"0", "ok", green}, entry{"1", "weak", orange}), nothing("not known", gray)}})},
+					overrides: []object{override("token", property{"unit", "none"}, colored(warningFrom(1)),
+						shown(mapped([]entry{{"0", "ok", green}, {"1", "weak", orange}}), nothing("not known", gray)))},
 					links: []object{linkTo(uidExporter, "Exporter")},
 				},
 				serversTable(15, 7),
@@ -68,27 +67,23 @@ func overview() dashboard {
 			{"What changed", []panel{
 				{
 					kind: timeseries, title: "Voters", width: 8, height: 7,
-					about: "Voters that answer on their port 8300, and how many must agree. Below the quorum nothing can be written.",
-					alerts: []string{
-						"ConsulQuorumLost", "ConsulQuorumAtRisk", "ConsulVotersMissing", "ConsulEvenVoters",
-					},
-					unit: "none", whole: true, min: number(0), stepped: true,
+					about:  "Voters that answer on their port 8300, and how many must agree. Below the quorum nothing can be written.",
+					alerts: "ConsulQuorumLost ConsulQuorumAtRisk ConsulVotersMissing ConsulEvenVoters", stepped: true,
 					queries: []query{
 						{"max by (CLUSTER) (consul_cluster_voters{SEL})", "all"},
 						{"max by (CLUSTER) (consul_cluster_quorum{SEL})", "quorum"},
 						{"max by (CLUSTER) (consul_cluster_reachable_voters{SEL})", "answer"},
 					},
-					overrides: []object{limitLine("all", blue), limitLine("quorum", red)},
-					colors:    map[string]string{"answer": green},
+					overrides: []object{limitLine("all", blue), limitLine("quorum", red)}, colors: map[string]string{"answer": green},
 				},
 				whoLeads(8, 7),
 				failingPortsOverTime(8, 7, ""),
 				{
 					kind: timeseries, title: "Changes", width: 8, height: 7,
-					about: "How often something changed: the leader or the term, the answer of a port, the state of a member, the number of nodes and services. " +
-						"What stands at one time mostly has one cause.",
-					alerts: []string{"ConsulLeaderChangesOften"},
-					unit:   "none", whole: true, min: number(0), bars: true, stacked: true, interval: "1m", // One bar for a change, or two.
+					about: "How often something changed: the leader or the term, the answer of a port, the state of a member, the " +
+						"number of nodes and services. What stands at one time mostly has one cause.",
+					alerts: "ConsulLeaderChangesOften",
+					bars:   true, stacked: true, interval: "1m", // One bar for a change, or two.
 					queries: []query{
 						{"max by (CLUSTER) (increase(consul_cluster_leader_changes_total{SEL}[$__rate_interval]))", "leader or term"},
 						{"sum(max by (PORT) (changes(consul_port_up{SEL}[$__rate_interval])))", "ports"},
@@ -100,11 +95,9 @@ func overview() dashboard {
 				{
 					kind: timeseries, title: "Alerts that fired", width: 8, height: 7,
 					about: "Alerts of the exporter's rules, by name. Empty when none fired or the rules are not loaded.",
-					unit:  "none", whole: true, min: number(0), bars: true, stacked: true,
-					queries: []query{{
-						orElse("count by (alertname) ("+firing+")", label("0 * absent(last_over_time("+firing+"[$__range] @ end()))", "alertname", "none")),
-						"{{alertname}}",
-					}},
+					bars:  true, stacked: true,
+					expr:   orElse("count by (alertname) ("+firing+")", label("0 * absent(last_over_time("+firing+"[$__range] @ end()))", "alertname", "none")),
+					legend: "{{alertname}}",
 				},
 				recoveryActions(8, 7),
 			}},
@@ -113,29 +106,27 @@ func overview() dashboard {
 				count("Services", 3, "Services in the catalog.", "max by (CLUSTER) (consul_catalog_services{SEL})", linkTo(uidServices, "Services")),
 				instancesStat(10),
 				{
-					kind: stat, title: "Checks by state", width: 8, height: 4,
-					about: "Health checks of services and nodes by their state. Those for maintenance are critical as well, and counted as such.",
-					unit:  "none", noValue: notAvailable,
-					queries: []query{{`sum by (status) (
+					kind: stat, title: "Checks by state", width: 8,
+					about: "Health checks of services and nodes by their state. Those for maintenance are critical as well, and " +
+						"counted as such.",
+					noValue: notAvailable,
+					expr: `sum by (status) (
   max by (CLUSTER, check, node, service_id, status) (consul_health_service_status{SEL, status=~"passing|warning|critical"})
     or
   max by (CLUSTER, check, node, status) (consul_health_node_status{SEL, status=~"passing|warning|critical"})
-)`, "{{status}}"}},
-					overrides: coloredFromOne(statusColors),
-					links:     []object{linkTo(uidServices, "Services")},
+)`, legend: "{{status}}",
+					overrides: coloredFromOne(statusColors), links: []object{linkTo(uidServices, "Services")},
 				},
 				instancesOverTime(12, 7),
 				{
 					kind: timeseries, title: "Members and nodes", width: 12, height: 7,
 					about:  "Members of the LAN pool by state, as the agents see them, and nodes in the catalog.",
-					alerts: []string{"ConsulSerfMemberFailed"},
-					unit:   "none", whole: true, min: number(0),
+					alerts: "ConsulSerfMemberFailed",
 					queries: []query{
 						{`max by (CLUSTER, status) (consul_serf_member_count{SEL, pool="lan"})`, "{{status}}"},
 						{"max by (CLUSTER) (consul_catalog_nodes{SEL})", "nodes in the catalog"},
 					},
-					overrides: []object{limitLine("nodes in the catalog", blue)},
-					colors:    memberColors,
+					overrides: []object{limitLine("nodes in the catalog", blue)}, colors: memberColors,
 				},
 			}},
 		},
@@ -148,11 +139,10 @@ func recoveryActions(width, height int) panel {
 	return panel{
 		kind: timeseries, title: "Recovery actions", width: width, height: height,
 		about:  "What the responder decided, and how it ended; its history says why. Not available where none runs.",
-		alerts: []string{"ConsulResponderRefuses", "ConsulResponderFails"},
-		unit:   "none", whole: true, min: number(0), bars: true, stacked: true,
-		queries: []query{{optional(
+		alerts: "ConsulResponderRefuses ConsulResponderFails", bars: true, stacked: true,
+		expr: optional(
 			`sum by (what) (label_join(increase(`+decisions+`[$__rate_interval]), "what", ": ", "action", "result"))`, decisions, "what",
-		), "{{what}}"}},
+		), legend: "{{what}}",
 	}
 }
 
@@ -160,20 +150,17 @@ func recoveryActions(width, height int) panel {
 func serversTable(width, height int) panel {
 	return figuresPanel(panel{
 		title: "Servers", width: width, height: height,
-		about: "Each server by its own account. One that does not answer has no figures but its ports; one that hangs accepts connections and answers none. Click " +
-			"on a server for its Raft figures or ports.",
-		alerts: []string{
-			"ConsulServerDown", "ConsulServerHung", "ConsulServerWithoutLeader", "ConsulRaftLogLag", "ConsulRaftLastContact",
-		},
-		unit: "none", noValue: "not known",
+		about: "Each server by its own account. One that does not answer has no figures but its ports; one that hangs " +
+			"accepts connections and answers none. Click on a server for its Raft figures or ports.",
+		alerts: "ConsulServerDown ConsulServerHung ConsulServerWithoutLeader ConsulRaftLogLag ConsulRaftLastContact",
 		overrides: []object{override("Server", property{"links", []object{
 			linkTo(uidRaft, "Raft of this server", "var-server=${__data.fields.Server}"),
 			linkTo(uidPorts, "Ports of this server", "var-server=${__data.fields.Server}"),
 		}})},
 	}, figures{"server", []column{
 		{
-			title: "Port 8300", unit: "none", steps: goodFrom(1),
-			mappings: []object{mapped(entry{"-1", "hangs", red}, entry{"0", "no answer", red}, entry{"1", "answers", green})},
+			title: "Port 8300", steps: goodFrom(1),
+			mappings: []object{mapped([]entry{{"-1", "hangs", red}, {"0", "no answer", red}, {"1", "answers", green}})},
 			expr: `min by (server) (
   (max by (CLUSTER, server) (consul_port_up{SEL, protocol="rpc"}) == 0
     and on (CLUSTER, server)
@@ -183,12 +170,12 @@ func serversTable(width, height int) panel {
 )`,
 		},
 		{
-			title: "Ports down", unit: "none", steps: badFrom(1),
+			title: "Ports down", steps: badFrom(1),
 			expr: `max by (server) (sum by (CLUSTER, server) (` + portUp() + ` == bool 0) and on (CLUSTER, server) consul_port_up{SEL, protocol="rpc"})`,
 		},
 		roleColumn(),
 		{
-			title: "Sees leader", unit: "none", steps: goodFrom(1), mappings: []object{mapped(entry{"0", "no", red}, entry{"1", "yes", green})},
+			title: "Sees leader", steps: goodFrom(1), mappings: []object{either("no", "yes")},
 			expr: "min by (server) (max by (CLUSTER, server) (consul_server_raft_has_leader{SEL}))",
 		},
 		{
@@ -209,8 +196,8 @@ func serversTable(width, height int) panel {
 // roleColumn is a server's part in Raft.
 func roleColumn() column {
 	return column{
-		title: "Role", unit: "none",
-		mappings: []object{mapped(entry{"0", "follower", ""}, entry{"1", "leader", blue}, entry{"2", "candidate", orange})},
+		title:    "Role",
+		mappings: []object{mapped([]entry{{"0", "follower", ""}, {"1", "leader", blue}, {"2", "candidate", orange}})},
 		steps:    []step{{lowest, transparent}, {1, blue}, {2, orange}},
 		expr: `max by (server) (
   max by (CLUSTER, server) (consul_server_raft_is_leader{SEL})
@@ -232,17 +219,14 @@ func alertsTable(width, height int) panel {
 		`"about", " ", "server", "protocol", "port", "transport", "service_name", "node", "check", "collector", "peer", "cluster", "datacenter")`
 	return panel{
 		kind: table, title: "Alerts that fire", width: width, height: height,
-		about: "Alerts of the exporter's rules that fire now, and what they are about. Each has a page in docs/runbooks that says what to do.",
-		unit:  "none", noValue: "not known",
-		queries: []query{{expr: orElse(
+		about: "Alerts of the exporter's rules that fire now, and what they are about. Each has a page in docs/runbooks " +
+			"that says what to do.",
+		expr: orElse(
 			orElse("max by (alertname, about) ("+about+")", label(rulesLoaded, "alertname", "no alert fires")),
 			label("vector(-1)", "alertname", "Prometheus has not loaded the rules"),
-		)}},
+		),
 		transformations: []object{sorted("Value", true), columns("Value", "Severity", "alertname", "Alert", "about", "About")},
 		overrides: []object{override("Severity",
-			property{"mappings", []object{mapped(
-				entry{"-1", "?", gray}, entry{"0", "–", green}, entry{"1", "info", blue}, entry{"2", "warning", orange}, entry{"3", "critical", red},
-				entry{"4", "critical", red},
-			)}}, cell, property{"custom.width", 80}, property{"custom.align", "left"})},
+			shown(mapped([]entry{{"-1", "?", gray}, {"0", "–", green}, {"1", "info", blue}, {"2", "warning", orange}, {"3", "critical", red}, {"4", "critical", red}})), cell, property{"custom.width", 80}, property{"custom.align", "left"})},
 	}
 }

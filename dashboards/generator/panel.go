@@ -4,6 +4,7 @@
 package generator
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -26,16 +27,20 @@ type panel struct {
 	kind          kind
 	title         string
 	width, height int
-	// about says what is shown and what is bad; alerts are the names of those about it.
-	about  string
-	alerts []string
+	// about says what is shown and what is bad; alerts are the names of those about it, with spaces.
+	about, alerts string
 
-	queries []query
-	unit    string
+	// expr and legend are those of the only query, queries those of several.
+	expr, legend string
+	queries      []query
+	unit         string
 	// decimals of values; 0 leaves it to Grafana if whole is not set.
 	decimals int
 	whole    bool
-	min, max *float64
+	// max is the upper end of a graph, if any.
+	max float64
+	// belowZero is for graphs that do not begin at 0.
+	belowZero bool
 	// noValue is shown in place of a value if there is none.
 	noValue string
 
@@ -101,16 +106,17 @@ const (
 	transparent = "transparent"
 )
 
-func number(n float64) *float64 { return new(n) }
-
 // mapped is a mapping of single values to text and colour.
-func mapped(entries ...entry) object {
+func mapped(entries []entry) object {
 	options := object{}
 	for i, e := range entries {
 		options[e.value] = e.result(i)
 	}
 	return object{"type": "value", "options": options}
 }
+
+// either is what 0 and 1 mean, of which 0 is bad.
+func either(no, yes string) object { return mapped([]entry{{"0", no, red}, {"1", yes, green}}) }
 
 type entry struct{ value, text, color string }
 
@@ -122,14 +128,10 @@ func (e entry) result(index int) object {
 	return result
 }
 
-// between maps a range of values.
-func between(from, to float64, text, color string) object {
-	return object{"type": "range", "options": object{"from": from, "to": to, "result": object{"text": text, "color": color, "index": 10}}}
-}
-
-// upTo maps all values up to this one.
-func upTo(n float64, text, color string) object {
-	return object{"type": "range", "options": object{"from": nil, "to": n, "result": object{"text": text, "color": color, "index": 10}}}
+// between maps a range of values; nil is no lower end.
+func between(from any, to float64, text, color string) object {
+	result := object{"text": text, "color": color, "index": 10}
+	return object{"type": "range", "options": object{"from": from, "to": to, "result": result}}
 }
 
 // absent maps what is no number to "not available".
@@ -145,7 +147,27 @@ var empty = nothing("", transparent)
 func isNothing(mapping object) bool { return mapping["type"] == "special" }
 
 func nothing(text, color string) object {
-	return object{"type": "special", "options": object{"match": "null+nan", "result": object{"text": text, "color": color, "index": 20}}}
+	result := object{"text": text, "color": color, "index": 20}
+	return object{"type": "special", "options": object{"match": "null+nan", "result": result}}
+}
+
+// withDefaults is the panel with the usual values of what is left out.
+func (p panel) withDefaults() panel {
+	p.unit = cmp.Or(p.unit, "none")
+	switch p.kind {
+	case stat:
+		p.height, p.legend = cmp.Or(p.height, 4), cmp.Or(p.legend, clusterLegend)
+	case timeseries:
+		p.height = cmp.Or(p.height, 8)
+		p.whole = p.whole || p.unit == "none"
+	}
+	if p.kind != timeseries {
+		p.noValue = cmp.Or(p.noValue, notKnown)
+	}
+	if p.expr != "" {
+		p.queries = []query{{p.expr, p.legend}}
+	}
+	return p
 }
 
 // json is the panel as Grafana wants it.
@@ -174,14 +196,14 @@ func (p panel) json(id, x, y int) object {
 }
 
 func (p panel) description() string {
-	if len(p.alerts) == 0 {
+	switch names := strings.Fields(p.alerts); len(names) {
+	case 0:
 		return p.about
+	case 1:
+		return p.about + "\n\nAlert: " + p.alerts + "."
+	default:
+		return p.about + "\n\nAlerts: " + strings.Join(names, ", ") + "."
 	}
-	word := "Alerts: "
-	if len(p.alerts) == 1 {
-		word = "Alert: "
-	}
-	return p.about + "\n\n" + word + strings.Join(p.alerts, ", ") + "."
 }
 
 func (p panel) targets() []object {
@@ -214,11 +236,11 @@ func (p panel) defaults() object {
 	if p.decimals > 0 || p.whole {
 		d["decimals"] = p.decimals
 	}
-	if p.min != nil {
-		d["min"] = *p.min
+	if p.kind == timeseries && !p.belowZero {
+		d["min"] = 0
 	}
-	if p.max != nil {
-		d["max"] = *p.max
+	if p.max > 0 {
+		d["max"] = p.max
 	}
 	if p.noValue != "" {
 		d["noValue"] = p.noValue
@@ -312,7 +334,8 @@ func (p panel) options() object {
 			colorMode = "value"
 		}
 		return object{
-			"reduceOptions": reduce, "orientation": "auto", "textMode": textMode, "colorMode": colorMode, "graphMode": "none", "justifyMode": "auto",
+			"reduceOptions": reduce, "orientation": "auto", "textMode": textMode, "colorMode": colorMode,
+			"graphMode": "none", "justifyMode": "auto",
 		}
 	case table:
 		return object{"showHeader": true, "cellHeight": "sm"}
@@ -328,7 +351,7 @@ func (p panel) options() object {
 func (p panel) allOverrides() []object {
 	all := append([]object{}, p.overrides...)
 	for _, name := range slices.Sorted(maps.Keys(p.colors)) {
-		all = append(all, override(name, property{"color", object{"mode": "fixed", "fixedColor": p.colors[name]}}))
+		all = append(all, override(name, fixedColor(p.colors[name])))
 	}
 	return all
 }
@@ -337,6 +360,16 @@ func (p panel) allOverrides() []object {
 type property struct {
 	id    string
 	value any
+}
+
+// colored has these steps, and shown these mappings.
+func colored(steps []step) property     { return property{"thresholds", thresholds(steps)} }
+func shown(mappings ...object) property { return property{"mappings", mappings} }
+func noValue(text string) property      { return property{"noValue", text} }
+
+// fixedColor is a colour whatever the value.
+func fixedColor(color string) property {
+	return property{"color", object{"mode": "fixed", "fixedColor": color}}
 }
 
 // override changes settings of the field with this name.
@@ -356,7 +389,7 @@ var cell = property{"custom.cellOptions", object{"type": "color-background", "mo
 
 // override is that of the column of a table, in which cells without a value have this text.
 func (c column) override(noValue string) object {
-	properties := []property{{"unit", c.unit}}
+	properties := []property{{"unit", cmp.Or(c.unit, "none")}}
 	if c.decimals > 0 {
 		properties = append(properties, property{"decimals", c.decimals})
 	}
@@ -379,16 +412,16 @@ func (c column) override(noValue string) object {
 // figuresPanel makes the table of these figures. The title of its first column is first.
 func figuresPanel(p panel, f figures, first string) panel {
 	p.kind = table
-	p.queries = []query{{expr: f.expr()}}
+	p.expr = f.expr()
 	order := object{f.row + `\figure`: 0}
 	for i, c := range f.columns {
 		order[c.title] = i + 1
-		p.overrides = append(p.overrides, c.override(p.noValue))
+		p.overrides = append(p.overrides, c.override(cmp.Or(p.noValue, notKnown)))
 	}
 	p.overrides = append(p.overrides, override(first, nameWidth))
 	p.transformations = []object{
-		transformation("sortBy", object{"sort": []object{{"field": f.row}}}),
-		transformation("groupingToMatrix", object{"rowField": f.row, "columnField": "figure", "valueField": "Value", "emptyValue": "null"}),
+		sortedBy(f.row),
+		matrix(f.row, "figure"),
 		organize(order, map[string]string{f.row + `\figure`: first}),
 	}
 	return p
@@ -401,12 +434,12 @@ func serverPortMatrix(p panel, expr string) panel {
 	// A column is named "8301 serf_lan", and the one beside it, of the same port over UDP, "8301 udp".
 	expr = `min by (server, name) (label_replace(label_replace(label_join(` + expr +
 		`, "name", " ", "port", "protocol", "transport"), "name", "$1", "name", "(.*) tcp"), "name", "$1 udp", "name", "(.*) .* udp"))`
-	p.queries = []query{{expr: expr}}
+	p.expr = expr
 	// The columns come in the order of their ports, and then the rows in that of their servers.
 	p.transformations = []object{
-		transformation("sortBy", object{"sort": []object{{"field": "name"}}}),
-		transformation("groupingToMatrix", object{"rowField": "server", "columnField": "name", "valueField": "Value", "emptyValue": "null"}),
-		transformation("sortBy", object{"sort": []object{{"field": `server\name`}}}),
+		sortedBy("name"),
+		matrix("server", "name"),
+		sortedBy(`server\name`),
 		organize(object{}, map[string]string{`server\name`: "Server"}),
 	}
 	p.overrides = append(p.overrides, override("Server", property{"custom.cellOptions", object{"type": "auto"}}, nameWidth))
@@ -432,6 +465,25 @@ func columns(pairs ...string) object {
 		titles[pairs[i]] = pairs[i+1]
 	}
 	return organize(order, titles)
+}
+
+// labelColumns are columns without the value.
+func labelColumns(pairs ...string) object {
+	o := columns(pairs...)
+	o["options"].(object)["excludeByName"] = object{"Time": true, "Value": true}
+	return o
+}
+
+// matrix makes a row of the results with the same row label, and a column for each value of the column label.
+func matrix(row, column string) object {
+	return transformation("groupingToMatrix", object{
+		"rowField": row, "columnField": column, "valueField": "Value", "emptyValue": "null",
+	})
+}
+
+// sortedBy sorts results by a field.
+func sortedBy(field string) object {
+	return transformation("sortBy", object{"sort": []object{{"field": field}}})
 }
 
 // sorted sorts a table by a field.

@@ -14,48 +14,45 @@ func raft() dashboard {
 				withoutLinks(quorumStat(3)),
 				withoutLinks(leaderStat(3)),
 				{
-					kind: stat, title: "Leaders seen", width: 3, height: 4,
-					about:  "Distinct leaders named by any server. 0: none knows a leader. 2 or more for longer than an election takes: the servers are cut off from each other.",
-					alerts: []string{"ConsulServersDisagree"},
-					unit:   "none", noValue: "not known", steps: []step{{lowest, red}, {1, green}, {2, red}},
-					queries: []query{{"max by (CLUSTER) (consul_cluster_reported_leaders{SEL})", clusterLegend}},
+					kind: stat, title: "Leaders seen", width: 3,
+					about: "Distinct leaders named by any server. 0: none knows a leader. 2 or more for longer than an election " +
+						"takes: the servers are cut off from each other.",
+					alerts: "ConsulServersDisagree", steps: []step{{lowest, red}, {1, green}, {2, red}},
+					expr: "max by (CLUSTER) (consul_cluster_reported_leaders{SEL})",
 				},
 				{
-					kind: stat, title: "Peer sets", width: 3, height: 4,
-					about: "Distinct sets of peers that servers report: 1 is right. More for longer than a change of configuration takes: a server was taken " +
-						"out and does not know it, or two clusters were mixed.",
-					alerts: []string{"ConsulServersDisagree"},
-					unit:   "none", noValue: "not known", steps: []step{{lowest, red}, {1, green}, {2, red}},
-					queries: []query{{"max by (CLUSTER) (consul_cluster_raft_configurations{SEL})", clusterLegend}},
+					kind: stat, title: "Peer sets", width: 3,
+					about: "Distinct sets of peers that servers report: 1 is right. More for longer than a change of configuration " +
+						"takes: a server was taken out and does not know it, or two clusters were mixed.",
+					alerts: "ConsulServersDisagree", steps: []step{{lowest, red}, {1, green}, {2, red}},
+					expr: "max by (CLUSTER) (consul_cluster_raft_configurations{SEL})",
 				},
 				{
-					kind: stat, title: "Stale peers", width: 3, height: 4,
+					kind: stat, title: "Stale peers", width: 3,
 					about:  "Peers in the Raft configuration that match no member. They count for the quorum and can never vote.",
-					alerts: []string{"ConsulStaleRaftPeer"},
-					unit:   "none", noValue: "not known", steps: warningFrom(1),
-					queries: []query{{"max by (CLUSTER) (consul_cluster_unknown_raft_peers{SEL})", clusterLegend}},
+					alerts: "ConsulStaleRaftPeer", steps: warningFrom(1),
+					expr: "max by (CLUSTER) (consul_cluster_unknown_raft_peers{SEL})",
 				},
 				{
-					kind: stat, title: "Without leader", width: 3, height: 4,
+					kind: stat, title: "Without leader", width: 3,
 					about:  "Servers that answer and know of no leader: cut off from the others, or taken out of the cluster.",
-					alerts: []string{"ConsulServerWithoutLeader", "ConsulNoLeader"},
-					unit:   "none", noValue: "not known", steps: badFrom(1),
-					queries: []query{{"max by (CLUSTER) (consul_cluster_servers_without_leader{SEL})", clusterLegend}},
+					alerts: "ConsulServerWithoutLeader ConsulNoLeader", steps: badFrom(1),
+					expr: "max by (CLUSTER) (consul_cluster_servers_without_leader{SEL})",
 				},
 				{
-					kind: stat, title: "Elections", width: 3, height: 4,
-					about:  "Changes of the leader or the term in the time that the dashboard shows. Each one stops all writes for seconds.",
-					alerts: []string{"ConsulLeaderChangesOften"},
-					unit:   "none", whole: true, noValue: "not known", steps: warningFrom(1),
-					queries: []query{{"max by (CLUSTER) (increase(consul_cluster_leader_changes_total{SEL}[$__range]))", clusterLegend}},
+					kind: stat, title: "Elections", width: 3,
+					about: "Changes of the leader or the term in the time that the dashboard shows. Each one stops all writes for " +
+						"seconds.",
+					alerts: "ConsulLeaderChangesOften", whole: true, steps: warningFrom(1),
+					expr: "max by (CLUSTER) (increase(consul_cluster_leader_changes_total{SEL}[$__range]))",
 				},
 				{
-					kind: stat, title: "Autopilot", width: 3, height: 4,
-					about: "Whether autopilot, on the leader, calls all servers healthy. It takes hold of a server that failed, is late or behind. Not available " +
-						"without a leader, or if the token may not read the operator's API.",
-					alerts: []string{"ConsulAutopilotUnhealthy"},
-					unit:   "none", noValue: notAvailable, steps: goodFrom(1), mappings: []object{mapped(entry{"0", "unhealthy", red}, entry{"1", "healthy", green})},
-					queries: []query{{"max by (CLUSTER) (consul_autopilot_cluster_healthy{SEL})", clusterLegend}},
+					kind: stat, title: "Autopilot", width: 3,
+					about: "Whether autopilot, on the leader, calls all servers healthy. It takes hold of a server that failed, is " +
+						"late or behind. Not available without a leader, or if the token may not read the operator's API.",
+					alerts: "ConsulAutopilotUnhealthy", noValue: notAvailable, steps: goodFrom(1),
+					mappings: []object{either("unhealthy", "healthy")},
+					expr:     "max by (CLUSTER) (consul_autopilot_cluster_healthy{SEL})",
 				},
 				reportedLeadersTable(8, 7),
 				raftTable(16, 7),
@@ -63,42 +60,38 @@ func raft() dashboard {
 			{"Leadership", []panel{
 				whoLeads(8, 8),
 				{
-					kind: timeseries, title: "Term", width: 8, height: 8,
-					about: "Each server's term of Raft. It grows with each election; servers that stay apart do not hear of each other.",
-					alerts: []string{
-						"ConsulLeaderChangesOften", "ConsulServersDisagree",
-					},
-					unit: "none", whole: true, stepped: true, noValue: notAvailable,
+					kind: timeseries, title: "Term", width: 8,
+					about: "Each server's term of Raft. It grows with each election; servers that stay apart do not hear of each " +
+						"other.",
+					alerts: "ConsulLeaderChangesOften ConsulServersDisagree", stepped: true, noValue: notAvailable,
 					// The term of the last log entry is all that a server says whose HTTP API is not asked.
-					queries: []query{{
-						`max by (server) (consul_server_raft_term{SEL, SERVER} or consul_server_raft_last_log_term{SEL, SERVER})`, "{{server}}",
-					}},
+					expr:   `max by (server) (consul_server_raft_term{SEL, SERVER} or consul_server_raft_last_log_term{SEL, SERVER})`,
+					legend: "{{server}}", belowZero: true,
 				},
 				{
-					kind: timeseries, title: "Servers by state", width: 8, height: 8,
-					about: "How many servers are leader, follower or candidate by their own account. A candidate that stays one cannot reach enough of the others. Not " +
-						"available where the exporter does not reach the servers' HTTP API.",
-					alerts: []string{"ConsulServerCandidate"},
-					unit:   "none", whole: true, min: number(0), stepped: true, stacked: true, noValue: notAvailable,
-					queries: []query{{optional(
+					kind: timeseries, title: "Servers by state", width: 8,
+					about: "How many servers are leader, follower or candidate by their own account. A candidate that stays one " +
+						"cannot reach enough of the others. Not available where the exporter does not reach the servers' HTTP API.",
+					alerts: "ConsulServerCandidate", stepped: true, stacked: true, noValue: notAvailable,
+					expr: optional(
 						"sum by (state) (max by (CLUSTER, server, state) (consul_server_raft_state{SEL, SERVER}))", "consul_server_raft_state{SEL, SERVER}", "state",
-					), "{{state}}"}},
+					), legend: "{{state}}",
 					colors: map[string]string{"leader": blue, "follower": green, "candidate": orange, "shutdown": red, "unknown": gray},
 				},
 			}},
 			{"Log", []panel{
 				{
-					kind: timeseries, title: "Last log index", width: 8, height: 8,
-					about: "Index of the last entry in each server's log. All lines rise together; one that stays flat belongs to a server that gets nothing.",
-					unit:  "none", whole: true, stepped: true,
-					queries: []query{{"max by (server) (consul_server_raft_last_log_index{SEL, SERVER})", "{{server}}"}},
+					kind: timeseries, title: "Last log index", width: 8,
+					about: "Index of the last entry in each server's log. All lines rise together; one that stays flat belongs to a " +
+						"server that gets nothing.",
+					stepped: true, expr: "max by (server) (consul_server_raft_last_log_index{SEL, SERVER})", legend: "{{server}}",
+					belowZero: true,
 				},
 				{
-					kind: timeseries, title: "Entries behind", width: 8, height: 8,
-					about: "How many entries each server's log is behind the longest one, and how many autopilot allows. A server that is behind answers with old data and " +
-						"cannot replace another one.",
-					alerts: []string{"ConsulRaftLogLag"},
-					unit:   "short", min: number(0), decimals: 0,
+					kind: timeseries, title: "Entries behind", width: 8,
+					about: "How many entries each server's log is behind the longest one, and how many autopilot allows. A server " +
+						"that is behind answers with old data and cannot replace another one.",
+					alerts: "ConsulRaftLogLag", unit: "short",
 					queries: []query{
 						{"max by (server) (consul_server_raft_log_lag_entries{SEL, SERVER})", "{{server}}"},
 						{"max(consul_autopilot_config_max_trailing_logs{SEL})", "allowed by autopilot"},
@@ -106,11 +99,10 @@ func raft() dashboard {
 					overrides: []object{limitLine("allowed by autopilot", orange)},
 				},
 				{
-					kind: timeseries, title: "Entries to apply, and since the snapshot", width: 8, height: 8,
-					about: "Committed entries that each server has yet to apply: near 0. Entries since its last snapshot go up and fall to 0 now and then. Not " +
-						"available where the exporter does not reach the servers' HTTP API.",
-					alerts: []string{"ConsulRaftApplyLag"},
-					unit:   "short", min: number(0), noValue: notAvailable,
+					kind: timeseries, title: "Entries to apply, and since the snapshot", width: 8,
+					about: "Committed entries that each server has yet to apply: near 0. Entries since its last snapshot go up and " +
+						"fall to 0 now and then. Not available where the exporter does not reach the servers' HTTP API.",
+					alerts: "ConsulRaftApplyLag", unit: "short", noValue: notAvailable,
 					queries: []query{
 						{optional(
 							"max by (server) (consul_server_raft_commit_index{SEL, SERVER} - consul_server_raft_applied_index{SEL, SERVER})",
@@ -125,109 +117,106 @@ func raft() dashboard {
 			}},
 			{"Time", []panel{
 				{
-					kind: timeseries, title: "Last contact with the leader", width: 8, height: 8,
-					about: "How long ago each follower had heard of the leader. It goes up and down below the heartbeat; above 200 ms the network or the leader is slow, " +
-						"above 500 ms an election is near.",
-					alerts: []string{"ConsulRaftLastContact"},
-					unit:   "s", min: number(0), lines: true, steps: []step{{lowest, transparent}, {0.2, orange}, {0.5, red}},
-					queries: []query{{"min by (server) (consul_server_raft_last_contact_seconds{SEL, SERVER})", "{{server}}"}},
+					kind: timeseries, title: "Last contact with the leader", width: 8,
+					about: "How long ago each follower had heard of the leader. It goes up and down below the heartbeat; above 200 " +
+						"ms the network or the leader is slow, above 500 ms an election is near.",
+					alerts: "ConsulRaftLastContact", unit: "s", lines: true,
+					steps: []step{{lowest, transparent}, {0.2, orange}, {0.5, red}},
+					expr:  "min by (server) (consul_server_raft_last_contact_seconds{SEL, SERVER})", legend: "{{server}}",
 				},
 				{
-					kind: timeseries, title: "Consistent read", width: 8, height: 8,
-					about: "How long a read takes that the leader has to confirm with a majority: the time that Consul's clients wait. It has gaps where it was not " +
-						"answered in time.",
-					alerts: []string{"ConsulConsistentReadsFail"},
-					unit:   "s", min: number(0), noValue: "none was answered",
-					queries: []query{{"min by (CLUSTER) (consul_cluster_consistent_read_duration_seconds{SEL})", "consistent read"}},
+					kind: timeseries, title: "Consistent read", width: 8,
+					about: "How long a read takes that the leader has to confirm with a majority: the time that Consul's clients " +
+						"wait. It has gaps where it was not answered in time.",
+					alerts: "ConsulConsistentReadsFail", unit: "s", noValue: "none was answered",
+					expr: "min by (CLUSTER) (consul_cluster_consistent_read_duration_seconds{SEL})", legend: "consistent read",
 				},
 				{
-					kind: timeseries, title: "Commit time", width: 8, height: 8,
-					about: "How long the leader took to commit an entry; writes wait that long. A few milliseconds are normal. Only the leader measures it: not available " +
-						"unless an exporter asks the leader's agent and there were writes.",
-					alerts: []string{"ConsulRaftCommitSlow"},
-					unit:   "s", min: number(0), noValue: notAvailable,
+					kind: timeseries, title: "Commit time", width: 8,
+					about: "How long the leader took to commit an entry; writes wait that long. A few milliseconds are normal. Only " +
+						"the leader measures it: not available unless an exporter asks the leader's agent and there were writes.",
+					alerts: "ConsulRaftCommitSlow", unit: "s", noValue: notAvailable,
 					queries: []query{occasional("consul_agent_raft_commit_time_seconds", "stat")},
 				},
 				{
-					kind: timeseries, title: "Leader's last contact with followers", width: 8, height: 8,
-					about: "How long ago the leader had heard of its followers. Above 200 ms it is about to step down. Only the leader measures it.",
-					unit:  "s", min: number(0), noValue: notAvailable,
+					kind: timeseries, title: "Leader's last contact with followers", width: 8,
+					about: "How long ago the leader had heard of its followers. Above 200 ms it is about to step down. Only the " +
+						"leader measures it.",
+					unit: "s", noValue: notAvailable,
 					queries: []query{occasional("consul_agent_raft_leader_last_contact_seconds", "stat")},
 				},
 				{
-					kind: timeseries, title: "Time to store entries", width: 8, height: 8,
-					about: "How long a server took to write entries to its disk. A slow disk makes all writes slow. Not available without writes, and with a log store other " +
-						"than BoltDB.",
-					unit: "s", min: number(0), noValue: notAvailable,
+					kind: timeseries, title: "Time to store entries", width: 8,
+					about: "How long a server took to write entries to its disk. A slow disk makes all writes slow. Not available " +
+						"without writes, and with a log store other than BoltDB.",
+					unit: "s", noValue: notAvailable,
 					queries: []query{occasional("consul_agent_raft_boltdb_store_logs_seconds", "stat")},
 				},
 				{
-					kind: timeseries, title: "Entries written", width: 8, height: 8,
-					about: "Entries per second that the leader began to write. Far more than usual: somebody writes in a loop. Only agents that exporters ask are " +
-						"shown; followers have 0.",
-					unit: "wps", min: number(0), noValue: notAvailable,
-					queries: []query{telemetry("consul_agent_raft_apply_per_second")},
+					kind: timeseries, title: "Entries written", width: 8,
+					about: "Entries per second that the leader began to write. Far more than usual: somebody writes in a loop. Only " +
+						"agents that exporters ask are shown; followers have 0.",
+					unit: "wps", noValue: notAvailable, queries: []query{telemetry("consul_agent_raft_apply_per_second")},
 				},
 			}},
 			{"Load", []panel{
 				{
-					kind: timeseries, title: "How busy Raft's threads are", width: 8, height: 8,
-					about:  "Share of its time that each thread of Raft works. Above half for long, the server is near its limit. Not available before Consul 1.13.",
-					alerts: []string{"ConsulRaftSaturated"},
-					unit:   "percentunit", min: number(0), max: number(1), noValue: notAvailable, lines: true,
+					kind: timeseries, title: "How busy Raft's threads are", width: 8,
+					about: "Share of its time that each thread of Raft works. Above half for long, the server is near its limit. " +
+						"Not available before Consul 1.13.",
+					alerts: "ConsulRaftSaturated", unit: "percentunit", max: 1, noValue: notAvailable, lines: true,
 					steps: []step{{lowest, transparent}, {0.5, orange}},
-					queries: []query{{optional(
+					expr: optional(
 						`max by (server, thread) (consul_agent_raft_thread_saturation_ratio{SEL, SERVER, stat="mean"})`,
 						"consul_agent_raft_thread_saturation_ratio{SEL, SERVER}", "server",
-					), "{{server}} {{thread}}"}},
+					), legend: "{{server}} {{thread}}",
 				},
 				{
-					kind: timeseries, title: "Age of the log, and time to restore", width: 8, height: 8,
-					about: "How old the oldest entry in the leader's log is, and how long servers took to restore a snapshot. A server that restarts must be done before " +
-						"the log has gone on: the age at its lowest should be twice the time. Not available unless an exporter asks the leader's agent, and " +
-						"without a restore.",
-					alerts: []string{"ConsulRaftLogTooShort"},
-					unit:   "s", min: number(0), noValue: notAvailable,
+					kind: timeseries, title: "Age of the log, and time to restore", width: 8,
+					about: "How old the oldest entry in the leader's log is, and how long servers took to restore a snapshot. A " +
+						"server that restarts must be done before the log has gone on: the age at its lowest should be twice the time. " +
+						"Not available unless an exporter asks the leader's agent, and without a restore.",
+					alerts: "ConsulRaftLogTooShort", unit: "s", noValue: notAvailable,
 					queries: []query{
 						named(telemetry("consul_agent_raft_oldest_log_age_seconds"), "age of the log"),
 						named(occasional("consul_agent_raft_restore_duration_seconds"), "restore"),
 					},
 				},
 				{
-					kind: timeseries, title: "Free list of BoltDB", width: 8, height: 8,
-					about: "What BoltDB writes to the disk with each entry beside the entry. Megabytes make all writes slow. Not available with another log store.",
-					unit:  "bytes", min: number(0), noValue: notAvailable,
-					queries: []query{telemetry("consul_agent_raft_boltdb_freelist_bytes")},
+					kind: timeseries, title: "Free list of BoltDB", width: 8,
+					about: "What BoltDB writes to the disk with each entry beside the entry. Megabytes make all writes slow. Not " +
+						"available with another log store.",
+					unit: "bytes", noValue: notAvailable, queries: []query{telemetry("consul_agent_raft_boltdb_freelist_bytes")},
 				},
 			}},
 			{"Autopilot", []panel{
 				{
-					kind: stat, title: "What may fail, by autopilot", width: 6, height: 4,
-					about: "Healthy voters that can be lost without an outage, as autopilot counts them. The optimistic number counts the servers that Consul Enterprise can " +
-						"give a vote in time; without Enterprise it is the same. Not available without a leader.",
-					alerts: []string{"ConsulQuorumAtRisk"},
-					unit:   "none", noValue: notAvailable,
+					kind: stat, title: "What may fail, by autopilot", width: 6,
+					about: "Healthy voters that can be lost without an outage, as autopilot counts them. The optimistic number " +
+						"counts the servers that Consul Enterprise can give a vote in time; without Enterprise it is the same. Not " +
+						"available without a leader.",
+					alerts: "ConsulQuorumAtRisk", noValue: notAvailable,
 					queries: []query{
 						{"min by (CLUSTER) (consul_autopilot_cluster_failure_tolerance{SEL})", "voters"},
 						{"min by (CLUSTER) (consul_autopilot_cluster_optimistic_failure_tolerance{SEL})", "optimistic"},
 					},
 				},
 				{
-					kind: stat, title: "Wrong checksums", width: 6, height: 4,
-					about: "Entries whose checksum was wrong when they were written or read, in the time shown. Any is corruption. Not available unless " +
-						"raft_logstore.verification is on.",
-					alerts: []string{"ConsulRaftLogCorrupt"},
-					unit:   "none", whole: true, noValue: notAvailable, mappings: []object{absent}, steps: badFrom(1),
-					queries: []query{{optionalNow(
+					kind: stat, title: "Wrong checksums", width: 6,
+					about: "Entries whose checksum was wrong when they were written or read, in the time shown. Any is corruption. " +
+						"Not available unless raft_logstore.verification is on.",
+					alerts: "ConsulRaftLogCorrupt", whole: true, noValue: notAvailable, mappings: []object{absent}, steps: badFrom(1),
+					expr: optionalNow(
 						"max by (CLUSTER) (max_over_time(consul_agent_raft_log_checksum_failures{SEL, SERVER}[$__range]))",
 						"consul_agent_raft_log_checksum_failures{SEL, SERVER}", "cluster",
-					), clusterLegend}},
+					),
 				},
 				{
-					kind: stat, title: "Settings of autopilot", width: 12, height: 4,
-					about: "What the cluster is set to: from when on a server counts as unhealthy, below how many servers none is removed, how long a new server must be " +
-						"healthy before it gets a vote, and whether servers that failed are removed.",
-					unit: "none", noValue: notAvailable,
+					kind: stat, title: "Settings of autopilot", width: 12,
+					about: "What the cluster is set to: from when on a server counts as unhealthy, below how many servers none is " +
+						"removed, how long a new server must be healthy before it gets a vote, and whether servers that failed are " +
+						"removed.",
+					noValue: notAvailable,
 					queries: []query{
 						{"max by (CLUSTER) (consul_autopilot_config_last_contact_threshold_seconds{SEL})", "last contact"},
 						{"max by (CLUSTER) (consul_autopilot_config_max_trailing_logs{SEL})", "entries behind"},
@@ -238,7 +227,7 @@ func raft() dashboard {
 					overrides: []object{
 						override("last contact", property{"unit", "s"}),
 						override("stabilization", property{"unit", "s"}),
-						override("removes dead", property{"mappings", []object{mapped(entry{"0", "no", ""}, entry{"1", "yes", ""})}}),
+						override("removes dead", shown(mapped([]entry{{"0", "no", ""}, {"1", "yes", ""}}))),
 					},
 				},
 				autopilotTable(24, 7),
@@ -273,7 +262,7 @@ func named(q query, name string) query {
 // limitLine draws a series as a limit.
 func limitLine(name, color string) object {
 	return override(name,
-		property{"color", object{"mode": "fixed", "fixedColor": color}},
+		fixedColor(color),
 		property{"custom.lineStyle", object{"fill": "dash", "dash": []int{10, 10}}},
 	)
 }
@@ -295,22 +284,15 @@ func reportedLeadersTable(width, height int) panel {
 )`
 	return panel{
 		kind: table, title: "Whom each server calls leader", width: width, height: height,
-		about:  "All must name the same one. \"none\": the server knows of no leader. \"does not answer\": its port 8300 does not.",
-		alerts: []string{"ConsulServersDisagree", "ConsulServerWithoutLeader", "ConsulServerHung", "ConsulServerDown"},
-		unit:   "none", noValue: "not known",
-		queries: []query{{expr: expr}},
-		steps:   goodFrom(1),
+		about: "All must name the same one. \"none\": the server knows of no leader. \"does not answer\": its port 8300 " +
+			"does not.",
+		alerts: "ConsulServersDisagree ConsulServerWithoutLeader ConsulServerHung ConsulServerDown", expr: expr,
+		steps: goodFrom(1),
 		transformations: []object{
 			sorted("server", false),
-			transformation("organize", object{
-				"excludeByName": object{"Time": true, "Value": true},
-				"indexByName":   object{"server": 0, "name": 1, "leader": 2},
-				"renameByName":  map[string]string{"server": "Server", "name": "Calls leader", "leader": "At"},
-			}),
+			labelColumns("server", "Server", "name", "Calls leader", "leader", "At"),
 		},
-		overrides: []object{override("Calls leader", cell, property{"mappings", []object{mapped(
-			entry{"none", "none", red}, entry{"does not answer", "does not answer", red}, entry{"not a known server", "not a known server", orange},
-		)}}, property{"color", object{"mode": "fixed", "fixedColor": transparent}}), override("At", property{"noValue", ""})},
+		overrides: []object{override("Calls leader", cell, shown(mapped([]entry{{"none", "none", red}, {"does not answer", "does not answer", red}, {"not a known server", "not a known server", orange}})), fixedColor(transparent)), override("At", noValue(""))},
 	}
 }
 
@@ -321,43 +303,42 @@ func raftTable(width, height int) panel {
 	role.expr = narrowed(role.expr)
 	return figuresPanel(panel{
 		title: "Each server's Raft", width: width, height: height,
-		about: "By each server's own account; one that does not answer is not there. The indexes of all are nearly the same in a cluster that works. State, term, commit " +
-			"and applied index need the server's HTTP API, the others port 8300 only.",
-		alerts: []string{"ConsulRaftLogLag", "ConsulRaftApplyLag", "ConsulRaftLastContact", "ConsulServerCandidate"},
-		unit:   "none", noValue: "not known",
+		about: "By each server's own account; one that does not answer is not there. The indexes of all are nearly the " +
+			"same in a cluster that works. State, term, commit and applied index need the server's HTTP API, the others port " +
+			"8300 only.",
+		alerts: "ConsulRaftLogLag ConsulRaftApplyLag ConsulRaftLastContact ConsulServerCandidate",
 	}, figures{"server", []column{
 		role,
-		{title: "Term", unit: "none", expr: one("consul_server_raft_term")},
-		{title: "Last index", unit: "none", expr: one("consul_server_raft_last_log_index")},
+		{title: "Term", expr: one("consul_server_raft_term")},
+		{title: "Last index", expr: one("consul_server_raft_last_log_index")},
 		{title: "Behind", unit: "short", steps: quiet(badFromTwo(250, 1000)), expr: one("consul_server_raft_log_lag_entries")},
-		{title: "Committed", unit: "none", expr: one("consul_server_raft_commit_index")},
-		{title: "Applied", unit: "none", expr: one("consul_server_raft_applied_index")},
+		{title: "Committed", expr: one("consul_server_raft_commit_index")},
+		{title: "Applied", expr: one("consul_server_raft_applied_index")},
 		{
 			title: "Last contact", unit: "s", steps: quiet(badFromTwo(0.2, 0.5)),
 			expr: "max by (server) (min by (CLUSTER, server) (consul_server_raft_last_contact_seconds{SEL, SERVER}))",
 		},
-		{title: "Peers", unit: "none", expr: one("consul_server_raft_peers")},
+		{title: "Peers", expr: one("consul_server_raft_peers")},
 	}}, "Server")
 }
 
 // autopilotTable has autopilot's verdict on each server.
 func autopilotTable(width, height int) panel {
 	one := func(metric string) string { return "max by (server) (" + metric + "{SEL, SERVER})" }
-	yes := []object{mapped(entry{"0", "no", ""}, entry{"1", "yes", ""})}
+	yes := []object{mapped([]entry{{"0", "no", ""}, {"1", "yes", ""}})}
 	p := figuresPanel(panel{
 		title: "Autopilot's view of each server", width: width, height: height,
-		about: "What the leader's autopilot says of each server: whether it is healthy, since when it is or is not, and whether it has a vote. Not available without a " +
-			"leader, or if the token may not read the operator's API.",
-		alerts: []string{"ConsulAutopilotUnhealthy"},
-		unit:   "none", noValue: notAvailable,
+		about: "What the leader's autopilot says of each server: whether it is healthy, since when it is or is not, and " +
+			"whether it has a vote. Not available without a leader, or if the token may not read the operator's API.",
+		alerts: "ConsulAutopilotUnhealthy", noValue: notAvailable,
 	}, figures{"server", []column{
-		{title: "Healthy", unit: "none", steps: goodFrom(1), mappings: []object{mapped(entry{"0", "no", red}, entry{"1", "yes", green})}, expr: one("consul_autopilot_server_healthy")},
-		{title: "Votes", unit: "none", mappings: yes, expr: one("consul_autopilot_server_voter")},
+		{title: "Healthy", steps: goodFrom(1), mappings: []object{either("no", "yes")}, expr: one("consul_autopilot_server_healthy")},
+		{title: "Votes", mappings: yes, expr: one("consul_autopilot_server_voter")},
 		{title: "For", unit: "s", expr: "time() - " + one("consul_autopilot_server_stable_since_timestamp_seconds")},
 		{title: "Last contact", unit: "s", steps: quiet(badFromTwo(0.2, 0.5)), expr: one("consul_autopilot_server_last_contact_seconds")},
-		{title: "Last index", unit: "none", expr: one("consul_autopilot_server_last_index")},
+		{title: "Last index", expr: one("consul_autopilot_server_last_index")},
 	}}, "Server")
 	none := label("NaN * absent(consul_autopilot_server_healthy{SEL, SERVER})", "server", notAvailable)
-	p.queries[0].expr = orElse(p.queries[0].expr, label(none, "figure", "Healthy"))
+	p.expr = orElse(p.expr, label(none, "figure", "Healthy"))
 	return p
 }

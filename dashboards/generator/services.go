@@ -20,44 +20,42 @@ func services() dashboard {
 				onlyChosen(servicesDownNames(6), chosen),
 				onlyChosen(instancesStat(8), chosen),
 				{
-					kind: stat, title: "Nodes that fail", width: 4, height: 4,
-					about: "Nodes of which a check is critical, serfHealth included: all services on such a node are critical. And nodes that were taken out for maintenance, " +
-						"with all services on them.",
-					alerts: []string{"ConsulNodeCheckCritical", "ConsulSerfMemberFailed", "ConsulNodeMaintenanceLong"},
-					unit:   "none", noValue: notAvailable, steps: badFrom(1),
+					kind: stat, title: "Nodes that fail", width: 4,
+					about: "Nodes of which a check is critical, serfHealth included: all services on such a node are critical. And " +
+						"nodes that were taken out for maintenance, with all services on them.",
+					alerts: "ConsulNodeCheckCritical ConsulSerfMemberFailed ConsulNodeMaintenanceLong", noValue: notAvailable,
+					steps: badFrom(1),
 					queries: []query{
 						{`sum by (CLUSTER) (max by (CLUSTER, node) (consul_health_node_status{SEL, status="critical", check!="_node_maintenance"}))`, "critical"},
 						{`sum by (CLUSTER) (max by (CLUSTER, node) (consul_health_node_status{SEL, status="maintenance"}))`, "maintenance"},
 					},
-					overrides: []object{override("maintenance", property{"thresholds", thresholds([]step{{lowest, green}, {1, blue}})})},
+					overrides: []object{override("maintenance", colored([]step{{lowest, green}, {1, blue}}))},
 				},
 				count("Services", 3, "Services in the catalog.", "max by (CLUSTER) (consul_catalog_services{SEL})"),
 				{
-					kind: stat, title: "Catalog", width: 3, height: 4,
-					about: "Whether all of the catalog is exported, and is of now. Old: the server that answers knows of no leader, and what has happened since is " +
-						"missing. Too large: it has more series than --collector.catalog.max-series allows, and only its totals are there. In part: the token " +
-						"may not read all of it.",
-					alerts: []string{"ConsulCatalogTooLarge", "ConsulResultsFiltered", "ConsulNoLeader"},
-					unit:   "none", noValue: notAvailable, steps: warningFrom(1),
+					kind: stat, title: "Catalog", width: 3,
+					about: "Whether all of the catalog is exported, and is of now. Old: the server that answers knows of no leader, " +
+						"and what has happened since is missing. Too large: it has more series than --collector.catalog.max-series " +
+						"allows, and only its totals are there. In part: the token may not read all of it.",
+					alerts: "ConsulCatalogTooLarge ConsulResultsFiltered ConsulNoLeader", noValue: notAvailable, steps: warningFrom(1),
 					mappings: []object{
-						mapped(entry{"0", "complete", green}, entry{"1", "in part", orange}, entry{"2", "too large", orange}, entry{"3", "too large", orange}),
+						mapped([]entry{{"0", "complete", green}, {"1", "in part", orange}, {"2", "too large", orange}, {"3", "too large", orange}}),
 						between(4, 7, "old", orange),
 					},
-					queries: []query{{`4 * (min by (CLUSTER) (consul_exporter_query_known_leader{SEL}) == bool 0)
+					expr: `4 * (min by (CLUSTER) (consul_exporter_query_known_leader{SEL}) == bool 0)
   +
 2 * (max by (CLUSTER) (consul_exporter_catalog_series{SEL})
   > bool
 (max by (CLUSTER) (consul_exporter_catalog_series_limit{SEL}) or Inf * max by (CLUSTER) (consul_exporter_catalog_series{SEL})))
   +
-max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`, clusterLegend}},
+max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`,
 				},
 				{
 					kind: table, title: "Checks that fail", width: 14, height: 9,
-					about: "Checks of services and nodes that are critical or warning, 500 at most, without those for maintenance. Why one fails is in its output: in " +
-						"Consul's UI, or in consul watch.",
-					alerts: []string{"ConsulServiceDown", "ConsulServiceInstancesCritical", "ConsulNodeCheckCritical"},
-					unit:   "none", noValue: notAvailable,
-					queries: []query{{expr: orElse(
+					about: "Checks of services and nodes that are critical or warning, 500 at most, without those for maintenance. " +
+						"Why one fails is in its output: in Consul's UI, or in consul watch.",
+					alerts: "ConsulServiceDown ConsulServiceInstancesCritical ConsulNodeCheckCritical", noValue: notAvailable,
+					expr: orElse(
 						`topk(500,
   2 * max by (service_name, service_id, node, check) (consul_health_service_status{SEL, `+chosen+`, status="critical", check!~"_service_maintenance:.*"} == 1)
     or
@@ -68,7 +66,7 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`, cluster
   max by (node, check) (consul_health_node_status{SEL, status="warning"} == 1)
 )`,
 						none("consul_catalog_services{SEL}", "service_name", "no check fails"),
-					)}},
+					),
 					transformations: []object{
 						sorted("Value", true),
 						columns("Value", "State", "service_name", "Service", "service_id", "Instance", "node", "Node", "check", "Check"),
@@ -76,23 +74,23 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`, cluster
 					overrides: []object{
 						override("State", cell, property{"custom.width", 90}, property{"custom.align", "left"},
 							property{"thresholds", thresholds(badFromTwo(1, 2))},
-							property{"mappings", []object{mapped(entry{"0", "–", green}, entry{"1", "warning", orange}, entry{"2", "critical", red}), unknown}}),
-						override("Service", property{"noValue", "–"}), override("Instance", property{"noValue", "–"}),
-						override("Node", property{"noValue", "–"}), override("Check", property{"noValue", "–"}),
+							shown(mapped([]entry{{"0", "–", green}, {"1", "warning", orange}, {"2", "critical", red}}), unknown)),
+						override("Service", noValue("–")), override("Instance", noValue("–")),
+						override("Node", noValue("–")), override("Check", noValue("–")),
 					},
 				},
 				{
 					kind: table, title: "Services that do not pass everywhere", width: 10, height: 9,
 					about:  "How many instances of each service are in which state, of the services that have any which does not pass.",
-					alerts: []string{"ConsulServiceDown", "ConsulServiceInstancesCritical", "ConsulServiceMaintenanceLong"},
-					unit:   "none", noValue: notAvailable, mappings: []object{empty},
-					queries: []query{{expr: orElse(
+					alerts: "ConsulServiceDown ConsulServiceInstancesCritical ConsulServiceMaintenanceLong", noValue: notAvailable,
+					mappings: []object{empty},
+					expr: orElse(
 						"max by (service_name, status) (consul_catalog_service_instances{SEL, "+chosen+"} and on (CLUSTER, service_name) "+byService("warning|critical|maintenance")+" > 0)",
 						label(none("consul_catalog_services{SEL}", "service_name", "every instance passes"), "status", "critical"),
-					)}},
+					),
 					transformations: []object{
 						sorted("service_name", false),
-						transformation("groupingToMatrix", object{"rowField": "service_name", "columnField": "status", "valueField": "Value", "emptyValue": "null"}),
+						matrix("service_name", "status"),
 						sorted("critical", true),
 						organize(
 							object{`service_name\status`: 0, "critical": 1, "warning": 2, "maintenance": 3, "passing": 4},
@@ -107,14 +105,15 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`, cluster
 			{"Over time", []panel{
 				onlyChosen(instancesOverTime(12, 8), chosen),
 				{
-					kind: timeseries, title: "Services with critical instances", width: 12, height: 8,
-					about:  "Services with the most critical instances, ten at most. Many at one time are mostly one node or one service that others need.",
-					alerts: []string{"ConsulServiceDown", "ConsulServiceInstancesCritical"},
-					unit:   "none", whole: true, min: number(0), stepped: true, stacked: true, noValue: notAvailable, interval: fewPoints, maxPoints: 100,
-					queries: []query{{optional(
+					kind: timeseries, title: "Services with critical instances", width: 12,
+					about: "Services with the most critical instances, ten at most. Many at one time are mostly one node or one " +
+						"service that others need.",
+					alerts: "ConsulServiceDown ConsulServiceInstancesCritical", stepped: true, stacked: true, noValue: notAvailable,
+					interval: fewPoints, maxPoints: 100,
+					expr: optional(
 						orElse("topk(10, max by (service_name) ("+byService("critical")+") > 0)", label("0 * count(consul_catalog_services{SEL} > 0)", "service_name", "none")),
 						"consul_catalog_service_instances{SEL}", "service_name",
-					), "{{service_name}}"}},
+					), legend: "{{service_name}}",
 				},
 			}},
 			{"Consul's own summary, for when the catalog is too large or may not be read at once", []panel{
@@ -122,69 +121,63 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`, cluster
 				summaryStat("Nodes in the summary", 8, "Nodes by the worst of their own checks. "+aboutSummary, "consul_catalog_overview_nodes"),
 				summaryStat("Checks in the summary", 7, "Checks of nodes and services by status. "+aboutSummary, "consul_catalog_overview_checks"),
 				{
-					kind: stat, title: "Nodes read in part", width: 4, height: 4,
-					about: "Nodes of which some services were not read, because Consul changes nodes when it is asked for all at once and there are too many " +
-						"services to read one by one. The summary counts them, too.",
-					unit: "none", whole: true, noValue: notAvailable, steps: warningFrom(1),
-					queries: []query{{"max by (CLUSTER) (consul_catalog_nodes_unread{SEL})", clusterLegend}},
+					kind: stat, title: "Nodes read in part", width: 4,
+					about: "Nodes of which some services were not read, because Consul changes nodes when it is asked for all at " +
+						"once and there are too many services to read one by one. The summary counts them, too.",
+					whole: true, noValue: notAvailable, steps: warningFrom(1),
+					expr: "max by (CLUSTER) (consul_catalog_nodes_unread{SEL})",
 				},
 				{
 					kind: timeseries, title: "Service instances in the summary", width: 24, height: 7,
 					about:  "Instances by the worst of their own checks. Checks of nodes do not count, and imported instances count, too. " + aboutSummary,
-					alerts: []string{"ConsulServiceDown", "ConsulServiceInstancesCritical"},
-					unit:   "none", whole: true, min: number(0), stacked: true, noValue: notAvailable, interval: fewPoints, maxPoints: 100,
-					queries: []query{{optional(
+					alerts: "ConsulServiceDown ConsulServiceInstancesCritical", stacked: true, noValue: notAvailable,
+					interval: fewPoints, maxPoints: 100,
+					expr: optional(
 						"sum by (status) (max by (CLUSTER, service_name, status) (consul_catalog_overview_service_instances{SEL, "+chosen+"}))",
 						"consul_catalog_overview_service_instances{SEL}", "status",
-					), "{{status}}"}},
+					), legend: "{{status}}",
 					colors: statusColors,
 				},
 			}},
 			{"What comes and goes, and what was taken out", []panel{
 				{
 					kind: table, title: "Flapping services", width: 8, height: 8,
-					about: "How often the number of passing instances changed in the last hour, by service, the 20 most restless ones. A deployment is a few changes; a " +
-						"check with a timeout that is too short goes on.",
-					unit: "none", whole: true, noValue: notAvailable, mappings: []object{unknown},
-					queries: []query{{expr: orElse(
+					about: "How often the number of passing instances changed in the last hour, by service, the 20 most restless " +
+						"ones. A deployment is a few changes; a check with a timeout that is too short goes on.",
+					whole: true, noValue: notAvailable, mappings: []object{unknown},
+					expr: orElse(
 						"topk(20, max by (service_name) (changes(consul_catalog_service_instances{SEL, "+chosen+`, status="passing"}[1h])) > 0)`,
 						none("consul_catalog_services{SEL}", "service_name", "no service changed"),
-					)}},
+					),
 					transformations: []object{sorted("Value", true), columns("service_name", "Service", "Value", "Changes")},
-					overrides:       []object{override("Changes", cell, property{"thresholds", thresholds([]step{{lowest, transparent}, {10, orange}})})},
+					overrides:       []object{override("Changes", cell, colored([]step{{lowest, transparent}, {10, orange}}))},
 				},
 				{
 					kind: table, title: "Flapping nodes", width: 8, height: 8,
-					about: "How often gossip's check of a node (serfHealth) changed in the last hour, the 20 most restless ones: agents that restart, or a network that loses " +
-						"packets.",
-					alerts: []string{"ConsulSerfMemberFailed"},
-					unit:   "none", whole: true, noValue: notAvailable, mappings: []object{unknown},
-					queries: []query{{expr: orElse(
+					about: "How often gossip's check of a node (serfHealth) changed in the last hour, the 20 most restless ones: " +
+						"agents that restart, or a network that loses packets.",
+					alerts: "ConsulSerfMemberFailed", whole: true, noValue: notAvailable, mappings: []object{unknown},
+					expr: orElse(
 						`topk(20, max by (node) (changes(consul_health_node_status{SEL, check="serfHealth", status="passing"}[1h])) > 0)`,
 						none("consul_catalog_nodes{SEL}", "node", "no node changed"),
-					)}},
+					),
 					transformations: []object{sorted("Value", true), columns("node", "Node", "Value", "Changes")},
-					overrides:       []object{override("Changes", cell, property{"thresholds", thresholds([]step{{lowest, transparent}, {4, orange}})})},
+					overrides:       []object{override("Changes", cell, colored([]step{{lowest, transparent}, {4, orange}}))},
 				},
 				{
 					kind: table, title: "In maintenance", width: 8, height: 8,
 					about:  "Instances and nodes that somebody took out of use, 500 at most.",
-					alerts: []string{"ConsulServiceMaintenanceLong", "ConsulNodeMaintenanceLong"},
-					unit:   "none", noValue: notAvailable,
-					queries: []query{{expr: orElse(
+					alerts: "ConsulServiceMaintenanceLong ConsulNodeMaintenanceLong", noValue: notAvailable,
+					expr: orElse(
 						"topk(500,\n  max by (service_name, service_id, node) (consul_health_service_status{SEL, "+chosen+`, status="maintenance"} == 1)
     or
   max by (node) (consul_health_node_status{SEL, status="maintenance"} == 1)
 )`,
 						none("consul_catalog_services{SEL}", "service_name", "nothing is in maintenance"),
-					)}},
+					),
 					transformations: []object{
 						sorted("node", false),
-						transformation("organize", object{
-							"excludeByName": object{"Time": true, "Value": true},
-							"indexByName":   object{"service_name": 0, "service_id": 1, "node": 2},
-							"renameByName":  map[string]string{"service_name": "Service", "service_id": "Instance", "node": "Node"},
-						}),
+						labelColumns("service_name", "Service", "service_id", "Instance", "node", "Node"),
 					},
 				},
 			}},
@@ -197,8 +190,8 @@ const aboutSummary = "Consul's summary of the catalog is up to nine seconds old,
 // summaryStat is a family of Consul's summary by status.
 func summaryStat(title string, width int, about, family string) panel {
 	return panel{
-		kind: stat, title: title, width: width, height: 4, about: about, unit: "none", whole: true, noValue: notAvailable,
-		queries:   []query{{"sum by (status) (max by (CLUSTER, status) (" + family + "{SEL}))", "{{status}}"}},
+		kind: stat, title: title, width: width, about: about, whole: true, noValue: notAvailable,
+		expr: "sum by (status) (max by (CLUSTER, status) (" + family + "{SEL}))", legend: "{{status}}",
 		overrides: coloredFromOne(statusColors),
 	}
 }
@@ -212,13 +205,11 @@ func serviceVariable() object {
 
 // onlyChosen narrows a panel of the overview, with instances, down to the chosen services.
 func onlyChosen(p panel, matcher string) panel {
-	for i, q := range p.queries {
-		p.queries[i].expr = strings.ReplaceAll(q.expr, "_instances{SEL", "_instances{SEL, "+matcher)
-	}
+	p.expr = strings.ReplaceAll(p.expr, "_instances{SEL", "_instances{SEL, "+matcher)
 	return withoutLinks(p)
 }
 
 // coloredCell colours the cells of a column, unless they are 0.
 func coloredCell(name, color string) object {
-	return override(name, cell, property{"thresholds", thresholds([]step{{lowest, transparent}, {1, color}})})
+	return override(name, cell, colored([]step{{lowest, transparent}, {1, color}}))
 }

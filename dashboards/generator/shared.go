@@ -22,7 +22,7 @@ var (
 func coloredFromOne(colors map[string]string) []object {
 	var overrides []object
 	for _, name := range slices.Sorted(maps.Keys(colors)) {
-		overrides = append(overrides, override(name, property{"thresholds", thresholds([]step{{lowest, neutral}, {1, colors[name]}})}))
+		overrides = append(overrides, override(name, colored([]step{{lowest, neutral}, {1, colors[name]}})))
 	}
 	return overrides
 }
@@ -46,43 +46,37 @@ func withoutLinks(p panel) panel {
 
 func quorumStat(width int) panel {
 	return panel{
-		kind: stat, title: "Voters to spare", width: width, height: 4,
-		about: "How many more voters may fail before the quorum is lost. At 0 the next failure stops all writes; when it is lost, nothing can be " +
-			"written, no service can register, and consistent reads fail. A single server always has 0.",
-		alerts: []string{"ConsulQuorumLost", "ConsulQuorumAtRisk"},
-		unit:   "none", noValue: "not known", steps: []step{{lowest, red}, {0, orange}, {1, green}}, mappings: []object{upTo(-1, "quorum lost", red)},
-		queries: []query{{"max by (CLUSTER) (consul_cluster_failure_margin{SEL})", clusterLegend}},
-		links:   []object{linkTo(uidRaft, "Raft")},
+		kind: stat, title: "Voters to spare", width: width,
+		about: "How many more voters may fail before the quorum is lost. At 0 the next failure stops all writes; when it " +
+			"is lost, nothing can be written, no service can register, and consistent reads fail. A single server always has 0.",
+		alerts: "ConsulQuorumLost ConsulQuorumAtRisk", steps: []step{{lowest, red}, {0, orange}, {1, green}},
+		mappings: []object{between(nil, -1, "quorum lost", red)}, expr: "max by (CLUSTER) (consul_cluster_failure_margin{SEL})",
+		links: []object{linkTo(uidRaft, "Raft")},
 	}
 }
 
 func leaderStat(width int) panel {
 	return panel{
-		kind: stat, title: "Leader", width: width, height: 4,
-		about:  "The server that calls itself leader. There must be one: without it nothing can be written, and with two (split brain) writes contradict each other.",
-		alerts: []string{"ConsulNoLeader", "ConsulSplitBrain"},
-		unit:   "none", noValue: "not known", names: true, steps: []step{{lowest, red}, {1, green}, {2, red}},
-		queries: []query{{orFor(
+		kind: stat, title: "Leader", width: width,
+		about: "The server that calls itself leader. There must be one: without it nothing can be written, and with two " +
+			"(split brain) writes contradict each other.",
+		alerts: "ConsulNoLeader ConsulSplitBrain", names: true, steps: []step{{lowest, red}, {1, green}, {2, red}},
+		expr: orFor(
 			`(max by (CLUSTER, server) (consul_server_raft_is_leader{SEL}) == 1)
   * on (CLUSTER) group_left ()
 max by (CLUSTER) (consul_cluster_leaders{SEL})`,
 			label("max by (CLUSTER) (consul_cluster_leaders{SEL})", "server", "none"),
-		), "{{server}}"}},
+		), legend: "{{server}}",
 		links: []object{linkTo(uidRaft, "Raft")},
 	}
 }
 
 func failingPortsStat(width int, links ...object) panel {
 	return panel{
-		kind: stat, title: "Failing ports", width: width, height: 4,
-		about: "Ports of all servers from which no exporter gets an answer in the port's own protocol.",
-		alerts: []string{
-			"ConsulRPCPortDown", "ConsulSerfLANPortDown", "ConsulSerfWANPortDown", "ConsulHTTPPortDown", "ConsulGRPCPortDown", "ConsulDNSPortDown",
-			"ConsulPortNotAnswering",
-		},
-		unit: "none", noValue: "not known", steps: badFrom(1),
-		queries: []query{{"sum by (CLUSTER) (" + portUp() + " == bool 0)", clusterLegend}},
-		links:   links,
+		kind: stat, title: "Failing ports", width: width,
+		about:  "Ports of all servers from which no exporter gets an answer in the port's own protocol.",
+		alerts: "ConsulRPCPortDown ConsulSerfLANPortDown ConsulSerfWANPortDown ConsulHTTPPortDown ConsulGRPCPortDown ConsulDNSPortDown ConsulPortNotAnswering",
+		steps:  badFrom(1), expr: "sum by (CLUSTER) (" + portUp() + " == bool 0)", links: links,
 	}
 }
 
@@ -94,29 +88,26 @@ func failingPortsOverTime(width, height int, servers string) panel {
 	}
 	return panel{
 		kind: timeseries, title: "Failing ports, by server", width: width, height: height,
-		about:  "How many ports of each server do not answer. All of one server: it is down or hangs. One of all servers: a firewall, or a change of configuration.",
-		alerts: []string{"ConsulServerDown", "ConsulServerHung"},
-		unit:   "none", whole: true, min: number(0), stepped: true, stacked: true,
-		queries: []query{{"sum by (server) (" + up + " == bool 0)", "{{server}}"}},
+		about: "How many ports of each server do not answer. All of one server: it is down or hangs. One of all servers: a " +
+			"firewall, or a change of configuration.",
+		alerts: "ConsulServerDown ConsulServerHung", stepped: true, stacked: true,
+		expr: "sum by (server) (" + up + " == bool 0)", legend: "{{server}}",
 	}
 }
 
 func whoLeads(width, height int) panel {
 	return panel{
 		kind: timeseries, title: "Who leads", width: width, height: height,
-		about: "Servers that call themselves leader. The sum is 1 at all times but for elections, which take seconds: a gap is no leader, " +
-			"2 is a split brain.",
-		alerts: []string{"ConsulNoLeader", "ConsulSplitBrain", "ConsulLeaderChangesOften"},
-		unit:   "none", whole: true, min: number(0), stepped: true, stacked: true,
-		queries: []query{{"max by (server) (consul_server_raft_is_leader{SEL})", "{{server}}"}},
+		about: "Servers that call themselves leader. The sum is 1 at all times but for elections, which take seconds: a " +
+			"gap is no leader, 2 is a split brain.",
+		alerts: "ConsulNoLeader ConsulSplitBrain ConsulLeaderChangesOften", stepped: true, stacked: true,
+		expr: "max by (server) (consul_server_raft_is_leader{SEL})", legend: "{{server}}",
 	}
 }
 
 func count(title string, width int, about, expr string, links ...object) panel {
 	return panel{
-		kind: stat, title: title, width: width, height: 4, about: about, unit: "none", whole: true, noValue: notAvailable,
-		queries: []query{{expr, clusterLegend}},
-		links:   links,
+		kind: stat, title: title, width: width, about: about, whole: true, noValue: notAvailable, expr: expr, links: links,
 	}
 }
 
@@ -143,14 +134,14 @@ const aboutServicesDown = "Services of which no instance is passing or warning: 
 // servicesDownCount is for few columns: names take more.
 func servicesDownCount(width int) panel {
 	return panel{
-		kind: stat, title: "Services down", width: width, height: 4,
-		about: aboutServicesDown, alerts: []string{"ConsulServiceDown", "ConsulServiceMaintenanceLong", "ConsulNodeMaintenanceLong"},
-		unit: "none", noValue: notAvailable, steps: badFrom(1),
+		kind: stat, title: "Services down", width: width, about: aboutServicesDown,
+		alerts: "ConsulServiceDown ConsulServiceMaintenanceLong ConsulNodeMaintenanceLong", noValue: notAvailable,
+		steps: badFrom(1),
 		queries: []query{
 			{orFor("count by (CLUSTER) ("+servicesDown+")", "0 * ("+catalogRead+")"), "critical"},
 			{orFor("count by (CLUSTER) ("+servicesTakenOut+")", "0 * ("+catalogRead+")"), "taken out"},
 		},
-		overrides: []object{override("taken out", property{"thresholds", thresholds([]step{{lowest, green}, {1, blue}})})},
+		overrides: []object{override("taken out", colored([]step{{lowest, green}, {1, blue}}))},
 		links:     []object{linkTo(uidServices, "Services")},
 	}
 }
@@ -161,10 +152,11 @@ func servicesDownNames(width int) panel {
 	p.about += " Five at most."
 	p.names = true
 	p.steps = []step{{lowest, green}, {0.5, blue}, {1, red}}
-	p.queries = []query{{orFor(
+	p.expr = orFor(
 		"topk by (CLUSTER) (5, ("+servicesDown+") or 0.5 * (("+servicesTakenOut+") > bool 0))",
 		noneFor("max by (CLUSTER) (consul_catalog_services{SEL})", "service_name"),
-	), "{{service_name}}"}}
+	)
+	p.legend = "{{service_name}}"
 	p.overrides = nil
 	return p
 }
@@ -173,13 +165,10 @@ const aboutStatus = "An instance's status is the worst of its own checks and its
 
 func instancesStat(width int) panel {
 	return panel{
-		kind: stat, title: "Service instances by state", width: width, height: 4,
+		kind: stat, title: "Service instances by state", width: width,
 		about:  aboutStatus + "The servers' own service, consul, is among them.",
-		alerts: []string{"ConsulServiceDown", "ConsulServiceInstancesCritical"},
-		unit:   "none", whole: true, noValue: notAvailable,
-		queries:   []query{{instances, "{{status}}"}},
-		overrides: coloredFromOne(statusColors),
-		links:     []object{linkTo(uidServices, "Services")},
+		alerts: "ConsulServiceDown ConsulServiceInstancesCritical", whole: true, noValue: notAvailable, expr: instances,
+		legend: "{{status}}", overrides: coloredFromOne(statusColors), links: []object{linkTo(uidServices, "Services")},
 	}
 }
 
@@ -191,9 +180,8 @@ func instancesOverTime(width, height int) panel {
 	return panel{
 		kind: timeseries, title: "Service instances by state, over time", width: width, height: height,
 		about:  aboutStatus + "A step in all states at one time is a node or an agent, not a service.",
-		alerts: []string{"ConsulServiceDown", "ConsulServiceInstancesCritical"},
-		unit:   "none", whole: true, min: number(0), stacked: true, noValue: notAvailable, interval: fewPoints, maxPoints: 100,
-		queries: []query{{optional(instances, "consul_catalog_service_instances{SEL}", "status"), "{{status}}"}},
-		colors:  statusColors,
+		alerts: "ConsulServiceDown ConsulServiceInstancesCritical", stacked: true, noValue: notAvailable, interval: fewPoints,
+		maxPoints: 100, expr: optional(instances, "consul_catalog_service_instances{SEL}", "status"), legend: "{{status}}",
+		colors: statusColors,
 	}
 }
