@@ -63,7 +63,7 @@ func (d dashboard) json() object {
 	return object{
 		"uid":                  "consul-" + d.name,
 		"title":                d.title,
-		"description":          d.about,
+		"description":          d.about + " Part of consul_cluster_exporter.",
 		"tags":                 []string{tag},
 		"schemaVersion":        schemaVersion,
 		"version":              1,
@@ -127,8 +127,9 @@ func leaderChanges() object {
 	}
 }
 
-// commonVariables are what every dashboard can be narrowed down by. Prometheus need not have the labels cluster and datacenter: without
-// them "All" must also match what has no such label, hence ".*". Job and instance are always there.
+// commonVariables are what every dashboard can be narrowed down by. Prometheus need not have the labels cluster and
+// datacenter: without them "All" must also match what has no such label, hence ".*". Job and instance are always
+// there.
 func commonVariables() []object {
 	return []object{
 		{"type": "datasource", "name": "datasource", "label": "Data source", "query": "prometheus", "refresh": 1, "hide": 0, "multi": false, "includeAll": false},
@@ -139,7 +140,8 @@ func commonVariables() []object {
 	}
 }
 
-// serverVariable narrows a dashboard down to servers. Agents beside exporters are among them, whose ports are probed as well.
+// serverVariable narrows a dashboard down to servers. Agents beside exporters are among them, whose ports are probed
+// as well.
 func serverVariable(metric string) object {
 	return variable("server", "Server", words.Replace(metric+"{SEL}"), ".*")
 }

@@ -1,8 +1,8 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package generator writes the dashboards: what they show is in one file for each of them, overview.go and so on, and how Grafana
-// wants it written in the others. `make dashboards` runs it; the exporter itself has only what it writes.
+// Package generator writes the dashboards: what they show is in one file for each of them, overview.go and so on, and
+// how Grafana wants it written in the others. `make dashboards` runs it; the exporter itself has only what it writes.
 //
 // Four things hold for all dashboards:
 //

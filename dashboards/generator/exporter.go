@@ -8,7 +8,7 @@ func exporter() dashboard {
 	return dashboard{
 		name:  "exporter",
 		title: "Consul exporter",
-		about: "Whether the exporter itself works: what it could not find out, how long it took, what it asked of Consul. Part of consul_cluster_exporter.",
+		about: "Whether the exporter itself works: what it could not find out, how long it took, what it asked of Consul.",
 		rows: []row{
 			{"What is wrong", []panel{
 				{
@@ -55,9 +55,7 @@ func exporter() dashboard {
 						"--config.file.",
 					alerts: "ConsulConfigReloadFailed", noValue: notAvailable, steps: goodFrom(1),
 					mappings: []object{either("not loaded", "loaded"), absent},
-					expr: optionalNow(
-						"min by (CLUSTER) (consul_exporter_config_last_reload_successful{SEL})", "consul_exporter_config_last_reload_successful{SEL}", "cluster",
-					),
+					expr:     optionalNow("min by (CLUSTER) (consul_exporter_config_last_reload_successful{SEL})", "cluster"),
 				},
 				collectorsTable(12, 11),
 				exportersTable(12, 11),
@@ -110,9 +108,7 @@ func exporter() dashboard {
 					about: "How long before each query the server that answered it had heard of the leader. What grows is the age " +
 						"of what is shown about services and nodes.",
 					unit: "s", noValue: notAvailable,
-					expr: optional(
-						"max by (endpoint) (consul_exporter_query_last_contact_seconds{SEL})", "consul_exporter_query_last_contact_seconds{SEL}", "endpoint",
-					), legend: "{{endpoint}}",
+					expr: optional("max by (endpoint) (consul_exporter_query_last_contact_seconds{SEL})", "endpoint"), legend: "{{endpoint}}",
 				},
 			}},
 			{"Series", []panel{
@@ -122,7 +118,7 @@ func exporter() dashboard {
 					alerts: "ConsulCatalogTooLarge", unit: "short", noValue: notAvailable,
 					queries: []query{
 						{"max by (instance) (consul_exporter_catalog_series{SEL})", "{{instance}}"},
-						{optional("min(consul_exporter_catalog_series_limit{SEL})", "consul_exporter_catalog_series_limit{SEL}", "instance"), "limit"},
+						{optional("min(consul_exporter_catalog_series_limit{SEL})", "instance"), "limit"},
 					},
 					overrides: []object{limitLine("limit", orange)},
 				},
@@ -166,7 +162,8 @@ func exporter() dashboard {
 	}
 }
 
-// mayBeRefused are the collectors that Consul refuses to serve also where the token is as it should be: without ACLs, or Enterprise.
+// mayBeRefused are the collectors that Consul refuses to serve also where the token is as it should be: without ACLs,
+// or Enterprise.
 const mayBeRefused = "acl|license|peering"
 
 // tokenTooWeak is 1 where Consul does not tell the exporter all.

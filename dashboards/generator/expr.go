@@ -5,6 +5,7 @@ package generator
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -22,8 +23,8 @@ var words = strings.NewReplacer(
 	"PORT", "cluster, datacenter, job, server, port, protocol, transport",
 )
 
-// firing selects the alerts of the exporter's rules that fire. They have no label instance, and where nothing is known of a cluster any
-// more, no label job either.
+// firing selects the alerts of the exporter's rules that fire. They have no label instance, and where nothing is
+// known of a cluster any more, no label job either.
 const firing = `ALERTS{alertstate="firing", alertname=~"Consul.+", cluster=~"$cluster", datacenter=~"$datacenter", job=~"$job|"}`
 
 // firingWith narrows them down.
@@ -52,8 +53,8 @@ func orElse(expr, otherwise string) string {
 	return expr + "\nor on ()\n" + otherwise
 }
 
-// none is for when there is nothing to list: a result with this text if the metric is above 0, which tells that there is something that could
-// be listed and Consul does not hide it; or else "not available".
+// none is for when there is nothing to list: a result with this text if the metric is above 0, which tells that there
+// is something that could be listed and Consul does not hide it; or else "not available".
 func none(metric, name, text string) string {
 	return orElse(label("0 * count("+metric+" > 0)", name, text), label("NaN * absent("+metric+" > 0)", name, notAvailable))
 }
@@ -64,18 +65,31 @@ const notAvailable = "not available"
 // notKnown is how it calls what there is and was not found out.
 const notKnown = "not known"
 
-// optional is an expression for a graph, of a metric that not every version, edition or agent has. If there is none in all the time
-// shown, it has one result that is no number, with the legend "not available". The metric is written with its matchers.
-func optional(expr, metric, legendLabel string) string {
+// optional is an expression for a graph, of a metric that not every version, edition or agent has. If there is none
+// in all the time shown, it has one result that is no number, with the legend "not available".
+func optional(expr, legendLabel string) string {
+	return optionalOf(expr, selector.FindString(expr), legendLabel)
+}
+
+// optionalOf is the same where the expression does not begin with the metric and its matchers.
+func optionalOf(expr, metric, legendLabel string) string {
 	return orElse(expr, label("NaN * absent(last_over_time("+metric+"[$__range] @ end()))", legendLabel, notAvailable))
 }
 
-// optionalNow is the same for a panel of the present.
-func optionalNow(expr, metric, legendLabel string) string {
+// optionalNow and optionalNowOf are the same for a panel of the present.
+func optionalNow(expr, legendLabel string) string {
+	return optionalNowOf(expr, selector.FindString(expr), legendLabel)
+}
+
+func optionalNowOf(expr, metric, legendLabel string) string {
 	return orElse(expr, label("NaN * absent("+metric+")", legendLabel, notAvailable))
 }
 
-// figures is one expression for a table that has a row for each server, or whatever the label row says, and a column for each figure.
+// selector is a metric with its matchers.
+var selector = regexp.MustCompile(`\w+\{[^}]*\}`)
+
+// figures is one expression for a table that has a row for each server, or whatever the label row says, and a column
+// for each figure.
 type figures struct {
 	row     string
 	columns []column

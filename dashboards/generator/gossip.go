@@ -8,7 +8,7 @@ func gossip() dashboard {
 	return dashboard{
 		name:      "gossip",
 		title:     "Consul / Gossip and agents",
-		about:     "Who is a member and who has failed, whether gossip keeps up, how busy the agents are, and what binds clusters together. Part of consul_cluster_exporter.",
+		about:     "Who is a member and who has failed, whether gossip keeps up, how busy the agents are, and what binds clusters together.",
 		variables: []object{serverVariable("consul_agent_goroutines")},
 		rows: []row{
 			{"What is wrong", []panel{
@@ -48,13 +48,13 @@ func gossip() dashboard {
 					about: "The longest round trip between two servers that are alive, as gossip estimates it. HashiCorp asks for " +
 						"50 ms on average at most. Not available with one server, or more than ten.",
 					unit: "s", noValue: notAvailable, mappings: []object{absent}, steps: badFromTwo(0.05, 0.1),
-					expr: optionalNow("max by (CLUSTER) (consul_serf_rtt_seconds{SEL})", "consul_serf_rtt_seconds{SEL}", "cluster"),
+					expr: optionalNow("max by (CLUSTER) (consul_serf_rtt_seconds{SEL})", "cluster"),
 				},
 				{
 					kind: stat, title: "RPC errors", width: 4,
 					about: "Share of the RPC requests that servers answered with an error." + measured, unit: "percentunit",
 					noValue: notAvailable, mappings: []object{absent}, steps: badFromTwo(0.01, 0.1),
-					expr: optionalNow(
+					expr: optionalNowOf(
 						"sum by (CLUSTER) (max by (CLUSTER, server) (consul_agent_rpc_request_errors_per_second{SEL})) / clamp_min(sum by (CLUSTER) "+
 							"(max by (CLUSTER, server) (consul_agent_rpc_requests_per_second{SEL})), 0.001)",
 						"consul_agent_rpc_requests_per_second{SEL}", "cluster",
@@ -83,7 +83,7 @@ func gossip() dashboard {
 					about: "Round trip between each two servers that are alive, as their network coordinates estimate it, each pair " +
 						"once. One column that is slow is one server's network. Not available with one server, or more than ten.",
 					unit: "s", noValue: notAvailable, steps: badFromTwo(0.05, 0.1), mappings: []object{empty},
-					expr: optionalNow("max by (from, to) (consul_serf_rtt_seconds{SEL})", "consul_serf_rtt_seconds{SEL}", "from"),
+					expr: optionalNow("max by (from, to) (consul_serf_rtt_seconds{SEL})", "from"),
 					transformations: []object{
 						sorted("to", false),
 						matrix("from", "to"),
@@ -105,16 +105,14 @@ func gossip() dashboard {
 					kind: timeseries, title: "Servers of all datacenters (WAN)", width: 8,
 					about:  "Servers by state, as the agents see them. Only agents that are servers know the WAN pool.",
 					alerts: "ConsulSerfWANMemberFailed", stepped: true, noValue: notAvailable,
-					expr: optional(
-						`max by (CLUSTER, status) (consul_serf_member_count{SEL, pool="wan"})`, `consul_serf_member_count{SEL, pool="wan"}`, "status",
-					), legend: "{{status}}",
+					expr: optional(`max by (CLUSTER, status) (consul_serf_member_count{SEL, pool="wan"})`, "status"), legend: "{{status}}",
 					colors: memberColors,
 				},
 				{
 					kind: timeseries, title: "Members by version", width: 8,
 					about:  "Members that are alive, by the version of Consul they run: the progress of an upgrade.",
 					alerts: "ConsulVersionSkew", stepped: true, stacked: true,
-					expr:   optional("max by (version) (consul_serf_version_members{SEL})", "consul_serf_version_members{SEL}", "version"),
+					expr:   optional("max by (version) (consul_serf_version_members{SEL})", "version"),
 					legend: "{{version}}",
 				},
 			}},
@@ -124,7 +122,7 @@ func gossip() dashboard {
 					about:  "Of each agent that exporters ask, by pool: 0 is healthy, 8 the worst.",
 					alerts: "ConsulGossipHealthPoor", stepped: true, lines: true,
 					steps:  []step{{lowest, transparent}, {2, orange}, {4, red}},
-					expr:   optional("max by (instance, pool) (consul_serf_health_score{SEL})", "consul_serf_health_score{SEL}", "pool"),
+					expr:   optional("max by (instance, pool) (consul_serf_health_score{SEL})", "pool"),
 					legend: "{{instance}} {{pool}}",
 				},
 				{
@@ -132,14 +130,14 @@ func gossip() dashboard {
 					about: "Messages that the agents have yet to gossip, by queue. Queues that grow: gossip does not keep up with " +
 						"what happens.",
 					unit:   "short",
-					expr:   optional("max by (pool, queue) (consul_serf_queue_depth{SEL})", "consul_serf_queue_depth{SEL}", "pool"),
+					expr:   optional("max by (pool, queue) (consul_serf_queue_depth{SEL})", "pool"),
 					legend: "{{pool}} {{queue}}",
 				},
 				{
 					kind: timeseries, title: "Round trips between servers, over time", width: 8,
 					about: "As network coordinates estimate them. Not available with one server, or more than ten.",
 					unit:  "s", noValue: notAvailable,
-					expr:   optional("max by (from, to) (consul_serf_rtt_seconds{SEL})", "consul_serf_rtt_seconds{SEL}", "from"),
+					expr:   optional("max by (from, to) (consul_serf_rtt_seconds{SEL})", "from"),
 					legend: "{{from}} {{to}}",
 				},
 			}},
@@ -194,9 +192,7 @@ func gossip() dashboard {
 					kind: timeseries, title: "Time lost to garbage collection", width: 8,
 					about: "Share of the time that agents stand still. Above 3 % (2 s in a minute) the agent is short of memory or of processor time." + measured,
 					unit:  "percentunit", noValue: notAvailable,
-					expr: optional(
-						"max by (server) (rate(consul_agent_gc_pause_seconds_total{SEL, SERVER}[$__rate_interval]))", "consul_agent_gc_pause_seconds_total{SEL, SERVER}", "server",
-					), legend: "{{server}}",
+					expr: optional("max by (server) (rate(consul_agent_gc_pause_seconds_total{SEL, SERVER}[$__rate_interval]))", "server"), legend: "{{server}}",
 				},
 				{
 					kind: timeseries, title: "Goroutines", width: 8,
@@ -212,20 +208,14 @@ func gossip() dashboard {
 						"end. Not available without Connect.",
 					alerts: "ConsulCARootExpires", unit: "suffix: days", whole: true, noValue: notAvailable,
 					mappings: []object{absent}, steps: []step{{lowest, red}, {7, orange}, {30, green}},
-					expr: optionalNow(
-						`(min by (CLUSTER) (consul_connect_ca_root_expiry_timestamp_seconds{SEL, active="true"}) - time()) / 86400`,
-						`consul_connect_ca_root_expiry_timestamp_seconds{SEL, active="true"}`, "cluster",
-					),
+					expr: optionalNow(`(min by (CLUSTER) (consul_connect_ca_root_expiry_timestamp_seconds{SEL, active="true"}) - time()) / 86400`, "cluster"),
 				},
 				{
 					kind: stat, title: "Licence expires in", width: 4,
 					about:  "When the licence expires. Not available without Consul Enterprise.",
 					alerts: "ConsulLicenseExpires", unit: "suffix: days", whole: true, noValue: notAvailable,
 					mappings: []object{absent}, steps: []step{{lowest, red}, {7, orange}, {30, green}},
-					expr: optionalNow(
-						"(min by (CLUSTER) (consul_license_expiry_timestamp_seconds{SEL}) - time()) / 86400",
-						"consul_license_expiry_timestamp_seconds{SEL}", "cluster",
-					),
+					expr: optionalNow("(min by (CLUSTER) (consul_license_expiry_timestamp_seconds{SEL}) - time()) / 86400", "cluster"),
 				},
 				{
 					kind: stat, title: "ACLs are copied", width: 4,
@@ -235,7 +225,7 @@ func gossip() dashboard {
 					mappings: []object{
 						mapped([]entry{{"0", "no", red}, {"1", "yes", green}, {"2", "not needed", gray}}), absent,
 					},
-					expr: optionalNow(
+					expr: optionalNowOf(
 						"max by (CLUSTER) (consul_acl_replication_running{SEL}) + 2 * (max by (CLUSTER) (consul_acl_replication_enabled{SEL}) == bool 0)",
 						"consul_acl_replication_enabled{SEL}", "cluster",
 					),
@@ -245,11 +235,7 @@ func gossip() dashboard {
 					about: "Peerings with other clusters and how long ago the peer was heard of. Not available where there is none, " +
 						"and before Consul 1.13.",
 					alerts: "ConsulPeeringDown", unit: "s", noValue: notAvailable, mappings: []object{absent},
-					expr: optionalNow(
-						`(max by (peer, state) (consul_peering_state{SEL}) == 1) * on (peer) group_left () (time() - max by (peer) (consul_peering_last_heartbeat_timestamp_seconds{SEL}))`+
-							"\nor on (peer)\nNaN * (max by (peer, state) (consul_peering_state{SEL}) == 1)",
-						"consul_peering_state{SEL}", "peer",
-					),
+					expr:            optionalNow(`(max by (peer, state) (consul_peering_state{SEL}) == 1) * on (peer) group_left () (time() - max by (peer) (consul_peering_last_heartbeat_timestamp_seconds{SEL}))`+"\nor on (peer)\nNaN * (max by (peer, state) (consul_peering_state{SEL}) == 1)", "peer"),
 					transformations: []object{sorted("peer", false), columns("peer", "Peer", "state", "State", "Value", "Heard of")},
 					overrides: []object{override("State", cell, fixedColor(transparent),
 						shown(mapped([]entry{{"active", "active", green}, {"failing", "failing", red}, {"terminated", "terminated", red}})))},

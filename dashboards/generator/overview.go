@@ -7,7 +7,7 @@ func overview() dashboard {
 	return dashboard{
 		name:  "overview",
 		title: "Consul / Overview",
-		about: "Whether the Consul cluster works, what is wrong with it, and what changed. Part of consul_cluster_exporter.",
+		about: "Whether the Consul cluster works, what is wrong with it, and what changed.",
 		rows: []row{
 			{"What is wrong", []panel{
 				quorumStat(3),
@@ -140,7 +140,7 @@ func recoveryActions(width, height int) panel {
 		kind: timeseries, title: "Recovery actions", width: width, height: height,
 		about:  "What the responder decided, and how it ended; its history says why. Not available where none runs.",
 		alerts: "ConsulResponderRefuses ConsulResponderFails", bars: true, stacked: true,
-		expr: optional(
+		expr: optionalOf(
 			`sum by (what) (label_join(increase(`+decisions+`[$__rate_interval]), "what", ": ", "action", "result"))`, decisions, "what",
 		), legend: "{{what}}",
 	}

@@ -87,8 +87,8 @@ func badFromTwo(warning, bad float64) []step {
 	return []step{{lowest, green}, {warning, orange}, {bad, red}}
 }
 
-// quiet makes steps show nothing in place of the first colour, for cells of tables and lines of graphs: where all is well they need no
-// attention.
+// quiet makes steps show nothing in place of the first colour, for cells of tables and lines of graphs: where all is
+// well they need no attention.
 func quiet(steps []step) []step {
 	steps[0].color = transparent
 	return steps
@@ -256,8 +256,8 @@ func (p panel) defaults() object {
 	return d
 }
 
-// allMappings are those of the panel. On a coloured background, what is not known is gray: without a value it would have the colour of the
-// first step, which mostly is that of what is well.
+// allMappings are those of the panel. On a coloured background, what is not known is gray: without a value it would
+// have the colour of the first step, which mostly is that of what is well.
 func (p panel) allMappings() []object {
 	all := append([]object{}, p.mappings...)
 	if p.kind == stat && len(p.steps) > 0 && !slices.ContainsFunc(all, isNothing) {
@@ -427,8 +427,8 @@ func figuresPanel(p panel, f figures, first string) panel {
 	return p
 }
 
-// serverPortMatrix makes a table that has a row for each server and a column for each port: of the values of this expression, which
-// has the labels PORT.
+// serverPortMatrix makes a table that has a row for each server and a column for each port: of the values of this
+// expression, which has the labels PORT.
 func serverPortMatrix(p panel, expr string) panel {
 	p.kind = table
 	// A column is named "8301 serf_lan", and the one beside it, of the same port over UDP, "8301 udp".

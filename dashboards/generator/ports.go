@@ -12,7 +12,7 @@ func ports() dashboard {
 	return dashboard{
 		name:      "ports",
 		title:     "Consul / Ports",
-		about:     "Whether each port of each server answers in its own protocol, how fast, and why not. Part of consul_cluster_exporter.",
+		about:     "Whether each port of each server answers in its own protocol, how fast, and why not.",
 		variables: []object{serverVariable("consul_port_up")},
 		rows: []row{
 			{"What is wrong", []panel{
@@ -56,7 +56,7 @@ func ports() dashboard {
 					alerts: "ConsulCertificateExpires", unit: "suffix: days", whole: true, noValue: notAvailable,
 					mappings: []object{mapped([]entry{{noneDue, "none is due", green}}), absent},
 					steps:    []step{{lowest, red}, {3, orange}, {14, green}},
-					expr: optionalNow(
+					expr: optionalNowOf(
 						orFor(
 							"min by (CLUSTER) ("+certificateLeft+" unless on (PORT) "+certificateYoung+") / 86400",
 							noneDue+" * max by (CLUSTER) ("+certificateLeft+" > bool 0)",
@@ -153,7 +153,7 @@ func ports() dashboard {
 						"8300 and 200 to the HTTP API from one address by default. Not available unless the exporter runs on the " +
 						"agent's host.",
 					noValue: notAvailable,
-					expr: optional(
+					expr: optionalOf(
 						`max by (server, port, protocol) (consul_port_connections{SEL, SERVER, state="established"})`, "consul_port_connections{SEL, SERVER}", "server",
 					), legend: "{{server}} {{port}} {{protocol}}",
 				},
@@ -162,7 +162,7 @@ func ports() dashboard {
 					about: "Connections that are not established. syn_recv that stays: the process does not accept. close_wait that " +
 						"grows: it does not close. time_wait is normal. Not available unless the exporter runs on the agent's host.",
 					noValue: notAvailable,
-					expr: optional(
+					expr: optionalOf(
 						`sum by (state) (max by (PORT, state) (consul_port_connections{SEL, SERVER, state!="established"}))`, "consul_port_connections{SEL, SERVER}", "state",
 					), legend: "{{state}}",
 				},
@@ -176,7 +176,7 @@ func ports() dashboard {
 						"with three at most. Not available where DNS is not probed.",
 					alerts: "ConsulDNSFewerServers", noValue: notAvailable,
 					queries: []query{
-						{optional(`max by (server) (consul_dns_answers{SEL, SERVER, transport="tcp"})`, "consul_dns_answers{SEL, SERVER}", "server"), "{{server}}"},
+						{optionalOf(`max by (server) (consul_dns_answers{SEL, SERVER, transport="tcp"})`, "consul_dns_answers{SEL, SERVER}", "server"), "{{server}}"},
 						{`max by (CLUSTER) (consul_cluster_servers{SEL, state="alive"})`, "servers alive"},
 					},
 				},
@@ -185,9 +185,7 @@ func ports() dashboard {
 					about: "What each DNS port answers for consul.service. Anything but \"no error\" means that clients of DNS find " +
 						"no service there.",
 					alerts: "ConsulDNSPortDown ConsulDNSFewerServers", noValue: notAvailable,
-					expr: optionalNow(
-						"max by (server, port, transport) (consul_dns_response_code{SEL, SERVER})", "consul_dns_response_code{SEL, SERVER}", "server",
-					),
+					expr:            optionalNow("max by (server, port, transport) (consul_dns_response_code{SEL, SERVER})", "server"),
 					transformations: []object{sorted("server", false), columns("server", "Server", "port", "Port", "transport", "Transport", "Value", "Answer")},
 					overrides: []object{override("Answer", cell,
 						colored(badFrom(1)),
@@ -199,8 +197,8 @@ func ports() dashboard {
 	}
 }
 
-// Seconds that a port's certificate has left, and those of certificates that are renewed by themselves: they live for less than it takes to
-// warn, and have more than a tenth of their time left. The alert leaves them out, too.
+// Seconds that a port's certificate has left, and those of certificates that are renewed by themselves: they live for
+// less than it takes to warn, and have more than a tenth of their time left. The alert leaves them out, too.
 const (
 	certificateLeft  = "(min by (PORT) (consul_port_tls_earliest_cert_expiry_timestamp_seconds{SEL, SERVER}) - time())"
 	certificateYoung = "(" + certificateLeft + " < 14 * 86400 and on (PORT) " + certificateLeft +

@@ -7,7 +7,7 @@ func raft() dashboard {
 	return dashboard{
 		name:      "raft",
 		title:     "Consul / Raft",
-		about:     "What each server says about the leader, its log and its peers, and how fast Raft is. Part of consul_cluster_exporter.",
+		about:     "What each server says about the leader, its log and its peers, and how fast Raft is.",
 		variables: []object{serverVariable("consul_server_info")},
 		rows: []row{
 			{"What is wrong", []panel{
@@ -73,9 +73,7 @@ func raft() dashboard {
 					about: "How many servers are leader, follower or candidate by their own account. A candidate that stays one " +
 						"cannot reach enough of the others. Not available where the exporter does not reach the servers' HTTP API.",
 					alerts: "ConsulServerCandidate", stepped: true, stacked: true, noValue: notAvailable,
-					expr: optional(
-						"sum by (state) (max by (CLUSTER, server, state) (consul_server_raft_state{SEL, SERVER}))", "consul_server_raft_state{SEL, SERVER}", "state",
-					), legend: "{{state}}",
+					expr: optional("sum by (state) (max by (CLUSTER, server, state) (consul_server_raft_state{SEL, SERVER}))", "state"), legend: "{{state}}",
 					colors: map[string]string{"leader": blue, "follower": green, "candidate": orange, "shutdown": red, "unknown": gray},
 				},
 			}},
@@ -104,11 +102,8 @@ func raft() dashboard {
 						"fall to 0 now and then. Not available where the exporter does not reach the servers' HTTP API.",
 					alerts: "ConsulRaftApplyLag", unit: "short", noValue: notAvailable,
 					queries: []query{
-						{optional(
-							"max by (server) (consul_server_raft_commit_index{SEL, SERVER} - consul_server_raft_applied_index{SEL, SERVER})",
-							"consul_server_raft_commit_index{SEL, SERVER}", "server",
-						), "{{server}}, to apply"},
-						{optional(
+						{optional("max by (server) (consul_server_raft_commit_index{SEL, SERVER} - consul_server_raft_applied_index{SEL, SERVER})", "server"), "{{server}}, to apply"},
+						{optionalOf(
 							"max by (server) (consul_server_raft_applied_index{SEL, SERVER} - consul_server_raft_last_snapshot_index{SEL, SERVER})",
 							"consul_server_raft_last_snapshot_index{SEL, SERVER}", "server",
 						), "{{server}}, since the snapshot"},
@@ -166,7 +161,7 @@ func raft() dashboard {
 						"Not available before Consul 1.13.",
 					alerts: "ConsulRaftSaturated", unit: "percentunit", max: 1, noValue: notAvailable, lines: true,
 					steps: []step{{lowest, transparent}, {0.5, orange}},
-					expr: optional(
+					expr: optionalOf(
 						`max by (server, thread) (consul_agent_raft_thread_saturation_ratio{SEL, SERVER, stat="mean"})`,
 						"consul_agent_raft_thread_saturation_ratio{SEL, SERVER}", "server",
 					), legend: "{{server}} {{thread}}",
@@ -206,10 +201,7 @@ func raft() dashboard {
 					about: "Entries whose checksum was wrong when they were written or read, in the time shown. Any is corruption. " +
 						"Not available unless raft_logstore.verification is on.",
 					alerts: "ConsulRaftLogCorrupt", whole: true, noValue: notAvailable, mappings: []object{absent}, steps: badFrom(1),
-					expr: optionalNow(
-						"max by (CLUSTER) (max_over_time(consul_agent_raft_log_checksum_failures{SEL, SERVER}[$__range]))",
-						"consul_agent_raft_log_checksum_failures{SEL, SERVER}", "cluster",
-					),
+					expr: optionalNow("max by (CLUSTER) (max_over_time(consul_agent_raft_log_checksum_failures{SEL, SERVER}[$__range]))", "cluster"),
 				},
 				{
 					kind: stat, title: "Settings of autopilot", width: 12,
@@ -239,11 +231,11 @@ func raft() dashboard {
 // telemetry is the query of a metric that some agents measure and others do not, by server.
 func telemetry(metric string) query {
 	selected := metric + "{SEL, SERVER}"
-	return query{optional("max by (server) ("+selected+")", selected, "server"), "{{server}}"}
+	return query{optionalOf("max by (server) ("+selected+")", selected, "server"), "{{server}}"}
 }
 
-// occasional is the same for a metric that is there only when something has happened, by these labels. Its highest value since the last
-// point of the graph is taken, so that none is missed.
+// occasional is the same for a metric that is there only when something has happened, by these labels. Its highest
+// value since the last point of the graph is taken, so that none is missed.
 func occasional(metric string, labels ...string) query {
 	by, legend := "server", "{{server}}"
 	for _, l := range labels {
@@ -251,7 +243,7 @@ func occasional(metric string, labels ...string) query {
 		legend += " {{" + l + "}}"
 	}
 	selected := metric + "{SEL, SERVER}"
-	return query{optional("max by ("+by+") (max_over_time("+selected+"[$__rate_interval]))", selected, "server"), legend}
+	return query{optionalOf("max by ("+by+") (max_over_time("+selected+"[$__rate_interval]))", selected, "server"), legend}
 }
 
 // named gives a query's legends a further word.

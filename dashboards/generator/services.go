@@ -5,15 +5,16 @@ package generator
 
 import "strings"
 
-// services keeps to what is cheap in a catalog with 25,000 instances: graphs are made of consul_catalog_service_instances, which has four
-// series for a service, and what has four series for each check of an instance is asked for the present only.
+// services keeps to what is cheap in a catalog with 25,000 instances: graphs are made of
+// consul_catalog_service_instances, which has four series for a service, and what has four series for each check of
+// an instance is asked for the present only.
 func services() dashboard {
 	const chosen = `service_name=~"$service"`
 	byService := func(status string) string { return instancesOf(status, chosen) }
 	return dashboard{
 		name:      "services",
 		title:     "Consul / Services",
-		about:     "Which services and nodes do not work, which come and go, and which were taken out. Part of consul_cluster_exporter.",
+		about:     "Which services and nodes do not work, which come and go, and which were taken out.",
 		variables: []object{serviceVariable()},
 		rows: []row{
 			{"What is wrong", []panel{
@@ -110,7 +111,7 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`,
 						"service that others need.",
 					alerts: "ConsulServiceDown ConsulServiceInstancesCritical", stepped: true, stacked: true, noValue: notAvailable,
 					interval: fewPoints, maxPoints: 100,
-					expr: optional(
+					expr: optionalOf(
 						orElse("topk(10, max by (service_name) ("+byService("critical")+") > 0)", label("0 * count(consul_catalog_services{SEL} > 0)", "service_name", "none")),
 						"consul_catalog_service_instances{SEL}", "service_name",
 					), legend: "{{service_name}}",
@@ -132,7 +133,7 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`,
 					about:  "Instances by the worst of their own checks. Checks of nodes do not count, and imported instances count, too. " + aboutSummary,
 					alerts: "ConsulServiceDown ConsulServiceInstancesCritical", stacked: true, noValue: notAvailable,
 					interval: fewPoints, maxPoints: 100,
-					expr: optional(
+					expr: optionalOf(
 						"sum by (status) (max by (CLUSTER, service_name, status) (consul_catalog_overview_service_instances{SEL, "+chosen+"}))",
 						"consul_catalog_overview_service_instances{SEL}", "status",
 					), legend: "{{status}}",

@@ -30,8 +30,8 @@ func coloredFromOne(colors map[string]string) []object {
 // orFor adds, for each cluster of which the first expression knows nothing, what the second one knows.
 func orFor(expr, otherwise string) string { return expr + "\nor on (CLUSTER)\n" + otherwise }
 
-// noneFor names "none" for each cluster where this expression is above 0, which tells that there is something that could be named, and "not
-// available" for each where it is 0.
+// noneFor names "none" for each cluster where this expression is above 0, which tells that there is something that
+// could be named, and "not available" for each where it is 0.
 func noneFor(expr, name string) string {
 	return orFor(label("0 * ("+expr+" > 0)", name, "none"), label("NaN * "+expr, name, notAvailable))
 }
@@ -120,7 +120,8 @@ func instancesOf(status string, more ...string) string {
 		", status=~\"" + status + "\"})"
 }
 
-// Services of which some instances are critical and none serves, and those of which all were taken out. Their values are above 0.
+// Services of which some instances are critical and none serves, and those of which all were taken out. Their values
+// are above 0.
 var (
 	servicesDown     = instancesOf("critical") + " > 0 unless on (CLUSTER, service_name) " + instancesOf("passing|warning") + " > 0"
 	servicesTakenOut = instancesOf("maintenance") + " > 0 unless on (CLUSTER, service_name) " + instancesOf("passing|warning|critical") + " > 0"
@@ -172,8 +173,8 @@ func instancesStat(width int) panel {
 	}
 }
 
-// fewPoints is the interval of graphs that are made of a series for each service: four times the points take four times as long, and seconds in
-// a large catalog, see docs/performance.md.
+// fewPoints is the interval of graphs that are made of a series for each service: four times the points take four
+// times as long, and seconds in a large catalog, see docs/performance.md.
 const fewPoints = "1m"
 
 func instancesOverTime(width, height int) panel {
@@ -181,7 +182,7 @@ func instancesOverTime(width, height int) panel {
 		kind: timeseries, title: "Service instances by state, over time", width: width, height: height,
 		about:  aboutStatus + "A step in all states at one time is a node or an agent, not a service.",
 		alerts: "ConsulServiceDown ConsulServiceInstancesCritical", stacked: true, noValue: notAvailable, interval: fewPoints,
-		maxPoints: 100, expr: optional(instances, "consul_catalog_service_instances{SEL}", "status"), legend: "{{status}}",
+		maxPoints: 100, expr: optional(instances, "status"), legend: "{{status}}",
 		colors: statusColors,
 	}
 }
