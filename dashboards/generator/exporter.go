@@ -12,110 +12,100 @@ func exporter() dashboard {
 		rows: []row{
 			{"What is wrong", []panel{
 				{
-					kind: stat, title: "Exporters", width: 4,
+					kind: stat, title: "Exporters", width: 4, alerts: "ConsulExporterDown ConsulExporterMissing", unit: "percentunit",
+					whole: true, noValue: "none is scraped", steps: []step{{lowest, red}, {0.0001, orange}, {1, green}},
+					mappings: []object{either("down", "up")},
 					about: "Whether Prometheus reaches the exporters; in part is a percentage. While one is down, nothing that only " +
 						"it knows is known.",
-					alerts: "ConsulExporterDown ConsulExporterMissing", unit: "percentunit", whole: true, noValue: "none is scraped",
-					steps:    []step{{lowest, red}, {0.0001, orange}, {1, green}},
-					mappings: []object{either("down", "up")}, expr: "avg by (CLUSTER) (up{SEL})",
+					expr: "avg by (CLUSTER) (up{SEL})",
 				},
 				{
-					kind: stat, title: "Agents that are asked", width: 4,
+					kind: stat, title: "Agents that are asked", width: 4, alerts: "ConsulAgentUnreachable", unit: "percentunit",
+					whole: true, steps: []step{{lowest, red}, {0.0001, orange}, {1, green}}, mappings: []object{either("down", "up")},
 					about: "Whether the agents answer that exporters ask; in part is a percentage. Ports and Raft are still watched " +
 						"while one does not.",
-					alerts: "ConsulAgentUnreachable", unit: "percentunit", whole: true,
-					steps:    []step{{lowest, red}, {0.0001, orange}, {1, green}},
-					mappings: []object{either("down", "up")},
-					expr:     "avg by (CLUSTER) (consul_up{SEL})",
+					expr: "avg by (CLUSTER) (consul_up{SEL})",
 				},
 				{
-					kind: stat, title: "Longest scrape", width: 4,
+					kind: stat, title: "Longest scrape", width: 4, alerts: "ConsulScrapeSlow", unit: "s", noValue: "none is scraped",
+					steps: badFromTwo(4, 8),
 					about: "How long the slowest exporter took, as Prometheus measured it. With a server that hangs it is " +
 						"--probe.timeout, 3 s by default.",
-					alerts: "ConsulScrapeSlow", unit: "s", noValue: "none is scraped", steps: badFromTwo(4, 8),
 					expr: "max by (CLUSTER) (scrape_duration_seconds{SEL})",
 				},
 				{
-					kind: stat, title: "Collectors that fail", width: 4,
+					kind: stat, title: "Collectors that fail", width: 4, alerts: "ConsulCollectorFails ConsulExporterImpaired",
+					steps: badFrom(1),
 					about: "Collectors of all exporters that could not find out all they are for, but may and can. Some of their " +
 						"metrics are missing. The second alert says that the exporter itself is to blame.",
-					alerts: "ConsulCollectorFails ConsulExporterImpaired", steps: badFrom(1),
 					expr: "sum by (CLUSTER) (" + failing + ")",
 				},
 				{
-					kind: stat, title: "The token may read", width: 4,
+					kind: stat, title: "The token may read", width: 4, alerts: "ConsulResultsFiltered ConsulCollectorRefused",
+					steps: warningFrom(1), mappings: []object{mapped([]entry{{"0", "all", green}, {"1", "in part", orange}})},
 					about: "Whether Consul refused something, or left something out of its answers, because the token may not read " +
 						"it. What is missing has no metrics and no alerts.",
-					alerts: "ConsulResultsFiltered ConsulCollectorRefused", steps: warningFrom(1),
-					mappings: []object{mapped([]entry{{"0", "all", green}, {"1", "in part", orange}})}, expr: tokenTooWeak,
+					expr: tokenTooWeak,
 				},
 				{
-					kind: stat, title: "Configuration file", width: 4,
+					kind: stat, title: "Configuration file", width: 4, alerts: "ConsulConfigReloadFailed", steps: goodFrom(1),
+					mappings: []object{either("not loaded", "loaded"), absent},
 					about: "Whether the configuration file could be loaded the last time it was tried. Not available without " +
 						"--config.file.",
-					alerts: "ConsulConfigReloadFailed", noValue: notAvailable, steps: goodFrom(1),
-					mappings: []object{either("not loaded", "loaded"), absent},
-					expr:     optionalNow("min by (CLUSTER) (consul_exporter_config_last_reload_successful{SEL})", "cluster"),
+					optional: true, expr: "min by (CLUSTER) (consul_exporter_config_last_reload_successful{SEL})",
 				},
 				collectorsTable(12, 11),
 				exportersTable(12, 11),
 			}},
 			{"Scrapes", []panel{
 				{
-					kind: timeseries, title: "Duration of scrapes", width: 8,
-					about:  "As Prometheus measured it, by exporter. Near the scrape's timeout metrics begin to be missing.",
-					alerts: "ConsulScrapeSlow", unit: "s", expr: "max by (instance) (scrape_duration_seconds{SEL})",
-					legend: "{{instance}}",
+					kind: timeseries, title: "Duration of scrapes", width: 8, alerts: "ConsulScrapeSlow", unit: "s",
+					about: "As Prometheus measured it, by exporter. Near the scrape's timeout metrics begin to be missing.",
+					expr:  "max by (instance) (scrape_duration_seconds{SEL})",
 				},
 				{
-					kind: timeseries, title: "Duration by collector", width: 8,
-					about:  "How long each collector took, on the slowest exporter. They run at the same time.",
-					alerts: "ConsulScrapeSlow", unit: "s",
-					expr: "max by (collector) (consul_exporter_collector_duration_seconds{SEL})", legend: "{{collector}}",
+					kind: timeseries, title: "Duration by collector", width: 8, alerts: "ConsulScrapeSlow", unit: "s",
+					about: "How long each collector took, on the slowest exporter. They run at the same time.",
+					expr:  "max by (collector) (consul_exporter_collector_duration_seconds{SEL})",
 				},
 				{
-					kind: timeseries, title: "Scrapes", width: 8,
+					kind: timeseries, title: "Scrapes", width: 8, alerts: "ConsulScrapeSlow", unit: "ops",
+					colors: map[string]string{"at their deadline": red},
 					about: "Scrapes per second of all exporters; those that were served from the snapshot of another one at the " +
 						"same time; and those that reached their deadline, of which there should be none.",
-					alerts: "ConsulScrapeSlow", unit: "ops",
 					queries: []query{
 						{"sum(rate(consul_exporter_scrapes_total{SEL}[$__rate_interval]))", "all"},
 						{"sum(rate(consul_exporter_scrapes_shared_total{SEL}[$__rate_interval]))", "shared"},
 						{"sum(rate(consul_exporter_scrape_timeouts_total{SEL}[$__rate_interval]))", "at their deadline"},
 					},
-					colors: map[string]string{"at their deadline": red},
 				},
 			}},
 			{"Requests to Consul", []panel{
 				{
-					kind: timeseries, title: "Requests by endpoint", width: 12,
+					kind: timeseries, title: "Requests by endpoint", width: 12, unit: "reqps", stacked: true,
 					about: "Requests per second to Consul's HTTP API, of all exporters. Their number does not depend on how many " +
 						"services there are.",
-					unit: "reqps", stacked: true,
-					expr:   "sum by (endpoint) (rate(consul_exporter_consul_requests_total{SEL}[$__rate_interval]))",
-					legend: "{{endpoint}}",
+					expr: "sum by (endpoint) (rate(consul_exporter_consul_requests_total{SEL}[$__rate_interval]))",
 				},
 				{
-					kind: timeseries, title: "Requests by answer", width: 6,
+					kind: timeseries, title: "Requests by answer", width: 6, alerts: "ConsulCollectorRefused ConsulAgentUnreachable",
+					unit: "reqps", stacked: true, colors: map[string]string{"200": green, "error": red},
 					about: "The same by the status of the answer. 403: the token may not. 404: this version or edition has no such " +
 						"thing. 429: Consul's limits. 500 and error: the agent has no leader, or does not answer.",
-					alerts: "ConsulCollectorRefused ConsulAgentUnreachable", unit: "reqps", stacked: true,
-					expr: "sum by (code) (rate(consul_exporter_consul_requests_total{SEL}[$__rate_interval]))", legend: "{{code}}",
-					colors: map[string]string{"200": green, "error": red},
+					expr: "sum by (code) (rate(consul_exporter_consul_requests_total{SEL}[$__rate_interval]))",
 				},
 				{
-					kind: timeseries, title: "Age of answers", width: 6,
+					kind: timeseries, title: "Age of answers", width: 6, unit: "s",
 					about: "How long before each query the server that answered it had heard of the leader. What grows is the age " +
 						"of what is shown about services and nodes.",
-					unit: "s", noValue: notAvailable,
-					expr: optional("max by (endpoint) (consul_exporter_query_last_contact_seconds{SEL})", "endpoint"), legend: "{{endpoint}}",
+					optional: true, expr: "max by (endpoint) (consul_exporter_query_last_contact_seconds{SEL})",
 				},
 			}},
 			{"Series", []panel{
 				{
-					kind: timeseries, title: "Series of the catalog", width: 8,
-					about:  "Series that the catalog has, and the limit above which only its totals are exported.",
-					alerts: "ConsulCatalogTooLarge", unit: "short", noValue: notAvailable,
+					kind: timeseries, title: "Series of the catalog", width: 8, alerts: "ConsulCatalogTooLarge", unit: "short",
+					noValue: notAvailable,
+					about:   "Series that the catalog has, and the limit above which only its totals are exported.",
 					queries: []query{
 						{"max by (instance) (consul_exporter_catalog_series{SEL})", "{{instance}}"},
 						{optional("min(consul_exporter_catalog_series_limit{SEL})", "instance"), "limit"},
@@ -123,39 +113,37 @@ func exporter() dashboard {
 					overrides: []object{limitLine("limit", orange)},
 				},
 				{
-					kind: timeseries, title: "Samples in a scrape", width: 8,
+					kind: timeseries, title: "Samples in a scrape", width: 8, unit: "short",
 					about: "Series that Prometheus got from each exporter at each scrape.",
-					unit:  "short", expr: "max by (instance) (scrape_samples_scraped{SEL})", legend: "{{instance}}",
+					expr:  "max by (instance) (scrape_samples_scraped{SEL})",
 				},
 				{
-					kind: timeseries, title: "Dropped series", width: 8,
+					kind: timeseries, title: "Dropped series", width: 8, unit: "ops",
 					about: "Series per second that were dropped because another one had the same labels, by collector. There should " +
 						"be none.",
-					unit: "ops", expr: "sum by (collector) (rate(consul_exporter_dropped_series_total{SEL}[$__rate_interval]))",
-					legend: "{{collector}}",
+					expr: "sum by (collector) (rate(consul_exporter_dropped_series_total{SEL}[$__rate_interval]))",
 				},
 			}},
 			{"Process", []panel{
 				{
-					kind: timeseries, title: "Processor time", width: 6, height: 7,
+					kind: timeseries, title: "Processor time", width: 6, height: 7, unit: "percentunit",
 					about: "Processors that each exporter keeps busy.",
-					unit:  "percentunit", expr: "max by (instance) (rate(process_cpu_seconds_total{SEL}[$__rate_interval]))",
-					legend: "{{instance}}",
+					expr:  "max by (instance) (rate(process_cpu_seconds_total{SEL}[$__rate_interval]))",
 				},
 				{
-					kind: timeseries, title: "Memory", width: 6, height: 7,
+					kind: timeseries, title: "Memory", width: 6, height: 7, unit: "bytes",
 					about: "Memory of each exporter. It follows the size of the catalog.",
-					unit:  "bytes", expr: "max by (instance) (process_resident_memory_bytes{SEL})", legend: "{{instance}}",
+					expr:  "max by (instance) (process_resident_memory_bytes{SEL})",
 				},
 				{
-					kind: timeseries, title: "Open files", width: 6, height: 7,
+					kind: timeseries, title: "Open files", width: 6, height: 7, unit: "short", whole: true,
 					about: "Open files of each exporter, sockets included. It goes back to a few after each scrape.",
-					unit:  "short", whole: true, expr: "max by (instance) (process_open_fds{SEL})", legend: "{{instance}}",
+					expr:  "max by (instance) (process_open_fds{SEL})",
 				},
 				{
-					kind: timeseries, title: "Goroutines", width: 6, height: 7,
+					kind: timeseries, title: "Goroutines", width: 6, height: 7, unit: "short", whole: true,
 					about: "Goroutines of each exporter. It goes back to a few after each scrape.",
-					unit:  "short", whole: true, expr: "max by (instance) (go_goroutines{SEL})", legend: "{{instance}}",
+					expr:  "max by (instance) (go_goroutines{SEL})",
 				},
 			}},
 		},
@@ -180,11 +168,10 @@ func collectorsTable(width, height int) panel {
 		return "min by (collector) (consul_exporter_collector_supported{SEL, " + matcher + "}) == 0"
 	}
 	p := figuresPanel(panel{
-		title: "Collectors", width: width, height: height,
+		title: "Collectors", width: width, height: height, alerts: "ConsulCollectorFails ConsulCollectorRefused",
 		about: "Of the exporter that is worst off. \"refused\": Consul refuses what the collector reads, because of the " +
 			"token's rights, the version or the edition; for acl, license and peering that is normal without ACLs or " +
 			"Enterprise. The exporter's log says why one fails.",
-		alerts: "ConsulCollectorFails ConsulCollectorRefused",
 	}, figures{"collector", []column{
 		{
 			// What is refused and should not be is between what fails and what works.
@@ -202,10 +189,9 @@ func collectorsTable(width, height int) panel {
 // exportersTable says of each exporter what it is.
 func exportersTable(width, height int) panel {
 	return panel{
-		kind: table, title: "Versions of exporters", width: width, height: height,
-		about:  "Each exporter that is up, its version, and the Go it was built with.",
-		alerts: "ConsulExporterDown",
-		expr:   "max by (cluster, datacenter, job, instance, version, goversion) (consul_exporter_build_info{SEL})",
+		kind: table, title: "Versions of exporters", width: width, height: height, alerts: "ConsulExporterDown",
+		about: "Each exporter that is up, its version, and the Go it was built with.",
+		expr:  "max by (cluster, datacenter, job, instance, version, goversion) (consul_exporter_build_info{SEL})",
 		transformations: []object{
 			sorted("instance", false),
 			labelColumns("cluster", "Cluster", "datacenter", "Datacenter", "job", "Job", "instance", "Exporter",

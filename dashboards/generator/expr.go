@@ -6,6 +6,7 @@ package generator
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -87,6 +88,17 @@ func optionalNowOf(expr, metric, legendLabel string) string {
 
 // selector is a metric with its matchers.
 var selector = regexp.MustCompile(`\w+\{[^}]*\}`)
+
+// groupedBy returns the labels of the first clause "by", without those that tell clusters or ports apart.
+func groupedBy(expr string) []string {
+	var labels []string
+	if by := byClause.FindStringSubmatch(expr); by != nil {
+		labels = strings.Split(by[1], ", ")
+	}
+	return slices.DeleteFunc(labels, func(label string) bool { return label == "CLUSTER" || label == "PORT" })
+}
+
+var byClause = regexp.MustCompile(`\bby \(([^)]*)\)`)
 
 // figures is one expression for a table that has a row for each server, or whatever the label row says, and a column
 // for each figure.

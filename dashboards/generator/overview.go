@@ -13,9 +13,9 @@ func overview() dashboard {
 				quorumStat(3),
 				leaderStat(3),
 				{
-					kind: stat, title: "Silent servers", width: 3,
-					about:  "Servers whose port 8300 does not answer, five at most. Without 8300 a server takes no part in Raft.",
-					alerts: "ConsulServerDown ConsulServerHung ConsulRPCPortDown", names: true, steps: goodFrom(1),
+					kind: stat, title: "Silent servers", width: 3, alerts: "ConsulServerDown ConsulServerHung ConsulRPCPortDown",
+					names: true, steps: goodFrom(1),
+					about: "Servers whose port 8300 does not answer, five at most. Without 8300 a server takes no part in Raft.",
 					expr: orFor(
 						`topk by (CLUSTER) (5, max by (CLUSTER, server) (consul_port_up{SEL, protocol="rpc"}) == 0)`,
 						label(`min by (CLUSTER) (max by (CLUSTER, server) (consul_port_up{SEL, protocol="rpc"}))`, "server", "all answer"),
@@ -24,20 +24,19 @@ func overview() dashboard {
 				},
 				failingPortsStat(3, linkTo(uidPorts, "Ports")),
 				{
-					kind: stat, title: "Reads", width: 2,
+					kind: stat, title: "Reads", width: 2, alerts: "ConsulConsistentReadsFail", steps: goodFrom(1),
+					mappings: []object{either("stale only", "consistent")},
 					about: "Whether the cluster answers a consistent read, which the leader has to confirm with a majority. If not, " +
 						"nothing can be written either, and only reads that any server may answer still work. Not known while the " +
 						"agent that is asked does not answer.",
-					alerts: "ConsulConsistentReadsFail", steps: goodFrom(1),
-					mappings: []object{either("stale only", "consistent")},
-					expr:     "max by (CLUSTER) (consul_cluster_consistent_read_success{SEL})", links: []object{linkTo(uidRaft, "Raft")},
+					expr: "max by (CLUSTER) (consul_cluster_consistent_read_success{SEL})", links: []object{linkTo(uidRaft, "Raft")},
 				},
 				servicesDownCount(3),
 				{
-					kind: stat, title: "Alerts firing", width: 3,
+					kind: stat, title: "Alerts firing", width: 3, noValue: "no rules", steps: badFrom(1),
+					mappings: []object{nothing("no rules", gray)},
 					about: "Alerts of the exporter's rules that fire, by severity; those of severity info are in the list below. " +
 						"\"No rules\" means that Prometheus has not loaded them: consul_cluster_exporter alerts writes them.",
-					noValue: "no rules", steps: badFrom(1), mappings: []object{nothing("no rules", gray)},
 					queries: []query{
 						{orElse(orElse("count("+firingWith(`severity="critical"`)+")", rulesLoaded), "vector(NaN)"), "critical"},
 						{orElse(orElse("count("+firingWith(`severity="warning"`)+")", rulesLoaded), "vector(NaN)"), "warning"},
@@ -46,12 +45,12 @@ func overview() dashboard {
 				},
 				{
 					kind: stat, title: "Watched by", width: 4,
-					about: "Whether Prometheus reaches the exporters, and these reach their Consul agents; in part is a percentage. " +
-						"While an exporter is down nothing here is known. While an agent is down, what is known of ports and Raft " +
-						"comes from the servers themselves. What the token may not read has no figures and no alerts.",
 					alerts: "ConsulExporterDown ConsulExporterMissing ConsulAgentUnreachable ConsulResultsFiltered ConsulCollectorRefused",
 					unit:   "percentunit", whole: true, steps: []step{{lowest, red}, {0.0001, orange}, {1, green}},
 					mappings: []object{either("down", "up")},
+					about: "Whether Prometheus reaches the exporters, and these reach their Consul agents; in part is a percentage. " +
+						"While an exporter is down nothing here is known. While an agent is down, what is known of ports and Raft " +
+						"comes from the servers themselves. What the token may not read has no figures and no alerts.",
 					queries: []query{
 						{"avg by (CLUSTER) (up{SEL})", "exporter"},
 						{"avg by (CLUSTER) (consul_up{SEL})", "agent"},
@@ -67,23 +66,23 @@ func overview() dashboard {
 			{"What changed", []panel{
 				{
 					kind: timeseries, title: "Voters", width: 8, height: 7,
-					about:  "Voters that answer on their port 8300, and how many must agree. Below the quorum nothing can be written.",
 					alerts: "ConsulQuorumLost ConsulQuorumAtRisk ConsulVotersMissing ConsulEvenVoters", stepped: true,
+					colors: map[string]string{"answer": green},
+					about:  "Voters that answer on their port 8300, and how many must agree. Below the quorum nothing can be written.",
 					queries: []query{
 						{"max by (CLUSTER) (consul_cluster_voters{SEL})", "all"},
 						{"max by (CLUSTER) (consul_cluster_quorum{SEL})", "quorum"},
 						{"max by (CLUSTER) (consul_cluster_reachable_voters{SEL})", "answer"},
 					},
-					overrides: []object{limitLine("all", blue), limitLine("quorum", red)}, colors: map[string]string{"answer": green},
+					overrides: []object{limitLine("all", blue), limitLine("quorum", red)},
 				},
 				whoLeads(8, 7),
 				failingPortsOverTime(8, 7, ""),
 				{
-					kind: timeseries, title: "Changes", width: 8, height: 7,
+					kind: timeseries, title: "Changes", width: 8, height: 7, alerts: "ConsulLeaderChangesOften",
 					about: "How often something changed: the leader or the term, the answer of a port, the state of a member, the " +
 						"number of nodes and services. What stands at one time mostly has one cause.",
-					alerts: "ConsulLeaderChangesOften",
-					bars:   true, stacked: true, interval: "1m", // One bar for a change, or two.
+					bars: true, stacked: true, interval: "1m", // One bar for a change, or two.
 					queries: []query{
 						{"max by (CLUSTER) (increase(consul_cluster_leader_changes_total{SEL}[$__rate_interval]))", "leader or term"},
 						{"sum(max by (PORT) (changes(consul_port_up{SEL}[$__rate_interval])))", "ports"},
@@ -93,11 +92,9 @@ func overview() dashboard {
 					},
 				},
 				{
-					kind: timeseries, title: "Alerts that fired", width: 8, height: 7,
+					kind: timeseries, title: "Alerts that fired", width: 8, height: 7, bars: true, stacked: true,
 					about: "Alerts of the exporter's rules, by name. Empty when none fired or the rules are not loaded.",
-					bars:  true, stacked: true,
-					expr:   orElse("count by (alertname) ("+firing+")", label("0 * absent(last_over_time("+firing+"[$__range] @ end()))", "alertname", "none")),
-					legend: "{{alertname}}",
+					expr:  orElse("count by (alertname) ("+firing+")", label("0 * absent(last_over_time("+firing+"[$__range] @ end()))", "alertname", "none")),
 				},
 				recoveryActions(8, 7),
 			}},
@@ -106,10 +103,9 @@ func overview() dashboard {
 				count("Services", 3, "Services in the catalog.", "max by (CLUSTER) (consul_catalog_services{SEL})", linkTo(uidServices, "Services")),
 				instancesStat(10),
 				{
-					kind: stat, title: "Checks by state", width: 8,
+					kind: stat, title: "Checks by state", width: 8, noValue: notAvailable,
 					about: "Health checks of services and nodes by their state. Those for maintenance are critical as well, and " +
 						"counted as such.",
-					noValue: notAvailable,
 					expr: `sum by (status) (
   max by (CLUSTER, check, node, service_id, status) (consul_health_service_status{SEL, status=~"passing|warning|critical"})
     or
@@ -119,14 +115,14 @@ func overview() dashboard {
 				},
 				instancesOverTime(12, 7),
 				{
-					kind: timeseries, title: "Members and nodes", width: 12, height: 7,
+					kind: timeseries, title: "Members and nodes", width: 12, height: 7, alerts: "ConsulSerfMemberFailed",
+					colors: memberColors,
 					about:  "Members of the LAN pool by state, as the agents see them, and nodes in the catalog.",
-					alerts: "ConsulSerfMemberFailed",
 					queries: []query{
 						{`max by (CLUSTER, status) (consul_serf_member_count{SEL, pool="lan"})`, "{{status}}"},
 						{"max by (CLUSTER) (consul_catalog_nodes{SEL})", "nodes in the catalog"},
 					},
-					overrides: []object{limitLine("nodes in the catalog", blue)}, colors: memberColors,
+					overrides: []object{limitLine("nodes in the catalog", blue)},
 				},
 			}},
 		},
@@ -138,11 +134,11 @@ func recoveryActions(width, height int) panel {
 	const decisions = "consul_responder_actions_total{SEL}"
 	return panel{
 		kind: timeseries, title: "Recovery actions", width: width, height: height,
-		about:  "What the responder decided, and how it ended; its history says why. Not available where none runs.",
 		alerts: "ConsulResponderRefuses ConsulResponderFails", bars: true, stacked: true,
+		about: "What the responder decided, and how it ended; its history says why. Not available where none runs.",
 		expr: optionalOf(
 			`sum by (what) (label_join(increase(`+decisions+`[$__rate_interval]), "what", ": ", "action", "result"))`, decisions, "what",
-		), legend: "{{what}}",
+		),
 	}
 }
 
@@ -150,9 +146,9 @@ func recoveryActions(width, height int) panel {
 func serversTable(width, height int) panel {
 	return figuresPanel(panel{
 		title: "Servers", width: width, height: height,
+		alerts: "ConsulServerDown ConsulServerHung ConsulServerWithoutLeader ConsulRaftLogLag ConsulRaftLastContact",
 		about: "Each server by its own account. One that does not answer has no figures but its ports; one that hangs " +
 			"accepts connections and answers none. Click on a server for its Raft figures or ports.",
-		alerts: "ConsulServerDown ConsulServerHung ConsulServerWithoutLeader ConsulRaftLogLag ConsulRaftLastContact",
 		overrides: []object{override("Server", property{"links", []object{
 			linkTo(uidRaft, "Raft of this server", "var-server=${__data.fields.Server}"),
 			linkTo(uidPorts, "Ports of this server", "var-server=${__data.fields.Server}"),

@@ -30,8 +30,10 @@ type panel struct {
 	// about says what is shown and what is bad; alerts are the names of those about it, with spaces.
 	about, alerts string
 
-	// expr and legend are those of the only query, queries those of several.
+	// expr and legend are those of the only query, queries those of several. By default the legend is made of the labels
+	// of the first clause "by". What is optional is not available in every version or edition, or from every agent.
 	expr, legend string
+	optional     bool
 	queries      []query
 	unit         string
 	// decimals of values; 0 leaves it to Grafana if whole is not set.
@@ -154,11 +156,23 @@ func nothing(text, color string) object {
 // withDefaults is the panel with the usual values of what is left out.
 func (p panel) withDefaults() panel {
 	p.unit = cmp.Or(p.unit, "none")
+	labels := groupedBy(p.expr)
+	if p.optional {
+		p.noValue = cmp.Or(p.noValue, notAvailable)
+		absent := optional
+		if p.kind != timeseries {
+			absent = optionalNow
+		}
+		p.expr = absent(p.expr, append(labels, "cluster")[0])
+	}
 	switch p.kind {
 	case stat:
 		p.height, p.legend = cmp.Or(p.height, 4), cmp.Or(p.legend, clusterLegend)
 	case timeseries:
 		p.height = cmp.Or(p.height, 8)
+		if len(labels) > 0 {
+			p.legend = cmp.Or(p.legend, "{{"+strings.Join(labels, "}} {{")+"}}")
+		}
 		p.whole = p.whole || p.unit == "none"
 	}
 	if p.kind != timeseries {

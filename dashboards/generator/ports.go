@@ -18,16 +18,16 @@ func ports() dashboard {
 			{"What is wrong", []panel{
 				withServer(failingPortsStat(4)),
 				{
-					kind: stat, title: "Hanging ports", width: 4,
+					kind: stat, title: "Hanging ports", width: 4, alerts: "ConsulServerHung ConsulPortNotAnswering", steps: badFrom(1),
 					about: "TCP ports that accept connections and answer nothing. The kernel accepts connections for a process that " +
 						"is stopped, deadlocked or waits for its disk: all ports of a server at once mean that.",
-					alerts: "ConsulServerHung ConsulPortNotAnswering", steps: badFrom(1), expr: "sum by (CLUSTER) (" + hung + ")",
+					expr: "sum by (CLUSTER) (" + hung + ")",
 				},
 				{
-					kind: stat, title: "Gossip over TCP only", width: 4,
+					kind: stat, title: "Gossip over TCP only", width: 4, alerts: "ConsulGossipUDPBlocked", noValue: "not probed",
+					steps: warningFrom(1),
 					about: "Gossip ports that answer over TCP and not over UDP: mostly a firewall. Members are taken for failed and " +
 						"come back again and again.",
-					alerts: "ConsulGossipUDPBlocked", noValue: "not probed", steps: warningFrom(1),
 					expr: `sum by (CLUSTER) (
   (max by (CLUSTER, server, port, protocol) (consul_port_up{SEL, SERVER, protocol=~"serf_lan|serf_wan", transport="udp"}) == bool 0)
     * on (CLUSTER, server, port, protocol)
@@ -35,27 +35,25 @@ func ports() dashboard {
 )`,
 				},
 				{
-					kind: stat, title: "Exporters disagree", width: 4,
+					kind: stat, title: "Exporters disagree", width: 4, alerts: "ConsulPortViewsDiffer", steps: warningFrom(1),
 					about: "Ports that answer one exporter and not another one: the network between hosts is broken in part. Always " +
 						"0 with one exporter.",
-					alerts: "ConsulPortViewsDiffer", steps: warningFrom(1),
 					expr: "sum by (CLUSTER) (min by (PORT) (consul_port_up{SEL, SERVER}) < bool " + up + ")",
 				},
 				{
-					kind: stat, title: "Slowest answer", width: 4,
+					kind: stat, title: "Slowest answer", width: 4, alerts: "ConsulPortSlow", unit: "s", noValue: "no answer",
+					steps: warningFrom(1),
 					about: "The longest that a port which answers took, connecting included. Milliseconds are normal within a " +
 						"datacenter.",
-					alerts: "ConsulPortSlow", unit: "s", noValue: "no answer", steps: warningFrom(1),
 					expr: "max by (CLUSTER) (min by (PORT) (consul_port_probe_duration_seconds{SEL, SERVER}) and on (PORT) " + up + " == 1)",
 				},
 				{
-					kind: stat, title: "Certificate expires", width: 4,
+					kind: stat, title: "Certificate expires", width: 4, alerts: "ConsulCertificateExpires", unit: "suffix: days",
+					whole: true, noValue: notAvailable, mappings: []object{mapped([]entry{{noneDue, "none is due", green}}), absent},
+					steps: []step{{lowest, red}, {3, orange}, {14, green}},
 					about: "When the first certificate expires of those that ports show, in days. \"none is due\": all live for " +
 						"days only and have more than a tenth of their time left, as those have that Consul renews by itself. Not " +
 						"available if no port speaks TLS.",
-					alerts: "ConsulCertificateExpires", unit: "suffix: days", whole: true, noValue: notAvailable,
-					mappings: []object{mapped([]entry{{noneDue, "none is due", green}}), absent},
-					steps:    []step{{lowest, red}, {3, orange}, {14, green}},
 					expr: optionalNowOf(
 						orFor(
 							"min by (CLUSTER) ("+certificateLeft+" unless on (PORT) "+certificateYoung+") / 86400",
@@ -65,11 +63,11 @@ func ports() dashboard {
 				},
 				serverPortMatrix(panel{
 					title: "Ports now", width: 24, height: 6,
+					alerts: "ConsulServerDown ConsulServerHung ConsulRPCPortDown ConsulSerfLANPortDown ConsulSerfWANPortDown ConsulHTTPPortDown ConsulGRPCPortDown ConsulDNSPortDown",
+					steps:  []step{{lowest, red}, {1, green}, {2, blue}},
 					about: "Each port of each server. \"up\" is an answer in the port's own protocol; \"connects\" is a port that " +
 						"accepts connections and cannot be asked (consul_port_protocol_verified is 0); \"hangs\" accepts connections " +
 						"and does not answer; \"down\" does neither. Empty: not probed.",
-					alerts: "ConsulServerDown ConsulServerHung ConsulRPCPortDown ConsulSerfLANPortDown ConsulSerfWANPortDown ConsulHTTPPortDown ConsulGRPCPortDown ConsulDNSPortDown",
-					steps:  []step{{lowest, red}, {1, green}, {2, blue}},
 					mappings: []object{
 						mapped([]entry{{"-1", "hangs", red}, {"0", "down", red}, {"1", "up", green}, {"2", "connects", blue}}), empty,
 					},
@@ -78,12 +76,11 @@ func ports() dashboard {
 			}},
 			{"Why, and since when", []panel{
 				{
-					kind: table, title: "Probes that failed", width: 12, height: 7,
+					kind: table, title: "Probes that failed", width: 12, height: 7, alerts: "ConsulPortErrors",
 					about: "Ports whose probes failed just now, and why. refused: nothing listens. timeout: no answer in time. " +
 						"reset: the connection broke. unreachable: no route. resolve: no address. tls: the handshake failed or the " +
 						"certificate does not verify. auth: the exporter may not ask. protocol: it is not Consul. limit: the server's " +
 						"connection limit is reached.",
-					alerts: "ConsulPortErrors",
 					expr: orElse(
 						"round(max by (server, port, protocol, transport, reason) (increase(consul_port_probe_failures_total{SEL, SERVER}[$__rate_interval]))) > 0",
 						label(label("0 * count("+up+")", "server", "all answer"), "reason", "–"),
@@ -95,97 +92,89 @@ func ports() dashboard {
 					overrides: []object{override("Failed", colored(badFrom(1)), cell)},
 				},
 				{
-					kind: timeseries, title: "Failures by reason", width: 12, height: 7,
-					about:  "Probes of ports that failed, by reason; see the table for what these mean.",
-					alerts: "ConsulPortErrors", unit: "ops", stacked: true,
-					expr:   "sum by (reason) (max by (PORT, reason) (rate(consul_port_probe_failures_total{SEL, SERVER}[$__rate_interval])))",
-					legend: "{{reason}}",
+					kind: timeseries, title: "Failures by reason", width: 12, height: 7, alerts: "ConsulPortErrors", unit: "ops",
+					stacked: true,
+					about:   "Probes of ports that failed, by reason; see the table for what these mean.",
+					expr:    "sum by (reason) (max by (PORT, reason) (rate(consul_port_probe_failures_total{SEL, SERVER}[$__rate_interval])))",
 				},
 				failingPortsOverTime(12, 7, "SERVER"),
 				{
 					kind: timeseries, title: "Failing ports, by protocol", width: 12, height: 7,
-					about:   "The same by protocol. One protocol of all servers: a firewall, or a change of configuration.",
 					alerts:  "ConsulRPCPortDown ConsulSerfLANPortDown ConsulHTTPPortDown ConsulGRPCPortDown ConsulDNSPortDown",
-					stepped: true, stacked: true, expr: "sum by (protocol, transport) (" + up + " == bool 0)",
-					legend: "{{protocol}} {{transport}}",
+					stepped: true, stacked: true,
+					about: "The same by protocol. One protocol of all servers: a firewall, or a change of configuration.",
+					expr:  "sum by (protocol, transport) (" + up + " == bool 0)",
 				},
 				serverPortMatrix(panel{
-					title: "Last answer", width: 24, height: 6,
-					about: "How long ago each port last answered. Empty: not since the exporter started.",
-					unit:  "s", whole: true, steps: quiet(badFromTwo(60, 300)), mappings: []object{empty},
+					title: "Last answer", width: 24, height: 6, unit: "s", whole: true, steps: quiet(badFromTwo(60, 300)),
+					mappings:  []object{empty},
+					about:     "How long ago each port last answered. Empty: not since the exporter started.",
 					overrides: []object{matrixCells},
 				}, "time() - max by (PORT) (consul_port_last_success_timestamp_seconds{SEL, SERVER})"),
 				serverPortMatrix(panel{
-					title: "Success rate in the time shown", width: 24, height: 6,
-					about:  "The share of scrapes in which each port answered, over the time that the dashboard shows.",
-					alerts: "ConsulPortErrors", unit: "percentunit", decimals: 1,
-					steps: []step{{lowest, red}, {0.95, orange}, {0.999, green}}, mappings: []object{empty},
+					title: "Success rate in the time shown", width: 24, height: 6, alerts: "ConsulPortErrors", unit: "percentunit",
+					decimals: 1, steps: []step{{lowest, red}, {0.95, orange}, {0.999, green}}, mappings: []object{empty},
+					about:     "The share of scrapes in which each port answered, over the time that the dashboard shows.",
 					overrides: []object{matrixCells},
 				}, "max by (PORT) (avg_over_time(consul_port_up{SEL, SERVER}[$__range]))"),
 			}},
 			{"Response time", []panel{
 				{
-					kind: timeseries, title: "Port 8300, by server", width: 8,
+					kind: timeseries, title: "Port 8300, by server", width: 8, alerts: "ConsulPortSlow", unit: "s",
 					about: "How long the probe of the RPC port took, connecting included. One server that is slower than the others " +
 						"is busy or far away.",
-					alerts: "ConsulPortSlow", unit: "s",
-					expr: `max by (server) (consul_port_probe_duration_seconds{SEL, SERVER, protocol="rpc"})`, legend: "{{server}}",
+					expr: `max by (server) (consul_port_probe_duration_seconds{SEL, SERVER, protocol="rpc"})`,
 				},
 				{
-					kind: timeseries, title: "Slowest server, by protocol", width: 8,
+					kind: timeseries, title: "Slowest server, by protocol", width: 8, alerts: "ConsulPortSlow", unit: "s",
 					about: "How long the probe of each protocol took on the slowest server. A probe that fails takes until its " +
 						"timeout.",
-					alerts: "ConsulPortSlow", unit: "s",
-					expr:   "max by (protocol, transport) (consul_port_probe_duration_seconds{SEL, SERVER})",
-					legend: "{{protocol}} {{transport}}",
+					expr: "max by (protocol, transport) (consul_port_probe_duration_seconds{SEL, SERVER})",
 				},
 				{
-					kind: timeseries, title: "Slowest port, by phase", width: 8,
+					kind: timeseries, title: "Slowest port, by phase", width: 8, unit: "s",
 					about: "How long each phase of the probes took at most. connect is the network and the kernel, tls the " +
 						"handshake, request is Consul itself.",
-					unit: "s", expr: "max by (phase) (consul_port_probe_phase_duration_seconds{SEL, SERVER})", legend: "{{phase}}",
+					expr: "max by (phase) (consul_port_probe_phase_duration_seconds{SEL, SERVER})",
 				},
 			}},
 			{"Connections to the agent of the exporter", []panel{
 				{
-					kind: timeseries, title: "Established connections, by port", width: 12,
+					kind: timeseries, title: "Established connections, by port", width: 12, noValue: notAvailable,
 					about: "TCP connections to the ports of the agent that the exporter asks. Consul refuses more than 100 to port " +
 						"8300 and 200 to the HTTP API from one address by default. Not available unless the exporter runs on the " +
 						"agent's host.",
-					noValue: notAvailable,
 					expr: optionalOf(
 						`max by (server, port, protocol) (consul_port_connections{SEL, SERVER, state="established"})`, "consul_port_connections{SEL, SERVER}", "server",
-					), legend: "{{server}} {{port}} {{protocol}}",
+					),
 				},
 				{
-					kind: timeseries, title: "Other connections, by state", width: 12,
+					kind: timeseries, title: "Other connections, by state", width: 12, noValue: notAvailable,
 					about: "Connections that are not established. syn_recv that stays: the process does not accept. close_wait that " +
 						"grows: it does not close. time_wait is normal. Not available unless the exporter runs on the agent's host.",
-					noValue: notAvailable,
 					expr: optionalOf(
 						`sum by (state) (max by (PORT, state) (consul_port_connections{SEL, SERVER, state!="established"}))`, "consul_port_connections{SEL, SERVER}", "state",
-					), legend: "{{state}}",
+					),
 				},
 			}},
 			{"Certificates and DNS", []panel{
 				certificatesTable(8, 8),
 				{
-					kind: timeseries, title: "Servers that DNS names", width: 8,
+					kind: timeseries, title: "Servers that DNS names", width: 8, alerts: "ConsulDNSFewerServers",
+					noValue: notAvailable,
 					about: "Addresses that each DNS port answers with for consul.service, over TCP, and the servers that are alive. " +
 						"Fewer addresses: a server fails a health check, or the agent's token may not read it. Over UDP Consul answers " +
 						"with three at most. Not available where DNS is not probed.",
-					alerts: "ConsulDNSFewerServers", noValue: notAvailable,
 					queries: []query{
 						{optionalOf(`max by (server) (consul_dns_answers{SEL, SERVER, transport="tcp"})`, "consul_dns_answers{SEL, SERVER}", "server"), "{{server}}"},
 						{`max by (CLUSTER) (consul_cluster_servers{SEL, state="alive"})`, "servers alive"},
 					},
 				},
 				{
-					kind: table, title: "DNS answers", width: 8, height: 8,
+					kind: table, title: "DNS answers", width: 8, height: 8, alerts: "ConsulDNSPortDown ConsulDNSFewerServers",
 					about: "What each DNS port answers for consul.service. Anything but \"no error\" means that clients of DNS find " +
 						"no service there.",
-					alerts: "ConsulDNSPortDown ConsulDNSFewerServers", noValue: notAvailable,
-					expr:            optionalNow("max by (server, port, transport) (consul_dns_response_code{SEL, SERVER})", "server"),
+					optional: true, expr: "max by (server, port, transport) (consul_dns_response_code{SEL, SERVER})",
 					transformations: []object{sorted("server", false), columns("server", "Server", "port", "Port", "transport", "Transport", "Value", "Answer")},
 					overrides: []object{override("Answer", cell,
 						colored(badFrom(1)),
@@ -214,11 +203,10 @@ func certificatesTable(width, height int) panel {
 		return `min by (where) (label_join(` + expr + `, "where", " ", "server", "port"))`
 	}
 	p := figuresPanel(panel{
-		title: "Certificates", width: width, height: height,
+		title: "Certificates", width: width, height: height, alerts: "ConsulCertificateExpires", noValue: notAvailable,
 		about: "How long the certificate of each port is still valid, and how long it is valid in all. One that lives for " +
 			"days only is renewed by itself, and due when less than a tenth is left: so is that of port 8503, unless it was " +
 			"given one. Not available if no port speaks TLS.",
-		alerts: "ConsulCertificateExpires", noValue: notAvailable,
 	}, figures{"where", []column{
 		{
 			title: "State", steps: []step{{lowest, green}, {1, orange}, {2, red}},

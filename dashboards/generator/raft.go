@@ -14,45 +14,42 @@ func raft() dashboard {
 				withoutLinks(quorumStat(3)),
 				withoutLinks(leaderStat(3)),
 				{
-					kind: stat, title: "Leaders seen", width: 3,
+					kind: stat, title: "Leaders seen", width: 3, alerts: "ConsulServersDisagree",
+					steps: []step{{lowest, red}, {1, green}, {2, red}},
 					about: "Distinct leaders named by any server. 0: none knows a leader. 2 or more for longer than an election " +
 						"takes: the servers are cut off from each other.",
-					alerts: "ConsulServersDisagree", steps: []step{{lowest, red}, {1, green}, {2, red}},
 					expr: "max by (CLUSTER) (consul_cluster_reported_leaders{SEL})",
 				},
 				{
-					kind: stat, title: "Peer sets", width: 3,
+					kind: stat, title: "Peer sets", width: 3, alerts: "ConsulServersDisagree",
+					steps: []step{{lowest, red}, {1, green}, {2, red}},
 					about: "Distinct sets of peers that servers report: 1 is right. More for longer than a change of configuration " +
 						"takes: a server was taken out and does not know it, or two clusters were mixed.",
-					alerts: "ConsulServersDisagree", steps: []step{{lowest, red}, {1, green}, {2, red}},
 					expr: "max by (CLUSTER) (consul_cluster_raft_configurations{SEL})",
 				},
 				{
-					kind: stat, title: "Stale peers", width: 3,
-					about:  "Peers in the Raft configuration that match no member. They count for the quorum and can never vote.",
-					alerts: "ConsulStaleRaftPeer", steps: warningFrom(1),
-					expr: "max by (CLUSTER) (consul_cluster_unknown_raft_peers{SEL})",
+					kind: stat, title: "Stale peers", width: 3, alerts: "ConsulStaleRaftPeer", steps: warningFrom(1),
+					about: "Peers in the Raft configuration that match no member. They count for the quorum and can never vote.",
+					expr:  "max by (CLUSTER) (consul_cluster_unknown_raft_peers{SEL})",
 				},
 				{
-					kind: stat, title: "Without leader", width: 3,
-					about:  "Servers that answer and know of no leader: cut off from the others, or taken out of the cluster.",
-					alerts: "ConsulServerWithoutLeader ConsulNoLeader", steps: badFrom(1),
-					expr: "max by (CLUSTER) (consul_cluster_servers_without_leader{SEL})",
+					kind: stat, title: "Without leader", width: 3, alerts: "ConsulServerWithoutLeader ConsulNoLeader",
+					steps: badFrom(1),
+					about: "Servers that answer and know of no leader: cut off from the others, or taken out of the cluster.",
+					expr:  "max by (CLUSTER) (consul_cluster_servers_without_leader{SEL})",
 				},
 				{
-					kind: stat, title: "Elections", width: 3,
+					kind: stat, title: "Elections", width: 3, alerts: "ConsulLeaderChangesOften", whole: true, steps: warningFrom(1),
 					about: "Changes of the leader or the term in the time that the dashboard shows. Each one stops all writes for " +
 						"seconds.",
-					alerts: "ConsulLeaderChangesOften", whole: true, steps: warningFrom(1),
 					expr: "max by (CLUSTER) (increase(consul_cluster_leader_changes_total{SEL}[$__range]))",
 				},
 				{
-					kind: stat, title: "Autopilot", width: 3,
+					kind: stat, title: "Autopilot", width: 3, alerts: "ConsulAutopilotUnhealthy", noValue: notAvailable,
+					steps: goodFrom(1), mappings: []object{either("unhealthy", "healthy")},
 					about: "Whether autopilot, on the leader, calls all servers healthy. It takes hold of a server that failed, is " +
 						"late or behind. Not available without a leader, or if the token may not read the operator's API.",
-					alerts: "ConsulAutopilotUnhealthy", noValue: notAvailable, steps: goodFrom(1),
-					mappings: []object{either("unhealthy", "healthy")},
-					expr:     "max by (CLUSTER) (consul_autopilot_cluster_healthy{SEL})",
+					expr: "max by (CLUSTER) (consul_autopilot_cluster_healthy{SEL})",
 				},
 				reportedLeadersTable(8, 7),
 				raftTable(16, 7),
@@ -65,31 +62,29 @@ func raft() dashboard {
 						"other.",
 					alerts: "ConsulLeaderChangesOften ConsulServersDisagree", stepped: true, noValue: notAvailable,
 					// The term of the last log entry is all that a server says whose HTTP API is not asked.
-					expr:   `max by (server) (consul_server_raft_term{SEL, SERVER} or consul_server_raft_last_log_term{SEL, SERVER})`,
-					legend: "{{server}}", belowZero: true,
+					expr:      `max by (server) (consul_server_raft_term{SEL, SERVER} or consul_server_raft_last_log_term{SEL, SERVER})`,
+					belowZero: true,
 				},
 				{
-					kind: timeseries, title: "Servers by state", width: 8,
+					kind: timeseries, title: "Servers by state", width: 8, alerts: "ConsulServerCandidate", stepped: true,
+					stacked: true,
+					colors:  map[string]string{"leader": blue, "follower": green, "candidate": orange, "shutdown": red, "unknown": gray},
 					about: "How many servers are leader, follower or candidate by their own account. A candidate that stays one " +
 						"cannot reach enough of the others. Not available where the exporter does not reach the servers' HTTP API.",
-					alerts: "ConsulServerCandidate", stepped: true, stacked: true, noValue: notAvailable,
-					expr: optional("sum by (state) (max by (CLUSTER, server, state) (consul_server_raft_state{SEL, SERVER}))", "state"), legend: "{{state}}",
-					colors: map[string]string{"leader": blue, "follower": green, "candidate": orange, "shutdown": red, "unknown": gray},
+					optional: true, expr: "sum by (state) (max by (CLUSTER, server, state) (consul_server_raft_state{SEL, SERVER}))",
 				},
 			}},
 			{"Log", []panel{
 				{
-					kind: timeseries, title: "Last log index", width: 8,
+					kind: timeseries, title: "Last log index", width: 8, stepped: true, belowZero: true,
 					about: "Index of the last entry in each server's log. All lines rise together; one that stays flat belongs to a " +
 						"server that gets nothing.",
-					stepped: true, expr: "max by (server) (consul_server_raft_last_log_index{SEL, SERVER})", legend: "{{server}}",
-					belowZero: true,
+					expr: "max by (server) (consul_server_raft_last_log_index{SEL, SERVER})",
 				},
 				{
-					kind: timeseries, title: "Entries behind", width: 8,
+					kind: timeseries, title: "Entries behind", width: 8, alerts: "ConsulRaftLogLag", unit: "short",
 					about: "How many entries each server's log is behind the longest one, and how many autopilot allows. A server " +
 						"that is behind answers with old data and cannot replace another one.",
-					alerts: "ConsulRaftLogLag", unit: "short",
 					queries: []query{
 						{"max by (server) (consul_server_raft_log_lag_entries{SEL, SERVER})", "{{server}}"},
 						{"max(consul_autopilot_config_max_trailing_logs{SEL})", "allowed by autopilot"},
@@ -97,10 +92,10 @@ func raft() dashboard {
 					overrides: []object{limitLine("allowed by autopilot", orange)},
 				},
 				{
-					kind: timeseries, title: "Entries to apply, and since the snapshot", width: 8,
+					kind: timeseries, title: "Entries to apply, and since the snapshot", width: 8, alerts: "ConsulRaftApplyLag",
+					unit: "short", noValue: notAvailable,
 					about: "Committed entries that each server has yet to apply: near 0. Entries since its last snapshot go up and " +
 						"fall to 0 now and then. Not available where the exporter does not reach the servers' HTTP API.",
-					alerts: "ConsulRaftApplyLag", unit: "short", noValue: notAvailable,
 					queries: []query{
 						{optional("max by (server) (consul_server_raft_commit_index{SEL, SERVER} - consul_server_raft_applied_index{SEL, SERVER})", "server"), "{{server}}, to apply"},
 						{optionalOf(
@@ -112,103 +107,98 @@ func raft() dashboard {
 			}},
 			{"Time", []panel{
 				{
-					kind: timeseries, title: "Last contact with the leader", width: 8,
+					kind: timeseries, title: "Last contact with the leader", width: 8, alerts: "ConsulRaftLastContact", unit: "s",
+					lines: true, steps: []step{{lowest, transparent}, {0.2, orange}, {0.5, red}},
 					about: "How long ago each follower had heard of the leader. It goes up and down below the heartbeat; above 200 " +
 						"ms the network or the leader is slow, above 500 ms an election is near.",
-					alerts: "ConsulRaftLastContact", unit: "s", lines: true,
-					steps: []step{{lowest, transparent}, {0.2, orange}, {0.5, red}},
-					expr:  "min by (server) (consul_server_raft_last_contact_seconds{SEL, SERVER})", legend: "{{server}}",
+					expr: "min by (server) (consul_server_raft_last_contact_seconds{SEL, SERVER})",
 				},
 				{
-					kind: timeseries, title: "Consistent read", width: 8,
+					kind: timeseries, title: "Consistent read", width: 8, alerts: "ConsulConsistentReadsFail", unit: "s",
+					noValue: "none was answered",
 					about: "How long a read takes that the leader has to confirm with a majority: the time that Consul's clients " +
 						"wait. It has gaps where it was not answered in time.",
-					alerts: "ConsulConsistentReadsFail", unit: "s", noValue: "none was answered",
 					expr: "min by (CLUSTER) (consul_cluster_consistent_read_duration_seconds{SEL})", legend: "consistent read",
 				},
 				{
-					kind: timeseries, title: "Commit time", width: 8,
+					kind: timeseries, title: "Commit time", width: 8, alerts: "ConsulRaftCommitSlow", unit: "s", noValue: notAvailable,
 					about: "How long the leader took to commit an entry; writes wait that long. A few milliseconds are normal. Only " +
 						"the leader measures it: not available unless an exporter asks the leader's agent and there were writes.",
-					alerts: "ConsulRaftCommitSlow", unit: "s", noValue: notAvailable,
 					queries: []query{occasional("consul_agent_raft_commit_time_seconds", "stat")},
 				},
 				{
-					kind: timeseries, title: "Leader's last contact with followers", width: 8,
+					kind: timeseries, title: "Leader's last contact with followers", width: 8, unit: "s", noValue: notAvailable,
 					about: "How long ago the leader had heard of its followers. Above 200 ms it is about to step down. Only the " +
 						"leader measures it.",
-					unit: "s", noValue: notAvailable,
 					queries: []query{occasional("consul_agent_raft_leader_last_contact_seconds", "stat")},
 				},
 				{
-					kind: timeseries, title: "Time to store entries", width: 8,
+					kind: timeseries, title: "Time to store entries", width: 8, unit: "s", noValue: notAvailable,
 					about: "How long a server took to write entries to its disk. A slow disk makes all writes slow. Not available " +
 						"without writes, and with a log store other than BoltDB.",
-					unit: "s", noValue: notAvailable,
 					queries: []query{occasional("consul_agent_raft_boltdb_store_logs_seconds", "stat")},
 				},
 				{
-					kind: timeseries, title: "Entries written", width: 8,
+					kind: timeseries, title: "Entries written", width: 8, unit: "wps", noValue: notAvailable,
 					about: "Entries per second that the leader began to write. Far more than usual: somebody writes in a loop. Only " +
 						"agents that exporters ask are shown; followers have 0.",
-					unit: "wps", noValue: notAvailable, queries: []query{telemetry("consul_agent_raft_apply_per_second")},
+					queries: []query{telemetry("consul_agent_raft_apply_per_second")},
 				},
 			}},
 			{"Load", []panel{
 				{
-					kind: timeseries, title: "How busy Raft's threads are", width: 8,
+					kind: timeseries, title: "How busy Raft's threads are", width: 8, alerts: "ConsulRaftSaturated",
+					unit: "percentunit", max: 1, noValue: notAvailable, lines: true,
+					steps: []step{{lowest, transparent}, {0.5, orange}},
 					about: "Share of its time that each thread of Raft works. Above half for long, the server is near its limit. " +
 						"Not available before Consul 1.13.",
-					alerts: "ConsulRaftSaturated", unit: "percentunit", max: 1, noValue: notAvailable, lines: true,
-					steps: []step{{lowest, transparent}, {0.5, orange}},
 					expr: optionalOf(
 						`max by (server, thread) (consul_agent_raft_thread_saturation_ratio{SEL, SERVER, stat="mean"})`,
 						"consul_agent_raft_thread_saturation_ratio{SEL, SERVER}", "server",
-					), legend: "{{server}} {{thread}}",
+					),
 				},
 				{
-					kind: timeseries, title: "Age of the log, and time to restore", width: 8,
+					kind: timeseries, title: "Age of the log, and time to restore", width: 8, alerts: "ConsulRaftLogTooShort",
+					unit: "s", noValue: notAvailable,
 					about: "How old the oldest entry in the leader's log is, and how long servers took to restore a snapshot. A " +
 						"server that restarts must be done before the log has gone on: the age at its lowest should be twice the time. " +
 						"Not available unless an exporter asks the leader's agent, and without a restore.",
-					alerts: "ConsulRaftLogTooShort", unit: "s", noValue: notAvailable,
 					queries: []query{
 						named(telemetry("consul_agent_raft_oldest_log_age_seconds"), "age of the log"),
 						named(occasional("consul_agent_raft_restore_duration_seconds"), "restore"),
 					},
 				},
 				{
-					kind: timeseries, title: "Free list of BoltDB", width: 8,
+					kind: timeseries, title: "Free list of BoltDB", width: 8, unit: "bytes", noValue: notAvailable,
 					about: "What BoltDB writes to the disk with each entry beside the entry. Megabytes make all writes slow. Not " +
 						"available with another log store.",
-					unit: "bytes", noValue: notAvailable, queries: []query{telemetry("consul_agent_raft_boltdb_freelist_bytes")},
+					queries: []query{telemetry("consul_agent_raft_boltdb_freelist_bytes")},
 				},
 			}},
 			{"Autopilot", []panel{
 				{
-					kind: stat, title: "What may fail, by autopilot", width: 6,
+					kind: stat, title: "What may fail, by autopilot", width: 6, alerts: "ConsulQuorumAtRisk", noValue: notAvailable,
 					about: "Healthy voters that can be lost without an outage, as autopilot counts them. The optimistic number " +
 						"counts the servers that Consul Enterprise can give a vote in time; without Enterprise it is the same. Not " +
 						"available without a leader.",
-					alerts: "ConsulQuorumAtRisk", noValue: notAvailable,
 					queries: []query{
 						{"min by (CLUSTER) (consul_autopilot_cluster_failure_tolerance{SEL})", "voters"},
 						{"min by (CLUSTER) (consul_autopilot_cluster_optimistic_failure_tolerance{SEL})", "optimistic"},
 					},
 				},
 				{
-					kind: stat, title: "Wrong checksums", width: 6,
+					kind: stat, title: "Wrong checksums", width: 6, alerts: "ConsulRaftLogCorrupt", whole: true,
+					mappings: []object{absent}, steps: badFrom(1),
 					about: "Entries whose checksum was wrong when they were written or read, in the time shown. Any is corruption. " +
 						"Not available unless raft_logstore.verification is on.",
-					alerts: "ConsulRaftLogCorrupt", whole: true, noValue: notAvailable, mappings: []object{absent}, steps: badFrom(1),
-					expr: optionalNow("max by (CLUSTER) (max_over_time(consul_agent_raft_log_checksum_failures{SEL, SERVER}[$__range]))", "cluster"),
+					optional: true,
+					expr:     "max by (CLUSTER) (max_over_time(consul_agent_raft_log_checksum_failures{SEL, SERVER}[$__range]))",
 				},
 				{
-					kind: stat, title: "Settings of autopilot", width: 12,
+					kind: stat, title: "Settings of autopilot", width: 12, noValue: notAvailable,
 					about: "What the cluster is set to: from when on a server counts as unhealthy, below how many servers none is " +
 						"removed, how long a new server must be healthy before it gets a vote, and whether servers that failed are " +
 						"removed.",
-					noValue: notAvailable,
 					queries: []query{
 						{"max by (CLUSTER) (consul_autopilot_config_last_contact_threshold_seconds{SEL})", "last contact"},
 						{"max by (CLUSTER) (consul_autopilot_config_max_trailing_logs{SEL})", "entries behind"},
@@ -276,10 +266,10 @@ func reportedLeadersTable(width, height int) panel {
 )`
 	return panel{
 		kind: table, title: "Whom each server calls leader", width: width, height: height,
+		alerts: "ConsulServersDisagree ConsulServerWithoutLeader ConsulServerHung ConsulServerDown", steps: goodFrom(1),
 		about: "All must name the same one. \"none\": the server knows of no leader. \"does not answer\": its port 8300 " +
 			"does not.",
-		alerts: "ConsulServersDisagree ConsulServerWithoutLeader ConsulServerHung ConsulServerDown", expr: expr,
-		steps: goodFrom(1),
+		expr: expr,
 		transformations: []object{
 			sorted("server", false),
 			labelColumns("server", "Server", "name", "Calls leader", "leader", "At"),
@@ -295,10 +285,10 @@ func raftTable(width, height int) panel {
 	role.expr = narrowed(role.expr)
 	return figuresPanel(panel{
 		title: "Each server's Raft", width: width, height: height,
+		alerts: "ConsulRaftLogLag ConsulRaftApplyLag ConsulRaftLastContact ConsulServerCandidate",
 		about: "By each server's own account; one that does not answer is not there. The indexes of all are nearly the " +
 			"same in a cluster that works. State, term, commit and applied index need the server's HTTP API, the others port " +
 			"8300 only.",
-		alerts: "ConsulRaftLogLag ConsulRaftApplyLag ConsulRaftLastContact ConsulServerCandidate",
 	}, figures{"server", []column{
 		role,
 		{title: "Term", expr: one("consul_server_raft_term")},
@@ -319,10 +309,10 @@ func autopilotTable(width, height int) panel {
 	one := func(metric string) string { return "max by (server) (" + metric + "{SEL, SERVER})" }
 	yes := []object{mapped([]entry{{"0", "no", ""}, {"1", "yes", ""}})}
 	p := figuresPanel(panel{
-		title: "Autopilot's view of each server", width: width, height: height,
+		title: "Autopilot's view of each server", width: width, height: height, alerts: "ConsulAutopilotUnhealthy",
+		noValue: notAvailable,
 		about: "What the leader's autopilot says of each server: whether it is healthy, since when it is or is not, and " +
 			"whether it has a vote. Not available without a leader, or if the token may not read the operator's API.",
-		alerts: "ConsulAutopilotUnhealthy", noValue: notAvailable,
 	}, figures{"server", []column{
 		{title: "Healthy", steps: goodFrom(1), mappings: []object{either("no", "yes")}, expr: one("consul_autopilot_server_healthy")},
 		{title: "Votes", mappings: yes, expr: one("consul_autopilot_server_voter")},

@@ -22,10 +22,10 @@ func services() dashboard {
 				onlyChosen(instancesStat(8), chosen),
 				{
 					kind: stat, title: "Nodes that fail", width: 4,
-					about: "Nodes of which a check is critical, serfHealth included: all services on such a node are critical. And " +
-						"nodes that were taken out for maintenance, with all services on them.",
 					alerts: "ConsulNodeCheckCritical ConsulSerfMemberFailed ConsulNodeMaintenanceLong", noValue: notAvailable,
 					steps: badFrom(1),
+					about: "Nodes of which a check is critical, serfHealth included: all services on such a node are critical. And " +
+						"nodes that were taken out for maintenance, with all services on them.",
 					queries: []query{
 						{`sum by (CLUSTER) (max by (CLUSTER, node) (consul_health_node_status{SEL, status="critical", check!="_node_maintenance"}))`, "critical"},
 						{`sum by (CLUSTER) (max by (CLUSTER, node) (consul_health_node_status{SEL, status="maintenance"}))`, "maintenance"},
@@ -34,11 +34,11 @@ func services() dashboard {
 				},
 				count("Services", 3, "Services in the catalog.", "max by (CLUSTER) (consul_catalog_services{SEL})"),
 				{
-					kind: stat, title: "Catalog", width: 3,
+					kind: stat, title: "Catalog", width: 3, alerts: "ConsulCatalogTooLarge ConsulResultsFiltered ConsulNoLeader",
+					noValue: notAvailable, steps: warningFrom(1),
 					about: "Whether all of the catalog is exported, and is of now. Old: the server that answers knows of no leader, " +
 						"and what has happened since is missing. Too large: it has more series than --collector.catalog.max-series " +
 						"allows, and only its totals are there. In part: the token may not read all of it.",
-					alerts: "ConsulCatalogTooLarge ConsulResultsFiltered ConsulNoLeader", noValue: notAvailable, steps: warningFrom(1),
 					mappings: []object{
 						mapped([]entry{{"0", "complete", green}, {"1", "in part", orange}, {"2", "too large", orange}, {"3", "too large", orange}}),
 						between(4, 7, "old", orange),
@@ -53,9 +53,9 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`,
 				},
 				{
 					kind: table, title: "Checks that fail", width: 14, height: 9,
+					alerts: "ConsulServiceDown ConsulServiceInstancesCritical ConsulNodeCheckCritical", noValue: notAvailable,
 					about: "Checks of services and nodes that are critical or warning, 500 at most, without those for maintenance. " +
 						"Why one fails is in its output: in Consul's UI, or in consul watch.",
-					alerts: "ConsulServiceDown ConsulServiceInstancesCritical ConsulNodeCheckCritical", noValue: notAvailable,
 					expr: orElse(
 						`topk(500,
   2 * max by (service_name, service_id, node, check) (consul_health_service_status{SEL, `+chosen+`, status="critical", check!~"_service_maintenance:.*"} == 1)
@@ -82,9 +82,9 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`,
 				},
 				{
 					kind: table, title: "Services that do not pass everywhere", width: 10, height: 9,
-					about:  "How many instances of each service are in which state, of the services that have any which does not pass.",
 					alerts: "ConsulServiceDown ConsulServiceInstancesCritical ConsulServiceMaintenanceLong", noValue: notAvailable,
 					mappings: []object{empty},
+					about:    "How many instances of each service are in which state, of the services that have any which does not pass.",
 					expr: orElse(
 						"max by (service_name, status) (consul_catalog_service_instances{SEL, "+chosen+"} and on (CLUSTER, service_name) "+byService("warning|critical|maintenance")+" > 0)",
 						label(none("consul_catalog_services{SEL}", "service_name", "every instance passes"), "status", "critical"),
@@ -107,14 +107,14 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`,
 				onlyChosen(instancesOverTime(12, 8), chosen),
 				{
 					kind: timeseries, title: "Services with critical instances", width: 12,
-					about: "Services with the most critical instances, ten at most. Many at one time are mostly one node or one " +
-						"service that others need.",
 					alerts: "ConsulServiceDown ConsulServiceInstancesCritical", stepped: true, stacked: true, noValue: notAvailable,
 					interval: fewPoints, maxPoints: 100,
+					about: "Services with the most critical instances, ten at most. Many at one time are mostly one node or one " +
+						"service that others need.",
 					expr: optionalOf(
 						orElse("topk(10, max by (service_name) ("+byService("critical")+") > 0)", label("0 * count(consul_catalog_services{SEL} > 0)", "service_name", "none")),
 						"consul_catalog_service_instances{SEL}", "service_name",
-					), legend: "{{service_name}}",
+					),
 				},
 			}},
 			{"Consul's own summary, for when the catalog is too large or may not be read at once", []panel{
@@ -122,30 +122,28 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`,
 				summaryStat("Nodes in the summary", 8, "Nodes by the worst of their own checks. "+aboutSummary, "consul_catalog_overview_nodes"),
 				summaryStat("Checks in the summary", 7, "Checks of nodes and services by status. "+aboutSummary, "consul_catalog_overview_checks"),
 				{
-					kind: stat, title: "Nodes read in part", width: 4,
+					kind: stat, title: "Nodes read in part", width: 4, whole: true, noValue: notAvailable, steps: warningFrom(1),
 					about: "Nodes of which some services were not read, because Consul changes nodes when it is asked for all at " +
 						"once and there are too many services to read one by one. The summary counts them, too.",
-					whole: true, noValue: notAvailable, steps: warningFrom(1),
 					expr: "max by (CLUSTER) (consul_catalog_nodes_unread{SEL})",
 				},
 				{
 					kind: timeseries, title: "Service instances in the summary", width: 24, height: 7,
-					about:  "Instances by the worst of their own checks. Checks of nodes do not count, and imported instances count, too. " + aboutSummary,
 					alerts: "ConsulServiceDown ConsulServiceInstancesCritical", stacked: true, noValue: notAvailable,
-					interval: fewPoints, maxPoints: 100,
+					interval: fewPoints, maxPoints: 100, colors: statusColors,
+					about: "Instances by the worst of their own checks. Checks of nodes do not count, and imported instances count, too. " + aboutSummary,
 					expr: optionalOf(
 						"sum by (status) (max by (CLUSTER, service_name, status) (consul_catalog_overview_service_instances{SEL, "+chosen+"}))",
 						"consul_catalog_overview_service_instances{SEL}", "status",
-					), legend: "{{status}}",
-					colors: statusColors,
+					),
 				},
 			}},
 			{"What comes and goes, and what was taken out", []panel{
 				{
-					kind: table, title: "Flapping services", width: 8, height: 8,
+					kind: table, title: "Flapping services", width: 8, height: 8, whole: true, noValue: notAvailable,
+					mappings: []object{unknown},
 					about: "How often the number of passing instances changed in the last hour, by service, the 20 most restless " +
 						"ones. A deployment is a few changes; a check with a timeout that is too short goes on.",
-					whole: true, noValue: notAvailable, mappings: []object{unknown},
 					expr: orElse(
 						"topk(20, max by (service_name) (changes(consul_catalog_service_instances{SEL, "+chosen+`, status="passing"}[1h])) > 0)`,
 						none("consul_catalog_services{SEL}", "service_name", "no service changed"),
@@ -154,10 +152,10 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`,
 					overrides:       []object{override("Changes", cell, colored([]step{{lowest, transparent}, {10, orange}}))},
 				},
 				{
-					kind: table, title: "Flapping nodes", width: 8, height: 8,
+					kind: table, title: "Flapping nodes", width: 8, height: 8, alerts: "ConsulSerfMemberFailed", whole: true,
+					noValue: notAvailable, mappings: []object{unknown},
 					about: "How often gossip's check of a node (serfHealth) changed in the last hour, the 20 most restless ones: " +
 						"agents that restart, or a network that loses packets.",
-					alerts: "ConsulSerfMemberFailed", whole: true, noValue: notAvailable, mappings: []object{unknown},
 					expr: orElse(
 						`topk(20, max by (node) (changes(consul_health_node_status{SEL, check="serfHealth", status="passing"}[1h])) > 0)`,
 						none("consul_catalog_nodes{SEL}", "node", "no node changed"),
@@ -167,8 +165,8 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`,
 				},
 				{
 					kind: table, title: "In maintenance", width: 8, height: 8,
-					about:  "Instances and nodes that somebody took out of use, 500 at most.",
 					alerts: "ConsulServiceMaintenanceLong ConsulNodeMaintenanceLong", noValue: notAvailable,
+					about: "Instances and nodes that somebody took out of use, 500 at most.",
 					expr: orElse(
 						"topk(500,\n  max by (service_name, service_id, node) (consul_health_service_status{SEL, "+chosen+`, status="maintenance"} == 1)
     or
@@ -191,7 +189,7 @@ const aboutSummary = "Consul's summary of the catalog is up to nine seconds old,
 // summaryStat is a family of Consul's summary by status.
 func summaryStat(title string, width int, about, family string) panel {
 	return panel{
-		kind: stat, title: title, width: width, about: about, whole: true, noValue: notAvailable,
+		kind: stat, title: title, width: width, whole: true, noValue: notAvailable, about: about,
 		expr: "sum by (status) (max by (CLUSTER, status) (" + family + "{SEL}))", legend: "{{status}}",
 		overrides: coloredFromOne(statusColors),
 	}

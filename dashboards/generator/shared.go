@@ -46,21 +46,20 @@ func withoutLinks(p panel) panel {
 
 func quorumStat(width int) panel {
 	return panel{
-		kind: stat, title: "Voters to spare", width: width,
+		kind: stat, title: "Voters to spare", width: width, alerts: "ConsulQuorumLost ConsulQuorumAtRisk",
+		steps: []step{{lowest, red}, {0, orange}, {1, green}}, mappings: []object{between(nil, -1, "quorum lost", red)},
 		about: "How many more voters may fail before the quorum is lost. At 0 the next failure stops all writes; when it " +
 			"is lost, nothing can be written, no service can register, and consistent reads fail. A single server always has 0.",
-		alerts: "ConsulQuorumLost ConsulQuorumAtRisk", steps: []step{{lowest, red}, {0, orange}, {1, green}},
-		mappings: []object{between(nil, -1, "quorum lost", red)}, expr: "max by (CLUSTER) (consul_cluster_failure_margin{SEL})",
-		links: []object{linkTo(uidRaft, "Raft")},
+		expr: "max by (CLUSTER) (consul_cluster_failure_margin{SEL})", links: []object{linkTo(uidRaft, "Raft")},
 	}
 }
 
 func leaderStat(width int) panel {
 	return panel{
-		kind: stat, title: "Leader", width: width,
+		kind: stat, title: "Leader", width: width, alerts: "ConsulNoLeader ConsulSplitBrain", names: true,
+		steps: []step{{lowest, red}, {1, green}, {2, red}},
 		about: "The server that calls itself leader. There must be one: without it nothing can be written, and with two " +
 			"(split brain) writes contradict each other.",
-		alerts: "ConsulNoLeader ConsulSplitBrain", names: true, steps: []step{{lowest, red}, {1, green}, {2, red}},
 		expr: orFor(
 			`(max by (CLUSTER, server) (consul_server_raft_is_leader{SEL}) == 1)
   * on (CLUSTER) group_left ()
@@ -74,9 +73,10 @@ max by (CLUSTER) (consul_cluster_leaders{SEL})`,
 func failingPortsStat(width int, links ...object) panel {
 	return panel{
 		kind: stat, title: "Failing ports", width: width,
-		about:  "Ports of all servers from which no exporter gets an answer in the port's own protocol.",
 		alerts: "ConsulRPCPortDown ConsulSerfLANPortDown ConsulSerfWANPortDown ConsulHTTPPortDown ConsulGRPCPortDown ConsulDNSPortDown ConsulPortNotAnswering",
-		steps:  badFrom(1), expr: "sum by (CLUSTER) (" + portUp() + " == bool 0)", links: links,
+		steps:  badFrom(1),
+		about:  "Ports of all servers from which no exporter gets an answer in the port's own protocol.",
+		expr:   "sum by (CLUSTER) (" + portUp() + " == bool 0)", links: links,
 	}
 }
 
@@ -88,26 +88,26 @@ func failingPortsOverTime(width, height int, servers string) panel {
 	}
 	return panel{
 		kind: timeseries, title: "Failing ports, by server", width: width, height: height,
+		alerts: "ConsulServerDown ConsulServerHung", stepped: true, stacked: true,
 		about: "How many ports of each server do not answer. All of one server: it is down or hangs. One of all servers: a " +
 			"firewall, or a change of configuration.",
-		alerts: "ConsulServerDown ConsulServerHung", stepped: true, stacked: true,
-		expr: "sum by (server) (" + up + " == bool 0)", legend: "{{server}}",
+		expr: "sum by (server) (" + up + " == bool 0)",
 	}
 }
 
 func whoLeads(width, height int) panel {
 	return panel{
 		kind: timeseries, title: "Who leads", width: width, height: height,
+		alerts: "ConsulNoLeader ConsulSplitBrain ConsulLeaderChangesOften", stepped: true, stacked: true,
 		about: "Servers that call themselves leader. The sum is 1 at all times but for elections, which take seconds: a " +
 			"gap is no leader, 2 is a split brain.",
-		alerts: "ConsulNoLeader ConsulSplitBrain ConsulLeaderChangesOften", stepped: true, stacked: true,
-		expr: "max by (server) (consul_server_raft_is_leader{SEL})", legend: "{{server}}",
+		expr: "max by (server) (consul_server_raft_is_leader{SEL})",
 	}
 }
 
 func count(title string, width int, about, expr string, links ...object) panel {
 	return panel{
-		kind: stat, title: title, width: width, about: about, whole: true, noValue: notAvailable, expr: expr, links: links,
+		kind: stat, title: title, width: width, whole: true, noValue: notAvailable, about: about, expr: expr, links: links,
 	}
 }
 
@@ -135,9 +135,9 @@ const aboutServicesDown = "Services of which no instance is passing or warning: 
 // servicesDownCount is for few columns: names take more.
 func servicesDownCount(width int) panel {
 	return panel{
-		kind: stat, title: "Services down", width: width, about: aboutServicesDown,
+		kind: stat, title: "Services down", width: width,
 		alerts: "ConsulServiceDown ConsulServiceMaintenanceLong ConsulNodeMaintenanceLong", noValue: notAvailable,
-		steps: badFrom(1),
+		steps: badFrom(1), about: aboutServicesDown,
 		queries: []query{
 			{orFor("count by (CLUSTER) ("+servicesDown+")", "0 * ("+catalogRead+")"), "critical"},
 			{orFor("count by (CLUSTER) ("+servicesTakenOut+")", "0 * ("+catalogRead+")"), "taken out"},
@@ -167,9 +167,9 @@ const aboutStatus = "An instance's status is the worst of its own checks and its
 func instancesStat(width int) panel {
 	return panel{
 		kind: stat, title: "Service instances by state", width: width,
-		about:  aboutStatus + "The servers' own service, consul, is among them.",
-		alerts: "ConsulServiceDown ConsulServiceInstancesCritical", whole: true, noValue: notAvailable, expr: instances,
-		legend: "{{status}}", overrides: coloredFromOne(statusColors), links: []object{linkTo(uidServices, "Services")},
+		alerts: "ConsulServiceDown ConsulServiceInstancesCritical", whole: true, noValue: notAvailable,
+		about: aboutStatus + "The servers' own service, consul, is among them.", expr: instances, legend: "{{status}}",
+		overrides: coloredFromOne(statusColors), links: []object{linkTo(uidServices, "Services")},
 	}
 }
 
@@ -180,9 +180,9 @@ const fewPoints = "1m"
 func instancesOverTime(width, height int) panel {
 	return panel{
 		kind: timeseries, title: "Service instances by state, over time", width: width, height: height,
-		about:  aboutStatus + "A step in all states at one time is a node or an agent, not a service.",
 		alerts: "ConsulServiceDown ConsulServiceInstancesCritical", stacked: true, noValue: notAvailable, interval: fewPoints,
-		maxPoints: 100, expr: optional(instances, "status"), legend: "{{status}}",
-		colors: statusColors,
+		maxPoints: 100, colors: statusColors,
+		about: aboutStatus + "A step in all states at one time is a node or an agent, not a service.",
+		expr:  optional(instances, "status"), legend: "{{status}}",
 	}
 }
