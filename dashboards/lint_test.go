@@ -401,7 +401,7 @@ func TestSelectors(t *testing.T) {
 				t.Errorf("%s: rate over %s; want $__rate_interval", e.where, m[1])
 			}
 		}
-		if left := regexp.MustCompile(`\b(SEL|SERVER|CLUSTER|PORT)\b`).FindString(e.expr); left != "" {
+		if left := regexp.MustCompile(`\b(SEL|SERVER|SERVICE|CLUSTER|PORT)\b`).FindString(e.expr); left != "" {
 			t.Errorf("%s: the word %s is left", e.where, left)
 		}
 	}

@@ -114,7 +114,8 @@ func datasource() object { return object{"type": "prometheus", "uid": "${datasou
 func links() object {
 	return object{
 		"type": "dashboards", "tags": []string{tag}, "asDropdown": true, "includeVars": true, "keepTime": true,
-		"title": "Consul", "icon": "external link", "tooltip": "The other dashboards about Consul", "targetBlank": false, "url": "",
+		"title": "Consul", "icon": "external link", "tooltip": "The other dashboards about Consul", "targetBlank": false,
+		"url": "",
 	}
 }
 
@@ -131,12 +132,16 @@ func leaderChanges() object {
 // datacenter: without them "All" must also match what has no such label, hence ".*". Job and instance are always
 // there.
 func commonVariables() []object {
+	const scrapes = "consul_exporter_scrapes_total"
 	return []object{
-		{"type": "datasource", "name": "datasource", "label": "Data source", "query": "prometheus", "refresh": 1, "hide": 0, "multi": false, "includeAll": false},
-		variable("cluster", "Cluster", "consul_exporter_scrapes_total", ".*"),
-		variable("datacenter", "Datacenter", `consul_exporter_scrapes_total{cluster=~"$cluster"}`, ".*"),
-		variable("job", "Job", `consul_exporter_scrapes_total{cluster=~"$cluster", datacenter=~"$datacenter"}`, ".+"),
-		variable("instance", "Instance", `consul_exporter_scrapes_total{cluster=~"$cluster", datacenter=~"$datacenter", job=~"$job"}`, ".+"),
+		{
+			"type": "datasource", "name": "datasource", "label": "Data source", "query": "prometheus", "refresh": 1, "hide": 0,
+			"multi": false, "includeAll": false,
+		},
+		variable("cluster", "Cluster", scrapes, ".*"),
+		variable("datacenter", "Datacenter", scrapes+`{cluster=~"$cluster"}`, ".*"),
+		variable("job", "Job", scrapes+`{cluster=~"$cluster", datacenter=~"$datacenter"}`, ".+"),
+		variable("instance", "Instance", scrapes+`{cluster=~"$cluster", datacenter=~"$datacenter", job=~"$job"}`, ".+"),
 	}
 }
 

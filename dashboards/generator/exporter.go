@@ -3,6 +3,8 @@
 
 package generator
 
+import "fmt"
+
 func exporter() dashboard {
 	failing := "consul_exporter_collector_success{SEL} == bool 0 and consul_exporter_collector_supported{SEL} == 1"
 	return dashboard{
@@ -164,8 +166,9 @@ const tokenTooWeak = `max by (CLUSTER) (
 // collectorsTable says of each collector how it is.
 func collectorsTable(width, height int) panel {
 	success := "min by (collector) (consul_exporter_collector_success{SEL})"
-	refused := func(matcher string) string {
-		return "min by (collector) (consul_exporter_collector_supported{SEL, " + matcher + "}) == 0"
+	refused := func(match string) string {
+		const supported = "min by (collector) (consul_exporter_collector_supported{SEL, collector%s%q}) == 0"
+		return fmt.Sprintf(supported, match, mayBeRefused)
 	}
 	p := figuresPanel(panel{
 		title: "Collectors", width: width, height: height, alerts: "ConsulCollectorFails ConsulCollectorRefused",
@@ -176,11 +179,19 @@ func collectorsTable(width, height int) panel {
 		{
 			// What is refused and should not be is between what fails and what works.
 			title: "State", steps: []step{{lowest, red}, {0.5, orange}, {1, green}, {2, gray}},
-			mappings: []object{mapped([]entry{{"0", "fails", red}, {"0.5", "refused", orange}, {"1", "works", green}, {"2", "refused", gray}})},
-			expr:     "(" + refused(`collector=~"`+mayBeRefused+`"`) + ") + 2 or (" + refused(`collector!~"`+mayBeRefused+`"`) + ") + 0.5 or " + success,
+			mappings: []object{mapped([]entry{
+				{"0", "fails", red}, {"0.5", "refused", orange}, {"1", "works", green}, {"2", "refused", gray},
+			})},
+			expr: "(" + refused("=~") + ") + 2 or (" + refused("!~") + ") + 0.5 or " + success,
 		},
-		{title: "Took", unit: "s", steps: quiet(badFromTwo(2, 5)), expr: "max by (collector) (consul_exporter_collector_duration_seconds{SEL})"},
-		{title: "Dropped series", steps: quiet(badFrom(1)), expr: "sum by (collector) (increase(consul_exporter_dropped_series_total{SEL}[$__range]))"},
+		{
+			title: "Took", unit: "s", steps: quiet(badFromTwo(2, 5)),
+			expr: "max by (collector) (consul_exporter_collector_duration_seconds{SEL})",
+		},
+		{
+			title: "Dropped series", steps: quiet(badFrom(1)),
+			expr: "sum by (collector) (increase(consul_exporter_dropped_series_total{SEL}[$__range]))",
+		},
 	}}, "Collector")
 	p.transformations = append(p.transformations, sorted("State", false)) // What fails comes first.
 	return p
@@ -194,8 +205,7 @@ func exportersTable(width, height int) panel {
 		expr:  "max by (cluster, datacenter, job, instance, version, goversion) (consul_exporter_build_info{SEL})",
 		transformations: []object{
 			sorted("instance", false),
-			labelColumns("cluster", "Cluster", "datacenter", "Datacenter", "job", "Job", "instance", "Exporter",
-				"version", "Version", "goversion", "Go"),
+			labelColumns("cluster", "datacenter", "job", "instance=Exporter", "version", "goversion=Go"),
 		},
 	}
 }

@@ -15,18 +15,21 @@ import (
 //	{SEL}      the series of the chosen exporters
 //	{SEL, ...} the same, with further matchers
 //	SERVER     the matcher for the chosen servers
+//	SERVICE    the matcher for the chosen services
 //	CLUSTER    the labels that tell clusters apart
 //	PORT       the labels that tell ports apart, with those of their cluster
 var words = strings.NewReplacer(
 	"{SEL", `{cluster=~"$cluster", datacenter=~"$datacenter", job=~"$job", instance=~"$instance"`,
 	"SERVER", `server=~"$server"`,
+	"SERVICE", `service_name=~"$service"`,
 	"CLUSTER", "cluster, datacenter, job",
 	"PORT", "cluster, datacenter, job, server, port, protocol, transport",
 )
 
 // firing selects the alerts of the exporter's rules that fire. They have no label instance, and where nothing is
 // known of a cluster any more, no label job either.
-const firing = `ALERTS{alertstate="firing", alertname=~"Consul.+", cluster=~"$cluster", datacenter=~"$datacenter", job=~"$job|"}`
+const firing = `ALERTS{alertstate="firing", alertname=~"Consul.+", ` +
+	`cluster=~"$cluster", datacenter=~"$datacenter", job=~"$job|"}`
 
 // firingWith narrows them down.
 func firingWith(matchers string) string {
@@ -57,7 +60,8 @@ func orElse(expr, otherwise string) string {
 // none is for when there is nothing to list: a result with this text if the metric is above 0, which tells that there
 // is something that could be listed and Consul does not hide it; or else "not available".
 func none(metric, name, text string) string {
-	return orElse(label("0 * count("+metric+" > 0)", name, text), label("NaN * absent("+metric+" > 0)", name, notAvailable))
+	absent := label("NaN * absent("+metric+" > 0)", name, notAvailable)
+	return orElse(label("0 * count("+metric+" > 0)", name, text), absent)
 }
 
 // notAvailable is how a panel calls what there is not, by design.

@@ -6,9 +6,10 @@ package generator
 func gossip() dashboard {
 	const measured = " Agents that exporters ask and may read the telemetry of are shown."
 	return dashboard{
-		name:      "gossip",
-		title:     "Consul / Gossip and agents",
-		about:     "Who is a member and who has failed, whether gossip keeps up, how busy the agents are, and what binds clusters together.",
+		name:  "gossip",
+		title: "Consul / Gossip and agents",
+		about: "Who is a member and who has failed, whether gossip keeps up, how busy the agents are, and what binds " +
+			"clusters together.",
 		variables: []object{serverVariable("consul_agent_goroutines")},
 		rows: []row{
 			{"What is wrong", []panel{
@@ -52,8 +53,8 @@ func gossip() dashboard {
 					kind: stat, title: "RPC errors", width: 4, unit: "percentunit", noValue: notAvailable, mappings: []object{absent},
 					steps: badFromTwo(0.01, 0.1), about: "Share of the RPC requests that servers answered with an error." + measured,
 					expr: optionalNowOf(
-						"sum by (CLUSTER) (max by (CLUSTER, server) (consul_agent_rpc_request_errors_per_second{SEL})) / clamp_min(sum by (CLUSTER) "+
-							"(max by (CLUSTER, server) (consul_agent_rpc_requests_per_second{SEL})), 0.001)",
+						"sum by (CLUSTER) (max by (CLUSTER, server) (consul_agent_rpc_request_errors_per_second{SEL})) / "+
+							"clamp_min(sum by (CLUSTER) (max by (CLUSTER, server) (consul_agent_rpc_requests_per_second{SEL})), 0.001)",
 						"consul_agent_rpc_requests_per_second{SEL}", "cluster",
 					),
 				},
@@ -68,7 +69,8 @@ func gossip() dashboard {
 						none("consul_serf_lan_member_info{SEL}", "member", "all members are alive"),
 					),
 					transformations: []object{
-						sorted("Value", true), columns("member", "Member", "Value", "State", "pool", "Pool", "role", "Role", "version", "Version"),
+						sorted("Value", true),
+						columns("member", "Value=State", "pool", "role", "version"),
 					},
 					overrides: []object{
 						override("State", cell, colored([]step{{lowest, green}, {2, orange}, {3, gray}, {4, red}}), memberStates),
@@ -131,13 +133,15 @@ func gossip() dashboard {
 			{"RPC", []panel{
 				{
 					kind: timeseries, title: "Requests to servers", width: 8, unit: "reqps", noValue: notAvailable,
-					about:   "RPC requests per second that servers received. Half as much or twice as much as an hour ago has a reason." + measured,
+					about: "RPC requests per second that servers received. Half as much or twice as much as an hour ago has a " +
+						"reason." + measured,
 					queries: []query{telemetry("consul_agent_rpc_requests_per_second")},
 				},
 				{
 					kind: timeseries, title: "Requests with errors, and over the limit", width: 8, unit: "reqps",
 					noValue: notAvailable,
-					about:   "RPC requests per second that servers answered with an error, and that were over the server's rate limits." + measured,
+					about: "RPC requests per second that servers answered with an error, and that were over the server's rate " +
+						"limits." + measured,
 					queries: []query{
 						named(telemetry("consul_agent_rpc_request_errors_per_second"), "errors"),
 						named(telemetry("consul_agent_rpc_rate_limit_exceeded_per_second"), "over the limit"),
@@ -145,7 +149,8 @@ func gossip() dashboard {
 				},
 				{
 					kind: timeseries, title: "Requests from agents to servers", width: 8, unit: "reqps", noValue: notAvailable,
-					about: "RPC requests per second that agents sent to servers, that failed, and that the agent's own limit refused: the last two should be 0." + measured,
+					about: "RPC requests per second that agents sent to servers, that failed, and that the agent's own limit " +
+						"refused: the last two should be 0." + measured,
 					queries: []query{
 						named(telemetry("consul_agent_client_rpc_per_second"), "sent"),
 						named(telemetry("consul_agent_client_rpc_failed_per_second"), "failed"),
@@ -154,19 +159,22 @@ func gossip() dashboard {
 				},
 				{
 					kind: timeseries, title: "Blocking queries", width: 12, unit: "short", noValue: notAvailable,
-					about:   "Blocking queries that servers held: each watch of a client is one. Only known when one began or ended; not available before Consul 1.13." + measured,
+					about: "Blocking queries that servers held: each watch of a client is one. Only known when one began or " +
+						"ended; not available before Consul 1.13." + measured,
 					queries: []query{occasional("consul_agent_rpc_queries_blocking")},
 				},
 				{
 					kind: timeseries, title: "New connections to port 8300", width: 12, unit: "cps", noValue: notAvailable,
-					about:   "Connections per second that servers accepted. Agents keep theirs: many new ones are agents that start, or connections that break." + measured,
+					about: "Connections per second that servers accepted. Agents keep theirs: many new ones are agents that " +
+						"start, or connections that break." + measured,
 					queries: []query{telemetry("consul_agent_rpc_accepted_connections_per_second")},
 				},
 			}},
 			{"Memory", []panel{
 				{
 					kind: timeseries, title: "Memory of agents", width: 8, unit: "bytes", noValue: notAvailable,
-					about: "Memory that agents use, and that they have from the system. HashiCorp asks for two to four times of what is used." + measured,
+					about: "Memory that agents use, and that they have from the system. HashiCorp asks for two to four times of " +
+						"what is used." + measured,
 					queries: []query{
 						named(telemetry("consul_agent_memory_alloc_bytes"), "in use"),
 						named(telemetry("consul_agent_memory_sys_bytes"), "from the system"),
@@ -174,7 +182,8 @@ func gossip() dashboard {
 				},
 				{
 					kind: timeseries, title: "Time lost to garbage collection", width: 8, unit: "percentunit",
-					about:    "Share of the time that agents stand still. Above 3 % (2 s in a minute) the agent is short of memory or of processor time." + measured,
+					about: "Share of the time that agents stand still. Above 3 % (2 s in a minute) the agent is short of memory " +
+						"or of processor time." + measured,
 					optional: true, expr: "max by (server) (rate(consul_agent_gc_pause_seconds_total{SEL, SERVER}[$__rate_interval]))",
 				},
 				{
@@ -184,14 +193,17 @@ func gossip() dashboard {
 				},
 			}},
 			{"What binds clusters together", []panel{
-				count("Datacenters", 3, "Datacenters that the agents know of, their own included.", "max by (CLUSTER) (consul_catalog_datacenters{SEL})"),
+				count(
+					"Datacenters", 3, "Datacenters that the agents know of, their own included.",
+					"max by (CLUSTER) (consul_catalog_datacenters{SEL})",
+				),
 				{
 					kind: stat, title: "Mesh root expires in", width: 5, alerts: "ConsulCARootExpires", unit: "suffix: days",
 					whole: true, mappings: []object{absent}, steps: []step{{lowest, red}, {7, orange}, {30, green}},
 					about: "When the root certificate expires that signs for the service mesh. With it all connections in the mesh " +
 						"end. Not available without Connect.",
-					optional: true,
-					expr:     `(min by (CLUSTER) (consul_connect_ca_root_expiry_timestamp_seconds{SEL, active="true"}) - time()) / 86400`,
+					optional: true, expr: `(min by (CLUSTER) ` +
+						`(consul_connect_ca_root_expiry_timestamp_seconds{SEL, active="true"}) - time()) / 86400`,
 				},
 				{
 					kind: stat, title: "Licence expires in", width: 4, alerts: "ConsulLicenseExpires", unit: "suffix: days",
@@ -208,7 +220,8 @@ func gossip() dashboard {
 						mapped([]entry{{"0", "no", red}, {"1", "yes", green}, {"2", "not needed", gray}}), absent,
 					},
 					expr: optionalNowOf(
-						"max by (CLUSTER) (consul_acl_replication_running{SEL}) + 2 * (max by (CLUSTER) (consul_acl_replication_enabled{SEL}) == bool 0)",
+						"max by (CLUSTER) (consul_acl_replication_running{SEL})"+
+							" + 2 * (max by (CLUSTER) (consul_acl_replication_enabled{SEL}) == bool 0)",
 						"consul_acl_replication_enabled{SEL}", "cluster",
 					),
 				},
@@ -217,11 +230,13 @@ func gossip() dashboard {
 					mappings: []object{absent},
 					about: "Peerings with other clusters and how long ago the peer was heard of. Not available where there is none, " +
 						"and before Consul 1.13.",
-					optional:        true,
-					expr:            `(max by (peer, state) (consul_peering_state{SEL}) == 1) * on (peer) group_left () (time() - max by (peer) (consul_peering_last_heartbeat_timestamp_seconds{SEL}))` + "\nor on (peer)\nNaN * (max by (peer, state) (consul_peering_state{SEL}) == 1)",
-					transformations: []object{sorted("peer", false), columns("peer", "Peer", "state", "State", "Value", "Heard of")},
-					overrides: []object{override("State", cell, fixedColor(transparent),
-						shown(mapped([]entry{{"active", "active", green}, {"failing", "failing", red}, {"terminated", "terminated", red}})))},
+					optional: true, expr: "(max by (peer, state) (consul_peering_state{SEL}) == 1) * on (peer) group_left () " +
+						"(time() - max by (peer) (consul_peering_last_heartbeat_timestamp_seconds{SEL}))\nor on (peer)\n" +
+						"NaN * (max by (peer, state) (consul_peering_state{SEL}) == 1)",
+					transformations: []object{sorted("peer", false), columns("peer", "state", "Value=Heard of")},
+					overrides: []object{override("State", cell, fixedColor(transparent), shown(mapped([]entry{
+						{"active", "active", green}, {"failing", "failing", red}, {"terminated", "terminated", red},
+					})))},
 				},
 			}},
 		},
@@ -229,4 +244,6 @@ func gossip() dashboard {
 }
 
 // memberStates are the codes of consul_serf_lan_member_info.
-var memberStates = shown(mapped([]entry{{"0", "–", green}, {"1", "alive", green}, {"2", "leaving", orange}, {"3", "left", gray}, {"4", "failed", red}}), unknown)
+var memberStates = shown(mapped([]entry{
+	{"0", "–", green}, {"1", "alive", green}, {"2", "leaving", orange}, {"3", "left", gray}, {"4", "failed", red},
+}), unknown)

@@ -3,6 +3,11 @@
 
 package generator
 
+import "strings"
+
+// rpcUp is 1 for each server whose port 8300 answers any exporter, else 0.
+const rpcUp = `max by (CLUSTER, server) (consul_port_up{SEL, protocol="rpc"})`
+
 func overview() dashboard {
 	return dashboard{
 		name:  "overview",
@@ -17,8 +22,8 @@ func overview() dashboard {
 					names: true, steps: goodFrom(1),
 					about: "Servers whose port 8300 does not answer, five at most. Without 8300 a server takes no part in Raft.",
 					expr: orFor(
-						`topk by (CLUSTER) (5, max by (CLUSTER, server) (consul_port_up{SEL, protocol="rpc"}) == 0)`,
-						label(`min by (CLUSTER) (max by (CLUSTER, server) (consul_port_up{SEL, protocol="rpc"}))`, "server", "all answer"),
+						"topk by (CLUSTER) (5, "+rpcUp+" == 0)",
+						label("min by (CLUSTER) ("+rpcUp+")", "server", "all answer"),
 					), legend: "{{server}}",
 					links: []object{linkTo(uidPorts, "Ports of this server", "var-server=${__field.labels.server}")},
 				},
@@ -45,8 +50,9 @@ func overview() dashboard {
 				},
 				{
 					kind: stat, title: "Watched by", width: 4,
-					alerts: "ConsulExporterDown ConsulExporterMissing ConsulAgentUnreachable ConsulResultsFiltered ConsulCollectorRefused",
-					unit:   "percentunit", whole: true, steps: []step{{lowest, red}, {0.0001, orange}, {1, green}},
+					alerts: "ConsulExporterDown ConsulExporterMissing ConsulAgentUnreachable ConsulResultsFiltered " +
+						"ConsulCollectorRefused",
+					unit: "percentunit", whole: true, steps: []step{{lowest, red}, {0.0001, orange}, {1, green}},
 					mappings: []object{either("down", "up")},
 					about: "Whether Prometheus reaches the exporters, and these reach their Consul agents; in part is a percentage. " +
 						"While an exporter is down nothing here is known. While an agent is down, what is known of ports and Raft " +
@@ -94,23 +100,27 @@ func overview() dashboard {
 				{
 					kind: timeseries, title: "Alerts that fired", width: 8, height: 7, bars: true, stacked: true,
 					about: "Alerts of the exporter's rules, by name. Empty when none fired or the rules are not loaded.",
-					expr:  orElse("count by (alertname) ("+firing+")", label("0 * absent(last_over_time("+firing+"[$__range] @ end()))", "alertname", "none")),
+					expr: orElse("count by (alertname) ("+firing+")",
+						label("0 * absent(last_over_time("+firing+"[$__range] @ end()))", "alertname", "none")),
 				},
 				recoveryActions(8, 7),
 			}},
 			{"Nodes and services", []panel{
 				count("Nodes", 3, "Nodes in the catalog.", "max by (CLUSTER) (consul_catalog_nodes{SEL})"),
-				count("Services", 3, "Services in the catalog.", "max by (CLUSTER) (consul_catalog_services{SEL})", linkTo(uidServices, "Services")),
+				count(
+					"Services", 3, "Services in the catalog.", "max by (CLUSTER) (consul_catalog_services{SEL})",
+					linkTo(uidServices, "Services"),
+				),
 				instancesStat(10),
 				{
 					kind: stat, title: "Checks by state", width: 8, noValue: notAvailable,
 					about: "Health checks of services and nodes by their state. Those for maintenance are critical as well, and " +
 						"counted as such.",
-					expr: `sum by (status) (
-  max by (CLUSTER, check, node, service_id, status) (consul_health_service_status{SEL, status=~"passing|warning|critical"})
+					expr: strings.ReplaceAll(`sum by (status) (
+  max by (CLUSTER, check, node, service_id, status) (consul_health_service_status{SEL, STATUS})
     or
-  max by (CLUSTER, check, node, status) (consul_health_node_status{SEL, status=~"passing|warning|critical"})
-)`, legend: "{{status}}",
+  max by (CLUSTER, check, node, status) (consul_health_node_status{SEL, STATUS})
+)`, "STATUS", `status=~"passing|warning|critical"`), legend: "{{status}}",
 					overrides: coloredFromOne(statusColors), links: []object{linkTo(uidServices, "Services")},
 				},
 				instancesOverTime(12, 7),
@@ -137,7 +147,8 @@ func recoveryActions(width, height int) panel {
 		alerts: "ConsulResponderRefuses ConsulResponderFails", bars: true, stacked: true,
 		about: "What the responder decided, and how it ended; its history says why. Not available where none runs.",
 		expr: optionalOf(
-			`sum by (what) (label_join(increase(`+decisions+`[$__rate_interval]), "what", ": ", "action", "result"))`, decisions, "what",
+			`sum by (what) (label_join(increase(`+decisions+`[$__rate_interval]), "what", ": ", "action", "result"))`,
+			decisions, "what",
 		),
 	}
 }
@@ -158,16 +169,17 @@ func serversTable(width, height int) panel {
 			title: "Port 8300", steps: goodFrom(1),
 			mappings: []object{mapped([]entry{{"-1", "hangs", red}, {"0", "no answer", red}, {"1", "answers", green}})},
 			expr: `min by (server) (
-  (max by (CLUSTER, server) (consul_port_up{SEL, protocol="rpc"}) == 0
+  (` + rpcUp + ` == 0
     and on (CLUSTER, server)
   consul_port_probe_phase_duration_seconds{SEL, protocol="rpc", phase=~"tls|request"}) - 1
     or
-  max by (CLUSTER, server) (consul_port_up{SEL, protocol="rpc"})
+  ` + rpcUp + `
 )`,
 		},
 		{
 			title: "Ports down", steps: badFrom(1),
-			expr: `max by (server) (sum by (CLUSTER, server) (` + portUp() + ` == bool 0) and on (CLUSTER, server) consul_port_up{SEL, protocol="rpc"})`,
+			expr: `max by (server) (sum by (CLUSTER, server) (` + portUp() + ` == bool 0) and on (CLUSTER, server) ` +
+				`consul_port_up{SEL, protocol="rpc"})`,
 		},
 		roleColumn(),
 		{
@@ -191,28 +203,33 @@ func serversTable(width, height int) panel {
 
 // roleColumn is a server's part in Raft.
 func roleColumn() column {
+	const leads = "max by (CLUSTER, server) (consul_server_raft_is_leader{SEL})"
 	return column{
 		title:    "Role",
 		mappings: []object{mapped([]entry{{"0", "follower", ""}, {"1", "leader", blue}, {"2", "candidate", orange}})},
 		steps:    []step{{lowest, transparent}, {1, blue}, {2, orange}},
 		expr: `max by (server) (
-  max by (CLUSTER, server) (consul_server_raft_is_leader{SEL})
+  ` + leads + `
     +
-  (2 * max by (CLUSTER, server) (consul_server_raft_state{SEL, state="candidate"}) or 0 * max by (CLUSTER, server) (consul_server_raft_is_leader{SEL}))
+  (2 * max by (CLUSTER, server) (consul_server_raft_state{SEL, state="candidate"}) or 0 * ` + leads + `)
 )`,
 	}
 }
 
 // alertsTable lists the alerts that fire, the worst first.
 func alertsTable(width, height int) panel {
-	by := "max by (alertname, severity, server, member, port, protocol, transport, service_name, node, check, collector, peer, cluster, datacenter)"
+	by := "max by (alertname, severity, server, member, port, protocol, transport, service_name, node, check, " +
+		"collector, peer, cluster, datacenter)"
 	one := func(rank, matchers string) string { return rank + " * " + by + " (" + firingWith(matchers) + ")" }
 	// Of the critical ones those come first that are about the whole cluster.
-	list := one("4", `severity="critical", server="", service_name=""`) + "\nor\n" + one("3", `severity="critical"`) + "\nor\n" +
-		one("2", `severity="warning"`) + "\nor\n" + one("1", `severity="info"`)
+	list := strings.Join([]string{
+		one("4", `severity="critical", server="", service_name=""`), one("3", `severity="critical"`),
+		one("2", `severity="warning"`), one("1", `severity="info"`),
+	}, "\nor\n")
 	// What an alert is about is in whichever of these labels it has. Of a member, the name is the server's, if it is one.
 	about := `label_join(label_replace(` + list + `, "server", "$1", "member", "(.+)"), ` +
-		`"about", " ", "server", "protocol", "port", "transport", "service_name", "node", "check", "collector", "peer", "cluster", "datacenter")`
+		`"about", " ", "server", "protocol", "port", "transport", "service_name", "node", "check", "collector", "peer", ` +
+		`"cluster", "datacenter")`
 	return panel{
 		kind: table, title: "Alerts that fire", width: width, height: height,
 		about: "Alerts of the exporter's rules that fire now, and what they are about. Each has a page in docs/runbooks " +
@@ -221,8 +238,14 @@ func alertsTable(width, height int) panel {
 			orElse("max by (alertname, about) ("+about+")", label(rulesLoaded, "alertname", "no alert fires")),
 			label("vector(-1)", "alertname", "Prometheus has not loaded the rules"),
 		),
-		transformations: []object{sorted("Value", true), columns("Value", "Severity", "alertname", "Alert", "about", "About")},
-		overrides: []object{override("Severity",
-			shown(mapped([]entry{{"-1", "?", gray}, {"0", "–", green}, {"1", "info", blue}, {"2", "warning", orange}, {"3", "critical", red}, {"4", "critical", red}})), cell, property{"custom.width", 80}, property{"custom.align", "left"})},
+		transformations: []object{sorted("Value", true), columns("Value=Severity", "alertname=Alert", "about")},
+		overrides: []object{override("Severity", shown(mapped([]entry{
+			{"-1", "?", gray},
+			{"0", "–", green},
+			{"1", "info", blue},
+			{"2", "warning", orange},
+			{"3", "critical", red},
+			{"4", "critical", red},
+		})), cell, property{"custom.width", 80}, property{"custom.align", "left"})},
 	}
 }

@@ -446,9 +446,9 @@ func figuresPanel(p panel, f figures, first string) panel {
 func serverPortMatrix(p panel, expr string) panel {
 	p.kind = table
 	// A column is named "8301 serf_lan", and the one beside it, of the same port over UDP, "8301 udp".
-	expr = `min by (server, name) (label_replace(label_replace(label_join(` + expr +
-		`, "name", " ", "port", "protocol", "transport"), "name", "$1", "name", "(.*) tcp"), "name", "$1 udp", "name", "(.*) .* udp"))`
-	p.expr = expr
+	p.expr = `min by (server, name) (label_replace(label_replace(label_join(` + expr + `, ` +
+		`"name", " ", "port", "protocol", "transport"), ` +
+		`"name", "$1", "name", "(.*) tcp"), "name", "$1 udp", "name", "(.*) .* udp"))`
 	// The columns come in the order of their ports, and then the rows in that of their servers.
 	p.transformations = []object{
 		sortedBy("name"),
@@ -456,7 +456,8 @@ func serverPortMatrix(p panel, expr string) panel {
 		sortedBy(`server\name`),
 		organize(object{}, map[string]string{`server\name`: "Server"}),
 	}
-	p.overrides = append(p.overrides, override("Server", property{"custom.cellOptions", object{"type": "auto"}}, nameWidth))
+	plain := property{"custom.cellOptions", object{"type": "auto"}}
+	p.overrides = append(p.overrides, override("Server", plain, nameWidth))
 	return p
 }
 
@@ -471,19 +472,23 @@ func organize(order object, titles map[string]string) object {
 	})
 }
 
-// columns are the columns of a table of one query, in order: pairs of a label, or "Value", and a title.
-func columns(pairs ...string) object {
+// columns are the columns of a table of one query, in order: labels, or "Value". The title is after =, if it is not the
+// same word.
+func columns(names ...string) object {
 	order, titles := object{}, map[string]string{}
-	for i := 0; i+1 < len(pairs); i += 2 {
-		order[pairs[i]] = i / 2
-		titles[pairs[i]] = pairs[i+1]
+	for i, name := range names {
+		field, title, ok := strings.Cut(name, "=")
+		if !ok {
+			title = strings.ToUpper(field[:1]) + field[1:]
+		}
+		order[field], titles[field] = i, title
 	}
 	return organize(order, titles)
 }
 
 // labelColumns are columns without the value.
-func labelColumns(pairs ...string) object {
-	o := columns(pairs...)
+func labelColumns(names ...string) object {
+	o := columns(names...)
 	o["options"].(object)["excludeByName"] = object{"Time": true, "Value": true}
 	return o
 }
@@ -507,7 +512,8 @@ func sorted(field string, desc bool) object {
 
 // linkTo leads to another dashboard with all that is chosen in this one, and further variables.
 func linkTo(uid, title string, more ...string) object {
-	const chosen = "${datasource:queryparam}&${cluster:queryparam}&${datacenter:queryparam}&${job:queryparam}&${instance:queryparam}"
+	const chosen = "${datasource:queryparam}&${cluster:queryparam}&${datacenter:queryparam}&${job:queryparam}&" +
+		"${instance:queryparam}"
 	parameters := slices.Concat([]string{chosen}, more, []string{"${__url_time_range}"})
 	return object{"title": title, "url": "/d/" + uid + "?" + strings.Join(parameters, "&")}
 }

@@ -3,12 +3,14 @@
 
 package generator
 
+import "strings"
+
 func ports() dashboard {
 	up := portUp("SERVER")
-	// 1 for ports that accept connections over TCP and do not answer, 0 for all others. The phase connect is there also when it failed; those
-	// after it tell that it did not.
-	hung := `(` + portUp("SERVER", `transport="tcp"`) +
-		` == bool 0 and on (PORT) consul_port_probe_phase_duration_seconds{SEL, SERVER, phase=~"tls|request"} or 0 * ` + up + `)`
+	// 1 for ports that accept connections over TCP and do not answer, 0 for all others. The phase connect is there also
+	// when it failed; those after it are there only if it did not.
+	hung := `(` + portUp("SERVER", `transport="tcp"`) + ` == bool 0 and on (PORT) ` +
+		`consul_port_probe_phase_duration_seconds{SEL, SERVER, phase=~"tls|request"} or 0 * ` + up + `)`
 	return dashboard{
 		name:      "ports",
 		title:     "Consul / Ports",
@@ -28,11 +30,11 @@ func ports() dashboard {
 					steps: warningFrom(1),
 					about: "Gossip ports that answer over TCP and not over UDP: mostly a firewall. Members are taken for failed and " +
 						"come back again and again.",
-					expr: `sum by (CLUSTER) (
-  (max by (CLUSTER, server, port, protocol) (consul_port_up{SEL, SERVER, protocol=~"serf_lan|serf_wan", transport="udp"}) == bool 0)
-    * on (CLUSTER, server, port, protocol)
-  max by (CLUSTER, server, port, protocol) (consul_port_up{SEL, SERVER, protocol=~"serf_lan|serf_wan", transport="tcp"})
-)`,
+					expr: strings.ReplaceAll(`sum by (CLUSTER) (
+  (max by (GOSSIP) (consul_port_up{SEL, SERVER, protocol=~"serf_lan|serf_wan", transport="udp"}) == bool 0)
+    * on (GOSSIP)
+  max by (GOSSIP) (consul_port_up{SEL, SERVER, protocol=~"serf_lan|serf_wan", transport="tcp"})
+)`, "GOSSIP", "CLUSTER, server, port, protocol"),
 				},
 				{
 					kind: stat, title: "Exporters disagree", width: 4, alerts: "ConsulPortViewsDiffer", steps: warningFrom(1),
@@ -45,7 +47,8 @@ func ports() dashboard {
 					steps: warningFrom(1),
 					about: "The longest that a port which answers took, connecting included. Milliseconds are normal within a " +
 						"datacenter.",
-					expr: "max by (CLUSTER) (min by (PORT) (consul_port_probe_duration_seconds{SEL, SERVER}) and on (PORT) " + up + " == 1)",
+					expr: "max by (CLUSTER) (min by (PORT) (consul_port_probe_duration_seconds{SEL, SERVER}) and on (PORT) " +
+						up + " == 1)",
 				},
 				{
 					kind: stat, title: "Certificate expires", width: 4, alerts: "ConsulCertificateExpires", unit: "suffix: days",
@@ -63,8 +66,9 @@ func ports() dashboard {
 				},
 				serverPortMatrix(panel{
 					title: "Ports now", width: 24, height: 6,
-					alerts: "ConsulServerDown ConsulServerHung ConsulRPCPortDown ConsulSerfLANPortDown ConsulSerfWANPortDown ConsulHTTPPortDown ConsulGRPCPortDown ConsulDNSPortDown",
-					steps:  []step{{lowest, red}, {1, green}, {2, blue}},
+					alerts: "ConsulServerDown ConsulServerHung ConsulRPCPortDown ConsulSerfLANPortDown ConsulSerfWANPortDown " +
+						"ConsulHTTPPortDown ConsulGRPCPortDown ConsulDNSPortDown",
+					steps: []step{{lowest, red}, {1, green}, {2, blue}},
 					about: "Each port of each server. \"up\" is an answer in the port's own protocol; \"connects\" is a port that " +
 						"accepts connections and cannot be asked (consul_port_protocol_verified is 0); \"hangs\" accepts connections " +
 						"and does not answer; \"down\" does neither. Empty: not probed.",
@@ -72,7 +76,8 @@ func ports() dashboard {
 						mapped([]entry{{"-1", "hangs", red}, {"0", "down", red}, {"1", "up", green}, {"2", "connects", blue}}), empty,
 					},
 					overrides: []object{matrixCells},
-				}, up+` - `+hung+` + (`+up+` == bool 1 and on (PORT) consul_port_protocol_verified{SEL, SERVER} == 0 or 0 * `+up+`)`),
+				}, up+" - "+hung+" + ("+
+					up+" == bool 1 and on (PORT) consul_port_protocol_verified{SEL, SERVER} == 0 or 0 * "+up+")"),
 			}},
 			{"Why, and since when", []panel{
 				{
@@ -82,12 +87,13 @@ func ports() dashboard {
 						"certificate does not verify. auth: the exporter may not ask. protocol: it is not Consul. limit: the server's " +
 						"connection limit is reached.",
 					expr: orElse(
-						"round(max by (server, port, protocol, transport, reason) (increase(consul_port_probe_failures_total{SEL, SERVER}[$__rate_interval]))) > 0",
+						"round(max by (server, port, protocol, transport, reason) (increase(consul_port_probe_failures_total{SEL, "+
+							"SERVER}[$__rate_interval]))) > 0",
 						label(label("0 * count("+up+")", "server", "all answer"), "reason", "–"),
 					),
 					transformations: []object{
 						sorted("Value", true),
-						columns("server", "Server", "port", "Port", "protocol", "Protocol", "transport", "Transport", "reason", "Reason", "Value", "Failed"),
+						columns("server", "port", "protocol", "transport", "reason", "Value=Failed"),
 					},
 					overrides: []object{override("Failed", colored(badFrom(1)), cell)},
 				},
@@ -95,7 +101,8 @@ func ports() dashboard {
 					kind: timeseries, title: "Failures by reason", width: 12, height: 7, alerts: "ConsulPortErrors", unit: "ops",
 					stacked: true,
 					about:   "Probes of ports that failed, by reason; see the table for what these mean.",
-					expr:    "sum by (reason) (max by (PORT, reason) (rate(consul_port_probe_failures_total{SEL, SERVER}[$__rate_interval])))",
+					expr: "sum by (reason) (max by (PORT, reason) (rate(consul_port_probe_failures_total{SEL, " +
+						"SERVER}[$__rate_interval])))",
 				},
 				failingPortsOverTime(12, 7, "SERVER"),
 				{
@@ -145,7 +152,8 @@ func ports() dashboard {
 						"8300 and 200 to the HTTP API from one address by default. Not available unless the exporter runs on the " +
 						"agent's host.",
 					expr: optionalOf(
-						`max by (server, port, protocol) (consul_port_connections{SEL, SERVER, state="established"})`, "consul_port_connections{SEL, SERVER}", "server",
+						`max by (server, port, protocol) (consul_port_connections{SEL, SERVER, state="established"})`,
+						"consul_port_connections{SEL, SERVER}", "server",
 					),
 				},
 				{
@@ -153,7 +161,8 @@ func ports() dashboard {
 					about: "Connections that are not established. syn_recv that stays: the process does not accept. close_wait that " +
 						"grows: it does not close. time_wait is normal. Not available unless the exporter runs on the agent's host.",
 					expr: optionalOf(
-						`sum by (state) (max by (PORT, state) (consul_port_connections{SEL, SERVER, state!="established"}))`, "consul_port_connections{SEL, SERVER}", "state",
+						`sum by (state) (max by (PORT, state) (consul_port_connections{SEL, SERVER, state!="established"}))`,
+						"consul_port_connections{SEL, SERVER}", "state",
 					),
 				},
 			}},
@@ -166,7 +175,10 @@ func ports() dashboard {
 						"Fewer addresses: a server fails a health check, or the agent's token may not read it. Over UDP Consul answers " +
 						"with three at most. Not available where DNS is not probed.",
 					queries: []query{
-						{optionalOf(`max by (server) (consul_dns_answers{SEL, SERVER, transport="tcp"})`, "consul_dns_answers{SEL, SERVER}", "server"), "{{server}}"},
+						{optionalOf(
+							`max by (server) (consul_dns_answers{SEL, SERVER, transport="tcp"})`, "consul_dns_answers{SEL, SERVER}",
+							"server",
+						), "{{server}}"},
 						{`max by (CLUSTER) (consul_cluster_servers{SEL, state="alive"})`, "servers alive"},
 					},
 				},
@@ -175,11 +187,11 @@ func ports() dashboard {
 					about: "What each DNS port answers for consul.service. Anything but \"no error\" means that clients of DNS find " +
 						"no service there.",
 					optional: true, expr: "max by (server, port, transport) (consul_dns_response_code{SEL, SERVER})",
-					transformations: []object{sorted("server", false), columns("server", "Server", "port", "Port", "transport", "Transport", "Value", "Answer")},
+					transformations: []object{sorted("server", false), columns("server", "port", "transport", "Value=Answer")},
 					overrides: []object{override("Answer", cell,
-						colored(badFrom(1)),
-						shown(mapped([]entry{{"0", "no error", green}, {"2", "server failure", red}, {"3", "no such name", red}, {"5", "refused", red}}), absent),
-					)},
+						colored(badFrom(1)), shown(mapped([]entry{
+							{"0", "no error", green}, {"2", "server failure", red}, {"3", "no such name", red}, {"5", "refused", red},
+						}), absent))},
 				},
 			}},
 		},
@@ -211,14 +223,14 @@ func certificatesTable(width, height int) panel {
 		{
 			title: "State", steps: []step{{lowest, green}, {1, orange}, {2, red}},
 			mappings: []object{mapped([]entry{{"0", "fine", green}, {"1", "due soon", orange}, {"2", "due", red}}), absent},
-			expr: row("(" + certificateLeft + " < bool 14 * 86400) + (" + certificateLeft + " < bool 3 * 86400) unless on (PORT) " + certificateYoung +
-				" or 0 * " + certificateLeft),
+			expr: row("(" + certificateLeft + " < bool 14 * 86400) + (" + certificateLeft + " < bool 3 * 86400)" +
+				" unless on (PORT) " + certificateYoung + " or 0 * " + certificateLeft),
 		},
 		{title: "Valid for", unit: "s", expr: row(certificateLeft)},
 		{title: "Of", unit: "s", expr: row("consul_port_tls_earliest_cert_lifetime_seconds{SEL, SERVER}")},
 	}}, "Port")
-	none := label("NaN * absent(consul_port_tls_earliest_cert_expiry_timestamp_seconds{SEL, SERVER})", "where", notAvailable)
-	p.expr = orElse(p.expr, label(none, "figure", "State"))
+	none := "NaN * absent(consul_port_tls_earliest_cert_expiry_timestamp_seconds{SEL, SERVER})"
+	p.expr = orElse(p.expr, label(label(none, "where", notAvailable), "figure", "State"))
 	return p
 }
 

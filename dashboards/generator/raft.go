@@ -4,6 +4,7 @@
 package generator
 
 func raft() dashboard {
+	const snapshot = "consul_server_raft_last_snapshot_index{SEL, SERVER}"
 	return dashboard{
 		name:      "raft",
 		title:     "Consul / Raft",
@@ -57,18 +58,19 @@ func raft() dashboard {
 			{"Leadership", []panel{
 				whoLeads(8, 8),
 				{
-					kind: timeseries, title: "Term", width: 8,
+					kind: timeseries, title: "Term", width: 8, alerts: "ConsulLeaderChangesOften ConsulServersDisagree",
+					stepped: true, noValue: notAvailable, belowZero: true,
 					about: "Each server's term of Raft. It grows with each election; servers that stay apart do not hear of each " +
 						"other.",
-					alerts: "ConsulLeaderChangesOften ConsulServersDisagree", stepped: true, noValue: notAvailable,
-					// The term of the last log entry is all that a server says whose HTTP API is not asked.
-					expr:      `max by (server) (consul_server_raft_term{SEL, SERVER} or consul_server_raft_last_log_term{SEL, SERVER})`,
-					belowZero: true,
+					// Without its HTTP API, a server's term is only known from its last log entry.
+					expr: "max by (server) (consul_server_raft_term{SEL, SERVER} or consul_server_raft_last_log_term{SEL, SERVER})",
 				},
 				{
 					kind: timeseries, title: "Servers by state", width: 8, alerts: "ConsulServerCandidate", stepped: true,
 					stacked: true,
-					colors:  map[string]string{"leader": blue, "follower": green, "candidate": orange, "shutdown": red, "unknown": gray},
+					colors: map[string]string{
+						"leader": blue, "follower": green, "candidate": orange, "shutdown": red, "unknown": gray,
+					},
 					about: "How many servers are leader, follower or candidate by their own account. A candidate that stays one " +
 						"cannot reach enough of the others. Not available where the exporter does not reach the servers' HTTP API.",
 					optional: true, expr: "sum by (state) (max by (CLUSTER, server, state) (consul_server_raft_state{SEL, SERVER}))",
@@ -97,10 +99,12 @@ func raft() dashboard {
 					about: "Committed entries that each server has yet to apply: near 0. Entries since its last snapshot go up and " +
 						"fall to 0 now and then. Not available where the exporter does not reach the servers' HTTP API.",
 					queries: []query{
-						{optional("max by (server) (consul_server_raft_commit_index{SEL, SERVER} - consul_server_raft_applied_index{SEL, SERVER})", "server"), "{{server}}, to apply"},
+						{optional(
+							"max by (server) (consul_server_raft_commit_index{SEL, SERVER} - consul_server_raft_applied_index{SEL, SERVER})",
+							"server",
+						), "{{server}}, to apply"},
 						{optionalOf(
-							"max by (server) (consul_server_raft_applied_index{SEL, SERVER} - consul_server_raft_last_snapshot_index{SEL, SERVER})",
-							"consul_server_raft_last_snapshot_index{SEL, SERVER}", "server",
+							"max by (server) (consul_server_raft_applied_index{SEL, SERVER} - "+snapshot+")", snapshot, "server",
 						), "{{server}}, since the snapshot"},
 					},
 				},
@@ -253,7 +257,8 @@ func limitLine(name, color string) object {
 func reportedLeadersTable(width, height int) panel {
 	// Servers name the leader by its address; the name is looked up where it is known.
 	reported := `max by (CLUSTER, server, leader) (consul_server_raft_reported_leader_info{SEL, SERVER})`
-	names := `max by (CLUSTER, leader, name) (label_replace(label_replace(consul_server_info{SEL}, "name", "$1", "server", "(.*)"), "leader", "$1", "address", "(.*)"))`
+	names := `max by (CLUSTER, leader, name) (label_replace(label_replace(consul_server_info{SEL}, ` +
+		`"name", "$1", "server", "(.*)"), "leader", "$1", "address", "(.*)"))`
 	answering := `max by (CLUSTER, server) (consul_server_raft_has_leader{SEL, SERVER})`
 	expr := `max by (server, name, leader) (
   ` + reported + ` * on (CLUSTER, leader) group_left (name) ` + names + `
@@ -269,12 +274,13 @@ func reportedLeadersTable(width, height int) panel {
 		alerts: "ConsulServersDisagree ConsulServerWithoutLeader ConsulServerHung ConsulServerDown", steps: goodFrom(1),
 		about: "All must name the same one. \"none\": the server knows of no leader. \"does not answer\": its port 8300 " +
 			"does not.",
-		expr: expr,
-		transformations: []object{
-			sorted("server", false),
-			labelColumns("server", "Server", "name", "Calls leader", "leader", "At"),
-		},
-		overrides: []object{override("Calls leader", cell, shown(mapped([]entry{{"none", "none", red}, {"does not answer", "does not answer", red}, {"not a known server", "not a known server", orange}})), fixedColor(transparent)), override("At", noValue(""))},
+		expr:            expr,
+		transformations: []object{sorted("server", false), labelColumns("server", "name=Calls leader", "leader=At")},
+		overrides: []object{override("Calls leader", cell, shown(mapped([]entry{
+			{"none", "none", red},
+			{"does not answer", "does not answer", red},
+			{"not a known server", "not a known server", orange},
+		})), fixedColor(transparent)), override("At", noValue(""))},
 	}
 }
 
@@ -293,7 +299,10 @@ func raftTable(width, height int) panel {
 		role,
 		{title: "Term", expr: one("consul_server_raft_term")},
 		{title: "Last index", expr: one("consul_server_raft_last_log_index")},
-		{title: "Behind", unit: "short", steps: quiet(badFromTwo(250, 1000)), expr: one("consul_server_raft_log_lag_entries")},
+		{
+			title: "Behind", unit: "short", steps: quiet(badFromTwo(250, 1000)),
+			expr: one("consul_server_raft_log_lag_entries"),
+		},
 		{title: "Committed", expr: one("consul_server_raft_commit_index")},
 		{title: "Applied", expr: one("consul_server_raft_applied_index")},
 		{
@@ -314,10 +323,16 @@ func autopilotTable(width, height int) panel {
 		about: "What the leader's autopilot says of each server: whether it is healthy, since when it is or is not, and " +
 			"whether it has a vote. Not available without a leader, or if the token may not read the operator's API.",
 	}, figures{"server", []column{
-		{title: "Healthy", steps: goodFrom(1), mappings: []object{either("no", "yes")}, expr: one("consul_autopilot_server_healthy")},
+		{
+			title: "Healthy", steps: goodFrom(1), mappings: []object{either("no", "yes")},
+			expr: one("consul_autopilot_server_healthy"),
+		},
 		{title: "Votes", mappings: yes, expr: one("consul_autopilot_server_voter")},
 		{title: "For", unit: "s", expr: "time() - " + one("consul_autopilot_server_stable_since_timestamp_seconds")},
-		{title: "Last contact", unit: "s", steps: quiet(badFromTwo(0.2, 0.5)), expr: one("consul_autopilot_server_last_contact_seconds")},
+		{
+			title: "Last contact", unit: "s", steps: quiet(badFromTwo(0.2, 0.5)),
+			expr: one("consul_autopilot_server_last_contact_seconds"),
+		},
 		{title: "Last index", expr: one("consul_autopilot_server_last_index")},
 	}}, "Server")
 	none := label("NaN * absent(consul_autopilot_server_healthy{SEL, SERVER})", "server", notAvailable)

@@ -9,8 +9,8 @@ import "strings"
 // consul_catalog_service_instances, which has four series for a service, and what has four series for each check of
 // an instance is asked for the present only.
 func services() dashboard {
-	const chosen = `service_name=~"$service"`
-	byService := func(status string) string { return instancesOf(status, chosen) }
+	const series = "max by (CLUSTER) (consul_exporter_catalog_series{SEL})"
+	byService := func(status string) string { return instancesOf(status, "SERVICE") }
 	return dashboard{
 		name:      "services",
 		title:     "Consul / Services",
@@ -18,8 +18,8 @@ func services() dashboard {
 		variables: []object{serviceVariable()},
 		rows: []row{
 			{"What is wrong", []panel{
-				onlyChosen(servicesDownNames(6), chosen),
-				onlyChosen(instancesStat(8), chosen),
+				onlyChosen(servicesDownNames(6)),
+				onlyChosen(instancesStat(8)),
 				{
 					kind: stat, title: "Nodes that fail", width: 4,
 					alerts: "ConsulNodeCheckCritical ConsulSerfMemberFailed ConsulNodeMaintenanceLong", noValue: notAvailable,
@@ -27,8 +27,15 @@ func services() dashboard {
 					about: "Nodes of which a check is critical, serfHealth included: all services on such a node are critical. And " +
 						"nodes that were taken out for maintenance, with all services on them.",
 					queries: []query{
-						{`sum by (CLUSTER) (max by (CLUSTER, node) (consul_health_node_status{SEL, status="critical", check!="_node_maintenance"}))`, "critical"},
-						{`sum by (CLUSTER) (max by (CLUSTER, node) (consul_health_node_status{SEL, status="maintenance"}))`, "maintenance"},
+						{
+							`sum by (CLUSTER) (max by (CLUSTER, node) ` +
+								`(consul_health_node_status{SEL, status="critical", check!="_node_maintenance"}))`,
+							"critical",
+						},
+						{
+							`sum by (CLUSTER) (max by (CLUSTER, node) (consul_health_node_status{SEL, status="maintenance"}))`,
+							"maintenance",
+						},
 					},
 					overrides: []object{override("maintenance", colored([]step{{lowest, green}, {1, blue}}))},
 				},
@@ -39,15 +46,14 @@ func services() dashboard {
 					about: "Whether all of the catalog is exported, and is of now. Old: the server that answers knows of no leader, " +
 						"and what has happened since is missing. Too large: it has more series than --collector.catalog.max-series " +
 						"allows, and only its totals are there. In part: the token may not read all of it.",
-					mappings: []object{
-						mapped([]entry{{"0", "complete", green}, {"1", "in part", orange}, {"2", "too large", orange}, {"3", "too large", orange}}),
-						between(4, 7, "old", orange),
-					},
+					mappings: []object{mapped([]entry{
+						{"0", "complete", green}, {"1", "in part", orange}, {"2", "too large", orange}, {"3", "too large", orange},
+					}), between(4, 7, "old", orange)},
 					expr: `4 * (min by (CLUSTER) (consul_exporter_query_known_leader{SEL}) == bool 0)
   +
-2 * (max by (CLUSTER) (consul_exporter_catalog_series{SEL})
+2 * (` + series + `
   > bool
-(max by (CLUSTER) (consul_exporter_catalog_series_limit{SEL}) or Inf * max by (CLUSTER) (consul_exporter_catalog_series{SEL})))
+(max by (CLUSTER) (consul_exporter_catalog_series_limit{SEL}) or Inf * ` + series + `))
   +
 max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`,
 				},
@@ -58,11 +64,12 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`,
 						"Why one fails is in its output: in Consul's UI, or in consul watch.",
 					expr: orElse(
 						`topk(500,
-  2 * max by (service_name, service_id, node, check) (consul_health_service_status{SEL, `+chosen+`, status="critical", check!~"_service_maintenance:.*"} == 1)
+  2 * max by (service_name, service_id, node, check) (`+
+							`consul_health_service_status{SEL, SERVICE, status="critical", check!~"_service_maintenance:.*"} == 1)
     or
   2 * max by (node, check) (consul_health_node_status{SEL, status="critical", check!="_node_maintenance"} == 1)
     or
-  max by (service_name, service_id, node, check) (consul_health_service_status{SEL, `+chosen+`, status="warning"} == 1)
+  max by (service_name, service_id, node, check) (consul_health_service_status{SEL, SERVICE, status="warning"} == 1)
     or
   max by (node, check) (consul_health_node_status{SEL, status="warning"} == 1)
 )`,
@@ -70,11 +77,11 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`,
 					),
 					transformations: []object{
 						sorted("Value", true),
-						columns("Value", "State", "service_name", "Service", "service_id", "Instance", "node", "Node", "check", "Check"),
+						columns("Value=State", "service_name=Service", "service_id=Instance", "node", "check"),
 					},
 					overrides: []object{
 						override("State", cell, property{"custom.width", 90}, property{"custom.align", "left"},
-							property{"thresholds", thresholds(badFromTwo(1, 2))},
+							colored(badFromTwo(1, 2)),
 							shown(mapped([]entry{{"0", "–", green}, {"1", "warning", orange}, {"2", "critical", red}}), unknown)),
 						override("Service", noValue("–")), override("Instance", noValue("–")),
 						override("Node", noValue("–")), override("Check", noValue("–")),
@@ -84,19 +91,16 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`,
 					kind: table, title: "Services that do not pass everywhere", width: 10, height: 9,
 					alerts: "ConsulServiceDown ConsulServiceInstancesCritical ConsulServiceMaintenanceLong", noValue: notAvailable,
 					mappings: []object{empty},
-					about:    "How many instances of each service are in which state, of the services that have any which does not pass.",
+					about: "How many instances of each service are in which state, of the services that have any which does not " +
+						"pass.",
 					expr: orElse(
-						"max by (service_name, status) (consul_catalog_service_instances{SEL, "+chosen+"} and on (CLUSTER, service_name) "+byService("warning|critical|maintenance")+" > 0)",
+						"max by (service_name, status) (consul_catalog_service_instances{SEL, SERVICE} and on (CLUSTER, service_name) "+
+							byService("warning|critical|maintenance")+" > 0)",
 						label(none("consul_catalog_services{SEL}", "service_name", "every instance passes"), "status", "critical"),
 					),
 					transformations: []object{
-						sorted("service_name", false),
-						matrix("service_name", "status"),
-						sorted("critical", true),
-						organize(
-							object{`service_name\status`: 0, "critical": 1, "warning": 2, "maintenance": 3, "passing": 4},
-							map[string]string{`service_name\status`: "Service", "critical": "Critical", "warning": "Warning", "maintenance": "Maintenance", "passing": "Passing"},
-						),
+						sorted("service_name", false), matrix("service_name", "status"), sorted("critical", true),
+						columns(`service_name\status=Service`, "critical", "warning", "maintenance", "passing"),
 					},
 					overrides: []object{
 						coloredCell("Critical", red), coloredCell("Warning", orange), coloredCell("Maintenance", blue),
@@ -104,7 +108,7 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`,
 				},
 			}},
 			{"Over time", []panel{
-				onlyChosen(instancesOverTime(12, 8), chosen),
+				onlyChosen(instancesOverTime(12, 8)),
 				{
 					kind: timeseries, title: "Services with critical instances", width: 12,
 					alerts: "ConsulServiceDown ConsulServiceInstancesCritical", stepped: true, stacked: true, noValue: notAvailable,
@@ -112,15 +116,18 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`,
 					about: "Services with the most critical instances, ten at most. Many at one time are mostly one node or one " +
 						"service that others need.",
 					expr: optionalOf(
-						orElse("topk(10, max by (service_name) ("+byService("critical")+") > 0)", label("0 * count(consul_catalog_services{SEL} > 0)", "service_name", "none")),
+						orElse(
+							"topk(10, max by (service_name) ("+byService("critical")+") > 0)",
+							label("0 * count(consul_catalog_services{SEL} > 0)", "service_name", "none"),
+						),
 						"consul_catalog_service_instances{SEL}", "service_name",
 					),
 				},
 			}},
 			{"Consul's own summary, for when the catalog is too large or may not be read at once", []panel{
 				count("Services in the summary", 5, aboutSummary, "max by (CLUSTER) (consul_catalog_overview_services{SEL})"),
-				summaryStat("Nodes in the summary", 8, "Nodes by the worst of their own checks. "+aboutSummary, "consul_catalog_overview_nodes"),
-				summaryStat("Checks in the summary", 7, "Checks of nodes and services by status. "+aboutSummary, "consul_catalog_overview_checks"),
+				summaryStat("Nodes", 8, "Nodes by the worst of their own checks."),
+				summaryStat("Checks", 7, "Checks of nodes and services by status."),
 				{
 					kind: stat, title: "Nodes read in part", width: 4, whole: true, noValue: notAvailable, steps: warningFrom(1),
 					about: "Nodes of which some services were not read, because Consul changes nodes when it is asked for all at " +
@@ -131,9 +138,11 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`,
 					kind: timeseries, title: "Service instances in the summary", width: 24, height: 7,
 					alerts: "ConsulServiceDown ConsulServiceInstancesCritical", stacked: true, noValue: notAvailable,
 					interval: fewPoints, maxPoints: 100, colors: statusColors,
-					about: "Instances by the worst of their own checks. Checks of nodes do not count, and imported instances count, too. " + aboutSummary,
+					about: "Instances by the worst of their own checks. Checks of nodes do not count, and imported instances count, " +
+						"too. " + aboutSummary,
 					expr: optionalOf(
-						"sum by (status) (max by (CLUSTER, service_name, status) (consul_catalog_overview_service_instances{SEL, "+chosen+"}))",
+						"sum by (status) (max by (CLUSTER, service_name, status) "+
+							"(consul_catalog_overview_service_instances{SEL, SERVICE}))",
 						"consul_catalog_overview_service_instances{SEL}", "status",
 					),
 				},
@@ -145,10 +154,11 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`,
 					about: "How often the number of passing instances changed in the last hour, by service, the 20 most restless " +
 						"ones. A deployment is a few changes; a check with a timeout that is too short goes on.",
 					expr: orElse(
-						"topk(20, max by (service_name) (changes(consul_catalog_service_instances{SEL, "+chosen+`, status="passing"}[1h])) > 0)`,
+						`topk(20, max by (service_name) (`+
+							`changes(consul_catalog_service_instances{SEL, SERVICE, status="passing"}[1h])) > 0)`,
 						none("consul_catalog_services{SEL}", "service_name", "no service changed"),
 					),
-					transformations: []object{sorted("Value", true), columns("service_name", "Service", "Value", "Changes")},
+					transformations: []object{sorted("Value", true), columns("service_name=Service", "Value=Changes")},
 					overrides:       []object{override("Changes", cell, colored([]step{{lowest, transparent}, {10, orange}}))},
 				},
 				{
@@ -160,7 +170,7 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`,
 						`topk(20, max by (node) (changes(consul_health_node_status{SEL, check="serfHealth", status="passing"}[1h])) > 0)`,
 						none("consul_catalog_nodes{SEL}", "node", "no node changed"),
 					),
-					transformations: []object{sorted("Value", true), columns("node", "Node", "Value", "Changes")},
+					transformations: []object{sorted("Value", true), columns("node", "Value=Changes")},
 					overrides:       []object{override("Changes", cell, colored([]step{{lowest, transparent}, {4, orange}}))},
 				},
 				{
@@ -168,7 +178,8 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`,
 					alerts: "ConsulServiceMaintenanceLong ConsulNodeMaintenanceLong", noValue: notAvailable,
 					about: "Instances and nodes that somebody took out of use, 500 at most.",
 					expr: orElse(
-						"topk(500,\n  max by (service_name, service_id, node) (consul_health_service_status{SEL, "+chosen+`, status="maintenance"} == 1)
+						`topk(500,
+  max by (service_name, service_id, node) (consul_health_service_status{SEL, SERVICE, status="maintenance"} == 1)
     or
   max by (node) (consul_health_node_status{SEL, status="maintenance"} == 1)
 )`,
@@ -176,7 +187,7 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`,
 					),
 					transformations: []object{
 						sorted("node", false),
-						labelColumns("service_name", "Service", "service_id", "Instance", "node", "Node"),
+						labelColumns("service_name=Service", "service_id=Instance", "node"),
 					},
 				},
 			}},
@@ -184,14 +195,16 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`,
 	}
 }
 
-const aboutSummary = "Consul's summary of the catalog is up to nine seconds old, and absent until the server that answers has made its first one."
+const aboutSummary = "Consul's summary of the catalog is up to nine seconds old, and absent until the server that " +
+	"answers has made its first one."
 
 // summaryStat is a family of Consul's summary by status.
-func summaryStat(title string, width int, about, family string) panel {
+func summaryStat(of string, width int, about string) panel {
+	family := "consul_catalog_overview_" + strings.ToLower(of)
 	return panel{
-		kind: stat, title: title, width: width, whole: true, noValue: notAvailable, about: about,
-		expr: "sum by (status) (max by (CLUSTER, status) (" + family + "{SEL}))", legend: "{{status}}",
-		overrides: coloredFromOne(statusColors),
+		kind: stat, title: of + " in the summary", width: width, whole: true, noValue: notAvailable,
+		about: about + " " + aboutSummary, legend: "{{status}}", overrides: coloredFromOne(statusColors),
+		expr: "sum by (status) (max by (CLUSTER, status) (" + family + "{SEL}))",
 	}
 }
 
@@ -203,8 +216,8 @@ func serviceVariable() object {
 }
 
 // onlyChosen narrows a panel of the overview, with instances, down to the chosen services.
-func onlyChosen(p panel, matcher string) panel {
-	p.expr = strings.ReplaceAll(p.expr, "_instances{SEL", "_instances{SEL, "+matcher)
+func onlyChosen(p panel) panel {
+	p.expr = strings.ReplaceAll(p.expr, "_instances{SEL", "_instances{SEL, SERVICE")
 	return withoutLinks(p)
 }
 

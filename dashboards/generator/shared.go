@@ -4,6 +4,7 @@
 package generator
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -73,10 +74,11 @@ max by (CLUSTER) (consul_cluster_leaders{SEL})`,
 func failingPortsStat(width int, links ...object) panel {
 	return panel{
 		kind: stat, title: "Failing ports", width: width,
-		alerts: "ConsulRPCPortDown ConsulSerfLANPortDown ConsulSerfWANPortDown ConsulHTTPPortDown ConsulGRPCPortDown ConsulDNSPortDown ConsulPortNotAnswering",
-		steps:  badFrom(1),
-		about:  "Ports of all servers from which no exporter gets an answer in the port's own protocol.",
-		expr:   "sum by (CLUSTER) (" + portUp() + " == bool 0)", links: links,
+		alerts: "ConsulRPCPortDown ConsulSerfLANPortDown ConsulSerfWANPortDown ConsulHTTPPortDown ConsulGRPCPortDown " +
+			"ConsulDNSPortDown ConsulPortNotAnswering",
+		steps: badFrom(1),
+		about: "Ports of all servers from which no exporter gets an answer in the port's own protocol.",
+		expr:  "sum by (CLUSTER) (" + portUp() + " == bool 0)", links: links,
 	}
 }
 
@@ -116,21 +118,26 @@ const instances = "sum by (status) (max by (CLUSTER, service_name, status) (cons
 
 // instancesOf counts the instances of each service that have one of these statuses.
 func instancesOf(status string, more ...string) string {
-	return "max by (CLUSTER, service_name) (consul_catalog_service_instances{" + strings.Join(append([]string{"SEL"}, more...), ", ") +
-		", status=~\"" + status + "\"})"
+	const of = "max by (CLUSTER, service_name) (consul_catalog_service_instances{%s, status=~%q})"
+	return fmt.Sprintf(of, strings.Join(append([]string{"SEL"}, more...), ", "), status)
+}
+
+// noneBut are services of which some instances have one status and none has the others.
+func noneBut(status, others string) string {
+	return instancesOf(status) + " > 0 unless on (CLUSTER, service_name) " + instancesOf(others) + " > 0"
 }
 
 // Services of which some instances are critical and none serves, and those of which all were taken out. Their values
 // are above 0.
 var (
-	servicesDown     = instancesOf("critical") + " > 0 unless on (CLUSTER, service_name) " + instancesOf("passing|warning") + " > 0"
-	servicesTakenOut = instancesOf("maintenance") + " > 0 unless on (CLUSTER, service_name) " + instancesOf("passing|warning|critical") + " > 0"
+	servicesDown     = noneBut("critical", "passing|warning")
+	servicesTakenOut = noneBut("maintenance", "passing|warning|critical")
 	// catalogRead is there for each cluster of which the catalog may be read: the servers themselves are a service.
 	catalogRead = "max by (CLUSTER) (consul_catalog_services{SEL}) > 0"
 )
 
-const aboutServicesDown = "Services of which no instance is passing or warning: red if some are critical, blue if all were taken out for maintenance. Consul " +
-	"names nobody who asks for them an address."
+const aboutServicesDown = "Services of which no instance is passing or warning: red if some are critical, blue if all " +
+	"were taken out for maintenance. Consul names nobody who asks for them an address."
 
 // servicesDownCount is for few columns: names take more.
 func servicesDownCount(width int) panel {
@@ -162,7 +169,8 @@ func servicesDownNames(width int) panel {
 	return p
 }
 
-const aboutStatus = "An instance's status is the worst of its own checks and its node's. One in maintenance was taken out by somebody. "
+const aboutStatus = "An instance's status is the worst of its own checks and its node's. One in maintenance was " +
+	"taken out by somebody. "
 
 func instancesStat(width int) panel {
 	return panel{
