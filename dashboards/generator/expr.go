@@ -114,12 +114,9 @@ type figures struct {
 // column is a figure: an expression with no labels but that of the row.
 type column struct {
 	title, expr string
-	// unit, and what else the column has of its own.
-	unit     string
-	decimals int
-	steps    []step
-	mappings []object
-	width    int
+	unit        string
+	steps       []step
+	mappings    []object
 }
 
 // expr joins the expressions of all columns; each result has its column's title in the label "figure".

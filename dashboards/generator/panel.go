@@ -112,7 +112,11 @@ const (
 func mapped(entries []entry) object {
 	options := object{}
 	for i, e := range entries {
-		options[e.value] = e.result(i)
+		result := object{"text": e.text, "index": i}
+		if e.color != "" {
+			result["color"] = e.color
+		}
+		options[e.value] = result
 	}
 	return object{"type": "value", "options": options}
 }
@@ -121,14 +125,6 @@ func mapped(entries []entry) object {
 func either(no, yes string) object { return mapped([]entry{{"0", no, red}, {"1", yes, green}}) }
 
 type entry struct{ value, text, color string }
-
-func (e entry) result(index int) object {
-	result := object{"text": e.text, "index": index}
-	if e.color != "" {
-		result["color"] = e.color
-	}
-	return result
-}
 
 // between maps a range of values; nil is no lower end.
 func between(from any, to float64, text, color string) object {
@@ -404,9 +400,6 @@ var cell = property{"custom.cellOptions", object{"type": "color-background", "mo
 // override is that of the column of a table, in which cells without a value have this text.
 func (c column) override(noValue string) object {
 	properties := []property{{"unit", cmp.Or(c.unit, "none")}}
-	if c.decimals > 0 {
-		properties = append(properties, property{"decimals", c.decimals})
-	}
 	mappings := slices.Clone(c.mappings)
 	if len(c.steps) > 0 && c.steps[0].color != transparent && !slices.ContainsFunc(mappings, isNothing) {
 		mappings = append(mappings, nothing(noValue, gray))
@@ -416,9 +409,6 @@ func (c column) override(noValue string) object {
 	}
 	if len(c.steps) > 0 {
 		properties = append(properties, property{"thresholds", thresholds(c.steps)}, cell)
-	}
-	if c.width > 0 {
-		properties = append(properties, property{"custom.width", c.width})
 	}
 	return override(c.title, properties...)
 }

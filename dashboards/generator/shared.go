@@ -136,8 +136,8 @@ var (
 	catalogRead = "max by (CLUSTER) (consul_catalog_services{SEL}) > 0"
 )
 
-const aboutServicesDown = "Services of which no instance is passing or warning: red if some are critical, blue if all " +
-	"were taken out for maintenance. Consul names nobody who asks for them an address."
+const aboutServicesDown = "Services of which no instance is passing or warning: red if some are critical, blue if " +
+	"all were taken out for maintenance. Consul names nobody who asks for them an address."
 
 // servicesDownCount is for few columns: names take more.
 func servicesDownCount(width int) panel {
