@@ -13,8 +13,8 @@ import (
 //go:embed templates/alertmanager/alertmanager.example.yml
 var alertmanagerTemplate string
 
-// Alertmanager returns the example of a configuration of Alertmanager, with the same values of settings as Pack. The only one that
-// matters to it is which labels tell clusters apart.
+// Alertmanager returns the example of a configuration of Alertmanager, with the same values of settings as Pack. The
+// only one that matters to it is which labels tell clusters apart.
 func Alertmanager(given map[string]string) (File, error) {
 	v, err := newValues(given)
 	if err != nil {

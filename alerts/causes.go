@@ -9,14 +9,15 @@ import (
 	"strings"
 )
 
-// Cause says that alerts follow from others: while one of the sources fires, Alertmanager holds back those of the targets that have the same values of
-// some labels, and the status page and the command check leave out the problems of these names.
+// Cause says that alerts follow from others: while one of the sources fires, Alertmanager holds back those of the
+// targets that have the same values of some labels, and the status page and the command check leave out the problems
+// of these names.
 type Cause struct {
 	// Why is a comment for it and for those after it that have none.
 	Why            string
 	Source, Target Selector
-	// Same are the labels that both must have the same values of, or both not have, besides those that tell clusters apart. The name of the alert is
-	// alertname.
+	// Same are the labels that both must have the same values of, or both not have, besides those that tell clusters
+	// apart. The name of the alert is alertname.
 	Same []string
 }
 
@@ -40,7 +41,8 @@ const (
 	labelSeverity = "severity"
 )
 
-// Alert is an alert that fires. Labels has its severity, and everything else that the pack gives it but the labels that tell clusters apart.
+// Alert is an alert that fires. Labels has its severity, and everything else that the pack gives it but the labels
+// that tell clusters apart.
 type Alert struct {
 	Name   string
 	Labels map[string]string
@@ -81,8 +83,8 @@ func HeldBack(target Alert, firing []Alert) bool {
 // Causes returns all causes, in the order in which they are documented.
 func Causes() []Cause { return slices.Clone(causes) }
 
-// named selects alerts by their names.
-func named(names ...string) Selector { return Selector{Names: names} }
+// named selects alerts by their names, which have spaces between them.
+func named(names string) Selector { return Selector{Names: strings.Fields(names)} }
 
 // with selects those of them that have one of these values of a label; any but the empty one if there are none.
 func (s Selector) with(label string, values ...string) Selector {
@@ -96,11 +98,10 @@ var (
 	// thresholds tell the same alert about different things apart, whatever its severity.
 	thresholds = []string{labelAlert, "server", "port", "protocol", "pool", "root"}
 	// silences are servers of which nothing answers.
-	silences = named("ConsulServerDown", "ConsulServerHung")
+	silences = named("ConsulServerDown ConsulServerHung")
 	// portAlerts are about a single port that does not answer.
-	portAlerts = []string{
-		"ConsulRPCPortDown", "ConsulSerfLANPortDown", "ConsulSerfWANPortDown", "ConsulHTTPPortDown", "ConsulGRPCPortDown", "ConsulDNSPortDown",
-	}
+	portAlerts = "ConsulRPCPortDown ConsulSerfLANPortDown ConsulSerfWANPortDown ConsulHTTPPortDown ConsulGRPCPortDown " +
+		"ConsulDNSPortDown"
 )
 
 // causes is the table.
@@ -115,11 +116,15 @@ var causes = []Cause{
 		Source: named("ConsulExporterMissing"), Target: named("ConsulExporterDown"),
 	},
 	{
-		Why:    "Scrapes wait for an agent that does not answer: for all that are asked, and for that of one exporter. Its ports are mostly all down.",
+		Why: "Scrapes wait for an agent that does not answer: for all that are asked, and for that of one exporter. Its " +
+			"ports are mostly all down.",
 		Source: named("ConsulAgentUnreachable").severe("critical"),
-		Target: named("ConsulScrapeSlow", "ConsulHTTPPortDown", "ConsulGRPCPortDown", "ConsulDNSPortDown", "ConsulPortNotAnswering"),
+		Target: named("ConsulScrapeSlow ConsulHTTPPortDown ConsulGRPCPortDown ConsulDNSPortDown ConsulPortNotAnswering"),
 	},
-	{Source: named("ConsulAgentUnreachable").severe("warning"), Target: named("ConsulScrapeSlow"), Same: []string{"instance"}},
+	{
+		Source: named("ConsulAgentUnreachable").severe("warning"), Target: named("ConsulScrapeSlow"),
+		Same: []string{"instance"},
+	},
 	{
 		Why:    "A catalog that is too large counts as a failure of the collector that reads it.",
 		Source: named("ConsulCatalogTooLarge"), Target: named("ConsulCollectorFails").with("collector", "catalog"),
@@ -129,32 +134,30 @@ var causes = []Cause{
 		Source: named("ConsulQuorumLost"), Target: named("ConsulNoLeader"),
 	},
 	{
-		Source: named("ConsulQuorumLost", "ConsulNoLeader"),
-		Target: named("ConsulServerWithoutLeader", "ConsulServerCandidate", "ConsulConsistentReadsFail", "ConsulAutopilotUnhealthy",
-			"ConsulRaftLastContact", "ConsulLeaderChangesOften", "ConsulCollectorFails", "ConsulScrapeSlow", "ConsulDNSFewerServers",
-			"ConsulACLReplicationFails", "ConsulPeeringDown"),
+		Source: named("ConsulQuorumLost ConsulNoLeader"),
+		Target: named("ConsulServerWithoutLeader ConsulServerCandidate ConsulConsistentReadsFail ConsulAutopilotUnhealthy " +
+			"ConsulRaftLastContact ConsulLeaderChangesOften ConsulCollectorFails ConsulScrapeSlow ConsulDNSFewerServers " +
+			"ConsulACLReplicationFails ConsulPeeringDown"),
 	},
 	{
-		Why: "Two leaders name each other's peers and leaders differently, and each has a service mesh of its own, whose certificates the other does " +
-			"not trust.",
+		Why: "Two leaders name each other's peers and leaders differently, and each has a service mesh of its own, whose " +
+			"certificates the other does not trust.",
 		Source: named("ConsulSplitBrain"),
-		Target: named("ConsulServersDisagree", "ConsulEvenVoters", "ConsulStaleRaftPeer", "ConsulAutopilotUnhealthy", "ConsulRaftLogLag",
-			"ConsulGRPCPortDown", "ConsulPortNotAnswering"),
+		Target: named("ConsulServersDisagree ConsulEvenVoters ConsulStaleRaftPeer ConsulAutopilotUnhealthy " +
+			"ConsulRaftLogLag ConsulGRPCPortDown ConsulPortNotAnswering"),
 	},
 	{
 		Why:    "A server that is down or hangs does so on each of its ports, and the others miss it.",
 		Source: silences,
-		Target: named(slices.Concat(portAlerts, []string{
-			"ConsulGossipUDPBlocked", "ConsulPortErrors", "ConsulPortSlow", "ConsulPortNotAnswering", "ConsulPortViewsDiffer",
-			"ConsulSerfMemberFailed", "ConsulSerfWANMemberFailed", "ConsulServerWithoutLeader", "ConsulServerCandidate", "ConsulRaftLogLag",
-			"ConsulRaftLastContact",
-		})...),
+		Target: named(portAlerts + " ConsulGossipUDPBlocked ConsulPortErrors ConsulPortSlow ConsulPortNotAnswering " +
+			"ConsulPortViewsDiffer ConsulSerfMemberFailed ConsulSerfWANMemberFailed ConsulServerWithoutLeader " +
+			"ConsulServerCandidate ConsulRaftLogLag ConsulRaftLastContact"),
 		Same: []string{"server"},
 	},
-	{Source: silences, Target: named("ConsulAutopilotUnhealthy", "ConsulGossipHealthPoor", "ConsulScrapeSlow")},
+	{Source: silences, Target: named("ConsulAutopilotUnhealthy ConsulGossipHealthPoor ConsulScrapeSlow")},
 	{
-		Why: "A server that does not answer gossip is missed by the agents that probe it. Client agents have no label server here: some of them may be " +
-			"gone for days.",
+		Why: "A server that does not answer gossip is missed by the agents that probe it. Client agents have no label " +
+			"server here: some of them may be gone for days.",
 		Source: named("ConsulSerfMemberFailed").with("server"), Target: named("ConsulGossipHealthPoor"),
 	},
 	{
@@ -164,19 +167,20 @@ var causes = []Cause{
 	{
 		Why:    "A server that is cut off from the others hears of no leader and falls behind.",
 		Source: named("ConsulServerWithoutLeader"),
-		Target: named("ConsulServerCandidate", "ConsulRaftLogLag", "ConsulRaftLastContact", "ConsulSerfMemberFailed", "ConsulSerfWANMemberFailed"),
-		Same:   []string{"server"},
+		Target: named("ConsulServerCandidate ConsulRaftLogLag ConsulRaftLastContact ConsulSerfMemberFailed " +
+			"ConsulSerfWANMemberFailed"),
+		Same: []string{"server"},
 	},
-	{Source: named("ConsulServerWithoutLeader"), Target: named("ConsulAutopilotUnhealthy", "ConsulScrapeSlow")},
+	{Source: named("ConsulServerWithoutLeader"), Target: named("ConsulAutopilotUnhealthy ConsulScrapeSlow")},
 	{
 		Why: "A port that is down, or out of reach of one exporter, or whose certificate is at its end: why is told once.",
-		Source: named("ConsulRPCPortDown", "ConsulSerfLANPortDown", "ConsulSerfWANPortDown", "ConsulHTTPPortDown", "ConsulGRPCPortDown",
+		Source: named("ConsulRPCPortDown ConsulSerfLANPortDown ConsulSerfWANPortDown ConsulHTTPPortDown ConsulGRPCPortDown " +
 			"ConsulPortViewsDiffer"),
-		Target: named("ConsulPortErrors", "ConsulPortSlow", "ConsulPortNotAnswering"), Same: []string{"server", "port"},
+		Target: named("ConsulPortErrors ConsulPortSlow ConsulPortNotAnswering"), Same: []string{"server", "port"},
 	},
 	{
 		Source: named("ConsulCertificateExpires").severe("critical"),
-		Target: named("ConsulHTTPPortDown", "ConsulGRPCPortDown", "ConsulPortNotAnswering"), Same: []string{"server", "port"},
+		Target: named("ConsulHTTPPortDown ConsulGRPCPortDown ConsulPortNotAnswering"), Same: []string{"server", "port"},
 	},
 }
 

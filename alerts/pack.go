@@ -23,19 +23,20 @@ type File struct {
 	Content []byte
 }
 
-// Marker is the first line of each file of the pack, without its newline. It says that the file is the program's own, and may be replaced. Never change
-// it: files of earlier versions have it too.
-const Marker = "# Written by `consul_cluster_exporter alerts`, which replaces this file each time it runs with --output-dir."
+// Marker is the first line of each file of the pack, without its newline. It says that the file is the program's own,
+// and may be replaced. Never change it: files of earlier versions have it too.
+const Marker = "# Written by `consul_cluster_exporter alerts`, " +
+	"which replaces this file each time it runs with --output-dir."
 
-// Pack returns the rule files with these values of settings, by name, and the defaults for all others. What is wrong with the values
-// is in the error, one problem in a line, each with its flag.
+// Pack returns the rule files with these values of settings, by name, and the defaults for all others. What is wrong
+// with the values is in the error, one problem in a line, each with its flag.
 func Pack(given map[string]string) ([]File, error) {
 	v, err := newValues(given)
 	if err != nil {
 		return nil, err
 	}
 	// Prometheus has {{ }} for itself.
-	parsed, err := template.New("").Delims("[[", "]]").Option("missingkey=error").Funcs(v.functions()).ParseFS(templates, "templates/*.yml")
+	parsed, err := template.New("").Delims("[[", "]]").Funcs(v.functions()).ParseFS(templates, "templates/*.yml")
 	if err != nil {
 		return nil, fmt.Errorf("parse the templates: %w", err)
 	}
@@ -80,7 +81,8 @@ func (v values) functions() template.FuncMap {
 		return strconv.FormatFloat(100*number(ratio), 'g', 4, 64) + "%", err
 	}
 	return template.FuncMap{
-		// value is a setting in PromQL, where durations are seconds; text is as it was written; window is for ranges, percent for ratios.
+		// value is a setting in PromQL, where durations are seconds; text is as it was written; window is for ranges,
+		// percent for ratios.
 		"value":   lookup(v.promQL),
 		"text":    lookup(v.text),
 		"window":  window,
@@ -89,7 +91,7 @@ func (v values) functions() template.FuncMap {
 		"by": clause("by"),
 		"on": clause("on"),
 		// runbook is the address of an alert's runbook.
-		"runbook": func(alert string) string { return strings.ReplaceAll(v.text["runbook-url"], runbookAlert, alert) },
+		"runbook": v.runbook,
 	}
 }
 

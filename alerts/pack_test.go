@@ -65,10 +65,11 @@ func TestPack_Files(t *testing.T) {
 // otherSettings has another value than the default for each setting.
 func otherSettings() map[string]string {
 	others := map[string]string{
-		"group-by": "cluster", "job": "exporter", "runbook-url": "https://wiki.example/{alert}", "port-error-rate": "0.1", "raft-saturation": "0.7",
-		"raft-last-contact-warning": "250ms", "raft-last-contact-critical": "2s", "gossip-score-warning": "3", "gossip-score-critical": "6",
-		"certificate-critical": "2d", "ca-root-critical": "5d", "license-critical": "5d", "certificate-warning": "20d", "ca-root-warning": "20d",
-		"license-warning": "20d", "leader-changes": "7",
+		"group-by": "cluster", "job": "exporter", "runbook-url": "https://wiki.example/{alert}",
+		"port-error-rate": "0.1", "raft-saturation": "0.7", "leader-changes": "7",
+		"raft-last-contact-warning": "250ms", "raft-last-contact-critical": "2s",
+		"gossip-score-warning": "3", "gossip-score-critical": "6", "certificate-warning": "20d", "certificate-critical": "2d",
+		"ca-root-warning": "20d", "ca-root-critical": "5d", "license-warning": "20d", "license-critical": "5d",
 	}
 	for _, s := range alerts.Settings() {
 		if others[s.Name] != "" {
@@ -97,9 +98,11 @@ func TestPack_Settings(t *testing.T) {
 // Numbers are written as every PromQL reads them: one that begins with 0 would be octal.
 func TestPack_Numbers(t *testing.T) {
 	t.Parallel()
-	got := string(alerts.Join(pack(t, map[string]string{"raft-log-lag": "0750", "port-error-rate": "0x1p-2", "raft-saturation": "1e-1"})))
+	numbers := map[string]string{"raft-log-lag": "0750", "port-error-rate": "0x1p-2", "raft-saturation": "1e-1"}
+	got := string(alerts.Join(pack(t, numbers)))
 	for _, want := range []string{
-		"consul:server_raft_log_lag_entries:max > 750\n", "consul:port_failure_ratio:rate5m > 0.25 < 1\n", `{stat="mean"}) > 0.1` + "\n", "more than 25%.", "more than\n            10%:",
+		"consul:server_raft_log_lag_entries:max > 750\n", "consul:port_failure_ratio:rate5m > 0.25 < 1\n",
+		`{stat="mean"}) > 0.1` + "\n", "more than 25%.", "more than\n            10%:",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the rules do not have %q", want)
@@ -111,7 +114,7 @@ func TestPack_BadSettings(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct{ setting, value, want string }{
 		{"group-by", "", `"" is no list of names of labels; want for example cluster,datacenter`},
-		{"group-by", "cluster,data center", `"cluster,data center" is no list of names of labels; want for example cluster,datacenter`},
+		{"group-by", "a,b c", `"a,b c" is no list of names of labels; want for example cluster,datacenter`},
 		{"group-by", "__name__", `"__name__" is no list of names of labels; want for example cluster,datacenter`},
 		{"group-by", "a, b,a", `"a, b,a" has the label a twice`},
 		{"job", "", `"" is no regular expression, or has " or \ in it; want for example consul.*`},

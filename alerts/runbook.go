@@ -7,10 +7,10 @@ import "strings"
 
 // Runbook returns the address of an alert's runbook, as it is in the pack without settings.
 func Runbook(alert string) string {
-	for _, s := range settings {
-		if s.Name == "runbook-url" {
-			return strings.ReplaceAll(s.Default, runbookAlert, alert)
-		}
-	}
-	return ""
+	v, _ := newValues(nil) // The defaults are right.
+	return v.runbook(alert)
+}
+
+func (v values) runbook(alert string) string {
+	return strings.ReplaceAll(v.text["runbook-url"], runbookAlert, alert)
 }

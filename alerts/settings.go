@@ -32,7 +32,10 @@ type kind func(value string) (promQL string, err error)
 
 // settings is the table of all settings.
 var settings = []Setting{
-	{"group-by", "Labels that tell clusters apart, with commas. One alert is sent for all exporters that agree in them.", "cluster,datacenter,job", labelNames},
+	{
+		"group-by", "Labels that tell clusters apart, with commas. One alert is sent for all exporters that agree in them.",
+		"cluster,datacenter,job", labelNames,
+	},
 	{"job", "Regular expression of the jobs in which Prometheus scrapes the exporter.", "consul.*", expression},
 	{
 		"runbook-url", "Address of an alert's runbook, in which {alert} stands for the alert's name.",
@@ -41,8 +44,11 @@ var settings = []Setting{
 
 	{"port-latency", "How long a port may take to answer.", "1s", duration},
 	{"port-error-rate", "Share of a port's probes that may fail, over five minutes.", "0.05", ratio},
-	{"certificate-warning", "How long before it expires a port's certificate is worth a warning; or a tenth of its lifetime, if that is shorter.", "14d", duration},
-	{"certificate-critical", "How long before it expires a port's certificate is critical; or a tenth of its lifetime, if that is shorter.", "3d", duration},
+	{
+		"certificate-warning", "How long before it expires a port's certificate is worth a warning; " + orTenth,
+		"14d", duration,
+	},
+	{"certificate-critical", "How long before it expires a port's certificate is critical; " + orTenth, "3d", duration},
 
 	{"raft-log-lag", "How many Raft log entries a server may be behind.", "1000", count},
 	{"raft-apply-lag", "How many committed Raft log entries a server may have yet to apply.", "1000", count},
@@ -51,21 +57,40 @@ var settings = []Setting{
 	{"raft-commit-time", "How long the leader may take to commit a Raft log entry, on average.", "200ms", duration},
 	{"raft-saturation", "Share of its time that a thread of Raft may be busy.", "0.5", ratio},
 	{"leader-changes", "How many changes of the leader in 15 minutes are too many.", "4", count},
-	{"voters-window", "How long voters are missed that are not in the Raft configuration any more; what was there for less than a tenth of it never is.", "1d", duration},
+	{
+		"voters-window", "How long voters are missed that are not in the Raft configuration any more; " +
+			"what was there for less than a tenth of it never is.", "1d", duration,
+	},
 
-	{"gossip-score-warning", "Health score of gossip that is worth a warning, on average over five minutes; 0 is healthy, 7 the worst.", "2", count},
+	{
+		"gossip-score-warning", "Health score of gossip that is worth a warning, on average over five minutes; " +
+			"0 is healthy, 7 the worst.", "2", count,
+	},
 	{"gossip-score-critical", "Health score of gossip that is critical, on average over five minutes.", "4", count},
 	{"version-skew", "How long servers and clients of several versions may be in the cluster.", "1d", duration},
-	{"ca-root-warning", "How long before it expires the root certificate of the service mesh is worth a warning.", "30d", duration},
-	{"ca-root-critical", "How long before it expires the root certificate of the service mesh is critical.", "7d", duration},
-	{"license-warning", "How long before it expires the licence of Consul Enterprise is worth a warning.", "30d", duration},
+	{
+		"ca-root-warning", "How long before it expires the root certificate of the service mesh is worth a warning.",
+		"30d", duration,
+	},
+	{
+		"ca-root-critical", "How long before it expires the root certificate of the service mesh is critical.",
+		"7d", duration,
+	},
+	{
+		"license-warning", "How long before it expires the licence of Consul Enterprise is worth a warning.",
+		"30d", duration,
+	},
 	{"license-critical", "How long before it expires the licence of Consul Enterprise is critical.", "7d", duration},
 
 	{"maintenance", "How long a node or service may be in maintenance.", "1d", duration},
 	{"scrape-duration", "How long a scrape may take; less than Prometheus's scrape_timeout.", "8s", duration},
 }
 
-// ordered are the pairs of settings of which the first must come before the second: a warning is to come before what it warns of.
+// orTenth ends the help of settings about certificates, some of which are renewed by machines.
+const orTenth = "or a tenth of its lifetime, if that is shorter."
+
+// ordered are the pairs of settings of which the first must come before the second: a warning is to come before what
+// it warns of.
 var ordered = []struct {
 	warning, critical string
 	// rises is whether the critical value is the larger one.
@@ -81,27 +106,21 @@ var ordered = []struct {
 // Settings returns all settings, in the order in which they are documented.
 func Settings() []Setting { return slices.Clone(settings) }
 
-// Default is the default of a setting that is a number, as PromQL has it: durations are in seconds. It is NaN if there is no such setting.
+// Default is the default of a setting that is a number, as PromQL has it: durations are in seconds. It is NaN if
+// there is no such setting.
 func Default(name string) float64 {
-	i := slices.IndexFunc(settings, func(s Setting) bool { return s.Name == name })
-	if i < 0 {
-		return math.NaN()
+	v, err := newValues(nil)
+	if n, numErr := strconv.ParseFloat(v.promQL[name], 64); err == nil && numErr == nil {
+		return n
 	}
-	promQL, err := settings[i].kind(settings[i].Default)
-	if err != nil {
-		return math.NaN()
-	}
-	n, err := strconv.ParseFloat(promQL, 64)
-	if err != nil {
-		return math.NaN()
-	}
-	return n
+	return math.NaN()
 }
 
 // values are the values of all settings: as they were written, and as PromQL has them.
 type values struct{ text, promQL map[string]string }
 
-// newValues takes the defaults for what is not in given. It returns all problems at once, one in a line, each with its flag.
+// newValues takes the defaults for what is not in given. It returns all problems at once, one in a line, each with
+// its flag.
 func newValues(given map[string]string) (values, error) {
 	v := values{text: make(map[string]string), promQL: make(map[string]string)}
 	var errs []error
@@ -126,12 +145,13 @@ func newValues(given map[string]string) (values, error) {
 func (v values) disorder() []error {
 	var errs []error
 	for _, o := range ordered {
-		warning, critical := number(v.promQL[o.warning]), number(v.promQL[o.critical])
-		if o.rises && warning >= critical {
-			errs = append(errs, fmt.Errorf("--%s: %s is not less than %s, which is critical", o.warning, v.text[o.warning], v.text[o.critical]))
+		first, last, want := o.critical, o.warning, "more"
+		if o.rises {
+			first, last, want = o.warning, o.critical, "less"
 		}
-		if !o.rises && warning <= critical {
-			errs = append(errs, fmt.Errorf("--%s: %s is not more than %s, which is critical", o.warning, v.text[o.warning], v.text[o.critical]))
+		if number(v.promQL[first]) >= number(v.promQL[last]) {
+			errs = append(errs, fmt.Errorf("--%s: %s is not %s than %s, which is critical",
+				o.warning, v.text[o.warning], want, v.text[o.critical]))
 		}
 	}
 	return errs
@@ -161,7 +181,7 @@ func ratio(s string) (string, error) {
 	return strconv.FormatFloat(n, 'f', -1, 64), nil
 }
 
-// count is written anew: in PromQL a number that begins with 0 is octal.
+// count is written without leading zeros: in PromQL a number that begins with 0 is octal.
 func count(s string) (string, error) {
 	n, err := strconv.ParseUint(s, 10, 63)
 	if err != nil || n == 0 {
@@ -188,7 +208,8 @@ func labelNames(s string) (string, error) {
 	return strings.Join(names, ", "), nil
 }
 
-// expression is one of PromQL's, which is anchored at both ends. It must stay within a string in double quotes, in YAML too.
+// expression is one of PromQL's, which is anchored at both ends. It must stay within a string in double quotes, in
+// YAML too.
 func expression(s string) (string, error) {
 	if _, err := regexp.Compile("^(?:" + s + ")$"); err != nil || s == "" || strings.ContainsAny(s, "\"\\\n") {
 		return "", fmt.Errorf(`%q is no regular expression, or has " or \ in it; want for example consul.*`, s)
@@ -199,7 +220,8 @@ func expression(s string) (string, error) {
 // address is the URL of the runbooks. An @ might end a password, which is not repeated either.
 func address(s string) (string, error) {
 	u, err := url.Parse(strings.ReplaceAll(s, runbookAlert, "Alert"))
-	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || !strings.Contains(s, runbookAlert) || strings.ContainsAny(s, " \"'\n@") {
+	web := err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
+	if !web || !strings.Contains(s, runbookAlert) || strings.ContainsAny(s, " \"'\n@") {
 		return "", fmt.Errorf("not a URL with http or https that has %s in it", runbookAlert)
 	}
 	return s, nil
