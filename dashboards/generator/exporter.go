@@ -14,7 +14,7 @@ func exporter() dashboard {
 		rows: []row{
 			{"What is wrong", []panel{
 				{
-					kind: stat, title: "Exporters", width: 4, alerts: "ConsulExporterDown ConsulExporterMissing", unit: "percentunit",
+					kind: stat, title: "Exporters", alerts: "ConsulExporterDown ConsulExporterMissing", unit: "percentunit",
 					whole: true, noValue: "none is scraped", steps: []step{{lowest, red}, {0.0001, orange}, {1, green}},
 					mappings: []object{either("down", "up")},
 					about: "Whether Prometheus reaches the exporters; in part is a percentage. While one is down, nothing that only " +
@@ -22,35 +22,35 @@ func exporter() dashboard {
 					expr: "avg by (CLUSTER) (up{SEL})",
 				},
 				{
-					kind: stat, title: "Agents that are asked", width: 4, alerts: "ConsulAgentUnreachable", unit: "percentunit",
-					whole: true, steps: []step{{lowest, red}, {0.0001, orange}, {1, green}}, mappings: []object{either("down", "up")},
+					kind: stat, title: "Agents that are asked", alerts: "ConsulAgentUnreachable", unit: "percentunit", whole: true,
+					steps: []step{{lowest, red}, {0.0001, orange}, {1, green}}, mappings: []object{either("down", "up")},
 					about: "Whether the agents answer that exporters ask; in part is a percentage. Ports and Raft are still watched " +
 						"while one does not.",
 					expr: "avg by (CLUSTER) (consul_up{SEL})",
 				},
 				{
-					kind: stat, title: "Longest scrape", width: 4, alerts: "ConsulScrapeSlow", unit: "s", noValue: "none is scraped",
+					kind: stat, title: "Longest scrape", alerts: "ConsulScrapeSlow", unit: "s", noValue: "none is scraped",
 					steps: badFromTwo(4, 8),
 					about: "How long the slowest exporter took, as Prometheus measured it. With a server that hangs it is " +
 						"--probe.timeout, 3 s by default.",
 					expr: "max by (CLUSTER) (scrape_duration_seconds{SEL})",
 				},
 				{
-					kind: stat, title: "Collectors that fail", width: 4, alerts: "ConsulCollectorFails ConsulExporterImpaired",
+					kind: stat, title: "Collectors that fail", alerts: "ConsulCollectorFails ConsulExporterImpaired",
 					steps: badFrom(1),
 					about: "Collectors of all exporters that could not find out all they are for, but may and can. Some of their " +
 						"metrics are missing. The second alert says that the exporter itself is to blame.",
 					expr: "sum by (CLUSTER) (" + failing + ")",
 				},
 				{
-					kind: stat, title: "The token may read", width: 4, alerts: "ConsulResultsFiltered ConsulCollectorRefused",
+					kind: stat, title: "The token may read", alerts: "ConsulResultsFiltered ConsulCollectorRefused",
 					steps: warningFrom(1), mappings: []object{mapped([]entry{{"0", "all", green}, {"1", "in part", orange}})},
 					about: "Whether Consul refused something, or left something out of its answers, because the token may not read " +
 						"it. What is missing has no metrics and no alerts.",
 					expr: tokenTooWeak,
 				},
 				{
-					kind: stat, title: "Configuration file", width: 4, alerts: "ConsulConfigReloadFailed", steps: goodFrom(1),
+					kind: stat, title: "Configuration file", alerts: "ConsulConfigReloadFailed", steps: goodFrom(1),
 					mappings: []object{either("not loaded", "loaded"), absent},
 					about: "Whether the configuration file could be loaded the last time it was tried. Not available without " +
 						"--config.file.",
@@ -61,18 +61,17 @@ func exporter() dashboard {
 			}},
 			{"Scrapes", []panel{
 				{
-					kind: timeseries, title: "Duration of scrapes", width: 8, alerts: "ConsulScrapeSlow", unit: "s",
+					title: "Duration of scrapes", alerts: "ConsulScrapeSlow", unit: "s",
 					about: "As Prometheus measured it, by exporter. Near the scrape's timeout metrics begin to be missing.",
 					expr:  "max by (instance) (scrape_duration_seconds{SEL})",
 				},
 				{
-					kind: timeseries, title: "Duration by collector", width: 8, alerts: "ConsulScrapeSlow", unit: "s",
+					title: "Duration by collector", alerts: "ConsulScrapeSlow", unit: "s",
 					about: "How long each collector took, on the slowest exporter. They run at the same time.",
 					expr:  "max by (collector) (consul_exporter_collector_duration_seconds{SEL})",
 				},
 				{
-					kind: timeseries, title: "Scrapes", width: 8, alerts: "ConsulScrapeSlow", unit: "ops",
-					colors: map[string]string{"at their deadline": red},
+					title: "Scrapes", alerts: "ConsulScrapeSlow", unit: "ops", colors: map[string]string{"at their deadline": red},
 					about: "Scrapes per second of all exporters; those that were served from the snapshot of another one at the " +
 						"same time; and those that reached their deadline, of which there should be none.",
 					queries: []query{
@@ -84,20 +83,20 @@ func exporter() dashboard {
 			}},
 			{"Requests to Consul", []panel{
 				{
-					kind: timeseries, title: "Requests by endpoint", width: 12, unit: "reqps", stacked: true,
+					title: "Requests by endpoint", width: 12, unit: "reqps", stacked: true,
 					about: "Requests per second to Consul's HTTP API, of all exporters. Their number does not depend on how many " +
 						"services there are.",
 					expr: "sum by (endpoint) (rate(consul_exporter_consul_requests_total{SEL}[$__rate_interval]))",
 				},
 				{
-					kind: timeseries, title: "Requests by answer", width: 6, alerts: "ConsulCollectorRefused ConsulAgentUnreachable",
-					unit: "reqps", stacked: true, colors: map[string]string{"200": green, "error": red},
+					title: "Requests by answer", width: 6, alerts: "ConsulCollectorRefused ConsulAgentUnreachable", unit: "reqps",
+					stacked: true, colors: map[string]string{"200": green, "error": red},
 					about: "The same by the status of the answer. 403: the token may not. 404: this version or edition has no such " +
 						"thing. 429: Consul's limits. 500 and error: the agent has no leader, or does not answer.",
 					expr: "sum by (code) (rate(consul_exporter_consul_requests_total{SEL}[$__rate_interval]))",
 				},
 				{
-					kind: timeseries, title: "Age of answers", width: 6, unit: "s",
+					title: "Age of answers", width: 6, unit: "s",
 					about: "How long before each query the server that answered it had heard of the leader. What grows is the age " +
 						"of what is shown about services and nodes.",
 					optional: true, expr: "max by (endpoint) (consul_exporter_query_last_contact_seconds{SEL})",
@@ -105,9 +104,8 @@ func exporter() dashboard {
 			}},
 			{"Series", []panel{
 				{
-					kind: timeseries, title: "Series of the catalog", width: 8, alerts: "ConsulCatalogTooLarge", unit: "short",
-					noValue: notAvailable,
-					about:   "Series that the catalog has, and the limit above which only its totals are exported.",
+					title: "Series of the catalog", alerts: "ConsulCatalogTooLarge", unit: "short", noValue: notAvailable,
+					about: "Series that the catalog has, and the limit above which only its totals are exported.",
 					queries: []query{
 						{"max by (instance) (consul_exporter_catalog_series{SEL})", "{{instance}}"},
 						{optional("min(consul_exporter_catalog_series_limit{SEL})", "instance"), "limit"},
@@ -115,12 +113,12 @@ func exporter() dashboard {
 					overrides: []object{limitLine("limit", orange)},
 				},
 				{
-					kind: timeseries, title: "Samples in a scrape", width: 8, unit: "short",
+					title: "Samples in a scrape", unit: "short",
 					about: "Series that Prometheus got from each exporter at each scrape.",
 					expr:  "max by (instance) (scrape_samples_scraped{SEL})",
 				},
 				{
-					kind: timeseries, title: "Dropped series", width: 8, unit: "ops",
+					title: "Dropped series", unit: "ops",
 					about: "Series per second that were dropped because another one had the same labels, by collector. There should " +
 						"be none.",
 					expr: "sum by (collector) (rate(consul_exporter_dropped_series_total{SEL}[$__rate_interval]))",
@@ -128,22 +126,22 @@ func exporter() dashboard {
 			}},
 			{"Process", []panel{
 				{
-					kind: timeseries, title: "Processor time", width: 6, height: 7, unit: "percentunit",
+					title: "Processor time", width: 6, height: 7, unit: "percentunit",
 					about: "Processors that each exporter keeps busy.",
 					expr:  "max by (instance) (rate(process_cpu_seconds_total{SEL}[$__rate_interval]))",
 				},
 				{
-					kind: timeseries, title: "Memory", width: 6, height: 7, unit: "bytes",
+					title: "Memory", width: 6, height: 7, unit: "bytes",
 					about: "Memory of each exporter. It follows the size of the catalog.",
 					expr:  "max by (instance) (process_resident_memory_bytes{SEL})",
 				},
 				{
-					kind: timeseries, title: "Open files", width: 6, height: 7, unit: "short", whole: true,
+					title: "Open files", width: 6, height: 7, unit: "short", whole: true,
 					about: "Open files of each exporter, sockets included. It goes back to a few after each scrape.",
 					expr:  "max by (instance) (process_open_fds{SEL})",
 				},
 				{
-					kind: timeseries, title: "Goroutines", width: 6, height: 7, unit: "short", whole: true,
+					title: "Goroutines", width: 6, height: 7, unit: "short", whole: true,
 					about: "Goroutines of each exporter. It goes back to a few after each scrape.",
 					expr:  "max by (instance) (go_goroutines{SEL})",
 				},

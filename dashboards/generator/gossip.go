@@ -24,7 +24,7 @@ func gossip() dashboard {
 					), legend: "{{member}}",
 				},
 				{
-					kind: stat, title: "Health score of gossip", width: 4, alerts: "ConsulGossipHealthPoor", steps: badFromTwo(3, 5),
+					kind: stat, title: "Health score of gossip", alerts: "ConsulGossipHealthPoor", steps: badFromTwo(3, 5),
 					about: "How far an agent distrusts its own view of a pool: 0 is healthy, 8 the worst. Above 2 it is short of " +
 						"processor time, or its network loses packets.",
 					expr: "max by (CLUSTER, pool) (consul_serf_health_score{SEL})", legend: "{{pool}}",
@@ -35,7 +35,7 @@ func gossip() dashboard {
 					expr:  "count by (CLUSTER) (max by (CLUSTER, version) (consul_serf_version_members{SEL}) > 0)",
 				},
 				{
-					kind: stat, title: "Gossip is encrypted", width: 4, alerts: "ConsulGossipEncryptionDiffers",
+					kind: stat, title: "Gossip is encrypted", alerts: "ConsulGossipEncryptionDiffers",
 					steps:    []step{{lowest, gray}, {1, orange}, {2, green}},
 					mappings: []object{mapped([]entry{{"0", "no", gray}, {"1", "in part", orange}, {"2", "yes", green}})},
 					about: "Whether the agents that exporters ask encrypt gossip, in all pools. In part: turning it on or off was " +
@@ -43,14 +43,13 @@ func gossip() dashboard {
 					expr: "min by (CLUSTER) (consul_serf_encrypted{SEL}) + max by (CLUSTER) (consul_serf_encrypted{SEL})",
 				},
 				{
-					kind: stat, title: "Longest round trip", width: 4, unit: "s", mappings: []object{absent},
-					steps: badFromTwo(0.05, 0.1),
+					kind: stat, title: "Longest round trip", unit: "s", mappings: []object{absent}, steps: badFromTwo(0.05, 0.1),
 					about: "The longest round trip between two servers that are alive, as gossip estimates it. HashiCorp asks for " +
 						"50 ms on average at most. Not available with one server, or more than ten.",
 					optional: true, expr: "max by (CLUSTER) (consul_serf_rtt_seconds{SEL})",
 				},
 				{
-					kind: stat, title: "RPC errors", width: 4, unit: "percentunit", noValue: notAvailable, mappings: []object{absent},
+					kind: stat, title: "RPC errors", unit: "percentunit", noValue: notAvailable, mappings: []object{absent},
 					steps: badFromTwo(0.01, 0.1), about: "Share of the RPC requests that servers answered with an error." + measured,
 					expr: optionalNowOf(
 						"sum by (CLUSTER) (max by (CLUSTER, server) (consul_agent_rpc_request_errors_per_second{SEL})) / "+
@@ -94,102 +93,100 @@ func gossip() dashboard {
 			}},
 			{"Members", []panel{
 				{
-					kind: timeseries, title: "Members of the datacenter (LAN)", width: 8, alerts: "ConsulSerfMemberFailed",
-					stepped: true, colors: memberColors,
+					title: "Members of the datacenter (LAN)", alerts: "ConsulSerfMemberFailed", stepped: true, colors: memberColors,
 					about: "Servers and clients by state, as the agents see them.",
 					expr:  `max by (CLUSTER, status) (consul_serf_member_count{SEL, pool="lan"})`,
 				},
 				{
-					kind: timeseries, title: "Servers of all datacenters (WAN)", width: 8, alerts: "ConsulSerfWANMemberFailed",
-					stepped: true, colors: memberColors,
+					title: "Servers of all datacenters (WAN)", alerts: "ConsulSerfWANMemberFailed", stepped: true,
+					colors:   memberColors,
 					about:    "Servers by state, as the agents see them. Only agents that are servers know the WAN pool.",
 					optional: true, expr: `max by (CLUSTER, status) (consul_serf_member_count{SEL, pool="wan"})`,
 				},
 				{
-					kind: timeseries, title: "Members by version", width: 8, alerts: "ConsulVersionSkew", stepped: true, stacked: true,
+					title: "Members by version", alerts: "ConsulVersionSkew", stepped: true, stacked: true,
 					about: "Members that are alive, by the version of Consul they run: the progress of an upgrade.",
 					expr:  optional("max by (version) (consul_serf_version_members{SEL})", "version"),
 				},
 			}},
 			{"Gossip", []panel{
 				{
-					kind: timeseries, title: "Health score", width: 8, alerts: "ConsulGossipHealthPoor", stepped: true, lines: true,
+					title: "Health score", alerts: "ConsulGossipHealthPoor", stepped: true, lines: true,
 					steps: []step{{lowest, transparent}, {2, orange}, {4, red}},
 					about: "Of each agent that exporters ask, by pool: 0 is healthy, 8 the worst.",
 					expr:  optional("max by (instance, pool) (consul_serf_health_score{SEL})", "pool"),
 				},
 				{
-					kind: timeseries, title: "Messages to be gossiped", width: 8, unit: "short",
+					title: "Messages to be gossiped", unit: "short",
 					about: "Messages that the agents have yet to gossip, by queue. Queues that grow: gossip does not keep up with " +
 						"what happens.",
 					expr: optional("max by (pool, queue) (consul_serf_queue_depth{SEL})", "pool"),
 				},
 				{
-					kind: timeseries, title: "Round trips between servers, over time", width: 8, unit: "s",
+					title: "Round trips between servers, over time", unit: "s",
 					about:    "As network coordinates estimate them. Not available with one server, or more than ten.",
 					optional: true, expr: "max by (from, to) (consul_serf_rtt_seconds{SEL})",
 				},
 			}},
 			{"RPC", []panel{
 				{
-					kind: timeseries, title: "Requests to servers", width: 8, unit: "reqps", noValue: notAvailable,
+					title: "Requests to servers", unit: "reqps",
 					about: "RPC requests per second that servers received. Half as much or twice as much as an hour ago has a " +
 						"reason." + measured,
-					queries: []query{telemetry("consul_agent_rpc_requests_per_second")},
+					optional: true, expr: latest("consul_agent_rpc_requests_per_second"),
 				},
 				{
-					kind: timeseries, title: "Requests with errors, and over the limit", width: 8, unit: "reqps",
-					noValue: notAvailable,
+					title: "Requests with errors, and over the limit", unit: "reqps", noValue: notAvailable,
 					about: "RPC requests per second that servers answered with an error, and that were over the server's rate " +
 						"limits." + measured,
 					queries: []query{
-						named(telemetry("consul_agent_rpc_request_errors_per_second"), "errors"),
-						named(telemetry("consul_agent_rpc_rate_limit_exceeded_per_second"), "over the limit"),
+						named(latest("consul_agent_rpc_request_errors_per_second"), "errors"),
+						named(latest("consul_agent_rpc_rate_limit_exceeded_per_second"), "over the limit"),
 					},
 				},
 				{
-					kind: timeseries, title: "Requests from agents to servers", width: 8, unit: "reqps", noValue: notAvailable,
+					title: "Requests from agents to servers", unit: "reqps", noValue: notAvailable,
 					about: "RPC requests per second that agents sent to servers, that failed, and that the agent's own limit " +
 						"refused: the last two should be 0." + measured,
 					queries: []query{
-						named(telemetry("consul_agent_client_rpc_per_second"), "sent"),
-						named(telemetry("consul_agent_client_rpc_failed_per_second"), "failed"),
-						named(telemetry("consul_agent_client_rpc_exceeded_per_second"), "refused"),
+						named(latest("consul_agent_client_rpc_per_second"), "sent"),
+						named(latest("consul_agent_client_rpc_failed_per_second"), "failed"),
+						named(latest("consul_agent_client_rpc_exceeded_per_second"), "refused"),
 					},
 				},
 				{
-					kind: timeseries, title: "Blocking queries", width: 12, unit: "short", noValue: notAvailable,
+					title: "Blocking queries", width: 12, unit: "short",
 					about: "Blocking queries that servers held: each watch of a client is one. Only known when one began or " +
 						"ended; not available before Consul 1.13." + measured,
-					queries: []query{occasional("consul_agent_rpc_queries_blocking")},
+					optional: true, expr: highest("consul_agent_rpc_queries_blocking"),
 				},
 				{
-					kind: timeseries, title: "New connections to port 8300", width: 12, unit: "cps", noValue: notAvailable,
+					title: "New connections to port 8300", width: 12, unit: "cps",
 					about: "Connections per second that servers accepted. Agents keep theirs: many new ones are agents that " +
 						"start, or connections that break." + measured,
-					queries: []query{telemetry("consul_agent_rpc_accepted_connections_per_second")},
+					optional: true, expr: latest("consul_agent_rpc_accepted_connections_per_second"),
 				},
 			}},
 			{"Memory", []panel{
 				{
-					kind: timeseries, title: "Memory of agents", width: 8, unit: "bytes", noValue: notAvailable,
+					title: "Memory of agents", unit: "bytes", noValue: notAvailable,
 					about: "Memory that agents use, and that they have from the system. HashiCorp asks for two to four times of " +
 						"what is used." + measured,
 					queries: []query{
-						named(telemetry("consul_agent_memory_alloc_bytes"), "in use"),
-						named(telemetry("consul_agent_memory_sys_bytes"), "from the system"),
+						named(latest("consul_agent_memory_alloc_bytes"), "in use"),
+						named(latest("consul_agent_memory_sys_bytes"), "from the system"),
 					},
 				},
 				{
-					kind: timeseries, title: "Time lost to garbage collection", width: 8, unit: "percentunit",
+					title: "Time lost to garbage collection", unit: "percentunit",
 					about: "Share of the time that agents stand still. Above 3 % (2 s in a minute) the agent is short of memory " +
 						"or of processor time." + measured,
 					optional: true, expr: "max by (server) (rate(consul_agent_gc_pause_seconds_total{SEL, SERVER}[$__rate_interval]))",
 				},
 				{
-					kind: timeseries, title: "Goroutines", width: 8, unit: "short", noValue: notAvailable,
-					about:   "Goroutines of agents. Their number follows the connections; one that only grows is a leak." + measured,
-					queries: []query{telemetry("consul_agent_goroutines")},
+					title: "Goroutines", unit: "short",
+					about:    "Goroutines of agents. Their number follows the connections; one that only grows is a leak." + measured,
+					optional: true, expr: latest("consul_agent_goroutines"),
 				},
 			}},
 			{"What binds clusters together", []panel{
@@ -202,17 +199,18 @@ func gossip() dashboard {
 					whole: true, mappings: []object{absent}, steps: []step{{lowest, red}, {7, orange}, {30, green}},
 					about: "When the root certificate expires that signs for the service mesh. With it all connections in the mesh " +
 						"end. Not available without Connect.",
-					optional: true, expr: `(min by (CLUSTER) ` +
+					optional: true,
+					expr: `(min by (CLUSTER) ` +
 						`(consul_connect_ca_root_expiry_timestamp_seconds{SEL, active="true"}) - time()) / 86400`,
 				},
 				{
-					kind: stat, title: "Licence expires in", width: 4, alerts: "ConsulLicenseExpires", unit: "suffix: days",
-					whole: true, mappings: []object{absent}, steps: []step{{lowest, red}, {7, orange}, {30, green}},
+					kind: stat, title: "Licence expires in", alerts: "ConsulLicenseExpires", unit: "suffix: days", whole: true,
+					mappings: []object{absent}, steps: []step{{lowest, red}, {7, orange}, {30, green}},
 					about:    "When the licence expires. Not available without Consul Enterprise.",
 					optional: true, expr: "(min by (CLUSTER) (consul_license_expiry_timestamp_seconds{SEL}) - time()) / 86400",
 				},
 				{
-					kind: stat, title: "ACLs are copied", width: 4, alerts: "ConsulACLReplicationFails", noValue: notAvailable,
+					kind: stat, title: "ACLs are copied", alerts: "ConsulACLReplicationFails", noValue: notAvailable,
 					steps: []step{{lowest, red}, {1, green}, {2, gray}},
 					about: "Whether the leader copies ACLs from the primary datacenter. Not needed in the primary one itself; not " +
 						"available without ACLs.",
@@ -230,7 +228,8 @@ func gossip() dashboard {
 					mappings: []object{absent},
 					about: "Peerings with other clusters and how long ago the peer was heard of. Not available where there is none, " +
 						"and before Consul 1.13.",
-					optional: true, expr: "(max by (peer, state) (consul_peering_state{SEL}) == 1) * on (peer) group_left () " +
+					optional: true,
+					expr: "(max by (peer, state) (consul_peering_state{SEL}) == 1) * on (peer) group_left () " +
 						"(time() - max by (peer) (consul_peering_last_heartbeat_timestamp_seconds{SEL}))\nor on (peer)\n" +
 						"NaN * (max by (peer, state) (consul_peering_state{SEL}) == 1)",
 					transformations: []object{sorted("peer", false), columns("peer", "state", "Value=Heard of")},

@@ -49,14 +49,13 @@ func overview() dashboard {
 					overrides: []object{override("warning", colored(warningFrom(1)))},
 				},
 				{
-					kind: stat, title: "Watched by", width: 4,
-					alerts: "ConsulExporterDown ConsulExporterMissing ConsulAgentUnreachable ConsulResultsFiltered " +
-						"ConsulCollectorRefused",
-					unit: "percentunit", whole: true, steps: []step{{lowest, red}, {0.0001, orange}, {1, green}},
-					mappings: []object{either("down", "up")},
+					kind: stat, title: "Watched by", unit: "percentunit", whole: true,
+					steps: []step{{lowest, red}, {0.0001, orange}, {1, green}}, mappings: []object{either("down", "up")},
 					about: "Whether Prometheus reaches the exporters, and these reach their Consul agents; in part is a percentage. " +
 						"While an exporter is down nothing here is known. While an agent is down, what is known of ports and Raft " +
 						"comes from the servers themselves. What the token may not read has no figures and no alerts.",
+					alerts: "ConsulExporterDown ConsulExporterMissing ConsulAgentUnreachable ConsulResultsFiltered " +
+						"ConsulCollectorRefused",
 					queries: []query{
 						{"avg by (CLUSTER) (up{SEL})", "exporter"},
 						{"avg by (CLUSTER) (consul_up{SEL})", "agent"},
@@ -71,10 +70,9 @@ func overview() dashboard {
 			}},
 			{"What changed", []panel{
 				{
-					kind: timeseries, title: "Voters", width: 8, height: 7,
-					alerts: "ConsulQuorumLost ConsulQuorumAtRisk ConsulVotersMissing ConsulEvenVoters", stepped: true,
-					colors: map[string]string{"answer": green},
-					about:  "Voters that answer on their port 8300, and how many must agree. Below the quorum nothing can be written.",
+					title: "Voters", height: 7, alerts: "ConsulQuorumLost ConsulQuorumAtRisk ConsulVotersMissing ConsulEvenVoters",
+					stepped: true, colors: map[string]string{"answer": green},
+					about: "Voters that answer on their port 8300, and how many must agree. Below the quorum nothing can be written.",
 					queries: []query{
 						{"max by (CLUSTER) (consul_cluster_voters{SEL})", "all"},
 						{"max by (CLUSTER) (consul_cluster_quorum{SEL})", "quorum"},
@@ -85,7 +83,7 @@ func overview() dashboard {
 				whoLeads(8, 7),
 				failingPortsOverTime(8, 7, ""),
 				{
-					kind: timeseries, title: "Changes", width: 8, height: 7, alerts: "ConsulLeaderChangesOften",
+					title: "Changes", height: 7, alerts: "ConsulLeaderChangesOften",
 					about: "How often something changed: the leader or the term, the answer of a port, the state of a member, the " +
 						"number of nodes and services. What stands at one time mostly has one cause.",
 					bars: true, stacked: true, interval: "1m", // One bar for a change, or two.
@@ -98,7 +96,7 @@ func overview() dashboard {
 					},
 				},
 				{
-					kind: timeseries, title: "Alerts that fired", width: 8, height: 7, bars: true, stacked: true,
+					title: "Alerts that fired", height: 7, bars: true, stacked: true,
 					about: "Alerts of the exporter's rules, by name. Empty when none fired or the rules are not loaded.",
 					expr: orElse("count by (alertname) ("+firing+")",
 						label("0 * absent(last_over_time("+firing+"[$__range] @ end()))", "alertname", "none")),
@@ -125,9 +123,8 @@ func overview() dashboard {
 				},
 				instancesOverTime(12, 7),
 				{
-					kind: timeseries, title: "Members and nodes", width: 12, height: 7, alerts: "ConsulSerfMemberFailed",
-					colors: memberColors,
-					about:  "Members of the LAN pool by state, as the agents see them, and nodes in the catalog.",
+					title: "Members and nodes", width: 12, height: 7, alerts: "ConsulSerfMemberFailed", colors: memberColors,
+					about: "Members of the LAN pool by state, as the agents see them, and nodes in the catalog.",
 					queries: []query{
 						{`max by (CLUSTER, status) (consul_serf_member_count{SEL, pool="lan"})`, "{{status}}"},
 						{"max by (CLUSTER) (consul_catalog_nodes{SEL})", "nodes in the catalog"},
@@ -143,8 +140,8 @@ func overview() dashboard {
 func recoveryActions(width, height int) panel {
 	const decisions = "consul_responder_actions_total{SEL}"
 	return panel{
-		kind: timeseries, title: "Recovery actions", width: width, height: height,
-		alerts: "ConsulResponderRefuses ConsulResponderFails", bars: true, stacked: true,
+		title: "Recovery actions", width: width, height: height, alerts: "ConsulResponderRefuses ConsulResponderFails",
+		bars: true, stacked: true,
 		about: "What the responder decided, and how it ended; its history says why. Not available where none runs.",
 		expr: optionalOf(
 			`sum by (what) (label_join(increase(`+decisions+`[$__rate_interval]), "what", ": ", "action", "result"))`,

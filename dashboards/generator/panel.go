@@ -149,9 +149,9 @@ func nothing(text, color string) object {
 	return object{"type": "special", "options": object{"match": "null+nan", "result": result}}
 }
 
-// withDefaults is the panel with the usual values of what is left out.
+// withDefaults is the panel with the usual values of what is left out. Most panels are graphs.
 func (p panel) withDefaults() panel {
-	p.unit = cmp.Or(p.unit, "none")
+	p.kind, p.unit = cmp.Or(p.kind, timeseries), cmp.Or(p.unit, "none")
 	labels := groupedBy(p.expr)
 	if p.optional {
 		p.noValue = cmp.Or(p.noValue, notAvailable)
@@ -163,9 +163,9 @@ func (p panel) withDefaults() panel {
 	}
 	switch p.kind {
 	case stat:
-		p.height, p.legend = cmp.Or(p.height, 4), cmp.Or(p.legend, clusterLegend)
+		p.width, p.height, p.legend = cmp.Or(p.width, 4), cmp.Or(p.height, 4), cmp.Or(p.legend, clusterLegend)
 	case timeseries:
-		p.height = cmp.Or(p.height, 8)
+		p.width, p.height = cmp.Or(p.width, 8), cmp.Or(p.height, 8)
 		if len(labels) > 0 {
 			p.legend = cmp.Or(p.legend, "{{"+strings.Join(labels, "}} {{")+"}}")
 		}

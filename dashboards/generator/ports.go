@@ -20,13 +20,13 @@ func ports() dashboard {
 			{"What is wrong", []panel{
 				withServer(failingPortsStat(4)),
 				{
-					kind: stat, title: "Hanging ports", width: 4, alerts: "ConsulServerHung ConsulPortNotAnswering", steps: badFrom(1),
+					kind: stat, title: "Hanging ports", alerts: "ConsulServerHung ConsulPortNotAnswering", steps: badFrom(1),
 					about: "TCP ports that accept connections and answer nothing. The kernel accepts connections for a process that " +
 						"is stopped, deadlocked or waits for its disk: all ports of a server at once mean that.",
 					expr: "sum by (CLUSTER) (" + hung + ")",
 				},
 				{
-					kind: stat, title: "Gossip over TCP only", width: 4, alerts: "ConsulGossipUDPBlocked", noValue: "not probed",
+					kind: stat, title: "Gossip over TCP only", alerts: "ConsulGossipUDPBlocked", noValue: "not probed",
 					steps: warningFrom(1),
 					about: "Gossip ports that answer over TCP and not over UDP: mostly a firewall. Members are taken for failed and " +
 						"come back again and again.",
@@ -37,13 +37,13 @@ func ports() dashboard {
 )`, "GOSSIP", "CLUSTER, server, port, protocol"),
 				},
 				{
-					kind: stat, title: "Exporters disagree", width: 4, alerts: "ConsulPortViewsDiffer", steps: warningFrom(1),
+					kind: stat, title: "Exporters disagree", alerts: "ConsulPortViewsDiffer", steps: warningFrom(1),
 					about: "Ports that answer one exporter and not another one: the network between hosts is broken in part. Always " +
 						"0 with one exporter.",
 					expr: "sum by (CLUSTER) (min by (PORT) (consul_port_up{SEL, SERVER}) < bool " + up + ")",
 				},
 				{
-					kind: stat, title: "Slowest answer", width: 4, alerts: "ConsulPortSlow", unit: "s", noValue: "no answer",
+					kind: stat, title: "Slowest answer", alerts: "ConsulPortSlow", unit: "s", noValue: "no answer",
 					steps: warningFrom(1),
 					about: "The longest that a port which answers took, connecting included. Milliseconds are normal within a " +
 						"datacenter.",
@@ -51,8 +51,8 @@ func ports() dashboard {
 						up + " == 1)",
 				},
 				{
-					kind: stat, title: "Certificate expires", width: 4, alerts: "ConsulCertificateExpires", unit: "suffix: days",
-					whole: true, noValue: notAvailable, mappings: []object{mapped([]entry{{noneDue, "none is due", green}}), absent},
+					kind: stat, title: "Certificate expires", alerts: "ConsulCertificateExpires", unit: "suffix: days", whole: true,
+					noValue: notAvailable, mappings: []object{mapped([]entry{{noneDue, "none is due", green}}), absent},
 					steps: []step{{lowest, red}, {3, orange}, {14, green}},
 					about: "When the first certificate expires of those that ports show, in days. \"none is due\": all live for " +
 						"days only and have more than a tenth of their time left, as those have that Consul renews by itself. Not " +
@@ -65,13 +65,12 @@ func ports() dashboard {
 					),
 				},
 				serverPortMatrix(panel{
-					title: "Ports now", width: 24, height: 6,
-					alerts: "ConsulServerDown ConsulServerHung ConsulRPCPortDown ConsulSerfLANPortDown ConsulSerfWANPortDown " +
-						"ConsulHTTPPortDown ConsulGRPCPortDown ConsulDNSPortDown",
-					steps: []step{{lowest, red}, {1, green}, {2, blue}},
+					title: "Ports now", width: 24, height: 6, steps: []step{{lowest, red}, {1, green}, {2, blue}},
 					about: "Each port of each server. \"up\" is an answer in the port's own protocol; \"connects\" is a port that " +
 						"accepts connections and cannot be asked (consul_port_protocol_verified is 0); \"hangs\" accepts connections " +
 						"and does not answer; \"down\" does neither. Empty: not probed.",
+					alerts: "ConsulServerDown ConsulServerHung ConsulRPCPortDown ConsulSerfLANPortDown ConsulSerfWANPortDown " +
+						"ConsulHTTPPortDown ConsulGRPCPortDown ConsulDNSPortDown",
 					mappings: []object{
 						mapped([]entry{{"-1", "hangs", red}, {"0", "down", red}, {"1", "up", green}, {"2", "connects", blue}}), empty,
 					},
@@ -98,15 +97,14 @@ func ports() dashboard {
 					overrides: []object{override("Failed", colored(badFrom(1)), cell)},
 				},
 				{
-					kind: timeseries, title: "Failures by reason", width: 12, height: 7, alerts: "ConsulPortErrors", unit: "ops",
-					stacked: true,
-					about:   "Probes of ports that failed, by reason; see the table for what these mean.",
+					title: "Failures by reason", width: 12, height: 7, alerts: "ConsulPortErrors", unit: "ops", stacked: true,
+					about: "Probes of ports that failed, by reason; see the table for what these mean.",
 					expr: "sum by (reason) (max by (PORT, reason) (rate(consul_port_probe_failures_total{SEL, " +
 						"SERVER}[$__rate_interval])))",
 				},
 				failingPortsOverTime(12, 7, "SERVER"),
 				{
-					kind: timeseries, title: "Failing ports, by protocol", width: 12, height: 7,
+					title: "Failing ports, by protocol", width: 12, height: 7,
 					alerts:  "ConsulRPCPortDown ConsulSerfLANPortDown ConsulHTTPPortDown ConsulGRPCPortDown ConsulDNSPortDown",
 					stepped: true, stacked: true,
 					about: "The same by protocol. One protocol of all servers: a firewall, or a change of configuration.",
@@ -127,19 +125,19 @@ func ports() dashboard {
 			}},
 			{"Response time", []panel{
 				{
-					kind: timeseries, title: "Port 8300, by server", width: 8, alerts: "ConsulPortSlow", unit: "s",
+					title: "Port 8300, by server", alerts: "ConsulPortSlow", unit: "s",
 					about: "How long the probe of the RPC port took, connecting included. One server that is slower than the others " +
 						"is busy or far away.",
 					expr: `max by (server) (consul_port_probe_duration_seconds{SEL, SERVER, protocol="rpc"})`,
 				},
 				{
-					kind: timeseries, title: "Slowest server, by protocol", width: 8, alerts: "ConsulPortSlow", unit: "s",
+					title: "Slowest server, by protocol", alerts: "ConsulPortSlow", unit: "s",
 					about: "How long the probe of each protocol took on the slowest server. A probe that fails takes until its " +
 						"timeout.",
 					expr: "max by (protocol, transport) (consul_port_probe_duration_seconds{SEL, SERVER})",
 				},
 				{
-					kind: timeseries, title: "Slowest port, by phase", width: 8, unit: "s",
+					title: "Slowest port, by phase", unit: "s",
 					about: "How long each phase of the probes took at most. connect is the network and the kernel, tls the " +
 						"handshake, request is Consul itself.",
 					expr: "max by (phase) (consul_port_probe_phase_duration_seconds{SEL, SERVER})",
@@ -147,7 +145,7 @@ func ports() dashboard {
 			}},
 			{"Connections to the agent of the exporter", []panel{
 				{
-					kind: timeseries, title: "Established connections, by port", width: 12, noValue: notAvailable,
+					title: "Established connections, by port", width: 12, noValue: notAvailable,
 					about: "TCP connections to the ports of the agent that the exporter asks. Consul refuses more than 100 to port " +
 						"8300 and 200 to the HTTP API from one address by default. Not available unless the exporter runs on the " +
 						"agent's host.",
@@ -157,7 +155,7 @@ func ports() dashboard {
 					),
 				},
 				{
-					kind: timeseries, title: "Other connections, by state", width: 12, noValue: notAvailable,
+					title: "Other connections, by state", width: 12, noValue: notAvailable,
 					about: "Connections that are not established. syn_recv that stays: the process does not accept. close_wait that " +
 						"grows: it does not close. time_wait is normal. Not available unless the exporter runs on the agent's host.",
 					expr: optionalOf(
@@ -169,8 +167,7 @@ func ports() dashboard {
 			{"Certificates and DNS", []panel{
 				certificatesTable(8, 8),
 				{
-					kind: timeseries, title: "Servers that DNS names", width: 8, alerts: "ConsulDNSFewerServers",
-					noValue: notAvailable,
+					title: "Servers that DNS names", alerts: "ConsulDNSFewerServers", noValue: notAvailable,
 					about: "Addresses that each DNS port answers with for consul.service, over TCP, and the servers that are alive. " +
 						"Fewer addresses: a server fails a health check, or the agent's token may not read it. Over UDP Consul answers " +
 						"with three at most. Not available where DNS is not probed.",

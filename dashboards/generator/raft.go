@@ -3,6 +3,8 @@
 
 package generator
 
+import "strings"
+
 func raft() dashboard {
 	const snapshot = "consul_server_raft_last_snapshot_index{SEL, SERVER}"
 	return dashboard{
@@ -58,33 +60,32 @@ func raft() dashboard {
 			{"Leadership", []panel{
 				whoLeads(8, 8),
 				{
-					kind: timeseries, title: "Term", width: 8, alerts: "ConsulLeaderChangesOften ConsulServersDisagree",
-					stepped: true, noValue: notAvailable, belowZero: true,
+					title: "Term", alerts: "ConsulLeaderChangesOften ConsulServersDisagree", stepped: true, noValue: notAvailable,
+					belowZero: true,
 					about: "Each server's term of Raft. It grows with each election; servers that stay apart do not hear of each " +
 						"other.",
 					// Without its HTTP API, a server's term is only known from its last log entry.
 					expr: "max by (server) (consul_server_raft_term{SEL, SERVER} or consul_server_raft_last_log_term{SEL, SERVER})",
 				},
 				{
-					kind: timeseries, title: "Servers by state", width: 8, alerts: "ConsulServerCandidate", stepped: true,
-					stacked: true,
+					title: "Servers by state", alerts: "ConsulServerCandidate", stepped: true, stacked: true,
+					about: "How many servers are leader, follower or candidate by their own account. A candidate that stays one " +
+						"cannot reach enough of the others. Not available where the exporter does not reach the servers' HTTP API.",
 					colors: map[string]string{
 						"leader": blue, "follower": green, "candidate": orange, "shutdown": red, "unknown": gray,
 					},
-					about: "How many servers are leader, follower or candidate by their own account. A candidate that stays one " +
-						"cannot reach enough of the others. Not available where the exporter does not reach the servers' HTTP API.",
 					optional: true, expr: "sum by (state) (max by (CLUSTER, server, state) (consul_server_raft_state{SEL, SERVER}))",
 				},
 			}},
 			{"Log", []panel{
 				{
-					kind: timeseries, title: "Last log index", width: 8, stepped: true, belowZero: true,
+					title: "Last log index", stepped: true, belowZero: true,
 					about: "Index of the last entry in each server's log. All lines rise together; one that stays flat belongs to a " +
 						"server that gets nothing.",
 					expr: "max by (server) (consul_server_raft_last_log_index{SEL, SERVER})",
 				},
 				{
-					kind: timeseries, title: "Entries behind", width: 8, alerts: "ConsulRaftLogLag", unit: "short",
+					title: "Entries behind", alerts: "ConsulRaftLogLag", unit: "short",
 					about: "How many entries each server's log is behind the longest one, and how many autopilot allows. A server " +
 						"that is behind answers with old data and cannot replace another one.",
 					queries: []query{
@@ -94,8 +95,8 @@ func raft() dashboard {
 					overrides: []object{limitLine("allowed by autopilot", orange)},
 				},
 				{
-					kind: timeseries, title: "Entries to apply, and since the snapshot", width: 8, alerts: "ConsulRaftApplyLag",
-					unit: "short", noValue: notAvailable,
+					title: "Entries to apply, and since the snapshot", alerts: "ConsulRaftApplyLag", unit: "short",
+					noValue: notAvailable,
 					about: "Committed entries that each server has yet to apply: near 0. Entries since its last snapshot go up and " +
 						"fall to 0 now and then. Not available where the exporter does not reach the servers' HTTP API.",
 					queries: []query{
@@ -111,49 +112,47 @@ func raft() dashboard {
 			}},
 			{"Time", []panel{
 				{
-					kind: timeseries, title: "Last contact with the leader", width: 8, alerts: "ConsulRaftLastContact", unit: "s",
-					lines: true, steps: []step{{lowest, transparent}, {0.2, orange}, {0.5, red}},
+					title: "Last contact with the leader", alerts: "ConsulRaftLastContact", unit: "s", lines: true,
+					steps: []step{{lowest, transparent}, {0.2, orange}, {0.5, red}},
 					about: "How long ago each follower had heard of the leader. It goes up and down below the heartbeat; above 200 " +
 						"ms the network or the leader is slow, above 500 ms an election is near.",
 					expr: "min by (server) (consul_server_raft_last_contact_seconds{SEL, SERVER})",
 				},
 				{
-					kind: timeseries, title: "Consistent read", width: 8, alerts: "ConsulConsistentReadsFail", unit: "s",
-					noValue: "none was answered",
+					title: "Consistent read", alerts: "ConsulConsistentReadsFail", unit: "s", noValue: "none was answered",
 					about: "How long a read takes that the leader has to confirm with a majority: the time that Consul's clients " +
 						"wait. It has gaps where it was not answered in time.",
 					expr: "min by (CLUSTER) (consul_cluster_consistent_read_duration_seconds{SEL})", legend: "consistent read",
 				},
 				{
-					kind: timeseries, title: "Commit time", width: 8, alerts: "ConsulRaftCommitSlow", unit: "s", noValue: notAvailable,
+					title: "Commit time", alerts: "ConsulRaftCommitSlow", unit: "s",
 					about: "How long the leader took to commit an entry; writes wait that long. A few milliseconds are normal. Only " +
 						"the leader measures it: not available unless an exporter asks the leader's agent and there were writes.",
-					queries: []query{occasional("consul_agent_raft_commit_time_seconds", "stat")},
+					optional: true, expr: highest("consul_agent_raft_commit_time_seconds", "stat"),
 				},
 				{
-					kind: timeseries, title: "Leader's last contact with followers", width: 8, unit: "s", noValue: notAvailable,
+					title: "Leader's last contact with followers", unit: "s",
 					about: "How long ago the leader had heard of its followers. Above 200 ms it is about to step down. Only the " +
 						"leader measures it.",
-					queries: []query{occasional("consul_agent_raft_leader_last_contact_seconds", "stat")},
+					optional: true, expr: highest("consul_agent_raft_leader_last_contact_seconds", "stat"),
 				},
 				{
-					kind: timeseries, title: "Time to store entries", width: 8, unit: "s", noValue: notAvailable,
+					title: "Time to store entries", unit: "s",
 					about: "How long a server took to write entries to its disk. A slow disk makes all writes slow. Not available " +
 						"without writes, and with a log store other than BoltDB.",
-					queries: []query{occasional("consul_agent_raft_boltdb_store_logs_seconds", "stat")},
+					optional: true, expr: highest("consul_agent_raft_boltdb_store_logs_seconds", "stat"),
 				},
 				{
-					kind: timeseries, title: "Entries written", width: 8, unit: "wps", noValue: notAvailable,
+					title: "Entries written", unit: "wps",
 					about: "Entries per second that the leader began to write. Far more than usual: somebody writes in a loop. Only " +
 						"agents that exporters ask are shown; followers have 0.",
-					queries: []query{telemetry("consul_agent_raft_apply_per_second")},
+					optional: true, expr: latest("consul_agent_raft_apply_per_second"),
 				},
 			}},
 			{"Load", []panel{
 				{
-					kind: timeseries, title: "How busy Raft's threads are", width: 8, alerts: "ConsulRaftSaturated",
-					unit: "percentunit", max: 1, noValue: notAvailable, lines: true,
-					steps: []step{{lowest, transparent}, {0.5, orange}},
+					title: "How busy Raft's threads are", alerts: "ConsulRaftSaturated", unit: "percentunit", max: 1,
+					noValue: notAvailable, lines: true, steps: []step{{lowest, transparent}, {0.5, orange}},
 					about: "Share of its time that each thread of Raft works. Above half for long, the server is near its limit. " +
 						"Not available before Consul 1.13.",
 					expr: optionalOf(
@@ -162,21 +161,20 @@ func raft() dashboard {
 					),
 				},
 				{
-					kind: timeseries, title: "Age of the log, and time to restore", width: 8, alerts: "ConsulRaftLogTooShort",
-					unit: "s", noValue: notAvailable,
+					title: "Age of the log, and time to restore", alerts: "ConsulRaftLogTooShort", unit: "s", noValue: notAvailable,
 					about: "How old the oldest entry in the leader's log is, and how long servers took to restore a snapshot. A " +
 						"server that restarts must be done before the log has gone on: the age at its lowest should be twice the time. " +
 						"Not available unless an exporter asks the leader's agent, and without a restore.",
 					queries: []query{
-						named(telemetry("consul_agent_raft_oldest_log_age_seconds"), "age of the log"),
-						named(occasional("consul_agent_raft_restore_duration_seconds"), "restore"),
+						named(latest("consul_agent_raft_oldest_log_age_seconds"), "age of the log"),
+						named(highest("consul_agent_raft_restore_duration_seconds"), "restore"),
 					},
 				},
 				{
-					kind: timeseries, title: "Free list of BoltDB", width: 8, unit: "bytes", noValue: notAvailable,
+					title: "Free list of BoltDB", unit: "bytes",
 					about: "What BoltDB writes to the disk with each entry beside the entry. Megabytes make all writes slow. Not " +
 						"available with another log store.",
-					queries: []query{telemetry("consul_agent_raft_boltdb_freelist_bytes")},
+					optional: true, expr: latest("consul_agent_raft_boltdb_freelist_bytes"),
 				},
 			}},
 			{"Autopilot", []panel{
@@ -222,28 +220,18 @@ func raft() dashboard {
 	}
 }
 
-// telemetry is the query of a metric that some agents measure and others do not, by server.
-func telemetry(metric string) query {
-	selected := metric + "{SEL, SERVER}"
-	return query{optionalOf("max by (server) ("+selected+")", selected, "server"), "{{server}}"}
+// latest is a metric that some agents measure and others do not, by server.
+func latest(metric string) string { return "max by (server) (" + metric + "{SEL, SERVER})" }
+
+// highest is the same for a metric that is there only when something has happened, by these labels. Its highest value
+// since the last point of the graph is taken, so that none is missed.
+func highest(metric string, labels ...string) string {
+	by := strings.Join(append([]string{"server"}, labels...), ", ")
+	return "max by (" + by + ") (max_over_time(" + metric + "{SEL, SERVER}[$__rate_interval]))"
 }
 
-// occasional is the same for a metric that is there only when something has happened, by these labels. Its highest
-// value since the last point of the graph is taken, so that none is missed.
-func occasional(metric string, labels ...string) query {
-	by, legend := "server", "{{server}}"
-	for _, l := range labels {
-		by += ", " + l
-		legend += " {{" + l + "}}"
-	}
-	selected := metric + "{SEL, SERVER}"
-	return query{optionalOf("max by ("+by+") (max_over_time("+selected+"[$__rate_interval]))", selected, "server"), legend}
-}
-
-// named gives a query's legends a further word.
-func named(q query, name string) query {
-	return query{q.expr, q.legend + ", " + name}
-}
+// named is one of several such queries, whose legends have a further word.
+func named(expr, name string) query { return query{optional(expr, "server"), "{{server}}, " + name} }
 
 // limitLine draws a series as a limit.
 func limitLine(name, color string) object {
@@ -286,7 +274,6 @@ func reportedLeadersTable(width, height int) panel {
 
 // raftTable has each server's own figures.
 func raftTable(width, height int) panel {
-	one := func(metric string) string { return "max by (server) (" + metric + "{SEL, SERVER})" }
 	role := roleColumn()
 	role.expr = narrowed(role.expr)
 	return figuresPanel(panel{
@@ -297,25 +284,24 @@ func raftTable(width, height int) panel {
 			"8300 only.",
 	}, figures{"server", []column{
 		role,
-		{title: "Term", expr: one("consul_server_raft_term")},
-		{title: "Last index", expr: one("consul_server_raft_last_log_index")},
+		{title: "Term", expr: latest("consul_server_raft_term")},
+		{title: "Last index", expr: latest("consul_server_raft_last_log_index")},
 		{
 			title: "Behind", unit: "short", steps: quiet(badFromTwo(250, 1000)),
-			expr: one("consul_server_raft_log_lag_entries"),
+			expr: latest("consul_server_raft_log_lag_entries"),
 		},
-		{title: "Committed", expr: one("consul_server_raft_commit_index")},
-		{title: "Applied", expr: one("consul_server_raft_applied_index")},
+		{title: "Committed", expr: latest("consul_server_raft_commit_index")},
+		{title: "Applied", expr: latest("consul_server_raft_applied_index")},
 		{
 			title: "Last contact", unit: "s", steps: quiet(badFromTwo(0.2, 0.5)),
 			expr: "max by (server) (min by (CLUSTER, server) (consul_server_raft_last_contact_seconds{SEL, SERVER}))",
 		},
-		{title: "Peers", expr: one("consul_server_raft_peers")},
+		{title: "Peers", expr: latest("consul_server_raft_peers")},
 	}}, "Server")
 }
 
 // autopilotTable has autopilot's verdict on each server.
 func autopilotTable(width, height int) panel {
-	one := func(metric string) string { return "max by (server) (" + metric + "{SEL, SERVER})" }
 	yes := []object{mapped([]entry{{"0", "no", ""}, {"1", "yes", ""}})}
 	p := figuresPanel(panel{
 		title: "Autopilot's view of each server", width: width, height: height, alerts: "ConsulAutopilotUnhealthy",
@@ -325,15 +311,15 @@ func autopilotTable(width, height int) panel {
 	}, figures{"server", []column{
 		{
 			title: "Healthy", steps: goodFrom(1), mappings: []object{either("no", "yes")},
-			expr: one("consul_autopilot_server_healthy"),
+			expr: latest("consul_autopilot_server_healthy"),
 		},
-		{title: "Votes", mappings: yes, expr: one("consul_autopilot_server_voter")},
-		{title: "For", unit: "s", expr: "time() - " + one("consul_autopilot_server_stable_since_timestamp_seconds")},
+		{title: "Votes", mappings: yes, expr: latest("consul_autopilot_server_voter")},
+		{title: "For", unit: "s", expr: "time() - " + latest("consul_autopilot_server_stable_since_timestamp_seconds")},
 		{
 			title: "Last contact", unit: "s", steps: quiet(badFromTwo(0.2, 0.5)),
-			expr: one("consul_autopilot_server_last_contact_seconds"),
+			expr: latest("consul_autopilot_server_last_contact_seconds"),
 		},
-		{title: "Last index", expr: one("consul_autopilot_server_last_index")},
+		{title: "Last index", expr: latest("consul_autopilot_server_last_index")},
 	}}, "Server")
 	none := label("NaN * absent(consul_autopilot_server_healthy{SEL, SERVER})", "server", notAvailable)
 	p.expr = orElse(p.expr, label(none, "figure", "Healthy"))

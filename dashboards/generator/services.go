@@ -21,7 +21,7 @@ func services() dashboard {
 				onlyChosen(servicesDownNames(6)),
 				onlyChosen(instancesStat(8)),
 				{
-					kind: stat, title: "Nodes that fail", width: 4,
+					kind: stat, title: "Nodes that fail",
 					alerts: "ConsulNodeCheckCritical ConsulSerfMemberFailed ConsulNodeMaintenanceLong", noValue: notAvailable,
 					steps: badFrom(1),
 					about: "Nodes of which a check is critical, serfHealth included: all services on such a node are critical. And " +
@@ -110,9 +110,8 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`,
 			{"Over time", []panel{
 				onlyChosen(instancesOverTime(12, 8)),
 				{
-					kind: timeseries, title: "Services with critical instances", width: 12,
-					alerts: "ConsulServiceDown ConsulServiceInstancesCritical", stepped: true, stacked: true, noValue: notAvailable,
-					interval: fewPoints, maxPoints: 100,
+					title: "Services with critical instances", width: 12, alerts: "ConsulServiceDown ConsulServiceInstancesCritical",
+					stepped: true, stacked: true, noValue: notAvailable, interval: fewPoints, maxPoints: 100,
 					about: "Services with the most critical instances, ten at most. Many at one time are mostly one node or one " +
 						"service that others need.",
 					expr: optionalOf(
@@ -129,13 +128,13 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`,
 				summaryStat("Nodes", 8, "Nodes by the worst of their own checks."),
 				summaryStat("Checks", 7, "Checks of nodes and services by status."),
 				{
-					kind: stat, title: "Nodes read in part", width: 4, whole: true, noValue: notAvailable, steps: warningFrom(1),
+					kind: stat, title: "Nodes read in part", whole: true, noValue: notAvailable, steps: warningFrom(1),
 					about: "Nodes of which some services were not read, because Consul changes nodes when it is asked for all at " +
 						"once and there are too many services to read one by one. The summary counts them, too.",
 					expr: "max by (CLUSTER) (consul_catalog_nodes_unread{SEL})",
 				},
 				{
-					kind: timeseries, title: "Service instances in the summary", width: 24, height: 7,
+					title: "Service instances in the summary", width: 24, height: 7,
 					alerts: "ConsulServiceDown ConsulServiceInstancesCritical", stacked: true, noValue: notAvailable,
 					interval: fewPoints, maxPoints: 100, colors: statusColors,
 					about: "Instances by the worst of their own checks. Checks of nodes do not count, and imported instances count, " +

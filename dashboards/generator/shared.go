@@ -73,12 +73,11 @@ max by (CLUSTER) (consul_cluster_leaders{SEL})`,
 
 func failingPortsStat(width int, links ...object) panel {
 	return panel{
-		kind: stat, title: "Failing ports", width: width,
+		kind: stat, title: "Failing ports", width: width, steps: badFrom(1),
+		about: "Ports of all servers from which no exporter gets an answer in the port's own protocol.",
 		alerts: "ConsulRPCPortDown ConsulSerfLANPortDown ConsulSerfWANPortDown ConsulHTTPPortDown ConsulGRPCPortDown " +
 			"ConsulDNSPortDown ConsulPortNotAnswering",
-		steps: badFrom(1),
-		about: "Ports of all servers from which no exporter gets an answer in the port's own protocol.",
-		expr:  "sum by (CLUSTER) (" + portUp() + " == bool 0)", links: links,
+		expr: "sum by (CLUSTER) (" + portUp() + " == bool 0)", links: links,
 	}
 }
 
@@ -89,8 +88,8 @@ func failingPortsOverTime(width, height int, servers string) panel {
 		up = portUp(servers)
 	}
 	return panel{
-		kind: timeseries, title: "Failing ports, by server", width: width, height: height,
-		alerts: "ConsulServerDown ConsulServerHung", stepped: true, stacked: true,
+		title: "Failing ports, by server", width: width, height: height, alerts: "ConsulServerDown ConsulServerHung",
+		stepped: true, stacked: true,
 		about: "How many ports of each server do not answer. All of one server: it is down or hangs. One of all servers: a " +
 			"firewall, or a change of configuration.",
 		expr: "sum by (server) (" + up + " == bool 0)",
@@ -99,8 +98,8 @@ func failingPortsOverTime(width, height int, servers string) panel {
 
 func whoLeads(width, height int) panel {
 	return panel{
-		kind: timeseries, title: "Who leads", width: width, height: height,
-		alerts: "ConsulNoLeader ConsulSplitBrain ConsulLeaderChangesOften", stepped: true, stacked: true,
+		title: "Who leads", width: width, height: height, alerts: "ConsulNoLeader ConsulSplitBrain ConsulLeaderChangesOften",
+		stepped: true, stacked: true,
 		about: "Servers that call themselves leader. The sum is 1 at all times but for elections, which take seconds: a " +
 			"gap is no leader, 2 is a split brain.",
 		expr: "max by (server) (consul_server_raft_is_leader{SEL})",
@@ -187,7 +186,7 @@ const fewPoints = "1m"
 
 func instancesOverTime(width, height int) panel {
 	return panel{
-		kind: timeseries, title: "Service instances by state, over time", width: width, height: height,
+		title: "Service instances by state, over time", width: width, height: height,
 		alerts: "ConsulServiceDown ConsulServiceInstancesCritical", stacked: true, noValue: notAvailable, interval: fewPoints,
 		maxPoints: 100, colors: statusColors,
 		about: aboutStatus + "A step in all states at one time is a node or an agent, not a service.",
