@@ -6,6 +6,7 @@
 package stack_test
 
 import (
+	"os"
 	"testing"
 	"time"
 
@@ -266,6 +267,84 @@ var serverFaults = []fault{
 		breaks:  func(t *testing.T, w *world) { rewrite(t, w.tokenFile, newToken(t, w, halfPolicy(t))) },
 		repairs: func(t *testing.T, w *world) { rewrite(t, w.tokenFile, w.token) },
 		alerts:  []wantAlert{warning("ConsulResultsFiltered", "endpoint=/v1/catalog/services")},
+	},
+}
+
+// exporterFaults are faults of exporters and of how they are configured. All watch one server, each fault as if it
+// had a cluster to itself.
+var exporterFaults = []fault{
+	{
+		act: "exporters and agents", options: consultest.Options{Servers: 1}, prepare: startExporters,
+		cluster: "doubled", name: "one of two exporters is killed",
+		breaks: end("doubled"), repairs: again("doubled"),
+		alerts: []wantAlert{warning("ConsulExporterDown", "*")},
+	},
+	{
+		cluster: "single", name: "the only exporter is killed",
+		breaks: end("single"), repairs: again("single"),
+		alerts: []wantAlert{critical("ConsulExporterMissing", ""), held(warning("ConsulExporterDown", "*"))},
+	},
+	{
+		cluster: "dropped", name: "service discovery drops the only exporter",
+		breaks:  func(t *testing.T, w *world) { w.unwatch(t, w.exporters["dropped"]) },
+		repairs: func(t *testing.T, w *world) { w.watch(t, w.exporters["dropped"]) },
+		alerts:  []wantAlert{critical("ConsulExporterMissing", "")},
+	},
+	{
+		cluster: "large", name: "the catalog outgrows `--collector.catalog.max-series`",
+		breaks: eachExtra(func(t *testing.T, a *consultest.Agent, id string) { register(t, a, id, id) }),
+		repairs: eachExtra(func(t *testing.T, a *consultest.Agent, id string) {
+			harness.Must(t, a.Client().Agent().ServiceDeregister(id))
+		}),
+		alerts: []wantAlert{warning("ConsulCatalogTooLarge", "")},
+	},
+	{
+		cluster: "configured", name: "the exporter's configuration file is broken, and loaded",
+		breaks:  func(t *testing.T, w *world) { reload(t, w, "modules: [") },
+		repairs: func(t *testing.T, w *world) { reload(t, w, goodConfig) },
+		alerts:  []wantAlert{warning("ConsulConfigReloadFailed", "*")},
+	},
+	{
+		cluster: "misled", name: "the exporter is told to read a datacenter that there is not",
+		breaks:  func(t *testing.T, w *world) { w.replace(t, "misled", "--consul.datacenter=dc9") },
+		repairs: again("misled"),
+		alerts: []wantAlert{
+			warning("ConsulCollectorFails", "collector=catalog"),
+			warning("ConsulCollectorFails", "collector=members"),
+			warning("ConsulCollectorFails", "collector=overview"),
+		},
+	},
+	{
+		cluster: "impaired", name: "the exporter's token file is gone",
+		breaks:  func(t *testing.T, w *world) { harness.Must(t, os.Rename(w.tokenFile, w.tokenFile+".gone")) },
+		repairs: func(t *testing.T, w *world) { harness.Must(t, os.Rename(w.tokenFile+".gone", w.tokenFile)) },
+		alerts:  []wantAlert{warning("ConsulExporterImpaired", "*")},
+		except:  []exception{{why: "check does not start without the file", view: "check"}},
+	},
+}
+
+// meshFaults are faults of the service mesh, of gossip's encryption and of peerings.
+var meshFaults = []fault{
+	{
+		act: "mesh and gossip", cluster: "mesh", options: consultest.Options{Servers: 1}, asked: "server-1",
+		name:   "the root certificate of the service mesh expires in five hours",
+		breaks: newRoot("rsa", 2048, "5h"), repairs: newRoot("ec", 256, "87600h"),
+		alerts: []wantAlert{critical("ConsulCARootExpires", "*"), held(warning("ConsulCARootExpires", "*"))},
+	},
+	{
+		act: "mesh and gossip", cluster: "gossip", options: consultest.Options{Servers: 1, Clients: 1},
+		asked:  "server-1 client-1",
+		name:   "encryption of gossip is turned on for one of two agents",
+		breaks: encrypt("client-1"), repairs: encrypt("server-1"), // In the end it is on for both.
+		alerts: []wantAlert{warning("ConsulGossipEncryptionDiffers", "")},
+	},
+	{
+		act: "mesh and gossip", cluster: "peered", asked: "server-1", prepare: establishPeering,
+		options: consultest.Options{Servers: 1, Datacenter: "dc2"},
+		name:    "the other cluster deletes a peering",
+		breaks:  func(t *testing.T, w *world) { deletePeering(t, w.peer, "west") },
+		repairs: func(t *testing.T, w *world) { deletePeering(t, w.Servers[0], "east") },
+		alerts:  []wantAlert{warning("ConsulPeeringDown", "peer=east state=terminated")},
 	},
 }
 

@@ -6,9 +6,12 @@
 package stack_test
 
 import (
+	"encoding/base64"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -145,4 +148,101 @@ func halfPolicy(t *testing.T) string {
 func rewrite(t *testing.T, file, content string) {
 	t.Helper()
 	harness.Must(t, os.WriteFile(file, []byte(content), 0o600))
+}
+
+// eachExtra does something for each of fifty services, which have three series each and more.
+func eachExtra(do func(t *testing.T, a *consultest.Agent, id string)) step {
+	return func(t *testing.T, w *world) {
+		for i := range 50 {
+			do(t, w.Servers[0], fmt.Sprintf("extra-%d", i))
+		}
+	}
+}
+
+// goodConfig is a configuration file without mistakes.
+const goodConfig = "modules: {m: {targets: [127.0.0.0/8]}}"
+
+// startExporters starts the exporters of all faults.
+func startExporters(t *testing.T, w *world) []string {
+	t.Helper()
+	w.configFile = filepath.Join(harness.WriteFiles(t, map[string]string{"config.yml": goodConfig}), "config.yml")
+	w.tokenFile = harness.Secret(t, "any-token-will-do-without-acls")
+	start := func(cluster string, flags ...string) {
+		w.start(t, cluster, nil, append(flags, "--consul.server="+w.Servers[0].URL())...)
+	}
+	for _, cluster := range []string{"doubled", "doubled", "single", "dropped", "misled"} {
+		start(cluster)
+	}
+	start("large", "--collector.catalog.max-series=150")
+	start("configured", "--config.file="+w.configFile)
+	start("impaired", "--consul.token-file="+w.tokenFile)
+	return nil
+}
+
+// end ends the exporter of a cluster, and again starts another one.
+func end(cluster string) step {
+	return func(t *testing.T, w *world) { harness.Must(t, w.exporters[cluster].Stop()) }
+}
+
+func again(cluster string) step {
+	return func(t *testing.T, w *world) { w.replace(t, cluster) }
+}
+
+// reload makes an exporter load another configuration file.
+func reload(t *testing.T, w *world, content string) {
+	t.Helper()
+	rewrite(t, w.configFile, content)
+	harness.Must(t, w.exporters["configured"].Cmd.Process.Signal(syscall.SIGHUP))
+}
+
+// newRoot changes the type of the authority's key, upon which it makes a new root certificate.
+func newRoot(keyType string, bits int, lifetime string) step {
+	return onAgents(func(a *consultest.Agent) error {
+		_, err := a.Client().Connect().CASetConfig(&api.CAConfig{Provider: "consul", Config: map[string]any{
+			"PrivateKeyType": keyType, "PrivateKeyBits": bits,
+			"LeafCertTTL": "1h", "IntermediateCertTTL": "4h", "RootCertTTL": lifetime,
+		}}, nil)
+		return err
+	}, "server-1")
+}
+
+// encrypt turns encryption on for an agent.
+func encrypt(name string) step {
+	return func(t *testing.T, w *world) {
+		t.Helper()
+		a := w.agent(t, name)
+		harness.Must(t, a.Configure(map[string]any{
+			"encrypt":                 base64.StdEncoding.EncodeToString(make([]byte, 32)),
+			"encrypt_verify_incoming": false, "encrypt_verify_outgoing": false,
+		}))
+		harness.Must(t, a.Restart(harness.Soon(t)))
+	}
+}
+
+// establishPeering starts another cluster, east, and peers the scene's with it.
+func establishPeering(t *testing.T, w *world) []string {
+	t.Helper()
+	w.peer = consultest.Start(t, consultest.Options{Servers: 1}).Servers[0]
+	request := api.PeeringGenerateTokenRequest{PeerName: "west"}
+	token, _, err := w.peer.Client().Peerings().GenerateToken(harness.Soon(t), request, nil)
+	harness.Must(t, err)
+	west := w.Servers[0].Client().Peerings()
+	establish := api.PeeringEstablishRequest{PeerName: "east", PeeringToken: token.PeeringToken}
+	_, _, err = west.Establish(harness.Soon(t), establish, nil)
+	harness.Must(t, err)
+	harness.WaitFor(t, 60*time.Second, "the peering to be active", func() string {
+		peering, _, err := west.Read(harness.Soon(t), "east", nil)
+		harness.Must(t, err)
+		if peering.State != api.PeeringStateActive {
+			return string(peering.State)
+		}
+		return ""
+	})
+	return nil
+}
+
+func deletePeering(t *testing.T, a *consultest.Agent, peer string) {
+	t.Helper()
+	_, err := a.Client().Peerings().Delete(harness.Soon(t), peer, nil)
+	harness.Must(t, err)
 }
