@@ -66,10 +66,10 @@ func TestContract_Alerts(t *testing.T) {
 			if diff := cmp.Diff([]string{"description", "runbook_url", "summary"}, annotations); diff != "" {
 				t.Errorf("annotations differ (-want +got):\n%s", diff)
 			}
-			if s := r.Annotations["summary"]; !isSentence(s) || strings.Contains(s, "{{") {
+			if s := r.Annotations["summary"]; !sentence.MatchString(s) || strings.Contains(s, "{{") {
 				t.Errorf("the summary is no sentence that is always the same: %q", s)
 			}
-			if d := r.Annotations["description"]; !isSentence(d) {
+			if d := r.Annotations["description"]; !sentence.MatchString(d) {
 				t.Errorf("the description is no sentence: %q", d)
 			}
 			want := "https://github.com/zervigo/consul_cluster_exporter/blob/main/docs/runbooks/" + r.Alert + ".md"
@@ -80,11 +80,8 @@ func TestContract_Alerts(t *testing.T) {
 	}
 }
 
-// isSentence reports whether it is one line that begins with a capital letter or a template and ends with a period.
-func isSentence(s string) bool {
-	return len(s) > 1 && strings.HasSuffix(s, ".") && strings.TrimSpace(s) == s && !strings.Contains(s, "\n") &&
-		(s[0] == '{' || s[0] >= 'A' && s[0] <= 'Z')
-}
+// sentence is one line that begins with a capital letter or a template and ends with a period.
+var sentence = regexp.MustCompile(`^[A-Z{].*\.$`)
 
 // Every alert has a page in docs/runbooks, and every page an alert.
 func TestContract_Runbooks(t *testing.T) {

@@ -229,3 +229,13 @@ func address(s string) (string, error) {
 
 // runbookAlert stands for an alert's name in the address of its runbook.
 const runbookAlert = "{alert}"
+
+// Runbook returns the address of an alert's runbook, as it is in the pack without settings.
+func Runbook(alert string) string {
+	v, _ := newValues(nil) // The defaults are right.
+	return v.runbook(alert)
+}
+
+func (v values) runbook(alert string) string {
+	return strings.ReplaceAll(v.text["runbook-url"], runbookAlert, alert)
+}
