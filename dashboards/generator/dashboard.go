@@ -45,16 +45,6 @@ const (
 	schemaVersion = 39
 )
 
-// The uids of the dashboards, for links.
-const (
-	uidOverview = "consul-overview"
-	uidPorts    = "consul-ports"
-	uidRaft     = "consul-raft"
-	uidGossip   = "consul-gossip"
-	uidServices = "consul-services"
-	uidExporter = "consul-exporter"
-)
-
 // Files returns the content of each dashboard's file, by name.
 func Files() (map[string][]byte, error) {
 	files := make(map[string][]byte)

@@ -25,16 +25,16 @@ func overview() dashboard {
 						"topk by (CLUSTER) (5, "+rpcUp+" == 0)",
 						label("min by (CLUSTER) ("+rpcUp+")", "server", "all answer"),
 					), legend: "{{server}}",
-					links: []object{linkTo(uidPorts, "Ports of this server", "var-server=${__field.labels.server}")},
+					links: []object{linkTo("ports", "Ports of this server", "var-server=${__field.labels.server}")},
 				},
-				failingPortsStat(3, linkTo(uidPorts, "Ports")),
+				failingPortsStat(3, linkTo("ports", "Ports")),
 				{
 					kind: stat, title: "Reads", width: 2, alerts: "ConsulConsistentReadsFail", steps: goodFrom(1),
 					mappings: []object{either("stale only", "consistent")},
 					about: "Whether the cluster answers a consistent read, which the leader has to confirm with a majority. If not, " +
 						"nothing can be written either, and only reads that any server may answer still work. Not known while the " +
 						"agent that is asked does not answer.",
-					expr: "max by (CLUSTER) (consul_cluster_consistent_read_success{SEL})", links: []object{linkTo(uidRaft, "Raft")},
+					expr: "max by (CLUSTER) (consul_cluster_consistent_read_success{SEL})", links: []object{linkTo("raft", "Raft")},
 				},
 				servicesDownCount(3),
 				{
@@ -63,7 +63,7 @@ func overview() dashboard {
 					},
 					overrides: []object{override("token", property{"unit", "none"}, colored(warningFrom(1)),
 						shown(mapped([]entry{{"0", "ok", green}, {"1", "weak", orange}}), nothing("not known", gray)))},
-					links: []object{linkTo(uidExporter, "Exporter")},
+					links: []object{linkTo("exporter", "Exporter")},
 				},
 				serversTable(15, 7),
 				alertsTable(9, 7),
@@ -107,7 +107,7 @@ func overview() dashboard {
 				count("Nodes", 3, "Nodes in the catalog.", "max by (CLUSTER) (consul_catalog_nodes{SEL})"),
 				count(
 					"Services", 3, "Services in the catalog.", "max by (CLUSTER) (consul_catalog_services{SEL})",
-					linkTo(uidServices, "Services"),
+					linkTo("services", "Services"),
 				),
 				instancesStat(10),
 				{
@@ -119,7 +119,7 @@ func overview() dashboard {
     or
   max by (CLUSTER, check, node, status) (consul_health_node_status{SEL, STATUS})
 )`, "STATUS", `status=~"passing|warning|critical"`), legend: "{{status}}",
-					overrides: coloredFromOne(statusColors), links: []object{linkTo(uidServices, "Services")},
+					overrides: coloredFromOne(statusColors), links: []object{linkTo("services", "Services")},
 				},
 				instancesOverTime(12, 7),
 				{
@@ -158,8 +158,8 @@ func serversTable(width, height int) panel {
 		about: "Each server by its own account. One that does not answer has no figures but its ports; one that hangs " +
 			"accepts connections and answers none. Click on a server for its Raft figures or ports.",
 		overrides: []object{override("Server", property{"links", []object{
-			linkTo(uidRaft, "Raft of this server", "var-server=${__data.fields.Server}"),
-			linkTo(uidPorts, "Ports of this server", "var-server=${__data.fields.Server}"),
+			linkTo("raft", "Raft of this server", "var-server=${__data.fields.Server}"),
+			linkTo("ports", "Ports of this server", "var-server=${__data.fields.Server}"),
 		}})},
 	}, figures{"server", []column{
 		{

@@ -501,9 +501,9 @@ func sorted(field string, desc bool) object {
 }
 
 // linkTo leads to another dashboard with all that is chosen in this one, and further variables.
-func linkTo(uid, title string, more ...string) object {
+func linkTo(name, title string, more ...string) object {
 	const chosen = "${datasource:queryparam}&${cluster:queryparam}&${datacenter:queryparam}&${job:queryparam}&" +
 		"${instance:queryparam}"
 	parameters := slices.Concat([]string{chosen}, more, []string{"${__url_time_range}"})
-	return object{"title": title, "url": "/d/" + uid + "?" + strings.Join(parameters, "&")}
+	return object{"title": title, "url": "/d/consul-" + name + "?" + strings.Join(parameters, "&")}
 }

@@ -51,7 +51,7 @@ func quorumStat(width int) panel {
 		steps: []step{{lowest, red}, {0, orange}, {1, green}}, mappings: []object{between(nil, -1, "quorum lost", red)},
 		about: "How many more voters may fail before the quorum is lost. At 0 the next failure stops all writes; when it " +
 			"is lost, nothing can be written, no service can register, and consistent reads fail. A single server always has 0.",
-		expr: "max by (CLUSTER) (consul_cluster_failure_margin{SEL})", links: []object{linkTo(uidRaft, "Raft")},
+		expr: "max by (CLUSTER) (consul_cluster_failure_margin{SEL})", links: []object{linkTo("raft", "Raft")},
 	}
 }
 
@@ -67,7 +67,7 @@ func leaderStat(width int) panel {
 max by (CLUSTER) (consul_cluster_leaders{SEL})`,
 			label("max by (CLUSTER) (consul_cluster_leaders{SEL})", "server", "none"),
 		), legend: "{{server}}",
-		links: []object{linkTo(uidRaft, "Raft")},
+		links: []object{linkTo("raft", "Raft")},
 	}
 }
 
@@ -149,7 +149,7 @@ func servicesDownCount(width int) panel {
 			{orFor("count by (CLUSTER) ("+servicesTakenOut+")", "0 * ("+catalogRead+")"), "taken out"},
 		},
 		overrides: []object{override("taken out", colored([]step{{lowest, green}, {1, blue}}))},
-		links:     []object{linkTo(uidServices, "Services")},
+		links:     []object{linkTo("services", "Services")},
 	}
 }
 
@@ -176,7 +176,7 @@ func instancesStat(width int) panel {
 		kind: stat, title: "Service instances by state", width: width,
 		alerts: "ConsulServiceDown ConsulServiceInstancesCritical", whole: true, noValue: notAvailable,
 		about: aboutStatus + "The servers' own service, consul, is among them.", expr: instances, legend: "{{status}}",
-		overrides: coloredFromOne(statusColors), links: []object{linkTo(uidServices, "Services")},
+		overrides: coloredFromOne(statusColors), links: []object{linkTo("services", "Services")},
 	}
 }
 

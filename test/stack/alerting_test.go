@@ -3,6 +3,7 @@
 
 //go:build stack
 
+// Package stack_test has the tests with Prometheus and Alertmanager.
 package stack_test
 
 import (
@@ -28,6 +29,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
+
+func TestMain(m *testing.M) { harness.Main(m) }
 
 // alertTimeFactor is by how much the tests shorten all times of the pack and of Alertmanager's configuration.
 const alertTimeFactor = 10
