@@ -7,7 +7,6 @@ package stack_test
 
 import (
 	"os"
-	"testing"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -96,25 +95,25 @@ var serverFaults = []fault{
 	{
 		act: "hung leader and token", cluster: "untouched", asked: "server-1 client-1",
 		options: consultest.Options{Servers: 3, Clients: 1, Config: steady()},
-		prepare: func(t *testing.T, w *world) []string {
-			register(t, w.Clients[0], "web-1", "web")
+		prepare: func(w *world) []string {
+			register(w, w.Clients[0], "web-1", "web")
 			return nil
 		},
 		name: "nothing, for ten minutes",
 		// Other clusters of the act are still broken then.
-		repairs: func(t *testing.T, w *world) { w.expectCalm(t, "untouched", scaled(10*time.Minute)) },
+		repairs: func(w *world) { w.expectCalm(w.t, "untouched", scaled(10*time.Minute)) },
 	},
 	{
 		act: "hung leader and token", cluster: "token", options: locked(), asked: "server-1", prepare: grant,
 		name: "the exporter's token is revoked",
-		breaks: func(t *testing.T, w *world) {
+		breaks: func(w *world) {
 			acl := w.Servers[0].Client().ACL()
 			own, _, err := acl.TokenReadSelf(&api.QueryOptions{Token: w.token})
-			harness.Must(t, err)
+			harness.Must(w.t, err)
 			_, err = acl.TokenDelete(own.AccessorID, nil)
-			harness.Must(t, err)
+			harness.Must(w.t, err)
 		},
-		repairs: func(t *testing.T, w *world) { rewrite(t, w.tokenFile, newToken(t, w, harness.ReadmePolicy(t))) },
+		repairs: func(w *world) { rewrite(w, w.tokenFile, newToken(w, harness.ReadmePolicy(w.t))) },
 		alerts:  []wantAlert{warning("ConsulCollectorRefused", "*")},
 	},
 	{
@@ -149,7 +148,7 @@ var serverFaults = []fault{
 		act: "clusters", cluster: "split", asked: "server-1",
 		options: consultest.Options{Servers: 2, Bootstrap: consultest.BootstrapAlone, Config: brisk()},
 		name:    "two servers that each lead a cluster of their own are joined",
-		breaks:  func(t *testing.T, w *world) { harness.Must(t, w.Join(harness.Soon(t), w.Servers[0], w.Servers[1])) },
+		breaks:  func(w *world) { harness.Must(w.t, w.Join(harness.Soon(w.t), w.Servers[0], w.Servers[1])) },
 		repairs: leave("server-2"),
 		alerts: []wantAlert{
 			critical("ConsulSplitBrain", ""),
@@ -160,9 +159,9 @@ var serverFaults = []fault{
 	{
 		act: "clusters", cluster: "moves", options: three(brisk()), asked: "server-1",
 		name: "leadership is transferred five times in a row",
-		breaks: func(t *testing.T, w *world) {
+		breaks: func(w *world) {
 			for i := range 5 {
-				harness.Must(t, w.TransferLeadership(harness.Soon(t), w.Servers[(i+1)%3]))
+				harness.Must(w.t, w.TransferLeadership(harness.Soon(w.t), w.Servers[(i+1)%3]))
 				time.Sleep(2 * alertScrapeInterval) //nolint:forbidigo // So that each is seen.
 			}
 		},
@@ -171,17 +170,17 @@ var serverFaults = []fault{
 	{
 		act: "rolling restart and voters", cluster: "left", options: three(brisk()), asked: "server-1 server-2",
 		name:   "all servers leave and come back, one at a time",
-		breaks: restartAll(func(t *testing.T, a *consultest.Agent) error { return a.Leave(harness.Soon(t)) }),
+		breaks: restartAll(func(w *world, a *consultest.Agent) error { return a.Leave(harness.Soon(w.t)) }),
 	},
 	{
 		act: "leader and followers", cluster: "crashed", options: three(brisk()), asked: "server-1 server-2",
 		name:   "all servers are killed and come back, one at a time",
-		breaks: restartAll(func(_ *testing.T, a *consultest.Agent) error { return a.Kill() }),
+		breaks: restartAll(func(_ *world, a *consultest.Agent) error { return a.Kill() }),
 	},
 	{
 		act: "certificates and rights", cluster: "tls", asked: "server-1",
 		options: consultest.Options{Servers: 3, TLS: true, CertLifetime: 90 * day, Config: steady()},
-		prepare: func(_ *testing.T, w *world) []string { return harness.TLSFlags(w.Cluster) },
+		prepare: func(w *world) []string { return harness.TLSFlags(w.Cluster) },
 		name:    "a server's certificate expires in ten days",
 		breaks:  certify("server-2", 10*day), repairs: certify("server-2", 90*day),
 		alerts: []wantAlert{
@@ -254,18 +253,18 @@ var serverFaults = []fault{
 	},
 	{
 		act: "certificates and rights", cluster: "half", options: locked(), asked: "server-1",
-		prepare: func(t *testing.T, w *world) []string {
+		prepare: func(w *world) []string {
 			for _, name := range []string{"api", "web"} {
 				_, err := w.Servers[0].Client().Catalog().Register(&api.CatalogRegistration{
 					Node: "worker", Address: "10.0.0.9", Service: &api.AgentService{ID: name + "-1", Service: name},
 				}, nil)
-				harness.Must(t, err)
+				harness.Must(w.t, err)
 			}
-			return grant(t, w)
+			return grant(w)
 		},
 		name:    "the exporter gets a token that may read half of the services",
-		breaks:  func(t *testing.T, w *world) { rewrite(t, w.tokenFile, newToken(t, w, halfPolicy(t))) },
-		repairs: func(t *testing.T, w *world) { rewrite(t, w.tokenFile, w.token) },
+		breaks:  func(w *world) { rewrite(w, w.tokenFile, newToken(w, halfPolicy(w))) },
+		repairs: func(w *world) { rewrite(w, w.tokenFile, w.token) },
 		alerts:  []wantAlert{warning("ConsulResultsFiltered", "endpoint=/v1/catalog/services")},
 	},
 }
@@ -286,27 +285,27 @@ var exporterFaults = []fault{
 	},
 	{
 		cluster: "dropped", name: "service discovery drops the only exporter",
-		breaks:  func(t *testing.T, w *world) { w.unwatch(t, w.exporters["dropped"]) },
-		repairs: func(t *testing.T, w *world) { w.watch(t, w.exporters["dropped"]) },
+		breaks:  func(w *world) { w.unwatch(w.t, w.exporters["dropped"]) },
+		repairs: func(w *world) { w.watch(w.t, w.exporters["dropped"]) },
 		alerts:  []wantAlert{critical("ConsulExporterMissing", "")},
 	},
 	{
 		cluster: "large", name: "the catalog outgrows `--collector.catalog.max-series`",
-		breaks: eachExtra(func(t *testing.T, a *consultest.Agent, id string) { register(t, a, id, id) }),
-		repairs: eachExtra(func(t *testing.T, a *consultest.Agent, id string) {
-			harness.Must(t, a.Client().Agent().ServiceDeregister(id))
+		breaks: eachExtra(func(w *world, id string) { register(w, w.Servers[0], id, id) }),
+		repairs: eachExtra(func(w *world, id string) {
+			harness.Must(w.t, w.Servers[0].Client().Agent().ServiceDeregister(id))
 		}),
 		alerts: []wantAlert{warning("ConsulCatalogTooLarge", "")},
 	},
 	{
 		cluster: "configured", name: "the exporter's configuration file is broken, and loaded",
-		breaks:  func(t *testing.T, w *world) { reload(t, w, "modules: [") },
-		repairs: func(t *testing.T, w *world) { reload(t, w, goodConfig) },
+		breaks:  func(w *world) { reload(w, "modules: [") },
+		repairs: func(w *world) { reload(w, goodConfig) },
 		alerts:  []wantAlert{warning("ConsulConfigReloadFailed", "*")},
 	},
 	{
 		cluster: "misled", name: "the exporter is told to read a datacenter that there is not",
-		breaks:  func(t *testing.T, w *world) { w.replace(t, "misled", "--consul.datacenter=dc9") },
+		breaks:  func(w *world) { w.replace("misled", "--consul.datacenter=dc9") },
 		repairs: again("misled"),
 		alerts: []wantAlert{
 			warning("ConsulCollectorFails", "collector=catalog"),
@@ -316,8 +315,8 @@ var exporterFaults = []fault{
 	},
 	{
 		cluster: "impaired", name: "the exporter's token file is gone",
-		breaks:  func(t *testing.T, w *world) { harness.Must(t, os.Rename(w.tokenFile, w.tokenFile+".gone")) },
-		repairs: func(t *testing.T, w *world) { harness.Must(t, os.Rename(w.tokenFile+".gone", w.tokenFile)) },
+		breaks:  func(w *world) { harness.Must(w.t, os.Rename(w.tokenFile, w.tokenFile+".gone")) },
+		repairs: func(w *world) { harness.Must(w.t, os.Rename(w.tokenFile+".gone", w.tokenFile)) },
 		alerts:  []wantAlert{warning("ConsulExporterImpaired", "*")},
 		except:  []exception{{why: "check does not start without the file", view: "check"}},
 	},
@@ -342,8 +341,8 @@ var meshFaults = []fault{
 		act: "mesh and gossip", cluster: "peered", asked: "server-1", prepare: establishPeering,
 		options: consultest.Options{Servers: 1, Datacenter: "dc2"},
 		name:    "the other cluster deletes a peering",
-		breaks:  func(t *testing.T, w *world) { deletePeering(t, w.peer, "west") },
-		repairs: func(t *testing.T, w *world) { deletePeering(t, w.Servers[0], "east") },
+		breaks:  func(w *world) { deletePeering(w, w.peer, "west") },
+		repairs: func(w *world) { deletePeering(w, w.Servers[0], "east") },
 		alerts:  []wantAlert{warning("ConsulPeeringDown", "peer=east state=terminated")},
 	},
 }

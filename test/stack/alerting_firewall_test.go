@@ -129,9 +129,9 @@ var firewallFaults = []fault{
 		act: "ports flawed", cluster: "behind", options: three(behind()), asked: "server-1",
 		// As in a network whose MTU is wrong, the follower hears of the leader, and what is written does not arrive.
 		name: "a follower is kept behind while 5,000 keys are written (large packets to its port 8300 are lost)",
-		breaks: func(t *testing.T, w *world) {
-			block("ip saddr server-1 ip daddr server-3 tcp dport 8300 meta length > 900 drop")(t, w)
-			writeKeys(t, w.Servers[0], 5000)
+		breaks: func(w *world) {
+			block("ip saddr server-1 ip daddr server-3 tcp dport 8300 meta length > 900 drop")(w)
+			writeKeys(w.t, w.Servers[0], 5000)
 		},
 		repairs: unblock,
 		alerts: []wantAlert{
@@ -175,33 +175,30 @@ func between(agent, others string) []string {
 
 // block puts rules in force, and unblock ends all that are in force in the scene.
 func block(rules ...string) step {
-	return func(t *testing.T, w *world) {
-		t.Helper()
+	return func(w *world) {
 		var addresses []string
 		for _, a := range w.Servers {
 			addresses = append(addresses, a.Name, a.Addr)
 		}
 		text := strings.NewReplacer(addresses...).Replace(strings.Join(rules, "\n"))
-		w.filters = append(w.filters, harness.FilterIncoming(t, text))
+		w.filters = append(w.filters, harness.FilterIncoming(w.t, text))
 	}
 }
 
-func unblock(t *testing.T, w *world) {
-	t.Helper()
+func unblock(w *world) {
 	for _, f := range w.filters {
-		f.Lift(t)
+		f.Lift(w.t)
 	}
 }
 
 // rejoin ends a partition. Serf tries to reach members that failed again every thirty seconds, which is not shortened
 // here, so the servers are told to.
-func rejoin(t *testing.T, w *world) {
-	t.Helper()
-	unblock(t, w)
+func rejoin(w *world) {
+	unblock(w)
 	for _, from := range w.Servers {
 		for _, to := range harness.Others(w.Cluster, from) {
-			harness.Must(t, w.Join(harness.Soon(t), from, to))
-			harness.Must(t, from.Client().Agent().Join(to.Addr, true))
+			harness.Must(w.t, w.Join(harness.Soon(w.t), from, to))
+			harness.Must(w.t, from.Client().Agent().Join(to.Addr, true))
 		}
 	}
 }

@@ -109,14 +109,14 @@ func (s *alertStack) prove(t *testing.T, outages []*outage) {
 	}
 	for _, o := range outages {
 		o.began = time.Now()
-		o.breaks.take(t, o.world)
+		o.breaks.take(o.world)
 	}
 	harness.WaitFor(t, longest+noticeWithin, "the alerts", func() string { return p.missing(t) })
 	p.watchOn(t, scaled(5*time.Minute)) // As long as most warnings pend.
 	p.waitAgreement(t, outages)
 
 	for _, o := range outages {
-		o.repairs.take(t, o.world)
+		o.repairs.take(o.world)
 	}
 	harness.WaitFor(t, healWithin, "all to be over", func() string {
 		p.expectNotifications(t)

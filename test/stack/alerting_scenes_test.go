@@ -29,7 +29,7 @@ type fault struct {
 	settings map[string]string
 	options  consultest.Options
 	// prepare changes the cluster before the exporters start, and returns further flags for them.
-	prepare func(t *testing.T, w *world) (flags []string)
+	prepare func(w *world) (flags []string)
 	// asked are the agents that exporters ask, one exporter for each, and marked those that marked exporters ask.
 	asked, marked string
 	// probeTimeout is that of the exporters, 1500ms by default.
@@ -48,17 +48,17 @@ type fault struct {
 }
 
 // step changes something about the world of a scene.
-type step func(t *testing.T, w *world)
+type step func(w *world)
 
-func (s step) take(t *testing.T, w *world) {
-	t.Helper()
+func (s step) take(w *world) {
 	if s != nil {
-		s(t, w)
+		s(w)
 	}
 }
 
 // world is what was started for a fault and those that happen in the same cluster.
 type world struct {
+	t *testing.T
 	*alertStack
 	*consultest.Cluster
 	// first is the fault that comes with the cluster.
@@ -160,62 +160,59 @@ func play(t *testing.T, faults []fault) {
 // open starts the cluster of a fault, which server-1 leads, and the exporters.
 func (s *alertStack) open(t *testing.T, f *fault) *world {
 	t.Helper()
-	w := &world{alertStack: s, first: f, Cluster: consultest.Start(t, f.options), exporters: make(map[string]*watcher)}
+	w := &world{t: t, alertStack: s, first: f, exporters: make(map[string]*watcher)}
+	w.Cluster = consultest.Start(t, f.options)
 	if f.options.Bootstrap == consultest.BootstrapExpect {
 		harness.Must(t, w.TransferLeadership(harness.Soon(t), w.Servers[0]))
 	}
 	var flags []string
 	if f.prepare != nil {
-		flags = f.prepare(t, w)
+		flags = f.prepare(w)
 	}
 	for name := range strings.FieldsSeq(f.asked) {
-		w.start(t, f.cluster, nil, append(flags, "--consul.server="+w.agent(t, name).URL())...)
+		w.start(f.cluster, nil, append(flags, "--consul.server="+w.agent(name).URL())...)
 	}
 	for name := range strings.FieldsSeq(f.marked) {
-		w.start(t, f.cluster, markedCommand, append(flags, "--consul.server="+w.agent(t, name).URL())...)
+		w.start(f.cluster, markedCommand, append(flags, "--consul.server="+w.agent(name).URL())...)
 	}
 	return w
 }
 
 // agent finds an agent by its name.
-func (w *world) agent(t *testing.T, name string) *consultest.Agent {
-	t.Helper()
+func (w *world) agent(name string) *consultest.Agent {
 	all := w.Agents()
 	i := slices.IndexFunc(all, func(a *consultest.Agent) bool { return a.Name == name })
 	if i < 0 {
-		t.Fatalf("there is no agent %s", name)
+		w.t.Fatalf("there is no agent %s", name)
 	}
 	return all[i]
 }
 
 // start starts an exporter that Prometheus scrapes from then on. The command runs it, if there is one.
-func (w *world) start(t *testing.T, cluster string, command []string, flags ...string) {
-	t.Helper()
+func (w *world) start(cluster string, command []string, flags ...string) {
 	command = append(slices.Clone(command), w.binary)
 	flags = append([]string{"--probe.timeout=" + cmp.Or(w.first.probeTimeout, "1500ms")}, flags...)
 	own := slices.Concat(command[1:], flags, []string{"--web.scrape-timeout-offset=100ms"})
-	e := &watcher{Exporter: harness.Launch(t, command[0], nil, own...), cluster: cluster}
+	e := &watcher{Exporter: harness.Launch(w.t, command[0], nil, own...), cluster: cluster}
 	shared := slices.DeleteFunc(flags, func(f string) bool {
 		return strings.HasPrefix(f, "--collector.") || strings.HasPrefix(f, "--config.")
 	})
 	e.check = slices.Concat(command, []string{"check", "--output=json"}, shared)
 	w.exporters[cluster] = e
-	w.watch(t, e)
+	w.watch(w.t, e)
 }
 
 // replace takes an exporter from Prometheus, and starts another one for its cluster.
-func (w *world) replace(t *testing.T, cluster string, flags ...string) {
-	t.Helper()
-	w.unwatch(t, w.exporters[cluster])
-	w.start(t, cluster, nil, append(flags, "--consul.server="+w.Servers[0].URL())...)
+func (w *world) replace(cluster string, flags ...string) {
+	w.unwatch(w.t, w.exporters[cluster])
+	w.start(cluster, nil, append(flags, "--consul.server="+w.Servers[0].URL())...)
 }
 
 // onAgents is a step that does the same with each of these agents.
 func onAgents(do func(a *consultest.Agent) error, names ...string) step {
-	return func(t *testing.T, w *world) {
-		t.Helper()
+	return func(w *world) {
 		for _, name := range names {
-			harness.Must(t, do(w.agent(t, name)))
+			harness.Must(w.t, do(w.agent(name)))
 		}
 	}
 }
@@ -226,8 +223,9 @@ func resume(name string) step   { return onAgents((*consultest.Agent).Continue, 
 
 // restart starts agents again and waits until they answer.
 func restart(names ...string) step {
-	return func(t *testing.T, w *world) {
-		t.Helper()
-		onAgents(func(a *consultest.Agent) error { return a.Restart(harness.Soon(t)) }, names...)(t, w)
+	return func(w *world) {
+		for _, name := range names {
+			harness.Must(w.t, w.agent(name).Restart(harness.Soon(w.t)))
+		}
 	}
 }

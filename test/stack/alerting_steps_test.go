@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"testing"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -45,31 +44,28 @@ func brisk() map[string]any {
 
 // leave makes a server leave, and server-1 sure of it: on a busy machine it may not have heard, and consider it failed.
 func leave(name string) step {
-	return func(t *testing.T, w *world) {
-		t.Helper()
-		harness.Must(t, w.agent(t, name).Leave(harness.Soon(t)))
-		harness.Must(t, w.Servers[0].Client().Agent().ForceLeave(name))
+	return func(w *world) {
+		harness.Must(w.t, w.agent(name).Leave(harness.Soon(w.t)))
+		harness.Must(w.t, w.Servers[0].Client().Agent().ForceLeave(name))
 	}
 }
 
 // restartAll restarts all servers, one at a time, as an upgrade does: each is back before the next one goes.
-func restartAll(end func(*testing.T, *consultest.Agent) error) step {
-	return func(t *testing.T, w *world) {
-		t.Helper()
+func restartAll(end func(*world, *consultest.Agent) error) step {
+	return func(w *world) {
 		for _, a := range w.Servers {
-			harness.Must(t, end(t, a))
-			harness.Must(t, a.Restart(harness.Soon(t)))
-			waitVoters(t, w.Cluster)
+			harness.Must(w.t, end(w, a))
+			harness.Must(w.t, a.Restart(harness.Soon(w.t)))
+			waitVoters(w)
 		}
 	}
 }
 
 // waitVoters waits until all servers vote and autopilot calls them healthy: then an operator goes on to the next one.
-func waitVoters(t *testing.T, c *consultest.Cluster) {
-	t.Helper()
-	harness.Must(t, c.WaitMembers(harness.Soon(t), len(c.Servers)))
-	harness.WaitFor(t, 60*time.Second, "autopilot to call all servers healthy", func() string {
-		leader, err := c.Leader(harness.Soon(t))
+func waitVoters(w *world) {
+	harness.Must(w.t, w.WaitMembers(harness.Soon(w.t), len(w.Servers)))
+	harness.WaitFor(w.t, 60*time.Second, "autopilot to call all servers healthy", func() string {
+		leader, err := w.Leader(harness.Soon(w.t))
 		if err != nil {
 			return err.Error()
 		}
@@ -77,7 +73,7 @@ func waitVoters(t *testing.T, c *consultest.Cluster) {
 		if err != nil {
 			return err.Error()
 		}
-		if len(state.Voters) != len(c.Servers) || !state.Healthy {
+		if len(state.Voters) != len(w.Servers) || !state.Healthy {
 			return fmt.Sprintf("voters %v, healthy %v", state.Voters, state.Healthy)
 		}
 		return ""
@@ -100,61 +96,55 @@ func onAPI(name string, do func(*api.Agent) error) step {
 }
 
 // register registers an instance of a service, with one check whose status the test sets.
-func register(t *testing.T, a *consultest.Agent, id, name string) {
-	t.Helper()
-	harness.Must(t, a.Client().Agent().ServiceRegister(&api.AgentServiceRegistration{
+func register(w *world, a *consultest.Agent, id, name string) {
+	harness.Must(w.t, a.Client().Agent().ServiceRegister(&api.AgentServiceRegistration{
 		ID: id, Name: name, Check: &api.AgentServiceCheck{CheckID: id, TTL: "1h", Status: api.HealthPassing},
 	}))
 }
 
-func registerServices(t *testing.T, w *world) []string {
-	t.Helper()
+func registerServices(w *world) []string {
 	for _, id := range []string{"web-1", "web-2", "db-1", "api-1"} {
 		name, _, _ := strings.Cut(id, "-")
-		register(t, w.Clients[0], id, name)
+		register(w, w.Clients[0], id, name)
 	}
-	harness.Must(t, w.Servers[2].Client().Agent().CheckRegister(&api.AgentCheckRegistration{
+	harness.Must(w.t, w.Servers[2].Client().Agent().CheckRegister(&api.AgentCheckRegistration{
 		ID: "disk", Name: "Disk", AgentServiceCheck: api.AgentServiceCheck{TTL: "1h", Status: api.HealthPassing},
 	}))
 	return nil
 }
 
 // grant allows the servers to answer DNS, and gives the exporter a token in a file.
-func grant(t *testing.T, w *world) []string {
-	t.Helper()
+func grant(w *world) []string {
 	for _, a := range w.Servers {
 		_, err := a.Client().Agent().UpdateDefaultACLToken(w.ManagementToken, nil)
-		harness.Must(t, err)
+		harness.Must(w.t, err)
 	}
-	w.token = newToken(t, w, harness.ReadmePolicy(t))
-	w.tokenFile = harness.Secret(t, w.token)
+	w.token = newToken(w, harness.ReadmePolicy(w.t))
+	w.tokenFile = harness.Secret(w.t, w.token)
 	return []string{"--consul.token-file=" + w.tokenFile}
 }
 
-func newToken(t *testing.T, w *world, policy string) string {
-	t.Helper()
-	token, err := w.NewToken(t.Context(), policy)
-	harness.Must(t, err)
+func newToken(w *world, policy string) string {
+	token, err := w.NewToken(w.t.Context(), policy)
+	harness.Must(w.t, err)
 	return token
 }
 
 // halfPolicy is README's, with the right to read half of the services.
-func halfPolicy(t *testing.T) string {
-	t.Helper()
-	return strings.Replace(harness.ReadmePolicy(t), `service_prefix ""`, `service_prefix "a"`, 1)
+func halfPolicy(w *world) string {
+	return strings.Replace(harness.ReadmePolicy(w.t), `service_prefix ""`, `service_prefix "a"`, 1)
 }
 
 // rewrite gives a file another content.
-func rewrite(t *testing.T, file, content string) {
-	t.Helper()
-	harness.Must(t, os.WriteFile(file, []byte(content), 0o600))
+func rewrite(w *world, file, content string) {
+	harness.Must(w.t, os.WriteFile(file, []byte(content), 0o600))
 }
 
 // eachExtra does something for each of fifty services, which have three series each and more.
-func eachExtra(do func(t *testing.T, a *consultest.Agent, id string)) step {
-	return func(t *testing.T, w *world) {
+func eachExtra(do func(w *world, id string)) step {
+	return func(w *world) {
 		for i := range 50 {
-			do(t, w.Servers[0], fmt.Sprintf("extra-%d", i))
+			do(w, fmt.Sprintf("extra-%d", i))
 		}
 	}
 }
@@ -163,12 +153,11 @@ func eachExtra(do func(t *testing.T, a *consultest.Agent, id string)) step {
 const goodConfig = "modules: {m: {targets: [127.0.0.0/8]}}"
 
 // startExporters starts the exporters of all faults.
-func startExporters(t *testing.T, w *world) []string {
-	t.Helper()
-	w.configFile = filepath.Join(harness.WriteFiles(t, map[string]string{"config.yml": goodConfig}), "config.yml")
-	w.tokenFile = harness.Secret(t, "any-token-will-do-without-acls")
+func startExporters(w *world) []string {
+	w.configFile = filepath.Join(harness.WriteFiles(w.t, map[string]string{"config.yml": goodConfig}), "config.yml")
+	w.tokenFile = harness.Secret(w.t, "any-token-will-do-without-acls")
 	start := func(cluster string, flags ...string) {
-		w.start(t, cluster, nil, append(flags, "--consul.server="+w.Servers[0].URL())...)
+		w.start(cluster, nil, append(flags, "--consul.server="+w.Servers[0].URL())...)
 	}
 	for _, cluster := range []string{"doubled", "doubled", "single", "dropped", "misled"} {
 		start(cluster)
@@ -181,18 +170,17 @@ func startExporters(t *testing.T, w *world) []string {
 
 // end ends the exporter of a cluster, and again starts another one.
 func end(cluster string) step {
-	return func(t *testing.T, w *world) { harness.Must(t, w.exporters[cluster].Stop()) }
+	return func(w *world) { harness.Must(w.t, w.exporters[cluster].Stop()) }
 }
 
 func again(cluster string) step {
-	return func(t *testing.T, w *world) { w.replace(t, cluster) }
+	return func(w *world) { w.replace(cluster) }
 }
 
 // reload makes an exporter load another configuration file.
-func reload(t *testing.T, w *world, content string) {
-	t.Helper()
-	rewrite(t, w.configFile, content)
-	harness.Must(t, w.exporters["configured"].Cmd.Process.Signal(syscall.SIGHUP))
+func reload(w *world, content string) {
+	rewrite(w, w.configFile, content)
+	harness.Must(w.t, w.exporters["configured"].Cmd.Process.Signal(syscall.SIGHUP))
 }
 
 // newRoot changes the type of the authority's key, upon which it makes a new root certificate.
@@ -208,31 +196,29 @@ func newRoot(keyType string, bits int, lifetime string) step {
 
 // encrypt turns encryption on for an agent.
 func encrypt(name string) step {
-	return func(t *testing.T, w *world) {
-		t.Helper()
-		a := w.agent(t, name)
-		harness.Must(t, a.Configure(map[string]any{
+	return func(w *world) {
+		a := w.agent(name)
+		harness.Must(w.t, a.Configure(map[string]any{
 			"encrypt":                 base64.StdEncoding.EncodeToString(make([]byte, 32)),
 			"encrypt_verify_incoming": false, "encrypt_verify_outgoing": false,
 		}))
-		harness.Must(t, a.Restart(harness.Soon(t)))
+		harness.Must(w.t, a.Restart(harness.Soon(w.t)))
 	}
 }
 
 // establishPeering starts another cluster, east, and peers the scene's with it.
-func establishPeering(t *testing.T, w *world) []string {
-	t.Helper()
-	w.peer = consultest.Start(t, consultest.Options{Servers: 1}).Servers[0]
+func establishPeering(w *world) []string {
+	w.peer = consultest.Start(w.t, consultest.Options{Servers: 1}).Servers[0]
 	request := api.PeeringGenerateTokenRequest{PeerName: "west"}
-	token, _, err := w.peer.Client().Peerings().GenerateToken(harness.Soon(t), request, nil)
-	harness.Must(t, err)
+	token, _, err := w.peer.Client().Peerings().GenerateToken(harness.Soon(w.t), request, nil)
+	harness.Must(w.t, err)
 	west := w.Servers[0].Client().Peerings()
 	establish := api.PeeringEstablishRequest{PeerName: "east", PeeringToken: token.PeeringToken}
-	_, _, err = west.Establish(harness.Soon(t), establish, nil)
-	harness.Must(t, err)
-	harness.WaitFor(t, 60*time.Second, "the peering to be active", func() string {
-		peering, _, err := west.Read(harness.Soon(t), "east", nil)
-		harness.Must(t, err)
+	_, _, err = west.Establish(harness.Soon(w.t), establish, nil)
+	harness.Must(w.t, err)
+	harness.WaitFor(w.t, 60*time.Second, "the peering to be active", func() string {
+		peering, _, err := west.Read(harness.Soon(w.t), "east", nil)
+		harness.Must(w.t, err)
 		if peering.State != api.PeeringStateActive {
 			return string(peering.State)
 		}
@@ -241,8 +227,7 @@ func establishPeering(t *testing.T, w *world) []string {
 	return nil
 }
 
-func deletePeering(t *testing.T, a *consultest.Agent, peer string) {
-	t.Helper()
-	_, err := a.Client().Peerings().Delete(harness.Soon(t), peer, nil)
-	harness.Must(t, err)
+func deletePeering(w *world, a *consultest.Agent, peer string) {
+	_, err := a.Client().Peerings().Delete(harness.Soon(w.t), peer, nil)
+	harness.Must(w.t, err)
 }
