@@ -10,19 +10,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // Other labels take the place of the defaults wherever these were: in the grouping, and in each inhibition.
 func TestAlertmanager_GroupBy(t *testing.T) {
 	t.Parallel()
 	defaults, err := alerts.Alertmanager(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	got, err := alerts.Alertmanager(map[string]string{"group-by": "environment,dc"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	content := string(got.Content)
 	inhibitions := strings.Count(content, "\n    equal: [")
 	if n := strings.Count(content, "environment, dc"); n != 1+inhibitions || inhibitions == 0 {

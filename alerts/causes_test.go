@@ -13,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // inhibitRule is an inhibition as Alertmanager has it.
@@ -46,15 +47,11 @@ func (m *matcher) UnmarshalText(text []byte) error {
 func inhibitRules(t *testing.T) []inhibitRule {
 	t.Helper()
 	file, err := alerts.Alertmanager(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	var example struct {
 		InhibitRules []inhibitRule `yaml:"inhibit_rules"`
 	}
-	if err := yaml.Unmarshal(file.Content, &example); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, yaml.Unmarshal(file.Content, &example))
 	return example.InhibitRules
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
 	"github.com/zervigo/consul_cluster_exporter/collector"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // rule is a recording rule or an alert, as Prometheus reads it.
@@ -34,9 +35,7 @@ func (r rule) variant() variant { return variant{r.Alert, r.Labels["severity"]} 
 func rules(t *testing.T) []rule {
 	t.Helper()
 	var file struct{ Groups []struct{ Rules []rule } }
-	if err := yaml.Unmarshal(alerts.Join(pack(t, nil)), &file); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, yaml.Unmarshal(alerts.Join(harness.PackFiles(t, nil)), &file))
 	var all []rule
 	for _, g := range file.Groups {
 		all = append(all, g.Rules...)
@@ -87,9 +86,7 @@ var sentence = regexp.MustCompile(`^[A-Z{].*\.$`)
 func TestContract_Runbooks(t *testing.T) {
 	t.Parallel()
 	pages, err := filepath.Glob(filepath.Join("..", "docs", "runbooks", "*"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	want := []string{"README.md"} // Lists them.
 	for _, alert := range packAlerts(t) {
 		want = append(want, alert+".md")
@@ -165,13 +162,9 @@ type firing struct {
 func testGroups(t *testing.T, path string) []testGroup {
 	t.Helper()
 	content, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	var file struct{ Tests []testGroup }
-	if err := yaml.Unmarshal(content, &file); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, yaml.Unmarshal(content, &file))
 	return file.Tests
 }
 

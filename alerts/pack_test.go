@@ -4,7 +4,6 @@
 package alerts_test
 
 import (
-	"flag"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,47 +13,28 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
-
-var update = flag.Bool("update", false, "write the rule files instead of comparing them")
-
-// pack renders the pack with these settings.
-func pack(t *testing.T, given map[string]string) []alerts.File {
-	t.Helper()
-	files, err := alerts.Pack(given)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return files
-}
 
 // The files in this folder are what the pack and the example are with the defaults, and there are no others.
 func TestPack_Files(t *testing.T) {
 	t.Parallel()
 	example, err := alerts.Alertmanager(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	var names []string
-	for _, f := range append(pack(t, nil), example) {
+	for _, f := range append(harness.PackFiles(t, nil), example) {
 		names = append(names, f.Name)
-		if *update {
-			if err := os.WriteFile(f.Name, f.Content, 0o644); err != nil {
-				t.Fatal(err)
-			}
+		if *harness.Update {
+			harness.Must(t, os.WriteFile(f.Name, f.Content, 0o644))
 		}
 		content, err := os.ReadFile(f.Name)
-		if err != nil {
-			t.Fatal(err)
-		}
+		harness.Must(t, err)
 		if diff := cmp.Diff(string(f.Content), string(content)); diff != "" {
 			t.Errorf("%s differs from its template; run: make rules (-template +file)\n%s", f.Name, diff)
 		}
 	}
 	files, err := filepath.Glob("*.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, err)
 	for _, name := range files {
 		if !slices.Contains(names, name) {
 			t.Errorf("%s has no template", name)
@@ -86,9 +66,9 @@ func otherSettings() map[string]string {
 // Each setting changes the rules, so that none is there in vain.
 func TestPack_Settings(t *testing.T) {
 	t.Parallel()
-	defaults := string(alerts.Join(pack(t, nil)))
+	defaults := string(alerts.Join(harness.PackFiles(t, nil)))
 	for name, value := range otherSettings() {
-		changed := string(alerts.Join(pack(t, map[string]string{name: value})))
+		changed := string(alerts.Join(harness.PackFiles(t, map[string]string{name: value})))
 		if changed == defaults {
 			t.Errorf("--%s=%s changes nothing", name, value)
 		}
@@ -99,7 +79,7 @@ func TestPack_Settings(t *testing.T) {
 func TestPack_Numbers(t *testing.T) {
 	t.Parallel()
 	numbers := map[string]string{"raft-log-lag": "0750", "port-error-rate": "0x1p-2", "raft-saturation": "1e-1"}
-	got := string(alerts.Join(pack(t, numbers)))
+	got := string(alerts.Join(harness.PackFiles(t, numbers)))
 	for _, want := range []string{
 		"consul:server_raft_log_lag_entries:max > 750\n", "consul:port_failure_ratio:rate5m > 0.25 < 1\n",
 		`{stat="mean"}) > 0.1` + "\n", "more than 25%.", "more than\n            10%:",

@@ -5,28 +5,15 @@ package alerts_test
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
-	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // promtools are of the oldest Prometheus that the rules are for, and of a current one.
 var promtools = []string{"promtool", "promtool-2.42"}
-
-// promtool runs one of them and fails the test with what it says if it is not content.
-func promtool(t *testing.T, name string, args ...string) {
-	t.Helper()
-	path, err := toolbox.Path(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.CommandContext(t.Context(), path, args...).CombinedOutput(); err != nil {
-		t.Errorf("%s %v: %v\n%s", name, args, err, out)
-	}
-}
 
 // Each alert fires, and resolves, as the files in testdata say.
 func TestPromtool_Rules(t *testing.T) {
@@ -35,7 +22,7 @@ func TestPromtool_Rules(t *testing.T) {
 		for _, name := range promtools {
 			t.Run(filepath.Base(file)+"/"+name, func(t *testing.T) {
 				t.Parallel()
-				promtool(t, name, "test", "rules", file)
+				harness.RunTool(t, name, "test", "rules", file)
 			})
 		}
 	}
@@ -59,17 +46,15 @@ func TestPromtool_Lint(t *testing.T) {
 		given map[string]string
 	}{{"defaults", nil}, {"other settings", otherSettings()}} {
 		dir := t.TempDir()
-		files := pack(t, settings.given)
+		files := harness.PackFiles(t, settings.given)
 		args := []string{"check", "rules", "--lint=all", "--lint-fatal"}
 		for _, f := range append(files, alerts.File{Name: "joined.yml", Content: alerts.Join(files)}) {
 			path := filepath.Join(dir, f.Name)
-			if err := os.WriteFile(path, f.Content, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			harness.Must(t, os.WriteFile(path, f.Content, 0o600))
 			for _, name := range promtools {
 				t.Run(settings.name+"/"+f.Name+"/"+name, func(t *testing.T) {
 					t.Parallel()
-					promtool(t, name, append(args, path)...)
+					harness.RunTool(t, name, append(args, path)...)
 				})
 			}
 		}

@@ -4,7 +4,6 @@
 package dashboards_test
 
 import (
-	"flag"
 	"maps"
 	"os"
 	"path/filepath"
@@ -15,30 +14,22 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/dashboards"
 	"github.com/zervigo/consul_cluster_exporter/dashboards/generator"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
-
-var update = flag.Bool("update", false, "write the dashboards instead of comparing them")
-
-func must(tb testing.TB, err error) {
-	tb.Helper()
-	if err != nil {
-		tb.Fatal(err)
-	}
-}
 
 // The dashboards in this folder, and in the binary, are those that the generator writes, and there are no others.
 func TestFiles(t *testing.T) {
 	t.Parallel()
 	want, err := generator.Files()
-	must(t, err)
-	if *update {
+	harness.Must(t, err)
+	if *harness.Update {
 		for name, content := range want {
-			must(t, os.WriteFile(name, content, 0o644))
+			harness.Must(t, os.WriteFile(name, content, 0o644))
 		}
 		return
 	}
 	files, err := dashboards.Files()
-	must(t, err)
+	harness.Must(t, err)
 	var names []string
 	for _, f := range files {
 		names = append(names, f.Name)
@@ -47,7 +38,7 @@ func TestFiles(t *testing.T) {
 		}
 	}
 	onDisk, err := filepath.Glob("*.json")
-	must(t, err)
+	harness.Must(t, err)
 	for from, got := range map[string][]string{"the binary": names, "the folder": onDisk} {
 		if diff := cmp.Diff(slices.Sorted(maps.Keys(want)), got); diff != "" {
 			t.Errorf("dashboards in %s (-want +got):\n%s", from, diff)

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -23,7 +22,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/collector"
 	"github.com/zervigo/consul_cluster_exporter/dashboards"
 	"github.com/zervigo/consul_cluster_exporter/internal/grafana"
-	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // board is a dashboard and its file.
@@ -37,11 +36,11 @@ type board struct {
 func all(t *testing.T) []board {
 	t.Helper()
 	files, err := dashboards.Files()
-	must(t, err)
+	harness.Must(t, err)
 	boards := make([]board, 0, len(files))
 	for _, f := range files {
 		d, err := grafana.Parse(f.Content)
-		must(t, err)
+		harness.Must(t, err)
 		boards = append(boards, board{d, f.Name, f.Content})
 	}
 	return boards
@@ -84,7 +83,7 @@ func expressions(t *testing.T) []expression {
 func series(t *testing.T, v grafana.Variable) string {
 	t.Helper()
 	selector, _, err := v.Series()
-	must(t, err)
+	harness.Must(t, err)
 	return selector
 }
 
@@ -122,10 +121,10 @@ func TestSchema(t *testing.T) {
 func withoutLinks(t *testing.T, fieldConfig []byte) []byte {
 	t.Helper()
 	var config map[string]any
-	must(t, json.Unmarshal(fieldConfig, &config))
+	harness.Must(t, json.Unmarshal(fieldConfig, &config))
 	delete(config["defaults"].(map[string]any), "links")
 	without, err := json.Marshal(config)
-	must(t, err)
+	harness.Must(t, err)
 	return without
 }
 
@@ -208,7 +207,7 @@ func TestPanels(t *testing.T) {
 					Thresholds struct{ Steps []struct{ Value float64 } }
 				}
 			}
-			must(t, json.Unmarshal(p.FieldConfig, &config))
+			harness.Must(t, json.Unmarshal(p.FieldConfig, &config))
 			if !slices.Contains(units, config.Defaults.Unit) {
 				fail("unit %q", config.Defaults.Unit)
 			}
@@ -332,10 +331,8 @@ func TestMetrics(t *testing.T) {
 	for _, f := range collector.AllFamilies() {
 		labels[f.Name] = append(f.Labels, "cluster", "datacenter", "job", "instance")
 	}
-	rules, err := alerts.Pack(nil)
-	must(t, err)
-	records := regexp.MustCompile(`(?m)^\s+- record: (\S+)$`).FindAllStringSubmatch(string(alerts.Join(rules)), -1)
-	for _, r := range records {
+	pack := string(alerts.Join(harness.PackFiles(t, nil)))
+	for _, r := range regexp.MustCompile(`(?m)^\s+- record: (\S+)$`).FindAllStringSubmatch(pack, -1) {
 		labels[r[1]] = nil
 	}
 	unused := make(map[string]bool)
@@ -408,11 +405,11 @@ var notShown = map[string]string{
 // The alerts that panels name are there.
 func TestAlerts(t *testing.T) {
 	t.Parallel()
-	rules, err := alerts.Pack(nil)
-	must(t, err)
 	named := make(map[string]bool)
-	for _, m := range regexp.MustCompile(`(?m)^\s+- alert: (\S+)$`).FindAllStringSubmatch(string(alerts.Join(rules)), -1) {
-		named[m[1]] = false
+	for _, f := range harness.PackFiles(t, nil) {
+		for _, r := range harness.AlertRules(t, f) {
+			named[r.Alert] = false
+		}
 	}
 	for _, b := range all(t) {
 		for _, p := range b.Panels {
@@ -472,13 +469,11 @@ func TestPromQL(t *testing.T) {
 		fmt.Fprintf(&rules, "      - record: expression:%d\n        expr: %q\n", i, e.substituted)
 	}
 	file := filepath.Join(t.TempDir(), "rules.yml")
-	must(t, os.WriteFile(file, []byte(rules.String()), 0o600))
+	harness.Must(t, os.WriteFile(file, []byte(rules.String()), 0o600))
 	for _, tool := range []string{"promtool", "promtool-2.42"} {
-		binary, err := toolbox.Path(tool)
-		must(t, err)
-		out, err := exec.CommandContext(t.Context(), binary, "check", "rules", file).CombinedOutput()
-		if err != nil || !strings.Contains(string(out), fmt.Sprintf("SUCCESS: %d rules found", len(list))) {
-			t.Errorf("%s: %v: %s", tool, err, out)
+		out := harness.RunTool(t, tool, "check", "rules", file)
+		if !strings.Contains(out, fmt.Sprintf("SUCCESS: %d rules found", len(list))) {
+			t.Errorf("%s: %s", tool, out)
 		}
 	}
 }
