@@ -16,18 +16,6 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-const partitionTable = "inet consul_cluster_exporter_partition"
-
-// drop drops the packets that match any of these expressions of nftables, until the next call, or the end of the test.
-func drop(t *testing.T, matches ...string) {
-	t.Helper()
-	harness.NFT(t, "table "+partitionTable+" {}; delete table "+partitionTable)
-	if len(matches) > 0 {
-		harness.NFT(t, "table "+partitionTable+" { chain incoming { type filter hook input priority filter; policy accept; "+
-			strings.Join(matches, " drop; ")+" drop; }; }")
-	}
-}
-
 // A server that is only partitioned is never removed: not one that is cut off from the responder, nor one that is cut
 // off from the others' gossip, nor from all.
 func TestE2EResponderPartition(t *testing.T) {
@@ -37,7 +25,6 @@ func TestE2EResponderPartition(t *testing.T) {
 	rest := harness.Others(c, cut)
 	r := harness.StartResponder(t, rest[0].URL(), 5, harness.RemoveRule+harness.MarkerRule)
 	before := harness.Voters(t, rest[0])
-	t.Cleanup(func() { drop(t) })
 	// The agents' connections come from the address that the responder's come from, their datagrams from their own.
 	const gossipTCP = "ip saddr 127.0.0.1 tcp dport 8301"
 	to, from := "ip daddr "+cut.Addr, "ip saddr "+cut.Addr
@@ -61,7 +48,7 @@ func TestE2EResponderPartition(t *testing.T) {
 			"its host says nothing on port 8300 (timeout), which is also how it looks from outside a partition",
 		},
 	} {
-		drop(t, tc.drops...)
+		filter := harness.FilterIncoming(t, strings.Join(tc.drops, " drop\n")+" drop")
 		if tc.failed {
 			harness.WaitFailed(t, c, cut)
 		}
@@ -72,6 +59,7 @@ func TestE2EResponderPartition(t *testing.T) {
 			r.Settle(t)
 		}
 		records := r.Records(t, "server", cut.Name)
+		filter.Lift(t)
 		d := records[0]
 		refused := d.Alert.Labels["partition"] == tc.name && d.Result == responder.ResultRefused
 		if !refused || !strings.Contains(strings.Join(d.Reasons, " "), tc.want) {
