@@ -67,10 +67,7 @@ func gossip() dashboard {
 							"\nor\n"+label("max by (member, role, version) (consul_serf_wan_member_info{SEL}) > 1", "pool", "wan"),
 						none("consul_serf_lan_member_info{SEL}", "member", "all members are alive"),
 					),
-					transformations: []object{
-						sorted("Value", true),
-						columns("member", "Value=State", "pool", "role", "version"),
-					},
+					transformations: []object{sorted("Value", true), columns("member", "Value=State", "pool", "role", "version")},
 					overrides: []object{
 						override("State", cell, colored([]step{{lowest, green}, {2, orange}, {3, gray}, {4, red}}), memberStates),
 						override("Role", shown(mapped([]entry{{"consul", "server", ""}, {"node", "client", ""}}))),
@@ -83,9 +80,7 @@ func gossip() dashboard {
 						"once. One column that is slow is one server's network. Not available with one server, or more than ten.",
 					optional: true, expr: "max by (from, to) (consul_serf_rtt_seconds{SEL})",
 					transformations: []object{
-						sorted("to", false),
-						matrix("from", "to"),
-						sorted(`from\to`, false),
+						sorted("to", false), matrix("from", "to"), sorted(`from\to`, false),
 						organize(object{}, map[string]string{`from\to`: "Server"}),
 					},
 					overrides: []object{matrixCells},
@@ -214,9 +209,7 @@ func gossip() dashboard {
 					steps: []step{{lowest, red}, {1, green}, {2, gray}},
 					about: "Whether the leader copies ACLs from the primary datacenter. Not needed in the primary one itself; not " +
 						"available without ACLs.",
-					mappings: []object{
-						mapped([]entry{{"0", "no", red}, {"1", "yes", green}, {"2", "not needed", gray}}), absent,
-					},
+					mappings: []object{mapped([]entry{{"0", "no", red}, {"1", "yes", green}, {"2", "not needed", gray}}), absent},
 					expr: optionalNowOf(
 						"max by (CLUSTER) (consul_acl_replication_running{SEL})"+
 							" + 2 * (max by (CLUSTER) (consul_acl_replication_enabled{SEL}) == bool 0)",

@@ -424,9 +424,7 @@ func figuresPanel(p panel, f figures, first string) panel {
 	}
 	p.overrides = append(p.overrides, override(first, nameWidth))
 	p.transformations = []object{
-		sortedBy(f.row),
-		matrix(f.row, "figure"),
-		organize(order, map[string]string{f.row + `\figure`: first}),
+		sortedBy(f.row), matrix(f.row, "figure"), organize(order, map[string]string{f.row + `\figure`: first}),
 	}
 	return p
 }
@@ -441,9 +439,7 @@ func serverPortMatrix(p panel, expr string) panel {
 		`"name", "$1", "name", "(.*) tcp"), "name", "$1 udp", "name", "(.*) .* udp"))`
 	// The columns come in the order of their ports, and then the rows in that of their servers.
 	p.transformations = []object{
-		sortedBy("name"),
-		matrix("server", "name"),
-		sortedBy(`server\name`),
+		sortedBy("name"), matrix("server", "name"), sortedBy(`server\name`),
 		organize(object{}, map[string]string{`server\name`: "Server"}),
 	}
 	plain := property{"custom.cellOptions", object{"type": "auto"}}

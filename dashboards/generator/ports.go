@@ -91,8 +91,7 @@ func ports() dashboard {
 						label(label("0 * count("+up+")", "server", "all answer"), "reason", "–"),
 					),
 					transformations: []object{
-						sorted("Value", true),
-						columns("server", "port", "protocol", "transport", "reason", "Value=Failed"),
+						sorted("Value", true), columns("server", "port", "protocol", "transport", "reason", "Value=Failed"),
 					},
 					overrides: []object{override("Failed", colored(badFrom(1)), cell)},
 				},

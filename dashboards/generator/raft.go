@@ -209,8 +209,7 @@ func raft() dashboard {
 						{"max by (CLUSTER) (consul_autopilot_config_cleanup_dead_servers{SEL})", "removes dead"},
 					},
 					overrides: []object{
-						override("last contact", property{"unit", "s"}),
-						override("stabilization", property{"unit", "s"}),
+						override("last contact", property{"unit", "s"}), override("stabilization", property{"unit", "s"}),
 						override("removes dead", shown(mapped([]entry{{"0", "no", ""}, {"1", "yes", ""}}))),
 					},
 				},
