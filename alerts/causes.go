@@ -16,8 +16,8 @@ type Cause struct {
 	// Why is a comment for it and for those after it that have none.
 	Why            string
 	Source, Target Selector
-	// Same are the labels that both must have the same values of, or both not have, besides those that tell clusters
-	// apart. The name of the alert is alertname.
+	// Same are labels, in addition to those that tell clusters apart, whose values must be the same in both alerts, or
+	// missing in both. The name of the alert is alertname.
 	Same []string
 }
 

@@ -3,8 +3,8 @@
 
 // Package dashboards has the Grafana dashboards that go with the exporter.
 //
-// The files beside this one are what the package generator writes, so that they can be copied or provisioned as they
-// are; see docs/dashboards.md for that.
+// The package generator writes the files in this folder, so that they can be copied or provisioned as they are; see
+// docs/dashboards.md for that.
 package dashboards
 
 import (

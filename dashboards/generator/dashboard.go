@@ -1,8 +1,8 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package generator writes the dashboards: what they show is in one file for each of them, overview.go and so on, and
-// how Grafana wants it written in the others. `make dashboards` runs it; the exporter itself has only what it writes.
+// Package generator writes the dashboards. There is one file for the content of each of them, overview.go and so on;
+// the others render it as Grafana wants it. `make dashboards` runs it; the exporter itself has only what it writes.
 //
 // Four things hold for all dashboards:
 //
@@ -26,7 +26,7 @@ import (
 type dashboard struct {
 	// name is that of its file, without ".json". The uid is "consul-" and the name.
 	name, title, about string
-	// variables are those that it has beside those of all dashboards.
+	// variables are those that it has in addition to those of all dashboards.
 	variables []object
 	rows      []row
 }
@@ -110,7 +110,7 @@ func (d dashboard) panels() []object {
 	return all
 }
 
-// datasource is what all queries ask.
+// datasource is the same for all queries.
 func datasource() object { return object{"type": "prometheus", "uid": "${datasource}"} }
 
 // links is the menu of the other dashboards.
@@ -148,8 +148,8 @@ func commonVariables() []object {
 	}
 }
 
-// serverVariable narrows a dashboard down to servers. Agents beside exporters are among them, whose ports are probed
-// as well.
+// serverVariable narrows a dashboard down to servers. The agents that exporters ask are among them, because their ports
+// are probed as well.
 func serverVariable(metric string) object {
 	return variable("server", "Server", words.Replace(metric+"{SEL}"), ".*")
 }

@@ -64,10 +64,10 @@ func none(metric, name, text string) string {
 	return orElse(label("0 * count("+metric+" > 0)", name, text), absent)
 }
 
-// notAvailable is how a panel calls what there is not, by design.
+// notAvailable is shown for what does not exist, by design.
 const notAvailable = "not available"
 
-// notKnown is how it calls what there is and was not found out.
+// notKnown is shown for what exists and could not be read.
 const notKnown = "not known"
 
 // optional is an expression for a graph, of a metric that not every version, edition or agent has. If there is none

@@ -27,7 +27,7 @@ type panel struct {
 	kind          kind
 	title         string
 	width, height int
-	// about says what is shown and what is bad; alerts are the names of those about it, with spaces.
+	// about says what the panel shows and which values are bad; alerts are the names of its alerts, with spaces.
 	about, alerts string
 
 	// expr and legend are those of the only query, queries those of several. By default the legend is made of the labels
@@ -121,7 +121,7 @@ func mapped(entries []entry) object {
 	return object{"type": "value", "options": options}
 }
 
-// either is what 0 and 1 mean, of which 0 is bad.
+// either maps 0, which is bad, and 1.
 func either(no, yes string) object { return mapped([]entry{{"0", no, red}, {"1", yes, green}}) }
 
 type entry struct{ value, text, color string }
@@ -135,7 +135,7 @@ func between(from any, to float64, text, color string) object {
 // absent maps what is no number to "not available".
 var absent = nothing(notAvailable, gray)
 
-// unknown is for a cell beside one that says "not available".
+// unknown is for a cell next to one that says "not available".
 var unknown = nothing("–", gray)
 
 // empty leaves cells of a matrix empty for which there is no value.
@@ -149,7 +149,7 @@ func nothing(text, color string) object {
 	return object{"type": "special", "options": object{"match": "null+nan", "result": result}}
 }
 
-// withDefaults is the panel with the usual values of what is left out. Most panels are graphs.
+// withDefaults is the panel with the usual values for the fields that are not set. Most panels are graphs.
 func (p panel) withDefaults() panel {
 	p.kind, p.unit = cmp.Or(p.kind, timeseries), cmp.Or(p.unit, "none")
 	labels := groupedBy(p.expr)
@@ -266,8 +266,8 @@ func (p panel) defaults() object {
 	return d
 }
 
-// allMappings are those of the panel. On a coloured background, what is not known is gray: without a value it would
-// have the colour of the first step, which mostly is that of what is well.
+// allMappings are those of the panel. On a coloured background, unknown values are gray: otherwise they would have the
+// colour of the first step, which mostly means that all is well.
 func (p panel) allMappings() []object {
 	all := append([]object{}, p.mappings...)
 	if p.kind == stat && len(p.steps) > 0 && !slices.ContainsFunc(all, isNothing) {
@@ -295,7 +295,7 @@ func (p panel) color() object {
 	return object{"mode": "thresholds"}
 }
 
-// custom is what this kind of panel has of its own for each field.
+// custom are the settings of fields that only this kind of panel has.
 func (p panel) custom() object {
 	if p.kind == table {
 		// Without a width of their own columns are as wide as the panel allows: a matrix of ten ports must not scroll.
@@ -391,7 +391,7 @@ func override(name string, properties ...property) object {
 	return object{"matcher": object{"id": "byName", "options": name}, "properties": list}
 }
 
-// nameWidth is that of the column of names, which are longer than the figures beside them. Those share what is left.
+// nameWidth is that of the column of names, which are longer than figures. The other columns share the rest.
 var nameWidth = property{"custom.width", 140}
 
 // cell is how a table's column is coloured: the whole cell, by value.
@@ -433,7 +433,7 @@ func figuresPanel(p panel, f figures, first string) panel {
 // expression, which has the labels PORT.
 func serverPortMatrix(p panel, expr string) panel {
 	p.kind = table
-	// A column is named "8301 serf_lan", and the one beside it, of the same port over UDP, "8301 udp".
+	// A column is named "8301 serf_lan", and the next one, of the same port over UDP, "8301 udp".
 	p.expr = `min by (server, name) (label_replace(label_replace(label_join(` + expr + `, ` +
 		`"name", " ", "port", "protocol", "transport"), ` +
 		`"name", "$1", "name", "(.*) tcp"), "name", "$1 udp", "name", "(.*) .* udp"))`

@@ -5,9 +5,9 @@ package generator
 
 import "strings"
 
-// services keeps to what is cheap in a catalog with 25,000 instances: graphs are made of
-// consul_catalog_service_instances, which has four series for a service, and what has four series for each check of
-// an instance is asked for the present only.
+// services only has queries that are cheap in a catalog with 25,000 instances: graphs use
+// consul_catalog_service_instances, which has four series for a service. Metrics with four series for each check of an
+// instance are only queried for the present.
 func services() dashboard {
 	const series = "max by (CLUSTER) (consul_exporter_catalog_series{SEL})"
 	byService := func(status string) string { return instancesOf(status, "SERVICE") }

@@ -21,7 +21,7 @@ import (
 // reliability is the document with what a soak has seen.
 const reliability = "docs/reliability.md"
 
-// soakReport is what a soak has seen, as the document has it.
+// soakReport is the document's report of a soak.
 func soakReport(trials []soakTrial, seen []soakScrape) string {
 	var b strings.Builder
 	b.WriteString("\n| fault | what the exporter shows | tried | shown, s | at the latest, s | healthy again, s |" +

@@ -61,7 +61,7 @@ var soakFaults = []soakFault{
 	{"the exporter's token is deleted", "the catalog is refused", deleteToken},
 }
 
-// role is what a server is when something breaks.
+// role is that of a server when something breaks.
 type role int
 
 const (

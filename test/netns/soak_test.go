@@ -35,16 +35,16 @@ type soak struct {
 	cluster  *consultest.Cluster
 	exporter *harness.Exporter
 	scraper  *steadyScraper
-	// tokenFile is where the exporter has its token, token what is in there, and configFile its configuration.
+	// tokenFile is where the exporter reads its token, token the content, and configFile its configuration.
 	tokenFile, token, configFile string
 	// marks are where each server's log was when the soak began.
 	marks []int
 }
 
 // TestSoak breaks a cluster in every way of soakFaults, in turn, until the time is over. Each time the exporter shows
-// what is wrong, and shows a healthy cluster afterwards. All the while it answers each scrape in time, needs no more
-// of anything than at first, and makes no line at WARN or above in the log of a server that is well. With -update it
-// writes docs/reliability.md.
+// the fault, and shows a healthy cluster afterwards. Throughout, it answers each scrape in time, does not need more
+// resources than at first, and causes no line at WARN or above in the log of a healthy server. With -update it writes
+// docs/reliability.md.
 func TestSoak(t *testing.T) {
 	harness.RequireNamespace(t)
 	s := startSoak(t)
@@ -173,12 +173,11 @@ func expectPunctual(t *testing.T, seen []soakScrape) {
 	}
 }
 
-// A soakResource is something of the exporter's that must not grow. In the last third of the soak half of the scrapes
-// may show more than in the first third, but by no more than slack: what a scrape has under way differs with what is
-// broken.
+// A soakResource must not grow. The median in the last third of the soak may exceed that of the first third by slack,
+// because how many requests a scrape has under way depends on what is broken.
 type soakResource struct {
 	name, series string
-	unit         float64 // In which it is told; for memory 1 MB.
+	unit         float64 // In which it is reported; for memory 1 MB.
 	slack        float64
 }
 

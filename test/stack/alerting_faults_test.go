@@ -17,7 +17,7 @@ import (
 
 const day = 24 * time.Hour
 
-// serverFaults are faults of servers, of what is registered, and of agents.
+// serverFaults are faults of servers, of services and of agents.
 var serverFaults = []fault{
 	{
 		act: "quorum and services", cluster: "quorum", options: three(brisk()), asked: "server-3",
@@ -358,7 +358,7 @@ func followerKilled(cluster, asked string) fault {
 	}
 }
 
-// agentUnreachable is what follows when the only agent that is asked does not answer.
+// agentUnreachable are the alerts if the only agent that is asked does not answer.
 var agentUnreachable = []wantAlert{
 	critical("ConsulAgentUnreachable", ""),
 	held(warning("ConsulAgentUnreachable", "*")),

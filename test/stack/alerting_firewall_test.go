@@ -127,7 +127,7 @@ var firewallFaults = []fault{
 	},
 	{
 		act: "ports flawed", cluster: "behind", options: three(behind()), asked: "server-1",
-		// As in a network whose MTU is wrong, the follower hears of the leader, and what is written does not arrive.
+		// As in a network with the wrong MTU, heartbeats reach the follower, and writes do not.
 		name: "a follower is kept behind while 5,000 keys are written (large packets to its port 8300 are lost)",
 		breaks: func(w *world) {
 			block("ip saddr server-1 ip daddr server-3 tcp dport 8300 meta length > 900 drop")(w)
@@ -192,7 +192,7 @@ func unblock(w *world) {
 }
 
 // rejoin ends a partition. Serf tries to reach members that failed again every thirty seconds, which is not shortened
-// here, so the servers are told to.
+// here, so the test makes them.
 func rejoin(w *world) {
 	unblock(w)
 	for _, from := range w.Servers {

@@ -137,7 +137,7 @@ func (s *alertStack) prove(t *testing.T, outages []*outage) {
 	}
 }
 
-// observation is what is seen while faults are made.
+// observation keeps what is seen while faults are made.
 type observation struct {
 	*alertStack
 	expected []expectedAlert
@@ -243,7 +243,7 @@ func (p *observation) expectNotifications(t *testing.T) {
 	p.looked = len(pages)
 }
 
-// badAnnotation is what templates of Prometheus leave when they fail.
+// badAnnotation matches what templates of Prometheus leave when they fail.
 var badAnnotation = regexp.MustCompile(`<no value>|%!|error`)
 
 // watchOn looks on for a while, in which nothing else may arrive.
@@ -277,7 +277,7 @@ const slowScrape = alertScrapeInterval - 200*time.Millisecond
 // with any fault and without one, and they are right: where the table has none of them, they are logged. promtool
 // tests them.
 //
-// All others are about what is there and what is not, which a busy machine does not change for as long as they pend.
+// All others are about whether something is there, which a busy machine does not change for as long as they pend.
 func aboutMachine(alert string) bool {
 	return slices.Contains([]string{
 		"ConsulScrapeSlow", "ConsulPortSlow", // Scrapes and probes wait for the processor.

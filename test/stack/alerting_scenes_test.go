@@ -47,7 +47,7 @@ type fault struct {
 	except []exception
 }
 
-// step changes something about the world of a scene.
+// step changes something about the world of a fault.
 type step func(w *world)
 
 func (s step) take(w *world) {
@@ -56,7 +56,7 @@ func (s step) take(w *world) {
 	}
 }
 
-// world is what was started for a fault and those that happen in the same cluster.
+// world has everything that was started for a fault and those that happen in the same cluster.
 type world struct {
 	t *testing.T
 	*alertStack

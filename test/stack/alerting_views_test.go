@@ -108,8 +108,8 @@ func problemsIn(content []byte) ([]problem, error) {
 	return all, err
 }
 
-// waitAgreement waits until what fires and is not held back is what each exporter's page, its JSON and check show,
-// no more and no less, except for what is right to differ during these outages.
+// waitAgreement waits until each exporter's page, its JSON and check show the alerts that fire and are not held back,
+// no more and no less, with the exceptions of these outages.
 func (p *observation) waitAgreement(t *testing.T, during []*outage) {
 	t.Helper()
 	harness.WaitFor(t, agreeWithin, "pages and check to show what fires", func() string {

@@ -331,7 +331,7 @@ func TestStackDashboards(t *testing.T) {
 		l.waitAny(t, name+": annotation Leader changes")
 	}
 
-	harness.Must(t, leader.Kill()) // It is the agent that is asked, whoever leads by now.
+	harness.Must(t, leader.Kill()) // The exporters ask this agent, whichever server leads by now.
 	l.wait(t, "the agent is dead", shows{
 		"overview: Watched by A":            {onCluster(): 1},
 		"overview: Watched by B":            {onCluster(): 0},

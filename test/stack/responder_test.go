@@ -213,7 +213,7 @@ func TestStackResponderSlowLeader(t *testing.T) {
 	recordAction(t, fault, "`transfer-leadership`", "LeaderSlow, of the operator's own", done.Ended.Sub(began))
 }
 
-// pulse stops an agent for most of the time, until it is told to end.
+// pulse stops an agent for most of the time, until stop is closed.
 func pulse(a *consultest.Agent, stop <-chan struct{}) error {
 	for {
 		if err := a.Stop(); err != nil {
