@@ -13,32 +13,16 @@ import (
 // Dashboard is a dashboard.
 type Dashboard struct {
 	UID, Title, Description string
-	Tags                    []string
-	SchemaVersion           int
-	Editable                bool
-	GraphTooltip            int
-	Refresh                 string
-	Time                    struct{ From, To string }
-	Links                   []struct {
-		Type                              string
-		Tags                              []string
-		AsDropdown, IncludeVars, KeepTime bool
-	}
-	Templating  struct{ List []Variable }
-	Annotations struct{ List []Annotation }
-	Panels      []Panel
+	Templating              struct{ List []Variable }
+	Annotations             struct{ List []Annotation }
+	Panels                  []Panel
 }
-
-// DataSource is where the data of a panel comes from.
-type DataSource struct{ Type, UID string }
 
 // Variable is a choice at the top of a dashboard.
 type Variable struct {
-	Type, Name, Label, AllValue string
-	Multi, IncludeAll           bool
-	Refresh, Sort               int
-	DataSource                  *DataSource
-	Query                       json.RawMessage
+	Type, Name, AllValue string
+	Multi, IncludeAll    bool
+	Query                json.RawMessage
 }
 
 // Series returns the metric with its matchers that the values come from, and the label that has them.
@@ -56,41 +40,24 @@ func (v Variable) Series() (selector, label string, err error) {
 }
 
 // Annotation marks times on all graphs.
-type Annotation struct {
-	Name, Expr string
-	DataSource DataSource
-}
+type Annotation struct{ Name, Expr string }
 
 // Panel is a panel, or the heading of a row.
 type Panel struct {
-	ID                       int
 	Type, Title, Description string
-	Collapsed                bool
 	// Interval is the least time between two points of a graph; mostly empty.
-	Interval    string
-	GridPos     struct{ X, Y, W, H int }
-	Targets     []Target
-	FieldConfig json.RawMessage
-	Options     struct {
-		ReduceOptions         struct{ Calcs []string }
-		Orientation, TextMode string
-		ColorMode, GraphMode  string
-		JustifyMode           string
-		CellHeight            string
-		Legend                struct{ DisplayMode, Placement string }
-		Tooltip               struct{ Mode, Sort string }
-	}
+	Interval        string
+	GridPos         struct{ X, W int }
+	Targets         []Target
+	FieldConfig     json.RawMessage
 	Transformations []struct{ ID string }
-	// Panels are those of a row that is collapsed.
-	Panels []json.RawMessage
 }
 
 // Target is a query of a panel.
 type Target struct {
-	RefID, Expr, Format, LegendFormat string
-	Instant, Range                    bool
-	DataSource                        *DataSource
-	Raw                               json.RawMessage `json:"-"`
+	RefID, Expr, LegendFormat string
+	Instant, Range            bool
+	Raw                       json.RawMessage `json:"-"`
 }
 
 // UnmarshalJSON also keeps the text.
