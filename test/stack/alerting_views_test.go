@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os/exec"
 	"regexp"
 	"slices"
@@ -114,36 +115,45 @@ func (p *observation) waitAgreement(t *testing.T, during []*outage) {
 	t.Helper()
 	harness.WaitFor(t, agreeWithin, "pages and check to show what fires", func() string {
 		p.expectNotifications(t)
-		firing := p.notHeldBack(t)
+		firing, wrong := p.notHeldBack(t)
 		differences := make([]string, len(p.watchers))
 		var wg sync.WaitGroup
 		for i, w := range p.watchers {
 			wg.Go(func() { differences[i] = w.differences(t.Context(), firing[w.cluster], during) })
 		}
 		wg.Wait()
-		return strings.Join(slices.DeleteFunc(differences, func(d string) bool { return d == "" }), "\n")
+		differences = slices.DeleteFunc(append(differences, wrong...), func(d string) bool { return d == "" })
+		return strings.Join(differences, "\n")
 	})
 }
 
-// notHeldBack returns the alerts that fire and are not held back, by cluster.
-func (p *observation) notHeldBack(t *testing.T) map[string][]problem {
+// notHeldBack returns the alerts that fire and do not follow from others, by cluster, and where Alertmanager does not
+// agree about what does.
+func (p *observation) notHeldBack(t *testing.T) (left map[string][]problem, wrong []string) {
 	t.Helper()
+	routed := p.routed(t)
 	firing := make(map[string][]alerts.Alert)
 	for _, a := range p.active(t) {
 		if cluster := a.Labels["cluster"]; a.State == "firing" {
 			firing[cluster] = append(firing[cluster], alerts.Alert{Name: a.Labels["alertname"], Labels: a.Labels})
 		}
 	}
-	left := make(map[string][]problem)
+	left = make(map[string][]problem)
 	for cluster, all := range firing {
 		for _, a := range all {
-			if !alerts.HeldBack(a, all) {
+			held := alerts.HeldBack(a, all)
+			if !held {
 				severity := status.Severity(a.Labels["severity"])
 				left[cluster] = append(left[cluster], newProblem(severity, a.Name, a.Labels["server"]))
 			}
+			if !slices.ContainsFunc(routed, func(r routedAlert) bool {
+				return maps.Equal(r.Labels, a.Labels) && r.heldBack() == held
+			}) {
+				wrong = append(wrong, fmt.Sprintf("Alertmanager does not say of %s: held back: %v", alertText(a.Labels), held))
+			}
 		}
 	}
-	return left
+	return left, wrong
 }
 
 // differences says what each view of a cluster lacks of these alerts, and what it has beyond them.
