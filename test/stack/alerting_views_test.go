@@ -122,8 +122,8 @@ func (p *observation) waitAgreement(t *testing.T, during []*outage) {
 			wg.Go(func() { differences[i] = w.differences(t.Context(), firing[w.cluster], during) })
 		}
 		wg.Wait()
-		differences = slices.DeleteFunc(append(differences, wrong...), func(d string) bool { return d == "" })
-		return strings.Join(differences, "\n")
+		differences = slices.DeleteFunc(differences, func(d string) bool { return d == "" })
+		return strings.Join(slices.Concat(wrong, differences), "\n")
 	})
 }
 
