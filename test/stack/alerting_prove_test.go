@@ -99,7 +99,7 @@ func (s *alertStack) expectCalm(t *testing.T, cluster string, d time.Duration) {
 func (s *alertStack) prove(t *testing.T, outages []*outage) {
 	t.Helper()
 	s.waitQuiet(t, settleWithin)
-	p := &observation{alertStack: s}
+	p := &observation{alertStack: s, looked: len(s.pages.all())} // Before, nothing watched clusters that start slowly.
 	longest := time.Duration(0)
 	for _, o := range outages {
 		for _, a := range o.alerts {
