@@ -22,9 +22,11 @@ const operatorTimeout = 20 * time.Second
 // action is what a rule leads to.
 type action interface {
 	name() string
-	// guarded is whether it can change anything about the cluster. What cannot needs no view of it, and counts for no limit but its rule's.
+	// guarded is whether it can change anything about the cluster. What cannot needs no view of it, and counts for no
+	// limit but its rule's.
 	guarded() bool
-	// applies says why the action cannot be the answer to the alert, whatever the guards say; empty if it can. The next rule is tried then.
+	// applies says why the action cannot be the answer to the alert, whatever the guards say; empty if it can. The next
+	// rule is tried then.
 	applies(a *Alert, v *view) string
 	// judge makes the plan, and decides whether the cluster can afford it.
 	judge(a *Alert, v *view) (plan, ruling)

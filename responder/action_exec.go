@@ -29,8 +29,8 @@ const (
 	execPrefix = "CONSUL_RESPONDER_"
 )
 
-// execCommand runs a program with fixed arguments. What the alert says is in its environment only. It is judged as if the program stopped
-// the server that the alert is about.
+// execCommand runs a program with fixed arguments. What the alert says is in its environment only. It is judged as if
+// the program stopped the server that the alert is about.
 type execCommand struct {
 	guards
 	rule    string

@@ -17,7 +17,8 @@ import (
 	"time"
 )
 
-// These tests are not parallel: for a moment a program that begins has the locks of histories, too, which others open and close at the same time.
+// These tests are not parallel: for a moment a program that begins has the locks of histories, too, which others open
+// and close at the same time.
 
 // command makes an action of a shell script, which the tests know to be safe.
 func command(script string, limit time.Duration) *execCommand {

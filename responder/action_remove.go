@@ -16,7 +16,8 @@ import (
 // maxWatchGap is how far apart two looks at a server may be for it to count as dead in between.
 const maxWatchGap = 2 * time.Minute
 
-// removeDeadPeer takes a server out of the Raft configuration that has been dead for long. Each look of the watch tells whether it is.
+// removeDeadPeer takes a server out of the Raft configuration that has been dead for long. Each look of the watch
+// tells whether it is.
 type removeDeadPeer struct {
 	guards
 	consul   *cluster.Cluster
@@ -88,7 +89,8 @@ func (r *removeDeadPeer) doubt(server string, in cluster.DeathInput) string {
 	return verdict.JudgeDead(server, in)
 }
 
-// observe takes a look: servers that are dead now have been since the look at which they first were, if none has been missed since.
+// observe takes a look: servers that are dead now have been since the look at which they first were, if none has been
+// missed since.
 func (r *removeDeadPeer) observe(in cluster.DeathInput, at time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -12,8 +12,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
-// transferLeadership makes the leader hand over to another voter: to a named one, or to the one that Raft finds best. It is judged as if the
-// leader were lost meanwhile.
+// transferLeadership makes the leader hand over to another voter: to a named one, or to the one that Raft finds best.
+// It is judged as if the leader were lost meanwhile.
 type transferLeadership struct {
 	guards
 	consul   *cluster.Cluster
@@ -41,8 +41,8 @@ func (t *transferLeadership) applies(a *Alert, v *view) string {
 	}
 }
 
-// judge leaves autopilot out: it calls followers unhealthy that hear of the leader late, which is what a slow leader is like. How far their logs
-// are counts as ever.
+// judge leaves autopilot out: it calls followers unhealthy that hear of the leader late, which is what a slow leader
+// is like. How far their logs are counts as ever.
 func (t *transferLeadership) judge(_ *Alert, v *view) (plan, ruling) {
 	byRaft := *v
 	byRaft.stop.Autopilot = nil

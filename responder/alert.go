@@ -24,7 +24,8 @@ type Alert struct {
 	StartsAt, EndsAt time.Time
 }
 
-// fingerprint tells alerts apart by their labels, as Prometheus and Alertmanager do. What a delivery says it is does not count.
+// fingerprint tells alerts apart by their labels, as Prometheus and Alertmanager do. What a delivery says it is does
+// not count.
 func (a *Alert) fingerprint() string {
 	labels := make(model.LabelSet, len(a.Labels))
 	for name, value := range a.Labels {

@@ -116,8 +116,8 @@ func (n *NotifyConfig) UnmarshalYAML(unmarshal func(any) error) error {
 	return unmarshal((*plain)(n))
 }
 
-// Load reads a configuration file and checks it. Its error has all that is wrong with it, one thing in a line, each with the file. Paths are
-// relative to its folder.
+// Load reads a configuration file and checks it. Its error has all that is wrong with it, one thing in a line, each
+// with the file. Paths are relative to its folder.
 func Load(path string) (*Config, error) {
 	content, err := files.Read(path)
 	if err != nil {

@@ -99,8 +99,8 @@ func (r *Responder) pause(rules ...*rule) string {
 	return first
 }
 
-// choose returns the first rule whose action applies, and the view of the cluster that it decides on. Without a rule, reason says why not the
-// last one.
+// choose returns the first rule whose action applies, and the view of the cluster that it decides on. Without a rule,
+// reason says why not the last one.
 func (r *Responder) choose(ctx context.Context, rules []*rule, a *Alert) (chosen *rule, v *view, reason string) {
 	for _, rule := range rules {
 		if rule.action.guarded() && v == nil {

@@ -27,7 +27,8 @@ func (b *bench) expectReason(want string) {
 	}
 }
 
-// However often an alert is delivered, in whatever order, by whom, and with restarts in between, it leads to one action.
+// However often an alert is delivered, in whatever order, by whom, and with restarts in between, it leads to one
+// action.
 func TestDecide_Once(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -218,7 +219,8 @@ func TestDecide_Limits(t *testing.T) {
 		ResultFailed, ResultCooldown, ResultTimeout, ResultCooldown, ResultDone, ResultCooldown, ResultCooldown, ResultDone)
 }
 
-// The first rule that matches, and whose action applies, is the one for an alert. What its guards refuse, no other rule does.
+// The first rule that matches, and whose action applies, is the one for an alert. What its guards refuse, no other
+// rule does.
 func TestDecide_FirstRule(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -254,7 +256,8 @@ func TestDecide_RefusedThenAllowed(t *testing.T) {
 	b.expect([]string{"server-2"}, ResultRefused, ResultDone)
 }
 
-// A dry run decides as if it acted, once for each alert and within the limits, does nothing, and does not stand in the way later.
+// A dry run decides as if it acted, once for each alert and within the limits, does nothing, and does not stand in
+// the way later.
 func TestDecide_DryRun(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

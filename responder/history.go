@@ -17,8 +17,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/ownfile"
 )
 
-// history is the file of all decisions: a header and JSON lines, to which is only ever added. When it is large it becomes FILE.1, and the one before
-// FILE.2; of these some are kept. It is safe for concurrent use.
+// history is the file of all decisions: a header and JSON lines, to which is only ever added. When it is large it
+// becomes FILE.1, and the one before FILE.2; of these some are kept. It is safe for concurrent use.
 type history struct {
 	HistoryConfig
 	maxBytes int64
@@ -31,9 +31,9 @@ type history struct {
 	broken error
 }
 
-// openHistory opens the history, takes it for this process, and shows all records to note, oldest first. What a crash has left of a line that
-// was being written is cut off, and torn says so; as the action begins only when its line is written, nothing is lost with it. If one of the
-// files is not the responder's, all of them are left as they are.
+// openHistory opens the history, takes it for this process, and shows all records to note, oldest first. What a crash
+// has left of a line that was being written is cut off, and torn says so; as the action begins only when its line is
+// written, nothing is lost with it. If one of the files is not the responder's, all of them are left as they are.
 func openHistory(c HistoryConfig, note func(Record)) (h *history, torn bool, err error) {
 	if err := c.Check(); err != nil {
 		return nil, false, err
@@ -83,7 +83,8 @@ func (h *history) load(note func(Record)) (torn bool, err error) {
 	return torn, h.syncAll()
 }
 
-// unreadable says where a history cannot be read. It is not passed over: it may have the action that is not to be made again.
+// unreadable says where a history cannot be read. It is not passed over: it may have the action that is not to be
+// made again.
 func unreadable(path string, good []byte, err error) error {
 	if err == nil {
 		err = errors.New("it ends in the middle of a line")
@@ -95,8 +96,8 @@ func unreadable(path string, good []byte, err error) error {
 // errNoRecord means that a line cannot be read, and is not the last one.
 var errNoRecord = errors.New("this is no record")
 
-// readRecords reads lines and returns how many bytes of good ones the content begins with. What is torn at its end is no error; a bad line
-// with a good one after it is.
+// readRecords reads lines and returns how many bytes of good ones the content begins with. What is torn at its end is
+// no error; a bad line with a good one after it is.
 func readRecords(content []byte, note func(Record)) (good int, err error) {
 	for rest := content; ; {
 		line, after, complete := bytes.Cut(rest, []byte{'\n'})

@@ -49,7 +49,8 @@ func sampleRecord(id uint64, result Result) Record {
 	return r
 }
 
-// Wherever a crash cuts the file off, all lines that were complete are read, the rest is cut off, and the next record follows.
+// Wherever a crash cuts the file off, all lines that were complete are read, the rest is cut off, and the next record
+// follows.
 func TestHistory_CutAnywhere(t *testing.T) {
 	t.Parallel()
 	c := smallHistory(t)
@@ -203,7 +204,8 @@ func TestHistory_Query(t *testing.T) {
 	}
 }
 
-// Whoever puts another file in the place of the history while it is open, or where it would be moved to, keeps that file; nothing is added then.
+// Whoever puts another file in the place of the history while it is open, or where it would be moved to, keeps that
+// file; nothing is added then.
 func TestHistory_ReplacedMeanwhile(t *testing.T) {
 	t.Parallel()
 	large := sampleRecord(1, ResultDone)

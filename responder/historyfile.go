@@ -14,8 +14,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/ownfile"
 )
 
-// historyHeader is the first line of each file of a history, without its newline. It is JSON, as all lines are. A file without it is never
-// written to, whatever else it contains: another program's JSON lines can look like records.
+// historyHeader is the first line of each file of a history, without its newline. It is JSON, as all lines are. A
+// file without it is never written to, whatever else it contains: another program's JSON lines can look like records.
 const historyHeader = `{"format":"consul_cluster_exporter responder history","version":1}`
 
 var (
@@ -24,7 +24,8 @@ var (
 	lockKind = ownfile.Empty("a lock of the responder")
 )
 
-// ofAnotherHistory matches what rotatedPath and lockPath return for any history. If such a path were a history of its own, the other one would replace it.
+// ofAnotherHistory matches what rotatedPath and lockPath return for any history. If such a path were a history of its
+// own, the other one would replace it.
 var ofAnotherHistory = regexp.MustCompile(`\.([0-9]+|lock)$`)
 
 func (c *HistoryConfig) lockPath() string { return c.File + ".lock" }
@@ -44,7 +45,8 @@ func (c *HistoryConfig) Check() error {
 	return nil
 }
 
-// readHistory reads the lines after the header of a file, which is not there or of a history. There are none in an empty file.
+// readHistory reads the lines after the header of a file, which is not there or of a history. There are none in an
+// empty file.
 func readHistory(path string) ([]byte, error) {
 	file, err := historyKind.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -66,7 +68,8 @@ func readLines(file io.Reader) ([]byte, error) {
 	return content[len(historyHeader)+1:], nil
 }
 
-// openHistoryFile opens a file of a history to add to it, which gets a header if it is new, and returns the lines after the header.
+// openHistoryFile opens a file of a history to add to it, which gets a header if it is new, and returns the lines
+// after the header.
 func openHistoryFile(path string) (file *os.File, lines []byte, err error) {
 	if file, err = historyKind.OpenToWrite(path, os.O_APPEND, 0o600); err != nil {
 		return nil, nil, err

@@ -15,7 +15,8 @@ const resolvedMemory = 10 * time.Minute
 // ledger is what the history means for the next decision. It is not safe for concurrent use.
 type ledger struct {
 	lastID uint64
-	// live and dry have, by an alert's fingerprint, the latest action: what a dry run did keeps only other dry runs from doing it again.
+	// live and dry have, by an alert's fingerprint, the latest action: what a dry run did keeps only other dry runs from
+	// doing it again.
 	live, dry map[string]deed
 	// byRule are when a rule acted, and all when any rule did that is guarded: live ones in the last hour, and the latest.
 	byRule, dryByRule map[string][]time.Time
@@ -90,8 +91,8 @@ func inLastHour(times []time.Time, now time.Time) int {
 	return n
 }
 
-// repeated reports whether an alert has led to an action already. The same alert of two Prometheus servers began at two times: any that
-// began before the action is the same one.
+// repeated reports whether an alert has led to an action already. The same alert of two Prometheus servers began at
+// two times: any that began before the action is the same one.
 func (l *ledger) repeated(a *Alert, dry bool) bool {
 	same := func(d deed, ok bool) bool { return ok && (a.StartsAt.Equal(d.startsAt) || !a.StartsAt.After(d.at)) }
 	d, ok := l.live[a.fingerprint()]

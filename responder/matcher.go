@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// matcher is a condition on a label, written as Alertmanager's matchers are: alertname="ConsulServerHung" or server=~"server-[12]". Regular
-// expressions match all of the value. A label that an alert does not have is empty.
+// matcher is a condition on a label, written as Alertmanager's matchers are: alertname="ConsulServerHung" or
+// server=~"server-[12]". Regular expressions match all of the value. A label that an alert does not have is empty.
 type matcher struct {
 	label   string
 	negated bool
@@ -48,8 +48,8 @@ func (m *matcher) matches(labels map[string]string) bool {
 	return (value == m.value) != m.negated
 }
 
-// unquote takes off the quotes, if there are any, and what Alertmanager takes for escapes: \n, \" and \\. Any other backslash stands for itself,
-// as regular expressions need it.
+// unquote takes off the quotes, if there are any, and what Alertmanager takes for escapes: \n, \" and \\. Any other
+// backslash stands for itself, as regular expressions need it.
 func unquote(s string) (value string, ok bool) {
 	s, quoted := strings.CutPrefix(s, `"`)
 	var b strings.Builder

@@ -36,8 +36,8 @@ func (r Result) acted() bool {
 	}
 }
 
-// Record is one decision. As JSON it is a line of the history, and public: fields are only ever added. An action has two lines with the same
-// ID, one before it begins and one after it has ended; the last one counts.
+// Record is one decision. As JSON it is a line of the history, and public: fields are only ever added. An action has
+// two lines with the same ID, one before it begins and one after it has ended; the last one counts.
 type Record struct {
 	// ID is larger than that of all earlier decisions.
 	ID     uint64    `json:"id"`

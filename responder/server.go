@@ -21,7 +21,8 @@ import (
 )
 
 const (
-	// readHeaderTimeout and idleTimeout bound how long a client may take to send a header, and how long a connection may be idle.
+	// readHeaderTimeout and idleTimeout bound how long a client may take to send a header, and how long a connection may
+	// be idle.
 	readHeaderTimeout = 10 * time.Second
 	idleTimeout       = 2 * time.Minute
 	// maxHeaderBytes bounds a request's header.

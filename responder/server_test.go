@@ -173,7 +173,8 @@ func TestServer_History(t *testing.T) {
 	}
 }
 
-// The metrics begin at 0 for each result, so that the first one is an increase, and the time of the last action outlives a restart.
+// The metrics begin at 0 for each result, so that the first one is an increase, and the time of the last action
+// outlives a restart.
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

@@ -19,7 +19,8 @@ const lookTimeout = 10 * time.Second
 
 // view is the cluster as one snapshot has it.
 type view struct {
-	// incomplete is what could not be found out in this snapshot; nil if nothing. What is remembered from earlier ones does not count.
+	// incomplete is what could not be found out in this snapshot; nil if nothing. What is remembered from earlier ones
+	// does not count.
 	incomplete error
 	stop       cluster.StopInput
 	// minQuorum is autopilot's own bound for the removal of servers.

@@ -17,12 +17,13 @@ const (
 	maxWebhookBytes = 1 << 20
 	// maxWebhookAlerts bounds the alerts in it.
 	maxWebhookAlerts = 500
-	// maxAlertBytes bounds the labels and annotations of one alert. As JSON they can be six times as long, and must be shorter than the 128 KiB
-	// of a variable in the environment of a program.
+	// maxAlertBytes bounds the labels and annotations of one alert. As JSON they can be six times as long, and must be
+	// shorter than the 128 KiB of a variable in the environment of a program.
 	maxAlertBytes = 16 << 10
 )
 
-// webhook is what Alertmanager sends, as far as it is needed (Alertmanager: "webhook_config", version 4). More may be in it.
+// webhook is what Alertmanager sends, as far as it is needed (Alertmanager: "webhook_config", version 4). More may be
+// in it.
 type webhook struct {
 	Version string         `json:"version"`
 	Alerts  []webhookAlert `json:"alerts"`

@@ -105,7 +105,8 @@ func TestAlert_Fingerprint(t *testing.T) {
 	}
 }
 
-// Whatever is delivered, either it is rejected, or each of its alerts can be told apart, recorded, and given to a program.
+// Whatever is delivered, either it is rejected, or each of its alerts can be told apart, recorded, and given to a
+// program.
 func FuzzDecodeWebhook(f *testing.F) {
 	real, err := os.ReadFile(filepath.Join("testdata", "webhook.json"))
 	if err != nil {

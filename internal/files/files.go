@@ -3,8 +3,9 @@
 
 // Package files reads the files that operators configure: tokens, keys, certificates, configuration.
 //
-// A file may block whoever reads it: a pipe that nobody writes to, a network file system that hangs. So every file is read
-// in the background, by one goroutine at most in the whole process, and whoever needs it waits for a bounded time.
+// A file may block whoever reads it: a pipe that nobody writes to, a network file system that hangs. So every file is
+// read in the background, by one goroutine at most in the whole process, and whoever needs it waits for a bounded
+// time.
 package files
 
 import (
@@ -80,8 +81,8 @@ type flight struct {
 	err     error
 }
 
-// get returns what read returns, which it starts unless a read of this path is under way. It fails once the read has taken
-// as long as wait.
+// get returns what read returns, which it starts unless a read of this path is under way. It fails once the read has
+// taken as long as wait.
 func (fs *flights) get(path string, wait time.Duration, read func() ([]byte, error)) ([]byte, error) {
 	f := fs.start(path, read)
 	timer := time.NewTimer(time.Until(f.start.Add(wait)))
@@ -114,7 +115,8 @@ func (fs *flights) start(path string, read func() ([]byte, error)) *flight {
 
 // readAll reads a file, which may be a pipe.
 func readAll(path string) ([]byte, error) {
-	// Opening a pipe that nobody writes to would block until somebody does, even when the path has long become another file.
+	// Opening a pipe that nobody writes to would block until somebody does, even when the path has long become another
+	// file.
 	f, err := os.OpenFile(path, os.O_RDONLY|nonblocking, 0)
 	if err != nil {
 		return nil, err // Says "open <path>: ...".

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// useWait is how long the user of a file waits to see whether the file has changed. Reading a file that is fine takes some
-// microseconds.
+// useWait is how long the user of a file waits to see whether the file has changed. Reading a file that is fine takes
+// some microseconds.
 const useWait = 100 * time.Millisecond
 
 // Source names one file, or all files of a folder.
@@ -20,8 +20,8 @@ type Source struct {
 }
 
 // Watched is what one or several files hold, as of when it is asked for: whoever asks has the files read again in the
-// background. As long as they cannot be read, or hold something else than expected, the last good value stays in use, since
-// rotations replace files and there may be a moment without one. It is safe for concurrent use.
+// background. As long as they cannot be read, or hold something else than expected, the last good value stays in use,
+// since rotations replace files and there may be a moment without one. It is safe for concurrent use.
 type Watched[T any] struct {
 	sources []Source
 	parse   func([]File) (T, error)
@@ -35,9 +35,9 @@ type Watched[T any] struct {
 	late       bool          // Guarded by mu: a refresh took longer than useWait, and none has succeeded since.
 }
 
-// Watch reads files for the first time, for which it waits as long as Read does for each. Parse makes the value of them; its
-// errors must have no part of a secret. When a refresh fails where the one before did not, onError is called; nil means that
-// nobody wants to know.
+// Watch reads files for the first time, for which it waits as long as Read does for each. Parse makes the value of
+// them; its errors must have no part of a secret. When a refresh fails where the one before did not, onError is
+// called; nil means that nobody wants to know.
 func Watch[T any](parse func([]File) (T, error), onError func(error), sources ...Source) (*Watched[T], error) {
 	w := &Watched[T]{sources: sources, parse: parse}
 	w.refresh()
@@ -48,8 +48,8 @@ func Watch[T any](parse func([]File) (T, error), onError func(error), sources ..
 	return w, nil
 }
 
-// Value returns the current value. It waits for a tenth of a second at most, and not at all while the files are known to
-// block.
+// Value returns the current value. It waits for a tenth of a second at most, and not at all while the files are known
+// to block.
 func (w *Watched[T]) Value() T {
 	w.mu.Lock()
 	done, late := w.refreshing, w.late

@@ -1,8 +1,8 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package ownfile tells the program's own files from those of others, so that it never writes to, replaces or locks a file that another program or
-// a person has put at the same path. A file is ours if what it contains says so.
+// Package ownfile tells the program's own files from those of others, so that it never writes to, replaces or locks a
+// file that another program or a person has put at the same path. A file is ours if what it contains says so.
 package ownfile
 
 import (
@@ -34,7 +34,8 @@ func WithFirstLine(name, line string) Kind {
 	}}
 }
 
-// Recognized is the kind of files that ours recognizes. The mark is what errors say about others, such as "it has another uid".
+// Recognized is the kind of files that ours recognizes. The mark is what errors say about others, such as "it has
+// another uid".
 func Recognized(name, mark string, ours func(io.Reader) bool) Kind { return Kind{name, mark, ours} }
 
 // Empty is the kind of files that have no content.
@@ -42,9 +43,10 @@ func Empty(name string) Kind {
 	return Kind{name, "it is not empty", func(io.Reader) bool { return false }} // An empty file is accepted before it is looked at.
 }
 
-// Open opens a file to read it from its beginning. Its error says that the file is not of this kind, or why that is unknown; it is fs.ErrNotExist if
-// there is no file. An empty regular file is of any kind. What is no regular file is of none, and is not opened: to open a FIFO can take forever,
-// and to open a device can have effects. A symbolic link is of none either, because renaming it would not rename the file.
+// Open opens a file to read it from its beginning. Its error says that the file is not of this kind, or why that is
+// unknown; it is fs.ErrNotExist if there is no file. An empty regular file is of any kind. What is no regular file is
+// of none, and is not opened: to open a FIFO can take forever, and to open a device can have effects. A symbolic link
+// is of none either, because renaming it would not rename the file.
 func (k Kind) Open(path string) (*os.File, error) {
 	info, err := os.Lstat(path)
 	if err != nil {
@@ -76,8 +78,8 @@ func (k Kind) Check(path string) error {
 	return file.Close()
 }
 
-// OpenToWrite opens a file for reading from its beginning and for writing with these flags. A file that is not there is made, and no file is opened
-// for writing before it is known to be of this kind.
+// OpenToWrite opens a file for reading from its beginning and for writing with these flags. A file that is not there
+// is made, and no file is opened for writing before it is known to be of this kind.
 func (k Kind) OpenToWrite(path string, flags int, perm fs.FileMode) (*os.File, error) {
 	read, err := k.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -18,8 +18,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// BenchmarkCatalog compares a scrape of a real cluster with a large catalog with the time that Consul itself takes to tell what
-// is in that catalog, and says what the scrape consists of. See docs/performance.md.
+// BenchmarkCatalog compares a scrape of a real cluster with a large catalog with the time that Consul itself takes to
+// tell what is in that catalog, and says what the scrape consists of. See docs/performance.md.
 func BenchmarkCatalog(b *testing.B) {
 	binary := harness.BuildExporter(b)
 	for _, size := range []struct {
@@ -162,13 +162,13 @@ type scrapeContents struct {
 	bytes int
 	// series is how many series about Consul there are, and about how the exporter collected them.
 	series int
-	// requests is how many requests the exporter has sent to Consul since it started, and unanswered how many of them had no
-	// complete answer in time.
+	// requests is how many requests the exporter has sent to Consul since it started, and unanswered how many of them
+	// had no complete answer in time.
 	requests, unanswered float64
 }
 
-// contents reads the latest scrape. It fails if that is not a whole one, whose time would say nothing. What this Consul does not have (ACLs,
-// a licence) is no part of it.
+// contents reads the latest scrape. It fails if that is not a whole one, whose time would say nothing. What this
+// Consul does not have (ACLs, a licence) is no part of it.
 func (d *duel) contents(b *testing.B) scrapeContents {
 	b.Helper()
 	unpacked, err := gzip.NewReader(bytes.NewReader(d.last.Bytes()))

@@ -25,8 +25,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// On clusters with services in all states, with all flags, every series of consul_exporter is one of ours with the same value, and the other
-// way round, but for what is known to be wrong with consul_exporter.
+// On clusters with services in all states, with all flags, every series of consul_exporter is one of ours with the
+// same value, and the other way round, but for what is known to be wrong with consul_exporter.
 func TestDropIn(t *testing.T) {
 	t.Parallel()
 	upstream, err := toolbox.Path("consul_exporter")
@@ -94,7 +94,8 @@ func dropInClusters(t *testing.T) *consultest.Cluster {
 	return c
 }
 
-// registerServices registers services with the clients' agents, as users do. Checks of agents begin as critical and are set by hand.
+// registerServices registers services with the clients' agents, as users do. Checks of agents begin as critical and
+// are set by hand.
 func registerServices(t *testing.T, c *consultest.Cluster) {
 	t.Helper()
 	ttl := func(id, status string) *api.AgentServiceCheck {
@@ -123,8 +124,8 @@ func registerServices(t *testing.T, c *consultest.Cluster) {
 	harness.Must(t, c.WaitSynced(t.Context()))
 }
 
-// registerPoison registers, on a node without an agent, names that differ in nothing but case, one that begins with a slash, and a tag
-// that is there twice.
+// registerPoison registers, on a node without an agent, names that differ in nothing but case, one that begins with a
+// slash, and a tag that is there twice.
 func registerPoison(t *testing.T, c *consultest.Cluster) {
 	t.Helper()
 	for _, s := range []*api.AgentService{
@@ -175,7 +176,8 @@ func isDropIn(series string, agentOnly bool) bool {
 	return ok && (always || !agentOnly)
 }
 
-// knownFault reports whether consul_exporter has 0 where 1 is right: a check that stands for maintenance (its issues 152 and 157).
+// knownFault reports whether consul_exporter has 0 where 1 is right: a check that stands for maintenance (its issues
+// 152 and 157).
 func knownFault(series string) bool {
 	return strings.Contains(series, `status="maintenance"`) && strings.Contains(series, `check="_`)
 }
@@ -203,7 +205,8 @@ func goldenDropIn(t *testing.T, s harness.Samples) {
 	}
 }
 
-// upstreamFlags returns the defaults of consul_exporter's flags by name; those that are on or off have none in its help.
+// upstreamFlags returns the defaults of consul_exporter's flags by name; those that are on or off have none in its
+// help.
 func upstreamFlags(t *testing.T) map[string]string {
 	t.Helper()
 	upstream, err := toolbox.Path("consul_exporter")
@@ -245,7 +248,8 @@ func TestDropIn_Flags(t *testing.T) {
 	}
 }
 
-// docs/migration.md names every family and flag of consul_exporter, with the labels and the collector that they have here.
+// docs/migration.md names every family and flag of consul_exporter, with the labels and the collector that they have
+// here.
 func TestDropIn_Documented(t *testing.T) {
 	t.Parallel()
 	content, err := os.ReadFile(filepath.Join("docs", "migration.md"))

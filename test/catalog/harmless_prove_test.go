@@ -13,8 +13,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// TestProveCatalogStress is TestCatalogStress for as long as PROVE_CATALOG_STRESS says, three minutes by default. Reading all nodes at once,
-// members or not, kills the server within 30 to 190 s.
+// TestProveCatalogStress is TestCatalogStress for as long as PROVE_CATALOG_STRESS says, three minutes by default.
+// Reading all nodes at once, members or not, kills the server within 30 to 190 s.
 func TestProveCatalogStress(t *testing.T) {
 	long := 3 * time.Minute
 	if text := os.Getenv("PROVE_CATALOG_STRESS"); text != "" {

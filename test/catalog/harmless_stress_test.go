@@ -20,8 +20,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// A server survives scrapes while external nodes at its address change all the time and others read them. This is a sample of
-// TestProveCatalogStress: a server that writes into the nodes it reads dies within some minutes.
+// A server survives scrapes while external nodes at its address change all the time and others read them. This is a
+// sample of TestProveCatalogStress: a server that writes into the nodes it reads dies within some minutes.
 func TestCatalogStress(t *testing.T) {
 	t.Parallel()
 	stressCatalog(t, 20*time.Second)

@@ -23,7 +23,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// registration is what is sent to /v1/catalog/register; consul/api cannot tell meta that is empty from meta that is not there.
+// registration is what is sent to /v1/catalog/register; consul/api cannot tell meta that is empty from meta that is
+// not there.
 type registration struct {
 	Node, Address string
 	NodeMeta      map[string]string `json:",omitzero"`
@@ -65,8 +66,8 @@ func oldServer() registration {
 	}
 }
 
-// external are nodes without an agent, in all the ways that they are registered, at addresses of members and elsewhere. Each has an instance
-// of a service of its own name with a check, and a check of its own.
+// external are nodes without an agent, in all the ways that they are registered, at addresses of members and
+// elsewhere. Each has an instance of a service of its own name with a check, and a check of its own.
 func external(c *consultest.Cluster) []registration {
 	esm := map[string]string{"external-node": "true", "external-probe": "true"}
 	return []registration{
@@ -119,8 +120,8 @@ func expectExternal(t *testing.T, s harness.Samples, nodes []registration) {
 	s.Expect(t, want)
 }
 
-// stateOf is what each server has of catalog, health, sessions and keys, by server and endpoint, with the index of the table. None of these
-// requests changes anything.
+// stateOf is what each server has of catalog, health, sessions and keys, by server and endpoint, with the index of
+// the table. None of these requests changes anything.
 func stateOf(t *testing.T, c *consultest.Cluster) map[string]string {
 	t.Helper()
 	state := make(map[string]string)
@@ -182,8 +183,9 @@ func dumps(s harness.Samples) float64 {
 	return s[`consul_exporter_consul_requests_total{code="200",endpoint="/v1/internal/ui/nodes"}`]
 }
 
-// Nothing that the exporter reads changes what is registered, on any server, nor writes to the Raft log: neither a scrape nor the status page nor
-// check, whether the catalog is read at once or service by service. Consul 1.22 writes the version into nodes when it is asked for all of them.
+// Nothing that the exporter reads changes what is registered, on any server, nor writes to the Raft log: neither a
+// scrape nor the status page nor check, whether the catalog is read at once or service by service. Consul 1.22 writes
+// the version into nodes when it is asked for all of them.
 func TestCatalogUnchanged(t *testing.T) {
 	t.Parallel()
 	// A kind of entry that Consul writes once a minute by itself comes often enough to be in the control run.
@@ -229,7 +231,8 @@ func TestCatalogUnchanged(t *testing.T) {
 	expectDumpWrites(t, c.Servers[0])
 }
 
-// expectDumpWrites fails unless a server writes into its catalog when it is asked for all of it: else nothing was proven.
+// expectDumpWrites fails unless a server writes into its catalog when it is asked for all of it: else nothing was
+// proven.
 func expectDumpWrites(t *testing.T, a *consultest.Agent) {
 	t.Helper()
 	before := versioned(t, a)
@@ -253,8 +256,8 @@ func versioned(t *testing.T, a *consultest.Agent) int {
 	return strings.Count(string(body), `"consul-version"`)
 }
 
-// A node like those that servers before 1.16.2 register makes Consul write into it whatever part of the catalog is asked for at once, so it is
-// not asked, and nothing is missing.
+// A node like those that servers before 1.16.2 register makes Consul write into it whatever part of the catalog is
+// asked for at once, so it is not asked, and nothing is missing.
 func TestCatalogUnchanged_OldServer(t *testing.T) {
 	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1, Config: harness.Patient(harness.KeepDead())})
@@ -281,7 +284,8 @@ func TestCatalogUnchanged_OldServer(t *testing.T) {
 	expectSameState(t, c, before)
 }
 
-// settledState waits until nothing changes any more and all servers have the same: what an agent registers after its start may still be under way.
+// settledState waits until nothing changes any more and all servers have the same: what an agent registers after its
+// start may still be under way.
 func settledState(t *testing.T, c *consultest.Cluster) map[string]string {
 	t.Helper()
 	state := stateOf(t, c)
@@ -304,7 +308,8 @@ func lastEntry(t *testing.T, leader *consultest.Agent) uint64 {
 // raftBarrier is a kind of entry without content, of which a leader writes one a minute (hashicorp/raft: LogBarrier).
 const raftBarrier = 4
 
-// expectSameKinds fails if there is a kind of entry after first and up to second that is not after second and up to third.
+// expectSameKinds fails if there is a kind of entry after first and up to second that is not after second and up to
+// third.
 func expectSameKinds(t *testing.T, leader *consultest.Agent, first, second, third uint64) {
 	t.Helper()
 	entries, err := leader.RaftLog()
@@ -330,8 +335,8 @@ func expectSameKinds(t *testing.T, leader *consultest.Agent, first, second, thir
 	}
 }
 
-// A catalog that is larger than --consul.max-response-bytes, because of what its checks put out: Consul's summary is exported, and page and check
-// know which service is down, and that one in maintenance is not.
+// A catalog that is larger than --consul.max-response-bytes, because of what its checks put out: Consul's summary is
+// exported, and page and check know which service is down, and that one in maintenance is not.
 func TestCatalogTooLarge(t *testing.T) {
 	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 1})

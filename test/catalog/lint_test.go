@@ -25,7 +25,8 @@ var lintExceptions = map[string]string{
 	"consul_serf_member_count": "a gauge by its nature: members in a state, not the observations of a histogram",
 }
 
-// oftenAbsent are what the names of families begin with of which a healthy cluster of one server without ACLs may have no series.
+// oftenAbsent are what the names of families begin with of which a healthy cluster of one server without ACLs may
+// have no series.
 var oftenAbsent = []string{
 	"consul_acl_",                       // ACLs are off.
 	"consul_license_",                   // Consul Enterprise.

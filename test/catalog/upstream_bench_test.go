@@ -22,8 +22,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// BenchmarkUpstream scrapes a real cluster with a large catalog in turn with consul_exporter and with this exporter, which takes its place.
-// See docs/performance.md.
+// BenchmarkUpstream scrapes a real cluster with a large catalog in turn with consul_exporter and with this exporter,
+// which takes its place. See docs/performance.md.
 func BenchmarkUpstream(b *testing.B) {
 	upstream, err := toolbox.Path("consul_exporter")
 	harness.Must(b, err)
@@ -41,7 +41,8 @@ func BenchmarkUpstream(b *testing.B) {
 func benchmarkUpstream(b *testing.B, c *consultest.Cluster, binary, upstream string, instances int) {
 	b.Helper()
 	agent := c.Servers[0].URL()
-	// Its own default of 500 ms is too short for thousands of requests, and Consul refuses more than 200 connections of one client.
+	// Its own default of 500 ms is too short for thousands of requests, and Consul refuses more than 200 connections of
+	// one client.
 	theirFlags := []string{"--consul.timeout=60s", "--consul.request-limit=100"}
 	theirs := harness.Launch(b, upstream, nil, append(theirFlags, "--consul.server="+agent)...)
 	ours := harness.StartBinary(b, binary, nil, "--consul.server="+agent)
@@ -110,7 +111,8 @@ func processorTime(b *testing.B, agents []*consultest.Agent) (sum time.Duration)
 	return sum
 }
 
-// requestsOf counts the requests to the agent's HTTP API while it is asked under another address, which is that of the flag.
+// requestsOf counts the requests to the agent's HTTP API while it is asked under another address, which is that of
+// the flag.
 func requestsOf(b *testing.B, agent string, ask func(server string)) float64 {
 	b.Helper()
 	api, err := url.Parse(agent)

@@ -54,8 +54,8 @@ func TestBinary(t *testing.T) {
 	}
 }
 
-// BenchmarkStart measures how long the exporter takes from its start until it listens, and how much memory it has resident then and, after
-// the last start, when it has been idle for some seconds. There is no Consul.
+// BenchmarkStart measures how long the exporter takes from its start until it listens, and how much memory it has
+// resident then and, after the last start, when it has been idle for some seconds. There is no Consul.
 func BenchmarkStart(b *testing.B) {
 	binary := harness.BuildExporter(b)
 	var e *harness.Exporter

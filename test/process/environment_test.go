@@ -60,7 +60,8 @@ func identity(r *http.Request) string {
 		strings.Join(r.Header.Values("Authorization"), ","), strings.Join(query["ns"], ","), strings.Join(query["partition"], ","))
 }
 
-// expectIdentity fails unless there were requests, all with this identity but those of the port's probe, which has none.
+// expectIdentity fails unless there were requests, all with this identity but those of the port's probe, which has
+// none.
 func (r *recorder) expectIdentity(t *testing.T, what, want string) {
 	t.Helper()
 	probed := identity(httptest.NewRequest(http.MethodGet, "/", http.NoBody))
@@ -77,8 +78,8 @@ func (r *recorder) expectIdentity(t *testing.T, what, want string) {
 	}
 }
 
-// Variables of Consul's CLI are the defaults of flags, and so they are for the cluster of --consul.server. Nothing of them reaches the
-// targets of a module that does not name it, nor stands in the way of a flag.
+// Variables of Consul's CLI are the defaults of flags, and so they are for the cluster of --consul.server. Nothing of
+// them reaches the targets of a module that does not name it, nor stands in the way of a flag.
 func TestEnvironment_Requests(t *testing.T) {
 	folder := harness.WriteFiles(t, map[string]string{
 		"config.yml": "modules: {empty: {targets: [127.0.0.0/8]}}",

@@ -30,8 +30,8 @@ const (
 		`"starts_at":"2026-11-25T11:59:00Z","labels":{"alertname":"A"}},"result":"done","reasons":[]}` + "\n"
 )
 
-// foreignFiles are what can be at a path that the program would write to. The reason is what the error says about it; it is empty where the
-// content is what is wrong.
+// foreignFiles are what can be at a path that the program would write to. The reason is what the error says about it;
+// it is empty where the content is what is wrong.
 var foreignFiles = []struct {
 	name, reason string
 	make         func(path string) error
@@ -120,7 +120,8 @@ func folderState(t *testing.T, dir string) map[string]string {
 	return state
 }
 
-// The commands that write files into a folder replace only their own there. If one file is another's, they write none at all.
+// The commands that write files into a folder replace only their own there. If one file is another's, they write none
+// at all.
 func TestOutputDir_ForeignFiles(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -154,7 +155,8 @@ func TestOutputDir_ForeignFiles(t *testing.T) {
 	}
 }
 
-// An empty file is replaced, and what the commands have written before, also if it was edited; other files in the folder stay.
+// An empty file is replaced, and what the commands have written before, also if it was edited; other files in the
+// folder stay.
 func TestOutputDir_OwnFiles(t *testing.T) {
 	t.Parallel()
 	for command, name := range map[string]string{"alerts": "raft.yml", "dashboards": "raft.json"} {

@@ -20,8 +20,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// hostileConsul is an agent, and a server it names, that answer as Consul does until they are told to answer with the worst: all
-// endpoints of the HTTP API, and all ports.
+// hostileConsul is an agent, and a server it names, that answer as Consul does until they are told to answer with the
+// worst: all endpoints of the HTTP API, and all ports.
 type hostileConsul struct {
 	api *httptest.Server
 	// self and members are right answers, which name the ports.
@@ -204,8 +204,8 @@ const (
 	hostileDefaultMB = 600
 )
 
-// Whatever Consul answers, on all endpoints and all ports at once, the exporter lives, answers within the time that the scrape grants it, and stays
-// within its memory; and when Consul is well again, so is what it tells.
+// Whatever Consul answers, on all endpoints and all ports at once, the exporter lives, answers within the time that
+// the scrape grants it, and stays within its memory; and when Consul is well again, so is what it tells.
 func TestHostileConsul(t *testing.T) {
 	t.Parallel() // It mostly waits.
 	h, binary := startHostile(t), harness.BuildExporter(t)
@@ -362,7 +362,8 @@ func (h *hostileConsul) cases(t *testing.T) []hostileCase {
 	}
 }
 
-// expectRecovery lets the agent answer rightly, and expects the exporter to take what it says. It knows of one server again.
+// expectRecovery lets the agent answer rightly, and expects the exporter to take what it says. It knows of one server
+// again.
 func (h *hostileConsul) expectRecovery(t *testing.T, e *harness.Exporter) {
 	t.Helper()
 	h.endpoint.Store(nil)

@@ -89,7 +89,8 @@ func TestPasswords_Rejected(t *testing.T) {
 	}
 }
 
-// What asks for a target or loads a file in a running exporter puts no password on a page, in the metrics or in the log.
+// What asks for a target or loads a file in a running exporter puts no password on a page, in the metrics or in the
+// log.
 func TestPasswords_Running(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config.yml")
 	harness.Must(t, os.WriteFile(path, []byte("modules: {m: {targets: [127.0.0.1]}}"), 0o600))

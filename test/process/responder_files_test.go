@@ -28,7 +28,8 @@ func responderConfig(t *testing.T, history string) (path string) {
 	return path
 }
 
-// What is not the responder's stays as it is, at any path that the responder would write to: --config.check and the responder itself refuse it.
+// What is not the responder's stays as it is, at any path that the responder would write to: --config.check and the
+// responder itself refuse it.
 func TestResponder_ForeignFiles(t *testing.T) {
 	t.Parallel()
 	for _, at := range []string{"history.jsonl", "history.jsonl.lock", "history.jsonl.1", "history.jsonl.3"} {
@@ -54,7 +55,8 @@ func TestResponder_ForeignFiles(t *testing.T) {
 	}
 }
 
-// expectRefused runs the responder and its check with a history, and expects that both refuse what is at a path and change nothing in the folder.
+// expectRefused runs the responder and its check with a history, and expects that both refuse what is at a path and
+// change nothing in the folder.
 func expectRefused(t *testing.T, name, dir, history, path, reason string) {
 	t.Helper()
 	before := folderState(t, dir)
@@ -72,8 +74,8 @@ func expectRefused(t *testing.T, name, dir, history, path, reason string) {
 	}
 }
 
-// What can be taken is taken, and only by the responder itself: nothing, an empty file, a history, also one that a crash has cut off. Each line of
-// what it leaves is JSON.
+// What can be taken is taken, and only by the responder itself: nothing, an empty file, a history, also one that a
+// crash has cut off. Each line of what it leaves is JSON.
 func TestResponder_OwnFiles(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {

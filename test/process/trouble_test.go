@@ -53,8 +53,8 @@ func portsWhere(s harness.Samples, family string, value float64) int {
 	return n
 }
 
-// waitCertificates waits until the servers have certificates for gRPC, which they get some time after their start: before that they reject
-// everyone.
+// waitCertificates waits until the servers have certificates for gRPC, which they get some time after their start:
+// before that they reject everyone.
 func waitCertificates(t *testing.T, c *consultest.Cluster) {
 	t.Helper()
 	for _, a := range c.Servers {
@@ -195,7 +195,8 @@ func maxDescriptors(t *testing.T, pid int) uint64 {
 	return now.Max
 }
 
-// A token file that blocks costs no scrape, no goroutine but one, and no metric; what is written there in the end is used.
+// A token file that blocks costs no scrape, no goroutine but one, and no metric; what is written there in the end is
+// used.
 func TestTrouble_TokenFileBlocks(t *testing.T) {
 	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 3, ACL: true})

@@ -21,7 +21,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// Who may see the exporter's pages is decided by --web.config.file of exporter-toolkit. These tests start the exporter with one.
+// Who may see the exporter's pages is decided by --web.config.file of exporter-toolkit. These tests start the
+// exporter with one.
 
 // startGuarded starts an exporter with this web configuration, whose agent counts the connections to it.
 func startGuarded(t *testing.T, webConfig string) (e *harness.Exporter, asked *atomic.Int64) {
@@ -85,7 +86,8 @@ func TestWebBasicAuth(t *testing.T) {
 	}
 }
 
-// tlsClient is a client that trusts an authority, and shows a certificate if it has one. It speaks HTTP/2 if the server does.
+// tlsClient is a client that trusts an authority, and shows a certificate if it has one. It speaks HTTP/2 if the
+// server does.
 func tlsClient(t *testing.T, authority string, shows ...tls.Certificate) *http.Client {
 	t.Helper()
 	pem, err := os.ReadFile(authority)

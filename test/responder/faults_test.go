@@ -24,7 +24,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// A leader that hangs cannot hand over: by the time of the alert another one leads, and the hook runs, once, with the alert in its environment only.
+// A leader that hangs cannot hand over: by the time of the alert another one leads, and the hook runs, once, with the
+// alert in its environment only.
 func TestResponder_LeaderHangs(t *testing.T) {
 	t.Parallel()
 	c := harness.StartCalm(t, consultest.Options{Servers: 3})

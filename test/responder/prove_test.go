@@ -12,7 +12,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/responder"
 )
 
-// Killed again and again, each time at a random moment of an action, the responder never makes the action a second time, and the history can be read.
+// Killed again and again, each time at a random moment of an action, the responder never makes the action a second
+// time, and the history can be read.
 func TestProveResponderKilled(t *testing.T) {
 	const rounds = 90 // All rules together may act 100 times in an hour.
 	h := startHookResponder(t)

@@ -49,8 +49,8 @@ func startHookResponder(t *testing.T) *hookResponder {
 	return &hookResponder{r, harness.Others(c, harness.LeaderOf(t, c))[0], ran}
 }
 
-// killAnytime kills the responder in each round at a random moment after an alert, and expects that the alert leads to one action and never to a second one.
-// It returns how the actions ended.
+// killAnytime kills the responder in each round at a random moment after an alert, and expects that the alert leads
+// to one action and never to a second one. It returns how the actions ended.
 func (h *hookResponder) killAnytime(t *testing.T, rounds int, random *rand.Rand) map[responder.Result]int {
 	t.Helper()
 	results := make(map[responder.Result]int)
@@ -195,7 +195,8 @@ secret_file: %s
 	}
 }
 
-// The responder's policy is enough, and the exporter's allows no write: with its token Consul refuses what the responder does.
+// The responder's policy is enough, and the exporter's allows no write: with its token Consul refuses what the
+// responder does.
 func TestResponder_Policies(t *testing.T) {
 	t.Parallel()
 	c := harness.StartCalm(t, consultest.Options{Servers: 3, ACL: true})
@@ -230,7 +231,8 @@ func TestResponder_Policies(t *testing.T) {
 	}
 }
 
-// Without the command nothing of the responder runs: the exporter takes no deliveries, has no such metrics, and only reads.
+// Without the command nothing of the responder runs: the exporter takes no deliveries, has no such metrics, and only
+// reads.
 func TestResponder_Off(t *testing.T) {
 	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 1})
