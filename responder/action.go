@@ -5,6 +5,7 @@ package responder
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -29,7 +30,7 @@ type action interface {
 	// rule is tried then.
 	applies(a *Alert, v *view) string
 	// judge makes the plan, and decides whether the cluster can afford it.
-	judge(a *Alert, v *view) (plan, ruling)
+	judge(a *Alert, v *view) (plan, decision)
 	// timeout bounds the plan's run.
 	timeout() time.Duration
 }
@@ -42,8 +43,8 @@ type plan struct {
 	run func(ctx context.Context) (output string, err error)
 }
 
-// ruling is what the guards say.
-type ruling struct {
+// decision is what the guards say.
+type decision struct {
 	allowed bool
 	// reasons say why, one sentence each.
 	reasons []string
@@ -51,9 +52,19 @@ type ruling struct {
 	quorum *QuorumRecord
 }
 
-func refuse(reasons ...string) (plan, ruling) { return plan{}, ruling{reasons: reasons} }
+func refused(format string, args ...any) decision {
+	return decision{reasons: []string{fmt.Sprintf(format, args...)}}
+}
 
-// QuorumRecord is what the guards found out about the quorum.
+// needsServer says that an alert is not about a server; empty if it is.
+func needsServer(a *Alert, unknown string) string {
+	if a.server() != "" {
+		return ""
+	}
+	return "The alert has no label " + labelServer + ", so there is no telling " + unknown + "."
+}
+
+// QuorumRecord is what the guards know about the quorum.
 type QuorumRecord struct {
 	// Voters have a vote and Needed of them must agree, before and after the action.
 	VotersBefore int `json:"voters_before"`

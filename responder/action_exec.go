@@ -6,14 +6,15 @@ package responder
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -33,48 +34,32 @@ const (
 // the program stopped the server that the alert is about.
 type execCommand struct {
 	guards
-	rule    string
-	command string
-	args    []string
-	limit   time.Duration
+	ExecConfig
+	rule string
 }
 
 func (*execCommand) name() string             { return actionExec }
 func (*execCommand) guarded() bool            { return true }
-func (e *execCommand) timeout() time.Duration { return e.limit }
+func (e *execCommand) timeout() time.Duration { return e.Timeout }
 
-// applies wants an alert about a server.
 func (*execCommand) applies(a *Alert, _ *view) string {
-	if a.server() == "" {
-		return "The alert has no label " + labelServer + ", so there is no telling what the program would do to the quorum."
-	}
-	return ""
+	return needsServer(a, "what the program would do to the quorum")
 }
 
-func (e *execCommand) judge(a *Alert, v *view) (plan, ruling) {
-	r := e.canLose(a.server(), v)
-	return plan{
-		what: "Run " + quoted(append([]string{e.command}, e.args...)),
-		run:  func(ctx context.Context) (string, error) { return e.run(ctx, a) },
-	}, r
-}
-
-// quoted writes a command for people.
-func quoted(words []string) string {
-	var b strings.Builder
+func (e *execCommand) judge(a *Alert, v *view) (plan, decision) {
+	words := append([]string{e.Command}, e.Args...)
 	for i, word := range words {
-		if i > 0 {
-			b.WriteByte(' ')
-		}
-		if plainWord.MatchString(word) {
-			b.WriteString(word)
-		} else {
-			fmt.Fprintf(&b, "%q", word)
+		if !plainWord.MatchString(word) {
+			words[i] = strconv.Quote(word)
 		}
 	}
-	return b.String()
+	return plan{
+		what: "Run " + strings.Join(words, " "),
+		run:  func(ctx context.Context) (string, error) { return e.run(ctx, a) },
+	}, e.canLose(a.server(), v)
 }
 
+// plainWord is what needs no quotes.
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:=@%+,-]+$`)
 
 func (e *execCommand) run(ctx context.Context, a *Alert) (string, error) {
@@ -82,14 +67,14 @@ func (e *execCommand) run(ctx context.Context, a *Alert) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.CommandContext(ctx, e.command, e.args...)
+	cmd := exec.CommandContext(ctx, e.Command, e.Args...)
 	cmd.Env, cmd.Dir, cmd.WaitDelay = environment, "/", outputGrace
 	var output head
 	cmd.Stdout, cmd.Stderr = &output, &output
 	ownGroup(cmd)
 	err = cmd.Run()
 	if err != nil && ctx.Err() != nil {
-		err = fmt.Errorf("the program ran for longer than %s and was killed: %w", e.limit, ctx.Err())
+		err = fmt.Errorf("the program ran for longer than %s and was killed: %w", e.Timeout, ctx.Err())
 	} else if errors.Is(err, exec.ErrWaitDelay) {
 		err = nil // It ended well, and only what it has left running held its output.
 	}
@@ -101,9 +86,9 @@ var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // environment is all that the program gets: PATH and the alert. No variable can hold NUL, which is replaced.
 func (e *execCommand) environment(a *Alert) ([]string, error) {
-	whole, err := json.Marshal(map[string]any{"labels": a.Labels, "annotations": a.Annotations, "startsAt": a.StartsAt})
+	whole, err := a.asJSON(nil)
 	if err != nil {
-		return nil, fmt.Errorf("write the alert as JSON: %w", err)
+		return nil, err
 	}
 	env := []string{
 		"PATH=" + execPath, execPrefix + "RULE=" + e.rule, execPrefix + "ALERT=" + string(whole),
@@ -144,6 +129,9 @@ func (h *head) String() string {
 
 // executable reports what is wrong with a program.
 func executable(path string) error {
+	if !filepath.IsAbs(path) {
+		return fmt.Errorf("%q is no absolute path", path)
+	}
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
@@ -152,7 +140,6 @@ func executable(path string) error {
 		return fmt.Errorf("%s is a folder", path)
 	case !mayRun(info):
 		return fmt.Errorf("%s is not executable", path)
-	default:
-		return nil
 	}
+	return nil
 }

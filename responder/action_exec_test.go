@@ -8,6 +8,7 @@ package responder
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -20,28 +21,31 @@ import (
 // These tests are not parallel: for a moment a program that begins has the locks of histories, too, which others open
 // and close at the same time.
 
-// command makes an action of a shell script, which the tests know to be safe.
-func command(script string, limit time.Duration) *execCommand {
-	return &execCommand{rule: "r", command: "/bin/sh", args: []string{"-c", script}, limit: limit}
-}
-
-func runCommand(t *testing.T, e *execCommand, a *Alert) (string, error) {
+// runScript runs a shell script as the action does.
+func runScript(t *testing.T, script string, a *Alert, limit time.Duration) (string, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), e.limit)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	return e.run(ctx, a)
+	return (&execCommand{ExecConfig: ExecConfig{"/bin/sh", []string{"-c", script}, limit}, rule: "r"}).run(ctx, a)
 }
 
 func TestExec_Result(t *testing.T) {
-	out, err := runCommand(t, command("echo out; echo err >&2; pwd", time.Minute), &Alert{})
-	if err != nil || out != "out\nerr\n/\n" {
-		t.Errorf("output %q, error %v; want both streams, and that it ran in /", out, err)
+	const lines, line = 3000, "a line of forty characters is in the way"
+	long := fmt.Sprintf(`i=0; while [ $i -lt %d ]; do echo %q; i=$((i+1)); done; printf '\377'`, lines, line)
+	kept := strings.Repeat(line+"\n", lines)[:maxOutput]
+	for _, tc := range []struct{ name, script, want, err string }{
+		{"both streams, in /", "echo out; echo err >&2; pwd", "out\nerr\n/\n", ""},
+		{"a failure", "echo oh; exit 3", "oh\n", "exit status 3"},
+		{"what is no text", `printf 'a\377b'`, "a\uFFFDb", ""},
+		{"long output", long, kept + fmt.Sprintf("\n(%d bytes more)", lines*(len(line)+1)+1-maxOutput), ""},
+	} {
+		out, err := runScript(t, tc.script, &Alert{}, time.Minute)
+		if out != tc.want || (err == nil) != (tc.err == "") || err != nil && err.Error() != tc.err {
+			t.Errorf("%s: output %.100q, error %v; want %.100q and %q", tc.name, out, err, tc.want, tc.err)
+		}
 	}
-	out, err = runCommand(t, command("echo oh; exit 3", time.Minute), &Alert{})
-	if err == nil || err.Error() != "exit status 3" || out != "oh\n" {
-		t.Errorf("output %q, error %v; want oh and exit status 3", out, err)
-	}
-	if _, err = runCommand(t, &execCommand{command: "/missing", limit: time.Minute}, &Alert{}); !errors.Is(err, os.ErrNotExist) {
+	missing := &execCommand{ExecConfig: ExecConfig{Command: "/missing"}}
+	if _, err := missing.run(t.Context(), &Alert{}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("error %v; want that there is no such file", err)
 	}
 }
@@ -49,15 +53,16 @@ func TestExec_Result(t *testing.T) {
 // A program that takes too long is killed, with what it has started.
 func TestExec_Timeout(t *testing.T) {
 	pidFile := filepath.Join(t.TempDir(), "pid")
-	out, err := runCommand(t, command("echo begun; sleep 600 & echo $! > "+pidFile+"; wait", 2*time.Second), &Alert{})
-	if !errors.Is(err, context.DeadlineExceeded) || out != "begun\n" || !strings.Contains(err.Error(), "ran for longer than 2s and was killed") {
+	out, err := runScript(t, "echo begun; sleep 600 & echo $! > "+pidFile+"; wait", &Alert{}, 2*time.Second)
+	killed := err != nil && strings.Contains(err.Error(), "ran for longer than 2s and was killed")
+	if !killed || !errors.Is(err, context.DeadlineExceeded) || out != "begun\n" {
 		t.Errorf("output %q, error %v; want that it was killed", out, err)
 	}
 	content, err := os.ReadFile(pidFile)
 	must(t, err)
 	pid, err := strconv.Atoi(strings.TrimSpace(string(content)))
 	must(t, err)
-	for deadline := time.Now().Add(30 * time.Second); syscall.Kill(pid, 0) == nil; time.Sleep(10 * time.Millisecond) { //nolint:forbidigo // Between two looks.
+	for deadline := time.Now().Add(30 * time.Second); syscall.Kill(pid, 0) == nil; <-time.After(10 * time.Millisecond) {
 		if stat, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat"); strings.Contains(string(stat), ") Z ") {
 			break // Dead, and nobody has looked.
 		}
@@ -69,10 +74,8 @@ func TestExec_Timeout(t *testing.T) {
 
 // A program may leave something running, as one that starts a service does. It is not waited for.
 func TestExec_LeavesRunning(t *testing.T) {
-	out, err := runCommand(t, command("sleep 600 & echo $!", time.Minute), &Alert{})
-	if err != nil {
-		t.Fatalf("error %v; want none", err)
-	}
+	out, err := runScript(t, "sleep 600 & echo $!", &Alert{}, time.Minute)
+	must(t, err)
 	pid, err := strconv.Atoi(strings.TrimSpace(out))
 	must(t, err)
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
@@ -80,28 +83,20 @@ func TestExec_LeavesRunning(t *testing.T) {
 	}
 }
 
-func TestExec_LongOutput(t *testing.T) {
-	out, err := runCommand(t, command(`i=0; while [ $i -lt 3000 ]; do echo "a line of forty characters is in the way"; i=$((i+1)); done; printf '\377'`, time.Minute), &Alert{})
-	must(t, err)
-	if kept, rest, _ := strings.Cut(out, "\n("); len(kept) != maxOutput || rest != strconv.Itoa(3000*41+1-maxOutput)+" bytes more)" {
-		t.Errorf("%d bytes are kept, and then %q", len(kept), rest)
-	}
-	out, err = runCommand(t, command(`printf 'a\377b'`, time.Minute), &Alert{})
-	if err != nil || out != "a\uFFFDb" {
-		t.Errorf("output %q, error %v; want what is no text to be replaced", out, err)
-	}
-}
-
-// Whatever the alert says, the program is the same, and gets it as it is.
+// Whatever the alert says, the program is the same, and gets it as it is, and nothing else of the environment.
 func TestExec_HostileAlert(t *testing.T) {
 	dir := t.TempDir()
 	hostile := "$(touch " + dir + "/a) `touch " + dir + "/b`; touch " + dir + "/c\n\"'|&>" + dir + "/d \\"
 	a := &Alert{
-		Labels:      map[string]string{"alertname": hostile, "server": hostile, "PATH": "/evil", "a b": hostile, "x=y": hostile, "nul": "a\x00b", "LD_PRELOAD": "/evil.so"},
+		Labels: map[string]string{
+			"alertname": hostile, "server": hostile, "PATH": "/evil", "a b": hostile, "x=y": hostile, "nul": "a\x00b",
+			"LD_PRELOAD": "/evil.so",
+		},
 		Annotations: map[string]string{"summary": hostile},
 	}
-	out, err := runCommand(t, command(`printf '%s|' "$CONSUL_RESPONDER_LABEL_server" "$CONSUL_RESPONDER_ANNOTATION_summary" "$CONSUL_RESPONDER_LABEL_nul" "$PATH" "$LD_PRELOAD"`, time.Minute), a)
-	if want := hostile + "|" + hostile + "|a\uFFFDb|" + execPath + "||"; err != nil || out != want {
+	out, err := runScript(t, `printf '%s|' "$CONSUL_RESPONDER_LABEL_server" "$CONSUL_RESPONDER_ANNOTATION_summary" `+
+		`"$CONSUL_RESPONDER_LABEL_nul" "$CONSUL_RESPONDER_RULE" "$PATH" "$LD_PRELOAD" "$HOME"`, a, time.Minute)
+	if want := hostile + "|" + hostile + "|a\uFFFDb|r|" + execPath + "|||"; err != nil || out != want {
 		t.Errorf("error %v, output\n%q; want\n%q", err, out, want)
 	}
 	if files, err := os.ReadDir(dir); err != nil || len(files) > 0 {

@@ -6,7 +6,6 @@ package responder
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -16,26 +15,25 @@ import (
 
 // notify tells a webhook about the alert. It changes nothing, and passes no guard.
 type notify struct {
-	rule  string
-	url   string
-	limit time.Duration
+	NotifyConfig
+	rule string
 }
 
 func (*notify) name() string                 { return actionNotify }
 func (*notify) guarded() bool                { return false }
-func (n *notify) timeout() time.Duration     { return n.limit }
+func (n *notify) timeout() time.Duration     { return n.Timeout }
 func (*notify) applies(*Alert, *view) string { return "" }
 
-func (n *notify) judge(a *Alert, _ *view) (plan, ruling) {
+func (n *notify) judge(a *Alert, _ *view) (plan, decision) {
 	return plan{
 		what: "Notify: POST to " + n.host(),
 		run:  func(ctx context.Context) (string, error) { return "", n.run(ctx, a) },
-	}, ruling{allowed: true, reasons: []string{"It changes nothing."}}
+	}, decision{allowed: true, reasons: []string{"It changes nothing."}}
 }
 
 // host is all of the URL that is printed: the rest may hold a password, or be one.
 func (n *notify) host() string {
-	u, err := url.Parse(n.url)
+	u, err := url.Parse(n.URL)
 	if err != nil {
 		return "the URL of the rule" // Which was found good at the start.
 	}
@@ -43,13 +41,11 @@ func (n *notify) host() string {
 }
 
 func (n *notify) run(ctx context.Context, a *Alert) error {
-	body, err := json.Marshal(map[string]any{
-		"rule": n.rule, "labels": a.Labels, "annotations": a.Annotations, "startsAt": a.StartsAt,
-	})
+	body, err := a.asJSON(map[string]any{"rule": n.rule})
 	if err != nil {
-		return fmt.Errorf("write the notification: %w", err)
+		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, n.url, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, n.URL, bytes.NewReader(body))
 	if err != nil {
 		return withoutURL(err)
 	}

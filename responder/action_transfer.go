@@ -4,7 +4,6 @@
 package responder
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -16,10 +15,8 @@ import (
 // It is judged as if the leader were lost meanwhile.
 type transferLeadership struct {
 	guards
-	consul   *cluster.Cluster
-	operator *operator
-	// to is the name of the server that is to lead; empty lets Raft choose.
-	to string
+	TransferConfig
+	*operator
 }
 
 func (*transferLeadership) name() string           { return actionTransfer }
@@ -34,8 +31,8 @@ func (t *transferLeadership) applies(a *Alert, v *view) string {
 		return fmt.Sprintf("There is no leader that could hand over: %v.", err)
 	case a.server() != "" && a.server() != leader.Name:
 		return fmt.Sprintf("The alert is about %s, and %s leads.", a.server(), leader.Name)
-	case t.to == leader.Name:
-		return fmt.Sprintf("%s is to lead, and does.", t.to)
+	case t.To == leader.Name:
+		return fmt.Sprintf("%s is to lead, and does.", t.To)
 	default:
 		return ""
 	}
@@ -43,32 +40,37 @@ func (t *transferLeadership) applies(a *Alert, v *view) string {
 
 // judge leaves autopilot out: it calls followers unhealthy that hear of the leader late, which is what a slow leader
 // is like. How far their logs are counts as ever.
-func (t *transferLeadership) judge(_ *Alert, v *view) (plan, ruling) {
+func (t *transferLeadership) judge(_ *Alert, v *view) (plan, decision) {
 	byRaft := *v
 	byRaft.stop.Autopilot = nil
 	v = &byRaft
 	leader, err := v.leader()
 	if err != nil {
-		return refuse(fmt.Sprintf("There is no telling who leads: %v.", err))
+		return plan{}, refused("There is no telling who leads: %v.", err)
 	}
 	id, target := "", "the voter that Raft finds best"
-	if t.to != "" {
+	if t.To != "" {
 		peer, err := t.target(v)
 		if err != nil {
-			return refuse(fmt.Sprintf("%s cannot lead: %v.", t.to, err))
+			return plan{}, refused("%s cannot lead: %v.", t.To, err)
 		}
-		id, target = peer.ID, t.to
+		id, target = peer.ID, t.To
 	}
-	r := t.canLose(leader.Name, v)
+	request := t.transfer(id)
 	return plan{
-		what: fmt.Sprintf("Transfer the leadership from %s to %s: %s", leader.Name, target, transferText(id)),
-		run:  func(ctx context.Context) (string, error) { return t.run(ctx, leader.Name, id) },
-	}, r
+		what: fmt.Sprintf("Transfer the leadership from %s to %s: %s", leader.Name, target, request.text),
+		run: t.untilSeen(request, "no other server than "+leader.Name+" is seen to lead", func(v *view) string {
+			if next, err := v.leader(); err == nil && next.Name != leader.Name {
+				return next.Name + " leads."
+			}
+			return ""
+		}),
+	}, t.canLose(leader.Name, v)
 }
 
 // target returns the peer that is to lead. It must be one that can.
 func (t *transferLeadership) target(v *view) (cluster.RaftPeer, error) {
-	server, err := v.server(t.to)
+	server, err := v.server(t.To)
 	if err != nil {
 		return cluster.RaftPeer{}, err
 	}
@@ -77,27 +79,10 @@ func (t *transferLeadership) target(v *view) (cluster.RaftPeer, error) {
 		return peer, err
 	}
 	if !peer.Voter {
-		return peer, fmt.Errorf("%s has no vote", t.to)
+		return peer, fmt.Errorf("%s has no vote", t.To)
 	}
-	if doubt := verdict.Doubt(t.to, &v.stop); doubt != "" {
+	if doubt := verdict.Doubt(t.To, &v.stop); doubt != "" {
 		return peer, fmt.Errorf("it cannot be counted on: %s", doubt)
 	}
 	return peer, nil
-}
-
-// run waits until another server leads.
-func (t *transferLeadership) run(ctx context.Context, from, id string) (string, error) {
-	if err := t.operator.transfer(ctx, id); err != nil {
-		return "", err
-	}
-	for {
-		if leader, err := look(ctx, t.consul, false).leader(); err == nil && leader.Name != from {
-			return leader.Name + " leads.", nil
-		}
-		select {
-		case <-time.After(500 * time.Millisecond):
-		case <-ctx.Done():
-			return "", fmt.Errorf("it is done as Consul says, and no other server than %s is seen to lead: %w", from, ctx.Err())
-		}
-	}
 }

@@ -4,6 +4,8 @@
 package responder
 
 import (
+	"encoding/json"
+	"maps"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -17,11 +19,12 @@ const (
 
 // Alert is an alert as Alertmanager delivers it.
 type Alert struct {
-	Firing      bool
-	Labels      map[string]string
-	Annotations map[string]string
+	Firing      bool              `json:"-"`
+	Labels      map[string]string `json:"labels"`
+	Annotations map[string]string `json:"annotations"`
 	// StartsAt is when it began to fire, and EndsAt when it ended, or will be taken for ended without news.
-	StartsAt, EndsAt time.Time
+	StartsAt time.Time `json:"startsAt"`
+	EndsAt   time.Time `json:"endsAt"`
 }
 
 // fingerprint tells alerts apart by their labels, as Prometheus and Alertmanager do. What a delivery says it is does
@@ -32,6 +35,13 @@ func (a *Alert) fingerprint() string {
 		labels[model.LabelName(name)] = model.LabelValue(value)
 	}
 	return labels.Fingerprint().String()
+}
+
+// asJSON writes the alert and what else is to be told of it for programs and webhooks.
+func (a *Alert) asJSON(more map[string]any) ([]byte, error) {
+	fields := map[string]any{"labels": a.Labels, "annotations": a.Annotations, "startsAt": a.StartsAt}
+	maps.Copy(fields, more)
+	return json.Marshal(fields)
 }
 
 func (a *Alert) name() string   { return a.Labels[labelAlertName] }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/files"
@@ -147,47 +148,45 @@ func inFolder(folder, path string) string {
 	return joined
 }
 
-// problems returns all that is wrong, but for what the outside world must say: whether files can be read and written.
+// problems returns all that is wrong, except what the outside world must say: whether files can be read and written.
 func (c *Config) problems() error {
 	var errs []error
-	note := func(key, format string, args ...any) { errs = append(errs, fmt.Errorf(key+": "+format, args...)) }
-	if c.ExpectedServers < 1 {
-		note("expected_servers", "%d is less than 1; say how many servers the cluster has", c.ExpectedServers)
-	}
-	if c.MaxPerHour < 1 {
-		note("max_per_hour", "%d is less than 1", c.MaxPerHour)
-	}
-	if c.History.File == "" {
-		note("history.file", "there is none; without a history nobody could tell what was done, and it would be done again after a restart")
-	}
-	if _, name := filepath.Split(c.History.File); c.History.File != "" && (name == "" || name == "." || name == "..") {
-		note("history.file", "%s names a folder; name a file in it, such as /var/lib/consul-responder/history.jsonl",
-			c.History.File)
-	}
-	if ofAnotherHistory.MatchString(c.History.File) {
-		note("history.file", "%s is the name of an older file or of the lock of another history; choose another one, such as "+
-			"/var/lib/consul-responder/history.jsonl", c.History.File)
-	}
-	if c.History.MaxMegabytes < 1 || c.History.MaxMegabytes > 1024 {
-		note("history.max_megabytes", "%d is not between 1 and 1024", c.History.MaxMegabytes)
-	}
-	if c.History.Keep < 1 || c.History.Keep > 100 {
-		note("history.keep", "%d is not between 1 and 100", c.History.Keep)
-	}
-	if len(c.Rules) == 0 {
-		note("rules", "there is none")
-	}
-	names := make(map[string]bool)
+	want := expectation(func(ok bool, key, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("%s: %w", key, fmt.Errorf(format, args...)))
+		}
+	})
+	want(c.ExpectedServers >= 1, "expected_servers", "%d is less than 1; say how many servers the cluster has",
+		c.ExpectedServers)
+	want(c.MaxPerHour >= 1, "max_per_hour", "%d is less than 1", c.MaxPerHour)
+	h := &c.History
+	want(h.File != "", "history.file",
+		"there is none; without a history nobody could tell what was done, and it would be done again after a restart")
+	_, name := filepath.Split(h.File)
+	want(h.File == "" || !slices.Contains([]string{"", ".", ".."}, name), "history.file",
+		"%s names a folder; name a file in it, such as /var/lib/consul-responder/history.jsonl", h.File)
+	want(!ofAnotherHistory.MatchString(h.File), "history.file",
+		"%s is the name of an older file or of the lock of another history; choose another one, such as "+
+			"/var/lib/consul-responder/history.jsonl", h.File)
+	want(1 <= h.MaxMegabytes && h.MaxMegabytes <= 1024, "history.max_megabytes", "%d is not between 1 and 1024",
+		h.MaxMegabytes)
+	want(1 <= h.Keep && h.Keep <= 100, "history.keep", "%d is not between 1 and 100", h.Keep)
+	want(len(c.Rules) > 0, "rules", "there is none")
+	earlier := make(map[string]bool)
 	for i := range c.Rules {
 		r := &c.Rules[i]
-		prefix := fmt.Sprintf("rules[%d] (%s).", i, r.Name)
-		for _, err := range r.problems() {
-			errs = append(errs, fmt.Errorf("%s%w", prefix, err))
-		}
-		if names[r.Name] {
-			note(prefix+"name", "an earlier rule has the same")
-		}
-		names[r.Name] = true
+		wantRule := want.in(fmt.Sprintf("rules[%d] (%s).", i, r.Name))
+		r.check(wantRule)
+		wantRule(!earlier[r.Name], "name", "an earlier rule has the same")
+		earlier[r.Name] = true
 	}
 	return errors.Join(errs...)
+}
+
+// expectation notes a problem with a key unless what is expected is so.
+type expectation func(ok bool, key, format string, args ...any)
+
+// in is for the keys of what has this key.
+func (want expectation) in(prefix string) expectation {
+	return func(ok bool, key, format string, args ...any) { want(ok, prefix+key, format, args...) }
 }

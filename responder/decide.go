@@ -42,13 +42,13 @@ func (r *Responder) decide(ctx context.Context, j job) {
 		r.settle(r.record(chosen, &j, ResultCooldown, reason))
 		return
 	}
-	plan, ruling := chosen.action.judge(&j.alert, v)
-	record := r.record(chosen, &j, ResultRefused, ruling.reasons...)
-	record.What, record.Quorum = plan.what, ruling.quorum
+	plan, decision := chosen.action.judge(&j.alert, v)
+	record := r.record(chosen, &j, ResultRefused, decision.reasons...)
+	record.What, record.Quorum = plan.what, decision.quorum
 	switch {
-	case !ruling.allowed:
+	case !decision.allowed:
 		r.settle(record)
-	case chosen.dryRun:
+	case chosen.DryRun:
 		record.Result = ResultDryRun
 		r.settle(record)
 	default:
@@ -61,11 +61,12 @@ func (r *Responder) repeated(j *job, rules ...*rule) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, rule := range rules {
-		if !r.ledger.repeated(&j.alert, rule.dryRun) {
+		if !r.ledger.repeated(&j.alert, rule.DryRun) {
 			return false
 		}
 	}
-	level.Debug(r.logger).Log("msg", "alert has led to an action before", "alert", j.alert.name(), "fingerprint", j.fingerprint)
+	level.Debug(r.logger).Log("msg", "alert has led to an action before",
+		"alert", j.alert.name(), "fingerprint", j.fingerprint)
 	return true
 }
 
@@ -74,16 +75,15 @@ func (r *Responder) pending(j *job) string {
 	now := r.now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	switch {
-	case now.Before(r.ledger.busyUntil):
-		return fmt.Sprintf("An action from before a restart may be under way until %s.", r.ledger.busyUntil.Format(time.RFC3339))
+	switch until := r.ledger.busyUntil; {
+	case now.Before(until):
+		return fmt.Sprintf("An action from before a restart may be under way until %s.", until.Format(time.RFC3339))
 	case j.received.Before(r.idleSince):
 		return "Another action was under way when the alert arrived."
 	case now.Sub(j.received) > maxWait:
 		return fmt.Sprintf("The alert has waited for %s, and may be out of date.", now.Sub(j.received).Round(time.Second))
-	default:
-		return ""
 	}
+	return ""
 }
 
 // pause says why none of the rules may act at this time, whichever would be the one. It is empty if one may.
@@ -116,8 +116,10 @@ func (r *Responder) choose(ctx context.Context, rules []*rule, a *Alert) (chosen
 // record begins a record.
 func (r *Responder) record(rule *rule, j *job, result Result, reasons ...string) Record {
 	return Record{
-		Time: r.now().UTC().Truncate(time.Millisecond), Rule: rule.name, Action: rule.action.name(), DryRun: rule.dryRun, Result: result, Reasons: append([]string{}, reasons...),
-		Alert: AlertRef{Fingerprint: j.fingerprint, StartsAt: j.alert.StartsAt, Labels: j.alert.Labels},
+		Time: r.now().UTC().Truncate(time.Millisecond),
+		Rule: rule.Name, Action: rule.action.name(), DryRun: rule.DryRun,
+		Alert:  AlertRef{Fingerprint: j.fingerprint, StartsAt: j.alert.StartsAt, Labels: j.alert.Labels},
+		Result: result, Reasons: append([]string{}, reasons...),
 	}
 }
 
@@ -142,7 +144,8 @@ func (r *Responder) act(ctx context.Context, a action, p plan, record Record) {
 		record.Result, record.Error = ResultFailed, err.Error()
 	}
 	if err := r.conclude(record); err != nil {
-		level.Error(r.logger).Log("msg", "the result of an action could not be written", "rule", record.Rule, "result", record.Result, "err", err)
+		level.Error(r.logger).Log("msg", "the result of an action could not be written",
+			"rule", record.Rule, "result", record.Result, "err", err)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -155,30 +158,32 @@ func (r *Responder) begin(record *Record) bool {
 	defer r.mu.Unlock()
 	record.ID = r.ledger.lastID + 1
 	if err := r.history.add(*record); err != nil {
-		level.Error(r.logger).Log("msg", "nothing is done, because it could not be written before", "rule", record.Rule, "err", err)
+		level.Error(r.logger).Log("msg", "nothing is done, because it could not be written before",
+			"rule", record.Rule, "err", err)
 		r.metrics.action(record.Rule, record.Action, ResultFailed)
 		return false
 	}
 	r.ledger.note(*record)
-	level.Info(r.logger).Log("msg", "action begins", "rule", record.Rule, "action", record.Action, "alert", record.Alert.Labels[labelAlertName],
-		"server", record.Alert.Labels[labelServer], "what", record.What)
+	level.Info(r.logger).Log("msg", "action begins", "rule", record.Rule, "action", record.Action,
+		"alert", record.Alert.Labels[labelAlertName], "server", record.Alert.Labels[labelServer], "what", record.What)
 	return true
 }
 
 // settle writes a decision for which nothing is done.
 func (r *Responder) settle(record Record) {
-	r.mu.Lock()
-	record.ID = r.ledger.lastID + 1
-	r.mu.Unlock()
 	if err := r.conclude(record); err != nil {
-		level.Error(r.logger).Log("msg", "a decision could not be written", "rule", record.Rule, "result", record.Result, "err", err)
+		level.Error(r.logger).Log("msg", "a decision could not be written",
+			"rule", record.Rule, "result", record.Result, "err", err)
 	}
 }
 
-// conclude writes how a decision ended, and counts it.
+// conclude writes how a decision ended, and counts it. If no action has begun, it is not in the history yet.
 func (r *Responder) conclude(record Record) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if record.ID == 0 {
+		record.ID = r.ledger.lastID + 1
+	}
 	r.ledger.note(record)
 	r.metrics.action(record.Rule, record.Action, record.Result)
 	if record.Result.acted() {
@@ -188,7 +193,8 @@ func (r *Responder) conclude(record Record) error {
 	if reason == "" && len(record.Reasons) > 0 {
 		reason = record.Reasons[len(record.Reasons)-1]
 	}
-	level.Info(r.logger).Log("msg", "decision", "rule", record.Rule, "action", record.Action, "result", record.Result, "dry_run", record.DryRun,
-		"alert", record.Alert.Labels[labelAlertName], "server", record.Alert.Labels[labelServer], "what", record.What, "reason", reason)
+	level.Info(r.logger).Log("msg", "decision", "rule", record.Rule, "action", record.Action,
+		"result", record.Result, "dry_run", record.DryRun, "alert", record.Alert.Labels[labelAlertName],
+		"server", record.Alert.Labels[labelServer], "what", record.What, "reason", reason)
 	return r.history.add(record)
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,66 +22,73 @@ import (
 // fakeServer is server i, which is alive and has a vote.
 func fakeServer(i int) cluster.Server {
 	return cluster.Server{
-		Name: fmt.Sprintf("server-%d", i), ID: fmt.Sprintf("id-%d", i), RPCAddress: fmt.Sprintf("10.0.0.%d:8300", i), Status: cluster.StatusAlive, Voter: true,
+		Name: fmt.Sprintf("server-%d", i), ID: fmt.Sprintf("id-%d", i), RPCAddress: fmt.Sprintf("10.0.0.%d:8300", i),
+		Status: cluster.StatusAlive, Voter: true,
 	}
 }
 
 // healthyView is a cluster of n servers that server-1 leads.
 func healthyView(n int) *view {
-	v := &view{stop: cluster.StopInput{MaxTrailingLogs: cluster.DefaultMaxTrailingLogs, Topology: cluster.Topology{MembersKnown: true, RaftKnown: true}}}
-	var peers []string
+	v := &view{}
+	in, topology := &v.stop, &v.stop.Topology
+	in.MaxTrailingLogs, topology.MembersKnown, topology.RaftKnown = cluster.DefaultMaxTrailingLogs, true, true
+	raft := probe.RaftView{
+		LeaderKnown: true, Leader: fakeServer(1).RPCAddress, PeersKnown: true, StatsKnown: true,
+		LastLogIndex: 1000, LastLogTerm: 2,
+	}
 	for i := 1; i <= n; i++ {
-		peers = append(peers, fakeServer(i).RPCAddress)
+		raft.Peers = append(raft.Peers, fakeServer(i).RPCAddress)
 	}
 	for i := 1; i <= n; i++ {
 		s := fakeServer(i)
-		v.stop.Topology.Servers = append(v.stop.Topology.Servers, s)
-		v.stop.Topology.Peers = append(v.stop.Topology.Peers, cluster.RaftPeer{ID: s.ID, Name: s.Name, Address: s.RPCAddress, Voter: true})
-		v.stop.Reports = append(v.stop.Reports, cluster.Report{Server: s, RPC: probe.RPCResult{
-			Result: probe.Result{Up: true, Verified: true},
-			Raft: probe.RaftView{
-				LeaderKnown: true, Leader: peers[0], PeersKnown: true, Peers: peers, StatsKnown: true, LastLogIndex: 1000, LastLogTerm: 2,
-			},
-		}})
-		v.death.Leader.Servers = append(v.death.Leader.Servers, cluster.AutopilotServer{Name: s.Name, Healthy: true, Alive: true})
+		rpc := probe.RPCResult{Result: probe.Result{Up: true, Verified: true}, Raft: raft}
+		peer := cluster.RaftPeer{ID: s.ID, Name: s.Name, Address: s.RPCAddress, Voter: true}
+		in.Reports = append(in.Reports, cluster.Report{Server: s, RPC: rpc})
+		topology.Servers, topology.Peers = append(topology.Servers, s), append(topology.Peers, peer)
+		v.death.Leader.Servers = append(v.death.Leader.Servers,
+			cluster.AutopilotServer{Name: s.Name, Healthy: true, Alive: true})
 	}
-	v.death.Topology, v.death.Reports = v.stop.Topology, v.stop.Reports
+	v.death.Topology, v.death.Reports = in.Topology, in.Reports
 	return v
 }
 
 // kill makes a server of a view dead: nothing listens on its ports.
 func (v *view) kill(i int) *view {
 	v.stop.Reports[i-1].Server.Status = cluster.StatusFailed
-	v.stop.Reports[i-1].RPC = probe.RPCResult{Result: probe.Result{Reason: probe.ReasonRefused, Phases: []probe.PhaseDuration{{Phase: probe.PhaseConnect}}}}
 	v.death.Leader.Servers[i-1] = cluster.AutopilotServer{Name: fakeServer(i).Name}
-	return v
+	return v.down(i, probe.ReasonRefused, probe.PhaseConnect)
 }
 
 // hang makes a server accept connections and answer none.
 func (v *view) hang(i int) *view {
-	v.stop.Reports[i-1].RPC = probe.RPCResult{Result: probe.Result{Reason: probe.ReasonTimeout, Phases: []probe.PhaseDuration{{Phase: probe.PhaseConnect}, {Phase: probe.PhaseRequest}}}}
+	return v.down(i, probe.ReasonTimeout, probe.PhaseConnect, probe.PhaseRequest)
+}
+
+// down makes port 8300 of a server fail for this reason in the last of these phases.
+func (v *view) down(i int, reason probe.Reason, phases ...probe.Phase) *view {
+	result := probe.Result{Reason: reason}
+	for _, phase := range phases {
+		result.Phases = append(result.Phases, probe.PhaseDuration{Phase: phase})
+	}
+	v.stop.Reports[i-1].RPC = probe.RPCResult{Result: result}
 	return v
 }
 
-// deeds counts what a fake action did.
-type deeds struct {
-	runs []string
-	// err is how the next ones end, and during is called meanwhile.
-	err    error
-	during func()
+// about is an alert about a server.
+func about(server string) *Alert {
+	return &Alert{Firing: true, Labels: map[string]string{"alertname": "A", "server": server}}
 }
 
 // fakeAction is judged as exec is, and does nothing.
 type fakeAction struct {
 	guards
-	deeds *deeds
+	*bench
 	// notFor is the server that it does not apply to.
 	notFor string
-	free   bool
 }
 
 func (*fakeAction) name() string           { return "fake" }
-func (f *fakeAction) guarded() bool        { return !f.free }
+func (*fakeAction) guarded() bool          { return true }
 func (*fakeAction) timeout() time.Duration { return time.Minute }
 
 func (f *fakeAction) applies(a *Alert, _ *view) string {
@@ -90,13 +98,13 @@ func (f *fakeAction) applies(a *Alert, _ *view) string {
 	return ""
 }
 
-func (f *fakeAction) judge(a *Alert, v *view) (plan, ruling) {
+func (f *fakeAction) judge(a *Alert, v *view) (plan, decision) {
 	return plan{"fake " + a.server(), func(context.Context) (string, error) {
-		f.deeds.runs = append(f.deeds.runs, a.server())
-		if f.deeds.during != nil {
-			f.deeds.during()
+		f.runs = append(f.runs, a.server())
+		if f.during != nil {
+			f.during()
 		}
-		return "out", f.deeds.err
+		return "out", f.err
 	}}, f.canLose(a.server(), v)
 }
 
@@ -106,47 +114,56 @@ type bench struct {
 	t       *testing.T
 	config  HistoryConfig
 	rules   []*rule
-	deeds   *deeds
 	view    *view
 	clock   time.Time
 	looks   int
 	maximum int
+
+	// runs are the servers of the fake actions that were made. err is how the next ones end; during is called meanwhile.
+	runs   []string
+	err    error
+	during func()
 }
 
 // newBench has the one rule that acts on alerts of this name.
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	b := &bench{
-		t: t, config: HistoryConfig{File: filepath.Join(t.TempDir(), "history"), MaxMegabytes: 1, Keep: 2}, deeds: &deeds{}, view: healthyView(3),
-		clock: time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC), maximum: 100,
+		t: t, config: HistoryConfig{File: filepath.Join(t.TempDir(), "history"), MaxMegabytes: 1, Keep: 2},
+		view: healthyView(3), clock: time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC), maximum: 100,
 	}
-	b.rules = []*rule{b.rule("act")}
+	b.rules = []*rule{b.rule("act", "A")}
 	b.restart()
 	t.Cleanup(func() { _ = b.Close() })
 	return b
 }
 
-// rule makes a rule for the alert A.
-func (b *bench) rule(name string) *rule {
-	b.t.Helper()
-	m, err := parseMatcher(`alertname="A"`)
-	must(b.t, err)
+// rule makes a rule for alerts of a name.
+func (b *bench) rule(name, alert string) *rule {
 	return &rule{
-		name: name, matchers: []matcher{m}, cooldown: time.Minute, maxPerHour: 100,
-		action: &fakeAction{guards: guards{expected: 3, require: RequireConfig{MinVoters: 3}}, deeds: b.deeds, notFor: "-"},
+		RuleConfig{Name: name, Cooldown: time.Minute, MaxPerHour: 100},
+		[]matcher{{label: "alertname", value: alert}},
+		&fakeAction{guards{expected: 3, require: RequireConfig{MinVoters: 3}}, b, "-"},
 	}
 }
 
-// restart begins anew on the history that there is.
+// restart begins with the history that there is.
 func (b *bench) restart() {
 	b.t.Helper()
 	if b.Responder != nil {
 		_ = b.Close()
 	}
-	r := &Responder{logger: log.NewNopLogger(), rules: b.rules, maxPerHour: b.maximum, now: func() time.Time { return b.clock }, look: func(context.Context) *view { b.looks++; return b.view }}
+	r := &Responder{
+		logger: log.NewNopLogger(), rules: b.rules, maxPerHour: b.maximum,
+		now:  func() time.Time { return b.clock },
+		look: func(context.Context) *view { b.looks++; return b.view },
+	}
 	must(b.t, r.open(b.config))
 	b.Responder = r
 }
+
+// wait lets time pass.
+func (b *bench) wait(d time.Duration) { b.clock = b.clock.Add(d) }
 
 // deliver delivers alerts, and decides on all of them.
 func (b *bench) deliver(alerts ...Alert) {
@@ -162,19 +179,22 @@ func (b *bench) enqueue(alerts ...Alert) {
 }
 
 func (b *bench) work() {
-	b.t.Helper()
-	for {
-		next, ok := b.take()
-		if !ok {
-			return
-		}
+	for next, ok := b.take(); ok; next, ok = b.take() {
 		b.decide(b.t.Context(), next)
 	}
 }
 
-// alert is one of a server that began so many seconds ago.
+// alert is one of a server that began so long ago.
 func (b *bench) alert(server string, ago time.Duration) Alert {
-	return Alert{Firing: true, Labels: map[string]string{"alertname": "A", "server": server}, StartsAt: b.clock.Add(-ago)}
+	a := *about(server)
+	a.StartsAt = b.clock.Add(-ago)
+	return a
+}
+
+// resolved is the same alert when it ends now.
+func (b *bench) resolved(a Alert) Alert {
+	a.Firing, a.EndsAt = false, b.clock
+	return a
 }
 
 // expect compares the results in the history, oldest first, and what was done.
@@ -182,13 +202,23 @@ func (b *bench) expect(runs []string, results ...Result) {
 	b.t.Helper()
 	records, _, err := b.history.query(filter{limit: 1000})
 	must(b.t, err)
-	slices.Reverse(records)
 	var got []Result
-	for _, r := range records {
+	for _, r := range slices.Backward(records) {
 		got = append(got, r.Result)
 	}
-	if !slices.Equal(got, results) || !slices.Equal(b.deeds.runs, runs) {
-		b.t.Errorf("results %v, done %v; want %v and %v; the last record is %+v", got, b.deeds.runs, results, runs, records[max(0, len(records)-1):])
+	if !slices.Equal(got, results) || !slices.Equal(b.runs, runs) {
+		b.t.Errorf("results %v, done %v; want %v and %v; the last record is %+v",
+			got, b.runs, results, runs, records[:min(1, len(records))])
+	}
+}
+
+// expectReason looks for a text in the reasons and the error of the latest record.
+func (b *bench) expectReason(want string) {
+	b.t.Helper()
+	records, _, err := b.history.query(filter{limit: 1})
+	must(b.t, err)
+	if got := strings.Join(append(records[0].Reasons, records[0].Error), " "); !strings.Contains(got, want) {
+		b.t.Errorf("the reason is %q; want %q in it", got, want)
 	}
 }
 

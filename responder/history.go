@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -43,11 +44,12 @@ func openHistory(c HistoryConfig, note func(Record)) (h *history, torn bool, err
 	if h.lockFile, err = lockKind.OpenToWrite(c.lockPath(), 0, 0o600); err != nil {
 		return nil, false, err
 	}
-	if err := lock(h.lockFile); err != nil {
-		_ = h.lockFile.Close()
-		return nil, false, fmt.Errorf("history %s is in use by another process: %w", c.File, err)
+	if err = lock(h.lockFile); err != nil {
+		err = fmt.Errorf("history %s is in use by another process: %w", c.File, err)
+	} else {
+		torn, err = h.load(note)
 	}
-	if torn, err = h.load(note); err != nil {
+	if err != nil {
 		_ = h.close()
 		return nil, false, err
 	}
@@ -57,12 +59,12 @@ func openHistory(c HistoryConfig, note func(Record)) (h *history, torn bool, err
 // load reads all files.
 func (h *history) load(note func(Record)) (torn bool, err error) {
 	for i := h.Keep; i > 0; i-- {
-		lines, err := readHistory(h.rotatedPath(i))
+		lines, err := readHistory(h.path(i))
 		if err != nil {
 			return false, err
 		}
 		if good, err := readRecords(lines, note); err != nil || good < len(lines) {
-			return false, unreadable(h.rotatedPath(i), lines[:good], err)
+			return false, unreadable(h.path(i), lines[:good], err)
 		}
 	}
 	var lines []byte
@@ -89,43 +91,28 @@ func unreadable(path string, good []byte, err error) error {
 	if err == nil {
 		err = errors.New("it ends in the middle of a line")
 	}
-	return fmt.Errorf("history %s, line %d: %w; fix the line, or move the file away: then the actions it records may be repeated",
-		path, bytes.Count(good, []byte{'\n'})+2, err) // The header is line 1.
+	line := bytes.Count(good, []byte{'\n'}) + 2 // The header is line 1.
+	return fmt.Errorf("history %s, line %d: %w; fix the line, or move the file away: "+
+		"then the actions it records may be repeated", path, line, err)
 }
-
-// errNoRecord means that a line cannot be read, and is not the last one.
-var errNoRecord = errors.New("this is no record")
 
 // readRecords reads lines and returns how many bytes of good ones the content begins with. What is torn at its end is
 // no error; a bad line with a good one after it is.
 func readRecords(content []byte, note func(Record)) (good int, err error) {
-	for rest := content; ; {
-		line, after, complete := bytes.Cut(rest, []byte{'\n'})
-		if !complete {
-			return good, nil
-		}
-		var r Record
-		if json.Unmarshal(line, &r) != nil || r.ID == 0 {
-			if anyRecord(after) {
-				return good, errNoRecord
-			}
-			return good, nil
-		}
-		note(r)
-		good += len(line) + 1
-		rest = after
-	}
-}
-
-// anyRecord reports whether there is a good line.
-func anyRecord(content []byte) bool {
+	bad := false
 	for line := range bytes.Lines(content) {
 		var r Record
-		if json.Unmarshal(line, &r) == nil && r.ID != 0 {
-			return true
+		switch {
+		case json.Unmarshal(line, &r) != nil || r.ID == 0:
+			bad = true
+		case bad:
+			return good, errors.New("this is no record")
+		case bytes.HasSuffix(line, []byte{'\n'}):
+			note(r)
+			good += len(line)
 		}
 	}
-	return false
+	return good, nil
 }
 
 // add writes a record, and returns when it is on the disk.
@@ -165,13 +152,10 @@ func (h *history) rotate() error {
 	if err := h.movable(); err != nil {
 		return err
 	}
-	for i := h.Keep; i > 1; i-- {
-		if err := os.Rename(h.rotatedPath(i-1), h.rotatedPath(i)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	for i := h.Keep; i > 0; i-- {
+		if err := os.Rename(h.path(i-1), h.path(i)); err != nil && (i == 1 || !errors.Is(err, fs.ErrNotExist)) {
 			return err
 		}
-	}
-	if err := os.Rename(h.File, h.rotatedPath(1)); err != nil {
-		return err
 	}
 	file, _, err := openHistoryFile(h.File)
 	if err != nil {
@@ -241,12 +225,8 @@ func (h *history) query(f filter) (records []Record, more bool, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	seen := make(map[uint64]bool)
-	for i := 0; i <= h.Keep; i++ {
-		path := h.File
-		if i > 0 {
-			path = h.rotatedPath(i)
-		}
-		lines, err := readHistory(path)
+	for i := range h.Keep + 1 {
+		lines, err := readHistory(h.path(i))
 		if err != nil {
 			return nil, false, err
 		}
@@ -254,19 +234,16 @@ func (h *history) query(f filter) (records []Record, more bool, err error) {
 		if _, err := readRecords(lines, func(r Record) { page = append(page, r) }); err != nil {
 			return nil, false, err
 		}
-		for j := len(page) - 1; j >= 0; j-- {
-			r := &page[j]
-			if seen[r.ID] { // The line from before the action.
-				continue
-			}
+		for _, r := range slices.Backward(page) {
+			later := seen[r.ID] // Then this is the line from before the action.
 			seen[r.ID] = true
-			if !f.wants(r) {
+			if later || !f.wants(&r) {
 				continue
 			}
 			if len(records) == f.limit {
 				return records, true, nil
 			}
-			records = append(records, *r)
+			records = append(records, r)
 		}
 	}
 	return records, false, nil

@@ -27,6 +27,14 @@ func historyIn(t *testing.T, c HistoryConfig) (*history, []Record, bool) {
 	return h, records, torn
 }
 
+// ids are the IDs of records.
+func ids(records []Record) (ids []uint64) {
+	for _, r := range records {
+		ids = append(ids, r.ID)
+	}
+	return ids
+}
+
 func smallHistory(t *testing.T) HistoryConfig {
 	t.Helper()
 	return HistoryConfig{File: filepath.Join(t.TempDir(), "history.jsonl"), MaxMegabytes: 1, Keep: 3}
@@ -36,8 +44,12 @@ func smallHistory(t *testing.T) HistoryConfig {
 func sampleRecord(id uint64, result Result) Record {
 	at := time.Date(2026, 11, 25, 12, 0, int(id), 0, time.UTC)
 	r := Record{
-		ID: id, Time: at, Rule: fmt.Sprintf("rule-%d", id%2), Action: actionExec, Result: result, What: "Run /bin/true", Reasons: []string{"Because."},
-		Alert: AlertRef{fmt.Sprintf("f%d", id), at.Add(-time.Minute), map[string]string{"alertname": "A", "server": fmt.Sprintf("server-%d", id%3), "odd": "\n\"\x00ä"}},
+		ID: id, Time: at, Rule: fmt.Sprintf("rule-%d", id%2), Action: actionExec, Result: result,
+		What: "Run /bin/true", Reasons: []string{"Because."},
+		Alert: AlertRef{
+			fmt.Sprintf("f%d", id), at.Add(-time.Minute),
+			map[string]string{"alertname": "A", "server": fmt.Sprintf("server-%d", id%3), "odd": "\n\"\x00ä"},
+		},
 	}
 	if result.acted() {
 		r.Quorum = &QuorumRecord{3, 3, 2, 2, 3, 2}
@@ -89,30 +101,28 @@ func TestHistory_CutAnywhere(t *testing.T) {
 // What a power failure can leave behind a file is cut off as well; a bad line before good ones is not passed over.
 func TestHistory_Spoilt(t *testing.T) {
 	t.Parallel()
-	c := smallHistory(t)
-	h, _, _ := historyIn(t, c)
-	must(t, h.add(sampleRecord(1, ResultStarted)))
-	must(t, h.close())
-	good, err := os.ReadFile(c.File)
-	must(t, err)
-
-	must(t, os.WriteFile(c.File, append(append([]byte(nil), good...), "\x00\x00\n\x00{\n"...), 0o600))
-	h, records, torn := historyIn(t, c)
-	if len(records) != 1 || !torn {
-		t.Errorf("%d records, torn %v; want the one, and the zeros cut off", len(records), torn)
-	}
-	must(t, h.close())
-
-	must(t, os.WriteFile(c.File, append(append(append([]byte(nil), good...), "{\"id\": \n"...), good[len(historyHeader)+1:]...), 0o600))
-	_, _, err = openHistory(c, func(Record) {})
-	if err == nil || !strings.Contains(err.Error(), c.File+", line 3: this is no record") {
-		t.Errorf("error %v; want that line 3 is no record", err)
-	}
-	must(t, os.WriteFile(c.File, good, 0o600))
-	must(t, os.WriteFile(c.File+".1", good[:len(historyHeader)+20], 0o600))
-	_, _, err = openHistory(c, func(Record) {})
-	if err == nil || !strings.Contains(err.Error(), c.File+".1, line 2: it ends in the middle of a line") {
-		t.Errorf("error %v; want that the older file is torn", err)
+	header, record := historyHeader+"\n", `{"id":1,"result":"started"}`+"\n"
+	for _, tc := range []struct{ name, content, older, want string }{
+		{"zeros at the end", header + record + "\x00\x00\n\x00{\n", "", ""},
+		{"a bad line", header + record + "{\"id\": \n" + record, "", ", line 3: this is no record; fix the line"},
+		{"an older file is torn", header + record, header + record[:20], ".1, line 2: it ends in the middle of a line"},
+	} {
+		c := smallHistory(t)
+		must(t, os.WriteFile(c.File, []byte(tc.content), 0o600))
+		must(t, os.WriteFile(c.File+".1", []byte(tc.older), 0o600))
+		records := 0
+		h, torn, err := openHistory(c, func(Record) { records++ })
+		if tc.want != "" {
+			if err == nil || !strings.Contains(err.Error(), c.File+tc.want) {
+				t.Errorf("%s: error %v; want %q", tc.name, err, tc.want)
+			}
+			continue
+		}
+		must(t, err)
+		if records != 1 || !torn {
+			t.Errorf("%s: %d records, torn %v; want the one, and the rest cut off", tc.name, records, torn)
+		}
+		must(t, h.close())
 	}
 }
 
@@ -120,11 +130,56 @@ func TestHistory_OneProcess(t *testing.T) {
 	t.Parallel()
 	c := smallHistory(t)
 	h, _, _ := historyIn(t, c)
-	if _, _, err := openHistory(c, func(Record) {}); err == nil || !strings.Contains(err.Error(), "is in use by another process") {
+	_, _, err := openHistory(c, func(Record) {})
+	if err == nil || !strings.Contains(err.Error(), "is in use by another process") {
 		t.Errorf("error %v; want that the history is in use", err)
 	}
 	must(t, h.close())
 	historyIn(t, c)
+}
+
+// What is not the responder's stays as it is, at any path that the responder would write to, and so do the files beside
+// it. What can be taken is taken: an empty file too.
+func TestHistory_Foreign(t *testing.T) {
+	t.Parallel()
+	header, record := historyHeader+"\n", `{"id":1,"result":"done"}`+"\n"
+	for _, foreign := range []string{
+		"Notes of mine\nand more", "\n", `{"id":1,"msg":"hello"}` + "\n", record, header[:20],
+		strings.Replace(header, ":1}", ":2}", 1) + record,
+	} {
+		for _, name := range []string{"", ".lock", ".1", ".3"} {
+			c := smallHistory(t)
+			files := map[string]string{"": header + record + `{"id":2,`, ".lock": "", ".1": ""} // It would be repaired.
+			files[name] = foreign
+			for name, content := range files {
+				must(t, os.WriteFile(c.File+name, []byte(content), 0o600))
+			}
+			_, _, err := openHistory(c, func(Record) {})
+			for _, err := range []error{err, c.Check()} {
+				if err == nil || !strings.HasPrefix(err.Error(), c.File+name+" exists and is not ") ||
+					!strings.HasSuffix(err.Error(), "such as /var/lib/consul-responder/history.jsonl") {
+					t.Errorf("%q as %s: error %v; want that it is not the responder's", foreign, name, err)
+				}
+			}
+			for name, want := range files {
+				if got, err := os.ReadFile(c.File + name); err != nil || string(got) != want {
+					t.Errorf("%s has %q, %v; want %q as before", name, got, err, want)
+				}
+			}
+			if all, err := filepath.Glob(c.File + "*"); err != nil || len(all) != len(files) {
+				t.Errorf("there are %q, %v; want no more files", all, err)
+			}
+		}
+	}
+	c := smallHistory(t)
+	for _, name := range []string{"", ".lock", ".1"} {
+		must(t, os.WriteFile(c.File+name, nil, 0o600))
+	}
+	must(t, c.Check())
+	historyIn(t, c)
+	if got, err := os.ReadFile(c.File); err != nil || string(got) != header {
+		t.Errorf("an empty file has become %q, %v; want a history", got, err)
+	}
 }
 
 // The files are no larger than allowed, no more than those to keep are kept, and what they have is read in order.
@@ -150,28 +205,25 @@ func TestHistory_Rotation(t *testing.T) {
 		}
 	}
 	h, records, _ := historyIn(t, c)
-	var ids []uint64
-	for _, r := range records {
-		ids = append(ids, r.ID)
-	}
-	if diff := cmp.Diff([]uint64{5, 6, 7, 8, 9, 10, 11, 12}, ids); diff != "" {
+	if diff := cmp.Diff([]uint64{5, 6, 7, 8, 9, 10, 11, 12}, ids(records)); diff != "" {
 		t.Errorf("records (-want +got):\n%s", diff)
 	}
 	found, more, err := h.query(filter{limit: 3, before: 8})
 	must(t, err)
-	if len(found) != 3 || found[0].ID != 7 || found[2].ID != 5 || more {
-		t.Errorf("%d records, more %v; want 7, 6 and 5, and no more", len(found), more)
+	if diff := cmp.Diff([]uint64{7, 6, 5}, ids(found)); diff != "" || more {
+		t.Errorf("more %v; records (-want +got):\n%s", more, diff)
 	}
 }
 
 func TestHistory_Query(t *testing.T) {
 	t.Parallel()
 	h, _, _ := historyIn(t, smallHistory(t))
-	must(t, h.add(sampleRecord(1, ResultRefused)))
-	must(t, h.add(sampleRecord(2, ResultStarted)))
-	must(t, h.add(sampleRecord(2, ResultDone)))
-	must(t, h.add(sampleRecord(3, ResultRefused)))
-	must(t, h.add(sampleRecord(4, ResultStarted)))
+	for _, r := range []Record{
+		sampleRecord(1, ResultRefused), sampleRecord(2, ResultStarted), sampleRecord(2, ResultDone),
+		sampleRecord(3, ResultRefused), sampleRecord(4, ResultStarted),
+	} {
+		must(t, h.add(r))
+	}
 	at := func(id int) time.Time { return sampleRecord(uint64(id), ResultDone).Time }
 	for _, tc := range []struct {
 		name string
@@ -194,11 +246,7 @@ func TestHistory_Query(t *testing.T) {
 	} {
 		records, more, err := h.query(tc.f)
 		must(t, err)
-		var ids []uint64
-		for _, r := range records {
-			ids = append(ids, r.ID)
-		}
-		if diff := cmp.Diff(tc.want, ids); diff != "" || more != tc.more {
+		if diff := cmp.Diff(tc.want, ids(records)); diff != "" || more != tc.more {
 			t.Errorf("%s: more %v, want %v; records (-want +got):\n%s", tc.name, more, tc.more, diff)
 		}
 	}

@@ -24,19 +24,25 @@ var (
 	lockKind = ownfile.Empty("a lock of the responder")
 )
 
-// ofAnotherHistory matches what rotatedPath and lockPath return for any history. If such a path were a history of its
-// own, the other one would replace it.
+// ofAnotherHistory matches the names of the lock and of the older files of any history. If such a path were a history
+// of its own, the other one would replace it.
 var ofAnotherHistory = regexp.MustCompile(`\.([0-9]+|lock)$`)
 
 func (c *HistoryConfig) lockPath() string { return c.File + ".lock" }
 
-func (c *HistoryConfig) rotatedPath(i int) string { return fmt.Sprintf("%s.%d", c.File, i) }
+// path is that of the history, and from 1 on of its older files.
+func (c *HistoryConfig) path(i int) string {
+	if i == 0 {
+		return c.File
+	}
+	return fmt.Sprintf("%s.%d", c.File, i)
+}
 
 // Check returns why the responder must not use these files: one of them is not its own. It changes nothing.
 func (c *HistoryConfig) Check() error {
 	errs := []error{historyKind.Check(c.File), lockKind.Check(c.lockPath())}
-	for i := 1; i <= c.Keep; i++ {
-		errs = append(errs, historyKind.Check(c.rotatedPath(i)))
+	for i := range c.Keep {
+		errs = append(errs, historyKind.Check(c.path(i+1)))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("%w; choose a path where FILE, FILE.lock and FILE.1 to FILE.%d do not exist yet, "+

@@ -5,6 +5,7 @@ package responder
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -17,7 +18,7 @@ type ledger struct {
 	lastID uint64
 	// live and dry have, by an alert's fingerprint, the latest action: what a dry run did keeps only other dry runs from
 	// doing it again.
-	live, dry map[string]deed
+	live, dry map[string]pastAction
 	// byRule are when a rule acted, and all when any rule did that is guarded: live ones in the last hour, and the latest.
 	byRule, dryByRule map[string][]time.Time
 	all               []time.Time
@@ -30,15 +31,16 @@ type ledger struct {
 	resolved map[string]resolution
 }
 
-// deed is an action that an alert led to.
-type deed struct{ startsAt, at time.Time }
+// pastAction is an action at a time, and when the alert began that led to it.
+type pastAction struct{ startsAt, at time.Time }
 
 // resolution is when an alert ended, and when that was delivered.
 type resolution struct{ endsAt, at time.Time }
 
 func newLedger() *ledger {
 	return &ledger{
-		live: make(map[string]deed), dry: make(map[string]deed), byRule: make(map[string][]time.Time), dryByRule: make(map[string][]time.Time),
+		live: make(map[string]pastAction), dry: make(map[string]pastAction),
+		byRule: make(map[string][]time.Time), dryByRule: make(map[string][]time.Time),
 		open: make(map[uint64]Record), resolved: make(map[string]resolution),
 	}
 }
@@ -46,7 +48,7 @@ func newLedger() *ledger {
 // note takes a record into account. An action is noted twice, when it begins and when it has ended.
 func (l *ledger) note(r Record) {
 	l.lastID = max(l.lastID, r.ID)
-	done := deed{r.Alert.StartsAt, r.Time}
+	done := pastAction{r.Alert.StartsAt, r.Time}
 	switch {
 	case r.Result == ResultDryRun:
 		l.dry[r.Alert.Fingerprint] = done
@@ -94,25 +96,16 @@ func inLastHour(times []time.Time, now time.Time) int {
 // repeated reports whether an alert has led to an action already. The same alert of two Prometheus servers began at
 // two times: any that began before the action is the same one.
 func (l *ledger) repeated(a *Alert, dry bool) bool {
-	same := func(d deed, ok bool) bool { return ok && (a.StartsAt.Equal(d.startsAt) || !a.StartsAt.After(d.at)) }
-	d, ok := l.live[a.fingerprint()]
-	if same(d, ok) {
-		return true
+	in := func(past map[string]pastAction) bool {
+		p, ok := past[a.fingerprint()]
+		return ok && (a.StartsAt.Equal(p.startsAt) || !a.StartsAt.After(p.at))
 	}
-	if !dry {
-		return false
-	}
-	d, ok = l.dry[a.fingerprint()]
-	return same(d, ok)
+	return in(l.live) || dry && in(l.dry)
 }
 
 // resolve remembers that an alert was delivered as resolved.
 func (l *ledger) resolve(a *Alert, now time.Time) {
-	for fingerprint, r := range l.resolved {
-		if now.Sub(r.at) > resolvedMemory {
-			delete(l.resolved, fingerprint)
-		}
-	}
+	maps.DeleteFunc(l.resolved, func(_ string, r resolution) bool { return now.Sub(r.at) > resolvedMemory })
 	l.resolved[a.fingerprint()] = resolution{a.EndsAt, now}
 }
 
@@ -124,17 +117,18 @@ func (l *ledger) outdated(a *Alert, now time.Time) bool {
 
 // pause says why a rule may not act at this time; empty if it may. maxPerHour is the limit of all rules.
 func (l *ledger) pause(r *rule, maxPerHour int, now time.Time) string {
-	own := l.byRule[r.name]
-	if r.dryRun {
-		own = slices.Concat(own, l.dryByRule[r.name])
+	own := l.byRule[r.Name]
+	if r.DryRun {
+		own = slices.Concat(own, l.dryByRule[r.Name])
 	}
 	for _, at := range own {
-		if left := r.cooldown - now.Sub(at); left > 0 {
-			return fmt.Sprintf("The rule acted at %s, and its cooldown is over in %s.", at.Format(time.RFC3339), left.Round(time.Second))
+		if left := r.Cooldown - now.Sub(at); left > 0 {
+			return fmt.Sprintf("The rule acted at %s, and its cooldown is over in %s.",
+				at.Format(time.RFC3339), left.Round(time.Second))
 		}
 	}
-	if n := inLastHour(own, now); n >= r.maxPerHour {
-		return fmt.Sprintf("The rule acted %d times in the last hour, and may %d times.", n, r.maxPerHour)
+	if n := inLastHour(own, now); n >= r.MaxPerHour {
+		return fmt.Sprintf("The rule acted %d times in the last hour, and may %d times.", n, r.MaxPerHour)
 	}
 	if n := inLastHour(l.all, now); r.action.guarded() && n >= maxPerHour {
 		return fmt.Sprintf("All rules together acted %d times in the last hour, and may %d times.", n, maxPerHour)

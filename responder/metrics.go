@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
 // metrics are those of the responder.
@@ -21,36 +22,36 @@ type metrics struct {
 
 // newMetrics has a series for each result of each rule, so that the first one is an increase.
 func newMetrics(rules []*rule) *metrics {
+	registry := prometheus.NewRegistry()
+	auto := promauto.With(registry)
 	m := &metrics{
-		registry: prometheus.NewRegistry(),
-		alertsReceived: prometheus.NewCounter(prometheus.CounterOpts{
+		registry: registry,
+		alertsReceived: auto.NewCounter(prometheus.CounterOpts{
 			Name: "consul_responder_alerts_received_total",
 			Help: "Alerts that were delivered, firing and resolved ones, whether a rule matches them or not.",
 		}),
-		actions: prometheus.NewCounterVec(prometheus.CounterOpts{
+		actions: auto.NewCounterVec(prometheus.CounterOpts{
 			Name: "consul_responder_actions_total",
-			Help: "Decisions on alerts since the start, by how they ended: done, failed, timeout, unknown (killed meanwhile), dry_run, refused_by_guard or cooldown.",
+			Help: "Decisions on alerts since the start, by how they ended: done, failed, timeout, unknown (killed meanwhile), " +
+				"dry_run, refused_by_guard or cooldown.",
 		}, []string{"rule", "action", "result"}),
-		last: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		last: auto.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "consul_responder_last_action_timestamp_seconds",
 			Help: "When the last action began, dry runs left out; absent if there was none.",
 		}, nil),
 	}
-	m.registry.MustRegister(
-		m.alertsReceived, m.actions, m.last,
+	registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		versioncollector.NewCollector("consul_responder"),
 	)
 	for _, r := range rules {
 		for _, result := range results {
-			m.actions.WithLabelValues(r.name, r.action.name(), string(result))
+			m.actions.WithLabelValues(r.Name, r.action.name(), string(result))
 		}
 	}
 	return m
 }
-
-func (m *metrics) received(alerts int) { m.alertsReceived.Add(float64(alerts)) }
 
 func (m *metrics) action(rule, action string, result Result) {
 	m.actions.WithLabelValues(rule, action, string(result)).Inc()

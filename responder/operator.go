@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/hashicorp/consul/api"
 
@@ -16,49 +17,68 @@ import (
 )
 
 // operator writes to Consul: the two things that an action can. Nothing else in this program does.
-type operator struct{ client *api.Client }
-
-// newOperator returns one that reaches the agent as the snapshots do.
-func newOperator(opts consul.Options) (*operator, error) {
-	opts.Namespace, opts.Partition = "", "" // Raft knows neither.
-	client, err := consul.NewAPIClient(opts)
-	if err != nil {
-		return nil, err
-	}
-	return &operator{client}, nil
+type operator struct {
+	consul *cluster.Cluster
+	client *api.Client
 }
 
-// transferText is what transfer asks of Consul. An empty id lets the leader choose.
-func transferText(id string) string {
+// newOperator returns one that reaches the agent as the snapshots of the cluster do.
+func newOperator(c *cluster.Cluster) (*operator, error) {
+	opts := c.Options().Client
+	opts.Namespace, opts.Partition = "", "" // Raft knows neither.
+	client, err := consul.NewAPIClient(opts)
+	return &operator{c, client}, err
+}
+
+// A request makes Consul do something.
+type request struct {
+	// text is what it says, for the history.
+	text string
+	send func(context.Context) error
+}
+
+// transfer makes the leader hand over. An empty id lets it choose to whom.
+func (o *operator) transfer(id string) request {
 	text := "POST /v1/operator/raft/transfer-leader"
 	if id != "" {
 		text += "?id=" + id
 	}
-	return text
-}
-
-// transfer makes the leader hand over.
-func (o *operator) transfer(ctx context.Context, id string) error {
-	_, err := o.client.Operator().RaftLeaderTransfer(id, new(api.QueryOptions).WithContext(ctx))
-	if status, ok := errors.AsType[api.StatusError](err); ok && status.Code == http.StatusNotFound {
-		return fmt.Errorf("this Consul cannot transfer the leadership, which takes 1.16 or later: %w", err)
-	}
-	return err
-}
-
-// removePeerText is what removePeer asks of Consul.
-func removePeerText(p cluster.RaftPeer) string {
-	if p.ID == "" {
-		return "DELETE /v1/operator/raft/peer?address=" + p.Address
-	}
-	return "DELETE /v1/operator/raft/peer?id=" + p.ID
+	return request{text, func(ctx context.Context) error {
+		_, err := o.client.Operator().RaftLeaderTransfer(id, new(api.QueryOptions).WithContext(ctx))
+		if status, ok := errors.AsType[api.StatusError](err); ok && status.Code == http.StatusNotFound {
+			return fmt.Errorf("this Consul cannot transfer the leadership, which takes 1.16 or later: %w", err)
+		}
+		return err
+	}}
 }
 
 // removePeer takes a server out of the Raft configuration.
-func (o *operator) removePeer(ctx context.Context, p cluster.RaftPeer) error {
-	options := new(api.WriteOptions).WithContext(ctx)
+func (o *operator) removePeer(p cluster.RaftPeer) request {
+	by, value, remove := "id", p.ID, (*api.Operator).RaftRemovePeerByID
 	if p.ID == "" {
-		return o.client.Operator().RaftRemovePeerByAddress(p.Address, options)
+		by, value, remove = "address", p.Address, (*api.Operator).RaftRemovePeerByAddress
 	}
-	return o.client.Operator().RaftRemovePeerByID(p.ID, options)
+	return request{"DELETE /v1/operator/raft/peer?" + by + "=" + value, func(ctx context.Context) error {
+		return remove(o.client.Operator(), value, new(api.WriteOptions).WithContext(ctx))
+	}}
+}
+
+// untilSeen sends the request, and looks at the cluster until there is something to say about what came of it. The
+// error says that missing never came.
+func (o *operator) untilSeen(r request, missing string, seen func(*view) string) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		if err := r.send(ctx); err != nil {
+			return "", err
+		}
+		for {
+			if text := seen(look(ctx, o.consul, false)); text != "" {
+				return text, nil
+			}
+			select {
+			case <-time.After(500 * time.Millisecond):
+			case <-ctx.Done():
+				return "", fmt.Errorf("it is done as Consul says, and %s: %w", missing, ctx.Err())
+			}
+		}
+	}
 }

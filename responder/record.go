@@ -3,7 +3,10 @@
 
 package responder
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Result is how a decision ended.
 type Result string
@@ -24,16 +27,13 @@ const (
 )
 
 // results are those that a decision can end with, each a label of a metric.
-var results = []Result{ResultDone, ResultDryRun, ResultRefused, ResultCooldown, ResultFailed, ResultTimeout, ResultUnknown}
+var results = []Result{
+	ResultDone, ResultDryRun, ResultRefused, ResultCooldown, ResultFailed, ResultTimeout, ResultUnknown,
+}
 
 // acted is whether something was done, or may have been.
 func (r Result) acted() bool {
-	switch r {
-	case ResultStarted, ResultDone, ResultFailed, ResultTimeout, ResultUnknown:
-		return true
-	default:
-		return false
-	}
+	return slices.Contains([]Result{ResultStarted, ResultDone, ResultFailed, ResultTimeout, ResultUnknown}, r)
 }
 
 // Record is one decision. As JSON it is a line of the history, and public: fields are only ever added. An action has

@@ -6,7 +6,6 @@ package responder
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -36,7 +35,6 @@ type Responder struct {
 	secret     func() string
 	history    *history
 	metrics    *metrics
-	handler    http.Handler
 	logger     log.Logger
 	// now is time.Now but in tests.
 	now func() time.Time
@@ -71,12 +69,11 @@ func New(opts Options) (*Responder, error) {
 	if err := r.makeRules(opts.Config); err != nil {
 		return nil, err
 	}
-	removes := slices.ContainsFunc(r.rules, func(rule *rule) bool { return rule.action.name() == actionRemove })
+	removes := slices.ContainsFunc(r.rules, func(rule *rule) bool { return rule.Action.Remove != nil })
 	r.look = func(ctx context.Context) *view { return look(ctx, r.consul, removes) }
 	if err := r.open(opts.Config.History); err != nil {
 		return nil, err
 	}
-	r.handler = newHandler(r)
 	return r, nil
 }
 
@@ -101,13 +98,12 @@ func (r *Responder) open(c HistoryConfig) error {
 
 // makeRules makes the rules from a configuration that Load has checked.
 func (r *Responder) makeRules(c *Config) error {
-	operator, err := newOperator(r.consul.Options().Client)
+	operator, err := newOperator(r.consul)
 	if err != nil {
 		return err
 	}
-	for i := range c.Rules {
-		rc := &c.Rules[i]
-		made := &rule{name: rc.Name, dryRun: rc.DryRun, cooldown: rc.Cooldown, maxPerHour: rc.MaxPerHour}
+	for _, rc := range c.Rules {
+		made := &rule{RuleConfig: rc}
 		for _, text := range rc.Matchers {
 			m, err := parseMatcher(text)
 			if err != nil {
@@ -116,17 +112,15 @@ func (r *Responder) makeRules(c *Config) error {
 			made.matchers = append(made.matchers, m)
 		}
 		g := guards{expected: c.ExpectedServers, require: rc.Require}
-		switch a := &rc.Action; {
+		switch a := rc.Action; {
 		case a.Transfer != nil:
-			made.action = &transferLeadership{guards: g, consul: r.consul, operator: operator, to: a.Transfer.To}
+			made.action = &transferLeadership{guards: g, TransferConfig: *a.Transfer, operator: operator}
 		case a.Remove != nil:
-			made.action = &removeDeadPeer{
-				guards: g, consul: r.consul, operator: operator, deadFor: a.Remove.DeadFor, silentHostIsDead: a.Remove.SilentHostIsDead,
-			}
+			made.action = &removeDeadPeer{guards: g, RemoveConfig: *a.Remove, operator: operator}
 		case a.Exec != nil:
-			made.action = &execCommand{guards: g, rule: rc.Name, command: a.Exec.Command, args: a.Exec.Args, limit: a.Exec.Timeout}
+			made.action = &execCommand{guards: g, ExecConfig: *a.Exec, rule: rc.Name}
 		default:
-			made.action = &notify{rule: rc.Name, url: a.Notify.URL, limit: a.Notify.Timeout}
+			made.action = &notify{NotifyConfig: *a.Notify, rule: rc.Name}
 		}
 		r.rules = append(r.rules, made)
 	}
@@ -184,18 +178,19 @@ var errQueueFull = fmt.Errorf("%d alerts wait already", maxQueue)
 // receive puts those alerts of a delivery into the queue that fire and that a rule matches. It returns how many.
 func (r *Responder) receive(alerts []Alert) (queued int, err error) {
 	now := r.now()
-	r.metrics.received(len(alerts))
+	r.metrics.alertsReceived.Add(float64(len(alerts)))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i := range alerts {
 		a := &alerts[i]
 		fingerprint := a.fingerprint()
+		same := func(j job) bool { return j.fingerprint == fingerprint }
 		if !a.Firing {
 			r.ledger.resolve(a, now)
-			r.withdraw(fingerprint)
+			r.queue = slices.DeleteFunc(r.queue, same)
 			continue
 		}
-		if len(r.matching(a)) == 0 || r.waits(fingerprint) || r.ledger.outdated(a, now) {
+		if len(r.matching(a)) == 0 || slices.ContainsFunc(r.queue, same) || r.ledger.outdated(a, now) {
 			continue
 		}
 		if len(r.queue) >= maxQueue {
@@ -209,16 +204,6 @@ func (r *Responder) receive(alerts []Alert) (queued int, err error) {
 	default: // It is awake.
 	}
 	return queued, nil
-}
-
-// waits reports whether an alert is in the queue. The caller holds mu.
-func (r *Responder) waits(fingerprint string) bool {
-	return slices.ContainsFunc(r.queue, func(j job) bool { return j.fingerprint == fingerprint })
-}
-
-// withdraw takes an alert out of the queue. The caller holds mu.
-func (r *Responder) withdraw(fingerprint string) {
-	r.queue = slices.DeleteFunc(r.queue, func(j job) bool { return j.fingerprint == fingerprint })
 }
 
 // take returns the first alert of the queue.
@@ -235,11 +220,5 @@ func (r *Responder) take() (job, bool) {
 
 // matching returns the rules that match an alert, in their order.
 func (r *Responder) matching(a *Alert) []*rule {
-	var matching []*rule
-	for _, rule := range r.rules {
-		if rule.matches(a.Labels) {
-			matching = append(matching, rule)
-		}
-	}
-	return matching
+	return slices.DeleteFunc(slices.Clone(r.rules), func(rule *rule) bool { return !rule.matches(a.Labels) })
 }

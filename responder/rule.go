@@ -4,106 +4,66 @@
 package responder
 
 import (
-	"errors"
-	"fmt"
 	"net/url"
-	"path/filepath"
 	"regexp"
-	"strings"
+	"slices"
 	"time"
 )
 
 // ruleName is what can stand in a metric, a log and a file's name.
 var ruleName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
 
-// problems returns all that is wrong with a rule.
-func (r *RuleConfig) problems() []error {
-	var errs []error
-	note := func(key, format string, args ...any) { errs = append(errs, fmt.Errorf(key+": "+format, args...)) }
-	if !ruleName.MatchString(r.Name) {
-		note("name", "%q has other characters than letters, digits, '_', '-' and '.', or none", r.Name)
-	}
-	if len(r.Matchers) == 0 {
-		note("matchers", "there is none, so that any alert would do")
-	}
+func (r *RuleConfig) check(want expectation) {
+	want(ruleName.MatchString(r.Name), "name", "%q has other characters than letters, digits, '_', '-' and '.', or none",
+		r.Name)
+	want(len(r.Matchers) > 0, "matchers", "there is none, so that any alert would do")
 	for _, text := range r.Matchers {
-		if _, err := parseMatcher(text); err != nil {
-			note("matchers", "%w", err)
-		}
+		_, err := parseMatcher(text)
+		want(err == nil, "matchers", "%w", err)
 	}
-	if r.Cooldown < time.Second {
-		note("cooldown", "%s is less than 1s", r.Cooldown)
-	}
-	if r.MaxPerHour < 1 {
-		note("max_per_hour", "%d is less than 1", r.MaxPerHour)
-	}
-	if r.Require.Margin < 0 {
-		note("require.margin", "%d is less than 0: the quorum would be lost", r.Require.Margin)
-	}
-	if r.Require.MinVoters < minVoters {
-		note("require.min_voters", "%d is less than %d: no server could fail then", r.Require.MinVoters, minVoters)
-	}
-	return append(errs, r.Action.problems()...)
+	want(r.Cooldown >= time.Second, "cooldown", "%s is less than 1s", r.Cooldown)
+	want(r.MaxPerHour >= 1, "max_per_hour", "%d is less than 1", r.MaxPerHour)
+	want(r.Require.Margin >= 0, "require.margin", "%d is less than 0: the quorum would be lost", r.Require.Margin)
+	want(r.Require.MinVoters >= minVoters, "require.min_voters", "%d is less than %d: no server could fail then",
+		r.Require.MinVoters, minVoters)
+	r.Action.check(want)
 }
 
-// problems returns all that is wrong with an action.
-func (a *ActionConfig) problems() []error {
-	var errs []error
-	note := func(key, format string, args ...any) {
-		errs = append(errs, fmt.Errorf("action."+key+": "+format, args...))
-	}
-	var named []string
+func (a *ActionConfig) check(want expectation) {
+	named := 0
 	if a.Transfer != nil {
-		named = append(named, actionTransfer)
+		named++
 	}
 	if c := a.Remove; c != nil {
-		named = append(named, actionRemove)
-		if c.DeadFor < time.Second {
-			note(actionRemove+".dead_for", "%s is less than 1s", c.DeadFor)
-		}
+		named++
+		want(c.DeadFor >= time.Second, "action.remove-dead-peer.dead_for", "%s is less than 1s", c.DeadFor)
 	}
 	if c := a.Exec; c != nil {
-		named = append(named, actionExec)
-		if !filepath.IsAbs(c.Command) {
-			note(actionExec+".command", "%q is no absolute path", c.Command)
-		} else if err := executable(c.Command); err != nil {
-			note(actionExec+".command", "%w", err)
-		}
-		if c.Timeout < time.Second || c.Timeout > time.Hour {
-			note(actionExec+".timeout", "%s is not between 1s and 1h", c.Timeout)
-		}
+		named++
+		err := executable(c.Command)
+		want(err == nil, "action.exec.command", "%w", err)
+		want(time.Second <= c.Timeout && c.Timeout <= time.Hour, "action.exec.timeout", "%s is not between 1s and 1h",
+			c.Timeout)
 	}
 	if c := a.Notify; c != nil {
-		named = append(named, actionNotify)
-		if u, err := url.Parse(c.URL); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-			note(actionNotify+".url", "not a URL with http or https") // Which may hold a password.
-		}
-		if c.Timeout < time.Second || c.Timeout > time.Minute {
-			note(actionNotify+".timeout", "%s is not between 1s and 1m", c.Timeout)
-		}
+		named++
+		u, err := url.Parse(c.URL)
+		good := err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
+		want(good, "action.notify.url", "not a URL with http or https") // Which may hold a password.
+		want(time.Second <= c.Timeout && c.Timeout <= time.Minute, "action.notify.timeout", "%s is not between 1s and 1m",
+			c.Timeout)
 	}
-	if len(named) != 1 {
-		errs = append(errs, errors.New("action: want one of "+strings.Join([]string{actionTransfer, actionRemove, actionExec, actionNotify}, ", ")+
-			", such as {"+actionTransfer+": {}}"))
-	}
-	return errs
+	want(named == 1, "action", "want one of transfer-leadership, remove-dead-peer, exec, notify, "+
+		"such as {transfer-leadership: {}}")
 }
 
 // rule is a rule in use.
 type rule struct {
-	name       string
-	matchers   []matcher
-	action     action
-	dryRun     bool
-	cooldown   time.Duration
-	maxPerHour int
+	RuleConfig
+	matchers []matcher
+	action   action
 }
 
 func (r *rule) matches(labels map[string]string) bool {
-	for i := range r.matchers {
-		if !r.matchers[i].matches(labels) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(r.matchers, func(m matcher) bool { return !m.matches(labels) })
 }

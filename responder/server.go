@@ -36,7 +36,10 @@ const (
 
 // NewServer returns the server of a responder.
 func NewServer(r *Responder) *http.Server {
-	return &http.Server{Handler: r.handler, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes}
+	return &http.Server{
+		Handler:           newHandler(r),
+		ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+	}
 }
 
 // newHandler serves deliveries and the history to those who know the secret, and metrics and health to anybody.
@@ -45,9 +48,9 @@ func newHandler(r *Responder) http.Handler {
 	mux.HandleFunc("POST /alerts", r.authorized(r.serveAlerts))
 	mux.HandleFunc("GET /history", r.authorized(r.serveHistory))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(r.metrics.registry, promhttp.HandlerOpts{}))
-	for _, path := range []string{"GET /-/healthy", "GET /-/ready"} {
-		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "the responder is up\n") })
-	}
+	up := func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "the responder is up\n") }
+	mux.HandleFunc("GET /-/healthy", up)
+	mux.HandleFunc("GET /-/ready", up)
 	return mux
 }
 
@@ -59,7 +62,8 @@ func (r *Responder) authorized(next http.HandlerFunc) http.HandlerFunc {
 		if r.secret != nil {
 			given, ok := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer ")
 			if !ok || subtle.ConstantTimeCompare([]byte(given), []byte(r.secret())) != 1 {
-				level.Warn(r.logger).Log("msg", "request without the secret is refused", "path", req.URL.Path, "from", req.RemoteAddr)
+				level.Warn(r.logger).Log("msg", "request without the secret is refused",
+					"path", req.URL.Path, "from", req.RemoteAddr)
 				w.Header().Set("WWW-Authenticate", "Bearer")
 				http.Error(w, "the secret is missing or wrong", http.StatusUnauthorized)
 				return
@@ -79,7 +83,8 @@ func (r *Responder) serveAlerts(w http.ResponseWriter, req *http.Request) {
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout)) // Not every connection has one.
 	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxWebhookBytes))
 	if _, tooLong := errors.AsType[*http.MaxBytesError](err); tooLong {
-		r.reject(w, req, http.StatusRequestEntityTooLarge, fmt.Errorf("more than %d bytes; set max_alerts in Alertmanager's webhook_config", maxWebhookBytes))
+		r.reject(w, req, http.StatusRequestEntityTooLarge,
+			fmt.Errorf("more than %d bytes; set max_alerts in Alertmanager's webhook_config", maxWebhookBytes))
 		return
 	}
 	if err != nil {
@@ -139,14 +144,10 @@ func parseFilter(query url.Values) (filter, error) {
 		server: query.Get("server"), limit: historyLimit,
 	}
 	var errs []error
-	note := func(key string, err error) {
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s=%.60q: %w", key, query.Get(key), err))
-		}
-	}
 	for key := range query {
 		var err error
-		switch value := query.Get(key); key {
+		value := query.Get(key)
+		switch key {
 		case "rule", "action", "result", "alertname", "server":
 		case "since":
 			f.since, err = time.Parse(time.RFC3339, value)
@@ -159,9 +160,12 @@ func parseFilter(query url.Values) (filter, error) {
 				err = fmt.Errorf("want 1 to %d", maxHistoryLimit)
 			}
 		default:
-			err = errors.New("there is no such filter; there are rule, action, result, alertname, server, since, until, before and limit")
+			err = errors.New("there is no such filter; there are rule, action, result, alertname, server, since, until, " +
+				"before and limit")
 		}
-		note(key, err)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s=%.60q: %w", key, value, err))
+		}
 	}
 	return f, errors.Join(errs...)
 }

@@ -5,14 +5,13 @@ package responder
 
 import (
 	"encoding/json"
-	"net/http"
+	"fmt"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	dto "github.com/prometheus/client_model/go"
 )
 
 // request asks the handler of a bench.
@@ -35,23 +34,19 @@ func (b *bench) series(name string) map[string]float64 {
 	must(b.t, err)
 	values := make(map[string]float64)
 	for _, f := range families {
-		if f.GetName() != name {
-			continue
-		}
 		for _, m := range f.GetMetric() {
-			values[result(m)] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			result := ""
+			for _, l := range m.GetLabel() {
+				if l.GetName() == "result" {
+					result = l.GetValue()
+				}
+			}
+			if f.GetName() == name {
+				values[result] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
 		}
 	}
 	return values
-}
-
-func result(m *dto.Metric) string {
-	for _, l := range m.GetLabel() {
-		if l.GetName() == "result" {
-			return l.GetValue()
-		}
-	}
-	return ""
 }
 
 // Those who do not know the secret can neither deliver nor read.
@@ -60,24 +55,14 @@ func TestServer_Secret(t *testing.T) {
 	b := newBench(t)
 	secret := "s3cret"
 	b.secret = func() string { return secret }
-	for _, tc := range []struct {
-		authorization string
-		status        int
-	}{
-		{"", 401},
-		{"Bearer ", 401},
-		{"Bearer s3cre", 401},
-		{"Bearer s3cret ", 401},
-		{"Bearer s3creT", 401},
-		{"Bearer wrong", 401},
-		{"bearer s3cret", 401},
-		{"s3cret", 401},
-		{"Basic czNjcmV0", 401},
-		{"Bearer s3cret", 200},
+	for authorization, status := range map[string]int{
+		"": 401, "Bearer ": 401, "Bearer s3cre": 401, "Bearer s3cret ": 401, "Bearer s3creT": 401, "Bearer wrong": 401,
+		"bearer s3cret": 401, "s3cret": 401, "Basic czNjcmV0": 401, "Bearer s3cret": 200,
 	} {
 		for _, asked := range [][2]string{{"POST", "/alerts"}, {"GET", "/history"}} {
-			if w := b.request(asked[0], asked[1], webhookOf(goodAlert), "Authorization", tc.authorization); w.Code != tc.status || strings.Contains(w.Body.String(), secret) {
-				t.Errorf("%s %s with %q: status %d, %s; want %d", asked[0], asked[1], tc.authorization, w.Code, w.Body, tc.status)
+			w := b.request(asked[0], asked[1], webhookOf(goodAlert), "Authorization", authorization)
+			if w.Code != status || strings.Contains(w.Body.String(), secret) {
+				t.Errorf("%s with %q: status %d, %s; want %d", asked, authorization, w.Code, w.Body, status)
 			}
 		}
 	}
@@ -98,34 +83,28 @@ func TestServer_Secret(t *testing.T) {
 func TestServer_BadDeliveries(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	many := strings.Split(strings.Repeat(goodAlert+"\n", 10000), "\n")[:10000]
+	const form = "application/x-www-form-urlencoded"
+	large := strings.Replace(goodAlert, "server-1", strings.Repeat("x", 10<<20), 1)
 	for _, tc := range []struct {
-		name, body string
-		header     []string
-		status     int
-		want       string
+		name, method, kind, body string
+		status                   int
+		want                     string
 	}{
-		{"10 MB", webhookOf(strings.Replace(goodAlert, "server-1", strings.Repeat("x", 10<<20), 1)), nil, 413, "more than 1048576 bytes"},
-		{"10,000 alerts", webhookOf(many...), nil, 413, "more than 1048576 bytes"},
-		{"10,000 small alerts", webhookOf(strings.Split(strings.Repeat(`{"labels":{"alertname":"A"}}`+"\n", 10000), "\n")[:10000]...), nil, 400, "more than 500 alerts; set max_alerts"},
-		{"torn", webhookOf(goodAlert)[:300], nil, 400, "read the webhook"},
-		{"deep", `{"version":"4","alerts":` + strings.Repeat("[", 100000), nil, 400, "read the webhook"},
-		{"a form of a web page", "a=b", []string{"Content-Type", "application/x-www-form-urlencoded"}, 415, "no application/json"},
-		{"text of a web page", webhookOf(goodAlert), []string{"Content-Type", "text/plain"}, 415, "no application/json"},
-		{"no type", webhookOf(goodAlert), []string{"Content-Type", ""}, 415, "no application/json"},
+		{"10 MB", "POST", "application/json", webhookOf(large), 413, "more than 1048576 bytes"},
+		{"torn", "POST", "application/json", webhookOf(goodAlert)[:300], 400, "read the webhook"},
+		{"a form of a web page", "POST", form, "a=b", 415, "no application/json"},
+		{"text of a web page", "POST", "text/plain", webhookOf(goodAlert), 415, "no application/json"},
+		{"no type", "POST", "", webhookOf(goodAlert), 415, "no application/json"},
+		{"method", "GET", "application/json", "", 405, ""},
+		{"no rule", "POST", "application/json; charset=utf-8", webhookOf(goodAlert), 200, "0 of 1 alerts are looked at\n"},
 	} {
-		if w := b.request("POST", "/alerts", tc.body, tc.header...); w.Code != tc.status || !strings.Contains(w.Body.String(), tc.want) {
+		w := b.request(tc.method, "/alerts", tc.body, "Content-Type", tc.kind)
+		if w.Code != tc.status || !strings.Contains(w.Body.String(), tc.want) {
 			t.Errorf("%s: status %d, %.200s; want %d, %s", tc.name, w.Code, w.Body, tc.status, tc.want)
 		}
 	}
-	if w := b.request("GET", "/alerts", ""); w.Code != http.StatusMethodNotAllowed {
-		t.Errorf("GET /alerts: status %d; want 405", w.Code)
-	}
 	if len(b.queue) > 0 {
 		t.Errorf("%d alerts wait; want none", len(b.queue))
-	}
-	if w := b.request("POST", "/alerts", webhookOf(goodAlert), "Content-Type", "application/json; charset=utf-8"); w.Code != 200 || w.Body.String() != "0 of 1 alerts are looked at\n" {
-		t.Errorf("a good delivery that no rule matches: status %d, %q", w.Code, w.Body)
 	}
 }
 
@@ -134,37 +113,33 @@ func TestServer_History(t *testing.T) {
 	b := newBench(t)
 	for range 5 {
 		b.deliver(b.alert("server-2", 0))
-		b.clock = b.clock.Add(10 * time.Minute)
+		b.wait(10 * time.Minute)
 	}
-	get := func(query string) (ids []uint64, next uint64) {
+	get := func(query string) historyPage {
 		t.Helper()
 		w := b.request("GET", "/history?"+query, "")
 		var page historyPage
 		if err := json.Unmarshal(w.Body.Bytes(), &page); err != nil || w.Code != 200 || page.Records == nil {
 			t.Fatalf("%s: status %d, %v: %s", query, w.Code, err, w.Body)
 		}
-		for _, r := range page.Records {
-			ids = append(ids, r.ID)
+		return page
+	}
+	page := get("limit=2")
+	all := ids(page.Records)
+	for page.NextBefore != 0 && len(all) < 9 {
+		page = get(fmt.Sprintf("limit=2&before=%d", page.NextBefore))
+		all = append(all, ids(page.Records)...)
+	}
+	if diff := cmp.Diff([]uint64{5, 4, 3, 2, 1}, all); diff != "" {
+		t.Errorf("the records of all pages (-want +got):\n%s", diff)
+	}
+	for query, want := range map[string]int{
+		"rule=act&result=done&server=server-2&alertname=A&action=fake": 5,
+		"since=2026-11-25T12:10:00Z&until=2026-11-25T12:30:00Z":        2, "server=server-3": 0,
+	} {
+		if n := len(get(query).Records); n != want {
+			t.Errorf("%s: %d records; want %d", query, n, want)
 		}
-		return ids, page.NextBefore
-	}
-	var all []uint64
-	query := "limit=2"
-	for range 3 {
-		ids, next := get(query)
-		all = append(all, ids...)
-		if query = "limit=2&before=" + string(rune('0'+next)); next == 0 {
-			break
-		}
-	}
-	if len(all) != 5 || all[0] != 5 || all[4] != 1 {
-		t.Errorf("the pages have %v; want 5 to 1", all)
-	}
-	if ids, _ := get("rule=act&result=done&server=server-2&alertname=A&action=fake&since=2026-11-25T12:10:00Z&until=2026-11-25T12:30:00Z"); len(ids) != 2 {
-		t.Errorf("%v; want two", ids)
-	}
-	if ids, _ := get("server=server-3"); len(ids) != 0 {
-		t.Errorf("%v; want none", ids)
 	}
 	for _, bad := range []string{"limit=0", "limit=1001", "limit=x", "since=yesterday", "before=-1", "rules=act"} {
 		if w := b.request("GET", "/history?"+bad, ""); w.Code != 400 {
@@ -183,14 +158,16 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("%d series, and %d of the last action; want one for each of %d results, and none", n, m, len(results))
 	}
 	b.deliver(b.alert("server-2", 0))
-	b.deeds.err = errFake
-	b.clock = b.clock.Add(time.Hour)
+	b.err = errFake
+	b.wait(time.Hour)
 	at := float64(b.clock.Unix())
 	b.deliver(b.alert("server-2", 0))
-	b.clock = b.clock.Add(time.Hour)
+	b.wait(time.Hour)
 	b.view = healthyView(3).kill(1)
 	b.deliver(b.alert("server-2", 0))
-	want := map[string]float64{"done": 1, "failed": 1, "refused_by_guard": 1, "cooldown": 0, "timeout": 0, "dry_run": 0, "unknown": 0}
+	want := map[string]float64{
+		"done": 1, "failed": 1, "refused_by_guard": 1, "cooldown": 0, "timeout": 0, "dry_run": 0, "unknown": 0,
+	}
 	if diff := cmp.Diff(want, b.series(actions)); diff != "" {
 		t.Errorf("decisions (-want +got):\n%s", diff)
 	}

@@ -4,10 +4,10 @@
 package responder
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
@@ -42,7 +42,7 @@ func look(ctx context.Context, consul *cluster.Cluster, death bool) *view {
 		snap.LeaderAutopilot()
 		snap.MembersSeen()
 	}
-	v := &view{deathUnknown: errNotLooked}
+	v := &view{deathUnknown: errors.New("nobody has looked")}
 	var stopErr error
 	v.stop, stopErr = snap.StopInput(ctx)
 	_, membersErr := members.Get(ctx)
@@ -50,22 +50,12 @@ func look(ctx context.Context, consul *cluster.Cluster, death bool) *view {
 	_, autopilotErr := autopilot.Get(ctx)
 	settings, configErr := config.Get(ctx)
 	v.minQuorum = settings.MinQuorum
-	v.incomplete = firstError(raftErr, membersErr, stopErr, autopilotErr, configErr)
+	// The first error only: the others may follow from it.
+	v.incomplete = cmp.Or(raftErr, membersErr, stopErr, autopilotErr, configErr)
 	if death {
 		v.death, v.deathUnknown = snap.DeathInput(ctx)
 	}
 	return v
-}
-
-var errNotLooked = errors.New("nobody has looked")
-
-// firstError returns the first error: what follows from it is not worth a line.
-func firstError(errs ...error) error {
-	i := slices.IndexFunc(errs, func(err error) bool { return err != nil })
-	if i < 0 {
-		return nil
-	}
-	return errs[i]
 }
 
 // leader returns the one server that leads by its own account and that of all others.
@@ -77,15 +67,13 @@ func (v *view) leader() (cluster.Server, error) {
 	return v.server(leadership.Leaders[0])
 }
 
-var errNoServer = errors.New("there is no such server")
-
 func (v *view) server(name string) (cluster.Server, error) {
 	for _, r := range v.stop.Reports {
 		if r.Server.Name == name {
 			return r.Server, nil
 		}
 	}
-	return cluster.Server{}, fmt.Errorf("%w: %q", errNoServer, name)
+	return cluster.Server{}, fmt.Errorf("there is no such server: %q", name)
 }
 
 // peer returns a server's entry in the Raft configuration.

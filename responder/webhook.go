@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 	"unicode/utf8"
 )
 
@@ -30,15 +29,9 @@ type webhook struct {
 }
 
 type webhookAlert struct {
-	Status      string            `json:"status"`
-	Labels      map[string]string `json:"labels"`
-	Annotations map[string]string `json:"annotations"`
-	StartsAt    time.Time         `json:"startsAt"`
-	EndsAt      time.Time         `json:"endsAt"`
+	Status string `json:"status"`
+	Alert
 }
-
-// errTooMany means that a delivery has too many alerts.
-var errTooMany = fmt.Errorf("more than %d alerts; set max_alerts in Alertmanager's webhook_config", maxWebhookAlerts)
 
 // decodeWebhook reads a delivery. If anything is wrong with it, nothing of it counts.
 func decodeWebhook(body []byte) ([]Alert, error) {
@@ -50,7 +43,7 @@ func decodeWebhook(body []byte) ([]Alert, error) {
 		return nil, fmt.Errorf("the webhook has version %.20q; want \"4\", as Alertmanager sends it", w.Version)
 	}
 	if len(w.Alerts) > maxWebhookAlerts {
-		return nil, errTooMany
+		return nil, fmt.Errorf("more than %d alerts; set max_alerts in Alertmanager's webhook_config", maxWebhookAlerts)
 	}
 	alerts := make([]Alert, 0, len(w.Alerts))
 	for i := range w.Alerts {
@@ -64,7 +57,8 @@ func decodeWebhook(body []byte) ([]Alert, error) {
 }
 
 func newAlert(w *webhookAlert) (Alert, error) {
-	a := Alert{Firing: w.Status == "firing", Labels: w.Labels, Annotations: w.Annotations, StartsAt: w.StartsAt, EndsAt: w.EndsAt}
+	a := w.Alert
+	a.Firing = w.Status == "firing"
 	size := 0
 	for _, set := range []map[string]string{a.Labels, a.Annotations} {
 		for name, value := range set {
