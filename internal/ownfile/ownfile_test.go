@@ -1,15 +1,19 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build unix
+
 package ownfile_test
 
 import (
 	"errors"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/ownfile"
@@ -24,44 +28,74 @@ func must(tb testing.TB, err error) {
 
 var notes = ownfile.WithFirstLine("a file of notes", "# notes")
 
+func withContent(content string) func(path string) error {
+	return func(path string) error { return os.WriteFile(path, []byte(content), 0o600) }
+}
+
+// linkTo makes a link to a file with this content.
+func linkTo(content string) func(path string) error {
+	return func(path string) error {
+		return errors.Join(withContent(content)(path+"-target"), os.Symlink(path+"-target", path))
+	}
+}
+
 // A file that is new, empty or ours is opened, and read from its beginning; all others are left as they are.
 func TestKind(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	link, target := filepath.Join(dir, "link"), filepath.Join(dir, "target")
-	must(t, os.WriteFile(target, []byte("# notes\n"), 0o600))
-	must(t, os.Symlink(target, link))
+	const line = "its first line is not # notes"
 	for _, tc := range []struct {
-		name, path, content, want string
+		name string
+		make func(path string) error
+		want string // Why it is refused; empty if it is not.
 	}{
-		{"ours", "", "# notes\none\n", ""},
-		{"only the first line", "", "# notes\n", ""},
-		{"empty", "", "", ""},
-		{"without the newline", "", "# notes", "its first line is not # notes"},
-		{"with more in the first line", "", "# notes!\n", "its first line is not # notes"},
-		{"others", "", "other\n# notes\n", "its first line is not # notes"},
-		{"a directory", dir, "", "it is a directory"},
-		{"a link to one of ours", link, "", "it is a symbolic link"},
-	} {
-		path := tc.path
-		if path == "" {
-			path = filepath.Join(t.TempDir(), "file")
-			must(t, os.WriteFile(path, []byte(tc.content), 0o600))
-		}
-		file, err := notes.OpenToWrite(path, os.O_TRUNC, 0o600)
-		if tc.want != "" {
-			if err == nil || !strings.HasPrefix(err.Error(), path+" exists and is not a file of notes: "+tc.want) || notes.Check(path).Error() != err.Error() {
-				t.Errorf("%s: error %v; want that %s", tc.name, err, tc.want)
+		{"ours", withContent("# notes\none\n"), ""},
+		{"only the first line", withContent("# notes\n"), ""},
+		{"empty", withContent(""), ""},
+		{"without the newline", withContent("# notes"), line},
+		{"with more in the first line", withContent("# notes!\n"), line},
+		{"others", withContent("other\n# notes\n"), line},
+		{"a newline", withContent("\n"), line},
+		{"binary junk", withContent("\x00\x7fELF\xff\xfe\n\x00{"), line},
+		{"a directory", func(path string) error { return os.Mkdir(path, 0o700) }, "it is a directory"},
+		{"a FIFO", func(path string) error { return syscall.Mkfifo(path, 0o600) }, "it is a FIFO"},
+		{"a socket", func(path string) error {
+			listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+			if err != nil {
+				return err
 			}
-			if content, err := os.ReadFile(path); tc.path == "" && (err != nil || string(content) != tc.content) {
-				t.Errorf("%s: the file has %q, %v; want it as it was", tc.name, content, err)
+			listener.SetUnlinkOnClose(false)
+			return listener.Close()
+		}, "it is a socket"},
+		{"a link to one of ours", linkTo("# notes\n"), "it is a symbolic link"},
+		{"a link to one of others", linkTo("others'"), "it is a symbolic link"},
+		{"a link to nothing", func(path string) error { return os.Symlink("nothing", path) }, "it is a symbolic link"},
+	} {
+		path := filepath.Join(t.TempDir(), "file")
+		must(t, tc.make(path))
+		before, err := os.Lstat(path)
+		must(t, err)
+		file, err := notes.OpenToWrite(path, os.O_TRUNC, 0o600)
+		after, statErr := os.Lstat(path)
+		must(t, statErr)
+		if tc.want == "" {
+			must(t, err)
+			must(t, file.Close())
+			if after.Size() != 0 {
+				t.Errorf("%s: it has %d bytes; want it to be empty", tc.name, after.Size())
 			}
 			continue
 		}
-		must(t, err)
-		must(t, file.Close())
-		if info, err := os.Stat(path); err != nil || info.Size() != 0 {
-			t.Errorf("%s: %v, %v; want it to be empty", tc.name, info, err)
+		refused := err != nil && err.Error() == path+" exists and is not a file of notes: "+tc.want
+		if !refused || notes.Check(path).Error() != err.Error() {
+			t.Errorf("%s: error %v; want that %s", tc.name, err, tc.want)
+		}
+		if !os.SameFile(before, after) || before.Mode() != after.Mode() || before.ModTime() != after.ModTime() {
+			t.Errorf("%s: it was %v and is %v; want it as it was", tc.name, before, after)
+		}
+	}
+	for _, device := range []string{"/dev/null", "/dev/zero"} {
+		if err := notes.Check(device); err == nil || !strings.HasSuffix(err.Error(), ": it is a device") {
+			t.Errorf("%s: error %v; want that it is a device", device, err)
 		}
 	}
 }
@@ -77,8 +111,7 @@ func TestKind_Missing(t *testing.T) {
 	file, err := notes.OpenToWrite(path, os.O_APPEND, 0o600)
 	must(t, err)
 	_, err = io.WriteString(file, "# notes\none\n")
-	must(t, err)
-	must(t, file.Close())
+	must(t, errors.Join(err, file.Close()))
 	file, err = notes.Open(path)
 	must(t, err)
 	defer file.Close()
@@ -96,10 +129,10 @@ func TestKind_Missing(t *testing.T) {
 func TestEmpty(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "lock")
-	must(t, os.WriteFile(path, nil, 0o600))
+	must(t, withContent("")(path))
 	lock := ownfile.Empty("a lock")
 	must(t, lock.Check(path))
-	must(t, os.WriteFile(path, []byte("17"), 0o600))
+	must(t, withContent("17")(path))
 	if err := lock.Check(path); err == nil || !strings.Contains(err.Error(), "is not a lock: it is not empty") {
 		t.Errorf("error %v; want that it is not empty", err)
 	}
