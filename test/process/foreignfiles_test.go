@@ -6,17 +6,12 @@
 package process_test
 
 import (
-	"context"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -26,68 +21,11 @@ import (
 // ownHistory is a history without any record, and aRecord a line of one.
 const (
 	ownHistory = `{"format":"consul_cluster_exporter responder history","version":1}` + "\n"
-	aRecord    = `{"id":1,"time":"2026-11-25T12:00:00Z","rule":"r","action":"exec","dry_run":false,"alert":{"fingerprint":"f",` +
-		`"starts_at":"2026-11-25T11:59:00Z","labels":{"alertname":"A"}},"result":"done","reasons":[]}` + "\n"
+	aRecord    = `{"id":1,"time":"2026-11-25T12:00:00Z","rule":"r","action":"exec","dry_run":false,"alert":{` +
+		`"fingerprint":"f","starts_at":"2026-11-25T11:59:00Z","labels":{}},"result":"done","reasons":[]}` + "\n"
 )
 
-// foreignFiles are what can be at a path that the program would write to. The reason is what the error says about it;
-// it is empty where the content is what is wrong.
-var foreignFiles = []struct {
-	name, reason string
-	make         func(path string) error
-}{
-	{"a text that ends without a newline", "", withContent("Notes of mine\nand more")},
-	{"a newline", "", withContent("\n")},
-	{"binary junk", "", withContent("\x00\x7fELF\xff\xfe\n\x00{")},
-	{"JSON lines of another program", "", withContent(`{"id":1,"time":"2026-11-25T12:00:00Z","msg":"hello"}` + "\n")},
-	{"a JSON document", "", withContent("{\n  \"id\": 7\n}\n")},
-	{"records without a header", "", withContent(aRecord)},
-	{"a header that is cut off", "", withContent(ownHistory[:20])},
-	{"a header of a later version", "", withContent(strings.Replace(ownHistory, ":1}", ":2}", 1) + aRecord)},
-	{"a directory", "it is a directory", func(path string) error { return os.Mkdir(path, 0o700) }},
-	{"a FIFO", "it is a FIFO", func(path string) error { return syscall.Mkfifo(path, 0o600) }},
-	{"a socket", "it is a socket", func(path string) error {
-		listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-		if err != nil {
-			return err
-		}
-		listener.SetUnlinkOnClose(false)
-		return listener.Close()
-	}},
-	{"a symbolic link to a file of others", "it is a symbolic link", linkTo("target", "others' file")},
-	{"a symbolic link to a history", "it is a symbolic link", linkTo("target", ownHistory)},
-	{"a symbolic link to nothing", "it is a symbolic link", func(path string) error { return os.Symlink("nothing", path) }},
-}
-
-func withContent(content string) func(string) error {
-	return func(path string) error { return os.WriteFile(path, []byte(content), 0o600) }
-}
-
-// linkTo makes a link to a file beside it.
-func linkTo(name, content string) func(string) error {
-	return func(path string) error {
-		if err := os.WriteFile(filepath.Join(filepath.Dir(path), name), []byte(content), 0o600); err != nil {
-			return err
-		}
-		return os.Symlink(name, path)
-	}
-}
-
-// runAlone runs the program in a process of its own until it ends by itself.
-func runAlone(t *testing.T, args ...string) (code int, output string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, os.Args[0], args...)
-	cmd.Env = append(os.Environ(), harness.AsExporter+"=1")
-	out, _ := cmd.CombinedOutput() // The exit code says it.
-	if ctx.Err() != nil {
-		t.Fatalf("%v does not end; it printed\n%s", args, out)
-	}
-	return cmd.ProcessState.ExitCode(), string(out)
-}
-
-// folderState is all there is to know about the files in a folder, by name: what they are, and what they contain.
+// folderState is what the files in a folder are, and what they contain.
 func folderState(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	state := make(map[string]string)
@@ -96,60 +34,65 @@ func folderState(t *testing.T, dir string) map[string]string {
 			return err
 		}
 		info, err := entry.Info()
-		if err != nil {
-			return err
+		if err == nil && info.Mode().IsRegular() {
+			var content []byte
+			content, err = os.ReadFile(path)
+			state[path] = string(content)
 		}
-		text := info.Mode().String()
-		switch {
-		case info.Mode().IsRegular():
-			content, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			text += fmt.Sprintf(" %d %s %q", info.Sys().(*syscall.Stat_t).Ino, info.ModTime(), content)
-		case info.Mode()&fs.ModeSymlink != 0:
-			target, err := os.Readlink(path)
-			if err != nil {
-				return err
-			}
-			text += " to " + target
-		}
-		state[filepath.Base(path)] = text
-		return nil
+		state[path] += fmt.Sprint(info.Mode(), info.ModTime())
+		return err
 	}))
 	return state
 }
 
-// The commands that write files into a folder replace only their own there. If one file is another's, they write none
-// at all.
-func TestOutputDir_ForeignFiles(t *testing.T) {
+// responderConfig writes a configuration with a history in this folder into another one.
+func responderConfig(t *testing.T, dir string) (flag string) {
+	t.Helper()
+	return "--config.file=" + filepath.Join(harness.WriteFiles(t, map[string]string{
+		"responder.yml": "expected_servers: 3\nhistory: {file: " + dir + "/history.jsonl, keep: 3}\nrules:\n" +
+			"  - {name: r, matchers: [alertname=A], action: {exec: {command: /bin/true}}}\n",
+	}), "responder.yml")
+}
+
+// A file of others at a path that a command would write to stays as it is, and the command writes nothing at all.
+// TestKind proves the same for all kinds of files, and TestHistory_Foreign for all files of a history.
+func TestForeignFiles(t *testing.T) {
 	t.Parallel()
-	for _, tc := range []struct {
-		command, at, reason string
-	}{
-		{"alerts", "raft.yml", "its first line is not # Written by `consul_cluster_exporter alerts`"},
-		{"alerts", "alertmanager/alertmanager.example.yml", "its first line is not # Written by `consul_cluster_exporter alerts`"},
+	const notWritten = "its first line is not # Written by `consul_cluster_exporter alerts`"
+	for _, tc := range []struct{ command, at, reason string }{
+		{"alerts", "raft.yml", notWritten},
+		{"alerts", "alertmanager/alertmanager.example.yml", notWritten},
 		{"dashboards", "raft.json", `its uid is not "consul-raft"`},
+		{"responder", "history.jsonl", "its first line is not " + ownHistory[:20]},
+		{"responder --config.check", "history.jsonl", "its first line is not " + ownHistory[:20]},
+		{"responder", "history.jsonl.lock", "it is not empty"},
 	} {
-		for _, foreign := range foreignFiles {
+		for reason, foreign := range map[string]func(path string) error{
+			tc.reason:               func(path string) error { return os.WriteFile(path, []byte("{\n  \"id\": 7\n}\n"), 0o600) },
+			"it is a directory":     func(path string) error { return os.Mkdir(path, 0o700) },
+			"it is a symbolic link": func(path string) error { return os.Symlink("target", path) },
+		} {
 			dir := t.TempDir()
+			args, option, advice := strings.Fields(tc.command), "--output-dir", filepath.Join(dir, "consul")
+			if args[0] == "responder" {
+				option, advice = "history.file", "/var/lib/consul-responder/history.jsonl"
+				args = append(args, responderConfig(t, dir), "--consul.server=127.0.0.1:1", "--web.listen-address=127.0.0.1:0")
+			} else {
+				args = append(args, "--output-dir="+dir)
+			}
 			path := filepath.Join(dir, filepath.FromSlash(tc.at))
 			harness.Must(t, os.MkdirAll(filepath.Dir(path), 0o700))
-			harness.Must(t, foreign.make(path))
+			harness.Must(t, foreign(path))
 			before := folderState(t, dir)
-			code, output := runAlone(t, tc.command, "--output-dir="+dir)
-			reason := tc.reason
-			if foreign.reason != "" {
-				reason = foreign.reason
-			}
-			want := "consul_cluster_exporter: error: --output-dir: " + path + " exists and is not "
-			if code != 1 || !strings.HasPrefix(output, want) || !strings.Contains(output, ": "+reason) || strings.Count(output, "\n") != 1 ||
-				!strings.Contains(output, "choose another folder, such as "+filepath.Join(dir, "consul")) {
-				t.Errorf("%s, %s as %s: exit code %d and\n%s\nwant exit code 1 and one line that begins with\n%s\nand says: %s",
-					tc.command, foreign.name, tc.at, code, output, want, reason)
+			code, _, stderr := harness.RunProgram(t, args...)
+			want := "consul_cluster_exporter: error: " + option + ": " + path + " exists and is not "
+			if code != 1 || !strings.HasPrefix(stderr, want) || !strings.Contains(stderr, ": "+reason) ||
+				!strings.HasSuffix(stderr, "such as "+advice+"\n") || strings.Count(stderr, "\n") != 1 {
+				t.Errorf("%s: exit code %d and\n%s\nwant one line that begins with\n%s\nand says: %s",
+					args, code, stderr, want, reason)
 			}
 			if diff := cmp.Diff(before, folderState(t, dir)); diff != "" {
-				t.Errorf("%s, %s as %s: the files have changed (-before +after):\n%s", tc.command, foreign.name, tc.at, diff)
+				t.Errorf("%s, %s: the files have changed (-before +after):\n%s", args, reason, diff)
 			}
 		}
 	}
@@ -161,23 +104,47 @@ func TestOutputDir_OwnFiles(t *testing.T) {
 	t.Parallel()
 	for command, name := range map[string]string{"alerts": "raft.yml", "dashboards": "raft.json"} {
 		dir := harness.WriteFiles(t, map[string]string{name: "", "mine.yml": "mine"})
-		if code, output := runAlone(t, command, "--output-dir="+dir); code != 0 {
-			t.Fatalf("%s: exit code %d and %s", command, code, output)
+		write := func() (content string) {
+			if code, _, stderr := harness.RunProgram(t, command, "--output-dir="+dir); code != 0 {
+				t.Fatalf("%s: exit code %d and %s", command, code, stderr)
+			}
+			written, err := os.ReadFile(filepath.Join(dir, name))
+			harness.Must(t, err)
+			return string(written)
 		}
-		want, err := os.ReadFile(filepath.Join(dir, name))
-		harness.Must(t, err)
-		edited := strings.Replace(string(want), "Raft", "Paxos", 1)
-		harness.Must(t, os.WriteFile(filepath.Join(dir, name), []byte(edited+"\n\n\n"), 0o600))
-		if code, output := runAlone(t, command, "--output-dir="+dir); code != 0 || edited == string(want) {
-			t.Fatalf("%s: exit code %d and %s", command, code, output)
-		}
-		got, err := os.ReadFile(filepath.Join(dir, name))
-		harness.Must(t, err)
-		if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		want := write()
+		edited := strings.Replace(want, "Raft", "Paxos", 1) + "\n\n\n"
+		harness.Must(t, os.WriteFile(filepath.Join(dir, name), []byte(edited), 0o600))
+		if diff := cmp.Diff(want, write()); diff != "" || !strings.Contains(edited, "Paxos") {
 			t.Errorf("%s, %s (-as first written +replaced):\n%s", command, name, diff)
 		}
 		if content, err := os.ReadFile(filepath.Join(dir, "mine.yml")); err != nil || string(content) != "mine" {
 			t.Errorf("%s: mine.yml has %q, %v; want it as it was", command, content, err)
+		}
+	}
+}
+
+// A history that a crash has cut off is repaired, and only by the responder itself: --config.check changes nothing.
+func TestResponder_OwnFiles(t *testing.T) {
+	t.Parallel()
+	dir := harness.WriteFiles(t, map[string]string{
+		"history.jsonl": ownHistory + aRecord + `{"id":2,"ti`, "history.jsonl.2": ownHistory + aRecord,
+	})
+	before := folderState(t, dir)
+	args := []string{"responder", responderConfig(t, dir), "--consul.server=127.0.0.1:1"}
+	code, stdout, stderr := harness.RunProgram(t, append(args, "--config.check")...)
+	if code != 0 || stdout+stderr != "configuration is good\n" {
+		t.Errorf("exit code %d and %q; want that it is good", code, stdout+stderr)
+	}
+	if diff := cmp.Diff(before, folderState(t, dir)); diff != "" {
+		t.Errorf("--config.check has changed the files (-before +after):\n%s", diff)
+	}
+	for range 2 { // The second one finds what the first has left.
+		harness.Must(t, harness.StartExporter(t, nil, args...).Stop())
+		content, err := os.ReadFile(filepath.Join(dir, "history.jsonl"))
+		harness.Must(t, err)
+		if diff := cmp.Diff(ownHistory+aRecord, string(content)); diff != "" {
+			t.Errorf("the history (-want +got):\n%s", diff)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -24,8 +25,8 @@ import (
 // worst: all endpoints of the HTTP API, and all ports.
 type hostileConsul struct {
 	api *httptest.Server
-	// self and members are right answers, which name the ports.
-	self, members string
+	// right are the right answers by path.
+	right map[string]string
 	// endpoint answers in place of the HTTP API, and port on every other port; nil means the right answer, or none.
 	endpoint atomic.Pointer[http.HandlerFunc]
 	port     atomic.Pointer[func(net.Conn)]
@@ -34,25 +35,48 @@ type hostileConsul struct {
 func startHostile(t *testing.T) *hostileConsul {
 	t.Helper()
 	h := &hostileConsul{}
-	h.api = httptest.NewServer(http.HandlerFunc(h.serve))
+	h.api = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if answer := h.endpoint.Load(); answer != nil {
+			(*answer)(w, r)
+			return
+		}
+		h.answerRight(w, r)
+	}))
 	t.Cleanup(h.api.Close)
-	ports := make(map[string]int)
-	for _, name := range []string{"rpc", "lan", "wan", "http", "https", "grpc", "grpc_tls", "dns"} {
-		ports[name] = h.listen(t)
+	noise := make([]byte, 60_000)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(noise)
+	port := func() int {
+		return listenOn(t, "127.0.0.1:0", func(conn net.Conn) {
+			if answer := h.port.Load(); answer != nil {
+				(*answer)(conn)
+			}
+		}, func(conn net.PacketConn, from net.Addr) {
+			for i := range 100 {
+				_, _ = conn.WriteTo(noise[:i*600], from)
+			}
+		})
 	}
-	h.self = fmt.Sprintf(`{"Config":{"NodeName":"server-1","Datacenter":"dc1","Server":true},"Member":{"Addr":"127.0.0.1"},"DebugConfig":{
-		"ClientAddrs":["127.0.0.1"],"AdvertiseAddrLAN":"127.0.0.1","HTTPPort":%d,"HTTPSPort":%d,"GRPCPort":%d,"GRPCTLSPort":%d,"DNSPort":%d,
-		"DNSDomain":"consul."}}`, ports["http"], ports["https"], ports["grpc"], ports["grpc_tls"], ports["dns"])
-	h.members = fmt.Sprintf(`[{"Name":"server-1","Addr":"127.0.0.1","Port":%d,"Status":1,
-		"Tags":{"role":"consul","dc":"dc1","id":"1","port":"%d","wan_join_port":"%d","grpc_port":"%d","grpc_tls_port":"%d"}}]`,
-		ports["lan"], ports["rpc"], ports["wan"], ports["grpc"], ports["grpc_tls"])
+	grpc, grpcTLS := port(), port()
+	h.right = map[string]string{
+		"/v1/agent/self": fmt.Sprintf(`{"Config":{"NodeName":"server-1","Datacenter":"dc1","Server":true},
+			"Member":{"Addr":"127.0.0.1"},"DebugConfig":{"ClientAddrs":["127.0.0.1"],"AdvertiseAddrLAN":"127.0.0.1",
+			"HTTPPort":%d,"HTTPSPort":%d,"GRPCPort":%d,"GRPCTLSPort":%d,"DNSPort":%d,"DNSDomain":"consul."}}`,
+			port(), port(), grpc, grpcTLS, port()),
+		"/v1/agent/members": fmt.Sprintf(`[{"Name":"server-1","Addr":"127.0.0.1","Port":%d,"Status":1,"Tags":{"role":"consul",
+			"dc":"dc1","id":"1","port":"%d","wan_join_port":"%d","grpc_port":"%d","grpc_tls_port":"%d"}}]`,
+			port(), port(), port(), grpc, grpcTLS),
+		"/v1/status/leader": `"127.0.0.1:8300"`, "/v1/status/peers": `["127.0.0.1:8300"]`,
+		"/v1/catalog/nodes": `[{"Node":"server-1"}]`, "/v1/catalog/datacenters": `["dc1"]`,
+		"/v1/operator/raft/configuration": `{"Servers":[{"ID":"1","Node":"server-1","Address":"127.0.0.1:8300",
+			"Voter":true}]}`,
+	}
 	return h
 }
 
-// listen opens a port, over TCP and over UDP, that answers as port says.
-func (h *hostileConsul) listen(t *testing.T) (number int) {
+// listenOn serves the connections to an address, and replies to the packets, until the test ends.
+func listenOn(t *testing.T, address string, serve func(net.Conn), reply func(net.PacketConn, net.Addr)) (port int) {
 	t.Helper()
-	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	tcp, err := net.Listen("tcp", address)
 	harness.Must(t, err)
 	udp, err := net.ListenPacket("udp", tcp.Addr().String())
 	harness.Must(t, err)
@@ -61,52 +85,26 @@ func (h *hostileConsul) listen(t *testing.T) (number int) {
 		udp.Close()
 	})
 	go func() {
-		for {
-			conn, err := tcp.Accept()
-			if err != nil {
-				return
-			}
+		for conn, err := tcp.Accept(); err == nil; conn, err = tcp.Accept() {
 			go func() {
 				defer conn.Close()
-				if answer := h.port.Load(); answer != nil {
-					(*answer)(conn)
-				}
+				serve(conn)
 			}()
 		}
 	}()
 	go func() {
-		noise := make([]byte, 60_000)
-		_, _ = rand.NewChaCha8([32]byte{1}).Read(noise)
-		for {
-			_, from, err := udp.ReadFrom(make([]byte, 2048))
-			if err != nil {
-				return
-			}
-			for i := range 100 {
-				_, _ = udp.WriteTo(noise[:i*600], from)
-			}
+		buf := make([]byte, 2048)
+		for _, from, err := udp.ReadFrom(buf); err == nil; _, from, err = udp.ReadFrom(buf) {
+			reply(udp, from)
 		}
 	}()
 	return tcp.Addr().(*net.TCPAddr).Port
 }
 
-func (h *hostileConsul) serve(w http.ResponseWriter, r *http.Request) {
-	if answer := h.endpoint.Load(); answer != nil {
-		(*answer)(w, r)
-		return
-	}
-	h.answerRight(w, r)
-}
-
 func (h *hostileConsul) answerRight(w http.ResponseWriter, r *http.Request) {
-	answer, ok := map[string]string{
-		"/v1/agent/self": h.self, "/v1/agent/members": h.members, "/v1/status/leader": `"127.0.0.1:8300"`, "/v1/status/peers": `["127.0.0.1:8300"]`,
-		"/v1/operator/raft/configuration": `{"Servers":[{"ID":"1","Node":"server-1","Address":"127.0.0.1:8300","Voter":true}]}`,
-		"/v1/catalog/nodes":               `[{"Node":"server-1"}]`, "/v1/catalog/datacenters": `["dc1"]`,
-	}[r.URL.Path]
+	answer, ok := h.right[r.URL.Path]
 	if !ok {
 		w.WriteHeader(http.StatusServiceUnavailable) // Is not remembered, unlike 404.
-		return
 	}
 	_, _ = io.WriteString(w, answer)
 }
@@ -127,12 +125,10 @@ func repeated(text string) func(int) string {
 // hijacked answers with bytes that net/http would not send.
 func hijacked(answer func(net.Conn)) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
-		conn, _, err := w.(http.Hijacker).Hijack()
-		if err != nil {
-			return
+		if conn, _, err := w.(http.Hijacker).Hijack(); err == nil {
+			defer conn.Close()
+			answer(conn)
 		}
-		defer conn.Close()
-		answer(conn)
 	}
 }
 
@@ -147,29 +143,30 @@ func drip(w io.Writer) {
 
 // plausible are the beginnings and the elements of answers that are right, but do not end.
 func plausible(path string) (first string, element func(i int) string) {
-	number := func(format string) func(int) string {
-		return func(i int) string { return strings.ReplaceAll(format, "#", fmt.Sprint(i)) }
+	answers := map[string][2]string{
+		"/v1/agent/members":               {"[{}", `,{"Name":"n#","Status":1,"Tags":{"role":"node","dc":"d#"}}`},
+		"/v1/kv/limits/":                  {"[{}", `,{"Key":"limits/#","Value":"MQ=="}`},
+		"/v1/coordinate/nodes":            {"[{}", `,{"Node":"server-1","Coord":{"Vec":[1,2,3,#]}}`},
+		"/v1/peerings":                    {"[{}", `,{"Name":"p#","StreamStatus":{"ImportedServices":["","",""]}}`},
+		"/v1/operator/raft/configuration": {`{"Servers":[{}`, `,{"ID":"#","Node":"n#","Address":"127.0.0.1:#"}`},
+		"/v1/agent/self":                  {`{"Config":{"NodeName":"a"},"Stats":{"x":{"a":"b"`, `,"k#":"v#"`},
+		"/v1/agent/metrics": {
+			`{"Gauges":[],"Samples":[{}`, `,{"Name":"consul.raft.thread.main.saturation","Labels":{"a#":"","b#":""}}`,
+		},
+		"/v1/internal/ui/nodes": {
+			`[{"Node":"n","Services":[{}`, `,{"ID":"i#","Service":"s#","Tags":["t#","","",""],"Meta":{"k#":"v#"}}`,
+		},
 	}
-	switch {
-	case path == "/v1/agent/members":
-		return "[{}", number(`,{"Name":"n#","Status":1,"Tags":{"role":"node","dc":"d#"}}`)
-	case path == "/v1/internal/ui/nodes":
-		return `[{"Node":"n","Services":[{}`, number(`,{"ID":"i#","Service":"s#","Tags":["t#","","",""],"Meta":{"k#":"v#"}}`)
-	case strings.HasPrefix(path, "/v1/kv/"):
-		return "[{}", number(`,{"Key":"limits/#","Value":"MQ=="}`)
-	case path == "/v1/agent/metrics":
-		return `{"Gauges":[],"Samples":[{}`, number(`,{"Name":"consul.raft.thread.main.saturation","Labels":{"a#":"","b#":""}}`)
-	case path == "/v1/coordinate/nodes":
-		return "[{}", number(`,{"Node":"server-1","Coord":{"Vec":[1,2,3,#]}}`)
-	case path == "/v1/operator/raft/configuration":
-		return `{"Servers":[{}`, number(`,{"ID":"#","Node":"n#","Address":"127.0.0.1:#"}`)
-	case path == "/v1/peerings":
-		return "[{}", number(`,{"Name":"p#","StreamStatus":{"ImportedServices":["","",""]}}`)
-	case path == "/v1/agent/self":
-		return `{"Config":{"NodeName":"a"},"Stats":{"x":{"a":"b"`, number(`,"k#":"v#"`)
-	default:
+	answer, ok := answers[path]
+	if !ok {
 		return "[{}", repeated(",{}")
 	}
+	return answer[0], numbered(answer[1])
+}
+
+// numbered replaces # with the number of the element.
+func numbered(format string) func(int) string {
+	return func(i int) string { return strings.ReplaceAll(format, "#", strconv.Itoa(i)) }
 }
 
 // finite is as many of these elements as fit into so many bytes, and an end.
@@ -210,7 +207,8 @@ func TestHostileConsul(t *testing.T) {
 	t.Parallel() // It mostly waits.
 	h, binary := startHostile(t), harness.BuildExporter(t)
 	flags := []string{
-		"--consul.server=" + h.api.URL, "--probe.timeout=500ms", "--kv.prefix=limits/", "--collector.sessions", "--probe.client-ports=servers",
+		"--consul.server=" + h.api.URL, "--probe.timeout=500ms", "--probe.client-ports=servers", "--kv.prefix=limits/",
+		"--collector.sessions",
 	}
 	bounded := harness.StartBinary(t, binary, nil, append(flags, "--consul.max-response-bytes="+hostileAnswerBytes)...)
 	for _, c := range h.cases(t) {
@@ -289,10 +287,23 @@ func (h *hostileConsul) cases(t *testing.T) []hostileCase {
 	random := make([]byte, 1<<16)
 	_, _ = rand.NewChaCha8([32]byte{2}).Read(random)
 	bomb := gzipBomb(t)
-	serverMember := func(i int) string {
-		return fmt.Sprintf(`,{"Name":"s%d","Addr":"127.0.0.1","Port":%d,"Status":1,"Tags":{"role":"consul","id":"%d","port":"%d"}}`, i, 1+i%60000, i, 1+i%60000)
+	says := func(status int, text string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, text)
+		}
 	}
-	onlyMembers := func(answer string) http.HandlerFunc {
+	stream := func(status int, first, again string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(status)
+			endlessly(w, first, repeated(again))
+		}
+	}
+	bytesOf := func(first, again string) func(net.Conn) {
+		return func(c net.Conn) { endlessly(c, first, repeated(again)) }
+	}
+	members := func(element string, size int) http.HandlerFunc {
+		answer := finite("[{}", numbered(element), "]", size)
 		return func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/v1/agent/members" {
 				_, _ = io.WriteString(w, answer)
@@ -301,63 +312,65 @@ func (h *hostileConsul) cases(t *testing.T) []hostileCase {
 			h.answerRight(w, r)
 		}
 	}
-	says := func(text string) http.HandlerFunc {
-		return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) }
+	const (
+		server  = `,{"Name":"s#","Addr":"127.0.0.1","Port":1#,"Status":1,"Tags":{"role":"consul","id":"#","port":"1#"}}`
+		invalid = "[{\"Name\":\"\xff\xfe\xed\xa0\x80\",\"Node\":\"\xc0\xaf\",\"Tags\":{\"role\":\"consul\xff\"}}]"
+		twice   = `,"Name":"x","Tags":{"a":"b"},"Services":[{"ID":"a"}]`
+		ok      = "HTTP/1.1 200 OK\r\n"
+	)
+	rpcAnswer := func(seq int, method, body string) string {
+		return fmt.Sprintf("\x83\xa5Error\xa0\xa3Seq%c\xadServiceMethod%c%s%s", seq, 0xa0|len(method), method, body)
 	}
+	peers := rpcAnswer(0, "Status.Ping", "\x80") + rpcAnswer(1, "Status.Leader", "\xa0") +
+		rpcAnswer(2, "Status.Peers", "\xdd\xff\xff\xff\xff")
 	return []hostileCase{
 		{name: "right answers without an end", large: true, endpoint: func(w http.ResponseWriter, r *http.Request) {
 			first, element := plausible(r.URL.Path)
 			endlessly(w, first, element)
 		}, logs: "--consul.max-response-bytes"},
-		{name: "tiny elements without an end", large: true, endpoint: func(w http.ResponseWriter, _ *http.Request) { endlessly(w, "[null", repeated(",{}")) }},
-		{name: "nothing but nulls", endpoint: func(w http.ResponseWriter, _ *http.Request) { endlessly(w, "[null", repeated(",null")) }},
-		{name: "a text without an end", large: true, endpoint: func(w http.ResponseWriter, _ *http.Request) { endlessly(w, `["`, repeated("ü")) }},
-		{name: "a number without an end", endpoint: func(w http.ResponseWriter, _ *http.Request) { endlessly(w, `[1`, repeated("0")) }},
-		{name: "depth without an end", endpoint: func(w http.ResponseWriter, _ *http.Request) { endlessly(w, "", repeated(`{"a":[`)) }},
-		{name: "keys that come again and again", large: true, endpoint: func(w http.ResponseWriter, _ *http.Request) {
-			endlessly(w, `[{"Name":"x"`, repeated(`,"Name":"x","Tags":{"a":"b"},"Services":[{"ID":"a"}]`))
-		}},
-		{name: "a byte at a time", endpoint: func(w http.ResponseWriter, _ *http.Request) { drip(w) }, port: func(c net.Conn) { drip(c) }},
+		{name: "tiny elements without an end", large: true, endpoint: stream(200, "[null", ",{}")},
+		{name: "nothing but nulls", endpoint: stream(200, "[null", ",null")},
+		{name: "a text without an end", large: true, endpoint: stream(200, `["`, "ü")},
+		{name: "a number without an end", endpoint: stream(200, `[1`, "0")},
+		{name: "depth without an end", endpoint: stream(200, "", `{"a":[`)},
+		{name: "keys that come again and again", large: true, endpoint: stream(200, `[{"Name":"x"`, twice)},
+		{
+			name:     "a byte at a time",
+			endpoint: func(w http.ResponseWriter, _ *http.Request) { drip(w) }, port: func(c net.Conn) { drip(c) },
+		},
 		{name: "compressed zeros", endpoint: func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
 			_, _ = w.Write(bomb)
 		}},
-		{name: "invalid UTF-8", endpoint: says("[{\"Name\":\"\xff\xfe\xed\xa0\x80\",\"Node\":\"\xc0\xaf\",\"Tags\":{\"role\":\"consul\xff\"}}]")},
-		{name: "headers without an end", endpoint: hijacked(func(c net.Conn) { endlessly(c, "HTTP/1.1 200 OK\r\n", repeated("X: y\r\n")) })},
-		{name: "a header without an end", endpoint: hijacked(func(c net.Conn) { endlessly(c, "HTTP/1.1 200 OK\r\nX: ", repeated("y")) })},
-		{name: "interim answers without an end", endpoint: hijacked(func(c net.Conn) { endlessly(c, "", repeated("HTTP/1.1 103 Early Hints\r\n\r\n")) })},
+		{name: "invalid UTF-8", endpoint: says(200, invalid)},
+		{name: "headers without an end", endpoint: hijacked(bytesOf(ok, "X: y\r\n"))},
+		{name: "a header without an end", endpoint: hijacked(bytesOf(ok+"X: ", "y"))},
+		{name: "interim answers without an end", endpoint: hijacked(bytesOf("", "HTTP/1.1 103 Early Hints\r\n\r\n"))},
 		{name: "a length that is not true", endpoint: hijacked(func(c net.Conn) {
-			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 9223372036854775807\r\n\r\n[")
+			_, _ = io.WriteString(c, ok+"Content-Length: 9223372036854775807\r\n\r\n[")
 		})},
-		{name: "an error without an end", endpoint: func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(http.StatusInternalServerError)
-			endlessly(w, "", repeated("No cluster leader. "))
-		}},
-		{name: "an error that looks like the log", endpoint: func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(http.StatusInternalServerError)
-			_, _ = io.WriteString(w, "no\nlevel=error msg=forged\x1b[2J")
-		}, logs: `500 (no; level=error msg=forged\u001b[2J)`},
+		{name: "an error without an end", endpoint: stream(500, "", "No cluster leader. ")},
+		{
+			name: "an error that looks like the log", endpoint: says(500, "no\nlevel=error msg=forged\x1b[2J"),
+			logs: `500 (no; level=error msg=forged\u001b[2J)`,
+		},
 		{name: "elsewhere", endpoint: func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, h.api.URL+r.URL.Path, http.StatusFound)
 		}},
-		{name: "too many servers", endpoint: onlyMembers(finite("[{}", serverMember, "]", 200_000)), logs: "more than 1000 are not believed"},
-		{name: "a thousand servers", endpoint: onlyMembers(finite("[{}", serverMember, "]", 90_000))},
-		{name: "as many members as may be", endpoint: onlyMembers(finite("[{}", func(i int) string {
-			return fmt.Sprintf(`,{"Name":"%d","Status":1,"Tags":{"role":"node"}}`, i)
-		}, "]", 1<<20))},
-		{name: "ports: noise", port: func(c net.Conn) { endlessly(c, "", func(int) string { return string(random) }) }},
-		{name: "ports: zeros", port: func(c net.Conn) { endlessly(c, "", repeated("\x00")) }},
+		{name: "too many servers", endpoint: members(server, 200_000), logs: "more than 1000 are not believed"},
+		{name: "a thousand servers", endpoint: members(server, 90_000)},
+		{name: "as many members as may be", endpoint: members(`,{"Name":"#","Status":1,"Tags":{"role":"node"}}`, 1<<20)},
+		{name: "ports: noise", port: bytesOf("", string(random))},
+		{name: "ports: zeros", port: bytesOf("", "\x00")},
 		{name: "ports: peers without an end", port: func(c net.Conn) {
 			_, _ = c.Read(make([]byte, 4096))
-			answer := func(seq int, method, body string) string {
-				return fmt.Sprintf("\x83\xa5Error\xa0\xa3Seq%c\xadServiceMethod%c%s%s", seq, 0xa0|len(method), method, body)
-			}
-			endlessly(c, answer(0, "Status.Ping", "\x80")+answer(1, "Status.Leader", "\xa0")+answer(2, "Status.Peers", "\xdd\xff\xff\xff\xff"), repeated("\xa0"))
+			endlessly(c, peers, repeated("\xa0"))
 		}},
-		{name: "ports: garbage in TLS", port: func(c net.Conn) { endlessly(c, "\x16\x03\x03\x40\x00\x02\x00\xff\xff", repeated("\xff")) }},
-		{name: "ports: frames of HTTP/2 without an end", port: func(c net.Conn) {
-			endlessly(c, "\x00\x00\x00\x04\x00\x00\x00\x00\x00", repeated("\x00\x00\x04\x09\x00\x00\x00\x00\x01\x00\x00\x00\x00"))
-		}},
+		{name: "ports: garbage in TLS", port: bytesOf("\x16\x03\x03\x40\x00\x02\x00\xff\xff", "\xff")},
+		{
+			name: "ports: frames of HTTP/2 without an end",
+			port: bytesOf("\x00\x00\x00\x04\x00\x00\x00\x00\x00", "\x00\x00\x04\x09\x00\x00\x00\x00\x01\x00\x00\x00\x00"),
+		},
 		{name: "ports: silence", port: func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }},
 	}
 }
@@ -369,7 +382,8 @@ func (h *hostileConsul) expectRecovery(t *testing.T, e *harness.Exporter) {
 	h.endpoint.Store(nil)
 	h.port.Store(nil)
 	e.Scrape(t).Expect(t, harness.Samples{
-		"consul_up": 1, `consul_cluster_servers{state="alive"}`: 1, `consul_exporter_collector_success{collector="members"}`: 1,
-		`consul_exporter_collector_success{collector="raft"}`: 1,
+		"consul_up": 1, `consul_cluster_servers{state="alive"}`: 1,
+		`consul_exporter_collector_success{collector="members"}`: 1,
+		`consul_exporter_collector_success{collector="raft"}`:    1,
 	})
 }

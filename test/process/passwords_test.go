@@ -68,8 +68,8 @@ func TestPasswords_Rejected(t *testing.T) {
 			{"--config.check", "--config.file=" + file("modules.yml", "modules: {m: {targets: [%q]}}", url)},
 			{"--config.check", "--config.file=" + file("scheme.yml", "modules: {m: {scheme: %q, targets: [a]}}", url)},
 			{"--config.check", "--config.file=" + file("key.yml", "modules: {m: {%q: 1, targets: [a]}}", url)},
-			{"responder", "--config.check", "--config.file=" + file("responder.yml",
-				"{expected_servers: 1, history: {file: h}, rules: [{name: r, matchers: [a=b], action: {notify: {url: %q, timeout: 1h}}}]}", url)},
+			{"responder", "--config.check", "--config.file=" + file("r.yml", "{expected_servers: 1, history: {file: h}, "+
+				"rules: [{name: r, matchers: [a=b], action: {notify: {url: %q, timeout: 1h}}}]}", url)},
 		} {
 			code, stdout, stderr := harness.RunProgram(t, args...)
 			if code == 0 && args[0] != "alerts" {
@@ -92,9 +92,9 @@ func TestPasswords_Rejected(t *testing.T) {
 // What asks for a target or loads a file in a running exporter puts no password on a page, in the metrics or in the
 // log.
 func TestPasswords_Running(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "config.yml")
-	harness.Must(t, os.WriteFile(path, []byte("modules: {m: {targets: [127.0.0.1]}}"), 0o600))
-	e := harness.StartExporter(t, nil, "--consul.server=http://127.0.0.1:1", "--config.file="+path, "--web.enable-lifecycle", "--log.level=debug")
+	path := filepath.Join(harness.WriteFiles(t, map[string]string{"config.yml": someModules}), "config.yml")
+	e := harness.StartExporter(t, nil, "--consul.server=http://127.0.0.1:1", "--config.file="+path,
+		"--web.enable-lifecycle", "--log.level=debug")
 	for _, url := range urlsWithPassword {
 		harness.Must(t, os.WriteFile(path, fmt.Appendf(nil, "modules: {m: {scheme: %q, targets: [%q]}}", url, url), 0o600))
 		seen := e.Reload(t, http.StatusInternalServerError)

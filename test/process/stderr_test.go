@@ -16,7 +16,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -25,29 +24,41 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// pipedLog is the standard error of a process: a pipe that is read only when a test asks for a line.
-type pipedLog struct {
+// piped is an exporter whose standard error is a pipe that is read only when a test asks for a line.
+type piped struct {
+	cmd   *exec.Cmd
 	r, w  *os.File
 	lines *bufio.Reader
+	url   string
+	// modules is its configuration file.
+	modules string
 }
 
-func newPipedLog(t *testing.T) *pipedLog {
+func startPiped(t *testing.T, consul string) *piped {
 	t.Helper()
+	modules := filepath.Join(harness.WriteFiles(t, map[string]string{"modules.yml": someModules}), "modules.yml")
 	r, w, err := os.Pipe()
 	harness.Must(t, err)
+	p := &piped{exec.Command(os.Args[0], "--consul.server="+consul, "--config.file="+modules, "--web.enable-lifecycle",
+		"--web.listen-address=127.0.0.1:0"), r, w, bufio.NewReader(r), "", modules}
+	p.cmd.Env = append(os.Environ(), harness.AsExporter+"=1")
+	p.cmd.Stderr = w
+	harness.Must(t, p.cmd.Start())
 	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill() // Does nothing if it has ended.
 		r.Close()
 		w.Close()
 	})
-	return &pipedLog{r, w, bufio.NewReader(r)}
+	p.url = "http://" + p.until(t, `Listening on.* address=(\S+)`)[1]
+	return p
 }
 
 // until reads until a line matches, and returns what the groups of the pattern are.
-func (l *pipedLog) until(t *testing.T, pattern string) []string {
+func (p *piped) until(t *testing.T, pattern string) []string {
 	t.Helper()
-	harness.Must(t, l.r.SetReadDeadline(time.Now().Add(20*time.Second)))
+	harness.Must(t, p.r.SetReadDeadline(time.Now().Add(20*time.Second)))
 	for want := regexp.MustCompile(pattern); ; {
-		line, err := l.lines.ReadString('\n')
+		line, err := p.lines.ReadString('\n')
 		if err != nil {
 			t.Fatalf("no line like %s: %v", pattern, err)
 		}
@@ -58,10 +69,10 @@ func (l *pipedLog) until(t *testing.T, pattern string) []string {
 }
 
 // fill writes until the pipe takes nothing more.
-func (l *pipedLog) fill(t *testing.T) {
+func (p *piped) fill(t *testing.T) {
 	t.Helper()
 	// A description of its own: that of the process stays one that blocks.
-	fd, err := syscall.Open(fmt.Sprintf("/proc/self/fd/%d", l.w.Fd()), syscall.O_WRONLY|syscall.O_NONBLOCK, 0)
+	fd, err := syscall.Open(fmt.Sprintf("/proc/self/fd/%d", p.w.Fd()), syscall.O_WRONLY|syscall.O_NONBLOCK, 0)
 	harness.Must(t, err)
 	defer syscall.Close(fd)
 	for _, size := range []int{os.Getpagesize(), 1} {
@@ -74,36 +85,39 @@ func (l *pipedLog) fill(t *testing.T) {
 	}
 }
 
-// quick asks for a page and fails if that takes long or has another status.
-func quick(t *testing.T, method, url string, status int) {
+// ask fails if an answer takes long or has another status.
+func (p *piped) ask(t *testing.T, method, path string, status int) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, url, http.NoBody)
+	req, err := http.NewRequestWithContext(t.Context(), method, p.url+path, http.NoBody)
 	harness.Must(t, err)
-	client := http.Client{Timeout: 5 * time.Second}
-	resp, err := client.Do(req)
-	if err != nil {
-		t.Fatalf("while nobody reads the log: %v", err)
-	}
+	resp, err := (&http.Client{Timeout: 5 * time.Second}).Do(req)
+	harness.Must(t, err)
 	defer resp.Body.Close()
 	if resp.StatusCode != status {
-		t.Fatalf("%s: status %d; want %d", url, resp.StatusCode, status)
+		t.Fatalf("%s: status %d; want %d", path, resp.StatusCode, status)
 	}
 }
 
-// endsSoon waits for a process that was told to end.
-func endsSoon(t *testing.T, cmd *exec.Cmd) {
+// stop tells it to end and waits for that.
+func (p *piped) stop(t *testing.T) {
 	t.Helper()
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	select {
-	case err := <-ended:
-		if err != nil {
-			t.Errorf("the exporter ended with %v; want exit code 0", err)
-		}
-	case <-time.After(5 * time.Second):
-		_ = cmd.Process.Kill()
-		t.Errorf("the exporter has not ended: %v", <-ended)
+	late := time.AfterFunc(5*time.Second, func() { _ = p.cmd.Process.Kill() })
+	defer late.Stop()
+	harness.Must(t, p.cmd.Process.Signal(syscall.SIGTERM))
+	if err := p.cmd.Wait(); err != nil {
+		t.Errorf("the exporter ended with %v; want exit code 0 within 5 s", err)
 	}
+}
+
+// An exporter whose log nobody reads any more lives on.
+func TestStderrClosed(t *testing.T) {
+	p := startPiped(t, "127.0.0.1:1")
+	p.r.Close()
+	p.w.Close()
+	for range 3 {
+		p.ask(t, http.MethodPost, "/-/reload", http.StatusOK)
+	}
+	p.stop(t)
 }
 
 // An exporter whose log is a pipe that nobody reads serves on, says afterwards how much of its log is missing, and ends
@@ -118,40 +132,30 @@ func TestStderrFull(t *testing.T) {
 		fmt.Fprint(w, "[]")
 	}))
 	defer agent.Close()
-	const config = "modules: {m: {targets: [127.0.0.1]}}"
-	file := filepath.Join(harness.WriteFiles(t, map[string]string{"modules.yml": config}), "modules.yml")
-	log := newPipedLog(t)
-	cmd := exec.Command(os.Args[0], "--consul.server="+agent.URL, "--config.file="+file,
-		"--web.enable-lifecycle", "--web.listen-address=127.0.0.1:0")
-	cmd.Env = append(os.Environ(), harness.AsExporter+"=1")
-	cmd.Stderr = log.w
-	harness.Must(t, cmd.Start())
-	defer func() { _ = cmd.Process.Kill() }() // Does nothing if it has ended.
-	url := "http://" + log.until(t, `Listening on.* address=(\S+)`)[1]
-	quick(t, http.MethodGet, url+"/metrics", http.StatusOK)
+	p := startPiped(t, agent.URL)
+	p.ask(t, http.MethodGet, "/metrics", http.StatusOK)
 
-	log.fill(t)
+	p.fill(t)
 	for i := range 4 { // Each scrape logs that something fails, or no longer does.
 		good.Store(i%2 == 0)
-		quick(t, http.MethodGet, url+"/metrics", http.StatusOK)
+		p.ask(t, http.MethodGet, "/metrics", http.StatusOK)
 	}
-	var bad strings.Builder // A reload logs a line of 100 bytes and more for each problem.
+	bad := "modules:\n" // A reload logs a line of 100 bytes and more for each problem.
 	for i := range 1000 {
-		fmt.Fprintf(&bad, "  m%d: {scheme: ftp, targets: [127.0.0.1]}\n", i)
+		bad += fmt.Sprintf("  m%d: {scheme: ftp, targets: [127.0.0.1]}\n", i)
 	}
-	replace(t, file, "modules:\n"+bad.String())
+	replace(t, p.modules, bad)
 	for range 15 {
-		quick(t, http.MethodPost, url+"/-/reload", http.StatusInternalServerError)
+		p.ask(t, http.MethodPost, "/-/reload", http.StatusInternalServerError)
 	}
-	log.until(t, `level=error .*collector failed`)
-	if n := log.until(t, `level=warn .*lines are missing here" dropped=(\d+)`)[1]; len(n) < 3 {
+	p.until(t, `level=error .*collector failed`)
+	if n := p.until(t, `level=warn .*lines are missing here" dropped=(\d+)`)[1]; len(n) < 3 {
 		t.Errorf("%s lines were dropped; want some thousand", n)
 	}
-	replace(t, file, config)
-	quick(t, http.MethodPost, url+"/-/reload", http.StatusOK)
-	log.until(t, `configuration file is loaded anew`)
+	replace(t, p.modules, someModules)
+	p.ask(t, http.MethodPost, "/-/reload", http.StatusOK)
+	p.until(t, `configuration file is loaded anew`)
 
-	log.fill(t)
-	harness.Must(t, cmd.Process.Signal(syscall.SIGTERM))
-	endsSoon(t, cmd)
+	p.fill(t)
+	p.stop(t)
 }

@@ -6,14 +6,11 @@
 package process_test
 
 import (
-	"bytes"
-	"context"
 	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,7 +20,6 @@ import (
 
 	sys "golang.org/x/sys/unix"
 
-	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/status"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
@@ -74,21 +70,35 @@ func untilAllUp(t *testing.T, e *harness.Exporter) (ports int) {
 	t.Helper()
 	e.ScrapeUntil(t, 30*time.Second, "all ports are up", func(s harness.Samples) bool {
 		ports = portsWhere(s, "consul_port_up", 1)
-		return ports >= 3*8 && portsWhere(s, "consul_port_protocol_verified", 1) == ports && portsWhere(s, "consul_port_up", 0) == 0
+		verified, down := portsWhere(s, "consul_port_protocol_verified", 1), portsWhere(s, "consul_port_up", 0)
+		return ports >= 3*8 && verified == ports && down == 0
 	})
 	return ports
 }
 
-// A healthy cluster stays one for an exporter with few descriptors, most of which idle clients want.
-func TestTrouble_FewDescriptors(t *testing.T) {
+// TestWithCluster has what needs a cluster that is well. Each subtest only reads from it.
+func TestWithCluster(t *testing.T) {
 	t.Parallel()
-	c := consultest.Start(t, consultest.Options{Servers: 3})
+	c := consultest.Start(t, consultest.Options{Servers: 3, ACL: true})
 	harness.Must(t, c.WaitSynced(t.Context()))
 	waitCertificates(t, c)
-	plenty := harness.StartExporter(t, nil, "--consul.server="+c.Servers[0].URL())
-	planned := untilAllUp(t, plenty)
+	token, err := c.NewToken(t.Context(), harness.ReadmePolicy(t))
+	harness.Must(t, err)
+	start := func(t *testing.T, binary string) *harness.Exporter {
+		t.Helper()
+		return harness.StartBinary(t, binary, []string{"CONSUL_HTTP_TOKEN=" + token}, "--consul.server="+c.Servers[0].URL())
+	}
+	t.Run("FewDescriptors", func(t *testing.T) {
+		fewDescriptors(t, start(t, underLimit(t, 64)), untilAllUp(t, start(t, os.Args[0])))
+	})
+	t.Run("NoDescriptors", func(t *testing.T) { noDescriptors(t, start(t, os.Args[0]), c.Servers[0]) })
+	t.Run("TokenFileBlocks", func(t *testing.T) { tokenFileBlocks(t, c, token) })
+	t.Run("TwoClusters", func(t *testing.T) { twoClusters(t, c, token) })
+}
 
-	e := harness.StartBinary(t, underLimit(t, 64), nil, "--consul.server="+c.Servers[0].URL())
+// A healthy cluster stays one for an exporter with few descriptors, most of which idle clients want.
+func fewDescriptors(t *testing.T, e *harness.Exporter, planned int) {
+	t.Helper()
 	for range 60 {
 		conn, err := net.Dial("tcp", e.HostPort())
 		harness.Must(t, err)
@@ -96,10 +106,9 @@ func TestTrouble_FewDescriptors(t *testing.T) {
 	}
 	for range 10 {
 		s := e.Scrape(t)
-		s.ExpectNone(t, "consul_port_probe_skipped") // Which there would be room for: see below.
-		verified, skipped := portsWhere(s, "consul_port_protocol_verified", 1), portsWhere(s, "consul_port_probe_skipped", 1)
-		if down := portsWhere(s, "consul_port_up", 0); down != 0 || verified+skipped != planned {
-			t.Fatalf("%d ports are down, %d verified and %d skipped, of %d:\n%s\n%s", down, verified, skipped, planned, s, e.Page(t, "/?format=json", 200))
+		s.ExpectNone(t, "consul_port_probe_skipped")
+		if verified := portsWhere(s, "consul_port_protocol_verified", 1); verified != planned {
+			t.Fatalf("%d of %d ports are verified:\n%s\n%s", verified, planned, s, e.Page(t, "/?format=json", 200))
 		}
 		s.Expect(t, harness.Samples{
 			"process_max_fds": 64, "consul_up": 1, "consul_cluster_failure_margin": 1, "consul_cluster_leaders": 1,
@@ -125,12 +134,8 @@ func expectSuccess(t *testing.T, s harness.Samples) {
 }
 
 // An exporter without any descriptor blames nothing on Consul, and recovers by itself.
-func TestTrouble_NoDescriptors(t *testing.T) {
-	t.Parallel()
-	c := consultest.Start(t, consultest.Options{Servers: 3})
-	harness.Must(t, c.WaitSynced(t.Context()))
-	waitCertificates(t, c)
-	e := harness.StartExporter(t, nil, "--consul.server="+c.Servers[0].URL())
+func noDescriptors(t *testing.T, e *harness.Exporter, server *consultest.Agent) {
+	t.Helper()
 	// One connection for each page, which are kept: no new one could be accepted.
 	planned := untilAllUp(t, e)
 	expectLevel(t, e, status.LevelHealthy)
@@ -143,29 +148,28 @@ func TestTrouble_NoDescriptors(t *testing.T) {
 		}
 		s.Expect(t, harness.Samples{
 			"consul_cluster_voters": 3, "consul_cluster_reachable_voters": 0,
-			`consul_cluster_voters_state{state="answering"}`: 0, `consul_cluster_voters_state{state="lost"}`: 0,
-			`consul_cluster_voters_state{state="unknown"}`:                                        3,
-			tcpPort(c.Servers[0], 8300, "rpc", "consul_port_probe_skipped", `reason="own_fault"`): 1,
+			`consul_cluster_voters_state{state="answering"}`:                  0,
+			`consul_cluster_voters_state{state="lost"}`:                       0,
+			`consul_cluster_voters_state{state="unknown"}`:                    3,
+			harness.PortSeries("probe_skipped", server, `reason="own_fault"`): 1,
 		})
 		s.ExpectNone(t, "consul_up", "consul_port_up", "consul_port_probe_failures_total", "consul_port_protocol_verified",
-			"consul_cluster_failure_margin", "consul_cluster_leaders", "consul_cluster_consistent_read_success", "consul_raft_leader")
-		if s[`consul_exporter_own_faults_total{kind="probe"}`] < float64(planned) || s[`consul_exporter_own_faults_total{kind="request"}`] == 0 {
+			"consul_cluster_failure_margin", "consul_cluster_leaders", "consul_cluster_consistent_read_success",
+			"consul_raft_leader")
+		const faults = "consul_exporter_own_faults_total"
+		if s[faults+`{kind="probe"}`] < float64(planned) || s[faults+`{kind="request"}`] == 0 {
 			t.Errorf("the own faults are not counted:\n%s", s)
 		}
 	}
 	st := expectLevel(t, e, status.LevelUnknown)
-	if got := harness.AlertsOf(st); !slices.Equal(got, []string{exporterImpaired}) || !strings.Contains(st.Verdict, "the exporter itself has a problem") {
+	if got := harness.AlertsOf(st); !slices.Equal(got, []string{exporterImpaired}) ||
+		!strings.Contains(st.Verdict, "the exporter itself has a problem") {
 		t.Errorf("the page says %q and %q; want only that the exporter has a problem", st.Verdict, got)
 	}
 
 	restore()
 	e.Scrape(t).Expect(t, harness.Samples{"consul_up": 1, "consul_cluster_failure_margin": 1, "consul_cluster_leaders": 1})
 	expectLevel(t, e, status.LevelHealthy)
-}
-
-// tcpPort writes a series of a port over TCP, with one more label.
-func tcpPort(a *consultest.Agent, number int, protocol, family, more string) string {
-	return harness.Port(number, protocol, cluster.TransportTCP).Series(family, a, more)
 }
 
 // expectLevel waits until the page has this level.
@@ -184,28 +188,16 @@ func expectLevel(t *testing.T, e *harness.Exporter, level status.Level) (st stat
 func takeDescriptors(t *testing.T, pid int) (restore func()) {
 	t.Helper()
 	var before sys.Rlimit
-	harness.Must(t, sys.Prlimit(pid, sys.RLIMIT_NOFILE, &sys.Rlimit{Cur: 0, Max: maxDescriptors(t, pid)}, &before))
+	harness.Must(t, sys.Prlimit(pid, sys.RLIMIT_NOFILE, nil, &before))
+	harness.Must(t, sys.Prlimit(pid, sys.RLIMIT_NOFILE, &sys.Rlimit{Cur: 0, Max: before.Max}, nil))
 	return func() { harness.Must(t, sys.Prlimit(pid, sys.RLIMIT_NOFILE, &before, nil)) }
-}
-
-func maxDescriptors(t *testing.T, pid int) uint64 {
-	t.Helper()
-	var now sys.Rlimit
-	harness.Must(t, sys.Prlimit(pid, sys.RLIMIT_NOFILE, nil, &now))
-	return now.Max
 }
 
 // A token file that blocks costs no scrape, no goroutine but one, and no metric; what is written there in the end is
 // used.
-func TestTrouble_TokenFileBlocks(t *testing.T) {
-	t.Parallel()
-	c := consultest.Start(t, consultest.Options{Servers: 3, ACL: true})
-	harness.LeaderOf(t, c)
-	token, err := c.NewToken(t.Context(), harness.ReadmePolicy(t))
-	harness.Must(t, err)
-	dir := t.TempDir()
-	file := filepath.Join(dir, "token")
-	harness.Must(t, os.WriteFile(file, []byte(token), 0o600))
+func tokenFileBlocks(t *testing.T, c *consultest.Cluster, token string) {
+	t.Helper()
+	file := harness.Secret(t, token)
 	e := harness.StartExporter(t, nil, "--consul.server="+c.Servers[0].URL(), "--consul.token-file="+file)
 	complete := harness.Samples{"consul_up": 1, "consul_cluster_failure_margin": 1, "consul_exporter_unreadable_files": 0}
 	s := e.Scrape(t)
@@ -214,7 +206,7 @@ func TestTrouble_TokenFileBlocks(t *testing.T) {
 	goroutines := s["go_goroutines"]
 
 	for _, writer := range []bool{false, true} {
-		fifo := filepath.Join(dir, "fifo")
+		fifo := file + ".fifo"
 		harness.Must(t, syscall.Mkfifo(fifo, 0o600))
 		if writer { // Who holds it open, and writes nothing.
 			held, err := os.OpenFile(fifo, os.O_RDWR, 0)
@@ -234,7 +226,9 @@ func TestTrouble_TokenFileBlocks(t *testing.T) {
 				t.Errorf("there are %v goroutines, %v before", n, goroutines)
 			}
 		}
-		e.ScrapeUntil(t, 30*time.Second, "the file is reported", func(s harness.Samples) bool { return s["consul_exporter_unreadable_files"] == 1 })
+		e.ScrapeUntil(t, 30*time.Second, "the file is reported", func(s harness.Samples) bool {
+			return s["consul_exporter_unreadable_files"] == 1
+		})
 		if st := e.FreshStatus(t); !slices.Contains(harness.AlertsOf(st), exporterImpaired) {
 			t.Errorf("the page says %q; want %s", harness.AlertsOf(st), exporterImpaired)
 		}
@@ -251,7 +245,9 @@ func TestTrouble_TokenFileBlocks(t *testing.T) {
 			return s[`consul_exporter_collector_supported{collector="agent"}`] == 1
 		}).Expect(t, complete)
 	}
-	if log := e.Log.String(); strings.Count(log, "file cannot be read again") != 2 || !strings.Contains(log, file) || strings.Contains(log, token) {
+	log := e.Log.String()
+	twice := strings.Count(log, "file cannot be read again") == 2
+	if !twice || !strings.Contains(log, file) || strings.Contains(log, token) {
 		t.Errorf("the log does not say twice which file cannot be read:\n%s", log)
 	}
 }
@@ -265,54 +261,47 @@ func replace(t *testing.T, path, content string) {
 
 // Each file that blocks when the exporter starts is an error that names the flag or key, and the file.
 func TestTrouble_FileBlocksAtStart(t *testing.T) {
+	t.Parallel()
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	harness.Must(t, syscall.Mkfifo(fifo, 0o600))
 	certificates := consultest.NewCertificates(t)
-	webConfig := func(tls string) (flag string) {
-		folder := harness.WriteFiles(t, map[string]string{"web.yml": "tls_server_config: {" + tls + "}"})
+	webConfig := func(cert, key, ca string) (flag string) {
+		folder := harness.WriteFiles(t, map[string]string{"web.yml": "tls_server_config: {client_auth_type: " +
+			"RequireAndVerifyClientCert, cert_file: " + cert + ", key_file: " + key + ", client_ca_file: " + ca + "}"})
 		harness.Must(t, os.Symlink(fifo, filepath.Join(folder, "fifo")))
 		return "--web.config.file=" + filepath.Join(folder, "web.yml")
 	}
-	cert := webConfig("cert_file: fifo, key_file: " + certificates.Key)
-	key := webConfig("cert_file: " + certificates.Cert + ", key_file: " + fifo)
-	clientCA := webConfig("cert_file: " + certificates.Cert + ", key_file: " + certificates.Key +
-		", client_auth_type: RequireAndVerifyClientCert, client_ca_file: fifo")
+	cert := webConfig("fifo", certificates.Key, certificates.CACert)
+	key := webConfig(certificates.Cert, fifo, certificates.CACert)
+	const consulTLS = "--consul.ca-file, --consul.cert-file, --consul.key-file: "
+	const webTLS = "--web.config.file: tls_server_config."
 	for _, tc := range []struct {
-		args []string
 		want string
+		args []string
 	}{
-		{[]string{"--consul.token-file=" + fifo}, "--consul.token-file: "},
-		{[]string{"--serf.encrypt-key-file=" + fifo}, "--serf.encrypt-key-file: "},
-		{[]string{"--consul.ca-file=" + fifo}, "--consul.ca-file, --consul.cert-file, --consul.key-file: "},
-		{[]string{"--consul.cert-file=" + certificates.Cert, "--consul.key-file=" + fifo}, "--consul.ca-file, --consul.cert-file, --consul.key-file: "},
-		{[]string{"--rpc.ca-file=" + fifo}, "--rpc.ca-file: "},
-		{[]string{"--responder.secret-file=" + fifo}, "--responder.secret-file: "},
-		{[]string{"--config.file=" + fifo}, ""},
-		{[]string{"--web.config.file=" + fifo}, "--web.config.file: "},
-		{[]string{cert}, "--web.config.file: tls_server_config.cert_file: "},
-		{[]string{key}, "--web.config.file: tls_server_config.key_file: "},
-		{[]string{clientCA}, "--web.config.file: tls_server_config.client_ca_file: "},
-		{[]string{"--config.check", key}, "--web.config.file: tls_server_config.key_file: "},
-		{[]string{"responder", cert}, "--web.config.file: tls_server_config.cert_file: "},
-		{[]string{"check", "--consul.token-file=" + fifo}, "--consul.token-file: "},
-		{[]string{"responder", "--config.file=" + fifo}, ""},
+		{"--consul.token-file: ", []string{"--consul.token-file=" + fifo}},
+		{"--serf.encrypt-key-file: ", []string{"--serf.encrypt-key-file=" + fifo}},
+		{consulTLS, []string{"--consul.ca-file=" + fifo}},
+		{consulTLS, []string{"--consul.cert-file=" + certificates.Cert, "--consul.key-file=" + fifo}},
+		{"--rpc.ca-file: ", []string{"--rpc.ca-file=" + fifo}},
+		{"--responder.secret-file: ", []string{"--responder.secret-file=" + fifo}},
+		{"", []string{"--config.file=" + fifo}},
+		{"--web.config.file: ", []string{"--web.config.file=" + fifo}},
+		{webTLS + "cert_file: ", []string{cert}},
+		{webTLS + "key_file: ", []string{key}},
+		{webTLS + "client_ca_file: ", []string{webConfig(certificates.Cert, certificates.Key, "fifo")}},
+		{webTLS + "key_file: ", []string{"--config.check", key}},
+		{webTLS + "cert_file: ", []string{"responder", cert}},
+		{"--consul.token-file: ", []string{"check", "--consul.token-file=" + fifo}},
+		{"", []string{"responder", "--config.file=" + fifo}},
 	} {
-		t.Run(strings.SplitN(tc.args[0], "=", 2)[0], func(t *testing.T) {
+		t.Run(strings.Join(tc.args[:1], " "), func(t *testing.T) {
 			t.Parallel()
 			start := time.Now()
-			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-			defer cancel()
-			cmd := exec.CommandContext(ctx, os.Args[0], append(tc.args, "--web.listen-address=127.0.0.1:0")...)
-			if tc.args[0] == "check" {
-				cmd.Args = append(cmd.Args[:1], tc.args...)
-			}
-			cmd.Env = append(os.Environ(), harness.AsExporter+"=1")
-			var stderr bytes.Buffer
-			cmd.Stderr = &stderr
-			err := cmd.Run()
-			if took := time.Since(start); err == nil || took > 30*time.Second || !strings.Contains(stderr.String(), "error: "+tc.want) ||
-				!strings.Contains(stderr.String(), "fifo") {
-				t.Errorf("it ended after %s with %v and %q; want an error with %q and %s", took, err, &stderr, tc.want, fifo)
+			code, _, stderr := harness.RunProgram(t, tc.args...)
+			if took := time.Since(start); code == 0 || took > 30*time.Second ||
+				!strings.Contains(stderr, "error: "+tc.want) || !strings.Contains(stderr, "fifo") {
+				t.Errorf("%s: exit code %d after %s, %q; want an error with %q and %s", tc.args, code, took, stderr, tc.want, fifo)
 			}
 		})
 	}
@@ -321,20 +310,15 @@ func TestTrouble_FileBlocksAtStart(t *testing.T) {
 // What exporter-toolkit reads for each connection cannot be a pipe, even if somebody writes to it: it would have its
 // content only once.
 func TestTrouble_WebFilePiped(t *testing.T) {
+	t.Parallel()
 	folder := harness.WriteFiles(t, map[string]string{"web.yml": "tls_server_config: {cert_file: cert, key_file: key}"})
 	fifo := filepath.Join(folder, "cert")
 	harness.Must(t, syscall.Mkfifo(fifo, 0o600))
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	writer := exec.CommandContext(ctx, "sh", "-c", `echo certificate >"$0"`, fifo)
-	harness.Must(t, writer.Start())
-	defer func() { _ = writer.Wait() }()
-	cmd := exec.CommandContext(ctx, os.Args[0], "--config.check", "--web.config.file="+filepath.Join(folder, "web.yml"))
-	cmd.Env = append(os.Environ(), harness.AsExporter+"=1")
-	out, err := cmd.CombinedOutput()
+	go os.WriteFile(fifo, []byte("certificate"), 0) // Waits for a reader.
+	code, _, stderr := harness.RunProgram(t, "--config.check", "--web.config.file="+filepath.Join(folder, "web.yml"))
 	want := "--web.config.file: tls_server_config.cert_file: " + fifo + " is a pipe, which can be read only once"
-	if err == nil || !strings.Contains(string(out), want) {
-		t.Errorf("it ended with %v and %q; want an error with %q", err, out, want)
+	if code == 0 || !strings.Contains(stderr, want) {
+		t.Errorf("exit code %d and %q; want an error with %q", code, stderr, want)
 	}
 }
 
@@ -346,22 +330,24 @@ func TestTrouble_AuthoritiesChange(t *testing.T) {
 	harness.Must(t, err)
 	wrong, err := os.ReadFile(consultest.NewCertificates(t).CACert)
 	harness.Must(t, err)
-	dir := t.TempDir()
+	server := c.Servers[0]
+	address := strings.TrimPrefix(server.URL(), "https://")
+	dir := harness.WriteFiles(t, map[string]string{"ca.pem": string(wrong), "config.yml": fmt.Sprintf(
+		"modules:\n  tls: {scheme: https, tls: {ca_file: ca.pem, cert_file: %q, key_file: %q}, targets: [%s]}\n",
+		c.ClientCert, c.ClientKey, server.Addr)})
 	ca := filepath.Join(dir, "ca.pem")
-	harness.Must(t, os.WriteFile(ca, wrong, 0o600))
-	config := filepath.Join(dir, "config.yml")
-	harness.Must(t, os.WriteFile(config, fmt.Appendf(nil, "modules:\n  tls: {scheme: https, tls: {ca_file: ca.pem, cert_file: %q, key_file: %q}, targets: [%s]}\n",
-		c.ClientCert, c.ClientKey, c.Servers[0].Addr), 0o600))
-	e := harness.StartExporter(t, nil, "--consul.server="+c.Servers[0].URL(), "--consul.ca-file="+ca, "--consul.cert-file="+c.ClientCert,
-		"--consul.key-file="+c.ClientKey, "--config.file="+config)
-	_, port, err := net.SplitHostPort(strings.TrimPrefix(c.Servers[0].URL(), "https://"))
-	harness.Must(t, err)
+	e := harness.StartExporter(t, nil, "--consul.server="+server.URL(), "--config.file="+filepath.Join(dir, "config.yml"),
+		"--consul.ca-file="+ca, "--consul.cert-file="+c.ClientCert, "--consul.key-file="+c.ClientKey)
 	module := func() harness.Samples {
-		return harness.ParseSamples(t, e.Page(t, probePage("tls", c.Servers[0].Addr+":"+port), http.StatusOK))
+		return harness.ParseSamples(t, e.Page(t, probePage("tls", address), http.StatusOK))
 	}
 	want := harness.Samples{"consul_up": 1}
-	for _, p := range []harness.PortID{harness.Port(8300, "rpc", "tcp"), harness.Port(8501, "https", "tcp"), harness.Port(8503, "grpc_tls", "tcp")} {
-		want[p.Series("consul_port_up", c.Servers[0])] = 1
+	rpc := harness.PortSeries("up", server)
+	for _, series := range []string{
+		rpc, harness.Port(8501, "https", "tcp").Series("consul_port_up", server),
+		harness.Port(8503, "grpc_tls", "tcp").Series("consul_port_up", server),
+	} {
+		want[series] = 1
 	}
 
 	e.Scrape(t).Expect(t, harness.Samples{"consul_up": 0})
@@ -372,7 +358,6 @@ func TestTrouble_AuthoritiesChange(t *testing.T) {
 	module()
 	module().Expect(t, want)
 	replace(t, ca, string(wrong))
-	s := e.Scrape(t)
-	s.Expect(t, harness.Samples{"consul_up": 0, harness.Port(8300, "rpc", "tcp").Series("consul_port_up", c.Servers[0]): 0})
+	e.Scrape(t).Expect(t, harness.Samples{"consul_up": 0, rpc: 0})
 	module().Expect(t, harness.Samples{"probe_success": 0})
 }

@@ -8,111 +8,123 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// Who may see the exporter's pages is decided by --web.config.file of exporter-toolkit. These tests start the
-// exporter with one.
+// Who may see the exporter's pages is decided by --web.config.file of exporter-toolkit. These tests start the exporter
+// with one.
 
-// startGuarded starts an exporter with this web configuration, whose agent counts the connections to it.
-func startGuarded(t *testing.T, webConfig string) (e *harness.Exporter, asked *atomic.Int64) {
-	t.Helper()
-	agent, err := net.Listen("tcp", "127.0.0.1:0")
-	harness.Must(t, err)
-	t.Cleanup(func() { agent.Close() })
-	asked = new(atomic.Int64)
-	go func() {
-		for {
-			conn, err := agent.Accept()
-			if err != nil {
-				return
-			}
-			asked.Add(1)
-			conn.Close()
-		}
-	}()
-	folder := harness.WriteFiles(t, map[string]string{
-		"web.yml": webConfig, "modules.yml": "modules: {m: {targets: [127.0.0.1]}}",
-	})
-	e = harness.StartExporter(t, nil, "--consul.server="+agent.Addr().String(), "--web.config.file="+filepath.Join(folder, "web.yml"),
-		"--config.file="+filepath.Join(folder, "modules.yml"), "--web.enable-lifecycle", "--web.enable-pprof")
-	return e, asked
+// guarded is an exporter with a web configuration.
+type guarded struct {
+	*harness.Exporter
+	agent *recorder
 }
 
-// pages are all that the exporter has.
-var pages = []string{"/", "/?format=json", "/metrics", "/probe?module=m&target=127.0.0.1:1", "/-/healthy", "/-/ready", "/-/reload", "/debug/pprof/", "/nonsense"}
+func startGuarded(t *testing.T, webConfig string) *guarded {
+	t.Helper()
+	agent := startRecorder(t)
+	folder := harness.WriteFiles(t, map[string]string{"web.yml": webConfig, "modules.yml": someModules})
+	return &guarded{harness.StartExporter(t, nil, "--consul.server="+agent.address, "--web.config.file="+folder+"/web.yml",
+		"--config.file="+folder+"/modules.yml", "--web.enable-lifecycle", "--web.enable-pprof"), agent}
+}
+
+// viewer is somebody who wants to see the pages at a URL. Prepare may be nil.
+type viewer struct {
+	url     string
+	client  *http.Client
+	prepare func(*http.Request)
+}
+
+// expectRefused fails if a page has another status than this one, or if TLS does not keep it from coming where that is
+// 0. Consul must not have been asked.
+func (g *guarded) expectRefused(t *testing.T, who string, v viewer, status int) {
+	t.Helper()
+	for _, path := range []string{
+		"/", "/?format=json", "/metrics", "/probe?module=m&target=127.0.0.1:1", "/-/healthy", "/-/ready", "/-/reload",
+		"/debug/pprof/", "/nonsense",
+	} {
+		got, _, err := v.get(t, path)
+		if got != status || (err != nil) != (status == 0) {
+			t.Errorf("%s: %s: status %d, error %v; want %d", who, path, got, err, status)
+		}
+	}
+	if n := len(g.agent.requests()); n != 0 {
+		t.Errorf("%s: the agent was asked %d times", who, n)
+	}
+}
+
+// get returns the status and the version of HTTP of an answer; 0 means that TLS keeps it from coming.
+func (v viewer) get(t *testing.T, path string) (status, version int, err error) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, v.url+path, http.NoBody)
+	harness.Must(t, err)
+	if v.prepare != nil {
+		v.prepare(req)
+	}
+	resp, err := v.client.Do(req)
+	if err != nil {
+		if _, ok := errors.AsType[*url.Error](err); !ok {
+			t.Errorf("error %v; want one of TLS", err)
+		}
+		return 0, 0, err
+	}
+	resp.Body.Close()
+	return resp.StatusCode, resp.ProtoMajor, nil
+}
 
 // Without the password there is nothing to see on any page, and Consul is not asked.
 func TestWebBasicAuth(t *testing.T) {
 	// The password is "correct horse", hashed with bcrypt.
-	e, asked := startGuarded(t, "basic_auth_users: {prometheus: $2a$04$xq7PTQ/Gci7kox5f4IYxL.1F3QSnl5INCnQ8Ha18OPRN.RX2LHWSi}")
-	ask := func(path, user, password string) int {
-		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, e.URL+path, http.NoBody)
-		harness.Must(t, err)
-		if user != "" {
-			req.SetBasicAuth(user, password)
-		}
-		resp, err := http.DefaultClient.Do(req)
-		harness.Must(t, err)
-		resp.Body.Close()
-		return resp.StatusCode
+	g := startGuarded(t, "basic_auth_users: {prometheus: $2a$04$xq7PTQ/Gci7kox5f4IYxL.1F3QSnl5INCnQ8Ha18OPRN.RX2LHWSi}")
+	as := func(user, password string) viewer {
+		return viewer{g.URL, http.DefaultClient, func(req *http.Request) { req.SetBasicAuth(user, password) }}
 	}
-	for _, path := range pages {
-		for _, try := range [][2]string{{"", ""}, {"prometheus", ""}, {"prometheus", "wrong"}, {"nobody", "correct horse"}} {
-			if status := ask(path, try[0], try[1]); status != http.StatusUnauthorized {
-				t.Errorf("%s as %q: status %d; want 401", path, try[0], status)
-			}
-		}
+	for who, v := range map[string]viewer{
+		"nobody": {g.URL, http.DefaultClient, nil}, "no password": as("prometheus", ""),
+		"wrong password": as("prometheus", "wrong"), "wrong user": as("nobody", "correct horse"),
+	} {
+		g.expectRefused(t, who, v, http.StatusUnauthorized)
 	}
-	if n := asked.Load(); n != 0 {
-		t.Errorf("the agent was asked %d times for somebody without a password", n)
+	status, _, err := as("prometheus", "correct horse").get(t, "/metrics")
+	if err != nil || status != http.StatusOK || len(g.agent.requests()) == 0 {
+		t.Errorf("with the password: status %d, error %v; want 200, and that the agent was asked", status, err)
 	}
-	if status := ask("/metrics", "prometheus", "correct horse"); status != http.StatusOK || asked.Load() == 0 {
-		t.Errorf("with the password: status %d, the agent was asked %d times; want 200, and that it was", status, asked.Load())
-	}
-	if log := e.Log.String(); strings.Contains(log, "correct horse") {
+	if log := g.Log.String(); strings.Contains(log, "correct horse") {
 		t.Errorf("the log has the password:\n%s", log)
 	}
 }
 
-// tlsClient is a client that trusts an authority, and shows a certificate if it has one. It speaks HTTP/2 if the
-// server does.
-func tlsClient(t *testing.T, authority string, shows ...tls.Certificate) *http.Client {
+// overTLS trusts the authority of these certificates, and shows some if there are any. It speaks HTTP/2 if it can.
+func (g *guarded) overTLS(t *testing.T, trusts consultest.Certificates, shows ...consultest.Certificates) viewer {
 	t.Helper()
-	pem, err := os.ReadFile(authority)
+	pem, err := os.ReadFile(trusts.CACert)
 	harness.Must(t, err)
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		t.Fatalf("%s has no certificate", authority)
+	config := &tls.Config{RootCAs: x509.NewCertPool()}
+	if !config.RootCAs.AppendCertsFromPEM(pem) {
+		t.Fatalf("%s has no certificate", trusts.CACert)
 	}
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, Certificates: shows}, ForceAttemptHTTP2: true, DisableKeepAlives: true}
-	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport}
-}
-
-func loadCertificate(t *testing.T, c consultest.Certificates) tls.Certificate {
-	t.Helper()
-	cert, err := tls.LoadX509KeyPair(c.Cert, c.Key)
-	harness.Must(t, err)
-	return cert
+	for _, c := range shows {
+		cert, err := tls.LoadX509KeyPair(c.Cert, c.Key)
+		harness.Must(t, err)
+		config.Certificates = append(config.Certificates, cert)
+	}
+	transport := &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true, DisableKeepAlives: true}
+	return viewer{"https" + strings.TrimPrefix(g.URL, "http"), &http.Client{Transport: transport}, nil}
 }
 
 // With TLS no page answers in plain text, and a certificate that is replaced is used from the next connection on.
 func TestWebTLS(t *testing.T) {
 	own, other := consultest.NewCertificates(t), consultest.NewCertificates(t)
-	served := harness.WriteFiles(t, nil)
-	replace := func(c consultest.Certificates) {
+	served := t.TempDir()
+	serve := func(c consultest.Certificates) {
 		t.Helper()
 		for name, from := range map[string]string{"cert.pem": c.Cert, "key.pem": c.Key} {
 			content, err := os.ReadFile(from)
@@ -120,34 +132,24 @@ func TestWebTLS(t *testing.T) {
 			harness.Must(t, os.WriteFile(filepath.Join(served, name), content, 0o600))
 		}
 	}
-	replace(own)
-	e, asked := startGuarded(t, fmt.Sprintf("tls_server_config: {cert_file: %[1]s/cert.pem, key_file: %[1]s/key.pem}", served))
-	for _, path := range pages {
-		status, body, err := e.Get(t.Context(), path, harness.ProbeTimeout)
-		if err != nil || status != http.StatusBadRequest || !strings.Contains(body, "Client sent an HTTP request to an HTTPS server") {
-			t.Errorf("%s in plain text: status %d, body %s, error %v; want 400", path, status, body, err)
-		}
+	serve(own)
+	g := startGuarded(t, fmt.Sprintf("tls_server_config: {cert_file: %[1]s/cert.pem, key_file: %[1]s/key.pem}", served))
+	g.expectRefused(t, "plain text", viewer{g.URL, http.DefaultClient, nil}, http.StatusBadRequest)
+	status, version, err := g.overTLS(t, own).get(t, "/metrics")
+	if err != nil || status != http.StatusOK || version != 2 {
+		t.Errorf("status %d in HTTP/%d, error %v; want 200 in HTTP/2", status, version, err)
 	}
-	if n := asked.Load(); n != 0 {
-		t.Errorf("the agent was asked %d times for somebody who spoke plain text", n)
-	}
-	secure := "https" + strings.TrimPrefix(e.URL, "http")
-	resp, err := tlsClient(t, own.CACert).Get(secure + "/metrics")
-	harness.Must(t, err)
-	resp.Body.Close()
-	if resp.StatusCode != http.StatusOK || resp.ProtoMajor != 2 {
-		t.Errorf("status %d in HTTP/%d; want 200 in HTTP/2", resp.StatusCode, resp.ProtoMajor)
-	}
-	if _, err := tlsClient(t, other.CACert).Get(secure + "/metrics"); err == nil || //nolint:bodyclose // There is none.
-		!strings.Contains(err.Error(), "unknown authority") {
+	_, _, err = g.overTLS(t, other).get(t, "/metrics")
+	if err == nil || !strings.Contains(err.Error(), "unknown authority") {
 		t.Errorf("a client of another authority got error %v; want that it is unknown", err)
 	}
-	replace(other)
-	resp, err = tlsClient(t, other.CACert).Get(secure + "/-/healthy")
-	harness.Must(t, err)
-	resp.Body.Close()
+	serve(other)
+	if status, _, err := g.overTLS(t, other).get(t, "/-/healthy"); err != nil || status != http.StatusOK {
+		t.Errorf("with the new certificate: status %d, error %v; want 200", status, err)
+	}
 	// What clients do wrong is not in the log.
-	if log := e.Log.String(); strings.Contains(log, "level=warn") || strings.Contains(log, "level=error msg=\"HTTP server\"") {
+	log := g.Log.String()
+	if strings.Contains(log, "level=warn") || strings.Contains(log, "level=error msg=\"HTTP server\"") {
 		t.Errorf("the log has what the clients did wrong:\n%s", log)
 	}
 }
@@ -155,28 +157,12 @@ func TestWebTLS(t *testing.T) {
 // With mTLS only those see a page who show a certificate of the authority.
 func TestWebMutualTLS(t *testing.T) {
 	own, other := consultest.NewCertificates(t), consultest.NewCertificates(t)
-	e, asked := startGuarded(t, fmt.Sprintf("tls_server_config: {cert_file: %s, key_file: %s, client_ca_file: %s, client_auth_type: RequireAndVerifyClientCert}",
-		own.Cert, own.Key, own.CACert))
-	secure := "https" + strings.TrimPrefix(e.URL, "http")
-	for _, path := range pages {
-		for name, shows := range map[string][]tls.Certificate{"none": nil, "one of another authority": {loadCertificate(t, other)}} {
-			resp, err := tlsClient(t, own.CACert, shows...).Get(secure + path)
-			if err == nil {
-				resp.Body.Close()
-				t.Errorf("%s with the certificate %s: status %d; want no answer", path, name, resp.StatusCode)
-			}
-			if _, ok := errors.AsType[*url.Error](err); !ok {
-				t.Errorf("%s with the certificate %s: error %v; want one of TLS", path, name, err)
-			}
-		}
-	}
-	if n := asked.Load(); n != 0 {
-		t.Errorf("the agent was asked %d times for somebody without a certificate", n)
-	}
-	resp, err := tlsClient(t, own.CACert, loadCertificate(t, own)).Get(secure + "/metrics")
-	harness.Must(t, err)
-	resp.Body.Close()
-	if resp.StatusCode != http.StatusOK || asked.Load() == 0 {
-		t.Errorf("with the certificate: status %d, the agent was asked %d times; want 200, and that it was", resp.StatusCode, asked.Load())
+	g := startGuarded(t, fmt.Sprintf("tls_server_config: {cert_file: %s, key_file: %s, client_ca_file: %s, "+
+		"client_auth_type: RequireAndVerifyClientCert}", own.Cert, own.Key, own.CACert))
+	g.expectRefused(t, "no certificate", g.overTLS(t, own), 0)
+	g.expectRefused(t, "another authority", g.overTLS(t, own, other), 0)
+	status, _, err := g.overTLS(t, own, own).get(t, "/metrics")
+	if err != nil || status != http.StatusOK || len(g.agent.requests()) == 0 {
+		t.Errorf("with the certificate: status %d, error %v; want 200, and that the agent was asked", status, err)
 	}
 }
