@@ -46,9 +46,9 @@ func BenchmarkCatalog(b *testing.B) {
 			name += "/by-service"
 		}
 		b.Run(name, func(b *testing.B) {
-			benchmarkCatalog(b, binary, size.byService, consultest.Catalog{
-				Nodes: size.instances / harness.InstancesPerNode, Services: size.services, Instances: size.instances, CheckOutput: size.output,
-			})
+			catalog := catalogOf(size.services, size.instances)
+			catalog.CheckOutput = size.output
+			benchmarkCatalog(b, binary, size.byService, catalog)
 		})
 	}
 }
@@ -57,8 +57,7 @@ func benchmarkCatalog(b *testing.B, binary string, byService bool, size consulte
 	b.Helper()
 	c := startWithCatalog(b, size)
 	if byService {
-		old := oldServer()
-		old.send(b, c.Servers[0])
+		oldServer().send(b, c.Servers[0])
 	}
 	agent := c.Servers[0].URL()
 	d := newDuel(agent, harness.StartBinary(b, binary, nil, "--consul.server="+agent))
@@ -109,12 +108,7 @@ func (d *duel) round(b *testing.B) {
 	b.Helper()
 	d.consul = append(d.consul, timeGet(b, d.client, io.Discard, d.agent+d.question, nil))
 	d.last.Reset()
-	// What Prometheus 3 sends, but for its protobuf format.
-	d.scrape = append(d.scrape, timeGet(b, d.client, &d.last, d.exporter.URL+"/metrics", http.Header{
-		"Accept":                              {"application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3"},
-		"Accept-Encoding":                     {"gzip"},
-		"X-Prometheus-Scrape-Timeout-Seconds": {"10"},
-	}))
+	d.scrape = append(d.scrape, timeGet(b, d.client, &d.last, d.exporter.URL+"/metrics", prometheusHeader()))
 }
 
 // timeGet copies the body of an answer and returns how long that took from the request on.
@@ -143,10 +137,10 @@ func (d *duel) report(b *testing.B, before scrapeContents) {
 	slices.Sort(d.consul)
 	slices.Sort(d.scrape)
 	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(harness.Milliseconds(harness.Percentile(d.consul, 50)), "consul-ms")
-	b.ReportMetric(harness.Milliseconds(harness.Percentile(d.consul, 95)), "consul-p95-ms")
-	b.ReportMetric(harness.Milliseconds(harness.Percentile(d.scrape, 50)), "scrape-ms")
-	b.ReportMetric(harness.Milliseconds(harness.Percentile(d.scrape, 95)), "scrape-p95-ms")
+	for name, took := range map[string][]time.Duration{"consul": d.consul, "scrape": d.scrape} {
+		b.ReportMetric(harness.Milliseconds(harness.Percentile(took, 50)), name+"-ms")
+		b.ReportMetric(harness.Milliseconds(harness.Percentile(took, 95)), name+"-p95-ms")
+	}
 	b.ReportMetric(float64(harness.Percentile(d.scrape, 50))/float64(harness.Percentile(d.consul, 50)), "ratio")
 	b.ReportMetric((after.requests-before.requests)/float64(len(d.scrape)), "requests/scrape")
 	b.ReportMetric(after.unanswered-before.unanswered, "failed-requests")

@@ -47,15 +47,17 @@ const (
 // grows.
 //
 // TestProveCrowd does the same for longer, with a larger catalog.
-func TestCrowd(t *testing.T) { crowd(t, 5_000, 15*time.Second) }
+//
+// The same catalog is what is too large for a small --consul.max-response-bytes.
+func TestCrowd(t *testing.T) {
+	c := startWithCatalog(t, catalogOf(1_000, 5_000))
+	registerDown(t, c.Servers[0])
+	t.Run("TooLarge", func(t *testing.T) { catalogTooLarge(t, c) })
+	t.Run("Crowd", func(t *testing.T) { crowd(t, c, 5_000, 15*time.Second) })
+}
 
-func crowd(t *testing.T, instances int, lasts time.Duration) {
+func crowd(t *testing.T, c *consultest.Cluster, instances int, lasts time.Duration) {
 	t.Helper()
-	// Consul's own Raft timing: loading the catalog keeps two cores busy.
-	c := consultest.Start(t, consultest.Options{Servers: 3, Config: harness.Patient(map[string]any{})})
-	harness.Must(t, c.LoadCatalog(t.Context(), consultest.Catalog{
-		Nodes: instances / harness.InstancesPerNode, Services: instances / 5, Instances: instances,
-	}))
 	// This machine also runs Consul, the crowd and other tests: Consul may be slower than the defaults allow without
 	// the exporter being at fault.
 	e := harness.StartBinary(t, harness.BuildExporter(t), []string{exampleGoLimit},
@@ -79,22 +81,12 @@ func crowd(t *testing.T, instances int, lasts time.Duration) {
 	logged := strings.Count(e.Log.String(), "\n")
 
 	ctx, stop := context.WithCancel(t.Context())
-	var attackers sync.WaitGroup
-	answered := make(map[string]*atomic.Int64)
-	attack := func(name string, n int, once func(context.Context, string) (answers int)) {
-		count := new(atomic.Int64)
-		answered[name] = count
-		for range n {
-			attackers.Go(func() {
-				for ctx.Err() == nil {
-					count.Add(int64(once(ctx, e.HostPort())))
-				}
-			})
-		}
+	defer stop()
+	answered := map[string]func() int64{
+		"pipelined": attack(ctx, pipelines, e.HostPort(), pipeline),
+		"slow":      attack(ctx, slowest, e.HostPort(), readSlowly),
+		"hasty":     attack(ctx, hasty, e.HostPort(), askInHaste),
 	}
-	attack("pipelined", pipelines, pipeline)
-	attack("slow", slowest, readSlowly)
-	attack("hasty", hasty, askInHaste)
 	for end := time.Now().Add(lasts); time.Now().Before(end); {
 		start := time.Now()
 		p.scrape(t)
@@ -106,16 +98,13 @@ func crowd(t *testing.T, instances int, lasts time.Duration) {
 		t.Errorf("the exporter ended %s after SIGTERM, with %v; want 10 s at most, and exit code 0", time.Since(start), err)
 	}
 	stop()
-	attackers.Wait()
-
 	for name, count := range answered {
-		t.Logf("%s: %d answers", name, count.Load())
+		t.Logf("%s: %d answers", name, count())
 	}
-	t.Logf("%d scrapes, half within %s, the slowest after %s", len(p.took), harness.Percentile(p.took, 50), p.took[len(p.took)-1])
+	t.Logf("%d scrapes, half within %s, the slowest after %s; %.0f MB of memory at the peak",
+		len(p.took), harness.Percentile(p.took, 50), p.took[len(p.took)-1], peak)
 	if peak > exampleMemoryMB {
 		t.Errorf("%.0f MB of memory at the peak; want less than %d, the limit in examples/", peak, exampleMemoryMB)
-	} else {
-		t.Logf("%.0f MB of memory at the peak", peak)
 	}
 	if lines := strings.Count(e.Log.String(), "\n") - logged; lines > 10 {
 		t.Errorf("the exporter logged %d lines; want next to none", lines)
@@ -153,7 +142,7 @@ func (p *prometheus) scrape(t *testing.T) map[uint64]string {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url, http.NoBody)
 	harness.Must(t, err)
-	req.Header = prometheusHeader(prometheusTimeout)
+	req.Header = prometheusHeader()
 	start := time.Now()
 	resp, err := p.client.Do(req)
 	if err != nil {
@@ -183,7 +172,8 @@ func (p *prometheus) complete(t *testing.T, body *bytes.Buffer) map[uint64]strin
 	for lines.Scan() {
 		line := lines.Bytes()
 		end := bytes.LastIndexByte(line, ' ')
-		if end < 0 || !bytes.HasPrefix(line, []byte("consul_")) || bytes.HasPrefix(line, []byte("consul_exporter_query_")) {
+		ours := bytes.HasPrefix(line, []byte("consul_"))
+		if end < 0 || !ours || bytes.HasPrefix(line, []byte("consul_exporter_query_")) {
 			continue // Not every scrape asks the same of Consul.
 		}
 		name := string(line[:min(end, 100)])
@@ -195,71 +185,95 @@ func (p *prometheus) complete(t *testing.T, body *bytes.Buffer) map[uint64]strin
 	}
 	harness.Must(t, lines.Err())
 	missing := 0
+	example := ""
 	for hash, name := range p.expected {
 		if _, ok := series[hash]; !ok {
-			if missing++; missing == 1 {
-				t.Errorf("a scrape lacks %s", name)
-			}
+			missing++
+			example = name
 		}
 	}
-	if missing > 1 {
-		t.Errorf("and %d more of %d series", missing-1, len(p.expected))
+	if missing > 0 {
+		t.Errorf("a scrape lacks %d of %d series, such as %s", missing, len(p.expected), example)
 	}
 	return series
 }
 
 // prometheusHeader has what Prometheus 3 sends, except its protobuf format.
-func prometheusHeader(timeout time.Duration) http.Header {
+func prometheusHeader() http.Header {
+	const openMetrics, text = "application/openmetrics-text;version=1.0.0;q=0.5", "text/plain;version=0.0.4;q=0.3"
 	return http.Header{
-		"Accept":                              {"application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3"},
+		"Accept":                              {openMetrics + "," + text},
 		"Accept-Encoding":                     {"gzip"},
-		"X-Prometheus-Scrape-Timeout-Seconds": {fmt.Sprint(timeout.Seconds())},
+		"X-Prometheus-Scrape-Timeout-Seconds": {fmt.Sprint(prometheusTimeout.Seconds())},
 	}
 }
 
-// dialAs opens a connection from an address. It is closed when ctx is done.
-func dialAs(ctx context.Context, from, to string) (conn net.Conn, closing func(), err error) {
-	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
-	if conn, err = dialer.DialContext(ctx, "tcp", to); err != nil {
-		return nil, nil, err
+// attack asks in this way again and again, on n connections from the client, until ctx is done. It returns what waits
+// for the end and returns the number of answers.
+func attack(ctx context.Context, n int, to string, ask func(context.Context, net.Conn) int) (answered func() int64) {
+	var all sync.WaitGroup
+	var count atomic.Int64
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(crowdAddress)}}
+	for range n {
+		all.Go(func() {
+			for ctx.Err() == nil {
+				conn, err := dialer.DialContext(ctx, "tcp", to)
+				if err != nil {
+					continue
+				}
+				stop := context.AfterFunc(ctx, func() { conn.Close() })
+				count.Add(int64(ask(ctx, conn)))
+				stop()
+				conn.Close()
+			}
+		})
 	}
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	return conn, func() {
-		stop()
-		conn.Close()
-	}, nil
+	return func() int64 {
+		all.Wait()
+		return count.Load()
+	}
 }
 
-const crowdRequest = "GET /metrics HTTP/1.1\r\nHost: x\r\n"
+const (
+	crowdRequest = "GET /metrics HTTP/1.1\r\nHost: x\r\n"
+	compressed   = "Accept-Encoding: gzip\r\n"
+	hasteHeader  = "X-Prometheus-Scrape-Timeout-Seconds: 0.05\r\n"
+)
 
-// pipeline sends 60 requests at once and reads what comes. It returns the number of answers.
-func pipeline(ctx context.Context, to string) (answers int) {
-	conn, closing, err := dialAs(ctx, crowdAddress, to)
-	if err != nil {
-		return 0
+// pipeline sends 60 requests at once and reads what comes.
+func pipeline(_ context.Context, conn net.Conn) (answers int) {
+	_, _ = io.WriteString(conn, strings.Repeat(crowdRequest+compressed+"\r\n", perPipeline))
+	r := bufio.NewReader(conn)
+	for readAnswer(r) {
+		answers++
 	}
-	defer closing()
-	_, _ = io.WriteString(conn, strings.Repeat(crowdRequest+"Accept-Encoding: gzip\r\n\r\n", perPipeline))
+	return answers
+}
+
+// askInHaste asks for a scrape within 50 ms, one after the other.
+func askInHaste(_ context.Context, conn net.Conn) (answers int) {
 	for r := bufio.NewReader(conn); ; answers++ {
-		resp, err := http.ReadResponse(r, nil)
-		if err != nil {
+		_, _ = io.WriteString(conn, crowdRequest+compressed+hasteHeader+"\r\n")
+		if !readAnswer(r) {
 			return answers
 		}
-		_, _ = io.Copy(io.Discard, resp.Body)
-		resp.Body.Close()
 	}
 }
 
-// readSlowly reads some bytes of an answer and then a byte each second, until the exporter has had enough.
-func readSlowly(ctx context.Context, to string) (answers int) {
-	conn, closing, err := dialAs(ctx, crowdAddress, to)
+func readAnswer(r *bufio.Reader) (ok bool) {
+	resp, err := http.ReadResponse(r, nil)
 	if err != nil {
-		return 0
+		return false
 	}
-	defer closing()
+	defer resp.Body.Close()
+	_, _ = io.Copy(io.Discard, resp.Body)
+	return true
+}
+
+// readSlowly reads a byte of an answer each second, until the exporter has had enough.
+func readSlowly(ctx context.Context, conn net.Conn) (answers int) {
 	_, _ = io.WriteString(conn, crowdRequest+"\r\n")
-	buffer := make([]byte, 1)
-	for {
+	for buffer := make([]byte, 1); ; {
 		if _, err := conn.Read(buffer); err != nil {
 			return 1
 		}
@@ -268,23 +282,5 @@ func readSlowly(ctx context.Context, to string) (answers int) {
 		case <-ctx.Done():
 			return 0
 		}
-	}
-}
-
-// askInHaste asks for a scrape within 50 ms.
-func askInHaste(ctx context.Context, to string) (answers int) {
-	conn, closing, err := dialAs(ctx, crowdAddress, to)
-	if err != nil {
-		return 0
-	}
-	defer closing()
-	for r := bufio.NewReader(conn); ; answers++ {
-		_, _ = io.WriteString(conn, crowdRequest+"Accept-Encoding: gzip\r\nX-Prometheus-Scrape-Timeout-Seconds: 0.05\r\n\r\n")
-		resp, err := http.ReadResponse(r, nil)
-		if err != nil {
-			return answers
-		}
-		_, _ = io.Copy(io.Discard, resp.Body)
-		resp.Body.Close()
 	}
 }

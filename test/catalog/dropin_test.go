@@ -25,8 +25,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// On clusters with services in all states, with all flags, every series of consul_exporter is one of ours with the
-// same value, and the other way round, but for what is known to be wrong with consul_exporter.
+// On clusters with services in all states, with all flags, every series of consul_exporter is one of ours with the same
+// value, and the other way round, except what is known to be wrong with consul_exporter. The subtests only read.
 func TestDropIn(t *testing.T) {
 	t.Parallel()
 	upstream, err := toolbox.Path("consul_exporter")
@@ -48,10 +48,10 @@ func TestDropIn(t *testing.T) {
 			flags = append(flags, "--consul.timeout=5s")
 			theirs := harness.Launch(t, upstream, nil, flags...).Scrape(t)
 			ours := harness.StartExporter(t, nil, flags...).Scrape(t)
-			agentOnly := slices.Contains(flags, "--consul.agent-only")
-			expectSameFamilies(t, theirs, ours, agentOnly)
+			expectSameFamilies(t, theirs, ours, slices.Contains(flags, "--consul.agent-only"))
 		})
 	}
+	t.Run("promtool", func(t *testing.T) { lintPage(t, c.Servers[0]) })
 
 	// What consul_exporter does not survive, or does not tell.
 	registerPoison(t, c)
@@ -59,7 +59,8 @@ func TestDropIn(t *testing.T) {
 	ours := harness.StartExporter(t, nil, "--consul.server="+server, "--kv.prefix=limits/", "--meta.filter=.*").Scrape(t)
 	lost := 0
 	for id, service := range map[string]string{"path": "/path", "lower": "web", "capital": "Web", "upper": "WEB"} {
-		series := fmt.Sprintf("consul_catalog_service_node_healthy{node=%q,service_id=%q,service_name=%q}", "poison", id, service)
+		labels := fmt.Sprintf("node=\"poison\",service_id=%q,service_name=%q", id, service)
+		series := "consul_catalog_service_node_healthy{" + labels + "}"
 		if _, ok := theirs[series]; !ok {
 			lost++
 		}
@@ -79,17 +80,21 @@ func dropInClusters(t *testing.T) *consultest.Cluster {
 	harness.Must(t, c.Servers[0].Client().Agent().Join(other.Servers[0].HostPort(consultest.PortSerfWAN), true))
 	harness.Must(t, c.WaitSynced(t.Context()))
 	registerServices(t, c)
+	client := c.Servers[0].Client()
 	for key, value := range map[string]string{
-		"limits/count": "42", "limits/share": "0.25", "limits/large": "1e3", "limits/below": "-7", "limits/über/a \"b\"": "1", "limits/hex": "0x1p4",
-		"limits/word": "yes", "limits/unit": "42m", "limits/empty": "", "limits/huge": "1e999", "limits/space": " 1", "elsewhere": "1",
+		"limits/count": "42", "limits/share": "0.25", "limits/large": "1e3", "limits/below": "-7", "limits/hex": "0x1p4",
+		"limits/über/a \"b\"": "1", "limits/word": "yes", "limits/unit": "42m", "limits/empty": "", "limits/huge": "1e999",
+		"limits/space": " 1", "elsewhere": "1",
 	} {
-		_, err := c.Servers[0].Client().KV().Put(&api.KVPair{Key: key, Value: []byte(value)}, nil)
+		_, err := client.KV().Put(&api.KVPair{Key: key, Value: []byte(value)}, nil)
 		harness.Must(t, err)
 	}
+	_, _, err := client.Session().CreateNoChecks(&api.SessionEntry{Node: c.Servers[0].Name}, nil)
+	harness.Must(t, err)
 	e := harness.StartExporter(t, nil, "--consul.server="+c.Servers[0].URL())
-	e.ScrapeUntil(t, 30*time.Second, "two servers in the WAN pool, and all that was registered", func(s harness.Samples) bool {
-		return len(s.Labels("consul_serf_wan_member_status", "member")) == 2 && len(s.Labels("consul_health_service_status", "check")) == 4*14 &&
-			s[`consul_serf_lan_members`] == 3
+	e.ScrapeUntil(t, 30*time.Second, "two servers in the WAN pool, and all registered", func(s harness.Samples) bool {
+		wan, checks := s.Labels("consul_serf_wan_member_status", "member"), s.Labels("consul_health_service_status", "check")
+		return len(wan) == 2 && len(checks) == 4*14 && s[`consul_serf_lan_members`] == 3
 	})
 	return c
 }
@@ -104,23 +109,39 @@ func registerServices(t *testing.T, c *consultest.Cluster) {
 	one, two := c.Clients[0].Client().Agent(), c.Clients[1].Client().Agent()
 	for _, s := range []*api.AgentServiceRegistration{
 		{ID: "plain", Name: "plain"},
-		{ID: "web-1", Name: "web", Tags: []string{"v1", "zone-a"}, Meta: map[string]string{"team": "shop", "tier": "1"}, Check: ttl("web-1-alive", "passing")},
+		{
+			ID: "web-1", Name: "web", Tags: []string{"v1", "zone-a"}, Meta: map[string]string{"team": "shop", "tier": "1"},
+			Check: ttl("web-1-alive", "passing"),
+		},
 		{ID: "web-2", Name: "web", Tags: []string{"v2"}, Check: ttl("web-2-alive", "warning")},
 		{ID: "db", Name: "db", Tags: []string{""}, Check: ttl("db-alive", "critical")},
 		{ID: "many", Name: "many", Checks: api.AgentServiceChecks{
-			ttl("many-1", "passing"), ttl("many-2", "warning"), ttl("many-3", "critical"), ttl("many-4", "passing"), ttl("many-5", "passing"),
+			ttl("many-1", "passing"), ttl("many-2", "warning"), ttl("many-3", "critical"), ttl("many-4", "passing"),
+			ttl("many-5", "passing"),
 		}},
-		{ID: "größe-服务", Name: "größe-服务", Tags: []string{`a "quoted" \ tag`, "two\nlines", "🚀"}, Meta: map[string]string{"team": "größe \"x\"\n"}, Check: ttl("größe-check", "passing")},
-		{ID: strings.Repeat("long", 75), Name: strings.Repeat("name", 75), Tags: []string{strings.Repeat("tag!", 75)}, Check: ttl("long-check", "passing")},
+		{
+			ID: "größe-服务", Name: "größe-服务", Tags: []string{`a "quoted" \ tag`, "two\nlines", "🚀"},
+			Meta: map[string]string{"team": "größe \"x\"\n"}, Check: ttl("größe-check", "passing"),
+		},
+		{
+			ID: strings.Repeat("long", 75), Name: strings.Repeat("name", 75), Tags: []string{strings.Repeat("tag!", 75)},
+			Check: ttl("long-check", "passing"),
+		},
 		{ID: "resting", Name: "resting", Check: ttl("resting-alive", "passing")},
 	} {
 		harness.Must(t, one.ServiceRegister(s))
 	}
 	harness.Must(t, one.EnableServiceMaintenance("resting", "planned"))
-	harness.Must(t, two.ServiceRegister(&api.AgentServiceRegistration{ID: "web-1", Name: "web", Tags: []string{"v1"}, Check: ttl("web-1-alive", "passing")}))
-	harness.Must(t, two.ServiceRegister(&api.AgentServiceRegistration{ID: "lonely", Name: "lonely", Check: ttl("lonely-alive", "passing")}))
+	for _, s := range []*api.AgentServiceRegistration{
+		{ID: "web-1", Name: "web", Tags: []string{"v1"}, Check: ttl("web-1-alive", "passing")},
+		{ID: "lonely", Name: "lonely", Check: ttl("lonely-alive", "passing")},
+	} {
+		harness.Must(t, two.ServiceRegister(s))
+	}
 	harness.Must(t, two.EnableNodeMaintenance("planned"))
-	harness.Must(t, one.CheckRegister(&api.AgentCheckRegistration{ID: "disk", Name: "Disk space", AgentServiceCheck: api.AgentServiceCheck{TTL: "1h", Status: "warning"}}))
+	disk := &api.AgentCheckRegistration{ID: "disk", Name: "Disk space"}
+	disk.TTL, disk.Status = "1h", "warning"
+	harness.Must(t, one.CheckRegister(disk))
 	harness.Must(t, c.WaitSynced(t.Context()))
 }
 
@@ -136,7 +157,9 @@ func registerPoison(t *testing.T, c *consultest.Cluster) {
 	} {
 		_, err := c.Servers[0].Client().Catalog().Register(&api.CatalogRegistration{
 			Node: "poison", Address: "10.0.0.9", SkipNodeUpdate: false, Service: s,
-			Check: &api.AgentCheck{Node: "poison", CheckID: s.ID + "-alive", Name: "Alive", Status: "passing", ServiceID: s.ID},
+			Check: &api.AgentCheck{
+				Node: "poison", CheckID: s.ID + "-alive", Name: "Alive", Status: "passing", ServiceID: s.ID,
+			},
 		}, nil)
 		harness.Must(t, err)
 	}
@@ -188,7 +211,8 @@ func goldenDropIn(t *testing.T, s harness.Samples) {
 	version := regexp.MustCompile(`version="[^"]*"`)
 	var lines []string
 	for series, value := range s {
-		if isDropIn(series, false) && (!strings.HasPrefix(series, "consul_service_meta_info") || !strings.Contains(series, `service_id="consul"`)) {
+		serverMeta := strings.HasPrefix(series, "consul_service_meta_info") && strings.Contains(series, `service_id="consul"`)
+		if isDropIn(series, false) && !serverMeta {
 			lines = append(lines, fmt.Sprintf("%s %v", version.ReplaceAllString(series, `version="VERSION"`), value))
 		}
 	}
@@ -214,7 +238,8 @@ func upstreamFlags(t *testing.T) map[string]string {
 	help, err := exec.CommandContext(t.Context(), upstream, "--help").CombinedOutput()
 	harness.Must(t, err)
 	flags := make(map[string]string)
-	for _, f := range regexp.MustCompile(`(?m)^ +--(\[no-\])?([a-z._-]+)(?:=("[^"]*"|\S+))?`).FindAllStringSubmatch(string(help), -1) {
+	flag := regexp.MustCompile(`(?m)^ +--(\[no-\])?([a-z._-]+)(?:=("[^"]*"|\S+))?`)
+	for _, f := range flag.FindAllStringSubmatch(string(help), -1) {
 		flags[f[2]] = strings.Trim(f[3], `"`)
 	}
 	delete(flags, "help-long") // A line of the help begins with it.
@@ -231,9 +256,10 @@ func TestDropIn_Flags(t *testing.T) {
 	// Half a second is too little for a busy cluster: consul_exporter's issue 106.
 	want["consul.timeout"] = "2s"
 	want["consul.health-summary"], want["consul.allow_stale"] = "true", "true"
-	for _, off := range []string{"consul.insecure", "consul.agent-only", "consul.require_consistent", "web.systemd-socket", "version"} {
-		want[off] = "false"
+	for _, off := range []string{"insecure", "agent-only", "require_consistent"} {
+		want["consul."+off] = "false"
 	}
+	want["web.systemd-socket"], want["version"] = "false", "false"
 	ours := make(map[string]string)
 	for _, f := range slices.Concat(cli.App().Model().Flags, cli.App().GetCommand("serve").Model().Flags) {
 		ours[f.Name] = strings.Join(f.Default, ",")
@@ -249,58 +275,48 @@ func TestDropIn_Flags(t *testing.T) {
 }
 
 // docs/migration.md names every family and flag of consul_exporter, with the labels and the collector that they have
-// here.
+// here, and switches off the collectors that export no such family.
 func TestDropIn_Documented(t *testing.T) {
 	t.Parallel()
 	content, err := os.ReadFile(filepath.Join("docs", "migration.md"))
 	harness.Must(t, err)
-	families := make(map[string]collector.FamilyInfo)
+	text := string(content)
+	families, exports := make(map[string]collector.FamilyInfo), make(map[string]bool)
 	for _, f := range collector.AllFamilies() {
 		families[f.Name] = f
+		_, dropIn := harness.DropInFamilies[f.Name]
+		exports[f.Collector] = exports[f.Collector] || dropIn
 	}
-	var named []string
-	for _, row := range tableRows(t, string(content), "families") {
+	for _, row := range tableRows(t, text, "families") {
 		f := families[strings.Trim(row[0], "`")]
-		named = append(named, f.Name)
 		if labels := strings.Join(f.Labels, ", "); row[1] != labels || strings.Trim(row[2], "`") != f.Collector {
 			t.Errorf("row %q; want labels %q and collector %q", row, labels, f.Collector)
 		}
 	}
-	slices.Sort(named)
-	if diff := cmp.Diff(slices.Sorted(maps.Keys(harness.DropInFamilies)), named); diff != "" {
-		t.Errorf("families differ (-consul_exporter +docs/migration.md):\n%s", diff)
-	}
-	var flags []string
-	for _, row := range tableRows(t, string(content), "flags") {
-		flags = append(flags, strings.TrimPrefix(strings.Trim(row[0], "`"), "--"))
-	}
-	slices.Sort(flags)
-	if diff := cmp.Diff(slices.Sorted(maps.Keys(upstreamFlags(t))), flags); diff != "" {
-		t.Errorf("flags differ (-consul_exporter +docs/migration.md):\n%s", diff)
-	}
-}
-
-// The collectors that docs/migration.md switches off are those that export no family of consul_exporter.
-func TestDropIn_Collectors(t *testing.T) {
-	t.Parallel()
-	content, err := os.ReadFile(filepath.Join("docs", "migration.md"))
-	harness.Must(t, err)
-	var off []string
-	for _, m := range regexp.MustCompile(`--no-collector\.(\w+)`).FindAllSubmatch(content, -1) {
-		off = append(off, string(m[1]))
-	}
-	var others []string
+	var others, off []string
 	for _, c := range collector.All() {
-		has := slices.ContainsFunc(collector.AllFamilies(), func(f collector.FamilyInfo) bool {
-			_, ok := harness.DropInFamilies[f.Name]
-			return ok && f.Collector == c.Name
-		})
-		if c.Enabled && !has {
+		if c.Enabled && !exports[c.Name] {
 			others = append(others, c.Name)
 		}
 	}
-	if diff := cmp.Diff(others, off); diff != "" {
-		t.Errorf("collectors without a family of consul_exporter (-code +docs/migration.md):\n%s", diff)
+	for _, m := range regexp.MustCompile(`--no-collector\.(\w+)`).FindAllStringSubmatch(text, -1) {
+		off = append(off, m[1])
+	}
+	firstCells := func(table, prefix string) (cells []string) {
+		for _, row := range tableRows(t, text, table) {
+			cells = append(cells, strings.TrimPrefix(strings.Trim(row[0], "`"), prefix))
+		}
+		slices.Sort(cells)
+		return cells
+	}
+	for what, lists := range map[string][2][]string{
+		"families":                    {slices.Sorted(maps.Keys(harness.DropInFamilies)), firstCells("families", "")},
+		"flags":                       {slices.Sorted(maps.Keys(upstreamFlags(t))), firstCells("flags", "--")},
+		"collectors without a family": {others, off},
+	} {
+		if diff := cmp.Diff(lists[0], lists[1]); diff != "" {
+			t.Errorf("%s of consul_exporter differ (-code +docs/migration.md):\n%s", what, diff)
+		}
 	}
 }
 

@@ -19,7 +19,6 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
-	"github.com/zervigo/consul_cluster_exporter/status"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -39,7 +38,7 @@ type service struct {
 
 type nodeCheck struct{ CheckID, Name, Status, ServiceID string }
 
-func (r *registration) send(tb testing.TB, a *consultest.Agent) {
+func (r registration) send(tb testing.TB, a *consultest.Agent) {
 	tb.Helper()
 	body, err := json.Marshal(r)
 	harness.Must(tb, err)
@@ -109,13 +108,12 @@ func expectExternal(t *testing.T, s harness.Samples, nodes []registration) {
 	want := harness.Samples{"consul_catalog_nodes_unread": 0, `consul_exporter_collector_success{collector="catalog"}`: 1}
 	for _, r := range nodes {
 		name := serviceOn(r.Node)
-		want[fmt.Sprintf("consul_catalog_service_node_healthy{node=%q,service_id=%q,service_name=%q}", r.Node, name+"-1", name)] = 0
+		instance := fmt.Sprintf("node=%q,service_id=%q,service_name=%q", r.Node, name+"-1", name)
+		want["consul_catalog_service_node_healthy{"+instance+"}"] = 0
 		want[fmt.Sprintf("consul_catalog_service_instances{service_name=%q,status=\"warning\"}", name)] = 1
 		want[fmt.Sprintf("consul_health_node_status{check=\"reachable\",node=%q,status=\"passing\"}", r.Node)] = 1
-		want[fmt.Sprintf("consul_health_service_status{check=\"alive\",node=%q,service_id=%q,service_name=%q,status=\"warning\"}",
-			r.Node, name+"-1", name)] = 1
-		want[fmt.Sprintf("consul_service_checks{check_id=\"alive\",check_name=\"Alive\",node=%q,service_id=%q,service_name=%q}",
-			r.Node, name+"-1", name)] = 1
+		want["consul_health_service_status{check=\"alive\","+instance+",status=\"warning\"}"] = 1
+		want["consul_service_checks{check_id=\"alive\",check_name=\"Alive\","+instance+"}"] = 1
 	}
 	s.Expect(t, want)
 }
@@ -127,24 +125,17 @@ func stateOf(t *testing.T, c *consultest.Cluster) map[string]string {
 	state := make(map[string]string)
 	for _, server := range c.Servers {
 		read := func(path string) []byte {
-			resp, err := http.Get(server.URL() + path)
-			harness.Must(t, err)
-			defer resp.Body.Close()
-			body, err := io.ReadAll(resp.Body)
-			harness.Must(t, err)
-			if resp.StatusCode != http.StatusOK {
-				t.Fatalf("%s answers %s with status %d: %s", server, path, resp.StatusCode, body)
-			}
-			state[server.Name+" "+path] = "index " + resp.Header.Get("X-Consul-Index") + ": " + string(body)
-			return body
+			content, index := body(t, server, path)
+			state[server.Name+" "+path] = "index " + index + ": " + string(content)
+			return content
 		}
 		var nodes []struct{ Node string }
 		harness.Must(t, json.Unmarshal(read("/v1/catalog/nodes?stale"), &nodes))
 		for _, n := range nodes {
 			read("/v1/catalog/node-services/" + url.PathEscape(n.Node) + "?stale")
 		}
-		for _, path := range []string{"/v1/catalog/services", "/v1/health/state/any", "/v1/session/list", "/v1/kv/?recurse"} {
-			read(path + map[bool]string{true: "&", false: "?"}[strings.Contains(path, "?")] + "stale")
+		for _, path := range []string{"/v1/catalog/services", "/v1/health/state/any", "/v1/session/list", "/v1/kv/"} {
+			read(path + "?stale&recurse") // Recurse is about keys only.
 		}
 	}
 	return state
@@ -185,7 +176,8 @@ func dumps(s harness.Samples) float64 {
 
 // Nothing that the exporter reads changes what is registered, on any server, nor writes to the Raft log: neither a
 // scrape nor the status page nor check, whether the catalog is read at once or service by service. Consul 1.22 writes
-// the version into nodes when it is asked for all of them.
+// the version into nodes when it is asked for all of them; with a node like those that servers before 1.16.2 register,
+// whatever part of the catalog is asked for at once, so it is not asked then, and nothing is missing.
 func TestCatalogUnchanged(t *testing.T) {
 	t.Parallel()
 	// A kind of entry that Consul writes once a minute by itself comes often enough to be in the control run.
@@ -196,38 +188,49 @@ func TestCatalogUnchanged(t *testing.T) {
 	leader := harness.LeaderOf(t, c)
 	nodes := external(c)
 	registerExternal(t, c, nodes)
-	harness.Must(t, c.WaitSynced(t.Context()))
-	args := []string{"--kv.prefix=limits/", "--collector.sessions"}
 	binary := harness.BuildExporter(t)
-	exporters := []*harness.Exporter{
-		harness.StartBinary(t, binary, nil, append(args, "--consul.server="+c.Servers[0].URL())...),
-		harness.StartBinary(t, binary, nil, append(args, "--consul.server="+c.Clients[0].URL())...),
+	read := func(rounds int) (last []harness.Samples) {
+		for _, agent := range []*consultest.Agent{c.Servers[0], c.Clients[0]} {
+			e := harness.StartBinary(t, binary, nil, "--consul.server="+agent.URL(), "--kv.prefix=limits/",
+				"--collector.sessions")
+			for range rounds {
+				e.ScrapeText(t)
+			}
+			s := e.Scrape(t)
+			expectExternal(t, s, nodes)
+			last = append(last, s)
+			e.FreshStatus(t)
+		}
+		for range 5 {
+			harness.CheckOf(t, c.Servers[1])
+		}
+		return last
 	}
 	before := settledState(t, c)
 	first, start := lastEntry(t, leader), time.Now()
 	const rounds = 100
-	for range rounds {
-		for _, e := range exporters {
-			e.ScrapeText(t)
-		}
-	}
-	for _, e := range exporters {
-		s := e.Scrape(t)
-		expectExternal(t, s, nodes)
+	for _, s := range read(rounds) {
 		if n := dumps(s); n < rounds {
 			t.Errorf("the catalog was read at once %v times; want at least %d: this test is about that", n, rounds)
 		}
 	}
-	for range 5 {
-		harness.CheckOf(t, c.Servers[1])
-	}
-	exporters[0].FreshStatus(t)
 	expectSameState(t, c, before)
 	second := lastEntry(t, leader)
 	control := time.After(time.Since(start))
 	<-control // The control run lasts as long as the other.
-	third := lastEntry(t, leader)
-	expectSameKinds(t, leader, first, second, third)
+	expectSameKinds(t, leader, first, second, lastEntry(t, leader))
+
+	oldServer().send(t, c.Servers[0])
+	before = settledState(t, c)
+	for _, s := range read(rounds / 2) {
+		s.Expect(t, harness.Samples{
+			`consul_catalog_service_node_healthy{node="old-server",service_id="consul",service_name="consul"}`: 1,
+		})
+		if n := dumps(s); n != 0 {
+			t.Errorf("the catalog was read at once %v times with an old server; want never", n)
+		}
+	}
+	expectSameState(t, c, before)
 	expectDumpWrites(t, c.Servers[0])
 }
 
@@ -236,52 +239,32 @@ func TestCatalogUnchanged(t *testing.T) {
 func expectDumpWrites(t *testing.T, a *consultest.Agent) {
 	t.Helper()
 	before := versioned(t, a)
-	resp, err := http.Get(a.URL() + "/v1/internal/ui/nodes?stale")
-	harness.Must(t, err)
-	resp.Body.Close()
+	body(t, a, "/v1/internal/ui/nodes?stale")
 	if after := versioned(t, a); after <= before {
-		t.Errorf("%d nodes of %s have a version after all were asked for at once, %d had before; want more: does this Consul write no more?",
-			after, a, before)
+		t.Errorf("%d nodes of %s have a version after all were asked for at once, %d had before; want more: "+
+			"does this Consul write no more?", after, a, before)
 	}
 }
 
 // versioned counts the nodes whose meta has the version of Consul, as a server has them.
 func versioned(t *testing.T, a *consultest.Agent) int {
 	t.Helper()
-	resp, err := http.Get(a.URL() + "/v1/catalog/nodes?stale")
-	harness.Must(t, err)
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	harness.Must(t, err)
-	return strings.Count(string(body), `"consul-version"`)
+	content, _ := body(t, a, "/v1/catalog/nodes?stale")
+	return strings.Count(string(content), `"consul-version"`)
 }
 
-// A node like those that servers before 1.16.2 register makes Consul write into it whatever part of the catalog is
-// asked for at once, so it is not asked, and nothing is missing.
-func TestCatalogUnchanged_OldServer(t *testing.T) {
-	t.Parallel()
-	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1, Config: harness.Patient(harness.KeepDead())})
-	harness.LeaderOf(t, c)
-	nodes := external(c)
-	registerExternal(t, c, nodes)
-	old := oldServer()
-	old.send(t, c.Servers[0])
-	harness.Must(t, c.WaitSynced(t.Context()))
-	before := settledState(t, c)
-	for _, agent := range []*consultest.Agent{c.Servers[0], c.Clients[0]} {
-		e := harness.StartExporter(t, nil, "--consul.server="+agent.URL())
-		for range 50 {
-			e.ScrapeText(t)
-		}
-		s := e.Scrape(t)
-		expectExternal(t, s, nodes)
-		s.Expect(t, harness.Samples{`consul_catalog_service_node_healthy{node="old-server",service_id="consul",service_name="consul"}`: 1})
-		if n := dumps(s); n != 0 {
-			t.Errorf("the catalog was read at once %v times; want never", n)
-		}
+// body is what an agent answers, and the index of it.
+func body(t *testing.T, a *consultest.Agent, path string) (content []byte, index string) {
+	t.Helper()
+	resp, err := http.Get(a.URL() + path)
+	harness.Must(t, err)
+	defer resp.Body.Close()
+	content, err = io.ReadAll(resp.Body)
+	harness.Must(t, err)
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s answers %s with status %d: %s", a, path, resp.StatusCode, content)
 	}
-	harness.CheckOf(t, c.Servers[1])
-	expectSameState(t, c, before)
+	return content, resp.Header.Get("X-Consul-Index")
 }
 
 // settledState waits until nothing changes any more and all servers have the same: what an agent registers after its
@@ -335,40 +318,44 @@ func expectSameKinds(t *testing.T, leader *consultest.Agent, first, second, thir
 	}
 }
 
-// A catalog that is larger than --consul.max-response-bytes, because of what its checks put out: Consul's summary is
-// exported, and page and check know which service is down, and that one in maintenance is not.
-func TestCatalogTooLarge(t *testing.T) {
-	t.Parallel()
-	c := consultest.Start(t, consultest.Options{Servers: 1})
-	harness.Must(t, c.LoadCatalog(t.Context(), consultest.Catalog{Nodes: 10, Services: 20, Instances: 500, CheckOutput: 3900}))
-	down := registration{
-		Node: "ext", Address: "10.9.9.1", Service: &service{ID: "down-1", Service: "down"},
-		Check: &nodeCheck{CheckID: "alive", Name: "Alive", Status: "critical", ServiceID: "down-1"},
+// registerDown registers a service that is down and one in maintenance, on a node without an agent.
+func registerDown(tb testing.TB, a *consultest.Agent) {
+	tb.Helper()
+	for name, check := range map[string]nodeCheck{
+		"down": {CheckID: "alive", Name: "Alive"},
+		"off":  {CheckID: "_service_maintenance:off-1", Name: "Service Maintenance Mode"},
+	} {
+		check.Status, check.ServiceID = "critical", name+"-1"
+		instance := &service{ID: name + "-1", Service: name}
+		registration{Node: "ext", Address: "10.9.9.1", Service: instance, Check: &check}.send(tb, a)
 	}
-	down.send(t, c.Servers[0])
-	off := registration{
-		Node: "ext", Address: "10.9.9.1", Service: &service{ID: "off-1", Service: "off"},
-		Check: &nodeCheck{CheckID: "_service_maintenance:off-1", Name: "Service Maintenance Mode", Status: "critical", ServiceID: "off-1"},
-	}
-	off.send(t, c.Servers[0])
+}
+
+// A catalog that is larger than --consul.max-response-bytes: Consul's summary is exported, and the page knows which
+// service is down, and that one in maintenance is not. It is that of catalogOf(1_000, 5_000) and registerDown.
+func catalogTooLarge(t *testing.T, c *consultest.Cluster) {
+	t.Helper()
 	e := harness.StartExporter(t, nil, "--consul.server="+c.Servers[0].URL(), "--consul.max-response-bytes=1000000")
-	const critical = `consul_catalog_overview_service_instances{service_name="down",status="critical"}`
-	s := e.ScrapeUntil(t, time.Minute, "Consul to have made its summary", func(s harness.Samples) bool { return s[critical] == 1 })
+	const overview = "consul_catalog_overview_"
+	s := e.ScrapeUntil(t, time.Minute, "Consul to have made its summary", func(s harness.Samples) bool {
+		return s[overview+`service_instances{service_name="down",status="critical"}`] == 1
+	})
 	s.Expect(t, harness.Samples{
-		`consul_exporter_collector_success{collector="catalog"}`:                              0,
-		`consul_exporter_collector_success{collector="overview"}`:                             1,
-		"consul_catalog_overview_services":                                                    23,
-		`consul_catalog_overview_nodes{status="passing"}`:                                     12,
-		`consul_catalog_overview_service_instances{service_name="web-0001",status="passing"}`: 25,
-		`consul_catalog_overview_service_instances{service_name="off",status="critical"}`:     0,
-		`consul_catalog_overview_service_instances{service_name="off",status="maintenance"}`:  1,
+		`consul_exporter_collector_success{collector="catalog"}`:  0,
+		`consul_exporter_collector_success{collector="overview"}`: 1,
+		overview + "services":                1003,
+		overview + `nodes{status="passing"}`: 204,
+		overview + `service_instances{service_name="web-0001",status="passing"}`: 5,
+		overview + `service_instances{service_name="off",status="critical"}`:     0,
+		overview + `service_instances{service_name="off",status="maintenance"}`:  1,
 	})
 	s.ExpectNone(t, "consul_catalog_services")
 	st := e.FreshStatus(t)
-	if st.Catalog == nil || !st.Catalog.Summary || st.Catalog.Services != 23 || st.Catalog.Down != 1 || st.Catalog.Failing[0].Name != "down" {
-		t.Errorf("the page has the catalog %+v; want Consul's summary, with a service that is down", st.Catalog)
+	got := st.Catalog
+	if got == nil || !got.Summary || got.Services != 1003 || got.Down != 1 || got.Failing[0].Name != "down" {
+		t.Errorf("the page has the catalog %+v; want Consul's summary, with a service that is down", got)
 	}
-	if !slices.ContainsFunc(st.Problems, func(p status.Problem) bool { return p.Alert == "ConsulServiceDown" }) {
+	if !strings.Contains(strings.Join(harness.AlertsOf(st), ", "), "ConsulServiceDown") {
 		t.Errorf("the page has the problems %+v; want ConsulServiceDown among them", st.Problems)
 	}
 }

@@ -5,14 +5,10 @@ package catalog_test
 
 import (
 	"maps"
-	"net/http"
 	"os/exec"
 	"slices"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/hashicorp/consul/api"
 
 	"github.com/zervigo/consul_cluster_exporter/collector"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
@@ -37,24 +33,18 @@ var oftenAbsent = []string{
 	"consul_agent_rpc_queries_blocking", // The same.
 }
 
-// promtool has nothing to say about the page of a real exporter, but for the exceptions, and all families are on it.
-func TestPromtool(t *testing.T) {
-	t.Parallel()
+// promtool has nothing to say about the page of a real exporter, except for lintExceptions, and all families are on it.
+func lintPage(t *testing.T, server *consultest.Agent) {
+	t.Helper()
 	promtool, err := toolbox.Path("promtool")
 	harness.Must(t, err)
-	c := consultest.Start(t, consultest.Options{Servers: 1})
-	server := c.Servers[0]
-	registerOneOfEach(t, server)
-	e := harness.StartExporter(t, nil, "--consul.server="+server.URL(), "--collector.sessions", "--kv.prefix=limits/", "--meta.filter=.*")
+	e := harness.StartExporter(t, nil, "--consul.server="+server.URL(), "--collector.sessions", "--kv.prefix=limits/",
+		"--meta.filter=.*")
 	e.ScrapeUntil(t, 3*harness.TelemetryInterval, "the agent has measured itself", func(s harness.Samples) bool {
 		_, ok := s[`consul_agent_rpc_requests_per_second{server="server-1"}`]
 		return ok && s[`consul_catalog_kv{key="limits/count"}`] == 42 && s["consul_sessions"] == 1
 	})
-	status, body, err := e.Get(t.Context(), "/metrics", 10*time.Second)
-	harness.Must(t, err)
-	if status != http.StatusOK {
-		t.Fatalf("status %d: %s", status, body)
-	}
+	body := e.ScrapeText(t)
 	check := exec.CommandContext(t.Context(), promtool, "check", "metrics")
 	check.Stdin = strings.NewReader(body)
 	out, err := check.CombinedOutput()
@@ -70,22 +60,9 @@ func TestPromtool(t *testing.T) {
 		t.Errorf("promtool has nothing to say about %s any more", name)
 	}
 	for _, f := range collector.AllFamilies() {
-		if !strings.Contains(body, "\n# TYPE "+f.Name+" ") &&
-			!slices.ContainsFunc(oftenAbsent, func(prefix string) bool { return strings.HasPrefix(f.Name, prefix) }) {
+		absent := slices.ContainsFunc(oftenAbsent, func(prefix string) bool { return strings.HasPrefix(f.Name, prefix) })
+		if !absent && !strings.Contains(body, "\n# TYPE "+f.Name+" ") {
 			t.Errorf("%s of collector %q is not on the page", f.Name, f.Collector)
 		}
 	}
-}
-
-// registerOneOfEach registers a service with all that one can have, a check of the node, a key and a session.
-func registerOneOfEach(t *testing.T, a *consultest.Agent) {
-	t.Helper()
-	harness.Must(t, a.Client().Agent().ServiceRegister(&api.AgentServiceRegistration{
-		Name: "web", Tags: []string{"v1"}, Meta: map[string]string{"team": "shop"}, Check: &api.AgentServiceCheck{TTL: "1h"},
-	}))
-	harness.Must(t, a.Client().Agent().CheckRegister(&api.AgentCheckRegistration{Name: "Disk space", AgentServiceCheck: api.AgentServiceCheck{TTL: "1h"}}))
-	_, err := a.Client().KV().Put(&api.KVPair{Key: "limits/count", Value: []byte("42")}, nil)
-	harness.Must(t, err)
-	_, _, err = a.Client().Session().CreateNoChecks(&api.SessionEntry{Node: a.Name}, nil)
-	harness.Must(t, err)
 }

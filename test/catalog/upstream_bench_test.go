@@ -30,10 +30,9 @@ func BenchmarkUpstream(b *testing.B) {
 	binary := harness.BuildExporter(b)
 	for _, size := range []struct{ services, instances int }{{100, 500}, {1000, 5000}, {5000, 20000}} {
 		b.Run(fmt.Sprintf("services=%d/instances=%d", size.services, size.instances), func(b *testing.B) {
-			c := startWithCatalog(b, consultest.Catalog{
-				Nodes: size.instances / harness.InstancesPerNode, Services: size.services, Instances: size.instances,
-			})
-			benchmarkUpstream(b, c, binary, upstream, size.instances+len(c.Servers)) // Of the service "consul" the servers are instances.
+			c := startWithCatalog(b, catalogOf(size.services, size.instances))
+			// The servers are instances of the service "consul".
+			benchmarkUpstream(b, c, binary, upstream, size.instances+len(c.Servers))
 		})
 	}
 }
@@ -89,8 +88,12 @@ func benchmarkUpstream(b *testing.B, c *consultest.Cluster, binary, upstream str
 		b.ReportMetric(harness.Milliseconds(harness.Percentile(took, 50)), who.name+"-ms")
 		b.ReportMetric(harness.Milliseconds(consul)/float64(len(took)), who.name+"-consul-cpu-ms")
 	}
-	b.ReportMetric(requestsOf(b, agent, func(server string) { scrape(harness.StartBinary(b, binary, nil, server)) }), "our-requests")
-	b.ReportMetric(requestsOf(b, agent, func(server string) { scrape(harness.Launch(b, upstream, nil, append(theirFlags, server)...)) }), "their-requests")
+	b.ReportMetric(requestsOf(b, agent, func(server string) {
+		scrape(harness.StartBinary(b, binary, nil, server))
+	}), "our-requests")
+	b.ReportMetric(requestsOf(b, agent, func(server string) {
+		scrape(harness.Launch(b, upstream, nil, append(theirFlags, server)...))
+	}), "their-requests")
 	b.ReportMetric(harness.PeakMemory(b, ours)/1e6, "our-peak-MB")
 	b.ReportMetric(harness.PeakMemory(b, theirs)/1e6, "their-peak-MB")
 }
@@ -127,13 +130,19 @@ func requestsOf(b *testing.B, agent string, ask func(server string)) float64 {
 	return float64(requests.Load())
 }
 
-// startWithCatalog starts three servers with this in their catalog.
-func startWithCatalog(b *testing.B, size consultest.Catalog) *consultest.Cluster {
-	b.Helper()
-	c := consultest.Start(b, consultest.Options{Config: harness.Patient(map[string]any{})})
-	ctx, cancel := context.WithTimeout(b.Context(), 2*time.Minute)
+// catalogOf is a catalog on as many nodes as is usual.
+func catalogOf(services, instances int) consultest.Catalog {
+	return consultest.Catalog{Nodes: instances / harness.InstancesPerNode, Services: services, Instances: instances}
+}
+
+// startWithCatalog starts three servers with this in their catalog, and with Consul's own Raft timing: loading it keeps
+// two cores busy.
+func startWithCatalog(tb testing.TB, size consultest.Catalog) *consultest.Cluster {
+	tb.Helper()
+	c := consultest.Start(tb, consultest.Options{Servers: 3, Config: harness.Patient(map[string]any{})})
+	ctx, cancel := context.WithTimeout(tb.Context(), 5*time.Minute)
 	defer cancel()
-	harness.Must(b, c.LoadCatalog(ctx, size))
-	harness.Must(b, c.WaitSynced(ctx)) // So that the agents do not do so later.
+	harness.Must(tb, c.LoadCatalog(ctx, size))
+	harness.Must(tb, c.WaitSynced(ctx)) // So that the agents do not do so later.
 	return c
 }
