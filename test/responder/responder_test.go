@@ -4,6 +4,14 @@
 package responder_test
 
 import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,32 +20,126 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// resolved is the same alert when it is over.
-func resolved(alert map[string]any, endsAt time.Time) map[string]any {
-	over := map[string]any{"status": "resolved", "endsAt": endsAt}
-	for _, key := range []string{"labels", "annotations", "startsAt"} {
-		over[key] = alert[key]
-	}
-	return over
+// requestLog is a proxy in front of an agent that keeps what was asked for.
+type requestLog struct {
+	*httptest.Server
+
+	mu       sync.Mutex
+	requests []string // Guarded by mu.
 }
 
-// The leader hands over once, however often and in which order the alert is delivered.
+func logRequests(t *testing.T, a *consultest.Agent) *requestLog {
+	t.Helper()
+	target, err := url.Parse(a.URL())
+	harness.Must(t, err)
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	l := &requestLog{}
+	l.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		l.mu.Lock()
+		l.requests = append(l.requests, r.Method+" "+r.URL.RequestURI())
+		l.mu.Unlock()
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(l.Close)
+	return l
+}
+
+// writes returns the requests that are no reads.
+func (l *requestLog) writes() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(l.requests), func(r string) bool { return strings.HasPrefix(r, "GET ") })
+}
+
+// expectLeader fails if another server leads.
+func expectLeader(t *testing.T, c *consultest.Cluster, when string, want *consultest.Agent) {
+	t.Helper()
+	if now := harness.LeaderOf(t, c); now != want {
+		t.Errorf("%s %s leads; want %s", when, now.Name, want.Name)
+	}
+}
+
+// The exporter only reads. A dry run says exactly what is done without it, and asks nothing of Consul. The exporter's
+// policy does not allow the action, and the responder's does. However often and in which order an alert is delivered,
+// the leader hands over once.
 func TestResponder_Transfer(t *testing.T) {
 	t.Parallel()
-	c := harness.StartCalm(t, consultest.Options{Servers: 3})
+	c := harness.StartCalm(t, consultest.Options{Servers: 3, ACL: true})
 	leader := harness.LeaderOf(t, c)
-	r := harness.StartResponder(t, c.Servers[0].URL(), 3, `
-  - name: slow-leader
-    matchers: [alertname="ConsulPortSlow", severity="critical"]
-    dry_run: false
-    cooldown: 1s
-    max_per_hour: 10
-    action: {transfer-leadership: {}}
-`+harness.MarkerRule)
+	next := harness.Others(c, leader)[0]
+	requests := logRequests(t, leader)
+	newToken := func(policy string) string {
+		token, err := c.NewToken(t.Context(), policy)
+		harness.Must(t, err)
+		return token
+	}
+	reads, writes := newToken(harness.ReadmePolicy(t)), newToken(harness.PolicyIn(t, "docs/recovery.md"))
+	expectOnlyReads(t, requests, reads)
+
+	rule := func(more string) string {
+		return "\n  - {name: transfer, matchers: [alertname=Transfer], " + more + "}\n" + harness.MarkerRule
+	}
+	toNext := "action: {transfer-leadership: {to: " + next.Name + "}}"
+	afterwards := "Without " + leader.Name + " 2 of 3 voters can be counted on"
+	dry := harness.StartResponder(t, requests.URL, 3, rule(toNext), "--consul.token-file="+harness.Secret(t, reads))
+	would := dry.Decided(t, harness.Firing("Transfer", time.Now()), "transfer", responder.ResultDryRun, afterwards)
+	if asked := requests.writes(); len(asked) > 0 {
+		t.Errorf("a dry run asked %v of Consul", asked)
+	}
+	weak := harness.StartResponder(t, leader.URL(), 3, rule("dry_run: false, "+toNext),
+		"--consul.token-file="+harness.Secret(t, reads))
+	failed := weak.Decided(t, harness.Firing("Transfer", time.Now()), "transfer", responder.ResultFailed, "403")
+	if strings.Contains(fmt.Sprintf("%+v", failed)+weak.Log.String(), reads) {
+		t.Error("the token is in the history or the log")
+	}
+	expectLeader(t, c, "without the right to change anything", leader)
+
+	live := harness.StartResponder(t, requests.URL, 3, rule("dry_run: false, "+toNext),
+		"--consul.token-file="+harness.Secret(t, writes))
+	did := live.Decided(t, harness.Firing("Transfer", time.Now()), "transfer", responder.ResultDone, afterwards)
+	_, asked, _ := strings.Cut(would.What, ": ")
+	if did.What != would.What || !slices.Equal(requests.writes(), []string{asked}) || !strings.Contains(asked, "?id=") {
+		t.Errorf("the dry run says %q, it was done %q, and Consul was asked %q; want the same",
+			would.What, did.What, requests.writes())
+	}
+	if did.Output != next.Name+" leads." {
+		t.Errorf("the history says %q; want that %s leads", did.Output, next.Name)
+	}
+	expectLeader(t, c, "after the transfer", next)
+	transferOnce(t, c, next, harness.StartResponder(t, c.Servers[0].URL(), 3, rule("dry_run: false, cooldown: 1s, "+
+		"max_per_hour: 10, action: {transfer-leadership: {}}"), "--consul.token-file="+harness.Secret(t, writes)))
+}
+
+// expectOnlyReads expects that nothing of the responder runs without its command: the exporter takes no deliveries, has
+// no such metrics, and only reads.
+func expectOnlyReads(t *testing.T, requests *requestLog, token string) {
+	t.Helper()
+	e := harness.StartExporter(t, []string{"CONSUL_HTTP_TOKEN=" + token}, "--consul.server="+requests.URL)
+	e.Scrape(t).ExpectNone(t, "consul_responder")
+	e.Page(t, "/", http.StatusOK)
+	for _, path := range []string{"/alerts", "/history"} {
+		e.Page(t, path, http.StatusNotFound)
+		resp, err := http.Post(e.URL+path, "application/json", http.NoBody)
+		harness.Must(t, err)
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusNotFound {
+			t.Errorf("POST %s: status %d; want 404", path, resp.StatusCode)
+		}
+	}
+	if asked := requests.writes(); len(asked) > 0 {
+		t.Errorf("the exporter asked %v of Consul", asked)
+	}
+}
+
+// transferOnce delivers an alert about the leader again and again. TestDecide_Once does more of that.
+func transferOnce(t *testing.T, c *consultest.Cluster, leader *consultest.Agent, r *harness.RunningResponder) {
+	t.Helper()
 	began := time.Now()
-	alert := harness.Firing("ConsulPortSlow", began.Add(-time.Minute), "server", leader.Name)
-	done := r.Decided(t, alert, "slow-leader", responder.ResultDone, "Without "+leader.Name+" 2 of 3 voters can be counted on, and the quorum is 2")
-	if done.Time.Before(began.Truncate(time.Millisecond)) || done.Ended == nil || done.Ended.Before(done.Time) || done.What != "Transfer the leadership from "+leader.Name+
+	alert := harness.Firing("Transfer", began.Add(-time.Minute), "server", leader.Name)
+	done := r.Decided(t, alert, "transfer", responder.ResultDone,
+		"Without "+leader.Name+" 2 of 3 voters can be counted on, and the quorum is 2")
+	inOrder := !done.Time.Before(began.Truncate(time.Millisecond)) && done.Ended != nil && !done.Ended.Before(done.Time)
+	if !inOrder || done.What != "Transfer the leadership from "+leader.Name+
 		" to the voter that Raft finds best: POST /v1/operator/raft/transfer-leader" {
 		t.Errorf("the history has %+v", done)
 	}
@@ -46,24 +148,23 @@ func TestResponder_Transfer(t *testing.T) {
 		t.Errorf("%s leads, and the history says %q; want another one than %s", next.Name, done.Output, leader.Name)
 	}
 	time.Sleep(1100 * time.Millisecond) //nolint:forbidigo // The cooldown is not what is tested.
-	for i := range 10 {
-		if i == 5 {
-			r.Deliver(t, resolved(alert, time.Now()))
-		}
-		r.Deliver(t, alert)
-		r.Settle(t)
+	over := map[string]any{
+		"status": "resolved", "labels": alert["labels"], "annotations": alert["annotations"],
+		"startsAt": alert["startsAt"], "endsAt": time.Now(),
 	}
 	// Another Prometheus saw it begin somewhat later.
-	r.Deliver(t, harness.Firing("ConsulPortSlow", began.Add(-59*time.Second), "server", leader.Name))
-	r.Settle(t)
-	if records := r.Records(t, "rule", "slow-leader", "result", "done"); len(records) != 1 {
+	later := harness.Firing("Transfer", began.Add(-59*time.Second), "server", leader.Name)
+	for _, delivery := range []map[string]any{alert, over, alert, later} {
+		r.Deliver(t, delivery)
+		r.Settle(t)
+	}
+	if records := r.Records(t, "rule", "transfer", "result", "done"); len(records) != 1 {
 		t.Errorf("%d actions: %+v; want one", len(records), records)
 	}
-	if now := harness.LeaderOf(t, c); now != next {
-		t.Errorf("%s leads now, after %s; want one change", now.Name, next.Name)
-	}
+	expectLeader(t, c, "after more deliveries", next)
 	// The next time it is about a server that does not lead.
-	r.Deliver(t, harness.Firing("ConsulPortSlow", time.Now(), "server", leader.Name))
+	r.Deliver(t, harness.Firing("Transfer", time.Now(), "server", leader.Name))
 	r.Settle(t)
-	harness.ExpectDecision(t, r.Records(t, "rule", "slow-leader")[0], "slow-leader", responder.ResultRefused, "The alert is about "+leader.Name+", and "+next.Name+" leads.")
+	harness.ExpectDecision(t, r.Records(t, "rule", "transfer")[0], "transfer", responder.ResultRefused,
+		"The alert is about "+leader.Name+", and "+next.Name+" leads.")
 }
