@@ -318,11 +318,6 @@ func (h *hostileConsul) cases(t *testing.T) []hostileCase {
 		twice   = `,"Name":"x","Tags":{"a":"b"},"Services":[{"ID":"a"}]`
 		ok      = "HTTP/1.1 200 OK\r\n"
 	)
-	rpcAnswer := func(seq int, method, body string) string {
-		return fmt.Sprintf("\x83\xa5Error\xa0\xa3Seq%c\xadServiceMethod%c%s%s", seq, 0xa0|len(method), method, body)
-	}
-	peers := rpcAnswer(0, "Status.Ping", "\x80") + rpcAnswer(1, "Status.Leader", "\xa0") +
-		rpcAnswer(2, "Status.Peers", "\xdd\xff\xff\xff\xff")
 	return []hostileCase{
 		{name: "right answers without an end", large: true, endpoint: func(w http.ResponseWriter, r *http.Request) {
 			first, element := plausible(r.URL.Path)
@@ -361,16 +356,7 @@ func (h *hostileConsul) cases(t *testing.T) []hostileCase {
 		{name: "a thousand servers", endpoint: members(server, 90_000)},
 		{name: "as many members as may be", endpoint: members(`,{"Name":"#","Status":1,"Tags":{"role":"node"}}`, 1<<20)},
 		{name: "ports: noise", port: bytesOf("", string(random))},
-		{name: "ports: zeros", port: bytesOf("", "\x00")},
-		{name: "ports: peers without an end", port: func(c net.Conn) {
-			_, _ = c.Read(make([]byte, 4096))
-			endlessly(c, peers, repeated("\xa0"))
-		}},
-		{name: "ports: garbage in TLS", port: bytesOf("\x16\x03\x03\x40\x00\x02\x00\xff\xff", "\xff")},
-		{
-			name: "ports: frames of HTTP/2 without an end",
-			port: bytesOf("\x00\x00\x00\x04\x00\x00\x00\x00\x00", "\x00\x00\x04\x09\x00\x00\x00\x00\x01\x00\x00\x00\x00"),
-		},
+		{name: "ports: zeros", port: bytesOf("", "\x00")}, // More are in the tests of package probe.
 		{name: "ports: silence", port: func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }},
 	}
 }
