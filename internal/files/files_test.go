@@ -12,6 +12,13 @@ import (
 	"time"
 )
 
+func must(tb testing.TB, err error) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
 // However many want to read a file that hangs, one goroutine does, and nobody waits for longer than he wants.
 func TestFlights(t *testing.T) {
 	t.Parallel()
@@ -24,7 +31,8 @@ func TestFlights(t *testing.T) {
 		return []byte("content"), nil
 	}
 	for range 100 {
-		if _, err := fs.get("hung", 10*time.Millisecond, read); !errors.Is(err, errBlocked) || !strings.Contains(err.Error(), "hung") {
+		_, err := fs.get("hung", 10*time.Millisecond, read)
+		if !errors.Is(err, errBlocked) || !strings.Contains(err.Error(), "hung") {
 			t.Fatalf("error %v; want %v with the path", err, errBlocked)
 		}
 	}
@@ -40,19 +48,17 @@ func TestRead(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "file")
-	if err := os.WriteFile(path, make([]byte, maxBytes+1), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(path, make([]byte, maxBytes+1), 0o600))
 	for path, want := range map[string]string{
-		path: "is larger than 4 MiB", "/dev/zero": "is larger than 4 MiB", dir: "is a directory", filepath.Join(dir, "none"): "no such file",
+		path: "is larger than 4 MiB", "/dev/zero": "is larger than 4 MiB", dir: "is a directory",
+		filepath.Join(dir, "none"): "no such file",
 	} {
-		if content, err := Read(path); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
+		content, err := Read(path)
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
 			t.Errorf("got %d bytes, error %v; want an error with %q and %s", len(content), err, want, path)
 		}
 	}
-	if err := os.WriteFile(path, make([]byte, maxBytes), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(path, make([]byte, maxBytes), 0o600))
 	if content, err := Read(path); err != nil || len(content) != maxBytes {
 		t.Errorf("got %d bytes, error %v; want %d", len(content), err, maxBytes)
 	}
@@ -74,23 +80,18 @@ func TestWatched_Folder(t *testing.T) {
 	}
 	write := func(name, content string) {
 		t.Helper()
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600))
 	}
 	write("a", "1")
-	if err := os.Mkdir(filepath.Join(dir, "folder"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Mkdir(filepath.Join(dir, "folder"), 0o700))
 	var errs []error
 	w, err := Watch(parse, func(err error) { errs = append(errs, err) }, Source{dir, true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	expect := func(want string, failing bool, wantErrs int) {
 		t.Helper()
 		if got := w.Value(); got != want || (w.Failing() != nil) != failing || len(errs) != wantErrs {
-			t.Errorf("got %q, failing with %v, errors %v; want %q, failing %v, %d errors", got, w.Failing(), errs, want, failing, wantErrs)
+			t.Errorf("got %q, failing with %v, errors %v; want %q, failing %v, %d errors",
+				got, w.Failing(), errs, want, failing, wantErrs)
 		}
 	}
 	expect("a=1", false, 0)
@@ -99,9 +100,7 @@ func TestWatched_Folder(t *testing.T) {
 	write("a", "3")
 	expect("a=3 b=2", false, 0)
 	for _, name := range []string{"a", "b"} {
-		if err := os.Remove(filepath.Join(dir, name)); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.Remove(filepath.Join(dir, name)))
 	}
 	expect("a=3 b=2", true, 1)
 	expect("a=3 b=2", true, 1)

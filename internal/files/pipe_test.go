@@ -19,9 +19,7 @@ import (
 func TestWatched_Pipe(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "pipe")
-	if err := syscall.Mkfifo(path, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, syscall.Mkfifo(path, 0o600))
 	go func() {
 		writer, err := os.OpenFile(path, os.O_WRONLY, 0) // Waits for the reader.
 		if err == nil {
@@ -30,7 +28,8 @@ func TestWatched_Pipe(t *testing.T) {
 		}
 	}()
 	failed := make(chan error, 10)
-	w, err := Watch(func(read []File) (string, error) { return string(read[0].Content), nil }, func(err error) { failed <- err }, Source{Path: path})
+	content := func(read []File) (string, error) { return string(read[0].Content), nil }
+	w, err := Watch(content, func(err error) { failed <- err }, Source{Path: path})
 	if err != nil || w.value != "first" {
 		t.Fatalf("got %q, error %v; want what was written", w.value, err)
 	}
@@ -47,12 +46,8 @@ func TestWatched_Pipe(t *testing.T) {
 		t.Errorf("the error is %v, failing with %v, and %d more; want one with the path", err, w.Failing(), len(failed))
 	}
 
-	if err := os.WriteFile(path+".new", []byte("second"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(path+".new", []byte("second"), 0o600))
+	must(t, os.Rename(path+".new", path))
 	for deadline := time.Now().Add(30 * time.Second); w.Value() != "second"; <-time.After(pipePoll) {
 		if time.Now().After(deadline) {
 			t.Fatal("what came instead of the pipe is not used")

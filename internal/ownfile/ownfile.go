@@ -40,7 +40,7 @@ func Recognized(name, mark string, ours func(io.Reader) bool) Kind { return Kind
 
 // Empty is the kind of files that have no content.
 func Empty(name string) Kind {
-	return Kind{name, "it is not empty", func(io.Reader) bool { return false }} // An empty file is accepted before it is looked at.
+	return Kind{name, "it is not empty", func(io.Reader) bool { return false }} // Empty ones are not asked about.
 }
 
 // Open opens a file to read it from its beginning. Its error says that the file is not of this kind, or why that is
