@@ -44,6 +44,11 @@ func TestExec_Result(t *testing.T) {
 			t.Errorf("%s: output %.100q, error %v; want %.100q and %q", tc.name, out, err, tc.want, tc.err)
 		}
 	}
+	quoted := &execCommand{ExecConfig: ExecConfig{Command: "/bin/sh", Args: []string{"-c", "$(reboot)"}}}
+	p, _ := quoted.judge(about("a"), &view{})
+	if want := `Run /bin/sh -c "$(reboot)"`; p.what != want {
+		t.Errorf("the plan is %s; want %s", p.what, want)
+	}
 	missing := &execCommand{ExecConfig: ExecConfig{Command: "/missing"}}
 	if _, err := missing.run(t.Context(), &Alert{}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("error %v; want that there is no such file", err)

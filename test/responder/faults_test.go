@@ -12,85 +12,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hashicorp/consul/api"
-
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/responder"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// metricsOf are the metrics of a responder that has decided on all that was delivered.
-func metricsOf(t *testing.T, r *harness.RunningResponder) harness.Samples {
-	t.Helper()
-	r.Settle(t)
-	return r.Scrape(t)
-}
-
-// decisions is the series of a rule's decisions with this result.
-func decisions(rule, action, result string) string {
-	return fmt.Sprintf("consul_responder_actions_total{action=%q,result=%q,rule=%q}", action, result, rule)
-}
-
-// A leader that hangs cannot hand over: by the time of the alert another one leads, and the hook runs, once. It wakes
-// the server; after that, one of the three is down.
-func TestResponder_LeaderHangs(t *testing.T) {
-	t.Parallel()
-	c := harness.StartCalm(t, consultest.Options{Servers: 3})
-	leader := harness.LeaderOf(t, c)
-	ran := filepath.Join(t.TempDir(), "ran")
-	hook := harness.Script(t, fmt.Sprintf("echo \"$# $1\" >> %s; kill -CONT %d; echo continued", ran, leader.Pid()))
-	r := harness.StartResponder(t, harness.Others(c, leader)[0].URL(), 3, fmt.Sprintf(`
-  - name: slow-leader
-    matchers: [alertname="ConsulServerHung"]
-    dry_run: false
-    action: {transfer-leadership: {}}
-  - name: hung-leader
-    matchers: [alertname="ConsulServerHung"]
-    dry_run: false
-    cooldown: 1s
-    max_per_hour: 9
-    action: {exec: {command: %s, args: ["$(reboot)"]}}
-`+harness.MarkerRule, hook))
-	harness.Must(t, leader.Stop())
-	stopped := time.Now()
-	next := harness.LeaderOf(t, c)
-	for _, a := range harness.Others(c, leader) {
-		harness.WaitTrue(t, a.Name+" to find "+next.Name+" well", func() bool {
-			state, err := a.Client().Operator().AutopilotState(&api.QueryOptions{AllowStale: true})
-			if err != nil {
-				return false
-			}
-			for _, s := range state.Servers {
-				if s.Name == next.Name {
-					return s.Healthy
-				}
-			}
-			return false
-		})
-	}
-	alert := harness.Firing("ConsulServerHung", stopped, "server", leader.Name)
-	done := r.Decided(t, alert, "hung-leader", responder.ResultDone,
-		leader.Name+" does not answer, so nothing is lost with it.")
-	if done.Output != "continued\n" || done.What != "Run "+hook+` "$(reboot)"` {
-		t.Errorf("output %q of %q", done.Output, done.What)
-	}
-	harness.WaitCalm(t, c) // The hook has woken it.
-	r.Deliver(t, alert)
-	metricsOf(t, r).Expect(t, harness.Samples{
-		decisions("hung-leader", "exec", "done"):                1,
-		decisions("hung-leader", "exec", "failed"):              0,
-		decisions("slow-leader", "transfer-leadership", "done"): 0,
-		decisions("marker", "exec", "refused_by_guard"):         1,
-		"consul_responder_last_action_timestamp_seconds":        float64(done.Time.UnixMilli()) / 1000,
-	})
-	if content, err := os.ReadFile(ran); err != nil || string(content) != "1 $(reboot)\n" {
-		t.Errorf("the hook wrote %q, %v; want that it ran once", content, err)
-	}
-	oneOfThreeDown(t, c)
-}
-
 // In a cluster of three with one down nothing is done that lowers the quorum, and each refusal is recorded and counted.
-func oneOfThreeDown(t *testing.T, c *consultest.Cluster) {
+func oneOfThreeDown(t *testing.T, c *consultest.Cluster, flags ...string) {
 	t.Helper()
 	leader := harness.LeaderOf(t, c)
 	dead := harness.Others(c, leader)[0]
@@ -105,7 +33,7 @@ func oneOfThreeDown(t *testing.T, c *consultest.Cluster) {
     matchers: [alertname="Stop"]
     dry_run: false
     action: {exec: {command: %s}}
-`, other.Name, harness.Script(t, "touch "+ran))+harness.RemoveRule+harness.MarkerRule)
+`, other.Name, harness.Script(t, "touch "+ran))+harness.RemoveRule+harness.MarkerRule, flags...)
 	before := harness.Voters(t, leader)
 	harness.Must(t, dead.Kill())
 	harness.WaitFailed(t, c, dead)
@@ -130,9 +58,11 @@ func oneOfThreeDown(t *testing.T, c *consultest.Cluster) {
 	if _, err := os.Stat(ran); err == nil {
 		t.Error("the hook ran")
 	}
-	s := metricsOf(t, r)
+	r.Settle(t) // All that was delivered is decided on.
+	s := r.Scrape(t)
 	for _, rule := range rules {
-		counted := s[decisions(rule.name, rule.action, "refused_by_guard")]
+		counted := s[fmt.Sprintf("consul_responder_actions_total{action=%q,result=\"refused_by_guard\",rule=%q}",
+			rule.action, rule.name)]
 		if n := len(r.Records(t, "rule", rule.name, "result", "refused_by_guard")); n == 0 || counted != float64(n) {
 			t.Errorf("%s: %v refusals are counted; want the %d in the history", rule.name, counted, n)
 		}
