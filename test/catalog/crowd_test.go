@@ -137,55 +137,24 @@ func newPrometheus(t *testing.T, e *harness.Exporter) *prometheus {
 	}
 }
 
-// scrape returns the series about Consul, by their hash.
+// scrape returns the series about Consul, by their hash, and fails for each that is missing.
 func (p *prometheus) scrape(t *testing.T) map[uint64]string {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url, http.NoBody)
-	harness.Must(t, err)
-	req.Header = prometheusHeader()
-	start := time.Now()
-	resp, err := p.client.Do(req)
-	if err != nil {
-		t.Errorf("scrape: %v", err)
-		return nil
-	}
-	defer resp.Body.Close()
 	var body bytes.Buffer
-	_, err = body.ReadFrom(resp.Body)
-	took := time.Since(start)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		t.Errorf("scrape: status %d, error %v after %s: %.200s", resp.StatusCode, err, took, body.String())
+	took, err := timeGet(t.Context(), p.client, &body, p.url, prometheusHeader())
+	if err != nil {
+		t.Errorf("scrape: %v after %s: %.200s", err, took, body.String())
 		return nil
 	}
 	i, _ := slices.BinarySearch(p.took, took)
 	p.took = slices.Insert(p.took, i, took)
-	return p.complete(t, &body)
-}
-
-// complete fails for a collector that failed, and for a series that is missing.
-func (p *prometheus) complete(t *testing.T, body *bytes.Buffer) map[uint64]string {
-	t.Helper()
-	text, err := gzip.NewReader(body)
-	harness.Must(t, err)
 	series := make(map[uint64]string)
-	lines := bufio.NewScanner(text)
-	for lines.Scan() {
-		line := lines.Bytes()
-		end := bytes.LastIndexByte(line, ' ')
-		ours := bytes.HasPrefix(line, []byte("consul_"))
-		if end < 0 || !ours || bytes.HasPrefix(line, []byte("consul_exporter_query_")) {
-			continue // Not every scrape asks the same of Consul.
+	readScrape(t, &body, func(name, _ []byte) {
+		if !bytes.HasPrefix(name, []byte("consul_exporter_query_")) { // Not every scrape asks the same of Consul.
+			series[maphash.Bytes(p.seed, name)] = string(name[:min(len(name), 100)])
 		}
-		name := string(line[:min(end, 100)])
-		series[maphash.Bytes(p.seed, line[:end])] = name
-		failed := strings.HasPrefix(name, "consul_exporter_collector_success{") && line[end+1] == '0'
-		if failed && !strings.Contains(name, `"acl"`) && !strings.Contains(name, `"license"`) { // This Consul has neither.
-			t.Errorf("a collector failed: %s", line)
-		}
-	}
-	harness.Must(t, lines.Err())
-	missing := 0
-	example := ""
+	})
+	missing, example := 0, ""
 	for hash, name := range p.expected {
 		if _, ok := series[hash]; !ok {
 			missing++
@@ -196,6 +165,55 @@ func (p *prometheus) complete(t *testing.T, body *bytes.Buffer) map[uint64]strin
 		t.Errorf("a scrape lacks %d of %d series, such as %s", missing, len(p.expected), example)
 	}
 	return series
+}
+
+// timeGet copies the body of an answer and returns how long that took from the request on.
+func timeGet(
+	ctx context.Context, client *http.Client, body io.Writer, url string, header http.Header,
+) (time.Duration, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return 0, err
+	}
+	req.Header = header
+	start := time.Now()
+	resp, err := client.Do(req)
+	if err != nil {
+		return time.Since(start), err
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(body, resp.Body)
+	took := time.Since(start)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s got status %d", url, resp.StatusCode)
+	}
+	return took, err
+}
+
+// readScrape takes a compressed scrape apart: each gets the series about Consul, and about how the exporter collected
+// them, with their values. It fails for a collector that failed, and returns the length of the text.
+func readScrape(tb testing.TB, compressed io.Reader, each func(series, value []byte)) (length int) {
+	tb.Helper()
+	text, err := gzip.NewReader(compressed)
+	harness.Must(tb, err)
+	lines := bufio.NewScanner(text)
+	for lines.Scan() {
+		line := lines.Bytes()
+		length += len(line) + 1
+		end := bytes.LastIndexByte(line, ' ')
+		if end < 0 || !bytes.HasPrefix(line, []byte("consul_")) {
+			continue
+		}
+		series, value := line[:end], line[end+1:]
+		name, failed := bytes.CutPrefix(series, []byte("consul_exporter_collector_success"))
+		known := string(name) == `{collector="acl"}` || string(name) == `{collector="license"}` // This Consul has neither.
+		if failed && value[0] == '0' && !known {
+			tb.Errorf("a collector failed: %s", line)
+		}
+		each(series, value)
+	}
+	harness.Must(tb, lines.Err())
+	return length
 }
 
 // prometheusHeader has what Prometheus 3 sends, except its protobuf format.

@@ -50,7 +50,9 @@ func benchmarkUpstream(b *testing.B, c *consultest.Cluster, binary, upstream str
 	scrape := func(e *harness.Exporter) (cost scrapeCost) {
 		var body bytes.Buffer
 		before := processorTime(b, c.Servers)
-		cost.took = timeGet(b, scraper, &body, e.URL+"/metrics", nil)
+		var err error
+		cost.took, err = timeGet(b.Context(), scraper, &body, e.URL+"/metrics", nil)
+		harness.Must(b, err)
 		cost.consul = processorTime(b, c.Servers) - before
 		if got := bytes.Count(body.Bytes(), []byte("\nconsul_catalog_service_node_healthy{")); got != instances {
 			b.Fatalf("a scrape of %s has %d service instances; want %d; its log:\n%s", e.Cmd.Path, got, instances, e.Log)
