@@ -23,8 +23,8 @@ const operatorTimeout = 20 * time.Second
 // action is what a rule leads to.
 type action interface {
 	name() string
-	// guarded is whether it can change anything about the cluster. What cannot needs no view of it, and counts for no
-	// limit but its rule's.
+	// guarded is whether it can change anything about the cluster. If not, it needs no view of the cluster, and only
+	// its rule's limits count.
 	guarded() bool
 	// applies says why the action cannot be the answer to the alert, whatever the guards say; empty if it can. The next
 	// rule is tried then.
@@ -39,7 +39,7 @@ type action interface {
 type plan struct {
 	// what says it, for the history.
 	what string
-	// run does it. What it returns besides the error is for the history, too.
+	// run does it. The output is for the history.
 	run func(ctx context.Context) (output string, err error)
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 // transferLeadership makes the leader hand over to another voter: to a named one, or to the one that Raft finds best.
-// It is judged as if the leader were lost meanwhile.
+// It is judged as if the leader were lost.
 type transferLeadership struct {
 	guards
 	TransferConfig

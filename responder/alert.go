@@ -37,7 +37,7 @@ func (a *Alert) fingerprint() string {
 	return labels.Fingerprint().String()
 }
 
-// asJSON writes the alert and what else is to be told of it for programs and webhooks.
+// asJSON writes the alert, and more fields, for programs and webhooks.
 func (a *Alert) asJSON(more map[string]any) ([]byte, error) {
 	fields := map[string]any{"labels": a.Labels, "annotations": a.Annotations, "startsAt": a.StartsAt}
 	maps.Copy(fields, more)

@@ -130,7 +130,7 @@ func (r *Responder) act(ctx context.Context, a action, p plan, record Record) {
 	if !r.begin(&record) {
 		return
 	}
-	// It is finished also when the responder is told to end.
+	// It is finished even if the responder is told to stop.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.timeout())
 	defer cancel()
 	output, err := p.run(ctx)

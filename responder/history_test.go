@@ -138,8 +138,8 @@ func TestHistory_OneProcess(t *testing.T) {
 	historyIn(t, c)
 }
 
-// What is not the responder's stays as it is, at any path that the responder would write to, and so do the files beside
-// it. What can be taken is taken: an empty file too.
+// A file of others stays as it is, at any path that the responder would write to, and so do the other files of the
+// history. An empty file is used.
 func TestHistory_Foreign(t *testing.T) {
 	t.Parallel()
 	header, record := historyHeader+"\n", `{"id":1,"result":"done"}`+"\n"
@@ -252,8 +252,7 @@ func TestHistory_Query(t *testing.T) {
 	}
 }
 
-// Whoever puts another file in the place of the history while it is open, or where it would be moved to, keeps that
-// file; nothing is added then.
+// A file that somebody puts in place of the open history, or where it would be moved to, stays, and nothing is added.
 func TestHistory_ReplacedMeanwhile(t *testing.T) {
 	t.Parallel()
 	large := sampleRecord(1, ResultDone)

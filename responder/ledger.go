@@ -109,7 +109,7 @@ func (l *ledger) resolve(a *Alert, now time.Time) {
 	l.resolved[a.fingerprint()] = resolution{a.EndsAt, now}
 }
 
-// outdated reports whether an alert was resolved meanwhile, and is delivered late.
+// outdated reports whether an alert was delivered late, after it was resolved.
 func (l *ledger) outdated(a *Alert, now time.Time) bool {
 	r, ok := l.resolved[a.fingerprint()]
 	return ok && now.Sub(r.at) <= resolvedMemory && a.StartsAt.Before(r.endsAt)

@@ -11,7 +11,7 @@ import (
 	"syscall"
 )
 
-// ownGroup makes a program the head of a process group of its own, all of which is killed at its timeout.
+// ownGroup makes a program the head of a new process group, which is killed as a whole at its timeout.
 func ownGroup(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

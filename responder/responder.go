@@ -36,9 +36,9 @@ type Responder struct {
 	history    *history
 	metrics    *metrics
 	logger     log.Logger
-	// now is time.Now but in tests.
+	// now is time.Now, except in tests.
 	now func() time.Time
-	// look takes a fresh snapshot; it is another one only in tests.
+	// look takes a fresh snapshot, except in tests.
 	look func(context.Context) *view
 
 	// wake has an element when there may be something in the queue.

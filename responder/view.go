@@ -19,8 +19,8 @@ const lookTimeout = 10 * time.Second
 
 // view is the cluster as one snapshot has it.
 type view struct {
-	// incomplete is what could not be found out in this snapshot; nil if nothing. What is remembered from earlier ones
-	// does not count.
+	// incomplete is what this snapshot could not collect; nil if nothing. What is remembered from earlier ones does not
+	// count.
 	incomplete error
 	stop       cluster.StopInput
 	// minQuorum is autopilot's own bound for the removal of servers.
@@ -30,7 +30,7 @@ type view struct {
 	deathUnknown error
 }
 
-// look takes a fresh snapshot. What tells whether servers are dead is found out only on demand.
+// look takes a fresh snapshot. Whether servers are dead is collected only on demand.
 func look(ctx context.Context, consul *cluster.Cluster, death bool) *view {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()

@@ -3,9 +3,8 @@
 
 // Package files reads the files that operators configure: tokens, keys, certificates, configuration.
 //
-// A file may block whoever reads it: a pipe that nobody writes to, a network file system that hangs. So every file is
-// read in the background, by one goroutine at most in the whole process, and whoever needs it waits for a bounded
-// time.
+// Reading a file may block: a pipe that nobody writes to, a network file system that hangs. So every file is read in
+// the background, by at most one goroutine in the process, and callers wait for a bounded time.
 package files
 
 import (

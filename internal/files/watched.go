@@ -19,9 +19,9 @@ type Source struct {
 	Folder bool
 }
 
-// Watched is what one or several files hold, as of when it is asked for: whoever asks has the files read again in the
-// background. As long as they cannot be read, or hold something else than expected, the last good value stays in use,
-// since rotations replace files and there may be a moment without one. It is safe for concurrent use.
+// Watched is what one or several files hold. Each use has the files read again in the background. As long as they
+// cannot be read, or hold something unexpected, the last good value stays in use: a rotation replaces files, and for a
+// moment there may be none. It is safe for concurrent use.
 type Watched[T any] struct {
 	sources []Source
 	parse   func([]File) (T, error)

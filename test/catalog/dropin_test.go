@@ -249,7 +249,7 @@ func upstreamFlags(t *testing.T) map[string]string {
 	return flags
 }
 
-// Every flag of consul_exporter is one of ours, with the same default, but for those listed here.
+// Every flag of consul_exporter is one of ours, with the same default, except those listed here.
 func TestDropIn_Flags(t *testing.T) {
 	t.Parallel()
 	want := upstreamFlags(t)

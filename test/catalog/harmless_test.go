@@ -65,8 +65,7 @@ func oldServer() registration {
 	}
 }
 
-// external are nodes without an agent, in all the ways that they are registered, at addresses of members and
-// elsewhere. Each has an instance of a service of its own name with a check, and a check of its own.
+// external are nodes without an agent, registered in all the usual ways, at addresses of members and elsewhere.
 func external(c *consultest.Cluster) []registration {
 	esm := map[string]string{"external-node": "true", "external-probe": "true"}
 	return []registration{

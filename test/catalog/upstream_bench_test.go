@@ -100,7 +100,7 @@ func benchmarkUpstream(b *testing.B, c *consultest.Cluster, binary, upstream str
 	b.ReportMetric(harness.PeakMemory(b, theirs)/1e6, "their-peak-MB")
 }
 
-// scrapeCost is how long a scrape took, and for how long the servers worked meanwhile.
+// scrapeCost is how long a scrape took, and the processor time that the servers used during it.
 type scrapeCost struct{ took, consul time.Duration }
 
 // processorTime is what the agents have used of it so far, all of them together.

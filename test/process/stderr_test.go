@@ -71,7 +71,7 @@ func (p *piped) until(t *testing.T, pattern string) []string {
 // fill writes until the pipe takes nothing more.
 func (p *piped) fill(t *testing.T) {
 	t.Helper()
-	// A description of its own: that of the process stays one that blocks.
+	// Opened again, so that the process's descriptor stays one that blocks.
 	fd, err := syscall.Open(fmt.Sprintf("/proc/self/fd/%d", p.w.Fd()), syscall.O_WRONLY|syscall.O_NONBLOCK, 0)
 	harness.Must(t, err)
 	defer syscall.Close(fd)
@@ -98,7 +98,7 @@ func (p *piped) ask(t *testing.T, method, path string, status int) {
 	}
 }
 
-// stop tells it to end and waits for that.
+// stop sends SIGTERM and waits for the end.
 func (p *piped) stop(t *testing.T) {
 	t.Helper()
 	late := time.AfterFunc(5*time.Second, func() { _ = p.cmd.Process.Kill() })
@@ -109,7 +109,7 @@ func (p *piped) stop(t *testing.T) {
 	}
 }
 
-// An exporter whose log nobody reads any more lives on.
+// An exporter survives that its log is closed.
 func TestStderrClosed(t *testing.T) {
 	p := startPiped(t, "127.0.0.1:1")
 	p.r.Close()
@@ -120,8 +120,8 @@ func TestStderrClosed(t *testing.T) {
 	p.stop(t)
 }
 
-// An exporter whose log is a pipe that nobody reads serves on, says afterwards how much of its log is missing, and ends
-// when it is told to.
+// An exporter whose log is a pipe that nobody reads goes on serving, later logs how many lines are missing, and stops
+// when it gets the signal.
 func TestStderrFull(t *testing.T) {
 	var good atomic.Bool
 	agent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

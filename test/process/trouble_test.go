@@ -25,7 +25,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// exporterImpaired is the alert about all that the exporter could not do for reasons of its own.
+// exporterImpaired is the alert about the exporter's own problems.
 const exporterImpaired = "ConsulExporterImpaired"
 
 // underLimit writes a program that starts the exporter with no more than so many descriptors.
