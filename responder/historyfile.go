@@ -24,8 +24,8 @@ var (
 	lockKind = ownfile.Empty("a lock of the responder")
 )
 
-// ofAnotherHistory matches the names of the lock and of the older files of any history. A history with such a name would
-// be replaced by the other one.
+// ofAnotherHistory matches the names of the lock and of the older files of any history. A history with such a name
+// would be replaced by the other one.
 var ofAnotherHistory = regexp.MustCompile(`\.([0-9]+|lock)$`)
 
 func (c *HistoryConfig) lockPath() string { return c.File + ".lock" }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-kit/log"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -55,6 +56,8 @@ func TestServer_Secret(t *testing.T) {
 	b := newBench(t)
 	secret := "s3cret"
 	b.secret = func() string { return secret }
+	var logged strings.Builder
+	b.logger = log.NewLogfmtLogger(&logged)
 	for authorization, status := range map[string]int{
 		"": 401, "Bearer ": 401, "Bearer s3cre": 401, "Bearer s3cret ": 401, "Bearer s3creT": 401, "Bearer wrong": 401,
 		"bearer s3cret": 401, "s3cret": 401, "Basic czNjcmV0": 401, "Bearer s3cret": 200,
@@ -68,6 +71,9 @@ func TestServer_Secret(t *testing.T) {
 	}
 	if n := b.series("consul_responder_alerts_received_total")[""]; n != 1 {
 		t.Errorf("%v alerts were received; want the one that was authorized", n)
+	}
+	if strings.Contains(logged.String(), secret) || !strings.Contains(logged.String(), "without the secret") {
+		t.Errorf("the log has the secret, or not what was refused:\n%s", logged.String())
 	}
 	secret = "rotated"
 	if w := b.request("GET", "/history", "", "Authorization", "Bearer s3cret"); w.Code != 401 {

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// A pipe delivers what its writer writes, even if the writer comes late. Without a writer, only the first use waits, and
-// not for long.
+// A pipe delivers what its writer writes, even if the writer comes late. Without a writer, only the first use waits,
+// and not for long.
 func TestWatched_Pipe(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "pipe")

@@ -91,8 +91,7 @@ func TestDockerignore(t *testing.T) {
 	content, err := os.ReadFile(".dockerignore")
 	harness.Must(t, err)
 	lines := strings.Split(string(content), "\n")
-	packages := strings.Fields(string(out))
-	for _, path := range packages {
+	for path := range strings.FieldsSeq(string(out)) {
 		want := "!" + strings.TrimPrefix(path, modulePath+"/")
 		if path == modulePath {
 			want = "!main.go"
@@ -102,8 +101,5 @@ func TestDockerignore(t *testing.T) {
 		if !slices.ContainsFunc(lines, through) {
 			t.Errorf(".dockerignore does not have the line %s", want)
 		}
-	}
-	if len(packages) < 5 {
-		t.Errorf("the exporter consists of the packages %q; want more", packages)
 	}
 }

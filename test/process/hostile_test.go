@@ -21,8 +21,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// hostileConsul is an agent and a server that answer as Consul does, until endpoint and port are set: then all endpoints
-// of the HTTP API and all ports answer with the worst.
+// hostileConsul is an agent and a server that answer as Consul does, until endpoint and port are set: then all
+// endpoints of the HTTP API and all ports answer with the worst.
 type hostileConsul struct {
 	api *httptest.Server
 	// right are the right answers by path.
