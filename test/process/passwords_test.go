@@ -20,26 +20,13 @@ const urlPassword = "hunter2"
 
 // urlsWithPassword are URLs with a password that somebody may write, most of them malformed.
 var urlsWithPassword = []string{
-	"http://user:hunter2@127.0.0.1:1",
-	"http://user:hunter2%ss@127.0.0.1:1",
-	"http://user:hunter2/x@127.0.0.1:1",
-	"http://user:8500/hunter2@127.0.0.1",
-	"http://user:hunter2?x@127.0.0.1:1",
-	"http://user:hunter2#x@127.0.0.1:1",
-	"http://user:hunter2 x@127.0.0.1:1",
-	"http://user:hunter2\"x@127.0.0.1:1",
-	"http://user:hunter2\nx@127.0.0.1:1",
-	"http://user:hunter2@x@127.0.0.1:1",
-	"http://user:hunter2@[::1",
-	"http://user:hunter2@127.0.0.1:port",
-	"http://user:hunter2@",
-	"http:/user:hunter2@127.0.0.1:1",
-	"http//user:hunter2@127.0.0.1:1",
-	"ftp://user:hunter2@127.0.0.1:1",
-	"unix://user:hunter2@/run/consul.sock",
-	"user:hunter2@127.0.0.1:1",
-	"://user:hunter2@127.0.0.1:1",
-	"http://127.0.0.1:1/?user:hunter2@",
+	"http://user:hunter2@127.0.0.1:1", "http://user:hunter2%ss@127.0.0.1:1", "http://user:hunter2/x@127.0.0.1:1",
+	"http://user:8500/hunter2@127.0.0.1", "http://user:hunter2?x@127.0.0.1:1", "http://user:hunter2#x@127.0.0.1:1",
+	"http://user:hunter2 x@127.0.0.1:1", "http://user:hunter2\"x@127.0.0.1:1", "http://user:hunter2\nx@127.0.0.1:1",
+	"http://user:hunter2@x@127.0.0.1:1", "http://user:hunter2@[::1", "http://user:hunter2@127.0.0.1:port",
+	"http://user:hunter2@", "http:/user:hunter2@127.0.0.1:1", "http//user:hunter2@127.0.0.1:1",
+	"ftp://user:hunter2@127.0.0.1:1", "unix://user:hunter2@/run/consul.sock", "user:hunter2@127.0.0.1:1",
+	"://user:hunter2@127.0.0.1:1", "http://127.0.0.1:1/?user:hunter2@",
 }
 
 // Whatever takes a URL, or is given one by mistake, prints no password.
@@ -54,9 +41,8 @@ func TestPasswords_Rejected(t *testing.T) {
 		for _, args := range [][]string{
 			{"--consul.server=" + url},
 			{"check", "--consul.server=" + url},
-			{"check", "--consul.server=" + url, "--output=json"},
 			{"responder", "--consul.server=" + url},
-			{"--responder.url=" + url},
+			{"check", "--consul.server=" + url, "--output=json"},
 			{"healthcheck", "--url=" + url},
 			{"alerts", "--runbook-url=" + url},
 			{"alerts", "--runbook-url=" + url + "/{alert}"},
@@ -65,6 +51,7 @@ func TestPasswords_Rejected(t *testing.T) {
 			{"--web.telemetry-path", url},
 			{"--consul.timeout=" + url},
 			{"--log.level=" + url},
+			{"--responder.url=" + url},
 			{"--config.check", "--config.file=" + file("modules.yml", "modules: {m: {targets: [%q]}}", url)},
 			{"--config.check", "--config.file=" + file("scheme.yml", "modules: {m: {scheme: %q, targets: [a]}}", url)},
 			{"--config.check", "--config.file=" + file("key.yml", "modules: {m: {%q: 1, targets: [a]}}", url)},
