@@ -59,78 +59,70 @@ func benchmarkCatalog(b *testing.B, binary string, byService bool, size consulte
 		oldServer().send(b, c.Servers[0])
 	}
 	agent := c.Servers[0].URL()
-	d := newDuel(agent, harness.StartBinary(b, binary, nil, "--consul.server="+agent))
-	defer d.client.CloseIdleConnections()
+	e := harness.StartBinary(b, binary, nil, "--consul.server="+agent)
+	question := "/v1/internal/ui/nodes?stale"
 	if byService { // The usual question would change the catalog.
-		d.question = "/v1/health/state/any?stale"
+		question = "/v1/health/state/any?stale"
 	}
-
-	// The first round is not measured: connections are made, and the exporter learns who the servers are.
-	d.round(b)
-	before := d.contents(b)
-	d.consul, d.scrape = nil, nil
-	// With b.Loop the cluster is started only once; b.N would start one for each attempt at the number of rounds.
-	for b.Loop() {
-		d.round(b)
-	}
-	for len(d.scrape) < harness.MinScrapes {
-		d.round(b)
-	}
-	d.report(b, before)
-}
-
-// A duel lets Consul and the exporter answer in turn, so that both see the same machine.
-type duel struct {
-	client   *http.Client
-	agent    string
-	exporter *harness.Exporter
-	// question is what Consul is asked.
-	question string
-	// consul and scrape are how long each answer took, in the order of the rounds.
-	consul, scrape []time.Duration
-	// last is the body of the latest scrape, compressed.
-	last bytes.Buffer
-}
-
-func newDuel(agent string, e *harness.Exporter) *duel {
-	return &duel{
-		// The exporter asks Consul for no compression; of the scrape what goes over the wire is wanted.
-		client:   &http.Client{Transport: &http.Transport{DisableCompression: true}, Timeout: 10 * time.Second},
-		agent:    agent,
-		exporter: e,
-		question: "/v1/internal/ui/nodes?stale",
-	}
-}
-
-// round asks each once and notes how long it took until the answer was complete.
-func (d *duel) round(b *testing.B) {
-	b.Helper()
-	consul, err := timeGet(b.Context(), d.client, io.Discard, d.agent+d.question, nil)
-	harness.Must(b, err)
-	d.last.Reset()
-	scrape, err := timeGet(b.Context(), d.client, &d.last, d.exporter.URL+"/metrics", prometheusHeader())
-	harness.Must(b, err)
-	d.consul, d.scrape = append(d.consul, consul), append(d.scrape, scrape)
-}
-
-// report says what was measured. The time of a whole round, ns/op, means nothing and is left out.
-func (d *duel) report(b *testing.B, before scrapeContents) {
-	b.Helper()
-	after := d.contents(b)
-	slices.Sort(d.consul)
-	slices.Sort(d.scrape)
-	b.ReportMetric(0, "ns/op")
-	for name, took := range map[string][]time.Duration{"consul": d.consul, "scrape": d.scrape} {
-		b.ReportMetric(harness.Milliseconds(harness.Percentile(took, 50)), name+"-ms")
-		b.ReportMetric(harness.Milliseconds(harness.Percentile(took, 95)), name+"-p95-ms")
-	}
-	b.ReportMetric(float64(harness.Percentile(d.scrape, 50))/float64(harness.Percentile(d.consul, 50)), "ratio")
-	b.ReportMetric((after.requests-before.requests)/float64(len(d.scrape)), "requests/scrape")
+	// The exporter asks Consul for no compression; of the scrape what goes over the wire is wanted.
+	client := &http.Client{Transport: &http.Transport{DisableCompression: true}, Timeout: 10 * time.Second}
+	defer client.CloseIdleConnections()
+	consul := &contestant{name: "consul", ask: func() time.Duration {
+		return timeGet(b, client, io.Discard, agent+question, nil)
+	}}
+	var last bytes.Buffer
+	scrape := &contestant{name: "scrape", ask: func() time.Duration {
+		last.Reset()
+		return timeGet(b, client, &last, e.URL+"/metrics", prometheusHeader())
+	}}
+	var before scrapeContents
+	compete(b, func() { before = readContents(b, last.Bytes()) }, consul, scrape)
+	after := readContents(b, last.Bytes())
+	b.ReportMetric(float64(harness.Percentile(scrape.took, 50))/float64(harness.Percentile(consul.took, 50)), "ratio")
+	b.ReportMetric((after.requests-before.requests)/float64(len(scrape.took)), "requests/scrape")
 	b.ReportMetric(after.unanswered-before.unanswered, "failed-requests")
 	b.ReportMetric(float64(after.series), "series")
-	b.ReportMetric(float64(d.last.Len()), "wire-bytes")
+	b.ReportMetric(float64(last.Len()), "wire-bytes")
 	b.ReportMetric(float64(after.bytes), "text-bytes")
-	b.ReportMetric(harness.PeakMemory(b, d.exporter)/1e6, "exporter-peak-MB")
+	b.ReportMetric(harness.PeakMemory(b, e)/1e6, "exporter-peak-MB")
+}
+
+// contestant answers in turn with others, so that all see the same machine.
+type contestant struct {
+	name string
+	// ask returns how long it took until the answer was complete.
+	ask func() time.Duration
+	// took is how long the answers took. In the end it is sorted.
+	took []time.Duration
+}
+
+// compete asks all of them in rounds and reports how long that took. The first round is not measured: connections are
+// made, and the exporter learns who the servers are. Begun is called after it.
+func compete(b *testing.B, begun func(), all ...*contestant) {
+	b.Helper()
+	round := func() {
+		for _, c := range all {
+			c.took = append(c.took, c.ask())
+		}
+	}
+	round()
+	begun()
+	for _, c := range all {
+		c.took = nil
+	}
+	// With b.Loop the cluster is started only once; b.N would start one for each attempt at the number of rounds.
+	for b.Loop() {
+		round()
+	}
+	for len(all[0].took) < harness.MinScrapes {
+		round()
+	}
+	b.ReportMetric(0, "ns/op") // The time of a whole round means nothing.
+	for _, c := range all {
+		slices.Sort(c.took)
+		b.ReportMetric(harness.Milliseconds(harness.Percentile(c.took, 50)), c.name+"-ms")
+		b.ReportMetric(harness.Milliseconds(harness.Percentile(c.took, 95)), c.name+"-p95-ms")
+	}
 }
 
 // scrapeContents are what the text of a scrape holds.
@@ -144,10 +136,10 @@ type scrapeContents struct {
 	requests, unanswered float64
 }
 
-// contents reads the latest scrape. It fails if that is not a whole one, whose time would say nothing.
-func (d *duel) contents(b *testing.B) (c scrapeContents) {
+// readContents fails if a scrape is not a whole one, whose time would say nothing.
+func readContents(b *testing.B, compressed []byte) (c scrapeContents) {
 	b.Helper()
-	c.bytes = readScrape(b, bytes.NewReader(d.last.Bytes()), func(series, value []byte) {
+	c.bytes = readScrape(b, bytes.NewReader(compressed), func(series, value []byte) {
 		c.series++
 		if bytes.HasPrefix(series, []byte("consul_exporter_consul_requests_total{")) {
 			n, err := strconv.ParseFloat(string(value), 64)
@@ -159,4 +151,12 @@ func (d *duel) contents(b *testing.B) (c scrapeContents) {
 		}
 	})
 	return c
+}
+
+// timeGet copies an answer and returns how long that took from the request on.
+func timeGet(b *testing.B, client *http.Client, body io.Writer, url string, header http.Header) time.Duration {
+	b.Helper()
+	took, err := get(b.Context(), client, body, url, header)
+	harness.Must(b, err)
+	return took
 }

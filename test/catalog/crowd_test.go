@@ -141,7 +141,7 @@ func newPrometheus(t *testing.T, e *harness.Exporter) *prometheus {
 func (p *prometheus) scrape(t *testing.T) map[uint64]string {
 	t.Helper()
 	var body bytes.Buffer
-	took, err := timeGet(t.Context(), p.client, &body, p.url, prometheusHeader())
+	took, err := get(t.Context(), p.client, &body, p.url, prometheusHeader())
 	if err != nil {
 		t.Errorf("scrape: %v after %s: %.200s", err, took, body.String())
 		return nil
@@ -167,10 +167,8 @@ func (p *prometheus) scrape(t *testing.T) map[uint64]string {
 	return series
 }
 
-// timeGet copies the body of an answer and returns how long that took from the request on.
-func timeGet(
-	ctx context.Context, client *http.Client, body io.Writer, url string, header http.Header,
-) (time.Duration, error) {
+// get copies the body of an answer and returns how long that took from the request on.
+func get(ctx context.Context, client *http.Client, to io.Writer, url string, header http.Header) (time.Duration, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return 0, err
@@ -182,7 +180,7 @@ func timeGet(
 		return time.Since(start), err
 	}
 	defer resp.Body.Close()
-	_, err = io.Copy(body, resp.Body)
+	_, err = io.Copy(to, resp.Body)
 	took := time.Since(start)
 	if err == nil && resp.StatusCode != http.StatusOK {
 		err = fmt.Errorf("%s got status %d", url, resp.StatusCode)

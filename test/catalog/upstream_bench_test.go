@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -47,49 +46,27 @@ func benchmarkUpstream(b *testing.B, c *consultest.Cluster, binary, upstream str
 	ours := harness.StartBinary(b, binary, nil, "--consul.server="+agent)
 	scraper := &http.Client{Transport: &http.Transport{DisableCompression: true}, Timeout: 2 * time.Minute}
 	defer scraper.CloseIdleConnections()
-	scrape := func(e *harness.Exporter) (cost scrapeCost) {
+	scrape := func(e *harness.Exporter) time.Duration {
 		var body bytes.Buffer
-		before := processorTime(b, c.Servers)
-		var err error
-		cost.took, err = timeGet(b.Context(), scraper, &body, e.URL+"/metrics", nil)
-		harness.Must(b, err)
-		cost.consul = processorTime(b, c.Servers) - before
+		took := timeGet(b, scraper, &body, e.URL+"/metrics", nil)
 		if got := bytes.Count(body.Bytes(), []byte("\nconsul_catalog_service_node_healthy{")); got != instances {
 			b.Fatalf("a scrape of %s has %d service instances; want %d; its log:\n%s", e.Cmd.Path, got, instances, e.Log)
 		}
-		return cost
+		return took
 	}
-	contest := []struct {
-		name     string
-		exporter *harness.Exporter
-		costs    []scrapeCost
-	}{{name: "our", exporter: ours}, {name: "their", exporter: theirs}}
-	round := func() {
-		for i, who := range contest {
-			contest[i].costs = append(contest[i].costs, scrape(who.exporter))
-		}
+	consulTime := make(map[*harness.Exporter]time.Duration) // What the servers use during the scrapes.
+	of := func(name string, e *harness.Exporter) *contestant {
+		return &contestant{name: name, ask: func() time.Duration {
+			before := processorTime(b, c.Servers)
+			took := scrape(e)
+			consulTime[e] += processorTime(b, c.Servers) - before
+			return took
+		}}
 	}
-	round() // Not measured: connections are made, and the exporter learns who the servers are.
-	for i := range contest {
-		contest[i].costs = nil
-	}
-	for b.Loop() {
-		round()
-	}
-	for len(contest[0].costs) < harness.MinScrapes {
-		round()
-	}
-	b.ReportMetric(0, "ns/op")
-	for _, who := range contest {
-		var took []time.Duration
-		var consul time.Duration
-		for _, cost := range who.costs {
-			took, consul = append(took, cost.took), consul+cost.consul
-		}
-		slices.Sort(took)
-		b.ReportMetric(harness.Milliseconds(harness.Percentile(took, 50)), who.name+"-ms")
-		b.ReportMetric(harness.Milliseconds(consul)/float64(len(took)), who.name+"-consul-cpu-ms")
-	}
+	our, their := of("our", ours), of("their", theirs)
+	compete(b, func() { clear(consulTime) }, our, their)
+	b.ReportMetric(harness.Milliseconds(consulTime[ours])/float64(len(our.took)), "our-consul-cpu-ms")
+	b.ReportMetric(harness.Milliseconds(consulTime[theirs])/float64(len(their.took)), "their-consul-cpu-ms")
 	b.ReportMetric(requestsOf(b, agent, func(server string) {
 		scrape(harness.StartBinary(b, binary, nil, server))
 	}), "our-requests")
@@ -99,9 +76,6 @@ func benchmarkUpstream(b *testing.B, c *consultest.Cluster, binary, upstream str
 	b.ReportMetric(harness.PeakMemory(b, ours)/1e6, "our-peak-MB")
 	b.ReportMetric(harness.PeakMemory(b, theirs)/1e6, "their-peak-MB")
 }
-
-// scrapeCost is how long a scrape took, and the processor time that the servers used during it.
-type scrapeCost struct{ took, consul time.Duration }
 
 // processorTime is what the agents have used of it so far, all of them together.
 func processorTime(b *testing.B, agents []*consultest.Agent) (sum time.Duration) {
