@@ -168,12 +168,12 @@ func (p *prometheus) scrape(t *testing.T) map[uint64]string {
 }
 
 // get copies the body of an answer and returns how long that took from the request on.
-func get(ctx context.Context, client *http.Client, to io.Writer, url string, header http.Header) (time.Duration, error) {
+func get(ctx context.Context, client *http.Client, to io.Writer, url string, h http.Header) (time.Duration, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return 0, err
 	}
-	req.Header = header
+	req.Header = h
 	start := time.Now()
 	resp, err := client.Do(req)
 	if err != nil {
