@@ -234,31 +234,23 @@ func TestModules_TargetNotAllowed(t *testing.T) {
 // startRogue starts an agent's HTTP API that calls another host its server.
 func startRogue(t *testing.T, addr, victim string) {
 	t.Helper()
-	answers := map[string]string{
-		"/v1/agent/self": `{"Config":{"NodeName":"rogue","Datacenter":"dc1","Server":true},"Stats":{},
+	fill := strings.NewReplacer("ROGUE", addr, "VICTIM", victim).Replace
+	rogue := &hostileConsul{right: map[string]string{
+		"/v1/agent/self": fill(`{"Config":{"NodeName":"rogue","Datacenter":"dc1","Server":true},"Stats":{},
 			"DebugConfig":{"ClientAddrs":["0.0.0.0"],"ServerPort":8300},"Member":{"Name":"rogue","Addr":"ROGUE",
-			"Tags":{"role":"consul","dc":"dc1","port":"8300","id":"id-0"}}}`,
-		"/v1/agent/members": `[{"Name":"rogue","Addr":"ROGUE","Port":8301,"Status":1,
+			"Tags":{"role":"consul","dc":"dc1","port":"8300","id":"id-0"}}}`),
+		"/v1/agent/members": fill(`[{"Name":"rogue","Addr":"ROGUE","Port":8301,"Status":1,
 			"Tags":{"role":"consul","dc":"dc1","port":"8300","id":"id-0","build":"1.22.5:a"}},
 			{"Name":"victim","Addr":"VICTIM","Port":8301,"Status":1,"Tags":{"role":"consul","dc":"dc1","port":"8300","id":"id-1",
-			"build":"1.22.5:a","wan_join_port":"8302","grpc_port":"8502","grpc_tls_port":"8503"}}]`,
-		"/v1/status/leader":               `"VICTIM:8300"`,
-		"/v1/status/peers":                `["VICTIM:8300"]`,
-		"/v1/operator/raft/configuration": `{"Servers":[{"ID":"id-1","Node":"victim","Address":"VICTIM:8300","Voter":true}]}`,
+			"build":"1.22.5:a","wan_join_port":"8302","grpc_port":"8502","grpc_tls_port":"8503"}}]`),
+		"/v1/status/leader":               fill(`"VICTIM:8300"`),
+		"/v1/status/peers":                fill(`["VICTIM:8300"]`),
+		"/v1/operator/raft/configuration": fill(`{"Servers":[{"ID":"id-1","Address":"VICTIM:8300","Voter":true}]}`),
 		"/v1/catalog/nodes":               "[{},{}]",
-	}
+	}}
 	listener, err := net.Listen("tcp", net.JoinHostPort(addr, "8500"))
 	harness.Must(t, err)
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		answer, ok := answers[r.URL.Path]
-		if !ok {
-			http.NotFound(w, r)
-			return
-		}
-		_, _ = strings.NewReplacer("ROGUE", addr, "VICTIM", victim).WriteString(w, answer)
-	}))
-	server.Listener.Close()
-	server.Listener = listener
+	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: http.HandlerFunc(rogue.answerRight)}}
 	server.Start()
 	t.Cleanup(server.Close)
 }
