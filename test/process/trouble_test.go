@@ -6,7 +6,6 @@
 package process_test
 
 import (
-	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
@@ -38,66 +37,26 @@ func underLimit(t *testing.T, descriptors int) (binary string) {
 	return binary
 }
 
-// portsWhere counts the ports of which a family has this value.
-func portsWhere(s harness.Samples, family string, value float64) int {
-	n := 0
-	for series, v := range s {
-		if strings.HasPrefix(series, family+"{") && v == value {
-			n++
-		}
-	}
-	return n
-}
-
-// waitCertificates waits until the servers have certificates for gRPC, which they get some time after their start:
-// before that they reject everyone.
-func waitCertificates(t *testing.T, c *consultest.Cluster) {
-	t.Helper()
-	for _, a := range c.Servers {
-		harness.WaitFor(t, 30*time.Second, "a certificate for gRPC", func() string {
-			conn, err := tls.Dial("tcp", a.HostPort(8503), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
-			if err != nil {
-				return err.Error()
-			}
-			conn.Close()
-			return ""
-		})
-	}
-}
-
-// untilAllUp waits until all ports are up, and returns how many that is.
-func untilAllUp(t *testing.T, e *harness.Exporter) (ports int) {
-	t.Helper()
-	e.ScrapeUntil(t, 30*time.Second, "all ports are up", func(s harness.Samples) bool {
-		ports = portsWhere(s, "consul_port_up", 1)
-		verified, down := portsWhere(s, "consul_port_protocol_verified", 1), portsWhere(s, "consul_port_up", 0)
-		return ports >= 3*8 && verified == ports && down == 0
-	})
-	return ports
-}
-
 // TestWithCluster has what needs a cluster that is well. Each subtest only reads from it.
 func TestWithCluster(t *testing.T) {
 	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 3, ACL: true})
 	harness.Must(t, c.WaitSynced(t.Context()))
-	waitCertificates(t, c)
 	token, err := c.NewToken(t.Context(), harness.ReadmePolicy(t))
 	harness.Must(t, err)
 	start := func(t *testing.T, binary string) *harness.Exporter {
 		t.Helper()
 		return harness.StartBinary(t, binary, []string{"CONSUL_HTTP_TOKEN=" + token}, "--consul.server="+c.Servers[0].URL())
 	}
-	t.Run("FewDescriptors", func(t *testing.T) {
-		fewDescriptors(t, start(t, underLimit(t, 64)), untilAllUp(t, start(t, os.Args[0])))
-	})
-	t.Run("NoDescriptors", func(t *testing.T) { noDescriptors(t, start(t, os.Args[0]), c.Servers[0]) })
+	start(t, os.Args[0]).ScrapeUntilUp(t, harness.PlainPorts, c.Servers...)
+	t.Run("FewDescriptors", func(t *testing.T) { fewDescriptors(t, c, start(t, underLimit(t, 64))) })
+	t.Run("NoDescriptors", func(t *testing.T) { noDescriptors(t, c, start(t, os.Args[0])) })
 	t.Run("TokenFileBlocks", func(t *testing.T) { tokenFileBlocks(t, c, token) })
 	t.Run("TwoClusters", func(t *testing.T) { twoClusters(t, c, token) })
 }
 
 // A healthy cluster stays one for an exporter with few descriptors, most of which idle clients want.
-func fewDescriptors(t *testing.T, e *harness.Exporter, planned int) {
+func fewDescriptors(t *testing.T, c *consultest.Cluster, e *harness.Exporter) {
 	t.Helper()
 	for range 60 {
 		conn, err := net.Dial("tcp", e.HostPort())
@@ -107,9 +66,7 @@ func fewDescriptors(t *testing.T, e *harness.Exporter, planned int) {
 	for range 10 {
 		s := e.Scrape(t)
 		s.ExpectNone(t, "consul_port_probe_skipped")
-		if verified := portsWhere(s, "consul_port_protocol_verified", 1); verified != planned {
-			t.Fatalf("%d of %d ports are verified:\n%s\n%s", verified, planned, s, e.Page(t, "/?format=json", 200))
-		}
+		s.ExpectPorts(t, harness.PlainPorts, c.Servers...)
 		s.Expect(t, harness.Samples{
 			"process_max_fds": 64, "consul_up": 1, "consul_cluster_failure_margin": 1, "consul_cluster_leaders": 1,
 			`consul_cluster_voters_state{state="answering"}`: 3, `consul_cluster_voters_state{state="unknown"}`: 0,
@@ -134,24 +91,25 @@ func expectSuccess(t *testing.T, s harness.Samples) {
 }
 
 // An exporter without any descriptor blames nothing on Consul, and recovers by itself.
-func noDescriptors(t *testing.T, e *harness.Exporter, server *consultest.Agent) {
+func noDescriptors(t *testing.T, c *consultest.Cluster, e *harness.Exporter) {
 	t.Helper()
 	// One connection for each page, which are kept: no new one could be accepted.
-	planned := untilAllUp(t, e)
+	e.ScrapeUntilUp(t, harness.PlainPorts, c.Servers...)
 	expectLevel(t, e, status.LevelHealthy)
 
 	restore := takeDescriptors(t, e.Cmd.Process.Pid)
+	planned := len(harness.PlainPorts) * len(c.Servers)
 	for range 3 {
 		s := e.Scrape(t)
-		if skipped := portsWhere(s, "consul_port_probe_skipped", 1); skipped != planned {
+		if skipped := len(s.Labels("consul_port_probe_skipped", "port")); skipped != planned {
 			t.Errorf("%d ports are skipped; want all %d:\n%s", skipped, planned, s)
 		}
 		s.Expect(t, harness.Samples{
 			"consul_cluster_voters": 3, "consul_cluster_reachable_voters": 0,
-			`consul_cluster_voters_state{state="answering"}`:                  0,
-			`consul_cluster_voters_state{state="lost"}`:                       0,
-			`consul_cluster_voters_state{state="unknown"}`:                    3,
-			harness.PortSeries("probe_skipped", server, `reason="own_fault"`): 1,
+			`consul_cluster_voters_state{state="answering"}`:                        0,
+			`consul_cluster_voters_state{state="lost"}`:                             0,
+			`consul_cluster_voters_state{state="unknown"}`:                          3,
+			harness.PortSeries("probe_skipped", c.Servers[0], `reason="own_fault"`): 1,
 		})
 		s.ExpectNone(t, "consul_up", "consul_port_up", "consul_port_probe_failures_total", "consul_port_protocol_verified",
 			"consul_cluster_failure_margin", "consul_cluster_leaders", "consul_cluster_consistent_read_success",
