@@ -65,7 +65,7 @@ func readHistory(path string) ([]byte, error) {
 	return readLines(file)
 }
 
-// readLines reads the lines after the header of a file whose kind is known.
+// readLines reads the lines after the header of a file whose kind is known. They are nil if the file is empty.
 func readLines(file io.Reader) ([]byte, error) {
 	content, err := io.ReadAll(file)
 	if err != nil || len(content) == 0 {
@@ -74,29 +74,18 @@ func readLines(file io.Reader) ([]byte, error) {
 	return content[len(historyHeader)+1:], nil
 }
 
-// openHistoryFile opens a file of a history to add to it, which gets a header if it is new, and returns the lines
-// after the header.
+// openHistoryFile opens a file of a history to add to it and returns the lines after the header. A new file gets one.
 func openHistoryFile(path string) (file *os.File, lines []byte, err error) {
 	if file, err = historyKind.OpenToWrite(path, os.O_APPEND, 0o600); err != nil {
 		return nil, nil, err
 	}
-	if lines, err = readLines(file); err == nil {
-		err = addHeader(file)
+	if lines, err = readLines(file); err == nil && lines == nil {
+		if _, err = io.WriteString(file, historyHeader+"\n"); err != nil {
+			err = errors.Join(err, file.Truncate(0)) // A part of a header is nobody's.
+		}
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, file.Close())
 	}
 	return file, lines, nil
-}
-
-// addHeader writes the header to a file that is empty.
-func addHeader(file *os.File) error {
-	info, err := file.Stat()
-	if err != nil || info.Size() > 0 {
-		return err
-	}
-	if _, err := io.WriteString(file, historyHeader+"\n"); err != nil {
-		return errors.Join(err, file.Truncate(0)) // A part of a header is nobody's.
-	}
-	return nil
 }
