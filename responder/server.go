@@ -21,24 +21,16 @@ import (
 )
 
 const (
-	// readHeaderTimeout and idleTimeout bound how long a client may take to send a header, and how long a connection may
-	// be idle.
-	readHeaderTimeout = 10 * time.Second
-	idleTimeout       = 2 * time.Minute
-	// maxHeaderBytes bounds a request's header.
-	maxHeaderBytes = 64 << 10
 	// bodyTimeout bounds how long a delivery may take to arrive.
 	bodyTimeout = 30 * time.Second
 	// historyLimit is how many records a page of the history has by default, and maxHistoryLimit at most.
-	historyLimit    = 100
-	maxHistoryLimit = 1000
+	historyLimit, maxHistoryLimit = 100, 1000
 )
 
-// NewServer returns the server of a responder.
+// NewServer returns the server of a responder, which bounds what a client may send and how long it may be idle.
 func NewServer(r *Responder) *http.Server {
 	return &http.Server{
-		Handler:           newHandler(r),
-		ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		Handler: newHandler(r), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 	}
 }
 
