@@ -74,7 +74,7 @@ func TestNotify_Limits(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer server.Close()
-	b := newBench(t)
+	b := newFixture(t)
 	b.maximum = 1
 	tell := b.rule("tell", "B")
 	tell.action, tell.Cooldown = &notify{NotifyConfig{server.URL, time.Minute}, "tell"}, time.Second

@@ -18,7 +18,7 @@ import (
 // action.
 func TestDecide_Once(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	alert := b.alert("server-2", 5*time.Minute)
 	over := b.resolved(alert)
 	over.EndsAt = b.clock.Add(time.Second)
@@ -53,7 +53,7 @@ func TestDecide_Once(t *testing.T) {
 // An alert that is known to be over is not acted on when its delivery comes late, nor when it is over before its turn.
 func TestDecide_Resolved(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	late := b.alert("server-2", time.Minute)
 	b.deliver(b.resolved(late))
 	b.deliver(late)
@@ -67,7 +67,7 @@ func TestDecide_Resolved(t *testing.T) {
 // Wherever the responder is killed in the middle of an action, it is not made again.
 func TestDecide_Crash(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	alert := b.alert("server-2", time.Minute)
 	var during []byte
 	b.during = func() {
@@ -108,7 +108,7 @@ func TestDecide_Crash(t *testing.T) {
 // While an action from before a restart may still be under way, there is no other one.
 func TestDecide_InterruptedIsPending(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	b.during = func() { // As much as there is when it is killed now.
 		content, err := os.ReadFile(b.config.File)
 		must(t, err)
@@ -132,7 +132,7 @@ func TestDecide_InterruptedIsPending(t *testing.T) {
 // What arrives while an action is under way is refused, and gets its turn at its next delivery.
 func TestDecide_Pending(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	b.rules[0].Cooldown = time.Second
 	other := b.alert("server-3", time.Minute)
 	b.during = func() {
@@ -156,7 +156,7 @@ func TestDecide_Pending(t *testing.T) {
 // Cooldown and limits hold across restarts, failed actions count, and refusals do not.
 func TestDecide_Limits(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	b.maximum = 3
 	b.rules = append(b.rules, b.rule("second", "B"))
 	b.rules[0].MaxPerHour = 2
@@ -197,7 +197,7 @@ func TestDecide_Limits(t *testing.T) {
 // rule does.
 func TestDecide_FirstRule(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	b.rules[0].action.(*fakeAction).notFor = "server-1"
 	b.rules = append(b.rules, b.rule("second", "A"))
 	b.restart()
@@ -221,7 +221,7 @@ func TestDecide_FirstRule(t *testing.T) {
 // What was refused is tried again at the next delivery.
 func TestDecide_RefusedThenAllowed(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	alert := b.alert("server-2", time.Minute)
 	b.view = healthyView(3).hang(3)
 	b.deliver(alert)
@@ -235,7 +235,7 @@ func TestDecide_RefusedThenAllowed(t *testing.T) {
 // the way later.
 func TestDecide_DryRun(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	b.rules[0].DryRun = true
 	b.rules = append(b.rules, b.rule("second", "A")) // Is not the one, also when the dry run is over.
 	alert := b.alert("server-2", time.Minute)
@@ -259,7 +259,7 @@ func TestDecide_DryRun(t *testing.T) {
 // Without a history nothing is done.
 func TestDecide_HistoryBroken(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	must(t, b.history.file.Close())
 	b.deliver(b.alert("server-2", time.Minute))
 	if len(b.runs) > 0 {
@@ -270,7 +270,7 @@ func TestDecide_HistoryBroken(t *testing.T) {
 // The queue has an end, and after it the deliverer has to come again.
 func TestReceive_Full(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	var alerts []Alert
 	for i := range maxQueue + 1 {
 		a := b.alert("server-2", time.Minute)

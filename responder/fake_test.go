@@ -82,7 +82,7 @@ func about(server string) *Alert {
 // fakeAction is judged as exec is, and does nothing.
 type fakeAction struct {
 	guards
-	*bench
+	*fixture
 	// notFor is the server that it does not apply to.
 	notFor string
 }
@@ -108,8 +108,8 @@ func (f *fakeAction) judge(a *Alert, v *view) (plan, decision) {
 	}}, f.canLose(a.server(), v)
 }
 
-// bench is a responder with fake actions on a fake cluster, whose time the test sets.
-type bench struct {
+// fixture is a responder with fake actions on a fake cluster, whose time the test sets.
+type fixture struct {
 	*Responder
 	t       *testing.T
 	config  HistoryConfig
@@ -125,10 +125,10 @@ type bench struct {
 	during func()
 }
 
-// newBench has the one rule that acts on alerts of this name.
-func newBench(t *testing.T) *bench {
+// newFixture has the one rule that acts on alerts of this name.
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	b := &bench{
+	b := &fixture{
 		t: t, config: HistoryConfig{File: filepath.Join(t.TempDir(), "history"), MaxMegabytes: 1, Keep: 2},
 		view: healthyView(3), clock: time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC), maximum: 100,
 	}
@@ -139,7 +139,7 @@ func newBench(t *testing.T) *bench {
 }
 
 // rule makes a rule for alerts of a name.
-func (b *bench) rule(name, alert string) *rule {
+func (b *fixture) rule(name, alert string) *rule {
 	return &rule{
 		RuleConfig{Name: name, Cooldown: time.Minute, MaxPerHour: 100},
 		[]matcher{{label: "alertname", value: alert}},
@@ -148,7 +148,7 @@ func (b *bench) rule(name, alert string) *rule {
 }
 
 // restart begins with the history that there is.
-func (b *bench) restart() {
+func (b *fixture) restart() {
 	b.t.Helper()
 	if b.Responder != nil {
 		_ = b.Close()
@@ -163,42 +163,42 @@ func (b *bench) restart() {
 }
 
 // wait lets time pass.
-func (b *bench) wait(d time.Duration) { b.clock = b.clock.Add(d) }
+func (b *fixture) wait(d time.Duration) { b.clock = b.clock.Add(d) }
 
 // deliver delivers alerts, and decides on all of them.
-func (b *bench) deliver(alerts ...Alert) {
+func (b *fixture) deliver(alerts ...Alert) {
 	b.t.Helper()
 	b.enqueue(alerts...)
 	b.work()
 }
 
-func (b *bench) enqueue(alerts ...Alert) {
+func (b *fixture) enqueue(alerts ...Alert) {
 	b.t.Helper()
 	_, err := b.receive(alerts)
 	must(b.t, err)
 }
 
-func (b *bench) work() {
+func (b *fixture) work() {
 	for next, ok := b.take(); ok; next, ok = b.take() {
 		b.decide(b.t.Context(), next)
 	}
 }
 
 // alert is one of a server that began so long ago.
-func (b *bench) alert(server string, ago time.Duration) Alert {
+func (b *fixture) alert(server string, ago time.Duration) Alert {
 	a := *about(server)
 	a.StartsAt = b.clock.Add(-ago)
 	return a
 }
 
 // resolved is the same alert when it ends now.
-func (b *bench) resolved(a Alert) Alert {
+func (b *fixture) resolved(a Alert) Alert {
 	a.Firing, a.EndsAt = false, b.clock
 	return a
 }
 
 // expect compares the results in the history, oldest first, and what was done.
-func (b *bench) expect(runs []string, results ...Result) {
+func (b *fixture) expect(runs []string, results ...Result) {
 	b.t.Helper()
 	records, _, err := b.history.query(filter{limit: 1000})
 	must(b.t, err)
@@ -213,7 +213,7 @@ func (b *bench) expect(runs []string, results ...Result) {
 }
 
 // expectReason looks for a text in the reasons and the error of the latest record.
-func (b *bench) expectReason(want string) {
+func (b *fixture) expectReason(want string) {
 	b.t.Helper()
 	records, _, err := b.history.query(filter{limit: 1})
 	must(b.t, err)

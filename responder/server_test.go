@@ -15,8 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// request asks the handler of a bench.
-func (b *bench) request(method, target, body string, header ...string) *httptest.ResponseRecorder {
+// request asks the handler of a fixture.
+func (b *fixture) request(method, target, body string, header ...string) *httptest.ResponseRecorder {
 	b.t.Helper()
 	req := httptest.NewRequestWithContext(b.t.Context(), method, target, strings.NewReader(body))
 	req.Header.Set("Content-Type", "application/json")
@@ -29,7 +29,7 @@ func (b *bench) request(method, target, body string, header ...string) *httptest
 }
 
 // series returns the values of a family by the label result.
-func (b *bench) series(name string) map[string]float64 {
+func (b *fixture) series(name string) map[string]float64 {
 	b.t.Helper()
 	families, err := b.metrics.registry.Gather()
 	must(b.t, err)
@@ -53,7 +53,7 @@ func (b *bench) series(name string) map[string]float64 {
 // Those who do not know the secret can neither deliver nor read.
 func TestServer_Secret(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	secret := "s3cret"
 	b.secret = func() string { return secret }
 	var logged strings.Builder
@@ -88,7 +88,7 @@ func TestServer_Secret(t *testing.T) {
 
 func TestServer_BadDeliveries(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	const form = "application/x-www-form-urlencoded"
 	large := strings.Replace(goodAlert, "server-1", strings.Repeat("x", 10<<20), 1)
 	for _, tc := range []struct {
@@ -116,7 +116,7 @@ func TestServer_BadDeliveries(t *testing.T) {
 
 func TestServer_History(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	for range 5 {
 		b.deliver(b.alert("server-2", 0))
 		b.wait(10 * time.Minute)
@@ -158,7 +158,7 @@ func TestServer_History(t *testing.T) {
 // outlives a restart.
 func TestMetrics(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	const actions, last = "consul_responder_actions_total", "consul_responder_last_action_timestamp_seconds"
 	if n, m := len(b.series(actions)), len(b.series(last)); n != len(results) || m != 0 {
 		t.Errorf("%d series, and %d of the last action; want one for each of %d results, and none", n, m, len(results))

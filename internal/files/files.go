@@ -40,8 +40,8 @@ func Read(path string) ([]byte, error) {
 	return reads.get(path, startWait, func() ([]byte, error) { return readAll(path) })
 }
 
-// list returns the paths of the files in a folder, with the bounds of Read.
-func list(folder string) ([]string, error) {
+// inFolder returns the paths of the files in a folder, with the bounds of Read.
+func inFolder(folder string) ([]string, error) {
 	paths, err := reads.get(folder, startWait, func() ([]byte, error) {
 		entries, err := os.ReadDir(folder)
 		var paths []string

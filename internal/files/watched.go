@@ -139,7 +139,7 @@ func (w *Watched[T]) paths() ([]string, error) {
 			paths = append(paths, s.Path)
 			continue
 		}
-		within, err := list(s.Path)
+		within, err := inFolder(s.Path)
 		if err != nil {
 			return nil, err
 		}
