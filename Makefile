@@ -64,7 +64,7 @@ test-matrix:
 	@for consul in consul consul-1.19 consul-1.13; do \
 	  echo "== $$consul"; \
 	  CONSUL_CLUSTER_EXPORTER_TOOL_CONSUL=$$($(TOOL) -path $$consul) \
-	    go test -count 1 -timeout 15m -p 1 -run '^Test(DropIn|Verdicts|Facts|Telemetry|HealthyCluster|LeaderKilled|QuorumLost|ACL)' ./test/catalog ./test/outage; \
+	    go test -count 1 -timeout 15m -p 1 -run '^Test(DropIn|HealthyCluster|Outages|Rights|Telemetry)' ./test/catalog ./test/outage; \
 	done
 
 # e2e: the tests that need root: real clusters in a network namespace of their own, behind a packet filter.

@@ -65,7 +65,7 @@ var table = []Proof{
 			"with Prometheus and Alertmanager.",
 		Code:     append(slices.Clone(program), "alerts"),
 		Tests:    []string{":(glob)test/stack/alerting*_test.go"},
-		Samples:  []string{"TestPromtool_Rules", "TestVerdicts"},
+		Samples:  []string{"TestPromtool_Rules", "TestOutages"},
 		Document: &Document{Path: "docs/alerts-proven.md", Target: "alerts-proven", Written: `\| [0-9]+ \| [0-9dhms]+ \|$`},
 	},
 	{
@@ -109,7 +109,7 @@ var table = []Proof{
 			"and the exporter does not grow.",
 		Code:    program,
 		Tests:   []string{":(glob)test/netns/soak*_test.go"},
-		Samples: []string{"TestLeaderKilled", "TestQuorumLost"},
+		Samples: []string{"TestOutages"},
 		Document: &Document{
 			Path: "docs/reliability.md", Target: "reliability",
 			Written: `^In .* the cluster was broken and mended [0-9]+ times`,

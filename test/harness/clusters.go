@@ -22,11 +22,7 @@ const ProbeTimeout = 3 * time.Second
 
 // PortSeries names a series of section "Ports" for a server's port 8300.
 func PortSeries(family string, a *consultest.Agent, more ...string) string {
-	labels := append([]string{
-		`port="8300"`, `protocol="rpc"`, fmt.Sprintf("server=%q", a.Name), `transport="tcp"`,
-	}, more...)
-	slices.Sort(labels)
-	return "consul_port_" + family + "{" + strings.Join(labels, ",") + "}"
+	return Port(8300, "rpc", "tcp").Series("consul_port_"+family, a, more...)
 }
 
 // ServerSeries names a series about one server.

@@ -171,6 +171,16 @@ func (e *Exporter) ScrapeUntil(t *testing.T, within time.Duration, what string, 
 	return s
 }
 
+// Await scrapes until the series have these values and there are none with these prefixes, and returns that scrape.
+func (e *Exporter) Await(t *testing.T, want Samples, unwanted ...string) (s Samples) {
+	t.Helper()
+	WaitFor(t, time.Minute, "the metrics", func() string {
+		s = e.Scrape(t)
+		return strings.Join(append(s.Differences(want), s.Unwanted(unwanted...)...), "\n")
+	})
+	return s
+}
+
 // WaitFor looks again and again until what is missing is nothing.
 func WaitFor(tb testing.TB, within time.Duration, what string, missing func() string) {
 	tb.Helper()

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 )
@@ -55,16 +54,11 @@ var (
 // ExpectPorts fails unless exactly these ports of the agents are there, up and verified.
 func (s Samples) ExpectPorts(t *testing.T, ports []PortID, agents ...*consultest.Agent) {
 	t.Helper()
-	want := make(Samples)
-	for _, a := range agents {
-		for _, p := range ports {
-			want[p.Series("consul_port_up", a)] = 1
-			want[p.Series("consul_port_protocol_verified", a)] = 1
-		}
-	}
-	s.Expect(t, want)
+	up := portSamples("consul_port_up", ports, agents)
+	s.Expect(t, up)
+	s.Expect(t, portSamples("consul_port_protocol_verified", ports, agents))
 	for series := range s {
-		if _, ok := want[series]; !ok && strings.HasPrefix(series, "consul_port_up{") {
+		if _, wanted := up[series]; !wanted && strings.HasPrefix(series, "consul_port_up{") {
 			t.Errorf("%s is there; want no such port", series)
 		}
 	}
@@ -74,14 +68,18 @@ func (s Samples) ExpectPorts(t *testing.T, ports []PortID, agents ...*consultest
 // before there is a leader and an authority.
 func (e *Exporter) ScrapeUntilUp(t *testing.T, ports []PortID, agents ...*consultest.Agent) Samples {
 	t.Helper()
-	return e.ScrapeUntil(t, 30*time.Second, "all ports are up", func(s Samples) bool {
-		for _, a := range agents {
-			if slices.ContainsFunc(ports, func(p PortID) bool { return s[p.Series("consul_port_up", a)] != 1 }) {
-				return false
-			}
+	return e.Await(t, portSamples("consul_port_up", ports, agents))
+}
+
+// portSamples are 1 for each of the ports.
+func portSamples(family string, ports []PortID, agents []*consultest.Agent) Samples {
+	s := make(Samples)
+	for _, a := range agents {
+		for _, p := range ports {
+			s[p.Series(family, a)] = 1
 		}
-		return true
-	})
+	}
+	return s
 }
 
 // Secret writes a file that only its owner may read.

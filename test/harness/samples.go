@@ -55,27 +55,43 @@ func labelText(pairs []*dto.LabelPair) string {
 	return "{" + strings.Join(labels, ",") + "}"
 }
 
-// Expect compares the named series with the values wanted; absent series are not 0.
-func (s Samples) Expect(t *testing.T, want Samples) {
-	t.Helper()
+// Differences says which series do not have the values wanted; absent series are not 0.
+func (s Samples) Differences(want Samples) []string {
+	var differences []string
 	for _, series := range slices.Sorted(maps.Keys(want)) {
 		if got, ok := s[series]; !ok {
-			t.Errorf("%s is absent; want %v", series, want[series])
+			differences = append(differences, fmt.Sprintf("%s is absent; want %v", series, want[series]))
 		} else if got != want[series] {
-			t.Errorf("%s = %v; want %v", series, got, want[series])
+			differences = append(differences, fmt.Sprintf("%s = %v; want %v", series, got, want[series]))
 		}
+	}
+	return differences
+}
+
+// Unwanted says which series with one of the prefixes are there.
+func (s Samples) Unwanted(prefixes ...string) []string {
+	var there []string
+	for _, series := range slices.Sorted(maps.Keys(s)) {
+		if slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(series, prefix) }) {
+			there = append(there, fmt.Sprintf("%s = %v; want it to be absent", series, s[series]))
+		}
+	}
+	return there
+}
+
+// Expect fails for each of the Differences.
+func (s Samples) Expect(t *testing.T, want Samples) {
+	t.Helper()
+	for _, difference := range s.Differences(want) {
+		t.Error(difference)
 	}
 }
 
-// ExpectNone fails for each series with the prefix.
+// ExpectNone fails for each series with one of the prefixes.
 func (s Samples) ExpectNone(t *testing.T, prefixes ...string) {
 	t.Helper()
-	for _, prefix := range prefixes {
-		for series, value := range s {
-			if strings.HasPrefix(series, prefix) {
-				t.Errorf("%s = %v; want it to be absent", series, value)
-			}
-		}
+	for _, series := range s.Unwanted(prefixes...) {
+		t.Error(series)
 	}
 }
 

@@ -5,9 +5,6 @@ package outage_test
 
 import (
 	"fmt"
-	"net/http"
-	"net/http/httputil"
-	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -15,61 +12,6 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
-
-// The agent's HTTP API can be on a unix socket, behind the path of a proxy, or have a name; and however it is reached, the servers' own ports
-// are those that the cluster names.
-func TestAddresses(t *testing.T) {
-	t.Parallel()
-	c := consultest.Start(t, consultest.Options{Servers: 1, Socket: true})
-	server := c.Servers[0]
-	api, err := url.Parse(server.URL())
-	harness.Must(t, err)
-	proxy := httputil.NewSingleHostReverseProxy(api)
-	plain := harness.ServeOn(t, proxy)
-	behindPath := harness.ServeOn(t, http.StripPrefix("/tools/consul", proxy)) // Any other path gets status 404.
-	guarded := harness.ServeOn(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if user, password, ok := r.BasicAuth(); !ok || user != "exporter" || password != "pass:word" {
-			w.WriteHeader(http.StatusUnauthorized)
-			return
-		}
-		proxy.ServeHTTP(w, r)
-	}))
-	for _, tc := range []struct {
-		name, address string
-		env           []string
-	}{
-		{"unix socket", "unix://" + server.Socket(), nil},
-		{"path of a proxy", "http://127.0.0.1:" + behindPath + "/tools/consul", nil},
-		{"path that ends with a slash", "http://127.0.0.1:" + behindPath + "/tools/consul/", nil},
-		{"name", "http://localhost:" + plain, nil}, // It may be one of several addresses: nobody listens on [::1].
-		{"without a scheme", "localhost:" + plain, nil},
-		{"proxy with a password", "http://localhost:" + guarded, []string{"CONSUL_HTTP_AUTH=exporter:pass:word"}},
-		{"address in IPv6's notation of IPv4", "http://[::ffff:127.0.0.1]:" + plain, nil},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			e := harness.StartExporter(t, tc.env, "--consul.server="+tc.address)
-			s := e.Scrape(t)
-			s.Expect(t, harness.Samples{
-				"consul_up": 1, "consul_cluster_leaders": 1, "consul_cluster_failure_margin": 0,
-				harness.Port(8300, "rpc", "tcp").Series("consul_port_up", server):      1,
-				harness.Port(8301, "serf_lan", "udp").Series("consul_port_up", server): 1,
-			})
-			for _, collector := range []string{"agent", "autopilot", "catalog", "consistent", "members", "ports", "raft"} {
-				s.Expect(t, harness.Samples{fmt.Sprintf("consul_exporter_collector_success{collector=%q}", collector): 1})
-			}
-		})
-	}
-	wrong := harness.StartExporter(t, nil, "--consul.server=http://127.0.0.1:"+behindPath+"/tools")
-	wrong.Scrape(t).Expect(t, harness.Samples{"consul_up": 0})
-	if log := wrong.Log.String(); !strings.Contains(log, "404") {
-		t.Errorf("the log does not say that there is nothing at this path:\n%s", log)
-	}
-	unknown := harness.StartExporter(t, nil, "--consul.server=http://no-such-host.invalid:8500")
-	unknown.Scrape(t).Expect(t, harness.Samples{"consul_up": 0})
-	if log := unknown.Log.String(); !strings.Contains(log, "no-such-host.invalid") {
-		t.Errorf("the log does not name the host that is unknown:\n%s", log)
-	}
-}
 
 // Hosts have several addresses: here gossip of the WAN pool, DNS and gRPC are on another one than the rest. Each port is asked where it is; of the
 // other servers only those that the cluster tells the address of.

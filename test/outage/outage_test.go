@@ -4,219 +4,332 @@
 package outage_test
 
 import (
+	"bytes"
 	"fmt"
+	"net/netip"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/consul/api"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
-	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
+	"github.com/zervigo/consul_cluster_exporter/status"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// consulVersion is that of an agent, which differs with make test-matrix.
-func consulVersion(t *testing.T, a *consultest.Agent) string {
+// startServers starts a cluster whose servers hang and die. Its settings are Consul's defaults, except that every port is on, and some of
+// autopilot's: a dead server must stay a member, one that was away for a moment must have missed too much to be counted on, and the smallest
+// number of voters is not the default, so that it is seen whether it is read.
+func startServers(t *testing.T) *consultest.Cluster {
 	t.Helper()
-	self, err := a.Client().Agent().Self()
-	harness.Must(t, err)
-	return self["Config"]["Version"].(string)
+	return consultest.Start(t, consultest.Options{Servers: 3, Clients: 1, Config: withGRPC(map[string]any{
+		"autopilot": map[string]any{"cleanup_dead_servers": false, "max_trailing_logs": maxTrailingLogs, "min_quorum": 3},
+	})})
 }
 
-func TestHealthyCluster(t *testing.T) {
+const maxTrailingLogs = 20
+
+// TestOutages breaks servers.
+func TestOutages(t *testing.T) {
 	t.Parallel()
-	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1})
-	leader := harness.LeaderOf(t, c)
-	harness.Must(t, c.WaitSynced(t.Context()))
-	e := harness.StartExporter(t, nil, "--consul.server="+c.Servers[0].URL())
-	s := e.Scrape(t)
-
-	version := consulVersion(t, leader)
-	want := harness.Samples{
-		"consul_up":                                           1,
-		"consul_raft_peers":                                   3,
-		"consul_raft_leader":                                  1,
-		"consul_serf_lan_members":                             4,
-		"consul_cluster_voters":                               3,
-		"consul_cluster_quorum":                               2,
-		"consul_cluster_reachable_voters":                     3,
-		"consul_cluster_failure_margin":                       1,
-		"consul_cluster_leaders":                              1,
-		"consul_cluster_reported_leaders":                     1,
-		"consul_cluster_servers_without_leader":               0,
-		"consul_cluster_raft_configurations":                  1,
-		"consul_cluster_unknown_raft_peers":                   0,
-		"consul_cluster_leader_changes_total":                 0,
-		`consul_cluster_servers{state="alive"}`:               3,
-		`consul_cluster_servers{state="failed"}`:              0,
-		`consul_cluster_servers{state="leaving"}`:             0,
-		`consul_cluster_servers{state="left"}`:                0,
-		`consul_serf_member_count{pool="lan",status="alive"}`: 4,
-		`consul_serf_member_count{pool="wan",status="alive"}`: 3,
-
-		`consul_serf_lan_member_status{member="client-1"}`:                                            1,
-		fmt.Sprintf(`consul_serf_lan_member_info{member="client-1",role="node",version=%q}`, version): 1,
-		`consul_exporter_collector_success{collector="agent"}`:                                        1,
-		`consul_exporter_collector_success{collector="members"}`:                                      1,
-		`consul_exporter_collector_success{collector="ports"}`:                                        1,
-		`consul_exporter_collector_success{collector="raft"}`:                                         1,
-		`consul_exporter_consul_requests_total{code="200",endpoint="/v1/agent/self"}`:                 3,
-		`consul_exporter_query_known_leader{endpoint="/v1/catalog/nodes"}`:                            1,
-		"consul_exporter_scrapes_total":                                                               1,
-	}
-	for _, a := range c.Servers {
-		isLeader := 0.0
-		if a == leader {
-			isLeader = 1
-		}
-		want[harness.PortSeries("up", a)] = 1
-		want[harness.PortSeries("protocol_verified", a)] = 1
-		want[harness.PortSeries("probes_total", a)] = 1
-		want[harness.PortSeries("probe_failures_total", a, `reason="timeout"`)] = 0
-		want[harness.ServerSeries("has_leader", a)] = 1
-		want[harness.ServerSeries("is_leader", a)] = isLeader
-		want[harness.ServerSeries("peers", a)] = 3
-		want[harness.ServerSeries("log_lag_entries", a)] = 0
-		want[harness.ServerSeries("fsm_pending", a)] = 0
-		want[fmt.Sprintf(`consul_server_raft_state{server=%q,state="leader"}`, a.Name)] = isLeader
-		want[fmt.Sprintf(`consul_server_raft_state{server=%q,state="follower"}`, a.Name)] = 1 - isLeader
-		want[fmt.Sprintf(`consul_server_raft_reported_leader_info{leader="%s:8300",server=%q}`, leader.Addr, a.Name)] = 1
-		want[fmt.Sprintf(`consul_serf_wan_member_info{dc="dc1",member="%s.dc1",role="consul",version=%q}`, a.Name, version)] = 1
-		if contact := s[harness.ServerSeries("last_contact_seconds", a)]; (contact == 0) != (a == leader) || contact > 1 {
-			t.Errorf("last contact of %s is %v s; want 0 for the leader %s only and never 1 s", a, contact, leader)
-		}
-	}
-	s.Expect(t, want)
-	expectListPeers(t, s, c.Servers[1])
+	playAll(t, startServers(t), outageScenes, (*play).look)
 }
 
-// expectListPeers compares the metrics with what `consul operator raft list-peers` prints.
-func expectListPeers(t *testing.T, s harness.Samples, a *consultest.Agent) {
-	t.Helper()
-	consul, err := toolbox.Path("consul")
-	harness.Must(t, err)
-	out, err := exec.CommandContext(t.Context(), consul, "operator", "raft", "list-peers", "-http-addr="+a.URL()).CombinedOutput()
-	if err != nil {
-		t.Fatalf("consul operator raft list-peers: %v: %s", err, out)
-	}
-	// Node, ID, Address, State, Voter, RaftProtocol, Commit Index, Trails Leader By.
-	rows := regexp.MustCompile(`(?m)^(\S+) +(\S+) +(\S+) +(leader|follower) +(true|false)`).FindAllStringSubmatch(string(out), -1)
-	if len(rows) != 3 {
-		t.Fatalf("consul operator raft list-peers has %d rows; want 3:\n%s", len(rows), out)
-	}
-	for _, r := range rows {
-		isLeader := 0.0
-		if r[4] == "leader" {
-			isLeader = 1
-		}
-		s.Expect(t, harness.Samples{
-			fmt.Sprintf(`consul_server_info{address=%q,id=%q,server=%q,version=%q,voter=%q}`, r[3], r[2], r[1], consulVersion(t, a), r[5]): 1,
-			fmt.Sprintf("consul_server_raft_is_leader{server=%q}", r[1]):                                                                   isLeader,
-		})
-	}
-}
-
-func TestLeaderKilled(t *testing.T) {
-	t.Parallel()
-	c := consultest.Start(t, consultest.Options{Servers: 3, Config: harness.KeepDead()})
-	leader := harness.LeaderOf(t, c)
-	e := harness.StartExporter(t, nil, "--consul.server="+harness.Others(c, leader)[0].URL())
-	e.Scrape(t).Expect(t, harness.Samples{harness.PortSeries("up", leader): 1, "consul_cluster_failure_margin": 1})
-
-	harness.Must(t, leader.Kill())
-	e.Scrape(t).Expect(t, harness.Samples{
-		harness.PortSeries("up", leader):                                       0,
-		harness.PortSeries("probe_failures_total", leader, `reason="refused"`): 1,
-		"consul_cluster_failure_margin":                                        0,
-		"consul_cluster_reachable_voters":                                      2,
-	})
-	s := e.ScrapeUntil(t, 30*time.Second, "one leader, named by all", func(s harness.Samples) bool {
-		return s["consul_cluster_leaders"] == 1 && s["consul_cluster_reported_leaders"] == 1
-	})
-	s.Expect(t, harness.Samples{
-		harness.PortSeries("up", leader):        0,
-		"consul_cluster_failure_margin":         0,
-		"consul_cluster_servers_without_leader": 0,
-		"consul_raft_peers":                     3,
-	})
-	s.ExpectNone(t, harness.ServerSeries("is_leader", leader), harness.ServerSeries("last_log_index", leader))
-	successor := harness.LeaderOf(t, c)
-	s.Expect(t, harness.Samples{harness.ServerSeries("is_leader", successor): 1})
-	if changes := s["consul_cluster_leader_changes_total"]; changes < 1 {
-		t.Errorf("consul_cluster_leader_changes_total = %v; want at least 1", changes)
-	}
-	if last := s[harness.PortSeries("last_success_timestamp_seconds", leader)]; last < float64(time.Now().Add(-time.Minute).Unix()) {
-		t.Errorf("last success of the killed leader is %v; want it kept from before", last)
-	}
-}
-
-func TestFollowerHangs(t *testing.T) {
-	t.Parallel()
-	c := consultest.Start(t, consultest.Options{Servers: 3, Config: harness.KeepDead()})
-	leader := harness.LeaderOf(t, c)
-	followers := harness.Others(c, leader)
-	hung, well := followers[0], followers[1]
-	e := harness.StartExporter(t, nil, "--consul.server="+well.URL())
-	e.Scrape(t)
-	mark := hung.LogMark()
-	harness.Must(t, hung.Stop())
-
-	// Three scrapes: only the first may open a connection to the hung server.
-	for i := range 3 {
-		start := time.Now()
-		e.Scrape(t).Expect(t, harness.Samples{
-			harness.PortSeries("probe_failures_total", hung, `reason="timeout"`): float64(i + 1),
-
-			harness.PortSeries("up", hung):   0,
-			harness.PortSeries("up", leader): 1,
-			harness.PortSeries("up", well):   1,
-			"consul_cluster_failure_margin":  0,
-			"consul_cluster_leaders":         1,
-		})
-		if took := time.Since(start); took > 2*harness.ProbeTimeout {
-			t.Errorf("scrape took %s; want less than two of the probe's timeouts: nothing waits twice", took)
-		}
-	}
-	if n := connectionsFrom(t, hung, "127.0.0.1"); n > 1 {
-		t.Errorf("the exporter has %d connections to the hung server; want 1", n)
-	}
-
-	harness.Must(t, hung.Continue())
-	e.ScrapeUntil(t, 20*time.Second, "the server is up again", func(s harness.Samples) bool { return s[harness.PortSeries("up", hung)] == 1 })
-	harness.ExpectQuiet(t, hung, mark)
-}
-
-func TestQuorumLost(t *testing.T) {
-	t.Parallel()
-	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1})
-	leader := harness.LeaderOf(t, c)
-	survivor := harness.Others(c, leader)[0]
-	e := harness.StartExporter(t, nil, "--consul.server="+c.Clients[0].URL())
-	e.Scrape(t)
-	for _, a := range harness.Others(c, survivor) {
-		harness.Must(t, a.Stop())
-	}
-	var slowest time.Duration
-	var durations []string // Of the collectors in the slowest scrape.
-	last := time.Now()
-	s := e.ScrapeUntil(t, 40*time.Second, "no server names a leader", func(s harness.Samples) bool {
-		if took := time.Since(last); took > slowest {
-			slowest, durations = took, nil
-			for _, name := range s.Labels("consul_exporter_collector_duration_seconds", "collector") {
-				durations = append(durations, fmt.Sprintf("%s %v", name, s[fmt.Sprintf("consul_exporter_collector_duration_seconds{collector=%q}", name)]))
+var outageScenes = []scene{
+	{
+		name:  "autopilot and Serf",
+		flags: []string{"--no-collector.agent", "--no-collector.connections", "--no-collector.members", "--no-collector.ports"},
+		then: func(p *play) {
+			client := p.export(p.c.Clients[0], p.flags...)
+			for _, e := range []*harness.Exporter{p.e, client} {
+				p.expectAutopilot(e)
+				p.expectSerf(e, e == p.e)
+				p.expectRTT(e)
+				s := e.Scrape(p.T)
+				s.Expect(p.T, judges(1))
+				if took := s["consul_cluster_consistent_read_duration_seconds"]; took <= 0 || took > 1 {
+					p.Errorf("the linearizable read took %v s; want more than 0 and 1 at most", took)
+				}
 			}
-		}
-		last = time.Now()
-		return s["consul_cluster_leaders"] == 0 && s["consul_cluster_servers_without_leader"] == 1
-	})
-	if slowest > 2*harness.ProbeTimeout {
-		t.Errorf("the slowest scrape took %s; want less than two of the probe's timeouts: nothing waits twice; its collectors:\n%s", slowest, strings.Join(durations, "\n"))
+		},
+	},
+	{
+		name: "a follower hangs for a moment",
+		breaks: func(p *play) {
+			p.e.ScrapeUntilUp(p.T, portsOf(p.T, p.asked), p.c.Servers...)
+			p.stop(p.followers[1])
+		},
+		first:  (*play).expectHungPorts,
+		repair: (*play).expectAwakeQuietly,
+	},
+	{
+		name: "a follower hangs", breaks: func(p *play) { p.stop(p.followers[1]) },
+		want: func(p *play) outlook {
+			return outlook{
+				level: status.LevelDegraded, problems: []string{"ConsulServerHung " + p.followers[1].Name, "ConsulQuorumAtRisk"},
+				sentence: fmt.Sprintf(`2 of 3 voters answer, quorum is 2, %s leads; %s hangs; no more may fail\.`, p.leader, p.followers[1]),
+				metrics:  harness.Samples{"consul_cluster_failure_margin": 0, "consul_cluster_leaders": 1},
+			}
+		},
+		then: func(p *play) {
+			hung := p.followers[1].Name
+			p.expectStop(p.asked.Name, cli.ExitUnsafe, hung+" cannot be counted on: port 8300 does not answer (timeout).")
+			p.expectStop(hung, cli.ExitSafe, hung+" does not answer, so nothing is lost with it.")
+			p.expectLag()
+		},
+		window: "degraded: Consul dc1",
+		page: []string{
+			"2 of 3 voters answer", " hangs; ", "no more may fail", "critical", "ConsulServerHung", "hangs", "timeout",
+		},
+	},
+	{
+		name: "the leader is killed", breaks: func(p *play) { p.kill(p.leader) },
+		first: func(p *play, s harness.Samples) {
+			s.Expect(p.T, harness.Samples{
+				harness.PortSeries("up", p.leader):                                       0,
+				harness.PortSeries("probe_failures_total", p.leader, `reason="refused"`): 1,
+				"consul_cluster_failure_margin":                                          0,
+				"consul_cluster_reachable_voters":                                        2,
+			})
+		},
+		want: leaderKilled,
+		then: (*play).expectSuccessor,
+	},
+	{
+		// It lasts until another one is elected.
+		name: "no server leads", fleeting: true, flags: []string{"--probe.timeout=500ms"},
+		breaks: func(p *play) { p.stop(p.leader) },
+		want: func(p *play) outlook {
+			return outlook{
+				level:    status.LevelCritical,
+				problems: []string{"ConsulNoLeader", "ConsulServerHung " + p.leader.Name, "ConsulQuorumAtRisk"},
+				sentence: fmt.Sprintf("No server leads; 2 of 3 voters answer, quorum is 2; %s hangs; "+
+					`nothing can be written until one is elected\.`, p.leader),
+			}
+		},
+	},
+	{
+		name: "the quorum is lost to servers that hang", flags: []string{"--probe.timeout=500ms"},
+		breaks: func(p *play) { p.stop(p.others()...) },
+		want:   func(p *play) outlook { return quorumLost(p, "Hung", "hang") },
+		then:   func(p *play) { p.expectStop(p.asked.Name, cli.ExitUnsafe, "There is no leader.") },
+	},
+	{
+		name: "the quorum is lost, for a client and the survivor", asks: aClient,
+		breaks: func(p *play) {
+			p.second = p.export(p.followers[0])
+			p.second.Scrape(p.T)
+			p.stop(p.leader, p.followers[1])
+		},
+		first: (*play).expectQuorumLost,
+	},
+	{
+		name: "the quorum is lost to crashes", breaks: func(p *play) { p.kill(p.others()...) },
+		want:   func(p *play) outlook { return quorumLost(p, "Down", "are down") },
+		window: "critical: Consul dc1",
+		page: []string{
+			"The quorum is lost", "1 of 3 voters answers, quorum is 2", "ConsulQuorumLost", "down", "refused", "nobody",
+		},
+	},
+	{
+		name: "nothing waits for a linearizable read", flags: []string{
+			"--consul.timeout=1s", "--probe.timeout=1s", "--collector.consistent.timeout=" + readTimeout.String(),
+		},
+		breaks: func(p *play) { p.stop(p.others()...) },
+		first: func(p *play, s harness.Samples) {
+			p.expectDurations(s, readTimeout+500*time.Millisecond)
+			if took := s[collectorDuration("consistent")]; took < enough.Seconds() {
+				p.Errorf("the linearizable read took %v s; want it to hang while the leader is named", took)
+			}
+			// In an election an agent may take seconds to tell about itself.
+			s = p.e.Await(p.T, harness.Samples{"consul_cluster_leaders": 0, "consul_raft_leader": 0, collectorSuccess("agent"): 1})
+			p.expectDurations(s, enough)
+		},
+	},
+}
+
+// The linearizable read hangs as long as it may while a server still names a leader that is frozen. Nothing else waits for it, then or when
+// there is no leader.
+const readTimeout, enough = 5 * time.Second, 2500 * time.Millisecond
+
+func collectorDuration(name string) string {
+	return fmt.Sprintf("consul_exporter_collector_duration_seconds{collector=%q}", name)
+}
+
+func (p *play) expectDurations(s harness.Samples, longest time.Duration) {
+	want := harness.Samples{
+		"consul_cluster_consistent_read_success": 0, "consul_catalog_services": 1, "consul_cluster_failure_margin": -1,
+		"consul_exporter_scrape_timeouts_total": 0,
 	}
-	s.Expect(t, harness.Samples{
+	for _, name := range []string{"autopilot", "catalog", "consistent", "members", "raft", "serf"} {
+		want[collectorSuccess(name)] = 1
+	}
+	s.Expect(p.T, want)
+	for _, name := range s.Labels("consul_exporter_collector_duration_seconds", "collector") {
+		limit := enough
+		if name == "consistent" {
+			limit = longest
+		}
+		if took := s[collectorDuration(name)]; took > limit.Seconds() {
+			p.Errorf("collector %s took %v s; want %s at most", name, took, limit)
+		}
+	}
+}
+
+// judges are the metrics of the collectors that judge the cluster: they are complete, and the linearizable read succeeds or not.
+func judges(read float64) harness.Samples {
+	want := harness.Samples{"consul_cluster_consistent_read_success": read}
+	for _, name := range []string{"autopilot", "consistent", "serf"} {
+		want[collectorSuccess(name)], want[collectorSupported(name)] = 1, 1
+	}
+	return want
+}
+
+// expectHungPorts looks at three scrapes of a server that hangs: only the first may open a connection to its port 8300.
+func (p *play) expectHungPorts(s harness.Samples) {
+	hung := p.followers[1]
+	for n := 1; n <= 3; n++ {
+		if n > 1 {
+			s = p.scrape()
+		}
+		want := harness.Samples{"consul_cluster_failure_margin": 0, "consul_cluster_leaders": 1}
+		for _, port := range portsOf(p.T, p.asked) {
+			want[port.Series("consul_port_up", hung)] = 0
+			want[port.Series("consul_port_probe_failures_total", hung, `reason="timeout"`)] = float64(n)
+			want[port.Series("consul_port_up", p.leader)] = 1
+			want[port.Series("consul_port_up", p.asked)] = 1
+		}
+		s.Expect(p.T, want)
+		p.expectOneWait()
+	}
+	if n := rpcConnections(p.T, hung, "127.0.0.1"); n > 1 {
+		p.Errorf("the exporter has %d connections to the hung server; want 1", n)
+	}
+}
+
+// rpcConnections counts the connections to port 8300 of an agent that come from an address. In the state TIME_WAIT (6) a connection is closed on
+// both sides, and remembered by the kernel.
+func rpcConnections(t *testing.T, a *consultest.Agent, from string) int {
+	t.Helper()
+	table, err := os.ReadFile("/proc/net/tcp")
+	harness.Must(t, err)
+	hex := func(ip string) string {
+		b := netip.MustParseAddr(ip).As4()
+		slices.Reverse(b[:])
+		return fmt.Sprintf("%X", b)
+	}
+	// Local address, then remote address; the server's end of each connection.
+	row := fmt.Sprintf(`(?m)^ *\d+: %s:%04X %s:[0-9A-F]{4} 0[^6]`, hex(a.Addr), consultest.PortServer, hex(from))
+	return len(regexp.MustCompile(row).FindAll(table, -1))
+}
+
+// expectAwakeQuietly waits until the server that hung is up again.
+func (p *play) expectAwakeQuietly() {
+	p.e.ScrapeUntilUp(p.T, portsOf(p.T, p.asked), p.followers[1])
+	harness.ExpectQuiet(p.T, p.followers[1], p.marks[p.followers[1]])
+}
+
+// expectLag wakes up a follower that hangs and has missed so much that it is not counted on until it has caught up.
+func (p *play) expectLag() {
+	value := bytes.Repeat([]byte("x"), 400<<10) // Consul takes 512 kB at most.
+	for i := range 150 {
+		_, err := p.leader.Client().KV().Put(&api.KVPair{Key: fmt.Sprintf("lag/%d", i), Value: value}, nil)
+		harness.Must(p.T, err)
+	}
+	harness.Must(p.T, p.followers[1].Continue())
+	p.expectStop(p.asked.Name, cli.ExitUnsafe, fmt.Sprintf("entries behind, more than %d.", maxTrailingLogs))
+	code, stdout, stderr := harness.CheckOf(p.T, p.asked, "--safe-to-stop="+p.asked.Name, "--wait=60s")
+	if code != cli.ExitSafe || !strings.HasPrefix(stdout, "yes  "+p.asked.Name+" can be stopped.\n") {
+		p.Errorf("exit code %d, printed %q and %q; want yes", code, stdout, stderr)
+	}
+}
+
+// leaderKilled is what all views show when there is another leader.
+func leaderKilled(p *play) outlook {
+	metrics := p.autopilotWithout(p.leader)
+	metrics["consul_cluster_failure_margin"] = 0
+	metrics["consul_cluster_servers_without_leader"] = 0
+	metrics["consul_raft_peers"] = 3
+	metrics[harness.PortSeries("up", p.leader)] = 0
+	return outlook{
+		level: status.LevelDegraded, problems: []string{"ConsulServerDown " + p.leader.Name, "ConsulQuorumAtRisk"},
+		sentence: fmt.Sprintf(`2 of 3 voters answer, quorum is 2, server-[123] leads; %s is down; no more may fail\.`, p.leader),
+		metrics:  metrics,
+		unwanted: append(unknownToAutopilot(p.leader),
+			harness.ServerSeries("is_leader", p.leader), harness.ServerSeries("last_log_index", p.leader)),
+	}
+}
+
+// autopilotWithout are metrics when one of three servers is dead.
+func (p *play) autopilotWithout(dead *consultest.Agent) harness.Samples {
+	p.Helper()
+	want := judges(1)
+	want["consul_autopilot_cluster_healthy"] = 0
+	want["consul_autopilot_cluster_failure_tolerance"] = 0
+	want[autopilotSeries("healthy", dead)] = 0
+	want[autopilotSeries("voter", dead)] = 1
+	want[autopilotSeries("healthy", p.followers[0])] = 1
+	want[p.aliveOfVersion()] = 3
+	return want
+}
+
+func unknownToAutopilot(dead *consultest.Agent) []string {
+	return []string{autopilotSeries("last_index", dead), autopilotSeries("last_contact_seconds", dead)}
+}
+
+func (p *play) expectSuccessor() {
+	s := p.e.Scrape(p.T)
+	s.Expect(p.T, harness.Samples{harness.ServerSeries("is_leader", harness.LeaderOf(p.T, p.c)): 1})
+	if changes := s["consul_cluster_leader_changes_total"]; changes < 1 {
+		p.Errorf("consul_cluster_leader_changes_total = %v; want at least 1", changes)
+	}
+	last := s[harness.PortSeries("last_success_timestamp_seconds", p.leader)]
+	if last < float64(time.Now().Add(-3*time.Minute).Unix()) {
+		p.Errorf("last success of the killed leader is %v; want it kept from before", last)
+	}
+	client := p.export(p.c.Clients[0])
+	client.Await(p.T, p.autopilotWithout(p.leader), unknownToAutopilot(p.leader)...)
+	for _, e := range []*harness.Exporter{p.e, client} {
+		e.ScrapeUntil(p.T, time.Minute, "one round trip between two servers", func(s harness.Samples) bool {
+			return len(s.Labels("consul_serf_rtt_seconds", "from")) == 1
+		})
+	}
+}
+
+// quorumLost is what all views show when the two servers that are not asked are gone.
+func quorumLost(p *play, how, verb string) outlook {
+	gone := p.others()
+	return outlook{
+		level: status.LevelCritical,
+		problems: []string{
+			"ConsulQuorumLost", "ConsulServer" + how + " " + gone[0].Name, "ConsulServer" + how + " " + gone[1].Name,
+		},
+		sentence: fmt.Sprintf("The quorum is lost; 1 of 3 voters answers, quorum is 2; %s and %s %s; "+
+			`nothing can be written until 1 more voter answers again\.`, gone[0], gone[1], verb),
+	}
+}
+
+// expectQuorumLost looks at the metrics of an exporter that asks a client, and of one that asks the survivor.
+func (p *play) expectQuorumLost(s harness.Samples) {
+	survivor := p.followers[0]
+	for _, s := range []harness.Samples{s, p.second.Scrape(p.T)} {
+		// The survivor may name the frozen leader still, and the client may have asked that one.
+		s.Expect(p.T, harness.Samples{"consul_cluster_consistent_read_success": 0, collectorSuccess("consistent"): 1})
+	}
+	harness.WaitFor(p.T, time.Minute, "no server names a leader", func() string {
+		p.expectOneWait()
+		s = p.scrape()
+		return strings.Join(s.Differences(harness.Samples{
+			"consul_cluster_leaders": 0, "consul_cluster_servers_without_leader": 1,
+		}), "\n")
+	})
+	s.Expect(p.T, harness.Samples{
 		"consul_up":                                  1,
 		"consul_cluster_voters":                      3,
 		"consul_cluster_quorum":                      2,
@@ -225,204 +338,68 @@ func TestQuorumLost(t *testing.T) {
 		"consul_cluster_reported_leaders":            0,
 		"consul_cluster_raft_configurations":         1,
 		harness.PortSeries("up", survivor):           1,
-		harness.PortSeries("up", leader):             0,
+		harness.PortSeries("up", p.leader):           0,
 		harness.ServerSeries("has_leader", survivor): 0,
 		harness.ServerSeries("is_leader", survivor):  0,
 		harness.ServerSeries("peers", survivor):      3,
 	})
-	s.ExpectNone(t, harness.ServerSeries("has_leader", leader), "consul_server_raft_reported_leader_info")
+	s.ExpectNone(p.T, harness.ServerSeries("has_leader", p.leader), "consul_server_raft_reported_leader_info")
 	self, err := survivor.Client().Agent().Self() // Usually 2, that of the first leader; a busy machine may have had another.
-	harness.Must(t, err)
+	harness.Must(p.T, err)
 	term, err := strconv.ParseFloat(self["Stats"]["raft"].(map[string]any)["last_log_term"].(string), 64)
-	harness.Must(t, err)
-	s.Expect(t, harness.Samples{harness.ServerSeries("last_log_term", survivor): term})
+	harness.Must(p.T, err)
+	s.Expect(p.T, harness.Samples{harness.ServerSeries("last_log_term", survivor): term})
+
+	want := judges(0)
+	want["consul_autopilot_cluster_healthy"] = 0
+	want["consul_autopilot_cluster_failure_tolerance"] = 0
+	want["consul_autopilot_config_min_quorum"] = 3
+	want[autopilotSeries("healthy", survivor)] = 0
+	want[p.aliveOfVersion()] = 2 // Serf has noticed, too.
+	for _, e := range []*harness.Exporter{p.e, p.second} {
+		e.Await(p.T, want, "consul_cluster_consistent_read_duration_seconds")
+		p.expectNoReads(e)
+	}
+	p.expectUnnoticed(survivor, p.marks[survivor], "/v1/health/node")
 }
 
-func TestAgentKilled(t *testing.T) {
-	t.Parallel()
-	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1})
-	e := harness.StartExporter(t, nil, "--consul.server="+c.Clients[0].URL())
-	e.Scrape(t).Expect(t, harness.Samples{"consul_up": 1})
-
-	harness.Must(t, c.Clients[0].Kill())
-	s := e.Scrape(t)
-	want := harness.Samples{
-		"consul_up":                                                                       0,
-		"consul_cluster_voters":                                                           3,
-		"consul_cluster_failure_margin":                                                   1,
-		"consul_cluster_leaders":                                                          1,
-		"consul_cluster_raft_configurations":                                              1,
-		`consul_exporter_collector_success{collector="agent"}`:                            0,
-		`consul_exporter_collector_success{collector="members"}`:                          0,
-		`consul_exporter_collector_success{collector="ports"}`:                            1,
-		`consul_exporter_collector_supported{collector="agent"}`:                          1,
-		`consul_exporter_consul_requests_total{code="error",endpoint="/v1/status/peers"}`: 1,
-	}
-	for _, a := range c.Servers {
-		want[harness.PortSeries("up", a)] = 1
-		want[harness.ServerSeries("has_leader", a)] = 1
-	}
-	s.Expect(t, want)
-	s.ExpectNone(t, "consul_raft_peers", "consul_raft_leader", "consul_serf_lan_member")
-	if log := e.Log.String(); strings.Count(log, "collector=members") != 1 {
-		t.Errorf("want one line about the failing collector members; log:\n%s", log)
-	}
-}
-
-func TestAgentHangs(t *testing.T) {
-	t.Parallel()
-	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1})
-	e := harness.StartExporter(t, nil, "--consul.server="+c.Clients[0].URL())
-	e.Scrape(t)
-	harness.Must(t, c.Clients[0].Stop())
-	start := time.Now()
-	e.Scrape(t).Expect(t, harness.Samples{
-		"consul_up":                            0,
-		"consul_cluster_failure_margin":        1,
-		harness.PortSeries("up", c.Servers[2]): 1,
-	})
-	if took := time.Since(start); took > 2*harness.ProbeTimeout {
-		t.Errorf("scrape took %s; want less than two of the probe's timeouts: nothing waits twice", took)
-	}
-	// Less time than the agent is waited for: what was known before is probed all the same.
-	_, body, err := e.Get(t.Context(), "/metrics", 1500*time.Millisecond)
-	harness.Must(t, err)
-	harness.ParseSamples(t, body).Expect(t, harness.Samples{
-		harness.PortSeries("up", c.Servers[2]):                                          1,
-		`consul_port_up{port="8500",protocol="http",server="client-1",transport="tcp"}`: 0,
-		`consul_port_up{port="8502",protocol="grpc",server="client-1",transport="tcp"}`: 0,
-		`consul_port_up{port="8600",protocol="dns",server="client-1",transport="udp"}`:  0,
-	})
-}
-
+// TestSplitBrain joins two servers each of which leads a cluster of its own, which Consul's defaults do not allow.
 func TestSplitBrain(t *testing.T) {
 	t.Parallel()
-	c := consultest.Start(t, consultest.Options{Servers: 2, Bootstrap: consultest.BootstrapAlone})
-	harness.Must(t, c.Join(t.Context(), c.Servers[0], c.Servers[1]))
-	e := harness.StartExporter(t, nil, "--consul.server="+c.Servers[0].URL())
-	s := e.ScrapeUntil(t, 20*time.Second, "both servers known", func(s harness.Samples) bool {
-		return s[`consul_cluster_servers{state="alive"}`] == 2
-	})
-	s.Expect(t, harness.Samples{
-		"consul_cluster_leaders":                        2,
-		"consul_cluster_reported_leaders":               2,
-		"consul_cluster_raft_configurations":            2,
-		"consul_cluster_servers_without_leader":         0,
-		"consul_cluster_unknown_raft_peers":             0,
-		harness.ServerSeries("is_leader", c.Servers[0]): 1,
-		harness.ServerSeries("is_leader", c.Servers[1]): 1,
-		harness.PortSeries("up", c.Servers[0]):          1,
-		harness.PortSeries("up", c.Servers[1]):          1,
-		`consul_cluster_servers{state="failed"}`:        0,
-		`consul_cluster_servers{state="leaving"}`:       0,
-	})
+	playAll(t, startSplit(t), []scene{splitBrain}, (*play).look)
 }
 
-// connectionsFrom counts the open connections to port 8300 of an agent that come from an address. In the state TIME_WAIT (6) a
-// connection is closed on both sides, and remembered by the kernel.
-func connectionsFrom(t *testing.T, a *consultest.Agent, address string) int {
+func startSplit(t *testing.T) *consultest.Cluster {
 	t.Helper()
-	table, err := os.ReadFile("/proc/net/tcp")
-	harness.Must(t, err)
-	hex := func(ip string) string {
-		var b [4]byte
-		_, err := fmt.Sscanf(ip, "%d.%d.%d.%d", &b[3], &b[2], &b[1], &b[0])
-		harness.Must(t, err)
-		return fmt.Sprintf("%X", b[:])
-	}
-	// Local address, then remote address; the server's end of each connection.
-	row := regexp.MustCompile(fmt.Sprintf(`(?m)^ *\d+: %s:%04X %s:[0-9A-F]{4} 0[^6]`, hex(a.Addr), consultest.PortServer, hex(address)))
-	return len(row.FindAll(table, -1))
+	c := consultest.Start(t, consultest.Options{Servers: 2, Bootstrap: consultest.BootstrapAlone, Config: withGRPC(nil)})
+	harness.Must(t, c.Join(t.Context(), c.Servers[0], c.Servers[1]))
+	return c
 }
 
-func TestACL(t *testing.T) {
-	t.Parallel()
-	c := consultest.Start(t, consultest.Options{Servers: 3, ACL: true})
-	token, err := c.NewToken(t.Context(), harness.ReadmePolicy(t))
-	harness.Must(t, err)
-	file := filepath.Join(t.TempDir(), "token")
-	harness.Must(t, os.WriteFile(file, []byte("\n"+token+"\n"), 0o600))
-	e := harness.StartExporter(t, nil, "--consul.server="+c.Servers[0].URL(), "--consul.token-file="+file, "--log.level=debug")
-	want := harness.Samples{
-		"consul_up":                     1,
-		"consul_raft_peers":             3,
-		"consul_cluster_voters":         3,
-		"consul_cluster_failure_margin": 1,
-		"consul_serf_lan_members":       3,
-	}
-	for _, name := range []string{"agent", "members", "ports", "raft"} {
-		want[fmt.Sprintf("consul_exporter_collector_success{collector=%q}", name)] = 1
-		want[fmt.Sprintf("consul_exporter_collector_supported{collector=%q}", name)] = 1
-	}
-	s := e.Scrape(t)
-	s.Expect(t, want)
-	if got := s.Labels("consul_server_raft_term", "server"); len(got) != 3 {
-		t.Errorf("consul_server_raft_term is there for %v; want all three servers", got)
-	}
-
-	// A token without rights: what needs none still works, and what is denied is not requested.
-	weak, err := c.NewToken(t.Context(), `key_prefix "x" { policy = "read" }`)
-	harness.Must(t, err)
-	harness.Must(t, os.WriteFile(file, []byte(weak), 0o600))
-	marks := c.Servers[0].LogMark()
-	e.Scrape(t)
-	s = e.Scrape(t)
-	s.Expect(t, harness.Samples{
-		"consul_up":                            1,
-		"consul_raft_peers":                    3,
-		"consul_raft_leader":                   1,
-		"consul_cluster_voters":                3,
-		"consul_cluster_failure_margin":        1,
-		harness.PortSeries("up", c.Servers[1]): 1,
-		`consul_exporter_collector_supported{collector="agent"}`:                       0,
-		`consul_exporter_collector_supported{collector="raft"}`:                        0,
-		`consul_exporter_collector_supported{collector="ports"}`:                       1,
-		`consul_exporter_collector_success{collector="ports"}`:                         1,
-		`consul_exporter_query_results_filtered_by_acls{endpoint="/v1/agent/members"}`: 1,
-	})
-	s.ExpectNone(t, `consul_exporter_consul_requests_total{code="403"`)
-	harness.ExpectQuiet(t, c.Servers[0], marks)
-
-	harness.Must(t, os.WriteFile(file, []byte(token), 0o600))
-	e.Scrape(t).Expect(t, want)
-	if log := e.Log.String(); strings.Contains(log, token) || strings.Contains(log, weak) {
-		t.Errorf("the log has the token:\n%s", log)
-	}
-}
-
-// An exporter that starts with a token without rights has never seen a member; it finds the servers all the same.
-func TestACLWithoutToken(t *testing.T) {
-	t.Parallel()
-	c := consultest.Start(t, consultest.Options{Servers: 3, ACL: true})
-	e := harness.StartExporter(t, nil, "--consul.server="+c.Servers[0].URL())
-	s := e.Scrape(t)
-	want := harness.Samples{"consul_up": 1, "consul_cluster_voters": 3, "consul_cluster_failure_margin": 1, "consul_cluster_leaders": 1}
-	for _, a := range c.Servers {
-		want[fmt.Sprintf(`consul_port_up{port="8300",protocol="rpc",server="%s:8300",transport="tcp"}`, a.Addr)] = 1
-	}
-	s.Expect(t, want)
-	s.ExpectNone(t, "consul_cluster_servers{", "consul_cluster_unknown_raft_peers")
-}
-
-func TestHTTPS(t *testing.T) {
-	t.Parallel()
-	c := consultest.Start(t, consultest.Options{Servers: 1, TLS: true})
-	server := c.Servers[0].URL()
-	// Only the HTTP API is under test: server RPC over TLS has no probe yet, and a plain one would log a warning.
-	args := []string{"--collector.agent", "--no-collector.ports", "--no-collector.raft", "--no-collector.members"}
-	flags := harness.StartExporter(t, nil, append(args, "--consul.server="+server,
-		"--consul.ca-file="+c.CACert, "--consul.cert-file="+c.ClientCert, "--consul.key-file="+c.ClientKey)...)
-	flags.Scrape(t).Expect(t, harness.Samples{"consul_up": 1})
-
-	environment := harness.StartExporter(t, []string{
-		"CONSUL_HTTP_ADDR=" + strings.TrimPrefix(server, "https://"), "CONSUL_HTTP_SSL=true",
-		"CONSUL_CACERT=" + c.CACert, "CONSUL_CLIENT_CERT=" + c.ClientCert, "CONSUL_CLIENT_KEY=" + c.ClientKey,
-	}, args...)
-	environment.Scrape(t).Expect(t, harness.Samples{"consul_up": 1})
-
-	noAuthority := harness.StartExporter(t, nil, append(args, "--consul.server="+server)...)
-	noAuthority.Scrape(t).Expect(t, harness.Samples{"consul_up": 0})
-	if log := noAuthority.Log.String(); !strings.Contains(log, "certificate signed by unknown authority") {
-		t.Errorf("the log does not say what is wrong with the certificate:\n%s", log)
-	}
+var splitBrain = scene{
+	name: "split brain", split: true, asks: func(p *play) *consultest.Agent { return p.c.Servers[0] },
+	want: func(p *play) outlook {
+		metrics := harness.Samples{
+			"consul_cluster_leaders":                2,
+			"consul_cluster_reported_leaders":       2,
+			"consul_cluster_raft_configurations":    2,
+			"consul_cluster_servers_without_leader": 0,
+			"consul_cluster_unknown_raft_peers":     0,
+			`consul_cluster_servers{state="alive"}`: 2, `consul_cluster_servers{state="failed"}`: 0,
+			`consul_cluster_servers{state="leaving"}`: 0,
+		}
+		for _, a := range p.c.Servers {
+			metrics[harness.ServerSeries("is_leader", a)] = 1
+			metrics[harness.PortSeries("up", a)] = 1
+		}
+		return outlook{
+			level: status.LevelCritical, problems: []string{"ConsulSplitBrain"}, metrics: metrics,
+			sentence: "Split brain: server-1 and server-2 call themselves leader; 1 of 1 voter answers, quorum is 1.*",
+		}
+	},
+	then: func(p *play) {
+		p.expectStop("server-2", cli.ExitUnsafe, "Split brain: server-1, server-2 all call themselves leader.")
+	},
+	window: "critical: Consul dc1",
+	page:   []string{"Split brain: server-1 and server-2 call themselves leader; ", "ConsulSplitBrain"},
 }

@@ -5,8 +5,9 @@ package outage_test
 
 import (
 	"fmt"
-	"math"
-	"net/http"
+	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -14,7 +15,9 @@ import (
 
 	"github.com/hashicorp/consul/api"
 
+	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/status"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -23,281 +26,301 @@ const moreRights = `
 key_prefix "" { policy = "read" }
 session_prefix "" { policy = "read" }`
 
-// The collectors that tell what else Consul knows agree with Consul's API, while there is a leader and after it.
-func TestFacts(t *testing.T) {
+// TestRights is about a cluster that allows nothing without a token. What can be read is there, the rest is said to be missing, and Consul logs
+// nothing about it.
+func TestRights(t *testing.T) {
 	t.Parallel()
-	c := consultest.Start(t, consultest.Options{Servers: 3, ACL: true, Config: harness.KeepDead()})
+	c := startDenied(t)
+	readme := harness.ReadmePolicy(t)
+	half := strings.Replace(readme, `service_prefix ""`, `service_prefix "a"`, 1)
+	success := func(names ...string) harness.Samples {
+		want := make(harness.Samples)
+		for _, name := range names {
+			want[collectorSuccess(name)], want[collectorSupported(name)] = 1, 1
+		}
+		return want
+	}
+	facts := []string{"--kv.prefix=limits/", "--collector.sessions"}
+	playAll(t, c, []scene{
+		noToken,
+		{name: "a token that Consul does not know", then: (*play).expectUnknownToken},
+		{
+			name: "the documented policy", policy: readme,
+			want: func(p *play) outlook {
+				want := healthy(p)
+				want.metrics = success("agent", "autopilot", "catalog", "consistent", "members", "ports", "raft", "serf", "telemetry")
+				maps.Copy(want.metrics, harness.Samples{
+					filtered("/v1/catalog/services"): 0, filtered("/v1/agent/members"): 0, "consul_catalog_services": 5,
+					maintained("passing"): 0, maintained("critical"): 0, maintained("maintenance"): 1,
+				})
+				return want
+			},
+			then: func(p *play) {
+				p.expectServices("api", "auth", "consul", "off", "web")
+				p.expectStop(p.asked.Name, cli.ExitSafe, "the quorum is 2")
+			},
+		},
+		{name: "half of the services", policy: half, then: func(p *play) {
+			want := success("catalog")
+			maps.Copy(want, harness.Samples{
+				filtered("/v1/health/state/critical"): 1, maintained("passing"): 0,
+				filtered("/v1/catalog/services"): 1, "consul_catalog_services": 2, "consul_catalog_nodes": 5,
+			})
+			p.e.Await(p.T, want, maintained("critical"), maintained("maintenance"))
+			p.expectServices("api", "auth")
+		}},
+		{name: "Consul's summary only", policy: `operator = "read"`, then: func(p *play) {
+			p.e.Await(p.T, harness.Samples{
+				filtered("/v1/health/state/critical"): 1, maintained("passing"): 0, "consul_catalog_overview_services": 5,
+				collectorSuccess("overview"): 1,
+			}, maintained("critical"), maintained("maintenance"))
+			p.expectServices()
+		}},
+		{name: "another token", policy: readme, then: (*play).expectTokenChanges},
+		{name: "facts", policy: readme + moreRights, flags: facts, then: (*play).expectFacts},
+		{
+			name: "facts without a leader", policy: readme + moreRights, flags: facts,
+			breaks: func(p *play) {
+				p.e.Await(p.T, harness.Samples{"consul_sessions": 2, `consul_catalog_kv{key="limits/count"}`: 42})
+				p.kill(p.others()...)
+			},
+			then: (*play).expectFactsWithoutLeader,
+		},
+	}, (*play).look)
+}
+
+// startDenied starts a cluster that denies by default, with a worker with services, one of them in maintenance, keys, sessions, and a peering that
+// nobody has answered yet. Its settings are Consul's defaults, except that every port is on and that dead servers stay members.
+func startDenied(t *testing.T) *consultest.Cluster {
+	t.Helper()
+	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1, ACL: true, Config: withGRPC(harness.KeepDead())})
 	leader := harness.LeaderOf(t, c)
-	survivor := harness.Others(c, leader)[0]
-	token, err := c.NewToken(t.Context(), harness.ReadmePolicy(t)+moreRights)
-	harness.Must(t, err)
+	checks := map[string]*api.AgentCheck{"off": {CheckID: "_service_maintenance:off-1", Status: "critical"}}
+	for _, service := range []string{"api", "auth", "web"} {
+		checks[service] = &api.AgentCheck{CheckID: service + "-alive", Name: "Alive", Status: "passing"}
+	}
+	for service, check := range checks {
+		check.Node, check.ServiceID = "worker", service+"-1"
+		_, err := leader.Client().Catalog().Register(&api.CatalogRegistration{
+			Node: "worker", Address: "10.0.0.9", Service: &api.AgentService{ID: service + "-1", Service: service}, Check: check,
+		}, nil)
+		harness.Must(t, err)
+	}
 	for key, value := range map[string]string{"limits/count": "42", "limits/größe": "0.5", "limits/word": "yes"} {
 		_, err := leader.Client().KV().Put(&api.KVPair{Key: key, Value: []byte(value)}, nil)
 		harness.Must(t, err)
 	}
 	for range 2 {
-		_, _, err := leader.Client().Session().CreateNoChecks(&api.SessionEntry{Node: survivor.Name}, nil)
+		_, _, err := leader.Client().Session().CreateNoChecks(&api.SessionEntry{Node: "client-1"}, nil)
 		harness.Must(t, err)
 	}
-	e := harness.StartExporter(t, nil, "--consul.server="+survivor.URL(), "--consul.token-file="+harness.Secret(t, token), "--kv.prefix=limits/", "--collector.sessions")
-	want := harness.Samples{
-		"consul_sessions":                                          2,
-		"consul_catalog_datacenters":                               1,
-		`consul_catalog_kv{key="limits/count"}`:                    42,
-		`consul_catalog_kv{key="limits/größe"}`:                    0.5,
-		"consul_acl_replication_enabled":                           0,
-		"consul_acl_replication_running":                           0,
-		`consul_exporter_collector_supported{collector="license"}`: 0,
+	if hasPeering(t, leader) {
+		_, _, err := leader.Client().Peerings().GenerateToken(t.Context(), api.PeeringGenerateTokenRequest{PeerName: "east"}, nil)
+		harness.Must(t, err)
 	}
-	for _, name := range []string{"acl", "connect", "kv", "members", "peering", "sessions"} {
-		want[fmt.Sprintf("consul_exporter_collector_success{collector=%q}", name)] = 1
-		want[fmt.Sprintf("consul_exporter_collector_supported{collector=%q}", name)] = 1
-	}
-	s := e.ScrapeUntil(t, 30*time.Second, "the sessions have arrived", func(s harness.Samples) bool {
-		return s["consul_sessions"] == 2 && s[`consul_catalog_kv{key="limits/count"}`] == 42
-	})
-	hasPeering, hasMesh := peersWithOthers(t, leader), true
-	if roots, _, err := survivor.Client().Agent().ConnectCARoots(nil); err == nil {
-		active := fmt.Sprintf(`consul_connect_ca_root_expiry_timestamp_seconds{active="true",root=%q}`, roots.ActiveRootID)
-		want[active] = float64(roots.Roots[0].NotAfter.Unix())
-	} else if hasMesh = !strings.Contains(err.Error(), "must be enabled"); hasMesh { // Before 1.14 it is off by default.
-		t.Errorf("roots of the mesh: %v", err)
-	}
-	for name, has := range map[string]bool{"connect": hasMesh, "peering": hasPeering} {
-		want[fmt.Sprintf("consul_exporter_collector_success{collector=%q}", name)] = truth(has)
-		want[fmt.Sprintf("consul_exporter_collector_supported{collector=%q}", name)] = truth(has)
-	}
-	s.Expect(t, want)
-	s.ExpectNone(t, `consul_catalog_kv{key="limits/word"`, "consul_license_", "consul_acl_replication_last_")
-
-	t.Run("peering", func(t *testing.T) { expectPeering(t, e, leader) })
-
-	// Without a leader, what only the leader tells is not asked for, and the rest is there.
-	for _, a := range harness.Others(c, survivor) {
-		harness.Must(t, a.Kill())
-	}
-
-	e.ScrapeUntil(t, 60*time.Second, "no leader", func(s harness.Samples) bool { return s["consul_raft_leader"] == 0 })
-	s = e.Scrape(t)
-	s.Expect(t, harness.Samples{
-		"consul_sessions":                                         2,
-		`consul_catalog_kv{key="limits/count"}`:                   42,
-		`consul_exporter_collector_success{collector="acl"}`:      0,
-		`consul_exporter_collector_success{collector="catalog"}`:  1,
-		`consul_exporter_collector_success{collector="connect"}`:  truth(hasMesh),
-		`consul_exporter_collector_success{collector="kv"}`:       1,
-		`consul_exporter_collector_success{collector="members"}`:  1,
-		`consul_exporter_collector_success{collector="peering"}`:  0,
-		`consul_exporter_collector_success{collector="sessions"}`: 1,
-	})
-	s.ExpectNone(t, "consul_acl_replication_", "consul_peering_state")
-	settled := survivor.LogMark()
-	for range 5 {
-		e.Scrape(t)
-	}
-	for _, line := range consultest.AtLeast(survivor.LogsSince(settled), "WARN") {
-		if strings.Contains(line.Raw, "/v1/") {
-			t.Errorf("%s complains about a request: %s", survivor, line)
-		}
-	}
+	return c
 }
 
-// truth is how a series tells of a condition.
-func truth(condition bool) float64 {
-	if condition {
-		return 1
-	}
-	return 0
-}
-
-// peersWithOthers reports whether this Consul has cluster peering at all.
-func peersWithOthers(t *testing.T, a *consultest.Agent) bool {
+// hasPeering reports whether this Consul has cluster peering at all.
+func hasPeering(t *testing.T, a *consultest.Agent) bool {
 	t.Helper()
 	_, _, err := a.Client().Peerings().List(t.Context(), nil)
 	return err == nil
 }
 
-// expectPeering makes a peering that nobody has answered yet.
-func expectPeering(t *testing.T, e *harness.Exporter, leader *consultest.Agent) {
-	t.Helper()
-	if !peersWithOthers(t, leader) {
-		e.Scrape(t).Expect(t, harness.Samples{`consul_exporter_collector_supported{collector="peering"}`: 0})
-		return
-	}
-	_, _, err := leader.Client().Peerings().GenerateToken(t.Context(), api.PeeringGenerateTokenRequest{PeerName: "east"}, nil)
-	harness.Must(t, err)
-	s := e.Scrape(t)
-	s.Expect(t, harness.Samples{
-		`consul_peering_state{peer="east",state="pending"}`: 1,
-		`consul_peering_state{peer="east",state="active"}`:  0,
-		`consul_peering_imported_services{peer="east"}`:     0,
-	})
-	s.ExpectNone(t, "consul_peering_last_heartbeat_timestamp_seconds")
+// filtered says whether Consul left something out of an answer.
+func filtered(endpoint string) string {
+	return fmt.Sprintf("consul_exporter_query_results_filtered_by_acls{endpoint=%q}", endpoint)
 }
 
-// On a cluster that denies by default: with no token, with README's policy and with half of the services, what can be told is told, the
-// rest is said to be missing, and Consul logs nothing about it after the first scrape.
-func TestRights(t *testing.T) {
-	t.Parallel()
-	c := consultest.Start(t, consultest.Options{Servers: 1, Clients: 1, ACL: true})
-	server := c.Servers[0]
-	for _, service := range []string{"api", "auth", "web"} {
-		_, err := server.Client().Catalog().Register(&api.CatalogRegistration{
-			Node: "worker", Address: "10.0.0.9", Service: &api.AgentService{ID: service + "-1", Service: service},
-			Check: &api.AgentCheck{Node: "worker", CheckID: service + "-alive", Name: "Alive", Status: "passing", ServiceID: service + "-1"},
-		}, nil)
-		harness.Must(t, err)
+// maintained counts the instances of the service that is in maintenance, by Consul's summary.
+func maintained(status string) string {
+	return fmt.Sprintf("consul_catalog_overview_service_instances{service_name=%q,status=%q}", "off", status)
+}
+
+// expectServices fails unless the catalog has these services, and if any agent has logged anything about ten scrapes.
+func (p *play) expectServices(services ...string) {
+	p.mark()
+	var s harness.Samples
+	for range 10 {
+		s = p.e.Scrape(p.T)
 	}
-	_, err := server.Client().Catalog().Register(&api.CatalogRegistration{
-		Node: "worker", Address: "10.0.0.9", Service: &api.AgentService{ID: "off-1", Service: "off"},
-		Check: &api.AgentCheck{Node: "worker", CheckID: "_service_maintenance:off-1", Status: "critical", ServiceID: "off-1"},
-	}, nil)
-	harness.Must(t, err)
-	filtered := func(endpoint string) string {
-		return fmt.Sprintf("consul_exporter_query_results_filtered_by_acls{endpoint=%q}", endpoint)
+	if got := slices.Compact(s.Labels("consul_catalog_service_instances", "service_name")); !slices.Equal(got, services) {
+		p.Errorf("services are %q; want %q", got, services)
 	}
-	summary := func(status string) string {
-		return fmt.Sprintf("consul_catalog_overview_service_instances{service_name=\"off\",status=%q}", status)
+	p.expectQuiet("")
+}
+
+// noToken is without any right. Servers are known by the addresses of their peers, and what they tell anybody is there.
+var noToken = scene{
+	name: "no token",
+	first: func(p *play, s harness.Samples) {
+		s.ExpectNone(p.T, `consul_exporter_consul_requests_total{code="403"`)
+		p.expectUnnoticed(p.asked, p.marks[p.asked], "/v1/health/node")
+		p.expectServices()
+	},
+	want: func(p *play) outlook {
+		metrics := harness.Samples{
+			"consul_up": 1, "consul_cluster_voters": 3, "consul_cluster_failure_margin": 1, "consul_cluster_leaders": 1,
+			"consul_cluster_consistent_read_success": 1,
+			filtered("/v1/catalog/services"):         0, "consul_catalog_services": 0, // Consul does not tell those without a token.
+			collectorSupported("catalog"): 1, collectorSuccess("consistent"): 1,
+		}
+		for _, name := range []string{"agent", "autopilot", "raft", "serf", "telemetry"} {
+			metrics[collectorSupported(name)] = 0
+		}
+		for _, a := range p.c.Servers {
+			metrics[harness.PortSeries("up", nameless(a))] = 1
+		}
+		return outlook{
+			level: status.LevelDegraded, problems: []string{"ConsulCollectorRefused"},
+			sentence: `3 of 3 voters answer, quorum is 2, 127[0-9.]+:8300 leads; Consul refuses to tell a part of it; one more may fail\.`,
+			metrics:  metrics,
+			unwanted: []string{
+				"consul_cluster_servers{", "consul_cluster_unknown_raft_peers", "consul_autopilot_", "consul_serf_health_score",
+				"consul_serf_rtt_seconds", "consul_serf_version_members", `consul_exporter_consul_requests_total{code="403"`,
+				maintained("critical"), maintained("maintenance"),
+			},
+		}
+	},
+	then: func(p *play) {
+		if _, v := statusOf(p.T, p.asked); len(v.Servers) != 3 {
+			p.Errorf("%d servers; want three", len(v.Servers))
+		}
+		p.expectStop(p.asked.HostPort(consultest.PortServer), cli.ExitUnknown, "may the token read operator?")
+		p.expectUnnoticed(p.asked, p.marks[p.asked], "/v1/health/node")
+	},
+	window: "degraded: Consul",
+	page:   []string{"3 of 3 voters answer", "ConsulCollectorRefused", "Not found out:", "8300/tcp"},
+}
+
+// nameless is a server as it is known to those who may not read its name.
+func nameless(a *consultest.Agent) *consultest.Agent {
+	return &consultest.Agent{Name: a.HostPort(consultest.PortServer)}
+}
+
+// expectUnknownToken scrapes with a token that Consul does not know: not even a read without rights works.
+func (p *play) expectUnknownToken() {
+	e := p.export(p.asked, "--consul.token-file="+harness.Secret(p.T, "11111111-2222-3333-4444-555555555555"))
+	for range 2 {
+		start := time.Now()
+		s := e.Scrape(p.T)
+		if took := time.Since(start); took > 5*time.Second {
+			p.Errorf("the scrape took %s; want nothing to be waited for", took)
+		}
+		s.Expect(p.T, harness.Samples{
+			collectorSupported("consistent"):                                                 0,
+			collectorSupported("peering"):                                                    0,
+			`consul_exporter_consul_requests_total{code="403",endpoint="/v1/agent/members"}`: 1,
+		})
+		s.ExpectNone(p.T, "consul_cluster_consistent_read_")
 	}
-	told := func(s harness.Samples, status string) bool { _, told := s[summary(status)]; return told }
-	half := strings.Replace(harness.ReadmePolicy(t), `service_prefix ""`, `service_prefix "a"`, 1)
-	for _, tc := range []struct {
-		name, policy string
-		services     []string
-		want         harness.Samples
-		maintenance  bool // Whether Consul's summary says what is in maintenance.
-	}{
-		{"no token", "", nil, harness.Samples{
-			filtered("/v1/catalog/services"): 0, "consul_catalog_services": 0, // Consul does not tell those without a token.
-			`consul_exporter_collector_supported{collector="agent"}`:     0,
-			`consul_exporter_collector_supported{collector="autopilot"}`: 0,
-			`consul_exporter_collector_supported{collector="telemetry"}`: 0,
-			`consul_exporter_collector_supported{collector="catalog"}`:   1,
-			"consul_cluster_consistent_read_success":                     1,
-			"consul_cluster_failure_margin":                              0,
-		}, false},
-		{"the documented policy", harness.ReadmePolicy(t), []string{"api", "auth", "consul", "off", "web"}, harness.Samples{
-			filtered("/v1/catalog/services"): 0, filtered("/v1/agent/members"): 0, "consul_catalog_services": 5,
-			summary("passing"): 0, summary("critical"): 0, summary("maintenance"): 1,
-			`consul_exporter_collector_success{collector="agent"}`:     1,
-			`consul_exporter_collector_success{collector="autopilot"}`: 1,
-			`consul_exporter_collector_success{collector="catalog"}`:   1,
-			`consul_exporter_collector_success{collector="telemetry"}`: 1,
-			`consul_exporter_collector_success{collector="serf"}`:      1,
-		}, true},
-		{"half of the services", half, []string{"api", "auth"}, harness.Samples{
-			filtered("/v1/health/state/critical"): 1, summary("passing"): 0,
-			filtered("/v1/catalog/services"): 1, "consul_catalog_services": 2, "consul_catalog_nodes": 3,
-			`consul_exporter_collector_success{collector="catalog"}`:   1,
-			`consul_exporter_collector_supported{collector="catalog"}`: 1,
-		}, false},
-		{"Consul's summary only", `operator = "read"`, nil, harness.Samples{
-			filtered("/v1/health/state/critical"): 1, summary("passing"): 0, "consul_catalog_overview_services": 5,
-			`consul_exporter_collector_success{collector="overview"}`: 1,
-		}, false},
+}
+
+// expectTokenChanges exchanges the token of an exporter for one without rights, and back.
+func (p *play) expectTokenChanges() {
+	newToken := func(policy string) string {
+		token, err := p.c.NewToken(p.Context(), policy)
+		harness.Must(p.T, err)
+		return token
+	}
+	strong, weak := newToken(p.policy), newToken(`key_prefix "x" { policy = "read" }`)
+	file := filepath.Join(p.TempDir(), "token")
+	use := func(content string) { harness.Must(p.T, os.WriteFile(file, []byte(content), 0o600)) }
+	use("\n" + strong + "\n")
+	e := p.export(p.asked, "--consul.token-file="+file, "--log.level=debug")
+	want := harness.Samples{
+		"consul_up": 1, "consul_raft_peers": 3, "consul_cluster_voters": 3, "consul_cluster_failure_margin": 1, "consul_serf_lan_members": 4,
+	}
+	for _, name := range []string{"agent", "members", "ports", "raft"} {
+		want[collectorSuccess(name)], want[collectorSupported(name)] = 1, 1
+	}
+	s := e.Scrape(p.T)
+	s.Expect(p.T, want)
+	if got := s.Labels("consul_server_raft_term", "server"); len(got) != 3 {
+		p.Errorf("consul_server_raft_term is there for %v; want all three servers", got)
+	}
+
+	use(weak) // What needs no rights still works, and what is denied is not requested again.
+	mark := p.asked.LogMark()
+	e.Scrape(p.T)
+	s = e.Scrape(p.T)
+	s.Expect(p.T, harness.Samples{
+		"consul_up": 1, "consul_raft_peers": 3, "consul_raft_leader": 1, "consul_cluster_voters": 3, "consul_cluster_failure_margin": 1,
+		harness.PortSeries("up", p.leader): 1,
+		collectorSupported("agent"):        0, collectorSupported("raft"): 0, collectorSupported("ports"): 1, collectorSuccess("ports"): 1,
+		filtered("/v1/agent/members"): 1,
+	})
+	s.ExpectNone(p.T, `consul_exporter_consul_requests_total{code="403"`)
+	harness.ExpectQuiet(p.T, p.asked, mark)
+
+	use(strong)
+	e.Scrape(p.T).Expect(p.T, want)
+	if log := e.Log.String(); strings.Contains(log, strong) || strings.Contains(log, weak) {
+		p.Errorf("the log has the token:\n%s", log)
+	}
+}
+
+// expectFacts compares the metrics about what else Consul knows with Consul's API.
+func (p *play) expectFacts() {
+	want := harness.Samples{
+		"consul_sessions":                       2,
+		"consul_catalog_datacenters":            1,
+		`consul_catalog_kv{key="limits/count"}`: 42,
+		`consul_catalog_kv{key="limits/größe"}`: 0.5,
+		"consul_acl_replication_enabled":        0,
+		"consul_acl_replication_running":        0,
+		collectorSupported("license"):           0,
+	}
+	hasMesh := p.hasMesh()
+	if roots, _, err := p.asked.Client().Agent().ConnectCARoots(nil); hasMesh && err == nil {
+		active := fmt.Sprintf(`consul_connect_ca_root_expiry_timestamp_seconds{active="true",root=%q}`, roots.ActiveRootID)
+		want[active] = float64(roots.Roots[0].NotAfter.Unix())
+	}
+	peering := hasPeering(p.T, p.leader)
+	if peering {
+		want[`consul_peering_state{peer="east",state="pending"}`] = 1
+		want[`consul_peering_state{peer="east",state="active"}`] = 0
+		want[`consul_peering_imported_services{peer="east"}`] = 0
+	}
+	for name, has := range map[string]bool{
+		"acl": true, "connect": hasMesh, "kv": true, "members": true, "peering": peering, "sessions": true,
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			flags := []string{"--consul.server=" + server.URL()}
-			if tc.policy != "" {
-				token, err := c.NewToken(t.Context(), tc.policy)
-				harness.Must(t, err)
-				flags = append(flags, "--consul.token-file="+harness.Secret(t, token))
-			}
-			e := harness.StartExporter(t, nil, flags...)
-			s := e.Scrape(t)
-			if _, want := tc.want[summary("passing")]; want {
-				e.ScrapeUntil(t, time.Minute, "Consul to have made its summary", func(s harness.Samples) bool { return told(s, "passing") })
-			}
-			marks := make(map[*consultest.Agent]int)
-			for _, a := range c.Agents() {
-				marks[a] = a.LogMark()
-			}
-			for range 10 {
-				s = e.Scrape(t)
-			}
-			s.Expect(t, tc.want)
-			if got := told(s, "critical") && told(s, "maintenance"); got != tc.maintenance {
-				t.Errorf("Consul's summary says what is in maintenance: %v; want %v", got, tc.maintenance)
-			}
-			if got := slices.Compact(s.Labels("consul_catalog_service_instances", "service_name")); !slices.Equal(got, tc.services) {
-				t.Errorf("services are %q; want %q", got, tc.services)
-			}
-			for _, a := range c.Agents() {
-				harness.ExpectQuiet(t, a, marks[a])
-			}
-		})
+		want[collectorSuccess(name)], want[collectorSupported(name)] = zeroOrOne(has), zeroOrOne(has)
 	}
+	p.e.Await(p.T, want, `consul_catalog_kv{key="limits/word"`, "consul_license_", "consul_acl_replication_last_",
+		"consul_peering_last_heartbeat_timestamp_seconds")
 }
 
-// The rates of RPC are those of what clients do, whichever agent is asked and whether or not gauges carry the host's name.
-func TestTelemetry(t *testing.T) {
-	t.Parallel()
-	for _, hostname := range []bool{true, false} {
-		t.Run(fmt.Sprintf("host name %v", hostname), func(t *testing.T) {
-			t.Parallel()
-			c := consultest.Start(t, consultest.Options{Servers: 1, Clients: 1, Config: map[string]any{
-				"telemetry": map[string]any{"disable_hostname": !hostname},
-			}})
-			server := harness.StartExporter(t, nil, "--consul.server="+c.Servers[0].URL())
-			client := harness.StartExporter(t, nil, "--consul.server="+c.Clients[0].URL())
-			const perSecond, blocking = 20, 5
-			load(t, c.Clients[0], perSecond, blocking)
-			s := server.ScrapeUntil(t, 6*harness.TelemetryInterval, "the server has measured the load", func(s harness.Samples) bool {
-				rate := s[`consul_agent_rpc_requests_per_second{server="server-1"}`]
-				return rate > 0.9*perSecond && s[`consul_agent_rpc_queries_blocking{server="server-1"}`] >= blocking
-			})
-			s.Expect(t, harness.Samples{
-				`consul_agent_rpc_request_errors_per_second{server="server-1"}`:      0,
-				`consul_agent_rpc_rate_limit_exceeded_per_second{server="server-1"}`: 0,
-				`consul_agent_client_rpc_failed_per_second{server="server-1"}`:       0,
-			})
-			for _, family := range []string{"memory_alloc_bytes", "memory_sys_bytes", "goroutines", "gc_pause_seconds_total"} {
-				if v := s[`consul_agent_`+family+`{server="server-1"}`]; v <= 0 || math.IsNaN(v) {
-					t.Errorf("consul_agent_%s = %v; want more than 0", family, v)
-				}
-			}
-			s = client.Scrape(t)
-			if rate := s[`consul_agent_client_rpc_per_second{server="client-1"}`]; rate < 0.9*perSecond {
-				t.Errorf("the client sent %v requests per second; want %v at least", rate, perSecond)
-			}
-			s.ExpectNone(t, "consul_agent_rpc_", "consul_agent_raft_")
-		})
+// hasMesh reports whether this Consul has a service mesh. Before 1.14 it is off by default.
+func (p *play) hasMesh() bool {
+	p.Helper()
+	_, _, err := p.asked.Client().Agent().ConnectCARoots(nil)
+	if err != nil && !strings.Contains(err.Error(), "must be enabled") {
+		p.Errorf("roots of the mesh: %v", err)
 	}
+	return err == nil
 }
 
-// load reads from an agent until the test ends: so many requests per second, and so many blocking queries that begin anew all the time.
-func load(t *testing.T, a *consultest.Agent, perSecond, blocking int) {
-	t.Helper()
-	get := func(query string) {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, a.URL()+query, http.NoBody)
-		if err != nil {
-			return
-		}
-		if resp, err := http.DefaultClient.Do(req); err == nil {
-			_ = resp.Body.Close()
-		}
+// expectFactsWithoutLeader: what only the leader tells is not asked for, and the rest is there.
+func (p *play) expectFactsWithoutLeader() {
+	mesh := zeroOrOne(p.hasMesh())
+	p.e.Await(p.T, harness.Samples{"consul_raft_leader": 0})
+	p.e.Await(p.T, harness.Samples{
+		"consul_sessions":                       2,
+		`consul_catalog_kv{key="limits/count"}`: 42,
+		collectorSuccess("acl"):                 0,
+		collectorSuccess("catalog"):             1,
+		collectorSuccess("connect"):             mesh,
+		collectorSuccess("kv"):                  1,
+		collectorSuccess("members"):             1,
+		collectorSuccess("peering"):             0,
+		collectorSuccess("sessions"):            1,
+	}, "consul_acl_replication_", "consul_peering_state")
+	settled := p.asked.LogMark()
+	for range 5 {
+		p.e.Scrape(p.T)
 	}
-	done := make(chan struct{})
-	for range blocking + 1 { // Of these one is always between two queries.
-		go func() {
-			for t.Context().Err() == nil {
-				get("/v1/catalog/nodes?index=1000000&wait=2s")
-			}
-			done <- struct{}{}
-		}()
-	}
-	go func() {
-		ticker := time.NewTicker(time.Second / time.Duration(perSecond))
-		defer ticker.Stop()
-		for t.Context().Err() == nil {
-			<-ticker.C
-			get("/v1/catalog/services")
-		}
-		done <- struct{}{}
-	}()
-	t.Cleanup(func() { // By then the context has ended.
-		for range blocking + 2 {
-			<-done
-		}
-	})
+	p.expectUnnoticed(p.asked, settled, "/v1/")
 }
+

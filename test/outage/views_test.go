@@ -4,13 +4,18 @@
 package outage_test
 
 import (
+	"encoding/json"
 	"fmt"
-	"maps"
+	"html"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
@@ -19,178 +24,183 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// The status page, the metrics and the command check say the same of a cluster, whatever is wrong with it.
-func TestViewsAgree(t *testing.T) {
-	t.Parallel()
-	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1, Config: harness.KeepDead()})
-	leader := harness.LeaderOf(t, c)
-	harness.Must(t, c.WaitSynced(t.Context()))
-	followers := harness.Others(c, leader)
-	asked, client := followers[0], c.Clients[0]
-	e := harness.StartExporter(t, nil, "--consul.server="+asked.URL())
-	e.ScrapeUntilUp(t, harness.PlainPorts, c.Servers...)
+// An outlook is what all views show of a cluster: the metrics, the status page, its JSON, and the check command's text, JSON and exit code.
+type outlook struct {
+	level status.Level
+	// sentence is a regular expression for the whole verdict without the time since when the leader leads.
+	sentence string
+	// problems are all of them, in their order: the alert and the server.
+	problems []string
+	// missing is everything that could not be found out; nil if that does not matter.
+	missing []string
+	// metrics are some that the page does not have, and unwanted are the beginnings of series that there must not be.
+	metrics  harness.Samples
+	unwanted []string
+}
 
-	t.Run("healthy", func(t *testing.T) {
-		expectAgreement(t, e, asked, status.LevelHealthy)
-	})
-	t.Run("a service is down and a node in maintenance", func(t *testing.T) {
-		harness.RegisterInAllStates(t, client.Client().Agent())
-		expectAgreement(t, e, asked, status.LevelDegraded, "ConsulServiceDown")
-		harness.Must(t, client.Client().Agent().EnableNodeMaintenance("a test"))
-		expectAgreement(t, e, asked, status.LevelHealthy)
-		harness.Must(t, client.Client().Agent().DisableNodeMaintenance())
-		harness.Must(t, client.Client().Agent().ServiceDeregister("db-1"))
-	})
-	t.Run("a follower hangs", func(t *testing.T) {
-		harness.Must(t, followers[1].Stop())
-		expectAgreement(t, e, asked, status.LevelDegraded, "ConsulServerHung "+followers[1].Name, "ConsulQuorumAtRisk")
-		harness.Must(t, followers[1].Continue())
-		expectAgreement(t, e, asked, status.LevelHealthy)
-	})
-	t.Run("the leader is killed", func(t *testing.T) {
-		harness.Must(t, leader.Kill())
-		expectAgreement(t, e, asked, status.LevelDegraded, "ConsulServerDown "+leader.Name, "ConsulQuorumAtRisk")
-	})
-	t.Run("the quorum is lost", func(t *testing.T) {
-		harness.Must(t, followers[1].Kill())
-		down := []string{"ConsulServerDown " + leader.Name, "ConsulServerDown " + followers[1].Name}
-		slices.Sort(down)
-		expectAgreement(t, e, asked, status.LevelCritical, append([]string{"ConsulQuorumLost"}, down...)...)
+// healthy is what views show of three servers when nothing is wrong.
+func healthy(*play) outlook {
+	return outlook{
+		level: status.LevelHealthy, missing: []string{}, sentence: `3 of 3 voters answer, quorum is 2, server-[123] leads; one more may fail\.`,
+		metrics: harness.Samples{"consul_cluster_failure_margin": 1},
+	}
+}
+
+// expect waits until all views show this. The check command remembers nothing: it is not compared with an exporter that does.
+func (p *play) expect(e *harness.Exporter, check bool, want outlook) {
+	p.Helper()
+	harness.WaitFor(p.T, 90*time.Second, "all views to show the same", func() string {
+		return strings.Join(p.differences(e, check, want), "\n")
 	})
 }
 
-func TestViewsAgree_AgentDead(t *testing.T) {
-	t.Parallel()
-	c := consultest.Start(t, consultest.Options{Servers: 1, Clients: 1})
-	harness.LeaderOf(t, c)
-	agent := c.Clients[0]
-	knows := harness.StartExporter(t, nil, "--consul.server="+agent.URL())
-	expectAgreement(t, knows, agent, status.LevelHealthy)
-	harness.Must(t, agent.Kill())
-	// One that has asked the agent before knows the servers, and goes on asking them; check has no memory.
-	expectAgreement(t, knows, nil, status.LevelDegraded, "ConsulAgentUnreachable "+agent.Name)
-	knowsNothing := harness.StartExporter(t, nil, "--consul.server="+agent.URL())
-	expectAgreement(t, knowsNothing, agent, status.LevelUnknown, "ConsulAgentUnreachable")
+// differences are those between the views, and between them and what is wanted.
+func (p *play) differences(e *harness.Exporter, check bool, want outlook) []string {
+	p.Helper()
+	page := e.FreshStatus(p.T)
+	differences := []string{
+		cmp.Diff(top(&page), topOfPage(e.Page(p.T, "/", http.StatusOK))),
+	}
+	if !regexp.MustCompile("^" + want.sentence + "$").MatchString(withoutSince(page.Verdict)) {
+		differences = append(differences, fmt.Sprintf("the verdict is %q; want %q", page.Verdict, want.sentence))
+	}
+	differences = append(differences, cmp.Diff(want.level, page.Level),
+		cmp.Diff(want.problems, harness.AlertsOf(page), cmpopts.EquateEmpty()))
+	if want.missing != nil {
+		differences = append(differences, cmp.Diff(want.missing, missingOf(&page), cmpopts.EquateEmpty()))
+	}
+	s := e.Scrape(p.T)
+	differences = append(differences, s.Differences(metricsOf(&page))...)
+	differences = append(differences, s.Differences(want.metrics)...)
+	differences = append(differences, s.Unwanted(want.unwanted...)...)
+	if check {
+		differences = append(differences, p.checkDiffers(&page)...)
+	}
+	return slices.DeleteFunc(differences, func(d string) bool { return d == "" })
 }
 
-func TestViewsAgree_SplitBrain(t *testing.T) {
-	t.Parallel()
-	c := consultest.Start(t, consultest.Options{Servers: 2, Bootstrap: consultest.BootstrapAlone})
-	harness.Must(t, c.Join(t.Context(), c.Servers[0], c.Servers[1]))
-	e := harness.StartExporter(t, nil, "--consul.server="+c.Servers[0].URL())
-	expectAgreement(t, e, c.Servers[0], status.LevelCritical, "ConsulSplitBrain")
+// momentary is what differs between two looks at the same cluster.
+var momentary = cmp.Options{
+	cmpopts.IgnoreFields(status.View{}, "Time", "Seconds", "Verdict"),
+	cmpopts.IgnoreFields(status.LeadershipStatus{}, "Since"),
+	cmpopts.IgnoreFields(status.ConsistentReadStatus{}, "Seconds"),
+	cmpopts.IgnoreFields(status.ServerStatus{}, "Term", "LastLogIndex", "LogLag", "LastContactSeconds"),
+	cmpopts.IgnoreFields(status.PortStatus{}, "Seconds", "Error"),
+	cmpopts.IgnoreFields(status.Missing{}, "Reason"),
 }
 
-func TestViewsAgree_ACL(t *testing.T) {
-	t.Parallel()
-	c := consultest.Start(t, consultest.Options{Servers: 3, ACL: true})
-	e := harness.StartExporter(t, nil, "--consul.server="+c.Servers[0].URL())
-	expectAgreement(t, e, c.Servers[0], status.LevelDegraded, "ConsulCollectorRefused")
+// checkDiffers compares the page with the check command.
+func (p *play) checkDiffers(page *status.View) []string {
+	p.Helper()
+	code, checked := statusOf(p.T, p.asked, p.args...)
+	textCode, text, stderr := harness.CheckOf(p.T, p.asked, p.args...)
+	return []string{
+		cmp.Diff([]int{cli.LevelCodes[page.Level], cli.LevelCodes[page.Level]}, []int{code, textCode}),
+		cmp.Diff(*page, checked, momentary),
+		cmp.Diff(withoutSince(top(page)), top(&checked)),
+		cmp.Diff(top(&checked), topOfText(text)),
+		stderr,
+	}
 }
 
-// expectAgreement waits until the page says this about the cluster, and the metrics of a scrape and the command check after it say the same.
-// The problems are alerts, with the server if they are about one; those that a busy machine has as well do not count. Check asks this agent,
-// and is not compared without one.
-func expectAgreement(t *testing.T, e *harness.Exporter, asked *consultest.Agent, level status.Level, problems ...string) {
+// statusOf runs the check command and returns what it says in JSON.
+func statusOf(t *testing.T, a *consultest.Agent, args ...string) (code int, v status.View) {
 	t.Helper()
-	for deadline := time.Now().Add(90 * time.Second); ; {
-		st := e.FreshStatus(t)
-		differences := metricsDiffer(&st, e.Scrape(t))
-		if asked != nil {
-			code, checked := statusOf(t, asked)
-			differences = append(differences, checkDiffers(&st, code, &checked)...)
-		}
-		if got := harness.AlertsOf(st); st.Level != level || len(problems) > 0 && !containsAll(got, problems) {
-			differences = append(differences, fmt.Sprintf("the page says %s: %s, %q; want %s and %q", st.Level, st.Verdict, got, level, problems))
-		}
-		if len(differences) == 0 {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("they do not agree:\n%s", strings.Join(differences, "\n"))
-		}
+	code, stdout, stderr := harness.CheckOf(t, a, append(args, "--output=json")...)
+	if err := json.Unmarshal([]byte(stdout), &v); err != nil || stderr != "" {
+		t.Fatalf("check printed %q and %q, which is not JSON: %v", stdout, stderr, err)
 	}
+	return code, v
 }
 
-func containsAll(list, wanted []string) bool {
-	return !slices.ContainsFunc(wanted, func(w string) bool { return !slices.Contains(list, w) })
-}
-
-// checkDiffers compares the page with what the command check says and returns.
-func checkDiffers(page *status.View, code int, checked *status.View) []string {
-	var differences []string
-	differ := func(what string, page, check any) {
-		if page, check := fmt.Sprint(page), fmt.Sprint(check); page != check {
-			differences = append(differences, fmt.Sprintf("%s: the page says %s, check says %s", what, page, check))
-		}
+// top is what every view for people has: the level, the verdict, and the problems.
+func top(v *status.View) string {
+	lines := []string{string(v.Level) + ": " + v.Verdict}
+	for _, p := range v.Problems {
+		lines = append(lines, string(p.Severity)+": "+p.Alert+": "+p.Text)
 	}
-	differ("level", page.Level, checked.Level)
-	differ("exit code", cli.LevelCodes[page.Level], code)
-	// Only who has watched the election knows since when the leader leads.
-	since := regexp.MustCompile(` since [^;,]+`)
-	differ("verdict", since.ReplaceAllString(page.Verdict, ""), checked.Verdict)
-	differ("problems", harness.AlertsOf(*page), harness.AlertsOf(*checked))
-	differ("missing", missingOf(page), missingOf(checked))
-	return differences
+	return strings.Join(lines, "\n")
 }
 
-func missingOf(st *status.View) []string {
-	var what []string
-	for _, m := range st.Missing {
+var (
+	pageHead    = regexp.MustCompile(`<strong class="level">(.*?)</strong></p>\s*<h1>(.*?)</h1>`)
+	pageProblem = regexp.MustCompile(`<li class="\w+"><strong>(\w+)</strong> <span>(.*?)</span> <a href="[^"]+">(\w+)</a></li>`)
+	continued   = regexp.MustCompile(`\n {9,}`) // Long lines are.
+	textProblem = regexp.MustCompile(`(?m)^  (critical|warning|info) +(Consul\w+) +(.*\S) *$`)
+	since       = regexp.MustCompile(` since [^;,\n]+`)
+)
+
+func topOfPage(page string) string {
+	text := pageHead.FindString(page)
+	lines := []string{pageHead.ReplaceAllString(text, "$1: $2")}
+	for _, problem := range pageProblem.FindAllString(page, -1) {
+		lines = append(lines, pageProblem.ReplaceAllString(problem, "$1: $3: $2"))
+	}
+	return html.UnescapeString(strings.Join(lines, "\n"))
+}
+
+func topOfText(text string) string {
+	text = continued.ReplaceAllString(text, " ")
+	head, _, _ := strings.Cut(text, "\n")
+	lines := []string{strings.Replace(head, "  ", ": ", 1)}
+	for _, problem := range textProblem.FindAllString(text, -1) {
+		lines = append(lines, textProblem.ReplaceAllString(problem, "$1: $2: $3"))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// withoutSince leaves out since when the leader leads, which only those know who saw the election.
+func withoutSince(text string) string { return since.ReplaceAllString(text, "") }
+
+func missingOf(v *status.View) (what []string) {
+	for _, m := range v.Missing {
 		what = append(what, m.What)
 	}
 	return what
 }
 
-// metricsDiffer compares the page with the metrics of a scrape.
-func metricsDiffer(st *status.View, s harness.Samples) []string {
-	want := harness.Samples{"consul_up": zeroOrOne(*st.Agent.Up)}
-	if q := st.Quorum; q != nil {
+// metricsOf are the metrics that say what the page says.
+func metricsOf(v *status.View) harness.Samples {
+	want := harness.Samples{"consul_up": zeroOrOne(*v.Agent.Up)}
+	if q := v.Quorum; q != nil {
 		want["consul_cluster_voters"] = float64(q.Voters)
 		want["consul_cluster_quorum"] = float64(q.Needed)
 		want["consul_cluster_reachable_voters"] = float64(q.Reachable)
 		want["consul_cluster_failure_margin"] = float64(*q.Margin)
 	}
-	if l := st.Leadership; l != nil {
+	if l := v.Leadership; l != nil {
 		want["consul_cluster_leaders"] = float64(len(l.Leaders))
 		want["consul_cluster_reported_leaders"] = float64(len(l.Reported))
 		want["consul_cluster_servers_without_leader"] = float64(l.WithoutLeader)
 		want["consul_cluster_raft_configurations"] = float64(l.Configurations)
 	}
-	if r := st.ConsistentRead; r != nil {
+	if r := v.ConsistentRead; r != nil {
 		want["consul_cluster_consistent_read_success"] = zeroOrOne(r.OK)
 	}
-	if a := st.Autopilot; a != nil {
+	if a := v.Autopilot; a != nil {
 		want["consul_autopilot_cluster_healthy"] = zeroOrOne(a.Healthy)
 		want["consul_autopilot_cluster_failure_tolerance"] = float64(a.FailureTolerance)
 	}
-	if cat := st.Catalog; cat != nil {
-		want["consul_catalog_nodes"] = float64(cat.Nodes)
-		want["consul_catalog_services"] = float64(cat.Services)
-		for _, service := range cat.Failing {
-			want[fmt.Sprintf("consul_catalog_service_instances{service_name=%q,status=\"critical\"}", service.Name)] = float64(service.Critical)
+	if c := v.Catalog; c != nil {
+		want["consul_catalog_nodes"] = float64(c.Nodes)
+		want["consul_catalog_services"] = float64(c.Services)
+		for _, s := range c.Failing {
+			want[fmt.Sprintf("consul_catalog_service_instances{service_name=%q,status=%q}", s.Name, "critical")] = float64(s.Critical)
 		}
 	}
-	for _, pool := range st.Members {
+	for _, pool := range v.Members {
 		for status, n := range pool.ByStatus {
 			want[fmt.Sprintf("consul_serf_member_count{pool=%q,status=%q}", pool.Pool, status)] = float64(n)
 		}
 	}
-	maps.Copy(want, serverSamples(st.Servers))
-	return differencesOf(want, s)
-}
-
-// serverSamples are the metrics that say what the page says of these servers.
-func serverSamples(servers []status.ServerStatus) harness.Samples {
-	want := make(harness.Samples)
-	for _, server := range servers {
-		if server.HasLeader != nil {
-			want[fmt.Sprintf("consul_server_raft_has_leader{server=%q}", server.Name)] = zeroOrOne(*server.HasLeader)
-			want[fmt.Sprintf("consul_server_raft_is_leader{server=%q}", server.Name)] = zeroOrOne(server.RaftState == cluster.RaftLeader)
+	for _, s := range v.Servers {
+		if s.HasLeader != nil {
+			want[fmt.Sprintf("consul_server_raft_has_leader{server=%q}", s.Name)] = zeroOrOne(*s.HasLeader)
+			want[fmt.Sprintf("consul_server_raft_is_leader{server=%q}", s.Name)] = zeroOrOne(s.RaftState == cluster.RaftLeader)
 		}
-		for _, p := range server.Ports {
-			up := p.Up != nil && *p.Up
-			want[fmt.Sprintf("consul_port_up{port=\"%d\",protocol=%q,server=%q,transport=%q}", p.Port, p.Protocol, server.Name, p.Transport)] = zeroOrOne(up)
+		for _, p := range s.Ports {
+			port := harness.Port(p.Port, string(p.Protocol), p.Transport)
+			want[port.Series("consul_port_up", &consultest.Agent{Name: s.Name})] = zeroOrOne(p.Up != nil && *p.Up)
 		}
 	}
 	return want
@@ -201,15 +211,4 @@ func zeroOrOne(b bool) float64 {
 		return 1
 	}
 	return 0
-}
-
-// differencesOf says which of these series have another value, or are not there.
-func differencesOf(want, got harness.Samples) []string {
-	var differences []string
-	for _, series := range slices.Sorted(maps.Keys(want)) {
-		if value, ok := got[series]; !ok || value != want[series] {
-			differences = append(differences, fmt.Sprintf("%s: the page says %v, the metrics say %v (there: %v)", series, want[series], value, ok))
-		}
-	}
-	return differences
 }
