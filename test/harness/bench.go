@@ -13,7 +13,8 @@ import (
 )
 
 const (
-	// MinScrapes is how many scrapes a size has at least: in its usual second a benchmark has but two or three of the largest.
+	// MinScrapes is how many scrapes a size has at least: in its usual second a benchmark has but two or three of the
+	// largest.
 	MinScrapes = 15
 	// InstancesPerNode is a guess at what is usual.
 	InstancesPerNode = 25

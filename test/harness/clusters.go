@@ -32,7 +32,9 @@ func ServerSeries(family string, a *consultest.Agent) string {
 
 // Others returns the servers but those given.
 func Others(c *consultest.Cluster, without ...*consultest.Agent) []*consultest.Agent {
-	return slices.DeleteFunc(slices.Clone(c.Servers), func(a *consultest.Agent) bool { return slices.Contains(without, a) })
+	return slices.DeleteFunc(slices.Clone(c.Servers), func(a *consultest.Agent) bool {
+		return slices.Contains(without, a)
+	})
 }
 
 // LeaderOf waits for a leader and returns it.
@@ -47,8 +49,8 @@ func LeaderOf(t *testing.T, c *consultest.Cluster) *consultest.Agent {
 	return leader
 }
 
-// KeepDead keeps Consul's autopilot from taking a server that failed out of the cluster, which it does some seconds later and
-// which changes the number of voters.
+// KeepDead keeps Consul's autopilot from taking a server that failed out of the cluster, which it does some seconds
+// later and which changes the number of voters.
 func KeepDead() map[string]any {
 	return map[string]any{"autopilot": map[string]any{"cleanup_dead_servers": false}}
 }
@@ -67,8 +69,9 @@ func Must(tb testing.TB, err error) {
 	}
 }
 
-// ByExporter reports whether a line is about a request of the exporter. All of its connections come from 127.0.0.1, but so do those with
-// which a server's gossip makes sure that a member is gone, and those of the test when it waits for a new token.
+// ByExporter reports whether a line is about a request of the exporter. All of its connections come from 127.0.0.1,
+// but so do those with which a server's gossip makes sure that a member is gone, and those of the test when it waits
+// for a new token.
 func ByExporter(line consultest.LogLine) bool {
 	return strings.Contains(line.Raw, "127.0.0.1:") && !strings.Contains(line.Message, "Failed fallback TCP ping") &&
 		!strings.Contains(line.Raw, "/v1/acl/token/self")

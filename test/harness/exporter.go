@@ -30,8 +30,8 @@ type Exporter struct {
 	Result error
 }
 
-// StartExporter starts the exporter on a free port and ends it, in good order, with the test. It is this test binary, with the
-// race detector if the tests have it.
+// StartExporter starts the exporter on a free port and ends it, in good order, with the test. It is this test binary,
+// with the race detector if the tests have it.
 func StartExporter(t *testing.T, env []string, args ...string) *Exporter {
 	t.Helper()
 	return StartBinary(t, os.Args[0], env, args...)
@@ -203,7 +203,8 @@ func Soon(t *testing.T) context.Context {
 	return ctx
 }
 
-// processLog is what a process has written to its standard error: a file, so that all that it logged before it answered is there with the answer.
+// processLog is what a process has written to its standard error: a file, so that all that it logged before it
+// answered is there with the answer.
 type processLog struct{ path string }
 
 func (l processLog) String() string {

@@ -25,9 +25,9 @@ import (
 // AsExporter makes the test binary be the exporter, so that the tests run the real program in a process of its own.
 const AsExporter = "TEST_AS_EXPORTER"
 
-// Main runs the tests of a package in the top folder of the project, so that a path is the same in a test and in the project, and without
-// the variables of the person who runs them that configure Consul or the exporter. If a test has started the test binary as the exporter,
-// it is the exporter instead.
+// Main runs the tests of a package in the top folder of the project, so that a path is the same in a test and in the
+// project, and without the variables of the person who runs them that configure Consul or the exporter. If a test has
+// started the test binary as the exporter, it is the exporter instead.
 func Main(m *testing.M) {
 	if os.Getenv(AsExporter) != "" {
 		os.Exit(cli.Run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
@@ -39,7 +39,8 @@ func Main(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// enterTopFolder changes to the top folder, and makes os.Args[0], which the tests start, a path that does not depend on the folder.
+// enterTopFolder changes to the top folder, and makes os.Args[0], which the tests start, a path that does not depend
+// on the folder.
 func enterTopFolder() error {
 	binary, err := os.Executable()
 	if err != nil {

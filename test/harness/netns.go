@@ -15,13 +15,15 @@ import (
 	"testing"
 )
 
-// outsideNamespace is the variable in which `make e2e` tells the network namespace it was started in, as /proc has it.
+// outsideNamespace is the variable in which `make e2e` tells the network namespace it was started in, as /proc has
+// it.
 const outsideNamespace = "E2E_OUTSIDE_NETNS"
 
 // RequireNamespace fails the test unless it has a network namespace for itself: it changes the packet filter.
 func RequireNamespace(t *testing.T) {
 	t.Helper()
-	const remedy = "these tests change the packet filter; run them with 'make e2e', which gives them a network namespace of their own"
+	const remedy = "these tests change the packet filter; " +
+		"run them with 'make e2e', which gives them a network namespace of their own"
 	own, err := os.Readlink("/proc/self/ns/net")
 	if err != nil {
 		t.Fatalf("%v: %s", err, remedy)
@@ -41,8 +43,8 @@ func RequireNamespace(t *testing.T) {
 	}
 }
 
-// A PacketFilter are rules, in force until they are lifted or the test ends. Several may be in force at one time. The servers' peers do
-// not notice rules about the exporter: unlike it, Consul's agents send from their own addresses.
+// A PacketFilter are rules, in force until they are lifted or the test ends. Several may be in force at one time. The
+// servers' peers do not notice rules about the exporter: unlike it, Consul's agents send from their own addresses.
 type PacketFilter struct {
 	table  string
 	lifted bool
@@ -53,8 +55,8 @@ var filters atomic.Int64
 
 // FilterIncoming puts rules in force, each an nftables expression and its verdict.
 //
-// They apply to what comes in, not to what goes out: a packet dropped on its way out is an error of the sending program's system
-// call, and that is not how it is between hosts.
+// They apply to what comes in, not to what goes out: a packet dropped on its way out is an error of the sending
+// program's system call, and that is not how it is between hosts.
 func FilterIncoming(t *testing.T, rules ...string) *PacketFilter {
 	t.Helper()
 	f := &PacketFilter{table: fmt.Sprintf("inet consul_cluster_exporter_e2e_%d", filters.Add(1))}

@@ -51,12 +51,23 @@ var (
 	SecurePorts = append(slices.Clone(ServerPorts), PortID{8501, "https", "tcp"})
 )
 
+// PortSamples has this value for each of the ports.
+func PortSamples(family string, value float64, ports []PortID, agents ...*consultest.Agent) Samples {
+	s := make(Samples)
+	for _, a := range agents {
+		for _, p := range ports {
+			s[p.Series(family, a)] = value
+		}
+	}
+	return s
+}
+
 // ExpectPorts fails unless exactly these ports of the agents are there, up and verified.
 func (s Samples) ExpectPorts(t *testing.T, ports []PortID, agents ...*consultest.Agent) {
 	t.Helper()
-	up := portSamples("consul_port_up", ports, agents)
+	up := PortSamples("consul_port_up", 1, ports, agents...)
 	s.Expect(t, up)
-	s.Expect(t, portSamples("consul_port_protocol_verified", ports, agents))
+	s.Expect(t, PortSamples("consul_port_protocol_verified", 1, ports, agents...))
 	for series := range s {
 		if _, wanted := up[series]; !wanted && strings.HasPrefix(series, "consul_port_up{") {
 			t.Errorf("%s is there; want no such port", series)
@@ -64,22 +75,11 @@ func (s Samples) ExpectPorts(t *testing.T, ports []PortID, agents ...*consultest
 	}
 }
 
-// ScrapeUntilUp scrapes until all ports of the agents are up. Those of a young server are not: it has no certificate for gRPC
-// before there is a leader and an authority.
+// ScrapeUntilUp scrapes until all ports of the agents are up. Those of a young server are not: it has no certificate
+// for gRPC before there is a leader and an authority.
 func (e *Exporter) ScrapeUntilUp(t *testing.T, ports []PortID, agents ...*consultest.Agent) Samples {
 	t.Helper()
-	return e.Await(t, portSamples("consul_port_up", ports, agents))
-}
-
-// portSamples are 1 for each of the ports.
-func portSamples(family string, ports []PortID, agents []*consultest.Agent) Samples {
-	s := make(Samples)
-	for _, a := range agents {
-		for _, p := range ports {
-			s[p.Series(family, a)] = 1
-		}
-	}
-	return s
+	return e.Await(t, PortSamples("consul_port_up", 1, ports, agents...))
 }
 
 // Secret writes a file that only its owner may read.
@@ -92,5 +92,7 @@ func Secret(t *testing.T, content string) (path string) {
 
 // TLSFlags are for the agent's API and, by default, for port 8300.
 func TLSFlags(c *consultest.Cluster) []string {
-	return []string{"--consul.ca-file=" + c.CACert, "--consul.cert-file=" + c.ClientCert, "--consul.key-file=" + c.ClientKey}
+	return []string{
+		"--consul.ca-file=" + c.CACert, "--consul.cert-file=" + c.ClientCert, "--consul.key-file=" + c.ClientKey,
+	}
 }

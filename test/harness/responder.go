@@ -47,14 +47,15 @@ func Voters(t *testing.T, a *consultest.Agent) []string {
 // WaitFailed waits until Serf calls a server failed, on all others that run.
 func WaitFailed(t *testing.T, c *consultest.Cluster, failed *consultest.Agent) {
 	t.Helper()
+	const statusFailed = 4
+	isFailed := func(m *api.AgentMember) bool { return m.Name == failed.Name && m.Status == statusFailed }
 	for _, a := range Others(c, failed) {
-		if !a.Running() {
-			continue
+		if a.Running() {
+			WaitTrue(t, failed.Name+" to have failed for "+a.Name, func() bool {
+				members, err := a.Client().Agent().Members(false)
+				return err == nil && slices.ContainsFunc(members, isFailed)
+			})
 		}
-		WaitTrue(t, failed.Name+" to have failed for "+a.Name, func() bool {
-			members, err := a.Client().Agent().Members(false)
-			return err == nil && slices.ContainsFunc(members, func(m *api.AgentMember) bool { return m.Name == failed.Name && m.Status == 4 })
-		})
 	}
 }
 
@@ -91,14 +92,14 @@ type RunningResponder struct {
 // StartResponder starts one with these rules, for a cluster of so many servers.
 func StartResponder(t *testing.T, consul string, servers int, rules string, flags ...string) *RunningResponder {
 	t.Helper()
-	dir := t.TempDir()
-	file := filepath.Join(dir, "responder.yml")
-	history := filepath.Join(dir, "history.jsonl")
-	Must(t, os.WriteFile(file, fmt.Appendf(nil, "expected_servers: %d\nmax_per_hour: 100\nhistory: {file: history.jsonl}\nrules:\n%s", servers, rules), 0o600))
-	args := append([]string{"responder", "--config.file=" + file, "--consul.server=" + consul}, flags...)
+	config := fmt.Sprintf("expected_servers: %d\nmax_per_hour: 100\nhistory: {file: history.jsonl}\nrules:\n%s", servers, rules)
+	dir := WriteFiles(t, map[string]string{"responder.yml": config})
+	args := append([]string{
+		"responder", "--config.file=" + filepath.Join(dir, "responder.yml"), "--consul.server=" + consul,
+	}, flags...)
 	var start func() *RunningResponder
 	start = func() *RunningResponder {
-		return &RunningResponder{Launch(t, os.Args[0], nil, args...), history, "", start}
+		return &RunningResponder{Launch(t, os.Args[0], nil, args...), filepath.Join(dir, "history.jsonl"), "", start}
 	}
 	return start()
 }
@@ -140,13 +141,16 @@ func Firing(name string, startsAt time.Time, labels ...string) map[string]any {
 	for pair := range slices.Chunk(labels, 2) {
 		set[pair[0]] = pair[1]
 	}
-	return map[string]any{"status": "firing", "labels": set, "annotations": map[string]string{}, "startsAt": startsAt, "endsAt": time.Time{}}
+	return map[string]any{
+		"status": "firing", "labels": set, "annotations": map[string]string{}, "startsAt": startsAt, "endsAt": time.Time{},
+	}
 }
 
 // Deliver sends alerts as Alertmanager does.
 func (r *RunningResponder) Deliver(t *testing.T, alerts ...map[string]any) {
 	t.Helper()
-	body, err := json.Marshal(map[string]any{"version": "4", "status": "firing", "receiver": "responder", "alerts": alerts})
+	delivery := map[string]any{"version": "4", "status": "firing", "receiver": "responder", "alerts": alerts}
+	body, err := json.Marshal(delivery)
 	Must(t, err)
 	if status, answer := r.Post(t, "application/json", r.Secret, body); status != http.StatusOK {
 		t.Fatalf("delivery: status %d: %s", status, answer)
@@ -156,15 +160,17 @@ func (r *RunningResponder) Deliver(t *testing.T, alerts ...map[string]any) {
 // Post sends a body to where Alertmanager delivers.
 func (r *RunningResponder) Post(t *testing.T, contentType, secret string, body []byte) (status int, answer string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.URL+"/alerts", bytes.NewReader(body))
-	Must(t, err)
-	req.Header.Set("Content-Type", contentType)
-	return r.do(t, req, secret)
+	return r.request(t, http.MethodPost, "/alerts", contentType, secret, body)
 }
 
-// do makes a request with the secret, if it is not empty.
-func (*RunningResponder) do(t *testing.T, req *http.Request, secret string) (status int, answer string) {
+// request makes a request with the secret, if it is not empty.
+func (r *RunningResponder) request(
+	t *testing.T, method, path, contentType, secret string, body []byte,
+) (status int, answer string) {
 	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, r.URL+path, bytes.NewReader(body))
+	Must(t, err)
+	req.Header.Set("Content-Type", contentType)
 	if secret != "" {
 		req.Header.Set("Authorization", "Bearer "+secret)
 	}
@@ -183,9 +189,7 @@ func (r *RunningResponder) Records(t *testing.T, filters ...string) []responder.
 	for pair := range slices.Chunk(filters, 2) {
 		query.Set(pair[0], pair[1])
 	}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.URL+"/history?"+query.Encode(), http.NoBody)
-	Must(t, err)
-	status, body := r.do(t, req, r.Secret)
+	status, body := r.request(t, http.MethodGet, "/history?"+query.Encode(), "", r.Secret, nil)
 	var page struct{ Records []responder.Record }
 	if err := json.Unmarshal([]byte(body), &page); err != nil || status != http.StatusOK {
 		t.Fatalf("history: status %d, %v: %s", status, err, body)
@@ -208,7 +212,8 @@ func (r *RunningResponder) WaitDecision(t *testing.T, filters ...string) respond
 	return decided
 }
 
-// Settle delivers an alert that leads to nothing but a refusal, and waits for that: all that was delivered before is decided on then.
+// Settle delivers an alert that leads to nothing but a refusal, and waits for that: all that was delivered before is
+// decided on then.
 func (r *RunningResponder) Settle(t *testing.T) {
 	t.Helper()
 	name := fmt.Sprintf("Marker%d", time.Now().UnixNano())
@@ -226,26 +231,34 @@ const MarkerRule = `
 // ExpectDecision compares what a decision has of it.
 func ExpectDecision(t *testing.T, r responder.Record, rule string, result responder.Result, reason string) {
 	t.Helper()
-	if r.Rule != rule || r.Result != result || !strings.Contains(strings.Join(append(r.Reasons, r.Error), " "), reason) {
+	if r.Rule != rule || !isDecision(r, result, reason) {
 		t.Errorf("decision: rule %s, result %s, reasons %q, error %q; want rule %s, result %s, and as a reason %q",
 			r.Rule, r.Result, r.Reasons, r.Error, rule, result, reason)
 	}
 }
 
-// Decided delivers an alert, again and again as Alertmanager does, until the rule's decision is this one for this reason: on a busy machine a server
-// may not answer in time, and then it is another one.
-func (r *RunningResponder) Decided(t *testing.T, alert map[string]any, rule string, result responder.Result, reason string) responder.Record {
+func isDecision(r responder.Record, result responder.Result, reason string) bool {
+	return r.Result == result && strings.Contains(strings.Join(append(r.Reasons, r.Error), " "), reason)
+}
+
+// Decided delivers an alert, again and again as Alertmanager does, until the rule's decision is this one for this reason:
+// on a busy machine a server may not answer in time, and then it is another one.
+func (r *RunningResponder) Decided(
+	t *testing.T, alert map[string]any, rule string, result responder.Result, reason string,
+) (last responder.Record) {
 	t.Helper()
-	var last responder.Record
+	acted := []responder.Result{
+		responder.ResultDone, responder.ResultFailed, responder.ResultTimeout, responder.ResultDryRun,
+	}
 	WaitFor(t, actWithin, fmt.Sprintf("rule %s decides %s (%s)", rule, result, reason), func() string {
 		r.Deliver(t, alert)
 		records := r.Records(t, "rule", rule, "limit", "1")
 		if len(records) > 0 {
 			last = records[0]
-			if last.Result == result && strings.Contains(strings.Join(append(last.Reasons, last.Error), " "), reason) {
+			if isDecision(last, result, reason) {
 				return ""
 			}
-			if acted := []responder.Result{responder.ResultDone, responder.ResultFailed, responder.ResultTimeout, responder.ResultDryRun}; slices.Contains(acted, last.Result) {
+			if slices.Contains(acted, last.Result) {
 				ExpectDecision(t, last, rule, result, reason)
 				t.FailNow()
 			}

@@ -16,7 +16,8 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// Samples are the values of a scrape by series, written as name{label="value",...} with the labels in alphabetical order.
+// Samples are the values of a scrape by series, written as name{label="value",...} with the labels in alphabetical
+// order.
 type Samples map[string]float64
 
 // ParseSamples reads the text of a scrape.

@@ -20,8 +20,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// seriesFile has, for each family and each configuration of the table, how many series there are: an exporter that asks nothing is quiet as well.
-// With -update it is written.
+// seriesFile has, for each family and each configuration of the table, how many series there are: an exporter that
+// asks nothing is quiet as well. With -update it is written.
 const seriesFile = "test/outage/testdata/leavesnotrace.txt"
 
 // unsteady are the families whose series come and go with what happens to be measured, logged or answered.
@@ -41,12 +41,14 @@ func countSeries(s harness.Samples) map[string]int {
 	counts := make(map[string]int)
 	for series, value := range s {
 		family, _, _ := strings.Cut(series, "{")
-		if !strings.HasPrefix(family, "consul_") || slices.ContainsFunc(unsteady, func(prefix string) bool { return strings.HasPrefix(family, prefix) }) {
+		comesAndGoes := slices.ContainsFunc(unsteady, func(prefix string) bool { return strings.HasPrefix(family, prefix) })
+		if !strings.HasPrefix(family, "consul_") || comesAndGoes {
 			continue
 		}
 		counts[family]++
 		switch family {
-		case "consul_port_up", "consul_port_protocol_verified", "consul_exporter_collector_success", "consul_exporter_collector_supported":
+		case "consul_port_up", "consul_port_protocol_verified",
+			"consul_exporter_collector_success", "consul_exporter_collector_supported":
 			if value == 1 {
 				counts[family+"==1"]++
 			}
@@ -55,7 +57,8 @@ func countSeries(s harness.Samples) map[string]int {
 	return counts
 }
 
-// expect scrapes until the numbers of series are those of the file, or with -update, until they have settled, and then looks at the ports.
+// expect scrapes until the numbers of series are those of the file, or with -update, until they have settled, and
+// then looks at the ports.
 func (c *seriesCounts) expect(t *testing.T, name string, e *harness.Exporter, scene *quietScene) {
 	t.Helper()
 	c.mu.Lock()
@@ -83,8 +86,8 @@ func (c *seriesCounts) expect(t *testing.T, name string, e *harness.Exporter, sc
 	expectVerified(t, last, scene.verified)
 }
 
-// scrapeUntilSettled scrapes until the numbers of series have not changed for longer than an agent that has started must have been up to be asked
-// for its telemetry.
+// scrapeUntilSettled scrapes until the numbers of series have not changed for longer than an agent that has started
+// must have been up to be asked for its telemetry.
 func scrapeUntilSettled(t *testing.T, e *harness.Exporter) (last harness.Samples) {
 	t.Helper()
 	since := time.Now()

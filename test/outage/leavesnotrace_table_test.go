@@ -18,8 +18,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// quietTable are the configurations in which Consul notices nothing of the exporter. Each has Consul's defaults in all that its name does not say, see
-// asShipped.
+// quietTable are the configurations in which Consul notices nothing of the exporter. Each has Consul's defaults in
+// all that its name does not say, see asShipped.
 var quietTable = []quietRow{
 	{name: "plain", start: plainScene, exits: []int{cli.ExitHealthy}},
 	{name: "secure", start: secureScene(harness.ReadmePolicy), exits: []int{cli.ExitHealthy}},
@@ -38,8 +38,9 @@ var quietTable = []quietRow{
 	{name: "leader hung", start: leaderHungScene, exits: []int{cli.ExitHealthy, cli.ExitDegraded, cli.ExitCritical}},
 }
 
-// asShipped is Consul's default where consultest has another, with more on top of it: patience with a silent leader, and the gRPC port without TLS, which
-// is off. What is left of consultest is that each agent serves clients at an address of its own, for they are on one host.
+// asShipped is Consul's default where consultest has another, with more on top of it: patience with a silent leader,
+// and the gRPC port without TLS, which is off. What is left of consultest is that each agent serves clients at an
+// address of its own, for they are on one host.
 func asShipped(more map[string]any) map[string]any {
 	config := map[string]any{"performance": map[string]any{"raft_multiplier": 5}, "ports": map[string]any{"grpc": -1}}
 	maps.Copy(config, more)
@@ -52,19 +53,23 @@ var (
 	clusterPorts = without(harness.ServerPorts, "grpc_tls", "dns")
 	// Without a leader port 8503 has no certificate, and DNS takes longer to answer than a probe waits.
 	leaderlessPorts = without(shippedPorts, "grpc_tls", "dns")
-	shippedClient   = []harness.PortID{harness.Port(8500, "http", "tcp"), harness.Port(8600, "dns", "tcp"), harness.Port(8600, "dns", "udp")}
+	shippedClient   = []harness.PortID{
+		harness.Port(8500, "http", "tcp"), harness.Port(8600, "dns", "tcp"), harness.Port(8600, "dns", "udp"),
+	}
 )
 
 // without leaves out the ports of some protocols.
 func without(ports []harness.PortID, protocols ...string) []harness.PortID {
-	return slices.DeleteFunc(slices.Clone(ports), func(p harness.PortID) bool { return slices.Contains(protocols, p.Protocol) })
+	return slices.DeleteFunc(slices.Clone(ports), func(p harness.PortID) bool {
+		return slices.Contains(protocols, p.Protocol)
+	})
 }
 
 // longLived is for certificates that nobody has to hear of: those of consultest expire the next day.
 const longLived = 90 * 24 * time.Hour
 
-// startQuiet starts a cluster and waits until everything in it is as it stays: the agents have written what they know of themselves into the catalog, and the
-// servers' gRPC has its certificate of the service mesh, if there is one.
+// startQuiet starts a cluster and waits until everything in it is as it stays: the agents have written what they know
+// of themselves into the catalog, and the servers' gRPC has its certificate of the service mesh, if there is one.
 func startQuiet(t *testing.T, opts consultest.Options) *consultest.Cluster {
 	t.Helper()
 	c := consultest.Start(t, opts)
@@ -89,7 +94,9 @@ func settle(t *testing.T, c *consultest.Cluster) {
 		return ""
 	})
 	for _, a := range c.Servers {
-		harness.WaitFor(t, 2*time.Minute, a.Name+" has a certificate for gRPC", func() string { return withoutCertificate(t, a) })
+		harness.WaitFor(t, 2*time.Minute, a.Name+" has a certificate for gRPC", func() string {
+			return withoutCertificate(t, a)
+		})
 	}
 	harness.WaitFor(t, time.Minute, "autopilot calls the cluster healthy", func() string {
 		health, err := harness.LeaderOf(t, c).Client().Operator().AutopilotServerHealth(nil)
@@ -100,7 +107,8 @@ func settle(t *testing.T, c *consultest.Cluster) {
 	})
 }
 
-// withoutCertificate says why a server has no certificate for gRPC yet, which it gets from the service mesh unless it has one of its own.
+// withoutCertificate says why a server has no certificate for gRPC yet, which it gets from the service mesh unless it
+// has one of its own.
 func withoutCertificate(t *testing.T, a *consultest.Agent) string {
 	t.Helper()
 	self, err := a.Client().Agent().Self()
@@ -142,13 +150,15 @@ func plainScene(t *testing.T) *quietScene {
 func secureScene(policy func(*testing.T) string) func(*testing.T) *quietScene {
 	return func(t *testing.T) *quietScene {
 		t.Helper()
-		c := startQuiet(t, consultest.Options{Servers: 3, Clients: 1, TLS: true, CertLifetime: longLived, GossipKey: gossipKey, ACL: true, Config: asShipped(nil)})
+		c := startQuiet(t, consultest.Options{
+			Servers: 3, Clients: 1, TLS: true, CertLifetime: longLived, GossipKey: gossipKey, ACL: true, Config: asShipped(nil),
+		})
 		args := append(harness.TLSFlags(c), serverFlag(c.Servers[0]), "--serf.encrypt-key-file="+harness.Secret(t, gossipKey))
 		if policy == nil {
 			s := sceneOf(c, nil, args...)
 			s.verified = make(map[*consultest.Agent][]harness.PortID)
 			for _, a := range c.Servers { // It cannot know their names.
-				s.verified[&consultest.Agent{Name: a.HostPort(consultest.PortServer)}] = []harness.PortID{harness.Port(8300, "rpc", "tcp")}
+				s.verified[nameless(a)] = []harness.PortID{harness.Port(8300, "rpc", "tcp")}
 			}
 			return s
 		}
@@ -172,17 +182,21 @@ func meshOffScene(t *testing.T) *quietScene {
 	return sceneOf(c, without(shippedPorts, "grpc_tls"), serverFlag(c.Servers[0])) // Port 8503 has no certificate.
 }
 
-// meshGatewaysScene is the primary of datacenters that find each other through mesh gateways, before there is a second one. The gossip of its WAN pool takes
-// no UDP from outside the pool.
+// meshGatewaysScene is the primary of datacenters that find each other through mesh gateways, before there is a
+// second one. The gossip of its WAN pool takes no UDP from outside the pool.
 func meshGatewaysScene(t *testing.T) *quietScene {
 	t.Helper()
 	c := startQuiet(t, consultest.Options{
 		Servers: 3, TLS: true, CertLifetime: longLived,
-		Config: asShipped(map[string]any{"connect": map[string]any{"enabled": true, "enable_mesh_gateway_wan_federation": true}}),
+		Config: asShipped(map[string]any{
+			"connect": map[string]any{"enabled": true, "enable_mesh_gateway_wan_federation": true},
+		}),
 	})
 	s := sceneOf(c, nil, append(harness.TLSFlags(c), serverFlag(c.Servers[0]))...)
 	for _, a := range c.Servers {
-		s.verified[a] = slices.DeleteFunc(slices.Clone(harness.SecurePorts), func(p harness.PortID) bool { return p == harness.Port(8302, "serf_wan", "udp") })
+		s.verified[a] = slices.DeleteFunc(slices.Clone(harness.SecurePorts), func(p harness.PortID) bool {
+			return p == harness.Port(8302, "serf_wan", "udp")
+		})
 	}
 	return s
 }
@@ -216,19 +230,23 @@ func autoEncryptScene(t *testing.T) *quietScene {
 				"auto_encrypt": map[string]any{"tls": true},
 				"ports":        map[string]any{"http": consultest.PortHTTP, "https": -1, "grpc_tls": -1},
 				"tls": map[string]any{
-					"defaults":     map[string]any{"cert_file": "", "key_file": "", "verify_incoming": false, "verify_outgoing": false},
+					"defaults": map[string]any{
+						"cert_file": "", "key_file": "", "verify_incoming": false, "verify_outgoing": false,
+					},
 					"internal_rpc": map[string]any{"verify_server_hostname": false},
 				},
 			}
 		},
 	})
 	client := c.Clients[0]
-	s := sceneOf(c, clusterPorts, serverFlag(client), "--rpc.ca-file="+c.CACert, "--rpc.cert-file="+c.ClientCert, "--rpc.key-file="+c.ClientKey)
+	s := sceneOf(c, clusterPorts, serverFlag(client),
+		"--rpc.ca-file="+c.CACert, "--rpc.cert-file="+c.ClientCert, "--rpc.key-file="+c.ClientKey)
 	s.verified[client] = shippedClient
 	return s
 }
 
-// gossipHalfScene is a cluster on its way to encrypted gossip: two of three servers have the key already, and still speak and accept plain text.
+// gossipHalfScene is a cluster on its way to encrypted gossip: two of three servers have the key already, and still
+// speak and accept plain text.
 func gossipHalfScene(t *testing.T) *quietScene {
 	t.Helper()
 	c := startQuiet(t, consultest.Options{
@@ -243,7 +261,8 @@ func gossipHalfScene(t *testing.T) *quietScene {
 	return sceneOf(c, shippedPorts, serverFlag(c.Servers[0]), "--serf.encrypt-key-file="+harness.Secret(t, gossipKey))
 }
 
-// tlsHalfScene is a cluster on its way to TLS: two of three servers have certificates already, and nobody insists on them.
+// tlsHalfScene is a cluster on its way to TLS: two of three servers have certificates already, and nobody insists on
+// them.
 func tlsHalfScene(t *testing.T) *quietScene {
 	t.Helper()
 	c := startQuiet(t, consultest.Options{
@@ -251,7 +270,9 @@ func tlsHalfScene(t *testing.T) *quietScene {
 		AgentConfig: func(role string, i int) map[string]any {
 			defaults := map[string]any{"verify_incoming": false, "verify_outgoing": false}
 			if role == "client" || i == 3 {
-				defaults = map[string]any{"verify_incoming": false, "verify_outgoing": false, "ca_file": "", "cert_file": "", "key_file": ""}
+				defaults = map[string]any{
+					"verify_incoming": false, "verify_outgoing": false, "ca_file": "", "cert_file": "", "key_file": "",
+				}
 			}
 			return map[string]any{
 				"ports": map[string]any{"http": consultest.PortHTTP, "https": -1},
@@ -300,7 +321,8 @@ func coldStartScene(t *testing.T) *quietScene {
 	return s
 }
 
-// neverBootstrappedScene is one server of the three that it expects. It starts anew in each period, because what it logs by itself gets less with time.
+// neverBootstrappedScene is one server of the three that it expects. It starts anew in each period, because what it
+// logs by itself gets less with time.
 func neverBootstrappedScene(t *testing.T) *quietScene {
 	t.Helper()
 	c := consultest.Start(t, consultest.Options{Servers: 3, Absent: 2, Config: asShipped(nil)})

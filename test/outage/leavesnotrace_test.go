@@ -22,8 +22,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// Consul notices none of the exporter's scrapes and none of its checks, however it is configured and whatever has happened to it: here in a
-// sample of what TestProveLeavesNoTrace plays.
+// Consul notices none of the exporter's scrapes and none of its checks, however it is configured and whatever has
+// happened to it: here in a sample of what TestProveLeavesNoTrace plays.
 func TestLeavesNoTrace(t *testing.T) {
 	t.Parallel()
 	leaveNoTrace(t, burden{scrapes: 15, checks: 2}, 3)
@@ -32,8 +32,8 @@ func TestLeavesNoTrace(t *testing.T) {
 // A burden is what Consul has to bear in each configuration.
 type burden struct{ scrapes, checks int }
 
-// consulsLastWord is how long Consul may take to log that a request failed, also when nobody waits for it anymore: some 11 s when there is no leader, and
-// 14 s for the peerings.
+// consulsLastWord is how long Consul may take to log that a request failed, also when nobody waits for it anymore:
+// some 11 s when there is no leader, and 14 s for the peerings.
 const consulsLastWord = 15 * time.Second
 
 // leaveNoTrace plays the table, several configurations at one time: they mostly wait.
@@ -64,8 +64,8 @@ type quietRow struct {
 	start func(t *testing.T) *quietScene
 	// exits are the exit codes of the command check: several where Consul's state goes on changing.
 	exits []int
-	// unforeseen are the lines at WARN or above, by what their kind contains, that each server may log once for each process of the exporter, with the
-	// reason why the exporter cannot know beforehand.
+	// unforeseen are the lines at WARN or above, by what their kind contains, that each server may log once for each
+	// process of the exporter, with the reason why the exporter cannot know beforehand.
 	unforeseen map[string]string
 }
 
@@ -77,11 +77,13 @@ type quietScene struct {
 	args []string
 	// verified are the ports that answer in their protocol, in the end.
 	verified map[*consultest.Agent][]harness.PortID
-	// fault breaks the clusters, if that is what the row is about, without asking them anything; heal mends them and waits until they are as before.
+	// fault breaks the clusters, if that is what the row is about, without asking them anything; heal mends them and
+	// waits until they are as before.
 	fault, heal func()
 }
 
-// play scrapes and checks, and compares what the agents logged meanwhile with what they log as well when nobody asks them anything.
+// play scrapes and checks, and compares what the agents logged meanwhile with what they log as well when nobody asks
+// them anything.
 func (row quietRow) play(t *testing.T, b burden, counts *seriesCounts) {
 	t.Helper()
 	s := row.start(t)
@@ -151,12 +153,14 @@ func wait(t *testing.T, d time.Duration) {
 	}
 }
 
-// growth is the least that each of the exporter's gauges was in its first and in its last scrapes: what comes and goes does not count.
+// growth is the least that each of the exporter's gauges was in its first and in its last scrapes: what comes and
+// goes does not count.
 type growth struct{ first, last harness.Samples }
 
 // growing are the gauges that must not grow, and the slack that each has.
 var growing = map[string]float64{
-	"go_goroutines": 8, "process_open_fds": 8, "go_memstats_heap_inuse_bytes": 8 << 20, "process_resident_memory_bytes": 48 << 20,
+	"go_goroutines": 8, "process_open_fds": 8,
+	"go_memstats_heap_inuse_bytes": 8 << 20, "process_resident_memory_bytes": 48 << 20,
 }
 
 // scrapeMany scrapes; each scrape says that the agent is up.
@@ -237,7 +241,8 @@ func raftOf(t *testing.T, a *consultest.Agent) string {
 	return fmt.Sprintf("%s, raft: %q\n", a, peers)
 }
 
-// connections are how many the agents have from the address that the exporter has as well: from it, from this test, and from peers.
+// connections are how many the agents have from the address that the exporter has as well: from it, from this test,
+// and from peers.
 func (s *quietScene) connections(t *testing.T) map[string]int {
 	t.Helper()
 	counts := make(map[string]int)
@@ -267,7 +272,8 @@ type loggedLines struct {
 	latest   string
 }
 
-// fromHere is in the lines about a request that came from the exporter's address, or from this test's, and in no others but those of peers.
+// fromHere is in the lines about a request that came from the exporter's address, or from this test's, and in no
+// others but those of peers.
 const fromHere = "127.0.0.1:"
 
 // logged are the lines at WARN or above since the marks, by kind.
@@ -293,11 +299,14 @@ func (s *quietScene) logged(marks []int) logLines {
 // most is how many of the lines the server has that has the most of them.
 func (l *loggedLines) most() int { return slices.Max(slices.Collect(maps.Values(l.byServer))) }
 
-// expectQuiet fails for what the agents logged beyond what is allowed, and beyond what they log without an exporter, too: they are watched in the same
-// state for as long again, or until all is explained. A kind of lines that Consul writes by itself may come twice as often in one period as in another, and
-// twice more. One that does not name the exporter's address may also come in one and not at all in the other, most of all where something breaks: if the
+// expectQuiet fails for what the agents logged beyond what is allowed, and beyond what they log without an exporter,
+// too: they are watched in the same state for as long again, or until all is explained. A kind of lines that Consul
+// writes by itself may come twice as often in one period as in another, and twice more. One that does not name the
+// exporter's address may also come in one and not at all in the other, most of all where something breaks: if the
 // exporter caused it, each of its processes would have caused one at least.
-func (s *quietScene) expectQuiet(t *testing.T, logged logLines, took time.Duration, processes int, allowed func(kind string) int) {
+func (s *quietScene) expectQuiet(
+	t *testing.T, logged logLines, took time.Duration, processes int, allowed func(kind string) int,
+) {
 	t.Helper()
 	maps.DeleteFunc(logged, func(kind string, l *loggedLines) bool { return l.most() <= allowed(kind) })
 	if len(logged) == 0 {

@@ -18,11 +18,13 @@ import (
 // gossipKey encrypts the gossip of the secure clusters.
 const gossipKey = "pUqJrVyVRj5jsiYEkM/tFQYfWyJIv4s3XkvDwy7Cu5s="
 
-// TestEveryPortSecure is about a cluster in which everything is encrypted and nothing is allowed without a token. It has Consul's defaults in
-// everything else.
+// TestEveryPortSecure is about a cluster in which everything is encrypted and nothing is allowed without a token. It
+// has Consul's defaults in everything else.
 func TestEveryPortSecure(t *testing.T) {
 	t.Parallel()
-	c := consultest.Start(t, consultest.Options{Servers: 3, TLS: true, GossipKey: gossipKey, ACL: true, Config: asShipped(nil)})
+	c := consultest.Start(t, consultest.Options{
+		Servers: 3, TLS: true, GossipKey: gossipKey, ACL: true, Config: asShipped(nil),
+	})
 	policy, key := harness.ReadmePolicy(t), "--serf.encrypt-key-file="
 	flags := func(more ...string) []string { return append(harness.TLSFlags(c), more...) }
 	playAll(t, c, []scene{
@@ -85,7 +87,8 @@ func expectGossipUnverified(p *play, s harness.Samples) {
 	}
 }
 
-// expectOtherGossipKey: another key is an error in the servers' logs, and so it is tried once and then not for some minutes.
+// expectOtherGossipKey: another key is an error in the servers' logs, and so it is tried once and then not for some
+// minutes.
 func expectOtherGossipKey(p *play, s harness.Samples) {
 	lan := harness.Port(8301, "serf_lan", "tcp")
 	for _, a := range p.c.Servers {

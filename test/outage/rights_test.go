@@ -26,8 +26,8 @@ const moreRights = `
 key_prefix "" { policy = "read" }
 session_prefix "" { policy = "read" }`
 
-// TestRights is about a cluster that allows nothing without a token. What can be read is there, the rest is said to be missing, and Consul logs
-// nothing about it.
+// TestRights is about a cluster that allows nothing without a token. What can be read is there, the rest is said to
+// be missing, and Consul logs nothing about it.
 func TestRights(t *testing.T) {
 	t.Parallel()
 	c := startDenied(t)
@@ -48,7 +48,8 @@ func TestRights(t *testing.T) {
 			name: "the documented policy", policy: readme,
 			want: func(p *play) outlook {
 				want := healthy(p)
-				want.metrics = success("agent", "autopilot", "catalog", "consistent", "members", "ports", "raft", "serf", "telemetry")
+				want.metrics = success(
+					"agent", "autopilot", "catalog", "consistent", "members", "ports", "raft", "serf", "telemetry")
 				maps.Copy(want.metrics, harness.Samples{
 					filtered("/v1/catalog/services"): 0, filtered("/v1/agent/members"): 0, "consul_catalog_services": 5,
 					maintained("passing"): 0, maintained("critical"): 0, maintained("maintenance"): 1,
@@ -89,8 +90,9 @@ func TestRights(t *testing.T) {
 	}, (*play).look)
 }
 
-// startDenied starts a cluster that denies by default, with a worker with services, one of them in maintenance, keys, sessions, and a peering that
-// nobody has answered yet. Its settings are Consul's defaults, except that every port is on and that dead servers stay members.
+// startDenied starts a cluster that denies by default, with a worker with services, one of them in maintenance, keys,
+// sessions, and a peering that nobody has answered yet. Its settings are Consul's defaults, except that every port is
+// on and that dead servers stay members.
 func startDenied(t *testing.T) *consultest.Cluster {
 	t.Helper()
 	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1, ACL: true, Config: withGRPC(harness.KeepDead())})
@@ -115,7 +117,8 @@ func startDenied(t *testing.T) *consultest.Cluster {
 		harness.Must(t, err)
 	}
 	if hasPeering(t, leader) {
-		_, _, err := leader.Client().Peerings().GenerateToken(t.Context(), api.PeeringGenerateTokenRequest{PeerName: "east"}, nil)
+		request := api.PeeringGenerateTokenRequest{PeerName: "east"}
+		_, _, err := leader.Client().Peerings().GenerateToken(t.Context(), request, nil)
 		harness.Must(t, err)
 	}
 	return c
@@ -151,7 +154,8 @@ func (p *play) expectServices(services ...string) {
 	p.expectQuiet("")
 }
 
-// noToken is without any right. Servers are known by the addresses of their peers, and what they tell anybody is there.
+// noToken is without any right. Servers are known by the addresses of their peers, and what they tell anybody is
+// there.
 var noToken = scene{
 	name: "no token",
 	first: func(p *play, s harness.Samples) {
@@ -163,7 +167,8 @@ var noToken = scene{
 		metrics := harness.Samples{
 			"consul_up": 1, "consul_cluster_voters": 3, "consul_cluster_failure_margin": 1, "consul_cluster_leaders": 1,
 			"consul_cluster_consistent_read_success": 1,
-			filtered("/v1/catalog/services"):         0, "consul_catalog_services": 0, // Consul does not tell those without a token.
+			// Consul does not tell this to those without a token.
+			filtered("/v1/catalog/services"): 0, "consul_catalog_services": 0,
 			collectorSupported("catalog"): 1, collectorSuccess("consistent"): 1,
 		}
 		for _, name := range []string{"agent", "autopilot", "raft", "serf", "telemetry"} {
@@ -174,8 +179,9 @@ var noToken = scene{
 		}
 		return outlook{
 			level: status.LevelDegraded, problems: []string{"ConsulCollectorRefused"},
-			sentence: `3 of 3 voters answer, quorum is 2, 127[0-9.]+:8300 leads; Consul refuses to tell a part of it; one more may fail\.`,
-			metrics:  metrics,
+			sentence: "3 of 3 voters answer, quorum is 2, 127[0-9.]+:8300 leads; Consul refuses to tell a part of it; " +
+				`one more may fail\.`,
+			metrics: metrics,
 			unwanted: []string{
 				"consul_cluster_servers{", "consul_cluster_unknown_raft_peers", "consul_autopilot_", "consul_serf_health_score",
 				"consul_serf_rtt_seconds", "consul_serf_version_members", `consul_exporter_consul_requests_total{code="403"`,
@@ -209,8 +215,8 @@ func (p *play) expectUnknownToken() {
 			p.Errorf("the scrape took %s; want nothing to be waited for", took)
 		}
 		s.Expect(p.T, harness.Samples{
-			collectorSupported("consistent"):                                                 0,
-			collectorSupported("peering"):                                                    0,
+			collectorSupported("consistent"): 0,
+			collectorSupported("peering"):    0,
 			`consul_exporter_consul_requests_total{code="403",endpoint="/v1/agent/members"}`: 1,
 		})
 		s.ExpectNone(p.T, "consul_cluster_consistent_read_")
@@ -230,7 +236,8 @@ func (p *play) expectTokenChanges() {
 	use("\n" + strong + "\n")
 	e := p.export(p.asked, "--consul.token-file="+file, "--log.level=debug")
 	want := harness.Samples{
-		"consul_up": 1, "consul_raft_peers": 3, "consul_cluster_voters": 3, "consul_cluster_failure_margin": 1, "consul_serf_lan_members": 4,
+		"consul_up": 1, "consul_raft_peers": 3, "consul_cluster_voters": 3, "consul_cluster_failure_margin": 1,
+		"consul_serf_lan_members": 4,
 	}
 	for _, name := range []string{"agent", "members", "ports", "raft"} {
 		want[collectorSuccess(name)], want[collectorSupported(name)] = 1, 1
@@ -246,10 +253,10 @@ func (p *play) expectTokenChanges() {
 	e.Scrape(p.T)
 	s = e.Scrape(p.T)
 	s.Expect(p.T, harness.Samples{
-		"consul_up": 1, "consul_raft_peers": 3, "consul_raft_leader": 1, "consul_cluster_voters": 3, "consul_cluster_failure_margin": 1,
-		harness.PortSeries("up", p.leader): 1,
-		collectorSupported("agent"):        0, collectorSupported("raft"): 0, collectorSupported("ports"): 1, collectorSuccess("ports"): 1,
-		filtered("/v1/agent/members"): 1,
+		"consul_up": 1, "consul_raft_peers": 3, "consul_raft_leader": 1, "consul_cluster_voters": 3,
+		"consul_cluster_failure_margin": 1, harness.PortSeries("up", p.leader): 1, filtered("/v1/agent/members"): 1,
+		collectorSupported("agent"): 0, collectorSupported("raft"): 0,
+		collectorSupported("ports"): 1, collectorSuccess("ports"): 1,
 	})
 	s.ExpectNone(p.T, `consul_exporter_consul_requests_total{code="403"`)
 	harness.ExpectQuiet(p.T, p.asked, mark)
@@ -323,4 +330,3 @@ func (p *play) expectFactsWithoutLeader() {
 	}
 	p.expectUnnoticed(p.asked, settled, "/v1/")
 }
-

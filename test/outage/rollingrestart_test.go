@@ -4,9 +4,9 @@
 package outage_test
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -15,8 +15,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,7 +34,8 @@ type stopAnswer struct {
 	Error string `json:"error"`
 }
 
-// expectStop asks whether a server can be stopped until the answer is this and has the text in its reasons, its hint or its error.
+// expectStop asks whether a server can be stopped until the answer is this and has the text in its reasons, its hint
+// or its error.
 func (p *play) expectStop(server string, want int, text string) {
 	p.Helper()
 	expectStop(p.T, p.asked, server, want, text, p.args...)
@@ -43,7 +44,8 @@ func (p *play) expectStop(server string, want int, text string) {
 func expectStop(t *testing.T, a *consultest.Agent, server string, want int, text string, args ...string) {
 	t.Helper()
 	args = append(args, "--safe-to-stop="+server, "--output=json")
-	harness.WaitFor(t, 20*time.Second, fmt.Sprintf("safe to stop %s: exit code %d and %q", server, want, text), func() string {
+	what := fmt.Sprintf("safe to stop %s: exit code %d and %q", server, want, text)
+	harness.WaitFor(t, 20*time.Second, what, func() string {
 		code, stdout, stderr := harness.CheckOf(t, a, args...)
 		var answer stopAnswer
 		if err := json.Unmarshal([]byte(stdout), &answer); err != nil {
@@ -97,122 +99,98 @@ func (p *play) stabilizeFor(d time.Duration) {
 	harness.Must(p.T, operator.AutopilotSetConfiguration(config, nil))
 }
 
-// rollingRestart runs the script of docs/check.md, with hosts that take some seconds for the restart that they have confirmed, and watches
-// meanwhile that the quorum is kept.
+// rollingRestart runs the script of docs/check.md, with hosts that take some seconds to boot, and watches meanwhile
+// that the quorum is kept.
 func (p *play) rollingRestart() {
-	p.Helper()
 	dir := p.TempDir()
-	restarts := restartOverSSH(p.T, p.c, dir)
-	executable(p.T, filepath.Join(dir, cli.Name), fmt.Sprintf("#!/bin/sh\nexec env %s=1 %q \"$@\"\n", harness.AsExporter, os.Args[0]))
+	program := fmt.Sprintf("#!/bin/sh\nexec env %s=1 %q \"$@\"\n", harness.AsExporter, os.Args[0])
+	harness.Must(p.T, os.WriteFile(filepath.Join(dir, cli.Name), []byte(program), 0o755))
 	p.e.Await(p.T, harness.Samples{"consul_cluster_failure_margin": 2})
-	watched, stopWatch := context.WithCancel(p.Context())
-	margins := watchMargin(watched, p.T, p.e)
+	ctx, end := context.WithCancel(p.Context())
+	defer end()
+	restarted, seen := p.rebootHosts(ctx, dir), p.watchMargin(ctx)
 
-	cmd := exec.CommandContext(p.Context(), "/bin/sh", "-s", "server-1", "server-2", "server-3", "server-4", "server-5")
+	servers := []string{"server-1", "server-2", "server-3", "server-4", "server-5"}
+	cmd := exec.CommandContext(p.Context(), "/bin/sh", append([]string{"-s"}, servers...)...)
 	cmd.Stdin = strings.NewReader(docsScript(p.T, "rolling-restart"))
 	cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "CONSUL_HTTP_ADDR="+p.c.Servers[1].URL(),
 		"CONSUL_CLUSTER_EXPORTER_PROBE_TIMEOUT=500ms")
 	out, err := cmd.CombinedOutput()
-	stopWatch()
-	seen := <-margins
-	p.Logf("the script printed\n%s\nmargins and how often they were seen: %v", out, seen)
-	if err != nil {
-		p.Fatalf("the script ended with %v", err)
-	}
-	if got := slices.Sorted(maps.Keys(restarts())); len(got) != 5 { // Of five servers.
-		p.Errorf("restarted are %q; want all five", got)
+	end()
+	margins, names := <-seen, slices.Sorted(maps.Keys(<-restarted))
+	p.Logf("the script printed\n%s\nmargins and how often they were seen: %v", out, margins)
+	harness.Must(p.T, err)
+	if !slices.Equal(names, servers) {
+		p.Errorf("restarted are %q; want all five", names)
 	}
 	if !strings.Contains(string(out), "waiting: ") {
 		p.Error("the script never waited")
 	}
 	total := 0
-	for margin, n := range seen {
+	for margin, n := range margins {
 		total += n
 		if margin < 0 {
 			p.Errorf("the margin was %v in %d scrapes; want never below 0, and always known", margin, n)
 		}
 	}
-	if total < 20 || seen[2] == total {
-		p.Errorf("margins were %v; want some dozens, not all with five servers up", seen)
+	if total < 20 || margins[2] == total {
+		p.Errorf("margins were %v; want some dozens, not all with five servers up", margins)
 	}
 }
 
-// watchMargin scrapes every 200 ms until ctx is done, and then returns how often it has seen which margin; that of a scrape without one
-// is below all others.
-func watchMargin(ctx context.Context, t *testing.T, e *harness.Exporter) <-chan map[float64]int {
-	t.Helper()
+// watchMargin scrapes every 200 ms until ctx is done, and then sends how often it has seen which margin. That of a
+// scrape without one is below all others.
+func (p *play) watchMargin(ctx context.Context) <-chan map[float64]int {
 	result := make(chan map[float64]int, 1)
 	go func() {
 		seen := make(map[float64]int)
-		for ctx.Err() == nil {
+		for ; ctx.Err() == nil; <-time.After(200 * time.Millisecond) {
 			margin := math.Inf(-1)
-			_, body, err := e.Get(context.WithoutCancel(ctx), "/metrics?collect[]=raft", 10*time.Second)
-			if m := regexp.MustCompile(`(?m)^consul_cluster_failure_margin (\S+)$`).FindStringSubmatch(body); err == nil && m != nil {
-				if n, err := strconv.ParseFloat(m[1], 64); err == nil {
-					margin = n
+			_, body, _ := p.e.Get(context.WithoutCancel(ctx), "/metrics?collect[]=raft", 10*time.Second)
+			if s, err := harness.ReadSamples(body); err == nil {
+				if m, ok := s["consul_cluster_failure_margin"]; ok {
+					margin = m
 				}
 			}
 			seen[margin]++
-			select {
-			case <-time.After(200 * time.Millisecond):
-			case <-ctx.Done():
-			}
 		}
 		result <- seen
 	}()
 	return result
 }
 
-// restartOverSSH puts a command ssh into the folder that, whatever it is told to run, kills the server and has it start again some seconds
-// later, like a host that boots. It returns what has been restarted.
-func restartOverSSH(t *testing.T, c *consultest.Cluster, dir string) (restarts func() map[string]int) {
-	t.Helper()
-	request, done := filepath.Join(dir, "request"), filepath.Join(dir, "done")
-	harness.Must(t, exec.CommandContext(t.Context(), "mkfifo", "-m", "600", request, done).Run())
-	executable(t, filepath.Join(dir, "ssh"), fmt.Sprintf("#!/bin/sh\nset -eu\necho \"$1\" > %q\nread -r answer < %q\ntest \"$answer\" = ok\n", request, done))
-	counts := make(map[string]int)
-	booted := make(chan error, len(c.Servers))
-	ended := make(chan struct{})
-	// Open on both sides, the pipes neither end nor block.
-	requests, err := os.OpenFile(request, os.O_RDWR, 0)
-	harness.Must(t, err)
-	answers, err := os.OpenFile(done, os.O_RDWR, 0)
-	harness.Must(t, err)
+// rebootHosts puts a command ssh into the folder that reboots the server's host, whatever it is told to run: the
+// server is killed, and starts some seconds later. When ctx is done and all are back, the channel has the servers
+// that were restarted.
+func (p *play) rebootHosts(ctx context.Context, dir string) <-chan map[string]bool {
+	ssh := fmt.Sprintf("#!/bin/sh\nset -eu\ncd %q\ntouch \"$1\"\nwhile test -e \"$1\"; do sleep 0.1; done\n", dir)
+	harness.Must(p.T, os.WriteFile(filepath.Join(dir, "ssh"), []byte(ssh), 0o755))
+	restarted := make(chan map[string]bool, 1)
 	go func() {
-		defer close(ended)
-		for lines := bufio.NewScanner(requests); lines.Scan(); {
-			i := slices.IndexFunc(c.Servers, func(a *consultest.Agent) bool { return a.Name == lines.Text() })
-			if i < 0 {
-				break
+		names := make(map[string]bool)
+		var booting sync.WaitGroup
+		for ; ctx.Err() == nil; <-time.After(100 * time.Millisecond) {
+			for _, a := range p.c.Servers {
+				request := filepath.Join(dir, a.Name)
+				if _, err := os.Stat(request); err != nil {
+					continue
+				}
+				names[a.Name] = true
+				if err := errors.Join(a.Kill(), os.Remove(request)); err != nil {
+					p.Error(err)
+				}
+				booting.Go(func() {
+					<-time.After(4 * time.Second)
+					if err := a.Restart(context.WithoutCancel(ctx)); err != nil {
+						p.Error(err)
+					}
+				})
 			}
-			counts[lines.Text()]++
-			answer := "ok"
-			if err := c.Servers[i].Kill(); err != nil {
-				answer = err.Error()
-			}
-			go func() {
-				<-time.After(4 * time.Second) // The host boots.
-				booted <- c.Servers[i].Restart(context.WithoutCancel(t.Context()))
-			}()
-			fmt.Fprintln(answers, answer)
 		}
+		booting.Wait()
+		restarted <- names
 	}()
-	return func() map[string]int {
-		_, err := fmt.Fprintln(requests, "end")
-		harness.Must(t, err)
-		<-ended
-		for range counts {
-			harness.Must(t, <-booted)
-		}
-		requests.Close()
-		answers.Close()
-		return counts
-	}
-}
-
-func executable(t *testing.T, path, content string) {
-	t.Helper()
-	harness.Must(t, os.WriteFile(path, []byte(content), 0o755))
+	return restarted
 }
 
 // docsScript returns the script of docs/check.md that has the name in its first comment.

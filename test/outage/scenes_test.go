@@ -12,8 +12,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// A scene is something that happens to a cluster. It is played once and looked at through all views. It begins with a calm cluster and is
-// repaired at its end, so it is the same whether other scenes are played before it or not.
+// A scene is something that happens to a cluster. It is played once and looked at through all views. It begins with a
+// calm cluster and is repaired at its end, so it is the same whether other scenes are played before it or not.
 type scene struct {
 	name string
 	// asks returns the agent that the exporter and the check command ask; nil means a follower.
@@ -227,7 +227,8 @@ func (p *play) expectUnnoticed(a *consultest.Agent, mark int, path string) {
 	}
 }
 
-// expectQuiet fails if agents logged anything because of the exporter since the marks, except for a message that is expected.
+// expectQuiet fails if agents logged anything because of the exporter since the marks, except for a message that is
+// expected.
 func (p *play) expectQuiet(expected string) {
 	p.Helper()
 	for a, mark := range p.marks {

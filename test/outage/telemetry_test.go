@@ -14,8 +14,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// The rates of RPC are those of what clients do, whichever agent is asked, and whether gauges carry the host's name, as by default on the server,
-// or not, as on the client.
+// The rates of RPC are those of what clients do, whichever agent is asked, and whether gauges carry the host's name,
+// as by default on the server, or not, as on the client.
 func TestTelemetry(t *testing.T) {
 	t.Parallel()
 	c := consultest.Start(t, consultest.Options{
@@ -28,7 +28,8 @@ func TestTelemetry(t *testing.T) {
 	client := harness.StartExporter(t, nil, serverFlag(c.Clients[0]))
 	const perSecond, blocking = 20, 5
 	load(t, c.Clients[0], perSecond, blocking)
-	atServer := server.ScrapeUntil(t, 6*harness.TelemetryInterval, "the server has measured the load", func(s harness.Samples) bool {
+	measured := "the server has measured the load"
+	atServer := server.ScrapeUntil(t, 6*harness.TelemetryInterval, measured, func(s harness.Samples) bool {
 		rate := s[`consul_agent_rpc_requests_per_second{server="server-1"}`]
 		return rate > 0.9*perSecond && s[`consul_agent_rpc_queries_blocking{server="server-1"}`] >= blocking
 	})
@@ -52,7 +53,8 @@ func TestTelemetry(t *testing.T) {
 	}
 }
 
-// load reads from an agent until the test ends: so many requests per second, and as many blocking queries that start again all the time.
+// load reads from an agent until the test ends: so many requests per second, and as many blocking queries that start
+// again all the time.
 func load(t *testing.T, a *consultest.Agent, perSecond, blocking int) {
 	t.Helper()
 	get := func(query string) {
@@ -65,7 +67,7 @@ func load(t *testing.T, a *consultest.Agent, perSecond, blocking int) {
 		}
 	}
 	var readers sync.WaitGroup
-	t.Cleanup(readers.Wait) // By then the context has ended.
+	t.Cleanup(readers.Wait)  // By then the context has ended.
 	for range blocking + 1 { // Of these one is always between two queries.
 		readers.Go(func() {
 			for t.Context().Err() == nil {

@@ -85,13 +85,15 @@ func (p *play) expectSerf(e *harness.Exporter, isServer bool) {
 	e.Await(p.T, want)
 }
 
-// aliveOfVersion is the series that counts the members that are alive and have the asked agent's version, which all have.
+// aliveOfVersion is the series that counts the members that are alive and have the asked agent's version, which all
+// have.
 func (p *play) aliveOfVersion() string {
 	p.Helper()
 	return fmt.Sprintf("consul_serf_version_members{version=%q}", consulVersion(p.T, p.asked))
 }
 
-// expectRTT compares with the servers' coordinates, at a time when they do not change. They are there 15 to 30 seconds after the servers start.
+// expectRTT compares with the servers' coordinates, at a time when they do not change. They are there 15 to 30
+// seconds after the servers start.
 func (p *play) expectRTT(e *harness.Exporter) {
 	distance := func() float64 {
 		entries, _, err := p.asked.Client().Coordinate().Nodes(nil)
@@ -114,9 +116,12 @@ func (p *play) expectRTT(e *harness.Exporter) {
 	})
 }
 
-// expectNoReads scrapes a cluster without a leader, whose servers would hold each linearizable read for seconds and then log an error.
+// expectNoReads scrapes a cluster without a leader, whose servers would hold each linearizable read for seconds and
+// then log an error.
 func (p *play) expectNoReads(e *harness.Exporter) {
-	reads := func(s harness.Samples) float64 { return sumOf(s, "consul_exporter_consul_requests_total{", "/v1/health/node") }
+	reads := func(s harness.Samples) float64 {
+		return sumOf(s, "consul_exporter_consul_requests_total{", "/v1/health/node")
+	}
 	before := reads(e.Scrape(p.T))
 	for range 3 {
 		s := e.Scrape(p.T)

@@ -24,7 +24,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// An outlook is what all views show of a cluster: the metrics, the status page, its JSON, and the check command's text, JSON and exit code.
+// An outlook is what all views show of a cluster: the metrics, the status page, its JSON, and the check command's
+// text, JSON and exit code.
 type outlook struct {
 	level status.Level
 	// sentence is a regular expression for the whole verdict without the time since when the leader leads.
@@ -38,15 +39,19 @@ type outlook struct {
 	unwanted []string
 }
 
+// wholeQuorum is what the verdict says of three servers that are well.
+const wholeQuorum = `3 of 3 voters answer, quorum is 2, server-[123] leads; one more may fail\.`
+
 // healthy is what views show of three servers when nothing is wrong.
 func healthy(*play) outlook {
 	return outlook{
-		level: status.LevelHealthy, missing: []string{}, sentence: `3 of 3 voters answer, quorum is 2, server-[123] leads; one more may fail\.`,
+		level: status.LevelHealthy, missing: []string{}, sentence: wholeQuorum,
 		metrics: harness.Samples{"consul_cluster_failure_margin": 1},
 	}
 }
 
-// expect waits until all views show this. The check command remembers nothing: it is not compared with an exporter that does.
+// expect waits until all views show this. The check command remembers nothing: it is not compared with an exporter
+// that does.
 func (p *play) expect(e *harness.Exporter, check bool, want outlook) {
 	p.Helper()
 	harness.WaitFor(p.T, 90*time.Second, "all views to show the same", func() string {
@@ -124,7 +129,7 @@ func top(v *status.View) string {
 
 var (
 	pageHead    = regexp.MustCompile(`<strong class="level">(.*?)</strong></p>\s*<h1>(.*?)</h1>`)
-	pageProblem = regexp.MustCompile(`<li class="\w+"><strong>(\w+)</strong> <span>(.*?)</span> <a href="[^"]+">(\w+)</a></li>`)
+	pageProblem = regexp.MustCompile(`<li class="\w+"><strong>(\w+)</strong> <span>(.*?)</span> <a[^>]+>(\w+)</a>`)
 	continued   = regexp.MustCompile(`\n {9,}`) // Long lines are.
 	textProblem = regexp.MustCompile(`(?m)^  (critical|warning|info) +(Consul\w+) +(.*\S) *$`)
 	since       = regexp.MustCompile(` since [^;,\n]+`)
@@ -185,7 +190,8 @@ func metricsOf(v *status.View) harness.Samples {
 		want["consul_catalog_nodes"] = float64(c.Nodes)
 		want["consul_catalog_services"] = float64(c.Services)
 		for _, s := range c.Failing {
-			want[fmt.Sprintf("consul_catalog_service_instances{service_name=%q,status=%q}", s.Name, "critical")] = float64(s.Critical)
+			labels := fmt.Sprintf("{service_name=%q,status=%q}", s.Name, "critical")
+			want["consul_catalog_service_instances"+labels] = float64(s.Critical)
 		}
 	}
 	for _, pool := range v.Members {
