@@ -56,6 +56,13 @@ func labelText(pairs []*dto.LabelPair) string {
 	return "{" + strings.Join(labels, ",") + "}"
 }
 
+// With returns these samples and more.
+func (s Samples) With(more Samples) Samples {
+	all := maps.Clone(s)
+	maps.Copy(all, more)
+	return all
+}
+
 // Differences says which series do not have the values wanted; absent series are not 0.
 func (s Samples) Differences(want Samples) []string {
 	var differences []string

@@ -155,13 +155,9 @@ func (p *play) expectHangingRead(s harness.Samples) {
 	duration := func(name string) string {
 		return fmt.Sprintf("consul_exporter_collector_duration_seconds{collector=%q}", name)
 	}
-	want := harness.Samples{
-		"consul_cluster_consistent_read_success": 0, "consul_catalog_services": 1, "consul_cluster_failure_margin": -1,
-		"consul_exporter_scrape_timeouts_total": 0,
-	}
-	for _, name := range []string{"autopilot", "catalog", "consistent", "members", "raft", "serf"} {
-		want[collectorSuccess(name)] = 1
-	}
+	want := judges(0).With(complete("catalog", "members", "raft")).With(harness.Samples{
+		"consul_catalog_services": 1, "consul_cluster_failure_margin": -1, "consul_exporter_scrape_timeouts_total": 0,
+	})
 	if took := s[duration("consistent")]; took < enough.Seconds() || took > readTimeout.Seconds()+0.5 {
 		p.Errorf("the linearizable read took %v s; want it to hang for %s while the leader is named", took, readTimeout)
 	}
@@ -181,14 +177,9 @@ func (p *play) expectHangingRead(s harness.Samples) {
 	}
 }
 
-// judges are the metrics of the collectors that judge the cluster: they are complete, and the linearizable read
-// succeeds or not.
+// judges are the metrics of the collectors that judge the cluster; the linearizable read succeeds or not.
 func judges(read float64) harness.Samples {
-	want := harness.Samples{"consul_cluster_consistent_read_success": read}
-	for _, name := range []string{"autopilot", "consistent", "serf"} {
-		want[collectorSuccess(name)], want[collectorSupported(name)] = 1, 1
-	}
-	return want
+	return complete("autopilot", "consistent", "serf").With(harness.Samples{"consul_cluster_consistent_read_success": read})
 }
 
 // expectHungPorts looks at three scrapes of a server that hangs: only the first may open a connection to its port
@@ -231,7 +222,7 @@ func rpcConnections(t *testing.T, a *consultest.Agent, from string) int {
 // expectAwakeQuietly waits until the server that hung is up again.
 func (p *play) expectAwakeQuietly() {
 	p.e.ScrapeUntilUp(p.T, portsOf(p.T, p.asked), p.followers[1])
-	harness.ExpectQuiet(p.T, p.followers[1], p.marks[p.followers[1]])
+	p.expectQuiet(p.followers[1])
 }
 
 // expectLag wakes up a follower that hangs and has missed so much that it is not counted on until it has caught up.
@@ -251,16 +242,14 @@ func (p *play) expectLag() {
 
 // leaderKilled is what all views show when there is another leader.
 func leaderKilled(p *play) outlook {
-	metrics := p.autopilotWithout(p.leader)
-	metrics["consul_cluster_failure_margin"] = 0
-	metrics["consul_cluster_servers_without_leader"] = 0
-	metrics["consul_raft_peers"] = 3
-	metrics[harness.PortSeries("up", p.leader)] = 0
 	return outlook{
 		level: status.LevelDegraded, problems: []string{"ConsulServerDown " + p.leader.Name, "ConsulQuorumAtRisk"},
 		sentence: fmt.Sprintf(`2 of 3 voters answer, quorum is 2, server-[123] leads; %s is down; no more may fail\.`,
 			p.leader),
-		metrics: metrics,
+		metrics: p.autopilotWithout(p.leader).With(harness.Samples{
+			"consul_cluster_failure_margin": 0, "consul_cluster_servers_without_leader": 0, "consul_raft_peers": 3,
+			harness.PortSeries("up", p.leader): 0,
+		}),
 		unwanted: append(unknownToAutopilot(p.leader),
 			harness.ServerSeries("is_leader", p.leader), harness.ServerSeries("last_log_index", p.leader)),
 	}
@@ -269,14 +258,11 @@ func leaderKilled(p *play) outlook {
 // autopilotWithout are metrics when one of three servers is dead.
 func (p *play) autopilotWithout(dead *consultest.Agent) harness.Samples {
 	p.Helper()
-	want := judges(1)
-	want["consul_autopilot_cluster_healthy"] = 0
-	want["consul_autopilot_cluster_failure_tolerance"] = 0
-	want[autopilotSeries("healthy", dead)] = 0
-	want[autopilotSeries("voter", dead)] = 1
-	want[autopilotSeries("healthy", p.followers[0])] = 1
-	want[p.aliveOfVersion()] = 3
-	return want
+	return judges(1).With(harness.Samples{
+		"consul_autopilot_cluster_healthy": 0, "consul_autopilot_cluster_failure_tolerance": 0,
+		autopilotSeries("healthy", dead): 0, autopilotSeries("voter", dead): 1,
+		autopilotSeries("healthy", p.followers[0]): 1, p.aliveOfVersion(): 3,
+	})
 }
 
 func unknownToAutopilot(dead *consultest.Agent) []string {
@@ -350,17 +336,16 @@ func (p *play) expectQuorumLost(s harness.Samples) {
 	harness.Must(p.T, err)
 	s.Expect(p.T, harness.Samples{harness.ServerSeries("last_log_term", survivor): term})
 
-	want := judges(0)
-	want["consul_autopilot_cluster_healthy"] = 0
-	want["consul_autopilot_cluster_failure_tolerance"] = 0
-	want["consul_autopilot_config_min_quorum"] = 3
-	want[autopilotSeries("healthy", survivor)] = 0
-	want[p.aliveOfVersion()] = 2 // Serf has noticed, too.
+	want := judges(0).With(harness.Samples{
+		"consul_autopilot_cluster_healthy": 0, "consul_autopilot_cluster_failure_tolerance": 0,
+		"consul_autopilot_config_min_quorum": 3, autopilotSeries("healthy", survivor): 0,
+		p.aliveOfVersion(): 2, // Serf has noticed, too.
+	})
 	for _, e := range []*harness.Exporter{p.e, p.second} {
 		e.Await(p.T, want, "consul_cluster_consistent_read_duration_seconds")
 		p.expectNoReads(e)
 	}
-	p.expectUnnoticed(survivor, p.marks[survivor], "/v1/health/node")
+	p.expectUnnoticed(survivor, "/v1/health/node")
 }
 
 // TestSplitBrain joins two servers each of which leads a cluster of its own, which Consul's defaults do not allow.

@@ -5,7 +5,6 @@ package outage_test
 
 import (
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,13 +32,6 @@ func TestRights(t *testing.T) {
 	c := startDenied(t)
 	readme := harness.ReadmePolicy(t)
 	half := strings.Replace(readme, `service_prefix ""`, `service_prefix "a"`, 1)
-	success := func(names ...string) harness.Samples {
-		want := make(harness.Samples)
-		for _, name := range names {
-			want[collectorSuccess(name)], want[collectorSupported(name)] = 1, 1
-		}
-		return want
-	}
 	facts := []string{"--kv.prefix=limits/", "--collector.sessions"}
 	playAll(t, c, []scene{
 		noToken,
@@ -48,9 +40,7 @@ func TestRights(t *testing.T) {
 			name: "the documented policy", policy: readme,
 			want: func(p *play) outlook {
 				want := healthy(p)
-				want.metrics = success(
-					"agent", "autopilot", "catalog", "consistent", "members", "ports", "raft", "serf", "telemetry")
-				maps.Copy(want.metrics, harness.Samples{
+				want.metrics = complete("agent", "autopilot", "catalog", "consistent", "serf", "telemetry").With(harness.Samples{
 					filtered("/v1/catalog/services"): 0, filtered("/v1/agent/members"): 0, "consul_catalog_services": 5,
 					maintained("passing"): 0, maintained("critical"): 0, maintained("maintenance"): 1,
 				})
@@ -62,12 +52,10 @@ func TestRights(t *testing.T) {
 			},
 		},
 		{name: "half of the services", policy: half, then: func(p *play) {
-			want := success("catalog")
-			maps.Copy(want, harness.Samples{
+			p.e.Await(p.T, complete("catalog").With(harness.Samples{
 				filtered("/v1/health/state/critical"): 1, maintained("passing"): 0,
 				filtered("/v1/catalog/services"): 1, "consul_catalog_services": 2, "consul_catalog_nodes": 5,
-			})
-			p.e.Await(p.T, want, maintained("critical"), maintained("maintenance"))
+			}), maintained("critical"), maintained("maintenance"))
 			p.expectServices("api", "auth")
 		}},
 		{name: "Consul's summary only", policy: `operator = "read"`, then: func(p *play) {
@@ -151,7 +139,7 @@ func (p *play) expectServices(services ...string) {
 	if got := slices.Compact(s.Labels("consul_catalog_service_instances", "service_name")); !slices.Equal(got, services) {
 		p.Errorf("services are %q; want %q", got, services)
 	}
-	p.expectQuiet("")
+	p.expectQuiet(p.c.Agents()...)
 }
 
 // noToken is without any right. Servers are known by the addresses of their peers, and what they tell anybody is
@@ -160,7 +148,7 @@ var noToken = scene{
 	name: "no token",
 	first: func(p *play, s harness.Samples) {
 		s.ExpectNone(p.T, `consul_exporter_consul_requests_total{code="403"`)
-		p.expectUnnoticed(p.asked, p.marks[p.asked], "/v1/health/node")
+		p.expectUnnoticed(p.asked, "/v1/health/node")
 		p.expectServices()
 	},
 	want: func(p *play) outlook {
@@ -194,7 +182,7 @@ var noToken = scene{
 			p.Errorf("%d servers; want three", len(v.Servers))
 		}
 		p.expectStop(p.asked.HostPort(consultest.PortServer), cli.ExitUnknown, "may the token read operator?")
-		p.expectUnnoticed(p.asked, p.marks[p.asked], "/v1/health/node")
+		p.expectUnnoticed(p.asked, "/v1/health/node")
 	},
 	window: "degraded: Consul",
 	page:   []string{"3 of 3 voters answer", "ConsulCollectorRefused", "Not found out:", "8300/tcp"},
@@ -225,23 +213,15 @@ func (p *play) expectUnknownToken() {
 
 // expectTokenChanges exchanges the token of an exporter for one without rights, and back.
 func (p *play) expectTokenChanges() {
-	newToken := func(policy string) string {
-		token, err := p.c.NewToken(p.Context(), policy)
-		harness.Must(p.T, err)
-		return token
-	}
-	strong, weak := newToken(p.policy), newToken(`key_prefix "x" { policy = "read" }`)
+	strong, weak := p.token(p.policy), p.token(`key_prefix "x" { policy = "read" }`)
 	file := filepath.Join(p.TempDir(), "token")
 	use := func(content string) { harness.Must(p.T, os.WriteFile(file, []byte(content), 0o600)) }
 	use("\n" + strong + "\n")
 	e := p.export(p.asked, "--consul.token-file="+file, "--log.level=debug")
-	want := harness.Samples{
+	want := complete("agent", "members", "ports", "raft").With(harness.Samples{
 		"consul_up": 1, "consul_raft_peers": 3, "consul_cluster_voters": 3, "consul_cluster_failure_margin": 1,
 		"consul_serf_lan_members": 4,
-	}
-	for _, name := range []string{"agent", "members", "ports", "raft"} {
-		want[collectorSuccess(name)], want[collectorSupported(name)] = 1, 1
-	}
+	})
 	s := e.Scrape(p.T)
 	s.Expect(p.T, want)
 	if got := s.Labels("consul_server_raft_term", "server"); len(got) != 3 {
@@ -249,7 +229,7 @@ func (p *play) expectTokenChanges() {
 	}
 
 	use(weak) // What needs no rights still works, and what is denied is not requested again.
-	mark := p.asked.LogMark()
+	p.mark()
 	e.Scrape(p.T)
 	s = e.Scrape(p.T)
 	s.Expect(p.T, harness.Samples{
@@ -259,7 +239,7 @@ func (p *play) expectTokenChanges() {
 		collectorSupported("ports"): 1, collectorSuccess("ports"): 1,
 	})
 	s.ExpectNone(p.T, `consul_exporter_consul_requests_total{code="403"`)
-	harness.ExpectQuiet(p.T, p.asked, mark)
+	p.expectQuiet(p.asked)
 
 	use(strong)
 	e.Scrape(p.T).Expect(p.T, want)
@@ -324,9 +304,9 @@ func (p *play) expectFactsWithoutLeader() {
 		collectorSuccess("peering"):             0,
 		collectorSuccess("sessions"):            1,
 	}, "consul_acl_replication_", "consul_peering_state")
-	settled := p.asked.LogMark()
+	p.mark()
 	for range 5 {
 		p.e.Scrape(p.T)
 	}
-	p.expectUnnoticed(p.asked, settled, "/v1/")
+	p.expectUnnoticed(p.asked, "/v1/")
 }

@@ -80,24 +80,15 @@ func playAll(t *testing.T, c *consultest.Cluster, scenes []scene, perform func(p
 func (p *play) begin() {
 	p.Helper()
 	p.calm()
-	if p.asks != nil {
-		p.asked = p.asks(p)
-	} else {
-		p.asked = p.followers[0]
+	if p.asks == nil {
+		p.asks = func(p *play) *consultest.Agent { return p.followers[0] }
 	}
+	p.asked = p.asks(p)
 	if p.policy != "" {
-		p.args = []string{p.tokenFlag(p.policy)}
+		p.args = []string{"--consul.token-file=" + harness.Secret(p.T, p.token(p.policy))}
 	}
 	p.mark()
 	p.e = p.export(p.asked, append(p.args, p.flags...)...)
-}
-
-// mark marks the ends of the agents' logs.
-func (p *play) mark() {
-	p.marks = make(map[*consultest.Agent]int)
-	for _, a := range p.c.Agents() {
-		p.marks[a] = a.LogMark()
-	}
 }
 
 // calm waits until everything is well.
@@ -111,12 +102,20 @@ func (p *play) calm() {
 	p.followers = harness.Others(p.c, p.leader)
 }
 
-// tokenFlag makes a token with these rules.
-func (p *play) tokenFlag(policy string) string {
+// token makes a token with these rules.
+func (p *play) token(policy string) string {
 	p.Helper()
 	token, err := p.c.NewToken(p.Context(), policy)
 	harness.Must(p.T, err)
-	return "--consul.token-file=" + harness.Secret(p.T, token)
+	return token
+}
+
+// mark notes the ends of the agents' logs.
+func (p *play) mark() {
+	p.marks = make(map[*consultest.Agent]int)
+	for _, a := range p.c.Agents() {
+		p.marks[a] = a.LogMark()
+	}
 }
 
 // export starts an exporter.
@@ -165,13 +164,11 @@ func (p *play) see() {
 	}
 	for range 5 {
 		differences := p.differences(p.e, true, p.want(p))
-		if len(differences) == 0 {
+		if differences == "" {
 			return
 		}
-		p.Logf("once more, because the views differ:\n%s", strings.Join(differences, "\n"))
-		breaks := p.breaks
+		p.Logf("once more, because the views differ:\n%s", differences)
 		p.mend()
-		p.breaks = breaks
 		p.calm()
 		p.breaks(p)
 	}
@@ -181,10 +178,6 @@ func (p *play) see() {
 // mend starts the agents that were killed, lets those go on that were stopped, and undoes the rest.
 func (p *play) mend() {
 	p.Helper()
-	if p.breaks == nil {
-		return
-	}
-	p.breaks = nil
 	for _, a := range p.c.Agents() {
 		if a.Running() {
 			harness.Must(p.T, a.Continue())
@@ -217,25 +210,20 @@ func (p *play) others() []*consultest.Agent { return harness.Others(p.c, p.asked
 // aClient is for scenes that ask one.
 func aClient(p *play) *consultest.Agent { return p.c.Clients[0] }
 
-// expectUnnoticed fails if the agent complained about a request whose path begins like this.
-func (p *play) expectUnnoticed(a *consultest.Agent, mark int, path string) {
+// expectQuiet fails if agents logged anything because of the exporter since the marks.
+func (p *play) expectQuiet(agents ...*consultest.Agent) {
 	p.Helper()
-	for _, line := range consultest.AtLeast(a.LogsSince(mark), "WARN") {
-		if strings.Contains(line.Raw, path) {
-			p.Errorf("%s complains about a request: %s", a, line.Raw)
-		}
+	for _, a := range agents {
+		harness.ExpectQuiet(p.T, a, p.marks[a])
 	}
 }
 
-// expectQuiet fails if agents logged anything because of the exporter since the marks, except for a message that is
-// expected.
-func (p *play) expectQuiet(expected string) {
+// expectUnnoticed fails if the asked agent complained since the marks about a request whose path begins like this.
+func (p *play) expectUnnoticed(a *consultest.Agent, path string) {
 	p.Helper()
-	for a, mark := range p.marks {
-		for _, line := range consultest.AtLeast(a.LogsSince(mark), "WARN") {
-			if harness.ByExporter(line) && (expected == "" || !strings.Contains(line.Message, expected)) {
-				p.Errorf("%s logged because of the exporter: %s", a, line.Raw)
-			}
+	for _, line := range consultest.AtLeast(a.LogsSince(p.marks[a]), "WARN") {
+		if strings.Contains(line.Raw, path) {
+			p.Errorf("%s complains about a request: %s", a, line.Raw)
 		}
 	}
 }

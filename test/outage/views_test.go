@@ -55,33 +55,32 @@ func healthy(*play) outlook {
 func (p *play) expect(e *harness.Exporter, check bool, want outlook) {
 	p.Helper()
 	harness.WaitFor(p.T, 90*time.Second, "all views to show the same", func() string {
-		return strings.Join(p.differences(e, check, want), "\n")
+		return p.differences(e, check, want)
 	})
 }
 
 // differences are those between the views, and between them and what is wanted.
-func (p *play) differences(e *harness.Exporter, check bool, want outlook) []string {
+func (p *play) differences(e *harness.Exporter, check bool, want outlook) string {
 	p.Helper()
 	page := e.FreshStatus(p.T)
 	differences := []string{
 		cmp.Diff(top(&page), topOfPage(e.Page(p.T, "/", http.StatusOK))),
+		cmp.Diff(want.level, page.Level),
+		cmp.Diff(want.problems, harness.AlertsOf(page), cmpopts.EquateEmpty()),
+	}
+	if want.missing != nil {
+		differences = append(differences, cmp.Diff(want.missing, missingOf(&page), cmpopts.EquateEmpty()))
 	}
 	if !regexp.MustCompile("^" + want.sentence + "$").MatchString(withoutSince(page.Verdict)) {
 		differences = append(differences, fmt.Sprintf("the verdict is %q; want %q", page.Verdict, want.sentence))
 	}
-	differences = append(differences, cmp.Diff(want.level, page.Level),
-		cmp.Diff(want.problems, harness.AlertsOf(page), cmpopts.EquateEmpty()))
-	if want.missing != nil {
-		differences = append(differences, cmp.Diff(want.missing, missingOf(&page), cmpopts.EquateEmpty()))
-	}
 	s := e.Scrape(p.T)
-	differences = append(differences, s.Differences(metricsOf(&page))...)
-	differences = append(differences, s.Differences(want.metrics)...)
-	differences = append(differences, s.Unwanted(want.unwanted...)...)
+	differences = slices.Concat(differences,
+		s.Differences(metricsOf(&page)), s.Differences(want.metrics), s.Unwanted(want.unwanted...))
 	if check {
 		differences = append(differences, p.checkDiffers(&page)...)
 	}
-	return slices.DeleteFunc(differences, func(d string) bool { return d == "" })
+	return strings.TrimSpace(strings.Join(differences, "\n"))
 }
 
 // momentary is what differs between two looks at the same cluster.
@@ -168,10 +167,11 @@ func missingOf(v *status.View) (what []string) {
 func metricsOf(v *status.View) harness.Samples {
 	want := harness.Samples{"consul_up": zeroOrOne(*v.Agent.Up)}
 	if q := v.Quorum; q != nil {
-		want["consul_cluster_voters"] = float64(q.Voters)
-		want["consul_cluster_quorum"] = float64(q.Needed)
+		want["consul_cluster_voters"], want["consul_cluster_quorum"] = float64(q.Voters), float64(q.Needed)
 		want["consul_cluster_reachable_voters"] = float64(q.Reachable)
-		want["consul_cluster_failure_margin"] = float64(*q.Margin)
+		if q.Margin != nil {
+			want["consul_cluster_failure_margin"] = float64(*q.Margin)
+		}
 	}
 	if l := v.Leadership; l != nil {
 		want["consul_cluster_leaders"] = float64(len(l.Leaders))
@@ -205,8 +205,11 @@ func metricsOf(v *status.View) harness.Samples {
 			want[fmt.Sprintf("consul_server_raft_is_leader{server=%q}", s.Name)] = zeroOrOne(s.RaftState == cluster.RaftLeader)
 		}
 		for _, p := range s.Ports {
-			port := harness.Port(p.Port, string(p.Protocol), p.Transport)
-			want[port.Series("consul_port_up", &consultest.Agent{Name: s.Name})] = zeroOrOne(p.Up != nil && *p.Up)
+			port, server := harness.Port(p.Port, string(p.Protocol), p.Transport), &consultest.Agent{Name: s.Name}
+			want[port.Series("consul_port_protocol_verified", server)] = zeroOrOne(p.Verified)
+			if p.Up != nil {
+				want[port.Series("consul_port_up", server)] = zeroOrOne(*p.Up)
+			}
 		}
 	}
 	return want
