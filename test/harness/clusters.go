@@ -4,12 +4,13 @@
 package harness
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/consul/api"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 )
@@ -40,12 +41,8 @@ func Others(c *consultest.Cluster, without ...*consultest.Agent) []*consultest.A
 // LeaderOf waits for a leader and returns it.
 func LeaderOf(t *testing.T, c *consultest.Cluster) *consultest.Agent {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	leader, err := c.WaitLeader(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	leader, err := c.WaitLeader(Soon(t))
+	Must(t, err)
 	return leader
 }
 
@@ -85,4 +82,29 @@ func ExpectQuiet(t *testing.T, a *consultest.Agent, mark int) {
 			t.Errorf("%s logged because of the exporter: %s", a, line.Raw)
 		}
 	}
+}
+
+// RegisterInAllStates registers four services with an instance in each state, and one more that passes.
+func RegisterInAllStates(t *testing.T, agent *api.Agent) {
+	t.Helper()
+	for id, status := range map[string]string{
+		"web-1": "passing", "web-2": "passing", "api-1": "warning", "db-1": "critical", "cache-1": "passing",
+	} {
+		name, _, _ := strings.Cut(id, "-")
+		check := &api.AgentServiceCheck{CheckID: id + "-alive", Name: name + " answers", TTL: "1h", Status: status}
+		Must(t, agent.ServiceRegister(&api.AgentServiceRegistration{ID: id, Name: name, Check: check}))
+	}
+	Must(t, agent.EnableServiceMaintenance("cache-1", "a test"))
+}
+
+// DropInFamilies are those of consul_exporter 0.13, and whether they are exported with --consul.agent-only too.
+var DropInFamilies = map[string]bool{
+	"consul_up": true, "consul_catalog_services": true, "consul_catalog_service_node_healthy": true,
+	"consul_service_tag": true, "consul_service_meta_info": true,
+
+	"consul_raft_peers": false, "consul_raft_leader": false,
+	"consul_serf_lan_members": false, "consul_serf_lan_member_info": false,
+	"consul_serf_lan_member_status": false, "consul_serf_wan_member_info": false, "consul_serf_wan_member_status": false,
+	"consul_health_node_status": false, "consul_health_service_status": false, "consul_service_checks": false,
+	"consul_catalog_kv": false,
 }

@@ -64,11 +64,11 @@ func Launch(tb testing.TB, binary string, env []string, args ...string) *Exporte
 	tb.Helper()
 	e := &Exporter{
 		Cmd:    exec.Command(binary, append(args, "--web.listen-address=127.0.0.1:0")...),
-		Log:    processLog{filepath.Join(tb.TempDir(), "log")},
+		Log:    processLog(filepath.Join(tb.TempDir(), "log")),
 		Exited: make(chan struct{}),
 	}
 	e.Cmd.Env = append(os.Environ(), append(env, AsExporter+"=1")...)
-	file, err := os.Create(e.Log.path)
+	file, err := os.Create(string(e.Log))
 	Must(tb, err)
 	defer file.Close()
 	e.Cmd.Stderr = file
@@ -146,14 +146,8 @@ func (e *Exporter) ScrapeText(t *testing.T) (body string) {
 	const timeout = 10 * time.Second
 	start := time.Now()
 	status, body, err := e.Get(t.Context(), "/metrics", timeout)
-	if err != nil {
-		t.Fatalf("scrape: %v", err)
-	}
-	if took := time.Since(start); took > timeout {
-		t.Errorf("scrape took %s; want less than %s", took, timeout)
-	}
-	if status != http.StatusOK {
-		t.Fatalf("scrape got status %d: %s", status, body)
+	if took := time.Since(start); err != nil || status != http.StatusOK || took > timeout {
+		t.Fatalf("scrape: status %d after %s, %v: %s", status, took, err, body)
 	}
 	return body
 }
@@ -203,12 +197,12 @@ func Soon(t *testing.T) context.Context {
 	return ctx
 }
 
-// processLog is what a process has written to its standard error: a file, so that all that it logged before it
-// answered is there with the answer.
-type processLog struct{ path string }
+// processLog has the path of what a process has written to its standard error: a file, so that all that it logged before
+// it answered is there with the answer.
+type processLog string
 
 func (l processLog) String() string {
-	content, err := os.ReadFile(l.path)
+	content, err := os.ReadFile(string(l))
 	if err != nil {
 		return err.Error()
 	}

@@ -56,7 +56,7 @@ func (e *Exporter) Reload(t *testing.T, wantStatus int) (body string) {
 	return string(content)
 }
 
-// WaitLog waits until a text is in the log this many times: the log comes through a pipe, later than the answer.
+// WaitLog waits until a text is in the log this many times.
 func (e *Exporter) WaitLog(t *testing.T, text string, n int) {
 	t.Helper()
 	WaitFor(t, 20*time.Second, fmt.Sprintf("%d times in the log: %s", n, text), func() string {
@@ -77,30 +77,17 @@ func WriteFiles(t *testing.T, files map[string]string) (folder string) {
 	return folder
 }
 
-// StatusInterval is how old the snapshot of the status page may be.
-const StatusInterval = 5 * time.Second
-
-// status reads the status page as JSON.
-func (e *Exporter) status(t *testing.T) status.View {
-	t.Helper()
-	_, body, err := e.Get(t.Context(), "/?format=json", 10*time.Second)
-	Must(t, err)
-	var st status.View
-	Must(t, json.Unmarshal([]byte(body), &st))
-	return st
-}
-
-// FreshStatus waits for a status whose snapshot was taken after now.
-func (e *Exporter) FreshStatus(t *testing.T) status.View {
+// FreshStatus waits for a status whose snapshot was taken after now: the page has a new one every five seconds.
+func (e *Exporter) FreshStatus(t *testing.T) (v status.View) {
 	t.Helper()
 	asked := time.Now()
-	for {
-		if st := e.status(t); st.Time.After(asked) {
-			return st
+	WaitFor(t, 20*time.Second, "a newer status", func() string {
+		v = status.View{}
+		Must(t, json.Unmarshal([]byte(e.Page(t, "/?format=json", http.StatusOK)), &v))
+		if v.Time.After(asked) {
+			return ""
 		}
-		if time.Since(asked) > 3*StatusInterval {
-			t.Fatal("the status page does not get any newer")
-		}
-		time.Sleep(100 * time.Millisecond) //nolint:forbidigo // The page's own interval is what is waited for.
-	}
+		return "it is of " + v.Time.String()
+	})
+	return v
 }

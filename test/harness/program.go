@@ -6,18 +6,63 @@ package harness
 import (
 	"bytes"
 	"context"
+	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/zervigo/consul_cluster_exporter/alerts"
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
+	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
+	"github.com/zervigo/consul_cluster_exporter/status"
 )
 
 // RunProgram runs the program in this process until it ends by itself.
 func RunProgram(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	var out, errs bytes.Buffer
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
+	return run(ctx, args)
+}
+
+func run(ctx context.Context, args []string) (code int, stdout, stderr string) {
+	var out, errs bytes.Buffer
 	code = cli.Run(ctx, args, &out, &errs)
 	return code, out.String(), errs.String()
+}
+
+// CheckOf runs the check command against an agent, in this process, with probes that do not wait long.
+func CheckOf(t *testing.T, a *consultest.Agent, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	return run(t.Context(), append([]string{"check", "--consul.server=" + a.URL(), "--probe.timeout=500ms"}, args...))
+}
+
+// AlertsOf returns the names of the alerts of the problems, with the server.
+func AlertsOf(st status.View) []string {
+	var names []string
+	for _, p := range st.Problems {
+		names = append(names, strings.TrimSpace(p.Alert+" "+p.Server))
+	}
+	return names
+}
+
+// PackFiles are the files of the pack with these settings.
+func PackFiles(t *testing.T, settings map[string]string) []alerts.File {
+	t.Helper()
+	files, err := alerts.Pack(settings)
+	Must(t, err)
+	return files
+}
+
+// RunTool runs a tool that checks files, and returns what it prints.
+func RunTool(t *testing.T, tool string, args ...string) string {
+	t.Helper()
+	binary, err := toolbox.Path(tool)
+	Must(t, err)
+	out, err := exec.CommandContext(t.Context(), binary, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %v: %v: %s", tool, args, err, out)
+	}
+	return string(out)
 }

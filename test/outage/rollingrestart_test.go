@@ -38,22 +38,17 @@ type stopAnswer struct {
 // or its error.
 func (p *play) expectStop(server string, want int, text string) {
 	p.Helper()
-	expectStop(p.T, p.asked, server, want, text, p.args...)
-}
-
-func expectStop(t *testing.T, a *consultest.Agent, server string, want int, text string, args ...string) {
-	t.Helper()
-	args = append(args, "--safe-to-stop="+server, "--output=json")
+	args := append(p.args, "--safe-to-stop="+server, "--output=json")
 	what := fmt.Sprintf("safe to stop %s: exit code %d and %q", server, want, text)
-	harness.WaitFor(t, 20*time.Second, what, func() string {
-		code, stdout, stderr := harness.CheckOf(t, a, args...)
+	harness.WaitFor(p.T, 20*time.Second, what, func() string {
+		code, stdout, stderr := harness.CheckOf(p.T, p.asked, args...)
 		var answer stopAnswer
 		if err := json.Unmarshal([]byte(stdout), &answer); err != nil {
-			t.Fatalf("check printed %q and %q, which is not JSON: %v", stdout, stderr, err)
+			p.Fatalf("check printed %q and %q, which is not JSON: %v", stdout, stderr, err)
 		}
 		unknown := answer.Error != ""
 		if answer.Server != server || answer.Safe != (code == cli.ExitSafe) || unknown != (code == cli.ExitUnknown) {
-			t.Errorf("exit code %d does not go with %+v", code, answer)
+			p.Errorf("exit code %d does not go with %+v", code, answer)
 		}
 		why := strings.Join(answer.Reasons, " ") + " " + answer.Hint + answer.Error
 		if code == want && strings.Contains(why, text) {
