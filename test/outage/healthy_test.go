@@ -65,10 +65,9 @@ var healthyScenes = []scene{
 		p.expectStop(server.Name, cli.ExitSafe, without)
 		p.expectStop(p.leader.Name, cli.ExitSafe, "transfer the leadership first")
 		p.expectStop("server-9", cli.ExitUnknown, `no such server: "server-9"; the servers are: server-1, server-2, server-3`)
-		code, stdout, stderr := harness.CheckOf(p.T, p.asked, "--safe-to-stop="+server.Name)
 		want := fmt.Sprintf("yes  %s can be stopped.\n  %s\n", server, without)
-		if code != cli.ExitSafe || stdout != want || stderr != "" {
-			p.Errorf("exit code %d, printed %q and %q; want %q", code, stdout, stderr, want)
+		if code, text := p.check("--safe-to-stop=" + server.Name); code != cli.ExitSafe || text != want {
+			p.Errorf("exit code %d, printed %q; want %q", code, text, want)
 		}
 	}},
 	{name: "a hundred scrapes at once", then: (*play).scrapeAtOnce},
@@ -210,7 +209,8 @@ func (p *play) expectPeers(s harness.Samples) {
 }
 
 func (p *play) expectHealthyDetails() {
-	_, v := statusOf(p.T, p.asked)
+	_, asJSON := p.check("--output=json")
+	v := p.viewOf(asJSON)
 	if want := p.leader.Name + " leads; "; !strings.Contains(v.Verdict, want) {
 		p.Errorf("verdict %q; want %q in it", v.Verdict, want)
 	}
@@ -232,8 +232,8 @@ func (p *play) expectHealthyDetails() {
 
 // expectCleanText looks for the client's name as it must be shown on a terminal.
 func (p *play) expectCleanText() {
-	_, text, _ := harness.CheckOf(p.T, p.asked)
-	_, asJSON, _ := harness.CheckOf(p.T, p.asked, "--output=json")
+	_, text := p.check()
+	_, asJSON := p.check("--output=json")
 	for _, want := range []string{`4 nodes, 1 service, 3 instances: 3 passing`, `клиент\x1b[31m in dc1`} {
 		if !strings.Contains(text, want) {
 			p.Errorf("the text does not have %q; it is\n%s", want, text)

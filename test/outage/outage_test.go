@@ -108,7 +108,6 @@ var outageScenes = []scene{
 		then: (*play).expectSuccessor,
 	},
 	{
-		// It lasts until another one is elected.
 		name: "no server leads", fleeting: true, flags: []string{"--probe.timeout=500ms"},
 		breaks: func(p *play) { p.stop(p.leader) },
 		want: func(p *play) outlook {
@@ -236,9 +235,9 @@ func (p *play) expectLag() {
 	}
 	harness.Must(p.T, p.followers[1].Continue())
 	p.expectStop(p.asked.Name, cli.ExitUnsafe, fmt.Sprintf("entries behind, more than %d.", maxTrailingLogs))
-	code, stdout, stderr := harness.CheckOf(p.T, p.asked, "--safe-to-stop="+p.asked.Name, "--wait=60s")
-	if code != cli.ExitSafe || !strings.HasPrefix(stdout, "yes  "+p.asked.Name+" can be stopped.\n") {
-		p.Errorf("exit code %d, printed %q and %q; want yes", code, stdout, stderr)
+	code, text := p.check("--safe-to-stop="+p.asked.Name, "--wait=60s")
+	if code != cli.ExitSafe || !strings.HasPrefix(text, "yes  "+p.asked.Name+" can be stopped.\n") {
+		p.Errorf("exit code %d, printed %q; want yes", code, text)
 	}
 }
 
@@ -376,49 +375,42 @@ func (p *play) expectAutopilot(e *harness.Exporter) {
 		autopilotSeries("last_contact_seconds", p.leader):           0,
 	}
 	for _, a := range p.c.Servers {
-		want[autopilotSeries("healthy", a)] = 1
-		want[autopilotSeries("voter", a)] = 1
+		want[autopilotSeries("healthy", a)], want[autopilotSeries("voter", a)] = 1, 1
 	}
 	s := e.Await(p.T, want)
-	for _, a := range p.c.Servers {
+	for id, server := range state.Servers {
+		a := p.c.Servers[slices.IndexFunc(p.c.Servers, func(a *consultest.Agent) bool { return a.Name == server.Name })]
 		index, contact := s[autopilotSeries("last_index", a)], s[autopilotSeries("last_contact_seconds", a)]
-		for _, server := range state.Servers {
-			if last := float64(server.LastIndex); server.Name == a.Name && math.Abs(index-last) > 100 {
-				p.Errorf("last index of %s is %v; Consul says %v", a, index, last)
-			}
-		}
-		if (contact == 0) != (a == p.leader) || contact > 1 {
-			p.Errorf("last contact of %s is %v s; want 0 for the leader %s only and never 1 s", a, contact, p.leader)
-		}
 		stable := time.UnixMilli(int64(1000 * s[autopilotSeries("stable_since_timestamp_seconds", a)]))
-		if age := time.Since(stable); age < 0 || age > 15*time.Minute {
+		switch age := time.Since(stable); {
+		case math.Abs(index-float64(server.LastIndex)) > 100:
+			p.Errorf("last index of %s is %v; Consul says %v", a, index, server.LastIndex)
+		case (contact == 0) != (id == state.Leader) || contact > 1:
+			p.Errorf("last contact of %s is %v s; want 0 for the leader %s only and never 1 s", a, contact, p.leader)
+		case age < 0 || age > 15*time.Minute:
 			p.Errorf("%s is stable for %s; want since the start of the test at most", a, age)
 		}
 	}
 }
 
-// expectSerf looks at the pools of an agent: a client has none of other datacenters.
+// expectSerf looks at the pools of an agent. A client has none of other datacenters.
 func (p *play) expectSerf(e *harness.Exporter, isServer bool) {
-	wan := []string{
-		`consul_serf_health_score{pool="wan"}`, `consul_serf_encrypted{pool="wan"}`,
-		`consul_serf_queue_depth{pool="wan",queue="intent"}`,
-	}
 	want := harness.Samples{
-		`consul_serf_health_score{pool="lan"}`:               0,
-		`consul_serf_encrypted{pool="lan"}`:                  0,
-		`consul_serf_queue_depth{pool="lan",queue="event"}`:  0,
-		`consul_serf_queue_depth{pool="lan",queue="intent"}`: 0,
-		`consul_serf_queue_depth{pool="lan",queue="query"}`:  0,
-		p.aliveOfVersion(): 4,
+		p.aliveOfVersion(): 4, `consul_serf_queue_depth{pool="lan",queue="event"}`: 0,
+		`consul_serf_queue_depth{pool="lan",queue="query"}`: 0,
 	}
-	if !isServer {
-		e.Await(p.T, want, wan...)
-		return
+	var unwanted []string
+	for _, series := range []string{
+		"consul_serf_health_score{pool=%q}", "consul_serf_encrypted{pool=%q}", `consul_serf_queue_depth{pool=%q,queue="intent"}`,
+	} {
+		want[fmt.Sprintf(series, "lan")] = 0
+		if isServer {
+			want[fmt.Sprintf(series, "wan")] = 0
+		} else {
+			unwanted = append(unwanted, fmt.Sprintf(series, "wan"))
+		}
 	}
-	for _, series := range wan {
-		want[series] = 0
-	}
-	e.Await(p.T, want)
+	e.Await(p.T, want, unwanted...)
 }
 
 // aliveOfVersion is the series that counts the members that are alive and have the asked agent's version, which all

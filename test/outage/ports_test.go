@@ -54,7 +54,9 @@ func certificateOf(t *testing.T, c *consultest.Cluster, a *consultest.Agent) *x5
 	return cert
 }
 
-func expectSecurePorts(p *play, s harness.Samples) {
+func expectSecurePorts(p *play, _ harness.Samples) {
+	p.e.ScrapeUntilUp(p.T, harness.SecurePorts, p.c.Servers...)
+	s := p.scrape()
 	if p.took > harness.ProbeTimeout {
 		p.Errorf("scrape took %s; want nothing to be waited for", p.took)
 	}

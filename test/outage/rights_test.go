@@ -178,8 +178,8 @@ var noToken = scene{
 		}
 	},
 	then: func(p *play) {
-		if _, v := statusOf(p.T, p.asked); len(v.Servers) != 3 {
-			p.Errorf("%d servers; want three", len(v.Servers))
+		if _, asJSON := p.check("--output=json"); len(p.viewOf(asJSON).Servers) != 3 {
+			p.Errorf("want three servers in %s", asJSON)
 		}
 		p.expectStop(p.asked.HostPort(consultest.PortServer), cli.ExitUnknown, "may the token read operator?")
 		p.expectUnnoticed(p.asked, "/v1/health/node")

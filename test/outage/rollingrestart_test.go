@@ -34,24 +34,23 @@ type stopAnswer struct {
 	Error string `json:"error"`
 }
 
-// expectStop asks whether a server can be stopped until the answer is this and has the text in its reasons, its hint
+// expectStop asks whether a server can be stopped until the answer is this and has the reason in its reasons, its hint
 // or its error.
-func (p *play) expectStop(server string, want int, text string) {
+func (p *play) expectStop(server string, want int, reason string) {
 	p.Helper()
-	args := append(p.args, "--safe-to-stop="+server, "--output=json")
-	what := fmt.Sprintf("safe to stop %s: exit code %d and %q", server, want, text)
+	what := fmt.Sprintf("safe to stop %s: exit code %d and %q", server, want, reason)
 	harness.WaitFor(p.T, 20*time.Second, what, func() string {
-		code, stdout, stderr := harness.CheckOf(p.T, p.asked, args...)
+		code, text := p.check("--safe-to-stop="+server, "--output=json")
 		var answer stopAnswer
-		if err := json.Unmarshal([]byte(stdout), &answer); err != nil {
-			p.Fatalf("check printed %q and %q, which is not JSON: %v", stdout, stderr, err)
+		if err := json.Unmarshal([]byte(text), &answer); err != nil {
+			p.Fatalf("check printed %q, which is not JSON: %v", text, err)
 		}
 		unknown := answer.Error != ""
 		if answer.Server != server || answer.Safe != (code == cli.ExitSafe) || unknown != (code == cli.ExitUnknown) {
 			p.Errorf("exit code %d does not go with %+v", code, answer)
 		}
 		why := strings.Join(answer.Reasons, " ") + " " + answer.Hint + answer.Error
-		if code == want && strings.Contains(why, text) {
+		if code == want && strings.Contains(why, reason) {
 			return ""
 		}
 		return fmt.Sprintf("exit code %d, %q", code, why)

@@ -130,7 +130,9 @@ func (p *play) look() {
 	s := p.scrape()
 	if p.breaks != nil {
 		p.breaks(p)
-		s = p.scrape()
+		if !p.fleeting {
+			s = p.scrape()
+		}
 	}
 	if p.first != nil {
 		p.first(p, s)

@@ -11,7 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"testing"
+	"sync"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -50,21 +50,32 @@ func healthy(*play) outlook {
 	}
 }
 
-// expect waits until all views show this. The check command remembers nothing: it is not compared with an exporter
-// that does.
+// expect waits until all views show this. The check command has no memory: it is not compared with an exporter that
+// remembers.
 func (p *play) expect(e *harness.Exporter, check bool, want outlook) {
 	p.Helper()
-	harness.WaitFor(p.T, 90*time.Second, "all views to show the same", func() string {
+	harness.WaitFor(p.T, 2*time.Minute, "all views to show the same", func() string {
 		return p.differences(e, check, want)
 	})
 }
 
-// differences are those between the views, and between them and what is wanted.
+// differences are those between the views, and between them and what is wanted. The views are looked at all at once.
 func (p *play) differences(e *harness.Exporter, check bool, want outlook) string {
 	p.Helper()
+	var codes [2]int
+	var text, asJSON string
+	var checks sync.WaitGroup
+	if check {
+		checks.Go(func() { codes[0], text = p.check() })
+		checks.Go(func() { codes[1], asJSON = p.check("--output=json") })
+	}
 	page := e.FreshStatus(p.T)
+	html := e.Page(p.T, "/", http.StatusOK)
+	s := e.Scrape(p.T)
+	checks.Wait()
+
 	differences := []string{
-		cmp.Diff(top(&page), topOfPage(e.Page(p.T, "/", http.StatusOK))),
+		cmp.Diff(top(&page), topOfPage(html)),
 		cmp.Diff(want.level, page.Level),
 		cmp.Diff(want.problems, harness.AlertsOf(page), cmpopts.EquateEmpty()),
 	}
@@ -74,13 +85,29 @@ func (p *play) differences(e *harness.Exporter, check bool, want outlook) string
 	if !regexp.MustCompile("^" + want.sentence + "$").MatchString(withoutSince(page.Verdict)) {
 		differences = append(differences, fmt.Sprintf("the verdict is %q; want %q", page.Verdict, want.sentence))
 	}
-	s := e.Scrape(p.T)
 	differences = slices.Concat(differences,
 		s.Differences(metricsOf(&page)), s.Differences(want.metrics), s.Unwanted(want.unwanted...))
 	if check {
-		differences = append(differences, p.checkDiffers(&page)...)
+		code, v := cli.LevelCodes[page.Level], p.viewOf(asJSON)
+		differences = append(differences, cmp.Diff([2]int{code, code}, codes), cmp.Diff(page, v, momentary),
+			cmp.Diff(withoutSince(top(&page)), top(&v)), cmp.Diff(top(&v), topOfText(text)))
 	}
 	return strings.TrimSpace(strings.Join(differences, "\n"))
+}
+
+// check runs the check command, and returns its exit code and all that it prints.
+func (p *play) check(args ...string) (code int, text string) {
+	code, stdout, stderr := harness.CheckOf(p.T, p.asked, append(args, p.args...)...)
+	return code, stdout + stderr
+}
+
+// viewOf reads the JSON of the check command.
+func (p *play) viewOf(text string) (v status.View) {
+	p.Helper()
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		p.Fatalf("check printed %q, which is not JSON: %v", text, err)
+	}
+	return v
 }
 
 // momentary is what differs between two looks at the same cluster.
@@ -91,30 +118,6 @@ var momentary = cmp.Options{
 	cmpopts.IgnoreFields(status.ServerStatus{}, "Term", "LastLogIndex", "LogLag", "LastContactSeconds"),
 	cmpopts.IgnoreFields(status.PortStatus{}, "Seconds", "Error"),
 	cmpopts.IgnoreFields(status.Missing{}, "Reason"),
-}
-
-// checkDiffers compares the page with the check command.
-func (p *play) checkDiffers(page *status.View) []string {
-	p.Helper()
-	code, checked := statusOf(p.T, p.asked, p.args...)
-	textCode, text, stderr := harness.CheckOf(p.T, p.asked, p.args...)
-	return []string{
-		cmp.Diff([]int{cli.LevelCodes[page.Level], cli.LevelCodes[page.Level]}, []int{code, textCode}),
-		cmp.Diff(*page, checked, momentary),
-		cmp.Diff(withoutSince(top(page)), top(&checked)),
-		cmp.Diff(top(&checked), topOfText(text)),
-		stderr,
-	}
-}
-
-// statusOf runs the check command and returns what it says in JSON.
-func statusOf(t *testing.T, a *consultest.Agent, args ...string) (code int, v status.View) {
-	t.Helper()
-	code, stdout, stderr := harness.CheckOf(t, a, append(args, "--output=json")...)
-	if err := json.Unmarshal([]byte(stdout), &v); err != nil || stderr != "" {
-		t.Fatalf("check printed %q and %q, which is not JSON: %v", stdout, stderr, err)
-	}
-	return code, v
 }
 
 // top is what every view for people has: the level, the verdict, and the problems.
