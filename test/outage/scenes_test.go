@@ -78,7 +78,6 @@ func playAll(t *testing.T, c *consultest.Cluster, scenes []scene, perform func(p
 
 // begin waits until the cluster is calm and starts the exporter.
 func (p *play) begin() {
-	p.Helper()
 	p.calm()
 	if p.asks == nil {
 		p.asks = func(p *play) *consultest.Agent { return p.followers[0] }
@@ -93,7 +92,6 @@ func (p *play) begin() {
 
 // calm waits until everything is well.
 func (p *play) calm() {
-	p.Helper()
 	if p.split {
 		return
 	}
@@ -104,7 +102,6 @@ func (p *play) calm() {
 
 // token makes a token with these rules.
 func (p *play) token(policy string) string {
-	p.Helper()
 	token, err := p.c.NewToken(p.Context(), policy)
 	harness.Must(p.T, err)
 	return token
@@ -126,7 +123,6 @@ func (p *play) export(a *consultest.Agent, flags ...string) *harness.Exporter {
 
 // look plays the scene and looks at it through all views, and does so again after the repair.
 func (p *play) look() {
-	p.Helper()
 	s := p.scrape()
 	if p.breaks != nil {
 		p.breaks(p)
@@ -151,7 +147,6 @@ func (p *play) look() {
 
 // scrape notes how long it takes.
 func (p *play) scrape() harness.Samples {
-	p.Helper()
 	start := time.Now()
 	defer func() { p.took = time.Since(start) }()
 	return p.e.Scrape(p.T)
@@ -159,7 +154,6 @@ func (p *play) scrape() harness.Samples {
 
 // see waits until all views show what the scene wants.
 func (p *play) see() {
-	p.Helper()
 	if !p.fleeting {
 		p.expect(p.e, !p.remembered, p.want(p))
 		return
@@ -179,7 +173,6 @@ func (p *play) see() {
 
 // mend starts the agents that were killed, lets those go on that were stopped, and undoes the rest.
 func (p *play) mend() {
-	p.Helper()
 	for _, a := range p.c.Agents() {
 		if a.Running() {
 			harness.Must(p.T, a.Continue())
@@ -192,17 +185,12 @@ func (p *play) mend() {
 	}
 }
 
-func (p *play) stop(agents ...*consultest.Agent) {
-	p.Helper()
-	for _, a := range agents {
-		harness.Must(p.T, a.Stop())
-	}
-}
+func (p *play) stop(agents ...*consultest.Agent) { p.each((*consultest.Agent).Stop, agents) }
+func (p *play) kill(agents ...*consultest.Agent) { p.each((*consultest.Agent).Kill, agents) }
 
-func (p *play) kill(agents ...*consultest.Agent) {
-	p.Helper()
+func (p *play) each(do func(*consultest.Agent) error, agents []*consultest.Agent) {
 	for _, a := range agents {
-		harness.Must(p.T, a.Kill())
+		harness.Must(p.T, do(a))
 	}
 }
 

@@ -32,8 +32,6 @@ type outlook struct {
 	sentence string
 	// problems are all of them, in their order: the alert and the server.
 	problems []string
-	// missing is everything that could not be found out; nil if that does not matter.
-	missing []string
 	// metrics are some that the page does not have, and unwanted are the beginnings of series that there must not be.
 	metrics  harness.Samples
 	unwanted []string
@@ -45,8 +43,7 @@ const wholeQuorum = `3 of 3 voters answer, quorum is 2, server-[123] leads; one 
 // healthy is what views show of three servers when nothing is wrong.
 func healthy(*play) outlook {
 	return outlook{
-		level: status.LevelHealthy, missing: []string{}, sentence: wholeQuorum,
-		metrics: harness.Samples{"consul_cluster_failure_margin": 1},
+		level: status.LevelHealthy, sentence: wholeQuorum, metrics: harness.Samples{"consul_cluster_failure_margin": 1},
 	}
 }
 
@@ -79,8 +76,8 @@ func (p *play) differences(e *harness.Exporter, check bool, want outlook) string
 		cmp.Diff(want.level, page.Level),
 		cmp.Diff(want.problems, harness.AlertsOf(page), cmpopts.EquateEmpty()),
 	}
-	if want.missing != nil {
-		differences = append(differences, cmp.Diff(want.missing, missingOf(&page), cmpopts.EquateEmpty()))
+	if want.level == status.LevelHealthy {
+		differences = append(differences, cmp.Diff([]status.Missing{}, page.Missing))
 	}
 	if !regexp.MustCompile("^" + want.sentence + "$").MatchString(withoutSince(page.Verdict)) {
 		differences = append(differences, fmt.Sprintf("the verdict is %q; want %q", page.Verdict, want.sentence))
@@ -158,13 +155,6 @@ func topOfText(text string) string {
 
 // withoutSince leaves out since when the leader leads, which only those know who saw the election.
 func withoutSince(text string) string { return since.ReplaceAllString(text, "") }
-
-func missingOf(v *status.View) (what []string) {
-	for _, m := range v.Missing {
-		what = append(what, m.What)
-	}
-	return what
-}
 
 // metricsOf are the metrics that say what the page says.
 func metricsOf(v *status.View) harness.Samples {
