@@ -80,11 +80,11 @@ func WriteFiles(t *testing.T, files map[string]string) (folder string) {
 // FreshStatus waits for a status whose snapshot was taken after now: the page has a new one every five seconds.
 func (e *Exporter) FreshStatus(t *testing.T) (v status.View) {
 	t.Helper()
-	asked := time.Now()
+	start := time.Now()
 	WaitFor(t, 20*time.Second, "a newer status", func() string {
 		v = status.View{}
 		Must(t, json.Unmarshal([]byte(e.Page(t, "/?format=json", http.StatusOK)), &v))
-		if v.Time.After(asked) {
+		if v.Time.After(start) {
 			return ""
 		}
 		return "it is of " + v.Time.String()

@@ -53,10 +53,10 @@ func TestHealthyCluster(t *testing.T) {
 
 var healthyScenes = []scene{
 	{name: "nothing", first: (*play).expectFirstScrape, want: healthy, then: (*play).expectHealthyDetails},
-	{name: "check through a client", asks: aClient, want: healthy, then: (*play).expectCleanText},
+	{name: "check through a client", through: aClient, want: healthy, then: (*play).expectCleanText},
 	{name: "every port", then: (*play).expectEveryPort},
 	{
-		name: "ports of a client", asks: aClient, flags: []string{"--probe.protocols=http,grpc,dns"},
+		name: "ports of a client", through: aClient, flags: []string{"--probe.protocols=http,grpc,dns"},
 		first: expectClientPorts,
 	},
 	{name: "safe to stop", then: func(p *play) {
@@ -105,11 +105,11 @@ var healthyScenes = []scene{
 		},
 	},
 	{
-		name: "the agent is killed", asks: aClient, breaks: func(p *play) { p.kill(p.asked) },
+		name: "the agent is killed", through: aClient, breaks: func(p *play) { p.kill(p.agent) },
 		first: (*play).expectWithoutAgent, want: agentUnreachable, remembered: true, then: (*play).expectNothingKnown,
 	},
 	{
-		name: "the agent hangs", asks: aClient, breaks: func(p *play) { p.stop(p.asked) },
+		name: "the agent hangs", through: aClient, breaks: func(p *play) { p.stop(p.agent) },
 		first: func(p *play, s harness.Samples) {
 			p.expectOneWait()
 			s.Expect(p.T, harness.Samples{
@@ -120,9 +120,9 @@ var healthyScenes = []scene{
 			harness.Must(p.T, err)
 			harness.ParseSamples(p.T, body).Expect(p.T, harness.Samples{
 				harness.PortSeries("up", p.c.Servers[2]):                            1,
-				harness.Port(8500, "http", "tcp").Series("consul_port_up", p.asked): 0,
-				harness.Port(8502, "grpc", "tcp").Series("consul_port_up", p.asked): 0,
-				harness.Port(8600, "dns", "udp").Series("consul_port_up", p.asked):  0,
+				harness.Port(8500, "http", "tcp").Series("consul_port_up", p.agent): 0,
+				harness.Port(8502, "grpc", "tcp").Series("consul_port_up", p.agent): 0,
+				harness.Port(8600, "dns", "udp").Series("consul_port_up", p.agent):  0,
 			})
 		},
 		want: agentUnreachable, remembered: true,
@@ -194,7 +194,7 @@ func (p *play) expectFirstScrape(s harness.Samples) {
 
 // expectPeers compares the metrics with Consul's own list of the peers.
 func (p *play) expectPeers(s harness.Samples) {
-	config, err := p.asked.Client().Operator().RaftGetConfiguration(nil)
+	config, err := p.agent.Client().Operator().RaftGetConfiguration(nil)
 	harness.Must(p.T, err)
 	if len(config.Servers) != 3 {
 		p.Fatalf("Consul has the peers %+v; want 3", config.Servers)
@@ -202,7 +202,7 @@ func (p *play) expectPeers(s harness.Samples) {
 	for _, peer := range config.Servers {
 		s.Expect(p.T, harness.Samples{
 			fmt.Sprintf(`consul_server_info{address=%q,id=%q,server=%q,version=%q,voter="%v"}`,
-				peer.Address, peer.ID, peer.Node, consulVersion(p.T, p.asked), peer.Voter): 1,
+				peer.Address, peer.ID, peer.Node, consulVersion(p.T, p.agent), peer.Voter): 1,
 			fmt.Sprintf("consul_server_raft_is_leader{server=%q}", peer.Node): zeroOrOne(peer.Leader),
 		})
 	}
@@ -245,7 +245,7 @@ func (p *play) expectCleanText() {
 }
 
 func (p *play) expectEveryPort() {
-	ports, grpc := portsOf(p.T, p.asked), harness.Port(8503, "grpc_tls", "tcp")
+	ports, grpc := portsOf(p.T, p.agent), harness.Port(8503, "grpc_tls", "tcp")
 	s := p.e.ScrapeUntilUp(p.T, ports, p.c.Servers...)
 	s.ExpectPorts(p.T, ports, p.c.Servers...)
 	want := make(harness.Samples)
@@ -260,17 +260,17 @@ func (p *play) expectEveryPort() {
 	}
 	s.Expect(p.T, want)
 	http := harness.Port(8500, "http", "tcp")
-	if n := s[http.Series("consul_port_connections", p.asked, `state="established"`)]; n < 1 {
+	if n := s[http.Series("consul_port_connections", p.agent, `state="established"`)]; n < 1 {
 		p.Errorf("%v established connections to port 8500; want at least the exporter's own", n)
 	}
 	// For a moment Consul has yet to close what the exporter has closed, but not for long.
-	p.e.Await(p.T, harness.Samples{http.Series("consul_port_connections", p.asked, `state="close_wait"`): 0})
+	p.e.Await(p.T, harness.Samples{http.Series("consul_port_connections", p.agent, `state="close_wait"`): 0})
 }
 
 // A client's configuration says nothing about the servers' ports for clients: only its own are probed.
 func expectClientPorts(p *play, s harness.Samples) {
-	s.ExpectPorts(p.T, append(slices.Clone(shippedClient), harness.Port(8502, "grpc", "tcp")), p.asked)
-	s.Expect(p.T, harness.Samples{"consul_cluster_leaders": 1}) // Port 8300 is asked for it, shown or not.
+	s.ExpectPorts(p.T, append(slices.Clone(shippedClient), harness.Port(8502, "grpc", "tcp")), p.agent)
+	s.Expect(p.T, harness.Samples{"consul_cluster_leaders": 1}) // Port 8300 is queried for it, shown or not.
 	off := p.export(p.c.Servers[0], "--probe.client-ports=off", "--probe.protocols=dns", "--probe.protocols=rpc")
 	off.Scrape(p.T).ExpectPorts(p.T, []harness.PortID{harness.Port(8300, "rpc", "tcp")}, p.c.Servers...)
 }
@@ -315,18 +315,18 @@ func sumOf(s harness.Samples, prefix, text string) (sum float64) {
 // The agent's HTTP API can be on a unix socket, behind the path of a proxy, or have a name; and however it is
 // reached, the servers' own ports are where the cluster says.
 func (p *play) expectAddresses() {
-	target, err := url.Parse(p.asked.URL())
+	target, err := url.Parse(p.agent.URL())
 	harness.Must(p.T, err)
 	proxy := httputil.NewSingleHostReverseProxy(target)
 	plain := harness.ServeOn(p.T, proxy)
 	behindPath := harness.ServeOn(p.T, http.StripPrefix("/tools/consul", proxy)) // Any other path gets status 404.
 	want := complete("agent", "autopilot", "catalog", "consistent", "members", "ports", "raft").With(harness.Samples{
 		"consul_up": 1, "consul_cluster_leaders": 1, "consul_cluster_failure_margin": 1,
-		harness.PortSeries("up", p.asked):                                       1,
-		harness.Port(8301, "serf_lan", "udp").Series("consul_port_up", p.asked): 1,
+		harness.PortSeries("up", p.agent):                                       1,
+		harness.Port(8301, "serf_lan", "udp").Series("consul_port_up", p.agent): 1,
 	})
 	for _, tc := range []struct{ name, address string }{
-		{"unix socket", "unix://" + p.asked.Socket()},
+		{"unix socket", "unix://" + p.agent.Socket()},
 		{"path of a proxy", "http://127.0.0.1:" + behindPath + "/tools/consul"},
 		{"path that ends with a slash", "http://127.0.0.1:" + behindPath + "/tools/consul/"},
 		{"name", "http://localhost:" + plain}, // It may be one of several addresses: nobody listens on [::1].
@@ -387,7 +387,7 @@ func (p *play) deregister() {
 	}
 }
 
-// expectWithoutAgent looks at what is left of the metrics: the servers are known, and are asked.
+// expectWithoutAgent looks at what is left of the metrics: the servers are known, and are queried.
 func (p *play) expectWithoutAgent(s harness.Samples) {
 	want := harness.Samples{
 		"consul_up": 0, "consul_cluster_voters": 3, "consul_cluster_failure_margin": 1, "consul_cluster_leaders": 1,
@@ -406,20 +406,20 @@ func (p *play) expectWithoutAgent(s harness.Samples) {
 	}
 }
 
-// agentUnreachable is what an exporter shows that has asked the agent before and so knows the servers.
+// agentUnreachable is what an exporter shows that has queried the agent before and so knows the servers.
 func agentUnreachable(p *play) outlook {
 	return outlook{
-		level: status.LevelDegraded, problems: []string{"ConsulAgentUnreachable " + p.asked.Name},
-		sentence: fmt.Sprintf("The agent at %s does not answer; "+wholeQuorum, regexp.QuoteMeta(p.asked.URL())),
+		level: status.LevelDegraded, problems: []string{"ConsulAgentUnreachable " + p.agent.Name},
+		sentence: fmt.Sprintf("The agent at %s does not answer; "+wholeQuorum, regexp.QuoteMeta(p.agent.URL())),
 	}
 }
 
-// expectNothingKnown asks an exporter that starts now, and the check command, which has no memory.
+// expectNothingKnown looks at an exporter that starts now, and at the check command, which has no memory.
 func (p *play) expectNothingKnown() {
-	p.expect(p.export(p.asked), true, outlook{
+	p.expect(p.export(p.agent), true, outlook{
 		level: status.LevelUnknown, problems: []string{"ConsulAgentUnreachable"},
 		sentence: fmt.Sprintf(`The agent at %s does not answer, and no server is known that could be asked instead\.`,
-			regexp.QuoteMeta(p.asked.URL())),
+			regexp.QuoteMeta(p.agent.URL())),
 	})
 	p.expectStop(p.leader.Name, cli.ExitUnknown,
 		"connection refused); without an agent the servers are not known, so name another one with --consul.server")

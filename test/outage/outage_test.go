@@ -67,7 +67,7 @@ var outageScenes = []scene{
 	{
 		name: "a follower hangs for a moment",
 		breaks: func(p *play) {
-			p.e.ScrapeUntilUp(p.T, portsOf(p.T, p.asked), p.c.Servers...)
+			p.e.ScrapeUntilUp(p.T, portsOf(p.T, p.agent), p.c.Servers...)
 			p.stop(p.followers[1])
 		},
 		first:  (*play).expectHungPorts,
@@ -85,7 +85,7 @@ var outageScenes = []scene{
 		},
 		then: func(p *play) {
 			hung := p.followers[1].Name
-			p.expectStop(p.asked.Name, cli.ExitUnsafe, hung+" cannot be counted on: port 8300 does not answer (timeout).")
+			p.expectStop(p.agent.Name, cli.ExitUnsafe, hung+" cannot be counted on: port 8300 does not answer (timeout).")
 			p.expectStop(hung, cli.ExitSafe, hung+" does not answer, so nothing is lost with it.")
 			p.expectLag()
 		},
@@ -126,10 +126,10 @@ var outageScenes = []scene{
 		breaks: func(p *play) { p.stop(p.others()...) },
 		first:  (*play).expectHangingRead,
 		want:   func(p *play) outlook { return quorumLost(p, "Hung", "hang") },
-		then:   func(p *play) { p.expectStop(p.asked.Name, cli.ExitUnsafe, "There is no leader.") },
+		then:   func(p *play) { p.expectStop(p.agent.Name, cli.ExitUnsafe, "There is no leader.") },
 	},
 	{
-		name: "the quorum is lost, for a client and the survivor", asks: aClient,
+		name: "the quorum is lost, for a client and the survivor", through: aClient,
 		breaks: func(p *play) {
 			p.second = p.export(p.followers[0])
 			p.second.Scrape(p.T)
@@ -186,14 +186,14 @@ func judges(read float64) harness.Samples {
 // expectHungPorts looks at three scrapes of a server that hangs: only the first may open a connection to its port
 // 8300.
 func (p *play) expectHungPorts(s harness.Samples) {
-	hung, ports := p.followers[1], portsOf(p.T, p.asked)
+	hung, ports := p.followers[1], portsOf(p.T, p.agent)
 	for n := 1; n <= 3; n++ {
 		if n > 1 {
 			s = p.scrape()
 		}
 		s.Expect(p.T, harness.Samples{"consul_cluster_failure_margin": 0, "consul_cluster_leaders": 1})
 		s.Expect(p.T, harness.PortSamples("consul_port_up", 0, ports, hung))
-		s.Expect(p.T, harness.PortSamples("consul_port_up", 1, ports, p.leader, p.asked))
+		s.Expect(p.T, harness.PortSamples("consul_port_up", 1, ports, p.leader, p.agent))
 		for _, port := range ports {
 			s.Expect(p.T, harness.Samples{port.Series("consul_port_probe_failures_total", hung, `reason="timeout"`): float64(n)})
 		}
@@ -222,7 +222,7 @@ func rpcConnections(t *testing.T, a *consultest.Agent, from string) int {
 
 // expectAwakeQuietly waits until the server that hung is up again.
 func (p *play) expectAwakeQuietly() {
-	p.e.ScrapeUntilUp(p.T, portsOf(p.T, p.asked), p.followers[1])
+	p.e.ScrapeUntilUp(p.T, portsOf(p.T, p.agent), p.followers[1])
 	p.expectQuiet(p.followers[1])
 }
 
@@ -234,9 +234,9 @@ func (p *play) expectLag() {
 		harness.Must(p.T, err)
 	}
 	harness.Must(p.T, p.followers[1].Continue())
-	p.expectStop(p.asked.Name, cli.ExitUnsafe, fmt.Sprintf("entries behind, more than %d.", maxTrailingLogs))
-	code, text := p.check("--safe-to-stop="+p.asked.Name, "--wait=60s")
-	if code != cli.ExitSafe || !strings.HasPrefix(text, "yes  "+p.asked.Name+" can be stopped.\n") {
+	p.expectStop(p.agent.Name, cli.ExitUnsafe, fmt.Sprintf("entries behind, more than %d.", maxTrailingLogs))
+	code, text := p.check("--safe-to-stop="+p.agent.Name, "--wait=60s")
+	if code != cli.ExitSafe || !strings.HasPrefix(text, "yes  "+p.agent.Name+" can be stopped.\n") {
 		p.Errorf("exit code %d, printed %q; want yes", code, text)
 	}
 }
@@ -289,7 +289,7 @@ func (p *play) expectSuccessor() {
 	}
 }
 
-// quorumLost is what all views show when the two servers that are not asked are gone.
+// quorumLost is what all views show when only the server that is queried over HTTP is left.
 func quorumLost(p *play, how, verb string) outlook {
 	gone := p.others()
 	return outlook{
@@ -302,11 +302,11 @@ func quorumLost(p *play, how, verb string) outlook {
 	}
 }
 
-// expectQuorumLost looks at the metrics of an exporter that asks a client, and of one that asks the survivor.
+// expectQuorumLost looks at the metrics of an exporter that queries a client, and of one that queries the survivor.
 func (p *play) expectQuorumLost(s harness.Samples) {
 	survivor := p.followers[0]
 	for _, s := range []harness.Samples{s, p.second.Scrape(p.T)} {
-		// The survivor may name the frozen leader still, and the client may have asked that one.
+		// The survivor may name the frozen leader still, and the client may have queried that one.
 		s.Expect(p.T, harness.Samples{"consul_cluster_consistent_read_success": 0, collectorSuccess("consistent"): 1})
 	}
 	harness.WaitFor(p.T, time.Minute, "no server names a leader", func() string {
@@ -413,18 +413,18 @@ func (p *play) expectSerf(e *harness.Exporter, isServer bool) {
 	e.Await(p.T, want, unwanted...)
 }
 
-// aliveOfVersion is the series that counts the members that are alive and have the asked agent's version, which all
+// aliveOfVersion is the series that counts the members that are alive and have the queried agent's version, which all
 // have.
 func (p *play) aliveOfVersion() string {
 	p.Helper()
-	return fmt.Sprintf("consul_serf_version_members{version=%q}", consulVersion(p.T, p.asked))
+	return fmt.Sprintf("consul_serf_version_members{version=%q}", consulVersion(p.T, p.agent))
 }
 
 // expectRTT compares with the servers' coordinates, at a time when they do not change. They are there 15 to 30
 // seconds after the servers start.
 func (p *play) expectRTT(e *harness.Exporter) {
 	distance := func() float64 {
-		entries, _, err := p.asked.Client().Coordinate().Nodes(nil)
+		entries, _, err := p.agent.Client().Coordinate().Nodes(nil)
 		harness.Must(p.T, err)
 		at := make(map[string]*coordinate.Coordinate)
 		for _, entry := range entries {
@@ -474,7 +474,7 @@ func startSplit(t *testing.T) *consultest.Cluster {
 }
 
 var splitBrain = scene{
-	name: "split brain", split: true, asks: func(p *play) *consultest.Agent { return p.c.Servers[0] },
+	name: "split brain", split: true, through: func(p *play) *consultest.Agent { return p.c.Servers[0] },
 	want: func(p *play) outlook {
 		metrics := harness.Samples{
 			"consul_cluster_leaders":                2,

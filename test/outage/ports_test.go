@@ -119,9 +119,9 @@ func expectOtherAuthority(p *play, s harness.Samples) {
 	}
 }
 
-// expectUnknownAuthority asks without the authority that issued the certificates.
+// expectUnknownAuthority connects without the authority that issued the certificates.
 func expectUnknownAuthority(p *play) {
-	e := p.export(p.asked)
+	e := p.export(p.agent)
 	e.Scrape(p.T).Expect(p.T, harness.Samples{"consul_up": 0})
 	if log := e.Log.String(); !strings.Contains(log, "certificate signed by unknown authority") {
 		p.Errorf("the log does not say what is wrong with the certificate:\n%s", log)
@@ -149,19 +149,19 @@ func TestSeveralAddresses(t *testing.T) {
 	_, err := c.WaitLeader(t.Context())
 	harness.Must(t, err)
 	harness.Must(t, c.WaitMembers(t.Context(), 3))
-	asked := c.Servers[0]
-	e := harness.StartExporter(t, nil, serverFlag(asked))
+	agent := c.Servers[0]
+	e := harness.StartExporter(t, nil, serverFlag(agent))
 	e.Scrape(t).Expect(t, harness.Samples{ // In the very first scrape, too.
-		harness.Port(8302, "serf_wan", "tcp").Series("consul_port_connections", asked, `state="closing"`): 0,
+		harness.Port(8302, "serf_wan", "tcp").Series("consul_port_connections", agent, `state="closing"`): 0,
 	})
 	onAsked := []harness.PortID{
 		harness.Port(8502, "grpc", "tcp"), harness.Port(8600, "dns", "tcp"), harness.Port(8600, "dns", "udp"),
 	}
 	everywhere, others := without(harness.PlainPorts, "grpc", "dns"), c.Servers[1:]
-	e.ScrapeUntilUp(t, harness.PlainPorts, asked)
+	e.ScrapeUntilUp(t, harness.PlainPorts, agent)
 	s := e.ScrapeUntilUp(t, everywhere, c.Servers...)
 	s.Expect(t, harness.Samples{"consul_cluster_leaders": 1, "consul_cluster_failure_margin": 1})
-	s.Expect(t, harness.PortSamples("consul_port_protocol_verified", 1, harness.PlainPorts, asked))
+	s.Expect(t, harness.PortSamples("consul_port_protocol_verified", 1, harness.PlainPorts, agent))
 	s.Expect(t, harness.PortSamples("consul_port_protocol_verified", 1, everywhere, others...))
 	for series := range harness.PortSamples("consul_port_up", 0, onAsked, others...) {
 		s.ExpectNone(t, series)
@@ -172,10 +172,10 @@ func TestSeveralAddresses(t *testing.T) {
 	s.Expect(t, harness.PortSamples("consul_port_up", 0, everywhere, c.Servers[2]))
 	s.Expect(t, harness.PortSamples("consul_port_up", 1, everywhere, c.Servers[1]))
 
-	harness.Must(t, asked.Kill()) // What was learned from it lasts.
+	harness.Must(t, agent.Kill()) // What was learned from it lasts.
 	s = e.Scrape(t)
 	wan := []harness.PortID{harness.Port(8302, "serf_wan", "tcp"), harness.Port(8302, "serf_wan", "udp")}
 	s.Expect(t, harness.Samples{"consul_up": 0})
-	s.Expect(t, harness.PortSamples("consul_port_up", 0, wan, asked, c.Servers[2]))
+	s.Expect(t, harness.PortSamples("consul_port_up", 0, wan, agent, c.Servers[2]))
 	s.Expect(t, harness.PortSamples("consul_port_up", 1, wan, c.Servers[1]))
 }

@@ -48,7 +48,7 @@ func TestRights(t *testing.T) {
 			},
 			then: func(p *play) {
 				p.expectServices("api", "auth", "consul", "off", "web")
-				p.expectStop(p.asked.Name, cli.ExitSafe, "the quorum is 2")
+				p.expectStop(p.agent.Name, cli.ExitSafe, "the quorum is 2")
 			},
 		},
 		{name: "half of the services", policy: half, then: func(p *play) {
@@ -148,7 +148,7 @@ var noToken = scene{
 	name: "no token",
 	first: func(p *play, s harness.Samples) {
 		s.ExpectNone(p.T, `consul_exporter_consul_requests_total{code="403"`)
-		p.expectUnnoticed(p.asked, "/v1/health/node")
+		p.expectUnnoticed(p.agent, "/v1/health/node")
 		p.expectServices()
 	},
 	want: func(p *play) outlook {
@@ -181,8 +181,8 @@ var noToken = scene{
 		if _, asJSON := p.check("--output=json"); len(p.viewOf(asJSON).Servers) != 3 {
 			p.Errorf("want three servers in %s", asJSON)
 		}
-		p.expectStop(p.asked.HostPort(consultest.PortServer), cli.ExitUnknown, "may the token read operator?")
-		p.expectUnnoticed(p.asked, "/v1/health/node")
+		p.expectStop(p.agent.HostPort(consultest.PortServer), cli.ExitUnknown, "may the token read operator?")
+		p.expectUnnoticed(p.agent, "/v1/health/node")
 	},
 	window: "degraded: Consul",
 	page:   []string{"3 of 3 voters answer", "ConsulCollectorRefused", "Not found out:", "8300/tcp"},
@@ -195,7 +195,7 @@ func nameless(a *consultest.Agent) *consultest.Agent {
 
 // expectUnknownToken scrapes with a token that Consul does not know: not even a read without rights works.
 func (p *play) expectUnknownToken() {
-	e := p.export(p.asked, "--consul.token-file="+harness.Secret(p.T, "11111111-2222-3333-4444-555555555555"))
+	e := p.export(p.agent, "--consul.token-file="+harness.Secret(p.T, "11111111-2222-3333-4444-555555555555"))
 	for range 2 {
 		start := time.Now()
 		s := e.Scrape(p.T)
@@ -217,7 +217,7 @@ func (p *play) expectTokenChanges() {
 	file := filepath.Join(p.TempDir(), "token")
 	use := func(content string) { harness.Must(p.T, os.WriteFile(file, []byte(content), 0o600)) }
 	use("\n" + strong + "\n")
-	e := p.export(p.asked, "--consul.token-file="+file, "--log.level=debug")
+	e := p.export(p.agent, "--consul.token-file="+file, "--log.level=debug")
 	want := complete("agent", "members", "ports", "raft").With(harness.Samples{
 		"consul_up": 1, "consul_raft_peers": 3, "consul_cluster_voters": 3, "consul_cluster_failure_margin": 1,
 		"consul_serf_lan_members": 4,
@@ -239,7 +239,7 @@ func (p *play) expectTokenChanges() {
 		collectorSupported("ports"): 1, collectorSuccess("ports"): 1,
 	})
 	s.ExpectNone(p.T, `consul_exporter_consul_requests_total{code="403"`)
-	p.expectQuiet(p.asked)
+	p.expectQuiet(p.agent)
 
 	use(strong)
 	e.Scrape(p.T).Expect(p.T, want)
@@ -260,7 +260,7 @@ func (p *play) expectFacts() {
 		collectorSupported("license"):           0,
 	}
 	hasMesh := p.hasMesh()
-	if roots, _, err := p.asked.Client().Agent().ConnectCARoots(nil); hasMesh && err == nil {
+	if roots, _, err := p.agent.Client().Agent().ConnectCARoots(nil); hasMesh && err == nil {
 		active := fmt.Sprintf(`consul_connect_ca_root_expiry_timestamp_seconds{active="true",root=%q}`, roots.ActiveRootID)
 		want[active] = float64(roots.Roots[0].NotAfter.Unix())
 	}
@@ -282,14 +282,14 @@ func (p *play) expectFacts() {
 // hasMesh reports whether this Consul has a service mesh. Before 1.14 it is off by default.
 func (p *play) hasMesh() bool {
 	p.Helper()
-	_, _, err := p.asked.Client().Agent().ConnectCARoots(nil)
+	_, _, err := p.agent.Client().Agent().ConnectCARoots(nil)
 	if err != nil && !strings.Contains(err.Error(), "must be enabled") {
 		p.Errorf("roots of the mesh: %v", err)
 	}
 	return err == nil
 }
 
-// expectFactsWithoutLeader: what only the leader tells is not asked for, and the rest is there.
+// expectFactsWithoutLeader: what only the leader knows is not queried, and the rest is there.
 func (p *play) expectFactsWithoutLeader() {
 	mesh := zeroOrOne(p.hasMesh())
 	p.e.Await(p.T, harness.Samples{"consul_raft_leader": 0})
@@ -308,5 +308,5 @@ func (p *play) expectFactsWithoutLeader() {
 	for range 5 {
 		p.e.Scrape(p.T)
 	}
-	p.expectUnnoticed(p.asked, "/v1/")
+	p.expectUnnoticed(p.agent, "/v1/")
 }

@@ -34,8 +34,8 @@ type stopAnswer struct {
 	Error string `json:"error"`
 }
 
-// expectStop asks whether a server can be stopped until the answer is this and has the reason in its reasons, its hint
-// or its error.
+// expectStop asks whether a server can be stopped until the answer is this and has the reason in its reasons, its
+// hint or its error.
 func (p *play) expectStop(server string, want int, reason string) {
 	p.Helper()
 	what := fmt.Sprintf("safe to stop %s: exit code %d and %q", server, want, reason)
@@ -153,7 +153,7 @@ func (p *play) watchMargin(ctx context.Context) <-chan map[float64]int {
 	return result
 }
 
-// rebootHosts puts a command ssh into the folder that reboots the server's host, whatever it is told to run: the
+// rebootHosts puts a command ssh into the folder that reboots the server's host, whatever its command is: the
 // server is killed, and starts some seconds later. When ctx is done and all are back, the channel has the servers
 // that were restarted.
 func (p *play) rebootHosts(ctx context.Context, dir string) <-chan map[string]bool {

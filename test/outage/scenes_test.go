@@ -16,8 +16,8 @@ import (
 // calm cluster and is repaired at its end, so it is the same whether other scenes are played before it or not.
 type scene struct {
 	name string
-	// asks returns the agent that the exporter and the check command ask; nil means a follower.
-	asks func(p *play) *consultest.Agent
+	// through returns the agent that the exporter and the check command query; nil means a follower.
+	through func(p *play) *consultest.Agent
 	// policy has the rules of the token that both have; empty means no token. flags are the exporter's.
 	policy string
 	flags  []string
@@ -51,8 +51,8 @@ type play struct {
 	// leader and followers are those at the beginning.
 	leader    *consultest.Agent
 	followers []*consultest.Agent
-	// asked is the agent that the exporter e and the check command ask. args are the other arguments of the command.
-	asked *consultest.Agent
+	// agent is the one that the exporter e and the check command query. args are the other arguments of the command.
+	agent *consultest.Agent
 	e     *harness.Exporter
 	args  []string
 	// second is another exporter, of a scene that has one.
@@ -70,7 +70,7 @@ func playAll(t *testing.T, c *consultest.Cluster, scenes []scene, perform func(p
 		t.Run(sc.name, func(t *testing.T) {
 			p := &play{T: t, scene: sc, c: c}
 			p.begin()
-			defer p.mend() // After a failure too, for the next scene.
+			defer p.restore() // After a failure too, for the next scene.
 			perform(p)
 		})
 	}
@@ -79,15 +79,15 @@ func playAll(t *testing.T, c *consultest.Cluster, scenes []scene, perform func(p
 // begin waits until the cluster is calm and starts the exporter.
 func (p *play) begin() {
 	p.calm()
-	if p.asks == nil {
-		p.asks = func(p *play) *consultest.Agent { return p.followers[0] }
+	if p.through == nil {
+		p.through = func(p *play) *consultest.Agent { return p.followers[0] }
 	}
-	p.asked = p.asks(p)
+	p.agent = p.through(p)
 	if p.policy != "" {
 		p.args = []string{"--consul.token-file=" + harness.Secret(p.T, p.token(p.policy))}
 	}
 	p.mark()
-	p.e = p.export(p.asked, append(p.args, p.flags...)...)
+	p.e = p.export(p.agent, append(p.args, p.flags...)...)
 }
 
 // calm waits until everything is well.
@@ -121,7 +121,7 @@ func (p *play) export(a *consultest.Agent, flags ...string) *harness.Exporter {
 	return harness.StartExporter(p.T, nil, append([]string{serverFlag(a)}, flags...)...)
 }
 
-// look plays the scene and looks at it through all views, and does so again after the repair.
+// look plays the scene and looks at it through all views, and once more after the repair.
 func (p *play) look() {
 	s := p.scrape()
 	if p.breaks != nil {
@@ -140,7 +140,7 @@ func (p *play) look() {
 		p.then(p)
 	}
 	if p.breaks != nil && p.want != nil {
-		p.mend()
+		p.restore()
 		p.expect(p.e, true, healthy(p))
 	}
 }
@@ -164,15 +164,15 @@ func (p *play) see() {
 			return
 		}
 		p.Logf("once more, because the views differ:\n%s", differences)
-		p.mend()
+		p.restore()
 		p.calm()
 		p.breaks(p)
 	}
 	p.Fatal("the views were too late each time")
 }
 
-// mend starts the agents that were killed, lets those go on that were stopped, and undoes the rest.
-func (p *play) mend() {
+// restore restarts the agents that were killed, lets those go on that were stopped, and undoes the rest.
+func (p *play) restore() {
 	for _, a := range p.c.Agents() {
 		if a.Running() {
 			harness.Must(p.T, a.Continue())
@@ -194,10 +194,10 @@ func (p *play) each(do func(*consultest.Agent) error, agents []*consultest.Agent
 	}
 }
 
-// others are the servers that are not asked, by name.
-func (p *play) others() []*consultest.Agent { return harness.Others(p.c, p.asked) }
+// others are the servers that are not queried over HTTP, by name.
+func (p *play) others() []*consultest.Agent { return harness.Others(p.c, p.agent) }
 
-// aClient is for scenes that ask one.
+// aClient is for scenes that query one.
 func aClient(p *play) *consultest.Agent { return p.c.Clients[0] }
 
 // expectQuiet fails if agents logged anything because of the exporter since the marks.
@@ -208,7 +208,7 @@ func (p *play) expectQuiet(agents ...*consultest.Agent) {
 	}
 }
 
-// expectUnnoticed fails if the asked agent complained since the marks about a request whose path begins like this.
+// expectUnnoticed fails if the agent complained since the marks about a request whose path begins like this.
 func (p *play) expectUnnoticed(a *consultest.Agent, path string) {
 	p.Helper()
 	for _, line := range consultest.AtLeast(a.LogsSince(p.marks[a]), "WARN") {

@@ -14,8 +14,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// The rates of RPC are those of what clients do, whichever agent is asked, and whether gauges carry the host's name,
-// as by default on the server, or not, as on the client.
+// The rates of RPC are those of what clients do, whichever agent is queried, and whether gauges carry the host's
+// name, as by default on the server, or not, as on the client.
 func TestTelemetry(t *testing.T) {
 	t.Parallel()
 	c := consultest.Start(t, consultest.Options{

@@ -94,7 +94,7 @@ func (p *play) differences(e *harness.Exporter, check bool, want outlook) string
 
 // check runs the check command, and returns its exit code and all that it prints.
 func (p *play) check(args ...string) (code int, text string) {
-	code, stdout, stderr := harness.CheckOf(p.T, p.asked, append(args, p.args...)...)
+	code, stdout, stderr := harness.CheckOf(p.T, p.agent, append(args, p.args...)...)
 	return code, stdout + stderr
 }
 
@@ -199,9 +199,9 @@ func metricsOf(v *status.View) harness.Samples {
 		}
 		for _, p := range s.Ports {
 			port, server := harness.Port(p.Port, string(p.Protocol), p.Transport), &consultest.Agent{Name: s.Name}
-			want[port.Series("consul_port_protocol_verified", server)] = zeroOrOne(p.Verified)
 			if p.Up != nil {
 				want[port.Series("consul_port_up", server)] = zeroOrOne(*p.Up)
+				want[port.Series("consul_port_protocol_verified", server)] = zeroOrOne(p.Verified)
 			}
 		}
 	}
