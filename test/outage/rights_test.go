@@ -32,7 +32,7 @@ func TestRights(t *testing.T) {
 	c := startDenied(t)
 	readme := harness.ReadmePolicy(t)
 	half := strings.Replace(readme, `service_prefix ""`, `service_prefix "a"`, 1)
-	facts := []string{"--kv.prefix=limits/", "--collector.sessions"}
+	facts, mesh := []string{"--kv.prefix=limits/", "--collector.sessions"}, zeroOrOne(hasMesh(t, c.Servers[0]))
 	playAll(t, c, []scene{
 		noToken,
 		{name: "a token that Consul does not know", then: (*play).expectUnknownToken},
@@ -66,14 +66,14 @@ func TestRights(t *testing.T) {
 			p.expectServices()
 		}},
 		{name: "another token", policy: readme, then: (*play).expectTokenChanges},
-		{name: "facts", policy: readme + moreRights, flags: facts, then: (*play).expectFacts},
+		{name: "facts", policy: readme + moreRights, flags: facts, then: func(p *play) { p.expectFacts(mesh) }},
 		{
 			name: "facts without a leader", policy: readme + moreRights, flags: facts,
 			breaks: func(p *play) {
 				p.e.Await(p.T, harness.Samples{"consul_sessions": 2, `consul_catalog_kv{key="limits/count"}`: 42})
 				p.kill(p.others()...)
 			},
-			then: (*play).expectFactsWithoutLeader,
+			then: func(p *play) { p.expectFactsWithoutLeader(mesh) },
 		},
 	}, (*play).look)
 }
@@ -249,7 +249,7 @@ func (p *play) expectTokenChanges() {
 }
 
 // expectFacts compares the metrics about what else Consul knows with Consul's API.
-func (p *play) expectFacts() {
+func (p *play) expectFacts(mesh float64) {
 	want := harness.Samples{
 		"consul_sessions":                       2,
 		"consul_catalog_datacenters":            1,
@@ -259,39 +259,35 @@ func (p *play) expectFacts() {
 		"consul_acl_replication_running":        0,
 		collectorSupported("license"):           0,
 	}
-	hasMesh := p.hasMesh()
-	if roots, _, err := p.agent.Client().Agent().ConnectCARoots(nil); hasMesh && err == nil {
+	if roots, _, err := p.agent.Client().Agent().ConnectCARoots(nil); err == nil {
 		active := fmt.Sprintf(`consul_connect_ca_root_expiry_timestamp_seconds{active="true",root=%q}`, roots.ActiveRootID)
 		want[active] = float64(roots.Roots[0].NotAfter.Unix())
 	}
-	peering := hasPeering(p.T, p.leader)
-	if peering {
+	peering := zeroOrOne(hasPeering(p.T, p.leader))
+	if peering == 1 {
 		want[`consul_peering_state{peer="east",state="pending"}`] = 1
 		want[`consul_peering_state{peer="east",state="active"}`] = 0
 		want[`consul_peering_imported_services{peer="east"}`] = 0
 	}
-	for name, has := range map[string]bool{
-		"acl": true, "connect": hasMesh, "kv": true, "members": true, "peering": peering, "sessions": true,
-	} {
-		want[collectorSuccess(name)], want[collectorSupported(name)] = zeroOrOne(has), zeroOrOne(has)
+	for name, has := range map[string]float64{"connect": mesh, "peering": peering} {
+		want[collectorSuccess(name)], want[collectorSupported(name)] = has, has
 	}
-	p.e.Await(p.T, want, `consul_catalog_kv{key="limits/word"`, "consul_license_", "consul_acl_replication_last_",
+	p.e.Await(p.T, want.With(complete("acl", "kv", "members", "sessions")), `consul_catalog_kv{key="limits/word"`, "consul_license_", "consul_acl_replication_last_",
 		"consul_peering_last_heartbeat_timestamp_seconds")
 }
 
 // hasMesh reports whether this Consul has a service mesh. Before 1.14 it is off by default.
-func (p *play) hasMesh() bool {
-	p.Helper()
-	_, _, err := p.agent.Client().Agent().ConnectCARoots(nil)
+func hasMesh(t *testing.T, a *consultest.Agent) bool {
+	t.Helper()
+	_, _, err := a.Client().Agent().ConnectCARoots(nil)
 	if err != nil && !strings.Contains(err.Error(), "must be enabled") {
-		p.Errorf("roots of the mesh: %v", err)
+		t.Errorf("roots of the mesh: %v", err)
 	}
 	return err == nil
 }
 
 // expectFactsWithoutLeader: what only the leader knows is not queried, and the rest is there.
-func (p *play) expectFactsWithoutLeader() {
-	mesh := zeroOrOne(p.hasMesh())
+func (p *play) expectFactsWithoutLeader(mesh float64) {
 	p.e.Await(p.T, harness.Samples{"consul_raft_leader": 0})
 	p.e.Await(p.T, harness.Samples{
 		"consul_sessions":                       2,

@@ -166,6 +166,10 @@ func (p *play) see() {
 		p.Logf("once more, because the views differ:\n%s", differences)
 		p.restore()
 		p.calm()
+		if p.leader == p.agent {
+			harness.Must(p.T, p.c.TransferLeadership(harness.Soon(p.T), p.followers[0]))
+			p.calm()
+		}
 		p.breaks(p)
 	}
 	p.Fatal("the views were too late each time")
