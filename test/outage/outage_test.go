@@ -317,18 +317,11 @@ func (p *play) expectQuorumLost(s harness.Samples) {
 		}), "\n")
 	})
 	s.Expect(p.T, harness.Samples{
-		"consul_up":                                  1,
-		"consul_cluster_voters":                      3,
-		"consul_cluster_quorum":                      2,
-		"consul_cluster_reachable_voters":            1,
-		"consul_cluster_failure_margin":              -1,
-		"consul_cluster_reported_leaders":            0,
-		"consul_cluster_raft_configurations":         1,
-		harness.PortSeries("up", survivor):           1,
-		harness.PortSeries("up", p.leader):           0,
-		harness.ServerSeries("has_leader", survivor): 0,
-		harness.ServerSeries("is_leader", survivor):  0,
-		harness.ServerSeries("peers", survivor):      3,
+		"consul_up": 1, "consul_cluster_voters": 3, "consul_cluster_quorum": 2, "consul_cluster_reachable_voters": 1,
+		"consul_cluster_failure_margin": -1, "consul_cluster_reported_leaders": 0, "consul_cluster_raft_configurations": 1,
+		harness.PortSeries("up", survivor): 1, harness.PortSeries("up", p.leader): 0,
+		harness.ServerSeries("has_leader", survivor): 0, harness.ServerSeries("is_leader", survivor): 0,
+		harness.ServerSeries("peers", survivor): 3,
 	})
 	s.ExpectNone(p.T, harness.ServerSeries("has_leader", p.leader), "consul_server_raft_reported_leader_info")
 	self, err := survivor.Client().Agent().Self()

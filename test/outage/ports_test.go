@@ -132,7 +132,7 @@ func expectUnknownAuthority(p *play) {
 // is probed where it is; of the other servers only those whose address the cluster gives.
 func TestSeveralAddresses(t *testing.T) {
 	t.Parallel()
-	c := consultest.Start(t, consultest.Options{Servers: 3})
+	c := consultest.Start(t, consultest.Options{Servers: 3, Config: withGRPC(nil)})
 	network := strings.TrimSuffix(c.Servers[0].Addr, "1")
 	for i, server := range c.Servers {
 		second := network + fmt.Sprint(201+i)

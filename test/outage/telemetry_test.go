@@ -19,7 +19,7 @@ import (
 func TestTelemetry(t *testing.T) {
 	t.Parallel()
 	c := consultest.Start(t, consultest.Options{
-		Servers: 1, Clients: 1,
+		Servers: 1, Clients: 1, Config: asShipped(nil),
 		AgentConfig: func(role string, _ int) map[string]any {
 			return map[string]any{"telemetry": map[string]any{"disable_hostname": role == "client"}}
 		},
