@@ -5,7 +5,6 @@ package outage_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -25,37 +24,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
-	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
-
-// stopAnswer is what --safe-to-stop answers in JSON.
-type stopAnswer struct {
-	verdict.Stop
-	Error string `json:"error"`
-}
-
-// expectStop asks whether a server can be stopped until the answer is this and has the reason in its reasons, its
-// hint or its error.
-func (p *play) expectStop(server string, want int, reason string) {
-	p.Helper()
-	what := fmt.Sprintf("safe to stop %s: exit code %d and %q", server, want, reason)
-	harness.WaitFor(p.T, 20*time.Second, what, func() string {
-		code, text := p.check("--safe-to-stop="+server, "--output=json")
-		var answer stopAnswer
-		if err := json.Unmarshal([]byte(text), &answer); err != nil {
-			p.Fatalf("check printed %q, which is not JSON: %v", text, err)
-		}
-		unknown := answer.Error != ""
-		if answer.Server != server || answer.Safe != (code == cli.ExitSafe) || unknown != (code == cli.ExitUnknown) {
-			p.Errorf("exit code %d does not go with %+v", code, answer)
-		}
-		why := strings.Join(answer.Reasons, " ") + " " + answer.Hint + answer.Error
-		if code == want && strings.Contains(why, reason) {
-			return ""
-		}
-		return fmt.Sprintf("exit code %d, %q", code, why)
-	})
-}
 
 // TestCheck_FiveServers has Consul's defaults, except that a dead server stays in the cluster.
 func TestCheck_FiveServers(t *testing.T) {
