@@ -220,7 +220,7 @@ func (p *play) expectTokenChanges() {
 	e := p.export(p.agent, "--consul.token-file="+file, "--log.level=debug")
 	want := complete("agent", "members", "ports", "raft").With(harness.Samples{
 		"consul_up": 1, "consul_raft_peers": 3, "consul_cluster_voters": 3, "consul_cluster_failure_margin": 1,
-		"consul_serf_lan_members": 4,
+		"consul_serf_lan_members": 5, // The worker is a node, too.
 	})
 	s := e.Scrape(p.T)
 	s.Expect(p.T, want)
