@@ -197,8 +197,8 @@ func Soon(t *testing.T) context.Context {
 	return ctx
 }
 
-// processLog has the path of what a process has written to its standard error: a file, so that all that it logged before
-// it answered is there with the answer.
+// processLog has the path of what a process has written to its standard error: a file, so that all that it logged
+// before it answered is there with the answer.
 type processLog string
 
 func (l processLog) String() string {

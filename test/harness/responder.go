@@ -92,7 +92,8 @@ type RunningResponder struct {
 // StartResponder starts one with these rules, for a cluster of so many servers.
 func StartResponder(t *testing.T, consul string, servers int, rules string, flags ...string) *RunningResponder {
 	t.Helper()
-	config := fmt.Sprintf("expected_servers: %d\nmax_per_hour: 100\nhistory: {file: history.jsonl}\nrules:\n%s", servers, rules)
+	const format = "expected_servers: %d\nmax_per_hour: 100\nhistory: {file: history.jsonl}\nrules:\n%s"
+	config := fmt.Sprintf(format, servers, rules)
 	dir := WriteFiles(t, map[string]string{"responder.yml": config})
 	args := append([]string{
 		"responder", "--config.file=" + filepath.Join(dir, "responder.yml"), "--consul.server=" + consul,
@@ -241,8 +242,8 @@ func isDecision(r responder.Record, result responder.Result, reason string) bool
 	return r.Result == result && strings.Contains(strings.Join(append(r.Reasons, r.Error), " "), reason)
 }
 
-// Decided delivers an alert, again and again as Alertmanager does, until the rule's decision is this one for this reason:
-// on a busy machine a server may not answer in time, and then it is another one.
+// Decided delivers an alert, again and again as Alertmanager does, until the rule's decision is this one for this
+// reason: on a busy machine a server may not answer in time, and then it is another one.
 func (r *RunningResponder) Decided(
 	t *testing.T, alert map[string]any, rule string, result responder.Result, reason string,
 ) (last responder.Record) {

@@ -180,7 +180,9 @@ func (p *play) expectHangingRead(s harness.Samples) {
 
 // judges are the metrics of the collectors that judge the cluster; the linearizable read succeeds or not.
 func judges(read float64) harness.Samples {
-	return complete("autopilot", "consistent", "serf").With(harness.Samples{"consul_cluster_consistent_read_success": read})
+	return complete("autopilot", "consistent", "serf").With(harness.Samples{
+		"consul_cluster_consistent_read_success": read,
+	})
 }
 
 // expectHungPorts looks at three scrapes of a server that hangs: only the first may open a connection to its port
@@ -394,7 +396,8 @@ func (p *play) expectSerf(e *harness.Exporter, isServer bool) {
 	}
 	var unwanted []string
 	for _, series := range []string{
-		"consul_serf_health_score{pool=%q}", "consul_serf_encrypted{pool=%q}", `consul_serf_queue_depth{pool=%q,queue="intent"}`,
+		"consul_serf_health_score{pool=%q}", "consul_serf_encrypted{pool=%q}",
+		`consul_serf_queue_depth{pool=%q,queue="intent"}`,
 	} {
 		want[fmt.Sprintf(series, "lan")] = 0
 		if isServer {

@@ -268,7 +268,8 @@ func (p *play) expectFacts(mesh float64) {
 	for name, has := range map[string]float64{"connect": mesh, "peering": peering} {
 		want[collectorSuccess(name)], want[collectorSupported(name)] = has, has
 	}
-	p.e.Await(p.T, want.With(complete("acl", "kv", "members", "sessions")), `consul_catalog_kv{key="limits/word"`, "consul_license_", "consul_acl_replication_last_",
+	p.e.Await(p.T, want.With(complete("acl", "kv", "members", "sessions")),
+		`consul_catalog_kv{key="limits/word"`, "consul_license_", "consul_acl_replication_last_",
 		"consul_peering_last_heartbeat_timestamp_seconds")
 }
 
@@ -288,7 +289,8 @@ func (p *play) expectFactsWithoutLeader(mesh float64) {
 	p.e.Await(p.T, harness.Samples{
 		"consul_sessions": 2, `consul_catalog_kv{key="limits/count"}`: 42,
 		collectorSuccess("acl"): 0, collectorSuccess("peering"): 0, collectorSuccess("connect"): mesh,
-		collectorSuccess("catalog"): 1, collectorSuccess("kv"): 1, collectorSuccess("members"): 1, collectorSuccess("sessions"): 1,
+		collectorSuccess("catalog"): 1, collectorSuccess("kv"): 1,
+		collectorSuccess("members"): 1, collectorSuccess("sessions"): 1,
 	}, "consul_acl_replication_", "consul_peering_state")
 	p.mark()
 	for range 5 {
