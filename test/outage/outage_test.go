@@ -301,6 +301,7 @@ func quorumLost(p *play, how, verb string) outlook {
 		},
 		sentence: fmt.Sprintf("The quorum is lost; 1 of 3 voters answers, quorum is 2; %s and %s %s; "+
 			`nothing can be written until 1 more voter answers again\.`, gone[0], gone[1], verb),
+		metrics: harness.Samples{"consul_cluster_servers_without_leader": 1}, // Until then it names the one that is gone.
 	}
 }
 
