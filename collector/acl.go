@@ -9,7 +9,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 )
 
-// aclCollector tells how ACL tokens and policies are copied from the primary datacenter. In the primary one, replication is not enabled.
+// aclCollector tells how ACL tokens and policies are copied from the primary datacenter. In the primary one,
+// replication is not enabled.
 //
 // Only the leader tells, so without one there is nothing but a failure, and no request.
 //

@@ -11,10 +11,12 @@ import (
 
 // autopilotCollector tells what autopilot makes of the servers, and how it is set.
 //
-// Every server has a view of its own, leader or not, so this also works without a leader: then no server is healthy and the failure
-// tolerance is 0. A server that has not seen a cluster form has no view, and there is nothing but a failure.
+// Every server has a view of its own, leader or not, so this also works without a leader: then no server is healthy
+// and the failure tolerance is 0. A server that has not seen a cluster form has no view, and there is nothing but a
+// failure.
 //
-// Requests: /v1/operator/autopilot/state and then /v1/operator/autopilot/configuration. ACL: operator:read. Five series per server.
+// Requests: /v1/operator/autopilot/state and then /v1/operator/autopilot/configuration. ACL: operator:read. Five
+// series per server.
 type autopilotCollector struct {
 	healthy, tolerance, optimistic *desc
 

@@ -131,8 +131,8 @@ func withoutPath(metrics string) string {
 	return regexp.MustCompile(`(?m)^.*"/path".*\n`).ReplaceAllString(metrics, "")
 }
 
-// An agent that does not tell all at once is asked service by service, and the series are the same, but for services whose name begins
-// with a slash, which is then a failure.
+// An agent that does not tell all at once is asked service by service, and the series are the same, but for services
+// whose name begins with a slash, which is then a failure.
 func TestCatalog_ByService(t *testing.T) {
 	t.Parallel()
 	f := startFake(t)

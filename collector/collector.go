@@ -100,8 +100,8 @@ func NewExporter(opts Options) (*Exporter, error) {
 	return e, nil
 }
 
-// Select returns the names of the enabled collectors that a request wants: those in collect, or all but those in exclude.
-// With neither it is all. Its error is for the one who made the request.
+// Select returns the names of the enabled collectors that a request wants: those in collect, or all but those in
+// exclude. With neither it is all. Its error is for the one who made the request.
 func (e *Exporter) Select(collect, exclude []string) ([]string, error) {
 	if len(collect) > 0 && len(exclude) > 0 {
 		return nil, errors.New("collect[] and exclude[] cannot be used together")

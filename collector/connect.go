@@ -12,8 +12,8 @@ import (
 
 // connectCollector tells when the root certificates of the service mesh expire.
 //
-// Requests: /v1/connect/ca/roots. ACL: none. One series per root; Consul keeps the roots that the active one has replaced for as long as
-// their certificates may be in use.
+// Requests: /v1/connect/ca/roots. ACL: none. One series per root; Consul keeps the roots that the active one has
+// replaced for as long as their certificates may be in use.
 type connectCollector struct{ expiry *desc }
 
 func newConnectCollector(define *definitions) collector {

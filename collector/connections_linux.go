@@ -29,9 +29,9 @@ const (
 	diagSourceLE      = 3
 )
 
-// hostSockets lists the TCP sockets of this host, of IPv4 and IPv6, whose own port is in a range. It asks the kernel by netlink, which takes
-// a fraction of the time that the kernel needs to write all sockets into /proc/net/tcp. Where the kernel or a sandbox does not allow
-// that, the error is an ErrRefused.
+// hostSockets lists the TCP sockets of this host, of IPv4 and IPv6, whose own port is in a range. It asks the kernel
+// by netlink, which takes a fraction of the time that the kernel needs to write all sockets into /proc/net/tcp. Where
+// the kernel or a sandbox does not allow that, the error is an ErrRefused.
 func hostSockets(first, last uint16) ([]socket, error) {
 	conn, err := netlink.Dial(netlinkSockDiag, nil)
 	if err != nil {
@@ -58,8 +58,9 @@ func hostSockets(first, last uint16) ([]socket, error) {
 	return sockets, nil
 }
 
-// diagRequest asks for the TCP sockets of an address family, whatever their state, with a filter of two operations. Each operation has
-// the distances to go to when it holds and when it does not, which is behind the end to reject the socket, and then its port.
+// diagRequest asks for the TCP sockets of an address family, whatever their state, with a filter of two operations.
+// Each operation has the distances to go to when it holds and when it does not, which is behind the end to reject the
+// socket, and then its port.
 func diagRequest(family byte, first, last uint16) []byte {
 	req := make([]byte, diagRequestLength, diagRequestLength+20)
 	req[0], req[1] = family, syscall.IPPROTO_TCP

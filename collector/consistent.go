@@ -9,12 +9,12 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 )
 
-// consistentCollector tells whether the cluster serves a linearizable read, which is what its clients need it for: a leader, and a quorum
-// that follows it. A cluster that does not is a result and no failure of the collector. An agent that cannot be asked is one, as nothing
-// is known then.
+// consistentCollector tells whether the cluster serves a linearizable read, which is what its clients need it for: a
+// leader, and a quorum that follows it. A cluster that does not is a result and no failure of the collector. An agent
+// that cannot be asked is one, as nothing is known then.
 //
-// Requests: /v1/status/leader, /v1/agent/self and, if there is a leader, /v1/health/node for a node that does not exist, with ?consistent
-// and a timeout of its own. ACL: none. Two series.
+// Requests: /v1/status/leader, /v1/agent/self and, if there is a leader, /v1/health/node for a node that does not
+// exist, with ?consistent and a timeout of its own. ACL: none. Two series.
 type consistentCollector struct{ success, duration *desc }
 
 func newConsistentCollector(define *definitions) collector {

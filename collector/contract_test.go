@@ -313,7 +313,8 @@ func TestRequestBudget(t *testing.T) {
 	})
 }
 
-// dependents are, by endpoint, the collectors that fail when it does. Those that are not here are read only where others are refused.
+// dependents are, by endpoint, the collectors that fail when it does. Those that are not here are read only where
+// others are refused.
 var dependents = map[string][]string{
 	"/v1/agent/self":                       {"agent", "serf", "telemetry"},
 	"/v1/agent/metrics":                    {"telemetry"},

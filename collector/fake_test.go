@@ -26,8 +26,9 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
-// fakeConsul is a cluster of three servers for what a real one does not do on demand: its agent's HTTP API, and each server's
-// port 8300 speaking the real protocol, on loopback ports of their own. What is asked for and not there fails the test.
+// fakeConsul is a cluster of three servers for what a real one does not do on demand: its agent's HTTP API, and each
+// server's port 8300 speaking the real protocol, on loopback ports of their own. What is asked for and not there
+// fails the test.
 type fakeConsul struct {
 	t       testing.TB
 	api     *httptest.Server
@@ -174,8 +175,8 @@ func serveFake(tb testing.TB, server *rpc.Server, conn net.Conn) {
 	}
 }
 
-// What is added to the path of the request that shows whether the catalog may be read at once, and of that for the services on nodes that must
-// not be part of it.
+// What is added to the path of the request that shows whether the catalog may be read at once, and of that for the
+// services on nodes that must not be part of it.
 const (
 	guardMark = "?guard"
 	restMark  = "?rest"
@@ -281,7 +282,8 @@ const fakeRoots = `{"ActiveRootID":"aa:01","TrustDomain":"11111111-2222-3333-444
 	{"ID":"aa:01","Name":"Consul CA Root Cert","NotAfter":"2036-01-02T03:04:05Z","RootCert":"","Active":true},
 	{"ID":"bb:02","Name":"Consul CA Root Cert","NotAfter":"2027-01-02T03:04:05Z","RootCert":"","Active":false}]}`
 
-// fakeKeys are numbers as consul_exporter reads them, and what is none: a word, nothing, half a number, a number that is too large.
+// fakeKeys are numbers as consul_exporter reads them, and what is none: a word, nothing, half a number, a number that
+// is too large.
 const fakeKeys = `[{"LockIndex":0,"Key":"limits/","Flags":0,"Value":null},
 	{"Key":"limits/count","Value":"NDI="},{"Key":"limits/share","Value":"MC4yNQ=="},{"Key":"limits/large","Value":"MWUz"},
 	{"Key":"limits/below","Value":"LTc="},{"Key":"limits/\u00fcber/a \"b\"","Value":"MQ=="},
@@ -293,8 +295,8 @@ const fakePeerings = `[{"ID":"p1","Name":"east","State":"ACTIVE","StreamStatus":
 	{"ID":"p2","Name":"west","State":"PENDING","StreamStatus":{"ImportedServices":null,"ExportedServices":null,"LastHeartbeat":null}},
 	{"ID":"p3","Name":"moon","State":"DREAMING"}]`
 
-// fakeTelemetry is that of a leader with a host name in two parts. Two counters of one name differ in their labels; that of errors is not
-// there, as nothing was counted, and one gauge is no number that can be.
+// fakeTelemetry is that of a leader with a host name in two parts. Two counters of one name differ in their labels;
+// that of errors is not there, as nothing was counted, and one gauge is no number that can be.
 const fakeTelemetry = `{"Timestamp":"2026-01-02 03:04:10 +0000 UTC","Points":[],"Gauges":[
 	{"Name":"consul.host.example.runtime.alloc_bytes","Value":16606048,"Labels":{}},
 	{"Name":"consul.host.example.runtime.sys_bytes","Value":31631640,"Labels":{}},
@@ -364,8 +366,8 @@ func (f *fakeConsul) hang(path string) {
 	f.override[path] = func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 }
 
-// answerLeaderAfterSelf makes the answer about the leader wait for the request about the agent itself, for who asks both at the same time and may
-// have no need for the second.
+// answerLeaderAfterSelf makes the answer about the leader wait for the request about the agent itself, for who asks
+// both at the same time and may have no need for the second.
 func (f *fakeConsul) answerLeaderAfterSelf() {
 	f.handle("/v1/status/leader", func(w http.ResponseWriter, r *http.Request) {
 		for asked := 0; asked == 0 && r.Context().Err() == nil; {
@@ -422,8 +424,9 @@ func (f *fakeConsul) exporterWith(prober *probe.Prober, logger log.Logger, enabl
 
 var errShutdown = errors.New("raft is already shutdown")
 
-// fakeCatalog has services in all states: without checks, with many, in maintenance, failing with their node; names that differ in nothing
-// but case, a name that begins with a slash, a tag that is there twice; a node that another cluster exports to this one.
+// fakeCatalog has services in all states: without checks, with many, in maintenance, failing with their node; names
+// that differ in nothing but case, a name that begins with a slash, a tag that is there twice; a node that another
+// cluster exports to this one.
 const fakeCatalog = `[
 	{"ID":"id-1","Node":"server-1","Address":"127.0.0.1","TaggedAddresses":{"lan":"127.0.0.1"},"Meta":{"consul-version":"1.22.5"},
 		"Services":[{"ID":"consul","Service":"consul","Tags":[],"Meta":{"version":"1.22.5"},"Port":8300,"Weights":{"Passing":1,"Warning":1}},

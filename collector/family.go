@@ -49,8 +49,8 @@ const maxLabels = 5
 
 // families is what one collector fills during one scrape. It is not safe for concurrent use.
 //
-// A catalog has hundreds of thousands of series. So labels are made once and shared by all series of the scrape that have them, and
-// memory for series is allocated in slabs.
+// A catalog has hundreds of thousands of series. So labels are made once and shared by all series of the scrape that
+// have them, and memory for series is allocated in slabs.
 type families struct {
 	byDesc map[*desc]*family
 	labels map[labelKey]*label
@@ -164,8 +164,8 @@ func (fs *families) addLabels(d *desc, value float64, labels ...*label) {
 	fs.append(f, value, labels, nil)
 }
 
-// addStates adds a series for each state, 1 for those that is says and 0 for the others. State is the last label of the desc. If there is
-// a set of states with the other labels already, this one is dropped.
+// addStates adds a series for each state, 1 for those that is says and 0 for the others. State is the last label of
+// the desc. If there is a set of states with the other labels already, this one is dropped.
 func (fs *families) addStates(d *desc, states []*label, is func(state int) bool, labels ...*label) {
 	f := fs.family(d)
 	if f.has(labels) {

@@ -134,10 +134,10 @@ type waiter struct {
 	wake context.CancelFunc
 }
 
-// board returns the flight for a request, which is a new one if there is none to share. A request that had to wait for its
-// admission takes the first flight that has enough time for it, and a new one has enough time for all that wait: so
-// however many there are, one flight is enough for them. One that was not admitted before its deadline takes any flight
-// for the same collectors.
+// board returns the flight for a request, which is a new one if there is none to share. A request that had to wait
+// for its admission takes the first flight that has enough time for it, and a new one has enough time for all that
+// wait: so however many there are, one flight is enough for them. One that was not admitted before its deadline takes
+// any flight for the same collectors.
 func (e *Exporter) board(ctx context.Context, req Request, deadline time.Time) (f *flight, joined bool, err error) {
 	admit := req.Admit
 	if admit == nil {
@@ -196,8 +196,9 @@ func (e *Exporter) startLocked(ctx context.Context, names []string, deadline tim
 	return f
 }
 
-// findLocked returns a flight that a request can share, or nil. One that ends later than the request may end too late for
-// what it leaves out to be known, and is only for those that are short of time or have waited. It assumes that mu is held.
+// findLocked returns a flight that a request can share, or nil. One that ends later than the request may end too late
+// for what it leaves out to be known, and is only for those that are short of time or have waited. It assumes that mu
+// is held.
 func (e *Exporter) findLocked(names []string, deadline time.Time, waited bool) *flight {
 	left := time.Until(deadline)
 	earliest, later := deadline.Add(-min(maxLoss, left/10)), waited || left < minFlight

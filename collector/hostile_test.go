@@ -70,8 +70,8 @@ func says(body string) func(string) http.HandlerFunc {
 	}
 }
 
-// Whatever an endpoint answers, the scrape is delivered, what does not need the endpoint is complete, and nothing panics. What cannot be read at
-// all makes those that need it fail, with a reason that names it.
+// Whatever an endpoint answers, the scrape is delivered, what does not need the endpoint is complete, and nothing
+// panics. What cannot be read at all makes those that need it fail, with a reason that names it.
 func TestHostileAnswers(t *testing.T) {
 	t.Parallel()
 	for _, hostile := range hostileAnswers {

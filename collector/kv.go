@@ -10,10 +10,11 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 )
 
-// kvCollector exports keys whose values are numbers, as consul_exporter does: what a Go program reads as a floating-point number.
+// kvCollector exports keys whose values are numbers, as consul_exporter does: what a Go program reads as a
+// floating-point number.
 //
-// Requests: with --kv.prefix one for the keys that begin with it, whose answer has all their values; without none. ACL: key:read.
-// One series per number.
+// Requests: with --kv.prefix one for the keys that begin with it, whose answer has all their values; without none.
+// ACL: key:read. One series per number.
 type kvCollector struct {
 	filter *regexp.Regexp // nil selects all.
 	value  *desc

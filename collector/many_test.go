@@ -202,8 +202,8 @@ func TestHundredServers(t *testing.T) {
 	}
 }
 
-// BenchmarkHundredServers is a scrape of a hundred servers, every tenth of which hangs, with a probe timeout of 1 s. The target is
-// 1.5 s.
+// BenchmarkHundredServers is a scrape of a hundred servers, every tenth of which hangs, with a probe timeout of 1 s.
+// The target is 1.5 s.
 func BenchmarkHundredServers(b *testing.B) {
 	f := startMany(b)
 	e := manyExporter(b, f, time.Second)

@@ -9,13 +9,14 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 )
 
-// overviewCollector exports Consul's own summary of the catalog. It costs a millisecond however large the catalog is, so it is there when
-// the catalog itself is too large, too slow, refused, or cannot be read without changing it.
+// overviewCollector exports Consul's own summary of the catalog. It costs a millisecond however large the catalog is,
+// so it is there when the catalog itself is too large, too slow, refused, or cannot be read without changing it.
 //
-// Requests: /v1/internal/ui/catalog-overview; if something is critical, /v1/health/state/critical for what of it is in maintenance, and
-// /v1/agent/members for whether ACLs are off. ACL: operator:read; the summary is not filtered by the token's rights, but without node:read
-// and service:read for all it is not known what is in maintenance, and the series critical and maintenance are absent.
-// Four series for each service. A server that started less than nine seconds ago has no summary, and then there are no series.
+// Requests: /v1/internal/ui/catalog-overview; if something is critical, /v1/health/state/critical for what of it is
+// in maintenance, and /v1/agent/members for whether ACLs are off. ACL: operator:read; the summary is not filtered by
+// the token's rights, but without node:read and service:read for all it is not known what is in maintenance, and the
+// series critical and maintenance are absent. Four series for each service. A server that started less than nine
+// seconds ago has no summary, and then there are no series.
 type overviewCollector struct {
 	settings CatalogSettings
 
@@ -52,7 +53,8 @@ func (c *overviewCollector) collect(ctx context.Context, snap *cluster.Snapshot,
 	return nil
 }
 
-// addServices adds the series of the selected services, if they are not too many. If they are, so are those of the catalog, which says so.
+// addServices adds the series of the selected services, if they are not too many. If they are, so are those of the
+// catalog, which says so.
 func (c *overviewCollector) addServices(overview *cluster.CatalogOverview, out *families) {
 	if !c.settings.Instances {
 		return

@@ -14,8 +14,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
-// A probe that could not be made is skipped and counted, and says nothing about the port or the voter, while all that could be asked is
-// there; once it can be made, everything is as if nothing had been.
+// A probe that could not be made is skipped and counted, and says nothing about the port or the voter, while all that
+// could be asked is there; once it can be made, everything is as if nothing had been.
 func TestOwnFaults(t *testing.T) {
 	t.Parallel()
 	f := startFake(t)

@@ -13,7 +13,8 @@ import (
 //
 // Only the leader tells, so without one there is nothing but a failure, and no request.
 //
-// Requests: /v1/agent/self, /v1/status/leader and /v1/peerings. ACL: peering:read, or operator:read. Ten series per peering.
+// Requests: /v1/agent/self, /v1/status/leader and /v1/peerings. ACL: peering:read, or operator:read. Ten series per
+// peering.
 type peeringCollector struct{ state, heartbeat, imported, exported *desc }
 
 func newPeeringCollector(define *definitions) collector {

@@ -68,7 +68,8 @@ type FamilyInfo struct {
 	Collector string
 }
 
-// AllFamilies returns every family that any collector may export, by collector and then in the order of their definition.
+// AllFamilies returns every family that any collector may export, by collector and then in the order of their
+// definition.
 func AllFamilies() []FamilyInfo {
 	var infos []FamilyInfo
 	describe := func(collector string, d *definitions) {

@@ -11,7 +11,8 @@ import (
 
 // sessionsCollector counts the sessions, which hold locks. It is off by default, as the answer grows with them.
 //
-// Requests: /v1/session/list. ACL: session:read; sessions of nodes that the token may not read are left out of the answer. One series.
+// Requests: /v1/session/list. ACL: session:read; sessions of nodes that the token may not read are left out of the
+// answer. One series.
 type sessionsCollector struct{ sessions *desc }
 
 func newSessionsCollector(define *definitions) collector {

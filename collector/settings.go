@@ -12,8 +12,8 @@ type Settings struct {
 	KVFilter *regexp.Regexp
 }
 
-// CatalogSettings say which series the catalog collector exports. Each expression selects what it matches anywhere in; nil means
-// all. Totals count what is not selected, too.
+// CatalogSettings say which series the catalog collector exports. Each expression selects what it matches anywhere
+// in; nil means all. Totals count what is not selected, too.
 type CatalogSettings struct {
 	// HealthSummary is whether there are the families of instances: health, tags and meta.
 	HealthSummary bool

@@ -10,8 +10,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
-// successFamily is probe_success, which every exporter that takes its target from the request has by convention. It is the
-// same as consul_up, and there whichever collectors run.
+// successFamily is probe_success, which every exporter that takes its target from the request has by convention. It
+// is the same as consul_up, and there whichever collectors run.
 type successFamily struct{ success *desc }
 
 func newSuccessFamily(define *definitions) *successFamily {

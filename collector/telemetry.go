@@ -9,11 +9,13 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 )
 
-// telemetryCollector tells what the configured agent measured of itself, and above all of its RPC: requests, errors, blocking queries and
-// connections. It is curated from the JSON form of Consul's telemetry, which is there without any configuration.
+// telemetryCollector tells what the configured agent measured of itself, and above all of its RPC: requests, errors,
+// blocking queries and connections. It is curated from the JSON form of Consul's telemetry, which is there without
+// any configuration.
 //
-// Consul tells of its last full interval of ten seconds. A rate is 0 when nothing was counted in it; everything else is absent when it was
-// not measured, and all of it for the first 25 seconds after a server was first seen up or ceased to lead. Where Consul has a metric with several labels, they are taken together.
+// Consul tells of its last full interval of ten seconds. A rate is 0 when nothing was counted in it; everything else
+// is absent when it was not measured, and all of it for the first 25 seconds after a server was first seen up or
+// ceased to lead. Where Consul has a metric with several labels, they are taken together.
 //
 // Requests: /v1/agent/metrics and /v1/agent/self. ACL: agent:read. Up to 40 series.
 type telemetryCollector struct {
@@ -125,7 +127,8 @@ func addMeasurement(out *families, family *desc, m cluster.Measurement, unit flo
 	out.add(family, m.Max*unit, append(labels, "max")...)
 }
 
-// checksums adds the sum of both kinds of failures. That they are counted at all cannot be seen from an interval without any.
+// checksums adds the sum of both kinds of failures. That they are counted at all cannot be seen from an interval
+// without any.
 func (c *telemetryCollector) checksums(t *cluster.Telemetry, out *families) {
 	written, okWritten := t.Sum("raft.logstore.verifier.write_checksum_failures")
 	read, okRead := t.Sum("raft.logstore.verifier.read_checksum_failures")

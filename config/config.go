@@ -27,8 +27,8 @@ type ValidConfig struct {
 	modules map[string]*ValidModule
 }
 
-// Load reads a configuration file. Its error has all that is wrong with the file's form, one thing in a line, each with the
-// file and the number of its line there.
+// Load reads a configuration file. Its error has all that is wrong with the file's form, one thing in a line, each
+// with the file and the number of its line there.
 func Load(path string) (*Config, error) {
 	content, err := files.Read(path)
 	if err != nil {
@@ -49,8 +49,8 @@ func Load(path string) (*Config, error) {
 // moduleName is what can stand in a URL, in a log and before a key without quotes.
 var moduleName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
 
-// Validate checks all modules and reads their files. Its error has all problems, one in a line, each with the file, the module and the
-// key. For warn see Module.Validate; its keys here begin with the module.
+// Validate checks all modules and reads their files. Its error has all problems, one in a line, each with the file,
+// the module and the key. For warn see Module.Validate; its keys here begin with the module.
 func (c *Config) Validate(warn func(Problem)) (*ValidConfig, error) {
 	if warn == nil {
 		warn = func(Problem) {}

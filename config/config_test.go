@@ -60,8 +60,8 @@ func validModule(tb testing.TB, m Module) *ValidModule {
 	return valid
 }
 
-// Each file is rejected with exactly what its first comments say, in which $DIR is the folder of the files and $COLLECTORS
-// and $PROTOCOLS have all there are.
+// Each file is rejected with exactly what its first comments say, in which $DIR is the folder of the files and
+// $COLLECTORS and $PROTOCOLS have all there are.
 func TestBadFiles(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/*.bad.yml")

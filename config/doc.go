@@ -11,6 +11,6 @@
 //     its Options let the exporter talk to.
 //   - A [File] is a configuration file with modules by name, and can be loaded anew while they are in use.
 //
-// docs/config.example.yml documents every key. Passwords, tokens and keys are in files of their own, and none of them is ever part
-// of an error.
+// docs/config.example.yml documents every key. Passwords, tokens and keys are in files of their own, and none of them
+// is ever part of an error.
 package config

@@ -31,8 +31,8 @@ func Open(path string, warn func(Problem)) (*File, error) {
 	return f, nil
 }
 
-// Reload loads the file anew. If anything is wrong with it, everything stays as it was, and the error has all problems, one in
-// a line. Modules that have not changed stay the same ones.
+// Reload loads the file anew. If anything is wrong with it, everything stays as it was, and the error has all
+// problems, one in a line. Modules that have not changed stay the same ones.
 func (f *File) Reload() error {
 	f.reloading.Lock()
 	defer f.reloading.Unlock()

@@ -30,8 +30,8 @@ func (Secret) String() string { return "<secret>" }
 // GoString keeps %#v from printing it.
 func (Secret) GoString() string { return "<secret>" }
 
-// Module is everything needed to watch a cluster, as it is written. docs/config.example.yml says what each key means. A field is an option:
-// see Option for its tags.
+// Module is everything needed to watch a cluster, as it is written. docs/config.example.yml says what each key means.
+// A field is an option: see Option for its tags.
 type Module struct {
 	Targets          []string      `yaml:"targets" flag:"-"`
 	Scheme           string        `yaml:"scheme" flag:"-" default:"http"`
@@ -75,7 +75,8 @@ type BasicAuth struct {
 	Username     string `yaml:"username" flag:"-"`
 	PasswordFile string `yaml:"password_file" flag:"-"`
 
-	// UserPassword is user:password, and is used in place of the other two. It cannot be written into a configuration file.
+	// UserPassword is user:password, and is used in place of the other two. It cannot be written into a configuration
+	// file.
 	UserPassword Secret `yaml:"-"`
 }
 
@@ -106,7 +107,8 @@ type Probe struct {
 	ClientPorts string        `yaml:"client_ports" flag:"probe.client-ports" default:"auto"`
 }
 
-// Catalog says what of the catalog is exported. The filters are regular expressions; empty means all, but for MetaFilter none.
+// Catalog says what of the catalog is exported. The filters are regular expressions; empty means all, but for
+// MetaFilter none.
 type Catalog struct {
 	HealthSummary bool   `yaml:"health_summary" flag:"consul.health-summary,serve" default:"true"`
 	Instances     bool   `yaml:"instances" flag:"collector.catalog.instances,serve" default:"true"`
@@ -118,7 +120,8 @@ type Catalog struct {
 	MetaFilter    string `yaml:"meta_filter" flag:"meta.filter,serve" default:"^$"`
 }
 
-// KV says which keys are exported: those that begin with the prefix and match the filter. Without a prefix there are none.
+// KV says which keys are exported: those that begin with the prefix and match the filter. Without a prefix there are
+// none.
 type KV struct {
 	Prefix string `yaml:"prefix" flag:"kv.prefix,serve"`
 	Filter string `yaml:"filter" flag:"kv.filter,serve" default:".*"`
@@ -156,8 +159,9 @@ func (p Problem) Error() string { return p.Key + ": " + p.Err.Error() }
 
 func (p Problem) Unwrap() error { return p.Err }
 
-// ValidModule is a module after validation: what its words mean, and what its files hold. It never changes, except for the files
-// that are read again when they change: the token, the gossip keys, the authorities and the client certificates.
+// ValidModule is a module after validation: what its words mean, and what its files hold. It never changes, except
+// for the files that are read again when they change: the token, the gossip keys, the authorities and the client
+// certificates.
 type ValidModule struct {
 	written  Module // A deep copy.
 	port     uint16
@@ -473,8 +477,8 @@ func (m *ValidModule) Collectors() []string { return slices.Clone(m.collectors) 
 // Settings returns what the collectors export.
 func (m *ValidModule) Settings() collector.Settings { return m.settings }
 
-// Options returns what a Cluster is made from whose agent is at an address that the operator has chosen. The cluster may
-// name any host; see Target for an address from anyone else.
+// Options returns what a Cluster is made from whose agent is at an address that the operator has chosen. The cluster
+// may name any host; see Target for an address from anyone else.
 func (m *ValidModule) Options(address consul.Address) cluster.Options {
 	return cluster.Options{
 		Client: consul.Options{
@@ -508,8 +512,8 @@ func (m *ValidModule) Options(address consul.Address) cluster.Options {
 	}
 }
 
-// same reports whether the other module was made from the same words and the same files, so that either can go on in place
-// of the other. Files that are read again when they change do not matter.
+// same reports whether the other module was made from the same words and the same files, so that either can go on in
+// place of the other. Files that are read again when they change do not matter.
 func (m *ValidModule) same(other *ValidModule) bool {
 	return reflect.DeepEqual(m.written, other.written) && reflect.DeepEqual(m.basicAuth, other.basicAuth)
 }

@@ -20,8 +20,8 @@ type Option struct {
 	Flag string
 	// ServeOnly is whether only the exporter has the flag (",serve"), or all commands that query Consul.
 	ServeOnly bool
-	// Env is the variable of Consul's CLI that the flag defaults to, from the tag env. With "=false", the flag is on if the
-	// variable is false.
+	// Env is the variable of Consul's CLI that the flag defaults to, from the tag env. With "=false", the flag is on if
+	// the variable is false.
 	Env string
 	// Default is the value where nothing is written, as a configuration file would have it, from the tag default.
 	Default string

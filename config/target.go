@@ -32,8 +32,9 @@ type Target struct {
 	address consul.Address
 }
 
-// Target checks an agent's address that comes from anyone: a host, which is compared with the list as it is, and optionally a
-// port. It resolves nothing and reads no file. Its errors are for the one who asked, and have nothing of what was asked.
+// Target checks an agent's address that comes from anyone: a host, which is compared with the list as it is, and
+// optionally a port. It resolves nothing and reads no file. Its errors are for the one who asked, and have nothing of
+// what was asked.
 func (m *ValidModule) Target(text string) (Target, error) {
 	host, port, err := splitPort(text)
 	if err != nil {
@@ -67,9 +68,9 @@ func (t Target) Collectors() []string { return t.module.Collectors() }
 // Settings returns what the collectors export.
 func (t Target) Settings() collector.Settings { return t.module.Settings() }
 
-// Options returns what a Cluster is made from whose agent is the target. Of the hosts that the cluster itself names, only those are
-// talked to that the module's list has, whatever their port there: the list's ports are those of agents. A rogue agent could
-// name any.
+// Options returns what a Cluster is made from whose agent is the target. Of the hosts that the cluster itself names,
+// only those are talked to that the module's list has, whatever their port there: the list's ports are those of
+// agents. A rogue agent could name any.
 func (t Target) Options() cluster.Options {
 	opts := t.module.Options(t.address)
 	opts.Ports.Allowed = t.module.targets.allows

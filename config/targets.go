@@ -32,7 +32,8 @@ type allowed struct {
 	port uint16
 }
 
-// parseAllowed reads an entry: a host name, an IP address or a network in CIDR notation, each of them optionally with a port.
+// parseAllowed reads an entry: a host name, an IP address or a network in CIDR notation, each of them optionally with
+// a port.
 func parseAllowed(entry string) (allowed, error) {
 	host, port, err := splitPort(entry)
 	if err != nil {
@@ -65,8 +66,8 @@ func parseAllowed(entry string) (allowed, error) {
 	return a, nil
 }
 
-// allows reports whether a host may be talked to on any of its ports. A name is compared with the names and an address with
-// the networks: nothing is resolved.
+// allows reports whether a host may be talked to on any of its ports. A name is compared with the names and an
+// address with the networks: nothing is resolved.
 func (l allowList) allows(host string) bool {
 	return slices.ContainsFunc(l, func(a allowed) bool { return a.matches(host) })
 }
@@ -118,8 +119,8 @@ func parsePort(s string) (uint16, error) {
 	return uint16(n), nil
 }
 
-// isName reports whether s can be a host name. Names whose last label is a number, such as 127.1 and 0x7f000001, are not: some
-// resolvers take them for addresses.
+// isName reports whether s can be a host name. Names whose last label is a number, such as 127.1 and 0x7f000001, are
+// not: some resolvers take them for addresses.
 func isName(s string) bool {
 	s = strings.TrimSuffix(s, ".")
 	if s == "" || len(s) > 253 {

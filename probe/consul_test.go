@@ -141,8 +141,8 @@ func quiet(t *testing.T, agents []*consultest.Agent) (check func()) {
 	}
 }
 
-// ownNoise reports whether this is a line that a cluster writes without any probe: some seconds after its start, or when
-// a server was stopped for a while. No line about a connection from the probes is.
+// ownNoise reports whether this is a line that a cluster writes without any probe: some seconds after its start, or
+// when a server was stopped for a while. No line about a connection from the probes is.
 func ownNoise(line consultest.LogLine) bool {
 	if strings.Contains(line.Raw, source) {
 		return false

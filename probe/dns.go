@@ -35,9 +35,9 @@ type DNSResult struct {
 	Answers int
 }
 
-// DNSUDP asks an agent over UDP for the addresses of the service "consul", which are those of the servers. Up means that it
-// answered this question, whatever the answer: NXDOMAIN and REFUSED are answers. Timed are connect, which sends
-// nothing, and request, in which a lost question is sent again once. It leaves nothing behind.
+// DNSUDP asks an agent over UDP for the addresses of the service "consul", which are those of the servers. Up means
+// that it answered this question, whatever the answer: NXDOMAIN and REFUSED are answers. Timed are connect, which
+// sends nothing, and request, in which a lost question is sent again once. It leaves nothing behind.
 func (p *Prober) DNSUDP(ctx context.Context, target DNSTarget) DNSResult {
 	var res DNSResult
 	watch := p.startWatch(&res.Result)

@@ -3,10 +3,10 @@
 
 // Package probe asks one port of one Consul server a question in that port's own protocol and tells how it went.
 //
-// There is one file per wire protocol. Each probe takes a [Target] and returns a [Result]: plain data with the time each
-// phase took, the reason of a failure from a small fixed set, and what the server said. A probe never logs, never
-// touches a metric and knows nothing of clusters; it dials only through the Prober's dialer and reads the clock only
-// through the Prober's clock.
+// There is one file per wire protocol. Each probe takes a [Target] and returns a [Result]: plain data with the time
+// each phase took, the reason of a failure from a small fixed set, and what the server said. A probe never logs,
+// never touches a metric and knows nothing of clusters; it dials only through the Prober's dialer and reads the clock
+// only through the Prober's clock.
 //
 // Two rules hold for all of them:
 //
@@ -15,7 +15,7 @@
 //   - No probe leaves a trace: nothing at WARN or above in Consul's log, no member, no connection that stays open. See
 //     silent.go for what that takes when a server hangs.
 //
-// What the protocols have in common is in tcp.go (one question on one connection, and its end), udp.go (a question that is
-// sent again once) and tls.go (handshakes that say nothing when they fail, and when certificates expire). The bytes of
-// gossip are in serfwire.go and serfcrypt.go; those of the other protocols are left to libraries.
+// What the protocols have in common is in tcp.go (one question on one connection, and its end), udp.go (a question
+// that is sent again once) and tls.go (handshakes that say nothing when they fail, and when certificates expire). The
+// bytes of gossip are in serfwire.go and serfcrypt.go; those of the other protocols are left to libraries.
 package probe

@@ -35,7 +35,8 @@ const captureSource = "127.77.0.2"
 // goldenKey is the gossip key of the captured cluster.
 var goldenKey = []byte("0123456789abcdef0123456789abcdef")
 
-// golden is what a probe of a port other than 8300 sent and what Consul answered, as captured by TestCapture in one file each.
+// golden is what a probe of a port other than 8300 sent and what Consul answered, as captured by TestCapture in one
+// file each.
 type golden struct{ request, answer []byte }
 
 func goldenFile(name string) string { return filepath.Join("testdata", name+".hex") }
@@ -198,8 +199,8 @@ func TestCapture(t *testing.T) {
 	capture(t, sealed, sealedCaptures)
 }
 
-// capture makes each probe, and user events in between, which memberlist sends along with its answers, until each answer
-// has come in the form that is wanted.
+// capture makes each probe, and user events in between, which memberlist sends along with its answers, until each
+// answer has come in the form that is wanted.
 func capture(t *testing.T, cluster *consultest.Cluster, all []captured) {
 	t.Helper()
 	for _, c := range all {
@@ -387,8 +388,8 @@ func TestGoldenDNS(t *testing.T) {
 	}
 }
 
-// TestGoldenGRPC replays what Consul answered. The answers to frames that the client sent are in it, but their order does
-// not matter to the client.
+// TestGoldenGRPC replays what Consul answered. The answers to frames that the client sent are in it, but their order
+// does not matter to the client.
 func TestGoldenGRPC(t *testing.T) {
 	t.Parallel()
 	g := readExchange(t, "grpc")

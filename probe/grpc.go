@@ -36,8 +36,8 @@ type GRPCTarget struct {
 }
 
 // GRPC asks which features for dataplanes a server supports, without a token. Up means that it answered with a gRPC
-// status, whichever: that no token was given (Unauthenticated, PermissionDenied) is an answer. Timed are connect, tls on a
-// port with TLS, and request. It leaves nothing behind: one connection, closed with the answer.
+// status, whichever: that no token was given (Unauthenticated, PermissionDenied) is an answer. Timed are connect, tls
+// on a port with TLS, and request. It leaves nothing behind: one connection, closed with the answer.
 //
 // The method is one that Consul serves to anyone (agent/grpc-external/services/dataplane); grpc.health.v1 is not, and
 // asking for it is worth a warning in Consul's log.
@@ -86,8 +86,8 @@ func askGRPC(ctx context.Context, conn net.Conn) error {
 }
 
 // grpcError says why no status came from the server: broken is how the connection failed, if it did. What the client
-// library has to say is a status as well, but one that it made up: Unavailable if the connection is to blame, and others
-// for what came over it.
+// library has to say is a status as well, but one that it made up: Unavailable if the connection is to blame, and
+// others for what came over it.
 func grpcError(err, broken error) error {
 	made := status.Convert(err)
 	late := made.Code() == codes.DeadlineExceeded || made.Code() == codes.Canceled
@@ -102,8 +102,8 @@ func grpcError(err, broken error) error {
 }
 
 // statusWatch notices a gRPC status that comes from the server. The library tells of the end of a stream
-// (stats.InTrailer) only when a well-formed one came in (grpc: internal/transport, operateHeaders); neither the error nor
-// its code can tell that from a failure of the connection.
+// (stats.InTrailer) only when a well-formed one came in (grpc: internal/transport, operateHeaders); neither the error
+// nor its code can tell that from a failure of the connection.
 type statusWatch struct{ answered atomic.Bool }
 
 // HandleRPC implements stats.Handler.

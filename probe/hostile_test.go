@@ -84,8 +84,8 @@ var tcpProtocols = []tcpProtocol{
 	},
 }
 
-// listen runs a TCP server for a test. Each connection is served until the function returns; done is closed when the test
-// ends.
+// listen runs a TCP server for a test. Each connection is served until the function returns; done is closed when the
+// test ends.
 func listen(t *testing.T, serve func(conn *net.TCPConn, done <-chan struct{})) (address string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

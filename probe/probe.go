@@ -44,7 +44,8 @@ type Result struct {
 	Up bool
 	// Verified is false where Up means no more than "accepts connections".
 	Verified bool
-	// Skipped is true if nothing was asked: whether the port is up is unknown then, and Reason, one of SkipReasons, says why.
+	// Skipped is true if nothing was asked: whether the port is up is unknown then, and Reason, one of SkipReasons, says
+	// why.
 	Skipped bool
 	// Reason says why the probe failed; empty when it did not. With Up it says what the server answered instead of what it
 	// was asked for: ReasonAuth or ReasonLimit.
@@ -69,9 +70,10 @@ func (r *Result) Connected() bool {
 	return len(r.Phases) > 0 && r.Phases[len(r.Phases)-1].Phase != PhaseConnect
 }
 
-// TurnedAway reports whether the server rejected the way it was asked, which it logs: it did not accept the client's certificate, key or
-// rights, or does not speak TLS where the probe did. What this side alone finds wrong is not among that: it looks at the server's
-// certificate after the handshake. A server that has no certificate yet is not among that either.
+// TurnedAway reports whether the server rejected the way it was asked, which it logs: it did not accept the client's
+// certificate, key or rights, or does not speak TLS where the probe did. What this side alone finds wrong is not
+// among that: it looks at the server's certificate after the handshake. A server that has no certificate yet is not
+// among that either.
 func (r *Result) TurnedAway() bool {
 	return r.Reason == ReasonAuth || (isAlert(r.Err) && !isWithoutCertificate(r.Err)) || isA[tls.RecordHeaderError](r.Err)
 }
@@ -106,8 +108,8 @@ func New(opts Options) *Prober {
 	return p
 }
 
-// Close drops the connections to servers that have not answered yet, and those of probes that are still under way as soon
-// as they end.
+// Close drops the connections to servers that have not answered yet, and those of probes that are still under way as
+// soon as they end.
 func (p *Prober) Close() { p.silent.close() }
 
 // Retain drops the connections to servers that are not known any more.
@@ -136,8 +138,8 @@ func (w *stopwatch) lap(phase Phase) {
 	w.phase = now
 }
 
-// stop ends the probe: err is nil when the port answered, or an answeredError when it answered something else than it was
-// asked for.
+// stop ends the probe: err is nil when the port answered, or an answeredError when it answered something else than it
+// was asked for.
 func (w *stopwatch) stop(err error) {
 	w.res.Duration = w.now().Sub(w.res.Start)
 	w.res.Err = err

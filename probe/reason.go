@@ -42,8 +42,8 @@ const (
 	ReasonProtocol Reason = "protocol"
 	// ReasonLimit: the server turned the client away for asking too much.
 	ReasonLimit Reason = "limit"
-	// ReasonOwnFault: nothing could be asked, because this process or its host lacks descriptors, buffers, memory, permission
-	// or a local address. It says nothing about the port.
+	// ReasonOwnFault: nothing could be asked, because this process or its host lacks descriptors, buffers, memory,
+	// permission or a local address. It says nothing about the port.
 	ReasonOwnFault Reason = "own_fault"
 	// ReasonNoKey: nothing could be asked without noise, because gossip is encrypted and there is no key.
 	ReasonNoKey Reason = "no_key"
@@ -115,8 +115,8 @@ var errnoReasons = []struct {
 	{ReasonUnreachable, []syscall.Errno{
 		syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ENETDOWN, syscall.EINVAL, wsaEnetUnreach, wsaEhostUnreach,
 	}},
-	// A rule of the local packet filter or routing table, or of the service manager (RestrictAddressFamilies), is EACCES, EPERM
-	// or EAFNOSUPPORT; what a remote one rejects is EHOSTUNREACH.
+	// A rule of the local packet filter or routing table, or of the service manager (RestrictAddressFamilies), is
+	// EACCES, EPERM or EAFNOSUPPORT; what a remote one rejects is EHOSTUNREACH.
 	{ReasonOwnFault, []syscall.Errno{
 		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EACCES, syscall.EPERM, syscall.EADDRNOTAVAIL,
 		syscall.EAFNOSUPPORT, wsaEmfile, wsaEnobufs, wsaEacces, wsaEaddrNotAvail, wsaEafNoSupport,
@@ -170,8 +170,8 @@ func reasonOfErrno(errno syscall.Errno) Reason {
 	return ReasonUnreachable
 }
 
-// IsOwnFault reports whether an error, of a probe or of a request over HTTP, says that nothing could be asked, for a reason
-// that lies with this process or its host.
+// IsOwnFault reports whether an error, of a probe or of a request over HTTP, says that nothing could be asked, for a
+// reason that lies with this process or its host.
 func IsOwnFault(err error) bool {
 	if errors.Is(err, ErrNoTurn) || errors.Is(err, descriptors.ErrShortage) || errors.Is(err, fs.ErrPermission) || isA[*ownFault](err) {
 		return true
@@ -183,8 +183,8 @@ func IsOwnFault(err error) bool {
 	return ok && reasonOfErrno(errno) == ReasonOwnFault
 }
 
-// isOwnLookup reports whether a name could not be looked up for such a reason. Of the error of a system call, package net keeps only the
-// text.
+// isOwnLookup reports whether a name could not be looked up for such a reason. Of the error of a system call, package
+// net keeps only the text.
 func isOwnLookup(err *net.DNSError) bool {
 	for _, r := range errnoReasons {
 		if r.reason == ReasonOwnFault {
@@ -209,16 +209,17 @@ func isTLS(err error) bool {
 		isA[*tlsError](err) || isAlert(err)
 }
 
-// isAlert reports whether one side ended TLS with an alert. With TLS 1.3 the server's verdict on the client's certificate
-// comes after the client's side of the handshake, with the first read. The type of the alert is hidden in crypto/tls
-// (tls.AlertError is for QUIC only); the operation of the net.OpError around it is a word of crypto/tls alone.
+// isAlert reports whether one side ended TLS with an alert. With TLS 1.3 the server's verdict on the client's
+// certificate comes after the client's side of the handshake, with the first read. The type of the alert is hidden in
+// crypto/tls (tls.AlertError is for QUIC only); the operation of the net.OpError around it is a word of crypto/tls
+// alone.
 func isAlert(err error) bool {
 	var opErr *net.OpError
 	return errors.As(err, &opErr) && (opErr.Op == "remote error" || opErr.Op == "local error")
 }
 
-// isWithoutCertificate reports whether the server ended TLS because it has no certificate to show, as Consul's gRPC until the service mesh
-// has an authority (crypto/tls: errNoCertificates, and any other error of the server's own).
+// isWithoutCertificate reports whether the server ended TLS because it has no certificate to show, as Consul's gRPC
+// until the service mesh has an authority (crypto/tls: errNoCertificates, and any other error of the server's own).
 func isWithoutCertificate(err error) bool {
 	const unrecognizedName, internalError = tls.AlertError(112), tls.AlertError(80)
 	var opErr *net.OpError

@@ -60,12 +60,13 @@ type RPCResult struct {
 	Raft RaftView
 }
 
-// RPC asks a server's port 8300 for its own view of Raft: Status.Ping, Leader, Peers and RaftStats, on one connection and
-// in one round trip. Up means that the server answered them in order, whatever it said. Timed are connect, tls if the
-// target has TLS, and request. It leaves nothing behind: the connection is closed when all is answered, or kept as
-// silentConns tells when the server hangs.
+// RPC asks a server's port 8300 for its own view of Raft: Status.Ping, Leader, Peers and RaftStats, on one connection
+// and in one round trip. Up means that the server answered them in order, whatever it said. Timed are connect, tls if
+// the target has TLS, and request. It leaves nothing behind: the connection is closed when all is answered, or kept
+// as silentConns tells when the server hangs.
 //
-// The methods are those of Consul's agent/consul/status_endpoint.go; with an empty datacenter a server answers them itself.
+// The methods are those of Consul's agent/consul/status_endpoint.go; with an empty datacenter a server answers them
+// itself.
 func (p *Prober) RPC(ctx context.Context, target Target) RPCResult {
 	var res RPCResult
 	p.exchange(ctx, &exchange{

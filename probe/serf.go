@@ -22,8 +22,8 @@ type SerfTarget struct {
 	// Encrypted says that the server accepts only encrypted gossip. It must be right: a question in the wrong form is an
 	// error in the server's log.
 	Encrypted bool
-	// Keys are the gossip keys, of 16, 24 or 32 bytes. The first one encrypts, if Encrypted; an answer may be encrypted with
-	// any of them, also the answer to a question in plain text.
+	// Keys are the gossip keys, of 16, 24 or 32 bytes. The first one encrypts, if Encrypted; an answer may be encrypted
+	// with any of them, also the answer to a question in plain text.
 	Keys [][]byte
 	// Label is memberlist's label; Consul uses none.
 	Label string
@@ -32,12 +32,12 @@ type SerfTarget struct {
 // errSerfNoKey says why an encrypted port is not asked.
 var errSerfNoKey = errors.New("gossip is encrypted and there is no key")
 
-// SerfTCP pings a gossip port over TCP. Up means that it acknowledged this ping. Timed are connect and request. Nothing is
-// left behind, and the server's gossip does not hear of the exporter: the ping names no sender (memberlist: net.go,
-// handleConn and handlePing).
+// SerfTCP pings a gossip port over TCP. Up means that it acknowledged this ping. Timed are connect and request.
+// Nothing is left behind, and the server's gossip does not hear of the exporter: the ping names no sender
+// (memberlist: net.go, handleConn and handlePing).
 //
-// Without the key of an encrypted cluster it only connects, closes its side and waits for the server to do the same, which
-// shows at least that the process is not hanging: Up, but not Verified.
+// Without the key of an encrypted cluster it only connects, closes its side and waits for the server to do the same,
+// which shows at least that the process is not hanging: Up, but not Verified.
 func (p *Prober) SerfTCP(ctx context.Context, target SerfTarget) Result {
 	var res Result
 	wire, err := newSerfWire(target)
@@ -57,8 +57,8 @@ func (p *Prober) SerfTCP(ctx context.Context, target SerfTarget) Result {
 	return res
 }
 
-// SerfUDP pings a gossip port over UDP. Up means that it acknowledged this ping. Timed are connect, which sends nothing,
-// and request, in which a lost ping is sent again once. See SerfTCP for what it leaves behind.
+// SerfUDP pings a gossip port over UDP. Up means that it acknowledged this ping. Timed are connect, which sends
+// nothing, and request, in which a lost ping is sent again once. See SerfTCP for what it leaves behind.
 //
 // Without the key of an encrypted cluster nothing is sent at all, and the result is Skipped.
 func (p *Prober) SerfUDP(ctx context.Context, target SerfTarget) Result {

@@ -260,8 +260,8 @@ func TestSerfKeyLengths(t *testing.T) {
 	}
 }
 
-// A key is no reason to encrypt, and what is asked in plain text may be answered with encryption: while that is being introduced, the two
-// directions are switched on one after the other.
+// A key is no reason to encrypt, and what is asked in plain text may be answered with encryption: while that is being
+// introduced, the two directions are switched on one after the other.
 func TestSerfPlainQuestion(t *testing.T) {
 	t.Parallel()
 	key := make([]byte, 32)

@@ -23,12 +23,13 @@ const (
 // silentConns keeps, per address, the connection on which a probe has asked and got no answer in time.
 //
 // A server that hangs (SIGSTOP, a full disk, a deadlock) answers what it was asked when it wakes up. Had the probe
-// closed its connection by then, the kernel would reset it and Consul would log "RPC error ... connection reset by peer"
-// at ERROR once for each probe in the meantime; and beyond 100 connections in its accept queue
-// (limits.rpc_max_conns_per_client) one line more for each. So the connection of the first probe without an answer is kept,
-// its sending side closed, until the server has answered and closed it, and as long as it is there the probes of
-// this address wait for that answer instead of asking again: one connection per hung port, however long it hangs. All
-// probes over TCP do this. An address has a port and a port speaks one protocol, so that the address is key enough.
+// closed its connection by then, the kernel would reset it and Consul would log "RPC error ... connection reset by
+// peer" at ERROR once for each probe in the meantime; and beyond 100 connections in its accept queue
+// (limits.rpc_max_conns_per_client) one line more for each. So the connection of the first probe without an answer is
+// kept, its sending side closed, until the server has answered and closed it, and as long as it is there the probes
+// of this address wait for that answer instead of asking again: one connection per hung port, however long it hangs.
+// All probes over TCP do this. An address has a port and a port speaks one protocol, so that the address is key
+// enough.
 //
 // A killed process ends the connection at once (its kernel resets it); a lost host does so when its kernel has not
 // acknowledged anything for silentPeerTimeout.

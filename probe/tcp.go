@@ -101,8 +101,8 @@ func (p *Prober) hangUp(address string, w *wire, res *Result, err error) (*wire,
 	return nil, fmt.Errorf("no answer to a request on the open connection: %w", err)
 }
 
-// interruptible ends all reading and writing on conn when ctx is done. The returned function ends that watch; after it the
-// deadlines of conn do not change any more, so that a connection can be kept that has timed out.
+// interruptible ends all reading and writing on conn when ctx is done. The returned function ends that watch; after
+// it the deadlines of conn do not change any more, so that a connection can be kept that has timed out.
 func interruptible(ctx context.Context, conn net.Conn) (release func()) {
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = conn.SetDeadline(deadline)

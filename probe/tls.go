@@ -25,11 +25,11 @@ func (e *tlsError) Unwrap() error { return e.err }
 // handshake puts TLS onto the connection and writes into res which of the certificates it sees expires first, whether
 // they verify or not.
 //
-// It is quiet where crypto/tls is not. The server's certificate is verified when the handshake is complete, so that a bad
-// one ends with an orderly close and not with an alert, which Consul logs as an error on port 8300 (agent/consul/rpc.go:
-// handleConn). And when a client certificate is missing, it falls silent instead of sending an alert: the server
-// then reads the end of the connection, and only that is no error to it. A server that asks for a certificate requires it;
-// Consul knows no optional ones (tlsutil/config.go: commonTLSConfig).
+// It is quiet where crypto/tls is not. The server's certificate is verified when the handshake is complete, so that a
+// bad one ends with an orderly close and not with an alert, which Consul logs as an error on port 8300
+// (agent/consul/rpc.go: handleConn). And when a client certificate is missing, it falls silent instead of sending an
+// alert: the server then reads the end of the connection, and only that is no error to it. A server that asks for a
+// certificate requires it; Consul knows no optional ones (tlsutil/config.go: commonTLSConfig).
 //
 // When ctx ends first, the handshake goes on in the background: see wire.closeWrite.
 func (p *Prober) handshake(ctx context.Context, x *exchange, w *wire, res *Result) error {
@@ -167,9 +167,9 @@ func earliestToExpire(chain [][]byte) *x509.Certificate {
 	return earliest
 }
 
-// alertOr returns the alert with which the server has ended TLS, if it has, instead of the error that came of it. With
-// TLS 1.3 a server that refuses the client's certificate says so after the client's side of the handshake, and closes the
-// connection; a request sent then fails before the alert is read.
+// alertOr returns the alert with which the server has ended TLS, if it has, instead of the error that came of it.
+// With TLS 1.3 a server that refuses the client's certificate says so after the client's side of the handshake, and
+// closes the connection; a request sent then fails before the alert is read.
 func (w *wire) alertOr(ctx context.Context, err error) error {
 	if w.tls == nil || ReasonOf(err) != ReasonReset {
 		return err
@@ -181,8 +181,8 @@ func (w *wire) alertOr(ctx context.Context, err error) error {
 	return err
 }
 
-// asTLSError makes any complaint of crypto/tls about what the server sends a failure of TLS; a connection that breaks or
-// times out during the handshake stays what it is.
+// asTLSError makes any complaint of crypto/tls about what the server sends a failure of TLS; a connection that breaks
+// or times out during the handshake stays what it is.
 func asTLSError(err error) error {
 	if ReasonOf(err) == ReasonProtocol {
 		return &tlsError{err}

@@ -21,10 +21,10 @@ const (
 	resendAfter = time.Second
 )
 
-// overUDP sends one datagram, again after a third of the time if there is no answer by then, and gives what comes back to
-// accept until it is satisfied. The phases are connect, which sends nothing but resolves the name, and request. Nothing
-// stays behind: an answer that comes too late meets a closed port, and Consul's sockets do not hear of that, since they
-// are not connected.
+// overUDP sends one datagram, again after a third of the time if there is no answer by then, and gives what comes
+// back to accept until it is satisfied. The phases are connect, which sends nothing but resolves the name, and
+// request. Nothing stays behind: an answer that comes too late meets a closed port, and Consul's sockets do not hear
+// of that, since they are not connected.
 func (p *Prober) overUDP(
 	ctx context.Context, address string, question []byte, accept func([]byte) error, watch *stopwatch,
 ) error {

@@ -31,9 +31,9 @@ type chunk struct {
 
 var chunkBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// encode writes families in a format. As one core would need as long for the encoding of a large catalog as Consul for its answer, all
-// cores encode, a few chunks ahead of what is written, and so of its compression, too. A family that cannot be encoded is left out and
-// part of the error; if w fails there is no use in going on.
+// encode writes families in a format. As one core would need as long for the encoding of a large catalog as Consul
+// for its answer, all cores encode, a few chunks ahead of what is written, and so of its compression, too. A family
+// that cannot be encoded is left out and part of the error; if w fails there is no use in going on.
 func encode(w io.Writer, format expfmt.Format, families []*dto.MetricFamily) error {
 	ahead := make(chan *chunk, 2*runtime.GOMAXPROCS(0))
 	stop := make(chan struct{})

@@ -16,7 +16,8 @@ import (
 	"github.com/prometheus/common/expfmt"
 )
 
-// manyFamilies returns families of these numbers of series. The help of each has lines that look like series and comments.
+// manyFamilies returns families of these numbers of series. The help of each has lines that look like series and
+// comments.
 func manyFamilies(sizes ...int) []*dto.MetricFamily {
 	var families []*dto.MetricFamily
 	for i, size := range sizes {
@@ -98,7 +99,8 @@ func TestEncode_ClientGone(t *testing.T) {
 	}
 }
 
-// BenchmarkEncode is the encoding and compression of 49,000 series, as of a catalog of 5,000 instances; one encoder alone is the measure.
+// BenchmarkEncode is the encoding and compression of 49,000 series, as of a catalog of 5,000 instances; one encoder
+// alone is the measure.
 func BenchmarkEncode(b *testing.B) {
 	families := manyFamilies(20000, 15000, 5000, 5000, 4000)
 	for name, format := range map[string]expfmt.Format{"text": formats[0], "openmetrics": formats[1]} {

@@ -13,7 +13,8 @@ import (
 )
 
 const (
-	// manySeries is from how many series on a scrape leaves garbage behind that is worth a collection of its own, some megabytes.
+	// manySeries is from how many series on a scrape leaves garbage behind that is worth a collection of its own, some
+	// megabytes.
 	manySeries = 10_000
 	// deliveryTime is how long the end of the answer may take to be on its way, so that the collection holds up nothing.
 	deliveryTime = 100 * time.Millisecond
@@ -23,10 +24,11 @@ const (
 	minBallastLimit = 10 * ballastBytes
 )
 
-// ballast is memory that nobody writes to, so that the kernel gives none for it, but that counts as in use. Without it the heap, a few
-// megabytes between large scrapes, would be collected again and again while each of them makes it grow. Small clusters have none: it
-// would only let their garbage pile up. Nor has an exporter whose memory is limited (GOMEMLIMIT) to less than some ten times as much:
-// ballast counts there, too, and would take the memory from the scrapes.
+// ballast is memory that nobody writes to, so that the kernel gives none for it, but that counts as in use. Without
+// it the heap, a few megabytes between large scrapes, would be collected again and again while each of them makes it
+// grow. Small clusters have none: it would only let their garbage pile up. Nor has an exporter whose memory is
+// limited (GOMEMLIMIT) to less than some ten times as much: ballast counts there, too, and would take the memory from
+// the scrapes.
 var ballast = sync.OnceValue(newBallast)
 
 func newBallast() []byte {
@@ -36,8 +38,9 @@ func newBallast() []byte {
 	return make([]byte, ballastBytes)
 }
 
-// tidyUp collects the garbage of a large scrape when it is delivered and nobody waits. The next one then begins with an empty heap: it is
-// not slowed down by a collection, and the most memory that is in use is that of one scrape, not of two.
+// tidyUp collects the garbage of a large scrape when it is delivered and nobody waits. The next one then begins with
+// an empty heap: it is not slowed down by a collection, and the most memory that is in use is that of one scrape, not
+// of two.
 func tidyUp(families []*dto.MetricFamily) {
 	series := 0
 	for _, f := range families {

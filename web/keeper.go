@@ -54,7 +54,8 @@ type keeper struct {
 	entries map[keptKey]*kept // Guarded by mu.
 }
 
-// acquire returns the exporter of a target, which must be released after use. One whose module has changed since is replaced.
+// acquire returns the exporter of a target, which must be released after use. One whose module has changed since is
+// replaced.
 func (k *keeper) acquire(name string, module *config.ValidModule, target config.Target) (*kept, error) {
 	key := keptKey{name, target.String()}
 	k.mu.Lock()
@@ -117,7 +118,8 @@ func (k *keeper) dropWhere(condition func(name string, module *config.ValidModul
 	}
 }
 
-// dropIdleLocked drops the exporter that was not asked for longest, and reports whether there was one. It assumes that mu is held.
+// dropIdleLocked drops the exporter that was not asked for longest, and reports whether there was one. It assumes
+// that mu is held.
 func (k *keeper) dropIdleLocked() bool {
 	var (
 		oldest    *kept

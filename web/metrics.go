@@ -89,8 +89,8 @@ func (s *scrape) serve(w http.ResponseWriter, r *http.Request, query url.Values,
 	}
 }
 
-// page returns the page that the request wants, or nil if its client is gone. Requests that share a result share its page,
-// except those that want only the families of some names.
+// page returns the page that the request wants, or nil if its client is gone. Requests that share a result share its
+// page, except those that want only the families of some names.
 func (s *scrape) page(r *http.Request, result *collector.Result, names []string, add extra) *page {
 	format := expfmt.NegotiateAccept(r.Header, expfmt.DefaultOpenMetricsAcceptedFormats()...)
 	build := func() *page {

@@ -18,8 +18,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/config"
 )
 
-// Modules are the modules that /probe can be asked for, and the file that they come from. It is what this package needs of
-// config.File.
+// Modules are the modules that /probe can be asked for, and the file that they come from. It is what this package
+// needs of config.File.
 type Modules interface {
 	// Module returns the current module of a name. As long as it has not changed it is the same one.
 	Module(name string) (*config.ValidModule, bool)

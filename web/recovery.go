@@ -16,7 +16,8 @@ import (
 )
 
 const (
-	// recoveryTimeout bounds the question to the responder: the page does not wait for it longer than for a port that hangs.
+	// recoveryTimeout bounds the question to the responder: the page does not wait for it longer than for a port that
+	// hangs.
 	recoveryTimeout = 2 * time.Second
 	// recoveryRecords is how many decisions the page shows.
 	recoveryRecords = 10

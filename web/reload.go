@@ -11,8 +11,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Reload loads the configuration file anew, for SIGHUP and for POST /-/reload. If anything is wrong with the file, everything
-// stays as it was; each problem is a line in the log, and the error has them all. Without a file there is nothing to do.
+// Reload loads the configuration file anew, for SIGHUP and for POST /-/reload. If anything is wrong with the file,
+// everything stays as it was; each problem is a line in the log, and the error has them all. Without a file there is
+// nothing to do.
 func (h *Handler) Reload() error {
 	if h.modules == nil {
 		level.Info(h.logger).Log("msg", "there is no configuration file to load anew")

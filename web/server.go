@@ -24,8 +24,8 @@ const (
 	readHeaderTimeout = 10 * time.Second
 	// idleTimeout is how long a connection is kept for the next request: Prometheus scrapes every minute by default.
 	idleTimeout = 3 * time.Minute
-	// deliveryTimeout is how long a client may take to read its answer, from the first byte on. How long it takes to make the answer
-	// does not count.
+	// deliveryTimeout is how long a client may take to read its answer, from the first byte on. How long it takes to
+	// make the answer does not count.
 	deliveryTimeout = time.Minute
 	// maxHeaderBytes bounds a request's line and header. A longer one gets status 431.
 	maxHeaderBytes = 32 << 10
@@ -68,7 +68,8 @@ func underTLS(conn net.Conn) net.Conn {
 	return conn
 }
 
-// withoutBody refuses requests that have a body. No page needs one, and while the server waits for the rest of it the answer would wait, too.
+// withoutBody refuses requests that have a body. No page needs one, and while the server waits for the rest of it the
+// answer would wait, too.
 func withoutBody(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength != 0 {

@@ -99,8 +99,8 @@ func TestServer_RequestsTooLarge(t *testing.T) {
 	}
 }
 
-// More connections than may be open, each left alone or with half a request: a scrape gets through all the same, one that is being served goes
-// on, and the rest are closed.
+// More connections than may be open, each left alone or with half a request: a scrape gets through all the same, one
+// that is being served goes on, and the rest are closed.
 func TestServer_ManyConnections(t *testing.T) { // Not parallel: it may take all descriptors that there are.
 	release, entered := make(chan struct{}), make(chan struct{})
 	mux := http.NewServeMux()
@@ -134,7 +134,8 @@ func TestServer_ManyConnections(t *testing.T) { // Not parallel: it may take all
 	}
 }
 
-// dialMany opens 10,000 connections, or as many as there are descriptors for, and sends half a request on every other one.
+// dialMany opens 10,000 connections, or as many as there are descriptors for, and sends half a request on every other
+// one.
 func dialMany(t *testing.T, address string) (conns []net.Conn) {
 	t.Helper()
 	const spare = 100
@@ -165,8 +166,8 @@ func isTimeout(err error) bool {
 	return ok && timeout.Timeout()
 }
 
-// A request that arrives byte by byte ends after readHeaderTimeout, a connection that nobody uses after idleTimeout, and an answer that nobody reads
-// after deliveryTimeout. The handler may take longer than all of them.
+// A request that arrives byte by byte ends after readHeaderTimeout, a connection that nobody uses after idleTimeout,
+// and an answer that nobody reads after deliveryTimeout. The handler may take longer than all of them.
 func TestServer_SlowClients(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {

@@ -41,7 +41,8 @@ type Options struct {
 	TelemetryPath string
 	// TimeoutOffset is taken off the time that Prometheus grants a scrape, for the way there and back.
 	TimeoutOffset time.Duration
-	// MaxRequests is how many scrapes of Consul may be under way at one time; 0 means any number. Requests that share a scrape are one.
+	// MaxRequests is how many scrapes of Consul may be under way at one time; 0 means any number. Requests that share a
+	// scrape are one.
 	MaxRequests int
 	// EnablePprof mounts /debug/pprof/.
 	EnablePprof bool

@@ -188,8 +188,9 @@ func TestValidateTelemetryPath(t *testing.T) {
 	}
 }
 
-// BenchmarkScrape is a whole scrape of a real cluster of three healthy servers over loopback, encoded as text. The target for
-// port 8300, Raft and the members is a median below 10 ms and less than 2 MB allocated; the other 27 ports come on top.
+// BenchmarkScrape is a whole scrape of a real cluster of three healthy servers over loopback, encoded as text. The
+// target for port 8300, Raft and the members is a median below 10 ms and less than 2 MB allocated; the other 27 ports
+// come on top.
 func BenchmarkScrape(b *testing.B) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

@@ -46,7 +46,8 @@ func writeAlerts(opts *alertsOptions, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// writeAlertsTo writes what goes with these settings into a folder, or the rules alone to standard output if there is none.
+// writeAlertsTo writes what goes with these settings into a folder, or the rules alone to standard output if there is
+// none.
 func writeAlertsTo(dir string, settings map[string]string, stdout io.Writer) error {
 	rules, err := alerts.Pack(settings)
 	if err != nil {
@@ -66,8 +67,8 @@ func writeAlertsTo(dir string, settings map[string]string, stdout io.Writer) err
 	return saveFiles(dir, append(rules, example), func(alerts.File) ownfile.Kind { return kind }, stdout)
 }
 
-// saveFiles writes the files into a folder, which it makes if it is not there, and prints their names. It replaces only files of the kind that each of
-// them is, and if there is another one it writes none of them.
+// saveFiles writes the files into a folder, which it makes if it is not there, and prints their names. It replaces
+// only files of the kind that each of them is, and if there is another one it writes none of them.
 func saveFiles(dir string, files []alerts.File, kind func(alerts.File) ownfile.Kind, stdout io.Writer) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("--output-dir: %w", err)

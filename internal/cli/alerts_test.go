@@ -31,8 +31,8 @@ func TestAlerts_Stdout(t *testing.T) {
 	expect(map[string]string{"port-latency": "3s"})
 }
 
-// With a folder the files go into it, and their names to standard output; files of before are overwritten. Prometheus loads all that is in
-// the folder, and Alertmanager what is in the one below.
+// With a folder the files go into it, and their names to standard output; files of before are overwritten. Prometheus
+// loads all that is in the folder, and Alertmanager what is in the one below.
 func TestAlerts_OutputDir(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new", "consul")
 	if code, _, stderr := harness.RunProgram(t, "alerts", "--output-dir="+dir); code != 0 {

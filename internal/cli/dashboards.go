@@ -46,7 +46,8 @@ func writeDashboards(opts *dashboardsOptions, stdout, stderr io.Writer) int {
 // maxDashboard is how much is read of a file to find out whether it is a dashboard. Ours are far smaller.
 const maxDashboard = 16 << 20
 
-// dashboardKind is the kind of files that a dashboard may replace: Grafana calls what has the same uid the same dashboard.
+// dashboardKind is the kind of files that a dashboard may replace: Grafana calls what has the same uid the same
+// dashboard.
 func dashboardKind(f alerts.File) ownfile.Kind {
 	uid := dashboardUID(bytes.NewReader(f.Content))
 	return ownfile.Recognized("this dashboard of consul_cluster_exporter", fmt.Sprintf("its uid is not %q", uid),

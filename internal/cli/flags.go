@@ -128,8 +128,8 @@ var usageTemplate = strings.Replace(kingpin.DefaultUsageTemplate, "{{else if .Ap
 {{.Flags|FlagsToTwoColumns|FormatTwoColumns}}
 {{end}}{{end -}}`, 1)
 
-// agentFlags declares the flags that say how to reach Consul and how to probe it. Those about the agent default to the variables of
-// Consul's own CLI.
+// agentFlags declares the flags that say how to reach Consul and how to probe it. Those about the agent default to
+// the variables of Consul's own CLI.
 func agentFlags(app *kingpin.CmdClause, opts *options) {
 	server := app.Flag("consul.server", "Address of the HTTP API of a Consul agent: a URL with http, https or unix:///path, or host:port. Default also from CONSUL_HTTP_ADDR.").
 		Default(defaultServer())
@@ -140,8 +140,8 @@ func agentFlags(app *kingpin.CmdClause, opts *options) {
 	moduleFlags(app, opts, false, "")
 }
 
-// moduleFlags declares the flags that fill the module and begin with a prefix, one prefix after the other: either those of the exporter
-// only, or those of every command that queries Consul.
+// moduleFlags declares the flags that fill the module and begin with a prefix, one prefix after the other: either
+// those of the exporter only, or those of every command that queries Consul.
 func moduleFlags(app *kingpin.CmdClause, opts *options, serveOnly bool, prefixes ...string) {
 	for _, prefix := range prefixes {
 		for _, o := range opts.module.Options() {
@@ -288,8 +288,8 @@ func usageCode(app *kingpin.Application, args []string) int {
 	return 1
 }
 
-// changedFlags returns the flags of a command that differ from their defaults. There are no secrets among them: tokens and keys come
-// from files.
+// changedFlags returns the flags of a command that differ from their defaults. There are no secrets among them:
+// tokens and keys come from files.
 func changedFlags(command *kingpin.CmdClause) []web.Flag {
 	var changed []web.Flag
 	for _, f := range command.Model().Flags {
@@ -333,8 +333,8 @@ func nameValues(app *kingpin.Application) {
 	}
 }
 
-// complain prints one line for each error that err joins. Some quote what was written, and kingpin's do so even where a flag's name is
-// misspelled.
+// complain prints one line for each error that err joins. Some quote what was written, and kingpin's do so even where
+// a flag's name is misspelled.
 func complain(w io.Writer, err error) {
 	for line := range strings.Lines(redact.Text(err.Error())) {
 		fmt.Fprintf(w, "%s: error: %s\n", Name, strings.TrimSpace(line))

@@ -88,7 +88,8 @@ func TestConsistency(t *testing.T) {
 	}
 }
 
-// Every flag can be set by an environment variable, and those about the agent by those of Consul's CLI; the nearer wins.
+// Every flag can be set by an environment variable, and those about the agent by those of Consul's CLI; the nearer
+// wins.
 func TestEnvironment(t *testing.T) {
 	parsed := func(args ...string) *options {
 		t.Helper()

@@ -14,9 +14,9 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/logqueue"
 )
 
-// newLogger returns the logger without time and caller, which each of its users adds in its own way; see withContext and
-// newSlog. Whoever does not read the log does not hold the program up. What was logged before closeLog is written then,
-// unless that blocks.
+// newLogger returns the logger without time and caller, which each of its users adds in its own way; see withContext
+// and newSlog. Whoever does not read the log does not hold the program up. What was logged before closeLog is written
+// then, unless that blocks.
 func newLogger(opts *options, w io.Writer) (logger log.Logger, closeLog func()) {
 	queue := logqueue.New(w, func(w io.Writer, dropped int) {
 		logger := withContext(formatted(opts, w))
@@ -39,8 +39,8 @@ func withContext(logger log.Logger) log.Logger {
 	return log.With(logger, "ts", log.DefaultTimestampUTC, "caller", log.DefaultCaller)
 }
 
-// newSlog lets exporter-toolkit, which logs with slog, write to the same log. The bridge adds the caller and the time; the time is
-// renamed to what go-kit calls it.
+// newSlog lets exporter-toolkit, which logs with slog, write to the same log. The bridge adds the caller and the
+// time; the time is renamed to what go-kit calls it.
 func newSlog(logger log.Logger) *slog.Logger {
 	renamed := log.LoggerFunc(func(keyvals ...any) error {
 		for i := 0; i < len(keyvals); i += 2 {

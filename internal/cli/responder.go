@@ -93,7 +93,8 @@ func serveResponder(ctx context.Context, r *responder.Responder, flags *toolkit.
 	return listenUntil(ctx, responder.NewServer(r), flags, logger, newSlog(base))
 }
 
-// responderSettings checks all options of the responder and returns all problems at once, one in a line, each with its flag or key.
+// responderSettings checks all options of the responder and returns all problems at once, one in a line, each with
+// its flag or key.
 func (o *options) responderSettings(logger log.Logger) (*settings, responder.Options, error) {
 	var problems flagProblems
 	var respond responder.Options

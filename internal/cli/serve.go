@@ -30,9 +30,9 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/web"
 )
 
-// surviveClosedPipes keeps the program alive when the reader of its log is gone. Go ends a program that writes to a broken
-// pipe on descriptor 1 or 2, unless it handles SIGPIPE. The signal is not ignored, because the programs that the responder
-// starts would inherit that.
+// surviveClosedPipes keeps the program alive when the reader of its log is gone. Go ends a program that writes to a
+// broken pipe on descriptor 1 or 2, unless it handles SIGPIPE. The signal is not ignored, because the programs that
+// the responder starts would inherit that.
 func surviveClosedPipes() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
 // runExporter is the command that serves: it returns the exit code.

@@ -1,9 +1,9 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package descriptors shares out the file descriptors that this process may have open (RLIMIT_NOFILE, which Go raises to the
-// hard limit at the start), so that neither clients nor servers that hang leave none for the others: a probe that cannot be
-// made says nothing about Consul.
+// Package descriptors shares out the file descriptors that this process may have open (RLIMIT_NOFILE, which Go raises
+// to the hard limit at the start), so that neither clients nor servers that hang leave none for the others: a probe
+// that cannot be made says nothing about Consul.
 package descriptors
 
 import (
@@ -17,7 +17,8 @@ import (
 )
 
 const (
-	// reserved are for all that is not counted: listeners, the log, the runtime, files that are read, and looking up names.
+	// reserved are for all that is not counted: listeners, the log, the runtime, files that are read, and looking up
+	// names.
 	reserved = 16
 	// maxClients and maxConsul are as many connections as are of use, from clients and to Consul.
 	maxClients = 512
@@ -35,8 +36,9 @@ var process = newShares(limit())
 // Clients returns how many connections of clients may be open at one time.
 func Clients() int { return process.clients }
 
-// Dial opens a connection to Consul, by means of dialer, once there are fewer open than may be. For that it waits until ctx ends, or for no
-// longer than wait if that is above 0, and then fails with ErrShortage. The connection must be closed, and counts until then.
+// Dial opens a connection to Consul, by means of dialer, once there are fewer open than may be. For that it waits
+// until ctx ends, or for no longer than wait if that is above 0, and then fails with ErrShortage. The connection must
+// be closed, and counts until then.
 func Dial(ctx context.Context, dialer *net.Dialer, network, address string, wait time.Duration) (net.Conn, error) {
 	return process.dial(ctx, dialer, network, address, wait)
 }

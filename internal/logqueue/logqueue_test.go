@@ -63,8 +63,8 @@ func TestWrite(t *testing.T) {
 	}
 }
 
-// While the log blocks, the first line costs a moment and the others nothing. Once it no longer blocks, it has all lines
-// in their order, and Write waits for them again.
+// While the log blocks, the first line costs a moment and the others nothing. Once it no longer blocks, it has all
+// lines in their order, and Write waits for them again.
 func TestWrite_Blocked(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -7,8 +7,8 @@ package redact
 import "regexp"
 
 var (
-	// withScheme is the part of a URL that may hold user and password. A password that should have been escaped may have any character
-	// in it, so it ends at the last @ of all.
+	// withScheme is the part of a URL that may hold user and password. A password that should have been escaped may have
+	// any character in it, so it ends at the last @ of all.
 	withScheme = regexp.MustCompile(`(?s)://.*@`)
 	// withoutScheme is the same of user:password@host.
 	withoutScheme = regexp.MustCompile(`(?s)[^\s"'=(]*:\S.*@`)

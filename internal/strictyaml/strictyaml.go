@@ -1,7 +1,8 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package strictyaml reads configuration files in which every key must be known, and says what is wrong with them in words for operators.
+// Package strictyaml reads configuration files in which every key must be known, and says what is wrong with them in
+// words for operators.
 package strictyaml
 
 import (
@@ -17,8 +18,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/redact"
 )
 
-// Decode reads one YAML document: what into does not know is an error. Nothing at all is fine, and leaves into as it is. The error has all
-// problems, one in a line, each with the number of its line in the document; see InFile.
+// Decode reads one YAML document: what into does not know is an error. Nothing at all is fine, and leaves into as it
+// is. The error has all problems, one in a line, each with the number of its line in the document; see InFile.
 func Decode(content []byte, into any) error {
 	decoder := yaml.NewDecoder(bytes.NewReader(content))
 	decoder.KnownFields(true)
@@ -58,8 +59,8 @@ var (
 	duplicate  = regexp.MustCompile(`^(line \d+): mapping key ("[^"]*") already defined at (line \d+)$`)
 )
 
-// readable says for users what the library says for programmers. It leaves out values: someone may have written a secret where
-// its file is wanted.
+// readable says for users what the library says for programmers. It leaves out values: someone may have written a
+// secret where its file is wanted.
 func readable(line string) string {
 	if m := unknownKey.FindStringSubmatch(line); m != nil {
 		return fmt.Sprintf("%s: there is no key %q here", m[1], m[2])

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/text/width"
 )
 
-// Clean writes what is no printable character as Go does in a string, such as \x1b or \u202e: control characters, which terminals
-// obey, characters that change the direction of the text, and bytes that are not UTF-8.
+// Clean writes what is no printable character as Go does in a string, such as \x1b or \u202e: control characters,
+// which terminals obey, characters that change the direction of the text, and bytes that are not UTF-8.
 func Clean(s string) string {
 	if !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }) {
 		return s
@@ -32,8 +32,8 @@ func Clean(s string) string {
 	return b.String()
 }
 
-// Width is how many columns a clean text takes: two for each wide character of East Asian scripts, and none for accents that stand
-// above or below the character before them.
+// Width is how many columns a clean text takes: two for each wide character of East Asian scripts, and none for
+// accents that stand above or below the character before them.
 func Width(s string) int {
 	columns := 0
 	for _, r := range s {

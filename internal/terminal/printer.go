@@ -11,7 +11,8 @@ import (
 	"github.com/mattn/go-isatty"
 )
 
-// The columns that texts may take: those of the terminal, if they are not too few or too many to read, or else defaultColumns.
+// The columns that texts may take: those of the terminal, if they are not too few or too many to read, or else
+// defaultColumns.
 const (
 	minColumns, defaultColumns, maxColumns = 60, 100, 120
 )
@@ -19,7 +20,8 @@ const (
 // gap is what is between two columns of a table.
 const gap = "  "
 
-// Style is how a text looks on a terminal: the parameters of the control sequence for it (ECMA-48, 8.3.117: SGR). Empty is as always.
+// Style is how a text looks on a terminal: the parameters of the control sequence for it (ECMA-48, 8.3.117: SGR).
+// Empty is as always.
 type Style string
 
 // The styles.
@@ -48,7 +50,8 @@ type Printer struct {
 	err     error
 }
 
-// NewPrinter returns a printer. There are colours if w is a terminal and nobody has asked for none (https://no-color.org).
+// NewPrinter returns a printer. There are colours if w is a terminal and nobody has asked for none
+// (https://no-color.org).
 func NewPrinter(w io.Writer) *Printer {
 	p := &Printer{w: w, columns: defaultColumns}
 	if f, ok := w.(*os.File); ok && isatty.IsTerminal(f.Fd()) {
@@ -126,8 +129,8 @@ func (p *Printer) styled(text string, style Style) string {
 	return "\x1b[" + string(style) + "m" + text + "\x1b[0m"
 }
 
-// Wrap breaks a text at spaces so that no line takes more columns, with the indent before every line but the first. A word that is too
-// long for any line is not broken.
+// Wrap breaks a text at spaces so that no line takes more columns, with the indent before every line but the first. A
+// word that is too long for any line is not broken.
 func Wrap(text string, indent, columns int) string {
 	var b strings.Builder
 	column := 0
