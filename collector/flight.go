@@ -21,7 +21,7 @@ const (
 	// that is cut off in the middle of a handshake leaves a line in Consul's log.
 	minFlight = 500 * time.Millisecond
 	// maxLoss is how much of its time a request may lose by sharing a scrape, if that is no more than a tenth of it.
-	// It is what a scrape keeps for its own end (see Cluster.Snapshot), and is longer than two replicas of
+	// It is what a scrape keeps for its own end (see cluster.Cluster.Snapshot), and is longer than two replicas of
 	// Prometheus with the same configuration are apart by chance.
 	maxLoss = 250 * time.Millisecond
 	// normalTime is how long a scrape must have before running out of it says something about Consul: longer than the
@@ -70,11 +70,11 @@ func (r *Result) Once(key string, build func() any) any {
 type flight struct {
 	names []string
 	start time.Time
-	// ctx ends at the flight's deadline, and that of the snapshot a little earlier.
+	// ctx ends at the flight's deadline, and the snapshot a little earlier.
 	ctx      context.Context
 	deadline time.Time
 	snap     *cluster.Snapshot
-	// close ends the contexts and the snapshot.
+	// close ends the context and the snapshot.
 	close func()
 	// success adds whether the agent answers, for which it waits until its context is done.
 	success func(context.Context, *families)
