@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/consul"
+	"github.com/zervigo/consul_cluster_exporter/internal/panics"
 	"github.com/zervigo/consul_cluster_exporter/memory"
 )
 
@@ -132,37 +132,26 @@ type outcome struct {
 // refused reports whether Consul refuses what is missing, and nothing else is wrong.
 func (o *outcome) refused() bool { return o.err != nil && onlyRefused(o.err) }
 
-// run runs one collector and survives its panic.
-func run(ctx context.Context, c namedCollector, snap *cluster.Snapshot) (o outcome) {
-	start := time.Now()
-	out := newFamilies()
-	defer func() {
-		if p := recover(); p != nil {
-			o = outcome{err: fmt.Errorf("panic: %v\n%s", p, debug.Stack())}
-		}
-		o.name = c.name
-		o.duration = time.Since(start)
-	}()
-	err := c.collect(ctx, snap, out)
-	return outcome{families: out.proto(), dropped: out.dropped, err: err}
+// run runs one collector. Of one that panics there is nothing but the error.
+func run(ctx context.Context, c namedCollector, snap *cluster.Snapshot) outcome {
+	o, start := outcome{name: c.name}, time.Now()
+	o.err = panics.Try(func() error {
+		out := newFamilies()
+		err := c.collect(ctx, snap, out)
+		o.families, o.dropped = out.proto(), out.dropped
+		return err
+	})
+	o.duration = time.Since(start)
+	return o
 }
 
-// alongside runs f beside its caller, who must wait for it. A panic of f is the caller's, as it would be without this.
+// alongside runs f in parallel with its caller, who must wait for it. A panic of f is the caller's.
 func alongside(f func()) (wait func()) {
-	panicked := make(chan any, 1)
-	go func() {
-		defer func() {
-			p := recover()
-			if p != nil {
-				p = fmt.Sprintf("%v\n%s", p, debug.Stack())
-			}
-			panicked <- p
-		}()
-		f()
-	}()
+	ended := make(chan error, 1)
+	go func() { ended <- panics.Try(func() error { f(); return nil }) }()
 	return func() {
-		if p := <-panicked; p != nil {
-			panic(p)
+		if err := <-ended; err != nil {
+			panic(err)
 		}
 	}
 }

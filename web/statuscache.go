@@ -5,10 +5,11 @@ package web
 
 import (
 	"context"
-	"fmt"
-	"runtime/debug"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/panics"
 )
 
 const (
@@ -18,76 +19,59 @@ const (
 	statusTimeout = 10 * time.Second
 )
 
-// statusCache shares what was found out among all who look at the status page.
+// statusCache shares a snapshot among all who look at the status page.
 type statusCache struct {
 	// take takes a snapshot until ctx is done.
 	take func(ctx context.Context) pageFacts
 	// ctx ends the snapshot that is under way when the handler is closed.
 	ctx   context.Context
 	close context.CancelFunc
-	// now is time.Now but in tests.
-	now func() time.Time
 
-	mu      sync.Mutex
-	latest  *statusFlight // Guarded by mu: the last one that was started; nil until then.
-	started time.Time     // Guarded by mu: when it was.
+	flights singleflight.Group
+	// latest is nil until there is one. Only the one flight that is under way uses it.
+	latest *statusSnapshot
 }
 
-// statusFlight is a snapshot, perhaps still under way.
-type statusFlight struct {
-	// done is closed when facts is there, or err, which is that of a panic.
-	done  chan struct{}
-	facts pageFacts
-	err   error
+// statusSnapshot is a snapshot that has ended. Its error is that of a panic.
+type statusSnapshot struct {
+	started time.Time
+	facts   pageFacts
+	err     error
 }
 
 func newStatusCache(take func(ctx context.Context) pageFacts) *statusCache {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &statusCache{take: take, ctx: ctx, close: cancel, now: time.Now}
+	return &statusCache{take: take, ctx: ctx, close: cancel}
 }
 
-// get returns a status that is no older than statusInterval, or was asked for no longer ago than that. It waits for
-// it until ctx is done.
+// get returns a status that is not older than statusInterval, or else waits for a new one until ctx is done.
 func (c *statusCache) get(ctx context.Context) (pageFacts, error) {
-	flight := c.flight() //nolint:contextcheck // The snapshot is for all who wait for it; it outlives the one who asked first.
+	// The snapshot is for all who wait for it; it outlives the one who asked first.
+	flight := c.flights.DoChan("", func() (any, error) { return c.fresh(), nil })
 	select {
-	case <-flight.done:
-		return flight.facts, flight.err
+	case result := <-flight:
+		s := result.Val.(*statusSnapshot)
+		return s.facts, s.err
 	case <-ctx.Done():
 		return pageFacts{}, ctx.Err()
 	}
 }
 
-// flight returns the snapshot to wait for, and starts one if the last one is too old.
-func (c *statusCache) flight() *statusFlight {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.latest != nil {
-		if !c.latest.landed() || c.now().Sub(c.started) < statusInterval {
-			return c.latest
-		}
+// fresh returns the latest snapshot, or takes one if that is too old.
+func (c *statusCache) fresh() *statusSnapshot {
+	if c.latest == nil || time.Since(c.latest.started) >= statusInterval {
+		c.latest = c.snapshot()
 	}
-	flight := &statusFlight{done: make(chan struct{})}
-	c.latest, c.started = flight, c.now()
-	go func() {
-		defer close(flight.done)
-		defer func() { // A goroutine of our own has nobody else to survive its panic.
-			if p := recover(); p != nil {
-				flight.err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-			}
-		}()
-		ctx, cancel := context.WithTimeout(c.ctx, statusTimeout)
-		defer cancel()
-		flight.facts = c.take(ctx)
-	}()
-	return flight
+	return c.latest
 }
 
-func (f *statusFlight) landed() bool {
-	select {
-	case <-f.done:
-		return true
-	default:
-		return false
-	}
+func (c *statusCache) snapshot() *statusSnapshot {
+	s := &statusSnapshot{started: time.Now()}
+	ctx, cancel := context.WithTimeout(c.ctx, statusTimeout)
+	defer cancel()
+	s.err = panics.Try(func() error {
+		s.facts = c.take(ctx)
+		return nil
+	})
+	return s
 }
