@@ -3,41 +3,27 @@
 
 package collector
 
-import (
-	"context"
+import "github.com/zervigo/consul_cluster_exporter/cluster"
 
-	"github.com/zervigo/consul_cluster_exporter/cluster"
-)
-
-// aclCollector tells how ACL tokens and policies are copied from the primary datacenter. In the primary one,
+// newACLCollector exports how ACL tokens and policies are copied from the primary datacenter. In the primary one,
 // replication is not enabled.
 //
-// Only the leader tells, so without one there is nothing but a failure, and no request.
+// Only the leader knows, so without one there is nothing but a failure, and no request.
 //
 // Requests: /v1/agent/self, /v1/status/leader and /v1/acl/replication. ACL: none. Four series.
-type aclCollector struct{ enabled, running, success, failure *desc }
-
 func newACLCollector(define *definitions) collector {
-	return &aclCollector{
-		enabled: define.gauge("consul_acl_replication_enabled", "Whether the datacenter is to copy ACLs from the primary one (1) or not (0)."),
-		running: define.gauge("consul_acl_replication_running", "Whether the leader copies ACLs from the primary datacenter (1) or not (0)."),
-		success: define.gauge("consul_acl_replication_last_success_timestamp_seconds", "When ACLs were last copied; absent when they never were."),
-		failure: define.gauge("consul_acl_replication_last_error_timestamp_seconds", "When copying ACLs last failed; absent when it never did."),
-	}
-}
-
-func (c *aclCollector) collect(ctx context.Context, snap *cluster.Snapshot, out *families) error {
-	status, err := snap.ACLReplication().Get(ctx)
-	if err != nil {
-		return err
-	}
-	out.flag(c.enabled, status.Enabled)
-	out.flag(c.running, status.Running)
-	if !status.LastSuccess.IsZero() {
-		out.add(c.success, unixSeconds(status.LastSuccess))
-	}
-	if !status.LastError.IsZero() {
-		out.add(c.failure, unixSeconds(status.LastError))
-	}
-	return nil
+	enabled := define.gauge("consul_acl_replication_enabled",
+		"Whether the datacenter is to copy ACLs from the primary one (1) or not (0).")
+	running := define.gauge("consul_acl_replication_running",
+		"Whether the leader copies ACLs from the primary datacenter (1) or not (0).")
+	success := define.gauge("consul_acl_replication_last_success_timestamp_seconds",
+		"When ACLs were last copied; absent when they never were.")
+	failure := define.gauge("consul_acl_replication_last_error_timestamp_seconds",
+		"When copying ACLs last failed; absent when it never did.")
+	return ofFact((*cluster.Snapshot).ACLReplication, func(status cluster.ACLReplication, out *families) {
+		out.flag(enabled, status.Enabled)
+		out.flag(running, status.Running)
+		out.instant(success, status.LastSuccess)
+		out.instant(failure, status.LastError)
+	})
 }

@@ -82,9 +82,7 @@ func (c *autopilotCollector) state(state *cluster.AutopilotState, out *families)
 		if s.LastIndex != nil {
 			out.add(c.serverLastIndex, float64(*s.LastIndex), s.Name)
 		}
-		if !s.StableSince.IsZero() {
-			out.add(c.serverStableSince, unixSeconds(s.StableSince), s.Name)
-		}
+		out.instant(c.serverStableSince, s.StableSince, s.Name)
 	}
 }
 

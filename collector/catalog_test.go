@@ -25,7 +25,7 @@ func largeCatalog(tb testing.TB, services, instances int) *cluster.Catalog {
 	tb.Helper()
 	answer := consultest.CatalogAnswer(services, instances)
 	f := startFake(tb)
-	f.override["/v1/internal/ui/nodes"] = func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(answer) }
+	f.answerWith("/v1/internal/ui/nodes", string(answer))
 	snap := f.exporter(nil, "catalog").cluster.Snapshot(tb.Context())
 	defer snap.Close()
 	catalog, err := snap.Catalog().Get(tb.Context())
@@ -40,11 +40,7 @@ func (f *fakeConsul) settled(change func(*CatalogSettings)) *Exporter {
 	f.t.Helper()
 	settings := DefaultSettings()
 	change(&settings.Catalog)
-	e, err := NewExporter(Options{Cluster: f.exporter(nil).cluster, Enabled: []string{"catalog"}, Settings: &settings})
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	return e
+	return f.exporterWith(func(_ *cluster.Options, opts *Options) { opts.Settings = &settings }, "catalog")
 }
 
 // series returns the series of the families that a catalog has, without their values.
@@ -93,7 +89,7 @@ func TestCatalog_Settings(t *testing.T) {
 			// Totals count all.
 			expectValue(t, all, 4, "consul_catalog_services")
 			expectValue(t, all, 3, "consul_catalog_nodes")
-			expectValue(t, all, 1, "consul_exporter_collector_success", "collector", "catalog")
+			expectSuccess(t, all, true, "catalog")
 		})
 	}
 }
@@ -109,7 +105,7 @@ func TestCatalog_Fuse(t *testing.T) {
 		}
 		expectValue(t, all, 52, "consul_exporter_catalog_series")
 		expectValue(t, all, 4, "consul_catalog_services")
-		expectValue(t, all, binary(want > 0), "consul_exporter_collector_success", "collector", "catalog")
+		expectSuccess(t, all, want > 0, "catalog")
 		if got, ok := value(all, "consul_exporter_catalog_series_limit"); ok != (limit > 0) || got != float64(limit) {
 			t.Errorf("limit %d is told as %v (there: %v)", limit, got, ok)
 		}
@@ -140,7 +136,7 @@ func TestCatalog_ByService(t *testing.T) {
 	f.counts()
 	f.answer("/v1/internal/ui/nodes", 403)
 	f.answerWith("/v1/catalog/services", `{"consul":[],"web":["v1","zone-a"],"Web":["v2"],"/path":null}`)
-	f.answerWith("/v1/catalog/nodes", strings.Replace(fakeNodes, `"server-2"`, `"server-1"`, 1)) // No more than in the answer that has all.
+	f.answerWith("/v1/catalog/nodes", strings.Replace(f.answers()["/v1/catalog/nodes"], `"server-2"`, `"server-1"`, 1)) // No more than in the answer that has all.
 	e := f.settled(func(*CatalogSettings) {})
 	for range 2 {
 		got := gatherAll(t, e)
@@ -160,7 +156,7 @@ func TestCatalog_ByService(t *testing.T) {
 			}
 		}
 		expectValue(t, got, 3, "consul_catalog_nodes_unread") // Any of them may have the service.
-		expectValue(t, got, 0, "consul_exporter_collector_success", "collector", "catalog")
+		expectSuccess(t, got, false, "catalog")
 		expectValue(t, got, 1, "consul_exporter_collector_supported", "collector", "catalog")
 	}
 	counts := f.counts()
@@ -178,14 +174,7 @@ func TestCatalog_ByService(t *testing.T) {
 func TestCatalog_AgentOnly(t *testing.T) {
 	t.Parallel()
 	f := startFake(t)
-	opts := f.exporter(nil).cluster.Options()
-	opts.AgentOnly = true
-	c := cluster.New(opts)
-	t.Cleanup(c.Close)
-	e, err := NewExporter(Options{Cluster: c, Enabled: []string{"agent", "catalog"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := f.exporterWith(func(opts *cluster.Options, _ *Options) { opts.AgentOnly = true }, "agent", "catalog")
 	all := gatherAll(t, e)
 	for _, want := range []struct {
 		value  float64
@@ -218,7 +207,7 @@ func TestCatalog_AgentOnly(t *testing.T) {
 func TestCatalog_Stalls(t *testing.T) {
 	t.Parallel()
 	const timeout = 900 * time.Millisecond
-	parts := strings.SplitAfter(fakeCatalog, "\n")
+	parts := strings.SplitAfter(string(fixedAnswers()["/v1/internal/ui/nodes"]), "\n")
 	send := func(w http.ResponseWriter, part string) {
 		_, _ = io.WriteString(w, part)
 		w.(http.Flusher).Flush()
@@ -226,13 +215,13 @@ func TestCatalog_Stalls(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		answer  http.HandlerFunc
-		success float64
+		success bool
 	}{
-		{"silent", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, 0},
+		{"silent", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, false},
 		{"stops half way", func(w http.ResponseWriter, r *http.Request) {
 			send(w, parts[0]+parts[1])
 			<-r.Context().Done()
-		}, 0},
+		}, false},
 		{"slow", func(w http.ResponseWriter, _ *http.Request) {
 			ticker := time.NewTicker(timeout / 3)
 			defer ticker.Stop()
@@ -240,29 +229,24 @@ func TestCatalog_Stalls(t *testing.T) {
 				<-ticker.C
 				send(w, part)
 			}
-		}, 1},
+		}, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			f := startFake(t)
 			f.handle("/v1/internal/ui/nodes", tc.answer)
-			opts := f.exporter(nil).cluster.Options()
-			opts.Client.Timeout = timeout
-			c := cluster.New(opts)
-			t.Cleanup(c.Close)
 			var logged strings.Builder
-			e, err := NewExporter(Options{Cluster: c, Enabled: []string{"catalog"}, Logger: log.NewLogfmtLogger(&logged)})
-			if err != nil {
-				t.Fatal(err)
-			}
+			e := f.exporterWith(func(clusterOpts *cluster.Options, opts *Options) {
+				clusterOpts.Client.Timeout, opts.Logger = timeout, log.NewLogfmtLogger(&logged)
+			}, "catalog")
 			start := time.Now()
 			all := gatherAll(t, e)
-			expectValue(t, all, tc.success, "consul_exporter_collector_success", "collector", "catalog")
+			expectSuccess(t, all, tc.success, "catalog")
 			expectValue(t, all, 0, "consul_exporter_scrape_timeouts_total") // There was time left.
-			if took := time.Since(start); took < timeout || (tc.success == 0 && took > 5*time.Second) {
+			if took := time.Since(start); took < timeout || (!tc.success && took > 5*time.Second) {
 				t.Errorf("scrape took %s; want more than the timeout of %s, and little more if nothing comes", took, timeout)
 			}
-			if tc.success == 0 && !strings.Contains(logged.String(), "read /v1/internal/ui/nodes: nothing more arrived within 900ms") {
+			if !tc.success && !strings.Contains(logged.String(), "read /v1/internal/ui/nodes: nothing more arrived within 900ms") {
 				t.Errorf("log is %s", logged.String())
 			}
 		})

@@ -30,6 +30,35 @@ type collector interface {
 	collect(ctx context.Context, snap *cluster.Snapshot, out *families) error
 }
 
+// collectorFunc is a collector that keeps nothing between scrapes.
+type collectorFunc func(ctx context.Context, snap *cluster.Snapshot, out *families) error
+
+func (f collectorFunc) collect(ctx context.Context, snap *cluster.Snapshot, out *families) error {
+	return f(ctx, snap, out)
+}
+
+// ofFact is a collector of one fact, which add turns into families if it is there.
+func ofFact[T any](fact func(*cluster.Snapshot) *cluster.Fact[T], add func(T, *families)) collector {
+	return collectorFunc(func(ctx context.Context, snap *cluster.Snapshot, out *families) error {
+		value, err := fact(snap).Get(ctx)
+		if err == nil {
+			add(value, out)
+		}
+		return err
+	})
+}
+
+// ofList is a collector of a fact that is a list. An error leaves what was read before it.
+func ofList[T any](fact func(*cluster.Snapshot) *cluster.Fact[[]T], add func(T, *families)) collector {
+	return collectorFunc(func(ctx context.Context, snap *cluster.Snapshot, out *families) error {
+		values, err := fact(snap).Get(ctx)
+		for _, v := range values {
+			add(v, out)
+		}
+		return err
+	})
+}
+
 // namedCollector is a collector that is switched on.
 type namedCollector struct {
 	name string

@@ -3,37 +3,23 @@
 
 package collector
 
-import (
-	"context"
+import "github.com/zervigo/consul_cluster_exporter/cluster"
 
-	"github.com/zervigo/consul_cluster_exporter/cluster"
-)
-
-// consistentCollector tells whether the cluster serves a linearizable read, which is what its clients need it for: a
-// leader, and a quorum that follows it. A cluster that does not is a result and no failure of the collector. An agent
-// that cannot be asked is one, as nothing is known then.
+// newConsistentCollector exports whether the cluster serves a linearizable read, which is what its clients need it
+// for: a leader, and a quorum that follows it. A cluster that does not is a result and no failure of the collector. An
+// agent that cannot be queried is a failure, as nothing is known then.
 //
 // Requests: /v1/status/leader, /v1/agent/self and, if there is a leader, /v1/health/node for a node that does not
 // exist, with ?consistent and a timeout of its own. ACL: none. Two series.
-type consistentCollector struct{ success, duration *desc }
-
 func newConsistentCollector(define *definitions) collector {
-	return &consistentCollector{
-		success: define.gauge("consul_cluster_consistent_read_success",
-			"Whether the cluster answered a linearizable read in time (1) or not (0); absent when the agent cannot be asked."),
-		duration: define.gauge("consul_cluster_consistent_read_duration_seconds",
-			"How long the linearizable read took; absent when it was not answered in time."),
-	}
-}
-
-func (c *consistentCollector) collect(ctx context.Context, snap *cluster.Snapshot, out *families) error {
-	read, err := snap.ConsistentRead().Get(ctx)
-	if err != nil {
-		return err
-	}
-	out.flag(c.success, read.OK)
-	if read.OK {
-		out.add(c.duration, read.Duration.Seconds())
-	}
-	return nil
+	success := define.gauge("consul_cluster_consistent_read_success",
+		"Whether the cluster answered a linearizable read in time (1) or not (0); absent when the agent cannot be asked.")
+	duration := define.gauge("consul_cluster_consistent_read_duration_seconds",
+		"How long the linearizable read took; absent when it was not answered in time.")
+	return ofFact((*cluster.Snapshot).ConsistentRead, func(read cluster.ConsistentRead, out *families) {
+		out.flag(success, read.OK)
+		if read.OK {
+			out.add(duration, read.Duration.Seconds())
+		}
+	})
 }

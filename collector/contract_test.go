@@ -85,6 +85,12 @@ func expectValue(t *testing.T, all []*dto.MetricFamily, want float64, name strin
 	}
 }
 
+// expectSuccess expects that a collector succeeds, or fails.
+func expectSuccess(t *testing.T, all []*dto.MetricFamily, want bool, collector string) {
+	t.Helper()
+	expectValue(t, all, binary(want), "consul_exporter_collector_success", "collector", collector)
+}
+
 // volatile are the families whose values differ with each run.
 var volatile = regexp.MustCompile(`(?m)^((?:consul_port_probe_duration_seconds|consul_port_probe_phase_duration_seconds|consul_port_last_success_timestamp_seconds|consul_exporter_collector_duration_seconds|consul_cluster_consistent_read_duration_seconds|consul_port_connections)\S*) \S+$`)
 
@@ -343,30 +349,24 @@ var dependents = map[string][]string{
 // Whatever endpoint breaks, and however, the scrape is delivered, and what does not depend on the endpoint is complete.
 func TestIsolation(t *testing.T) {
 	t.Parallel()
-	for _, path := range startFake(t).paths() {
+	for _, path := range startFake(t).answers() {
 		t.Run(path, func(t *testing.T) {
 			t.Parallel()
 			for _, status := range []int{500, 403, 404, 429} {
 				f := startFake(t)
 				f.answer(path, status)
 				all := gatherAll(t, f.exporter(nil))
+				refused := status == 403 || status == 404
+				// That the cluster serves no linearizable read is what the collector is to find out.
+				finding := path == consistentPath && !refused
+				// 404 for a prefix means that no key begins like that.
+				nothing := path == "/v1/kv/limits/" && status == 404
+				// What Consul refuses to return at once it returns service by service.
+				otherwise := path == "/v1/internal/ui/nodes" && refused
 				for _, r := range registry {
-					success, supported := 1.0, 1.0
-					refused := status == 403 || status == 404
-					// That the cluster serves no linearizable read is what the collector is to find out.
-					finding := path == consistentPath && !refused
-					// 404 for a prefix means that no key begins like that.
-					nothing := path == "/v1/kv/limits/" && status == 404
-					// What Consul refuses to tell at once it tells service by service.
-					otherwise := path == "/v1/internal/ui/nodes" && refused
-					if slices.Contains(dependents[path], r.name) && !finding && !nothing && !otherwise {
-						success = 0
-						if refused {
-							supported = 0
-						}
-					}
-					expectValue(t, all, success, "consul_exporter_collector_success", "collector", r.name)
-					expectValue(t, all, supported, "consul_exporter_collector_supported", "collector", r.name)
+					fails := slices.Contains(dependents[path], r.name) && !finding && !nothing && !otherwise
+					expectSuccess(t, all, !fails, r.name)
+					expectValue(t, all, binary(!fails || !refused), "consul_exporter_collector_supported", "collector", r.name)
 				}
 				expectValue(t, all, 1, "consul_cluster_leaders")
 				expectValue(t, all, 1, "consul_cluster_failure_margin")
@@ -387,8 +387,8 @@ func TestDeadline(t *testing.T) {
 	if took := time.Since(start); took > 8*time.Second {
 		t.Errorf("scrape took %s; want its deadline of %s, or a little more", took, normalTime)
 	}
-	expectValue(t, all, 0, "consul_exporter_collector_success", "collector", "members")
-	expectValue(t, all, 1, "consul_exporter_collector_success", "collector", "raft")
+	expectSuccess(t, all, false, "members")
+	expectSuccess(t, all, true, "raft")
 	expectValue(t, all, 1, "consul_serf_lan_member_status", "member", "server-1")
 	expectValue(t, all, 1, "consul_exporter_scrape_timeouts_total")
 	if v, ok := value(all, "consul_serf_lan_members"); ok {
@@ -433,8 +433,10 @@ func TestStubbornCollectors(t *testing.T) {
 	)
 	for range 2 {
 		all := gatherWithin(t, e, normalTime+time.Second)
-		for name, want := range map[string]float64{"members": 1, "panics": 0, "panics_alongside": 0, "ignores_its_context": 0, "repeats_itself": 1} {
-			expectValue(t, all, want, "consul_exporter_collector_success", "collector", name)
+		for name, want := range map[string]bool{
+			"members": true, "panics": false, "panics_alongside": false, "ignores_its_context": false, "repeats_itself": true,
+		} {
+			expectSuccess(t, all, want, name)
 		}
 		expectValue(t, all, 1, "consul_test", "n", "kept")
 		if _, ok := value(all, "consul_test", "n", "lost"); ok {

@@ -5,6 +5,7 @@ package collector
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +13,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/rpc"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -23,7 +27,6 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/consul"
-	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
 // fakeConsul is a cluster of three servers for what a real one does not do on demand: its agent's HTTP API, and each
@@ -213,161 +216,101 @@ func (f *fakeConsul) serve(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, body)
 }
 
+// answers are those of a healthy cluster, by path.
 func (f *fakeConsul) answers() map[string]string {
 	var lan, wan, raft, peers, autopilot, coordinates []string
 	for i, s := range f.servers {
 		host, port, _ := net.SplitHostPort(s.address)
-		member := fmt.Sprintf(`{"Name":"%s%%s","Addr":%q,"Port":%d,"Status":1,"Tags":{"role":"consul","dc":"dc1","acls":"1","port":%q,"id":"id-%d","build":"1.22.5:abc"}}`,
+		member := fmt.Sprintf(`{"Name":"%s%%s","Addr":%q,"Port":%d,"Status":1,
+			"Tags":{"role":"consul","dc":"dc1","acls":"1","port":%q,"id":"id-%d","build":"1.22.5:abc"}}`,
 			s.name, host, s.serfPort, port, i+1)
 		lan = append(lan, fmt.Sprintf(member, ""))
 		wan = append(wan, fmt.Sprintf(member, ".dc1"))
 		raft = append(raft, fmt.Sprintf(`{"ID":"id-%d","Node":%q,"Address":%q,"Voter":true}`, i+1, s.name, s.address))
-		peers = append(peers, fmt.Sprintf("%q", s.address))
-		autopilot = append(autopilot, fmt.Sprintf(`"id-%d":{"ID":"id-%d","Name":%q,"Address":%q,"NodeStatus":"alive","Version":"1.22.5",
-			"LastContact":"%dms","LastTerm":2,"LastIndex":20,"Healthy":true,"StableSince":"2026-01-02T03:04:05.678Z","ReadReplica":false,
-			"Status":%q,"Meta":{},"NodeType":"voter"}`, i+1, i+1, s.name, s.address, 15*i, []string{"leader", "voter"}[min(i, 1)]))
-		coordinates = append(coordinates, fmt.Sprintf(`{"Node":%q,"Segment":"","Coord":{"Vec":[%d,0,0,0,0,0,0,0],"Error":1.5,
-			"Adjustment":0,"Height":0.5}}`, s.name, i))
+		peers = append(peers, strconv.Quote(s.address))
+		autopilot = append(autopilot, fmt.Sprintf(`"id-%d":{"ID":"id-%d","Name":%q,"Address":%q,"NodeStatus":"alive",
+			"Version":"1.22.5","LastContact":"%dms","LastTerm":2,"LastIndex":20,"Healthy":true,
+			"StableSince":"2026-01-02T03:04:05.678Z","ReadReplica":false,"Status":%q,"Meta":{},"NodeType":"voter"}`,
+			i+1, i+1, s.name, s.address, 15*i, []string{"leader", "voter"}[min(i, 1)]))
+		coordinates = append(coordinates, fmt.Sprintf(`{"Node":%q,"Segment":"",
+			"Coord":{"Vec":[%d,0,0,0,0,0,0,0],"Error":1.5,"Adjustment":0,"Height":0.5}}`, s.name, i))
 	}
-	lan = append(lan, `{"Name":"client-1","Addr":"127.0.0.1","Status":4,"Tags":{"role":"node","dc":"dc1","build":"1.21.0:abc"}}`)
+	lan = append(lan, `{"Name":"client-1","Addr":"127.0.0.1","Status":4,
+		"Tags":{"role":"node","dc":"dc1","build":"1.21.0:abc"}}`)
 	list := func(items []string) string { return "[" + strings.Join(items, ",") + "]" }
-	return map[string]string{
-		"/v1/agent/self": `{"Config":{"NodeName":"server-1","Datacenter":"dc1","Server":true},
-			"DebugConfig":{"ClientAddrs":["127.0.0.1"],"ACLsEnabled":true},"Member":{"Addr":"10.0.0.1"},
-			"Stats":{"raft":{"state":"Leader","term":"2","commit_index":"20","applied_index":"19","fsm_pending":"1",
-				"last_snapshot_index":"0","last_snapshot_term":"0"},
-				"serf_lan":{"encrypted":"false","health_score":"0","event_queue":"0","intent_queue":"1","query_queue":"2"},
-				"serf_wan":{"encrypted":"false","health_score":"3","event_queue":"0","intent_queue":"0","query_queue":"0"}}}`,
+	answers := map[string]string{
 		"/v1/agent/members":     list(lan),
 		"/v1/agent/members?wan": list(wan),
 		// Of operator, peering and keys, of any agent, and of the four that there are.
 		"/v1/internal/acl/authorize":      list(slices.Repeat([]string{`{"Allow":true}`}, 8)),
 		"/v1/operator/raft/configuration": `{"Servers":` + list(raft) + `,"Index":1}`,
-		"/v1/status/leader":               fmt.Sprintf("%q", f.servers[0].address),
-		"/v1/acl/replication":             `{"Enabled":true,"Running":true,"SourceDatacenter":"dc0","LastSuccess":"2026-01-02T03:04:05Z","LastError":"2026-01-01T03:04:05Z"}`,
-		"/v1/catalog/datacenters":         `["dc1","dc0"]`,
-		"/v1/connect/ca/roots":            fakeRoots,
-		"/v1/kv/limits/":                  fakeKeys,
-		"/v1/operator/license":            `{"Valid":true,"License":{"license_id":"x","expiration_time":"2027-01-02T03:04:05Z"},"Warnings":[]}`,
-		"/v1/peerings":                    fakePeerings,
-		"/v1/session/list":                `[{"ID":"s1","Name":"lock","Node":"client-1"},{"ID":"s2","Name":"","Node":"client-1"}]`,
-		"/v1/agent/metrics":               fakeTelemetry,
+		"/v1/status/leader":               peers[0],
 		"/v1/status/peers":                list(peers),
-		"/v1/catalog/nodes":               fakeNodes,
-		"/v1/internal/ui/nodes":           fakeCatalog,
-		"/v1/catalog/services":            `{"consul":[],"web":["v1","zone-a"],"Web":["v2"]}`,
-		"/v1/health/state/any":            fakeHealthState,
-		"/v1/health/state/critical":       fakeMaintenance,
-		"/v1/health/service/consul":       `[{"Node":{"Node":"server-1"},"Service":{"ID":"consul","Service":"consul","Tags":[],"Meta":{"version":"1.22.5"}}}]`,
-		"/v1/health/service/web":          fakeWebEntries,
-		"/v1/health/service/Web":          fakeWebEntries,
-		"/v1/agent/services":              `{"web-1":{"ID":"web-1","Service":"web","Tags":["v1","zone-a","v1"],"Meta":{"team":"shop"}}}`,
-		"/v1/agent/checks": `{"alive":{"CheckID":"alive","Name":"Alive","Status":"passing","ServiceID":"web-1","ServiceName":"web"},
-			"disk":{"CheckID":"disk","Name":"Disk space","Status":"warning","ServiceID":"","ServiceName":""}}`,
+		"/v1/coordinate/nodes":            list(coordinates),
 		"/v1/operator/autopilot/state": `{"Healthy":true,"FailureTolerance":1,"OptimisticFailureTolerance":1,"Servers":{` +
 			strings.Join(autopilot, ",") + `},"Leader":"id-1","Voters":["id-1","id-2","id-3"]}`,
-		"/v1/operator/autopilot/configuration": `{"CleanupDeadServers":true,"LastContactThreshold":"200ms","MaxTrailingLogs":250,"MinQuorum":3,
-			"ServerStabilizationTime":"10s","RedundancyZoneTag":"","DisableUpgradeMigration":false,"UpgradeVersionTag":"","CreateIndex":4,"ModifyIndex":4}`,
-		"/v1/coordinate/nodes": list(coordinates),
-		consistentPath:         "[]",
-
-		"/v1/internal/ui/catalog-overview": fakeOverview,
-		"/v1/catalog/services" + guardMark: `{}`,
-		"/v1/catalog/services" + restMark:  `{"web":[],"Web":[]}`,
 	}
+	for path, answer := range fixedAnswers() {
+		answers[path] = string(answer)
+	}
+	return answers
 }
 
-// fakeRoots are one that signs and one that it has replaced. Neither holds a certificate.
-const fakeRoots = `{"ActiveRootID":"aa:01","TrustDomain":"11111111-2222-3333-4444-555555555555.consul","Roots":[
-	{"ID":"aa:01","Name":"Consul CA Root Cert","NotAfter":"2036-01-02T03:04:05Z","RootCert":"","Active":true},
-	{"ID":"bb:02","Name":"Consul CA Root Cert","NotAfter":"2027-01-02T03:04:05Z","RootCert":"","Active":false}]}`
-
-// fakeKeys are numbers as consul_exporter reads them, and what is none: a word, nothing, half a number, a number that
-// is too large.
-const fakeKeys = `[{"LockIndex":0,"Key":"limits/","Flags":0,"Value":null},
-	{"Key":"limits/count","Value":"NDI="},{"Key":"limits/share","Value":"MC4yNQ=="},{"Key":"limits/large","Value":"MWUz"},
-	{"Key":"limits/below","Value":"LTc="},{"Key":"limits/\u00fcber/a \"b\"","Value":"MQ=="},
-	{"Key":"limits/word","Value":"eWVz"},{"Key":"limits/unit","Value":"NDJt"},{"Key":"limits/empty","Value":""},{"Key":"limits/huge","Value":"MWU5OTk="}]`
-
-// fakePeerings are one that is well, one that never was and one in a state that is not known yet.
-const fakePeerings = `[{"ID":"p1","Name":"east","State":"ACTIVE","StreamStatus":{"ImportedServices":["web","api"],"ExportedServices":["db"],
-		"LastHeartbeat":"2026-01-02T03:04:05Z","LastReceive":"2026-01-02T03:04:05Z","LastSend":"2026-01-02T03:04:05Z"}},
-	{"ID":"p2","Name":"west","State":"PENDING","StreamStatus":{"ImportedServices":null,"ExportedServices":null,"LastHeartbeat":null}},
-	{"ID":"p3","Name":"moon","State":"DREAMING"}]`
-
-// fakeTelemetry is that of a leader with a host name in two parts. Two counters of one name differ in their labels;
-// that of errors is not there, as nothing was counted, and one gauge is no number that can be.
-const fakeTelemetry = `{"Timestamp":"2026-01-02 03:04:10 +0000 UTC","Points":[],"Gauges":[
-	{"Name":"consul.host.example.runtime.alloc_bytes","Value":16606048,"Labels":{}},
-	{"Name":"consul.host.example.runtime.sys_bytes","Value":31631640,"Labels":{}},
-	{"Name":"consul.host.example.runtime.num_goroutines","Value":132,"Labels":{}},
-	{"Name":"consul.host.example.runtime.total_gc_pause_ns","Value":4404121,"Labels":{}},
-	{"Name":"consul.host.example.rpc.queries_blocking","Value":7,"Labels":{}},
-	{"Name":"consul.host.example.raft.leader.oldestLogAge","Value":63500,"Labels":{}},
-	{"Name":"consul.raft.fsm.lastRestoreDuration","Value":25,"Labels":{}},
-	{"Name":"consul.raft.boltdb.freelistBytes","Value":4096,"Labels":{}},
-	{"Name":"consul.host.example.autopilot.healthy","Value":1,"Labels":{}},
-	{"Name":"consul.host.example.autopilot.failure_tolerance","Value":1,"Labels":{}}],
-	"Counters":[
-	{"Name":"consul.rpc.request","Count":15,"Rate":1.5,"Sum":15,"Min":1,"Max":1,"Mean":1,"Stddev":0,"Labels":{}},
-	{"Name":"consul.rpc.accept_conn","Count":2,"Rate":0.2,"Sum":2,"Min":1,"Max":1,"Mean":1,"Stddev":0,"Labels":{}},
-	{"Name":"consul.rpc.rate_limit.exceeded","Count":3,"Rate":0.3,"Sum":3,"Min":1,"Max":1,"Mean":1,"Stddev":0,"Labels":{"mode":"enforcing"}},
-	{"Name":"consul.rpc.rate_limit.exceeded","Count":4,"Rate":0.4,"Sum":4,"Min":1,"Max":1,"Mean":1,"Stddev":0,"Labels":{"mode":"permissive"}},
-	{"Name":"consul.client.rpc","Count":1,"Rate":0.1,"Sum":1,"Min":1,"Max":1,"Mean":1,"Stddev":0,"Labels":{}},
-	{"Name":"consul.raft.apply","Count":5,"Rate":0.5,"Sum":5,"Min":1,"Max":1,"Mean":1,"Stddev":0,"Labels":{}},
-	{"Name":"consul.raft.logstore.verifier.read_checksum_failures","Count":1,"Rate":0.2,"Sum":2,"Min":2,"Max":2,"Mean":2,"Stddev":0,"Labels":{}}],
-	"Samples":[
-	{"Name":"consul.raft.commitTime","Count":2,"Rate":0.6,"Sum":6,"Min":2,"Max":4,"Mean":3,"Stddev":1,"Labels":{}},
-	{"Name":"consul.raft.leader.lastContact","Count":2,"Rate":6,"Sum":60,"Min":20,"Max":40,"Mean":30,"Stddev":10,"Labels":{}},
-	{"Name":"consul.raft.boltdb.storeLogs","Count":2,"Rate":0.6,"Sum":6,"Min":1,"Max":5,"Mean":3,"Stddev":2,"Labels":{}},
-	{"Name":"consul.raft.thread.main.saturation","Count":9,"Rate":0.09,"Sum":0.9,"Min":0,"Max":0.25,"Mean":0.1,"Stddev":0.1,"Labels":{}},
-	{"Name":"consul.raft.thread.fsm.saturation","Count":1,"Rate":0,"Sum":0,"Min":0,"Max":0,"Mean":0,"Stddev":0,"Labels":{}}]}`
+// fixedAnswers are the answers that do not depend on the addresses of the servers. Most have something unusual:
+//   - /v1/connect/ca/roots: a root that signs and one that it has replaced, without certificates.
+//   - /v1/kv/limits/: numbers as consul_exporter reads them, and other values: a word, nothing, half a number, a number
+//     that is too large.
+//   - /v1/peerings: one that is healthy, one that has never worked and one in an unknown state.
+//   - /v1/agent/metrics: a leader with a host name in two parts. Two counters of one name differ in their labels; that of
+//     errors is missing, as nothing was counted.
+//   - /v1/internal/ui/nodes: services in all states: without checks, with many, in maintenance, failing with their node;
+//     names that differ in case only, a name that begins with a slash, a tag that is there twice; a node that another
+//     cluster exports to this one. /v1/health and /v1/catalog/services have the same services, and /v1/catalog/nodes
+//     one more node.
+//   - /v1/internal/ui/catalog-overview: a service that Enterprise has in two namespaces.
+//   - /v1/health/state/critical: an instance in maintenance, and one that the overview does not have yet.
+var fixedAnswers = sync.OnceValue(func() (answers map[string]json.RawMessage) {
+	content, err := os.ReadFile(filepath.Join("testdata", "consul.json"))
+	if err == nil {
+		err = json.Unmarshal(content, &answers)
+	}
+	if err != nil {
+		panic(err)
+	}
+	return answers
+})
 
 // consistentPath is what the collector consistent reads.
 const consistentPath = "/v1/health/node/consul_cluster_exporter"
 
-// paths are all that the fake answers.
-func (f *fakeConsul) paths() []string {
-	var paths []string
-	for path := range f.answers() {
-		paths = append(paths, path)
-	}
-	return paths
-}
-
-// answer makes a path answer with a status; 0 is the usual answer again.
-func (f *fakeConsul) answer(path string, status int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.override, path)
-	if status != 0 {
-		f.override[path] = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }
-	}
-}
-
-// answerWith makes a path answer with this body.
-func (f *fakeConsul) answerWith(path, body string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.override[path] = func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }
-}
-
-// handle makes a path answer with a handler of the test's own.
+// handle makes a path answer with a handler of the test's own; nil is the usual answer again.
 func (f *fakeConsul) handle(path string, handler http.HandlerFunc) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.override[path] = handler
 }
 
-// hang makes a path answer only when its request is given up.
-func (f *fakeConsul) hang(path string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.override[path] = func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+// answer makes a path answer with a status; 0 is the usual answer again.
+func (f *fakeConsul) answer(path string, status int) {
+	if status == 0 {
+		f.handle(path, nil)
+		return
+	}
+	f.handle(path, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
 }
 
-// answerLeaderAfterSelf makes the answer about the leader wait for the request about the agent itself, for who asks
-// both at the same time and may have no need for the second.
+// answerWith makes a path answer with this body.
+func (f *fakeConsul) answerWith(path, body string) {
+	f.handle(path, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) })
+}
+
+// hang makes a path answer only when its request is given up.
+func (f *fakeConsul) hang(path string) {
+	f.handle(path, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+}
+
+// answerLeaderAfterSelf makes the answer about the leader wait for the request about the agent itself, for a reader of
+// both that may not need the second.
 func (f *fakeConsul) answerLeaderAfterSelf() {
 	f.handle("/v1/status/leader", func(w http.ResponseWriter, r *http.Request) {
 		for asked := 0; asked == 0 && r.Context().Err() == nil; {
@@ -389,33 +332,38 @@ func (f *fakeConsul) counts() map[string]int {
 	return counts
 }
 
-// exporter returns an exporter of the fake cluster.
+// exporter returns an exporter of the fake cluster with these collectors, or with all if none are named. A nil logger
+// is no log.
 func (f *fakeConsul) exporter(logger log.Logger, enabled ...string) *Exporter {
 	f.t.Helper()
-	return f.exporterWith(nil, logger, enabled...)
+	return f.exporterWith(func(_ *cluster.Options, opts *Options) { opts.Logger = logger }, enabled...)
 }
 
-// exporterWith returns one that probes with a prober; nil means a usual one.
-func (f *fakeConsul) exporterWith(prober *probe.Prober, logger log.Logger, enabled ...string) *Exporter {
+// exporterWith returns one with other options.
+func (f *fakeConsul) exporterWith(change func(*cluster.Options, *Options), enabled ...string) *Exporter {
 	f.t.Helper()
 	address, err := consul.ParseAddress(f.api.URL)
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	c := cluster.New(cluster.Options{
-		Client:        consul.Options{Address: address, Timeout: 5 * time.Second, Token: func() string { return "a token" }},
-		Ports:         cluster.PortOptions{Timeout: 5 * time.Second, Concurrency: 8},
-		Prober:        prober,
-		KVPrefix:      "limits/",
-		TelemetryWait: time.Nanosecond,
-	})
-	f.t.Cleanup(c.Close)
 	if len(enabled) == 0 { // All that there are, whether on by default or not.
 		for _, r := range registry {
 			enabled = append(enabled, r.name)
 		}
 	}
-	e, err := NewExporter(Options{Cluster: c, Enabled: enabled, Logger: logger})
+	opts := Options{Enabled: enabled}
+	clusterOpts := cluster.Options{
+		Client: consul.Options{
+			Address: address, Timeout: 5 * time.Second, Token: func() string { return "a token" },
+		},
+		Ports:         cluster.PortOptions{Timeout: 5 * time.Second, Concurrency: 8},
+		KVPrefix:      "limits/",
+		TelemetryWait: time.Nanosecond,
+	}
+	change(&clusterOpts, &opts)
+	opts.Cluster = cluster.New(clusterOpts)
+	f.t.Cleanup(opts.Cluster.Close)
+	e, err := NewExporter(opts)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -423,53 +371,3 @@ func (f *fakeConsul) exporterWith(prober *probe.Prober, logger log.Logger, enabl
 }
 
 var errShutdown = errors.New("raft is already shutdown")
-
-// fakeCatalog has services in all states: without checks, with many, in maintenance, failing with their node; names
-// that differ in nothing but case, a name that begins with a slash, a tag that is there twice; a node that another
-// cluster exports to this one.
-const fakeCatalog = `[
-	{"ID":"id-1","Node":"server-1","Address":"127.0.0.1","TaggedAddresses":{"lan":"127.0.0.1"},"Meta":{"consul-version":"1.22.5"},
-		"Services":[{"ID":"consul","Service":"consul","Tags":[],"Meta":{"version":"1.22.5"},"Port":8300,"Weights":{"Passing":1,"Warning":1}},
-			{"ID":"/path","Service":"/path","Tags":null}],
-		"Checks":[{"Node":"server-1","CheckID":"serfHealth","Name":"Serf Health Status","Status":"passing","Output":"Agent alive","ServiceID":"","ServiceName":""}]},
-	{"ID":"","Node":"client-1","Address":"127.0.0.1","Services":[
-			{"ID":"web-1","Service":"web","Tags":["v1","zone-a","v1"],"Meta":{"team":"shop","Team":"\u00dcbung \"x\""}},
-			{"ID":"web-2","Service":"Web","Tags":["v2"],"Meta":null}],
-		"Checks":[
-			{"CheckID":"alive","Name":"Alive","Status":"passing","ServiceID":"web-1","ServiceName":"web","ServiceTags":["v1"],"Definition":{}},
-			{"CheckID":"slow","Name":"Slow","Status":"warning","ServiceID":"web-1","ServiceName":"web"},
-			{"CheckID":"_service_maintenance:web-2","Name":"Service Maintenance Mode","Status":"critical","ServiceID":"web-2","ServiceName":"Web"}]},
-	{"ID":"","Node":"client-2","Address":"127.0.0.1","Services":[{"ID":"web-1","Service":"web","Tags":["v1"]}],
-		"Checks":[{"CheckID":"_node_maintenance","Name":"Node Maintenance Mode","Status":"critical","ServiceID":"","ServiceName":""},
-			{"CheckID":"odd","Name":"Odd","Status":"fine","ServiceID":"","ServiceName":""}]},
-	{"Node":"theirs","PeerName":"other","Services":[{"ID":"api","Service":"api"}],"Checks":[]}]`
-
-// fakeNodes has the nodes of fakeCatalog, and another.
-const fakeNodes = `[{"Node":"server-1","Address":"127.0.0.1","Meta":{"consul-network-segment":"","consul-version":"1.22.5"}},
-	{"Node":"server-2","Address":"127.0.0.1","Meta":{"consul-version":"1.22.5"}},
-	{"Node":"client-1","Address":"10.0.0.1","Meta":{"external-node":"true"}},{"Node":"client-2","Address":"10.0.0.2","Meta":null}]`
-
-// fakeOverview has a service that Enterprise has in two namespaces.
-const fakeOverview = `{"Nodes":[{"Name":"","Total":4,"Passing":3,"Warning":0,"Critical":1}],
-	"Services":[{"Name":"consul","Total":1,"Passing":1,"Warning":0,"Critical":0},{"Name":"web","Total":3,"Passing":1,"Warning":2,"Critical":0},
-		{"Name":"web","Total":1,"Passing":0,"Warning":0,"Critical":1}],
-	"Checks":[{"Name":"Serf Health Status","Total":1,"Passing":1,"Warning":0,"Critical":0},{"Name":"Slow","Total":3,"Passing":0,"Warning":1,"Critical":1}]}`
-
-// fakeMaintenance has an instance in maintenance, and one that the summary does not know yet.
-const fakeMaintenance = `[{"Node":"client-1","CheckID":"_service_maintenance:web-9","Status":"critical","ServiceID":"web-9","ServiceName":"web"},
-	{"Node":"client-1","CheckID":"_service_maintenance:web-8","Status":"critical","ServiceID":"web-8","ServiceName":"web"},
-	{"Node":"client-2","CheckID":"_node_maintenance","Status":"critical","ServiceID":"","ServiceName":""}]`
-
-// The same, as /v1/health/state/any and /v1/health/service/:name tell it.
-const (
-	fakeHealthState = `[{"Node":"server-1","CheckID":"serfHealth","Name":"Serf Health Status","Status":"passing","ServiceID":"","ServiceName":""},
-		{"Node":"client-2","CheckID":"_node_maintenance","Name":"Node Maintenance Mode","Status":"critical","ServiceID":"","ServiceName":""},
-		{"Node":"client-2","CheckID":"odd","Name":"Odd","Status":"fine","ServiceID":"","ServiceName":""},
-		{"Node":"theirs","PeerName":"other","CheckID":"x","Status":"passing"},null]`
-	fakeWebEntries = `[{"Node":{"Node":"client-1"},"Service":{"ID":"web-1","Service":"web","Tags":["v1","zone-a","v1"],"Meta":{"team":"shop","Team":"Übung \"x\""}},"Checks":[
-			{"Node":"client-1","CheckID":"alive","Name":"Alive","Status":"passing","ServiceID":"web-1","ServiceName":"web"},
-			{"Node":"client-1","CheckID":"slow","Name":"Slow","Status":"warning","ServiceID":"web-1","ServiceName":"web"},null]},
-		{"Node":{"Node":"client-1"},"Service":{"ID":"web-2","Service":"Web","Tags":["v2"]},"Checks":[
-			{"Node":"client-1","CheckID":"_service_maintenance:web-2","Name":"Service Maintenance Mode","Status":"critical","ServiceID":"web-2","ServiceName":"Web"}]},
-		{"Node":{"Node":"client-2"},"Service":{"ID":"web-1","Service":"web","Tags":["v1"]}},null]`
-)

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	dto "github.com/prometheus/client_model/go"
@@ -199,6 +200,15 @@ func (fs *families) append(f *family, value float64, labels []*label, last *labe
 func (fs *families) flag(d *desc, value bool, labelValues ...string) {
 	fs.add(d, binary(value), labelValues...)
 }
+
+// instant adds a series that is a point in time, unless that never was.
+func (fs *families) instant(d *desc, at time.Time, labelValues ...string) {
+	if !at.IsZero() {
+		fs.add(d, unixSeconds(at), labelValues...)
+	}
+}
+
+func unixSeconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
 
 func binary(value bool) float64 {
 	if value {

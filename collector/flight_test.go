@@ -16,63 +16,55 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// holdNodes holds back the answer about the nodes of the catalog until release is closed, and says when it is asked
-// for.
+// holdNodes holds back the answer about the nodes of the catalog until release is closed, and says when there is a
+// request for it.
 func (f *fakeConsul) holdNodes() (asked <-chan struct{}, release chan struct{}) {
 	arrived, release := make(chan struct{}, 100), make(chan struct{})
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.override["/v1/catalog/nodes"] = func(w http.ResponseWriter, r *http.Request) {
+	f.handle("/v1/catalog/nodes", func(w http.ResponseWriter, r *http.Request) {
 		arrived <- struct{}{}
 		select {
 		case <-release:
 			_, _ = w.Write([]byte(`[{}]`))
 		case <-r.Context().Done():
 		}
-	}
+	})
 	return arrived, release
 }
 
-// Two replicas of Prometheus that scrape at the same time cost Consul one scrape; one that cannot wait as long gets
-// its own.
+// expectNodesRead expects so many requests for the nodes of the catalog.
+func (f *fakeConsul) expectNodesRead(want int) {
+	f.t.Helper()
+	if n := f.counts()["/v1/catalog/nodes"]; n != want {
+		f.t.Errorf("%d requests for the nodes; want %d", n, want)
+	}
+}
+
+// begin begins a scrape, and returns how to wait for its end.
+func begin(t *testing.T, e *Exporter, timeout time.Duration) (wait func() []*dto.MetricFamily) {
+	t.Helper()
+	result := make(chan []*dto.MetricFamily, 1)
+	go func() { result <- gatherWithin(t, e, timeout) }()
+	return func() []*dto.MetricFamily { return <-result }
+}
+
+// Two replicas of Prometheus that scrape at the same time cost Consul one scrape; one that cannot wait as long gets its
+// own.
 func TestSharedScrapes(t *testing.T) {
 	t.Parallel()
 	f := startFake(t)
 	e := f.exporter(nil, "members")
-	arrived, release := make(chan struct{}, 10), make(chan struct{})
-	f.mu.Lock()
-	f.override["/v1/catalog/nodes"] = func(w http.ResponseWriter, _ *http.Request) {
-		arrived <- struct{}{}
-		<-release
-		_, _ = w.Write([]byte(`[{}]`))
-	}
-	f.mu.Unlock()
-
-	deadline := time.Now().Add(20 * time.Second)
-	scrape := func(deadline time.Time) []*dto.MetricFamily {
-		ctx, cancel := context.WithDeadline(t.Context(), deadline)
-		defer cancel()
-		return gather(ctx, t, e, []string{"members"})
-	}
-	results := make([][]*dto.MetricFamily, 3)
-	var wg sync.WaitGroup
-	wg.Go(func() { results[0] = scrape(deadline) })
-	<-arrived
-	wg.Go(func() { results[1] = scrape(deadline) })
-	wg.Go(func() { results[2] = scrape(deadline.Add(-10 * time.Second)) })
-	<-arrived // The third's own.
+	asked, release := f.holdNodes()
+	first := begin(t, e, 20*time.Second)
+	<-asked
+	second, third := begin(t, e, 20*time.Second), begin(t, e, 10*time.Second)
+	<-asked // The third's own.
 	for e.scrapes.Load() < 3 {
 	}
 	close(release)
-	wg.Wait()
-	for i, all := range results {
-		if got, ok := value(all, "consul_serf_lan_members"); !ok || got != 1 {
-			t.Errorf("scrape %d has consul_serf_lan_members %v; want 1", i, got)
-		}
+	for _, wait := range []func() []*dto.MetricFamily{first, second, third} {
+		expectValue(t, wait(), 1, "consul_serf_lan_members")
 	}
-	if n := f.counts()["/v1/catalog/nodes"]; n != 2 {
-		t.Errorf("%d requests for three scrapes; want 2", n)
-	}
+	f.expectNodesRead(2)
 	if n := e.shared.Load(); n != 1 {
 		t.Errorf("%d shared scrapes; want 1", n)
 	}
@@ -84,22 +76,19 @@ func TestSharedScrape_Cancelled(t *testing.T) {
 	f := startFake(t)
 	e := f.exporter(nil, "members")
 	asked, release := f.holdNodes()
-	within, end := context.WithTimeout(t.Context(), time.Minute)
-	defer end()
-	givenUp, giveUp := context.WithCancel(within)
-	first, second := make(chan []*dto.MetricFamily, 1), make(chan []*dto.MetricFamily, 1)
-	go func() { first <- gather(givenUp, t, e, []string{"members"}) }()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	first := make(chan []*dto.MetricFamily, 1)
+	go func() { first <- gather(ctx, t, e, []string{"members"}) }()
 	<-asked
-	go func() { second <- gather(within, t, e, []string{"members"}) }()
+	second := begin(t, e, time.Minute)
 	for e.shared.Load() == 0 {
 	}
-	giveUp()
-	expectValue(t, <-first, 0, "consul_exporter_collector_success", "collector", "members")
+	cancel()
+	expectSuccess(t, <-first, false, "members")
 	close(release)
-	expectValue(t, <-second, 1, "consul_exporter_collector_success", "collector", "members")
-	if n := f.counts()["/v1/catalog/nodes"]; n != 1 {
-		t.Errorf("%d requests for two scrapes; want 1", n)
-	}
+	expectSuccess(t, second(), true, "members")
+	f.expectNodesRead(1)
 }
 
 // No scrape shares one that has less time than itself: it would be cut off with it.
@@ -108,24 +97,15 @@ func TestSharedScrapes_LessTime(t *testing.T) {
 	f := startFake(t)
 	e := f.exporter(nil, "members")
 	asked, release := f.holdNodes()
-	var wg sync.WaitGroup
-	scrape := func(timeout time.Duration) (all []*dto.MetricFamily) {
-		ctx, cancel := context.WithTimeout(t.Context(), timeout)
-		defer cancel()
-		return gather(ctx, t, e, []string{"members"})
-	}
-	wg.Go(func() {
-		expectValue(t, scrape(time.Second), 0, "consul_exporter_collector_success", "collector", "members")
-	})
+	first := begin(t, e, time.Second)
 	<-asked
-	wg.Go(func() {
-		expectValue(t, scrape(time.Minute), 1, "consul_exporter_collector_success", "collector", "members")
-	})
+	second := begin(t, e, time.Minute)
 	<-asked                              // Its own.
 	for e.timeLeft(t) < 30*time.Second { // Until the first one is over.
 	}
 	close(release)
-	wg.Wait()
+	expectSuccess(t, first(), false, "members")
+	expectSuccess(t, second(), true, "members")
 }
 
 // timeLeft is that of the flight that ends first.
@@ -148,59 +128,41 @@ func TestSharedScrapes_Hasty(t *testing.T) {
 	f := startFake(t)
 	var logged strings.Builder
 	e := f.exporter(log.NewLogfmtLogger(&logged), "members", "license")
-	names, err := e.Select(nil, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
 	asked, release := f.holdNodes()
-	normal := make(chan []*dto.MetricFamily)
-	go func() {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		normal <- gather(ctx, t, e, names)
-	}()
+	normal := begin(t, e, time.Minute)
 	<-asked
 	for range 50 {
 		const haste = 20 * time.Millisecond
 		start := time.Now()
-		ctx, cancel := context.WithTimeout(t.Context(), haste)
-		all := gather(ctx, t, e, names)
-		cancel()
+		all := gatherWithin(t, e, haste)
 		if took := time.Since(start); took < haste || took > 5*time.Second {
 			t.Errorf("took %s; want %s, or a little more", took, haste)
 		}
-		expectValue(t, all, 0, "consul_exporter_collector_success", "collector", "members")
+		expectSuccess(t, all, false, "members")
 		expectValue(t, all, 0, "consul_exporter_scrape_timeouts_total")
 	}
 	close(release)
-	expectValue(t, <-normal, 1, "consul_exporter_collector_success", "collector", "members")
-	if n := f.counts()["/v1/catalog/nodes"]; n != 1 {
-		t.Errorf("%d requests; want the one of the normal scrape", n)
-	}
+	expectSuccess(t, normal(), true, "members")
+	f.expectNodesRead(1)
 	if logged.Len() > 0 {
 		t.Errorf("log is\n%s\nwant none", &logged)
 	}
 }
 
-// A scrape for a request in haste alone has minFlight; that it was too short for a collector is not in the log, but
-// what Consul answers is.
+// A scrape for a hasty request alone has minFlight; that it was too short for a collector is not in the log, but an
+// error of Consul is.
 func TestHastyScrape(t *testing.T) {
 	t.Parallel()
 	f := startFake(t)
 	var logged strings.Builder
 	e := f.exporter(log.NewLogfmtLogger(&logged), "members")
-	haste := func() []*dto.MetricFamily {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-		defer cancel()
-		return gather(ctx, t, e, []string{"members"})
-	}
 	landed := func() {
 		for e.timeLeft(t) < time.Hour {
 		}
 	}
 	f.hang("/v1/catalog/nodes")
 	start := time.Now()
-	expectValue(t, haste(), 0, "consul_exporter_collector_success", "collector", "members")
+	expectSuccess(t, gatherWithin(t, e, time.Millisecond), false, "members")
 	landed()
 	if took := time.Since(start); took < minFlight/2 {
 		t.Errorf("the scrape was cut off after %s; want %s", took, minFlight)
@@ -209,7 +171,7 @@ func TestHastyScrape(t *testing.T) {
 		t.Errorf("log is\n%s\nwant none", &logged)
 	}
 	f.answer("/v1/catalog/nodes", 500)
-	haste()
+	gatherWithin(t, e, time.Millisecond)
 	landed()
 	if got := logged.String(); !strings.Contains(got, "collector failed") {
 		t.Errorf("log is %q; want that Consul answers with an error", got)
@@ -217,24 +179,17 @@ func TestHastyScrape(t *testing.T) {
 }
 
 // A request that waits for its admission until its deadline gets what the scrape for the same collectors that is under
-// way has found out by then. If there is none it is not served.
+// way has found by then. If there is none it is not served.
 func TestGather_AdmitTooLate(t *testing.T) {
 	t.Parallel()
 	f := startFake(t)
 	e := f.exporter(nil, "members", "license")
-	names, err := e.Select(nil, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
 	asked, release := f.holdNodes()
-	long, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	complete := make(chan []*dto.MetricFamily, 1)
-	go func() { complete <- gather(long, t, e, names) }()
+	complete := begin(t, e, time.Minute)
 	<-asked
 	noTurn := errors.New("no turn")
-	late := func(names ...string) ([]*dto.MetricFamily, error) {
-		const budget = minFlight + 100*time.Millisecond // It is not in haste, and has no share in a longer scrape.
+	late := func(names ...string) (*Result, error) {
+		const budget = minFlight + 100*time.Millisecond // It is not hasty, and may not share a longer scrape.
 		start := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), budget)
 		defer cancel()
@@ -245,25 +200,20 @@ func TestGather_AdmitTooLate(t *testing.T) {
 		if took := time.Since(start); took < budget || took > 10*budget {
 			t.Errorf("took %s; want %s, or a little more", took, budget)
 		}
-		if err != nil {
-			return nil, err
-		}
-		return result.Families, nil
+		return result, err
 	}
-	all, err := late(names...)
+	result, err := late("license", "members")
 	if err != nil {
 		t.Fatalf("error is %v; want what is there", err)
 	}
-	expectValue(t, all, 0, "consul_exporter_collector_success", "collector", "members")
-	expectValue(t, all, 1, "consul_exporter_collector_success", "collector", "license")
+	expectSuccess(t, result.Families, false, "members")
+	expectSuccess(t, result.Families, true, "license")
 	if _, err := late("members"); !errors.Is(err, noTurn) {
 		t.Errorf("error is %v; want %v, as nothing is under way for this collector alone", err, noTurn)
 	}
 	close(release)
-	expectValue(t, <-complete, 1, "consul_exporter_collector_success", "collector", "members")
-	if n := f.counts()["/v1/catalog/nodes"]; n != 1 {
-		t.Errorf("%d requests; want the one of the scrape that was under way", n)
-	}
+	expectSuccess(t, complete(), true, "members")
+	f.expectNodesRead(1)
 }
 
 // A request that is not admitted is not served, and one that shares a scrape needs no admission.
@@ -283,14 +233,15 @@ func TestGather_Admit(t *testing.T) {
 		t.Errorf("error is %v; want %v", err, full)
 	}
 	released := make(chan struct{})
-	first := make(chan *Result)
-	go func() {
-		result, err := scrape(func(context.Context) (func(), error) { return func() { close(released) }, nil })
+	var first *Result
+	var scraping sync.WaitGroup
+	scraping.Go(func() {
+		var err error
+		first, err = scrape(func(context.Context) (func(), error) { return func() { close(released) }, nil })
 		if err != nil {
 			t.Error(err)
 		}
-		first <- result
-	}()
+	})
 	<-asked
 	go func() {
 		for e.shared.Load() == 0 {
@@ -302,7 +253,7 @@ func TestGather_Admit(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-released
-	if second != <-first {
+	if scraping.Wait(); second != first {
 		t.Error("two requests that share a scrape have different results")
 	}
 	made := 0

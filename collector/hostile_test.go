@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/go-kit/log"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 )
@@ -70,8 +71,24 @@ func says(body string) func(string) http.HandlerFunc {
 	}
 }
 
+// gatherHostile scrapes with a bound on answers, and returns what is logged. Nothing may panic.
+func (f *fakeConsul) gatherHostile(t *testing.T, agentOnly bool, enabled ...string) ([]*dto.MetricFamily, string) {
+	t.Helper()
+	var logged strings.Builder
+	e := f.exporterWith(func(clusterOpts *cluster.Options, opts *Options) {
+		clusterOpts.Client.MaxResponseBytes, clusterOpts.Client.Timeout = 1<<17, 3*time.Second
+		clusterOpts.AgentOnly = agentOnly
+		opts.Logger = log.NewLogfmtLogger(&logged)
+	}, enabled...)
+	all := gatherAll(t, e)
+	if strings.Contains(logged.String(), "panic") {
+		t.Error(logged.String())
+	}
+	return all, logged.String()
+}
+
 // Whatever an endpoint answers, the scrape is delivered, what does not need the endpoint is complete, and nothing
-// panics. What cannot be read at all makes those that need it fail, with a reason that names it.
+// panics. What cannot be read at all makes the collectors that need it fail, with a reason that names the endpoint.
 func TestHostileAnswers(t *testing.T) {
 	t.Parallel()
 	for _, hostile := range hostileAnswers {
@@ -87,27 +104,19 @@ func TestHostileAnswers(t *testing.T) {
 				}
 				f := startFake(t)
 				f.handle(path, hostile.answer(right))
-				var logged strings.Builder
-				e := f.bounded(log.NewLogfmtLogger(&logged), 1<<17)
 				start := time.Now()
-				all := gatherAll(t, e)
+				all, logged := f.gatherHostile(t, false)
 				if took := time.Since(start); took > 8*time.Second {
 					t.Errorf("%s: scrape took %s", path, took)
 				}
 				for _, r := range registry {
-					switch {
-					case !slices.Contains(needs, r.name):
-						expectValue(t, all, 1, "consul_exporter_collector_success", "collector", r.name)
-					case hostile.broken:
-						expectValue(t, all, 0, "consul_exporter_collector_success", "collector", r.name)
+					if needed := slices.Contains(needs, r.name); !needed || hostile.broken {
+						expectSuccess(t, all, !needed, r.name)
 					}
 				}
-				name, _, _ := strings.Cut(path, "?")
-				if hostile.broken && !strings.Contains(logged.String(), strings.Replace(name, "limits/", ":prefix", 1)) && path != consistentPath {
-					t.Errorf("%s is not named in the log:\n%s", path, logged.String())
-				}
-				if strings.Contains(logged.String(), "panic") {
-					t.Errorf("%s: %s", path, logged.String())
+				name, _, _ := strings.Cut(strings.Replace(path, "limits/", ":prefix", 1), "?")
+				if hostile.broken && !strings.Contains(logged, name) && path != consistentPath {
+					t.Errorf("%s is not named in the log:\n%s", path, logged)
 				}
 				expectValue(t, all, 1, "consul_cluster_leaders")
 			}
@@ -115,60 +124,30 @@ func TestHostileAnswers(t *testing.T) {
 	}
 }
 
-// The same for what is read only where Consul does not tell all of the catalog at once, and with --consul.agent-only.
+// The same for what is read only where Consul does not return all of the catalog at once, and with --consul.agent-only.
 func TestHostileAnswers_Catalog(t *testing.T) {
 	t.Parallel()
-	agentOnly := []string{"/v1/agent/services", "/v1/agent/checks"}
 	for _, hostile := range hostileAnswers {
 		t.Run(hostile.name, func(t *testing.T) {
 			t.Parallel()
-			for _, path := range slices.Concat(agentOnly, []string{"/v1/catalog/services", "/v1/health/state/any", "/v1/health/service/web"}) {
+			for path, agentOnly := range map[string]bool{
+				"/v1/agent/services": true, "/v1/agent/checks": true,
+				"/v1/catalog/services": false, "/v1/health/state/any": false, "/v1/health/service/web": false,
+			} {
 				f := startFake(t)
 				f.answer("/v1/internal/ui/nodes", 403)
 				f.answerWith("/v1/catalog/services", `{"consul":[],"web":[]}`)
 				f.handle(path, hostile.answer(f.answers()[path]))
-				opts := f.exporter(nil).cluster.Options()
-				opts.Client.MaxResponseBytes = 1 << 17
-				opts.Client.Timeout = 3 * time.Second
-				opts.AgentOnly = slices.Contains(agentOnly, path)
-				c := cluster.New(opts)
-				t.Cleanup(c.Close)
-				var logged strings.Builder
-				e, err := NewExporter(Options{Cluster: c, Enabled: []string{"agent", "catalog"}, Logger: log.NewLogfmtLogger(&logged)})
-				if err != nil {
-					t.Fatal(err)
+				all, logged := f.gatherHostile(t, agentOnly, "agent", "catalog")
+				expectSuccess(t, all, true, "agent")
+				if !hostile.broken {
+					continue
 				}
-				all := gatherAll(t, e)
-				expectValue(t, all, 1, "consul_exporter_collector_success", "collector", "agent")
-				if hostile.broken {
-					expectValue(t, all, 0, "consul_exporter_collector_success", "collector", "catalog")
-					if named := strings.Replace(path, "service/web", "service/:name", 1); !strings.Contains(logged.String(), named) {
-						t.Errorf("%s is not named in the log:\n%s", named, logged.String())
-					}
-				}
-				if strings.Contains(logged.String(), "panic") {
-					t.Errorf("%s: %s", path, logged.String())
+				expectSuccess(t, all, false, "catalog")
+				if named := strings.Replace(path, "service/web", "service/:name", 1); !strings.Contains(logged, named) {
+					t.Errorf("%s is not named in the log:\n%s", named, logged)
 				}
 			}
 		})
 	}
-}
-
-// bounded returns an exporter that reads so many bytes of each answer.
-func (f *fakeConsul) bounded(logger log.Logger, maxBytes int64) *Exporter {
-	f.t.Helper()
-	opts := f.exporter(nil).cluster.Options()
-	opts.Client.MaxResponseBytes = maxBytes
-	opts.Client.Timeout = 3 * time.Second
-	c := cluster.New(opts)
-	f.t.Cleanup(c.Close)
-	var names []string
-	for _, r := range registry {
-		names = append(names, r.name)
-	}
-	e, err := NewExporter(Options{Cluster: c, Enabled: names, Logger: logger})
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	return e
 }

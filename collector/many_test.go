@@ -17,7 +17,6 @@ import (
 	"github.com/hashicorp/go-msgpack/v2/codec"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
-	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // A cluster of a hundred servers, of which every tenth accepts connections and answers nothing.
@@ -157,20 +156,9 @@ func acknowledge(r io.Reader) ([]byte, error) {
 // manyExporter probes with the timeout, and with the defaults otherwise.
 func manyExporter(tb testing.TB, f *fakeConsul, timeout time.Duration) *Exporter {
 	tb.Helper()
-	address, err := consul.ParseAddress(f.api.URL)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	c := cluster.New(cluster.Options{
-		Client: consul.Options{Address: address, Timeout: timeout},
-		Ports:  cluster.PortOptions{Timeout: timeout, Concurrency: 64},
+	return f.exporterWith(func(opts *cluster.Options, _ *Options) {
+		opts.Client.Timeout, opts.Ports.Timeout, opts.Ports.Concurrency = timeout, timeout, 64
 	})
-	tb.Cleanup(c.Close)
-	e, err := NewExporter(Options{Cluster: c})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return e
 }
 
 // However many servers hang, a scrape costs one timeout.

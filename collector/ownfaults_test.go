@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
@@ -20,12 +21,13 @@ func TestOwnFaults(t *testing.T) {
 	t.Parallel()
 	f := startFake(t)
 	var short atomic.Bool // Of descriptors for the third server.
-	e := f.exporterWith(probe.New(probe.Options{Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
 		if short.Load() && address == f.servers[2].address {
 			return nil, &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)}
 		}
 		return (&net.Dialer{}).DialContext(ctx, network, address)
-	}}), nil)
+	}
+	e := f.exporterWith(func(opts *cluster.Options, _ *Options) { opts.Prober = probe.New(probe.Options{Dial: dial}) })
 	gatherAll(t, e)
 	short.Store(true)
 	all := gatherAll(t, e)

@@ -120,11 +120,9 @@ func (c *portsCollector) port(key portKey, r *cluster.PortReport, out *families)
 	for _, reason := range probe.Reasons() {
 		out.add(c.probeFailures, float64(h.failures[reason]), labels(string(reason))...)
 	}
-	if !h.lastSuccess.IsZero() {
-		out.add(c.lastSuccess, unixSeconds(h.lastSuccess), labels()...)
-	}
+	out.instant(c.lastSuccess, h.lastSuccess, labels()...)
 	if !r.Result.CertExpiry.IsZero() {
-		out.add(c.certExpiry, unixSeconds(r.Result.CertExpiry), labels()...)
+		out.instant(c.certExpiry, r.Result.CertExpiry, labels()...)
 		out.add(c.certLifetime, r.Result.CertLifetime.Seconds(), labels()...)
 	}
 	if r.DNS != nil {
@@ -142,5 +140,3 @@ func (h *portHistory) note(res *probe.Result) {
 		h.lastSuccess = res.Start.Add(res.Duration)
 	}
 }
-
-func unixSeconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }

@@ -3,27 +3,13 @@
 
 package collector
 
-import (
-	"context"
+import "github.com/zervigo/consul_cluster_exporter/cluster"
 
-	"github.com/zervigo/consul_cluster_exporter/cluster"
-)
-
-// sessionsCollector counts the sessions, which hold locks. It is off by default, as the answer grows with them.
+// newSessionsCollector counts the sessions, which hold locks. It is off by default, as the answer grows with them.
 //
 // Requests: /v1/session/list. ACL: session:read; sessions of nodes that the token may not read are left out of the
 // answer. One series.
-type sessionsCollector struct{ sessions *desc }
-
 func newSessionsCollector(define *definitions) collector {
-	return &sessionsCollector{define.gauge("consul_sessions", "Sessions, as far as the token may read them.")}
-}
-
-func (c *sessionsCollector) collect(ctx context.Context, snap *cluster.Snapshot, out *families) error {
-	sessions, err := snap.Sessions().Get(ctx)
-	if err != nil {
-		return err
-	}
-	out.add(c.sessions, float64(sessions))
-	return nil
+	sessions := define.gauge("consul_sessions", "Sessions, as far as the token may read them.")
+	return ofFact((*cluster.Snapshot).Sessions, func(count int, out *families) { out.add(sessions, float64(count)) })
 }

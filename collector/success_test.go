@@ -9,15 +9,14 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"github.com/zervigo/consul_cluster_exporter/cluster"
 )
 
 func TestSuccess(t *testing.T) {
 	t.Parallel()
 	f := startFake(t)
-	e, err := NewExporter(Options{Cluster: f.exporter(nil).cluster, Success: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := f.exporterWith(func(_ *cluster.Options, opts *Options) { opts.Success = true })
 	success := func(names ...string) float64 {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
