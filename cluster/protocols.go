@@ -146,11 +146,11 @@ func (c *Cluster) askRPC(ctx context.Context, port *PortReport) {
 }
 
 func (c *Cluster) askHTTP(ctx context.Context, port *PortReport) {
-	port.Result = c.prober.HTTP(ctx, probe.HTTPTarget{Address: port.Address, TLS: port.tls})
+	port.Result = c.prober.HTTP(ctx, probe.Target{Address: port.Address, TLS: port.tls})
 }
 
 func (c *Cluster) askGRPC(ctx context.Context, port *PortReport) {
-	port.Result = c.prober.GRPC(ctx, probe.GRPCTarget{Address: port.Address, TLS: port.tls})
+	port.Result = c.prober.GRPC(ctx, probe.Target{Address: port.Address, TLS: port.tls})
 }
 
 func (c *Cluster) askDNS(ctx context.Context, port *PortReport) {

@@ -52,14 +52,41 @@ type how struct {
 	serf probe.SerfTarget
 }
 
-// port is one port of an agent and the probe of it.
-type port struct {
-	name string
-	// overTLS and overSerf say which configuration matters to the port.
-	overTLS, overSerf bool
-	udp               bool
-	probe             func(ctx context.Context, p *probe.Prober, addr string, h how) probe.Result
+// probes are all probes, by name. Those over UDP end with "udp".
+var probes = map[string]func(ctx context.Context, p *probe.Prober, address string, h how) probe.Result{
+	"rpc": func(ctx context.Context, p *probe.Prober, address string, h how) probe.Result {
+		return p.RPC(ctx, probe.Target{Address: address, TLS: h.tls}).Result
+	},
+	"http": func(ctx context.Context, p *probe.Prober, address string, h how) probe.Result {
+		return p.HTTP(ctx, probe.Target{Address: address, TLS: h.tls})
+	},
+	"grpc": func(ctx context.Context, p *probe.Prober, address string, h how) probe.Result {
+		return p.GRPC(ctx, probe.Target{Address: address, TLS: h.tls})
+	},
+	"dns udp": func(ctx context.Context, p *probe.Prober, address string, _ how) probe.Result {
+		return p.DNSUDP(ctx, probe.DNSTarget{Address: address}).Result
+	},
+	"dns tcp": func(ctx context.Context, p *probe.Prober, address string, _ how) probe.Result {
+		return p.DNSTCP(ctx, probe.DNSTarget{Address: address}).Result
+	},
+	"serf udp": func(ctx context.Context, p *probe.Prober, address string, h how) probe.Result {
+		h.serf.Address = address
+		return p.SerfUDP(ctx, h.serf)
+	},
+	"serf tcp": func(ctx context.Context, p *probe.Prober, address string, h how) probe.Result {
+		h.serf.Address = address
+		return p.SerfTCP(ctx, h.serf)
+	},
 }
+
+// port is one port of an agent and the name of its probe.
+type port struct{ name, number string }
+
+// overTLS, overSerf and udp say which configuration matters to the port.
+func (pt port) overTLS() bool  { return slices.Contains([]string{"rpc", "http", "grpc"}, pt.name) }
+func (pt port) overSerf() bool { return strings.HasPrefix(pt.name, "serf") }
+func (pt port) udp() bool      { return strings.HasSuffix(pt.name, "udp") }
+func (pt port) String() string { return pt.name + pt.number }
 
 // ports returns all ports of a server, as the cluster has them with or without TLS.
 func ports(secure bool) []port {
@@ -67,35 +94,17 @@ func ports(secure bool) []port {
 	if secure {
 		http, grpc = ":8501", ":8503"
 	}
-	all := []port{
-		{name: "rpc", overTLS: true, probe: func(ctx context.Context, p *probe.Prober, addr string, h how) probe.Result {
-			return p.RPC(ctx, probe.Target{Address: addr + ":8300", TLS: h.tls}).Result
-		}},
-		{name: "http", overTLS: true, probe: func(ctx context.Context, p *probe.Prober, addr string, h how) probe.Result {
-			return p.HTTP(ctx, probe.HTTPTarget{Address: addr + http, TLS: h.tls})
-		}},
-		{name: "grpc", overTLS: true, probe: func(ctx context.Context, p *probe.Prober, addr string, h how) probe.Result {
-			return p.GRPC(ctx, probe.GRPCTarget{Address: addr + grpc, TLS: h.tls})
-		}},
-		{name: "dns udp", udp: true, probe: func(ctx context.Context, p *probe.Prober, addr string, _ how) probe.Result {
-			return p.DNSUDP(ctx, probe.DNSTarget{Address: addr + ":8600"}).Result
-		}},
-		{name: "dns tcp", probe: func(ctx context.Context, p *probe.Prober, addr string, _ how) probe.Result {
-			return p.DNSTCP(ctx, probe.DNSTarget{Address: addr + ":8600"}).Result
-		}},
+	return []port{
+		{"rpc", ":8300"},
+		{"http", http},
+		{"grpc", grpc},
+		{"dns udp", ":8600"},
+		{"dns tcp", ":8600"},
+		{"serf udp", ":8301"},
+		{"serf tcp", ":8301"},
+		{"serf udp", ":8302"},
+		{"serf tcp", ":8302"},
 	}
-	for _, number := range []string{":8301", ":8302"} {
-		all = append(all,
-			port{name: "serf udp" + number, overSerf: true, udp: true, probe: func(ctx context.Context, p *probe.Prober, addr string, h how) probe.Result {
-				h.serf.Address = addr + number
-				return p.SerfUDP(ctx, h.serf)
-			}},
-			port{name: "serf tcp" + number, overSerf: true, probe: func(ctx context.Context, p *probe.Prober, addr string, h how) probe.Result {
-				h.serf.Address = addr + number
-				return p.SerfTCP(ctx, h.serf)
-			}})
-	}
-	return all
 }
 
 // within runs a probe with a timeout.
@@ -103,7 +112,7 @@ func (pt port) within(t *testing.T, d time.Duration, p *probe.Prober, addr strin
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	defer cancel()
-	return pt.probe(ctx, p, addr, h)
+	return probes[pt.name](ctx, p, addr+pt.number, h)
 }
 
 func wantUp(t *testing.T, name string, res probe.Result) {
@@ -199,7 +208,7 @@ func TestPlainCluster(t *testing.T) {
 	check, same := quiet(t, cluster.Servers), unchanged(t, cluster.Servers[0])
 	for _, server := range cluster.Servers {
 		for _, pt := range ports(false) {
-			wantUp(t, server.Name+" "+pt.name, pt.within(t, patience, p, server.Addr, how{}))
+			wantUp(t, server.Name+" "+pt.String(), pt.within(t, patience, p, server.Addr, how{}))
 		}
 	}
 
@@ -260,21 +269,21 @@ func TestSecureCluster(t *testing.T) {
 	wantExpiry := func(t *testing.T, pt port, res probe.Result) {
 		t.Helper()
 		want := time.Time{}
-		if pt.overTLS {
+		if pt.overTLS() {
 			want = expiry
 		}
 		if !res.CertExpiry.Equal(want) {
-			t.Errorf("%s: got certificate expiry %v, want %v", pt.name, res.CertExpiry, want)
+			t.Errorf("%s: got certificate expiry %v, want %v", pt.String(), res.CertExpiry, want)
 		}
 	}
 
 	t.Run("all is known", func(t *testing.T) {
 		each(t, good, func(t *testing.T, pt port, res probe.Result) {
 			t.Helper()
-			wantUp(t, pt.name, res)
+			wantUp(t, pt.String(), res)
 			wantExpiry(t, pt, res)
-			if phases := len(res.Phases); pt.overTLS && phases != 3 || !pt.overTLS && phases != 2 {
-				t.Errorf("%s: got phases %v", pt.name, res.Phases)
+			if phases := len(res.Phases); pt.overTLS() && phases != 3 || !pt.overTLS() && phases != 2 {
+				t.Errorf("%s: got phases %v", pt.String(), res.Phases)
 			}
 		})
 	})
@@ -288,7 +297,7 @@ func TestSecureCluster(t *testing.T) {
 		}
 		each(t, h, func(t *testing.T, pt port, res probe.Result) {
 			t.Helper()
-			wantUp(t, pt.name, res)
+			wantUp(t, pt.String(), res)
 			wantExpiry(t, pt, res)
 		})
 	})
@@ -298,15 +307,15 @@ func TestSecureCluster(t *testing.T) {
 		each(t, h, func(t *testing.T, pt port, res probe.Result) {
 			t.Helper()
 			switch {
-			case !pt.overSerf:
-				wantUp(t, pt.name, res)
-			case pt.udp:
+			case !pt.overSerf():
+				wantUp(t, pt.String(), res)
+			case pt.udp():
 				if !res.Skipped || res.Up || res.Verified || res.Reason != probe.ReasonNoKey || len(res.Phases) != 0 {
-					t.Errorf("%s: got %+v, want a skipped result", pt.name, res)
+					t.Errorf("%s: got %+v, want a skipped result", pt.String(), res)
 				}
 			default:
 				if !res.Up || res.Verified || res.Reason != "" || res.Skipped {
-					t.Errorf("%s: got %+v, want up but not verified", pt.name, res)
+					t.Errorf("%s: got %+v, want up but not verified", pt.String(), res)
 				}
 			}
 		})
@@ -316,7 +325,7 @@ func TestSecureCluster(t *testing.T) {
 		h.serf.Keys = [][]byte{key, make([]byte, 16)}
 		each(t, h, func(t *testing.T, pt port, res probe.Result) {
 			t.Helper()
-			wantUp(t, pt.name, res)
+			wantUp(t, pt.String(), res)
 		})
 	})
 	for name, bad := range map[string]*tls.Config{
@@ -332,10 +341,10 @@ func TestSecureCluster(t *testing.T) {
 			h.tls = bad
 			each(t, h, func(t *testing.T, pt port, res probe.Result) {
 				t.Helper()
-				if pt.overTLS {
-					wantDown(t, pt.name, res, probe.ReasonTLS)
+				if pt.overTLS() {
+					wantDown(t, pt.String(), res, probe.ReasonTLS)
 				} else {
-					wantUp(t, pt.name, res)
+					wantUp(t, pt.String(), res)
 				}
 				wantExpiry(t, pt, res)
 			})
@@ -367,11 +376,11 @@ func TestSecureCluster(t *testing.T) {
 		h.serf.Keys = [][]byte{make([]byte, 32)}
 		for _, pt := range ports(true) {
 			switch {
-			case !pt.overSerf:
-			case pt.udp:
-				wantDown(t, pt.name, pt.within(t, time.Second, p, server.Addr, h), probe.ReasonTimeout)
+			case !pt.overSerf():
+			case pt.udp():
+				wantDown(t, pt.String(), pt.within(t, time.Second, p, server.Addr, h), probe.ReasonTimeout)
 			default:
-				wantDown(t, pt.name, pt.within(t, patience, p, server.Addr, h), probe.ReasonAuth)
+				wantDown(t, pt.String(), pt.within(t, patience, p, server.Addr, h), probe.ReasonAuth)
 			}
 		}
 	})
@@ -379,12 +388,12 @@ func TestSecureCluster(t *testing.T) {
 		h := good
 		h.tls = nil
 		for _, pt := range ports(true) {
-			if !pt.overTLS {
+			if !pt.overTLS() {
 				continue
 			}
 			res := pt.within(t, patience, p, server.Addr, h)
 			if res.Up || res.Reason == probe.ReasonTimeout {
-				t.Errorf("%s: got up %t, reason %q", pt.name, res.Up, res.Reason)
+				t.Errorf("%s: got up %t, reason %q", pt.String(), res.Up, res.Reason)
 			}
 		}
 	})
@@ -413,7 +422,7 @@ func many(t *testing.T, p *probe.Prober, servers []*consultest.Agent, secure boo
 			}
 			close(failed)
 			for res := range failed {
-				t.Errorf("%s %s: got reason %q, error %v", server, pt.name, res.Reason, res.Err)
+				t.Errorf("%s %s: got reason %q, error %v", server, pt.String(), res.Reason, res.Err)
 			}
 		}
 	}
@@ -442,16 +451,16 @@ func hang(t *testing.T, p *probe.Prober, server *consultest.Agent, secure bool, 
 			if r.res.Skipped {
 				continue
 			}
-			wantDown(t, r.pt.name, r.res, probe.ReasonTimeout)
+			wantDown(t, r.pt.String(), r.res, probe.ReasonTimeout)
 			if r.res.Duration < timeout/2 || r.res.Duration > timeout+5*time.Second {
-				t.Errorf("%s: got duration %v, want %v", r.pt.name, r.res.Duration, timeout)
+				t.Errorf("%s: got duration %v, want %v", r.pt.String(), r.res.Duration, timeout)
 			}
 			want := probe.PhaseRequest
-			if r.pt.overTLS && secure {
+			if r.pt.overTLS() && secure {
 				want = probe.PhaseTLS
 			}
 			if last := len(r.res.Phases) - 1; last != 1 || r.res.Phases[last].Phase != want {
-				t.Errorf("%s: got phases %v, want connect and %s", r.pt.name, r.res.Phases, want)
+				t.Errorf("%s: got phases %v, want connect and %s", r.pt.String(), r.res.Phases, want)
 			}
 		}
 	}
@@ -465,7 +474,7 @@ func hang(t *testing.T, p *probe.Prober, server *consultest.Agent, secure bool, 
 	}
 	for _, pt := range ports(secure) {
 		if res := pt.within(t, patience, p, server.Addr, h); !res.Up && !res.Skipped {
-			t.Errorf("%s, awake: got reason %q, error %v", pt.name, res.Reason, res.Err)
+			t.Errorf("%s, awake: got reason %q, error %v", pt.String(), res.Reason, res.Err)
 		}
 	}
 	poll(t, "the connections from before are closed", func() bool {

@@ -38,35 +38,31 @@ type DNSResult struct {
 // DNSUDP asks an agent over UDP for the addresses of the service "consul", which are those of the servers. Up means
 // that it answered this question, whatever the answer: NXDOMAIN and REFUSED are answers. Timed are connect, which
 // sends nothing, and request, in which a lost question is sent again once. It leaves nothing behind.
-func (p *Prober) DNSUDP(ctx context.Context, target DNSTarget) DNSResult {
-	var res DNSResult
-	watch := p.startWatch(&res.Result)
+func (p *Prober) DNSUDP(ctx context.Context, target DNSTarget) (res DNSResult) {
 	query, packet, err := dnsQuery(target.Domain)
-	if err == nil {
-		err = p.overUDP(ctx, target.Address, packet, func(b []byte) error {
-			return decodeDNS(b, query, &res)
-		}, &watch)
+	if err != nil {
+		res.Result = p.failed(err)
+		return res
 	}
-	watch.stop(err)
+	res.Result = p.overUDP(ctx, target.Address, packet, func(b []byte) error { return decodeDNS(b, query, &res) })
 	return res
 }
 
 // DNSTCP asks the same over TCP. Timed are connect and request.
-func (p *Prober) DNSTCP(ctx context.Context, target DNSTarget) DNSResult {
-	var res DNSResult
+func (p *Prober) DNSTCP(ctx context.Context, target DNSTarget) (res DNSResult) {
 	query, packet, err := dnsQuery(target.Domain)
 	if err != nil {
-		watch := p.startWatch(&res.Result)
-		watch.stop(err)
+		res.Result = p.failed(err)
 		return res
 	}
-	p.exchange(ctx, &exchange{address: target.Address, talk: func(_ context.Context, conn net.Conn) error {
+	talk := func(_ context.Context, conn net.Conn) error {
 		answer, err := askDNSStream(conn, packet)
 		if err != nil {
 			return err
 		}
 		return decodeDNS(answer, query, &res)
-	}}, &res.Result)
+	}
+	res.Result = p.exchange(ctx, &exchange{Target: Target{Address: target.Address}, talk: talk})
 	return res
 }
 

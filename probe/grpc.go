@@ -5,7 +5,6 @@ package probe
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -27,29 +26,14 @@ const (
 	grpcWindow = 64 << 10
 )
 
-// GRPCTarget is the gRPC port of one server: 8502, or 8503 with TLS.
-type GRPCTarget struct {
-	// Address is "host:port".
-	Address string
-	// TLS is the client's side of TLS; nil for a port without.
-	TLS *tls.Config
-}
-
-// GRPC asks which features for dataplanes a server supports, without a token. Up means that it answered with a gRPC
+// GRPC asks which features for dataplanes a server supports, on 8502 or 8503 with TLS, without a token. Up means that it answered with a gRPC
 // status, whichever: that no token was given (Unauthenticated, PermissionDenied) is an answer. Timed are connect, tls
 // on a port with TLS, and request. It leaves nothing behind: one connection, closed with the answer.
 //
 // The method is one that Consul serves to anyone (agent/grpc-external/services/dataplane); grpc.health.v1 is not, and
 // asking for it is worth a warning in Consul's log.
-func (p *Prober) GRPC(ctx context.Context, target GRPCTarget) Result {
-	var res Result
-	p.exchange(ctx, &exchange{
-		address: target.Address,
-		tls:     target.TLS,
-		alpn:    []string{"h2"},
-		talk:    askGRPC,
-	}, &res)
-	return res
+func (p *Prober) GRPC(ctx context.Context, target Target) Result {
+	return p.exchange(ctx, &exchange{Target: target, alpn: []string{"h2"}, talk: askGRPC})
 }
 
 // askGRPC makes one call on conn, and leaves conn open.

@@ -5,6 +5,7 @@ package probe_test
 
 import (
 	"bytes"
+	"cmp"
 	"compress/lzw"
 	"context"
 	"crypto/rand"
@@ -33,55 +34,29 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
-// tcpProtocol is a probe over TCP, for a listener on 127.0.0.1.
-type tcpProtocol struct {
-	name  string
-	probe func(ctx context.Context, p *probe.Prober, address string) probe.Result
+var gossipKey = []byte("0123456789abcdef")
+
+// tcpProtocols are the probes over TCP, for a listener on 127.0.0.1.
+var tcpProtocols = []struct {
+	name, probe string
+	how         how
 	// half is the beginning of a valid answer.
 	half string
 	// turnedAway is the reason if the connection is closed without a byte.
 	turnedAway probe.Reason
-}
-
-var gossipKey = []byte("0123456789abcdef")
-
-var tcpProtocols = []tcpProtocol{
+}{
+	{"rpc", "rpc", how{}, "\x84\xa5Error\xa0\xa3Seq\x00\xadServiceMeth", probe.ReasonLimit},
+	{"serf", "serf tcp", how{}, "\x02\x82\xa5SeqNo", probe.ReasonReset},
 	{
-		name: "rpc", half: "\x84\xa5Error\xa0\xa3Seq\x00\xadServiceMeth", turnedAway: probe.ReasonLimit,
-		probe: func(ctx context.Context, p *probe.Prober, address string) probe.Result {
-			return p.RPC(ctx, probe.Target{Address: address}).Result
-		},
+		"serf encrypted", "serf tcp", how{serf: probe.SerfTarget{Encrypted: true, Keys: [][]byte{gossipKey}}},
+		"\x0a\x00\x00\x00\x40\x01123456789012", probe.ReasonReset,
 	},
+	{"http", "http", how{}, "HTTP/1.1 200 OK\r\nContent-Length: 18\r\n\r\n\"127.0.0", probe.ReasonReset},
 	{
-		name: "serf", half: "\x02\x82\xa5SeqNo", turnedAway: probe.ReasonReset,
-		probe: func(ctx context.Context, p *probe.Prober, address string) probe.Result {
-			return p.SerfTCP(ctx, probe.SerfTarget{Address: address})
-		},
+		"grpc", "grpc", how{},
+		"\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x30\x01\x04\x00\x00\x00\x01\x88", probe.ReasonReset,
 	},
-	{
-		name: "serf encrypted", half: "\x0a\x00\x00\x00\x40\x01123456789012", turnedAway: probe.ReasonReset,
-		probe: func(ctx context.Context, p *probe.Prober, address string) probe.Result {
-			return p.SerfTCP(ctx, probe.SerfTarget{Address: address, Encrypted: true, Keys: [][]byte{gossipKey}})
-		},
-	},
-	{
-		name: "http", half: "HTTP/1.1 200 OK\r\nContent-Length: 18\r\n\r\n\"127.0.0", turnedAway: probe.ReasonReset,
-		probe: func(ctx context.Context, p *probe.Prober, address string) probe.Result {
-			return p.HTTP(ctx, probe.HTTPTarget{Address: address})
-		},
-	},
-	{
-		name: "grpc", half: "\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x30\x01\x04\x00\x00\x00\x01\x88", turnedAway: probe.ReasonReset,
-		probe: func(ctx context.Context, p *probe.Prober, address string) probe.Result {
-			return p.GRPC(ctx, probe.GRPCTarget{Address: address})
-		},
-	},
-	{
-		name: "dns", half: "\x00\x40\x12\x34\x80\x00", turnedAway: probe.ReasonReset,
-		probe: func(ctx context.Context, p *probe.Prober, address string) probe.Result {
-			return p.DNSTCP(ctx, probe.DNSTarget{Address: address}).Result
-		},
-	},
+	{"dns", "dns tcp", how{}, "\x00\x40\x12\x34\x80\x00", probe.ReasonReset},
 }
 
 // listen runs a TCP server for a test. Each connection is served until the function returns; done is closed when the
@@ -92,7 +67,7 @@ func listen(t *testing.T, serve func(conn *net.TCPConn, done <-chan struct{})) (
 	if err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan struct{})
+	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {
@@ -102,34 +77,18 @@ func listen(t *testing.T, serve func(conn *net.TCPConn, done <-chan struct{})) (
 			}
 			wg.Go(func() {
 				defer conn.Close()
-				stop := context.AfterFunc(ended{done}, func() { conn.Close() })
+				stop := context.AfterFunc(ctx, func() { conn.Close() })
 				defer stop()
-				serve(conn.(*net.TCPConn), done)
+				serve(conn.(*net.TCPConn), ctx.Done())
 			})
 		}
 	})
 	t.Cleanup(func() {
-		close(done)
+		cancel()
 		l.Close()
 		wg.Wait()
 	})
 	return l.Addr().String()
-}
-
-// ended is a context that is done with a channel.
-type ended struct{ done <-chan struct{} }
-
-func (e ended) Deadline() (time.Time, bool) { return time.Time{}, false }
-func (e ended) Done() <-chan struct{}       { return e.done }
-func (e ended) Value(any) any               { return nil }
-
-func (e ended) Err() error {
-	select {
-	case <-e.done:
-		return context.Canceled
-	default:
-		return nil
-	}
 }
 
 // request reads what the probe asks; no request comes in more than some pieces.
@@ -139,6 +98,7 @@ func request(conn net.Conn) []byte {
 	return b[:n]
 }
 
+// send answers a request and closes its side.
 func send(text string) func(*net.TCPConn, <-chan struct{}) {
 	answer := []byte(text) // Before memory is measured: writing a string makes a copy.
 	return func(conn *net.TCPConn, _ <-chan struct{}) {
@@ -149,14 +109,20 @@ func send(text string) func(*net.TCPConn, <-chan struct{}) {
 	}
 }
 
-// sendAndHold sends and then says nothing more.
+// sendAndHold answers and then sends nothing more.
 func sendAndHold(text string) func(*net.TCPConn, <-chan struct{}) {
-	answer := []byte(text) // Before memory is measured: writing a string makes a copy.
+	answer := []byte(text)
 	return func(conn *net.TCPConn, done <-chan struct{}) {
 		request(conn)
 		_, _ = conn.Write(answer)
 		<-done
 	}
+}
+
+// reset reads the request and resets the connection.
+func reset(conn *net.TCPConn, _ <-chan struct{}) {
+	request(conn)
+	_ = conn.SetLinger(0)
 }
 
 func endless(pattern []byte) func(*net.TCPConn, <-chan struct{}) {
@@ -197,10 +163,7 @@ func TestHostileListeners(t *testing.T) {
 			{"closes after the request", func(conn *net.TCPConn, _ <-chan struct{}) {
 				request(conn)
 			}, []probe.Reason{proto.turnedAway, probe.ReasonReset}},
-			{"resets", func(conn *net.TCPConn, _ <-chan struct{}) {
-				request(conn)
-				_ = conn.SetLinger(0)
-			}, []probe.Reason{probe.ReasonReset}},
+			{"resets", reset, []probe.Reason{probe.ReasonReset}},
 			{"is silent", sendAndHold(""), []probe.Reason{probe.ReasonTimeout}},
 			{"half an answer, then closes", send(proto.half), []probe.Reason{probe.ReasonReset}},
 			{"half an answer, then silence", sendAndHold(proto.half), []probe.Reason{probe.ReasonTimeout}},
@@ -214,11 +177,7 @@ func TestHostileListeners(t *testing.T) {
 			{"endless arrays", endless([]byte{0x91}), []probe.Reason{probe.ReasonProtocol}},
 		} {
 			t.Run(proto.name+"/"+tc.name, func(t *testing.T) {
-				p, address := probe.New(probe.Options{}), listen(t, tc.serve)
-				defer p.Close()
-				checkHostile(t, tc.want, func(ctx context.Context) probe.Result {
-					return proto.probe(ctx, p, address)
-				})
+				checkHostile(t, tc.want, proto.probe, listen(t, tc.serve), proto.how)
 			})
 		}
 	}
@@ -233,17 +192,20 @@ func timeoutFor(want ...probe.Reason) time.Duration {
 }
 
 // checkHostile makes a probe that must fail with one of these reasons, in time and with little memory.
-func checkHostile(t *testing.T, want []probe.Reason, run func(context.Context) probe.Result) {
+func checkHostile(t *testing.T, want []probe.Reason, name, address string, h how) {
 	t.Helper()
+	p := probe.New(probe.Options{})
+	defer p.Close()
 	timeout := timeoutFor(want...)
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	var res probe.Result
-	if got := allocated(func() { res = run(ctx) }); got > 4<<20 {
+	if got := allocated(func() { res = probes[name](ctx, p, address, h) }); got > 4<<20 {
 		t.Errorf("got %d bytes allocated, want 4 MB at most", got)
 	}
 	if res.Up || res.Verified || res.Err == nil || !slices.Contains(want, res.Reason) {
-		t.Errorf("got up %t, verified %t, reason %q, error %v; want down with reason %q", res.Up, res.Verified, res.Reason, res.Err, want)
+		t.Errorf("got up %t, verified %t, reason %q, error %v; want down with reason %q",
+			res.Up, res.Verified, res.Reason, res.Err, want)
 	}
 	if res.Duration > timeout+5*time.Second {
 		t.Errorf("got a duration of %v, want %v at most", res.Duration, timeout)
@@ -256,6 +218,9 @@ func TestHostileLengths(t *testing.T) {
 		want                probe.Reason
 	}{
 		{"string of 4 GB as an error", "rpc", "\x83\xa5Error\xdb\xff\xff\xff\xff", probe.ReasonReset},
+		{"string that does not end", "rpc", "\x83\xa5Error\xdb\xff\xff\xff\xff" + strings.Repeat("x", 1<<18), probe.ReasonProtocol},
+		{"deep nesting", "rpc", strings.Repeat("\x81\xa1x", 1<<18), probe.ReasonProtocol},
+		{"answer to another call", "rpc", rpcAnswer(0, "Status.Pong", "\x80"), probe.ReasonProtocol},
 		{"map of 4 G entries", "rpc", "\xdf\xff\xff\xff\xff\xa3Seq\x00", probe.ReasonReset},
 		{"payload of 4 GB", "serf", "\x02\x82\xa7Payload\xc6\xff\xff\xff\xff", probe.ReasonReset},
 		{"compressed message of 4 GB", "serf", "\x09\x82\xa4Algo\x00\xa3Buf\xdb\xff\xff\xff\xff", probe.ReasonReset},
@@ -277,14 +242,18 @@ func TestHostileLengths(t *testing.T) {
 		{"name that points at itself", "dns", "\x00\x12\x00\x00\x80\x00\x00\x01\x00\x00\x00\x00\x00\x00\xc0\x0c\x00\x01\x00\x01", probe.ReasonProtocol},
 	} {
 		t.Run(tc.proto+"/"+tc.name, func(t *testing.T) {
-			p, address := probe.New(probe.Options{}), listen(t, send(tc.answer))
-			defer p.Close()
-			i := slices.IndexFunc(tcpProtocols, func(proto tcpProtocol) bool { return proto.name == tc.proto })
-			checkHostile(t, []probe.Reason{tc.want}, func(ctx context.Context) probe.Result {
-				return tcpProtocols[i].probe(ctx, p, address)
-			})
+			for _, proto := range tcpProtocols {
+				if proto.name == tc.proto {
+					checkHostile(t, []probe.Reason{tc.want}, proto.probe, listen(t, send(tc.answer)), proto.how)
+				}
+			}
 		})
 	}
+}
+
+// rpcAnswer is an answer on port 8300 without an error.
+func rpcAnswer(seq rune, method, reply string) string {
+	return "\x83\xa5Error\xa0\xa3Seq" + string(seq) + "\xadServiceMethod" + string([]byte{0xa0 | byte(len(method))}) + method + reply
 }
 
 // bomb is a msgpack string that inflates to 64 MB.
@@ -306,11 +275,9 @@ func TestTooManyPeers(t *testing.T) {
 		peers int
 		want  probe.Reason
 	}{{1000, ""}, {1001, probe.ReasonProtocol}, {60_000, probe.ReasonProtocol}} {
-		call := func(seq byte, method, reply string) string {
-			return "\x83\xa5Error\xa0\xa3Seq" + string(rune(seq)) + "\xadServiceMethod" + string([]byte{0xa0 | byte(len(method))}) + method + reply
-		}
 		peers := "\xdc" + string(binary.BigEndian.AppendUint16(nil, uint16(tc.peers))) + strings.Repeat("\xa0", tc.peers)
-		address := listen(t, send(call(0, "Status.Ping", "\x80")+call(1, "Status.Leader", "\xa0")+call(2, "Status.Peers", peers)+call(3, "Status.RaftStats", "\x80")))
+		address := listen(t, send(rpcAnswer(0, "Status.Ping", "\x80")+rpcAnswer(1, "Status.Leader", "\xa0")+
+			rpcAnswer(2, "Status.Peers", peers)+rpcAnswer(3, "Status.RaftStats", "\x80")))
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		res := newProber(t).RPC(ctx, probe.Target{Address: address})
@@ -364,7 +331,7 @@ func TestHostileGRPCAnswers(t *testing.T) {
 			defer cancel()
 			p := probe.New(probe.Options{})
 			defer p.Close()
-			if res := p.GRPC(ctx, probe.GRPCTarget{Address: address}); res.Reason != tc.want || res.Up != (tc.want == "") {
+			if res := p.GRPC(ctx, probe.Target{Address: address}); res.Reason != tc.want || res.Up != (tc.want == "") {
 				t.Errorf("got up %t, reason %q, error %v; want reason %q", res.Up, res.Reason, res.Err, tc.want)
 			}
 		})
@@ -400,15 +367,6 @@ func datagrams(t *testing.T, answer func(request []byte, number int) [][]byte) (
 	return conn.LocalAddr().String(), received
 }
 
-// udpProtocol is a probe over UDP and a good answer to it.
-type udpProtocol struct {
-	name   string
-	probe  func(ctx context.Context, p *probe.Prober, address string) probe.Result
-	answer func(request []byte) []byte
-	// other is the answer to another request.
-	other func(request []byte) []byte
-}
-
 // serfAck answers a ping; the number is at a fixed place in it.
 func serfAck(ping []byte) []byte {
 	return slices.Concat([]byte("\x02\x82\xa5SeqNo\xce"), ping[9:13], []byte("\xa7Payload\xc0"))
@@ -427,23 +385,13 @@ func flip(request []byte, i int) []byte {
 	return b
 }
 
-var udpProtocols = []udpProtocol{
-	{
-		name: "serf",
-		probe: func(ctx context.Context, p *probe.Prober, address string) probe.Result {
-			return p.SerfUDP(ctx, probe.SerfTarget{Address: address})
-		},
-		answer: serfAck,
-		other:  func(request []byte) []byte { return serfAck(flip(request, 10)) },
-	},
-	{
-		name: "dns",
-		probe: func(ctx context.Context, p *probe.Prober, address string) probe.Result {
-			return p.DNSUDP(ctx, probe.DNSTarget{Address: address}).Result
-		},
-		answer: dnsAnswer,
-		other:  func(request []byte) []byte { return dnsAnswer(flip(request, 0)) },
-	},
+// udpProtocols are the probes over UDP, with a good answer and the answer to another request.
+var udpProtocols = []struct {
+	name          string
+	answer, other func(request []byte) []byte
+}{
+	{"serf udp", serfAck, func(request []byte) []byte { return serfAck(flip(request, 10)) }},
+	{"dns udp", dnsAnswer, func(request []byte) []byte { return dnsAnswer(flip(request, 0)) }},
 }
 
 func TestDatagrams(t *testing.T) {
@@ -456,44 +404,52 @@ func TestDatagrams(t *testing.T) {
 		for _, tc := range []struct {
 			name   string
 			answer func(request []byte, number int) [][]byte
-			// want is the reason; empty means up.
+			// want is the reason; empty means up. Without an answer a probe takes all of its time.
 			want probe.Reason
-			// least and most bound the duration.
-			least, most time.Duration
+			// least bounds the duration.
+			least time.Duration
 			// asked is how often the server is asked; 0 means that it does not matter.
 			asked int64
 		}{
-			{"answers", func(b []byte, _ int) [][]byte { return [][]byte{proto.answer(b)} }, "", 0, timeout, 1},
+			{"answers", func(b []byte, _ int) [][]byte { return [][]byte{proto.answer(b)} }, "", 0, 1},
 			{"loses the first", func(b []byte, number int) [][]byte {
 				if number == 1 {
 					return nil
 				}
 				return [][]byte{proto.answer(b)}
-			}, "", timeout / 3, timeout, 2},
-			{"is silent", func([]byte, int) [][]byte { return nil }, probe.ReasonTimeout, timeout, timeout + 5*time.Second, 2},
-			{"random bytes", func([]byte, int) [][]byte { return [][]byte{random} }, probe.ReasonProtocol, timeout, timeout + 5*time.Second, 2},
-			{"nothing in a datagram", func([]byte, int) [][]byte { return [][]byte{{}} }, probe.ReasonProtocol, timeout, timeout + 5*time.Second, 2},
+			}, "", timeout / 3, 2},
+			{"is silent", func([]byte, int) [][]byte { return nil }, probe.ReasonTimeout, timeout, 2},
+			{"random bytes", func([]byte, int) [][]byte { return [][]byte{random} }, probe.ReasonProtocol, timeout, 2},
+			{"nothing in a datagram", func([]byte, int) [][]byte { return [][]byte{{}} }, probe.ReasonProtocol, timeout, 2},
 			{"random bytes and then the answer", func(b []byte, _ int) [][]byte {
 				return [][]byte{random, {}, proto.answer(b)}
-			}, "", 0, timeout, 1},
-			{"answers something else", func(b []byte, _ int) [][]byte { return [][]byte{proto.other(b)} }, probe.ReasonProtocol, timeout, timeout + 5*time.Second, 2},
+			}, "", 0, 1},
+			{"answers something else", func(b []byte, _ int) [][]byte {
+				return [][]byte{proto.other(b)}
+			}, probe.ReasonProtocol, timeout, 2},
 			{"half an answer", func(b []byte, _ int) [][]byte {
 				whole := proto.answer(b)
 				return [][]byte{whole[:len(whole)/3]}
-			}, probe.ReasonProtocol, timeout, timeout + 5*time.Second, 2},
-			{"does not stop", func([]byte, int) [][]byte { return slices.Repeat([][]byte{random}, 200) }, probe.ReasonProtocol, 0, timeout + 5*time.Second, 0},
+			}, probe.ReasonProtocol, timeout, 2},
+			{"does not stop", func([]byte, int) [][]byte {
+				return slices.Repeat([][]byte{random}, 200)
+			}, probe.ReasonProtocol, 0, 0},
 		} {
 			t.Run(proto.name+"/"+tc.name, func(t *testing.T) {
 				t.Parallel()
 				address, received := datagrams(t, tc.answer)
 				ctx, cancel := context.WithTimeout(t.Context(), timeout)
 				defer cancel()
-				res := proto.probe(ctx, probe.New(probe.Options{}), address)
+				res := probes[proto.name](ctx, probe.New(probe.Options{}), address, how{})
 				if res.Up != (tc.want == "") || res.Reason != tc.want {
 					t.Errorf("got up %t, reason %q, error %v; want reason %q", res.Up, res.Reason, res.Err, tc.want)
 				}
-				if res.Duration < tc.least-late || res.Duration > tc.most {
-					t.Errorf("got duration %v, want %v to %v", res.Duration, tc.least, tc.most)
+				most := timeout
+				if tc.want != "" {
+					most += 5 * time.Second
+				}
+				if res.Duration < tc.least-late || res.Duration > most {
+					t.Errorf("got duration %v, want %v to %v", res.Duration, tc.least, most)
 				}
 				if got := received.Load(); tc.asked != 0 && got != tc.asked {
 					t.Errorf("got %d questions, want %d", got, tc.asked)
@@ -510,14 +466,14 @@ func TestDatagrams(t *testing.T) {
 			conn.Close()
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
-			wantDown(t, proto.name, proto.probe(ctx, probe.New(probe.Options{}), address), probe.ReasonRefused)
+			wantDown(t, proto.name, probes[proto.name](ctx, probe.New(probe.Options{}), address, how{}), probe.ReasonRefused)
 		})
 		t.Run(proto.name+"/cancelled", func(t *testing.T) {
 			t.Parallel()
 			address, _ := datagrams(t, func([]byte, int) [][]byte { return nil })
 			ctx, cancel := context.WithCancel(t.Context())
 			time.AfterFunc(50*time.Millisecond, cancel)
-			wantDown(t, proto.name, proto.probe(ctx, probe.New(probe.Options{}), address), probe.ReasonTimeout)
+			wantDown(t, proto.name, probes[proto.name](ctx, probe.New(probe.Options{}), address, how{}), probe.ReasonTimeout)
 		})
 	}
 }
@@ -552,10 +508,7 @@ func TestSerfWithoutKeyOnHostileListeners(t *testing.T) {
 		want  probe.Reason
 	}{
 		{"closes", send(""), ""},
-		{"resets", func(conn *net.TCPConn, _ <-chan struct{}) {
-			request(conn)
-			_ = conn.SetLinger(0)
-		}, probe.ReasonReset},
+		{"resets", reset, probe.ReasonReset},
 		{"talks", send("hello"), probe.ReasonProtocol},
 		{"talks without an end", endless([]byte("hello")), probe.ReasonProtocol},
 		{"is silent", sendAndHold(""), probe.ReasonTimeout},
@@ -603,7 +556,7 @@ func TestHTTPAnswers(t *testing.T) {
 			defer server.Close()
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
-			res := newProber(t).HTTP(ctx, probe.HTTPTarget{Address: server.Listener.Addr().String()})
+			res := newProber(t).HTTP(ctx, probe.Target{Address: server.Listener.Addr().String()})
 			if res.Up != tc.up || res.Verified != tc.up || res.Reason != tc.want || (res.Err == nil) != (tc.want == "") {
 				t.Errorf("got up %t, verified %t, reason %q, error %v; want up %t, reason %q", res.Up, res.Verified, res.Reason, res.Err, tc.up, tc.want)
 			}
@@ -644,7 +597,7 @@ func TestGRPCStatuses(t *testing.T) {
 		defer server.Close()
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
-		wantDown(t, "grpc", newProber(t).GRPC(ctx, probe.GRPCTarget{Address: server.Listener.Addr().String()}), probe.ReasonProtocol)
+		wantDown(t, "grpc", newProber(t).GRPC(ctx, probe.Target{Address: server.Listener.Addr().String()}), probe.ReasonProtocol)
 	})
 }
 
@@ -665,7 +618,7 @@ func wantGRPC(t *testing.T, server *grpc.Server, want probe.Reason) {
 	}()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if res := newProber(t).GRPC(ctx, probe.GRPCTarget{Address: l.Addr().String()}); !res.Up || !res.Verified || res.Reason != want {
+	if res := newProber(t).GRPC(ctx, probe.Target{Address: l.Addr().String()}); !res.Up || !res.Verified || res.Reason != want {
 		t.Errorf("got up %t, reason %q, error %v; want up", res.Up, res.Reason, res.Err)
 	}
 }
@@ -676,6 +629,16 @@ func TestTLSServers(t *testing.T) {
 	good, namesake := ca.issue(t, leaf{}), authority(t).issue(t, leaf{})
 	expired := ca.issue(t, leaf{expires: -time.Hour})
 	long := ca.issue(t, leaf{expires: 48 * time.Hour, withCA: true})
+	demanding := func(version uint16) *tls.Config {
+		return &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.pool, MaxVersion: version}
+	}
+	showing := func(cert tls.Certificate) *tls.Config {
+		return &tls.Config{RootCAs: ca.pool, Certificates: []tls.Certificate{cert}}
+	}
+	choosing := func(config *tls.Config, err error) *tls.Config {
+		return &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return config, err }}
+	}
+	trusting := &tls.Config{RootCAs: ca.pool}
 
 	for _, tc := range []struct {
 		name   string
@@ -683,65 +646,66 @@ func TestTLSServers(t *testing.T) {
 		client *tls.Config
 		want   probe.Reason
 		first  *x509.Certificate // The one that expires first.
+		// turnedAway is whether the server rejects the client, and not only fails.
+		turnedAway bool
 	}{
-		{"good", &tls.Config{}, &tls.Config{RootCAs: ca.pool}, "", parse(t, good)},
-		{"the authority expires first", &tls.Config{Certificates: []tls.Certificate{long}}, &tls.Config{RootCAs: ca.pool}, "", ca.cert},
-		{"expired", &tls.Config{Certificates: []tls.Certificate{expired}}, &tls.Config{RootCAs: ca.pool}, probe.ReasonTLS, parse(t, expired)},
-		{"expired, not verified", &tls.Config{Certificates: []tls.Certificate{expired}}, &tls.Config{InsecureSkipVerify: true}, "", parse(t, expired)},
-		{"unknown authority", &tls.Config{}, &tls.Config{RootCAs: other.pool}, probe.ReasonTLS, parse(t, good)},
-		{"wrong name", &tls.Config{}, &tls.Config{RootCAs: ca.pool, ServerName: "server.dc1.consul"}, probe.ReasonTLS, parse(t, good)},
+		{"good", &tls.Config{}, trusting, "", parse(t, good), false},
+		{"the authority expires first", &tls.Config{Certificates: []tls.Certificate{long}}, trusting, "", ca.cert, false},
+		{"expired", &tls.Config{Certificates: []tls.Certificate{expired}}, trusting, probe.ReasonTLS, parse(t, expired), false},
+		{
+			"expired, not verified", &tls.Config{Certificates: []tls.Certificate{expired}},
+			&tls.Config{InsecureSkipVerify: true}, "", parse(t, expired), false,
+		},
+		{"unknown authority", &tls.Config{}, &tls.Config{RootCAs: other.pool}, probe.ReasonTLS, parse(t, good), false},
+		{
+			"wrong name", &tls.Config{}, &tls.Config{RootCAs: ca.pool, ServerName: "server.dc1.consul"},
+			probe.ReasonTLS, parse(t, good), false,
+		},
 		{"refused by VerifyConnection", &tls.Config{}, &tls.Config{
 			RootCAs: ca.pool, VerifyConnection: func(tls.ConnectionState) error { return errors.New("no") },
-		}, probe.ReasonTLS, parse(t, good)},
-		{"refused by VerifyPeerCertificate", &tls.Config{}, &tls.Config{RootCAs: ca.pool, VerifyPeerCertificate: refuse}, probe.ReasonTLS, parse(t, good)},
+		}, probe.ReasonTLS, parse(t, good), false},
 		{
-			"client certificate", &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.pool},
-			&tls.Config{RootCAs: ca.pool, Certificates: []tls.Certificate{good}}, "", parse(t, good),
+			"refused by VerifyPeerCertificate", &tls.Config{}, &tls.Config{RootCAs: ca.pool, VerifyPeerCertificate: refuse},
+			probe.ReasonTLS, parse(t, good), false,
+		},
+		{"client certificate", demanding(0), showing(good), "", parse(t, good), false},
+		{"no client certificate", demanding(0), trusting, probe.ReasonTLS, parse(t, good), false},
+		{"no client certificate, TLS 1.2", demanding(tls.VersionTLS12), trusting, probe.ReasonTLS, parse(t, good), false},
+		{"client certificate refused, TLS 1.3", demanding(0), showing(namesake), probe.ReasonTLS, parse(t, good), true},
+		{
+			"client certificate refused, TLS 1.2", demanding(tls.VersionTLS12), showing(namesake),
+			probe.ReasonTLS, parse(t, good), true,
 		},
 		{
-			"no client certificate", &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.pool},
-			&tls.Config{RootCAs: ca.pool}, probe.ReasonTLS, parse(t, good),
+			"version too old", &tls.Config{MaxVersion: tls.VersionTLS12},
+			&tls.Config{RootCAs: ca.pool, MinVersion: tls.VersionTLS13}, probe.ReasonTLS, nil, true,
 		},
-		{
-			"no client certificate, TLS 1.2", &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.pool, MaxVersion: tls.VersionTLS12},
-			&tls.Config{RootCAs: ca.pool}, probe.ReasonTLS, parse(t, good),
-		},
-		{
-			"client certificate refused, TLS 1.3", &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.pool},
-			&tls.Config{RootCAs: ca.pool, Certificates: []tls.Certificate{namesake}}, probe.ReasonTLS, parse(t, good),
-		},
-		{
-			"client certificate refused, TLS 1.2", &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.pool, MaxVersion: tls.VersionTLS12},
-			&tls.Config{RootCAs: ca.pool, Certificates: []tls.Certificate{namesake}}, probe.ReasonTLS, parse(t, good),
-		},
-		{"version too old", &tls.Config{MaxVersion: tls.VersionTLS12}, &tls.Config{RootCAs: ca.pool, MinVersion: tls.VersionTLS13}, probe.ReasonTLS, nil},
+		{"server without a certificate", choosing(&tls.Config{}, nil), trusting, probe.ReasonTLS, nil, false},
+		{"server fails", choosing(nil, errors.New("not ready")), trusting, probe.ReasonTLS, nil, false},
 	} {
 		if tc.server.Certificates == nil {
 			tc.server.Certificates = []tls.Certificate{good}
 		}
 		// A server of each protocol that does no more than the handshake and one answer.
-		for _, proto := range tlsProtocols {
-			t.Run(proto.name+"/"+tc.name, func(t *testing.T) {
+		for name, protocol := range tlsProtocols {
+			t.Run(name+"/"+tc.name, func(t *testing.T) {
 				t.Parallel()
 				address := listen(t, func(conn *net.TCPConn, _ <-chan struct{}) {
-					if proto.preamble {
+					if name == "rpc" {
 						_, _ = io.ReadFull(conn, make([]byte, 1))
 					}
 					secured := tls.Server(conn, tc.server)
 					defer secured.Close()
 					if secured.Handshake() == nil {
-						proto.serve(secured)
+						request(secured)
+						_, _ = io.WriteString(secured, protocol.answer)
 					}
 				})
 				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()
-				res := proto.probe(ctx, probe.New(probe.Options{}), address, tc.client)
-				want := tc.want
-				if want == "" {
-					want = proto.answered
-				}
-				if res.Reason != want {
-					t.Errorf("got reason %q, error %v; want reason %q", res.Reason, res.Err, want)
+				res := probes[name](ctx, probe.New(probe.Options{}), address, how{tls: tc.client})
+				if want := cmp.Or(tc.want, protocol.answered); res.Reason != want || res.TurnedAway() != tc.turnedAway {
+					t.Errorf("got reason %q, error %v, turned away %v; want reason %q", res.Reason, res.Err, res.TurnedAway(), want)
 				}
 				var expiry time.Time
 				var lifetime time.Duration
@@ -756,40 +720,14 @@ func TestTLSServers(t *testing.T) {
 	}
 }
 
-var tlsProtocols = []struct {
-	name     string
-	preamble bool
-	probe    func(ctx context.Context, p *probe.Prober, address string, config *tls.Config) probe.Result
-	serve    func(conn net.Conn)
-	// answered is the reason if the handshake is good.
+// tlsProtocols are the probes over TLS, with what a server answers and the reason if it does.
+var tlsProtocols = map[string]struct {
+	answer   string
 	answered probe.Reason
 }{
-	{
-		name: "http",
-		probe: func(ctx context.Context, p *probe.Prober, address string, config *tls.Config) probe.Result {
-			return p.HTTP(ctx, probe.HTTPTarget{Address: address, TLS: config})
-		},
-		serve: func(conn net.Conn) {
-			request(conn)
-			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n\"\"")
-		},
-	},
-	{
-		name: "rpc", preamble: true,
-		probe: func(ctx context.Context, p *probe.Prober, address string, config *tls.Config) probe.Result {
-			return p.RPC(ctx, probe.Target{Address: address, TLS: config}).Result
-		},
-		serve:    func(conn net.Conn) { request(conn) },
-		answered: probe.ReasonLimit,
-	},
-	{
-		name: "grpc",
-		probe: func(ctx context.Context, p *probe.Prober, address string, config *tls.Config) probe.Result {
-			return p.GRPC(ctx, probe.GRPCTarget{Address: address, TLS: config})
-		},
-		serve:    func(conn net.Conn) { request(conn) },
-		answered: probe.ReasonReset,
-	},
+	"http": {"HTTP/1.1 200 OK\r\n\r\n\"\"", ""},
+	"rpc":  {"", probe.ReasonLimit},
+	"grpc": {"", probe.ReasonReset},
 }
 
 func TestHostileTLS(t *testing.T) {
@@ -806,10 +744,7 @@ func TestHostileTLS(t *testing.T) {
 		{"half a record", sendAndHold("\x16\x03\x03\x40\x00\x02"), probe.ReasonTimeout},
 		{"half a record, then closes", send("\x16\x03\x03\x40\x00\x02"), probe.ReasonReset},
 		{"closes", send(""), probe.ReasonReset},
-		{"resets", func(conn *net.TCPConn, _ <-chan struct{}) {
-			request(conn)
-			_ = conn.SetLinger(0)
-		}, probe.ReasonReset},
+		{"resets", reset, probe.ReasonReset},
 		{"plain text", send("HTTP/1.0 400 Bad Request\r\n\r\n"), probe.ReasonTLS},
 		{"alert", send("\x15\x03\x03\x00\x02\x02\x28"), probe.ReasonTLS},
 		{"random bytes", send(string(random)), probe.ReasonTLS},
@@ -819,16 +754,15 @@ func TestHostileTLS(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			for _, proto := range tlsProtocols {
-				p := probe.New(probe.Options{})
+			for name := range tlsProtocols {
+				p := newProber(t)
 				ctx, cancel := context.WithTimeout(t.Context(), timeoutFor(tc.want))
-				res := proto.probe(ctx, p, listen(t, tc.serve), &tls.Config{})
+				res := probes[name](ctx, p, listen(t, tc.serve), how{tls: &tls.Config{}})
 				cancel()
-				wantDown(t, proto.name, res, tc.want)
+				wantDown(t, name, res, tc.want)
 				if most := timeoutFor(tc.want) + 5*time.Second; res.Duration > most {
-					t.Errorf("%s: got duration %v, want %v at most", proto.name, res.Duration, most)
+					t.Errorf("%s: got duration %v, want %v at most", name, res.Duration, most)
 				}
-				p.Close()
 			}
 		})
 	}

@@ -6,7 +6,6 @@ package probe
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,14 +17,6 @@ import (
 // httpPath is what is asked: it needs no token and no leader (Consul: agent/status_endpoint.go).
 const httpPath = "/v1/status/leader"
 
-// HTTPTarget is the API of one agent: 8500, or 8501 with TLS.
-type HTTPTarget struct {
-	// Address is "host:port".
-	Address string
-	// TLS is the client's side of TLS; nil for a port without.
-	TLS *tls.Config
-}
-
 // answeredError is an answer in the port's own protocol, though not to the question: the port is up.
 type answeredError struct {
 	reason Reason
@@ -34,18 +25,14 @@ type answeredError struct {
 
 func (e *answeredError) Error() string { return e.text }
 
-// HTTP asks the API of an agent who the leader is, without a token. Up means that it answered: who it is or that
-// there is none (200), that it does not say so (403, with ReasonAuth), or that this client asks or connects too much
-// (429, with ReasonLimit). Timed are connect, tls on a port with TLS, and request. It leaves nothing behind: one
+// HTTP asks the API of an agent, 8500 or 8501 with TLS, who the leader is, without a token. Up means that it answered: who
+// it is or that there is none (200), that it does not say so (403, with ReasonAuth), or that this client asks or connects
+// too much (429, with ReasonLimit). Timed are connect, tls on a port with TLS, and request. It leaves nothing behind: one
 // connection, closed with the answer.
-func (p *Prober) HTTP(ctx context.Context, target HTTPTarget) Result {
-	var res Result
-	p.exchange(ctx, &exchange{
-		address: target.Address,
-		tls:     target.TLS,
-		talk:    func(_ context.Context, conn net.Conn) error { return askHTTP(conn, target.Address) },
-	}, &res)
-	return res
+func (p *Prober) HTTP(ctx context.Context, target Target) Result {
+	return p.exchange(ctx, &exchange{Target: target, talk: func(_ context.Context, conn net.Conn) error {
+		return askHTTP(conn, target.Address)
+	}})
 }
 
 // askHTTP asks on conn and reads the whole answer.

@@ -126,9 +126,17 @@ type stopwatch struct {
 	res   *Result
 }
 
-func (p *Prober) startWatch(res *Result) stopwatch {
+// timed runs a probe, whose ask marks the end of each phase, and returns its result.
+func (p *Prober) timed(ask func(watch *stopwatch) error) (res Result) {
 	res.Start = p.now()
-	return stopwatch{now: p.now, phase: res.Start, res: res}
+	watch := &stopwatch{now: p.now, phase: res.Start, res: &res}
+	watch.stop(ask(watch))
+	return res
+}
+
+// failed is the result of a probe that could not even begin.
+func (p *Prober) failed(err error) Result {
+	return p.timed(func(*stopwatch) error { return err })
 }
 
 // lap ends a phase that took as long as the time since the end of the one before it.

@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -23,6 +24,7 @@ func TestReasonOf(t *testing.T) {
 	syscallErr := func(errno syscall.Errno) error {
 		return &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", errno)}
 	}
+	alert := func(op string) error { return &net.OpError{Op: op, Err: errors.New("tls: bad certificate")} }
 	for _, tc := range []struct {
 		name string
 		err  error
@@ -66,12 +68,36 @@ func TestReasonOf(t *testing.T) {
 		{"remote alert", tls.AlertError(42), ReasonTLS},
 		{"turned away", fmt.Errorf("read answer: %w", errTurnedAway), ReasonLimit},
 		{"too long", errTooLong, ReasonProtocol},
+		{"alert of the server", alert("remote error"), ReasonTLS},
+		{"alert to the server", alert("local error"), ReasonTLS},
+		{"broken connection", &net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ECONNRESET)}, ReasonReset},
+		{"complaint of crypto/tls", asTLSError(errors.New("tls: server selected unsupported protocol version 301")), ReasonTLS},
+		{"end of the connection in a handshake", asTLSError(io.EOF), ReasonReset},
+		{"timeout in a handshake", asTLSError(context.DeadlineExceeded), ReasonTimeout},
+		{"nothing in a handshake", asTLSError(nil), ""},
+		{"no client certificate", asTLSError(errNoClientCertificate), ReasonTLS},
+		{"certificate", &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, ReasonTLS},
+		{"answer: may not", &answeredError{ReasonAuth, "no"}, ReasonAuth},
+		{"answer: too much", &answeredError{ReasonLimit, "no"}, ReasonLimit},
+		{"another gossip key", errSerfOtherKey, ReasonAuth},
+		{"refused by gossip for the key", &serfRefusal{"cannot decrypt"}, ReasonAuth},
+		{"refused by gossip for something else", &serfRefusal{"no"}, ReasonProtocol},
+		{"turned away", errTurnedAway, ReasonLimit},
+		{"closed", withoutAnswer(errTurnedAway), ReasonReset},
 		{"anything else", errors.New("unexpected byte"), ReasonProtocol},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			if got := ReasonOf(tc.err); got != tc.want {
-				t.Errorf("ReasonOf(%v) = %q; want %q", tc.err, got, tc.want)
+			err := tc.err
+			if err != nil {
+				err = fmt.Errorf("do something: %w", err)
+			}
+			got := ReasonOf(err)
+			if got != tc.want {
+				t.Errorf("ReasonOf(%v) = %q; want %q", err, got, tc.want)
+			}
+			if got != "" && !slices.Contains(slices.Concat(Reasons(), SkipReasons()), got) {
+				t.Errorf("%q is not one of the fixed reasons", got)
 			}
 		})
 	}

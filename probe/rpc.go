@@ -69,14 +69,13 @@ type RPCResult struct {
 // itself.
 func (p *Prober) RPC(ctx context.Context, target Target) RPCResult {
 	var res RPCResult
-	p.exchange(ctx, &exchange{
-		address:  target.Address,
+	res.Result = p.exchange(ctx, &exchange{
+		Target:   target,
 		preamble: []byte{rpcTLS},
-		tls:      target.TLS,
 		talk:     func(_ context.Context, conn net.Conn) error { return askRaft(conn, &res.Raft) },
 		// The four answers are all that Consul sends.
 		closeAtOnce: true,
-	}, &res.Result)
+	})
 	return res
 }
 

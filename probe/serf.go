@@ -39,20 +39,18 @@ var errSerfNoKey = errors.New("gossip is encrypted and there is no key")
 // Without the key of an encrypted cluster it only connects, closes its side and waits for the server to do the same,
 // which shows at least that the process is not hanging: Up, but not Verified.
 func (p *Prober) SerfTCP(ctx context.Context, target SerfTarget) Result {
-	var res Result
 	wire, err := newSerfWire(target)
 	connectOnly := errors.Is(err, errSerfNoKey)
 	if err != nil && !connectOnly {
-		watch := p.startWatch(&res)
-		watch.stop(err)
-		return res
+		return p.failed(err)
 	}
-	p.exchange(ctx, &exchange{address: target.Address, talk: func(_ context.Context, conn net.Conn) error {
+	talk := func(_ context.Context, conn net.Conn) error {
 		if connectOnly {
 			return closeQuietly(conn)
 		}
 		return wire.pingStream(conn, rand.Uint32())
-	}}, &res)
+	}
+	res := p.exchange(ctx, &exchange{Target: Target{Address: target.Address}, talk: talk})
 	res.Verified = res.Up && !connectOnly
 	return res
 }
@@ -62,26 +60,19 @@ func (p *Prober) SerfTCP(ctx context.Context, target SerfTarget) Result {
 //
 // Without the key of an encrypted cluster nothing is sent at all, and the result is Skipped.
 func (p *Prober) SerfUDP(ctx context.Context, target SerfTarget) Result {
-	var res Result
-	watch := p.startWatch(&res)
 	wire, err := newSerfWire(target)
-	if err == nil {
-		err = p.serfUDP(ctx, target.Address, wire, &watch)
+	if err != nil {
+		return p.failed(err)
 	}
-	watch.stop(err)
-	return res
-}
-
-func (p *Prober) serfUDP(ctx context.Context, address string, wire *serfWire, watch *stopwatch) error {
 	seq := rand.Uint32()
 	ping, err := wire.encodePacket(encodePing(seq))
 	if err != nil {
-		return err
+		return p.failed(err)
 	}
-	return p.overUDP(ctx, address, ping, func(answer []byte) error {
+	return p.overUDP(ctx, target.Address, ping, func(answer []byte) error {
 		acks, err := wire.decodePacket(answer)
 		return checkAcks(acks, seq, err)
-	}, watch)
+	})
 }
 
 // closeQuietly ends a connection on which nothing is asked and waits for the server's end of it. Memberlist closes a

@@ -26,11 +26,9 @@ const (
 
 // exchange is one question to one TCP port, and all that can be said about the way there.
 type exchange struct {
-	address string
+	Target
 	// preamble is sent in plain text before the TLS handshake.
 	preamble []byte
-	// tls is nil for a port without TLS.
-	tls *tls.Config
 	// alpn is what the client offers to speak; mostly nothing.
 	alpn []string
 	// talk asks and reads the answer. Both end, with an error that isTimeout knows, when ctx does. Everything must have
@@ -41,13 +39,15 @@ type exchange struct {
 	closeAtOnce bool
 }
 
-// exchange opens a connection, asks, and fills in res. The phases are connect, tls if there is TLS, and request. After
-// that it closes its side of the connection, and the other side when the server has closed its own, so that the kernel
-// resets nothing which Consul still sends. The connection to a server that hangs is kept instead: see silentConns.
-func (p *Prober) exchange(ctx context.Context, x *exchange, res *Result) {
-	watch := p.startWatch(res)
-	w, err := p.ask(ctx, x, &watch)
-	watch.stop(err)
+// exchange opens a connection and asks. The phases are connect, tls if there is TLS, and request. After that it closes
+// its side of the connection, and the other side when the server has closed its own, so that the kernel resets nothing
+// which Consul still sends. The connection to a server that hangs is kept instead: see silentConns.
+func (p *Prober) exchange(ctx context.Context, x *exchange) Result {
+	var w *wire
+	res := p.timed(func(watch *stopwatch) (err error) {
+		w, err = p.ask(ctx, x, watch)
+		return err
+	})
 	switch {
 	case w == nil:
 	case x.closeAtOnce && w.tls == nil:
@@ -55,11 +55,12 @@ func (p *Prober) exchange(ctx context.Context, x *exchange, res *Result) {
 	default:
 		w.goodbye(ctx)
 	}
+	return res
 }
 
 // ask does the phases of an exchange. It returns the connection that is to be closed now, if there is one.
 func (p *Prober) ask(ctx context.Context, x *exchange, watch *stopwatch) (*wire, error) {
-	if earlier := p.silent.get(x.address); earlier != nil {
+	if earlier := p.silent.get(x.Address); earlier != nil {
 		if err := earlier.wait(ctx); err != nil {
 			done := len(earlier.phases) - 1
 			watch.res.Phases = append(watch.res.Phases, earlier.phases[:done]...)
@@ -69,17 +70,17 @@ func (p *Prober) ask(ctx context.Context, x *exchange, watch *stopwatch) (*wire,
 		watch.phase = watch.now()
 	}
 
-	conn, err := p.dial(ctx, "tcp", x.address)
+	conn, err := p.dial(ctx, "tcp", x.Address)
 	watch.lap(PhaseConnect)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	w := &wire{raw: conn}
-	if x.tls != nil {
+	if x.TLS != nil {
 		err = p.handshake(ctx, x, w, watch.res)
 		watch.lap(PhaseTLS)
 		if err != nil {
-			return p.hangUp(x.address, w, watch.res, fmt.Errorf("TLS handshake: %w", err))
+			return p.hangUp(x.Address, w, watch.res, fmt.Errorf("TLS handshake: %w", err))
 		}
 	}
 
@@ -88,7 +89,7 @@ func (p *Prober) ask(ctx context.Context, x *exchange, watch *stopwatch) (*wire,
 	release()
 	err = w.alertOr(ctx, err)
 	watch.lap(PhaseRequest)
-	return p.hangUp(x.address, w, watch.res, err)
+	return p.hangUp(x.Address, w, watch.res, err)
 }
 
 // hangUp returns the connection to be closed now; or none, when the server has not answered in time and the connection

@@ -57,7 +57,7 @@ func (p *Prober) handshake(ctx context.Context, x *exchange, w *wire, res *Resul
 	select {
 	case err = <-result:
 		if err == nil {
-			err = verifyServer(x.tls, config, w.tls.ConnectionState())
+			err = verifyServer(x.TLS, config, w.tls.ConnectionState())
 		}
 		err = asTLSError(err)
 	case <-ctx.Done():
@@ -72,9 +72,9 @@ func (p *Prober) handshake(ctx context.Context, x *exchange, w *wire, res *Resul
 
 // clientConfig is the configuration for one handshake.
 func (p *Prober) clientConfig(x *exchange, lower *mutableConn) *tls.Config {
-	config := x.tls.Clone()
+	config := x.TLS.Clone()
 	if config.ServerName == "" {
-		config.ServerName, _, _ = net.SplitHostPort(x.address)
+		config.ServerName, _, _ = net.SplitHostPort(x.Address)
 	}
 	if config.Time == nil {
 		config.Time = p.now
@@ -86,7 +86,7 @@ func (p *Prober) clientConfig(x *exchange, lower *mutableConn) *tls.Config {
 	config.InsecureSkipVerify = true // The certificate is verified after the handshake.
 	config.VerifyConnection = nil
 	config.GetClientCertificate = func(request *tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		cert, err := clientCertificate(x.tls, request)
+		cert, err := clientCertificate(x.TLS, request)
 		if err != nil {
 			lower.mute()
 		}

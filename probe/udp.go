@@ -25,20 +25,20 @@ const (
 // back to accept until it is satisfied. The phases are connect, which sends nothing but resolves the name, and
 // request. Nothing stays behind: an answer that comes too late meets a closed port, and Consul's sockets do not hear
 // of that, since they are not connected.
-func (p *Prober) overUDP(
-	ctx context.Context, address string, question []byte, accept func([]byte) error, watch *stopwatch,
-) error {
-	conn, err := p.dial(ctx, "udp", address)
-	watch.lap(PhaseConnect)
-	if err != nil {
-		return fmt.Errorf("connect: %w", err)
-	}
-	defer conn.Close()
-	defer interruptible(ctx, conn)()
+func (p *Prober) overUDP(ctx context.Context, address string, question []byte, accept func([]byte) error) Result {
+	return p.timed(func(watch *stopwatch) error {
+		conn, err := p.dial(ctx, "udp", address)
+		watch.lap(PhaseConnect)
+		if err != nil {
+			return fmt.Errorf("connect: %w", err)
+		}
+		defer conn.Close()
+		defer interruptible(ctx, conn)()
 
-	err = askDatagram(conn, question, accept, p.third(ctx))
-	watch.lap(PhaseRequest)
-	return err
+		err = askDatagram(conn, question, accept, p.third(ctx))
+		watch.lap(PhaseRequest)
+		return err
+	})
 }
 
 // third returns a third of the time that ctx leaves.
