@@ -5,7 +5,6 @@ package web
 
 import (
 	"io"
-	"net"
 	"net/http"
 	"testing"
 	"time"
@@ -31,13 +30,7 @@ func TestConnections_GreedyClient(t *testing.T) {
 			_, _ = io.WriteString(w, "served slowly")
 		}
 	})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := newServer(mux, log.NewNopLogger(), newConnections(limit))
-	go func() { _ = server.Serve(l) }()
-	t.Cleanup(func() { server.Close() })
+	address := serveTest(t, newServer(mux, log.NewNopLogger(), newConnections(limit)))
 	await := func(c <-chan struct{}, what string) {
 		t.Helper()
 		select {
@@ -48,7 +41,7 @@ func TestConnections_GreedyClient(t *testing.T) {
 	}
 	greedy := func(name string) {
 		t.Helper()
-		conn := dialFrom(t, "127.0.0.5", l.Addr())
+		conn := dialFrom(t, "127.0.0.5", address)
 		if _, err := io.WriteString(conn, "GET /slow?"+name+" HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
@@ -69,7 +62,7 @@ func TestConnections_GreedyClient(t *testing.T) {
 	for _, name := range []string{"a", "b", "c", "d"} {
 		greedy(name)
 	}
-	other := dialFrom(t, "127.0.0.1", l.Addr())
+	other := dialFrom(t, "127.0.0.1", address)
 	expectServed := func() {
 		t.Helper()
 		if _, body := exchange(t, other, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); body != "served" {
@@ -90,7 +83,7 @@ func TestConnections_GreedyClient(t *testing.T) {
 	greedy("f")
 	expectEnd("c")
 	// One that waits goes before those that are served.
-	waits := dialFrom(t, "127.0.0.5", l.Addr())
+	waits := dialFrom(t, "127.0.0.5", address)
 	expectEnd("d")
 	greedy("g")
 	if _, err := waits.Read(make([]byte, 1)); err == nil || isTimeout(err) {
@@ -100,19 +93,4 @@ func TestConnections_GreedyClient(t *testing.T) {
 	if body := <-slow; body != "served slowly" {
 		t.Errorf("the other client got %q", body)
 	}
-}
-
-// dialFrom opens a connection from an address, which is as those of dial.
-func dialFrom(t *testing.T, from string, to net.Addr) net.Conn {
-	t.Helper()
-	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
-	conn, err := dialer.DialContext(t.Context(), to.Network(), to.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
-	return conn
 }

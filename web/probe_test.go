@@ -45,31 +45,9 @@ func newModulesHandler(tb testing.TB, path string, opts Options) *Handler {
 	return h
 }
 
-// countingListener counts who connects.
-func countingListener(tb testing.TB) (address string, accepted *atomic.Int32) {
-	tb.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { listener.Close() })
-	accepted = &atomic.Int32{}
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			accepted.Add(1)
-			conn.Close()
-		}
-	}()
-	return listener.Addr().String(), accepted
-}
-
 func TestProbe_Refused(t *testing.T) {
 	t.Parallel()
-	address, accepted := countingListener(t)
+	address, requests := fakeAgent(t)
 	folder := t.TempDir()
 	writeConfig(t, filepath.Join(folder, "token"), "hush-hush")
 	path := writeConfig(t, filepath.Join(folder, "c.yml"),
@@ -113,18 +91,16 @@ func TestProbe_Refused(t *testing.T) {
 	if w := get(t, h, "/probe?module=m&target=127.0.0.1:1", timeoutHeader, "soon"); w.Code != http.StatusBadRequest {
 		t.Errorf("status %d for a bad timeout, want 400", w.Code)
 	}
-	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/probe?module=m&target=127.0.0.1:1", http.NoBody)
-	w := httptest.NewRecorder()
-	if h.ServeHTTP(w, r); w.Code != http.StatusMethodNotAllowed {
+	if w := request(t, h, http.MethodPost, "/probe?module=m&target=127.0.0.1:1"); w.Code != http.StatusMethodNotAllowed {
 		t.Errorf("status %d for POST, want 405", w.Code)
 	}
-	if n := accepted.Load(); n != 0 {
-		t.Errorf("the listener got %d connections, want none", n)
+	if n := requests.Load(); n != 0 {
+		t.Errorf("the agent got %d requests, want none", n)
 	}
 }
 
-// fakeAgent answers what consul_up needs and counts its requests.
-func fakeAgent(tb testing.TB, leader string) (address string, requests *atomic.Int32) {
+// fakeAgent answers what consul_up needs, that there is no leader, and counts its requests.
+func fakeAgent(tb testing.TB) (address string, requests *atomic.Int32) {
 	tb.Helper()
 	requests = &atomic.Int32{}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -133,7 +109,7 @@ func fakeAgent(tb testing.TB, leader string) (address string, requests *atomic.I
 			http.Error(w, "not here", http.StatusForbidden)
 			return
 		}
-		fmt.Fprintf(w, "%q", leader)
+		fmt.Fprint(w, `""`)
 	}))
 	tb.Cleanup(server.Close)
 	return server.Listener.Addr().String(), requests
@@ -141,7 +117,7 @@ func fakeAgent(tb testing.TB, leader string) (address string, requests *atomic.I
 
 func TestProbe(t *testing.T) {
 	t.Parallel()
-	agent, _ := fakeAgent(t, "")
+	agent, _ := fakeAgent(t)
 	path := writeConfig(t, filepath.Join(t.TempDir(), "c.yml"), "modules: {m: {targets: [127.0.0.1]}, one: {targets: [127.0.0.1], collectors: [raft]}}")
 	h := newModulesHandler(t, path, Options{})
 	expect := func(query string, wanted ...string) {
@@ -199,7 +175,7 @@ func TestProbe_Timeout(t *testing.T) {
 
 func TestReload(t *testing.T) {
 	t.Parallel()
-	agent, _ := fakeAgent(t, "")
+	agent, _ := fakeAgent(t)
 	path := filepath.Join(t.TempDir(), "c.yml")
 	const good = "modules: {m: {targets: [127.0.0.1]}, other: {targets: [127.0.0.1]}}"
 	writeConfig(t, path, good)
@@ -207,8 +183,7 @@ func TestReload(t *testing.T) {
 	h := newModulesHandler(t, path, Options{EnableLifecycle: true, Logger: log.NewLogfmtLogger(&logged)})
 	post := func(status int) string {
 		t.Helper()
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/-/reload", http.NoBody))
+		w := request(t, h, http.MethodPost, "/-/reload")
 		if w.Code != status {
 			t.Errorf("status %d, body %s; want %d", w.Code, w.Body, status)
 		}
@@ -272,8 +247,7 @@ func TestReload_SwitchedOff(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			w := httptest.NewRecorder()
-			tc.h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), tc.method, "/-/reload", http.NoBody))
+			w := request(t, tc.h, tc.method, "/-/reload")
 			if w.Code != tc.status || !strings.Contains(w.Body.String(), tc.want) {
 				t.Errorf("status %d, body %s; want %d and %q", w.Code, w.Body, tc.status, tc.want)
 			}
@@ -290,7 +264,7 @@ func TestReload_SwitchedOff(t *testing.T) {
 // Requests, reloads and a changing module at the same time.
 func TestProbe_Concurrent(t *testing.T) {
 	t.Parallel()
-	agent, _ := fakeAgent(t, "")
+	agent, _ := fakeAgent(t)
 	path := filepath.Join(t.TempDir(), "c.yml")
 	writeConfig(t, path, "modules: {m: {targets: [127.0.0.1], timeout: 1s}}")
 	h := newModulesHandler(t, path, Options{})

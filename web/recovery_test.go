@@ -44,8 +44,7 @@ func pageWith(t *testing.T, answer http.HandlerFunc, secret func() string) http.
 
 func show(t *testing.T, page http.Handler, target string) string {
 	t.Helper()
-	w := httptest.NewRecorder()
-	page.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, target, http.NoBody))
+	w := get(t, page, target)
 	if w.Code != http.StatusOK {
 		t.Fatalf("status %d: %s", w.Code, w.Body)
 	}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
+	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/descriptors"
 )
@@ -26,14 +27,13 @@ import (
 // patience is how long a test waits for what must happen.
 const patience = time.Minute
 
-// serveTest runs the server of a handler and returns its address.
-func serveTest(t *testing.T, h http.Handler, logger log.Logger) string {
+// serveTest runs a server and returns its address.
+func serveTest(t *testing.T, server *http.Server) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := NewServer(h, logger)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	t.Cleanup(func() {
@@ -43,10 +43,16 @@ func serveTest(t *testing.T, h http.Handler, logger log.Logger) string {
 	return l.Addr().String()
 }
 
-// dial opens a connection that ends with the test, and on which nothing is waited for longer than patience.
 func dial(t *testing.T, address string) net.Conn {
 	t.Helper()
-	conn, err := net.Dial("tcp", address)
+	return dialFrom(t, "127.0.0.1", address)
+}
+
+// dialFrom opens a connection that ends with the test, and on which nothing is waited for longer than patience.
+func dialFrom(t *testing.T, from, to string) net.Conn {
+	t.Helper()
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	conn, err := dialer.DialContext(t.Context(), "tcp", to)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +81,7 @@ func exchange(t *testing.T, conn net.Conn, request string) (status int, body str
 
 func TestServer_RequestsTooLarge(t *testing.T) {
 	t.Parallel()
-	address := serveTest(t, newTestHandler(t, deadAgent, Options{}), log.NewNopLogger())
+	address := serveTest(t, NewServer(newTestHandler(t, deadAgent, Options{}), log.NewNopLogger()))
 	for _, tc := range []struct {
 		name, request string
 		status        int
@@ -110,7 +116,7 @@ func TestServer_ManyConnections(t *testing.T) { // Not parallel: it may take all
 		<-release
 		_, _ = io.WriteString(w, "served")
 	})
-	address := serveTest(t, mux, log.NewNopLogger())
+	address := serveTest(t, NewServer(mux, log.NewNopLogger()))
 	slow := make(chan string, 1)
 	first := dial(t, address)
 	go func() {
@@ -185,7 +191,7 @@ func TestServer_SlowClients(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				l := newPipeListener()
+				l := bufconn.Listen(1 << 10) // In memory, which a clock that is not real can time.
 				var wrote error
 				mux := http.NewServeMux()
 				mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "x") })
@@ -201,7 +207,10 @@ func TestServer_SlowClients(t *testing.T) {
 				server := NewServer(mux, log.NewNopLogger())
 				go func() { _ = server.Serve(l) }()
 				start := time.Now()
-				conn := l.dial()
+				conn, err := l.DialContext(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
 				var client sync.WaitGroup
 				client.Go(func() {
 					_, _ = io.WriteString(conn, tc.request)
@@ -232,39 +241,6 @@ func TestServer_SlowClients(t *testing.T) {
 	}
 }
 
-// pipeListener accepts connections in memory, which a clock that is not real can time.
-type pipeListener struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-}
-
-func newPipeListener() *pipeListener {
-	return &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
-}
-
-func (l *pipeListener) dial() net.Conn {
-	client, server := net.Pipe()
-	l.conns <- server
-	return client
-}
-
-func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case conn := <-l.conns:
-		return conn, nil
-	case <-l.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *pipeListener) Close() error {
-	l.once.Do(func() { close(l.done) })
-	return nil
-}
-
-func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
-
 // What clients do wrong is not in the log, so that nobody can fill it; what the exporter does wrong is.
 func TestServer_Log(t *testing.T) {
 	t.Parallel()
@@ -272,7 +248,7 @@ func TestServer_Log(t *testing.T) {
 	logger := level.NewFilter(log.NewLogfmtLogger(&logged), level.AllowInfo())
 	mux := http.NewServeMux()
 	mux.HandleFunc("/panic", func(http.ResponseWriter, *http.Request) { panic("at the disco") })
-	address := serveTest(t, mux, logger)
+	address := serveTest(t, NewServer(mux, logger))
 	exchange(t, dial(t, address), "GET / HTTP/1.1\r\n\r\n")
 	exchange(t, dial(t, address), "nonsense\r\n\r\n")
 	if got := logged.String(); got != "" {
