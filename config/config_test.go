@@ -35,13 +35,13 @@ func write(tb testing.TB, path, content string) {
 }
 
 // validFile loads a file that has nothing wrong with it.
-func validFile(tb testing.TB, path string) *ValidConfig {
+func validFile(tb testing.TB, path string) *File {
 	tb.Helper()
-	valid, err := load(path, nil)
+	f, err := Open(path, nil)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return valid
+	return f
 }
 
 func collectorNames() (names []string) {

@@ -18,24 +18,24 @@ const (
 	manySeries = 10_000
 	// deliveryTime is how long the end of the answer may take to be on its way, so that the collection holds up nothing.
 	deliveryTime = 100 * time.Millisecond
-	// ballastBytes is about what a scrape of 5,000 service instances allocates.
-	ballastBytes = 24 << 20
-	// minBallastLimit is from which memory limit on there is room for it.
-	minBallastLimit = 10 * ballastBytes
+	// reserveBytes is about what a scrape of 5,000 service instances allocates.
+	reserveBytes = 24 << 20
+	// minReserveLimit is from which memory limit on there is room for it.
+	minReserveLimit = 10 * reserveBytes
 )
 
-// ballast is memory that nobody writes to, so that the kernel gives none for it, but that counts as in use. Without
+// reserve is memory that nobody writes to, so that the kernel gives none for it, but that counts as in use. Without
 // it the heap, a few megabytes between large scrapes, would be collected again and again while each of them makes it
 // grow. Small clusters have none: it would only let their garbage pile up. Nor has an exporter whose memory is
-// limited (GOMEMLIMIT) to less than some ten times as much: ballast counts there, too, and would take the memory from
+// limited (GOMEMLIMIT) to less than some ten times as much: the reserve counts there, too, and would take the memory from
 // the scrapes.
-var ballast = sync.OnceValue(newBallast)
+var reserve = sync.OnceValue(newReserve)
 
-func newBallast() []byte {
-	if debug.SetMemoryLimit(-1) < minBallastLimit { // Asks, and changes nothing.
+func newReserve() []byte {
+	if debug.SetMemoryLimit(-1) < minReserveLimit { // Asks, and changes nothing.
 		return nil
 	}
-	return make([]byte, ballastBytes)
+	return make([]byte, reserveBytes)
 }
 
 // tidyUp collects the garbage of a large scrape when it is delivered and nobody waits. The next one then begins with
@@ -47,7 +47,7 @@ func tidyUp(families []*dto.MetricFamily) {
 		series += len(f.Metric)
 	}
 	if series >= manySeries {
-		ballast() // Before the collection: what that frees was written to.
+		reserve() // Before the collection: what that frees was written to.
 		time.AfterFunc(deliveryTime, runtime.GC)
 	}
 }

@@ -32,15 +32,15 @@ func TestTidyUp(t *testing.T) { // Not parallel: no other test may collect meanw
 	}
 }
 
-// Where memory is limited to little there is no ballast.
-func TestBallast(t *testing.T) { // Not parallel: the limit is that of the process.
-	before := debug.SetMemoryLimit(minBallastLimit - 1)
+// Where memory is limited to little there is no reserve.
+func TestReserve(t *testing.T) { // Not parallel: the limit is that of the process.
+	before := debug.SetMemoryLimit(minReserveLimit - 1)
 	defer debug.SetMemoryLimit(before)
-	if n := len(newBallast()); n != 0 {
-		t.Errorf("%d bytes of ballast under a limit of %d; want none", n, minBallastLimit-1)
+	if n := len(newReserve()); n != 0 {
+		t.Errorf("%d bytes of reserve under a limit of %d; want none", n, minReserveLimit-1)
 	}
-	debug.SetMemoryLimit(minBallastLimit)
-	if n := len(newBallast()); n != ballastBytes {
-		t.Errorf("%d bytes of ballast under a limit of %d; want %d", n, minBallastLimit, ballastBytes)
+	debug.SetMemoryLimit(minReserveLimit)
+	if n := len(newReserve()); n != reserveBytes {
+		t.Errorf("%d bytes of reserve under a limit of %d; want %d", n, minReserveLimit, reserveBytes)
 	}
 }
