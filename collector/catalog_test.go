@@ -18,6 +18,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // largeCatalog returns the catalog of consultest.CatalogAnswer, read through a client as a scrape does.
@@ -28,11 +29,7 @@ func largeCatalog(tb testing.TB, services, instances int) *cluster.Catalog {
 	f.answerWith("/v1/internal/ui/nodes", string(answer))
 	snap := f.exporter(nil, "catalog").cluster.Snapshot(tb.Context())
 	defer snap.Close()
-	catalog, err := snap.Catalog().Get(tb.Context())
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return catalog
+	return must.Get(snap.Catalog().Get(tb.Context()))(tb)
 }
 
 // settled returns an exporter of the catalog alone with other settings.
@@ -259,8 +256,6 @@ func BenchmarkTranslateCatalog(b *testing.B) {
 	c := newCatalogCollector(&definitions{settings: DefaultSettings()}).(*catalogCollector)
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := c.export(catalog, newFamilies()); err != nil {
-			b.Fatal(err)
-		}
+		must.Do(b, c.export(catalog, newFamilies()))
 	}
 }

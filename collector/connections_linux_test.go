@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/zervigo/consul_cluster_exporter/consul"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // The kernel lists a listener and a connection to it, of both address families, if the port is in the range.
@@ -20,15 +21,9 @@ func TestHostSockets(t *testing.T) {
 	for _, network := range []struct{ name, address string }{{"tcp4", "127.0.0.1:0"}, {"tcp6", "[::1]:0"}} {
 		t.Run(network.name, func(t *testing.T) {
 			t.Parallel()
-			listener, err := net.Listen(network.name, network.address)
-			if err != nil {
-				t.Fatal(err)
-			}
+			listener := must.Get(net.Listen(network.name, network.address))(t)
 			defer listener.Close()
-			conn, err := net.Dial(network.name, listener.Addr().String())
-			if err != nil {
-				t.Fatal(err)
-			}
+			conn := must.Get(net.Dial(network.name, listener.Addr().String()))(t)
 			defer conn.Close()
 			server := listener.Addr().(*net.TCPAddr)
 			port := uint16(server.Port)
@@ -36,10 +31,7 @@ func TestHostSockets(t *testing.T) {
 				first, last uint16
 				there       bool
 			}{{port, port, true}, {0, 65535, true}, {port + 1, 65535, false}, {1, port - 1, false}} {
-				sockets, err := hostSockets(r.first, r.last)
-				if err != nil {
-					t.Fatal(err)
-				}
+				sockets := must.Get(hostSockets(r.first, r.last))(t)
 				for _, state := range []uint64{socketListens, 1} {
 					there := slices.ContainsFunc(sockets, func(s socket) bool {
 						return s.addr.Equal(server.IP) && s.port == uint64(port) && s.state == state

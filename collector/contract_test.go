@@ -24,6 +24,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 var update = flag.Bool("update", false, "write the golden files instead of comparing them")
@@ -38,10 +39,7 @@ func gatherAll(tb testing.TB, e *Exporter) []*dto.MetricFamily {
 
 func gatherWithin(tb testing.TB, e *Exporter, timeout time.Duration) []*dto.MetricFamily {
 	tb.Helper()
-	names, err := e.Select(nil, nil)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	names := must.Get(e.Select(nil, nil))(tb)
 	ctx, cancel := context.WithTimeout(tb.Context(), timeout)
 	defer cancel()
 	return gather(ctx, tb, e, names)
@@ -50,10 +48,7 @@ func gatherWithin(tb testing.TB, e *Exporter, timeout time.Duration) []*dto.Metr
 // gather makes a scrape that every limit admits.
 func gather(ctx context.Context, tb testing.TB, e *Exporter, names []string) []*dto.MetricFamily {
 	tb.Helper()
-	result, err := e.Gather(ctx, Request{Names: names})
-	if err != nil {
-		tb.Fatal(err)
-	}
+	result := must.Get(e.Gather(ctx, Request{Names: names}))(tb)
 	return result.Families
 }
 
@@ -106,14 +101,9 @@ func golden(t *testing.T, f *fakeConsul, name string, all []*dto.MetricFamily) {
 	got = sortSeries(got)
 	path := filepath.Join("testdata", name+".prom")
 	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, os.WriteFile(path, []byte(got), 0o644))
 	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	want := must.Get(os.ReadFile(path))(t)
 	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
 		t.Errorf("metrics differ from %s (-want +got); if that is right, run: make golden\n%s", path, diff)
 	}
@@ -185,10 +175,7 @@ func TestLint(t *testing.T) {
 		}
 		families = append(families, &dto.MetricFamily{Name: &f.Name, Help: &f.Help, Type: &kind, Metric: []*dto.Metric{series}})
 	}
-	problems, err := promlint.NewWithMetricFamilies(families).Lint()
-	if err != nil {
-		t.Fatal(err)
-	}
+	problems := must.Get(promlint.NewWithMetricFamilies(families).Lint())(t)
 	for _, p := range problems {
 		// A gauge by its nature, and a name that dashboards know: members in a state, not observations of a histogram.
 		if p.Metric == "consul_serf_member_count" {

@@ -27,6 +27,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/consul"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // fakeConsul is a cluster of three servers for what a real one does not do on demand: its agent's HTTP API, and each
@@ -132,15 +133,10 @@ func startFakeAgent(tb testing.TB, servers []*fakeServer) *fakeConsul {
 
 func startFakeServer(tb testing.TB, name string) *fakeServer {
 	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
+	l := must.Get(net.Listen("tcp", "127.0.0.1:0"))(tb)
 	s := &fakeServer{name: name, address: l.Addr().String(), status: &fakeStatus{lastIndex: 20}}
 	server := rpc.NewServer()
-	if err := server.RegisterName("Status", s.status); err != nil {
-		tb.Fatal(err)
-	}
+	must.Do(tb, server.RegisterName("Status", s.status))
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {
@@ -342,10 +338,7 @@ func (f *fakeConsul) exporter(logger log.Logger, enabled ...string) *Exporter {
 // exporterWith returns one with other options.
 func (f *fakeConsul) exporterWith(change func(*cluster.Options, *Options), enabled ...string) *Exporter {
 	f.t.Helper()
-	address, err := consul.ParseAddress(f.api.URL)
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	address := must.Get(consul.ParseAddress(f.api.URL))(f.t)
 	if len(enabled) == 0 { // All that there are, whether on by default or not.
 		for _, r := range registry {
 			enabled = append(enabled, r.name)
@@ -363,11 +356,7 @@ func (f *fakeConsul) exporterWith(change func(*cluster.Options, *Options), enabl
 	change(&clusterOpts, &opts)
 	opts.Cluster = cluster.New(clusterOpts)
 	f.t.Cleanup(opts.Cluster.Close)
-	e, err := NewExporter(opts)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	return e
+	return must.Get(NewExporter(opts))(f.t)
 }
 
 var errShutdown = errors.New("raft is already shutdown")

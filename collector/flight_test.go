@@ -14,6 +14,8 @@ import (
 
 	"github.com/go-kit/log"
 	dto "github.com/prometheus/client_model/go"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // holdNodes holds back the answer about the nodes of the catalog until release is closed, and says when there is a
@@ -248,10 +250,7 @@ func TestGather_Admit(t *testing.T) {
 		}
 		close(release)
 	}()
-	second, err := scrape(refuse)
-	if err != nil {
-		t.Fatal(err)
-	}
+	second := must.Get(scrape(refuse))(t)
 	<-released
 	if scraping.Wait(); second != first {
 		t.Error("two requests that share a scrape have different results")

@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/go-msgpack/v2/codec"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // A cluster of a hundred servers, of which every tenth accepts connections and answers nothing.
@@ -50,11 +51,7 @@ func portOf(tb testing.TB, address string) int {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	n, err := strconv.Atoi(port)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return n
+	return must.Get(strconv.Atoi(port))(tb)
 }
 
 // listenSilently accepts as the kernel does for a process that hangs. On UDP it takes datagrams and answers none.
@@ -72,10 +69,7 @@ func listenSilently(tb testing.TB) (address string) {
 func listenBoth(tb testing.TB) (net.Listener, net.PacketConn) {
 	tb.Helper()
 	for range 50 {
-		tcp, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			tb.Fatal(err)
-		}
+		tcp := must.Get(net.Listen("tcp", "127.0.0.1:0"))(tb)
 		udp, err := net.ListenPacket("udp", tcp.Addr().String())
 		if err == nil {
 			return tcp, udp
@@ -195,10 +189,7 @@ func TestHundredServers(t *testing.T) {
 func BenchmarkHundredServers(b *testing.B) {
 	f := startMany(b)
 	e := manyExporter(b, f, time.Second)
-	names, err := e.Select(nil, nil)
-	if err != nil {
-		b.Fatal(err)
-	}
+	names := must.Get(e.Select(nil, nil))(b)
 	b.ReportAllocs()
 	for b.Loop() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

@@ -22,26 +22,19 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/collector"
 	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 func write(tb testing.TB, path, content string) {
 	tb.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		tb.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		tb.Fatal(err)
-	}
+	must.Do(tb, os.MkdirAll(filepath.Dir(path), 0o700))
+	must.Do(tb, os.WriteFile(path, []byte(content), 0o600))
 }
 
 // validFile loads a file that has nothing wrong with it.
 func validFile(tb testing.TB, path string) *File {
 	tb.Helper()
-	f, err := Open(path, nil)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return f
+	return must.Get(Open(path, nil))(tb)
 }
 
 func collectorNames() (names []string) {
@@ -73,10 +66,7 @@ func TestBadFiles(t *testing.T) {
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".bad.yml"), func(t *testing.T) {
 			t.Parallel()
-			content, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
+			content := must.Get(os.ReadFile(file))(t)
 			want := ""
 			for line := range strings.Lines(string(content)) {
 				comment, ok := strings.CutPrefix(line, "# ")
@@ -131,19 +121,13 @@ const exampleFile = "../docs/config.example.yml"
 // exampleFolder has the example and the files that it names.
 func exampleFolder(t *testing.T) (path string) {
 	t.Helper()
-	content, err := os.ReadFile(exampleFile)
-	if err != nil {
-		t.Fatal(err)
-	}
+	content := must.Get(os.ReadFile(exampleFile))(t)
 	certs := consultest.Start(t, consultest.Options{Servers: 1, TLS: true})
 	folder := t.TempDir()
 	path = filepath.Join(folder, "config.yml")
 	write(t, path, string(content))
 	for name, from := range map[string]string{"ca.pem": certs.CACert, "client.pem": certs.ClientCert, "client.key": certs.ClientKey} {
-		pem, err := os.ReadFile(from)
-		if err != nil {
-			t.Fatal(err)
-		}
+		pem := must.Get(os.ReadFile(from))(t)
 		write(t, filepath.Join(folder, "production", name), string(pem))
 	}
 	write(t, filepath.Join(folder, "production", "token"), "the-token\n")
@@ -159,10 +143,7 @@ func TestExample(t *testing.T) {
 		t.Errorf("modules differ (-want +got):\n%s", diff)
 	}
 	production, _ := valid.Module("production")
-	target, err := production.Target("Consul.Example")
-	if err != nil {
-		t.Fatal(err)
-	}
+	target := must.Get(production.Target("Consul.Example"))(t)
 	opts := target.Options()
 	if got := opts.Client.Address; got != (consul.Address{Scheme: "https", Host: "consul.example:8501"}) {
 		t.Errorf("got address %v", got)
@@ -215,14 +196,9 @@ func TestOptions(t *testing.T) {
 // The example is the documentation: it has every key, each says its default, and what it says is true.
 func TestExampleIsComplete(t *testing.T) {
 	t.Parallel()
-	content, err := os.ReadFile(exampleFile)
-	if err != nil {
-		t.Fatal(err)
-	}
+	content := must.Get(os.ReadFile(exampleFile))(t)
 	var doc struct{ Modules map[string]yaml.Node }
-	if err := yaml.Unmarshal(content, &doc); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, yaml.Unmarshal(content, &doc))
 	comments := make(map[string]string)
 	readComments(doc.Modules["production"], "", "", comments)
 	for _, o := range new(Module).Options() {
@@ -341,10 +317,7 @@ func TestReload(t *testing.T) {
 	write(t, password, "one")
 	const unchanged = "  same: {targets: [a.example], basic_auth: {username: u, password_file: password}}\n"
 	write(t, path, "modules:\n"+unchanged+"  other: {targets: [a.example]}\n")
-	f, err := Open(path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := must.Get(Open(path, nil))(t)
 	module := func(name string) *ValidModule {
 		m, _ := f.Module(name)
 		return m
@@ -361,9 +334,7 @@ func TestReload(t *testing.T) {
 	same, other := module("same"), module("other")
 
 	write(t, path, "modules:\n"+unchanged+"  other: {targets: [b.example]}\n  new: {targets: [c.example]}\n")
-	if err := f.Reload(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, f.Reload())
 	second := expectStatus(true, first)
 	if module("same") != same || module("other") == other || module("new") == nil {
 		t.Error("want the unchanged module to stay the same one, the changed one to be another, and the new one to be there")
@@ -385,9 +356,7 @@ func TestReload(t *testing.T) {
 
 	write(t, password, "two")
 	write(t, path, "modules:\n"+unchanged)
-	if err := f.Reload(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, f.Reload())
 	expectStatus(true, second)
 	if module("same") == same || module("other") != nil {
 		t.Error("want a module whose password has changed to be another one, and the removed one to be gone")

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/zervigo/consul_cluster_exporter/consul"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
@@ -91,10 +92,7 @@ func TestTarget_Address(t *testing.T) {
 	t.Parallel()
 	m := DefaultModule()
 	m.Targets, m.Scheme = []string{"a.example"}, "https"
-	target, err := validModule(t, m).Target("a.example")
-	if err != nil {
-		t.Fatal(err)
-	}
+	target := must.Get(validModule(t, m).Target("a.example"))(t)
 	if got, want := target.Options().Client.Address, (consul.Address{Scheme: "https", Host: "a.example:8501"}); got != want {
 		t.Errorf("got %v, want %v", got, want)
 	}
@@ -106,10 +104,7 @@ func TestTarget_Options(t *testing.T) {
 	m := DefaultModule()
 	m.Targets = []string{"127.0.0.1:8500", "[fd00::/8]"}
 	valid := validModule(t, m)
-	target, err := valid.Target("127.0.0.1")
-	if err != nil {
-		t.Fatal(err)
-	}
+	target := must.Get(valid.Target("127.0.0.1"))(t)
 	allowed := target.Options().Ports.Allowed
 	for host, want := range map[string]bool{
 		"127.0.0.1": true, "127.0.0.2": false, "fd00::1": true, "fe80::1%lo": false, "localhost": false, "": false,
@@ -125,26 +120,17 @@ func TestTarget_Options(t *testing.T) {
 
 func TestFence(t *testing.T) {
 	t.Parallel()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	listener := must.Get(net.Listen("tcp", "127.0.0.1:0"))(t)
 	defer listener.Close()
 	list := func(entry string) allowList {
-		a, err := parseAllowed(entry)
-		if err != nil {
-			t.Fatal(err)
-		}
+		a := must.Get(parseAllowed(entry))(t)
 		return allowList{a}
 	}
 	address := listener.Addr().String()
 	if _, err := fence(list("127.0.0.2"))(t.Context(), "tcp", address); !errors.Is(err, probe.ErrNotAllowed) {
 		t.Errorf("got error %v, want %v", err, probe.ErrNotAllowed)
 	}
-	conn, err := fence(list("127.0.0.1"))(t.Context(), "tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := must.Get(fence(list("127.0.0.1"))(t.Context(), "tcp", address))(t)
 	conn.Close()
 }
 

@@ -15,6 +15,8 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // testCA is a certificate authority for one test.
@@ -36,10 +38,7 @@ type leaf struct {
 // certificate, unless distinct names are given.
 func authority(t *testing.T, name ...string) *testCA {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := must.Get(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t)
 	subject := "probe test"
 	if len(name) > 0 {
 		subject = name[0]
@@ -49,14 +48,8 @@ func authority(t *testing.T, name ...string) *testCA {
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
+	der := must.Get(x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key))(t)
+	cert := must.Get(x509.ParseCertificate(der))(t)
 	ca := &testCA{cert: cert, key: key, pool: x509.NewCertPool()}
 	ca.pool.AddCert(cert)
 	return ca
@@ -65,10 +58,7 @@ func authority(t *testing.T, name ...string) *testCA {
 // issue makes a certificate for servers and clients.
 func (ca *testCA) issue(t *testing.T, l leaf) tls.Certificate {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := must.Get(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t)
 	if l.expires == 0 {
 		l.expires = time.Hour
 	}
@@ -79,10 +69,7 @@ func (ca *testCA) issue(t *testing.T, l leaf) tls.Certificate {
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, ca.cert, &key.PublicKey, ca.key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	der := must.Get(x509.CreateCertificate(rand.Reader, template, ca.cert, &key.PublicKey, ca.key))(t)
 	cert := tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 	if l.withCA {
 		cert.Certificate = append(cert.Certificate, ca.cert.Raw)
@@ -92,11 +79,7 @@ func (ca *testCA) issue(t *testing.T, l leaf) tls.Certificate {
 
 func parse(t *testing.T, cert tls.Certificate) *x509.Certificate {
 	t.Helper()
-	parsed, err := x509.ParseCertificate(cert.Certificate[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return parsed
+	return must.Get(x509.ParseCertificate(cert.Certificate[0]))(t)
 }
 
 func refuse([][]byte, [][]*x509.Certificate) error { return errors.New("no") }

@@ -18,6 +18,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
@@ -164,16 +165,10 @@ func ownNoise(line consultest.LogLine) bool {
 // members returns the member list as one agent has it.
 func members(t *testing.T, a *consultest.Agent, wan bool) string {
 	t.Helper()
-	list, err := a.Client().Agent().Members(wan)
-	if err != nil {
-		t.Fatal(err)
-	}
+	list := must.Get(a.Client().Agent().Members(wan))(t)
 	// Memberlist shuffles its list now and then.
 	slices.SortFunc(list, func(a, b *api.AgentMember) int { return strings.Compare(a.Name, b.Name) })
-	b, err := json.MarshalIndent(list, "", " ")
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must.Get(json.MarshalIndent(list, "", " "))(t)
 	return string(b)
 }
 
@@ -199,9 +194,7 @@ func TestPlainCluster(t *testing.T) {
 		Config:  map[string]any{"performance": map[string]any{"raft_multiplier": 5}}, // An election, which a busy machine would make, is no quiet affair.
 	})
 	p := newProber(t)
-	if err := cluster.WaitMembers(t.Context(), 3); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, cluster.WaitMembers(t.Context(), 3))
 	poll(t, "the servers know each other between datacenters", func() bool {
 		return strings.Count(members(t, cluster.Servers[0], true), `"Name"`) == 3
 	})
@@ -231,10 +224,7 @@ func TestPlainCluster(t *testing.T) {
 	gone(t, cluster.Servers[0], consultest.PortHTTP, consultest.PortGRPC, consultest.PortDNS)
 
 	// A follower hangs, so that the others stay a cluster.
-	leader, err := cluster.WaitLeader(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	leader := must.Get(cluster.WaitLeader(t.Context()))(t)
 	follower := cluster.Servers[0]
 	if follower == leader {
 		follower = cluster.Servers[1]
@@ -433,9 +423,7 @@ func hang(t *testing.T, p *probe.Prober, server *consultest.Agent, secure bool, 
 	t.Helper()
 	const timeout = 500 * time.Millisecond
 	check := quiet(t, []*consultest.Agent{server})
-	if err := server.Stop(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, server.Stop())
 	for range 4 {
 		type named struct {
 			pt  port
@@ -469,9 +457,7 @@ func hang(t *testing.T, p *probe.Prober, server *consultest.Agent, secure bool, 
 			t.Errorf("no connection waits for port %s", number)
 		}
 	}
-	if err := server.Continue(); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, server.Continue())
 	for _, pt := range ports(secure) {
 		if res := pt.within(t, patience, p, server.Addr, h); !res.Up && !res.Skipped {
 			t.Errorf("%s, awake: got reason %q, error %v", pt.String(), res.Reason, res.Err)
@@ -516,10 +502,7 @@ func poll(t *testing.T, what string, ok func() bool) {
 // certExpiry reads the expiry of a server's certificate in its own way.
 func certExpiry(t *testing.T, address string, config *tls.Config) time.Time {
 	t.Helper()
-	conn, err := tls.Dial("tcp", address, config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := must.Get(tls.Dial("tcp", address, config))(t)
 	defer conn.Close()
 	return conn.ConnectionState().PeerCertificates[0].NotAfter
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // fuzzKey and fuzzLabel are those of the encrypted side of the fuzz targets.
@@ -95,10 +97,7 @@ func FuzzDecrypt(f *testing.F) {
 			t.Errorf("got %d bytes out of %d", len(plain), len(b))
 		}
 		_, _ = unpad(b)
-		sealed, err := w.encrypt(nil, b, additional)
-		if err != nil {
-			t.Fatal(err)
-		}
+		sealed := must.Get(w.encrypt(nil, b, additional))(t)
 		if plain, err := w.decrypt(sealed, additional); err != nil || !bytes.Equal(plain, b) {
 			t.Errorf("got %x back, error %v; want %x", plain, err, b)
 		}

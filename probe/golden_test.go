@@ -26,6 +26,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // captureSource is where the captured probes come from. A server that knows a member with this name (a name that looks
@@ -43,10 +44,7 @@ func goldenFile(name string) string { return filepath.Join("testdata", name+".he
 
 func readExchange(tb testing.TB, name string) golden {
 	tb.Helper()
-	text, err := os.ReadFile(goldenFile(name))
-	if err != nil {
-		tb.Fatal(err)
-	}
+	text := must.Get(os.ReadFile(goldenFile(name)))(tb)
 	var g golden
 	for line := range strings.Lines(string(text)) {
 		b, err := hex.DecodeString(strings.TrimSpace(line[1:]))
@@ -228,9 +226,7 @@ func capture(t *testing.T, cluster *consultest.Cluster, all []captured) {
 			}
 			<-tick.C // Until what there is to gossip has been sent.
 		}
-		if err := wiretap.g.write(c.name); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, wiretap.g.write(c.name))
 	}
 }
 
@@ -300,11 +296,7 @@ func goldenWire(tb testing.TB, name string) *serfWire {
 	if strings.HasSuffix(name, "encrypted") {
 		target = SerfTarget{Encrypted: true, Keys: [][]byte{goldenKey}}
 	}
-	wire, err := newSerfWire(target)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return wire
+	return must.Get(newSerfWire(target))(tb)
 }
 
 // pingNumber returns the number in a captured ping, which must be just what is encoded today.
@@ -340,16 +332,11 @@ func TestGoldenDNS(t *testing.T) {
 			g := readExchange(t, name)
 			if name == "dns_tcp" {
 				g.request = g.request[2:]
-				answer, err := readDNSStream(bytes.NewReader(g.answer))
-				if err != nil {
-					t.Fatal(err)
-				}
+				answer := must.Get(readDNSStream(bytes.NewReader(g.answer)))(t)
 				g.answer = answer
 			}
 			query := new(dns.Msg)
-			if err := query.Unpack(g.request); err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, query.Unpack(g.request))
 			wanted, _, err := dnsQuery("")
 			if err != nil {
 				t.Fatal(err)

@@ -31,6 +31,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
@@ -48,12 +49,14 @@ var tcpProtocols = []struct {
 	{"rpc", "rpc", how{}, "\x84\xa5Error\xa0\xa3Seq\x00\xadServiceMeth", probe.ReasonLimit},
 	{"serf", "serf tcp", how{}, "\x02\x82\xa5SeqNo", probe.ReasonReset},
 	{
-		"serf encrypted", "serf tcp", how{serf: probe.SerfTarget{Encrypted: true, Keys: [][]byte{gossipKey}}},
+		"serf encrypted", "serf tcp",
+		how{serf: probe.SerfTarget{Encrypted: true, Keys: [][]byte{gossipKey}}},
 		"\x0a\x00\x00\x00\x40\x01123456789012", probe.ReasonReset,
 	},
 	{"http", "http", how{}, "HTTP/1.1 200 OK\r\nContent-Length: 18\r\n\r\n\"127.0.0", probe.ReasonReset},
 	{
-		"grpc", "grpc", how{},
+		"grpc", "grpc",
+		how{},
 		"\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x30\x01\x04\x00\x00\x00\x01\x88", probe.ReasonReset,
 	},
 	{"dns", "dns tcp", how{}, "\x00\x40\x12\x34\x80\x00", probe.ReasonReset},
@@ -63,10 +66,7 @@ var tcpProtocols = []struct {
 // test ends.
 func listen(t *testing.T, serve func(conn *net.TCPConn, done <-chan struct{})) (address string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := must.Get(net.Listen("tcp", "127.0.0.1:0"))(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -342,10 +342,7 @@ func TestHostileGRPCAnswers(t *testing.T) {
 // that returns.
 func datagrams(t *testing.T, answer func(request []byte, number int) [][]byte) (address string, received *atomic.Int64) {
 	t.Helper()
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := must.Get(net.ListenPacket("udp", "127.0.0.1:0"))(t)
 	received = new(atomic.Int64)
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -458,10 +455,7 @@ func TestDatagrams(t *testing.T) {
 		}
 		t.Run(proto.name+"/nobody listens", func(t *testing.T) {
 			t.Parallel()
-			conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
+			conn := must.Get(net.ListenPacket("udp", "127.0.0.1:0"))(t)
 			address := conn.LocalAddr().String()
 			conn.Close()
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -603,10 +597,7 @@ func TestGRPCStatuses(t *testing.T) {
 
 func wantGRPC(t *testing.T, server *grpc.Server, want probe.Reason) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := must.Get(net.Listen("tcp", "127.0.0.1:0"))(t)
 	served := make(chan struct{})
 	go func() {
 		defer close(served)

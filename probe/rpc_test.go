@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 var update = flag.Bool("update", false, "capture the golden files anew from a real Consul")
@@ -45,35 +46,21 @@ func (r *recorder) Write(b []byte) (int, error) {
 func captureRPC(t *testing.T) {
 	t.Helper()
 	c := consultest.Start(t, consultest.Options{Servers: 1})
-	conn, err := net.Dial("tcp", net.JoinHostPort(c.Servers[0].Addr, "8300"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := must.Get(net.Dial("tcp", net.JoinHostPort(c.Servers[0].Addr, "8300")))(t)
 	defer conn.Close()
 	rec := &recorder{ReadWriter: conn}
 	var view RaftView
-	if err := askRaft(rec, &view); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, askRaft(rec, &view))
 	// The address differs with each cluster; one of the same length keeps the bytes valid.
 	placeholder := "127.0.0.1" + strings.Repeat("0", len(view.Leader)-len("127.0.0.1:8300")) + ":8300"
 	answer := bytes.ReplaceAll(rec.got.Bytes(), []byte(view.Leader), []byte(placeholder))
-	if err := os.WriteFile(goldenRPC, []byte(hex.EncodeToString(answer)+"\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.WriteFile(goldenRPC, []byte(hex.EncodeToString(answer)+"\n"), 0o644))
 }
 
 func readGolden(tb testing.TB, path string) []byte {
 	tb.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	b, err := hex.DecodeString(strings.TrimSpace(string(text)))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return b
+	text := must.Get(os.ReadFile(path))(tb)
+	return must.Get(hex.DecodeString(strings.TrimSpace(string(text))))(tb)
 }
 
 // fakeConn reads from one place and writes to another.
@@ -90,9 +77,7 @@ func TestAskRaft_Golden(t *testing.T) {
 	var sent bytes.Buffer
 	var view RaftView
 	// One byte at a time: the answer may come in any pieces.
-	if err := askRaft(fakeConn{&oneByte{r: bytes.NewReader(answer)}, &sent}, &view); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, askRaft(fakeConn{&oneByte{r: bytes.NewReader(answer)}, &sent}, &view))
 	if got := sent.Bytes()[0]; got != rpcConsul {
 		t.Errorf("first byte is %#x; want %#x", got, rpcConsul)
 	}

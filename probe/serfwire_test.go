@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // The helpers below write what memberlist would, for the forms that Consul does not send on demand.
@@ -49,20 +51,12 @@ func crcMessage(msg []byte) []byte {
 
 func mustWire(tb testing.TB, target SerfTarget) *serfWire {
 	tb.Helper()
-	w, err := newSerfWire(target)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return w
+	return must.Get(newSerfWire(target))(tb)
 }
 
 func mustPacket(tb testing.TB, w *serfWire, msg []byte) []byte {
 	tb.Helper()
-	b, err := w.encodePacket(msg)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return b
+	return must.Get(w.encodePacket(msg))(tb)
 }
 
 func TestDecodeSerfPacket(t *testing.T) {
@@ -166,10 +160,7 @@ func TestDecodeSerfStream(t *testing.T) {
 	ack := ackMessage(7)
 	// An answer has no label in front.
 	stream := func(w *serfWire, msg []byte) []byte {
-		b, err := w.encodeStream(msg)
-		if err != nil {
-			t.Fatal(err)
-		}
+		b := must.Get(w.encodeStream(msg))(t)
 		return b[len(w.labelHeader()):]
 	}
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
@@ -19,10 +20,7 @@ func probeRPC(t *testing.T, p *probe.Prober, address string, timeout time.Durati
 
 func TestRPC_NoConnection(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := must.Get(net.Listen("tcp", "127.0.0.1:0"))(t)
 	closed := l.Addr().String()
 	l.Close()
 	for address, want := range map[string]probe.Reason{

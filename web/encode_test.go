@@ -14,6 +14,8 @@ import (
 	"github.com/klauspost/compress/gzip"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // manyFamilies returns families of these numbers of series. The help of each has lines that look like series and
@@ -46,18 +48,12 @@ func TestEncode(t *testing.T) {
 		var want, got bytes.Buffer
 		encoder := expfmt.NewEncoder(&want, format)
 		for _, f := range families {
-			if err := encoder.Encode(f); err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, encoder.Encode(f))
 		}
 		if closer, ok := encoder.(expfmt.Closer); ok {
-			if err := closer.Close(); err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, closer.Close())
 		}
-		if err := encode(&got, format, families); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, encode(&got, format, families))
 		if !bytes.Equal(got.Bytes(), want.Bytes()) {
 			t.Errorf("%s: %d bytes, other than the %d of one encoder", format, got.Len(), want.Len())
 		}
@@ -107,13 +103,8 @@ func BenchmarkEncode(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				w, err := gzip.NewWriterLevel(io.Discard, gzip.BestSpeed)
-				if err != nil {
-					b.Fatal(err)
-				}
-				if err := encode(w, format, families); err != nil {
-					b.Fatal(err)
-				}
+				w := must.Get(gzip.NewWriterLevel(io.Discard, gzip.BestSpeed))(b)
+				must.Do(b, encode(w, format, families))
 			}
 		})
 	}

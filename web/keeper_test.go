@@ -15,6 +15,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/collector"
 	"github.com/zervigo/consul_cluster_exporter/config"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // bench is a keeper of exporters that do nothing, for the targets a1, a2 and so on.
@@ -57,19 +58,12 @@ func (b *bench) open(name string, target config.Target) (*collector.Exporter, fu
 
 func (b *bench) get(name, host string) *kept {
 	b.t.Helper()
-	e, err := b.tryGet(name, host)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return e
+	return must.Get(b.tryGet(name, host))(b.t)
 }
 
 func (b *bench) tryGet(name, host string) (*kept, error) {
 	b.t.Helper()
-	target, err := b.module.Target(host)
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	target := must.Get(b.module.Target(host))(b.t)
 	return b.acquire(name, b.module, target)
 }
 

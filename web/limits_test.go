@@ -13,6 +13,7 @@ import (
 	"github.com/go-kit/log"
 
 	"github.com/zervigo/consul_cluster_exporter/collector"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // Beyond --web.max-requests a scrape gets 503 and a reason, on /metrics and /probe together. What costs Consul
@@ -59,11 +60,7 @@ func TestLimits_Turns(t *testing.T) {
 	here, there := new(collector.Exporter), new(collector.Exporter)
 	admit := func(client string, of *collector.Exporter, name string) (release func()) {
 		t.Helper()
-		release, err := l.admit(client, of, []string{name})(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return release
+		return must.Get(l.admit(client, of, []string{name})(t.Context()))(t)
 	}
 	late, cancel := context.WithCancel(t.Context())
 	cancel()

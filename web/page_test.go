@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // A page arrives whole, compressed or not as the client wants it, with its length; and without a body for HEAD.
@@ -35,15 +37,9 @@ func TestPage(t *testing.T) {
 	defer client.CloseIdleConnections()
 	for _, method := range []string{http.MethodGet, http.MethodHead} {
 		for accepts, encoding := range map[string]string{"": "", "gzip": "gzip", "br": ""} {
-			req, err := http.NewRequestWithContext(t.Context(), method, server.URL, http.NoBody)
-			if err != nil {
-				t.Fatal(err)
-			}
+			req := must.Get(http.NewRequestWithContext(t.Context(), method, server.URL, http.NoBody))(t)
 			req.Header.Set("Accept-Encoding", accepts)
-			resp, err := client.RoundTrip(req)
-			if err != nil {
-				t.Fatal(err)
-			}
+			resp := must.Get(client.RoundTrip(req))(t)
 			h := resp.Header
 			if h.Get("Content-Encoding") != encoding || h.Get("Content-Type") != "text/x" || h.Get("Vary") != "Accept-Encoding" {
 				t.Errorf("%s %q: header %v", method, accepts, h)
@@ -55,10 +51,7 @@ func TestPage(t *testing.T) {
 			if h.Get("Content-Length") != strconv.FormatInt(size, 10) {
 				t.Errorf("%s %q: length %s; want %d", method, accepts, h.Get("Content-Length"), size)
 			}
-			body, err := io.ReadAll(decompressed(t, resp, method))
-			if err != nil {
-				t.Fatal(err)
-			}
+			body := must.Get(io.ReadAll(decompressed(t, resp, method)))(t)
 			want := strings.Repeat(text, 10_000)
 			if method == http.MethodHead {
 				want = ""
@@ -76,11 +69,7 @@ func decompressed(t *testing.T, resp *http.Response, method string) io.Reader {
 	if resp.Header.Get("Content-Encoding") != "gzip" || method == http.MethodHead {
 		return resp.Body
 	}
-	r, err := gzip.NewReader(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
+	return must.Get(gzip.NewReader(resp.Body))(t)
 }
 
 // A page that cannot be finished has what was written before.

@@ -21,24 +21,20 @@ import (
 	"github.com/go-kit/log"
 
 	"github.com/zervigo/consul_cluster_exporter/config"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // writeConfig writes a configuration file and returns its path.
 func writeConfig(tb testing.TB, path, content string) string {
 	tb.Helper()
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		tb.Fatal(err)
-	}
+	must.Do(tb, os.WriteFile(path, []byte(content), 0o600))
 	return path
 }
 
 // newModulesHandler serves an exporter with a configuration file.
 func newModulesHandler(tb testing.TB, path string, opts Options) *Handler {
 	tb.Helper()
-	file, err := config.Open(path, nil)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	file := must.Get(config.Open(path, nil))(tb)
 	opts.Modules = file
 	h := newTestHandler(tb, deadAgent, opts).(*Handler)
 	tb.Cleanup(h.Close)
@@ -54,9 +50,7 @@ func TestProbe_Refused(t *testing.T) {
 		"modules: {m: {token_file: token, collectors: [raft], targets: [127.0.0.9, 127.0.0.0/8:1, allowed.invalid]}}")
 	h := newModulesHandler(t, path, Options{})
 	// A token that is read again would be told to be gone.
-	if err := os.Remove(filepath.Join(folder, "token")); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.Remove(filepath.Join(folder, "token")))
 	without := newTestHandler(t, deadAgent, Options{})
 	for _, tc := range []struct {
 		name   string
@@ -156,10 +150,7 @@ func TestProbe(t *testing.T) {
 // The time that Prometheus grants holds, also for an agent that accepts and never answers.
 func TestProbe_Timeout(t *testing.T) {
 	t.Parallel()
-	silent, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	silent := must.Get(net.Listen("tcp", "127.0.0.1:0"))(t)
 	defer silent.Close()
 	path := writeConfig(t, filepath.Join(t.TempDir(), "c.yml"), "modules: {m: {timeout: 1m, targets: [127.0.0.1]}}")
 	h := newModulesHandler(t, path, Options{TimeoutOffset: 100 * time.Millisecond})
@@ -283,9 +274,7 @@ func TestProbe_Concurrent(t *testing.T) {
 	for i := range 20 {
 		// Whole files only: the writing of one is not atomic.
 		next := writeConfig(t, path+".next", fmt.Sprintf("modules: {m: {targets: [127.0.0.1], timeout: %ds}}", 2+i))
-		if err := os.Rename(next, path); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, os.Rename(next, path))
 		if err := h.Reload(); err != nil || ctx.Err() != nil {
 			t.Fatal(err, ctx.Err())
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/go-kit/log"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/status"
 )
 
@@ -73,9 +74,7 @@ func TestRecovery_Shown(t *testing.T) {
 		t.Errorf("the page has a script, the secret, or not one bad result:\n%s", html)
 	}
 	var document struct{ Recovery recovery }
-	if err := json.Unmarshal([]byte(show(t, page, "/?format=json")), &document); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, json.Unmarshal([]byte(show(t, page, "/?format=json")), &document))
 	if r := document.Recovery; len(r.Records) != 2 || r.Records[0].What != "Run /bin/hook" || !r.Records[1].DryRun || r.Error != "" {
 		t.Errorf("as JSON it is %+v", document.Recovery)
 	}

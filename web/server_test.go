@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/descriptors"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // patience is how long a test waits for what must happen.
@@ -30,10 +31,7 @@ const patience = time.Minute
 // serveTest runs a server and returns its address.
 func serveTest(t *testing.T, server *http.Server) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := must.Get(net.Listen("tcp", "127.0.0.1:0"))(t)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	t.Cleanup(func() {
@@ -52,14 +50,9 @@ func dial(t *testing.T, address string) net.Conn {
 func dialFrom(t *testing.T, from, to string) net.Conn {
 	t.Helper()
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
-	conn, err := dialer.DialContext(t.Context(), "tcp", to)
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := must.Get(dialer.DialContext(t.Context(), "tcp", to))(t)
 	t.Cleanup(func() { conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, conn.SetDeadline(time.Now().Add(patience)))
 	return conn
 }
 
@@ -67,15 +60,9 @@ func dialFrom(t *testing.T, from, to string) net.Conn {
 func exchange(t *testing.T, conn net.Conn, request string) (status int, body string) {
 	t.Helper()
 	go func() { _, _ = io.WriteString(conn, request) }() // The server may answer before it has read all of it.
-	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	resp := must.Get(http.ReadResponse(bufio.NewReader(conn), nil))(t)
 	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must.Get(io.ReadAll(resp.Body))(t)
 	return resp.StatusCode, string(b)
 }
 
@@ -207,10 +194,7 @@ func TestServer_SlowClients(t *testing.T) {
 				server := NewServer(mux, log.NewNopLogger())
 				go func() { _ = server.Serve(l) }()
 				start := time.Now()
-				conn, err := l.DialContext(t.Context())
-				if err != nil {
-					t.Fatal(err)
-				}
+				conn := must.Get(l.DialContext(t.Context()))(t)
 				var client sync.WaitGroup
 				client.Go(func() {
 					_, _ = io.WriteString(conn, tc.request)

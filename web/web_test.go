@@ -4,6 +4,7 @@
 package web
 
 import (
+	"cmp"
 	"compress/gzip"
 	"context"
 	"io"
@@ -19,6 +20,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/collector"
 	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // newTestHandler serves an exporter whose agent is at the address.
@@ -29,27 +31,16 @@ func newTestHandler(tb testing.TB, agent string, opts Options) http.Handler {
 
 func newPortsHandler(tb testing.TB, agent string, opts Options, ports cluster.PortOptions, enabled ...string) http.Handler {
 	tb.Helper()
-	address, err := consul.ParseAddress(agent)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	address := must.Get(consul.ParseAddress(agent))(tb)
 	c := cluster.New(cluster.Options{
 		Client: consul.Options{Address: address, Timeout: 5 * time.Second},
 		Ports:  ports,
 	})
 	tb.Cleanup(c.Close)
-	if opts.Exporter, err = collector.NewExporter(collector.Options{Cluster: c, Enabled: enabled}); err != nil {
-		tb.Fatal(err)
-	}
+	opts.Exporter = must.Get(collector.NewExporter(collector.Options{Cluster: c, Enabled: enabled}))(tb)
 	opts.Cluster = c
-	if opts.TelemetryPath == "" {
-		opts.TelemetryPath = "/metrics"
-	}
-	h, err := NewHandler(opts)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return h
+	opts.TelemetryPath = cmp.Or(opts.TelemetryPath, "/metrics")
+	return must.Get(NewHandler(opts))(tb)
 }
 
 // deadAgent is an address where nothing listens.
@@ -133,10 +124,7 @@ func TestMetrics_Formats(t *testing.T) {
 	if got := w.Header().Get("Content-Encoding"); got != "gzip" {
 		t.Fatalf("content encoding %q; want gzip", got)
 	}
-	r, err := gzip.NewReader(w.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := must.Get(gzip.NewReader(w.Body))(t)
 	body, err := io.ReadAll(r)
 	if err != nil || !strings.Contains(string(body), "\nconsul_up 0\n") {
 		t.Errorf("error %v, body %s", err, body)
@@ -192,10 +180,7 @@ func TestValidateTelemetryPath(t *testing.T) {
 func BenchmarkScrape(b *testing.B) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	c, err := consultest.New(ctx, consultest.Options{Servers: 3})
-	if err != nil {
-		b.Fatal(err)
-	}
+	c := must.Get(consultest.New(ctx, consultest.Options{Servers: 3}))(b)
 	defer c.Close()
 	b.Run("raft", func(b *testing.B) {
 		benchmarkScrape(b, c.Servers[0].URL(), cluster.PortOptions{Protocols: []cluster.Protocol{cluster.ProtocolRPC}},

@@ -10,6 +10,8 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 func TestNewShares(t *testing.T) {
@@ -34,23 +36,14 @@ func TestNewShares(t *testing.T) {
 // A connection counts from before it is opened until it is closed, once, and one too many waits for its turn.
 func TestDial(t *testing.T) {
 	t.Parallel()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	listener := must.Get(net.Listen("tcp", "127.0.0.1:0"))(t)
 	defer listener.Close()
 	s := shares{consul: make(chan struct{}, 2)}
 	dial := func(ctx context.Context, network string, wait time.Duration) (net.Conn, error) {
 		return s.dial(ctx, &net.Dialer{}, network, listener.Addr().String(), wait)
 	}
-	tcp, err := dial(t.Context(), "tcp", 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	udp, err := dial(t.Context(), "udp", 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	tcp := must.Get(dial(t.Context(), "tcp", 0))(t)
+	udp := must.Get(dial(t.Context(), "udp", 0))(t)
 	if _, err := dial(t.Context(), "tcp", 10*time.Millisecond); !errors.Is(err, ErrShortage) || errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v; want %v", err, ErrShortage)
 	}
@@ -61,10 +54,7 @@ func TestDial(t *testing.T) {
 	}
 	tcp.Close()
 	tcp.Close()
-	third, err := dial(t.Context(), "tcp", 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	third := must.Get(dial(t.Context(), "tcp", 0))(t)
 	if len(s.consul) != 2 {
 		t.Errorf("%d connections count; want 2: closing one twice counts once", len(s.consul))
 	}
