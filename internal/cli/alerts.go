@@ -33,22 +33,13 @@ func alertsFlags(cmd *kingpin.CmdClause, opts *alertsOptions) {
 	}
 }
 
-// writeAlerts is the command: it returns the exit code.
-func writeAlerts(opts *alertsOptions, stdout, stderr io.Writer) int {
-	given := make(map[string]string)
+// writeAlerts is the command. It writes the files into a folder, or the rules alone to standard output if there is none.
+func writeAlerts(opts *alertsOptions, stdout io.Writer) error {
+	settings := make(map[string]string)
 	for name, value := range opts.settings {
-		given[name] = *value
+		settings[name] = *value
 	}
-	if err := writeAlertsTo(opts.outputDir, given, stdout); err != nil {
-		complain(stderr, err)
-		return 1
-	}
-	return 0
-}
-
-// writeAlertsTo writes what goes with these settings into a folder, or the rules alone to standard output if there is
-// none.
-func writeAlertsTo(dir string, settings map[string]string, stdout io.Writer) error {
+	dir := opts.outputDir
 	rules, err := alerts.Pack(settings)
 	if err != nil {
 		return err

@@ -89,14 +89,7 @@ func TestAlerts_Bad(t *testing.T) {
 		{"flag of the exporter", []string{"--consul.server=localhost"}, []string{"unknown long flag '--consul.server', try --help"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			code, stdout, stderr := harness.RunProgram(t, append([]string{"alerts"}, tc.args...)...)
-			want := ""
-			for _, line := range tc.want {
-				want += "consul_cluster_exporter: error: " + line + "\n"
-			}
-			if code != 1 || stdout != "" || stderr != want {
-				t.Errorf("exit code %d, printed %q and\n%s\nwant exit code 1 and only\n%s", code, stdout, stderr, want)
-			}
+			expectErrors(t, append([]string{"alerts"}, tc.args...), tc.want)
 		})
 	}
 }

@@ -29,20 +29,26 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if done {
 		return code
 	}
+	var err error
 	switch opts.command {
-	case commandAlerts:
-		return writeAlerts(&opts.alerts, stdout, stderr)
-	case commandDashboards:
-		return writeDashboards(&opts.dashboards, stdout, stderr)
-	case commandResponder:
-		return runResponder(ctx, opts, stdout, stderr)
-	case commandHealthcheck:
-		return runHealthcheck(ctx, &opts.healthcheck, stdout, stderr)
+	case commandServe:
+		return runExporter(ctx, opts, stdout, stderr)
 	case commandCheck:
 		return runCheck(ctx, opts, stdout, stderr)
-	default:
-		return runExporter(ctx, opts, stdout, stderr)
+	case commandResponder:
+		return runResponder(ctx, opts, stdout, stderr)
+	case commandAlerts:
+		err = writeAlerts(&opts.alerts, stdout)
+	case commandDashboards:
+		err = writeDashboards(opts.dashboards, stdout)
+	case commandHealthcheck:
+		err = healthcheck(ctx, opts.healthcheck, stdout)
 	}
+	if err != nil {
+		complain(stderr, err)
+		return 1
+	}
+	return 0
 }
 
 // nameVersion names the version where the linker has not, as it does in releases.

@@ -16,31 +16,22 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/ownfile"
 )
 
-// dashboardsOptions are the flags of the command that writes the dashboards.
-type dashboardsOptions struct {
-	outputDir string
+// dashboardsFlags declares the flags of the command that writes the dashboards.
+func dashboardsFlags(cmd *kingpin.CmdClause, dir *string) {
+	cmd.Flag("output-dir", "Folder to write the dashboards to.").Required().StringVar(dir)
 }
 
-// dashboardsFlags declares them.
-func dashboardsFlags(cmd *kingpin.CmdClause, opts *dashboardsOptions) {
-	cmd.Flag("output-dir", "Folder to write the dashboards to.").Required().StringVar(&opts.outputDir)
-}
-
-// writeDashboards is the command: it returns the exit code.
-func writeDashboards(opts *dashboardsOptions, stdout, stderr io.Writer) int {
+// writeDashboards is the command.
+func writeDashboards(dir string, stdout io.Writer) error {
 	dashboards, err := dashboards.Files()
-	if err == nil {
-		files := make([]alerts.File, 0, len(dashboards))
-		for _, d := range dashboards {
-			files = append(files, alerts.File(d))
-		}
-		err = saveFiles(opts.outputDir, files, dashboardKind, stdout)
-	}
 	if err != nil {
-		complain(stderr, err)
-		return 1
+		return err
 	}
-	return 0
+	files := make([]alerts.File, 0, len(dashboards))
+	for _, d := range dashboards {
+		files = append(files, alerts.File(d))
+	}
+	return saveFiles(dir, files, dashboardKind, stdout)
 }
 
 // maxDashboard is how much is read of a file to find out whether it is a dashboard. Ours are far smaller.

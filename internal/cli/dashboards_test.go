@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -43,16 +42,7 @@ func TestDashboardsToFolder(t *testing.T) {
 func TestDashboardsCannotBeWritten(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	harness.Must(t, os.WriteFile(file, nil, 0o600))
-	for _, tc := range []struct {
-		args []string
-		want string
-	}{
-		{nil, "required flag(s) '--output-dir' not provided, try --help"},
-		{[]string{"--output-dir=" + file}, "--output-dir: mkdir " + file + ": not a directory"},
-	} {
-		code, stdout, stderr := harness.RunProgram(t, slices.Concat([]string{"dashboards"}, tc.args)...)
-		if code != 1 || stdout != "" || !strings.Contains(stderr, tc.want) {
-			t.Errorf("%v: exit code %d, output %q, errors %q; want %s", tc.args, code, stdout, stderr, tc.want)
-		}
-	}
+	expectErrors(t, []string{"dashboards"}, []string{"required flag(s) '--output-dir' not provided, try --help"})
+	expectErrors(t, []string{"dashboards", "--output-dir=" + file},
+		[]string{"--output-dir: mkdir " + file + ": not a directory"})
 }

@@ -35,9 +35,9 @@ type options struct {
 	changed     []web.Flag
 	alerts      alertsOptions
 	check       checkOptions
-	dashboards  dashboardsOptions
-	healthcheck healthcheckOptions
 	responder   responderOptions
+	dashboards  string // The folder to write to.
+	healthcheck string // The URL to ask.
 
 	consulServer string
 	// module is what most of the flags fill, as a configuration file fills its modules.

@@ -18,6 +18,17 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/config"
 )
 
+// parsed are good flags.
+func parsed(t *testing.T, args ...string) *options {
+	t.Helper()
+	var out, errs bytes.Buffer
+	opts, _, done := parse(args, &out, &errs)
+	if done {
+		t.Fatalf("parse %q ends: %s", args, errs.String())
+	}
+	return opts
+}
+
 // An option of a module is a flag of the commands that its tag says, and problems are told with flags that there are.
 func TestModuleFlags(t *testing.T) {
 	serve, check := App().GetCommand(commandServe), App().GetCommand(commandCheck)
@@ -39,14 +50,10 @@ func TestModuleFlags(t *testing.T) {
 
 // The flags and a module of the configuration file say the same in the same way.
 func TestFlagsFillAModule(t *testing.T) {
-	var out, errs bytes.Buffer
-	opts, _, done := parse([]string{
+	opts := parsed(t,
 		"--rpc.tls=on", "--rpc.server-name=s", "--dns.domain=d", "--probe.protocols=rpc,dns", "--probe.protocols=http",
 		"--probe.client-ports=off", "--probe.timeout=1s", "--no-collector.raft",
-	}, &out, &errs)
-	if done {
-		t.Fatal(errs.String())
-	}
+	)
 	want := config.DefaultModule()
 	want.RPC.TLS, want.RPC.ServerName, want.DNS.Domain = "on", "s", "d"
 	want.Probe.Timeout, want.Probe.Protocols, want.Probe.ClientPorts = time.Second, []string{"rpc", "dns", "http"}, "off"
@@ -60,10 +67,9 @@ func TestFlagsFillAModule(t *testing.T) {
 	if diff := cmp.Diff(want, opts.filledModule()); diff != "" {
 		t.Errorf("module differs (-want +got):\n%s", diff)
 	}
-	parsed, _, _ := parse(nil, &out, &errs)
 	want = config.DefaultModule()
 	want.Collectors = on
-	if diff := cmp.Diff(want, parsed.filledModule()); diff != "" {
+	if diff := cmp.Diff(want, parsed(t).filledModule()); diff != "" {
 		t.Errorf("module without flags differs (-want +got):\n%s", diff)
 	}
 }
@@ -77,11 +83,7 @@ func TestConsistency(t *testing.T) {
 		{"--consul.require_consistent", "consistent"},
 		{"--no-consul.allow_stale --consul.require_consistent", "consistent"},
 	} {
-		var out, errs bytes.Buffer
-		opts, _, done := parse(strings.Fields(tc.args), &out, &errs)
-		if done {
-			t.Fatal(errs.String())
-		}
+		opts := parsed(t, strings.Fields(tc.args)...)
 		if got := opts.filledModule().Consistency; got != tc.want || opts.consistency.check() != nil {
 			t.Errorf("%q is %q, error %v; want %q", tc.args, got, opts.consistency.check(), tc.want)
 		}
@@ -91,59 +93,34 @@ func TestConsistency(t *testing.T) {
 // Every flag can be set by an environment variable, and those about the agent by those of Consul's CLI; the nearer
 // wins.
 func TestEnvironment(t *testing.T) {
-	parsed := func(args ...string) *options {
-		t.Helper()
-		var out, errs bytes.Buffer
-		opts, _, done := parse(args, &out, &errs)
-		if done {
-			t.Fatalf("parse %q ends: %s", args, errs.String())
-		}
-		return opts
-	}
-	if got := parsed().consulServer; got != "http://localhost:8500" {
+	if got := parsed(t).consulServer; got != "http://localhost:8500" {
 		t.Errorf("default server is %q", got)
 	}
-	t.Setenv("CONSUL_HTTP_ADDR", "10.0.0.1:8501")
-	t.Setenv("CONSUL_HTTP_SSL", "true")
-	t.Setenv("CONSUL_HTTP_SSL_VERIFY", "false")
-	t.Setenv("CONSUL_CACERT", "/ca")
-	t.Setenv("CONSUL_CLIENT_CERT", "/cert")
-	t.Setenv("CONSUL_CLIENT_KEY", "/key")
-	t.Setenv("CONSUL_TLS_SERVER_NAME", "name")
-	t.Setenv("CONSUL_HTTP_TOKEN_FILE", "/token")
-	t.Setenv("CONSUL_HTTP_TOKEN", " t0ken\n")
-	t.Setenv("CONSUL_HTTP_AUTH", "user:password")
-	t.Setenv("CONSUL_CAPATH", "/authorities")
-	t.Setenv("CONSUL_NAMESPACE", "team")
-	t.Setenv("CONSUL_PARTITION", "part")
-	opts := parsed()
-	module := opts.agentModule()
-	for _, tc := range []struct{ what, got, want string }{
-		{"server", opts.consulServer, "https://10.0.0.1:8501"},
-		{"authority", opts.module.TLS.CAFile, "/ca"},
-		{"certificate", opts.module.TLS.CertFile, "/cert"},
-		{"key", opts.module.TLS.KeyFile, "/key"},
-		{"server name", opts.module.TLS.ServerName, "name"},
-		{"token file", opts.module.TokenFile, "/token"},
-		{"token", string(module.Token), "t0ken"},
-		{"user and password", string(module.BasicAuth.UserPassword), "user:password"},
-		{"folder of authorities", module.TLS.CAPath, "/authorities"},
-		{"namespace", module.Namespace, "team"},
-		{"partition", module.Partition, "part"},
+	for variable, value := range map[string]string{
+		"CONSUL_HTTP_ADDR": "10.0.0.1:8501", "CONSUL_HTTP_SSL": "true", "CONSUL_HTTP_SSL_VERIFY": "false",
+		"CONSUL_CACERT": "/ca", "CONSUL_CLIENT_CERT": "/cert", "CONSUL_CLIENT_KEY": "/key",
+		"CONSUL_TLS_SERVER_NAME": "name", "CONSUL_HTTP_TOKEN_FILE": "/token", "CONSUL_HTTP_TOKEN": " t0ken\n",
+		"CONSUL_HTTP_AUTH": "user:password", "CONSUL_CAPATH": "/authorities", "CONSUL_NAMESPACE": "team",
+		"CONSUL_PARTITION": "part",
 	} {
-		if tc.got != tc.want {
-			t.Errorf("%s is %q; want %q", tc.what, tc.got, tc.want)
-		}
+		t.Setenv(variable, value)
 	}
-	if !opts.module.TLS.Insecure {
-		t.Error("CONSUL_HTTP_SSL_VERIFY=false has no effect")
+	opts := parsed(t)
+	want := config.DefaultModule()
+	want.TLS = config.TLS{
+		CAFile: "/ca", CAPath: "/authorities", CertFile: "/cert", KeyFile: "/key", ServerName: "name", Insecure: true,
+	}
+	want.TokenFile, want.Token, want.BasicAuth.UserPassword = "/token", "t0ken", "user:password"
+	want.Namespace, want.Partition = "team", "part"
+	if diff := cmp.Diff(want, opts.agentModule()); diff != "" || opts.consulServer != "https://10.0.0.1:8501" {
+		t.Errorf("server is %s, module differs (-want +got):\n%s", opts.consulServer, diff)
 	}
 	t.Setenv("CONSUL_CLUSTER_EXPORTER_CONSUL_SERVER", "http://near:8500")
 	t.Setenv("CONSUL_CLUSTER_EXPORTER_COLLECTOR_RAFT", "false")
-	if opts := parsed(); opts.consulServer != "http://near:8500" || *opts.collectors["raft"] {
+	if opts := parsed(t); opts.consulServer != "http://near:8500" || *opts.collectors["raft"] {
 		t.Errorf("server is %q, collector raft %v; want what the exporter's own variables say", opts.consulServer, *opts.collectors["raft"])
 	}
-	if got := parsed("--consul.server=http://flag:8500").consulServer; got != "http://flag:8500" {
+	if got := parsed(t, "--consul.server=http://flag:8500").consulServer; got != "http://flag:8500" {
 		t.Errorf("server is %q; want what the flag says", got)
 	}
 }
@@ -152,16 +129,9 @@ func TestEnvironment(t *testing.T) {
 func TestCheck_Flags(t *testing.T) {
 	t.Setenv("CONSUL_HTTP_TOKEN", "secret")
 	t.Setenv("CONSUL_CLUSTER_EXPORTER_PROBE_CONCURRENCY", "7")
-	parsed := func(command string) *options {
-		t.Helper()
-		var out, errs bytes.Buffer
-		opts, _, done := parse([]string{command, "--consul.server=http://x:1", "--rpc.tls=on", "--probe.protocols=rpc,dns", "--consul.insecure"}, &out, &errs)
-		if done {
-			t.Fatal(errs.String())
-		}
-		return opts
-	}
-	check, serve := parsed(commandCheck), parsed(commandServe)
+	flags := []string{"--consul.server=http://x:1", "--rpc.tls=on", "--probe.protocols=rpc,dns", "--consul.insecure"}
+	check := parsed(t, append([]string{commandCheck}, flags...)...)
+	serve := parsed(t, append([]string{commandServe}, flags...)...)
 	if check.consulServer != "http://x:1" || check.consulServer != serve.consulServer {
 		t.Errorf("servers are %q and %q", check.consulServer, serve.consulServer)
 	}

@@ -22,29 +22,14 @@ import (
 // healthcheckTimeout is how long an exporter may take to say that it is there. It does so without asking Consul.
 const healthcheckTimeout = 5 * time.Second
 
-// healthcheckOptions are the flags of the command that asks a running exporter whether it is healthy.
-type healthcheckOptions struct {
-	url string
+// healthcheckFlags declares the flags of the command that asks a running exporter whether it is healthy.
+func healthcheckFlags(cmd *kingpin.CmdClause, address *string) {
+	cmd.Flag("url", "URL to ask, with http or https. A certificate is not verified, and to be asked for a password "+
+		"is good enough.").Default("http://localhost:9107/-/healthy").StringVar(address)
 }
 
-// healthcheckFlags declares them.
-func healthcheckFlags(cmd *kingpin.CmdClause, opts *healthcheckOptions) {
-	cmd.Flag("url", "URL to ask, with http or https. A certificate is not verified, and to be asked for a password is good enough.").
-		Default("http://localhost:9107/-/healthy").StringVar(&opts.url)
-}
-
-// runHealthcheck is the command: it returns the exit code. It is for images that have no shell and no curl.
-func runHealthcheck(ctx context.Context, opts *healthcheckOptions, stdout, stderr io.Writer) int {
-	if err := healthcheck(ctx, opts.url); err != nil {
-		complain(stderr, err)
-		return 1
-	}
-	fmt.Fprintln(stdout, "healthy")
-	return 0
-}
-
-// healthcheck reports why the exporter at the URL is not healthy.
-func healthcheck(ctx context.Context, address string) error {
+// healthcheck is the command, for images that have no shell and no curl. It reports why the exporter is not healthy.
+func healthcheck(ctx context.Context, address string, stdout io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, healthcheckTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
@@ -69,6 +54,7 @@ func healthcheck(ctx context.Context, address string) error {
 	defer resp.Body.Close()
 	// With basic authentication (--web.config.file) the exporter asks everybody for a password: it is there.
 	if resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusUnauthorized {
+		fmt.Fprintln(stdout, "healthy")
 		return nil
 	}
 	start, _ := io.ReadAll(io.LimitReader(resp.Body, 200)) // Only for the message.

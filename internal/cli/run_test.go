@@ -110,15 +110,21 @@ func TestBadOptions(t *testing.T) {
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			code, stdout, stderr := harness.RunProgram(t, append(tc.args, "--web.listen-address=127.0.0.1:0")...)
-			want := ""
-			for _, line := range tc.want {
-				want += "consul_cluster_exporter: error: " + line + "\n"
-			}
-			if code != 1 || stdout != "" || stderr != want {
-				t.Errorf("exit code %d, printed %q and\n%s\nwant exit code 1 and only\n%s", code, stdout, stderr, want)
-			}
+			expectErrors(t, append(tc.args, "--web.listen-address=127.0.0.1:0"), tc.want)
 		})
+	}
+}
+
+// expectErrors runs the program, which must print these errors, one in a line, and nothing else.
+func expectErrors(t *testing.T, args, want []string) {
+	t.Helper()
+	code, stdout, stderr := harness.RunProgram(t, args...)
+	lines := ""
+	for _, line := range want {
+		lines += "consul_cluster_exporter: error: " + line + "\n"
+	}
+	if code != 1 || stdout != "" || stderr != lines {
+		t.Errorf("%q: exit code %d, printed %q and\n%s\nwant exit code 1 and only\n%s", args, code, stdout, stderr, lines)
 	}
 }
 
@@ -131,10 +137,8 @@ func TestConfigCheck(t *testing.T) {
 		}
 	}
 	harness.Must(t, os.WriteFile(path, []byte("modules: {a: {}}"), 0o600))
-	want := "consul_cluster_exporter: error: " + path + ": modules.a.targets: no target is allowed, so the module is of no use\n"
-	if code, stdout, stderr := harness.RunProgram(t, "--config.check", "--config.file="+path); code != 1 || stdout != "" || stderr != want {
-		t.Errorf("exit code %d, stdout %q, stderr %q; want 1 and %q", code, stdout, stderr, want)
-	}
+	expectErrors(t, []string{"--config.check", "--config.file=" + path},
+		[]string{path + ": modules.a.targets: no target is allowed, so the module is of no use"})
 }
 
 func TestAddressInUse(t *testing.T) {
