@@ -24,17 +24,22 @@ func newAgentCollector(define *definitions) collector {
 	return &agentCollector{
 		up: define.gauge("consul_up", "Whether the HTTP API of the configured agent answered this scrape (1) or not (0). "+
 			"Absent when the exporter could not query it for a reason of its own."),
-		serverInfo: define.gauge("consul_server_info", "A known server of the cluster, from Serf and the Raft configuration; always 1.",
+		serverInfo: define.gauge("consul_server_info",
+			"A known server of the cluster, from Serf and the Raft configuration; always 1.",
 			"server", "id", "address", "version", "voter"),
 		state: define.gauge("consul_server_raft_state",
 			"The server's role in Raft by its own account: 1 for the one it has, 0 for the others.", "server", "state"),
-		term:         define.gauge("consul_server_raft_term", "The server's current Raft term.", "server"),
-		commitIndex:  define.gauge("consul_server_raft_commit_index", "Index of the last Raft log entry the server knows to be committed.", "server"),
-		appliedIndex: define.gauge("consul_server_raft_applied_index", "Index of the last Raft log entry the server has applied to its state.", "server"),
-		fsmPending:   define.gauge("consul_server_raft_fsm_pending", "Committed Raft log entries that wait to be applied to the server's state.", "server"),
+		term: define.gauge("consul_server_raft_term", "The server's current Raft term.", "server"),
+		commitIndex: define.gauge("consul_server_raft_commit_index",
+			"Index of the last Raft log entry the server knows to be committed.", "server"),
+		appliedIndex: define.gauge("consul_server_raft_applied_index",
+			"Index of the last Raft log entry the server has applied to its state.", "server"),
+		fsmPending: define.gauge("consul_server_raft_fsm_pending",
+			"Committed Raft log entries that wait to be applied to the server's state.", "server"),
 		snapshotIndex: define.gauge("consul_server_raft_last_snapshot_index",
 			"Index of the last Raft log entry in the server's latest snapshot; 0 before its first.", "server"),
-		snapshotTerm: define.gauge("consul_server_raft_last_snapshot_term", "Raft term of the server's latest snapshot; 0 before its first.", "server"),
+		snapshotTerm: define.gauge("consul_server_raft_last_snapshot_term",
+			"Raft term of the server's latest snapshot; 0 before its first.", "server"),
 	}
 }
 

@@ -27,17 +27,23 @@ type autopilotCollector struct {
 
 func newAutopilotCollector(define *definitions) collector {
 	return &autopilotCollector{
-		healthy: define.gauge("consul_autopilot_cluster_healthy", "Whether autopilot calls all servers healthy (1) or not (0)."),
+		healthy: define.gauge("consul_autopilot_cluster_healthy",
+			"Whether autopilot calls all servers healthy (1) or not (0)."),
 		tolerance: define.gauge("consul_autopilot_cluster_failure_tolerance",
 			"Healthy voters that autopilot says can be lost without an outage."),
 		optimistic: define.gauge("consul_autopilot_cluster_optimistic_failure_tolerance",
-			"Healthy voters that can be lost if Consul Enterprise gives others a vote in time; without Enterprise the same as the failure tolerance."),
-		serverHealthy: define.gauge("consul_autopilot_server_healthy", "Whether autopilot calls the server healthy (1) or not (0).", "server"),
-		serverVoter:   define.gauge("consul_autopilot_server_voter", "Whether the server has a vote in Raft (1) or not (0), by autopilot's account.", "server"),
+			"Healthy voters that can be lost if Consul Enterprise gives others a vote in time; without Enterprise the same as "+
+				"the failure tolerance."),
+		serverHealthy: define.gauge("consul_autopilot_server_healthy",
+			"Whether autopilot calls the server healthy (1) or not (0).", "server"),
+		serverVoter: define.gauge("consul_autopilot_server_voter",
+			"Whether the server has a vote in Raft (1) or not (0), by autopilot's account.", "server"),
 		serverLastContact: define.gauge("consul_autopilot_server_last_contact_seconds",
-			"Time since the server heard of the leader, when autopilot last asked it; 0 on the leader, absent when it never did or is not alive.", "server"),
+			"Time since the server heard of the leader, when autopilot last asked it; 0 on the leader, absent when it never "+
+				"did or is not alive.", "server"),
 		serverLastIndex: define.gauge("consul_autopilot_server_last_index",
-			"Index of the last entry in the server's Raft log, when autopilot last asked it; absent when it is not alive.", "server"),
+			"Index of the last entry in the server's Raft log, when autopilot last asked it; absent when it is not alive.",
+			"server"),
 		serverStableSince: define.gauge("consul_autopilot_server_stable_since_timestamp_seconds",
 			"When the server last became healthy or unhealthy, as seen by the server that answered.", "server"),
 		lastContactThreshold: define.gauge("consul_autopilot_config_last_contact_threshold_seconds",

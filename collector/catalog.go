@@ -39,20 +39,24 @@ func newCatalogCollector(define *definitions) collector {
 		services: define.gauge("consul_catalog_services", "Services in the catalog."),
 		nodes:    define.gauge("consul_catalog_nodes", "Nodes in the catalog."),
 		unread: define.gauge("consul_catalog_nodes_unread",
-			"Nodes of which some services were not read, because Consul changes the nodes when it is asked for all at once and there are too many "+
-				"services to read one by one. 0 if the catalog is complete."),
+			"Nodes of which some services were not read, because Consul changes the nodes when it is asked for all at once and "+
+				"there are too many services to read one by one. 0 if the catalog is complete."),
 		instances: define.gauge("consul_catalog_service_instances",
-			"Instances of a service by their status: the worst of all checks of the instance and its node.", "service_name", "status"),
+			"Instances of a service by their status: the worst of all checks of the instance and its node.", "service_name",
+			"status"),
 		nodeHealthy: define.gauge("consul_catalog_service_node_healthy",
-			"Whether all checks of the service instance and of its node are passing (1) or not (0).", "service_id", "node", "service_name"),
-		tag:  define.gauge("consul_service_tag", "A tag of a service instance; always 1.", "service_id", "node", "tag"),
-		meta: define.gauge("consul_service_meta_info", "An entry of a service instance's meta; always 1.", "service_id", "node", "key", "value"),
+			"Whether all checks of the service instance and of its node are passing (1) or not (0).", "service_id", "node",
+			"service_name"),
+		tag: define.gauge("consul_service_tag", "A tag of a service instance; always 1.", "service_id", "node", "tag"),
+		meta: define.gauge("consul_service_meta_info",
+			"An entry of a service instance's meta; always 1.", "service_id", "node", "key", "value"),
 		nodeStatus: define.gauge("consul_health_node_status",
 			"Status of a check of a node:"+status, "check", "node", "status"),
 		serviceStatus: define.gauge("consul_health_service_status",
 			"Status of a check of a service instance:"+status, "check", "node", "service_id", "service_name", "status"),
 		serviceChecks: define.gauge("consul_service_checks",
-			"A check of a service instance, by ID and name; always 1.", "service_id", "service_name", "check_id", "check_name", "node"),
+			"A check of a service instance, by ID and name; always 1.", "service_id", "service_name", "check_id", "check_name",
+			"node"),
 		series: define.gauge("consul_exporter_catalog_series",
 			"Series that the catalog has, totals apart; above the limit they are left out."),
 		seriesLimit: define.gauge("consul_exporter_catalog_series_limit",
@@ -95,7 +99,8 @@ func (c *catalogCollector) export(catalog *cluster.Catalog, out *families) error
 	return nil
 }
 
-var errTooManySeries = errors.New("only totals are exported; raise --collector.catalog.max-series, or use the filters beside it")
+var errTooManySeries = errors.New("only totals are exported; raise --collector.catalog.max-series, " +
+	"or use the filters beside it")
 
 func (c *catalogCollector) addCounts(counts map[string]*cluster.InstanceCounts, out *families) {
 	if !c.settings.Instances {
@@ -128,7 +133,9 @@ func (s *catalogSize) series() int {
 }
 
 // measure must count what the functions below add.
-func (c *catalogCollector) measure(catalog *cluster.Catalog, counts map[string]*cluster.InstanceCounts) (size catalogSize) {
+func (c *catalogCollector) measure(
+	catalog *cluster.Catalog, counts map[string]*cluster.InstanceCounts,
+) (size catalogSize) {
 	sel := newSelection(&c.settings)
 	for service := range counts {
 		if c.settings.Instances && sel.services.has(service) {
@@ -183,7 +190,8 @@ func (c *catalogCollector) addInstances(catalog *cluster.Catalog, size catalogSi
 
 func (c *catalogCollector) addInstance(in *cluster.Instance, node *label, sel *selection, out *families) {
 	id := out.label("service_id", in.ID)
-	out.addLabels(c.nodeHealthy, binary(in.Status == cluster.HealthPassing), id, node, out.label("service_name", in.Service))
+	out.addLabels(c.nodeHealthy, binary(in.Status == cluster.HealthPassing), id, node,
+		out.label("service_name", in.Service))
 	for i, tag := range in.Tags {
 		if sel.tag(in, i) {
 			out.addLabels(c.tag, 1, id, node, out.label("tag", tag))

@@ -46,7 +46,8 @@ func series(t *testing.T, all []*dto.MetricFamily) []string {
 	var list []string
 	for line := range strings.Lines(text(t, all)) {
 		name := line[:strings.LastIndex(line, " ")]
-		if strings.HasPrefix(name, "consul_service_") || strings.HasPrefix(name, "consul_health_") || strings.HasPrefix(name, "consul_catalog_service_") {
+		if strings.HasPrefix(name, "consul_service_") || strings.HasPrefix(name, "consul_health_") ||
+			strings.HasPrefix(name, "consul_catalog_service_") {
 			list = append(list, name)
 		}
 	}
@@ -64,14 +65,26 @@ func TestCatalog_Settings(t *testing.T) {
 		hasNot string
 	}{
 		{"default", func(*CatalogSettings) {}, 52, "", "consul_service_meta_info"},
-		{"no summary", func(s *CatalogSettings) { s.HealthSummary = false }, 43, "consul_health_service_status", "consul_catalog_service_node_healthy"},
-		{"no counts", func(s *CatalogSettings) { s.Instances = false }, 36, "consul_catalog_service_node_healthy", "consul_catalog_service_instances"},
-		{"meta", func(s *CatalogSettings) { s.Meta = re("eam") }, 54, `consul_service_meta_info{service_id="web-1",node="client-1",key="Team",value="Übung \"x\""}`, `key="version"`},
-		{"services", func(s *CatalogSettings) { s.Services = re("^w") }, 31, `consul_health_node_status{check="serfHealth"`, `service_name="Web"`},
+		{
+			"no summary", func(s *CatalogSettings) { s.HealthSummary = false }, 43, "consul_health_service_status",
+			"consul_catalog_service_node_healthy",
+		},
+		{
+			"no counts", func(s *CatalogSettings) { s.Instances = false }, 36, "consul_catalog_service_node_healthy",
+			"consul_catalog_service_instances",
+		},
+		{
+			"meta", func(s *CatalogSettings) { s.Meta = re("eam") }, 54,
+			`consul_service_meta_info{service_id="web-1",node="client-1",key="Team",value="Übung \"x\""}`, `key="version"`,
+		},
+		{"services", func(s *CatalogSettings) { s.Services = re("^w") }, 31, `check="serfHealth"`, `service_name="Web"`},
 		{"nodes", func(s *CatalogSettings) { s.Nodes = re("2$") }, 26, `node="client-2"`, `node="client-1"`},
 		{"tags", func(s *CatalogSettings) { s.Tags = re("^v1$") }, 50, `tag="v1"`, `tag="v2"`},
 		{"checks by ID", func(s *CatalogSettings) { s.Checks = re("^slow$") }, 30, `check="slow"`, `check="alive"`},
-		{"checks by name", func(s *CatalogSettings) { s.Checks = re("Maintenance Mode") }, 34, `check="_node_maintenance"`, `check="alive"`},
+		{
+			"checks by name", func(s *CatalogSettings) { s.Checks = re("Maintenance Mode") }, 34,
+			`check="_node_maintenance"`, `check="alive"`,
+		},
 		{"nothing", func(s *CatalogSettings) { s.Services, s.Checks = re("x^"), re("x^") }, 0, "", "consul_"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -80,7 +93,8 @@ func TestCatalog_Settings(t *testing.T) {
 			all := gatherAll(t, f.settled(tc.change))
 			got := series(t, all)
 			expectValue(t, all, float64(tc.want), "consul_exporter_catalog_series")
-			if list := strings.Join(got, "\n"); len(got) != tc.want || !strings.Contains(list, tc.has) || strings.Contains(list, tc.hasNot) {
+			if list := strings.Join(got, "\n"); len(got) != tc.want || !strings.Contains(list, tc.has) ||
+				strings.Contains(list, tc.hasNot) {
 				t.Errorf("%d series; want %d, with %s and without %s:\n%s", len(got), tc.want, tc.has, tc.hasNot, list)
 			}
 			// Totals count all.
@@ -112,8 +126,9 @@ func TestCatalog_Fuse(t *testing.T) {
 	e.logger = log.NewLogfmtLogger(&logged)
 	gatherAll(t, e)
 	gatherAll(t, e)
-	want := `level=error collector=catalog msg="collector failed, some of its metrics are absent" err="the catalog has 52 series, ` +
-		`more than the limit of 51: only totals are exported; raise --collector.catalog.max-series, or use the filters beside it"` + "\n"
+	want := `level=error collector=catalog msg="collector failed, some of its metrics are absent" ` +
+		`err="the catalog has 52 series, more than the limit of 51: only totals are exported; ` +
+		`raise --collector.catalog.max-series, or use the filters beside it"` + "\n"
 	if logged.String() != want {
 		t.Errorf("log is\n%s\nwant\n%s", logged.String(), want)
 	}
@@ -133,7 +148,9 @@ func TestCatalog_ByService(t *testing.T) {
 	f.counts()
 	f.answer("/v1/internal/ui/nodes", 403)
 	f.answerWith("/v1/catalog/services", `{"consul":[],"web":["v1","zone-a"],"Web":["v2"],"/path":null}`)
-	f.answerWith("/v1/catalog/nodes", strings.Replace(f.answers()["/v1/catalog/nodes"], `"server-2"`, `"server-1"`, 1)) // No more than in the answer that has all.
+	// No more than in the answer that has all.
+	nodes := strings.Replace(f.answers()["/v1/catalog/nodes"], `"server-2"`, `"server-1"`, 1)
+	f.answerWith("/v1/catalog/nodes", nodes)
 	e := f.settled(func(*CatalogSettings) {})
 	for range 2 {
 		got := gatherAll(t, e)
@@ -147,7 +164,8 @@ func TestCatalog_ByService(t *testing.T) {
 				t.Errorf("%s is absent", name)
 				continue
 			}
-			a, b := withoutPath(sortSeries(text(t, []*dto.MetricFamily{family}))), sortSeries(text(t, []*dto.MetricFamily{got[i]}))
+			a, b := withoutPath(sortSeries(text(t, []*dto.MetricFamily{family}))),
+				sortSeries(text(t, []*dto.MetricFamily{got[i]}))
 			if diff := cmp.Diff(a, b); diff != "" {
 				t.Errorf("%s differs (-all at once +by service):\n%s", name, diff)
 			}
@@ -157,11 +175,13 @@ func TestCatalog_ByService(t *testing.T) {
 		expectValue(t, got, 1, "consul_exporter_collector_supported", "collector", "catalog")
 	}
 	counts := f.counts()
-	if counts["/v1/internal/ui/nodes"] != 1 || counts["/v1/health/service/web"] != 2 || counts["/v1/catalog/services"] != 2 {
+	if counts["/v1/internal/ui/nodes"] != 1 || counts["/v1/health/service/web"] != 2 ||
+		counts["/v1/catalog/services"] != 2 {
 		t.Errorf("requests in two scrapes: %v; want the refused one once, the others twice", counts)
 	}
 	for _, family := range gatherAll(t, e) {
-		if family.GetName() == "consul_exporter_consul_requests_total" && strings.Contains(text(t, []*dto.MetricFamily{family}), "web") {
+		if family.GetName() == "consul_exporter_consul_requests_total" &&
+			strings.Contains(text(t, []*dto.MetricFamily{family}), "web") {
 			t.Error("the name of a service is in a label of the requests")
 		}
 	}
@@ -173,24 +193,17 @@ func TestCatalog_AgentOnly(t *testing.T) {
 	f := startFake(t)
 	e := f.exporterWith(func(opts *cluster.Options, _ *Options) { opts.AgentOnly = true }, "agent", "catalog")
 	all := gatherAll(t, e)
-	for _, want := range []struct {
-		value  float64
-		name   string
-		labels []string
-	}{
-		{1, "consul_up", nil},
-		{1, "consul_catalog_services", nil},
-		{0, "consul_catalog_service_node_healthy", []string{"service_id", "web-1", "node", "server-1", "service_name", "web"}},
-		{1, "consul_service_tag", []string{"service_id", "web-1", "node", "server-1", "tag", "zone-a"}},
-		{1, "consul_health_node_status", []string{"check", "disk", "node", "server-1", "status", "warning"}},
-		{1, "consul_health_service_status", []string{"check", "alive", "node", "server-1", "service_id", "web-1", "service_name", "web", "status", "passing"}},
-		{1, "consul_service_checks", []string{"service_id", "web-1", "service_name", "web", "check_id", "alive", "check_name", "Alive", "node", "server-1"}},
-		{1, "consul_catalog_service_instances", []string{"service_name", "web", "status", "warning"}},
-		{1, "consul_exporter_collector_success", []string{"collector", "agent"}},
-		{1, "consul_exporter_collector_success", []string{"collector", "catalog"}},
-	} {
-		expectValue(t, all, want.value, want.name, want.labels...)
-	}
+	expectSuccess(t, all, true, "agent")
+	expectSuccess(t, all, true, "catalog")
+	expectValue(t, all, 1, "consul_up")
+	expectValue(t, all, 1, "consul_catalog_services")
+	expectValue(t, all, 1, "consul_health_node_status", "check", "disk", "node", "server-1", "status", "warning")
+	expectValue(t, all, 1, "consul_catalog_service_instances", "service_name", "web", "status", "warning")
+	service := []string{"service_id", "web-1", "node", "server-1", "service_name", "web"}
+	expectValue(t, all, 0, "consul_catalog_service_node_healthy", service...)
+	expectValue(t, all, 1, "consul_health_service_status", append(service, "check", "alive", "status", "passing")...)
+	expectValue(t, all, 1, "consul_service_checks", append(service, "check_id", "alive", "check_name", "Alive")...)
+	expectValue(t, all, 1, "consul_service_tag", "service_id", "web-1", "node", "server-1", "tag", "zone-a")
 	want := map[string]int{
 		"/v1/agent/self": 1, "/v1/status/leader": 1, "/v1/agent/services": 1, "/v1/agent/checks": 1,
 		"/v1/agent/members": 1, "/v1/internal/acl/authorize": 1, // The agent's name, and what the token may ask it.
@@ -243,7 +256,8 @@ func TestCatalog_Stalls(t *testing.T) {
 			if took := time.Since(start); took < timeout || (!tc.success && took > 5*time.Second) {
 				t.Errorf("scrape took %s; want more than the timeout of %s, and little more if nothing comes", took, timeout)
 			}
-			if !tc.success && !strings.Contains(logged.String(), "read /v1/internal/ui/nodes: nothing more arrived within 900ms") {
+			if !tc.success &&
+				!strings.Contains(logged.String(), "read /v1/internal/ui/nodes: nothing more arrived within 900ms") {
 				t.Errorf("log is %s", logged.String())
 			}
 		})

@@ -123,7 +123,8 @@ func NewExporter(opts Options) (*Exporter, error) {
 	}
 	for _, r := range registry {
 		if slices.Contains(opts.Enabled, r.name) || (opts.Enabled == nil && r.enabled) {
-			e.collectors = append(e.collectors, namedCollector{r.name, r.new(&definitions{settings: settings, memory: cmp.Or(opts.Memory, new(memory.Memory))})})
+			e.collectors = append(e.collectors,
+				namedCollector{r.name, r.new(&definitions{settings: settings, memory: cmp.Or(opts.Memory, new(memory.Memory))})})
 		}
 	}
 	return e, nil
@@ -229,7 +230,8 @@ func (e *Exporter) logChange(o outcome) {
 	case o.err == nil:
 		level.Info(logger).Log("msg", "collector is complete again")
 	case o.refused() && consul.IsDenied(o.err):
-		level.Warn(logger).Log("msg", "the token may not read what the collector reads, some of its metrics are absent", "err", oneLine(o.err))
+		level.Warn(logger).Log("msg", "the token may not read what the collector reads, some of its metrics are absent",
+			"err", oneLine(o.err))
 	case o.refused():
 		level.Info(logger).Log("msg", "this Consul does not have what the collector reads", "err", oneLine(o.err))
 	default:

@@ -83,7 +83,8 @@ var native = wire.NativeEndian
 
 func diagSocket(message []byte) (socket, error) {
 	if len(message) < diagMessageLength {
-		return socket{}, fmt.Errorf("list TCP sockets: the kernel's answer has %d bytes; want %d", len(message), diagMessageLength)
+		return socket{}, fmt.Errorf("list TCP sockets: the kernel's answer has %d bytes; want %d",
+			len(message), diagMessageLength)
 	}
 	length := net.IPv6len
 	if message[0] == syscall.AF_INET {
@@ -102,8 +103,8 @@ func diagError(err error) error {
 		syscall.EAFNOSUPPORT, syscall.EPROTONOSUPPORT, syscall.ENOENT, syscall.EPERM, syscall.EACCES, syscall.EOPNOTSUPP,
 	} {
 		if errors.Is(err, no) {
-			return fmt.Errorf("list TCP sockets by netlink: %w: %w (AF_NETLINK must be allowed, and the kernel's tcp_diag be there)",
-				consul.ErrRefused, err)
+			return fmt.Errorf("list TCP sockets by netlink: %w: %w "+
+				"(AF_NETLINK must be allowed, and the kernel's tcp_diag be there)", consul.ErrRefused, err)
 		}
 	}
 	return fmt.Errorf("list TCP sockets by netlink: %w", err)

@@ -55,7 +55,8 @@ func TestDiagSocket_Short(t *testing.T) {
 func TestDiagError(t *testing.T) {
 	t.Parallel()
 	for err, refused := range map[error]bool{syscall.ENOENT: true, syscall.EPROTONOSUPPORT: true, syscall.ENOBUFS: false} {
-		if got := diagError(fmt.Errorf("dial: %w", err)); errors.Is(got, consul.ErrRefused) != refused || !errors.Is(got, err) {
+		if got := diagError(fmt.Errorf("dial: %w", err)); errors.Is(got, consul.ErrRefused) != refused ||
+			!errors.Is(got, err) {
 			t.Errorf("%v became %v; want a refusal: %v", err, got, refused)
 		}
 	}

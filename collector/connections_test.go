@@ -15,7 +15,9 @@ import (
 func TestCountConnections(t *testing.T) {
 	t.Parallel()
 	mine, other, wildcard := net.ParseIP("10.0.0.1"), net.ParseIP("10.0.0.2"), net.IPv6zero
-	port := cluster.BoundPort{Port: cluster.Port{Address: "localhost:8500"}, Addrs: []string{"10.0.0.1", "fd00::1", "unix:///socket"}}
+	port := cluster.BoundPort{
+		Port: cluster.Port{Address: "localhost:8500"}, Addrs: []string{"10.0.0.1", "fd00::1", "unix:///socket"},
+	}
 	for _, tc := range []struct {
 		name    string
 		sockets []socket

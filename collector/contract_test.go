@@ -87,7 +87,14 @@ func expectSuccess(t *testing.T, all []*dto.MetricFamily, want bool, collector s
 }
 
 // volatile are the families whose values differ with each run.
-var volatile = regexp.MustCompile(`(?m)^((?:consul_port_probe_duration_seconds|consul_port_probe_phase_duration_seconds|consul_port_last_success_timestamp_seconds|consul_exporter_collector_duration_seconds|consul_cluster_consistent_read_duration_seconds|consul_port_connections)\S*) \S+$`)
+var volatile = regexp.MustCompile(`(?m)^((?:` + strings.Join([]string{
+	"consul_port_probe_duration_seconds",
+	"consul_port_probe_phase_duration_seconds",
+	"consul_port_last_success_timestamp_seconds",
+	"consul_exporter_collector_duration_seconds",
+	"consul_cluster_consistent_read_duration_seconds",
+	"consul_port_connections",
+}, "|") + `)\S*) \S+$`)
 
 // golden compares the text of families with a file, with what differs between runs taken out.
 func golden(t *testing.T, f *fakeConsul, name string, all []*dto.MetricFamily) {
@@ -114,7 +121,8 @@ func sortSeries(metrics string) string {
 	lines := strings.SplitAfter(metrics, "\n")
 	for start := 0; start < len(lines); {
 		end := start + 1
-		for end < len(lines) && !strings.HasPrefix(lines[start], "#") && lines[end] != "" && !strings.HasPrefix(lines[end], "#") {
+		for end < len(lines) && !strings.HasPrefix(lines[start], "#") && lines[end] != "" &&
+			!strings.HasPrefix(lines[end], "#") {
 			end++
 		}
 		slices.Sort(lines[start:end])
@@ -138,7 +146,10 @@ func TestGolden(t *testing.T) {
 			f.answerWith("/v1/status/leader", `""`)
 		}},
 		{"denied", func(f *fakeConsul) {
-			for _, path := range []string{"/v1/agent/self", "/v1/operator/raft/configuration", "/v1/operator/autopilot/state", "/v1/catalog/nodes", "/v1/agent/members", "/v1/agent/members?wan"} {
+			for _, path := range []string{
+				"/v1/agent/self", "/v1/agent/members", "/v1/agent/members?wan", "/v1/catalog/nodes",
+				"/v1/operator/raft/configuration", "/v1/operator/autopilot/state",
+			} {
 				f.answer(path, 403)
 			}
 		}},
@@ -173,7 +184,8 @@ func TestLint(t *testing.T) {
 		for _, label := range f.Labels {
 			series.Label = append(series.Label, &dto.LabelPair{Name: &label, Value: new(string)})
 		}
-		families = append(families, &dto.MetricFamily{Name: &f.Name, Help: &f.Help, Type: &kind, Metric: []*dto.Metric{series}})
+		families = append(families,
+			&dto.MetricFamily{Name: &f.Name, Help: &f.Help, Type: &kind, Metric: []*dto.Metric{series}})
 	}
 	problems := must.Get(promlint.NewWithMetricFamilies(families).Lint())(t)
 	for _, p := range problems {
@@ -190,7 +202,8 @@ func TestConsistent(t *testing.T) {
 	t.Parallel()
 	f := startFake(t)
 	all := gatherAll(t, f.exporter(nil))
-	got, err := prometheus.Gatherers{prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return all, nil })}.Gather()
+	gatherer := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return all, nil })
+	got, err := prometheus.Gatherers{gatherer}.Gather()
 	if err != nil || len(got) != len(all) {
 		t.Errorf("%d of %d families, error %v", len(got), len(all), err)
 	}
@@ -231,7 +244,8 @@ func TestRegistry(t *testing.T) {
 	}
 	for name := range seen {
 		// Of ports that the fake does not have; TestEveryPort sees them on real clusters.
-		if strings.HasPrefix(name, "consul_dns_") || strings.HasPrefix(name, "consul_port_tls_") || name == "consul_port_connections" ||
+		if strings.HasPrefix(name, "consul_dns_") || strings.HasPrefix(name, "consul_port_tls_") ||
+			name == "consul_port_connections" ||
 			name == "consul_port_probe_skipped" || // TestOwnFaults sees it.
 			name == "consul_service_meta_info" { // TestCatalog sees the last one, which is off by default.
 			continue
@@ -279,7 +293,8 @@ func TestRequestBudget(t *testing.T) {
 		"telemetry":   asking("/v1/agent/metrics"),
 		"serf":        asking("/v1/coordinate/nodes"),
 
-		"catalog": asking("/v1/agent/members?wan", "/v1/catalog/nodes", "/v1/catalog/services"+guardMark, "/v1/internal/ui/nodes"),
+		"catalog": asking("/v1/agent/members?wan", "/v1/catalog/nodes", "/v1/catalog/services"+guardMark,
+			"/v1/internal/ui/nodes"),
 	}
 	for _, e := range registry {
 		t.Run(e.name, func(t *testing.T) {
@@ -480,10 +495,12 @@ func TestFailureLog(t *testing.T) {
 		f.answer("/v1/catalog/nodes", status)
 		gatherAll(t, e)
 	}
-	want := `level=error collector=members msg="collector failed, some of its metrics are absent" err="read /v1/catalog/nodes: Unexpected response code: 500 ()"
-level=info collector=members msg="collector is complete again"
-level=warn collector=members msg="the token may not read what the collector reads, some of its metrics are absent" err="read /v1/catalog/nodes: refused: Unexpected response code: 403 ()"
-`
+	const unexpected = "Unexpected response code: "
+	want := `level=error collector=members msg="collector failed, some of its metrics are absent" ` +
+		`err="read /v1/catalog/nodes: ` + unexpected + `500 ()"` + "\n" +
+		`level=info collector=members msg="collector is complete again"` + "\n" +
+		`level=warn collector=members msg="the token may not read what the collector reads, ` +
+		`some of its metrics are absent" err="read /v1/catalog/nodes: refused: ` + unexpected + `403 ()"` + "\n"
 	if got := logged.String(); got != want {
 		t.Errorf("log is\n%s\nwant\n%s", got, want)
 	}

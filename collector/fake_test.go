@@ -159,7 +159,8 @@ func serveFake(tb testing.TB, server *rpc.Server, conn net.Conn) {
 	defer conn.Close()
 	r := bufio.NewReader(conn)
 	first, err := r.ReadByte()
-	if errors.Is(err, io.EOF) { // The scrape ended before, as it does when the server has left meanwhile. Consul says nothing about it either.
+	// The scrape ended before, as it does when the server has left meanwhile. Consul says nothing about it either.
+	if errors.Is(err, io.EOF) {
 		return
 	}
 	if err != nil || first != 0 {
@@ -254,15 +255,15 @@ func (f *fakeConsul) answers() map[string]string {
 
 // fixedAnswers are the answers that do not depend on the addresses of the servers. Most have something unusual:
 //   - /v1/connect/ca/roots: a root that signs and one that it has replaced, without certificates.
-//   - /v1/kv/limits/: numbers as consul_exporter reads them, and other values: a word, nothing, half a number, a number
-//     that is too large.
+//   - /v1/kv/limits/: numbers as consul_exporter reads them, and other values: a word, nothing, half a number, a
+//     number that is too large.
 //   - /v1/peerings: one that is healthy, one that has never worked and one in an unknown state.
-//   - /v1/agent/metrics: a leader with a host name in two parts. Two counters of one name differ in their labels; that of
-//     errors is missing, as nothing was counted.
-//   - /v1/internal/ui/nodes: services in all states: without checks, with many, in maintenance, failing with their node;
-//     names that differ in case only, a name that begins with a slash, a tag that is there twice; a node that another
-//     cluster exports to this one. /v1/health and /v1/catalog/services have the same services, and /v1/catalog/nodes
-//     one more node.
+//   - /v1/agent/metrics: a leader with a host name in two parts. Two counters of one name differ in their labels;
+//     that of errors is missing, as nothing was counted.
+//   - /v1/internal/ui/nodes: services in all states: without checks, with many, in maintenance, failing with their
+//     node; names that differ in case only, a name that begins with a slash, a tag that is there twice; a node that
+//     another cluster exports to this one. /v1/health and /v1/catalog/services have the same services, and
+//     /v1/catalog/nodes one more node.
 //   - /v1/internal/ui/catalog-overview: a service that Enterprise has in two namespaces.
 //   - /v1/health/state/critical: an instance in maintenance, and one that the overview does not have yet.
 var fixedAnswers = sync.OnceValue(func() (answers map[string]json.RawMessage) {

@@ -45,8 +45,14 @@ var hostileAnswers = []struct {
 	{"bad text", false, func(right string) http.HandlerFunc {
 		return says(strings.ReplaceAll(right, "server-1", "server\xff\xfe"))("")
 	}},
-	{"huge numbers", false, func(right string) http.HandlerFunc { return says(twenty.ReplaceAllString(right, "9e999"))("") }},
-	{"negative numbers", false, func(right string) http.HandlerFunc { return says(strings.ReplaceAll(right, ":1", ":-1"))("") }},
+	{
+		"huge numbers", false,
+		func(right string) http.HandlerFunc { return says(twenty.ReplaceAllString(right, "9e999"))("") },
+	},
+	{
+		"negative numbers", false,
+		func(right string) http.HandlerFunc { return says(strings.ReplaceAll(right, ":1", ":-1"))("") },
+	},
 	{"torn", true, func(right string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", strconv.Itoa(len(right)+1000))

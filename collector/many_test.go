@@ -143,7 +143,8 @@ func acknowledge(r io.Reader) ([]byte, error) {
 	}
 	ack := []byte{2}
 	var body []byte
-	err := codec.NewEncoderBytes(&body, &codec.MsgpackHandle{}).Encode(map[string]any{"SeqNo": ping.SeqNo, "Payload": []byte{}})
+	err := codec.NewEncoderBytes(&body,
+		&codec.MsgpackHandle{}).Encode(map[string]any{"SeqNo": ping.SeqNo, "Payload": []byte{}})
 	return append(ack, body...), err
 }
 

@@ -28,9 +28,11 @@ func newMembersCollector(define *definitions) collector {
 		lanStatus: define.gauge("consul_serf_lan_member_status", "State of a member of the LAN pool: "+codes, "member"),
 		wanInfo: define.gauge("consul_serf_wan_member_info", "A member of the WAN pool; the value is its state: "+codes,
 			"member", "dc", "role", "version"),
-		wanStatus:   define.gauge("consul_serf_wan_member_status", "State of a member of the WAN pool: "+codes, "member", "dc"),
+		wanStatus: define.gauge("consul_serf_wan_member_status",
+			"State of a member of the WAN pool: "+codes, "member", "dc"),
 		datacenters: define.gauge("consul_catalog_datacenters", "Datacenters that the configured agent knows of."),
-		count:       define.gauge("consul_serf_member_count", "Members of a Serf pool in each state, as the configured agent sees them.", "pool", "status"),
+		count: define.gauge("consul_serf_member_count",
+			"Members of a Serf pool in each state, as the configured agent sees them.", "pool", "status"),
 	}
 }
 

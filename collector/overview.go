@@ -36,7 +36,8 @@ func newOverviewCollector(define *definitions) collector {
 			"Checks of nodes and services by status, in Consul's summary of the catalog."+told, "status"),
 		services: define.gauge("consul_catalog_overview_services", "Services in Consul's summary of the catalog."),
 		instances: define.gauge("consul_catalog_overview_service_instances",
-			"Instances of a service by the worst of their own checks, in Consul's summary of the catalog. Unlike consul_catalog_service_instances, "+
+			"Instances of a service by the worst of their own checks, in Consul's summary of the catalog. Unlike "+
+				"consul_catalog_service_instances, "+
 				"checks of nodes do not count, and imported instances count too."+told, "service_name", "status"),
 	}
 }
@@ -77,7 +78,9 @@ func (c *overviewCollector) addServices(overview *cluster.CatalogOverview, out *
 }
 
 // addCounts adds a series for each state that is told from the others.
-func (c *overviewCollector) addCounts(d *desc, of *cluster.CatalogOverview, counts *cluster.OverviewCounts, out *families, labels ...string) {
+func (c *overviewCollector) addCounts(
+	d *desc, of *cluster.CatalogOverview, counts *cluster.OverviewCounts, out *families, labels ...string,
+) {
 	add := func(status cluster.HealthStatus, count int) {
 		out.add(d, float64(count), append(labels, status.String())...)
 	}

@@ -34,7 +34,8 @@ func TestOwnFaults(t *testing.T) {
 	rpc := []string{"server", "server-3", "protocol", "rpc"}
 	expectValue(t, all, 1, "consul_port_probe_skipped", append(rpc, "reason", "own_fault")...)
 	for _, family := range []string{
-		"consul_port_up", "consul_port_protocol_verified", "consul_port_probes_total", "consul_port_probe_failures_total", "consul_port_probe_duration_seconds",
+		"consul_port_up", "consul_port_protocol_verified", "consul_port_probes_total", "consul_port_probe_failures_total",
+		"consul_port_probe_duration_seconds",
 	} {
 		if v, ok := value(all, family, rpc...); ok {
 			t.Errorf("%s is %v; want it to be absent", family, v)

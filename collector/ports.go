@@ -20,7 +20,8 @@ import (
 // is probed once. ACL: agent:read; without it gossip is only connected to, and the ports for clients are unknown.
 // Some twenty series per port.
 type portsCollector struct {
-	up, verified, skipped, duration, phase, probes, probeFailures, lastSuccess, certExpiry, certLifetime, dnsAnswers, dnsCode *desc
+	up, verified, skipped, duration, phase, probes, probeFailures, lastSuccess, certExpiry, certLifetime, dnsAnswers,
+	dnsCode *desc
 
 	mu      sync.Mutex
 	history map[portKey]*portHistory // Guarded by mu.
@@ -40,25 +41,29 @@ func newPortsCollector(define *definitions) collector {
 	port := []string{"server", "port", "protocol", "transport"}
 	with := func(label string) []string { return append(slices.Clip(port), label) }
 	return &portsCollector{
-		up: define.gauge("consul_port_up", "Whether the port answered in its own protocol this scrape (1) or not (0).", port...),
+		up: define.gauge("consul_port_up",
+			"Whether the port answered in its own protocol this scrape (1) or not (0).", port...),
 		verified: define.gauge("consul_port_protocol_verified",
 			"Whether an answer was asked for (1), or up means no more than that the port accepts connections (0).", port...),
 		skipped: define.gauge("consul_port_probe_skipped",
-			"Always 1: the port was not probed this scrape, so nothing is known about it. The reason is own_fault (the exporter lacked file "+
-				"descriptors, buffers, memory, permission, a local address or time) or no_key (gossip is encrypted and there is no key).", with("reason")...),
+			"Always 1: the port was not probed this scrape, so nothing is known about it. The reason is own_fault (the "+
+				"exporter lacked file descriptors, buffers, memory, permission, a local address or time) or no_key (gossip is "+
+				"encrypted and there is no key).", with("reason")...),
 		duration: define.gauge("consul_port_probe_duration_seconds", "How long the probe of the port took in all.", port...),
 		phase: define.gauge("consul_port_probe_phase_duration_seconds",
 			"How long each phase of the probe took; phases the probe did not get to are absent.", with("phase")...),
 		probes: define.counter("consul_port_probes_total", "Probes of the port that were made.", port...),
 		probeFailures: define.counter("consul_port_probe_failures_total",
-			"Probes of the port that failed, by reason; also those that the port answered with a refusal: up is 1 then, and the reason auth or limit.",
+			"Probes of the port that failed, by reason; also those that the port answered with a refusal: up is 1 then, and "+
+				"the reason auth or limit.",
 			with("reason")...),
 		lastSuccess: define.gauge("consul_port_last_success_timestamp_seconds",
 			"When the port last answered in its own protocol; absent until it has.", port...),
 		certExpiry: define.gauge("consul_port_tls_earliest_cert_expiry_timestamp_seconds",
 			"When the first of the certificates expires that the port showed, whether they verify or not.", port...),
 		certLifetime: define.gauge("consul_port_tls_earliest_cert_lifetime_seconds",
-			"How long the certificate that expires first is valid in all: 72 hours, for example, where Consul itself issues and renews it.", port...),
+			"How long the certificate that expires first is valid in all: 72 hours, for example, where Consul itself issues "+
+				"and renews it.", port...),
 		dnsAnswers: define.gauge("consul_dns_answers",
 			"Addresses of servers that DNS answers with, for the name consul.service.<domain>.", port...),
 		dnsCode: define.gauge("consul_dns_response_code",

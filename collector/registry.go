@@ -22,22 +22,40 @@ type entry struct {
 // registry is the only list of collectors: flags, documentation and tests loop over it.
 var registry = []entry{
 	{"acl", "how ACLs are copied from the primary datacenter", true, false, newACLCollector},
-	{"agent", "the agent's own state, the list of servers, and the Raft figures of each server's HTTP API", true, true, newAgentCollector},
+	{
+		"agent", "the agent's own state, the list of servers, and the Raft figures of each server's HTTP API", true, true,
+		newAgentCollector,
+	},
 	{"autopilot", "autopilot's verdict on each server, and its settings", true, false, newAutopilotCollector},
-	{"catalog", "what is registered with Consul: services, their instances, tags and checks", true, true, newCatalogCollector},
+	{
+		"catalog", "what is registered with Consul: services, their instances, tags and checks", true, true,
+		newCatalogCollector,
+	},
 	{"connect", "the root certificates of the service mesh", true, false, newConnectCollector},
-	{"connections", "the connections to the configured agent's ports, where it runs on the same host", true, true, newConnectionsCollector},
+	{
+		"connections", "the connections to the configured agent's ports, where it runs on the same host", true, true,
+		newConnectionsCollector,
+	},
 	{"consistent", "whether the cluster serves a linearizable read, and how fast", true, false, newConsistentCollector},
 	{"kv", "keys whose values are numbers, below --kv.prefix", true, false, newKVCollector},
 	{"license", "the licence of Consul Enterprise", true, false, newLicenseCollector},
 	{"members", "the members of the Serf pools and their state", true, false, newMembersCollector},
-	{"overview", "Consul's own summary of the catalog, which is there also when the catalog is too large to be read", true, false, newOverviewCollector},
+	{
+		"overview", "Consul's own summary of the catalog, which is there also when the catalog is too large to be read", true,
+		false, newOverviewCollector,
+	},
 	{"peering", "the peerings with other clusters", true, false, newPeeringCollector},
 	{"ports", "whether each server answers on its ports, in each port's own protocol", true, false, newPortsCollector},
 	{"raft", "what each server says about Raft, and what that means for the cluster", true, false, newRaftCollector},
-	{"serf", "the health of gossip, the versions of the members, and the round trips between servers", true, false, newSerfCollector},
+	{
+		"serf", "the health of gossip, the versions of the members, and the round trips between servers", true, false,
+		newSerfCollector,
+	},
 	{"sessions", "the number of sessions; costs more the more there are", false, false, newSessionsCollector},
-	{"telemetry", "what the agent measures of itself: RPC requests and errors, Raft's timing, memory", true, true, newTelemetryCollector},
+	{
+		"telemetry", "what the agent measures of itself: RPC requests and errors, Raft's timing, memory", true, true,
+		newTelemetryCollector,
+	},
 }
 
 // Info describes a collector, for flags and documentation.

@@ -29,11 +29,15 @@ func newSerfCollector(define *definitions) collector {
 	return &serfCollector{
 		healthScore: define.gauge("consul_serf_health_score",
 			"How much the configured agent distrusts its own view of the pool: 0 is healthy, more is worse.", "pool"),
-		queueDepth: define.gauge("consul_serf_queue_depth", "Messages that the configured agent has yet to gossip, by queue.", "pool", "queue"),
-		encrypted:  define.gauge("consul_serf_encrypted", "Whether the configured agent encrypts gossip (1) or not (0).", "pool"),
-		versions:   define.gauge("consul_serf_version_members", "Members of the LAN pool that are alive, by Consul version.", "version"),
+		queueDepth: define.gauge("consul_serf_queue_depth",
+			"Messages that the configured agent has yet to gossip, by queue.", "pool", "queue"),
+		encrypted: define.gauge("consul_serf_encrypted",
+			"Whether the configured agent encrypts gossip (1) or not (0).", "pool"),
+		versions: define.gauge("consul_serf_version_members",
+			"Members of the LAN pool that are alive, by Consul version.", "version"),
 		rtt: define.gauge("consul_serf_rtt_seconds",
-			"Round trip between two servers that are alive, as their network coordinates estimate it; once for each pair, absent with more than ten servers.",
+			"Round trip between two servers that are alive, as their network coordinates estimate it; once for each pair, "+
+				"absent with more than ten servers.",
 			"from", "to"),
 	}
 }

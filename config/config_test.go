@@ -126,7 +126,9 @@ func exampleFolder(t *testing.T) (path string) {
 	folder := t.TempDir()
 	path = filepath.Join(folder, "config.yml")
 	write(t, path, string(content))
-	for name, from := range map[string]string{"ca.pem": certs.CACert, "client.pem": certs.ClientCert, "client.key": certs.ClientKey} {
+	for name, from := range map[string]string{
+		"ca.pem": certs.CACert, "client.pem": certs.ClientCert, "client.key": certs.ClientKey,
+	} {
 		pem := must.Get(os.ReadFile(from))(t)
 		write(t, filepath.Join(folder, "production", name), string(pem))
 	}
@@ -169,7 +171,8 @@ func TestExample(t *testing.T) {
 
 	lab, _ := valid.Module("lab")
 	opts = lab.Options(consul.Address{})
-	if opts.Client.BasicAuth != nil || opts.Client.Token() != "" || opts.Ports.SerfKeys != nil || !slices.Equal(opts.Ports.Protocols, cluster.Protocols()) {
+	if opts.Client.BasicAuth != nil || opts.Client.Token() != "" || opts.Ports.SerfKeys != nil ||
+		!slices.Equal(opts.Ports.Protocols, cluster.Protocols()) {
 		t.Errorf("the shortest module has got more than defaults: %+v", opts.Ports)
 	}
 }
@@ -240,7 +243,8 @@ func TestRPCDefaultsToTheAgents(t *testing.T) {
 		t.Errorf("got server name %q, insecure %v; want those of the agent's API", got.ServerName, got.InsecureSkipVerify)
 	}
 	m.RPC.ServerName = "server.dc1.consul"
-	if got := validModule(t, m).Options(consul.Address{}).Ports.RPCTLSConfig.Config().ServerName; got != "server.dc1.consul" {
+	if got := validModule(t,
+		m).Options(consul.Address{}).Ports.RPCTLSConfig.Config().ServerName; got != "server.dc1.consul" {
 		t.Errorf("got server name %q, want that of rpc", got)
 	}
 }
@@ -278,7 +282,8 @@ func TestFilesThatGoAway(t *testing.T) {
 	folder := t.TempDir()
 	write(t, filepath.Join(folder, "token"), "hush")
 	write(t, filepath.Join(folder, "keys"), base64.StdEncoding.EncodeToString(make([]byte, 16)))
-	write(t, filepath.Join(folder, "c.yml"), "modules: {a: {token_file: token, serf: {encrypt_key_file: keys}, targets: [localhost]}}")
+	write(t, filepath.Join(folder, "c.yml"),
+		"modules: {a: {token_file: token, serf: {encrypt_key_file: keys}, targets: [localhost]}}")
 	var (
 		mu   sync.Mutex
 		said []string
@@ -302,7 +307,8 @@ func TestFilesThatGoAway(t *testing.T) {
 	}
 	want := []string{
 		"modules.a.token_file: token file " + filepath.Join(folder, "token") + " holds something else than one token",
-		"modules.a.serf.encrypt_key_file: key file " + filepath.Join(folder, "keys") + " holds as its key 1 something else than base64",
+		"modules.a.serf.encrypt_key_file: key file " + filepath.Join(folder, "keys") +
+			" holds as its key 1 something else than base64",
 	}
 	if diff := cmp.Diff(want, said); diff != "" {
 		t.Errorf("warnings differ (-want +got):\n%s", diff)

@@ -31,7 +31,8 @@ type File struct {
 	loaded  time.Time               // Guarded by mu: when current was loaded.
 }
 
-// Open loads a configuration file for the first time. For warn see Module.Validate; its keys here begin with the module.
+// Open loads a configuration file for the first time. For warn see Module.Validate; its keys here begin with the
+// module.
 func Open(path string, warn func(Problem)) (*File, error) {
 	f := &File{path: path, warn: warn}
 	if err := f.Reload(); err != nil {
@@ -40,8 +41,8 @@ func Open(path string, warn func(Problem)) (*File, error) {
 	return f, nil
 }
 
-// Reload loads the file again. If anything is wrong with it, everything stays as it was, and the error has all problems,
-// one in a line. Modules that have not changed stay the same ones, so that whoever holds one can see that.
+// Reload loads the file again. If anything is wrong with it, everything stays as it was, and the error has all
+// problems, one in a line. Modules that have not changed stay the same ones, so that whoever holds one can see that.
 func (f *File) Reload() error {
 	f.reloading.Lock()
 	defer f.reloading.Unlock()

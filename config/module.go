@@ -369,7 +369,8 @@ func (v *validation) filter(key, expression string) *regexp.Regexp {
 	}
 	r, err := regexp.Compile(expression)
 	if err != nil {
-		v.note(key, fmt.Errorf("%q is no regular expression: %s", expression, strings.TrimPrefix(err.Error(), "error parsing regexp: ")))
+		v.note(key,
+			fmt.Errorf("%q is no regular expression: %s", expression, strings.TrimPrefix(err.Error(), "error parsing regexp: ")))
 	}
 	return r
 }
@@ -427,7 +428,8 @@ func (v *validation) names() {
 	if m.AgentOnly {
 		v.collectors = slices.DeleteFunc(v.collectors, func(name string) bool { return !slices.Contains(ofAgent, name) })
 		if len(v.collectors) == 0 {
-			v.note("agent_only", fmt.Errorf("none of the collectors is about the agent alone; want some of: %s", strings.Join(ofAgent, ", ")))
+			v.note("agent_only",
+				fmt.Errorf("none of the collectors is about the agent alone; want some of: %s", strings.Join(ofAgent, ", ")))
 		}
 	}
 	for _, name := range m.Collectors {

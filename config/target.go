@@ -21,7 +21,8 @@ import (
 
 var (
 	// ErrTarget means that a target has not the form of one.
-	ErrTarget = errors.New("the target is malformed; want host or host:port, where the host is a name, an IPv4 address or an IPv6 address in brackets")
+	ErrTarget = errors.New("the target is malformed; want host or host:port, where the host is a name, " +
+		"an IPv4 address or an IPv6 address in brackets")
 	// ErrNotAllowed means that a target is not on the module's list.
 	ErrNotAllowed = errors.New("the target is not one of those that the configuration file allows for this module")
 )

@@ -14,7 +14,8 @@ import (
 
 var (
 	// errBrackets means that an IPv6 address could be told from neither a name nor a port.
-	errBrackets = errors.New("has a colon too many; IPv6 stands in brackets, and its port behind them, as in [fd00::1]:8500 and [fd00::/8]:8500")
+	errBrackets = errors.New("has a colon too many; IPv6 stands in brackets, and its port behind them, " +
+		"as in [fd00::1]:8500 and [fd00::/8]:8500")
 	// errHost means that a host is none.
 	errHost = errors.New("is neither a host name nor an IP address nor a network such as 10.0.0.0/8")
 )

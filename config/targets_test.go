@@ -27,9 +27,15 @@ func TestTarget(t *testing.T) {
 		{name: "default port", entries: "10.0.0.0/8", target: "10.1.2.3", want: "10.1.2.3:8500"},
 		{name: "address outside", entries: "10.0.0.0/8", target: "11.1.2.3:8500", wantErr: ErrNotAllowed},
 		{name: "network with a port", entries: "10.0.0.0/8:8500", target: "10.1.2.3:8500", want: "10.1.2.3:8500"},
-		{name: "network with a port, by the default port", entries: "10.0.0.0/8:8500", target: "10.1.2.3", want: "10.1.2.3:8500"},
+		{
+			name: "network with a port, by the default port", entries: "10.0.0.0/8:8500", target: "10.1.2.3",
+			want: "10.1.2.3:8500",
+		},
 		{name: "another port", entries: "10.0.0.0/8:8500", target: "10.1.2.3:8501", wantErr: ErrNotAllowed},
-		{name: "second entry", entries: "a.example 10.0.0.0/8:8500 10.0.0.0/8:8501", target: "10.1.2.3:8501", want: "10.1.2.3:8501"},
+		{
+			name: "second entry", entries: "a.example 10.0.0.0/8:8500 10.0.0.0/8:8501", target: "10.1.2.3:8501",
+			want: "10.1.2.3:8501",
+		},
 		{name: "single address", entries: "10.0.0.1", target: "10.0.0.1:1", want: "10.0.0.1:1"},
 		{name: "next to a single address", entries: "10.0.0.1", target: "10.0.0.2", wantErr: ErrNotAllowed},
 		{name: "everything IPv4", entries: "0.0.0.0/0", target: "1.2.3.4", want: "1.2.3.4:8500"},
@@ -93,7 +99,8 @@ func TestTarget_Address(t *testing.T) {
 	m := DefaultModule()
 	m.Targets, m.Scheme = []string{"a.example"}, "https"
 	target := must.Get(validModule(t, m).Target("a.example"))(t)
-	if got, want := target.Options().Client.Address, (consul.Address{Scheme: "https", Host: "a.example:8501"}); got != want {
+	want := consul.Address{Scheme: "https", Host: "a.example:8501"}
+	if got := target.Options().Client.Address; got != want {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
@@ -135,7 +142,9 @@ func TestFence(t *testing.T) {
 }
 
 func FuzzTarget(f *testing.F) {
-	for _, s := range []string{"a.example:8500", "[fd00::1]:8500", "10.0.0.1", "::", "[", "127.1", "a:b:c", "[::ffff:10.0.0.1]"} {
+	for _, s := range []string{
+		"a.example:8500", "[fd00::1]:8500", "10.0.0.1", "::", "[", "127.1", "a:b:c", "[::ffff:10.0.0.1]",
+	} {
 		f.Add(s)
 	}
 	m := DefaultModule()

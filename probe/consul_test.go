@@ -158,7 +158,8 @@ func ownNoise(line consultest.LogLine) bool {
 		return false
 	}
 	return slices.Contains([]string{"agent.server.autopilot", "agent.server.raft"}, line.Module) ||
-		line.Message == "error getting server health from server" || // Autopilot asks the servers for their health, and lets none sleep.
+		// Autopilot asks the servers for their health, and lets none sleep.
+		line.Message == "error getting server health from server" ||
 		strings.HasPrefix(line.Message, "memberlist: Refuting a suspect message")
 }
 
@@ -191,7 +192,8 @@ func TestPlainCluster(t *testing.T) {
 	t.Parallel()
 	cluster := consultest.Start(t, consultest.Options{
 		Servers: 3,
-		Config:  map[string]any{"performance": map[string]any{"raft_multiplier": 5}}, // An election, which a busy machine would make, is no quiet affair.
+		// An election, which a busy machine would make, is no quiet affair.
+		Config: map[string]any{"performance": map[string]any{"raft_multiplier": 5}},
 	})
 	p := newProber(t)
 	must.Do(t, cluster.WaitMembers(t.Context(), 3))
@@ -207,14 +209,17 @@ func TestPlainCluster(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	for name, ask := range map[string]func(context.Context, probe.DNSTarget) probe.DNSResult{"udp": p.DNSUDP, "tcp": p.DNSTCP} {
+	for name, ask := range map[string]func(context.Context, probe.DNSTarget) probe.DNSResult{
+		"udp": p.DNSUDP, "tcp": p.DNSTCP,
+	} {
 		res := ask(ctx, probe.DNSTarget{Address: cluster.Servers[0].Addr + ":8600", Domain: "consul."})
 		if res.Rcode != 0 || res.Answers == 0 {
 			t.Errorf("DNS over %s: got rcode %d and %d answers, want 0 and some", name, res.Rcode, res.Answers)
 		}
 		res = ask(ctx, probe.DNSTarget{Address: cluster.Servers[0].Addr + ":8600", Domain: "example.test"})
 		if !res.Up || res.Rcode == 0 || res.Answers != 0 {
-			t.Errorf("DNS over %s, other domain: got up %t, rcode %d and %d answers, want up, an error and none", name, res.Up, res.Rcode, res.Answers)
+			t.Errorf("DNS over %s, other domain: got up %t, rcode %d and %d answers, want up, an error and none", name, res.Up,
+				res.Rcode, res.Answers)
 		}
 	}
 
@@ -319,11 +324,14 @@ func TestSecureCluster(t *testing.T) {
 		})
 	})
 	for name, bad := range map[string]*tls.Config{
-		"wrong authority":       {Certificates: config.Certificates, ServerName: config.ServerName, RootCAs: authority(t).pool},
+		"wrong authority": {
+			Certificates: config.Certificates, ServerName: config.ServerName, RootCAs: authority(t).pool,
+		},
 		"wrong server name":     {Certificates: config.Certificates, ServerName: "server.dc2.consul", RootCAs: config.RootCAs},
 		"no client certificate": {ServerName: config.ServerName, RootCAs: config.RootCAs},
 		"client certificate of another authority": {
-			ServerName: config.ServerName, RootCAs: config.RootCAs, Certificates: []tls.Certificate{authority(t).issue(t, leaf{})},
+			ServerName: config.ServerName, RootCAs: config.RootCAs,
+			Certificates: []tls.Certificate{authority(t).issue(t, leaf{})},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -138,7 +138,8 @@ func FuzzHTTPAnswer(f *testing.F) {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if err := askHTTP(readWriter{bytes.NewReader(b), new(bytes.Buffer)}, "localhost"); err == nil && !bytes.HasPrefix(b, []byte("HTTP/")) {
+		if err := askHTTP(readWriter{bytes.NewReader(b), new(bytes.Buffer)}, "localhost"); err == nil &&
+			!bytes.HasPrefix(b, []byte("HTTP/")) {
 			t.Errorf("passes for an answer: %q", b)
 		}
 	})

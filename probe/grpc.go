@@ -26,9 +26,10 @@ const (
 	grpcWindow = 64 << 10
 )
 
-// GRPC asks which features for dataplanes a server supports, on 8502 or 8503 with TLS, without a token. Up means that it answered with a gRPC
-// status, whichever: that no token was given (Unauthenticated, PermissionDenied) is an answer. Timed are connect, tls
-// on a port with TLS, and request. It leaves nothing behind: one connection, closed with the answer.
+// GRPC asks which features for dataplanes a server supports, on 8502 or 8503 with TLS, without a token. Up means that
+// it answered with a gRPC status, whichever: that no token was given (Unauthenticated, PermissionDenied) is an
+// answer. Timed are connect, tls on a port with TLS, and request. It leaves nothing behind: one connection, closed
+// with the answer.
 //
 // The method is one that Consul serves to anyone (agent/grpc-external/services/dataplane); grpc.health.v1 is not, and
 // asking for it is worth a warning in Consul's log.

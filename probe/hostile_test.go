@@ -167,7 +167,10 @@ func TestHostileListeners(t *testing.T) {
 			{"is silent", sendAndHold(""), []probe.Reason{probe.ReasonTimeout}},
 			{"half an answer, then closes", send(proto.half), []probe.Reason{probe.ReasonReset}},
 			{"half an answer, then silence", sendAndHold(proto.half), []probe.Reason{probe.ReasonTimeout}},
-			{"another protocol", sendAndHold("SSH-2.0-OpenSSH_9.6\r\n"), []probe.Reason{probe.ReasonProtocol, probe.ReasonTimeout}},
+			{
+				"another protocol", sendAndHold("SSH-2.0-OpenSSH_9.6\r\n"),
+				[]probe.Reason{probe.ReasonProtocol, probe.ReasonTimeout},
+			},
 			{"random bytes", send(string(random)), []probe.Reason{probe.ReasonProtocol, probe.ReasonReset}},
 			{"endless random bytes", endless(random), []probe.Reason{probe.ReasonProtocol, probe.ReasonReset}},
 			{"endless text", endless([]byte("A")), []probe.Reason{probe.ReasonProtocol}},
@@ -218,7 +221,10 @@ func TestHostileLengths(t *testing.T) {
 		want                probe.Reason
 	}{
 		{"string of 4 GB as an error", "rpc", "\x83\xa5Error\xdb\xff\xff\xff\xff", probe.ReasonReset},
-		{"string that does not end", "rpc", "\x83\xa5Error\xdb\xff\xff\xff\xff" + strings.Repeat("x", 1<<18), probe.ReasonProtocol},
+		{
+			"string that does not end", "rpc", "\x83\xa5Error\xdb\xff\xff\xff\xff" + strings.Repeat("x", 1<<18),
+			probe.ReasonProtocol,
+		},
 		{"deep nesting", "rpc", strings.Repeat("\x81\xa1x", 1<<18), probe.ReasonProtocol},
 		{"answer to another call", "rpc", rpcAnswer(0, "Status.Pong", "\x80"), probe.ReasonProtocol},
 		{"map of 4 G entries", "rpc", "\xdf\xff\xff\xff\xff\xa3Seq\x00", probe.ReasonReset},
@@ -234,12 +240,25 @@ func TestHostileLengths(t *testing.T) {
 		{"endless header", "http", "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 1<<20), probe.ReasonProtocol},
 		{"endless headers", "http", "HTTP/1.1 200 OK\r\n" + strings.Repeat("X: x\r\n", 1<<18), probe.ReasonProtocol},
 		{"endless body", "http", "HTTP/1.1 200 OK\r\n\r\n\"" + strings.Repeat("x", 1<<20), probe.ReasonProtocol},
-		{"endless chunks", "http", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + strings.Repeat("1\r\nx\r\n", 1<<18), probe.ReasonProtocol},
+		{
+			"endless chunks", "http",
+			"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + strings.Repeat("1\r\nx\r\n", 1<<18), probe.ReasonProtocol,
+		},
 		{"compressed body", "http", "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n\x1f\x8b\x08", probe.ReasonProtocol},
-		{"frame of 16 MB", "grpc", "\x00\x00\x00\x04\x00\x00\x00\x00\x00\xff\xff\xff\x01\x04\x00\x00\x00\x01", probe.ReasonProtocol},
-		{"pings without an end", "grpc", "\x00\x00\x00\x04\x00\x00\x00\x00\x00" + strings.Repeat("\x00\x00\x08\x06\x00\x00\x00\x00\x0012345678", 1<<16), probe.ReasonProtocol},
+		{
+			"frame of 16 MB", "grpc", "\x00\x00\x00\x04\x00\x00\x00\x00\x00\xff\xff\xff\x01\x04\x00\x00\x00\x01",
+			probe.ReasonProtocol,
+		},
+		{
+			"pings without an end", "grpc",
+			"\x00\x00\x00\x04\x00\x00\x00\x00\x00" + strings.Repeat("\x00\x00\x08\x06\x00\x00\x00\x00\x0012345678", 1<<16),
+			probe.ReasonProtocol,
+		},
 		{"more records than bytes", "dns", "\x00\x0c\x00\x00\x80\x00\xff\xff\xff\xff\xff\xff\xff\xff", probe.ReasonProtocol},
-		{"name that points at itself", "dns", "\x00\x12\x00\x00\x80\x00\x00\x01\x00\x00\x00\x00\x00\x00\xc0\x0c\x00\x01\x00\x01", probe.ReasonProtocol},
+		{
+			"name that points at itself", "dns",
+			"\x00\x12\x00\x00\x80\x00\x00\x01\x00\x00\x00\x00\x00\x00\xc0\x0c\x00\x01\x00\x01", probe.ReasonProtocol,
+		},
 	} {
 		t.Run(tc.proto+"/"+tc.name, func(t *testing.T) {
 			for _, proto := range tcpProtocols {
@@ -253,7 +272,8 @@ func TestHostileLengths(t *testing.T) {
 
 // rpcAnswer is an answer on port 8300 without an error.
 func rpcAnswer(seq rune, method, reply string) string {
-	return "\x83\xa5Error\xa0\xa3Seq" + string(seq) + "\xadServiceMethod" + string([]byte{0xa0 | byte(len(method))}) + method + reply
+	return "\x83\xa5Error\xa0\xa3Seq" + string(seq) + "\xadServiceMethod" + string([]byte{0xa0 | byte(len(method))}) +
+		method + reply
 }
 
 // bomb is a msgpack string that inflates to 64 MB.
@@ -282,7 +302,8 @@ func TestTooManyPeers(t *testing.T) {
 		defer cancel()
 		res := newProber(t).RPC(ctx, probe.Target{Address: address})
 		if res.Reason != tc.want || res.Up != (tc.want == "") || (tc.want != "" && len(res.Raft.Peers) > 0) {
-			t.Errorf("%d peers: up %t, reason %q, error %v, %d peers; want reason %q", tc.peers, res.Up, res.Reason, res.Err, len(res.Raft.Peers), tc.want)
+			t.Errorf("%d peers: up %t, reason %q, error %v, %d peers; want reason %q", tc.peers, res.Up, res.Reason, res.Err,
+				len(res.Raft.Peers), tc.want)
 		}
 	}
 }
@@ -302,8 +323,14 @@ func TestHostileGRPCAnswers(t *testing.T) {
 		want         probe.Reason
 	}{
 		{"status", frame(headers, endHeaders|endStream, 1, fields+status+"\x0216"), ""},
-		{"message of 4 GB", frame(headers, endHeaders, 1, fields) + frame(data, 0, 1, "\x00\xff\xff\xff\xff"), probe.ReasonProtocol},
-		{"compressed message", frame(headers, endHeaders, 1, fields) + frame(data, 0, 1, "\x01\x00\x00\x00\x04bomb"), probe.ReasonProtocol},
+		{
+			"message of 4 GB", frame(headers, endHeaders, 1, fields) + frame(data, 0, 1, "\x00\xff\xff\xff\xff"),
+			probe.ReasonProtocol,
+		},
+		{
+			"compressed message", frame(headers, endHeaders, 1, fields) + frame(data, 0, 1, "\x01\x00\x00\x00\x04bomb"),
+			probe.ReasonProtocol,
+		},
 		{"no status", frame(headers, endHeaders, 1, fields) + frame(data, endStream, 1, ""), probe.ReasonProtocol},
 		{"status that is no number", frame(headers, endHeaders|endStream, 1, fields+status+"\x03abc"), probe.ReasonProtocol},
 		{"not gRPC", frame(headers, endHeaders|endStream, 1, "\x88\x5f\x09text/html"), probe.ReasonProtocol},
@@ -340,7 +367,9 @@ func TestHostileGRPCAnswers(t *testing.T) {
 
 // datagrams runs a UDP server for a test. It gives each request and its number, from 1, to the function, and sends what
 // that returns.
-func datagrams(t *testing.T, answer func(request []byte, number int) [][]byte) (address string, received *atomic.Int64) {
+func datagrams(
+	t *testing.T, answer func(request []byte, number int) [][]byte,
+) (address string, received *atomic.Int64) {
 	t.Helper()
 	conn := must.Get(net.ListenPacket("udp", "127.0.0.1:0"))(t)
 	received = new(atomic.Int64)
@@ -488,7 +517,8 @@ func TestSerfTargetThatCannotBeAsked(t *testing.T) {
 	if res := p.SerfUDP(t.Context(), probe.SerfTarget{Address: "127.0.0.1:1", Encrypted: true}); !res.Skipped {
 		t.Errorf("got %+v, want a skipped result", res)
 	}
-	if res := p.DNSUDP(t.Context(), probe.DNSTarget{Address: "127.0.0.1:1", Domain: strings.Repeat("d", 64)}); res.Up || res.Err == nil {
+	if res := p.DNSUDP(t.Context(), probe.DNSTarget{Address: "127.0.0.1:1", Domain: strings.Repeat("d", 64)}); res.Up ||
+		res.Err == nil {
 		t.Errorf("got %+v, want an error", res)
 	}
 }
@@ -512,7 +542,8 @@ func TestSerfWithoutKeyOnHostileListeners(t *testing.T) {
 			defer cancel()
 			res := p.SerfTCP(ctx, probe.SerfTarget{Address: listen(t, tc.serve), Encrypted: true})
 			if res.Up != (tc.want == "") || res.Verified || res.Reason != tc.want {
-				t.Errorf("got up %t, verified %t, reason %q, error %v; want reason %q", res.Up, res.Verified, res.Reason, res.Err, tc.want)
+				t.Errorf("got up %t, verified %t, reason %q, error %v; want reason %q", res.Up, res.Verified, res.Reason, res.Err,
+					tc.want)
 			}
 		})
 	}
@@ -530,7 +561,10 @@ func TestHTTPAnswers(t *testing.T) {
 		{"leader", 200, `"127.0.0.1:8300"`, true, ""},
 		{"no leader", 200, `""`, true, ""},
 		{"may not ask", 403, "ACL not found", true, probe.ReasonAuth},
-		{"asks too much", 429, "Your IP is issuing too many concurrent connections, please rate limit your calls\n", true, probe.ReasonLimit},
+		{
+			"asks too much", 429, "Your IP is issuing too many concurrent connections, please rate limit your calls\n", true,
+			probe.ReasonLimit,
+		},
 		{"another server", 200, "<html></html>", false, probe.ReasonProtocol},
 		{"a number", 200, "17", false, probe.ReasonProtocol},
 		{"empty", 200, "", false, probe.ReasonProtocol},
@@ -552,7 +586,8 @@ func TestHTTPAnswers(t *testing.T) {
 			defer cancel()
 			res := newProber(t).HTTP(ctx, probe.Target{Address: server.Listener.Addr().String()})
 			if res.Up != tc.up || res.Verified != tc.up || res.Reason != tc.want || (res.Err == nil) != (tc.want == "") {
-				t.Errorf("got up %t, verified %t, reason %q, error %v; want up %t, reason %q", res.Up, res.Verified, res.Reason, res.Err, tc.up, tc.want)
+				t.Errorf("got up %t, verified %t, reason %q, error %v; want up %t, reason %q", res.Up, res.Verified, res.Reason,
+					res.Err, tc.up, tc.want)
 			}
 		})
 	}
@@ -564,7 +599,9 @@ type dataplane struct {
 	err error
 }
 
-func (d dataplane) GetSupportedDataplaneFeatures(context.Context, *pbdataplane.GetSupportedDataplaneFeaturesRequest) (*pbdataplane.GetSupportedDataplaneFeaturesResponse, error) {
+func (d dataplane) GetSupportedDataplaneFeatures(
+	context.Context, *pbdataplane.GetSupportedDataplaneFeaturesRequest,
+) (*pbdataplane.GetSupportedDataplaneFeaturesResponse, error) {
 	return &pbdataplane.GetSupportedDataplaneFeaturesResponse{}, d.err
 }
 
@@ -591,7 +628,8 @@ func TestGRPCStatuses(t *testing.T) {
 		defer server.Close()
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
-		wantDown(t, "grpc", newProber(t).GRPC(ctx, probe.Target{Address: server.Listener.Addr().String()}), probe.ReasonProtocol)
+		wantDown(t, "grpc", newProber(t).GRPC(ctx, probe.Target{Address: server.Listener.Addr().String()}),
+			probe.ReasonProtocol)
 	})
 }
 
@@ -609,7 +647,8 @@ func wantGRPC(t *testing.T, server *grpc.Server, want probe.Reason) {
 	}()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if res := newProber(t).GRPC(ctx, probe.Target{Address: l.Addr().String()}); !res.Up || !res.Verified || res.Reason != want {
+	if res := newProber(t).GRPC(ctx, probe.Target{Address: l.Addr().String()}); !res.Up || !res.Verified ||
+		res.Reason != want {
 		t.Errorf("got up %t, reason %q, error %v; want up", res.Up, res.Reason, res.Err)
 	}
 }
@@ -642,7 +681,10 @@ func TestTLSServers(t *testing.T) {
 	}{
 		{"good", &tls.Config{}, trusting, "", parse(t, good), false},
 		{"the authority expires first", &tls.Config{Certificates: []tls.Certificate{long}}, trusting, "", ca.cert, false},
-		{"expired", &tls.Config{Certificates: []tls.Certificate{expired}}, trusting, probe.ReasonTLS, parse(t, expired), false},
+		{
+			"expired", &tls.Config{Certificates: []tls.Certificate{expired}}, trusting, probe.ReasonTLS, parse(t, expired),
+			false,
+		},
 		{
 			"expired, not verified", &tls.Config{Certificates: []tls.Certificate{expired}},
 			&tls.Config{InsecureSkipVerify: true}, "", parse(t, expired), false,

@@ -173,7 +173,8 @@ func reasonOfErrno(errno syscall.Errno) Reason {
 // IsOwnFault reports whether an error, of a probe or of a request over HTTP, says that nothing could be asked, for a
 // reason that lies with this process or its host.
 func IsOwnFault(err error) bool {
-	if errors.Is(err, ErrNoTurn) || errors.Is(err, descriptors.ErrShortage) || errors.Is(err, fs.ErrPermission) || isA[*ownFault](err) {
+	if errors.Is(err, ErrNoTurn) || errors.Is(err, descriptors.ErrShortage) || errors.Is(err, fs.ErrPermission) ||
+		isA[*ownFault](err) {
 		return true
 	}
 	if dnsErr, ok := errors.AsType[*net.DNSError](err); ok {
@@ -188,7 +189,8 @@ func IsOwnFault(err error) bool {
 func isOwnLookup(err *net.DNSError) bool {
 	for _, r := range errnoReasons {
 		if r.reason == ReasonOwnFault {
-			return slices.ContainsFunc(r.errnos, func(errno syscall.Errno) bool { return strings.HasSuffix(err.Err, ": "+errno.Error()) })
+			return slices.ContainsFunc(r.errnos,
+				func(errno syscall.Errno) bool { return strings.HasSuffix(err.Err, ": "+errno.Error()) })
 		}
 	}
 	return false
@@ -196,7 +198,8 @@ func isOwnLookup(err *net.DNSError) bool {
 
 // isTimeout reports whether the time was up. A name server that does not answer is a timeout too: the name may be fine.
 func isTimeout(err error) bool {
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, os.ErrDeadlineExceeded) {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) ||
+		errors.Is(err, os.ErrDeadlineExceeded) {
 		return true
 	}
 	var netErr net.Error

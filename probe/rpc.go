@@ -117,7 +117,8 @@ func askRaft(conn io.ReadWriter, view *RaftView) error {
 		return err
 	}
 	if len(peers) > maxPeers {
-		return fmt.Errorf("read answer to Status.Peers: there are %d peers, and more than %d are not believed", len(peers), maxPeers)
+		return fmt.Errorf("read answer to Status.Peers: there are %d peers, and more than %d are not believed", len(peers),
+			maxPeers)
 	}
 	if calls[1].refused == nil {
 		view.LeaderKnown, view.Leader = true, leader

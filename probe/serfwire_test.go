@@ -94,7 +94,9 @@ func TestDecodeSerfPacket(t *testing.T) {
 		{"compressed", plain, compressedMessage(0, ack), []uint32{7}},
 		{"unknown compression", plain, compressedMessage(1, ack), nil},
 		{"compressed nothing", plain, compressedMessage(0, nil), nil},
-		{"checksum, compressed, compound", plain, crcMessage(compressedMessage(0, compoundMessage(gossip, ack))), []uint32{7}},
+		{
+			"checksum, compressed, compound", plain, crcMessage(compressedMessage(0, compoundMessage(gossip, ack))), []uint32{7},
+		},
 		{"too deep", plain, deep, nil},
 		{"bomb", plain, compressedMessage(0, make([]byte, serfInflatedBytes+1)), nil},
 		{"several that are too much together", plain, compoundMessage(
@@ -118,7 +120,10 @@ func TestDecodeSerfPacket(t *testing.T) {
 		{"encrypted with another key", sealed, mustPacket(t, ring, ack), nil},
 		{"encrypted and padded", sealed, versionZero(t, sealed, ack), []uint32{7}},
 		{"encrypted and labelled", both, mustPacket(t, both, ack), []uint32{7}},
-		{"encrypted for another label", both, append([]byte{serfLabel, 4, 'b', 'l', 'u', 'e'}, mustPacket(t, sealed, ack)...), nil},
+		{
+			"encrypted for another label", both, append([]byte{serfLabel, 4, 'b', 'l', 'u', 'e'}, mustPacket(t, sealed, ack)...),
+			nil,
+		},
 		{"encrypted, with checksum", sealed, mustPacket(t, sealed, crcMessage(compressedMessage(0, ack))), []uint32{7}},
 		{"not encrypted yet", sealed, ack, []uint32{7}},
 		{"unknown encryption", sealed, append([]byte{77}, mustPacket(t, sealed, ack)[1:]...), nil},
@@ -184,7 +189,10 @@ func TestDecodeSerfStream(t *testing.T) {
 		{"twice compressed", plain, compressedMessage(0, compressedMessage(0, ack)), ReasonProtocol},
 		{"bomb", plain, compressedMessage(0, make([]byte, serfInflatedBytes+1)), ReasonProtocol},
 		{"compound", plain, compoundMessage(ack), ReasonProtocol},
-		{"refused for the lack of a key", plain, errorMessage("Encryption is configured but remote state is not encrypted"), ReasonAuth},
+		{
+			"refused for the lack of a key", plain, errorMessage("Encryption is configured but remote state is not encrypted"),
+			ReasonAuth,
+		},
 		{"refused for the wrong key", plain, errorMessage("no installed keys could decrypt the message"), ReasonAuth},
 		{"refused", plain, errorMessage("msgpack decode error [pos 7]: unexpected EOF"), ReasonProtocol},
 	} {
@@ -256,7 +264,8 @@ func TestSerfKeyLengths(t *testing.T) {
 func TestSerfPlainQuestion(t *testing.T) {
 	t.Parallel()
 	key := make([]byte, 32)
-	plain, sealed := mustWire(t, SerfTarget{Keys: [][]byte{key}}), mustWire(t, SerfTarget{Encrypted: true, Keys: [][]byte{key}})
+	plain, sealed := mustWire(t, SerfTarget{Keys: [][]byte{key}}),
+		mustWire(t, SerfTarget{Encrypted: true, Keys: [][]byte{key}})
 	ping := encodePing(7)
 	if got := mustPacket(t, plain, ping); !bytes.Equal(got, ping) {
 		t.Errorf("the question is %x; want %x", got, ping)

@@ -37,7 +37,8 @@ func manyFamilies(sizes ...int) []*dto.MetricFamily {
 }
 
 var formats = []expfmt.Format{
-	expfmt.NewFormat(expfmt.TypeTextPlain), expfmt.NewFormat(expfmt.TypeOpenMetrics), expfmt.NewFormat(expfmt.TypeProtoDelim),
+	expfmt.NewFormat(expfmt.TypeTextPlain), expfmt.NewFormat(expfmt.TypeOpenMetrics),
+	expfmt.NewFormat(expfmt.TypeProtoDelim),
 }
 
 // What comes out is what one encoder alone writes, whatever the format.
@@ -70,7 +71,8 @@ func TestEncode_BadFamily(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "encode family_1: ") {
 		t.Errorf("error is %v; want one that names family_1", err)
 	}
-	if got := out.String(); !strings.Contains(got, "\nfamily_0{") || !strings.Contains(got, "\nfamily_2{") || strings.Contains(got, "family_1{") {
+	if got := out.String(); !strings.Contains(got, "\nfamily_0{") || !strings.Contains(got, "\nfamily_2{") ||
+		strings.Contains(got, "family_1{") {
 		t.Errorf("sent is %s", got)
 	}
 }

@@ -27,8 +27,8 @@ const (
 // reserve is memory that nobody writes to, so that the kernel gives none for it, but that counts as in use. Without
 // it the heap, a few megabytes between large scrapes, would be collected again and again while each of them makes it
 // grow. Small clusters have none: it would only let their garbage pile up. Nor has an exporter whose memory is
-// limited (GOMEMLIMIT) to less than some ten times as much: the reserve counts there, too, and would take the memory from
-// the scrapes.
+// limited (GOMEMLIMIT) to less than some ten times as much: the reserve counts there, too, and would take the memory
+// from the scrapes.
 var reserve = sync.OnceValue(newReserve)
 
 func newReserve() []byte {

@@ -47,10 +47,13 @@ const (
 
 var (
 	errClientBytes = fmt.Errorf(
-		"requests from this address take %d MiB of memory, the limit for one client; read answers faster or send fewer requests",
+		"requests from this address take %d MiB of memory, the limit for one client; read answers faster or send fewer "+
+			"requests",
 		maxClientBytes>>20)
-	errServedBytes = fmt.Errorf("all requests together take %d MiB of memory, the limit; try again later", maxServedBytes>>20)
-	errNoTurn      = errors.New("other scrapes of this Consul from this address did not end in time; send fewer at one time")
+	errServedBytes = fmt.Errorf("all requests together take %d MiB of memory, the limit; try again later",
+		maxServedBytes>>20)
+	errNoTurn = errors.New("other scrapes of this Consul from this address did not end in time; " +
+		"send fewer at one time")
 )
 
 // limits bounds what requests cost.

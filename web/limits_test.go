@@ -39,14 +39,16 @@ func TestMaxRequests(t *testing.T) {
 		{"/-/healthy", 200, "consul_cluster_exporter is healthy.\n"},
 		{"/-/ready", 200, "consul_cluster_exporter is ready.\n"},
 	} {
-		if w := get(t, h, tc.path); w.Code != tc.status || !strings.HasPrefix(strings.ToLower(w.Body.String()), strings.ToLower(tc.body)) {
+		if w := get(t, h, tc.path); w.Code != tc.status ||
+			!strings.HasPrefix(strings.ToLower(w.Body.String()), strings.ToLower(tc.body)) {
 			t.Errorf("%s: status %d, body %.300s; want %d and %q", tc.path, w.Code, w.Body, tc.status, tc.body)
 		}
 	}
 	<-slots
 	for range 2 { // The first one gives its place back.
+		const refused = `promhttp_metric_handler_requests_total{code="503"} 1`
 		w := get(t, h, "/metrics")
-		if body := w.Body.String(); w.Code != 200 || !strings.Contains(body, `promhttp_metric_handler_requests_total{code="503"} 1`) {
+		if w.Code != 200 || !strings.Contains(w.Body.String(), refused) {
 			t.Errorf("status %d; want the metrics, and the refused request among them", w.Code)
 		}
 	}
@@ -155,8 +157,9 @@ func TestLedger(t *testing.T) {
 func TestClientOf(t *testing.T) {
 	t.Parallel()
 	for address, want := range map[string]string{
-		"192.0.2.1:1234": "192.0.2.1", "[::ffff:192.0.2.1]:1": "192.0.2.1", "[2001:db8:1:2:3::4]:1": "2001:db8:1:2::/64", "[fe80::1%eth0]:1": "fe80::/64",
-		"@": "@", "": "", "vm(3):1234": "vm(3)",
+		"192.0.2.1:1234": "192.0.2.1", "[::ffff:192.0.2.1]:1": "192.0.2.1", "[2001:db8:1:2:3::4]:1": "2001:db8:1:2::/64",
+		"[fe80::1%eth0]:1": "fe80::/64",
+		"@":                "@", "": "", "vm(3):1234": "vm(3)",
 	} {
 		if got := clientOf(address); got != want {
 			t.Errorf("the client at %q is %q; want %q", address, got, want)

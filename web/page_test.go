@@ -87,8 +87,10 @@ func TestPage_Fails(t *testing.T) {
 func TestAcceptsGzip(t *testing.T) {
 	t.Parallel()
 	for header, want := range map[string]bool{
-		"": false, "gzip": true, "GZIP": true, "deflate, gzip;q=0.5, br": true, "gzip;q=0": false, "gzip; q=0.000": false, "*": true, "*;q=0": false,
-		"gzip;q=0, *": false, "*;q=0, gzip": true, "identity": false, "xgzip": false, "gzip;q=x": false, "br;q=1,gzip ;q=1": true,
+		"": false, "gzip": true, "GZIP": true, "deflate, gzip;q=0.5, br": true, "gzip;q=0": false, "gzip; q=0.000": false,
+		"*": true, "*;q=0": false,
+		"gzip;q=0, *": false, "*;q=0, gzip": true, "identity": false, "xgzip": false, "gzip;q=x": false,
+		"br;q=1,gzip ;q=1": true,
 	} {
 		if got := acceptsGzip(http.Header{"Accept-Encoding": {header}}); got != want {
 			t.Errorf("%q accepts gzip: %v; want %v", header, got, want)

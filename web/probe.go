@@ -31,9 +31,11 @@ type Modules interface {
 
 // The answers to requests that cannot be served. None of them has anything of the request.
 var (
-	errNoModules     = errors.New("there are no modules to probe with: start the exporter with --config.file")
-	errModuleWanted  = errors.New("the parameter module is missing, or there is more than one; want the name of a module of the configuration file")
-	errTargetWanted  = errors.New("the parameter target is missing, or there is more than one; want the host, or host:port, of an agent's HTTP API")
+	errNoModules    = errors.New("there are no modules to probe with: start the exporter with --config.file")
+	errModuleWanted = errors.New("the parameter module is missing, or there is more than one; " +
+		"want the name of a module of the configuration file")
+	errTargetWanted = errors.New("the parameter target is missing, or there is more than one; " +
+		"want the host, or host:port, of an agent's HTTP API")
 	errUnknownModule = errors.New("the configuration file has no module of this name")
 )
 
@@ -101,7 +103,9 @@ func (h *probeHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // asked returns what a request asks for, if it may.
-func (h *probeHandler) asked(query url.Values) (name string, module *config.ValidModule, target config.Target, err error) {
+func (h *probeHandler) asked(
+	query url.Values,
+) (name string, module *config.ValidModule, target config.Target, err error) {
 	fail := func(err error) (string, *config.ValidModule, config.Target, error) {
 		return "", nil, config.Target{}, err
 	}

@@ -69,8 +69,14 @@ func TestProbe_Refused(t *testing.T) {
 		{"another port", h, "module=m&target=" + address, 400, config.ErrNotAllowed.Error()},
 		{"name of an address", h, "module=m&target=localhost:1", 400, config.ErrNotAllowed.Error()},
 		{"URL", h, "module=m&target=http://user:hush@127.0.0.1:1", 400, config.ErrTarget.Error()},
-		{"unknown collector", h, "module=m&target=127.0.0.1:1&collect[]=weather", 400, `there is no enabled collector "weather"; there are: raft`},
-		{"contradiction", h, "module=m&target=127.0.0.1:1&collect[]=raft&exclude[]=raft", 400, "collect[] and exclude[] cannot be used together"},
+		{
+			"unknown collector", h, "module=m&target=127.0.0.1:1&collect[]=weather", 400,
+			`there is no enabled collector "weather"; there are: raft`,
+		},
+		{
+			"contradiction", h, "module=m&target=127.0.0.1:1&collect[]=raft&exclude[]=raft", 400,
+			"collect[] and exclude[] cannot be used together",
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := get(t, tc.h, "/probe?"+tc.query)
@@ -112,7 +118,8 @@ func fakeAgent(tb testing.TB) (address string, requests *atomic.Int32) {
 func TestProbe(t *testing.T) {
 	t.Parallel()
 	agent, _ := fakeAgent(t)
-	path := writeConfig(t, filepath.Join(t.TempDir(), "c.yml"), "modules: {m: {targets: [127.0.0.1]}, one: {targets: [127.0.0.1], collectors: [raft]}}")
+	path := writeConfig(t, filepath.Join(t.TempDir(), "c.yml"),
+		"modules: {m: {targets: [127.0.0.1]}, one: {targets: [127.0.0.1], collectors: [raft]}}")
 	h := newModulesHandler(t, path, Options{})
 	expect := func(query string, wanted ...string) {
 		t.Helper()
@@ -135,11 +142,13 @@ func TestProbe(t *testing.T) {
 		}
 	}
 	expect("module=m&target="+agent, "probe_success 1\n", "consul_up 1\n", "consul_raft_leader 0\n",
-		"consul_exporter_scrapes_total 1\n", "!go_goroutines", "!process_open_fds", "!promhttp_", "!consul_exporter_build_info")
+		"consul_exporter_scrapes_total 1\n", "!go_goroutines", "!process_open_fds", "!promhttp_",
+		"!consul_exporter_build_info")
 	expect("module=m&target="+agent, "consul_exporter_scrapes_total 2\n") // It is kept.
 	expect("module=one&target="+agent, "consul_exporter_scrapes_total 1\n", "probe_success 1\n", "!consul_up",
 		`consul_exporter_collector_success{collector="raft"}`, `!consul_exporter_collector_success{collector="agent"}`)
-	expect("module=m&target="+agent+"&collect[]=raft", "probe_success 1\n", `!consul_exporter_collector_success{collector="agent"}`)
+	expect("module=m&target="+agent+"&collect[]=raft", "probe_success 1\n",
+		`!consul_exporter_collector_success{collector="agent"}`)
 	expect("module=m&target=127.0.0.1:1", "probe_success 0\n", "consul_up 0\n")
 	w := get(t, h, "/metrics")
 	if strings.Contains(w.Body.String(), "probe_success") || strings.Contains(w.Body.String(), "probe_duration_seconds") {
@@ -159,7 +168,8 @@ func TestProbe_Timeout(t *testing.T) {
 	if took := time.Since(start); took > 10*time.Second {
 		t.Errorf("took %s, want the second that is granted, or a little more", took)
 	}
-	if body := w.Body.String(); w.Code != http.StatusOK || !strings.Contains(body, "\nprobe_success 0\n") || !strings.Contains(body, "probe_duration_seconds 0.") {
+	if body := w.Body.String(); w.Code != http.StatusOK || !strings.Contains(body, "\nprobe_success 0\n") ||
+		!strings.Contains(body, "probe_duration_seconds 0.") {
 		t.Errorf("status %d, body %s; want 200 and that it has failed", w.Code, body)
 	}
 }
@@ -196,7 +206,8 @@ func TestReload(t *testing.T) {
 	if body := post(500); !strings.Contains(body, "modules.m.scheme") || !strings.Contains(body, "modules.m.port") {
 		t.Errorf("the answer does not have all problems: %s", body)
 	}
-	if n := strings.Count(logged.String(), "configuration file is not loaded"); n != 2 || !strings.Contains(logged.String(), "modules.m.scheme") {
+	if n := strings.Count(logged.String(), "configuration file is not loaded"); n != 2 ||
+		!strings.Contains(logged.String(), "modules.m.scheme") {
 		t.Errorf("want one line for each problem; log:\n%s", logged.String())
 	}
 	expect("/metrics", "\nconsul_exporter_config_last_reload_successful 0\n")
@@ -265,7 +276,8 @@ func TestProbe_Concurrent(t *testing.T) {
 	for range 4 {
 		wg.Go(func() {
 			for range 20 {
-				if w := get(t, h, "/probe?module=m&target="+agent); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "\nprobe_success 1\n") {
+				if w := get(t, h, "/probe?module=m&target="+agent); w.Code != http.StatusOK ||
+					!strings.Contains(w.Body.String(), "\nprobe_success 1\n") {
 					t.Errorf("status %d, body %s", w.Code, w.Body)
 				}
 			}

@@ -36,7 +36,8 @@ type Responder struct {
 // ValidateResponderURL reports what is wrong with the address of a responder.
 func ValidateResponderURL(s string) error {
 	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil ||
+		strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
 		return errors.New("want http or https, a host, and nothing behind it, such as http://localhost:9108")
 	}
 	return nil

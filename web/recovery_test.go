@@ -21,10 +21,13 @@ import (
 
 // history is an answer of the responder, with a name that attacks the page.
 const history = `{"records":[
-	{"id":2,"time":"2026-11-25T14:02:00Z","rule":"hung-server","action":"exec","dry_run":false,"result":"failed","error":"exit status 3","what":"Run /bin/hook",
-	 "alert":{"fingerprint":"f","starts_at":"2026-11-25T14:01:00Z","labels":{"alertname":"ConsulServerHung","server":"<script>alert(1)</script>"}},"reasons":["It is safe."],"later":1},
-	{"id":1,"time":"2026-11-25T13:00:00Z","rule":"dead-peer","action":"remove-dead-peer","dry_run":true,"result":"refused_by_guard",
-	 "alert":{"labels":{"alertname":"ConsulServerDown","server":"server-3"}},"reasons":["First.","Without server-3 there are 2 voters left."]}
+	{"id":2,"time":"2026-11-25T14:02:00Z","rule":"hung-server","action":"exec","dry_run":false,
+	 "result":"failed","error":"exit status 3","what":"Run /bin/hook",
+	 "alert":{"fingerprint":"f","starts_at":"2026-11-25T14:01:00Z",
+	 "labels":{"alertname":"ConsulServerHung","server":"<script>alert(1)</script>"}},"reasons":["It is safe."],"later":1},
+	{"id":1,"time":"2026-11-25T13:00:00Z","rule":"dead-peer","action":"remove-dead-peer","dry_run":true,
+	 "result":"refused_by_guard","alert":{"labels":{"alertname":"ConsulServerDown","server":"server-3"}},
+	 "reasons":["First.","Without server-3 there are 2 voters left."]}
 ],"next_before":1}`
 
 // pageWith is the page of a healthy cluster with a responder that answers with this.
@@ -64,18 +67,21 @@ func TestRecovery_Shown(t *testing.T) {
 	for _, want := range []string{
 		"Recovery", "What the responder decided lately, the newest first.",
 		"2026-11-25 14:02:00 UTC ConsulServerHung <script>alert(1)</script> hung-server exec failed exit status 3",
-		"2026-11-25 13:00:00 UTC ConsulServerDown server-3 dead-peer remove-dead-peer refused Without server-3 there are 2 voters left.",
+		"2026-11-25 13:00:00 UTC ConsulServerDown server-3 dead-peer remove-dead-peer refused Without server-3 there are 2 " +
+			"voters left.",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the page lacks %q:\n%s", want, got)
 		}
 	}
-	if strings.Contains(html, "<script>") || strings.Contains(html, "s3cret") || strings.Count(html, `class="bad">failed`) != 1 {
+	bad := strings.Count(html, `class="bad">failed`)
+	if bad != 1 || strings.Contains(html, "<script>") || strings.Contains(html, "s3cret") {
 		t.Errorf("the page has a script, the secret, or not one bad result:\n%s", html)
 	}
 	var document struct{ Recovery recovery }
 	must.Do(t, json.Unmarshal([]byte(show(t, page, "/?format=json")), &document))
-	if r := document.Recovery; len(r.Records) != 2 || r.Records[0].What != "Run /bin/hook" || !r.Records[1].DryRun || r.Error != "" {
+	if r := document.Recovery; len(r.Records) != 2 || r.Records[0].What != "Run /bin/hook" || !r.Records[1].DryRun ||
+		r.Error != "" {
 		t.Errorf("as JSON it is %+v", document.Recovery)
 	}
 	close(asked)
@@ -96,11 +102,16 @@ func TestRecovery_Fails(t *testing.T) {
 		answer http.HandlerFunc
 		want   string
 	}{
-		{"nothing decided", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"records":[]}`) }, "The responder has decided nothing yet."},
+		{"nothing decided", func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, `{"records":[]}`)
+		}, "The responder has decided nothing yet."},
 		{"wrong secret", func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, "the secret is missing or wrong", http.StatusUnauthorized)
 		}, `answers 401 Unauthorized: "the secret is missing or wrong\n"`},
-		{"no JSON", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }, "What the responder decided is not known: read http://127.0.0.1:"},
+		{
+			"no JSON", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") },
+			"What the responder decided is not known: read http://127.0.0.1:",
+		},
 		{"redirect", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
 		}, "answers 302 Found"},
@@ -123,7 +134,8 @@ func TestRecovery_Fails(t *testing.T) {
 func TestRecovery_None(t *testing.T) {
 	t.Parallel()
 	page := pageOf(t, healthyStatus(3))
-	if html, document := show(t, page, "/"), show(t, page, "/?format=json"); strings.Contains(html, "Recovery") || strings.Contains(document, "recovery") {
+	if html, document := show(t, page, "/"), show(t, page, "/?format=json"); strings.Contains(html, "Recovery") ||
+		strings.Contains(document, "recovery") {
 		t.Error("the page has a section about recovery")
 	}
 }
@@ -131,7 +143,8 @@ func TestRecovery_None(t *testing.T) {
 func TestValidateResponderURL(t *testing.T) {
 	t.Parallel()
 	for s, good := range map[string]bool{
-		"http://localhost:9108": true, "https://responder.example/": true, "http://[::1]:9108": true, "localhost:9108": false, "ftp://a": false, "http://": false,
+		"http://localhost:9108": true, "https://responder.example/": true, "http://[::1]:9108": true, "localhost:9108": false,
+		"ftp://a": false, "http://": false,
 		"http://a/history": false, "http://u:p@a": false, "http://a?b=c": false, "": false,
 	} {
 		if err := ValidateResponderURL(s); (err == nil) != good {

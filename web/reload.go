@@ -21,7 +21,8 @@ func (h *Handler) Reload() error {
 	}
 	if err := h.modules.Reload(); err != nil {
 		for line := range strings.Lines(err.Error()) {
-			level.Error(h.logger).Log("msg", "configuration file is not loaded, the last good one stays in use", "err", strings.TrimSpace(line))
+			level.Error(h.logger).Log("msg", "configuration file is not loaded, the last good one stays in use", "err",
+				strings.TrimSpace(line))
 		}
 		return err
 	}
@@ -37,12 +38,15 @@ func (h *Handler) serveReload(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", "POST, PUT")
 		http.Error(w, "this page takes POST requests only", http.StatusMethodNotAllowed)
 	case !h.lifecycle:
-		http.Error(w, "reloading over HTTP is switched off: start the exporter with --web.enable-lifecycle, or send it SIGHUP", http.StatusForbidden)
+		http.Error(w,
+			"reloading over HTTP is switched off: start the exporter with --web.enable-lifecycle, or send it SIGHUP",
+			http.StatusForbidden)
 	case h.modules == nil:
 		http.Error(w, "there is nothing to reload: the exporter was started without --config.file", http.StatusNotFound)
 	default:
 		if err := h.Reload(); err != nil {
-			http.Error(w, "the configuration file is not loaded, the last good one stays in use:\n"+err.Error(), http.StatusInternalServerError)
+			http.Error(w, "the configuration file is not loaded, the last good one stays in use:\n"+err.Error(),
+				http.StatusInternalServerError)
 			return
 		}
 		sayOK("The configuration file is loaded anew.\n")(w, r)
@@ -54,7 +58,8 @@ func registerReload(registry *prometheus.Registry, modules Modules) {
 	registry.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "consul_exporter_config_last_reload_successful",
-			Help: "Whether the configuration file was good when it was last loaded (1), or the last good one is still in use (0).",
+			Help: "Whether the configuration file was good when it was last loaded (1), " +
+				"or the last good one is still in use (0).",
 		}, func() float64 {
 			if ok, _ := modules.LastReload(); ok {
 				return 1

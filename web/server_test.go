@@ -80,7 +80,10 @@ func TestServer_RequestsTooLarge(t *testing.T) {
 		{"many collectors", "GET /metrics?" + strings.Repeat("collect[]=x&", 1000) + " HTTP/1.1\r\nHost: x\r\n\r\n", 400},
 		{"body", "POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx", 413},
 		{"body that does not come", "POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n", 413},
-		{"body without an end", "POST /-/reload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + strings.Repeat("1\r\nx\r\n", 1<<16), 413},
+		{
+			"body without an end",
+			"POST /-/reload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + strings.Repeat("1\r\nx\r\n", 1<<16), 413,
+		},
 		{"no HTTP", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -113,7 +116,8 @@ func TestServer_ManyConnections(t *testing.T) { // Not parallel: it may take all
 	<-entered
 
 	conns := dialMany(t, address)
-	if status, body := exchange(t, dial(t, address), "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"); status != 200 || !strings.Contains(body, "consul_up 0") {
+	if status, body := exchange(t, dial(t, address), "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"); status != 200 ||
+		!strings.Contains(body, "consul_up 0") {
 		t.Errorf("status %d, body %.300s; want the metrics", status, body)
 	}
 	close(release)

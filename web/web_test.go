@@ -29,7 +29,9 @@ func newTestHandler(tb testing.TB, agent string, opts Options) http.Handler {
 	return newPortsHandler(tb, agent, opts, cluster.PortOptions{Timeout: 3 * time.Second, Concurrency: 64})
 }
 
-func newPortsHandler(tb testing.TB, agent string, opts Options, ports cluster.PortOptions, enabled ...string) http.Handler {
+func newPortsHandler(
+	tb testing.TB, agent string, opts Options, ports cluster.PortOptions, enabled ...string,
+) http.Handler {
 	tb.Helper()
 	address := must.Get(consul.ParseAddress(agent))(tb)
 	c := cluster.New(cluster.Options{
@@ -81,7 +83,7 @@ func TestPages(t *testing.T) {
 		{"no metrics there", other, "/metrics", 404, "not found"},
 		{"one collector", plain, "/metrics?collect[]=ports", 200, `consul_exporter_collector_success{collector="ports"} 0`},
 		{"not another collector", plain, "/metrics?collect[]=ports", 200, `!collector_success{collector="raft"}`},
-		{"excluded collectors", plain, "/metrics?exclude[]=agent&exclude[]=raft", 200, `!collector_success{collector="agent"}`},
+		{"excluded", plain, "/metrics?exclude[]=agent&exclude[]=raft", 200, `!collector_success{collector="agent"}`},
 		{"unknown collector", plain, "/metrics?collect[]=x", 400, `there is no enabled collector "x"; there are: acl, `},
 		{"contradiction", plain, "/metrics?collect[]=ports&exclude[]=raft", 400, "cannot be used together"},
 		{"healthy", plain, "/-/healthy", 200, "healthy"},
@@ -106,9 +108,11 @@ func TestPages(t *testing.T) {
 // As promhttp does, and so consul_exporter.
 func TestMetrics_Names(t *testing.T) {
 	t.Parallel()
-	body := get(t, newTestHandler(t, deadAgent, Options{}), "/metrics?name[]=consul_up&name[]=go_goroutines&name[]=nothing").Body.String()
+	body := get(t, newTestHandler(t, deadAgent, Options{}),
+		"/metrics?name[]=consul_up&name[]=go_goroutines&name[]=nothing").Body.String()
 	families := regexp.MustCompile(`(?m)^# TYPE (\S+)`).FindAllStringSubmatch(body, -1)
-	if len(families) != 2 || families[0][1] != "consul_up" || families[1][1] != "go_goroutines" || !strings.Contains(body, "\nconsul_up 0\n") {
+	if len(families) != 2 || families[0][1] != "consul_up" || families[1][1] != "go_goroutines" ||
+		!strings.Contains(body, "\nconsul_up 0\n") {
 		t.Errorf("got %s\nwant the two families that were asked for", body)
 	}
 }
@@ -117,7 +121,8 @@ func TestMetrics_Formats(t *testing.T) {
 	t.Parallel()
 	h := newTestHandler(t, deadAgent, Options{})
 	w := get(t, h, "/metrics", "Accept", "application/openmetrics-text;version=1.0.0")
-	if got := w.Header().Get("Content-Type"); !strings.HasPrefix(got, "application/openmetrics-text") || !strings.HasSuffix(w.Body.String(), "# EOF\n") {
+	if got := w.Header().Get("Content-Type"); !strings.HasPrefix(got, "application/openmetrics-text") ||
+		!strings.HasSuffix(w.Body.String(), "# EOF\n") {
 		t.Errorf("content type %q, body ends with %q; want OpenMetrics", got, w.Body.String()[w.Body.Len()-20:])
 	}
 	w = get(t, h, "/metrics", "Accept-Encoding", "gzip")

@@ -26,14 +26,17 @@ type alertsOptions struct {
 
 // alertsFlags declares a flag for each setting of the pack.
 func alertsFlags(cmd *kingpin.CmdClause, opts *alertsOptions) {
-	cmd.Flag("output-dir", "Folder to write to: the rule files, and the example for Alertmanager into a folder alertmanager below it. Default: the rules alone go to standard output, as one file.").StringVar(&opts.outputDir)
+	cmd.Flag("output-dir",
+		"Folder to write to: the rule files, and the example for Alertmanager into a folder alertmanager below it. Default: "+
+			"the rules alone go to standard output, as one file.").StringVar(&opts.outputDir)
 	opts.settings = make(map[string]*string)
 	for _, s := range alerts.Settings() {
 		opts.settings[s.Name] = cmd.Flag(s.Name, s.Help).Default(s.Default).String()
 	}
 }
 
-// writeAlerts is the command. It writes the files into a folder, or the rules alone to standard output if there is none.
+// writeAlerts is the command. It writes the files into a folder, or the rules alone to standard output if there is
+// none.
 func writeAlerts(opts *alertsOptions, stdout io.Writer) error {
 	settings := make(map[string]string)
 	for name, value := range opts.settings {
@@ -67,7 +70,9 @@ func saveFiles(dir string, files []alerts.File, kind func(alerts.File) ownfile.K
 	var foreign []error
 	for _, f := range files {
 		if err := kind(f).Check(filepath.Join(dir, f.Name)); err != nil {
-			foreign = append(foreign, fmt.Errorf("--output-dir: %w; move it away, or choose another folder, such as %s", err, filepath.Join(dir, "consul")))
+			foreign = append(foreign,
+				fmt.Errorf("--output-dir: %w; move it away, or choose another folder, such as %s", err,
+					filepath.Join(dir, "consul")))
 		}
 	}
 	if len(foreign) > 0 {

@@ -21,7 +21,8 @@ func TestAlerts_Stdout(t *testing.T) {
 	expect := func(settings map[string]string, args ...string) {
 		t.Helper()
 		code, stdout, stderr := harness.RunProgram(t, append([]string{"alerts"}, args...)...)
-		if diff := cmp.Diff(string(alerts.Join(harness.PackFiles(t, settings))), stdout); code != 0 || stderr != "" || diff != "" {
+		if diff := cmp.Diff(string(alerts.Join(harness.PackFiles(t, settings))), stdout); code != 0 || stderr != "" ||
+			diff != "" {
 			t.Errorf("%v: exit code %d, stderr %q, the rules differ (-want +got):\n%s", args, code, stderr, diff)
 		}
 	}
@@ -42,7 +43,10 @@ func TestAlerts_OutputDir(t *testing.T) {
 	if code != 0 || stderr != "" {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
-	names := []string{"cluster.yml", "exporter.yml", "ports.yml", "raft.yml", "responder.yml", "services.yml", "alertmanager/alertmanager.example.yml"}
+	names := []string{
+		"cluster.yml", "exporter.yml", "ports.yml", "raft.yml", "responder.yml", "services.yml",
+		"alertmanager/alertmanager.example.yml",
+	}
 	var want []string
 	for _, name := range names {
 		want = append(want, filepath.Join(dir, filepath.FromSlash(name)))
@@ -53,7 +57,8 @@ func TestAlerts_OutputDir(t *testing.T) {
 
 	config := filepath.Join(dir, "..", "prometheus.yml")
 	harness.Must(t, os.WriteFile(config, fmt.Appendf(nil, "rule_files: [%q]\n", filepath.Join(dir, "*.yml")), 0o600))
-	if out := harness.RunTool(t, "promtool", "check", "config", config); !strings.Contains(out, "SUCCESS: 6 rule files found\n") {
+	if out := harness.RunTool(t, "promtool", "check", "config", config); !strings.Contains(out,
+		"SUCCESS: 6 rule files found\n") {
 		t.Errorf("promtool finds other than six rule files:\n%s", out)
 	}
 	example := want[len(want)-1]
@@ -82,11 +87,19 @@ func TestAlerts_Bad(t *testing.T) {
 			`--port-error-rate: "5%" is no number between 0 and 1; want for example 0.05`,
 			`--leader-changes: "0" is no whole number above 0`,
 		}},
-		{"order", []string{"--gossip-score-warning=5"}, []string{"--gossip-score-warning: 5 is not less than 4, which is critical"}},
+		{
+			"order",
+			[]string{"--gossip-score-warning=5"},
+			[]string{"--gossip-score-warning: 5 is not less than 4, which is critical"},
+		},
 		{"folder", []string{"--output-dir=" + file}, []string{"--output-dir: mkdir " + file + ": not a directory"}},
 		{"flag", []string{"--port-latenzy=1s"}, []string{"unknown long flag '--port-latenzy', try --help"}},
 		{"argument", []string{"raft.yml"}, []string{"unexpected raft.yml, try --help"}},
-		{"flag of the exporter", []string{"--consul.server=localhost"}, []string{"unknown long flag '--consul.server', try --help"}},
+		{
+			"flag of the exporter",
+			[]string{"--consul.server=localhost"},
+			[]string{"unknown long flag '--consul.server', try --help"},
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			expectErrors(t, append([]string{"alerts"}, tc.args...), tc.want)

@@ -114,16 +114,23 @@ func newApp(opts *options) *kingpin.Application {
 	defer nameValues(app) // When it has all flags.
 	opts.module = config.DefaultModule()
 	serveFlags(app.Command(commandServe, "Run the exporter. This is what happens without a command.").Default(), opts)
-	checkFlags(app.Command(commandCheck, "Look once, print how the cluster is or whether a server can be stopped, and say so in the exit code."), opts)
-	alertsFlags(app.Command(commandAlerts, "Write the rules and alerts for Prometheus, with your own thresholds."), &opts.alerts)
+	checkFlags(app.Command(commandCheck,
+		"Look once, print how the cluster is or whether a server can be stopped, and say so in the exit code."), opts)
+	alertsFlags(app.Command(commandAlerts, "Write the rules and alerts for Prometheus, with your own thresholds."),
+		&opts.alerts)
 	dashboardsFlags(app.Command(commandDashboards, "Write the dashboards for Grafana."), &opts.dashboards)
-	responderFlags(app.Command(commandResponder, "Let chosen alerts trigger chosen actions on Consul, when the quorum can afford it. A process of its own, with a token that may write."), opts)
-	healthcheckFlags(app.Command(commandHealthcheck, "Ask a running exporter whether it is healthy, for images without a shell, and say so in the exit code."), &opts.healthcheck)
+	responderFlags(app.Command(commandResponder,
+		"Let chosen alerts trigger chosen actions on Consul, when the quorum can afford it. A process of its own, with a "+
+			"token that may write."), opts)
+	healthcheckFlags(app.Command(commandHealthcheck,
+		"Ask a running exporter whether it is healthy, for images without a shell, and say so in the exit code."),
+		&opts.healthcheck)
 	return app
 }
 
 // usageTemplate is kingpin's own, but that it shows the flags of the default command also when no command is named.
-var usageTemplate = strings.Replace(kingpin.DefaultUsageTemplate, "{{else if .App.Commands -}}", `{{else if .App.Commands -}}
+var usageTemplate = strings.Replace(kingpin.DefaultUsageTemplate, "{{else if .App.Commands -}}",
+	`{{else if .App.Commands -}}
 {{range .App.Commands}}{{if .Default}}Flags of {{.Name}}, which is the default command:
 {{.Flags|FlagsToTwoColumns|FormatTwoColumns}}
 {{end}}{{end -}}`, 1)
@@ -131,7 +138,9 @@ var usageTemplate = strings.Replace(kingpin.DefaultUsageTemplate, "{{else if .Ap
 // agentFlags declares the flags that say how to reach Consul and how to probe it. Those about the agent default to
 // the variables of Consul's own CLI.
 func agentFlags(app *kingpin.CmdClause, opts *options) {
-	server := app.Flag("consul.server", "Address of the HTTP API of a Consul agent: a URL with http, https or unix:///path, or host:port. Default also from CONSUL_HTTP_ADDR.").
+	server := app.Flag("consul.server",
+		"Address of the HTTP API of a Consul agent: a URL with http, https or unix:///path, or host:port. Default also from "+
+			"CONSUL_HTTP_ADDR.").
 		Default(defaultServer())
 	server.StringVar(&opts.consulServer)
 	if shown := redact.Text(defaultServer()); shown != defaultServer() {
@@ -183,7 +192,9 @@ func serveFlags(app *kingpin.CmdClause, opts *options) {
 	agentFlags(app, opts)
 	app.Flag("consul.allow_stale", "Let any server answer for catalog, sessions and KV, also without a leader.").
 		Default("true").IsSetByUser(&opts.consistency.staleAsked).BoolVar(&opts.consistency.allowStale)
-	app.Flag("consul.require_consistent", "Have the leader answer for catalog, sessions and KV, after it has made sure that it is the leader. Contradicts --consul.allow_stale.").
+	app.Flag("consul.require_consistent",
+		"Have the leader answer for catalog, sessions and KV, after it has made sure that it is the leader. Contradicts "+
+			"--consul.allow_stale.").
 		BoolVar(&opts.consistency.requireConsistent)
 	moduleFlags(app, opts, true, "consul.", "kv.", "meta.")
 
@@ -195,18 +206,24 @@ func serveFlags(app *kingpin.CmdClause, opts *options) {
 	opts.web = kingpinflag.AddFlags(app, ":9107")
 	app.Flag("web.telemetry-path", "Path of the metrics.").
 		Default("/metrics").StringVar(&opts.telemetryPath)
-	app.Flag("web.scrape-timeout-offset", "What to take off the time that Prometheus grants a scrape, for the way there and back.").
+	app.Flag("web.scrape-timeout-offset",
+		"What to take off the time that Prometheus grants a scrape, for the way there and back.").
 		Default("500ms").DurationVar(&opts.timeoutOffset)
-	app.Flag("web.max-requests", "How many scrapes of Consul may be under way at one time, for all clients and targets together; 0 means any number. Requests that share a scrape count as one.").
+	app.Flag("web.max-requests",
+		"How many scrapes of Consul may be under way at one time, for all clients and targets together; 0 means any number. "+
+			"Requests that share a scrape count as one.").
 		Default("200").IntVar(&opts.maxRequests)
 	app.Flag("web.enable-pprof", "Serve profiles of the exporter at /debug/pprof/.").
 		BoolVar(&opts.enablePprof)
 	app.Flag("web.enable-lifecycle", "Let POST /-/reload read the configuration file again.").
 		BoolVar(&opts.enableLifecycle)
 
-	app.Flag("responder.url", "Address of a running responder, such as http://localhost:9108, whose latest decisions the status page shows. Default: none.").
+	app.Flag("responder.url",
+		"Address of a running responder, such as http://localhost:9108, whose latest decisions the status page shows. "+
+			"Default: none.").
 		StringVar(&opts.responderURL)
-	app.Flag("responder.secret-file", "File with the secret that the responder wants to know; read again when it changes.").
+	app.Flag("responder.secret-file",
+		"File with the secret that the responder wants to know; read again when it changes.").
 		StringVar(&opts.responderSecretFile)
 
 	logFlags(app, opts)
@@ -282,7 +299,8 @@ func parse(args []string, stdout, stderr io.Writer) (opts *options, code int, do
 
 // usageCode is the exit code after bad flags. That of the command check must not be one of its verdicts.
 func usageCode(app *kingpin.Application, args []string) int {
-	if parsed, _ := app.ParseContext(args); parsed != nil && parsed.SelectedCommand != nil && parsed.SelectedCommand.FullCommand() == commandCheck {
+	if parsed, _ := app.ParseContext(args); parsed != nil && parsed.SelectedCommand != nil &&
+		parsed.SelectedCommand.FullCommand() == commandCheck {
 		return ExitUsage
 	}
 	return 1
@@ -327,7 +345,8 @@ func nameValues(app *kingpin.Application) {
 			if f.IsBoolFlag() || strings.Join(f.Default, "") != "" {
 				continue
 			}
-			i := slices.IndexFunc(valueNames, func(v struct{ suffix, name string }) bool { return strings.HasSuffix(f.Name, v.suffix) })
+			i := slices.IndexFunc(valueNames,
+				func(v struct{ suffix, name string }) bool { return strings.HasSuffix(f.Name, v.suffix) })
 			app.GetCommand(command.Name).GetFlag(f.Name).PlaceHolder(valueNames[i].name)
 		}
 	}
@@ -422,7 +441,8 @@ func (o *options) responderToShow(problems *flagProblems, logger log.Logger) web
 		problems.note("--responder.url", web.ValidateResponderURL(o.responderURL))
 	}
 	if o.responderSecretFile != "" {
-		secret, err := consul.NewTokenFile(o.responderSecretFile, func(err error) { warnUnreadable(logger, "--responder.secret-file", err) })
+		warn := func(err error) { warnUnreadable(logger, "--responder.secret-file", err) }
+		secret, err := consul.NewTokenFile(o.responderSecretFile, warn)
 		if problems.note("--responder.secret-file", err); err == nil {
 			r.Secret = secret.Token
 		}

@@ -35,7 +35,8 @@ func TestModuleFlags(t *testing.T) {
 	keys := slices.Collect(maps.Keys(jointFlags))
 	for _, o := range new(config.Module).Options() {
 		keys = append(keys, o.Key)
-		if wanted := o.Flag != "-"; (serve.GetFlag(o.Flag) != nil) != wanted || (check.GetFlag(o.Flag) != nil) != (wanted && !o.ServeOnly) {
+		if wanted := o.Flag != "-"; (serve.GetFlag(o.Flag) != nil) != wanted ||
+			(check.GetFlag(o.Flag) != nil) != (wanted && !o.ServeOnly) {
 			t.Errorf("%s is not a flag of those commands that are to have --%s", o.Key, o.Flag)
 		}
 	}
@@ -118,7 +119,8 @@ func TestEnvironment(t *testing.T) {
 	t.Setenv("CONSUL_CLUSTER_EXPORTER_CONSUL_SERVER", "http://near:8500")
 	t.Setenv("CONSUL_CLUSTER_EXPORTER_COLLECTOR_RAFT", "false")
 	if opts := parsed(t); opts.consulServer != "http://near:8500" || *opts.collectors["raft"] {
-		t.Errorf("server is %q, collector raft %v; want what the exporter's own variables say", opts.consulServer, *opts.collectors["raft"])
+		t.Errorf("server is %q, collector raft %v; want what the exporter's own variables say", opts.consulServer,
+			*opts.collectors["raft"])
 	}
 	if got := parsed(t, "--consul.server=http://flag:8500").consulServer; got != "http://flag:8500" {
 		t.Errorf("server is %q; want what the flag says", got)

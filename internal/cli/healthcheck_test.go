@@ -75,7 +75,8 @@ func TestHealthcheck_Unhealthy(t *testing.T) {
 	} {
 		code, stdout, stderr := harness.RunProgram(t, "healthcheck", "--url="+tc.url)
 		if code != 1 || stdout != "" || !strings.Contains(stderr, tc.want) || strings.Count(stderr, "\n") != 1 {
-			t.Errorf("--url=%s: exit code %d, output %q, errors %q; want 1, one line with %s", tc.url, code, stdout, stderr, tc.want)
+			t.Errorf("--url=%s: exit code %d, output %q, errors %q; want 1, one line with %s", tc.url, code, stdout, stderr,
+				tc.want)
 		}
 	}
 }

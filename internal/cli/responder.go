@@ -84,7 +84,9 @@ func runResponder(ctx context.Context, opts *options, stdout, stderr io.Writer) 
 }
 
 // serveResponder runs it until ctx is done. An action under way is finished first.
-func serveResponder(ctx context.Context, r *responder.Responder, flags *toolkit.FlagConfig, logger, base log.Logger) error {
+func serveResponder(
+	ctx context.Context, r *responder.Responder, flags *toolkit.FlagConfig, logger, base log.Logger,
+) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -98,7 +100,8 @@ func serveResponder(ctx context.Context, r *responder.Responder, flags *toolkit.
 func (o *options) responderSettings(logger log.Logger) (*settings, responder.Options, error) {
 	var problems flagProblems
 	var respond responder.Options
-	s := o.agentSettings(o.agentModule(), &problems, func(p config.Problem) { warnUnreadable(logger, flagsOf(p.Key), p.Err) })
+	s := o.agentSettings(o.agentModule(), &problems,
+		func(p config.Problem) { warnUnreadable(logger, flagsOf(p.Key), p.Err) })
 	problems.note("--web.config.file", validateWebConfig(*o.responder.web.WebConfigFile))
 	if o.responder.configFile == "" {
 		problems.note("--config.file", errors.New("there is none; docs/responder.example.yml has all that it can have"))
@@ -117,7 +120,8 @@ func (o *options) responderSettings(logger log.Logger) (*settings, responder.Opt
 		}
 		problems.note("--web.config.file", noBasicAuth(*o.responder.web.WebConfigFile))
 	} else if !loopbackOnly(o.responder.web) {
-		problems.note("secret_file", errors.New("there is none; without a secret the responder listens on loopback addresses only, such as --web.listen-address=127.0.0.1:9108"))
+		problems.note("secret_file", errors.New("there is none; without a secret the responder listens on "+
+			"loopback addresses only, such as --web.listen-address=127.0.0.1:9108"))
 	}
 	return s, respond, errors.Join(problems...)
 }

@@ -62,13 +62,18 @@ func runExporter(ctx context.Context, opts *options, stdout, stderr io.Writer) i
 }
 
 // serve runs the exporter until ctx is done, and then lets running scrapes finish.
-func serve(ctx context.Context, opts *options, s *settings, hangup <-chan os.Signal, logger log.Logger, toolkitLogger *slog.Logger) error {
+func serve(
+	ctx context.Context, opts *options, s *settings, hangup <-chan os.Signal, logger log.Logger,
+	toolkitLogger *slog.Logger,
+) error {
 	consul := cluster.New(s.module.Options(s.address))
 	defer consul.Close()
 	enabled := s.module.Collectors()
 	settings := s.module.Settings()
 	remembered := new(memory.Memory)
-	exporter, err := collector.NewExporter(collector.Options{Cluster: consul, Memory: remembered, Enabled: enabled, Settings: &settings, Logger: logger})
+	exporter, err := collector.NewExporter(collector.Options{
+		Cluster: consul, Memory: remembered, Enabled: enabled, Settings: &settings, Logger: logger,
+	})
 	if err != nil {
 		return err
 	}
@@ -90,7 +95,8 @@ func serve(ctx context.Context, opts *options, s *settings, hangup <-chan os.Sig
 	}
 	if s.modules != nil {
 		webOpts.Modules = s.modules
-		level.Info(logger).Log("msg", "configuration file is loaded", "file", opts.configFile, "modules", strings.Join(s.modules.Names(), ","))
+		level.Info(logger).Log("msg", "configuration file is loaded", "file", opts.configFile, "modules",
+			strings.Join(s.modules.Names(), ","))
 	}
 	handler, err := web.NewHandler(webOpts)
 	if err != nil {
@@ -98,7 +104,8 @@ func serve(ctx context.Context, opts *options, s *settings, hangup <-chan os.Sig
 	}
 	defer handler.Close()
 	go reloadAt(ctx, hangup, handler)
-	level.Info(logger).Log("msg", "starting", "version", version.Version, "revision", version.GetRevision(), "consul_server", opts.consulServer,
+	level.Info(logger).Log("msg", "starting", "version", version.Version, "revision", version.GetRevision(),
+		"consul_server", opts.consulServer,
 		"collectors", strings.Join(enabled, ","))
 	return listenUntil(ctx, web.NewServer(handler, logger), opts.web, logger, toolkitLogger)
 }
@@ -120,7 +127,9 @@ const stopGrace = 8 * time.Second
 
 // listenUntil serves until ctx is done. Then it accepts nothing new and waits for the requests under way, but no longer
 // than stopGrace: a scrape may have minutes, and a client may never read its answer.
-func listenUntil(ctx context.Context, server *http.Server, flags *toolkit.FlagConfig, logger log.Logger, toolkitLogger *slog.Logger) error {
+func listenUntil(
+	ctx context.Context, server *http.Server, flags *toolkit.FlagConfig, logger log.Logger, toolkitLogger *slog.Logger,
+) error {
 	failed := make(chan error, 1)
 	go func() { failed <- toolkit.ListenAndServe(server, flags, toolkitLogger) }()
 	select {

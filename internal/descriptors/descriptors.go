@@ -57,7 +57,9 @@ func newShares(descriptors uint64) shares {
 	return shares{clients, make(chan struct{}, min(max(left-clients, minShare), maxConsul))}
 }
 
-func (s *shares) dial(ctx context.Context, dialer *net.Dialer, network, address string, wait time.Duration) (net.Conn, error) {
+func (s *shares) dial(
+	ctx context.Context, dialer *net.Dialer, network, address string, wait time.Duration,
+) (net.Conn, error) {
 	if err := s.acquire(ctx, wait); err != nil {
 		return nil, fmt.Errorf("dial %s %s: %w", network, address, err)
 	}

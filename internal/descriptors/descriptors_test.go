@@ -28,7 +28,8 @@ func TestNewShares(t *testing.T) {
 		{math.MaxUint64, maxClients, maxConsul},
 	} {
 		if got := newShares(tc.limit); got.clients != tc.clients || cap(got.consul) != tc.consul {
-			t.Errorf("of %d descriptors clients get %d and Consul %d; want %d and %d", tc.limit, got.clients, cap(got.consul), tc.clients, tc.consul)
+			t.Errorf("of %d descriptors clients get %d and Consul %d; want %d and %d", tc.limit, got.clients, cap(got.consul),
+				tc.clients, tc.consul)
 		}
 	}
 }
@@ -44,7 +45,8 @@ func TestDial(t *testing.T) {
 	}
 	tcp := must.Get(dial(t.Context(), "tcp", 0))(t)
 	udp := must.Get(dial(t.Context(), "udp", 0))(t)
-	if _, err := dial(t.Context(), "tcp", 10*time.Millisecond); !errors.Is(err, ErrShortage) || errors.Is(err, context.DeadlineExceeded) {
+	if _, err := dial(t.Context(), "tcp", 10*time.Millisecond); !errors.Is(err, ErrShortage) ||
+		errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v; want %v", err, ErrShortage)
 	}
 	ended, cancel := context.WithCancel(t.Context())

@@ -32,7 +32,8 @@ func TestClean(t *testing.T) {
 func TestWidth(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]int{
-		"": 0, "server": 6, "сервер": 6, "服务器": 6, "서버": 4, "サーバー": 8, "ｻｰﾊﾞ": 4, "se\u0301rver": 6, "sérver": 6, "🚀": 2, "שרת": 3, "ａ": 2,
+		"": 0, "server": 6, "сервер": 6, "服务器": 6, "서버": 4, "サーバー": 8, "ｻｰﾊﾞ": 4, "se\u0301rver": 6, "sérver": 6, "🚀": 2,
+		"שרת": 3, "ａ": 2,
 	} {
 		if got := Width(text); got != want {
 			t.Errorf("%q takes %d columns; want %d", text, got, want)
