@@ -4,17 +4,15 @@
 package collector
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/hashicorp/go-msgpack/v2/codec"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
@@ -93,8 +91,9 @@ func startFakeGossip(tb testing.TB) (port int) {
 			}
 			wg.Go(func() {
 				defer conn.Close()
-				if ack, err := acknowledge(bufio.NewReader(conn)); err == nil {
-					_, _ = conn.Write(ack)
+				ping := make([]byte, len(fakePing))
+				if _, err := io.ReadFull(conn, ping); err == nil {
+					_, _ = conn.Write(acknowledge(ping))
 				}
 				_, _ = io.Copy(io.Discard, conn)
 			})
@@ -107,8 +106,8 @@ func startFakeGossip(tb testing.TB) (port int) {
 			if err != nil {
 				return
 			}
-			if ack, err := acknowledge(&byteReader{buf[:n]}); err == nil {
-				_, _ = udp.WriteTo(ack, from)
+			if n == len(fakePing) {
+				_, _ = udp.WriteTo(acknowledge(buf[:n]), from)
 			}
 		}
 	})
@@ -120,32 +119,12 @@ func startFakeGossip(tb testing.TB) (port int) {
 	return portOf(tb, tcp.Addr().String())
 }
 
-type byteReader struct{ left []byte }
+// fakePing is a ping with the number 0, which is at the same place in each.
+const fakePing = "\x00\x82\xa5SeqNo\xce\x00\x00\x00\x00\xa4Node\xa0"
 
-func (b *byteReader) Read(p []byte) (int, error) {
-	if len(b.left) == 0 {
-		return 0, io.EOF
-	}
-	n := copy(p, b.left)
-	b.left = b.left[n:]
-	return n, nil
-}
-
-// acknowledge reads a ping and returns the answer to it.
-func acknowledge(r io.Reader) ([]byte, error) {
-	var kind [1]byte
-	if _, err := io.ReadFull(r, kind[:]); err != nil {
-		return nil, err
-	}
-	var ping struct{ SeqNo uint32 }
-	if err := codec.NewDecoder(r, &codec.MsgpackHandle{}).Decode(&ping); err != nil || kind[0] != 0 {
-		return nil, fmt.Errorf("this is no ping: %w", err)
-	}
-	ack := []byte{2}
-	var body []byte
-	err := codec.NewEncoderBytes(&body,
-		&codec.MsgpackHandle{}).Encode(map[string]any{"SeqNo": ping.SeqNo, "Payload": []byte{}})
-	return append(ack, body...), err
+// acknowledge returns the answer to a ping.
+func acknowledge(ping []byte) []byte {
+	return slices.Concat([]byte("\x02\x82\xa5SeqNo\xce"), ping[9:13], []byte("\xa7Payload\xc0"))
 }
 
 // manyExporter probes with the timeout, and with the defaults otherwise.

@@ -6,6 +6,7 @@ package probe
 import (
 	"bytes"
 	"context"
+	"io"
 	"net"
 	"slices"
 	"strings"
@@ -170,12 +171,7 @@ func answerGRPC(conn net.Conn, answer []byte) {
 	reading := make(chan struct{})
 	go func() {
 		defer close(reading)
-		b := make([]byte, 4096)
-		for {
-			if _, err := conn.Read(b); err != nil {
-				return
-			}
-		}
+		_, _ = io.Copy(io.Discard, conn)
 	}()
 	_, _ = conn.Write(answer)
 	conn.Close()

@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"flag"
 	"io"
-	"net"
 	"os"
 	"strings"
 	"testing"
@@ -25,35 +24,17 @@ var update = flag.Bool("update", false, "capture the golden files anew from a re
 // goldenRPC has what a real server sent in answer to askRaft, in hexadecimal.
 const goldenRPC = "testdata/rpc_answer.hex"
 
-// recorder keeps what comes from a connection.
-type recorder struct {
-	io.ReadWriter
-	sent, got bytes.Buffer
-}
-
-func (r *recorder) Read(b []byte) (int, error) {
-	n, err := r.ReadWriter.Read(b)
-	r.got.Write(b[:n])
-	return n, err
-}
-
-func (r *recorder) Write(b []byte) (int, error) {
-	r.sent.Write(b)
-	return r.ReadWriter.Write(b)
-}
-
 // captureRPC asks the server of a one-server cluster and writes down its answer.
 func captureRPC(t *testing.T) {
 	t.Helper()
 	c := consultest.Start(t, consultest.Options{Servers: 1})
-	conn := must.Get(net.Dial("tcp", net.JoinHostPort(c.Servers[0].Addr, "8300")))(t)
-	defer conn.Close()
-	rec := &recorder{ReadWriter: conn}
-	var view RaftView
-	must.Do(t, askRaft(rec, &view))
+	var wiretap tap
+	res := New(Options{Dial: wiretap.dial}).RPC(t.Context(), Target{Address: c.Servers[0].Addr + ":8300"})
+	must.Do(t, res.Err)
+	leader := res.Raft.Leader
 	// The address differs with each cluster; one of the same length keeps the bytes valid.
-	placeholder := "127.0.0.1" + strings.Repeat("0", len(view.Leader)-len("127.0.0.1:8300")) + ":8300"
-	answer := bytes.ReplaceAll(rec.got.Bytes(), []byte(view.Leader), []byte(placeholder))
+	placeholder := "127.0.0.1" + strings.Repeat("0", len(leader)-len("127.0.0.1:8300")) + ":8300"
+	answer := bytes.ReplaceAll(wiretap.g.answer, []byte(leader), []byte(placeholder))
 	must.Do(t, os.WriteFile(goldenRPC, []byte(hex.EncodeToString(answer)+"\n"), 0o644))
 }
 

@@ -102,39 +102,31 @@ func (h *probeHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// asked returns what a request asks for, if it may.
-func (h *probeHandler) asked(
-	query url.Values,
-) (name string, module *config.ValidModule, target config.Target, err error) {
-	fail := func(err error) (string, *config.ValidModule, config.Target, error) {
-		return "", nil, config.Target{}, err
+// asked returns what a request is for, if that is allowed.
+func (h *probeHandler) asked(query url.Values) (
+	name string, module *config.ValidModule, target config.Target, err error,
+) {
+	name, host := single(query["module"]), single(query["target"])
+	module, ok := h.modules.Module(name)
+	switch {
+	case name == "":
+		err = errModuleWanted
+	case host == "":
+		err = errTargetWanted
+	case !ok:
+		err = errUnknownModule
+	default:
+		target, err = module.Target(host)
 	}
-	name, ok := single(query, "module")
-	if !ok {
-		return fail(errModuleWanted)
-	}
-	text, ok := single(query, "target")
-	if !ok {
-		return fail(errTargetWanted)
-	}
-	module, ok = h.modules.Module(name)
-	if !ok {
-		return fail(errUnknownModule)
-	}
-	target, err = module.Target(text)
-	if err != nil {
-		return fail(err)
-	}
-	return name, module, target, nil
+	return name, module, target, err
 }
 
-// single returns the one value of a parameter.
-func single(query url.Values, name string) (value string, ok bool) {
-	values := query[name]
-	if len(values) != 1 || values[0] == "" {
-		return "", false
+// single returns the one value of a parameter, or nothing.
+func single(values []string) string {
+	if len(values) != 1 {
+		return ""
 	}
-	return values[0], true
+	return values[0]
 }
 
 // dropChanged drops the exporters of modules that are not the same any more.

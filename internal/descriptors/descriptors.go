@@ -69,14 +69,10 @@ func (s *shares) dial(
 		release()
 		return nil, err
 	}
-	switch conn := conn.(type) {
-	case *net.TCPConn:
-		return &tcpConn{conn, release}, nil
-	case *net.UDPConn:
-		return &udpConn{conn, release}, nil
-	default:
-		return &otherConn{conn, release}, nil
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		return &tcpConn{tcp, release}, nil
 	}
+	return &otherConn{conn, release}, nil
 }
 
 func (s *shares) acquire(ctx context.Context, wait time.Duration) error {
@@ -98,7 +94,7 @@ func (s *shares) acquire(ctx context.Context, wait time.Duration) error {
 	}
 }
 
-// The connections count until they are closed, and have all the methods of what they are made from.
+// The connections count until they are closed. Those over TCP have all methods of a net.TCPConn.
 
 type tcpConn struct {
 	*net.TCPConn
@@ -110,18 +106,6 @@ type tcpConn struct {
 func (c *tcpConn) Close() error {
 	defer c.release()
 	return c.TCPConn.Close()
-}
-
-type udpConn struct {
-	*net.UDPConn
-
-	release func()
-}
-
-// Close implements net.Conn.
-func (c *udpConn) Close() error {
-	defer c.release()
-	return c.UDPConn.Close()
 }
 
 type otherConn struct {
