@@ -24,8 +24,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/memory"
 )
 
-// collector turns one area of a snapshot into families. What it could not find out is absent from out and part of
-// the error; what it could find out is in out all the same.
+// collector turns one area of a snapshot into families. What could not be found is missing in out and part of the
+// error; the rest is in out nevertheless.
 type collector interface {
 	collect(ctx context.Context, snap *cluster.Snapshot, out *families) error
 }
@@ -74,9 +74,9 @@ type Options struct {
 	Enabled []string
 	// Settings say what is exported; nil means DefaultSettings.
 	Settings *Settings
-	// Success adds probe_success, for exporters of clusters that are asked for with /probe.
+	// Success adds probe_success, for exporters of the clusters that /probe is asked for.
 	Success bool
-	// Logger gets a line when a collector begins to fail and one when it is well again; nil means no log.
+	// Logger gets a line when a collector begins to fail and when it recovers; nil means no log.
 	Logger log.Logger
 }
 
@@ -130,8 +130,8 @@ func NewExporter(opts Options) (*Exporter, error) {
 	return e, nil
 }
 
-// Select returns the names of the enabled collectors that a request wants: those in collect, or all but those in
-// exclude. With neither it is all. Its error is for the one who made the request.
+// Select returns the enabled collectors that a request wants: those in collect, or all but those in exclude, or all.
+// Its error is for the client.
 func (e *Exporter) Select(collect, exclude []string) ([]string, error) {
 	if len(collect) > 0 && len(exclude) > 0 {
 		return nil, errors.New("collect[] and exclude[] cannot be used together")
@@ -159,7 +159,7 @@ type outcome struct {
 	err      error
 }
 
-// refused reports whether Consul refuses what is missing, and nothing else is wrong.
+// refused reports whether all that is wrong are refusals by Consul.
 func (o *outcome) refused() bool { return o.err != nil && onlyRefused(o.err) }
 
 // run runs one collector. Of one that panics there is nothing but the error.
@@ -186,7 +186,7 @@ func alongside(f func()) (wait func()) {
 	}
 }
 
-// failures gathers what a collector could not find out.
+// failures gathers what a collector could not find.
 type failures []error
 
 // note keeps an error and reports whether there was none.
@@ -197,7 +197,7 @@ func (f *failures) note(err error) (ok bool) {
 	return err == nil
 }
 
-// err joins the errors, each distinct text once: facts that depend on the same one fail with the same error.
+// err joins the errors, each text once: facts that depend on the same one fail with the same error.
 func (f failures) err() error {
 	seen := make(map[string]bool)
 	return errors.Join(slices.DeleteFunc(slices.Clone(f), func(err error) bool {
@@ -207,7 +207,7 @@ func (f failures) err() error {
 	})...)
 }
 
-// onlyRefused reports whether err is nothing but refusals: then the collector is not broken, it may not know.
+// onlyRefused reports whether err is nothing but refusals: then the collector works but lacks rights or features.
 func onlyRefused(err error) bool {
 	var joined interface{ Unwrap() []error }
 	if errors.As(err, &joined) {
@@ -239,7 +239,7 @@ func (e *Exporter) logChange(o outcome) {
 	}
 }
 
-// oneLine keeps joined errors together in a log line, and says what is the same only once.
+// oneLine joins errors in a log line, each text once.
 func oneLine(err error) string {
 	var lines []string
 	for line := range strings.SplitSeq(err.Error(), "\n") {

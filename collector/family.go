@@ -23,8 +23,8 @@ type desc struct {
 	labels []string
 }
 
-// definitions are the families of one collector. Families are defined only through it, so that documentation and tests
-// know all of them.
+// definitions are the families of one collector. Every family is defined through it, so that documentation and tests
+// know it.
 type definitions struct {
 	all []*desc
 	// settings and memory are for the collector that is made.
@@ -48,10 +48,8 @@ func (d *definitions) add(family *desc) *desc {
 // maxLabels is the largest number of labels of a family.
 const maxLabels = 5
 
-// families is what one collector fills during one scrape. It is not safe for concurrent use.
-//
-// A catalog has hundreds of thousands of series. So labels are made once and shared by all series of the scrape that
-// have them, and memory for series is allocated in slabs.
+// families is what one collector fills during one scrape. It is not safe for concurrent use. As a catalog has
+// hundreds of thousands of series, labels are shared by all series of a scrape, and memory is allocated in slabs.
 type families struct {
 	byDesc map[*desc]*family
 	labels map[labelKey]*label
@@ -69,11 +67,11 @@ type families struct {
 // labelKey is a label of a series.
 type labelKey struct{ name, value string }
 
-// label is the one that all series of the scrape share.
+// label is shared by all series of the scrape.
 type label struct {
 	pair        dto.LabelPair
 	name, value string
-	// id is another one for each label of the scrape.
+	// id is unique among the labels of the scrape.
 	id uint32
 }
 
@@ -84,7 +82,7 @@ type family struct {
 	seen    map[seriesKey]struct{}
 }
 
-// seriesKey tells the series of a family apart: the ids of its labels.
+// seriesKey identifies a series of a family by the ids of its labels.
 type seriesKey [maxLabels]uint32
 
 // number is the value of a series.
@@ -143,7 +141,7 @@ func (fs *families) newLabel(name, value string) *label {
 	return l
 }
 
-// add adds a series. A second one with the same label values is dropped and counted: it must never fail the scrape.
+// add adds a series. A second one with the same labels is dropped and counted: it must not fail the scrape.
 func (fs *families) add(d *desc, value float64, labelValues ...string) {
 	if len(labelValues) != len(d.labels) {
 		panic("collector: " + d.name + " has other labels than it is defined with") // Found by the first test that gets here.
@@ -155,7 +153,7 @@ func (fs *families) add(d *desc, value float64, labelValues ...string) {
 	fs.addLabels(d, value, labels[:len(labelValues)]...)
 }
 
-// addLabels is add for whoever has the labels already. They must be those of the desc, in its order.
+// addLabels is add for callers that have the labels already, in the order of the desc.
 func (fs *families) addLabels(d *desc, value float64, labels ...*label) {
 	f := fs.family(d)
 	if f.has(labels) {
@@ -165,8 +163,8 @@ func (fs *families) addLabels(d *desc, value float64, labels ...*label) {
 	fs.append(f, value, labels, nil)
 }
 
-// addStates adds a series for each state, 1 for those that is says and 0 for the others. State is the last label of
-// the desc. If there is a set of states with the other labels already, this one is dropped.
+// addStates adds a series for each state, 1 where is says so and 0 elsewhere. State is the last label of the desc. A
+// second set with the same other labels is dropped.
 func (fs *families) addStates(d *desc, states []*label, is func(state int) bool, labels ...*label) {
 	f := fs.family(d)
 	if f.has(labels) {

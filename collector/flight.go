@@ -17,16 +17,14 @@ import (
 )
 
 const (
-	// minFlight is the least time that a scrape of Consul gets, however soon the client wants its answer: a probe
-	// that is cut off in the middle of a handshake leaves a line in Consul's log.
+	// minFlight is the least time for a scrape of Consul, however soon the client wants its answer: a probe that is cut
+	// off in a handshake leaves a line in Consul's log.
 	minFlight = 500 * time.Millisecond
-	// maxLoss is how much of its time a request may lose by sharing a scrape, if that is no more than a tenth of it.
-	// It is what a scrape keeps for its own end (see cluster.Cluster.Snapshot), and is longer than two replicas of
-	// Prometheus with the same configuration are apart by chance.
+	// maxLoss is how much of its time a request may lose by sharing a scrape, up to a tenth of it. A snapshot keeps as
+	// much for its own end (see cluster.Cluster.Snapshot), and two replicas of Prometheus are less apart by chance.
 	maxLoss = 250 * time.Millisecond
-	// normalTime is how long a scrape must have before running out of it says something about Consul: longer than the
-	// 3 s after which a probe of a port gives up by default, and shorter than what Prometheus's scrape_timeout of 5 s
-	// leaves.
+	// normalTime is how long a scrape must have before running out of time says something about Consul: more than the
+	// default timeout of a probe (3 s), and less than what a scrape_timeout of 5 s leaves.
 	normalTime = 4 * time.Second
 )
 
@@ -34,13 +32,13 @@ const (
 type Request struct {
 	// Names are the collectors that run (see Select).
 	Names []string
-	// Admit is called before Consul is scraped for this request, but not if the request can share the scrape of
-	// another one. It may wait until ctx is done. The scrape ends with a call of release. An error means that the
-	// request is not served. Nil admits every request.
+	// Admit is called before Consul is scraped for this request, unless it can share another one's scrape. It may wait
+	// until ctx is done. The scrape calls release at its end. With an error the request is not served. Nil admits every
+	// request.
 	Admit func(ctx context.Context) (release func(), err error)
 }
 
-// Result is what a scrape collected. All who share the scrape get the same one.
+// Result is what a scrape collected, for all who share it.
 type Result struct {
 	// Families are sorted by name and must not be changed.
 	Families []*dto.MetricFamily
@@ -51,7 +49,7 @@ type Result struct {
 	made map[string]func() any // Guarded by mu.
 }
 
-// Once returns what is made of the result. For each key that is made only once, however many share the result.
+// Once returns what build makes of the result, only once for each key.
 func (r *Result) Once(key string, build func() any) any {
 	r.mu.Lock()
 	f := r.made[key]
@@ -66,7 +64,7 @@ func (r *Result) Once(key string, build func() any) any {
 	return f()
 }
 
-// flight is a scrape that is under way.
+// flight is a scrape under way.
 type flight struct {
 	names []string
 	start time.Time
@@ -76,7 +74,7 @@ type flight struct {
 	snap     *cluster.Snapshot
 	// close ends the context and the snapshot.
 	close func()
-	// success adds whether the agent answers, for which it waits until its context is done.
+	// success adds whether the agent answers, and waits for that until its context is done.
 	success func(context.Context, *families)
 	// landed is closed when result is valid.
 	landed chan struct{}
@@ -86,21 +84,20 @@ type flight struct {
 	ended map[string]outcome // Guarded by mu: the collectors that are done.
 
 	looking sync.Mutex
-	// partial is the result for those who did not wait for the end. Guarded by looking.
-	partial *Result
-	// partialOf is how many collectors were done then. Guarded by looking.
+	// partial is the latest result for those who did not wait for the end, made of partialOf collectors. Both are
+	// guarded by looking.
+	partial   *Result
 	partialOf int
 }
 
-// Gather returns what the named collectors find out, at the deadline of ctx at the latest; what was not found out by
-// then is left out. It fails only if req.Admit does.
+// Gather returns what the named collectors found, at the deadline of ctx at the latest, without what was not found by
+// then. It fails only if req.Admit does.
 //
-// Requests for the same collectors share one scrape if that costs none of them anything: two replicas of Prometheus
-// do. Each request is answered at its own deadline, and none shares a scrape that has less time than it has itself,
-// apart from maxLoss. A request that is cancelled gets what is there, and does not end the scrape for the others. One
-// that has less time than minFlight gets a scrape with minFlight, or shares any that has more time, and takes what is
-// there at its own deadline: so however many of those there are, Consul is not scraped more often. One that waits for
-// its admission until its deadline does so, too, if there is a scrape for the same collectors.
+// Requests for the same collectors share a scrape if that costs none of them anything. Each is answered at its own
+// deadline, and none shares a scrape that has less time than itself, apart from maxLoss. A canceled request gets what
+// is there and does not end the scrape for the others. A request with less than minFlight gets a scrape with
+// minFlight, or shares any longer one, and takes what is there at its deadline; so does one that waits for admission
+// until its deadline. However many of those there are, Consul is not scraped more often.
 func (e *Exporter) Gather(ctx context.Context, req Request) (*Result, error) {
 	e.scrapes.Add(1)
 	deadline, ok := ctx.Deadline()
@@ -130,14 +127,13 @@ func (e *Exporter) Gather(ctx context.Context, req Request) (*Result, error) {
 type waiter struct {
 	names    []string
 	deadline time.Time
-	// wake ends the wait, as there is a flight to share.
+	// wake ends the wait because there is a flight to share.
 	wake context.CancelFunc
 }
 
-// board returns the flight for a request, which is a new one if there is none to share. A request that had to wait
-// for its admission takes the first flight that has enough time for it, and a new one has enough time for all that
-// wait: so however many there are, one flight is enough for them. One that was not admitted before its deadline takes
-// any flight for the same collectors.
+// board returns the flight for a request, a new one if there is none to share. A request that had to wait for
+// admission takes the first flight with enough time for it, and a new flight has enough time for all that wait. One
+// that was not admitted before its deadline takes any flight for the same collectors.
 func (e *Exporter) board(ctx context.Context, req Request, deadline time.Time) (f *flight, joined bool, err error) {
 	admit := req.Admit
 	if admit == nil {
@@ -177,7 +173,7 @@ func (e *Exporter) board(ctx context.Context, req Request, deadline time.Time) (
 	}
 }
 
-// startLocked starts a flight for a request and for those that wait. It assumes that mu is held.
+// startLocked starts a flight for a request and for those that wait. mu must be held.
 func (e *Exporter) startLocked(ctx context.Context, names []string, deadline time.Time, release func()) *flight {
 	for _, w := range e.waiters {
 		if slices.Equal(w.names, names) {
@@ -196,9 +192,8 @@ func (e *Exporter) startLocked(ctx context.Context, names []string, deadline tim
 	return f
 }
 
-// findLocked returns a flight that a request can share, or nil. One that ends later than the request may end too late
-// for what it leaves out to be known, and is only for those that are short of time or have waited. It assumes that mu
-// is held.
+// findLocked returns a flight that a request can share, or nil. One that ends later than the request is only for
+// requests that are short of time or have waited, as it may report too late what is missing. mu must be held.
 func (e *Exporter) findLocked(names []string, deadline time.Time, waited bool) *flight {
 	left := time.Until(deadline)
 	earliest, later := deadline.Add(-min(maxLoss, left/10)), waited || left < minFlight
@@ -210,8 +205,8 @@ func (e *Exporter) findLocked(names []string, deadline time.Time, waited bool) *
 	return nil
 }
 
-// underWayLocked returns the flight that has been under way for longest, of those for the same collectors, or nil. It
-// is for a request that can wait no longer. It assumes that mu is held.
+// underWayLocked returns the oldest flight for the same collectors, or nil, for a request that cannot wait any
+// longer. mu must be held.
 func (e *Exporter) underWayLocked(names []string) *flight {
 	i := slices.IndexFunc(e.flights, func(f *flight) bool { return slices.Equal(f.names, names) })
 	if i < 0 {
@@ -237,7 +232,7 @@ func (e *Exporter) newFlight(ctx context.Context, names []string, deadline time.
 	return f
 }
 
-// fly runs the collectors, and lands at the deadline at the latest.
+// fly runs the collectors, until the deadline at most.
 func (e *Exporter) fly(f *flight) {
 	e.collect(f)
 	e.account(f)
@@ -249,7 +244,7 @@ func (e *Exporter) fly(f *flight) {
 	close(f.landed)
 }
 
-// collect runs the collectors in parallel. Those that are not done at the deadline are left behind.
+// collect runs the collectors in parallel. Those that are not done at the deadline are abandoned.
 func (e *Exporter) collect(f *flight) {
 	outcomes := make(chan outcome, len(f.names))
 	for _, c := range e.collectors {
@@ -269,8 +264,7 @@ func (e *Exporter) collect(f *flight) {
 	}
 }
 
-// outcomes are those of all collectors, in the order of their names. A collector that is not done has failed, for one
-// who does not wait for it.
+// outcomes are those of all collectors, by name. A collector that is not done has failed.
 func (f *flight) outcomes() []outcome {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -285,8 +279,7 @@ func (f *flight) outcomes() []outcome {
 	return all
 }
 
-// account counts what went wrong on a flight, and logs which collectors fail. A flight that had too little time,
-// because its client was in a hurry, says nothing by not having been in time.
+// account counts timeouts, and logs which collectors fail. That a hurried flight ran out of time says nothing.
 func (e *Exporter) account(f *flight) {
 	// The last collectors gave up what they waited for, or are left behind.
 	timedOut := f.snap.TimedOut()
@@ -299,8 +292,7 @@ func (e *Exporter) account(f *flight) {
 	}
 }
 
-// changes notes how the collectors of a flight ended, and returns those that ended otherwise than the last time. A
-// hurried flight says only which no longer fail.
+// changes returns the collectors that begin to fail or stop failing. A hurried flight only says which no longer fail.
 func (e *Exporter) changes(ended []outcome, hurried bool) (changed []outcome) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -314,7 +306,7 @@ func (e *Exporter) changes(ended []outcome, hurried bool) (changed []outcome) {
 	return changed
 }
 
-// soFar is what a flight has collected up to now. All who look until the next collector is done get the same result.
+// soFar is what a flight has collected up to now. All who look before the next collector is done share it.
 func (e *Exporter) soFar(f *flight) *Result {
 	f.looking.Lock()
 	defer f.looking.Unlock()

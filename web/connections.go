@@ -12,30 +12,29 @@ import (
 	"sync"
 )
 
-// connections keeps the number of open connections down. With one too many, the client that has the most of them loses
-// one: the one that has waited longest for a request, or for the rest of it, or else, while requests are being served
-// on all of its connections, the oldest of those. So neither connections that are opened and left alone nor requests
-// that arrive byte by byte nor answers that are not read can keep another client's scrape out, as they would if no
-// more connections were accepted.
+// connections limits the number of open connections. If there is one too many, the client with the most loses one:
+// the one that has waited longest for a request, or for the rest of it, or else the oldest that is being served. So
+// neither idle connections nor slow requests nor unread answers can keep another client's scrape out, as they could
+// if new connections were not accepted.
 type connections struct {
 	max int
 
 	mu   sync.Mutex
 	open map[net.Conn]*openConn // Guarded by mu.
-	// turns counts how often any connection began to wait, or to be served. Guarded by mu.
+	// turns counts how often any connection began to wait or to be served. Guarded by mu.
 	turns uint64
 }
 
 type openConn struct {
-	// client is whose it is (see clientOf).
+	// client is its owner (see clientOf).
 	client string
-	// serving is the number of requests that are being served on it; with HTTP/2 there can be several.
+	// serving is the number of requests being served on it; with HTTP/2 there can be several.
 	serving int
-	// turn is the connections' turns when it began to wait, or when serving changed last.
+	// turn is the value of turns when it began to wait, or when serving last changed.
 	turn uint64
 }
 
-// before says whether o is to be closed rather than other.
+// before says whether o is closed before other.
 func (o *openConn) before(other *openConn) bool {
 	if waits := o.serving == 0; waits != (other.serving == 0) {
 		return waits
@@ -78,7 +77,7 @@ func (c *connections) add(conn net.Conn) (surplus net.Conn) {
 	return surplus
 }
 
-// surplusLocked returns the connection that is closed for a new one of a client. It assumes that mu is held.
+// surplusLocked returns the connection to close for a new one of a client. mu must be held.
 func (c *connections) surplusLocked(client string) (surplus net.Conn) {
 	count := map[string]int{client: 1}
 	for _, o := range c.open {
@@ -94,8 +93,8 @@ func (c *connections) surplusLocked(client string) (surplus net.Conn) {
 	return surplus
 }
 
-// cut closes a connection at once. What its client has not read is dropped, which the kernel would keep otherwise, and
-// with TLS no farewell is sent, for which a client that reads nothing would keep the others waiting.
+// cut closes a connection at once. What its client has not read is dropped instead of kept by the kernel, and with
+// TLS no close_notify is sent, which a client that reads nothing would hold up.
 func cut(conn net.Conn) {
 	conn = underTLS(conn)
 	if tcp, ok := conn.(*net.TCPConn); ok {

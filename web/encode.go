@@ -23,7 +23,7 @@ type chunk struct {
 	family *dto.MetricFamily
 	// first is whether the family begins with it, and so has its header.
 	first bool
-	// text is set when done is closed, and err if there is none.
+	// text is valid when done is closed, unless there is an err.
 	text *bytes.Buffer
 	err  error
 	done chan struct{}
@@ -31,9 +31,9 @@ type chunk struct {
 
 var chunkBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// encode writes families in a format. As one core would need as long for the encoding of a large catalog as Consul
-// for its answer, all cores encode, a few chunks ahead of what is written, and so of its compression, too. A family
-// that cannot be encoded is left out and part of the error; if w fails there is no use in going on.
+// encode writes families in a format. One core would take as long to encode a large catalog as Consul to send it, so
+// all cores encode, a few chunks ahead of what is written and compressed. A family that cannot be encoded is left out
+// and part of the error; an error of w ends it all.
 func encode(w io.Writer, format expfmt.Format, families []*dto.MetricFamily) error {
 	ahead := make(chan *chunk, 2*runtime.GOMAXPROCS(0))
 	stop := make(chan struct{})
@@ -95,7 +95,7 @@ func (c *chunk) encode(format expfmt.Format) {
 	}
 }
 
-// skipHeader leaves out the comments that the encoder begins each family with; no series begins like that.
+// skipHeader drops the comments that the encoder begins each family with; no series begins like that.
 func (c *chunk) skipHeader() {
 	for bytes.HasPrefix(c.text.Bytes(), []byte("#")) {
 		if _, err := c.text.ReadBytes('\n'); err != nil {

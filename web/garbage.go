@@ -13,10 +13,9 @@ import (
 )
 
 const (
-	// manySeries is from how many series on a scrape leaves garbage behind that is worth a collection of its own, some
-	// megabytes.
+	// manySeries is the number of series whose garbage, some megabytes, is worth a collection.
 	manySeries = 10_000
-	// deliveryTime is how long the end of the answer may take to be on its way, so that the collection holds up nothing.
+	// deliveryTime is how long the end of the answer may take, so that the collection delays nothing.
 	deliveryTime = 100 * time.Millisecond
 	// reserveBytes is about what a scrape of 5,000 service instances allocates.
 	reserveBytes = 24 << 20
@@ -24,11 +23,10 @@ const (
 	minReserveLimit = 10 * reserveBytes
 )
 
-// reserve is memory that nobody writes to, so that the kernel gives none for it, but that counts as in use. Without
-// it the heap, a few megabytes between large scrapes, would be collected again and again while each of them makes it
-// grow. Small clusters have none: it would only let their garbage pile up. Nor has an exporter whose memory is
-// limited (GOMEMLIMIT) to less than some ten times as much: the reserve counts there, too, and would take the memory
-// from the scrapes.
+// reserve is memory that is never written to, so that the kernel provides none, but that counts as in use. Without it
+// the heap, a few megabytes between large scrapes, would be collected again and again while a scrape makes it grow.
+// For small clusters it would only let garbage pile up. Under a memory limit (GOMEMLIMIT) below minReserveLimit it
+// would take memory from the scrapes.
 var reserve = sync.OnceValue(newReserve)
 
 func newReserve() []byte {
@@ -38,9 +36,8 @@ func newReserve() []byte {
 	return make([]byte, reserveBytes)
 }
 
-// tidyUp collects the garbage of a large scrape when it is delivered and nobody waits. The next one then begins with
-// an empty heap: it is not slowed down by a collection, and the most memory that is in use is that of one scrape, not
-// of two.
+// tidyUp collects the garbage of a large scrape after its delivery. The next one begins with an empty heap, is not
+// slowed down by a collection, and memory peaks at one scrape instead of two.
 func tidyUp(families []*dto.MetricFamily) {
 	series := 0
 	for _, f := range families {

@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// keptMax bounds how many exporters are kept: a module's list of targets may be a large network.
+	// keptMax bounds how many exporters are kept: a module's targets may be a large network.
 	keptMax = 1000
-	// keptIdle is how long an exporter is kept that nobody asks for.
+	// keptIdle is how long an unused exporter is kept.
 	keptIdle = time.Hour
 )
 
@@ -28,7 +28,7 @@ type keptKey struct {
 	target string // In the form of config.Target.String.
 }
 
-// kept is the exporter of one target, which outlives the request: its counters go on, and its cluster still knows its
+// kept is the exporter of one target. It outlives the request: its counters go on, and its cluster still knows its
 // servers when the agent is gone.
 type kept struct {
 	exporter *collector.Exporter
@@ -40,13 +40,13 @@ type kept struct {
 	users   int       // Guarded by keeper.mu: the requests that use it.
 	dropped bool      // Guarded by keeper.mu: the last user closes it.
 	used    time.Time // Guarded by keeper.mu: when it was last released.
-	// expiry drops it when it is idle for keptIdle; it is stopped while there are users.
+	// expiry drops it after keptIdle; it is stopped while there are users.
 	expiry *time.Timer
 }
 
 // keeper keeps exporters between requests.
 type keeper struct {
-	// open makes an exporter and says how to close it.
+	// open makes an exporter and returns how to close it.
 	open func(name string, target config.Target) (*collector.Exporter, func(), error)
 	max  int
 
@@ -54,8 +54,7 @@ type keeper struct {
 	entries map[keptKey]*kept // Guarded by mu.
 }
 
-// acquire returns the exporter of a target, which must be released after use. One whose module has changed since is
-// replaced.
+// acquire returns the exporter of a target, which must be released. One whose module has changed is replaced.
 func (k *keeper) acquire(name string, module *config.ValidModule, target config.Target) (*kept, error) {
 	key := keptKey{name, target.String()}
 	k.mu.Lock()
@@ -98,7 +97,7 @@ func (k *keeper) release(e *kept) {
 	e.expiry.Reset(keptIdle)
 }
 
-// expire drops an exporter that nobody has asked for.
+// expire drops an exporter that was not used.
 func (k *keeper) expire(key keptKey, e *kept) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -118,8 +117,7 @@ func (k *keeper) dropWhere(condition func(name string, module *config.ValidModul
 	}
 }
 
-// dropIdleLocked drops the exporter that was not asked for longest, and reports whether there was one. It assumes
-// that mu is held.
+// dropIdleLocked drops the exporter that was unused longest, and reports whether there was one. mu must be held.
 func (k *keeper) dropIdleLocked() bool {
 	var (
 		oldest    *kept
@@ -137,7 +135,7 @@ func (k *keeper) dropIdleLocked() bool {
 	return true
 }
 
-// dropLocked forgets an exporter and closes it as soon as it has no users. It assumes that mu is held.
+// dropLocked forgets an exporter and closes it when its last user is done. mu must be held.
 func (k *keeper) dropLocked(key keptKey, e *kept) {
 	delete(k.entries, key)
 	e.dropped = true

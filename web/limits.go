@@ -20,28 +20,26 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/collector"
 )
 
-// What requests may cost together, and those of one client, so that no client spoils another client's scrape. Clients
-// are told apart by their address.
+// Limits on what requests may cost, in all and for each client (told apart by address), so that no client spoils
+// another one's scrape.
 //
-// Requests that share a scrape share its page, too, so that waiting for either costs next to nothing. What is bounded
-// is the work: scrapes of Consul that are under way, and pages that are made for one request only. And memory: a page
-// that is being sent is kept until its client has read it.
+// Requests that share a scrape share its page too, so waiting for either is cheap. What is bounded is the work
+// (scrapes of Consul under way, and pages made for one request only) and the memory: a page is kept until its client
+// has read it.
 //
-// Pipelining gains nothing. The server of net/http reads the next request of a connection only after the answer to
-// the last one has been written, so however many were sent at once, one of each connection counts. One that is
-// refused closes its connection, and what was sent behind it is dropped.
+// Pipelining gains nothing: net/http reads the next request of a connection only after the last answer was written,
+// and a refused request closes its connection.
 const (
-	// requestBytes is about what a request takes while it is being served: its goroutine, its buffers, and a
-	// decompressor.
+	// requestBytes is about what a request takes while it is served: its goroutine, buffers and a decompressor.
 	requestBytes = 64 << 10
 	// maxClientBytes bounds what the requests of one client take: 512 of them, if all want the same page.
 	maxClientBytes = 32 << 20
-	// maxServedBytes bounds what all requests take, but for one request and one page of each client: those are served
-	// whatever the others take, so that no few clients can keep another one out.
+	// maxServedBytes bounds what all requests take, except one request and one page of each client: those are always
+	// served, so that a few clients cannot keep another one out.
 	maxServedBytes = 2 * maxClientBytes
-	// maxClientScrapes is how many scrapes of the same Consul one client may have under way, each for other
-	// collectors: those of a Prometheus with two jobs. More of them wait for their turn, as does a second one for the
-	// same collectors. Each scrape of a large catalog takes 100 MB.
+	// maxClientScrapes is how many scrapes of the same Consul one client may have under way, each for other collectors,
+	// as a Prometheus with two jobs has. More of them wait, as does a second one for the same collectors. Each scrape of
+	// a large catalog takes 100 MB.
 	maxClientScrapes = 2
 )
 
@@ -58,10 +56,10 @@ var (
 
 // limits bounds what requests cost.
 type limits struct {
-	// slots holds a token for each scrape that is under way; nil means that there is no limit.
+	// slots holds a token for each scrape under way; nil means no limit.
 	slots chan struct{}
-	// equal are the turns of clients that scrape the same Consul for the same collectors, scrapes of those that
-	// scrape the same Consul, and pages of those that want a page of their own.
+	// equal are the turns of clients that scrape the same Consul for the same collectors, scrapes for any collectors,
+	// and pages those of clients that want a page of their own.
 	equal, scrapes, pages turns
 	memory                ledger
 	logger                log.Logger
@@ -115,8 +113,8 @@ func (l *limits) send(w http.ResponseWriter, r *http.Request, p *page) {
 	}
 }
 
-// admit is for collector.Request: it waits for the client's turn to scrape a Consul, and takes one of the slots of
-// --web.max-requests.
+// admit is for collector.Request: it waits for the client's turn to scrape a Consul, and takes a slot
+// (--web.max-requests).
 func (l *limits) admit(client string, of *collector.Exporter, names []string) func(context.Context) (func(), error) {
 	return func(ctx context.Context) (func(), error) {
 		endEqual, ok := l.equal.take(ctx, turnKey{client, of, strings.Join(names, ",")})
@@ -155,8 +153,7 @@ func (l *limits) takeSlot() (release func(), err error) {
 	}
 }
 
-// clientOf is the address of the one at the other end of a connection, without the port. Whoever has one address in an
-// IPv6 network has all of them.
+// clientOf is the address of a connection's other end, without the port. All addresses in an IPv6 /64 are one client.
 func clientOf(remote string) string {
 	address, err := netip.ParseAddrPort(remote)
 	if err != nil { // No IP, such as a unix socket.
@@ -173,7 +170,7 @@ func clientOf(remote string) string {
 	return netip.PrefixFrom(ip.WithZone(""), 64).Masked().String()
 }
 
-// turns lets each client do only so much at one time. What is more waits, and keeps nobody else waiting.
+// turns lets each client do only so much at a time. The rest waits, and keeps nobody else waiting.
 type turns struct {
 	most int
 
@@ -183,7 +180,7 @@ type turns struct {
 
 type turnKey struct {
 	client string
-	// of is what is scraped, and names by which collectors; they are left out where that does not matter.
+	// of is what is scraped, and names by which collectors; both are empty where they do not matter.
 	of    *collector.Exporter
 	names string
 }
@@ -193,7 +190,7 @@ type line struct {
 	users int // Guarded by turns.mu.
 }
 
-// take waits for a turn, which ends with a call of end. It is not ok if ctx was done before.
+// take waits for a turn, which end ends. It is not ok if ctx was done first.
 func (t *turns) take(ctx context.Context, key turnKey) (end func(), ok bool) {
 	t.mu.Lock()
 	l := t.lines[key]
@@ -225,7 +222,7 @@ func (t *turns) take(ctx context.Context, key turnKey) (end func(), ok bool) {
 	}
 }
 
-// ledger knows how much memory the requests take that are being served.
+// ledger knows how much memory the requests under way take.
 type ledger struct {
 	mu      sync.Mutex
 	total   int64               // Guarded by mu.
@@ -247,7 +244,7 @@ type entry struct {
 	page   *page // nil while there is none.
 }
 
-// open notes a request. It must be closed when it has been served. The only request of a client is always served.
+// open records a request, which must be closed when it was served. A client's only request is always served.
 func (l *ledger) open(client string) (*entry, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -264,8 +261,8 @@ func (l *ledger) open(client string) (*entry, error) {
 	return &entry{ledger: l, client: client}, nil
 }
 
-// roomLocked says why there is no room for so many more bytes of a client, of which all clients together take only so
-// many more. It assumes that mu is held.
+// roomLocked says why there is no room for this many bytes of a client, of which total are new for all clients
+// together. mu must be held.
 func (l *ledger) roomLocked(a *account, client, total int64) error {
 	switch {
 	case a.bytes+client > maxClientBytes:
@@ -277,7 +274,7 @@ func (l *ledger) roomLocked(a *account, client, total int64) error {
 	}
 }
 
-// hold notes that the request's page is being sent. The only page of a client may be of any size: there is no catalog
+// hold records that the request's page is being sent. A client's only page may have any size: there is no catalog
 // that cannot be scraped.
 func (e *entry) hold(p *page) error {
 	l := e.ledger

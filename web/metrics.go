@@ -24,11 +24,11 @@ import (
 )
 
 const (
-	// timeoutHeader is how Prometheus says how long it waits, in seconds.
+	// timeoutHeader tells how long Prometheus waits, in seconds.
 	timeoutHeader = "X-Prometheus-Scrape-Timeout-Seconds"
 	// defaultBudget is what a scrape may take when the client does not say.
 	defaultBudget = 10 * time.Second
-	// minBudget keeps a tiny timeout, or an offset near it, from leaving no time at all.
+	// minBudget is left even by a tiny timeout, or one that is hardly longer than the offset.
 	minBudget = 50 * time.Millisecond
 	// maxBudget is longer than any sensible scrape.
 	maxBudget = 10 * time.Minute
@@ -57,10 +57,10 @@ type scrape struct {
 	logger   log.Logger
 }
 
-// extra returns families that are not about Consul, of a scrape that took so long.
+// extra returns families that are not about Consul, given how long the scrape took.
 type extra func(took time.Duration) ([]*dto.MetricFamily, error)
 
-// serve runs the collectors that the request wants, within the time that it has, and sends their families and the extra
+// serve runs the collectors that the request wants in the time that it has, and sends their families and the extra
 // ones.
 func (s *scrape) serve(w http.ResponseWriter, r *http.Request, query url.Values, add extra) {
 	names, err := s.exporter.Select(query["collect[]"], query["exclude[]"])
@@ -90,7 +90,7 @@ func (s *scrape) serve(w http.ResponseWriter, r *http.Request, query url.Values,
 }
 
 // page returns the page that the request wants, or nil if its client is gone. Requests that share a result share its
-// page, except those that want only the families of some names.
+// page, unless they want families by name.
 func (s *scrape) page(r *http.Request, result *collector.Result, names []string, add extra) *page {
 	format := expfmt.NegotiateAccept(r.Header, expfmt.DefaultOpenMetricsAcceptedFormats()...)
 	build := func() *page {
@@ -124,14 +124,14 @@ func named(families []*dto.MetricFamily, names []string) []*dto.MetricFamily {
 	return slices.DeleteFunc(families, func(f *dto.MetricFamily) bool { return !slices.Contains(names, f.GetName()) })
 }
 
-// complain logs what some of the metrics are missing for.
+// complain logs why metrics are missing.
 func (s *scrape) complain(err error) {
 	if err != nil {
 		level.Error(s.logger).Log("msg", "metrics could not be encoded", "err", err)
 	}
 }
 
-// scrapeBudget returns how long a scrape may take: what the client waits, less the offset.
+// scrapeBudget returns how long a scrape may take: what the client grants, minus the offset.
 func scrapeBudget(header string, offset time.Duration) (time.Duration, error) {
 	if header == "" {
 		return defaultBudget, nil

@@ -15,13 +15,12 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// page is an answer that is ready to be sent, to any number of clients. It is kept compressed, even for a client that
-// wants it plain: a catalog of 25,000 instances is 50 MB of text, but 2 MB compressed, and clients may take a minute
-// to read it.
+// page is an answer that is ready to be sent to any number of clients. It is kept compressed even for clients that
+// want plain text: 25,000 instances are 50 MB of text but 2 MB compressed, and a client may take a minute to read it.
 type page struct {
 	contentType string
 	gzipped     []byte
-	// size is how many bytes it is when it is not compressed.
+	// size is the number of bytes before compression.
 	size int64
 }
 
@@ -37,7 +36,7 @@ var (
 	gzipReaders = sync.Pool{New: func() any { return new(gzip.Reader) }}
 )
 
-// newPage returns the page of what write writes. If write fails, the page has what was written before.
+// newPage returns the page that write writes. If write fails, the page has what was written before.
 func newPage(contentType string, write func(io.Writer) error) (*page, error) {
 	var compressed bytes.Buffer
 	w := &countingWriter{Writer: gzipWriters.Get().(*gzip.Writer)}
@@ -87,7 +86,7 @@ func (p *page) send(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-// acceptsGzip reports whether a client accepts gzip: by name or as any encoding (*), with a weight that is not 0.
+// acceptsGzip reports whether a client accepts gzip, by name or as *, with a weight above 0.
 func acceptsGzip(h http.Header) bool {
 	accepted := false
 	for item := range strings.SplitSeq(strings.Join(h.Values("Accept-Encoding"), ","), ",") {

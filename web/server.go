@@ -24,13 +24,13 @@ const (
 	readHeaderTimeout = 10 * time.Second
 	// idleTimeout is how long a connection is kept for the next request: Prometheus scrapes every minute by default.
 	idleTimeout = 3 * time.Minute
-	// deliveryTimeout is how long a client may take to read its answer, from the first byte on. How long it takes to
-	// make the answer does not count.
+	// deliveryTimeout is how long a client may take to read its answer, from the first byte on. Making the answer does
+	// not count.
 	deliveryTimeout = time.Minute
 	// maxHeaderBytes bounds a request's line and header. A longer one gets status 431.
 	maxHeaderBytes = 32 << 10
-	// sendBufferBytes bounds what the kernel keeps of an answer that is not read: by default 4 MB for each connection,
-	// which counts as the exporter's memory where that is limited. With a round trip of 100 ms it allows 2.5 MB/s.
+	// sendBufferBytes bounds what the kernel keeps of an unread answer: by default 4 MB for each connection, which
+	// counts as the exporter's memory where that is limited. With a round trip of 100 ms it allows 2.5 MB/s.
 	sendBufferBytes = 256 << 10
 )
 
@@ -68,8 +68,7 @@ func underTLS(conn net.Conn) net.Conn {
 	return conn
 }
 
-// withoutBody refuses requests that have a body. No page needs one, and while the server waits for the rest of it the
-// answer would wait, too.
+// withoutBody refuses requests with a body. No page needs one, and the answer would wait for the rest of it.
 func withoutBody(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength != 0 {
@@ -81,7 +80,7 @@ func withoutBody(h http.Handler) http.Handler {
 	})
 }
 
-// timedDelivery gives each answer deliveryTimeout. It does so for all pages: the deadline stays with the connection.
+// timedDelivery gives each answer deliveryTimeout. All pages need it: the deadline stays with the connection.
 func timedDelivery(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.ServeHTTP(&deliveryWriter{ResponseWriter: w}, r)
@@ -107,7 +106,7 @@ func (w *deliveryWriter) Write(p []byte) (int, error) {
 // Unwrap is for http.ResponseController.
 func (w *deliveryWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// serverLog gets the lines that net/http logs. Most are about what a client did wrong, and would let it fill the log.
+// serverLog gets the lines that net/http logs. Most are about clients, which must not be able to fill the log.
 type serverLog struct{ logger log.Logger }
 
 func (l serverLog) Write(line []byte) (int, error) {
