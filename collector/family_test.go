@@ -96,25 +96,3 @@ func TestFamilies_WrongLabels(t *testing.T) {
 	var define definitions
 	newFamilies().add(define.gauge("x", "X.", "a"), 1)
 }
-
-// BenchmarkFamilies is the cost of 45,000 series, as of a catalog of 5,000 instances, without their encoding.
-func BenchmarkFamilies(b *testing.B) {
-	var define definitions
-	d := define.gauge("consul_health_service_status", "Status.", "check", "node", "service_id", "service_name", "status")
-	const n = 45000
-	var ids [n / 4]string
-	for i := range ids {
-		ids[i] = fmt.Sprintf("service-%d", i)
-	}
-	states := []string{"passing", "warning", "critical", "maintenance"}
-	b.ReportAllocs()
-	for b.Loop() {
-		fs := newFamilies()
-		for i := range n {
-			fs.add(d, 1, "check", "node", ids[i/4], "service", states[i%4])
-		}
-		if got := len(fs.proto()[0].GetMetric()); got != n {
-			b.Fatalf("%d series; want %d", got, n)
-		}
-	}
-}

@@ -4,7 +4,6 @@
 package collector
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -161,22 +160,5 @@ func TestHundredServers(t *testing.T) {
 	}
 	if fastest > 2*timeout {
 		t.Errorf("the fastest scrape took %s; want less than two of the probe's timeouts: nothing waits twice", fastest)
-	}
-}
-
-// BenchmarkHundredServers is a scrape of a hundred servers, every tenth of which hangs, with a probe timeout of 1 s.
-// The target is 1.5 s.
-func BenchmarkHundredServers(b *testing.B) {
-	f := startMany(b)
-	e := manyExporter(b, f, time.Second)
-	names := must.Get(e.Select(nil, nil))(b)
-	b.ReportAllocs()
-	for b.Loop() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		all := gather(ctx, b, e, names)
-		cancel()
-		if v, _ := value(all, "consul_cluster_reachable_voters"); v != manyServers-manyServers/silentEvery {
-			b.Fatalf("%v voters are reachable", v)
-		}
 	}
 }

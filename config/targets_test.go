@@ -82,26 +82,12 @@ func TestTarget(t *testing.T) {
 		{name: "octal address", entries: "127.0.0.0/8", target: "0177.0.0.1", wantErr: ErrTarget},
 		{name: "socket", entries: "a", target: "unix:///run/consul.sock", wantErr: ErrTarget},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			m := DefaultModule()
-			m.Targets = strings.Fields(tc.entries)
-			got, err := validModule(t, m).Target(tc.target)
-			if !errors.Is(err, tc.wantErr) || (err == nil && got.String() != tc.want) {
-				t.Errorf("got %q, error %v; want %q, error %v", got, err, tc.want, tc.wantErr)
-			}
-		})
-	}
-}
-
-func TestTarget_Address(t *testing.T) {
-	t.Parallel()
-	m := DefaultModule()
-	m.Targets, m.Scheme = []string{"a.example"}, "https"
-	target := must.Get(validModule(t, m).Target("a.example"))(t)
-	want := consul.Address{Scheme: "https", Host: "a.example:8501"}
-	if got := target.Options().Client.Address; got != want {
-		t.Errorf("got %v, want %v", got, want)
+		m := DefaultModule()
+		m.Targets = strings.Fields(tc.entries)
+		got, err := validModule(t, m).Target(tc.target)
+		if !errors.Is(err, tc.wantErr) || (err == nil && got.String() != tc.want) {
+			t.Errorf("%s: got %q, error %v; want %q, error %v", tc.name, got, err, tc.want, tc.wantErr)
+		}
 	}
 }
 

@@ -24,10 +24,13 @@ import (
 
 	"github.com/hashicorp/consul/api"
 	"github.com/miekg/dns"
+	"go.uber.org/goleak"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // captureSource is where the captured probes come from. A server that knows a member with this name (a name that looks
 // like an address) puts a checksum on what it sends there: memberlist looks the address up as if it were a name.

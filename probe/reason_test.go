@@ -97,19 +97,16 @@ func TestReasonOf(t *testing.T) {
 		{"closed", withoutAnswer(errTurnedAway), ReasonReset},
 		{"anything else", errors.New("unexpected byte"), ReasonProtocol},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			err := tc.err
-			if err != nil {
-				err = fmt.Errorf("do something: %w", err)
-			}
-			got := ReasonOf(err)
-			if got != tc.want {
-				t.Errorf("ReasonOf(%v) = %q; want %q", err, got, tc.want)
-			}
-			if got != "" && !slices.Contains(slices.Concat(Reasons(), SkipReasons()), got) {
-				t.Errorf("%q is not one of the fixed reasons", got)
-			}
-		})
+		err := tc.err
+		if err != nil {
+			err = fmt.Errorf("do something: %w", err)
+		}
+		got := ReasonOf(err)
+		if got != tc.want {
+			t.Errorf("%s: %v has reason %q; want %q", tc.name, err, got, tc.want)
+		}
+		if got != "" && !slices.Contains(slices.Concat(Reasons(), SkipReasons()), got) {
+			t.Errorf("%s: %q is not one of the fixed reasons", tc.name, got)
+		}
 	}
 }

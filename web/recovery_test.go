@@ -130,16 +130,6 @@ func TestRecovery_Fails(t *testing.T) {
 	}
 }
 
-// Without a responder there is no such section.
-func TestRecovery_None(t *testing.T) {
-	t.Parallel()
-	page := pageOf(t, healthyStatus(3))
-	if html, document := show(t, page, "/"), show(t, page, "/?format=json"); strings.Contains(html, "Recovery") ||
-		strings.Contains(document, "recovery") {
-		t.Error("the page has a section about recovery")
-	}
-}
-
 func TestValidateResponderURL(t *testing.T) {
 	t.Parallel()
 	for s, good := range map[string]bool{
