@@ -100,11 +100,12 @@ var volatile = regexp.MustCompile(`(?m)^((?:` + strings.Join([]string{
 // together: Prometheus's own strict registry accepts them.
 func golden(t *testing.T, f *fakeConsul, name string, all []*dto.MetricFamily) {
 	t.Helper()
+	got := volatile.ReplaceAllString(text(t, all), "$1 VALUE")
+	// Only now, as this sorts the labels.
 	gatherer := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return all, nil })
 	if accepted := must.Get(prometheus.Gatherers{gatherer}.Gather())(t); len(accepted) != len(all) {
 		t.Errorf("%d of %d families are accepted", len(accepted), len(all))
 	}
-	got := volatile.ReplaceAllString(text(t, all), "$1 VALUE")
 	for i, s := range f.servers {
 		_, port, _ := strings.Cut(s.address, ":")
 		got = strings.ReplaceAll(got, `"`+port+`"`, fmt.Sprintf(`"PORT%d"`, i+1))
