@@ -117,6 +117,12 @@ func (pt port) within(t *testing.T, d time.Duration, p *probe.Prober, addr strin
 	return probes[pt.name](ctx, p, addr+pt.number, h)
 }
 
+// ask makes a probe with a prober of its own.
+func ask(t *testing.T, timeout time.Duration, name, address string, h how) probe.Result {
+	t.Helper()
+	return port{name: name}.within(t, timeout, newProber(t), address, h)
+}
+
 func wantUp(t *testing.T, name string, res probe.Result) {
 	t.Helper()
 	if !res.Up || !res.Verified || res.Reason != "" || res.Err != nil || res.Skipped {
@@ -210,14 +216,14 @@ func TestPlainCluster(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	for name, ask := range map[string]func(context.Context, probe.DNSTarget) probe.DNSResult{
+	for name, query := range map[string]func(context.Context, probe.DNSTarget) probe.DNSResult{
 		"udp": p.DNSUDP, "tcp": p.DNSTCP,
 	} {
-		res := ask(ctx, probe.DNSTarget{Address: cluster.Servers[0].Addr + ":8600", Domain: "consul."})
+		res := query(ctx, probe.DNSTarget{Address: cluster.Servers[0].Addr + ":8600", Domain: "consul."})
 		if res.Rcode != 0 || res.Answers == 0 {
 			t.Errorf("DNS over %s: got rcode %d and %d answers, want 0 and some", name, res.Rcode, res.Answers)
 		}
-		res = ask(ctx, probe.DNSTarget{Address: cluster.Servers[0].Addr + ":8600", Domain: "example.test"})
+		res = query(ctx, probe.DNSTarget{Address: cluster.Servers[0].Addr + ":8600", Domain: "example.test"})
 		if !res.Up || res.Rcode == 0 || res.Answers != 0 {
 			t.Errorf("DNS over %s, other domain: got up %t, rcode %d and %d answers, want up, an error and none", name, res.Up,
 				res.Rcode, res.Answers)

@@ -354,11 +354,7 @@ func TestHostileGRPCAnswers(t *testing.T) {
 				_, _ = io.WriteString(conn, tc.answer)
 				<-done
 			})
-			ctx, cancel := context.WithTimeout(t.Context(), timeoutFor(tc.want))
-			defer cancel()
-			p := probe.New(probe.Options{})
-			defer p.Close()
-			if res := p.GRPC(ctx, probe.Target{Address: address}); res.Reason != tc.want || res.Up != (tc.want == "") {
+			if res := ask(t, timeoutFor(tc.want), "grpc", address, how{}); res.Reason != tc.want || res.Up != (tc.want == "") {
 				t.Errorf("got up %t, reason %q, error %v; want reason %q", res.Up, res.Reason, res.Err, tc.want)
 			}
 		})
@@ -464,9 +460,7 @@ func TestDatagrams(t *testing.T) {
 			t.Run(proto.name+"/"+tc.name, func(t *testing.T) {
 				t.Parallel()
 				address, received := datagrams(t, tc.answer)
-				ctx, cancel := context.WithTimeout(t.Context(), timeout)
-				defer cancel()
-				res := probes[proto.name](ctx, probe.New(probe.Options{}), address, how{})
+				res := ask(t, timeout, proto.name, address, how{})
 				if res.Up != (tc.want == "") || res.Reason != tc.want {
 					t.Errorf("got up %t, reason %q, error %v; want reason %q", res.Up, res.Reason, res.Err, tc.want)
 				}
@@ -487,9 +481,7 @@ func TestDatagrams(t *testing.T) {
 			conn := must.Get(net.ListenPacket("udp", "127.0.0.1:0"))(t)
 			address := conn.LocalAddr().String()
 			conn.Close()
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
-			defer cancel()
-			wantDown(t, proto.name, probes[proto.name](ctx, probe.New(probe.Options{}), address, how{}), probe.ReasonRefused)
+			wantDown(t, proto.name, ask(t, patience, proto.name, address, how{}), probe.ReasonRefused)
 		})
 		t.Run(proto.name+"/cancelled", func(t *testing.T) {
 			t.Parallel()
@@ -525,7 +517,6 @@ func TestSerfTargetThatCannotBeAsked(t *testing.T) {
 
 func TestSerfWithoutKeyOnHostileListeners(t *testing.T) {
 	t.Parallel()
-	p := newProber(t)
 	for _, tc := range []struct {
 		name  string
 		serve func(*net.TCPConn, <-chan struct{})
@@ -538,9 +529,8 @@ func TestSerfWithoutKeyOnHostileListeners(t *testing.T) {
 		{"is silent", sendAndHold(""), probe.ReasonTimeout},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), timeoutFor(tc.want))
-			defer cancel()
-			res := p.SerfTCP(ctx, probe.SerfTarget{Address: listen(t, tc.serve), Encrypted: true})
+			keyless := how{serf: probe.SerfTarget{Encrypted: true}}
+			res := ask(t, timeoutFor(tc.want), "serf tcp", listen(t, tc.serve), keyless)
 			if res.Up != (tc.want == "") || res.Verified || res.Reason != tc.want {
 				t.Errorf("got up %t, verified %t, reason %q, error %v; want reason %q", res.Up, res.Verified, res.Reason, res.Err,
 					tc.want)
@@ -582,9 +572,7 @@ func TestHTTPAnswers(t *testing.T) {
 				_, _ = io.WriteString(w, tc.body)
 			}))
 			defer server.Close()
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
-			defer cancel()
-			res := newProber(t).HTTP(ctx, probe.Target{Address: server.Listener.Addr().String()})
+			res := ask(t, patience, "http", server.Listener.Addr().String(), how{})
 			if res.Up != tc.up || res.Verified != tc.up || res.Reason != tc.want || (res.Err == nil) != (tc.want == "") {
 				t.Errorf("got up %t, verified %t, reason %q, error %v; want up %t, reason %q", res.Up, res.Verified, res.Reason,
 					res.Err, tc.up, tc.want)
@@ -612,12 +600,12 @@ func TestGRPCStatuses(t *testing.T) {
 			t.Parallel()
 			server := grpc.NewServer()
 			pbdataplane.RegisterDataplaneServiceServer(server, dataplane{err: status.Error(code, "as told")})
-			wantGRPC(t, server, "")
+			wantGRPC(t, server)
 		})
 	}
 	t.Run("no such service", func(t *testing.T) {
 		t.Parallel()
-		wantGRPC(t, grpc.NewServer(), "")
+		wantGRPC(t, grpc.NewServer())
 	})
 	t.Run("another server with HTTP/2", func(t *testing.T) {
 		t.Parallel()
@@ -626,14 +614,12 @@ func TestGRPCStatuses(t *testing.T) {
 		server.Config.Protocols.SetUnencryptedHTTP2(true)
 		server.Start()
 		defer server.Close()
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
-		defer cancel()
-		wantDown(t, "grpc", newProber(t).GRPC(ctx, probe.Target{Address: server.Listener.Addr().String()}),
-			probe.ReasonProtocol)
+		wantDown(t, "grpc", ask(t, patience, "grpc", server.Listener.Addr().String(), how{}), probe.ReasonProtocol)
 	})
 }
 
-func wantGRPC(t *testing.T, server *grpc.Server, want probe.Reason) {
+// wantGRPC wants a gRPC server to be up.
+func wantGRPC(t *testing.T, server *grpc.Server) {
 	t.Helper()
 	l := must.Get(net.Listen("tcp", "127.0.0.1:0"))(t)
 	served := make(chan struct{})
@@ -645,12 +631,7 @@ func wantGRPC(t *testing.T, server *grpc.Server, want probe.Reason) {
 		server.Stop()
 		<-served
 	}()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	if res := newProber(t).GRPC(ctx, probe.Target{Address: l.Addr().String()}); !res.Up || !res.Verified ||
-		res.Reason != want {
-		t.Errorf("got up %t, reason %q, error %v; want up", res.Up, res.Reason, res.Err)
-	}
+	wantUp(t, "grpc", ask(t, patience, "grpc", l.Addr().String(), how{}))
 }
 
 func TestTLSServers(t *testing.T) {
@@ -734,9 +715,7 @@ func TestTLSServers(t *testing.T) {
 						_, _ = io.WriteString(secured, protocol.answer)
 					}
 				})
-				ctx, cancel := context.WithTimeout(t.Context(), patience)
-				defer cancel()
-				res := probes[name](ctx, probe.New(probe.Options{}), address, how{tls: tc.client})
+				res := ask(t, patience, name, address, how{tls: tc.client})
 				if want := cmp.Or(tc.want, protocol.answered); res.Reason != want || res.TurnedAway() != tc.turnedAway {
 					t.Errorf("got reason %q, error %v, turned away %v; want reason %q", res.Reason, res.Err, res.TurnedAway(), want)
 				}
@@ -788,10 +767,7 @@ func TestHostileTLS(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			for name := range tlsProtocols {
-				p := newProber(t)
-				ctx, cancel := context.WithTimeout(t.Context(), timeoutFor(tc.want))
-				res := probes[name](ctx, p, listen(t, tc.serve), how{tls: &tls.Config{}})
-				cancel()
+				res := ask(t, timeoutFor(tc.want), name, listen(t, tc.serve), how{tls: &tls.Config{}})
 				wantDown(t, name, res, tc.want)
 				if most := timeoutFor(tc.want) + 5*time.Second; res.Duration > most {
 					t.Errorf("%s: got duration %v, want %v at most", name, res.Duration, most)

@@ -28,7 +28,7 @@ func TestRPC_NoConnection(t *testing.T) {
 	} {
 		t.Run(address, func(t *testing.T) {
 			t.Parallel()
-			res := probeRPC(t, newProber(t), address, patience)
+			res := ask(t, patience, "rpc", address, how{})
 			wantDown(t, address, res, want)
 			if len(res.Phases) != 1 || res.Phases[0].Phase != probe.PhaseConnect {
 				t.Errorf("phases are %v; want connect only", res.Phases)
