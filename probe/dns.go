@@ -35,9 +35,9 @@ type DNSResult struct {
 	Answers int
 }
 
-// DNSUDP asks an agent over UDP for the addresses of the service "consul", which are those of the servers. Up means
-// that it answered this question, whatever the answer: NXDOMAIN and REFUSED are answers. Timed are connect, which
-// sends nothing, and request, in which a lost question is sent again once. It leaves nothing behind.
+// DNSUDP asks an agent over UDP for the addresses of the service "consul", which are the servers'. Up means that it
+// answered this question in any way: NXDOMAIN and REFUSED are answers. Timed are connect, which sends nothing, and
+// request, in which a lost question is sent again once. It leaves nothing behind.
 func (p *Prober) DNSUDP(ctx context.Context, target DNSTarget) (res DNSResult) {
 	query, packet, err := dnsQuery(target.Domain)
 	if err != nil {
@@ -66,8 +66,8 @@ func (p *Prober) DNSTCP(ctx context.Context, target DNSTarget) (res DNSResult) {
 	return res
 }
 
-// dnsQuery asks for the servers' addresses. Recursion is not desired: should Consul have another domain, it must not
-// carry the question elsewhere.
+// dnsQuery asks for the servers' addresses. Recursion is not desired: if Consul has another domain, it must not pass
+// the question on.
 func dnsQuery(domain string) (*dns.Msg, []byte, error) {
 	if domain == "" {
 		domain = "consul"
@@ -107,7 +107,7 @@ func readDNSStream(r io.Reader) ([]byte, error) {
 	return b, err
 }
 
-// decodeDNS decodes the answer to query into res. It must have the query's number and repeat its question.
+// decodeDNS decodes the answer to query into res. It must have the query's number and question.
 func decodeDNS(b []byte, query *dns.Msg, res *DNSResult) error {
 	var answer dns.Msg
 	if err := answer.Unpack(b); err != nil {

@@ -4,14 +4,12 @@
 package probe
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -23,7 +21,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/consul/api"
-	"github.com/miekg/dns"
 	"go.uber.org/goleak"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
@@ -313,99 +310,4 @@ func pingNumber(t *testing.T, ping []byte) uint32 {
 		t.Errorf("got ping %x, want %x as captured", want, ping)
 	}
 	return seq
-}
-
-func TestGoldenHTTP(t *testing.T) {
-	t.Parallel()
-	g := readExchange(t, "http")
-	status, body, err := readHTTP(bytes.NewReader(g.answer))
-	if err != nil || status != 200 || !strings.HasSuffix(string(body), ":8300\"") {
-		t.Errorf("got status %d, body %q, error %v", status, body, err)
-	}
-	if err := checkHTTP(status, body); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestGoldenDNS(t *testing.T) {
-	t.Parallel()
-	for _, name := range []string{"dns_udp", "dns_tcp"} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			g := readExchange(t, name)
-			if name == "dns_tcp" {
-				g.request = g.request[2:]
-				answer := must.Get(readDNSStream(bytes.NewReader(g.answer)))(t)
-				g.answer = answer
-			}
-			query := new(dns.Msg)
-			must.Do(t, query.Unpack(g.request))
-			wanted, _, err := dnsQuery("")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if wanted.Id = query.Id; wanted.String() != query.String() {
-				t.Errorf("got request\n%v\nwant, as captured,\n%v", wanted, query)
-			}
-			var res DNSResult
-			if err := decodeDNS(g.answer, query, &res); err != nil || res.Rcode != 0 || res.Answers == 0 {
-				t.Errorf("got rcode %d, %d answers, error %v", res.Rcode, res.Answers, err)
-			}
-			query.Id++
-			if err := decodeDNS(g.answer, query, &res); err == nil {
-				t.Error("the answer to another question passes")
-			}
-		})
-	}
-}
-
-// TestGoldenGRPC replays what Consul answered. The answers to frames that the client sent are in it, but their order
-// does not matter to the client.
-func TestGoldenGRPC(t *testing.T) {
-	t.Parallel()
-	g := readExchange(t, "grpc")
-	client, server := net.Pipe()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer server.Close()
-		replayGRPC(server, g.answer)
-	}()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	if err := askGRPC(ctx, client); err != nil {
-		t.Error(err)
-	}
-	client.Close()
-	<-done
-}
-
-// replayGRPC sends settings, waits until the client has asked, and sends the rest of an answer.
-func replayGRPC(conn net.Conn, answer []byte) {
-	settings := 9 + int(answer[2])
-	asked := make(chan struct{})
-	reading := make(chan struct{})
-	go func() {
-		defer close(reading)
-		waitForHeaders(conn)
-		close(asked)
-		_, _ = io.Copy(io.Discard, conn)
-	}()
-	_, _ = conn.Write(answer[:settings])
-	<-asked
-	_, _ = conn.Write(answer[settings:])
-	<-reading
-}
-
-// waitForHeaders reads what a gRPC client sends up to the request's headers.
-func waitForHeaders(r io.Reader) {
-	r = bufio.NewReader(r)
-	_, _ = io.CopyN(io.Discard, r, 24)
-	for {
-		var head [9]byte
-		if _, err := io.ReadFull(r, head[:]); err != nil || head[3] == 1 {
-			return
-		}
-		_, _ = io.CopyN(io.Discard, r, int64(binary.BigEndian.Uint32(head[:4])>>8))
-	}
 }

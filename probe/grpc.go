@@ -26,13 +26,12 @@ const (
 	grpcWindow = 64 << 10
 )
 
-// GRPC asks which features for dataplanes a server supports, on 8502 or 8503 with TLS, without a token. Up means that
-// it answered with a gRPC status, whichever: that no token was given (Unauthenticated, PermissionDenied) is an
-// answer. Timed are connect, tls on a port with TLS, and request. It leaves nothing behind: one connection, closed
-// with the answer.
+// GRPC asks a server, on 8502 or 8503 with TLS, which features for dataplanes it supports, without a token. Up means
+// that it answered with any gRPC status: Unauthenticated or PermissionDenied are answers. Timed are connect, tls on a
+// port with TLS, and request. It leaves nothing behind: one connection, closed with the answer.
 //
-// The method is one that Consul serves to anyone (agent/grpc-external/services/dataplane); grpc.health.v1 is not, and
-// asking for it is worth a warning in Consul's log.
+// Consul serves the method to anyone (agent/grpc-external/services/dataplane). It does not serve grpc.health.v1, and
+// logs a warning when asked for it.
 func (p *Prober) GRPC(ctx context.Context, target Target) Result {
 	return p.exchange(ctx, &exchange{Target: target, alpn: []string{"h2"}, talk: askGRPC})
 }
@@ -70,9 +69,9 @@ func askGRPC(ctx context.Context, conn net.Conn) error {
 	return grpcError(err, broken)
 }
 
-// grpcError says why no status came from the server: broken is how the connection failed, if it did. What the client
-// library has to say is a status as well, but one that it made up: Unavailable if the connection is to blame, and
-// others for what came over it.
+// grpcError says why no status came from the server: broken is how the connection failed, if it did. The client
+// library's error is a status as well, but one that it made up: Unavailable if the connection is to blame, others for
+// what came over it.
 func grpcError(err, broken error) error {
 	made := status.Convert(err)
 	late := made.Code() == codes.DeadlineExceeded || made.Code() == codes.Canceled
@@ -86,9 +85,9 @@ func grpcError(err, broken error) error {
 	}
 }
 
-// statusWatch notices a gRPC status that comes from the server. The library tells of the end of a stream
-// (stats.InTrailer) only when a well-formed one came in (grpc: internal/transport, operateHeaders); neither the error
-// nor its code can tell that from a failure of the connection.
+// statusWatch notices a gRPC status from the server. The library reports the end of a stream (stats.InTrailer) only
+// when a well-formed one came in (grpc: internal/transport, operateHeaders); neither the error nor its code can tell
+// that from a failed connection.
 type statusWatch struct{ answered atomic.Bool }
 
 // HandleRPC implements stats.Handler.
@@ -107,8 +106,8 @@ func (w *statusWatch) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context
 // HandleConn implements stats.Handler.
 func (w *statusWatch) HandleConn(context.Context, stats.ConnStats) {}
 
-// lentConn is an open connection for the gRPC library: it can be had once, what is read from it is bounded, its first
-// failure is remembered, and closing it ends the library's use of it but leaves the connection open.
+// lentConn lends an open connection to the gRPC library: only once, with a bound on what is read. It remembers the
+// first failure, and closing it ends the library's use but leaves the connection open.
 type lentConn struct {
 	net.Conn
 	taken atomic.Bool
@@ -122,7 +121,7 @@ type lentConn struct {
 	answer answerReader
 
 	mu sync.Mutex
-	// err is how reading or writing first failed before Close; nil if neither did. Guarded by mu.
+	// err is how reading or writing first failed before Close. Guarded by mu.
 	err error
 }
 
@@ -169,7 +168,7 @@ func (c *lentConn) note(err error) {
 	}
 }
 
-// Close ends a Read that is under way and all later ones.
+// Close ends a Read under way and all later ones.
 func (c *lentConn) Close() error {
 	c.close.Do(func() {
 		c.closed.Store(true)
@@ -189,7 +188,7 @@ func (c *lentConn) SetReadDeadline(time.Time) error { return nil }
 // SetWriteDeadline implements net.Conn.
 func (c *lentConn) SetWriteDeadline(time.Time) error { return nil }
 
-// takeBack ends the library's use of the connection, if that has not happened, and returns what failed before.
+// takeBack ends the library's use of the connection, and returns what failed before.
 func (c *lentConn) takeBack() error {
 	_ = c.Close() // It cannot fail.
 	c.reading.Lock()

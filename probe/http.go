@@ -17,7 +17,7 @@ import (
 // httpPath is what is asked: it needs no token and no leader (Consul: agent/status_endpoint.go).
 const httpPath = "/v1/status/leader"
 
-// answeredError is an answer in the port's own protocol, though not to the question: the port is up.
+// answeredError is an answer in the port's own protocol, but not to the question: the port is up.
 type answeredError struct {
 	reason Reason
 	text   string

@@ -17,8 +17,8 @@ import (
 type Target struct {
 	// Address is "host:port"; the host may be a name or an IP address.
 	Address string
-	// TLS is the client's side of TLS; nil asks in plain text. An empty ServerName means the host of Address. The server's
-	// certificate is verified as this configuration says.
+	// TLS is the client's side of TLS, which decides how the server's certificate is verified; nil means plain text. An
+	// empty ServerName means the host of Address.
 	TLS *tls.Config
 }
 
@@ -32,7 +32,7 @@ const (
 	PhaseRequest Phase = "request"
 )
 
-// PhaseDuration says how long one phase took, or, for the phase in which a probe failed, how long until it did.
+// PhaseDuration says how long a phase took, or how long until the probe failed in it.
 type PhaseDuration struct {
 	Phase    Phase
 	Duration time.Duration
@@ -42,15 +42,15 @@ type PhaseDuration struct {
 type Result struct {
 	// Up is whether the port answered in its own protocol.
 	Up bool
-	// Verified is false where Up means no more than "accepts connections".
+	// Verified is false where Up only means "accepts connections".
 	Verified bool
-	// Skipped is true if nothing was asked: whether the port is up is unknown then, and Reason, one of SkipReasons, says
+	// Skipped is true if nothing was sent: whether the port is up is unknown then, and Reason, one of SkipReasons, says
 	// why.
 	Skipped bool
-	// Reason says why the probe failed; empty when it did not. With Up it says what the server answered instead of what it
-	// was asked for: ReasonAuth or ReasonLimit.
+	// Reason says why the probe failed; empty when it did not. With Up the server answered, but not what it was asked:
+	// ReasonAuth or ReasonLimit.
 	Reason Reason
-	// Err has the details of the failure, for a person; nil exactly when Reason is empty.
+	// Err has the details for a person; nil exactly when Reason is empty.
 	Err error
 	// Start is when the probe began.
 	Start time.Time
@@ -58,22 +58,21 @@ type Result struct {
 	Duration time.Duration
 	// Phases has the phases the probe got to, in order.
 	Phases []PhaseDuration
-	// CertExpiry is the earliest expiry of the certificates that the server has shown, also if they do not verify. It is
-	// zero without TLS, and if the handshake did not come that far.
+	// CertExpiry is when the first of the certificates expires that the server showed, whether they verify or not. It is
+	// zero without TLS, or if the handshake did not get that far.
 	CertExpiry time.Time
-	// CertLifetime is how long that certificate is valid in all, from its issue to its expiry.
+	// CertLifetime is how long that certificate is valid in all.
 	CertLifetime time.Duration
 }
 
-// Connected reports whether a probe over TCP came further than to connect.
+// Connected reports whether a probe over TCP got further than connecting.
 func (r *Result) Connected() bool {
 	return len(r.Phases) > 0 && r.Phases[len(r.Phases)-1].Phase != PhaseConnect
 }
 
-// TurnedAway reports whether the server rejected the way it was asked, which it logs: it did not accept the client's
-// certificate, key or rights, or does not speak TLS where the probe did. What this side alone finds wrong is not
-// among that: it looks at the server's certificate after the handshake. A server that has no certificate yet is not
-// among that either.
+// TurnedAway reports whether the server rejected the way it was asked, and logged that: the client's certificate, key
+// or rights, or TLS where it speaks none. It is false for what only this side objects to, as the server's certificate
+// is verified after the handshake, and for a server without a certificate.
 func (r *Result) TurnedAway() bool {
 	return r.Reason == ReasonAuth || (isAlert(r.Err) && !isWithoutCertificate(r.Err)) || isA[tls.RecordHeaderError](r.Err)
 }
@@ -86,8 +85,8 @@ type Options struct {
 	Now func() time.Time
 }
 
-// Prober makes probes. It is safe for concurrent use and keeps, between probes, only the connections to servers that
-// have not answered yet. Close releases those.
+// Prober makes probes. It is safe for concurrent use. Between probes it keeps only the connections to servers that
+// have not answered yet; Close releases those.
 type Prober struct {
 	dial   func(ctx context.Context, network, address string) (net.Conn, error)
 	now    func() time.Time
@@ -108,15 +107,14 @@ func New(opts Options) *Prober {
 	return p
 }
 
-// Close drops the connections to servers that have not answered yet, and those of probes that are still under way as
-// soon as they end.
+// Close drops the connections to servers that have not answered yet, and those of probes under way when they end.
 func (p *Prober) Close() { p.silent.close() }
 
-// Retain drops the connections to servers that are not known any more.
+// Retain drops the connections to servers that are no longer known.
 func (p *Prober) Retain(known func(address string) bool) { p.silent.retain(known) }
 
-// Silent reports whether an earlier probe of this address is still without an answer: the server accepts connections,
-// and hangs.
+// Silent reports whether an earlier probe of this address still has no answer: the server accepts connections and
+// hangs.
 func (p *Prober) Silent(address string) bool { return p.silent.get(address) != nil }
 
 // stopwatch fills in the times of a Result.
@@ -139,15 +137,14 @@ func (p *Prober) failed(err error) Result {
 	return p.timed(func(*stopwatch) error { return err })
 }
 
-// lap ends a phase that took as long as the time since the end of the one before it.
+// lap ends a phase.
 func (w *stopwatch) lap(phase Phase) {
 	now := w.now()
 	w.res.Phases = append(w.res.Phases, PhaseDuration{phase, now.Sub(w.phase)})
 	w.phase = now
 }
 
-// stop ends the probe: err is nil when the port answered, or an answeredError when it answered something else than it
-// was asked for.
+// stop ends the probe. The port is up with no error, or with an answeredError.
 func (w *stopwatch) stop(err error) {
 	w.res.Duration = w.now().Sub(w.res.Start)
 	w.res.Err = err

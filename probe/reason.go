@@ -42,14 +42,14 @@ const (
 	ReasonProtocol Reason = "protocol"
 	// ReasonLimit: the server turned the client away for asking too much.
 	ReasonLimit Reason = "limit"
-	// ReasonOwnFault: nothing could be asked, because this process or its host lacks descriptors, buffers, memory,
+	// ReasonOwnFault: nothing could be sent, because this process or its host lacks descriptors, buffers, memory,
 	// permission or a local address. It says nothing about the port.
 	ReasonOwnFault Reason = "own_fault"
-	// ReasonNoKey: nothing could be asked without noise, because gossip is encrypted and there is no key.
+	// ReasonNoKey: nothing was sent, because gossip is encrypted, there is no key, and the server would log it.
 	ReasonNoKey Reason = "no_key"
-	// ReasonNotAllowed: the host is not one of those that may be talked to.
+	// ReasonNotAllowed: the host may not be contacted.
 	ReasonNotAllowed Reason = "not_allowed"
-	// ReasonHeldBack: the server refused the same question lately, and logs each refusal.
+	// ReasonHeldBack: the server refused the same question recently, and logs each refusal.
 	ReasonHeldBack Reason = "held_back"
 )
 
@@ -67,8 +67,8 @@ func Reasons() []Reason {
 }
 
 var (
-	// errTurnedAway: the server accepted the connection and closed it without a byte, as Consul does with a client
-	// above its connection limit (limits.rpc_max_conns_per_client).
+	// errTurnedAway: the server accepted the connection and closed it without a byte, as Consul does with a client above
+	// its connection limit (limits.rpc_max_conns_per_client).
 	errTurnedAway = errors.New("connection closed without an answer (is the server's connection limit reached?)")
 	// errTooLong: the answer is longer than any server's.
 	errTooLong = errors.New("answer is too long")
@@ -76,13 +76,13 @@ var (
 	ErrNoTurn = errors.New("the probe was not made: others took up all the time (see --probe.concurrency)")
 )
 
-// ErrNotAllowed means that the host is not one of those that may be talked to.
+// ErrNotAllowed means that the host may not be contacted.
 var ErrNotAllowed = errors.New("the list of targets does not have this host")
 
-// ErrHeldBack means that the server refused the same question lately.
+// ErrHeldBack means that the server refused the same question recently.
 var ErrHeldBack = errors.New("not asked again yet, because Consul logs each refusal")
 
-// ownFault is an error of this process's own that no other type tells from one of the other side's.
+// ownFault marks an error of this process that has no type of its own.
 type ownFault struct{ err error }
 
 func (e *ownFault) Error() string { return e.err.Error() }
@@ -170,8 +170,8 @@ func reasonOfErrno(errno syscall.Errno) Reason {
 	return ReasonUnreachable
 }
 
-// IsOwnFault reports whether an error, of a probe or of a request over HTTP, says that nothing could be asked, for a
-// reason that lies with this process or its host.
+// IsOwnFault reports whether an error, of a probe or of a request over HTTP, says that nothing could be sent because
+// of this process or its host.
 func IsOwnFault(err error) bool {
 	if errors.Is(err, ErrNoTurn) || errors.Is(err, descriptors.ErrShortage) || errors.Is(err, fs.ErrPermission) ||
 		isA[*ownFault](err) {
@@ -184,8 +184,8 @@ func IsOwnFault(err error) bool {
 	return ok && reasonOfErrno(errno) == ReasonOwnFault
 }
 
-// isOwnLookup reports whether a name could not be looked up for such a reason. Of the error of a system call, package
-// net keeps only the text.
+// isOwnLookup reports whether a name could not be looked up for such a reason. Package net keeps only the text of a
+// system call's error.
 func isOwnLookup(err *net.DNSError) bool {
 	for _, r := range errnoReasons {
 		if r.reason == ReasonOwnFault {
@@ -196,7 +196,7 @@ func isOwnLookup(err *net.DNSError) bool {
 	return false
 }
 
-// isTimeout reports whether the time was up. A name server that does not answer is a timeout too: the name may be fine.
+// isTimeout reports whether time ran out. So does a name server that does not answer: the name may be fine.
 func isTimeout(err error) bool {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) ||
 		errors.Is(err, os.ErrDeadlineExceeded) {
@@ -213,16 +213,15 @@ func isTLS(err error) bool {
 }
 
 // isAlert reports whether one side ended TLS with an alert. With TLS 1.3 the server's verdict on the client's
-// certificate comes after the client's side of the handshake, with the first read. The type of the alert is hidden in
-// crypto/tls (tls.AlertError is for QUIC only); the operation of the net.OpError around it is a word of crypto/tls
-// alone.
+// certificate comes with the first read. The type of the alert is hidden in crypto/tls (tls.AlertError is for QUIC
+// only); the operation of the net.OpError around it is used by crypto/tls alone.
 func isAlert(err error) bool {
 	var opErr *net.OpError
 	return errors.As(err, &opErr) && (opErr.Op == "remote error" || opErr.Op == "local error")
 }
 
-// isWithoutCertificate reports whether the server ended TLS because it has no certificate to show, as Consul's gRPC
-// until the service mesh has an authority (crypto/tls: errNoCertificates, and any other error of the server's own).
+// isWithoutCertificate reports whether the server ended TLS because it has no certificate, as Consul's gRPC until the
+// service mesh has an authority (crypto/tls: errNoCertificates, and any other error of the server's own).
 func isWithoutCertificate(err error) bool {
 	const unrecognizedName, internalError = tls.AlertError(112), tls.AlertError(80)
 	var opErr *net.OpError

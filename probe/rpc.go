@@ -21,18 +21,18 @@ import (
 const (
 	// rpcConsul is the first byte on port 8300: "what follows is msgpack net/rpc" (Consul: agent/pool/conn.go).
 	rpcConsul = 0x00
-	// rpcTLS is the first byte before a TLS handshake; what is spoken in TLS begins with a first byte again. All versions
-	// of Consul know it, unlike TLS without it (ALPN "consul/rpc-single").
+	// rpcTLS is the first byte before a TLS handshake, in which a first byte follows again. All versions of Consul know
+	// it, unlike TLS without it (ALPN "consul/rpc-single").
 	rpcTLS = 0x03
-	// rpcAnswerBytes bounds what is read from one server. The longest answer is the list of peers, with less than 100
+	// rpcAnswerBytes bounds what is read from one server. The longest answer is the list of peers, of less than 100
 	// bytes each.
 	rpcAnswerBytes = 128 << 10
-	// maxPeers is more than a cluster has. A peer can take one byte of an answer, and a hundred times that in memory.
+	// maxPeers is more than any cluster has. A peer can take one byte of an answer and a hundred times as much memory.
 	maxPeers = 1000
 )
 
-// RaftView is what a server says about Raft, from its own memory: it needs no leader, no ACL token and no quorum.
-// A server whose Raft is shutting down may refuse a part; the others are there all the same.
+// RaftView is what a server says about Raft, from its own memory: that takes no leader, token or quorum. A server
+// whose Raft is shutting down may refuse a part; the rest is there nevertheless.
 type RaftView struct {
 	// LeaderKnown is whether the server answered who leads.
 	LeaderKnown bool
@@ -62,8 +62,8 @@ type RPCResult struct {
 
 // RPC asks a server's port 8300 for its own view of Raft: Status.Ping, Leader, Peers and RaftStats, on one connection
 // and in one round trip. Up means that the server answered them in order, whatever it said. Timed are connect, tls if
-// the target has TLS, and request. It leaves nothing behind: the connection is closed when all is answered, or kept
-// as silentConns tells when the server hangs.
+// the target has TLS, and request. It leaves nothing behind: the connection is closed, or kept as silentConns says
+// when the server hangs.
 //
 // The methods are those of Consul's agent/consul/status_endpoint.go; with an empty datacenter a server answers them
 // itself.
@@ -98,8 +98,8 @@ type raftStats struct {
 // emptyArgs encodes as an empty map: for the calls that take a datacenter it means "your own".
 type emptyArgs struct{}
 
-// askRaft makes the four calls on conn and fills in view. All requests go out in one write, before the first answer is
-// read.
+// askRaft makes the four calls on conn and fills in view. All requests are sent in one write, before the first answer
+// is read.
 func askRaft(conn io.ReadWriter, view *RaftView) error {
 	var (
 		leader string
@@ -133,7 +133,7 @@ func askRaft(conn io.ReadWriter, view *RaftView) error {
 	return nil
 }
 
-// callAll sends all calls and reads their answers, which Consul gives in the order of the requests.
+// callAll sends all calls and reads their answers, which Consul gives in order.
 func callAll(conn io.ReadWriter, calls []rpcCall) error {
 	answer := &answerReader{r: conn, left: rpcAnswerBytes}
 	cc := newRPCCodec(answer, conn)
@@ -154,8 +154,8 @@ func callAll(conn io.ReadWriter, calls []rpcCall) error {
 	return nil
 }
 
-// readAnswer reads the answer to one call. The answer must repeat the call's sequence number and method: many a byte
-// sequence is valid msgpack, a stream of 0xc0 (nil) for one, and must not pass for an answer.
+// readAnswer reads the answer to one call. It must repeat the call's number and method: many byte sequences are valid
+// msgpack, such as a stream of 0xc0 (nil), and must not pass for an answer.
 func readAnswer(cc rpc.ClientCodec, seq uint64, call *rpcCall) error {
 	var header rpc.Response
 	if err := cc.ReadResponseHeader(&header); err != nil {
@@ -180,7 +180,7 @@ type rpcCodec struct {
 
 func newRPCCodec(answers io.Reader, conn io.Writer) *rpcCodec {
 	requests := bytes.NewBuffer(append(make([]byte, 0, 256), rpcConsul))
-	// MaxInitLen keeps the decoder from allocating what a hostile length field announces before that much has come.
+	// MaxInitLen keeps the decoder from allocating what a length field announces before that much has arrived.
 	handle := &codec.MsgpackHandle{}
 	handle.MaxInitLen = 64 << 10
 	stream := readWriter{bufio.NewReaderSize(answers, 1024), requests}
@@ -222,7 +222,7 @@ func (a *answerReader) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// cause returns what ended the reading, or, if all bytes came, the decoder's complaint about them.
+// cause returns what ended the reading, or the decoder's error if all bytes came.
 func (a *answerReader) cause(decodeErr error) error {
 	switch {
 	case errors.Is(a.err, io.EOF) && a.total == 0:

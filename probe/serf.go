@@ -19,11 +19,11 @@ import (
 type SerfTarget struct {
 	// Address is "host:port".
 	Address string
-	// Encrypted says that the server accepts only encrypted gossip. It must be right: a question in the wrong form is an
-	// error in the server's log.
+	// Encrypted says that the server accepts only encrypted gossip. It must be right: the server logs a question in the
+	// wrong form as an error.
 	Encrypted bool
-	// Keys are the gossip keys, of 16, 24 or 32 bytes. The first one encrypts, if Encrypted; an answer may be encrypted
-	// with any of them, also the answer to a question in plain text.
+	// Keys are the gossip keys, of 16, 24 or 32 bytes. The first one encrypts, if Encrypted; an answer may use any of
+	// them, even the answer to a question in plain text.
 	Keys [][]byte
 	// Label is memberlist's label; Consul uses none.
 	Label string
@@ -32,12 +32,12 @@ type SerfTarget struct {
 // errSerfNoKey says why an encrypted port is not asked.
 var errSerfNoKey = errors.New("gossip is encrypted and there is no key")
 
-// SerfTCP pings a gossip port over TCP. Up means that it acknowledged this ping. Timed are connect and request.
-// Nothing is left behind, and the server's gossip does not hear of the exporter: the ping names no sender
-// (memberlist: net.go, handleConn and handlePing).
+// SerfTCP pings a gossip port over TCP. Up means that it acknowledged this ping. Timed are connect and request. It
+// leaves nothing behind, and gossip does not learn of the exporter: the ping names no sender (memberlist: net.go,
+// handleConn and handlePing).
 //
 // Without the key of an encrypted cluster it only connects, closes its side and waits for the server to do the same,
-// which shows at least that the process is not hanging: Up, but not Verified.
+// which shows that the process does not hang: Up, but not Verified.
 func (p *Prober) SerfTCP(ctx context.Context, target SerfTarget) Result {
 	wire, err := newSerfWire(target)
 	connectOnly := errors.Is(err, errSerfNoKey)
@@ -56,9 +56,9 @@ func (p *Prober) SerfTCP(ctx context.Context, target SerfTarget) Result {
 }
 
 // SerfUDP pings a gossip port over UDP. Up means that it acknowledged this ping. Timed are connect, which sends
-// nothing, and request, in which a lost ping is sent again once. See SerfTCP for what it leaves behind.
+// nothing, and request, in which a lost ping is sent again once. It leaves nothing behind either.
 //
-// Without the key of an encrypted cluster nothing is sent at all, and the result is Skipped.
+// Without the key of an encrypted cluster nothing is sent, and the result is Skipped.
 func (p *Prober) SerfUDP(ctx context.Context, target SerfTarget) Result {
 	wire, err := newSerfWire(target)
 	if err != nil {
@@ -75,8 +75,8 @@ func (p *Prober) SerfUDP(ctx context.Context, target SerfTarget) Result {
 	})
 }
 
-// closeQuietly ends a connection on which nothing is asked and waits for the server's end of it. Memberlist closes a
-// connection without a byte silently (net.go: handleConn, io.EOF).
+// closeQuietly closes its side of a connection on which nothing was sent, and waits for the server to close the
+// other. Memberlist does so silently (net.go: handleConn, io.EOF).
 func closeQuietly(conn net.Conn) error {
 	if half, ok := conn.(interface{ CloseWrite() error }); ok {
 		if err := half.CloseWrite(); err != nil {
@@ -115,7 +115,7 @@ func (w *serfWire) pingStream(conn io.ReadWriter, seq uint32) error {
 	return checkAcks([]uint32{msg}, seq, nil)
 }
 
-// checkAcks looks for the acknowledgement of a ping among those that came; err is what was wrong with the rest.
+// checkAcks looks for the acknowledgement of a ping; err is what was wrong with the rest of the answer.
 func checkAcks(acks []uint32, seq uint32, err error) error {
 	switch {
 	case slices.Contains(acks, seq):

@@ -16,26 +16,25 @@ import (
 const (
 	// silentDrainBytes bounds what is read from a server that answers late.
 	silentDrainBytes = 1 << 20
-	// silentPeerTimeout is how soon a connection is given up whose peer's kernel does not acknowledge any more.
+	// silentPeerTimeout is how soon a connection is given up whose peer's kernel stops acknowledging.
 	silentPeerTimeout = 15 * time.Second
 )
 
-// silentConns keeps, per address, the connection on which a probe has asked and got no answer in time.
+// silentConns keeps, by address, the connections on which a probe asked and got no answer in time.
 //
-// A server that hangs (SIGSTOP, a full disk, a deadlock) answers what it was asked when it wakes up. Had the probe
-// closed its connection by then, the kernel would reset it and Consul would log "RPC error ... connection reset by
-// peer" at ERROR once for each probe in the meantime; and beyond 100 connections in its accept queue
-// (limits.rpc_max_conns_per_client) one line more for each. So the connection of the first probe without an answer is
-// kept, its sending side closed, until the server has answered and closed it, and as long as it is there the probes
-// of this address wait for that answer instead of asking again: one connection per hung port, however long it hangs.
-// All probes over TCP do this. An address has a port and a port speaks one protocol, so that the address is key
-// enough.
+// A server that hangs (SIGSTOP, a full disk, a deadlock) answers when it wakes up. If the probe had closed its
+// connection by then, the kernel would reset it, and Consul would log "RPC error ... connection reset by peer" at
+// ERROR for each probe in the meantime; beyond 100 connections in its accept queue (limits.rpc_max_conns_per_client)
+// also one line for each. So the connection of the first such probe is kept, its sending side closed, until the
+// server has answered and closed it. Meanwhile the probes of this address wait for that answer instead of asking
+// again: one connection for each hung port, however long it hangs. An address has a port, and a port one protocol, so
+// the address is key enough.
 //
 // A killed process ends the connection at once (its kernel resets it); a lost host does so when its kernel has not
 // acknowledged anything for silentPeerTimeout.
 type silentConns struct {
 	mu sync.Mutex
-	// byAddr has one connection an address, or as many as probes ran at the same time when the server stopped answering.
+	// byAddr has one connection for each address, or as many as probes were running when the server stopped answering.
 	// Guarded by mu.
 	byAddr map[string][]*silentConn
 	// closed is whether no more are kept. Guarded by mu.
@@ -44,10 +43,10 @@ type silentConns struct {
 
 type silentConn struct {
 	conn net.Conn
-	// phases are those of the probe that got no answer, the one in which it waited in vain last; for the results of the
-	// probes that wait on it.
+	// phases are those of the probe that got no answer, for the results of the probes that wait for it. The last one is
+	// where it waited.
 	phases []PhaseDuration
-	// done is closed when the server has answered and closed the connection, or the connection broke.
+	// done is closed when the server has answered and closed the connection, or it broke.
 	done chan struct{}
 }
 
@@ -60,7 +59,7 @@ func (s *silentConns) get(address string) *silentConn {
 	return nil
 }
 
-// keep takes over a connection on which everything has been asked and not everything answered.
+// keep takes over a connection on which not everything was answered.
 func (s *silentConns) keep(address string, w *wire, phases []PhaseDuration) {
 	c := &silentConn{conn: w.raw, phases: phases, done: make(chan struct{})}
 	s.mu.Lock()
@@ -101,7 +100,7 @@ func (s *silentConns) drain(address string, c *silentConn, w *wire) {
 	close(c.done)
 }
 
-// wait returns nil as soon as the server has answered what it was asked before.
+// wait returns nil as soon as the server has answered.
 func (c *silentConn) wait(ctx context.Context) error {
 	select {
 	case <-c.done:
@@ -111,7 +110,7 @@ func (c *silentConn) wait(ctx context.Context) error {
 	}
 }
 
-// retain closes the connections to all addresses but those to keep, and waits until they are gone.
+// retain closes the connections to all other addresses, and waits until they are gone.
 func (s *silentConns) retain(keep func(address string) bool) {
 	s.mu.Lock()
 	var drop []*silentConn
@@ -135,13 +134,13 @@ func (s *silentConns) close() {
 	s.retain(func(string) bool { return false })
 }
 
-// tcpConn is what a *net.TCPConn can do that this needs; those of package descriptors wrap one.
+// tcpConn is what is needed of a *net.TCPConn; those of package descriptors wrap one.
 type tcpConn interface {
 	syscall.Conn
 	SetKeepAliveConfig(config net.KeepAliveConfig) error
 }
 
-// detectDeadPeer has the kernel end the connection when the peer's kernel is gone.
+// detectDeadPeer makes the kernel end the connection when the peer's kernel is gone.
 func detectDeadPeer(conn tcpConn) {
 	_ = conn.SetKeepAliveConfig(net.KeepAliveConfig{
 		Enable: true, Idle: silentPeerTimeout / 3, Interval: silentPeerTimeout / 3, Count: 2,

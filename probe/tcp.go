@@ -15,12 +15,12 @@ import (
 )
 
 const (
-	// goodbyeTimeout is how long a probe waits for the server to close the connection after it: one round trip is enough,
-	// and Consul closes at once.
+	// goodbyeTimeout is how long a probe waits for the server to close the connection: one round trip is enough, and
+	// Consul closes at once.
 	goodbyeTimeout = time.Second
 	// goodbyeBytes bounds what is read meanwhile. A TLS server sends session tickets and its own close_notify.
 	goodbyeBytes = 64 << 10
-	// answerBytes bounds what is read of an answer that has no reason to be longer than some hundred bytes.
+	// answerBytes bounds what is read of an answer that should have some hundred bytes.
 	answerBytes = 64 << 10
 )
 
@@ -29,19 +29,19 @@ type exchange struct {
 	Target
 	// preamble is sent in plain text before the TLS handshake.
 	preamble []byte
-	// alpn is what the client offers to speak; mostly nothing.
+	// alpn is what the client offers to speak.
 	alpn []string
-	// talk asks and reads the answer. Both end, with an error that isTimeout knows, when ctx does. Everything must have
-	// been asked by the time that talk waits for an answer: the sending side is closed afterwards.
+	// talk asks and reads the answer. It ends, with an error that isTimeout knows, when ctx does. It must have asked
+	// everything before it waits for an answer: the sending side is closed afterwards.
 	talk func(ctx context.Context, conn net.Conn) error
-	// closeAtOnce says that nothing can be on its way from the server once talk is done, so that closing the connection
-	// resets nothing and there is no need to wait for the server to close its side.
+	// closeAtOnce says that the server sends nothing after talk is done, so that closing the connection resets nothing
+	// and there is no need to wait for the server to close its side.
 	closeAtOnce bool
 }
 
-// exchange opens a connection and asks. The phases are connect, tls if there is TLS, and request. After that it closes
-// its side of the connection, and the other side when the server has closed its own, so that the kernel resets nothing
-// which Consul still sends. The connection to a server that hangs is kept instead: see silentConns.
+// exchange opens a connection and asks. The phases are connect, tls if there is TLS, and request. Then it closes its
+// side of the connection, and the rest when the server has closed its own, so that the kernel resets nothing that
+// Consul still sends. A connection to a server that hangs is kept instead: see silentConns.
 func (p *Prober) exchange(ctx context.Context, x *exchange) Result {
 	var w *wire
 	res := p.timed(func(watch *stopwatch) (err error) {
@@ -58,7 +58,7 @@ func (p *Prober) exchange(ctx context.Context, x *exchange) Result {
 	return res
 }
 
-// ask does the phases of an exchange. It returns the connection that is to be closed now, if there is one.
+// ask does the phases of an exchange. It returns the connection to close now, if any.
 func (p *Prober) ask(ctx context.Context, x *exchange, watch *stopwatch) (*wire, error) {
 	if earlier := p.silent.get(x.Address); earlier != nil {
 		if err := earlier.wait(ctx); err != nil {
@@ -92,8 +92,8 @@ func (p *Prober) ask(ctx context.Context, x *exchange, watch *stopwatch) (*wire,
 	return p.hangUp(x.Address, w, watch.res, err)
 }
 
-// hangUp returns the connection to be closed now; or none, when the server has not answered in time and the connection
-// is kept until it has.
+// hangUp returns the connection to close now; or none, when the server has not answered in time and the connection is
+// kept until it has.
 func (p *Prober) hangUp(address string, w *wire, res *Result, err error) (*wire, error) {
 	if !isTimeout(err) {
 		return w, err
@@ -102,8 +102,8 @@ func (p *Prober) hangUp(address string, w *wire, res *Result, err error) (*wire,
 	return nil, fmt.Errorf("no answer to a request on the open connection: %w", err)
 }
 
-// interruptible ends all reading and writing on conn when ctx is done. The returned function ends that watch; after
-// it the deadlines of conn do not change any more, so that a connection can be kept that has timed out.
+// interruptible ends all reading and writing on conn when ctx is done, until release is called. After that the
+// deadlines do not change, so that a connection that timed out can be kept.
 func interruptible(ctx context.Context, conn net.Conn) (release func()) {
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = conn.SetDeadline(deadline)
@@ -137,9 +137,8 @@ func (w *wire) conn() net.Conn {
 	return w.raw
 }
 
-// closeWrite tells the server that nothing more will be asked. With TLS this waits for the end of a handshake that is
-// under way, since a connection that ends in the middle of one is a failed handshake to the server; that Consul says
-// nothing about most of those today is no promise.
+// closeWrite tells the server that nothing more will be asked. With TLS this waits for a handshake under way to end:
+// to the server a connection that ends in a handshake is a failure, even if Consul does not log most of those today.
 func (w *wire) closeWrite() {
 	if w.tls != nil {
 		<-w.handshaken
@@ -150,8 +149,8 @@ func (w *wire) closeWrite() {
 	}
 }
 
-// goodbye closes the connection, this side first and the whole when the server has closed its side: what it sends until
-// then would be answered with a reset, which several of Consul's ports log as an error.
+// goodbye closes this side of the connection, and all of it when the server has closed its side: what the server
+// sends until then would be answered with a reset, which several of Consul's ports log as an error.
 func (w *wire) goodbye(ctx context.Context) {
 	defer w.raw.Close()
 	w.closeWrite()
@@ -161,8 +160,8 @@ func (w *wire) goodbye(ctx context.Context) {
 	_, _ = io.Copy(io.Discard, io.LimitReader(w.raw, goodbyeBytes))
 }
 
-// withoutAnswer words the end of a connection on which not a byte has come, for all ports but 8300: only there it means
-// that the server turns the client away.
+// withoutAnswer words the end of a connection on which no byte came. Only on port 8300 it means that the server turns
+// the client away.
 func withoutAnswer(err error) error {
 	if errors.Is(err, errTurnedAway) {
 		return fmt.Errorf("connection closed without an answer: %w", io.EOF)

@@ -22,14 +22,13 @@ type tlsError struct{ err error }
 func (e *tlsError) Error() string { return e.err.Error() }
 func (e *tlsError) Unwrap() error { return e.err }
 
-// handshake puts TLS onto the connection and writes into res which of the certificates it sees expires first, whether
-// they verify or not.
+// handshake puts TLS onto the connection, and writes into res which certificate expires first, verified or not.
 //
-// It is quiet where crypto/tls is not. The server's certificate is verified when the handshake is complete, so that a
-// bad one ends with an orderly close and not with an alert, which Consul logs as an error on port 8300
-// (agent/consul/rpc.go: handleConn). And when a client certificate is missing, it falls silent instead of sending an
-// alert: the server then reads the end of the connection, and only that is no error to it. A server that asks for a
-// certificate requires it; Consul knows no optional ones (tlsutil/config.go: commonTLSConfig).
+// It is quiet where crypto/tls is not. The server's certificate is verified after the handshake, so that a bad one
+// ends with an orderly close and not with an alert, which Consul logs as an error on port 8300 (agent/consul/rpc.go:
+// handleConn). And if a client certificate is missing, it falls silent instead of sending an alert: the server reads
+// the end of the connection, which is no error to it. A server that asks for a certificate requires it (Consul:
+// tlsutil/config.go, commonTLSConfig).
 //
 // When ctx ends first, the handshake goes on in the background: see wire.closeWrite.
 func (p *Prober) handshake(ctx context.Context, x *exchange, w *wire, res *Result) error {
@@ -95,7 +94,7 @@ func (p *Prober) clientConfig(x *exchange, lower *mutableConn) *tls.Config {
 	return config
 }
 
-// clientCertificate picks a client certificate as crypto/tls does, but it is an error if there is none.
+// clientCertificate picks a client certificate as crypto/tls does, except that having none is an error.
 func clientCertificate(config *tls.Config, request *tls.CertificateRequestInfo) (*tls.Certificate, error) {
 	if config.GetClientCertificate != nil {
 		cert, err := config.GetClientCertificate(request)
@@ -115,8 +114,8 @@ func clientCertificate(config *tls.Config, request *tls.CertificateRequestInfo) 
 	return nil, errNoClientCertificate
 }
 
-// verifyServer verifies the server's certificates as crypto/tls would have done during the handshake with the
-// configuration that the caller gave; used is the one derived from it.
+// verifyServer verifies the server's certificates as crypto/tls would have done in the handshake with the given
+// configuration; used is the one derived from it.
 func verifyServer(given, used *tls.Config, state tls.ConnectionState) error {
 	var chains [][]*x509.Certificate
 	if !given.InsecureSkipVerify {
@@ -152,7 +151,7 @@ func verifyServer(given, used *tls.Config, state tls.ConnectionState) error {
 	return nil
 }
 
-// earliestToExpire returns the one of these certificates that expires first.
+// earliestToExpire returns the certificate that expires first.
 func earliestToExpire(chain [][]byte) *x509.Certificate {
 	var earliest *x509.Certificate
 	for _, raw := range chain {
@@ -167,9 +166,9 @@ func earliestToExpire(chain [][]byte) *x509.Certificate {
 	return earliest
 }
 
-// alertOr returns the alert with which the server has ended TLS, if it has, instead of the error that came of it.
-// With TLS 1.3 a server that refuses the client's certificate says so after the client's side of the handshake, and
-// closes the connection; a request sent then fails before the alert is read.
+// alertOr returns the alert with which the server ended TLS, if any, instead of the error that followed from it. With
+// TLS 1.3 a server that refuses the client's certificate says so after the client's side of the handshake, and closes
+// the connection; a request sent then fails before the alert is read.
 func (w *wire) alertOr(ctx context.Context, err error) error {
 	if w.tls == nil || ReasonOf(err) != ReasonReset {
 		return err
@@ -181,8 +180,8 @@ func (w *wire) alertOr(ctx context.Context, err error) error {
 	return err
 }
 
-// asTLSError makes any complaint of crypto/tls about what the server sends a failure of TLS; a connection that breaks
-// or times out during the handshake stays what it is.
+// asTLSError makes any complaint of crypto/tls about what the server sends a TLS error; a connection that breaks or
+// times out in the handshake stays what it is.
 func asTLSError(err error) error {
 	if ReasonOf(err) == ReasonProtocol {
 		return &tlsError{err}
@@ -190,7 +189,7 @@ func asTLSError(err error) error {
 	return err
 }
 
-// mutableConn is a connection that can be told to send nothing more, while it pretends to.
+// mutableConn can be told to send nothing more while pretending to.
 type mutableConn struct {
 	net.Conn
 	muted atomic.Bool

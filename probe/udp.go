@@ -12,19 +12,18 @@ import (
 )
 
 const (
-	// datagramBytes is more than any answer has: memberlist sends 1400 bytes at most, and Consul's DNS as much as the
-	// request allows.
+	// datagramBytes is more than any answer has: memberlist sends 1400 bytes at most, and Consul's DNS what the request
+	// allows.
 	datagramBytes = 8 << 10
-	// datagramsRead bounds how many datagrams that are no answer a probe looks at.
+	// datagramsRead bounds how many datagrams a probe looks at.
 	datagramsRead = 64
 	// resendAfter is when a question is sent again if the probe has no deadline.
 	resendAfter = time.Second
 )
 
-// overUDP sends one datagram, again after a third of the time if there is no answer by then, and gives what comes
-// back to accept until it is satisfied. The phases are connect, which sends nothing but resolves the name, and
-// request. Nothing stays behind: an answer that comes too late meets a closed port, and Consul's sockets do not hear
-// of that, since they are not connected.
+// overUDP sends a datagram, again after a third of the time if there is no answer by then, and gives what comes back
+// to accept until it is satisfied. The phases are connect, which only resolves the name, and request. Nothing stays
+// behind: a late answer meets a closed port, which Consul's sockets do not notice, as they are not connected.
 func (p *Prober) overUDP(ctx context.Context, address string, question []byte, accept func([]byte) error) Result {
 	return p.timed(func(watch *stopwatch) error {
 		conn, err := p.dial(ctx, "udp", address)
@@ -49,8 +48,8 @@ func (p *Prober) third(ctx context.Context) time.Duration {
 	return resendAfter
 }
 
-// askDatagram asks and reads until accept takes a datagram for the answer. What it does not accept does not end the
-// probe, as anyone can send a datagram; but if nothing better comes, that is what is wrong.
+// askDatagram asks and reads until accept takes a datagram for the answer. One that it does not accept does not end
+// the probe, as anyone can send a datagram; but if nothing better comes, that is the error.
 func askDatagram(conn net.Conn, question []byte, accept func([]byte) error, again time.Duration) error {
 	if _, err := conn.Write(question); err != nil {
 		return fmt.Errorf("send request: %w", err)
