@@ -649,6 +649,12 @@ func TestTLSServers(t *testing.T) {
 	choosing := func(config *tls.Config, err error) *tls.Config {
 		return &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return config, err }}
 	}
+	calling := func(cert *tls.Certificate, err error) *tls.Config {
+		return &tls.Config{
+			RootCAs:              ca.pool,
+			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cert, err },
+		}
+	}
 	trusting := &tls.Config{RootCAs: ca.pool}
 
 	for _, tc := range []struct {
@@ -683,6 +689,12 @@ func TestTLSServers(t *testing.T) {
 			probe.ReasonTLS, parse(t, good), false,
 		},
 		{"client certificate", demanding(0), showing(good), "", parse(t, good), false},
+		{"client certificate by callback", demanding(0), calling(&good, nil), "", parse(t, good), false},
+		{"no client certificate by callback", demanding(0), calling(nil, nil), probe.ReasonTLS, parse(t, good), false},
+		{
+			"callback that fails", demanding(0), calling(nil, errors.New("not readable")),
+			probe.ReasonOwnFault, parse(t, good), false,
+		},
 		{"no client certificate", demanding(0), trusting, probe.ReasonTLS, parse(t, good), false},
 		{"no client certificate, TLS 1.2", demanding(tls.VersionTLS12), trusting, probe.ReasonTLS, parse(t, good), false},
 		{"client certificate refused, TLS 1.3", demanding(0), showing(namesake), probe.ReasonTLS, parse(t, good), true},
