@@ -84,13 +84,13 @@ func (o *checkOptions) problems(ps *flagProblems) {
 // runCheck is the command: it returns the exit code.
 func runCheck(ctx context.Context, opts *options, stdout, stderr io.Writer) int {
 	var problems flagProblems
-	settings := opts.agentSettings(opts.agentModule(), &problems, nil)
+	valid := opts.validateAgent(opts.agentModule(), &problems, nil)
 	opts.check.problems(&problems)
 	if err := errors.Join(problems...); err != nil {
 		complain(stderr, err)
 		return ExitUsage
 	}
-	consul := cluster.New(settings.module.Options(settings.address))
+	consul := cluster.New(valid.cluster())
 	defer consul.Close()
 	var (
 		code  int

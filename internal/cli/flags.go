@@ -21,6 +21,7 @@ import (
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
 
+	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/collector"
 	"github.com/zervigo/consul_cluster_exporter/config"
 	"github.com/zervigo/consul_cluster_exporter/consul"
@@ -360,8 +361,8 @@ func complain(w io.Writer, err error) {
 	}
 }
 
-// settings are the options after validation: what can only come from good flags and readable files.
-type settings struct {
+// validOptions are the options after validation: what can only come from good flags and readable files.
+type validOptions struct {
 	address consul.Address
 	module  *config.ValidModule
 	// modules is nil without a configuration file.
@@ -407,12 +408,12 @@ func (ps *flagProblems) note(flag string, err error) {
 	}
 }
 
-// settings checks all options of the exporter and returns all problems at once, one in a line, each with its flag.
-func (o *options) settings(logger log.Logger) (*settings, error) {
+// validate checks all options of the exporter. The error has all problems, one in a line, each with its flag.
+func (o *options) validate(logger log.Logger) (*validOptions, error) {
 	var problems flagProblems
 	warn := func(where string, err error) { warnUnreadable(logger, where, err) }
 	module := o.filledModule()
-	s := o.agentSettings(module, &problems, func(p config.Problem) { warn(flagsOf(p.Key), p.Err) })
+	s := o.validateAgent(module, &problems, func(p config.Problem) { warn(flagsOf(p.Key), p.Err) })
 	problems.note("--consul.allow_stale, --consul.require_consistent", o.consistency.check())
 	if o.timeoutOffset < 0 {
 		problems.note("--web.scrape-timeout-offset", fmt.Errorf("%s is less than 0", o.timeoutOffset))
@@ -455,21 +456,19 @@ func warnUnreadable(logger log.Logger, where string, err error) {
 	level.Warn(logger).Log("msg", "file cannot be read again, what it held stays in use", "for", where, "err", err)
 }
 
-// agentSettings checks what the flags of agentFlags, and others that fill a module, say.
-func (o *options) agentSettings(module config.Module, problems *flagProblems, warn func(config.Problem)) *settings {
-	var (
-		s   settings
-		bad []config.Problem
-		err error
-	)
-	s.address, err = consul.ParseAddress(o.consulServer)
+// validateAgent checks what the flags of agentFlags, and others that fill a module, say.
+func (o *options) validateAgent(module config.Module, problems *flagProblems, warn func(config.Problem)) *validOptions {
+	address, err := consul.ParseAddress(o.consulServer)
 	problems.note("--consul.server", err)
-	s.module, bad = module.Validate(warn)
-	for _, p := range bad {
+	valid, wrong := module.Validate(warn)
+	for _, p := range wrong {
 		problems.note(flagsOf(p.Key), p.Err)
 	}
-	return &s
+	return &validOptions{address: address, module: valid}
 }
+
+// cluster is what to make the cluster from.
+func (o *validOptions) cluster() cluster.Options { return o.module.Options(o.address) }
 
 // agentModule returns the module that the flags of agentFlags and the environment fill together.
 func (o *options) agentModule() config.Module {

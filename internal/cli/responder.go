@@ -57,7 +57,7 @@ func runResponder(ctx context.Context, opts *options, stdout, stderr io.Writer) 
 	base, closeLog := newLogger(opts, stderr)
 	defer closeLog()
 	logger := withContext(base)
-	settings, respond, err := opts.responderSettings(logger)
+	valid, respond, err := opts.validateResponder(logger)
 	if err != nil {
 		complain(stderr, err)
 		return 1
@@ -66,7 +66,7 @@ func runResponder(ctx context.Context, opts *options, stdout, stderr io.Writer) 
 		fmt.Fprintln(stdout, "configuration is good")
 		return 0
 	}
-	consul := cluster.New(settings.module.Options(settings.address))
+	consul := cluster.New(valid.cluster())
 	defer consul.Close()
 	respond.Consul, respond.Logger = consul, logger
 	r, err := responder.New(respond)
@@ -95,12 +95,12 @@ func serveResponder(
 	return listenUntil(ctx, responder.NewServer(r), flags, logger, newSlog(base))
 }
 
-// responderSettings checks all options of the responder and returns all problems at once, one in a line, each with
-// its flag or key.
-func (o *options) responderSettings(logger log.Logger) (*settings, responder.Options, error) {
+// validateResponder checks all options of the responder. The error has all problems, one in a line, each with its
+// flag or key.
+func (o *options) validateResponder(logger log.Logger) (*validOptions, responder.Options, error) {
 	var problems flagProblems
 	var respond responder.Options
-	s := o.agentSettings(o.agentModule(), &problems,
+	s := o.validateAgent(o.agentModule(), &problems,
 		func(p config.Problem) { warnUnreadable(logger, flagsOf(p.Key), p.Err) })
 	problems.note("--web.config.file", validateWebConfig(*o.responder.web.WebConfigFile))
 	if o.responder.configFile == "" {

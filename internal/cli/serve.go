@@ -45,7 +45,7 @@ func runExporter(ctx context.Context, opts *options, stdout, stderr io.Writer) i
 	base, closeLog := newLogger(opts, stderr)
 	defer closeLog()
 	logger := withContext(base)
-	settings, err := opts.settings(logger)
+	valid, err := opts.validate(logger)
 	if err != nil {
 		complain(stderr, err)
 		return 1
@@ -54,7 +54,7 @@ func runExporter(ctx context.Context, opts *options, stdout, stderr io.Writer) i
 		fmt.Fprintln(stdout, "configuration is good")
 		return 0
 	}
-	if err := serve(ctx, opts, settings, hangup, logger, newSlog(base)); err != nil {
+	if err := serve(ctx, opts, valid, hangup, logger, newSlog(base)); err != nil {
 		level.Error(logger).Log("msg", "consul_cluster_exporter ends", "err", redact.Text(err.Error()))
 		return 1
 	}
@@ -63,13 +63,13 @@ func runExporter(ctx context.Context, opts *options, stdout, stderr io.Writer) i
 
 // serve runs the exporter until ctx is done, and then lets running scrapes finish.
 func serve(
-	ctx context.Context, opts *options, s *settings, hangup <-chan os.Signal, logger log.Logger,
+	ctx context.Context, opts *options, valid *validOptions, hangup <-chan os.Signal, logger log.Logger,
 	toolkitLogger *slog.Logger,
 ) error {
-	consul := cluster.New(s.module.Options(s.address))
+	consul := cluster.New(valid.cluster())
 	defer consul.Close()
-	enabled := s.module.Collectors()
-	settings := s.module.Settings()
+	enabled := valid.module.Collectors()
+	settings := valid.module.Settings()
 	remembered := new(memory.Memory)
 	exporter, err := collector.NewExporter(collector.Options{
 		Cluster: consul, Memory: remembered, Enabled: enabled, Settings: &settings, Logger: logger,
@@ -85,7 +85,7 @@ func serve(
 			Catalog: slices.Contains(enabled, "catalog"), ConsistentRead: slices.Contains(enabled, "consistent"),
 		},
 		Flags:           opts.changed,
-		Responder:       s.responder,
+		Responder:       valid.responder,
 		TelemetryPath:   opts.telemetryPath,
 		TimeoutOffset:   opts.timeoutOffset,
 		MaxRequests:     opts.maxRequests,
@@ -93,10 +93,10 @@ func serve(
 		EnableLifecycle: opts.enableLifecycle,
 		Logger:          logger,
 	}
-	if s.modules != nil {
-		webOpts.Modules = s.modules
+	if valid.modules != nil {
+		webOpts.Modules = valid.modules
 		level.Info(logger).Log("msg", "configuration file is loaded", "file", opts.configFile, "modules",
-			strings.Join(s.modules.Names(), ","))
+			strings.Join(valid.modules.Names(), ","))
 	}
 	handler, err := web.NewHandler(webOpts)
 	if err != nil {
@@ -105,8 +105,7 @@ func serve(
 	defer handler.Close()
 	go reloadAt(ctx, hangup, handler)
 	level.Info(logger).Log("msg", "starting", "version", version.Version, "revision", version.GetRevision(),
-		"consul_server", opts.consulServer,
-		"collectors", strings.Join(enabled, ","))
+		"consul_server", opts.consulServer, "collectors", strings.Join(enabled, ","))
 	return listenUntil(ctx, web.NewServer(handler, logger), opts.web, logger, toolkitLogger)
 }
 
