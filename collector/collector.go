@@ -113,7 +113,7 @@ func NewExporter(opts Options) (*Exporter, error) {
 		e.success = newSuccessFamily(&definitions{})
 	}
 	for _, name := range opts.Enabled {
-		if !slices.ContainsFunc(registry, func(r entry) bool { return r.name == name }) {
+		if !slices.ContainsFunc(registry, func(r entry) bool { return r.Name == name }) {
 			return nil, fmt.Errorf("there is no collector %q", name)
 		}
 	}
@@ -122,9 +122,9 @@ func NewExporter(opts Options) (*Exporter, error) {
 		settings = *opts.Settings
 	}
 	for _, r := range registry {
-		if slices.Contains(opts.Enabled, r.name) || (opts.Enabled == nil && r.enabled) {
+		if slices.Contains(opts.Enabled, r.Name) || (opts.Enabled == nil && r.Enabled) {
 			e.collectors = append(e.collectors,
-				namedCollector{r.name, r.new(&definitions{settings: settings, memory: cmp.Or(opts.Memory, new(memory.Memory))})})
+				namedCollector{r.Name, r.new(&definitions{settings: settings, memory: cmp.Or(opts.Memory, new(memory.Memory))})})
 		}
 	}
 	return e, nil

@@ -7,7 +7,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -209,9 +208,9 @@ func TestRegistry(t *testing.T) {
 	var names []string
 	seen := make(map[string]bool)
 	for _, e := range registry {
-		names = append(names, e.name)
-		if _, err := os.Stat(e.name + ".go"); err != nil {
-			t.Errorf("collector %s: %v", e.name, err)
+		names = append(names, e.Name)
+		if _, err := os.Stat(e.Name + ".go"); err != nil {
+			t.Errorf("collector %s: %v", e.Name, err)
 		}
 	}
 	if !slices.IsSorted(names) {
@@ -251,54 +250,43 @@ func TestRegistry(t *testing.T) {
 // The number of requests of each collector is part of its contract.
 func TestRequestBudget(t *testing.T) {
 	t.Parallel()
-	// What may be asked of the agent: whether it has ACLs, what the token may read, and how the agent is configured.
+	// What the agent may be asked for all of them: whether it has ACLs, what the token may read, its configuration.
 	permit := []string{"/v1/agent/members", "/v1/internal/acl/authorize", "/v1/agent/self"}
-	asking := func(paths ...string) map[string]int {
-		m := make(map[string]int)
-		for _, p := range slices.Concat(permit, paths) {
-			m[p] = 1
-		}
-		return m
-	}
-	// Who the servers are, and how their ports are to be spoken to.
-	topology := asking("/v1/operator/raft/configuration")
-	with := func(paths ...string) map[string]int {
-		m := maps.Clone(topology)
-		for _, p := range paths {
-			m[p] = 1
-		}
-		return m
-	}
-	budgets := map[string]map[string]int{
-		"acl":         asking("/v1/status/leader", "/v1/acl/replication"),
-		"agent":       with("/v1/status/leader"),
-		"autopilot":   asking("/v1/operator/autopilot/state", "/v1/operator/autopilot/configuration"),
-		"consistent":  asking("/v1/status/leader", consistentPath),
-		"connect":     asking("/v1/connect/ca/roots"),
-		"kv":          asking("/v1/kv/limits/"),
-		"license":     asking("/v1/operator/license"),
-		"members":     asking("/v1/agent/members?wan", "/v1/catalog/nodes", "/v1/catalog/datacenters"),
-		"peering":     asking("/v1/status/leader", "/v1/peerings"),
-		"sessions":    asking("/v1/session/list"),
-		"overview":    asking("/v1/internal/ui/catalog-overview", "/v1/health/state/critical"),
-		"ports":       topology,
-		"connections": topology,
-		"raft":        with("/v1/status/leader", "/v1/status/peers"),
-		"telemetry":   asking("/v1/agent/metrics"),
-		"serf":        asking("/v1/coordinate/nodes"),
-
-		"catalog": asking("/v1/agent/members?wan", "/v1/catalog/nodes", "/v1/catalog/services"+guardMark,
-			"/v1/internal/ui/nodes"),
+	const leader, topology = "/v1/status/leader", "/v1/operator/raft/configuration"
+	budgets := map[string][]string{
+		"acl":       {leader, "/v1/acl/replication"},
+		"agent":     {leader, topology},
+		"autopilot": {"/v1/operator/autopilot/state", "/v1/operator/autopilot/configuration"},
+		"catalog": {
+			"/v1/agent/members?wan", "/v1/catalog/nodes", "/v1/catalog/services" + guardMark, "/v1/internal/ui/nodes",
+		},
+		"connect":     {"/v1/connect/ca/roots"},
+		"connections": {topology},
+		"consistent":  {leader, consistentPath},
+		"kv":          {"/v1/kv/limits/"},
+		"license":     {"/v1/operator/license"},
+		"members":     {"/v1/agent/members?wan", "/v1/catalog/nodes", "/v1/catalog/datacenters"},
+		"overview":    {"/v1/internal/ui/catalog-overview", "/v1/health/state/critical"},
+		"peering":     {leader, "/v1/peerings"},
+		"ports":       {topology},
+		"raft":        {leader, topology, "/v1/status/peers"},
+		"serf":        {"/v1/coordinate/nodes"},
+		"sessions":    {"/v1/session/list"},
+		"telemetry":   {"/v1/agent/metrics"},
 	}
 	for _, e := range registry {
-		t.Run(e.name, func(t *testing.T) {
+		want := make(map[string]int)
+		for _, path := range slices.Concat(permit, budgets[e.Name]) {
+			want[path] = 1
+		}
+		t.Run(e.Name, func(t *testing.T) {
 			t.Parallel()
 			f := startFake(t)
-			if e.name == "consistent" {
+			if e.Name == "consistent" {
 				f.answerLeaderAfterSelf()
 			}
-			gatherAll(t, f.exporter(nil, e.name))
-			if diff := cmp.Diff(budgets[e.name], f.counts()); diff != "" {
+			gatherAll(t, f.exporter(nil, e.Name))
+			if diff := cmp.Diff(want, f.counts()); diff != "" {
 				t.Errorf("requests differ (-want +got):\n%s", diff)
 			}
 		})
@@ -360,9 +348,9 @@ func TestIsolation(t *testing.T) {
 				// What Consul refuses to return at once it returns service by service.
 				otherwise := path == "/v1/internal/ui/nodes" && refused
 				for _, r := range registry {
-					fails := slices.Contains(dependents[path], r.name) && !finding && !nothing && !otherwise
-					expectSuccess(t, all, !fails, r.name)
-					expectValue(t, all, binary(!fails || !refused), "consul_exporter_collector_supported", "collector", r.name)
+					fails := slices.Contains(dependents[path], r.Name) && !finding && !nothing && !otherwise
+					expectSuccess(t, all, !fails, r.Name)
+					expectValue(t, all, binary(!fails || !refused), "consul_exporter_collector_supported", "collector", r.Name)
 				}
 				expectValue(t, all, 1, "consul_cluster_leaders")
 				expectValue(t, all, 1, "consul_cluster_failure_margin")

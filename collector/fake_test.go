@@ -56,7 +56,6 @@ type fakeServer struct {
 
 // fakeStatus has the methods of Consul's Status endpoint.
 type fakeStatus struct {
-	mu          sync.Mutex
 	leader      string
 	peers       []string
 	lastContact string
@@ -79,24 +78,18 @@ func (s *fakeStatus) Ping(NoArgs, *NoArgs) error { return nil }
 
 // Leader returns the leader's address.
 func (s *fakeStatus) Leader(_ NoArgs, reply *string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	*reply = s.leader
 	return nil
 }
 
 // Peers returns the addresses in the Raft configuration.
 func (s *fakeStatus) Peers(_ NoArgs, reply *[]string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	*reply = s.peers
 	return s.peersErr
 }
 
 // RaftStats returns the position in the log.
 func (s *fakeStatus) RaftStats(_ NoArgs, reply *RaftStats) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	*reply = RaftStats{s.lastContact, 2, s.lastIndex}
 	return nil
 }
@@ -342,7 +335,7 @@ func (f *fakeConsul) exporterWith(change func(*cluster.Options, *Options), enabl
 	address := must.Get(consul.ParseAddress(f.api.URL))(f.t)
 	if len(enabled) == 0 { // All that there are, whether on by default or not.
 		for _, r := range registry {
-			enabled = append(enabled, r.name)
+			enabled = append(enabled, r.Name)
 		}
 	}
 	opts := Options{Enabled: enabled}

@@ -116,8 +116,8 @@ func TestHostileAnswers(t *testing.T) {
 					t.Errorf("%s: scrape took %s", path, took)
 				}
 				for _, r := range registry {
-					if needed := slices.Contains(needs, r.name); !needed || hostile.broken {
-						expectSuccess(t, all, !needed, r.name)
+					if needed := slices.Contains(needs, r.Name); !needed || hostile.broken {
+						expectSuccess(t, all, !needed, r.Name)
 					}
 				}
 				name, _, _ := strings.Cut(strings.Replace(path, "limits/", ":prefix", 1), "?")

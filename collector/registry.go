@@ -5,73 +5,81 @@ package collector
 
 import "strings"
 
+// Info describes a collector, for flags and documentation.
+type Info struct {
+	// Name is the stem of the file, the suffix of the flag --collector.<name> and the value of the label "collector".
+	Name string
+	// Help completes the flag's "Collect ...".
+	Help string
+	// Enabled is whether it runs by default.
+	Enabled bool
+	// AgentOnly is whether it also runs when only the configured agent itself is of interest.
+	AgentOnly bool
+}
+
 // entry is one collector in the registry.
 type entry struct {
-	// name is the stem of the file, the suffix of the flag --collector.<name> and the value of the label "collector".
-	name string
-	// help completes the flag's "Collect ...".
-	help string
-	// enabled is whether it runs unless a flag says otherwise.
-	enabled bool
-	// agentOnly is whether it runs also when only the configured agent itself is of interest.
-	agentOnly bool
+	Info
 	// new makes it. It does no I/O and cannot fail.
 	new func(*definitions) collector
 }
 
 // registry is the only list of collectors: flags, documentation and tests loop over it.
 var registry = []entry{
-	{"acl", "how ACLs are copied from the primary datacenter", true, false, newACLCollector},
+	{Info{"acl", "how ACLs are copied from the primary datacenter", true, false}, newACLCollector},
 	{
-		"agent", "the agent's own state, the list of servers, and the Raft figures of each server's HTTP API", true, true,
+		Info{
+			"agent", "the agent's own state, the list of servers, and the Raft figures of each server's HTTP API",
+			true, true,
+		},
 		newAgentCollector,
 	},
-	{"autopilot", "autopilot's verdict on each server, and its settings", true, false, newAutopilotCollector},
+	{Info{"autopilot", "autopilot's verdict on each server, and its settings", true, false}, newAutopilotCollector},
 	{
-		"catalog", "what is registered with Consul: services, their instances, tags and checks", true, true,
+		Info{"catalog", "what is registered with Consul: services, their instances, tags and checks", true, true},
 		newCatalogCollector,
 	},
-	{"connect", "the root certificates of the service mesh", true, false, newConnectCollector},
+	{Info{"connect", "the root certificates of the service mesh", true, false}, newConnectCollector},
 	{
-		"connections", "the connections to the configured agent's ports, where it runs on the same host", true, true,
+		Info{"connections", "the connections to the configured agent's ports, where it runs on the same host", true, true},
 		newConnectionsCollector,
 	},
-	{"consistent", "whether the cluster serves a linearizable read, and how fast", true, false, newConsistentCollector},
-	{"kv", "keys whose values are numbers, below --kv.prefix", true, false, newKVCollector},
-	{"license", "the licence of Consul Enterprise", true, false, newLicenseCollector},
-	{"members", "the members of the Serf pools and their state", true, false, newMembersCollector},
 	{
-		"overview", "Consul's own summary of the catalog, which is there also when the catalog is too large to be read", true,
-		false, newOverviewCollector,
+		Info{"consistent", "whether the cluster serves a linearizable read, and how fast", true, false},
+		newConsistentCollector,
 	},
-	{"peering", "the peerings with other clusters", true, false, newPeeringCollector},
-	{"ports", "whether each server answers on its ports, in each port's own protocol", true, false, newPortsCollector},
-	{"raft", "what each server says about Raft, and what that means for the cluster", true, false, newRaftCollector},
+	{Info{"kv", "keys whose values are numbers, below --kv.prefix", true, false}, newKVCollector},
+	{Info{"license", "the licence of Consul Enterprise", true, false}, newLicenseCollector},
+	{Info{"members", "the members of the Serf pools and their state", true, false}, newMembersCollector},
 	{
-		"serf", "the health of gossip, the versions of the members, and the round trips between servers", true, false,
+		Info{
+			"overview", "Consul's own summary of the catalog, which is there also when the catalog is too large to be read",
+			true, false,
+		},
+		newOverviewCollector,
+	},
+	{Info{"peering", "the peerings with other clusters", true, false}, newPeeringCollector},
+	{
+		Info{"ports", "whether each server answers on its ports, in each port's own protocol", true, false},
+		newPortsCollector,
+	},
+	{Info{"raft", "what each server says about Raft, and what that means for the cluster", true, false}, newRaftCollector},
+	{
+		Info{"serf", "the health of gossip, the versions of the members, and the round trips between servers", true, false},
 		newSerfCollector,
 	},
-	{"sessions", "the number of sessions; costs more the more there are", false, false, newSessionsCollector},
+	{Info{"sessions", "the number of sessions; costs more the more there are", false, false}, newSessionsCollector},
 	{
-		"telemetry", "what the agent measures of itself: RPC requests and errors, Raft's timing, memory", true, true,
+		Info{"telemetry", "what the agent measures of itself: RPC requests and errors, Raft's timing, memory", true, true},
 		newTelemetryCollector,
 	},
-}
-
-// Info describes a collector, for flags and documentation.
-type Info struct {
-	Name    string
-	Help    string
-	Enabled bool
-	// AgentOnly is whether it runs also when only the configured agent itself is of interest.
-	AgentOnly bool
 }
 
 // All returns all collectors there are, by name.
 func All() []Info {
 	infos := make([]Info, 0, len(registry))
 	for _, e := range registry {
-		infos = append(infos, Info{e.name, e.help, e.enabled, e.agentOnly})
+		infos = append(infos, e.Info)
 	}
 	return infos
 }
@@ -98,7 +106,7 @@ func AllFamilies() []FamilyInfo {
 	for _, e := range registry {
 		d := &definitions{}
 		e.new(d)
-		describe(e.name, d)
+		describe(e.Name, d)
 	}
 	d := &definitions{}
 	newOwnFamilies(d)

@@ -4,6 +4,7 @@
 package probe_test
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -38,39 +39,36 @@ type leaf struct {
 // certificate, unless distinct names are given.
 func authority(t *testing.T, name ...string) *testCA {
 	t.Helper()
-	key := must.Get(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t)
-	subject := "probe test"
-	if len(name) > 0 {
-		subject = name[0]
-	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: subject},
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: append(name, "probe test")[0]},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
-	der := must.Get(x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key))(t)
-	cert := must.Get(x509.ParseCertificate(der))(t)
-	ca := &testCA{cert: cert, key: key, pool: x509.NewCertPool()}
-	ca.pool.AddCert(cert)
+	ca := &testCA{cert: template, pool: x509.NewCertPool()}
+	ca.cert, ca.key = ca.sign(t, template)
+	ca.pool.AddCert(ca.cert)
 	return ca
+}
+
+// sign makes a certificate with a key of its own. An authority without a key signs itself.
+func (ca *testCA) sign(t *testing.T, template *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
+	t.Helper()
+	key := must.Get(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t)
+	der := must.Get(x509.CreateCertificate(rand.Reader, template, ca.cert, &key.PublicKey, cmp.Or(ca.key, key)))(t)
+	return must.Get(x509.ParseCertificate(der))(t), key
 }
 
 // issue makes a certificate for servers and clients.
 func (ca *testCA) issue(t *testing.T, l leaf) tls.Certificate {
 	t.Helper()
-	key := must.Get(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t)
-	if l.expires == 0 {
-		l.expires = time.Hour
-	}
-	template := &x509.Certificate{
+	signed, key := ca.sign(t, &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "leaf"},
-		NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(l.expires),
+		NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(cmp.Or(l.expires, time.Hour)),
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	der := must.Get(x509.CreateCertificate(rand.Reader, template, ca.cert, &key.PublicKey, ca.key))(t)
-	cert := tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+	})
+	cert := tls.Certificate{Certificate: [][]byte{signed.Raw}, PrivateKey: key}
 	if l.withCA {
 		cert.Certificate = append(cert.Certificate, ca.cert.Raw)
 	}
