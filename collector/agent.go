@@ -12,9 +12,9 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
-// agentCollector tells what agents say about themselves over HTTP, and who the servers are.
+// agentCollector exports what agents report about themselves over HTTP, and who the servers are.
 //
-// Requests: /v1/agent/self of the configured agent, and of each other server where that can be expected to answer; plus
+// Requests: /v1/agent/self of the configured agent, and of each other server that can be expected to answer; plus
 // those of the topology (see raftCollector). ACL: agent:read. One series per server.
 type agentCollector struct {
 	up, serverInfo, state, term, commitIndex, appliedIndex, fsmPending, snapshotIndex, snapshotTerm *desc

@@ -9,11 +9,10 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 )
 
-// autopilotCollector tells what autopilot makes of the servers, and how it is set.
+// autopilotCollector exports autopilot's view of the servers, and its settings.
 //
-// Every server has a view of its own, leader or not, so this also works without a leader: then no server is healthy
-// and the failure tolerance is 0. A server that has not seen a cluster form has no view, and there is nothing but a
-// failure.
+// Every server has its own view, leader or not, so this also works without a leader: then no server is healthy and
+// the failure tolerance is 0. A server that has not seen a cluster form has no view, which is a failure.
 //
 // Requests: /v1/operator/autopilot/state and then /v1/operator/autopilot/configuration. ACL: operator:read. Five
 // series per server.

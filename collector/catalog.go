@@ -13,16 +13,16 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 )
 
-// catalogCollector tells what is registered with Consul and how healthy it is: the families of consul_exporter, and
+// catalogCollector exports what is registered with Consul and its health: the families of consul_exporter, and
 // counts.
 //
-// Requests: /v1/agent/members for LAN and WAN, /v1/catalog/nodes, one for /v1/catalog/services that shows whether
-// Consul would change the catalog when asked for all of it, and if not, /v1/internal/ui/nodes for the nodes that it
-// leaves alone, however many services there are. For the other nodes, if there are any, /v1/catalog/services,
+// Requests: /v1/agent/members for LAN and WAN, /v1/catalog/nodes, and one for /v1/catalog/services that shows whether
+// Consul would change the catalog when asked for all of it. If not, /v1/internal/ui/nodes for the nodes that it
+// leaves alone, however many services there are. For other nodes, if there are any, /v1/catalog/services,
 // /v1/health/state/any and /v1/health/service/:name for each of their services, 1,000 at most. With
-// --consul.agent-only: /v1/agent/self, /v1/agent/services and /v1/agent/checks. ACL: node:read and service:read; what
-// the token may not read is left out of the answers. For each instance with three tags and a check nine series, and
-// four for each service.
+// --consul.agent-only: /v1/agent/self, /v1/agent/services and /v1/agent/checks. ACL: node:read and service:read;
+// Consul leaves out what the token may not read. Nine series for an instance with three tags and a check, and four
+// for each service.
 type catalogCollector struct {
 	settings CatalogSettings
 

@@ -15,8 +15,8 @@ import (
 
 // connectionsCollector counts the TCP connections to the ports of the configured agent, as the kernel lists them.
 //
-// Requests: those of the topology (see raftCollector) and /v1/agent/self, and the members of the WAN pool where that
-// has an interface of its own. ACL: agent:read. Ten series per port. Where the exporter is not in the agent's network
+// Requests: those of the topology (see raftCollector) and /v1/agent/self, and the members of the WAN pool if that has
+// its own interface. ACL: agent:read. Ten series per port. Where the exporter is not in the agent's network
 // namespace, or not on Linux, there are none, and that is no failure.
 type connectionsCollector struct {
 	connections *desc

@@ -97,7 +97,7 @@ func diagSocket(message []byte) (socket, error) {
 	}, nil
 }
 
-// diagError tells what is not allowed from what failed.
+// diagError distinguishes what is not allowed from what failed.
 func diagError(err error) error {
 	for _, no := range []syscall.Errno{
 		syscall.EAFNOSUPPORT, syscall.EPROTONOSUPPORT, syscall.ENOENT, syscall.EPERM, syscall.EACCES, syscall.EOPNOTSUPP,

@@ -341,7 +341,7 @@ func TestIsolation(t *testing.T) {
 				f.answer(path, status)
 				all := gatherAll(t, f.exporter(nil))
 				refused := status == 403 || status == 404
-				// That the cluster serves no linearizable read is what the collector is to find out.
+				// That the cluster serves no linearizable read is a result of the collector.
 				finding := path == consistentPath && !refused
 				// 404 for a prefix means that no key begins like that.
 				nothing := path == "/v1/kv/limits/" && status == 404

@@ -9,11 +9,10 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 )
 
-// membersCollector tells who is in the Serf pools, as consul_exporter does, and how many are in which state.
+// membersCollector exports the members of the Serf pools, as consul_exporter does, and how many are in each state.
 //
 // Requests: /v1/agent/members for LAN and for WAN, /v1/catalog/nodes and /v1/catalog/datacenters. ACL: node:read;
-// members without it are left out of the answers. Two series per member, and one answer of Consul that grows with the
-// nodes.
+// Consul leaves out other members. Two series per member, and one answer of Consul that grows with the nodes.
 type membersCollector struct {
 	lanMembers, lanInfo, lanStatus, wanInfo, wanStatus, count, datacenters *desc
 }

@@ -9,13 +9,13 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 )
 
-// overviewCollector exports Consul's own summary of the catalog. It costs a millisecond however large the catalog is,
+// overviewCollector exports Consul's own summary of the catalog. It takes a millisecond however large the catalog is,
 // so it is there when the catalog itself is too large, too slow, refused, or cannot be read without changing it.
 //
 // Requests: /v1/internal/ui/catalog-overview; if something is critical, /v1/health/state/critical for what of it is
-// in maintenance, and /v1/agent/members for whether ACLs are off. ACL: operator:read; the summary is not filtered by
-// the token's rights, but without node:read and service:read for all it is not known what is in maintenance, and the
-// series critical and maintenance are absent. Four series for each service. A server that started less than nine
+// in maintenance, and /v1/agent/members for whether ACLs are off. ACL: operator:read. The token's rights do not
+// filter the summary, but without node:read and service:read for everything it is unknown what is in maintenance, and
+// the series critical and maintenance are absent. Four series for each service. A server that started less than nine
 // seconds ago has no summary, and then there are no series.
 type overviewCollector struct {
 	settings CatalogSettings
@@ -77,7 +77,7 @@ func (c *overviewCollector) addServices(overview *cluster.CatalogOverview, out *
 	}
 }
 
-// addCounts adds a series for each state that is told from the others.
+// addCounts adds a series for each state that is known.
 func (c *overviewCollector) addCounts(
 	d *desc, of *cluster.CatalogOverview, counts *cluster.OverviewCounts, out *families, labels ...string,
 ) {

@@ -14,11 +14,11 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
-// portsCollector tells whether each server's ports answer in their own protocol, and counts that over the scrapes.
+// portsCollector exports whether each server's ports answer in their own protocol, and counts that over the scrapes.
 //
-// Requests: those of the topology (see raftCollector) and /v1/agent/self, which says what ports there are. Each port
-// is probed once. ACL: agent:read; without it gossip is only connected to, and the ports for clients are unknown.
-// Some twenty series per port.
+// Requests: those of the topology (see raftCollector) and /v1/agent/self for the ports. Each port is probed once.
+// ACL: agent:read; without it gossip is only connected to, and the ports for clients are unknown. Some twenty series
+// per port.
 type portsCollector struct {
 	up, verified, skipped, duration, phase, probes, probeFailures, lastSuccess, certExpiry, certLifetime, dnsAnswers,
 	dnsCode *desc

@@ -11,12 +11,12 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
-// raftCollector tells what each server says about Raft on its own port 8300, and what that means for the cluster; it
-// needs neither a leader nor the agent for that, once the servers are known.
+// raftCollector exports what each server reports about Raft on its own port 8300, and what that means for the
+// cluster. Once the servers are known that takes neither a leader nor the agent.
 //
 // Requests: /v1/agent/members and /v1/operator/raft/configuration for the topology, /v1/status/leader and
 // /v1/status/peers for the families of consul_exporter. ACL: node:read and operator:read for the topology; without
-// them it is put together from what needs no right. Some ten series per server.
+// them it is made from what needs no right. Some ten series per server.
 type raftCollector struct {
 	peers, leader *desc
 

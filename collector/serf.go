@@ -11,12 +11,11 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 )
 
-// serfCollector tells how the gossip pools fare: the configured agent's own part in them, the versions of the
-// members, and the round trips between servers.
+// serfCollector exports the health of gossip: the configured agent's part in the pools, the versions of the members,
+// and the round trips between servers.
 //
 // The round trips are estimated from network coordinates, once for each pair with `from` before `to` in the alphabet,
-// between servers that are alive and as long as there are ten of them at most; nodes write their coordinates some 15
-// seconds after they have started.
+// between at most ten servers that are alive. Nodes write their coordinates some 15 seconds after they have started.
 //
 // Requests: /v1/agent/self, /v1/agent/members and, for two to ten servers, /v1/coordinate/nodes, whose answer grows
 // with the nodes. ACL: agent:read, and node:read for versions and round trips. Ten series, one per version and up to
@@ -75,7 +74,7 @@ func (c *serfCollector) pools(pools []cluster.SerfPool, out *families) {
 	}
 }
 
-// members counts those that are alive by version; one that tells none is left out.
+// members counts those that are alive by version, if they have one.
 func (c *serfCollector) members(members []cluster.Member, out *families) {
 	counts := make(map[string]int)
 	for _, m := range members {

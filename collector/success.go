@@ -19,7 +19,7 @@ func newSuccessFamily(define *definitions) *successFamily {
 		"Absent when the exporter could not query it for a reason of its own.")}
 }
 
-// start begins to find out, and returns what adds the family when the collectors are done. A nil family adds nothing.
+// start begins to fetch it, and returns what adds the family when the collectors are done. A nil family adds nothing.
 func (f *successFamily) start(snap *cluster.Snapshot) (add func(context.Context, *families)) {
 	if f == nil {
 		return func(context.Context, *families) {}

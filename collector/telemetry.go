@@ -10,13 +10,13 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 )
 
-// telemetryCollector tells what the configured agent measured of itself, and above all of its RPC: requests, errors,
-// blocking queries and connections. It is curated from the JSON form of Consul's telemetry, which is there without
-// any configuration.
+// telemetryCollector exports what the configured agent measures of itself, mainly of its RPC: requests, errors,
+// blocking queries and connections. It is a selection from the JSON form of Consul's telemetry, which needs no
+// configuration.
 //
-// Consul tells of its last full interval of ten seconds. A rate is 0 when nothing was counted in it; everything else
+// Consul reports its last full interval of ten seconds. A rate is 0 when nothing was counted in it; everything else
 // is absent when it was not measured, and all of it for the first 25 seconds after a server was first seen up or
-// ceased to lead. Where Consul has a metric with several labels, they are taken together.
+// ceased to lead. Metrics with several labels are taken together.
 //
 // Requests: /v1/agent/metrics and /v1/agent/self. ACL: agent:read. Up to 40 series.
 type telemetryCollector struct {

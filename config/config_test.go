@@ -271,7 +271,7 @@ func TestSecretIsNeverPrinted(t *testing.T) {
 	}
 }
 
-// Problems with files that come later are told with the module and the key, once.
+// Later problems with files are reported with the module and the key, once.
 func TestFilesThatGoAway(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()

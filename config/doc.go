@@ -9,7 +9,7 @@
 //     makes the cluster.Options for an address.
 //   - A [Target] can only come from [ValidModule.Target]: it is on the module's list of targets, and so is every host
 //     that its Options let the exporter talk to.
-//   - A [File] is a configuration file with modules by name, and can be loaded anew while they are in use.
+//   - A [File] is a configuration file with modules by name, and can be reloaded while they are in use.
 //
 // docs/config.example.yml documents every key. Passwords, tokens and keys are in files of their own, and none of them
 // is ever part of an error.

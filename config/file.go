@@ -42,7 +42,7 @@ func Open(path string, warn func(Problem)) (*File, error) {
 }
 
 // Reload loads the file again. If anything is wrong with it, everything stays as it was, and the error has all
-// problems, one in a line. Modules that have not changed stay the same ones, so that whoever holds one can see that.
+// problems, one in a line. Modules that have not changed stay the same ones, so that the holder of one can see that.
 func (f *File) Reload() error {
 	f.reloading.Lock()
 	defer f.reloading.Unlock()

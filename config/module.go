@@ -330,7 +330,7 @@ func (v *validation) authenticate(auth BasicAuth) error {
 	return nil
 }
 
-// minResponseBytes is enough for a small cluster. With less, nothing would be told of any.
+// minResponseBytes is enough for a small cluster.
 const minResponseBytes Bytes = 64 << 10
 
 // reads checks how the HTTP API is read.

@@ -68,7 +68,7 @@ func readHTTP(r io.Reader) (status int, body []byte, err error) {
 	return response.StatusCode, body, err
 }
 
-// checkHTTP tells whether this is an answer of Consul.
+// checkHTTP reports why this is no answer of Consul.
 func checkHTTP(status int, body []byte) error {
 	switch status {
 	case http.StatusOK:

@@ -41,7 +41,7 @@ const (
 	serfStreamBytes = 16 << 10
 )
 
-// encodePing encodes a ping to whoever gets it. Without a node name memberlist does not ask whether it is meant, and
+// encodePing encodes a ping to any node. Without a node name memberlist does not check whether it is meant, and
 // without a source it answers to where the ping came from. It is the map {SeqNo, Node} in msgpack.
 func encodePing(seq uint32) []byte {
 	b := append(make([]byte, 0, 24), serfPing, 0x82)

@@ -145,7 +145,7 @@ func (w *wire) closeWrite() {
 		_ = w.tls.CloseWrite() // On failure there is no TLS session that needs an end.
 	}
 	if half, ok := w.raw.(interface{ CloseWrite() error }); ok {
-		_ = half.CloseWrite() // On failure whoever reads from the connection is told.
+		_ = half.CloseWrite() // On failure reading from the connection fails.
 	}
 }
 

@@ -28,7 +28,7 @@ const (
 	timeoutHeader = "X-Prometheus-Scrape-Timeout-Seconds"
 	// defaultBudget is what a scrape may take when the client does not say.
 	defaultBudget = 10 * time.Second
-	// minBudget is left even by a tiny timeout, or one that is hardly longer than the offset.
+	// minBudget is left even by a tiny timeout, or one near the offset.
 	minBudget = 50 * time.Millisecond
 	// maxBudget is longer than any sensible scrape.
 	maxBudget = 10 * time.Minute

@@ -23,7 +23,7 @@ import (
 type Modules interface {
 	// Module returns the current module of a name. As long as it has not changed it is the same one.
 	Module(name string) (*config.ValidModule, bool)
-	// Reload loads the file anew. If that fails nothing changes, and the error has all problems, one in a line.
+	// Reload reloads the file. If that fails nothing changes, and the error has all problems, one in a line.
 	Reload() error
 	// LastReload returns whether the last load was good, and when one was for the last time.
 	LastReload() (successful bool, success time.Time)

@@ -219,7 +219,7 @@ func TestReload(t *testing.T) {
 	if n := len(h.probe.keeper.entries); n != 1 {
 		t.Errorf("%d exporters are kept; want only that of the module that has not changed", n)
 	}
-	expect(m, "\nconsul_exporter_scrapes_total 1\n") // Begins anew.
+	expect(m, "\nconsul_exporter_scrapes_total 1\n") // It starts again.
 	expect(other, "\nconsul_exporter_scrapes_total 2\n")
 
 	writeConfig(t, path, "modules: {m: {targets: [127.0.0.1], timeout: 3s}}")

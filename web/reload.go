@@ -11,9 +11,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Reload loads the configuration file anew, for SIGHUP and for POST /-/reload. If anything is wrong with the file,
-// everything stays as it was; each problem is a line in the log, and the error has them all. Without a file there is
-// nothing to do.
+// Reload reloads the configuration file, for SIGHUP and for POST /-/reload. If anything is wrong with the file,
+// everything stays as it was; each problem is a line in the log, and the error has them all. Without a file it does
+// nothing.
 func (h *Handler) Reload() error {
 	if h.modules == nil {
 		level.Info(h.logger).Log("msg", "there is no configuration file to load anew")
@@ -31,7 +31,8 @@ func (h *Handler) Reload() error {
 	return nil
 }
 
-// serveReload is for POST only, and only where the operator has allowed it: whoever can reach the page could use it.
+// serveReload is for POST only, and only where the operator has allowed it: anyone who can reach the page could use
+// it.
 func (h *Handler) serveReload(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.Method != http.MethodPost && r.Method != http.MethodPut:

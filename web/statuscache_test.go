@@ -55,7 +55,7 @@ func TestStatusCache_ManyViewers(t *testing.T) {
 	})
 }
 
-// A snapshot that takes longer than five seconds is waited for, and no second one is begun beside it.
+// A snapshot that takes longer than five seconds is waited for, and no second one begins meanwhile.
 func TestStatusCache_Slow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

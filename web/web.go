@@ -28,7 +28,7 @@ import (
 // Options are what the handler is made from.
 type Options struct {
 	Exporter *collector.Exporter
-	// Cluster is what the status page is about, and StatusParts what it shows besides the servers.
+	// Cluster is what the status page is about, and StatusParts what it shows apart from the servers.
 	Cluster *cluster.Cluster
 	// Memory is what is remembered of the cluster between scrapes, shared with Exporter; nil means a new one.
 	Memory      *memory.Memory
@@ -48,7 +48,7 @@ type Options struct {
 	EnablePprof bool
 	// Modules are those of the configuration file; nil means that there is none.
 	Modules Modules
-	// EnableLifecycle lets POST /-/reload load the configuration file anew.
+	// EnableLifecycle lets POST /-/reload reload the configuration file.
 	EnableLifecycle bool
 	// Logger gets the errors of encoding and sending; nil means no log.
 	Logger log.Logger
@@ -127,7 +127,7 @@ func NewHandler(opts Options) (*Handler, error) {
 	mux.Handle(opts.TelemetryPath, promhttp.InstrumentMetricHandler(registry, l.on(newMetricsHandler(opts, l, registry))))
 	mux.Handle("GET "+probePath, l.on(h.probe))
 	mux.Handle("GET /{$}", l.on(status))
-	// These cost next to nothing, and are asked to find out whether the exporter lives: they answer also when it is busy.
+	// These cost next to nothing, and show whether the exporter is alive: they answer even when it is busy.
 	mux.HandleFunc(reloadPath, h.serveReload)
 	mux.HandleFunc(healthyPath, sayOK("consul_cluster_exporter is healthy.\n"))
 	mux.HandleFunc(readyPath, sayOK("consul_cluster_exporter is ready.\n"))

@@ -34,7 +34,7 @@ func writeDashboards(dir string, stdout io.Writer) error {
 	return saveFiles(dir, files, dashboardKind, stdout)
 }
 
-// maxDashboard is how much is read of a file to find out whether it is a dashboard. Ours are far smaller.
+// maxDashboard bounds what is read of a file to see whether it is a dashboard. Ours are far smaller.
 const maxDashboard = 16 << 20
 
 // dashboardKind is the kind of files that a dashboard may replace: Grafana calls what has the same uid the same

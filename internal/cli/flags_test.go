@@ -29,7 +29,7 @@ func parsed(t *testing.T, args ...string) *options {
 	return opts
 }
 
-// An option of a module is a flag of the commands that its tag says, and problems are told with flags that there are.
+// An option of a module is a flag of the commands that its tag says, and problems are reported with existing flags.
 func TestModuleFlags(t *testing.T) {
 	serve, check := App().GetCommand(commandServe), App().GetCommand(commandCheck)
 	keys := slices.Collect(maps.Keys(jointFlags))

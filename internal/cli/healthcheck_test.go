@@ -16,7 +16,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// The command tells a running exporter from one that has ended, whatever Consul does: there is none here.
+// The command distinguishes a running exporter from one that has ended, even without Consul.
 func TestHealthcheck(t *testing.T) {
 	e := harness.StartExporter(t, nil, "--consul.server=http://127.0.0.1:1")
 	url := e.URL + "/-/healthy"

@@ -14,8 +14,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/logqueue"
 )
 
-// newLogger returns the logger without time and caller, which each of its users adds in its own way; see withContext
-// and newSlog. Whoever does not read the log does not hold the program up. What was logged before closeLog is written
+// newLogger returns the logger without time and caller, which each user adds in its own way; see withContext and
+// newSlog. A reader that stops reading the log does not block the program. What was logged before closeLog is written
 // then, unless that blocks.
 func newLogger(opts *options, w io.Writer) (logger log.Logger, closeLog func()) {
 	queue := logqueue.New(w, func(w io.Writer, dropped int) {

@@ -50,7 +50,7 @@ func responderFlags(cmd *kingpin.CmdClause, opts *options) {
 // runResponder is the command: it returns the exit code.
 func runResponder(ctx context.Context, opts *options, stdout, stderr io.Writer) int {
 	surviveClosedPipes()
-	// It does not end the program, and with it an action under way: there is nothing to load anew.
+	// SIGHUP must not end the program in the middle of an action. There is nothing to reload.
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
@@ -129,7 +129,7 @@ func (o *options) validateResponder(logger log.Logger) (*validOptions, responder
 // loopbackOnly reports whether nobody can connect from another host.
 func loopbackOnly(flags *toolkit.FlagConfig) bool {
 	if *flags.WebSystemdSocket {
-		return false // Who knows.
+		return false // The address is unknown.
 	}
 	for _, address := range *flags.WebListenAddresses {
 		host, _, err := net.SplitHostPort(address)

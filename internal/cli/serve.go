@@ -109,7 +109,7 @@ func serve(
 	return listenUntil(ctx, web.NewServer(handler, logger), opts.web, logger, toolkitLogger)
 }
 
-// reloadAt loads the configuration file anew at each signal until ctx is done.
+// reloadAt reloads the configuration file at each signal until ctx is done.
 func reloadAt(ctx context.Context, signals <-chan os.Signal, handler *web.Handler) {
 	for {
 		select {

@@ -39,7 +39,7 @@ func (g *gate) Write(p []byte) (int, error) {
 	return g.text.Write(p)
 }
 
-// A line is in the log when Write returns, whoever else writes.
+// A line is in the log when Write returns, whatever other goroutines write.
 func TestWrite(t *testing.T) {
 	t.Parallel()
 	var log blocker
