@@ -93,7 +93,7 @@ func TestRetain(t *testing.T) {
 func TestClose_DuringProbe(t *testing.T) {
 	t.Parallel()
 	asked := make(chan struct{})
-	address := listen(t, func(conn *net.TCPConn, done <-chan struct{}) { close(asked); <-done })
+	address := listen(t, func(_ *net.TCPConn, done <-chan struct{}) { close(asked); <-done })
 	p := probe.New(probe.Options{})
 	result := make(chan probe.Result)
 	go func() { result <- probeRPC(t, p, address, 2*time.Second) }()

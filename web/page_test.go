@@ -39,7 +39,8 @@ func TestPage(t *testing.T) {
 		for accepts, encoding := range map[string]string{"": "", "gzip": "gzip", "br": ""} {
 			req := must.Get(http.NewRequestWithContext(t.Context(), method, server.URL, http.NoBody))(t)
 			req.Header.Set("Accept-Encoding", accepts)
-			resp := must.Get(client.RoundTrip(req))(t)
+			resp, err := client.RoundTrip(req)
+			must.Do(t, err)
 			h := resp.Header
 			if h.Get("Content-Encoding") != encoding || h.Get("Content-Type") != "text/x" || h.Get("Vary") != "Accept-Encoding" {
 				t.Errorf("%s %q: header %v", method, accepts, h)

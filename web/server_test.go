@@ -60,7 +60,8 @@ func dialFrom(t *testing.T, from, to string) net.Conn {
 func exchange(t *testing.T, conn net.Conn, request string) (status int, body string) {
 	t.Helper()
 	go func() { _, _ = io.WriteString(conn, request) }() // The server may answer before it has read all of it.
-	resp := must.Get(http.ReadResponse(bufio.NewReader(conn), nil))(t)
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	must.Do(t, err)
 	defer resp.Body.Close()
 	b := must.Get(io.ReadAll(resp.Body))(t)
 	return resp.StatusCode, string(b)

@@ -46,7 +46,7 @@ func newStatusCache(take func(ctx context.Context) pageFacts) *statusCache {
 
 // get returns a status that is not older than statusInterval, or else waits for a new one until ctx is done.
 func (c *statusCache) get(ctx context.Context) (pageFacts, error) {
-	// The snapshot is for all who wait for it; it outlives the one who asked first.
+	//nolint:contextcheck // The snapshot is for all who wait for it; it outlives the one who asked first.
 	flight := c.flights.DoChan("", func() (any, error) { return c.fresh(), nil })
 	select {
 	case result := <-flight:
