@@ -41,7 +41,7 @@ type DNSResult struct {
 func (p *Prober) DNSUDP(ctx context.Context, target DNSTarget) (res DNSResult) {
 	query, packet, err := dnsQuery(target.Domain)
 	if err != nil {
-		res.Result = p.failed(err)
+		res.Result = failed(err)
 		return res
 	}
 	res.Result = p.overUDP(ctx, target.Address, packet, func(b []byte) error { return decodeDNS(b, query, &res) })
@@ -52,7 +52,7 @@ func (p *Prober) DNSUDP(ctx context.Context, target DNSTarget) (res DNSResult) {
 func (p *Prober) DNSTCP(ctx context.Context, target DNSTarget) (res DNSResult) {
 	query, packet, err := dnsQuery(target.Domain)
 	if err != nil {
-		res.Result = p.failed(err)
+		res.Result = failed(err)
 		return res
 	}
 	talk := func(_ context.Context, conn net.Conn) error {

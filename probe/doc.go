@@ -1,12 +1,11 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package probe asks one port of one Consul server a question in that port's own protocol and tells how it went.
+// Package probe asks one port of one Consul server a question in that port's own protocol, and reports the result.
 //
 // There is one file per wire protocol. Each probe takes a [Target] and returns a [Result]: plain data with the time
 // each phase took, the reason of a failure from a small fixed set, and what the server said. A probe never logs,
-// never touches a metric and knows nothing of clusters; it dials only through the Prober's dialer and reads the clock
-// only through the Prober's clock.
+// never touches a metric and knows nothing of clusters; it dials only through the Prober's dialer.
 //
 // Two rules hold for all of them:
 //

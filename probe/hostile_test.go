@@ -501,7 +501,6 @@ func TestSerfTargetThatCannotBeAsked(t *testing.T) {
 	}})
 	for name, target := range map[string]probe.SerfTarget{
 		"key of a wrong length": {Address: "127.0.0.1:1", Encrypted: true, Keys: [][]byte{gossipKey, []byte("short")}},
-		"label too long":        {Address: "127.0.0.1:1", Label: strings.Repeat("l", 256)},
 	} {
 		wantDown(t, name, p.SerfTCP(t.Context(), target), probe.ReasonProtocol)
 		wantDown(t, name, p.SerfUDP(t.Context(), target), probe.ReasonProtocol)

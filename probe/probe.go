@@ -81,28 +81,22 @@ func (r *Result) TurnedAway() bool {
 type Options struct {
 	// Dial opens connections; the default is descriptors.Dial.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-	// Now is the clock; the default is time.Now.
-	Now func() time.Time
 }
 
 // Prober makes probes. It is safe for concurrent use. Between probes it keeps only the connections to servers that
 // have not answered yet; Close releases those.
 type Prober struct {
 	dial   func(ctx context.Context, network, address string) (net.Conn, error)
-	now    func() time.Time
 	silent silentConns
 }
 
 // New returns a Prober.
 func New(opts Options) *Prober {
-	p := &Prober{dial: opts.Dial, now: opts.Now}
+	p := &Prober{dial: opts.Dial}
 	if p.dial == nil {
 		p.dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 			return descriptors.Dial(ctx, &net.Dialer{}, network, address, 0)
 		}
-	}
-	if p.now == nil {
-		p.now = time.Now
 	}
 	return p
 }
@@ -119,34 +113,33 @@ func (p *Prober) Silent(address string) bool { return p.silent.get(address) != n
 
 // stopwatch fills in the times of a Result.
 type stopwatch struct {
-	now   func() time.Time
 	phase time.Time
 	res   *Result
 }
 
 // timed runs a probe, whose ask marks the end of each phase, and returns its result.
-func (p *Prober) timed(ask func(watch *stopwatch) error) (res Result) {
-	res.Start = p.now()
-	watch := &stopwatch{now: p.now, phase: res.Start, res: &res}
+func timed(ask func(watch *stopwatch) error) (res Result) {
+	res.Start = time.Now()
+	watch := &stopwatch{phase: res.Start, res: &res}
 	watch.stop(ask(watch))
 	return res
 }
 
 // failed is the result of a probe that could not even begin.
-func (p *Prober) failed(err error) Result {
-	return p.timed(func(*stopwatch) error { return err })
+func failed(err error) Result {
+	return timed(func(*stopwatch) error { return err })
 }
 
 // lap ends a phase.
 func (w *stopwatch) lap(phase Phase) {
-	now := w.now()
+	now := time.Now()
 	w.res.Phases = append(w.res.Phases, PhaseDuration{phase, now.Sub(w.phase)})
 	w.phase = now
 }
 
 // stop ends the probe. The port is up with no error, or with an answeredError.
 func (w *stopwatch) stop(err error) {
-	w.res.Duration = w.now().Sub(w.res.Start)
+	w.res.Duration = time.Since(w.res.Start)
 	w.res.Err = err
 	w.res.Reason = ReasonOf(err)
 	w.res.Up = err == nil || isA[*answeredError](err)

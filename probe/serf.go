@@ -25,8 +25,6 @@ type SerfTarget struct {
 	// Keys are the gossip keys, of 16, 24 or 32 bytes. The first one encrypts, if Encrypted; an answer may use any of
 	// them, even the answer to a question in plain text.
 	Keys [][]byte
-	// Label is memberlist's label; Consul uses none.
-	Label string
 }
 
 // errSerfNoKey says why an encrypted port is not asked.
@@ -42,7 +40,7 @@ func (p *Prober) SerfTCP(ctx context.Context, target SerfTarget) Result {
 	wire, err := newSerfWire(target)
 	connectOnly := errors.Is(err, errSerfNoKey)
 	if err != nil && !connectOnly {
-		return p.failed(err)
+		return failed(err)
 	}
 	talk := func(_ context.Context, conn net.Conn) error {
 		if connectOnly {
@@ -62,12 +60,12 @@ func (p *Prober) SerfTCP(ctx context.Context, target SerfTarget) Result {
 func (p *Prober) SerfUDP(ctx context.Context, target SerfTarget) Result {
 	wire, err := newSerfWire(target)
 	if err != nil {
-		return p.failed(err)
+		return failed(err)
 	}
 	seq := rand.Uint32()
 	ping, err := wire.encodePacket(encodePing(seq))
 	if err != nil {
-		return p.failed(err)
+		return failed(err)
 	}
 	return p.overUDP(ctx, target.Address, ping, func(answer []byte) error {
 		acks, err := wire.decodePacket(answer)

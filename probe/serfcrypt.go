@@ -18,8 +18,6 @@ const (
 	serfNonce      = 12
 	serfTag        = 16
 	serfOverhead   = 1 + serfNonce + serfTag
-	// serfMaxLabel is the length of the longest label, which has its length in one byte.
-	serfMaxLabel = 255
 )
 
 // errSerfOtherKey: the server encrypts with a key that is not known here.
@@ -27,7 +25,6 @@ var errSerfOtherKey = errors.New("none of the gossip keys decrypts the answer")
 
 // serfWire encodes and decodes gossip messages with one set of keys.
 type serfWire struct {
-	label string
 	// ciphers has one for each key.
 	ciphers []cipher.AEAD
 	// plain is whether questions are in plain text.
@@ -35,14 +32,10 @@ type serfWire struct {
 }
 
 func newSerfWire(target SerfTarget) (*serfWire, error) {
-	w := &serfWire{label: target.Label}
-	switch {
-	case len(target.Label) > serfMaxLabel:
-		return nil, fmt.Errorf("gossip label has more than %d bytes", serfMaxLabel)
-	case target.Encrypted && len(target.Keys) == 0:
+	if target.Encrypted && len(target.Keys) == 0 {
 		return nil, errSerfNoKey
 	}
-	w.plain = !target.Encrypted
+	w := &serfWire{plain: !target.Encrypted}
 	for i, key := range target.Keys {
 		block, err := aes.NewCipher(key)
 		if err != nil {

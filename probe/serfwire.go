@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 
 	"github.com/hashicorp/go-msgpack/v2/codec"
 )
@@ -25,8 +26,6 @@ const (
 	serfCRC        = 12
 	serfError      = 13
 	serfLastType   = 13
-	// serfLabel is high, so that it is neither a type nor the version byte of an encrypted packet.
-	serfLabel = 244
 )
 
 const (
@@ -52,38 +51,26 @@ func encodePing(seq uint32) []byte {
 
 // encodePacket makes a datagram of a message.
 func (w *serfWire) encodePacket(msg []byte) ([]byte, error) {
-	header := w.labelHeader()
 	if w.plain {
-		return append(header, msg...), nil
+		return msg, nil
 	}
-	return w.encrypt(header, msg, []byte(w.label))
+	return w.encrypt(nil, msg, nil)
 }
 
 // encodeStream makes the bytes on a connection of a message. The length of the encrypted part is authenticated with it
 // (memberlist: net.go, encryptLocalState).
 func (w *serfWire) encodeStream(msg []byte) ([]byte, error) {
-	header := w.labelHeader()
 	if w.plain {
-		return append(header, msg...), nil
+		return msg, nil
 	}
-	length := binary.BigEndian.AppendUint32([]byte{serfEncrypted}, uint32(serfOverhead+len(msg)))
-	return w.encrypt(append(header, length...), msg, append(length, w.label...))
-}
-
-func (w *serfWire) labelHeader() []byte {
-	if w.label == "" {
-		return nil
-	}
-	return append([]byte{serfLabel, byte(len(w.label))}, w.label...)
+	header := binary.BigEndian.AppendUint32([]byte{serfEncrypted}, uint32(serfOverhead+len(msg)))
+	return w.encrypt(header, msg, slices.Clone(header))
 }
 
 // decodePacket returns the numbers of all pings that a datagram acknowledges, and what was wrong with the rest of it.
 func (w *serfWire) decodePacket(b []byte) (acks []uint32, err error) {
-	if b, err = w.cutLabel(b); err != nil {
-		return nil, err
-	}
 	if w.ciphers != nil {
-		plain, err := w.decrypt(b, []byte(w.label))
+		plain, err := w.decrypt(b, nil)
 		switch {
 		case err == nil:
 			b = plain
@@ -102,22 +89,6 @@ func (w *serfWire) decodePacket(b []byte) (acks []uint32, err error) {
 	d := serfDecoder{inflate: serfInflatedBytes, messages: serfMessages}
 	err = d.message(b, serfDepth)
 	return d.acks, err
-}
-
-// cutLabel removes the label in front of a datagram, which must be the cluster's.
-func (w *serfWire) cutLabel(b []byte) ([]byte, error) {
-	label := ""
-	if len(b) > 0 && b[0] == serfLabel {
-		if len(b) < 2 || len(b) < 2+int(b[1]) {
-			return nil, errSerfShort
-		}
-		end := 2 + int(b[1])
-		label, b = string(b[2:end]), b[end:]
-	}
-	if label != w.label {
-		return nil, fmt.Errorf("label is %q, not %q", label, w.label)
-	}
-	return b, nil
 }
 
 var errSerfShort = errors.New("message is cut short")
@@ -188,7 +159,7 @@ func (d *serfDecoder) compound(b []byte, depth int) error {
 
 // decodeStream reads one message from a connection and returns the number of the ping that it acknowledges. The order
 // is fixed on a stream: encrypted, compressed, acknowledgement, of which the first two may be missing (memberlist:
-// net.go, rawSendMsgStream). An answer has no label in front, though it is authenticated with it.
+// net.go, rawSendMsgStream).
 func (w *serfWire) decodeStream(r io.Reader) (seq uint32, err error) {
 	kind, err := readByte(r)
 	if err != nil {
@@ -238,7 +209,7 @@ func (w *serfWire) readEncrypted(r io.Reader) ([]byte, error) {
 	if _, err := io.ReadFull(r, sealed); err != nil {
 		return nil, err
 	}
-	return w.decrypt(sealed, append(header[:], w.label...))
+	return w.decrypt(sealed, header[:])
 }
 
 func readByte(r io.Reader) (byte, error) {

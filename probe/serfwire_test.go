@@ -62,10 +62,8 @@ func TestDecodeSerfPacket(t *testing.T) {
 	t.Parallel()
 	key, other := bytes.Repeat([]byte("k"), 16), bytes.Repeat([]byte("o"), 32)
 	plain := mustWire(t, SerfTarget{})
-	labelled := mustWire(t, SerfTarget{Label: "blue"})
 	sealed := mustWire(t, SerfTarget{Encrypted: true, Keys: [][]byte{key}})
 	ring := mustWire(t, SerfTarget{Encrypted: true, Keys: [][]byte{other, key}})
-	both := mustWire(t, SerfTarget{Encrypted: true, Keys: [][]byte{key}, Label: "blue"})
 	ack, gossip := ackMessage(7), []byte{4, 0x80}
 	deep := ack
 	for range serfDepth {
@@ -108,21 +106,11 @@ func TestDecodeSerfPacket(t *testing.T) {
 		{"no map", plain, []byte{serfAck, 0xc0}, nil},
 		{"unknown type", plain, []byte{99, 0x80}, nil},
 		{"refusal", plain, errorMessage("no"), nil},
-		{"label", labelled, append([]byte{serfLabel, 4, 'b', 'l', 'u', 'e'}, ack...), []uint32{7}},
-		{"no label", labelled, ack, nil},
-		{"another label", labelled, append([]byte{serfLabel, 3, 'r', 'e', 'd'}, ack...), nil},
-		{"unexpected label", plain, append([]byte{serfLabel, 4, 'b', 'l', 'u', 'e'}, ack...), nil},
-		{"label cut short", labelled, []byte{serfLabel, 4, 'b'}, nil},
-		{"label without length", labelled, []byte{serfLabel}, nil},
+		{"label, which Consul does not use", plain, append([]byte("\xf4\x04blue"), ack...), nil},
 		{"encrypted", sealed, mustPacket(t, sealed, ack), []uint32{7}},
 		{"encrypted with the second key", ring, mustPacket(t, sealed, ack), []uint32{7}},
 		{"encrypted with another key", sealed, mustPacket(t, ring, ack), nil},
 		{"encrypted and padded", sealed, versionZero(t, sealed, ack), []uint32{7}},
-		{"encrypted and labelled", both, mustPacket(t, both, ack), []uint32{7}},
-		{
-			"encrypted for another label", both, append([]byte{serfLabel, 4, 'b', 'l', 'u', 'e'}, mustPacket(t, sealed, ack)...),
-			nil,
-		},
 		{"encrypted, with checksum", sealed, mustPacket(t, sealed, crcMessage(compressedMessage(0, ack))), []uint32{7}},
 		{"not encrypted yet", sealed, ack, []uint32{7}},
 		{"unknown encryption", sealed, append([]byte{77}, mustPacket(t, sealed, ack)[1:]...), nil},
@@ -156,14 +144,10 @@ func TestDecodeSerfStream(t *testing.T) {
 	t.Parallel()
 	key, other := bytes.Repeat([]byte("k"), 24), bytes.Repeat([]byte("o"), 32)
 	plain := mustWire(t, SerfTarget{})
-	sealed := mustWire(t, SerfTarget{Encrypted: true, Keys: [][]byte{key}, Label: "blue"})
-	ring := mustWire(t, SerfTarget{Encrypted: true, Keys: [][]byte{other, key}, Label: "blue"})
+	sealed := mustWire(t, SerfTarget{Encrypted: true, Keys: [][]byte{key}})
+	ring := mustWire(t, SerfTarget{Encrypted: true, Keys: [][]byte{other, key}})
 	ack := ackMessage(7)
-	// An answer has no label in front.
-	stream := func(w *serfWire, msg []byte) []byte {
-		b := must.Get(w.encodeStream(msg))(t)
-		return b[len(w.labelHeader()):]
-	}
+	stream := func(w *serfWire, msg []byte) []byte { return must.Get(w.encodeStream(msg))(t) }
 
 	for _, tc := range []struct {
 		name   string
@@ -202,14 +186,14 @@ func TestDecodeSerfStream(t *testing.T) {
 func TestSerfPingIsEncryptedWithTheFirstKey(t *testing.T) {
 	t.Parallel()
 	first, second := bytes.Repeat([]byte("1"), 32), bytes.Repeat([]byte("2"), 16)
-	ring := mustWire(t, SerfTarget{Encrypted: true, Keys: [][]byte{first, second}, Label: "blue"})
+	ring := mustWire(t, SerfTarget{Encrypted: true, Keys: [][]byte{first, second}})
 	ping := encodePing(9)
 	packet := mustPacket(t, ring, ping)
-	if !bytes.HasPrefix(packet, []byte("\xf4\x04blue\x01")) || bytes.Contains(packet, []byte("SeqNo")) {
+	if packet[0] != serfMaxVersion || bytes.Contains(packet, []byte("SeqNo")) {
 		t.Errorf("got packet %q", packet)
 	}
-	alone := mustWire(t, SerfTarget{Encrypted: true, Keys: [][]byte{first}, Label: "blue"})
-	if plain, err := alone.decrypt(packet[6:], []byte("blue")); err != nil || !bytes.Equal(plain, ping) {
+	alone := mustWire(t, SerfTarget{Encrypted: true, Keys: [][]byte{first}})
+	if plain, err := alone.decrypt(packet, nil); err != nil || !bytes.Equal(plain, ping) {
 		t.Errorf("got %q, error %v", plain, err)
 	}
 	if again := mustPacket(t, ring, ping); bytes.Equal(packet, again) {

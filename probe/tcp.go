@@ -44,7 +44,7 @@ type exchange struct {
 // Consul still sends. A connection to a server that hangs is kept instead: see silentConns.
 func (p *Prober) exchange(ctx context.Context, x *exchange) Result {
 	var w *wire
-	res := p.timed(func(watch *stopwatch) (err error) {
+	res := timed(func(watch *stopwatch) (err error) {
 		w, err = p.ask(ctx, x, watch)
 		return err
 	})
@@ -67,7 +67,7 @@ func (p *Prober) ask(ctx context.Context, x *exchange, watch *stopwatch) (*wire,
 			watch.lap(earlier.phases[done].Phase)
 			return nil, fmt.Errorf("wait for the answer to an earlier request: %w", err)
 		}
-		watch.phase = watch.now()
+		watch.phase = time.Now()
 	}
 
 	conn, err := p.dial(ctx, "tcp", x.Address)
@@ -77,7 +77,7 @@ func (p *Prober) ask(ctx context.Context, x *exchange, watch *stopwatch) (*wire,
 	}
 	w := &wire{raw: conn}
 	if x.TLS != nil {
-		err = p.handshake(ctx, x, w, watch.res)
+		err = handshake(ctx, x, w, watch.res)
 		watch.lap(PhaseTLS)
 		if err != nil {
 			return p.hangUp(x.Address, w, watch.res, fmt.Errorf("TLS handshake: %w", err))

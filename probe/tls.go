@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net"
 	"sync/atomic"
+	"time"
 )
 
 // errNoClientCertificate: the server wants a certificate and there is none that it would accept.
@@ -31,14 +32,14 @@ func (e *tlsError) Unwrap() error { return e.err }
 // tlsutil/config.go, commonTLSConfig).
 //
 // When ctx ends first, the handshake goes on in the background: see wire.closeWrite.
-func (p *Prober) handshake(ctx context.Context, x *exchange, w *wire, res *Result) error {
+func handshake(ctx context.Context, x *exchange, w *wire, res *Result) error {
 	if len(x.preamble) > 0 {
 		if _, err := w.raw.Write(x.preamble); err != nil {
 			return fmt.Errorf("send preamble: %w", err)
 		}
 	}
 	lower := &mutableConn{Conn: w.raw}
-	config := p.clientConfig(x, lower)
+	config := clientConfig(x, lower)
 	var earliest atomic.Pointer[x509.Certificate]
 	config.VerifyPeerCertificate = func(chain [][]byte, _ [][]*x509.Certificate) error {
 		earliest.Store(earliestToExpire(chain))
@@ -70,13 +71,13 @@ func (p *Prober) handshake(ctx context.Context, x *exchange, w *wire, res *Resul
 }
 
 // clientConfig is the configuration for one handshake.
-func (p *Prober) clientConfig(x *exchange, lower *mutableConn) *tls.Config {
+func clientConfig(x *exchange, lower *mutableConn) *tls.Config {
 	config := x.TLS.Clone()
 	if config.ServerName == "" {
 		config.ServerName, _, _ = net.SplitHostPort(x.Address)
 	}
 	if config.Time == nil {
-		config.Time = p.now
+		config.Time = time.Now
 	}
 	config.NextProtos = x.alpn
 	// A resumed session shows no certificate.

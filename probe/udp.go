@@ -25,7 +25,7 @@ const (
 // to accept until it is satisfied. The phases are connect, which only resolves the name, and request. Nothing stays
 // behind: a late answer meets a closed port, which Consul's sockets do not notice, as they are not connected.
 func (p *Prober) overUDP(ctx context.Context, address string, question []byte, accept func([]byte) error) Result {
-	return p.timed(func(watch *stopwatch) error {
+	return timed(func(watch *stopwatch) error {
 		conn, err := p.dial(ctx, "udp", address)
 		watch.lap(PhaseConnect)
 		if err != nil {
@@ -34,16 +34,16 @@ func (p *Prober) overUDP(ctx context.Context, address string, question []byte, a
 		defer conn.Close()
 		defer interruptible(ctx, conn)()
 
-		err = askDatagram(conn, question, accept, p.third(ctx))
+		err = askDatagram(conn, question, accept, third(ctx))
 		watch.lap(PhaseRequest)
 		return err
 	})
 }
 
 // third returns a third of the time that ctx leaves.
-func (p *Prober) third(ctx context.Context) time.Duration {
+func third(ctx context.Context) time.Duration {
 	if deadline, ok := ctx.Deadline(); ok {
-		return deadline.Sub(p.now()) / 3
+		return time.Until(deadline) / 3
 	}
 	return resendAfter
 }
