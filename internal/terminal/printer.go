@@ -28,7 +28,6 @@ type Style string
 const (
 	Bold   Style = "1"
 	Dim    Style = "2"
-	Red    Style = "31"
 	Green  Style = "32"
 	Yellow Style = "33"
 	Cyan   Style = "36"
