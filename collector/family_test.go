@@ -10,6 +10,8 @@ import (
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // text writes families as a scrape would show them.
@@ -17,9 +19,7 @@ func text(tb testing.TB, all []*dto.MetricFamily) string {
 	tb.Helper()
 	var b strings.Builder
 	for _, f := range all {
-		if _, err := expfmt.MetricFamilyToText(&b, f); err != nil {
-			tb.Fatal(err)
-		}
+		must.Get(expfmt.MetricFamilyToText(&b, f))(tb)
 	}
 	return b.String()
 }

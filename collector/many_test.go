@@ -45,9 +45,7 @@ func startMany(tb testing.TB) *fakeConsul {
 func portOf(tb testing.TB, address string) int {
 	tb.Helper()
 	_, port, err := net.SplitHostPort(address)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	must.Do(tb, err)
 	return must.Get(strconv.Atoi(port))(tb)
 }
 

@@ -288,9 +288,7 @@ func TestFilesThatGoAway(t *testing.T) {
 		defer mu.Unlock()
 		said = append(said, p.Error())
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, err)
 	m, _ := f.Module("a")
 	opts := m.Options(consul.Address{})
 	write(t, filepath.Join(folder, "token"), "hush hush")

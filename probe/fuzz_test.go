@@ -100,9 +100,7 @@ func FuzzDecrypt(f *testing.F) {
 func FuzzDNSAnswer(f *testing.F) {
 	seed(f, "dns")
 	query, packet, err := dnsQuery("")
-	if err != nil {
-		f.Fatal(err)
-	}
+	must.Do(f, err)
 	query.Id = 0x1234
 	packet[0], packet[1] = 0x12, 0x34
 	packet[2] |= 0x80

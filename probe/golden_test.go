@@ -266,10 +266,7 @@ func TestGoldenSerf(t *testing.T) {
 			}
 			ping := g.request
 			if wire.ciphers != nil {
-				var err error
-				if ping, err = wire.decrypt(sealed, additional); err != nil {
-					t.Fatal(err)
-				}
+				ping = must.Get(wire.decrypt(sealed, additional))(t)
 			}
 			seq := pingNumber(t, ping)
 			acks, err := decode(g.answer)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/go-kit/log"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // A client whose requests are being served on as many connections as may be open loses the oldest of them, whose
@@ -42,9 +44,7 @@ func TestConnections_GreedyClient(t *testing.T) {
 	greedy := func(name string) {
 		t.Helper()
 		conn := dialFrom(t, "127.0.0.5", address)
-		if _, err := io.WriteString(conn, "GET /slow?"+name+" HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
-			t.Fatal(err)
-		}
+		must.Get(io.WriteString(conn, "GET /slow?"+name+" HTTP/1.1\r\nHost: x\r\n\r\n"))(t)
 		await(entered, "a request of the greedy client is not served: "+name)
 	}
 	expectEnd := func(want string) {

@@ -24,9 +24,7 @@ func TestPage(t *testing.T) {
 		_, err := io.WriteString(w, strings.Repeat(text, 10_000))
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, err)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := p.send(w, r); err != nil {
 			t.Errorf("%s: %v", r.Method, err)

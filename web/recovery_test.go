@@ -39,9 +39,7 @@ func pageWith(t *testing.T, answer http.HandlerFunc, secret func() string) http.
 		TelemetryPath: "/metrics", Logger: log.NewNopLogger(),
 		Responder: Responder{URL: server.URL + "/", Secret: secret},
 	}, newLimits(0, log.NewNopLogger()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, err)
 	t.Cleanup(p.close)
 	return p
 }

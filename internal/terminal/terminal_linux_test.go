@@ -60,9 +60,7 @@ func TestPrinter_Terminal(t *testing.T) {
 	t.Run("a pipe", func(t *testing.T) {
 		t.Setenv("TERM", "xterm")
 		r, w, err := os.Pipe()
-		if err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, err)
 		defer r.Close()
 		NewPrinter(w).Line(Cell{"DOWN", Alarm})
 		w.Close()
