@@ -6,9 +6,9 @@ package fact
 
 import (
 	"context"
-	"fmt"
-	"runtime/debug"
 	"sync"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/panics"
 )
 
 // Fact is a value that is fetched at most once. Its zero value is ready for use.
@@ -31,7 +31,7 @@ func (f *Fact[T]) Start(ctx context.Context, fetch func(context.Context) (T, err
 	f.done = done
 	go func() {
 		defer close(done)
-		f.err = Survive(func() (err error) {
+		f.err = panics.Try(func() (err error) {
 			f.value, err = fetch(ctx)
 			return err
 		})
@@ -79,14 +79,4 @@ func (f *Fact[T]) started() <-chan struct{} {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.done
-}
-
-// Survive calls f and returns its error, or its panic as one.
-func Survive(f func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-		}
-	}()
-	return f()
 }
