@@ -83,7 +83,7 @@ func (f *Facts) View() View {
 		Servers: make([]ServerStatus, 0, len(e.servers)),
 		Members: verdict.JudgePools(f.LAN, f.WAN),
 		Catalog: e.catalog,
-		Missing: slices.Concat([]Missing{}, f.Missing),
+		Missing: append([]Missing{}, f.Missing...),
 	}
 	for _, p := range problems {
 		v.Problems = append(v.Problems, p.Problem)
@@ -114,7 +114,7 @@ func (f *Facts) View() View {
 
 func newLeadershipStatus(e *evidence) *LeadershipStatus {
 	st := &LeadershipStatus{
-		Leaders:        slices.Concat([]string{}, e.Leadership.Leaders),
+		Leaders:        append([]string{}, e.Leadership.Leaders...),
 		Unknown:        e.Leadership.Unknown,
 		Reported:       []string{},
 		WithoutLeader:  e.Leadership.Without,

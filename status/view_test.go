@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -459,4 +460,41 @@ func TestFacts_View_JSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "view.json", string(got)+"\n")
+}
+
+// A list without elements is [] in JSON, never null.
+func TestFacts_View_EmptyLists(t *testing.T) {
+	t.Parallel()
+	for name, f := range map[string]*status.Facts{"nothing is known": {}, "healthy": healthy()} {
+		for _, path := range nilLists(reflect.ValueOf(f.View()), "") {
+			t.Errorf("%s: %s is null", name, path)
+		}
+	}
+}
+
+// nilLists are the paths of lists that are nil and not left out.
+func nilLists(v reflect.Value, path string) (paths []string) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			paths = nilLists(v.Elem(), path)
+		}
+	case reflect.Slice:
+		if v.IsNil() {
+			return []string{path}
+		}
+		for i := range v.Len() {
+			paths = append(paths, nilLists(v.Index(i), fmt.Sprintf("%s[%d]", path, i))...)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			field := v.Type().Field(i)
+			tag := field.Tag.Get("json")
+			if !field.IsExported() || tag == "-" || strings.Contains(tag, ",omit") {
+				continue
+			}
+			paths = append(paths, nilLists(v.Field(i), path+"."+field.Name)...)
+		}
+	}
+	return paths
 }

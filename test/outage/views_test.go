@@ -78,7 +78,7 @@ func (p *play) differences(e *harness.Exporter, check bool, want outlook) string
 		cmp.Diff(want.problems, harness.AlertsOf(page), cmpopts.EquateEmpty()),
 	}
 	if want.level == status.LevelHealthy {
-		differences = append(differences, cmp.Diff([]status.Missing{}, page.Missing, cmpopts.EquateEmpty()))
+		differences = append(differences, cmp.Diff([]status.Missing{}, page.Missing))
 	}
 	if !regexp.MustCompile("^" + want.sentence + "$").MatchString(withoutSince(page.Verdict)) {
 		differences = append(differences, fmt.Sprintf("the verdict is %q; want %q", page.Verdict, want.sentence))
