@@ -72,8 +72,8 @@ func (c *Cluster) Peer(ctx context.Context, other *Cluster) error {
 	if err != nil {
 		return fmt.Errorf("peer: %w", err)
 	}
-	// Right after their elections, leaders may still lack what both calls need.
-	if err := poll(ctx, "a peering", func(ctx context.Context) error {
+	// Right after their elections, leaders may still lack what both calls need. On a busy machine a call takes more than the second of a look.
+	if err := poll(ctx, "a peering", func(context.Context) error {
 		options := new(api.WriteOptions).WithContext(ctx)
 		token, _, err := acceptor.client.Peerings().GenerateToken(ctx, api.PeeringGenerateTokenRequest{PeerName: c.opts.Datacenter}, options)
 		if err != nil {
