@@ -203,7 +203,8 @@ func TestRights(t *testing.T) {
 			e := startExporter(t, nil, flags...)
 			s := e.scrape(t)
 			if _, want := tc.want[summary("passing")]; want {
-				e.scrapeUntil(t, time.Minute, "Consul to have made its summary", func(s samples) bool { return told(s, "passing") })
+				made := func(s samples) bool { return told(s, "passing") }
+				e.scrapeUntil(t, time.Minute, "Consul to have made its summary", made)
 			}
 			marks := make(map[*consultest.Agent]int)
 			for _, a := range c.Agents() {

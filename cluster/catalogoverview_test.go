@@ -10,14 +10,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// What is in maintenance is told only if the list of it is known to be whole.
+// Maintenance is only told from critical if the list of what is in maintenance is known to be complete.
 func TestCatalogOverview_Maintenance(t *testing.T) {
 	t.Parallel()
 	const (
-		summary = `{"Nodes":[{"Total":1,"Passing":1}],"Services":[{"Name":"web","Total":2,"Critical":2}],"Checks":[{"Total":2,"Critical":2}]}`
-		one     = `[{"CheckID":"_service_maintenance:web-1","ServiceID":"web-1","ServiceName":"web"}]`
-		open    = `[{"Name":"a","Addr":"127.0.0.1","Status":1,"Tags":{"role":"consul","acls":"0"}}]`
-		closed  = `[{"Name":"a","Addr":"127.0.0.1","Status":1,"Tags":{"role":"consul","acls":"1"}}]`
+		summary = `{"Nodes":[{"Total":1,"Passing":1}],"Services":[{"Name":"web","Total":2,"Critical":2}],` +
+			`"Checks":[{"Total":2,"Critical":2}]}`
+		one    = `[{"CheckID":"_service_maintenance:web-1","ServiceID":"web-1","ServiceName":"web"}]`
+		open   = `[{"Name":"a","Addr":"127.0.0.1","Status":1,"Tags":{"role":"consul","acls":"0"}}]`
+		closed = `[{"Name":"a","Addr":"127.0.0.1","Status":1,"Tags":{"role":"consul","acls":"1"}}]`
 	)
 	filtered := func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-Consul-Results-Filtered-By-ACLs", "true")
@@ -40,11 +41,12 @@ func TestCatalogOverview_Maintenance(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			c := newTestCluster(t, ClientOptions{Token: func() string { return tc.token }, Address: fakeAgent(t, map[string]http.HandlerFunc{
+			agent := fakeAgent(t, map[string]http.HandlerFunc{
 				"/v1/agent/members":                answer(200, tc.members),
 				"/v1/internal/ui/catalog-overview": answer(200, summary),
 				"/v1/health/state/critical":        tc.list,
-			})})
+			})
+			c := newTestCluster(t, ClientOptions{Token: func() string { return tc.token }, Address: agent})
 			got, err := snapshot(t, c).CatalogOverview().Get(t.Context())
 			if tc.want == nil {
 				if err == nil || got != nil {

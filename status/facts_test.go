@@ -148,16 +148,21 @@ func TestRead_Deadline(t *testing.T) {
 	}
 }
 
-// Of a summary of which it is not known what is in maintenance, nothing is told: a service in maintenance would be called down.
+// A summary that cannot tell maintenance from critical is not used: it would call a service in maintenance down.
 func TestRead_MaintenanceUnknown(t *testing.T) {
 	t.Parallel()
-	const summary = `{"Nodes":[{"Total":1,"Passing":1}],"Services":[{"Name":"web","Total":1,"Critical":1}],"Checks":[{"Total":1,"Critical":1}]}`
+	const (
+		summary = `{"Nodes":[{"Total":1,"Passing":1}],"Services":[{"Name":"web","Total":1,"Critical":1}],` +
+			`"Checks":[{"Total":1,"Critical":1}]}`
+		members = `[{"Name":"a","Addr":"127.0.0.1","Status":1,"Tags":{"role":"consul","acls":"0","port":"1"}}]`
+		list    = `[{"CheckID":"_service_maintenance:web-1","ServiceID":"web-1","ServiceName":"web"}]`
+	)
 	for _, tc := range []struct {
 		name        string
 		maintenance http.HandlerFunc
 		want        int
 	}{
-		{"known", answer(200, `[{"CheckID":"_service_maintenance:web-1","ServiceID":"web-1","ServiceName":"web"}]`), 1},
+		{"known", answer(200, list), 1},
 		{"unknown", answer(500, "No path to datacenter"), 0},
 		{"filtered", filtered(`[]`), 0},
 	} {
@@ -165,7 +170,7 @@ func TestRead_MaintenanceUnknown(t *testing.T) {
 			t.Parallel()
 			st := read(t, newCluster(t, fakeAgent(t, map[string]http.HandlerFunc{
 				"/v1/agent/self":                   answer(200, `{"Config":{"NodeName":"a","Datacenter":"dc1","Server":true}}`),
-				"/v1/agent/members":                answer(200, `[{"Name":"a","Addr":"127.0.0.1","Status":1,"Tags":{"role":"consul","acls":"0","port":"1"}}]`),
+				"/v1/agent/members":                answer(200, members),
 				"/v1/status/leader":                answer(200, `"127.0.0.1:1"`),
 				"/v1/catalog/nodes":                answer(500, "broken"),
 				"/v1/internal/ui/catalog-overview": answer(200, summary),

@@ -41,7 +41,9 @@ type Document struct {
 }
 
 // program are the pathspecs of the exporter, and of the Consul that it is tested with.
-var program = []string{":(glob)*.go", "cluster", "collector", "config", "memory", "probe", "verdict", "web", "go.mod", "tools/consul/go.mod"}
+var program = []string{
+	":(glob)*.go", "cluster", "collector", "config", "memory", "probe", "verdict", "web", "go.mod", "tools/consul/go.mod",
+}
 
 // table has all proofs, in alphabetical order.
 var table = []Proof{
@@ -97,7 +99,9 @@ var table = []Proof{
 		Test:    "TestProveResponderKilled",
 		Package: ".",
 		Timeout: 20 * time.Minute,
-		Code:    []string{"responder", "responder.go", "cluster", "probe", "verdict", "internal/ownfile", "go.mod", "tools/consul/go.mod"},
+		Code: []string{
+			"responder", "responder.go", "cluster", "probe", "verdict", "internal/ownfile", "go.mod", "tools/consul/go.mod",
+		},
 		Tests:   []string{"responder_prove_test.go", "responder_safety_test.go"},
 		Samples: []string{"TestResponder_KilledAnytime"},
 	},
