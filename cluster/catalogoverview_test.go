@@ -12,7 +12,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
-// What is in maintenance is told only if the list of it is known to be whole.
+// Maintenance is only told from critical if the list of what is in maintenance is known to be complete.
 func TestCatalogOverview_Maintenance(t *testing.T) {
 	t.Parallel()
 	const (

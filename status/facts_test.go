@@ -157,7 +157,7 @@ func TestRead_MaintenanceUnknown(t *testing.T) {
 		maintenance http.HandlerFunc
 		want        int
 	}{
-		{"known", answer(200, `[{"CheckID":"_service_maintenance:web-1","ServiceID":"web-1","ServiceName":"web"}]`), 1},
+		{"known", answer(200, list), 1},
 		{"unknown", answer(500, "No path to datacenter"), 0},
 		{"filtered", filtered(`[]`), 0},
 	} {

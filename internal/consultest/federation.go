@@ -50,8 +50,9 @@ func (c *Cluster) Peer(ctx context.Context, other *Cluster) error {
 	if err != nil {
 		return fmt.Errorf("peer: %w", err)
 	}
-	// Right after their elections, leaders may still lack what both calls need.
-	err = Poll(ctx, "a peering", func(ctx context.Context) error {
+	// Right after their elections, leaders may still lack what both calls need. On a busy machine a call takes more than
+	// the second of a look.
+	err = Poll(ctx, "a peering", func(context.Context) error {
 		offer := api.PeeringGenerateTokenRequest{PeerName: c.opts.Datacenter}
 		token, _, err := acceptor.client.Peerings().GenerateToken(ctx, offer, write(ctx))
 		if err != nil {

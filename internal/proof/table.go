@@ -53,8 +53,8 @@ type Document struct {
 
 // program are the pathspecs of the exporter, and of the Consul that it is tested with.
 var program = []string{
-	"main.go", "internal/cli", "cluster", "collector", "config", "consul", "memory", "probe", "status", "verdict", "web",
-	"go.mod", "tools/consul/go.mod",
+	"main.go", "internal/cli", "internal/fact", "internal/panics", "cluster", "collector", "config", "consul", "memory",
+	"probe", "status", "verdict", "web", "go.mod", "tools/consul/go.mod",
 }
 
 // table has all proofs, in alphabetical order.
