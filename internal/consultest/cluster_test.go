@@ -203,8 +203,7 @@ func checkKill(t *testing.T, cluster *Cluster, old *Agent) {
 	}
 	must(t, old.Restart(soon(t)))
 	must(t, cluster.WaitMembers(soon(t), 4))
-	_, err = cluster.WaitLeader(soon(t))
-	must(t, err)
+	must(t, cluster.WaitHealthy(soon(t)))
 	if old.Pid() == pid || len(old.LogsSince(0)) <= before {
 		t.Errorf("process %d has logged %d lines; want another process than %d, and more lines than %d",
 			old.Pid(), len(old.LogsSince(0)), pid, before)
@@ -225,10 +224,9 @@ func checkStop(t *testing.T, cluster *Cluster, server *Agent) {
 			t.Errorf("a request to a stopped server has error %v; want a timeout", err)
 		}
 		must(t, heal())
-		_, err := cluster.WaitLeader(soon(t))
-		must(t, err)
+		must(t, cluster.WaitMembers(soon(t), 4))
+		must(t, cluster.WaitHealthy(soon(t)))
 	}
-	must(t, cluster.WaitMembers(soon(t), 4))
 }
 
 // checkLeave makes a client and a server leave, and brings them back.

@@ -105,6 +105,32 @@ func expectAlive(members []*api.AgentMember, n int) error {
 	return nil
 }
 
+// WaitHealthy waits until every server that is neither killed nor stopped votes and the leader's autopilot calls all
+// servers healthy. A server that autopilot has removed, and that has come back, gets its vote only then: until it has,
+// the cluster may not survive the loss of another.
+func (c *Cluster) WaitHealthy(ctx context.Context) error {
+	return Poll(ctx, "all servers to be healthy voters", func(ctx context.Context) error {
+		leader, err := c.Leader(ctx)
+		if err != nil {
+			return err
+		}
+		state, err := leader.client.Operator().AutopilotState(read(ctx))
+		if err != nil {
+			return fmt.Errorf("ask %s: %w", leader, err)
+		}
+		servers := 0
+		for _, a := range c.Servers {
+			if a.answering() {
+				servers++
+			}
+		}
+		if len(state.Voters) != servers || !state.Healthy {
+			return fmt.Errorf("%s has %d voters of %d servers, healthy: %t", leader, len(state.Voters), servers, state.Healthy)
+		}
+		return nil
+	})
+}
+
 // waitCatalog waits until the leader has entered n agents into the catalog, as alive, which it does soon after it was
 // elected.
 func waitCatalog(ctx context.Context, leader *Agent, n int) error {

@@ -184,6 +184,7 @@ func TestCatalogUnchanged(t *testing.T) {
 		"autopilot":     map[string]any{"cleanup_dead_servers": false},
 		"raft_logstore": map[string]any{"verification": map[string]any{"enabled": true, "interval": "5s"}},
 	})})
+	harness.Settle(t, c)
 	leader := harness.LeaderOf(t, c)
 	nodes := external(c)
 	registerExternal(t, c, nodes)

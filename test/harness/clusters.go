@@ -4,6 +4,8 @@
 package harness
 
 import (
+	"context"
+	"crypto/tls"
 	"fmt"
 	"slices"
 	"strings"
@@ -44,6 +46,40 @@ func LeaderOf(t *testing.T, c *consultest.Cluster) *consultest.Agent {
 	leader, err := c.WaitLeader(Soon(t))
 	Must(t, err)
 	return leader
+}
+
+// Settle waits until everything in a cluster is as it stays: all servers vote and are healthy, the agents have written
+// what they know of themselves into the catalog, and the servers have their certificates.
+func Settle(t *testing.T, c *consultest.Cluster) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	_, err := c.WaitLeader(ctx)
+	Must(t, err)
+	Must(t, c.WaitMembers(ctx, len(c.Agents())))
+	Must(t, c.WaitSynced(ctx))
+	for _, a := range c.Servers {
+		WaitFor(t, 2*time.Minute, a.Name+" has a certificate for gRPC", func() string { return withoutCertificate(t, a) })
+	}
+	Must(t, c.WaitHealthy(ctx))
+}
+
+// withoutCertificate says why a server has no certificate for gRPC yet: unless it has one of its own, it has the leader
+// issue one. The longer it is without a leader, the later it asks again, up to a minute.
+func withoutCertificate(t *testing.T, a *consultest.Agent) string {
+	t.Helper()
+	self, err := a.Client().Agent().Self()
+	Must(t, err)
+	if self["DebugConfig"]["ConnectEnabled"] == false {
+		return ""
+	}
+	dialer := &tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} // Whatever it is.
+	conn, err := dialer.DialContext(Soon(t), "tcp", a.HostPort(consultest.PortGRPCTLS))
+	if err != nil {
+		return err.Error()
+	}
+	Must(t, conn.Close())
+	return ""
 }
 
 // KeepDead keeps Consul's autopilot from taking a server that failed out of the cluster, which it does some seconds

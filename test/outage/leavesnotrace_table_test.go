@@ -4,9 +4,6 @@
 package outage_test
 
 import (
-	"context"
-	"crypto/tls"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -68,61 +65,12 @@ func without(ports []harness.PortID, protocols ...string) []harness.PortID {
 // longLived is for certificates that nobody has to hear of: those of consultest expire the next day.
 const longLived = 90 * 24 * time.Hour
 
-// startQuiet starts a cluster and waits until everything in it is as it stays: the agents have written what they know
-// of themselves into the catalog, and the servers' gRPC has its certificate of the service mesh, if there is one.
+// startQuiet starts a cluster and waits until everything in it is as it stays.
 func startQuiet(t *testing.T, opts consultest.Options) *consultest.Cluster {
 	t.Helper()
 	c := consultest.Start(t, opts)
-	settle(t, c)
+	harness.Settle(t, c)
 	return c
-}
-
-func settle(t *testing.T, c *consultest.Cluster) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	_, err := c.WaitLeader(ctx)
-	harness.Must(t, err)
-	harness.Must(t, c.WaitMembers(ctx, len(c.Agents())))
-	harness.Must(t, c.WaitSynced(ctx))
-	harness.WaitFor(t, 2*time.Minute, "all servers vote", func() string {
-		for _, a := range c.Servers {
-			if raft := raftOf(t, a); strings.Count(raft, "Suffrage:Voter") != len(c.Servers) {
-				return raft
-			}
-		}
-		return ""
-	})
-	for _, a := range c.Servers {
-		harness.WaitFor(t, 2*time.Minute, a.Name+" has a certificate for gRPC", func() string {
-			return withoutCertificate(t, a)
-		})
-	}
-	harness.WaitFor(t, time.Minute, "autopilot calls the cluster healthy", func() string {
-		health, err := harness.LeaderOf(t, c).Client().Operator().AutopilotServerHealth(nil)
-		if err != nil || !health.Healthy {
-			return fmt.Sprint(health, err)
-		}
-		return ""
-	})
-}
-
-// withoutCertificate says why a server has no certificate for gRPC yet, which it gets from the service mesh unless it
-// has one of its own.
-func withoutCertificate(t *testing.T, a *consultest.Agent) string {
-	t.Helper()
-	self, err := a.Client().Agent().Self()
-	harness.Must(t, err)
-	if self["DebugConfig"]["ConnectEnabled"] == false {
-		return ""
-	}
-	dialer := &tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} // Whatever it is.
-	conn, err := dialer.DialContext(harness.Soon(t), "tcp", a.HostPort(consultest.PortGRPCTLS))
-	if err != nil {
-		return err.Error()
-	}
-	harness.Must(t, conn.Close())
-	return ""
 }
 
 // sceneOf is one cluster, all of whose servers have these ports.
@@ -294,7 +242,7 @@ func deadDatacenterScene(t *testing.T) *quietScene {
 	s.fault = func() { harness.Must(t, far.Servers[0].Kill()) }
 	s.heal = func() {
 		harness.Must(t, far.Servers[0].Restart(harness.Soon(t)))
-		settle(t, far)
+		harness.Settle(t, far)
 		harness.Must(t, c.JoinWAN(harness.Soon(t), far))
 	}
 	return s
@@ -316,7 +264,7 @@ func coldStartScene(t *testing.T) *quietScene {
 		for _, a := range c.Servers[1:] {
 			harness.Must(t, a.Restart(harness.Soon(t)))
 		}
-		settle(t, c)
+		harness.Settle(t, c)
 	}
 	return s
 }
@@ -354,7 +302,7 @@ func leaderHungScene(t *testing.T) *quietScene {
 	s.fault = func() { harness.Must(t, leader.Stop()) }
 	s.heal = func() {
 		harness.Must(t, leader.Continue())
-		settle(t, c)
+		harness.Settle(t, c)
 		harness.Must(t, c.TransferLeadership(harness.Soon(t), leader)) // The next time it is the leader, too.
 	}
 	return s

@@ -95,7 +95,7 @@ func (p *play) calm() {
 	if p.split {
 		return
 	}
-	settle(p.T, p.c)
+	harness.Settle(p.T, p.c)
 	p.leader = harness.LeaderOf(p.T, p.c)
 	p.followers = harness.Others(p.c, p.leader)
 }

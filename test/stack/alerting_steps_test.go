@@ -56,28 +56,10 @@ func restartAll(end func(*world, *consultest.Agent) error) step {
 		for _, a := range w.Servers {
 			harness.Must(w.t, end(w, a))
 			harness.Must(w.t, a.Restart(harness.Soon(w.t)))
-			waitVoters(w)
+			harness.Must(w.t, w.WaitMembers(harness.Soon(w.t), len(w.Servers)))
+			harness.Must(w.t, w.WaitHealthy(harness.Soon(w.t)))
 		}
 	}
-}
-
-// waitVoters waits until all servers vote and autopilot calls them healthy: then an operator goes on to the next one.
-func waitVoters(w *world) {
-	harness.Must(w.t, w.WaitMembers(harness.Soon(w.t), len(w.Servers)))
-	harness.WaitFor(w.t, 60*time.Second, "autopilot to call all servers healthy", func() string {
-		leader, err := w.Leader(harness.Soon(w.t))
-		if err != nil {
-			return err.Error()
-		}
-		state, err := leader.Client().Operator().AutopilotState(nil)
-		if err != nil {
-			return err.Error()
-		}
-		if len(state.Voters) != len(w.Servers) || !state.Healthy {
-			return fmt.Sprintf("voters %v, healthy %v", state.Voters, state.Healthy)
-		}
-		return ""
-	})
 }
 
 // certify gives a server a certificate that is good for this long.
