@@ -78,7 +78,7 @@ func TestBadFiles(t *testing.T) {
 				}
 				want += file + ": " + placeholders.Replace(comment)
 			}
-			_, err = load(file, nil)
+			_, err := load(file, nil)
 			if err == nil {
 				t.Fatalf("got no error, want\n%s", want)
 			}

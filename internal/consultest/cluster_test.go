@@ -108,6 +108,7 @@ func TestCluster(t *testing.T) {
 		}
 	}
 	checkLoad(t, cluster)
+	must(t, cluster.WaitHealthy(soon(t)))
 	leader, err := cluster.WaitLeader(soon(t))
 	must(t, err)
 	checkKill(t, cluster, leader)

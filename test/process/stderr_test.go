@@ -90,7 +90,7 @@ func (p *piped) ask(t *testing.T, method, path string, status int) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, p.url+path, http.NoBody)
 	harness.Must(t, err)
-	resp, err := (&http.Client{Timeout: 5 * time.Second}).Do(req)
+	resp, err := (&http.Client{Timeout: 30 * time.Second}).Do(req)
 	harness.Must(t, err)
 	defer resp.Body.Close()
 	if resp.StatusCode != status {
