@@ -15,6 +15,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/consul"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/memory"
 	"github.com/zervigo/consul_cluster_exporter/status"
 )
@@ -28,13 +29,10 @@ func newCluster(t *testing.T, agentOnly bool, handlers map[string]http.HandlerFu
 	}
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
-	address, err := consul.ParseAddress(server.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
 	c := cluster.New(cluster.Options{
-		AgentOnly: agentOnly, Client: consul.Options{Address: address, Timeout: 5 * time.Second},
-		Ports: cluster.PortOptions{Timeout: time.Second, Concurrency: 4},
+		AgentOnly: agentOnly,
+		Client:    consul.Options{Address: must.Get(consul.ParseAddress(server.URL))(t), Timeout: 5 * time.Second},
+		Ports:     cluster.PortOptions{Timeout: time.Second, Concurrency: 4},
 	})
 	t.Cleanup(c.Close)
 	return c
@@ -47,12 +45,10 @@ func answer(status int, body string) http.HandlerFunc {
 	}
 }
 
-// filtered answers that the token may not read everything.
-func filtered(body string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("X-Consul-Results-Filtered-By-ACLs", "true")
-		_, _ = io.WriteString(w, body)
-	}
+// filtered answers with an empty list, and that the token may not read everything.
+func filtered(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("X-Consul-Results-Filtered-By-ACLs", "true")
+	answer(200, `[]`)(w, r)
 }
 
 // read reads all parts.
@@ -123,11 +119,8 @@ func TestRead_Deadline(t *testing.T) {
 		"/v1/status/leader": hang, "/v1/status/peers": hang,
 	})
 	first := c.Snapshot(t.Context())
-	_, err := first.Agent().Get(t.Context())
+	must.Get(first.Agent().Get(t.Context()))(t)
 	first.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	snap := c.Snapshot(ctx)
@@ -151,6 +144,7 @@ func TestRead_MaintenanceUnknown(t *testing.T) {
 	t.Parallel()
 	const summary = `{"Nodes":[{"Total":1,"Passing":1}],"Services":[{"Name":"web","Total":1,"Critical":1}],
 		"Checks":[{"Total":1,"Critical":1}]}`
+	const list = `[{"CheckID":"_service_maintenance:web-1","ServiceID":"web-1","ServiceName":"web"}]`
 	const members = `[{"Name":"a","Addr":"127.0.0.1","Status":1,"Tags":{"role":"consul","acls":"0","port":"1"}}]`
 	for _, tc := range []struct {
 		name        string
@@ -159,7 +153,7 @@ func TestRead_MaintenanceUnknown(t *testing.T) {
 	}{
 		{"known", answer(200, list), 1},
 		{"unknown", answer(500, "No path to datacenter"), 0},
-		{"filtered", filtered(`[]`), 0},
+		{"filtered", filtered, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

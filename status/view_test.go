@@ -24,10 +24,10 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/alerts"
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/consul"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/internal/reporttest"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 	"github.com/zervigo/consul_cluster_exporter/status"
-	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
 var (
@@ -127,11 +127,7 @@ func packAlerts(t *testing.T) map[string]bool {
 
 func pack(t *testing.T) string {
 	t.Helper()
-	files, err := alerts.Pack(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(alerts.Join(files))
+	return string(alerts.Join(must.Get(alerts.Pack(nil))(t)))
 }
 
 // certificates has port 8300 of each server show a certificate that is valid for so long in all, and for so long still.
@@ -151,14 +147,9 @@ func golden(t *testing.T, name, got string) {
 	t.Helper()
 	path := filepath.Join("testdata", name)
 	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, os.WriteFile(path, []byte(got), 0o600))
 	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	want := must.Get(os.ReadFile(path))(t)
 	if diff := gocmp.Diff(string(want), got); diff != "" {
 		t.Errorf("%s differs (-want +got):\n%s", path, diff)
 	}
@@ -382,84 +373,40 @@ func TestFacts_View_Protocols(t *testing.T) {
 	}
 }
 
-// What is shown of servers and members.
-func TestFacts_View_Data(t *testing.T) {
-	t.Parallel()
-	f := healthy(hung(three))
-	raft := &f.Reports[1].RPC.Raft
-	raft.LastLogIndex, raft.LastContactKnown, raft.LastContact = 990, true, 20*time.Millisecond
-	f.ServerAgents = map[string]cluster.Agent{"server-1": {Raft: &cluster.RaftStats{State: cluster.RaftLeader, Term: 7}}}
-	f.Autopilot = &cluster.AutopilotState{
-		FailureTolerance: 1, Servers: []cluster.AutopilotServer{{Name: "server-1", Healthy: true}},
-	}
-	f.Consistent = &cluster.ConsistentRead{OK: true, Duration: 2 * time.Millisecond}
-	f.Agent = &cluster.Agent{Name: "client-1"}
-	f.Ports = append(f.Ports, cluster.PortReport{
-		Port:   cluster.Port{Server: "client-1", Protocol: cluster.ProtocolHTTP, Transport: "tcp", Address: "127.0.0.1:8500"},
-		Result: probe.Result{Up: true, Verified: true},
-	})
-	v := f.View()
-
-	const noAnswer = "no answer to a request on the open connection: i/o timeout"
-	silent := func(port int, protocol cluster.Protocol, transport string, state verdict.PortState) status.PortStatus {
-		return status.PortStatus{
-			Port: port, Protocol: protocol, Transport: transport, State: state, Up: new(false), Verified: true,
-			Hung: state == verdict.PortHangs, Reason: "timeout", Error: noAnswer,
-		}
-	}
-	want := []status.ServerStatus{
-		{
-			Name: "server-1", ID: "id-1", Address: "10.0.0.1:8300", Voter: true, Serf: "alive",
-			RaftState: cluster.RaftLeader, HasLeader: new(true), Leader: "server-1", Term: new(uint64(7)),
-			LastLogIndex: new(uint64(1000)), LogLag: new(uint64(0)), AutopilotHealthy: new(true), Ports: v.Servers[0].Ports,
-		},
-		{
-			Name: "server-2", ID: "id-2", Address: "10.0.0.2:8300", Voter: true, Serf: "alive",
-			RaftState: cluster.RaftFollower, HasLeader: new(true), Leader: "server-1", Term: new(uint64(2)),
-			LastLogIndex: new(uint64(990)), LogLag: new(uint64(10)), LastContactSeconds: new(0.02),
-			Ports: v.Servers[1].Ports,
-		},
-		{
-			Name: "server-3", ID: "id-3", Address: "10.0.0.3:8300", Voter: true, Serf: "alive",
-			Ports: []status.PortStatus{
-				silent(8300, cluster.ProtocolRPC, "tcp", verdict.PortHangs),
-				silent(8301, cluster.ProtocolSerfLAN, "tcp", verdict.PortHangs),
-				silent(8600, cluster.ProtocolDNS, "udp", verdict.PortDown),
-			},
-		},
-	}
-	if diff := gocmp.Diff(want, v.Servers); diff != "" {
-		t.Errorf("servers differ (-want +got):\n%s", diff)
-	}
-	if got := v.Agent.Ports; len(got) != 1 || got[0].Protocol != cluster.ProtocolHTTP {
-		t.Errorf("ports of the agent are %+v; want its HTTP port", got)
-	}
-	if *v.ConsistentRead.Seconds != 0.002 || v.Autopilot.FailureTolerance != 1 || *v.Leadership.UnknownPeers != 0 ||
-		*v.Quorum.Margin != 0 {
-		t.Errorf("got %+v, %+v, %+v, %+v", v.ConsistentRead, v.Autopilot, v.Leadership, v.Quorum)
-	}
-}
-
-// The shape of the JSON is public.
+// The shape of the JSON is public, and so is what it has about servers of which one hangs and an agent that is none.
 func TestFacts_View_JSON(t *testing.T) {
 	t.Parallel()
-	f := factsOf(reporttest.Says(one, 1, 1, 1000))
-	f.LeaderSince = noon.Add(-time.Hour)
-	port(f, "server-1", cluster.ProtocolRPC).Result = probe.Result{
+	alone := factsOf(reporttest.Says(one, 1, 1, 1000))
+	alone.LeaderSince = noon.Add(-time.Hour)
+	port(alone, "server-1", cluster.ProtocolRPC).Result = probe.Result{
 		Up: true, Verified: true, Duration: 1500 * time.Microsecond,
 		CertExpiry: noon.AddDate(1, 0, 0), CertLifetime: 365 * 24 * time.Hour,
 	}
-	port(f, "server-1", cluster.ProtocolSerfLAN).Result = probe.Result{Skipped: true}
-	f.Ports = f.Ports[1:] // Without DNS.
-	f.Catalog = &cluster.Catalog{Nodes: []cluster.CatalogNode{
+	port(alone, "server-1", cluster.ProtocolSerfLAN).Result = probe.Result{Skipped: true}
+	alone.Ports = alone.Ports[1:] // Without DNS.
+	alone.Catalog = &cluster.Catalog{Nodes: []cluster.CatalogNode{
 		{Instances: []cluster.Instance{{Service: "db", Status: cluster.HealthCritical}}},
 	}}
-	f.Missing = []status.Missing{{What: "autopilot", Reason: "403", Denied: true, Refused: true}}
-	got, err := json.MarshalIndent(f.View(), "", " ")
-	if err != nil {
-		t.Fatal(err)
+	alone.Missing = []status.Missing{{What: "autopilot", Reason: "403", Denied: true, Refused: true}}
+
+	outage := healthy(hung(three))
+	raft := &outage.Reports[1].RPC.Raft
+	raft.LastLogIndex, raft.LastContactKnown, raft.LastContact = 990, true, 20*time.Millisecond
+	outage.ServerAgents = map[string]cluster.Agent{
+		"server-1": {Raft: &cluster.RaftStats{State: cluster.RaftLeader, Term: 7}},
 	}
-	golden(t, "view.json", string(got)+"\n")
+	outage.Autopilot = &cluster.AutopilotState{
+		FailureTolerance: 1, Servers: []cluster.AutopilotServer{{Name: "server-1", Healthy: true}},
+	}
+	outage.Consistent = &cluster.ConsistentRead{OK: true, Duration: 2 * time.Millisecond}
+	outage.Agent = &cluster.Agent{Name: "client-1"}
+	outage.Ports = append(outage.Ports, cluster.PortReport{
+		Port:   cluster.Port{Server: "client-1", Protocol: cluster.ProtocolHTTP, Transport: "tcp", Address: "127.0.0.1:8500"},
+		Result: probe.Result{Up: true, Verified: true},
+	})
+	for name, f := range map[string]*status.Facts{"view.json": alone, "view_hung.json": outage} {
+		golden(t, name, string(must.Get(json.MarshalIndent(f.View(), "", " "))(t))+"\n")
+	}
 }
 
 // A list without elements is [] in JSON, never null.
