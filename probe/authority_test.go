@@ -68,16 +68,11 @@ func (ca *testCA) issue(t *testing.T, l leaf) tls.Certificate {
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	})
-	cert := tls.Certificate{Certificate: [][]byte{signed.Raw}, PrivateKey: key}
+	cert := tls.Certificate{Certificate: [][]byte{signed.Raw}, PrivateKey: key, Leaf: signed}
 	if l.withCA {
 		cert.Certificate = append(cert.Certificate, ca.cert.Raw)
 	}
 	return cert
-}
-
-func parse(t *testing.T, cert tls.Certificate) *x509.Certificate {
-	t.Helper()
-	return must.Get(x509.ParseCertificate(cert.Certificate[0]))(t)
 }
 
 func refuse([][]byte, [][]*x509.Certificate) error { return errors.New("no") }

@@ -4,6 +4,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -69,11 +70,8 @@ func (p *Prober) DNSTCP(ctx context.Context, target DNSTarget) (res DNSResult) {
 // dnsQuery asks for the servers' addresses. Recursion is not desired: if Consul has another domain, it must not pass
 // the question on.
 func dnsQuery(domain string) (*dns.Msg, []byte, error) {
-	if domain == "" {
-		domain = "consul"
-	}
 	query := new(dns.Msg)
-	query.SetQuestion(dns.Fqdn("consul.service."+strings.Trim(domain, ".")), dns.TypeA)
+	query.SetQuestion(dns.Fqdn("consul.service."+strings.Trim(cmp.Or(domain, "consul"), ".")), dns.TypeA)
 	query.RecursionDesired = false
 	query.SetEdns0(dnsPayload, false)
 	packet, err := query.Pack()

@@ -75,6 +75,17 @@ func (g golden) write(name string) error {
 	return os.WriteFile(goldenFile(name), []byte(b.String()), 0o644)
 }
 
+// DialFrom dials from a source address.
+func DialFrom(source string) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}
+		if network == "udp" {
+			d.LocalAddr = &net.UDPAddr{IP: net.ParseIP(source)}
+		}
+		return d.DialContext(ctx, network, address)
+	}
+}
+
 // tap dials and records what goes over the connection.
 type tap struct {
 	mu sync.Mutex
@@ -82,11 +93,7 @@ type tap struct {
 }
 
 func (t *tap) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(captureSource)}}
-	if network == "udp" {
-		d.LocalAddr = &net.UDPAddr{IP: net.ParseIP(captureSource)}
-	}
-	conn, err := d.DialContext(ctx, network, address)
+	conn, err := DialFrom(captureSource)(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
@@ -130,18 +137,18 @@ type captured struct {
 
 // plainCaptures are those of a cluster without encryption, and sealedCaptures of one with it.
 var plainCaptures = []captured{
-	{name: "serf_tcp_lan", probe: serfTCP(":8301")},
-	{name: "serf_tcp_wan", probe: serfTCP(":8302")},
-	{name: "serf_udp_lan_crc", probe: serfUDP(":8301"), wanted: startsWith(serfCRC, serfAck)},
+	{name: "serf_tcp_lan", probe: serf((*Prober).SerfTCP, ":8301")},
+	{name: "serf_tcp_wan", probe: serf((*Prober).SerfTCP, ":8302")},
+	{name: "serf_udp_lan_crc", probe: serf((*Prober).SerfUDP, ":8301"), wanted: startsWith(serfCRC, serfAck)},
 	{
-		name: "serf_udp_lan_crc_compound", probe: serfUDP(":8301"),
+		name: "serf_udp_lan_crc_compound", probe: serf((*Prober).SerfUDP, ":8301"),
 		wanted: startsWith(serfCRC, serfCompound), gossip: noise(),
 	},
 	{
-		name: "serf_udp_lan_crc_compressed", probe: serfUDP(":8301"),
+		name: "serf_udp_lan_crc_compressed", probe: serf((*Prober).SerfUDP, ":8301"),
 		wanted: startsWith(serfCRC, serfCompressed), gossip: bytes.Repeat([]byte("gossip "), 30),
 	},
-	{name: "serf_udp_wan", probe: serfUDP(":8302"), wanted: startsWith(serfAck)},
+	{name: "serf_udp_wan", probe: serf((*Prober).SerfUDP, ":8302"), wanted: startsWith(serfAck)},
 	{name: "http", probe: func(ctx context.Context, p *Prober, addr string) Result {
 		return p.HTTP(ctx, Target{Address: addr + ":8500"})
 	}},
@@ -157,19 +164,15 @@ var plainCaptures = []captured{
 }
 
 var sealedCaptures = []captured{
-	{name: "serf_tcp_encrypted", probe: serfTCP(":8301", goldenKey)},
-	{name: "serf_udp_encrypted", probe: serfUDP(":8301", goldenKey)},
+	{name: "serf_tcp_encrypted", probe: serf((*Prober).SerfTCP, ":8301", goldenKey)},
+	{name: "serf_udp_encrypted", probe: serf((*Prober).SerfUDP, ":8301", goldenKey)},
 }
 
-func serfTCP(port string, keys ...[]byte) func(context.Context, *Prober, string) Result {
+func serf(
+	ping func(*Prober, context.Context, SerfTarget) Result, port string, keys ...[]byte,
+) func(context.Context, *Prober, string) Result {
 	return func(ctx context.Context, p *Prober, addr string) Result {
-		return p.SerfTCP(ctx, SerfTarget{Address: addr + port, Encrypted: len(keys) > 0, Keys: keys})
-	}
-}
-
-func serfUDP(port string, keys ...[]byte) func(context.Context, *Prober, string) Result {
-	return func(ctx context.Context, p *Prober, addr string) Result {
-		return p.SerfUDP(ctx, SerfTarget{Address: addr + port, Encrypted: len(keys) > 0, Keys: keys})
+		return ping(p, ctx, SerfTarget{Address: addr + port, Encrypted: len(keys) > 0, Keys: keys})
 	}
 }
 
@@ -221,7 +224,8 @@ func capture(t *testing.T, cluster *consultest.Cluster, all []captured) {
 				break
 			}
 			if c.gossip != nil {
-				fire(t, cluster.Servers[0], c.gossip)
+				_, _, err := cluster.Servers[0].Client().Event().Fire(&api.UserEvent{Name: "golden", Payload: c.gossip}, nil)
+				must.Do(t, err)
 				continue
 			}
 			<-tick.C // Until what there is to gossip has been sent.
@@ -237,14 +241,6 @@ func noise() []byte {
 	return b
 }
 
-func fire(t *testing.T, a *consultest.Agent, payload []byte) {
-	t.Helper()
-	event := &api.UserEvent{Name: "golden", Payload: payload}
-	if _, _, err := a.Client().Event().Fire(event, nil); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestGoldenSerf(t *testing.T) {
 	t.Parallel()
 	for _, c := range slices.Concat(plainCaptures, sealedCaptures) {
@@ -254,7 +250,10 @@ func TestGoldenSerf(t *testing.T) {
 		}
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			g, wire := readExchange(t, c.name), goldenWire(t, c.name)
+			g, wire := readExchange(t, c.name), mustWire(t)
+			if strings.HasSuffix(c.name, "encrypted") {
+				wire = mustWire(t, goldenKey)
+			}
 			decode := wire.decodePacket
 			sealed, additional := g.request, []byte(nil)
 			if stream {
@@ -285,15 +284,6 @@ func TestGoldenSerf(t *testing.T) {
 			}
 		})
 	}
-}
-
-func goldenWire(tb testing.TB, name string) *serfWire {
-	tb.Helper()
-	var target SerfTarget
-	if strings.HasSuffix(name, "encrypted") {
-		target = SerfTarget{Encrypted: true, Keys: [][]byte{goldenKey}}
-	}
-	return must.Get(newSerfWire(target))(tb)
 }
 
 // pingNumber returns the number in a captured ping, which must be just what is encoded today.

@@ -125,11 +125,9 @@ type lentConn struct {
 	err error
 }
 
-var errLentOnce = errors.New("there is no second connection")
-
 func (c *lentConn) dial(context.Context, string) (net.Conn, error) {
 	if c.taken.Swap(true) {
-		return nil, errLentOnce
+		return nil, errors.New("there is no second connection")
 	}
 	return c, nil
 }

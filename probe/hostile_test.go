@@ -203,7 +203,7 @@ func checkHostile(t *testing.T, want []probe.Reason, name, address string, h how
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	var res probe.Result
-	if got := allocated(func() { res = probes[name](ctx, p, address, h) }); got > 4<<20 {
+	if got := allocated(func() { res = probeBy(ctx, name, p, address, h) }); got > 4<<20 {
 		t.Errorf("got %d bytes allocated, want 4 MB at most", got)
 	}
 	if res.Up || res.Verified || res.Err == nil || !slices.Contains(want, res.Reason) {
@@ -276,6 +276,12 @@ func rpcAnswer(seq rune, method, reply string) string {
 		method + reply
 }
 
+// raftAnswer is what a server without a leader answers on port 8300.
+func raftAnswer(peers string) string {
+	return rpcAnswer(0, "Status.Ping", "\x80") + rpcAnswer(1, "Status.Leader", "\xa0") +
+		rpcAnswer(2, "Status.Peers", peers) + rpcAnswer(3, "Status.RaftStats", "\x80")
+}
+
 // bomb is a msgpack string that inflates to 64 MB.
 func bomb() string {
 	var b bytes.Buffer
@@ -296,8 +302,7 @@ func TestTooManyPeers(t *testing.T) {
 		want  probe.Reason
 	}{{1000, ""}, {1001, probe.ReasonProtocol}, {60_000, probe.ReasonProtocol}} {
 		peers := "\xdc" + string(binary.BigEndian.AppendUint16(nil, uint16(tc.peers))) + strings.Repeat("\xa0", tc.peers)
-		address := listen(t, send(rpcAnswer(0, "Status.Ping", "\x80")+rpcAnswer(1, "Status.Leader", "\xa0")+
-			rpcAnswer(2, "Status.Peers", peers)+rpcAnswer(3, "Status.RaftStats", "\x80")))
+		address := listen(t, send(raftAnswer(peers)))
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		res := newProber(t).RPC(ctx, probe.Target{Address: address})
@@ -488,7 +493,8 @@ func TestDatagrams(t *testing.T) {
 			address, _ := datagrams(t, func([]byte, int) [][]byte { return nil })
 			ctx, cancel := context.WithCancel(t.Context())
 			time.AfterFunc(50*time.Millisecond, cancel)
-			wantDown(t, proto.name, probes[proto.name](ctx, probe.New(probe.Options{}), address, how{}), probe.ReasonTimeout)
+			res := probeBy(ctx, proto.name, probe.New(probe.Options{}), address, how{})
+			wantDown(t, proto.name, res, probe.ReasonTimeout)
 		})
 	}
 }
@@ -499,12 +505,9 @@ func TestSerfTargetThatCannotBeAsked(t *testing.T) {
 		t.Error("the probe dials")
 		return nil, errors.New("no")
 	}})
-	for name, target := range map[string]probe.SerfTarget{
-		"key of a wrong length": {Address: "127.0.0.1:1", Encrypted: true, Keys: [][]byte{gossipKey, []byte("short")}},
-	} {
-		wantDown(t, name, p.SerfTCP(t.Context(), target), probe.ReasonProtocol)
-		wantDown(t, name, p.SerfUDP(t.Context(), target), probe.ReasonProtocol)
-	}
+	short := probe.SerfTarget{Address: "127.0.0.1:1", Encrypted: true, Keys: [][]byte{gossipKey, []byte("short")}}
+	wantDown(t, "short key", p.SerfTCP(t.Context(), short), probe.ReasonProtocol)
+	wantDown(t, "short key", p.SerfUDP(t.Context(), short), probe.ReasonProtocol)
 	if res := p.SerfUDP(t.Context(), probe.SerfTarget{Address: "127.0.0.1:1", Encrypted: true}); !res.Skipped {
 		t.Errorf("got %+v, want a skipped result", res)
 	}
@@ -642,6 +645,9 @@ func TestTLSServers(t *testing.T) {
 	demanding := func(version uint16) *tls.Config {
 		return &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.pool, MaxVersion: version}
 	}
+	serving := func(cert tls.Certificate) *tls.Config {
+		return &tls.Config{Certificates: []tls.Certificate{cert}}
+	}
 	showing := func(cert tls.Certificate) *tls.Config {
 		return &tls.Config{RootCAs: ca.pool, Certificates: []tls.Certificate{cert}}
 	}
@@ -665,41 +671,35 @@ func TestTLSServers(t *testing.T) {
 		// turnedAway is whether the server rejects the client, and not only fails.
 		turnedAway bool
 	}{
-		{"good", &tls.Config{}, trusting, "", parse(t, good), false},
-		{"the authority expires first", &tls.Config{Certificates: []tls.Certificate{long}}, trusting, "", ca.cert, false},
-		{
-			"expired", &tls.Config{Certificates: []tls.Certificate{expired}}, trusting, probe.ReasonTLS, parse(t, expired),
-			false,
-		},
-		{
-			"expired, not verified", &tls.Config{Certificates: []tls.Certificate{expired}},
-			&tls.Config{InsecureSkipVerify: true}, "", parse(t, expired), false,
-		},
-		{"unknown authority", &tls.Config{}, &tls.Config{RootCAs: other.pool}, probe.ReasonTLS, parse(t, good), false},
+		{"good", &tls.Config{}, trusting, "", good.Leaf, false},
+		{"the authority expires first", serving(long), trusting, "", ca.cert, false},
+		{"expired", serving(expired), trusting, probe.ReasonTLS, expired.Leaf, false},
+		{"expired, not verified", serving(expired), &tls.Config{InsecureSkipVerify: true}, "", expired.Leaf, false},
+		{"unknown authority", &tls.Config{}, &tls.Config{RootCAs: other.pool}, probe.ReasonTLS, good.Leaf, false},
 		{
 			"wrong name", &tls.Config{}, &tls.Config{RootCAs: ca.pool, ServerName: "server.dc1.consul"},
-			probe.ReasonTLS, parse(t, good), false,
+			probe.ReasonTLS, good.Leaf, false,
 		},
 		{"refused by VerifyConnection", &tls.Config{}, &tls.Config{
 			RootCAs: ca.pool, VerifyConnection: func(tls.ConnectionState) error { return errors.New("no") },
-		}, probe.ReasonTLS, parse(t, good), false},
+		}, probe.ReasonTLS, good.Leaf, false},
 		{
 			"refused by VerifyPeerCertificate", &tls.Config{}, &tls.Config{RootCAs: ca.pool, VerifyPeerCertificate: refuse},
-			probe.ReasonTLS, parse(t, good), false,
+			probe.ReasonTLS, good.Leaf, false,
 		},
-		{"client certificate", demanding(0), showing(good), "", parse(t, good), false},
-		{"client certificate by callback", demanding(0), calling(&good, nil), "", parse(t, good), false},
-		{"no client certificate by callback", demanding(0), calling(nil, nil), probe.ReasonTLS, parse(t, good), false},
+		{"client certificate", demanding(0), showing(good), "", good.Leaf, false},
+		{"client certificate by callback", demanding(0), calling(&good, nil), "", good.Leaf, false},
+		{"no client certificate by callback", demanding(0), calling(nil, nil), probe.ReasonTLS, good.Leaf, false},
 		{
 			"callback that fails", demanding(0), calling(nil, errors.New("not readable")),
-			probe.ReasonOwnFault, parse(t, good), false,
+			probe.ReasonOwnFault, good.Leaf, false,
 		},
-		{"no client certificate", demanding(0), trusting, probe.ReasonTLS, parse(t, good), false},
-		{"no client certificate, TLS 1.2", demanding(tls.VersionTLS12), trusting, probe.ReasonTLS, parse(t, good), false},
-		{"client certificate refused, TLS 1.3", demanding(0), showing(namesake), probe.ReasonTLS, parse(t, good), true},
+		{"no client certificate", demanding(0), trusting, probe.ReasonTLS, good.Leaf, false},
+		{"no client certificate, TLS 1.2", demanding(tls.VersionTLS12), trusting, probe.ReasonTLS, good.Leaf, false},
+		{"client certificate refused, TLS 1.3", demanding(0), showing(namesake), probe.ReasonTLS, good.Leaf, true},
 		{
 			"client certificate refused, TLS 1.2", demanding(tls.VersionTLS12), showing(namesake),
-			probe.ReasonTLS, parse(t, good), true,
+			probe.ReasonTLS, good.Leaf, true,
 		},
 		{
 			"version too old", &tls.Config{MaxVersion: tls.VersionTLS12},

@@ -74,19 +74,16 @@ var (
 	errTooLong = errors.New("answer is too long")
 	// ErrNoTurn means that the time for a probe was over before it was its turn.
 	ErrNoTurn = errors.New("the probe was not made: others took up all the time (see --probe.concurrency)")
+	// ErrNotAllowed means that the host may not be contacted.
+	ErrNotAllowed = errors.New("the list of targets does not have this host")
+	// ErrHeldBack means that the server refused the same question recently.
+	ErrHeldBack = errors.New("not asked again yet, because Consul logs each refusal")
 )
 
-// ErrNotAllowed means that the host may not be contacted.
-var ErrNotAllowed = errors.New("the list of targets does not have this host")
-
-// ErrHeldBack means that the server refused the same question recently.
-var ErrHeldBack = errors.New("not asked again yet, because Consul logs each refusal")
-
 // ownFault marks an error of this process that has no type of its own.
-type ownFault struct{ err error }
+type ownFault struct{ error }
 
-func (e *ownFault) Error() string { return e.err.Error() }
-func (e *ownFault) Unwrap() error { return e.err }
+func (e *ownFault) Unwrap() error { return e.error }
 
 // Error numbers of Windows' sockets; no other system has numbers as high.
 const (
@@ -109,26 +106,25 @@ var errnoReasons = []struct {
 	{ReasonRefused, []syscall.Errno{syscall.ECONNREFUSED, wsaEconnRefused}},
 	{ReasonTimeout, []syscall.Errno{syscall.ETIMEDOUT}},
 	{ReasonReset, []syscall.Errno{
-		syscall.ECONNRESET, syscall.EPIPE, syscall.ECONNABORTED,
-		wsaEconnReset, wsaEconnAborted,
+		syscall.ECONNRESET, syscall.EPIPE, syscall.ECONNABORTED, wsaEconnReset, wsaEconnAborted,
 	}},
 	{ReasonUnreachable, []syscall.Errno{
 		syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ENETDOWN, syscall.EINVAL, wsaEnetUnreach, wsaEhostUnreach,
 	}},
-	// A rule of the local packet filter or routing table, or of the service manager (RestrictAddressFamilies), is
-	// EACCES, EPERM or EAFNOSUPPORT; what a remote one rejects is EHOSTUNREACH.
-	{ReasonOwnFault, []syscall.Errno{
-		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EACCES, syscall.EPERM, syscall.EADDRNOTAVAIL,
-		syscall.EAFNOSUPPORT, wsaEmfile, wsaEnobufs, wsaEacces, wsaEaddrNotAvail, wsaEafNoSupport,
-	}},
+	{ReasonOwnFault, ownErrnos},
+}
+
+// ownErrnos are those of ReasonOwnFault. A rule of the local packet filter or routing table, or of the service manager
+// (RestrictAddressFamilies), is EACCES, EPERM or EAFNOSUPPORT; what a remote one rejects is EHOSTUNREACH.
+var ownErrnos = []syscall.Errno{
+	syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EACCES, syscall.EPERM, syscall.EADDRNOTAVAIL,
+	syscall.EAFNOSUPPORT, wsaEmfile, wsaEnobufs, wsaEacces, wsaEaddrNotAvail, wsaEafNoSupport,
 }
 
 // ReasonOf maps any error of a probe to a reason; no error has no reason.
 func ReasonOf(err error) Reason {
-	var (
-		answered *answeredError
-		refused  *serfRefusal
-	)
+	var answered *answeredError
+	var refused *serfRefusal
 	switch {
 	case err == nil:
 		return ""
@@ -181,19 +177,15 @@ func IsOwnFault(err error) bool {
 		return isOwnLookup(dnsErr)
 	}
 	errno, ok := errors.AsType[syscall.Errno](err)
-	return ok && reasonOfErrno(errno) == ReasonOwnFault
+	return ok && slices.Contains(ownErrnos, errno)
 }
 
 // isOwnLookup reports whether a name could not be looked up for such a reason. Package net keeps only the text of a
 // system call's error.
 func isOwnLookup(err *net.DNSError) bool {
-	for _, r := range errnoReasons {
-		if r.reason == ReasonOwnFault {
-			return slices.ContainsFunc(r.errnos,
-				func(errno syscall.Errno) bool { return strings.HasSuffix(err.Err, ": "+errno.Error()) })
-		}
-	}
-	return false
+	return slices.ContainsFunc(ownErrnos, func(errno syscall.Errno) bool {
+		return strings.HasSuffix(err.Err, ": "+errno.Error())
+	})
 }
 
 // isTimeout reports whether time ran out. So does a name server that does not answer: the name may be fine.

@@ -82,8 +82,7 @@ func (p *Prober) RPC(ctx context.Context, target Target) RPCResult {
 // rpcCall is one request and the place for its answer.
 type rpcCall struct {
 	method string
-	// args is what Consul's handler of the method takes; all of them accept an empty map.
-	reply any
+	reply  any
 	// refused is set when the server answered with an error instead of a reply.
 	refused error
 }
@@ -95,7 +94,7 @@ type raftStats struct {
 	LastIndex   uint64
 }
 
-// emptyArgs encodes as an empty map: for the calls that take a datacenter it means "your own".
+// emptyArgs encodes as an empty map, which all calls take: for those that take a datacenter it means "your own".
 type emptyArgs struct{}
 
 // askRaft makes the four calls on conn and fills in view. All requests are sent in one write, before the first answer
@@ -136,14 +135,15 @@ func askRaft(conn io.ReadWriter, view *RaftView) error {
 // callAll sends all calls and reads their answers, which Consul gives in order.
 func callAll(conn io.ReadWriter, calls []rpcCall) error {
 	answer := &answerReader{r: conn, left: rpcAnswerBytes}
-	cc := newRPCCodec(answer, conn)
+	requests := bytes.NewBuffer(append(make([]byte, 0, 256), rpcConsul))
+	cc := newRPCCodec(answer, requests)
 	for i, call := range calls {
 		req := rpc.Request{ServiceMethod: call.method, Seq: uint64(i)}
 		if err := cc.WriteRequest(&req, emptyArgs{}); err != nil {
 			return fmt.Errorf("encode %s: %w", call.method, err)
 		}
 	}
-	if err := cc.send(); err != nil {
+	if _, err := conn.Write(requests.Bytes()); err != nil {
 		return fmt.Errorf("send request: %w", err)
 	}
 	for i := range calls {
@@ -171,25 +171,13 @@ func readAnswer(cc rpc.ClientCodec, seq uint64, call *rpcCall) error {
 	return cc.ReadResponseBody(call.reply)
 }
 
-// rpcCodec is the msgpack codec of net/rpc on a connection, with the requests held back until send.
-type rpcCodec struct {
-	rpc.ClientCodec
-	requests *bytes.Buffer
-	conn     io.Writer
-}
-
-func newRPCCodec(answers io.Reader, conn io.Writer) *rpcCodec {
-	requests := bytes.NewBuffer(append(make([]byte, 0, 256), rpcConsul))
+// newRPCCodec returns the msgpack codec of net/rpc.
+func newRPCCodec(answers io.Reader, requests io.Writer) rpc.ClientCodec {
 	// MaxInitLen keeps the decoder from allocating what a length field announces before that much has arrived.
 	handle := &codec.MsgpackHandle{}
 	handle.MaxInitLen = 64 << 10
 	stream := readWriter{bufio.NewReaderSize(answers, 1024), requests}
-	return &rpcCodec{msgpackrpc.NewCodecFromHandle(false, false, stream, handle), requests, conn}
-}
-
-func (c *rpcCodec) send() error {
-	_, err := c.conn.Write(c.requests.Bytes())
-	return err
+	return msgpackrpc.NewCodecFromHandle(false, false, stream, handle)
 }
 
 // readWriter joins the two directions of a connection for the codec, which never closes it.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -44,12 +45,6 @@ func readGolden(tb testing.TB, path string) []byte {
 	return must.Get(hex.DecodeString(strings.TrimSpace(string(text))))(tb)
 }
 
-// fakeConn reads from one place and writes to another.
-type fakeConn struct {
-	io.Reader
-	io.Writer
-}
-
 func TestAskRaft_Golden(t *testing.T) {
 	if *update {
 		captureRPC(t)
@@ -58,7 +53,7 @@ func TestAskRaft_Golden(t *testing.T) {
 	var sent bytes.Buffer
 	var view RaftView
 	// One byte at a time: the answer may come in any pieces.
-	must.Do(t, askRaft(fakeConn{&oneByte{r: bytes.NewReader(answer)}, &sent}, &view))
+	must.Do(t, askRaft(readWriter{iotest.OneByteReader(bytes.NewReader(answer)), &sent}, &view))
 	if got := sent.Bytes()[0]; got != rpcConsul {
 		t.Errorf("first byte is %#x; want %#x", got, rpcConsul)
 	}
@@ -76,18 +71,13 @@ func TestAskRaft_Golden(t *testing.T) {
 	}
 }
 
-// oneByte returns one byte for each Read.
-type oneByte struct{ r io.Reader }
-
-func (o *oneByte) Read(b []byte) (int, error) { return o.r.Read(b[:min(1, len(b))]) }
-
 // Every answer that ends too early is an error, and none is a panic.
 func TestAskRaft_Torn(t *testing.T) {
 	t.Parallel()
 	answer := readGolden(t, goldenRPC)
 	for n := range answer {
 		var view RaftView
-		err := askRaft(fakeConn{bytes.NewReader(answer[:n]), io.Discard}, &view)
+		err := askRaft(readWriter{bytes.NewReader(answer[:n]), io.Discard}, &view)
 		want := ReasonReset
 		if n == 0 {
 			want = ReasonLimit
@@ -129,7 +119,7 @@ func FuzzAskRaft(f *testing.F) {
 	f.Add([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, answer []byte) {
 		var view RaftView
-		err := askRaft(fakeConn{bytes.NewReader(answer), io.Discard}, &view)
+		err := askRaft(readWriter{bytes.NewReader(answer), io.Discard}, &view)
 		if (err == nil) != (ReasonOf(err) == "") {
 			t.Errorf("error %v has reason %q", err, ReasonOf(err))
 		}

@@ -63,10 +63,7 @@ func (p *Prober) SerfUDP(ctx context.Context, target SerfTarget) Result {
 		return failed(err)
 	}
 	seq := rand.Uint32()
-	ping, err := wire.encodePacket(encodePing(seq))
-	if err != nil {
-		return failed(err)
-	}
+	ping := wire.encodePacket(encodePing(seq))
 	return p.overUDP(ctx, target.Address, ping, func(answer []byte) error {
 		acks, err := wire.decodePacket(answer)
 		return checkAcks(acks, seq, err)
@@ -94,11 +91,7 @@ func closeQuietly(conn net.Conn) error {
 
 // pingStream sends a ping on a connection and reads the acknowledgement.
 func (w *serfWire) pingStream(conn io.ReadWriter, seq uint32) error {
-	ping, err := w.encodeStream(encodePing(seq))
-	if err != nil {
-		return err
-	}
-	if _, err = conn.Write(ping); err != nil {
+	if _, err := conn.Write(w.encodeStream(encodePing(seq))); err != nil {
 		return fmt.Errorf("send ping: %w", err)
 	}
 	answer := &answerReader{r: conn, left: answerBytes}

@@ -6,7 +6,6 @@ package probe
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/rand"
 	"errors"
 	"fmt"
 )
@@ -15,9 +14,8 @@ import (
 const (
 	// serfMaxVersion is the newest version; version 0 pads the plain text as PKCS #7 does and is not sent any more.
 	serfMaxVersion = 1
-	serfNonce      = 12
-	serfTag        = 16
-	serfOverhead   = 1 + serfNonce + serfTag
+	// serfOverhead is what version, nonce and tag take.
+	serfOverhead = 1 + 12 + 16
 )
 
 // errSerfOtherKey: the server encrypts with a key that is not known here.
@@ -25,7 +23,7 @@ var errSerfOtherKey = errors.New("none of the gossip keys decrypts the answer")
 
 // serfWire encodes and decodes gossip messages with one set of keys.
 type serfWire struct {
-	// ciphers has one for each key.
+	// ciphers has one for each key. They put a random nonce in front of what they seal.
 	ciphers []cipher.AEAD
 	// plain is whether questions are in plain text.
 	plain bool
@@ -41,7 +39,7 @@ func newSerfWire(target SerfTarget) (*serfWire, error) {
 		if err != nil {
 			return nil, fmt.Errorf("use gossip key number %d: %w", i+1, err)
 		}
-		aead, err := cipher.NewGCM(block)
+		aead, err := cipher.NewGCMWithRandomNonce(block)
 		if err != nil {
 			return nil, fmt.Errorf("use gossip key number %d: %w", i+1, err)
 		}
@@ -51,13 +49,8 @@ func newSerfWire(target SerfTarget) (*serfWire, error) {
 }
 
 // encrypt appends a message to dst, encrypted with the first key.
-func (w *serfWire) encrypt(dst, msg, additional []byte) ([]byte, error) {
-	nonce := make([]byte, serfNonce)
-	if _, err := rand.Read(nonce); err != nil {
-		return nil, fmt.Errorf("make a nonce: %w", err)
-	}
-	dst = append(append(dst, serfMaxVersion), nonce...)
-	return w.ciphers[0].Seal(dst, nonce, msg, additional), nil
+func (w *serfWire) encrypt(dst, msg, additional []byte) []byte {
+	return w.ciphers[0].Seal(append(dst, serfMaxVersion), nil, msg, additional)
 }
 
 // decrypt tries all keys.
@@ -68,9 +61,8 @@ func (w *serfWire) decrypt(sealed, additional []byte) ([]byte, error) {
 	case sealed[0] > serfMaxVersion:
 		return nil, fmt.Errorf("encryption version %d is unknown", sealed[0])
 	}
-	nonce, ciphertext := sealed[1:1+serfNonce], sealed[1+serfNonce:]
 	for _, aead := range w.ciphers {
-		plain, err := aead.Open(nil, nonce, ciphertext, additional)
+		plain, err := aead.Open(nil, nil, sealed[1:], additional)
 		switch {
 		case err != nil:
 			continue

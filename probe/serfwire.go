@@ -50,18 +50,18 @@ func encodePing(seq uint32) []byte {
 }
 
 // encodePacket makes a datagram of a message.
-func (w *serfWire) encodePacket(msg []byte) ([]byte, error) {
+func (w *serfWire) encodePacket(msg []byte) []byte {
 	if w.plain {
-		return msg, nil
+		return msg
 	}
 	return w.encrypt(nil, msg, nil)
 }
 
 // encodeStream makes the bytes on a connection of a message. The length of the encrypted part is authenticated with it
 // (memberlist: net.go, encryptLocalState).
-func (w *serfWire) encodeStream(msg []byte) ([]byte, error) {
+func (w *serfWire) encodeStream(msg []byte) []byte {
 	if w.plain {
-		return msg, nil
+		return msg
 	}
 	header := binary.BigEndian.AppendUint32([]byte{serfEncrypted}, uint32(serfOverhead+len(msg)))
 	return w.encrypt(header, msg, slices.Clone(header))

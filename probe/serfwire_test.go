@@ -48,22 +48,16 @@ func crcMessage(msg []byte) []byte {
 	return append(binary.BigEndian.AppendUint32([]byte{serfCRC}, crc32.ChecksumIEEE(msg)), msg...)
 }
 
-func mustWire(tb testing.TB, target SerfTarget) *serfWire {
+// mustWire encrypts if there are keys.
+func mustWire(tb testing.TB, keys ...[]byte) *serfWire {
 	tb.Helper()
-	return must.Get(newSerfWire(target))(tb)
-}
-
-func mustPacket(tb testing.TB, w *serfWire, msg []byte) []byte {
-	tb.Helper()
-	return must.Get(w.encodePacket(msg))(tb)
+	return must.Get(newSerfWire(SerfTarget{Encrypted: len(keys) > 0, Keys: keys}))(tb)
 }
 
 func TestDecodeSerfPacket(t *testing.T) {
 	t.Parallel()
 	key, other := bytes.Repeat([]byte("k"), 16), bytes.Repeat([]byte("o"), 32)
-	plain := mustWire(t, SerfTarget{})
-	sealed := mustWire(t, SerfTarget{Encrypted: true, Keys: [][]byte{key}})
-	ring := mustWire(t, SerfTarget{Encrypted: true, Keys: [][]byte{other, key}})
+	plain, sealed, ring := mustWire(t), mustWire(t, key), mustWire(t, other, key)
 	ack, gossip := ackMessage(7), []byte{4, 0x80}
 	deep := ack
 	for range serfDepth {
@@ -107,14 +101,14 @@ func TestDecodeSerfPacket(t *testing.T) {
 		{"unknown type", plain, []byte{99, 0x80}, nil},
 		{"refusal", plain, errorMessage("no"), nil},
 		{"label, which Consul does not use", plain, append([]byte("\xf4\x04blue"), ack...), nil},
-		{"encrypted", sealed, mustPacket(t, sealed, ack), []uint32{7}},
-		{"encrypted with the second key", ring, mustPacket(t, sealed, ack), []uint32{7}},
-		{"encrypted with another key", sealed, mustPacket(t, ring, ack), nil},
-		{"encrypted and padded", sealed, versionZero(t, sealed, ack), []uint32{7}},
-		{"encrypted, with checksum", sealed, mustPacket(t, sealed, crcMessage(compressedMessage(0, ack))), []uint32{7}},
+		{"encrypted", sealed, sealed.encodePacket(ack), []uint32{7}},
+		{"encrypted with the second key", ring, sealed.encodePacket(ack), []uint32{7}},
+		{"encrypted with another key", sealed, ring.encodePacket(ack), nil},
+		{"encrypted and padded", sealed, versionZero(sealed, ack), []uint32{7}},
+		{"encrypted, with checksum", sealed, sealed.encodePacket(crcMessage(compressedMessage(0, ack))), []uint32{7}},
 		{"not encrypted yet", sealed, ack, []uint32{7}},
-		{"unknown encryption", sealed, append([]byte{77}, mustPacket(t, sealed, ack)[1:]...), nil},
-		{"encrypted nothing", sealed, mustPacket(t, sealed, nil), nil},
+		{"unknown encryption", sealed, append([]byte{77}, sealed.encodePacket(ack)[1:]...), nil},
+		{"encrypted nothing", sealed, sealed.encodePacket(nil), nil},
 	} {
 		got, err := tc.wire.decodePacket(tc.packet)
 		if !slices.Equal(got, tc.want) {
@@ -132,22 +126,17 @@ func TestDecodeSerfPacket(t *testing.T) {
 }
 
 // versionZero encrypts as memberlist did at first, with padding.
-func versionZero(t *testing.T, w *serfWire, msg []byte) []byte {
-	t.Helper()
+func versionZero(w *serfWire, msg []byte) []byte {
 	n := aes.BlockSize - len(msg)%aes.BlockSize
 	padded := append(slices.Clone(msg), bytes.Repeat([]byte{byte(n)}, n)...)
-	nonce := make([]byte, serfNonce)
-	return w.ciphers[0].Seal(append([]byte{0}, nonce...), nonce, padded, nil)
+	return w.ciphers[0].Seal([]byte{0}, nil, padded, nil)
 }
 
 func TestDecodeSerfStream(t *testing.T) {
 	t.Parallel()
 	key, other := bytes.Repeat([]byte("k"), 24), bytes.Repeat([]byte("o"), 32)
-	plain := mustWire(t, SerfTarget{})
-	sealed := mustWire(t, SerfTarget{Encrypted: true, Keys: [][]byte{key}})
-	ring := mustWire(t, SerfTarget{Encrypted: true, Keys: [][]byte{other, key}})
+	plain, sealed, ring := mustWire(t), mustWire(t, key), mustWire(t, other, key)
 	ack := ackMessage(7)
-	stream := func(w *serfWire, msg []byte) []byte { return must.Get(w.encodeStream(msg))(t) }
 
 	for _, tc := range []struct {
 		name   string
@@ -158,13 +147,13 @@ func TestDecodeSerfStream(t *testing.T) {
 	}{
 		{"acknowledgement", plain, ack, ""},
 		{"compressed", plain, compressedMessage(0, ack), ""},
-		{"encrypted", sealed, stream(sealed, ack), ""},
-		{"encrypted and compressed", sealed, stream(sealed, compressedMessage(0, ack)), ""},
-		{"encrypted with the second key", ring, stream(sealed, ack), ""},
-		{"encrypted with another key", sealed, stream(ring, ack), ReasonAuth},
-		{"encrypted and no key", plain, stream(sealed, ack), ReasonAuth},
+		{"encrypted", sealed, sealed.encodeStream(ack), ""},
+		{"encrypted and compressed", sealed, sealed.encodeStream(compressedMessage(0, ack)), ""},
+		{"encrypted with the second key", ring, sealed.encodeStream(ack), ""},
+		{"encrypted with another key", sealed, ring.encodeStream(ack), ReasonAuth},
+		{"encrypted and no key", plain, sealed.encodeStream(ack), ReasonAuth},
 		{"not encrypted yet", sealed, ack, ""},
-		{"encrypted nothing", sealed, stream(sealed, nil), ReasonProtocol},
+		{"encrypted nothing", sealed, sealed.encodeStream(nil), ReasonProtocol},
 		{"compressed nothing", plain, compressedMessage(0, nil), ReasonProtocol},
 		{"twice compressed", plain, compressedMessage(0, compressedMessage(0, ack)), ReasonProtocol},
 		{"bomb", plain, compressedMessage(0, make([]byte, serfInflatedBytes+1)), ReasonProtocol},
@@ -186,17 +175,15 @@ func TestDecodeSerfStream(t *testing.T) {
 func TestSerfPingIsEncryptedWithTheFirstKey(t *testing.T) {
 	t.Parallel()
 	first, second := bytes.Repeat([]byte("1"), 32), bytes.Repeat([]byte("2"), 16)
-	ring := mustWire(t, SerfTarget{Encrypted: true, Keys: [][]byte{first, second}})
-	ping := encodePing(9)
-	packet := mustPacket(t, ring, ping)
+	ring, ping := mustWire(t, first, second), encodePing(9)
+	packet := ring.encodePacket(ping)
 	if packet[0] != serfMaxVersion || bytes.Contains(packet, []byte("SeqNo")) {
 		t.Errorf("got packet %q", packet)
 	}
-	alone := mustWire(t, SerfTarget{Encrypted: true, Keys: [][]byte{first}})
-	if plain, err := alone.decrypt(packet, nil); err != nil || !bytes.Equal(plain, ping) {
+	if plain, err := mustWire(t, first).decrypt(packet, nil); err != nil || !bytes.Equal(plain, ping) {
 		t.Errorf("got %q, error %v", plain, err)
 	}
-	if again := mustPacket(t, ring, ping); bytes.Equal(packet, again) {
+	if bytes.Equal(packet, ring.encodePacket(ping)) {
 		t.Error("two pings have the same nonce")
 	}
 }
@@ -226,14 +213,13 @@ func TestUnpad(t *testing.T) {
 func TestSerfPlainQuestion(t *testing.T) {
 	t.Parallel()
 	key := make([]byte, 32)
-	plain, sealed := mustWire(t, SerfTarget{Keys: [][]byte{key}}),
-		mustWire(t, SerfTarget{Encrypted: true, Keys: [][]byte{key}})
+	plain := must.Get(newSerfWire(SerfTarget{Keys: [][]byte{key}}))(t)
 	ping := encodePing(7)
-	if got := mustPacket(t, plain, ping); !bytes.Equal(got, ping) {
+	if got := plain.encodePacket(ping); !bytes.Equal(got, ping) {
 		t.Errorf("the question is %x; want %x", got, ping)
 	}
 	ack := append([]byte{serfAck, 0x82}, encodePing(7)[2:]...) // The same map but for its type.
-	for name, answer := range map[string][]byte{"plain": ack, "encrypted": mustPacket(t, sealed, ack)} {
+	for name, answer := range map[string][]byte{"plain": ack, "encrypted": mustWire(t, key).encodePacket(ack)} {
 		if acks, err := plain.decodePacket(answer); err != nil || !slices.Contains(acks, 7) {
 			t.Errorf("%s answer: got acknowledgements %v, error %v; want 7", name, acks, err)
 		}

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -18,10 +19,9 @@ import (
 var errNoClientCertificate = errors.New("the server asks for a client certificate that is not configured")
 
 // tlsError is a failure of TLS for which crypto/tls has no type.
-type tlsError struct{ err error }
+type tlsError struct{ error }
 
-func (e *tlsError) Error() string { return e.err.Error() }
-func (e *tlsError) Unwrap() error { return e.err }
+func (e *tlsError) Unwrap() error { return e.error }
 
 // handshake puts TLS onto the connection, and writes into res which certificate expires first, verified or not.
 //
@@ -41,8 +41,10 @@ func handshake(ctx context.Context, x *exchange, w *wire, res *Result) error {
 	lower := &mutableConn{Conn: w.raw}
 	config := clientConfig(x, lower)
 	var earliest atomic.Pointer[x509.Certificate]
-	config.VerifyPeerCertificate = func(chain [][]byte, _ [][]*x509.Certificate) error {
-		earliest.Store(earliestToExpire(chain))
+	config.VerifyConnection = func(state tls.ConnectionState) error {
+		earliest.Store(slices.MinFunc(state.PeerCertificates, func(a, b *x509.Certificate) int {
+			return a.NotAfter.Compare(b.NotAfter)
+		}))
 		return nil
 	}
 	w.tls = tls.Client(lower, config)
@@ -84,7 +86,7 @@ func clientConfig(x *exchange, lower *mutableConn) *tls.Config {
 	config.ClientSessionCache = nil
 	// verifyServer does it, later.
 	config.InsecureSkipVerify = true // The certificate is verified after the handshake.
-	config.VerifyConnection = nil
+	config.VerifyPeerCertificate = nil
 	config.GetClientCertificate = func(request *tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		cert, err := clientCertificate(x.TLS, request)
 		if err != nil {
@@ -150,21 +152,6 @@ func verifyServer(given, used *tls.Config, state tls.ConnectionState) error {
 		}
 	}
 	return nil
-}
-
-// earliestToExpire returns the certificate that expires first.
-func earliestToExpire(chain [][]byte) *x509.Certificate {
-	var earliest *x509.Certificate
-	for _, raw := range chain {
-		cert, err := x509.ParseCertificate(raw)
-		if err != nil {
-			continue
-		}
-		if earliest == nil || cert.NotAfter.Before(earliest.NotAfter) {
-			earliest = cert
-		}
-	}
-	return earliest
 }
 
 // alertOr returns the alert with which the server ended TLS, if any, instead of the error that followed from it. With
