@@ -77,22 +77,16 @@ func TestEncode_BadFamily(t *testing.T) {
 	}
 }
 
-// brokenWriter is a client that goes away.
-type brokenWriter struct{ left int }
-
 var errGone = errors.New("gone")
-
-func (w *brokenWriter) Write(p []byte) (int, error) {
-	if w.left--; w.left < 0 {
-		return 0, errGone
-	}
-	return len(p), nil
-}
 
 func TestEncode_ClientGone(t *testing.T) {
 	t.Parallel()
-	families := manyFamilies(100 * chunkSeries)
-	if err := encode(&brokenWriter{left: 3}, formats[0], families); !errors.Is(err, errGone) {
+	client, w := io.Pipe()
+	go func() {
+		_, _ = io.CopyN(io.Discard, client, 1<<20)
+		client.CloseWithError(errGone)
+	}()
+	if err := encode(w, formats[0], manyFamilies(100*chunkSeries)); !errors.Is(err, errGone) {
 		t.Errorf("error is %v; want that of the writer", err)
 	}
 }

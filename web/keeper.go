@@ -31,6 +31,7 @@ type keptKey struct {
 // kept is the exporter of one target. It outlives the request: its counters go on, and its cluster still knows its
 // servers when the agent is gone.
 type kept struct {
+	key      keptKey
 	exporter *collector.Exporter
 	// close releases the exporter's cluster.
 	close func()
@@ -61,7 +62,7 @@ func (k *keeper) acquire(name string, module *config.ValidModule, target config.
 	defer k.mu.Unlock()
 	e := k.entries[key]
 	if e != nil && e.module != module {
-		k.dropLocked(key, e)
+		k.dropLocked(e)
 		e = nil
 	}
 	if e == nil {
@@ -72,8 +73,8 @@ func (k *keeper) acquire(name string, module *config.ValidModule, target config.
 		if err != nil {
 			return nil, err
 		}
-		e = &kept{exporter: exporter, close: closing, module: module}
-		e.expiry = time.AfterFunc(keptIdle, func() { k.expire(key, e) })
+		e = &kept{key: key, exporter: exporter, close: closing, module: module}
+		e.expiry = time.AfterFunc(keptIdle, func() { k.expire(e) })
 		k.entries[key] = e
 	}
 	e.expiry.Stop() // Should it be running already, it will see the user.
@@ -98,11 +99,11 @@ func (k *keeper) release(e *kept) {
 }
 
 // expire drops an exporter that was not used.
-func (k *keeper) expire(key keptKey, e *kept) {
+func (k *keeper) expire(e *kept) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if e.users == 0 && !e.dropped && time.Since(e.used) >= keptIdle {
-		k.dropLocked(key, e)
+		k.dropLocked(e)
 	}
 }
 
@@ -110,34 +111,31 @@ func (k *keeper) expire(key keptKey, e *kept) {
 func (k *keeper) dropWhere(condition func(name string, module *config.ValidModule) bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for key, e := range k.entries {
-		if condition(key.module, e.module) {
-			k.dropLocked(key, e)
+	for _, e := range k.entries {
+		if condition(e.key.module, e.module) {
+			k.dropLocked(e)
 		}
 	}
 }
 
 // dropIdleLocked drops the exporter that was unused longest, and reports whether there was one. mu must be held.
 func (k *keeper) dropIdleLocked() bool {
-	var (
-		oldest    *kept
-		oldestKey keptKey
-	)
-	for key, e := range k.entries {
+	var oldest *kept
+	for _, e := range k.entries {
 		if e.users == 0 && (oldest == nil || e.used.Before(oldest.used)) {
-			oldest, oldestKey = e, key
+			oldest = e
 		}
 	}
 	if oldest == nil {
 		return false
 	}
-	k.dropLocked(oldestKey, oldest)
+	k.dropLocked(oldest)
 	return true
 }
 
 // dropLocked forgets an exporter and closes it when its last user is done. mu must be held.
-func (k *keeper) dropLocked(key keptKey, e *kept) {
-	delete(k.entries, key)
+func (k *keeper) dropLocked(e *kept) {
+	delete(k.entries, e.key)
 	e.dropped = true
 	e.expiry.Stop()
 	if e.users == 0 {

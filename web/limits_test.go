@@ -6,7 +6,6 @@ package web
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -21,8 +20,8 @@ import (
 // the exporter lives.
 func TestMaxRequests(t *testing.T) {
 	t.Parallel()
-	path := writeConfig(t, filepath.Join(t.TempDir(), "c.yml"), "modules: {m: {collectors: [raft], targets: [127.0.0.1]}}")
-	h := newModulesHandler(t, path, Options{MaxRequests: 2})
+	const modules = "modules: {m: {collectors: [raft], targets: [127.0.0.1]}}"
+	h, _ := newModulesHandler(t, modules, Options{MaxRequests: 2})
 	slots := h.limits.slots
 	for range cap(slots) { // As two scrapes that are under way.
 		slots <- struct{}{}

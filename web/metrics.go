@@ -35,18 +35,12 @@ const (
 )
 
 // metricsHandler serves the metrics of one exporter and of this process.
-type metricsHandler struct {
-	scrape
-	registry *prometheus.Registry
-}
-
-func newMetricsHandler(opts Options, l *limits, registry *prometheus.Registry) http.Handler {
-	return &metricsHandler{scrape{opts.Exporter, opts.TimeoutOffset, l, opts.Logger}, registry}
-}
-
-func (h *metricsHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	// Of the two only the registry can fail, and none of their names are the same, so that they need no merging.
-	h.serve(w, r, r.URL.Query(), func(time.Duration) ([]*dto.MetricFamily, error) { return h.registry.Gather() })
+func metricsHandler(opts Options, l *limits, registry *prometheus.Registry) http.Handler {
+	s := scrape{opts.Exporter, opts.TimeoutOffset, l, opts.Logger}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Of the two only the registry can fail, and none of their names are the same, so that they need no merging.
+		s.serve(w, r, r.URL.Query(), func(time.Duration) ([]*dto.MetricFamily, error) { return registry.Gather() })
+	})
 }
 
 // scrape is how an exporter is asked.

@@ -93,11 +93,9 @@ func (h *probeHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s := scrape{e.exporter, h.offset, h.limits, h.logger}
 	s.serve(w, r, query, func(took time.Duration) ([]*dto.MetricFamily, error) {
 		registry := prometheus.NewRegistry()
-		duration := prometheus.NewGauge(prometheus.GaugeOpts{
+		registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "probe_duration_seconds", Help: "How long all of the probe took.",
-		})
-		duration.Set(took.Seconds())
-		registry.MustRegister(duration)
+		}, took.Seconds))
 		return registry.Gather()
 	})
 }

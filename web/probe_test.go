@@ -24,33 +24,31 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
-// writeConfig writes a configuration file and returns its path.
-func writeConfig(tb testing.TB, path, content string) string {
+// write writes a file and returns its path.
+func write(tb testing.TB, path, content string) string {
 	tb.Helper()
 	must.Do(tb, os.WriteFile(path, []byte(content), 0o600))
 	return path
 }
 
-// newModulesHandler serves an exporter with a configuration file.
-func newModulesHandler(tb testing.TB, path string, opts Options) *Handler {
+// newModulesHandler serves an exporter with a configuration file of this content, and returns the file's path.
+func newModulesHandler(tb testing.TB, content string, opts Options) (h *Handler, path string) {
 	tb.Helper()
-	file := must.Get(config.Open(path, nil))(tb)
-	opts.Modules = file
-	h := newTestHandler(tb, deadAgent, opts).(*Handler)
+	path = write(tb, filepath.Join(tb.TempDir(), "c.yml"), content)
+	opts.Modules = must.Get(config.Open(path, nil))(tb)
+	h = newTestHandler(tb, deadAgent, opts).(*Handler)
 	tb.Cleanup(h.Close)
-	return h
+	return h, path
 }
 
 func TestProbe_Refused(t *testing.T) {
 	t.Parallel()
 	address, requests := fakeAgent(t)
-	folder := t.TempDir()
-	writeConfig(t, filepath.Join(folder, "token"), "hush-hush")
-	path := writeConfig(t, filepath.Join(folder, "c.yml"),
-		"modules: {m: {token_file: token, collectors: [raft], targets: [127.0.0.9, 127.0.0.0/8:1, allowed.invalid]}}")
-	h := newModulesHandler(t, path, Options{})
+	token := write(t, filepath.Join(t.TempDir(), "token"), "hush-hush")
+	h, _ := newModulesHandler(t, "modules: {m: {token_file: "+token+
+		", collectors: [raft], targets: [127.0.0.9, 127.0.0.0/8:1, allowed.invalid]}}", Options{})
 	// A token that is read again would be told to be gone.
-	must.Do(t, os.Remove(filepath.Join(folder, "token")))
+	must.Do(t, os.Remove(token))
 	without := newTestHandler(t, deadAgent, Options{})
 	for _, tc := range []struct {
 		name   string
@@ -118,9 +116,8 @@ func fakeAgent(tb testing.TB) (address string, requests *atomic.Int32) {
 func TestProbe(t *testing.T) {
 	t.Parallel()
 	agent, _ := fakeAgent(t)
-	path := writeConfig(t, filepath.Join(t.TempDir(), "c.yml"),
-		"modules: {m: {targets: [127.0.0.1]}, one: {targets: [127.0.0.1], collectors: [raft]}}")
-	h := newModulesHandler(t, path, Options{})
+	const modules = "modules: {m: {targets: [127.0.0.1]}, one: {targets: [127.0.0.1], collectors: [raft]}}"
+	h, _ := newModulesHandler(t, modules, Options{})
 	expect := func(query string, wanted ...string) {
 		t.Helper()
 		start := time.Now()
@@ -161,8 +158,8 @@ func TestProbe_Timeout(t *testing.T) {
 	t.Parallel()
 	silent := must.Get(net.Listen("tcp", "127.0.0.1:0"))(t)
 	defer silent.Close()
-	path := writeConfig(t, filepath.Join(t.TempDir(), "c.yml"), "modules: {m: {timeout: 1m, targets: [127.0.0.1]}}")
-	h := newModulesHandler(t, path, Options{TimeoutOffset: 100 * time.Millisecond})
+	h, _ := newModulesHandler(t, "modules: {m: {timeout: 1m, targets: [127.0.0.1]}}",
+		Options{TimeoutOffset: 100 * time.Millisecond})
 	start := time.Now()
 	w := get(t, h, "/probe?module=m&target="+silent.Addr().String(), timeoutHeader, "1")
 	if took := time.Since(start); took > 10*time.Second {
@@ -177,11 +174,9 @@ func TestProbe_Timeout(t *testing.T) {
 func TestReload(t *testing.T) {
 	t.Parallel()
 	agent, _ := fakeAgent(t)
-	path := filepath.Join(t.TempDir(), "c.yml")
 	const good = "modules: {m: {targets: [127.0.0.1]}, other: {targets: [127.0.0.1]}}"
-	writeConfig(t, path, good)
 	var logged lockedBuilder
-	h := newModulesHandler(t, path, Options{EnableLifecycle: true, Logger: log.NewLogfmtLogger(&logged)})
+	h, path := newModulesHandler(t, good, Options{EnableLifecycle: true, Logger: log.NewLogfmtLogger(&logged)})
 	post := func(status int) string {
 		t.Helper()
 		w := request(t, h, http.MethodPost, "/-/reload")
@@ -202,7 +197,7 @@ func TestReload(t *testing.T) {
 	expect(m, "\nconsul_exporter_scrapes_total 1\n")
 	expect(other, "\nconsul_exporter_scrapes_total 1\n")
 
-	writeConfig(t, path, "modules: {m: {scheme: ftp, targets: [127.0.0.1], port: -1}}")
+	write(t, path, "modules: {m: {scheme: ftp, targets: [127.0.0.1], port: -1}}")
 	if body := post(500); !strings.Contains(body, "modules.m.scheme") || !strings.Contains(body, "modules.m.port") {
 		t.Errorf("the answer does not have all problems: %s", body)
 	}
@@ -213,7 +208,7 @@ func TestReload(t *testing.T) {
 	expect("/metrics", "\nconsul_exporter_config_last_reload_successful 0\n")
 	expect(m, "\nconsul_exporter_scrapes_total 2\n")
 
-	writeConfig(t, path, "modules: {m: {targets: [127.0.0.1], timeout: 3s}, other: {targets: [127.0.0.1]}}")
+	write(t, path, "modules: {m: {targets: [127.0.0.1], timeout: 3s}, other: {targets: [127.0.0.1]}}")
 	post(200)
 	expect("/metrics", "\nconsul_exporter_config_last_reload_successful 1\n")
 	if n := len(h.probe.keeper.entries); n != 1 {
@@ -222,7 +217,7 @@ func TestReload(t *testing.T) {
 	expect(m, "\nconsul_exporter_scrapes_total 1\n") // It starts again.
 	expect(other, "\nconsul_exporter_scrapes_total 2\n")
 
-	writeConfig(t, path, "modules: {m: {targets: [127.0.0.1], timeout: 3s}}")
+	write(t, path, "modules: {m: {targets: [127.0.0.1], timeout: 3s}}")
 	post(200)
 	expect(other, errUnknownModule.Error())
 
@@ -233,8 +228,7 @@ func TestReload(t *testing.T) {
 
 func TestReload_SwitchedOff(t *testing.T) {
 	t.Parallel()
-	path := writeConfig(t, filepath.Join(t.TempDir(), "c.yml"), "modules: {m: {targets: [127.0.0.1]}}")
-	off := newModulesHandler(t, path, Options{})
+	off, _ := newModulesHandler(t, "modules: {m: {targets: [127.0.0.1]}}", Options{})
 	noFile := newTestHandler(t, deadAgent, Options{EnableLifecycle: true})
 	for _, tc := range []struct {
 		name   string
@@ -267,9 +261,7 @@ func TestReload_SwitchedOff(t *testing.T) {
 func TestProbe_Concurrent(t *testing.T) {
 	t.Parallel()
 	agent, _ := fakeAgent(t)
-	path := filepath.Join(t.TempDir(), "c.yml")
-	writeConfig(t, path, "modules: {m: {targets: [127.0.0.1], timeout: 1s}}")
-	h := newModulesHandler(t, path, Options{})
+	h, path := newModulesHandler(t, "modules: {m: {targets: [127.0.0.1], timeout: 1s}}", Options{})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -285,7 +277,7 @@ func TestProbe_Concurrent(t *testing.T) {
 	}
 	for i := range 20 {
 		// Whole files only: the writing of one is not atomic.
-		next := writeConfig(t, path+".next", fmt.Sprintf("modules: {m: {targets: [127.0.0.1], timeout: %ds}}", 2+i))
+		next := write(t, path+".next", fmt.Sprintf("modules: {m: {targets: [127.0.0.1], timeout: %ds}}", 2+i))
 		must.Do(t, os.Rename(next, path))
 		if err := h.Reload(); err != nil || ctx.Err() != nil {
 			t.Fatal(err, ctx.Err())

@@ -66,9 +66,6 @@ type recoveryRecord struct {
 	Error   string   `json:"error,omitempty"`
 }
 
-// Clock is when it was decided, for people.
-func (r *recoveryRecord) Clock() string { return r.Time.Format("2006-01-02 15:04:05 MST") }
-
 // Bad is whether somebody should look.
 func (r *recoveryRecord) Bad() bool {
 	return r.Result == "failed" || r.Result == "timeout" || r.Result == "unknown"

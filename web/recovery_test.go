@@ -12,7 +12,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/go-kit/log"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
@@ -35,13 +34,9 @@ func pageWith(t *testing.T, answer http.HandlerFunc, secret func() string) http.
 	t.Helper()
 	server := httptest.NewServer(answer)
 	t.Cleanup(server.Close)
-	p, err := newStatusPage(func(context.Context) status.View { return healthyStatus(3) }, Options{
-		TelemetryPath: "/metrics", Logger: log.NewNopLogger(),
+	return newTestPage(t, func(context.Context) status.View { return healthyStatus(3) }, Options{
 		Responder: Responder{URL: server.URL + "/", Secret: secret},
-	}, newLimits(0, log.NewNopLogger()))
-	must.Do(t, err)
-	t.Cleanup(p.close)
-	return p
+	})
 }
 
 func show(t *testing.T, page http.Handler, target string) string {
@@ -95,27 +90,23 @@ func TestRecovery_Shown(t *testing.T) {
 // Whatever is wrong with the responder, the page says so, and shows the cluster.
 func TestRecovery_Fails(t *testing.T) {
 	t.Parallel()
+	says := func(body string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) }
+	}
 	for _, tc := range []struct {
 		name   string
 		answer http.HandlerFunc
 		want   string
 	}{
-		{"nothing decided", func(w http.ResponseWriter, _ *http.Request) {
-			fmt.Fprint(w, `{"records":[]}`)
-		}, "The responder has decided nothing yet."},
+		{"nothing decided", says(`{"records":[]}`), "The responder has decided nothing yet."},
 		{"wrong secret", func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, "the secret is missing or wrong", http.StatusUnauthorized)
 		}, `answers 401 Unauthorized: "the secret is missing or wrong\n"`},
-		{
-			"no JSON", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") },
-			"What the responder decided is not known: read http://127.0.0.1:",
-		},
+		{"no JSON", says("<html>"), "What the responder decided is not known: read http://127.0.0.1:"},
 		{"redirect", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
 		}, "answers 302 Found"},
-		{"endless", func(w http.ResponseWriter, _ *http.Request) {
-			fmt.Fprint(w, strings.Repeat(" ", maxRecoveryBytes+1))
-		}, "unexpected end of JSON input"},
+		{"endless", says(strings.Repeat(" ", maxRecoveryBytes+1)), "unexpected end of JSON input"},
 		{"hangs", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "context deadline exceeded"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -85,7 +85,7 @@ func newStatusPage(take func(context.Context) status.View, opts Options, l *limi
 			go func() { decided <- opts.Responder.ask(ctx) }()
 			return pageFacts{take(ctx), <-decided}
 		}),
-		exporter: exporterInfo{version.Version, version.GetRevision(), version.GoVersion, opts.Flags},
+		exporter: exporterInfo{version.Version, version.GetRevision(), version.GoVersion, append([]Flag{}, opts.Flags...)},
 		links: []pageLink{
 			{opts.TelemetryPath, "Metrics"},
 			{"/?format=json", "This page as JSON"},
@@ -96,9 +96,6 @@ func newStatusPage(take func(context.Context) status.View, opts Options, l *limi
 		policy:   contentSecurityPolicy(statusCSS),
 		limits:   l,
 		logger:   opts.Logger,
-	}
-	if p.exporter.Flags == nil {
-		p.exporter.Flags = []Flag{}
 	}
 	if opts.EnablePprof {
 		p.links = append(p.links, pageLink{pprofPath, "Profiles"})
@@ -123,18 +120,17 @@ func (p *statusPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	facts, err := p.cache.get(r.Context())
-	if err != nil && r.Context().Err() == nil {
-		p.complain(err)
-		http.Error(w, pageFailed, http.StatusInternalServerError)
-	}
-	if err != nil { // Or the client is gone.
+	if err != nil {
+		if r.Context().Err() == nil { // Otherwise the client is gone.
+			p.fail(w, err)
+		}
 		return
 	}
 	end, ok := p.limits.pages.take(r.Context(), turnKey{client: clientOf(r.RemoteAddr)})
 	if !ok {
 		return
 	}
-	document := p.document(facts)
+	document := statusDocument{View: facts.status, Recovery: facts.recovery, Exporter: p.exporter}
 	contentType, write := "text/html; charset=utf-8", func(w io.Writer) error {
 		return p.template.Execute(w, newStatusView(document, p.links, query.Get("refresh") != "off"))
 	}
@@ -144,8 +140,7 @@ func (p *statusPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	page, err := newPage(contentType, write)
 	end()
 	if err != nil { // Rather than half a page.
-		p.complain(err)
-		http.Error(w, pageFailed, http.StatusInternalServerError)
+		p.fail(w, err)
 		return
 	}
 	w.Header().Set("Cache-Control", "no-store")
@@ -157,15 +152,8 @@ func (p *statusPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.limits.send(w, r, page)
 }
 
-func (p *statusPage) document(facts pageFacts) statusDocument {
-	return statusDocument{View: facts.status, Recovery: facts.recovery, Exporter: p.exporter}
+// fail answers that the page cannot be made, and logs why.
+func (p *statusPage) fail(w http.ResponseWriter, err error) {
+	level.Error(p.logger).Log("msg", "status page could not be made", "err", err)
+	http.Error(w, pageFailed, http.StatusInternalServerError)
 }
-
-func (p *statusPage) complain(err error) {
-	if err != nil {
-		level.Error(p.logger).Log("msg", "status page could not be made", "err", err)
-	}
-}
-
-// close ends the snapshot that is under way.
-func (p *statusPage) close() { p.cache.close() }

@@ -4,12 +4,12 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"html"
 	"net/http"
-	"net/http/httptest"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,25 +17,29 @@ import (
 	"time"
 
 	"github.com/go-kit/log"
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/status"
 	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
+// newTestPage is a page that shows the status that take returns.
+func newTestPage(tb testing.TB, take func(context.Context) status.View, opts Options) http.Handler {
+	tb.Helper()
+	opts.TelemetryPath, opts.Logger = "/metrics", cmp.Or(opts.Logger, log.NewNopLogger())
+	p := must.Get(newStatusPage(take, opts, newLimits(0, opts.Logger)))(tb)
+	tb.Cleanup(p.cache.close)
+	return p
+}
+
 // pageOf is a page that shows this status.
 func pageOf(tb testing.TB, st status.View) http.Handler {
 	tb.Helper()
-	p, err := newStatusPage(func(context.Context) status.View { return st }, Options{
-		TelemetryPath: "/metrics",
-		Flags:         []Flag{{"consul.server", "http://127.0.0.1:8500"}}, Logger: log.NewNopLogger(),
-	}, newLimits(0, log.NewNopLogger()))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(p.close)
-	return p
+	return newTestPage(tb, func(context.Context) status.View { return st }, Options{
+		Flags: []Flag{{"consul.server", "http://127.0.0.1:8500"}},
+	})
 }
 
 // healthyStatus is that of a cluster of so many servers, of which the second one leads.
@@ -215,12 +219,8 @@ func TestStatusPage_Policy(t *testing.T) {
 func TestStatusPage_Panic(t *testing.T) {
 	t.Parallel()
 	var logged strings.Builder
-	p, err := newStatusPage(func(context.Context) status.View { panic("out of servers") },
-		Options{Logger: log.NewLogfmtLogger(&logged)}, newLimits(0, log.NewNopLogger()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.close()
+	p := newTestPage(t, func(context.Context) status.View { panic("out of servers") },
+		Options{Logger: log.NewLogfmtLogger(&logged)})
 	for range 2 {
 		if w := get(t, p, "/"); w.Code != http.StatusInternalServerError || w.Body.String() != pageFailed+"\n" {
 			t.Errorf("status %d: %s; want 500 and that the log says why", w.Code, w.Body)
@@ -245,9 +245,7 @@ func TestStatusPage_Refresh(t *testing.T) {
 	if w := get(t, h, "/?format=xml"); w.Code != http.StatusBadRequest || w.Body.String() != noXML {
 		t.Errorf("format=xml: status %d: %s", w.Code, w.Body)
 	}
-	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", http.NoBody)
-	answer := httptest.NewRecorder()
-	newTestHandler(t, deadAgent, Options{}).ServeHTTP(answer, r)
+	answer := request(t, newTestHandler(t, deadAgent, Options{}), http.MethodPost, "/")
 	if answer.Code != http.StatusMethodNotAllowed {
 		t.Errorf("POST: status %d; want 405", answer.Code)
 	}
@@ -263,10 +261,8 @@ func TestStatusPage_JSON(t *testing.T) {
 		t.Errorf("Content-Type %q", got)
 	}
 	var got statusDocument
-	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(st, got.View); diff != "" {
+	must.Do(t, json.Unmarshal(w.Body.Bytes(), &got))
+	if diff := gocmp.Diff(st, got.View); diff != "" {
 		t.Errorf("view differs (-want +got):\n%s", diff)
 	}
 	if len(got.Exporter.Flags) != 1 || !strings.HasPrefix(got.Exporter.GoVersion, "go1.") {

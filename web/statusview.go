@@ -204,8 +204,5 @@ func seconds(s float64) string {
 	}
 }
 
-// Clock is when the snapshot was taken, for people.
-func (v *statusView) Clock() string { return v.Time.Format("2006-01-02 15:04:05 MST") }
-
 // Took is how long it took.
 func (v *statusView) Took() string { return seconds(v.Seconds) }

@@ -99,7 +99,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.Serv
 // Close releases the clusters that /probe was asked for, and ends what the status page has begun.
 func (h *Handler) Close() {
 	h.probe.close()
-	h.status.close()
+	h.status.cache.close()
 }
 
 // NewHandler returns the handler of all pages.
@@ -124,7 +124,7 @@ func NewHandler(opts Options) (*Handler, error) {
 	if h.modules != nil {
 		registerReload(registry, h.modules)
 	}
-	mux.Handle(opts.TelemetryPath, promhttp.InstrumentMetricHandler(registry, l.on(newMetricsHandler(opts, l, registry))))
+	mux.Handle(opts.TelemetryPath, promhttp.InstrumentMetricHandler(registry, l.on(metricsHandler(opts, l, registry))))
 	mux.Handle("GET "+probePath, l.on(h.probe))
 	mux.Handle("GET /{$}", l.on(status))
 	// These cost next to nothing, and show whether the exporter is alive: they answer even when it is busy.
