@@ -86,6 +86,9 @@ func FuzzDecrypt(f *testing.F) {
 		}
 		_, _ = unpad(b)
 		sealed := w.encrypt(nil, b, additional)
+		if sealed[0] != serfMaxVersion || bytes.Equal(sealed, w.encrypt(nil, b, additional)) {
+			t.Errorf("got %x twice, or of another version than %d", sealed, serfMaxVersion)
+		}
 		if plain, err := w.decrypt(sealed, additional); err != nil || !bytes.Equal(plain, b) {
 			t.Errorf("got %x back, error %v; want %x", plain, err, b)
 		}

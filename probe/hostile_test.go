@@ -553,10 +553,7 @@ func TestHTTPAnswers(t *testing.T) {
 		{"leader", 200, `"127.0.0.1:8300"`, true, ""},
 		{"no leader", 200, `""`, true, ""},
 		{"may not ask", 403, "ACL not found", true, probe.ReasonAuth},
-		{
-			"asks too much", 429, "Your IP is issuing too many concurrent connections, please rate limit your calls\n", true,
-			probe.ReasonLimit,
-		},
+		{"asks too much", 429, "Your IP is issuing too many concurrent connections", true, probe.ReasonLimit},
 		{"another server", 200, "<html></html>", false, probe.ReasonProtocol},
 		{"a number", 200, "17", false, probe.ReasonProtocol},
 		{"empty", 200, "", false, probe.ReasonProtocol},
