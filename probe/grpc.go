@@ -90,21 +90,16 @@ func grpcError(err, broken error) error {
 // that from a failed connection.
 type statusWatch struct{ answered atomic.Bool }
 
-// HandleRPC implements stats.Handler.
 func (w *statusWatch) HandleRPC(_ context.Context, event stats.RPCStats) {
 	if _, ok := event.(*stats.InTrailer); ok {
 		w.answered.Store(true)
 	}
 }
 
-// TagRPC implements stats.Handler.
-func (w *statusWatch) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
-
-// TagConn implements stats.Handler.
+// The rest of stats.Handler does nothing.
+func (w *statusWatch) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context   { return ctx }
 func (w *statusWatch) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
-
-// HandleConn implements stats.Handler.
-func (w *statusWatch) HandleConn(context.Context, stats.ConnStats) {}
+func (w *statusWatch) HandleConn(context.Context, stats.ConnStats)                       {}
 
 // lentConn lends an open connection to the gRPC library: only once, with a bound on what is read. It remembers the
 // first failure, and closing it ends the library's use but leaves the connection open.
@@ -132,7 +127,6 @@ func (c *lentConn) dial(context.Context, string) (net.Conn, error) {
 	return c, nil
 }
 
-// Read implements net.Conn.
 func (c *lentConn) Read(b []byte) (int, error) {
 	c.reading.Lock()
 	defer c.reading.Unlock()
@@ -146,7 +140,6 @@ func (c *lentConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Write implements net.Conn.
 func (c *lentConn) Write(b []byte) (int, error) {
 	if c.closed.Load() {
 		return 0, net.ErrClosed
@@ -176,14 +169,8 @@ func (c *lentConn) Close() error {
 }
 
 // The deadlines are the probe's alone: those that the library would set might outlast its use of the connection.
-
-// SetDeadline implements net.Conn.
-func (c *lentConn) SetDeadline(time.Time) error { return nil }
-
-// SetReadDeadline implements net.Conn.
-func (c *lentConn) SetReadDeadline(time.Time) error { return nil }
-
-// SetWriteDeadline implements net.Conn.
+func (c *lentConn) SetDeadline(time.Time) error      { return nil }
+func (c *lentConn) SetReadDeadline(time.Time) error  { return nil }
 func (c *lentConn) SetWriteDeadline(time.Time) error { return nil }
 
 // takeBack ends the library's use of the connection, and returns what failed before.

@@ -55,8 +55,7 @@ var tcpProtocols = []struct {
 	},
 	{"http", "http", how{}, "HTTP/1.1 200 OK\r\nContent-Length: 18\r\n\r\n\"127.0.0", probe.ReasonReset},
 	{
-		"grpc", "grpc",
-		how{},
+		"grpc", "grpc", how{},
 		"\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x30\x01\x04\x00\x00\x00\x01\x88", probe.ReasonReset,
 	},
 	{"dns", "dns tcp", how{}, "\x00\x40\x12\x34\x80\x00", probe.ReasonReset},

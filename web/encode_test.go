@@ -23,13 +23,12 @@ import (
 func manyFamilies(sizes ...int) []*dto.MetricFamily {
 	var families []*dto.MetricFamily
 	for i, size := range sizes {
-		name, help, kind := fmt.Sprintf("family_%d", i), "Help.\n# HELP x\nfamily_0{} 1", dto.MetricType_GAUGE
-		f := &dto.MetricFamily{Name: &name, Help: &help, Type: &kind}
+		help := "Help.\n# HELP x\nfamily_0{} 1"
+		f := &dto.MetricFamily{Name: new(fmt.Sprint("family_", i)), Help: &help, Type: dto.MetricType_GAUGE.Enum()}
 		for k := range size {
-			value, label, labelValue := float64(k%2), "service_id", fmt.Sprintf("web-%04d", k)
-			f.Metric = append(f.Metric, &dto.Metric{
-				Label: []*dto.LabelPair{{Name: &label, Value: &labelValue}}, Gauge: &dto.Gauge{Value: &value},
-			})
+			id := &dto.LabelPair{Name: new("service_id"), Value: new(fmt.Sprintf("web-%04d", k))}
+			value := &dto.Gauge{Value: new(float64(k % 2))}
+			f.Metric = append(f.Metric, &dto.Metric{Label: []*dto.LabelPair{id}, Gauge: value})
 		}
 		families = append(families, f)
 	}
