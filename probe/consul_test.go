@@ -105,19 +105,13 @@ func ask(t *testing.T, timeout time.Duration, name, address string, h how) probe
 	return port{name: name}.within(t, timeout, newProber(t), address, h)
 }
 
-func wantUp(t *testing.T, name string, res probe.Result) {
+// wantReason wants a port to be up, if the reason is empty, or else down for this reason.
+func wantReason(t *testing.T, name string, res probe.Result, reason probe.Reason) {
 	t.Helper()
-	if !res.Up || !res.Verified || res.Reason != "" || res.Err != nil || res.Skipped {
-		t.Errorf("%s: got up %t, verified %t, reason %q, error %v, skipped %t; want up and verified",
-			name, res.Up, res.Verified, res.Reason, res.Err, res.Skipped)
-	}
-}
-
-func wantDown(t *testing.T, name string, res probe.Result, reason probe.Reason) {
-	t.Helper()
-	if res.Up || res.Verified || res.Reason != reason || res.Err == nil {
-		t.Errorf("%s: got up %t, verified %t, reason %q, error %v; want down with reason %q",
-			name, res.Up, res.Verified, res.Reason, res.Err, reason)
+	up := reason == ""
+	if res.Up != up || res.Verified != up || res.Reason != reason || (res.Err == nil) != up || res.Skipped {
+		t.Errorf("%s: got up %t, verified %t, reason %q, error %v, skipped %t; want reason %q",
+			name, res.Up, res.Verified, res.Reason, res.Err, res.Skipped, reason)
 	}
 }
 
@@ -191,7 +185,7 @@ func TestPlainCluster(t *testing.T) {
 	check, same := quiet(t, cluster.Servers), unchanged(t, cluster.Servers[0])
 	for _, server := range cluster.Servers {
 		for _, pt := range ports(false) {
-			wantUp(t, server.Name+" "+pt.String(), pt.within(t, patience, p, server.Addr, how{}))
+			wantReason(t, server.Name+" "+pt.String(), pt.within(t, patience, p, server.Addr, how{}), "")
 		}
 	}
 
@@ -275,7 +269,7 @@ func TestSecureCluster(t *testing.T) {
 				}
 				switch {
 				case pt.overTLS() && strings.HasPrefix(name, "bad TLS"):
-					wantDown(t, pt.String(), res, probe.ReasonTLS)
+					wantReason(t, pt.String(), res, probe.ReasonTLS)
 					wantPhases = len(res.Phases) // With TLS 1.3 a refusal may come with the answer.
 				case pt.overSerf() && len(h.serf.Keys) == 0 && pt.udp():
 					if !res.Skipped || res.Up || res.Verified || res.Reason != probe.ReasonNoKey {
@@ -287,7 +281,7 @@ func TestSecureCluster(t *testing.T) {
 						t.Errorf("%s: got %+v, want up but not verified", pt, res)
 					}
 				default:
-					wantUp(t, pt.String(), res)
+					wantReason(t, pt.String(), res, "")
 				}
 				if !res.CertExpiry.Equal(wantExpiry) || len(res.Phases) != wantPhases {
 					t.Errorf("%s: got certificate expiry %v and phases %v, want %v and %d phases",
@@ -318,9 +312,9 @@ func TestSecureCluster(t *testing.T) {
 			switch {
 			case !pt.overSerf():
 			case pt.udp():
-				wantDown(t, pt.String(), pt.within(t, time.Second, p, server.Addr, h), probe.ReasonTimeout)
+				wantReason(t, pt.String(), pt.within(t, time.Second, p, server.Addr, h), probe.ReasonTimeout)
 			default:
-				wantDown(t, pt.String(), pt.within(t, patience, p, server.Addr, h), probe.ReasonAuth)
+				wantReason(t, pt.String(), pt.within(t, patience, p, server.Addr, h), probe.ReasonAuth)
 			}
 		}
 	})
@@ -369,7 +363,7 @@ func hang(t *testing.T, p *probe.Prober, server *consultest.Agent, secure bool, 
 				if res.Skipped {
 					return
 				}
-				wantDown(t, pt.String(), res, probe.ReasonTimeout)
+				wantReason(t, pt.String(), res, probe.ReasonTimeout)
 				if res.Duration < timeout/2 || res.Duration > timeout+5*time.Second {
 					t.Errorf("%s: got duration %v, want %v", pt, res.Duration, timeout)
 				}

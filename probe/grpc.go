@@ -97,7 +97,8 @@ func (w *statusWatch) HandleRPC(_ context.Context, event stats.RPCStats) {
 }
 
 // The rest of stats.Handler does nothing.
-func (w *statusWatch) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context   { return ctx }
+func (w *statusWatch) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
+
 func (w *statusWatch) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
 func (w *statusWatch) HandleConn(context.Context, stats.ConnStats)                       {}
 

@@ -55,7 +55,8 @@ var tcpProtocols = []struct {
 	},
 	{"http", "http", how{}, "HTTP/1.1 200 OK\r\nContent-Length: 18\r\n\r\n\"127.0.0", probe.ReasonReset},
 	{
-		"grpc", "grpc", how{},
+		"grpc", "grpc",
+		how{},
 		"\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x30\x01\x04\x00\x00\x00\x01\x88", probe.ReasonReset,
 	},
 	{"dns", "dns tcp", how{}, "\x00\x40\x12\x34\x80\x00", probe.ReasonReset},
@@ -305,9 +306,9 @@ func TestTooManyPeers(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		res := newProber(t).RPC(ctx, probe.Target{Address: address})
-		if res.Reason != tc.want || res.Up != (tc.want == "") || (tc.want != "" && len(res.Raft.Peers) > 0) {
-			t.Errorf("%d peers: up %t, reason %q, error %v, %d peers; want reason %q", tc.peers, res.Up, res.Reason, res.Err,
-				len(res.Raft.Peers), tc.want)
+		wantReason(t, "rpc", res.Result, tc.want)
+		if got := len(res.Raft.Peers); (got > 0) != (tc.want == "") {
+			t.Errorf("got %d peers of %d", got, tc.peers)
 		}
 	}
 }
@@ -358,9 +359,7 @@ func TestHostileGRPCAnswers(t *testing.T) {
 				_, _ = io.WriteString(conn, tc.answer)
 				<-done
 			})
-			if res := ask(t, timeoutFor(tc.want), "grpc", address, how{}); res.Reason != tc.want || res.Up != (tc.want == "") {
-				t.Errorf("got up %t, reason %q, error %v; want reason %q", res.Up, res.Reason, res.Err, tc.want)
-			}
+			wantReason(t, "grpc", ask(t, timeoutFor(tc.want), "grpc", address, how{}), tc.want)
 		})
 	}
 }
@@ -465,9 +464,7 @@ func TestDatagrams(t *testing.T) {
 				t.Parallel()
 				address, received := datagrams(t, tc.answer)
 				res := ask(t, timeout, proto.name, address, how{})
-				if res.Up != (tc.want == "") || res.Reason != tc.want {
-					t.Errorf("got up %t, reason %q, error %v; want reason %q", res.Up, res.Reason, res.Err, tc.want)
-				}
+				wantReason(t, proto.name, res, tc.want)
 				most := timeout
 				if tc.want != "" {
 					most += 5 * time.Second
@@ -485,7 +482,7 @@ func TestDatagrams(t *testing.T) {
 			conn := must.Get(net.ListenPacket("udp", "127.0.0.1:0"))(t)
 			address := conn.LocalAddr().String()
 			conn.Close()
-			wantDown(t, proto.name, ask(t, patience, proto.name, address, how{}), probe.ReasonRefused)
+			wantReason(t, proto.name, ask(t, patience, proto.name, address, how{}), probe.ReasonRefused)
 		})
 		t.Run(proto.name+"/cancelled", func(t *testing.T) {
 			t.Parallel()
@@ -493,7 +490,7 @@ func TestDatagrams(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			time.AfterFunc(50*time.Millisecond, cancel)
 			res := probeBy(ctx, proto.name, probe.New(probe.Options{}), address, how{})
-			wantDown(t, proto.name, res, probe.ReasonTimeout)
+			wantReason(t, proto.name, res, probe.ReasonTimeout)
 		})
 	}
 }
@@ -505,8 +502,8 @@ func TestSerfTargetThatCannotBeAsked(t *testing.T) {
 		return nil, errors.New("no")
 	}})
 	short := probe.SerfTarget{Address: "127.0.0.1:1", Encrypted: true, Keys: [][]byte{gossipKey, []byte("short")}}
-	wantDown(t, "short key", p.SerfTCP(t.Context(), short), probe.ReasonProtocol)
-	wantDown(t, "short key", p.SerfUDP(t.Context(), short), probe.ReasonProtocol)
+	wantReason(t, "short key", p.SerfTCP(t.Context(), short), probe.ReasonProtocol)
+	wantReason(t, "short key", p.SerfUDP(t.Context(), short), probe.ReasonProtocol)
 	if res := p.SerfUDP(t.Context(), probe.SerfTarget{Address: "127.0.0.1:1", Encrypted: true}); !res.Skipped {
 		t.Errorf("got %+v, want a skipped result", res)
 	}
@@ -612,7 +609,7 @@ func TestGRPCStatuses(t *testing.T) {
 		server.Config.Protocols.SetUnencryptedHTTP2(true)
 		server.Start()
 		defer server.Close()
-		wantDown(t, "grpc", ask(t, patience, "grpc", server.Listener.Addr().String(), how{}), probe.ReasonProtocol)
+		wantReason(t, "grpc", ask(t, patience, "grpc", server.Listener.Addr().String(), how{}), probe.ReasonProtocol)
 	})
 }
 
@@ -629,7 +626,7 @@ func wantGRPC(t *testing.T, server *grpc.Server) {
 		server.Stop()
 		<-served
 	}()
-	wantUp(t, "grpc", ask(t, patience, "grpc", l.Addr().String(), how{}))
+	wantReason(t, "grpc", ask(t, patience, "grpc", l.Addr().String(), how{}), "")
 }
 
 func TestTLSServers(t *testing.T) {
@@ -775,7 +772,7 @@ func TestHostileTLS(t *testing.T) {
 			t.Parallel()
 			for name := range tlsProtocols {
 				res := ask(t, timeoutFor(tc.want), name, listen(t, tc.serve), how{tls: &tls.Config{}})
-				wantDown(t, name, res, tc.want)
+				wantReason(t, name, res, tc.want)
 				if most := timeoutFor(tc.want) + 5*time.Second; res.Duration > most {
 					t.Errorf("%s: got duration %v, want %v at most", name, res.Duration, most)
 				}

@@ -29,7 +29,7 @@ func TestRPC_NoConnection(t *testing.T) {
 		t.Run(address, func(t *testing.T) {
 			t.Parallel()
 			res := ask(t, patience, "rpc", address, how{})
-			wantDown(t, address, res, want)
+			wantReason(t, address, res, want)
 			if len(res.Phases) != 1 || res.Phases[0].Phase != probe.PhaseConnect {
 				t.Errorf("phases are %v; want connect only", res.Phases)
 			}
@@ -63,7 +63,7 @@ func TestRPC_SilentServer(t *testing.T) {
 		t.Errorf("the silent server has %d connections; want 1", n)
 	}
 	close(wake)
-	wantUp(t, "after it woke up", probeRPC(t, p, address, 5*time.Second))
+	wantReason(t, "after it woke up", probeRPC(t, p, address, 5*time.Second), "")
 	if p.Silent(address) {
 		t.Error("the prober still takes the server for silent")
 	}

@@ -22,7 +22,7 @@ const (
 // statusCache shares a snapshot among all who look at the status page.
 type statusCache struct {
 	// take takes a snapshot until ctx is done.
-	take func(ctx context.Context) pageFacts
+	take func(ctx context.Context) statusDocument
 	// ctx ends the snapshot that is under way when the handler is closed.
 	ctx   context.Context
 	close context.CancelFunc
@@ -34,26 +34,26 @@ type statusCache struct {
 
 // statusSnapshot is a snapshot that has ended. Its error is that of a panic.
 type statusSnapshot struct {
-	started time.Time
-	facts   pageFacts
-	err     error
+	started  time.Time
+	document statusDocument
+	err      error
 }
 
-func newStatusCache(take func(ctx context.Context) pageFacts) *statusCache {
+func newStatusCache(take func(ctx context.Context) statusDocument) *statusCache {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &statusCache{take: take, ctx: ctx, close: cancel}
 }
 
 // get returns a status that is not older than statusInterval, or else waits for a new one until ctx is done.
-func (c *statusCache) get(ctx context.Context) (pageFacts, error) {
+func (c *statusCache) get(ctx context.Context) (statusDocument, error) {
 	//nolint:contextcheck // The snapshot is for all who wait for it; it outlives the one who asked first.
 	flight := c.flights.DoChan("", func() (any, error) { return c.fresh(), nil })
 	select {
 	case result := <-flight:
 		s := result.Val.(*statusSnapshot)
-		return s.facts, s.err
+		return s.document, s.err
 	case <-ctx.Done():
-		return pageFacts{}, ctx.Err()
+		return statusDocument{}, ctx.Err()
 	}
 }
 
@@ -70,7 +70,7 @@ func (c *statusCache) snapshot() *statusSnapshot {
 	ctx, cancel := context.WithTimeout(c.ctx, statusTimeout)
 	defer cancel()
 	s.err = panics.Try(func() error {
-		s.facts = c.take(ctx)
+		s.document = c.take(ctx)
 		return nil
 	})
 	return s

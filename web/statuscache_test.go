@@ -18,14 +18,25 @@ import (
 // countingCache counts the snapshots that it takes, each of which takes that long.
 func countingCache(takes time.Duration) (cache *statusCache, taken *atomic.Int64) {
 	taken = new(atomic.Int64)
-	return newStatusCache(func(ctx context.Context) pageFacts {
+	return newStatusCache(func(ctx context.Context) statusDocument {
 		taken.Add(1)
 		select {
 		case <-time.After(takes):
 		case <-ctx.Done():
 		}
-		return pageFacts{status: status.View{Seconds: takes.Seconds()}}
+		return statusDocument{View: status.View{Seconds: takes.Seconds()}}
 	}), taken
+}
+
+// look looks at the page after a time, and returns how long that took.
+func look(t *testing.T, cache *statusCache, after time.Duration) (waited time.Duration) {
+	t.Helper()
+	<-time.After(after)
+	start := time.Now()
+	if _, err := cache.get(t.Context()); err != nil {
+		t.Error(err)
+	}
+	return time.Since(start)
 }
 
 // However many look at the page, there is one snapshot every five seconds.
@@ -37,12 +48,9 @@ func TestStatusCache_ManyViewers(t *testing.T) {
 		var viewers sync.WaitGroup
 		for i := range 200 {
 			viewers.Go(func() {
-				time.Sleep(time.Duration(i) * 7 * time.Millisecond) //nolint:forbidigo // The clock is the bubble's.
-				for range 10 {                                      // Each looks every two seconds.
-					if _, err := cache.get(t.Context()); err != nil {
-						t.Errorf("viewer %d: %v", i, err)
-					}
-					time.Sleep(2 * time.Second) //nolint:forbidigo // The clock is the bubble's.
+				<-time.After(time.Duration(i) * 7 * time.Millisecond)
+				for range 10 {
+					look(t, cache, 2*time.Second)
 				}
 			})
 		}
@@ -64,12 +72,8 @@ func TestStatusCache_Slow(t *testing.T) {
 		var viewers sync.WaitGroup
 		for i := range 7 {
 			viewers.Go(func() {
-				time.Sleep(time.Duration(i) * time.Second) //nolint:forbidigo // The clock is the bubble's.
-				start := time.Now()
-				if _, err := cache.get(t.Context()); err != nil {
-					t.Error(err)
-				}
-				if waited := time.Since(start); waited != time.Duration(8-i)*time.Second {
+				at := time.Duration(i) * time.Second
+				if waited := look(t, cache, at); waited != 8*time.Second-at {
 					t.Errorf("viewer %d waited %s", i, waited)
 				}
 			})
@@ -91,20 +95,12 @@ func TestStatusCache_Ends(t *testing.T) {
 		if _, err := cache.get(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error %v; want that the time is over", err)
 		}
-		start := time.Now()
-		if _, err := cache.get(t.Context()); err != nil {
-			t.Error(err)
-		}
-		if waited := time.Since(start); waited != statusTimeout-time.Second {
+		if waited := look(t, cache, 0); waited != statusTimeout-time.Second {
 			t.Errorf("waited %s; want the rest of %s", waited, statusTimeout)
 		}
-		go func() {
-			time.Sleep(time.Second) //nolint:forbidigo // The clock is the bubble's.
-			cache.close()
-		}()
-		start = time.Now()
-		if _, err := cache.get(t.Context()); err != nil || time.Since(start) != time.Second {
-			t.Errorf("error %v after %s; want none after 1 s", err, time.Since(start))
+		time.AfterFunc(time.Second, cache.close)
+		if waited := look(t, cache, 0); waited != time.Second {
+			t.Errorf("waited %s; want 1 s", waited)
 		}
 		if n := taken.Load(); n != 2 {
 			t.Errorf("%d snapshots; want 2", n)

@@ -36,12 +36,6 @@ type statusDocument struct {
 	Exporter exporterInfo `json:"exporter"`
 }
 
-// pageFacts are what is collected for the page every few seconds.
-type pageFacts struct {
-	status   status.View
-	recovery *recovery
-}
-
 // exporterInfo describes the exporter itself.
 type exporterInfo struct {
 	Version   string `json:"version"`
@@ -63,7 +57,6 @@ const pageFailed = "the page could not be made; the log says why"
 // statusPage serves the state of the cluster to people, and as JSON to programs.
 type statusPage struct {
 	cache    *statusCache
-	exporter exporterInfo
 	links    []pageLink
 	template *template.Template
 	policy   string // Content-Security-Policy.
@@ -79,13 +72,13 @@ func newStatusPage(take func(context.Context) status.View, opts Options, l *limi
 	if err != nil {
 		return nil, fmt.Errorf("parse the status page: %w", err)
 	}
+	exporter := exporterInfo{version.Version, version.GetRevision(), version.GoVersion, append([]Flag{}, opts.Flags...)}
 	p := &statusPage{
-		cache: newStatusCache(func(ctx context.Context) pageFacts {
+		cache: newStatusCache(func(ctx context.Context) statusDocument {
 			decided := make(chan *recovery, 1)
 			go func() { decided <- opts.Responder.ask(ctx) }()
-			return pageFacts{take(ctx), <-decided}
+			return statusDocument{View: take(ctx), Recovery: <-decided, Exporter: exporter}
 		}),
-		exporter: exporterInfo{version.Version, version.GetRevision(), version.GoVersion, append([]Flag{}, opts.Flags...)},
 		links: []pageLink{
 			{opts.TelemetryPath, "Metrics"},
 			{"/?format=json", "This page as JSON"},
@@ -119,7 +112,7 @@ func (p *statusPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("there is no format %.40q; there are html and json", format), http.StatusBadRequest)
 		return
 	}
-	facts, err := p.cache.get(r.Context())
+	document, err := p.cache.get(r.Context())
 	if err != nil {
 		if r.Context().Err() == nil { // Otherwise the client is gone.
 			p.fail(w, err)
@@ -130,7 +123,6 @@ func (p *statusPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	document := statusDocument{View: facts.status, Recovery: facts.recovery, Exporter: p.exporter}
 	contentType, write := "text/html; charset=utf-8", func(w io.Writer) error {
 		return p.template.Execute(w, newStatusView(document, p.links, query.Get("refresh") != "off"))
 	}
