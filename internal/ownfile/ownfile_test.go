@@ -16,15 +16,9 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/internal/ownfile"
 )
-
-func must(tb testing.TB, err error) {
-	tb.Helper()
-	if err != nil {
-		tb.Fatal(err)
-	}
-}
 
 var notes = ownfile.WithFirstLine("a file of notes", "# notes")
 
@@ -71,15 +65,13 @@ func TestKind(t *testing.T) {
 		{"a link to nothing", func(path string) error { return os.Symlink("nothing", path) }, "it is a symbolic link"},
 	} {
 		path := filepath.Join(t.TempDir(), "file")
-		must(t, tc.make(path))
-		before, err := os.Lstat(path)
-		must(t, err)
+		must.Do(t, tc.make(path))
+		before := must.Get(os.Lstat(path))(t)
 		file, err := notes.OpenToWrite(path, os.O_TRUNC, 0o600)
-		after, statErr := os.Lstat(path)
-		must(t, statErr)
+		after := must.Get(os.Lstat(path))(t)
 		if tc.want == "" {
-			must(t, err)
-			must(t, file.Close())
+			must.Do(t, err)
+			must.Do(t, file.Close())
 			if after.Size() != 0 {
 				t.Errorf("%s: it has %d bytes; want it to be empty", tc.name, after.Size())
 			}
@@ -104,22 +96,19 @@ func TestKind(t *testing.T) {
 func TestKind_Missing(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "file")
-	must(t, notes.Check(path))
+	must.Do(t, notes.Check(path))
 	if _, err := notes.Open(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("error %v; want that there is no file", err)
 	}
-	file, err := notes.OpenToWrite(path, os.O_APPEND, 0o600)
-	must(t, err)
-	_, err = io.WriteString(file, "# notes\none\n")
-	must(t, errors.Join(err, file.Close()))
-	file, err = notes.Open(path)
-	must(t, err)
+	file := must.Get(notes.OpenToWrite(path, os.O_APPEND, 0o600))(t)
+	must.Get(io.WriteString(file, "# notes\none\n"))(t)
+	must.Do(t, file.Close())
+	file = must.Get(notes.Open(path))(t)
 	defer file.Close()
 	if content, err := io.ReadAll(file); err != nil || string(content) != "# notes\none\n" {
 		t.Errorf("content %q, %v; want all of it", content, err)
 	}
-	other, err := os.Stat(t.TempDir())
-	must(t, err)
+	other := must.Get(os.Stat(t.TempDir()))(t)
 	if err := ownfile.Same(file, other); err == nil {
 		t.Error("a folder is called the same file")
 	}
@@ -129,10 +118,10 @@ func TestKind_Missing(t *testing.T) {
 func TestEmpty(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "lock")
-	must(t, withContent("")(path))
+	must.Do(t, withContent("")(path))
 	lock := ownfile.Empty("a lock")
-	must(t, lock.Check(path))
-	must(t, withContent("17")(path))
+	must.Do(t, lock.Check(path))
+	must.Do(t, withContent("17")(path))
 	if err := lock.Check(path); err == nil || !strings.Contains(err.Error(), "is not a lock: it is not empty") {
 		t.Errorf("error %v; want that it is not empty", err)
 	}

@@ -6,7 +6,6 @@ package proof
 import (
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,14 +14,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-)
 
-func must(tb testing.TB, err error) {
-	tb.Helper()
-	if err != nil {
-		tb.Fatal(err)
-	}
-}
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
+)
 
 // bench is a project with a proof, in its own repository.
 type bench struct {
@@ -67,8 +61,7 @@ func TestProveNothing(t *testing.T) { t.Skip("nothing to prove here") }
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	dir, err := filepath.EvalSymlinks(t.TempDir())
-	must(t, err)
+	dir := must.Get(filepath.EvalSymlinks(t.TempDir()))(t)
 	b := &bench{T: t, proof: Proof{
 		Name: "answer", Claim: "There is one answer.", Test: "TestProveAnswer", Package: ".", Timeout: time.Minute,
 		Code: []string{"*.go", "go.mod"}, Tests: []string{"prove_test.go"},
@@ -83,18 +76,13 @@ func newBench(t *testing.T) *bench {
 
 func (b *bench) git(args ...string) string {
 	b.Helper()
-	out, err := exec.CommandContext(b.Context(), "git", append([]string{
-		"-C", b.runner.Root, "-c", "user.name=test", "-c", "user.email=test@sample.test", "-c", "commit.gpgsign=false",
-	}, args...)...).CombinedOutput()
-	if err != nil {
-		b.Fatalf("git %v: %v: %s", args, err, out)
-	}
-	return strings.TrimSpace(string(out))
+	config := []string{"-c", "user.name=test", "-c", "user.email=test@sample.test", "-c", "commit.gpgsign=false"}
+	return must.Get(repository(b.runner.Root).git(b.Context(), append(config, args...)...))(b)
 }
 
 func (b *bench) write(name, content string) {
 	b.Helper()
-	must(b, os.WriteFile(filepath.Join(b.runner.Root, name), []byte(content), 0o600))
+	must.Do(b, os.WriteFile(filepath.Join(b.runner.Root, name), []byte(content), 0o600))
 }
 
 // commit writes a file, commits all changes, and returns the commit.
@@ -120,8 +108,7 @@ func (b *bench) run() (*Result, error) {
 // expectProblem compares what is wrong with the proof with a text that it contains; none is an empty one.
 func (b *bench) expectProblem(want string) {
 	b.Helper()
-	problem, err := Problem(b.Context(), b.runner.Root, &b.proof)
-	must(b, err)
+	problem := must.Get(Problem(b.Context(), b.runner.Root, &b.proof))(b)
 	if !strings.Contains(problem, want) || want == "" && problem != "" {
 		b.Errorf("the problem is %q; want %q", problem, want)
 	}
@@ -134,10 +121,8 @@ func TestRun(t *testing.T) {
 	b := newBench(t)
 	b.expectProblem("was never run")
 	commit := b.git("rev-parse", "HEAD")
-	result, err := b.run()
-	must(t, err)
-	host, err := os.Hostname()
-	must(t, err)
+	result := must.Get(b.run())(t)
+	host := must.Get(os.Hostname())(t)
 	if host != "localhost" { // Which is that of no machine in particular.
 		host = "HOST"
 	}
@@ -175,8 +160,7 @@ func TestRun(t *testing.T) {
 	b.expectProblem("was run at commit " + commit[:12] + "; commit " + changed[:7])
 
 	b.runner.Seed = 0
-	result, err = b.run() // The result of before is no change that matters.
-	must(t, err)
+	result = must.Get(b.run())(t) // The result of before is no change that matters.
 	b.expectProblem("")
 	if result.Seed == 0 || result.Seed == 7 {
 		t.Errorf("seed %d; want one of its own", result.Seed)
@@ -227,7 +211,7 @@ func TestRun_WithoutResult(t *testing.T) {
 	const change = `os.WriteFile("new.go", []byte("package sample\n"), 0o600)`
 	b.commit("prove_test.go", strings.Replace(sampleProof, `t.Log("said by the test")`, change, 1))
 	expect("the code was changed while the proof ran, so there is no result")
-	must(t, os.Remove(filepath.Join(b.runner.Root, "new.go")))
+	must.Do(t, os.Remove(filepath.Join(b.runner.Root, "new.go")))
 	b.proof.Test = "TestProveMissing"
 	expect("TestProveMissing did not run")
 }
@@ -237,12 +221,12 @@ func TestProblem_OtherHistory(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	first := b.git("rev-parse", "HEAD~1")
-	must(t, (&Result{Proof: "answer", Result: passed, Commit: strings.Repeat("0123456789", 4)}).write(b.runner.Root))
+	must.Do(t, (&Result{Proof: "answer", Result: passed, Commit: strings.Repeat("0123456789", 4)}).write(b.runner.Root))
 	b.expectProblem("was run at commit 012345678901, which this repository does not have")
 	b.git("checkout", "-q", "-b", "other", first)
 	other := b.commit("prove_test.go", sampleProof)
 	b.git("checkout", "-q", "-")
-	must(t, (&Result{Proof: "answer", Result: passed, Commit: other}).write(b.runner.Root))
+	must.Do(t, (&Result{Proof: "answer", Result: passed, Commit: other}).write(b.runner.Root))
 	if other != b.git("rev-parse", "HEAD") { // The same content at the same second is the same commit.
 		b.expectProblem("has changed what it is about")
 	}
@@ -270,8 +254,7 @@ func TestProblem_Document(t *testing.T) {
 		"All 1 proofs are as new as the code they are about.\n":              {b.proof},
 	} {
 		var out strings.Builder
-		n, err := PrintProblems(t.Context(), b.runner.Root, proofs, &out)
-		must(t, err)
+		n := must.Get(PrintProblems(t.Context(), b.runner.Root, proofs, &out))(t)
 		if n != len(proofs)-1 || out.String() != want {
 			t.Errorf("%d problems, and it prints %q; want %q", n, &out, want)
 		}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
 )
 
@@ -29,14 +30,12 @@ var (
 func projectTests(t *testing.T, root string) (proofs map[string]bool, ordinary map[string]bool) {
 	t.Helper()
 	proofs, ordinary = make(map[string]bool), make(map[string]bool)
-	must(t, filepath.WalkDir(root, func(file string, entry fs.DirEntry, err error) error {
+	must.Do(t, filepath.WalkDir(root, func(file string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || !strings.HasSuffix(file, "_test.go") {
 			return err
 		}
-		content, err := os.ReadFile(file)
-		must(t, err)
-		folder, err := filepath.Rel(root, filepath.Dir(file))
-		must(t, err)
+		content := must.Get(os.ReadFile(file))(t)
+		folder := must.Get(filepath.Rel(root, filepath.Dir(file)))(t)
 		tag := buildTag.FindSubmatch(content)
 		for _, m := range declaredTest.FindAllSubmatch(content, -1) {
 			switch name := string(m[1]); {
@@ -54,8 +53,7 @@ func projectTests(t *testing.T, root string) (proofs map[string]bool, ordinary m
 // Each long proof of the project has its row in the table, and each row its test; all that a row names is there.
 func TestTable(t *testing.T) {
 	t.Parallel()
-	root, err := toolbox.Root()
-	must(t, err)
+	root := must.Get(toolbox.Root())(t)
 	proofs, ordinary := projectTests(t, root)
 	var rows []string
 	name := regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
@@ -103,10 +101,8 @@ func TestTable(t *testing.T) {
 // Each result is of a proof, and names nothing of the machine that it was made on.
 func TestResults(t *testing.T) {
 	t.Parallel()
-	root, err := toolbox.Root()
-	must(t, err)
-	files, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(Folder), "*"))
-	must(t, err)
+	root := must.Get(toolbox.Root())(t)
+	files := must.Get(filepath.Glob(filepath.Join(root, filepath.FromSlash(Folder), "*")))(t)
 	clean := machineNames(root)
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".json")
@@ -115,10 +111,8 @@ func TestResults(t *testing.T) {
 			t.Errorf("%s is the result of no proof", path.Join(Folder, filepath.Base(file)))
 			continue
 		}
-		result, err := read(root, name)
-		must(t, err)
-		content, err := os.ReadFile(file)
-		must(t, err)
+		result := must.Get(read(root, name))(t)
+		content := must.Get(os.ReadFile(file))(t)
 		if diff := cmp.Diff(clean(string(content)), string(content)); diff != "" {
 			t.Errorf("%s names this machine (-without +file):\n%s", name, diff)
 		}
