@@ -15,7 +15,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 )
@@ -42,9 +41,8 @@ func Read(path string) ([]byte, error) {
 
 // inFolder returns the paths of the files in a folder, with the bounds of Read.
 func inFolder(folder string) ([]string, error) {
-	paths, err := reads.get(folder, startWait, func() ([]byte, error) {
-		entries, err := os.ReadDir(folder)
-		var paths []string
+	paths, err := listings.get(folder, startWait, func() (paths []string, err error) {
+		entries, err := os.ReadDir(folder) // Says "open <folder>: ...".
 		for _, e := range entries {
 			path := filepath.Join(folder, e.Name())
 			// Kubernetes mounts secrets with a link to a folder among the files.
@@ -52,58 +50,56 @@ func inFolder(folder string) ([]string, error) {
 				paths = append(paths, path)
 			}
 		}
-		return []byte(strings.Join(paths, "\x00")), err
+		return paths, err
 	})
-	switch {
-	case err != nil:
-		return nil, err // Says "open <folder>: ...".
-	case len(paths) == 0:
-		return nil, fmt.Errorf("folder %s has no file", folder)
+	if err == nil && len(paths) == 0 {
+		err = fmt.Errorf("folder %s has no file", folder)
 	}
-	return strings.Split(string(paths), "\x00"), nil
+	return paths, err
 }
 
-// reads are those under way in this process.
-var reads = flights{byPath: make(map[string]*flight)}
+// Those under way in this process.
+var (
+	reads    = flights[[]byte]{byPath: make(map[string]*flight[[]byte])}
+	listings = flights[[]string]{byPath: make(map[string]*flight[[]string])}
+)
 
 // flights lets all who want to read the same path share one goroutine.
-type flights struct {
+type flights[T any] struct {
 	mu     sync.Mutex
-	byPath map[string]*flight // Guarded by mu.
+	byPath map[string]*flight[T] // Guarded by mu.
 }
 
 // flight is a read under way. Its result may be used when done is closed.
-type flight struct {
-	start   time.Time
-	done    chan struct{}
-	content []byte
-	err     error
+type flight[T any] struct {
+	start time.Time
+	done  chan struct{}
+	value T
+	err   error
 }
 
 // get returns what read returns, which it starts unless a read of this path is under way. It fails once the read has
 // taken as long as wait.
-func (fs *flights) get(path string, wait time.Duration, read func() ([]byte, error)) ([]byte, error) {
+func (fs *flights[T]) get(path string, wait time.Duration, read func() (T, error)) (value T, err error) {
 	f := fs.start(path, read)
-	timer := time.NewTimer(time.Until(f.start.Add(wait)))
-	defer timer.Stop()
 	select {
 	case <-f.done:
-		return f.content, f.err
-	case <-timer.C:
-		return nil, fmt.Errorf("read %s: %w", path, errBlocked)
+		return f.value, f.err
+	case <-time.After(time.Until(f.start.Add(wait))):
+		return value, fmt.Errorf("read %s: %w", path, errBlocked)
 	}
 }
 
-func (fs *flights) start(path string, read func() ([]byte, error)) *flight {
+func (fs *flights[T]) start(path string, read func() (T, error)) *flight[T] {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	if f := fs.byPath[path]; f != nil {
 		return f
 	}
-	f := &flight{start: time.Now(), done: make(chan struct{})}
+	f := &flight[T]{start: time.Now(), done: make(chan struct{})}
 	fs.byPath[path] = f
 	go func() {
-		f.content, f.err = read()
+		f.value, f.err = read()
 		fs.mu.Lock()
 		delete(fs.byPath, path)
 		fs.mu.Unlock()

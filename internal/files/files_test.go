@@ -10,19 +10,14 @@ import (
 	"strings"
 	"testing"
 	"time"
-)
 
-func must(tb testing.TB, err error) {
-	tb.Helper()
-	if err != nil {
-		tb.Fatal(err)
-	}
-}
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
+)
 
 // However many want to read a file that hangs, one goroutine does, and nobody waits for longer than he wants.
 func TestFlights(t *testing.T) {
 	t.Parallel()
-	fs := flights{byPath: make(map[string]*flight)}
+	fs := flights[[]byte]{byPath: make(map[string]*flight[[]byte])}
 	release := make(chan struct{})
 	reads := 0
 	read := func() ([]byte, error) {
@@ -48,7 +43,7 @@ func TestRead(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "file")
-	must(t, os.WriteFile(path, make([]byte, maxBytes+1), 0o600))
+	must.Do(t, os.WriteFile(path, make([]byte, maxBytes+1), 0o600))
 	for path, want := range map[string]string{
 		path: "is larger than 4 MiB", "/dev/zero": "is larger than 4 MiB", dir: "is a directory",
 		filepath.Join(dir, "none"): "no such file",
@@ -58,7 +53,7 @@ func TestRead(t *testing.T) {
 			t.Errorf("got %d bytes, error %v; want an error with %q and %s", len(content), err, want, path)
 		}
 	}
-	must(t, os.WriteFile(path, make([]byte, maxBytes), 0o600))
+	must.Do(t, os.WriteFile(path, make([]byte, maxBytes), 0o600))
 	if content, err := Read(path); err != nil || len(content) != maxBytes {
 		t.Errorf("got %d bytes, error %v; want %d", len(content), err, maxBytes)
 	}
@@ -80,13 +75,12 @@ func TestWatched_Folder(t *testing.T) {
 	}
 	write := func(name, content string) {
 		t.Helper()
-		must(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600))
+		must.Do(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600))
 	}
 	write("a", "1")
-	must(t, os.Mkdir(filepath.Join(dir, "folder"), 0o700))
+	must.Do(t, os.Mkdir(filepath.Join(dir, "folder"), 0o700))
 	var errs []error
-	w, err := Watch(parse, func(err error) { errs = append(errs, err) }, Source{dir, true})
-	must(t, err)
+	w := must.Get(Watch(parse, func(err error) { errs = append(errs, err) }, Source{dir, true}))(t)
 	expect := func(want string, failing bool, wantErrs int) {
 		t.Helper()
 		if got := w.Value(); got != want || (w.Failing() != nil) != failing || len(errs) != wantErrs {
@@ -100,7 +94,7 @@ func TestWatched_Folder(t *testing.T) {
 	write("a", "3")
 	expect("a=3 b=2", false, 0)
 	for _, name := range []string{"a", "b"} {
-		must(t, os.Remove(filepath.Join(dir, name)))
+		must.Do(t, os.Remove(filepath.Join(dir, name)))
 	}
 	expect("a=3 b=2", true, 1)
 	expect("a=3 b=2", true, 1)

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // A pipe delivers what its writer writes, even if the writer comes late. Without a writer, only the first use waits,
@@ -19,7 +21,7 @@ import (
 func TestWatched_Pipe(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "pipe")
-	must(t, syscall.Mkfifo(path, 0o600))
+	must.Do(t, syscall.Mkfifo(path, 0o600))
 	go func() {
 		writer, err := os.OpenFile(path, os.O_WRONLY, 0) // Waits for the reader.
 		if err == nil {
@@ -46,8 +48,8 @@ func TestWatched_Pipe(t *testing.T) {
 		t.Errorf("the error is %v, failing with %v, and %d more; want one with the path", err, w.Failing(), len(failed))
 	}
 
-	must(t, os.WriteFile(path+".new", []byte("second"), 0o600))
-	must(t, os.Rename(path+".new", path))
+	must.Do(t, os.WriteFile(path+".new", []byte("second"), 0o600))
+	must.Do(t, os.Rename(path+".new", path))
 	for deadline := time.Now().Add(30 * time.Second); w.Value() != "second"; <-time.After(pipePoll) {
 		if time.Now().After(deadline) {
 			t.Fatal("what came instead of the pipe is not used")

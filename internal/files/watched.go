@@ -71,11 +71,9 @@ func (w *Watched[T]) Value() T {
 }
 
 func (w *Watched[T]) wait(done <-chan struct{}) {
-	timer := time.NewTimer(useWait)
-	defer timer.Stop()
 	select {
 	case <-done:
-	case <-timer.C:
+	case <-time.After(useWait):
 		w.mu.Lock()
 		w.late = w.refreshing == done || w.late
 		w.mu.Unlock()
@@ -115,35 +113,21 @@ func (w *Watched[T]) refresh() {
 	}
 }
 
-func (w *Watched[T]) readAll() ([]File, error) {
-	paths, err := w.paths()
-	if err != nil {
-		return nil, err
-	}
-	read := make([]File, 0, len(paths))
-	for _, path := range paths {
-		content, err := Read(path)
-		if err != nil {
-			return nil, err
+func (w *Watched[T]) readAll() (read []File, err error) {
+	for _, s := range w.sources {
+		paths := []string{s.Path}
+		if s.Folder {
+			if paths, err = inFolder(s.Path); err != nil {
+				return nil, err
+			}
 		}
-		read = append(read, File{path, content})
+		for _, path := range paths {
+			content, err := Read(path)
+			if err != nil {
+				return nil, err
+			}
+			read = append(read, File{path, content})
+		}
 	}
 	return read, nil
-}
-
-// paths are the files of all sources.
-func (w *Watched[T]) paths() ([]string, error) {
-	var paths []string
-	for _, s := range w.sources {
-		if !s.Folder {
-			paths = append(paths, s.Path)
-			continue
-		}
-		within, err := inFolder(s.Path)
-		if err != nil {
-			return nil, err
-		}
-		paths = append(paths, within...)
-	}
-	return paths, nil
 }

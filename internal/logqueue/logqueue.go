@@ -62,11 +62,9 @@ func (q *Queue) Write(p []byte) (int, error) {
 	if !wait {
 		return len(p), nil
 	}
-	timer := time.NewTimer(lineWait)
-	defer timer.Stop()
 	select {
 	case <-l.written:
-	case <-timer.C:
+	case <-time.After(lineWait):
 		q.mu.Lock()
 		q.behind = len(q.lines) > 0
 		q.mu.Unlock()
@@ -138,10 +136,8 @@ func (q *Queue) Close() {
 	q.closed = true
 	q.changed.Signal()
 	q.mu.Unlock()
-	timer := time.NewTimer(closeWait)
-	defer timer.Stop()
 	select {
 	case <-q.ended:
-	case <-timer.C:
+	case <-time.After(closeWait):
 	}
 }

@@ -119,23 +119,21 @@ func TestWrite_Full(t *testing.T) {
 func TestClose(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		slow := &gate{open: make(chan struct{})}
-		q := New(slow, reportLine)
-		fmt.Fprint(q, "line")
-		time.AfterFunc(closeWait-time.Millisecond, func() { close(slow.open) })
-		q.Close()
-		if got := slow.text.String(); got != "line" {
-			t.Errorf("the log has %q; want the line", got)
+		for _, opens := range []time.Duration{closeWait - time.Millisecond, time.Hour} {
+			log := &gate{open: make(chan struct{})}
+			q := New(log, reportLine)
+			fmt.Fprint(q, "line")
+			time.AfterFunc(opens, func() { close(log.open) })
+			start := time.Now()
+			q.Close()
+			if took, want := time.Since(start), min(opens, closeWait); took != want {
+				t.Errorf("Close took %s; want %s", took, want)
+			}
+			if opens < closeWait && log.text.String() != "line" {
+				t.Errorf("the log has %q; want the line", &log.text)
+			}
+			fmt.Fprint(q, "late") // Does not panic.
+			<-q.ended
 		}
-		stuck := &gate{open: make(chan struct{})}
-		q = New(stuck, reportLine)
-		fmt.Fprint(q, "line")
-		start := time.Now()
-		q.Close()
-		if took := time.Since(start); took != closeWait {
-			t.Errorf("Close took %s; want %s", took, closeWait)
-		}
-		fmt.Fprint(q, "late") // Does not panic.
-		close(stuck.open)
 	})
 }

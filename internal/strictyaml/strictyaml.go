@@ -7,6 +7,7 @@ package strictyaml
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -24,24 +25,23 @@ func Decode(content []byte, into any) error {
 	decoder := yaml.NewDecoder(bytes.NewReader(content))
 	decoder.KnownFields(true)
 	err := decoder.Decode(into)
-	if err == nil {
-		if err := decoder.Decode(&yaml.Node{}); !errors.Is(err, io.EOF) {
-			return errors.New("the file has more than one document")
+	lines, several := errors.AsType[*yaml.TypeError](err)
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil
+	case several:
+		var errs []error
+		for _, line := range lines.Errors {
+			errs = append(errs, errors.New(readable(line)))
 		}
-		return nil
-	}
-	if errors.Is(err, io.EOF) {
-		return nil
-	}
-	var lines *yaml.TypeError
-	if !errors.As(err, &lines) {
+		return errors.Join(errs...)
+	case err != nil:
 		return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
+	case !errors.Is(decoder.Decode(&yaml.Node{}), io.EOF):
+		return errors.New("the file has more than one document")
+	default:
+		return nil
 	}
-	var errs []error
-	for _, line := range lines.Errors {
-		errs = append(errs, errors.New(readable(line)))
-	}
-	return errors.Join(errs...)
 }
 
 // InFile puts the file before each line of an error.
@@ -59,6 +59,12 @@ var (
 	duplicate  = regexp.MustCompile(`^(line \d+): mapping key ("[^"]*") already defined at (line \d+)$`)
 )
 
+// wanted are the types of Go in words.
+var wanted = map[string]string{
+	"string": "a text", "int": "a whole number", "bool": "true or false", "[]string": "a list of texts",
+	"time.Duration": "a duration such as 500ms or 3s",
+}
+
 // readable says for users what the library says for programmers. It leaves out values: someone may have written a
 // secret where its file is wanted.
 func readable(line string) string {
@@ -72,18 +78,5 @@ func readable(line string) string {
 	if m == nil {
 		return line
 	}
-	want := "keys with values"
-	switch m[2] {
-	case "string":
-		want = "a text"
-	case "int":
-		want = "a whole number"
-	case "bool":
-		want = "true or false"
-	case "time.Duration":
-		want = "a duration such as 500ms or 3s"
-	case "[]string":
-		want = "a list of texts"
-	}
-	return fmt.Sprintf("%s: want %s", m[1], want)
+	return fmt.Sprintf("%s: want %s", m[1], cmp.Or(wanted[m[2]], "keys with values"))
 }

@@ -15,9 +15,6 @@ import (
 // Clean writes what is no printable character as Go does in a string, such as \x1b or \u202e: control characters,
 // which terminals obey, characters that change the direction of the text, and bytes that are not UTF-8.
 func Clean(s string) string {
-	if !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }) {
-		return s
-	}
 	var b strings.Builder
 	for len(s) > 0 {
 		r, size := utf8.DecodeRuneInString(s)

@@ -9,27 +9,20 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-)
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
+)
 
 // Each row of the table agrees with the go.mod that it names: the version is in there, and the package is a tool of
 // that module.
 func TestTools_Pinned(t *testing.T) {
 	t.Parallel()
-	root, err := Root()
-	must(t, err)
+	root := must.Get(Root())(t)
 	for _, tool := range Tools() {
 		if version, err := tool.Version(root); err != nil || !strings.HasPrefix(version, "v") {
 			t.Errorf("the version of %s is %q, %v", tool.Name, version, err)
 		}
-		gomod, err := os.ReadFile(filepath.Join(tool.Dir(root), "go.mod"))
-		must(t, err)
+		gomod := must.Get(os.ReadFile(filepath.Join(tool.Dir(root), "go.mod")))(t)
 		if !regexp.MustCompile(`(?m)^(?:tool |\t)` + regexp.QuoteMeta(tool.Package()) + `$`).Match(gomod) {
 			t.Errorf("%s/go.mod has no tool line for %s", tool.Dir("."), tool.Package())
 		}
@@ -52,9 +45,14 @@ func TestRequiredVersion(t *testing.T) {
 	}
 }
 
-// In an empty cache nothing is built.
-func TestPath_NotBuilt(t *testing.T) {
-	emptyCache(t)
+// The binary is the one in the cache, once it is built, unless the environment names another one, which must be there.
+func TestPath(t *testing.T) {
+	for _, variable := range []string{"LocalAppData", "HOME", "XDG_CACHE_HOME"} { // Of Windows, macOS and the others.
+		t.Setenv(variable, t.TempDir())
+	}
+	for _, tool := range Tools() {
+		t.Setenv(tool.EnvVar(), "")
+	}
 	for name, command := range map[string]string{"consul": "make tools", "golangci-lint": "go run ./tools golangci-lint"} {
 		_, err := Path(name)
 		want := regexp.MustCompile(`^` + name + ` v\S+ is not built; run: ` + regexp.QuoteMeta(command) + `$`)
@@ -62,55 +60,34 @@ func TestPath_NotBuilt(t *testing.T) {
 			t.Errorf("Path(%q) error = %v; want %s", name, err, want)
 		}
 	}
-}
-
-func TestPath_Built(t *testing.T) {
-	emptyCache(t)
-	tool, err := Find("promtool")
-	must(t, err)
-	root, err := Root()
-	must(t, err)
-	version, err := tool.Version(root)
-	must(t, err)
-	want, err := tool.Binary(version)
-	must(t, err)
-	if end := filepath.Join("tools", "prometheus-"+version, filepath.Base(want)); !strings.HasSuffix(want, end) {
-		t.Errorf("Binary() = %q; want it to end with %q", want, end)
+	expect := func(name, want string) {
+		t.Helper()
+		must.Do(t, os.MkdirAll(filepath.Dir(want), 0o755))
+		must.Do(t, os.WriteFile(want, nil, 0o755))
+		if got, err := Path(name); err != nil || got != want {
+			t.Errorf("Path() = %q, %v; want %q", got, err, want)
+		}
 	}
-	must(t, os.MkdirAll(filepath.Dir(want), 0o755))
-	must(t, os.WriteFile(want, nil, 0o755))
-	if got, err := Path(tool.Name); err != nil || got != want {
-		t.Errorf("Path() = %q, %v; want %q", got, err, want)
+	tool := must.Get(Find("promtool"))(t)
+	version := must.Get(tool.Version(must.Get(Root())(t)))(t)
+	built := must.Get(tool.Binary(version))(t)
+	if end := filepath.Join("tools", "prometheus-"+version, filepath.Base(built)); !strings.HasSuffix(built, end) {
+		t.Errorf("Binary() = %q; want it to end with %q", built, end)
 	}
-}
+	expect(tool.Name, built)
 
-func TestPath_Environment(t *testing.T) {
 	const variable = "CONSUL_CLUSTER_EXPORTER_TOOL_GOLANGCI_LINT"
 	file := filepath.Join(t.TempDir(), "another")
 	t.Setenv(variable, file)
 	if _, err := Path("golangci-lint"); err == nil || !strings.Contains(err.Error(), variable) {
 		t.Errorf("Path() error = %v; want one that names the variable", err)
 	}
-	must(t, os.WriteFile(file, nil, 0o755))
-	if got, err := Path("golangci-lint"); err != nil || got != file {
-		t.Errorf("Path() = %q, %v; want %q", got, err, file)
-	}
+	expect("golangci-lint", file)
 }
 
 func TestRoot_Outside(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if root, err := Root(); err == nil {
 		t.Errorf("Root() = %q; want an error", root)
-	}
-}
-
-// emptyCache makes an empty folder the user's cache folder, and no variable names another binary.
-func emptyCache(t *testing.T) {
-	t.Helper()
-	for _, variable := range []string{"LocalAppData", "HOME", "XDG_CACHE_HOME"} { // Of Windows, macOS and the others.
-		t.Setenv(variable, t.TempDir())
-	}
-	for _, tool := range Tools() {
-		t.Setenv(tool.EnvVar(), "")
 	}
 }
