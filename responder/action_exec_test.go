@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // These tests are not parallel: for a moment a program that begins has the locks of histories, too, which others open
@@ -63,10 +65,8 @@ func TestExec_Timeout(t *testing.T) {
 	if !killed || !errors.Is(err, context.DeadlineExceeded) || out != "begun\n" {
 		t.Errorf("output %q, error %v; want that it was killed", out, err)
 	}
-	content, err := os.ReadFile(pidFile)
-	must(t, err)
-	pid, err := strconv.Atoi(strings.TrimSpace(string(content)))
-	must(t, err)
+	content := must.Get(os.ReadFile(pidFile))(t)
+	pid := must.Get(strconv.Atoi(strings.TrimSpace(string(content))))(t)
 	for deadline := time.Now().Add(30 * time.Second); syscall.Kill(pid, 0) == nil; <-time.After(10 * time.Millisecond) {
 		if stat, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat"); strings.Contains(string(stat), ") Z ") {
 			break // Dead, and nobody has looked.
@@ -79,10 +79,8 @@ func TestExec_Timeout(t *testing.T) {
 
 // A program may leave something running, as one that starts a service does. It is not waited for.
 func TestExec_LeavesRunning(t *testing.T) {
-	out, err := runScript(t, "sleep 600 & echo $!", &Alert{}, time.Minute)
-	must(t, err)
-	pid, err := strconv.Atoi(strings.TrimSpace(out))
-	must(t, err)
+	out := must.Get(runScript(t, "sleep 600 & echo $!", &Alert{}, time.Minute))(t)
+	pid := must.Get(strconv.Atoi(strings.TrimSpace(out)))(t)
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Errorf("what it left running is gone: %v", err)
 	}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 func TestNotify(t *testing.T) {
@@ -59,7 +61,7 @@ func TestNotify(t *testing.T) {
 			return // Its body may not have been read.
 		}
 		var got any
-		must(t, json.Unmarshal(body, &got))
+		must.Do(t, json.Unmarshal(body, &got))
 		if diff := cmp.Diff(map[string]any{
 			"rule": "r", "labels": map[string]any{"alertname": "A", "odd": "\"\n"},
 			"annotations": map[string]any{"summary": "S."}, "startsAt": "2026-11-25T12:00:00Z",

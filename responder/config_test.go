@@ -13,20 +13,20 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // The example has every key there is, and what it calls defaults are those.
 func TestLoad_Example(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join("..", "docs", "responder.example.yml")
-	c, err := Load(path)
-	must(t, err)
+	c := must.Get(Load(path))(t)
 	secret := filepath.Join("..", "docs", "responder-secret")
 	if c.SecretFile != secret || c.History.File != "/var/lib/consul-responder/history.jsonl" {
 		t.Errorf("files %s and %s; want them relative to that of the configuration", c.SecretFile, c.History.File)
 	}
-	content, err := os.ReadFile(path)
-	must(t, err)
+	content := must.Get(os.ReadFile(path))(t)
 	var keys func(reflect.Type)
 	keys = func(of reflect.Type) {
 		for field := range of.Fields() {
@@ -44,8 +44,7 @@ func TestLoad_Example(t *testing.T) {
 		}
 	}
 	keys(reflect.TypeFor[Config]())
-	defaults, err := loadText(t, withRule(matching+transfer))
-	must(t, err)
+	defaults := must.Get(loadText(t, withRule(matching+transfer)))(t)
 	for _, config := range []*Config{c, defaults} {
 		config.SecretFile, config.ExpectedServers, config.History.File = "", 0, ""
 		config.Rules = config.Rules[:1]
@@ -61,7 +60,7 @@ func loadText(t *testing.T, text string) (*Config, error) {
 	t.Helper()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "responder.yml")
-	must(t, os.WriteFile(path, []byte(text), 0o600))
+	must.Do(t, os.WriteFile(path, []byte(text), 0o600))
 	c, err := Load(path)
 	if err != nil {
 		err = errors.New(strings.NewReplacer(path+": ", "", dir, "DIR").Replace(err.Error()))
@@ -87,8 +86,7 @@ func TestLoad_Defaults(t *testing.T) {
 		"{exec: {command: /bin/true}}": {Exec: &ExecConfig{Command: "/bin/true", Timeout: time.Minute}},
 		"{notify: {url: 'http://a'}}":  {Notify: &NotifyConfig{URL: "http://a", Timeout: 10 * time.Second}},
 	} {
-		c, err := loadText(t, withRule(matching+"require: {margin: 0}, action: "+text))
-		must(t, err)
+		c := must.Get(loadText(t, withRule(matching+"require: {margin: 0}, action: "+text)))(t)
 		if diff := cmp.Diff(RuleConfig{
 			Name: "r", Matchers: []string{"a=b"}, Action: want, DryRun: true, Cooldown: 30 * time.Minute, MaxPerHour: 1,
 			Require: RequireConfig{MinVoters: 3},

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // However often an alert is delivered, in whatever order, by whom, and with restarts in between, it leads to one
@@ -71,23 +73,20 @@ func TestDecide_Crash(t *testing.T) {
 	alert := b.alert("server-2", time.Minute)
 	var during []byte
 	b.during = func() {
-		var err error
-		during, err = os.ReadFile(b.config.File)
-		must(t, err)
+		during = must.Get(os.ReadFile(b.config.File))(t)
 		if !strings.Contains(string(during), `"result":"started"`) || !strings.HasSuffix(string(during), "\n") {
 			t.Errorf("the action is made, and the history has %q; want that it has started", during)
 		}
 	}
 	b.deliver(alert)
-	whole, err := os.ReadFile(b.config.File)
-	must(t, err)
+	whole := must.Get(os.ReadFile(b.config.File))(t)
 	b.during = nil
 	for n := len(historyHeader) + 1; n <= len(whole); n++ {
 		if n%16 != 0 && n != len(during)-1 && n != len(during) && n != len(during)+1 && n < len(whole)-1 {
 			continue
 		}
-		must(t, b.Close())
-		must(t, os.WriteFile(b.config.File, whole[:n], 0o600))
+		must.Do(t, b.Close())
+		must.Do(t, os.WriteFile(b.config.File, whole[:n], 0o600))
 		b.runs = nil
 		b.restart()
 		b.wait(2 * time.Minute) // What was under way is over.
@@ -110,13 +109,12 @@ func TestDecide_InterruptedIsPending(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	b.during = func() { // As much as there is when it is killed now.
-		content, err := os.ReadFile(b.config.File)
-		must(t, err)
-		must(t, os.WriteFile(b.config.File+"-killed", content, 0o600))
+		content := must.Get(os.ReadFile(b.config.File))(t)
+		must.Do(t, os.WriteFile(b.config.File+"-killed", content, 0o600))
 	}
 	b.deliver(b.alert("server-2", time.Minute))
-	must(t, b.Close())
-	must(t, os.Rename(b.config.File+"-killed", b.config.File))
+	must.Do(t, b.Close())
+	must.Do(t, os.Rename(b.config.File+"-killed", b.config.File))
 	b.during, b.runs = nil, nil
 	b.rules[0].Cooldown = time.Second
 	b.restart()
@@ -194,7 +192,7 @@ func TestDecide_Limits(t *testing.T) {
 }
 
 // The first rule that matches, and whose action applies, is the one for an alert. What its guards refuse, no other
-// rule does.
+// rule does, and is tried again at the next delivery.
 func TestDecide_FirstRule(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
@@ -202,33 +200,24 @@ func TestDecide_FirstRule(t *testing.T) {
 	b.rules = append(b.rules, b.rule("second", "A"))
 	b.restart()
 	b.deliver(b.alert("server-1", time.Minute), b.alert("server-2", time.Minute))
-	records, _, err := b.history.query(filter{limit: 9})
-	must(t, err)
+	records := b.records(2)
 	b.expect([]string{"server-1", "server-2"}, ResultDone, ResultDone)
 	if records[1].Rule != "second" || records[0].Rule != "act" {
 		t.Errorf("records %+v; want the second rule for server-1 and the first for server-2", records)
 	}
 	b.view = healthyView(3).kill(3)
 	b.wait(time.Hour)
-	b.deliver(b.alert("server-2", time.Second))
+	alert := b.alert("server-2", time.Second)
+	b.deliver(alert)
 	b.expect([]string{"server-1", "server-2"}, ResultDone, ResultDone, ResultRefused)
 	b.expectReason("Without server-2 1 of 3 voters can be counted on, and the quorum is 2.")
-	b.rules[1].action.(*fakeAction).notFor = "server-1"
-	b.deliver(b.alert("server-1", time.Second))
-	b.expectReason("Not for this server.")
-}
-
-// What was refused is tried again at the next delivery.
-func TestDecide_RefusedThenAllowed(t *testing.T) {
-	t.Parallel()
-	b := newFixture(t)
-	alert := b.alert("server-2", time.Minute)
-	b.view = healthyView(3).hang(3)
-	b.deliver(alert)
 	b.view = healthyView(3)
 	b.deliver(alert)
 	b.deliver(alert)
-	b.expect([]string{"server-2"}, ResultRefused, ResultDone)
+	b.expect([]string{"server-1", "server-2", "server-2"}, ResultDone, ResultDone, ResultRefused, ResultDone)
+	b.rules[1].action.(*fakeAction).notFor = "server-1"
+	b.deliver(b.alert("server-1", time.Second))
+	b.expectReason("Not for this server.")
 }
 
 // A dry run decides as if it acted, once for each alert and within the limits, does nothing, and does not stand in
@@ -244,9 +233,7 @@ func TestDecide_DryRun(t *testing.T) {
 	b.restart()
 	b.deliver(alert)
 	b.expect(nil, ResultDryRun, ResultCooldown)
-	records, _, err := b.history.query(filter{limit: 1, result: string(ResultDryRun)})
-	must(t, err)
-	r := records[0]
+	r := b.records(2)[1]
 	if diff := cmp.Diff(&QuorumRecord{3, 3, 2, 2, 3, 2}, r.Quorum); diff != "" || !r.DryRun || r.What != "fake server-2" {
 		t.Errorf("the dry run is %+v; want what would be done, and the quorum (-want +got):\n%s", r, diff)
 	}
@@ -260,7 +247,7 @@ func TestDecide_DryRun(t *testing.T) {
 func TestDecide_HistoryBroken(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
-	must(t, b.history.file.Close())
+	must.Do(t, b.history.file.Close())
 	b.deliver(b.alert("server-2", time.Minute))
 	if len(b.runs) > 0 {
 		t.Error("it was done, and could not be written before")

@@ -6,7 +6,6 @@ package responder
 import (
 	"context"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,34 +15,20 @@ import (
 	"github.com/go-kit/log"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
+	"github.com/zervigo/consul_cluster_exporter/internal/reporttest"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
-
-// fakeServer is server i, which is alive and has a vote.
-func fakeServer(i int) cluster.Server {
-	return cluster.Server{
-		Name: fmt.Sprintf("server-%d", i), ID: fmt.Sprintf("id-%d", i), RPCAddress: fmt.Sprintf("10.0.0.%d:8300", i),
-		Status: cluster.StatusAlive, Voter: true,
-	}
-}
 
 // healthyView is a cluster of n servers that server-1 leads.
 func healthyView(n int) *view {
 	v := &view{}
 	in, topology := &v.stop, &v.stop.Topology
 	in.MaxTrailingLogs, topology.MembersKnown, topology.RaftKnown = cluster.DefaultMaxTrailingLogs, true, true
-	raft := probe.RaftView{
-		LeaderKnown: true, Leader: fakeServer(1).RPCAddress, PeersKnown: true, StatsKnown: true,
-		LastLogIndex: 1000, LastLogTerm: 2,
-	}
 	for i := 1; i <= n; i++ {
-		raft.Peers = append(raft.Peers, fakeServer(i).RPCAddress)
-	}
-	for i := 1; i <= n; i++ {
-		s := fakeServer(i)
-		rpc := probe.RPCResult{Result: probe.Result{Up: true, Verified: true}, Raft: raft}
+		s := reporttest.Server(i)
 		peer := cluster.RaftPeer{ID: s.ID, Name: s.Name, Address: s.RPCAddress, Voter: true}
-		in.Reports = append(in.Reports, cluster.Report{Server: s, RPC: rpc})
+		in.Reports = append(in.Reports, reporttest.Says(s, 1, n, 1000))
 		topology.Servers, topology.Peers = append(topology.Servers, s), append(topology.Peers, peer)
 		v.death.Leader.Servers = append(v.death.Leader.Servers,
 			cluster.AutopilotServer{Name: s.Name, Healthy: true, Alive: true})
@@ -55,7 +40,7 @@ func healthyView(n int) *view {
 // kill makes a server of a view dead: nothing listens on its ports.
 func (v *view) kill(i int) *view {
 	v.stop.Reports[i-1].Server.Status = cluster.StatusFailed
-	v.death.Leader.Servers[i-1] = cluster.AutopilotServer{Name: fakeServer(i).Name}
+	v.death.Leader.Servers[i-1] = cluster.AutopilotServer{Name: reporttest.Server(i).Name}
 	return v.down(i, probe.ReasonRefused, probe.PhaseConnect)
 }
 
@@ -158,7 +143,7 @@ func (b *fixture) restart() {
 		now:  func() time.Time { return b.clock },
 		look: func(context.Context) *view { b.looks++; return b.view },
 	}
-	must(b.t, r.open(b.config))
+	must.Do(b.t, r.open(b.config))
 	b.Responder = r
 }
 
@@ -174,8 +159,7 @@ func (b *fixture) deliver(alerts ...Alert) {
 
 func (b *fixture) enqueue(alerts ...Alert) {
 	b.t.Helper()
-	_, err := b.receive(alerts)
-	must(b.t, err)
+	must.Get(b.receive(alerts))(b.t)
 }
 
 func (b *fixture) work() {
@@ -197,11 +181,16 @@ func (b *fixture) resolved(a Alert) Alert {
 	return a
 }
 
+// records are the latest ones in the history, newest first.
+func (b *fixture) records(limit int) []Record {
+	b.t.Helper()
+	return must.Get(b.history.query(filter{limit: limit}))(b.t).Records
+}
+
 // expect compares the results in the history, oldest first, and what was done.
 func (b *fixture) expect(runs []string, results ...Result) {
 	b.t.Helper()
-	records, _, err := b.history.query(filter{limit: 1000})
-	must(b.t, err)
+	records := b.records(1000)
 	var got []Result
 	for _, r := range slices.Backward(records) {
 		got = append(got, r.Result)
@@ -215,9 +204,8 @@ func (b *fixture) expect(runs []string, results ...Result) {
 // expectReason looks for a text in the reasons and the error of the latest record.
 func (b *fixture) expectReason(want string) {
 	b.t.Helper()
-	records, _, err := b.history.query(filter{limit: 1})
-	must(b.t, err)
-	if got := strings.Join(append(records[0].Reasons, records[0].Error), " "); !strings.Contains(got, want) {
+	last := b.records(1)[0]
+	if got := strings.Join(append(last.Reasons, last.Error), " "); !strings.Contains(got, want) {
 		b.t.Errorf("the reason is %q; want %q in it", got, want)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/internal/reporttest"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
@@ -47,10 +48,13 @@ func TestGuards_Unknown(t *testing.T) {
 			"There are 4 servers, and 5 are expected", "",
 		},
 		{
-			"split brain", func(v *view) { rpc(v).Raft.Leader = fakeServer(2).RPCAddress },
+			"split brain", func(v *view) { rpc(v).Raft.Leader = reporttest.Server(2).RPCAddress },
 			"Split brain: server-1, server-2 all call themselves leader.", "",
 		},
-		{"an election", func(v *view) { rpc(v).Raft.Leader = fakeServer(3).RPCAddress }, "do not agree about who leads", ""},
+		{
+			"an election", func(v *view) { rpc(v).Raft.Leader = reporttest.Server(3).RPCAddress },
+			"do not agree about who leads", "",
+		},
 		{"two configurations", func(v *view) { rpc(v).Raft.Peers = nil }, "do not agree about the Raft configuration", ""},
 	} {
 		g := guards{expected: 5, require: RequireConfig{MinVoters: 3}}

@@ -220,31 +220,41 @@ func (f *filter) wants(r *Record) bool {
 		(f.before == 0 || r.ID < f.before)
 }
 
-// query returns the records that are wanted, newest first, and whether there are more.
-func (h *history) query(f filter) (records []Record, more bool, err error) {
+// historyPage is an answer of GET /history. As JSON it is public: fields are only ever added.
+type historyPage struct {
+	// Records are the newest first.
+	Records []Record `json:"records"`
+	// NextBefore is what to ask for as before to get the next page; left out on the last one.
+	NextBefore uint64 `json:"next_before,omitempty"`
+}
+
+// query returns the records that are wanted.
+func (h *history) query(f filter) (historyPage, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	page := historyPage{Records: []Record{}}
 	seen := make(map[uint64]bool)
 	for i := range h.Keep + 1 {
 		lines, err := readHistory(h.path(i))
 		if err != nil {
-			return nil, false, err
+			return page, err
 		}
-		var page []Record
-		if _, err := readRecords(lines, func(r Record) { page = append(page, r) }); err != nil {
-			return nil, false, err
+		var records []Record
+		if _, err := readRecords(lines, func(r Record) { records = append(records, r) }); err != nil {
+			return page, err
 		}
-		for _, r := range slices.Backward(page) {
+		for _, r := range slices.Backward(records) {
 			later := seen[r.ID] // Then this is the line from before the action.
 			seen[r.ID] = true
 			if later || !f.wants(&r) {
 				continue
 			}
-			if len(records) == f.limit {
-				return records, true, nil
+			if n := len(page.Records); n == f.limit {
+				page.NextBefore = page.Records[n-1].ID
+				return page, nil
 			}
-			records = append(records, r)
+			page.Records = append(page.Records, r)
 		}
 	}
-	return records, false, nil
+	return page, nil
 }

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // historyIn opens the history in a folder and returns it with the records that it has.
@@ -22,7 +24,7 @@ func historyIn(t *testing.T, c HistoryConfig) (*history, []Record, bool) {
 	t.Helper()
 	var records []Record
 	h, torn, err := openHistory(c, func(r Record) { records = append(records, r) })
-	must(t, err)
+	must.Do(t, err)
 	t.Cleanup(func() { _ = h.close() })
 	return h, records, torn
 }
@@ -69,25 +71,24 @@ func TestHistory_CutAnywhere(t *testing.T) {
 	h, _, _ := historyIn(t, c)
 	want := []Record{sampleRecord(1, ResultRefused), sampleRecord(2, ResultStarted), sampleRecord(2, ResultDone)}
 	for _, r := range want {
-		must(t, h.add(r))
+		must.Do(t, h.add(r))
 	}
-	must(t, h.close())
-	whole, err := os.ReadFile(c.File)
-	must(t, err)
+	must.Do(t, h.close())
+	whole := must.Get(os.ReadFile(c.File))(t)
 	header := len(historyHeader) + 1
 	for n := header; n <= len(whole); n++ {
 		if near := min(n+3, len(whole)); n%7 != 0 && !bytes.Contains(whole[max(n-3, 0):near], []byte{'\n'}) {
 			continue // Each place in the middle of a line is like another one.
 		}
 		cut := HistoryConfig{File: filepath.Join(t.TempDir(), "h"), MaxMegabytes: 1, Keep: 1}
-		must(t, os.WriteFile(cut.File, whole[:n], 0o600))
+		must.Do(t, os.WriteFile(cut.File, whole[:n], 0o600))
 		complete := bytes.Count(whole[header:n], []byte{'\n'})
 		h, records, torn := historyIn(t, cut)
 		if wantTorn := whole[n-1] != '\n'; torn != wantTorn {
 			t.Errorf("cut at %d: torn %v; want %v", n, torn, wantTorn)
 		}
-		must(t, h.add(sampleRecord(7, ResultCooldown)))
-		must(t, h.close())
+		must.Do(t, h.add(sampleRecord(7, ResultCooldown)))
+		must.Do(t, h.close())
 		_, after, torn := historyIn(t, cut)
 		if diff := cmp.Diff(append(want[:complete:complete], sampleRecord(7, ResultCooldown)), after); diff != "" || torn {
 			t.Fatalf("cut at %d: torn again: %v; records differ (-want +got):\n%s", n, torn, diff)
@@ -108,8 +109,8 @@ func TestHistory_Spoilt(t *testing.T) {
 		{"an older file is torn", header + record, header + record[:20], ".1, line 2: it ends in the middle of a line"},
 	} {
 		c := smallHistory(t)
-		must(t, os.WriteFile(c.File, []byte(tc.content), 0o600))
-		must(t, os.WriteFile(c.File+".1", []byte(tc.older), 0o600))
+		must.Do(t, os.WriteFile(c.File, []byte(tc.content), 0o600))
+		must.Do(t, os.WriteFile(c.File+".1", []byte(tc.older), 0o600))
 		records := 0
 		h, torn, err := openHistory(c, func(Record) { records++ })
 		if tc.want != "" {
@@ -118,11 +119,11 @@ func TestHistory_Spoilt(t *testing.T) {
 			}
 			continue
 		}
-		must(t, err)
+		must.Do(t, err)
 		if records != 1 || !torn {
 			t.Errorf("%s: %d records, torn %v; want the one, and the rest cut off", tc.name, records, torn)
 		}
-		must(t, h.close())
+		must.Do(t, h.close())
 	}
 }
 
@@ -134,7 +135,7 @@ func TestHistory_OneProcess(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "is in use by another process") {
 		t.Errorf("error %v; want that the history is in use", err)
 	}
-	must(t, h.close())
+	must.Do(t, h.close())
 	historyIn(t, c)
 }
 
@@ -152,7 +153,7 @@ func TestHistory_Foreign(t *testing.T) {
 			files := map[string]string{"": header + record + `{"id":2,`, ".lock": "", ".1": ""} // It would be repaired.
 			files[name] = foreign
 			for name, content := range files {
-				must(t, os.WriteFile(c.File+name, []byte(content), 0o600))
+				must.Do(t, os.WriteFile(c.File+name, []byte(content), 0o600))
 			}
 			_, _, err := openHistory(c, func(Record) {})
 			for _, err := range []error{err, c.Check()} {
@@ -173,9 +174,9 @@ func TestHistory_Foreign(t *testing.T) {
 	}
 	c := smallHistory(t)
 	for _, name := range []string{"", ".lock", ".1"} {
-		must(t, os.WriteFile(c.File+name, nil, 0o600))
+		must.Do(t, os.WriteFile(c.File+name, nil, 0o600))
 	}
-	must(t, c.Check())
+	must.Do(t, c.Check())
 	historyIn(t, c)
 	if got, err := os.ReadFile(c.File); err != nil || string(got) != header {
 		t.Errorf("an empty file has become %q, %v; want a history", got, err)
@@ -191,11 +192,10 @@ func TestHistory_Rotation(t *testing.T) {
 	for id := uint64(1); id <= n; id++ {
 		r := sampleRecord(id, ResultDone)
 		r.Output = strings.Repeat("x", 500<<10)
-		must(t, h.add(r)) // Two in a file.
+		must.Do(t, h.add(r)) // Two in a file.
 	}
-	must(t, h.close())
-	files, err := filepath.Glob(c.File + "*")
-	must(t, err)
+	must.Do(t, h.close())
+	files := must.Get(filepath.Glob(c.File + "*"))(t)
 	if len(files) != 5 {
 		t.Errorf("files %v; want the history, three older ones, and the lock", files)
 	}
@@ -208,47 +208,9 @@ func TestHistory_Rotation(t *testing.T) {
 	if diff := cmp.Diff([]uint64{5, 6, 7, 8, 9, 10, 11, 12}, ids(records)); diff != "" {
 		t.Errorf("records (-want +got):\n%s", diff)
 	}
-	found, more, err := h.query(filter{limit: 3, before: 8})
-	must(t, err)
-	if diff := cmp.Diff([]uint64{7, 6, 5}, ids(found)); diff != "" || more {
-		t.Errorf("more %v; records (-want +got):\n%s", more, diff)
-	}
-}
-
-func TestHistory_Query(t *testing.T) {
-	t.Parallel()
-	h, _, _ := historyIn(t, smallHistory(t))
-	for _, r := range []Record{
-		sampleRecord(1, ResultRefused), sampleRecord(2, ResultStarted), sampleRecord(2, ResultDone),
-		sampleRecord(3, ResultRefused), sampleRecord(4, ResultStarted),
-	} {
-		must(t, h.add(r))
-	}
-	at := func(id int) time.Time { return sampleRecord(uint64(id), ResultDone).Time }
-	for _, tc := range []struct {
-		name string
-		f    filter
-		want []uint64
-		more bool
-	}{
-		{"all", filter{limit: 9}, []uint64{4, 3, 2, 1}, false},
-		{"a page", filter{limit: 2}, []uint64{4, 3}, true},
-		{"the next page", filter{limit: 2, before: 3}, []uint64{2, 1}, false},
-		{"rule", filter{limit: 9, rule: "rule-1"}, []uint64{3, 1}, false},
-		{"an action that has ended is not under way", filter{limit: 9, result: "started"}, []uint64{4}, false},
-		{"result", filter{limit: 9, result: "done"}, []uint64{2}, false},
-		{"action", filter{limit: 9, action: "notify"}, nil, false},
-		{"server", filter{limit: 9, server: "server-1"}, []uint64{4, 1}, false},
-		{"alert", filter{limit: 9, alertName: "B"}, nil, false},
-		{"since", filter{limit: 9, since: at(3)}, []uint64{4, 3}, false},
-		{"until", filter{limit: 9, until: at(3)}, []uint64{2, 1}, false},
-		{"both", filter{limit: 9, rule: "rule-1", since: at(2)}, []uint64{3}, false},
-	} {
-		records, more, err := h.query(tc.f)
-		must(t, err)
-		if diff := cmp.Diff(tc.want, ids(records)); diff != "" || more != tc.more {
-			t.Errorf("%s: more %v, want %v; records (-want +got):\n%s", tc.name, more, tc.more, diff)
-		}
+	page := must.Get(h.query(filter{limit: 3, before: 8}))(t)
+	if diff := cmp.Diff([]uint64{7, 6, 5}, ids(page.Records)); diff != "" || page.NextBefore != 0 {
+		t.Errorf("more before %d; records (-want +got):\n%s", page.NextBefore, diff)
 	}
 }
 
@@ -260,22 +222,22 @@ func TestHistory_ReplacedMeanwhile(t *testing.T) {
 	for _, name := range []string{"", ".1", ".3", ".lock"} {
 		c := smallHistory(t)
 		h, _, _ := historyIn(t, c)
-		must(t, h.add(large))
+		must.Do(t, h.add(large))
 		path := c.File + name
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.Fatal(err)
 		}
-		must(t, os.WriteFile(path, []byte("others' notes"), 0o600))
+		must.Do(t, os.WriteFile(path, []byte("others' notes"), 0o600))
 		if err := h.add(large); err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("error %v; want one about %s", err, path)
 		}
 		if content, err := os.ReadFile(path); err != nil || string(content) != "others' notes" {
 			t.Errorf("%s has %q, %v; want it as it was", path, content, err)
 		}
-		must(t, os.Remove(path))
+		must.Do(t, os.Remove(path))
 		if name == "" {
 			continue // The history itself is gone.
 		}
-		must(t, h.add(large))
+		must.Do(t, h.add(large))
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/consul"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // What an action sends is what it says, with the token that the responder was given, and nothing from the environment.
@@ -34,13 +35,11 @@ func TestOperator_Environment(t *testing.T) {
 			Token:     func() string { return token },
 			Namespace: "team",
 		}})
-		o, err := newOperator(c)
-		must(t, err)
+		o := must.Get(newOperator(c))(t)
 		byID, byAddress := cluster.RaftPeer{ID: "id"}, cluster.RaftPeer{Address: "127.0.0.1:8300"}
 		for _, r := range []request{o.transfer("id"), o.removePeer(byID), o.removePeer(byAddress)} {
-			must(t, r.send(t.Context()))
-			asked, err := url.QueryUnescape(sent.Method + " " + sent.URL.RequestURI())
-			must(t, err)
+			must.Do(t, r.send(t.Context()))
+			asked := must.Get(url.QueryUnescape(sent.Method + " " + sent.URL.RequestURI()))(t)
 			header := sent.Header
 			if asked != r.text || header.Get("X-Consul-Token") != token || header.Get("Authorization") != "" {
 				t.Errorf("%s with %v; want %s, token %q and nothing else", asked, header, r.text, token)

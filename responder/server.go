@@ -101,29 +101,17 @@ func (r *Responder) reject(w http.ResponseWriter, req *http.Request, status int,
 	http.Error(w, err.Error(), status)
 }
 
-// historyPage is an answer of GET /history. As JSON it is public: fields are only ever added.
-type historyPage struct {
-	// Records are the newest first.
-	Records []Record `json:"records"`
-	// NextBefore is what to ask for as before to get the next page; left out on the last one.
-	NextBefore uint64 `json:"next_before,omitempty"`
-}
-
 func (r *Responder) serveHistory(w http.ResponseWriter, req *http.Request) {
 	wanted, err := parseFilter(req.URL.Query())
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	records, more, err := r.history.query(wanted)
+	page, err := r.history.query(wanted)
 	if err != nil {
 		level.Error(r.logger).Log("msg", "the history cannot be read", "err", err)
 		http.Error(w, "the history cannot be read; the log says why", http.StatusInternalServerError)
 		return
-	}
-	page := historyPage{Records: append([]Record{}, records...)}
-	if more {
-		page.NextBefore = records[len(records)-1].ID
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(page) // Who asked may be gone.

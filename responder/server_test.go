@@ -5,7 +5,6 @@ package responder
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -13,6 +12,8 @@ import (
 
 	"github.com/go-kit/log"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // request asks the handler of a fixture.
@@ -31,8 +32,7 @@ func (b *fixture) request(method, target, body string, header ...string) *httpte
 // series returns the values of a family by the label result.
 func (b *fixture) series(name string) map[string]float64 {
 	b.t.Helper()
-	families, err := b.metrics.registry.Gather()
-	must(b.t, err)
+	families := must.Get(b.metrics.registry.Gather())(b.t)
 	values := make(map[string]float64)
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
@@ -117,34 +117,38 @@ func TestServer_BadDeliveries(t *testing.T) {
 func TestServer_History(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
-	for range 5 {
-		b.deliver(b.alert("server-2", 0))
-		b.wait(10 * time.Minute)
+	for _, r := range []Record{
+		sampleRecord(1, ResultRefused), sampleRecord(2, ResultStarted), sampleRecord(2, ResultDone),
+		sampleRecord(3, ResultRefused), sampleRecord(4, ResultStarted),
+	} {
+		must.Do(t, b.history.add(r))
 	}
-	get := func(query string) historyPage {
-		t.Helper()
-		w := b.request("GET", "/history?"+query, "")
+	for _, tc := range []struct {
+		query string
+		want  []uint64
+		next  uint64
+	}{
+		{"", []uint64{4, 3, 2, 1}, 0},
+		{"limit=2", []uint64{4, 3}, 3},
+		{"limit=2&before=3", []uint64{2, 1}, 0},
+		{"rule=rule-1", []uint64{3, 1}, 0},
+		{"result=started", []uint64{4}, 0}, // An action that has ended is not under way.
+		{"result=done", []uint64{2}, 0},
+		{"action=notify", nil, 0},
+		{"server=server-1", []uint64{4, 1}, 0},
+		{"alertname=B", nil, 0},
+		{"since=2026-11-25T12:00:03Z", []uint64{4, 3}, 0},
+		{"until=2026-11-25T12:00:03Z", []uint64{2, 1}, 0},
+		{"rule=rule-1&since=2026-11-25T12:00:02Z", []uint64{3}, 0},
+		{"rule=rule-0&result=done&server=server-2&alertname=A&action=exec", []uint64{2}, 0},
+	} {
+		w := b.request("GET", "/history?"+tc.query, "")
 		var page historyPage
 		if err := json.Unmarshal(w.Body.Bytes(), &page); err != nil || w.Code != 200 || page.Records == nil {
-			t.Fatalf("%s: status %d, %v: %s", query, w.Code, err, w.Body)
+			t.Fatalf("%s: status %d, %v: %s", tc.query, w.Code, err, w.Body)
 		}
-		return page
-	}
-	page := get("limit=2")
-	all := ids(page.Records)
-	for page.NextBefore != 0 && len(all) < 9 {
-		page = get(fmt.Sprintf("limit=2&before=%d", page.NextBefore))
-		all = append(all, ids(page.Records)...)
-	}
-	if diff := cmp.Diff([]uint64{5, 4, 3, 2, 1}, all); diff != "" {
-		t.Errorf("the records of all pages (-want +got):\n%s", diff)
-	}
-	for query, want := range map[string]int{
-		"rule=act&result=done&server=server-2&alertname=A&action=fake": 5,
-		"since=2026-11-25T12:10:00Z&until=2026-11-25T12:30:00Z":        2, "server=server-3": 0,
-	} {
-		if n := len(get(query).Records); n != want {
-			t.Errorf("%s: %d records; want %d", query, n, want)
+		if diff := cmp.Diff(tc.want, ids(page.Records)); diff != "" || page.NextBefore != tc.next {
+			t.Errorf("%s: next before %d, want %d; records (-want +got):\n%s", tc.query, page.NextBefore, tc.next, diff)
 		}
 	}
 	for _, bad := range []string{"limit=0", "limit=1001", "limit=x", "since=yesterday", "before=-1", "rules=act"} {

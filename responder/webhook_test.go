@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // webhookOf makes a delivery of alerts in JSON.
@@ -28,10 +30,8 @@ const goodAlert = `{"status":"firing","labels":{"alertname":"ConsulServerHung","
 func TestDecodeWebhook(t *testing.T) {
 	t.Parallel()
 	// As Alertmanager 0.31 sends it.
-	real, err := os.ReadFile(filepath.Join("testdata", "webhook.json"))
-	must(t, err)
-	alerts, err := decodeWebhook(real)
-	must(t, err)
+	real := must.Get(os.ReadFile(filepath.Join("testdata", "webhook.json")))(t)
+	alerts := must.Get(decodeWebhook(real))(t)
 	want := []Alert{
 		{
 			Firing: true,
@@ -94,10 +94,9 @@ func TestAlert_Fingerprint(t *testing.T) {
 		`{"alertname":"A\u0000b"}`,
 	} {
 		alert := `{"status":"firing","labels":` + labels + `,"startsAt":"2026-11-25T12:00:00Z"}`
-		alerts, err := decodeWebhook([]byte(webhookOf(alert)))
-		must(t, err)
+		alerts := must.Get(decodeWebhook([]byte(webhookOf(alert))))(t)
 		var want map[string]string
-		must(t, json.Unmarshal([]byte(labels), &want))
+		must.Do(t, json.Unmarshal([]byte(labels), &want))
 		if diff := cmp.Diff(want, alerts[0].Labels); diff != "" {
 			t.Errorf("labels differ (-want +got):\n%s", diff)
 		}
@@ -112,11 +111,7 @@ func TestAlert_Fingerprint(t *testing.T) {
 // Whatever is delivered, either it is rejected, or each of its alerts can be told apart, recorded, and given to a
 // program.
 func FuzzDecodeWebhook(f *testing.F) {
-	real, err := os.ReadFile(filepath.Join("testdata", "webhook.json"))
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(real)
+	f.Add(must.Get(os.ReadFile(filepath.Join("testdata", "webhook.json")))(f))
 	f.Add([]byte(webhookOf(goodAlert, goodAlert)))
 	f.Add([]byte(webhookOf(
 		`{"status":"resolved","labels":{"alertname":"a\u0000\n\"$(reboot)"},"startsAt":"2026-11-25T12:00:00Z"}`)))
@@ -134,14 +129,8 @@ func FuzzDecodeWebhook(f *testing.F) {
 			if a.name() == "" || a.StartsAt.IsZero() || len(a.fingerprint()) != 16 {
 				t.Fatalf("%+v is no alert that can be told apart", a)
 			}
-			if _, err := json.Marshal(Record{Alert: AlertRef{Labels: a.Labels, StartsAt: a.StartsAt}}); err != nil {
-				t.Fatalf("%+v cannot be recorded: %v", a, err)
-			}
-			env, err := (&execCommand{rule: "r"}).environment(a)
-			if err != nil {
-				t.Fatalf("%+v: %v", a, err)
-			}
-			for _, variable := range env {
+			must.Get(json.Marshal(Record{Alert: AlertRef{Labels: a.Labels, StartsAt: a.StartsAt}}))(t)
+			for _, variable := range must.Get((&execCommand{rule: "r"}).environment(a))(t) {
 				ours := strings.HasPrefix(variable, execPrefix) || strings.HasPrefix(variable, "PATH=")
 				if strings.Contains(variable, "\x00") || len(variable) > 128<<10-1 || !ours {
 					t.Fatalf("the variable %.100q of %+v", variable, a)
