@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/responder"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
@@ -35,7 +36,7 @@ func oneOfThreeDown(t *testing.T, c *consultest.Cluster, flags ...string) {
     action: {exec: {command: %s}}
 `, other.Name, harness.Script(t, "touch "+ran))+harness.RemoveRule+harness.MarkerRule, flags...)
 	before := harness.Voters(t, leader)
-	harness.Must(t, dead.Kill())
+	must.Do(t, dead.Kill())
 	harness.WaitFailed(t, c, dead)
 	const tooFew = "1 of 3 voters can be counted on, and the quorum is 2."
 	rules := []struct {
@@ -92,7 +93,7 @@ func TestResponder_RemoveDeadPeer(t *testing.T) {
 	alert := harness.Firing("ConsulServerDown", time.Now(), "server", dead.Name)
 	r.Decided(t, alert, "dead-peer", responder.ResultRefused, "It does not count as dead: "+dead.Name+" is alive in Serf.")
 
-	harness.Must(t, dead.Kill())
+	must.Do(t, dead.Kill())
 	alert = harness.Firing("ConsulServerDown", time.Now(), "server", dead.Name)
 	harness.WaitFailed(t, c, dead)
 	removals := func() []responder.Record { return r.Records(t, "server", dead.Name, "result", "done") }
@@ -123,7 +124,7 @@ func TestResponder_RemoveDeadPeer(t *testing.T) {
 		t.Errorf("%d removals; want one", n)
 	}
 
-	harness.Must(t, hung.Stop())
+	must.Do(t, hung.Stop())
 	harness.WaitFailed(t, c, hung)
 	r.Deliver(t, harness.Firing("ConsulServerHung", time.Now(), "server", hung.Name))
 	decision := r.WaitDecision(t, "server", hung.Name)

@@ -16,41 +16,32 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/responder"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// requestLog is a proxy in front of an agent that keeps what was asked for.
-type requestLog struct {
-	*httptest.Server
-
-	mu       sync.Mutex
-	requests []string // Guarded by mu.
-}
-
-func logRequests(t *testing.T, a *consultest.Agent) *requestLog {
+// watchWrites puts a proxy in front of an agent, at the address that it returns. Writes returns the requests until now
+// that are no reads. What a token may do is asked for with POST.
+func watchWrites(t *testing.T, a *consultest.Agent) (address string, writes func() []string) {
 	t.Helper()
-	target, err := url.Parse(a.URL())
-	harness.Must(t, err)
-	proxy := httputil.NewSingleHostReverseProxy(target)
-	l := &requestLog{}
-	l.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		l.mu.Lock()
-		l.requests = append(l.requests, r.Method+" "+r.URL.RequestURI())
-		l.mu.Unlock()
+	proxy := httputil.NewSingleHostReverseProxy(must.Get(url.Parse(a.URL()))(t))
+	var mu sync.Mutex
+	var asked []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && !strings.HasPrefix(r.URL.Path, "/v1/internal/acl/authorize") {
+			mu.Lock()
+			asked = append(asked, r.Method+" "+r.URL.RequestURI())
+			mu.Unlock()
+		}
 		proxy.ServeHTTP(w, r)
 	}))
-	t.Cleanup(l.Close)
-	return l
-}
-
-// writes returns the requests that are no reads. What a token may do is asked for with POST.
-func (l *requestLog) writes() []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(l.requests), func(r string) bool {
-		return strings.HasPrefix(r, "GET ") || strings.HasPrefix(r, "POST /v1/internal/acl/authorize")
-	})
+	t.Cleanup(server.Close)
+	return server.URL, func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(asked)
+	}
 }
 
 // expectLeader fails if another server leads.
@@ -70,39 +61,38 @@ func TestResponder_Transfer(t *testing.T) {
 	c := harness.StartCalm(t, consultest.Options{Servers: 3, ACL: true})
 	leader := harness.LeaderOf(t, c)
 	next := harness.Others(c, leader)[0]
-	requests := logRequests(t, leader)
+	watched, writes := watchWrites(t, leader)
 	newToken := func(policy string) string {
-		token, err := c.NewToken(t.Context(), policy)
-		harness.Must(t, err)
+		token := must.Get(c.NewToken(t.Context(), policy))(t)
 		return token
 	}
-	reads, writes := newToken(harness.ReadmePolicy(t)), newToken(harness.PolicyIn(t, "docs/recovery.md"))
-	mayRead, mayWrite := "--consul.token-file="+harness.Secret(t, reads), "--consul.token-file="+harness.Secret(t, writes)
-	expectOnlyReads(t, requests, mayRead)
+	reader, writer := newToken(harness.ReadmePolicy(t)), newToken(harness.PolicyIn(t, "docs/recovery.md"))
+	mayRead, mayWrite := "--consul.token-file="+harness.Secret(t, reader), "--consul.token-file="+harness.Secret(t, writer)
+	expectOnlyReads(t, watched, mayRead, writes)
 
 	rule := func(more string) string {
 		return "\n  - {name: transfer, matchers: [alertname=Transfer], " + more + "}\n" + harness.MarkerRule
 	}
 	toNext := "action: {transfer-leadership: {to: " + next.Name + "}}"
 	afterwards := "Without " + leader.Name + " 2 of 3 voters can be counted on"
-	dry := harness.StartResponder(t, requests.URL, 3, rule(toNext), mayRead)
+	dry := harness.StartResponder(t, watched, 3, rule(toNext), mayRead)
 	would := dry.Decided(t, harness.Firing("Transfer", time.Now()), "transfer", responder.ResultDryRun, afterwards)
-	if asked := requests.writes(); len(asked) > 0 {
+	if asked := writes(); len(asked) > 0 {
 		t.Errorf("a dry run asked %v of Consul", asked)
 	}
 	weak := harness.StartResponder(t, leader.URL(), 3, rule("dry_run: false, "+toNext), mayRead)
 	failed := weak.Decided(t, harness.Firing("Transfer", time.Now()), "transfer", responder.ResultFailed, "403")
-	if strings.Contains(fmt.Sprintf("%+v", failed)+weak.Log.String(), reads) {
+	if strings.Contains(fmt.Sprintf("%+v", failed)+weak.Log.String(), reader) {
 		t.Error("the token is in the history or the log")
 	}
 	expectLeader(t, c, "without the right to change anything", leader)
 
-	live := harness.StartResponder(t, requests.URL, 3, rule("dry_run: false, "+toNext), mayWrite)
+	live := harness.StartResponder(t, watched, 3, rule("dry_run: false, "+toNext), mayWrite)
 	did := live.Decided(t, harness.Firing("Transfer", time.Now()), "transfer", responder.ResultDone, afterwards)
 	_, asked, _ := strings.Cut(would.What, ": ")
-	if did.What != would.What || !slices.Equal(requests.writes(), []string{asked}) || !strings.Contains(asked, "?id=") {
+	if did.What != would.What || !slices.Equal(writes(), []string{asked}) || !strings.Contains(asked, "?id=") {
 		t.Errorf("the dry run says %q, it was done %q, and Consul was asked %q; want the same",
-			would.What, did.What, requests.writes())
+			would.What, did.What, writes())
 	}
 	if did.Output != next.Name+" leads." {
 		t.Errorf("the history says %q; want that %s leads", did.Output, next.Name)
@@ -116,21 +106,21 @@ func TestResponder_Transfer(t *testing.T) {
 
 // expectOnlyReads expects that nothing of the responder runs without its command: the exporter takes no deliveries, has
 // no such metrics, and only reads.
-func expectOnlyReads(t *testing.T, requests *requestLog, mayRead string) {
+func expectOnlyReads(t *testing.T, watched, mayRead string, writes func() []string) {
 	t.Helper()
-	e := harness.StartExporter(t, nil, "--consul.server="+requests.URL, mayRead)
+	e := harness.StartExporter(t, nil, "--consul.server="+watched, mayRead)
 	e.Scrape(t).ExpectNone(t, "consul_responder")
 	e.Page(t, "/", http.StatusOK)
 	for _, path := range []string{"/alerts", "/history"} {
 		e.Page(t, path, http.StatusNotFound)
 		resp, err := http.Post(e.URL+path, "application/json", http.NoBody)
-		harness.Must(t, err)
+		must.Do(t, err)
 		resp.Body.Close()
 		if resp.StatusCode != http.StatusNotFound {
 			t.Errorf("POST %s: status %d; want 404", path, resp.StatusCode)
 		}
 	}
-	if asked := requests.writes(); len(asked) > 0 {
+	if asked := writes(); len(asked) > 0 {
 		t.Errorf("the exporter asked %v of Consul", asked)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/internal/proof"
 	"github.com/zervigo/consul_cluster_exporter/responder"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
@@ -34,7 +35,6 @@ func startHookResponder(t *testing.T) *hookResponder {
 	c := harness.StartCalm(t, consultest.Options{Servers: 3})
 	ran := filepath.Join(t.TempDir(), "ran")
 	hook := harness.Script(t, `echo "$CONSUL_RESPONDER_LABEL_round" >> `+ran+`; sleep 0.1`)
-	slow := harness.Script(t, `echo slow >> `+ran+`; exec sleep 20`)
 	r := harness.StartResponder(t, c.Servers[0].URL(), 3, fmt.Sprintf(`
   - name: hook
     matchers: [alertname="Hook"]
@@ -42,11 +42,7 @@ func startHookResponder(t *testing.T) *hookResponder {
     cooldown: 1s
     max_per_hour: 1000
     action: {exec: {command: %s, timeout: 1s}}
-  - name: slow-hook
-    matchers: [alertname="Slow"]
-    dry_run: false
-    action: {exec: {command: %s, timeout: 30s}}
-`+harness.MarkerRule, hook, slow))
+`+harness.MarkerRule, hook))
 	return &hookResponder{r, harness.Others(c, harness.LeaderOf(t, c))[0], ran}
 }
 
@@ -79,8 +75,7 @@ func (h *hookResponder) killAnytime(t *testing.T, rounds int, random *rand.Rand)
 		h.Deliver(t, alert)
 		h.Settle(t)
 	}
-	content, err := os.ReadFile(h.ran)
-	harness.Must(t, err)
+	content := must.Get(os.ReadFile(h.ran))(t)
 	runs := make(map[string]int)
 	for round := range strings.FieldsSeq(string(content)) {
 		if runs[round]++; runs[round] > 1 {
@@ -97,8 +92,7 @@ func (h *hookResponder) killAnytime(t *testing.T, rounds int, random *rand.Rand)
 // expectReadable expects that each line of the history is JSON.
 func (h *hookResponder) expectReadable(t *testing.T) {
 	t.Helper()
-	file, err := os.ReadFile(h.History)
-	harness.Must(t, err)
+	file := must.Get(os.ReadFile(h.History))(t)
 	for line := range bytes.Lines(file) {
 		if !json.Valid(line) || line[len(line)-1] != '\n' {
 			t.Errorf("the history has the line %q", line)
@@ -106,34 +100,12 @@ func (h *hookResponder) expectReadable(t *testing.T) {
 	}
 }
 
-// Killed at any moment of an action, it is not made again after a restart, and the history can be read.
+// Killed at any moment of an action, it is not made again after a restart, and the history can be read. What a kill in
+// the middle of an action leaves is in TestDecide_Crash and TestDecide_InterruptedIsPending.
 func TestResponder_KilledAnytime(t *testing.T) {
 	t.Parallel()
 	h := startHookResponder(t)
 	t.Logf("results %v", h.killAnytime(t, 15, proof.Random(t)))
-
-	// A kill in the middle of the action leaves a result that is unknown.
-	slow := harness.Firing("Slow", time.Now(), "server", h.follower.Name)
-	harness.WaitTrue(t, "the slow hook to run", func() bool {
-		h.Deliver(t, slow)
-		content, err := os.ReadFile(h.ran)
-		return err == nil && strings.Contains(string(content), "slow\n")
-	})
-	h.Kill(t)
-	h.RunningResponder = h.Start()
-	harness.ExpectDecision(t, h.WaitDecision(t, "alertname", "Slow"), "slow-hook", responder.ResultUnknown,
-		"it is not made again")
-	h.Deliver(t, slow)
-	other := harness.Firing("Hook", time.Now(), "server", h.follower.Name, "round", "other")
-	h.Deliver(t, other)
-	refused := h.WaitDecision(t, "alertname", "Hook", "result", "refused_by_guard")
-	harness.ExpectDecision(t, refused, "hook", responder.ResultRefused,
-		"An action from before a restart may be under way until ")
-	content, err := os.ReadFile(h.ran)
-	harness.Must(t, err)
-	if n := strings.Count(string(content), "slow\n"); n != 1 {
-		t.Errorf("the slow hook ran %d times; want once", n)
-	}
 	h.expectReadable(t)
 }
 
@@ -147,51 +119,36 @@ func TestResponder_BadOptions(t *testing.T) {
 		"no-folder.yml": strings.Replace(rules, "history}", "no/history}", 1),
 		"web.yml":       "basic_auth_users: {a: $2y$10$X0h1gDsPszWURQaxFh.zoubFi6DXncSjhoQNJgRrnGs7EsimhC7zG}",
 	})
-	const open = "--config.file=DIR/open.yml"
+	const open, locked = "--config.file=DIR/open.yml", "--config.file=DIR/locked.yml"
 	const noSecret = "secret_file: there is none; without a secret the responder listens on loopback addresses only, " +
 		"such as --web.listen-address=127.0.0.1:9108"
-	for _, tc := range []struct {
-		name string
-		args []string
-		want []string // One line each; empty: the configuration is good.
-	}{
-		{"good", []string{open}, nil},
-		{"good with a secret", []string{"--config.file=DIR/locked.yml", "--web.listen-address=:9108"}, nil},
-		{"IPv6 loopback", []string{open, "--web.listen-address=[::1]:9108"}, nil},
-		{"no file", nil, []string{"--config.file: there is none; docs/responder.example.yml has all that it can have"}},
-		{"missing file", []string{"--config.file=DIR/missing"}, []string{"open DIR/missing: no such file or directory"}},
-		{"open to all", []string{open, "--web.listen-address=:9108"}, []string{noSecret}},
+	const twoPasswords = "--web.config.file: basic_auth_users and the configuration's secret_file exclude each other: " +
+		"Alertmanager can send only one of them"
+	for _, tc := range []struct{ flags, want string }{ // An error in each line of want; none: the configuration is good.
+		{open, ""},
+		{locked + " --web.listen-address=:9108", ""},
+		{open + " --web.listen-address=[::1]:9108", ""},
+		{"", "--config.file: there is none; docs/responder.example.yml has all that it can have"},
+		{"--config.file=DIR/missing", "open DIR/missing: no such file or directory"},
+		{open + " --web.listen-address=:9108", noSecret},
+		{open + " --web.listen-address=localhost:9108 --web.listen-address=10.0.0.1:9108", noSecret},
+		{"--config.file=DIR/no-secret.yml", "secret_file: open DIR/missing: no such file or directory"},
+		{locked + " --web.config.file=DIR/web.yml", twoPasswords},
 		{
-			"open to some",
-			[]string{open, "--web.listen-address=localhost:9108", "--web.listen-address=10.0.0.1:9108"},
-			[]string{noSecret},
+			open + " --consul.server=ftp://a --consul.timeout=0s",
+			"--consul.server: the scheme is \"ftp\"; want http, https or unix\n--consul.timeout: 0s is not above 0",
 		},
-		{
-			"no secret",
-			[]string{"--config.file=DIR/no-secret.yml"},
-			[]string{"secret_file: open DIR/missing: no such file or directory"},
-		},
-		{"two passwords", []string{"--config.file=DIR/locked.yml", "--web.config.file=DIR/web.yml"}, []string{
-			"--web.config.file: basic_auth_users and the configuration's secret_file exclude each other: " +
-				"Alertmanager can send only one of them",
-		}},
-		{"flags", []string{open, "--consul.server=ftp://a", "--consul.timeout=0s"}, []string{
-			`--consul.server: the scheme is "ftp"; want http, https or unix`, "--consul.timeout: 0s is not above 0",
-		}},
 	} {
-		args := []string{"responder", "--config.check"}
-		for _, arg := range tc.args {
-			args = append(args, strings.Replace(arg, "DIR", dir, 1))
-		}
-		code, stdout, stderr := harness.RunProgram(t, args...)
-		want, wantCode, wantOut := "", 0, "configuration is good\n"
-		for _, line := range tc.want {
-			want += "consul_cluster_exporter: error: " + strings.Replace(line, "DIR", dir, 1) + "\n"
+		flags := strings.Fields(strings.ReplaceAll(tc.flags, "DIR", dir))
+		code, stdout, stderr := harness.RunProgram(t, append([]string{"responder", "--config.check"}, flags...)...)
+		wantCode, wantOut, want := 0, "configuration is good\n", ""
+		for line := range strings.Lines(strings.ReplaceAll(tc.want, "DIR", dir)) {
 			wantCode, wantOut = 1, ""
+			want += "consul_cluster_exporter: error: " + strings.TrimSpace(line) + "\n"
 		}
 		if code != wantCode || stdout != wantOut || stderr != want {
 			t.Errorf("%s: exit code %d, printed %q and\n%s\nwant exit code %d and\n%s",
-				tc.name, code, stdout, stderr, wantCode, want)
+				flags, code, stdout, stderr, wantCode, want)
 		}
 	}
 	code, _, stderr := harness.RunProgram(t, "responder", "--config.file="+dir+"/no-folder.yml")
