@@ -85,10 +85,6 @@ type NotifyConfig struct {
 // minVoters is how many voters a cluster must keep so that one of them may fail.
 const minVoters = 3
 
-func defaultConfig() Config {
-	return Config{MaxPerHour: 4, History: HistoryConfig{MaxMegabytes: 10, Keep: 5}}
-}
-
 // UnmarshalYAML begins with the defaults. This form of the method, unlike that with a node, keeps unknown keys errors.
 func (r *RuleConfig) UnmarshalYAML(unmarshal func(any) error) error {
 	type plain RuleConfig // Without this method.
@@ -124,7 +120,7 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, err // Says "open <path>: ...".
 	}
-	c := defaultConfig()
+	c := Config{MaxPerHour: 4, History: HistoryConfig{MaxMegabytes: 10, Keep: 5}}
 	if err := strictyaml.Decode(content, &c); err != nil {
 		return nil, strictyaml.InFile(path, err)
 	}

@@ -160,7 +160,7 @@ func (r *Responder) begin(record *Record) bool {
 	if err := r.history.add(*record); err != nil {
 		level.Error(r.logger).Log("msg", "nothing is done, because it could not be written before",
 			"rule", record.Rule, "err", err)
-		r.metrics.action(record.Rule, record.Action, ResultFailed)
+		r.metrics.actions.WithLabelValues(record.Rule, record.Action, string(ResultFailed)).Inc()
 		return false
 	}
 	r.ledger.note(*record)
@@ -185,7 +185,7 @@ func (r *Responder) conclude(record Record) error {
 		record.ID = r.ledger.lastID + 1
 	}
 	r.ledger.note(record)
-	r.metrics.action(record.Rule, record.Action, record.Result)
+	r.metrics.actions.WithLabelValues(record.Rule, record.Action, string(record.Result)).Inc()
 	if record.Result.acted() {
 		r.metrics.lastAction(r.ledger.lastAction)
 	}

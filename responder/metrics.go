@@ -53,10 +53,6 @@ func newMetrics(rules []*rule) *metrics {
 	return m
 }
 
-func (m *metrics) action(rule, action string, result Result) {
-	m.actions.WithLabelValues(rule, action, string(result)).Inc()
-}
-
 // lastAction sets when the last action was; zero means never.
 func (m *metrics) lastAction(at time.Time) {
 	if !at.IsZero() {

@@ -23,13 +23,12 @@ type Options struct {
 	Consul *cluster.Cluster
 	// Secret returns what deliveries must know; nil means that anybody may deliver.
 	Secret func() string
-	// Logger gets what happens; nil means no log.
+	// Logger gets what happens.
 	Logger log.Logger
 }
 
 // Responder takes deliveries of alerts, and acts on them one after the other.
 type Responder struct {
-	consul     *cluster.Cluster
 	rules      []*rule
 	maxPerHour int
 	secret     func() string
@@ -60,17 +59,12 @@ type job struct {
 
 // New opens the history. Close must be called at the end, after Run has returned.
 func New(opts Options) (*Responder, error) {
-	if opts.Logger == nil {
-		opts.Logger = log.NewNopLogger()
-	}
-	r := &Responder{
-		consul: opts.Consul, maxPerHour: opts.Config.MaxPerHour, secret: opts.Secret, logger: opts.Logger, now: time.Now,
-	}
-	if err := r.makeRules(opts.Config); err != nil {
+	r := &Responder{maxPerHour: opts.Config.MaxPerHour, secret: opts.Secret, logger: opts.Logger, now: time.Now}
+	if err := r.makeRules(opts.Config, opts.Consul); err != nil {
 		return nil, err
 	}
 	removes := slices.ContainsFunc(r.rules, func(rule *rule) bool { return rule.Action.Remove != nil })
-	r.look = func(ctx context.Context) *view { return look(ctx, r.consul, removes) }
+	r.look = func(ctx context.Context) *view { return look(ctx, opts.Consul, removes) }
 	if err := r.open(opts.Config.History); err != nil {
 		return nil, err
 	}
@@ -97,8 +91,8 @@ func (r *Responder) open(c HistoryConfig) error {
 }
 
 // makeRules makes the rules from a configuration that Load has checked.
-func (r *Responder) makeRules(c *Config) error {
-	operator, err := newOperator(r.consul)
+func (r *Responder) makeRules(c *Config, consul *cluster.Cluster) error {
+	operator, err := newOperator(consul)
 	if err != nil {
 		return err
 	}
@@ -220,5 +214,7 @@ func (r *Responder) take() (job, bool) {
 
 // matching returns the rules that match an alert, in their order.
 func (r *Responder) matching(a *Alert) []*rule {
-	return slices.DeleteFunc(slices.Clone(r.rules), func(rule *rule) bool { return !rule.matches(a.Labels) })
+	return slices.DeleteFunc(slices.Clone(r.rules), func(rule *rule) bool {
+		return slices.ContainsFunc(rule.matchers, func(m matcher) bool { return !m.matches(a.Labels) })
+	})
 }

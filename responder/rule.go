@@ -6,7 +6,6 @@ package responder
 import (
 	"net/url"
 	"regexp"
-	"slices"
 	"time"
 )
 
@@ -62,8 +61,4 @@ type rule struct {
 	RuleConfig
 	matchers []matcher
 	action   action
-}
-
-func (r *rule) matches(labels map[string]string) bool {
-	return !slices.ContainsFunc(r.matchers, func(m matcher) bool { return !m.matches(labels) })
 }
