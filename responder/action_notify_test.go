@@ -73,7 +73,6 @@ func TestNotify(t *testing.T) {
 
 // Notifications look at no cluster, and count for no limit but that of their rule.
 func TestNotify_Limits(t *testing.T) {
-	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer server.Close()
 	b := newFixture(t)

@@ -19,7 +19,6 @@ import (
 // However often an alert is delivered, in whatever order, by whom, and with restarts in between, it leads to one
 // action.
 func TestDecide_Once(t *testing.T) {
-	t.Parallel()
 	b := newFixture(t)
 	alert := b.alert("server-2", 5*time.Minute)
 	over := b.resolved(alert)
@@ -54,7 +53,6 @@ func TestDecide_Once(t *testing.T) {
 
 // An alert that is known to be over is not acted on when its delivery comes late, nor when it is over before its turn.
 func TestDecide_Resolved(t *testing.T) {
-	t.Parallel()
 	b := newFixture(t)
 	late := b.alert("server-2", time.Minute)
 	b.deliver(b.resolved(late))
@@ -68,7 +66,6 @@ func TestDecide_Resolved(t *testing.T) {
 
 // Wherever the responder is killed in the middle of an action, it is not made again.
 func TestDecide_Crash(t *testing.T) {
-	t.Parallel()
 	b := newFixture(t)
 	alert := b.alert("server-2", time.Minute)
 	var during []byte
@@ -106,7 +103,6 @@ func TestDecide_Crash(t *testing.T) {
 
 // While an action from before a restart may still be under way, there is no other one.
 func TestDecide_InterruptedIsPending(t *testing.T) {
-	t.Parallel()
 	b := newFixture(t)
 	b.during = func() { // As much as there is when it is killed now.
 		content := must.Get(os.ReadFile(b.config.File))(t)
@@ -129,7 +125,6 @@ func TestDecide_InterruptedIsPending(t *testing.T) {
 
 // What arrives while an action is under way is refused, and gets its turn at its next delivery.
 func TestDecide_Pending(t *testing.T) {
-	t.Parallel()
 	b := newFixture(t)
 	b.rules[0].Cooldown = time.Second
 	other := b.alert("server-3", time.Minute)
@@ -153,7 +148,6 @@ func TestDecide_Pending(t *testing.T) {
 
 // Cooldown and limits hold across restarts, failed actions count, and refusals do not.
 func TestDecide_Limits(t *testing.T) {
-	t.Parallel()
 	b := newFixture(t)
 	b.maximum = 3
 	b.rules = append(b.rules, b.rule("second", "B"))
@@ -194,7 +188,6 @@ func TestDecide_Limits(t *testing.T) {
 // The first rule that matches, and whose action applies, is the one for an alert. What its guards refuse, no other
 // rule does, and is tried again at the next delivery.
 func TestDecide_FirstRule(t *testing.T) {
-	t.Parallel()
 	b := newFixture(t)
 	b.rules[0].action.(*fakeAction).notFor = "server-1"
 	b.rules = append(b.rules, b.rule("second", "A"))
@@ -223,7 +216,6 @@ func TestDecide_FirstRule(t *testing.T) {
 // A dry run decides as if it acted, once for each alert and within the limits, does nothing, and does not stand in
 // the way later.
 func TestDecide_DryRun(t *testing.T) {
-	t.Parallel()
 	b := newFixture(t)
 	b.rules[0].DryRun = true
 	b.rules = append(b.rules, b.rule("second", "A")) // Is not the one, also when the dry run is over.
@@ -245,7 +237,6 @@ func TestDecide_DryRun(t *testing.T) {
 
 // Without a history nothing is done.
 func TestDecide_HistoryBroken(t *testing.T) {
-	t.Parallel()
 	b := newFixture(t)
 	must.Do(t, b.history.file.Close())
 	b.deliver(b.alert("server-2", time.Minute))
@@ -256,7 +247,6 @@ func TestDecide_HistoryBroken(t *testing.T) {
 
 // The queue has an end, and after it the deliverer has to come again.
 func TestReceive_Full(t *testing.T) {
-	t.Parallel()
 	b := newFixture(t)
 	var alerts []Alert
 	for i := range maxQueue + 1 {

@@ -110,9 +110,10 @@ type fixture struct {
 	during func()
 }
 
-// newFixture has the one rule that acts on alerts of this name.
+// newFixture has the one rule that acts on alerts of this name. The test is parallel to others.
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
+	t.Parallel()
 	b := &fixture{
 		t: t, config: HistoryConfig{File: filepath.Join(t.TempDir(), "history"), MaxMegabytes: 1, Keep: 2},
 		view: healthyView(3), clock: time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC), maximum: 100,

@@ -52,7 +52,6 @@ func (b *fixture) series(name string) map[string]float64 {
 
 // Those who do not know the secret can neither deliver nor read.
 func TestServer_Secret(t *testing.T) {
-	t.Parallel()
 	b := newFixture(t)
 	secret := "s3cret"
 	b.secret = func() string { return secret }
@@ -87,7 +86,6 @@ func TestServer_Secret(t *testing.T) {
 }
 
 func TestServer_BadDeliveries(t *testing.T) {
-	t.Parallel()
 	b := newFixture(t)
 	const form = "application/x-www-form-urlencoded"
 	large := strings.Replace(goodAlert, "server-1", strings.Repeat("x", 10<<20), 1)
@@ -115,7 +113,6 @@ func TestServer_BadDeliveries(t *testing.T) {
 }
 
 func TestServer_History(t *testing.T) {
-	t.Parallel()
 	b := newFixture(t)
 	for _, r := range []Record{
 		sampleRecord(1, ResultRefused), sampleRecord(2, ResultStarted), sampleRecord(2, ResultDone),
@@ -161,7 +158,6 @@ func TestServer_History(t *testing.T) {
 // The metrics begin at 0 for each result, so that the first one is an increase, and the time of the last action
 // outlives a restart.
 func TestMetrics(t *testing.T) {
-	t.Parallel()
 	b := newFixture(t)
 	const actions, last = "consul_responder_actions_total", "consul_responder_last_action_timestamp_seconds"
 	if n, m := len(b.series(actions)), len(b.series(last)); n != len(results) || m != 0 {

@@ -59,8 +59,10 @@ func TestProveNothing(t *testing.T) { t.Skip("nothing to prove here") }
 `
 )
 
+// newBench makes one. The test is parallel to others.
 func newBench(t *testing.T) *bench {
 	t.Helper()
+	t.Parallel()
 	dir := must.Get(filepath.EvalSymlinks(t.TempDir()))(t)
 	b := &bench{T: t, proof: Proof{
 		Name: "answer", Claim: "There is one answer.", Test: "TestProveAnswer", Package: ".", Timeout: time.Minute,
@@ -117,7 +119,6 @@ func (b *bench) expectProblem(want string) {
 // A proof that passes has a result with all that the test recorded and nothing of the machine. It holds until code or
 // test change, and other files and tests do not count.
 func TestRun(t *testing.T) {
-	t.Parallel()
 	b := newBench(t)
 	b.expectProblem("was never run")
 	commit := b.git("rev-parse", "HEAD")
@@ -171,7 +172,6 @@ func TestRun(t *testing.T) {
 
 // A proof that fails says so, and holds for no code. A test that was skipped proves nothing.
 func TestRun_Fails(t *testing.T) {
-	t.Parallel()
 	b := newBench(t)
 	b.commit("sample.go", strings.Replace(sampleCode, "42", "41", 1))
 	for test, want := range map[string][]string{"TestProveAnswer": {"fail", "fail"}, "TestProveNothing": {"skip"}} {
@@ -194,7 +194,6 @@ func TestRun_Fails(t *testing.T) {
 // There is no result for anything but the code of a commit: code that is not committed, that does not compile, or
 // that is changed meanwhile, and a test that is not there.
 func TestRun_WithoutResult(t *testing.T) {
-	t.Parallel()
 	b := newBench(t)
 	expect := func(want string) {
 		t.Helper()
@@ -218,7 +217,6 @@ func TestRun_WithoutResult(t *testing.T) {
 
 // A result of a commit that is not there, as after a rebase, does not count; nor does one of another branch.
 func TestProblem_OtherHistory(t *testing.T) {
-	t.Parallel()
 	b := newBench(t)
 	first := b.git("rev-parse", "HEAD~1")
 	must.Do(t, (&Result{Proof: "answer", Result: passed, Commit: strings.Repeat("0123456789", 4)}).write(b.runner.Root))
@@ -234,7 +232,6 @@ func TestProblem_OtherHistory(t *testing.T) {
 
 // The result in a document is as old as the last change of what is measured in it.
 func TestProblem_Document(t *testing.T) {
-	t.Parallel()
 	b := newBench(t)
 	b.proof.Document = &Document{Path: "seen.md", Target: "see", Written: `^Seen [0-9]+ times`}
 	b.commit("seen.md", "# What was seen\n\nNothing yet.\n")
