@@ -127,7 +127,6 @@ func (h *head) String() string {
 	return text
 }
 
-// executable reports what is wrong with a program.
 func executable(path string) error {
 	if !filepath.IsAbs(path) {
 		return fmt.Errorf("%q is no absolute path", path)

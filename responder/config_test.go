@@ -74,7 +74,6 @@ const (
 	transfer = "action: {transfer-leadership: {}}"
 )
 
-// withRule is a configuration with one rule.
 func withRule(rule string) string {
 	return "expected_servers: 3\nhistory: {file: h}\nrules:\n- {name: r, " + rule + "}"
 }

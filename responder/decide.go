@@ -16,7 +16,6 @@ import (
 // maxWait is how long an alert may wait for its turn. After that its next delivery is worth more.
 const maxWait = time.Minute
 
-// decide decides on one alert, and acts.
 func (r *Responder) decide(ctx context.Context, j job) {
 	rules := r.matching(&j.alert)
 	if r.repeated(&j, rules...) {
@@ -113,7 +112,6 @@ func (r *Responder) choose(ctx context.Context, rules []*rule, a *Alert) (chosen
 	return nil, v, reason
 }
 
-// record begins a record.
 func (r *Responder) record(rule *rule, j *job, result Result, reasons ...string) Record {
 	return Record{
 		Time: r.now().UTC().Truncate(time.Millisecond),

@@ -59,7 +59,6 @@ func (v *view) down(i int, reason probe.Reason, phases ...probe.Phase) *view {
 	return v
 }
 
-// about is an alert about a server.
 func about(server string) *Alert {
 	return &Alert{Firing: true, Labels: map[string]string{"alertname": "A", "server": server}}
 }
@@ -124,7 +123,6 @@ func newFixture(t *testing.T) *fixture {
 	return b
 }
 
-// rule makes a rule for alerts of a name.
 func (b *fixture) rule(name, alert string) *rule {
 	return &rule{
 		RuleConfig{Name: name, Cooldown: time.Minute, MaxPerHour: 100},
@@ -148,7 +146,6 @@ func (b *fixture) restart() {
 	b.Responder = r
 }
 
-// wait lets time pass.
 func (b *fixture) wait(d time.Duration) { b.clock = b.clock.Add(d) }
 
 // deliver delivers alerts, and decides on all of them.

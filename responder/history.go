@@ -56,7 +56,6 @@ func openHistory(c HistoryConfig, note func(Record)) (h *history, torn bool, err
 	return h, torn, nil
 }
 
-// load reads all files.
 func (h *history) load(note func(Record)) (torn bool, err error) {
 	for i := h.Keep; i > 0; i-- {
 		lines, err := readHistory(h.path(i))

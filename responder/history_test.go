@@ -29,7 +29,6 @@ func historyIn(t *testing.T, c HistoryConfig) (*history, []Record, bool) {
 	return h, records, torn
 }
 
-// ids are the IDs of records.
 func ids(records []Record) (ids []uint64) {
 	for _, r := range records {
 		ids = append(ids, r.ID)

@@ -82,7 +82,6 @@ func recent(times []time.Time, now time.Time) []time.Time {
 	return times
 }
 
-// inLastHour counts the times in the hour before now.
 func inLastHour(times []time.Time, now time.Time) int {
 	n := 0
 	for _, at := range times {
@@ -103,7 +102,6 @@ func (l *ledger) repeated(a *Alert, dry bool) bool {
 	return in(l.live) || dry && in(l.dry)
 }
 
-// resolve remembers that an alert was delivered as resolved.
 func (l *ledger) resolve(a *Alert, now time.Time) {
 	maps.DeleteFunc(l.resolved, func(_ string, r resolution) bool { return now.Sub(r.at) > resolvedMemory })
 	l.resolved[a.fingerprint()] = resolution{a.EndsAt, now}

@@ -12,7 +12,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// metrics are those of the responder.
 type metrics struct {
 	registry       *prometheus.Registry
 	alertsReceived prometheus.Counter

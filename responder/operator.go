@@ -52,7 +52,6 @@ func (o *operator) transfer(id string) request {
 	}}
 }
 
-// removePeer takes a server out of the Raft configuration.
 func (o *operator) removePeer(p cluster.RaftPeer) request {
 	by, value, remove := "id", p.ID, (*api.Operator).RaftRemovePeerByID
 	if p.ID == "" {

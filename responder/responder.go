@@ -163,7 +163,6 @@ func (r *Responder) Run(ctx context.Context) {
 	}
 }
 
-// maxQueue bounds the queue.
 const maxQueue = 1000
 
 // errQueueFull means that a delivery has to come again later.
@@ -200,7 +199,6 @@ func (r *Responder) receive(alerts []Alert) (queued int, err error) {
 	return queued, nil
 }
 
-// take returns the first alert of the queue.
 func (r *Responder) take() (job, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -212,7 +210,6 @@ func (r *Responder) take() (job, bool) {
 	return next, true
 }
 
-// matching returns the rules that match an alert, in their order.
 func (r *Responder) matching(a *Alert) []*rule {
 	return slices.DeleteFunc(slices.Clone(r.rules), func(rule *rule) bool {
 		return slices.ContainsFunc(rule.matchers, func(m matcher) bool { return !m.matches(a.Labels) })

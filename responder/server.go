@@ -117,7 +117,6 @@ func (r *Responder) serveHistory(w http.ResponseWriter, req *http.Request) {
 	_ = json.NewEncoder(w).Encode(page) // Who asked may be gone.
 }
 
-// parseFilter reads the query of GET /history.
 func parseFilter(query url.Values) (filter, error) {
 	f := filter{
 		rule: query.Get("rule"), action: query.Get("action"), result: query.Get("result"), alertName: query.Get("alertname"),

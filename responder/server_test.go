@@ -16,7 +16,6 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
-// request asks the handler of a fixture.
 func (b *fixture) request(method, target, body string, header ...string) *httptest.ResponseRecorder {
 	b.t.Helper()
 	req := httptest.NewRequestWithContext(b.t.Context(), method, target, strings.NewReader(body))

@@ -14,7 +14,6 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
-// lookTimeout bounds a snapshot.
 const lookTimeout = 10 * time.Second
 
 // view is the cluster as one snapshot has it.

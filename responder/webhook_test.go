@@ -17,7 +17,6 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
-// webhookOf makes a delivery of alerts in JSON.
 func webhookOf(alerts ...string) string {
 	return `{"version":"4","groupKey":"{}:{}","status":"firing","receiver":"responder","groupLabels":{},` +
 		`"commonLabels":{},"truncatedAlerts":0,"externalURL":"http://am","alerts":[` + strings.Join(alerts, ",") + `]}`

@@ -30,7 +30,6 @@ const (
 // ErrShortage means that a connection could not be opened because as many are open as may be.
 var ErrShortage = errors.New("too many connections are open for the limit of open files (ulimit -n)")
 
-// process is the share of this process.
 var process = newShares(limit())
 
 // Clients returns how many connections of clients may be open at one time.

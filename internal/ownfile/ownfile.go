@@ -131,12 +131,10 @@ func (k Kind) verify(file *os.File, info fs.FileInfo) error {
 	return err
 }
 
-// foreign is the error about a file that is not of this kind.
 func (k Kind) foreign(path, why string) error {
 	return fmt.Errorf("%s exists and is not %s: %s", path, k.name, why)
 }
 
-// typeText is what a file that is not regular is.
 func typeText(mode fs.FileMode) string {
 	switch {
 	case mode.IsDir():

@@ -26,7 +26,6 @@ func withContent(content string) func(path string) error {
 	return func(path string) error { return os.WriteFile(path, []byte(content), 0o600) }
 }
 
-// linkTo makes a link to a file with this content.
 func linkTo(content string) func(path string) error {
 	return func(path string) error {
 		return errors.Join(withContent(content)(path+"-target"), os.Symlink(path+"-target", path))

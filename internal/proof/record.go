@@ -14,7 +14,6 @@ import (
 // figureAttr is the key of the attributes of tests that are figures of the result.
 const figureAttr = "figure"
 
-// seedVariable is the variable of the environment that has the seed.
 const seedVariable = "PROVE_SEED"
 
 // Record puts a figure into the result, such as "scrapes: 200". Tests report what they have counted and measured, so

@@ -50,12 +50,10 @@ type Test struct {
 	Figures []string `json:"figures,omitempty"`
 }
 
-// resultFile is where the result of a proof is.
 func resultFile(root, name string) string {
 	return filepath.Join(root, filepath.FromSlash(Folder), name+".json")
 }
 
-// read reads the result of a proof.
 func read(root, name string) (*Result, error) {
 	content, err := os.ReadFile(resultFile(root, name))
 	if err != nil {
@@ -70,7 +68,6 @@ func read(root, name string) (*Result, error) {
 	return r, nil
 }
 
-// write writes the result of a proof.
 func (r *Result) write(root string) error {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)

@@ -73,7 +73,6 @@ func (r *Runner) Run(ctx context.Context, p *Proof) error {
 	return nil
 }
 
-// test runs the test of a proof.
 func (r *Runner) test(ctx context.Context, p *Proof, seed uint64) ([]*Test, error) {
 	tags := "prove"
 	if p.Root {

@@ -58,7 +58,6 @@ func (r repository) proven(ctx context.Context, p *Proof) (commit, problem strin
 	return result.Commit, "", nil
 }
 
-// command is the command that runs a proof.
 func (p *Proof) command() string {
 	if p.Document != nil {
 		return "make " + p.Document.Target

@@ -44,7 +44,6 @@ func watchWrites(t *testing.T, a *consultest.Agent) (address string, writes func
 	}
 }
 
-// expectLeader fails if another server leads.
 func expectLeader(t *testing.T, c *consultest.Cluster, when string, want *consultest.Agent) {
 	t.Helper()
 	if now := harness.LeaderOf(t, c); now != want {

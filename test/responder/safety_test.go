@@ -89,7 +89,6 @@ func (h *hookResponder) killAnytime(t *testing.T, rounds int, random *rand.Rand)
 	return results
 }
 
-// expectReadable expects that each line of the history is JSON.
 func (h *hookResponder) expectReadable(t *testing.T) {
 	t.Helper()
 	file := must.Get(os.ReadFile(h.History))(t)
