@@ -5,8 +5,9 @@ package consul
 
 import (
 	"slices"
-	"strings"
 	"testing"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 func TestParseAddress(t *testing.T) {
@@ -53,9 +54,8 @@ func TestParseAddress(t *testing.T) {
 		"localhost:65536":      "1 to 65535",
 		"unix://consul.sock":   "no absolute path",
 	} {
-		if got, err := ParseAddress(text); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s is %+v, error %v; want an error with %q", text, got, err, want)
-		}
+		_, err := ParseAddress(text)
+		expectError(t, err, want)
 	}
 }
 
@@ -67,11 +67,7 @@ func TestAddressOn(t *testing.T) {
 		{"http://consul.example", "10.0.0.1", "http://10.0.0.1:80"},
 		{"http://proxy.example:443/consul", "10.0.0.1", "http://10.0.0.1:443"}, // Never through the agent's proxy.
 	} {
-		address, err := ParseAddress(tc.server)
-		if err != nil {
-			t.Fatal(err)
-		}
-		on := address.On(tc.host)
+		on := must.Get(ParseAddress(tc.server))(t).On(tc.host)
 		if got := on.String(); got != tc.want {
 			t.Errorf("%s on %s is %s; want %s", tc.server, tc.host, got, tc.want)
 		}

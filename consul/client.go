@@ -220,7 +220,7 @@ func (c *Client) ask(ctx context.Context, address Address, ep Endpoint, out any)
 		c.ownFaults.Add(1)
 	}
 	switch {
-	case ep.MaybeEmpty && statusLabel(err) == "404":
+	case ep.MaybeEmpty && statusOf(err) == http.StatusNotFound:
 		return nil, ErrNothing
 	case isRefusal(err), ep.isSwitchedOff(err):
 		refused := c.refusals.Add(subject, token, err)
@@ -234,7 +234,7 @@ func (c *Client) ask(ctx context.Context, address Address, ep Endpoint, out any)
 	case ep.mayBeSwitchedOff(err):
 		c.refusals.postpone(subject, token, err, doubtWaits)
 		return nil, err
-	case ep.Elsewhere && statusLabel(err) == "500":
+	case ep.Elsewhere && statusOf(err) == http.StatusInternalServerError:
 		c.refusals.postpone(datacenter, token, err, unreachableWaits)
 		return nil, err
 	case err != nil:
@@ -416,13 +416,19 @@ func (c *Client) CloseIdle() {
 	c.own.CloseIdleConnections()
 }
 
+// statusOf returns the status of an answer that is an error, or 0.
+func statusOf(err error) int {
+	status, _ := errors.AsType[api.StatusError](err)
+	return status.Code
+}
+
 // statusLabel says how a request ended.
 func statusLabel(err error) string {
 	if err == nil {
 		return strconv.Itoa(http.StatusOK)
 	}
-	if status, ok := errors.AsType[api.StatusError](err); ok {
-		return strconv.Itoa(status.Code)
+	if status := statusOf(err); status != 0 {
+		return strconv.Itoa(status)
 	}
 	if probe.IsOwnFault(err) {
 		return string(probe.ReasonOwnFault)
@@ -470,11 +476,7 @@ func bound(
 // isSwitchedOff reports whether an error may mean that the feature is off, or the right missing, if that could not be
 // read before. Consul answers with status 500, for peering only after eleven seconds.
 func (ep *Endpoint) isSwitchedOff(err error) bool {
-	if !ep.Uncertain || err == nil {
-		return false
-	}
-	status, ok := errors.AsType[api.StatusError](err)
-	return ok && status.Code == http.StatusInternalServerError
+	return ep.Uncertain && statusOf(err) == http.StatusInternalServerError
 }
 
 // mayBeSwitchedOff reports whether the time was over before such an answer could come.

@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // serve is an agent's HTTP API with one handler for everything.
@@ -24,11 +26,7 @@ func serve(t *testing.T, handler http.HandlerFunc) Address {
 	t.Helper()
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
-	address, err := ParseAddress(server.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return address
+	return must.Get(ParseAddress(server.URL))(t)
 }
 
 func respond(status int, body string) http.HandlerFunc {
@@ -37,6 +35,8 @@ func respond(status int, body string) http.HandlerFunc {
 		_, _ = io.WriteString(w, body)
 	}
 }
+
+func hang(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 
 func newTestClient(t *testing.T, opts Options) *Client {
 	t.Helper()
@@ -70,7 +70,7 @@ func TestClient_BadAnswers(t *testing.T) {
 			w.Header().Set("Content-Length", "100")
 			_, _ = io.WriteString(w, `"10.0.0`)
 		}, "error", false, "unexpected EOF"},
-		{"slow", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "error", false, "deadline exceeded"},
+		{"slow", hang, "error", false, "deadline exceeded"},
 		{"closed", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "error", false, "EOF"},
 		{"redirect", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://127.0.0.1:1/stolen", http.StatusFound)
@@ -220,10 +220,9 @@ func TestClient_Refusals(t *testing.T) {
 			next: first, want: ErrRefused, asked: 1,
 		},
 		{
-			name:    "what may be switched off, and hangs",
-			ep:      Endpoint{Path: "/v1/test", Uncertain: true, Timeout: 50 * time.Millisecond},
-			handler: func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
-			next:    first, want: context.DeadlineExceeded, asked: 1,
+			name: "what may be switched off, and hangs", handler: hang,
+			ep:   Endpoint{Path: "/v1/test", Uncertain: true, Timeout: 50 * time.Millisecond},
+			next: first, want: context.DeadlineExceeded, asked: 1,
 		},
 		{name: "a datacenter out of reach", handler: respond(500, ""), ep: far, next: farOther, asked: 1},
 		{name: "a server that fails", handler: respond(500, ""), ep: first, next: first, asked: 2},
@@ -281,12 +280,9 @@ func TestClient_Long(t *testing.T) {
 			return err
 		}}
 		_, err := c.Get(t.Context(), address, ep, nil)
-		switch {
-		case pause == 0 && err != nil:
-			t.Errorf("%s: error %v", name, err)
-		case pause > 0 && (!errors.Is(err, context.DeadlineExceeded) ||
-			!strings.Contains(err.Error(), "nothing more arrived")):
-			t.Errorf("%s: error %v; want that nothing more arrived", name, err)
+		stalls := pause > 0
+		if errors.Is(err, context.DeadlineExceeded) != stalls || errors.As(err, new(stalledError)) != stalls {
+			t.Errorf("%s: error %v; want that nothing more arrived: %v", name, err, stalls)
 		}
 	}
 }
@@ -298,17 +294,9 @@ func TestClient_TLS(t *testing.T) {
 	t.Cleanup(server.Close)
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
-	if err := os.WriteFile(ca, block, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	files, err := TLSFiles{CAFile: ca, ServerName: "example.com"}.Open(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	address, err := ParseAddress(server.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, os.WriteFile(ca, block, 0o600))
+	files := must.Get(TLSFiles{CAFile: ca, ServerName: "example.com"}.Open(nil))(t)
+	address := must.Get(ParseAddress(server.URL))(t)
 	opts := Options{Address: address, TLS: files, Timeout: 20 * time.Second}
 	var leader string
 	c := newTestClient(t, opts)
@@ -316,16 +304,12 @@ func TestClient_TLS(t *testing.T) {
 		t.Errorf("leader %q, error %v", leader, err)
 	}
 	c.Retain(func(string) bool { return false })
-	writer, err := NewAPIClient(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
+	writer := must.Get(NewAPIClient(opts))(t)
 	if leader, err := writer.Status().Leader(); err != nil || leader != "10.0.0.1:8300" {
 		t.Errorf("leader %q, error %v", leader, err)
 	}
 	opts.TLS = nil
-	_, err = newTestClient(t, opts).Get(t.Context(), address, Endpoint{Path: "/v1/status/leader"}, &leader)
-	if err == nil || !strings.Contains(err.Error(), "certificate") || files.Failing() != nil {
-		t.Errorf("error %v without the authority, files %v; want one about the certificate", err, files.Failing())
-	}
+	_, err := newTestClient(t, opts).Get(t.Context(), address, Endpoint{Path: "/v1/status/leader"}, &leader)
+	expectError(t, err, "certificate")
+	must.Do(t, files.Failing())
 }

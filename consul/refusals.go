@@ -67,20 +67,16 @@ func (RefusedError) Is(err error) bool { return err == ErrRefused }
 // isRefusal reports whether an answer will be the same for the next minutes: the token lacks rights, the version does
 // not have the endpoint, or ACLs are switched off (status 401).
 func isRefusal(err error) bool {
-	status, ok := errors.AsType[api.StatusError](err)
-	return ok && slices.Contains([]int{
+	return slices.Contains([]int{
 		http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound,
 		http.StatusMethodNotAllowed, http.StatusNotImplemented,
-	}, status.Code)
+	}, statusOf(err))
 }
 
 // IsDenied reports whether a refusal is due to missing rights, which somebody can grant.
 func IsDenied(err error) bool {
-	if _, ok := errors.AsType[DeniedError](err); ok {
-		return true
-	}
-	status, ok := errors.AsType[api.StatusError](err)
-	return ok && status.Code == http.StatusForbidden
+	_, lacksRight := errors.AsType[DeniedError](err)
+	return lacksRight || statusOf(err) == http.StatusForbidden
 }
 
 // IsUnknownToken reports whether a refusal is for a token that does not exist, or no longer (Consul:

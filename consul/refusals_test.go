@@ -4,6 +4,7 @@
 package consul
 
 import (
+	"cmp"
 	"errors"
 	"testing"
 	"time"
@@ -11,74 +12,47 @@ import (
 	"github.com/hashicorp/consul/api"
 )
 
-// clock is a clock that a test sets.
-type clock struct{ time.Time }
-
-func newClock() *clock { return &clock{time.Unix(1000, 0)} }
-
-func (c *clock) now() time.Time { return c.Time }
-
-func (c *clock) forward(d time.Duration) { c.Time = c.Add(d) }
+// newTestRefusals returns an empty memory and how to set its clock forward.
+func newTestRefusals() (r *Refusals, forward func(time.Duration)) {
+	now := time.Unix(1000, 0)
+	return newRefusals(func() time.Time { return now }), func(d time.Duration) { now = now.Add(d) }
+}
 
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	denied := api.StatusError{Code: 403, Body: "Permission denied"}
 	for _, tc := range []struct {
-		name, subject, credentials string
-		before                     func(*Refusals)
-		after                      time.Duration
-		want                       bool
+		name                 string
+		subject, credentials string // By default the same as before.
+		before               func(*Refusals)
+		after                time.Duration
+		want                 bool
 	}{
-		{name: "at once", subject: "http://a/path", credentials: "token", want: true},
-		{name: "something else", subject: "http://a/other", credentials: "token"},
+		{name: "at once", want: true},
+		{name: "something else", subject: "http://a/other"},
+		{name: "before the shortest wait", after: 4*time.Minute - time.Second, want: true},
+		{name: "after the longest wait", after: 6 * time.Minute},
+		{name: "with other credentials", credentials: "new"},
+		{name: "the agent's configuration has changed", before: func(r *Refusals) { r.ForgetAll("http://a/") }},
 		{
-			name: "before the shortest wait", subject: "http://a/path", credentials: "token",
-			after: 4*time.Minute - time.Second, want: true,
-		},
-		{name: "after the longest wait", subject: "http://a/path", credentials: "token", after: 6 * time.Minute},
-		{name: "with other credentials", subject: "http://a/path", credentials: "new"},
-		{
-			name: "the agent's configuration has changed", subject: "http://a/path", credentials: "token",
-			before: func(r *Refusals) { r.ForgetAll("http://a/") },
-		},
-		{
-			name: "the configuration of another agent has changed", subject: "http://a/path", credentials: "token",
+			name:   "the configuration of another agent has changed",
 			before: func(r *Refusals) { r.ForgetAll("http://b/") }, want: true,
 		},
-		{
-			name: "it was answered", subject: "http://a/path", credentials: "token",
-			before: func(r *Refusals) { r.Forget("http://a/path") },
-		},
+		{name: "it was answered", before: func(r *Refusals) { r.Forget("http://a/path") }},
 	} {
-		c := newClock()
-		r := newRefusals(c.now)
+		r, forward := newTestRefusals()
 		if err := r.Add("http://a/path", "token", denied); !errors.Is(err, ErrRefused) || !IsDenied(err) {
 			t.Errorf("error %v is not a refusal with its cause", err)
 		}
 		if tc.before != nil {
 			tc.before(r)
 		}
-		c.forward(tc.after)
-		if got := r.Check(tc.subject, tc.credentials) != nil; got != tc.want {
+		forward(tc.after)
+		again := r.Check(cmp.Or(tc.subject, "http://a/path"), cmp.Or(tc.credentials, "token"))
+		if got := again != nil; got != tc.want {
 			t.Errorf("%s: refused = %v; want %v", tc.name, got, tc.want)
 		}
 	}
-}
-
-// waits returns how long each of n refusals in a row holds.
-func waits(n int, err error) []time.Duration {
-	c := newClock()
-	r := newRefusals(c.now)
-	var all []time.Duration
-	for range n {
-		_ = r.Add("path", "token", err)
-		start := c.Time
-		for r.Check("path", "token") != nil {
-			c.forward(time.Second)
-		}
-		all = append(all, c.Sub(start))
-	}
-	return all
 }
 
 func TestRefusals_BackOff(t *testing.T) {
@@ -99,9 +73,15 @@ func TestRefusals_UnknownToken(t *testing.T) {
 // expectWaits compares how long refusals in a row hold.
 func expectWaits(t *testing.T, err error, want ...time.Duration) {
 	t.Helper()
-	for i, got := range waits(len(want), err) {
-		if got < want[i]*4/5 || got > want[i]*6/5+time.Second {
-			t.Errorf("refusal %d held for %s; want %s, give or take a fifth", i+1, got, want[i])
+	r, forward := newTestRefusals()
+	for i, wait := range want {
+		_ = r.Add("path", "token", err)
+		start := r.Now()
+		for r.Check("path", "token") != nil {
+			forward(time.Second)
+		}
+		if got := r.Now().Sub(start); got < wait*4/5 || got > wait*6/5+time.Second {
+			t.Errorf("refusal %d held for %s; want %s, give or take a fifth", i+1, got, wait)
 		}
 	}
 }
@@ -110,10 +90,9 @@ func expectWaits(t *testing.T, err error, want ...time.Duration) {
 func TestRefusals_LinesPerDay(t *testing.T) {
 	t.Parallel()
 	for range 100 {
-		c := newClock()
-		r := newRefusals(c.now)
+		r, forward := newTestRefusals()
 		lines := 0
-		for end := c.Add(24 * time.Hour); c.Before(end); c.forward(15 * time.Second) {
+		for end := r.Now().Add(24 * time.Hour); r.Now().Before(end); forward(15 * time.Second) {
 			if r.Check("path", "") == nil {
 				lines++
 				_ = r.Add("path", "", errors.New("no"))
@@ -127,13 +106,12 @@ func TestRefusals_LinesPerDay(t *testing.T) {
 
 func TestRefusals_StartOver(t *testing.T) {
 	t.Parallel()
-	c := newClock()
-	r := newRefusals(c.now)
+	r, forward := newTestRefusals()
 	for range 3 {
 		_ = r.Add("path", "token", errors.New("no"))
 	}
 	_ = r.Add("path", "new", errors.New("no"))
-	c.forward(6 * time.Minute)
+	forward(6 * time.Minute)
 	if r.Check("path", "new") != nil {
 		t.Error("the first refusal with new credentials holds for longer than a first one")
 	}

@@ -4,6 +4,7 @@
 package consul
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -50,14 +51,11 @@ func (f TLSFiles) Open(onError func(error)) (*TLS, error) {
 		ClientSessionCache: tls.NewLRUClientSessionCache(0),
 	}}
 	var authoritiesErr, certificateErr error
-	switch {
-	case f.CAFile != "":
-		t.authorities, authoritiesErr = files.Watch(parseAuthorities, onError, files.Source{Path: f.CAFile})
-	case f.CAPath != "":
-		t.authorities, authoritiesErr = files.Watch(parseAuthorities, onError, files.Source{Path: f.CAPath, Folder: true})
-	}
-	if authoritiesErr != nil {
-		authoritiesErr = fmt.Errorf("authorities: %w", authoritiesErr)
+	if path := cmp.Or(f.CAFile, f.CAPath); path != "" {
+		source := files.Source{Path: path, Folder: f.CAFile == ""}
+		if t.authorities, authoritiesErr = files.Watch(parseAuthorities, onError, source); authoritiesErr != nil {
+			authoritiesErr = fmt.Errorf("authorities: %w", authoritiesErr)
+		}
 	}
 	switch {
 	case f.CertFile == "" && f.KeyFile == "":

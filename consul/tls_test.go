@@ -19,6 +19,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // newCert makes a certificate for the names, signed by parent or by itself, and writes it and its key into dir.
@@ -26,10 +28,7 @@ func newCert(
 	t *testing.T, dir, name string, parent *tls.Certificate, names ...string,
 ) (cert tls.Certificate, certFile, keyFile string) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := must.Get(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, DNSNames: names,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
@@ -39,35 +38,21 @@ func newCert(
 	if parent != nil {
 		signer, signerKey = parent.Leaf, parent.PrivateKey
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, signer, &key.PublicKey, signerKey)
-	if err != nil {
-		t.Fatal(err)
+	der := must.Get(x509.CreateCertificate(rand.Reader, template, signer, &key.PublicKey, signerKey))(t)
+	write := func(file, kind string, der []byte) (path string) {
+		path = filepath.Join(dir, file)
+		must.Do(t, os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600))
+		return path
 	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
-	certFile, keyFile = filepath.Join(dir, name+".pem"), filepath.Join(dir, name+"-key.pem")
-	for path, content := range map[string][]byte{certFile: certPEM, keyFile: keyPEM} {
-		if err := os.WriteFile(path, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if cert, err = tls.X509KeyPair(certPEM, keyPEM); err != nil {
-		t.Fatal(err)
-	}
-	return cert, certFile, keyFile
+	certFile = write(name+".pem", "CERTIFICATE", der)
+	keyFile = write(name+"-key.pem", "PRIVATE KEY", must.Get(x509.MarshalPKCS8PrivateKey(key))(t))
+	return must.Get(tls.LoadX509KeyPair(certFile, keyFile))(t), certFile, keyFile
 }
 
 // handshake connects the two sides over loopback and returns the client's error.
 func handshake(t *testing.T, client, server *tls.Config) error {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := must.Get(net.Listen("tcp", "127.0.0.1:0"))(t)
 	defer l.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
@@ -81,11 +66,8 @@ func handshake(t *testing.T, client, server *tls.Config) error {
 		defer conn.Close()
 		_ = tls.Server(conn, server).HandshakeContext(ctx)
 	}()
-	conn, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = tls.Client(conn, client).HandshakeContext(ctx)
+	conn := must.Get(net.Dial("tcp", l.Addr().String()))(t)
+	err := tls.Client(conn, client).HandshakeContext(ctx)
 	conn.Close()
 	<-done
 	return err
@@ -93,45 +75,34 @@ func handshake(t *testing.T, client, server *tls.Config) error {
 
 func TestTLSFiles(t *testing.T) {
 	t.Parallel()
-	dir, folder := t.TempDir(), t.TempDir()
+	dir, folder, empty := t.TempDir(), t.TempDir(), t.TempDir()
 	ca, caFile, _ := newCert(t, dir, "ca", nil)
 	_, otherFile, otherKey := newCert(t, dir, "other", nil)
 	server, certFile, keyFile := newCert(t, dir, "server", &ca, "consul.example")
-	newCert(t, folder, "also", nil)
-	if err := os.Remove(filepath.Join(folder, "also-key.pem")); err != nil {
-		t.Fatal(err)
-	}
-	empty := filepath.Join(dir, "empty")
-	if err := os.Mkdir(empty, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	_, _, alsoKey := newCert(t, folder, "also", nil)
+	must.Do(t, os.Remove(alsoKey))
 	serverConfig := &tls.Config{Certificates: []tls.Certificate{server}, ClientAuth: tls.RequireAnyClientCert}
+	certified := func(f TLSFiles) TLSFiles {
+		f.CertFile, f.KeyFile = certFile, keyFile
+		return f
+	}
 	for _, tc := range []struct {
 		name    string
 		files   TLSFiles
 		want    string // Of the error of Open.
 		connect string // Of the error of a handshake; only if want is empty.
 	}{
-		{"trusted", TLSFiles{CAFile: caFile, CertFile: certFile, KeyFile: keyFile, ServerName: "consul.example"}, "", ""},
+		{"trusted", certified(TLSFiles{CAFile: caFile, ServerName: "consul.example"}), "", ""},
+		{"another name", certified(TLSFiles{CAFile: caFile, ServerName: "x.example"}), "", "not x.example"},
 		{
-			"another name",
-			TLSFiles{CAFile: caFile, CertFile: certFile, KeyFile: keyFile, ServerName: "x.example"},
-			"",
-			"not x.example",
-		},
-		{
-			"another authority",
-			TLSFiles{CAFile: otherFile, CertFile: certFile, KeyFile: keyFile, ServerName: "consul.example"},
-			"",
+			"another authority", certified(TLSFiles{CAFile: otherFile, ServerName: "consul.example"}), "",
 			"unknown authority",
 		},
 		{
-			"folder of other authorities",
-			TLSFiles{CAPath: folder, CertFile: certFile, KeyFile: keyFile, ServerName: "consul.example"},
-			"",
+			"folder of other authorities", certified(TLSFiles{CAPath: folder, ServerName: "consul.example"}), "",
 			"unknown authority",
 		},
-		{"unverified", TLSFiles{Insecure: true, CertFile: certFile, KeyFile: keyFile}, "", ""},
+		{"unverified", certified(TLSFiles{Insecure: true}), "", ""},
 		{"key of another", TLSFiles{CertFile: certFile, KeyFile: otherKey}, "private key does not match public key", ""},
 		{"no key", TLSFiles{CertFile: certFile}, "needs both a certificate file and a key file", ""},
 		{"no such folder", TLSFiles{CAPath: filepath.Join(dir, "none")}, "no such file or directory", ""},
@@ -149,6 +120,7 @@ func TestTLSFiles(t *testing.T) {
 	}
 }
 
+// expectError fails unless there is an error with this text, or none if the text is empty.
 func expectError(t *testing.T, err error, want string) {
 	t.Helper()
 	if (err == nil) != (want == "") || (err != nil && !strings.Contains(err.Error(), want)) {
@@ -156,67 +128,50 @@ func expectError(t *testing.T, err error, want string) {
 	}
 }
 
-func TestWithAnyName(t *testing.T) {
+// Which certificates are accepted, by the names in them.
+func TestServerNames(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	ca, _, _ := newCert(t, dir, "ca", nil)
 	other, _, _ := newCert(t, dir, "other", nil)
-	server, _, _ := newCert(t, dir, "server", &ca, "server.dc1.consul")
+	server, _, _ := newCert(t, dir, "server", &ca, "a.server.dc1.corp", "server.dc1.corp")
+	client, _, _ := newCert(t, dir, "client", &ca, "client.dc1.corp")
 	roots := func(c tls.Certificate) *tls.Config {
 		pool := x509.NewCertPool()
 		pool.AddCert(c.Leaf)
 		return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	}
-	serverConfig := &tls.Config{Certificates: []tls.Certificate{server}}
-	for _, tc := range []struct {
-		name  string
-		base  *tls.Config
-		names []string
-		want  string
-	}{
-		{"the second name", roots(ca), []string{"10.0.0.1", "server.dc1.consul"}, ""},
-		{"none of the names", roots(ca), []string{"10.0.0.1", "server.dc2.consul"}, "10.0.0.1"},
-		{"another authority", roots(other), []string{"server.dc1.consul"}, "unknown authority"},
-		{"the system's authorities", nil, []string{"server.dc1.consul"}, "unknown authority"},
-		{"unverified", &tls.Config{InsecureSkipVerify: true}, []string{"x"}, ""},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			expectError(t, handshake(t, WithAnyName(tc.base, tc.names...), serverConfig), tc.want)
-		})
-	}
-}
-
-func TestWithServerName(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	ca, _, _ := newCert(t, dir, "ca", nil)
-	pool := x509.NewCertPool()
-	pool.AddCert(ca.Leaf)
-	base := &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
-	server, _, _ := newCert(t, dir, "server", &ca, "a.server.dc1.corp", "server.dc1.corp")
-	client, _, _ := newCert(t, dir, "client", &ca, "client.dc1.corp")
-	named := base.Clone()
+	base, unverified, named := roots(ca), &tls.Config{InsecureSkipVerify: true}, roots(ca)
 	named.ServerName = "client.dc1.corp"
 	for _, tc := range []struct {
-		name               string
-		base               *tls.Config
-		datacenter, domain string
-		cert               tls.Certificate
-		want               string
+		name   string
+		config *tls.Config
+		cert   tls.Certificate
+		want   string
 	}{
-		{"its datacenter", base, "dc1", "corp", server, ""},
-		{"another datacenter", base, "dc2", "corp", server, "not server.dc2.corp"},
-		{"a client's certificate", base, "dc1", "corp", client, "not server.dc1.corp"},
-		{"datacenter unknown", base, "", "corp", server, ""},
-		{"datacenter unknown, another domain", base, "", "consul", server, "server.<datacenter>.consul"},
-		{"datacenter unknown, a client's certificate", base, "", "corp", client, "server.<datacenter>.corp"},
-		{"the name the user wants", named, "", "corp", client, ""},
+		{"the second of any", WithAnyName(base, "10.0.0.1", "server.dc1.corp"), server, ""},
+		{"none of any", WithAnyName(base, "10.0.0.1", "server.dc2.corp"), server, "10.0.0.1"},
+		{"another authority", WithAnyName(roots(other), "server.dc1.corp"), server, "unknown authority"},
+		{"the system's authorities", WithAnyName(nil, "server.dc1.corp"), server, "unknown authority"},
+		{"unverified", WithAnyName(unverified, "x"), server, ""},
+
+		{"its datacenter", WithServerName(base, "dc1", "corp"), server, ""},
+		{"another datacenter", WithServerName(base, "dc2", "corp"), server, "not server.dc2.corp"},
+		{"a client's certificate", WithServerName(base, "dc1", "corp"), client, "not server.dc1.corp"},
+		{"datacenter unknown", WithServerName(base, "", "corp"), server, ""},
+		{
+			"datacenter unknown, another domain", WithServerName(base, "", "consul"), server,
+			"server.<datacenter>.consul",
+		},
+		{
+			"datacenter unknown, a client's certificate", WithServerName(base, "", "corp"), client,
+			"server.<datacenter>.corp",
+		},
+		{"the name the user wants", WithServerName(named, "", "corp"), client, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			config := WithServerName(tc.base, tc.datacenter, tc.domain)
-			expectError(t, handshake(t, config, &tls.Config{Certificates: []tls.Certificate{tc.cert}}), tc.want)
+			expectError(t, handshake(t, tc.config, &tls.Config{Certificates: []tls.Certificate{tc.cert}}), tc.want)
 		})
 	}
 }
