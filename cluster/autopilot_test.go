@@ -10,10 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/consul/api"
 
-	"github.com/zervigo/consul_cluster_exporter/consul"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 const autopilotStateSeed = `{"Healthy":true,"FailureTolerance":1,"OptimisticFailureTolerance":2,"Servers":{
@@ -26,6 +25,9 @@ const autopilotStateSeed = `{"Healthy":true,"FailureTolerance":1,"OptimisticFail
 		"LastIndex":40,"Healthy":true,"StableSince":"2026-01-02T03:04:05Z","ReadReplica":false,"Status":"leader",
 			"Meta":null,"NodeType":"voter"}
 	},"Leader":"a","Voters":["a","b"]}`
+
+const autopilotConfigSeed = `{"CleanupDeadServers":true,"LastContactThreshold":"200ms","MaxTrailingLogs":250,
+	"MinQuorum":3,"ServerStabilizationTime":"10s"}`
 
 func TestNewAutopilotState(t *testing.T) {
 	t.Parallel()
@@ -62,16 +64,8 @@ func TestNewAutopilotState(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			var answer autopilotState
-			if err := json.Unmarshal([]byte(tc.answer), &answer); err != nil {
-				t.Fatal(err)
-			}
-			got, err := newAutopilotState(&answer)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(tc.want, got); diff != "" {
-				t.Errorf("-want +got:\n%s", diff)
-			}
+			must.Do(t, json.Unmarshal([]byte(tc.answer), &answer))
+			expectSame(t, "state", tc.want, must.Get(newAutopilotState(&answer))(t))
 		})
 	}
 }
@@ -79,11 +73,10 @@ func TestNewAutopilotState(t *testing.T) {
 // Where autopilot has no view yet, Consul has no settings to give either, and would log an error.
 func TestAutopilot_NoServers(t *testing.T) {
 	t.Parallel()
-	address := fakeAgent(t, map[string]http.HandlerFunc{
+	snap := snapshot(t, newTestCluster(t, Options{}, map[string]http.HandlerFunc{
 		endpointAutopilotState.Path: answer(200,
 			`{"Healthy":false,"FailureTolerance":0,"Servers":{},"Leader":"","Voters":[]}`),
-	})
-	snap := snapshot(t, newTestCluster(t, consul.Options{Address: address}))
+	}))
 	_, stateErr := snap.AutopilotState().Get(t.Context())
 	_, configErr := snap.AutopilotConfig().Get(t.Context())
 	for _, err := range []error{stateErr, configErr} {
@@ -95,39 +88,28 @@ func TestAutopilot_NoServers(t *testing.T) {
 
 func TestNewAutopilotConfig(t *testing.T) {
 	t.Parallel()
-	for _, tc := range []struct {
-		name, answer string
-		want         AutopilotConfig
-	}{
-		{
-			"all",
-			`{"CleanupDeadServers":true,"LastContactThreshold":"200ms","MaxTrailingLogs":250,"MinQuorum":3,
-				"ServerStabilizationTime":"10s"}`,
-			AutopilotConfig{new(200 * time.Millisecond), 250, 3, new(10 * time.Second), true},
-		},
-		{
-			"no durations", `{"CleanupDeadServers":false,"LastContactThreshold":null,"MaxTrailingLogs":1}`,
-			AutopilotConfig{MaxTrailingLogs: 1},
-		},
+	for text, want := range map[string]AutopilotConfig{
+		autopilotConfigSeed: {new(200 * time.Millisecond), 250, 3, new(10 * time.Second), true},
+		`{"CleanupDeadServers":false,"LastContactThreshold":null,"MaxTrailingLogs":1}`: {MaxTrailingLogs: 1},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			var answer api.AutopilotConfiguration
-			if err := json.Unmarshal([]byte(tc.answer), &answer); err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(tc.want, newAutopilotConfig(&answer)); diff != "" {
-				t.Errorf("-want +got:\n%s", diff)
-			}
-		})
+		var answer api.AutopilotConfiguration
+		must.Do(t, json.Unmarshal([]byte(text), &answer))
+		expectSame(t, text, want, newAutopilotConfig(&answer))
 	}
 }
 
+// FuzzAutopilotState reads data as what autopilot makes of the servers, and as its settings.
 func FuzzAutopilotState(f *testing.F) {
 	f.Add([]byte(autopilotStateSeed))
 	f.Add([]byte(`{"Servers":{"a":null,"b":{"LastContact":"-1ns","LastTerm":1,"NodeStatus":"alive"}}}`))
 	f.Add([]byte(`{"Servers":null}`))
+	f.Add([]byte(autopilotConfigSeed))
+	f.Add([]byte(`{"LastContactThreshold":null,"ServerStabilizationTime":5}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
+		var settings api.AutopilotConfiguration
+		if json.Unmarshal(b, &settings) == nil {
+			newAutopilotConfig(&settings)
+		}
 		var answer autopilotState
 		if json.Unmarshal(b, &answer) != nil {
 			return
@@ -140,22 +122,6 @@ func FuzzAutopilotState(f *testing.F) {
 			if s.LastContact != nil && *s.LastContact < 0 {
 				t.Errorf("%s heard of the leader %s ago", s.Name, *s.LastContact)
 			}
-		}
-	})
-}
-
-func FuzzAutopilotConfig(f *testing.F) {
-	f.Add([]byte(`{"CleanupDeadServers":true,"LastContactThreshold":"200ms","MaxTrailingLogs":250,"MinQuorum":3,
-		"ServerStabilizationTime":"10s"}`))
-	f.Add([]byte(`{"LastContactThreshold":null,"ServerStabilizationTime":5}`))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		var answer api.AutopilotConfiguration
-		if json.Unmarshal(b, &answer) != nil {
-			return
-		}
-		config := newAutopilotConfig(&answer)
-		if (config.LastContactThreshold == nil) != (answer.LastContactThreshold == nil) {
-			t.Errorf("threshold %v of %v", config.LastContactThreshold, answer.LastContactThreshold)
 		}
 	})
 }

@@ -14,17 +14,19 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
-// Short answers that would be large in memory are too large; the catalog of 30,000 instances is not by far.
-func TestBudget(t *testing.T) {
-	t.Parallel()
-	const limit = 1 << 20
-	options := consul.Options{MaxResponseBytes: limit}
-	decoders := map[string]struct {
-		first, element, end string
-		decode              func(io.Reader, *consul.Budget) error
-	}{
+// streamDecoder decodes an answer while it arrives. Such an answer is first, as many elements as there are, and end; #
+// in an element is its number.
+type streamDecoder struct {
+	first, element, end string
+	decode              func(io.Reader, *consul.Budget) error
+}
+
+// streamDecoders are those of all such answers, by what the elements are.
+func streamDecoders() map[string]streamDecoder {
+	return map[string]streamDecoder{
 		"instances": {`[{"Node":"n","Services":[`, `{"ID":"a"}`, "]}]", wholeCatalog},
 		"checks":    {`[{"Node":"n","Checks":[`, `{"CheckID":"a"}`, "]}]", wholeCatalog},
 		"tags":      {`[{"Node":"n","Services":[{"ID":"a","Tags":[`, `""`, "]}]}]", wholeCatalog},
@@ -41,8 +43,17 @@ func TestBudget(t *testing.T) {
 			_, err := decodeEntries(d, "")
 			return err
 		})},
+		"members":  {`[`, `{"Name":"n"}`, "]", streamed(decodeList(new([]Member), newMember))},
+		"peerings": {`[`, `{"Name":"n"}`, "]", streamed(decodeList(new([]Peering), newPeering))},
 	}
-	for name, tc := range decoders {
+}
+
+// Short answers that would be large in memory are too large; the catalog of 30,000 instances is not by far.
+func TestBudget(t *testing.T) {
+	t.Parallel()
+	const limit = 1 << 20
+	options := consul.Options{MaxResponseBytes: limit}
+	for name, tc := range streamDecoders() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			answer := func(n int) []byte {
@@ -76,9 +87,7 @@ func TestBudget(t *testing.T) {
 
 	large := consultest.CatalogAnswer(5000, 30_000)
 	memory := new(consul.Options).NewBudget()
-	if _, err := decodeCatalog(bytes.NewReader(large), memory); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, wholeCatalog(bytes.NewReader(large), memory))
 	if len(large) > consul.DefaultMaxResponseBytes/2 || memory.Spent() > consul.DefaultMaxResponseBytes/2 {
 		t.Errorf("the catalog of 30,000 instances has %d bytes, and %d in memory; want less than half of %d", len(large),
 			memory.Spent(), consul.DefaultMaxResponseBytes)
@@ -90,7 +99,7 @@ func wholeCatalog(r io.Reader, memory *consul.Budget) error {
 	return err
 }
 
-func streamed(decode func(*consul.JSONReader) error) func(io.Reader, *consul.Budget) error {
+func streamed(decode decoder) func(io.Reader, *consul.Budget) error {
 	return func(r io.Reader, memory *consul.Budget) error {
 		d := consul.NewJSONReader(r, memory)
 		return decode(&d)
@@ -99,14 +108,6 @@ func streamed(decode func(*consul.JSONReader) error) func(io.Reader, *consul.Bud
 
 func TestTooManyServers(t *testing.T) {
 	t.Parallel()
-	members := func(n int) string {
-		var list []string
-		for i := range n {
-			list = append(list,
-				fmt.Sprintf(`{"Name":"s%d","Addr":"127.0.0.1","Status":1,"Tags":{"role":"consul","id":"%[1]d","port":"%[1]d"}}`, i))
-		}
-		return "[" + strings.Join(list, ",") + "]"
-	}
 	for _, tc := range []struct {
 		n    int
 		want string // Empty: they are believed.
@@ -114,11 +115,11 @@ func TestTooManyServers(t *testing.T) {
 		{maxServers, ""},
 		{maxServers + 1, "the agent names 1001 servers: more than 1000 are not believed, and none of them is asked"},
 	} {
-		c := newTestCluster(t, consul.Options{Address: fakeAgent(t, map[string]http.HandlerFunc{
-			endpointMembers.Path: answer(200, members(tc.n)), endpointRaft.Path: answer(200, `{"Servers":[]}`),
-		})})
-		snap := snapshot(t, c)
-		topology, err := snap.Topology().Get(t.Context())
+		c := newTestCluster(t, Options{}, map[string]http.HandlerFunc{
+			endpointMembers.Path: answer(200, list(servers(tc.n, StatusAlive)...)),
+			endpointRaft.Path:    answer(200, `{"Servers":[]}`),
+		})
+		topology, err := scrape(t, c, (*Snapshot).Topology)
 		if tc.want == "" {
 			if err != nil || len(topology.Servers) != tc.n {
 				t.Errorf("%d servers, error %v; want %d", len(topology.Servers), err, tc.n)
@@ -128,7 +129,6 @@ func TestTooManyServers(t *testing.T) {
 		if err == nil || err.Error() != tc.want || len(topology.Servers) != 0 {
 			t.Errorf("%d servers, error %v; want none, and %s", len(topology.Servers), err, tc.want)
 		}
-		snap.Close()
 		if kept := c.known.topology().Servers; len(kept) != 0 {
 			t.Errorf("%d of the servers are kept", len(kept))
 		}

@@ -10,10 +10,9 @@ import (
 	"testing/iotest"
 	"unicode/utf8"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 const smallCatalog = `[{"ID":"x","Node":"n\u00fc","Meta":{"Node":"no"},"Checks":[
@@ -43,22 +42,15 @@ func TestDecodeCatalog(t *testing.T) {
 		},
 		{Name: "empty", Checks: []Check{}},
 	}}
-	got, err := decodeCatalog(iotest.OneByteReader(strings.NewReader(smallCatalog)), new(consul.Options).NewBudget())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("catalog differs (-want +got):\n%s", diff)
-	}
+	slowly := iotest.OneByteReader(strings.NewReader(smallCatalog))
+	expectSame(t, "catalog", want, must.Get(decodeCatalog(slowly, new(consul.Options).NewBudget()))(t))
 }
 
 // Texts that come again share their memory, and long ones fit.
 func TestDecodeCatalog_Large(t *testing.T) {
 	t.Parallel()
-	c, err := decodeCatalog(bytes.NewReader(consultest.CatalogAnswer(1000, 5000)), new(consul.Options).NewBudget())
-	if err != nil {
-		t.Fatal(err)
-	}
+	large := bytes.NewReader(consultest.CatalogAnswer(1000, 5000))
+	c := must.Get(decodeCatalog(large, new(consul.Options).NewBudget()))(t)
 	instances, tags := 0, 0
 	for _, n := range c.Nodes {
 		if len(n.Checks) != 51 || n.Checks[1].ServiceID != n.Instances[0].ID {
@@ -76,7 +68,7 @@ func TestDecodeCatalog_Large(t *testing.T) {
 		t.Errorf("%d nodes, %d instances, %d tags", len(c.Nodes), instances, tags)
 	}
 	long := strings.Repeat("ab", 32<<10) // More than texts have memory for together.
-	c, err = decodeCatalog(strings.NewReader(`[{"Node":"`+long+`"}]`), new(consul.Options).NewBudget())
+	c, err := decodeCatalog(strings.NewReader(`[{"Node":"`+long+`"}]`), new(consul.Options).NewBudget())
 	if err != nil || c.Nodes[0].Name != long {
 		t.Errorf("a long name is lost, error %v", err)
 	}

@@ -133,7 +133,7 @@ var (
 )
 
 // decodeNames reads an answer of endpointServices into the names of the services.
-func decodeNames(names *[]string) func(*consul.JSONReader) error {
+func decodeNames(names *[]string) decoder {
 	return func(d *consul.JSONReader) error {
 		return d.Object(func(key []byte) (err error) {
 			if *names, err = consul.Keep(d.Memory, *names, string(key)); err != nil {

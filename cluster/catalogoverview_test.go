@@ -7,9 +7,8 @@ import (
 	"net/http"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/zervigo/consul_cluster_exporter/consul"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // Maintenance is only told from critical if the list of what is in maintenance is known to be complete.
@@ -22,10 +21,6 @@ func TestCatalogOverview_Maintenance(t *testing.T) {
 		open   = `[{"Name":"a","Addr":"127.0.0.1","Status":1,"Tags":{"role":"consul","acls":"0"}}]`
 		closed = `[{"Name":"a","Addr":"127.0.0.1","Status":1,"Tags":{"role":"consul","acls":"1"}}]`
 	)
-	filtered := func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("X-Consul-Results-Filtered-By-ACLs", "true")
-		_, _ = w.Write([]byte(`[]`))
-	}
 	both, half := OverviewCounts{Total: 2, Critical: 2}, OverviewCounts{Total: 2, Critical: 1, Maintenance: 1}
 	for _, tc := range []struct {
 		name, members string
@@ -36,32 +31,28 @@ func TestCatalogOverview_Maintenance(t *testing.T) {
 	}{
 		{"no ACLs", open, answer(200, one), "", &half, true},
 		{"a token that may read all", closed, answer(200, one), "t", &half, true},
-		{"a token that may not read all", closed, filtered, "t", &both, false},
+		{"a token that may not read all", closed, filtered(`[]`), "t", &both, false},
 		{"no token where there are ACLs", closed, answer(200, `[]`), "", &both, false},
 		{"no token and no members", `[]`, answer(200, `[]`), "", &both, false},
 		{"no answer", open, answer(500, "rate limit"), "", nil, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			address := fakeAgent(t, map[string]http.HandlerFunc{
+			opts := Options{Client: consul.Options{Token: func() string { return tc.token }}}
+			got, err := scrape(t, newTestCluster(t, opts, map[string]http.HandlerFunc{
 				"/v1/agent/members":                answer(200, tc.members),
 				"/v1/internal/ui/catalog-overview": answer(200, summary),
 				"/v1/health/state/critical":        tc.list,
-			})
-			c := newTestCluster(t, consul.Options{Address: address, Token: func() string { return tc.token }})
-			got, err := snapshot(t, c).CatalogOverview().Get(t.Context())
+			}), (*Snapshot).CatalogOverview)
 			if tc.want == nil {
 				if err == nil || got != nil {
 					t.Errorf("CatalogOverview() = %+v, %v; want nothing but an error", got, err)
 				}
 				return
 			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(*tc.want, got.Services[0].OverviewCounts); diff != "" || got.MaintenanceTold != tc.told {
-				t.Errorf("told %v, want %v; the service (-want +got):\n%s", got.MaintenanceTold, tc.told, diff)
-			}
+			must.Do(t, err)
+			expectSame(t, "the service", *tc.want, got.Services[0].OverviewCounts)
+			expectSame(t, "told", tc.told, got.MaintenanceTold)
 		})
 	}
 }

@@ -12,14 +12,15 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/zervigo/consul_cluster_exporter/consul"
 )
+
+const keyed = `"consul-version" in Meta`
 
 // What the dump is asked for, and what is left to be read service by service.
 func TestSelectSafe(t *testing.T) {
 	t.Parallel()
+	const notKeyed = `"consul-version" not in NodeMeta`
 	member := func(addr string) Member { return Member{Addr: addr} }
 	two := pools{lan: []Member{member("10.0.0.1")}, wan: []Member{member("10.0.0.2"), member("10.0.0.1")}, complete: true}
 	many := pools{complete: true} // Too many for a filter.
@@ -38,16 +39,9 @@ func TestSelectSafe(t *testing.T) {
 		filter, rest string
 		left         []string
 	}{
+		{"all have the key", catalogEntries{versioned}, two, keyed, notKeyed, nil},
 		{
-			"all have the key",
-			catalogEntries{versioned},
-			two,
-			`"consul-version" in Meta`, `"consul-version" not in NodeMeta`, nil,
-		},
-		{
-			"safe addresses",
-			catalogEntries{versioned, safe, atMember, odd},
-			two,
+			"safe addresses", catalogEntries{versioned, safe, atMember, odd}, two,
 			"\"consul-version\" in Meta or Address matches `^(?:db\\.example\\.com)$`",
 			"\"consul-version\" not in NodeMeta and Address not matches `^(?:db\\.example\\.com)$`",
 			[]string{"ext", "odd"},
@@ -58,14 +52,8 @@ func TestSelectSafe(t *testing.T) {
 			"\"consul-version\" not in NodeMeta and Address matches `^(?:10\\.0\\.0\\.1|10\\.0\\.0\\.2)$`",
 			[]string{"ext"},
 		},
-		{"too many of both", far, many, `"consul-version" in Meta`, `"consul-version" not in NodeMeta`, far.names()},
-		{
-			"members not all known",
-			catalogEntries{versioned, safe},
-			pools{lan: two.lan},
-			`"consul-version" in Meta`, `"consul-version" not in NodeMeta`,
-			[]string{"esm"},
-		},
+		{"too many of both", far, many, keyed, notKeyed, far.names()},
+		{"members not all known", catalogEntries{versioned, safe}, pools{lan: two.lan}, keyed, notKeyed, []string{"esm"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -99,18 +87,10 @@ func TestMemberBefore(t *testing.T) {
 // The dump is not asked for where it could change the catalog.
 func TestCatalog_WhenDumped(t *testing.T) {
 	t.Parallel()
-	const keyed = `"consul-version" in Meta`
 	server := func(version, acls string, status int) string {
 		return fmt.Sprintf(`{"Name":"s-%[1]s","Addr":"10.0.0.1","Status":%[3]d,"Tags":{"role":"consul","dc":"dc1",
 			"build":"%[1]s:x","acls":"%[2]s"}}`,
 			version, acls, status)
-	}
-	list := func(members ...string) string { return "[" + strings.Join(members, ",") + "]" }
-	filtered := func(body string) http.HandlerFunc {
-		return func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("X-Consul-Results-Filtered-By-ACLs", "true")
-			_, _ = w.Write([]byte(body))
-		}
 	}
 	current := server("1.22.5", "0", 1)
 	for _, tc := range []struct {
@@ -141,7 +121,8 @@ func TestCatalog_WhenDumped(t *testing.T) {
 			t.Parallel()
 			var mu sync.Mutex
 			var dumps []string
-			address := fakeAgent(t, map[string]http.HandlerFunc{
+			opts := Options{Client: consul.Options{Token: func() string { return tc.token }}}
+			catalog, err := scrape(t, newTestCluster(t, opts, map[string]http.HandlerFunc{
 				"/v1/agent/members": tc.members,
 				"/v1/catalog/nodes": answer(200, `[{"Node":"s","Address":"10.0.0.1","Meta":{"consul-version":"1.22.5"}}]`),
 				"/v1/catalog/services": func(w http.ResponseWriter, r *http.Request) {
@@ -158,15 +139,11 @@ func TestCatalog_WhenDumped(t *testing.T) {
 					dumps = append(dumps, r.URL.Query().Get("filter"))
 					_, _ = w.Write([]byte(`[{"Node":"s"}]`))
 				},
-			})
-			c := newTestCluster(t, consul.Options{Address: address, Token: func() string { return tc.token }})
-			catalog, err := snapshot(t, c).Catalog().Get(t.Context())
+			}), (*Snapshot).Catalog)
 			if err != nil || len(catalog.Nodes) != 1 || catalog.Nodes[0].Name != "s" || catalog.Unread != 0 {
 				t.Errorf("catalog is %+v, error %v; want the node", catalog, err)
 			}
-			if diff := cmp.Diff(tc.want, dumps); diff != "" {
-				t.Errorf("dumps differ (-want +got):\n%s", diff)
-			}
+			expectSame(t, "dumps", tc.want, dumps)
 		})
 	}
 }

@@ -18,7 +18,6 @@ import (
 func TestConsistentRead(t *testing.T) {
 	t.Parallel()
 	const leader = `"10.0.0.1:8300"`
-	hang := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 	for _, tc := range []struct {
 		name         string
 		leader, read http.HandlerFunc // A read that is nil must not be made.
@@ -62,13 +61,11 @@ func TestConsistentRead(t *testing.T) {
 			if !tc.hangs { // Too long to be the reason, even on a busy machine.
 				patience, agentPatience = 20*time.Second, 20*time.Second
 			}
-			c := New(Options{
-				Client:            consul.Options{Address: fakeAgent(t, handlers), Timeout: agentPatience, Datacenter: "other"},
-				ConsistentTimeout: patience,
-			})
-			t.Cleanup(c.Close)
+			c := newTestCluster(t, Options{
+				Client: consul.Options{Timeout: agentPatience, Datacenter: "other"}, ConsistentTimeout: patience,
+			}, handlers)
 			start := time.Now()
-			got, err := snapshot(t, c).ConsistentRead().Get(t.Context())
+			got, err := scrape(t, c, (*Snapshot).ConsistentRead)
 			took := time.Since(start)
 			if (err != nil) != tc.broken || errors.Is(err, consul.ErrRefused) != tc.refused {
 				t.Errorf("error %v; want one: %v, a refusal: %v", err, tc.broken, tc.refused)
@@ -86,11 +83,10 @@ func TestConsistentRead(t *testing.T) {
 // A scrape that has less time than the read may take tells all the same that the read was not served.
 func TestConsistentRead_ScrapeEnds(t *testing.T) {
 	t.Parallel()
-	c := newTestCluster(t, consul.Options{Address: fakeAgent(t, map[string]http.HandlerFunc{
-		endpointSelf.Path:         answer(403, ""),
-		endpointStatusLeader.Path: answer(200, `"10.0.0.1:8300"`),
-		endpointConsistent.Path:   func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
-	})})
+	c := newTestCluster(t, Options{}, map[string]http.HandlerFunc{
+		endpointSelf.Path: answer(403, ""), endpointStatusLeader.Path: answer(200, `"10.0.0.1:8300"`),
+		endpointConsistent.Path: hang,
+	})
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	snap := c.Snapshot(ctx)
@@ -103,8 +99,7 @@ func TestConsistentRead_ScrapeEnds(t *testing.T) {
 // What waits for the leader's name first has no more time than what does not. It measures time, hence runs alone.
 func TestSlowLeader(t *testing.T) {
 	const timeout, slow = time.Second, 800 * time.Millisecond
-	hang := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
-	c := newTestCluster(t, consul.Options{Timeout: timeout, Address: fakeAgent(t, map[string]http.HandlerFunc{
+	c := newTestCluster(t, Options{Client: consul.Options{Timeout: timeout}}, map[string]http.HandlerFunc{
 		endpointSelf.Path: answer(403, ""),
 		endpointStatusLeader.Path: func(w http.ResponseWriter, _ *http.Request) {
 			<-time.After(slow)
@@ -112,7 +107,7 @@ func TestSlowLeader(t *testing.T) {
 		},
 		endpointConsistent.Path:     hang,
 		endpointACLReplication.Path: hang,
-	})})
+	})
 	snap := snapshot(t, c)
 	start := time.Now()
 	read, replication := snap.ConsistentRead(), snap.ACLReplication()

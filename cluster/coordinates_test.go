@@ -5,17 +5,14 @@ package cluster
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"net/http"
 	"slices"
-	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/consul/api"
 
-	"github.com/zervigo/consul_cluster_exporter/consul"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // coordinatesSeed is what three servers on loopback addresses wrote, and a client in a segment.
@@ -61,68 +58,39 @@ func TestRoundTrips(t *testing.T) {
 		{"infinite", a + `{"Vec":[1e300]}` + b + `{"Vec":[-1e300]}}]`, nil},
 		{"no coordinate", a + `null` + b + `{}}]`, nil},
 	} {
-		c, err := coordinatesIn(tc.answer)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := c.roundTrips(slices.Sorted(maps.Keys(c)))
-		if diff := cmp.Diff(tc.want, got); diff != "" {
-			t.Errorf("%s: -want +got:\n%s", tc.name, diff)
-		}
+		c := must.Get(coordinatesIn(tc.answer))(t)
+		expectSame(t, tc.name, tc.want, c.roundTrips(slices.Sorted(maps.Keys(c))))
 	}
 }
 
 // Coordinates are read only where they will be used.
 func TestServerRTTs_NotRead(t *testing.T) {
 	t.Parallel()
-	servers := func(n, status int) string {
-		var list []string
-		for i := range n {
-			list = append(list, fmt.Sprintf(`{"Name":"server-%d","Status":%d,"Tags":{"role":"consul"}}`, i, status))
-		}
-		return "[" + strings.Join(append(list, `{"Name":"client","Status":1,"Tags":{"role":"node"}}`), ",") + "]"
-	}
 	const on, off = `{"Config":{"NodeName":"a"}}`, `{"Config":{"NodeName":"a"},"DebugConfig":{"DisableCoordinates":true}}`
+	const client = `{"Name":"client","Status":1,"Tags":{"role":"node"}}`
 	for _, tc := range []struct {
-		name, self, members string
-		read                bool
+		name, self string
+		servers    []string
+		read       bool
 	}{
-		{"one server", on, servers(1, 1), false},
-		{"two servers", on, servers(2, 1), true},
-		{"two that failed", on, servers(2, 4), false},
-		{"ten servers", on, servers(maxRTTServers, 1), true},
-		{"eleven servers", on, servers(maxRTTServers+1, 1), false},
-		{"switched off", off, servers(3, 1), false},
+		{"one server", on, servers(1, StatusAlive), false},
+		{"two servers", on, servers(2, StatusAlive), true},
+		{"two that failed", on, servers(2, StatusFailed), false},
+		{"ten servers", on, servers(maxRTTServers, StatusAlive), true},
+		{"eleven servers", on, servers(maxRTTServers+1, StatusAlive), false},
+		{"switched off", off, servers(3, StatusAlive), false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			handlers := map[string]http.HandlerFunc{
-				endpointSelf.Path: answer(200, tc.self), endpointMembers.Path: answer(200, tc.members),
-			}
-			if tc.read {
-				handlers[endpointCoordinates.Path] = answer(200, coordinatesSeed)
-			}
-			c := newTestCluster(t, consul.Options{Address: fakeAgent(t, handlers)})
-			if _, err := snapshot(t, c).ServerRTTs().Get(t.Context()); err != nil {
-				t.Error(err)
-			}
-			if n := c.Requests()[consul.RequestKey{Endpoint: endpointCoordinates.Path, Code: "200"}]; (n == 1) != tc.read {
-				t.Errorf("coordinates were read %d times; want once: %v", n, tc.read)
+			c := newTestCluster(t, Options{}, map[string]http.HandlerFunc{
+				endpointSelf.Path:        answer(200, tc.self),
+				endpointMembers.Path:     answer(200, list(append(tc.servers, client)...)),
+				endpointCoordinates.Path: answer(200, coordinatesSeed),
+			})
+			_, err := scrape(t, c, (*Snapshot).ServerRTTs)
+			if n := asked(c, endpointCoordinates); err != nil || (n == 1) != tc.read {
+				t.Errorf("error %v, and coordinates were read %d times; want once: %v", err, n, tc.read)
 			}
 		})
 	}
-}
-
-func FuzzRoundTrips(f *testing.F) {
-	f.Add(coordinatesSeed)
-	f.Add(`[null,{"Node":"server-1"},{"Node":"server-2","Coord":{"Vec":null}},{"Node":"server-1",
-		"Coord":{"Vec":[1e300]}}]`)
-	f.Fuzz(func(t *testing.T, answer string) {
-		c, _ := coordinatesIn(answer)
-		for _, rtt := range c.roundTrips([]string{"server-1", "server-2", "server-3"}) {
-			if rtt.From >= rtt.To || rtt.Seconds < 0 {
-				t.Errorf("got %+v", rtt)
-			}
-		}
-	})
 }

@@ -4,16 +4,15 @@
 package cluster
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/consul/api"
 
 	"github.com/zervigo/consul_cluster_exporter/consul"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // Facts that are one answer of the agent: what they make of a good one, of a refusal, and of one that is no JSON.
@@ -21,38 +20,26 @@ func TestSnapshot_OneAnswer(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		path, answer string
-		read         func(context.Context, *Snapshot) (any, error)
+		read         func(*testing.T, *Cluster) (any, error)
 		want         any
 	}{
-		{
-			"/v1/session/list", `[{"ID":"a"},{"ID":"b"}]`,
-			func(ctx context.Context, s *Snapshot) (any, error) { return s.Sessions().Get(ctx) }, 2,
-		},
-		{
-			"/v1/catalog/nodes", `[{},{},{}]`,
-			func(ctx context.Context, s *Snapshot) (any, error) { return s.CatalogNodes().Get(ctx) }, 3,
-		},
-		{
-			"/v1/catalog/datacenters", `["dc1","dc2"]`,
-			func(ctx context.Context, s *Snapshot) (any, error) { return s.Datacenters().Get(ctx) }, 2,
-		},
+		{"/v1/session/list", `[{"ID":"a"},{"ID":"b"}]`, valueOf((*Snapshot).Sessions), 2},
+		{"/v1/catalog/nodes", `[{},{},{}]`, valueOf((*Snapshot).CatalogNodes), 3},
+		{"/v1/catalog/datacenters", `["dc1","dc2"]`, valueOf((*Snapshot).Datacenters), 2},
 		{
 			"/v1/operator/license", `{"Valid":true,"License":{"expiration_time":"2027-01-02T03:04:05Z"}}`,
-			func(ctx context.Context, s *Snapshot) (any, error) {
-				license, err := s.License().Get(ctx)
-				return license.Valid && license.License.ExpirationTime.Equal(time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC)), err
-			}, true,
+			valueOf((*Snapshot).License),
+			api.LicenseReply{Valid: true, License: &api.License{ExpirationTime: time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC)}},
 		},
 		{
 			"/v1/kv/limits/", `[{"Key":"limits/count","Value":"NDI="},{"Key":"limits/word","Value":"eWVz"}]`,
-			func(ctx context.Context, s *Snapshot) (any, error) { return s.KeyNumbers().Get(ctx) },
-			[]KeyNumber{{"limits/count", 42}},
+			valueOf((*Snapshot).KeyNumbers), []KeyNumber{{"limits/count", 42}},
 		},
 		{
 			"/v1/connect/ca/roots",
 			`{"ActiveRootID":"a","Roots":[{"ID":"a","NotAfter":"2036-01-02T03:04:05Z"},{"ID":"b",
 				"NotAfter":"2027-01-02T03:04:05Z"},{"ID":"c"}]}`,
-			func(ctx context.Context, s *Snapshot) (any, error) { return s.MeshRoots().Get(ctx) },
+			valueOf((*Snapshot).MeshRoots),
 			[]MeshRoot{
 				{"a", true, time.Date(2036, 1, 2, 3, 4, 5, 0, time.UTC)},
 				{"b", false, time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC)},
@@ -62,18 +49,11 @@ func TestSnapshot_OneAnswer(t *testing.T) {
 		t.Run(tc.path, func(t *testing.T) {
 			t.Parallel()
 			ask := func(status int, body string) (any, error) {
-				address := fakeAgent(t, map[string]http.HandlerFunc{tc.path: answer(status, body)})
-				c := New(Options{
-					Client: consul.Options{Address: address, Timeout: 5 * time.Second}, KVPrefix: "limits/",
-				})
-				t.Cleanup(c.Close)
-				return tc.read(t.Context(), snapshot(t, c))
+				handlers := map[string]http.HandlerFunc{tc.path: answer(status, body)}
+				return tc.read(t, newTestCluster(t, Options{KVPrefix: "limits/"}, handlers))
 			}
-			got, err := ask(http.StatusOK, tc.answer)
-			if diff := cmp.Diff(fmt.Sprint(tc.want), fmt.Sprint(got)); err != nil || diff != "" {
-				t.Errorf("error %v, differs (-want +got):\n%s", err, diff)
-			}
-			_, err = ask(http.StatusForbidden, "Permission denied")
+			expectSame(t, tc.path, tc.want, must.Get(ask(http.StatusOK, tc.answer))(t))
+			_, err := ask(http.StatusForbidden, "Permission denied")
 			if !errors.Is(err, consul.ErrRefused) || !consul.IsDenied(err) {
 				t.Errorf("status 403 is the error %v; want ErrRefused, for want of rights", err)
 			}
@@ -81,6 +61,14 @@ func TestSnapshot_OneAnswer(t *testing.T) {
 				t.Errorf("what is no JSON is the error %v; want one other than ErrRefused", err)
 			}
 		})
+	}
+}
+
+// valueOf reads a fact of any type.
+func valueOf[T any](fact func(*Snapshot) *Fact[T]) func(*testing.T, *Cluster) (any, error) {
+	return func(t *testing.T, c *Cluster) (any, error) {
+		t.Helper()
+		return scrape(t, c, fact)
 	}
 }
 
@@ -116,11 +104,7 @@ func TestSnapshot_Everything(t *testing.T) {
 	for path, body := range answers {
 		handlers[path] = answer(http.StatusOK, body)
 	}
-	c := New(Options{
-		Client: consul.Options{Address: fakeAgent(t, handlers), Timeout: 5 * time.Second}, TelemetryWait: time.Nanosecond,
-		Ports: PortOptions{Timeout: time.Second, Concurrency: 4},
-	})
-	t.Cleanup(c.Close)
+	c := newTestCluster(t, Options{TelemetryWait: time.Nanosecond}, handlers)
 	snap := snapshot(t, c)
 	for name, err := range everything(t.Context(), snap) {
 		t.Errorf("%s: %v", name, err)

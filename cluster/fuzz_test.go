@@ -31,6 +31,10 @@ func FuzzAnswers(f *testing.F) {
 		`[{"Name":"east","State":"ACTIVE","StreamStatus":{"LastHeartbeat":"2026-01-02T03:04:05Z"}}]`,
 		`{"ActiveRootID":"a","TrustDomain":"x.consul","Roots":[{"ID":"a","Name":"A","NotAfter":"2036-01-02T03:04:05Z",
 			"RootCert":"-----BEGIN CERTIFICATE-----"},null]}`,
+		`{"Config":{"NodeName":"a"},"Stats":{"serf_lan":` + serfSeed + `,"serf_wan":null}}`,
+		`{"Config":{"NodeName":"a"},"DebugConfig":{"DisableCoordinates":true},"Stats":{"serf_wan":{"event_queue":"x"}}}`,
+		coordinatesSeed, `[null,{"Node":"server-1"},{"Node":"server-2","Coord":{"Vec":null}},{"Node":"server-1",
+			"Coord":{"Vec":[1e300]}}]`,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -38,12 +42,15 @@ func FuzzAnswers(f *testing.F) {
 		fuzzAgent(t, data)
 		fuzzRoots(t, data)
 		fuzzTopology(data)
-		var peerings []*api.Peering
-		if json.Unmarshal(data, &peerings) == nil {
-			for _, p := range peerings {
-				if p != nil && newPeering(p).State == "" {
-					t.Errorf("%+v has no state", p)
-				}
+		at, _ := coordinatesIn(string(data))
+		for _, rtt := range at.roundTrips([]string{"server-1", "server-2", "server-3"}) {
+			if rtt.From >= rtt.To || rtt.Seconds < 0 {
+				t.Errorf("got %+v", rtt)
+			}
+		}
+		for _, p := range fuzzList(data, newPeering) {
+			if p.State == "" {
+				t.Errorf("%+v has no state", p)
 			}
 		}
 	})
@@ -59,7 +66,15 @@ func fuzzAgent(t *testing.T, data []byte) {
 		if agent, err = newAgent(&self); err == nil && agent.Name == "" {
 			t.Error("the agent has no name")
 		}
-		_, _ = agent.SerfPools() // Part of it may be readable.
+		pools, err := agent.SerfPools() // Part of it may be readable.
+		if len(pools) == 0 && err != nil {
+			t.Errorf("no pools and error %v", err)
+		}
+		for _, p := range pools {
+			if (p.Name != "lan" && p.Name != "wan") || len(p.QueueDepths) > 3 {
+				t.Errorf("pool is %+v", p)
+			}
+		}
 	}
 	var telemetry telemetryAnswer
 	if json.Unmarshal(data, &telemetry) != nil {
@@ -144,15 +159,6 @@ func expectStatuses(t *testing.T, n CatalogNode) {
 
 // fuzzTopology reads data as members and as a Raft configuration, and puts the two together.
 func fuzzTopology(data []byte) {
-	var answer []*api.AgentMember
-	var members []Member
-	if json.Unmarshal(data, &answer) == nil {
-		for _, m := range answer {
-			if m != nil {
-				members = append(members, newMember(m))
-			}
-		}
-	}
 	var config api.RaftConfiguration
 	var peers []RaftPeer
 	if json.Unmarshal(data, &config) == nil {
@@ -162,7 +168,14 @@ func fuzzTopology(data []byte) {
 			}
 		}
 	}
-	newTopology(members, peers)
+	newTopology(fuzzList(data, newMember), peers)
+}
+
+// fuzzList reads data as a list, as far as it is one.
+func fuzzList[In, Out any](data []byte, convert func(*In) Out) (list []Out) {
+	d := consul.NewJSONReader(bytes.NewReader(data), new(consul.Options).NewBudget())
+	_ = decodeList(&list, convert)(&d)
+	return list
 }
 
 func expectNumber(t *testing.T, what string, v float64) {
@@ -197,36 +210,12 @@ func FuzzStreams(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		read := func(decode func(*consul.JSONReader) error) {
+		for name, stream := range streamDecoders() {
 			const limit = 4096
 			memory := consul.NewBudget(limit)
-			d := consul.NewJSONReader(bytes.NewReader(data), memory)
-			if err := decode(&d); err == nil && memory.Spent() > limit {
-				t.Errorf("%d bytes are kept of %d that are allowed", memory.Spent(), limit)
+			if err := stream.decode(bytes.NewReader(data), memory); err == nil && memory.Spent() > limit {
+				t.Errorf("%s: %d bytes are kept of %d that are allowed", name, memory.Spent(), limit)
 			}
-		}
-		var telemetry telemetryAnswer
-		var names []string
-		var members []Member
-		read(telemetry.decode)
-		read(decodeNames(&names))
-		read(func(d *consul.JSONReader) error {
-			return consul.EachElement(d, func(m *api.AgentMember) (err error) {
-				members, err = consul.Keep(d.Memory, members, newMember(m))
-				return err
-			})
-		})
-		read(func(d *consul.JSONReader) error {
-			return consul.EachElement(d, func(*api.CoordinateEntry) error { return nil })
-		})
-		read(func(d *consul.JSONReader) error {
-			return consul.EachElement(d, func(p *api.Peering) error {
-				newPeering(p)
-				return nil
-			})
-		})
-		if n := len(members) + len(names) + len(telemetry.Counters) + len(telemetry.Samples); n > 1000 {
-			t.Errorf("%d are kept", n)
 		}
 	})
 }

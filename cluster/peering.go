@@ -58,7 +58,7 @@ func (s *Snapshot) Peerings() *Fact[[]Peering] {
 		if kept := &s.before.peerings; kept.holds(s.start) {
 			return kept.peerings, nil
 		}
-		peerings, err := readList(ctx, s, endpointPeerings, newPeering)
+		peerings, err := readList(ctx, s, s.Address(), endpointPeerings, newPeering)
 		slices.SortFunc(peerings, func(a, b Peering) int { return cmp.Compare(a.Name, b.Name) })
 		return peerings, err
 	})

@@ -5,7 +5,6 @@ package cluster
 
 import (
 	"errors"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -39,13 +38,7 @@ var endpointsOf = map[string]consul.Endpoint{
 
 func TestObjection(t *testing.T) {
 	t.Parallel()
-	denied := func(all ...consul.Right) consul.Rights {
-		r := make(consul.Rights)
-		for _, one := range all {
-			r[one] = false
-		}
-		return r
-	}
+	denied := func(right consul.Right) consul.Rights { return consul.Rights{right: false} }
 	server, client := &Agent{Name: "a", Server: true}, &Agent{Name: "c"}
 	readA, readB := consul.AgentRead("a"), consul.AgentRead("b")
 	chosen := []string{"catalog", "overview", "nodes", "keys", "all nodes, freshly"}
@@ -150,19 +143,20 @@ func TestObjection(t *testing.T) {
 	}
 }
 
+const selfWithACLs = `{"Config":{"NodeName":"a","Server":true},"DebugConfig":{"ACLsEnabled":true}}`
+
 // The rights of a token are asked for once in five minutes, and at once when the token changes. An agent that does
 // not tell them is asked everything.
 func TestTokenRights(t *testing.T) {
 	t.Parallel()
-	asked, status := 0, http.StatusOK
-	token, now := "one", time.Unix(1000, 0)
-	address := fakeAgent(t, map[string]http.HandlerFunc{
-		endpointSelf.Path: answer(http.StatusOK,
-			`{"Config":{"NodeName":"a","Server":true},"DebugConfig":{"ACLsEnabled":true}}`),
+	status, token, now := http.StatusOK, "one", time.Unix(1000, 0)
+	c := newTestCluster(t, Options{Client: consul.Options{
+		Token: func() string { return token }, Now: func() time.Time { return now },
+	}}, map[string]http.HandlerFunc{
+		endpointSelf.Path: answer(http.StatusOK, selfWithACLs),
 		endpointMembers.Path: answer(http.StatusOK,
 			`[{"Name":"a","Status":1,"Tags":{"role":"consul","acls":"1","build":"1.22.5"}}]`),
 		endpointAuthorize.Path: func(w http.ResponseWriter, r *http.Request) {
-			asked++
 			if r.Method != http.MethodPost || r.Header.Get("X-Consul-Token") != token {
 				t.Errorf("rights are asked for with %s and the token %q", r.Method, r.Header.Get("X-Consul-Token"))
 			}
@@ -170,13 +164,10 @@ func TestTokenRights(t *testing.T) {
 		},
 		endpointAutopilotState.Path: answer(http.StatusOK, `{"Servers":{"a":{"Name":"a"}}}`),
 	})
-	c := newTestCluster(t, consul.Options{
-		Address: address, Token: func() string { return token }, Now: func() time.Time { return now },
-	})
 	for _, step := range []struct {
 		name   string
 		before func()
-		asked  int
+		asked  uint64
 		denied bool
 	}{
 		{"first", func() {}, 1, true},
@@ -193,11 +184,10 @@ func TestTokenRights(t *testing.T) {
 		{"the same", func() {}, 6, false},
 	} {
 		step.before()
-		snap := c.Snapshot(t.Context())
-		_, err := snap.AutopilotState().Get(t.Context())
-		snap.Close()
-		if denied := consul.IsDenied(err); denied != step.denied || (err != nil) != step.denied || asked != step.asked {
-			t.Errorf("%s: error %v, and rights asked for %d times; want denied %v, and %d times", step.name, err, asked,
+		_, err := scrape(t, c, (*Snapshot).AutopilotState)
+		n := asked(c, endpointAuthorize)
+		if denied := consul.IsDenied(err); denied != step.denied || (err != nil) != step.denied || n != step.asked {
+			t.Errorf("%s: error %v, and rights asked for %d times; want denied %v, and %d times", step.name, err, n,
 				step.denied, step.asked)
 		}
 	}
@@ -206,19 +196,14 @@ func TestTokenRights(t *testing.T) {
 // A scrape does not wait long for an agent that hangs where it tells what may be asked.
 func TestPermit_AgentHangs(t *testing.T) {
 	t.Parallel()
-	hang := func(_ http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body) // Until then, a server does not notice that the client is gone.
-		<-r.Context().Done()
-	}
 	for _, hanging := range []string{endpointSelf.Path, endpointMembers.Path, endpointAuthorize.Path} {
 		handlers := map[string]http.HandlerFunc{
-			endpointSelf.Path: answer(http.StatusOK,
-				`{"Config":{"NodeName":"a","Server":true},"DebugConfig":{"ACLsEnabled":true}}`),
+			endpointSelf.Path:           answer(http.StatusOK, selfWithACLs),
 			endpointAutopilotState.Path: answer(http.StatusOK, `{"Servers":{"a":{"Name":"a"}}}`),
 			endpointCatalogNodes.Path:   answer(http.StatusOK, `[{}]`),
 		}
 		handlers[hanging] = hang
-		c := newTestCluster(t, consul.Options{Address: fakeAgent(t, handlers), Timeout: time.Second})
+		c := newTestCluster(t, Options{Client: consul.Options{Timeout: time.Second}}, handlers)
 		start, snap := time.Now(), snapshot(t, c)
 		autopilot, nodes := snap.AutopilotState(), snap.CatalogNodes()
 		if _, err := autopilot.Get(t.Context()); err != nil {
@@ -252,7 +237,7 @@ func TestPermit_AgentHung(t *testing.T) {
 			handler(w, r)
 		}
 	}
-	c := newTestCluster(t, consul.Options{Address: fakeAgent(t, handlers), Timeout: 300 * time.Millisecond})
+	c := newTestCluster(t, Options{Client: consul.Options{Timeout: 300 * time.Millisecond}}, handlers)
 	for i, hangs := range []bool{false, true, true, false} {
 		hung.Store(hangs)
 		snap := snapshot(t, c)
@@ -268,35 +253,26 @@ func TestPermit_AgentHung(t *testing.T) {
 // An agent that was restarted, or has another configuration, is asked again what it refused.
 func TestPermit_AgentChanges(t *testing.T) {
 	t.Parallel()
-	config, asked := `{}`, 0
-	address := fakeAgent(t, map[string]http.HandlerFunc{
-		endpointSelf.Path: func(w http.ResponseWriter, r *http.Request) {
-			answer(http.StatusOK, `{"Config":{"NodeName":"a","Server":true},"DebugConfig":`+config+`}`)(w, r)
-		},
-		endpointSessions.Path: func(w http.ResponseWriter, _ *http.Request) {
-			asked++
-			w.WriteHeader(http.StatusForbidden)
-		},
+	var self changing
+	c := newTestCluster(t, Options{}, map[string]http.HandlerFunc{
+		endpointSelf.Path: self.serve, endpointSessions.Path: answer(http.StatusForbidden, ""),
 	})
-	c := newTestCluster(t, consul.Options{Address: address})
+	const before, after = `{}`, `{"HTTPMaxConnsPerClient":100}`
 	for _, step := range []struct {
-		name   string
-		before func()
-		asked  int
+		name, config string
+		asked        uint64
 	}{
-		{"first", func() {}, 1},
-		{"at once", func() {}, 1},
-		{"another configuration, which the scrape learns", func() { config = `{"HTTPMaxConnsPerClient":100}` }, 1},
-		{"the scrape after that", func() {}, 2},
-		{"the same", func() {}, 2},
+		{"first", before, 1},
+		{"at once", before, 1},
+		{"another configuration, which the scrape learns", after, 1},
+		{"the scrape after that", after, 2},
+		{"the same", after, 2},
 	} {
-		step.before()
-		snap := c.Snapshot(t.Context())
-		_, _ = snap.Agent().Get(t.Context())
-		if _, err := snap.Sessions().Get(t.Context()); !errors.Is(err, consul.ErrRefused) || asked != step.asked {
-			t.Errorf("%s: error %v, asked %d times; want a refusal and %d times", step.name, err, asked, step.asked)
+		self.Store(answer(http.StatusOK, `{"Config":{"NodeName":"a","Server":true},"DebugConfig":`+step.config+`}`))
+		_, err := scrape(t, c, (*Snapshot).Sessions)
+		if n := asked(c, endpointSessions); !errors.Is(err, consul.ErrRefused) || n != step.asked {
+			t.Errorf("%s: error %v, asked %d times; want a refusal and %d times", step.name, err, n, step.asked)
 		}
-		snap.Close()
 	}
 }
 
@@ -319,39 +295,30 @@ func TestParseRaftConfiguration(t *testing.T) {
 func TestPermit_DatacenterLost(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1000, 0)
-	var asked atomic.Int32
-	reachable := false
-	far := func(w http.ResponseWriter, r *http.Request) {
-		asked.Add(1)
-		if reachable {
-			answer(http.StatusOK, `[]`)(w, r)
-			return
-		}
-		answer(http.StatusInternalServerError, "Remote DC has no server currently reachable")(w, r)
-	}
-	address := fakeAgent(t, map[string]http.HandlerFunc{
+	var far changing
+	c := newTestCluster(t, Options{Client: consul.Options{
+		Datacenter: "dc2", Now: func() time.Time { return now },
+	}}, map[string]http.HandlerFunc{
 		endpointSelf.Path: answer(http.StatusOK,
 			`{"Config":{"NodeName":"a","Datacenter":"dc1"},"DebugConfig":{"ACLsEnabled":false}}`),
 		endpointMembers.Path: answer(http.StatusOK,
 			`[{"Name":"s","Status":1,"Tags":{"role":"consul","dc":"dc1","port":"8300"}}]`),
 		endpointStatusLeader.Path: answer(http.StatusOK, `"127.0.0.1:8300"`),
-		endpointCatalogNodes.Path: far, endpointSessions.Path: far,
+		endpointCatalogNodes.Path: far.serve, endpointSessions.Path: far.serve,
 	})
-	c := newTestCluster(t, consul.Options{Datacenter: "dc2", Now: func() time.Time { return now }, Address: address})
-	scrape := func() (nodes, sessions error) {
-		snap := c.Snapshot(t.Context())
-		defer snap.Close()
-		_, nodes = snap.CatalogNodes().Get(t.Context())
-		_, sessions = snap.Sessions().Get(t.Context())
+	both := func() (nodes, sessions error) {
+		_, nodes = scrape(t, c, (*Snapshot).CatalogNodes)
+		_, sessions = scrape(t, c, (*Snapshot).Sessions)
 		return nodes, sessions
 	}
-	for i, want := range []int32{1, 1, 2, 2, 2, 3} { // After 0, 6, 12, 18, 24 and 36 s and more.
-		nodes, sessions := scrape()
+	far.Store(answer(http.StatusInternalServerError, "Remote DC has no server currently reachable"))
+	for i, want := range []uint64{1, 1, 2, 2, 2, 3} { // After 0, 6, 12, 18, 24 and 36 s and more.
+		nodes, sessions := both()
 		if nodes == nil || sessions == nil || errors.Is(nodes, consul.ErrRefused) ||
 			!strings.Contains(sessions.Error(), "no server currently reachable") {
 			t.Errorf("scrape %d: errors %v and %v; want what Consul said", i+1, nodes, sessions)
 		}
-		if got := asked.Load(); got != want {
+		if got := asked(c, endpointCatalogNodes, endpointSessions); got != want {
 			t.Errorf("scrape %d: asked %d times; want %d", i+1, got, want)
 		}
 		now = now.Add(6 * time.Second)
@@ -359,9 +326,9 @@ func TestPermit_DatacenterLost(t *testing.T) {
 			now = now.Add(6 * time.Second)
 		}
 	}
-	reachable = true
+	far.Store(answer(http.StatusOK, `[]`))
 	now = now.Add(5 * time.Minute)
-	if nodes, sessions := scrape(); nodes != nil || sessions != nil {
+	if nodes, sessions := both(); nodes != nil || sessions != nil {
 		t.Errorf("errors %v and %v; want none when it is back", nodes, sessions)
 	}
 }
@@ -370,26 +337,21 @@ func TestPermit_DatacenterLost(t *testing.T) {
 // rarely; others each time.
 func TestPeerings_WithoutStream(t *testing.T) {
 	t.Parallel()
-	for state, want := range map[string]int32{"PENDING": 1, "ESTABLISHING": 1, "ACTIVE": 3, "FAILING": 3} {
-		var asked atomic.Int32
-		c := newTestCluster(t, consul.Options{Address: fakeAgent(t, map[string]http.HandlerFunc{
+	for state, want := range map[string]uint64{"PENDING": 1, "ESTABLISHING": 1, "ACTIVE": 3, "FAILING": 3} {
+		c := newTestCluster(t, Options{}, map[string]http.HandlerFunc{
 			endpointSelf.Path: answer(http.StatusOK,
 				`{"Config":{"NodeName":"a","Server":true},"DebugConfig":{"ACLsEnabled":false,"PeeringEnabled":true}}`),
 			endpointStatusLeader.Path: answer(http.StatusOK, `"127.0.0.1:8300"`),
-			endpointPeerings.Path: func(w http.ResponseWriter, r *http.Request) {
-				asked.Add(1)
-				answer(http.StatusOK, `[{"Name":"west","State":"`+state+`"},{"Name":"east","State":"ACTIVE"}]`)(w, r)
-			},
-		})})
+			endpointPeerings.Path: answer(http.StatusOK,
+				`[{"Name":"west","State":"`+state+`"},{"Name":"east","State":"ACTIVE"}]`),
+		})
 		for range 3 {
-			snap := c.Snapshot(t.Context())
-			peerings, err := snap.Peerings().Get(t.Context())
+			peerings, err := scrape(t, c, (*Snapshot).Peerings)
 			if err != nil || len(peerings) != 2 || peerings[1].Name != "west" {
 				t.Errorf("%s: peerings %+v, error %v; want both", state, peerings, err)
 			}
-			snap.Close()
 		}
-		if got := asked.Load(); got != want {
+		if got := asked(c, endpointPeerings); got != want {
 			t.Errorf("%s: asked %d times in three scrapes; want %d", state, got, want)
 		}
 	}
@@ -398,48 +360,43 @@ func TestPeerings_WithoutStream(t *testing.T) {
 // A server that has no leader may know no token. When there is one again, the token is asked about at once.
 func TestUnknownToken_LeaderIsBack(t *testing.T) {
 	t.Parallel()
-	var leader atomic.Value
-	leader.Store(`"127.0.0.1:8300"`)
-	known := func(body string) http.HandlerFunc {
+	var led atomic.Bool
+	known := func(body string, leaderless http.HandlerFunc) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
-			if leader.Load() == `""` {
-				answer(http.StatusForbidden, "ACL not found")(w, r)
-				return
+			handler := leaderless
+			if led.Load() {
+				handler = answer(http.StatusOK, body)
 			}
-			answer(http.StatusOK, body)(w, r)
+			handler(w, r)
 		}
 	}
-	now := time.Unix(1000, 0)
-	c := newTestCluster(t, consul.Options{
+	unknown, now := answer(http.StatusForbidden, "ACL not found"), time.Unix(1000, 0)
+	c := newTestCluster(t, Options{Client: consul.Options{
 		Now: func() time.Time { return now }, Token: func() string { return "t0ken" },
-		Address: fakeAgent(t, map[string]http.HandlerFunc{
-			endpointSelf.Path: known(`{"Config":{"NodeName":"a","Server":true},"DebugConfig":{"ACLsEnabled":true}}`),
-			endpointMembers.Path: known(`[{"Name":"a","Status":1,"Tags":{"role":"consul","dc":"dc1","port":"8300",
-				"acls":"1"}}]`),
-			endpointStatusLeader.Path: func(w http.ResponseWriter, r *http.Request) {
-				answer(http.StatusOK, leader.Load().(string))(w, r)
-			},
-			endpointCatalogNodes.Path: known(`[{},{}]`),
-		}),
+	}}, map[string]http.HandlerFunc{
+		endpointSelf.Path: known(selfWithACLs, unknown),
+		endpointMembers.Path: known(`[{"Name":"a","Status":1,"Tags":{"role":"consul","dc":"dc1","port":"8300",
+			"acls":"1"}}]`, unknown),
+		endpointStatusLeader.Path: known(`"127.0.0.1:8300"`, answer(http.StatusOK, `""`)),
+		endpointCatalogNodes.Path: known(`[{},{}]`, unknown),
 	})
-	scrape := func() error {
+	leaderAndNodes := func() error {
 		snap := c.Snapshot(t.Context())
 		defer snap.Close()
 		_, _ = snap.StatusLeader().Get(t.Context())
 		_, err := snap.CatalogNodes().Get(t.Context())
 		return err
 	}
-	leader.Store(`""`)
 	for range 8 { // The waits grow to hours.
-		if err := scrape(); err == nil {
+		if err := leaderAndNodes(); err == nil {
 			t.Error("no error while the token is unknown")
 		}
 		now = now.Add(2 * time.Hour)
 	}
-	_ = scrape()
-	leader.Store(`"127.0.0.1:8300"`)
-	_ = scrape() // Which sees the leader.
-	if err := scrape(); err != nil {
+	_ = leaderAndNodes()
+	led.Store(true)
+	_ = leaderAndNodes() // Which sees the leader.
+	if err := leaderAndNodes(); err != nil {
 		t.Errorf("error %v when there is a leader again", err)
 	}
 }

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
@@ -43,77 +41,70 @@ func TestPlan_Quiet(t *testing.T) {
 	authority := &tls.Config{RootCAs: x509.NewCertPool()}
 	const name = " tls=server.dc1.consul"
 	for _, tc := range []struct {
-		name      string
-		agent     Agent
-		protocols []Protocol
-		config    *tls.Config
-		want      []string
-		doubtful  string
+		name     string
+		agent    Agent
+		protocol Protocol
+		config   *tls.Config
+		want     []string
+		doubtful string
 	}{
 		{
-			name: "TLS half rolled out", agent: with(func(a *Agent) { a.RPCTLS = true }), protocols: []Protocol{ProtocolRPC},
+			name: "TLS half rolled out", agent: with(func(a *Agent) { a.RPCTLS = true }), protocol: ProtocolRPC,
 			want: []string{"a rpc/tcp 10.0.0.1:8300" + name, "b rpc/tcp 10.0.0.2:8300"},
 		},
 		{
-			name: "the agent has no TLS yet, and there is an authority", agent: server, protocols: []Protocol{ProtocolRPC},
+			name: "the agent has no TLS yet, and there is an authority", agent: server, protocol: ProtocolRPC,
 			config: authority,
 			want:   []string{"a rpc/tcp 10.0.0.1:8300" + name, "b rpc/tcp 10.0.0.2:8300"},
 		},
 		{
-			name: "the agent has no TLS yet, and there is no authority", agent: server, protocols: []Protocol{ProtocolRPC},
+			name: "the agent has no TLS yet, and there is no authority", agent: server, protocol: ProtocolRPC,
 			want: []string{"a rpc/tcp 10.0.0.1:8300", "b rpc/tcp 10.0.0.2:8300"}, doubtful: "a rpc/tcp",
 		},
 		{
 			name: "WAN federation through mesh gateways", agent: with(func(a *Agent) { a.WANThroughGateways = true }),
-			protocols: []Protocol{ProtocolSerfWAN},
+			protocol: ProtocolSerfWAN,
 			want: []string{
 				"a serf_wan/tcp 10.0.0.1:8302", "a serf_wan/udp 10.0.0.1:8302 unasked",
 				"b serf_wan/tcp 10.0.0.2:8302", "b serf_wan/udp 10.0.0.2:8302 unasked",
 			},
 		},
 		{
-			name: "a client does not know about it", agent: Agent{Name: "client"}, protocols: []Protocol{ProtocolSerfWAN},
-			want: []string{
-				"a serf_wan/tcp 10.0.0.1:8302", "a serf_wan/udp 10.0.0.1:8302", "b serf_wan/tcp 10.0.0.2:8302",
-				"b serf_wan/udp 10.0.0.2:8302",
-			},
+			name: "a client does not know about it", agent: Agent{Name: "client"}, protocol: ProtocolSerfWAN,
+			want:     []string{"a serf_wan/tcp+udp 10.0.0.1:8302", "b serf_wan/tcp+udp 10.0.0.2:8302"},
 			doubtful: "a serf_wan/udp, b serf_wan/udp",
 		},
 		{
-			name: "the mesh is off", agent: with(func(a *Agent) { a.MeshOff = true }), protocols: []Protocol{ProtocolGRPCTLS},
+			name: "the mesh is off", agent: with(func(a *Agent) { a.MeshOff = true }), protocol: ProtocolGRPCTLS,
 			want: []string{"a grpc_tls/tcp 10.0.0.1:8503 unasked", "b grpc_tls/tcp 10.0.0.2:8503 unasked"},
 		},
 		{
-			name: "peering is off", agent: with(func(a *Agent) { a.PeeringOff = true }), protocols: []Protocol{ProtocolGRPCTLS},
+			name: "peering is off", agent: with(func(a *Agent) { a.PeeringOff = true }), protocol: ProtocolGRPCTLS,
 			want: []string{"a grpc_tls/tcp 10.0.0.1:8503 unasked", "b grpc_tls/tcp 10.0.0.2:8503 unasked"},
 		},
 		{
-			name:      "the mesh is off, and gRPC has a certificate on the server that has TLS",
-			agent:     with(func(a *Agent) { a.MeshOff, a.GRPCOwnCA = true, false }),
-			protocols: []Protocol{ProtocolGRPCTLS},
-			want:      []string{"a grpc_tls/tcp 10.0.0.1:8503 tls=10.0.0.1", "b grpc_tls/tcp 10.0.0.2:8503 unasked"},
+			name:     "the mesh is off, and gRPC has a certificate on the server that has TLS",
+			agent:    with(func(a *Agent) { a.MeshOff, a.GRPCOwnCA = true, false }),
+			protocol: ProtocolGRPCTLS,
+			want:     []string{"a grpc_tls/tcp 10.0.0.1:8503 tls=10.0.0.1", "b grpc_tls/tcp 10.0.0.2:8503 unasked"},
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			pl := &planner{
-				opts: PortOptions{Protocols: tc.protocols}, rpcConfig: tc.config,
+				opts: PortOptions{Protocols: []Protocol{tc.protocol}}, rpcConfig: tc.config,
 				configured: consul.Address{Scheme: "http", Host: "10.0.0.1:8500"},
 				topology:   Topology{Servers: []Server{secure, plain}}, agent: &tc.agent,
 			}
 			ports := pl.ports()
-			if diff := cmp.Diff(tc.want, planned(ports)); diff != "" {
-				t.Errorf("ports differ (-want +got):\n%s", diff)
-			}
+			expectSame(t, "ports", tc.want, planned(ports))
 			var doubtful []string
 			for _, p := range ports {
 				if p.doubtful {
 					doubtful = append(doubtful, p.Server+" "+string(p.Protocol)+"/"+p.Transport)
 				}
 			}
-			if got := strings.Join(doubtful, ", "); got != tc.doubtful {
-				t.Errorf("in doubt are %q; want %q", got, tc.doubtful)
-			}
+			expectSame(t, "in doubt", tc.doubtful, strings.Join(doubtful, ", "))
 		})
 	}
 }
@@ -181,6 +172,20 @@ func TestPlan_EncryptionHalfRolledOut(t *testing.T) {
 	}
 }
 
+// How probes end.
+var (
+	up         = probe.Result{Up: true, Verified: true}
+	turnedAway = probe.Result{Reason: probe.ReasonTLS, Err: tls.RecordHeaderError{Msg: "not TLS"}}
+	closed     = probe.Result{Reason: probe.ReasonLimit, Err: errors.New("closed")}
+	reset      = probe.Result{Reason: probe.ReasonReset, Err: errors.New("reset")}
+	silence    = probe.Result{Reason: probe.ReasonTimeout, Err: context.DeadlineExceeded}
+	noRoute    = probe.Result{Reason: probe.ReasonUnreachable, Err: errors.New("no route")}
+	otherKey   = probe.Result{Reason: probe.ReasonAuth, Err: errors.New("other key")}
+	expired    = probe.Result{
+		Reason: probe.ReasonTLS, Err: &tls.CertificateVerificationError{Err: errors.New("expired")},
+	}
+)
+
 // A probe that the server turned away, or may have misunderstood, is not repeated, until our certificate or the
 // server changes.
 func TestRefusedProbes(t *testing.T) {
@@ -191,7 +196,6 @@ func TestRefusedProbes(t *testing.T) {
 	port := Port{Transport: TransportTCP, Address: "10.0.0.1:8300", tls: certified("one"), agent: "a 1.22.5 alive"}
 	doubtful := Port{Transport: TransportTCP, Address: "10.0.0.1:8300", doubtful: true}
 	udp := Port{Transport: TransportUDP, Address: "10.0.0.1:8302", doubtful: true}
-	turnedAway := tls.RecordHeaderError{Msg: "not TLS"}
 	for _, tc := range []struct {
 		name   string
 		port   Port
@@ -199,49 +203,18 @@ func TestRefusedProbes(t *testing.T) {
 		again  func(*Port)
 		held   bool
 	}{
-		{"turned away", port, probe.Result{Reason: probe.ReasonTLS, Err: turnedAway}, nil, true},
-		{
-			"another certificate", port,
-			probe.Result{Reason: probe.ReasonTLS, Err: turnedAway},
-			func(p *Port) { p.tls = certified("two") }, false,
-		},
-		{
-			"the server was upgraded", port,
-			probe.Result{Reason: probe.ReasonTLS, Err: turnedAway},
-			func(p *Port) { p.agent = "a 1.22.6 alive" }, false,
-		},
-		{
-			"what we do not accept ourselves", port,
-			probe.Result{Reason: probe.ReasonTLS, Err: &tls.CertificateVerificationError{Err: errors.New("expired")}},
-			nil,
-			false,
-		},
-		{"silence", port, probe.Result{Reason: probe.ReasonTimeout, Err: context.DeadlineExceeded}, nil, false},
-		{"a connection that is closed", port, probe.Result{Reason: probe.ReasonLimit, Err: errors.New("closed")}, nil, false},
-		{
-			"plain text where TLS may be wanted", doubtful,
-			probe.Result{Reason: probe.ReasonLimit, Err: errors.New("closed")},
-			nil, true,
-		},
-		{
-			"a server that hangs", doubtful,
-			probe.Result{Reason: probe.ReasonTimeout, Err: context.DeadlineExceeded},
-			nil,
-			false,
-		},
-		{
-			"a datagram that may be misunderstood", udp,
-			probe.Result{Reason: probe.ReasonTimeout, Err: context.DeadlineExceeded},
-			nil, true,
-		},
-		{
-			"a datagram that nobody got", udp,
-			probe.Result{Reason: probe.ReasonUnreachable, Err: errors.New("no route")},
-			nil,
-			false,
-		},
+		{"turned away", port, turnedAway, nil, true},
+		{"another certificate", port, turnedAway, func(p *Port) { p.tls = certified("two") }, false},
+		{"the server was upgraded", port, turnedAway, func(p *Port) { p.agent = "a 1.22.6 alive" }, false},
+		{"what we do not accept ourselves", port, expired, nil, false},
+		{"silence", port, silence, nil, false},
+		{"a connection that is closed", port, closed, nil, false},
+		{"plain text where TLS may be wanted", doubtful, closed, nil, true},
+		{"a server that hangs", doubtful, silence, nil, false},
+		{"a datagram that may be misunderstood", udp, silence, nil, true},
+		{"a datagram that nobody got", udp, noRoute, nil, false},
 	} {
-		c := newTestCluster(t, consul.Options{Address: consul.Address{Scheme: "http", Host: "127.0.0.1:1"}})
+		c := newTestCluster(t, Options{}, nil)
 		c.noteProbe(&PortReport{Port: tc.port, Result: tc.result})
 		again := tc.port
 		if tc.again != nil {
@@ -255,7 +228,7 @@ func TestRefusedProbes(t *testing.T) {
 		if held && (!res.Skipped || res.Reason != probe.ReasonHeldBack || !errors.Is(res.Err, tc.result.Err)) {
 			t.Errorf("%s: the report is %+v; want that nothing was asked, and why", tc.name, report)
 		}
-		c.noteProbe(&PortReport{Port: tc.port, Result: probe.Result{Up: true, Verified: true}})
+		c.noteProbe(&PortReport{Port: tc.port, Result: up})
 		if _, held := c.refusedProbe(tc.port); held {
 			t.Errorf("%s: what was answered since is still held back", tc.name)
 		}
@@ -267,26 +240,19 @@ func TestUsableKeys(t *testing.T) {
 	t.Parallel()
 	old, current := []byte(strings.Repeat("o", 32)), []byte(strings.Repeat("c", 32))
 	keys := [][]byte{old, current}
-	c := newTestCluster(t, consul.Options{Address: consul.Address{Scheme: "http", Host: "127.0.0.1:1"}})
+	c := newTestCluster(t, Options{}, nil)
 	port := func(address string) Port {
 		return Port{Protocol: ProtocolSerfLAN, Transport: TransportTCP, Address: address, Serf: probe.SerfTarget{
 			Encrypted: true, Keys: c.usableKeys(ProtocolSerfLAN, address, keys),
 		}}
 	}
-	refused := probe.Result{Reason: probe.ReasonAuth, Err: errors.New("no")}
-	if diff := cmp.Diff([][]byte{old, current}, port("a").Serf.Keys); diff != "" {
-		t.Errorf("first (-want +got):\n%s", diff)
-	}
-	c.noteProbe(&PortReport{Port: port("a"), Result: refused})
-	if diff := cmp.Diff([][]byte{current, old}, port("a").Serf.Keys); diff != "" {
-		t.Errorf("after a refusal (-want +got):\n%s", diff)
-	}
-	c.noteProbe(&PortReport{Port: port("a"), Result: probe.Result{Up: true, Verified: true}})
-	if diff := cmp.Diff([][]byte{current, old}, port("b").Serf.Keys); diff != "" {
-		t.Errorf("another port of the pool (-want +got):\n%s", diff)
-	}
-	c.noteProbe(&PortReport{Port: port("b"), Result: refused})
-	c.noteProbe(&PortReport{Port: port("b"), Result: refused})
+	expectSame(t, "first", [][]byte{old, current}, port("a").Serf.Keys)
+	c.noteProbe(&PortReport{Port: port("a"), Result: otherKey})
+	expectSame(t, "after a refusal", [][]byte{current, old}, port("a").Serf.Keys)
+	c.noteProbe(&PortReport{Port: port("a"), Result: up})
+	expectSame(t, "another port of the pool", [][]byte{current, old}, port("b").Serf.Keys)
+	c.noteProbe(&PortReport{Port: port("b"), Result: otherKey})
+	c.noteProbe(&PortReport{Port: port("b"), Result: otherKey})
 	if got := port("b").Serf.Keys; got != nil {
 		t.Errorf("a port that refused all keys is asked with %d of them", len(got))
 	}
@@ -300,9 +266,6 @@ func TestRefusedProbes_Answered(t *testing.T) {
 	ping := func(host string) Port {
 		return Port{Protocol: ProtocolSerfWAN, Transport: TransportUDP, Address: host + ":8302", doubtful: true}
 	}
-	up := probe.Result{Up: true, Verified: true}
-	reset := probe.Result{Reason: probe.ReasonReset, Err: errors.New("reset")}
-	silence := probe.Result{Reason: probe.ReasonTimeout, Err: context.DeadlineExceeded}
 	type step struct {
 		port   Port
 		result probe.Result
@@ -319,13 +282,12 @@ func TestRefusedProbes_Answered(t *testing.T) {
 		{"two failures after an answer", []step{{plain, up}, {plain, reset}, {plain, reset}}, plain, true},
 		{"an answer between two failures", []step{{plain, up}, {plain, reset}, {plain, up}, {plain, reset}}, plain, false},
 		{
-			"another server of the pool answered",
-			[]step{{ping("a"), up}, {ping("b"), silence}, {ping("b"), silence}},
+			"another server of the pool answered", []step{{ping("a"), up}, {ping("b"), silence}, {ping("b"), silence}},
 			ping("b"), false,
 		},
 		{"no server of the pool answered", []step{{ping("a"), silence}}, ping("a"), true},
 	} {
-		c := newTestCluster(t, consul.Options{Address: consul.Address{Scheme: "http", Host: "127.0.0.1:1"}})
+		c := newTestCluster(t, Options{}, nil)
 		for _, s := range tc.steps {
 			c.noteProbe(&PortReport{Port: s.port, Result: s.result})
 		}
@@ -334,7 +296,7 @@ func TestRefusedProbes_Answered(t *testing.T) {
 		}
 	}
 	// The server's state changes, and is the same again: much may have changed meanwhile.
-	c := newTestCluster(t, consul.Options{Address: consul.Address{Scheme: "http", Host: "127.0.0.1:1"}})
+	c := newTestCluster(t, Options{}, nil)
 	c.noteProbe(&PortReport{Port: plain, Result: reset})
 	if _, held := c.refusedProbe(plain); !held {
 		t.Error("a doubtful question is not held back")

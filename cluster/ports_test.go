@@ -4,20 +4,17 @@
 package cluster
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/zervigo/consul_cluster_exporter/consul"
-	"github.com/zervigo/consul_cluster_exporter/probe"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
-// planned writes ports as "server protocol/transport address", with what is special about them.
+// planned writes ports as "server protocol/transport address", with what is special about them. What is the same over
+// both transports is one line.
 func planned(ports []Port) []string {
 	var lines []string
 	for _, p := range ports {
@@ -33,6 +30,10 @@ func planned(ports []Port) []string {
 		}
 		if p.domain != "" {
 			line += " domain=" + p.domain
+		}
+		if n := len(lines); n > 0 && lines[n-1] == strings.Replace(line, "/udp ", "/tcp ", 1) {
+			lines[n-1] = strings.Replace(line, "/udp ", "/tcp+udp ", 1)
+			continue
 		}
 		lines = append(lines, line)
 	}
@@ -66,14 +67,13 @@ func TestPlan(t *testing.T) {
 	}
 	gossip := func(suffix string) []string {
 		return []string{
-			"10.0.0.9:8300 rpc/tcp 10.0.0.9:8300",
-			"a rpc/tcp 10.0.0.1:8300",
-			"a serf_lan/tcp 10.0.0.1:8301" + suffix, "a serf_lan/udp 10.0.0.1:8301" + suffix,
-			"a serf_wan/tcp 10.0.0.1:8302" + suffix, "a serf_wan/udp 10.0.0.1:8302" + suffix,
-			"b rpc/tcp [fd00::2]:9300",
-			"b serf_lan/tcp [fd00::2]:9301" + suffix, "b serf_lan/udp [fd00::2]:9301" + suffix,
+			"10.0.0.9:8300 rpc/tcp 10.0.0.9:8300", "a rpc/tcp 10.0.0.1:8300",
+			"a serf_lan/tcp+udp 10.0.0.1:8301" + suffix, "a serf_wan/tcp+udp 10.0.0.1:8302" + suffix,
+			"b rpc/tcp [fd00::2]:9300", "b serf_lan/tcp+udp [fd00::2]:9301" + suffix,
 		}
 	}
+	strangers := gossip(" connect-only")
+	strangers[4] += " tls=server.dc1.consul"
 	for _, tc := range []struct {
 		name    string
 		agent   *Agent
@@ -85,9 +85,8 @@ func TestPlan(t *testing.T) {
 		{
 			name: "a server that others can reach", agent: &serverAgent,
 			want: append(gossip(""),
-				"a http/tcp 10.0.0.1:8500", "a grpc/tcp 10.0.0.1:8502",
-				"a dns/tcp 10.0.0.1:8600 domain=consul", "a dns/udp 10.0.0.1:8600 domain=consul",
-				"b http/tcp [fd00::2]:8500", "b dns/tcp [fd00::2]:8600 domain=consul", "b dns/udp [fd00::2]:8600 domain=consul"),
+				"a http/tcp 10.0.0.1:8500", "a grpc/tcp 10.0.0.1:8502", "a dns/tcp+udp 10.0.0.1:8600 domain=consul",
+				"b http/tcp [fd00::2]:8500", "b dns/tcp+udp [fd00::2]:8600 domain=consul"),
 		},
 		{
 			name: "a client agent: its own ports only", agent: &clientAgent,
@@ -108,11 +107,7 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			name: "nothing known of the agent: gossip may be encrypted, and 8300 of b can do TLS",
-			want: func() []string {
-				want := gossip(" connect-only")
-				want[6] += " tls=server.dc1.consul"
-				return want
-			}(),
+			want: strangers,
 		},
 		{
 			name: "TLS, which a does not have yet, and encryption, with a key", agent: &secured,
@@ -120,16 +115,14 @@ func TestPlan(t *testing.T) {
 			opts: PortOptions{Protocols: []Protocol{ProtocolRPC, ProtocolSerfLAN, ProtocolHTTPS, ProtocolGRPCTLS}},
 			want: []string{
 				"10.0.0.9:8300 rpc/tcp 10.0.0.9:8300 tls=server.dc1.corp",
-				"a rpc/tcp 10.0.0.1:8300",
-				"a serf_lan/tcp 10.0.0.1:8301", "a serf_lan/udp 10.0.0.1:8301",
-				"b rpc/tcp [fd00::2]:9300 tls=server.dc1.corp",
-				"b serf_lan/tcp [fd00::2]:9301", "b serf_lan/udp [fd00::2]:9301",
+				"a rpc/tcp 10.0.0.1:8300", "a serf_lan/tcp+udp 10.0.0.1:8301",
+				"b rpc/tcp [fd00::2]:9300 tls=server.dc1.corp", "b serf_lan/tcp+udp [fd00::2]:9301",
 				"a https/tcp localhost:8501 tls=localhost", "a grpc_tls/tcp localhost:8503 tls=localhost",
 			},
 		},
 		{
 			name: "encryption without a key", agent: &secured, opts: PortOptions{Protocols: []Protocol{ProtocolSerfWAN}},
-			want: []string{"a serf_wan/tcp 10.0.0.1:8302 connect-only", "a serf_wan/udp 10.0.0.1:8302 connect-only"},
+			want: []string{"a serf_wan/tcp+udp 10.0.0.1:8302 connect-only"},
 		},
 		{
 			name: "TLS on 8300 forced off and on", agent: &secured,
@@ -140,8 +133,8 @@ func TestPlan(t *testing.T) {
 			name: "hosts that may not be talked to", agent: &serverAgent,
 			opts: PortOptions{Allowed: func(host string) bool { return strings.HasPrefix(host, "fd00:") }},
 			want: []string{
-				"b rpc/tcp [fd00::2]:9300", "b serf_lan/tcp [fd00::2]:9301", "b serf_lan/udp [fd00::2]:9301",
-				"b http/tcp [fd00::2]:8500", "b dns/tcp [fd00::2]:8600 domain=consul", "b dns/udp [fd00::2]:8600 domain=consul",
+				"b rpc/tcp [fd00::2]:9300", "b serf_lan/tcp+udp [fd00::2]:9301",
+				"b http/tcp [fd00::2]:8500", "b dns/tcp+udp [fd00::2]:8600 domain=consul",
 			},
 		},
 	} {
@@ -150,14 +143,11 @@ func TestPlan(t *testing.T) {
 			if tc.agentAt == "" {
 				tc.agentAt = "http://localhost:8500"
 			}
-			configured, err := consul.ParseAddress(tc.agentAt)
-			if err != nil {
-				t.Fatal(err)
+			pl := &planner{
+				opts: tc.opts, configured: must.Get(consul.ParseAddress(tc.agentAt))(t), topology: topology, agent: tc.agent,
+				serfKeys: tc.keys,
 			}
-			pl := &planner{opts: tc.opts, configured: configured, topology: topology, agent: tc.agent, serfKeys: tc.keys}
-			if diff := cmp.Diff(tc.want, planned(pl.ports())); diff != "" {
-				t.Errorf("ports differ (-want +got):\n%s", diff)
-			}
+			expectSame(t, "ports", tc.want, planned(pl.ports()))
 			if tc.opts.Allowed == nil && len(pl.rpcs()) != 3 {
 				t.Errorf("port 8300 of %v is asked; want that of all servers, whatever is shown", planned(pl.rpcs()))
 			}
@@ -170,15 +160,10 @@ func TestPlan(t *testing.T) {
 func TestPlan_SeveralAddresses(t *testing.T) {
 	t.Parallel()
 	topology := Topology{Servers: []Server{
-		{
-			Name: "a", Host: "10.0.0.1", RPCAddress: "10.0.0.1:8300", Status: StatusAlive, Datacenter: "dc1", WANPort: 8302,
-			GRPCPort: 8502,
-		},
-		{
-			Name: "b.c", Host: "10.0.0.2", RPCAddress: "10.0.0.2:8300", Status: StatusAlive, Datacenter: "dc1", WANPort: 8302,
-			GRPCPort: 8502,
-		},
+		{Name: "a", Host: "10.0.0.1", Status: StatusAlive, Datacenter: "dc1", WANPort: 8302, GRPCPort: 8502},
+		{Name: "b.c", Host: "10.0.0.2", Status: StatusAlive, Datacenter: "dc1", WANPort: 8302, GRPCPort: 8502},
 	}}
+	wanOnly := PortOptions{Protocols: []Protocol{ProtocolSerfWAN}}
 	wan := map[string]string{"a.dc1": "192.0.2.1", "b.c.dc1": "192.0.2.2", "a.dc2": "192.0.2.9"}
 	for _, tc := range []struct {
 		name, agentAt string
@@ -190,24 +175,21 @@ func TestPlan_SeveralAddresses(t *testing.T) {
 		want            []string
 	}{
 		{
-			name: "as the client address", agentAt: "http://localhost:8500", want: []string{
-				"a http/tcp localhost:8500", "a grpc/tcp localhost:8502", "a dns/tcp localhost:8600", "a dns/udp localhost:8600",
-			},
+			name: "as the client address", agentAt: "http://localhost:8500",
+			want: []string{"a http/tcp localhost:8500", "a grpc/tcp localhost:8502", "a dns/tcp+udp localhost:8600"},
 		},
 		{
 			name: "DNS on the bridge of the containers", agentAt: "http://localhost:8500",
-			dns: []string{"tcp://172.17.0.1:8600", "udp://172.17.0.1:8600"},
-			want: []string{
-				"a http/tcp localhost:8500", "a grpc/tcp localhost:8502", "a dns/tcp 172.17.0.1:8600", "a dns/udp 172.17.0.1:8600",
-			},
+			dns:  []string{"tcp://172.17.0.1:8600", "udp://172.17.0.1:8600"},
+			want: []string{"a http/tcp localhost:8500", "a grpc/tcp localhost:8502", "a dns/tcp+udp 172.17.0.1:8600"},
 		},
 		{
 			name: "HTTP for all, gRPC for the host, asked on the host", agentAt: "http://127.0.0.1:8500",
 			http: []string{"tcp://[::]:8500"},
 			grpc: []string{"tcp://127.0.0.1:8502", "unix:///grpc"}, dns: []string{"tcp://10.0.0.1:8600", "udp://10.0.0.1:8600"},
 			want: []string{
-				"a http/tcp 10.0.0.1:8500", "a dns/tcp 10.0.0.1:8600", "a dns/udp 10.0.0.1:8600",
-				"b.c http/tcp 10.0.0.2:8500", "b.c dns/tcp 10.0.0.2:8600", "b.c dns/udp 10.0.0.2:8600", "a grpc/tcp 127.0.0.1:8502",
+				"a http/tcp 10.0.0.1:8500", "a dns/tcp+udp 10.0.0.1:8600",
+				"b.c http/tcp 10.0.0.2:8500", "b.c dns/tcp+udp 10.0.0.2:8600", "a grpc/tcp 127.0.0.1:8502",
 			},
 		},
 		{
@@ -219,12 +201,12 @@ func TestPlan_SeveralAddresses(t *testing.T) {
 			name: "all on an interface for management", agentAt: "http://192.168.0.1:8500",
 			http: []string{"tcp://192.168.0.1:8500"},
 			dns:  []string{"tcp://192.168.0.1:8600"}, grpc: []string{"tcp://127.0.0.1:8502"},
-			want: []string{"a http/tcp 192.168.0.1:8500", "a dns/tcp 192.168.0.1:8600", "a dns/udp 192.168.0.1:8600"},
+			want: []string{"a http/tcp 192.168.0.1:8500", "a dns/tcp+udp 192.168.0.1:8600"},
 		},
 		{
 			name: "HTTP on a socket only, DNS for all", agentAt: "unix:///s", http: []string{"unix:///s"},
 			dns:  []string{"tcp://0.0.0.0:8600"},
-			want: []string{"a grpc/tcp 127.0.0.1:8502", "a dns/tcp 127.0.0.1:8600", "a dns/udp 127.0.0.1:8600"},
+			want: []string{"a grpc/tcp 127.0.0.1:8502", "a dns/tcp+udp 127.0.0.1:8600"},
 		},
 		{
 			name: "what the agent names is bound by the list of what may be asked", agentAt: "http://10.0.0.1:8500",
@@ -235,12 +217,8 @@ func TestPlan_SeveralAddresses(t *testing.T) {
 		},
 		{
 			name: "the WAN pool on an interface of its own", agentAt: "unix:///s", bind: "0.0.0.0",
-			wanBind: "tcp://192.0.2.1:8302", wan: wan,
-			opts: PortOptions{Protocols: []Protocol{ProtocolSerfWAN}},
-			want: []string{
-				"a serf_wan/tcp 192.0.2.1:8302", "a serf_wan/udp 192.0.2.1:8302", "b.c serf_wan/tcp 192.0.2.2:8302",
-				"b.c serf_wan/udp 192.0.2.2:8302",
-			},
+			wanBind: "tcp://192.0.2.1:8302", wan: wan, opts: wanOnly,
+			want: []string{"a serf_wan/tcp+udp 192.0.2.1:8302", "b.c serf_wan/tcp+udp 192.0.2.2:8302"},
 		},
 		{
 			name: "the same, and some of it may not be asked", agentAt: "unix:///s", bind: "0.0.0.0",
@@ -248,21 +226,16 @@ func TestPlan_SeveralAddresses(t *testing.T) {
 			opts: PortOptions{
 				Protocols: []Protocol{ProtocolSerfWAN}, Allowed: func(host string) bool { return host != "192.0.2.2" },
 			},
-			want: []string{"a serf_wan/tcp 192.0.2.1:8302", "a serf_wan/udp 192.0.2.1:8302"},
+			want: []string{"a serf_wan/tcp+udp 192.0.2.1:8302"},
 		},
 		{
 			name: "the same, and nobody knows the addresses", agentAt: "unix:///s", bind: "0.0.0.0",
-			wanBind: "tcp://192.0.2.1:8302",
-			opts:    PortOptions{Protocols: []Protocol{ProtocolSerfWAN}},
+			wanBind: "tcp://192.0.2.1:8302", opts: wanOnly,
 		},
 		{
 			name: "the WAN pool behind address translation", agentAt: "unix:///s", bind: "172.16.0.1",
-			wanBind: "tcp://172.16.0.1:8302", wan: wan,
-			opts: PortOptions{Protocols: []Protocol{ProtocolSerfWAN}},
-			want: []string{
-				"a serf_wan/tcp 10.0.0.1:8302", "a serf_wan/udp 10.0.0.1:8302", "b.c serf_wan/tcp 10.0.0.2:8302",
-				"b.c serf_wan/udp 10.0.0.2:8302",
-			},
+			wanBind: "tcp://172.16.0.1:8302", wan: wan, opts: wanOnly,
+			want: []string{"a serf_wan/tcp+udp 10.0.0.1:8302", "b.c serf_wan/tcp+udp 10.0.0.2:8302"},
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -273,21 +246,12 @@ func TestPlan_SeveralAddresses(t *testing.T) {
 			config.ClientAddrs, config.HTTPPort, config.GRPCPort, config.DNSPort = []string{"127.0.0.1"}, 8500, 8502, 8600
 			config.HTTPAddrs, config.DNSAddrs, config.GRPCAddrs = tc.http, tc.dns, tc.grpc
 			config.BindAddr, config.SerfBindAddrWAN = tc.bind, tc.wanBind
-			agent, err := newAgent(&self)
-			if err != nil {
-				t.Fatal(err)
-			}
-			configured, err := consul.ParseAddress(tc.agentAt)
-			if err != nil {
-				t.Fatal(err)
-			}
+			agent, configured := must.Get(newAgent(&self))(t), must.Get(consul.ParseAddress(tc.agentAt))(t)
 			if tc.opts.Protocols == nil {
 				tc.opts.Protocols = []Protocol{ProtocolHTTP, ProtocolGRPC, ProtocolDNS}
 			}
 			pl := &planner{opts: tc.opts, configured: configured, topology: topology, agent: &agent, wanHosts: tc.wan}
-			if diff := cmp.Diff(tc.want, planned(pl.ports())); diff != "" {
-				t.Errorf("ports differ (-want +got):\n%s", diff)
-			}
+			expectSame(t, "ports", tc.want, planned(pl.ports()))
 		})
 	}
 }
@@ -312,41 +276,31 @@ func TestParseProtocols(t *testing.T) {
 func TestPlan_KeysRefused(t *testing.T) {
 	t.Parallel()
 	key := []byte(strings.Repeat("k", 32))
-	c := newTestCluster(t, consul.Options{Address: consul.Address{Scheme: "http", Host: "127.0.0.1:1"}})
-	c.opts.Ports.SerfKeys = func() [][]byte { return [][]byte{key} }
-	c.opts.Ports.Protocols = []Protocol{ProtocolSerfLAN}
+	c := newTestCluster(t, Options{Ports: PortOptions{
+		SerfKeys: func() [][]byte { return [][]byte{key} }, Protocols: []Protocol{ProtocolSerfLAN},
+	}}, nil)
 	topology := Topology{Servers: []Server{
 		{Name: "a", Host: "10.0.0.1", LANPort: 8301, Status: StatusAlive},
 		{Name: "b", Host: "10.0.0.2", LANPort: 8301, Status: StatusAlive},
 	}}
 	agent := Agent{Name: "x", EncryptedLAN: true}
-	plan := func() string {
+	expectConnectOnly := func(why, want string) (first Port) {
+		t.Helper()
+		ports := c.planner(new(known), topology, &agent).ports()
 		var names []string
-		for _, p := range c.planner(new(known), topology, &agent).ports() {
+		for _, p := range ports {
 			if p.ConnectOnly() {
 				names = append(names, p.Server+"/"+p.Transport)
 			}
 		}
-		return strings.Join(names, " ")
+		expectSame(t, why, want, strings.Join(names, " "))
+		return ports[0]
 	}
-	if got := plan(); got != "" {
-		t.Errorf("only connected to are %q; want none, as there is a key", got)
-	}
-	for _, port := range c.planner(new(known), topology, &agent).ports() {
-		if port.Server == "a" && port.Transport == TransportTCP {
-			timeout := probe.Result{Reason: probe.ReasonTimeout, Err: context.DeadlineExceeded}
-			c.noteProbe(&PortReport{Port: port, Result: timeout})
-			if got := plan(); got != "" {
-				t.Errorf("only connected to are %q; want none, as a timeout is no refusal", got)
-			}
-			c.noteProbe(&PortReport{Port: port, Result: probe.Result{Reason: probe.ReasonAuth, Err: errors.New("other key")}})
-		}
-	}
-	if got := plan(); got != "a/tcp a/udp" {
-		t.Errorf("only connected to are %q; want the ports that refused the key", got)
-	}
+	port := expectConnectOnly("there is a key", "")
+	c.noteProbe(&PortReport{Port: port, Result: silence})
+	expectConnectOnly("a timeout is no refusal", "")
+	c.noteProbe(&PortReport{Port: port, Result: otherKey})
+	expectConnectOnly("the key was refused", "a/tcp a/udp")
 	key = []byte(strings.Repeat("n", 32))
-	if got := plan(); got != "" {
-		t.Errorf("only connected to are %q; want none, as the key is a new one", got)
-	}
+	expectConnectOnly("the key is a new one", "")
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // everything waits for all facts of a snapshot that read an endpoint, and returns the errors by the name of what was
@@ -106,11 +107,7 @@ func expectRefused(t *testing.T, errs map[string]error) {
 
 func addressOf(t *testing.T, a *consultest.Agent) consul.Address {
 	t.Helper()
-	address, err := consul.ParseAddress(a.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return address
+	return must.Get(consul.ParseAddress(a.URL()))(t)
 }
 
 func TestQuiet_SwitchedOff(t *testing.T) {
@@ -154,11 +151,7 @@ func tlsOf(t *testing.T, c *consultest.Cluster) *consul.TLS {
 	if c.CACert == "" {
 		return nil
 	}
-	files, err := consul.TLSFiles{CAFile: c.CACert, CertFile: c.ClientCert, KeyFile: c.ClientKey}.Open(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return files
+	return must.Get(consul.TLSFiles{CAFile: c.CACert, CertFile: c.ClientCert, KeyFile: c.ClientKey}.Open(nil))(t)
 }
 
 func TestQuiet_MeshGateways(t *testing.T) {
@@ -178,10 +171,7 @@ func TestQuiet_Rights(t *testing.T) {
 	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 2, Clients: 1, ACL: true})
 	token := func(rules string) func() string {
-		secret, err := c.NewToken(t.Context(), rules)
-		if err != nil {
-			t.Fatal(err)
-		}
+		secret := must.Get(c.NewToken(t.Context(), rules))(t)
 		return func() string { return secret }
 	}
 	const denied = "permission denied: the token lacks "
@@ -227,13 +217,9 @@ func TestQuiet_ColdStart(t *testing.T) {
 	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1})
 	for _, a := range c.Servers {
-		if err := a.Kill(); err != nil {
-			t.Fatal(err)
-		}
+		must.Do(t, a.Kill())
 	}
-	if err := c.Servers[0].Restart(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, c.Servers[0].Restart(t.Context()))
 	const never = "has not heard of one since it started"
 	want := map[string]string{
 		"nodes": never, "catalog": never, "autopilot": never, "autopilot config": never, "mesh": never, "sessions": never,
@@ -261,28 +247,18 @@ func TestQuiet_AutoEncrypt(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	server, client := c.Servers[0], c.Clients[0]
-	for _, err := range []error{
-		server.Configure(map[string]any{"auto_encrypt": map[string]any{"allow_tls": true}}),
-		server.Restart(ctx),
-		client.Configure(map[string]any{
-			"auto_encrypt": map[string]any{"tls": true},
-			"tls": map[string]any{
-				"defaults":     map[string]any{"cert_file": "", "key_file": "", "verify_incoming": false, "verify_outgoing": false},
-				"internal_rpc": map[string]any{"verify_server_hostname": false},
-			},
-		}),
-		client.Restart(ctx),
-	} {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := c.WaitMembers(ctx, 2); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.WaitLeader(ctx); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, server.Configure(map[string]any{"auto_encrypt": map[string]any{"allow_tls": true}}))
+	must.Do(t, server.Restart(ctx))
+	must.Do(t, client.Configure(map[string]any{
+		"auto_encrypt": map[string]any{"tls": true},
+		"tls": map[string]any{
+			"defaults":     map[string]any{"cert_file": "", "key_file": "", "verify_incoming": false, "verify_outgoing": false},
+			"internal_rpc": map[string]any{"verify_server_hostname": false},
+		},
+	}))
+	must.Do(t, client.Restart(ctx))
+	must.Do(t, c.WaitMembers(ctx, 2))
+	must.Get(c.WaitLeader(ctx))(t)
 	errs, ports := quietly(t, c, Options{
 		Client: consul.Options{Address: addressOf(t, client)}, Ports: PortOptions{RPCTLSConfig: tlsOf(t, c)},
 	})

@@ -42,26 +42,25 @@ func (s *Snapshot) streamAt(
 // newBudget returns that of one answer.
 func (s *Snapshot) newBudget() *consul.Budget { return s.cluster.opts.Client.NewBudget() }
 
-// readList reads an endpoint of the configured agent that answers with a list, and converts its elements.
-func readList[In, Out any](ctx context.Context, s *Snapshot, ep consul.Endpoint, convert func(*In) Out) ([]Out, error) {
-	return readListAt(ctx, s, s.Address(), ep, convert)
-}
-
-// readListAt does so with the agent at address.
-func readListAt[In, Out any](
+// readList reads an endpoint of the agent at address that answers with a list, and converts its elements.
+func readList[In, Out any](
 	ctx context.Context, s *Snapshot, address consul.Address, ep consul.Endpoint, convert func(*In) Out,
 ) ([]Out, error) {
 	out := []Out{}
-	err := s.streamAt(ctx, address, ep, s.newBudget(), func(d *consul.JSONReader) error {
-		return consul.EachElement(d, func(in *In) (err error) {
-			out, err = consul.Keep(d.Memory, out, convert(in))
-			return err
-		})
-	})
-	if err != nil {
+	if err := s.streamAt(ctx, address, ep, s.newBudget(), decodeList(&out, convert)); err != nil {
 		return nil, err
 	}
 	return out, nil
+}
+
+// decodeList decodes a list into out and converts its elements.
+func decodeList[In, Out any](out *[]Out, convert func(*In) Out) decoder {
+	return func(d *consul.JSONReader) error {
+		return consul.EachElement(d, func(in *In) (err error) {
+			*out, err = consul.Keep(d.Memory, *out, convert(in))
+			return err
+		})
+	}
 }
 
 // countList reads how many elements the list has that an endpoint answers with.

@@ -68,7 +68,7 @@ func (s *Snapshot) authorize(ctx context.Context, wanted []consul.Right) (consul
 	}
 	ep := endpointAuthorize
 	ep.Body = body
-	answer, err := readList(ctx, s, ep, func(a *struct{ Allow bool }) bool { return a.Allow })
+	answer, err := readList(ctx, s, s.Address(), ep, func(a *struct{ Allow bool }) bool { return a.Allow })
 	if err != nil {
 		return nil, err
 	}

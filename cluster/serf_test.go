@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 const serfSeed = `{"encrypted":"true","health_score":"1","event_queue":"2","intent_queue":"3","query_queue":"4",
@@ -41,42 +41,13 @@ func TestSerfPools(t *testing.T) {
 			t.Parallel()
 			var agent Agent
 			for text, into := range map[string]*serfStats{tc.lan: &agent.serfLAN, tc.wan: &agent.serfWAN} {
-				if err := json.Unmarshal([]byte(text), into); err != nil {
-					t.Fatal(err)
-				}
+				must.Do(t, json.Unmarshal([]byte(text), into))
 			}
 			got, err := agent.SerfPools()
-			if diff := cmp.Diff(tc.want, got); diff != "" {
-				t.Errorf("-want +got:\n%s", diff)
-			}
+			expectSame(t, "pools", tc.want, got)
 			if (err != nil) != (tc.err != "") || (err != nil && !strings.Contains(err.Error(), tc.err)) {
 				t.Errorf("error %v; want %q", err, tc.err)
 			}
 		})
 	}
-}
-
-func FuzzSerfPools(f *testing.F) {
-	f.Add([]byte(`{"Config":{"NodeName":"a"},"Stats":{"serf_lan":` + serfSeed + `,"serf_wan":null}}`))
-	f.Add([]byte(`{"Config":{"NodeName":"a"},"DebugConfig":{"DisableCoordinates":true},
-		"Stats":{"serf_wan":{"event_queue":"x"}}}`))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		var self agentSelf
-		if json.Unmarshal(b, &self) != nil {
-			return
-		}
-		agent, err := newAgent(&self)
-		if err != nil {
-			return
-		}
-		pools, err := agent.SerfPools()
-		if len(pools) == 0 && err != nil {
-			t.Errorf("no pools and error %v", err)
-		}
-		for _, p := range pools {
-			if (p.Name != "lan" && p.Name != "wan") || len(p.QueueDepths) > 3 {
-				t.Errorf("pool is %+v", p)
-			}
-		}
-	})
 }

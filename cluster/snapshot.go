@@ -189,14 +189,14 @@ func (s *Snapshot) Up() *Fact[bool] {
 // Members is the agent's LAN pool.
 func (s *Snapshot) Members() *Fact[[]Member] {
 	return s.members.Start(s.ctx, func(ctx context.Context) ([]Member, error) {
-		return readList(ctx, s, endpointMembers, newMember)
+		return readList(ctx, s, s.Address(), endpointMembers, newMember)
 	})
 }
 
 // WANMembers is the agent's WAN pool: empty on a client.
 func (s *Snapshot) WANMembers() *Fact[[]Member] {
 	return s.wanMembers.Start(s.ctx, func(ctx context.Context) ([]Member, error) {
-		return readList(ctx, s, endpointWANMembers, newMember)
+		return readList(ctx, s, s.Address(), endpointWANMembers, newMember)
 	})
 }
 
@@ -381,7 +381,7 @@ func (s *Snapshot) ServerAgents() *Fact[map[string]Agent] {
 // MembersSeen are the LAN members as the servers see them, see serversSay.
 func (s *Snapshot) MembersSeen() *Fact[map[string][]Member] {
 	membersAt := func(ctx context.Context, at consul.Address) ([]Member, error) {
-		return readListAt(ctx, s, at, endpointMembers, newMember)
+		return readList(ctx, s, at, endpointMembers, newMember)
 	}
 	return s.membersSeen.Start(s.ctx, serversSay(s, s.Members(), membersAt))
 }

@@ -4,19 +4,23 @@
 package cluster
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/consul/api"
 
 	"github.com/zervigo/consul_cluster_exporter/consul"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // fakeAgent is an HTTP API for what a real one does not do on demand. It fails the test when it is asked for a path
@@ -39,11 +43,7 @@ func fakeAgent(t *testing.T, handlers map[string]http.HandlerFunc) consul.Addres
 		handler(w, r)
 	}))
 	t.Cleanup(server.Close)
-	address, err := consul.ParseAddress(server.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return address
+	return must.Get(consul.ParseAddress(server.URL))(t)
 }
 
 // circumstancesOfFake is what decides, with a fakeAgent that does not say otherwise, that everything is asked: a
@@ -64,12 +64,45 @@ func answer(status int, body string) http.HandlerFunc {
 	}
 }
 
-func newTestCluster(t *testing.T, opts consul.Options) *Cluster {
-	t.Helper()
-	if opts.Timeout == 0 {
-		opts.Timeout = 5 * time.Second
+// list is a list in JSON.
+func list(elements ...string) string { return "[" + strings.Join(elements, ",") + "]" }
+
+// servers are as many members that are servers, in JSON.
+func servers(n int, status MemberStatus) []string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = fmt.Sprintf(`{"Name":"server-%d","Addr":"127.0.0.1","Status":%d,
+			"Tags":{"role":"consul","id":"%[1]d","port":"%[1]d"}}`, i, status)
 	}
-	c := New(Options{Client: opts, Ports: PortOptions{Timeout: time.Second, Concurrency: 4}})
+	return all
+}
+
+// hang is a handler that never answers. Without reading the question it would not notice that the client is gone.
+func hang(_ http.ResponseWriter, r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body)
+	<-r.Context().Done()
+}
+
+// filtered is a handler whose answer the token's rights have cut short.
+func filtered(body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Consul-Results-Filtered-By-ACLs", "true")
+		_, _ = io.WriteString(w, body)
+	}
+}
+
+// changing is a handler that a test replaces between two scrapes.
+type changing struct{ atomic.Value }
+
+func (c *changing) serve(w http.ResponseWriter, r *http.Request) { c.Load().(http.HandlerFunc)(w, r) }
+
+// newTestCluster is a cluster seen through a fakeAgent with these handlers.
+func newTestCluster(t *testing.T, opts Options, handlers map[string]http.HandlerFunc) *Cluster {
+	t.Helper()
+	opts.Client.Address = fakeAgent(t, handlers)
+	opts.Client.Timeout = cmp.Or(opts.Client.Timeout, 5*time.Second)
+	opts.Ports.Timeout, opts.Ports.Concurrency = cmp.Or(opts.Ports.Timeout, time.Second), 4
+	c := New(opts)
 	t.Cleanup(c.Close)
 	return c
 }
@@ -81,21 +114,39 @@ func snapshot(t *testing.T, c *Cluster) *Snapshot {
 	return snap
 }
 
+// scrape takes a snapshot for one fact and closes it, so that the cluster learns what there was to learn.
+func scrape[T any](t *testing.T, c *Cluster, fact func(*Snapshot) *Fact[T]) (T, error) {
+	t.Helper()
+	snap := c.Snapshot(t.Context())
+	defer snap.Close()
+	return fact(snap).Get(t.Context())
+}
+
+// asked returns how many requests for these endpoints were answered, or failed.
+func asked(c *Cluster, endpoints ...consul.Endpoint) (n uint64) {
+	for key, requests := range c.Requests() {
+		if slices.ContainsFunc(endpoints, func(ep consul.Endpoint) bool { return ep.Name() == key.Endpoint }) {
+			n += requests
+		}
+	}
+	return n
+}
+
 func TestClient_Request(t *testing.T) {
 	t.Parallel()
 	var got *http.Request
-	members := func(w http.ResponseWriter, r *http.Request) {
-		got = r
-		w.Header().Set("X-Consul-Results-Filtered-By-ACLs", "true")
-		_, _ = io.WriteString(w, `[{"Name":"a","Status":1,"Tags":{"role":"node"}}]`)
-	}
-	address := fakeAgent(t, map[string]http.HandlerFunc{"/prefix/v1/agent/members": members})
-	address.Path = "/prefix"
-	c := newTestCluster(t, consul.Options{
-		Address: address, Token: func() string { return "t0ken" },
-		BasicAuth: &api.HttpBasicAuth{Username: "u", Password: "p"},
-		Namespace: "team", Partition: "part",
+	address := fakeAgent(t, map[string]http.HandlerFunc{
+		"/prefix/v1/agent/members": func(w http.ResponseWriter, r *http.Request) {
+			got = r
+			filtered(`[{"Name":"a","Status":1,"Tags":{"role":"node"}}]`)(w, r)
+		},
 	})
+	address.Path = "/prefix"
+	c := New(Options{Client: consul.Options{
+		Address: address, Timeout: 5 * time.Second, Token: func() string { return "t0ken" },
+		BasicAuth: &api.HttpBasicAuth{Username: "u", Password: "p"}, Namespace: "team", Partition: "part",
+	}})
+	t.Cleanup(c.Close)
 	snap := snapshot(t, c)
 	wan, err := snap.WANMembers().Get(t.Context())
 	if err != nil || len(wan) != 1 || wan[0].Name != "a" {
@@ -116,7 +167,7 @@ func TestClient_Request(t *testing.T) {
 		t.Errorf("meta is %+v; want filtered, and nothing about a leader", meta)
 	}
 	// The LAN pool tells first whether the token is known.
-	if got := c.Requests()[consul.RequestKey{Endpoint: "/v1/agent/members", Code: "200"}]; got != 2 {
+	if got := asked(c, endpointMembers); got != 2 {
 		t.Errorf("%d requests counted; want 2", got)
 	}
 }
@@ -125,62 +176,53 @@ func TestClient_Request(t *testing.T) {
 // weak.
 func TestTopologyIsKept(t *testing.T) {
 	t.Parallel()
-	members := `[{"Name":"a","Addr":"127.0.0.1","Status":1,"Tags":{"role":"consul","port":"1","id":"id-a"}},
-		{"Name":"b","Addr":"127.0.0.1","Status":1,"Tags":{"role":"consul","port":"2","id":"id-b"}}]`
-	raft := `{"Servers":[{"ID":"id-a","Node":"a","Address":"127.0.0.1:1","Voter":true},
-		{"ID":"id-b","Node":"b","Address":"127.0.0.1:2","Voter":true}]}`
-	state := struct{ membersStatus, raftStatus int }{200, 200}
-	address := fakeAgent(t, map[string]http.HandlerFunc{
-		endpointMembers.Path: func(w http.ResponseWriter, r *http.Request) { answer(state.membersStatus, members)(w, r) },
-		endpointRaft.Path:    func(w http.ResponseWriter, r *http.Request) { answer(state.raftStatus, raft)(w, r) },
+	const (
+		serverA = `{"Name":"a","Addr":"127.0.0.1","Status":1,"Tags":{"role":"consul","port":"1","id":"id-a"}}`
+		serverB = `{"Name":"b","Addr":"127.0.0.1","Status":1,"Tags":{"role":"consul","port":"2","id":"id-b"}}`
+		leftB   = `{"Name":"b","Addr":"127.0.0.1","Status":3,"Tags":{"role":"consul","port":"2","id":"id-b"}}`
+		client  = `{"Name":"client","Status":1,"Tags":{"role":"node"}}`
+		peerA   = `{"ID":"id-a","Node":"a","Address":"127.0.0.1:1","Voter":true}`
+		peerB   = `{"ID":"id-b","Node":"b","Address":"127.0.0.1:2","Voter":true}`
+		both    = "a(true) b(true) "
+	)
+	lan := func(members ...string) http.HandlerFunc { return answer(200, list(members...)) }
+	raft := func(peers ...string) http.HandlerFunc { return answer(200, `{"Servers":`+list(peers...)+"}") }
+	var membersNow, raftNow changing
+	broken := answer(500, "")
+	c := newTestCluster(t, Options{}, map[string]http.HandlerFunc{
+		endpointMembers.Path: membersNow.serve, endpointRaft.Path: raftNow.serve,
 	})
-	c := newTestCluster(t, consul.Options{Address: address})
-	names := func() string {
-		snap := c.Snapshot(t.Context())
-		defer snap.Close()
-		topology, err := snap.Topology().Get(t.Context())
-		text := fmt.Sprint(err)
-		if err == nil {
-			text = ""
-		}
-		for _, s := range topology.Servers {
-			text += fmt.Sprintf("%s(%v) ", s.Name, s.Voter)
-		}
-		return text
-	}
 	for _, step := range []struct {
-		name   string
-		change func()
-		want   string
+		name          string
+		members, raft http.HandlerFunc
+		want          string
 	}{
-		{"all is well", func() {}, "a(true) b(true) "},
-		{"members cannot be read", func() { state.membersStatus = 500 }, "a(true) b(true) "},
-		{"nothing can be read", func() { state.raftStatus = 500 }, "a(true) b(true) "},
-		{"the agent knows only itself", func() {
-			state.membersStatus, members = 200, `[{"Name":"client","Status":1,"Tags":{"role":"node"}}]`
-		}, "a(true) b(true) "},
-		{"the token sees nobody", func() { members = `[]` }, "a(true) b(true) "},
-		{"a server has left", func() {
-			members = `[{"Name":"a","Addr":"127.0.0.1","Status":1,"Tags":{"role":"consul","port":"1","id":"id-a"}},
-				{"Name":"b","Addr":"127.0.0.1","Status":3,"Tags":{"role":"consul","port":"2","id":"id-b"}}]`
-			state.raftStatus, raft = 200, `{"Servers":[{"ID":"id-a","Node":"a","Address":"127.0.0.1:1","Voter":true}]}`
-		}, "a(true) "},
+		{"all is well", lan(serverA, serverB), raft(peerA, peerB), both},
+		{"members cannot be read", broken, raft(peerA, peerB), both},
+		{"nothing can be read", broken, broken, both},
+		{"the agent knows only itself", lan(client), broken, both},
+		{"the token sees nobody", lan(), broken, both},
+		{"a server has left", lan(serverA, leftB), raft(peerA), "a(true) "},
 	} {
-		step.change()
-		if got := names(); got != step.want {
-			t.Errorf("%s: servers are %q; want %q", step.name, got, step.want)
+		membersNow.Store(step.members)
+		raftNow.Store(step.raft)
+		topology, err := scrape(t, c, (*Snapshot).Topology)
+		got := ""
+		for _, s := range topology.Servers {
+			got += fmt.Sprintf("%s(%v) ", s.Name, s.Voter)
+		}
+		if err != nil || got != step.want {
+			t.Errorf("%s: servers are %q, error %v; want %q", step.name, got, err, step.want)
 		}
 	}
 }
 
 func TestNoServerKnown(t *testing.T) {
 	t.Parallel()
-	address := fakeAgent(t, map[string]http.HandlerFunc{
+	_, err := scrape(t, newTestCluster(t, Options{}, map[string]http.HandlerFunc{
 		"/v1/agent/members": answer(200, `[]`), "/v1/operator/raft/configuration": answer(403, ""),
-		"/v1/status/peers": answer(200, `[]`),
-		"/v1/agent/self":   answer(403, ""),
-	})
-	_, err := snapshot(t, newTestCluster(t, consul.Options{Address: address})).Reports().Get(t.Context())
+		"/v1/status/peers": answer(200, `[]`), "/v1/agent/self": answer(403, ""),
+	}), (*Snapshot).Reports)
 	if !errors.Is(err, errNoServers) {
 		t.Errorf("error %v; want errNoServers", err)
 	}
@@ -207,9 +249,8 @@ func TestUp(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			c := newTestCluster(t,
-				consul.Options{Address: fakeAgent(t, map[string]http.HandlerFunc{self: tc.self, leader: tc.leader})})
-			if got, err := snapshot(t, c).Up().Get(t.Context()); got != tc.want || err != nil {
+			c := newTestCluster(t, Options{}, map[string]http.HandlerFunc{self: tc.self, leader: tc.leader})
+			if got, err := scrape(t, c, (*Snapshot).Up); got != tc.want || err != nil {
 				t.Errorf("up = %v, %v; want %v", got, err, tc.want)
 			}
 		})
@@ -220,7 +261,6 @@ func TestUp(t *testing.T) {
 // hang: an agent that has lost its servers is up. One request at a time is the tightest limit that users can set.
 func TestUp_ServersHang(t *testing.T) {
 	t.Parallel()
-	hang := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 	handlers := map[string]http.HandlerFunc{endpointSelf.Path: answer(200, `{"Config":{"NodeName":"a"}}`)}
 	forwarded := []consul.Endpoint{
 		endpointRaft, endpointStatusPeers, endpointCatalogNodes, endpointDatacenters, endpointMeshRoots, endpointSessions,
@@ -230,7 +270,7 @@ func TestUp_ServersHang(t *testing.T) {
 		handlers[ep.Path] = hang
 	}
 	for _, limit := range []int{0, 1} {
-		c := newTestCluster(t, consul.Options{Address: fakeAgent(t, handlers), Timeout: 2 * time.Second, RequestLimit: limit})
+		c := newTestCluster(t, Options{Client: consul.Options{Timeout: 2 * time.Second, RequestLimit: limit}}, handlers)
 		snap := snapshot(t, c)
 		var hanging sync.WaitGroup
 		for _, ep := range forwarded {

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"testing"
 	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // A server is asked only when it has been up for a while, and when it has not led for a while; a client at once.
@@ -81,9 +83,7 @@ func TestTelemetryNames(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			var answer telemetryAnswer
-			if err := json.Unmarshal([]byte(`{"Gauges":[{"Name":"`+tc.gauge+`","Value":7}]}`), &answer); err != nil {
-				t.Fatal(err)
-			}
+			must.Do(t, json.Unmarshal([]byte(`{"Gauges":[{"Name":"`+tc.gauge+`","Value":7}]}`), &answer))
 			telemetry := newTelemetry(Agent{telemetry: tc.config}, &answer)
 			if v, ok := telemetry.Gauge("runtime.alloc_bytes"); ok != tc.there || (ok && v != 7) {
 				t.Errorf("gauge is %v (there: %v); want it there: %v", v, ok, tc.there)

@@ -7,10 +7,10 @@ import (
 	"maps"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/consul/api"
 
 	"github.com/zervigo/consul_cluster_exporter/consul"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 func member(name, addr, id string, status MemberStatus) Member {
@@ -45,6 +45,9 @@ func TestNewTopology(t *testing.T) {
 		}
 		return s
 	}
+	srvA := srv("a", "id-1", "10.0.0.1", "10.0.0.1:8300", "1.22.5", StatusAlive, true)
+	srvB := srv("b", "id-2", "10.0.0.2", "10.0.0.2:8300", "1.22.5", StatusFailed, true)
+	srvReplica := srv("replica", "id-4", "10.0.0.4", "10.0.0.4:8300", "1.22.5", StatusAlive, false)
 	states := map[MemberStatus]int{StatusAlive: 3, StatusFailed: 1, StatusLeft: 1}
 
 	for _, tc := range []struct {
@@ -57,29 +60,20 @@ func TestNewTopology(t *testing.T) {
 		{"members and Raft", members, peers, Topology{
 			MembersKnown: true, RaftKnown: true, Peers: peers, ServerStates: states,
 			Servers: []Server{
-				srv("10.0.0.9:8300", "id-9", "10.0.0.9", "10.0.0.9:8300", "", StatusNone, true),
-				srv("a", "id-1", "10.0.0.1", "10.0.0.1:8300", "1.22.5", StatusAlive, true),
-				srv("b", "id-2", "10.0.0.2", "10.0.0.2:8300", "1.22.5", StatusFailed, true),
-				srv("joining", "id-5", "fd00::5", "[fd00::5]:8300", "1.22.5", StatusAlive, false),
-				srv("replica", "id-4", "10.0.0.4", "10.0.0.4:8300", "1.22.5", StatusAlive, false),
+				srv("10.0.0.9:8300", "id-9", "10.0.0.9", "10.0.0.9:8300", "", StatusNone, true), srvA, srvB,
+				srv("joining", "id-5", "fd00::5", "[fd00::5]:8300", "1.22.5", StatusAlive, false), srvReplica,
 			},
 		}},
 		{"members only: all but replicas are taken for voters", members[1:3], nil, Topology{
 			MembersKnown: true, ServerStates: map[MemberStatus]int{StatusAlive: 1, StatusFailed: 1},
-			Servers: []Server{
-				srv("a", "id-1", "10.0.0.1", "10.0.0.1:8300", "1.22.5", StatusAlive, true),
-				srv("b", "id-2", "10.0.0.2", "10.0.0.2:8300", "1.22.5", StatusFailed, true),
-			},
+			Servers: []Server{srvA, srvB},
 		}},
 		{"members and addresses only", []Member{members[2], replica}, []RaftPeer{
 			{Address: "10.0.0.1:8300", Voter: true}, {Address: "10.0.0.4:8300", Voter: true},
 		}, Topology{
 			MembersKnown: true, RaftKnown: true, ServerStates: map[MemberStatus]int{StatusAlive: 2},
-			Peers: []RaftPeer{{Address: "10.0.0.1:8300", Voter: true}, {Address: "10.0.0.4:8300", Voter: true}},
-			Servers: []Server{
-				srv("a", "id-1", "10.0.0.1", "10.0.0.1:8300", "1.22.5", StatusAlive, true),
-				srv("replica", "id-4", "10.0.0.4", "10.0.0.4:8300", "1.22.5", StatusAlive, false),
-			},
+			Peers:   []RaftPeer{{Address: "10.0.0.1:8300", Voter: true}, {Address: "10.0.0.4:8300", Voter: true}},
+			Servers: []Server{srvA, srvReplica},
 		}},
 		{"addresses only", nil, []RaftPeer{{Address: "10.0.0.1:8300", Voter: true}}, Topology{
 			RaftKnown: true, Peers: []RaftPeer{{Address: "10.0.0.1:8300", Voter: true}},
@@ -88,9 +82,7 @@ func TestNewTopology(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			if diff := cmp.Diff(tc.want, newTopology(tc.members, tc.peers)); diff != "" {
-				t.Errorf("topology differs (-want +got):\n%s", diff)
-			}
+			expectSame(t, "topology", tc.want, newTopology(tc.members, tc.peers))
 		})
 	}
 }
@@ -105,68 +97,37 @@ func TestNewMember(t *testing.T) {
 	})
 	want := member("sérver", "10.0.0.1", "id-1", StatusFailed)
 	want.NonVoter = true
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("member differs (-want +got):\n%s", diff)
-	}
+	expectSame(t, "member", want, got)
 }
 
 func TestServesOthers(t *testing.T) {
 	t.Parallel()
+	server := func(advertised string, bound ...string) Agent {
+		return Agent{Server: true, AdvertiseAddr: advertised, ClientAddrs: bound}
+	}
+	httpApart := server("10.0.0.1", "0.0.0.0")
+	httpApart.bound = map[Protocol][]string{ProtocolHTTP: {"127.0.0.1"}}
 	for _, tc := range []struct {
 		name   string
 		agent  Agent
 		server string
 		want   bool
 	}{
-		{
-			"server on all addresses",
-			Agent{Server: true, AdvertiseAddr: "10.0.0.1", ClientAddrs: []string{"0.0.0.0"}},
-			"localhost:8500", true,
-		},
-		{
-			"server on all addresses of IPv6",
-			Agent{Server: true, AdvertiseAddr: "fd00::1", ClientAddrs: []string{"::"}},
-			"localhost:8500", true,
-		},
-		{
-			"server on its own address",
-			Agent{Server: true, AdvertiseAddr: "10.0.0.1", ClientAddrs: []string{"127.0.0.1", "10.0.0.1"}},
-			"localhost:8500", true,
-		},
-		{
-			"server on another interface",
-			Agent{Server: true, AdvertiseAddr: "10.0.0.1", ClientAddrs: []string{"127.0.0.1", "192.168.0.1"}},
-			"192.168.0.1:8500", false,
-		},
-		{
-			"server on loopback",
-			Agent{Server: true, AdvertiseAddr: "10.0.0.1", ClientAddrs: []string{"127.0.0.1", "::1"}},
-			"localhost:8500", false,
-		},
-		{
-			"cluster on loopback addresses",
-			Agent{Server: true, AdvertiseAddr: "127.5.0.1", ClientAddrs: []string{"127.5.0.1"}},
-			"127.5.0.1:8500", true,
-		},
-		{
-			"HTTP apart from the rest",
-			Agent{
-				Server: true, AdvertiseAddr: "10.0.0.1", ClientAddrs: []string{"0.0.0.0"},
-				bound: map[Protocol][]string{ProtocolHTTP: {"127.0.0.1"}},
-			},
-			"localhost:8500", false,
-		},
+		{"server on all addresses", server("10.0.0.1", "0.0.0.0"), "localhost:8500", true},
+		{"server on all addresses of IPv6", server("fd00::1", "::"), "localhost:8500", true},
+		{"server on its own address", server("10.0.0.1", "127.0.0.1", "10.0.0.1"), "localhost:8500", true},
+		{"server on another interface", server("10.0.0.1", "127.0.0.1", "192.168.0.1"), "192.168.0.1:8500", false},
+		{"server on loopback", server("10.0.0.1", "127.0.0.1", "::1"), "localhost:8500", false},
+		{"cluster on loopback addresses", server("127.5.0.1", "127.5.0.1"), "127.5.0.1:8500", true},
+		{"HTTP apart from the rest", httpApart, "localhost:8500", false},
 		{"client", Agent{ClientAddrs: []string{"0.0.0.0"}}, "localhost:8500", false},
-		{"through a socket", Agent{Server: true, ClientAddrs: []string{"0.0.0.0"}}, "unix:///s", false},
-		{"through a proxy's path", Agent{Server: true, ClientAddrs: []string{"0.0.0.0"}}, "http://proxy/consul", false},
-		{"on a socket", Agent{Server: true, ClientAddrs: []string{"unix:///s"}}, "localhost:8500", false},
+		{"through a socket", server("10.0.0.1", "0.0.0.0"), "unix:///s", false},
+		{"through a proxy's path", server("10.0.0.1", "0.0.0.0"), "http://proxy/consul", false},
+		{"on a socket", server("10.0.0.1", "unix:///s"), "localhost:8500", false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			address, err := consul.ParseAddress(tc.server)
-			if err != nil {
-				t.Fatal(err)
-			}
+			address := must.Get(consul.ParseAddress(tc.server))(t)
 			if got := servesOthers(address, tc.agent, protocolOf(address)); got != tc.want {
 				t.Errorf("servesOthers = %v; want %v", got, tc.want)
 			}
@@ -189,17 +150,11 @@ func TestNewAgent(t *testing.T) {
 		}
 		return self
 	}
-	got, err := newAgent(with("", ""))
-	if err != nil {
-		t.Fatal(err)
-	}
 	want := RaftStats{
 		State: RaftCandidate, Term: 7, CommitIndex: 20, AppliedIndex: 19, FSMPending: 1,
 		LastSnapshotIndex: 10, LastSnapshotTerm: 2,
 	}
-	if diff := cmp.Diff(&want, got.Raft); diff != "" {
-		t.Errorf("figures differ (-want +got):\n%s", diff)
-	}
+	expectSame(t, "figures", &want, must.Get(newAgent(with("", "")))(t).Raft)
 	if got, err := newAgent(with("state", "Levitating")); err != nil || got.Raft.State != RaftUnknown {
 		t.Errorf("state of a later Consul: %v, %v; want unknown", got.Raft, err)
 	}

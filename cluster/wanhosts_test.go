@@ -8,9 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
-	"github.com/zervigo/consul_cluster_exporter/consul"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // Where the WAN pool has an interface of its own, its ports are known from the first scrape on. They stay known when
@@ -27,22 +25,20 @@ func TestSnapshot_WANHosts(t *testing.T) {
 		raft = `{"Servers": [{"ID": "id-a", "Node": "a", "Address": "127.0.0.1:1", "Voter": true}]}`
 		pool = `[{"Name": "a.dc1", "Addr": "127.0.0.2", "Status": 1, "Tags": {"role": "consul"}}]`
 	)
-	var wan http.HandlerFunc
-	c := New(Options{
-		Client: consul.Options{Timeout: 5 * time.Second, Address: fakeAgent(t, map[string]http.HandlerFunc{
-			"/v1/agent/self":                  answer(200, self),
-			"/v1/operator/raft/configuration": answer(200, raft),
-			"/v1/agent/members": func(w http.ResponseWriter, r *http.Request) {
-				if r.URL.Query().Has("wan") {
-					wan(w, r)
-				} else {
-					answer(200, lan)(w, r)
-				}
-			},
-		})},
-		Ports: PortOptions{Timeout: 5 * time.Second, Concurrency: 4, Protocols: []Protocol{ProtocolSerfLAN, ProtocolSerfWAN}},
+	var wan changing
+	c := newTestCluster(t, Options{
+		Ports: PortOptions{Timeout: 5 * time.Second, Protocols: []Protocol{ProtocolSerfLAN, ProtocolSerfWAN}},
+	}, map[string]http.HandlerFunc{
+		"/v1/agent/self":                  answer(200, self),
+		"/v1/operator/raft/configuration": answer(200, raft),
+		"/v1/agent/members": func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Query().Has("wan") {
+				wan.serve(w, r)
+			} else {
+				answer(200, lan)(w, r)
+			}
+		},
 	})
-	t.Cleanup(c.Close)
 	for _, tc := range []struct {
 		name string
 		wan  http.HandlerFunc
@@ -65,21 +61,15 @@ func TestSnapshot_WANHosts(t *testing.T) {
 		},
 		{"a token that is refused", answer(403, "Permission denied"), "127.0.0.3"},
 	} {
-		wan = tc.wan
+		wan.Store(tc.wan)
 		snap := c.Snapshot(t.Context())
-		bound, err := snap.AgentPorts().Get(t.Context()) // Not after the reports: it has to find them itself.
-		if err != nil {
-			t.Fatalf("%s: %v", tc.name, err)
-		}
-		reports, err := snap.PortReports().Get(t.Context())
-		if err != nil {
-			t.Fatalf("%s: %v", tc.name, err)
-		}
+		bound := must.Get(snap.AgentPorts().Get(t.Context()))(t) // Not after the reports: it has to find them itself.
+		reports := must.Get(snap.PortReports().Get(t.Context()))(t)
 		snap.Close()
-		want := []string{"a serf_lan/tcp 127.0.0.1:1", "a serf_lan/udp 127.0.0.1:1"}
+		want := []string{"a serf_lan/tcp+udp 127.0.0.1:1"}
 		wantBound := []string{"a serf_lan/tcp 127.0.0.1:1"}
 		if tc.want != "" {
-			want = append(want, "a serf_wan/tcp "+tc.want+":1", "a serf_wan/udp "+tc.want+":1")
+			want = append(want, "a serf_wan/tcp+udp "+tc.want+":1")
 			wantBound = append(wantBound, "a serf_wan/tcp "+tc.want+":1")
 		}
 		var probed, counted []Port
@@ -93,11 +83,7 @@ func TestSnapshot_WANHosts(t *testing.T) {
 		for _, b := range bound {
 			counted = append(counted, b.Port)
 		}
-		if diff := cmp.Diff(want, planned(probed)); diff != "" {
-			t.Errorf("%s: probed ports differ (-want +got):\n%s", tc.name, diff)
-		}
-		if diff := cmp.Diff(wantBound, planned(counted)); diff != "" {
-			t.Errorf("%s: ports whose connections are counted differ (-want +got):\n%s", tc.name, diff)
-		}
+		expectSame(t, tc.name+": probed ports", want, planned(probed))
+		expectSame(t, tc.name+": ports whose connections are counted", wantBound, planned(counted))
 	}
 }
