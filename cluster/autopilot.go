@@ -145,11 +145,8 @@ func (s *Snapshot) AutopilotConfig() *Fact[AutopilotConfig] {
 		if _, err := s.AutopilotState().Get(ctx); err != nil {
 			return AutopilotConfig{}, err
 		}
-		var answer api.AutopilotConfiguration
-		if err := s.readAgent(ctx, endpointAutopilotConfig, &answer); err != nil {
-			return AutopilotConfig{}, err
-		}
-		return newAutopilotConfig(&answer), nil
+		answer, err := answerOf[api.AutopilotConfiguration](s, endpointAutopilotConfig)(ctx)
+		return newAutopilotConfig(&answer), err
 	})
 }
 

@@ -56,21 +56,14 @@ func TestBudget(t *testing.T) {
 	for name, tc := range streamDecoders() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			answer := func(n int) []byte {
-				var b bytes.Buffer
-				b.WriteString(tc.first)
-				for i := range n {
-					if i > 0 {
-						b.WriteByte(',')
-					}
-					b.WriteString(strings.ReplaceAll(tc.element, "#", fmt.Sprint(i)))
+			answer := func(n int) string {
+				elements := make([]string, n)
+				for i := range elements {
+					elements[i] = strings.ReplaceAll(tc.element, "#", fmt.Sprint(i))
 				}
-				b.WriteString(tc.end)
-				return b.Bytes()
+				return tc.first + strings.Join(elements, ",") + tc.end
 			}
-			read := func(b []byte) error {
-				return tc.decode(bytes.NewReader(b), options.NewBudget())
-			}
+			read := func(text string) error { return tc.decode(strings.NewReader(text), options.NewBudget()) }
 			if err := read(answer(1000)); err != nil {
 				t.Errorf("few: %v", err)
 			}

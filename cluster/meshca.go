@@ -63,10 +63,7 @@ type MeshRoot struct {
 func (s *Snapshot) MeshRoots() *Fact[[]MeshRoot] {
 	return s.meshRoots.Start(s.ctx, func(ctx context.Context) ([]MeshRoot, error) {
 		list, err := s.meshCARoots().Get(ctx)
-		if err != nil {
-			return nil, err
-		}
-		return newMeshRoots(&list), nil
+		return newMeshRoots(&list), err
 	})
 }
 

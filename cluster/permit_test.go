@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/consul"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // endpointsOf has one of each kind, by what it is about.
@@ -149,7 +150,7 @@ const selfWithACLs = `{"Config":{"NodeName":"a","Server":true},"DebugConfig":{"A
 // not tell them is asked everything.
 func TestTokenRights(t *testing.T) {
 	t.Parallel()
-	status, token, now := http.StatusOK, "one", time.Unix(1000, 0)
+	status, token, now := 0, "", time.Unix(1000, 0)
 	c := newTestCluster(t, Options{Client: consul.Options{
 		Token: func() string { return token }, Now: func() time.Time { return now },
 	}}, map[string]http.HandlerFunc{
@@ -166,24 +167,23 @@ func TestTokenRights(t *testing.T) {
 	})
 	for _, step := range []struct {
 		name   string
-		before func()
+		after  time.Duration
+		token  string
+		status int
 		asked  uint64
 		denied bool
 	}{
-		{"first", func() {}, 1, true},
-		{"at once", func() {}, 1, true},
-		{"after 4 minutes", func() { now = now.Add(4 * time.Minute) }, 1, true},
-		{"after 6 minutes", func() { now = now.Add(2 * time.Minute) }, 2, true},
-		{"a new token", func() { token = "two" }, 3, true},
-		{
-			"no answer: what was known holds",
-			func() { now = now.Add(6 * time.Minute); status = http.StatusInternalServerError }, 4, true,
-		},
-		{"a new token, and an agent that does not tell", func() { token = "three" }, 5, false},
-		{"one that cannot: it is not asked again soon", func() { token, status = "four", http.StatusNotFound }, 6, false},
-		{"the same", func() {}, 6, false},
+		{"first", 0, "one", 200, 1, true},
+		{"at once", 0, "one", 200, 1, true},
+		{"after 4 minutes", 4 * time.Minute, "one", 200, 1, true},
+		{"after 6 minutes", 2 * time.Minute, "one", 200, 2, true},
+		{"a new token", 0, "two", 200, 3, true},
+		{"no answer: what was known holds", 6 * time.Minute, "two", 500, 4, true},
+		{"a new token, and an agent that does not tell", 0, "three", 500, 5, false},
+		{"one that cannot: it is not asked again soon", 0, "four", 404, 6, false},
+		{"the same", 0, "four", 404, 6, false},
 	} {
-		step.before()
+		now, token, status = now.Add(step.after), step.token, step.status
 		_, err := scrape(t, c, (*Snapshot).AutopilotState)
 		n := asked(c, endpointAuthorize)
 		if denied := consul.IsDenied(err); denied != step.denied || (err != nil) != step.denied || n != step.asked {
@@ -197,24 +197,22 @@ func TestTokenRights(t *testing.T) {
 func TestPermit_AgentHangs(t *testing.T) {
 	t.Parallel()
 	for _, hanging := range []string{endpointSelf.Path, endpointMembers.Path, endpointAuthorize.Path} {
-		handlers := map[string]http.HandlerFunc{
-			endpointSelf.Path:           answer(http.StatusOK, selfWithACLs),
-			endpointAutopilotState.Path: answer(http.StatusOK, `{"Servers":{"a":{"Name":"a"}}}`),
-			endpointCatalogNodes.Path:   answer(http.StatusOK, `[{}]`),
-		}
-		handlers[hanging] = hang
-		c := newTestCluster(t, Options{Client: consul.Options{Timeout: time.Second}}, handlers)
-		start, snap := time.Now(), snapshot(t, c)
-		autopilot, nodes := snap.AutopilotState(), snap.CatalogNodes()
-		if _, err := autopilot.Get(t.Context()); err != nil {
-			t.Errorf("%s hangs: autopilot: error %v", hanging, err)
-		}
-		if _, err := nodes.Get(t.Context()); err != nil {
-			t.Errorf("%s hangs: nodes: error %v", hanging, err)
-		}
-		if took := time.Since(start); took > 900*time.Millisecond {
-			t.Errorf("%s hangs: the rest took %s; want half of the time that a request may take", hanging, took)
-		}
+		t.Run(hanging, func(t *testing.T) {
+			handlers := map[string]http.HandlerFunc{
+				endpointSelf.Path:           answer(http.StatusOK, selfWithACLs),
+				endpointAutopilotState.Path: answer(http.StatusOK, `{"Servers":{"a":{"Name":"a"}}}`),
+				endpointCatalogNodes.Path:   answer(http.StatusOK, `[{}]`),
+			}
+			handlers[hanging] = hang
+			c := newTestCluster(t, Options{Client: consul.Options{Timeout: time.Second}}, handlers)
+			start, snap := time.Now(), snapshot(t, c)
+			autopilot, nodes := snap.AutopilotState(), snap.CatalogNodes()
+			must.Get(autopilot.Get(t.Context()))(t)
+			must.Get(nodes.Get(t.Context()))(t)
+			if took := time.Since(start); took > 900*time.Millisecond {
+				t.Errorf("the rest took %s; want half of the time that a request may take", took)
+			}
+		})
 	}
 }
 
@@ -281,13 +279,9 @@ func TestParseRaftConfiguration(t *testing.T) {
 	got := parseRaftConfiguration("[{Suffrage:Voter ID:aa-1 Address:10.0.0.1:8300} " +
 		"{Suffrage:Nonvoter ID:bb-2 Address:[fd00::2]:8300}]")
 	want := []RaftPeer{{ID: "aa-1", Address: "10.0.0.1:8300", Voter: true}, {ID: "bb-2", Address: "[fd00::2]:8300"}}
-	if !slices.Equal(got, want) {
-		t.Errorf("got %+v; want %+v", got, want)
-	}
+	expectSame(t, "peers", want, got)
 	for _, text := range []string{"", "[]", "{Suffrage:Voter"} {
-		if got := parseRaftConfiguration(text); got != nil {
-			t.Errorf("%q is %+v; want nobody", text, got)
-		}
+		expectSame(t, text, nil, parseRaftConfiguration(text))
 	}
 }
 

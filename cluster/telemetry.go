@@ -69,10 +69,7 @@ func (s *Snapshot) Telemetry() *Fact[Telemetry] {
 		if s.before.uptime.with(&agent, s.start).settled(time.Now(), s.cluster.opts.TelemetryWait) {
 			err = s.stream(ctx, endpointTelemetry, s.newBudget(), answer.decode)
 		}
-		if err != nil {
-			return Telemetry{}, err
-		}
-		return newTelemetry(agent, &answer), nil
+		return newTelemetry(agent, &answer), err
 	})
 }
 

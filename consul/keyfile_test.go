@@ -18,21 +18,16 @@ func encodedKey(fill byte, n int) string {
 func TestParseKeys(t *testing.T) {
 	t.Parallel()
 	a, b, c := encodedKey('a', 32), encodedKey('b', 16), encodedKey('c', 24)
+	keyA, keyB, keyC := strings.Repeat("a", 32), strings.Repeat("b", 16), strings.Repeat("c", 24)
 	for _, tc := range []struct {
 		name, content string
 		want          []string // The keys.
 		wantErr       string
 	}{
-		{name: "one", content: a + "\n", want: []string{strings.Repeat("a", 32)}},
-		{name: "one without an end of line", content: a, want: []string{strings.Repeat("a", 32)}},
-		{
-			name: "several", content: "\n" + a + "\r\n\n  " + b + "\n" + c + "\n",
-			want: []string{strings.Repeat("a", 32), strings.Repeat("b", 16), strings.Repeat("c", 24)},
-		},
-		{
-			name: "Consul's keyring", content: "[\n  \"" + a + "\",\n  \"" + b + "\"\n]",
-			want: []string{strings.Repeat("a", 32), strings.Repeat("b", 16)},
-		},
+		{name: "one", content: a + "\n", want: []string{keyA}},
+		{name: "one without an end of line", content: a, want: []string{keyA}},
+		{name: "several", content: "\n" + a + "\r\n\n  " + b + "\n" + c + "\n", want: []string{keyA, keyB, keyC}},
+		{name: "Consul's keyring", content: "[\n  \"" + a + "\",\n  \"" + b + "\"\n]", want: []string{keyA, keyB}},
 		{name: "empty", content: " \n\n", wantErr: "holds no key"},
 		{name: "empty keyring", content: "[]", wantErr: "holds no key"},
 		{name: "torn keyring", content: `["` + a + `"`, wantErr: "begins like a JSON list and is none of texts"},
