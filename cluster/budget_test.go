@@ -102,28 +102,22 @@ func streamed(decode decoder) func(io.Reader, *consul.Budget) error {
 func TestTooManyServers(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
-		n    int
-		want string // Empty: they are believed.
+		n, known int
+		want     string // Of the error.
 	}{
-		{maxServers, ""},
-		{maxServers + 1, "the agent names 1001 servers: more than 1000 are not believed, and none of them is asked"},
+		{maxServers, maxServers, "<nil>"},
+		{maxServers + 1, 0, "the agent names 1001 servers: more than 1000 are not believed, and none of them is asked"},
 	} {
 		c := newTestCluster(t, Options{}, map[string]http.HandlerFunc{
 			endpointMembers.Path: answer(200, list(servers(tc.n, StatusAlive)...)),
 			endpointRaft.Path:    answer(200, `{"Servers":[]}`),
 		})
 		topology, err := scrape(t, c, (*Snapshot).Topology)
-		if tc.want == "" {
-			if err != nil || len(topology.Servers) != tc.n {
-				t.Errorf("%d servers, error %v; want %d", len(topology.Servers), err, tc.n)
-			}
-			continue
+		if known := len(topology.Servers); known != tc.known || fmt.Sprint(err) != tc.want {
+			t.Errorf("%d servers, error %v; want %d, and %s", known, err, tc.known, tc.want)
 		}
-		if err == nil || err.Error() != tc.want || len(topology.Servers) != 0 {
-			t.Errorf("%d servers, error %v; want none, and %s", len(topology.Servers), err, tc.want)
-		}
-		if kept := c.known.topology().Servers; len(kept) != 0 {
-			t.Errorf("%d of the servers are kept", len(kept))
+		if kept := len(c.known.topology().Servers); kept != tc.known {
+			t.Errorf("%d servers are kept; want %d", kept, tc.known)
 		}
 	}
 }

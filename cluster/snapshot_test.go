@@ -228,6 +228,9 @@ func TestNoServerKnown(t *testing.T) {
 	}
 }
 
+// named is what an agent says at least about itself.
+var named = answer(200, `{"Config":{"NodeName":"a"}}`)
+
 func TestUp(t *testing.T) {
 	t.Parallel()
 	const self, leader = "/v1/agent/self", "/v1/status/leader"
@@ -236,12 +239,9 @@ func TestUp(t *testing.T) {
 		self, leader http.HandlerFunc
 		want         bool
 	}{
-		{"well", answer(200, `{"Config":{"NodeName":"a"}}`), answer(200, `"10.0.0.1:8300"`), true},
+		{"well", named, answer(200, `"10.0.0.1:8300"`), true},
 		{"may not tell about itself", answer(403, ""), answer(200, `""`), true},
-		{
-			"a client without servers", answer(200, `{"Config":{"NodeName":"a"}}`), answer(500, "No known Consul servers"),
-			true,
-		},
+		{"a client without servers", named, answer(500, "No known Consul servers"), true},
 		{"too many connections", answer(429, ""), answer(429, ""), true},
 		{"a proxy before a dead agent", answer(502, ""), answer(502, ""), false},
 		{"another program", answer(404, ""), answer(404, ""), false},
@@ -261,7 +261,7 @@ func TestUp(t *testing.T) {
 // hang: an agent that has lost its servers is up. One request at a time is the tightest limit that users can set.
 func TestUp_ServersHang(t *testing.T) {
 	t.Parallel()
-	handlers := map[string]http.HandlerFunc{endpointSelf.Path: answer(200, `{"Config":{"NodeName":"a"}}`)}
+	handlers := map[string]http.HandlerFunc{endpointSelf.Path: named}
 	forwarded := []consul.Endpoint{
 		endpointRaft, endpointStatusPeers, endpointCatalogNodes, endpointDatacenters, endpointMeshRoots, endpointSessions,
 		endpointCoordinates, endpointLicense, endpointAutopilotState, endpointAutopilotConfig, endpointStatusLeader,

@@ -5,6 +5,7 @@ package cluster
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,7 +53,10 @@ func TestUptime(t *testing.T) {
 
 func TestTelemetryNames(t *testing.T) {
 	t.Parallel()
-	no := false
+	const alloc = "consul.runtime.alloc_bytes"
+	filter := func(allowed, blocked string) telemetryConfig {
+		return telemetryConfig{AllowedPrefixes: strings.Fields(allowed), BlockedPrefixes: strings.Fields(blocked)}
+	}
 	for _, tc := range []struct {
 		name   string
 		config telemetryConfig
@@ -61,24 +65,16 @@ func TestTelemetryNames(t *testing.T) {
 		there bool
 		rate  bool
 	}{
-		{"plain", telemetryConfig{}, "consul.runtime.alloc_bytes", true, true},
+		{"plain", telemetryConfig{}, alloc, true, true},
 		{"host", telemetryConfig{}, "consul.web-1.runtime.alloc_bytes", true, true},
 		{"host with dots", telemetryConfig{}, "consul.web-1.example.com.runtime.alloc_bytes", true, true},
 		{"prefix", telemetryConfig{MetricsPrefix: "my.consul"}, "my.consul.web-1.runtime.alloc_bytes", true, true},
-		{"another prefix", telemetryConfig{MetricsPrefix: "mine"}, "consul.runtime.alloc_bytes", false, true},
+		{"another prefix", telemetryConfig{MetricsPrefix: "mine"}, alloc, false, true},
 		{"another name", telemetryConfig{}, "consul.xruntime.alloc_bytes", false, true},
-		{"default of the filter", telemetryConfig{FilterDefault: &no}, "consul.runtime.alloc_bytes", true, false},
-		{"blocked", telemetryConfig{BlockedPrefixes: []string{"consul.rpc"}}, "consul.runtime.alloc_bytes", true, false},
-		{
-			"blocked and allowed",
-			telemetryConfig{BlockedPrefixes: []string{"consul.rpc"}, AllowedPrefixes: []string{"consul.rpc.request"}},
-			"consul.runtime.alloc_bytes", true, true,
-		},
-		{
-			"allowed and blocked",
-			telemetryConfig{AllowedPrefixes: []string{"consul"}, BlockedPrefixes: []string{"consul.rpc.r"}},
-			"consul.runtime.alloc_bytes", true, false,
-		},
+		{"default of the filter", telemetryConfig{FilterDefault: new(false)}, alloc, true, false},
+		{"blocked", filter("", "consul.rpc"), alloc, true, false},
+		{"blocked and allowed", filter("consul.rpc.request", "consul.rpc"), alloc, true, true},
+		{"allowed and blocked", filter("consul", "consul.rpc.r"), alloc, true, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

@@ -4,6 +4,7 @@
 package cluster
 
 import (
+	"fmt"
 	"net/http"
 	"testing"
 	"time"
@@ -23,8 +24,10 @@ func TestSnapshot_WANHosts(t *testing.T) {
 		lan = `[{"Name": "a", "Addr": "127.0.0.1", "Port": 1, "Status": 1,
 			"Tags": {"role": "consul", "dc": "dc1", "id": "id-a", "port": "1", "wan_join_port": "1"}}]`
 		raft = `{"Servers": [{"ID": "id-a", "Node": "a", "Address": "127.0.0.1:1", "Voter": true}]}`
-		pool = `[{"Name": "a.dc1", "Addr": "127.0.0.2", "Status": 1, "Tags": {"role": "consul"}}]`
 	)
+	pool := func(name, host, role string) http.HandlerFunc {
+		return answer(200, fmt.Sprintf(`[{"Name": %q, "Addr": %q, "Status": 1, "Tags": {"role": %q}}]`, name, host, role))
+	}
 	var wan changing
 	c := newTestCluster(t, Options{
 		Ports: PortOptions{Timeout: 5 * time.Second, Protocols: []Protocol{ProtocolSerfLAN, ProtocolSerfWAN}},
@@ -44,21 +47,12 @@ func TestSnapshot_WANHosts(t *testing.T) {
 		wan  http.HandlerFunc
 		want string // The host of the WAN pool.
 	}{
-		{"the first scrape", answer(200, pool), "127.0.0.2"},
+		{"the first scrape", pool("a.dc1", "127.0.0.2", "consul"), "127.0.0.2"},
 		{"a token that may see nobody", answer(200, `[]`), "127.0.0.2"},
-		{
-			"only agents that are no servers",
-			answer(200, `[{"Name": "a.dc1", "Addr": "127.0.0.9", "Tags": {"role": "node"}}]`), "127.0.0.2",
-		},
+		{"only agents that are no servers", pool("a.dc1", "127.0.0.9", "node"), "127.0.0.2"},
 		{"a torn answer", answer(200, `[{"Name":`), "127.0.0.2"},
-		{
-			"a pool without this server", answer(200, `[{"Name": "b.dc1", "Addr": "127.0.0.3", "Tags": {"role": "consul"}}]`),
-			"",
-		},
-		{
-			"a pool that has moved", answer(200, `[{"Name": "a.dc1", "Addr": "127.0.0.3", "Tags": {"role": "consul"}}]`),
-			"127.0.0.3",
-		},
+		{"a pool without this server", pool("b.dc1", "127.0.0.3", "consul"), ""},
+		{"a pool that has moved", pool("a.dc1", "127.0.0.3", "consul"), "127.0.0.3"},
 		{"a token that is refused", answer(403, "Permission denied"), "127.0.0.3"},
 	} {
 		wan.Store(tc.wan)

@@ -187,55 +187,32 @@ func TestClient_Refusals(t *testing.T) {
 	t.Parallel()
 	first, other := Endpoint{Path: "/v1/test"}, Endpoint{Path: "/v1/other"}
 	far, farOther := Endpoint{Path: "/v1/test", Elsewhere: true}, Endpoint{Path: "/v1/other", Elsewhere: true}
+	leader, settling := Endpoint{Path: "/v1/status/leader"}, Endpoint{Path: "/v1/test", Settles: time.Hour}
+	uncertain, maybeEmpty := Endpoint{Path: "/v1/test", Uncertain: true}, Endpoint{Path: "/v1/test", MaybeEmpty: true}
+	slow := Endpoint{Path: "/v1/test", Uncertain: true, Timeout: 50 * time.Millisecond}
+	denied, unknownToken := respond(403, "Permission denied"), respond(403, "ACL not found")
+	fails, notANumber := respond(500, ""), respond(500, "json: unsupported value: NaN")
 	for _, tc := range []struct {
 		name     string
 		handler  http.HandlerFunc
 		ep, next Endpoint
-		want     error // What the answer is, if not only an error.
-		asked    int32 // In all, when next is asked once the first question has been answered.
-		after    func(*Client)
+		after    func(*Client) // Is called before next is asked.
+		want     error         // What the answer is, if not only an error.
+		asked    int32         // In all.
 	}{
-		{name: "refused", handler: respond(403, "Permission denied"), ep: first, next: first, want: ErrRefused, asked: 1},
-		{
-			name: "refused, and another question", handler: respond(403, ""), ep: first, next: other, want: ErrRefused,
-			asked: 2,
-		},
-		{
-			name: "the configuration has changed", handler: respond(403, ""), ep: first, next: first, want: ErrRefused, asked: 2,
-			after: (*Client).AskAgain,
-		},
-		{
-			name: "an unknown token", handler: respond(403, "ACL not found"), ep: first, next: other, want: ErrRefused, asked: 1,
-		},
-		{
-			name: "an unknown token, and a question that needs none", handler: respond(403, "ACL not found"), ep: first,
-			next: Endpoint{Path: "/v1/status/leader"}, want: ErrRefused, asked: 2,
-		},
-		{
-			name: "a token that may be known now", handler: respond(403, "ACL not found"), ep: first, next: first,
-			want: ErrRefused, asked: 2, after: (*Client).AskAgainWithToken,
-		},
-		{
-			name: "what may be switched off", handler: respond(500, ""), ep: Endpoint{Path: "/v1/test", Uncertain: true},
-			next: first, want: ErrRefused, asked: 1,
-		},
-		{
-			name: "what may be switched off, and hangs", handler: hang,
-			ep:   Endpoint{Path: "/v1/test", Uncertain: true, Timeout: 50 * time.Millisecond},
-			next: first, want: context.DeadlineExceeded, asked: 1,
-		},
-		{name: "a datacenter out of reach", handler: respond(500, ""), ep: far, next: farOther, asked: 1},
-		{name: "a server that fails", handler: respond(500, ""), ep: first, next: first, asked: 2},
-		{
-			name: "no number", handler: respond(500, "json: unsupported value: NaN"),
-			ep:   Endpoint{Path: "/v1/test", Settles: time.Hour},
-			next: first, asked: 1,
-		},
-		{
-			name: "nothing there", handler: respond(404, ""), ep: Endpoint{Path: "/v1/test", MaybeEmpty: true}, next: other,
-			want: ErrNothing, asked: 2,
-		},
-		{name: "answered", handler: respond(200, "{}"), ep: far, next: farOther, asked: 2},
+		{"refused", denied, first, first, nil, ErrRefused, 1},
+		{"refused, and another question", denied, first, other, nil, ErrRefused, 2},
+		{"the configuration has changed", denied, first, first, (*Client).AskAgain, ErrRefused, 2},
+		{"an unknown token", unknownToken, first, other, nil, ErrRefused, 1},
+		{"an unknown token, and a question that needs none", unknownToken, first, leader, nil, ErrRefused, 2},
+		{"a token that may be known now", unknownToken, first, first, (*Client).AskAgainWithToken, ErrRefused, 2},
+		{"what may be switched off", fails, uncertain, first, nil, ErrRefused, 1},
+		{"what may be switched off, and hangs", hang, slow, first, nil, context.DeadlineExceeded, 1},
+		{"a datacenter out of reach", fails, far, farOther, nil, nil, 1},
+		{"a server that fails", fails, first, first, nil, nil, 2},
+		{"no number", notANumber, settling, first, nil, nil, 1},
+		{"nothing there", respond(404, ""), maybeEmpty, other, nil, ErrNothing, 2},
+		{"answered", respond(200, "{}"), far, farOther, nil, nil, 2},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

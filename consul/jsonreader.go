@@ -91,43 +91,34 @@ func (d *JSONReader) End() error {
 
 // List calls element for each element of a list, which element must decode or skip.
 func (d *JSONReader) List(element func() error) error {
-	switch d.PeekKind() {
-	case jsontext.KindNull:
-		return d.SkipValue()
-	case jsontext.KindBeginArray, jsontext.KindInvalid: // The latter is an error that reading returns.
-	default:
-		return fmt.Errorf("%w after byte %d", errNoList, d.InputOffset())
-	}
-	if _, err := d.ReadToken(); err != nil {
-		return err
-	}
-	for d.PeekKind() != jsontext.KindEndArray {
-		if err := element(); err != nil {
-			return err
-		}
-	}
-	_, err := d.ReadToken()
-	return err
+	return d.each(jsontext.KindBeginArray, jsontext.KindEndArray, errNoList, element)
 }
 
 // Object calls field for each field of an object, whose value field must decode or skip. The key is valid until then.
 func (d *JSONReader) Object(field func(key []byte) error) error {
-	switch d.PeekKind() {
-	case jsontext.KindNull:
-		return d.SkipValue()
-	case jsontext.KindBeginObject, jsontext.KindInvalid:
-	default:
-		return fmt.Errorf("%w after byte %d", ErrNoObject, d.InputOffset())
-	}
-	if _, err := d.ReadToken(); err != nil {
-		return err
-	}
-	for d.PeekKind() != jsontext.KindEndObject {
+	return d.each(jsontext.KindBeginObject, jsontext.KindEndObject, ErrNoObject, func() error {
 		key, err := d.Word()
 		if err == nil {
 			err = field(key)
 		}
-		if err != nil {
+		return err
+	})
+}
+
+// each calls next until what has begun ends. It is none if it does not begin like that.
+func (d *JSONReader) each(begin, end jsontext.Kind, none error, next func() error) error {
+	switch d.PeekKind() {
+	case jsontext.KindNull:
+		return d.SkipValue()
+	case begin, jsontext.KindInvalid: // The latter is an error that reading returns.
+	default:
+		return fmt.Errorf("%w after byte %d", none, d.InputOffset())
+	}
+	if _, err := d.ReadToken(); err != nil {
+		return err
+	}
+	for d.PeekKind() != end {
+		if err := next(); err != nil {
 			return err
 		}
 	}

@@ -94,10 +94,7 @@ func TestTLSFiles(t *testing.T) {
 	}{
 		{"trusted", certified(TLSFiles{CAFile: caFile, ServerName: "consul.example"}), "", ""},
 		{"another name", certified(TLSFiles{CAFile: caFile, ServerName: "x.example"}), "", "not x.example"},
-		{
-			"another authority", certified(TLSFiles{CAFile: otherFile, ServerName: "consul.example"}), "",
-			"unknown authority",
-		},
+		{"another authority", certified(TLSFiles{CAFile: otherFile, ServerName: "consul.example"}), "", "unknown authority"},
 		{
 			"folder of other authorities", certified(TLSFiles{CAPath: folder, ServerName: "consul.example"}), "",
 			"unknown authority",
@@ -159,14 +156,8 @@ func TestServerNames(t *testing.T) {
 		{"another datacenter", WithServerName(base, "dc2", "corp"), server, "not server.dc2.corp"},
 		{"a client's certificate", WithServerName(base, "dc1", "corp"), client, "not server.dc1.corp"},
 		{"datacenter unknown", WithServerName(base, "", "corp"), server, ""},
-		{
-			"datacenter unknown, another domain", WithServerName(base, "", "consul"), server,
-			"server.<datacenter>.consul",
-		},
-		{
-			"datacenter unknown, a client's certificate", WithServerName(base, "", "corp"), client,
-			"server.<datacenter>.corp",
-		},
+		{"datacenter unknown, another domain", WithServerName(base, "", "consul"), server, "server.<datacenter>.consul"},
+		{"datacenter unknown, a client's certificate", WithServerName(base, "", "corp"), client, "server.<datacenter>.corp"},
 		{"the name the user wants", WithServerName(named, "", "corp"), client, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
