@@ -41,7 +41,9 @@ func TestSelectSafe(t *testing.T) {
 	}{
 		{"all have the key", catalogEntries{versioned}, two, keyed, notKeyed, nil},
 		{
-			"safe addresses", catalogEntries{versioned, safe, atMember, odd}, two,
+			"safe addresses",
+			catalogEntries{versioned, safe, atMember, odd},
+			two,
 			"\"consul-version\" in Meta or Address matches `^(?:db\\.example\\.com)$`",
 			"\"consul-version\" not in NodeMeta and Address not matches `^(?:db\\.example\\.com)$`",
 			[]string{"ext", "odd"},

@@ -33,7 +33,8 @@ func TestSnapshot_OneAnswer(t *testing.T) {
 		},
 		{
 			"/v1/kv/limits/", `[{"Key":"limits/count","Value":"NDI="},{"Key":"limits/word","Value":"eWVz"}]`,
-			valueOf((*Snapshot).KeyNumbers), []KeyNumber{{"limits/count", 42}},
+			valueOf((*Snapshot).KeyNumbers),
+			[]KeyNumber{{"limits/count", 42}},
 		},
 		{
 			"/v1/connect/ca/roots",

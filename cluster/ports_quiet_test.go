@@ -282,7 +282,8 @@ func TestRefusedProbes_Answered(t *testing.T) {
 		{"two failures after an answer", []step{{plain, up}, {plain, reset}, {plain, reset}}, plain, true},
 		{"an answer between two failures", []step{{plain, up}, {plain, reset}, {plain, up}, {plain, reset}}, plain, false},
 		{
-			"another server of the pool answered", []step{{ping("a"), up}, {ping("b"), silence}, {ping("b"), silence}},
+			"another server of the pool answered",
+			[]step{{ping("a"), up}, {ping("b"), silence}, {ping("b"), silence}},
 			ping("b"), false,
 		},
 		{"no server of the pool answered", []step{{ping("a"), silence}}, ping("a"), true},
