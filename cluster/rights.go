@@ -49,7 +49,7 @@ func (s *Snapshot) tokenRights() *Fact[tokenRights] {
 		if now().Before(last.until) {
 			return last, nil
 		}
-		answer, err := s.authorize(ctx, s.wantedRights(members))
+		answer, err := s.authorize(consul.WithToken(ctx, last.token), s.wantedRights(members))
 		switch {
 		case consul.IsUnknownToken(err):
 			return last, err

@@ -196,7 +196,8 @@ func (c *Client) Get(ctx context.Context, address Address, ep Endpoint, out any)
 }
 
 func (c *Client) ask(ctx context.Context, address Address, ep Endpoint, out any) (*api.QueryMeta, error) {
-	token := c.opts.CurrentToken()
+	token := c.opts.tokenOf(ctx)
+	ctx = WithToken(ctx, token)
 	subject := refusalsOf(address) + ep.Path + "?" + ep.Params.Encode()
 	if err := c.refusals.Check(subject, token); err != nil {
 		return nil, err

@@ -237,6 +237,33 @@ func TestClient_Refusals(t *testing.T) {
 	}
 }
 
+// A refusal holds for the token that was refused, even if the file of the token changes while the question is asked.
+func TestClient_TokenChanges(t *testing.T) {
+	t.Parallel()
+	address := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Consul-Token") != "strong" {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		_, _ = io.WriteString(w, `""`)
+	})
+	var reads atomic.Int64
+	var back atomic.Bool
+	c := newTestClient(t, Options{Address: address, Timeout: 20 * time.Second, Token: func() string {
+		if reads.Add(1) == 1 || back.Load() {
+			return "strong"
+		}
+		return "weak"
+	}})
+	var leader string
+	ep := Endpoint{Path: "/v1/status/leader"}
+	_, _ = c.Get(t.Context(), address, ep, &leader)
+	back.Store(true)
+	if _, err := c.Get(t.Context(), address, ep, &leader); err != nil {
+		t.Errorf("with the strong token again: %v", err)
+	}
+}
+
 // A long answer may take any time, as long as more and more of it arrives.
 func TestClient_Long(t *testing.T) {
 	t.Parallel()
