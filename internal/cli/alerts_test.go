@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -56,7 +57,7 @@ func TestAlerts_OutputDir(t *testing.T) {
 	}
 
 	config := filepath.Join(dir, "..", "prometheus.yml")
-	harness.Must(t, os.WriteFile(config, fmt.Appendf(nil, "rule_files: [%q]\n", filepath.Join(dir, "*.yml")), 0o600))
+	must.Do(t, os.WriteFile(config, fmt.Appendf(nil, "rule_files: [%q]\n", filepath.Join(dir, "*.yml")), 0o600))
 	if out := harness.RunTool(t, "promtool", "check", "config", config); !strings.Contains(out,
 		"SUCCESS: 6 rule files found\n") {
 		t.Errorf("promtool finds other than six rule files:\n%s", out)
@@ -67,42 +68,8 @@ func TestAlerts_OutputDir(t *testing.T) {
 			t.Errorf("%s finds other than three receivers:\n%s", amtool, out)
 		}
 	}
-	content, err := os.ReadFile(example)
-	harness.Must(t, err)
+	content := must.Get(os.ReadFile(example))(t)
 	if !strings.Contains(string(content), "group_by: [alertname, environment, dc]\n") {
 		t.Errorf("Alertmanager groups by other labels than the rules:\n%s", content)
-	}
-}
-
-func TestAlerts_Bad(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "file")
-	harness.Must(t, os.WriteFile(file, nil, 0o600))
-	for _, tc := range []struct {
-		name string
-		args []string
-		want []string // One line each, in this order.
-	}{
-		{"values", []string{"--port-error-rate=5%", "--port-latency=1", "--leader-changes=0"}, []string{
-			`--port-latency: "1" is no duration above 0 as Prometheus writes it; want for example 500ms, 90s or 14d`,
-			`--port-error-rate: "5%" is no number between 0 and 1; want for example 0.05`,
-			`--leader-changes: "0" is no whole number above 0`,
-		}},
-		{
-			"order",
-			[]string{"--gossip-score-warning=5"},
-			[]string{"--gossip-score-warning: 5 is not less than 4, which is critical"},
-		},
-		{"folder", []string{"--output-dir=" + file}, []string{"--output-dir: mkdir " + file + ": not a directory"}},
-		{"flag", []string{"--port-latenzy=1s"}, []string{"unknown long flag '--port-latenzy', try --help"}},
-		{"argument", []string{"raft.yml"}, []string{"unexpected raft.yml, try --help"}},
-		{
-			"flag of the exporter",
-			[]string{"--consul.server=localhost"},
-			[]string{"unknown long flag '--consul.server', try --help"},
-		},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			expectErrors(t, append([]string{"alerts"}, tc.args...), tc.want)
-		})
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/status"
 )
 
@@ -25,13 +26,9 @@ var checkText string
 func TestPrintStatus(t *testing.T) {
 	t.Parallel()
 	var v status.View
-	if err := json.Unmarshal(checkJSON, &v); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, json.Unmarshal(checkJSON, &v))
 	var b strings.Builder
-	if err := printStatus(&b, &v); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, printStatus(&b, &v))
 	if diff := cmp.Diff(checkText, b.String()); diff != "" {
 		t.Errorf("text differs (-want +got):\n%s", diff)
 	}
@@ -41,9 +38,7 @@ func TestPrintStatus(t *testing.T) {
 func TestPrintJSON(t *testing.T) {
 	t.Parallel()
 	var b strings.Builder
-	if err := printJSON(&b, map[string]string{"name": "a\x1b\u009b\u202e\U000e0041<é"}); err != nil {
-		t.Fatal(err)
-	}
+	must.Do(t, printJSON(&b, map[string]string{"name": "a\x1b\u009b\u202e\U000e0041<é"}))
 	if want := "{\n  \"name\": \"a\\u001b\\u009b\\u202e\\udb40\\udc41\\u003cé\"\n}\n"; b.String() != want {
 		t.Errorf("got %q; want %q", b.String(), want)
 	}

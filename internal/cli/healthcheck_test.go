@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -24,7 +25,7 @@ func TestHealthcheck(t *testing.T) {
 	if code != 0 || stdout != "healthy\n" || stderr != "" {
 		t.Errorf("while the exporter runs: exit code %d, output %q, errors %q; want 0, healthy", code, stdout, stderr)
 	}
-	harness.Must(t, e.Stop())
+	must.Do(t, e.Stop())
 	code, stdout, stderr = harness.RunProgram(t, "healthcheck", "--url="+url)
 	want := `consul_cluster_exporter: error: the exporter does not answer: dial tcp `
 	if code != 1 || stdout != "" || !strings.HasPrefix(stderr, want) {
@@ -37,17 +38,16 @@ func TestHealthcheck_WebConfig(t *testing.T) {
 	certificates := httptest.NewTLSServer(http.NotFoundHandler())
 	defer certificates.Close()
 	pair := certificates.TLS.Certificates[0]
-	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
-	harness.Must(t, err)
+	key := must.Get(x509.MarshalPKCS8PrivateKey(pair.PrivateKey))(t)
 	dir := t.TempDir()
 	for name, block := range map[string]*pem.Block{
 		"cert.pem": {Type: "CERTIFICATE", Bytes: pair.Certificate[0]},
 		"key.pem":  {Type: "PRIVATE KEY", Bytes: key},
 	} {
-		harness.Must(t, os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600))
+		must.Do(t, os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600))
 	}
 	config := filepath.Join(dir, "web.yml")
-	harness.Must(t, os.WriteFile(config, []byte(`
+	must.Do(t, os.WriteFile(config, []byte(`
 tls_server_config: {cert_file: cert.pem, key_file: key.pem}
 basic_auth_users: {prometheus: $2a$04$OL9h/Q2rjjnmrFMjIXuEWO4nhxDPQkAIvYJHWXP02paplu94cRp8G}
 `), 0o600))
