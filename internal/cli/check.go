@@ -90,18 +90,18 @@ func runCheck(ctx context.Context, opts *options, stdout, stderr io.Writer) int 
 		complain(stderr, err)
 		return ExitUsage
 	}
-	consul := cluster.New(valid.cluster())
-	defer consul.Close()
+	c := cluster.New(valid.cluster())
+	defer c.Close()
 	var (
 		code  int
 		shown any
 		write func(io.Writer) error
 	)
 	if opts.check.safeToStop == "" {
-		status := checkStatus(ctx, consul, opts.check.timeout)
-		code, shown, write = LevelCodes[status.Level], status, func(w io.Writer) error { return printStatus(w, &status) }
+		view := checkStatus(ctx, c, opts.check.timeout)
+		code, shown, write = LevelCodes[view.Level], view, func(w io.Writer) error { return printStatus(w, &view) }
 	} else {
-		answer := waitForStop(ctx, consul, &opts.check, stderr)
+		answer := waitForStop(ctx, c, &opts.check, stderr)
 		code, shown, write = answer.code(), answer, func(w io.Writer) error { return printAnswer(w, &answer) }
 	}
 	if opts.check.output == outputJSON {
@@ -123,10 +123,10 @@ var LevelCodes = map[status.Level]int{
 }
 
 // checkStatus looks once at all of the cluster.
-func checkStatus(ctx context.Context, consul *cluster.Cluster, timeout time.Duration) status.View {
+func checkStatus(ctx context.Context, c *cluster.Cluster, timeout time.Duration) status.View {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	snap := consul.Snapshot(ctx)
+	snap := c.Snapshot(ctx)
 	defer snap.Close()
 	return status.Read(ctx, snap, new(memory.Memory), status.Parts{Catalog: true, ConsistentRead: true})
 }
@@ -160,11 +160,11 @@ func (a *stopAnswer) why() string {
 
 // waitForStop asks whether the server can be stopped until it can, or until the time to wait is over. What it waits
 // for, it says once.
-func waitForStop(ctx context.Context, consul *cluster.Cluster, opts *checkOptions, stderr io.Writer) stopAnswer {
+func waitForStop(ctx context.Context, c *cluster.Cluster, opts *checkOptions, stderr io.Writer) stopAnswer {
 	deadline := time.Now().Add(opts.wait)
 	said := ""
 	for {
-		answer := checkStop(ctx, consul, opts)
+		answer := checkStop(ctx, c, opts)
 		if answer.code() == ExitSafe || time.Now().Add(checkPause).After(deadline) {
 			return answer
 		}

@@ -23,12 +23,12 @@ func dashboardsFlags(cmd *kingpin.CmdClause, dir *string) {
 
 // writeDashboards is the command.
 func writeDashboards(dir string, stdout io.Writer) error {
-	dashboards, err := dashboards.Files()
+	ours, err := dashboards.Files()
 	if err != nil {
 		return err
 	}
-	files := make([]alerts.File, 0, len(dashboards))
-	for _, d := range dashboards {
+	files := make([]alerts.File, 0, len(ours))
+	for _, d := range ours {
 		files = append(files, alerts.File(d))
 	}
 	return saveFiles(dir, files, dashboardKind, stdout)

@@ -166,7 +166,8 @@ func moduleFlag(app *kingpin.CmdClause, o *config.Option) {
 	variable, negated := strings.CutSuffix(o.Env, "=false")
 	usual := cmp.Or(os.Getenv(variable), o.Default)
 	if negated {
-		usual = strconv.FormatBool(isFalse(os.Getenv(variable)))
+		value, err := strconv.ParseBool(os.Getenv(variable))
+		usual = strconv.FormatBool(err == nil && !value)
 	}
 	flag := app.Flag(o.Flag, o.Help)
 	if usual != "" {
@@ -268,11 +269,6 @@ func defaultServer() string {
 		address = "https://" + strings.TrimPrefix(address, "http://")
 	}
 	return address
-}
-
-func isFalse(s string) bool {
-	b, err := strconv.ParseBool(s)
-	return err == nil && !b
 }
 
 // parse reads the flags. When it is done, nothing but exiting with the code is left to do.

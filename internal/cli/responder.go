@@ -66,9 +66,9 @@ func runResponder(ctx context.Context, opts *options, stdout, stderr io.Writer) 
 		fmt.Fprintln(stdout, "configuration is good")
 		return 0
 	}
-	consul := cluster.New(valid.cluster())
-	defer consul.Close()
-	respond.Consul, respond.Logger = consul, logger
+	c := cluster.New(valid.cluster())
+	defer c.Close()
+	respond.Consul, respond.Logger = c, logger
 	r, err := responder.New(respond)
 	if err != nil {
 		complain(stderr, err)

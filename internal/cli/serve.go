@@ -66,20 +66,20 @@ func serve(
 	ctx context.Context, opts *options, valid *validOptions, hangup <-chan os.Signal, logger log.Logger,
 	toolkitLogger *slog.Logger,
 ) error {
-	consul := cluster.New(valid.cluster())
-	defer consul.Close()
+	c := cluster.New(valid.cluster())
+	defer c.Close()
 	enabled := valid.module.Collectors()
 	settings := valid.module.Settings()
 	remembered := new(memory.Memory)
 	exporter, err := collector.NewExporter(collector.Options{
-		Cluster: consul, Memory: remembered, Enabled: enabled, Settings: &settings, Logger: logger,
+		Cluster: c, Memory: remembered, Enabled: enabled, Settings: &settings, Logger: logger,
 	})
 	if err != nil {
 		return err
 	}
 	webOpts := web.Options{
 		Exporter: exporter,
-		Cluster:  consul,
+		Cluster:  c,
 		Memory:   remembered,
 		StatusParts: status.Parts{
 			Catalog: slices.Contains(enabled, "catalog"), ConsistentRead: slices.Contains(enabled, "consistent"),
