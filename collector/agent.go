@@ -4,85 +4,66 @@
 package collector
 
 import (
-	"context"
 	"maps"
 	"slices"
+	"strconv"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
-	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
-// agentCollector exports what agents report about themselves over HTTP, and who the servers are.
+// newAgentCollector exports what agents report about themselves over HTTP, and who the servers are.
 //
 // Requests: /v1/agent/self of the configured agent, and of each other server that can be expected to answer; plus
-// those of the topology (see raftCollector). ACL: agent:read. One series per server.
-type agentCollector struct {
-	up, serverInfo, state, term, commitIndex, appliedIndex, fsmPending, snapshotIndex, snapshotTerm *desc
-}
-
+// those of the topology (see newRaftCollector). ACL: agent:read. One series per server.
 func newAgentCollector(define *definitions) collector {
-	return &agentCollector{
-		up: define.gauge("consul_up", "Whether the HTTP API of the configured agent answered this scrape (1) or not (0). "+
-			"Absent when the exporter could not query it for a reason of its own."),
-		serverInfo: define.gauge("consul_server_info",
-			"A known server of the cluster, from Serf and the Raft configuration; always 1.",
-			"server", "id", "address", "version", "voter"),
-		state: define.gauge("consul_server_raft_state",
-			"The server's role in Raft by its own account: 1 for the one it has, 0 for the others.", "server", "state"),
-		term: define.gauge("consul_server_raft_term", "The server's current Raft term.", "server"),
-		commitIndex: define.gauge("consul_server_raft_commit_index",
-			"Index of the last Raft log entry the server knows to be committed.", "server"),
-		appliedIndex: define.gauge("consul_server_raft_applied_index",
-			"Index of the last Raft log entry the server has applied to its state.", "server"),
-		fsmPending: define.gauge("consul_server_raft_fsm_pending",
-			"Committed Raft log entries that wait to be applied to the server's state.", "server"),
-		snapshotIndex: define.gauge("consul_server_raft_last_snapshot_index",
-			"Index of the last Raft log entry in the server's latest snapshot; 0 before its first.", "server"),
-		snapshotTerm: define.gauge("consul_server_raft_last_snapshot_term",
-			"Raft term of the server's latest snapshot; 0 before its first.", "server"),
-	}
+	return together(
+		ofUp(define.gauge("consul_up", "Whether the HTTP API of the configured agent answered this scrape (1) or not (0). "+
+			"Absent when the exporter could not query it for a reason of its own.")),
+		ofFact((*cluster.Snapshot).Agent, func(cluster.Agent, *families) {}), // Its absence is a failure.
+		readServers(define), readRaftStats(define),
+	)
 }
 
-func (c *agentCollector) collect(ctx context.Context, snap *cluster.Snapshot, out *families) error {
-	up, agent, topology, agents := snap.Up(), snap.Agent(), snap.Topology(), snap.ServerAgents()
-	var errs failures
-	answers, err := up.Get(ctx)
-	if errs.note(err); !probe.IsOwnFault(err) {
-		out.flag(c.up, answers)
-	}
-	_, err = agent.Get(ctx)
-	errs.note(err)
-	if t, err := topology.Get(ctx); errs.note(err) {
-		c.servers(t.Servers, out)
-	}
-	if byName, err := agents.Get(ctx); errs.note(err) {
-		for _, name := range slices.Sorted(maps.Keys(byName)) {
-			if stats := byName[name].Raft; stats != nil {
-				c.raft(name, stats, out)
+func readServers(define *definitions) reader {
+	info := define.gauge("consul_server_info",
+		"A known server of the cluster, from Serf and the Raft configuration; always 1.",
+		"server", "id", "address", "version", "voter")
+	return ofFact((*cluster.Snapshot).Topology, func(t cluster.Topology, out *families) {
+		for _, s := range t.Servers {
+			out.add(info, 1, s.Name, s.ID, s.RPCAddress, s.Version, strconv.FormatBool(s.Voter))
+		}
+	})
+}
+
+func readRaftStats(define *definitions) reader {
+	state := define.gauge("consul_server_raft_state",
+		"The server's role in Raft by its own account: 1 for the one it has, 0 for the others.", "server", "state")
+	term := define.gauge("consul_server_raft_term", "The server's current Raft term.", "server")
+	commitIndex := define.gauge("consul_server_raft_commit_index",
+		"Index of the last Raft log entry the server knows to be committed.", "server")
+	appliedIndex := define.gauge("consul_server_raft_applied_index",
+		"Index of the last Raft log entry the server has applied to its state.", "server")
+	fsmPending := define.gauge("consul_server_raft_fsm_pending",
+		"Committed Raft log entries that wait to be applied to the server's state.", "server")
+	snapshotIndex := define.gauge("consul_server_raft_last_snapshot_index",
+		"Index of the last Raft log entry in the server's latest snapshot; 0 before its first.", "server")
+	snapshotTerm := define.gauge("consul_server_raft_last_snapshot_term",
+		"Raft term of the server's latest snapshot; 0 before its first.", "server")
+	return ofFact((*cluster.Snapshot).ServerAgents, func(byName map[string]cluster.Agent, out *families) {
+		for _, server := range slices.Sorted(maps.Keys(byName)) {
+			stats := byName[server].Raft
+			if stats == nil {
+				continue
 			}
+			for _, s := range cluster.RaftStates() {
+				out.flag(state, s == stats.State, server, string(s))
+			}
+			out.add(term, float64(stats.Term), server)
+			out.add(commitIndex, float64(stats.CommitIndex), server)
+			out.add(appliedIndex, float64(stats.AppliedIndex), server)
+			out.add(fsmPending, float64(stats.FSMPending), server)
+			out.add(snapshotIndex, float64(stats.LastSnapshotIndex), server)
+			out.add(snapshotTerm, float64(stats.LastSnapshotTerm), server)
 		}
-	}
-	return errs.err()
-}
-
-func (c *agentCollector) servers(servers []cluster.Server, out *families) {
-	for _, s := range servers {
-		voter := "false"
-		if s.Voter {
-			voter = "true"
-		}
-		out.add(c.serverInfo, 1, s.Name, s.ID, s.RPCAddress, s.Version, voter)
-	}
-}
-
-func (c *agentCollector) raft(server string, stats *cluster.RaftStats, out *families) {
-	for _, state := range cluster.RaftStates() {
-		out.flag(c.state, state == stats.State, server, string(state))
-	}
-	out.add(c.term, float64(stats.Term), server)
-	out.add(c.commitIndex, float64(stats.CommitIndex), server)
-	out.add(c.appliedIndex, float64(stats.AppliedIndex), server)
-	out.add(c.fsmPending, float64(stats.FSMPending), server)
-	out.add(c.snapshotIndex, float64(stats.LastSnapshotIndex), server)
-	out.add(c.snapshotTerm, float64(stats.LastSnapshotTerm), server)
+	})
 }

@@ -3,102 +3,81 @@
 
 package collector
 
-import (
-	"context"
+import "github.com/zervigo/consul_cluster_exporter/cluster"
 
-	"github.com/zervigo/consul_cluster_exporter/cluster"
-)
-
-// autopilotCollector exports autopilot's view of the servers, and its settings.
+// newAutopilotCollector exports autopilot's view of the servers, and its settings.
 //
 // Every server has its own view, leader or not, so this also works without a leader: then no server is healthy and
 // the failure tolerance is 0. A server that has not seen a cluster form has no view, which is a failure.
 //
 // Requests: /v1/operator/autopilot/state and then /v1/operator/autopilot/configuration. ACL: operator:read. Five
 // series per server.
-type autopilotCollector struct {
-	healthy, tolerance, optimistic *desc
-
-	serverHealthy, serverVoter, serverLastContact, serverLastIndex, serverStableSince *desc
-
-	lastContactThreshold, maxTrailingLogs, minQuorum, stabilizationTime, cleanup *desc
-}
-
 func newAutopilotCollector(define *definitions) collector {
-	return &autopilotCollector{
-		healthy: define.gauge("consul_autopilot_cluster_healthy",
-			"Whether autopilot calls all servers healthy (1) or not (0)."),
-		tolerance: define.gauge("consul_autopilot_cluster_failure_tolerance",
-			"Healthy voters that autopilot says can be lost without an outage."),
-		optimistic: define.gauge("consul_autopilot_cluster_optimistic_failure_tolerance",
-			"Healthy voters that can be lost if Consul Enterprise gives others a vote in time; without Enterprise the same as "+
-				"the failure tolerance."),
-		serverHealthy: define.gauge("consul_autopilot_server_healthy",
-			"Whether autopilot calls the server healthy (1) or not (0).", "server"),
-		serverVoter: define.gauge("consul_autopilot_server_voter",
-			"Whether the server has a vote in Raft (1) or not (0), by autopilot's account.", "server"),
-		serverLastContact: define.gauge("consul_autopilot_server_last_contact_seconds",
-			"Time since the server heard of the leader, when autopilot last asked it; 0 on the leader, absent when it never "+
-				"did or is not alive.", "server"),
-		serverLastIndex: define.gauge("consul_autopilot_server_last_index",
-			"Index of the last entry in the server's Raft log, when autopilot last asked it; absent when it is not alive.",
-			"server"),
-		serverStableSince: define.gauge("consul_autopilot_server_stable_since_timestamp_seconds",
-			"When the server last became healthy or unhealthy, as seen by the server that answered.", "server"),
-		lastContactThreshold: define.gauge("consul_autopilot_config_last_contact_threshold_seconds",
-			"How long a healthy server may not have heard of the leader."),
-		maxTrailingLogs: define.gauge("consul_autopilot_config_max_trailing_logs",
-			"How many Raft log entries a healthy server may be behind the leader."),
-		minQuorum: define.gauge("consul_autopilot_config_min_quorum",
-			"Number of servers below which autopilot removes none that failed; 0 is no limit."),
-		stabilizationTime: define.gauge("consul_autopilot_config_server_stabilization_time_seconds",
-			"How long a new server must be healthy before autopilot gives it a vote."),
-		cleanup: define.gauge("consul_autopilot_config_cleanup_dead_servers",
-			"Whether autopilot removes servers that failed when others can replace them (1) or not (0)."),
-	}
+	return together(readAutopilotState(define), readAutopilotConfig(define))
 }
 
-func (c *autopilotCollector) collect(ctx context.Context, snap *cluster.Snapshot, out *families) error {
-	stateFact, configFact := snap.AutopilotState(), snap.AutopilotConfig()
-	var errs failures
-	if state, err := stateFact.Get(ctx); errs.note(err) {
-		c.state(&state, out)
-	}
-	if config, err := configFact.Get(ctx); errs.note(err) {
-		c.config(&config, out)
-	}
-	return errs.err()
+func readAutopilotState(define *definitions) reader {
+	healthy := define.gauge("consul_autopilot_cluster_healthy",
+		"Whether autopilot calls all servers healthy (1) or not (0).")
+	tolerance := define.gauge("consul_autopilot_cluster_failure_tolerance",
+		"Healthy voters that autopilot says can be lost without an outage.")
+	optimistic := define.gauge("consul_autopilot_cluster_optimistic_failure_tolerance",
+		"Healthy voters that can be lost if Consul Enterprise gives others a vote in time; without Enterprise the same as "+
+			"the failure tolerance.")
+	serverHealthy := define.gauge("consul_autopilot_server_healthy",
+		"Whether autopilot calls the server healthy (1) or not (0).", "server")
+	voter := define.gauge("consul_autopilot_server_voter",
+		"Whether the server has a vote in Raft (1) or not (0), by autopilot's account.", "server")
+	lastContact := define.gauge("consul_autopilot_server_last_contact_seconds",
+		"Time since the server heard of the leader, when autopilot last asked it; 0 on the leader, absent when it never "+
+			"did or is not alive.", "server")
+	lastIndex := define.gauge("consul_autopilot_server_last_index",
+		"Index of the last entry in the server's Raft log, when autopilot last asked it; absent when it is not alive.",
+		"server")
+	stableSince := define.gauge("consul_autopilot_server_stable_since_timestamp_seconds",
+		"When the server last became healthy or unhealthy, as seen by the server that answered.", "server")
+	return ofFact((*cluster.Snapshot).AutopilotState, func(state cluster.AutopilotState, out *families) {
+		out.flag(healthy, state.Healthy)
+		out.add(tolerance, float64(state.FailureTolerance))
+		if state.OptimisticFailureTolerance != nil {
+			out.add(optimistic, float64(*state.OptimisticFailureTolerance))
+		}
+		for _, s := range state.Servers {
+			out.flag(serverHealthy, s.Healthy, s.Name)
+			if s.Voter != nil {
+				out.flag(voter, *s.Voter, s.Name)
+			}
+			if s.LastContact != nil {
+				out.add(lastContact, s.LastContact.Seconds(), s.Name)
+			}
+			if s.LastIndex != nil {
+				out.add(lastIndex, float64(*s.LastIndex), s.Name)
+			}
+			out.instant(stableSince, s.StableSince, s.Name)
+		}
+	})
 }
 
-func (c *autopilotCollector) state(state *cluster.AutopilotState, out *families) {
-	out.flag(c.healthy, state.Healthy)
-	out.add(c.tolerance, float64(state.FailureTolerance))
-	if state.OptimisticFailureTolerance != nil {
-		out.add(c.optimistic, float64(*state.OptimisticFailureTolerance))
-	}
-	for _, s := range state.Servers {
-		out.flag(c.serverHealthy, s.Healthy, s.Name)
-		if s.Voter != nil {
-			out.flag(c.serverVoter, *s.Voter, s.Name)
+func readAutopilotConfig(define *definitions) reader {
+	lastContactThreshold := define.gauge("consul_autopilot_config_last_contact_threshold_seconds",
+		"How long a healthy server may not have heard of the leader.")
+	maxTrailingLogs := define.gauge("consul_autopilot_config_max_trailing_logs",
+		"How many Raft log entries a healthy server may be behind the leader.")
+	minQuorum := define.gauge("consul_autopilot_config_min_quorum",
+		"Number of servers below which autopilot removes none that failed; 0 is no limit.")
+	stabilizationTime := define.gauge("consul_autopilot_config_server_stabilization_time_seconds",
+		"How long a new server must be healthy before autopilot gives it a vote.")
+	cleanup := define.gauge("consul_autopilot_config_cleanup_dead_servers",
+		"Whether autopilot removes servers that failed when others can replace them (1) or not (0).")
+	return ofFact((*cluster.Snapshot).AutopilotConfig, func(config cluster.AutopilotConfig, out *families) {
+		if config.LastContactThreshold != nil {
+			out.add(lastContactThreshold, config.LastContactThreshold.Seconds())
 		}
-		if s.LastContact != nil {
-			out.add(c.serverLastContact, s.LastContact.Seconds(), s.Name)
+		if config.ServerStabilizationTime != nil {
+			out.add(stabilizationTime, config.ServerStabilizationTime.Seconds())
 		}
-		if s.LastIndex != nil {
-			out.add(c.serverLastIndex, float64(*s.LastIndex), s.Name)
-		}
-		out.instant(c.serverStableSince, s.StableSince, s.Name)
-	}
-}
-
-func (c *autopilotCollector) config(config *cluster.AutopilotConfig, out *families) {
-	if config.LastContactThreshold != nil {
-		out.add(c.lastContactThreshold, config.LastContactThreshold.Seconds())
-	}
-	if config.ServerStabilizationTime != nil {
-		out.add(c.stabilizationTime, config.ServerStabilizationTime.Seconds())
-	}
-	out.add(c.maxTrailingLogs, float64(config.MaxTrailingLogs))
-	out.add(c.minQuorum, float64(config.MinQuorum))
-	out.flag(c.cleanup, config.CleanupDeadServers)
+		out.add(maxTrailingLogs, float64(config.MaxTrailingLogs))
+		out.add(minQuorum, float64(config.MinQuorum))
+		out.flag(cleanup, config.CleanupDeadServers)
+	})
 }

@@ -142,11 +142,7 @@ func (c *catalogCollector) measure(
 			size.services++
 		}
 	}
-	for i := range catalog.Nodes {
-		n := &catalog.Nodes[i]
-		if !sel.nodes.has(n.Name) {
-			continue
-		}
+	for n := range sel.nodesOf(catalog) {
 		for j := range n.Instances {
 			if c.settings.HealthSummary {
 				sel.measure(&n.Instances[j], &size)
@@ -174,11 +170,7 @@ func (c *catalogCollector) addInstances(catalog *cluster.Catalog, size catalogSi
 	out.expectSeries(c.tag, size.tags, size.tags)
 	out.expectSeries(c.meta, size.meta, size.meta)
 	sel := newSelection(&c.settings)
-	for i := range catalog.Nodes {
-		n := &catalog.Nodes[i]
-		if !sel.nodes.has(n.Name) {
-			continue
-		}
+	for n := range sel.nodesOf(catalog) {
 		node := out.label("node", n.Name)
 		for j := range n.Instances {
 			if in := &n.Instances[j]; sel.services.has(in.Service) {
@@ -212,11 +204,7 @@ func (c *catalogCollector) addChecks(catalog *cluster.Catalog, size catalogSize,
 	out.expectSeries(c.serviceChecks, size.serviceChecks, size.serviceChecks)
 	sel := newSelection(&c.settings)
 	statuses := statusLabels(out)
-	for i := range catalog.Nodes {
-		n := &catalog.Nodes[i]
-		if !sel.nodes.has(n.Name) {
-			continue
-		}
+	for n := range sel.nodesOf(catalog) {
 		node := out.label("node", n.Name)
 		for j := range n.Checks {
 			if check := &n.Checks[j]; sel.check(check) {

@@ -30,17 +30,30 @@ type collector interface {
 	collect(ctx context.Context, snap *cluster.Snapshot, out *families) error
 }
 
-// collectorFunc is a collector that keeps nothing between scrapes.
-type collectorFunc func(ctx context.Context, snap *cluster.Snapshot, out *families) error
+// reader is a collector that keeps nothing between scrapes. It begins to read facts, and returns what waits for them
+// and adds the families.
+type reader func(*cluster.Snapshot) adder
 
-func (f collectorFunc) collect(ctx context.Context, snap *cluster.Snapshot, out *families) error {
-	return f(ctx, snap, out)
+type adder func(context.Context, *families) error
+
+func (r reader) collect(ctx context.Context, snap *cluster.Snapshot, out *families) error {
+	return r(snap)(ctx, out)
 }
 
-// ofFact is a collector of one fact, which add turns into families if it is there.
-func ofFact[T any](fact func(*cluster.Snapshot) *cluster.Fact[T], add func(T, *families)) collector {
-	return collectorFunc(func(ctx context.Context, snap *cluster.Snapshot, out *families) error {
-		value, err := fact(snap).Get(ctx)
+// read reads one fact. With an error, use gets what was read before it.
+func read[T any](fact func(*cluster.Snapshot) *cluster.Fact[T], use func(T, error, *families) error) reader {
+	return func(snap *cluster.Snapshot) adder {
+		begun := fact(snap)
+		return func(ctx context.Context, out *families) error {
+			value, err := begun.Get(ctx)
+			return use(value, err, out)
+		}
+	}
+}
+
+// ofFact reads one fact, which add turns into families if it is there.
+func ofFact[T any](fact func(*cluster.Snapshot) *cluster.Fact[T], add func(T, *families)) reader {
+	return read(fact, func(value T, err error, out *families) error {
 		if err == nil {
 			add(value, out)
 		}
@@ -48,15 +61,31 @@ func ofFact[T any](fact func(*cluster.Snapshot) *cluster.Fact[T], add func(T, *f
 	})
 }
 
-// ofList is a collector of a fact that is a list. An error leaves what was read before it.
-func ofList[T any](fact func(*cluster.Snapshot) *cluster.Fact[[]T], add func(T, *families)) collector {
-	return collectorFunc(func(ctx context.Context, snap *cluster.Snapshot, out *families) error {
-		values, err := fact(snap).Get(ctx)
+// ofList reads a fact that is a list. An error leaves what was read before it.
+func ofList[T any](fact func(*cluster.Snapshot) *cluster.Fact[[]T], add func(T, *families)) reader {
+	return read(fact, func(values []T, err error, out *families) error {
 		for _, v := range values {
 			add(v, out)
 		}
 		return err
 	})
+}
+
+// together reads all facts at the same time, and then adds the families in the order of the readers.
+func together(readers ...reader) reader {
+	return func(snap *cluster.Snapshot) adder {
+		var adders []adder
+		for _, r := range readers {
+			adders = append(adders, r(snap))
+		}
+		return func(ctx context.Context, out *families) error {
+			var errs failures
+			for _, add := range adders {
+				errs.note(add(ctx, out))
+			}
+			return errs.err()
+		}
+	}
 }
 
 // namedCollector is a collector that is switched on.
@@ -84,7 +113,7 @@ type Options struct {
 type Exporter struct {
 	cluster    *cluster.Cluster
 	collectors []namedCollector
-	success    *successFamily // nil without probe_success.
+	success    reader // Reads nothing without probe_success.
 	logger     log.Logger
 	own        ownFamilies
 
@@ -101,6 +130,7 @@ type Exporter struct {
 func NewExporter(opts Options) (*Exporter, error) {
 	e := &Exporter{
 		cluster: opts.Cluster,
+		success: together(),
 		logger:  opts.Logger,
 		own:     newOwnFamilies(&definitions{}),
 		dropped: make(map[string]uint64),
@@ -110,10 +140,10 @@ func NewExporter(opts Options) (*Exporter, error) {
 		e.logger = log.NewNopLogger()
 	}
 	if opts.Success {
-		e.success = newSuccessFamily(&definitions{})
+		e.success = newSuccess(&definitions{})
 	}
 	for _, name := range opts.Enabled {
-		if !slices.ContainsFunc(registry, func(r entry) bool { return r.Name == name }) {
+		if !slices.ContainsFunc(registry, func(r Info) bool { return r.Name == name }) {
 			return nil, fmt.Errorf("there is no collector %q", name)
 		}
 	}

@@ -4,7 +4,6 @@
 package collector
 
 import (
-	"context"
 	"math"
 	"net"
 	"slices"
@@ -12,17 +11,6 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 )
-
-// connectionsCollector counts the TCP connections to the ports of the configured agent, as the kernel lists them.
-//
-// Requests: those of the topology (see raftCollector) and /v1/agent/self, and the members of the WAN pool if that has
-// its own interface. ACL: agent:read. Ten series per port. Where the exporter is not in the agent's network
-// namespace, or not on Linux, there are none, and that is no failure.
-type connectionsCollector struct {
-	connections *desc
-	// sockets lists the TCP sockets of this host whose own port is in a range.
-	sockets func(first, last uint16) ([]socket, error)
-}
 
 // socket is a TCP socket of this host.
 type socket struct {
@@ -47,38 +35,31 @@ var shownStates = []string{
 // ConnectionStates are the values of the label state of consul_port_connections.
 func ConnectionStates() []string { return slices.Clone(shownStates) }
 
+// newConnectionsCollector counts the TCP connections to the ports of the configured agent, as the kernel lists them.
+//
+// Requests: those of the topology (see newRaftCollector) and /v1/agent/self, and the members of the WAN pool if that
+// has its own interface. ACL: agent:read. Ten series per port. Where the exporter is not in the agent's network
+// namespace, or not on Linux, there are none, and that is no failure.
 func newConnectionsCollector(define *definitions) collector {
-	return &connectionsCollector{
-		connections: define.gauge("consul_port_connections",
-			"TCP connections to the port of the configured agent on this host, by their state in the kernel.",
-			"server", "port", "protocol", "transport", "state"),
-		sockets: hostSockets,
-	}
-}
-
-func (c *connectionsCollector) collect(ctx context.Context, snap *cluster.Snapshot, out *families) error {
-	ports, err := snap.AgentPorts().Get(ctx)
-	if err != nil {
-		return err
-	}
-	if len(ports) == 0 {
-		return nil
-	}
-	first, last := portRange(ports)
-	sockets, err := c.sockets(first, last)
-	if err != nil {
-		return err
-	}
-	for _, p := range ports {
-		counts, found := countConnections(p, sockets)
-		if !found {
-			continue
+	connections := define.gauge("consul_port_connections",
+		"TCP connections to the port of the configured agent on this host, by their state in the kernel.",
+		"server", "port", "protocol", "transport", "state")
+	return read((*cluster.Snapshot).AgentPorts, func(ports []cluster.BoundPort, err error, out *families) error {
+		if err != nil || len(ports) == 0 {
+			return err
 		}
-		for _, state := range shownStates {
-			out.add(c.connections, counts[state], p.Server, strconv.Itoa(p.Number()), string(p.Protocol), p.Transport, state)
+		sockets, err := hostSockets(portRange(ports))
+		for _, p := range ports {
+			counts, found := countConnections(p, sockets)
+			if !found {
+				continue
+			}
+			for _, state := range shownStates {
+				out.add(connections, counts[state], p.Server, strconv.Itoa(p.Number()), string(p.Protocol), p.Transport, state)
+			}
 		}
-	}
-	return nil
+		return err
+	})
 }
 
 // portRange returns the smallest and the largest number of the ports.

@@ -79,6 +79,14 @@ func expectValue(t *testing.T, all []*dto.MetricFamily, want float64, name strin
 	}
 }
 
+// expectAbsent expects that there is no such series.
+func expectAbsent(t *testing.T, all []*dto.MetricFamily, name string, labels ...string) {
+	t.Helper()
+	if got, ok := value(all, name, labels...); ok {
+		t.Errorf("%s%v = %v; want it to be absent", name, labels, got)
+	}
+}
+
 // expectSuccess expects that a collector succeeds, or fails.
 func expectSuccess(t *testing.T, all []*dto.MetricFamily, want bool, collector string) {
 	t.Helper()
@@ -140,17 +148,17 @@ func TestGolden(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		name   string
-		damage func(*fakeConsul)
+		damage func(*fakeConsul, *Exporter)
 	}{
-		{"healthy", func(*fakeConsul) {}},
-		{"no_leader", func(f *fakeConsul) {
+		{"healthy", func(*fakeConsul, *Exporter) {}},
+		{"no_leader", func(f *fakeConsul, _ *Exporter) {
 			for i, s := range f.servers {
 				s.status.leader, s.status.lastContact = "", []string{"3s", "4s", "never"}[i]
 			}
 			f.answer("/v1/catalog/nodes", 500)
 			f.answerWith("/v1/status/leader", `""`)
 		}},
-		{"denied", func(f *fakeConsul) {
+		{"denied", func(f *fakeConsul, _ *Exporter) {
 			for _, path := range []string{
 				"/v1/agent/self", "/v1/agent/members", "/v1/agent/members?wan", "/v1/catalog/nodes",
 				"/v1/operator/raft/configuration", "/v1/operator/autopilot/state",
@@ -158,25 +166,20 @@ func TestGolden(t *testing.T) {
 				f.answer(path, 403)
 			}
 		}},
-		{"raft_shutting_down", func(f *fakeConsul) { f.servers[1].status.peersErr = errShutdown }},
+		{"raft_shutting_down", func(f *fakeConsul, _ *Exporter) { f.servers[1].status.peersErr = errShutdown }},
+		{"agent_dead", func(f *fakeConsul, e *Exporter) { // It takes nothing with it but its own opinion.
+			gatherAll(f.t, e)
+			f.api.Close()
+		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			f := startFake(t)
-			tc.damage(f)
-			golden(t, f, tc.name, gatherAll(t, f.exporter(nil)))
+			e := f.exporter(nil)
+			tc.damage(f, e)
+			golden(t, f, tc.name, gatherAll(t, e))
 		})
 	}
-}
-
-// An agent that dies takes nothing with it but its own opinion.
-func TestGoldenAgentDies(t *testing.T) {
-	t.Parallel()
-	f := startFake(t)
-	e := f.exporter(nil)
-	gatherAll(t, e)
-	f.api.Close()
-	golden(t, f, "agent_dead", gatherAll(t, e))
 }
 
 // All names and helps that any collector has defined follow Prometheus' rules, whether or not they are on a page today.
@@ -375,9 +378,7 @@ func TestDeadline(t *testing.T) {
 	expectSuccess(t, all, true, "raft")
 	expectValue(t, all, 1, "consul_serf_lan_member_status", "member", "server-1")
 	expectValue(t, all, 1, "consul_exporter_scrape_timeouts_total")
-	if v, ok := value(all, "consul_serf_lan_members"); ok {
-		t.Errorf("consul_serf_lan_members = %v; want it to be absent", v)
-	}
+	expectAbsent(t, all, "consul_serf_lan_members")
 }
 
 // stubborn is a collector that breaks a rule.
@@ -423,9 +424,7 @@ func TestStubbornCollectors(t *testing.T) {
 			expectSuccess(t, all, want, name)
 		}
 		expectValue(t, all, 1, "consul_test", "n", "kept")
-		if _, ok := value(all, "consul_test", "n", "lost"); ok {
-			t.Error("what a panicking collector had is delivered")
-		}
+		expectAbsent(t, all, "consul_test", "n", "lost") // What a panicking collector had.
 	}
 	all := gatherWithin(t, e, normalTime+time.Second)
 	expectValue(t, all, 3, "consul_exporter_dropped_series_total", "collector", "repeats_itself")
@@ -502,9 +501,7 @@ func TestPortHistory(t *testing.T) {
 	f.servers = f.servers[:2]
 	all := gatherAll(t, e)
 	expectValue(t, all, 2, "consul_port_probes_total", "server", "server-1")
-	if v, ok := value(all, "consul_port_probes_total", "server", "server-3"); ok {
-		t.Errorf("the server that left still has %v probes", v)
-	}
+	expectAbsent(t, all, "consul_port_probes_total", "server", "server-3")
 	f.servers = append(f.servers, gone)
 	expectValue(t, gatherAll(t, e), 1, "consul_port_probes_total", "server", "server-3")
 }

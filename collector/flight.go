@@ -75,7 +75,7 @@ type flight struct {
 	// close ends the context and the snapshot.
 	close func()
 	// success adds whether the agent answers, and waits for that until its context is done.
-	success func(context.Context, *families)
+	success adder
 	// landed is closed when result is valid.
 	landed chan struct{}
 	result *Result
@@ -224,7 +224,7 @@ func (e *Exporter) newFlight(ctx context.Context, names []string, deadline time.
 	ctx, cancel := context.WithDeadline(ctx, f.deadline)
 	f.ctx = ctx
 	f.snap = e.cluster.Snapshot(ctx)
-	f.success = e.success.start(f.snap)
+	f.success = e.success(f.snap)
 	f.close = func() {
 		f.snap.Close()
 		cancel()
@@ -329,7 +329,7 @@ func (e *Exporter) resultOf(ctx context.Context, f *flight) *Result {
 		e.addOutcome(o, out)
 	}
 	e.addOwn(f.snap, out)
-	f.success(ctx, out)
+	_ = f.success(ctx, out) // Why the agent does not answer is for the collectors to say.
 	all = append(all, out.proto()...)
 	slices.SortFunc(all, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })
 	return &Result{Families: all, Duration: time.Since(f.start)}

@@ -4,83 +4,64 @@
 package collector
 
 import (
-	"context"
+	"slices"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 )
 
-// overviewCollector exports Consul's own summary of the catalog. It takes a millisecond however large the catalog is,
-// so it is there when the catalog itself is too large, too slow, refused, or cannot be read without changing it.
+// newOverviewCollector exports Consul's own summary of the catalog. It takes a millisecond however large the catalog
+// is, so it is there when the catalog itself is too large, too slow, refused, or cannot be read without changing it.
 //
 // Requests: /v1/internal/ui/catalog-overview; if something is critical, /v1/health/state/critical for what of it is
 // in maintenance, and /v1/agent/members for whether ACLs are off. ACL: operator:read. The token's rights do not
 // filter the summary, but without node:read and service:read for everything it is unknown what is in maintenance, and
 // the series critical and maintenance are absent. Four series for each service. A server that started less than nine
 // seconds ago has no summary, and then there are no series.
-type overviewCollector struct {
-	settings CatalogSettings
-
-	nodes, checks, services, instances *desc
-}
-
 func newOverviewCollector(define *definitions) collector {
 	const (
 		age  = " Up to nine seconds old; absent until the server that answers has made its first summary."
 		told = " Without critical and maintenance if the token may not read all nodes and services."
 	)
-	return &overviewCollector{
-		settings: define.settings.Catalog,
-		nodes: define.gauge("consul_catalog_overview_nodes",
-			"Nodes by the worst of their own checks, in Consul's summary of the catalog."+age+told, "status"),
-		checks: define.gauge("consul_catalog_overview_checks",
-			"Checks of nodes and services by status, in Consul's summary of the catalog."+told, "status"),
-		services: define.gauge("consul_catalog_overview_services", "Services in Consul's summary of the catalog."),
-		instances: define.gauge("consul_catalog_overview_service_instances",
-			"Instances of a service by the worst of their own checks, in Consul's summary of the catalog. Unlike "+
-				"consul_catalog_service_instances, "+
-				"checks of nodes do not count, and imported instances count too."+told, "service_name", "status"),
-	}
+	settings := define.settings.Catalog
+	nodes := define.gauge("consul_catalog_overview_nodes",
+		"Nodes by the worst of their own checks, in Consul's summary of the catalog."+age+told, "status")
+	checks := define.gauge("consul_catalog_overview_checks",
+		"Checks of nodes and services by status, in Consul's summary of the catalog."+told, "status")
+	services := define.gauge("consul_catalog_overview_services", "Services in Consul's summary of the catalog.")
+	instances := define.gauge("consul_catalog_overview_service_instances",
+		"Instances of a service by the worst of their own checks, in Consul's summary of the catalog. Unlike "+
+			"consul_catalog_service_instances, checks of nodes do not count, and imported instances count too."+told,
+		"service_name", "status")
+	return ofFact((*cluster.Snapshot).CatalogOverview, func(overview *cluster.CatalogOverview, out *families) {
+		if overview == nil {
+			return
+		}
+		addCounts(nodes, overview, &overview.Nodes, out)
+		addCounts(checks, overview, &overview.Checks, out)
+		out.add(services, float64(len(overview.Services)))
+		for _, s := range selectServices(overview.Services, &settings) {
+			addCounts(instances, overview, &s.OverviewCounts, out, s.Name)
+		}
+	})
 }
 
-func (c *overviewCollector) collect(ctx context.Context, snap *cluster.Snapshot, out *families) error {
-	overview, err := snap.CatalogOverview().Get(ctx)
-	if err != nil || overview == nil {
-		return err
+// selectServices returns the selected services, if they do not have too many series. If they do, so does the catalog,
+// which says so.
+func selectServices(services []cluster.ServiceOverview, settings *CatalogSettings) []cluster.ServiceOverview {
+	if !settings.Instances {
+		return nil
 	}
-	c.addCounts(c.nodes, overview, &overview.Nodes, out)
-	c.addCounts(c.checks, overview, &overview.Checks, out)
-	out.add(c.services, float64(len(overview.Services)))
-	c.addServices(overview, out)
-	return nil
-}
-
-// addServices adds the series of the selected services, if they are not too many. If they are, so are those of the
-// catalog, which says so.
-func (c *overviewCollector) addServices(overview *cluster.CatalogOverview, out *families) {
-	if !c.settings.Instances {
-		return
+	names := newSelector(settings.Services)
+	omitted := func(s cluster.ServiceOverview) bool { return !names.has(s.Name) }
+	selected := slices.DeleteFunc(slices.Clone(services), omitted)
+	if limit := settings.MaxSeries; limit > 0 && 4*len(selected) > limit {
+		return nil
 	}
-	sel := newSelection(&c.settings)
-	services, selected := overview.Services, 0
-	for i := range services {
-		if sel.services.has(services[i].Name) {
-			selected++
-		}
-	}
-	if limit := c.settings.MaxSeries; limit > 0 && 4*selected > limit {
-		return
-	}
-	for i := range services {
-		if sel.services.has(services[i].Name) {
-			c.addCounts(c.instances, overview, &services[i].OverviewCounts, out, services[i].Name)
-		}
-	}
+	return selected
 }
 
 // addCounts adds a series for each state that is known.
-func (c *overviewCollector) addCounts(
-	d *desc, of *cluster.CatalogOverview, counts *cluster.OverviewCounts, out *families, labels ...string,
-) {
+func addCounts(d *desc, of *cluster.CatalogOverview, counts *cluster.OverviewCounts, out *families, labels ...string) {
 	add := func(status cluster.HealthStatus, count int) {
 		out.add(d, float64(count), append(labels, status.String())...)
 	}

@@ -37,9 +37,7 @@ func TestOwnFaults(t *testing.T) {
 		"consul_port_up", "consul_port_protocol_verified", "consul_port_probes_total", "consul_port_probe_failures_total",
 		"consul_port_probe_duration_seconds",
 	} {
-		if v, ok := value(all, family, rpc...); ok {
-			t.Errorf("%s is %v; want it to be absent", family, v)
-		}
+		expectAbsent(t, all, family, rpc...)
 	}
 	expectValue(t, all, 1, "consul_port_up", "server", "server-1", "protocol", "rpc")
 	expectValue(t, all, 1, "consul_up")
@@ -48,9 +46,7 @@ func TestOwnFaults(t *testing.T) {
 	for state, want := range map[string]float64{"answering": 2, "lost": 0, "unknown": 1} {
 		expectValue(t, all, want, "consul_cluster_voters_state", "state", state)
 	}
-	if v, ok := value(all, "consul_cluster_failure_margin"); ok {
-		t.Errorf("the margin is %v; want it to be absent", v)
-	}
+	expectAbsent(t, all, "consul_cluster_failure_margin")
 	expectValue(t, all, 1, "consul_cluster_leaders")
 	if v, ok := value(all, "consul_exporter_own_faults_total", "kind", "probe"); !ok || v < 1 {
 		t.Errorf("%v own faults are counted (there: %v); want 1 at least", v, ok)

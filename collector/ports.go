@@ -16,7 +16,7 @@ import (
 
 // portsCollector exports whether each server's ports answer in their own protocol, and counts that over the scrapes.
 //
-// Requests: those of the topology (see raftCollector) and /v1/agent/self for the ports. Each port is probed once.
+// Requests: those of the topology (see newRaftCollector) and /v1/agent/self for the ports. Each port is probed once.
 // ACL: agent:read; without it gossip is only connected to, and the ports for clients are unknown. Some twenty series
 // per port.
 type portsCollector struct {

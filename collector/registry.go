@@ -3,7 +3,10 @@
 
 package collector
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Info describes a collector, for flags and documentation.
 type Info struct {
@@ -15,74 +18,52 @@ type Info struct {
 	Enabled bool
 	// AgentOnly is whether it also runs when only the configured agent itself is of interest.
 	AgentOnly bool
-}
 
-// entry is one collector in the registry.
-type entry struct {
-	Info
-	// new makes it. It does no I/O and cannot fail.
+	// new makes the collector. It does no I/O and cannot fail.
 	new func(*definitions) collector
 }
 
 // registry is the only list of collectors: flags, documentation and tests loop over it.
-var registry = []entry{
-	{Info{"acl", "how ACLs are copied from the primary datacenter", true, false}, newACLCollector},
+var registry = []Info{
+	{"acl", "how ACLs are copied from the primary datacenter", true, false, newACLCollector},
 	{
-		Info{
-			"agent", "the agent's own state, the list of servers, and the Raft figures of each server's HTTP API",
-			true, true,
-		},
-		newAgentCollector,
+		"agent", "the agent's own state, the list of servers, and the Raft figures of each server's HTTP API",
+		true, true, newAgentCollector,
 	},
-	{Info{"autopilot", "autopilot's verdict on each server, and its settings", true, false}, newAutopilotCollector},
+	{"autopilot", "autopilot's verdict on each server, and its settings", true, false, newAutopilotCollector},
 	{
-		Info{"catalog", "what is registered with Consul: services, their instances, tags and checks", true, true},
-		newCatalogCollector,
+		"catalog", "what is registered with Consul: services, their instances, tags and checks",
+		true, true, newCatalogCollector,
 	},
-	{Info{"connect", "the root certificates of the service mesh", true, false}, newConnectCollector},
+	{"connect", "the root certificates of the service mesh", true, false, newConnectCollector},
 	{
-		Info{"connections", "the connections to the configured agent's ports, where it runs on the same host", true, true},
-		newConnectionsCollector,
+		"connections", "the connections to the configured agent's ports, where it runs on the same host",
+		true, true, newConnectionsCollector,
 	},
+	{"consistent", "whether the cluster serves a linearizable read, and how fast", true, false, newConsistentCollector},
+	{"kv", "keys whose values are numbers, below --kv.prefix", true, false, newKVCollector},
+	{"license", "the licence of Consul Enterprise", true, false, newLicenseCollector},
+	{"members", "the members of the Serf pools and their state", true, false, newMembersCollector},
 	{
-		Info{"consistent", "whether the cluster serves a linearizable read, and how fast", true, false},
-		newConsistentCollector,
+		"overview", "Consul's own summary of the catalog, which is there also when the catalog is too large to be read",
+		true, false, newOverviewCollector,
 	},
-	{Info{"kv", "keys whose values are numbers, below --kv.prefix", true, false}, newKVCollector},
-	{Info{"license", "the licence of Consul Enterprise", true, false}, newLicenseCollector},
-	{Info{"members", "the members of the Serf pools and their state", true, false}, newMembersCollector},
+	{"peering", "the peerings with other clusters", true, false, newPeeringCollector},
+	{"ports", "whether each server answers on its ports, in each port's own protocol", true, false, newPortsCollector},
+	{"raft", "what each server says about Raft, and what that means for the cluster", true, false, newRaftCollector},
 	{
-		Info{
-			"overview", "Consul's own summary of the catalog, which is there also when the catalog is too large to be read",
-			true, false,
-		},
-		newOverviewCollector,
+		"serf", "the health of gossip, the versions of the members, and the round trips between servers",
+		true, false, newSerfCollector,
 	},
-	{Info{"peering", "the peerings with other clusters", true, false}, newPeeringCollector},
+	{"sessions", "the number of sessions; costs more the more there are", false, false, newSessionsCollector},
 	{
-		Info{"ports", "whether each server answers on its ports, in each port's own protocol", true, false},
-		newPortsCollector,
-	},
-	{Info{"raft", "what each server says about Raft, and what that means for the cluster", true, false}, newRaftCollector},
-	{
-		Info{"serf", "the health of gossip, the versions of the members, and the round trips between servers", true, false},
-		newSerfCollector,
-	},
-	{Info{"sessions", "the number of sessions; costs more the more there are", false, false}, newSessionsCollector},
-	{
-		Info{"telemetry", "what the agent measures of itself: RPC requests and errors, Raft's timing, memory", true, true},
-		newTelemetryCollector,
+		"telemetry", "what the agent measures of itself: RPC requests and errors, Raft's timing, memory",
+		true, true, newTelemetryCollector,
 	},
 }
 
 // All returns all collectors there are, by name.
-func All() []Info {
-	infos := make([]Info, 0, len(registry))
-	for _, e := range registry {
-		infos = append(infos, e.Info)
-	}
-	return infos
-}
+func All() []Info { return slices.Clone(registry) }
 
 // FamilyInfo describes a family of metrics, for documentation.
 type FamilyInfo struct {
@@ -103,10 +84,10 @@ func AllFamilies() []FamilyInfo {
 			infos = append(infos, FamilyInfo{desc.name, desc.help, strings.ToLower(desc.kind.String()), desc.labels, collector})
 		}
 	}
-	for _, e := range registry {
+	for _, info := range registry {
 		d := &definitions{}
-		e.new(d)
-		describe(e.Name, d)
+		info.new(d)
+		describe(info.Name, d)
 	}
 	d := &definitions{}
 	newOwnFamilies(d)

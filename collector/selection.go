@@ -4,6 +4,7 @@
 package collector
 
 import (
+	"iter"
 	"regexp"
 	"slices"
 
@@ -21,6 +22,17 @@ func newSelection(s *CatalogSettings) *selection {
 		meta = newSelector(s.Meta)
 	}
 	return &selection{newSelector(s.Services), newSelector(s.Nodes), newSelector(s.Tags), newSelector(s.Checks), meta}
+}
+
+// nodesOf are the selected nodes.
+func (s *selection) nodesOf(catalog *cluster.Catalog) iter.Seq[*cluster.CatalogNode] {
+	return func(yield func(*cluster.CatalogNode) bool) {
+		for i := range catalog.Nodes {
+			if n := &catalog.Nodes[i]; s.nodes.has(n.Name) && !yield(n) {
+				return
+			}
+		}
+	}
 }
 
 // tag reports whether an instance's tag has a series. One that comes twice has one.

@@ -4,14 +4,13 @@
 package collector
 
 import (
-	"context"
 	"maps"
 	"slices"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 )
 
-// serfCollector exports the health of gossip: the configured agent's part in the pools, the versions of the members,
+// newSerfCollector exports the health of gossip: the configured agent's part in the pools, the versions of the members,
 // and the round trips between servers.
 //
 // The round trips are estimated from network coordinates, once for each pair with `from` before `to` in the alphabet,
@@ -20,69 +19,61 @@ import (
 // Requests: /v1/agent/self, /v1/agent/members and, for two to ten servers, /v1/coordinate/nodes, whose answer grows
 // with the nodes. ACL: agent:read, and node:read for versions and round trips. Ten series, one per version and up to
 // 45 round trips.
-type serfCollector struct {
-	healthScore, queueDepth, encrypted, versions, rtt *desc
-}
-
 func newSerfCollector(define *definitions) collector {
-	return &serfCollector{
-		healthScore: define.gauge("consul_serf_health_score",
-			"How much the configured agent distrusts its own view of the pool: 0 is healthy, more is worse.", "pool"),
-		queueDepth: define.gauge("consul_serf_queue_depth",
-			"Messages that the configured agent has yet to gossip, by queue.", "pool", "queue"),
-		encrypted: define.gauge("consul_serf_encrypted",
-			"Whether the configured agent encrypts gossip (1) or not (0).", "pool"),
-		versions: define.gauge("consul_serf_version_members",
-			"Members of the LAN pool that are alive, by Consul version.", "version"),
-		rtt: define.gauge("consul_serf_rtt_seconds",
-			"Round trip between two servers that are alive, as their network coordinates estimate it; once for each pair, "+
-				"absent with more than ten servers.",
-			"from", "to"),
-	}
+	return together(readSerfPools(define), readVersions(define), readRTTs(define))
 }
 
-func (c *serfCollector) collect(ctx context.Context, snap *cluster.Snapshot, out *families) error {
-	agentFact, membersFact, rttsFact := snap.Agent(), snap.Members(), snap.ServerRTTs()
-	var errs failures
-	if agent, err := agentFact.Get(ctx); errs.note(err) {
+func readSerfPools(define *definitions) reader {
+	healthScore := define.gauge("consul_serf_health_score",
+		"How much the configured agent distrusts its own view of the pool: 0 is healthy, more is worse.", "pool")
+	queueDepth := define.gauge("consul_serf_queue_depth",
+		"Messages that the configured agent has yet to gossip, by queue.", "pool", "queue")
+	encrypted := define.gauge("consul_serf_encrypted",
+		"Whether the configured agent encrypts gossip (1) or not (0).", "pool")
+	return read((*cluster.Snapshot).Agent, func(agent cluster.Agent, err error, out *families) error {
+		if err != nil {
+			return err
+		}
 		pools, err := agent.SerfPools()
-		errs.note(err)
-		c.pools(pools, out)
-	}
-	if members, err := membersFact.Get(ctx); errs.note(err) {
-		c.members(members, out)
-	}
-	if rtts, err := rttsFact.Get(ctx); errs.note(err) {
+		for _, p := range pools {
+			if p.HealthScore != nil {
+				out.add(healthScore, float64(*p.HealthScore), p.Name)
+			}
+			for _, queue := range slices.Sorted(maps.Keys(p.QueueDepths)) {
+				out.add(queueDepth, float64(p.QueueDepths[queue]), p.Name, queue)
+			}
+			if p.Encrypted != nil {
+				out.flag(encrypted, *p.Encrypted, p.Name)
+			}
+		}
+		return err
+	})
+}
+
+// readVersions counts the members that are alive by version, if they have one.
+func readVersions(define *definitions) reader {
+	versions := define.gauge("consul_serf_version_members",
+		"Members of the LAN pool that are alive, by Consul version.", "version")
+	return ofFact((*cluster.Snapshot).Members, func(members []cluster.Member, out *families) {
+		counts := make(map[string]int)
+		for _, m := range members {
+			if m.Status == cluster.StatusAlive && m.Version != "" {
+				counts[m.Version]++
+			}
+		}
+		for _, version := range slices.Sorted(maps.Keys(counts)) {
+			out.add(versions, float64(counts[version]), version)
+		}
+	})
+}
+
+func readRTTs(define *definitions) reader {
+	rtt := define.gauge("consul_serf_rtt_seconds",
+		"Round trip between two servers that are alive, as their network coordinates estimate it; once for each pair, "+
+			"absent with more than ten servers.", "from", "to")
+	return ofFact((*cluster.Snapshot).ServerRTTs, func(rtts []cluster.RTT, out *families) {
 		for _, r := range rtts {
-			out.add(c.rtt, r.Seconds, r.From, r.To)
+			out.add(rtt, r.Seconds, r.From, r.To)
 		}
-	}
-	return errs.err()
-}
-
-func (c *serfCollector) pools(pools []cluster.SerfPool, out *families) {
-	for _, p := range pools {
-		if p.HealthScore != nil {
-			out.add(c.healthScore, float64(*p.HealthScore), p.Name)
-		}
-		for _, queue := range slices.Sorted(maps.Keys(p.QueueDepths)) {
-			out.add(c.queueDepth, float64(p.QueueDepths[queue]), p.Name, queue)
-		}
-		if p.Encrypted != nil {
-			out.flag(c.encrypted, *p.Encrypted, p.Name)
-		}
-	}
-}
-
-// members counts those that are alive by version, if they have one.
-func (c *serfCollector) members(members []cluster.Member, out *families) {
-	counts := make(map[string]int)
-	for _, m := range members {
-		if m.Status == cluster.StatusAlive && m.Version != "" {
-			counts[m.Version]++
-		}
-	}
-	for _, version := range slices.Sorted(maps.Keys(counts)) {
-		out.add(c.versions, float64(counts[version]), version)
-	}
+	})
 }

@@ -4,31 +4,23 @@
 package collector
 
 import (
-	"context"
-
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
-// successFamily is probe_success, which every exporter that takes its target from the request has by convention. It
-// is the same as consul_up, and there whichever collectors run.
-type successFamily struct{ success *desc }
-
-func newSuccessFamily(define *definitions) *successFamily {
-	return &successFamily{define.gauge("probe_success", "Whether the HTTP API of the target answered (1) or not (0). "+
-		"Absent when the exporter could not query it for a reason of its own.")}
+// newSuccess reads probe_success, which every exporter that takes its target from the request has by convention. It is
+// the same as consul_up, and there whichever collectors run.
+func newSuccess(define *definitions) reader {
+	return ofUp(define.gauge("probe_success", "Whether the HTTP API of the target answered (1) or not (0). "+
+		"Absent when the exporter could not query it for a reason of its own."))
 }
 
-// start begins to fetch it, and returns what adds the family when the collectors are done. A nil family adds nothing.
-func (f *successFamily) start(snap *cluster.Snapshot) (add func(context.Context, *families)) {
-	if f == nil {
-		return func(context.Context, *families) {}
-	}
-	up := snap.Up()
-	return func(ctx context.Context, out *families) {
-		ok, err := up.Get(ctx) // An error is no answer.
-		if !probe.IsOwnFault(err) {
-			out.flag(f.success, ok)
+// ofUp reads whether the HTTP API of the configured agent answers.
+func ofUp(family *desc) reader {
+	return read((*cluster.Snapshot).Up, func(answers bool, err error, out *families) error {
+		if !probe.IsOwnFault(err) { // Any other error is no answer.
+			out.flag(family, answers)
 		}
-	}
+		return err
+	})
 }
