@@ -238,9 +238,9 @@ func TestRPCDefaultsToTheAgents(t *testing.T) {
 		t.Errorf("got server name %q, insecure %v; want those of the agent's API", got.ServerName, got.InsecureSkipVerify)
 	}
 	m.RPC.ServerName = "server.dc1.consul"
-	if got := validModule(t,
-		m).Options(consul.Address{}).Ports.RPCTLSConfig.Config().ServerName; got != "server.dc1.consul" {
-		t.Errorf("got server name %q, want that of rpc", got)
+	got = validModule(t, m).Options(consul.Address{}).Ports.RPCTLSConfig.Config()
+	if got.ServerName != "server.dc1.consul" {
+		t.Errorf("got server name %q, want that of rpc", got.ServerName)
 	}
 }
 
