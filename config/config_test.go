@@ -117,12 +117,12 @@ const exampleFile = "../docs/config.example.yml"
 func exampleFolder(t *testing.T) (path string) {
 	t.Helper()
 	content := must.Get(os.ReadFile(exampleFile))(t)
-	certs := consultest.Start(t, consultest.Options{Servers: 1, TLS: true})
+	certs := consultest.NewCertificates(t)
 	folder := t.TempDir()
 	path = filepath.Join(folder, "config.yml")
 	write(t, path, string(content))
 	for name, from := range map[string]string{
-		"ca.pem": certs.CACert, "client.pem": certs.ClientCert, "client.key": certs.ClientKey,
+		"ca.pem": certs.CACert, "client.pem": certs.Cert, "client.key": certs.Key,
 	} {
 		pem := must.Get(os.ReadFile(from))(t)
 		write(t, filepath.Join(folder, "production", name), string(pem))

@@ -55,10 +55,7 @@ func TestJudgeDead(t *testing.T) {
 		{"alive in Serf", inSerf(cluster.StatusAlive), "server-3 is alive in Serf"},
 		{"leaving in Serf", inSerf(cluster.StatusLeaving), "server-3 is leaving in Serf"},
 		{"members unknown", func(d *input) { d.Topology.MembersKnown = false }, "the members of Serf are not known"},
-		{
-			"no peer", func(d *input) { d.Topology.Peers = d.Topology.Peers[:1] },
-			"server-3 is not in the Raft configuration",
-		},
+		{"no peer", func(d *input) { d.Topology.Peers = d.Topology.Peers[:1] }, "server-3 is not in the Raft configuration"},
 		{"answers", rpc(probe.Result{Up: true}), "its port 8300 answers"},
 		{"hangs", hangs, "something is on its port 8300 (timeout)"},
 		{"another program", fails(probe.ReasonProtocol, requesting), "something is on its port 8300 (protocol)"},
@@ -69,17 +66,9 @@ func TestJudgeDead(t *testing.T) {
 		},
 		{"no route", fails(probe.ReasonUnreachable, connecting), "(unreachable), which is also how it looks"},
 		{"a silent host, which is to count", func(d *input) { silent(d); d.SilentHostIsDead = true }, ""},
-		{
-			"hangs, where a silent host counts", func(d *input) { hangs(d); d.SilentHostIsDead = true },
-			"something is on its port 8300",
-		},
-		{
-			"the leader sees it", func(d *input) { d.Leader.Servers[1].Alive = true }, "the leader sees server-3 alive",
-		},
-		{
-			"autopilot calls it healthy", func(d *input) { d.Leader.Servers[1].Healthy = true },
-			"the leader sees server-3 alive",
-		},
+		{"hangs, silence counts", func(d *input) { hangs(d); d.SilentHostIsDead = true }, "something is on its port 8300"},
+		{"the leader sees it", func(d *input) { d.Leader.Servers[1].Alive = true }, "the leader sees server-3 alive"},
+		{"healthy to autopilot", func(d *input) { d.Leader.Servers[1].Healthy = true }, "the leader sees server-3 alive"},
 		{
 			"the leader does not know it", func(d *input) { d.Leader.Servers = d.Leader.Servers[:1] },
 			"the leader's autopilot does not know server-3",

@@ -59,19 +59,13 @@ func TestJudgeStop(t *testing.T) {
 			"another hangs", "server-2", of(3, silent(3)), nil, false, -1,
 			"server-3 cannot be counted on: port 8300 does not answer (timeout).",
 		},
-		{
-			"the one that hangs", "server-3", of(3, silent(3)), nil, true, 0,
-			"server-3 does not answer, so nothing is lost with it.",
-		},
+		{"itself hangs", "server-3", of(3, silent(3)), nil, true, 0, "server-3 does not answer, so nothing is lost with it."},
 		{
 			"another could not be probed", "server-2", of(3, reporttest.NotAsked(reporttest.Server(3))), nil, false, -1,
 			"server-3 cannot be counted on: its port 8300 could not be probed (own_fault).",
 		},
-		{
-			"five with one dead", "server-2", of(5, silent(5)), nil, true, 0,
-			"3 of 5 voters can be counted on, and the quorum is 3",
-		},
-		{"five with two dead", "server-2", of(5, silent(5), silent(4)), nil, false, -1, "2 of 5"},
+		{"5 with 1 dead", "server-2", of(5, silent(5)), nil, true, 0, "3 of 5 voters can be counted on, and the quorum is 3"},
+		{"5 with 2 dead", "server-2", of(5, silent(5), silent(4)), nil, false, -1, "2 of 5"},
 		{"no vote", "server-4", append(of(3), nonVoter), nil, true, 1, "server-4 has no vote."},
 		{
 			"another lags", "server-2", of(3, says(3, 1, 3, 749)), nil, false, -1,
@@ -93,10 +87,7 @@ func TestJudgeStop(t *testing.T) {
 			"Split brain: server-1, server-3 all call themselves leader.",
 		},
 		{"an election", "server-2", of(5, says(3, 2, 5, 1000)), nil, false, 1, "do not agree about who leads"},
-		{
-			"two configurations", "server-2", of(5, says(3, 1, 4, 1000)), nil, false, 1,
-			"do not agree about the Raft configuration",
-		},
+		{"peers differ", "server-2", of(5, says(3, 1, 4, 1000)), nil, false, 1, "do not agree about the Raft configuration"},
 		{
 			"autopilot", "server-2", of(3), unhealthy("server-3"), false, -1,
 			"server-3 cannot be counted on: autopilot calls it unhealthy.",

@@ -96,10 +96,7 @@ func TestJudge(t *testing.T) {
 			"quorum lost", "-1", reports(silent(one), silent(two), says(three, 0)),
 			Verdict{Quorum{3, 2, 1, 0, 1}, Leadership{nil, nil, 1, 0}, 1, 0, nil},
 		},
-		{
-			"nobody answers", "-2", reports(silent(one), silent(two), silent(three)),
-			Verdict{Quorum: Quorum{3, 2, 0, 0, 0}},
-		},
+		{"nobody answers", "-2", reports(silent(one), silent(two), silent(three)), Verdict{Quorum: Quorum{3, 2, 0, 0, 0}}},
 		{
 			"split brain", "0", reports(reporttest.Says(one, 1, 1, 10), reporttest.Says(two, 2, 2, 50)),
 			Verdict{
