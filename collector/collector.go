@@ -79,11 +79,11 @@ func together(readers ...reader) reader {
 			adders = append(adders, r(snap))
 		}
 		return func(ctx context.Context, out *families) error {
-			var errs failures
+			var errs []error
 			for _, add := range adders {
-				errs.note(add(ctx, out))
+				errs = append(errs, add(ctx, out))
 			}
-			return errs.err()
+			return errors.Join(errs...)
 		}
 	}
 }
@@ -216,27 +216,6 @@ func alongside(f func()) (wait func()) {
 	}
 }
 
-// failures gathers what a collector could not find.
-type failures []error
-
-// note keeps an error and reports whether there was none.
-func (f *failures) note(err error) (ok bool) {
-	if err != nil {
-		*f = append(*f, err)
-	}
-	return err == nil
-}
-
-// err joins the errors, each text once: facts that depend on the same one fail with the same error.
-func (f failures) err() error {
-	seen := make(map[string]bool)
-	return errors.Join(slices.DeleteFunc(slices.Clone(f), func(err error) bool {
-		dup := seen[err.Error()]
-		seen[err.Error()] = true
-		return dup
-	})...)
-}
-
 // onlyRefused reports whether err is nothing but refusals: then the collector works but lacks rights or features.
 func onlyRefused(err error) bool {
 	var joined interface{ Unwrap() []error }
@@ -269,7 +248,7 @@ func (e *Exporter) logChange(o outcome) {
 	}
 }
 
-// oneLine joins errors in a log line, each text once.
+// oneLine joins errors in a log line, each text once: facts that depend on the same one fail with the same error.
 func oneLine(err error) string {
 	var lines []string
 	for line := range strings.SplitSeq(err.Error(), "\n") {

@@ -130,6 +130,13 @@ func startFakeServer(tb testing.TB, name string) *fakeServer {
 	s := &fakeServer{name: name, address: l.Addr().String(), status: &fakeStatus{lastIndex: 20}}
 	server := rpc.NewServer()
 	must.Do(tb, server.RegisterName("Status", s.status))
+	serveEach(tb, l, func(conn net.Conn) { serveFake(tb, server, conn) })
+	return s
+}
+
+// serveEach serves each connection, until the end of the test.
+func serveEach(tb testing.TB, l net.Listener, serve func(net.Conn)) {
+	tb.Helper()
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {
@@ -137,19 +144,20 @@ func startFakeServer(tb testing.TB, name string) *fakeServer {
 			if err != nil {
 				return
 			}
-			wg.Go(func() { serveFake(tb, server, conn) })
+			wg.Go(func() {
+				defer conn.Close()
+				serve(conn)
+			})
 		}
 	})
 	tb.Cleanup(func() {
 		l.Close()
 		wg.Wait()
 	})
-	return s
 }
 
 func serveFake(tb testing.TB, server *rpc.Server, conn net.Conn) {
 	tb.Helper()
-	defer conn.Close()
 	r := bufio.NewReader(conn)
 	first, err := r.ReadByte()
 	// The scrape ended before, as it does when the server has left meanwhile. Consul says nothing about it either.

@@ -45,23 +45,13 @@ type Result struct {
 	// Duration is how long the scrape took.
 	Duration time.Duration
 
-	mu   sync.Mutex
-	made map[string]func() any // Guarded by mu.
+	made sync.Map // A func() any by key.
 }
 
 // Once returns what build makes of the result, only once for each key.
 func (r *Result) Once(key string, build func() any) any {
-	r.mu.Lock()
-	f := r.made[key]
-	if f == nil {
-		if r.made == nil {
-			r.made = make(map[string]func() any)
-		}
-		f = sync.OnceValue(build)
-		r.made[key] = f
-	}
-	r.mu.Unlock()
-	return f()
+	made, _ := r.made.LoadOrStore(key, sync.OnceValue(build))
+	return made.(func() any)()
 }
 
 // flight is a scrape under way.

@@ -52,21 +52,21 @@ func portOf(tb testing.TB, address string) int {
 // listenSilently accepts as the kernel does for a process that hangs. On UDP it takes datagrams and answers none.
 func listenSilently(tb testing.TB) (address string) {
 	tb.Helper()
-	tcp, udp := listenBoth(tb)
-	tb.Cleanup(func() {
-		tcp.Close()
-		udp.Close()
-	})
+	tcp, _ := listenBoth(tb)
 	return tcp.Addr().String()
 }
 
-// listenBoth listens on one port number over TCP and UDP.
+// listenBoth listens on one port number over TCP and UDP, until the end of the test.
 func listenBoth(tb testing.TB) (net.Listener, net.PacketConn) {
 	tb.Helper()
 	for range 50 {
 		tcp := must.Get(net.Listen("tcp", "127.0.0.1:0"))(tb)
 		udp, err := net.ListenPacket("udp", tcp.Addr().String())
 		if err == nil {
+			tb.Cleanup(func() {
+				tcp.Close()
+				udp.Close()
+			})
 			return tcp, udp
 		}
 		tcp.Close() // Somebody else has the same number on UDP.
@@ -78,23 +78,15 @@ func listenBoth(tb testing.TB) (net.Listener, net.PacketConn) {
 // startFakeGossip acknowledges pings as memberlist does (net.go), on one port over TCP and UDP.
 func startFakeGossip(tb testing.TB) (port int) {
 	tb.Helper()
-	tcp, udp := listenBoth(tb)
 	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			conn, err := tcp.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() {
-				defer conn.Close()
-				ping := make([]byte, len(fakePing))
-				if _, err := io.ReadFull(conn, ping); err == nil {
-					_, _ = conn.Write(acknowledge(ping))
-				}
-				_, _ = io.Copy(io.Discard, conn)
-			})
+	tb.Cleanup(wg.Wait)
+	tcp, udp := listenBoth(tb)
+	serveEach(tb, tcp, func(conn net.Conn) {
+		ping := make([]byte, len(fakePing))
+		if _, err := io.ReadFull(conn, ping); err == nil {
+			_, _ = conn.Write(acknowledge(ping))
 		}
+		_, _ = io.Copy(io.Discard, conn)
 	})
 	wg.Go(func() {
 		buf := make([]byte, 2048)
@@ -107,11 +99,6 @@ func startFakeGossip(tb testing.TB) (port int) {
 				_, _ = udp.WriteTo(acknowledge(buf[:n]), from)
 			}
 		}
-	})
-	tb.Cleanup(func() {
-		tcp.Close()
-		udp.Close()
-		wg.Wait()
 	})
 	return portOf(tb, tcp.Addr().String())
 }

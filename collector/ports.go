@@ -5,6 +5,7 @@ package collector
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -89,11 +90,7 @@ func (c *portsCollector) collect(ctx context.Context, snap *cluster.Snapshot, ou
 		known[key] = true
 		c.port(key, r, out)
 	}
-	for key := range c.history {
-		if !known[key] {
-			delete(c.history, key)
-		}
-	}
+	maps.DeleteFunc(c.history, func(key portKey, _ *portHistory) bool { return !known[key] })
 	return nil
 }
 

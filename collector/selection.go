@@ -17,10 +17,8 @@ type selection struct {
 }
 
 func newSelection(s *CatalogSettings) *selection {
-	meta := selector{none: s.Meta == nil}
-	if s.Meta != nil {
-		meta = newSelector(s.Meta)
-	}
+	meta := newSelector(s.Meta)
+	meta.none = s.Meta == nil
 	return &selection{newSelector(s.Services), newSelector(s.Nodes), newSelector(s.Tags), newSelector(s.Checks), meta}
 }
 

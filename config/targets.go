@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -129,7 +130,7 @@ func isName(s string) bool {
 	}
 	labels := strings.Split(s, ".")
 	for _, label := range labels {
-		if label == "" || len(label) > 63 || strings.ContainsFunc(label, func(r rune) bool { return !isNameRune(r) }) {
+		if !nameLabel.MatchString(label) {
 			return false
 		}
 	}
@@ -137,9 +138,7 @@ func isName(s string) bool {
 	return err != nil && strings.Trim(labels[len(labels)-1], "0123456789") != ""
 }
 
-func isNameRune(r rune) bool {
-	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_'
-}
+var nameLabel = regexp.MustCompile(`^[A-Za-z0-9_-]{1,63}$`)
 
 // canonicalName is how names are compared: case does not matter, nor does the dot of a complete name.
 func canonicalName(s string) string { return strings.ToLower(strings.TrimSuffix(s, ".")) }

@@ -31,9 +31,7 @@ import (
 
 // options are the command and the flags as they were given.
 type options struct {
-	command string
-	// changed are the flags that differ from their defaults.
-	changed     []web.Flag
+	command     string
 	alerts      alertsOptions
 	check       checkOptions
 	responder   responderOptions
@@ -47,14 +45,10 @@ type options struct {
 	configFile  string
 	configCheck bool
 
-	responderURL, responderSecretFile string
-
-	web             *toolkit.FlagConfig
-	telemetryPath   string
-	timeoutOffset   time.Duration
-	maxRequests     int
-	enablePprof     bool
-	enableLifecycle bool
+	web *toolkit.FlagConfig
+	// handler is what the flags say about the pages; serve adds what is not known before.
+	handler             web.Options
+	responderSecretFile string
 
 	logLevel, logFormat string
 
@@ -207,23 +201,23 @@ func serveFlags(app *kingpin.CmdClause, opts *options) {
 
 	opts.web = kingpinflag.AddFlags(app, ":9107")
 	app.Flag("web.telemetry-path", "Path of the metrics.").
-		Default("/metrics").StringVar(&opts.telemetryPath)
+		Default("/metrics").StringVar(&opts.handler.TelemetryPath)
 	app.Flag("web.scrape-timeout-offset",
 		"What to take off the time that Prometheus grants a scrape, for the way there and back.").
-		Default("500ms").DurationVar(&opts.timeoutOffset)
+		Default("500ms").DurationVar(&opts.handler.TimeoutOffset)
 	app.Flag("web.max-requests",
 		"How many scrapes of Consul may be under way at one time, for all clients and targets together; 0 means any number. "+
 			"Requests that share a scrape count as one.").
-		Default("200").IntVar(&opts.maxRequests)
+		Default("200").IntVar(&opts.handler.MaxRequests)
 	app.Flag("web.enable-pprof", "Serve profiles of the exporter at /debug/pprof/.").
-		BoolVar(&opts.enablePprof)
+		BoolVar(&opts.handler.EnablePprof)
 	app.Flag("web.enable-lifecycle", "Let POST /-/reload read the configuration file again.").
-		BoolVar(&opts.enableLifecycle)
+		BoolVar(&opts.handler.EnableLifecycle)
 
 	app.Flag("responder.url",
 		"Address of a running responder, such as http://localhost:9108, whose latest decisions the status page shows. "+
 			"Default: none.").
-		StringVar(&opts.responderURL)
+		StringVar(&opts.handler.Responder.URL)
 	app.Flag("responder.secret-file",
 		"File with the secret that the responder wants to know; read again when it changes.").
 		StringVar(&opts.responderSecretFile)
@@ -289,7 +283,7 @@ func parse(args []string, stdout, stderr io.Writer) (opts *options, code int, do
 		return nil, usageCode(app, args), true
 	}
 	if command := app.GetCommand(opts.command); command != nil {
-		opts.changed = changedFlags(command)
+		opts.handler.Flags = changedFlags(command)
 	}
 	return opts, code, done
 }
@@ -362,8 +356,7 @@ type validOptions struct {
 	address consul.Address
 	module  *config.ValidModule
 	// modules is nil without a configuration file.
-	modules   *config.File
-	responder web.Responder
+	modules *config.File
 }
 
 // jointFlags are the flags to name in a problem with a key of config.Module that several flags fill together.
@@ -411,18 +404,18 @@ func (o *options) validate(logger log.Logger) (*validOptions, error) {
 	module := o.filledModule()
 	s := o.validateAgent(module, &problems, func(p config.Problem) { warn(flagsOf(p.Key), p.Err) })
 	problems.note("--consul.allow_stale, --consul.require_consistent", o.consistency.check())
-	if o.timeoutOffset < 0 {
-		problems.note("--web.scrape-timeout-offset", fmt.Errorf("%s is less than 0", o.timeoutOffset))
+	if offset := o.handler.TimeoutOffset; offset < 0 {
+		problems.note("--web.scrape-timeout-offset", fmt.Errorf("%s is less than 0", offset))
 	}
-	if o.maxRequests < 0 {
-		problems.note("--web.max-requests", fmt.Errorf("%d is less than 0", o.maxRequests))
+	if n := o.handler.MaxRequests; n < 0 {
+		problems.note("--web.max-requests", fmt.Errorf("%d is less than 0", n))
 	}
-	problems.note("--web.telemetry-path", web.ValidateTelemetryPath(o.telemetryPath))
+	problems.note("--web.telemetry-path", web.ValidateTelemetryPath(o.handler.TelemetryPath))
 	problems.note("--web.config.file", validateWebConfig(*o.web.WebConfigFile))
 	if len(module.Collectors) == 0 {
 		problems.note("--collector.*", errors.New("all collectors are switched off"))
 	}
-	s.responder = o.responderToShow(&problems, logger)
+	o.validateResponderToShow(&problems, logger)
 	if o.configFile != "" {
 		var err error
 		s.modules, err = config.Open(o.configFile, func(p config.Problem) { warn(p.Key, p.Err) })
@@ -431,11 +424,11 @@ func (o *options) validate(logger log.Logger) (*validOptions, error) {
 	return s, errors.Join(problems...)
 }
 
-// responderToShow checks the flags about the responder that the status page asks.
-func (o *options) responderToShow(problems *flagProblems, logger log.Logger) web.Responder {
-	r := web.Responder{URL: o.responderURL}
-	if o.responderURL != "" {
-		problems.note("--responder.url", web.ValidateResponderURL(o.responderURL))
+// validateResponderToShow checks the flags about the responder that the status page asks, and opens its secret.
+func (o *options) validateResponderToShow(problems *flagProblems, logger log.Logger) {
+	r := &o.handler.Responder
+	if r.URL != "" {
+		problems.note("--responder.url", web.ValidateResponderURL(r.URL))
 	}
 	if o.responderSecretFile != "" {
 		warn := func(err error) { warnUnreadable(logger, "--responder.secret-file", err) }
@@ -444,7 +437,6 @@ func (o *options) responderToShow(problems *flagProblems, logger log.Logger) web
 			r.Secret = secret.Token
 		}
 	}
-	return r
 }
 
 // warnUnreadable logs that a file cannot be read again.

@@ -77,21 +77,10 @@ func serve(
 	if err != nil {
 		return err
 	}
-	webOpts := web.Options{
-		Exporter: exporter,
-		Cluster:  c,
-		Memory:   remembered,
-		StatusParts: status.Parts{
-			Catalog: slices.Contains(enabled, "catalog"), ConsistentRead: slices.Contains(enabled, "consistent"),
-		},
-		Flags:           opts.changed,
-		Responder:       valid.responder,
-		TelemetryPath:   opts.telemetryPath,
-		TimeoutOffset:   opts.timeoutOffset,
-		MaxRequests:     opts.maxRequests,
-		EnablePprof:     opts.enablePprof,
-		EnableLifecycle: opts.enableLifecycle,
-		Logger:          logger,
+	webOpts := opts.handler
+	webOpts.Exporter, webOpts.Cluster, webOpts.Memory, webOpts.Logger = exporter, c, remembered, logger
+	webOpts.StatusParts = status.Parts{
+		Catalog: slices.Contains(enabled, "catalog"), ConsistentRead: slices.Contains(enabled, "consistent"),
 	}
 	if valid.modules != nil {
 		webOpts.Modules = valid.modules

@@ -26,8 +26,12 @@ type webConfig struct {
 	Users map[string]any `yaml:"basic_auth_users"`
 }
 
-// readWebConfig reads a file of exporter-toolkit. What is wrong with its content is for toolkit.Validate to say.
+// readWebConfig reads a file of exporter-toolkit, if there is one. What is wrong with its content is for
+// toolkit.Validate to say.
 func readWebConfig(path string) (c webConfig, err error) {
+	if path == "" {
+		return c, nil
+	}
 	content, err := readAgain(path)
 	if err == nil {
 		_ = yaml.Unmarshal(content, &c)
@@ -38,9 +42,6 @@ func readWebConfig(path string) (c webConfig, err error) {
 // validateWebConfig checks a file of exporter-toolkit, and the files that it names. The toolkit would wait forever for
 // one that blocks, so all are read before.
 func validateWebConfig(path string) error {
-	if path == "" {
-		return nil
-	}
 	c, err := readWebConfig(path)
 	if err != nil {
 		return err
@@ -77,9 +78,6 @@ func readAgain(path string) ([]byte, error) {
 // noBasicAuth reports whether the file of exporter-toolkit asks for a password: a request has room for that or for the
 // secret.
 func noBasicAuth(path string) error {
-	if path == "" {
-		return nil
-	}
 	c, err := readWebConfig(path)
 	if err != nil || len(c.Users) == 0 {
 		return err
