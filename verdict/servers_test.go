@@ -22,49 +22,43 @@ func TestJudgeServers(t *testing.T) {
 	}
 	rpc := func(r probe.Result) cluster.PortReport { return port(cluster.ProtocolRPC, "tcp", r) }
 	http := func(r probe.Result) cluster.PortReport { return port(cluster.ProtocolHTTP, "tcp", r) }
-	up, skipped := probe.Result{Up: true}, probe.Result{Skipped: true}
+	up, skipped, rejects := probe.Result{Up: true}, probe.Result{Skipped: true}, probe.Result{Reason: probe.ReasonLimit}
 	hangs := probe.Result{Reason: probe.ReasonTimeout, Phases: asking}
 	silent := probe.Result{Reason: probe.ReasonTimeout, Phases: connecting}
-	accepts := port(cluster.ProtocolSerfLAN, "tcp", up)
+	udp, accepts := port(cluster.ProtocolDNS, "udp", hangs), port(cluster.ProtocolSerfLAN, "tcp", up)
 	accepts.Serf.Encrypted = true
 	notAsked := rpc(skipped)
 	notAsked.Note = "mesh is off"
+	type (
+		ports  = []cluster.PortReport
+		states = []PortState
+	)
 	for _, tc := range []struct {
 		name       string
-		ports      []cluster.PortReport
-		states     []PortState
+		ports      ports
+		states     states
 		hung, down bool
 	}{
-		{"answers", []cluster.PortReport{rpc(up)}, []PortState{PortUp}, false, false},
-		{"hung", []cluster.PortReport{rpc(hangs), http(silent)}, []PortState{PortHangs, PortDown}, true, false},
-		{"hung, and accepts", []cluster.PortReport{rpc(hangs), accepts}, []PortState{PortHangs, PortAccepts}, true, false},
-		{"down", []cluster.PortReport{rpc(silent), http(skipped)}, []PortState{PortDown, PortUnknown}, false, true},
-		{"down, and accepts", []cluster.PortReport{rpc(silent), accepts}, []PortState{PortDown, PortAccepts}, false, false},
-		{"answers elsewhere", []cluster.PortReport{rpc(hangs), http(up)}, []PortState{PortHangs, PortUp}, false, false},
-		{
-			"rejects",
-			[]cluster.PortReport{rpc(silent), http(probe.Result{Reason: probe.ReasonLimit})},
-			[]PortState{PortDown, PortDown},
-			false, false,
-		},
-		{"not probed", []cluster.PortReport{notAsked}, []PortState{PortNotAsked}, false, false},
-		{
-			"UDP cannot hang",
-			[]cluster.PortReport{rpc(silent), port(cluster.ProtocolDNS, "udp", hangs)},
-			[]PortState{PortDown, PortDown},
-			false, true,
-		},
-		{"port 8300 by its report", []cluster.PortReport{http(silent)}, []PortState{PortDown, PortDown}, false, true},
+		{"answers", ports{rpc(up)}, states{PortUp}, false, false},
+		{"hung", ports{rpc(hangs), http(silent)}, states{PortHangs, PortDown}, true, false},
+		{"hung, and accepts", ports{rpc(hangs), accepts}, states{PortHangs, PortAccepts}, true, false},
+		{"down", ports{rpc(silent), http(skipped)}, states{PortDown, PortUnknown}, false, true},
+		{"down, and accepts", ports{rpc(silent), accepts}, states{PortDown, PortAccepts}, false, false},
+		{"answers elsewhere", ports{rpc(hangs), http(up)}, states{PortHangs, PortUp}, false, false},
+		{"rejects", ports{rpc(silent), http(rejects)}, states{PortDown, PortDown}, false, false},
+		{"not probed", ports{notAsked}, states{PortNotAsked}, false, false},
+		{"UDP cannot hang", ports{rpc(silent), udp}, states{PortDown, PortDown}, false, true},
+		{"port 8300 by its report", ports{http(silent)}, states{PortDown, PortDown}, false, true},
 	} {
 		slices.Reverse(tc.ports)
 		s := JudgeServers([]cluster.Report{reporttest.Silent(reporttest.Server(1))}, tc.ports, nil, nil)[0]
-		var states []PortState
+		var got states
 		for _, p := range s.Ports {
-			states = append(states, p.State)
+			got = append(got, p.State)
 		}
-		if !slices.Equal(states, tc.states) || s.Hung != tc.hung || s.Down != tc.down {
+		if !slices.Equal(got, tc.states) || s.Hung != tc.hung || s.Down != tc.down {
 			t.Errorf("%s: ports are %q, hung is %v, down is %v; want %q, %v, %v",
-				tc.name, states, s.Hung, s.Down, tc.states, tc.hung, tc.down)
+				tc.name, got, s.Hung, s.Down, tc.states, tc.hung, tc.down)
 		}
 	}
 }

@@ -5,6 +5,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -150,14 +151,6 @@ func (a *stopAnswer) code() int {
 	}
 }
 
-// why is what speaks against it now.
-func (a *stopAnswer) why() string {
-	if a.Error != "" {
-		return a.Error
-	}
-	return strings.Join(a.Reasons, " ")
-}
-
 // waitForStop asks whether the server can be stopped until it can, or until the time to wait is over. What it waits
 // for, it says once.
 func waitForStop(ctx context.Context, c *cluster.Cluster, opts *checkOptions, stderr io.Writer) stopAnswer {
@@ -168,7 +161,7 @@ func waitForStop(ctx context.Context, c *cluster.Cluster, opts *checkOptions, st
 		if answer.code() == ExitSafe || time.Now().Add(checkPause).After(deadline) {
 			return answer
 		}
-		if why := answer.why(); why != said {
+		if why := cmp.Or(answer.Error, strings.Join(answer.Reasons, " ")); why != said {
 			said = why
 			printWaiting(stderr, answer.Time, why)
 		}

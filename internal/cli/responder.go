@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -131,11 +132,8 @@ func loopbackOnly(flags *toolkit.FlagConfig) bool {
 	if *flags.WebSystemdSocket {
 		return false // The address is unknown.
 	}
-	for _, address := range *flags.WebListenAddresses {
+	return !slices.ContainsFunc(*flags.WebListenAddresses, func(address string) bool {
 		host, _, err := net.SplitHostPort(address)
-		if err != nil || (host != "localhost" && !net.ParseIP(host).IsLoopback()) {
-			return false
-		}
-	}
-	return true
+		return err != nil || (host != "localhost" && !net.ParseIP(host).IsLoopback())
+	})
 }
