@@ -84,10 +84,8 @@ func countConnections(p cluster.BoundPort, sockets []socket) (counts map[string]
 	}
 	counts = make(map[string]float64)
 	for _, s := range sockets {
-		if s.port != uint64(p.Number()) || s.state == socketListens {
-			continue
-		}
-		if slices.ContainsFunc(listening, func(l net.IP) bool { return l.IsUnspecified() || l.Equal(s.addr) }) {
+		reaches := func(l net.IP) bool { return l.IsUnspecified() || l.Equal(s.addr) }
+		if s.port == uint64(p.Number()) && s.state != socketListens && slices.ContainsFunc(listening, reaches) {
 			counts[socketStates[s.state]]++
 		}
 	}

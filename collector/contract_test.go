@@ -382,10 +382,8 @@ func TestDeadline(t *testing.T) {
 }
 
 // stubborn is a collector that breaks a rule.
-type stubborn func(context.Context, *families) error
-
-func (s stubborn) collect(ctx context.Context, _ *cluster.Snapshot, out *families) error {
-	return s(ctx, out)
+func stubborn(add adder) collector {
+	return reader(func(*cluster.Snapshot) adder { return add })
 }
 
 func TestStubbornCollectors(t *testing.T) {

@@ -5,6 +5,7 @@ package collector
 
 import (
 	"bufio"
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,8 +14,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/rpc"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -268,15 +267,14 @@ func (f *fakeConsul) answers() map[string]string {
 //   - /v1/internal/ui/catalog-overview: a service that Enterprise has in two namespaces.
 //   - /v1/health/state/critical: an instance in maintenance, and one that the overview does not have yet.
 var fixedAnswers = sync.OnceValue(func() (answers map[string]json.RawMessage) {
-	content, err := os.ReadFile(filepath.Join("testdata", "consul.json"))
-	if err == nil {
-		err = json.Unmarshal(content, &answers)
-	}
-	if err != nil {
+	if err := json.Unmarshal(consulJSON, &answers); err != nil {
 		panic(err)
 	}
 	return answers
 })
+
+//go:embed testdata/consul.json
+var consulJSON []byte
 
 // consistentPath is what the collector consistent reads.
 const consistentPath = "/v1/health/node/consul_cluster_exporter"

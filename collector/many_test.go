@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"slices"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -32,7 +32,7 @@ func startMany(tb testing.TB) *fakeConsul {
 		var s *fakeServer
 		if i%silentEvery == silentEvery-1 {
 			s = &fakeServer{name: name, address: listenSilently(tb), status: &fakeStatus{}}
-			s.serfPort = portOf(tb, listenSilently(tb)) // UDP to it is answered by nobody.
+			s.serfPort = portOf(listenSilently(tb)) // UDP to it is answered by nobody.
 		} else {
 			s = startFakeServer(tb, name)
 			s.serfPort = startFakeGossip(tb)
@@ -42,12 +42,7 @@ func startMany(tb testing.TB) *fakeConsul {
 	return startFakeAgent(tb, servers)
 }
 
-func portOf(tb testing.TB, address string) int {
-	tb.Helper()
-	_, port, err := net.SplitHostPort(address)
-	must.Do(tb, err)
-	return must.Get(strconv.Atoi(port))(tb)
-}
+func portOf(address string) int { return int(netip.MustParseAddrPort(address).Port()) }
 
 // listenSilently accepts as the kernel does for a process that hangs. On UDP it takes datagrams and answers none.
 func listenSilently(tb testing.TB) (address string) {
@@ -100,7 +95,7 @@ func startFakeGossip(tb testing.TB) (port int) {
 			}
 		}
 	})
-	return portOf(tb, tcp.Addr().String())
+	return portOf(tcp.Addr().String())
 }
 
 // fakePing is a ping with the number 0, which is at the same place in each.

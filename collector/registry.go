@@ -78,19 +78,14 @@ type FamilyInfo struct {
 // AllFamilies returns every family that any collector may export, by collector and then in the order of their
 // definition.
 func AllFamilies() []FamilyInfo {
-	var infos []FamilyInfo
-	describe := func(collector string, d *definitions) {
-		for _, desc := range d.all {
-			infos = append(infos, FamilyInfo{desc.name, desc.help, strings.ToLower(desc.kind.String()), desc.labels, collector})
+	own := Info{new: func(d *definitions) collector { newOwnFamilies(d); return nil }}
+	var families []FamilyInfo
+	for _, c := range append(All(), own) {
+		var d definitions
+		c.new(&d)
+		for _, f := range d.all {
+			families = append(families, FamilyInfo{f.name, f.help, strings.ToLower(f.kind.String()), f.labels, c.Name})
 		}
 	}
-	for _, info := range registry {
-		d := &definitions{}
-		info.new(d)
-		describe(info.Name, d)
-	}
-	d := &definitions{}
-	newOwnFamilies(d)
-	describe("", d)
-	return infos
+	return families
 }

@@ -34,12 +34,6 @@ func write(tb testing.TB, path, content string) {
 	must.Do(tb, os.WriteFile(path, []byte(content), 0o600))
 }
 
-// validFile loads a file that has nothing wrong with it.
-func validFile(tb testing.TB, path string) *File {
-	tb.Helper()
-	return must.Get(Open(path, nil))(tb)
-}
-
 func collectorNames() (names []string) {
 	for _, c := range collector.All() {
 		names = append(names, c.Name)
@@ -94,7 +88,7 @@ func TestBadFiles(t *testing.T) {
 
 func TestSharedKeys(t *testing.T) {
 	t.Parallel()
-	valid := validFile(t, "testdata/shared.good.yml")
+	valid := must.Get(Open("testdata/shared.good.yml", nil))(t)
 	for _, name := range []string{"a", "b"} {
 		m, ok := valid.Module(name)
 		if !ok {
@@ -135,7 +129,7 @@ func exampleFolder(t *testing.T) (path string) {
 
 func TestExample(t *testing.T) {
 	t.Parallel()
-	valid := validFile(t, exampleFolder(t))
+	valid := must.Get(Open(exampleFolder(t), nil))(t)
 	if diff := cmp.Diff([]string{"lab", "production"}, valid.Names()); diff != "" {
 		t.Errorf("modules differ (-want +got):\n%s", diff)
 	}

@@ -4,6 +4,7 @@
 package verdict
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -26,31 +27,25 @@ func judgeConfigurations(reports []cluster.Report) int {
 // judgeUnknownPeers counts the addresses in any server's Raft configuration, or in that of the topology, that belong to
 // no Serf member: left over from servers that died or were reinstalled. They count for the quorum and never vote.
 func judgeUnknownPeers(t cluster.Topology, reports []cluster.Report) int {
-	known := make(map[string]bool)
-	for _, s := range t.Servers {
-		if s.Status != cluster.StatusNone {
-			known[s.RPCAddress] = true
-		}
-	}
-	unknown := make(map[string]bool)
-	note := func(address string) {
-		if !known[address] {
-			unknown[address] = true
-		}
+	listed, known := make(map[string]bool), make(map[string]bool)
+	members := slices.DeleteFunc(slices.Clone(t.Servers), func(s cluster.Server) bool {
+		return s.Status == cluster.StatusNone
+	})
+	for _, s := range members {
+		known[s.RPCAddress] = true
 	}
 	for _, p := range t.Peers {
+		listed[p.Address] = true
 		// A member whose address has changed is known by its ID.
-		isMember := func(s cluster.Server) bool { return s.Status != cluster.StatusNone && s.IsPeer(p) }
-		if slices.ContainsFunc(t.Servers, isMember) {
+		if slices.ContainsFunc(members, func(s cluster.Server) bool { return s.IsPeer(p) }) {
 			known[p.Address] = true
-		} else {
-			note(p.Address)
 		}
 	}
 	for _, r := range reports {
 		for _, address := range r.RPC.Raft.Peers {
-			note(address)
+			listed[address] = true
 		}
 	}
-	return len(unknown)
+	maps.DeleteFunc(listed, func(address string, _ bool) bool { return known[address] })
+	return len(listed)
 }
