@@ -134,16 +134,12 @@ func TestCatalog_Fuse(t *testing.T) {
 	}
 }
 
-// withoutPath leaves out the series of the service "/path".
-func withoutPath(metrics string) string {
-	return regexp.MustCompile(`(?m)^.*"/path".*\n`).ReplaceAllString(metrics, "")
-}
-
 // An agent that does not tell all at once is asked service by service, and the series are the same, but for services
 // whose name begins with a slash, which is then a failure.
 func TestCatalog_ByService(t *testing.T) {
 	t.Parallel()
 	f := startFake(t)
+	slash := regexp.MustCompile(`(?m)^.*"/path".*\n`) // The series of the service "/path".
 	ofCatalog := func(all []*dto.MetricFamily) string {
 		return sortSeries(text(t, slices.DeleteFunc(slices.Clone(all), func(f *dto.MetricFamily) bool {
 			return strings.HasPrefix(f.GetName(), "consul_exporter_") || f.GetName() == "consul_catalog_nodes_unread"
@@ -159,7 +155,7 @@ func TestCatalog_ByService(t *testing.T) {
 	e := f.settled(func(*CatalogSettings) {})
 	for range 2 {
 		got := gatherAll(t, e)
-		if diff := cmp.Diff(withoutPath(ofCatalog(want)), ofCatalog(got)); diff != "" {
+		if diff := cmp.Diff(slash.ReplaceAllString(ofCatalog(want), ""), ofCatalog(got)); diff != "" {
 			t.Errorf("metrics differ (-all at once +by service):\n%s", diff)
 		}
 		expectValue(t, got, 3, "consul_catalog_nodes_unread") // Any of them may have the service.

@@ -128,11 +128,7 @@ func TestHundredServers(t *testing.T) {
 		expectValue(t, all, manyServers-manyServers/silentEvery, "consul_cluster_reachable_voters")
 		expectValue(t, all, 1, "consul_cluster_leaders")
 		for i := range manyServers {
-			want := 1.0
-			if i%silentEvery == silentEvery-1 {
-				want = 0
-			}
-			name := fmt.Sprintf("server-%03d", i)
+			want, name := binary(i%silentEvery != silentEvery-1), fmt.Sprintf("server-%03d", i)
 			expectValue(t, all, want, "consul_port_up", "server", name, "protocol", "rpc")
 			expectValue(t, all, want, "consul_port_up", "server", name, "protocol", "serf_lan", "transport", "tcp")
 			expectValue(t, all, want, "consul_port_up", "server", name, "protocol", "serf_lan", "transport", "udp")

@@ -74,8 +74,7 @@ func newTelemetryCollector(define *definitions) collector {
 		"How long the server took for its last restore from a snapshot; absent unless that was in the last interval."))
 	gauge("raft.boltdb.freelistBytes", 1, family("raft_boltdb_freelist_bytes",
 		"Size of the free list in the server's Raft log, which each write rewrites (BoltDB only)."))
-	gauge("runtime.alloc_bytes", 1, family("memory_alloc_bytes",
-		"Memory that the agent uses, of what its runtime has."))
+	gauge("runtime.alloc_bytes", 1, family("memory_alloc_bytes", "Memory that the agent uses, of what its runtime has."))
 	gauge("runtime.sys_bytes", 1, family("memory_sys_bytes", "Memory that the agent's runtime has from the system."))
 	gauge("runtime.num_goroutines", 1, family("goroutines",
 		"Goroutines of the agent; their number grows with its connections."))

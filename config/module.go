@@ -142,7 +142,8 @@ func (m *Module) UnmarshalYAML(unmarshal func(any) error) error {
 // resolve makes the paths of files relative to a folder.
 func (m *Module) resolve(folder string) {
 	for _, o := range m.Options() {
-		if path, ok := o.Value.(*string); ok && o.isPath() && *path != "" && !filepath.IsAbs(*path) {
+		isPath := strings.HasSuffix(o.Key, "_file") || strings.HasSuffix(o.Key, "_path")
+		if path, ok := o.Value.(*string); ok && isPath && *path != "" && !filepath.IsAbs(*path) {
 			*path = filepath.Join(folder, *path)
 		}
 	}

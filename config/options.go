@@ -31,11 +31,6 @@ type Option struct {
 	Value any
 }
 
-// isPath reports whether the option is the path of a file or folder.
-func (o *Option) isPath() bool {
-	return strings.HasSuffix(o.Key, "_file") || strings.HasSuffix(o.Key, "_path")
-}
-
 // Options returns the options of a module in the order of its fields.
 func (m *Module) Options() []Option { return options("", reflect.ValueOf(m).Elem()) }
 
