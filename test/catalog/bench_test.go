@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -142,8 +143,7 @@ func readContents(b *testing.B, compressed []byte) (c scrapeContents) {
 	c.bytes = readScrape(b, bytes.NewReader(compressed), func(series, value []byte) {
 		c.series++
 		if bytes.HasPrefix(series, []byte("consul_exporter_consul_requests_total{")) {
-			n, err := strconv.ParseFloat(string(value), 64)
-			harness.Must(b, err)
+			n := must.Get(strconv.ParseFloat(string(value), 64))(b)
 			c.requests += n
 			if bytes.Contains(series, []byte(`code="error"`)) {
 				c.unanswered += n
@@ -156,7 +156,5 @@ func readContents(b *testing.B, compressed []byte) (c scrapeContents) {
 // timeGet copies an answer and returns how long that took from the request on.
 func timeGet(b *testing.B, client *http.Client, body io.Writer, url string, header http.Header) time.Duration {
 	b.Helper()
-	took, err := get(b.Context(), client, body, url, header)
-	harness.Must(b, err)
-	return took
+	return must.Get(get(b.Context(), client, body, url, header))(b)
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -69,10 +70,8 @@ func crowd(t *testing.T, c *consultest.Cluster, instances int, lasts time.Durati
 	p := newPrometheus(t, e)
 	harness.WaitFor(t, time.Minute, "a scrape with the catalog", func() string {
 		body := e.ScrapeText(t)
-		if strings.Contains(body, "consul_exporter_collector_success{collector=\"catalog\"} 1\n") {
-			return ""
-		}
-		return fmt.Sprintf("%.3000s", body)
+		read := strings.Contains(body, "consul_exporter_collector_success{collector=\"catalog\"} 1\n")
+		return harness.Unless(read, "%.3000s", body)
 	})
 	p.expected = p.scrape(t)
 	if len(p.expected) < 5*instances {
@@ -192,9 +191,7 @@ func get(ctx context.Context, client *http.Client, to io.Writer, url string, h h
 // them, with their values. It fails for a collector that failed, and returns the length of the text.
 func readScrape(tb testing.TB, compressed io.Reader, each func(series, value []byte)) (length int) {
 	tb.Helper()
-	text, err := gzip.NewReader(compressed)
-	harness.Must(tb, err)
-	lines := bufio.NewScanner(text)
+	lines := bufio.NewScanner(must.Get(gzip.NewReader(compressed))(tb))
 	for lines.Scan() {
 		line := lines.Bytes()
 		length += len(line) + 1
@@ -210,7 +207,7 @@ func readScrape(tb testing.TB, compressed io.Reader, each func(series, value []b
 		}
 		each(series, value)
 	}
-	harness.Must(tb, lines.Err())
+	must.Do(tb, lines.Err())
 	return length
 }
 

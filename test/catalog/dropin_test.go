@@ -21,6 +21,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/collector"
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
@@ -29,8 +30,7 @@ import (
 // value, and the other way round, except what is known to be wrong with consul_exporter. The subtests only read.
 func TestDropIn(t *testing.T) {
 	t.Parallel()
-	upstream, err := toolbox.Path("consul_exporter")
-	harness.Must(t, err)
+	upstream := must.Get(toolbox.Path("consul_exporter"))(t)
 	c := dropInClusters(t)
 	server, client := c.Servers[0].URL(), c.Clients[0].URL()
 	for name, flags := range map[string][]string{
@@ -77,8 +77,8 @@ func dropInClusters(t *testing.T) *consultest.Cluster {
 	t.Helper()
 	c := consultest.Start(t, consultest.Options{Servers: 1, Clients: 2})
 	other := consultest.Start(t, consultest.Options{Servers: 1, Datacenter: "dc2"})
-	harness.Must(t, c.Servers[0].Client().Agent().Join(other.Servers[0].HostPort(consultest.PortSerfWAN), true))
-	harness.Must(t, c.WaitSynced(t.Context()))
+	must.Do(t, c.Servers[0].Client().Agent().Join(other.Servers[0].HostPort(consultest.PortSerfWAN), true))
+	must.Do(t, c.WaitSynced(t.Context()))
 	registerServices(t, c)
 	client := c.Servers[0].Client()
 	for key, value := range map[string]string{
@@ -86,11 +86,10 @@ func dropInClusters(t *testing.T) *consultest.Cluster {
 		"limits/über/a \"b\"": "1", "limits/word": "yes", "limits/unit": "42m", "limits/empty": "", "limits/huge": "1e999",
 		"limits/space": " 1", "elsewhere": "1",
 	} {
-		_, err := client.KV().Put(&api.KVPair{Key: key, Value: []byte(value)}, nil)
-		harness.Must(t, err)
+		must.Get(client.KV().Put(&api.KVPair{Key: key, Value: []byte(value)}, nil))(t)
 	}
 	_, _, err := client.Session().CreateNoChecks(&api.SessionEntry{Node: c.Servers[0].Name}, nil)
-	harness.Must(t, err)
+	must.Do(t, err)
 	e := harness.StartExporter(t, nil, "--consul.server="+c.Servers[0].URL())
 	e.ScrapeUntil(t, 30*time.Second, "two servers in the WAN pool, and all registered", func(s harness.Samples) bool {
 		wan, checks := s.Labels("consul_serf_wan_member_status", "member"), s.Labels("consul_health_service_status", "check")
@@ -129,39 +128,34 @@ func registerServices(t *testing.T, c *consultest.Cluster) {
 		},
 		{ID: "resting", Name: "resting", Check: ttl("resting-alive", "passing")},
 	} {
-		harness.Must(t, one.ServiceRegister(s))
+		must.Do(t, one.ServiceRegister(s))
 	}
-	harness.Must(t, one.EnableServiceMaintenance("resting", "planned"))
+	must.Do(t, one.EnableServiceMaintenance("resting", "planned"))
 	for _, s := range []*api.AgentServiceRegistration{
 		{ID: "web-1", Name: "web", Tags: []string{"v1"}, Check: ttl("web-1-alive", "passing")},
 		{ID: "lonely", Name: "lonely", Check: ttl("lonely-alive", "passing")},
 	} {
-		harness.Must(t, two.ServiceRegister(s))
+		must.Do(t, two.ServiceRegister(s))
 	}
-	harness.Must(t, two.EnableNodeMaintenance("planned"))
+	must.Do(t, two.EnableNodeMaintenance("planned"))
 	disk := &api.AgentCheckRegistration{ID: "disk", Name: "Disk space"}
 	disk.TTL, disk.Status = "1h", "warning"
-	harness.Must(t, one.CheckRegister(disk))
-	harness.Must(t, c.WaitSynced(t.Context()))
+	must.Do(t, one.CheckRegister(disk))
+	must.Do(t, c.WaitSynced(t.Context()))
 }
 
 // registerPoison registers, on a node without an agent, names that differ in nothing but case, one that begins with a
 // slash, and a tag that is there twice.
 func registerPoison(t *testing.T, c *consultest.Cluster) {
 	t.Helper()
-	for _, s := range []*api.AgentService{
+	for _, s := range []*service{
 		{ID: "lower", Service: "web", Tags: []string{"v1", "v1", "v2"}},
 		{ID: "capital", Service: "Web"},
 		{ID: "upper", Service: "WEB"},
 		{ID: "path", Service: "/path", Tags: []string{"/"}},
 	} {
-		_, err := c.Servers[0].Client().Catalog().Register(&api.CatalogRegistration{
-			Node: "poison", Address: "10.0.0.9", SkipNodeUpdate: false, Service: s,
-			Check: &api.AgentCheck{
-				Node: "poison", CheckID: s.ID + "-alive", Name: "Alive", Status: "passing", ServiceID: s.ID,
-			},
-		}, nil)
-		harness.Must(t, err)
+		check := &nodeCheck{CheckID: s.ID + "-alive", Name: "Alive", Status: "passing", ServiceID: s.ID}
+		registration{Node: "poison", Address: "10.0.0.9", Service: s, Check: check}.send(t, c.Servers[0])
 	}
 }
 
@@ -219,12 +213,11 @@ func goldenDropIn(t *testing.T, s harness.Samples) {
 	slices.Sort(lines)
 	path := filepath.Join("test", "catalog", "testdata", "dropin.prom")
 	if *harness.Update {
-		harness.Must(t, os.MkdirAll(filepath.Dir(path), 0o755))
-		harness.Must(t, os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o644))
+		must.Do(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		must.Do(t, os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o644))
 	}
-	want, err := os.ReadFile(path)
-	harness.Must(t, err)
-	if diff := cmp.Diff(strings.Split(strings.TrimSuffix(string(want), "\n"), "\n"), lines); diff != "" {
+	want := strings.Split(strings.TrimSuffix(string(must.Get(os.ReadFile(path))(t)), "\n"), "\n")
+	if diff := cmp.Diff(want, lines); diff != "" {
 		t.Errorf("series differ from %s (-want +got); if that is right, run: make golden\n%s", path, diff)
 	}
 }
@@ -233,10 +226,8 @@ func goldenDropIn(t *testing.T, s harness.Samples) {
 // help.
 func upstreamFlags(t *testing.T) map[string]string {
 	t.Helper()
-	upstream, err := toolbox.Path("consul_exporter")
-	harness.Must(t, err)
-	help, err := exec.CommandContext(t.Context(), upstream, "--help").CombinedOutput()
-	harness.Must(t, err)
+	upstream := must.Get(toolbox.Path("consul_exporter"))(t)
+	help := must.Get(exec.CommandContext(t.Context(), upstream, "--help").CombinedOutput())(t)
 	flags := make(map[string]string)
 	flag := regexp.MustCompile(`(?m)^ +--(\[no-\])?([a-z._-]+)(?:=("[^"]*"|\S+))?`)
 	for _, f := range flag.FindAllStringSubmatch(string(help), -1) {
@@ -278,18 +269,16 @@ func TestDropIn_Flags(t *testing.T) {
 // here, and switches off the collectors that export no such family.
 func TestDropIn_Documented(t *testing.T) {
 	t.Parallel()
-	content, err := os.ReadFile(filepath.Join("docs", "migration.md"))
-	harness.Must(t, err)
-	text := string(content)
+	document := harness.ReadDocument(t, "docs/migration.md")
 	families, exports := make(map[string]collector.FamilyInfo), make(map[string]bool)
 	for _, f := range collector.AllFamilies() {
 		families[f.Name] = f
 		_, dropIn := harness.DropInFamilies[f.Name]
 		exports[f.Collector] = exports[f.Collector] || dropIn
 	}
-	for _, row := range tableRows(t, text, "families") {
-		f := families[strings.Trim(row[0], "`")]
-		if labels := strings.Join(f.Labels, ", "); row[1] != labels || strings.Trim(row[2], "`") != f.Collector {
+	for _, row := range document.Rows("family") {
+		f := families[row[0].Text]
+		if labels := strings.Join(f.Labels, ", "); row[1].Text != labels || row[2].Text != f.Collector {
 			t.Errorf("row %q; want labels %q and collector %q", row, labels, f.Collector)
 		}
 	}
@@ -299,42 +288,22 @@ func TestDropIn_Documented(t *testing.T) {
 			others = append(others, c.Name)
 		}
 	}
-	for _, m := range regexp.MustCompile(`--no-collector\.(\w+)`).FindAllStringSubmatch(text, -1) {
+	code := strings.Join(document.Code(), "\n")
+	for _, m := range regexp.MustCompile(`--no-collector\.(\w+)`).FindAllStringSubmatch(code, -1) {
 		off = append(off, m[1])
 	}
-	firstCells := func(table, prefix string) (cells []string) {
-		for _, row := range tableRows(t, text, table) {
-			cells = append(cells, strings.TrimPrefix(strings.Trim(row[0], "`"), prefix))
-		}
-		slices.Sort(cells)
-		return cells
+	var flags []string
+	for name := range upstreamFlags(t) {
+		flags = append(flags, "--"+name)
 	}
+	slices.Sort(flags)
 	for what, lists := range map[string][2][]string{
-		"families":                    {slices.Sorted(maps.Keys(harness.DropInFamilies)), firstCells("families", "")},
-		"flags":                       {slices.Sorted(maps.Keys(upstreamFlags(t))), firstCells("flags", "--")},
+		"families":                    {slices.Sorted(maps.Keys(harness.DropInFamilies)), document.Column("family", 0)},
+		"flags":                       {flags, document.Column("flag of consul_exporter", 0)},
 		"collectors without a family": {others, off},
 	} {
 		if diff := cmp.Diff(lists[0], lists[1]); diff != "" {
 			t.Errorf("%s of consul_exporter differ (-code +docs/migration.md):\n%s", what, diff)
 		}
 	}
-}
-
-// tableRows returns the cells of the table between two comments, without its heading.
-func tableRows(t *testing.T, text, name string) [][]string {
-	t.Helper()
-	_, rest, _ := strings.Cut(text, "<!-- "+name+" -->\n")
-	table, _, ok := strings.Cut(rest, "<!-- end of "+name+" -->")
-	if !ok {
-		t.Fatalf("there is no table %q", name)
-	}
-	var rows [][]string
-	for line := range strings.Lines(table) {
-		var cells []string
-		for cell := range strings.SplitSeq(strings.Trim(strings.TrimSpace(line), "|"), "|") {
-			cells = append(cells, strings.TrimSpace(cell))
-		}
-		rows = append(rows, cells)
-	}
-	return rows[2:]
 }

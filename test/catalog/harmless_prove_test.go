@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/zervigo/consul_cluster_exporter/test/harness"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // TestProveCatalogStress is TestCatalogStress for as long as PROVE_CATALOG_STRESS says, three minutes by default.
@@ -18,9 +18,7 @@ import (
 func TestProveCatalogStress(t *testing.T) {
 	long := 3 * time.Minute
 	if text := os.Getenv("PROVE_CATALOG_STRESS"); text != "" {
-		var err error
-		long, err = time.ParseDuration(text)
-		harness.Must(t, err)
+		long = must.Get(time.ParseDuration(text))(t)
 	}
 	stressCatalog(t, long)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -52,8 +53,8 @@ func stressCatalog(t *testing.T, long time.Duration) {
 		}
 		return nil
 	}
-	harness.Must(t, update(0))
-	harness.Must(t, c.WaitSynced(t.Context()))
+	must.Do(t, update(0))
+	must.Do(t, c.WaitSynced(t.Context()))
 	had := versioned(t, server)
 	e := harness.StartBinary(t, harness.BuildExporter(t), nil, "--consul.server="+server.URL())
 	var updates, reads, scrapes atomic.Int64

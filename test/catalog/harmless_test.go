@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -19,6 +18,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -33,6 +33,7 @@ type registration struct {
 
 type service struct {
 	ID, Service string
+	Tags        []string          `json:",omitempty"`
 	Meta        map[string]string `json:",omitempty"`
 }
 
@@ -40,20 +41,14 @@ type nodeCheck struct{ CheckID, Name, Status, ServiceID string }
 
 func (r registration) send(tb testing.TB, a *consultest.Agent) {
 	tb.Helper()
-	body, err := json.Marshal(r)
-	harness.Must(tb, err)
-	put(tb, a, "/v1/catalog/register", body)
+	put(tb, a, "/v1/catalog/register", must.Get(json.Marshal(r))(tb))
 }
 
 func put(tb testing.TB, a *consultest.Agent, path string, body []byte) {
 	tb.Helper()
-	req, err := http.NewRequestWithContext(tb.Context(), http.MethodPut, a.URL()+path, bytes.NewReader(body))
-	harness.Must(tb, err)
-	resp, err := http.DefaultClient.Do(req)
-	harness.Must(tb, err)
-	defer resp.Body.Close()
-	if answer, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK {
-		tb.Fatalf("put %s: status %d, %s, %v", path, resp.StatusCode, answer, err)
+	req := must.Get(http.NewRequestWithContext(tb.Context(), http.MethodPut, a.URL()+path, bytes.NewReader(body)))(tb)
+	if status, _, answer := harness.Send(tb, req); status != http.StatusOK {
+		tb.Fatalf("put %s: status %d, %s", path, status, answer)
 	}
 }
 
@@ -123,13 +118,13 @@ func stateOf(t *testing.T, c *consultest.Cluster) map[string]string {
 	t.Helper()
 	state := make(map[string]string)
 	for _, server := range c.Servers {
-		read := func(path string) []byte {
+		read := func(path string) string {
 			content, index := body(t, server, path)
-			state[server.Name+" "+path] = "index " + index + ": " + string(content)
+			state[server.Name+" "+path] = "index " + index + ": " + content
 			return content
 		}
 		var nodes []struct{ Node string }
-		harness.Must(t, json.Unmarshal(read("/v1/catalog/nodes?stale"), &nodes))
+		must.Do(t, json.Unmarshal([]byte(read("/v1/catalog/nodes?stale")), &nodes))
 		for _, n := range nodes {
 			read("/v1/catalog/node-services/" + url.PathEscape(n.Node) + "?stale")
 		}
@@ -250,21 +245,17 @@ func expectDumpWrites(t *testing.T, a *consultest.Agent) {
 func versioned(t *testing.T, a *consultest.Agent) int {
 	t.Helper()
 	content, _ := body(t, a, "/v1/catalog/nodes?stale")
-	return strings.Count(string(content), `"consul-version"`)
+	return strings.Count(content, `"consul-version"`)
 }
 
 // body is what an agent answers, and the index of it.
-func body(t *testing.T, a *consultest.Agent, path string) (content []byte, index string) {
+func body(t *testing.T, a *consultest.Agent, path string) (content, index string) {
 	t.Helper()
-	resp, err := http.Get(a.URL() + path)
-	harness.Must(t, err)
-	defer resp.Body.Close()
-	content, err = io.ReadAll(resp.Body)
-	harness.Must(t, err)
-	if resp.StatusCode != http.StatusOK {
-		t.Fatalf("%s answers %s with status %d: %s", a, path, resp.StatusCode, content)
+	status, header, content := harness.Send(t, must.Get(http.NewRequest(http.MethodGet, a.URL()+path, http.NoBody))(t))
+	if status != http.StatusOK {
+		t.Fatalf("%s answers %s with status %d: %s", a, path, status, content)
 	}
-	return content, resp.Header.Get("X-Consul-Index")
+	return content, header.Get("X-Consul-Index")
 }
 
 // settledState waits until nothing changes any more and all servers have the same: what an agent registers after its
@@ -283,8 +274,7 @@ func settledState(t *testing.T, c *consultest.Cluster) map[string]string {
 // lastEntry is the index of the last entry in the leader's log.
 func lastEntry(t *testing.T, leader *consultest.Agent) uint64 {
 	t.Helper()
-	entries, err := leader.RaftLog()
-	harness.Must(t, err)
+	entries := must.Get(leader.RaftLog())(t)
 	return entries[len(entries)-1].Index
 }
 
@@ -295,10 +285,8 @@ const raftBarrier = 4
 // third.
 func expectSameKinds(t *testing.T, leader *consultest.Agent, first, second, third uint64) {
 	t.Helper()
-	entries, err := leader.RaftLog()
-	harness.Must(t, err)
 	run, control := make(map[string]int), make(map[string]int)
-	for _, e := range entries {
+	for _, e := range must.Get(leader.RaftLog())(t) {
 		switch {
 		case e.Kind == raftBarrier:
 		case e.Index > first && e.Index <= second:

@@ -12,6 +12,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/collector"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
@@ -36,8 +37,6 @@ var oftenAbsent = []string{
 // promtool has nothing to say about the page of a real exporter, except for lintExceptions, and all families are on it.
 func lintPage(t *testing.T, server *consultest.Agent) {
 	t.Helper()
-	promtool, err := toolbox.Path("promtool")
-	harness.Must(t, err)
 	e := harness.StartExporter(t, nil, "--consul.server="+server.URL(), "--collector.sessions", "--kv.prefix=limits/",
 		"--meta.filter=.*")
 	e.ScrapeUntil(t, 3*harness.TelemetryInterval, "the agent has measured itself", func(s harness.Samples) bool {
@@ -45,7 +44,7 @@ func lintPage(t *testing.T, server *consultest.Agent) {
 		return ok && s[`consul_catalog_kv{key="limits/count"}`] == 42 && s["consul_sessions"] == 1
 	})
 	body := e.ScrapeText(t)
-	check := exec.CommandContext(t.Context(), promtool, "check", "metrics")
+	check := exec.CommandContext(t.Context(), must.Get(toolbox.Path("promtool"))(t), "check", "metrics")
 	check.Stdin = strings.NewReader(body)
 	out, err := check.CombinedOutput()
 	unused := maps.Clone(lintExceptions)

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/procfs"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
@@ -24,8 +25,7 @@ import (
 // BenchmarkUpstream scrapes a real cluster with a large catalog in turn with consul_exporter and with this exporter,
 // which takes its place. See docs/performance.md.
 func BenchmarkUpstream(b *testing.B) {
-	upstream, err := toolbox.Path("consul_exporter")
-	harness.Must(b, err)
+	upstream := must.Get(toolbox.Path("consul_exporter"))(b)
 	binary := harness.BuildExporter(b)
 	for _, size := range []struct{ services, instances int }{{100, 500}, {1000, 5000}, {5000, 20000}} {
 		b.Run(fmt.Sprintf("services=%d/instances=%d", size.services, size.instances), func(b *testing.B) {
@@ -81,11 +81,8 @@ func benchmarkUpstream(b *testing.B, c *consultest.Cluster, binary, upstream str
 func processorTime(b *testing.B, agents []*consultest.Agent) (sum time.Duration) {
 	b.Helper()
 	for _, a := range agents {
-		process, err := procfs.NewProc(a.Pid())
-		harness.Must(b, err)
-		stat, err := process.Stat()
-		harness.Must(b, err)
-		sum += time.Duration(stat.CPUTime() * float64(time.Second))
+		process := must.Get(procfs.NewProc(a.Pid()))(b)
+		sum += time.Duration(must.Get(process.Stat())(b).CPUTime() * float64(time.Second))
 	}
 	return sum
 }
@@ -94,9 +91,7 @@ func processorTime(b *testing.B, agents []*consultest.Agent) (sum time.Duration)
 // the flag.
 func requestsOf(b *testing.B, agent string, ask func(server string)) float64 {
 	b.Helper()
-	api, err := url.Parse(agent)
-	harness.Must(b, err)
-	proxy := httputil.NewSingleHostReverseProxy(api)
+	proxy := httputil.NewSingleHostReverseProxy(must.Get(url.Parse(agent))(b))
 	var requests atomic.Int64
 	port := harness.ServeOn(b, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		requests.Add(1)
@@ -118,7 +113,7 @@ func startWithCatalog(tb testing.TB, size consultest.Catalog) *consultest.Cluste
 	c := consultest.Start(tb, consultest.Options{Servers: 3, Config: harness.Patient(map[string]any{})})
 	ctx, cancel := context.WithTimeout(tb.Context(), 5*time.Minute)
 	defer cancel()
-	harness.Must(tb, c.LoadCatalog(ctx, size))
-	harness.Must(tb, c.WaitSynced(ctx)) // So that the agents do not do so later.
+	must.Do(tb, c.LoadCatalog(ctx, size))
+	must.Do(tb, c.WaitSynced(ctx)) // So that the agents do not do so later.
 	return c
 }

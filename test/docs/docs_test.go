@@ -21,13 +21,14 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // projectFiles are the files of the project with this extension.
 func projectFiles(t *testing.T, extension string) (files []string) {
 	t.Helper()
-	harness.Must(t, filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+	must.Do(t, filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
@@ -42,27 +43,12 @@ func projectFiles(t *testing.T, extension string) (files []string) {
 }
 
 // documents are all Markdown files of the project.
-func documents(t *testing.T) (docs []harness.Document) {
+func documents(t *testing.T) (docs []*harness.Document) {
 	t.Helper()
 	for _, file := range projectFiles(t, ".md") {
 		docs = append(docs, harness.ReadDocument(t, file))
 	}
 	return docs
-}
-
-// column is the code in a column of the tables below a heading of a document, sorted.
-func column(t *testing.T, document, heading string, column int) []string {
-	t.Helper()
-	var words []string
-	for _, table := range harness.ReadDocument(t, document).Tables {
-		if table.Heading == heading {
-			for _, row := range table.Rows[1:] {
-				words = append(words, row[column].Code...)
-			}
-		}
-	}
-	slices.Sort(words)
-	return slices.Compact(words)
 }
 
 // Links lead to a file of the project, to a heading, or to another site, which is checked for its form only. There is
@@ -88,9 +74,7 @@ func TestDocsLinks(t *testing.T) {
 			}
 		}
 	}
-	images, err := filepath.Glob("docs/images/*")
-	harness.Must(t, err)
-	for _, image := range images {
+	for _, image := range must.Get(filepath.Glob("docs/images/*"))(t) {
 		if info, err := os.Stat(image); err != nil || info.Size() > 250_000 || !linked[image] {
 			t.Errorf("%s is larger than 250 kB, or no document shows it", image)
 		}
@@ -157,10 +141,11 @@ func (k *kind) unknown(code string) (names []string) {
 // What documents name in code is in the project.
 func TestDocsNames(t *testing.T) {
 	t.Parallel()
-	rules := metricsAndRules(t)
-	collectors := column(t, "docs/metrics.md", "Collectors", 0) // Generated from the code.
+	metrics := harness.ReadDocument(t, "docs/metrics.md")
+	collectors := metrics.Column("collector", 0) // Generated from the code.
 	targets := declared(t, []string{"Makefile"}, `([a-z0-9-]+):`)
 	tests := declared(t, projectFiles(t, ".go"), `func ((?:Test|Fuzz)\w+)\(`)
+	rules := append(metricsAndRules(t), metrics.Column("metric", 0)...) // Also generated.
 	kinds := []kind{
 		{"collector", "collect[]", regexp.MustCompile(`(?:\[|, )([a-z_]+)()`), collectors},
 		{"flag", "--", regexp.MustCompile(`(?:^|\s)--(?:\[no-\]|no-)?([a-z][a-z0-9_.-]*)([*<A-Z])?`), flagNames()},
@@ -205,16 +190,15 @@ func flagNames() []string {
 func declared(t *testing.T, files []string, line string) (names []string) {
 	t.Helper()
 	for _, file := range files {
-		content, err := os.ReadFile(file)
-		harness.Must(t, err)
-		for _, m := range regexp.MustCompile(`(?m)^`+line).FindAllSubmatch(content, -1) {
+		for _, m := range regexp.MustCompile(`(?m)^`+line).FindAllSubmatch(must.Get(os.ReadFile(file))(t), -1) {
 			names = append(names, string(m[1]))
 		}
 	}
 	return names
 }
 
-// metricsAndRules are the names of metrics, recording rules and alerts, and those that only look like one.
+// metricsAndRules are the names of recording rules and alerts, of metrics of the responder, and those that only look
+// like one.
 func metricsAndRules(t *testing.T) []string {
 	t.Helper()
 	names := []string{
@@ -224,13 +208,6 @@ func metricsAndRules(t *testing.T) []string {
 		// Of the responder.
 		"consul_responder_alerts_received_total", "consul_responder_actions_total",
 		"consul_responder_last_action_timestamp_seconds",
-	}
-	for _, table := range harness.ReadDocument(t, "docs/metrics.md").Tables { // Generated from the code.
-		for _, row := range table.Rows[1:] {
-			if table.Rows[0][0].Text == "metric" {
-				names = append(names, row[0].Code...)
-			}
-		}
 	}
 	for _, f := range harness.PackFiles(t, nil) {
 		names = append(names, declared(t, []string{"alerts/" + f.Name}, `\s*- (?:record|alert): (\S+)`)...)
@@ -297,7 +274,7 @@ func shellWords(line string) (words []string) {
 // docs/architecture.md says what each package is for.
 func TestDocsPackages(t *testing.T) {
 	t.Parallel()
-	documented := column(t, "docs/architecture.md", "Packages", 0)
+	documented := harness.ReadDocument(t, "docs/architecture.md").Column("package", 0)
 	for _, file := range projectFiles(t, ".go") {
 		if folder := filepath.Dir(file); folder != "." && !slices.Contains(documented, folder) {
 			t.Errorf("docs/architecture.md has no row for %s", folder)
@@ -309,14 +286,9 @@ func TestDocsPackages(t *testing.T) {
 // Each claim of docs/security.md names a test; that it exists is checked above.
 func TestDocsClaims(t *testing.T) {
 	t.Parallel()
-	for _, table := range harness.ReadDocument(t, "docs/security.md").Tables {
-		if table.Rows[0][0].Text != "claim" {
-			continue
-		}
-		for _, row := range table.Rows[1:] {
-			if !slices.ContainsFunc(row[1].Code, regexp.MustCompile(`^(Test|Fuzz)`).MatchString) {
-				t.Errorf("docs/security.md: this claim names no test: %s", row[0].Text)
-			}
+	for _, row := range harness.ReadDocument(t, "docs/security.md").Rows("claim") {
+		if !slices.ContainsFunc(row[1].Code, regexp.MustCompile(`^(Test|Fuzz)`).MatchString) {
+			t.Errorf("docs/security.md: this claim names no test: %s", row[0].Text)
 		}
 	}
 }
@@ -324,18 +296,16 @@ func TestDocsClaims(t *testing.T) {
 func TestReadDocument(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "x.md")
-	harness.Must(t, os.WriteFile(file, []byte("# One, `two` & three_4\n\n[a](b.md#c) ![d](e.png)\n\n| x |\n|---|\n"+
+	must.Do(t, os.WriteFile(file, []byte("# One, `two` & three_4\n\n[a](b.md#c) ![d](e.png)\n\n| x |\n|---|\n"+
 		"| `f` [g](h) <i>|\n\n## Twice\n## Twice\n\n```sh\nmake \\\n  it\n```\n"), 0o600))
-	want := harness.Document{
+	want := &harness.Document{
 		Path:    file,
 		Anchors: map[string]bool{"one-two--three_4": true, "twice": true, "twice-1": true},
 		Links:   []string{"b.md#c", "h", "e.png"},
 		Blocks:  []harness.CodeBlock{{Language: "sh", Text: "make \\\n  it\n", Line: 13}},
 		Spans:   []string{"two", "f"},
 		HTML:    []string{"<i>"},
-		Tables: []harness.Table{{
-			Heading: "One, two & three_4", Rows: [][]harness.Cell{{{Text: "x"}}, {{Text: "f g ", Code: []string{"f"}}}},
-		}},
+		Tables:  []harness.Table{{{{Text: "x"}}, {{Text: "f g ", Code: []string{"f"}}}}},
 	}
 	d := harness.ReadDocument(t, file)
 	if diff := cmp.Diff(want, d); diff != "" {

@@ -14,6 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/zervigo/consul_cluster_exporter/dashboards"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -27,9 +28,7 @@ func TestExamples_Flags(t *testing.T) {
 		"examples/nomad/consul_cluster_exporter.nomad.hcl":              `args = \[([^\]]*)\]`,
 		"examples/compose/compose.yaml":                                 `build: [./]+\n +command: \[(.*)\]`,
 	} {
-		content, err := os.ReadFile(file)
-		harness.Must(t, err)
-		m := regexp.MustCompile(pattern).FindSubmatch(content)
+		m := regexp.MustCompile(pattern).FindSubmatch(must.Get(os.ReadFile(file))(t))
 		if m == nil {
 			t.Errorf("%s gives the exporter no flags", file)
 			continue
@@ -46,11 +45,9 @@ func TestExamples_Flags(t *testing.T) {
 func TestExamples_Prometheus(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
-	harness.Must(t, os.CopyFS(filepath.Join(folder, "consul"), os.DirFS("alerts")))
+	must.Do(t, os.CopyFS(filepath.Join(folder, "consul"), os.DirFS("alerts")))
 	file := filepath.Join(folder, "prometheus.yml")
-	example, err := os.ReadFile("examples/compose/prometheus.yml")
-	harness.Must(t, err)
-	harness.Must(t, os.WriteFile(file, example, 0o600))
+	must.Do(t, os.WriteFile(file, must.Get(os.ReadFile("examples/compose/prometheus.yml"))(t), 0o600))
 	if out := harness.RunTool(t, "promtool", "check", "config", file); !strings.Contains(out, "rules found") {
 		t.Errorf("examples/compose/prometheus.yml: %s", out)
 	}
@@ -67,7 +64,7 @@ func TestExamples_Prometheus(t *testing.T) {
 			}
 			if forPrometheus.MatchString(block.Text) {
 				file := filepath.Join(folder, where) // So that promtool says which.
-				harness.Must(t, os.WriteFile(file, []byte(block.Text), 0o600))
+				must.Do(t, os.WriteFile(file, []byte(block.Text), 0o600))
 				harness.RunTool(t, "promtool", "check", "config", "--syntax-only", file)
 			}
 		}
@@ -96,10 +93,8 @@ func TestExamples_Generated(t *testing.T) {
 	}
 	expectFile(t, "examples/kubernetes/prometheusrule.yaml", rules, "examples")
 
-	files, err := dashboards.Files()
-	harness.Must(t, err)
 	var maps []string // A ConfigMap for each: all in one would be too large for kubectl apply.
-	for _, f := range files {
+	for _, f := range must.Get(dashboards.Files())(t) {
 		if len(f.Content) > 230_000 { // It becomes an annotation, too, and these have at most 256 KiB.
 			t.Errorf("%s has %d bytes, which is too much for kubectl apply", f.Name, len(f.Content))
 		}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -19,6 +18,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/collector"
 	"github.com/zervigo/consul_cluster_exporter/config"
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
@@ -29,12 +29,8 @@ const troubleshooting = "docs/troubleshooting.md"
 func TestTroubleshooting_Log(t *testing.T) {
 	t.Parallel()
 	documented := make(map[string]string) // Levels, by line.
-	for _, table := range harness.ReadDocument(t, troubleshooting).Tables {
-		if table.Heading == "Log lines" {
-			for _, row := range table.Rows[1:] {
-				documented[row[1].Code[0]] = row[0].Text
-			}
-		}
+	for _, row := range harness.ReadDocument(t, troubleshooting).Rows("level") {
+		documented[row[1].Code[0]] = row[0].Text
 	}
 	// Lines of the exporter-toolkit.
 	logged := map[string]string{"Listening on": "info", "TLS is disabled.": "info", "TLS is enabled.": "info"}
@@ -43,13 +39,12 @@ func TestTroubleshooting_Log(t *testing.T) {
 		if strings.HasSuffix(file, "_test.go") || strings.HasPrefix(file, "test/") {
 			continue
 		}
-		source, err := os.ReadFile(file)
-		harness.Must(t, err)
-		calls := call.FindAllStringSubmatch(string(source), -1)
+		source := string(must.Get(os.ReadFile(file))(t))
+		calls := call.FindAllStringSubmatch(source, -1)
 		for _, m := range calls {
 			logged[m[2]] = strings.ToLower(m[1])
 		}
-		if n := strings.Count(string(source), ").Log("); n != len(calls) {
+		if n := strings.Count(source, ").Log("); n != len(calls) {
 			t.Errorf("%s logs %d lines, but only %d like level.Info(logger).Log(\"msg\", \"text\", ...)", file, n, len(calls))
 		}
 	}
@@ -61,25 +56,20 @@ func TestTroubleshooting_Log(t *testing.T) {
 // It has each reason, exit code and state, and no other.
 func TestTroubleshooting_Words(t *testing.T) {
 	t.Parallel()
-	var codes []string
-	for _, c := range []int{cli.ExitHealthy, cli.ExitDegraded, cli.ExitCritical, cli.ExitUnknown, cli.ExitUsage} {
-		codes = append(codes, strconv.Itoa(c))
-	}
-	states := texts(cluster.RaftStates())
-	states = append(states, texts(cluster.PeeringStates())...)
-	states = append(states, texts(slices.Collect(maps.Keys(cli.LevelCodes)))...)
-	states = append(states, texts(append(cluster.MemberStatuses(), cluster.StatusNone))...)
-	states = append(states, texts(cluster.HealthStatuses())...)
-	states = append(states, collector.ConnectionStates()...)
+	codes := texts([]int{cli.ExitHealthy, cli.ExitDegraded, cli.ExitCritical, cli.ExitUnknown, cli.ExitUsage})
+	states := slices.Concat(texts(cluster.RaftStates()), texts(cluster.PeeringStates()),
+		texts(slices.Collect(maps.Keys(cli.LevelCodes))), texts(cluster.MemberStatuses()), texts(cluster.HealthStatuses()),
+		[]string{fmt.Sprint(cluster.StatusNone)}, collector.ConnectionStates())
+	document := harness.ReadDocument(t, troubleshooting)
 	for _, table := range []struct {
-		heading string
-		column  int
-		words   []string
-	}{{"Reasons", 0, texts(probe.Reasons())}, {"Exit codes", 0, codes}, {"States", 1, states}} {
+		name   string
+		column int
+		words  []string
+	}{{"reason", 0, texts(probe.Reasons())}, {"code", 0, codes}, {"of", 1, states}} {
 		slices.Sort(table.words)
 		words := slices.Compact(table.words)
-		if diff := cmp.Diff(words, column(t, troubleshooting, table.heading, table.column)); diff != "" {
-			t.Errorf("%s differ (-code +%s):\n%s", table.heading, troubleshooting, diff)
+		if diff := cmp.Diff(words, document.Column(table.name, table.column)); diff != "" {
+			t.Errorf("the table of %s differs (-code +%s):\n%s", table.name, troubleshooting, diff)
 		}
 	}
 }
@@ -100,9 +90,7 @@ func TestDocsProtocols(t *testing.T) {
 			"docs/metrics.md":         fmt.Sprintf("(?m)^\\| `port`, `protocol`, .*`%s`", p),
 			"docs/config.example.yml": fmt.Sprintf(`(?m)^ +protocols: \[.*\b%s\b`, p),
 		} {
-			content, err := os.ReadFile(file)
-			harness.Must(t, err)
-			if !regexp.MustCompile(pattern).Match(content) {
+			if !regexp.MustCompile(pattern).Match(must.Get(os.ReadFile(file))(t)) {
 				t.Errorf("%s does not have protocol %s", file, p)
 			}
 		}
@@ -112,7 +100,7 @@ func TestDocsProtocols(t *testing.T) {
 // docs/configuration.md has the variables of Consul's CLI that options default to.
 func TestDocsVariables(t *testing.T) {
 	t.Parallel()
-	documented := column(t, "docs/configuration.md", "Environment", 0)
+	documented := harness.ReadDocument(t, "docs/configuration.md").Column("variable", 0)
 	for _, o := range new(config.Module).Options() {
 		if variable, _, _ := strings.Cut(o.Env, "="); variable != "" && !slices.Contains(documented, variable) {
 			t.Errorf("docs/configuration.md does not have %s", variable)

@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 
-	"github.com/zervigo/consul_cluster_exporter/test/harness"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // workflow is what the tests look at in a workflow of GitHub.
@@ -31,14 +31,11 @@ type workflow struct {
 // workflows returns all of them, by file.
 func workflows(t *testing.T) map[string]workflow {
 	t.Helper()
-	files, err := filepath.Glob(".github/workflows/*.yml")
-	harness.Must(t, err)
 	all := make(map[string]workflow)
-	for _, file := range files {
-		content, err := os.ReadFile(file)
-		harness.Must(t, err)
+	for _, file := range must.Get(filepath.Glob(".github/workflows/*.yml"))(t) {
+		content := must.Get(os.ReadFile(file))(t)
 		w := workflow{content: string(content)}
-		harness.Must(t, yaml.Unmarshal(content, &w))
+		must.Do(t, yaml.Unmarshal(content, &w))
 		all[filepath.Base(file)] = w
 	}
 	return all
@@ -48,9 +45,7 @@ func workflows(t *testing.T) map[string]workflow {
 // hand or not, requires that all is proven.
 func TestWorkflows(t *testing.T) {
 	t.Parallel()
-	makefile, err := os.ReadFile("Makefile")
-	harness.Must(t, err)
-	if !strings.Contains(string(makefile), "\nrelease: proven\n") {
+	if !strings.Contains(string(must.Get(os.ReadFile("Makefile"))(t)), "\nrelease: proven\n") {
 		t.Error("make release does not require the target proven")
 	}
 	uses := regexp.MustCompile(`uses: .*`)
@@ -81,9 +76,7 @@ func TestWorkflows(t *testing.T) {
 // Workflows make only targets that exist, make all that a change must pass, and use the Go that builds releases.
 func TestWorkflows_Targets(t *testing.T) {
 	t.Parallel()
-	dockerfile, err := os.ReadFile("Dockerfile")
-	harness.Must(t, err)
-	contents := string(dockerfile)
+	contents := string(must.Get(os.ReadFile("Dockerfile"))(t))
 	for _, w := range workflows(t) {
 		contents += w.content
 	}

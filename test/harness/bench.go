@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/prometheus/procfs"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 const (
@@ -24,19 +26,14 @@ const (
 func SampleValue(b *testing.B, line string) float64 {
 	b.Helper()
 	line = strings.TrimSpace(line)
-	value, err := strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64)
-	Must(b, err)
-	return value
+	return must.Get(strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64))(b)
 }
 
 // PeakMemory returns the most memory that the exporter has had resident so far, in bytes.
 func PeakMemory(tb testing.TB, e *Exporter) float64 {
 	tb.Helper()
-	process, err := procfs.NewProc(e.Cmd.Process.Pid)
-	Must(tb, err)
-	status, err := process.NewStatus()
-	Must(tb, err)
-	return float64(status.VmHWM)
+	process := must.Get(procfs.NewProc(e.Cmd.Process.Pid))(tb)
+	return float64(must.Get(process.NewStatus())(tb).VmHWM)
 }
 
 // Percentile returns the value below which so many of a hundred sorted ones are.

@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // TelemetryInterval is how long Consul measures before it tells.
@@ -43,9 +44,7 @@ func Others(c *consultest.Cluster, without ...*consultest.Agent) []*consultest.A
 // LeaderOf waits for a leader and returns it.
 func LeaderOf(t *testing.T, c *consultest.Cluster) *consultest.Agent {
 	t.Helper()
-	leader, err := c.WaitLeader(Soon(t))
-	Must(t, err)
-	return leader
+	return must.Get(c.WaitLeader(Soon(t)))(t)
 }
 
 // Settle waits until everything in a cluster is as it stays: all servers vote and are healthy, the agents have written
@@ -54,23 +53,20 @@ func Settle(t *testing.T, c *consultest.Cluster) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	_, err := c.WaitLeader(ctx)
-	Must(t, err)
-	Must(t, c.WaitMembers(ctx, len(c.Agents())))
-	Must(t, c.WaitSynced(ctx))
+	must.Get(c.WaitLeader(ctx))(t)
+	must.Do(t, c.WaitMembers(ctx, len(c.Agents())))
+	must.Do(t, c.WaitSynced(ctx))
 	for _, a := range c.Servers {
 		WaitFor(t, 2*time.Minute, a.Name+" has a certificate for gRPC", func() string { return withoutCertificate(t, a) })
 	}
-	Must(t, c.WaitHealthy(ctx))
+	must.Do(t, c.WaitHealthy(ctx))
 }
 
 // withoutCertificate says why a server has no certificate for gRPC yet: unless it has one of its own, it has the leader
 // issue one. The longer it is without a leader, the later it asks again, up to a minute.
 func withoutCertificate(t *testing.T, a *consultest.Agent) string {
 	t.Helper()
-	self, err := a.Client().Agent().Self()
-	Must(t, err)
-	if self["DebugConfig"]["ConnectEnabled"] == false {
+	if must.Get(a.Client().Agent().Self())(t)["DebugConfig"]["ConnectEnabled"] == false {
 		return ""
 	}
 	dialer := &tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} // Whatever it is.
@@ -78,7 +74,7 @@ func withoutCertificate(t *testing.T, a *consultest.Agent) string {
 	if err != nil {
 		return err.Error()
 	}
-	Must(t, conn.Close())
+	must.Do(t, conn.Close())
 	return ""
 }
 
@@ -128,9 +124,9 @@ func RegisterInAllStates(t *testing.T, agent *api.Agent) {
 	} {
 		name, _, _ := strings.Cut(id, "-")
 		check := &api.AgentServiceCheck{CheckID: id + "-alive", Name: name + " answers", TTL: "1h", Status: status}
-		Must(t, agent.ServiceRegister(&api.AgentServiceRegistration{ID: id, Name: name, Check: check}))
+		must.Do(t, agent.ServiceRegister(&api.AgentServiceRegistration{ID: id, Name: name, Check: check}))
 	}
-	Must(t, agent.EnableServiceMaintenance("cache-1", "a test"))
+	must.Do(t, agent.EnableServiceMaintenance("cache-1", "a test"))
 }
 
 // DropInFamilies are those of consul_exporter 0.13, and whether they are exported with --consul.agent-only too.

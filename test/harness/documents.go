@@ -22,6 +22,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // Document is a Markdown file of the project, taken apart.
@@ -47,11 +48,8 @@ type CodeBlock struct {
 	Line int
 }
 
-// Table is a table with the heading above it. The first row has the names of the columns.
-type Table struct {
-	Heading string
-	Rows    [][]Cell
-}
+// Table has the rows of a table. The first one has the names of the columns.
+type Table [][]Cell
 
 // Cell is a cell of a table, and the pieces of code in it.
 type Cell struct {
@@ -60,12 +58,11 @@ type Cell struct {
 }
 
 // ReadDocument reads a document, whose path is relative to the top folder.
-func ReadDocument(t *testing.T, path string) Document {
+func ReadDocument(t *testing.T, path string) *Document {
 	t.Helper()
-	source, err := os.ReadFile(path)
-	Must(t, err)
+	source := must.Get(os.ReadFile(path))(t)
 	tree := goldmark.New(goldmark.WithExtensions(extension.Table)).Parser().Parse(text.NewReader(source))
-	d := Document{Path: filepath.ToSlash(path), Anchors: make(map[string]bool), Spans: codeSpans(tree, source)}
+	d := &Document{Path: filepath.ToSlash(path), Anchors: make(map[string]bool), Spans: codeSpans(tree, source)}
 	for _, n := range find[*ast.Heading](tree) {
 		d.Anchors[d.anchor(plainText(n, source))] = true
 	}
@@ -97,18 +94,12 @@ func ReadDocument(t *testing.T, path string) Document {
 }
 
 func readTable(n *tables.Table, source []byte) (t Table) {
-	for above := n.PreviousSibling(); above != nil; above = above.PreviousSibling() {
-		if heading, ok := above.(*ast.Heading); ok {
-			t.Heading = plainText(heading, source)
-			break
-		}
-	}
 	for row := n.FirstChild(); row != nil; row = row.NextSibling() {
 		var cells []Cell
 		for _, cell := range find[*tables.TableCell](row) {
 			cells = append(cells, Cell{plainText(cell, source), codeSpans(cell, source)})
 		}
-		t.Rows = append(t.Rows, cells)
+		t = append(t, cells)
 	}
 	return t
 }
@@ -168,6 +159,25 @@ func (d *Document) Code() []string {
 	return code
 }
 
+// Rows are those of all tables whose first column has this name.
+func (d *Document) Rows(name string) (rows [][]Cell) {
+	for _, table := range d.Tables {
+		if table[0][0].Text == name {
+			rows = append(rows, table[1:]...)
+		}
+	}
+	return rows
+}
+
+// Column is the code in a column of these rows, sorted.
+func (d *Document) Column(name string, column int) (words []string) {
+	for _, row := range d.Rows(name) {
+		words = append(words, row[column].Code...)
+	}
+	slices.Sort(words)
+	return slices.Compact(words)
+}
+
 // Update is whether a test is to write what is generated instead of comparing it.
 var Update = flag.Bool("update", false, "write the generated tables of the documents instead of comparing them")
 
@@ -183,7 +193,7 @@ func AlertRules(t *testing.T, f alerts.File) []AlertRule {
 	var file struct {
 		Groups []struct{ Rules []AlertRule }
 	}
-	Must(t, yaml.Unmarshal(f.Content, &file))
+	must.Do(t, yaml.Unmarshal(f.Content, &file))
 	var rules []AlertRule
 	for _, g := range file.Groups {
 		rules = append(rules, g.Rules...)

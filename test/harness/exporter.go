@@ -5,6 +5,7 @@ package harness
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // Exporter is a running exporter.
@@ -68,11 +70,10 @@ func Launch(tb testing.TB, binary string, env []string, args ...string) *Exporte
 		Exited: make(chan struct{}),
 	}
 	e.Cmd.Env = append(os.Environ(), append(env, AsExporter+"=1")...)
-	file, err := os.Create(string(e.Log))
-	Must(tb, err)
+	file := must.Get(os.Create(string(e.Log)))(tb)
 	defer file.Close()
 	e.Cmd.Stderr = file
-	Must(tb, e.Cmd.Start())
+	must.Do(tb, e.Cmd.Start())
 	go func() {
 		e.Result = e.Cmd.Wait()
 		close(e.Exited)
@@ -134,6 +135,15 @@ func (e *Exporter) Get(ctx context.Context, path string, timeout time.Duration) 
 	return resp.StatusCode, string(content), err
 }
 
+// Send makes a request and returns the whole answer.
+func Send(tb testing.TB, req *http.Request) (status int, header http.Header, body string) {
+	tb.Helper()
+	resp, err := http.DefaultClient.Do(req)
+	must.Do(tb, err)
+	defer resp.Body.Close()
+	return resp.StatusCode, resp.Header, string(must.Get(io.ReadAll(resp.Body))(tb))
+}
+
 // Scrape gets the metrics with Prometheus's default timeout, which the exporter must meet.
 func (e *Exporter) Scrape(t *testing.T) Samples {
 	t.Helper()
@@ -157,10 +167,8 @@ func (e *Exporter) ScrapeUntil(t *testing.T, within time.Duration, what string, 
 	t.Helper()
 	var s Samples
 	WaitFor(t, within, what, func() string {
-		if s = e.Scrape(t); condition(s) {
-			return ""
-		}
-		return "last scrape:\n" + s.String()
+		s = e.Scrape(t)
+		return Unless(condition(s), "last scrape:\n%s", s)
 	})
 	return s
 }
@@ -187,6 +195,14 @@ func WaitFor(tb testing.TB, within time.Duration, what string, missing func() st
 			tb.Fatalf("not within %s: %s: %s", within, what, lacks)
 		}
 	}
+}
+
+// Unless is what WaitFor's function returns: nothing if a condition holds, else this text.
+func Unless(holds bool, format string, args ...any) string {
+	if holds {
+		return ""
+	}
+	return fmt.Sprintf(format, args...)
 }
 
 // Soon is a context for what a scene waits for.

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // outsideNamespace is the variable in which `make e2e` tells the network namespace it was started in, as /proc has
@@ -34,9 +36,7 @@ func RequireNamespace(t *testing.T) {
 	case own:
 		t.Fatalf("the network namespace is the one outside, %s: %s", own, remedy)
 	}
-	interfaces, err := net.Interfaces()
-	Must(t, err)
-	for _, i := range interfaces { // The kernel may have made tunnels, but they are down.
+	for _, i := range must.Get(net.Interfaces())(t) { // The kernel may have made tunnels, but they are down.
 		if i.Flags&net.FlagUp != 0 && i.Flags&net.FlagLoopback == 0 {
 			t.Fatalf("the network namespace has the interface %s: %s", i.Name, remedy)
 		}
@@ -79,9 +79,7 @@ func (f *PacketFilter) Matched(t *testing.T) int {
 	if m == nil {
 		t.Fatalf("the rule has no counter:\n%s", rules)
 	}
-	n, err := strconv.Atoi(m[1])
-	Must(t, err)
-	return n
+	return must.Get(strconv.Atoi(m[1]))(t)
 }
 
 // Lift puts the rules out of force.

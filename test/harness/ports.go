@@ -5,8 +5,6 @@ package harness
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -85,9 +83,7 @@ func (e *Exporter) ScrapeUntilUp(t *testing.T, ports []PortID, agents ...*consul
 // Secret writes a file that only its owner may read.
 func Secret(t *testing.T, content string) (path string) {
 	t.Helper()
-	path = filepath.Join(t.TempDir(), "secret")
-	Must(t, os.WriteFile(path, []byte(content+"\n"), 0o600))
-	return path
+	return WriteFile(t, "secret", content+"\n")
 }
 
 // TLSFlags are for the agent's API and, by default, for port 8300.

@@ -14,6 +14,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/alerts"
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
 	"github.com/zervigo/consul_cluster_exporter/status"
 )
@@ -50,19 +51,15 @@ func AlertsOf(st status.View) []string {
 // PackFiles are the files of the pack with these settings.
 func PackFiles(t *testing.T, settings map[string]string) []alerts.File {
 	t.Helper()
-	files, err := alerts.Pack(settings)
-	Must(t, err)
-	return files
+	return must.Get(alerts.Pack(settings))(t)
 }
 
-// RunTool runs a tool that checks files, and returns what it prints.
-func RunTool(t *testing.T, tool string, args ...string) string {
-	t.Helper()
-	binary, err := toolbox.Path(tool)
-	Must(t, err)
-	out, err := exec.CommandContext(t.Context(), binary, args...).CombinedOutput()
+// RunTool runs a tool until it ends, and returns what it prints.
+func RunTool(tb testing.TB, tool string, args ...string) string {
+	tb.Helper()
+	out, err := exec.CommandContext(tb.Context(), must.Get(toolbox.Path(tool))(tb), args...).CombinedOutput()
 	if err != nil {
-		t.Fatalf("%s %v: %v: %s", tool, args, err, out)
+		tb.Fatalf("%s %v: %v: %s", tool, args, err, out)
 	}
 	return string(out)
 }

@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -20,22 +19,22 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/responder"
 )
 
-// Script writes a program for exec, and returns its path.
+// Script writes a shell script, and returns its path.
 func Script(t *testing.T, lines string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "hook")
-	Must(t, os.WriteFile(path, []byte("#!/bin/sh\n"+lines+"\n"), 0o700))
+	must.Do(t, os.WriteFile(path, []byte("#!/bin/sh\n"+lines+"\n"), 0o700))
 	return path
 }
 
 // Voters returns the names in the Raft configuration, as this server has it.
 func Voters(t *testing.T, a *consultest.Agent) []string {
 	t.Helper()
-	config, err := a.Client().Operator().RaftGetConfiguration(&api.QueryOptions{AllowStale: true})
-	Must(t, err)
+	config := must.Get(a.Client().Operator().RaftGetConfiguration(&api.QueryOptions{AllowStale: true}))(t)
 	var names []string
 	for _, s := range config.Servers {
 		names = append(names, s.Node)
@@ -72,7 +71,7 @@ const RemoveRule = `
 // Kill ends the responder as a crash does.
 func (r *RunningResponder) Kill(t *testing.T) {
 	t.Helper()
-	Must(t, r.Cmd.Process.Kill())
+	must.Do(t, r.Cmd.Process.Kill())
 	<-r.Exited
 }
 
@@ -128,12 +127,7 @@ func WaitCalm(t *testing.T, c *consultest.Cluster) {
 // WaitTrue waits until a condition holds.
 func WaitTrue(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	WaitFor(t, actWithin, what, func() string {
-		if holds() {
-			return ""
-		}
-		return "it does not"
-	})
+	WaitFor(t, actWithin, what, func() string { return Unless(holds(), "it does not") })
 }
 
 // Firing is an alert as Alertmanager sends it, with labels written as name, value, name, value.
@@ -151,36 +145,22 @@ func Firing(name string, startsAt time.Time, labels ...string) map[string]any {
 func (r *RunningResponder) Deliver(t *testing.T, alerts ...map[string]any) {
 	t.Helper()
 	delivery := map[string]any{"version": "4", "status": "firing", "receiver": "responder", "alerts": alerts}
-	body, err := json.Marshal(delivery)
-	Must(t, err)
-	if status, answer := r.Post(t, "application/json", r.Secret, body); status != http.StatusOK {
+	body := must.Get(json.Marshal(delivery))(t)
+	if status, answer := r.request(t, http.MethodPost, "/alerts", body); status != http.StatusOK {
 		t.Fatalf("delivery: status %d: %s", status, answer)
 	}
 }
 
-// Post sends a body to where Alertmanager delivers.
-func (r *RunningResponder) Post(t *testing.T, contentType, secret string, body []byte) (status int, answer string) {
-	t.Helper()
-	return r.request(t, http.MethodPost, "/alerts", contentType, secret, body)
-}
-
 // request makes a request with the secret, if it is not empty.
-func (r *RunningResponder) request(
-	t *testing.T, method, path, contentType, secret string, body []byte,
-) (status int, answer string) {
+func (r *RunningResponder) request(t *testing.T, method, path string, body []byte) (status int, answer string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, r.URL+path, bytes.NewReader(body))
-	Must(t, err)
-	req.Header.Set("Content-Type", contentType)
-	if secret != "" {
-		req.Header.Set("Authorization", "Bearer "+secret)
+	req := must.Get(http.NewRequestWithContext(t.Context(), method, r.URL+path, bytes.NewReader(body)))(t)
+	req.Header.Set("Content-Type", "application/json")
+	if r.Secret != "" {
+		req.Header.Set("Authorization", "Bearer "+r.Secret)
 	}
-	resp, err := http.DefaultClient.Do(req)
-	Must(t, err)
-	defer resp.Body.Close()
-	content, err := io.ReadAll(resp.Body)
-	Must(t, err)
-	return resp.StatusCode, string(content)
+	status, _, answer = Send(t, req)
+	return status, answer
 }
 
 // Records returns the history, newest first.
@@ -190,7 +170,7 @@ func (r *RunningResponder) Records(t *testing.T, filters ...string) []responder.
 	for pair := range slices.Chunk(filters, 2) {
 		query.Set(pair[0], pair[1])
 	}
-	status, body := r.request(t, http.MethodGet, "/history?"+query.Encode(), "", r.Secret, nil)
+	status, body := r.request(t, http.MethodGet, "/history?"+query.Encode(), nil)
 	var page struct{ Records []responder.Record }
 	if err := json.Unmarshal([]byte(body), &page); err != nil || status != http.StatusOK {
 		t.Fatalf("history: status %d, %v: %s", status, err, body)

@@ -14,6 +14,8 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // Samples are the values of a scrape by series, written as name{label="value",...} with the labels in alphabetical
@@ -23,9 +25,7 @@ type Samples map[string]float64
 // ParseSamples reads the text of a scrape.
 func ParseSamples(t *testing.T, text string) Samples {
 	t.Helper()
-	s, err := ReadSamples(text)
-	Must(t, err)
-	return s
+	return must.Get(ReadSamples(text))(t)
 }
 
 // ReadSamples is ParseSamples outside of a test's own goroutine.

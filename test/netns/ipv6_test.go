@@ -9,11 +9,11 @@ import (
 	"fmt"
 	"net"
 	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -29,8 +29,7 @@ func TestE2EIPv6(t *testing.T) {
 	}
 	c := consultest.Start(t, consultest.Options{Servers: 3, Network: network})
 	leader := harness.LeaderOf(t, c)
-	modules := "modules: {v6: {targets: ['[" + network + "/64]']}}"
-	config := filepath.Join(harness.WriteFiles(t, map[string]string{"c.yml": modules}), "c.yml")
+	config := harness.WriteFile(t, "c.yml", "modules: {v6: {targets: ['["+network+"/64]']}}")
 	e := harness.StartExporter(t, nil, "--consul.server="+harness.Others(c, leader)[0].URL(), "--config.file="+config)
 	healthy := harness.Samples{
 		"consul_up": 1, "consul_cluster_leaders": 1, "consul_cluster_reported_leaders": 1, "consul_cluster_failure_margin": 1,
@@ -49,7 +48,7 @@ func TestE2EIPv6(t *testing.T) {
 	probe := e.Page(t, "/probe?module=v6&target="+net.JoinHostPort(leader.Addr, "8500"), 200)
 	harness.ParseSamples(t, probe).Expect(t, healthy)
 
-	harness.Must(t, leader.Stop())
+	must.Do(t, leader.Stop())
 	s = e.ScrapeUntil(t, 60*time.Second, "another leader", func(s harness.Samples) bool {
 		return s["consul_cluster_leaders"] == 1
 	})
@@ -57,5 +56,5 @@ func TestE2EIPv6(t *testing.T) {
 		"consul_cluster_failure_margin":                                   0,
 		harness.Port(8300, "rpc", "tcp").Series("consul_port_up", leader): 0,
 	})
-	harness.Must(t, leader.Continue())
+	must.Do(t, leader.Continue())
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -59,14 +60,12 @@ func soakReport(trials []soakTrial, seen []soakScrape) string {
 func writeReliability(t *testing.T, report string) {
 	t.Helper()
 	const begin, end = "<!-- written by make reliability -->\n", "<!-- end of what make reliability wrote -->"
-	content, err := os.ReadFile(reliability)
-	harness.Must(t, err)
-	before, rest, ok := strings.Cut(string(content), begin)
+	before, rest, ok := strings.Cut(string(must.Get(os.ReadFile(reliability))(t)), begin)
 	_, after, ok2 := strings.Cut(rest, end)
 	if !ok || !ok2 {
 		t.Fatalf("%s has no marks for the report", reliability)
 	}
-	harness.Must(t, os.WriteFile(reliability, []byte(before+begin+report+end+after), 0o644))
+	must.Do(t, os.WriteFile(reliability, []byte(before+begin+report+end+after), 0o644))
 }
 
 // A soakComplaint is a kind of line at WARN or above that a server may log because of the exporter while something is

@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -115,7 +116,7 @@ func lose(how way, roles ...role) breaker {
 			shown["consul_cluster_leaders"], shown["consul_cluster_servers_without_leader"] = 0, answer
 		}
 		for _, a := range lost {
-			harness.Must(t, how.goes(a))
+			must.Do(t, how.goes(a))
 			shown[harness.PortSeries("up", a)] = 0
 		}
 		if slices.Contains(lost, s.cluster.Servers[0]) {
@@ -123,7 +124,7 @@ func lose(how way, roles ...role) breaker {
 		}
 		return shown, func() {
 			for _, a := range lost {
-				harness.Must(t, how.comes(a, t.Context()))
+				must.Do(t, how.comes(a, t.Context()))
 			}
 		}
 	}
@@ -158,9 +159,9 @@ func blockRPC(t *testing.T, s *soak) (harness.Samples, func()) {
 func leaveOne(t *testing.T, s *soak) (harness.Samples, func()) {
 	t.Helper()
 	a := s.server(t, otherFollower)
-	harness.Must(t, a.Leave(t.Context()))
+	must.Do(t, a.Leave(t.Context()))
 	return harness.Samples{"consul_cluster_voters": 2, "consul_cluster_leaders": 1}, func() {
-		harness.Must(t, a.Restart(t.Context()))
+		must.Do(t, a.Restart(t.Context()))
 	}
 }
 
@@ -187,19 +188,16 @@ func deleteToken(t *testing.T, s *soak) (harness.Samples, func()) {
 // renewToken puts another token where the exporter reads it.
 func (s *soak) renewToken(t *testing.T) {
 	t.Helper()
-	token, err := s.cluster.NewToken(t.Context(), harness.ReadmePolicy(t))
-	harness.Must(t, err)
-	s.token = token
-	harness.Must(t, os.WriteFile(s.tokenFile, []byte(token+"\n"), 0o600))
+	s.token = must.Get(s.cluster.NewToken(t.Context(), harness.ReadmePolicy(t)))(t)
+	must.Do(t, os.WriteFile(s.tokenFile, []byte(s.token+"\n"), 0o600))
 }
 
 func (s *soak) deleteToken(t *testing.T, secretID string) {
 	t.Helper()
 	acl := s.cluster.Servers[0].Client().ACL()
 	token, _, err := acl.TokenReadSelf(&api.QueryOptions{Token: secretID})
-	harness.Must(t, err)
-	_, err = acl.TokenDelete(token.AccessorID, nil)
-	harness.Must(t, err)
+	must.Do(t, err)
+	must.Get(acl.TokenDelete(token.AccessorID, nil))(t)
 }
 
 func registerMany(t *testing.T, s *soak) (harness.Samples, func()) {
@@ -223,7 +221,7 @@ func (s *soak) transact(t *testing.T, ops api.TxnOps) {
 	t.Helper()
 	for some := range slices.Chunk(ops, 128) {
 		ok, answer, _, err := s.cluster.Servers[0].Client().Txn().Txn(some, nil)
-		harness.Must(t, err)
+		must.Do(t, err)
 		if !ok {
 			t.Fatalf("the transaction failed: %+v", answer.Errors[0])
 		}
@@ -233,8 +231,8 @@ func (s *soak) transact(t *testing.T, ops api.TxnOps) {
 func breakConfig(t *testing.T, s *soak) (harness.Samples, func()) {
 	t.Helper()
 	load := func(content string) {
-		harness.Must(t, os.WriteFile(s.configFile, []byte(content), 0o600))
-		harness.Must(t, s.exporter.Cmd.Process.Signal(syscall.SIGHUP))
+		must.Do(t, os.WriteFile(s.configFile, []byte(content), 0o600))
+		must.Do(t, s.exporter.Cmd.Process.Signal(syscall.SIGHUP))
 	}
 	load("modules: [")
 	return harness.Samples{"consul_exporter_config_last_reload_successful": 0}, func() { load(soakConfig) }

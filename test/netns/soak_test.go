@@ -7,13 +7,13 @@ package netns_test
 
 import (
 	"flag"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -68,13 +68,12 @@ func TestSoak(t *testing.T) {
 func startSoak(t *testing.T) *soak {
 	t.Helper()
 	c := consultest.Start(t, consultest.Options{Servers: 3, ACL: true, Config: harness.KeepDead()})
-	token, err := c.NewToken(t.Context(), harness.ReadmePolicy(t))
-	harness.Must(t, err)
+	token := must.Get(c.NewToken(t.Context(), harness.ReadmePolicy(t)))(t)
 	s := &soak{
 		cluster:    c,
 		token:      token,
 		tokenFile:  harness.Secret(t, token),
-		configFile: filepath.Join(harness.WriteFiles(t, map[string]string{"config.yml": soakConfig}), "config.yml"),
+		configFile: harness.WriteFile(t, "config.yml", soakConfig),
 	}
 	for _, a := range c.Servers {
 		s.marks = append(s.marks, a.LogMark())
@@ -102,7 +101,9 @@ func (s *soak) try(t *testing.T, f soakFault) soakTrial {
 	t.Helper()
 	start := time.Now()
 	shown, repair := f.breaks(t, s)
-	s.wait(t, showsWithin, start, f.name+": "+f.shows, func(m harness.Samples) bool { return has(m, shown) })
+	s.wait(t, showsWithin, start, f.name+": "+f.shows, func(m harness.Samples) bool {
+		return len(m.Differences(shown)) == 0
+	})
 	trial := soakTrial{fault: f.name, began: start, shown: time.Since(start)}
 	time.Sleep(faultLasts) //nolint:forbidigo // The fault goes on for a while.
 	repaired := time.Now()
@@ -121,10 +122,7 @@ func (s *soak) wait(
 	t.Helper()
 	harness.WaitFor(t, within, what, func() string {
 		last := s.scraper.latest()
-		if last.start.After(after) && shows(last.samples) {
-			return ""
-		}
-		return "the last scrape:\n" + last.samples.String()
+		return harness.Unless(last.start.After(after) && shows(last.samples), "the last scrape:\n%s", last.samples)
 	})
 }
 
@@ -140,24 +138,14 @@ func (s *soak) waitWell(t *testing.T) {
 				return false
 			}
 		}
-		return has(m, harness.Samples{
+		return len(m.Differences(harness.Samples{
 			"consul_up": 1, "consul_cluster_leaders": 1, "consul_cluster_reported_leaders": 1,
 			"consul_cluster_servers_without_leader": 0, "consul_cluster_voters": 3, "consul_cluster_failure_margin": 1,
 			"consul_cluster_raft_configurations": 1, "consul_cluster_consistent_read_success": 1,
 			"consul_autopilot_cluster_healthy": 1, `consul_cluster_servers{state="alive"}`: 3,
 			"consul_exporter_config_last_reload_successful": 1, `consul_exporter_collector_supported{collector="catalog"}`: 1,
-		})
+		})) == 0
 	})
-}
-
-// has reports whether all of these series are there and have these values.
-func has(s, want harness.Samples) bool {
-	for series, value := range want {
-		if got, ok := s[series]; !ok || got != value {
-			return false
-		}
-	}
-	return true
 }
 
 // expectPunctual fails for each scrape without a complete answer in time.

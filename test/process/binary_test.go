@@ -17,6 +17,7 @@ import (
 
 	"github.com/prometheus/procfs"
 
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -30,13 +31,10 @@ const modulePath = "github.com/zervigo/consul_cluster_exporter"
 func TestBinary(t *testing.T) {
 	t.Parallel()
 	binary := harness.BuildExporter(t)
-	info, err := os.Stat(binary)
-	harness.Must(t, err)
-	if info.Size() > maxBinary {
-		t.Errorf("the exporter has %d bytes; want at most %d", info.Size(), maxBinary)
+	if size := must.Get(os.Stat(binary))(t).Size(); size > maxBinary {
+		t.Errorf("the exporter has %d bytes; want at most %d", size, maxBinary)
 	}
-	built, err := buildinfo.ReadFile(binary)
-	harness.Must(t, err)
+	built := must.Get(buildinfo.ReadFile(binary))(t)
 	for _, want := range []debug.BuildSetting{{Key: "CGO_ENABLED", Value: "0"}, {Key: "-trimpath", Value: "true"}} {
 		if !slices.Contains(built.Settings, want) {
 			t.Errorf("it is built with %v; want %v", built.Settings, want)
@@ -45,8 +43,7 @@ func TestBinary(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		return // Only Linux's programs are ELF, and only there they can be static.
 	}
-	program, err := elf.Open(binary)
-	harness.Must(t, err)
+	program := must.Get(elf.Open(binary))(t)
 	defer program.Close()
 	if libraries, err := program.ImportedLibraries(); err != nil || len(libraries) > 0 {
 		t.Errorf("it needs the libraries %q (%v); want none", libraries, err)
@@ -61,7 +58,7 @@ func BenchmarkStart(b *testing.B) {
 	for b.Loop() {
 		if e != nil {
 			b.StopTimer()
-			harness.Must(b, e.Stop())
+			must.Do(b, e.Stop())
 			b.StartTimer()
 		}
 		e = harness.Launch(b, binary, nil, "--consul.server=http://127.0.0.1:1")
@@ -69,28 +66,22 @@ func BenchmarkStart(b *testing.B) {
 	b.ReportMetric(residentMB(b, e), "started-MB")
 	time.Sleep(5 * time.Second) //nolint:forbidigo // Idling is what is measured.
 	b.ReportMetric(residentMB(b, e), "idle-MB")
-	harness.Must(b, e.Stop())
+	must.Do(b, e.Stop())
 }
 
 // residentMB is the memory that a process has resident, in units of 1,000,000 bytes.
 func residentMB(tb testing.TB, e *harness.Exporter) float64 {
 	tb.Helper()
-	process, err := procfs.NewProc(e.Cmd.Process.Pid)
-	harness.Must(tb, err)
-	stat, err := process.Stat()
-	harness.Must(tb, err)
-	return float64(stat.ResidentMemory()) / 1e6
+	process := must.Get(procfs.NewProc(e.Cmd.Process.Pid))(tb)
+	return float64(must.Get(process.Stat())(tb).ResidentMemory()) / 1e6
 }
 
 // The builder of the image gets every package that the exporter consists of.
 func TestDockerignore(t *testing.T) {
 	t.Parallel()
 	const ours = "{{if .Module}}{{if .Module.Main}}{{.ImportPath}}{{end}}{{end}}"
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", ours, ".").Output()
-	harness.Must(t, err)
-	content, err := os.ReadFile(".dockerignore")
-	harness.Must(t, err)
-	lines := strings.Split(string(content), "\n")
+	out := must.Get(exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", ours, ".").Output())(t)
+	lines := strings.Split(string(must.Get(os.ReadFile(".dockerignore"))(t)), "\n")
 	for path := range strings.FieldsSeq(string(out)) {
 		want := "!" + strings.TrimPrefix(path, modulePath+"/")
 		if path == modulePath {

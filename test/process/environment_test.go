@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -132,7 +133,7 @@ func TestEnvironment_Requests(t *testing.T) {
 			r.Deliver(t, harness.Firing("A", time.Now()))
 			r.WaitDecision(t)
 			own.expectIdentity(t, "the responder", want)
-			harness.Must(t, r.Stop())
+			must.Do(t, r.Stop())
 		})
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -25,7 +26,7 @@ const ownHistory = `{"format":"consul_cluster_exporter responder history","versi
 func folderState(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	state := make(map[string]string)
-	harness.Must(t, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+	must.Do(t, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -44,10 +45,9 @@ func folderState(t *testing.T, dir string) map[string]string {
 // responderConfig writes a configuration with a history in this folder into another one.
 func responderConfig(t *testing.T, dir string) (flag string) {
 	t.Helper()
-	return "--config.file=" + filepath.Join(harness.WriteFiles(t, map[string]string{
-		"responder.yml": "expected_servers: 3\nhistory: {file: " + dir + "/history.jsonl, keep: 3}\nrules:\n" +
-			"  - {name: r, matchers: [alertname=A], action: {exec: {command: /bin/true}}}\n",
-	}), "responder.yml")
+	return "--config.file=" + harness.WriteFile(t, "responder.yml",
+		"expected_servers: 3\nhistory: {file: "+dir+"/history.jsonl, keep: 3}\nrules:\n"+
+			"  - {name: r, matchers: [alertname=A], action: {exec: {command: /bin/true}}}\n")
 }
 
 // A file of others at a path that a command would write to stays as it is, and the command writes nothing at all.
@@ -77,8 +77,8 @@ func TestForeignFiles(t *testing.T) {
 				args = append(args, "--output-dir="+dir)
 			}
 			path := filepath.Join(dir, filepath.FromSlash(tc.at))
-			harness.Must(t, os.MkdirAll(filepath.Dir(path), 0o700))
-			harness.Must(t, foreign(path))
+			must.Do(t, os.MkdirAll(filepath.Dir(path), 0o700))
+			must.Do(t, foreign(path))
 			before := folderState(t, dir)
 			code, _, stderr := harness.RunProgram(t, args...)
 			want := "consul_cluster_exporter: error: " + option + ": " + path + " exists and is not "
@@ -104,13 +104,11 @@ func TestOutputDir_OwnFiles(t *testing.T) {
 			if code, _, stderr := harness.RunProgram(t, command, "--output-dir="+dir); code != 0 {
 				t.Fatalf("%s: exit code %d and %s", command, code, stderr)
 			}
-			written, err := os.ReadFile(filepath.Join(dir, name))
-			harness.Must(t, err)
-			return string(written)
+			return string(must.Get(os.ReadFile(filepath.Join(dir, name)))(t))
 		}
 		want := write()
 		edited := strings.Replace(want, "Raft", "Paxos", 1) + "\n\n\n"
-		harness.Must(t, os.WriteFile(filepath.Join(dir, name), []byte(edited), 0o600))
+		must.Do(t, os.WriteFile(filepath.Join(dir, name), []byte(edited), 0o600))
 		if diff := cmp.Diff(want, write()); diff != "" || !strings.Contains(edited, "Paxos") {
 			t.Errorf("%s, %s (-as first written +replaced):\n%s", command, name, diff)
 		}

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -76,10 +77,8 @@ func startHostile(t *testing.T) *hostileConsul {
 // listenOn serves the connections to an address, and replies to the packets, until the test ends.
 func listenOn(t *testing.T, address string, serve func(net.Conn), reply func(net.PacketConn, net.Addr)) (port int) {
 	t.Helper()
-	tcp, err := net.Listen("tcp", address)
-	harness.Must(t, err)
-	udp, err := net.ListenPacket("udp", tcp.Addr().String())
-	harness.Must(t, err)
+	tcp := must.Get(net.Listen("tcp", address))(t)
+	udp := must.Get(net.ListenPacket("udp", tcp.Addr().String()))(t)
 	t.Cleanup(func() {
 		tcp.Close()
 		udp.Close()
@@ -184,12 +183,10 @@ func gzipBomb(t *testing.T) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w := gzip.NewWriter(&b)
-	zeros := make([]byte, 1<<20)
 	for range 200 {
-		_, err := w.Write(zeros)
-		harness.Must(t, err)
+		must.Get(w.Write(make([]byte, 1<<20)))(t)
 	}
-	harness.Must(t, w.Close())
+	must.Do(t, w.Close())
 	return b.Bytes()
 }
 

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -34,7 +35,7 @@ func TestPasswords_Rejected(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name, format, url string) string {
 		path := filepath.Join(dir, name)
-		harness.Must(t, os.WriteFile(path, fmt.Appendf(nil, format, url), 0o600))
+		must.Do(t, os.WriteFile(path, fmt.Appendf(nil, format, url), 0o600))
 		return path
 	}
 	for _, url := range urlsWithPassword {
@@ -79,14 +80,14 @@ func TestPasswords_Rejected(t *testing.T) {
 // What asks for a target or loads a file in a running exporter puts no password on a page, in the metrics or in the
 // log.
 func TestPasswords_Running(t *testing.T) {
-	path := filepath.Join(harness.WriteFiles(t, map[string]string{"config.yml": someModules}), "config.yml")
+	path := harness.WriteFile(t, "config.yml", someModules)
 	e := harness.StartExporter(t, nil, "--consul.server=http://127.0.0.1:1", "--config.file="+path,
 		"--web.enable-lifecycle", "--log.level=debug")
 	for _, url := range urlsWithPassword {
-		harness.Must(t, os.WriteFile(path, fmt.Appendf(nil, "modules: {m: {scheme: %q, targets: [%q]}}", url, url), 0o600))
+		must.Do(t, os.WriteFile(path, fmt.Appendf(nil, "modules: {m: {scheme: %q, targets: [%q]}}", url, url), 0o600))
 		seen := e.Reload(t, http.StatusInternalServerError)
 		_, body, err := e.Get(t.Context(), probePage("m", url), 10*time.Second)
-		harness.Must(t, err)
+		must.Do(t, err)
 		if strings.Contains(seen+body, urlPassword) {
 			t.Errorf("a page has the password of %q:\n%s\n%s", url, seen, body)
 		}

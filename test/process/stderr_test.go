@@ -14,13 +14,13 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -36,14 +36,14 @@ type piped struct {
 
 func startPiped(t *testing.T, consul string) *piped {
 	t.Helper()
-	modules := filepath.Join(harness.WriteFiles(t, map[string]string{"modules.yml": someModules}), "modules.yml")
+	modules := harness.WriteFile(t, "modules.yml", someModules)
 	r, w, err := os.Pipe()
-	harness.Must(t, err)
+	must.Do(t, err)
 	p := &piped{exec.Command(os.Args[0], "--consul.server="+consul, "--config.file="+modules, "--web.enable-lifecycle",
 		"--web.listen-address=127.0.0.1:0"), r, w, bufio.NewReader(r), "", modules}
 	p.cmd.Env = append(os.Environ(), harness.AsExporter+"=1")
 	p.cmd.Stderr = w
-	harness.Must(t, p.cmd.Start())
+	must.Do(t, p.cmd.Start())
 	t.Cleanup(func() {
 		_ = p.cmd.Process.Kill() // Does nothing if it has ended.
 		r.Close()
@@ -56,7 +56,7 @@ func startPiped(t *testing.T, consul string) *piped {
 // until reads until a line matches, and returns what the groups of the pattern are.
 func (p *piped) until(t *testing.T, pattern string) []string {
 	t.Helper()
-	harness.Must(t, p.r.SetReadDeadline(time.Now().Add(20*time.Second)))
+	must.Do(t, p.r.SetReadDeadline(time.Now().Add(20*time.Second)))
 	for want := regexp.MustCompile(pattern); ; {
 		line, err := p.lines.ReadString('\n')
 		if err != nil {
@@ -72,11 +72,11 @@ func (p *piped) until(t *testing.T, pattern string) []string {
 func (p *piped) fill(t *testing.T) {
 	t.Helper()
 	// Opened again, so that the process's descriptor stays one that blocks.
-	fd, err := syscall.Open(fmt.Sprintf("/proc/self/fd/%d", p.w.Fd()), syscall.O_WRONLY|syscall.O_NONBLOCK, 0)
-	harness.Must(t, err)
+	fd := must.Get(syscall.Open(fmt.Sprintf("/proc/self/fd/%d", p.w.Fd()), syscall.O_WRONLY|syscall.O_NONBLOCK, 0))(t)
 	defer syscall.Close(fd)
 	for _, size := range []int{os.Getpagesize(), 1} {
-		for err = nil; err == nil; {
+		var err error
+		for err == nil {
 			_, err = syscall.Write(fd, bytes.Repeat([]byte("\n"), size))
 		}
 		if !errors.Is(err, syscall.EAGAIN) {
@@ -88,10 +88,9 @@ func (p *piped) fill(t *testing.T) {
 // ask fails if an answer takes long or has another status.
 func (p *piped) ask(t *testing.T, method, path string, status int) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, p.url+path, http.NoBody)
-	harness.Must(t, err)
+	req := must.Get(http.NewRequestWithContext(t.Context(), method, p.url+path, http.NoBody))(t)
 	resp, err := (&http.Client{Timeout: 30 * time.Second}).Do(req)
-	harness.Must(t, err)
+	must.Do(t, err)
 	defer resp.Body.Close()
 	if resp.StatusCode != status {
 		t.Fatalf("%s: status %d; want %d", path, resp.StatusCode, status)
@@ -103,7 +102,7 @@ func (p *piped) stop(t *testing.T) {
 	t.Helper()
 	late := time.AfterFunc(5*time.Second, func() { _ = p.cmd.Process.Kill() })
 	defer late.Stop()
-	harness.Must(t, p.cmd.Process.Signal(syscall.SIGTERM))
+	must.Do(t, p.cmd.Process.Signal(syscall.SIGTERM))
 	if err := p.cmd.Wait(); err != nil {
 		t.Errorf("the exporter ended with %v; want exit code 0 within 5 s", err)
 	}

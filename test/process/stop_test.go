@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -78,9 +79,9 @@ func TestStop_Twice(t *testing.T) {
 	t.Parallel()
 	for _, second := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		e, _ := startScraped(t, "--consul.timeout=5m")
-		harness.Must(t, e.Cmd.Process.Signal(syscall.SIGTERM))
+		must.Do(t, e.Cmd.Process.Signal(syscall.SIGTERM))
 		e.WaitLog(t, "stopping", 1)
-		harness.Must(t, e.Cmd.Process.Signal(second))
+		must.Do(t, e.Cmd.Process.Signal(second))
 		<-e.Exited
 		ended, ok := errors.AsType[*exec.ExitError](e.Result)
 		if !ok || ended.Sys().(syscall.WaitStatus).Signal() != second {

@@ -8,7 +8,6 @@ package process_test
 import (
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,6 +19,7 @@ import (
 	sys "golang.org/x/sys/unix"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/status"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
@@ -27,29 +27,20 @@ import (
 // exporterImpaired is the alert about the exporter's own problems.
 const exporterImpaired = "ConsulExporterImpaired"
 
-// underLimit writes a program that starts the exporter with no more than so many descriptors.
-func underLimit(t *testing.T, descriptors int) (binary string) {
-	t.Helper()
-	binary = filepath.Join(t.TempDir(), "limited")
-	// The hard limit as well: Go raises the other one to it.
-	script := fmt.Sprintf("#!/bin/sh\nulimit -n %d\nexec '%s' \"$@\"\n", descriptors, os.Args[0])
-	harness.Must(t, os.WriteFile(binary, []byte(script), 0o700))
-	return binary
-}
-
 // TestWithCluster has what needs a cluster that is well. Each subtest only reads from it.
 func TestWithCluster(t *testing.T) {
 	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 3, ACL: true})
-	harness.Must(t, c.WaitSynced(t.Context()))
-	token, err := c.NewToken(t.Context(), harness.ReadmePolicy(t))
-	harness.Must(t, err)
+	must.Do(t, c.WaitSynced(t.Context()))
+	token := must.Get(c.NewToken(t.Context(), harness.ReadmePolicy(t)))(t)
 	start := func(t *testing.T, binary string) *harness.Exporter {
 		t.Helper()
 		return harness.StartBinary(t, binary, []string{"CONSUL_HTTP_TOKEN=" + token}, "--consul.server="+c.Servers[0].URL())
 	}
 	start(t, os.Args[0]).ScrapeUntilUp(t, harness.PlainPorts, c.Servers...)
-	t.Run("FewDescriptors", func(t *testing.T) { fewDescriptors(t, c, start(t, underLimit(t, 64))) })
+	// The hard limit as well: Go raises the other one to it.
+	limited := harness.Script(t, "ulimit -n 64\nexec '"+os.Args[0]+"' \"$@\"")
+	t.Run("FewDescriptors", func(t *testing.T) { fewDescriptors(t, c, start(t, limited)) })
 	t.Run("NoDescriptors", func(t *testing.T) { noDescriptors(t, c, start(t, os.Args[0])) })
 	t.Run("TokenFileBlocks", func(t *testing.T) { tokenFileBlocks(t, c, token) })
 	t.Run("TwoClusters", func(t *testing.T) { twoClusters(t, c, token) })
@@ -59,8 +50,7 @@ func TestWithCluster(t *testing.T) {
 func fewDescriptors(t *testing.T, c *consultest.Cluster, e *harness.Exporter) {
 	t.Helper()
 	for range 60 {
-		conn, err := net.Dial("tcp", e.HostPort())
-		harness.Must(t, err)
+		conn := must.Get(net.Dial("tcp", e.HostPort()))(t)
 		t.Cleanup(func() { conn.Close() })
 	}
 	for range 10 {
@@ -134,10 +124,8 @@ func noDescriptors(t *testing.T, c *consultest.Cluster, e *harness.Exporter) {
 func expectLevel(t *testing.T, e *harness.Exporter, level status.Level) (st status.View) {
 	t.Helper()
 	harness.WaitFor(t, 30*time.Second, "the level "+string(level), func() string {
-		if st = e.FreshStatus(t); st.Level == level {
-			return ""
-		}
-		return fmt.Sprintf("%s: %s %q", st.Level, st.Verdict, st.Problems)
+		st = e.FreshStatus(t)
+		return harness.Unless(st.Level == level, "%s: %s %q", st.Level, st.Verdict, st.Problems)
 	})
 	return st
 }
@@ -146,9 +134,9 @@ func expectLevel(t *testing.T, e *harness.Exporter, level status.Level) (st stat
 func takeDescriptors(t *testing.T, pid int) (restore func()) {
 	t.Helper()
 	var before sys.Rlimit
-	harness.Must(t, sys.Prlimit(pid, sys.RLIMIT_NOFILE, nil, &before))
-	harness.Must(t, sys.Prlimit(pid, sys.RLIMIT_NOFILE, &sys.Rlimit{Cur: 0, Max: before.Max}, nil))
-	return func() { harness.Must(t, sys.Prlimit(pid, sys.RLIMIT_NOFILE, &before, nil)) }
+	must.Do(t, sys.Prlimit(pid, sys.RLIMIT_NOFILE, nil, &before))
+	must.Do(t, sys.Prlimit(pid, sys.RLIMIT_NOFILE, &sys.Rlimit{Cur: 0, Max: before.Max}, nil))
+	return func() { must.Do(t, sys.Prlimit(pid, sys.RLIMIT_NOFILE, &before, nil)) }
 }
 
 // A token file that blocks costs no scrape, no goroutine but one, and no metric; what is written there in the end is
@@ -165,13 +153,12 @@ func tokenFileBlocks(t *testing.T, c *consultest.Cluster, token string) {
 
 	for _, writer := range []bool{false, true} {
 		fifo := file + ".fifo"
-		harness.Must(t, syscall.Mkfifo(fifo, 0o600))
+		must.Do(t, syscall.Mkfifo(fifo, 0o600))
 		if writer { // Who holds it open, and writes nothing.
-			held, err := os.OpenFile(fifo, os.O_RDWR, 0)
-			harness.Must(t, err)
+			held := must.Get(os.OpenFile(fifo, os.O_RDWR, 0))(t)
 			defer held.Close()
 		}
-		harness.Must(t, os.Rename(fifo, file))
+		must.Do(t, os.Rename(fifo, file))
 		for range 10 {
 			start := time.Now()
 			s := e.Scrape(t)
@@ -192,8 +179,7 @@ func tokenFileBlocks(t *testing.T, c *consultest.Cluster, token string) {
 		}
 
 		// What comes instead is used: this token may read next to nothing.
-		weak, err := c.NewToken(t.Context(), `key_prefix "x" { policy = "read" }`)
-		harness.Must(t, err)
+		weak := must.Get(c.NewToken(t.Context(), `key_prefix "x" { policy = "read" }`))(t)
 		replace(t, file, weak)
 		e.ScrapeUntil(t, 30*time.Second, "the new token is used", func(s harness.Samples) bool {
 			return s[`consul_exporter_collector_supported{collector="agent"}`] == 0 && s["consul_exporter_unreadable_files"] == 0
@@ -210,24 +196,17 @@ func tokenFileBlocks(t *testing.T, c *consultest.Cluster, token string) {
 	}
 }
 
-// replace puts a file in the place of another one, as those do who rotate secrets.
-func replace(t *testing.T, path, content string) {
-	t.Helper()
-	harness.Must(t, os.WriteFile(path+".new", []byte(content), 0o600))
-	harness.Must(t, os.Rename(path+".new", path))
-}
-
 // Each file that blocks when the exporter starts is an error that names the flag or key, and the file.
 func TestTrouble_FileBlocksAtStart(t *testing.T) {
 	t.Parallel()
 	fifo := filepath.Join(t.TempDir(), "fifo")
-	harness.Must(t, syscall.Mkfifo(fifo, 0o600))
+	must.Do(t, syscall.Mkfifo(fifo, 0o600))
 	certificates := consultest.NewCertificates(t)
 	webConfig := func(cert, key, ca string) (flag string) {
-		folder := harness.WriteFiles(t, map[string]string{"web.yml": "tls_server_config: {client_auth_type: " +
-			"RequireAndVerifyClientCert, cert_file: " + cert + ", key_file: " + key + ", client_ca_file: " + ca + "}"})
-		harness.Must(t, os.Symlink(fifo, filepath.Join(folder, "fifo")))
-		return "--web.config.file=" + filepath.Join(folder, "web.yml")
+		file := harness.WriteFile(t, "web.yml", "tls_server_config: {client_auth_type: RequireAndVerifyClientCert, "+
+			"cert_file: "+cert+", key_file: "+key+", client_ca_file: "+ca+"}")
+		must.Do(t, os.Symlink(fifo, filepath.Join(filepath.Dir(file), "fifo")))
+		return "--web.config.file=" + file
 	}
 	cert := webConfig("fifo", certificates.Key, certificates.CACert)
 	key := webConfig(certificates.Cert, fifo, certificates.CACert)
@@ -269,11 +248,11 @@ func TestTrouble_FileBlocksAtStart(t *testing.T) {
 // content only once.
 func TestTrouble_WebFilePiped(t *testing.T) {
 	t.Parallel()
-	folder := harness.WriteFiles(t, map[string]string{"web.yml": "tls_server_config: {cert_file: cert, key_file: key}"})
-	fifo := filepath.Join(folder, "cert")
-	harness.Must(t, syscall.Mkfifo(fifo, 0o600))
+	file := harness.WriteFile(t, "web.yml", "tls_server_config: {cert_file: cert, key_file: key}")
+	fifo := filepath.Join(filepath.Dir(file), "cert")
+	must.Do(t, syscall.Mkfifo(fifo, 0o600))
 	go os.WriteFile(fifo, []byte("certificate"), 0) // Waits for a reader.
-	code, _, stderr := harness.RunProgram(t, "--config.check", "--web.config.file="+filepath.Join(folder, "web.yml"))
+	code, _, stderr := harness.RunProgram(t, "--config.check", "--web.config.file="+file)
 	want := "--web.config.file: tls_server_config.cert_file: " + fifo + " is a pipe, which can be read only once"
 	if code == 0 || !strings.Contains(stderr, want) {
 		t.Errorf("exit code %d and %q; want an error with %q", code, stderr, want)
@@ -284,10 +263,8 @@ func TestTrouble_WebFilePiped(t *testing.T) {
 func TestTrouble_AuthoritiesChange(t *testing.T) {
 	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 1, TLS: true})
-	right, err := os.ReadFile(c.CACert)
-	harness.Must(t, err)
-	wrong, err := os.ReadFile(consultest.NewCertificates(t).CACert)
-	harness.Must(t, err)
+	right := must.Get(os.ReadFile(c.CACert))(t)
+	wrong := must.Get(os.ReadFile(consultest.NewCertificates(t).CACert))(t)
 	server := c.Servers[0]
 	address := strings.TrimPrefix(server.URL(), "https://")
 	dir := harness.WriteFiles(t, map[string]string{"ca.pem": string(wrong), "config.yml": fmt.Sprintf(
@@ -296,16 +273,11 @@ func TestTrouble_AuthoritiesChange(t *testing.T) {
 	ca := filepath.Join(dir, "ca.pem")
 	e := harness.StartExporter(t, nil, "--consul.server="+server.URL(), "--config.file="+filepath.Join(dir, "config.yml"),
 		"--consul.ca-file="+ca, "--consul.cert-file="+c.ClientCert, "--consul.key-file="+c.ClientKey)
-	module := func() harness.Samples {
-		return harness.ParseSamples(t, e.Page(t, probePage("tls", address), http.StatusOK))
-	}
-	want := harness.Samples{"consul_up": 1}
+	module := func() harness.Samples { return probed(t, e, "tls", address) }
 	rpc := harness.PortSeries("up", server)
-	for _, series := range []string{
-		rpc, harness.Port(8501, "https", "tcp").Series("consul_port_up", server),
-		harness.Port(8503, "grpc_tls", "tcp").Series("consul_port_up", server),
-	} {
-		want[series] = 1
+	want := harness.Samples{
+		"consul_up": 1, rpc: 1, harness.Port(8501, "https", "tcp").Series("consul_port_up", server): 1,
+		harness.Port(8503, "grpc_tls", "tcp").Series("consul_port_up", server): 1,
 	}
 
 	e.Scrape(t).Expect(t, harness.Samples{"consul_up": 0})

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -94,16 +95,12 @@ func TestWebBasicAuth(t *testing.T) {
 // overTLS trusts the authority of these certificates, and shows some if there are any. It speaks HTTP/2 if it can.
 func (g *guarded) overTLS(t *testing.T, trusts consultest.Certificates, shows ...consultest.Certificates) viewer {
 	t.Helper()
-	pem, err := os.ReadFile(trusts.CACert)
-	harness.Must(t, err)
 	config := &tls.Config{RootCAs: x509.NewCertPool()}
-	if !config.RootCAs.AppendCertsFromPEM(pem) {
+	if !config.RootCAs.AppendCertsFromPEM(must.Get(os.ReadFile(trusts.CACert))(t)) {
 		t.Fatalf("%s has no certificate", trusts.CACert)
 	}
 	for _, c := range shows {
-		cert, err := tls.LoadX509KeyPair(c.Cert, c.Key)
-		harness.Must(t, err)
-		config.Certificates = append(config.Certificates, cert)
+		config.Certificates = append(config.Certificates, must.Get(tls.LoadX509KeyPair(c.Cert, c.Key))(t))
 	}
 	transport := &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true, DisableKeepAlives: true}
 	return viewer{"https" + strings.TrimPrefix(g.URL, "http"), &http.Client{Transport: transport}}
@@ -116,9 +113,7 @@ func TestWebTLS(t *testing.T) {
 	serve := func(c consultest.Certificates) {
 		t.Helper()
 		for name, from := range map[string]string{"cert.pem": c.Cert, "key.pem": c.Key} {
-			content, err := os.ReadFile(from)
-			harness.Must(t, err)
-			harness.Must(t, os.WriteFile(filepath.Join(served, name), content, 0o600))
+			must.Do(t, os.WriteFile(filepath.Join(served, name), must.Get(os.ReadFile(from))(t), 0o600))
 		}
 	}
 	serve(own)

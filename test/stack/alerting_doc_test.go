@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/common/model"
 
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -37,10 +38,8 @@ func packAlerts(t *testing.T) map[alertID]time.Duration {
 	pends := make(map[alertID]time.Duration)
 	for _, f := range harness.PackFiles(t, nil) {
 		for _, r := range harness.AlertRules(t, f) {
-			d, err := model.ParseDuration(r.For)
-			harness.Must(t, err)
 			id := alertID{r.Alert, r.Labels["severity"]}
-			pends[id] = max(pends[id], time.Duration(d))
+			pends[id] = max(pends[id], time.Duration(must.Get(model.ParseDuration(r.For))(t)))
 		}
 	}
 	return pends
@@ -158,14 +157,12 @@ func updateProven(t *testing.T, change func(document string) string) {
 	}
 	provenFile.Lock()
 	defer provenFile.Unlock()
-	harness.Must(t, os.WriteFile(alertsProven, []byte(change(readProven(t))), 0o644))
+	must.Do(t, os.WriteFile(alertsProven, []byte(change(readProven(t))), 0o644))
 }
 
 func readProven(t *testing.T) string {
 	t.Helper()
-	content, err := os.ReadFile(alertsProven)
-	harness.Must(t, err)
-	return string(content)
+	return string(must.Get(os.ReadFile(alertsProven))(t))
 }
 
 // record keeps how long it took until the notifications came, for the document.

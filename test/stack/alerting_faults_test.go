@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -109,9 +110,8 @@ var serverFaults = []fault{
 		breaks: func(w *world) {
 			acl := w.Servers[0].Client().ACL()
 			own, _, err := acl.TokenReadSelf(&api.QueryOptions{Token: w.token})
-			harness.Must(w.t, err)
-			_, err = acl.TokenDelete(own.AccessorID, nil)
-			harness.Must(w.t, err)
+			must.Do(w.t, err)
+			must.Get(acl.TokenDelete(own.AccessorID, nil))(w.t)
 		},
 		repairs: func(w *world) { rewrite(w, w.tokenFile, newToken(w, harness.ReadmePolicy(w.t))) },
 		alerts:  []wantAlert{warning("ConsulCollectorRefused", "*")},
@@ -148,7 +148,7 @@ var serverFaults = []fault{
 		act: "clusters", cluster: "split", asked: "server-1",
 		options: consultest.Options{Servers: 2, Bootstrap: consultest.BootstrapAlone, Config: brisk()},
 		name:    "two servers that each lead a cluster of their own are joined",
-		breaks:  func(w *world) { harness.Must(w.t, w.Join(harness.Soon(w.t), w.Servers[0], w.Servers[1])) },
+		breaks:  func(w *world) { must.Do(w.t, w.Join(harness.Soon(w.t), w.Servers[0], w.Servers[1])) },
 		repairs: leave("server-2"),
 		alerts: []wantAlert{
 			critical("ConsulSplitBrain", ""),
@@ -161,7 +161,7 @@ var serverFaults = []fault{
 		name: "leadership is transferred five times in a row",
 		breaks: func(w *world) {
 			for i := range 5 {
-				harness.Must(w.t, w.TransferLeadership(harness.Soon(w.t), w.Servers[(i+1)%3]))
+				must.Do(w.t, w.TransferLeadership(harness.Soon(w.t), w.Servers[(i+1)%3]))
 				time.Sleep(2 * alertScrapeInterval) //nolint:forbidigo // So that each is seen.
 			}
 		},
@@ -258,7 +258,7 @@ var serverFaults = []fault{
 				_, err := w.Servers[0].Client().Catalog().Register(&api.CatalogRegistration{
 					Node: "worker", Address: "10.0.0.9", Service: &api.AgentService{ID: name + "-1", Service: name},
 				}, nil)
-				harness.Must(w.t, err)
+				must.Do(w.t, err)
 			}
 			return grant(w)
 		},
@@ -293,7 +293,7 @@ var exporterFaults = []fault{
 		cluster: "large", name: "the catalog outgrows `--collector.catalog.max-series`",
 		breaks: eachExtra(func(w *world, id string) { register(w, w.Servers[0], id, id) }),
 		repairs: eachExtra(func(w *world, id string) {
-			harness.Must(w.t, w.Servers[0].Client().Agent().ServiceDeregister(id))
+			must.Do(w.t, w.Servers[0].Client().Agent().ServiceDeregister(id))
 		}),
 		alerts: []wantAlert{warning("ConsulCatalogTooLarge", "")},
 	},
@@ -315,8 +315,8 @@ var exporterFaults = []fault{
 	},
 	{
 		cluster: "impaired", name: "the exporter's token file is gone",
-		breaks:  func(w *world) { harness.Must(w.t, os.Rename(w.tokenFile, w.tokenFile+".gone")) },
-		repairs: func(w *world) { harness.Must(w.t, os.Rename(w.tokenFile+".gone", w.tokenFile)) },
+		breaks:  func(w *world) { must.Do(w.t, os.Rename(w.tokenFile, w.tokenFile+".gone")) },
+		repairs: func(w *world) { must.Do(w.t, os.Rename(w.tokenFile+".gone", w.tokenFile)) },
 		alerts:  []wantAlert{warning("ConsulExporterImpaired", "*")},
 		except:  []exception{{why: "check does not start without the file", view: "check"}},
 	},

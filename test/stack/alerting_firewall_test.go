@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -197,8 +198,8 @@ func rejoin(w *world) {
 	unblock(w)
 	for _, from := range w.Servers {
 		for _, to := range harness.Others(w.Cluster, from) {
-			harness.Must(w.t, w.Join(harness.Soon(w.t), from, to))
-			harness.Must(w.t, from.Client().Agent().Join(to.Addr, true))
+			must.Do(w.t, w.Join(harness.Soon(w.t), from, to))
+			must.Do(w.t, from.Client().Agent().Join(to.Addr, true))
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -163,7 +164,7 @@ func (s *alertStack) open(t *testing.T, f *fault) *world {
 	w := &world{t: t, alertStack: s, first: f, exporters: make(map[string]*watcher)}
 	w.Cluster = consultest.Start(t, f.options)
 	if f.options.Bootstrap == consultest.BootstrapExpect {
-		harness.Must(t, w.TransferLeadership(harness.Soon(t), w.Servers[0]))
+		must.Do(t, w.TransferLeadership(harness.Soon(t), w.Servers[0]))
 	}
 	var flags []string
 	if f.prepare != nil {
@@ -212,7 +213,7 @@ func (w *world) replace(cluster string, flags ...string) {
 func onAgents(do func(a *consultest.Agent) error, names ...string) step {
 	return func(w *world) {
 		for _, name := range names {
-			harness.Must(w.t, do(w.agent(name)))
+			must.Do(w.t, do(w.agent(name)))
 		}
 	}
 }
@@ -225,7 +226,7 @@ func resume(name string) step   { return onAgents((*consultest.Agent).Continue, 
 func restart(names ...string) step {
 	return func(w *world) {
 		for _, name := range names {
-			harness.Must(w.t, w.agent(name).Restart(harness.Soon(w.t)))
+			must.Do(w.t, w.agent(name).Restart(harness.Soon(w.t)))
 		}
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -45,8 +45,8 @@ func brisk() map[string]any {
 // leave makes a server leave, and server-1 sure of it: on a busy machine it may not have heard, and consider it failed.
 func leave(name string) step {
 	return func(w *world) {
-		harness.Must(w.t, w.agent(name).Leave(harness.Soon(w.t)))
-		harness.Must(w.t, w.Servers[0].Client().Agent().ForceLeave(name))
+		must.Do(w.t, w.agent(name).Leave(harness.Soon(w.t)))
+		must.Do(w.t, w.Servers[0].Client().Agent().ForceLeave(name))
 	}
 }
 
@@ -54,10 +54,10 @@ func leave(name string) step {
 func restartAll(end func(*world, *consultest.Agent) error) step {
 	return func(w *world) {
 		for _, a := range w.Servers {
-			harness.Must(w.t, end(w, a))
-			harness.Must(w.t, a.Restart(harness.Soon(w.t)))
-			harness.Must(w.t, w.WaitMembers(harness.Soon(w.t), len(w.Servers)))
-			harness.Must(w.t, w.WaitHealthy(harness.Soon(w.t)))
+			must.Do(w.t, end(w, a))
+			must.Do(w.t, a.Restart(harness.Soon(w.t)))
+			must.Do(w.t, w.WaitMembers(harness.Soon(w.t), len(w.Servers)))
+			must.Do(w.t, w.WaitHealthy(harness.Soon(w.t)))
 		}
 	}
 }
@@ -79,7 +79,7 @@ func onAPI(name string, do func(*api.Agent) error) step {
 
 // register registers an instance of a service, with one check whose status the test sets.
 func register(w *world, a *consultest.Agent, id, name string) {
-	harness.Must(w.t, a.Client().Agent().ServiceRegister(&api.AgentServiceRegistration{
+	must.Do(w.t, a.Client().Agent().ServiceRegister(&api.AgentServiceRegistration{
 		ID: id, Name: name, Check: &api.AgentServiceCheck{CheckID: id, TTL: "1h", Status: api.HealthPassing},
 	}))
 }
@@ -89,7 +89,7 @@ func registerServices(w *world) []string {
 		name, _, _ := strings.Cut(id, "-")
 		register(w, w.Clients[0], id, name)
 	}
-	harness.Must(w.t, w.Servers[2].Client().Agent().CheckRegister(&api.AgentCheckRegistration{
+	must.Do(w.t, w.Servers[2].Client().Agent().CheckRegister(&api.AgentCheckRegistration{
 		ID: "disk", Name: "Disk", AgentServiceCheck: api.AgentServiceCheck{TTL: "1h", Status: api.HealthPassing},
 	}))
 	return nil
@@ -98,8 +98,7 @@ func registerServices(w *world) []string {
 // grant allows the servers to answer DNS, and gives the exporter a token in a file.
 func grant(w *world) []string {
 	for _, a := range w.Servers {
-		_, err := a.Client().Agent().UpdateDefaultACLToken(w.ManagementToken, nil)
-		harness.Must(w.t, err)
+		must.Get(a.Client().Agent().UpdateDefaultACLToken(w.ManagementToken, nil))(w.t)
 	}
 	w.token = newToken(w, harness.ReadmePolicy(w.t))
 	w.tokenFile = harness.Secret(w.t, w.token)
@@ -107,9 +106,7 @@ func grant(w *world) []string {
 }
 
 func newToken(w *world, policy string) string {
-	token, err := w.NewToken(w.t.Context(), policy)
-	harness.Must(w.t, err)
-	return token
+	return must.Get(w.NewToken(w.t.Context(), policy))(w.t)
 }
 
 // halfPolicy is README's, with the right to read half of the services.
@@ -119,7 +116,7 @@ func halfPolicy(w *world) string {
 
 // rewrite gives a file another content.
 func rewrite(w *world, file, content string) {
-	harness.Must(w.t, os.WriteFile(file, []byte(content), 0o600))
+	must.Do(w.t, os.WriteFile(file, []byte(content), 0o600))
 }
 
 // eachExtra does something for each of fifty services, which have three series each and more.
@@ -136,7 +133,7 @@ const goodConfig = "modules: {m: {targets: [127.0.0.0/8]}}"
 
 // startExporters starts the exporters of all faults.
 func startExporters(w *world) []string {
-	w.configFile = filepath.Join(harness.WriteFiles(w.t, map[string]string{"config.yml": goodConfig}), "config.yml")
+	w.configFile = harness.WriteFile(w.t, "config.yml", goodConfig)
 	w.tokenFile = harness.Secret(w.t, "any-token-will-do-without-acls")
 	start := func(cluster string, flags ...string) {
 		w.start(cluster, nil, append(flags, "--consul.server="+w.Servers[0].URL())...)
@@ -152,7 +149,7 @@ func startExporters(w *world) []string {
 
 // end ends the exporter of a cluster, and again starts another one.
 func end(cluster string) step {
-	return func(w *world) { harness.Must(w.t, w.exporters[cluster].Stop()) }
+	return func(w *world) { must.Do(w.t, w.exporters[cluster].Stop()) }
 }
 
 func again(cluster string) step {
@@ -162,7 +159,7 @@ func again(cluster string) step {
 // reload makes an exporter load another configuration file.
 func reload(w *world, content string) {
 	rewrite(w, w.configFile, content)
-	harness.Must(w.t, w.exporters["configured"].Cmd.Process.Signal(syscall.SIGHUP))
+	must.Do(w.t, w.exporters["configured"].Cmd.Process.Signal(syscall.SIGHUP))
 }
 
 // newRoot changes the type of the authority's key, upon which it makes a new root certificate.
@@ -180,11 +177,11 @@ func newRoot(keyType string, bits int, lifetime string) step {
 func encrypt(name string) step {
 	return func(w *world) {
 		a := w.agent(name)
-		harness.Must(w.t, a.Configure(map[string]any{
+		must.Do(w.t, a.Configure(map[string]any{
 			"encrypt":                 base64.StdEncoding.EncodeToString(make([]byte, 32)),
 			"encrypt_verify_incoming": false, "encrypt_verify_outgoing": false,
 		}))
-		harness.Must(w.t, a.Restart(harness.Soon(w.t)))
+		must.Do(w.t, a.Restart(harness.Soon(w.t)))
 	}
 }
 
@@ -193,23 +190,19 @@ func establishPeering(w *world) []string {
 	w.peer = consultest.Start(w.t, consultest.Options{Servers: 1}).Servers[0]
 	request := api.PeeringGenerateTokenRequest{PeerName: "west"}
 	token, _, err := w.peer.Client().Peerings().GenerateToken(harness.Soon(w.t), request, nil)
-	harness.Must(w.t, err)
+	must.Do(w.t, err)
 	west := w.Servers[0].Client().Peerings()
 	establish := api.PeeringEstablishRequest{PeerName: "east", PeeringToken: token.PeeringToken}
 	_, _, err = west.Establish(harness.Soon(w.t), establish, nil)
-	harness.Must(w.t, err)
+	must.Do(w.t, err)
 	harness.WaitFor(w.t, 60*time.Second, "the peering to be active", func() string {
 		peering, _, err := west.Read(harness.Soon(w.t), "east", nil)
-		harness.Must(w.t, err)
-		if peering.State != api.PeeringStateActive {
-			return string(peering.State)
-		}
-		return ""
+		must.Do(w.t, err)
+		return harness.Unless(peering.State == api.PeeringStateActive, "%s", peering.State)
 	})
 	return nil
 }
 
 func deletePeering(w *world, a *consultest.Agent, peer string) {
-	_, err := a.Client().Peerings().Delete(harness.Soon(w.t), peer, nil)
-	harness.Must(w.t, err)
+	must.Get(a.Client().Peerings().Delete(harness.Soon(w.t), peer, nil))(w.t)
 }

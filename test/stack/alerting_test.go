@@ -10,7 +10,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -26,6 +25,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
@@ -82,7 +82,7 @@ func startRules(t *testing.T, config map[string]any, ruleFiles ...string) *harne
 	var paths []string
 	for i, content := range ruleFiles {
 		paths = append(paths, filepath.Join(dir, fmt.Sprintf("rules-%d.yml", i)))
-		harness.Must(t, os.WriteFile(paths[i], []byte(content), 0o600))
+		must.Do(t, os.WriteFile(paths[i], []byte(content), 0o600))
 	}
 	config["rule_files"] = paths
 	return runPrometheus(t, dir, config, "--rules.alert.resend-delay="+scaled(time.Minute).String())
@@ -91,9 +91,8 @@ func startRules(t *testing.T, config map[string]any, ruleFiles ...string) *harne
 // startAlertmanager starts an Alertmanager that knows of no other.
 func startAlertmanager(t *testing.T, config string) *harness.Exporter {
 	t.Helper()
-	dir := harness.WriteFiles(t, map[string]string{"alertmanager.yml": config})
-	return startTool(t, "alertmanager", "--config.file="+filepath.Join(dir, "alertmanager.yml"),
-		"--storage.path="+filepath.Join(dir, "alertmanager"), "--cluster.listen-address=")
+	return startTool(t, "alertmanager", "--config.file="+harness.WriteFile(t, "alertmanager.yml", config),
+		"--storage.path="+t.TempDir(), "--cluster.listen-address=")
 }
 
 // scrapeConfig is a configuration of Prometheus with one job. A scrape may take as long as the time between two.
@@ -124,10 +123,8 @@ func alertingTo(alertmanagers ...*harness.Exporter) map[string]any {
 // runPrometheus starts a Prometheus with this configuration, which keeps its data in the folder.
 func runPrometheus(tb testing.TB, dir string, config map[string]any, flags ...string) *harness.Exporter {
 	tb.Helper()
-	content, err := json.Marshal(config) // JSON is YAML.
-	harness.Must(tb, err)
 	file := filepath.Join(dir, "prometheus.yml")
-	harness.Must(tb, os.WriteFile(file, content, 0o600))
+	must.Do(tb, os.WriteFile(file, must.Get(json.Marshal(config))(tb), 0o600)) // JSON is YAML.
 	flags = append(flags, "--config.file="+file, "--storage.tsdb.path="+filepath.Join(dir, "data"))
 	return startTool(tb, "prometheus", flags...)
 }
@@ -135,18 +132,10 @@ func runPrometheus(tb testing.TB, dir string, config map[string]any, flags ...st
 // startTool starts a server of the toolbox, and ends it with the test.
 func startTool(tb testing.TB, name string, args ...string) *harness.Exporter {
 	tb.Helper()
-	binary, err := toolbox.Path(name)
-	harness.Must(tb, err)
-	p := harness.Launch(tb, binary, nil, args...)
+	p := harness.Launch(tb, must.Get(toolbox.Path(name))(tb), nil, args...)
 	harness.WaitFor(tb, 60*time.Second, name+" to be ready", func() string {
 		status, body, err := p.Get(tb.Context(), "/-/ready", time.Second)
-		if err != nil {
-			return err.Error()
-		}
-		if status != http.StatusOK {
-			return body
-		}
-		return ""
+		return harness.Unless(err == nil && status == http.StatusOK, "status %d, %v: %s", status, err, body)
 	})
 	return p
 }
@@ -166,9 +155,8 @@ func scaledPack(t *testing.T, settings map[string]string) string {
 // one path for each.
 func scaledAlertmanager(t *testing.T, receiver string) string {
 	t.Helper()
-	content, err := os.ReadFile("alerts/alertmanager.example.yml")
-	harness.Must(t, err)
-	config := shorten(t, string(content), `(\b(?:group_wait|group_interval|repeat_interval): )([0-9]\w*)()`)
+	example := string(must.Get(os.ReadFile("alerts/alertmanager.example.yml"))(t))
+	config := shorten(t, example, `(\b(?:group_wait|group_interval|repeat_interval): )([0-9]\w*)()`)
 	urls := regexp.MustCompile(`http://(\w+)\.example/consul`)
 	if n := len(urls.FindAllString(config, -1)); n != len(receivers) {
 		t.Fatalf("the example has %d receivers to replace; want %d", n, len(receivers))
@@ -185,9 +173,8 @@ func shorten(t *testing.T, text, expression string) string {
 	}
 	return durations.ReplaceAllStringFunc(text, func(found string) string {
 		m := durations.FindStringSubmatch(found)
-		d, err := model.ParseDuration(m[2])
-		harness.Must(t, err)
-		return m[1] + model.Duration(scaled(time.Duration(d))).String() + m[3]
+		d := time.Duration(must.Get(model.ParseDuration(m[2]))(t))
+		return m[1] + model.Duration(scaled(d)).String() + m[3]
 	})
 }
 
@@ -218,10 +205,8 @@ func (s *alertStack) writeTargets(t *testing.T) {
 	for _, w := range s.watchers {
 		targets = append(targets, target{[]string{w.HostPort()}, map[string]string{"cluster": w.cluster}})
 	}
-	content, err := json.Marshal(targets)
-	harness.Must(t, err)
-	harness.Must(t, os.WriteFile(s.targetsFile+".new", content, 0o600))
-	harness.Must(t, os.Rename(s.targetsFile+".new", s.targetsFile))
+	must.Do(t, os.WriteFile(s.targetsFile+".new", must.Get(json.Marshal(targets))(t), 0o600))
+	must.Do(t, os.Rename(s.targetsFile+".new", s.targetsFile))
 }
 
 // ruledAlert is an alert that pends or fires in Prometheus.
@@ -272,18 +257,13 @@ func getJSON[T any](tb testing.TB, address string) T {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), 20*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
-	harness.Must(tb, err)
-	resp, err := http.DefaultClient.Do(req)
-	harness.Must(tb, err)
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	harness.Must(tb, err)
-	if resp.StatusCode != http.StatusOK {
-		tb.Fatalf("%s: status %s: %s", address, resp.Status, body)
+	req := must.Get(http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody))(tb)
+	status, _, body := harness.Send(tb, req)
+	if status != http.StatusOK {
+		tb.Fatalf("%s: status %d: %s", address, status, body)
 	}
 	var answer T
-	harness.Must(tb, json.Unmarshal(body, &answer))
+	must.Do(tb, json.Unmarshal([]byte(body), &answer))
 	return answer
 }
 

@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -22,7 +21,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
-	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -45,8 +44,8 @@ func BenchmarkCatalogQueries(b *testing.B) {
 	defer cancel()
 	const instances = 24000
 	catalog := consultest.Catalog{Nodes: instances / harness.InstancesPerNode, Services: 5000, Instances: instances}
-	harness.Must(b, c.LoadCatalog(ctx, catalog))
-	harness.Must(b, c.WaitSynced(ctx)) // So that the agents do not do so later.
+	must.Do(b, c.LoadCatalog(ctx, catalog))
+	must.Do(b, c.WaitSynced(ctx)) // So that the agents do not do so later.
 	e := harness.StartBinary(b, harness.BuildExporter(b), nil, "--consul.server="+c.Servers[0].URL())
 	dir := b.TempDir()
 	writeHistory(ctx, b, e, dir)
@@ -72,10 +71,8 @@ func waitScraped(b *testing.B, prometheus *harness.Exporter, expr string) (at ti
 	b.Helper()
 	harness.WaitFor(b, 5*time.Minute, "Prometheus to have the whole catalog", func() string {
 		at = time.Now()
-		if countResults(b, prometheus, "query", url.Values{"query": {expr}, "time": {unix(at)}}) == 0 {
-			return "it does not"
-		}
-		return ""
+		results := countResults(b, prometheus, "query", url.Values{"query": {expr}, "time": {unix(at)}})
+		return harness.Unless(results > 0, "it does not")
 	})
 	return at
 }
@@ -85,8 +82,7 @@ func benchmarkQuery(
 	b *testing.B, prometheus *harness.Exporter, at time.Time, expr string, graph bool, interval string,
 ) {
 	b.Helper()
-	step, err := time.ParseDuration(cmp.Or(interval, graphStep))
-	harness.Must(b, err)
+	step := must.Get(time.ParseDuration(cmp.Or(interval, graphStep)))(b)
 	endpoint, values := "query", url.Values{"query": {expr}, "time": {unix(at)}}
 	if graph {
 		end := at.Truncate(step)
@@ -124,10 +120,9 @@ func countResults(b *testing.B, prometheus *harness.Exporter, endpoint string, v
 func writeHistory(ctx context.Context, b *testing.B, e *harness.Exporter, dir string) {
 	b.Helper()
 	_, text, err := e.Get(ctx, "/metrics", 10*time.Second)
-	harness.Must(b, err)
+	must.Do(b, err)
 	path := filepath.Join(dir, "history.om")
-	file, err := os.Create(path)
-	harness.Must(b, err)
+	file := must.Get(os.Create(path))(b)
 	w := bufio.NewWriter(file)
 	fmt.Fprintln(w, "# TYPE consul_catalog_service_instances gauge")
 	start := time.Now().Add(-time.Hour)
@@ -149,17 +144,11 @@ func writeHistory(ctx context.Context, b *testing.B, e *harness.Exporter, dir st
 		}
 	}
 	fmt.Fprintln(w, "# EOF")
-	harness.Must(b, w.Flush())
-	harness.Must(b, file.Close())
+	must.Do(b, w.Flush())
+	must.Do(b, file.Close())
 	if series < 4*5000 {
 		b.Fatalf("%d series to write the history of; want four of each service", series)
 	}
-	promtool, err := toolbox.Path("promtool")
-	harness.Must(b, err)
-	data := filepath.Join(dir, "data")
-	write := exec.CommandContext(ctx, promtool, "tsdb", "create-blocks-from", "openmetrics", path, data)
-	if out, err := write.CombinedOutput(); err != nil {
-		b.Fatalf("promtool: %v: %s", err, out)
-	}
-	harness.Must(b, os.Remove(path))
+	harness.RunTool(b, "promtool", "tsdb", "create-blocks-from", "openmetrics", path, filepath.Join(dir, "data"))
+	must.Do(b, os.Remove(path))
 }

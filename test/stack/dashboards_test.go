@@ -25,6 +25,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/dashboards"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/internal/grafana"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -53,12 +54,9 @@ var (
 // allDashboards returns the dashboards by the names of their files, without ".json".
 func allDashboards(tb testing.TB) map[string]grafana.Dashboard {
 	tb.Helper()
-	files, err := dashboards.Files()
-	harness.Must(tb, err)
 	boards := make(map[string]grafana.Dashboard)
-	for _, f := range files {
-		boards[strings.TrimSuffix(f.Name, ".json")], err = grafana.Parse(f.Content)
-		harness.Must(tb, err)
+	for _, f := range must.Get(dashboards.Files())(tb) {
+		boards[strings.TrimSuffix(f.Name, ".json")] = must.Get(grafana.Parse(f.Content))(tb)
 	}
 	return boards
 }
@@ -90,7 +88,7 @@ func (l liveDashboards) expressions(t *testing.T) map[string]string {
 		for _, v := range d.Templating.List {
 			if v.Type == "query" {
 				selector, _, err := v.Series()
-				harness.Must(t, err)
+				must.Do(t, err)
 				list[name+": variable "+v.Name] = d.Substitute(selector)
 			}
 		}
@@ -149,10 +147,7 @@ func (l liveDashboards) wait(t *testing.T, what string, want shows) {
 func (l liveDashboards) waitAny(t *testing.T, where string) {
 	t.Helper()
 	harness.WaitFor(t, 90*time.Second, where, func() string {
-		if len(l.results(t, where)) == 0 {
-			return "there is no result"
-		}
-		return ""
+		return harness.Unless(len(l.results(t, where)) > 0, "there is no result")
 	})
 }
 
@@ -163,8 +158,7 @@ var portExpression = regexp.MustCompile("(?m)^\\| ([^|]+) \\| `(.+)` \\|$")
 // that are possible.
 func (l liveDashboards) expectReadmeExpressions(t *testing.T, ports int) {
 	t.Helper()
-	readme, err := os.ReadFile("README.md")
-	harness.Must(t, err)
+	readme := must.Get(os.ReadFile("README.md"))(t)
 	_, table, _ := strings.Cut(string(readme), "<!-- port expressions")
 	table, _, _ = strings.Cut(table, "<!-- end of port expressions -->")
 	now := float64(time.Now().Unix())
@@ -213,7 +207,7 @@ func TestStackDashboards(t *testing.T) {
 	maps.Copy(config, harness.KeepDead())
 	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1, Config: config})
 	leader := harness.LeaderOf(t, c)
-	harness.Must(t, c.WaitSynced(t.Context()))
+	must.Do(t, c.WaitSynced(t.Context()))
 	harness.RegisterInAllStates(t, c.Clients[0].Client().Agent())
 	// The leader is asked, because it measures what others do not.
 	asked := "--consul.server=" + leader.URL()
@@ -271,13 +265,13 @@ func TestStackDashboards(t *testing.T) {
 
 	// With the rules, alerts are there; here they need not wait.
 	rules := regexp.MustCompile(`(?m)^( +for:) .*$`).ReplaceAll(alerts.Join(harness.PackFiles(t, nil)), []byte("$1 0s"))
-	harness.Must(t, os.WriteFile(ruleFile, rules, 0o600))
-	harness.Must(t, l.prometheus.Cmd.Process.Signal(syscall.SIGHUP))
+	must.Do(t, os.WriteFile(ruleFile, rules, 0o600))
+	must.Do(t, l.prometheus.Cmd.Process.Signal(syscall.SIGHUP))
 	l.wait(t, "rules", shows{"overview: Alerts that fire A": {`{about="    db      ", alertname="ConsulServiceDown"}`: 3}})
 
 	followers := harness.Others(c, leader)
 	hung := followers[0]
-	harness.Must(t, hung.Stop())
+	must.Do(t, hung.Stop())
 	l.wait(t, "a server hangs", shows{
 		"overview: Voters to spare A": {onCluster(): 0},
 		"overview: Leader A":          {onServer(leader): 1},
@@ -307,7 +301,7 @@ func TestStackDashboards(t *testing.T) {
 		t.Errorf("the reason why %s does not answer is not shown: %v", hung.Name, reasons)
 	}
 
-	harness.Must(t, followers[1].Stop())
+	must.Do(t, followers[1].Stop())
 	l.wait(t, "the quorum is lost", shows{
 		"overview: Voters to spare A":           {onCluster(): -1},
 		"overview: Leader A":                    {onCluster(`server="none"`): 0},
@@ -321,8 +315,8 @@ func TestStackDashboards(t *testing.T) {
 		"services: Catalog A":                   {onCluster(): 4},
 	})
 
-	harness.Must(t, hung.Continue())
-	harness.Must(t, followers[1].Continue())
+	must.Do(t, hung.Continue())
+	must.Do(t, followers[1].Continue())
 	l.wait(t, "all is well again", shows{
 		"overview: Voters to spare A": {onCluster(): 1}, "raft: Leaders seen A": {onCluster(): 1},
 	})
@@ -331,7 +325,7 @@ func TestStackDashboards(t *testing.T) {
 		l.waitAny(t, name+": annotation Leader changes")
 	}
 
-	harness.Must(t, leader.Kill()) // The exporters ask this agent, whichever server leads by now.
+	must.Do(t, leader.Kill()) // The exporters ask this agent, whichever server leads by now.
 	l.wait(t, "the agent is dead", shows{
 		"overview: Watched by A":            {onCluster(): 1},
 		"overview: Watched by B":            {onCluster(): 0},
@@ -345,7 +339,7 @@ func TestStackDashboards(t *testing.T) {
 	})
 
 	for _, e := range exporters {
-		harness.Must(t, e.Stop())
+		must.Do(t, e.Stop())
 	}
 	l.wait(t, "the exporters are down", shows{
 		"overview: Watched by A": {onCluster(): 0}, "exporter: Exporters A": {onCluster(): 0},
@@ -365,8 +359,7 @@ func (l liveDashboards) waitMeasured(t *testing.T, client *api.Client) map[strin
 	t.Helper()
 	deadline := time.Now().Add(90 * time.Second)
 	for {
-		_, err := client.KV().Put(&api.KVPair{Key: "written", Value: []byte("by a test")}, nil)
-		harness.Must(t, err)
+		must.Get(client.KV().Put(&api.KVPair{Key: "written", Value: []byte("by a test")}, nil))(t)
 		empty := l.empty(t)
 		late := slices.DeleteFunc(slices.Collect(maps.Keys(empty)), mayBeEmpty)
 		if len(late) == 0 || time.Now().After(deadline) {

@@ -21,6 +21,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -39,7 +40,7 @@ func documented(t *testing.T, text string, replace ...string) (config map[string
 			t.Fatalf("the configuration in docs/deployment.md has no %s to replace:\n%s", pair[0], blocks[0].Text)
 		}
 	}
-	harness.Must(t, yaml.Unmarshal([]byte(strings.NewReplacer(replace...).Replace(blocks[0].Text)), &config))
+	must.Do(t, yaml.Unmarshal([]byte(strings.NewReplacer(replace...).Replace(blocks[0].Text)), &config))
 	return config
 }
 
@@ -61,12 +62,10 @@ func TestStackDeployment_Shards(t *testing.T) {
 		addresses := []string{fmt.Sprintf("127.0.1.%d:1", i), fmt.Sprintf("127.0.2.%d:1", i)}
 		targets = append(targets, target{addresses, map[string]string{"cluster": fmt.Sprintf("cluster-%d", i)}})
 	}
-	content, err := json.Marshal(targets)
-	harness.Must(t, err)
-	folder := harness.WriteFiles(t, map[string]string{"targets.yml": string(content)})
+	file := harness.WriteFile(t, "targets.yml", string(must.Get(json.Marshal(targets))(t)))
 	var jobs []any
 	for shard := range shards {
-		config := documented(t, "hashmod", "/etc/prometheus/consul/*.yml", filepath.Join(folder, "*.yml"),
+		config := documented(t, "hashmod", "/etc/prometheus/consul/*.yml", filepath.Join(filepath.Dir(file), "*.yml"),
 			`regex: "0"`, fmt.Sprintf(`regex: "%d"`, shard))
 		job := config["scrape_configs"].([]any)[0].(map[string]any)
 		job["job_name"] = fmt.Sprint("shard-", shard)
@@ -83,10 +82,7 @@ func TestStackDeployment_Shards(t *testing.T) {
 		for _, target := range active {
 			shardsOf[target.Labels["cluster"]] = append(shardsOf[target.Labels["cluster"]], target.Labels["job"])
 		}
-		if n := len(active); n != 2*clusters {
-			return fmt.Sprintf("there are %d; want %d", n, 2*clusters)
-		}
-		return ""
+		return harness.Unless(len(active) == 2*clusters, "there are %d; want %d", len(active), 2*clusters)
 	})
 	used := make(map[string]bool)
 	for cluster, of := range shardsOf {
@@ -104,7 +100,7 @@ func TestStackDeployment_Shards(t *testing.T) {
 // Prometheus above it gets the overview, and a store gets everything except the series that are not worth keeping.
 func TestStackDeployment_OneView(t *testing.T) {
 	c := consultest.Start(t, consultest.Options{Servers: 1})
-	harness.Must(t, c.LoadCatalog(t.Context(), consultest.Catalog{Nodes: 2, Services: 3, Instances: 6}))
+	must.Do(t, c.LoadCatalog(t.Context(), consultest.Catalog{Nodes: 2, Services: 3, Instances: 6}))
 	agent := strings.TrimPrefix(c.Servers[0].URL(), "http://")
 	folder := harness.WriteFiles(t, map[string]string{
 		"config.yml": "modules: {production: {targets: [127.0.0.0/8]}, lab: {targets: [127.0.0.0/8]}}",
@@ -152,10 +148,7 @@ func TestStackDeployment_OneView(t *testing.T) {
 				}
 			}
 			tags, instances := below["consul_service_tag"], kept["consul_catalog_service_node_healthy"]
-			if tags != 18 || instances == 0 {
-				return fmt.Sprintf("below has %d tags, the store %d instances", tags, instances)
-			}
-			return ""
+			return harness.Unless(tags == 18 && instances > 0, "below has %d tags, the store %d instances", tags, instances)
 		})
 		series := 0
 		for name, n := range families(above, cluster) {
@@ -177,7 +170,7 @@ func TestStackDeployment_OneView(t *testing.T) {
 		t.Errorf("consul_up of the store, with the labels of the Prometheus that wrote it, is %v; want 1", up)
 	}
 
-	harness.Must(t, c.Servers[0].Kill())
+	must.Do(t, c.Servers[0].Kill())
 	const lost = `ALERTS{alertname="ConsulQuorumLost", alertstate="firing", cluster="production"}`
 	harness.WaitFor(t, 60*time.Second, "both of the pair to send their alerts", func() string {
 		for replica, s := range pair {
@@ -189,10 +182,8 @@ func TestStackDeployment_OneView(t *testing.T) {
 				return replica + " has sent nothing to Alertmanager"
 			}
 		}
-		if found := above.query(t, lost); len(found) != 1 || found[0].Metric["region"] != "eu" {
-			return "the alert is not above"
-		}
-		return ""
+		found := above.query(t, lost)
+		return harness.Unless(len(found) == 1 && found[0].Metric["region"] == "eu", "the alert is not above")
 	})
 	routed := slices.DeleteFunc(above.routed(t), func(a routedAlert) bool {
 		return a.Labels["alertname"] != "ConsulQuorumLost" || a.Labels["cluster"] != "production"

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/responder"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
@@ -105,10 +106,7 @@ func (s *respondedStack) waitPanel(t *testing.T, decision string) {
 	live := liveDashboards{s.prometheus.prometheus, allDashboards(t)}
 	harness.WaitFor(t, noticeWithin, "the panel about recovery to show it", func() string {
 		results := live.results(t, "overview: Recovery actions A")
-		if results[fmt.Sprintf("{what=%q}", decision)] > 0 {
-			return ""
-		}
-		return fmt.Sprint(results)
+		return harness.Unless(results[fmt.Sprintf("{what=%q}", decision)] > 0, "%v", results)
 	})
 }
 
@@ -133,7 +131,7 @@ func TestStackResponderHungLeader(t *testing.T) {
     action: {exec: {command: %s}}
 `, harness.Script(t, fmt.Sprintf("echo $CONSUL_RESPONDER_LABEL_server >> %s; kill -CONT %d", hook, leader.Pid())))
 	})
-	harness.Must(t, s.leader.Stop())
+	must.Do(t, s.leader.Stop())
 	began := time.Now()
 	done := s.waitDone(t, "hung-server")
 	harness.ExpectDecision(t, done, "hung-server", responder.ResultDone,
@@ -147,16 +145,12 @@ func TestStackResponderHungLeader(t *testing.T) {
 	s.waitOver(t)
 	harness.WaitFor(t, respondWithin, "both Alertmanagers to deliver it, firing and resolved", func() string {
 		_, metrics, err := s.responder.Get(t.Context(), "/metrics", time.Second)
-		harness.Must(t, err)
-		if n := harness.ParseSamples(t, metrics)["consul_responder_alerts_received_total"]; n < 4 {
-			return fmt.Sprintf("%v alerts received", n)
-		}
-		return ""
+		must.Do(t, err)
+		n := harness.ParseSamples(t, metrics)["consul_responder_alerts_received_total"]
+		return harness.Unless(n >= 4, "%v alerts received", n)
 	})
-	content, err := os.ReadFile(s.hook)
-	harness.Must(t, err)
-	if string(content) != s.leader.Name+"\n" {
-		t.Errorf("the hook ran for %q; want once, for %s", content, s.leader.Name)
+	if servers := string(must.Get(os.ReadFile(s.hook))(t)); servers != s.leader.Name+"\n" {
+		t.Errorf("the hook ran for %q; want once, for %s", servers, s.leader.Name)
 	}
 	const actions = `sum(consul_responder_actions_total{result="done"})`
 	if n := s.prometheus.query(t, actions); len(n) != 1 || n[0].Value != 1 {
@@ -195,13 +189,13 @@ func TestStackResponderSlowLeader(t *testing.T) {
 `
 	})
 	stop := make(chan struct{})
-	t.Cleanup(func() { harness.Must(t, s.leader.Continue()) })
+	t.Cleanup(func() { must.Do(t, s.leader.Continue()) })
 	pulses := make(chan error, 1)
 	began := time.Now()
 	go func() { pulses <- pulse(s.leader, stop) }()
 	done := s.waitDone(t, "slow-leader")
 	close(stop)
-	harness.Must(t, <-pulses)
+	must.Do(t, <-pulses)
 	next := harness.LeaderOf(t, s.Cluster)
 	if next == s.leader || done.Output != next.Name+" leads." || done.Alert.Labels["server"] != s.leader.Name {
 		t.Errorf("%s leads after %s, and the history has %+v", next.Name, s.leader.Name, done)
