@@ -6,9 +6,7 @@ package catalog_test
 import (
 	"fmt"
 	"maps"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -211,15 +209,7 @@ func goldenDropIn(t *testing.T, s harness.Samples) {
 		}
 	}
 	slices.Sort(lines)
-	path := filepath.Join("test", "catalog", "testdata", "dropin.prom")
-	if *harness.Update {
-		must.Do(t, os.MkdirAll(filepath.Dir(path), 0o755))
-		must.Do(t, os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o644))
-	}
-	want := strings.Split(strings.TrimSuffix(string(must.Get(os.ReadFile(path))(t)), "\n"), "\n")
-	if diff := cmp.Diff(want, lines); diff != "" {
-		t.Errorf("series differ from %s (-want +got); if that is right, run: make golden\n%s", path, diff)
-	}
+	harness.ExpectFile(t, "test/catalog/testdata/dropin.prom", strings.Join(lines, "\n")+"\n", "golden")
 }
 
 // upstreamFlags returns the defaults of consul_exporter's flags by name; those that are on or off have none in its
@@ -304,6 +294,55 @@ func TestDropIn_Documented(t *testing.T) {
 	} {
 		if diff := cmp.Diff(lists[0], lists[1]); diff != "" {
 			t.Errorf("%s of consul_exporter differ (-code +docs/migration.md):\n%s", what, diff)
+		}
+	}
+}
+
+// lintExceptions are the complaints of promtool about names that have to stay, each with the reason.
+var lintExceptions = map[string]string{
+	"consul_serf_member_count": "a gauge by its nature: members in a state, not the observations of a histogram",
+}
+
+// oftenAbsent are what the names of families begin with of which a healthy cluster of one server without ACLs may
+// have no series.
+var oftenAbsent = []string{
+	"consul_acl_",                       // ACLs are off.
+	"consul_license_",                   // Consul Enterprise.
+	"consul_peering_",                   // There is none.
+	"consul_port_probe_skipped",         // All are asked.
+	"consul_serf_rtt_seconds",           // Between servers.
+	"consul_agent_raft_",                // What happened in Consul's last interval, or needs followers.
+	"consul_agent_rpc_queries_blocking", // The same.
+}
+
+// promtool has nothing to say about the page of a real exporter, except for lintExceptions, and all families are on it.
+func lintPage(t *testing.T, server *consultest.Agent) {
+	t.Helper()
+	e := harness.StartExporter(t, nil, "--consul.server="+server.URL(), "--collector.sessions", "--kv.prefix=limits/",
+		"--meta.filter=.*")
+	e.ScrapeUntil(t, 3*harness.TelemetryInterval, "the agent has measured itself", func(s harness.Samples) bool {
+		_, ok := s[`consul_agent_rpc_requests_per_second{server="server-1"}`]
+		return ok && s[`consul_catalog_kv{key="limits/count"}`] == 42 && s["consul_sessions"] == 1
+	})
+	body := e.ScrapeText(t)
+	check := exec.CommandContext(t.Context(), must.Get(toolbox.Path("promtool"))(t), "check", "metrics")
+	check.Stdin = strings.NewReader(body)
+	out, err := check.CombinedOutput()
+	unused := maps.Clone(lintExceptions)
+	for line := range strings.Lines(string(out)) {
+		name, _, _ := strings.Cut(line, " ")
+		if _, ok := lintExceptions[name]; !ok {
+			t.Errorf("promtool (%v) says: %s", err, line)
+		}
+		delete(unused, name)
+	}
+	for name := range unused {
+		t.Errorf("promtool has nothing to say about %s any more", name)
+	}
+	for _, f := range collector.AllFamilies() {
+		absent := slices.ContainsFunc(oftenAbsent, func(prefix string) bool { return strings.HasPrefix(f.Name, prefix) })
+		if !absent && !strings.Contains(body, "\n# TYPE "+f.Name+" ") {
+			t.Errorf("%s of collector %q is not on the page", f.Name, f.Collector)
 		}
 	}
 }

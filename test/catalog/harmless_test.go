@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
@@ -139,7 +139,7 @@ func stateOf(t *testing.T, c *consultest.Cluster) map[string]string {
 func disagreement(c *consultest.Cluster, state map[string]string) string {
 	const path = " /v1/catalog/nodes?stale"
 	for _, server := range c.Servers[1:] {
-		if diff := gocmp.Diff(state[c.Servers[0].Name+path], state[server.Name+path]); diff != "" {
+		if diff := cmp.Diff(state[c.Servers[0].Name+path], state[server.Name+path]); diff != "" {
 			return fmt.Sprintf("the nodes of %s are not those of %s: %s", server, c.Servers[0], diff)
 		}
 	}
@@ -152,7 +152,7 @@ func expectSameState(t *testing.T, c *consultest.Cluster, before map[string]stri
 	after := stateOf(t, c)
 	for _, key := range slices.Sorted(maps.Keys(before)) {
 		if after[key] != before[key] {
-			t.Errorf("%s changed:\n%s", key, gocmp.Diff(strings.Split(before[key], "{"), strings.Split(after[key], "{")))
+			t.Errorf("%s changed:\n%s", key, cmp.Diff(strings.Split(before[key], "{"), strings.Split(after[key], "{")))
 		}
 	}
 	if len(after) != len(before) {
@@ -266,7 +266,7 @@ func settledState(t *testing.T, c *consultest.Cluster) map[string]string {
 	harness.WaitFor(t, 30*time.Second, "the catalog to stay as it is", func() string {
 		last := state
 		state = stateOf(t, c)
-		return gocmp.Diff(last, state) + disagreement(c, state)
+		return cmp.Diff(last, state) + disagreement(c, state)
 	})
 	return state
 }

@@ -1,6 +1,7 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package docs_test holds documents, examples and workflows to the code.
 package docs_test
 
 import (
@@ -24,6 +25,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
+
+func TestMain(m *testing.M) { harness.Main(m) }
 
 // projectFiles are the files of the project with this extension.
 func projectFiles(t *testing.T, extension string) (files []string) {

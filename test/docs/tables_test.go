@@ -13,7 +13,6 @@ import (
 	"testing"
 
 	"github.com/alecthomas/kingpin/v2"
-	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
@@ -52,18 +51,7 @@ func expectTable(t *testing.T, file, name, want string) {
 	if !ok || !ok2 {
 		t.Fatalf("%s has no table %s", file, name)
 	}
-	expectFile(t, file, before+begin+want+end+after, "docs")
-}
-
-// expectFile expects a file to be what a target of the Makefile writes, or writes it.
-func expectFile(t *testing.T, file, want, target string) {
-	t.Helper()
-	if *harness.Update {
-		must.Do(t, os.WriteFile(file, []byte(want), 0o644))
-	}
-	if diff := cmp.Diff(string(must.Get(os.ReadFile(file))(t)), want); diff != "" {
-		t.Errorf("%s is out of date; run: make %s (-file +generated)\n%s", file, target, diff)
-	}
+	harness.ExpectFile(t, file, before+begin+want+end+after, "docs")
 }
 
 // table is a table in Markdown.

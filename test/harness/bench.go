@@ -4,8 +4,6 @@
 package harness
 
 import (
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -21,13 +19,6 @@ const (
 	// InstancesPerNode is a guess at what is usual.
 	InstancesPerNode = 25
 )
-
-// SampleValue returns the value in a line of a scrape.
-func SampleValue(b *testing.B, line string) float64 {
-	b.Helper()
-	line = strings.TrimSpace(line)
-	return must.Get(strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64))(b)
-}
 
 // PeakMemory returns the most memory that the exporter has had resident so far, in bytes.
 func PeakMemory(tb testing.TB, e *Exporter) float64 {

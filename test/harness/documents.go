@@ -14,6 +14,7 @@ import (
 	"testing"
 	"unicode"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/yuin/goldmark"
 	"github.com/yuin/goldmark/ast"
 	"github.com/yuin/goldmark/extension"
@@ -180,6 +181,17 @@ func (d *Document) Column(name string, column int) (words []string) {
 
 // Update is whether a test is to write what is generated instead of comparing it.
 var Update = flag.Bool("update", false, "write the generated tables of the documents instead of comparing them")
+
+// ExpectFile expects a file to be what a target of the Makefile writes, or writes it.
+func ExpectFile(t *testing.T, file, want, target string) {
+	t.Helper()
+	if *Update {
+		must.Do(t, os.WriteFile(file, []byte(want), 0o644))
+	}
+	if diff := cmp.Diff(string(must.Get(os.ReadFile(file))(t)), want); diff != "" {
+		t.Errorf("%s is out of date; run: make %s (-file +generated)\n%s", file, target, diff)
+	}
+}
 
 // AlertRule is a rule of a rule file; of a recording rule Alert is empty.
 type AlertRule struct {

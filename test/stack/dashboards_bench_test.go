@@ -132,10 +132,10 @@ func writeHistory(ctx context.Context, b *testing.B, e *harness.Exporter, dir st
 		if !ok {
 			continue
 		}
-		labels, _, _ = strings.Cut(labels, "}")
+		labels, last, _ := strings.Cut(labels, "}")
 		series++
 		for i := range int(time.Hour / scrapeInterval) {
-			value := harness.SampleValue(b, line)
+			value := must.Get(strconv.ParseFloat(strings.TrimSpace(last), 64))(b)
 			if value > 0 && (series+i)%1000 == 0 {
 				value--
 			}

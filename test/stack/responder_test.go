@@ -100,16 +100,6 @@ func (s *respondedStack) waitDone(t *testing.T, rule string) responder.Record {
 	return done
 }
 
-// waitPanel waits until the dashboard shows a decision.
-func (s *respondedStack) waitPanel(t *testing.T, decision string) {
-	t.Helper()
-	live := liveDashboards{s.prometheus.prometheus, allDashboards(t)}
-	harness.WaitFor(t, noticeWithin, "the panel about recovery to show it", func() string {
-		results := live.results(t, "overview: Recovery actions A")
-		return harness.Unless(results[fmt.Sprintf("{what=%q}", decision)] > 0, "%v", results)
-	})
-}
-
 // waitOver waits until nothing fires any more.
 func (s *respondedStack) waitOver(t *testing.T) {
 	t.Helper()
@@ -140,7 +130,11 @@ func TestStackResponderHungLeader(t *testing.T) {
 	if done.Alert.Labels["alertname"] != "ConsulServerHung" || fired.Before(began) || done.Time.Before(fired) {
 		t.Errorf("the history has %+v; want the alert, and when it began", done)
 	}
-	s.waitPanel(t, "exec: done")
+	live := liveDashboards{s.prometheus.prometheus, allDashboards(t)}
+	harness.WaitFor(t, noticeWithin, "the panel about recovery to show it", func() string {
+		results := live.results(t, "overview: Recovery actions A")
+		return harness.Unless(results[`{what="exec: done"}`] > 0, "%v", results)
+	})
 	harness.WaitCalm(t, s.Cluster)
 	s.waitOver(t)
 	harness.WaitFor(t, respondWithin, "both Alertmanagers to deliver it, firing and resolved", func() string {

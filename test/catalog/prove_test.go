@@ -6,6 +6,7 @@
 package catalog_test
 
 import (
+	"cmp"
 	"os"
 	"testing"
 	"time"
@@ -16,9 +17,11 @@ import (
 // TestProveCatalogStress is TestCatalogStress for as long as PROVE_CATALOG_STRESS says, three minutes by default.
 // Reading all nodes at once, members or not, kills the server within 30 to 190 s.
 func TestProveCatalogStress(t *testing.T) {
-	long := 3 * time.Minute
-	if text := os.Getenv("PROVE_CATALOG_STRESS"); text != "" {
-		long = must.Get(time.ParseDuration(text))(t)
-	}
-	stressCatalog(t, long)
+	stressCatalog(t, must.Get(time.ParseDuration(cmp.Or(os.Getenv("PROVE_CATALOG_STRESS"), "3m")))(t))
+}
+
+// TestProveCrowd is TestCrowd with a catalog of 25,000 instances, for three minutes. It needs a machine that does
+// nothing else: three servers, the exporter and the crowd share its cores.
+func TestProveCrowd(t *testing.T) {
+	crowd(t, startWithCatalog(t, catalogOf(5_000, 25_000)), 25_000, 3*time.Minute)
 }
