@@ -76,12 +76,12 @@ func benchmarkCatalog(b *testing.B, binary string, byService bool, size consulte
 	client := &http.Client{Transport: &http.Transport{DisableCompression: true}, Timeout: 10 * time.Second}
 	defer client.CloseIdleConnections()
 	consul := &contestant{name: "consul", ask: func() time.Duration {
-		return timeGet(b, client, io.Discard, agent+question, nil)
+		return must.Get(get(b.Context(), client, io.Discard, agent+question, nil))(b)
 	}}
 	var last bytes.Buffer
 	scrape := &contestant{name: "scrape", ask: func() time.Duration {
 		last.Reset()
-		return timeGet(b, client, &last, e.URL+"/metrics", prometheusHeader())
+		return must.Get(get(b.Context(), client, &last, e.URL+"/metrics", prometheusHeader()))(b)
 	}}
 	var before scrapeContents
 	compete(b, func() { before = readContents(b, last.Bytes()) }, consul, scrape)
@@ -160,12 +160,6 @@ func readContents(b *testing.B, compressed []byte) (c scrapeContents) {
 	return c
 }
 
-// timeGet copies an answer and returns how long that took from the request on.
-func timeGet(b *testing.B, client *http.Client, body io.Writer, url string, header http.Header) time.Duration {
-	b.Helper()
-	return must.Get(get(b.Context(), client, body, url, header))(b)
-}
-
 // BenchmarkUpstream scrapes a real cluster with a large catalog in turn with consul_exporter and with this exporter,
 // which takes its place. See docs/performance.md.
 func BenchmarkUpstream(b *testing.B) {
@@ -192,7 +186,7 @@ func benchmarkUpstream(b *testing.B, c *consultest.Cluster, binary, upstream str
 	defer scraper.CloseIdleConnections()
 	scrape := func(e *harness.Exporter) time.Duration {
 		var body bytes.Buffer
-		took := timeGet(b, scraper, &body, e.URL+"/metrics", nil)
+		took := must.Get(get(b.Context(), scraper, &body, e.URL+"/metrics", nil))(b)
 		if got := bytes.Count(body.Bytes(), []byte("\nconsul_catalog_service_node_healthy{")); got != instances {
 			b.Fatalf("a scrape of %s has %d service instances; want %d; its log:\n%s", e.Cmd.Path, got, instances, e.Log)
 		}

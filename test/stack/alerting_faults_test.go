@@ -217,20 +217,8 @@ var serverFaults = []fault{
 			alerts: []string{"ConsulEvenVoters"},
 		}},
 	},
-	{
-		act: "exporters and agents", cluster: "agent", options: consultest.Options{Servers: 1, Clients: 1},
-		asked:  "client-1",
-		name:   "the agent that the exporter asks is killed",
-		breaks: kill("client-1"), repairs: restart("client-1"),
-		alerts: agentUnreachable,
-	},
-	{
-		act: "exporters and agents", cluster: "stuck", options: consultest.Options{Servers: 1, Clients: 1},
-		asked:  "client-1",
-		name:   "the agent that the exporter asks hangs (SIGSTOP)",
-		breaks: stop("client-1"), repairs: resume("client-1"),
-		alerts: agentUnreachable,
-	},
+	agentGone("agent", "the agent that the exporter asks is killed", kill("client-1"), restart("client-1")),
+	agentGone("stuck", "the agent that the exporter asks hangs (SIGSTOP)", stop("client-1"), resume("client-1")),
 	{
 		act: "exporters and agents", cluster: "agents", options: consultest.Options{Servers: 1, Clients: 2},
 		asked:  "client-1 server-1",
@@ -358,11 +346,17 @@ func followerKilled(cluster, asked string) fault {
 	}
 }
 
-// agentUnreachable are the alerts if the only agent that is asked does not answer.
-var agentUnreachable = []wantAlert{
-	critical("ConsulAgentUnreachable", ""),
-	held(warning("ConsulAgentUnreachable", "*")),
-	held(warning("ConsulHTTPPortDown", "server=client-1 port=8500 protocol=http transport=tcp")),
-	held(warning("ConsulGRPCPortDown", "server=client-1 port=8502 protocol=grpc transport=tcp")),
-	held(warning("ConsulDNSPortDown", "server=client-1 port=8600")),
+// agentGone is that the only agent that is asked does not answer.
+func agentGone(cluster, name string, breaks, repairs step) fault {
+	return fault{
+		act: "exporters and agents", cluster: cluster, options: consultest.Options{Servers: 1, Clients: 1},
+		asked: "client-1", name: name, breaks: breaks, repairs: repairs,
+		alerts: []wantAlert{
+			critical("ConsulAgentUnreachable", ""),
+			held(warning("ConsulAgentUnreachable", "*")),
+			held(warning("ConsulHTTPPortDown", "server=client-1 port=8500 protocol=http transport=tcp")),
+			held(warning("ConsulGRPCPortDown", "server=client-1 port=8502 protocol=grpc transport=tcp")),
+			held(warning("ConsulDNSPortDown", "server=client-1 port=8600")),
+		},
+	}
 }

@@ -171,10 +171,10 @@ func (s *alertStack) open(t *testing.T, f *fault) *world {
 		flags = f.prepare(w)
 	}
 	for name := range strings.FieldsSeq(f.asked) {
-		w.start(f.cluster, nil, append(flags, "--consul.server="+w.agent(name).URL())...)
+		w.start(f.cluster, w.agent(name), nil, flags...)
 	}
 	for name := range strings.FieldsSeq(f.marked) {
-		w.start(f.cluster, markedCommand, append(flags, "--consul.server="+w.agent(name).URL())...)
+		w.start(f.cluster, w.agent(name), markedCommand, flags...)
 	}
 	return w
 }
@@ -189,10 +189,12 @@ func (w *world) agent(name string) *consultest.Agent {
 	return all[i]
 }
 
-// start starts an exporter that Prometheus scrapes from then on. The command runs it, if there is one.
-func (w *world) start(cluster string, command []string, flags ...string) {
+// start starts an exporter that asks an agent, and that Prometheus scrapes from then on. The command runs it, if there
+// is one.
+func (w *world) start(cluster string, asked *consultest.Agent, command []string, flags ...string) {
 	command = append(slices.Clone(command), w.binary)
-	flags = append([]string{"--probe.timeout=" + cmp.Or(w.first.probeTimeout, "1500ms")}, flags...)
+	timeout := "--probe.timeout=" + cmp.Or(w.first.probeTimeout, "1500ms")
+	flags = append([]string{timeout, "--consul.server=" + asked.URL()}, flags...)
 	own := slices.Concat(command[1:], flags, []string{"--web.scrape-timeout-offset=100ms"})
 	e := &watcher{Exporter: harness.Launch(w.t, command[0], nil, own...), cluster: cluster}
 	shared := slices.DeleteFunc(flags, func(f string) bool {
@@ -206,7 +208,7 @@ func (w *world) start(cluster string, command []string, flags ...string) {
 // replace takes an exporter from Prometheus, and starts another one for its cluster.
 func (w *world) replace(cluster string, flags ...string) {
 	w.unwatch(w.t, w.exporters[cluster])
-	w.start(cluster, nil, append(flags, "--consul.server="+w.Servers[0].URL())...)
+	w.start(cluster, w.Servers[0], nil, flags...)
 }
 
 // onAgents is a step that does the same with each of these agents.

@@ -135,15 +135,12 @@ const goodConfig = "modules: {m: {targets: [127.0.0.0/8]}}"
 func startExporters(w *world) []string {
 	w.configFile = harness.WriteFile(w.t, "config.yml", goodConfig)
 	w.tokenFile = harness.Secret(w.t, "any-token-will-do-without-acls")
-	start := func(cluster string, flags ...string) {
-		w.start(cluster, nil, append(flags, "--consul.server="+w.Servers[0].URL())...)
-	}
 	for _, cluster := range []string{"doubled", "doubled", "single", "dropped", "misled"} {
-		start(cluster)
+		w.start(cluster, w.Servers[0], nil)
 	}
-	start("large", "--collector.catalog.max-series=150")
-	start("configured", "--config.file="+w.configFile)
-	start("impaired", "--consul.token-file="+w.tokenFile)
+	w.start("large", w.Servers[0], nil, "--collector.catalog.max-series=150")
+	w.start("configured", w.Servers[0], nil, "--config.file="+w.configFile)
+	w.start("impaired", w.Servers[0], nil, "--consul.token-file="+w.tokenFile)
 	return nil
 }
 

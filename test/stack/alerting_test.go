@@ -59,8 +59,7 @@ type alertStack struct {
 // startAlerting starts the three, with these settings of the pack. They end with the test.
 func startAlerting(t *testing.T, binary string, settings map[string]string) *alertStack {
 	t.Helper()
-	dir := t.TempDir()
-	s := &alertStack{pages: newPageLog(t), targetsFile: filepath.Join(dir, "targets.json"), binary: binary}
+	s := &alertStack{pages: newPageLog(t), targetsFile: filepath.Join(t.TempDir(), "targets.json"), binary: binary}
 	s.alertmanager = startAlertmanager(t, scaledAlertmanager(t, s.pages.url))
 	s.writeTargets(t)
 	discovery := map[string]any{"files": []string{s.targetsFile}, "refresh_interval": "1s"}
@@ -78,14 +77,12 @@ func startAlerting(t *testing.T, binary string, settings map[string]string) *ale
 // startRules starts a Prometheus with these rule files. It sends alerts again as often as the scaled times need it.
 func startRules(t *testing.T, config map[string]any, ruleFiles ...string) *harness.Exporter {
 	t.Helper()
-	dir := t.TempDir()
 	var paths []string
-	for i, content := range ruleFiles {
-		paths = append(paths, filepath.Join(dir, fmt.Sprintf("rules-%d.yml", i)))
-		must.Do(t, os.WriteFile(paths[i], []byte(content), 0o600))
+	for _, content := range ruleFiles {
+		paths = append(paths, harness.WriteFile(t, "rules.yml", content))
 	}
 	config["rule_files"] = paths
-	return runPrometheus(t, dir, config, "--rules.alert.resend-delay="+scaled(time.Minute).String())
+	return runPrometheus(t, t.TempDir(), config, "--rules.alert.resend-delay="+scaled(time.Minute).String())
 }
 
 // startAlertmanager starts an Alertmanager that knows of no other.
