@@ -5,7 +5,6 @@ package catalog_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -53,7 +52,7 @@ func BenchmarkCatalog(b *testing.B) {
 			name += "/by-service"
 		}
 		b.Run(name, func(b *testing.B) {
-			catalog := catalogOf(size.services, size.instances)
+			catalog := harness.CatalogOf(size.services, size.instances)
 			catalog.CheckOutput = size.output
 			benchmarkCatalog(b, binary, size.byService, catalog)
 		})
@@ -62,7 +61,7 @@ func BenchmarkCatalog(b *testing.B) {
 
 func benchmarkCatalog(b *testing.B, binary string, byService bool, size consultest.Catalog) {
 	b.Helper()
-	c := startWithCatalog(b, size)
+	c := harness.StartWithCatalog(b, size)
 	if byService {
 		oldServer().send(b, c.Servers[0])
 	}
@@ -167,7 +166,7 @@ func BenchmarkUpstream(b *testing.B) {
 	binary := harness.BuildExporter(b)
 	for _, size := range []struct{ services, instances int }{{100, 500}, {1000, 5000}, {5000, 20000}} {
 		b.Run(fmt.Sprintf("services=%d/instances=%d", size.services, size.instances), func(b *testing.B) {
-			c := startWithCatalog(b, catalogOf(size.services, size.instances))
+			c := harness.StartWithCatalog(b, harness.CatalogOf(size.services, size.instances))
 			// The servers are instances of the service "consul".
 			benchmarkUpstream(b, c, binary, upstream, size.instances+len(c.Servers))
 		})
@@ -237,21 +236,4 @@ func requestsOf(b *testing.B, agent string, ask func(server string)) float64 {
 	}))
 	ask("--consul.server=http://127.0.0.1:" + port)
 	return float64(requests.Load())
-}
-
-// catalogOf is a catalog on as many nodes as is usual.
-func catalogOf(services, instances int) consultest.Catalog {
-	return consultest.Catalog{Nodes: instances / harness.InstancesPerNode, Services: services, Instances: instances}
-}
-
-// startWithCatalog starts three servers with this in their catalog, and with Consul's own Raft timing: loading it keeps
-// two cores busy.
-func startWithCatalog(tb testing.TB, size consultest.Catalog) *consultest.Cluster {
-	tb.Helper()
-	c := consultest.Start(tb, consultest.Options{Servers: 3, Config: harness.Patient(map[string]any{})})
-	ctx, cancel := context.WithTimeout(tb.Context(), 5*time.Minute)
-	defer cancel()
-	must.Do(tb, c.LoadCatalog(ctx, size))
-	must.Do(tb, c.WaitSynced(ctx)) // So that the agents do not do so later.
-	return c
 }

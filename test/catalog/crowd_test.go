@@ -51,7 +51,7 @@ const (
 //
 // The same catalog is what is too large for a small --consul.max-response-bytes.
 func TestCrowd(t *testing.T) {
-	c := startWithCatalog(t, catalogOf(1_000, 5_000))
+	c := harness.StartWithCatalog(t, harness.CatalogOf(1_000, 5_000))
 	registerDown(t, c.Servers[0])
 	t.Run("TooLarge", func(t *testing.T) { catalogTooLarge(t, c) })
 	t.Run("Crowd", func(t *testing.T) { crowd(t, c, 5_000, 15*time.Second) })

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // TestProveCatalogStress is TestCatalogStress for as long as PROVE_CATALOG_STRESS says, three minutes by default.
@@ -23,5 +24,5 @@ func TestProveCatalogStress(t *testing.T) {
 // TestProveCrowd is TestCrowd with a catalog of 25,000 instances, for three minutes. It needs a machine that does
 // nothing else: three servers, the exporter and the crowd share its cores.
 func TestProveCrowd(t *testing.T) {
-	crowd(t, startWithCatalog(t, catalogOf(5_000, 25_000)), 25_000, 3*time.Minute)
+	crowd(t, harness.StartWithCatalog(t, harness.CatalogOf(5_000, 25_000)), 25_000, 3*time.Minute)
 }

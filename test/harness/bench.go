@@ -4,21 +4,36 @@
 package harness
 
 import (
+	"context"
 	"testing"
 	"time"
 
 	"github.com/prometheus/procfs"
 
+	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
-const (
-	// MinScrapes is how many scrapes a size has at least: in its usual second a benchmark has but two or three of the
-	// largest.
-	MinScrapes = 15
-	// InstancesPerNode is a guess at what is usual.
-	InstancesPerNode = 25
-)
+// MinScrapes is how many scrapes a size has at least: in its usual second a benchmark has but two or three of the
+// largest.
+const MinScrapes = 15
+
+// CatalogOf is a catalog on as many nodes as may be usual.
+func CatalogOf(services, instances int) consultest.Catalog {
+	return consultest.Catalog{Nodes: instances / 25, Services: services, Instances: instances}
+}
+
+// StartWithCatalog starts three servers with this in their catalog, and with Consul's own Raft timing: loading it keeps
+// two cores busy.
+func StartWithCatalog(tb testing.TB, catalog consultest.Catalog) *consultest.Cluster {
+	tb.Helper()
+	c := consultest.Start(tb, consultest.Options{Servers: 3, Config: Patient(map[string]any{})})
+	ctx, cancel := context.WithTimeout(tb.Context(), 5*time.Minute)
+	defer cancel()
+	must.Do(tb, c.LoadCatalog(ctx, catalog))
+	must.Do(tb, c.WaitSynced(ctx)) // So that the agents do not do so later.
+	return c
+}
 
 // PeakMemory returns the most memory that the exporter has had resident so far, in bytes.
 func PeakMemory(tb testing.TB, e *Exporter) float64 {

@@ -168,17 +168,6 @@ func numbered(format string) func(int) string {
 	return func(i int) string { return strings.ReplaceAll(format, "#", strconv.Itoa(i)) }
 }
 
-// finite is as many of these elements as fit into so many bytes, and an end.
-func finite(first string, element func(int) string, end string, size int) string {
-	var b strings.Builder
-	b.WriteString(first)
-	for i := 0; b.Len() < size; i++ {
-		b.WriteString(element(i))
-	}
-	b.WriteString(end)
-	return b.String()
-}
-
 func gzipBomb(t *testing.T) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -300,7 +289,12 @@ func (h *hostileConsul) cases(t *testing.T) []hostileCase {
 		return func(c net.Conn) { endlessly(c, first, repeated(again)) }
 	}
 	members := func(element string, size int) http.HandlerFunc {
-		answer := finite("[{}", numbered(element), "]", size)
+		var list strings.Builder
+		list.WriteString("[{}")
+		for i := 0; list.Len() < size; i++ {
+			list.WriteString(numbered(element)(i))
+		}
+		answer := list.String() + "]"
 		return func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/v1/agent/members" {
 				_, _ = io.WriteString(w, answer)

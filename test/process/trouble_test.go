@@ -87,7 +87,10 @@ func noDescriptors(t *testing.T, c *consultest.Cluster, e *harness.Exporter) {
 	e.ScrapeUntilUp(t, harness.PlainPorts, c.Servers...)
 	expectLevel(t, e, status.LevelHealthy)
 
-	restore := takeDescriptors(t, e.Cmd.Process.Pid)
+	var before sys.Rlimit
+	pid := e.Cmd.Process.Pid
+	must.Do(t, sys.Prlimit(pid, sys.RLIMIT_NOFILE, nil, &before))
+	must.Do(t, sys.Prlimit(pid, sys.RLIMIT_NOFILE, &sys.Rlimit{Cur: 0, Max: before.Max}, nil))
 	planned := len(harness.PlainPorts) * len(c.Servers)
 	for range 3 {
 		s := e.Scrape(t)
@@ -115,7 +118,7 @@ func noDescriptors(t *testing.T, c *consultest.Cluster, e *harness.Exporter) {
 		t.Errorf("the page says %q and %q; want only that the exporter has a problem", st.Verdict, got)
 	}
 
-	restore()
+	must.Do(t, sys.Prlimit(pid, sys.RLIMIT_NOFILE, &before, nil))
 	e.Scrape(t).Expect(t, harness.Samples{"consul_up": 1, "consul_cluster_failure_margin": 1, "consul_cluster_leaders": 1})
 	expectLevel(t, e, status.LevelHealthy)
 }
@@ -128,15 +131,6 @@ func expectLevel(t *testing.T, e *harness.Exporter, level status.Level) (st stat
 		return harness.Unless(st.Level == level, "%s: %s %q", st.Level, st.Verdict, st.Problems)
 	})
 	return st
-}
-
-// takeDescriptors keeps a process from opening anything more, until the returned function is called.
-func takeDescriptors(t *testing.T, pid int) (restore func()) {
-	t.Helper()
-	var before sys.Rlimit
-	must.Do(t, sys.Prlimit(pid, sys.RLIMIT_NOFILE, nil, &before))
-	must.Do(t, sys.Prlimit(pid, sys.RLIMIT_NOFILE, &sys.Rlimit{Cur: 0, Max: before.Max}, nil))
-	return func() { must.Do(t, sys.Prlimit(pid, sys.RLIMIT_NOFILE, &before, nil)) }
 }
 
 // A token file that blocks costs no scrape, no goroutine but one, and no metric; what is written there in the end is

@@ -8,7 +8,6 @@ package stack_test
 import (
 	"bufio"
 	"cmp"
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -20,7 +19,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
@@ -39,16 +37,11 @@ const (
 // Grafana sends them for the last hour, on a Prometheus that scrapes a catalog with 24,000 instances. See
 // docs/performance.md.
 func BenchmarkCatalogQueries(b *testing.B) {
-	c := consultest.Start(b, consultest.Options{Config: steady()})
-	ctx, cancel := context.WithTimeout(b.Context(), 5*time.Minute)
-	defer cancel()
 	const instances = 24000
-	catalog := consultest.Catalog{Nodes: instances / harness.InstancesPerNode, Services: 5000, Instances: instances}
-	must.Do(b, c.LoadCatalog(ctx, catalog))
-	must.Do(b, c.WaitSynced(ctx)) // So that the agents do not do so later.
+	c := harness.StartWithCatalog(b, harness.CatalogOf(5000, instances))
 	e := harness.StartBinary(b, harness.BuildExporter(b), nil, "--consul.server="+c.Servers[0].URL())
 	dir := b.TempDir()
-	writeHistory(ctx, b, e, dir)
+	writeHistory(b, e, dir)
 	prometheus := runPrometheus(b, dir, scrapeConfig(scrapeInterval, scrapeInterval, static(e)))
 	at := waitScraped(b, prometheus, fmt.Sprintf("count(consul_health_service_status) >= %d", 4*instances))
 	boards := allDashboards(b)
@@ -117,9 +110,9 @@ func countResults(b *testing.B, prometheus *harness.Exporter, endpoint string, v
 
 // writeHistory writes the data of a Prometheus that has scraped the exporter in the last hour, of the family that
 // there are graphs of. In each scrape some services have one instance fewer that passes.
-func writeHistory(ctx context.Context, b *testing.B, e *harness.Exporter, dir string) {
+func writeHistory(b *testing.B, e *harness.Exporter, dir string) {
 	b.Helper()
-	_, text, err := e.Get(ctx, "/metrics", 10*time.Second)
+	_, text, err := e.Get(b.Context(), "/metrics", 10*time.Second)
 	must.Do(b, err)
 	path := filepath.Join(dir, "history.om")
 	file := must.Get(os.Create(path))(b)

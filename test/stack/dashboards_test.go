@@ -151,16 +151,10 @@ func (l liveDashboards) waitAny(t *testing.T, where string) {
 	})
 }
 
-// portExpression is a row of the table in README.md.
-var portExpression = regexp.MustCompile("(?m)^\\| ([^|]+) \\| `(.+)` \\|$")
-
 // expectReadmeExpressions evaluates the expressions of README.md about ports. Each has so many results, with values
 // that are possible.
 func (l liveDashboards) expectReadmeExpressions(t *testing.T, ports int) {
 	t.Helper()
-	readme := must.Get(os.ReadFile("README.md"))(t)
-	_, table, _ := strings.Cut(string(readme), "<!-- port expressions")
-	table, _, _ = strings.Cut(table, "<!-- end of port expressions -->")
 	now := float64(time.Now().Unix())
 	between := map[string][2]float64{
 		"name and state":                    {0, 1},
@@ -170,23 +164,24 @@ func (l liveDashboards) expectReadmeExpressions(t *testing.T, ports int) {
 		"errors since the exporter started": {0, 200}, // Port 8503 of a young server is down.
 		"success rate over five minutes":    {0.1, 1},
 	}
-	expressions := portExpression.FindAllStringSubmatch(table, -1)
-	if len(expressions) != len(between) {
-		t.Errorf("README.md has %d expressions about ports; want %d", len(expressions), len(between))
+	rows := harness.ReadDocument(t, "README.md").Rows("what")
+	if len(rows) != len(between) {
+		t.Errorf("README.md has %d expressions about ports; want %d", len(rows), len(between))
 	}
-	for _, e := range expressions {
-		results := evaluate(t, l.prometheus, e[2])
+	for _, row := range rows {
+		what, expr := row[0].Text, row[1].Code[0]
+		results := evaluate(t, l.prometheus, expr)
 		if len(results) != ports {
-			t.Errorf("%s has %d results; want %d", e[2], len(results), ports)
+			t.Errorf("%s has %d results; want %d", expr, len(results), ports)
 		}
 		for _, r := range results {
 			for _, label := range []model.LabelName{"server", "port", "protocol", "transport"} {
 				if r.Metric[label] == "" {
-					t.Errorf("a result of %s has no label %s: %v", e[2], label, r.Metric)
+					t.Errorf("a result of %s has no label %s: %v", expr, label, r.Metric)
 				}
 			}
-			if v, bounds := float64(r.Value), between[e[1]]; v < bounds[0] || v > bounds[1] {
-				t.Errorf("%s of %v is %v; want %v", e[1], r.Metric, v, bounds)
+			if v, bounds := float64(r.Value), between[what]; v < bounds[0] || v > bounds[1] {
+				t.Errorf("%s of %v is %v; want %v", what, r.Metric, v, bounds)
 			}
 		}
 	}
