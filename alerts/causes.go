@@ -48,7 +48,6 @@ type Alert struct {
 	Labels map[string]string
 }
 
-// label returns the value of a label; empty means that it has none.
 func (a Alert) label(name string) string {
 	if name == labelAlert {
 		return a.Name
@@ -56,7 +55,6 @@ func (a Alert) label(name string) string {
 	return a.Labels[name]
 }
 
-// selects reports whether the alert is one of those.
 func (s Selector) selects(a Alert) bool {
 	if s.Names != nil && !slices.Contains(s.Names, a.Name) {
 		return false
@@ -83,7 +81,7 @@ func HeldBack(target Alert, firing []Alert) bool {
 // Causes returns all causes, in the order in which they are documented.
 func Causes() []Cause { return slices.Clone(causes) }
 
-// named selects alerts by their names, which have spaces between them.
+// named selects alerts by their names, with spaces between them.
 func named(names string) Selector { return Selector{Names: strings.Fields(names)} }
 
 // with selects those of them that have one of these values of a label; any but the empty one if there are none.
@@ -104,7 +102,6 @@ var (
 		"ConsulDNSPortDown"
 )
 
-// causes is the table.
 var causes = []Cause{
 	{
 		Why:    "The same alert at two thresholds: the worse one is enough.",

@@ -13,7 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
-	"github.com/zervigo/consul_cluster_exporter/test/harness"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // inhibitRule is an inhibition as Alertmanager has it.
@@ -46,12 +46,10 @@ func (m *matcher) UnmarshalText(text []byte) error {
 
 func inhibitRules(t *testing.T) []inhibitRule {
 	t.Helper()
-	file, err := alerts.Alertmanager(nil)
-	harness.Must(t, err)
 	var example struct {
 		InhibitRules []inhibitRule `yaml:"inhibit_rules"`
 	}
-	harness.Must(t, yaml.Unmarshal(file.Content, &example))
+	must.Do(t, yaml.Unmarshal(must.Get(alerts.Alertmanager(nil))(t).Content, &example))
 	return example.InhibitRules
 }
 
@@ -80,7 +78,8 @@ var variants = []map[string]string{
 	{"root": "r"},
 }
 
-// For each pair of alerts, whatever they are about, the causes say what the rendered inhibitions do.
+// For each pair of alerts, whatever they are about, the causes say what the rendered inhibitions do. Each name in a
+// cause is that of an alert: one that is misspelt would hold back nothing.
 func TestCauses_Rendered(t *testing.T) {
 	t.Parallel()
 	rules, causes := inhibitRules(t), alerts.Causes()
@@ -89,6 +88,11 @@ func TestCauses_Rendered(t *testing.T) {
 	}
 	names := packAlerts(t)
 	for i, c := range causes {
+		for _, name := range slices.Concat(c.Source.Names, c.Target.Names) {
+			if !slices.Contains(names, name) {
+				t.Errorf("there is no alert %s", name)
+			}
+		}
 		held := 0
 		sources, targets := names, names
 		if c.Source.Names != nil {
@@ -137,31 +141,6 @@ func withName(a alerts.Alert) map[string]string {
 	labels := map[string]string{"alertname": a.Name, "cluster": "c", "datacenter": "dc1", "job": "consul"}
 	maps.Copy(labels, a.Labels)
 	return labels
-}
-
-// packAlerts are the names of the alerts in the pack.
-func packAlerts(t *testing.T) []string {
-	t.Helper()
-	var names []string
-	for _, r := range alertsOf(rules(t)) {
-		if !slices.Contains(names, r.Alert) {
-			names = append(names, r.Alert)
-		}
-	}
-	return names
-}
-
-// Each name in a cause is that of an alert: one that is misspelt would hold back nothing.
-func TestCauses_Names(t *testing.T) {
-	t.Parallel()
-	names := packAlerts(t)
-	for _, c := range alerts.Causes() {
-		for _, name := range slices.Concat(c.Source.Names, c.Target.Names) {
-			if !slices.Contains(names, name) {
-				t.Errorf("there is no alert %s", name)
-			}
-		}
-	}
 }
 
 // An alert is held back by one that fires, and not by itself.

@@ -17,40 +17,32 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
 	"github.com/zervigo/consul_cluster_exporter/collector"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// rule is a recording rule or an alert, as Prometheus reads it.
-type rule struct {
-	Record, Alert, Expr, For string
-	Labels, Annotations      map[string]string
-}
-
-// variant is an alert of one severity; the same alert may have several.
-type variant struct{ alert, severity string }
-
-func (r rule) variant() variant { return variant{r.Alert, r.Labels["severity"]} }
-
-// rules are all of the pack with the defaults.
-func rules(t *testing.T) []rule {
+// joined is the pack with these settings as one file.
+func joined(t *testing.T, settings map[string]string) alerts.File {
 	t.Helper()
-	var file struct{ Groups []struct{ Rules []rule } }
-	harness.Must(t, yaml.Unmarshal(alerts.Join(harness.PackFiles(t, nil)), &file))
-	var all []rule
-	for _, g := range file.Groups {
-		all = append(all, g.Rules...)
-	}
-	return all
+	return alerts.File{Name: "joined.yml", Content: alerts.Join(harness.PackFiles(t, settings))}
 }
 
-func alertsOf(all []rule) []rule {
-	return slices.DeleteFunc(slices.Clone(all), func(r rule) bool { return r.Alert == "" })
+// packAlerts are the names of the alerts in the pack.
+func packAlerts(t *testing.T) []string {
+	t.Helper()
+	var names []string
+	for _, r := range harness.AlertRules(t, joined(t, nil)) {
+		if !slices.Contains(names, r.Alert) {
+			names = append(names, r.Alert)
+		}
+	}
+	return names
 }
 
 // Every alert has what those who are woken by it need.
 func TestContract_Alerts(t *testing.T) {
 	t.Parallel()
-	for _, r := range alertsOf(rules(t)) {
+	for _, r := range harness.AlertRules(t, joined(t, nil)) {
 		t.Run(r.Alert+"/"+r.Labels["severity"], func(t *testing.T) {
 			if !strings.HasPrefix(r.Alert, "Consul") {
 				t.Error("the name does not begin with Consul")
@@ -85,8 +77,7 @@ var sentence = regexp.MustCompile(`^[A-Z{].*\.$`)
 // Every alert has a page in docs/runbooks, and every page an alert.
 func TestContract_Runbooks(t *testing.T) {
 	t.Parallel()
-	pages, err := filepath.Glob(filepath.Join("..", "docs", "runbooks", "*"))
-	harness.Must(t, err)
+	pages := must.Get(filepath.Glob(filepath.Join("..", "docs", "runbooks", "*")))(t)
 	want := []string{"README.md"} // Lists them.
 	for _, alert := range packAlerts(t) {
 		want = append(want, alert+".md")
@@ -108,9 +99,10 @@ func TestContract_Runbooks(t *testing.T) {
 // there are, as any other never fires.
 func TestContract_Tests(t *testing.T) {
 	t.Parallel()
+	type variant struct{ alert, severity string }
 	untested := make(map[variant]bool)
-	for _, r := range alertsOf(rules(t)) {
-		untested[r.variant()] = true
+	for _, r := range harness.AlertRules(t, joined(t, nil)) {
+		untested[variant{r.Alert, r.Labels["severity"]}] = true
 	}
 	names := packAlerts(t)
 	for _, file := range testFiles(t) {
@@ -158,13 +150,10 @@ type firing struct {
 	Labels map[string]string `yaml:"exp_labels"`
 }
 
-// testGroups reads a file of promtool's tests.
 func testGroups(t *testing.T, path string) []testGroup {
 	t.Helper()
-	content, err := os.ReadFile(path)
-	harness.Must(t, err)
 	var file struct{ Tests []testGroup }
-	harness.Must(t, yaml.Unmarshal(content, &file))
+	must.Do(t, yaml.Unmarshal(must.Get(os.ReadFile(path))(t), &file))
 	return file.Tests
 }
 
@@ -187,14 +176,20 @@ var metricName = regexp.MustCompile(`[a-zA-Z_:][\w:]*`)
 // uses belongs there.
 func TestContract_Metrics(t *testing.T) {
 	t.Parallel()
-	all := rules(t)
+	type rule struct{ Record, Alert, Expr string }
+	var file struct{ Groups []struct{ Rules []rule } }
+	must.Do(t, yaml.Unmarshal(joined(t, nil).Content, &file))
+	var rules []rule
+	for _, g := range file.Groups {
+		rules = append(rules, g.Rules...)
+	}
 	known := maps.Clone(fromElsewhere)
 	for _, f := range collector.AllFamilies() {
 		known[f.Name] = "a collector"
 	}
 	used := make(map[string]bool)
 	recorded := make(map[string]bool)
-	for _, r := range all {
+	for _, r := range rules {
 		names := metricName.FindAllString(notMetrics.ReplaceAllString(r.Expr, " "), -1)
 		if len(names) == 0 {
 			t.Errorf("%s%s: there is no metric in %s", r.Record, r.Alert, r.Expr)

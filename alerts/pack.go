@@ -15,12 +15,13 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"path"
 	"strconv"
 	"strings"
 	"text/template"
 )
 
-//go:embed templates/*.yml
+//go:embed templates/*.yml templates/alertmanager/*.yml
 var templates embed.FS
 
 // File is a file of the pack.
@@ -42,25 +43,42 @@ func Pack(given map[string]string) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Prometheus has {{ }} for itself.
-	parsed, err := template.New("").Delims("[[", "]]").Funcs(v.functions()).ParseFS(templates, "templates/*.yml")
-	if err != nil {
-		return nil, fmt.Errorf("parse the templates: %w", err)
-	}
 	names, err := fs.Glob(templates, "templates/*.yml")
 	if err != nil {
 		return nil, fmt.Errorf("list the templates: %w", err)
 	}
 	var files []File
 	for _, name := range names {
-		name = strings.TrimPrefix(name, "templates/")
-		b := *bytes.NewBufferString(Marker + "\n")
-		if err := parsed.ExecuteTemplate(&b, name, nil); err != nil {
-			return nil, fmt.Errorf("render %s: %w", name, err)
+		file, err := v.render(name)
+		if err != nil {
+			return nil, err
 		}
-		files = append(files, File{name, b.Bytes()})
+		files = append(files, File{file.Name, append([]byte(Marker+"\n"), file.Content...)})
 	}
 	return files, nil
+}
+
+// Alertmanager returns the example of a configuration of Alertmanager, with the same values of settings as Pack. The
+// only one that matters to it is which labels tell clusters apart.
+func Alertmanager(given map[string]string) (File, error) {
+	v, err := newValues(given)
+	if err != nil {
+		return File{}, err
+	}
+	return v.render("templates/alertmanager/alertmanager.example.yml")
+}
+
+// render renders a template. Prometheus and Alertmanager have {{ }} for themselves.
+func (v values) render(file string) (File, error) {
+	name, b := path.Base(file), new(bytes.Buffer)
+	parsed, err := template.New(name).Delims("[[", "]]").Funcs(v.functions()).ParseFS(templates, file)
+	if err != nil {
+		return File{}, fmt.Errorf("parse the template of %s: %w", name, err)
+	}
+	if err := parsed.Execute(b, nil); err != nil {
+		return File{}, fmt.Errorf("render %s: %w", name, err)
+	}
+	return File{name, b.Bytes()}, nil
 }
 
 // functions are what the templates are written with.
@@ -89,7 +107,7 @@ func (v values) functions() template.FuncMap {
 	}
 	return template.FuncMap{
 		// value is a setting in PromQL, where durations are seconds; text is as it was written; window is for ranges,
-		// percent for ratios.
+		// percent for ratios. In Alertmanager's lists labels are written as within a clause of PromQL.
 		"value":   lookup(v.promQL),
 		"text":    lookup(v.text),
 		"window":  window,
@@ -99,6 +117,8 @@ func (v values) functions() template.FuncMap {
 		"on": clause("on"),
 		// runbook is the address of an alert's runbook.
 		"runbook": v.runbook,
+		// inhibitions are those of Alertmanager.
+		"inhibitions": func() string { return inhibitions(v.promQL["group-by"]) },
 	}
 }
 

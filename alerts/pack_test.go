@@ -4,6 +4,7 @@
 package alerts_test
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,32 +14,46 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // The files in this folder are what the pack and the example are with the defaults, and there are no others.
 func TestPack_Files(t *testing.T) {
 	t.Parallel()
-	example, err := alerts.Alertmanager(nil)
-	harness.Must(t, err)
+	example := must.Get(alerts.Alertmanager(nil))(t)
 	var names []string
 	for _, f := range append(harness.PackFiles(t, nil), example) {
 		names = append(names, f.Name)
 		if *harness.Update {
-			harness.Must(t, os.WriteFile(f.Name, f.Content, 0o644))
+			must.Do(t, os.WriteFile(f.Name, f.Content, 0o644))
 		}
-		content, err := os.ReadFile(f.Name)
-		harness.Must(t, err)
+		content := must.Get(os.ReadFile(f.Name))(t)
 		if diff := cmp.Diff(string(f.Content), string(content)); diff != "" {
 			t.Errorf("%s differs from its template; run: make rules (-template +file)\n%s", f.Name, diff)
 		}
 	}
-	files, err := filepath.Glob("*.yml")
-	harness.Must(t, err)
+	files := must.Get(filepath.Glob("*.yml"))(t)
 	for _, name := range files {
 		if !slices.Contains(names, name) {
 			t.Errorf("%s has no template", name)
 		}
+	}
+}
+
+// Other labels take the place of the defaults wherever these were: in the grouping, and in each inhibition.
+func TestAlertmanager_GroupBy(t *testing.T) {
+	t.Parallel()
+	defaults := must.Get(alerts.Alertmanager(nil))(t)
+	got := must.Get(alerts.Alertmanager(map[string]string{"group-by": "environment,dc"}))(t)
+	content := string(got.Content)
+	inhibitions := strings.Count(content, "\n    equal: [")
+	if n := strings.Count(content, "environment, dc"); n != 1+inhibitions || inhibitions == 0 {
+		t.Errorf("the labels are there %d times; want once in the grouping and in each of %d inhibitions", n, inhibitions)
+	}
+	back := strings.ReplaceAll(content, "environment, dc", "cluster, datacenter, job")
+	if diff := cmp.Diff(string(defaults.Content), back); diff != "" {
+		t.Errorf("more than the labels differs:\n%s", diff)
 	}
 }
 
@@ -66,10 +81,9 @@ func otherSettings() map[string]string {
 // Each setting changes the rules, so that none is there in vain.
 func TestPack_Settings(t *testing.T) {
 	t.Parallel()
-	defaults := string(alerts.Join(harness.PackFiles(t, nil)))
+	defaults := joined(t, nil).Content
 	for name, value := range otherSettings() {
-		changed := string(alerts.Join(harness.PackFiles(t, map[string]string{name: value})))
-		if changed == defaults {
+		if bytes.Equal(joined(t, map[string]string{name: value}).Content, defaults) {
 			t.Errorf("--%s=%s changes nothing", name, value)
 		}
 	}
@@ -79,7 +93,7 @@ func TestPack_Settings(t *testing.T) {
 func TestPack_Numbers(t *testing.T) {
 	t.Parallel()
 	numbers := map[string]string{"raft-log-lag": "0750", "port-error-rate": "0x1p-2", "raft-saturation": "1e-1"}
-	got := string(alerts.Join(harness.PackFiles(t, numbers)))
+	got := string(joined(t, numbers).Content)
 	for _, want := range []string{
 		"consul:server_raft_log_lag_entries:max > 750\n", "consul:port_failure_ratio:rate5m > 0.25 < 1\n",
 		`{stat="mean"}) > 0.1` + "\n", "more than 25%.", "more than\n            10%:",
@@ -113,10 +127,11 @@ func TestPack_BadSettings(t *testing.T) {
 		{"certificate-warning", "3d", `3d is not more than 3d, which is critical`},
 		{"raft-last-contact-warning", "500ms", `500ms is not less than 500ms, which is critical`},
 	} {
-		_, err := alerts.Pack(map[string]string{tc.setting: tc.value})
-		want := "--" + tc.setting + ": " + tc.want
-		if err == nil || err.Error() != want {
-			t.Errorf("--%s=%q: error %v; want %s", tc.setting, tc.value, err, want)
+		given, want := map[string]string{tc.setting: tc.value}, "--"+tc.setting+": "+tc.want
+		_, err := alerts.Pack(given)
+		_, same := alerts.Alertmanager(given)
+		if err == nil || same == nil || err.Error() != want || same.Error() != want {
+			t.Errorf("--%s=%q: errors %v and %v; want %s", tc.setting, tc.value, err, same, want)
 		}
 	}
 	_, err := alerts.Pack(map[string]string{"port-latency": "x", "leader-changes": "-1"})

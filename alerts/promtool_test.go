@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/zervigo/consul_cluster_exporter/alerts"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -41,20 +41,15 @@ func testFiles(t *testing.T) []string {
 // promtool finds nothing wrong with the pack, as files and as one, with the defaults and with other settings.
 func TestPromtool_Lint(t *testing.T) {
 	t.Parallel()
-	for _, settings := range []struct {
-		name  string
-		given map[string]string
-	}{{"defaults", nil}, {"other settings", otherSettings()}} {
+	for kind, settings := range map[string]map[string]string{"defaults": nil, "other settings": otherSettings()} {
 		dir := t.TempDir()
-		files := harness.PackFiles(t, settings.given)
-		args := []string{"check", "rules", "--lint=all", "--lint-fatal"}
-		for _, f := range append(files, alerts.File{Name: "joined.yml", Content: alerts.Join(files)}) {
+		for _, f := range append(harness.PackFiles(t, settings), joined(t, settings)) {
 			path := filepath.Join(dir, f.Name)
-			harness.Must(t, os.WriteFile(path, f.Content, 0o600))
+			must.Do(t, os.WriteFile(path, f.Content, 0o600))
 			for _, name := range promtools {
-				t.Run(settings.name+"/"+f.Name+"/"+name, func(t *testing.T) {
+				t.Run(kind+"/"+f.Name+"/"+name, func(t *testing.T) {
 					t.Parallel()
-					harness.RunTool(t, name, append(args, path)...)
+					harness.RunTool(t, name, "check", "rules", "--lint=all", "--lint-fatal", path)
 				})
 			}
 		}
