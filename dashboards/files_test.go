@@ -14,22 +14,21 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/dashboards"
 	"github.com/zervigo/consul_cluster_exporter/dashboards/generator"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // The dashboards in this folder, and in the binary, are those that the generator writes, and there are no others.
 func TestFiles(t *testing.T) {
 	t.Parallel()
-	want, err := generator.Files()
-	harness.Must(t, err)
+	want := must.Get(generator.Files())(t)
 	if *harness.Update {
 		for name, content := range want {
-			harness.Must(t, os.WriteFile(name, content, 0o644))
+			must.Do(t, os.WriteFile(name, content, 0o644))
 		}
 		return
 	}
-	files, err := dashboards.Files()
-	harness.Must(t, err)
+	files := must.Get(dashboards.Files())(t)
 	var names []string
 	for _, f := range files {
 		names = append(names, f.Name)
@@ -37,8 +36,7 @@ func TestFiles(t *testing.T) {
 			t.Errorf("%s differs from what its generator writes; run: make dashboards (-generated +file)\n%s", f.Name, diff)
 		}
 	}
-	onDisk, err := filepath.Glob("*.json")
-	harness.Must(t, err)
+	onDisk := must.Get(filepath.Glob("*.json"))(t)
 	for from, got := range map[string][]string{"the binary": names, "the folder": onDisk} {
 		if diff := cmp.Diff(slices.Sorted(maps.Keys(want)), got); diff != "" {
 			t.Errorf("dashboards in %s (-want +got):\n%s", from, diff)

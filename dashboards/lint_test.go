@@ -22,6 +22,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/collector"
 	"github.com/zervigo/consul_cluster_exporter/dashboards"
 	"github.com/zervigo/consul_cluster_exporter/internal/grafana"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -35,15 +36,31 @@ type board struct {
 // all returns all dashboards.
 func all(t *testing.T) []board {
 	t.Helper()
-	files, err := dashboards.Files()
-	harness.Must(t, err)
-	boards := make([]board, 0, len(files))
-	for _, f := range files {
-		d, err := grafana.Parse(f.Content)
-		harness.Must(t, err)
-		boards = append(boards, board{d, f.Name, f.Content})
+	var boards []board
+	for _, f := range must.Get(dashboards.Files())(t) {
+		boards = append(boards, board{must.Get(grafana.Parse(f.Content))(t), f.Name, f.Content})
 	}
 	return boards
+}
+
+// panel is one panel of a dashboard that is no heading of a row.
+type panel struct {
+	grafana.Panel
+	where string
+}
+
+// panels returns those of all dashboards.
+func panels(t *testing.T) []panel {
+	t.Helper()
+	var list []panel
+	for _, b := range all(t) {
+		for _, p := range b.Panels {
+			if p.Type != "row" {
+				list = append(list, panel{p, b.file + ": " + p.Title})
+			}
+		}
+	}
+	return list
 }
 
 // expression is an expression somewhere in a dashboard.
@@ -83,7 +100,7 @@ func expressions(t *testing.T) []expression {
 func series(t *testing.T, v grafana.Variable) string {
 	t.Helper()
 	selector, _, err := v.Series()
-	harness.Must(t, err)
+	must.Do(t, err)
 	return selector
 }
 
@@ -100,18 +117,15 @@ func TestSchema(t *testing.T) {
 		} else if err := d.Validate(); err != nil {
 			t.Errorf("%s: %v", b.file, err)
 		}
-		for _, p := range b.Panels {
-			if p.Type == "row" {
-				continue
-			}
-			// The types of panels and of their queries are decoded leniently above.
-			if err := new(dashboard.FieldConfigSource).UnmarshalJSONStrict(withoutLinks(t, p.FieldConfig)); err != nil {
-				t.Errorf("%s: %s: fieldConfig: %v", b.file, p.Title, err)
-			}
-			for _, q := range p.Targets {
-				if err := new(prometheus.Dataquery).UnmarshalJSONStrict(q.Raw); err != nil {
-					t.Errorf("%s: %s %s: %v", b.file, p.Title, q.RefID, err)
-				}
+	}
+	// The types of panels and of their queries are decoded leniently above.
+	for _, p := range panels(t) {
+		if err := new(dashboard.FieldConfigSource).UnmarshalJSONStrict(withoutLinks(t, p.FieldConfig)); err != nil {
+			t.Errorf("%s: fieldConfig: %v", p.where, err)
+		}
+		for _, q := range p.Targets {
+			if err := new(prometheus.Dataquery).UnmarshalJSONStrict(q.Raw); err != nil {
+				t.Errorf("%s %s: %v", p.where, q.RefID, err)
 			}
 		}
 	}
@@ -121,11 +135,9 @@ func TestSchema(t *testing.T) {
 func withoutLinks(t *testing.T, fieldConfig []byte) []byte {
 	t.Helper()
 	var config map[string]any
-	harness.Must(t, json.Unmarshal(fieldConfig, &config))
+	must.Do(t, json.Unmarshal(fieldConfig, &config))
 	delete(config["defaults"].(map[string]any), "links")
-	without, err := json.Marshal(config)
-	harness.Must(t, err)
-	return without
+	return must.Get(json.Marshal(config))(t)
 }
 
 // Each dashboard has a title and a description, marks leader changes, and is not too large to be loaded fast.
@@ -185,46 +197,38 @@ func TestVariables(t *testing.T) {
 func TestPanels(t *testing.T) {
 	t.Parallel()
 	units := []string{"none", "short", "s", "bytes", "percentunit", "reqps", "ops", "cps", "wps", "suffix: days"}
-	for _, b := range all(t) {
-		titles := make(map[string]bool)
-		for _, p := range b.Panels {
-			if p.Type == "row" {
-				continue
+	seen := make(map[string]bool)
+	for _, p := range panels(t) {
+		if p.Title == "" || seen[p.where] || p.GridPos.X+p.GridPos.W > 24 {
+			t.Errorf("%s: no title, or one that another panel has, or too wide: %+v", p.where, p.GridPos)
+		}
+		seen[p.where] = true
+		if about, _, _ := strings.Cut(p.Description, "\n"); len(about) < 20 || !strings.HasSuffix(about, ".") {
+			t.Errorf("%s: description %q is no sentence", p.where, about)
+		}
+		var config struct {
+			Defaults struct {
+				Unit       string
+				Thresholds struct{ Steps []struct{ Value float64 } }
 			}
-			fail := func(format string, args ...any) {
-				t.Errorf("%s: %s: "+format, append([]any{b.file, p.Title}, args...)...)
+		}
+		must.Do(t, json.Unmarshal(p.FieldConfig, &config))
+		if !slices.Contains(units, config.Defaults.Unit) {
+			t.Errorf("%s: unit %q", p.where, config.Defaults.Unit)
+		}
+		steps := config.Defaults.Thresholds.Steps[1:] // The first has no value.
+		for i := 1; i < len(steps); i++ {
+			if steps[i].Value <= steps[i-1].Value {
+				t.Errorf("%s: thresholds are not in order", p.where)
 			}
-			if p.Title == "" || titles[p.Title] || p.GridPos.X+p.GridPos.W > 24 {
-				fail("no title, or one that another panel has, or too wide: %+v", p.GridPos)
-			}
-			titles[p.Title] = true
-			if about, _, _ := strings.Cut(p.Description, "\n"); len(about) < 20 || !strings.HasSuffix(about, ".") {
-				fail("description %q is no sentence", about)
-			}
-			var config struct {
-				Defaults struct {
-					Unit       string
-					Thresholds struct{ Steps []struct{ Value float64 } }
-				}
-			}
-			harness.Must(t, json.Unmarshal(p.FieldConfig, &config))
-			if !slices.Contains(units, config.Defaults.Unit) {
-				fail("unit %q", config.Defaults.Unit)
-			}
-			steps := config.Defaults.Thresholds.Steps[1:] // The first has no value.
-			for i := 1; i < len(steps); i++ {
-				if steps[i].Value <= steps[i-1].Value {
-					fail("thresholds are not in order")
-				}
-			}
-			// Grafana names the columns of a table differently if there are several queries.
-			if n := len(p.Targets); n == 0 || p.Type == "table" && n != 1 {
-				fail("%d queries", n)
-			}
-			for _, q := range p.Targets {
-				if p.Type != "table" && q.LegendFormat == "" {
-					fail("query %s has no legend", q.RefID)
-				}
+		}
+		// Grafana names the columns of a table differently if there are several queries.
+		if n := len(p.Targets); n == 0 || p.Type == "table" && n != 1 {
+			t.Errorf("%s: %d queries", p.where, n)
+		}
+		for _, q := range p.Targets {
+			if p.Type != "table" && q.LegendFormat == "" {
+				t.Errorf("%s: query %s has no legend", p.where, q.RefID)
 			}
 		}
 	}
@@ -248,11 +252,11 @@ func TestEnumerations(t *testing.T) {
 				t.Errorf("%s: %s is %q; want %s", b.file, m[1], m[2], values)
 			}
 		}
-		for _, p := range b.Panels {
-			for _, tr := range p.Transformations {
-				if !slices.Contains([]string{"sortBy", "organize", "groupingToMatrix"}, tr.ID) {
-					t.Errorf("%s: %s: there is no transformation %q", b.file, p.Title, tr.ID)
-				}
+	}
+	for _, p := range panels(t) {
+		for _, tr := range p.Transformations {
+			if !slices.Contains([]string{"sortBy", "organize", "groupingToMatrix"}, tr.ID) {
+				t.Errorf("%s: there is no transformation %q", p.where, tr.ID)
 			}
 		}
 	}
@@ -335,16 +339,11 @@ func TestMetrics(t *testing.T) {
 	for _, r := range regexp.MustCompile(`(?m)^\s+- record: (\S+)$`).FindAllStringSubmatch(pack, -1) {
 		labels[r[1]] = nil
 	}
-	unused := make(map[string]bool)
-	for name := range others {
-		unused[name] = true
-	}
 	used := make(map[string]bool)
 	for _, e := range expressions(t) {
 		for _, s := range selectors.FindAllStringSubmatch(e.expr, -1) {
 			name := s[1]
 			used[name] = true
-			delete(unused, name)
 			have, ok := labels[name]
 			if !ok && others[name] == "" {
 				t.Errorf("%s: there is no metric %s", e.where, name)
@@ -359,8 +358,10 @@ func TestMetrics(t *testing.T) {
 			}
 		}
 	}
-	for name := range unused {
-		t.Errorf("%s is an exception and not used", name)
+	for name := range others {
+		if !used[name] {
+			t.Errorf("%s is an exception and not used", name)
+		}
 	}
 	// A metric that no dashboard shows is not forgotten by accident.
 	for _, f := range collector.AllFamilies() {
@@ -411,14 +412,12 @@ func TestAlerts(t *testing.T) {
 			named[r.Alert] = false
 		}
 	}
-	for _, b := range all(t) {
-		for _, p := range b.Panels {
-			for _, name := range regexp.MustCompile(`\bConsul[A-Z]\w+`).FindAllString(p.Description, -1) {
-				if _, ok := named[name]; !ok {
-					t.Errorf("%s: %s: there is no alert %s", b.file, p.Title, name)
-				}
-				named[name] = true
+	for _, p := range panels(t) {
+		for _, name := range regexp.MustCompile(`\bConsul[A-Z]\w+`).FindAllString(p.Description, -1) {
+			if _, ok := named[name]; !ok {
+				t.Errorf("%s: there is no alert %s", p.where, name)
 			}
+			named[name] = true
 		}
 	}
 	for name, ok := range named {
@@ -469,7 +468,7 @@ func TestPromQL(t *testing.T) {
 		fmt.Fprintf(&rules, "      - record: expression:%d\n        expr: %q\n", i, e.substituted)
 	}
 	file := filepath.Join(t.TempDir(), "rules.yml")
-	harness.Must(t, os.WriteFile(file, []byte(rules.String()), 0o600))
+	must.Do(t, os.WriteFile(file, []byte(rules.String()), 0o600))
 	for _, tool := range []string{"promtool", "promtool-2.42"} {
 		out := harness.RunTool(t, tool, "check", "rules", file)
 		if !strings.Contains(out, fmt.Sprintf("SUCCESS: %d rules found", len(list))) {

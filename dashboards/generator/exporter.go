@@ -51,7 +51,7 @@ func exporter() dashboard {
 				},
 				{
 					kind: stat, title: "Configuration file", alerts: "ConsulConfigReloadFailed", steps: goodFrom(1),
-					mappings: []object{either("not loaded", "loaded"), absent},
+					mappings: []object{either("not loaded", "loaded")},
 					about: "Whether the configuration file could be loaded the last time it was tried. Not available without " +
 						"--config.file.",
 					optional: true, expr: "min by (CLUSTER) (consul_exporter_config_last_reload_successful{SEL})",

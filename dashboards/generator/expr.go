@@ -78,15 +78,11 @@ func optional(expr, legendLabel string) string {
 
 // optionalOf is the same where the expression does not begin with the metric and its matchers.
 func optionalOf(expr, metric, legendLabel string) string {
-	return orElse(expr, label("NaN * absent(last_over_time("+metric+"[$__range] @ end()))", legendLabel, notAvailable))
+	return optionalNow(expr, "last_over_time("+metric+"[$__range] @ end())", legendLabel)
 }
 
-// optionalNow and optionalNowOf are the same for a panel of the present.
-func optionalNow(expr, legendLabel string) string {
-	return optionalNowOf(expr, selector.FindString(expr), legendLabel)
-}
-
-func optionalNowOf(expr, metric, legendLabel string) string {
+// optionalNow is the same for a panel of the present.
+func optionalNow(expr, metric, legendLabel string) string {
 	return orElse(expr, label("NaN * absent("+metric+")", legendLabel, notAvailable))
 }
 

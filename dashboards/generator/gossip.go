@@ -43,19 +43,17 @@ func gossip() dashboard {
 					expr: "min by (CLUSTER) (consul_serf_encrypted{SEL}) + max by (CLUSTER) (consul_serf_encrypted{SEL})",
 				},
 				{
-					kind: stat, title: "Longest round trip", unit: "s", mappings: []object{absent}, steps: badFromTwo(0.05, 0.1),
+					kind: stat, title: "Longest round trip", unit: "s", steps: badFromTwo(0.05, 0.1),
 					about: "The longest round trip between two servers that are alive, as gossip estimates it. HashiCorp asks for " +
 						"50 ms on average at most. Not available with one server, or more than ten.",
 					optional: true, expr: "max by (CLUSTER) (consul_serf_rtt_seconds{SEL})",
 				},
 				{
-					kind: stat, title: "RPC errors", unit: "percentunit", noValue: notAvailable, mappings: []object{absent},
-					steps: badFromTwo(0.01, 0.1), about: "Share of the RPC requests that servers answered with an error." + measured,
-					expr: optionalNowOf(
-						"sum by (CLUSTER) (max by (CLUSTER, server) (consul_agent_rpc_request_errors_per_second{SEL})) / "+
-							"clamp_min(sum by (CLUSTER) (max by (CLUSTER, server) (consul_agent_rpc_requests_per_second{SEL})), 0.001)",
-						"consul_agent_rpc_requests_per_second{SEL}", "cluster",
-					),
+					kind: stat, title: "RPC errors", unit: "percentunit", steps: badFromTwo(0.01, 0.1),
+					about: "Share of the RPC requests that servers answered with an error." + measured,
+					expr: "sum by (CLUSTER) (max by (CLUSTER, server) (consul_agent_rpc_request_errors_per_second{SEL})) / " +
+						"clamp_min(sum by (CLUSTER) (max by (CLUSTER, server) (consul_agent_rpc_requests_per_second{SEL})), 0.001)",
+					optionalMetric: "consul_agent_rpc_requests_per_second{SEL}",
 				},
 				{
 					kind: table, title: "Members that are not alive", width: 14, height: 7,
@@ -191,7 +189,7 @@ func gossip() dashboard {
 				),
 				{
 					kind: stat, title: "Mesh root expires in", width: 5, alerts: "ConsulCARootExpires", unit: "suffix: days",
-					whole: true, mappings: []object{absent}, steps: []step{{lowest, red}, {7, orange}, {30, green}},
+					whole: true, steps: []step{{lowest, red}, {7, orange}, {30, green}},
 					about: "When the root certificate expires that signs for the service mesh. With it all connections in the mesh " +
 						"end. Not available without Connect.",
 					optional: true,
@@ -200,21 +198,19 @@ func gossip() dashboard {
 				},
 				{
 					kind: stat, title: "Licence expires in", alerts: "ConsulLicenseExpires", unit: "suffix: days", whole: true,
-					mappings: []object{absent}, steps: []step{{lowest, red}, {7, orange}, {30, green}},
+					steps:    []step{{lowest, red}, {7, orange}, {30, green}},
 					about:    "When the licence expires. Not available without Consul Enterprise.",
 					optional: true, expr: "(min by (CLUSTER) (consul_license_expiry_timestamp_seconds{SEL}) - time()) / 86400",
 				},
 				{
-					kind: stat, title: "ACLs are copied", alerts: "ConsulACLReplicationFails", noValue: notAvailable,
+					kind: stat, title: "ACLs are copied", alerts: "ConsulACLReplicationFails",
 					steps: []step{{lowest, red}, {1, green}, {2, gray}},
 					about: "Whether the leader copies ACLs from the primary datacenter. Not needed in the primary one itself; not " +
 						"available without ACLs.",
-					mappings: []object{mapped([]entry{{"0", "no", red}, {"1", "yes", green}, {"2", "not needed", gray}}), absent},
-					expr: optionalNowOf(
-						"max by (CLUSTER) (consul_acl_replication_running{SEL})"+
-							" + 2 * (max by (CLUSTER) (consul_acl_replication_enabled{SEL}) == bool 0)",
-						"consul_acl_replication_enabled{SEL}", "cluster",
-					),
+					mappings: []object{mapped([]entry{{"0", "no", red}, {"1", "yes", green}, {"2", "not needed", gray}})},
+					expr: "max by (CLUSTER) (consul_acl_replication_running{SEL})" +
+						" + 2 * (max by (CLUSTER) (consul_acl_replication_enabled{SEL}) == bool 0)",
+					optionalMetric: "consul_acl_replication_enabled{SEL}",
 				},
 				{
 					kind: table, title: "Peerings", width: 8, height: 4, alerts: "ConsulPeeringDown", unit: "s",

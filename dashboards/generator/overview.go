@@ -39,7 +39,6 @@ func overview() dashboard {
 				servicesDownCount(3),
 				{
 					kind: stat, title: "Alerts firing", width: 3, noValue: "no rules", steps: badFrom(1),
-					mappings: []object{nothing("no rules", gray)},
 					about: "Alerts of the exporter's rules that fire, by severity; those of severity info are in the list below. " +
 						"\"No rules\" means that Prometheus has not loaded them: consul_cluster_exporter alerts writes them.",
 					queries: []query{

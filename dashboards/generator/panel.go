@@ -6,6 +6,7 @@ package generator
 import (
 	"cmp"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -31,11 +32,13 @@ type panel struct {
 	about, alerts string
 
 	// expr and legend are those of the only query, queries those of several. By default the legend is made of the labels
-	// of the first clause "by". What is optional is not available in every version or edition, or from every agent.
-	expr, legend string
-	optional     bool
-	queries      []query
-	unit         string
+	// of the first clause "by". What is optional is not available in every version or edition, or from every agent;
+	// optionalMetric says the same where expr does not begin with the metric and its matchers.
+	expr, legend   string
+	optional       bool
+	optionalMetric string
+	queries        []query
+	unit           string
 	// decimals of values; 0 leaves it to Grafana if whole is not set.
 	decimals int
 	whole    bool
@@ -56,9 +59,11 @@ type panel struct {
 	names bool
 	// bars, stacked, stepped and lines (at the steps) are how a graph is drawn.
 	bars, stacked, stepped, lines bool
-	// interval is the least time between two points, and maxPoints how many there are at most; Grafana decides without.
-	interval  string
-	maxPoints int
+	// interval is the least time between two points; Grafana decides without. A sparse graph has 100 points at most: it
+	// is made of a series for each service. Four times the points take four times as long, and seconds in a large
+	// catalog, see docs/performance.md.
+	interval string
+	sparse   bool
 
 	transformations []object
 	overrides       []object
@@ -153,13 +158,13 @@ func nothing(text, color string) object {
 func (p panel) withDefaults() panel {
 	p.kind, p.unit = cmp.Or(p.kind, timeseries), cmp.Or(p.unit, "none")
 	labels := groupedBy(p.expr)
-	if p.optional {
+	if p.optional || p.optionalMetric != "" {
 		p.noValue = cmp.Or(p.noValue, notAvailable)
-		absent := optional
+		absent := optionalOf
 		if p.kind != timeseries {
 			absent = optionalNow
 		}
-		p.expr = absent(p.expr, append(labels, "cluster")[0])
+		p.expr = absent(p.expr, cmp.Or(p.optionalMetric, selector.FindString(p.expr)), append(labels, "cluster")[0])
 	}
 	switch p.kind {
 	case stat:
@@ -173,6 +178,9 @@ func (p panel) withDefaults() panel {
 	}
 	if p.kind != timeseries {
 		p.noValue = cmp.Or(p.noValue, notKnown)
+	}
+	if p.sparse {
+		p.interval = "1m"
 	}
 	if p.expr != "" {
 		p.queries = []query{{p.expr, p.legend}}
@@ -192,18 +200,18 @@ func (p panel) json(id, x, y int) object {
 		"targets":     p.targets(),
 		"fieldConfig": object{"defaults": p.defaults(), "overrides": p.allOverrides()},
 		"options":     p.options(),
+
+		"transformations": p.transformations,
+		"interval":        p.interval,
 	}
-	if len(p.transformations) > 0 {
-		o["transformations"] = p.transformations
+	if p.sparse {
+		o["maxDataPoints"] = 100
 	}
-	if p.interval != "" {
-		o["interval"] = p.interval
-	}
-	if p.maxPoints > 0 {
-		o["maxDataPoints"] = p.maxPoints
-	}
+	maps.DeleteFunc(o, isUnset)
 	return o
 }
+
+func isUnset(_ string, value any) bool { return reflect.ValueOf(value).IsZero() }
 
 func (p panel) description() string {
 	switch names := strings.Fields(p.alerts); len(names) {
@@ -239,30 +247,21 @@ func (p panel) targets() []object {
 }
 
 func (p panel) defaults() object {
-	d := object{"unit": p.unit, "mappings": p.allMappings(), "color": p.color(), "custom": p.custom()}
-	if p.kind == stat {
-		delete(d, "custom")
+	steps := p.steps
+	if len(steps) == 0 {
+		steps = []step{{lowest, neutral}}
 	}
+	d := object{
+		"unit": p.unit, "max": p.max, "noValue": p.noValue, "mappings": p.allMappings(), "links": p.links,
+		"thresholds": thresholds(steps), "color": p.color(), "custom": p.custom(),
+	}
+	maps.DeleteFunc(d, isUnset)
 	if p.decimals > 0 || p.whole {
 		d["decimals"] = p.decimals
 	}
 	if p.kind == timeseries && !p.belowZero {
 		d["min"] = 0
 	}
-	if p.max > 0 {
-		d["max"] = p.max
-	}
-	if p.noValue != "" {
-		d["noValue"] = p.noValue
-	}
-	if len(p.links) > 0 {
-		d["links"] = p.links
-	}
-	steps := p.steps
-	if len(steps) == 0 {
-		steps = []step{{lowest, neutral}}
-	}
-	d["thresholds"] = thresholds(steps)
 	return d
 }
 
@@ -297,7 +296,10 @@ func (p panel) color() object {
 
 // custom are the settings of fields that only this kind of panel has.
 func (p panel) custom() object {
-	if p.kind == table {
+	switch p.kind {
+	case stat:
+		return nil
+	case table:
 		// Without a width of their own columns are as wide as the panel allows: a matrix of ten ports must not scroll.
 		return object{"align": "auto", "cellOptions": object{"type": "auto"}, "minWidth": 60, "filterable": false}
 	}
@@ -430,9 +432,10 @@ func figuresPanel(p panel, f figures, first string) panel {
 }
 
 // serverPortMatrix makes a table that has a row for each server and a column for each port: of the values of this
-// expression, which has the labels PORT.
+// expression, which has the labels PORT. Where there is none, the cell is empty.
 func serverPortMatrix(p panel, expr string) panel {
 	p.kind = table
+	p.mappings = append(p.mappings, empty)
 	// A column is named "8301 serf_lan", and the next one, of the same port over UDP, "8301 udp".
 	p.expr = `min by (server, name) (label_replace(label_replace(label_join(` + expr + `, ` +
 		`"name", " ", "port", "protocol", "transport"), ` +
@@ -443,7 +446,7 @@ func serverPortMatrix(p panel, expr string) panel {
 		organize(object{}, map[string]string{`server\name`: "Server"}),
 	}
 	plain := property{"custom.cellOptions", object{"type": "auto"}}
-	p.overrides = append(p.overrides, override("Server", plain, nameWidth))
+	p.overrides = []object{matrixCells, override("Server", plain, nameWidth)}
 	return p
 }
 

@@ -52,17 +52,15 @@ func ports() dashboard {
 				},
 				{
 					kind: stat, title: "Certificate expires", alerts: "ConsulCertificateExpires", unit: "suffix: days", whole: true,
-					noValue: notAvailable, mappings: []object{mapped([]entry{{noneDue, "none is due", green}}), absent},
-					steps: []step{{lowest, red}, {3, orange}, {14, green}},
+					mappings: []object{mapped([]entry{{noneDue, "none is due", green}})},
+					steps:    []step{{lowest, red}, {3, orange}, {14, green}},
 					about: "When the first certificate expires of those that ports show, in days. \"none is due\": all live for " +
 						"days only and have more than a tenth of their time left, as those have that Consul renews by itself. Not " +
 						"available if no port speaks TLS.",
-					expr: optionalNowOf(
-						orFor(
-							"min by (CLUSTER) ("+certificateLeft+" unless on (PORT) "+certificateYoung+") / 86400",
-							noneDue+" * max by (CLUSTER) ("+certificateLeft+" > bool 0)",
-						), "consul_port_tls_earliest_cert_expiry_timestamp_seconds{SEL, SERVER}", "cluster",
-					),
+					expr: orFor(
+						"min by (CLUSTER) ("+certificateLeft+" unless on (PORT) "+certificateYoung+") / 86400",
+						noneDue+" * max by (CLUSTER) ("+certificateLeft+" > bool 0)",
+					), optionalMetric: "consul_port_tls_earliest_cert_expiry_timestamp_seconds{SEL, SERVER}",
 				},
 				serverPortMatrix(panel{
 					title: "Ports now", width: 24, height: 6, steps: []step{{lowest, red}, {1, green}, {2, blue}},
@@ -72,9 +70,8 @@ func ports() dashboard {
 					alerts: "ConsulServerDown ConsulServerHung ConsulRPCPortDown ConsulSerfLANPortDown ConsulSerfWANPortDown " +
 						"ConsulHTTPPortDown ConsulGRPCPortDown ConsulDNSPortDown",
 					mappings: []object{
-						mapped([]entry{{"-1", "hangs", red}, {"0", "down", red}, {"1", "up", green}, {"2", "connects", blue}}), empty,
+						mapped([]entry{{"-1", "hangs", red}, {"0", "down", red}, {"1", "up", green}, {"2", "connects", blue}}),
 					},
-					overrides: []object{matrixCells},
 				}, up+" - "+hung+" + ("+
 					up+" == bool 1 and on (PORT) consul_port_protocol_verified{SEL, SERVER} == 0 or 0 * "+up+")"),
 			}},
@@ -111,15 +108,12 @@ func ports() dashboard {
 				},
 				serverPortMatrix(panel{
 					title: "Last answer", width: 24, height: 6, unit: "s", whole: true, steps: quiet(badFromTwo(60, 300)),
-					mappings:  []object{empty},
-					about:     "How long ago each port last answered. Empty: not since the exporter started.",
-					overrides: []object{matrixCells},
+					about: "How long ago each port last answered. Empty: not since the exporter started.",
 				}, "time() - max by (PORT) (consul_port_last_success_timestamp_seconds{SEL, SERVER})"),
 				serverPortMatrix(panel{
 					title: "Success rate in the time shown", width: 24, height: 6, alerts: "ConsulPortErrors", unit: "percentunit",
-					decimals: 1, steps: []step{{lowest, red}, {0.95, orange}, {0.999, green}}, mappings: []object{empty},
-					about:     "The share of scrapes in which each port answered, over the time that the dashboard shows.",
-					overrides: []object{matrixCells},
+					decimals: 1, steps: []step{{lowest, red}, {0.95, orange}, {0.999, green}},
+					about: "The share of scrapes in which each port answered, over the time that the dashboard shows.",
 				}, "max by (PORT) (avg_over_time(consul_port_up{SEL, SERVER}[$__range]))"),
 			}},
 			{"Response time", []panel{
@@ -144,23 +138,19 @@ func ports() dashboard {
 			}},
 			{"Connections to the agent of the exporter", []panel{
 				{
-					title: "Established connections, by port", width: 12, noValue: notAvailable,
+					title: "Established connections, by port", width: 12,
 					about: "TCP connections to the ports of the agent that the exporter asks. Consul refuses more than 100 to port " +
 						"8300 and 200 to the HTTP API from one address by default. Not available unless the exporter runs on the " +
 						"agent's host.",
-					expr: optionalOf(
-						`max by (server, port, protocol) (consul_port_connections{SEL, SERVER, state="established"})`,
-						"consul_port_connections{SEL, SERVER}", "server",
-					),
+					expr:           `max by (server, port, protocol) (consul_port_connections{SEL, SERVER, state="established"})`,
+					optionalMetric: "consul_port_connections{SEL, SERVER}",
 				},
 				{
-					title: "Other connections, by state", width: 12, noValue: notAvailable,
+					title: "Other connections, by state", width: 12,
 					about: "Connections that are not established. syn_recv that stays: the process does not accept. close_wait that " +
 						"grows: it does not close. time_wait is normal. Not available unless the exporter runs on the agent's host.",
-					expr: optionalOf(
-						`sum by (state) (max by (PORT, state) (consul_port_connections{SEL, SERVER, state!="established"}))`,
-						"consul_port_connections{SEL, SERVER}", "state",
-					),
+					expr:           `sum by (state) (max by (PORT, state) (consul_port_connections{SEL, SERVER, state!="established"}))`,
+					optionalMetric: "consul_port_connections{SEL, SERVER}",
 				},
 			}},
 			{"Certificates and DNS", []panel{

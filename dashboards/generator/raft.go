@@ -152,13 +152,11 @@ func raft() dashboard {
 			{"Load", []panel{
 				{
 					title: "How busy Raft's threads are", alerts: "ConsulRaftSaturated", unit: "percentunit", max: 1,
-					noValue: notAvailable, lines: true, steps: []step{{lowest, transparent}, {0.5, orange}},
+					lines: true, steps: []step{{lowest, transparent}, {0.5, orange}},
 					about: "Share of its time that each thread of Raft works. Above half for long, the server is near its limit. " +
 						"Not available before Consul 1.13.",
-					expr: optionalOf(
-						`max by (server, thread) (consul_agent_raft_thread_saturation_ratio{SEL, SERVER, stat="mean"})`,
-						"consul_agent_raft_thread_saturation_ratio{SEL, SERVER}", "server",
-					),
+					expr:           `max by (server, thread) (consul_agent_raft_thread_saturation_ratio{SEL, SERVER, stat="mean"})`,
+					optionalMetric: "consul_agent_raft_thread_saturation_ratio{SEL, SERVER}",
 				},
 				{
 					title: "Age of the log, and time to restore", alerts: "ConsulRaftLogTooShort", unit: "s", noValue: notAvailable,
@@ -189,8 +187,7 @@ func raft() dashboard {
 					},
 				},
 				{
-					kind: stat, title: "Wrong checksums", width: 6, alerts: "ConsulRaftLogCorrupt", whole: true,
-					mappings: []object{absent}, steps: badFrom(1),
+					kind: stat, title: "Wrong checksums", width: 6, alerts: "ConsulRaftLogCorrupt", whole: true, steps: badFrom(1),
 					about: "Entries whose checksum was wrong when they were written or read, in the time shown. Any is corruption. " +
 						"Not available unless raft_logstore.verification is on.",
 					optional: true,

@@ -110,16 +110,13 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`,
 				onlyChosen(instancesOverTime(12, 8)),
 				{
 					title: "Services with critical instances", width: 12, alerts: "ConsulServiceDown ConsulServiceInstancesCritical",
-					stepped: true, stacked: true, noValue: notAvailable, interval: fewPoints, maxPoints: 100,
+					stepped: true, stacked: true, sparse: true,
 					about: "Services with the most critical instances, ten at most. Many at one time are mostly one node or one " +
 						"service that others need.",
-					expr: optionalOf(
-						orElse(
-							"topk(10, max by (service_name) ("+byService("critical")+") > 0)",
-							label("0 * count(consul_catalog_services{SEL} > 0)", "service_name", "none"),
-						),
-						"consul_catalog_service_instances{SEL}", "service_name",
-					),
+					expr: orElse(
+						"topk(10, max by (service_name) ("+byService("critical")+") > 0)",
+						label("0 * count(consul_catalog_services{SEL} > 0)", "service_name", "none"),
+					), optionalMetric: "consul_catalog_service_instances{SEL}",
 				},
 			}},
 			{"Consul's own summary, for when the catalog is too large or may not be read at once", []panel{
@@ -134,15 +131,12 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`,
 				},
 				{
 					title: "Service instances in the summary", width: 24, height: 7,
-					alerts: "ConsulServiceDown ConsulServiceInstancesCritical", stacked: true, noValue: notAvailable,
-					interval: fewPoints, maxPoints: 100, colors: statusColors,
+					alerts: "ConsulServiceDown ConsulServiceInstancesCritical", stacked: true, sparse: true, colors: statusColors,
 					about: "Instances by the worst of their own checks. Checks of nodes do not count, and imported instances count, " +
 						"too. " + aboutSummary,
-					expr: optionalOf(
-						"sum by (status) (max by (CLUSTER, service_name, status) "+
-							"(consul_catalog_overview_service_instances{SEL, SERVICE}))",
-						"consul_catalog_overview_service_instances{SEL}", "status",
-					),
+					expr: "sum by (status) (max by (CLUSTER, service_name, status) " +
+						"(consul_catalog_overview_service_instances{SEL, SERVICE}))",
+					optionalMetric: "consul_catalog_overview_service_instances{SEL}",
 				},
 			}},
 			{"What comes and goes, and what was taken out", []panel{

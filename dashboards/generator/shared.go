@@ -180,16 +180,11 @@ func instancesStat(width int) panel {
 	}
 }
 
-// fewPoints is the interval of graphs that are made of a series for each service: four times the points take four
-// times as long, and seconds in a large catalog, see docs/performance.md.
-const fewPoints = "1m"
-
 func instancesOverTime(width, height int) panel {
 	return panel{
 		title: "Service instances by state, over time", width: width, height: height,
-		alerts: "ConsulServiceDown ConsulServiceInstancesCritical", stacked: true, noValue: notAvailable, interval: fewPoints,
-		maxPoints: 100, colors: statusColors,
-		about: aboutStatus + "A step in all states at one time is a node or an agent, not a service.",
-		expr:  optional(instances, "status"), legend: "{{status}}",
+		alerts: "ConsulServiceDown ConsulServiceInstancesCritical", stacked: true, sparse: true, colors: statusColors,
+		about:    aboutStatus + "A step in all states at one time is a node or an agent, not a service.",
+		optional: true, expr: instances,
 	}
 }
