@@ -248,7 +248,6 @@ func (a *Agent) prepare() error {
 	return a.writeConfig(config)
 }
 
-// issue gives the agent a certificate.
 func (a *Agent) issue(lifetime time.Duration) (err error) {
 	domain := a.cluster.opts.Datacenter + ".consul"
 	names := []string{"client." + domain, a.Name, "localhost"}
@@ -283,12 +282,11 @@ func (a *Agent) start() error {
 	return nil
 }
 
-// waitAPI waits until the agent responds to a request by HTTP. An error response will do: without a
-// leader, that is what agents send.
+// waitAPI waits until the agent responds to a request by HTTP, if only with an error, as agents do without a leader.
 func (a *Agent) waitAPI(ctx context.Context) error {
 	return Poll(ctx, a.Name+" to respond", func(ctx context.Context) error {
 		if p := a.proc.Load(); !p.running() {
-			return fatal(fmt.Errorf("it has ended with %s; its last lines:%s", p.cmd.ProcessState, a.logTail(5)))
+			return fatalError{fmt.Errorf("it has ended with %s; its last lines:%s", p.cmd.ProcessState, a.logTail(5))}
 		}
 		_, err := a.client.Status().LeaderWithQueryOptions(read(ctx))
 		if _, responded := errors.AsType[api.StatusError](err); responded {

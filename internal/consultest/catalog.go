@@ -19,11 +19,10 @@ import (
 const (
 	// maxTxnOps is how many operations Consul accepts in one transaction.
 	maxTxnOps = 128
-	// txnWriters is how many transactions are under way at the same time. More make
-	// it no faster, but the servers too busy to keep their leader.
+	// txnWriters is how many transactions are under way at the same time. More make it no faster, but the servers too
+	// busy to keep their leader.
 	txnWriters = 3
-	// Every warningEvery-th instance has a check that is warning, and every
-	// criticalEvery-th one that is critical, also if it is both.
+	// Every warningEvery-th check is warning, and every criticalEvery-th one critical, also if it is both.
 	warningEvery, criticalEvery = 50, 97
 )
 
@@ -35,8 +34,7 @@ const (
 // "team" and "runtime", and one check. Every 50th check is warning and every 97th critical. There is no agent on the
 // nodes, hence they have no check serfHealth.
 type Catalog struct {
-	// Nodes, Services and Instances are how many there are to be, 1 at least.
-	// There are at least as many instances as services.
+	// Nodes, Services and Instances are how many there are to be, 1 at least, and not fewer instances than services.
 	Nodes, Services, Instances int
 	// CheckOutput is how many bytes the output of each check has at least; Consul keeps 4,096 by default.
 	CheckOutput int
@@ -83,7 +81,7 @@ func (c *Cluster) transactBatch(ctx context.Context, ops api.TxnOps) error {
 		}
 		if !ok {
 			first := response.Errors[0]
-			return fatal(fmt.Errorf("%s refuses operation %d: %s", server, first.OpIndex, first.What))
+			return fatalError{fmt.Errorf("%s refuses operation %d: %s", server, first.OpIndex, first.What)}
 		}
 		return nil
 	})
@@ -112,7 +110,6 @@ func (c *Cluster) waitReplicated(ctx context.Context) error {
 	return nil
 }
 
-// nodeOps returns the operations that enter the nodes.
 func (c Catalog) nodeOps() api.TxnOps {
 	ops := make(api.TxnOps, 0, c.Nodes)
 	for node := range c.Nodes {

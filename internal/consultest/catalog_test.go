@@ -13,6 +13,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/consul/api"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // contents is what a server has in its catalog, apart from the agents.
@@ -28,19 +30,19 @@ func contentsOf(t *testing.T, server *Agent) contents {
 	options := stale(soon(t))
 	found := contents{Checks: map[string]int{}}
 	nodes, _, err := server.Client().Catalog().Nodes(options)
-	must(t, err)
+	must.Do(t, err)
 	for _, node := range nodes {
 		if strings.HasPrefix(node.Node, "worker-") {
 			found.Nodes++
 		}
 	}
 	services, _, err := server.Client().Catalog().Services(options)
-	must(t, err)
+	must.Do(t, err)
 	delete(services, "consul")
 	found.Services = len(services)
 	for name := range services {
 		instances, _, err := server.Client().Catalog().Service(name, "", options)
-		must(t, err)
+		must.Do(t, err)
 		found.Instances += len(instances)
 		for _, instance := range instances {
 			found.Tags += len(instance.ServiceTags)
@@ -48,7 +50,7 @@ func contentsOf(t *testing.T, server *Agent) contents {
 		}
 	}
 	checks, _, err := server.Client().Health().State(api.HealthAny, options)
-	must(t, err)
+	must.Do(t, err)
 	for _, check := range checks {
 		if check.CheckID != "serfHealth" {
 			found.Checks[check.Status]++
@@ -75,7 +77,7 @@ func checkLoad(t *testing.T, cluster *Cluster) {
 	}
 
 	// 200 instances are written in four transactions, the last one not full.
-	must(t, cluster.LoadCatalog(soon(t), Catalog{Nodes: 5, Services: 7, Instances: 200}))
+	must.Do(t, cluster.LoadCatalog(soon(t), Catalog{Nodes: 5, Services: 7, Instances: 200}))
 	expect(contents{
 		Nodes: 5, Services: 7, Instances: 200, Tags: 600, Meta: 400,
 		Checks: map[string]int{"passing": 194, "warning": 4, "critical": 2},
@@ -96,15 +98,15 @@ func checkLoad(t *testing.T, cluster *Cluster) {
 		t.Fatalf("LoadCatalog() ended before the leader was killed, with error %v", err)
 	default:
 	}
-	must(t, leader.Kill())
-	must(t, <-loaded)
+	must.Do(t, leader.Kill())
+	must.Do(t, <-loaded)
 	// Ten passing instances were there already, on the same nodes.
 	expect(contents{
 		Nodes: 50, Services: 50, Instances: 2690, Tags: 8070, Meta: 5380,
 		Checks: map[string]int{"passing": 2609, "warning": 54, "critical": 27},
 	}, cluster.Servers[1:]...)
-	must(t, leader.Restart(soon(t)))
-	must(t, cluster.WaitMembers(soon(t), 4))
+	must.Do(t, leader.Restart(soon(t)))
+	must.Do(t, cluster.WaitMembers(soon(t), 4))
 }
 
 // Instances are spread evenly, each with a name and, on its node, a port of its own.

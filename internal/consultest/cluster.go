@@ -339,12 +339,9 @@ func removeStale(tempDir, prefix string) {
 	}
 }
 
-// newUUID returns a random UUID.
+// newUUID returns a random token in the form of a UUID, which Consul wants.
 func newUUID() string {
 	var b [16]byte
-	// Read never returns an error and always fills b.
-	_, _ = rand.Read(b[:])
-	b[6] = b[6]&0x0f | 0x40
-	b[8] = b[8]&0x3f | 0x80
+	_, _ = rand.Read(b[:]) // It never fails.
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }

@@ -26,6 +26,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/consul/api"
 	"go.uber.org/goleak"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // helperVariable makes the test binary the helper of TestNew_DiesWithItsProcess instead of running tests.
@@ -57,17 +59,9 @@ func soon(t *testing.T) context.Context {
 	return ctx
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// eventually waits until a condition holds.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	must(t, Poll(soon(t), what, func(context.Context) error {
+	must.Do(t, Poll(soon(t), what, func(context.Context) error {
 		if !holds() {
 			return errors.New("it is not so")
 		}
@@ -102,16 +96,14 @@ func TestCluster(t *testing.T) {
 	checkOptions(t, cluster)
 	checkLogs(t, cluster)
 	for _, server := range []*Agent{cluster.Servers[1], cluster.Servers[0], cluster.Servers[0]} {
-		must(t, cluster.TransferLeadership(soon(t), server))
+		must.Do(t, cluster.TransferLeadership(soon(t), server))
 		if leader, err := cluster.Leader(soon(t)); err != nil || leader != server {
 			t.Errorf("Leader() = %v, %v; want %s", leader, err, server)
 		}
 	}
 	checkLoad(t, cluster)
-	must(t, cluster.WaitHealthy(soon(t)))
-	leader, err := cluster.WaitLeader(soon(t))
-	must(t, err)
-	checkKill(t, cluster, leader)
+	must.Do(t, cluster.WaitHealthy(soon(t)))
+	checkKill(t, cluster, must.Get(cluster.WaitLeader(soon(t)))(t))
 	checkStop(t, cluster, cluster.Servers[1])
 	checkLeave(t, cluster)
 	checkClose(t, cluster)
@@ -127,14 +119,12 @@ func checkAbsent(t *testing.T, cluster *Cluster) {
 	if leader, err := cluster.Leader(soon(t)); err == nil {
 		t.Errorf("%s leads before all servers have been started", leader)
 	}
-	must(t, absent.Restart(soon(t)))
-	_, err := cluster.WaitLeader(soon(t))
-	must(t, err)
-	must(t, cluster.WaitMembers(soon(t), 4))
-	must(t, cluster.WaitSynced(soon(t)))
+	must.Do(t, absent.Restart(soon(t)))
+	must.Get(cluster.WaitLeader(soon(t)))(t)
+	must.Do(t, cluster.WaitMembers(soon(t), 4))
+	must.Do(t, cluster.WaitSynced(soon(t)))
 }
 
-// checkOptions looks for what the options say.
 func checkOptions(t *testing.T, cluster *Cluster) {
 	t.Helper()
 	client := cluster.Clients[0]
@@ -147,7 +137,7 @@ func checkOptions(t *testing.T, cluster *Cluster) {
 	got := make(map[string]string)
 	for _, agent := range cluster.Agents() {
 		node, _, err := client.Client().Catalog().Node(agent.Name, read(soon(t)))
-		must(t, err)
+		must.Do(t, err)
 		got[agent.Name] = node.Node.Meta["rack"] + " " + node.Node.Meta["agent"]
 	}
 	want := map[string]string{
@@ -187,24 +177,22 @@ func checkLogs(t *testing.T, cluster *Cluster) {
 	}
 }
 
-// checkKill kills the leader and restarts it.
 func checkKill(t *testing.T, cluster *Cluster, old *Agent) {
 	t.Helper()
 	pid, before := old.Pid(), len(old.LogsSince(0))
 	for range 2 {
-		must(t, old.Kill())
+		must.Do(t, old.Kill())
 	}
 	if _, err := get(soon(t), old); err == nil || old.Running() {
 		t.Errorf("a killed agent responds (%v), or Running() is true", err)
 	}
-	leader, err := cluster.WaitLeader(soon(t))
-	must(t, err)
+	leader := must.Get(cluster.WaitLeader(soon(t)))(t)
 	if leader == old {
 		t.Errorf("WaitLeader() = %s, which is dead", leader)
 	}
-	must(t, old.Restart(soon(t)))
-	must(t, cluster.WaitMembers(soon(t), 4))
-	must(t, cluster.WaitHealthy(soon(t)))
+	must.Do(t, old.Restart(soon(t)))
+	must.Do(t, cluster.WaitMembers(soon(t), 4))
+	must.Do(t, cluster.WaitHealthy(soon(t)))
 	if old.Pid() == pid || len(old.LogsSince(0)) <= before {
 		t.Errorf("process %d has logged %d lines; want another process than %d, and more lines than %d",
 			old.Pid(), len(old.LogsSince(0)), pid, before)
@@ -215,7 +203,7 @@ func checkKill(t *testing.T, cluster *Cluster, old *Agent) {
 func checkStop(t *testing.T, cluster *Cluster, server *Agent) {
 	t.Helper()
 	for _, heal := range []func() error{server.Continue, func() error { return server.Restart(soon(t)) }} {
-		must(t, server.Stop())
+		must.Do(t, server.Stop())
 		if !server.Running() || !connects(t, server, PortHTTP) {
 			t.Error("a stopped server does not run, or the kernel does not accept connections for it")
 		}
@@ -224,9 +212,9 @@ func checkStop(t *testing.T, cluster *Cluster, server *Agent) {
 		if _, err := get(briefly, server); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("a request to a stopped server has error %v; want a timeout", err)
 		}
-		must(t, heal())
-		must(t, cluster.WaitMembers(soon(t), 4))
-		must(t, cluster.WaitHealthy(soon(t)))
+		must.Do(t, heal())
+		must.Do(t, cluster.WaitMembers(soon(t), 4))
+		must.Do(t, cluster.WaitHealthy(soon(t)))
 	}
 }
 
@@ -246,16 +234,15 @@ func checkLeave(t *testing.T, cluster *Cluster) {
 	if err := leavers[0].Leave(soon(t)); err == nil {
 		t.Error("Leave() of an agent that has left succeeds")
 	}
-	must(t, cluster.WaitMembers(soon(t), 2))
-	leader, err := cluster.WaitLeader(soon(t))
-	must(t, err)
+	must.Do(t, cluster.WaitMembers(soon(t), 2))
+	leader := must.Get(cluster.WaitLeader(soon(t)))(t)
 	if peers, err := leader.Client().Status().PeersWithQueryOptions(read(soon(t))); err != nil || len(peers) != 2 {
 		t.Errorf("the Raft peers are %v, %v; want 2", peers, err)
 	}
 	for _, agent := range leavers {
-		must(t, agent.Restart(soon(t)))
+		must.Do(t, agent.Restart(soon(t)))
 	}
-	must(t, cluster.WaitMembers(soon(t), 4))
+	must.Do(t, cluster.WaitMembers(soon(t), 4))
 }
 
 // checkClose closes the cluster, of which nothing is left.
@@ -263,7 +250,7 @@ func checkClose(t *testing.T, cluster *Cluster) {
 	t.Helper()
 	server := cluster.Servers[0]
 	for range 2 {
-		must(t, cluster.Close())
+		must.Do(t, cluster.Close())
 	}
 	if _, err := os.Stat(cluster.dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the cluster's folder is left behind: %v", err)
@@ -286,14 +273,12 @@ func TestStart_Secured(t *testing.T) {
 	if want := "https://" + client.Addr + ":8501"; client.URL() != want || connects(t, client, PortHTTP) {
 		t.Errorf("the client's URL is %s; want %s and no open HTTP port", client.URL(), want)
 	}
-	self, err := client.Client().Agent().Self()
-	must(t, err)
-	if got := self["Stats"]["serf_lan"].(map[string]any)["encrypted"]; got != "true" {
+	stats := must.Get(client.Client().Agent().Self())(t)["Stats"]
+	if got := stats["serf_lan"].(map[string]any)["encrypted"]; got != "true" {
 		t.Errorf("encrypted = %v; want true", got)
 	}
 
-	secret, err := cluster.NewToken(soon(t), `node_prefix "" { policy = "read" }`)
-	must(t, err)
+	secret := must.Get(cluster.NewToken(soon(t), `node_prefix "" { policy = "read" }`))(t)
 	for _, agent := range cluster.Agents() {
 		query := stale(soon(t))
 		query.Token = secret
@@ -301,10 +286,9 @@ func TestStart_Secured(t *testing.T) {
 			t.Errorf("%s: Nodes() with the token = %d nodes, %v; want 2", agent, len(nodes), err)
 		}
 		options := write(soon(t))
-		_, err = agent.Client().KV().Put(&api.KVPair{Key: "a"}, options)
-		must(t, err)
+		must.Get(agent.Client().KV().Put(&api.KVPair{Key: "a"}, options))(t)
 		options.Token = secret
-		_, err = agent.Client().KV().Put(&api.KVPair{Key: "a"}, options)
+		_, err := agent.Client().KV().Put(&api.KVPair{Key: "a"}, options)
 		if status, _ := errors.AsType[api.StatusError](err); status.Code != http.StatusForbidden {
 			t.Errorf("%s: Put() with the token has error %v; want 403", agent, err)
 		}
@@ -312,18 +296,18 @@ func TestStart_Secured(t *testing.T) {
 
 	conn := dialTLS(t, server, cluster.TLSConfig())
 	for _, name := range []string{"server.dc1.consul", "server-1.server.dc1.consul", "localhost", server.Addr} {
-		must(t, conn.ConnectionState().PeerCertificates[0].VerifyHostname(name))
+		must.Do(t, conn.ConnectionState().PeerCertificates[0].VerifyHostname(name))
 	}
 	anonymous := cluster.TLSConfig()
 	anonymous.Certificates = nil
-	_, err = dialTLS(t, server, anonymous).Read(make([]byte, 1))
+	_, err := dialTLS(t, server, anonymous).Read(make([]byte, 1))
 	if err == nil || !strings.Contains(err.Error(), "certificate required") {
 		t.Errorf("without a client certificate: %v; want that one is required", err)
 	}
 	// The agent was started with the first one.
 	for i, lifetime := range []time.Duration{48 * time.Hour, 100 * time.Hour, -time.Hour} {
 		if i > 0 {
-			must(t, server.Certify(lifetime))
+			must.Do(t, server.Certify(lifetime))
 		}
 		eventually(t, fmt.Sprintf("a certificate for %s", lifetime), func() bool {
 			conn := dialTLS(t, server, &tls.Config{InsecureSkipVerify: true})
@@ -331,22 +315,19 @@ func TestStart_Secured(t *testing.T) {
 			return left < lifetime && left > lifetime-2*time.Minute
 		})
 	}
-	must(t, server.Certify(time.Hour))
-	must(t, server.Configure(map[string]any{"node_meta": map[string]any{"rack": "7"}}))
-	must(t, server.Restart(soon(t)))
-	_, err = cluster.WaitLeader(soon(t))
-	must(t, err)
-	self, err = server.Client().Agent().Self()
-	if err != nil || self["Meta"]["rack"] != "7" {
-		t.Errorf("Self() has the meta %v, %v; want the rack", self["Meta"], err)
+	must.Do(t, server.Certify(time.Hour))
+	must.Do(t, server.Configure(map[string]any{"node_meta": map[string]any{"rack": "7"}}))
+	must.Do(t, server.Restart(soon(t)))
+	must.Get(cluster.WaitLeader(soon(t)))(t)
+	if meta := must.Get(server.Client().Agent().Self())(t)["Meta"]; meta["rack"] != "7" {
+		t.Errorf("Self() has the meta %v; want the rack", meta)
 	}
 }
 
 // dialTLS connects to the agent's HTTPS port until the test ends.
 func dialTLS(t *testing.T, agent *Agent, config *tls.Config) *tls.Conn {
 	t.Helper()
-	conn, err := (&tls.Dialer{Config: config}).DialContext(soon(t), "tcp", agent.HostPort(PortHTTPS))
-	must(t, err)
+	conn := must.Get((&tls.Dialer{Config: config}).DialContext(soon(t), "tcp", agent.HostPort(PortHTTPS)))(t)
 	t.Cleanup(func() { _ = conn.Close() })
 	return conn.(*tls.Conn)
 }
@@ -354,8 +335,8 @@ func dialTLS(t *testing.T, agent *Agent, config *tls.Config) *tls.Conn {
 func TestStart_BootstrapAlone(t *testing.T) {
 	t.Parallel()
 	cluster := Start(t, Options{Servers: 2, Clients: 1, Bootstrap: BootstrapAlone})
-	must(t, cluster.Join(soon(t), cluster.Servers[1], cluster.Servers[0]))
-	must(t, cluster.WaitMembers(soon(t), 3))
+	must.Do(t, cluster.Join(soon(t), cluster.Servers[1], cluster.Servers[0]))
+	must.Do(t, cluster.WaitMembers(soon(t), 3))
 	for _, server := range cluster.Servers {
 		if leader, err := get(soon(t), server); err != nil || leader != server.HostPort(PortServer) {
 			t.Errorf("%s names %q as the leader, %v; want itself", server, leader, err)
@@ -368,39 +349,26 @@ func TestStart_BootstrapAlone(t *testing.T) {
 
 // What a caller can get wrong. The leak check of TestMain sees to it that nothing is left running.
 func TestNew_Fails(t *testing.T) {
+	expect := func(ctx context.Context, config map[string]any, want string) {
+		t.Helper()
+		cluster, err := New(ctx, Options{Servers: 1, Config: config})
+		if err == nil {
+			err = cluster.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("New() error = %v; want one with %q", err, want)
+		}
+	}
+	expect(soon(t), map[string]any{"nonsense": true}, "nonsense")
+	expect(soon(t), map[string]any{"ports": map[string]any{"http": -1}}, "needs an HTTP")
+	expect(soon(t), map[string]any{"a": make(chan int)}, "configure server-1") // No JSON.
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
-	tests := []struct {
-		name   string
-		ctx    context.Context
-		config map[string]any
-		want   string
-	}{
-		{"Consul refuses its configuration", soon(t), map[string]any{"nonsense": true}, "nonsense"},
-		{"no API", soon(t), map[string]any{"ports": map[string]any{"http": -1}}, "needs an HTTP"},
-		{"a configuration that is no JSON", soon(t), map[string]any{"a": make(chan int)}, "configure server-1"},
-		{"canceled", canceled, nil, "canceled"},
-		{"no binary", soon(t), nil, binaryVariable},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			if test.want == binaryVariable {
-				t.Setenv(binaryVariable, filepath.Join(t.TempDir(), "consul"))
-			}
-			cluster, err := New(test.ctx, Options{Servers: 1, Config: test.config})
-			if err == nil {
-				_ = cluster.Close()
-				t.Fatal("New() succeeds; want an error")
-			}
-			if !strings.Contains(err.Error(), test.want) {
-				t.Errorf("New() error = %v; want one with %q", err, test.want)
-			}
-		})
-	}
+	expect(canceled, nil, "canceled")
+	const binary = "CONSUL_CLUSTER_EXPORTER_TOOL_CONSUL" // What package toolbox reads.
+	t.Setenv(binary, filepath.Join(t.TempDir(), "consul"))
+	expect(soon(t), nil, binary)
 }
-
-// binaryVariable is what package toolbox reads.
-const binaryVariable = "CONSUL_CLUSTER_EXPORTER_TOOL_CONSUL"
 
 // A program that is killed takes its cluster with it. The files are removed by the next one.
 func TestNew_DiesWithItsProcess(t *testing.T) {
@@ -408,24 +376,21 @@ func TestNew_DiesWithItsProcess(t *testing.T) {
 	WaitTurn(t)
 	cmd := exec.CommandContext(soon(t), os.Args[0])
 	cmd.Env = append(os.Environ(), helperVariable+"=1")
-	stdout, err := cmd.StdoutPipe()
-	must(t, err)
-	must(t, cmd.Start())
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	must(t, err)
-	pid, err := strconv.Atoi(strings.TrimSpace(line))
-	if err != nil || !processAlive(pid) {
+	stdout := must.Get(cmd.StdoutPipe())(t)
+	must.Do(t, cmd.Start())
+	line := must.Get(bufio.NewReader(stdout).ReadString('\n'))(t)
+	pid, _ := strconv.Atoi(strings.TrimSpace(line))
+	if !processAlive(pid) {
 		t.Fatalf("the helper prints %q; want the id of a process", line)
 	}
-	must(t, cmd.Process.Kill())
+	must.Do(t, cmd.Process.Kill())
 	_ = cmd.Wait()
 	eventually(t, fmt.Sprintf("process %d to be gone", pid), func() bool { return !processAlive(pid) })
 
-	dir, err := MakeTempDir("consultest-")
-	must(t, err)
-	must(t, os.Remove(dir))
+	dir := must.Get(MakeTempDir("consultest-"))(t)
+	must.Do(t, os.Remove(dir))
 	pattern := filepath.Join(os.TempDir(), fmt.Sprintf("consultest-%d-*", cmd.Process.Pid))
-	if dirs, err := filepath.Glob(pattern); err != nil || len(dirs) > 0 {
-		t.Errorf("%v is left behind (%v)", dirs, err)
+	if dirs := must.Get(filepath.Glob(pattern))(t); len(dirs) > 0 {
+		t.Errorf("%v is left behind", dirs)
 	}
 }

@@ -28,9 +28,8 @@ func (c *Cluster) config(a *Agent, more ...map[string]any) (map[string]any, erro
 	return config, nil
 }
 
-// ownConfig returns what this package sets.
 func (c *Cluster) ownConfig(a *Agent) map[string]any {
-	ports := map[string]any{"grpc": PortGRPC}
+	ports := map[string]any{"http": PortHTTP, "https": -1, "grpc": PortGRPC}
 	config := map[string]any{
 		"datacenter":     c.opts.Datacenter,
 		"node_name":      a.Name,
@@ -131,17 +130,13 @@ func merge(base, over map[string]any) map[string]any {
 // if it is on, else HTTP.
 func apiPort(config map[string]any, preferTLS bool) (scheme string, port int, err error) {
 	ports, _ := config["ports"].(map[string]any)
-	http, https := PortHTTP, -1
-	for name, port := range map[string]*int{"http": &http, "https": &https} {
-		if n, ok := ports[name].(float64); ok {
-			*port = int(n)
-		}
-	}
+	http, _ := ports["http"].(float64)
+	https, _ := ports["https"].(float64)
 	switch {
 	case https > 0 && (preferTLS || http <= 0):
-		return "https", https, nil
+		return "https", int(https), nil
 	case http > 0:
-		return "http", http, nil
+		return "http", int(http), nil
 	}
 	return "", 0, errors.New("an agent needs an HTTP or HTTPS port, by which it is watched")
 }

@@ -14,14 +14,14 @@ import (
 	"time"
 )
 
-// A LogLine is one line of an agent's output. Lines that are no log lines, such
-// as the banner at the start, have only Message and Raw.
+// A LogLine is one line of an agent's output. Lines that are no log lines, such as the banner at the start, have only
+// Message and Raw.
 type LogLine struct {
-	Time    time.Time
-	Level   string // TRACE, DEBUG, INFO, WARN or ERROR
-	Module  string // such as "agent.server.raft"
-	Message string
-	Raw     string // the line as it was written: JSON, with all fields
+	Time    time.Time `json:"@timestamp"`
+	Level   string    `json:"@level"`  // TRACE, DEBUG, INFO, WARN or ERROR
+	Module  string    `json:"@module"` // such as "agent.server.raft"
+	Message string    `json:"@message"`
+	Raw     string    `json:"-"` // the line as it was written: JSON, with all fields
 }
 
 // String returns the line as Consul writes it.
@@ -32,8 +32,8 @@ func (l LogLine) String() string { return l.Raw }
 var variable = regexp.MustCompile(
 	`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9]+(\.[0-9]+)*(ns|µs|ms|s|m|h)?(:[0-9]+)?`)
 
-// Kind returns what the line has in common with others about the same thing:
-// level, module, message and all fields, with "*" in place of what varies.
+// Kind returns what the line has in common with others about the same thing: level, module, message and all fields,
+// with "*" in place of what varies.
 func (l LogLine) Kind() string {
 	var fields map[string]any
 	if json.Unmarshal([]byte(l.Raw), &fields) != nil {
@@ -80,24 +80,14 @@ func parseLog(output []byte) []LogLine {
 	return lines
 }
 
-func parseLogLine(raw string) LogLine {
-	var entry struct {
-		Level     string `json:"@level"`
-		Message   string `json:"@message"`
-		Module    string `json:"@module"`
-		Timestamp string `json:"@timestamp"`
-	}
-	if err := json.Unmarshal([]byte(raw), &entry); err != nil || entry.Level == "" {
-		line := LogLine{Message: raw, Raw: raw}
+func parseLogLine(raw string) (line LogLine) {
+	if err := json.Unmarshal([]byte(raw), &line); err != nil || line.Level == "" {
+		line = LogLine{Message: raw}
 		if strings.HasPrefix(raw, "panic: ") || strings.HasPrefix(raw, "fatal error: ") {
 			// The Go runtime's last words are no log line, but no test that looks for errors may miss them.
 			line.Level = "ERROR"
 		}
-		return line
 	}
-	line := LogLine{Level: strings.ToUpper(entry.Level), Module: entry.Module, Message: entry.Message, Raw: raw}
-	if t, err := time.Parse(time.RFC3339Nano, entry.Timestamp); err == nil {
-		line.Time = t
-	}
+	line.Level, line.Raw = strings.ToUpper(line.Level), raw
 	return line
 }

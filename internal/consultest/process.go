@@ -73,9 +73,15 @@ func (l *launcher) start(binary string, args []string, output *os.File) (p *proc
 	started := make(chan struct{})
 	task := func() {
 		defer close(started)
-		if p, err = start(cmd); err == nil {
-			l.processes = append(l.processes, p)
+		if err = cmd.Start(); err != nil {
+			return
 		}
+		p = &process{cmd: cmd, done: make(chan struct{})}
+		l.processes = append(l.processes, p)
+		go func() {
+			_ = cmd.Wait() // The error only says how the process ended, which is in ProcessState, too.
+			close(p.done)
+		}()
 	}
 	select {
 	case l.tasks <- task:
@@ -91,19 +97,6 @@ type process struct {
 	cmd    *exec.Cmd
 	done   chan struct{} // closed when the process has ended and is reaped
 	paused atomic.Bool   // by Agent.Stop
-}
-
-// start starts the command, on the thread of the caller.
-func start(cmd *exec.Cmd) (*process, error) {
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	p := &process{cmd: cmd, done: make(chan struct{})}
-	go func() {
-		_ = cmd.Wait() // The error only says how the process ended, which is in ProcessState, too.
-		close(p.done)
-	}()
-	return p, nil
 }
 
 // running says whether the process has not ended yet. A nil process has.

@@ -10,6 +10,8 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // free returns whether a slot is free.
@@ -30,17 +32,14 @@ func TestSlots_Take(t *testing.T) {
 	folder := t.TempDir()
 	// Each process has its own slots in the same folder.
 	ours, theirs := &slots{folder: folder, count: 2}, &slots{folder: folder, count: 2}
-	first, err := ours.take(t.Context())
-	must(t, err)
-	second, err := theirs.take(t.Context())
-	must(t, err)
+	first := must.Get(ours.take(t.Context()))(t)
+	second := must.Get(theirs.take(t.Context()))(t)
 	defer second.Close()
 	if theirs.free(t) {
 		t.Error("a third slot of two is free")
 	}
 	time.AfterFunc(2*slotPause, func() { _ = first.Close() })
-	third, err := theirs.take(t.Context())
-	must(t, errors.Join(err, third.Close()))
+	must.Do(t, must.Get(theirs.take(t.Context()))(t).Close())
 }
 
 // A test has one slot for all of its clusters: it cannot wait for itself.

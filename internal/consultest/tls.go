@@ -18,6 +18,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // defaultCertLifetime is how long certificates are valid unless Options.CertLifetime says otherwise.
@@ -32,9 +34,8 @@ type authority struct {
 }
 
 // newAuthority makes an authority that is valid for the lifetime.
-func newAuthority(dir string, lifetime time.Duration) (*authority, error) {
-	ca := &authority{dir: dir}
-	var err error
+func newAuthority(dir string, lifetime time.Duration) (ca *authority, err error) {
+	ca = &authority{dir: dir}
 	ca.file, _, err = ca.sign("ca", lifetime, &x509.Certificate{
 		Subject:               pkix.Name{CommonName: "consultest CA"},
 		IsCA:                  true,
@@ -123,13 +124,8 @@ type Certificates struct {
 // NewCertificates makes an authority and a certificate for a test.
 func NewCertificates(tb testing.TB) Certificates {
 	tb.Helper()
-	ca, err := newAuthority(tb.TempDir(), defaultCertLifetime)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	ca := must.Get(newAuthority(tb.TempDir(), defaultCertLifetime))(tb)
 	cert, key, err := ca.issue("localhost", defaultCertLifetime, []string{"localhost"}, net.IPv4(127, 0, 0, 1))
-	if err != nil {
-		tb.Fatal(err)
-	}
+	must.Do(tb, err)
 	return Certificates{CACert: ca.file, Cert: cert, Key: key}
 }

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 func TestMerge(t *testing.T) {
@@ -80,25 +82,21 @@ func TestAtLeast(t *testing.T) {
 // A connection of the test itself is in the kernel's table.
 func TestAgent_Connections(t *testing.T) {
 	t.Parallel()
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp4", "127.0.0.7:0")
-	must(t, err)
+	listener := must.Get(new(net.ListenConfig).Listen(t.Context(), "tcp4", "127.0.0.7:0"))(t)
 	defer listener.Close()
 	agent := &Agent{Addr: "127.0.0.7"}
 	expect := func(want int) {
 		t.Helper()
 		// A table that changes while it is read can lack an entry.
 		eventually(t, fmt.Sprintf("%d connections", want), func() bool {
-			n, err := agent.Connections(listener.Addr().(*net.TCPAddr).Port)
-			must(t, err)
-			from, err := agent.ConnectionsFrom("127.0.0.1")
-			must(t, err)
+			n := must.Get(agent.Connections(listener.Addr().(*net.TCPAddr).Port))(t)
+			from := must.Get(agent.ConnectionsFrom("127.0.0.1"))(t)
 			return n == want && from == want
 		})
 	}
 	expect(0)
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}}
-	conn, err := dialer.DialContext(t.Context(), "tcp4", listener.Addr().String())
-	must(t, err)
+	conn := must.Get(dialer.DialContext(t.Context(), "tcp4", listener.Addr().String()))(t)
 	defer conn.Close()
 	expect(1)
 }
@@ -134,16 +132,15 @@ func TestLogLine_Kind(t *testing.T) {
 func TestRemoveStale(t *testing.T) {
 	t.Parallel()
 	dead := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^$")
-	must(t, dead.Run())
+	must.Do(t, dead.Run())
 	const prefix = "consultest-"
 	temp := t.TempDir()
 	stale, alive := fmt.Sprint(prefix, dead.Process.Pid, "-1"), fmt.Sprint(prefix, os.Getpid(), "-1")
 	for _, dir := range []string{stale, alive, prefix + "notes", prefix + "0-1"} {
-		must(t, os.MkdirAll(filepath.Join(temp, dir, "data"), 0o700))
+		must.Do(t, os.MkdirAll(filepath.Join(temp, dir, "data"), 0o700))
 	}
 	removeStale(temp, prefix)
-	got, err := filepath.Glob(filepath.Join(temp, "*"))
-	must(t, err)
+	got := must.Get(filepath.Glob(filepath.Join(temp, "*")))(t)
 	for i := range got {
 		got[i] = filepath.Base(got[i])
 	}

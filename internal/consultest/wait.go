@@ -14,7 +14,6 @@ import (
 	"github.com/hashicorp/consul/api"
 )
 
-// read and write are the options of requests.
 func read(ctx context.Context) *api.QueryOptions  { return new(api.QueryOptions).WithContext(ctx) }
 func write(ctx context.Context) *api.WriteOptions { return new(api.WriteOptions).WithContext(ctx) }
 
@@ -31,7 +30,6 @@ func (c *Cluster) Leader(ctx context.Context) (*Agent, error) { return leaderOf(
 // quorum still follows it. With BootstrapAlone and several servers that never happens.
 func (c *Cluster) WaitLeader(ctx context.Context) (*Agent, error) { return waitLeader(ctx, c.Servers) }
 
-// waitLeader is WaitLeader for some of the servers.
 func waitLeader(ctx context.Context, servers []*Agent) (leader *Agent, err error) {
 	err = Poll(ctx, "a leader", func(ctx context.Context) error {
 		candidate, err := leaderOf(ctx, servers)
@@ -189,10 +187,6 @@ const (
 
 // A fatalError makes Poll give up at once.
 type fatalError struct{ error }
-
-func (e fatalError) Unwrap() error { return e.error }
-
-func fatal(err error) error { return fatalError{err} }
 
 // Poll calls check, at once and then again and again, until it returns nil. The error says what was waited for and
 // why check was not satisfied the last time.
