@@ -16,28 +16,22 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/internal/toolbox"
 )
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 // A binary from the environment is printed, and nothing is to be built.
 func TestRun_FromEnvironment(t *testing.T) {
 	const variable = "CONSUL_CLUSTER_EXPORTER_TOOL_CONSUL"
 	file := filepath.Join(t.TempDir(), "consul")
-	must(t, os.WriteFile(file, nil, 0o755))
+	must.Do(t, os.WriteFile(file, nil, 0o755))
 	t.Setenv(variable, file)
 	for args, want := range map[string]string{
 		"-path consul": file + "\n",
 		"consul":       "consul: " + file + ", from " + variable + "\n",
 	} {
 		var stdout bytes.Buffer
-		must(t, run(t.Context(), strings.Fields(args), &stdout, io.Discard))
+		must.Do(t, run(t.Context(), strings.Fields(args), &stdout, io.Discard))
 		if got := stdout.String(); got != want {
 			t.Errorf("%s prints %q; want %q", args, got, want)
 		}
@@ -62,8 +56,7 @@ func TestRun_BadArguments(t *testing.T) {
 // behind.
 func TestBuild_Fails(t *testing.T) {
 	t.Parallel()
-	root, err := toolbox.Root()
-	must(t, err)
+	root := must.Get(toolbox.Root())(t)
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, tc := range []struct {
@@ -93,14 +86,13 @@ func TestRemoveStale(t *testing.T) {
 	fresh, stale := unfinishedPrefix(binary)+"1", unfinishedPrefix(binary)+"2"
 	old := time.Now().Add(-2 * staleAge)
 	for _, file := range []string{binary, fresh, stale} {
-		must(t, os.WriteFile(file, nil, 0o755))
+		must.Do(t, os.WriteFile(file, nil, 0o755))
 		if file != fresh {
-			must(t, os.Chtimes(file, old, old))
+			must.Do(t, os.Chtimes(file, old, old))
 		}
 	}
 	removeStale(binary)
-	got, err := filepath.Glob(filepath.Join(filepath.Dir(binary), "*"))
-	must(t, err)
+	got := must.Get(filepath.Glob(filepath.Join(filepath.Dir(binary), "*")))(t)
 	if !slices.Equal(got, []string{fresh, binary}) {
 		t.Errorf("removeStale() leaves %q; want %q", got, []string{fresh, binary})
 	}

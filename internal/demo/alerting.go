@@ -107,7 +107,6 @@ type inbox struct {
 	received chan notification
 }
 
-// openInbox listens for notifications until Close.
 func openInbox(ctx context.Context) (*inbox, error) {
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp4", "127.0.0.1:0")

@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -40,7 +41,8 @@ func TestMain(m *testing.M) {
 	harness.Main(m)
 }
 
-// taken are the ports that demos prefer. Two that start at the same moment would both find one free.
+// taken are the ports that demos prefer, so that each has to find others. Two that start at the same moment would both
+// find one free.
 var taken []net.Listener
 
 const (
@@ -58,7 +60,6 @@ type running struct {
 	exited chan struct{}
 }
 
-// startDemo starts a demo with these environment variables.
 func startDemo(t *testing.T, env ...string) *running {
 	t.Helper()
 	return startCommand(t, exec.Command(os.Args[0]), env...)
@@ -70,17 +71,16 @@ func startCommand(t *testing.T, cmd *exec.Cmd, env ...string) *running {
 	consultest.WaitTurn(t)
 	d := &running{cmd: cmd, folder: t.TempDir(), exited: make(chan struct{})}
 	temp := filepath.Join(d.folder, "tmp")
-	harness.Must(t, os.Mkdir(temp, 0o700))
+	must.Do(t, os.Mkdir(temp, 0o700))
 	cmd.Env = append(append(os.Environ(), asProgram+"=1", "TMPDIR="+temp), env...)
 	for name, output := range map[string]*io.Writer{"stdout": &cmd.Stdout, "stderr": &cmd.Stderr} {
-		file, err := os.Create(filepath.Join(d.folder, name))
-		harness.Must(t, err)
+		file := must.Get(os.Create(filepath.Join(d.folder, name)))(t)
 		defer file.Close()
 		if *output == nil {
 			*output = file
 		}
 	}
-	harness.Must(t, cmd.Start())
+	must.Do(t, cmd.Start())
 	go func() {
 		_ = cmd.Wait() // How it ended is in ProcessState.
 		close(d.exited)
@@ -144,13 +144,11 @@ func (d *running) processes(t *testing.T) map[string]*os.Process {
 	d.waitFor(t, 0, ready)
 	processes := make(map[string]*os.Process)
 	for _, match := range regexp.MustCompile(`(?m)^ +(\S+) +pid (\d+) `).FindAllStringSubmatch(d.output(), -1) {
-		pid, err := strconv.Atoi(match[2])
-		harness.Must(t, err)
-		processes[match[1]], err = os.FindProcess(pid)
-		harness.Must(t, err)
-		if !alive(processes[match[1]]) {
-			t.Errorf("%s, process %d, does not run", match[1], pid)
+		p := must.Get(os.FindProcess(must.Get(strconv.Atoi(match[2]))(t)))(t)
+		if !alive(p) {
+			t.Errorf("%s, process %d, does not run", match[1], p.Pid)
 		}
+		processes[match[1]] = p
 	}
 	if len(processes) != 7 {
 		t.Errorf("the output names the processes %v; want those of four agents and three other programs", processes)
@@ -253,10 +251,10 @@ func TestDemo_Faults(t *testing.T) {
 		t.Errorf("alerts %v were sent, want that one server hung and nothing else", sent)
 	}
 	for _, name := range []string{"Prometheus", "Alertmanager"} {
-		harness.Must(t, processes[name].Kill())
+		must.Do(t, processes[name].Kill())
 		d.waitFor(t, at, `:\d\d demo `+name+` ended with signal: killed`)
 	}
-	harness.Must(t, processes["exporter"].Kill())
+	must.Do(t, processes["exporter"].Kill())
 	d.expectExit(t, 1, "demo: error: exporter ended with signal: killed; ", processes)
 }
 
@@ -266,13 +264,13 @@ func TestDemo_EndsWhileItStarts(t *testing.T) {
 	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		d := startDemo(t)
 		d.waitFor(t, 0, "Starting a Consul cluster")
-		harness.Must(t, d.cmd.Process.Signal(signal))
+		must.Do(t, d.cmd.Process.Signal(signal))
 		d.expectExit(t, 0, "", nil)
 	}
 
 	d := startCommand(t, exec.Command("sh", "-c", os.Args[0]+" & wait"))
 	d.waitFor(t, 0, "Starting a Consul cluster")
-	harness.Must(t, d.cmd.Process.Kill())
+	must.Do(t, d.cmd.Process.Kill())
 	harness.WaitFor(t, patience, "the demo ends with the shell that started it", func() string {
 		const end = "The demo ends: the process that started it is gone.\nAll processes are stopped and all files removed.\n"
 		if strings.HasSuffix(d.output(), end) {
@@ -315,12 +313,12 @@ func TestDemo_CannotStart(t *testing.T) {
 func TestDemo_Unread(t *testing.T) {
 	t.Parallel()
 	r, w, err := os.Pipe()
-	harness.Must(t, err)
-	harness.Must(t, r.Close())
+	must.Do(t, err)
+	must.Do(t, r.Close())
 	cmd := exec.Command(os.Args[0])
 	cmd.Stdout = w
 	d := startCommand(t, cmd)
-	harness.Must(t, w.Close())
+	must.Do(t, w.Close())
 	d.expectExit(t, 0, "", nil)
 }
 
@@ -335,27 +333,13 @@ func TestDemoDuration(t *testing.T) {
 	}
 }
 
-func TestFreeAddress_Taken(t *testing.T) {
-	t.Parallel()
-	listener, err := net.Listen("tcp4", "127.0.0.1:0")
-	harness.Must(t, err)
-	defer listener.Close()
-	taken := listener.Addr().(*net.TCPAddr)
-	got, err := freeAddress(t.Context(), taken.Port)
-	harness.Must(t, err)
-	if got == taken.String() || !strings.HasPrefix(got, "127.0.0.1:") || strings.HasSuffix(got, ":0") {
-		t.Errorf("got %s, want an address on 127.0.0.1 that is free", got)
-	}
-}
-
 func TestAlertmanagerConfig(t *testing.T) {
 	t.Parallel()
-	content, err := alertmanagerConfig("http://192.0.2.1/")
-	harness.Must(t, err)
+	content := string(must.Get(alertmanagerConfig("http://192.0.2.1/"))(t))
 	for text, want := range map[string]int{
 		"url: http://192.0.2.1/\n": 3, ".example/": 0, "\n  group_wait: 5s\n": 1, "\n  group_interval: 10s\n": 1,
 	} {
-		if n := strings.Count(string(content), text); n != want {
+		if n := strings.Count(content, text); n != want {
 			t.Errorf("%q is there %d times, want %d:\n%s", text, n, want, content)
 		}
 	}
@@ -363,10 +347,9 @@ func TestAlertmanagerConfig(t *testing.T) {
 
 func TestNotification_Lines(t *testing.T) {
 	t.Parallel()
-	of := func(status string) alert {
-		return alert{status, map[string]string{"alertname": "X"}, map[string]string{"description": "A is so."}}
-	}
-	got := notification{Alerts: []alert{of("firing"), of("resolved"), of("firing"), of("firing"), of("firing")}}.lines()
+	labels, annotations := map[string]string{"alertname": "X"}, map[string]string{"description": "A is so."}
+	fires, resolved := alert{"firing", labels, annotations}, alert{"resolved", labels, annotations}
+	got := notification{Alerts: []alert{fires, resolved, fires, fires, fires}}.lines()
 	want := []string{"X firing: A is so.", "X resolved; it was: A is so.", "X firing: A is so.", "and 2 more like these"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

@@ -19,7 +19,6 @@ import (
 // prometheusVar is the environment variable that names another Prometheus than the one that "make tools" builds.
 const prometheusVar = "CONSUL_CLUSTER_EXPORTER_TOOL_PROMETHEUS"
 
-// tips say what to do next.
 const tips = `
 What to break, in another terminal, and the alert that follows
   Hang the leader, {{.Leader}}: it accepts connections but does not respond. {{fires "ConsulServerHung"}}.
@@ -87,7 +86,6 @@ func (d *demo) describe(ctx context.Context, duration time.Duration) error {
 	return err
 }
 
-// printPrograms prints what runs where.
 func (d *demo) printPrograms() {
 	var rows [][]terminal.Cell
 	add := func(name string, pid int, address, url string) {

@@ -105,7 +105,6 @@ func (p *program) kill() {
 	<-p.done
 }
 
-// get returns what is served at a URL.
 func get(ctx context.Context, url string) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -64,8 +65,7 @@ func gist(line string) string {
 // Then the demo is killed, and none of its processes survives.
 func TestDemo_Views(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile("docs/views.md")
-	harness.Must(t, err)
+	page := must.Get(os.ReadFile("docs/views.md"))(t)
 	commands := docCommands(string(page))
 	if len(commands) < 8 || commands[0][0] != "make demo" {
 		t.Fatalf("docs/views.md has the commands %q; want make demo and more", commands)
@@ -102,11 +102,11 @@ func TestDemo_Views(t *testing.T) {
 	}
 
 	if runtime.GOOS != "linux" { // Only Linux kills children with their parent.
-		harness.Must(t, d.cmd.Process.Signal(os.Interrupt))
+		must.Do(t, d.cmd.Process.Signal(os.Interrupt))
 		d.expectExit(t, 0, "", processes)
 		return
 	}
-	harness.Must(t, d.cmd.Process.Kill())
+	must.Do(t, d.cmd.Process.Kill())
 	expectGone(t, processes)
 }
 

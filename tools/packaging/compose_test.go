@@ -15,10 +15,8 @@ import (
 
 // The file is one that Compose reads, every file that it mounts is there, and nothing is offered to other hosts.
 func TestCompose(t *testing.T) {
-	options, err := cli.NewProjectOptions([]string{filepath.Join(root, "examples/compose/compose.yaml")})
-	must(t, err)
-	project, err := options.LoadProject(t.Context())
-	must(t, err)
+	options := get(cli.NewProjectOptions([]string{filepath.Join(root, "examples/compose/compose.yaml")}))(t)
+	project := get(options.LoadProject(t.Context()))(t)
 	const want = "alertmanager consul-1 consul-2 consul-3 exporter grafana prometheus"
 	if got := strings.Join(project.ServiceNames(), " "); got != want {
 		t.Errorf("its services are %s; want %s", got, want)

@@ -25,8 +25,7 @@ import (
 // dockerfile returns the stages.
 func dockerfile(t *testing.T) []instructions.Stage {
 	t.Helper()
-	parsed, err := parser.Parse(bytes.NewReader(read(t, "Dockerfile")))
-	must(t, err)
+	parsed := get(parser.Parse(bytes.NewReader(read(t, "Dockerfile"))))(t)
 	stages, _, err := instructions.Parse(parsed.AST, linter.New(&linter.Config{}))
 	must(t, err)
 	return stages
@@ -47,8 +46,7 @@ func TestDockerfile_Lint(t *testing.T) {
 	source := llb.NewSourceMap(nil, "Dockerfile", "Dockerfile", content)
 	source.Definition = &llb.Definition{} // For messages with lines, of which there are none.
 	options := dockerfile2llb.ConvertOpt{SourceMap: source, MetaResolver: noRegistry{}}
-	results, err := dockerfile2llb.DockerfileLint(t.Context(), content, options)
-	must(t, err)
+	results := get(dockerfile2llb.DockerfileLint(t.Context(), content, options))(t)
 	for _, w := range results.Warnings {
 		t.Errorf("Dockerfile: %s: %s", w.RuleName, w.Detail)
 	}
@@ -127,13 +125,10 @@ func TestDockerfile_Build(t *testing.T) {
 // filteredByDockerignore returns a folder with what a builder gets.
 func filteredByDockerignore(t *testing.T) string {
 	t.Helper()
-	patterns, err := ignorefile.ReadAll(bytes.NewReader(read(t, ".dockerignore")))
-	must(t, err)
-	matcher, err := patternmatcher.New(patterns)
-	must(t, err)
+	patterns := get(ignorefile.ReadAll(bytes.NewReader(read(t, ".dockerignore"))))(t)
+	matcher := get(patternmatcher.New(patterns))(t)
 	return copyTree(t, func(name string, dir bool) bool {
-		ignored, err := matcher.MatchesOrParentMatches(name)
-		must(t, err)
+		ignored := get(matcher.MatchesOrParentMatches(name))(t)
 		return ignored && !dir // Something in an ignored folder may not be.
 	})
 }

@@ -36,11 +36,9 @@ var kinds = map[string]func() meta.Object{
 // there twice, fails the test.
 func manifests(t *testing.T) (objects []meta.Object) {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(root, "examples/kubernetes/*.yaml"))
-	must(t, err)
+	files := get(filepath.Glob(filepath.Join(root, "examples/kubernetes/*.yaml")))(t)
 	for _, file := range files {
-		name, err := filepath.Rel(root, file)
-		must(t, err)
+		name := get(filepath.Rel(root, file))(t)
 		documents := yaml.NewDocumentDecoder(io.NopCloser(bytes.NewReader(read(t, name))))
 		buffer := make([]byte, 1<<20)
 		for {
@@ -105,8 +103,7 @@ func TestKubernetes(t *testing.T) {
 		{"ServiceMonitor", monitor.Spec.Selector, service.Labels},
 		{"NetworkPolicy", policy.Spec.PodSelector, pod},
 	} {
-		selector, err := meta.LabelSelectorAsSelector(&tc.by)
-		must(t, err)
+		selector := get(meta.LabelSelectorAsSelector(&tc.by))(t)
 		if selector.Empty() || !selector.Matches(tc.labels) {
 			t.Errorf("the selector %s of the %s does not match %s", selector, tc.name, tc.labels)
 		}

@@ -19,15 +19,22 @@ const root = "../.."
 // read returns a file of the repository.
 func read(t *testing.T, name string) []byte {
 	t.Helper()
-	content, err := os.ReadFile(filepath.Join(root, name))
-	must(t, err)
-	return content
+	return get(os.ReadFile(filepath.Join(root, name)))(t)
 }
 
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// get returns a value, or ends the test if there is an error: get(os.ReadFile(path))(t).
+func get[T any](value T, err error) func(t *testing.T) T {
+	return func(t *testing.T) T {
+		t.Helper()
+		must(t, err)
+		return value
 	}
 }
 
@@ -78,11 +85,9 @@ func copyTree(t *testing.T, omit func(name string, dir bool) bool) (dir string) 
 		if !entry.Type().IsRegular() {
 			return nil
 		}
-		content, err := os.ReadFile(path)
-		must(t, err)
 		target := filepath.Join(dir, name)
 		must(t, os.MkdirAll(filepath.Dir(target), 0o755))
-		return os.WriteFile(target, content, 0o644)
+		return os.WriteFile(target, get(os.ReadFile(path))(t), 0o644)
 	}))
 	return dir
 }

@@ -86,7 +86,7 @@ func TestRelease(t *testing.T) {
 		t.Fatalf("the release consists of\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(wantFiles(), "\n"))
 	}
 	for name := range sums {
-		switch content := readFile(t, filepath.Join(dist, name)); {
+		switch content := get(os.ReadFile(filepath.Join(dist, name)))(t); {
 		case strings.HasSuffix(name, ".sbom.json"):
 			checkSBOM(t, name, content)
 		case strings.HasSuffix(name, ".zip"):
@@ -109,21 +109,15 @@ func TestRelease(t *testing.T) {
 func checksums(t *testing.T, dist string) map[string]string {
 	t.Helper()
 	sums := make(map[string]string)
-	for line := range strings.Lines(string(readFile(t, filepath.Join(dist, "sha256sums.txt")))) {
+	for line := range strings.Lines(string(get(os.ReadFile(filepath.Join(dist, "sha256sums.txt")))(t))) {
 		sum, name, ok := strings.Cut(strings.TrimSpace(line), "  ")
-		if got := fmt.Sprintf("%x", sha256.Sum256(readFile(t, filepath.Join(dist, name)))); !ok || got != sum {
+		content := get(os.ReadFile(filepath.Join(dist, name)))(t)
+		if got := fmt.Sprintf("%x", sha256.Sum256(content)); !ok || got != sum {
 			t.Errorf("the checksum of %q is %s; sha256sums.txt says %s", name, got, sum)
 		}
 		sums[name] = sum
 	}
 	return sums
-}
-
-func readFile(t *testing.T, path string) []byte {
-	t.Helper()
-	content, err := os.ReadFile(path)
-	must(t, err)
-	return content
 }
 
 // An entry is a file of an archive.
@@ -135,8 +129,7 @@ type entry struct {
 
 func untar(t *testing.T, content []byte) map[string]entry {
 	t.Helper()
-	unzipped, err := gzip.NewReader(bytes.NewReader(content))
-	must(t, err)
+	unzipped := get(gzip.NewReader(bytes.NewReader(content)))(t)
 	entries := make(map[string]entry)
 	for files := tar.NewReader(unzipped); ; {
 		header, err := files.Next()
@@ -144,22 +137,18 @@ func untar(t *testing.T, content []byte) map[string]entry {
 			return entries
 		}
 		must(t, err)
-		content, err := io.ReadAll(files)
-		must(t, err)
+		content := get(io.ReadAll(files))(t)
 		entries[strings.TrimPrefix(header.Name, "./")] = entry{content, header.FileInfo().Mode(), header.ModTime}
 	}
 }
 
 func unzip(t *testing.T, content []byte) map[string]entry {
 	t.Helper()
-	archive, err := zip.NewReader(bytes.NewReader(content), int64(len(content)))
-	must(t, err)
+	archive := get(zip.NewReader(bytes.NewReader(content), int64(len(content))))(t)
 	entries := make(map[string]entry)
 	for _, f := range archive.File {
-		r, err := f.Open()
-		must(t, err)
-		content, err := io.ReadAll(r)
-		must(t, err)
+		r := get(f.Open())(t)
+		content := get(io.ReadAll(r))(t)
 		must(t, r.Close())
 		entries[f.Name] = entry{content, f.Mode(), f.Modified}
 	}
@@ -217,8 +206,7 @@ func checkDeb(t *testing.T, name string, content []byte) {
 			break
 		}
 		must(t, err)
-		member, err := io.ReadAll(archive)
-		must(t, err)
+		member := get(io.ReadAll(archive))(t)
 		members[strings.TrimSuffix(header.Name, "/")] = member
 	}
 	control, data := untar(t, members["control.tar.gz"]), untar(t, members["data.tar.gz"])

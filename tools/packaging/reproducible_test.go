@@ -20,8 +20,7 @@ func TestReproducible(t *testing.T) {
 		command(t, dir, env, "make", append([]string{"build"}, buildOf...)...)
 		file := filepath.Join(dir, "consul_cluster_exporter")
 		expectVersion(t, file)
-		binary, err := os.ReadFile(file)
-		must(t, err)
+		binary := get(os.ReadFile(file))(t)
 		if bytes.Contains(binary, []byte(dir)) {
 			t.Errorf("the binary names the folder in which it was built")
 		}
