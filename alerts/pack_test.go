@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -106,32 +107,25 @@ func TestPack_Numbers(t *testing.T) {
 
 func TestPack_BadSettings(t *testing.T) {
 	t.Parallel()
-	for _, tc := range []struct{ setting, value, want string }{
-		{"group-by", "", `"" is no list of names of labels; want for example cluster,datacenter`},
-		{"group-by", "a,b c", `"a,b c" is no list of names of labels; want for example cluster,datacenter`},
-		{"group-by", "__name__", `"__name__" is no list of names of labels; want for example cluster,datacenter`},
-		{"group-by", "a, b,a", `"a, b,a" has the label a twice`},
-		{"job", "", `"" is no regular expression, or has " or \ in it; want for example consul.*`},
-		{"job", "(", `"(" is no regular expression, or has " or \ in it; want for example consul.*`},
-		{"job", `a"b`, `"a\"b" is no regular expression, or has " or \ in it; want for example consul.*`},
-		{"runbook-url", "wiki/{alert}", "not a URL with http or https that has {alert} in it"},
-		{"runbook-url", "https://wiki.example", "not a URL with http or https that has {alert} in it"},
-		{"port-latency", "1", `"1" is no duration above 0 as Prometheus writes it; want for example 500ms, 90s or 14d`},
-		{"port-latency", "0s", `"0s" is no duration above 0 as Prometheus writes it; want for example 500ms, 90s or 14d`},
-		{"port-latency", "-1s", `"-1s" is no duration above 0 as Prometheus writes it; want for example 500ms, 90s or 14d`},
-		{"port-error-rate", "5%", `"5%" is no number between 0 and 1; want for example 0.05`},
-		{"port-error-rate", "1", `"1" is no number between 0 and 1; want for example 0.05`},
-		{"port-error-rate", "NaN", `"NaN" is no number between 0 and 1; want for example 0.05`},
-		{"raft-log-lag", "0", `"0" is no whole number above 0`},
-		{"raft-log-lag", "1e3", `"1e3" is no whole number above 0`},
-		{"certificate-warning", "3d", `3d is not more than 3d, which is critical`},
-		{"raft-last-contact-warning", "500ms", `500ms is not less than 500ms, which is critical`},
+	for _, tc := range []struct{ setting, values, want string }{
+		{"group-by", "|a,b c|__name__", `"" is no list of names of labels; want for example cluster,datacenter`},
+		{"group-by", "a, b,a", `"" has the label a twice`},
+		{"job", `|(|a"b`, `"" is no regular expression, or has " or \ in it; want for example consul.*`},
+		{"runbook-url", "wiki/{alert}|https://wiki.example", "not a URL with http or https that has {alert} in it"},
+		{"port-latency", "1|0s|-1s", `"" is no duration above 0 as Prometheus writes it; want for example 500ms, 90s or 14d`},
+		{"port-error-rate", "5%|1|NaN", `"" is no number between 0 and 1; want for example 0.05`},
+		{"raft-log-lag", "0|1e3", `"" is no whole number above 0`},
+		{"certificate-warning", "3d", "3d is not more than 3d, which is critical"},
+		{"raft-last-contact-warning", "500ms", "500ms is not less than 500ms, which is critical"},
 	} {
-		given, want := map[string]string{tc.setting: tc.value}, "--"+tc.setting+": "+tc.want
-		_, err := alerts.Pack(given)
-		_, same := alerts.Alertmanager(given)
-		if err == nil || same == nil || err.Error() != want || same.Error() != want {
-			t.Errorf("--%s=%q: errors %v and %v; want %s", tc.setting, tc.value, err, same, want)
+		for value := range strings.SplitSeq(tc.values, "|") {
+			given := map[string]string{tc.setting: value}
+			want := "--" + tc.setting + ": " + strings.Replace(tc.want, `""`, strconv.Quote(value), 1)
+			_, err := alerts.Pack(given)
+			_, same := alerts.Alertmanager(given)
+			if err == nil || same == nil || err.Error() != want || same.Error() != want {
+				t.Errorf("--%s=%q: errors %v and %v; want %s", tc.setting, value, err, same, want)
+			}
 		}
 	}
 	_, err := alerts.Pack(map[string]string{"port-latency": "x", "leader-changes": "-1"})

@@ -44,11 +44,8 @@ var settings = []Setting{
 
 	{"port-latency", "How long a port may take to answer.", "1s", duration},
 	{"port-error-rate", "Share of a port's probes that may fail, over five minutes.", "0.05", ratio},
-	{
-		"certificate-warning", "How long before it expires a port's certificate is worth a warning; " + orTenth,
-		"14d", duration,
-	},
-	{"certificate-critical", "How long before it expires a port's certificate is critical; " + orTenth, "3d", duration},
+	{"certificate-warning", beforeExpiry + "a port's certificate is worth a warning; " + orTenth, "14d", duration},
+	{"certificate-critical", beforeExpiry + "a port's certificate is critical; " + orTenth, "3d", duration},
 
 	{"raft-log-lag", "How many Raft log entries a server may be behind.", "1000", count},
 	{"raft-apply-lag", "How many committed Raft log entries a server may have yet to apply.", "1000", count},
@@ -68,26 +65,21 @@ var settings = []Setting{
 	},
 	{"gossip-score-critical", "Health score of gossip that is critical, on average over five minutes.", "4", count},
 	{"version-skew", "How long servers and clients of several versions may be in the cluster.", "1d", duration},
-	{
-		"ca-root-warning", "How long before it expires the root certificate of the service mesh is worth a warning.",
-		"30d", duration,
-	},
-	{
-		"ca-root-critical", "How long before it expires the root certificate of the service mesh is critical.",
-		"7d", duration,
-	},
-	{
-		"license-warning", "How long before it expires the licence of Consul Enterprise is worth a warning.",
-		"30d", duration,
-	},
-	{"license-critical", "How long before it expires the licence of Consul Enterprise is critical.", "7d", duration},
+	{"ca-root-warning", beforeExpiry + "the root certificate of the service mesh is worth a warning.", "30d", duration},
+	{"ca-root-critical", beforeExpiry + "the root certificate of the service mesh is critical.", "7d", duration},
+	{"license-warning", beforeExpiry + "the licence of Consul Enterprise is worth a warning.", "30d", duration},
+	{"license-critical", beforeExpiry + "the licence of Consul Enterprise is critical.", "7d", duration},
 
 	{"maintenance", "How long a node or service may be in maintenance.", "1d", duration},
 	{"scrape-duration", "How long a scrape may take; less than Prometheus's scrape_timeout.", "8s", duration},
 }
 
-// orTenth ends the help of settings about certificates, some of which are renewed by machines.
-const orTenth = "or a tenth of its lifetime, if that is shorter."
+// The help of settings about what expires. Some certificates are renewed by machines, after a fraction of their
+// lifetime.
+const (
+	beforeExpiry = "How long before it expires "
+	orTenth      = "or a tenth of its lifetime, if that is shorter."
+)
 
 // ordered are the pairs of settings of which the first must come before the second: a warning is to come before what
 // it warns of.
