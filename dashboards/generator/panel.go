@@ -213,6 +213,13 @@ func (p panel) json(id, x, y int) object {
 
 func isUnset(_ string, value any) bool { return reflect.ValueOf(value).IsZero() }
 
+func pick[T any](condition bool, yes, no T) T {
+	if condition {
+		return yes
+	}
+	return no
+}
+
 func (p panel) description() string {
 	switch names := strings.Fields(p.alerts); len(names) {
 	case 0:
@@ -226,18 +233,14 @@ func (p panel) description() string {
 
 func (p panel) targets() []object {
 	targets := make([]object, 0, len(p.queries))
+	instant := p.kind != timeseries
 	for i, q := range p.queries {
-		instant := p.kind != timeseries
-		format := "time_series"
-		if p.kind == table {
-			format = "table"
-		}
 		targets = append(targets, object{
 			"refId":        string(rune('A' + i)),
 			"datasource":   datasource(),
 			"expr":         words.Replace(q.expr),
 			"legendFormat": q.legend,
-			"format":       format,
+			"format":       pick(p.kind == table, "table", "time_series"),
 			"instant":      instant,
 			"range":        !instant,
 			"editorMode":   "code",
@@ -253,7 +256,8 @@ func (p panel) defaults() object {
 	}
 	d := object{
 		"unit": p.unit, "max": p.max, "noValue": p.noValue, "mappings": p.allMappings(), "links": p.links,
-		"thresholds": thresholds(steps), "color": p.color(), "custom": p.custom(),
+		"thresholds": thresholds(steps), "custom": p.custom(),
+		"color": object{"mode": pick(p.kind == timeseries, "palette-classic", "thresholds")},
 	}
 	maps.DeleteFunc(d, isUnset)
 	if p.decimals > 0 || p.whole {
@@ -287,13 +291,6 @@ func thresholds(steps []step) object {
 	return object{"mode": "absolute", "steps": list}
 }
 
-func (p panel) color() object {
-	if p.kind == timeseries {
-		return object{"mode": "palette-classic"}
-	}
-	return object{"mode": "thresholds"}
-}
-
 // custom are the settings of fields that only this kind of panel has.
 func (p panel) custom() object {
 	switch p.kind {
@@ -304,50 +301,30 @@ func (p panel) custom() object {
 		return object{"align": "auto", "cellOptions": object{"type": "auto"}, "minWidth": 60, "filterable": false}
 	}
 	c := object{
-		"drawStyle":         "line",
-		"lineInterpolation": "linear",
+		"drawStyle":         pick(p.bars, "bars", "line"),
+		"lineInterpolation": pick(p.stepped, "stepAfter", "linear"),
 		"lineWidth":         1,
-		"fillOpacity":       0,
+		"fillOpacity":       pick(p.bars, 80, pick(p.stacked, 50, 0)),
 		"showPoints":        "never",
 		"spanNulls":         false,
-		"stacking":          object{"mode": "none", "group": "A"},
-		"thresholdsStyle":   object{"mode": "off"},
+		"stacking":          object{"mode": pick(p.stacked, "normal", "none"), "group": "A"},
+		"thresholdsStyle":   object{"mode": pick(p.lines, "dashed", "off")},
 		"axisSoftMin":       0,
 	}
 	if p.unit != "s" && p.unit != "bytes" && p.unit != "percentunit" {
 		c["axisSoftMax"] = 1 // Where all is 0, Grafana would draw up to 100.
 	}
-	if p.stepped {
-		c["lineInterpolation"] = "stepAfter"
-	}
-	if p.stacked {
-		c["stacking"] = object{"mode": "normal", "group": "A"}
-		c["fillOpacity"] = 50
-	}
-	if p.bars {
-		c["drawStyle"] = "bars"
-		c["fillOpacity"] = 80
-	}
-	if p.lines {
-		c["thresholdsStyle"] = object{"mode": "dashed"}
-	}
 	return c
 }
 
 func (p panel) options() object {
-	reduce := object{"calcs": []string{"lastNotNull"}, "fields": "", "values": false}
 	switch p.kind {
 	case stat:
-		textMode, colorMode := "auto", "background_solid"
-		if p.names {
-			textMode = "name"
-		}
-		if len(p.steps) == 0 {
-			colorMode = "value"
-		}
 		return object{
-			"reduceOptions": reduce, "orientation": "auto", "textMode": textMode, "colorMode": colorMode,
-			"graphMode": "none", "justifyMode": "auto",
+			"reduceOptions": object{"calcs": []string{"lastNotNull"}, "fields": "", "values": false},
+			"colorMode":     pick(len(p.steps) > 0, "background_solid", "value"),
+			"textMode":      pick(p.names, "name", "auto"),
+			"graphMode":     "none", "justifyMode": "auto", "orientation": "auto",
 		}
 	case table:
 		return object{"showHeader": true, "cellHeight": "sm"}

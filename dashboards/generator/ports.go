@@ -138,19 +138,17 @@ func ports() dashboard {
 			}},
 			{"Connections to the agent of the exporter", []panel{
 				{
-					title: "Established connections, by port", width: 12,
+					title: "Established connections, by port", width: 12, optionalMetric: "consul_port_connections{SEL, SERVER}",
 					about: "TCP connections to the ports of the agent that the exporter asks. Consul refuses more than 100 to port " +
 						"8300 and 200 to the HTTP API from one address by default. Not available unless the exporter runs on the " +
 						"agent's host.",
-					expr:           `max by (server, port, protocol) (consul_port_connections{SEL, SERVER, state="established"})`,
-					optionalMetric: "consul_port_connections{SEL, SERVER}",
+					expr: `max by (server, port, protocol) (consul_port_connections{SEL, SERVER, state="established"})`,
 				},
 				{
-					title: "Other connections, by state", width: 12,
+					title: "Other connections, by state", width: 12, optionalMetric: "consul_port_connections{SEL, SERVER}",
 					about: "Connections that are not established. syn_recv that stays: the process does not accept. close_wait that " +
 						"grows: it does not close. time_wait is normal. Not available unless the exporter runs on the agent's host.",
-					expr:           `sum by (state) (max by (PORT, state) (consul_port_connections{SEL, SERVER, state!="established"}))`,
-					optionalMetric: "consul_port_connections{SEL, SERVER}",
+					expr: `sum by (state) (max by (PORT, state) (consul_port_connections{SEL, SERVER, state!="established"}))`,
 				},
 			}},
 			{"Certificates and DNS", []panel{
