@@ -184,21 +184,17 @@ func (in instance) serviceOp() *api.TxnOp {
 // checkOp names the check as agents name that of a service with a single one, and gives it the output of an HTTP
 // check.
 func (in instance) checkOp() *api.TxnOp {
+	head := fmt.Sprintf("HTTP GET http://%s:%d/health: %s Output: ", nodeAddr(in.node), in.port, httpStatus[in.status])
 	return &api.TxnOp{Check: &api.CheckTxnOp{Verb: api.CheckSet, Check: api.HealthCheck{
 		Node:        nodeName(in.node),
 		CheckID:     "service:" + in.id(),
 		Name:        "Service '" + serviceName(in.service) + "' check",
 		Status:      in.status,
-		Output:      in.checkOutput(),
+		Output:      head + strings.Repeat("x", max(in.output-len(head), 0)),
 		ServiceID:   in.id(),
 		ServiceName: serviceName(in.service),
 		Type:        "http",
 	}}}
-}
-
-func (in instance) checkOutput() string {
-	head := fmt.Sprintf("HTTP GET http://%s:%d/health: %s Output: ", nodeAddr(in.node), in.port, httpStatus[in.status])
-	return head + strings.Repeat("x", max(in.output-len(head), 0))
 }
 
 func (in instance) id() string { return serviceName(in.service) + "-" + strconv.Itoa(in.index) }

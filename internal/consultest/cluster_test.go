@@ -199,7 +199,7 @@ func checkKill(t *testing.T, cluster *Cluster, old *Agent) {
 	}
 }
 
-// checkStop stops a server, which can be continued, or restarted.
+// checkStop stops a server, which can be continued or restarted.
 func checkStop(t *testing.T, cluster *Cluster, server *Agent) {
 	t.Helper()
 	for _, heal := range []func() error{server.Continue, func() error { return server.Restart(soon(t)) }} {

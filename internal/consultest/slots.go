@@ -37,9 +37,8 @@ func WaitTurn(tb testing.TB) {
 // slots bound how many tests have clusters at one time, in all processes that use the same folder. A slot is a locked
 // file in there; the operating system unlocks it when the process ends, however it ends.
 //
-// A test has one slot for all of its clusters and those of its subtests. It takes the slot with the first cluster and
-// gives it back when it ends. So no test that has a slot waits for another, and tests cannot wait for each other in a
-// circle. A subtest whose parents have no cluster takes a slot of its own.
+// As a test has one slot for all of its clusters and those of its subtests, no test that has a slot waits for another,
+// and tests cannot wait for each other in a circle. A subtest whose parents have no cluster takes a slot of its own.
 //
 // There is one way left to wait in vain: tests that are parallel, have a cluster and wait for subtests that are
 // parallel, too, which get no turn because the tests that run wait for slots. So a parallel test starts its cluster

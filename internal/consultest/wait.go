@@ -17,6 +17,11 @@ import (
 func read(ctx context.Context) *api.QueryOptions  { return new(api.QueryOptions).WithContext(ctx) }
 func write(ctx context.Context) *api.WriteOptions { return new(api.WriteOptions).WithContext(ctx) }
 
+// answering are those of the agents that are neither killed nor stopped.
+func answering(agents []*Agent) []*Agent {
+	return slices.DeleteFunc(slices.Clone(agents), func(a *Agent) bool { return !a.answering() })
+}
+
 // stale are the options of a request that each server answers from what it has itself.
 func stale(ctx context.Context) *api.QueryOptions {
 	return (&api.QueryOptions{AllowStale: true}).WithContext(ctx)
@@ -49,10 +54,7 @@ func waitLeader(ctx context.Context, servers []*Agent) (leader *Agent, err error
 // leaderOf returns the leader that all of these servers name.
 func leaderOf(ctx context.Context, servers []*Agent) (*Agent, error) {
 	var leader, witness *Agent
-	for _, server := range servers {
-		if !server.answering() {
-			continue
-		}
+	for _, server := range answering(servers) {
 		addr, err := server.client.Status().LeaderWithQueryOptions(read(ctx))
 		if err != nil {
 			return nil, fmt.Errorf("ask %s for the leader: %w", server, err)
@@ -116,12 +118,7 @@ func (c *Cluster) WaitHealthy(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("ask %s: %w", leader, err)
 		}
-		servers := 0
-		for _, a := range c.Servers {
-			if a.answering() {
-				servers++
-			}
-		}
+		servers := len(answering(c.Servers))
 		if len(state.Voters) != servers || !state.Healthy {
 			return fmt.Errorf("%s has %d voters of %d servers, healthy: %t", leader, len(state.Voters), servers, state.Healthy)
 		}
@@ -149,10 +146,7 @@ func waitCatalog(ctx context.Context, leader *Agent, n int) error {
 // for it before you compare the catalog with what it should be.
 func (c *Cluster) WaitSynced(ctx context.Context) error {
 	return pollEach(ctx, "the catalog to be in sync", c.Servers, func(ctx context.Context, server *Agent) error {
-		for _, agent := range c.Agents() {
-			if !agent.answering() {
-				continue
-			}
+		for _, agent := range answering(c.Agents()) {
 			// The leader enters nodes without these addresses.
 			node, _, err := server.client.Catalog().Node(agent.Name, stale(ctx))
 			if err != nil {
@@ -215,14 +209,9 @@ func Poll(ctx context.Context, what string, check func(context.Context) error) e
 }
 
 // pollEach waits until check returns nil for each of the agents, leaving out those that are killed or stopped.
-func pollEach(
-	ctx context.Context, what string, agents []*Agent, check func(context.Context, *Agent) error,
-) error {
+func pollEach(ctx context.Context, what string, agents []*Agent, check func(context.Context, *Agent) error) error {
 	return Poll(ctx, what, func(ctx context.Context) error {
-		for _, a := range agents {
-			if !a.answering() {
-				continue
-			}
+		for _, a := range answering(agents) {
 			if err := check(ctx, a); err != nil {
 				return fmt.Errorf("%s: %w", a, err)
 			}

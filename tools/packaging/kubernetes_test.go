@@ -123,7 +123,7 @@ func TestKubernetes(t *testing.T) {
 		t.Errorf("the ServiceMonitor is for the port %q; the Service calls it %q", got, want)
 	}
 	if !monitor.Spec.Endpoints[0].HonorLabels {
-		t.Error("the ServiceMonitor lets the Operator rename labels of metrics, such as endpoint, that rules and dashboards use")
+		t.Error("the ServiceMonitor lets the Operator rename labels, such as endpoint, that rules and dashboards use")
 	}
 	if got := container.Resources.Limits.Memory().Value(); got < 256<<20 {
 		t.Errorf("the container may have %d bytes; GOMEMLIMIT is 250 MiB", got)
