@@ -169,22 +169,20 @@ func TestVariables(t *testing.T) {
 		var names []string
 		for _, v := range b.Templating.List {
 			names = append(names, v.Name)
-			fail := func(format string, args ...any) {
-				t.Errorf("%s: variable %s: "+format, append([]any{b.file, v.Name}, args...)...)
-			}
+			where := b.file + ": variable " + v.Name
 			if v.Type == "datasource" {
 				continue
 			}
 			if v.Type != "query" || !v.Multi || !v.IncludeAll || v.AllValue != allValues[v.Name] {
-				fail("%+v; want a query, multi, with all = %s", v, allValues[v.Name])
+				t.Errorf("%s: %+v; want a query, multi, with all = %s", where, v, allValues[v.Name])
 			}
 			for _, before := range names[1 : len(names)-1] {
 				if want := fmt.Sprintf(`%s=~"$%s"`, before, before); !strings.Contains(series(t, v), want) {
-					fail("%s lacks %s", series(t, v), want)
+					t.Errorf("%s: %s lacks %s", where, series(t, v), want)
 				}
 			}
 			if !strings.Contains(string(b.raw), `=~\"$`+v.Name+`\"`) {
-				fail("nothing uses it")
+				t.Errorf("%s: nothing uses it", where)
 			}
 		}
 		if common := "datasource cluster datacenter job instance"; strings.Join(names[:5], " ") != common {

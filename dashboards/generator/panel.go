@@ -179,9 +179,6 @@ func (p panel) withDefaults() panel {
 	if p.kind != timeseries {
 		p.noValue = cmp.Or(p.noValue, notKnown)
 	}
-	if p.sparse {
-		p.interval = "1m"
-	}
 	if p.expr != "" {
 		p.queries = []query{{p.expr, p.legend}}
 	}
@@ -202,10 +199,8 @@ func (p panel) json(id, x, y int) object {
 		"options":     p.options(),
 
 		"transformations": p.transformations,
-		"interval":        p.interval,
-	}
-	if p.sparse {
-		o["maxDataPoints"] = 100
+		"interval":        pick(p.sparse, "1m", p.interval),
+		"maxDataPoints":   pick(p.sparse, 100, 0),
 	}
 	maps.DeleteFunc(o, isUnset)
 	return o
@@ -221,14 +216,11 @@ func pick[T any](condition bool, yes, no T) T {
 }
 
 func (p panel) description() string {
-	switch names := strings.Fields(p.alerts); len(names) {
-	case 0:
+	names := strings.Fields(p.alerts)
+	if len(names) == 0 {
 		return p.about
-	case 1:
-		return p.about + "\n\nAlert: " + p.alerts + "."
-	default:
-		return p.about + "\n\nAlerts: " + strings.Join(names, ", ") + "."
 	}
+	return p.about + "\n\n" + pick(len(names) > 1, "Alerts: ", "Alert: ") + strings.Join(names, ", ") + "."
 }
 
 func (p panel) targets() []object {
@@ -282,11 +274,7 @@ func (p panel) allMappings() []object {
 func thresholds(steps []step) object {
 	list := make([]object, 0, len(steps))
 	for i, s := range steps {
-		one := object{"color": s.color, "value": s.from}
-		if i == 0 {
-			one["value"] = nil
-		}
-		list = append(list, one)
+		list = append(list, object{"color": s.color, "value": pick[any](i == 0, nil, s.from)})
 	}
 	return object{"mode": "absolute", "steps": list}
 }
