@@ -38,31 +38,23 @@ type subnet struct {
 // cluster of each process listens on the last address of its subnet as long as it exists, so the operating system
 // knows which subnets are taken.
 func claimSubnet(ctx context.Context, first string) (*subnet, error) {
-	if first != "" {
-		addr, err := netip.ParseAddr(first)
-		if err != nil {
-			return nil, err
-		}
-		return listen(ctx, addr)
+	addr, err := netip.ParseAddr(first)
+	if err != nil && first != "" {
+		return nil, err
 	}
 	for tries := 50; ; tries-- {
-		// 127.0.y.z is left alone, because everything else listens there.
-		addr := netip.AddrFrom4([4]byte{127, byte(1 + rand.IntN(254)), byte(rand.IntN(256)), 0})
-		s, err := listen(ctx, addr)
-		if err == nil || ctx.Err() != nil || tries == 0 {
-			return s, err
+		if first == "" { // 127.0.y.z is left alone, because everything else listens there.
+			addr = netip.AddrFrom4([4]byte{127, byte(1 + rand.IntN(254)), byte(rand.IntN(256)), 0})
+		}
+		s := &subnet{first: addr}
+		s.claim, err = new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(s.address(254), strconv.Itoa(PortServer)))
+		if err == nil {
+			return s, nil
+		}
+		if first != "" || ctx.Err() != nil || tries == 0 {
+			return nil, fmt.Errorf("claim the network of %s: %w", addr, err)
 		}
 	}
-}
-
-// listen claims a subnet.
-func listen(ctx context.Context, first netip.Addr) (_ *subnet, err error) {
-	s := &subnet{first: first}
-	s.claim, err = new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(s.address(254), strconv.Itoa(PortServer)))
-	if err != nil {
-		return nil, fmt.Errorf("claim the network of %s: %w", first, err)
-	}
-	return s, nil
 }
 
 // address returns the address with this last byte.

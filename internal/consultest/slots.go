@@ -120,5 +120,5 @@ func (s *slots) take(ctx context.Context) (*os.File, error) {
 	}
 }
 
-// errLocked means that another process or test has locked the file.
+// errLocked means that another process or test has locked the file, or mostly: the attempt is to be repeated.
 var errLocked = errors.New("the file is locked")
