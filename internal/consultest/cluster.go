@@ -89,12 +89,11 @@ type Cluster struct {
 	binary   string
 	dir      string // holds everything that the cluster writes
 	net      *subnet
-	launcher *launcher
+	launcher launcher
 	ca       *authority  // nil without TLS
 	tls      *tls.Config // nil without TLS
 
-	closeOnce sync.Once
-	closeErr  error
+	close func() error // does the work of Close once
 }
 
 // startTimeout is how long a cluster may take to start in a test: plenty, as a machine can be busy with other
@@ -147,7 +146,10 @@ func New(ctx context.Context, opts Options) (*Cluster, error) {
 	if err != nil {
 		return nil, errors.Join(err, network.claim.Close())
 	}
-	c := &Cluster{opts: opts, binary: binary, dir: dir, net: network, launcher: newLauncher()}
+	c := &Cluster{opts: opts, binary: binary, dir: dir, net: network}
+	c.close = sync.OnceValue(func() error {
+		return errors.Join(c.launcher.close(), os.RemoveAll(c.dir), c.net.claim.Close())
+	})
 	if err := c.start(ctx); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -249,12 +251,7 @@ func (c *Cluster) waitReady(ctx context.Context) error {
 
 // Close kills all agents and removes all that the cluster has written. Calling it again does nothing and returns the
 // same.
-func (c *Cluster) Close() error {
-	c.closeOnce.Do(func() {
-		c.closeErr = errors.Join(c.launcher.close(), os.RemoveAll(c.dir), c.net.claim.Close())
-	})
-	return c.closeErr
-}
+func (c *Cluster) Close() error { return c.close() }
 
 // Agents returns the servers and then the clients.
 func (c *Cluster) Agents() []*Agent { return slices.Concat(c.Servers, c.Clients) }

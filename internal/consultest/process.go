@@ -11,45 +11,22 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 )
 
-// A launcher starts processes from one operating system thread that lives until close. That matters on Linux, where
-// the order to kill a child when its parent dies is bound to the thread that started it: a child started from any
-// goroutine would die as soon as the Go runtime retires that thread.
-//
-// A cluster has a launcher of its own, so that no goroutine outlives it and users can check for leaked goroutines.
+// A launcher starts the processes of one cluster, until it is closed.
 type launcher struct {
-	tasks chan func()   // run by the thread
-	quit  chan struct{} // closed by close
-	done  chan struct{} // closed when the thread has ended
-
-	processes []*process // all that were started; belongs to the thread until done
+	mu        sync.Mutex
+	closed    bool
+	processes []*process // all that were started
 }
 
-func newLauncher() *launcher {
-	l := &launcher{tasks: make(chan func()), quit: make(chan struct{}), done: make(chan struct{})}
-	go func() {
-		defer close(l.done)
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		for {
-			select {
-			case task := <-l.tasks:
-				task()
-			case <-l.quit:
-				return
-			}
-		}
-	}()
-	return l
-}
-
-// close kills all processes that are left, waits until they are reaped, and makes every further start fail. It must
-// be called only once.
+// close kills all processes that are left, waits until they are reaped, and makes every further start fail.
 func (l *launcher) close() error {
-	close(l.quit)
-	<-l.done
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
 	var errs []error
 	for _, p := range l.processes {
 		errs = append(errs, p.kill())
@@ -59,7 +36,12 @@ func (l *launcher) close() error {
 
 // start runs the binary with these arguments and output, and without the environment variables with which Consul's
 // own commands are configured.
-func (l *launcher) start(binary string, args []string, output *os.File) (p *process, err error) {
+func (l *launcher) start(binary string, args []string, output *os.File) (*process, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil, errors.New("the cluster is closed")
+	}
 	cmd := &exec.Cmd{
 		Path:        binary,
 		Args:        append([]string{binary}, args...),
@@ -70,26 +52,12 @@ func (l *launcher) start(binary string, args []string, output *os.File) (p *proc
 			return strings.HasPrefix(variable, "CONSUL_")
 		}),
 	}
-	started := make(chan struct{})
-	task := func() {
-		defer close(started)
-		if err = cmd.Start(); err != nil {
-			return
-		}
-		p = &process{cmd: cmd, done: make(chan struct{})}
-		l.processes = append(l.processes, p)
-		go func() {
-			_ = cmd.Wait() // The error only says how the process ended, which is in ProcessState, too.
-			close(p.done)
-		}()
+	p := &process{cmd: cmd, done: make(chan struct{})}
+	if err := p.start(); err != nil {
+		return nil, err
 	}
-	select {
-	case l.tasks <- task:
-		<-started
-		return p, err
-	case <-l.done:
-		return nil, errors.New("the cluster is closed")
-	}
+	l.processes = append(l.processes, p)
+	return p, nil
 }
 
 // A process is a started process that is reaped as soon as it ends.
@@ -97,6 +65,23 @@ type process struct {
 	cmd    *exec.Cmd
 	done   chan struct{} // closed when the process has ended and is reaped
 	paused atomic.Bool   // by Agent.Stop
+}
+
+// start starts the process from an operating system thread that lives as long as it. On Linux the order to kill a child
+// when its parent dies is bound to the thread that started it, and the Go runtime retires threads.
+func (p *process) start() error {
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := p.cmd.Start()
+		started <- err
+		if err == nil {
+			_ = p.cmd.Wait() // The error only says how the process ended, which is in ProcessState, too.
+			close(p.done)
+		}
+	}()
+	return <-started
 }
 
 // running says whether the process has not ended yet. A nil process has.
