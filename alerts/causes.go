@@ -89,7 +89,6 @@ func (s Selector) with(label string, values ...string) Selector {
 	return Selector{s.Names, append(slices.Clone(s.Labels), LabelValues{label, values})}
 }
 
-// severe selects those of them with one of these severities.
 func (s Selector) severe(severities ...string) Selector { return s.with(labelSeverity, severities...) }
 
 var (
@@ -218,7 +217,6 @@ func comment(b *strings.Builder, text string) {
 	fmt.Fprintln(b, line)
 }
 
-// matchers are those of Alertmanager.
 func (s Selector) matchers() string {
 	all := []string{labelAlert + `=~"Consul.*"`}
 	if s.Names != nil {

@@ -16,7 +16,6 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
-// inhibitRule is an inhibition as Alertmanager has it.
 type inhibitRule struct {
 	Source []matcher `yaml:"source_matchers"`
 	Target []matcher `yaml:"target_matchers"`

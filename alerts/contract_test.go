@@ -27,7 +27,6 @@ func joined(t *testing.T, settings map[string]string) alerts.File {
 	return alerts.File{Name: "joined.yml", Content: alerts.Join(harness.PackFiles(t, settings))}
 }
 
-// packAlerts are the names of the alerts in the pack.
 func packAlerts(t *testing.T) []string {
 	t.Helper()
 	var names []string
@@ -134,7 +133,6 @@ func TestContract_Tests(t *testing.T) {
 
 var severities = []string{"critical", "warning", "info"}
 
-// testGroup is a test of promtool's.
 type testGroup struct {
 	Name   string      `yaml:"name"`
 	Alerts []alertTest `yaml:"alert_rule_test"`

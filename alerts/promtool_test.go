@@ -28,7 +28,6 @@ func TestPromtool_Rules(t *testing.T) {
 	}
 }
 
-// testFiles are the unit tests of the rules.
 func testFiles(t *testing.T) []string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join("testdata", "*_test.yml"))

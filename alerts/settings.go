@@ -30,7 +30,6 @@ type Setting struct {
 // kind says how the value of a setting is written, and what it must be like. It returns the value as PromQL has it.
 type kind func(value string) (promQL string, err error)
 
-// settings is the table of all settings.
 var settings = []Setting{
 	{
 		"group-by", "Labels that tell clusters apart, with commas. One alert is sent for all exporters that agree in them.",

@@ -26,14 +26,12 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// board is a dashboard and its file.
 type board struct {
 	grafana.Dashboard
 	file string
 	raw  []byte
 }
 
-// all returns all dashboards.
 func all(t *testing.T) []board {
 	t.Helper()
 	var boards []board
@@ -49,7 +47,6 @@ type panel struct {
 	where string
 }
 
-// panels returns those of all dashboards.
 func panels(t *testing.T) []panel {
 	t.Helper()
 	var list []panel
@@ -63,7 +60,6 @@ func panels(t *testing.T) []panel {
 	return list
 }
 
-// expression is an expression somewhere in a dashboard.
 type expression struct {
 	where, expr string
 	// substituted is the same without variables.
@@ -72,7 +68,6 @@ type expression struct {
 	instant bool
 }
 
-// expressions returns those of all panels, annotations and variables.
 func expressions(t *testing.T) []expression {
 	t.Helper()
 	var list []expression

@@ -55,7 +55,6 @@ func main() {
 	}
 }
 
-// run is the command with these arguments.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("tools", flag.ContinueOnError)
 	flags.SetOutput(stderr)

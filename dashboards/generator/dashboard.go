@@ -22,7 +22,6 @@ import (
 	"fmt"
 )
 
-// dashboard is one dashboard.
 type dashboard struct {
 	// name is that of its file, without ".json". The uid is "consul-" and the name.
 	name, title, about string
@@ -61,7 +60,6 @@ func Files() (map[string][]byte, error) {
 	return files, nil
 }
 
-// json is the dashboard as Grafana wants it.
 func (d dashboard) json() object {
 	return object{
 		"uid":                  "consul-" + d.name,
@@ -113,7 +111,6 @@ func (d dashboard) panels() []object {
 // datasource is the same for all queries.
 func datasource() object { return object{"type": "prometheus", "uid": "${datasource}"} }
 
-// links is the menu of the other dashboards.
 func links() object {
 	return object{
 		"type": "dashboards", "tags": []string{tag}, "asDropdown": true, "includeVars": true, "keepTime": true,

@@ -161,7 +161,6 @@ const tokenTooWeak = `max by (CLUSTER) (
   (consul_exporter_collector_supported{SEL, collector!~"` + mayBeRefused + `"} == bool 0)
 )`
 
-// collectorsTable says of each collector how it is.
 func collectorsTable(width, height int) panel {
 	success := "min by (collector) (consul_exporter_collector_success{SEL})"
 	refused := func(match string) string {
@@ -195,7 +194,6 @@ func collectorsTable(width, height int) panel {
 	return p
 }
 
-// exportersTable says of each exporter what it is.
 func exportersTable(width, height int) panel {
 	return panel{
 		kind: table, title: "Versions of exporters", width: width, height: height, alerts: "ConsulExporterDown",

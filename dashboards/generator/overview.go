@@ -135,7 +135,6 @@ func overview() dashboard {
 	}
 }
 
-// recoveryActions are the decisions of the responder.
 func recoveryActions(width, height int) panel {
 	const decisions = "consul_responder_actions_total{SEL}"
 	return panel{
@@ -149,7 +148,6 @@ func recoveryActions(width, height int) panel {
 	}
 }
 
-// serversTable has the most important figures of each server.
 func serversTable(width, height int) panel {
 	return figuresPanel(panel{
 		title: "Servers", width: width, height: height,

@@ -11,7 +11,6 @@ import (
 	"strings"
 )
 
-// object is a JSON object.
 type object = map[string]any
 
 // kind is Grafana's name of a type of panel.
@@ -70,7 +69,6 @@ type panel struct {
 	links           []object
 }
 
-// query is one query of a panel.
 type query struct {
 	expr, legend string
 }
@@ -89,7 +87,6 @@ func goodFrom(n float64) []step    { return []step{{lowest, red}, {n, green}} }
 func badFrom(n float64) []step     { return []step{{lowest, green}, {n, red}} }
 func warningFrom(n float64) []step { return []step{{lowest, green}, {n, orange}} }
 
-// badFromTwo has a warning before it is bad.
 func badFromTwo(warning, bad float64) []step {
 	return []step{{lowest, green}, {warning, orange}, {bad, red}}
 }
@@ -146,7 +143,6 @@ var unknown = nothing("–", gray)
 // empty leaves cells of a matrix empty for which there is no value.
 var empty = nothing("", transparent)
 
-// isNothing is whether a mapping is for what is no number.
 func isNothing(mapping object) bool { return mapping["type"] == "special" }
 
 func nothing(text, color string) object {
@@ -185,7 +181,6 @@ func (p panel) withDefaults() panel {
 	return p
 }
 
-// json is the panel as Grafana wants it.
 func (p panel) json(id, x, y int) object {
 	o := object{
 		"id":          id,
@@ -333,7 +328,6 @@ func (p panel) allOverrides() []object {
 	return all
 }
 
-// property is one setting of a field.
 type property struct {
 	id    string
 	value any
@@ -344,7 +338,6 @@ func colored(steps []step) property     { return property{"thresholds", threshol
 func shown(mappings ...object) property { return property{"mappings", mappings} }
 func noValue(text string) property      { return property{"noValue", text} }
 
-// fixedColor is a colour whatever the value.
 func fixedColor(color string) property {
 	return property{"color", object{"mode": "fixed", "fixedColor": color}}
 }
@@ -454,12 +447,10 @@ func matrix(row, column string) object {
 	})
 }
 
-// sortedBy sorts results by a field.
 func sortedBy(field string) object {
 	return transformation("sortBy", object{"sort": []object{{"field": field}}})
 }
 
-// sorted sorts a table by a field.
 func sorted(field string, desc bool) object {
 	return transformation("sortBy", object{"sort": []object{{"field": field, "desc": desc}}})
 }

@@ -192,7 +192,6 @@ const (
 	noneDue = "99999"
 )
 
-// certificatesTable has the certificates of all ports.
 func certificatesTable(width, height int) panel {
 	// A row for each port of each server.
 	row := func(expr string) string {
@@ -218,7 +217,6 @@ func certificatesTable(width, height int) panel {
 	return p
 }
 
-// matrixCells colours all cells of a matrix.
 var matrixCells = object{
 	"matcher":    object{"id": "byType", "options": "number"},
 	"properties": []object{{"id": cell.id, "value": cell.value}, {"id": "custom.align", "value": "center"}},

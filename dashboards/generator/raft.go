@@ -229,7 +229,6 @@ func highest(metric string, labels ...string) string {
 // named is one of several such queries, whose legends have a further word.
 func named(expr, name string) query { return query{optional(expr, "server"), "{{server}}, " + name} }
 
-// limitLine draws a series as a limit.
 func limitLine(name, color string) object {
 	return override(name,
 		fixedColor(color),
@@ -268,7 +267,6 @@ func reportedLeadersTable(width, height int) panel {
 	}
 }
 
-// raftTable has each server's own figures.
 func raftTable(width, height int) panel {
 	role := roleColumn()
 	role.expr = narrowed(role.expr)
@@ -296,7 +294,6 @@ func raftTable(width, height int) panel {
 	}}, "Server")
 }
 
-// autopilotTable has autopilot's verdict on each server.
 func autopilotTable(width, height int) panel {
 	yes := []object{mapped([]entry{{"0", "no", ""}, {"1", "yes", ""}})}
 	p := figuresPanel(panel{

@@ -153,7 +153,6 @@ func servicesDownCount(width int) panel {
 	}
 }
 
-// servicesDownNames names them.
 func servicesDownNames(width int) panel {
 	p := servicesDownCount(width)
 	p.about += " Five at most."

@@ -8,7 +8,6 @@ import (
 	"strings"
 )
 
-// answerNodes is how many nodes CatalogAnswer has.
 const answerNodes = 100
 
 // CatalogAnswer returns what Consul 1.22 answers for /v1/internal/ui/nodes with a catalog like that of LoadCatalog,
@@ -54,7 +53,6 @@ func answerInstance(b *strings.Builder, k, services int, first bool) {
 		name, k, k%20, k%3, k+20)
 }
 
-// answerCheck writes the check of instance k.
 func answerCheck(b *strings.Builder, node, k, services int, more string) {
 	name := fmt.Sprintf("web-%04d", k%services)
 	fmt.Fprintf(b, `,{"Node":"node-%03d","CheckID":"service:%[2]s-%[3]d","Name":"Service '%[2]s' check",`+

@@ -17,7 +17,6 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
-// contents is what a server has in its catalog, apart from the agents.
 type contents struct {
 	Nodes, Services, Instances, Tags, Meta int
 	// Checks are how many there are by status.

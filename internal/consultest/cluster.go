@@ -8,6 +8,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -194,7 +195,6 @@ func (c *Cluster) start(ctx context.Context) error {
 	return c.waitReady(ctx)
 }
 
-// startTLS makes the authority and the API client's certificate.
 func (c *Cluster) startTLS() (err error) {
 	lifetime := max(c.opts.CertLifetime, defaultCertLifetime)
 	if c.ca, err = newAuthority(c.dir, lifetime); err != nil {
@@ -205,8 +205,14 @@ func (c *Cluster) startTLS() (err error) {
 	if c.ClientCert, c.ClientKey, err = c.ca.issue("api-client", lifetime, names); err != nil {
 		return err
 	}
-	c.tls, err = c.ca.clientConfig(c.ClientCert, c.ClientKey)
-	return err
+	cert, err := tls.LoadX509KeyPair(c.ClientCert, c.ClientKey)
+	if err != nil {
+		return fmt.Errorf("load the API client's certificate: %w", err)
+	}
+	authorities := x509.NewCertPool()
+	authorities.AddCert(c.ca.cert)
+	c.tls = &tls.Config{RootCAs: authorities, Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	return nil
 }
 
 func (c *Cluster) newAgent(role string, i, host int) *Agent {

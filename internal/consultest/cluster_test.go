@@ -74,7 +74,6 @@ func get(ctx context.Context, agent *Agent) (leader string, err error) {
 	return agent.Client().Status().LeaderWithQueryOptions(read(ctx))
 }
 
-// connects connects to one of the agent's ports and closes the connection.
 func connects(t *testing.T, agent *Agent, port int) bool {
 	t.Helper()
 	conn, err := new(net.Dialer).DialContext(soon(t), "tcp", agent.HostPort(port))
@@ -199,7 +198,6 @@ func checkKill(t *testing.T, cluster *Cluster, old *Agent) {
 	}
 }
 
-// checkStop stops a server, which can be continued or restarted.
 func checkStop(t *testing.T, cluster *Cluster, server *Agent) {
 	t.Helper()
 	for _, heal := range []func() error{server.Continue, func() error { return server.Restart(soon(t)) }} {
@@ -218,7 +216,6 @@ func checkStop(t *testing.T, cluster *Cluster, server *Agent) {
 	}
 }
 
-// checkLeave makes a client and a server leave, and brings them back.
 func checkLeave(t *testing.T, cluster *Cluster) {
 	t.Helper()
 	leavers := []*Agent{cluster.Clients[0], cluster.Servers[0]}

@@ -57,7 +57,6 @@ func claimSubnet(ctx context.Context, first string) (*subnet, error) {
 	}
 }
 
-// address returns the address with this last byte.
 func (s *subnet) address(host int) string {
 	bytes := s.first.AsSlice()
 	bytes[len(bytes)-1] = byte(host)

@@ -20,10 +20,8 @@ import (
 // slotsVariable sets how many tests of all processes on this machine may have clusters at one time.
 const slotsVariable = "TEST_CLUSTERS"
 
-// slotPause is the pause between two attempts to take a slot.
 const slotPause = 100 * time.Millisecond
 
-// machineSlots are those that Start takes.
 var machineSlots = slots{folder: slotFolder(), count: slotCount(os.Getenv(slotsVariable), runtime.GOMAXPROCS(0))}
 
 // WaitTurn returns when the test has its turn to have clusters, however long that takes: only the timeout of go test

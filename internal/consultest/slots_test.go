@@ -14,7 +14,6 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
-// free returns whether a slot is free.
 func (s *slots) free(t *testing.T) bool {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*slotPause)

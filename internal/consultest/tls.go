@@ -7,7 +7,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -99,24 +98,12 @@ func (ca *authority) sign(
 	)
 }
 
-// writePEM writes one PEM block to a new file that only the user can read.
 func writePEM(file, kind string, der []byte) error {
 	return os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600)
 }
 
-// clientConfig returns the TLS configuration of an API client that trusts the authority and shows this certificate.
-func (ca *authority) clientConfig(certFile, keyFile string) (*tls.Config, error) {
-	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
-	if err != nil {
-		return nil, fmt.Errorf("load the API client's certificate: %w", err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(ca.cert)
-	return &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}, nil
-}
-
-// Certificates are an authority and what it has issued for a server on localhost
-// that is none of Consul's, and for its clients.
+// Certificates are an authority and what it has issued for a server on localhost that is none of Consul's, and for its
+// clients.
 type Certificates struct {
 	CACert, Cert, Key string // Files.
 }

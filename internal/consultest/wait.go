@@ -95,7 +95,6 @@ func waitMembers(ctx context.Context, agents []*Agent, n int) error {
 	})
 }
 
-// expectAlive checks that so many members of a gossip pool are alive.
 func expectAlive(members []*api.AgentMember, n int) error {
 	const alive = 1 // The API has no name for it.
 	members = slices.DeleteFunc(members, func(m *api.AgentMember) bool { return m.Status != alive })

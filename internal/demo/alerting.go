@@ -92,13 +92,11 @@ func (d *demo) hold(alert string) (string, error) {
 	return string(match[1]), nil
 }
 
-// write writes a file in the demo's folder and returns its path.
 func (d *demo) write(name string, content []byte) (path string, err error) {
 	path = filepath.Join(d.dir, name)
 	return path, os.WriteFile(path, content, 0o600)
 }
 
-// inbox receives Alertmanager's notifications.
 type inbox struct {
 	http.Server
 

@@ -48,7 +48,6 @@ var instances = map[string]string{
 	"db-1": api.HealthPassing, "cache-1": api.HealthPassing, "batch-1": "",
 }
 
-// registerServices registers the services and a check of the node on the client.
 func (d *demo) registerServices(ctx context.Context) error {
 	const ttl = "24h" // So long that no check changes on its own.
 	agent := d.cluster.Clients[0].Client().Agent()

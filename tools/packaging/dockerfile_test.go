@@ -22,7 +22,6 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// dockerfile returns the stages.
 func dockerfile(t *testing.T) []instructions.Stage {
 	t.Helper()
 	parsed := get(parser.Parse(bytes.NewReader(read(t, "Dockerfile"))))(t)

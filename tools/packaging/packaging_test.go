@@ -13,10 +13,8 @@ import (
 	"testing"
 )
 
-// root is the folder of the repository.
 const root = "../.."
 
-// read returns a file of the repository.
 func read(t *testing.T, name string) []byte {
 	t.Helper()
 	return get(os.ReadFile(filepath.Join(root, name)))(t)

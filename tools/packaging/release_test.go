@@ -196,7 +196,6 @@ func checkArchive(t *testing.T, name string, entries map[string]entry) {
 	runProgram(t, name, entries[folder+program].content)
 }
 
-// checkDeb looks into a Debian package.
 func checkDeb(t *testing.T, name string, content []byte) {
 	t.Helper()
 	members := make(map[string][]byte)
