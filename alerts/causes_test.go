@@ -86,35 +86,29 @@ func TestCauses_Rendered(t *testing.T) {
 		t.Fatalf("%d inhibitions are rendered of %d causes", len(rules), len(causes))
 	}
 	names := packAlerts(t)
+	some := func(s alerts.Selector) []alerts.Alert {
+		if s.Names == nil {
+			return instances(names[:6])
+		}
+		return instances(append(slices.Clone(s.Names), "ConsulQuorumAtRisk"))
+	}
 	for i, c := range causes {
 		for _, name := range slices.Concat(c.Source.Names, c.Target.Names) {
 			if !slices.Contains(names, name) {
 				t.Errorf("there is no alert %s", name)
 			}
 		}
-		held := 0
-		sources, targets := names, names
-		if c.Source.Names != nil {
-			sources = append(slices.Clone(c.Source.Names), "ConsulQuorumAtRisk")
-		}
-		if c.Target.Names != nil {
-			targets = append(slices.Clone(c.Target.Names), "ConsulQuorumAtRisk")
-		}
-		if c.Source.Names == nil && c.Target.Names == nil {
-			sources, targets = names[:6], names[:6]
-		}
-		for _, source := range instances(sources) {
-			for _, target := range instances(targets) {
+		held := false
+		for _, source := range some(c.Source) {
+			for _, target := range some(c.Target) {
 				want := rules[i].holdsBack(withName(source), withName(target))
 				if got := c.HoldsBack(source, target); got != want {
 					t.Errorf("%v and %v: the cause says %v, Alertmanager %v", source, target, got, want)
 				}
-				if want {
-					held++
-				}
+				held = held || want
 			}
 		}
-		if held == 0 {
+		if !held {
 			t.Errorf("cause %d holds nothing back: %+v", i, c)
 		}
 	}

@@ -47,9 +47,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-	case err != nil:
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		say(os.Stderr, "tools: %v", err)
 		os.Exit(1)
 	}
@@ -85,9 +83,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		_, err = fmt.Fprintln(stdout, file)
 		return err
 	}
-	selected, err := selectTools(flags.Args())
-	if err != nil {
-		return err
+	// The default tools, unless others are named.
+	selected := slices.DeleteFunc(toolbox.Tools(), func(t toolbox.Tool) bool { return flags.NArg() > 0 || !t.Default })
+	for _, name := range flags.Args() {
+		tool, err := toolbox.Find(name)
+		if err != nil {
+			return err
+		}
+		selected = append(selected, tool)
 	}
 	root, err := toolbox.Root()
 	if err != nil {
@@ -100,21 +103,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 	}
 	return nil
-}
-
-// selectTools returns the tools of these names, or the default ones.
-func selectTools(names []string) (selected []toolbox.Tool, err error) {
-	if len(names) == 0 {
-		return slices.DeleteFunc(toolbox.Tools(), func(t toolbox.Tool) bool { return !t.Default }), nil
-	}
-	for _, name := range names {
-		tool, err := toolbox.Find(name)
-		if err != nil {
-			return nil, err
-		}
-		selected = append(selected, tool)
-	}
-	return selected, nil
 }
 
 // builder builds tools of the repository with this root.

@@ -59,13 +59,9 @@ func AtLeast(lines []LogLine, level string) []LogLine {
 	if least < 0 {
 		panic("consultest: there is no log level " + level)
 	}
-	var kept []LogLine
-	for _, line := range lines {
-		if slices.Index(levels, line.Level) >= least {
-			kept = append(kept, line)
-		}
-	}
-	return kept
+	return slices.DeleteFunc(slices.Clone(lines), func(line LogLine) bool {
+		return slices.Index(levels, line.Level) < least
+	})
 }
 
 // parseLog parses the complete lines of an agent's output.
