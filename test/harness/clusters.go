@@ -90,14 +90,6 @@ func Patient(config map[string]any) map[string]any {
 	return config
 }
 
-// Must fails the test if there is an error.
-func Must(tb testing.TB, err error) {
-	tb.Helper()
-	if err != nil {
-		tb.Fatal(err)
-	}
-}
-
 // ByExporter reports whether a line is about a request of the exporter. All of its connections come from 127.0.0.1,
 // but so do those with which a server's gossip makes sure that a member is gone, and those of the test when it waits
 // for a new token.

@@ -20,6 +20,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/status"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
@@ -87,11 +88,11 @@ var healthyScenes = []scene{
 		name: "a node is in maintenance",
 		breaks: func(p *play) {
 			harness.RegisterInAllStates(p.T, p.clientAPI())
-			harness.Must(p.T, p.clientAPI().EnableNodeMaintenance("a test"))
+			must.Do(p.T, p.clientAPI().EnableNodeMaintenance("a test"))
 		},
 		want: withFiveServices,
 		repair: func(p *play) {
-			harness.Must(p.T, p.clientAPI().DisableNodeMaintenance())
+			must.Do(p.T, p.clientAPI().DisableNodeMaintenance())
 			p.deregister()
 		},
 	},
@@ -108,7 +109,7 @@ var healthyScenes = []scene{
 			})
 			// Less time than the agent is waited for: what was known before is probed all the same.
 			_, body, err := p.e.Get(p.Context(), "/metrics", 1500*time.Millisecond)
-			harness.Must(p.T, err)
+			must.Do(p.T, err)
 			harness.ParseSamples(p.T, body).Expect(p.T, harness.Samples{
 				harness.PortSeries("up", p.c.Servers[2]):                            1,
 				harness.Port(8500, "http", "tcp").Series("consul_port_up", p.agent): 0,
@@ -129,8 +130,7 @@ func withFiveServices(p *play) outlook {
 // consulVersion is that of an agent, which differs with make test-matrix.
 func consulVersion(t *testing.T, a *consultest.Agent) string {
 	t.Helper()
-	self, err := a.Client().Agent().Self()
-	harness.Must(t, err)
+	self := must.Get(a.Client().Agent().Self())(t)
 	return self["Config"]["Version"].(string)
 }
 
@@ -185,8 +185,7 @@ func (p *play) expectFirstScrape(s harness.Samples) {
 
 // expectPeers compares the metrics with Consul's own list of the peers.
 func (p *play) expectPeers(s harness.Samples) {
-	config, err := p.agent.Client().Operator().RaftGetConfiguration(nil)
-	harness.Must(p.T, err)
+	config := must.Get(p.agent.Client().Operator().RaftGetConfiguration(nil))(p.T)
 	if len(config.Servers) != 3 {
 		p.Fatalf("Consul has the peers %+v; want 3", config.Servers)
 	}
@@ -309,8 +308,7 @@ func sumOf(s harness.Samples, prefix, text string) (sum float64) {
 // The agent's HTTP API can be on a unix socket, behind the path of a proxy, or have a name; and however it is
 // reached, the servers' own ports are where the cluster says.
 func (p *play) expectAddresses() {
-	target, err := url.Parse(p.agent.URL())
-	harness.Must(p.T, err)
+	target := must.Get(url.Parse(p.agent.URL()))(p.T)
 	proxy := httputil.NewSingleHostReverseProxy(target)
 	plain := harness.ServeOn(p.T, proxy)
 	behindPath := harness.ServeOn(p.T, http.StripPrefix("/tools/consul", proxy)) // Any other path gets status 404.
@@ -369,16 +367,15 @@ func (p *play) registerEvilServices() {
 		"<script>alert(1)</script>", `"><img src=x onerror=alert(2)>`, "größe-服务", "\u202egnp.exe",
 	} {
 		service := &api.AgentServiceRegistration{ID: fmt.Sprintf("evil-%d", i), Name: name} // The ID is in a path later.
-		harness.Must(p.T, p.clientAPI().ServiceRegister(service))
+		must.Do(p.T, p.clientAPI().ServiceRegister(service))
 	}
 }
 
 // deregister takes all services from the client.
 func (p *play) deregister() {
-	services, err := p.clientAPI().Services()
-	harness.Must(p.T, err)
+	services := must.Get(p.clientAPI().Services())(p.T)
 	for id := range services {
-		harness.Must(p.T, p.clientAPI().ServiceDeregister(id))
+		must.Do(p.T, p.clientAPI().ServiceDeregister(id))
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -134,7 +135,7 @@ func readSeriesCounts(t *testing.T) *seriesCounts {
 	if os.IsNotExist(err) && *harness.Update {
 		return c
 	}
-	harness.Must(t, err)
+	must.Do(t, err)
 	var names []string
 	for line := range strings.Lines(string(content)) {
 		fields := strings.Split(strings.TrimSuffix(line, "\n"), "|")
@@ -152,8 +153,7 @@ func readSeriesCounts(t *testing.T) *seriesCounts {
 			if field == "" {
 				continue
 			}
-			n, err := strconv.Atoi(field)
-			harness.Must(t, err)
+			n := must.Get(strconv.Atoi(field))(t)
 			c.all[names[i+1]][fields[0]] = n
 		}
 	}
@@ -191,5 +191,5 @@ func (c *seriesCounts) write(t *testing.T) {
 		}
 		b.WriteString("\n")
 	}
-	harness.Must(t, os.WriteFile(seriesFile, []byte(b.String()), 0o600))
+	must.Do(t, os.WriteFile(seriesFile, []byte(b.String()), 0o600))
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -110,8 +111,7 @@ func secureScene(policy func(*testing.T) string) func(*testing.T) *quietScene {
 			}
 			return s
 		}
-		token, err := c.NewToken(t.Context(), policy(t))
-		harness.Must(t, err)
+		token := must.Get(c.NewToken(t.Context(), policy(t)))(t)
 		return sceneOf(c, harness.SecurePorts, append(args, "--consul.token-file="+harness.Secret(t, token))...)
 	}
 }
@@ -236,14 +236,14 @@ func deadDatacenterScene(t *testing.T) *quietScene {
 	t.Helper()
 	c := startQuiet(t, consultest.Options{Servers: 3, Config: asShipped(nil)})
 	far := startQuiet(t, consultest.Options{Servers: 1, Datacenter: "dc2", Config: asShipped(nil)})
-	harness.Must(t, c.JoinWAN(harness.Soon(t), far))
+	must.Do(t, c.JoinWAN(harness.Soon(t), far))
 	s := sceneOf(c, shippedPorts, serverFlag(c.Servers[0]))
 	s.agents = append(s.agents, far.Servers[0])
-	s.fault = func() { harness.Must(t, far.Servers[0].Kill()) }
+	s.fault = func() { must.Do(t, far.Servers[0].Kill()) }
 	s.heal = func() {
-		harness.Must(t, far.Servers[0].Restart(harness.Soon(t)))
+		must.Do(t, far.Servers[0].Restart(harness.Soon(t)))
 		harness.Settle(t, far)
-		harness.Must(t, c.JoinWAN(harness.Soon(t), far))
+		must.Do(t, c.JoinWAN(harness.Soon(t), far))
 	}
 	return s
 }
@@ -256,13 +256,13 @@ func coldStartScene(t *testing.T) *quietScene {
 	s.verified = map[*consultest.Agent][]harness.PortID{c.Servers[0]: leaderlessPorts}
 	s.fault = func() {
 		for _, a := range c.Servers {
-			harness.Must(t, a.Kill())
+			must.Do(t, a.Kill())
 		}
-		harness.Must(t, c.Servers[0].Restart(harness.Soon(t)))
+		must.Do(t, c.Servers[0].Restart(harness.Soon(t)))
 	}
 	s.heal = func() {
 		for _, a := range c.Servers[1:] {
-			harness.Must(t, a.Restart(harness.Soon(t)))
+			must.Do(t, a.Restart(harness.Soon(t)))
 		}
 		harness.Settle(t, c)
 	}
@@ -276,7 +276,7 @@ func neverBootstrappedScene(t *testing.T) *quietScene {
 	c := consultest.Start(t, consultest.Options{Servers: 3, Absent: 2, Config: asShipped(nil)})
 	s := sceneOf(c, nil, serverFlag(c.Servers[0]))
 	s.verified = map[*consultest.Agent][]harness.PortID{c.Servers[0]: leaderlessPorts}
-	s.fault = func() { harness.Must(t, c.Servers[0].Restart(harness.Soon(t))) }
+	s.fault = func() { must.Do(t, c.Servers[0].Restart(harness.Soon(t))) }
 	return s
 }
 
@@ -285,7 +285,7 @@ func peeringScene(t *testing.T) *quietScene {
 	t.Helper()
 	c := startQuiet(t, consultest.Options{Servers: 3, Config: asShipped(nil)})
 	far := startQuiet(t, consultest.Options{Servers: 1, Datacenter: "dc2", Config: asShipped(nil)})
-	harness.Must(t, c.Peer(harness.Soon(t), far))
+	must.Do(t, c.Peer(harness.Soon(t), far))
 	s := sceneOf(c, shippedPorts, serverFlag(harness.Others(c, harness.LeaderOf(t, c))[0]))
 	s.agents = append(s.agents, far.Servers[0])
 	return s
@@ -299,11 +299,11 @@ func leaderHungScene(t *testing.T) *quietScene {
 	leader := harness.LeaderOf(t, c)
 	s := sceneOf(c, shippedPorts, serverFlag(asked))
 	delete(s.verified, leader)
-	s.fault = func() { harness.Must(t, leader.Stop()) }
+	s.fault = func() { must.Do(t, leader.Stop()) }
 	s.heal = func() {
-		harness.Must(t, leader.Continue())
+		must.Do(t, leader.Continue())
 		harness.Settle(t, c)
-		harness.Must(t, c.TransferLeadership(harness.Soon(t), leader)) // The next time it is the leader, too.
+		must.Do(t, c.TransferLeadership(harness.Soon(t), leader)) // The next time it is the leader, too.
 	}
 	return s
 }

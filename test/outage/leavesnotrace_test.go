@@ -19,6 +19,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -99,7 +100,7 @@ func (row quietRow) play(t *testing.T, b burden, counts *seriesCounts) {
 	}
 	growth := s.scrapeMany(t, e, b.scrapes)
 	counts.expect(t, row.name, e, s)
-	harness.Must(t, e.Stop())
+	must.Do(t, e.Stop())
 	growth.expect(t, b)
 	wait(t, time.Until(start.Add(consulsLastWord)))
 	logged := s.logged(marks)
@@ -216,8 +217,7 @@ func (s *quietScene) members(t *testing.T) string {
 			continue
 		}
 		for _, wan := range []bool{false, true} {
-			members, err := a.Client().Agent().Members(wan)
-			harness.Must(t, err)
+			members := must.Get(a.Client().Agent().Members(wan))(t)
 			slices.SortFunc(members, func(a, b *api.AgentMember) int { return strings.Compare(a.Name, b.Name) })
 			for _, m := range members {
 				fmt.Fprintf(&b, "%s, wan %v: %s %s:%d %d %v\n", a, wan, m.Name, m.Addr, m.Port, m.Status, m.Tags)
@@ -233,8 +233,7 @@ func (s *quietScene) members(t *testing.T) string {
 // raftOf is the Raft configuration as a server has it, which it tells of itself when it has no leader, too.
 func raftOf(t *testing.T, a *consultest.Agent) string {
 	t.Helper()
-	self, err := a.Client().Agent().Self()
-	harness.Must(t, err)
+	self := must.Get(a.Client().Agent().Self())(t)
 	raft, _ := self["Stats"]["raft"].(map[string]any)
 	peers := strings.Split(strings.Trim(fmt.Sprint(raft["latest_configuration"]), "[{}]"), "} {")
 	slices.Sort(peers)
@@ -247,8 +246,7 @@ func (s *quietScene) connections(t *testing.T) map[string]int {
 	t.Helper()
 	counts := make(map[string]int)
 	for _, a := range s.agents {
-		n, err := a.ConnectionsFrom("127.0.0.1")
-		harness.Must(t, err)
+		n := must.Get(a.ConnectionsFrom("127.0.0.1"))(t)
 		counts[a.Addr] = n
 	}
 	return counts

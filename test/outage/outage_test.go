@@ -21,6 +21,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/status"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
@@ -210,8 +211,7 @@ func (p *play) expectHungPorts(s harness.Samples) {
 // (6) a connection is closed on both sides, and remembered by the kernel.
 func rpcConnections(t *testing.T, a *consultest.Agent, from string) int {
 	t.Helper()
-	table, err := os.ReadFile("/proc/net/tcp")
-	harness.Must(t, err)
+	table := must.Get(os.ReadFile("/proc/net/tcp"))(t)
 	hex := func(ip string) string {
 		b := netip.MustParseAddr(ip).As4()
 		slices.Reverse(b[:])
@@ -232,10 +232,9 @@ func (p *play) expectAwakeQuietly() {
 func (p *play) expectLag() {
 	value := bytes.Repeat([]byte("x"), 400<<10) // Consul takes 512 kB at most.
 	for i := range 150 {
-		_, err := p.leader.Client().KV().Put(&api.KVPair{Key: fmt.Sprintf("lag/%d", i), Value: value}, nil)
-		harness.Must(p.T, err)
+		must.Get(p.leader.Client().KV().Put(&api.KVPair{Key: fmt.Sprintf("lag/%d", i), Value: value}, nil))(p.T)
 	}
-	harness.Must(p.T, p.followers[1].Continue())
+	must.Do(p.T, p.followers[1].Continue())
 	p.expectStop(p.agent.Name, cli.ExitUnsafe, fmt.Sprintf("entries behind, more than %d.", maxTrailingLogs))
 	code, text := p.check("--safe-to-stop="+p.agent.Name, "--wait=60s")
 	if code != cli.ExitSafe || !strings.HasPrefix(text, "yes  "+p.agent.Name+" can be stopped.\n") {
@@ -327,10 +326,8 @@ func (p *play) expectQuorumLost(s harness.Samples) {
 		harness.ServerSeries("peers", survivor): 3,
 	})
 	s.ExpectNone(p.T, harness.ServerSeries("has_leader", p.leader), "consul_server_raft_reported_leader_info")
-	self, err := survivor.Client().Agent().Self()
-	harness.Must(p.T, err)
-	term, err := strconv.ParseFloat(self["Stats"]["raft"].(map[string]any)["last_log_term"].(string), 64)
-	harness.Must(p.T, err)
+	self := must.Get(survivor.Client().Agent().Self())(p.T)
+	term := must.Get(strconv.ParseFloat(self["Stats"]["raft"].(map[string]any)["last_log_term"].(string), 64))(p.T)
 	s.Expect(p.T, harness.Samples{harness.ServerSeries("last_log_term", survivor): term})
 
 	want := judges(0).With(harness.Samples{
@@ -352,10 +349,8 @@ func autopilotSeries(family string, server *consultest.Agent) string {
 // expectAutopilot compares the metrics with Consul's API. The servers' views differ in what changes all the time.
 func (p *play) expectAutopilot(e *harness.Exporter) {
 	operator := p.leader.Client().Operator()
-	state, err := operator.AutopilotState(nil)
-	harness.Must(p.T, err)
-	config, err := operator.AutopilotGetConfiguration(nil)
-	harness.Must(p.T, err)
+	state := must.Get(operator.AutopilotState(nil))(p.T)
+	config := must.Get(operator.AutopilotGetConfiguration(nil))(p.T)
 	if len(state.Servers) != len(p.c.Servers) || state.FailureTolerance != 1 {
 		p.Errorf("Consul says %+v; want three servers of which one may fail", state)
 	}
@@ -422,7 +417,7 @@ func (p *play) aliveOfVersion() string {
 func (p *play) expectRTT(e *harness.Exporter) {
 	distance := func() float64 {
 		entries, _, err := p.agent.Client().Coordinate().Nodes(nil)
-		harness.Must(p.T, err)
+		must.Do(p.T, err)
 		at := make(map[string]*coordinate.Coordinate)
 		for _, entry := range entries {
 			at[entry.Node] = entry.Coord
@@ -466,7 +461,7 @@ func TestSplitBrain(t *testing.T) {
 func startSplit(t *testing.T) *consultest.Cluster {
 	t.Helper()
 	c := consultest.Start(t, consultest.Options{Servers: 2, Bootstrap: consultest.BootstrapAlone, Config: withGRPC(nil)})
-	harness.Must(t, c.Join(t.Context(), c.Servers[0], c.Servers[1]))
+	must.Do(t, c.Join(t.Context(), c.Servers[0], c.Servers[1]))
 	return c
 }
 

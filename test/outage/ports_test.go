@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -46,11 +47,9 @@ func TestEveryPortSecure(t *testing.T) {
 // certificateOf returns the certificate of a server of a cluster with TLS.
 func certificateOf(t *testing.T, c *consultest.Cluster, a *consultest.Agent) *x509.Certificate {
 	t.Helper()
-	content, err := os.ReadFile(filepath.Join(filepath.Dir(c.CACert), a.Name+".pem"))
-	harness.Must(t, err)
+	content := must.Get(os.ReadFile(filepath.Join(filepath.Dir(c.CACert), a.Name+".pem")))(t)
 	block, _ := pem.Decode(content)
-	cert, err := x509.ParseCertificate(block.Bytes)
-	harness.Must(t, err)
+	cert := must.Get(x509.ParseCertificate(block.Bytes))(t)
 	return cert
 }
 
@@ -136,19 +135,18 @@ func TestSeveralAddresses(t *testing.T) {
 	network := strings.TrimSuffix(c.Servers[0].Addr, "1")
 	for i, server := range c.Servers {
 		second := network + fmt.Sprint(201+i)
-		harness.Must(t, server.Configure(map[string]any{
+		must.Do(t, server.Configure(map[string]any{
 			"serf_wan": second, "advertise_addr_wan": second, "retry_join_wan": []string{network + "201"},
 			"addresses": map[string]any{"dns": second, "grpc": second},
 		}))
 		// All at once, because the WAN pool does not accept another address for a member that it knows.
-		harness.Must(t, server.Kill())
+		must.Do(t, server.Kill())
 	}
 	for _, server := range c.Servers {
-		harness.Must(t, server.Restart(t.Context()))
+		must.Do(t, server.Restart(t.Context()))
 	}
-	_, err := c.WaitLeader(t.Context())
-	harness.Must(t, err)
-	harness.Must(t, c.WaitMembers(t.Context(), 3))
+	must.Get(c.WaitLeader(t.Context()))(t)
+	must.Do(t, c.WaitMembers(t.Context(), 3))
 	agent := c.Servers[0]
 	e := harness.StartExporter(t, nil, serverFlag(agent))
 	e.Scrape(t).Expect(t, harness.Samples{ // In the very first scrape, too.
@@ -167,12 +165,12 @@ func TestSeveralAddresses(t *testing.T) {
 		s.ExpectNone(t, series)
 	}
 
-	harness.Must(t, c.Servers[2].Stop())
+	must.Do(t, c.Servers[2].Stop())
 	s = e.Scrape(t)
 	s.Expect(t, harness.PortSamples("consul_port_up", 0, everywhere, c.Servers[2]))
 	s.Expect(t, harness.PortSamples("consul_port_up", 1, everywhere, c.Servers[1]))
 
-	harness.Must(t, agent.Kill()) // What was learned from it lasts.
+	must.Do(t, agent.Kill()) // What was learned from it lasts.
 	s = e.Scrape(t)
 	wan := []harness.PortID{harness.Port(8302, "serf_wan", "tcp"), harness.Port(8302, "serf_wan", "udp")}
 	s.Expect(t, harness.Samples{"consul_up": 0})

@@ -16,6 +16,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/status"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
@@ -94,20 +95,19 @@ func startDenied(t *testing.T) *consultest.Cluster {
 		_, err := leader.Client().Catalog().Register(&api.CatalogRegistration{
 			Node: "worker", Address: "10.0.0.9", Service: &api.AgentService{ID: service + "-1", Service: service}, Check: check,
 		}, nil)
-		harness.Must(t, err)
+		must.Do(t, err)
 	}
 	for key, value := range map[string]string{"limits/count": "42", "limits/größe": "0.5", "limits/word": "yes"} {
-		_, err := leader.Client().KV().Put(&api.KVPair{Key: key, Value: []byte(value)}, nil)
-		harness.Must(t, err)
+		must.Get(leader.Client().KV().Put(&api.KVPair{Key: key, Value: []byte(value)}, nil))(t)
 	}
 	for range 2 {
 		_, _, err := leader.Client().Session().CreateNoChecks(&api.SessionEntry{Node: "client-1"}, nil)
-		harness.Must(t, err)
+		must.Do(t, err)
 	}
 	if hasPeering(t, leader) {
 		request := api.PeeringGenerateTokenRequest{PeerName: "east"}
 		_, _, err := leader.Client().Peerings().GenerateToken(t.Context(), request, nil)
-		harness.Must(t, err)
+		must.Do(t, err)
 	}
 	return c
 }
@@ -215,7 +215,7 @@ func (p *play) expectUnknownToken() {
 func (p *play) expectTokenChanges() {
 	strong, weak := p.token(p.policy), p.token(`key_prefix "x" { policy = "read" }`)
 	file := filepath.Join(p.TempDir(), "token")
-	use := func(content string) { harness.Must(p.T, os.WriteFile(file, []byte(content), 0o600)) }
+	use := func(content string) { must.Do(p.T, os.WriteFile(file, []byte(content), 0o600)) }
 	use("\n" + strong + "\n")
 	e := p.export(p.agent, "--consul.token-file="+file, "--log.level=debug")
 	want := complete("agent", "members", "ports", "raft").With(harness.Samples{

@@ -23,6 +23,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -41,8 +42,8 @@ func TestCheck_FiveServers(t *testing.T) {
 			name: "no vote",
 			breaks: func(p *play) { // It comes back after it has left, and would get its vote 10 s later.
 				p.stabilizeFor(time.Hour)
-				harness.Must(p.T, p.followers[1].Leave(p.Context()))
-				harness.Must(p.T, p.followers[1].Restart(p.Context()))
+				must.Do(p.T, p.followers[1].Leave(p.Context()))
+				must.Do(p.T, p.followers[1].Restart(p.Context()))
 			},
 			then: func(p *play) {
 				p.expectStop(p.followers[1].Name, cli.ExitSafe, p.followers[1].Name+" has no vote.")
@@ -56,10 +57,9 @@ func TestCheck_FiveServers(t *testing.T) {
 func (p *play) stabilizeFor(d time.Duration) {
 	p.Helper()
 	operator := p.leader.Client().Operator()
-	config, err := operator.AutopilotGetConfiguration(nil)
-	harness.Must(p.T, err)
+	config := must.Get(operator.AutopilotGetConfiguration(nil))(p.T)
 	config.ServerStabilizationTime = api.NewReadableDuration(d)
-	harness.Must(p.T, operator.AutopilotSetConfiguration(config, nil))
+	must.Do(p.T, operator.AutopilotSetConfiguration(config, nil))
 }
 
 // rollingRestart runs the script of docs/check.md, with hosts that take some seconds to boot, and watches meanwhile
@@ -67,7 +67,7 @@ func (p *play) stabilizeFor(d time.Duration) {
 func (p *play) rollingRestart() {
 	dir := p.TempDir()
 	program := fmt.Sprintf("#!/bin/sh\nexec env %s=1 %q \"$@\"\n", harness.AsExporter, os.Args[0])
-	harness.Must(p.T, os.WriteFile(filepath.Join(dir, cli.Name), []byte(program), 0o755))
+	must.Do(p.T, os.WriteFile(filepath.Join(dir, cli.Name), []byte(program), 0o755))
 	p.e.Await(p.T, harness.Samples{"consul_cluster_failure_margin": 2})
 	ctx, end := context.WithCancel(p.Context())
 	defer end()
@@ -82,7 +82,7 @@ func (p *play) rollingRestart() {
 	end()
 	margins, names := <-seen, slices.Sorted(maps.Keys(<-restarted))
 	p.Logf("the script printed\n%s\nmargins and how often they were seen: %v", out, margins)
-	harness.Must(p.T, err)
+	must.Do(p.T, err)
 	if !slices.Equal(names, servers) {
 		p.Errorf("restarted are %q; want all five", names)
 	}
@@ -127,7 +127,7 @@ func (p *play) watchMargin(ctx context.Context) <-chan map[float64]int {
 // that were restarted.
 func (p *play) rebootHosts(ctx context.Context, dir string) <-chan map[string]bool {
 	ssh := fmt.Sprintf("#!/bin/sh\nset -eu\ncd %q\ntouch \"$1\"\nwhile test -e \"$1\"; do sleep 0.1; done\n", dir)
-	harness.Must(p.T, os.WriteFile(filepath.Join(dir, "ssh"), []byte(ssh), 0o755))
+	must.Do(p.T, os.WriteFile(filepath.Join(dir, "ssh"), []byte(ssh), 0o755))
 	restarted := make(chan map[string]bool, 1)
 	go func() {
 		names := make(map[string]bool)
@@ -159,8 +159,7 @@ func (p *play) rebootHosts(ctx context.Context, dir string) <-chan map[string]bo
 // docsScript returns the script of docs/check.md that has the name in its first comment.
 func docsScript(t *testing.T, name string) string {
 	t.Helper()
-	content, err := os.ReadFile("docs/check.md")
-	harness.Must(t, err)
+	content := must.Get(os.ReadFile("docs/check.md"))(t)
 	m := regexp.MustCompile("(?s)```sh\n(#!/bin/sh\n# " + name + " .*?)```").FindSubmatch(content)
 	if m == nil {
 		t.Fatalf("docs/check.md has no script %s", name)

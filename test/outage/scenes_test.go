@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
@@ -102,8 +103,7 @@ func (p *play) calm() {
 
 // token makes a token with these rules.
 func (p *play) token(policy string) string {
-	token, err := p.c.NewToken(p.Context(), policy)
-	harness.Must(p.T, err)
+	token := must.Get(p.c.NewToken(p.Context(), policy))(p.T)
 	return token
 }
 
@@ -167,7 +167,7 @@ func (p *play) see() {
 		p.restore()
 		p.calm()
 		if p.leader == p.agent {
-			harness.Must(p.T, p.c.TransferLeadership(harness.Soon(p.T), p.followers[0]))
+			must.Do(p.T, p.c.TransferLeadership(harness.Soon(p.T), p.followers[0]))
 			p.calm()
 		}
 		p.breaks(p)
@@ -179,9 +179,9 @@ func (p *play) see() {
 func (p *play) restore() {
 	for _, a := range p.c.Agents() {
 		if a.Running() {
-			harness.Must(p.T, a.Continue())
+			must.Do(p.T, a.Continue())
 		} else {
-			harness.Must(p.T, a.Restart(harness.Soon(p.T)))
+			must.Do(p.T, a.Restart(harness.Soon(p.T)))
 		}
 	}
 	if p.repair != nil {
@@ -194,7 +194,7 @@ func (p *play) kill(agents ...*consultest.Agent) { p.each((*consultest.Agent).Ki
 
 func (p *play) each(do func(*consultest.Agent) error, agents []*consultest.Agent) {
 	for _, a := range agents {
-		harness.Must(p.T, do(a))
+		must.Do(p.T, do(a))
 	}
 }
 
