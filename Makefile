@@ -13,9 +13,9 @@ SOAK     ?= 30m
 BINARY   := consul_cluster_exporter
 TOOL     := go run ./tools
 PROVE    := go run ./internal/proof/run
-# How many packages are tested at one time, and how many tests of each: some more than there are processors, because they mostly wait. How many of
-# them have clusters is bounded by internal/consultest.
-TESTS    ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) * 3 / 2)))
+# How many packages are tested at one time, and how many tests of each: more than there are processors, because they mostly wait. How many of them
+# have clusters is bounded by internal/consultest.
+TESTS    ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) * 2)))
 # How many of the tests of alerts run at one time: they mostly wait.
 ACTS     ?= 4
 
@@ -43,8 +43,18 @@ demo:
 # test: all checks and tests a change must pass, with a sample of each long proof. At the end it prints which proofs are older than their code.
 .PHONY: test
 test: tools check
-	go test -race -shuffle=on -timeout 40m -p $(TESTS) -parallel $(TESTS) ./...
+	@$(MAKE) --no-print-directory -j 2 -O test-packages test-program
 	@$(PROVE) -state
+
+# test-packages: the tests of the packages, with the race detector.
+.PHONY: test-packages
+test-packages:
+	go test -race -vet=off -shuffle=on -timeout 20m -p $(TESTS) -parallel $(TESTS) $$(go list ./... | grep -v /test/)
+
+# test-program: the tests of the whole program with real clusters. The race detector, with which it takes twice as long, is on in e2e and test-stack.
+.PHONY: test-program
+test-program:
+	go test -vet=off -shuffle=on -timeout 20m -p $(TESTS) -parallel $(TESTS) ./test/...
 
 # prove: run the long proofs, or PROOF=name of internal/proof/table.go, and write docs/proof/name.json; SEED=n repeats one. Takes minutes each.
 .PHONY: prove

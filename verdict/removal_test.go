@@ -27,39 +27,47 @@ func TestJudgeRemoval(t *testing.T) {
 		reason       string // Part of the reasons.
 	}{
 		{
-			"one of five", "server-5", of(5, silent(5)), true, [3]int{4, 3, 4},
+			"one of five", "server-5", of(5, silent(5)), true,
+			[3]int{4, 3, 4},
 			"Without server-5 there are 4 voters, of which 4 can be counted on, and the quorum is 3: 1 more may fail.",
 		},
 		{
-			"one of two dead of five", "server-5", of(5, silent(4), silent(5)), true, [3]int{4, 3, 3},
+			"one of two dead of five", "server-5", of(5, silent(4), silent(5)), true,
+			[3]int{4, 3, 3},
 			"of which 3 can be counted on, and the quorum is 3: none more may fail.",
 		},
 		{
-			"one of three", "server-3", of(3, silent(3)), false, [3]int{2, 2, 2},
+			"one of three", "server-3", of(3, silent(3)), false,
+			[3]int{2, 2, 2},
 			"Without server-3 there are 2 voters left, fewer than 3: none of them could fail then.",
 		},
 		{"one of four", "server-4", of(4, silent(4)), true, [3]int{3, 2, 3}, "1 more may fail"},
 		{
-			"of four with two dead, the quorum is lost", "server-4", of(4, silent(3), silent(4)), false, [3]int{3, 2, 2},
+			"of four with two dead, the quorum is lost", "server-4", of(4, silent(3), silent(4)), false,
+			[3]int{3, 2, 2},
 			"2 of 4 voters can be counted on, fewer than the quorum of 3.",
 		},
 		{
-			"of six with three dead", "server-6", of(6, silent(4), silent(5), silent(6)), false, [3]int{5, 3, 3},
+			"of six with three dead", "server-6", of(6, silent(4), silent(5), silent(6)), false,
+			[3]int{5, 3, 3},
 			"3 of 6 voters can be counted on, fewer than the quorum of 4.",
 		},
 		{
-			"of six with two dead", "server-6", of(6, silent(5), silent(6)), true, [3]int{5, 3, 4},
+			"of six with two dead", "server-6", of(6, silent(5), silent(6)), true,
+			[3]int{5, 3, 4},
 			"server-5 cannot be counted on: port 8300 does not answer (timeout).",
 		},
 		{"without a vote", "server-4", append(of(3), nonVoter), true, [3]int{3, 2, 3}, "1 more may fail"},
 		{
-			"one that lags does not count", "server-5", of(5, silent(5), says(2, 1, 5, 1)), true, [3]int{4, 3, 3},
+			"one that lags does not count", "server-5", of(5, silent(5), says(2, 1, 5, 1)), true,
+			[3]int{4, 3, 3},
 			"server-2 cannot be counted on: its log is 999 entries behind",
 		},
 		{"no leader", "server-1", of(5, silent(1)), false, [3]int{4, 3, 4}, "There is no leader."},
 		{"split brain", "server-5", of(5, silent(5), says(2, 2, 5, 1000)), false, [3]int{4, 3, 4}, "Split brain"},
 		{
-			"two configurations", "server-5", of(5, silent(5), says(2, 1, 4, 1000)), false, [3]int{4, 3, 4},
+			"two configurations", "server-5", of(5, silent(5), says(2, 1, 4, 1000)), false,
+			[3]int{4, 3, 4},
 			"do not agree about the Raft configuration",
 		},
 	} {

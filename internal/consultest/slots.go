@@ -62,7 +62,7 @@ func slotCount(variable string, processors int) int {
 	if n, err := strconv.Atoi(variable); err == nil && n > 0 {
 		return n
 	}
-	return max(2, processors*3/2)
+	return max(2, processors*5/2)
 }
 
 // claim returns when the test has a slot. It must be called before the cluster starts, so that the cluster is closed

@@ -183,10 +183,12 @@ func (e *Exporter) Await(t *testing.T, want Samples, unwanted ...string) (s Samp
 	return s
 }
 
-// WaitFor looks again and again until what is missing is nothing.
+// WaitFor looks again and again until what is missing is nothing: often at first, and then every half a second, because
+// a look is mostly a scrape, and others need the processors.
 func WaitFor(tb testing.TB, within time.Duration, what string, missing func() string) {
 	tb.Helper()
-	for deadline := time.Now().Add(within); ; time.Sleep(100 * time.Millisecond) { //nolint:forbidigo // Between two looks.
+	deadline := time.Now().Add(within)
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
 		lacks := missing()
 		if lacks == "" {
 			return
@@ -194,6 +196,7 @@ func WaitFor(tb testing.TB, within time.Duration, what string, missing func() st
 		if time.Now().After(deadline) {
 			tb.Fatalf("not within %s: %s: %s", within, what, lacks)
 		}
+		time.Sleep(pause) //nolint:forbidigo // Between two looks.
 	}
 }
 

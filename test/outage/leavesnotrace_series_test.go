@@ -73,7 +73,7 @@ func (c *seriesCounts) expect(t *testing.T, name string, e *harness.Exporter, sc
 		c.all[name] = countSeries(last)
 		c.mu.Unlock()
 	} else {
-		for deadline := time.Now().Add(time.Minute); ; wait(t, 100*time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); ; wait(t, time.Second/2) {
 			last = e.Scrape(t)
 			diff := cmp.Diff(want, countSeries(last))
 			if diff == "" {
