@@ -81,7 +81,7 @@ func TestSlotCount(t *testing.T) {
 		variable         string
 		processors, want int
 	}{
-		{"", 1, 2}, {"", 2, 3}, {"", 4, 6}, {"5", 2, 5}, {"0", 2, 3}, {"many", 2, 3},
+		{"", 1, 2}, {"", 2, 5}, {"", 4, 10}, {"3", 2, 3}, {"0", 2, 5}, {"many", 2, 5},
 	} {
 		if got := slotCount(tc.variable, tc.processors); got != tc.want {
 			t.Errorf("%q with %d processors: %d slots; want %d", tc.variable, tc.processors, got, tc.want)
