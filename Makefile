@@ -13,8 +13,8 @@ SOAK     ?= 30m
 BINARY   := consul_cluster_exporter
 TOOL     := go run ./tools
 PROVE    := go run ./internal/proof/run
-# How many packages are tested at one time, and how many tests of each: more than there are processors, because they mostly wait. How many of them
-# have clusters is bounded by internal/consultest.
+# How many packages of tests with real clusters run at one time, and how many tests of each: more than there are processors, because they mostly
+# wait. How many of them have clusters is bounded by internal/consultest.
 TESTS    ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) * 2)))
 # How many of the tests of alerts run at one time: they mostly wait.
 ACTS     ?= 4
@@ -49,7 +49,7 @@ test: tools check
 # test-packages: the tests of the packages, with the race detector.
 .PHONY: test-packages
 test-packages:
-	go test -race -vet=off -shuffle=on -timeout 20m -p $(TESTS) -parallel $(TESTS) $$(go list ./... | grep -v /test/)
+	go test -race -vet=off -shuffle=on -timeout 20m $$(go list ./... | grep -v /test/)
 
 # test-program: the tests of the whole program with real clusters. The race detector, with which it takes twice as long, is on in e2e and test-stack.
 .PHONY: test-program

@@ -41,12 +41,30 @@ func (f *fakeConsul) expectNodesRead(want int) {
 	}
 }
 
-// begin begins a scrape, and returns how to wait for its end.
-func begin(t *testing.T, e *Exporter, timeout time.Duration) (wait func() []*dto.MetricFamily) {
+// begin begins a scrape, and returns how to wait for its end. Scrapes that are to share one have the same deadline: on
+// a busy machine time passes between two.
+func begin(t *testing.T, e *Exporter, deadline time.Time) (wait func() []*dto.MetricFamily) {
 	t.Helper()
 	result := make(chan []*dto.MetricFamily, 1)
-	go func() { result <- gatherWithin(t, e, timeout) }()
+	names := must.Get(e.Select(nil, nil))(t)
+	go func() {
+		ctx, cancel := context.WithDeadline(t.Context(), deadline)
+		defer cancel()
+		result <- gather(ctx, t, e, names)
+	}()
 	return func() []*dto.MetricFamily { return <-result }
+}
+
+// until waits for a condition.
+func until(t *testing.T, holds func() bool) {
+	t.Helper()
+	for range 6000 {
+		if holds() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond) //nolint:forbidigo // Between two looks.
+	}
+	t.Error("not within a minute")
 }
 
 // Two replicas of Prometheus that scrape at the same time cost Consul one scrape; one that cannot wait as long gets its
@@ -56,12 +74,12 @@ func TestSharedScrapes(t *testing.T) {
 	f := startFake(t)
 	e := f.exporter(nil, "members")
 	asked, release := f.holdNodes()
-	first := begin(t, e, 20*time.Second)
+	now := time.Now()
+	first := begin(t, e, now.Add(40*time.Second))
 	<-asked
-	second, third := begin(t, e, 20*time.Second), begin(t, e, 10*time.Second)
+	second, third := begin(t, e, now.Add(40*time.Second)), begin(t, e, now.Add(20*time.Second))
 	<-asked // The third's own.
-	for e.scrapes.Load() < 3 {
-	}
+	until(t, func() bool { return e.scrapes.Load() >= 3 })
 	close(release)
 	for _, wait := range []func() []*dto.MetricFamily{first, second, third} {
 		expectValue(t, wait(), 1, "consul_serf_lan_members")
@@ -78,14 +96,14 @@ func TestSharedScrape_Cancelled(t *testing.T) {
 	f := startFake(t)
 	e := f.exporter(nil, "members")
 	asked, release := f.holdNodes()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	deadline := time.Now().Add(time.Minute)
+	ctx, cancel := context.WithDeadline(t.Context(), deadline)
 	defer cancel()
 	first := make(chan []*dto.MetricFamily, 1)
 	go func() { first <- gather(ctx, t, e, []string{"members"}) }()
 	<-asked
-	second := begin(t, e, time.Minute)
-	for e.shared.Load() == 0 {
-	}
+	second := begin(t, e, deadline)
+	until(t, func() bool { return e.shared.Load() > 0 })
 	cancel()
 	expectSuccess(t, <-first, false, "members")
 	close(release)
@@ -99,12 +117,11 @@ func TestSharedScrapes_LessTime(t *testing.T) {
 	f := startFake(t)
 	e := f.exporter(nil, "members")
 	asked, release := f.holdNodes()
-	first := begin(t, e, time.Second)
+	first := begin(t, e, time.Now().Add(time.Second))
 	<-asked
-	second := begin(t, e, time.Minute)
-	<-asked                              // Its own.
-	for e.timeLeft(t) < 30*time.Second { // Until the first one is over.
-	}
+	second := begin(t, e, time.Now().Add(time.Minute))
+	<-asked                                                         // Its own.
+	until(t, func() bool { return e.timeLeft(t) > 30*time.Second }) // Until the first one is over.
 	close(release)
 	expectSuccess(t, first(), false, "members")
 	expectSuccess(t, second(), true, "members")
@@ -131,7 +148,7 @@ func TestSharedScrapes_Hasty(t *testing.T) {
 	var logged strings.Builder
 	e := f.exporter(log.NewLogfmtLogger(&logged), "members", "license")
 	asked, release := f.holdNodes()
-	normal := begin(t, e, time.Minute)
+	normal := begin(t, e, time.Now().Add(time.Minute))
 	<-asked
 	for range 50 {
 		const haste = 20 * time.Millisecond
@@ -159,8 +176,7 @@ func TestHastyScrape(t *testing.T) {
 	var logged strings.Builder
 	e := f.exporter(log.NewLogfmtLogger(&logged), "members")
 	landed := func() {
-		for e.timeLeft(t) < time.Hour {
-		}
+		until(t, func() bool { return e.timeLeft(t) == time.Hour })
 	}
 	f.hang("/v1/catalog/nodes")
 	start := time.Now()
@@ -187,7 +203,7 @@ func TestGather_AdmitTooLate(t *testing.T) {
 	f := startFake(t)
 	e := f.exporter(nil, "members", "license")
 	asked, release := f.holdNodes()
-	complete := begin(t, e, time.Minute)
+	complete := begin(t, e, time.Now().Add(time.Minute))
 	<-asked
 	noTurn := errors.New("no turn")
 	late := func(names ...string) (*Result, error) {
@@ -225,8 +241,9 @@ func TestGather_Admit(t *testing.T) {
 	e := f.exporter(nil, "members")
 	asked, release := f.holdNodes()
 	full := errors.New("full")
+	deadline := time.Now().Add(time.Minute)
 	scrape := func(admit func(context.Context) (func(), error)) (*Result, error) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithDeadline(t.Context(), deadline)
 		defer cancel()
 		return e.Gather(ctx, Request{Names: []string{"members"}, Admit: admit})
 	}
@@ -246,8 +263,7 @@ func TestGather_Admit(t *testing.T) {
 	})
 	<-asked
 	go func() {
-		for e.shared.Load() == 0 {
-		}
+		until(t, func() bool { return e.shared.Load() > 0 })
 		close(release)
 	}()
 	second := must.Get(scrape(refuse))(t)
