@@ -27,7 +27,7 @@
 // # One test and another
 //
 // Tests of several packages may run at one time, and in parallel. So that they do not starve each other, only so many
-// of them have clusters at one time, in all processes on this machine: five for two processors, or as many as the
+// of them have clusters at one time, in all processes on this machine: six for two processors, or as many as the
 // environment variable TEST_CLUSTERS says. Start waits for its turn. A test has one turn for all of its clusters and
 // those of its subtests, from the first Start until it ends. Set timeouts after the first Start, so that the time
 // spent waiting does not count. New waits for nothing.

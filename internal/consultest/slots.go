@@ -56,13 +56,13 @@ func slotFolder() string {
 	return filepath.Join(cache, "consul_cluster_exporter")
 }
 
-// slotCount is how many slots there are: what the variable says, or more than one for each processor, because tests
+// slotCount is how many slots there are: what the variable says, or three for each processor, because tests
 // of clusters mostly wait.
 func slotCount(variable string, processors int) int {
 	if n, err := strconv.Atoi(variable); err == nil && n > 0 {
 		return n
 	}
-	return max(2, processors*5/2)
+	return processors * 3
 }
 
 // claim returns when the test has a slot. It must be called before the cluster starts, so that the cluster is closed

@@ -81,7 +81,7 @@ func TestSlotCount(t *testing.T) {
 		variable         string
 		processors, want int
 	}{
-		{"", 1, 2}, {"", 2, 5}, {"", 4, 10}, {"3", 2, 3}, {"0", 2, 5}, {"many", 2, 5},
+		{"", 1, 3}, {"", 2, 6}, {"", 4, 12}, {"3", 2, 3}, {"0", 2, 6}, {"many", 2, 6},
 	} {
 		if got := slotCount(tc.variable, tc.processors); got != tc.want {
 			t.Errorf("%q with %d processors: %d slots; want %d", tc.variable, tc.processors, got, tc.want)

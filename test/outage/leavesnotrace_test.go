@@ -27,7 +27,7 @@ import (
 // happened to it: here in a sample of what TestProveLeavesNoTrace plays.
 func TestLeavesNoTrace(t *testing.T) {
 	t.Parallel()
-	leaveNoTrace(t, burden{scrapes: 15, checks: 2}, 3)
+	leaveNoTrace(t, burden{scrapes: 15, checks: 2}, 5)
 }
 
 // A burden is what Consul has to bear in each configuration.
