@@ -42,7 +42,7 @@ const (
 )
 
 // Alert is an alert that fires. Labels has its severity, and everything else that the pack gives it but the labels
-// that tell clusters apart.
+// that tell clusters apart; a label that it does not have counts as empty.
 type Alert struct {
 	Name   string
 	Labels map[string]string

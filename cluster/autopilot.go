@@ -146,7 +146,10 @@ func (s *Snapshot) AutopilotConfig() *Fact[AutopilotConfig] {
 			return AutopilotConfig{}, err
 		}
 		answer, err := answerOf[api.AutopilotConfiguration](s, endpointAutopilotConfig)(ctx)
-		return newAutopilotConfig(&answer), err
+		if err != nil {
+			return AutopilotConfig{}, err
+		}
+		return newAutopilotConfig(&answer), nil
 	})
 }
 

@@ -65,6 +65,17 @@ func TestSnapshot_OneAnswer(t *testing.T) {
 	}
 }
 
+// An authority whose expiry cannot be read has none: half of an answer is not used.
+func TestMeshRoots_Half(t *testing.T) {
+	t.Parallel()
+	half := answer(http.StatusOK, `{"ActiveRootID":"a","Roots":[{"ID":"a","NotAfter":"soon"}]}`)
+	handlers := map[string]http.HandlerFunc{"/v1/connect/ca/roots": half}
+	roots, err := valueOf((*Snapshot).MeshRoots)(t, newTestCluster(t, Options{}, handlers))
+	if err == nil || len(roots.([]MeshRoot)) > 0 {
+		t.Errorf("the authorities are %v, %v; want an error and none", roots, err)
+	}
+}
+
 // valueOf reads a fact of any type.
 func valueOf[T any](fact func(*Snapshot) *Fact[T]) func(*testing.T, *Cluster) (any, error) {
 	return func(t *testing.T, c *Cluster) (any, error) {

@@ -63,7 +63,10 @@ type MeshRoot struct {
 func (s *Snapshot) MeshRoots() *Fact[[]MeshRoot] {
 	return s.meshRoots.Start(s.ctx, func(ctx context.Context) ([]MeshRoot, error) {
 		list, err := s.meshCARoots().Get(ctx)
-		return newMeshRoots(&list), err
+		if err != nil {
+			return nil, err // What was read before it may be half a root.
+		}
+		return newMeshRoots(&list), nil
 	})
 }
 

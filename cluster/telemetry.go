@@ -69,7 +69,10 @@ func (s *Snapshot) Telemetry() *Fact[Telemetry] {
 		if s.before.uptime.with(&agent, s.start).settled(time.Now(), s.cluster.opts.TelemetryWait) {
 			err = s.stream(ctx, endpointTelemetry, s.newBudget(), answer.decode)
 		}
-		return newTelemetry(agent, &answer), err
+		if err != nil {
+			return Telemetry{}, err
+		}
+		return newTelemetry(agent, &answer), nil
 	})
 }
 

@@ -49,6 +49,9 @@ func newConnectionsCollector(define *definitions) collector {
 			return err
 		}
 		sockets, err := hostSockets(portRange(ports))
+		if err != nil {
+			return err
+		}
 		for _, p := range ports {
 			counts, found := countConnections(p, sockets)
 			if !found {
@@ -58,7 +61,7 @@ func newConnectionsCollector(define *definitions) collector {
 				out.add(connections, counts[state], p.Server, strconv.Itoa(p.Number()), string(p.Protocol), p.Transport, state)
 			}
 		}
-		return err
+		return nil
 	})
 }
 

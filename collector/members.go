@@ -23,7 +23,7 @@ func newMembersCollector(define *definitions) collector {
 	datacenters := define.gauge("consul_catalog_datacenters", "Datacenters that the configured agent knows of.")
 	count := define.gauge("consul_serf_member_count",
 		"Members of a Serf pool in each state, as the configured agent sees them.", "pool", "status")
-	addCounts := func(pool string, members []cluster.Member, out *families) {
+	addMemberCounts := func(pool string, members []cluster.Member, out *families) {
 		counts := make(map[cluster.MemberStatus]int)
 		for _, m := range members {
 			counts[m.Status]++
@@ -38,14 +38,14 @@ func newMembersCollector(define *definitions) collector {
 				out.add(lanInfo, float64(m.Status), m.Name, m.Role, m.Version)
 				out.add(lanStatus, float64(m.Status), m.Name)
 			}
-			addCounts("lan", lan, out)
+			addMemberCounts("lan", lan, out)
 		}),
 		ofFact((*cluster.Snapshot).WANMembers, func(wan []cluster.Member, out *families) {
 			for _, m := range wan {
 				out.add(wanInfo, float64(m.Status), m.Name, m.Datacenter, m.Role, m.Version)
 				out.add(wanStatus, float64(m.Status), m.Name, m.Datacenter)
 			}
-			addCounts("wan", wan, out)
+			addMemberCounts("wan", wan, out)
 		}),
 		ofFact((*cluster.Snapshot).CatalogNodes, func(n int, out *families) { out.add(lanMembers, float64(n)) }),
 		ofFact((*cluster.Snapshot).Datacenters, func(n int, out *families) { out.add(datacenters, float64(n)) }),

@@ -36,11 +36,11 @@ func newOverviewCollector(define *definitions) collector {
 		if overview == nil {
 			return
 		}
-		addCounts(nodes, overview, &overview.Nodes, out)
-		addCounts(checks, overview, &overview.Checks, out)
+		addOverviewCounts(nodes, overview, &overview.Nodes, out)
+		addOverviewCounts(checks, overview, &overview.Checks, out)
 		out.add(services, float64(len(overview.Services)))
 		for _, s := range selectServices(overview.Services, &settings) {
-			addCounts(instances, overview, &s.OverviewCounts, out, s.Name)
+			addOverviewCounts(instances, overview, &s.OverviewCounts, out, s.Name)
 		}
 	})
 }
@@ -60,8 +60,8 @@ func selectServices(services []cluster.ServiceOverview, settings *CatalogSetting
 	return selected
 }
 
-// addCounts adds a series for each state that is known.
-func addCounts(d *desc, of *cluster.CatalogOverview, counts *cluster.OverviewCounts, out *families, labels ...string) {
+// addOverviewCounts adds a series for each state that is known.
+func addOverviewCounts(d *desc, of *cluster.CatalogOverview, counts *cluster.OverviewCounts, out *families, labels ...string) {
 	add := func(status cluster.HealthStatus, count int) {
 		out.add(d, float64(count), append(labels, status.String())...)
 	}

@@ -40,7 +40,7 @@ func readReports(define *definitions) reader {
 			if err != nil {
 				return err
 			}
-			t, _ := topology.Get(ctx)
+			t, _ := topology.Get(ctx) // Without it, there are no reports.
 			v := verdict.Judge(t, said)
 			for _, r := range said {
 				addServer(r, v, out)

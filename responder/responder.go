@@ -23,7 +23,7 @@ type Options struct {
 	Consul *cluster.Cluster
 	// Secret returns what deliveries must know; nil means that anybody may deliver.
 	Secret func() string
-	// Logger gets what happens.
+	// Logger gets what happens; it must be set.
 	Logger log.Logger
 }
 
@@ -210,6 +210,7 @@ func (r *Responder) take() (job, bool) {
 	return next, true
 }
 
+// matching returns the rules for an alert, in their order.
 func (r *Responder) matching(a *Alert) []*rule {
 	return slices.DeleteFunc(slices.Clone(r.rules), func(rule *rule) bool {
 		return slices.ContainsFunc(rule.matchers, func(m matcher) bool { return !m.matches(a.Labels) })

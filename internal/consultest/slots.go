@@ -118,5 +118,5 @@ func (s *slots) take(ctx context.Context) (*os.File, error) {
 	}
 }
 
-// errLocked means that another process or test has locked the file, or mostly: the attempt is to be repeated.
+// errLocked means that the file is locked by another process or test, or that the attempt was interrupted: try again.
 var errLocked = errors.New("the file is locked")

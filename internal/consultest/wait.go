@@ -181,6 +181,8 @@ const (
 // A fatalError makes Poll give up at once.
 type fatalError struct{ error }
 
+func (e fatalError) Unwrap() error { return e.error }
+
 // Poll calls check, at once and then again and again, until it returns nil. The error says what was waited for and
 // why check was not satisfied the last time.
 func Poll(ctx context.Context, what string, check func(context.Context) error) error {
