@@ -14,7 +14,9 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -477,7 +479,18 @@ func bound(
 // isSwitchedOff reports whether an error may mean that the feature is off, or the right missing, if that could not be
 // read before. Consul answers with status 500, for peering only after eleven seconds.
 func (ep *Endpoint) isSwitchedOff(err error) bool {
-	return ep.Uncertain && statusOf(err) == http.StatusInternalServerError
+	if !ep.Uncertain || statusOf(err) != http.StatusInternalServerError {
+		return false
+	}
+	return !slices.ContainsFunc(unserved, func(text string) bool { return strings.Contains(err.Error(), text) })
+}
+
+// unserved are parts of the answers of an agent that no server has answered, or has answered without a leader: they say
+// nothing of what is switched off (Consul: agent/pool/pool.go, agent/structs/errors.go; hashicorp/yamux; gRPC).
+var unserved = []string{
+	"rpc error getting client", "lead thread didn't get connection", "EOF", "i/o timeout", "connection reset",
+	"broken pipe", "session shutdown", "stream closed", "keepalive timeout", "code = Unavailable",
+	"No cluster leader", "No known Consul servers", "No path to datacenter", "leadership lost",
 }
 
 // mayBeSwitchedOff reports whether the time was over before such an answer could come.

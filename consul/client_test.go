@@ -191,7 +191,10 @@ func TestClient_Refusals(t *testing.T) {
 	uncertain, maybeEmpty := Endpoint{Path: "/v1/test", Uncertain: true}, Endpoint{Path: "/v1/test", MaybeEmpty: true}
 	slow := Endpoint{Path: "/v1/test", Uncertain: true, Timeout: 50 * time.Millisecond}
 	denied, unknownToken := respond(403, "Permission denied"), respond(403, "ACL not found")
-	fails, notANumber := respond(500, ""), respond(500, "json: unsupported value: NaN")
+	fails := respond(500, "rpc error making call: Connect must be enabled in order to use this endpoint")
+	notANumber := respond(500, "json: unsupported value: NaN")
+	unserved := respond(500, "rpc error getting client: failed to get conn: dial tcp: connect: connection refused")
+	leaderless := respond(500, "rpc error making call: No cluster leader")
 	for _, tc := range []struct {
 		name     string
 		handler  http.HandlerFunc
@@ -207,6 +210,8 @@ func TestClient_Refusals(t *testing.T) {
 		{"an unknown token, and a question that needs none", unknownToken, first, leader, nil, ErrRefused, 2},
 		{"a token that may be known now", unknownToken, first, first, (*Client).AskAgainWithToken, ErrRefused, 2},
 		{"what may be switched off", fails, uncertain, first, nil, ErrRefused, 1},
+		{"what may be switched off, but no server answered the agent", unserved, uncertain, first, nil, nil, 2},
+		{"what may be switched off, but there is no leader", leaderless, uncertain, first, nil, nil, 2},
 		{"what may be switched off, and hangs", hang, slow, first, nil, context.DeadlineExceeded, 1},
 		{"a datacenter out of reach", fails, far, farOther, nil, nil, 1},
 		{"a server that fails", fails, first, first, nil, nil, 2},
