@@ -200,6 +200,7 @@ func TestCatalogUnchanged(t *testing.T) {
 		startBinary(t, binary, nil, append(args, "--consul.server="+c.Servers[0].URL())...),
 		startBinary(t, binary, nil, append(args, "--consul.server="+c.Clients[0].URL())...),
 	}
+	waitCertificates(t, c) // To issue one, the leader writes to the log.
 	before := settledState(t, c)
 	first, start := lastEntry(t, leader), time.Now()
 	const rounds = 100
