@@ -4,6 +4,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
@@ -298,5 +299,21 @@ func TestManyScrapesAtOnce(t *testing.T) {
 	}
 	if shared := e.scrape(t)["consul_exporter_scrapes_shared_total"]; shared < n/2 {
 		t.Errorf("%v of %d scrapes at once were shared; want most", shared, n)
+	}
+}
+
+// waitCertificates waits until the servers have certificates for gRPC, before which they reject everyone. The longer a server is without a leader,
+// the later it asks again for one, up to a minute.
+func waitCertificates(t *testing.T, c *consultest.Cluster) {
+	t.Helper()
+	for _, a := range c.Servers {
+		waitFor(t, 2*time.Minute, "a certificate for gRPC", func() string {
+			conn, err := tls.Dial("tcp", a.HostPort(8503), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
+			if err != nil {
+				return err.Error()
+			}
+			conn.Close()
+			return ""
+		})
 	}
 }

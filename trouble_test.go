@@ -8,7 +8,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
@@ -50,22 +49,6 @@ func portsWhere(s samples, family string, value float64) int {
 		}
 	}
 	return n
-}
-
-// waitCertificates waits until the servers have certificates for gRPC, before which they reject everyone. The longer a server is without a leader,
-// the later it asks again for one, up to a minute.
-func waitCertificates(t *testing.T, c *consultest.Cluster) {
-	t.Helper()
-	for _, a := range c.Servers {
-		waitFor(t, 2*time.Minute, "a certificate for gRPC", func() string {
-			conn, err := tls.Dial("tcp", a.HostPort(8503), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
-			if err != nil {
-				return err.Error()
-			}
-			conn.Close()
-			return ""
-		})
-	}
 }
 
 // untilAllUp waits until all ports are up, and returns how many that is.
