@@ -191,7 +191,8 @@ func (c *Client) get(ctx context.Context, address Address, ep endpoint, out any)
 }
 
 func (c *Client) ask(ctx context.Context, address Address, ep endpoint, out any) (*api.QueryMeta, error) {
-	token := c.opts.token()
+	token := c.opts.tokenOf(ctx)
+	ctx = withToken(ctx, token)
 	subject := refusalsOf(address) + ep.path + "?" + ep.params.Encode()
 	if err := c.refusals.check(subject, token); err != nil {
 		return nil, err

@@ -112,7 +112,7 @@ func (s *Snapshot) tokenRights() *Fact[rights] {
 		if fresh {
 			return known, nil
 		}
-		answer, err := s.authorize(ctx, c.wantedRights(members))
+		answer, err := s.authorize(withToken(ctx, token), c.wantedRights(members))
 		switch {
 		case isUnknownToken(err):
 			return nil, err

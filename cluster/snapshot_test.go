@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -114,6 +115,31 @@ func TestClient_Request(t *testing.T) {
 	}
 	if got := c.Requests()[RequestKey{"/v1/agent/members", "200"}]; got != 2 { // The LAN pool's tells first whether the token is known.
 		t.Errorf("%d requests counted; want 2", got)
+	}
+}
+
+// A refusal holds for the token that was refused, even if the file of the token changes while the question is asked.
+func TestClient_TokenChanges(t *testing.T) {
+	t.Parallel()
+	address := fakeAgent(t, map[string]http.HandlerFunc{"/v1/agent/members": func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Consul-Token") != "strong" {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		_, _ = io.WriteString(w, "[]")
+	}})
+	var reads atomic.Int64
+	var back atomic.Bool
+	c := newTestCluster(t, ClientOptions{Address: address, Token: func() string {
+		if reads.Add(1) == 1 || back.Load() {
+			return "strong"
+		}
+		return "weak"
+	}})
+	_, _ = snapshot(t, c).Members().Get(t.Context())
+	back.Store(true)
+	if _, err := snapshot(t, c).Members().Get(t.Context()); err != nil {
+		t.Errorf("with the strong token again: %v", err)
 	}
 }
 

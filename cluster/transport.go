@@ -4,6 +4,7 @@
 package cluster
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -70,9 +71,10 @@ type identity struct {
 }
 
 func (t *identity) RoundTrip(req *http.Request) (*http.Response, error) {
-	req = req.Clone(req.Context())
+	ctx := req.Context()
+	req = req.Clone(ctx)
 	req.Header.Del("X-Consul-Token")
-	if token := t.opts.token(); token != "" {
+	if token := t.opts.tokenOf(ctx); token != "" {
 		req.Header.Set("X-Consul-Token", token)
 	}
 	req.Header.Del("Authorization")
@@ -88,6 +90,23 @@ func (t *identity) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	req.URL.RawQuery = query.Encode()
 	return t.base.RoundTrip(req)
+}
+
+// tokenKey is the key of a token in a context.
+type tokenKey struct{}
+
+// withToken makes requests use this token. What an answer is remembered with must be what the question was asked with, even if the file
+// of the token changes in between.
+func withToken(ctx context.Context, token string) context.Context {
+	return context.WithValue(ctx, tokenKey{}, token)
+}
+
+// tokenOf returns the token of a context, or the current one.
+func (o *ClientOptions) tokenOf(ctx context.Context) string {
+	if token, ok := ctx.Value(tokenKey{}).(string); ok {
+		return token
+	}
+	return o.token()
 }
 
 // token returns the ACL token; empty means none.
