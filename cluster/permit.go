@@ -96,7 +96,16 @@ func (ep *endpoint) isSwitchedOff(err error) bool {
 		return false
 	}
 	status, ok := errors.AsType[api.StatusError](err)
-	return ok && status.Code == http.StatusInternalServerError
+	return ok && status.Code == http.StatusInternalServerError &&
+		!slices.ContainsFunc(unserved, func(text string) bool { return strings.Contains(status.Body, text) })
+}
+
+// unserved are parts of the answers of an agent that no server has answered, or has answered without a leader: they say nothing of what is
+// switched off (Consul: agent/pool/pool.go, agent/structs/errors.go; hashicorp/yamux; gRPC).
+var unserved = []string{
+	"rpc error getting client", "lead thread didn't get connection", "EOF", "i/o timeout", "connection reset",
+	"broken pipe", "session shutdown", "stream closed", "keepalive timeout", "code = Unavailable",
+	"No cluster leader", "No known Consul servers", "No path to datacenter", "leadership lost",
 }
 
 // mayBeSwitchedOff reports whether the time was over before such an answer could come.

@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/consul/api"
 )
 
 // endpointsOf has one of each kind, by what it is about.
@@ -443,6 +445,28 @@ func TestUnknownToken_OneAsks(t *testing.T) {
 	for _, err := range scrape() {
 		if err != nil {
 			t.Errorf("error %v when the token is known again", err)
+		}
+	}
+}
+
+// That a client agent reached no server, or that there is no leader, says nothing of what the servers have switched off.
+func TestIsSwitchedOff(t *testing.T) {
+	t.Parallel()
+	uncertain := endpoint{path: "/v1/connect/ca/roots", uncertain: true}
+	for body, want := range map[string]bool{
+		"rpc error making call: Connect must be enabled in order to use this endpoint":                      true,
+		"rpc error getting client: failed to get conn: dial tcp 10.0.0.1:8300: connect: connection refused": false,
+		"rpc error getting client: failed to get conn: rpc error: lead thread didn't get connection":        false,
+		"rpc error making call: EOF":               false,
+		"rpc error making call: No cluster leader": false,
+		"No known Consul servers":                  false,
+	} {
+		err := api.StatusError{Code: http.StatusInternalServerError, Body: body}
+		if got := uncertain.isSwitchedOff(err); got != want {
+			t.Errorf("%q means switched off: %v; want %v", body, got, want)
+		}
+		if certain := (&endpoint{}); certain.isSwitchedOff(err) {
+			t.Errorf("%q means switched off, though the configuration is known", body)
 		}
 	}
 }
