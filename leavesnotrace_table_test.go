@@ -86,9 +86,7 @@ func settle(t *testing.T, c *consultest.Cluster) {
 		}
 		return ""
 	})
-	for _, a := range c.Servers {
-		waitFor(t, 2*time.Minute, a.Name+" has a certificate for gRPC", func() string { return withoutCertificate(t, a) })
-	}
+	waitCertificates(t, c)
 	waitFor(t, time.Minute, "autopilot calls the cluster healthy", func() string {
 		health, err := leaderOf(t, c).Client().Operator().AutopilotServerHealth(nil)
 		if err != nil || !health.Healthy {

@@ -4,7 +4,6 @@
 package main
 
 import (
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
@@ -302,18 +301,11 @@ func TestManyScrapesAtOnce(t *testing.T) {
 	}
 }
 
-// waitCertificates waits until the servers have certificates for gRPC, before which they reject everyone. The longer a server is without a leader,
-// the later it asks again for one, up to a minute.
+// waitCertificates waits until all servers have certificates for gRPC. The longer a server was without a leader, the
+// later it asks for one again, up to a minute.
 func waitCertificates(t *testing.T, c *consultest.Cluster) {
 	t.Helper()
 	for _, a := range c.Servers {
-		waitFor(t, 2*time.Minute, "a certificate for gRPC", func() string {
-			conn, err := tls.Dial("tcp", a.HostPort(8503), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
-			if err != nil {
-				return err.Error()
-			}
-			conn.Close()
-			return ""
-		})
+		waitFor(t, 2*time.Minute, a.Name+" has a certificate for gRPC", func() string { return withoutCertificate(t, a) })
 	}
 }

@@ -449,7 +449,7 @@ func TestUnknownToken_OneAsks(t *testing.T) {
 	}
 }
 
-// That a client agent reached no server, or that there is no leader, says nothing of what the servers have switched off.
+// An agent that reached no server, or a cluster without a leader, says nothing about what is switched off.
 func TestIsSwitchedOff(t *testing.T) {
 	t.Parallel()
 	uncertain := endpoint{path: "/v1/connect/ca/roots", uncertain: true}
