@@ -485,8 +485,8 @@ func (ep *Endpoint) isSwitchedOff(err error) bool {
 	return !slices.ContainsFunc(unserved, func(text string) bool { return strings.Contains(err.Error(), text) })
 }
 
-// unserved are parts of the answers of an agent that no server has answered, or has answered without a leader: they say
-// nothing of what is switched off (Consul: agent/pool/pool.go, agent/structs/errors.go; hashicorp/yamux; gRPC).
+// unserved are parts of the errors with which an agent says that it reached no server, or that there is no leader: they
+// say nothing about what is switched off (Consul: agent/pool/pool.go, agent/structs/errors.go; hashicorp/yamux; gRPC).
 var unserved = []string{
 	"rpc error getting client", "lead thread didn't get connection", "EOF", "i/o timeout", "connection reset",
 	"broken pipe", "session shutdown", "stream closed", "keepalive timeout", "code = Unavailable",

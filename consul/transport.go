@@ -95,8 +95,8 @@ func (t *identity) RoundTrip(req *http.Request) (*http.Response, error) {
 // tokenKey is the key of a token in a context.
 type tokenKey struct{}
 
-// WithToken makes requests use this token. What an answer is remembered with must be what the question was asked with,
-// even if the file of the token changes in between.
+// WithToken makes requests use this token: an answer must be remembered for the token that was sent, even if the
+// token's file changes in between.
 func WithToken(ctx context.Context, token string) context.Context {
 	return context.WithValue(ctx, tokenKey{}, token)
 }
