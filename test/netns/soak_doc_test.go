@@ -70,16 +70,20 @@ func writeReliability(t *testing.T, report string) {
 
 // A soakComplaint is a kind of line at WARN or above that a server may log because of the exporter while something is
 // broken: before a request, nobody can know that a server has forgotten, or not yet learned, what it knew a second ago.
-// The lines match the expression.
-type soakComplaint struct{ kind, lines string }
+// The lines match the expression. If there is a fault, only that one is an excuse.
+type soakComplaint struct{ kind, lines, fault string }
 
 var soakComplaints = []soakComplaint{
-	{"the server has just started, or the token was just deleted: it does not know the token", "ACL not found"},
+	{"the server has just started, or the token was just deleted: it does not know the token", "ACL not found", ""},
 	{
 		"the server names a leader that it cannot reach any more, or not yet",
-		"rpc error|leadership lost|No cluster leader|not the leader|leader not found",
+		"rpc error|leadership lost|No cluster leader|not the leader|leader not found", "",
 	},
-	{"the server has just started: the mesh has no authority yet", "CA has not finished initializing"},
+	{"the server has just started: the mesh has no authority yet", "CA has not finished initializing", ""},
+	{
+		"the firewall came between the connection and what the exporter sent first",
+		"failed to read byte.*i/o timeout", rpcBlocked,
+	},
 }
 
 // complaintsSlack is for how long after a trial a line may still be about it: what was under way is answered. The
@@ -96,8 +100,8 @@ func (s *soak) complaints(t *testing.T, trials []soakTrial) map[string]int {
 			if !harness.ByExporter(line) {
 				continue
 			}
-			kind := complaintKind(line)
-			if kind == "" || !during(trials, line.Time) {
+			kind := complaintKind(line, trials)
+			if kind == "" {
 				t.Errorf("%s logged because of the exporter: %s", a, line.Raw)
 			}
 			counts[kind]++
@@ -106,21 +110,17 @@ func (s *soak) complaints(t *testing.T, trials []soakTrial) map[string]int {
 	return counts
 }
 
-// complaintKind is "" for lines of no kind.
-func complaintKind(line consultest.LogLine) string {
+// complaintKind is "" for lines of no kind, and for those of a time in which nothing was broken.
+func complaintKind(line consultest.LogLine, trials []soakTrial) string {
+	i := slices.IndexFunc(trials, func(trial soakTrial) bool {
+		return line.Time.After(trial.began) && line.Time.Before(trial.ended.Add(complaintsSlack))
+	})
 	for _, c := range soakComplaints {
-		if regexp.MustCompile(c.lines).MatchString(line.Raw) {
+		if i >= 0 && regexp.MustCompile(c.lines).MatchString(line.Raw) && (c.fault == "" || c.fault == trials[i].fault) {
 			return c.kind
 		}
 	}
 	return ""
-}
-
-// during reports whether something was broken at the time.
-func during(trials []soakTrial, at time.Time) bool {
-	return slices.ContainsFunc(trials, func(trial soakTrial) bool {
-		return at.After(trial.began) && at.Before(trial.ended.Add(complaintsSlack))
-	})
 }
 
 // complaintsText is the document's table of the lines.

@@ -33,6 +33,9 @@ type soakFault struct {
 // A breaker returns what a scrape shows once something is broken, and how to repair it.
 type breaker func(t *testing.T, s *soak) (shown harness.Samples, repair func())
 
+// rpcBlocked is the fault in which a connection may be made and what the exporter sends first be dropped.
+const rpcBlocked = "a firewall drops what the exporter sends to a follower's port 8300"
+
 // soakFaults are in the order in which they are tried: a short soak tries the first of them. The exporter asks server-1
 // throughout, so in some of them it is its own agent that is gone.
 var soakFaults = []soakFault{
@@ -55,7 +58,7 @@ var soakFaults = []soakFault{
 	{"all servers are killed", "`consul_up` 0, no voter answers", lose(killed, leader, follower, otherFollower)},
 	{"a follower is cut off from its peers, not from the exporter", "it knows of no leader", cutOff(follower)},
 	{
-		"a firewall drops what the exporter sends to a follower's port 8300",
+		rpcBlocked,
 		"that port does not answer; all servers are alive", blockRPC,
 	},
 	{"a follower leaves in good order", "2 voters", leaveOne},
