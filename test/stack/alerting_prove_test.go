@@ -6,6 +6,7 @@
 package stack_test
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -34,12 +35,13 @@ type outage struct {
 	began   time.Time
 }
 
-// waitQuiet waits until Prometheus scrapes all exporters, all their agents answer, and no alert fires or pends.
+// waitQuiet waits until Prometheus scrapes all exporters, all their agents answer, no alert fires or pends, and those
+// that did while things started are called resolved.
 func (s *alertStack) waitQuiet(t *testing.T, within time.Duration) {
 	t.Helper()
 	var since time.Time
 	harness.WaitFor(t, within, "nothing to be wrong", func() string {
-		missing := s.activeText(t)
+		missing := cmp.Or(s.activeText(t), s.unresolved())
 		if up := len(s.query(t, "up == 1")); up != len(s.watchers) {
 			missing = fmt.Sprintf("%d of %d exporters are up", up, len(s.watchers))
 		}
@@ -256,9 +258,9 @@ func (p *observation) watchOn(t *testing.T, d time.Duration) {
 }
 
 // unresolved lists the alerts that arrived and were not called resolved since.
-func (p *observation) unresolved() string {
+func (s *alertStack) unresolved() string {
 	last := make(map[string]string)
-	for _, page := range p.pages.all() {
+	for _, page := range s.pages.all() {
 		for _, alert := range page.Alerts {
 			if !aboutMachine(alert.Labels["alertname"]) {
 				last[alertText(alert.Labels)] = alert.Status
