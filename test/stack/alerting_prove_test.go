@@ -6,7 +6,6 @@
 package stack_test
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -35,13 +34,12 @@ type outage struct {
 	began   time.Time
 }
 
-// waitQuiet waits until Prometheus scrapes all exporters, all their agents answer, no alert fires or pends, and those
-// that did while things started are called resolved.
+// waitQuiet waits until Prometheus scrapes all exporters, all their agents answer, and no alert fires or pends.
 func (s *alertStack) waitQuiet(t *testing.T, within time.Duration) {
 	t.Helper()
 	var since time.Time
 	harness.WaitFor(t, within, "nothing to be wrong", func() string {
-		missing := cmp.Or(s.activeText(t), s.unresolved())
+		missing := s.activeText(t)
 		if up := len(s.query(t, "up == 1")); up != len(s.watchers) {
 			missing = fmt.Sprintf("%d of %d exporters are up", up, len(s.watchers))
 		}
@@ -101,6 +99,7 @@ func (s *alertStack) expectCalm(t *testing.T, cluster string, d time.Duration) {
 func (s *alertStack) prove(t *testing.T, outages []*outage) {
 	t.Helper()
 	s.waitQuiet(t, settleWithin)
+	harness.WaitFor(t, settleWithin, "what was sent while things started to be resolved", s.unresolved)
 	p := &observation{alertStack: s, looked: len(s.pages.all())} // Before, nothing watched clusters that start slowly.
 	longest := time.Duration(0)
 	for _, o := range outages {
