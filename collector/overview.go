@@ -61,7 +61,9 @@ func selectServices(services []cluster.ServiceOverview, settings *CatalogSetting
 }
 
 // addOverviewCounts adds a series for each state that is known.
-func addOverviewCounts(d *desc, of *cluster.CatalogOverview, counts *cluster.OverviewCounts, out *families, labels ...string) {
+func addOverviewCounts(
+	d *desc, of *cluster.CatalogOverview, counts *cluster.OverviewCounts, out *families, labels ...string,
+) {
 	add := func(status cluster.HealthStatus, count int) {
 		out.add(d, float64(count), append(labels, status.String())...)
 	}
