@@ -134,10 +134,16 @@ var causes = []Cause{
 		Source: named("ConsulQuorumLost ConsulNoLeader"), Target: named("ConsulQuorumUnknown ConsulWritesStalled"),
 	},
 	{
-		Source: named("ConsulQuorumLost ConsulNoLeader ConsulQuorumUnknown"),
+		Source: named("ConsulQuorumLost ConsulNoLeader"),
 		Target: named("ConsulServerWithoutLeader ConsulServerCandidate ConsulConsistentReadsFail ConsulAutopilotUnhealthy " +
 			"ConsulRaftLastContact ConsulLeaderChangesOften ConsulCollectorFails ConsulScrapeSlow ConsulDNSFewerServers " +
 			"ConsulACLReplicationFails ConsulPeeringDown"),
+	},
+	{
+		Why:    "What nobody knows of the quorum, nobody knows of what takes one.",
+		Source: named("ConsulQuorumUnknown"),
+		Target: named("ConsulConsistentReadsFail ConsulAutopilotUnhealthy ConsulCollectorFails ConsulScrapeSlow " +
+			"ConsulDNSFewerServers ConsulACLReplicationFails ConsulPeeringDown"),
 	},
 	{
 		Why:    "The leader waits for disks: its own figures and those of the servers that follow it show that.",
