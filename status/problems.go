@@ -56,10 +56,7 @@ var kinds = []kind{
 		"ConsulQuorumUnknown", Critical, beforeVoters, ofCluster(quorumUnknown),
 		func(e *evidence, _ []string) string { return "whether there is a quorum is unknown: " + e.Quorum.Lacks },
 	},
-	{
-		"ConsulExporterBlind", Warning, beforeVoters, ofCluster(exporterBlind),
-		says("servers turn the exporter away, or are out of its reach"),
-	},
+	{"ConsulExporterBlind", Warning, beforeVoters, ofCluster(exporterBlind), blindness},
 	{
 		"ConsulExporterImpaired", Warning, beforeVoters, ofCluster(exporterImpaired),
 		says("the exporter itself has a problem"),

@@ -74,8 +74,8 @@ func (e *evidence) voters() string {
 	leads := ""
 	switch leaders := e.Leadership.Leaders; {
 	case len(leaders) != 1:
-	case e.Quorum.Lost(): // It steps down when it has noticed.
-		leads = leaders[0] + " calls itself leader still"
+	case e.Quorum.State != verdict.QuorumHeld: // It steps down when it has noticed.
+		leads = leaders[0] + " still calls itself leader"
 	default:
 		leads = leaders[0] + " leads" + wording.Since(e.LeaderSince, e.Start)
 	}

@@ -85,6 +85,11 @@ func healthyInAutopilot(s cluster.Server) func(*cluster.Evidence) {
 	}
 }
 
+func wantsCertificate(s cluster.Server) string {
+	return " (port 8300 of " + s.Name + " turns the exporter away: it wants a client certificate of Consul's CA: " +
+		"--rpc.cert-file, --rpc.key-file)"
+}
+
 const unknownMargin = "unknown"
 
 // evidenceTable is the table of what is concluded from what. The docs have it, too.
@@ -126,13 +131,13 @@ var evidenceTable = []evidenceCase{
 		evidence: "all three turn the exporter away, and no read was made",
 		reports:  reports(turnedAway(a), turnedAway(b), turnedAway(c)),
 		quorum:   QuorumUnknown, writes: WritesUnknown, voters: [3]int{0, 0, 3}, margin: unknownMargin,
-		lacks: "not known of 3 voters: the server wants a client certificate",
+		lacks: "3 voters are unknown" + wantsCertificate(a),
 	},
 	{
 		evidence: "a linearizable read succeeds through an agent whose leader is none of the voters",
 		reports:  reports(turnedAway(a), turnedAway(b), turnedAway(c)), with: readThrough("10.9.9.9:8300"),
 		quorum: QuorumUnknown, writes: WritesUnknown, voters: [3]int{0, 0, 3}, margin: unknownMargin,
-		lacks: "not known of 3 voters: the server wants a client certificate",
+		lacks: "3 voters are unknown" + wantsCertificate(a),
 	},
 	{
 		evidence: "c answers and knows no leader, a and b are silent", reports: reports(noAnswer(a), noAnswer(b), says(c, 0)),
@@ -152,7 +157,7 @@ var evidenceTable = []evidenceCase{
 		evidence: "c answers and knows no leader, a is silent, b turns the exporter away",
 		reports:  reports(noAnswer(a), turnedAway(b), says(c, 0)),
 		quorum:   QuorumUnknown, writes: WritesUnknown, voters: [3]int{1, 1, 1}, margin: unknownMargin,
-		lacks: "not known of 1 voter: the server wants a client certificate",
+		lacks: "1 voter is unknown" + wantsCertificate(b),
 	},
 	{
 		evidence: "nothing answers, and neither does the agent", reports: reports(noAnswer(a), noAnswer(b), noAnswer(c)),

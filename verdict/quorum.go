@@ -5,7 +5,6 @@ package verdict
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
@@ -133,7 +132,7 @@ func lacks(e *cluster.Evidence, q *Quorum, leader string) string {
 	case q.Reachable == 0 && q.Unknown == 0 && e.AgentLeader == nil:
 		return "nothing answers, and the reason may be this exporter's network"
 	case q.Unknown > 0:
-		return "not known of " + wording.Plural(q.Unknown, "voter", "voters") + whyUnknown(e)
+		return fmt.Sprintf("%s unknown%s", wording.Plural(q.Unknown, "voter is", "voters are"), whyUnknown(e))
 	case q.Reachable < q.Needed:
 		return "too few voters answer, and none of them says that there is no leader"
 	case leader == "" && len(reported) == 1:
@@ -143,17 +142,15 @@ func lacks(e *cluster.Evidence, q *Quorum, leader string) string {
 	}
 }
 
-// whyUnknown has the reasons why voters are unknown, each once.
+// whyUnknown has the first of the reasons why voters are unknown.
 func whyUnknown(e *cluster.Evidence) string {
-	reasons := make(map[string]bool)
 	for _, r := range e.Reports {
 		if r.Server.Voter && judgeVoter(r) == VoterUnknown && r.RPC.Err != nil {
-			reasons[r.RPC.Err.Error()] = true
+			if remedy := Remedy(cluster.ProtocolRPC, &r.RPC.Result); remedy != "" {
+				return fmt.Sprintf(" (port 8300 of %s turns the exporter away: %s)", r.Server.Name, remedy)
+			}
+			return fmt.Sprintf(" (port 8300 of %s was not queried: %v)", r.Server.Name, r.RPC.Err)
 		}
 	}
-	all := slices.Sorted(maps.Keys(reasons))
-	if len(all) == 0 {
-		return ""
-	}
-	return ": " + all[0]
+	return ""
 }
