@@ -71,7 +71,7 @@ func TestSoak(t *testing.T) {
 
 func startSoak(t *testing.T) *soak {
 	t.Helper()
-	c := consultest.Start(t, consultest.Options{Servers: 3, ACL: true, Config: harness.KeepDead()})
+	c := consultest.Start(t, consultest.Options{Servers: 3, ACL: true})
 	token := must.Get(c.NewToken(t.Context(), harness.ReadmePolicy(t)))(t)
 	s := &soak{
 		cluster:    c,
