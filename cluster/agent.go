@@ -18,6 +18,7 @@ import (
 // Agent is what an agent says about itself (/v1/agent/self).
 type Agent struct {
 	Name          string
+	ID            string // The node ID.
 	Datacenter    string
 	Server        bool   // Whether the agent is a server.
 	AdvertiseAddr string // The address other agents know it by.
@@ -70,6 +71,9 @@ func (a *Agent) offers(p Protocol) bool {
 // withoutMeshCA reports whether a server gets no certificate from the service mesh's authority (Consul: Agent.Start,
 // servercert).
 func (a *Agent) withoutMeshCA() bool { return a.MeshOff || a.PeeringOff }
+
+// is reports whether the agent is this server.
+func (a *Agent) is(s Server) bool { return a.ID != "" && a.ID == s.ID }
 
 // state tells configurations of the agent apart, for Port.agent.
 func (a *Agent) state() string { return a.Name + " " + strconv.FormatUint(a.fingerprint, 16) }
@@ -125,6 +129,7 @@ type RaftStats struct {
 type agentSelf struct {
 	Config struct {
 		NodeName   string
+		NodeID     string
 		Datacenter string
 		Server     bool
 	}
@@ -187,6 +192,7 @@ func newAgent(self *agentSelf) (Agent, error) {
 	config, rpc, static := self.DebugConfig, self.DebugConfig.TLS.InternalRPC, self.DebugConfig.StaticRuntimeConfig
 	a := Agent{
 		Name:          self.Config.NodeName,
+		ID:            self.Config.NodeID,
 		Datacenter:    self.Config.Datacenter,
 		Server:        self.Config.Server,
 		AdvertiseAddr: self.Member.Addr,

@@ -63,7 +63,7 @@ type DeathInput struct {
 	Topology Topology
 	Reports  []Report
 	Leader   AutopilotState // The view of the leader's autopilot.
-	// MembersSeen are the LAN members as the servers see them that tell, by the name of the server.
+	// MembersSeen are the LAN members as the servers see them that tell, by the node ID of the server.
 	MembersSeen map[string][]Member
 	// SilentHostIsDead lets a server count as dead whose host does not even say that nothing listens on port 8300. Such
 	// a host may also be only out of reach.

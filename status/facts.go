@@ -44,7 +44,7 @@ type Facts struct {
 	// LeaderSince is zero when it is not known.
 	LeaderSince time.Time
 	Ports       []cluster.PortReport
-	// ServerAgents are, by name, what the servers report about themselves over HTTP.
+	// ServerAgents are, by node ID, what the servers report about themselves over HTTP.
 	ServerAgents    map[string]cluster.Agent
 	LAN, WAN        []cluster.Member
 	Autopilot       *cluster.AutopilotState

@@ -18,15 +18,19 @@ type Verdict struct {
 	UnknownPeers int
 	// LogLag has, by server name, how many entries its log is behind the longest one.
 	LogLag map[string]uint64
+	// Mixed are the names of the servers of another cluster whose gossip pool was merged with this one's; see judgeMixed.
+	Mixed []string
 }
 
 // Judge draws all verdicts from one scrape's reports, one for each server of the topology. It is a pure function.
 func Judge(t cluster.Topology, reports []cluster.Report) Verdict {
+	mixed, reports := judgeMixed(t, reports)
 	return Verdict{
 		Quorum:         judgeQuorum(reports),
 		Leadership:     judgeLeadership(reports),
 		Configurations: judgeConfigurations(reports),
 		UnknownPeers:   judgeUnknownPeers(t, reports),
 		LogLag:         judgeLogLag(reports),
+		Mixed:          mixed,
 	}
 }

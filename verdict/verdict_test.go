@@ -43,58 +43,58 @@ func TestJudge(t *testing.T) {
 		{"no server", "-1", nil, Verdict{Quorum: Quorum{Needed: 1}}},
 		{
 			"a voter that could not be asked is not lost", unknown, reports(says(one, 1), says(two, 1), notAsked(three)),
-			Verdict{Quorum{3, 2, 2, 1, 2}, Leadership{first, by(1, 1, 2), 0, 1}, 1, 0, nil},
+			Verdict{Quorum{3, 2, 2, 1, 2}, Leadership{first, by(1, 1, 2), 0, 1}, 1, 0, nil, nil},
 		},
 		{
 			"nor is the quorum, if it may be there with those", unknown, reports(says(one, 0), notAsked(two), notAsked(three)),
-			Verdict{Quorum{3, 2, 1, 2, 1}, Leadership{nil, nil, 1, 2}, 1, 0, nil},
+			Verdict{Quorum{3, 2, 1, 2, 1}, Leadership{nil, nil, 1, 2}, 1, 0, nil, nil},
 		},
 		{
 			"it is lost if it is not there even with those", "-1", reports(silent(one), silent(two), notAsked(three)),
-			Verdict{Quorum{3, 2, 0, 1, 0}, Leadership{nil, nil, 0, 1}, 0, 0, nil},
+			Verdict{Quorum{3, 2, 0, 1, 0}, Leadership{nil, nil, 0, 1}, 0, 0, nil, nil},
 		},
 		{
 			"one server", "0", reports(reporttest.Says(one, 1, 1, 10)),
-			Verdict{Quorum{1, 1, 1, 0, 1}, Leadership{first, by(1, 1), 0, 0}, 1, 0, nil},
+			Verdict{Quorum{1, 1, 1, 0, 1}, Leadership{first, by(1, 1), 0, 0}, 1, 0, nil, nil},
 		},
 		{
 			"three healthy servers with their peers in any order", "1",
 			reports(reporttest.Says(one, 1, 3, 12), reversed, reporttest.Says(three, 1, 3, 12)),
-			Verdict{Quorum{3, 2, 3, 0, 3}, Leadership{first, by(1, 1, 2, 3), 0, 0}, 1, 0, map[string]uint64{"server-2": 2}},
+			Verdict{Quorum{3, 2, 3, 0, 3}, Leadership{first, by(1, 1, 2, 3), 0, 0}, 1, 0, map[string]uint64{"server-2": 2}, nil},
 		},
 		{
 			"leader silent and still named", "0", reports(silent(one), says(two, 1), says(three, 1)),
-			Verdict{Quorum{3, 2, 2, 0, 2}, Leadership{nil, by(1, 2, 3), 0, 0}, 1, 0, nil},
+			Verdict{Quorum{3, 2, 2, 0, 2}, Leadership{nil, by(1, 2, 3), 0, 0}, 1, 0, nil, nil},
 		},
 		{
 			"a leader that no known server is", "0", reports(says(one, 9)),
-			Verdict{Quorum{1, 1, 1, 0, 1}, Leadership{nil, []ReportedLeader{{"10.0.0.9:8300", first}}, 0, 0}, 1, 2, nil},
+			Verdict{Quorum{1, 1, 1, 0, 1}, Leadership{nil, []ReportedLeader{{"10.0.0.9:8300", first}}, 0, 0}, 1, 2, nil, nil},
 		},
 		{
 			"a voter that answers and knows of no leader is none to spare", "0",
 			reports(says(one, 1), says(two, 1), says(three, 0)),
-			Verdict{Quorum{3, 2, 3, 0, 2}, Leadership{first, by(1, 1, 2), 1, 0}, 1, 0, nil},
+			Verdict{Quorum{3, 2, 3, 0, 2}, Leadership{first, by(1, 1, 2), 1, 0}, 1, 0, nil, nil},
 		},
 		{
 			"nor is one that knows of another leader", "0", reports(says(one, 1), says(two, 1), says(three, 2)),
-			Verdict{Quorum{3, 2, 3, 0, 2}, Leadership{first, append(by(1, 1, 2), by(2, 3)...), 0, 0}, 1, 0, nil},
+			Verdict{Quorum{3, 2, 3, 0, 2}, Leadership{first, append(by(1, 1, 2), by(2, 3)...), 0, 0}, 1, 0, nil, nil},
 		},
 		{
 			"a leader that was elected this moment has a quorum, though nobody has heard of it", "0",
 			reports(says(one, 1), says(two, 0), says(three, 0)),
-			Verdict{Quorum{3, 2, 3, 0, 1}, Leadership{first, by(1, 1), 2, 0}, 1, 0, nil},
+			Verdict{Quorum{3, 2, 3, 0, 1}, Leadership{first, by(1, 1), 2, 0}, 1, 0, nil, nil},
 		},
 		{
 			"without a leader all that answer count", "1", reports(says(one, 0), says(two, 0), says(three, 0)),
-			Verdict{Quorum{3, 2, 3, 0, 3}, Leadership{nil, nil, 3, 0}, 1, 0, nil},
+			Verdict{Quorum{3, 2, 3, 0, 3}, Leadership{nil, nil, 3, 0}, 1, 0, nil, nil},
 		},
 		{
 			"a leader that has not noticed that the quorum is lost", "-1", reports(says(one, 1), silent(two), silent(three)),
-			Verdict{Quorum{3, 2, 1, 0, 1}, Leadership{first, by(1, 1), 0, 0}, 1, 0, nil},
+			Verdict{Quorum{3, 2, 1, 0, 1}, Leadership{first, by(1, 1), 0, 0}, 1, 0, nil, nil},
 		},
 		{
 			"quorum lost", "-1", reports(silent(one), silent(two), says(three, 0)),
-			Verdict{Quorum{3, 2, 1, 0, 1}, Leadership{nil, nil, 1, 0}, 1, 0, nil},
+			Verdict{Quorum{3, 2, 1, 0, 1}, Leadership{nil, nil, 1, 0}, 1, 0, nil, nil},
 		},
 		{"nobody answers", "-2", reports(silent(one), silent(two), silent(three)), Verdict{Quorum: Quorum{3, 2, 0, 0, 0}}},
 		{
@@ -103,31 +103,31 @@ func TestJudge(t *testing.T) {
 				Quorum{2, 2, 2, 0, 2},
 				Leadership{[]string{"server-1", "server-2"}, append(by(1, 1), by(2, 2)...), 0, 0},
 				2, 0,
-				map[string]uint64{"server-1": 40},
+				map[string]uint64{"server-1": 40}, nil,
 			},
 		},
 		{
 			"four voters need three", "0",
 			of(4, silent(reporttest.Server(4))),
-			Verdict{Quorum{4, 3, 3, 0, 3}, Leadership{first, by(1, 1, 2, 3), 0, 0}, 1, 0, nil},
+			Verdict{Quorum{4, 3, 3, 0, 3}, Leadership{first, by(1, 1, 2, 3), 0, 0}, 1, 0, nil, nil},
 		},
 		{
 			"a server without a vote does not count for the quorum, and lags", "0",
 			reports(reporttest.Says(one, 1, 2, 30), reporttest.Says(reporttest.NonVoter(two), 1, 2, 10)),
-			Verdict{Quorum{1, 1, 1, 0, 1}, Leadership{first, by(1, 1, 2), 0, 0}, 1, 0, map[string]uint64{"server-2": 20}},
+			Verdict{Quorum{1, 1, 1, 0, 1}, Leadership{first, by(1, 1, 2), 0, 0}, 1, 0, map[string]uint64{"server-2": 20}, nil},
 		},
 		{
 			"a dead peer that no member matches counts as a voter and as unknown", "0",
 			reports(says(one, 1), says(two, 1), silent(reporttest.Strange(three))),
-			Verdict{Quorum{3, 2, 2, 0, 2}, Leadership{first, by(1, 1, 2), 0, 0}, 1, 1, nil},
+			Verdict{Quorum{3, 2, 2, 0, 2}, Leadership{first, by(1, 1, 2), 0, 0}, 1, 1, nil, nil},
 		},
 		{
 			"one server has a peer that the others do not have", "1", reports(says(one, 1), stranger, says(three, 1)),
-			Verdict{Quorum{3, 2, 3, 0, 3}, Leadership{first, by(1, 1, 2, 3), 0, 0}, 2, 1, nil},
+			Verdict{Quorum{3, 2, 3, 0, 3}, Leadership{first, by(1, 1, 2, 3), 0, 0}, 2, 1, nil, nil},
 		},
 		{
 			"a server whose Raft is shutting down tells only a part", "1", reports(says(one, 1), partial, says(three, 1)),
-			Verdict{Quorum{3, 2, 3, 0, 3}, Leadership{first, by(1, 1, 2, 3), 0, 0}, 1, 0, nil},
+			Verdict{Quorum{3, 2, 3, 0, 3}, Leadership{first, by(1, 1, 2, 3), 0, 0}, 1, 0, nil, nil},
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
