@@ -39,10 +39,10 @@ type AutopilotState struct {
 
 // AutopilotServer is one server in autopilot's view.
 type AutopilotServer struct {
-	// ID is the node ID. It is what other answers are joined by: Name is the node name without a dot and the datacenter at
-	// its end, or the Raft address of a peer that no Serf member matches.
-	ID      string
+	// Name is the node name without a dot and the datacenter at its end, or the Raft address of a peer that no Serf member
+	// matches. Other answers are joined by ID.
 	Name    string
+	ID      string // The node ID.
 	Healthy bool
 	Alive   bool  // Whether the Serf member is, as the server sees it whose autopilot this is.
 	Voter   *bool // Nil where autopilot cannot tell.
@@ -119,8 +119,8 @@ func (a *AutopilotState) Of(id string) *AutopilotServer {
 
 func newAutopilotServer(id string, server *api.AutopilotServer) AutopilotServer {
 	s := AutopilotServer{
-		ID:          id,
 		Name:        cmp.Or(server.Name, server.Address, id),
+		ID:          id,
 		Healthy:     server.Healthy,
 		Alive:       server.NodeStatus == nodeAlive,
 		StableSince: server.StableSince,

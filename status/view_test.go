@@ -392,7 +392,7 @@ func TestFacts_View_JSON(t *testing.T) {
 	raft := &outage.Reports[1].RPC.Raft
 	raft.LastLogIndex, raft.LastContactKnown, raft.LastContact = 990, true, 20*time.Millisecond
 	outage.ServerAgents = map[string]cluster.Agent{
-		"id-1": {Raft: &cluster.RaftStats{State: cluster.RaftLeader, Term: 7}},
+		"id-1": {Raft: &cluster.RaftStats{State: cluster.RaftLeader, Term: 7, CommitIndex: 990}},
 	}
 	outage.Autopilot = &cluster.AutopilotState{
 		FailureTolerance: 1, Servers: []cluster.AutopilotServer{{ID: "id-1", Healthy: true}},

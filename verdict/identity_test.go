@@ -24,6 +24,10 @@ func topologyOf(reports []cluster.Report, peers int) cluster.Topology {
 	return t
 }
 
+func judgeOf(t cluster.Topology, reports []cluster.Report) Verdict {
+	return Judge(&cluster.Evidence{Topology: t, Reports: reports})
+}
+
 // Two clusters whose gossip pools were merged are judged apart: no split brain, and no votes are added.
 func TestJudge_Mixed(t *testing.T) {
 	t.Parallel()
@@ -37,7 +41,7 @@ func TestJudge_Mixed(t *testing.T) {
 		reporttest.Says(reporttest.Server(1), 1, 3, 10), reporttest.Says(reporttest.Server(2), 1, 3, 10),
 		reporttest.Says(reporttest.Server(3), 1, 3, 10), other(4), other(5),
 	}
-	v := Judge(topologyOf(reports, 3), reports)
+	v := judgeOf(topologyOf(reports, 3), reports)
 	if !slices.Equal(v.Mixed, []string{"server-4", "server-5"}) {
 		t.Errorf("of another cluster are %q; want server-4 and server-5", v.Mixed)
 	}
@@ -67,7 +71,7 @@ func TestJudge_RenamedAtTheSameAddress(t *testing.T) {
 	}
 	topology := topologyOf(reports, 2)
 	topology.Peers = append(topology.Peers, cluster.RaftPeer{ID: "id-9", Address: renamed.RPCAddress, Voter: true})
-	v := Judge(topology, reports)
+	v := judgeOf(topology, reports)
 	if !slices.Equal(v.Leadership.Leaders, []string{"server-9"}) || len(v.Leadership.Reported) != 1 ||
 		v.Leadership.Reported[0].Leader != "server-9" {
 		t.Errorf("leadership is %+v; want server-9 by all", v.Leadership)
@@ -75,7 +79,7 @@ func TestJudge_RenamedAtTheSameAddress(t *testing.T) {
 	if v.Quorum.Voters != 3 || v.Quorum.Reachable != 3 {
 		t.Errorf("quorum is %+v; want 3 of 3 voters", v.Quorum)
 	}
-	if got := Judge(topologyOf(reports, 3), reports).UnknownPeers; got != 0 {
+	if got := judgeOf(topologyOf(reports, 3), reports).UnknownPeers; got != 0 {
 		t.Errorf("%d peers are unknown while the old name is a member; want 0", got)
 	}
 }
@@ -90,7 +94,7 @@ func TestJudge_LeftOverAtTheSameAddress(t *testing.T) {
 		{Server: left, RPC: probe.RPCResult{Result: probe.Result{Reason: probe.ReasonRefused}}},
 		reporttest.Says(reporttest.NonVoter(rebuilt), 1, 3, 10),
 	}
-	v := Judge(topologyOf(reports, 3), reports)
+	v := judgeOf(topologyOf(reports, 3), reports)
 	if v.UnknownPeers != 1 || v.Quorum.Voters != 3 || v.Quorum.Reachable != 2 {
 		t.Errorf("%d peers are unknown, quorum is %+v; want 1, and 2 of 3 voters", v.UnknownPeers, v.Quorum)
 	}

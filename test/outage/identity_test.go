@@ -71,11 +71,12 @@ func TestIdentity_ReadReplica(t *testing.T) {
 }
 
 // A server is killed, and started without its data and with another name at the same address. It is one server: there
-// is one leader, one voice at the address, and nothing of the dead name answers. Dead servers stay members, so that the
-// dead name does.
+// is one leader, one voice at the address, and nothing of the dead name answers.
 func TestIdentity_RenamedAtTheSameAddress(t *testing.T) {
 	t.Parallel()
-	c := consultest.Start(t, consultest.Options{Config: harness.KeepDead()})
+	c := consultest.Start(t, consultest.Options{Deviations: []consultest.Deviation{
+		consultest.KeepDead.Because("the dead name is to stay a member, to see that nothing of it answers"),
+	}})
 	must.Do(t, c.WaitHealthy(harness.Soon(t)))
 	e := harness.StartExporter(t, nil, "--consul.server="+c.Servers[0].URL())
 	e.Await(t, threeVoters)
@@ -115,7 +116,9 @@ func TestIdentity_NamesWithTheDatacenter(t *testing.T) {
 	c := consultest.Start(t, consultest.Options{
 		Datacenter: "nyc3",
 		NodeName:   func(_ string, i int) string { return fmt.Sprintf("consul-%d.nyc3", i) },
-		Config:     map[string]any{"autopilot": map[string]any{"last_contact_threshold": "1ms"}},
+		Deviations: []consultest.Deviation{
+			consultest.StrictContact.Because("autopilot is to call healthy followers unhealthy"),
+		},
 	})
 	leader := harness.LeaderOf(t, c)
 	e := harness.StartExporter(t, nil, "--consul.server="+leader.URL())
