@@ -20,7 +20,7 @@ type known struct {
 	agentGone  bool   // Whether nothing listened at its address when it was last asked.
 	leaderless bool   // Whether the agent last said that there is no leader.
 	// mesh is the last known authority of the service mesh, and wanHosts are the last known addresses of the WAN pool by
-	// its members' names; nil until they were needed.
+	// its servers' node IDs; nil until they were needed.
 	mesh     *meshCA
 	wanHosts map[string]string
 	rights   tokenRights
@@ -112,7 +112,7 @@ func (s *Snapshot) learned(k known) known {
 		k.mesh = ca
 	}
 	if wan, ok := s.wanMembers.Peek(); ok && hasServer(wan) {
-		k.wanHosts = memberHosts(wan)
+		k.wanHosts = serverHosts(wan)
 	}
 	if rights, ok := s.rights.Peek(); ok {
 		k.rights = rights

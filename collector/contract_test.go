@@ -260,7 +260,7 @@ func TestRequestBudget(t *testing.T) {
 	budgets := map[string][]string{
 		"acl":       {leader, "/v1/acl/replication"},
 		"agent":     {leader, topology},
-		"autopilot": {"/v1/operator/autopilot/state", "/v1/operator/autopilot/configuration"},
+		"autopilot": {topology, "/v1/operator/autopilot/state", "/v1/operator/autopilot/configuration"},
 		"catalog": {
 			"/v1/agent/members?wan", "/v1/catalog/nodes", "/v1/catalog/services" + guardMark, "/v1/internal/ui/nodes",
 		},

@@ -5,6 +5,7 @@
 package memory
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 	"time"
@@ -82,8 +83,8 @@ func (m *Memory) LeaderSince(reports []cluster.Report) time.Time {
 	return time.Time{}
 }
 
-// soleLeader returns the only server that calls itself leader, and the term of its last log entry.
-func soleLeader(reports []cluster.Report) (name string, term uint64, ok bool) {
+// soleLeader returns the node ID of the only server that calls itself leader, and the term of its last log entry.
+func soleLeader(reports []cluster.Report) (id string, term uint64, ok bool) {
 	for _, r := range reports {
 		if !r.LeadsItself() || !r.RPC.Raft.StatsKnown {
 			continue
@@ -91,9 +92,9 @@ func soleLeader(reports []cluster.Report) (name string, term uint64, ok bool) {
 		if ok {
 			return "", 0, false
 		}
-		name, term, ok = r.Server.Name, r.RPC.Raft.LastLogTerm, true
+		id, term, ok = cmp.Or(r.Server.ID, r.Server.RPCAddress), r.RPC.Raft.LastLogTerm, true
 	}
-	return name, term, ok
+	return id, term, ok
 }
 
 // Standing takes how far the log of the leader with this node ID is, and is committed, in a scrape that began at that

@@ -48,7 +48,7 @@ type Facts struct {
 	// Standing is what is remembered of the leader's log.
 	Standing cluster.Standing
 	Ports    []cluster.PortReport
-	// ServerAgents are, by name, what the servers report about themselves over HTTP.
+	// ServerAgents are, by node ID, what the servers report about themselves over HTTP.
 	ServerAgents    map[string]cluster.Agent
 	LAN, WAN        []cluster.Member
 	Autopilot       *cluster.AutopilotState
