@@ -171,8 +171,8 @@ var causes = []Cause{
 		Why: "Two leaders name each other's peers and leaders differently, and each has a service mesh of its own, whose " +
 			"certificates the other does not trust.",
 		Source: named("ConsulSplitBrain"),
-		Target: named("ConsulServersDisagree ConsulEvenVoters ConsulStaleRaftPeer ConsulAutopilotUnhealthy " +
-			"ConsulRaftLogLag ConsulGRPCPortDown ConsulPortNotAnswering"),
+		Target: named("ConsulQuorumUnknown ConsulServersDisagree ConsulEvenVoters ConsulStaleRaftPeer " +
+			"ConsulAutopilotUnhealthy ConsulRaftLogLag ConsulGRPCPortDown ConsulPortNotAnswering"),
 	},
 	{
 		Why:    "A server that is down or hangs does so on each of its ports, and the others miss it.",
