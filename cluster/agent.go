@@ -18,6 +18,7 @@ import (
 // Agent is what an agent says about itself (/v1/agent/self).
 type Agent struct {
 	Name          string
+	ID            string // The node ID.
 	Datacenter    string
 	Server        bool   // Whether the agent is a server.
 	AdvertiseAddr string // The address other agents know it by.
@@ -48,6 +49,7 @@ type Agent struct {
 	fingerprint         uint64          // Tells configurations apart.
 	telemetry           telemetryConfig // Read by Telemetry.
 	Raft                *RaftStats      // Nil for clients.
+	direct              bool            // Whether it was asked at an address at which it listens itself.
 }
 
 // boundTo returns the IP addresses that an agent's port for clients is bound to: those of "addresses" in its
@@ -125,6 +127,7 @@ type RaftStats struct {
 type agentSelf struct {
 	Config struct {
 		NodeName   string
+		NodeID     string
 		Datacenter string
 		Server     bool
 	}
@@ -187,6 +190,7 @@ func newAgent(self *agentSelf) (Agent, error) {
 	config, rpc, static := self.DebugConfig, self.DebugConfig.TLS.InternalRPC, self.DebugConfig.StaticRuntimeConfig
 	a := Agent{
 		Name:          self.Config.NodeName,
+		ID:            self.Config.NodeID,
 		Datacenter:    self.Config.Datacenter,
 		Server:        self.Config.Server,
 		AdvertiseAddr: self.Member.Addr,
