@@ -356,7 +356,7 @@ func complain(w io.Writer, err error) {
 // validOptions are the options after validation: what can only come from good flags and readable files.
 type validOptions struct {
 	addresses []consul.Address
-	module  *config.ValidModule
+	module    *config.ValidModule
 	// modules is nil without a configuration file.
 	modules *config.File
 }
