@@ -86,6 +86,13 @@ func (f *Facts) View() View {
 		Catalog: e.catalog,
 		Missing: append([]Missing{}, f.Missing...),
 	}
+	for _, a := range f.Agents {
+		configured := ConfiguredAgent{Address: a.Address.String(), Used: a.Used, Up: a.Err == nil}
+		if a.Err != nil {
+			configured.Error = a.Err.Error()
+		}
+		v.Agent.Agents = append(v.Agent.Agents, configured)
+	}
 	for _, p := range problems {
 		v.Problems = append(v.Problems, p.Problem)
 	}

@@ -78,6 +78,16 @@ func healthy(instead ...cluster.Report) *status.Facts {
 // says returns a report of one of three servers: it names this leader (0: none).
 func says(s cluster.Server, leader int) cluster.Report { return reporttest.Says(s, leader, 3, 1000) }
 
+// agents are configured agents that answered in this way, the last of which is in use.
+func agents(errs ...error) []cluster.AgentState {
+	var all []cluster.AgentState
+	for i, err := range errs {
+		address := consul.Address{Scheme: "http", Host: fmt.Sprintf("10.0.0.%d:8500", len(errs)-i)}
+		all = append(all, cluster.AgentState{Address: address, Used: i == len(errs)-1, Err: err})
+	}
+	return all
+}
+
 // hung returns a report of a server whose port 8300 accepts connections and does not answer.
 func hung(s cluster.Server) cluster.Report {
 	r := reporttest.Silent(s)
@@ -248,6 +258,16 @@ func TestFacts_View(t *testing.T) {
 		{"the token may not read anything at all", factsOf(), func(f *status.Facts) {
 			f.Agent = nil
 			f.Missing = []status.Missing{denied("agent"), missing("servers", "no server")}
+		}},
+		{"one of two agents does not answer", healthy(), func(f *status.Facts) {
+			f.Agents = agents(errors.New("status 429"), nil)
+		}},
+		{"no agent answers", healthy(), func(f *status.Facts) {
+			f.Up, f.Agents = new(false), agents(errors.New("status 429"), errors.New("connection refused"))
+		}},
+		{"no agent answers, and no server is known", factsOf(), func(f *status.Facts) {
+			f.Up, f.Agents = new(false), agents(errors.New("status 429"), errors.New("connection refused"))
+			f.Missing = []status.Missing{missing("servers", "no server")}
 		}},
 		{"the agent names no server", factsOf(), func(f *status.Facts) {
 			f.Missing = []status.Missing{{What: "servers", Reason: "no server", Refused: true}}
