@@ -48,6 +48,7 @@ type Agent struct {
 	fingerprint         uint64          // Tells configurations apart.
 	telemetry           telemetryConfig // Read by Telemetry.
 	Raft                *RaftStats      // Nil for clients.
+	BootstrapExpect     int             // The number of servers before the first election; 0 if it does not tell.
 }
 
 // boundTo returns the IP addresses that an agent's port for clients is bound to: those of "addresses" in its
@@ -162,6 +163,7 @@ type debugConfig struct {
 	ACLEnableKeyListPolicy                      bool
 	ConnectMeshGatewayWANFederationEnabled      bool
 	Telemetry                                   telemetryConfig
+	BootstrapExpect                             int
 
 	// fingerprint tells configurations apart, the part of them that is not used included.
 	fingerprint uint64
@@ -213,6 +215,7 @@ func newAgent(self *agentSelf) (Agent, error) {
 		WANThroughGateways: config.ConnectMeshGatewayWANFederationEnabled,
 		KeyListPolicy:      config.ACLEnableKeyListPolicy,
 		fingerprint:        config.fingerprint,
+		BootstrapExpect:    max(config.BootstrapExpect, 0),
 	}
 	a.ports, a.bound = make(map[Protocol]int), make(map[Protocol][]string)
 	for i := range protocols {

@@ -5,6 +5,7 @@ package cluster
 
 import (
 	"net"
+	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/probe"
@@ -26,6 +27,9 @@ type known struct {
 	rights   tokenRights
 	peerings keptPeerings
 	uptime   uptime
+	// remembered are the servers known from before (Options.Remembered), as of seen.
+	remembered []Server
+	seen       time.Time
 }
 
 // with returns what is known with the answers of a scrape. An agent that has just started knows nobody, and a token
@@ -40,7 +44,11 @@ func (k known) with(members []Member, peers []RaftPeer) known {
 	return k
 }
 
-func (k *known) topology() Topology { return newTopology(k.members, k.peers) }
+func (k *known) topology() Topology {
+	t := newTopology(k.members, k.peers)
+	t.remember(k.remembered, k.members, k.seen)
+	return t
+}
 
 // hosts are those that the exporter may have connections to: the configured agent and the servers.
 func (k *known) hosts(configured consul.Address) map[string]bool {

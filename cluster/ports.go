@@ -114,6 +114,10 @@ func (pl *planner) planRPC(s Server, port *Port) {
 	if !pl.opts.allow(s.Host) {
 		return
 	}
+	if note := s.unprobed(); note != "" {
+		port.Address, port.Note = s.RPCAddress, note
+		return
+	}
 	port.Address, port.doubtful = s.RPCAddress, s.UsesTLS
 	if pl.rpcTLS(s) {
 		port.doubtful = false
@@ -133,7 +137,7 @@ func (pl *planner) rpcTLS(s Server) bool {
 		return true
 	case pl.opts.RPCTLS == RPCTLSOff:
 		return false
-	case s.Status != StatusNone:
+	case s.Status != StatusNone || s.Missing():
 		return s.UsesTLS && (pl.agent == nil || pl.agent.RPCTLS || authority)
 	case pl.agent != nil:
 		return pl.agent.RPCTLS
@@ -229,7 +233,8 @@ func (pl *planner) wantsWANHosts() bool {
 // While encryption is being introduced (encrypt_verify_incoming, encrypt_verify_outgoing), agents that send plain
 // text all accept it, because others may have no key yet.
 func (pl *planner) planGossip(s Server, port *Port, host string, number int, plain bool) {
-	if number == 0 || host == "" || !pl.opts.allow(s.Host) || !pl.opts.allow(host) {
+	if number == 0 || host == "" || !pl.opts.allow(s.Host) || !pl.opts.allow(host) ||
+		s.unprobed() != "" {
 		return
 	}
 	port.Address = address(host, number)
@@ -292,10 +297,6 @@ func address(host string, port int) string { return net.JoinHostPort(host, strco
 // probePort probes one port, when fewer probes than allowed are under way.
 func (c *Cluster) probePort(ctx context.Context, port Port) PortReport {
 	report := PortReport{Port: port}
-	if port.Unasked() {
-		report.Result.Skipped = true
-		return report
-	}
 	if refused, ok := c.refusedProbe(port); ok {
 		return refused
 	}
@@ -329,7 +330,7 @@ func (p *probes) start(ports []Port) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, port := range ports {
-		if p.started[port.key()] == nil {
+		if !port.Unasked() && p.started[port.key()] == nil {
 			p.started[port.key()] = new(Fact[PortReport]).Start(p.ctx, func(ctx context.Context) (PortReport, error) {
 				return p.run(ctx, p.withProvenKey(port)), nil
 			})
@@ -354,6 +355,9 @@ func (p *probes) withProvenKey(port Port) Port {
 
 // answer probes a port, as far as it is not probed yet, and returns the report.
 func (p *probes) answer(port Port) PortReport {
+	if port.Unasked() { // Another port with this address may be probed.
+		return PortReport{Port: port, Result: probe.Result{Skipped: true}}
+	}
 	p.start([]Port{port})
 	p.mu.Lock()
 	answer := p.started[port.key()]

@@ -96,11 +96,13 @@ type QueryMeta struct {
 // known in time to deliver all the rest. Close must be called at the end.
 func (c *Cluster) Snapshot(ctx context.Context) *Snapshot {
 	ctx, cancel := withMargin(ctx)
+	remembered, start := c.remembered(), time.Now()
 	c.mu.Lock()
+	c.known.remembered, c.known.seen = remembered, start
 	before := c.known
 	c.mu.Unlock()
 	return &Snapshot{
-		cluster: c, ctx: ctx, cancel: cancel, start: time.Now(), before: before, agentGone: before.agentGone,
+		cluster: c, ctx: ctx, cancel: cancel, start: start, before: before, agentGone: before.agentGone,
 		metas:  make(map[string]QueryMeta),
 		probes: probes{ctx: ctx, run: c.probePort, started: make(map[portKey]*Fact[PortReport])},
 	}

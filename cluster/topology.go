@@ -139,6 +139,8 @@ type Server struct {
 	Datacenter                              string
 	LANPort, WANPort, GRPCPort, GRPCTLSPort int
 	UsesTLS                                 bool
+	// Absence is nil for a server that Consul itself names now.
+	Absence *Absence
 }
 
 // maxServers is more than any cluster has, and few enough that all their ports can be probed.

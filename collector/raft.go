@@ -7,6 +7,7 @@ import (
 	"context"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/memory"
 	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
@@ -30,7 +31,8 @@ func newRaftCollector(define *definitions) collector {
 }
 
 func readReports(define *definitions) reader {
-	memory, addServer, addCluster := define.memory, raftOfServer(define), raftOfCluster(define)
+	remembered, addServer, addCluster := define.memory, raftOfServer(define), raftOfCluster(define)
+	addMissing := missingServers(define)
 	leaderChanges := define.counter("consul_cluster_leader_changes_total",
 		"Raft leader or term changes seen since the exporter started, elections between two scrapes included.")
 	return func(snap *cluster.Snapshot) adder {
@@ -46,8 +48,9 @@ func readReports(define *definitions) reader {
 				addServer(r, v, out)
 			}
 			addCluster(t, v, out)
-			memory.Learn(said, snap.Start())
-			out.add(leaderChanges, float64(memory.LeaderChanges()))
+			remembered.Learn(memory.Observation{At: snap.Start(), Topology: t, Reports: said, Size: snap.Size()})
+			out.add(leaderChanges, float64(remembered.LeaderChanges()))
+			addMissing(t, remembered.Voters(), out)
 			return nil
 		}
 	}

@@ -43,6 +43,8 @@ type Facts struct {
 	Reports  []cluster.Report
 	// LeaderSince is zero when it is not known.
 	LeaderSince time.Time
+	// Voters are how many there should be.
+	Voters memory.Voters
 	Ports       []cluster.PortReport
 	// ServerAgents are, by name, what the servers report about themselves over HTTP.
 	ServerAgents    map[string]cluster.Agent
@@ -71,8 +73,8 @@ func Gather(ctx context.Context, s *cluster.Snapshot, remembered *memory.Memory,
 		need(g, "Raft configuration", s.RaftPeers(), func([]cluster.RaftPeer) {})
 		need(g, missingServers, s.Topology(), to(&f.Topology))
 		need(g, "", s.Reports(), func(reports []cluster.Report) { // Without them, the topology or the ports are missing, too.
-			remembered.Learn(reports, s.Start())
-			f.Reports, f.LeaderSince = reports, remembered.LeaderSince(reports)
+			remembered.Learn(memory.Observation{At: s.Start(), Topology: f.Topology, Reports: reports, Size: s.Size()})
+			f.Reports, f.LeaderSince, f.Voters = reports, remembered.LeaderSince(reports), remembered.Voters()
 		})
 		need(g, "ports", s.PortReports(), to(&f.Ports))
 		need(g, "", s.ServerAgents(), to(&f.ServerAgents)) // Without them, port 8300 of each server has to do.

@@ -75,6 +75,8 @@ var kinds = []kind{
 	},
 	{"ConsulQuorumAtRisk", Warning, afterVoters, ofCluster(quorumAtRisk), says("")}, // The outlook has it.
 
+	{"ConsulVotersMissing", Warning, afterVoters, ofCluster(votersMissing), votersMissingClause},
+
 	{"ConsulStaleRaftPeer", Warning, counted, ofCluster(staleRaftPeer), nil},
 	{"ConsulAutopilotUnhealthy", Warning, counted, ofCluster(autopilotUnhealthy), nil},
 	{"ConsulServerCandidate", Warning, counted, ofServers(serverCandidate), nil},
