@@ -113,6 +113,7 @@ type Options struct {
 type Exporter struct {
 	cluster    *cluster.Cluster
 	collectors []namedCollector
+	memory     *memory.Memory
 	success    reader // Reads nothing without probe_success.
 	logger     log.Logger
 	own        ownFamilies
@@ -130,6 +131,7 @@ type Exporter struct {
 func NewExporter(opts Options) (*Exporter, error) {
 	e := &Exporter{
 		cluster: opts.Cluster,
+		memory:  cmp.Or(opts.Memory, new(memory.Memory)),
 		success: together(),
 		logger:  opts.Logger,
 		own:     newOwnFamilies(&definitions{}),
@@ -154,7 +156,7 @@ func NewExporter(opts Options) (*Exporter, error) {
 	for _, r := range registry {
 		if slices.Contains(opts.Enabled, r.Name) || (opts.Enabled == nil && r.Enabled) {
 			e.collectors = append(e.collectors,
-				namedCollector{r.Name, r.new(&definitions{settings: settings, memory: cmp.Or(opts.Memory, new(memory.Memory))})})
+				namedCollector{r.Name, r.new(&definitions{settings: settings, memory: e.memory})})
 		}
 	}
 	return e, nil

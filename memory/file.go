@@ -71,7 +71,7 @@ func Open(path string, opts Options) (*Memory, error) {
 		}
 		return nil, err
 	}
-	m := &Memory{opts: opts, source: path}
+	m := &Memory{opts: opts}
 	m.file = &stateFile{path: path, memory: m, lock: lock, awake: make(chan struct{}, 1), stop: make(chan struct{})}
 	if err := m.file.load(); err != nil {
 		_ = lock.Close()
@@ -304,7 +304,7 @@ func Read(path string, opts Options) (*Memory, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := Decode(text, path, opts)
+	m, err := Decode(text, opts)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -320,12 +320,12 @@ func Read(path string, opts Options) (*Memory, error) {
 }
 
 // Decode reads the answer of an exporter to a question for its state.
-func Decode(text []byte, source string, opts Options) (*Memory, error) {
+func Decode(text []byte, opts Options) (*Memory, error) {
 	s, err := decode(text)
 	if err != nil {
 		return nil, err
 	}
-	return &Memory{opts: opts, source: source, state: s}, nil
+	return &Memory{opts: opts, state: s}, nil
 }
 
 // MaxBytes bounds what Decode takes.

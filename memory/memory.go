@@ -27,8 +27,8 @@ const (
 	replacesWithin = 24 * time.Hour
 	// forgottenAfter is how long servers that left in order, and those without a vote, stay known.
 	forgottenAfter = 72 * time.Hour
-	// maxServers bounds how many servers are remembered.
-	maxServers = 200
+	// MaxServers bounds how many servers are remembered.
+	MaxServers = 200
 )
 
 // Options are what a Memory is made from. The zero value is a memory without a file.
@@ -46,12 +46,10 @@ type Memory struct {
 	opts Options
 	// file is nil without a state file.
 	file *stateFile
-	// source is where it was read from; empty if it began empty, and remembers only what it saw itself.
-	source string
 
 	mu sync.Mutex
-	// last is when the latest scrape began in which a server answered, and learned when the latest one of all did.
-	last, learned time.Time
+	// learned is when the latest scrape began.
+	learned time.Time
 	// watched is whether an earlier scrape of this process saw a server answer.
 	watched bool
 	changes uint64
@@ -108,7 +106,7 @@ func (m *Memory) learnLeader(reports []cluster.Report, at time.Time) {
 		return
 	}
 	watched := m.watched
-	m.last, m.watched = at, true
+	m.watched = true
 	leader, ok := soleLeader(reports)
 	before := m.state.Leader
 	if !ok || leader.is(before) {
@@ -182,9 +180,6 @@ func (m *Memory) Voters() Voters {
 	expected := m.expected()
 	return Voters{Expected: expected, Missing: max(0, expected-m.state.Voters)}
 }
-
-// Source is where the memory was read from; empty if it remembers only what it has seen itself.
-func (m *Memory) Source() string { return m.source }
 
 // Remembered returns the servers that were known, for cluster.Options: first those that are missing, the latest first.
 func (m *Memory) Remembered() []cluster.Server {

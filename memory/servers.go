@@ -60,7 +60,7 @@ func (m *Memory) learnServer(s cluster.Server, o *Observation) {
 			m.log("msg", "a server is missing from now on", "server", known.Name, "id", known.ID, "how", known.Missing.How)
 		}
 		return
-	case i < 0 && (len(m.state.Servers) >= maxServers || !counts(s, &o.Topology)):
+	case i < 0 && (len(m.state.Servers) >= MaxServers || !counts(s, &o.Topology)):
 		return
 	case i < 0:
 		m.state.Servers = append(m.state.Servers, serverState{ID: s.ID, KnownSince: o.At.UTC()})
@@ -93,7 +93,7 @@ func (m *Memory) countVoters(o *Observation, elapsed time.Duration) {
 		m.state.Expected, m.dirty = cmp.Or(m.state.BootstrapExpect, voters), true
 	}
 	held := m.state.HeldSeconds
-	m.state.HeldSeconds = append(held[:min(len(held), voters)], make([]float64, max(0, min(voters, maxServers)-len(held)))...)
+	m.state.HeldSeconds = append(held[:min(len(held), voters)], make([]float64, max(0, min(voters, MaxServers)-len(held)))...)
 	for i := range m.state.HeldSeconds {
 		m.state.HeldSeconds[i] = min(m.state.HeldSeconds[i]+elapsed.Seconds(), heldFor.Seconds())
 		if m.state.HeldSeconds[i] >= heldFor.Seconds() && i+1 > m.state.Expected {

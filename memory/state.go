@@ -188,7 +188,7 @@ func decode(text []byte) (state, error) {
 		return state{}, errors.New("it is not a state of this program")
 	case s.Version != stateVersion:
 		return state{}, fmt.Errorf("it has version %d, and this program knows version %d", s.Version, stateVersion)
-	case len(s.Servers) > maxServers || len(s.HeldSeconds) > maxServers || len(s.Peerings) > maxPeerings:
+	case len(s.Servers) > MaxServers || len(s.HeldSeconds) > MaxServers || len(s.Peerings) > maxPeerings:
 		return state{}, errors.New("it has more servers than a cluster can have")
 	}
 	for i := range s.Servers {

@@ -136,7 +136,7 @@ func newServerStatus(e *evidence, s *verdict.Server) ServerStatus {
 	raft := s.RPC.Raft
 	st := ServerStatus{
 		Missing: newMissingStatus(s.Server.Absence),
-		Name: s.Server.Name, ID: s.Server.ID, Address: s.Server.RPCAddress, Version: s.Server.Version,
+		Name:    s.Server.Name, ID: s.Server.ID, Address: s.Server.RPCAddress, Version: s.Server.Version,
 		Voter: s.Server.Voter, Serf: s.Server.Status.String(),
 		RaftState: s.RaftState(), Leader: s.Leader, AutopilotHealthy: s.AutopilotHealthy, Ports: newPortStatuses(s.Ports),
 	}

@@ -45,7 +45,7 @@ type Facts struct {
 	LeaderSince time.Time
 	// Voters are how many there should be.
 	Voters memory.Voters
-	Ports       []cluster.PortReport
+	Ports  []cluster.PortReport
 	// ServerAgents are, by name, what the servers report about themselves over HTTP.
 	ServerAgents    map[string]cluster.Agent
 	LAN, WAN        []cluster.Member

@@ -38,8 +38,8 @@ type View struct {
 	// Catalog is left out when it was not read.
 	Catalog *verdict.Catalog `json:"catalog,omitempty"`
 	// Memory says that servers that went before cannot be known; left out when they are.
-	Memory string `json:"memory,omitempty"`
-	Missing []Missing        `json:"missing"`
+	Memory  string    `json:"memory,omitempty"`
+	Missing []Missing `json:"missing"`
 }
 
 // Level is the state of the cluster, in a word.
