@@ -79,6 +79,7 @@ func (t *Topology) remember(remembered []Server, members []Member, now time.Time
 			return named.ID == "" && named.RPCAddress == s.RPCAddress
 		}); j >= 0 {
 			t.Servers[j].ID = s.ID // Of a Raft configuration without IDs.
+			t.Servers[j].takeName(s)
 			continue
 		}
 		if t.holdsName(s) {
@@ -96,11 +97,19 @@ func (t *Topology) remember(remembered []Server, members []Member, now time.Time
 
 // judgeNamed marks a server that is named only as failed in Serf, and not in the Raft configuration, as missing.
 func (t *Topology) judgeNamed(named *Server, before Server, now time.Time) {
+	named.takeName(before)
 	if t.RaftKnown && named.Status == StatusFailed && !slices.ContainsFunc(t.Peers, named.IsPeer) {
 		if before.Status != StatusLeaving {
 			before.Status = StatusFailed
 		}
 		named.Absence = absence(before, now)
+	}
+}
+
+// takeName gives a Raft peer that no Serf member matches the name that it had.
+func (s *Server) takeName(before Server) {
+	if s.Name == s.RPCAddress {
+		s.Name = before.Name
 	}
 }
 

@@ -76,5 +76,5 @@ func (e *evidence) departure(s *verdict.Server) string {
 	how := map[cluster.Departure]string{
 		cluster.DepartureLeft: "left", cluster.DepartureRemoved: "removed after it failed", cluster.DepartureGone: "gone",
 	}
-	return how[a.How] + wording.Since(a.Since, e.Start)
+	return how[a.How] + ", missing" + wording.Since(a.Since, e.Start)
 }
