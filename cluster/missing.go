@@ -141,26 +141,6 @@ func (t *Topology) holdsName(s Server) bool {
 	return slices.ContainsFunc(t.Servers, func(other Server) bool { return other.Name == s.Name })
 }
 
-// Size is what Consul is configured to have. What is 0 is unknown.
-type Size struct {
-	// BootstrapExpect is the number of servers that the agent waits for before the first election.
-	BootstrapExpect int
-	// MinQuorum is the number of servers below which autopilot removes none.
-	MinQuorum int
-}
-
-// Size is as far as it is known by now. It starts no request.
-func (s *Snapshot) Size() Size {
-	var size Size
-	if agent := s.KnownAgent(); agent != nil {
-		size.BootstrapExpect = agent.BootstrapExpect
-	}
-	if config, ok := s.autopilotConfig.Peek(); ok {
-		size.MinQuorum = int(min(config.MinQuorum, maxServers))
-	}
-	return size
-}
-
 // remembered returns the servers that are known from before.
 func (c *Cluster) remembered() []Server {
 	if c.opts.Remembered == nil {

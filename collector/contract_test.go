@@ -244,6 +244,7 @@ func TestRegistry(t *testing.T) {
 			name == "consul_port_connections" ||
 			name == "consul_server_missing_since_timestamp_seconds" || name == "consul_exporter_state_file_ok" || // TestMissing.
 			name == "consul_port_probe_skipped" || // TestOwnFaults sees it.
+			name == "consul_port_turned_away" || // TestTurnedAway sees it.
 			name == "consul_service_meta_info" { // TestCatalog sees the last one, which is off by default.
 			continue
 		}
@@ -273,7 +274,7 @@ func TestRequestBudget(t *testing.T) {
 		"overview":    {"/v1/internal/ui/catalog-overview", "/v1/health/state/critical"},
 		"peering":     {leader, "/v1/peerings"},
 		"ports":       {topology},
-		"raft":        {leader, topology, "/v1/status/peers"},
+		"raft":        {leader, topology, "/v1/status/peers", "/v1/operator/autopilot/state"},
 		"serf":        {"/v1/coordinate/nodes"},
 		"sessions":    {"/v1/session/list"},
 		"telemetry":   {"/v1/agent/metrics"},

@@ -9,7 +9,7 @@ import (
 )
 
 // missingServers adds the servers that were known and that Consul no longer names, and how many voters are lacking.
-func missingServers(define *definitions) func(cluster.Topology, memory.Voters, *families) {
+func missingServers(define *definitions) func(cluster.Topology, memory.Shortage, *families) {
 	since := define.gauge("consul_server_missing_since_timestamp_seconds",
 		"When a known server was first missing: Consul no longer names it. How it went is left (in order), removed (after "+
 			"it failed) or gone (nobody saw how).", "server", "id", "how")
@@ -17,7 +17,7 @@ func missingServers(define *definitions) func(cluster.Topology, memory.Voters, *
 		"Voters that the cluster should have: --cluster.expected-voters, or else the most that it had for an hour with the "+
 			"quorum held, at first Consul's bootstrap_expect. Absent while unknown.")
 	missing := define.gauge("consul_cluster_missing_voters", "Voters fewer than expected. Absent while unknown.")
-	return func(t cluster.Topology, voters memory.Voters, out *families) {
+	return func(t cluster.Topology, voters memory.Shortage, out *families) {
 		for _, s := range t.MissingServers() {
 			out.instant(since, s.Absence.Since, s.Name, s.ID, string(s.Absence.How))
 		}

@@ -40,7 +40,7 @@ func known(t *testing.T) (path string, w *world) {
 	w.scrape(1, often)
 	w.remove(3)
 	w.scrape(1, often)
-	w.expect("one is gone", Voters{3, 1}, "3 removed")
+	w.expect("one is gone", Shortage{3, 1}, "3 removed")
 	must.Do(t, m.Close())
 	return path, w
 }
@@ -61,7 +61,7 @@ func TestFile_Restart(t *testing.T) {
 	}
 	w.m, w.at = again, w.at.Add(30*24*time.Hour)
 	w.look()
-	w.expect("a month later", Voters{3, 1}, "3 removed")
+	w.expect("a month later", Shortage{3, 1}, "3 removed")
 	if n := again.LeaderChanges(); n != 0 {
 		t.Errorf("%d leader changes since the start; want none", n)
 	}
@@ -76,8 +76,8 @@ func TestFile_LeaderSurvives(t *testing.T) {
 	m := open(t, path, Options{})
 	reports := []cluster.Report{reporttest.Says(reporttest.Server(2), 2, 3, 10)}
 	elected := time.Date(2026, 3, 4, 12, 1, 0, 0, time.UTC)
-	m.Learn(Observation{At: elected.Add(-time.Minute), Reports: []cluster.Report{reporttest.Says(reporttest.Server(1), 1, 3, 10)}})
-	m.Learn(Observation{At: elected, Reports: reports})
+	m.Learn(&cluster.Evidence{At: elected.Add(-time.Minute), Reports: []cluster.Report{reporttest.Says(reporttest.Server(1), 1, 3, 10)}})
+	m.Learn(&cluster.Evidence{At: elected, Reports: reports})
 	must.Do(t, m.Close())
 	again := open(t, path, Options{})
 	defer again.Close()
@@ -85,7 +85,7 @@ func TestFile_LeaderSurvives(t *testing.T) {
 		t.Errorf("the leader leads since %v; want %v", got, elected)
 	}
 	later := []cluster.Report{reporttest.Says(reporttest.Server(3), 3, 3, 10)}
-	again.Learn(Observation{At: elected.Add(time.Hour), Reports: later})
+	again.Learn(&cluster.Evidence{At: elected.Add(time.Hour), Reports: later})
 	if got := again.LeaderSince(later); !got.IsZero() || again.LeaderChanges() != 0 {
 		t.Errorf("since %v after %d changes; want neither: it was elected while nobody watched", got, again.LeaderChanges())
 	}
@@ -195,13 +195,13 @@ func TestFile_Forget(t *testing.T) {
 		t.Errorf("forgotten is %q; want server-3", name)
 	}
 	read, err := Read(path, Options{})
-	if must.Do(t, err); len(read.Remembered()) != 2 || read.Voters() != (Voters{2, 0}) {
-		t.Errorf("read before the next start: %v, %+v; want 2 servers", read.Remembered(), read.Voters())
+	if must.Do(t, err); len(read.Remembered()) != 2 || read.Shortage() != (Shortage{2, 0}) {
+		t.Errorf("read before the next start: %v, %+v; want 2 servers", read.Remembered(), read.Shortage())
 	}
 	w.m = open(t, path, Options{})
 	w.m.file.sync(false)
 	w.scrape(1, often)
-	w.expect("after the next start", Voters{2, 0})
+	w.expect("after the next start", Shortage{2, 0})
 	must.Do(t, w.m.Close())
 	list, err := os.ReadFile(path + ".forget")
 	if must.Do(t, err); string(list) != forgetHeader+"\n" {
@@ -253,7 +253,7 @@ func TestFile_ForgetWhileSaving(t *testing.T) {
 	close(done)
 	saves.Wait()
 	must.Do(t, m.Close())
-	w.expect("all are forgotten", Voters{1, 0})
+	w.expect("all are forgotten", Shortage{1, 0})
 }
 
 func TestFile_NotWritable(t *testing.T) {
@@ -281,8 +281,8 @@ func TestMemory_Encode(t *testing.T) {
 	text, err := w.m.Encode(time.Unix(1, 0))
 	must.Do(t, err)
 	m, err := Decode(text, Options{ExpectedVoters: 5})
-	if must.Do(t, err); m.Voters() != (Voters{5, 3}) || cmp.Diff(w.m.Remembered(), m.Remembered()) != "" {
-		t.Errorf("decoded: %+v, %v; want the same as %s has", m.Voters(), m.Remembered(), path)
+	if must.Do(t, err); m.Shortage() != (Shortage{5, 3}) || cmp.Diff(w.m.Remembered(), m.Remembered()) != "" {
+		t.Errorf("decoded: %+v, %v; want the same as %s has", m.Shortage(), m.Remembered(), path)
 	}
 	if err := m.Close(); err != nil {
 		t.Errorf("a memory without a file is closed with %v", err)

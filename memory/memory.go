@@ -53,6 +53,7 @@ type Memory struct {
 	// watched is whether an earlier scrape of this process saw a server answer.
 	watched bool
 	changes uint64
+	commits commits
 	state   state
 	// dirty is whether something changed that a restart must not lose.
 	dirty bool
@@ -60,13 +61,14 @@ type Memory struct {
 	foreign bool
 }
 
-// Observation is what one scrape saw.
-type Observation struct {
-	// At is when it began.
-	At       time.Time
-	Topology cluster.Topology
-	Reports  []cluster.Report
-	Size     cluster.Size
+// commits is how far the log of a leader was committed.
+type commits struct {
+	leader    string // Its node ID.
+	committed uint64
+	at        time.Time // When the latest scrape began that knew.
+	// standing is zero until two scrapes can be compared.
+	standing cluster.Standing
+	since    time.Time
 }
 
 // New returns a memory without a file.
@@ -74,11 +76,11 @@ func New(opts Options) *Memory { return &Memory{opts: opts} }
 
 // Learn takes what a scrape saw. Scrapes overlap, so one that began before the latest one is ignored, unless the clock
 // was set back. Leadership is learned only from a scrape with a single leader: a change counts once there is one again.
-func (m *Memory) Learn(o Observation) {
+func (m *Memory) Learn(e *cluster.Evidence) {
 	m.mu.Lock()
-	if elapsed, ok := m.advance(o.At); ok {
-		m.learnServers(&o, elapsed)
-		m.learnLeader(o.Reports, o.At)
+	if elapsed, ok := m.advance(e.At); ok {
+		m.learnServers(e, elapsed)
+		m.learnLeader(e.Reports, e.At)
 	}
 	m.mu.Unlock()
 	if m.file != nil {
@@ -166,19 +168,19 @@ func keyOf(s cluster.Server) string {
 	return s.ID
 }
 
-// Voters are how many voters there should be, and how many of these are missing.
-type Voters struct {
+// Shortage is how many voters there should be, and how many of these are missing.
+type Shortage struct {
 	// Expected is 0 as long as it is unknown.
 	Expected int
 	Missing  int
 }
 
-// Voters compares with the number that was seen last.
-func (m *Memory) Voters() Voters {
+// Shortage compares with the number of voters that was seen last.
+func (m *Memory) Shortage() Shortage {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	expected := m.expected()
-	return Voters{Expected: expected, Missing: max(0, expected-m.state.Voters)}
+	return Shortage{Expected: expected, Missing: max(0, expected-m.state.Voters)}
 }
 
 // Remembered returns the servers that were known, for cluster.Options: first those that are missing, the latest first.
@@ -230,4 +232,21 @@ func (m *Memory) LearnPeerings(active map[string]time.Time, deleted ...string) {
 			m.dirty = true
 		}
 	}
+}
+
+// Standing takes how far the log of the leader with this node ID is, and is committed, in a scrape that began at that
+// time, and returns since when it stands still. An empty ID means that no leader is known.
+func (m *Memory) Standing(leader string, last, committed uint64, at time.Time) cluster.Standing {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch l := &m.commits; {
+	case leader == "" || leader != l.leader:
+		m.commits = commits{leader: leader, committed: committed, at: at, since: at}
+	case !at.After(l.at): // It overlaps with another one.
+	case committed == l.committed && last > committed:
+		l.at, l.standing = at, cluster.Standing{Since: l.since, Scrapes: l.standing.Scrapes + 1}
+	default:
+		l.committed, l.at, l.since, l.standing = committed, at, at, cluster.Standing{Since: at}
+	}
+	return m.commits.standing
 }

@@ -14,23 +14,23 @@ import (
 )
 
 // learnServers takes who the servers are now, and what became of those that were known.
-func (m *Memory) learnServers(o *Observation, elapsed time.Duration) {
-	if m.ofAnotherCluster(&o.Topology) {
+func (m *Memory) learnServers(e *cluster.Evidence, elapsed time.Duration) {
+	if m.ofAnotherCluster(&e.Topology) {
 		m.warn("msg", "what is remembered is about another cluster: none of its servers is in the Raft configuration; "+
 			"it is set aside, and memory starts empty")
 		m.state, m.foreign, m.dirty = state{Seconds: m.state.Seconds}, true, true
 	}
-	if o.Size.BootstrapExpect > 0 {
-		m.state.BootstrapExpect = o.Size.BootstrapExpect
+	if e.Agent != nil && e.Agent.BootstrapExpect > 0 {
+		m.state.BootstrapExpect = e.Agent.BootstrapExpect
 	}
-	if o.Size.MinQuorum > 0 {
-		m.state.MinQuorum = o.Size.MinQuorum
+	if e.MinQuorum > 0 {
+		m.state.MinQuorum = int(min(e.MinQuorum, MaxServers))
 	}
-	for _, s := range o.Topology.Servers {
-		m.learnServer(s, o)
+	for _, s := range e.Topology.Servers {
+		m.learnServer(s, e)
 	}
-	if o.Topology.RaftKnown {
-		m.countVoters(o, elapsed)
+	if e.Topology.RaftKnown {
+		m.countVoters(e, elapsed)
 	}
 	m.forgetServers()
 }
@@ -46,8 +46,8 @@ func (m *Memory) ofAnotherCluster(t *cluster.Topology) bool {
 }
 
 // learnServer notes one server of the topology. Without an ID it could not be told from another one later.
-func (m *Memory) learnServer(s cluster.Server, o *Observation) {
-	if s.ID == "" || (s.Status == cluster.StatusNone && !o.Topology.RaftKnown) { // Nobody but memory names it.
+func (m *Memory) learnServer(s cluster.Server, e *cluster.Evidence) {
+	if s.ID == "" || (s.Status == cluster.StatusNone && !e.Topology.RaftKnown) { // Nobody but memory names it.
 		return
 	}
 	i := slices.IndexFunc(m.state.Servers, func(k serverState) bool { return k.ID == s.ID })
@@ -55,18 +55,18 @@ func (m *Memory) learnServer(s cluster.Server, o *Observation) {
 	case s.Missing():
 		if i >= 0 && m.state.Servers[i].Missing == nil {
 			known := &m.state.Servers[i]
-			known.Missing = &absenceState{How: s.Absence.How, Since: o.At.UTC(), At: m.state.Seconds}
+			known.Missing = &absenceState{How: s.Absence.How, Since: e.At.UTC(), At: m.state.Seconds}
 			m.dirty = true
 			m.log("msg", "a server is missing from now on", "server", known.Name, "id", known.ID, "how", known.Missing.How)
 		}
 		return
-	case i < 0 && (len(m.state.Servers) >= MaxServers || !counts(s, &o.Topology)):
+	case i < 0 && (len(m.state.Servers) >= MaxServers || !counts(s, &e.Topology)):
 		return
 	case i < 0:
-		m.state.Servers = append(m.state.Servers, serverState{ID: s.ID, KnownSince: o.At.UTC()})
+		m.state.Servers = append(m.state.Servers, serverState{ID: s.ID, KnownSince: e.At.UTC()})
 		i, m.dirty = len(m.state.Servers)-1, true
 	}
-	if known := &m.state.Servers[i]; known.see(s, o, m.state.Seconds, m.state.Voters > 0) {
+	if known := &m.state.Servers[i]; known.see(s, e, m.state.Seconds, m.state.Voters > 0) {
 		m.dirty = true
 	}
 }
@@ -78,15 +78,15 @@ func counts(s cluster.Server, t *cluster.Topology) bool {
 }
 
 // countVoters keeps how many voters there are and, with the quorum held, for how long there were at least so many.
-func (m *Memory) countVoters(o *Observation, elapsed time.Duration) {
+func (m *Memory) countVoters(e *cluster.Evidence, elapsed time.Duration) {
 	voters := 0
-	for _, s := range o.Topology.Servers {
+	for _, s := range e.Topology.Servers {
 		if s.Voter && !s.Missing() {
 			voters++
 		}
 	}
 	m.state.Voters = voters
-	if !quorumHeld(o.Reports) {
+	if !quorumHeld(e) {
 		return
 	}
 	if m.state.Expected == 0 {
@@ -102,9 +102,12 @@ func (m *Memory) countVoters(o *Observation, elapsed time.Duration) {
 	}
 }
 
-// quorumHeld reports whether the one leader answers, and enough voters follow it.
-func quorumHeld(reports []cluster.Report) bool {
-	leader, voters, following := "", 0, 0
+// quorumHeld reports whether a linearizable read succeeded, or the one leader answers and enough voters follow it.
+func quorumHeld(e *cluster.Evidence) bool {
+	if e.Read != nil && e.Read.OK {
+		return true
+	}
+	reports, leader, voters, following := e.Reports, "", 0, 0
 	for _, r := range reports {
 		if !r.LeadsItself() {
 			continue

@@ -19,7 +19,8 @@ type world struct {
 
 	m       *Memory
 	at      time.Time
-	size    cluster.Size
+	agent   cluster.Agent
+	quorum  uint // Autopilot's min_quorum.
 	servers map[int]cluster.Server
 	lost    map[int]bool // Their port 8300 does not answer.
 	raft    bool
@@ -99,11 +100,11 @@ func (w *world) look() {
 		}
 		t.Servers = append(t.Servers, s)
 	}
-	w.m.Learn(Observation{At: w.at, Topology: t, Reports: reports, Size: w.size})
+	w.m.Learn(&cluster.Evidence{At: w.at, Topology: t, Reports: reports, Agent: &w.agent, MinQuorum: w.quorum})
 }
 
 // expect compares what is expected, and which servers are missing: "3 removed".
-func (w *world) expect(when string, want Voters, missing ...string) {
+func (w *world) expect(when string, want Shortage, missing ...string) {
 	w.Helper()
 	var got []string
 	for _, s := range w.m.Remembered() {
@@ -112,7 +113,7 @@ func (w *world) expect(when string, want Voters, missing ...string) {
 		}
 	}
 	slices.Sort(got)
-	if v := w.m.Voters(); v != want || !slices.Equal(got, missing) {
+	if v := w.m.Shortage(); v != want || !slices.Equal(got, missing) {
 		w.Errorf("%s: %+v, missing %q; want %+v and %q", when, v, got, want, missing)
 	}
 }
@@ -125,7 +126,7 @@ func TestMemory_Missing(t *testing.T) {
 		t.Helper()
 		w := newWorld(t, new(Memory), 1, 2, 3)
 		w.scrape(2*hour, often)
-		w.expect("at first", Voters{3, 0})
+		w.expect("at first", Shortage{3, 0})
 		return w
 	}
 	t.Run("removed after it failed, and back", func(t *testing.T) {
@@ -133,22 +134,22 @@ func TestMemory_Missing(t *testing.T) {
 		w := three(t)
 		w.become(cluster.StatusFailed, 3)
 		w.scrape(1, often)
-		w.expect("while it is a peer", Voters{3, 0})
+		w.expect("while it is a peer", Shortage{3, 0})
 		w.remove(3)
 		w.scrape(1, often)
-		w.expect("removed", Voters{3, 1}, "3 removed")
+		w.expect("removed", Shortage{3, 1}, "3 removed")
 		since := w.m.Remembered()[0].Absence.Since
 		if !since.Equal(w.at) {
 			t.Errorf("missing since %v; want %v", since, w.at)
 		}
 		w.scrape(10*24*hour, often)
-		w.expect("ten days later", Voters{3, 1}, "3 removed")
+		w.expect("ten days later", Shortage{3, 1}, "3 removed")
 		if again := w.m.Remembered()[0].Absence.Since; !again.Equal(since) {
 			t.Errorf("missing since %v; want %v as before", again, since)
 		}
 		w.join(3)
 		w.scrape(1, often)
-		w.expect("back", Voters{3, 0})
+		w.expect("back", Shortage{3, 0})
 	})
 	t.Run("hung before it was removed", func(t *testing.T) {
 		t.Parallel()
@@ -157,14 +158,14 @@ func TestMemory_Missing(t *testing.T) {
 		w.scrape(1, often)
 		w.remove(3)
 		w.scrape(1, often)
-		w.expect("removed", Voters{3, 1}, "3 removed")
+		w.expect("removed", Shortage{3, 1}, "3 removed")
 	})
 	t.Run("nobody saw how", func(t *testing.T) {
 		t.Parallel()
 		w := three(t)
 		w.remove(3)
 		w.scrape(4*24*hour, often)
-		w.expect("four days later", Voters{3, 1}, "3 gone")
+		w.expect("four days later", Shortage{3, 1}, "3 gone")
 	})
 	t.Run("left in order", func(t *testing.T) {
 		t.Parallel()
@@ -175,11 +176,11 @@ func TestMemory_Missing(t *testing.T) {
 		w.scrape(1, often)
 		w.remove(3)
 		w.scrape(1, often)
-		w.expect("left", Voters{3, 1}, "3 left")
+		w.expect("left", Shortage{3, 1}, "3 left")
 		w.scrape(3*24*hour-2, often)
-		w.expect("just before three days", Voters{3, 1}, "3 left")
+		w.expect("just before three days", Shortage{3, 1}, "3 left")
 		w.scrape(2, often)
-		w.expect("after three days", Voters{2, 0})
+		w.expect("after three days", Shortage{2, 0})
 	})
 	t.Run("began to leave, and stayed", func(t *testing.T) {
 		t.Parallel()
@@ -190,7 +191,7 @@ func TestMemory_Missing(t *testing.T) {
 		w.scrape(1, often)
 		w.remove(3)
 		w.scrape(1, often)
-		w.expect("gone", Voters{3, 1}, "3 gone")
+		w.expect("gone", Shortage{3, 1}, "3 gone")
 	})
 	t.Run("replaced by a later voter", func(t *testing.T) {
 		t.Parallel()
@@ -199,10 +200,10 @@ func TestMemory_Missing(t *testing.T) {
 		w.scrape(1, often)
 		w.join(4)
 		w.scrape(1, often)
-		w.expect("one replaced", Voters{3, 1}, "2 gone")
+		w.expect("one replaced", Shortage{3, 1}, "2 gone")
 		w.join(5)
 		w.scrape(1, often)
-		w.expect("both", Voters{3, 0})
+		w.expect("both", Shortage{3, 0})
 	})
 	t.Run("a server without a vote replaces none, until it gets one", func(t *testing.T) {
 		t.Parallel()
@@ -211,10 +212,10 @@ func TestMemory_Missing(t *testing.T) {
 		w.scrape(1, often)
 		w.servers[4] = reporttest.NonVoter(reporttest.Server(4))
 		w.scrape(5, often)
-		w.expect("without a vote", Voters{3, 1}, "3 gone")
+		w.expect("without a vote", Shortage{3, 1}, "3 gone")
 		w.join(4)
 		w.scrape(1, often)
-		w.expect("with it", Voters{3, 0})
+		w.expect("with it", Shortage{3, 0})
 	})
 	t.Run("one that returns does not fill the gap of another", func(t *testing.T) {
 		t.Parallel()
@@ -223,28 +224,28 @@ func TestMemory_Missing(t *testing.T) {
 		w.scrape(30*hour, often)
 		w.remove(2, 3)
 		w.scrape(1, often)
-		w.expect("two are gone", Voters{5, 2}, "2 gone", "3 gone")
+		w.expect("two are gone", Shortage{5, 2}, "2 gone", "3 gone")
 		w.servers[3] = reporttest.NonVoter(reporttest.Server(3))
 		w.scrape(1, often)
 		w.join(3)
 		w.scrape(1, often)
-		w.expect("one is back", Voters{5, 1}, "2 gone")
+		w.expect("one is back", Shortage{5, 1}, "2 gone")
 	})
 	t.Run("blue and green", func(t *testing.T) {
 		t.Parallel()
 		w := three(t)
-		w.size = cluster.Size{BootstrapExpect: 3}
+		w.agent.BootstrapExpect = 3
 		w.join(4, 5, 6)
 		w.scrape(2*hour, often)
-		w.expect("both", Voters{6, 0})
+		w.expect("both", Shortage{6, 0})
 		w.remove(1)
 		w.scrape(1, often)
 		w.remove(2, 3)
 		w.scrape(1, often)
-		w.expect("green", Voters{3, 0})
+		w.expect("green", Shortage{3, 0})
 		w.remove(6)
 		w.scrape(1, often)
-		w.expect("one of green is gone", Voters{3, 1}, "6 gone")
+		w.expect("one of green is gone", Shortage{3, 1}, "6 gone")
 	})
 	t.Run("blue and green in less than an hour", func(t *testing.T) {
 		t.Parallel()
@@ -253,27 +254,27 @@ func TestMemory_Missing(t *testing.T) {
 		w.scrape(30, often)
 		w.remove(1, 2, 3)
 		w.scrape(1, often)
-		w.expect("green", Voters{3, 0})
+		w.expect("green", Shortage{3, 0})
 	})
 	t.Run("fewer than Consul is configured to have are not green", func(t *testing.T) {
 		t.Parallel()
 		w := three(t)
-		w.size = cluster.Size{BootstrapExpect: 3, MinQuorum: 4}
+		w.agent.BootstrapExpect, w.quorum = 3, 4
 		w.join(4)
 		w.scrape(2*hour, often)
 		w.remove(3)
 		w.scrape(1, often)
-		w.expect("three of four", Voters{4, 1}, "3 gone")
+		w.expect("three of four", Shortage{4, 1}, "3 gone")
 	})
 	t.Run("an old voter replaces none", func(t *testing.T) {
 		t.Parallel()
 		w := three(t)
-		w.size = cluster.Size{BootstrapExpect: 3}
+		w.agent.BootstrapExpect = 3
 		w.join(4, 5)
 		w.scrape(25*hour, often)
 		w.remove(3)
 		w.scrape(1, often)
-		w.expect("a day later", Voters{5, 1}, "3 gone")
+		w.expect("a day later", Shortage{5, 1}, "3 gone")
 	})
 	t.Run("without a vote", func(t *testing.T) {
 		t.Parallel()
@@ -282,9 +283,9 @@ func TestMemory_Missing(t *testing.T) {
 		w.scrape(1, often)
 		w.remove(4)
 		w.scrape(1, often)
-		w.expect("gone", Voters{3, 0}, "4 gone")
+		w.expect("gone", Shortage{3, 0}, "4 gone")
 		w.scrape(3*24*hour, often)
-		w.expect("after three days", Voters{3, 0})
+		w.expect("after three days", Shortage{3, 0})
 	})
 	t.Run("while the Raft configuration is unknown nobody is gone", func(t *testing.T) {
 		t.Parallel()
@@ -292,7 +293,7 @@ func TestMemory_Missing(t *testing.T) {
 		w.raft = false
 		w.remove(2, 3)
 		w.scrape(5, often)
-		w.expect("unknown", Voters{3, 0})
+		w.expect("unknown", Shortage{3, 0})
 	})
 	t.Run("the clock jumps", func(t *testing.T) {
 		t.Parallel()
@@ -304,7 +305,7 @@ func TestMemory_Missing(t *testing.T) {
 		for _, jump := range []time.Duration{4 * 24 * time.Hour, -8 * 24 * time.Hour, 365 * 24 * time.Hour} {
 			w.scrape(1, jump)
 			w.scrape(1, often)
-			w.expect(jump.String(), Voters{3, 1}, "3 left")
+			w.expect(jump.String(), Shortage{3, 1}, "3 left")
 		}
 	})
 	t.Run("a scrape that began earlier ends later", func(t *testing.T) {
@@ -314,7 +315,7 @@ func TestMemory_Missing(t *testing.T) {
 		w.scrape(1, often)
 		w.join(3)
 		w.scrape(1, -10*time.Second)
-		w.expect("gone", Voters{3, 1}, "3 gone")
+		w.expect("gone", Shortage{3, 1}, "3 gone")
 	})
 	t.Run("dismissed by ID", func(t *testing.T) {
 		t.Parallel()
@@ -325,7 +326,7 @@ func TestMemory_Missing(t *testing.T) {
 			t.Errorf("forgotten: %q; want the missing one", got)
 		}
 		w.scrape(1, often)
-		w.expect("forgotten", Voters{2, 0})
+		w.expect("forgotten", Shortage{2, 0})
 	})
 	t.Run("dismissed by a file", func(t *testing.T) {
 		t.Parallel()
@@ -333,7 +334,7 @@ func TestMemory_Missing(t *testing.T) {
 		w.scrape(2*hour, often)
 		w.remove(2, 3)
 		w.scrape(1, often)
-		w.expect("gone", Voters{2, 1}, "2 gone")
+		w.expect("gone", Shortage{2, 1}, "2 gone")
 	})
 	t.Run("dismissed by number", func(t *testing.T) {
 		t.Parallel()
@@ -341,10 +342,10 @@ func TestMemory_Missing(t *testing.T) {
 		w.scrape(2*hour, often)
 		w.remove(5)
 		w.scrape(1, often)
-		w.expect("four of three", Voters{3, 0})
+		w.expect("four of three", Shortage{3, 0})
 		w.remove(3, 4)
 		w.scrape(1, often)
-		w.expect("two of three", Voters{3, 1}, "3 gone", "4 gone")
+		w.expect("two of three", Shortage{3, 1}, "3 gone", "4 gone")
 	})
 	t.Run("another cluster", func(t *testing.T) {
 		t.Parallel()
@@ -352,7 +353,7 @@ func TestMemory_Missing(t *testing.T) {
 		w.remove(1, 2, 3)
 		w.join(11, 12, 13)
 		w.scrape(1, often)
-		w.expect("empty", Voters{3, 0})
+		w.expect("empty", Shortage{3, 0})
 		if n := len(w.m.Remembered()); n != 3 {
 			t.Errorf("%d servers are remembered; want those of the new cluster", n)
 		}
@@ -362,7 +363,7 @@ func TestMemory_Missing(t *testing.T) {
 		w := three(t)
 		s := reporttest.NonVoter(reporttest.Server(9))
 		s.Status = cluster.StatusFailed
-		w.m.learnServer(s, &Observation{At: w.at, Topology: cluster.Topology{RaftKnown: true}})
+		w.m.learnServer(s, &cluster.Evidence{At: w.at, Topology: cluster.Topology{RaftKnown: true}})
 		if n := len(w.m.Remembered()); n != 3 {
 			t.Errorf("%d servers are remembered; want 3", n)
 		}
@@ -372,29 +373,29 @@ func TestMemory_Missing(t *testing.T) {
 func TestMemory_Expected(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, new(Memory), 1, 2, 3, 4, 5)
-	w.expect("before the first scrape", Voters{})
-	w.size.BootstrapExpect = 3
+	w.expect("before the first scrape", Shortage{})
+	w.agent.BootstrapExpect = 3
 	w.scrape(30, often)
-	w.expect("at first", Voters{3, 0})
+	w.expect("at first", Shortage{3, 0})
 	w.lost[1], w.lost[2], w.lost[3] = true, true, true
 	w.scrape(2*hour, often)
-	w.expect("without the quorum", Voters{3, 0})
+	w.expect("without the quorum", Shortage{3, 0})
 	clear(w.lost)
 	w.scrape(28, often)
-	w.expect("after 58 minutes with it", Voters{3, 0})
+	w.expect("after 58 minutes with it", Shortage{3, 0})
 	w.scrape(5, often)
-	w.expect("after an hour", Voters{5, 0})
+	w.expect("after an hour", Shortage{5, 0})
 
 	w = newWorld(t, new(Memory), 1, 2, 3)
 	w.scrape(1, often)
-	w.expect("without bootstrap_expect", Voters{3, 0})
+	w.expect("without bootstrap_expect", Shortage{3, 0})
 	w.scrape(1, 10*time.Hour)
 	w.join(4, 5)
 	w.scrape(1, often)
 	w.scrape(11, 24*time.Hour)
-	w.expect("long pauses count five minutes each", Voters{3, 0})
+	w.expect("long pauses count five minutes each", Shortage{3, 0})
 	w.scrape(1, 24*time.Hour)
-	w.expect("twelve of them are an hour", Voters{5, 0})
+	w.expect("twelve of them are an hour", Shortage{5, 0})
 }
 
 func TestMemory_Bounded(t *testing.T) {
@@ -402,7 +403,7 @@ func TestMemory_Bounded(t *testing.T) {
 	m := new(Memory)
 	for i := range 2 * MaxServers {
 		s := reporttest.Server(i)
-		m.Learn(Observation{At: time.Unix(int64(i), 0), Topology: cluster.Topology{Servers: []cluster.Server{s}}})
+		m.Learn(&cluster.Evidence{At: time.Unix(int64(i), 0), Topology: cluster.Topology{Servers: []cluster.Server{s}}})
 	}
 	if n := len(m.Remembered()); n != MaxServers {
 		t.Errorf("%d servers are remembered; want %d", n, MaxServers)

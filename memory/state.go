@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
 // The beginning of each state, which tells it from the JSON of others.
@@ -98,11 +99,11 @@ type absenceState struct {
 
 // see notes a server that Consul names, and reports whether anything but the time is new. A vote that it did not have
 // in an earlier scrape began now.
-func (s *serverState) see(now cluster.Server, o *Observation, seconds float64, watched bool) bool {
+func (s *serverState) see(now cluster.Server, e *cluster.Evidence, seconds float64, watched bool) bool {
 	before := *s
 	s.Name, s.Host, s.RPCAddress, s.Datacenter = now.Name, now.Host, now.RPCAddress, now.Datacenter
 	s.LANPort, s.WANPort, s.GRPCPort, s.GRPCTLSPort = now.LANPort, now.WANPort, now.GRPCPort, now.GRPCTLSPort
-	s.Version, s.UsesTLS, s.LastSeen, s.Missing = now.Version, now.UsesTLS, o.At.UTC(), nil
+	s.Version, s.UsesTLS, s.LastSeen, s.Missing = now.Version, now.UsesTLS, e.At.UTC(), nil
 	if now.Status == cluster.StatusNone { // The agent knows only its address: the rest is as before.
 		s.Datacenter, s.LANPort, s.WANPort, s.GRPCPort = before.Datacenter, before.LANPort, before.WANPort, before.GRPCPort
 		s.GRPCTLSPort, s.Version, s.UsesTLS = before.GRPCTLSPort, before.Version, before.UsesTLS
@@ -111,20 +112,23 @@ func (s *serverState) see(now cluster.Server, o *Observation, seconds float64, w
 		}
 	}
 	s.Replaces = before.Replaces || before.Missing != nil // One that returns fills its own gap.
-	if o.Topology.RaftKnown {
+	if e.Topology.RaftKnown {
 		if now.Voter && watched && (!before.Voter || before.Missing != nil) {
 			s.VoterAt = &seconds
 		}
 		s.Voter = now.Voter
 	}
-	s.Last = s.lastState(now, o.Reports)
+	s.Last = s.lastState(now, e.Reports)
 	before.LastSeen, before.VoterAt = s.LastSeen, s.VoterAt
 	return before != *s
 }
 
+// deadOutcomes are those of a port 8300 that is no longer served.
+var deadOutcomes = []probe.Outcome{probe.OutcomeSilent, probe.OutcomeRefused, probe.OutcomeUnreachable}
+
 func (s *serverState) lastState(now cluster.Server, reports []cluster.Report) string {
 	i := slices.IndexFunc(reports, func(r cluster.Report) bool { return r.Server.ID == now.ID })
-	lost := i >= 0 && !reports[i].RPC.Up && !reports[i].RPC.Skipped && !reports[i].RPC.TurnedAway()
+	lost := i >= 0 && slices.Contains(deadOutcomes, reports[i].RPC.Outcome())
 	switch {
 	case now.Status == cluster.StatusLeaving || (s.Last == cluster.StatusLeaving.String() && now.Status != cluster.StatusAlive):
 		return cluster.StatusLeaving.String()

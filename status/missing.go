@@ -43,9 +43,9 @@ func votersMissing(e *evidence) string {
 }
 
 func votersMissingClause(e *evidence, _ []string) string {
-	return fmt.Sprintf("%d of %s %s missing", e.Voters.Missing,
-		wording.Plural(e.Voters.Expected, "expected voter", "expected voters"),
-		wording.Word(e.Voters.Missing, "is", "are"))
+	return fmt.Sprintf("%d of %s %s missing", e.Shortage.Missing,
+		wording.Plural(e.Shortage.Expected, "expected voter", "expected voters"),
+		wording.Word(e.Shortage.Missing, "is", "are"))
 }
 
 // lacksVoters reports whether voters are missing, except for those that have just left in order.
@@ -56,7 +56,7 @@ func (e *evidence) lacksVoters() bool {
 			leaving++
 		}
 	}
-	return e.known() && e.Voters.Missing > leaving
+	return e.known() && e.Shortage.Missing > leaving
 }
 
 // departed is a sentence about how a missing server went, after a space; empty for others.

@@ -81,7 +81,7 @@ func missingAs(how cluster.Departure, report func(cluster.Server) cluster.Report
 	gone := reporttest.NonVoter(reporttest.Strange(three))
 	gone.Absence = &cluster.Absence{How: how, Since: noon.Add(-3 * time.Minute)}
 	f := factsOf(reporttest.Says(one, 1, 2, 1000), reporttest.Says(two, 1, 2, 1000), report(gone))
-	f.Topology.Peers, f.LAN, f.Voters = f.Topology.Peers[:2], f.LAN[:2], memory.Voters{Expected: 3, Missing: 1}
+	f.Topology.Peers, f.LAN, f.Shortage = f.Topology.Peers[:2], f.LAN[:2], memory.Shortage{Expected: 3, Missing: 1}
 	for i := range f.Ports {
 		if f.Ports[i].Result.Skipped {
 			f.Ports[i].Note = "the server left the cluster in order"
@@ -358,7 +358,7 @@ func TestFacts_View(t *testing.T) {
 			f.Reports[2].Server.Absence.Since = noon.Add(-2 * time.Hour)
 		}},
 		{"fewer voters than expected, of which nobody knows", healthy(), func(f *status.Facts) {
-			f.Voters = memory.Voters{Expected: 5, Missing: 2}
+			f.Shortage = memory.Shortage{Expected: 5, Missing: 2}
 		}},
 		{"a name in any characters", healthy(hung(oddServer)), nil},
 	} {
