@@ -54,7 +54,7 @@ func (pl *planner) clientPorts() []Port {
 func (pl *planner) clientPortsOfServers(protocols []*protocol) []Port {
 	var ports []Port
 	for _, s := range pl.topology.Servers {
-		if s.Status == StatusNone || !pl.opts.allow(s.Host) {
+		if s.Status == StatusNone || s.Missing() || !pl.opts.allow(s.Host) {
 			continue
 		}
 		for _, p := range protocols {

@@ -5,6 +5,7 @@ package cluster
 
 import (
 	"net"
+	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/consul"
 )
@@ -27,6 +28,9 @@ type known struct {
 	peerings keptPeerings
 	// uptimes are by the ID of the agent: one address may be that of several.
 	uptimes map[string]uptime
+	// remembered are the servers known from before (Options.Remembered), as of seen.
+	remembered []Server
+	seen       time.Time
 }
 
 // with returns what is known with the answers of a scrape. An agent that has just started knows nobody, and a token
@@ -41,7 +45,11 @@ func (k known) with(members []Member, peers []RaftPeer) known {
 	return k
 }
 
-func (k *known) topology() Topology { return newTopology(k.members, k.peers) }
+func (k *known) topology() Topology {
+	t := newTopology(k.members, k.peers)
+	t.remember(k.remembered, k.members, k.seen)
+	return t
+}
 
 // hosts are those that the exporter may have connections to: the configured agents and the servers.
 func (k *known) hosts(configured []consul.Address) map[string]bool {

@@ -103,7 +103,9 @@ type QueryMeta struct {
 // known in time to deliver all the rest. Close must be called at the end.
 func (c *Cluster) Snapshot(ctx context.Context) *Snapshot {
 	ctx, cancel := withMargin(ctx)
+	remembered, start := c.remembered(), time.Now()
 	c.mu.Lock()
+	c.known.remembered, c.known.seen = remembered, start
 	before := c.known
 	c.mu.Unlock()
 	s := c.snapshotOf(ctx, cancel, c.opts.Client.Address, before)

@@ -85,6 +85,8 @@ var kinds = []kind{
 		"ConsulClustersMixed", Warning, afterVoters, ofCluster(clustersMixed),
 		says("servers of another cluster are in its gossip pool"),
 	},
+	{"ConsulVotersMissing", Warning, afterVoters, ofCluster(votersMissing), votersMissingClause},
+
 	{"ConsulStaleRaftPeer", Warning, counted, ofCluster(staleRaftPeer), nil},
 	{"ConsulAutopilotUnhealthy", Warning, counted, ofCluster(autopilotUnhealthy), nil},
 	{"ConsulServerCandidate", Warning, counted, ofServers(serverCandidate), nil},
