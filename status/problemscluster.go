@@ -38,7 +38,8 @@ func writesStalled(e *evidence) string {
 
 func quorumAtRisk(e *evidence) string {
 	margin, known := e.Quorum.Margin()
-	return wording.If(known && margin == 0 && e.Quorum.Voters > 1, "No further failure can be tolerated: the quorum is lost if one more voter fails.")
+	return wording.If(known && margin == 0 && e.Quorum.State == verdict.QuorumHeld && e.Quorum.Voters > 1,
+		"No further failure can be tolerated: the quorum is lost if one more voter fails.")
 }
 
 func evenVoters(e *evidence) string {
