@@ -97,13 +97,13 @@ func autopilotUnhealthy(e *evidence) string {
 }
 
 func serverHung(e *evidence, s *verdict.Server) string {
-	return wording.If(s.Hung && !e.leftOver(s),
+	return wording.If(s.Hung && !e.leftOver(s) && !e.outOfSight(s),
 		"%s accepts connections and answers none: the process is stopped, deadlocked, or waits for its disk.",
 		s.Server.Name)
 }
 
 func serverDown(e *evidence, s *verdict.Server) string {
-	return wording.If(s.Down && !e.leftOver(s),
+	return wording.If(s.Down && !e.leftOver(s) && !e.outOfSight(s),
 		"%s answers on none of its ports (%s): the process or its host is gone, or the network is broken.",
 		s.Server.Name, s.Ports[0].Result.Reason)
 }
