@@ -98,7 +98,10 @@ func gossip() dashboard {
 						"pool. Only agents that are servers know the WAN pool.",
 					queries: []query{
 						{optional(`max by (CLUSTER, status) (consul_serf_member_count{SEL, pool="wan"})`, "status"), "{{status}}"},
-						{"count(max by (CLUSTER, server) (consul_server_wan_missing_since_timestamp_seconds{SEL}))", "missing"},
+						{orElse(
+							"count(max by (CLUSTER, server) (consul_server_wan_missing_since_timestamp_seconds{SEL}))",
+							"0 * count(consul_up{SEL})",
+						), "missing"},
 					},
 				},
 				{
