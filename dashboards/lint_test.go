@@ -370,6 +370,8 @@ var notShown = map[string]string{
 	"consul_exporter_own_faults_total": "the same",
 	"consul_exporter_unreadable_files": "the same",
 	"consul_exporter_state_file_ok":    "the same",
+	"consul_exporter_agent_up":         "for ConsulAgentUnreachable, with several agents",
+	"consul_cluster_foreign_servers":   "for ConsulClustersMixed",
 	"consul_cluster_leader_info":       "for ConsulClustersMixed; who leads is shown by consul_server_raft_is_leader",
 	"consul_cluster_agent_info":        "for joining in one's own expressions",
 	"consul_raft_peers":                "the configured agent's view, of which there are others",
