@@ -123,6 +123,12 @@ func dead(s cluster.Server) cluster.Report {
 	return r
 }
 
+// failed is a server that gossip has as failed.
+func failed(s cluster.Server) cluster.Server {
+	s.Status = cluster.StatusFailed
+	return s
+}
+
 // port returns the report of a port of a server, over the transport that it has first.
 func port(f *status.Facts, server string, protocol cluster.Protocol) *cluster.PortReport {
 	i := slices.IndexFunc(f.Ports, func(p cluster.PortReport) bool { return p.Server == server && p.Protocol == protocol })
@@ -235,6 +241,13 @@ func TestFacts_View(t *testing.T) {
 			p.Serf.Encrypted, p.Result = true, probe.Result{Up: true}
 		}},
 		{"a dead server", healthy(dead(three)), nil},
+		{
+			"a firewall between the exporter and all servers, of which one is dead as well",
+			healthy(reporttest.Silent(one), reporttest.Silent(two), reporttest.Silent(failed(three))), func(f *status.Facts) {
+				f.AgentLeader, f.Consistent = &one.RPCAddress, &cluster.ConsistentRead{OK: true}
+				f.LAN[2].Status = cluster.StatusFailed
+			},
+		},
 		{"quorum lost", healthy(says(one, 0), dead(two), hung(three)), func(f *status.Facts) {
 			noRead(f)
 			f.Autopilot = &cluster.AutopilotState{}
