@@ -39,6 +39,7 @@ type AutopilotState struct {
 
 // AutopilotServer is one server in autopilot's view.
 type AutopilotServer struct {
+	ID string // The node ID.
 	// Name is the node name, or the Raft address of a peer that no Serf member matches.
 	Name    string
 	Healthy bool
@@ -102,6 +103,7 @@ func newAutopilotState(answer *autopilotState) (AutopilotState, error) {
 
 func newAutopilotServer(id string, server *api.AutopilotServer) AutopilotServer {
 	s := AutopilotServer{
+		ID:          id,
 		Name:        cmp.Or(server.Name, server.Address, id),
 		Healthy:     server.Healthy,
 		Alive:       server.NodeStatus == nodeAlive,
