@@ -6,6 +6,7 @@ package verdict
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
@@ -64,18 +65,54 @@ var ErrUnknownServer = errors.New("there is no server named")
 // The answer is yes if enough of the other voters in the Raft configuration can be counted on, no if too few can even
 // if all that are unknown could, and otherwise unknown. See stopVoter for who can be counted on.
 func JudgeStop(server string, in cluster.StopInput) (Stop, error) {
-	targets := make(map[int]bool) // Several if a rebuilt server's old peer has the same name.
+	targets, err := stopTargets(server, &in)
+	if err != nil {
+		return Stop{}, err
+	}
+	return newStopJudge(&in, targets).judge(server), nil
+}
+
+// stopTargets are the indexes of the reports of a server: several if a rebuilt server's old peer has the same name.
+func stopTargets(server string, in *cluster.StopInput) (map[int]bool, error) {
+	targets := make(map[int]bool)
 	for i, r := range in.Reports {
-		if r.Server.Name == server || (r.Server.ID != "" && r.Server.ID == server) {
+		if server != "" && (r.Server.Name == server || r.Server.ID == server) {
 			targets[i] = true
 		}
 	}
-	if len(targets) == 0 || server == "" {
+	if len(targets) == 0 {
 		names := wording.Names(in.Reports, func(r cluster.Report) (string, bool) { return r.Server.Name, true })
-		return Stop{}, fmt.Errorf("%w %q; the servers are: %s", ErrUnknownServer, server, strings.Join(names, ", "))
+		return nil, fmt.Errorf("%w %q; the servers are: %s", ErrUnknownServer, server, strings.Join(names, ", "))
 	}
-	j := stopJudge{in: &in, targets: targets}
-	return j.judge(server), nil
+	return targets, nil
+}
+
+// Away reports whether the server with this name or node ID certainly does not answer.
+func Away(server string, in cluster.StopInput) bool {
+	targets, err := stopTargets(server, &in)
+	return err == nil && newStopJudge(&in, targets).silent()
+}
+
+// JudgeReturn decides whether the server with this name or node ID, which was stopped, is back: it can be counted on,
+// whether it has a vote or not. Why says why not.
+func JudgeReturn(server string, in cluster.StopInput) (answer Answer, why string, err error) {
+	in.Stopping = nil
+	targets, err := stopTargets(server, &in)
+	if err != nil {
+		return AnswerUnknown, "", err
+	}
+	j := newStopJudge(&in, targets)
+	answer, why = AnswerNo, "it is not in the Raft configuration"
+	for _, p := range in.Topology.Peers {
+		i := slices.IndexFunc(in.Reports, func(r cluster.Report) bool { return p.ID != "" && r.Server.ID == p.ID })
+		if !targets[i] {
+			continue
+		}
+		if answer, why = j.voter(p, i); answer != AnswerYes {
+			return answer, why, nil
+		}
+	}
+	return answer, why, nil
 }
 
 // decide turns the counts into the answer. Trouble is why there is no yes whatever the counts are; empty if there is

@@ -25,13 +25,18 @@ type stopJudge struct {
 	configured string
 }
 
-func (j *stopJudge) judge(server string) Stop {
-	j.leader, j.hasLeader = cluster.OnlyLeader(j.in.Reports)
+func newStopJudge(in *cluster.StopInput, targets map[int]bool) *stopJudge {
+	j := &stopJudge{in: in, targets: targets}
+	j.leader, j.hasLeader = cluster.OnlyLeader(in.Reports)
 	var addresses []string
-	for _, p := range j.in.Topology.Peers {
+	for _, p := range in.Topology.Peers {
 		addresses = append(addresses, p.Address)
 	}
 	j.configured = addressSet(addresses)
+	return j
+}
+
+func (j *stopJudge) judge(server string) Stop {
 	stop := Stop{Server: server, Reasons: []string{}, CatchUp: AnswerUnknown}
 	for i := range j.in.Reports {
 		if r := &j.in.Reports[i]; j.targets[i] {
@@ -115,6 +120,9 @@ func (j *stopJudge) trouble(stop *Stop) (answer Answer, why string) {
 	if answer, why := j.leadershipTrouble(stop); why != "" {
 		return answer, why
 	}
+	if slices.ContainsFunc(j.in.Topology.Peers, j.contradicts) {
+		return AnswerNo, "The servers do not agree about who leads; an election may be under way."
+	}
 	first, _ := j.in.FirstLeader()
 	switch read := j.in.Consistent; {
 	case j.leader.RPC.Raft.LastLogIndex > first.RPC.Raft.LastLogIndex: // It has written, so it can.
@@ -163,6 +171,13 @@ func (j *stopJudge) leadershipTrouble(stop *Stop) (answer Answer, why string) {
 	default:
 		return "", ""
 	}
+}
+
+// contradicts reports whether a voter names another leader than the only one.
+func (j *stopJudge) contradicts(p cluster.RaftPeer) bool {
+	return p.Voter && slices.ContainsFunc(j.in.Reports, func(r cluster.Report) bool {
+		return r.Server.ID == p.ID && r.RPC.Raft.Leader != "" && r.RPC.Raft.Leader != j.leader.RPC.Raft.Leader
+	})
 }
 
 // addressSet is the same for the same addresses in any order.

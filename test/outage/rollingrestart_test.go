@@ -35,7 +35,7 @@ func TestCheck_FiveServers(t *testing.T) {
 		{name: "one is dead", breaks: func(p *play) { p.kill(p.followers[1]) }, then: func(p *play) {
 			name := p.followers[2].Name
 			p.expectStop(name, cli.ExitSafe,
-				"Without "+name+" 3 of 5 voters can be counted on, and the quorum is 3: none more may fail.")
+				"Without "+name+" 3 of 5 voters can be counted on, and the quorum is 3: no further failure can be tolerated.")
 		}},
 		{name: "rolling restart", flags: []string{"--probe.timeout=500ms"}, then: (*play).rollingRestart},
 		{
