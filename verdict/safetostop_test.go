@@ -107,7 +107,7 @@ func TestJudgeStop(t *testing.T) {
 		},
 		{
 			"another turns us away", "server-2", of(3, turnedAway(3)), nil, unknown, -1,
-			"server-3 cannot be counted on: its port 8300 turns the exporter away (tls).",
+			"server-3 cannot be counted on: its port 8300 turns this program away (tls).",
 		},
 		{"there are enough without those", "server-2", of(5, turnedAway(5)), nil, yes, 0, "3 of 5 voters"},
 		{"there are too few even with those", "server-2", of(5, turnedAway(5), silent(4), silent(3)), nil, no, -2, "1 of 5"},

@@ -212,13 +212,13 @@ func (j *stopJudge) voter(p cluster.RaftPeer, i int) (Answer, string) {
 
 // portEvidence is whether port 8300 answers. That a probe was not made or rejected says nothing about the server.
 func portEvidence(r *probe.Result) (Answer, string) {
-	switch {
-	case r.Up:
+	switch r.Outcome() {
+	case probe.OutcomeAnswered:
 		return AnswerYes, ""
-	case r.Skipped:
+	case probe.OutcomeOwnFault:
 		return AnswerUnknown, fmt.Sprintf("its port 8300 could not be probed (%s)", r.Reason)
-	case rejects(r.Reason) || r.Reason == probe.ReasonOwnFault:
-		return AnswerUnknown, fmt.Sprintf("its port 8300 turns the exporter away (%s)", r.Reason)
+	case probe.OutcomeTurnedAway:
+		return AnswerUnknown, fmt.Sprintf("its port 8300 turns this program away (%s)", r.Reason)
 	default:
 		return AnswerNo, fmt.Sprintf("port 8300 does not answer (%s)", r.Reason)
 	}
