@@ -111,6 +111,7 @@ func TestJudgeStop(t *testing.T) {
 		},
 		{"there are enough without those", "server-2", of(5, turnedAway(5)), nil, yes, 0, "3 of 5 voters"},
 		{"there are too few even with those", "server-2", of(5, turnedAway(5), silent(4), silent(3)), nil, no, -2, "1 of 5"},
+		{"the leader turns us away", "server-2", of(5, turnedAway(1)), nil, unknown, -3, "Who leads is unknown"},
 		{"all turn us away", "server-2", of(3, turnedAway(1), turnedAway(2), turnedAway(3)), nil, unknown, -2, "Who leads"},
 		{"itself turns us away", "server-3", of(3, turnedAway(3)), nil, yes, 0, "2 of 3 voters"},
 		{"5 with 1 dead", "server-2", of(5, silent(5)), nil, yes, 0, "3 of 5 voters can be counted on, and the quorum is 3"},

@@ -252,6 +252,8 @@ func (j *stopJudge) following(r *cluster.Report) (Answer, string) {
 		return AnswerUnknown, "it does not say who leads"
 	case raft.Leader == "":
 		return AnswerNo, "it knows of no leader"
+	case !j.hasLeader && j.unasked(raft.Leader):
+		return AnswerUnknown, fmt.Sprintf("whether %s leads, which it follows, is unknown", nameAt(raft.Leader, j.in.Reports))
 	case !j.hasLeader:
 		return AnswerNo, fmt.Sprintf("%s, which it follows, does not lead", nameAt(raft.Leader, j.in.Reports))
 	case raft.Leader != leader.Leader:
@@ -272,6 +274,16 @@ func (j *stopJudge) following(r *cluster.Report) (Answer, string) {
 	default:
 		return AnswerYes, ""
 	}
+}
+
+// unasked reports whether it is unknown what the server with this address says, if there is one.
+func (j *stopJudge) unasked(address string) bool {
+	i := slices.IndexFunc(j.in.Reports, func(r cluster.Report) bool { return r.Server.RPCAddress == address })
+	if i < 0 {
+		return true
+	}
+	state, _ := portEvidence(&j.in.Reports[i].RPC.Result)
+	return state == AnswerUnknown
 }
 
 // health is autopilot's opinion of the voter, by its node ID.
