@@ -82,19 +82,15 @@ func (s *Snapshot) lookAgain(ctx context.Context, in *StopInput) {
 // askAgain asks port 8300 of the servers that answered. What the others said stays.
 func (s *Snapshot) askAgain(pl *planner, before []Report) []Report {
 	again := probes{ctx: s.ctx, run: s.cluster.probePort, started: make(map[portKey]*Fact[PortReport])}
-	up := slices.DeleteFunc(slices.Clone(before), func(r Report) bool { return !r.RPC.Up })
-	var ports []Port
-	for _, r := range up {
-		ports = append(ports, pl.rpc(r.Server)...)
-	}
-	again.start(ports)
+	ports := slices.DeleteFunc(pl.rpcs(), func(p Port) bool {
+		return !slices.ContainsFunc(before, func(r Report) bool { return r.Server.Name == p.Server && r.RPC.Up })
+	})
 	after := slices.Clone(before)
-	for i, r := range after {
-		if !r.RPC.Up {
-			continue
-		}
-		for _, answer := range again.wait(pl.rpc(r.Server)) {
-			after[i].RPC.Result, after[i].RPC.Raft = answer.Result, answer.raft
+	for _, answer := range again.wait(ports) {
+		for i := range after {
+			if after[i].Server.Name == answer.Server {
+				after[i].RPC.Result, after[i].RPC.Raft = answer.Result, answer.raft
+			}
 		}
 	}
 	return after

@@ -115,9 +115,7 @@ func TestTransfer_SlowLeader(t *testing.T) {
 	t.Parallel()
 	v := healthyView(3)
 	v.stop.Autopilot = &cluster.AutopilotState{
-		Servers: []cluster.AutopilotServer{
-			{ID: "id-1", Name: "server-1", Healthy: true}, {ID: "id-2", Name: "server-2"}, {ID: "id-3", Name: "server-3"},
-		},
+		Servers: []cluster.AutopilotServer{{ID: "id-1", Healthy: true}, {ID: "id-2"}, {ID: "id-3"}},
 	}
 	g := guards{expected: 3}
 	for _, to := range []string{"", "server-2"} {

@@ -72,13 +72,26 @@ func JudgeStop(server string, in cluster.StopInput) (Stop, error) {
 	return newStopJudge(&in, targets).judge(server), nil
 }
 
-// stopTargets are the indexes of the reports of a server: several if a rebuilt server's old peer has the same name.
+// stopTargets are the indexes of the reports of a server: several if it has had another name, or another server was at
+// its address before, or a rebuilt server's old peer has its name. All of them are stopped with it.
 func stopTargets(server string, in *cluster.StopInput) (map[int]bool, error) {
 	targets := make(map[int]bool)
 	for i, r := range in.Reports {
 		if server != "" && (r.Server.Name == server || r.Server.ID == server) {
 			targets[i] = true
 		}
+	}
+	for grown := true; grown; {
+		before := len(targets)
+		for i, r := range in.Reports {
+			for j := range targets {
+				t := &in.Reports[j].Server
+				if (t.ID != "" && t.ID == r.Server.ID) || (t.RPCAddress != "" && t.RPCAddress == r.Server.RPCAddress) {
+					targets[i] = true
+				}
+			}
+		}
+		grown = len(targets) > before
 	}
 	if len(targets) == 0 {
 		names := wording.Names(in.Reports, func(r cluster.Report) (string, bool) { return r.Server.Name, true })

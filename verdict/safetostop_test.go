@@ -198,6 +198,16 @@ func TestJudgeStop(t *testing.T) {
 				in.Topology.Peers[i].ID = ""
 			}
 		}, unknown, -2, "known only by addresses"},
+		{"by the name that it had", "server-9", append(of(3), func() cluster.Report {
+			old := silent(9)
+			old.Server.ID, old.Server.RPCAddress, old.Server.Voter = "id-2", "10.0.0.2:8300", false
+			old.Server.Status = cluster.StatusFailed
+			return old
+		}()), func(in input) { in.Topology.Peers, in.Reports[2] = in.Topology.Peers[:3], silent(3) }, no, -1, "1 of 3 voters"},
+		{"gone already", "server-4", append(ofPeers(3, 3), silent(4)), func(in input) {
+			in.Topology.Peers, in.Reports[3].Server.Voter = in.Topology.Peers[:3], false
+			in.Reports[3].Server.Absence = &cluster.Absence{How: cluster.DepartureRemoved}
+		}, yes, 1, "server-4 is gone already, so nothing is lost with it."},
 		{"a peer that is no server", "server-2", of(3), func(in input) {
 			in.Topology.Peers[2].ID = "id-9"
 		}, unknown, -1, "10.0.0.3:8300 cannot be counted on: no server is known that has its node ID."},

@@ -51,6 +51,8 @@ func (j *stopJudge) judge(server string) Stop {
 	}
 	answer, trouble := j.trouble(&stop)
 	switch {
+	case !stop.Voter && j.gone():
+		stop.Reasons = append(stop.Reasons, stop.Server+" is gone already, so nothing is lost with it.")
 	case !stop.Voter:
 		stop.Reasons = append(stop.Reasons, stop.Server+" has no vote.")
 	case j.silent():
@@ -58,6 +60,16 @@ func (j *stopJudge) judge(server string) Stop {
 	}
 	stop.decide(answer, trouble)
 	return stop
+}
+
+// gone reports whether all of what is to be stopped is known only from before.
+func (j *stopJudge) gone() bool {
+	for i := range j.targets {
+		if !j.in.Reports[i].Server.Missing() {
+			return false
+		}
+	}
+	return true
 }
 
 // silent reports whether nothing of what is to be stopped answers, and that is known.

@@ -63,9 +63,13 @@ func (r *reserveOptions) problems(ps *flagProblems, safeToStop string) {
 type reserver struct {
 	*reserveOptions
 
-	store *reservation.Store
-	// look finds out about the cluster, and bounds its own time, as limit does for anything else.
-	look  func(context.Context) (cluster.StopInput, error)
+	cluster *cluster.Cluster
+	// client is how the reservations are reached, through the agent at address that the latest look has used.
+	client  consul.Options
+	address consul.Address
+	store   *reservation.Store
+	host    string
+	// limit bounds each look, and each reading and writing of the reservations.
 	limit time.Duration
 	// away are the reservations whose server was seen to be away, by their ID.
 	away map[string]bool
@@ -89,29 +93,39 @@ func newReserver(c *cluster.Cluster, o *checkOptions) (*reserver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find out the host's name: %w", err)
 	}
-	store, err := reservation.New(opts, o.key, host, time.Now)
 	return &reserver{
-		reserveOptions: &o.reserveOptions, store: store, limit: o.timeout, away: make(map[string]bool),
-		look: func(ctx context.Context) (cluster.StopInput, error) { return lookToStop(ctx, c, o.timeout) },
-	}, err
+		reserveOptions: &o.reserveOptions, cluster: c, client: opts, host: host, limit: o.timeout, away: make(map[string]bool),
+	}, nil
 }
 
-// lookToStop finds out what the decision about a stop is made from.
-func lookToStop(ctx context.Context, c *cluster.Cluster, timeout time.Duration) (cluster.StopInput, error) {
+// look finds out about the cluster, through an agent that answers.
+func (r *reserver) look(ctx context.Context) (cluster.StopInput, error) {
+	in, address, err := lookToStop(ctx, r.cluster, r.limit)
+	if err != nil || (r.store != nil && address == r.address) {
+		return in, err
+	}
+	r.address, r.client.Address = address, address
+	r.store, err = reservation.New(r.client, r.key, r.host, time.Now)
+	return in, err
+}
+
+// lookToStop finds out what the decision about a stop is made from, and returns the address of the agent it has asked.
+func lookToStop(
+	ctx context.Context, c *cluster.Cluster, timeout time.Duration,
+) (in cluster.StopInput, address consul.Address, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	snap := c.Snapshot(ctx)
 	defer snap.Close()
 	agent := snap.Agent()
-	in, err := snap.StopInput(ctx)
-	if err == nil {
-		return in, nil
+	if in, err = snap.StopInput(ctx); err == nil {
+		return in, snap.Address(), nil
 	}
 	if _, agentErr := agent.Get(ctx); agentErr != nil && !errors.Is(agentErr, consul.ErrRefused) {
 		err = fmt.Errorf("the agent at %s does not answer (%w); without an agent the servers are not known, so name "+
-			"another one with --consul.server", c.Options().Client.Address, agentErr)
+			"another one with --consul.server", snap.Address(), agentErr)
 	}
-	return in, err
+	return in, snap.Address(), err
 }
 
 // maxConflicts bounds how often the decision is made again because another host was faster: each of them is a host that
@@ -121,39 +135,34 @@ const maxConflicts = 10
 // errTooManyHosts means that the bound was reached.
 var errTooManyHosts = errors.New("too many hosts ask for a reservation at the same moment")
 
-// ask decides whether the server can be stopped besides those that are reserved already, and reserves it. The order
-// matters: what is read first must still be there when the reservation is written, or the decision is made again. Then
-// it looks once more, because the reservation is itself a write: a cluster whose disks stand still cannot hide it.
+// ask decides whether the server can be stopped besides those that are reserved already, and reserves it. The decision
+// is made again if the list of reservations was not the same anymore when the reservation was to be written. Then it
+// looks once more: something may have changed since the first look, and the reservation is itself a write, which shows
+// whether disks stand still.
 func (r *reserver) ask(ctx context.Context, server string) (verdict.Stop, error) {
-	var in *cluster.StopInput
+	in, err := r.look(ctx)
+	if err != nil {
+		return verdict.Stop{}, err
+	}
 	for range maxConflicts {
 		entries, err := r.read(ctx)
 		if err != nil {
 			return verdict.Stop{}, err
 		}
-		if in == nil {
-			looked, err := r.look(ctx)
-			if err != nil {
-				return verdict.Stop{}, err
-			}
-			in = &looked
-			if r.releaseReturned(ctx, entries, looked) {
-				continue
-			}
+		if r.releaseReturned(ctx, entries, in) {
+			continue
 		}
 		in.Stopping = reservation.Servers(entries)
-		stop, err := verdict.JudgeStop(server, *in)
+		stop, err := verdict.JudgeStop(server, in)
 		if err != nil || !stop.Safe {
 			return stop, err
 		}
-		err = r.write(ctx, stop)
-		if errors.Is(err, reservation.ErrConflict) {
-			continue
-		}
-		if err != nil {
+		switch err := r.write(ctx, stop); {
+		case err == nil:
+			return r.confirm(ctx, stop, in.Stopping)
+		case !errors.Is(err, reservation.ErrConflict):
 			return verdict.Stop{}, err
 		}
-		return r.confirm(ctx, stop, in.Stopping)
 	}
 	return verdict.Stop{}, errTooManyHosts
 }
