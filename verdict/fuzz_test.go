@@ -51,9 +51,10 @@ func expectStop(t *testing.T, server string, in cluster.StopInput) {
 		t.Fatal(err)
 	}
 	if stop.After > stop.Before || stop.Before+stop.Unknown > stop.Voters {
-		t.Errorf("stopping %q leaves %d of %d, and %d are unknown, of %d", server, stop.After, stop.Before, stop.Unknown, stop.Voters)
+		t.Errorf("stopping %q: the numbers of %+v cannot be", server, stop)
 	}
-	if stop.Safe != (stop.Answer == verdict.AnswerYes) || (stop.Safe && stop.After < stop.Needed) || len(stop.Reasons) == 0 {
+	yes := stop.Answer == verdict.AnswerYes
+	if stop.Safe != yes || (yes && stop.After < stop.Needed) || len(stop.Reasons) == 0 {
 		t.Errorf("stopping %q: %+v", server, stop)
 	}
 	if !stop.Safe {

@@ -136,7 +136,8 @@ func TestJudgeStop(t *testing.T) {
 			"the one whose log stands still", "server-3", of(3, says(3, 1, 3, 990)), looks(995, 995, 990), yes, 0, "",
 		},
 		{
-			"no follower stores anything", "server-2", of(3, says(2, 1, 3, 990), says(3, 1, 3, 990)), looks(1000, 990, 990), no, -1,
+			"no follower stores anything", "server-2", of(3, says(2, 1, 3, 990), says(3, 1, 3, 990)),
+			looks(1000, 990, 990), no, -1,
 			"server-3 cannot be counted on: its log does not keep up",
 		},
 		{

@@ -196,8 +196,7 @@ func (c *stopCluster) make(s stopState) {
 			must.Do(c.T, a.Kill())
 			last = then(last, func() { must.Do(c.T, a.Restart(ctx)) })
 		case faultRenamed:
-			must.Do(c.T, a.Configure(map[string]any{"node_name": fmt.Sprintf("renamed-%d-%d", i, s.number)}))
-			must.Do(c.T, a.Restart(ctx))
+			c.rename(ctx, a, fmt.Sprintf("renamed-%d-%d", i, s.number))
 		case faultReplica:
 			must.Do(c.T, a.Configure(map[string]any{"read_replica": true}))
 			must.Do(c.T, a.Restart(ctx))
@@ -217,6 +216,16 @@ func (c *stopCluster) make(s stopState) {
 	}
 	c.write(1) // Traffic: a disk that stands still is seen by what it does not write.
 	last()
+}
+
+// rename restarts a server with another name, and with its own one for the next state.
+func (c *stopCluster) rename(ctx context.Context, a *consultest.Agent, name string) {
+	must.Do(c.T, a.Configure(map[string]any{"node_name": name}))
+	must.Do(c.T, a.Restart(ctx))
+	c.undo = append(c.undo, func() {
+		must.Do(c.T, a.Configure(map[string]any{"node_name": a.Name}))
+		must.Do(c.T, a.Kill())
+	})
 }
 
 // leave makes a server leave. Without a leader it cannot, and is killed.
@@ -257,7 +266,8 @@ func (c *stopCluster) put(ctx context.Context, value string) error {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-		_, err := a.Client().KV().Put(&api.KVPair{Key: "safe-to-stop", Value: []byte(value)}, new(api.WriteOptions).WithContext(ctx))
+		pair := &api.KVPair{Key: "safe-to-stop", Value: []byte(value)}
+		_, err := a.Client().KV().Put(pair, new(api.WriteOptions).WithContext(ctx))
 		cancel()
 		if err == nil {
 			return nil
@@ -397,7 +407,8 @@ func TestSafeToStop_States(t *testing.T) {
 	const seed, states = 1, 8
 	counts := playStates(t, seed, states, 2, easyFaults)
 	t.Logf("answers: %v", counts)
-	if counts[verdict.AnswerYes]+counts[verdict.AnswerNo]+counts[verdict.AnswerUnknown] != states || counts[verdict.AnswerYes] < 3 {
+	yes := counts[verdict.AnswerYes]
+	if yes+counts[verdict.AnswerNo]+counts[verdict.AnswerUnknown] != states || yes < 3 {
 		t.Errorf("answers: %v; want %d, and 3 of them yes at least", counts, states)
 	}
 }

@@ -34,7 +34,7 @@ func expectAnswer(t *testing.T, asked *consultest.Agent, server string, code int
 // those that are needed.
 func TestSafeToStop_ReadReplica(t *testing.T) {
 	t.Parallel()
-	c := consultest.Start(t, consultest.Options{Servers: 3, AgentConfig: func(role string, i int) map[string]any {
+	c := consultest.Start(t, consultest.Options{Servers: 3, AgentConfig: func(_ string, i int) map[string]any {
 		if i == 3 {
 			return map[string]any{"read_replica": true, "bootstrap_expect": 0}
 		}
@@ -63,7 +63,7 @@ func TestSafeToStop_NamesWithDatacenter(t *testing.T) {
 	t.Parallel()
 	c := consultest.Start(t, consultest.Options{
 		Servers: 3, Datacenter: "nyc3",
-		NodeName: func(role string, i int) string { return fmt.Sprintf("consul-%d.nyc3", i) },
+		NodeName: func(_ string, i int) string { return fmt.Sprintf("consul-%d.nyc3", i) },
 	})
 	leader := harness.LeaderOf(t, c)
 	followers := harness.Others(c, leader)
