@@ -75,7 +75,9 @@ func TestList(t *testing.T) {
 	t.Parallel()
 	var l List
 	for _, e := range []Entry{
-		{Server: "a", NodeID: "1", ID: "first"}, {Server: "b", ID: "second"}, {Server: "renamed", NodeID: "1", ID: "third"},
+		{Server: "a", NodeID: "1", ID: "first"},
+		{Server: "b", ID: "second"},
+		{Server: "renamed", NodeID: "1", ID: "third"},
 		{Server: "b", NodeID: "2", ID: "fourth"},
 	} {
 		l = l.with(e)
@@ -91,7 +93,8 @@ func TestList(t *testing.T) {
 
 // FuzzParse reads any content, and writes only what it reads again.
 func FuzzParse(f *testing.F) {
-	f.Add([]byte(`{"version":1,"stops":[{"server":"a","node_id":"1","id":"x","seconds":900,"seen":{"h":"2026-11-30T12:00:00Z"}}]}`))
+	f.Add([]byte(`{"version":1,"stops":[{"server":"a","node_id":"1","id":"x","seconds":900,
+		"seen":{"h":"2026-11-30T12:00:00Z"}}]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		l, err := parse(text)
 		if err != nil {

@@ -48,7 +48,8 @@ const (
 
 // easyFaults are those that need nothing but the agents; the last one takes strace.
 var easyFaults = []stopFault{
-	faultDead, faultHung, faultWoken, faultLags, faultLeft, faultNoVote, faultRestarts, faultRenamed, faultReplica, faultTurns,
+	faultDead, faultHung, faultWoken, faultLags, faultLeft, faultNoVote, faultRestarts, faultRenamed, faultReplica,
+	faultTurns,
 }
 
 // A stopState is what is the matter with each server of a cluster, which one is to be stopped, and who is asked.
