@@ -6,7 +6,6 @@ package verdict
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
@@ -117,7 +116,7 @@ func JudgeReturn(server string, in cluster.StopInput) (answer Answer, why string
 	j := newStopJudge(&in, targets)
 	answer, why = AnswerNo, "it is not in the Raft configuration"
 	for _, p := range in.Topology.Peers {
-		i := slices.IndexFunc(in.Reports, func(r cluster.Report) bool { return p.ID != "" && r.Server.ID == p.ID })
+		i := reportOf(p, in.Reports)
 		if !targets[i] {
 			continue
 		}

@@ -199,12 +199,12 @@ func TestJudgeStop(t *testing.T) {
 				in.Topology.Peers[i].ID = ""
 			}
 		}, unknown, -2, "known only by addresses"},
-		{"by the name that it had", "server-9", append(of(3), func() cluster.Report {
-			old := silent(9)
-			old.Server.ID, old.Server.RPCAddress, old.Server.Voter = "id-2", "10.0.0.2:8300", false
-			old.Server.Status = cluster.StatusFailed
-			return old
-		}()), func(in input) { in.Topology.Peers, in.Reports[2] = in.Topology.Peers[:3], silent(3) }, no, -1, "1 of 3 voters"},
+		{"by the name that it had", "server-9", append(of(3), renamed()), func(in input) {
+			in.Topology.Peers, in.Reports[2] = in.Topology.Peers[:3], silent(3)
+		}, no, -1, "1 of 3 voters"},
+		{"another was renamed", "server-1", append([]cluster.Report{renamed()}, of(3)...), func(in input) {
+			in.Topology.Peers = in.Topology.Peers[1:]
+		}, yes, 0, "Without server-1 2 of 3 voters can be counted on"},
 		{"gone already", "server-4", append(ofPeers(3, 3), silent(4)), func(in input) {
 			in.Topology.Peers, in.Reports[3].Server.Voter = in.Topology.Peers[:3], false
 			in.Reports[3].Server.Absence = &cluster.Absence{How: cluster.DepartureRemoved}
@@ -270,6 +270,14 @@ func TestJudgeStop(t *testing.T) {
 			}
 		})
 	}
+}
+
+// renamed is what is left in gossip of the name that server-2 had.
+func renamed() cluster.Report {
+	old := silent(9)
+	old.Server.ID, old.Server.RPCAddress, old.Server.Voter = "id-2", "10.0.0.2:8300", false
+	old.Server.Status = cluster.StatusFailed
+	return old
 }
 
 // ofPeers is of n servers that all name this many peers.

@@ -89,7 +89,7 @@ func (j *stopJudge) count(stop *Stop) {
 			continue
 		}
 		stop.Voters++
-		i := slices.IndexFunc(j.in.Reports, func(r cluster.Report) bool { return p.ID != "" && r.Server.ID == p.ID })
+		i := reportOf(p, j.in.Reports)
 		name := p.Address
 		if i >= 0 {
 			name = j.in.Reports[i].Server.Name
@@ -112,6 +112,18 @@ func (j *stopJudge) count(stop *Stop) {
 		stop.Reasons = append(stop.Reasons, fmt.Sprintf("%s cannot be counted on: %s.", name, why))
 	}
 	stop.Needed = stop.Voters/2 + 1
+}
+
+// reportOf returns the index of the report of a peer, or -1. A server that was renamed may be there twice: the living one
+// is meant.
+func reportOf(p cluster.RaftPeer, reports []cluster.Report) int {
+	found := -1
+	for i, r := range reports {
+		if p.ID != "" && r.Server.ID == p.ID && (found < 0 || r.Server.Status == cluster.StatusAlive) {
+			found = i
+		}
+	}
+	return found
 }
 
 // configurationTrouble says why there is no telling who votes; empty if there is.
