@@ -128,8 +128,7 @@ func serviceInstancesCritical(e *evidence) string {
 		return ""
 	}
 	partly := wording.Names(e.catalog.Failing, func(s verdict.Service) (string, bool) {
-		total := s.Passing + s.Warning + s.Critical + s.Maintenance
-		return fmt.Sprintf("%s (%d of %d)", s.Name, s.Critical, total), !s.Down()
+		return fmt.Sprintf("%s (%d of %d)", s.Name, s.Critical, s.Total()), !s.Down()
 	})
 	n := len(e.catalog.Failing) + e.catalog.FailingOmitted - e.catalog.Down
 	return wording.If(n > 0, "%s critical on some instances%s.",

@@ -38,10 +38,14 @@ type Service struct {
 	Warning     int    `json:"warning"`
 	Critical    int    `json:"critical"`
 	Maintenance int    `json:"maintenance"`
+	Unknown     int    `json:"unknown,omitempty"`
 }
 
 // serving is how many instances Consul names to those who ask for the service.
-func (s Service) serving() int { return s.Passing + s.Warning }
+func (s Service) serving() int { return s.Passing + s.Warning + s.Unknown }
+
+// Total is how many instances there are.
+func (s Service) Total() int { return s.serving() + s.Critical + s.Maintenance }
 
 // Down reports whether Consul returns no address for the service.
 func (s Service) Down() bool { return s.Critical > 0 && s.serving() == 0 }
@@ -71,6 +75,7 @@ func JudgeCatalog(c *cluster.Catalog, overview *cluster.CatalogOverview) *Catalo
 				counts[o.Name] = &cluster.InstanceCounts{
 					cluster.HealthPassing: o.Passing, cluster.HealthWarning: o.Warning,
 					cluster.HealthCritical: o.Critical, cluster.HealthMaintenance: o.Maintenance,
+					cluster.HealthUnknown: max(0, o.Total-o.Passing-o.Warning-o.Critical-o.Maintenance),
 				}
 			}
 		}
@@ -101,7 +106,7 @@ func (c *Catalog) add(name string, counts *cluster.InstanceCounts) {
 	}
 	s := Service{
 		name, counts[cluster.HealthPassing], counts[cluster.HealthWarning], counts[cluster.HealthCritical],
-		counts[cluster.HealthMaintenance],
+		counts[cluster.HealthMaintenance], counts[cluster.HealthUnknown],
 	}
 	if s.Critical == 0 || name == serversService {
 		return
