@@ -42,9 +42,9 @@ func newCatalogCollector(define *definitions) collector {
 			"Nodes of which some services were not read, because Consul changes the nodes when it is asked for all at once and "+
 				"there are too many services to read one by one. 0 if the catalog is complete."),
 		instances: define.gauge("consul_catalog_service_instances",
-			"Instances of a service by their status: the worst of all checks of the instance and its node. unknown is there only "+
-				"if there are any: Consul returns their addresses. A sidecar whose service is in maintenance is in maintenance, too.",
-			"service_name", "status"),
+			"Instances of a service by their status: the worst of all checks of the instance and its node. unknown is present "+
+				"only if there are any. A sidecar whose service is in maintenance counts as in maintenance.", "service_name",
+			"status"),
 		nodeHealthy: define.gauge("consul_catalog_service_node_healthy",
 			"Whether all checks of the service instance and of its node are passing (1) or not (0).", "service_id", "node",
 			"service_name"),

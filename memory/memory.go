@@ -22,7 +22,12 @@ type Memory struct {
 	// since is zero for a leader that led when the watch began.
 	since   time.Time
 	changes uint64
+
+	peerings Peerings
 }
+
+// Peerings is what is remembered of the peerings with other clusters.
+func (m *Memory) Peerings() *Peerings { return &m.peerings }
 
 // Learn takes what the servers reported in a scrape that began at that time. Scrapes overlap, so one that began
 // before the last one is ignored. So is one without a leader, or with two: a change counts once there is a single

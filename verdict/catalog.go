@@ -29,6 +29,8 @@ type Catalog struct {
 	Failing        []Service `json:"failing"`
 	FailingOmitted int       `json:"failing_omitted,omitempty"`
 	Down           int       `json:"down"`
+	// Own are those of Instances that are Consul's servers: they are no tenants.
+	Own cluster.InstanceCounts `json:"-"`
 }
 
 // Service counts the instances of one service by their state.
@@ -108,7 +110,11 @@ func (c *Catalog) add(name string, counts *cluster.InstanceCounts) {
 		name, counts[cluster.HealthPassing], counts[cluster.HealthWarning], counts[cluster.HealthCritical],
 		counts[cluster.HealthMaintenance], counts[cluster.HealthUnknown],
 	}
-	if s.Critical == 0 || name == serversService {
+	if name == serversService {
+		c.Own = *counts
+		return
+	}
+	if s.Critical == 0 {
 		return
 	}
 	c.Failing = append(c.Failing, s)
