@@ -99,6 +99,11 @@ func JudgeCatalog(c *cluster.Catalog, overview *cluster.CatalogOverview) *Catalo
 	return totals
 }
 
+// DownNames names services of which no instance is passing or warning, as far as they are in Failing.
+func (c *Catalog) DownNames() []string {
+	return wording.Names(c.Failing, func(s Service) (string, bool) { return s.Name, s.Down() })
+}
+
 // add counts the instances of one service.
 func (c *Catalog) add(name string, counts *cluster.InstanceCounts) {
 	for status, n := range counts {
