@@ -321,7 +321,11 @@ func TestFacts_View(t *testing.T) {
 			f.Catalog = &cluster.Catalog{Nodes: []cluster.CatalogNode{node}}
 		}},
 		{"DNS and gossip", healthy(), func(f *status.Facts) {
-			f.Ports = append(f.Ports, dns(two, 2), dns(three, 0)) // The token of the latter's agent may not read them.
+			// The token of the second one's agent may not read them, and the first one is told to name no more.
+			f.Ports = append(f.Ports, dns(two, 2), dns(three, 0), dns(one, 1))
+			f.ServerAgents = map[string]cluster.Agent{
+				"server-1": {Name: "server-1", DNSLimit: 1}, "server-2": {Name: "server-2"}, "server-3": {Name: "server-3"},
+			}
 			f.Pools = pools(5, 3)
 		}},
 		{"gossip that suffers from a server that failed", healthy(), func(f *status.Facts) {
