@@ -103,7 +103,11 @@ func problemsIn(content []byte) ([]problem, error) {
 	var view status.View
 	err := json.Unmarshal(content, &view)
 	var all []problem
-	for _, p := range view.Problems {
+	problems := view.Problems
+	if view.Services != nil {
+		problems = slices.Concat(problems, view.Services.Problems)
+	}
+	for _, p := range problems {
 		all = append(all, newProblem(p.Severity, p.Alert, p.Server))
 	}
 	return all, err
