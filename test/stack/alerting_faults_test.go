@@ -168,11 +168,6 @@ var serverFaults = []fault{
 		alerts: []wantAlert{warning("ConsulLeaderChangesOften", "")},
 	},
 	{
-		act: "rolling restart and voters", cluster: "left", options: three(brisk()), asked: "server-1 server-2",
-		name:   "all servers leave and come back, one at a time",
-		breaks: restartAll(func(w *world, a *consultest.Agent) error { return a.Leave(harness.Soon(w.t)) }),
-	},
-	{
 		act: "leader and followers", cluster: "crashed", options: three(brisk()), asked: "server-1 server-2",
 		name:   "all servers are killed and come back, one at a time",
 		breaks: restartAll(func(_ *world, a *consultest.Agent) error { return a.Kill() }),
