@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -79,7 +80,9 @@ var kinds = []kind{
 		"ConsulCollectorRefused", Warning, afterVoters, ofCluster(collectorRefused),
 		says("Consul refuses to tell a part of it"),
 	},
-	{"ConsulQuorumAtRisk", Warning, afterVoters, ofCluster(quorumAtRisk), says("")}, // The outlook has it.
+	// The outlook has it.
+	{"ConsulQuorumAtRisk", Critical, afterVoters, ofCluster(quorumAtRisk(3, math.MaxInt)), says("")},
+	{"ConsulQuorumAtRisk", Warning, afterVoters, ofCluster(quorumAtRisk(2, 2)), says("")},
 
 	{
 		"ConsulClustersMixed", Warning, afterVoters, ofCluster(clustersMixed),

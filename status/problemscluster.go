@@ -4,6 +4,7 @@
 package status
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -36,10 +37,15 @@ func writesStalled(e *evidence) string {
 		wording.Prefixed("; check the disks of ", wording.List(e.Writes.Behind)))
 }
 
-func quorumAtRisk(e *evidence) string {
-	margin, known := e.Quorum.Margin()
-	return wording.If(known && margin == 0 && max(e.Quorum.Voters, e.Shortage.Expected) > 1,
-		"No further failure can be tolerated: the quorum is lost if one more voter fails.")
+// quorumAtRisk is for clusters that should have so many voters, at least and at most. One of two can tolerate no failure
+// when all is well.
+func quorumAtRisk(least, most int) func(e *evidence) string {
+	return func(e *evidence) string {
+		margin, known := e.Quorum.Margin()
+		expected := cmp.Or(e.Shortage.Expected, e.Quorum.Voters)
+		return wording.If(known && margin == 0 && least <= expected && expected <= most,
+			"No further failure can be tolerated: the quorum is lost if one more voter fails.")
+	}
 }
 
 func evenVoters(e *evidence) string {
