@@ -34,6 +34,16 @@ type watcher struct {
 	check   []string
 }
 
+// running reports whether the exporter has not ended.
+func (w *watcher) running() bool {
+	select {
+	case <-w.Exited:
+		return false
+	default:
+		return true
+	}
+}
+
 // problem is an alert or a problem of a page, as far as the two can be compared: where alerts are about several ports
 // or services, a page may have one problem.
 type problem struct {
@@ -162,10 +172,8 @@ func (p *observation) notHeldBack(t *testing.T) (left map[string][]problem, wron
 
 // differences says what each view of a cluster lacks of these alerts, and what it has beyond them.
 func (w *watcher) differences(ctx context.Context, firing []problem, during []*outage) string {
-	select {
-	case <-w.Exited:
+	if !w.running() {
 		return ""
-	default:
 	}
 	var all []string
 	for view, read := range views {
