@@ -39,8 +39,8 @@ var byVariable = map[string]Deviation{
 	"ThreeVoters": ThreeVoters, "EagerLogVerifier": EagerLogVerifier,
 }
 
-// TestDeviations lists all deviations from Consul's defaults. Each is declared under its own name and used, and each use
-// has a reason in words at the place.
+// TestDeviations lists all deviations from Consul's defaults. Each is declared under its own name and used, and each
+// use has a reason in words at the place.
 func TestDeviations(t *testing.T) {
 	t.Parallel()
 	uses := deviationsUsed(t)

@@ -44,8 +44,8 @@
 // With BootstrapAlone every server is a cluster of its own and its own leader; Join makes their gossip pools one and
 // gives a cluster with several leaders, a split brain.
 //
-// Settings are Consul's defaults: some twenty seconds after a crash autopilot removes the server from the cluster, if the
-// others are enough, and makes it a voter again some ten seconds after it is back. Deviations change that.
+// Settings are Consul's defaults: some twenty seconds after a crash autopilot removes the server from the cluster, if
+// the others are enough, and makes it a voter again some ten seconds after it is back. Deviations change that.
 //
 // None of these waits for the others to notice. Wait for that with WaitLeader, WaitMembers or a condition of your
 // own, but never by sleeping.

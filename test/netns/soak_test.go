@@ -47,8 +47,8 @@ type soak struct {
 
 // TestSoak breaks a cluster with Consul's default settings in every way of soakFaults, in turn, until the time is over.
 // Each time the exporter shows the fault, and shows a healthy cluster afterwards. Throughout, it answers each scrape in
-// time, no verdict in it contradicts a proof in it, it does not need more resources than at first, and causes no line at
-// WARN or above in the log of a healthy server. With -update it writes docs/reliability.md.
+// time, no verdict in it contradicts a proof in it, it does not need more resources than at first, and causes no line
+// at WARN or above in the log of a healthy server. With -update it writes docs/reliability.md.
 func TestSoak(t *testing.T) {
 	harness.RequireNamespace(t)
 	s := startSoak(t)

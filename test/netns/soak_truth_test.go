@@ -72,7 +72,7 @@ func expectTruth(t *testing.T, seen []soakScrape) {
 
 // text is the document's line about the proofs.
 func (truth soakTruth) text() string {
-	return fmt.Sprintf("While a server led, %.1f %% of the scrapes had a linearizable read, which proves that the quorum is "+
-		"held. No verdict in any scrape contradicted a proof in the same scrape.\n\n",
+	return fmt.Sprintf("While a server led, %.1f %% of the scrapes had a linearizable read, which proves that the quorum "+
+		"is held. No verdict in any scrape contradicted a proof in the same scrape.\n\n",
 		100*float64(truth.read)/float64(truth.led))
 }

@@ -17,9 +17,9 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// TestGone has a follower killed, and hung, for longer than Consul knows of it: with Consul's defaults autopilot removes
-// it, in clusters of three and of five. All views go on to name it, also after the exporter was started anew, until it
-// is back.
+// TestGone has a follower killed, and hung, for longer than Consul knows of it: with Consul's defaults autopilot
+// removes it, in clusters of three and of five. All views go on to name it, also after the exporter was started anew,
+// until it is back.
 func TestGone(t *testing.T) {
 	t.Parallel()
 	for _, servers := range []int{3, 5} {

@@ -86,7 +86,8 @@ func startDenied(t *testing.T) *consultest.Cluster {
 	c := consultest.Start(t, consultest.Options{
 		Servers: 3, Clients: 1, ACL: true, Config: withGRPC(nil),
 		Deviations: []consultest.Deviation{
-			consultest.KeepDead.Because("what a token may read is compared before and after, and autopilot would change the rest"),
+			consultest.KeepDead.Because(
+				"what a token may read is compared before and after, and autopilot would change the rest"),
 		},
 	})
 	leader := harness.LeaderOf(t, c)

@@ -31,7 +31,8 @@ func TestCheck_FiveServers(t *testing.T) {
 	t.Parallel()
 	c := consultest.Start(t, consultest.Options{
 		Servers: 5, Config: asShipped(nil), Deviations: []consultest.Deviation{
-			consultest.KeepDead.Because("five voters, one of which is dead, are what is asked about; autopilot would make it four"),
+			consultest.KeepDead.Because(
+				"five voters, one of which is dead, are what is asked about; autopilot would make it four"),
 		},
 	})
 	playAll(t, c, []scene{

@@ -66,8 +66,8 @@ var notSeen = []string{
 // secondsToPage is how long after a fault the notification came, by fault and alert, as the document has it.
 type secondsToPage map[string]map[alertID]string
 
-// provenRow is a row of the document: fault, alert, severity, whom it goes to, and seconds. The fault is in the first of
-// its rows only.
+// provenRow is a row of the document: fault, alert, severity, whom it goes to, and seconds. The fault is in the first
+// of its rows only.
 var provenRow = regexp.MustCompile("(?m)^\\| (.*?) ?\\| `(\\w+)` \\| (\\w+) \\| ([a-z ]+) \\| (\\S*) ?\\|$")
 
 // readSeconds reads them from the document.

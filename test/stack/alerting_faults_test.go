@@ -191,6 +191,7 @@ var serverFaults = []fault{
 			critical("ConsulCertificateExpires", "server=server-3 port=8300 protocol=rpc"),
 			critical("ConsulCertificateExpires", "server=server-3 port=8501 protocol=https"),
 			critical("ConsulCertificateExpires", "server=server-3 port=8503 protocol=grpc_tls"),
+			critical("ConsulRPCPortDown", "server=server-3 port=8300 protocol=rpc transport=tcp"),
 			warning("ConsulExporterBlind", "*"),
 			held(warning("ConsulCertificateExpires", "server=server-3 port=8300 protocol=rpc")),
 			held(warning("ConsulCertificateExpires", "server=server-3 port=8501 protocol=https")),
@@ -200,9 +201,8 @@ var serverFaults = []fault{
 		},
 	},
 	{
-		// Only the number of voters tells of this one. Voters that were there for less than a tenth of the time do not
-		// count, so it leaves after those of the other scene have been restarted.
-		act: "rolling restart and voters", cluster: "fewer", options: three(steady()), asked: "server-1",
+		// Only the number of voters tells of this one.
+		act: "voters", cluster: "fewer", options: three(steady()), asked: "server-1",
 		name:   "a server leaves and does not come back",
 		breaks: leave("server-3"), repairs: restart("server-3"),
 		alerts: []wantAlert{warning("ConsulVotersMissing", ""), critical("ConsulQuorumAtRisk", "")},

@@ -30,8 +30,8 @@ const (
 )
 
 // TestAlertsRealTime breaks clusters that have Consul's default settings, and sees who is notified and when, with the
-// rules, Prometheus and Alertmanager as the documentation has them. The faults last for a quarter of an hour, long after
-// autopilot has removed the servers that are gone. With -update it writes docs/alerts-proven.md.
+// rules, Prometheus and Alertmanager as the documentation has them. The faults last for a quarter of an hour, long
+// after autopilot has removed the servers that are gone. With -update it writes docs/alerts-proven.md.
 func TestAlertsRealTime(t *testing.T) { proveRealTime(t, realActs) }
 
 // proveRealTime plays acts for as long as a proof needs, and until they are over.
@@ -161,8 +161,8 @@ type realOutage struct {
 // lookEach is how often the views are looked at in real time.
 const lookEach = 10 * time.Second
 
-// playRealTime plays acts, all at once. Each fault lasts for this long. In the middle of it the exporters are killed and
-// started anew.
+// playRealTime plays acts, all at once. Each fault lasts for this long. In the middle of it the exporters are killed
+// and started anew.
 func playRealTime(t *testing.T, acts []realAct, lasts time.Duration) (s *alertStack, outages []*realOutage) {
 	t.Helper()
 	s = startUnhurried(t, harness.BuildExporter(t))
@@ -354,5 +354,7 @@ func (o *realOutage) expectNothingResolved(t *testing.T) {
 
 // pagesSince are the notifications about the cluster since the fault.
 func (o *realOutage) pagesSince() []page {
-	return slices.DeleteFunc(o.world.pages.all()[o.looked:], func(p page) bool { return p.GroupLabels["cluster"] != o.cluster })
+	return slices.DeleteFunc(o.world.pages.all()[o.looked:], func(p page) bool {
+		return p.GroupLabels["cluster"] != o.cluster
+	})
 }
