@@ -369,6 +369,7 @@ var notShown = map[string]string{
 	"consul_port_probe_skipped":        "the exporter's own trouble, for which there is ConsulExporterImpaired",
 	"consul_exporter_own_faults_total": "the same",
 	"consul_exporter_unreadable_files": "the same",
+	"consul_exporter_state_file_ok":    "the same",
 	"consul_cluster_voters_state":      "consul_cluster_reachable_voters says the same while no voter is unknown",
 	"consul_raft_peers":                "the configured agent's view, of which there are others",
 	"consul_raft_leader":               "the configured agent's view, of which there are others",
