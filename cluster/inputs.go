@@ -35,7 +35,7 @@ type Evidence struct {
 	// if there is none.
 	Agent       *Agent
 	AgentLeader *string
-	// Servers are what the servers say about themselves over HTTP.
+	// Servers are, by node ID, what the servers say about themselves over HTTP.
 	Servers   map[string]Agent
 	Autopilot *AutopilotState
 	Read      *ConsistentRead
@@ -121,7 +121,7 @@ type DeathInput struct {
 	Topology Topology
 	Reports  []Report
 	Leader   AutopilotState // The view of the leader's autopilot.
-	// MembersSeen are the LAN members as the servers see them that tell, by the name of the server.
+	// MembersSeen are the LAN members as the servers see them that tell, by the node ID of the server.
 	MembersSeen map[string][]Member
 	// SilentHostIsDead lets a server count as dead whose host does not even say that nothing listens on port 8300. Such
 	// a host may also be only out of reach.

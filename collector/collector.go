@@ -61,6 +61,25 @@ func ofFact[T any](fact func(*cluster.Snapshot) *cluster.Fact[T], add func(T, *f
 	})
 }
 
+// ofFacts reads a fact and one that it is joined with, which is the zero value if it is not there: that is the failure of
+// another reader.
+func ofFacts[T, U any](
+	fact func(*cluster.Snapshot) *cluster.Fact[T], with func(*cluster.Snapshot) *cluster.Fact[U], add func(T, U, *families),
+) reader {
+	return func(snap *cluster.Snapshot) adder {
+		first, second := fact(snap), with(snap)
+		return func(ctx context.Context, out *families) error {
+			value, err := first.Get(ctx)
+			if err != nil {
+				return err
+			}
+			other, _ := second.Get(ctx)
+			add(value, other, out)
+			return nil
+		}
+	}
+}
+
 // ofList reads a fact that is a list. An error leaves what was read before it.
 func ofList[T any](fact func(*cluster.Snapshot) *cluster.Fact[[]T], add func(T, *families)) reader {
 	return read(fact, func(values []T, err error, out *families) error {

@@ -101,7 +101,9 @@ func raftOfServer(define *definitions) func(cluster.Report, verdict.Verdict, *fa
 		if raft.StatsKnown {
 			out.add(lastLogIndex, float64(raft.LastLogIndex), server)
 			out.add(lastLogTerm, float64(raft.LastLogTerm), server)
-			out.add(logLag, float64(v.LogLag[server]), server)
+			if lag, ok := v.LogLag[server]; ok { // A server of another cluster has none.
+				out.add(logLag, float64(lag), server)
+			}
 			if raft.LastContactKnown {
 				out.add(lastContact, raft.LastContact.Seconds(), server)
 			}
@@ -135,7 +137,11 @@ func raftOfCluster(define *definitions) func(cluster.Topology, verdict.Verdict, 
 		"Distinct sets of peers that servers report: 1 is right.")
 	unknownPeers := define.gauge("consul_cluster_unknown_raft_peers",
 		"Peers in any server's Raft configuration that no Serf member matches.")
+	foreign := define.gauge("consul_cluster_foreign_servers",
+		"Servers of another cluster in the gossip pool: their Raft configuration has no server in common with that of the "+
+			"cluster of the configured agent. 0 is right.")
 	return func(t cluster.Topology, v verdict.Verdict, out *families) {
+		out.add(foreign, float64(len(v.Mixed)))
 		out.add(voters, float64(v.Quorum.Voters))
 		out.add(quorum, float64(v.Quorum.Needed))
 		for _, state := range verdict.QuorumStates() {

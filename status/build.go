@@ -47,7 +47,8 @@ func newEvidence(f *Facts) *evidence {
 		return e
 	}
 	e.agent = *f.Agent
-	if !slices.ContainsFunc(f.Reports, func(r cluster.Report) bool { return r.Server.Name == e.agent.Name }) {
+	isAgent := func(r cluster.Report) bool { return r.Server.ID != "" && r.Server.ID == e.agent.ID }
+	if !slices.ContainsFunc(f.Reports, isAgent) {
 		e.agentPorts = verdict.PortsOf(e.agent.Name, f.Ports)
 		e.ports = append(e.ports, e.agentPorts...)
 	}
@@ -84,6 +85,13 @@ func (f *Facts) View() View {
 		Members: verdict.JudgePools(f.LAN, f.WAN),
 		Catalog: e.catalog,
 		Missing: append([]Missing{}, f.Missing...),
+	}
+	for _, a := range f.Agents {
+		configured := ConfiguredAgent{Address: a.Address.String(), Used: a.Used, Up: a.Err == nil}
+		if a.Err != nil {
+			configured.Error = a.Err.Error()
+		}
+		v.Agent.Agents = append(v.Agent.Agents, configured)
 	}
 	for _, p := range problems {
 		v.Problems = append(v.Problems, p.Problem)
@@ -144,7 +152,10 @@ func newServerStatus(e *evidence, s *verdict.Server) ServerStatus {
 		st.HasLeader = new(s.Leader != "")
 	}
 	if raft.StatsKnown {
-		st.Term, st.LastLogIndex, st.LogLag = new(raft.LastLogTerm), new(raft.LastLogIndex), new(e.LogLag[s.Server.Name])
+		st.Term, st.LastLogIndex = new(raft.LastLogTerm), new(raft.LastLogIndex)
+		if lag, ok := e.LogLag[s.Server.Name]; ok {
+			st.LogLag = &lag
+		}
 		if raft.LastContactKnown {
 			st.LastContactSeconds = new(raft.LastContact.Seconds())
 		}

@@ -32,7 +32,9 @@ func Read(ctx context.Context, s *cluster.Snapshot, remembered *memory.Memory, p
 type Facts struct {
 	Start   time.Time
 	Took    time.Duration
-	Address consul.Address
+	Address consul.Address // That of the agent in use.
+	// Agents are the configured agents that were asked; nil if there is only one.
+	Agents []cluster.AgentState
 	// Up is whether the agent answers; nil when that is not known.
 	Up *bool
 	// Agent is what the agent reports about itself, or last reported.
@@ -50,7 +52,7 @@ type Facts struct {
 	// Shortage is how many voters there should be, and are lacking.
 	Shortage memory.Shortage
 	Ports    []cluster.PortReport
-	// ServerAgents are, by name, what the servers report about themselves over HTTP.
+	// ServerAgents are, by node ID, what the servers report about themselves over HTTP.
 	ServerAgents    map[string]cluster.Agent
 	LAN, WAN        []cluster.Member
 	Autopilot       *cluster.AutopilotState
@@ -67,7 +69,7 @@ type Facts struct {
 
 // Gather starts all facts and then waits for each.
 func Gather(ctx context.Context, s *cluster.Snapshot, remembered *memory.Memory, parts Parts) *Facts {
-	f := &Facts{Start: s.Start(), Address: s.Address()}
+	f := &Facts{Start: s.Start()}
 	g := &gathering{Facts: f}
 	up := s.Up()
 	need(g, "agent", s.Agent(), at(&f.Agent))
@@ -109,6 +111,7 @@ func Gather(ctx context.Context, s *cluster.Snapshot, remembered *memory.Memory,
 		return !queries[endpoint].Filtered
 	})
 	f.FailingFiles = s.FailingFiles()
+	f.Address, f.Agents = s.Address(), s.Agents()
 	evidence := f.evidence()
 	Learn(evidence, remembered)
 	f.Standing, f.LeaderSince = evidence.Standing, remembered.LeaderSince(f.Reports)

@@ -82,6 +82,13 @@ func consistentReadsFail(e *evidence) string {
 		"The cluster does not answer a consistent read in time.")
 }
 
+// clustersMixed is about servers that only gossip with the cluster.
+func clustersMixed(e *evidence) string {
+	return wording.If(len(e.Mixed) > 0,
+		"%s another cluster: the gossip pools were merged, and clients may reach either. Only the cluster of the agent "+
+			"that was asked is judged.", wording.List(e.Mixed)+wording.Word(len(e.Mixed), " belongs to", " belong to"))
+}
+
 func staleRaftPeer(e *evidence) string {
 	return wording.If(e.Topology.MembersKnown && e.UnknownPeers > 0,
 		"%s in the Raft configuration: they count for the quorum and can never vote.",

@@ -83,7 +83,7 @@ type Problem struct {
 	Runbook string `json:"runbook"`
 }
 
-// AgentStatus is the agent whose HTTP API was asked.
+// AgentStatus is the agent whose HTTP API was asked: of several that are configured, the one in use.
 type AgentStatus struct {
 	// Address is the URL of its HTTP API, or of its socket.
 	Address string `json:"address"`
@@ -95,6 +95,18 @@ type AgentStatus struct {
 	IsServer   *bool  `json:"is_server,omitempty"`
 	// Ports are those of an agent that is not one of the known servers.
 	Ports []PortStatus `json:"ports"`
+	// Agents are the configured agents that were asked; left out when only one is configured.
+	Agents []ConfiguredAgent `json:"agents,omitempty"`
+}
+
+// ConfiguredAgent is one of several configured agents.
+type ConfiguredAgent struct {
+	Address string `json:"address"`
+	// Used is whether the rest comes from this agent.
+	Used bool `json:"used"`
+	// Up is whether it answered usefully, and Error why not.
+	Up    bool   `json:"up"`
+	Error string `json:"error,omitempty"`
 }
 
 // QuorumStatus is the quorum with Margin, which is how many more voters can fail: negative when the quorum is lost, and

@@ -44,7 +44,7 @@ var (
 func factsOf(reports ...cluster.Report) *status.Facts {
 	f := &status.Facts{
 		Start: noon, Took: 40 * time.Millisecond, Address: consul.Address{Scheme: "http", Host: "10.0.0.1:8500"},
-		Up: new(true), Agent: &cluster.Agent{Name: "server-1", Datacenter: "dc1", Server: true}, Reports: reports,
+		Up: new(true), Agent: &cluster.Agent{Name: "server-1", ID: "id-1", Datacenter: "dc1", Server: true}, Reports: reports,
 		Topology: cluster.Topology{
 			MembersKnown: true, RaftKnown: true, ServerStates: map[cluster.MemberStatus]int{cluster.StatusAlive: len(reports)},
 		},
@@ -97,6 +97,16 @@ func unasked(s cluster.Server) cluster.Report {
 
 // says returns a report of one of three servers: it names this leader (0: none).
 func says(s cluster.Server, leader int) cluster.Report { return reporttest.Says(s, leader, 3, 1000) }
+
+// agents are configured agents that answered in this way, the last of which is in use.
+func agents(errs ...error) []cluster.AgentState {
+	var all []cluster.AgentState
+	for i, err := range errs {
+		address := consul.Address{Scheme: "http", Host: fmt.Sprintf("10.0.0.%d:8500", len(errs)-i)}
+		all = append(all, cluster.AgentState{Address: address, Used: i == len(errs)-1, Err: err})
+	}
+	return all
+}
 
 // hung returns a report of a server whose port 8300 accepts connections and does not answer.
 func hung(s cluster.Server) cluster.Report {
@@ -198,7 +208,7 @@ func TestFacts_View(t *testing.T) {
 	raft := func(server string, stats cluster.RaftStats) map[string]cluster.Agent {
 		return map[string]cluster.Agent{server: {Raft: &stats}}
 	}
-	unhealthy := &cluster.AutopilotState{Servers: []cluster.AutopilotServer{{Name: "server-3"}}}
+	unhealthy := &cluster.AutopilotState{Servers: []cluster.AutopilotServer{{ID: "id-3"}}}
 	missing := func(what, reason string) status.Missing { return status.Missing{What: what, Reason: reason} }
 
 	known := packAlerts(t)
@@ -218,7 +228,7 @@ func TestFacts_View(t *testing.T) {
 		{"one server", factsOf(reporttest.Says(one, 1, 1, 10)), nil},
 		{"a hung server, and all that follows from it", healthy(hung(three)), func(f *status.Facts) {
 			f.LAN[2].Status = cluster.StatusFailed
-			f.WAN = []cluster.Member{{Name: "server-3.dc1", Status: cluster.StatusFailed}}
+			f.WAN = []cluster.Member{{Name: "server-3.dc1", Datacenter: "dc1", Status: cluster.StatusFailed}}
 			f.Autopilot = unhealthy
 			// Gossip is encrypted and there is no key: that the port accepts connections is no sign of life.
 			p := port(f, "server-3", cluster.ProtocolSerfLAN)
@@ -242,10 +252,10 @@ func TestFacts_View(t *testing.T) {
 			f.AutopilotConfig = &cluster.AutopilotConfig{MaxTrailingLogs: 250}
 		}},
 		{"a server that hears of the leader late, and does not apply", healthy(late), func(f *status.Facts) {
-			f.ServerAgents = raft("server-3", cluster.RaftStats{CommitIndex: 2001, AppliedIndex: 1000})
+			f.ServerAgents = raft("id-3", cluster.RaftStats{CommitIndex: 2001, AppliedIndex: 1000})
 		}},
 		{"a server that stands for election", healthy(), func(f *status.Facts) {
-			f.ServerAgents = raft("server-3", cluster.RaftStats{State: cluster.RaftCandidate})
+			f.ServerAgents = raft("id-3", cluster.RaftStats{State: cluster.RaftCandidate})
 			f.Autopilot = unhealthy
 		}},
 		{"the agent is dead, the servers are known", healthy(dead(one), says(two, 2), says(three, 2)), func(f *status.Facts) {
@@ -268,6 +278,16 @@ func TestFacts_View(t *testing.T) {
 		{"the token may not read anything at all", factsOf(), func(f *status.Facts) {
 			f.Agent = nil
 			f.Missing = []status.Missing{denied("agent"), missing("servers", "no server")}
+		}},
+		{"one of two agents does not answer", healthy(), func(f *status.Facts) {
+			f.Agents = agents(errors.New("status 429"), nil)
+		}},
+		{"no agent answers", healthy(), func(f *status.Facts) {
+			f.Up, f.Agents = new(false), agents(errors.New("status 429"), errors.New("connection refused"))
+		}},
+		{"no agent answers, and no server is known", factsOf(), func(f *status.Facts) {
+			f.Up, f.Agents = new(false), agents(errors.New("status 429"), errors.New("connection refused"))
+			f.Missing = []status.Missing{missing("servers", "no server")}
 		}},
 		{"the agent names no server", factsOf(), func(f *status.Facts) {
 			f.Missing = []status.Missing{{What: "servers", Reason: "no server", Refused: true}}
@@ -309,8 +329,8 @@ func TestFacts_View(t *testing.T) {
 				f.Ports = f.Ports[:9] // The stranger's port 8300 is known all the same.
 				f.LAN = append(f.LAN[:3], client("client-1"), client("client-2"))
 				f.LAN[1].Status = cluster.StatusFailed
-				for _, name := range []string{"server-2.dc1", "server-1.dc2"} {
-					f.WAN = append(f.WAN, cluster.Member{Name: name, Status: cluster.StatusFailed})
+				for _, m := range [][2]string{{"server-2.dc1", "dc1"}, {"server-1.dc2", "dc2"}} {
+					f.WAN = append(f.WAN, cluster.Member{Name: m[0], Datacenter: m[1], Status: cluster.StatusFailed})
 				}
 			},
 		},
@@ -421,10 +441,10 @@ func TestFacts_View_JSON(t *testing.T) {
 	raft := &outage.Reports[1].RPC.Raft
 	raft.LastLogIndex, raft.LastContactKnown, raft.LastContact = 990, true, 20*time.Millisecond
 	outage.ServerAgents = map[string]cluster.Agent{
-		"server-1": {Raft: &cluster.RaftStats{State: cluster.RaftLeader, Term: 7}},
+		"id-1": {Raft: &cluster.RaftStats{State: cluster.RaftLeader, Term: 7, CommitIndex: 990}},
 	}
 	outage.Autopilot = &cluster.AutopilotState{
-		FailureTolerance: 1, Servers: []cluster.AutopilotServer{{Name: "server-1", Healthy: true}},
+		FailureTolerance: 1, Servers: []cluster.AutopilotServer{{ID: "id-1", Healthy: true}},
 	}
 	outage.Consistent = &cluster.ConsistentRead{OK: true, Duration: 2 * time.Millisecond}
 	outage.Agent = &cluster.Agent{Name: "client-1"}

@@ -210,7 +210,7 @@ func checkStop(ctx context.Context, c *cluster.Cluster, opts *checkOptions) stop
 	_, agentErr := agent.Get(ctx)
 	if agentErr != nil && !errors.Is(agentErr, consul.ErrRefused) && !errors.Is(err, verdict.ErrUnknownServer) {
 		err = fmt.Errorf("the agent at %s does not answer (%w); without an agent the servers are not known, so name "+
-			"another one with --consul.server", c.Options().Client.Address, agentErr)
+			"another one with --consul.server", snap.Address(), agentErr)
 	}
 	answer.Error = strings.ReplaceAll(err.Error(), "\n", "; ")
 	return answer

@@ -39,7 +39,8 @@ type options struct {
 	dashboards  string // The folder to write to.
 	healthcheck string // The URL to ask.
 
-	consulServer string
+	// consulServers are the addresses of agents, the preferred one first.
+	consulServers []string
 	// module is what most of the flags fill, as a configuration file fills its modules.
 	module config.Module
 
@@ -139,10 +140,11 @@ var usageTemplate = strings.Replace(kingpin.DefaultUsageTemplate, "{{else if .Ap
 // the variables of Consul's own CLI.
 func agentFlags(app *kingpin.CmdClause, opts *options) {
 	server := app.Flag("consul.server",
-		"Address of the HTTP API of a Consul agent: a URL with http, https or unix:///path, or host:port. Default also from "+
-			"CONSUL_HTTP_ADDR.").
+		"Address of the HTTP API of a Consul agent: a URL with http, https or unix:///path, or host:port. Can be repeated, or "+
+			"be a list with commas: the first agent that answers usefully is used. All share the other flags. Default also "+
+			"from CONSUL_HTTP_ADDR.").
 		Default(defaultServer())
-	server.StringVar(&opts.consulServer)
+	server.SetValue((*commaList)(&opts.consulServers))
 	if shown := redact.Text(defaultServer()); shown != defaultServer() {
 		server.PlaceHolder(shown) // The help has the default.
 	}
@@ -363,8 +365,8 @@ func complain(w io.Writer, err error) {
 
 // validOptions are the options after validation: what can only come from good flags and readable files.
 type validOptions struct {
-	address consul.Address
-	module  *config.ValidModule
+	addresses []consul.Address
+	module    *config.ValidModule
 	// modules is nil without a configuration file.
 	modules *config.File
 	memory  memory.Options
@@ -458,17 +460,21 @@ func warnUnreadable(logger log.Logger, where string, err error) {
 
 // validateAgent checks what the flags of agentFlags, and others that fill a module, say.
 func (o *options) validateAgent(module config.Module, problems *flagProblems, warn func(config.Problem)) *validOptions {
-	address, err := consul.ParseAddress(o.consulServer)
+	addresses, err := consul.ParseAddresses(o.consulServers)
 	problems.note("--consul.server", err)
 	valid, wrong := module.Validate(warn)
 	for _, p := range wrong {
 		problems.note(flagsOf(p.Key), p.Err)
 	}
-	return &validOptions{address: address, module: valid}
+	return &validOptions{addresses: addresses, module: valid}
 }
 
 // cluster is what to make the cluster from.
-func (o *validOptions) cluster() cluster.Options { return o.module.Options(o.address) }
+func (o *validOptions) cluster() cluster.Options {
+	opts := o.module.Options(o.addresses[0])
+	opts.OtherAgents = o.addresses[1:]
+	return opts
+}
 
 // agentModule returns the module that the flags of agentFlags and the environment fill together.
 func (o *options) agentModule() config.Module {

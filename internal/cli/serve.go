@@ -99,7 +99,7 @@ func serve(
 	defer handler.Close()
 	go reloadAt(ctx, hangup, handler)
 	level.Info(logger).Log("msg", "starting", "version", version.Version, "revision", version.GetRevision(),
-		"consul_server", opts.consulServer, "collectors", strings.Join(enabled, ","))
+		"consul_server", strings.Join(opts.consulServers, ","), "collectors", strings.Join(enabled, ","))
 	return listenUntil(ctx, web.NewServer(handler, logger), opts.web, logger, toolkitLogger)
 }
 
