@@ -9,6 +9,7 @@
 package memory
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -198,11 +199,7 @@ func (m *Memory) Remembered() []cluster.Server {
 func (m *Memory) Peerings() map[string]PeeringMemory {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	known := make(map[string]PeeringMemory, len(m.state.Peerings))
-	for name, p := range m.state.Peerings {
-		known[name] = p
-	}
-	return known
+	return maps.Clone(m.state.Peerings)
 }
 
 // maxPeerings bounds how many peerings are remembered.

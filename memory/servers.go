@@ -59,7 +59,8 @@ func (m *Memory) learnServer(s cluster.Server, e *cluster.Evidence) {
 			known.Missing = &absenceState{How: s.Absence.How, Since: e.At.UTC(), At: m.state.Seconds}
 			m.dirty = true
 			logger := m.logger()
-			level.Info(logger).Log("msg", "a server is missing from now on", "server", known.Name, "id", known.ID, "how", known.Missing.How)
+			level.Info(logger).Log("msg", "a server is missing from now on", "server", known.Name, "id", known.ID,
+				"how", known.Missing.How)
 		}
 		return
 	case i < 0 && (len(m.state.Servers) >= MaxServers || !counts(s, &e.Topology)):
@@ -94,8 +95,11 @@ func (m *Memory) countVoters(e *cluster.Evidence, elapsed time.Duration) {
 	if m.state.Expected == 0 {
 		m.state.Expected, m.dirty = cmp.Or(m.state.BootstrapExpect, voters), true
 	}
-	held := m.state.HeldSeconds
-	m.state.HeldSeconds = append(held[:min(len(held), voters)], make([]float64, max(0, min(voters, MaxServers)-len(held)))...)
+	bounded := min(voters, MaxServers)
+	m.state.HeldSeconds = m.state.HeldSeconds[:min(len(m.state.HeldSeconds), bounded)]
+	for len(m.state.HeldSeconds) < bounded {
+		m.state.HeldSeconds = append(m.state.HeldSeconds, 0)
+	}
 	for i := range m.state.HeldSeconds {
 		m.state.HeldSeconds[i] = min(m.state.HeldSeconds[i]+elapsed.Seconds(), heldFor.Seconds())
 		if m.state.HeldSeconds[i] >= heldFor.Seconds() && i+1 > m.state.Expected {
