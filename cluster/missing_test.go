@@ -50,7 +50,9 @@ func TestTopology_Remember(t *testing.T) {
 			},
 		},
 		{
-			"gone in each way", []Member{a}, []RaftPeer{peerA},
+			"gone in each way",
+			[]Member{a},
+			[]RaftPeer{peerA},
 			[]Server{
 				before("alive", "id-2", "10.0.0.2", StatusAlive), before("failed", "id-3", "10.0.0.3", StatusFailed),
 				before("leaving", "id-4", "10.0.0.4", StatusLeaving), missing("long", "id-5", "10.0.0.5", DepartureRemoved),

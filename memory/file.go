@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-kit/log/level"
+
 	"github.com/zervigo/consul_cluster_exporter/internal/ownfile"
 )
 
@@ -90,8 +92,9 @@ func (f *stateFile) load() error {
 	}
 	if err == nil {
 		if m.state, err = decode(text); err != nil {
-			m.warn("msg", "the state file cannot be used; it is set aside, and memory starts empty", "file", f.path,
-				"set_aside", f.path+".corrupt", "err", err)
+			logger := m.logger()
+			level.Warn(logger).Log("msg", "the state file cannot be used, it is set aside and memory starts empty",
+				"file", f.path, "set_aside", f.path+".corrupt", "err", err)
 			if err := os.Rename(f.path, f.path+".corrupt"); err != nil {
 				return err
 			}
@@ -149,13 +152,13 @@ func (f *stateFile) run() {
 func (f *stateFile) sync(anyway bool) {
 	f.syncing.Lock()
 	defer f.syncing.Unlock()
-	err := f.trySync(anyway)
+	err, logger := f.trySync(anyway), f.memory.logger()
 	switch failed := err != nil; {
 	case failed && !f.broken.Swap(true):
-		f.memory.warn("msg", "the state file cannot be written; what is remembered is lost when the exporter ends",
-			"file", f.path, "err", err)
+		level.Warn(logger).Log("msg", "the state file cannot be written, a restart would forget what is new", "file", f.path,
+			"err", err)
 	case !failed && f.broken.Swap(false):
-		f.memory.log("msg", "the state file is written again", "file", f.path)
+		level.Info(logger).Log("msg", "the state file is written again", "file", f.path)
 	}
 }
 

@@ -76,7 +76,8 @@ func TestFile_LeaderSurvives(t *testing.T) {
 	m := open(t, path, Options{})
 	reports := []cluster.Report{reporttest.Says(reporttest.Server(2), 2, 3, 10)}
 	elected := time.Date(2026, 3, 4, 12, 1, 0, 0, time.UTC)
-	m.Learn(&cluster.Evidence{At: elected.Add(-time.Minute), Reports: []cluster.Report{reporttest.Says(reporttest.Server(1), 1, 3, 10)}})
+	before := []cluster.Report{reporttest.Says(reporttest.Server(1), 1, 3, 10)}
+	m.Learn(&cluster.Evidence{At: elected.Add(-time.Minute), Reports: before})
 	m.Learn(&cluster.Evidence{At: elected, Reports: reports})
 	must.Do(t, m.Close())
 	again := open(t, path, Options{})
@@ -110,8 +111,9 @@ func TestFile_SetAside(t *testing.T) {
 		"of others":       `{"some":"thing"}`,
 		"zeros":           strings.Repeat("\x00", 1000),
 		"a later version": `{"format":"consul_cluster_exporter state","version":2}`,
-		"too large":       `{"format":"consul_cluster_exporter state","version":1,"x":"` + strings.Repeat("x", maxStateBytes) + `"}`,
-		"no address":      `{"format":"consul_cluster_exporter state","version":1,"servers":[{"id":"a","name":"a"}]}`,
+		"too large": `{"format":"consul_cluster_exporter state","version":1,"x":"` +
+			strings.Repeat("x", maxStateBytes) + `"}`,
+		"no address": `{"format":"consul_cluster_exporter state","version":1,"servers":[{"id":"a","name":"a"}]}`,
 		"too many": `{"format":"consul_cluster_exporter state","version":1,"held_seconds":[` +
 			strings.Repeat("1,", MaxServers) + `1]}`,
 	} {

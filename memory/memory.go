@@ -9,6 +9,7 @@
 package memory
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"time"

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
@@ -16,8 +17,8 @@ import (
 // learnServers takes who the servers are now, and what became of those that were known.
 func (m *Memory) learnServers(e *cluster.Evidence, elapsed time.Duration) {
 	if m.ofAnotherCluster(&e.Topology) {
-		m.warn("msg", "what is remembered is about another cluster: none of its servers is in the Raft configuration; "+
-			"it is set aside, and memory starts empty")
+		logger := m.logger()
+		level.Warn(logger).Log("msg", "the state file is about another cluster, it is set aside and memory starts empty")
 		m.state, m.foreign, m.dirty = state{Seconds: m.state.Seconds}, true, true
 	}
 	if e.Agent != nil && e.Agent.BootstrapExpect > 0 {
@@ -57,7 +58,9 @@ func (m *Memory) learnServer(s cluster.Server, e *cluster.Evidence) {
 			known := &m.state.Servers[i]
 			known.Missing = &absenceState{How: s.Absence.How, Since: e.At.UTC(), At: m.state.Seconds}
 			m.dirty = true
-			m.log("msg", "a server is missing from now on", "server", known.Name, "id", known.ID, "how", known.Missing.How)
+			logger := m.logger()
+			level.Info(logger).Log("msg", "a server is missing from now on", "server", known.Name, "id", known.ID,
+				"how", known.Missing.How)
 		}
 		return
 	case i < 0 && (len(m.state.Servers) >= MaxServers || !counts(s, &e.Topology)):
@@ -92,8 +95,11 @@ func (m *Memory) countVoters(e *cluster.Evidence, elapsed time.Duration) {
 	if m.state.Expected == 0 {
 		m.state.Expected, m.dirty = cmp.Or(m.state.BootstrapExpect, voters), true
 	}
-	held := m.state.HeldSeconds
-	m.state.HeldSeconds = append(held[:min(len(held), voters)], make([]float64, max(0, min(voters, MaxServers)-len(held)))...)
+	bounded := min(voters, MaxServers)
+	m.state.HeldSeconds = m.state.HeldSeconds[:min(len(m.state.HeldSeconds), bounded)]
+	for len(m.state.HeldSeconds) < bounded {
+		m.state.HeldSeconds = append(m.state.HeldSeconds, 0)
+	}
 	for i := range m.state.HeldSeconds {
 		m.state.HeldSeconds[i] = min(m.state.HeldSeconds[i]+elapsed.Seconds(), heldFor.Seconds())
 		if m.state.HeldSeconds[i] >= heldFor.Seconds() && i+1 > m.state.Expected {
@@ -150,7 +156,8 @@ func (m *Memory) forgetServers() {
 			m.forget(s, "there are as many voters as --cluster.expected-voters says")
 		case by != nil:
 			by.Replaces = true
-			m.log("msg", "a missing server was replaced", "server", s.Name, "id", s.ID, "by", by.Name)
+			logger := m.logger()
+			level.Info(logger).Log("msg", "a missing server was replaced", "server", s.Name, "id", s.ID, "by", by.Name)
 			if *by.VoterAt >= s.Missing.At {
 				m.drop(s)
 			} else { // They were counted together for a while.
@@ -164,7 +171,8 @@ func (m *Memory) forgetServers() {
 
 // forget forgets a missing server that is not replaced.
 func (m *Memory) forget(s serverState, why string) {
-	m.log("msg", "a missing server is forgotten", "server", s.Name, "id", s.ID, "why", why)
+	logger := m.logger()
+	level.Info(logger).Log("msg", "a missing server is forgotten", "server", s.Name, "id", s.ID, "why", why)
 	m.dropExpected(s)
 }
 
@@ -229,14 +237,10 @@ func (m *Memory) Forget(ids ...string) []string {
 	return forgotten
 }
 
-func (m *Memory) log(keyvals ...any) {
-	if m.opts.Logger != nil {
-		level.Info(m.opts.Logger).Log(keyvals...)
+// logger is where Options.Logger goes, or nowhere.
+func (m *Memory) logger() log.Logger {
+	if m.opts.Logger == nil {
+		return log.NewNopLogger()
 	}
-}
-
-func (m *Memory) warn(keyvals ...any) {
-	if m.opts.Logger != nil {
-		level.Warn(m.opts.Logger).Log(keyvals...)
-	}
+	return m.opts.Logger
 }

@@ -124,8 +124,9 @@ var deadOutcomes = []probe.Outcome{probe.OutcomeSilent, probe.OutcomeRefused, pr
 func (s *serverState) lastState(now cluster.Server, reports []cluster.Report) string {
 	i := slices.IndexFunc(reports, func(r cluster.Report) bool { return r.Server.ID == now.ID })
 	lost := i >= 0 && slices.Contains(deadOutcomes, reports[i].RPC.Outcome())
+	left := s.Last == cluster.StatusLeaving.String() && now.Status != cluster.StatusAlive
 	switch {
-	case now.Status == cluster.StatusLeaving || (s.Last == cluster.StatusLeaving.String() && now.Status != cluster.StatusAlive):
+	case now.Status == cluster.StatusLeaving || left:
 		return cluster.StatusLeaving.String()
 	case now.Status == cluster.StatusFailed || lost:
 		return cluster.StatusFailed.String()

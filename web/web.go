@@ -68,7 +68,8 @@ func ValidateTelemetryPath(p string) error {
 		return fmt.Errorf("%q does not begin with a slash", p)
 	case p == "/" || path.Clean(p) != p || strings.ContainsAny(p, "{} "):
 		return fmt.Errorf("%q is not a plain path other than /", p)
-	case p == healthyPath || p == readyPath || p == reloadPath || p == probePath || p == statePath || strings.HasPrefix(p+"/", pprofPath):
+	case p == healthyPath || p == readyPath || p == reloadPath || p == probePath || p == statePath ||
+		strings.HasPrefix(p+"/", pprofPath):
 		return fmt.Errorf("%q is taken by another page", p)
 	default:
 		return nil

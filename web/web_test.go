@@ -74,6 +74,7 @@ func TestPages(t *testing.T) {
 		want   string
 	}{
 		{"metrics", plain, "/metrics", 200, "\nconsul_up 0\n"},
+		{"memory", plain, "/state", 200, `"format": "consul_cluster_exporter state"`},
 		{"own metrics", plain, "/metrics", 200, "\nconsul_exporter_build_info{"},
 		{"process", plain, "/metrics", 200, "\nprocess_open_fds "},
 		{"handler", plain, "/metrics", 200, "\npromhttp_metric_handler_requests_total{"},

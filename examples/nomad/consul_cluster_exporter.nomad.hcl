@@ -16,6 +16,13 @@ job "consul_cluster_exporter" {
       }
     }
 
+    # For the state file: what is remembered of servers that are gone.
+    ephemeral_disk {
+      sticky  = true
+      migrate = true
+      size    = 110
+    }
+
     service {
       name     = "consul-cluster-exporter"
       port     = "http"
@@ -41,6 +48,7 @@ job "consul_cluster_exporter" {
           "--consul.server=http://localhost:8500",
           "--consul.token-file=${NOMAD_SECRETS_DIR}/token",
           "--web.listen-address=${NOMAD_ADDR_http}",
+          "--state.file=${NOMAD_ALLOC_DIR}/data/consul_cluster_exporter.json",
           "--log.format=json",
         ]
         cap_drop        = ["ALL"]

@@ -68,7 +68,8 @@ func checkFlags(cmd *kingpin.CmdClause, opts *options) {
 	memoryFlags(cmd, &opts.memory)
 	cmd.Flag("state.file", "State file of an exporter, to know the servers that are gone. It is only read.").
 		StringVar(&opts.memory.stateFile)
-	cmd.Flag("exporter", "Address of a running exporter, such as http://localhost:9107, to know the servers that are gone.").
+	cmd.Flag("exporter",
+		"Address of a running exporter, such as http://localhost:9107, to know the servers that are gone.").
 		StringVar(&opts.memory.exporter)
 	c := &opts.check
 	cmd.Flag("output", "Format of the output: text or json.").

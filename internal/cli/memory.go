@@ -65,7 +65,8 @@ func (m *memoryOptions) forgetServer(stdout io.Writer) error {
 func (m *memoryOptions) options(problems *flagProblems, logger log.Logger) memory.Options {
 	opts := memory.Options{ExpectedVoters: m.expectedVoters, Logger: logger}
 	if m.expectedVoters < 0 || m.expectedVoters > memory.MaxServers {
-		problems.note("--cluster.expected-voters", fmt.Errorf("%d is not between 0 and %d", m.expectedVoters, memory.MaxServers))
+		problems.note("--cluster.expected-voters",
+			fmt.Errorf("%d is not between 0 and %d", m.expectedVoters, memory.MaxServers))
 	}
 	if m.dismissedFile == "" {
 		return opts

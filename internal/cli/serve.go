@@ -69,7 +69,7 @@ func serve(
 	if err != nil {
 		return err
 	}
-	defer remembered.Close()
+	defer func() { _ = remembered.Close() }() // What could not be saved is in the log.
 	clusterOpts := valid.cluster()
 	clusterOpts.Remembered = remembered.Remembered
 	c := cluster.New(clusterOpts)

@@ -30,7 +30,7 @@ func TestTables(t *testing.T) {
 	expectTable(t, "docs/alerts.md", "inhibitions", inhibitionsTable())
 	expectTable(t, "docs/runbooks/README.md", "alerts", alertsTables(t))
 	expectTable(t, "docs/configuration.md", "flags", flagsTable(cli.App().GetCommand("serve").Model().Flags))
-	for _, command := range []string{"check", "dashboards", "alerts", "responder", "healthcheck"} {
+	for _, command := range []string{"check", "dashboards", "alerts", "responder", "forget", "healthcheck"} {
 		expectTable(t, "docs/configuration.md", "flags of "+command, flagsTable(ownFlags(t, command)))
 	}
 }

@@ -163,8 +163,8 @@ func TestKubernetes_Restricted(t *testing.T) {
 		}
 	}
 	for _, v := range pod.Volumes {
-		if v.Secret == nil && v.ConfigMap == nil {
-			t.Errorf("the volume %s is neither a Secret nor a ConfigMap", v.Name)
+		if v.Secret == nil && v.ConfigMap == nil && v.EmptyDir == nil {
+			t.Errorf("the volume %s is neither a Secret nor a ConfigMap nor empty at first", v.Name)
 		}
 	}
 }
