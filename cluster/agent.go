@@ -75,6 +75,9 @@ func (a *Agent) offers(p Protocol) bool {
 // servercert).
 func (a *Agent) withoutMeshCA() bool { return a.MeshOff || a.PeeringOff }
 
+// is reports whether the agent is this server.
+func (a *Agent) is(s Server) bool { return a.ID != "" && a.ID == s.ID }
+
 // state tells configurations of the agent apart, for Port.agent.
 func (a *Agent) state() string { return a.Name + " " + strconv.FormatUint(a.fingerprint, 16) }
 

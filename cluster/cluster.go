@@ -29,6 +29,9 @@ type Options struct {
 	TelemetryWait time.Duration
 	// AgentOnly restricts the catalog to what the configured agent has registered itself.
 	AgentOnly bool
+	// Remembered returns the servers that were known, which stay in the topology although Consul no longer names them;
+	// nil means none. Those with an Absence were missing before; the state in Serf of the others is the last one seen.
+	Remembered func() []Server
 	// Watched are the files that Client and Ports come from and that are read again when they change.
 	Watched []WatchedFile
 }

@@ -5,6 +5,7 @@ package cluster
 
 import (
 	"net"
+	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/consul"
 )
@@ -20,13 +21,16 @@ type known struct {
 	first  int
 	knownAgent
 	// mesh is the last known authority of the service mesh, and wanHosts are the last known addresses of the WAN pool by
-	// its members' names; nil until they were needed.
+	// its servers' node IDs; nil until they were needed.
 	mesh     *meshCA
 	wanHosts map[string]string
 	rights   tokenRights
 	peerings keptPeerings
 	// uptimes are by the ID of the agent: one address may be that of several.
 	uptimes map[string]uptime
+	// remembered are the servers known from before (Options.Remembered), as of seen.
+	remembered []Server
+	seen       time.Time
 }
 
 // with returns what is known with the answers of a scrape. An agent that has just started knows nobody, and a token
@@ -41,7 +45,11 @@ func (k known) with(members []Member, peers []RaftPeer) known {
 	return k
 }
 
-func (k *known) topology() Topology { return newTopology(k.members, k.peers) }
+func (k *known) topology() Topology {
+	t := newTopology(k.members, k.peers)
+	t.remember(k.remembered, k.members, k.seen)
+	return t
+}
 
 // hosts are those that the exporter may have connections to: the configured agents and the servers.
 func (k *known) hosts(configured []consul.Address) map[string]bool {
@@ -118,7 +126,7 @@ func (s *Snapshot) learned(k known) known {
 		k.mesh = ca
 	}
 	if wan, ok := s.wanMembers.Peek(); ok && hasServer(wan) {
-		k.wanHosts = memberHosts(wan)
+		k.wanHosts = serverHosts(wan)
 	}
 	if rights, ok := s.rights.Peek(); ok {
 		k.rights = rights

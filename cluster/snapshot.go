@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -102,7 +103,9 @@ type QueryMeta struct {
 // known in time to deliver all the rest. Close must be called at the end.
 func (c *Cluster) Snapshot(ctx context.Context) *Snapshot {
 	ctx, cancel := withMargin(ctx)
+	remembered, start := c.remembered(), time.Now()
 	c.mu.Lock()
+	c.known.remembered, c.known.seen = remembered, start
 	before := c.known
 	c.mu.Unlock()
 	s := c.snapshotOf(ctx, cancel, c.opts.Client.Address, before)
@@ -297,7 +300,7 @@ func (s *Snapshot) Topology() *Fact[Topology] {
 var errNoServers = errors.New("no server of the cluster is known (may the token read nodes?)")
 
 // peersToVote are the Raft configuration, or else the addresses of /v1/status/peers, which needs no right: all of
-// them are taken for voters, except members that say otherwise.
+// them are taken for voters, except read replicas of Consul Enterprise.
 func (s *Snapshot) peersToVote() *Fact[[]RaftPeer] {
 	return s.votingPeers.Start(s.ctx, func(ctx context.Context) ([]RaftPeer, error) {
 		peers, err := s.RaftPeers().Get(ctx)
@@ -306,31 +309,42 @@ func (s *Snapshot) peersToVote() *Fact[[]RaftPeer] {
 		}
 		addresses, err := s.StatusPeers().Get(ctx)
 		for _, address := range addresses {
-			peers = append(peers, RaftPeer{Address: address, Voter: true})
+			peers = append(peers, RaftPeer{Address: address, Voter: true, VoterAssumed: true})
 		}
 		return peers, err
 	})
 }
 
 // Reports are what the servers say on their port 8300, by name. Servers known from earlier scrapes are asked at once,
-// without waiting for the agent, which may be what hangs.
+// without waiting for the agent, which may be what hangs. Which of them have a vote, the configuration of the server
+// that counts decides, see Topology.decided.
 func (s *Snapshot) Reports() *Fact[[]Report] {
 	return s.reports.Start(s.ctx, func(ctx context.Context) ([]Report, error) {
 		pl, err := s.plan(ctx, s.earlier().rpcs())
 		if err != nil {
 			return nil, err
 		}
-		s.probes.start(pl.rpcs())
-		reports := make([]Report, 0, len(pl.topology.Servers))
-		for _, server := range pl.topology.Servers {
-			report := Report{Server: server, RPC: probe.RPCResult{Result: probe.NotMade(probe.ErrNotAllowed)}}
-			for _, answer := range s.probes.wait(pl.rpc(server)) {
-				report.RPC = probe.RPCResult{Result: answer.Result, Raft: answer.raft}
-			}
-			reports = append(reports, report)
-		}
-		return reports, nil
+		reports := s.reportsBy(pl)
+		pl.topology = pl.topology.decided(reports)
+		return s.reportsBy(pl), nil
 	})
+}
+
+// reportsBy waits for the probes of port 8300, as far as they have not been made.
+func (s *Snapshot) reportsBy(pl *planner) []Report {
+	said := make(map[string]probe.RPCResult)
+	for _, answer := range s.probes.wait(pl.rpcs()) {
+		said[answer.Server] = probe.RPCResult{Result: answer.Result, Raft: answer.raft}
+	}
+	reports := make([]Report, 0, len(pl.topology.Servers))
+	for _, server := range pl.topology.Servers {
+		report, asked := said[server.Name]
+		if !asked {
+			report.Result = probe.NotMade(probe.ErrNotAllowed)
+		}
+		reports = append(reports, Report{Server: server, RPC: report})
+	}
+	return reports
 }
 
 // PortReports are how the probes of all ports went, by server and port. As with Reports, known ports are probed at
@@ -400,27 +414,29 @@ func (s *Snapshot) findWANHosts(ctx context.Context, pl *planner) {
 		return
 	}
 	if wan, err := s.WANMembers().Get(ctx); err == nil && hasServer(wan) {
-		pl.wanHosts = memberHosts(wan)
+		pl.wanHosts = serverHosts(wan)
 	}
 }
 
 // ServerAgents are what the servers say about themselves, see serversSay.
 func (s *Snapshot) ServerAgents() *Fact[map[string]Agent] {
-	return s.serverAgents.Start(s.ctx, serversSay(s, s.Agent(), s.agentAt))
+	itself := func(_ context.Context, _ consul.Address, agent Agent) (Agent, error) { return agent, nil }
+	return s.serverAgents.Start(s.ctx, serversSay(s, s.Agent(), itself))
 }
 
 // MembersSeen are the LAN members as the servers see them, see serversSay.
 func (s *Snapshot) MembersSeen() *Fact[map[string][]Member] {
-	membersAt := func(ctx context.Context, at consul.Address) ([]Member, error) {
+	membersAt := func(ctx context.Context, at consul.Address, _ Agent) ([]Member, error) {
 		return readList(ctx, s, at, endpointMembers, newMember)
 	}
 	return s.membersSeen.Start(s.ctx, serversSay(s, s.Members(), membersAt))
 }
 
-// serversSay fetches an answer of each server by name: of the configured agent, if it is one, and of those whose HTTP
-// API can be expected to answer and does.
+// serversSay fetches an answer of each server by node ID: of the configured agent, if it is one, and of those whose HTTP
+// API can be expected to answer and does. An answer is that of the server whose ID the agent at the address gives, not of
+// the one that was expected there.
 func serversSay[T any](
-	s *Snapshot, own *Fact[T], ask func(context.Context, consul.Address) (T, error),
+	s *Snapshot, own *Fact[T], ask func(context.Context, consul.Address, Agent) (T, error),
 ) func(context.Context) (map[string]T, error) {
 	return func(ctx context.Context) (map[string]T, error) {
 		agent, members := s.Agent(), s.Topology()
@@ -429,8 +445,8 @@ func serversSay[T any](
 			return nil, err
 		}
 		said := make(map[string]T)
-		if self.Server {
-			if said[self.Name], err = own.Get(ctx); err != nil {
+		if self.Server && self.ID != "" {
+			if said[self.ID], err = own.Get(ctx); err != nil {
 				return nil, err
 			}
 		}
@@ -441,14 +457,16 @@ func serversSay[T any](
 		var mu sync.Mutex
 		var group errgroup.Group
 		group.SetLimit(s.cluster.opts.Ports.Concurrency)
-		for _, server := range topology.Servers {
-			if server.Name == self.Name || !s.mayAnswer(server) {
-				continue
-			}
+		for _, host := range s.hostsToAsk(topology, &self) {
 			group.Go(func() error {
-				if answer, err := ask(ctx, s.Address().On(server.Host)); err == nil { // The HTTP port has a probe of its own.
+				at := s.Address().On(host)
+				other, err := s.agentAt(ctx, at)
+				if err != nil || topology.Called(other.ID) == "" || other.ID == self.ID {
+					return nil // The HTTP port has a probe of its own.
+				}
+				if answer, err := ask(ctx, at, other); err == nil {
 					mu.Lock()
-					said[server.Name] = answer
+					said[other.ID] = answer
 					mu.Unlock()
 				}
 				return nil
@@ -456,6 +474,18 @@ func serversSay[T any](
 		}
 		return said, group.Wait()
 	}
+}
+
+// hostsToAsk returns the addresses of the other servers that may be asked over HTTP. Of servers that share an address,
+// the one that answers there is asked.
+func (s *Snapshot) hostsToAsk(t Topology, self *Agent) []string {
+	var hosts []string
+	for _, server := range t.Servers {
+		if !self.is(server) && server.Host != self.AdvertiseAddr && s.mayAnswer(server) && !slices.Contains(hosts, server.Host) {
+			hosts = append(hosts, server.Host)
+		}
+	}
+	return hosts
 }
 
 // mayAnswer reports whether a server may be asked over HTTP and can be expected to answer. One that hangs already

@@ -56,8 +56,9 @@ func readServers(define *definitions) reader {
 	info := define.gauge("consul_server_info",
 		"A known server of the cluster, from Serf and the Raft configuration; always 1.",
 		"server", "id", "address", "version", "voter")
-	return ofFact((*cluster.Snapshot).Topology, func(t cluster.Topology, out *families) {
-		for _, s := range t.Servers {
+	return ofFact((*cluster.Snapshot).Reports, func(reports []cluster.Report, out *families) {
+		for _, r := range reports {
+			s := r.Server
 			out.add(info, 1, s.Name, s.ID, s.RPCAddress, s.Version, strconv.FormatBool(s.Voter))
 		}
 	})
@@ -77,10 +78,12 @@ func readRaftStats(define *definitions) reader {
 		"Index of the last Raft log entry in the server's latest snapshot; 0 before its first.", "server")
 	snapshotTerm := define.gauge("consul_server_raft_last_snapshot_term",
 		"Raft term of the server's latest snapshot; 0 before its first.", "server")
-	return ofFact((*cluster.Snapshot).ServerAgents, func(byName map[string]cluster.Agent, out *families) {
-		for _, server := range slices.Sorted(maps.Keys(byName)) {
-			stats := byName[server].Raft
-			if stats == nil {
+	return ofFacts((*cluster.Snapshot).ServerAgents, (*cluster.Snapshot).Topology, func(
+		byID map[string]cluster.Agent, t cluster.Topology, out *families,
+	) {
+		for _, id := range slices.Sorted(maps.Keys(byID)) {
+			server, stats := t.NameFor(id, byID[id].Name), byID[id].Raft
+			if server == "" || stats == nil {
 				continue
 			}
 			for _, s := range cluster.RaftStates() {

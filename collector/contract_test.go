@@ -243,6 +243,7 @@ func TestRegistry(t *testing.T) {
 		if strings.HasPrefix(name, "consul_dns_") || strings.HasPrefix(name, "consul_port_tls_") ||
 			name == "consul_port_connections" ||
 			name == "consul_exporter_agent_up" || // TestSeveralAgents sees it.
+			name == "consul_server_missing_since_timestamp_seconds" || name == "consul_exporter_state_file_ok" || // TestMissing.
 			name == "consul_port_probe_skipped" || // TestOwnFaults sees it.
 			name == "consul_port_turned_away" || // TestTurnedAway sees it.
 			name == "consul_service_meta_info" { // TestCatalog sees the last one, which is off by default.
@@ -261,7 +262,7 @@ func TestRequestBudget(t *testing.T) {
 	budgets := map[string][]string{
 		"acl":       {leader, "/v1/acl/replication"},
 		"agent":     {leader, topology},
-		"autopilot": {"/v1/operator/autopilot/state", "/v1/operator/autopilot/configuration"},
+		"autopilot": {topology, "/v1/operator/autopilot/state", "/v1/operator/autopilot/configuration"},
 		"catalog": {
 			"/v1/agent/members?wan", "/v1/catalog/nodes", "/v1/catalog/services" + guardMark, "/v1/internal/ui/nodes",
 		},

@@ -49,8 +49,10 @@ type Facts struct {
 	LeaderSince time.Time
 	// Standing is what is remembered of the leader's log.
 	Standing cluster.Standing
+	// Shortage is how many voters there should be, and are lacking.
+	Shortage memory.Shortage
 	Ports    []cluster.PortReport
-	// ServerAgents are, by name, what the servers report about themselves over HTTP.
+	// ServerAgents are, by node ID, what the servers report about themselves over HTTP.
 	ServerAgents    map[string]cluster.Agent
 	LAN, WAN        []cluster.Member
 	Autopilot       *cluster.AutopilotState
@@ -113,16 +115,21 @@ func Gather(ctx context.Context, s *cluster.Snapshot, remembered *memory.Memory,
 	evidence := f.evidence()
 	Learn(evidence, remembered)
 	f.Standing, f.LeaderSince = evidence.Standing, remembered.LeaderSince(f.Reports)
+	f.Shortage = remembered.Shortage()
 	f.Took = time.Since(s.Start())
 	return f
 }
 
 // evidence is what a verdict about the cluster is drawn from.
 func (f *Facts) evidence() *cluster.Evidence {
-	return &cluster.Evidence{
+	e := &cluster.Evidence{
 		At: f.Start, Topology: f.Topology, Reports: f.Reports, Agent: f.Agent, AgentLeader: f.AgentLeader,
 		Servers: f.ServerAgents, Autopilot: f.Autopilot, Read: f.Consistent, Standing: f.Standing,
 	}
+	if f.AutopilotConfig != nil {
+		e.MinQuorum = f.AutopilotConfig.MinQuorum
+	}
+	return e
 }
 
 func (f *Facts) setMembers(members []cluster.Member) {

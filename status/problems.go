@@ -81,6 +81,12 @@ var kinds = []kind{
 	},
 	{"ConsulQuorumAtRisk", Warning, afterVoters, ofCluster(quorumAtRisk), says("")}, // The outlook has it.
 
+	{
+		"ConsulClustersMixed", Warning, afterVoters, ofCluster(clustersMixed),
+		says("servers of another cluster are in its gossip pool"),
+	},
+	{"ConsulVotersMissing", Warning, afterVoters, ofCluster(votersMissing), votersMissingClause},
+
 	{"ConsulStaleRaftPeer", Warning, counted, ofCluster(staleRaftPeer), nil},
 	{"ConsulAutopilotUnhealthy", Warning, counted, ofCluster(autopilotUnhealthy), nil},
 	{"ConsulServerCandidate", Warning, counted, ofServers(serverCandidate), nil},

@@ -113,8 +113,9 @@ func serfMemberFailed(e *evidence, report report) {
 func serfWANMemberFailed(e *evidence, report report) {
 	far := wording.Names(e.WAN, func(m cluster.Member) (string, bool) {
 		failed := m.Status == cluster.StatusFailed
-		name, own := strings.CutSuffix(m.Name, "."+e.agent.Datacenter)
+		own := m.Datacenter == e.agent.Datacenter
 		if failed && own {
+			name := strings.TrimSuffix(m.Name, "."+m.Datacenter) // As the alert has it.
 			report(aboutServer(name), fmt.Sprintf("The servers of all datacenters take %s for failed.", m.Name))
 		}
 		return m.Name, failed && !own

@@ -40,7 +40,9 @@ type View struct {
 	Members []verdict.Pool `json:"members"`
 	// Catalog is left out when it was not read.
 	Catalog *verdict.Catalog `json:"catalog,omitempty"`
-	Missing []Missing        `json:"missing"`
+	// Memory says that servers that went before cannot be known; left out when they are.
+	Memory  string    `json:"memory,omitempty"`
+	Missing []Missing `json:"missing"`
 }
 
 // Level is the state of the cluster, in a word.
@@ -153,6 +155,8 @@ type ServerStatus struct {
 	Address string `json:"address"`
 	Version string `json:"version,omitempty"`
 	Voter   bool   `json:"voter"`
+	// Missing is left out for a server that Consul names now.
+	Missing *MissingStatus `json:"missing,omitempty"`
 	// Serf is the state of the Serf member: alive, leaving, left, failed, or none without such a member.
 	Serf string `json:"serf"`
 	// RaftState and Term come from the server's HTTP API. Without it, its port 8300 tells whether it leads or follows, and

@@ -26,6 +26,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/config"
 	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/redact"
+	"github.com/zervigo/consul_cluster_exporter/memory"
 	"github.com/zervigo/consul_cluster_exporter/web"
 )
 
@@ -49,6 +50,7 @@ type options struct {
 	web *toolkit.FlagConfig
 	// handler is what the flags say about the pages; serve adds what is not known before.
 	handler             web.Options
+	memory              memoryOptions
 	responderSecretFile string
 
 	logLevel, logFormat string
@@ -94,6 +96,7 @@ const (
 	commandDashboards  = "dashboards"
 	commandHealthcheck = "healthcheck"
 	commandResponder   = "responder"
+	commandForget      = "forget"
 )
 
 // App is the command line as it is declared, for what describes it.
@@ -121,6 +124,8 @@ func newApp(opts *options) *kingpin.Application {
 	healthcheckFlags(app.Command(commandHealthcheck,
 		"Ask a running exporter whether it is healthy, for images without a shell, and say so in the exit code."),
 		&opts.healthcheck)
+	forgetFlags(app.Command(commandForget,
+		"Have the exporter stop missing a server that is gone for good, such as one that was not replaced."), &opts.memory)
 	return app
 }
 
@@ -195,6 +200,11 @@ func serveFlags(app *kingpin.CmdClause, opts *options) {
 			"--consul.allow_stale.").
 		BoolVar(&opts.consistency.requireConsistent)
 	moduleFlags(app, opts, true, "consul.", "kv.", "meta.")
+
+	memoryFlags(app, &opts.memory)
+	app.Flag("state.file",
+		"File that keeps what is remembered of the cluster's servers across restarts. Default: none.").
+		StringVar(&opts.memory.stateFile)
 
 	app.Flag("config.file", "File with modules for /probe; see docs/config.example.yml. Read again at SIGHUP.").
 		StringVar(&opts.configFile)
@@ -359,6 +369,7 @@ type validOptions struct {
 	module    *config.ValidModule
 	// modules is nil without a configuration file.
 	modules *config.File
+	memory  memory.Options
 }
 
 // jointFlags are the flags to name in a problem with a key of config.Module that several flags fill together.
@@ -418,6 +429,7 @@ func (o *options) validate(logger log.Logger) (*validOptions, error) {
 		problems.note("--collector.*", errors.New("all collectors are switched off"))
 	}
 	o.validateResponderToShow(&problems, logger)
+	s.memory = o.memory.options(&problems, logger)
 	if o.configFile != "" {
 		var err error
 		s.modules, err = config.Open(o.configFile, func(p config.Problem) { warn(p.Key, p.Err) })

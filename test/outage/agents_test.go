@@ -27,7 +27,9 @@ func agentInfo(t *testing.T, a *consultest.Agent) string {
 }
 
 // agentUp names the series of whether a configured agent answered.
-func agentUp(a *consultest.Agent) string { return fmt.Sprintf("consul_exporter_agent_up{agent=%q}", a.URL()) }
+func agentUp(a *consultest.Agent) string {
+	return fmt.Sprintf("consul_exporter_agent_up{agent=%q}", a.URL())
+}
 
 // serversOf are the flags for an exporter that may ask these agents.
 func serversOf(agents ...*consultest.Agent) []string {
