@@ -34,6 +34,9 @@ func TestMissing(t *testing.T) {
 	for _, path := range []string{"/v1/agent/members", "/v1/operator/raft/configuration", "/v1/operator/autopilot/state"} {
 		f.answerWith(path, two[path])
 	}
+	for _, s := range f.servers {
+		s.status.peers = s.status.peers[:2]
+	}
 	expectMissing := func(e *Exporter) {
 		t.Helper()
 		all := gatherAll(t, e)

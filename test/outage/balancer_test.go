@@ -51,22 +51,22 @@ func forward(conn net.Conn, a *consultest.Agent) {
 	_, _ = io.Copy(conn, to)
 }
 
-// Behind a balancer, what an agent measured is there in each scrape, under its own name: only the leader's telemetry has
-// autopilot's verdict.
+// Behind a balancer, what an agent measured is there in each scrape, under its own name: only the leader measures the
+// age of its log.
 func TestBalancer(t *testing.T) {
 	t.Parallel()
 	c := consultest.Start(t, consultest.Options{})
 	harness.Settle(t, c)
 	leader := harness.LeaderOf(t, c)
 	e := harness.StartExporter(t, nil, "--consul.server="+startBalancer(t, c.Servers), "--probe.timeout=500ms")
-	const verdict = "consul_agent_autopilot_healthy"
+	const ofLeader = "consul_agent_raft_oldest_log_age_seconds"
 	var seen []string
 	inARow := 0
 	harness.WaitFor(t, 2*time.Minute, "telemetry of all servers in a row of scrapes", func() string {
 		s := e.Scrape(t)
 		who := s.Labels("consul_agent_goroutines", "server")
-		if wrong := s.Labels(verdict, "server"); len(wrong) > 0 && !slices.Equal(wrong, []string{leader.Name}) {
-			t.Fatalf("%s is of %v; want of the leader %s", verdict, wrong, leader)
+		if wrong := s.Labels(ofLeader, "server"); len(wrong) > 0 && !slices.Equal(wrong, []string{leader.Name}) {
+			t.Fatalf("%s is of %v; want of the leader %s", ofLeader, wrong, leader)
 		}
 		if len(who) != 1 {
 			seen, inARow = nil, 0
