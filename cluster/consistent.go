@@ -54,7 +54,8 @@ const otherReads = 2
 // ConsistentRead is a linearizable read, within Options.ConsistentTimeout or the rest of the scrape. One that is not
 // served through the agent in use is tried through agents of other servers, in that time again. That the cluster cannot
 // serve it is a result, with a witness: an agent that knows of no leader, servers that answer with an error, a leader
-// that does not answer in time, or the agents of two servers that get no answer. An error means that there is no
+// that does not answer in time, neither to its own agent nor on port 8300, or the agents of two servers that get no
+// answer. An error means that there is no
 // witness, and says what each agent answered: one that turns requests away because of its limits or our token, or that
 // hangs, says nothing about the cluster.
 //
@@ -85,9 +86,9 @@ type attempt struct {
 	took time.Duration
 	// leader is the address of the leader by the agent's account; empty if unknown.
 	leader string
-	// leads is whether the agent is the leader by its own account, and waited whether the agent answers, but not to what
-	// it had to ask the leader about.
-	leads, waited bool
+	// waited is whether the agent answers, but not to what it had to ask the leader about. leaderHangs is whether it is
+	// the leader itself, or port 8300 of the leader that it names accepts connections and does not answer.
+	waited, leaderHangs bool
 }
 
 // judgeReads judges by all attempts.
@@ -98,7 +99,7 @@ func judgeReads(attempts []attempt) (ConsistentRead, error) {
 		switch {
 		case a.err == nil:
 			return ConsistentRead{OK: true, Duration: a.took, Leader: a.leader}, nil
-		case errors.As(a.err, new(unaskedError)), consul.IsServerError(a.err), a.waited && a.leads:
+		case errors.As(a.err, new(unaskedError)), consul.IsServerError(a.err), a.waited && a.leaderHangs:
 			witnessed = true
 		case a.waited:
 			waited++
@@ -144,9 +145,9 @@ func (s *Snapshot) readThroughUsed(ctx context.Context) (a attempt) {
 	var checks []struct{}
 	a.err = s.readAgent(ctx, ep, &checks)
 	a.took, a.waited, a.leader = time.Since(start), errors.Is(a.err, context.DeadlineExceeded), leader
-	if agent, ok := agentFact.Peek(); ok && agent.Raft != nil {
-		a.leads = agent.Raft.State == RaftLeader
-	}
+	agent, ok := agentFact.Peek()
+	leads := ok && agent.Raft != nil && agent.Raft.State == RaftLeader
+	a.leaderHangs = leads || s.cluster.prober.Silent(leader)
 	return a
 }
 
@@ -173,7 +174,7 @@ func (s *Snapshot) readThrough(ctx context.Context, address consul.Address) (a a
 	if _, err := client.Get(ctx, address, ep, &checks); err != nil {
 		a.err, a.waited = fmt.Errorf("%s: %w", address, err), errors.Is(err, context.DeadlineExceeded)
 		host, _, _ := net.SplitHostPort(leader)
-		a.leads = host == address.Hostname()
+		a.leaderHangs = host == address.Hostname() || s.cluster.prober.Silent(leader)
 	}
 	a.took, a.leader = time.Since(start), leader
 	return a

@@ -109,7 +109,7 @@ func (c *Cluster) Snapshot(ctx context.Context) *Snapshot {
 	before := c.known
 	c.mu.Unlock()
 	s := c.snapshotOf(ctx, cancel, c.opts.Client.Address, before)
-	s.trials = s.newTrials()
+	s.start, s.trials = start, s.newTrials()
 	return s
 }
 
@@ -424,12 +424,20 @@ func (s *Snapshot) ServerAgents() *Fact[map[string]Agent] {
 	return s.serverAgents.Start(s.ctx, serversSay(s, s.Agent(), itself))
 }
 
-// MembersSeen are the LAN members as the servers see them, see serversSay.
+// MembersSeen are the LAN members as the servers see them, see serversSay. Behind a balancer it is not known whose the
+// members are that the agent names.
 func (s *Snapshot) MembersSeen() *Fact[map[string][]Member] {
 	membersAt := func(ctx context.Context, at consul.Address, _ Agent) ([]Member, error) {
 		return readList(ctx, s, at, endpointMembers, newMember)
 	}
-	return s.membersSeen.Start(s.ctx, serversSay(s, s.Members(), membersAt))
+	say := serversSay(s, s.Members(), membersAt)
+	return s.membersSeen.Start(s.ctx, func(ctx context.Context) (map[string][]Member, error) {
+		seen, err := say(ctx)
+		if agent, ok := s.self.Peek(); ok && s.balanced() {
+			delete(seen, agent.ID)
+		}
+		return seen, err
+	})
 }
 
 // serversSay fetches an answer of each server by node ID: of the configured agent, if it is one, and of those whose HTTP

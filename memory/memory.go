@@ -9,7 +9,6 @@
 package memory
 
 import (
-	"maps"
 	"slices"
 	"sync"
 	"time"

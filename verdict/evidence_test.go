@@ -64,6 +64,12 @@ func readThrough(leader string) func(*cluster.Evidence) {
 	return func(e *cluster.Evidence) { e.Read, e.AgentLeader = &cluster.ConsistentRead{OK: true}, &leader }
 }
 
+// readElsewhere has the asked agent know of no leader, and a linearizable read succeed through another agent, whose
+// leader has this address.
+func readElsewhere(leader string) func(*cluster.Evidence) {
+	return func(e *cluster.Evidence) { e.Read, e.AgentLeader = &cluster.ConsistentRead{OK: true, Leader: leader}, new("") }
+}
+
 // agentSays has the asked agent say who leads, empty for nobody, and the read fail.
 func agentSays(leader string) func(*cluster.Evidence) {
 	return func(e *cluster.Evidence) { e.Read, e.AgentLeader = &cluster.ConsistentRead{}, &leader }
@@ -125,6 +131,11 @@ var evidenceTable = []evidenceCase{
 	{
 		evidence: "all three are silent for the exporter (a firewall), a linearizable read succeeds",
 		reports:  reports(noAnswer(a), noAnswer(b), noAnswer(c)), with: readThrough(a.RPCAddress),
+		quorum: QuorumHeld, writes: WritesUnknown, voters: [3]int{0, 0, 3}, margin: unknownMargin,
+	},
+	{
+		evidence: "the agent in use knows no leader, a linearizable read succeeds through another server's agent",
+		reports:  reports(turnedAway(a), turnedAway(b), turnedAway(c)), with: readElsewhere(a.RPCAddress),
 		quorum: QuorumHeld, writes: WritesUnknown, voters: [3]int{0, 0, 3}, margin: unknownMargin,
 	},
 	{

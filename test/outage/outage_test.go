@@ -310,8 +310,10 @@ func quorumLost(p *play, how, verb string) outlook {
 func (p *play) expectQuorumLost(s harness.Samples) {
 	survivor := p.followers[0]
 	for _, s := range []harness.Samples{s, p.second.Scrape(p.T)} {
-		// The survivor may name the frozen leader still, and the client may have queried that one.
-		s.Expect(p.T, harness.Samples{"consul_cluster_consistent_read_success": 0, collectorSuccess("consistent"): 1})
+		// The survivor may name the frozen leader still, and the client may have queried that one, which proves nothing.
+		if s["consul_cluster_consistent_read_success"] != 0 {
+			p.Errorf("a consistent read is reported as served:\n%s", s)
+		}
 	}
 	harness.WaitFor(p.T, time.Minute, "no server names a leader", func() string {
 		p.expectOneWait()
