@@ -17,9 +17,10 @@ func servesOthers(configured consul.Address, asked Agent, p Protocol) bool {
 	return asked.Server && configured.Socket == "" && configured.Path == "" && asked.offers(p)
 }
 
-// reaches reports whether the HTTP APIs of the other servers can be expected to answer, given the configured agent.
-func (c *Cluster) reaches(asked Agent) bool {
-	return servesOthers(c.opts.Client.Address, asked, protocolOf(c.opts.Client.Address))
+// reaches reports whether the HTTP APIs of the other servers can be expected to answer, given the agent in use.
+func (s *Snapshot) reaches(asked Agent) bool {
+	address := s.Address()
+	return servesOthers(address, asked, protocolOf(address))
 }
 
 // protocolOf is the protocol that an agent's HTTP API is spoken to in.
@@ -53,12 +54,12 @@ func (pl *planner) clientPorts() []Port {
 func (pl *planner) clientPortsOfServers(protocols []*protocol) []Port {
 	var ports []Port
 	for _, s := range pl.topology.Servers {
-		if s.Status == StatusNone || !pl.opts.allow(s.Host) {
+		if s.Status == StatusNone || s.Missing() || !pl.opts.allow(s.Host) {
 			continue
 		}
 		for _, p := range protocols {
 			number := pl.agent.ports[p.name]
-			if p.tag != nil && s.Name != pl.agent.Name { // The agent's own tags lack them before Consul 1.14.
+			if p.tag != nil && !pl.agent.is(s) { // The agent's own tags lack them before Consul 1.14.
 				number = p.tag(s)
 			}
 			if number != 0 {
@@ -72,8 +73,8 @@ func (pl *planner) clientPortsOfServers(protocols []*protocol) []Port {
 // grpcOwnCA reports whether a server's gRPC with TLS shows a certificate of the service mesh: as on the agent, unless
 // by their Serf tags only one of the two has certificates, because TLS is being introduced.
 func (pl *planner) grpcOwnCA(s Server) bool {
-	i := slices.IndexFunc(pl.topology.Servers, func(s Server) bool { return s.Name == pl.agent.Name })
-	if i < 0 || s.Name == pl.agent.Name || pl.topology.Servers[i].UsesTLS == s.UsesTLS {
+	i := slices.IndexFunc(pl.topology.Servers, pl.agent.is)
+	if i < 0 || pl.agent.is(s) || pl.topology.Servers[i].UsesTLS == s.UsesTLS {
 		return pl.agent.GRPCOwnCA
 	}
 	return !s.UsesTLS
@@ -85,7 +86,7 @@ func (pl *planner) clientPortsOfAgent(protocols []*protocol) []Port {
 	for _, p := range protocols {
 		host, number := pl.agentHost(p.name), pl.agent.ports[p.name]
 		if number != 0 && host != "" && (host == pl.configured.Hostname() || pl.opts.allow(host)) {
-			agent := Server{Name: pl.agent.Name, Host: host}
+			agent := Server{Name: pl.agentName(), Host: host}
 			ports = append(ports, pl.portsOf(p, agent, address(host, number), pl.agent.state())...)
 		}
 	}

@@ -42,6 +42,8 @@ type Port struct {
 	// unproven is whether no port of the gossip pool has acknowledged the first key yet. UDP, where a wrong key gets no
 	// answer, then waits for the key that the port acknowledges over TCP.
 	unproven bool
+	// heldBy is the name of another server that is at the address; empty if none is. Such a port is not probed.
+	heldBy string
 }
 
 // Unasked reports whether nothing is asked of the port, because Consul's configuration rules out an answer.
@@ -101,7 +103,7 @@ type planner struct {
 	// proven reports whether a port of the pool has acknowledged the key; nil means that none has.
 	proven func(protocol Protocol, key []byte) bool
 	mesh   *meshCA // The authority of the service mesh; nil when it is unknown.
-	// wanHosts are the addresses of the servers in the WAN pool, by their names there; nil when they are unknown.
+	// wanHosts are the addresses of the servers in the WAN pool, by node ID; nil when they are unknown.
 	wanHosts map[string]string
 }
 
@@ -112,6 +114,10 @@ func (pl *planner) wants(p Protocol) bool {
 
 func (pl *planner) planRPC(s Server, port *Port) {
 	if !pl.opts.allow(s.Host) {
+		return
+	}
+	if note := s.unprobed(); note != "" {
+		port.Address, port.Note = s.RPCAddress, note
 		return
 	}
 	port.Address, port.doubtful = s.RPCAddress, s.UsesTLS
@@ -133,7 +139,7 @@ func (pl *planner) rpcTLS(s Server) bool {
 		return true
 	case pl.opts.RPCTLS == RPCTLSOff:
 		return false
-	case s.Status != StatusNone:
+	case s.Status != StatusNone || s.Missing():
 		return s.UsesTLS && (pl.agent == nil || pl.agent.RPCTLS || authority)
 	case pl.agent != nil:
 		return pl.agent.RPCTLS
@@ -142,16 +148,13 @@ func (pl *planner) rpcTLS(s Server) bool {
 	}
 }
 
-// rpc returns a server's port 8300, which the verdicts need whether or not it is shown. It is empty if not allowed.
-func (pl *planner) rpc(s Server) []Port { return pl.portsOf(ProtocolRPC.row(), s, "", s.state()) }
-
-// rpcs returns port 8300 of all servers that may be talked to.
+// rpcs returns port 8300 of all servers that may be talked to, which the verdicts need whether or not it is shown.
 func (pl *planner) rpcs() []Port {
 	var ports []Port
 	for _, s := range pl.topology.Servers {
-		ports = append(ports, pl.rpc(s)...)
+		ports = append(ports, pl.portsOf(ProtocolRPC.row(), s, "", s.state())...)
 	}
-	return ports
+	return pl.oneVoice(ports)
 }
 
 // portsOf returns a port of a server or agent over each transport; the protocol's plan may fill in the address.
@@ -179,7 +182,7 @@ func (pl *planner) ports() []Port {
 			}
 		}
 	}
-	return append(ports, pl.clientPorts()...)
+	return pl.oneVoice(append(ports, pl.clientPorts()...))
 }
 
 // agentPorts returns the TCP ports of the configured agent.
@@ -187,10 +190,10 @@ func (pl *planner) agentPorts() []BoundPort {
 	if pl.agent == nil {
 		return nil
 	}
-	addrs := pl.agent.addresses()
+	addrs, name := pl.agent.addresses(), pl.agentName()
 	var bound []BoundPort
 	for _, p := range pl.ports() {
-		if p.Server == pl.agent.Name && p.Transport == TransportTCP {
+		if p.Server == name && p.Transport == TransportTCP {
 			bound = append(bound, BoundPort{p, addrs})
 		}
 	}
@@ -215,7 +218,7 @@ func (pl *planner) wanHost(s Server) string {
 	if !pl.wantsWANHosts() {
 		return s.Host
 	}
-	return pl.wanHosts[s.Name+"."+s.Datacenter]
+	return pl.wanHosts[s.ID]
 }
 
 // wantsWANHosts reports whether the WAN pool has to be asked for the servers' addresses. All are taken to be alike.
@@ -229,7 +232,8 @@ func (pl *planner) wantsWANHosts() bool {
 // While encryption is being introduced (encrypt_verify_incoming, encrypt_verify_outgoing), agents that send plain
 // text all accept it, because others may have no key yet.
 func (pl *planner) planGossip(s Server, port *Port, host string, number int, plain bool) {
-	if number == 0 || host == "" || !pl.opts.allow(s.Host) || !pl.opts.allow(host) {
+	if number == 0 || host == "" || !pl.opts.allow(s.Host) || !pl.opts.allow(host) ||
+		s.unprobed() != "" {
 		return
 	}
 	port.Address = address(host, number)
@@ -262,6 +266,9 @@ func (pl *planner) wantsMeshCA() bool {
 		(pl.agent.GRPCOwnCA || slices.ContainsFunc(pl.topology.Servers, pl.grpcOwnCA))
 }
 
+// agentName is the name that the agent has as a server, or else by its own account.
+func (pl *planner) agentName() string { return cmp.Or(pl.topology.Called(pl.agent.ID), pl.agent.Name) }
+
 func (pl *planner) datacenter() string {
 	if pl.agent == nil {
 		return ""
@@ -292,10 +299,6 @@ func address(host string, port int) string { return net.JoinHostPort(host, strco
 // probePort probes one port, when fewer probes than allowed are under way.
 func (c *Cluster) probePort(ctx context.Context, port Port) PortReport {
 	report := PortReport{Port: port}
-	if port.Unasked() {
-		report.Result.Skipped = true
-		return report
-	}
 	if refused, ok := c.refusedProbe(port); ok {
 		return refused
 	}
@@ -329,7 +332,7 @@ func (p *probes) start(ports []Port) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, port := range ports {
-		if p.started[port.key()] == nil {
+		if !port.Unasked() && port.heldBy == "" && p.started[port.key()] == nil {
 			p.started[port.key()] = new(Fact[PortReport]).Start(p.ctx, func(ctx context.Context) (PortReport, error) {
 				return p.run(ctx, p.withProvenKey(port)), nil
 			})
@@ -354,6 +357,12 @@ func (p *probes) withProvenKey(port Port) Port {
 
 // answer probes a port, as far as it is not probed yet, and returns the report.
 func (p *probes) answer(port Port) PortReport {
+	if port.heldBy != "" {
+		return port.notThere()
+	}
+	if port.Unasked() { // Another port with this address may be probed.
+		return PortReport{Port: port, Result: probe.Result{Skipped: true}}
+	}
 	p.start([]Port{port})
 	p.mu.Lock()
 	answer := p.started[port.key()]

@@ -172,11 +172,7 @@ func unchanged(t *testing.T, a *consultest.Agent) (check func()) {
 
 func TestPlainCluster(t *testing.T) {
 	t.Parallel()
-	cluster := consultest.Start(t, consultest.Options{
-		Servers: 3,
-		// An election, which a busy machine would make, is no quiet affair.
-		Config: map[string]any{"performance": map[string]any{"raft_multiplier": 5}},
-	})
+	cluster := consultest.Start(t, consultest.Options{Servers: 3})
 	p := newProber(t)
 	must.Do(t, cluster.WaitMembers(t.Context(), 3))
 	poll(t, "the servers know each other between datacenters", func() bool {
