@@ -408,7 +408,9 @@ func TestFacts_View(t *testing.T) {
 		}},
 		{"services in all states, counted by Consul, as the catalog is too large", healthy(), func(f *status.Facts) {
 			f.Overview = &cluster.CatalogOverview{Services: []cluster.ServiceOverview{
-				{Name: "web", OverviewCounts: cluster.OverviewCounts{Total: 9, Passing: 2, Warning: 1, Critical: 1, Maintenance: 2}},
+				{Name: "web", OverviewCounts: cluster.OverviewCounts{
+					Total: 9, Passing: 2, Warning: 1, Critical: 1, Maintenance: 2,
+				}},
 			}}
 			f.Missing = []status.Missing{missing("catalog", "too large")}
 		}},

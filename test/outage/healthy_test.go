@@ -70,7 +70,7 @@ var healthyScenes = []scene{
 		repair: (*play).deregister,
 		window: "healthy: Consul dc1",
 		page: []string{
-			"3 of 3 voters answer, quorum is 2, server-", "one more may fail.", "Problems", "None.",
+			"3 of 3 voters answer, quorum is 2, server-", "one more failure can be tolerated.", "Problems", "None.",
 			"4 in the lan pool: 4 alive", "Services: 5. Nodes: 4.",
 		},
 	},

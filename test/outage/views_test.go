@@ -39,7 +39,7 @@ type outlook struct {
 }
 
 // wholeQuorum is what the verdict says of three servers that are well.
-const wholeQuorum = `3 of 3 voters answer, quorum is 2, server-[123] leads; one more may fail\.`
+const wholeQuorum = `3 of 3 voters answer, quorum is 2, server-[123] leads; one more failure can be tolerated\.`
 
 // healthy is what views show of three servers when nothing is wrong.
 func healthy(*play) outlook {
