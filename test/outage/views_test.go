@@ -110,7 +110,8 @@ func (p *play) viewOf(text string) (v status.View) {
 
 // momentary is what differs between two looks at the same cluster.
 var momentary = cmp.Options{
-	cmpopts.IgnoreFields(status.View{}, "Time", "Seconds", "Verdict"),
+	cmpopts.IgnoreFields(status.View{}, "Time", "Seconds", "Verdict", "Memory"),
+	cmpopts.IgnoreFields(verdict.Writes{}, "LastLogIndex", "CommitIndex"),
 	cmpopts.IgnoreFields(status.LeadershipStatus{}, "Since"),
 	cmpopts.IgnoreFields(status.ConsistentReadStatus{}, "Seconds"),
 	cmpopts.IgnoreFields(status.ServerStatus{}, "Term", "LastLogIndex", "LogLag", "LastContactSeconds"),
