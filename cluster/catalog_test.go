@@ -23,7 +23,8 @@ const smallCatalog = `[{"ID":"x","Node":"n\u00fc","Meta":{"Node":"no"},"Checks":
 		{"CheckID":"alias","Status":"critical","ServiceID":"b-proxy","ServiceName":"P"}],
 	"Services":[{"ID":"a","Service":"A","Tags":["t","\"t\""],"Meta":{"k":"v","k2":""},"Proxy":{"ID":"not this"}},
 		{"ID":"b","Service":"B","Tags":null},{"ID":"c","Service":"C","Meta":{}},
-		{"ID":"b-proxy","Service":"P","Proxy":{"Mode":"","DestinationServiceID":"b","Expose":{}}},null,{"Service":"without ID"}]},
+		{"ID":"b-proxy","Service":"P","Proxy":{"Mode":"","DestinationServiceID":"b","Expose":{}}},null,
+		{"Service":"without ID"}]},
 	{"Node":"imported","PeerName":"p","Services":[{"ID":"z","Service":"Z"}]},
 	{"Node":"empty","PeerName":"","Services":null,"Checks":[null]},null]`
 
@@ -72,9 +73,17 @@ func TestCatalogNode_Judge(t *testing.T) {
 		{"no word", ``, map[string]string{"s": ""}, HealthUnknown, false},
 		{"its node is critical", ``, map[string]string{"": "critical", "s": "passing"}, HealthCritical, false},
 		{"a sidecar", proxy, map[string]string{"s": "passing", "of": "passing"}, HealthPassing, true},
-		{"a sidecar whose service is critical", proxy, map[string]string{"s": "critical", "of": "critical"}, HealthCritical, false},
-		{"a sidecar whose service is in maintenance", proxy, map[string]string{"s": "critical", "of": "maintenance"}, HealthMaintenance, false},
-		{"one that Consul has not told yet", proxy, map[string]string{"s": "passing", "of": "maintenance"}, HealthMaintenance, true},
+		{"a sidecar and its service", proxy, map[string]string{"s": "critical", "of": "critical"}, HealthCritical, false},
+		{
+			"a sidecar whose service is in maintenance", proxy,
+			map[string]string{"s": "critical", "of": "maintenance"},
+			HealthMaintenance, false,
+		},
+		{
+			"one that Consul has not told yet", proxy,
+			map[string]string{"s": "passing", "of": "maintenance"},
+			HealthMaintenance, true,
+		},
 		{"a proxy of nothing that is registered", proxy, map[string]string{"s": "critical"}, HealthCritical, false},
 	} {
 		var checks []string

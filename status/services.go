@@ -102,8 +102,10 @@ func instancesText(c *verdict.Catalog) string {
 		status cluster.HealthStatus
 		words  string
 	}{
-		{cluster.HealthCritical, "critical"}, {cluster.HealthWarning, "warning"},
-		{cluster.HealthMaintenance, "in maintenance"}, {cluster.HealthUnknown, "of unknown state"},
+		{cluster.HealthCritical, "critical"},
+		{cluster.HealthWarning, "warning"},
+		{cluster.HealthMaintenance, "in maintenance"},
+		{cluster.HealthUnknown, "of unknown state"},
 	} {
 		n := c.Instances[state.status.String()] - c.Own[state.status]
 		states = wording.Join(", ", states, wording.If(n > 0, "%d %s", n, state.words))

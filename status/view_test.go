@@ -430,9 +430,20 @@ func TestFacts_View(t *testing.T) {
 		}},
 		{"services in all states, counted by Consul, as the catalog is too large", healthy(), func(f *status.Facts) {
 			f.Overview = &cluster.CatalogOverview{Services: []cluster.ServiceOverview{
-				{Name: "web", OverviewCounts: cluster.OverviewCounts{Total: 9, Passing: 2, Warning: 1, Critical: 1, Maintenance: 2}},
+				{Name: "web", OverviewCounts: cluster.OverviewCounts{
+					Total: 9, Passing: 2, Warning: 1, Critical: 1, Maintenance: 2,
+				}},
 			}}
 			f.Missing = []status.Missing{missing("catalog", "too large")}
+		}},
+		{"a hung server that Consul has removed", missingAs(cluster.DepartureRemoved, hung), nil},
+		{"a dead server, nobody saw how it went", missingAs(cluster.DepartureGone, dead), nil},
+		{"a server has left in order", missingAs(cluster.DepartureLeft, unasked), nil},
+		{"a server left in order long ago", missingAs(cluster.DepartureLeft, unasked), func(f *status.Facts) {
+			f.Reports[2].Server.Absence.Since = noon.Add(-2 * time.Hour)
+		}},
+		{"fewer voters than expected, of which nobody knows", healthy(), func(f *status.Facts) {
+			f.Shortage = memory.Shortage{Expected: 5, Missing: 2}
 		}},
 		{"a name in any characters", healthy(hung(oddServer)), nil},
 	} {

@@ -10,7 +10,7 @@ import (
 )
 
 // HeartbeatTimeout is how long nothing may be heard of a peer. It is Consul's own limit, after which the leader calls a
-// peering failing (agent/grpc-external/services/peerstream: defaultIncomingHeartbeatTimeout); heartbeats come every 15 s.
+// peering failing (Consul: peerstream.defaultIncomingHeartbeatTimeout); heartbeats come every 15 s.
 const HeartbeatTimeout = 2 * time.Minute
 
 // PeeringHealth is whether a peering works.
@@ -24,9 +24,9 @@ const (
 )
 
 // JudgePeering judges by Consul's word and by what is remembered: when the peering was last seen to be active, and when
-// its last heartbeat was seen for the first time, both by this program's clock and zero if they are not known. A leader that has just been elected has no streams and calls a
-// peering pending or establishing, however long it has been active and its other side is gone: what was active is
-// down until it is active again.
+// its last heartbeat was seen for the first time, both by this program's clock and zero if they are not known. A leader
+// that has just been elected has no streams and calls a peering pending or establishing, however long it has been
+// active and its other side is gone: what was active is down until it is active again.
 func JudgePeering(p *cluster.Peering, active, heard time.Time) PeeringHealth {
 	switch p.State {
 	case cluster.PeeringFailing, cluster.PeeringTerminated:

@@ -74,8 +74,8 @@ func checkFlags(cmd *kingpin.CmdClause, opts *options) {
 	c := &opts.check
 	cmd.Flag("output", "Format of the output: text or json.").
 		Default(outputText).EnumVar(&c.output, outputText, outputJSON)
-	cmd.Flag("only", "Show and judge one part: cluster for Consul itself, or services for what is registered with it. Without "+
-		"it both are shown, and the exit code is that of the cluster.").EnumVar(&c.only, onlyCluster, onlyServices)
+	cmd.Flag("only", "Show and judge one part: cluster for Consul itself, or services for what is registered with it. "+
+		"Without it both are shown, and the exit code is that of the cluster.").EnumVar(&c.only, onlyCluster, onlyServices)
 	cmd.Flag("timeout", "How long to ask, in all; with --wait, each time. What is not known by then is left out.").
 		Default("10s").DurationVar(&c.timeout)
 	cmd.Flag("safe-to-stop", "Name or node ID of a server: say whether the cluster keeps its quorum without it, and why.").

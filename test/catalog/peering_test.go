@@ -30,7 +30,9 @@ func TestPeeringDown(t *testing.T) {
 
 	must.Do(t, peer.Kill())
 	failing := `consul_peering_state{peer="dc2",state="failing"}`
-	e.ScrapeUntil(t, time.Minute, "the peering is failing", func(s harness.Samples) bool { return s[failing] == 1 && s[up] == 0 })
+	e.ScrapeUntil(t, time.Minute, "the peering is failing", func(s harness.Samples) bool {
+		return s[failing] == 1 && s[up] == 0
+	})
 	expectPeeringDown(t, e.FreshStatus(t), "is failing")
 	if code, out, _ := harness.CheckOf(t, server); code == 0 || !strings.Contains(out, "ConsulPeeringDown") {
 		t.Errorf("check has exit code %d and prints:\n%s", code, out)

@@ -67,7 +67,8 @@ func TestTenants(t *testing.T) {
 	s.ExpectNone(t, instances("fine", "unknown"))
 	theirs := harness.Launch(t, upstream, nil, "--consul.server="+server.URL(), "--consul.timeout=5s").Scrape(t)
 	theirs.Expect(t, harness.Samples{
-		`consul_health_service_status{check="resting-1-alive",node="odd",service_id="resting-1",service_name="resting",status="maintenance"}`: 1,
+		`consul_health_service_status{check="resting-1-alive",node="odd",service_id="resting-1",` +
+			`service_name="resting",status="maintenance"}`: 1,
 	})
 	expectSameFamilies(t, theirs, s, false)
 	expectTenants(t, server, e, status.LevelCritical, "1 service has no healthy instance: loud", "ConsulServiceDown")
@@ -113,7 +114,8 @@ func expectTenants(
 			st.Services, level, sentence, alert)
 	}
 	page := e.Page(t, "/", 200)
-	for _, text := range []string{`<strong class="level">healthy</strong>`, `<strong class="level">` + string(level), sentence} {
+	const word = `<strong class="level">`
+	for _, text := range []string{word + "healthy", word + string(level), sentence} {
 		if !strings.Contains(page, text) {
 			t.Errorf("the page lacks %q", text)
 		}

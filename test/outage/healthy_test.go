@@ -71,7 +71,7 @@ var healthyScenes = []scene{
 		repair: (*play).deregister,
 		window: "healthy: Consul dc1",
 		page: []string{
-			"3 of 3 voters answer, quorum is 2, server-", "one more may fail.", "Problems", "None.",
+			"3 of 3 voters answer, quorum is 2, server-", "one more failure can be tolerated.", "Problems", "None.",
 			"4 in the lan pool: 4 alive", "Services: 5. Nodes: 4.",
 		},
 	},
@@ -229,6 +229,7 @@ func (p *play) expectText() {
 		`\n  server-1` + strings.Repeat(took, 5) + ` +-     -     -     -\n`,
 		`\n  client-1  -     -     -     -     -` + strings.Repeat(took, 4) + `\n`,
 		`\n  members, lan  4 alive\n  catalog       4 nodes, 1 service, 3 instances: 3 passing\n` +
+			`  memory        none: .*\n` +
 			`  agent         http://127[0-9.]+:8500, client-1 in dc1\n  asked         at 20`,
 	} {
 		if !regexp.MustCompile(want).MatchString(text) {

@@ -81,7 +81,7 @@ var outageScenes = []scene{
 		want: func(p *play) outlook {
 			return outlook{
 				level: status.LevelDegraded, problems: []string{"ConsulServerHung " + p.followers[1].Name, "ConsulQuorumAtRisk"},
-				sentence: fmt.Sprintf(`2 of 3 voters answer, quorum is 2, %s leads; %s hangs; no more may fail\.`,
+				sentence: fmt.Sprintf(`2 of 3 voters answer, quorum is 2, %s leads; %s hangs; no further failure can be tolerated\.`,
 					p.leader, p.followers[1]),
 				metrics: harness.Samples{"consul_cluster_failure_margin": 0, "consul_cluster_leaders": 1},
 			}
@@ -94,7 +94,8 @@ var outageScenes = []scene{
 		},
 		window: "degraded: Consul dc1",
 		page: []string{
-			"2 of 3 voters answer", " hangs; ", "no more may fail", "critical", "ConsulServerHung", "hangs", "timeout",
+			"2 of 3 voters answer", " hangs; ", "no further failure can be tolerated", "critical", "ConsulServerHung", "hangs",
+			"timeout",
 		},
 	},
 	{
@@ -248,7 +249,8 @@ func (p *play) expectLag() {
 func leaderKilled(p *play) outlook {
 	return outlook{
 		level: status.LevelDegraded, problems: []string{"ConsulServerDown " + p.leader.Name, "ConsulQuorumAtRisk"},
-		sentence: fmt.Sprintf(`2 of 3 voters answer, quorum is 2, server-[123] leads; %s is down; no more may fail\.`,
+		sentence: fmt.Sprintf(`2 of 3 voters answer, quorum is 2, server-[123] leads; %s is down; `+
+			`no further failure can be tolerated\.`,
 			p.leader),
 		metrics: p.autopilotWithout(p.leader).With(harness.Samples{
 			"consul_cluster_failure_margin": 0, "consul_cluster_servers_without_leader": 0, "consul_raft_peers": 3,

@@ -173,7 +173,7 @@ var noToken = scene{
 		return outlook{
 			level: status.LevelDegraded, problems: []string{"ConsulCollectorRefused"},
 			sentence: "3 of 3 voters answer, quorum is 2, 127[0-9.]+:8300 leads; Consul refuses to tell a part of it; " +
-				`one more may fail\.`,
+				`one more failure can be tolerated\.`,
 			metrics: metrics,
 			unwanted: []string{
 				"consul_cluster_servers{", "consul_cluster_unknown_raft_peers", "consul_autopilot_", "consul_serf_health_score",

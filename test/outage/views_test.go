@@ -39,7 +39,7 @@ type outlook struct {
 }
 
 // wholeQuorum is what the verdict says of three servers that are well.
-const wholeQuorum = `3 of 3 voters answer, quorum is 2, server-[123] leads; one more may fail\.`
+const wholeQuorum = `3 of 3 voters answer, quorum is 2, server-[123] leads; one more failure can be tolerated\.`
 
 // healthy is what views show of three servers when nothing is wrong.
 func healthy(*play) outlook {
@@ -110,7 +110,8 @@ func (p *play) viewOf(text string) (v status.View) {
 
 // momentary is what differs between two looks at the same cluster.
 var momentary = cmp.Options{
-	cmpopts.IgnoreFields(status.View{}, "Time", "Seconds", "Verdict"),
+	cmpopts.IgnoreFields(status.View{}, "Time", "Seconds", "Verdict", "Memory"),
+	cmpopts.IgnoreFields(verdict.Writes{}, "LastLogIndex", "CommitIndex"),
 	cmpopts.IgnoreFields(status.LeadershipStatus{}, "Since"),
 	cmpopts.IgnoreFields(status.ConsistentReadStatus{}, "Seconds"),
 	cmpopts.IgnoreFields(status.ServerStatus{}, "Term", "LastLogIndex", "LogLag", "LastContactSeconds"),
