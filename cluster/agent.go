@@ -51,6 +51,7 @@ type Agent struct {
 	fingerprint     uint64          // Tells configurations apart.
 	telemetry       telemetryConfig // Read by Telemetry.
 	Raft            *RaftStats      // Nil for clients.
+	direct          bool            // Whether it was asked at an address at which it listens itself.
 }
 
 // boundTo returns the IP addresses that an agent's port for clients is bound to: those of "addresses" in its

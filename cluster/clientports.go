@@ -17,9 +17,10 @@ func servesOthers(configured consul.Address, asked Agent, p Protocol) bool {
 	return asked.Server && configured.Socket == "" && configured.Path == "" && asked.offers(p)
 }
 
-// reaches reports whether the HTTP APIs of the other servers can be expected to answer, given the configured agent.
-func (c *Cluster) reaches(asked Agent) bool {
-	return servesOthers(c.opts.Client.Address, asked, protocolOf(c.opts.Client.Address))
+// reaches reports whether the HTTP APIs of the other servers can be expected to answer, given the agent in use.
+func (s *Snapshot) reaches(asked Agent) bool {
+	address := s.Address()
+	return servesOthers(address, asked, protocolOf(address))
 }
 
 // protocolOf is the protocol that an agent's HTTP API is spoken to in.
@@ -53,7 +54,7 @@ func (pl *planner) clientPorts() []Port {
 func (pl *planner) clientPortsOfServers(protocols []*protocol) []Port {
 	var ports []Port
 	for _, s := range pl.topology.Servers {
-		if s.Status == StatusNone || !pl.opts.allow(s.Host) {
+		if s.Status == StatusNone || s.Missing() || !pl.opts.allow(s.Host) {
 			continue
 		}
 		for _, p := range protocols {

@@ -41,6 +41,8 @@ type Evidence struct {
 	Read      *ConsistentRead
 	// Standing is what is remembered of the leader's log.
 	Standing Standing
+	// MinQuorum is the number of servers below which autopilot removes none; 0 if it is unknown.
+	MinQuorum uint
 }
 
 // Standing is since when the leader has had log entries that are not committed while its commit index stands still, and
@@ -68,6 +70,9 @@ func (s *Snapshot) Evidence(read bool) func(context.Context) (Evidence, error) {
 		e.Servers, _ = servers.Get(ctx)
 		if read {
 			e.Read = fillIn(ctx, made)
+		}
+		if config, ok := s.autopilotConfig.Peek(); ok {
+			e.MinQuorum = config.MinQuorum
 		}
 		return e, nil
 	}

@@ -116,6 +116,10 @@ func (pl *planner) planRPC(s Server, port *Port) {
 	if !pl.opts.allow(s.Host) {
 		return
 	}
+	if note := s.unprobed(); note != "" {
+		port.Address, port.Note = s.RPCAddress, note
+		return
+	}
 	port.Address, port.doubtful = s.RPCAddress, s.UsesTLS
 	if pl.rpcTLS(s) {
 		port.doubtful = false
@@ -135,7 +139,7 @@ func (pl *planner) rpcTLS(s Server) bool {
 		return true
 	case pl.opts.RPCTLS == RPCTLSOff:
 		return false
-	case s.Status != StatusNone:
+	case s.Status != StatusNone || s.Missing():
 		return s.UsesTLS && (pl.agent == nil || pl.agent.RPCTLS || authority)
 	case pl.agent != nil:
 		return pl.agent.RPCTLS
@@ -228,7 +232,8 @@ func (pl *planner) wantsWANHosts() bool {
 // While encryption is being introduced (encrypt_verify_incoming, encrypt_verify_outgoing), agents that send plain
 // text all accept it, because others may have no key yet.
 func (pl *planner) planGossip(s Server, port *Port, host string, number int, plain bool) {
-	if number == 0 || host == "" || !pl.opts.allow(s.Host) || !pl.opts.allow(host) {
+	if number == 0 || host == "" || !pl.opts.allow(s.Host) || !pl.opts.allow(host) ||
+		s.unprobed() != "" {
 		return
 	}
 	port.Address = address(host, number)
@@ -294,10 +299,6 @@ func address(host string, port int) string { return net.JoinHostPort(host, strco
 // probePort probes one port, when fewer probes than allowed are under way.
 func (c *Cluster) probePort(ctx context.Context, port Port) PortReport {
 	report := PortReport{Port: port}
-	if port.Unasked() {
-		report.Result.Skipped = true
-		return report
-	}
 	if refused, ok := c.refusedProbe(port); ok {
 		return refused
 	}
@@ -331,7 +332,7 @@ func (p *probes) start(ports []Port) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, port := range ports {
-		if port.heldBy == "" && p.started[port.key()] == nil {
+		if !port.Unasked() && port.heldBy == "" && p.started[port.key()] == nil {
 			p.started[port.key()] = new(Fact[PortReport]).Start(p.ctx, func(ctx context.Context) (PortReport, error) {
 				return p.run(ctx, p.withProvenKey(port)), nil
 			})
@@ -358,6 +359,9 @@ func (p *probes) withProvenKey(port Port) Port {
 func (p *probes) answer(port Port) PortReport {
 	if port.heldBy != "" {
 		return port.notThere()
+	}
+	if port.Unasked() { // Another port with this address may be probed.
+		return PortReport{Port: port, Result: probe.Result{Skipped: true}}
 	}
 	p.start([]Port{port})
 	p.mu.Lock()

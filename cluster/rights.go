@@ -36,6 +36,9 @@ type tokenRights struct {
 // switched on.
 func (s *Snapshot) tokenRights() *Fact[tokenRights] {
 	return s.rights.Start(s.ctx, func(ctx context.Context) (tokenRights, error) {
+		if u := s.used(); u != s {
+			return u.tokenRights().Get(ctx)
+		}
 		client := s.cluster.client
 		last := s.before.rights
 		if token := client.Options().CurrentToken(); last.token != token {

@@ -30,6 +30,10 @@ type Snapshot struct {
 	ctx     context.Context // A snapshot is scoped to one scrape, as a request is.
 	cancel  context.CancelFunc
 	start   time.Time
+	// address is that of the agent, unless there are several: then it is one of trials that choice chooses.
+	address consul.Address
+	trials  []*Snapshot
+	choice  Fact[*Snapshot]
 	// before is what was known from earlier scrapes when this one began.
 	before known
 
@@ -78,6 +82,8 @@ type Snapshot struct {
 	agentGone bool
 	// restarted is whether the agent has answered after that. Guarded by mu.
 	restarted bool
+	// passedOver is whether the scrape went on without the answer of the agent. Guarded by mu.
+	passedOver bool
 }
 
 // QueryMeta is what an answer says about its own worth.
@@ -97,12 +103,23 @@ type QueryMeta struct {
 // known in time to deliver all the rest. Close must be called at the end.
 func (c *Cluster) Snapshot(ctx context.Context) *Snapshot {
 	ctx, cancel := withMargin(ctx)
+	remembered, start := c.remembered(), time.Now()
 	c.mu.Lock()
+	c.known.remembered, c.known.seen = remembered, start
 	before := c.known
 	c.mu.Unlock()
+	s := c.snapshotOf(ctx, cancel, c.opts.Client.Address, before)
+	s.trials = s.newTrials()
+	return s
+}
+
+// snapshotOf returns a snapshot of one agent.
+func (c *Cluster) snapshotOf(
+	ctx context.Context, cancel context.CancelFunc, address consul.Address, before known,
+) *Snapshot {
 	return &Snapshot{
-		cluster: c, ctx: ctx, cancel: cancel, start: time.Now(), before: before, agentGone: before.agentGone,
-		metas:  make(map[string]QueryMeta),
+		cluster: c, ctx: ctx, cancel: cancel, start: time.Now(), address: address,
+		before: before, agentGone: before.agentGone, metas: make(map[string]QueryMeta),
 		probes: probes{ctx: ctx, run: c.probePort, started: make(map[portKey]*Fact[PortReport])},
 	}
 }
@@ -122,8 +139,8 @@ func (s *Snapshot) TimedOut() bool { return errors.Is(s.ctx.Err(), context.Deadl
 // Start is when the snapshot was begun.
 func (s *Snapshot) Start() time.Time { return s.start }
 
-// Address is that of the configured agent.
-func (s *Snapshot) Address() consul.Address { return s.cluster.opts.Client.Address }
+// Address is that of the agent that is used in this scrape. If several are configured, it waits until one is chosen.
+func (s *Snapshot) Address() consul.Address { return s.used().address }
 
 // AgentOnly is whether nothing but the configured agent may be asked.
 func (s *Snapshot) AgentOnly() bool { return s.cluster.opts.AgentOnly }
@@ -132,6 +149,9 @@ func (s *Snapshot) AgentOnly() bool { return s.cluster.opts.AgentOnly }
 func (s *Snapshot) KnownAgent() *Agent {
 	if agent, ok := s.self.Peek(); ok {
 		return &agent
+	}
+	if u := s.chosen(); u != nil && u != s {
+		return u.KnownAgent()
 	}
 	return s.before.agent
 }
@@ -160,23 +180,32 @@ var (
 
 // Agent is what the configured agent says about itself.
 func (s *Snapshot) Agent() *Fact[Agent] {
-	return s.self.Start(s.ctx, func(ctx context.Context) (Agent, error) { return s.agentAt(ctx, s.Address()) })
+	return s.self.Start(s.ctx, func(ctx context.Context) (Agent, error) {
+		if u := s.used(); u != s {
+			return u.Agent().Get(ctx)
+		}
+		return s.agentAt(ctx, s.address)
+	})
 }
 
 func (s *Snapshot) agentAt(ctx context.Context, address consul.Address) (Agent, error) {
 	var self agentSelf
-	if err := s.read(ctx, address, endpointSelf, &self); err != nil {
+	var conn connection
+	if err := s.read(conn.trace(ctx), address, endpointSelf, &self); err != nil {
 		return Agent{}, err
 	}
-	return newAgent(&self)
+	agent, err := newAgent(&self)
+	agent.direct = agent.listensAt(conn.remote())
+	return agent, err
 }
 
-// Up is whether the configured agent's HTTP API answers. An agent that may not tell about itself, or that has lost
-// its servers, is up. It is an error if the agent could not be asked because of this process.
+// Up is whether the HTTP API of any configured agent answers. An agent that may not tell about itself, or that has lost
+// its servers, is up; one that turns requests away because of its limits is not, nor is another program. It is an error
+// if the agent could not be asked because of this process.
 func (s *Snapshot) Up() *Fact[bool] {
 	return s.up.Start(s.ctx, func(ctx context.Context) (bool, error) {
 		self, leader := s.Agent(), s.StatusLeader()
-		if _, err := leader.Get(ctx); consul.IsAgentsAnswer(err) {
+		if _, err := leader.Get(ctx); consul.IsDealtWith(err) {
 			return true, nil
 		}
 		_, err := self.Get(ctx)
@@ -190,6 +219,9 @@ func (s *Snapshot) Up() *Fact[bool] {
 // Members is the agent's LAN pool.
 func (s *Snapshot) Members() *Fact[[]Member] {
 	return s.members.Start(s.ctx, func(ctx context.Context) ([]Member, error) {
+		if u := s.used(); u != s {
+			return u.Members().Get(ctx)
+		}
 		return readList(ctx, s, s.Address(), endpointMembers, newMember)
 	})
 }
@@ -355,6 +387,7 @@ func (s *Snapshot) plan(ctx context.Context, early []Port, find ...func(context.
 	case err == nil:
 		_, _ = agent.Get(ctx) // Without it the last one has to do.
 		pl = s.cluster.planner(&s.before, t, s.KnownAgent())
+		pl.configured = s.Address()
 	case ctx.Err() == nil || len(pl.topology.Servers) == 0:
 		return nil, err
 	}
@@ -418,7 +451,7 @@ func serversSay[T any](
 			}
 		}
 		topology, err := members.Get(ctx)
-		if err != nil || !s.cluster.reaches(self) {
+		if err != nil || !s.reaches(self) {
 			return said, nil // Whoever needs the topology itself gets the error.
 		}
 		var mu sync.Mutex
@@ -465,8 +498,12 @@ func (s *Snapshot) mayAnswer(server Server) bool {
 // Queries returns what the answers of this scrape said about their own worth, by endpoint.
 func (s *Snapshot) Queries() map[string]QueryMeta {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return maps.Clone(s.metas)
+	metas := maps.Clone(s.metas)
+	s.mu.Unlock()
+	if u := s.chosen(); u != nil && u != s {
+		maps.Copy(metas, u.Queries())
+	}
+	return metas
 }
 
 // answerOf returns how to fetch a fact that is an answer of the configured agent, as it is.
@@ -497,8 +534,8 @@ func (s *Snapshot) read(ctx context.Context, address consul.Address, ep consul.E
 		return fmt.Errorf("read %s: %w", ep.Name(), err)
 	}
 	meta, err := s.cluster.client.Get(ctx, address, ep, out)
-	if address == s.Address() {
-		s.noteAnswer(err)
+	if u := s.used(); address == u.address {
+		u.noteAnswer(err)
 	}
 	if err != nil {
 		return err

@@ -157,6 +157,8 @@ type Server struct {
 	LANPort, WANPort, GRPCPort, GRPCTLSPort int
 	UsesTLS                                 bool
 	Replica                                 bool // Whether it is a read replica of Consul Enterprise, which has no vote.
+	// Absence is nil for a server that Consul itself names now.
+	Absence *Absence
 }
 
 // alive reports whether Serf says so.

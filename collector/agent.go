@@ -4,11 +4,13 @@
 package collector
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"strconv"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
 // newAgentCollector exports what agents report about themselves over HTTP, and who the servers are.
@@ -17,11 +19,37 @@ import (
 // those of the topology (see newRaftCollector). ACL: agent:read. One series per server.
 func newAgentCollector(define *definitions) collector {
 	return together(
-		ofUp(define.gauge("consul_up", "Whether the HTTP API of the configured agent answered this scrape (1) or not (0). "+
-			"Absent when the exporter could not query it for a reason of its own.")),
-		ofFact((*cluster.Snapshot).Agent, func(cluster.Agent, *families) {}), // Its absence is a failure.
-		readServers(define), readRaftStats(define),
+		ofUp(define.gauge("consul_up", "1 if the HTTP API of a configured agent answered this scrape, otherwise 0. An answer "+
+			"to /v1/agent/self or /v1/status/leader counts, also that the token may not read it or that the agent has lost its "+
+			"servers; status 429 or a page of HTML does not. Absent when the exporter could not query it for a reason of its "+
+			"own.")),
+		readAgents(define), readServers(define), readRaftStats(define),
 	)
+}
+
+// readAgents reads which agent the scrape used, and how the configured ones answered.
+func readAgents(define *definitions) reader {
+	info := define.gauge("consul_cluster_agent_info",
+		"The agent that answered this scrape; always 1. Absent when none answered, or the token may not read who it is.",
+		"server", "node_id")
+	up := define.gauge("consul_exporter_agent_up",
+		"With several --consul.server, 1 for each agent that answered usefully and 0 for each that did not. Agents that "+
+			"this scrape did not need are absent.", "agent")
+	return func(snap *cluster.Snapshot) adder {
+		used := snap.Agent()
+		return func(ctx context.Context, out *families) error {
+			agent, err := used.Get(ctx)
+			if err == nil {
+				out.add(info, 1, agent.Name, agent.ID)
+			}
+			for _, a := range snap.Agents() {
+				if !probe.IsOwnFault(a.Err) {
+					out.flag(up, a.Err == nil, a.Address.String())
+				}
+			}
+			return err // Its absence is a failure.
+		}
+	}
 }
 
 func readServers(define *definitions) reader {

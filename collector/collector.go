@@ -132,6 +132,7 @@ type Options struct {
 type Exporter struct {
 	cluster    *cluster.Cluster
 	collectors []namedCollector
+	memory     *memory.Memory
 	success    reader // Reads nothing without probe_success.
 	logger     log.Logger
 	own        ownFamilies
@@ -149,6 +150,7 @@ type Exporter struct {
 func NewExporter(opts Options) (*Exporter, error) {
 	e := &Exporter{
 		cluster: opts.Cluster,
+		memory:  cmp.Or(opts.Memory, new(memory.Memory)),
 		success: together(),
 		logger:  opts.Logger,
 		own:     newOwnFamilies(&definitions{}),
@@ -171,7 +173,7 @@ func NewExporter(opts Options) (*Exporter, error) {
 		settings = *opts.Settings
 	}
 	enabled := func(r Info) bool { return slices.Contains(opts.Enabled, r.Name) || (opts.Enabled == nil && r.Enabled) }
-	d := definitions{settings: settings, memory: cmp.Or(opts.Memory, new(memory.Memory))}
+	d := definitions{settings: settings, memory: e.memory}
 	d.reads = slices.ContainsFunc(registry, func(r Info) bool { return r.Name == consistentName && enabled(r) })
 	for _, r := range registry {
 		if enabled(r) {

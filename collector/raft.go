@@ -34,7 +34,7 @@ func newRaftCollector(define *definitions) collector {
 
 func readReports(define *definitions) reader {
 	memory, read := define.memory, define.reads
-	addServer, addCluster := raftOfServer(define), raftOfCluster(define)
+	addServer, addCluster, addMissing := raftOfServer(define), raftOfCluster(define), missingServers(define)
 	leaderInfo := define.gauge("consul_cluster_leader_info",
 		"The one server that calls itself leader; always 1, absent when there is none or several.", "server", "node_id")
 	leaderChanges := define.counter("consul_cluster_leader_changes_total",
@@ -53,6 +53,7 @@ func readReports(define *definitions) reader {
 			addCluster(e.Topology, v, out)
 			addLeader(leaderInfo, e.Reports, out)
 			out.add(leaderChanges, float64(memory.LeaderChanges()))
+			addMissing(e.Topology, memory.Shortage(), out)
 			return nil
 		}
 	}

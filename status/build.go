@@ -64,7 +64,7 @@ func (e *evidence) agentDown() bool { return e.Up != nil && !*e.Up }
 // leftOver reports whether a server is only a peer left over in the Raft configuration: then that is what is wrong
 // with it.
 func (e *evidence) leftOver(s *verdict.Server) bool {
-	return s.Server.Status == cluster.StatusNone && e.Topology.MembersKnown && e.UnknownPeers > 0
+	return s.Server.Status == cluster.StatusNone && !s.Server.Missing() && e.Topology.MembersKnown && e.UnknownPeers > 0
 }
 
 // View judges the facts. It is a pure function.
@@ -85,6 +85,13 @@ func (f *Facts) View() View {
 		Members: verdict.JudgePools(f.LAN, f.WAN),
 		Catalog: e.catalog,
 		Missing: append([]Missing{}, f.Missing...),
+	}
+	for _, a := range f.Agents {
+		configured := ConfiguredAgent{Address: a.Address.String(), Used: a.Used, Up: a.Err == nil}
+		if a.Err != nil {
+			configured.Error = a.Err.Error()
+		}
+		v.Agent.Agents = append(v.Agent.Agents, configured)
 	}
 	for _, p := range problems {
 		v.Problems = append(v.Problems, p.Problem)
@@ -136,7 +143,8 @@ func newLeadershipStatus(e *evidence) *LeadershipStatus {
 func newServerStatus(e *evidence, s *verdict.Server) ServerStatus {
 	raft := s.RPC.Raft
 	st := ServerStatus{
-		Name: s.Server.Name, ID: s.Server.ID, Address: s.Server.RPCAddress, Version: s.Server.Version,
+		Missing: newMissingStatus(s.Server.Absence),
+		Name:    s.Server.Name, ID: s.Server.ID, Address: s.Server.RPCAddress, Version: s.Server.Version,
 		Voter: s.Server.Voter, Serf: s.Server.Status.String(),
 		RaftState: s.RaftState(), Leader: s.Leader, AutopilotHealthy: s.AutopilotHealthy, Ports: newPortStatuses(s.Ports),
 	}

@@ -62,7 +62,7 @@ var kinds = []kind{
 		says("the exporter itself has a problem"),
 	},
 	{"ConsulAgentUnreachable", Critical, beforeVoters, agentUnreachable, func(e *evidence, _ []string) string {
-		return fmt.Sprintf("the agent at %s does not answer", e.Address)
+		return e.noAnswer()
 	}},
 
 	{"ConsulServerHung", Critical, afterVoters, ofServers(serverHung), serverClause("hangs", "hang")},
@@ -85,6 +85,8 @@ var kinds = []kind{
 		"ConsulClustersMixed", Warning, afterVoters, ofCluster(clustersMixed),
 		says("servers of another cluster are in its gossip pool"),
 	},
+	{"ConsulVotersMissing", Warning, afterVoters, ofCluster(votersMissing), votersMissingClause},
+
 	{"ConsulStaleRaftPeer", Warning, counted, ofCluster(staleRaftPeer), nil},
 	{"ConsulAutopilotUnhealthy", Warning, counted, ofCluster(autopilotUnhealthy), nil},
 	{"ConsulServerCandidate", Warning, counted, ofServers(serverCandidate), nil},
@@ -112,6 +114,7 @@ var kinds = []kind{
 	{"ConsulGossipHealthPoor", Warning, counted, gossipHealthPoor(Warning, "does not keep up"), nil},
 	{"ConsulCollectorFails", Warning, counted, ofCluster(collectorFails), nil},
 	{"ConsulResultsFiltered", Warning, counted, ofCluster(resultsFiltered), nil},
+	{"ConsulAgentUnreachable", Warning, counted, oneAgentUnreachable, nil},
 
 	{"ConsulServiceDown", Critical, counted, ofCluster(serviceDown), nil},
 	{"ConsulServiceInstancesCritical", Warning, counted, ofCluster(serviceInstancesCritical), nil},

@@ -42,7 +42,18 @@ func exporterImpaired(e *evidence) string {
 
 func agentUnreachable(e *evidence, report report) {
 	report(labels{"agent": e.agent.Name}, wording.If(e.agentDown(),
-		"The agent at %s does not answer: the catalog and the members cannot be read.", e.Address))
+		"%s: the catalog and the members cannot be read.", wording.Capital(e.noAnswer())))
+}
+
+// oneAgentUnreachable finds each agent that does not answer while another one does.
+func oneAgentUnreachable(e *evidence, report report) {
+	for _, a := range e.Agents {
+		if a.Err != nil && !a.Used && !e.agentDown() && !probe.IsOwnFault(a.Err) {
+			report(labels{"agent": a.Address.String()}, fmt.Sprintf(
+				"The agent at %s does not answer as it should (%s); the one at %s is queried instead.",
+				a.Address, strings.ReplaceAll(a.Err.Error(), "\n", "; "), e.Address))
+		}
+	}
 }
 
 // gossipHealthPoor finds pools in which the agent's score is above a threshold.

@@ -25,6 +25,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/internal/reporttest"
+	"github.com/zervigo/consul_cluster_exporter/memory"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 	"github.com/zervigo/consul_cluster_exporter/status"
 )
@@ -75,8 +76,37 @@ func healthy(instead ...cluster.Report) *status.Facts {
 	return factsOf(reports...)
 }
 
+// missingAs are the facts about three servers of which one is missing since three minutes.
+func missingAs(how cluster.Departure, report func(cluster.Server) cluster.Report) *status.Facts {
+	gone := reporttest.NonVoter(reporttest.Strange(three))
+	gone.Absence = &cluster.Absence{How: how, Since: noon.Add(-3 * time.Minute)}
+	f := factsOf(reporttest.Says(one, 1, 2, 1000), reporttest.Says(two, 1, 2, 1000), report(gone))
+	f.Topology.Peers, f.LAN, f.Shortage = f.Topology.Peers[:2], f.LAN[:2], memory.Shortage{Expected: 3, Missing: 1}
+	for i := range f.Ports {
+		if f.Ports[i].Result.Skipped {
+			f.Ports[i].Note = "the server left the cluster in order"
+		}
+	}
+	return f
+}
+
+// unasked returns a report of a server that is not asked on purpose.
+func unasked(s cluster.Server) cluster.Report {
+	return cluster.Report{Server: s, RPC: probe.RPCResult{Result: probe.Result{Skipped: true}}}
+}
+
 // says returns a report of one of three servers: it names this leader (0: none).
 func says(s cluster.Server, leader int) cluster.Report { return reporttest.Says(s, leader, 3, 1000) }
+
+// agents are configured agents that answered in this way, the last of which is in use.
+func agents(errs ...error) []cluster.AgentState {
+	var all []cluster.AgentState
+	for i, err := range errs {
+		address := consul.Address{Scheme: "http", Host: fmt.Sprintf("10.0.0.%d:8500", len(errs)-i)}
+		all = append(all, cluster.AgentState{Address: address, Used: i == len(errs)-1, Err: err})
+	}
+	return all
+}
 
 // hung returns a report of a server whose port 8300 accepts connections and does not answer.
 func hung(s cluster.Server) cluster.Report {
@@ -249,6 +279,16 @@ func TestFacts_View(t *testing.T) {
 			f.Agent = nil
 			f.Missing = []status.Missing{denied("agent"), missing("servers", "no server")}
 		}},
+		{"one of two agents does not answer", healthy(), func(f *status.Facts) {
+			f.Agents = agents(errors.New("status 429"), nil)
+		}},
+		{"no agent answers", healthy(), func(f *status.Facts) {
+			f.Up, f.Agents = new(false), agents(errors.New("status 429"), errors.New("connection refused"))
+		}},
+		{"no agent answers, and no server is known", factsOf(), func(f *status.Facts) {
+			f.Up, f.Agents = new(false), agents(errors.New("status 429"), errors.New("connection refused"))
+			f.Missing = []status.Missing{missing("servers", "no server")}
+		}},
 		{"the agent names no server", factsOf(), func(f *status.Facts) {
 			f.Missing = []status.Missing{{What: "servers", Reason: "no server", Refused: true}}
 		}},
@@ -330,6 +370,15 @@ func TestFacts_View(t *testing.T) {
 		{"gossip, and a client agent that failed", healthy(), func(f *status.Facts) {
 			f.LAN = append(f.LAN, client("client-1"))
 			f.Pools = pools(5, 0)
+		}},
+		{"a hung server that Consul has removed", missingAs(cluster.DepartureRemoved, hung), nil},
+		{"a dead server, nobody saw how it went", missingAs(cluster.DepartureGone, dead), nil},
+		{"a server has left in order", missingAs(cluster.DepartureLeft, unasked), nil},
+		{"a server left in order long ago", missingAs(cluster.DepartureLeft, unasked), func(f *status.Facts) {
+			f.Reports[2].Server.Absence.Since = noon.Add(-2 * time.Hour)
+		}},
+		{"fewer voters than expected, of which nobody knows", healthy(), func(f *status.Facts) {
+			f.Shortage = memory.Shortage{Expected: 5, Missing: 2}
 		}},
 		{"a name in any characters", healthy(hung(oddServer)), nil},
 	} {

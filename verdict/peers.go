@@ -16,7 +16,7 @@ import (
 func judgeConfigurations(reports []cluster.Report) int {
 	distinct := make(map[string]bool)
 	for _, r := range reports {
-		if r.RPC.Raft.PeersKnown {
+		if r.RPC.Raft.PeersKnown && !r.Server.Missing() { // Those that were removed have an old one.
 			peers := slices.Sorted(slices.Values(r.RPC.Raft.Peers))
 			distinct[strings.Join(slices.Compact(peers), "\n")] = true
 		}
