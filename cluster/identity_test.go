@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
@@ -152,6 +153,38 @@ func TestNewTopology_Identity(t *testing.T) {
 			slices.Reverse(tc.members)
 			expectSame(t, "servers in another order", tc.want, summary(newTopology(tc.members, tc.peers).Servers))
 		})
+	}
+}
+
+// What is remembered stays when another configuration counts than the asked agent's, and no two servers have one name.
+func TestTopology_RememberedIdentity(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	server := func(name, id, host string) Server { return newServer(member(name, host, id, StatusAlive)) }
+	topology := newTopology(
+		[]Member{member("a", "10.0.0.1", "id-a", StatusAlive), member("c", "10.0.0.3", "id-new", StatusAlive)},
+		[]RaftPeer{peer("id-a", "10.0.0.1:8300"), peer("id-b", "10.0.0.2:8300"), peer("id-c", "10.0.0.3:8300")},
+	)
+	topology.remember([]Server{
+		server("b", "id-b", "10.0.0.2"), server("c", "id-c", "10.0.0.3"), server("gone", "id-d", "10.0.0.4"),
+	}, nil, now)
+	expectSame(t, "servers", []string{
+		"10.0.0.3:8300 id=id-c 10.0.0.3:8300 none votes", "a id=id-a 10.0.0.1:8300 alive votes",
+		"b id=id-b 10.0.0.2:8300 none votes", "c id=id-new 10.0.0.3:8300 alive no vote",
+		"gone id=id-d 10.0.0.4:8300 none no vote",
+	}, summary(topology.Servers))
+
+	says := probe.RaftView{
+		LeaderKnown: true, Leader: "10.0.0.1:8300", StatsKnown: true, PeersKnown: true,
+		Peers: []string{"10.0.0.1:8300", "10.0.0.2:8300"},
+	}
+	other := topology.decided([]Report{{Server: topology.Servers[1], RPC: probe.RPCResult{Raft: says}}})
+	expectSame(t, "servers by the leader", []string{
+		"a id=id-a 10.0.0.1:8300 alive votes", "b id=id-b 10.0.0.2:8300 none votes",
+		"c id=id-new 10.0.0.3:8300 alive no vote", "gone id=id-d 10.0.0.4:8300 none no vote",
+	}, summary(other.Servers))
+	if missing := other.MissingServers(); len(missing) != 1 || missing[0].Name != "gone" {
+		t.Errorf("missing are %+v; want the one that is gone", missing)
 	}
 }
 
