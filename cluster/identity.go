@@ -67,7 +67,7 @@ func (t Topology) withPeers(peers []RaftPeer) Topology {
 			continue
 		}
 		joined[j] = true
-		known[j].Voter, known[j].Absence = p.Voter && !(p.VoterAssumed && known[j].Replica), nil
+		known[j].Voter, known[j].Absence = p.Voter && (!p.VoterAssumed || !known[j].Replica), nil
 	}
 	for j, s := range known {
 		switch onlyPeer := s.Status == StatusNone && !s.Missing() && slices.ContainsFunc(before, s.IsPeer); {

@@ -334,7 +334,10 @@ func TestTopology_Decided(t *testing.T) {
 			"no configuration is known", nil,
 			map[string]said{"1": {"1", 2, 9, "1 2"}, "2": {"1", 2, 9, "1 2"}, "3": {}}, "1 2", "",
 		},
-		{"a server that is in no cluster yet is in no other", peers("1"), map[string]said{"1": {"1", 2, 9, "1"}, "2": {}}, "1", ""},
+		{
+			"a server that is in no cluster yet is in no other", peers("1"),
+			map[string]said{"1": {"1", 2, 9, "1"}, "2": {}}, "1", "",
+		},
 		{"nobody says anything", peers("1", "2", "3"), nil, "1 2 3", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -351,7 +354,7 @@ func TestTopology_Decided(t *testing.T) {
 					if says.leader != "" {
 						raft.Leader = address(says.leader)
 					}
-					for _, id := range strings.Fields(says.peers) {
+					for id := range strings.FieldsSeq(says.peers) {
 						raft.Peers = append(raft.Peers, address(id))
 					}
 				}
