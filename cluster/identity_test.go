@@ -61,12 +61,14 @@ func TestNewTopology_Identity(t *testing.T) {
 			[]string{lineA, "c id=id-c 10.0.0.3:8300 alive votes"},
 		},
 		{
-			"the same, known by addresses only", []Member{memberA, readReplica("1.22.5+ent")},
+			"the same, known by addresses only",
+			[]Member{memberA, readReplica("1.22.5+ent")},
 			[]RaftPeer{assumed(a), assumed(c)},
 			[]string{lineA, "c id=id-c 10.0.0.3:8300 alive no vote"},
 		},
 		{
-			"the tag means nothing in the community edition", []Member{memberA, readReplica("1.22.5")},
+			"the tag means nothing in the community edition",
+			[]Member{memberA, readReplica("1.22.5")},
 			[]RaftPeer{assumed(a), assumed(c)},
 			[]string{lineA, "c id=id-c 10.0.0.3:8300 alive votes"},
 		},
@@ -134,7 +136,9 @@ func TestNewTopology_Identity(t *testing.T) {
 			},
 		},
 		{
-			"a member without an ID", []Member{noID(memberA)}, []RaftPeer{peer("id-a", a)},
+			"a member without an ID",
+			[]Member{noID(memberA)},
+			[]RaftPeer{peer("id-a", a)},
 			[]string{"a id= 10.0.0.1:8300 alive votes"},
 		},
 		{
@@ -218,23 +222,38 @@ func TestPlan_OneVoice(t *testing.T) {
 		want    string // The ports that are asked, and who holds the others.
 	}{
 		{
-			"another server is alive at the address of a peer", []Member{was, is}, []RaftPeer{peer("id-c", c)}, nil,
+			"another server is alive at the address of a peer",
+			[]Member{was, is},
+			[]RaftPeer{peer("id-c", c)},
+			nil,
 			"c:rpc=d c:serf_lan=d d:rpc d:serf_lan",
 		},
 		{
-			"a left-over peer", []Member{is}, []RaftPeer{peer("id-c", c)}, nil,
+			"a left-over peer",
+			[]Member{is},
+			[]RaftPeer{peer("id-c", c)},
+			nil,
 			"10.0.0.3:8300:rpc=d d:rpc d:serf_lan",
 		},
 		{
-			"Serf has not noticed yet", []Member{also, is}, []RaftPeer{peer("id-c", c)}, nil,
+			"Serf has not noticed yet",
+			[]Member{also, is},
+			[]RaftPeer{peer("id-c", c)},
+			nil,
 			"c:rpc=d c:serf_lan=d d:rpc d:serf_lan",
 		},
 		{
-			"but the asked agent is where it is", []Member{also, is}, []RaftPeer{peer("id-c", c)}, asked("id-c"),
+			"but the asked agent is where it is",
+			[]Member{also, is},
+			[]RaftPeer{peer("id-c", c)},
+			asked("id-c"),
 			"c:http c:rpc c:serf_lan d:rpc=c d:serf_lan=c",
 		},
 		{
-			"nobody is alive there: the peer is expected", []Member{was, isFailed}, []RaftPeer{peer("id-d", c)}, nil,
+			"nobody is alive there: the peer is expected",
+			[]Member{was, isFailed},
+			[]RaftPeer{peer("id-d", c)},
+			nil,
 			"c:rpc=d c:serf_lan=d d:rpc d:serf_lan",
 		},
 		{
@@ -309,19 +328,23 @@ func TestTopology_Decided(t *testing.T) {
 	}{
 		{
 			"all agree", peers("1", "2", "3"),
-			map[string]said{"1": {"1", 2, 9, "1 2 3"}, "2": {"1", 2, 9, "1 2 3"}, "3": {"1", 2, 9, "1 2 3"}}, "1 2 3", "",
+			map[string]said{"1": {"1", 2, 9, "1 2 3"}, "2": {"1", 2, 9, "1 2 3"}, "3": {"1", 2, 9, "1 2 3"}},
+			"1 2 3", "",
 		},
 		{
 			"the asked agent was removed", peers("1", "2", "3"),
-			map[string]said{"1": {"", 2, 99, "1 2 3"}, "2": {"2", 3, 9, "2 3"}, "3": {"2", 3, 9, "2 3"}}, "2 3", "",
+			map[string]said{"1": {"", 2, 99, "1 2 3"}, "2": {"2", 3, 9, "2 3"}, "3": {"2", 3, 9, "2 3"}},
+			"2 3", "",
 		},
 		{
 			"no leader: the longest log of the highest term", peers("1", "2", "3"),
-			map[string]said{"1": {"", 2, 99, "1 2 3"}, "2": {"", 3, 9, "2 3"}, "3": {"", 3, 10, "2 3 4"}}, "2 3 4", "",
+			map[string]said{"1": {"", 2, 99, "1 2 3"}, "2": {"", 3, 9, "2 3"}, "3": {"", 3, 10, "2 3 4"}},
+			"2 3 4", "",
 		},
 		{
 			"a peer of the leader's that the asked agent does not know", peers("1", "2"),
-			map[string]said{"2": {"2", 3, 9, "1 2 9"}}, "1 10.0.0.9:8300 2", "",
+			map[string]said{"2": {"2", 3, 9, "1 2 9"}},
+			"1 10.0.0.9:8300 2", "",
 		},
 		{
 			"merged gossip pools: the cluster of the asked agent is judged", peers("1", "2"),
@@ -332,11 +355,13 @@ func TestTopology_Decided(t *testing.T) {
 		},
 		{
 			"no configuration is known", nil,
-			map[string]said{"1": {"1", 2, 9, "1 2"}, "2": {"1", 2, 9, "1 2"}, "3": {}}, "1 2", "",
+			map[string]said{"1": {"1", 2, 9, "1 2"}, "2": {"1", 2, 9, "1 2"}, "3": {}},
+			"1 2", "",
 		},
 		{
 			"a server that is in no cluster yet is in no other", peers("1"),
-			map[string]said{"1": {"1", 2, 9, "1"}, "2": {}}, "1", "",
+			map[string]said{"1": {"1", 2, 9, "1"}, "2": {}},
+			"1", "",
 		},
 		{"nobody says anything", peers("1", "2", "3"), nil, "1 2 3", ""},
 	} {
