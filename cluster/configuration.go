@@ -8,8 +8,8 @@ import (
 	"slices"
 )
 
-// decided returns the topology with the Raft configuration that counts, by what the servers said on port 8300. The asked
-// agent may be a server that was removed or cut off, and then has an old one.
+// decided returns the topology with the Raft configuration that counts, by what the servers said on port 8300. The
+// asked agent may be a server that was removed or cut off, and then has an old one.
 func (t Topology) decided(reports []Report) Topology {
 	own, _ := t.Split(reports)
 	counts, ok := deciding(own)

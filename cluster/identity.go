@@ -55,59 +55,66 @@ func byRank(servers []Server) {
 // withPeers returns the topology with another Raft configuration (nil: unknown). Who has a vote is up to the
 // configuration; only where there is none, or one without votes, the servers' Serf tags say more.
 func (t Topology) withPeers(peers []RaftPeer) Topology {
-	members := slices.DeleteFunc(slices.Clone(t.Servers), func(s Server) bool {
-		return s.Status == StatusNone && !s.Missing()
-	})
-	byRank(members)
+	known, before := slices.Clone(t.Servers), t.Peers
+	byRank(known)
 	t.RaftKnown, t.Peers, t.Servers = peers != nil, peers, nil
-	memberOf := matchPeers(members, peers)
-	joined := make(map[int]bool, len(members)) // Indexes of the members that are peers.
+	serverOf := matchPeers(known, peers)
+	joined := make(map[int]bool, len(known)) // Indexes of the servers that are peers.
 	for i, p := range peers {
-		j, ok := memberOf[i]
+		j, ok := serverOf[i]
 		if !ok {
 			t.Servers = append(t.Servers, strangePeer(p))
 			continue
 		}
 		joined[j] = true
-		members[j].Absence = nil // It is in the configuration that counts.
-		members[j].Voter = p.Voter && !(p.VoterAssumed && members[j].Replica)
+		known[j].Voter, known[j].Absence = p.Voter && (!p.VoterAssumed || !known[j].Replica), nil
 	}
-	for j := range members {
-		if !joined[j] {
-			members[j].Voter = !t.RaftKnown && !members[j].Replica && !members[j].Missing()
+	for j, s := range known {
+		switch onlyPeer := s.Status == StatusNone && !s.Missing() && slices.ContainsFunc(before, s.IsPeer); {
+		case !joined[j] && onlyPeer:
+			continue
+		case !joined[j]:
+			s.Voter = !t.RaftKnown && !s.Replica
 		}
+		t.Servers = append(t.Servers, s)
 	}
-	t.Servers = uniqueNames(append(members, t.Servers...))
+	return t.named()
+}
+
+// named returns the topology with a name for each server, see uniqueNames, and the servers in their order.
+func (t Topology) named() Topology {
+	byRank(t.Servers)
+	t.Servers = uniqueNames(t.Servers)
 	slices.SortFunc(t.Servers, func(a, b Server) int { return cmp.Compare(a.Name, b.Name) })
 	return t
 }
 
-// matchPeers returns for each peer that has a member the index of that, which no other peer has. They are matched by
-// ID, and by address only where one of the two has no ID and no member with another ID is alive there. Members must be
-// sorted by rank.
-func matchPeers(members []Server, peers []RaftPeer) map[int]int {
-	memberOf, taken := make(map[int]int, len(peers)), make(map[int]bool)
+// matchPeers returns for each peer that is one of the servers the index of that, which no other peer has. They are
+// matched by ID, and by address only where one of the two has no ID and no server with another ID is alive there. The
+// servers must be sorted by rank.
+func matchPeers(servers []Server, peers []RaftPeer) map[int]int {
+	serverOf, taken := make(map[int]int, len(peers)), make(map[int]bool)
 	match := func(is func(RaftPeer, Server) bool) {
 		for i, p := range peers {
-			if _, ok := memberOf[i]; ok {
+			if _, ok := serverOf[i]; ok {
 				continue
 			}
-			for j, m := range members {
-				if !taken[j] && is(p, m) {
-					memberOf[i], taken[j] = j, true
+			for j, s := range servers {
+				if !taken[j] && is(p, s) {
+					serverOf[i], taken[j] = j, true
 					break
 				}
 			}
 		}
 	}
-	match(func(p RaftPeer, m Server) bool { return m.ID != "" && m.ID == p.nodeID() })
-	match(func(p RaftPeer, m Server) bool {
-		return (m.ID == "" || p.nodeID() == "") && m.RPCAddress == p.Address &&
-			!slices.ContainsFunc(members, func(other Server) bool {
-				return other.alive() && other.RPCAddress == p.Address && other.ID != m.ID
+	match(func(p RaftPeer, s Server) bool { return s.ID != "" && s.ID == p.nodeID() })
+	match(func(p RaftPeer, s Server) bool {
+		return (s.ID == "" || p.nodeID() == "") && s.RPCAddress == p.Address &&
+			!slices.ContainsFunc(servers, func(other Server) bool {
+				return other.alive() && other.RPCAddress == p.Address && other.ID != s.ID
 			})
 	})
-	return memberOf
+	return serverOf
 }
 
 // strangePeer returns the server behind a Raft peer that no Serf member matches. It may answer, and counts for the

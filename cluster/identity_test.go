@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
@@ -60,12 +61,14 @@ func TestNewTopology_Identity(t *testing.T) {
 			[]string{lineA, "c id=id-c 10.0.0.3:8300 alive votes"},
 		},
 		{
-			"the same, known by addresses only", []Member{memberA, readReplica("1.22.5+ent")},
+			"the same, known by addresses only",
+			[]Member{memberA, readReplica("1.22.5+ent")},
 			[]RaftPeer{assumed(a), assumed(c)},
 			[]string{lineA, "c id=id-c 10.0.0.3:8300 alive no vote"},
 		},
 		{
-			"the tag means nothing in the community edition", []Member{memberA, readReplica("1.22.5")},
+			"the tag means nothing in the community edition",
+			[]Member{memberA, readReplica("1.22.5")},
 			[]RaftPeer{assumed(a), assumed(c)},
 			[]string{lineA, "c id=id-c 10.0.0.3:8300 alive votes"},
 		},
@@ -133,7 +136,9 @@ func TestNewTopology_Identity(t *testing.T) {
 			},
 		},
 		{
-			"a member without an ID", []Member{noID(memberA)}, []RaftPeer{peer("id-a", a)},
+			"a member without an ID",
+			[]Member{noID(memberA)},
+			[]RaftPeer{peer("id-a", a)},
 			[]string{"a id= 10.0.0.1:8300 alive votes"},
 		},
 		{
@@ -152,6 +157,38 @@ func TestNewTopology_Identity(t *testing.T) {
 			slices.Reverse(tc.members)
 			expectSame(t, "servers in another order", tc.want, summary(newTopology(tc.members, tc.peers).Servers))
 		})
+	}
+}
+
+// What is remembered stays when another configuration counts than the asked agent's, and no two servers have one name.
+func TestTopology_RememberedIdentity(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	server := func(name, id, host string) Server { return newServer(member(name, host, id, StatusAlive)) }
+	topology := newTopology(
+		[]Member{member("a", "10.0.0.1", "id-a", StatusAlive), member("c", "10.0.0.3", "id-new", StatusAlive)},
+		[]RaftPeer{peer("id-a", "10.0.0.1:8300"), peer("id-b", "10.0.0.2:8300"), peer("id-c", "10.0.0.3:8300")},
+	)
+	topology.remember([]Server{
+		server("b", "id-b", "10.0.0.2"), server("c", "id-c", "10.0.0.3"), server("gone", "id-d", "10.0.0.4"),
+	}, nil, now)
+	expectSame(t, "servers", []string{
+		"10.0.0.3:8300 id=id-c 10.0.0.3:8300 none votes", "a id=id-a 10.0.0.1:8300 alive votes",
+		"b id=id-b 10.0.0.2:8300 none votes", "c id=id-new 10.0.0.3:8300 alive no vote",
+		"gone id=id-d 10.0.0.4:8300 none no vote",
+	}, summary(topology.Servers))
+
+	says := probe.RaftView{
+		LeaderKnown: true, Leader: "10.0.0.1:8300", StatsKnown: true, PeersKnown: true,
+		Peers: []string{"10.0.0.1:8300", "10.0.0.2:8300"},
+	}
+	other := topology.decided([]Report{{Server: topology.Servers[1], RPC: probe.RPCResult{Raft: says}}})
+	expectSame(t, "servers by the leader", []string{
+		"a id=id-a 10.0.0.1:8300 alive votes", "b id=id-b 10.0.0.2:8300 none votes",
+		"c id=id-new 10.0.0.3:8300 alive no vote", "gone id=id-d 10.0.0.4:8300 none no vote",
+	}, summary(other.Servers))
+	if missing := other.MissingServers(); len(missing) != 1 || missing[0].Name != "gone" {
+		t.Errorf("missing are %+v; want the one that is gone", missing)
 	}
 }
 
@@ -185,23 +222,38 @@ func TestPlan_OneVoice(t *testing.T) {
 		want    string // The ports that are asked, and who holds the others.
 	}{
 		{
-			"another server is alive at the address of a peer", []Member{was, is}, []RaftPeer{peer("id-c", c)}, nil,
+			"another server is alive at the address of a peer",
+			[]Member{was, is},
+			[]RaftPeer{peer("id-c", c)},
+			nil,
 			"c:rpc=d c:serf_lan=d d:rpc d:serf_lan",
 		},
 		{
-			"a left-over peer", []Member{is}, []RaftPeer{peer("id-c", c)}, nil,
+			"a left-over peer",
+			[]Member{is},
+			[]RaftPeer{peer("id-c", c)},
+			nil,
 			"10.0.0.3:8300:rpc=d d:rpc d:serf_lan",
 		},
 		{
-			"Serf has not noticed yet", []Member{also, is}, []RaftPeer{peer("id-c", c)}, nil,
+			"Serf has not noticed yet",
+			[]Member{also, is},
+			[]RaftPeer{peer("id-c", c)},
+			nil,
 			"c:rpc=d c:serf_lan=d d:rpc d:serf_lan",
 		},
 		{
-			"but the asked agent is where it is", []Member{also, is}, []RaftPeer{peer("id-c", c)}, asked("id-c"),
+			"but the asked agent is where it is",
+			[]Member{also, is},
+			[]RaftPeer{peer("id-c", c)},
+			asked("id-c"),
 			"c:http c:rpc c:serf_lan d:rpc=c d:serf_lan=c",
 		},
 		{
-			"nobody is alive there: the peer is expected", []Member{was, isFailed}, []RaftPeer{peer("id-d", c)}, nil,
+			"nobody is alive there: the peer is expected",
+			[]Member{was, isFailed},
+			[]RaftPeer{peer("id-d", c)},
+			nil,
 			"c:rpc=d c:serf_lan=d d:rpc d:serf_lan",
 		},
 		{
@@ -276,19 +328,23 @@ func TestTopology_Decided(t *testing.T) {
 	}{
 		{
 			"all agree", peers("1", "2", "3"),
-			map[string]said{"1": {"1", 2, 9, "1 2 3"}, "2": {"1", 2, 9, "1 2 3"}, "3": {"1", 2, 9, "1 2 3"}}, "1 2 3", "",
+			map[string]said{"1": {"1", 2, 9, "1 2 3"}, "2": {"1", 2, 9, "1 2 3"}, "3": {"1", 2, 9, "1 2 3"}},
+			"1 2 3", "",
 		},
 		{
 			"the asked agent was removed", peers("1", "2", "3"),
-			map[string]said{"1": {"", 2, 99, "1 2 3"}, "2": {"2", 3, 9, "2 3"}, "3": {"2", 3, 9, "2 3"}}, "2 3", "",
+			map[string]said{"1": {"", 2, 99, "1 2 3"}, "2": {"2", 3, 9, "2 3"}, "3": {"2", 3, 9, "2 3"}},
+			"2 3", "",
 		},
 		{
 			"no leader: the longest log of the highest term", peers("1", "2", "3"),
-			map[string]said{"1": {"", 2, 99, "1 2 3"}, "2": {"", 3, 9, "2 3"}, "3": {"", 3, 10, "2 3 4"}}, "2 3 4", "",
+			map[string]said{"1": {"", 2, 99, "1 2 3"}, "2": {"", 3, 9, "2 3"}, "3": {"", 3, 10, "2 3 4"}},
+			"2 3 4", "",
 		},
 		{
 			"a peer of the leader's that the asked agent does not know", peers("1", "2"),
-			map[string]said{"2": {"2", 3, 9, "1 2 9"}}, "1 10.0.0.9:8300 2", "",
+			map[string]said{"2": {"2", 3, 9, "1 2 9"}},
+			"1 10.0.0.9:8300 2", "",
 		},
 		{
 			"merged gossip pools: the cluster of the asked agent is judged", peers("1", "2"),
@@ -299,9 +355,14 @@ func TestTopology_Decided(t *testing.T) {
 		},
 		{
 			"no configuration is known", nil,
-			map[string]said{"1": {"1", 2, 9, "1 2"}, "2": {"1", 2, 9, "1 2"}, "3": {}}, "1 2", "",
+			map[string]said{"1": {"1", 2, 9, "1 2"}, "2": {"1", 2, 9, "1 2"}, "3": {}},
+			"1 2", "",
 		},
-		{"a server that is in no cluster yet is in no other", peers("1"), map[string]said{"1": {"1", 2, 9, "1"}, "2": {}}, "1", ""},
+		{
+			"a server that is in no cluster yet is in no other", peers("1"),
+			map[string]said{"1": {"1", 2, 9, "1"}, "2": {}},
+			"1", "",
+		},
 		{"nobody says anything", peers("1", "2", "3"), nil, "1 2 3", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -318,7 +379,7 @@ func TestTopology_Decided(t *testing.T) {
 					if says.leader != "" {
 						raft.Leader = address(says.leader)
 					}
-					for _, id := range strings.Fields(says.peers) {
+					for id := range strings.FieldsSeq(says.peers) {
 						raft.Peers = append(raft.Peers, address(id))
 					}
 				}

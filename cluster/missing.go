@@ -4,7 +4,6 @@
 package cluster
 
 import (
-	"cmp"
 	"slices"
 	"time"
 )
@@ -92,7 +91,7 @@ func (t *Topology) remember(remembered []Server, members []Member, now time.Time
 		}
 		t.Servers = append(t.Servers, s)
 	}
-	slices.SortFunc(t.Servers, func(a, b Server) int { return cmp.Compare(a.Name, b.Name) })
+	*t = t.named()
 }
 
 // judgeNamed marks a server that is named only as failed in Serf, and not in the Raft configuration, as missing.

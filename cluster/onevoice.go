@@ -22,7 +22,7 @@ func (pl *planner) oneVoice(ports []Port) []Port {
 		servers[s.Name] = s
 	}
 	for _, p := range ports {
-		if s, ok := servers[p.Server]; ok {
+		if s, ok := servers[p.Server]; ok && !p.Unasked() {
 			by[p.key()] = append(by[p.key()], s)
 		}
 	}
@@ -30,7 +30,7 @@ func (pl *planner) oneVoice(ports []Port) []Port {
 	for _, p := range ports {
 		s, known := servers[p.Server]
 		at := by[p.key()]
-		if !known || len(at) < 2 {
+		if !known || len(at) < 2 || p.Unasked() {
 			heard = append(heard, p)
 			continue
 		}

@@ -440,9 +440,9 @@ func (s *Snapshot) MembersSeen() *Fact[map[string][]Member] {
 	})
 }
 
-// serversSay fetches an answer of each server by node ID: of the configured agent, if it is one, and of those whose HTTP
-// API can be expected to answer and does. An answer is that of the server whose ID the agent at the address gives, not of
-// the one that was expected there.
+// serversSay fetches an answer of each server by node ID: of the configured agent, if it is one, and of those whose
+// HTTP API can be expected to answer and does. An answer is that of the server whose ID the agent at the address gives,
+// not of the one that was expected there.
 func serversSay[T any](
 	s *Snapshot, own *Fact[T], ask func(context.Context, consul.Address, Agent) (T, error),
 ) func(context.Context) (map[string]T, error) {
@@ -489,7 +489,8 @@ func serversSay[T any](
 func (s *Snapshot) hostsToAsk(t Topology, self *Agent) []string {
 	var hosts []string
 	for _, server := range t.Servers {
-		if !self.is(server) && server.Host != self.AdvertiseAddr && s.mayAnswer(server) && !slices.Contains(hosts, server.Host) {
+		itself := self.is(server) || server.Host == self.AdvertiseAddr
+		if !itself && s.mayAnswer(server) && !slices.Contains(hosts, server.Host) {
 			hosts = append(hosts, server.Host)
 		}
 	}

@@ -11,7 +11,8 @@ import "github.com/zervigo/consul_cluster_exporter/cluster"
 // the failure tolerance is 0. A server that has not seen a cluster form has no view, which is a failure.
 //
 // Requests: /v1/operator/autopilot/state and then /v1/operator/autopilot/configuration, and those of the topology, by
-// which servers have the same names here as elsewhere (see newRaftCollector). ACL: operator:read. Five series per server.
+// which servers have the same names here as elsewhere (see newRaftCollector). ACL: operator:read. Five series per
+// server.
 func newAutopilotCollector(define *definitions) collector {
 	return together(readAutopilotState(define), readAutopilotConfig(define))
 }

@@ -55,8 +55,9 @@ type fakeServer struct {
 
 // fakeStatus has the methods of Consul's Status endpoint.
 type fakeStatus struct {
+	mu          sync.Mutex
 	leader      string
-	peers       []string
+	peers       []string // Guarded by mu.
 	lastContact string
 	lastIndex   uint64
 	peersErr    error
@@ -83,8 +84,23 @@ func (s *fakeStatus) Leader(_ NoArgs, reply *string) error {
 
 // Peers returns the addresses in the Raft configuration.
 func (s *fakeStatus) Peers(_ NoArgs, reply *[]string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	*reply = s.peers
 	return s.peersErr
+}
+
+// havePeers changes the Raft configuration of each server to these servers.
+func (f *fakeConsul) havePeers(peers ...*fakeServer) {
+	var addresses []string
+	for _, p := range peers {
+		addresses = append(addresses, p.address)
+	}
+	for _, s := range f.servers {
+		s.status.mu.Lock()
+		s.status.peers = addresses
+		s.status.mu.Unlock()
+	}
 }
 
 // RaftStats returns the position in the log.

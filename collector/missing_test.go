@@ -30,13 +30,11 @@ func TestMissing(t *testing.T) {
 	expectValue(t, all, 0, "consul_cluster_missing_voters")
 	expectValue(t, all, 1, "consul_exporter_state_file_ok")
 
-	two := (&fakeConsul{t: t, servers: f.servers[:2], api: f.api}).answers()
+	two := (&fakeConsul{t: t, api: f.api, servers: f.servers[:2]}).answers()
 	for _, path := range []string{"/v1/agent/members", "/v1/operator/raft/configuration", "/v1/operator/autopilot/state"} {
 		f.answerWith(path, two[path])
 	}
-	for _, s := range f.servers {
-		s.status.peers = s.status.peers[:2]
-	}
+	f.havePeers(f.servers[:2]...)
 	expectMissing := func(e *Exporter) {
 		t.Helper()
 		all := gatherAll(t, e)
@@ -53,7 +51,6 @@ func TestMissing(t *testing.T) {
 		expectValue(t, all, 2, "consul_cluster_voters")
 		expectValue(t, all, 3, "consul_cluster_expected_voters")
 		expectValue(t, all, 1, "consul_cluster_missing_voters")
-		// Those that are left have not heard of it yet.
 		expectValue(t, all, 1, "consul_cluster_raft_configurations")
 	}
 	expectMissing(e)

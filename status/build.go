@@ -23,7 +23,7 @@ type evidence struct {
 	// not one of the servers.
 	agent      cluster.Agent
 	agentPorts []verdict.Port
-	// ports are those of all servers, except left-over ones, and of the agent.
+	// ports are those of all servers, except left-over ones and those of another cluster, and of the agent.
 	ports []verdict.Port
 	// catalog is nil if nothing is known about it.
 	catalog *verdict.Catalog
@@ -39,7 +39,7 @@ func newEvidence(f *Facts) *evidence {
 		e.Verdict = verdict.Judge(f.evidence())
 	}
 	for _, s := range e.servers {
-		if !e.leftOver(s) {
+		if !e.leftOver(s) && !slices.Contains(e.Mixed, s.Server.Name) {
 			e.ports = append(e.ports, s.Ports...)
 		}
 	}

@@ -22,9 +22,12 @@ func TestJudgeDead(t *testing.T) {
 	type input = cluster.DeathInput
 	dead := func() input {
 		return input{
-			Topology: cluster.Topology{MembersKnown: true, RaftKnown: true, Servers: []cluster.Server{reporttest.Server(2)}, Peers: []cluster.RaftPeer{
-				{ID: "id-1", Address: reporttest.Server(1).RPCAddress}, {ID: "id-3", Address: failed.RPCAddress},
-			}},
+			Topology: cluster.Topology{
+				MembersKnown: true, RaftKnown: true, Servers: []cluster.Server{reporttest.Server(2)},
+				Peers: []cluster.RaftPeer{
+					{ID: "id-1", Address: reporttest.Server(1).RPCAddress}, {ID: "id-3", Address: failed.RPCAddress},
+				},
+			},
 			Reports: []cluster.Report{reporttest.Says(reporttest.Server(1), 1, 3, 1000), {Server: failed, RPC: probe.RPCResult{
 				Result: probe.Result{Reason: probe.ReasonRefused, Phases: connecting},
 			}}},

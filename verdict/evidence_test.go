@@ -67,7 +67,9 @@ func readThrough(leader string) func(*cluster.Evidence) {
 // readElsewhere has the asked agent know of no leader, and a linearizable read succeed through another agent, whose
 // leader has this address.
 func readElsewhere(leader string) func(*cluster.Evidence) {
-	return func(e *cluster.Evidence) { e.Read, e.AgentLeader = &cluster.ConsistentRead{OK: true, Leader: leader}, new("") }
+	return func(e *cluster.Evidence) {
+		e.Read, e.AgentLeader = &cluster.ConsistentRead{OK: true, Leader: leader}, new("")
+	}
 }
 
 // agentSays has the asked agent say who leads, empty for nobody, and the read fail.

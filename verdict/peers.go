@@ -24,9 +24,9 @@ func judgeConfigurations(reports []cluster.Report) int {
 	return len(distinct)
 }
 
-// judgeUnknownPeers counts the peers in the topology's Raft configuration that no Serf member is, and the addresses in any
-// other server's configuration that no member has: left over from servers that died or were reinstalled. They count for
-// the quorum and never vote.
+// judgeUnknownPeers counts the peers in the topology's Raft configuration that no Serf member is, and the addresses in
+// any other server's configuration that no member has: left over from servers that died or were reinstalled. They count
+// for the quorum and never vote.
 func judgeUnknownPeers(t cluster.Topology, reports []cluster.Report) int {
 	members := slices.DeleteFunc(slices.Clone(t.Servers), func(s cluster.Server) bool {
 		return s.Status == cluster.StatusNone

@@ -136,7 +136,8 @@ func TestIdentity_NamesWithTheDatacenter(t *testing.T) {
 		t.Errorf("autopilot is about %q; want %q", names, wanted)
 	}
 	code, out, _ := harness.CheckOf(t, leader, "--safe-to-stop="+followers[0].Name)
-	if code == cli.ExitSafe || !strings.Contains(out, followers[1].Name+" cannot be counted on: autopilot calls it unhealthy") {
+	doubt := followers[1].Name + " cannot be counted on: autopilot calls it unhealthy"
+	if code == cli.ExitSafe || !strings.Contains(out, doubt) {
 		t.Errorf("check exits with %d: %s; want that %s cannot be counted on", code, out, followers[1])
 	}
 }

@@ -151,8 +151,7 @@ var serverFaults = []fault{
 		breaks:  func(w *world) { must.Do(w.t, w.Join(harness.Soon(w.t), w.Servers[0], w.Servers[1])) },
 		repairs: leave("server-2"),
 		alerts: []wantAlert{
-			critical("ConsulSplitBrain", ""),
-			held(critical("ConsulServersDisagree", "")),
+			warning("ConsulClustersMixed", ""),
 			held(warning("ConsulGRPCPortDown", "server=server-2 port=8503 protocol=grpc_tls transport=tcp")),
 		},
 	},
