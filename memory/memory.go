@@ -55,12 +55,12 @@ type Memory struct {
 	changes uint64
 	commits commits
 	state   state
-	// peeringsRead is when the scrape began that saw the latest peerings.
-	peeringsRead time.Time
 	// dirty is whether something changed that a restart must not lose.
 	dirty bool
 	// foreign is whether the state in the file is that of another cluster.
 	foreign bool
+
+	peerings Peerings
 }
 
 // commits is how far the log of a leader was committed.
@@ -195,6 +195,9 @@ func (m *Memory) Remembered() []cluster.Server {
 	}
 	return servers
 }
+
+// Peerings is what is remembered of the peerings with other clusters.
+func (m *Memory) Peerings() *Peerings { return &m.peerings }
 
 // Standing takes how far the log of the leader with this node ID is, and is committed, in a scrape that began at that
 // time, and returns since when it stands still. An empty ID means that no leader is known.

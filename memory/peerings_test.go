@@ -4,6 +4,7 @@
 package memory
 
 import (
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -25,7 +26,7 @@ func TestPeerings(t *testing.T) {
 		}
 		return p
 	}
-	m := New(Options{})
+	p := new(Peerings)
 	for _, step := range []struct {
 		name string
 		now  cluster.Peering
@@ -42,16 +43,21 @@ func TestPeerings(t *testing.T) {
 		{"that is active again", peering("1", 10, cluster.PeeringActive, 10), verdict.PeeringUp},
 		{"made anew", peering("2", 11, cluster.PeeringPending, 0), verdict.PeeringNew},
 	} {
-		m.LearnPeerings([]cluster.Peering{step.now})
-		restarted := must.Get(Decode(must.Get(m.Encode(start))(t), Options{}))(t)
-		for when, known := range map[string]*Memory{"": m, ", after a restart": restarted} {
-			active, heard := known.PeeringPast(&step.now)
+		p.Learn([]cluster.Peering{step.now})
+		text := must.Get(json.Marshal(p.all()))(t)
+		restarted := new(Peerings)
+		var all map[string]PeeringMemory
+		must.Do(t, json.Unmarshal(text, &all))
+		restarted.restore(all)
+		for when, known := range map[string]*Peerings{"": p, ", after a restart": restarted} {
+			active, heard := known.Past(&step.now)
 			if got := verdict.JudgePeering(&step.now, active, heard); got != step.want {
 				t.Errorf("%s%s: %s; want %s", step.name, when, got, step.want)
 			}
 		}
 	}
-	if m.LearnPeerings(nil); len(m.state.Peerings) > 0 {
-		t.Errorf("%v is remembered of peerings that were deleted", m.state.Peerings)
+	p.Learn(nil)
+	if text := string(must.Get(json.Marshal(p.all()))(t)); text != "{}" {
+		t.Errorf("%s is remembered of peerings that were deleted", text)
 	}
 }

@@ -40,11 +40,10 @@ type state struct {
 	BootstrapExpect int `json:"bootstrap_expect,omitempty"`
 	MinQuorum       int `json:"min_quorum,omitempty"`
 	// HeldSeconds is for how long there have been at least 1, 2, 3, ... voters, with the quorum held.
-	HeldSeconds []float64     `json:"held_seconds"`
-	Leader      *leaderState  `json:"leader,omitempty"`
-	Servers     []serverState `json:"servers"`
-	// Peerings are by their own IDs.
-	Peerings map[string]peeringState `json:"peerings,omitempty"`
+	HeldSeconds []float64                `json:"held_seconds"`
+	Leader      *leaderState             `json:"leader,omitempty"`
+	Servers     []serverState            `json:"servers"`
+	Peerings    map[string]PeeringMemory `json:"peerings,omitempty"`
 }
 
 // leaderState is the latest single leader, by node ID, and the term of its last log entry.

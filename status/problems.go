@@ -72,7 +72,7 @@ var kinds = []kind{
 	{"ConsulServerHung", Critical, afterVoters, ofServers(serverHung), serverClause("hangs", "hang")},
 	{"ConsulServerDown", Critical, afterVoters, ofServers(serverDown), serverClause("is down", "are down")},
 	{
-		"ConsulRPCPortDown", Critical, afterVoters, ofPorts(tcpDown("ConsulRPCPortDown")),
+		"ConsulRPCPortDown", Critical, afterVoters, ofPorts(inSight(tcpDown("ConsulRPCPortDown"))),
 		serverClause("does not answer on port 8300", "do not answer on port 8300"),
 	},
 	{
@@ -83,7 +83,8 @@ var kinds = []kind{
 		"ConsulCollectorRefused", Warning, afterVoters, ofCluster(collectorRefused(aboutConsul)),
 		says("Consul refuses to tell a part of it"),
 	},
-	{"ConsulQuorumAtRisk", Warning, afterVoters, ofCluster(quorumAtRisk), says("")}, // The outlook has it.
+	{"ConsulQuorumAtRisk", Critical, afterVoters, ofCluster(quorumAtRisk(Critical)), says("")}, // The outlook has it.
+	{"ConsulQuorumAtRisk", Warning, afterVoters, ofCluster(quorumAtRisk(Warning)), says("")},
 
 	{
 		"ConsulClustersMixed", Warning, afterVoters, ofCluster(clustersMixed),
@@ -101,7 +102,7 @@ var kinds = []kind{
 	{"ConsulRaftLastContact", Warning, counted, ofServers(raftLastContact(Warning)), nil},
 	{"ConsulEvenVoters", Info, counted, ofCluster(evenVoters), nil},
 
-	{"ConsulSerfLANPortDown", Critical, counted, ofPorts(tcpDown("ConsulSerfLANPortDown")), nil},
+	{"ConsulSerfLANPortDown", Critical, counted, ofPorts(inSight(tcpDown("ConsulSerfLANPortDown"))), nil},
 	{"ConsulSerfWANPortDown", Warning, counted, ofPorts(tcpDown("ConsulSerfWANPortDown")), nil},
 	{"ConsulGossipUDPBlocked", Warning, counted, ofPorts(gossipUDPBlocked), nil},
 	{"ConsulHTTPPortDown", Warning, counted, ofPorts(tcpDown("ConsulHTTPPortDown")), nil},

@@ -124,6 +124,12 @@ func dead(s cluster.Server) cluster.Report {
 	return r
 }
 
+// failed is a server that gossip has as failed.
+func failed(s cluster.Server) cluster.Server {
+	s.Status = cluster.StatusFailed
+	return s
+}
+
 // port returns the report of a port of a server, over the transport that it has first.
 func port(f *status.Facts, server string, protocol cluster.Protocol) *cluster.PortReport {
 	i := slices.IndexFunc(f.Ports, func(p cluster.PortReport) bool { return p.Server == server && p.Protocol == protocol })
@@ -236,6 +242,13 @@ func TestFacts_View(t *testing.T) {
 			p.Serf.Encrypted, p.Result = true, probe.Result{Up: true}
 		}},
 		{"a dead server", healthy(dead(three)), nil},
+		{
+			"a firewall between the exporter and all servers, of which one is dead as well",
+			healthy(reporttest.Silent(one), reporttest.Silent(two), reporttest.Silent(failed(three))), func(f *status.Facts) {
+				f.AgentLeader, f.Consistent = &one.RPCAddress, &cluster.ConsistentRead{OK: true}
+				f.LAN[2].Status = cluster.StatusFailed
+			},
+		},
 		{"quorum lost", healthy(says(one, 0), dead(two), hung(three)), func(f *status.Facts) {
 			noRead(f)
 			f.Autopilot = &cluster.AutopilotState{}
@@ -376,6 +389,15 @@ func TestFacts_View(t *testing.T) {
 			f.LAN = append(f.LAN, client("client-1"))
 			f.Pools = pools(5, 0)
 		}},
+		{"a hung server that Consul has removed", missingAs(cluster.DepartureRemoved, hung), nil},
+		{"a dead server, nobody saw how it went", missingAs(cluster.DepartureGone, dead), nil},
+		{"a server has left in order", missingAs(cluster.DepartureLeft, unasked), nil},
+		{"a server left in order long ago", missingAs(cluster.DepartureLeft, unasked), func(f *status.Facts) {
+			f.Reports[2].Server.Absence.Since = noon.Add(-2 * time.Hour)
+		}},
+		{"fewer voters than expected, of which nobody knows", healthy(), func(f *status.Facts) {
+			f.Shortage = memory.Shortage{Expected: 5, Missing: 2}
+		}},
 		{"a client agent that is asked and is dead", healthy(), func(f *status.Facts) {
 			f.Up, f.LAN, f.Agent = new(false), nil, &cluster.Agent{Name: "client-1", Datacenter: "dc1"}
 			f.Missing = []status.Missing{missing("agent", "connection refused"), missing("catalog", "connection refused")}
@@ -413,15 +435,6 @@ func TestFacts_View(t *testing.T) {
 				}},
 			}}
 			f.Missing = []status.Missing{missing("catalog", "too large")}
-		}},
-		{"a hung server that Consul has removed", missingAs(cluster.DepartureRemoved, hung), nil},
-		{"a dead server, nobody saw how it went", missingAs(cluster.DepartureGone, dead), nil},
-		{"a server has left in order", missingAs(cluster.DepartureLeft, unasked), nil},
-		{"a server left in order long ago", missingAs(cluster.DepartureLeft, unasked), func(f *status.Facts) {
-			f.Reports[2].Server.Absence.Since = noon.Add(-2 * time.Hour)
-		}},
-		{"fewer voters than expected, of which nobody knows", healthy(), func(f *status.Facts) {
-			f.Shortage = memory.Shortage{Expected: 5, Missing: 2}
 		}},
 		{"a name in any characters", healthy(hung(oddServer)), nil},
 	} {

@@ -336,8 +336,9 @@ func printAnswer(w io.Writer, a *stopAnswer) error {
 	}
 	switch {
 	case a.Error != "":
-		say("unknown", terminal.Cyan, "There is no telling whether "+a.Server+" can be stopped: "+a.Error)
-		return p.Err()
+		say(string(a.Answer), terminal.Cyan, "Cannot tell: "+a.Error)
+	case a.Answer == verdict.AnswerUnknown:
+		say(string(a.Answer), terminal.Cyan, "Cannot tell whether "+a.Server+" can be stopped.")
 	case a.Safe:
 		say("yes", terminal.Green, a.Server+" can be stopped.")
 	default:
@@ -349,6 +350,20 @@ func printAnswer(w io.Writer, a *stopAnswer) error {
 	if a.Hint != "" {
 		p.Line(plain(indent), styled("Hint: "+a.Hint, terminal.Yellow))
 	}
+	return p.Err()
+}
+
+// printRelease prints whether a reservation is released.
+func printRelease(w io.Writer, a *releaseAnswer) error {
+	p := terminal.NewPrinter(w)
+	word, style, text := "released", terminal.Green, a.Server+" is back: "+a.Reason+"."
+	switch a.Answer {
+	case verdict.AnswerNo:
+		word, style, text = "no", terminal.Alarm, a.Server+" is not back: "+a.Reason+"."
+	case verdict.AnswerUnknown:
+		word, style, text = "unknown", terminal.Cyan, "Cannot tell whether "+a.Server+" is back: "+a.Reason
+	}
+	p.Line(styled(word, style), plain("  "), styled(text, terminal.Bold))
 	return p.Err()
 }
 

@@ -136,7 +136,7 @@ func (p *play) expectStop(server string, want int, reason string) {
 		if err := json.Unmarshal([]byte(text), &answer); err != nil {
 			p.Fatalf("check printed %q, which is not JSON: %v", text, err)
 		}
-		unknown := answer.Error != ""
+		unknown := answer.Answer == verdict.AnswerUnknown
 		if answer.Server != server || answer.Safe != (code == cli.ExitSafe) || unknown != (code == cli.ExitUnknown) {
 			p.Errorf("exit code %d does not go with %+v", code, answer)
 		}
