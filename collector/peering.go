@@ -38,11 +38,11 @@ func newPeeringCollector(define *definitions) collector {
 	}
 	memory := define.memory
 	judge := func(p *cluster.Peering) verdict.PeeringHealth {
-		active, heard := memory.PeeringPast(p)
+		active, heard := memory.Peerings().Past(p)
 		return verdict.JudgePeering(p, active, heard)
 	}
 	return ofFact((*cluster.Snapshot).Peerings, func(peerings []cluster.Peering, out *families) {
-		memory.LearnPeerings(peerings)
+		memory.Peerings().Learn(peerings)
 		for i := range peerings {
 			p := &peerings[i]
 			add(p, out)
