@@ -27,6 +27,7 @@ import (
 // checkOptions are the flags of the command that looks once.
 type checkOptions struct {
 	output     string
+	only       string
 	timeout    time.Duration
 	safeToStop string
 	wait       time.Duration
@@ -44,6 +45,12 @@ const (
 
 	ExitSafe   = ExitHealthy
 	ExitUnsafe = ExitCritical
+)
+
+// The parts of what is shown that --only takes.
+const (
+	onlyCluster  = "cluster"
+	onlyServices = "services"
 )
 
 // The formats of the output.
@@ -66,6 +73,8 @@ func checkFlags(cmd *kingpin.CmdClause, opts *options) {
 	c := &opts.check
 	cmd.Flag("output", "Format of the output: text or json.").
 		Default(outputText).EnumVar(&c.output, outputText, outputJSON)
+	cmd.Flag("only", "Show and judge one part: cluster for Consul itself, or services for what is registered with it. Without "+
+		"it both are shown, and the exit code is that of the cluster.").EnumVar(&c.only, onlyCluster, onlyServices)
 	cmd.Flag("timeout", "How long to ask, in all; with --wait, each time. What is not known by then is left out.").
 		Default("10s").DurationVar(&c.timeout)
 	cmd.Flag("safe-to-stop", "Name or node ID of a server: say whether the cluster keeps its quorum without it, and why.").
@@ -82,6 +91,9 @@ func (o *checkOptions) problems(ps *flagProblems) {
 	}
 	if o.wait < 0 {
 		ps.note("--wait", fmt.Errorf("%s is less than 0", o.wait))
+	}
+	if o.only != "" && o.safeToStop != "" {
+		ps.note("--only", errors.New("--safe-to-stop asks about a server"))
 	}
 	if o.wait > 0 && o.safeToStop == "" && o.release == "" {
 		ps.note("--wait", errors.New("there is nothing to wait for without --safe-to-stop"))
@@ -125,9 +137,13 @@ func runCheck(ctx context.Context, opts *options, stdout, stderr io.Writer) int 
 		answer := waitForRelease(ctx, reserver, &opts.check, stderr)
 		code, shown, write = answer.code(), answer, func(w io.Writer) error { return printRelease(w, &answer) }
 	case opts.check.safeToStop == "":
-		view := checkStatus(ctx, c, remembered, opts.check.timeout)
+		view := checkStatus(ctx, c, remembered, &opts.check)
 		view.Memory = note
 		code, shown, write = LevelCodes[view.Level], view, func(w io.Writer) error { return printStatus(w, &view) }
+		if opts.check.only == onlyServices {
+			code, shown = LevelCodes[view.Services.Level], view.ServicesOnly()
+			write = func(w io.Writer) error { return printServices(w, &view) }
+		}
 	default:
 		answer := waitForStop(ctx, c, reserver, &opts.check, stderr)
 		code, shown, write = answer.code(), answer, func(w io.Writer) error { return printAnswer(w, &answer) }
@@ -150,15 +166,22 @@ var LevelCodes = map[status.Level]int{
 	status.LevelUnknown:  ExitUnknown,
 }
 
-// checkStatus looks once at all of the cluster.
+// checkStatus looks once at all of the cluster that is wanted.
 func checkStatus(
-	ctx context.Context, c *cluster.Cluster, remembered *memory.Memory, timeout time.Duration,
+	ctx context.Context, c *cluster.Cluster, remembered *memory.Memory, opts *checkOptions,
 ) status.View {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithTimeout(ctx, opts.timeout)
 	defer cancel()
 	snap := c.Snapshot(ctx)
 	defer snap.Close()
-	return status.Read(ctx, snap, remembered, status.Parts{Catalog: true, ConsistentRead: true})
+	view := status.Read(ctx, snap, remembered, status.Parts{
+		Catalog: opts.only != onlyCluster, ConsistentRead: opts.only != onlyServices, Peerings: opts.only != onlyServices,
+		ServicesOnly: opts.only == onlyServices,
+	})
+	if opts.only == onlyCluster {
+		return view.ClusterOnly()
+	}
+	return view
 }
 
 // stopAnswer is what --safe-to-stop answers, and in this form as JSON.

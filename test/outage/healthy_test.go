@@ -79,8 +79,7 @@ var healthyScenes = []scene{
 		name: "a service is down", breaks: func(p *play) { harness.RegisterInAllStates(p.T, p.clientAPI()) },
 		want: func(*play) outlook {
 			return outlook{
-				level: status.LevelDegraded, problems: []string{"ConsulServiceDown"},
-				sentence: strings.TrimSuffix(wholeQuorum, `\.`) + `; there is 1 problem\.`,
+				level: status.LevelHealthy, problems: []string{"ConsulServiceDown"}, sentence: wholeQuorum,
 			}
 		},
 		repair: (*play).deregister,
