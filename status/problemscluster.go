@@ -37,13 +37,13 @@ func writesStalled(e *evidence) string {
 		wording.Prefixed("; check the disks of ", wording.List(e.Writes.Behind)))
 }
 
-// quorumAtRisk is for clusters that should have so many voters, at least and at most. One of two can tolerate no failure
-// when all is well.
-func quorumAtRisk(least, most int) func(e *evidence) string {
+// quorumAtRisk is critical in a cluster that was built to survive a failure. One of two servers never could.
+func quorumAtRisk(severity Severity) func(*evidence) string {
 	return func(e *evidence) string {
 		margin, known := e.Quorum.Margin()
 		expected := cmp.Or(e.Shortage.Expected, e.Quorum.Voters)
-		return wording.If(known && margin == 0 && least <= expected && expected <= most,
+		return wording.If(known && margin == 0 && e.Quorum.State == verdict.QuorumHeld && expected > 1 &&
+			(severity == Critical) == (expected > 2),
 			"No further failure can be tolerated: the quorum is lost if one more voter fails.")
 	}
 }
@@ -110,13 +110,13 @@ func autopilotUnhealthy(e *evidence) string {
 }
 
 func serverHung(e *evidence, s *verdict.Server) string {
-	return wording.If(s.Hung && !e.leftOver(s),
+	return wording.If(s.Hung && !e.leftOver(s) && !e.outOfSight(s),
 		"%s accepts connections and answers none: the process is stopped, deadlocked, or waits for its disk.%s",
 		s.Server.Name, e.departed(s))
 }
 
 func serverDown(e *evidence, s *verdict.Server) string {
-	return wording.If(s.Down && !e.leftOver(s),
+	return wording.If(s.Down && !e.leftOver(s) && !e.outOfSight(s),
 		"%s answers on none of its ports (%s): the process or its host is gone, or the network is broken.%s",
 		s.Server.Name, s.Ports[0].Result.Reason, e.departed(s))
 }
