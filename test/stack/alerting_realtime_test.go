@@ -237,7 +237,9 @@ func (o *realOutage) start(t *testing.T, asked *consultest.Agent, command []stri
 	state := filepath.Join(t.TempDir(), "state.json")
 	own := append(slices.Clone(command), o.world.binary, "--consul.server="+asked.URL(), "--state.file="+state)
 	w := &watcher{Exporter: harness.Launch(t, own[0], nil, own[1:]...), cluster: o.cluster}
-	w.check = []string{o.world.binary, "check", "--output=json", "--exporter=" + w.URL}
+	w.check = []string{
+		o.world.binary, "check", "--output=json", "--consul.server=" + asked.URL(), "--exporter=" + w.URL,
+	}
 	o.exporters = append(o.exporters, w)
 	o.world.watch(t, w)
 }

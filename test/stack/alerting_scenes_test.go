@@ -209,7 +209,7 @@ func (w *world) start(cluster string, asked *consultest.Agent, command []string,
 	shared := slices.DeleteFunc(flags, func(f string) bool {
 		return strings.HasPrefix(f, "--collector.") || strings.HasPrefix(f, "--config.")
 	})
-	e.check = slices.Concat(command, []string{"check", "--output=json"}, shared)
+	e.check = slices.Concat(command, []string{"check", "--output=json", "--exporter=" + e.URL}, shared)
 	w.exporters[cluster] = e
 	w.watch(w.t, e)
 }
