@@ -74,7 +74,7 @@ func (t Topology) withPeers(peers []RaftPeer) Topology {
 		case !joined[j] && onlyPeer:
 			continue
 		case !joined[j]:
-			s.Voter = !t.RaftKnown && !s.Replica
+			s.Voter = !t.RaftKnown && !s.Replica && !s.Missing()
 		}
 		t.Servers = append(t.Servers, s)
 	}

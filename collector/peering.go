@@ -38,11 +38,11 @@ func newPeeringCollector(define *definitions) collector {
 	}
 	memory := define.memory
 	judge := func(p *cluster.Peering) verdict.PeeringHealth {
-		active, heard := memory.Peerings().Past(p)
+		active, heard := memory.PeeringPast(p)
 		return verdict.JudgePeering(p, active, heard)
 	}
 	return ofFact((*cluster.Snapshot).Peerings, func(peerings []cluster.Peering, out *families) {
-		memory.Peerings().Learn(peerings)
+		memory.LearnPeerings(peerings)
 		for i := range peerings {
 			p := &peerings[i]
 			add(p, out)

@@ -100,7 +100,7 @@ func Gather(ctx context.Context, s *cluster.Snapshot, remembered *memory.Memory,
 		need(g, "", s.CatalogOverview(), f.setOverview) // It stands in for the catalog, which is missing already.
 	}
 	if parts.Peerings && !s.AgentOnly() {
-		need(g, "", s.Peerings(), func(all []cluster.Peering) { f.Peerings = judgePeerings(all, remembered.Peerings()) })
+		need(g, "", s.Peerings(), func(all []cluster.Peering) { f.Peerings = judgePeerings(all, remembered) })
 	}
 	if answers, err := up.Get(ctx); !probe.IsOwnFault(err) {
 		f.Up = &answers

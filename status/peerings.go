@@ -20,11 +20,11 @@ type Peering struct {
 }
 
 // judgePeerings remembers what Consul says of all peerings, and judges each by that.
-func judgePeerings(all []cluster.Peering, remembered *memory.Peerings) []Peering {
-	remembered.Learn(all)
+func judgePeerings(all []cluster.Peering, remembered *memory.Memory) []Peering {
+	remembered.LearnPeerings(all)
 	judged := make([]Peering, len(all))
 	for i := range all {
-		active, heard := remembered.Past(&all[i])
+		active, heard := remembered.PeeringPast(&all[i])
 		judged[i] = Peering{all[i], verdict.JudgePeering(&all[i], active, heard), active}
 	}
 	return judged
