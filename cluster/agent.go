@@ -44,6 +44,7 @@ type Agent struct {
 	// MeshOff and PeeringOff are whether it has the service mesh and cluster peering switched off.
 	MeshOff, PeeringOff bool
 	WANThroughGateways  bool            // Whether datacenters are federated through mesh gateways.
+	DNSRecordLimit      int             // The most addresses that its DNS answers with (a_record_limit); 0 means no limit.
 	KeyListPolicy       bool            // Whether listing keys needs a right of its own.
 	fingerprint         uint64          // Tells configurations apart.
 	telemetry           telemetryConfig // Read by Telemetry.
@@ -73,6 +74,16 @@ func (a *Agent) withoutMeshCA() bool { return a.MeshOff || a.PeeringOff }
 
 // state tells configurations of the agent apart, for Port.agent.
 func (a *Agent) state() string { return a.Name + " " + strconv.FormatUint(a.fingerprint, 16) }
+
+// reachable returns an address that a port is bound to and that other hosts can reach; empty if there is none.
+func (a *Agent) reachable(p Protocol) string {
+	for _, host := range a.boundTo(p) {
+		if !consul.IsLoopback(host) {
+			return host
+		}
+	}
+	return ""
+}
 
 // wanApart reports whether the WAN pool has an address of its own, at which alone its port answers.
 func (a *Agent) wanApart() bool {
@@ -146,6 +157,7 @@ type debugConfig struct {
 	BindAddr, SerfBindAddrWAN                           string
 	HTTPPort, HTTPSPort, GRPCPort, GRPCTLSPort, DNSPort int
 	DNSDomain                                           string
+	DNSARecordLimit                                     int
 	// TLS is there since Consul 1.12; before, it is the three after it.
 	TLS struct {
 		InternalRPC struct{ VerifyIncoming, VerifyOutgoing bool }
@@ -211,6 +223,7 @@ func newAgent(self *agentSelf) (Agent, error) {
 		PeeringOff:     off(config.PeeringEnabled),
 
 		WANThroughGateways: config.ConnectMeshGatewayWANFederationEnabled,
+		DNSRecordLimit:     max(config.DNSARecordLimit, 0),
 		KeyListPolicy:      config.ACLEnableKeyListPolicy,
 		fingerprint:        config.fingerprint,
 	}

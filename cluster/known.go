@@ -23,6 +23,10 @@ type known struct {
 	// its members' names; nil until they were needed.
 	mesh     *meshCA
 	wanHosts map[string]string
+	// servers are what the servers last said about themselves, by name, and urlHosts are the addresses that the host of
+	// the configured address stands for; nil if it is one, or unknown.
+	servers  map[string]Agent
+	urlHosts []string
 	rights   tokenRights
 	peerings keptPeerings
 	uptime   uptime
@@ -50,6 +54,11 @@ func (k *known) hosts(configured consul.Address) map[string]bool {
 	}
 	if k.agent != nil {
 		for _, host := range k.agent.addresses() {
+			hosts[host] = true
+		}
+	}
+	for _, server := range k.servers {
+		for _, host := range server.addresses() {
 			hosts[host] = true
 		}
 	}
@@ -107,6 +116,12 @@ func (s *Snapshot) learned(k known) known {
 	}
 	if leader, ok := s.statusLeader.Peek(); ok {
 		k.leaderless = leader == ""
+	}
+	if own, ok := s.serverAgents.Peek(); ok {
+		k.servers = withSettings(k.servers, own, k.topology())
+	}
+	if hosts, ok := s.urlHosts.Peek(); ok {
+		k.urlHosts = hosts
 	}
 	if ca, ok := s.mesh.Peek(); ok {
 		k.mesh = ca

@@ -53,6 +53,7 @@ type Snapshot struct {
 	portReports      Fact[[]PortReport]
 	agentPorts       Fact[[]BoundPort]
 	serverAgents     Fact[map[string]Agent]
+	urlHosts         Fact[[]string]
 	membersSeen      Fact[map[string][]Member]
 
 	autopilotState  Fact[AutopilotState]
@@ -294,7 +295,7 @@ func (s *Snapshot) Reports() *Fact[[]Report] {
 		reports := make([]Report, 0, len(pl.topology.Servers))
 		for _, server := range pl.topology.Servers {
 			report := Report{Server: server, RPC: probe.RPCResult{Result: probe.NotMade(probe.ErrNotAllowed)}}
-			for _, answer := range s.probes.wait(pl.rpc(server)) {
+			for _, answer := range s.probes.wait(withAnswer(pl.rpc(server))) {
 				report.RPC = probe.RPCResult{Result: answer.Result, Raft: answer.raft}
 			}
 			reports = append(reports, report)
@@ -307,7 +308,7 @@ func (s *Snapshot) Reports() *Fact[[]Report] {
 // once.
 func (s *Snapshot) PortReports() *Fact[[]PortReport] {
 	return s.portReports.Start(s.ctx, func(ctx context.Context) ([]PortReport, error) {
-		pl, err := s.plan(ctx, s.earlier().ports(), s.findMeshCA, s.findWANHosts)
+		pl, err := s.plan(ctx, s.earlier().ports(), s.findURLHosts, s.findSettings, s.findMeshCA, s.findWANHosts)
 		if err != nil {
 			return nil, err
 		}
@@ -318,7 +319,7 @@ func (s *Snapshot) PortReports() *Fact[[]PortReport] {
 // AgentPorts are the TCP ports of the configured agent; they are not probed for this.
 func (s *Snapshot) AgentPorts() *Fact[[]BoundPort] {
 	return s.agentPorts.Start(s.ctx, func(ctx context.Context) ([]BoundPort, error) {
-		pl, err := s.plan(ctx, nil, s.findWANHosts)
+		pl, err := s.plan(ctx, nil, s.findURLHosts, s.findSettings, s.findWANHosts)
 		if err != nil {
 			return nil, err
 		}
@@ -415,7 +416,9 @@ func serversSay[T any](
 				continue
 			}
 			group.Go(func() error {
-				if answer, err := ask(ctx, s.Address().On(server.Host)); err == nil { // The HTTP port has a probe of its own.
+				at := s.Address()
+				at = at.OnPort(server.Host, cmp.Or(self.ports[protocolOf(at)], at.Port()))
+				if answer, err := ask(ctx, at); err == nil { // The HTTP port has a probe of its own.
 					mu.Lock()
 					said[server.Name] = answer
 					mu.Unlock()

@@ -91,8 +91,8 @@ var helps = map[string]string{
 	"rpc.cert_file": "PEM file of the client certificate to show port 8300. Default, together with the key: " +
 		"--consul.cert-file.",
 	"rpc.key_file": "PEM file of that certificate's key.",
-	"rpc.server_name": "Name to expect in the certificates of port 8300. Default: --consul.server-name, and " +
-		"without that server.<datacenter>.<domain>.",
+	"rpc.server_name": "Name to expect in the certificates of port 8300. Default: server.<datacenter>.<domain>; " +
+		"--consul.server-name does not count here.",
 	"serf.encrypt_key_file": "File with the gossip encryption keys, one in a line or a JSON list as in Consul's " +
 		"keyring file; the first one encrypts. Read again when it changes.",
 	"dns.domain":        "Consul's domain. Default: what the agent says.",

@@ -77,14 +77,28 @@ func certificateExpires(severity Severity, unit string, size time.Duration) func
 }
 
 // dnsFewerServers finds agents whose DNS names fewer servers than are alive. Over UDP Consul answers with three,
-// however many there are. One that names none mostly may not read them.
+// however many there are, and a_record_limit may limit any answer. One that names none mostly may not read them.
 func dnsFewerServers(e *evidence, report report) {
 	alive := e.Topology.ServerStates[cluster.StatusAlive]
 	for i := range e.Ports {
 		p := &e.Ports[i]
-		if p.DNS != nil && p.Transport == cluster.TransportTCP && 0 < p.DNS.Answers && p.DNS.Answers < alive {
+		if p.DNS != nil && p.Transport == cluster.TransportTCP && 0 < p.DNS.Answers &&
+			p.DNS.Answers < e.dnsMost(p.Server, alive) {
 			report(aboutPort(p), fmt.Sprintf("DNS of %s names %s for consul.service, and %d are alive.",
 				p.Server, wording.Plural(p.DNS.Answers, "server", "servers"), alive))
 		}
 	}
+}
+
+// dnsMost is how many of the servers DNS of an agent names at most, by its own configuration, or else by that of the
+// agent that was asked.
+func (e *evidence) dnsMost(name string, servers int) int {
+	agent, ok := e.ServerAgents[name]
+	if !ok {
+		agent = e.agent
+	}
+	if agent.DNSRecordLimit > 0 {
+		return min(servers, agent.DNSRecordLimit)
+	}
+	return servers
 }

@@ -159,6 +159,7 @@ type ServerStatus struct {
 
 // PortStatus is the result of probing a port.
 type PortStatus struct {
+	// Port is the number; 0 if it is unknown.
 	Port      int               `json:"port"`
 	Protocol  cluster.Protocol  `json:"protocol"`
 	Transport string            `json:"transport"`
@@ -175,7 +176,7 @@ type PortStatus struct {
 	// the details; left out when there is no failure.
 	Reason string `json:"reason,omitempty"`
 	Error  string `json:"error,omitempty"`
-	// Note says why the port is not probed on purpose.
+	// Note says why the port is not probed on purpose, or only connected to.
 	Note string `json:"note,omitempty"`
 	// CertificateExpiry is when the first of the port's certificates expires, and CertificateLifetime is for how long that
 	// one is valid in all; left out without TLS.
