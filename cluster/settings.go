@@ -75,3 +75,6 @@ func isLocal(host string) bool {
 
 // withAnswer returns the ports that are asked.
 func withAnswer(ports []Port) []Port { return slices.DeleteFunc(ports, Port.Unasked) }
+
+// MembersFiltered reports whether the token's rights left members out of the pools that were read.
+func (s *Snapshot) MembersFiltered() bool { return s.Queries()[endpointMembers.Name()].Filtered }

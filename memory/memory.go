@@ -22,6 +22,7 @@ type Memory struct {
 	// since is zero for a leader that led when the watch began.
 	since   time.Time
 	changes uint64
+	wan     wanAbsences
 }
 
 // Learn takes what the servers reported in a scrape that began at that time. Scrapes overlap, so one that began
