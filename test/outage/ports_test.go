@@ -128,7 +128,7 @@ func expectUnknownAuthority(p *play) {
 }
 
 // Hosts have several addresses: here gossip of the WAN pool, DNS and gRPC are on another one than the rest. Each port
-// is probed where it is; of the other servers only those whose address the cluster gives.
+// is probed where its server says it is.
 func TestSeveralAddresses(t *testing.T) {
 	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 3, Config: withGRPC(nil)})
@@ -152,7 +152,7 @@ func TestSeveralAddresses(t *testing.T) {
 	e.Scrape(t).Expect(t, harness.Samples{ // In the very first scrape, too.
 		harness.Port(8302, "serf_wan", "tcp").Series("consul_port_connections", agent, `state="closing"`): 0,
 	})
-	onAsked := []harness.PortID{
+	onLoopback := []harness.PortID{
 		harness.Port(8502, "grpc", "tcp"), harness.Port(8600, "dns", "tcp"), harness.Port(8600, "dns", "udp"),
 	}
 	everywhere, others := without(harness.PlainPorts, "grpc", "dns"), c.Servers[1:]
@@ -161,8 +161,8 @@ func TestSeveralAddresses(t *testing.T) {
 	s.Expect(t, harness.Samples{"consul_cluster_leaders": 1, "consul_cluster_failure_margin": 1})
 	s.Expect(t, harness.PortSamples("consul_port_protocol_verified", 1, harness.PlainPorts, agent))
 	s.Expect(t, harness.PortSamples("consul_port_protocol_verified", 1, everywhere, others...))
-	for series := range harness.PortSamples("consul_port_up", 0, onAsked, others...) {
-		s.ExpectNone(t, series)
+	for _, other := range others { // They may be on another host, where theirs are out of reach.
+		s.Expect(t, skippedSeries("loopback_only", other, onLoopback...))
 	}
 
 	must.Do(t, c.Servers[2].Stop())
