@@ -114,13 +114,15 @@ test-stack:
 	@$(TOOL) consul prometheus alertmanager
 	TEST_CLUSTERS=$(ACTS) go test -race -tags stack -count 1 -timeout 20m -parallel $(ACTS) -run '^TestStack' ./test/stack
 
-# alerts-proven: write docs/alerts-proven.md from what the tests of alerts see; needs root as e2e does.
+# alerts-proven: write docs/alerts-proven.md from what the tests of alerts see, an hour and a half of it in real time; needs root as e2e does.
 .PHONY: alerts-proven
 alerts-proven:
 	@$(TOOL) consul prometheus alertmanager
 	TEST_CLUSTERS=$(ACTS) go test -tags stack -count 1 -timeout 20m -parallel $(ACTS) -run '^TestStackAlerts$$' ./test/stack -update
 	TEST_CLUSTERS=$(ACTS) go test -tags e2e,stack -count 1 -timeout 15m -parallel $(ACTS) -run '^TestE2EAlerts$$' -exec $(CURDIR)/tools/e2e.sh ./test/stack -update
 	go test -tags stack -count 1 -timeout 10m -run '^TestStackResponder(Hung|Slow)Leader$$' ./test/stack -update
+	go test -tags stack -count 1 -timeout 60m -run '^TestAlertsRealTime$$' ./test/stack -update
+	go test -tags e2e,stack -count 1 -timeout 60m -run '^TestE2ERealTime$$' -exec $(CURDIR)/tools/e2e.sh ./test/stack -update
 
 # test-packaging: the tests of Dockerfile, examples and release with the parsers of those who read them; reproducible builds; minutes the first time.
 .PHONY: test-packaging

@@ -126,8 +126,12 @@ var causes = []Cause{
 		Source: named("ConsulCatalogTooLarge"), Target: named("ConsulCollectorFails").with("collector", "catalog"),
 	},
 	{
-		Why:    "Without a quorum there is no leader, and without a leader all this follows.",
+		Why: "What is known for certain says more than that nothing is known. Without a quorum there is no leader, and " +
+			"without a leader nothing is written and all this follows.",
 		Source: named("ConsulQuorumLost"), Target: named("ConsulNoLeader"),
+	},
+	{
+		Source: named("ConsulQuorumLost ConsulNoLeader"), Target: named("ConsulQuorumUnknown ConsulWritesStalled"),
 	},
 	{
 		Source: named("ConsulQuorumLost ConsulNoLeader"),
@@ -136,11 +140,39 @@ var causes = []Cause{
 			"ConsulACLReplicationFails ConsulPeeringDown"),
 	},
 	{
+		Why:    "What nobody knows of the quorum, nobody knows of what takes one.",
+		Source: named("ConsulQuorumUnknown"),
+		Target: named("ConsulConsistentReadsFail ConsulAutopilotUnhealthy ConsulCollectorFails ConsulScrapeSlow " +
+			"ConsulDNSFewerServers ConsulACLReplicationFails ConsulPeeringDown"),
+	},
+	{
+		Why:    "The leader waits for disks: its own figures and those of the servers that follow it show that.",
+		Source: named("ConsulWritesStalled"),
+		Target: named("ConsulRaftCommitSlow ConsulRaftSaturated ConsulRaftLogLag ConsulRaftApplyLag " +
+			"ConsulAutopilotUnhealthy ConsulACLReplicationFails"),
+	},
+	{
+		Why:    "What an exporter lacks keeps it from seeing, and one that sees nothing waits for each answer.",
+		Source: named("ConsulExporterImpaired"), Target: named("ConsulExporterBlind"), Same: []string{"instance"},
+	},
+	{
+		Source: named("ConsulExporterCutOff ConsulExporterBlind"), Target: named("ConsulScrapeSlow"),
+		Same: []string{"instance"},
+	},
+	{
+		Why:    "An exporter that is cut off from the servers does not reach their ports either.",
+		Source: named("ConsulExporterCutOff"), Target: named("ConsulPortViewsDiffer"),
+	},
+	{
+		Why:    "Two clusters under the same labels differ in what each of them has in common.",
+		Source: named("ConsulClustersMixed"), Target: named("ConsulVersionSkew ConsulGossipEncryptionDiffers"),
+	},
+	{
 		Why: "Two leaders name each other's peers and leaders differently, and each has a service mesh of its own, whose " +
 			"certificates the other does not trust.",
 		Source: named("ConsulSplitBrain"),
-		Target: named("ConsulServersDisagree ConsulEvenVoters ConsulStaleRaftPeer ConsulAutopilotUnhealthy " +
-			"ConsulRaftLogLag ConsulGRPCPortDown ConsulPortNotAnswering"),
+		Target: named("ConsulQuorumUnknown ConsulServersDisagree ConsulEvenVoters ConsulStaleRaftPeer " +
+			"ConsulAutopilotUnhealthy ConsulRaftLogLag ConsulGRPCPortDown ConsulPortNotAnswering"),
 	},
 	{
 		Why:    "A server that is down or hangs does so on each of its ports, and the others miss it.",

@@ -11,8 +11,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/common/model"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
@@ -72,6 +74,63 @@ func TestContract_Alerts(t *testing.T) {
 
 // sentence is one line that begins with a capital letter or a template and ends with a period.
 var sentence = regexp.MustCompile(`^[A-Z{].*\.$`)
+
+// notKept are alerts that do not keep firing for long enough to survive a restart of the exporter, with the reason.
+var notKept = map[string]string{
+	"ConsulExporterDown":       "is about the exporter, and needs no series of it",
+	"ConsulExporterMissing":    "is about the exporter, and needs no series of it",
+	"ConsulConfigReloadFailed": "a restart is what ends it",
+	"ConsulScrapeSlow":         "is about the exporter's own scrapes",
+	"ConsulPortErrors":         "looks back over five minutes",
+	"ConsulGossipHealthPoor":   "looks back over five minutes",
+	"ConsulLeaderChangesOften": "looks back over fifteen minutes",
+	"ConsulRaftLogTooShort":    "looks back over an hour",
+	"ConsulRaftLogCorrupt":     "looks back over ten minutes",
+	"ConsulResponderRefuses":   "looks back over an hour",
+	"ConsulResponderFails":     "looks back over an hour",
+}
+
+// An exporter that is restarted in an outage, or that cannot see any more, resolves nothing.
+func TestContract_KeepFiring(t *testing.T) {
+	t.Parallel()
+	for _, r := range harness.AlertRules(t, joined(t, nil)) {
+		least := 5 * time.Minute
+		if r.Labels["severity"] == "critical" {
+			least = 10 * time.Minute
+		}
+		if got, why := keeps(t, r), notKept[r.Alert]; (got < least) != (why != "") {
+			t.Errorf("%s (%s) keeps firing for %s; want %s; exception: %q", r.Alert, r.Labels["severity"], got, least, why)
+		}
+	}
+}
+
+// What holds a critical alert back keeps firing for longer, or the alert would page just before it ends.
+func TestContract_KeepFiring_Causes(t *testing.T) {
+	t.Parallel()
+	rules := harness.AlertRules(t, joined(t, nil))
+	for _, c := range alerts.Causes() {
+		for _, source := range rules {
+			for _, target := range rules {
+				critical := target.Labels["severity"] == "critical" && source.Labels["severity"] == "critical"
+				if !critical || !slices.Contains(c.Source.Names, source.Alert) || !slices.Contains(c.Target.Names, target.Alert) {
+					continue
+				}
+				if notKept[target.Alert] == "" && keeps(t, source) <= keeps(t, target) {
+					t.Errorf("%s keeps firing for %s, and %s, which it holds back, for %s",
+						source.Alert, source.KeepFiringFor, target.Alert, target.KeepFiringFor)
+				}
+			}
+		}
+	}
+}
+
+func keeps(t *testing.T, r harness.AlertRule) time.Duration {
+	t.Helper()
+	if r.KeepFiringFor == "" {
+		return 0
+	}
+	return time.Duration(must.Get(model.ParseDuration(r.KeepFiringFor))(t))
+}
 
 // Every alert has a page in docs/runbooks, and every page an alert.
 func TestContract_Runbooks(t *testing.T) {

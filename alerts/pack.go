@@ -97,20 +97,15 @@ func (v values) functions() template.FuncMap {
 			return fmt.Sprintf("%s (%s)", keyword, strings.Join(append([]string{v.promQL["group-by"]}, more...), ", "))
 		}
 	}
-	window := func(name string) (string, error) {
-		text, err := lookup(v.text)(name)
-		return "[" + text + "]", err
-	}
 	percent := func(name string) (string, error) {
 		ratio, err := lookup(v.promQL)(name)
 		return strconv.FormatFloat(100*number(ratio), 'g', 4, 64) + "%", err
 	}
 	return template.FuncMap{
-		// value is a setting in PromQL, where durations are seconds; text is as it was written; window is for ranges,
-		// percent for ratios. In Alertmanager's lists labels are written as within a clause of PromQL.
+		// value is a setting in PromQL, where durations are seconds; text is as it was written; percent is for ratios. In
+		// Alertmanager's lists labels are written as within a clause of PromQL.
 		"value":   lookup(v.promQL),
 		"text":    lookup(v.text),
-		"window":  window,
 		"percent": percent,
 		// by and on are the clauses of PromQL with the labels that tell clusters apart, and further ones.
 		"by": clause("by"),

@@ -53,10 +53,6 @@ var settings = []Setting{
 	{"raft-commit-time", "How long the leader may take to commit a Raft log entry, on average.", "200ms", duration},
 	{"raft-saturation", "Share of its time that a thread of Raft may be busy.", "0.5", ratio},
 	{"leader-changes", "How many changes of the leader in 15 minutes are too many.", "4", count},
-	{
-		"voters-window", "How long voters are missed that are not in the Raft configuration any more; " +
-			"what was there for less than a tenth of it never is.", "1d", duration,
-	},
 
 	{
 		"gossip-score-warning", "Health score of gossip that is worth a warning, on average over five minutes; " +

@@ -18,6 +18,7 @@ import (
 // Agent is what an agent says about itself (/v1/agent/self).
 type Agent struct {
 	Name          string
+	ID            string // The node ID, which is the Raft server ID of servers.
 	Datacenter    string
 	Server        bool   // Whether the agent is a server.
 	AdvertiseAddr string // The address other agents know it by.
@@ -43,12 +44,15 @@ type Agent struct {
 	ACLsOn, ACLsOff bool
 	// MeshOff and PeeringOff are whether it has the service mesh and cluster peering switched off.
 	MeshOff, PeeringOff bool
-	WANThroughGateways  bool            // Whether datacenters are federated through mesh gateways.
-	DNSRecordLimit      int             // The most addresses that its DNS answers with (a_record_limit); 0 means no limit.
-	KeyListPolicy       bool            // Whether listing keys needs a right of its own.
-	fingerprint         uint64          // Tells configurations apart.
-	telemetry           telemetryConfig // Read by Telemetry.
-	Raft                *RaftStats      // Nil for clients.
+	WANThroughGateways  bool // Whether datacenters are federated through mesh gateways.
+	// DNSRecordLimit is the most addresses that its DNS answers with (a_record_limit); 0 means no limit.
+	DNSRecordLimit int
+	KeyListPolicy  bool // Whether listing keys needs a right of its own.
+	// BootstrapExpect is how many servers it waits for before the first election; 0 if it does not tell.
+	BootstrapExpect int
+	fingerprint     uint64          // Tells configurations apart.
+	telemetry       telemetryConfig // Read by Telemetry.
+	Raft            *RaftStats      // Nil for clients.
 }
 
 // boundTo returns the IP addresses that an agent's port for clients is bound to: those of "addresses" in its
@@ -136,6 +140,7 @@ type RaftStats struct {
 type agentSelf struct {
 	Config struct {
 		NodeName   string
+		NodeID     string
 		Datacenter string
 		Server     bool
 	}
@@ -172,6 +177,7 @@ type debugConfig struct {
 	DisableCoordinates                          bool
 	ACLsEnabled, ConnectEnabled, PeeringEnabled *bool
 	ACLEnableKeyListPolicy                      bool
+	BootstrapExpect                             int
 	ConnectMeshGatewayWANFederationEnabled      bool
 	Telemetry                                   telemetryConfig
 
@@ -199,6 +205,7 @@ func newAgent(self *agentSelf) (Agent, error) {
 	config, rpc, static := self.DebugConfig, self.DebugConfig.TLS.InternalRPC, self.DebugConfig.StaticRuntimeConfig
 	a := Agent{
 		Name:          self.Config.NodeName,
+		ID:            self.Config.NodeID,
 		Datacenter:    self.Config.Datacenter,
 		Server:        self.Config.Server,
 		AdvertiseAddr: self.Member.Addr,
@@ -225,6 +232,7 @@ func newAgent(self *agentSelf) (Agent, error) {
 		WANThroughGateways: config.ConnectMeshGatewayWANFederationEnabled,
 		DNSRecordLimit:     max(config.DNSARecordLimit, 0),
 		KeyListPolicy:      config.ACLEnableKeyListPolicy,
+		BootstrapExpect:    config.BootstrapExpect,
 		fingerprint:        config.fingerprint,
 	}
 	a.ports, a.bound = make(map[Protocol]int), make(map[Protocol][]string)

@@ -41,6 +41,7 @@ type AutopilotState struct {
 type AutopilotServer struct {
 	// Name is the node name, or the Raft address of a peer that no Serf member matches.
 	Name    string
+	ID      string // The Raft server ID.
 	Healthy bool
 	Alive   bool  // Whether the Serf member is, as the server sees it whose autopilot this is.
 	Voter   *bool // Nil where autopilot cannot tell.
@@ -103,6 +104,7 @@ func newAutopilotState(answer *autopilotState) (AutopilotState, error) {
 func newAutopilotServer(id string, server *api.AutopilotServer) AutopilotServer {
 	s := AutopilotServer{
 		Name:        cmp.Or(server.Name, server.Address, id),
+		ID:          cmp.Or(server.ID, id),
 		Healthy:     server.Healthy,
 		Alive:       server.NodeStatus == nodeAlive,
 		StableSince: server.StableSince,

@@ -39,9 +39,9 @@ func TestNewAutopilotState(t *testing.T) {
 		{"two servers", autopilotStateSeed, AutopilotState{
 			Healthy: true, FailureTolerance: 1, OptimisticFailureTolerance: new(2),
 			Servers: []AutopilotServer{
-				{"server-1", true, true, new(true), new(time.Duration(0)), new(uint64(40)), since},
+				{"server-1", "a", true, true, new(true), new(time.Duration(0)), new(uint64(40)), since},
 				{
-					"server-2", true, true, new(true), new(23500 * time.Microsecond), new(uint64(38)),
+					"server-2", "b", true, true, new(true), new(23500 * time.Microsecond), new(uint64(38)),
 					since.Add(500 * time.Millisecond),
 				},
 			},
@@ -53,12 +53,12 @@ func TestNewAutopilotState(t *testing.T) {
 			"5":{"Name":"negative","NodeStatus":"alive","LastContact":"-1ns","LastTerm":2,"LastIndex":7,"Status":"none"},
 			"6":{"Address":"10.0.0.6:8300","NodeStatus":"left","LastContact":null,"Status":"later"},
 			"7":{}}}`, AutopilotState{Servers: []AutopilotServer{
-			{Name: "10.0.0.6:8300"},
-			{Name: "7"},
-			{Name: "dead", Voter: new(true)},
-			{Name: "fresh", Alive: true, Voter: new(false)},
-			{Name: "lonely", Alive: true, Voter: new(false), LastIndex: new(uint64(7))},
-			{Name: "negative", Alive: true, LastIndex: new(uint64(7))},
+			{Name: "10.0.0.6:8300", ID: "6"},
+			{Name: "7", ID: "7"},
+			{Name: "dead", ID: "2", Voter: new(true)},
+			{Name: "fresh", ID: "3", Alive: true, Voter: new(false)},
+			{Name: "lonely", ID: "4", Alive: true, Voter: new(false), LastIndex: new(uint64(7))},
+			{Name: "negative", ID: "5", Alive: true, LastIndex: new(uint64(7))},
 		}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

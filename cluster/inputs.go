@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/probe"
@@ -25,6 +26,53 @@ func (r Report) LeadsItself() bool {
 	return r.RPC.Raft.LeaderKnown && r.RPC.Raft.Leader != "" && r.RPC.Raft.Leader == r.Server.RPCAddress
 }
 
+// Evidence is what one scrape has for a verdict about the cluster. What is nil is unknown.
+type Evidence struct {
+	At       time.Time // When the scrape began.
+	Topology Topology
+	Reports  []Report
+	// Agent is what the configured agent says about itself, and AgentLeader the address of the leader by its account, empty
+	// if there is none.
+	Agent       *Agent
+	AgentLeader *string
+	// Servers are what the servers say about themselves over HTTP.
+	Servers   map[string]Agent
+	Autopilot *AutopilotState
+	Read      *ConsistentRead
+	// Standing is what is remembered of the leader's log.
+	Standing Standing
+}
+
+// Standing is since when the leader has had log entries that are not committed while its commit index stands still, and
+// how many scrapes have seen that. The zero value means that there are none.
+type Standing struct {
+	Since   time.Time
+	Scrapes int
+}
+
+// Evidence starts to collect what there is, and returns how to wait for it. That fails if no server is known. The
+// linearizable read costs the servers something, so it is made only if that is wanted.
+func (s *Snapshot) Evidence(read bool) func(context.Context) (Evidence, error) {
+	topology, reports, agent, leader := s.Topology(), s.Reports(), s.Agent(), s.StatusLeader()
+	servers, autopilot := s.ServerAgents(), s.AutopilotState()
+	made := new(Fact[ConsistentRead])
+	if read {
+		made = s.ConsistentRead()
+	}
+	return func(ctx context.Context) (Evidence, error) {
+		e := Evidence{At: s.start}
+		if err := cmp.Or(fill(ctx, reports, &e.Reports), fill(ctx, topology, &e.Topology)); err != nil {
+			return e, err
+		}
+		e.Agent, e.AgentLeader, e.Autopilot = fillIn(ctx, agent), fillIn(ctx, leader), fillIn(ctx, autopilot)
+		e.Servers, _ = servers.Get(ctx)
+		if read {
+			e.Read = fillIn(ctx, made)
+		}
+		return e, nil
+	}
+}
+
 // StopInput is what the decision is made from.
 type StopInput struct {
 	Topology  Topology
@@ -32,6 +80,11 @@ type StopInput struct {
 	Autopilot *AutopilotState // Nil when it is not known: then Raft alone decides.
 	// MaxTrailingLogs is how many entries a voter may lag behind: autopilot's own setting, or its default.
 	MaxTrailingLogs uint64
+}
+
+// Evidence is what there is for a verdict about the cluster.
+func (in *StopInput) Evidence() *Evidence {
+	return &Evidence{Topology: in.Topology, Reports: in.Reports, Autopilot: in.Autopilot}
 }
 
 // DefaultMaxTrailingLogs is autopilot's default (Consul: agent/config/default.go).
@@ -85,6 +138,15 @@ func (s *Snapshot) DeathInput(ctx context.Context) (DeathInput, error) {
 		return in, fmt.Errorf("find out how the leader sees the servers: %w", err)
 	}
 	return in, fill(ctx, seen, &in.MembersSeen)
+}
+
+// fillIn waits for a fact; nil if it cannot be had.
+func fillIn[T any](ctx context.Context, f *Fact[T]) *T {
+	value, err := f.Get(ctx)
+	if err != nil {
+		return nil
+	}
+	return &value
 }
 
 // fill waits for a fact and keeps it.

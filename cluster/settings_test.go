@@ -259,4 +259,3 @@ func TestUnaskedReasons(t *testing.T) {
 		}
 	}
 }
-

@@ -151,10 +151,13 @@ func NewExporter(opts Options) (*Exporter, error) {
 	if opts.Settings != nil {
 		settings = *opts.Settings
 	}
+	enabled := func(r Info) bool { return slices.Contains(opts.Enabled, r.Name) || (opts.Enabled == nil && r.Enabled) }
+	d := definitions{settings: settings, memory: cmp.Or(opts.Memory, new(memory.Memory))}
+	d.reads = slices.ContainsFunc(registry, func(r Info) bool { return r.Name == consistentName && enabled(r) })
 	for _, r := range registry {
-		if slices.Contains(opts.Enabled, r.Name) || (opts.Enabled == nil && r.Enabled) {
-			e.collectors = append(e.collectors,
-				namedCollector{r.Name, r.new(&definitions{settings: settings, memory: cmp.Or(opts.Memory, new(memory.Memory))})})
+		if enabled(r) {
+			define := d
+			e.collectors = append(e.collectors, namedCollector{r.Name, r.new(&define)})
 		}
 	}
 	return e, nil

@@ -5,6 +5,9 @@ package collector
 
 import "github.com/zervigo/consul_cluster_exporter/cluster"
 
+// consistentName is the collector's. Where it is off, nothing makes the read.
+const consistentName = "consistent"
+
 // newConsistentCollector exports whether the cluster serves a linearizable read, which is what its clients need it
 // for: a leader, and a quorum that follows it. A cluster that does not is a result and no failure of the collector. An
 // agent that cannot be queried is a failure, as nothing is known then.

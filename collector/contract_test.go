@@ -243,6 +243,8 @@ func TestRegistry(t *testing.T) {
 		if strings.HasPrefix(name, "consul_dns_") || strings.HasPrefix(name, "consul_port_tls_") ||
 			name == "consul_port_connections" ||
 			name == "consul_port_probe_skipped" || // TestOwnFaults sees it.
+			name == "consul_port_turned_away" || // TestTurnedAway sees it.
+			name == wanMissing || // TestWANMissing sees it.
 			name == "consul_service_meta_info" { // TestCatalog sees the last one, which is off by default.
 			continue
 		}
@@ -272,7 +274,7 @@ func TestRequestBudget(t *testing.T) {
 		"overview":    {"/v1/internal/ui/catalog-overview", "/v1/health/state/critical"},
 		"peering":     {leader, "/v1/peerings"},
 		"ports":       {topology},
-		"raft":        {leader, topology, "/v1/status/peers"},
+		"raft":        {leader, topology, "/v1/status/peers", "/v1/operator/autopilot/state"},
 		"serf":        {"/v1/coordinate/nodes"},
 		"sessions":    {"/v1/session/list"},
 		"telemetry":   {"/v1/agent/metrics"},

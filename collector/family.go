@@ -27,9 +27,10 @@ type desc struct {
 // know it.
 type definitions struct {
 	all []*desc
-	// settings and memory are for the collector that is made.
+	// settings and memory are for the collector that is made. reads is whether it may use the linearizable read.
 	settings Settings
 	memory   *memory.Memory
+	reads    bool
 }
 
 func (d *definitions) gauge(name, help string, labels ...string) *desc {

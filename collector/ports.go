@@ -21,7 +21,7 @@ import (
 // ACL: agent:read; without it gossip is only connected to, and the ports for clients are unknown. Some twenty series
 // per port.
 type portsCollector struct {
-	up, verified, skipped, duration, phase, probes, probeFailures, lastSuccess, certExpiry, certLifetime, dnsAnswers,
+	up, verified, skipped, turnedAway, duration, phase, probes, probeFailures, lastSuccess, certExpiry, certLifetime, dnsAnswers,
 	dnsCode *desc
 
 	mu      sync.Mutex
@@ -52,6 +52,10 @@ func newPortsCollector(define *definitions) collector {
 				"encrypted and there is no key), held_back (the server rejected the same question recently), or one that "+
 				"Consul's configuration gives: not_allowed, unknown_address, loopback_only, behind_proxy, no_certificate or "+
 				"mesh_gateways. The label port is empty if the number is unknown.", with("reason")...),
+		turnedAway: define.gauge("consul_port_turned_away",
+			"Always 1: the port responded and turned the exporter away, or the exporter rejected its certificate, so nothing is "+
+				"known about the server's health. The reason is client_certificate, name, tls, auth, limit, reset, or protocol. "+
+				"While the question is not repeated, this stays.", with("reason")...),
 		duration: define.gauge("consul_port_probe_duration_seconds", "How long the probe of the port took in all.", port...),
 		phase: define.gauge("consul_port_probe_phase_duration_seconds",
 			"How long each phase of the probe took; phases the probe did not get to are absent.", with("phase")...),
@@ -103,6 +107,9 @@ func (c *portsCollector) port(key portKey, r *cluster.PortReport, out *families)
 	}
 	if !r.Result.Skipped || (r.ConnectOnly() && !r.Unasked()) {
 		out.flag(c.verified, !r.ConnectOnly(), labels()...)
+	}
+	if reason := r.Result.TurnedAwayBy(); reason != "" {
+		out.add(c.turnedAway, 1, labels(string(reason))...)
 	}
 	if r.Result.Skipped {
 		out.add(c.skipped, 1, labels(string(r.Result.Reason))...)

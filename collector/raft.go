@@ -5,8 +5,10 @@ package collector
 
 import (
 	"context"
+	"slices"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/status"
 	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
@@ -14,8 +16,9 @@ import (
 // cluster. Once the servers are known that takes neither a leader nor the agent.
 //
 // Requests: /v1/agent/members and /v1/operator/raft/configuration for the topology, /v1/status/leader and
-// /v1/status/peers for the families of consul_exporter. ACL: node:read and operator:read for the topology; without
-// them it is made from what needs no right. Some ten series per server.
+// /v1/status/peers for the families of consul_exporter, and as evidence /v1/agent/self of each server,
+// /v1/operator/autopilot/state and, if the collector consistent is on, its read. ACL: node:read and operator:read for
+// the topology; without them it is made from what needs no right. Some ten series per server.
 func newRaftCollector(define *definitions) collector {
 	peers := define.gauge("consul_raft_peers", "Servers in the Raft configuration, by the configured agent's account.")
 	leader := define.gauge("consul_raft_leader",
@@ -30,26 +33,36 @@ func newRaftCollector(define *definitions) collector {
 }
 
 func readReports(define *definitions) reader {
-	memory, addServer, addCluster := define.memory, raftOfServer(define), raftOfCluster(define)
+	memory, read := define.memory, define.reads
+	addServer, addCluster := raftOfServer(define), raftOfCluster(define)
+	leaderInfo := define.gauge("consul_cluster_leader_info",
+		"The one server that calls itself leader; always 1, absent when there is none or several.", "server", "node_id")
 	leaderChanges := define.counter("consul_cluster_leader_changes_total",
 		"Raft leader or term changes seen since the exporter started, elections between two scrapes included.")
 	return func(snap *cluster.Snapshot) adder {
-		topology, reports := snap.Topology(), snap.Reports()
+		collect := snap.Evidence(read)
 		return func(ctx context.Context, out *families) error {
-			said, err := reports.Get(ctx)
+			e, err := collect(ctx)
 			if err != nil {
 				return err
 			}
-			t, _ := topology.Get(ctx) // Without it, there are no reports.
-			v := verdict.Judge(t, said)
-			for _, r := range said {
+			v := status.Learn(&e, memory)
+			for _, r := range e.Reports {
 				addServer(r, v, out)
 			}
-			addCluster(t, v, out)
-			memory.Learn(said, snap.Start())
+			addCluster(e.Topology, v, out)
+			addLeader(leaderInfo, e.Reports, out)
 			out.add(leaderChanges, float64(memory.LeaderChanges()))
 			return nil
 		}
+	}
+}
+
+// addLeader adds the one server that calls itself leader.
+func addLeader(info *desc, reports []cluster.Report, out *families) {
+	leading := slices.DeleteFunc(slices.Clone(reports), func(r cluster.Report) bool { return !r.LeadsItself() })
+	if len(leading) == 1 {
+		out.add(info, 1, leading[0].Server.Name, leading[0].Server.ID)
 	}
 }
 
@@ -98,17 +111,23 @@ func raftOfServer(define *definitions) func(cluster.Report, verdict.Verdict, *fa
 func raftOfCluster(define *definitions) func(cluster.Topology, verdict.Verdict, *families) {
 	servers := define.gauge("consul_cluster_servers", "Known servers by their state in Serf.", "state")
 	voters := define.gauge("consul_cluster_voters", "Servers with a vote in the Raft configuration.")
+	quorumState := define.gauge("consul_cluster_quorum_state",
+		"Whether a majority of the voters follows one leader: 1 for the state that applies (held, lost, or unknown), 0 for "+
+			"the others.", "state")
+	writesState := define.gauge("consul_cluster_writes_state",
+		"Whether writes commit: 1 for the state that applies (committing, stalled, or unknown), 0 for the others. Stalled "+
+			"means that the leader's log grows while its commit index has not moved for 20 seconds.", "state")
 	voterStates := define.gauge("consul_cluster_voters_state",
-		"Voters by what the probe of their port 8300 says of them: answering, lost, or unknown because it could not be "+
-			"probed.", "state")
+		"Voters by what is known of them: answering on port 8300, lost, or unknown because the exporter could not query "+
+			"them, was turned away, or is cut off from them.", "state")
 	quorum := define.gauge("consul_cluster_quorum", "Voters that must agree: more than half of all.")
 	reachable := define.gauge("consul_cluster_reachable_voters", "Voters that answer on their own port 8300.")
 	margin := define.gauge("consul_cluster_failure_margin",
-		"Voters that may still fail before the quorum is lost; below 0 it is lost. Voters that answer and do not follow "+
-			"the one leader do not count. Absent while a voter is unknown, unless the quorum is lost even with it.")
+		"Voters that can still fail before the quorum is lost; below 0 it is lost. Voters that answer and do not follow "+
+			"the one leader do not count. Absent while a voter is unknown.")
 	leaders := define.gauge("consul_cluster_leaders",
 		"Servers that call themselves leader: 1 is right, 0 is no leader, 2 or more is a split brain. Absent instead of 0 "+
-			"while a voter is unknown.")
+			"while a voter is unknown, or nothing answers.")
 	reportedLeaders := define.gauge("consul_cluster_reported_leaders", "Distinct leaders named by any server: 1 is right.")
 	withoutLeader := define.gauge("consul_cluster_servers_without_leader", "Servers that answer and know of no leader.")
 	configurations := define.gauge("consul_cluster_raft_configurations",
@@ -118,9 +137,15 @@ func raftOfCluster(define *definitions) func(cluster.Topology, verdict.Verdict, 
 	return func(t cluster.Topology, v verdict.Verdict, out *families) {
 		out.add(voters, float64(v.Quorum.Voters))
 		out.add(quorum, float64(v.Quorum.Needed))
-		out.add(voterStates, float64(v.Quorum.Reachable), "answering")
-		out.add(voterStates, float64(v.Quorum.LostVoters()), "lost")
-		out.add(voterStates, float64(v.Quorum.Unknown), "unknown")
+		for _, state := range verdict.QuorumStates() {
+			out.flag(quorumState, v.Quorum.State == state, string(state))
+		}
+		for _, state := range verdict.WritesStates() {
+			out.flag(writesState, v.Writes.State == state, string(state))
+		}
+		out.add(voterStates, float64(v.Quorum.Reachable), string(verdict.VoterAnswering))
+		out.add(voterStates, float64(v.Quorum.LostVoters()), string(verdict.VoterLost))
+		out.add(voterStates, float64(v.Quorum.Unknown), string(verdict.VoterUnknown))
 		out.add(reachable, float64(v.Quorum.Reachable))
 		if n, known := v.Quorum.Margin(); known {
 			out.add(margin, float64(n))

@@ -40,7 +40,7 @@ var registry = []Info{
 		"connections", "the connections to the configured agent's ports, where it runs on the same host",
 		true, true, newConnectionsCollector,
 	},
-	{"consistent", "whether the cluster serves a linearizable read, and how fast", true, false, newConsistentCollector},
+	{consistentName, "whether the cluster serves a linearizable read, and how fast", true, false, newConsistentCollector},
 	{"kv", "keys whose values are numbers, below --kv.prefix", true, false, newKVCollector},
 	{"license", "the licence of Consul Enterprise", true, false, newLicenseCollector},
 	{"members", "the members of the Serf pools and their state", true, false, newMembersCollector},

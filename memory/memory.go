@@ -23,6 +23,17 @@ type Memory struct {
 	since   time.Time
 	changes uint64
 	wan     wanAbsences
+	log     commits
+}
+
+// commits is how far the log of a leader was committed.
+type commits struct {
+	leader    string // Its node ID.
+	committed uint64
+	at        time.Time // When the latest scrape began that knew.
+	// standing is zero until two scrapes can be compared.
+	standing cluster.Standing
+	since    time.Time
 }
 
 // Learn takes what the servers reported in a scrape that began at that time. Scrapes overlap, so one that began
@@ -84,4 +95,21 @@ func soleLeader(reports []cluster.Report) (name string, term uint64, ok bool) {
 		name, term, ok = r.Server.Name, r.RPC.Raft.LastLogTerm, true
 	}
 	return name, term, ok
+}
+
+// Standing takes how far the log of the leader with this node ID is, and is committed, in a scrape that began at that
+// time, and returns since when it stands still. An empty ID means that no leader is known.
+func (m *Memory) Standing(leader string, last, committed uint64, at time.Time) cluster.Standing {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch l := &m.log; {
+	case leader == "" || leader != l.leader:
+		m.log = commits{leader: leader, committed: committed, at: at, since: at}
+	case !at.After(l.at): // It overlaps with another one.
+	case committed == l.committed && last > committed:
+		l.at, l.standing = at, cluster.Standing{Since: l.since, Scrapes: l.standing.Scrapes + 1}
+	default:
+		l.committed, l.at, l.since, l.standing = committed, at, at, cluster.Standing{Since: at}
+	}
+	return m.log.standing
 }

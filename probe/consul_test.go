@@ -172,11 +172,7 @@ func unchanged(t *testing.T, a *consultest.Agent) (check func()) {
 
 func TestPlainCluster(t *testing.T) {
 	t.Parallel()
-	cluster := consultest.Start(t, consultest.Options{
-		Servers: 3,
-		// An election, which a busy machine would make, is no quiet affair.
-		Config: map[string]any{"performance": map[string]any{"raft_multiplier": 5}},
-	})
+	cluster := consultest.Start(t, consultest.Options{Servers: 3})
 	p := newProber(t)
 	must.Do(t, cluster.WaitMembers(t.Context(), 3))
 	poll(t, "the servers know each other between datacenters", func() bool {
@@ -237,6 +233,12 @@ func TestSecureCluster(t *testing.T) {
 	good, noKey := withKeys(key), withKeys()
 	withTLS := func(config *tls.Config) how { return how{tls: config, serf: good.serf} }
 
+	badTLS := map[string]probe.Reason{
+		"bad TLS: wrong authority":                         probe.ReasonTLS,
+		"bad TLS: wrong server name":                       probe.ReasonName,
+		"bad TLS: no client certificate":                   probe.ReasonCertificate,
+		"bad TLS: client certificate of another authority": probe.ReasonCertificate,
+	}
 	for name, h := range map[string]how{
 		"all is known":    good,
 		"no gossip key":   noKey,
@@ -268,8 +270,8 @@ func TestSecureCluster(t *testing.T) {
 					wantExpiry, wantPhases = expiry, 3
 				}
 				switch {
-				case pt.overTLS() && strings.HasPrefix(name, "bad TLS"):
-					wantReason(t, pt.String(), res, probe.ReasonTLS)
+				case pt.overTLS() && badTLS[name] != "":
+					wantReason(t, pt.String(), res, badTLS[name])
 					wantPhases = len(res.Phases) // With TLS 1.3 a refusal may come with the answer.
 				case pt.overSerf() && len(h.serf.Keys) == 0 && pt.udp():
 					if !res.Skipped || res.Up || res.Verified || res.Reason != probe.ReasonNoKey {

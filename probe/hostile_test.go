@@ -671,7 +671,7 @@ func TestTLSServers(t *testing.T) {
 		{"unknown authority", &tls.Config{}, &tls.Config{RootCAs: other.pool}, probe.ReasonTLS, good.Leaf, false},
 		{
 			"wrong name", &tls.Config{}, &tls.Config{RootCAs: ca.pool, ServerName: "server.dc1.consul"},
-			probe.ReasonTLS, good.Leaf, false,
+			probe.ReasonName, good.Leaf, false,
 		},
 		{"refused by VerifyConnection", &tls.Config{}, &tls.Config{
 			RootCAs: ca.pool, VerifyConnection: func(tls.ConnectionState) error { return errors.New("no") },
@@ -682,17 +682,17 @@ func TestTLSServers(t *testing.T) {
 		},
 		{"client certificate", demanding(0), showing(good), "", good.Leaf, false},
 		{"client certificate by callback", demanding(0), calling(&good, nil), "", good.Leaf, false},
-		{"no client certificate by callback", demanding(0), calling(nil, nil), probe.ReasonTLS, good.Leaf, false},
+		{"no client certificate by callback", demanding(0), calling(nil, nil), probe.ReasonCertificate, good.Leaf, false},
 		{
 			"callback that fails", demanding(0), calling(nil, errors.New("not readable")),
 			probe.ReasonOwnFault, good.Leaf, false,
 		},
-		{"no client certificate", demanding(0), trusting, probe.ReasonTLS, good.Leaf, false},
-		{"no client certificate, TLS 1.2", demanding(tls.VersionTLS12), trusting, probe.ReasonTLS, good.Leaf, false},
-		{"client certificate refused, TLS 1.3", demanding(0), showing(namesake), probe.ReasonTLS, good.Leaf, true},
+		{"no client certificate", demanding(0), trusting, probe.ReasonCertificate, good.Leaf, false},
+		{"no client certificate, TLS 1.2", demanding(tls.VersionTLS12), trusting, probe.ReasonCertificate, good.Leaf, false},
+		{"client certificate refused, TLS 1.3", demanding(0), showing(namesake), probe.ReasonCertificate, good.Leaf, true},
 		{
 			"client certificate refused, TLS 1.2", demanding(tls.VersionTLS12), showing(namesake),
-			probe.ReasonTLS, good.Leaf, true,
+			probe.ReasonCertificate, good.Leaf, true,
 		},
 		{
 			"version too old", &tls.Config{MaxVersion: tls.VersionTLS12},

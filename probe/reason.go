@@ -34,8 +34,12 @@ const (
 	ReasonUnreachable Reason = "unreachable"
 	// ReasonResolve: the host name has no address.
 	ReasonResolve Reason = "resolve"
-	// ReasonTLS: the handshake failed or the certificate does not verify.
+	// ReasonTLS: the handshake failed or the server's certificate does not verify.
 	ReasonTLS Reason = "tls"
+	// ReasonCertificate: the server wants a client certificate and there is none, or it rejects the one that it got.
+	ReasonCertificate Reason = "client_certificate"
+	// ReasonName: the server's certificate is for another name.
+	ReasonName Reason = "name"
 	// ReasonAuth: the server answered that this client may not ask.
 	ReasonAuth Reason = "auth"
 	// ReasonProtocol: something answered, but not in the protocol of this port.
@@ -62,7 +66,7 @@ func SkipReasons() []Reason {
 func Reasons() []Reason {
 	return []Reason{
 		ReasonRefused, ReasonTimeout, ReasonReset, ReasonUnreachable, ReasonResolve,
-		ReasonTLS, ReasonAuth, ReasonProtocol, ReasonLimit,
+		ReasonTLS, ReasonCertificate, ReasonName, ReasonAuth, ReasonProtocol, ReasonLimit,
 	}
 }
 
@@ -146,6 +150,10 @@ func ReasonOf(err error) Reason {
 		return ReasonTimeout
 	case isA[*net.DNSError](err), isA[*net.AddrError](err):
 		return ReasonResolve
+	case errors.Is(err, errNoClientCertificate), isAboutClientCertificate(err):
+		return ReasonCertificate
+	case isA[x509.HostnameError](err):
+		return ReasonName
 	case isTLS(err):
 		return ReasonTLS
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
@@ -210,6 +218,17 @@ func isTLS(err error) bool {
 func isAlert(err error) bool {
 	var opErr *net.OpError
 	return errors.As(err, &opErr) && (opErr.Op == "remote error" || opErr.Op == "local error")
+}
+
+// clientCertificateAlerts are those with which a server rejects the client's certificate, or the lack of one (RFC 8446,
+// 6.2): bad, unsupported, revoked, expired, unknown, of an unknown authority, required.
+var clientCertificateAlerts = []tls.AlertError{42, 43, 44, 45, 46, 48, 116}
+
+// isAboutClientCertificate reports whether the server ended TLS because of the client's certificate.
+func isAboutClientCertificate(err error) bool {
+	var opErr *net.OpError
+	return errors.As(err, &opErr) && opErr.Op == "remote error" &&
+		slices.ContainsFunc(clientCertificateAlerts, func(a tls.AlertError) bool { return opErr.Err.Error() == a.Error() })
 }
 
 // isWithoutCertificate reports whether the server ended TLS because it has no certificate, as Consul's gRPC until the

@@ -66,18 +66,22 @@ func TestReasonOf(t *testing.T) {
 		{"host not allowed", fmt.Errorf("connect: %w", ErrNotAllowed), ReasonNotAllowed},
 		{"no gossip key", errSerfNoKey, ReasonNoKey},
 		{"certificate", &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, ReasonTLS},
+		{
+			"name of another", &tls.CertificateVerificationError{Err: x509.HostnameError{Certificate: &x509.Certificate{}}},
+			ReasonName,
+		},
 		{"not TLS", tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}, ReasonTLS},
 		{"remote alert", tls.AlertError(42), ReasonTLS},
 		{"turned away", fmt.Errorf("read answer: %w", errTurnedAway), ReasonLimit},
 		{"too long", errTooLong, ReasonProtocol},
-		{"alert of the server", alert("remote error"), ReasonTLS},
+		{"alert of the server", alert("remote error"), ReasonCertificate},
 		{"alert to the server", alert("local error"), ReasonTLS},
 		{"broken connection", &net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ECONNRESET)}, ReasonReset},
 		{"complaint of crypto/tls", asTLSError(errors.New("tls: unsupported protocol version")), ReasonTLS},
 		{"end of the connection in a handshake", asTLSError(io.EOF), ReasonReset},
 		{"timeout in a handshake", asTLSError(context.DeadlineExceeded), ReasonTimeout},
 		{"nothing in a handshake", asTLSError(nil), ""},
-		{"no client certificate", asTLSError(errNoClientCertificate), ReasonTLS},
+		{"no client certificate", asTLSError(errNoClientCertificate), ReasonCertificate},
 		{"answer: may not", &answeredError{ReasonAuth, "no"}, ReasonAuth},
 		{"answer: too much", &answeredError{ReasonLimit, "no"}, ReasonLimit},
 		{"another gossip key", errSerfOtherKey, ReasonAuth},
@@ -96,6 +100,9 @@ func TestReasonOf(t *testing.T) {
 		}
 		if got != "" && !slices.Contains(slices.Concat(Reasons(), SkipReasons()), got) {
 			t.Errorf("%s: %q is not one of the fixed reasons", tc.name, got)
+		}
+		if res := (Result{Reason: got, Up: got == ""}); res.Outcome() == "" {
+			t.Errorf("%s: reason %q has no outcome", tc.name, got)
 		}
 	}
 }

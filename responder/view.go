@@ -59,7 +59,7 @@ func look(ctx context.Context, consul *cluster.Cluster, death bool) *view {
 
 // leader returns the one server that leads by its own account and that of all others.
 func (v *view) leader() (cluster.Server, error) {
-	leadership := verdict.Judge(v.stop.Topology, v.stop.Reports).Leadership
+	leadership := verdict.Judge(v.stop.Evidence()).Leadership
 	if len(leadership.Leaders) != 1 {
 		return cluster.Server{}, fmt.Errorf("there are %d servers that answer and lead", len(leadership.Leaders))
 	}

@@ -37,7 +37,7 @@ func newEvidence(f *Facts) *evidence {
 		catalog: verdict.JudgeCatalog(f.Catalog, f.Overview),
 	}
 	if e.known() {
-		e.Verdict = verdict.Judge(f.Topology, f.Reports)
+		e.Verdict = verdict.Judge(f.evidence())
 	}
 	for _, s := range e.servers {
 		if !e.leftOver(s) {
@@ -93,7 +93,7 @@ func (f *Facts) View() View {
 		v.Agent.IsServer = new(f.Agent.Server)
 	}
 	if e.known() {
-		v.Quorum, v.Leadership = &QuorumStatus{Quorum: e.Quorum}, newLeadershipStatus(e)
+		v.Quorum, v.Leadership, v.Writes = &QuorumStatus{Quorum: e.Quorum}, newLeadershipStatus(e), &e.Writes
 		if margin, known := e.Quorum.Margin(); known {
 			v.Quorum.Margin = &margin
 		}
@@ -160,7 +160,7 @@ func newPortStatuses(ports []verdict.Port) []PortStatus {
 	for _, p := range ports {
 		st := PortStatus{
 			Port: p.Number(), Protocol: p.Protocol, Transport: p.Transport, State: p.State, Verified: !p.ConnectOnly(),
-			Reason: string(p.Result.Reason), Note: cmp.Or(p.Note, p.Hint),
+			Outcome: p.Result.Outcome(), Reason: string(p.Result.Reason), Note: cmp.Or(p.Note, p.Hint),
 		}
 		if p.Result.Err != nil {
 			st.Error = p.Result.Err.Error()

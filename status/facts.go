@@ -39,12 +39,16 @@ type Facts struct {
 	// Agent is what the agent reports about itself, or last reported.
 	Agent *cluster.Agent
 	// Pools are the agent's Serf pools.
-	Pools    []cluster.SerfPool
-	Topology cluster.Topology
-	Reports  []cluster.Report
+	Pools []cluster.SerfPool
+	// AgentLeader is the address of the leader by the agent's account; empty if it knows of none.
+	AgentLeader *string
+	Topology    cluster.Topology
+	Reports     []cluster.Report
 	// LeaderSince is zero when it is not known.
 	LeaderSince time.Time
-	Ports       []cluster.PortReport
+	// Standing is what is remembered of the leader's log.
+	Standing cluster.Standing
+	Ports    []cluster.PortReport
 	// ServerAgents are, by name, what the servers report about themselves over HTTP.
 	ServerAgents map[string]cluster.Agent
 	LAN, WAN     []cluster.Member
@@ -73,10 +77,8 @@ func Gather(ctx context.Context, s *cluster.Snapshot, remembered *memory.Memory,
 		need(g, "WAN members", s.WANMembers(), to(&f.WAN)) // A client has none.
 		need(g, "Raft configuration", s.RaftPeers(), func([]cluster.RaftPeer) {})
 		need(g, missingServers, s.Topology(), to(&f.Topology))
-		need(g, "", s.Reports(), func(reports []cluster.Report) { // Without them, the topology or the ports are missing, too.
-			remembered.Learn(reports, s.Start())
-			f.Reports, f.LeaderSince = reports, remembered.LeaderSince(reports)
-		})
+		need(g, "", s.StatusLeader(), at(&f.AgentLeader)) // Without it, the servers' own accounts have to do.
+		need(g, "", s.Reports(), to(&f.Reports))          // Without them, the topology or the ports are missing, too.
 		need(g, "ports", s.PortReports(), to(&f.Ports))
 		need(g, "", s.ServerAgents(), to(&f.ServerAgents)) // Without them, port 8300 of each server has to do.
 		need(g, "autopilot", s.AutopilotState(), at(&f.Autopilot))
@@ -111,8 +113,19 @@ func Gather(ctx context.Context, s *cluster.Snapshot, remembered *memory.Memory,
 		return !queries[endpoint].Filtered
 	})
 	f.FailingFiles = s.FailingFiles()
+	evidence := f.evidence()
+	Learn(evidence, remembered)
+	f.Standing, f.LeaderSince = evidence.Standing, remembered.LeaderSince(f.Reports)
 	f.Took = time.Since(s.Start())
 	return f
+}
+
+// evidence is what a verdict about the cluster is drawn from.
+func (f *Facts) evidence() *cluster.Evidence {
+	return &cluster.Evidence{
+		At: f.Start, Topology: f.Topology, Reports: f.Reports, Agent: f.Agent, AgentLeader: f.AgentLeader,
+		Servers: f.ServerAgents, Autopilot: f.Autopilot, Read: f.Consistent, Standing: f.Standing,
+	}
 }
 
 func (f *Facts) setMembers(members []cluster.Member) {

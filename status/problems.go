@@ -50,7 +50,13 @@ var kinds = []kind{
 	{"ConsulQuorumLost", Critical, headline, ofCluster(quorumLost), says("the quorum is lost")},
 	{"ConsulNoLeader", Critical, headline, ofCluster(noLeader), says("no server leads")},
 	{"ConsulServersDisagree", Critical, headline, serversDisagree, disagreement},
+	{"ConsulWritesStalled", Critical, headline, ofCluster(writesStalled), says("writes do not commit")},
 	{"ConsulConsistentReadsFail", Critical, headline, ofCluster(consistentReadsFail), says("consistent reads fail")},
+	{
+		"ConsulQuorumUnknown", Critical, beforeVoters, ofCluster(quorumUnknown),
+		func(e *evidence, _ []string) string { return "whether there is a quorum is unknown: " + e.Quorum.Lacks },
+	},
+	{"ConsulExporterBlind", Warning, beforeVoters, ofCluster(exporterBlind), blindness},
 	{
 		"ConsulExporterImpaired", Warning, beforeVoters, ofCluster(exporterImpaired),
 		says("the exporter itself has a problem"),
@@ -209,7 +215,7 @@ func (e *evidence) judgeLevel(problems []finding) Level {
 		return LevelUnknown
 	case slices.ContainsFunc(problems, func(f finding) bool { return f.kind.place == headline }):
 		return LevelCritical
-	case e.Quorum.Doubtful():
+	case e.Quorum.State == verdict.QuorumUnknown:
 		return LevelUnknown
 	case slices.ContainsFunc(problems, func(f finding) bool { return f.Severity != Info }):
 		return LevelDegraded

@@ -24,9 +24,21 @@ func quorumLost(e *evidence) string {
 		e.Quorum, e.Quorum.Needed)
 }
 
+func quorumUnknown(e *evidence) string {
+	return wording.If(e.known() && e.Quorum.State == verdict.QuorumUnknown,
+		"Whether there is a quorum is unknown: %s.", e.Quorum.Lacks)
+}
+
+func writesStalled(e *evidence) string {
+	return wording.If(e.Writes.State == verdict.WritesStalled,
+		"%s leads and reads work, but writes do not commit: the log of the leader is at entry %d and stays committed up to "+
+			"entry %d%s.", wording.List(e.Leadership.Leaders), e.Writes.LastLogIndex, e.Writes.CommitIndex,
+		wording.Prefixed("; check the disks of ", wording.List(e.Writes.Behind)))
+}
+
 func quorumAtRisk(e *evidence) string {
 	margin, known := e.Quorum.Margin()
-	return wording.If(known && margin == 0 && e.Quorum.Voters > 1, "The quorum is lost if one more voter fails.")
+	return wording.If(known && margin == 0 && e.Quorum.Voters > 1, "No further failure can be tolerated: the quorum is lost if one more voter fails.")
 }
 
 func evenVoters(e *evidence) string {

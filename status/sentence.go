@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/wording"
+	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
 // sentence sums up the cluster in one sentence: what is worst, what the quorum is and who leads, which servers do not
@@ -17,9 +18,6 @@ func (e *evidence) sentence(problems []finding) string {
 		return wording.Capital(e.nothingKnown()) + "."
 	}
 	worst := e.clauses(problems, headline)
-	if len(worst) == 0 && e.Quorum.Doubtful() {
-		worst = []string{"whether there is a quorum is unknown"}
-	}
 	return wording.Capital(wording.Join("; ", slices.Concat(
 		worst[:min(len(worst), 1)], e.clauses(problems, beforeVoters), []string{e.voters()},
 		e.clauses(problems, afterVoters), []string{e.outlook(), others(problems)},
@@ -76,13 +74,13 @@ func (e *evidence) voters() string {
 	leads := ""
 	switch leaders := e.Leadership.Leaders; {
 	case len(leaders) != 1:
-	case e.Quorum.Lost(): // It steps down when it has noticed.
-		leads = leaders[0] + " calls itself leader still"
+	case e.Quorum.State != verdict.QuorumHeld: // It steps down when it has noticed.
+		leads = leaders[0] + " still calls itself leader"
 	default:
 		leads = leaders[0] + " leads" + wording.Since(e.LeaderSince, e.Start)
 	}
 	return wording.Join(", ", e.Quorum.String(),
-		wording.If(e.Quorum.Unknown > 0, "%d could not be probed", e.Quorum.Unknown),
+		wording.If(e.Quorum.Unknown > 0, "%d %s unknown", e.Quorum.Unknown, wording.Word(e.Quorum.Unknown, "is", "are")),
 		fmt.Sprintf("quorum is %d", e.Quorum.Needed), leads)
 }
 
@@ -90,7 +88,7 @@ func (e *evidence) voters() string {
 func (e *evidence) outlook() string {
 	margin, known := e.Quorum.Margin()
 	switch leaders := len(e.Leadership.Leaders); {
-	case leaders > 1:
+	case leaders > 1 || e.Writes.State == verdict.WritesStalled:
 		return ""
 	case !known:
 		return "how many more failures can be tolerated is unknown"
@@ -100,10 +98,10 @@ func (e *evidence) outlook() string {
 	case leaders == 0:
 		return "nothing can be written until one is elected"
 	case margin == 0:
-		return "no more may fail"
+		return "no further failure can be tolerated"
 	case margin == 1:
-		return "one more may fail"
+		return "one more failure can be tolerated"
 	default:
-		return fmt.Sprintf("%d more may fail", margin)
+		return fmt.Sprintf("%d more failures can be tolerated", margin)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/probe"
 	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
@@ -28,6 +29,8 @@ type View struct {
 	// Quorum and Leadership are left out when no server is known.
 	Quorum     *QuorumStatus     `json:"quorum,omitempty"`
 	Leadership *LeadershipStatus `json:"leadership,omitempty"`
+	// Writes is whether writes commit.
+	Writes *verdict.Writes `json:"writes,omitempty"`
 	// ConsistentRead is left out when there was none, or the agent could not be asked.
 	ConsistentRead *ConsistentReadStatus `json:"consistent_read,omitempty"`
 	Autopilot      *AutopilotStatus      `json:"autopilot,omitempty"`
@@ -51,7 +54,7 @@ const (
 	// LevelCritical means that the cluster does not serve as it should: the quorum is lost, there is not exactly one
 	// leader, the servers disagree, or consistent reads fail.
 	LevelCritical Level = "critical"
-	// LevelUnknown means that no server is known, or that too few could be probed to tell whether there is a quorum.
+	// LevelUnknown means that no server is known, or that there is no telling whether there is a quorum.
 	LevelUnknown Level = "unknown"
 )
 
@@ -92,8 +95,8 @@ type AgentStatus struct {
 	Ports []PortStatus `json:"ports"`
 }
 
-// QuorumStatus is the quorum with Margin, which is how many more voters may fail: negative when the quorum is lost, and
-// left out when it is not known.
+// QuorumStatus is the quorum with Margin, which is how many more voters can fail: negative when the quorum is lost, and
+// left out when that is unknown.
 type QuorumStatus struct {
 	verdict.Quorum
 
@@ -106,7 +109,7 @@ type LeadershipStatus struct {
 	Leaders []string `json:"leaders"`
 	// Since is when the one leader was elected; left out when that was before this program began to watch.
 	Since *time.Time `json:"since,omitempty"`
-	// Unknown is the number of voters that could not be probed; one of them may lead.
+	// Unknown is the number of voters of which nothing is known; one of them may lead.
 	Unknown int `json:"unknown"`
 	// Reported are those that any server calls leader, and WithoutLeader counts the servers that know of none.
 	Reported      []string `json:"reported"`
@@ -172,6 +175,9 @@ type PortStatus struct {
 	Hung bool `json:"hung,omitempty"`
 	// Seconds is how long the probe took.
 	Seconds float64 `json:"seconds"`
+	// Outcome is how the probe ended: answered, silent, refused, unreachable, turned_away, or own_fault; left out if there
+	// was none on purpose.
+	Outcome probe.Outcome `json:"outcome,omitempty"`
 	// Reason is a reason of consul_port_probe_failures_total, or without Up of consul_port_probe_skipped, and Error has
 	// the details; left out when there is no failure.
 	Reason string `json:"reason,omitempty"`

@@ -21,7 +21,7 @@ func FuzzJudge(f *testing.F) {
 		if json.Unmarshal(data, &in) != nil {
 			return
 		}
-		q := verdict.Judge(in.Topology, in.Reports).Quorum
+		q := verdict.Judge(in.Evidence()).Quorum
 		if q.Reachable+q.Unknown > q.Voters || q.Following > q.Reachable {
 			t.Errorf("%d reachable, %d unknown and %d following voters of %d", q.Reachable, q.Unknown, q.Following, q.Voters)
 		}

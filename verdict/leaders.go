@@ -18,8 +18,9 @@ type Leadership struct {
 	Reported []ReportedLeader
 	// Without is the number of servers that answered and know of no leader.
 	Without int
-	// Unknown is the number of voters that could not be asked.
+	// Unknown is the number of voters of which nothing is known.
 	Unknown int
+	known   bool
 }
 
 // ReportedLeader is a server, and the names of those that call it leader.
@@ -29,15 +30,17 @@ type ReportedLeader struct {
 	By     []string
 }
 
-// Known reports whether the leaders are: while there is none and a voter could not be asked, that one may lead.
-func (l Leadership) Known() bool { return len(l.Leaders) > 0 || l.Unknown == 0 }
+// Known reports whether the leaders are. While none is seen, a voter that is unknown may lead; and so may one that does
+// not answer here, if nothing answers that could say that there is no leader, or if the quorum is held.
+func (l Leadership) Known() bool { return l.known }
 
-func judgeLeadership(reports []cluster.Report) Leadership {
+func judgeLeadership(reports []cluster.Report, voters map[string]VoterState) Leadership {
 	var l Leadership
 	for _, r := range reports {
-		switch {
-		case r.RPC.Skipped && r.Server.Voter:
+		if voters[r.Server.Name] == VoterUnknown {
 			l.Unknown++
+		}
+		switch {
 		case !r.RPC.Raft.LeaderKnown:
 		case r.RPC.Raft.Leader == "":
 			l.Without++

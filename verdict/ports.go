@@ -25,6 +25,8 @@ const (
 	PortHangs PortState = "hangs"
 	// PortDown means that the port does not answer.
 	PortDown PortState = "down"
+	// PortTurnedAway means that the other side responded and turned this exporter away, so its health is unknown.
+	PortTurnedAway PortState = "turned away"
 	// PortUnknown means that the port could not be probed.
 	PortUnknown PortState = "unknown"
 	// PortNotAsked means that the port is not probed, because Consul's configuration rules out an answer.
@@ -62,6 +64,8 @@ func judgePort(r *cluster.PortReport) Port {
 	switch {
 	case r.Result.Skipped && r.Unasked():
 		state = PortNotAsked
+	case !r.Result.Up && r.Result.Outcome() == probe.OutcomeTurnedAway:
+		state = PortTurnedAway
 	case r.Result.Skipped:
 		state = PortUnknown
 	case r.Result.Up && r.ConnectOnly():

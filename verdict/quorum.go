@@ -5,18 +5,40 @@ package verdict
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 )
 
-// Quorum is whether enough voters answer for Raft to commit anything. As JSON it is public: fields are only ever added.
+// QuorumState is whether a majority of the voters follows one leader.
+type QuorumState string
+
+// The states of the quorum.
+const (
+	// QuorumHeld means that there is a leader with a quorum: a linearizable read proves it, or enough voters answer and
+	// name one leader, which answers and names itself. It does not mean that writes commit: see Writes.
+	QuorumHeld QuorumState = "held"
+	// QuorumLost means that too few voters answer, even if all unknown ones do, and that something answered in this scrape
+	// and says that there is no leader.
+	QuorumLost QuorumState = "lost"
+	// QuorumUnknown means neither.
+	QuorumUnknown QuorumState = "unknown"
+)
+
+// QuorumStates returns all states.
+func QuorumStates() []QuorumState { return []QuorumState{QuorumHeld, QuorumLost, QuorumUnknown} }
+
+// Quorum is whether there is a leader that a majority of the voters follows. As JSON it is public: fields are only ever
+// added.
 type Quorum struct {
+	State QuorumState `json:"state"`
+	// Lacks says what is lacking to tell, as a clause; empty unless State is unknown.
+	Lacks string `json:"lacks,omitempty"`
 	// Voters have a vote by the Raft configuration, and Needed of them must agree: more than half.
 	Voters int `json:"voters"`
 	Needed int `json:"needed"`
-	// Reachable voters answered on their own port 8300. Whether Unknown ones would answer is not known, because they could
-	// not be probed. The others are lost.
+	// Reachable voters answered on their own port 8300, and whether Unknown ones would is not known. The others are lost.
 	Reachable int `json:"reachable"`
 	Unknown   int `json:"unknown"`
 	// Following are the reachable voters except those that know of no leader, or of another one than the only one: cut off
@@ -27,27 +49,19 @@ type Quorum struct {
 // LostVoters is the number of voters that did not answer.
 func (q Quorum) LostVoters() int { return q.Voters - q.Reachable - q.Unknown }
 
-// Margin is how many more voters may fail before the quorum is lost; negative when it is lost. A leader has a quorum,
-// or it steps down within a second, so voters that do not follow it can be spared, however many they are at this
-// moment. While a voter is unknown the margin is not known, unless the quorum would be lost even if all of those
-// answered.
+// Margin is how many more voters can fail before the quorum is lost; negative when it is lost. It is known only if no
+// voter is unknown, and, with too few voters that answer, if the quorum is known to be lost. A leader has a quorum, or
+// it steps down within seconds, so voters that do not follow it can be spared, however many they are at this moment.
 func (q Quorum) Margin() (margin int, known bool) {
-	if atBest := q.Reachable + q.Unknown - q.Needed; q.Unknown > 0 {
-		return atBest, atBest < 0
+	spare := q.Reachable - q.Needed
+	if q.Unknown > 0 || q.Voters == 0 || (spare < 0 && q.State != QuorumLost) {
+		return 0, false
 	}
-	return max(q.Following-q.Needed, min(q.Reachable-q.Needed, 0)), true
+	return max(q.Following-q.Needed, min(spare, 0)), true
 }
 
-// Lost reports whether the quorum is lost, even if all unknown voters answer.
-func (q Quorum) Lost() bool {
-	margin, _ := q.Margin()
-	return margin < 0
-}
-
-// Doubtful reports whether there may be a quorum or not, depending on the unknown voters.
-func (q Quorum) Doubtful() bool {
-	return q.Reachable < q.Needed && q.Unknown > 0 && !q.Lost()
-}
+// Lost reports whether the quorum is lost.
+func (q Quorum) Lost() bool { return q.State == QuorumLost }
 
 // String says how many voters answer.
 func (q Quorum) String() string {
@@ -58,24 +72,85 @@ func (q Quorum) String() string {
 }
 
 // judgeQuorum counts the voters. A server without a vote never counts.
-func judgeQuorum(reports []cluster.Report) Quorum {
-	var q Quorum
-	leader := leaderAddress(reports)
-	for _, r := range reports {
-		if !r.Server.Voter {
-			continue
-		}
-		q.Voters++
-		if r.RPC.Skipped {
-			q.Unknown++
-		}
-		if r.RPC.Up {
+func judgeQuorum(e *cluster.Evidence, voters map[string]VoterState) Quorum {
+	q := Quorum{State: QuorumUnknown, Voters: len(voters), Needed: needed(len(voters))}
+	leader, witnesses := leaderAddress(e.Reports), 0
+	for _, r := range e.Reports {
+		switch voters[r.Server.Name] {
+		case VoterAnswering:
 			q.Reachable++
 			if leader == "" || !r.RPC.Raft.LeaderKnown || r.RPC.Raft.Leader == leader {
 				q.Following++
 			}
+			if leader != "" && r.RPC.Raft.LeaderKnown && r.RPC.Raft.Leader == leader {
+				witnesses++
+			}
+		case VoterUnknown:
+			q.Unknown++
+		case VoterLost:
 		}
 	}
-	q.Needed = q.Voters/2 + 1
+	switch tooFew := q.Reachable+q.Unknown < q.Needed; {
+	case q.Voters > 0 && (readProves(e) || (witnesses >= q.Needed && leadsAVoter(leader, e.Reports))):
+		q.State = QuorumHeld
+	case q.Voters > 0 && tooFew && saysNoLeader(e) && !neverBootstrapped(e):
+		q.State = QuorumLost
+	default:
+		q.Lacks = lacks(e, &q, leader)
+	}
 	return q
+}
+
+// leadsAVoter reports whether a voter has this address.
+func leadsAVoter(leader string, reports []cluster.Report) bool {
+	return slices.ContainsFunc(reports, func(r cluster.Report) bool {
+		return r.Server.Voter && r.Server.RPCAddress == leader
+	})
+}
+
+// saysNoLeader reports whether a server or the agent answered and knows of no leader.
+func saysNoLeader(e *cluster.Evidence) bool {
+	return (e.AgentLeader != nil && *e.AgentLeader == "") || slices.ContainsFunc(e.Reports, func(r cluster.Report) bool {
+		return r.RPC.Up && r.RPC.Raft.LeaderKnown && r.RPC.Raft.Leader == ""
+	})
+}
+
+// neverBootstrapped reports whether the agent is a server without a Raft configuration, which waits for others.
+func neverBootstrapped(e *cluster.Evidence) bool {
+	return e.Agent != nil && e.Agent.Raft != nil && len(e.Agent.Raft.Peers) == 0 && e.Agent.BootstrapExpect > 1
+}
+
+// lacks says why there is no telling whether there is a quorum.
+func lacks(e *cluster.Evidence, q *Quorum, leader string) string {
+	reported := judgeLeadership(e.Reports, nil).Reported
+	switch {
+	case neverBootstrapped(e):
+		return fmt.Sprintf("the cluster was never bootstrapped: %d of %d expected servers",
+			len(e.Topology.Servers), e.Agent.BootstrapExpect)
+	case q.Voters == 0:
+		return "no server is known to have a vote"
+	case q.Reachable == 0 && q.Unknown == 0 && e.AgentLeader == nil:
+		return "nothing answers, and the reason may be this exporter's network"
+	case q.Unknown > 0:
+		return fmt.Sprintf("%s unknown%s", wording.Plural(q.Unknown, "voter is", "voters are"), whyUnknown(e))
+	case q.Reachable < q.Needed:
+		return "too few voters answer, and none of them says that there is no leader"
+	case leader == "" && len(reported) == 1:
+		return reported[0].Leader + " is called leader and does not answer"
+	default:
+		return "the voters that answer do not follow one leader"
+	}
+}
+
+// whyUnknown has the first of the reasons why voters are unknown.
+func whyUnknown(e *cluster.Evidence) string {
+	for _, r := range e.Reports {
+		if r.Server.Voter && judgeVoter(r) == VoterUnknown && r.RPC.Err != nil {
+			if remedy := Remedy(cluster.ProtocolRPC, &r.RPC.Result); remedy != "" {
+				return fmt.Sprintf(" (port 8300 of %s turns the exporter away: %s)", r.Server.Name, remedy)
+			}
+			return fmt.Sprintf(" (port 8300 of %s was not queried: %v)", r.Server.Name, r.RPC.Err)
+		}
+	}
+	return ""
 }

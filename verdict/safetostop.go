@@ -77,7 +77,7 @@ func judgeWithout(server string, in *cluster.StopInput) (without, error) {
 		names := wording.Names(in.Reports, func(r cluster.Report) (string, bool) { return r.Server.Name, true })
 		return without{}, fmt.Errorf("%w: %q; the servers are: %s", ErrUnknownServer, server, strings.Join(names, ", "))
 	}
-	w := without{Report: in.Reports[i], Verdict: Judge(in.Topology, in.Reports)}
+	w := without{Report: in.Reports[i], Verdict: Judge(in.Evidence())}
 	for _, r := range in.Reports {
 		if !r.Server.Voter || r.Server.Name == server {
 			continue
@@ -139,7 +139,7 @@ func leadershipTrouble(v Verdict) string {
 func Doubt(server string, in *cluster.StopInput) string {
 	for _, r := range in.Reports {
 		if r.Server.Name == server {
-			return doubtAbout(r, Judge(in.Topology, in.Reports), in)
+			return doubtAbout(r, Judge(in.Evidence()), in)
 		}
 	}
 	return "there is no such server"

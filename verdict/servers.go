@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
-	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
 // Server is what is known about one server.
@@ -68,7 +67,7 @@ func judgeSilence(ports []Port) (hung, down bool) {
 		switch {
 		case p.State == PortUnknown || p.State == PortNotAsked:
 			continue
-		case p.State == PortUp || rejects(p.Result.Reason):
+		case p.State == PortUp || p.State == PortTurnedAway:
 			return false, false
 		case p.State == PortAccepts:
 			open = true
@@ -78,13 +77,6 @@ func judgeSilence(ports []Port) (hung, down bool) {
 		rpc = rpc || p.Protocol == cluster.ProtocolRPC
 	}
 	return hung, !hung && rpc && !open
-}
-
-// rejects reports whether a probe failed because something answered: a program that lives.
-func rejects(r probe.Reason) bool {
-	return slices.Contains(
-		[]probe.Reason{probe.ReasonTLS, probe.ReasonAuth, probe.ReasonProtocol, probe.ReasonLimit}, r,
-	)
 }
 
 // RaftState is what the server reports over HTTP; without that, what its port 8300 tells.

@@ -45,7 +45,7 @@ func TestJudgeServers(t *testing.T) {
 		{"down", ports{rpc(silent), http(skipped)}, states{PortDown, PortUnknown}, false, true},
 		{"down, and accepts", ports{rpc(silent), accepts}, states{PortDown, PortAccepts}, false, false},
 		{"answers elsewhere", ports{rpc(hangs), http(up)}, states{PortHangs, PortUp}, false, false},
-		{"rejects", ports{rpc(silent), http(rejects)}, states{PortDown, PortDown}, false, false},
+		{"rejects", ports{rpc(silent), http(rejects)}, states{PortDown, PortTurnedAway}, false, false},
 		{"not probed", ports{notAsked}, states{PortNotAsked}, false, false},
 		{"UDP cannot hang", ports{rpc(silent), udp}, states{PortDown, PortDown}, false, true},
 		{"port 8300 by its report", ports{http(silent)}, states{PortDown, PortDown}, false, true},

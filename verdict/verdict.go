@@ -11,6 +11,9 @@ import "github.com/zervigo/consul_cluster_exporter/cluster"
 type Verdict struct {
 	Quorum     Quorum
 	Leadership Leadership
+	Writes     Writes
+	// Voters has the state of each voter by the name of the server.
+	Voters map[string]VoterState
 	// Configurations is the number of distinct Raft configurations that servers report.
 	Configurations int
 	// UnknownPeers is the number of Raft peers that no Serf member matches; it means nothing unless the topology's
@@ -20,13 +23,20 @@ type Verdict struct {
 	LogLag map[string]uint64
 }
 
-// Judge draws all verdicts from one scrape's reports, one for each server of the topology. It is a pure function.
-func Judge(t cluster.Topology, reports []cluster.Report) Verdict {
+// Judge draws all verdicts from the evidence of one scrape, which has a report for each server of the topology. It is a
+// pure function.
+func Judge(e *cluster.Evidence) Verdict {
+	voters := judgeVoters(e)
+	quorum, leadership := judgeQuorum(e, voters), judgeLeadership(e.Reports, voters)
+	leadership.known = len(leadership.Leaders) > 0 ||
+		(leadership.Unknown == 0 && quorum.State != QuorumHeld && (quorum.Reachable > 0 || saysNoLeader(e)))
 	return Verdict{
-		Quorum:         judgeQuorum(reports),
-		Leadership:     judgeLeadership(reports),
-		Configurations: judgeConfigurations(reports),
-		UnknownPeers:   judgeUnknownPeers(t, reports),
-		LogLag:         judgeLogLag(reports),
+		Quorum:         quorum,
+		Leadership:     leadership,
+		Writes:         judgeWrites(e, quorum),
+		Voters:         voters,
+		Configurations: judgeConfigurations(e.Reports),
+		UnknownPeers:   judgeUnknownPeers(e.Topology, e.Reports),
+		LogLag:         judgeLogLag(e.Reports),
 	}
 }

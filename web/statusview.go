@@ -87,9 +87,9 @@ func figures(s *status.View) []figure {
 		add("Voters that answer", q.Reachable < q.Voters, "%d of %d", q.Reachable, q.Voters)
 		add("Quorum", false, "%d", q.Needed)
 		if q.Margin != nil {
-			add("May still fail", *q.Margin < 1, "%d", max(*q.Margin, 0))
+			add("Failures tolerated", *q.Margin < 1, "%d", max(*q.Margin, 0))
 		} else {
-			add("May still fail", false, unknownText)
+			add("Failures tolerated", false, unknownText)
 		}
 	}
 	if l := s.Leadership; l != nil {
@@ -127,7 +127,7 @@ func health(healthy bool) string {
 // portClasses are how the states of ports look.
 var portClasses = map[verdict.PortState]string{
 	verdict.PortUp: "good", verdict.PortAccepts: "fair", verdict.PortHangs: "bad", verdict.PortDown: "bad",
-	verdict.PortUnknown: "none", verdict.PortNotAsked: "none",
+	verdict.PortTurnedAway: "fair", verdict.PortUnknown: "none", verdict.PortNotAsked: "none",
 }
 
 // Cell is how a port is shown.

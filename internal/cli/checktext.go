@@ -38,12 +38,13 @@ var (
 		status.Info:     terminal.Cyan,
 	}
 	portStyles = map[verdict.PortState]terminal.Style{
-		verdict.PortUp:       terminal.Green,
-		verdict.PortAccepts:  terminal.Cyan,
-		verdict.PortHangs:    terminal.Alarm,
-		verdict.PortDown:     terminal.Alarm,
-		verdict.PortUnknown:  terminal.Cyan,
-		verdict.PortNotAsked: terminal.Dim,
+		verdict.PortUp:         terminal.Green,
+		verdict.PortAccepts:    terminal.Cyan,
+		verdict.PortHangs:      terminal.Alarm,
+		verdict.PortDown:       terminal.Alarm,
+		verdict.PortTurnedAway: terminal.Cyan,
+		verdict.PortUnknown:    terminal.Cyan,
+		verdict.PortNotAsked:   terminal.Dim,
 	}
 )
 

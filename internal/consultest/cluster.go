@@ -56,9 +56,13 @@ type Options struct {
 	ACL bool
 	// Bootstrap says how the servers find together; default BootstrapExpect.
 	Bootstrap BootstrapMode
+	// Deviations are the settings in which the agents differ from Consul's defaults, each with its reason.
+	Deviations []Deviation
 	// Config is merged over the configuration of each agent, key by key at any depth, for example to switch a port off:
 	//
 	//	map[string]any{"ports": map[string]any{"dns": -1}}
+	//
+	// It is for what a test is about. How long things take, and what becomes of dead servers, only Deviations change.
 	Config map[string]any
 	// AgentConfig returns what is merged over that for the agent of this role, "server" or "client", and number, counted
 	// from 1; nil is nothing. A file or key that this package sets is taken away by "".
@@ -97,9 +101,9 @@ type Cluster struct {
 	close func() error // does the work of Close once
 }
 
-// startTimeout is how long a cluster may take to start in a test: plenty, as a machine can be busy with other
-// clusters.
-const startTimeout = 90 * time.Second
+// startTimeout is how long a cluster may take to start in a test: plenty, as its first election takes up to twenty
+// seconds and a machine can be busy with other clusters.
+const startTimeout = 2 * time.Minute
 
 // Start waits for the test's turn, starts a cluster, and waits until it is ready for use. The test fails at once if
 // that is not possible. The cluster is closed when the test has ended; if it has failed, the end of each agent's log

@@ -10,15 +10,24 @@ import (
 	"slices"
 )
 
-// config returns the agent's whole configuration: what this package sets, with Options.Config, then
-// Options.AgentConfig, and then more merged over it.
+// config returns the agent's whole configuration: the deviations from Consul's defaults and what this package sets,
+// with Options.Config, then Options.AgentConfig, and then more merged over it.
 func (c *Cluster) config(a *Agent, more ...map[string]any) (map[string]any, error) {
-	layers := []map[string]any{c.ownConfig(a), c.opts.Config}
+	config, err := deviate(nil, c.opts.Deviations)
+	if err != nil {
+		return nil, fmt.Errorf("configure %s: %w", a, err)
+	}
+	layers := []map[string]any{c.opts.Config}
 	if c.opts.AgentConfig != nil {
 		layers = append(layers, c.opts.AgentConfig(a.role, a.index))
 	}
-	config := map[string]any{}
-	for _, layer := range slices.Concat(layers, more) {
+	layers = append(layers, more...)
+	for _, layer := range layers {
+		if err := unnamed(layer); err != nil {
+			return nil, fmt.Errorf("configure %s: %w", a, err)
+		}
+	}
+	for _, layer := range slices.Insert(layers, 0, c.ownConfig(a)) {
 		layer, err := plain(layer)
 		if err != nil {
 			return nil, fmt.Errorf("configure %s: %w", a, err)
@@ -28,8 +37,9 @@ func (c *Cluster) config(a *Agent, more ...map[string]any) (map[string]any, erro
 	return config, nil
 }
 
+// ownConfig is what makes an agent of a cluster of these options on one host.
 func (c *Cluster) ownConfig(a *Agent) map[string]any {
-	ports := map[string]any{"http": PortHTTP, "https": -1, "grpc": PortGRPC}
+	ports := map[string]any{"http": PortHTTP, "https": -1}
 	config := map[string]any{
 		"datacenter":     c.opts.Datacenter,
 		"node_name":      a.Name,
@@ -39,19 +49,6 @@ func (c *Cluster) ownConfig(a *Agent) map[string]any {
 		"client_addr":    a.Addr,
 		"advertise_addr": a.Addr,
 		"ports":          ports,
-		"performance": map[string]any{
-			// The timeouts that HashiCorp recommends for production.
-			"raft_multiplier": 1,
-			// A leaving agent waits this long for the last requests; the default of 5 s would only make tests slow.
-			"leave_drain_time": "200ms",
-		},
-		"log_level":               "INFO",
-		"log_json":                true,
-		"disable_update_check":    true,
-		"leave_on_terminate":      false,
-		"skip_leave_on_interrupt": true,
-		"enable_debug":            false,
-		"retry_interval":          "1s",
 	}
 	expected, others := len(c.Servers), c.Servers
 	if c.opts.Bootstrap == BootstrapAlone {

@@ -20,17 +20,7 @@ func (d *demo) startCluster(ctx context.Context) (err error) {
 	d.cluster, err = consultest.New(ctx, consultest.Options{
 		Servers: 3,
 		Clients: 1,
-		Config: map[string]any{
-			"ui_config": map[string]any{"enabled": true},
-			// Consul's default timeouts, five times those for production, so that a busy machine loses no leader.
-			"performance": map[string]any{"raft_multiplier": 5},
-			"autopilot": map[string]any{
-				// By default Consul would forget a broken server after some ten seconds, before anyone could look at it.
-				"cleanup_dead_servers": false,
-				// On a busy machine a server is not unhealthy because it hears from the leader a moment late.
-				"last_contact_threshold": "2s",
-			},
-		},
+		Config:  map[string]any{"ui_config": map[string]any{"enabled": true}},
 	})
 	if err != nil {
 		return fmt.Errorf("start the Consul cluster: %w", err)

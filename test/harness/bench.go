@@ -23,11 +23,10 @@ func CatalogOf(services, instances int) consultest.Catalog {
 	return consultest.Catalog{Nodes: instances / 25, Services: services, Instances: instances}
 }
 
-// StartWithCatalog starts three servers with this in their catalog, and with Consul's own Raft timing: loading it keeps
-// two cores busy.
+// StartWithCatalog starts three servers with this in their catalog.
 func StartWithCatalog(tb testing.TB, catalog consultest.Catalog) *consultest.Cluster {
 	tb.Helper()
-	c := consultest.Start(tb, consultest.Options{Servers: 3, Config: Patient(map[string]any{})})
+	c := consultest.Start(tb, consultest.Options{Servers: 3})
 	ctx, cancel := context.WithTimeout(tb.Context(), 5*time.Minute)
 	defer cancel()
 	must.Do(tb, c.LoadCatalog(ctx, catalog))

@@ -78,18 +78,6 @@ func withoutCertificate(t *testing.T, a *consultest.Agent) string {
 	return ""
 }
 
-// KeepDead keeps Consul's autopilot from taking a server that failed out of the cluster, which it does some seconds
-// later and which changes the number of voters.
-func KeepDead() map[string]any {
-	return map[string]any{"autopilot": map[string]any{"cleanup_dead_servers": false}}
-}
-
-// Patient makes servers wait for a leader as long as Consul does by default: a busy machine causes no elections then.
-func Patient(config map[string]any) map[string]any {
-	config["performance"] = map[string]any{"raft_multiplier": 5}
-	return config
-}
-
 // ByExporter reports whether a line is about a request of the exporter. All of its connections come from 127.0.0.1,
 // but so do those with which a server's gossip makes sure that a member is gone, and those of the test when it waits
 // for a new token.

@@ -196,6 +196,7 @@ func ExpectFile(t *testing.T, file, want, target string) {
 // AlertRule is a rule of a rule file; of a recording rule Alert is empty.
 type AlertRule struct {
 	Alert, For          string
+	KeepFiringFor       string `yaml:"keep_firing_for"`
 	Labels, Annotations map[string]string
 }
 

@@ -64,8 +64,22 @@ func StartBinary(tb testing.TB, binary string, env []string, args ...string) *Ex
 // Launch starts an exporter, ours or another, and waits until it listens. It ends with the test at the latest.
 func Launch(tb testing.TB, binary string, env []string, args ...string) *Exporter {
 	tb.Helper()
+	return launchAt(tb, "127.0.0.1:0", binary, env, args...)
+}
+
+// Relaunch kills an exporter and starts another with the same arguments at the same address.
+func (e *Exporter) Relaunch(tb testing.TB) *Exporter {
+	tb.Helper()
+	_ = e.Cmd.Process.Kill() // Fails when it has ended.
+	<-e.Exited
+	args := e.Cmd.Args[1 : len(e.Cmd.Args)-1] // The last one is the address.
+	return launchAt(tb, e.HostPort(), e.Cmd.Path, nil, args...)
+}
+
+func launchAt(tb testing.TB, address, binary string, env []string, args ...string) *Exporter {
+	tb.Helper()
 	e := &Exporter{
-		Cmd:    exec.Command(binary, append(args, "--web.listen-address=127.0.0.1:0")...),
+		Cmd:    exec.Command(binary, append(args, "--web.listen-address="+address)...),
 		Log:    processLog(filepath.Join(tb.TempDir(), "log")),
 		Exited: make(chan struct{}),
 	}

@@ -107,7 +107,8 @@ func StartResponder(t *testing.T, consul string, servers int, rules string, flag
 // StartCalm starts a cluster whose servers can all be judged: autopilot has found them to be well.
 func StartCalm(t *testing.T, options consultest.Options) *consultest.Cluster {
 	t.Helper()
-	options.Config = KeepDead()
+	options.Deviations = append(options.Deviations,
+		consultest.KeepDead.Because("the responder is to remove a dead server, and autopilot would be first"))
 	c := consultest.Start(t, options)
 	WaitCalm(t, c)
 	return c

@@ -105,15 +105,19 @@ func (s Samples) ExpectNone(t *testing.T, prefixes ...string) {
 
 // Labels returns the value of one label in all series of a family, sorted.
 func (s Samples) Labels(family, label string) []string {
-	pattern := regexp.MustCompile(`[{,]` + label + `="([^"]*)"`)
 	var values []string
 	for series := range s {
 		if strings.HasPrefix(series, family+"{") {
-			values = append(values, pattern.FindStringSubmatch(series)[1])
+			values = append(values, labelOf(series, label))
 		}
 	}
 	slices.Sort(values)
 	return values
+}
+
+// labelOf returns the value of one label of a series that has it.
+func labelOf(series, label string) string {
+	return regexp.MustCompile(`[{,]` + label + `="([^"]*)"`).FindStringSubmatch(series)[1]
 }
 
 // String has the series about Consul, sorted.

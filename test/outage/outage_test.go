@@ -26,18 +26,20 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
-// startServers starts a cluster whose servers hang and die. Its settings are Consul's defaults, except that every
-// port is on, and some of autopilot's: a dead server must stay a member, one that was away for a moment must have
-// missed too much to be counted on, and the smallest number of voters is not the default, so that it is seen whether
-// it is read.
+// startServers starts a cluster whose servers hang and die. Every port is on.
 func startServers(t *testing.T) *consultest.Cluster {
 	t.Helper()
-	return consultest.Start(t, consultest.Options{Servers: 3, Clients: 1, Config: withGRPC(map[string]any{
-		"autopilot": map[string]any{"cleanup_dead_servers": false, "max_trailing_logs": maxTrailingLogs, "min_quorum": 3},
-	})})
+	return consultest.Start(t, consultest.Options{
+		Servers: 3, Clients: 1, Config: withGRPC(nil), Deviations: []consultest.Deviation{
+			consultest.KeepDead.Because(
+				"the views of a scene are compared one after the other, and autopilot would change the cluster between"),
+			consultest.ShortLag.Because("a server that was away for a moment must have missed too much to be counted on"),
+			consultest.ThreeVoters.Because("a value that is not the default shows that it is read"),
+		},
+	})
 }
 
-const maxTrailingLogs = 20
+const maxTrailingLogs = 20 // That of consultest.ShortLag.
 
 // TestOutages breaks servers.
 func TestOutages(t *testing.T) {

@@ -65,9 +65,9 @@ var notSeen = []string{
 // secondsToPage is how long after a fault the notification came, by fault and alert, as the document has it.
 type secondsToPage map[string]map[alertID]string
 
-// provenRow is a row of the document: fault, alert, severity, whom it goes to, seconds, and the time with the pack as
-// it is. The fault is in the first of its rows only.
-var provenRow = regexp.MustCompile("(?m)^\\| (.*?) ?\\| `(\\w+)` \\| (\\w+) \\| ([a-z ]+) \\| (\\S*) ?\\| (\\S*) ?\\|$")
+// provenRow is a row of the document: fault, alert, severity, whom it goes to, and seconds. The fault is in the first of
+// its rows only.
+var provenRow = regexp.MustCompile("(?m)^\\| (.*?) ?\\| `(\\w+)` \\| (\\w+) \\| ([a-z ]+) \\| (\\S*) ?\\|$")
 
 // readSeconds reads them from the document.
 func readSeconds(document string) secondsToPage {
@@ -86,7 +86,7 @@ func readSeconds(document string) secondsToPage {
 
 // The tables and the list of the document begin after these.
 const (
-	seenHeader    = "| fault | alert | severity | to | seconds | unscaled |\n|---|---|---|---|---|---|\n"
+	seenHeader    = "| fault | alert | severity | to | seconds |\n|---|---|---|---|---|\n"
 	notSeenHeader = "No fault here leads to them:\n\n"
 	actedHeader   = "| fault | alert | action | seconds from the fault to the end of the action |\n|---|---|---|---|\n"
 )
@@ -116,16 +116,16 @@ func withSeen(t *testing.T, document string, seconds secondsToPage) string {
 		fmt.Fprintf(&notSeenLines, "- `%s`\n", name)
 	}
 	before, _, after := cutTable(t, document, seenHeader)
-	before, _, after = cutTable(t, before+seen.String()+after, notSeenHeader)
+	before, _, after = cutTable(t, before+seen.String()+after, realHeader)
+	before, _, after = cutTable(t, before+realRows(readReal(document))+after, notSeenHeader)
 	return before + notSeenLines.String() + after
 }
 
 // provenRows writes the rows of a fault: one for each alert, however many servers or ports it is about.
 func provenRows(t *testing.T, b *strings.Builder, f fault, seconds map[alertID]string) {
 	t.Helper()
-	const groupWait, scrape = 30 * time.Second, 15 * time.Second
 	if len(f.alerts) == 0 {
-		fmt.Fprintf(b, "| %s | none | | | | |\n", f.name)
+		fmt.Fprintf(b, "| %s | none | | | |\n", f.name)
 	}
 	name := f.name
 	written := make(map[alertID]bool)
@@ -134,9 +134,9 @@ func provenRows(t *testing.T, b *strings.Builder, f fault, seconds map[alertID]s
 			continue
 		}
 		written[a.id()] = true
-		cells := []string{name, "`" + a.name + "`", a.severity, "held back", seconds[a.id()], ""}
+		cells := []string{name, "`" + a.name + "`", a.severity, "held back", seconds[a.id()]}
 		if !a.held {
-			cells[3], cells[5] = receivers[a.severity], model.Duration(a.pends(t)+groupWait+scrape).String()
+			cells[3] = receivers[a.severity]
 		}
 		for _, cell := range cells {
 			b.WriteString(strings.TrimRight("| "+cell, " ") + " ")

@@ -17,3 +17,10 @@ func TestE2EAlerts(t *testing.T) {
 	markPackets(t)
 	play(t, firewallFaults)
 }
+
+// TestE2ERealTime is TestAlertsRealTime with the faults that need the packet filter.
+func TestE2ERealTime(t *testing.T) {
+	harness.RequireNamespace(t)
+	markPackets(t)
+	proveRealTime(t, realFirewallActs)
+}

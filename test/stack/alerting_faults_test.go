@@ -53,7 +53,7 @@ var serverFaults = []fault{
 	},
 	{
 		act: "quorum and services", settings: map[string]string{"maintenance": "2m"},
-		cluster: "services", options: consultest.Options{Servers: 3, Clients: 3, Config: steady()}, asked: "server-1",
+		cluster: "services", options: consultest.Options{Servers: 3, Clients: 3, Deviations: steady()}, asked: "server-1",
 		prepare: registerServices,
 		name:    "one of two instances of a service goes critical",
 		breaks:  setCheck("client-1", "web-2", api.HealthCritical), repairs: setCheck("client-1", "web-2", api.HealthPassing),
@@ -95,7 +95,7 @@ var serverFaults = []fault{
 	},
 	{
 		act: "hung leader and token", cluster: "untouched", asked: "server-1 client-1",
-		options: consultest.Options{Servers: 3, Clients: 1, Config: steady()},
+		options: consultest.Options{Servers: 3, Clients: 1, Deviations: steady()},
 		prepare: func(w *world) []string {
 			register(w, w.Clients[0], "web-1", "web")
 			return nil
@@ -146,7 +146,7 @@ var serverFaults = []fault{
 	followerKilled("west", "server-1"),
 	{
 		act: "clusters", cluster: "split", asked: "server-1",
-		options: consultest.Options{Servers: 2, Bootstrap: consultest.BootstrapAlone, Config: brisk()},
+		options: consultest.Options{Servers: 2, Bootstrap: consultest.BootstrapAlone, Deviations: brisk()},
 		name:    "two servers that each lead a cluster of their own are joined",
 		breaks:  func(w *world) { must.Do(w.t, w.Join(harness.Soon(w.t), w.Servers[0], w.Servers[1])) },
 		repairs: leave("server-2"),
@@ -179,7 +179,7 @@ var serverFaults = []fault{
 	},
 	{
 		act: "certificates and rights", cluster: "tls", asked: "server-1",
-		options: consultest.Options{Servers: 3, TLS: true, CertLifetime: 90 * day, Config: steady()},
+		options: consultest.Options{Servers: 3, TLS: true, CertLifetime: 90 * day, Deviations: steady()},
 		prepare: func(w *world) []string { return harness.TLSFlags(w.Cluster) },
 		name:    "a server's certificate expires in ten days",
 		breaks:  certify("server-2", 10*day), repairs: certify("server-2", 90*day),

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
@@ -18,8 +19,14 @@ import (
 )
 
 // TestStackAlerts breaks clusters and sees who is notified. The faults that need the packet filter are in
-// TestE2EAlerts.
-func TestStackAlerts(t *testing.T) { play(t, slices.Concat(serverFaults, exporterFaults, meshFaults)) }
+// TestE2EAlerts. At the same time some are made in real time, of those that TestAlertsRealTime makes.
+func TestStackAlerts(t *testing.T) {
+	t.Run("in real time", func(t *testing.T) {
+		t.Parallel()
+		playRealTime(t, sampleOfRealActs(), 6*time.Minute)
+	})
+	play(t, slices.Concat(serverFaults, exporterFaults, meshFaults))
+}
 
 // fault is a row of the table: something that goes wrong, and which alerts it leads to.
 type fault struct {

@@ -21,25 +21,29 @@ import (
 )
 
 // three is a cluster of three servers.
-func three(config map[string]any) consultest.Options {
-	return consultest.Options{Servers: 3, Config: config}
+func three(deviations []consultest.Deviation) consultest.Options {
+	return consultest.Options{Servers: 3, Deviations: deviations}
 }
 
 // locked is a cluster that denies by default.
-func locked() consultest.Options { return consultest.Options{Servers: 3, ACL: true, Config: steady()} }
+func locked() consultest.Options {
+	return consultest.Options{Servers: 3, ACL: true, Deviations: steady()}
+}
 
-// steady is for clusters whose elections are not tested.
-func steady() map[string]any { return harness.Patient(brisk()) }
-
-// brisk makes gossip between datacenters as fast as that within one: by default it takes half a minute to notice a
-// failure, and as long to notice that it is over, which is longer than the alerts last here. Servers that are dead stay
-// members, so that alerts name them.
-func brisk() map[string]any {
-	config := harness.KeepDead()
-	config["gossip_wan"] = map[string]any{
-		"gossip_interval": "200ms", "probe_interval": "1s", "probe_timeout": "500ms", "suspicion_mult": 4,
+// steady is what all clusters here deviate in whose alerts pend for a tenth of the time. TestStackRealTime has the
+// same faults with Consul's defaults and the times of the pack.
+func steady() []consultest.Deviation {
+	return []consultest.Deviation{
+		consultest.KeepDead.Because("a dead server has to be there for a tenth of five minutes, and autopilot takes as long"),
+		consultest.FastWANGossip.Because("it takes half a minute by default to notice a failure, and as long to notice its " +
+			"end; alerts last less here"),
 	}
-	return config
+}
+
+// brisk is for clusters that have elections.
+func brisk() []consultest.Deviation {
+	return append(steady(), consultest.FastElections.Because(
+		"an election takes up to twenty seconds by default, which is longer than the alert about no leader pends here"))
 }
 
 // leave makes a server leave, and server-1 sure of it: on a busy machine it may not have heard, and consider it failed.

@@ -148,12 +148,17 @@ func scaledPack(t *testing.T, settings map[string]string) string {
 	return shorten(t, pack, `(\[)([0-9]\w*)(\])`)
 }
 
-// scaledAlertmanager is the configuration of the example with its times shortened, and with the receivers of the test:
-// one path for each.
+// scaledAlertmanager is the configuration of the example with its times shortened, and with the receivers of the test.
 func scaledAlertmanager(t *testing.T, receiver string) string {
 	t.Helper()
 	example := string(must.Get(os.ReadFile("alerts/alertmanager.example.yml"))(t))
 	config := shorten(t, example, `(\b(?:group_wait|group_interval|repeat_interval): )([0-9]\w*)()`)
+	return receiving(t, config, receiver)
+}
+
+// receiving is a configuration of Alertmanager with the receivers of the test: one path for each.
+func receiving(t *testing.T, config, receiver string) string {
+	t.Helper()
 	urls := regexp.MustCompile(`http://(\w+)\.example/consul`)
 	if n := len(urls.FindAllString(config, -1)); n != len(receivers) {
 		t.Fatalf("the example has %d receivers to replace; want %d", n, len(receivers))

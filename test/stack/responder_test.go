@@ -55,13 +55,19 @@ type respondedStack struct {
 	hook string
 }
 
+func keepDead() []consultest.Deviation {
+	return []consultest.Deviation{
+		consultest.KeepDead.Because("a leader that hangs is the responder's, and autopilot would remove it meanwhile"),
+	}
+}
+
 // startResponded starts all of them. The rules get the leader and the file that a hook writes to; own are alerts in
 // addition to those of the pack.
 func startResponded(
-	t *testing.T, config map[string]any, own string, rules func(leader *consultest.Agent, hook string) string,
+	t *testing.T, deviations []consultest.Deviation, own string, rules func(leader *consultest.Agent, hook string) string,
 ) *respondedStack {
 	t.Helper()
-	c := consultest.Start(t, consultest.Options{Servers: 3, Config: config})
+	c := consultest.Start(t, consultest.Options{Servers: 3, Deviations: deviations})
 	harness.WaitCalm(t, c)
 	s := &respondedStack{Cluster: c, leader: harness.LeaderOf(t, c), hook: filepath.Join(t.TempDir(), "hook-ran")}
 	asked := harness.Others(c, s.leader)[0]
@@ -109,7 +115,7 @@ func (s *respondedStack) waitOver(t *testing.T) {
 // A leader that hangs leads to one run of the hook, which wakes it, although two Alertmanagers deliver the alert.
 func TestStackResponderHungLeader(t *testing.T) {
 	const fault = "the leader hangs (SIGSTOP)"
-	s := startResponded(t, harness.KeepDead(), "groups: []", func(leader *consultest.Agent, hook string) string {
+	s := startResponded(t, keepDead(), "groups: []", func(leader *consultest.Agent, hook string) string {
 		return fmt.Sprintf(`
   - name: slow-leader
     matchers: [alertname=~"ConsulServerHung|ConsulPortSlow"]
@@ -172,9 +178,9 @@ const slowLeader = `groups:
 // A leader that is slow hands over, once.
 func TestStackResponderSlowLeader(t *testing.T) {
 	const fault = "the leader is stopped for 0.7 s in each second"
-	config := harness.KeepDead()
-	config["performance"] = map[string]any{"raft_multiplier": 10} // So that nobody calls an election.
-	s := startResponded(t, config, slowLeader, func(*consultest.Agent, string) string {
+	patient := append(keepDead(), consultest.SlowElections.Because(
+		"a leader that is stopped for most of each second is to hand over, and nobody to call an election"))
+	s := startResponded(t, patient, slowLeader, func(*consultest.Agent, string) string {
 		return `
   - name: slow-leader
     matchers: [alertname="LeaderSlow"]

@@ -1,0 +1,49 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package verdict
+
+import (
+	"slices"
+
+	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/probe"
+)
+
+// remedies says what lets the exporter in, by protocol (none means all) and reason. The first one that applies counts.
+var remedies = []struct {
+	protocols []cluster.Protocol
+	reason    probe.Reason
+	text      string
+}{
+	{rpc, probe.ReasonCertificate, "it wants a client certificate of Consul's CA: --rpc.cert-file, --rpc.key-file"},
+	{rpc, probe.ReasonName, "its certificate is for another name: --rpc.server-name (default: server.<datacenter>.<domain>)"},
+	{rpc, probe.ReasonTLS, "TLS fails: --rpc.ca-file, --rpc.tls"},
+	{rpc, probe.ReasonLimit, "it closes the connection: Consul's limits.rpc_max_conns_per_client, or --rpc.tls"},
+	{gossip, probe.ReasonAuth, "the gossip key is not the pool's: --serf.encrypt-key-file"},
+	{nil, probe.ReasonCertificate, "it wants a client certificate: --consul.cert-file, --consul.key-file"},
+	{nil, probe.ReasonName, "its certificate is for another name: --consul.server-name"},
+	{nil, probe.ReasonTLS, "TLS fails: --consul.ca-file"},
+	{nil, probe.ReasonLimit, "it closes the connection: a limit of Consul, or a proxy without a server behind it"},
+	{nil, probe.ReasonReset, "the connection breaks before there is an answer: a limit, a firewall, or a proxy in between"},
+	{nil, probe.ReasonProtocol, "something other than Consul's protocol answers: a proxy, or another program"},
+}
+
+var (
+	rpc    = []cluster.Protocol{cluster.ProtocolRPC}
+	gossip = []cluster.Protocol{cluster.ProtocolSerfLAN, cluster.ProtocolSerfWAN}
+)
+
+// Remedy says why a port turns the exporter away, and what lets it in; empty if it does not.
+func Remedy(protocol cluster.Protocol, r *probe.Result) string {
+	reason := r.TurnedAwayBy()
+	if reason == "" {
+		return ""
+	}
+	for _, remedy := range remedies {
+		if remedy.reason == reason && (remedy.protocols == nil || slices.Contains(remedy.protocols, protocol)) {
+			return remedy.text
+		}
+	}
+	return r.Err.Error()
+}
