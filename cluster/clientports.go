@@ -116,6 +116,8 @@ func (pl *planner) portOfServer(p *protocol, s Server) (place, bool) {
 		return place{host: own.reachable(p.name), number: number, why: onLoopback}.orElsewhere(), true
 	case servesOthers(pl.configured, *pl.agent, p.name):
 		return place{host: s.Host, number: number, tentative: true}, true
+	case !pl.agent.Server && !pl.wants(ProtocolRPC): // An exporter of this agent, and not of the servers.
+		return place{}, false
 	case p.tag == nil:
 		number = 0 // That of the agent is no evidence.
 	}

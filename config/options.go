@@ -99,9 +99,9 @@ var helps = map[string]string{
 	"probe.timeout":     "How long the probe of one port may take.",
 	"probe.concurrency": "How many probes may run at one time.",
 	"probe.protocols":   "Protocols to probe: {protocols}. Repeatable, or with commas. Default: all.",
-	"probe.client_ports": "Whose ports for clients (HTTP, HTTPS, gRPC, DNS) are probed: servers for every " +
-		"server, agent for the agent asked alone, off for none, and auto for every server those that the agent, if it is a " +
-		"server, offers at the address it advertises, and the others for the agent.",
+	"probe.client_ports": "Whose ports for clients (HTTP, HTTPS, gRPC, DNS) are probed: auto for the agent and, where " +
+		"their own configuration says that other hosts can reach them, the servers; agent for the agent alone; servers for " +
+		"every server, as if all were configured like the agent; off for none.",
 	"agent_only": "Export only what the agent knows of itself and of the services that are registered with it, " +
 		"and ask nothing of the servers.",
 	"catalog.health_summary": "Export the health, tags and meta of each service instance.",
