@@ -82,9 +82,12 @@ func (pl *planner) eachClientPort(s Server, find func(*protocol, Server) (place,
 		if at.host != "" && at.host != pl.configured.Hostname() && !pl.opts.allow(at.host) {
 			at.why = notAllowed
 		}
-		on := s
+		on, state := s, s.state()
 		on.Host = at.host
-		for _, port := range pl.portsOf(p, on, address(at.host, at.number), pl.stateOf(s)) {
+		if s.Name == pl.agent.Name {
+			state = pl.agent.state()
+		}
+		for _, port := range pl.portsOf(p, on, address(at.host, at.number), state) {
 			port.tentative = at.tentative && !port.Unasked()
 			if at.why.note != "" {
 				port.leaveOut(at.why)

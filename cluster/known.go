@@ -84,8 +84,11 @@ func (c *Cluster) learn(s *Snapshot) {
 		c.client.AskAgain()
 	}
 	if changed {
-		for _, transport := range []string{TransportTCP, TransportUDP} {
-			c.refusals.ForgetAll(transport + "://" + net.JoinHostPort(after.agent.AdvertiseAddr, ""))
+		c.askAgainAt(after.agent.AdvertiseAddr)
+	}
+	for name, server := range after.servers {
+		if earlier, ok := before.servers[name]; ok && earlier.fingerprint != server.fingerprint {
+			c.askAgainAt(server.AdvertiseAddr)
 		}
 	}
 	if before.leaderless && !after.leaderless {
@@ -98,6 +101,13 @@ func (c *Cluster) learn(s *Snapshot) {
 	}
 	c.prober.Retain(isKnown)
 	c.client.Retain(isKnown)
+}
+
+// askAgainAt forgets what the ports of a host refused.
+func (c *Cluster) askAgainAt(host string) {
+	for _, transport := range []string{TransportTCP, TransportUDP} {
+		c.refusals.ForgetAll(transport + "://" + net.JoinHostPort(host, ""))
+	}
 }
 
 // learned returns k with what the scrape has found out by its end.

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net"
 	"slices"
 	"strconv"
@@ -47,6 +48,8 @@ type Port struct {
 	// unproven is whether no port of the gossip pool has acknowledged the first key yet. UDP, where a wrong key gets no
 	// answer, then waits for the key that the port acknowledges over TCP.
 	unproven bool
+	// rejected is why the port rejected all keys over TCP; nil if it did not.
+	rejected error
 }
 
 // Unasked reports whether nothing is asked of the port, because Consul's configuration rules out an answer.
@@ -135,14 +138,6 @@ func (pl *planner) settings(s Server) *Agent {
 // settingsOrAgents returns what a server says about itself, or else what the configured agent says; nil if neither did.
 func (pl *planner) settingsOrAgents(s Server) *Agent { return cmp.Or(pl.settings(s), pl.agent) }
 
-// stateOf tells states of a server apart that may answer the same question in another way.
-func (pl *planner) stateOf(s Server) string {
-	if own := pl.settings(s); own != nil {
-		return s.state() + " " + own.state()
-	}
-	return s.state()
-}
-
 func (pl *planner) planRPC(s Server, port *Port) {
 	port.Address, port.doubtful = s.RPCAddress, s.UsesTLS
 	if !pl.opts.allow(s.Host) {
@@ -176,7 +171,7 @@ func (pl *planner) rpcTLS(s Server) bool {
 }
 
 // rpc returns a server's port 8300, which the verdicts need whether or not it is shown. It is empty if not allowed.
-func (pl *planner) rpc(s Server) []Port { return pl.portsOf(ProtocolRPC.row(), s, "", pl.stateOf(s)) }
+func (pl *planner) rpc(s Server) []Port { return pl.portsOf(ProtocolRPC.row(), s, "", s.state()) }
 
 // rpcs returns port 8300 of all servers that may be talked to.
 func (pl *planner) rpcs() []Port {
@@ -208,7 +203,7 @@ func (pl *planner) ports() []Port {
 	for _, s := range pl.topology.Servers {
 		for i := range protocols {
 			if p := &protocols[i]; p.listens == nil && pl.wants(p.name) {
-				ports = append(ports, pl.portsOf(p, s, "", pl.stateOf(s))...)
+				ports = append(ports, pl.portsOf(p, s, "", s.state())...)
 			}
 		}
 	}
@@ -296,14 +291,12 @@ func (pl *planner) planGossip(s Server, port *Port, host string, number int, pla
 	encrypted := !plain && (pl.agent == nil || !pl.agent.PlainGossip)
 	port.Serf = probe.SerfTarget{Address: port.Address, Encrypted: encrypted, Keys: pl.serfKeys}
 	if encrypted && pl.usableKeys != nil {
-		port.Serf.Keys = pl.usableKeys(port.Protocol, port.Address, pl.serfKeys)
+		if keys := pl.usableKeys(port.Protocol, port.Address, pl.serfKeys); len(keys) > 0 {
+			port.Serf.Keys = keys // Otherwise the port has rejected all, and is held back.
+		}
 	}
-	switch {
-	case !port.ConnectOnly():
-	case len(pl.serfKeys) == 0:
+	if port.ConnectOnly() {
 		port.Hint = "gossip is encrypted, and there is no key to ask with (--serf.encrypt-key-file)"
-	default:
-		port.Hint = "the server rejects every key in the file of --serf.encrypt-key-file, and logs each attempt"
 	}
 	port.unproven = port.Transport == TransportUDP && encrypted && len(port.Serf.Keys) > 0 &&
 		(pl.proven == nil || !pl.proven(port.Protocol, port.Serf.Keys[0]))
@@ -359,6 +352,10 @@ func address(host string, port int) string { return net.JoinHostPort(host, strco
 // probePort probes one port, when fewer probes than allowed are under way.
 func (c *Cluster) probePort(ctx context.Context, port Port) PortReport {
 	report := PortReport{Port: port}
+	if port.rejected != nil {
+		report.Result = probe.NotMade(fmt.Errorf("%w: %w", probe.ErrHeldBack, port.rejected))
+		return report
+	}
 	if refused, ok := c.refusedProbe(port); ok {
 		c.judgeGuess(&refused)
 		return refused
@@ -411,8 +408,8 @@ func (p *probes) withProvenKey(port Port) Port {
 	tcp.Transport, tcp.unproven = TransportTCP, false
 	answer := p.answer(tcp)
 	port.Serf.Keys = answer.Serf.Keys
-	if answer.Result.TurnedAway() {
-		port.Serf.Keys = nil
+	if res := &answer.Result; res.TurnedAway() || res.Reason == probe.ReasonHeldBack {
+		port.rejected = res.Err
 	}
 	return port
 }

@@ -4,6 +4,7 @@
 package cluster
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -300,7 +301,7 @@ func TestParseProtocols(t *testing.T) {
 	}
 }
 
-// A gossip port that did not know the keys is only connected to, until there are others; the ports beside it are
+// A gossip port that rejected all keys is held back until there are others, over UDP too; the ports next to it are
 // asked as ever.
 func TestPlan_KeysRefused(t *testing.T) {
 	t.Parallel()
@@ -313,23 +314,31 @@ func TestPlan_KeysRefused(t *testing.T) {
 		{Name: "b", Host: "10.0.0.2", LANPort: 8301, Status: StatusAlive},
 	}}
 	agent := Agent{Name: "x", EncryptedLAN: true}
-	expectConnectOnly := func(why, want string) (first Port) {
+	expectHeldBack := func(why, want string) (first Port) {
 		t.Helper()
 		ports := c.planner(new(known), topology, &agent).ports()
 		var names []string
 		for _, p := range ports {
-			if p.ConnectOnly() {
+			ofScrape := &probes{run: func(_ context.Context, port Port) PortReport {
+				if report, held := c.refusedProbe(port); held {
+					return report
+				}
+				return PortReport{Port: port, Result: up}
+			}, ctx: t.Context(), started: make(map[portKey]*Fact[PortReport])}
+			if p = ofScrape.withProvenKey(p); p.rejected != nil {
+				names = append(names, p.Server+"/"+p.Transport)
+			} else if _, held := c.refusedProbe(p); held {
 				names = append(names, p.Server+"/"+p.Transport)
 			}
 		}
 		expectSame(t, why, want, strings.Join(names, " "))
 		return ports[0]
 	}
-	port := expectConnectOnly("there is a key", "")
+	port := expectHeldBack("there is a key", "")
 	c.noteProbe(&PortReport{Port: port, Result: silence})
-	expectConnectOnly("a timeout is no refusal", "")
+	expectHeldBack("a timeout is no refusal", "")
 	c.noteProbe(&PortReport{Port: port, Result: otherKey})
-	expectConnectOnly("the key was refused", "a/tcp a/udp")
+	expectHeldBack("the key was refused", "a/tcp a/udp")
 	key = []byte(strings.Repeat("n", 32))
-	expectConnectOnly("the key is a new one", "")
+	expectHeldBack("the key is a new one", "")
 }

@@ -89,7 +89,7 @@ func expectGossipUnverified(p *play, s harness.Samples) {
 }
 
 // expectOtherGossipKey: another key is an error in the servers' logs, and so it is tried once and then not for some
-// minutes.
+// minutes. The port is not down for that.
 func expectOtherGossipKey(p *play, s harness.Samples) {
 	lan := harness.Port(8301, "serf_lan", "tcp")
 	for _, a := range p.c.Servers {
@@ -100,7 +100,13 @@ func expectOtherGossipKey(p *play, s harness.Samples) {
 	p.mark()
 	s = p.e.Scrape(p.T)
 	for _, a := range p.c.Servers {
-		s.Expect(p.T, harness.Samples{lan.Series("consul_port_up", a): 1, lan.Series("consul_port_protocol_verified", a): 0})
+		for _, port := range []harness.PortID{lan, harness.Port(8301, "serf_lan", "udp")} {
+			s.Expect(p.T, harness.Samples{
+				port.Series("consul_port_turned_away", a, `reason="auth"`):        1,
+				port.Series("consul_port_probe_skipped", a, `reason="held_back"`): 1,
+			})
+			s.ExpectNone(p.T, port.Series("consul_port_up", a))
+		}
 	}
 	p.expectQuiet(p.c.Servers...)
 }
