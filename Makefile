@@ -176,6 +176,7 @@ fmt:
 .PHONY: docs
 docs:
 	go test ./test/docs -run '^TestTables' -update
+	go test ./verdict -run '^TestTables' -update
 
 # rules: write the rule files in alerts/ from their templates.
 .PHONY: rules

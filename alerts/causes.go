@@ -142,7 +142,7 @@ var causes = []Cause{
 	{
 		Why:    "What nobody knows of the quorum, nobody knows of what takes one.",
 		Source: named("ConsulQuorumUnknown"),
-		Target: named("ConsulConsistentReadsFail ConsulAutopilotUnhealthy ConsulCollectorFails ConsulScrapeSlow " +
+		Target: named("ConsulExporterBlind ConsulConsistentReadsFail ConsulAutopilotUnhealthy ConsulCollectorFails ConsulScrapeSlow " +
 			"ConsulDNSFewerServers ConsulACLReplicationFails ConsulPeeringDown"),
 	},
 	{

@@ -53,6 +53,7 @@ type Agent struct {
 	fingerprint     uint64          // Tells configurations apart.
 	telemetry       telemetryConfig // Read by Telemetry.
 	Raft            *RaftStats      // Nil for clients.
+	direct          bool            // Whether it was asked at an address at which it listens itself.
 }
 
 // boundTo returns the IP addresses that an agent's port for clients is bound to: those of "addresses" in its
@@ -75,6 +76,9 @@ func (a *Agent) offers(p Protocol) bool {
 // withoutMeshCA reports whether a server gets no certificate from the service mesh's authority (Consul: Agent.Start,
 // servercert).
 func (a *Agent) withoutMeshCA() bool { return a.MeshOff || a.PeeringOff }
+
+// is reports whether the agent is this server.
+func (a *Agent) is(s Server) bool { return a.ID != "" && a.ID == s.ID }
 
 // state tells configurations of the agent apart, for Port.agent.
 func (a *Agent) state() string { return a.Name + " " + strconv.FormatUint(a.fingerprint, 16) }

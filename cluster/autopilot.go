@@ -33,15 +33,16 @@ type AutopilotState struct {
 	// OptimisticFailureTolerance also counts what Consul Enterprise could promote in time; nil where Consul does not
 	// say.
 	OptimisticFailureTolerance *int
-	// Servers are those of the Raft configuration, by name.
+	// Servers are those of the Raft configuration, by name and ID.
 	Servers []AutopilotServer
 }
 
 // AutopilotServer is one server in autopilot's view.
 type AutopilotServer struct {
-	// Name is the node name, or the Raft address of a peer that no Serf member matches.
+	// Name is the node name without a dot and the datacenter at its end, or the Raft address of a peer that no Serf member
+	// matches. Other answers are joined by ID.
 	Name    string
-	ID      string // The Raft server ID.
+	ID      string // The node ID.
 	Healthy bool
 	Alive   bool  // Whether the Serf member is, as the server sees it whose autopilot this is.
 	Voter   *bool // Nil where autopilot cannot tell.
@@ -97,14 +98,29 @@ func newAutopilotState(answer *autopilotState) (AutopilotState, error) {
 	if len(state.Servers) == 0 {
 		return AutopilotState{}, fmt.Errorf("read %s: autopilot knows no server yet", endpointAutopilotState.Path)
 	}
-	slices.SortFunc(state.Servers, func(a, b AutopilotServer) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(state.Servers, func(a, b AutopilotServer) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
+	})
 	return state, nil
+}
+
+// Of returns what autopilot makes of the server with this node ID; nil if it says nothing about it.
+func (a *AutopilotState) Of(id string) *AutopilotServer {
+	if a == nil || id == "" {
+		return nil
+	}
+	for i := range a.Servers {
+		if a.Servers[i].ID == id {
+			return &a.Servers[i]
+		}
+	}
+	return nil
 }
 
 func newAutopilotServer(id string, server *api.AutopilotServer) AutopilotServer {
 	s := AutopilotServer{
 		Name:        cmp.Or(server.Name, server.Address, id),
-		ID:          cmp.Or(server.ID, id),
+		ID:          id,
 		Healthy:     server.Healthy,
 		Alive:       server.NodeStatus == nodeAlive,
 		StableSince: server.StableSince,

@@ -17,9 +17,10 @@ func servesOthers(configured consul.Address, asked Agent, p Protocol) bool {
 	return asked.Server && configured.Socket == "" && configured.Path == "" && asked.offers(p)
 }
 
-// reaches reports whether the HTTP APIs of the other servers can be expected to answer, given the configured agent.
-func (c *Cluster) reaches(asked Agent) bool {
-	return servesOthers(c.opts.Client.Address, asked, protocolOf(c.opts.Client.Address))
+// reaches reports whether the HTTP APIs of the other servers can be expected to answer, given the agent in use.
+func (s *Snapshot) reaches(asked Agent) bool {
+	address := s.Address()
+	return servesOthers(address, asked, protocolOf(address))
 }
 
 // protocolOf is the protocol that an agent's HTTP API is spoken to in.
@@ -38,11 +39,11 @@ func (pl *planner) clientPorts() []Port {
 	}
 	var ports []Port
 	if choice != ClientPortsServers || pl.agent.Server {
-		ports = pl.eachClientPort(pl.agentItself(), pl.portOfAgent)
+		ports = pl.eachClientPort(pl.agentItself(), pl.agent.state(), pl.portOfAgent)
 	}
 	for _, s := range pl.topology.Servers {
-		if choice != ClientPortsAgent && s.Status != StatusNone && s.Name != pl.agent.Name {
-			ports = append(ports, pl.eachClientPort(s, pl.portOfServer)...)
+		if choice != ClientPortsAgent && s.Status != StatusNone && !s.Missing() && !pl.agent.is(s) {
+			ports = append(ports, pl.eachClientPort(s, s.state(), pl.portOfServer)...)
 		}
 	}
 	return ports
@@ -50,12 +51,10 @@ func (pl *planner) clientPorts() []Port {
 
 // agentItself is the configured agent as a server, which it may not be.
 func (pl *planner) agentItself() Server {
-	for _, s := range pl.topology.Servers {
-		if s.Name == pl.agent.Name {
-			return s
-		}
+	if i := slices.IndexFunc(pl.topology.Servers, pl.agent.is); i >= 0 {
+		return pl.topology.Servers[i]
 	}
-	return Server{Name: pl.agent.Name, Host: pl.agent.AdvertiseAddr}
+	return Server{Name: pl.agent.Name, ID: pl.agent.ID, Host: pl.agent.AdvertiseAddr}
 }
 
 // place is where a port for clients is: a number of 0 means that there is none, and an empty host one that cannot be
@@ -68,7 +67,7 @@ type place struct {
 }
 
 // eachClientPort returns the ports for clients of one server or agent.
-func (pl *planner) eachClientPort(s Server, find func(*protocol, Server) (place, bool)) []Port {
+func (pl *planner) eachClientPort(s Server, state string, find func(*protocol, Server) (place, bool)) []Port {
 	var ports []Port
 	for i := range protocols {
 		p := &protocols[i]
@@ -82,11 +81,8 @@ func (pl *planner) eachClientPort(s Server, find func(*protocol, Server) (place,
 		if at.host != "" && at.host != pl.configured.Hostname() && !pl.opts.allow(at.host) {
 			at.why = notAllowed
 		}
-		on, state := s, s.state()
+		on := s
 		on.Host = at.host
-		if s.Name == pl.agent.Name {
-			state = pl.agent.state()
-		}
 		for _, port := range pl.portsOf(p, on, address(at.host, at.number), state) {
 			port.tentative = at.tentative && !port.Unasked()
 			if at.why.note != "" {
@@ -142,8 +138,8 @@ func (pl *planner) grpcOwnCA(s Server) bool {
 	if own := pl.settings(s); own != nil {
 		return own.GRPCOwnCA
 	}
-	i := slices.IndexFunc(pl.topology.Servers, func(s Server) bool { return s.Name == pl.agent.Name })
-	if i < 0 || s.Name == pl.agent.Name || pl.topology.Servers[i].UsesTLS == s.UsesTLS {
+	i := slices.IndexFunc(pl.topology.Servers, pl.agent.is)
+	if i < 0 || pl.agent.is(s) || pl.topology.Servers[i].UsesTLS == s.UsesTLS {
 		return pl.agent.GRPCOwnCA
 	}
 	return !s.UsesTLS
@@ -152,7 +148,7 @@ func (pl *planner) grpcOwnCA(s Server) bool {
 // portOfAgent finds one of the agent's own ports: where its HTTP API is, if both are bound alike, or else at one of its
 // addresses. Behind a proxy, neither the host in the URL nor those addresses need be within reach, except for a server
 // whose other ports are asked anyway.
-func (pl *planner) portOfAgent(p *protocol, _ Server) (place, bool) {
+func (pl *planner) portOfAgent(p *protocol, s Server) (place, bool) {
 	at := place{number: pl.agent.ports[p.name]}
 	bound, socket := pl.agent.boundTo(p.name), pl.configured.Socket != ""
 	all, here := slices.ContainsFunc(bound, consul.IsUnspecified), socket || pl.agentAtURL()
@@ -160,7 +156,7 @@ func (pl *planner) portOfAgent(p *protocol, _ Server) (place, bool) {
 	case at.number == 0, len(bound) == 0: // It may be on a unix socket.
 		return place{}, false
 	case servesOthers(pl.configured, *pl.agent, p.name):
-		at.host = pl.agent.AdvertiseAddr
+		at.host = s.Host
 	case !here:
 		at.why = ofProxy
 	case socket && all:

@@ -18,8 +18,10 @@ import (
 // Options are what a Cluster is made from.
 type Options struct {
 	Client consul.Options
-	Prober *probe.Prober // Asks the servers' ports; nil means a new one.
-	Ports  PortOptions   // Which ports are probed, and how.
+	// OtherAgents are asked, with the same credentials, when the one of Client does not answer usefully.
+	OtherAgents []consul.Address
+	Prober      *probe.Prober // Asks the servers' ports; nil means a new one.
+	Ports       PortOptions   // Which ports are probed, and how.
 	// ConsistentTimeout bounds the linearizable read, which hangs when there is no leader; 0 means that of Client.
 	ConsistentTimeout time.Duration
 	KVPrefix          string // Begins the keys that are read; empty means that none are.
@@ -27,6 +29,9 @@ type Options struct {
 	TelemetryWait time.Duration
 	// AgentOnly restricts the catalog to what the configured agent has registered itself.
 	AgentOnly bool
+	// Remembered returns the servers that were known, which stay in the topology although Consul no longer names them;
+	// nil means none. Those with an Absence were missing before; the state in Serf of the others is the last one seen.
+	Remembered func() []Server
 	// Watched are the files that Client and Ports come from and that are read again when they change.
 	Watched []WatchedFile
 }
@@ -37,7 +42,7 @@ type WatchedFile interface {
 	Failing() error
 }
 
-// Cluster is one Consul cluster, seen through one agent and the servers' own ports. It is safe for concurrent use.
+// Cluster is one Consul cluster, seen through one agent at a time and the servers' own ports. It is safe for concurrent use.
 type Cluster struct {
 	opts   Options
 	client *consul.Client
@@ -84,6 +89,16 @@ func (c *Cluster) Close() {
 // Options returns what the cluster was made from.
 func (c *Cluster) Options() Options { return c.opts }
 
+// Agents are the addresses of the configured agents, the preferred one first.
+func (c *Cluster) Agents() []consul.Address { return c.opts.addresses() }
+
+// AgentInUse is the agent that the next scrape asks first.
+func (c *Cluster) AgentInUse() consul.Address {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.opts.addresses()[c.known.first]
+}
+
 // Requests returns how many requests went to Consul's HTTP API since the start.
 func (c *Cluster) Requests() map[consul.RequestKey]uint64 { return c.client.Requests() }
 
@@ -113,7 +128,7 @@ func (c *Cluster) failingFiles() []string {
 // planner plans the ports of these servers with what is known of the rest; agent is nil if nothing is known of it.
 func (c *Cluster) planner(k *known, t Topology, agent *Agent) *planner {
 	pl := &planner{
-		opts: c.opts.Ports, configured: c.opts.Client.Address, topology: t, agent: agent, mesh: k.mesh, wanHosts: k.wanHosts,
+		opts: c.opts.Ports, configured: c.opts.addresses()[k.first], topology: t, agent: agent, mesh: k.mesh, wanHosts: k.wanHosts,
 		clientTLS: c.opts.Client.TLS.Config(), rpcConfig: c.opts.Ports.RPCTLSConfig.Config(),
 		usableKeys: c.usableKeys, proven: c.proven, own: k.servers, urlHosts: k.urlHosts, isLocal: isLocal,
 	}

@@ -7,6 +7,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/consul"
@@ -32,9 +36,24 @@ type ConsistentRead struct {
 	Duration time.Duration
 }
 
-// ConsistentRead is a linearizable read through the configured agent, within Options.ConsistentTimeout or the rest of
-// the scrape. That the cluster cannot serve it is a result; an error means that the agent could not be asked, or
-// refused.
+// unproven are the errors of reads that were not served through agents that cannot speak for the cluster: they turned
+// the read away, or did not get an answer in time.
+type unproven []error
+
+func (e unproven) Error() string {
+	return fmt.Sprintf("whether the cluster serves it is not known: %v", errors.Join(e...))
+}
+func (e unproven) Unwrap() []error { return e }
+
+// otherReads is through how many other agents a read is tried.
+const otherReads = 2
+
+// ConsistentRead is a linearizable read, within Options.ConsistentTimeout or the rest of the scrape. One that is not
+// served through the agent in use is tried through agents of other servers, in that time again. That the cluster cannot
+// serve it is a result, with a witness: an agent that knows of no leader, servers that answer with an error, a leader
+// that does not answer in time, or the agents of two servers that get no answer. An error means that there is no
+// witness, and says what each agent answered: one that turns requests away because of its limits or our token, or that
+// hangs, says nothing about the cluster.
 //
 // An agent that knows of no leader is not asked: servers would hold the read for seven seconds
 // (performance.rpc_hold_timeout), and a client agent would log it. Nor is a client agent that gets no answer about
@@ -42,50 +61,148 @@ type ConsistentRead struct {
 // itself.
 func (s *Snapshot) ConsistentRead() *Fact[ConsistentRead] {
 	return s.consistentRead.Start(s.ctx, func(ctx context.Context) (ConsistentRead, error) {
-		ep := endpointConsistent
-		ep.Timeout = cmp.Or(s.cluster.opts.ConsistentTimeout, s.cluster.opts.Client.Timeout)
-		ctx, cancel := context.WithTimeout(ctx, ep.Timeout) // For the question about the leader, too.
-		defer cancel()
-		leader, err := s.leaderInTime(ctx)
-		switch {
-		case err == nil && leader == "", errors.Is(err, errSilent), errors.Is(err, errServerGone):
-			return ConsistentRead{}, nil
-		case err != nil && !consul.IsAgentsAnswer(err) && !errors.Is(err, consul.ErrRefused):
-			return ConsistentRead{}, err
+		own := s.readThroughUsed(ctx)
+		if own.err == nil {
+			return judgeReads([]attempt{own})
 		}
-		start := time.Now()
-		var checks []struct{}
-		return newConsistentRead(s.readAgent(ctx, ep, &checks), time.Since(start))
+		others := s.otherAgents(ctx)
+		attempts := make([]attempt, len(others))
+		var group sync.WaitGroup
+		for i, agent := range others {
+			group.Go(func() { attempts[i] = s.readThrough(ctx, agent) })
+		}
+		group.Wait()
+		return judgeReads(append([]attempt{own}, attempts...))
 	})
 }
 
-// errSilent means that the agent answers and the servers do not.
-var errSilent = errors.New("the agent has no answer from the servers")
-
-// leaderInTime is StatusLeader if that is known before ctx ends, or errSilent if it is not but the agent answers.
-func (s *Snapshot) leaderInTime(ctx context.Context) (string, error) {
-	leaderFact, agentFact := s.StatusLeader(), s.Agent()
-	leader, err := leaderFact.Get(ctx)
-	if !errors.Is(err, context.DeadlineExceeded) {
-		return leader, err
-	}
-	// Fetched under the snapshot's context, so this ends with it at the latest.
-	if _, agentErr := agentFact.Get(context.WithoutCancel(ctx)); consul.IsAgentsAnswer(agentErr) {
-		return "", errSilent
-	}
-	return "", err
+// attempt is a read through one agent.
+type attempt struct {
+	err  error // Nil if it was served.
+	took time.Duration
+	// leads is whether the agent is the leader by its own account, and waited whether the agent answers, but not to what
+	// it had to ask the leader about.
+	leads, waited bool
 }
 
-// newConsistentRead judges by the read's error and duration.
-func newConsistentRead(err error, took time.Duration) (ConsistentRead, error) {
-	switch {
-	case err == nil:
-		return ConsistentRead{OK: true, Duration: took}, nil
-	case errors.Is(err, consul.ErrRefused):
-		return ConsistentRead{}, err
-	case consul.IsAgentsAnswer(err), errors.Is(err, context.DeadlineExceeded), errors.As(err, new(unaskedError)):
-		return ConsistentRead{}, nil
-	default:
-		return ConsistentRead{}, err
+// judgeReads judges by all attempts.
+func judgeReads(attempts []attempt) (ConsistentRead, error) {
+	var failed unproven
+	witnessed, waited := false, 0
+	for _, a := range attempts {
+		switch {
+		case a.err == nil:
+			return ConsistentRead{OK: true, Duration: a.took}, nil
+		case errors.As(a.err, new(unaskedError)), consul.IsServerError(a.err), a.waited && a.leads:
+			witnessed = true
+		case a.waited:
+			waited++
+		}
+		failed = append(failed, a.err)
 	}
+	switch {
+	case witnessed || waited > 1:
+		return ConsistentRead{}, nil
+	case len(failed) == 1:
+		return ConsistentRead{}, failed[0]
+	default:
+		return ConsistentRead{}, failed
+	}
+}
+
+// consistentTimeout bounds a read and the question about the leader together.
+func (s *Snapshot) consistentTimeout() time.Duration {
+	return cmp.Or(s.cluster.opts.ConsistentTimeout, s.cluster.opts.Client.Timeout)
+}
+
+// readThroughUsed reads through the agent in use.
+func (s *Snapshot) readThroughUsed(ctx context.Context) (a attempt) {
+	ep := endpointConsistent
+	ep.Timeout = s.consistentTimeout()
+	ctx, cancel := context.WithTimeout(ctx, ep.Timeout)
+	defer cancel()
+	leaderFact, agentFact := s.StatusLeader(), s.Agent()
+	leader, err := leaderFact.Get(ctx)
+	switch {
+	case err == nil && leader == "":
+		return attempt{err: errNoLeader}
+	case errors.Is(err, errServerGone):
+		return attempt{err: err}
+	case errors.Is(err, context.DeadlineExceeded):
+		// Fetched under the snapshot's context, so this ends with it at the latest.
+		_, agentErr := agentFact.Get(context.WithoutCancel(ctx))
+		return attempt{err: err, waited: consul.IsDealtWith(agentErr)}
+	case err != nil && !consul.IsAgentsAnswer(err) && !errors.Is(err, consul.ErrRefused):
+		return attempt{err: err}
+	}
+	start := time.Now()
+	var checks []struct{}
+	a.err = s.readAgent(ctx, ep, &checks)
+	a.took, a.waited = time.Since(start), errors.Is(a.err, context.DeadlineExceeded)
+	if agent, ok := agentFact.Peek(); ok && agent.Raft != nil {
+		a.leads = agent.Raft.State == RaftLeader
+	}
+	return a
+}
+
+// readThrough reads through another agent, which is asked first who leads: what is known about the agent in use may not
+// hold for this one.
+func (s *Snapshot) readThrough(ctx context.Context, address consul.Address) (a attempt) {
+	ctx, cancel := context.WithTimeout(ctx, s.consistentTimeout())
+	defer cancel()
+	var leader string
+	client := s.cluster.client
+	if _, err := client.Get(ctx, address, endpointStatusLeader, &leader); err != nil {
+		return attempt{err: fmt.Errorf("%s: %w", address, err)}
+	}
+	switch {
+	case leader == "":
+		return attempt{err: errNoLeader}
+	case s.cluster.prober.Silent(leader):
+		return attempt{err: errLeaderLost}
+	}
+	ep := endpointConsistent
+	ep.Timeout = s.consistentTimeout()
+	start := time.Now()
+	var checks []struct{}
+	if _, err := client.Get(ctx, address, ep, &checks); err != nil {
+		a.err, a.waited = fmt.Errorf("%s: %w", address, err), errors.Is(err, context.DeadlineExceeded)
+		host, _, _ := net.SplitHostPort(leader)
+		a.leads = host == address.Hostname()
+	}
+	a.took = time.Since(start)
+	return a
+}
+
+// otherAgents are agents of other servers than the one in use that can be expected to answer: those that are configured
+// first.
+func (s *Snapshot) otherAgents(ctx context.Context) []consul.Address {
+	var others []consul.Address
+	used := s.Address()
+	add := func(address consul.Address) {
+		if len(others) < otherReads && address != used && !slices.Contains(others, address) {
+			others = append(others, address)
+		}
+	}
+	for _, t := range s.trials {
+		if err, asked := t.state(); !asked || err == nil {
+			add(t.address)
+		}
+	}
+	agent := s.KnownAgent()
+	if agent == nil || !s.reaches(*agent) {
+		return others
+	}
+	hurry, cancel := context.WithTimeout(ctx, s.patience())
+	defer cancel()
+	topology, err := s.Topology().Get(hurry)
+	if err != nil {
+		topology = s.before.topology()
+	}
+	for _, server := range topology.Servers {
+		if server.Host != agent.AdvertiseAddr && s.mayAnswer(server) {
+			add(used.On(server.Host))
+		}
+	}
+	return others
 }

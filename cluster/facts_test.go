@@ -91,7 +91,7 @@ func TestSnapshot_Everything(t *testing.T) {
 		{"Name":"a","Addr":"127.0.0.1","Status":1,"Tags":{"role":"consul","port":"1","id":"id-a","acls":"0"}},
 		{"Name":"b","Addr":"127.0.0.1","Status":1,"Tags":{"role":"consul","port":"2","id":"id-b","acls":"0"}}]`
 	answers := map[string]string{
-		"/v1/agent/self": `{"Config":{"NodeName":"a","Server":true},"Member":{"Addr":"127.0.0.1"},
+		"/v1/agent/self": `{"Config":{"NodeName":"a","NodeID":"id-a","Server":true},"Member":{"Addr":"127.0.0.1"},
 			"DebugConfig":{"ClientAddrs":["127.0.0.1"]}}`,
 		"/v1/agent/members":                       members,
 		"/v1/agent/metrics":                       `{"Counters":[{"Name":"consul.rpc.request","Sum":2}]}`,
@@ -126,7 +126,7 @@ func TestSnapshot_Everything(t *testing.T) {
 		t.Errorf("input for a stop %+v, error %v", stop, err)
 	}
 	death, err := snap.DeathInput(t.Context())
-	if err != nil || len(death.MembersSeen) != 2 || len(death.MembersSeen["b"]) != 2 || len(death.Leader.Servers) != 1 {
+	if err != nil || len(death.MembersSeen) != 1 || len(death.MembersSeen["id-a"]) != 2 || len(death.Leader.Servers) != 1 {
 		t.Errorf("input for a death %+v, error %v", death, err)
 	}
 	catalog, _ := snap.Catalog().Get(t.Context())

@@ -35,12 +35,14 @@ type Evidence struct {
 	// if there is none.
 	Agent       *Agent
 	AgentLeader *string
-	// Servers are what the servers say about themselves over HTTP.
+	// Servers are, by node ID, what the servers say about themselves over HTTP.
 	Servers   map[string]Agent
 	Autopilot *AutopilotState
 	Read      *ConsistentRead
 	// Standing is what is remembered of the leader's log.
 	Standing Standing
+	// MinQuorum is the number of servers below which autopilot removes none; 0 if it is unknown.
+	MinQuorum uint
 }
 
 // Standing is since when the leader has had log entries that are not committed while its commit index stands still, and
@@ -68,6 +70,9 @@ func (s *Snapshot) Evidence(read bool) func(context.Context) (Evidence, error) {
 		e.Servers, _ = servers.Get(ctx)
 		if read {
 			e.Read = fillIn(ctx, made)
+		}
+		if config, ok := s.autopilotConfig.Peek(); ok {
+			e.MinQuorum = config.MinQuorum
 		}
 		return e, nil
 	}
@@ -116,7 +121,7 @@ type DeathInput struct {
 	Topology Topology
 	Reports  []Report
 	Leader   AutopilotState // The view of the leader's autopilot.
-	// MembersSeen are the LAN members as the servers see them that tell, by the name of the server.
+	// MembersSeen are the LAN members as the servers see them that tell, by the node ID of the server.
 	MembersSeen map[string][]Member
 	// SilentHostIsDead lets a server count as dead whose host does not even say that nothing listens on port 8300. Such
 	// a host may also be only out of reach.

@@ -5,31 +5,36 @@ package cluster
 
 import (
 	"net"
+	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/consul"
-	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
 // known is what a cluster remembers from one scrape to the next. A scrape begins with a copy, and only changes it at
 // its end, in learn. What is in its lists and maps is never changed.
 type known struct {
 	// members are the last good LAN members, and peers the last good Raft configuration; nil until then.
-	members    []Member
-	peers      []RaftPeer
-	agent      *Agent // What the configured agent last said about itself; nil until then.
-	agentGone  bool   // Whether nothing listened at its address when it was last asked.
-	leaderless bool   // Whether the agent last said that there is no leader.
+	members []Member
+	peers   []RaftPeer
+	// agents is what is known of the configured agents, and first the index of the one to ask first, which is embedded.
+	agents map[consul.Address]knownAgent
+	first  int
+	knownAgent
 	// mesh is the last known authority of the service mesh, and wanHosts are the last known addresses of the WAN pool by
-	// its members' names; nil until they were needed.
+	// its servers' node IDs; nil until they were needed.
 	mesh     *meshCA
 	wanHosts map[string]string
-	// servers are what the servers last said about themselves, by name, and urlHosts are the addresses that the host of
+	// servers are what the servers last said about themselves, by node ID, and urlHosts are the addresses that the host of
 	// the configured address stands for; nil if it is one, or unknown.
 	servers  map[string]Agent
 	urlHosts []string
 	rights   tokenRights
 	peerings keptPeerings
-	uptime   uptime
+	// uptimes are by the ID of the agent: one address may be that of several.
+	uptimes map[string]uptime
+	// remembered are the servers known from before (Options.Remembered), as of seen.
+	remembered []Server
+	seen       time.Time
 }
 
 // with returns what is known with the answers of a scrape. An agent that has just started knows nobody, and a token
@@ -44,17 +49,26 @@ func (k known) with(members []Member, peers []RaftPeer) known {
 	return k
 }
 
-func (k *known) topology() Topology { return newTopology(k.members, k.peers) }
+func (k *known) topology() Topology {
+	t := newTopology(k.members, k.peers)
+	t.remember(k.remembered, k.members, k.seen)
+	return t
+}
 
-// hosts are those that the exporter may have connections to: the configured agent and the servers.
-func (k *known) hosts(configured consul.Address) map[string]bool {
-	hosts := map[string]bool{configured.Hostname(): true}
+// hosts are those that the exporter may have connections to: the configured agents and the servers.
+func (k *known) hosts(configured []consul.Address) map[string]bool {
+	hosts := make(map[string]bool)
+	for _, address := range configured {
+		hosts[address.Hostname()] = true
+	}
 	for _, host := range k.wanHosts {
 		hosts[host] = true
 	}
-	if k.agent != nil {
-		for _, host := range k.agent.addresses() {
-			hosts[host] = true
+	for _, known := range k.agents {
+		if known.agent != nil {
+			for _, host := range known.agent.addresses() {
+				hosts[host] = true
+			}
 		}
 	}
 	for _, server := range k.servers {
@@ -70,37 +84,43 @@ func (k *known) hosts(configured consul.Address) map[string]bool {
 
 // learn keeps what a scrape has found out by its end. Another one may have kept something since it began.
 func (c *Cluster) learn(s *Snapshot) {
-	s.mu.Lock()
-	gone, restarted := s.agentGone, s.restarted
-	s.mu.Unlock()
 	c.mu.Lock()
 	before := c.known
 	after := s.learned(before)
-	after.agentGone = gone
 	c.known = after
 	c.mu.Unlock()
-	changed := before.agent != nil && after.agent != nil && before.agent.fingerprint != after.agent.fingerprint
-	if changed || restarted {
-		c.client.AskAgain()
+	for _, t := range s.agentsAsked() {
+		t.mu.Lock()
+		restarted := t.restarted
+		t.mu.Unlock()
+		c.allowAgain(t.address, before.agents[t.address], after.agents[t.address], restarted)
 	}
-	if changed {
-		c.askAgainAt(after.agent.AdvertiseAddr)
-	}
-	for name, server := range after.servers {
-		if earlier, ok := before.servers[name]; ok && earlier.fingerprint != server.fingerprint {
+	for id, server := range after.servers {
+		if earlier, ok := before.servers[id]; ok && earlier.fingerprint != server.fingerprint {
 			c.askAgainAt(server.AdvertiseAddr)
 		}
 	}
-	if before.leaderless && !after.leaderless {
-		c.client.AskAgainWithToken()
-	}
-	hosts := after.hosts(c.opts.Client.Address)
+	hosts := after.hosts(c.opts.addresses())
 	isKnown := func(address string) bool {
 		host, _, _ := net.SplitHostPort(address)
 		return hosts[host]
 	}
 	c.prober.Retain(isKnown)
 	c.client.Retain(isKnown)
+}
+
+// allowAgain lets what an agent refused be asked again, if there is a reason to.
+func (c *Cluster) allowAgain(address consul.Address, before, after knownAgent, restarted bool) {
+	changed := before.agent != nil && after.agent != nil && before.agent.fingerprint != after.agent.fingerprint
+	if changed || restarted {
+		c.client.AskAgain(address)
+	}
+	if changed {
+		c.askAgainAt(after.agent.AdvertiseAddr)
+	}
+	if before.leaderless && !after.leaderless {
+		c.client.AskAgainWithToken()
+	}
 }
 
 // askAgainAt forgets what the ports of a host refused.
@@ -119,14 +139,8 @@ func (s *Snapshot) learned(k known) known {
 			k = k.with(members, peers)
 		}
 	}
-	if agent, err := s.self.Get(s.ctx); err == nil {
-		k.agent, k.uptime = &agent, k.uptime.with(&agent, s.start)
-	} else if s.self.Asked() && !probe.IsOwnFault(err) {
-		k.uptime = uptime{}
-	}
-	if leader, ok := s.statusLeader.Peek(); ok {
-		k.leaderless = leader == ""
-	}
+	k = s.learnAgents(k)
+	k.uptimes = s.learnedUptimes(k.uptimes)
 	if own, ok := s.serverAgents.Peek(); ok {
 		k.servers = withSettings(k.servers, own, k.topology())
 	}
@@ -137,7 +151,7 @@ func (s *Snapshot) learned(k known) known {
 		k.mesh = ca
 	}
 	if wan, ok := s.wanMembers.Peek(); ok && hasServer(wan) {
-		k.wanHosts = memberHosts(wan)
+		k.wanHosts = serverHosts(wan)
 	}
 	if rights, ok := s.rights.Peek(); ok {
 		k.rights = rights

@@ -50,6 +50,8 @@ type Port struct {
 	unproven bool
 	// rejected is why the port rejected all keys over TCP; nil if it did not.
 	rejected error
+	// heldBy is the name of another server that is at the address; empty if none is. Such a port is not probed.
+	heldBy string
 }
 
 // Unasked reports whether nothing is asked of the port, because Consul's configuration rules out an answer.
@@ -103,7 +105,7 @@ type planner struct {
 	clientTLS, rpcConfig *tls.Config
 	topology             Topology
 	agent                *Agent // Nil if it has never said anything about itself.
-	// own are the settings of the servers that have said anything about themselves, by name.
+	// own are the settings of the servers that have said anything about themselves, by node ID.
 	own map[string]Agent
 	// urlHosts are the addresses that the host of the configured address stands for; nil if it is one, or unknown.
 	urlHosts []string
@@ -115,7 +117,7 @@ type planner struct {
 	// proven reports whether a port of the pool has acknowledged the key; nil means that none has.
 	proven func(protocol Protocol, key []byte) bool
 	mesh   *meshCA // The authority of the service mesh; nil when it is unknown.
-	// wanHosts are the addresses of the servers in the WAN pool, by their names there; nil when they are unknown.
+	// wanHosts are the addresses of the servers in the WAN pool, by node ID; nil when they are unknown.
 	wanHosts map[string]string
 }
 
@@ -126,10 +128,10 @@ func (pl *planner) wants(p Protocol) bool {
 
 // settings returns what a server says about itself; nil if it never did.
 func (pl *planner) settings(s Server) *Agent {
-	if pl.agent != nil && s.Name == pl.agent.Name {
+	if pl.agent != nil && pl.agent.is(s) {
 		return pl.agent
 	}
-	if own, ok := pl.own[s.Name]; ok {
+	if own, ok := pl.own[s.ID]; ok {
 		return &own
 	}
 	return nil
@@ -139,6 +141,11 @@ func (pl *planner) settings(s Server) *Agent {
 func (pl *planner) settingsOrAgents(s Server) *Agent { return cmp.Or(pl.settings(s), pl.agent) }
 
 func (pl *planner) planRPC(s Server, port *Port) {
+	if note := s.unprobed(); note != "" {
+		port.Address = s.RPCAddress
+		port.leaveOut(unasked{departed, note})
+		return
+	}
 	port.Address, port.doubtful = s.RPCAddress, s.UsesTLS
 	if !pl.opts.allow(s.Host) {
 		port.leaveOut(notAllowed)
@@ -161,7 +168,7 @@ func (pl *planner) rpcTLS(s Server) bool {
 		return true
 	case pl.opts.RPCTLS == RPCTLSOff:
 		return false
-	case s.Status != StatusNone:
+	case s.Status != StatusNone || s.Missing():
 		return s.UsesTLS && (agent == nil || agent.RPCTLS || authority)
 	case agent != nil:
 		return agent.RPCTLS
@@ -170,16 +177,13 @@ func (pl *planner) rpcTLS(s Server) bool {
 	}
 }
 
-// rpc returns a server's port 8300, which the verdicts need whether or not it is shown. It is empty if not allowed.
-func (pl *planner) rpc(s Server) []Port { return pl.portsOf(ProtocolRPC.row(), s, "", s.state()) }
-
-// rpcs returns port 8300 of all servers that may be talked to.
+// rpcs returns port 8300 of all servers that may be talked to, which the verdicts need whether or not it is shown.
 func (pl *planner) rpcs() []Port {
 	var ports []Port
 	for _, s := range pl.topology.Servers {
-		ports = append(ports, pl.rpc(s)...)
+		ports = append(ports, pl.portsOf(ProtocolRPC.row(), s, "", s.state())...)
 	}
-	return ports
+	return pl.oneVoice(ports)
 }
 
 // portsOf returns a port of a server or agent over each transport; the protocol's plan may fill in the address.
@@ -207,7 +211,7 @@ func (pl *planner) ports() []Port {
 			}
 		}
 	}
-	return append(ports, pl.clientPorts()...)
+	return pl.oneVoice(append(ports, pl.clientPorts()...))
 }
 
 // agentPorts returns the TCP ports of the configured agent.
@@ -215,10 +219,10 @@ func (pl *planner) agentPorts() []BoundPort {
 	if pl.agent == nil {
 		return nil
 	}
-	addrs := pl.agent.addresses()
+	addrs, name := pl.agent.addresses(), pl.agentName()
 	var bound []BoundPort
 	for _, p := range pl.ports() {
-		if host, _, _ := net.SplitHostPort(p.Address); p.Server == pl.agent.Name && p.Transport == TransportTCP && host != "" {
+		if host, _, _ := net.SplitHostPort(p.Address); p.Server == name && p.Transport == TransportTCP && host != "" {
 			bound = append(bound, BoundPort{p, addrs})
 		}
 	}
@@ -244,7 +248,7 @@ func (pl *planner) planWAN(s Server, port *Port) {
 // it (serf_wan), which a server tells by itself, or through the address that the WAN pool has of it. That address
 // counts for nothing if it is translated on the way, as the agent's is then, too. A client agent has no WAN pool.
 func (pl *planner) wanHost(s Server) (host string, guess bool) {
-	pool := pl.wanHosts[s.Name+"."+s.Datacenter]
+	pool := pl.wanHosts[s.ID]
 	switch own := pl.settings(s); {
 	case own != nil && own.wanApart():
 		return cmp.Or(pool, own.WANBindAddr), false
@@ -254,7 +258,7 @@ func (pl *planner) wanHost(s Server) (host string, guess bool) {
 		return s.Host, true
 	case pl.agent.wanApart():
 		return pool, false
-	case pool == "" || pl.wanHosts[pl.agent.Name+"."+pl.agent.Datacenter] != pl.agent.AdvertiseAddr:
+	case pool == "" || pl.wanHosts[pl.agent.ID] != pl.agent.AdvertiseAddr:
 		return s.Host, true
 	default:
 		return pool, false
@@ -276,7 +280,7 @@ func (pl *planner) wantsWANHosts() bool {
 // While encryption is being introduced (encrypt_verify_incoming, encrypt_verify_outgoing), agents that send plain
 // text all accept it, because others may have no key yet.
 func (pl *planner) planGossip(s Server, port *Port, host string, number int, plain bool) {
-	if number == 0 {
+	if number == 0 || s.unprobed() != "" {
 		return
 	}
 	port.Address = address(host, number)
@@ -321,6 +325,9 @@ func (pl *planner) wantsMeshCA() bool {
 		pl.opts.ClientPorts != ClientPortsOff && pl.wants(ProtocolGRPCTLS) &&
 		(pl.agent.GRPCOwnCA || slices.ContainsFunc(pl.topology.Servers, pl.grpcOwnCA))
 }
+
+// agentName is the name that the agent has as a server, or else by its own account.
+func (pl *planner) agentName() string { return cmp.Or(pl.topology.Called(pl.agent.ID), pl.agent.Name) }
 
 func (pl *planner) datacenter() string {
 	if pl.agent == nil {
@@ -391,7 +398,7 @@ func (p *probes) start(ports []Port) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, port := range ports {
-		if p.started[port.key()] == nil && !port.Unasked() {
+		if !port.Unasked() && port.heldBy == "" && p.started[port.key()] == nil {
 			p.started[port.key()] = new(Fact[PortReport]).Start(p.ctx, func(ctx context.Context) (PortReport, error) {
 				return p.run(ctx, p.withProvenKey(port)), nil
 			})
@@ -416,7 +423,10 @@ func (p *probes) withProvenKey(port Port) Port {
 
 // answer probes a port, as far as it is not probed yet, and returns the report.
 func (p *probes) answer(port Port) PortReport {
-	if port.Unasked() {
+	if port.heldBy != "" {
+		return port.notThere()
+	}
+	if port.Unasked() { // Another port with this address may be probed.
 		return unaskedReport(port)
 	}
 	p.start([]Port{port})

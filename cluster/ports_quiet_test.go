@@ -22,15 +22,15 @@ var grpcTLS = map[Protocol]int{ProtocolGRPCTLS: 8503}
 func TestPlan_Quiet(t *testing.T) {
 	t.Parallel()
 	secure := Server{
-		Name: "a", Host: "10.0.0.1", RPCAddress: "10.0.0.1:8300", Status: StatusAlive, Datacenter: "dc1",
+		Name: "a", ID: "a", Host: "10.0.0.1", RPCAddress: "10.0.0.1:8300", Status: StatusAlive, Datacenter: "dc1",
 		WANPort: 8302, GRPCTLSPort: 8503, UsesTLS: true,
 	}
 	plain := Server{
-		Name: "b", Host: "10.0.0.2", RPCAddress: "10.0.0.2:8300", Status: StatusAlive, Datacenter: "dc1",
+		Name: "b", ID: "b", Host: "10.0.0.2", RPCAddress: "10.0.0.2:8300", Status: StatusAlive, Datacenter: "dc1",
 		WANPort: 8302, GRPCTLSPort: 8503,
 	}
 	server := Agent{
-		Name: "a", Datacenter: "dc1", Server: true, AdvertiseAddr: "10.0.0.1", ClientAddrs: []string{"0.0.0.0"},
+		Name: "a", ID: "a", Datacenter: "dc1", Server: true, AdvertiseAddr: "10.0.0.1", ClientAddrs: []string{"0.0.0.0"},
 		ports: grpcTLS, GRPCOwnCA: true,
 	}
 	with := func(change func(*Agent)) Agent {
@@ -115,7 +115,7 @@ func TestPlan_Quiet(t *testing.T) {
 // While TLS is being introduced, servers without certificates show one of the service mesh's authority on port 8503.
 func TestPlan_GRPCOwnCA(t *testing.T) {
 	t.Parallel()
-	secure, plain := Server{Name: "a", UsesTLS: true}, Server{Name: "b"}
+	secure, plain := Server{Name: "a", ID: "a", UsesTLS: true}, Server{Name: "b", ID: "b"}
 	both := Topology{Servers: []Server{secure, plain}}
 	for _, tc := range []struct {
 		name          string
@@ -123,15 +123,15 @@ func TestPlan_GRPCOwnCA(t *testing.T) {
 		topology      Topology
 		secure, plain bool
 	}{
-		{"asked is the one with certificates", Agent{Name: "a", Server: true, ports: grpcTLS}, both, false, true},
-		{"asked is the other", Agent{Name: "b", Server: true, ports: grpcTLS, GRPCOwnCA: true}, both, false, true},
+		{"asked is the one with certificates", Agent{Name: "a", ID: "a", Server: true, ports: grpcTLS}, both, false, true},
+		{"asked is the other", Agent{Name: "b", ID: "b", Server: true, ports: grpcTLS, GRPCOwnCA: true}, both, false, true},
 		{
 			"certificates for RPC only",
-			Agent{Name: "a", Server: true, ports: grpcTLS, GRPCOwnCA: true},
+			Agent{Name: "a", ID: "a", Server: true, ports: grpcTLS, GRPCOwnCA: true},
 			Topology{Servers: []Server{secure}},
 			true, true,
 		},
-		{"asked is a client", Agent{Name: "c", ports: grpcTLS}, both, false, false},
+		{"asked is a client", Agent{Name: "c", ID: "c", ports: grpcTLS}, both, false, false},
 	} {
 		pl := &planner{topology: tc.topology, agent: &tc.agent}
 		if got := pl.grpcOwnCA(secure); got != tc.secure {

@@ -47,17 +47,17 @@ func planned(ports []Port) []string {
 func TestPlan(t *testing.T) {
 	t.Parallel()
 	a := Server{
-		Name: "a", Host: "10.0.0.1", RPCAddress: "10.0.0.1:8300", Status: StatusAlive, Datacenter: "dc1",
+		Name: "a", ID: "a", Host: "10.0.0.1", RPCAddress: "10.0.0.1:8300", Status: StatusAlive, Datacenter: "dc1",
 		LANPort: 8301, WANPort: 8302, GRPCPort: 8502, GRPCTLSPort: 8503,
 	}
 	b := Server{
-		Name: "b", Host: "fd00::2", RPCAddress: "[fd00::2]:9300", Status: StatusFailed, Datacenter: "dc1",
+		Name: "b", ID: "b", Host: "fd00::2", RPCAddress: "[fd00::2]:9300", Status: StatusFailed, Datacenter: "dc1",
 		LANPort: 9301, UsesTLS: true,
 	}
 	stray := Server{Name: "10.0.0.9:8300", Host: "10.0.0.9", RPCAddress: "10.0.0.9:8300"}
 	topology := Topology{Servers: []Server{stray, a, b}}
 	serverAgent := Agent{
-		Name: "a", Datacenter: "dc1", Server: true, AdvertiseAddr: "10.0.0.1", ClientAddrs: []string{"0.0.0.0"},
+		Name: "a", ID: "a", Datacenter: "dc1", Server: true, AdvertiseAddr: "10.0.0.1", ClientAddrs: []string{"0.0.0.0"},
 		ports: map[Protocol]int{ProtocolHTTP: 8500, ProtocolDNS: 8600, ProtocolGRPC: 8502}, Domain: "consul",
 	}
 	clientAgent := Agent{
@@ -65,7 +65,7 @@ func TestPlan(t *testing.T) {
 		ports: map[Protocol]int{ProtocolHTTP: 8500}, Domain: "corp",
 	}
 	secured := Agent{
-		Name: "a", Datacenter: "dc1", Server: true, ClientAddrs: []string{"127.0.0.1"},
+		Name: "a", ID: "a", Datacenter: "dc1", Server: true, ClientAddrs: []string{"127.0.0.1"},
 		ports:  map[Protocol]int{ProtocolHTTPS: 8501, ProtocolGRPCTLS: 8503},
 		Domain: "corp", RPCTLS: true, EncryptedLAN: true, EncryptedWAN: true,
 	}
@@ -176,14 +176,14 @@ func TestPlan(t *testing.T) {
 func TestPlan_SeveralAddresses(t *testing.T) {
 	t.Parallel()
 	topology := Topology{Servers: []Server{
-		{Name: "a", Host: "10.0.0.1", Status: StatusAlive, Datacenter: "dc1", WANPort: 8302, GRPCPort: 8502},
-		{Name: "b.c", Host: "10.0.0.2", Status: StatusAlive, Datacenter: "dc1", WANPort: 8302, GRPCPort: 8502},
+		{Name: "a", ID: "a", Host: "10.0.0.1", Status: StatusAlive, Datacenter: "dc1", WANPort: 8302, GRPCPort: 8502},
+		{Name: "b.c", ID: "b", Host: "10.0.0.2", Status: StatusAlive, Datacenter: "dc1", WANPort: 8302, GRPCPort: 8502},
 	}}
 	const unknown = " unasked:unknown_address"
 	others := []string{"b.c http/tcp :0" + unknown, "b.c grpc/tcp :8502" + unknown, "b.c dns/tcp+udp :0" + unknown}
 	offered := "b.c http/tcp 10.0.0.2:8500 tentative"
 	wanOnly := PortOptions{Protocols: []Protocol{ProtocolSerfWAN}}
-	wan := map[string]string{"a.dc1": "192.0.2.1", "b.c.dc1": "192.0.2.2", "a.dc2": "192.0.2.9"}
+	wan := map[string]string{"a": "192.0.2.1", "b": "192.0.2.2", "c": "192.0.2.9"}
 	for _, tc := range []struct {
 		name, agentAt string
 		// The listeners of the agent, which is server a and advertises 10.0.0.1, as in its answer.
@@ -271,7 +271,8 @@ func TestPlan_SeveralAddresses(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			var self agentSelf
-			self.Config.NodeName, self.Config.Datacenter, self.Config.Server, self.Member.Addr = "a", "dc1", true, "10.0.0.1"
+			self.Config.NodeName, self.Config.NodeID, self.Config.Datacenter, self.Config.Server = "a", "a", "dc1", true
+			self.Member.Addr = "10.0.0.1"
 			config := &self.DebugConfig
 			config.ClientAddrs, config.HTTPPort, config.GRPCPort, config.DNSPort = []string{"127.0.0.1"}, 8500, 8502, 8600
 			config.HTTPAddrs, config.DNSAddrs, config.GRPCAddrs = tc.http, tc.dns, tc.grpc

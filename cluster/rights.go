@@ -36,6 +36,9 @@ type tokenRights struct {
 // switched on.
 func (s *Snapshot) tokenRights() *Fact[tokenRights] {
 	return s.rights.Start(s.ctx, func(ctx context.Context) (tokenRights, error) {
+		if u := s.used(); u != s {
+			return u.tokenRights().Get(ctx)
+		}
 		client := s.cluster.client
 		last := s.before.rights
 		if token := client.Options().CurrentToken(); last.token != token {
@@ -119,16 +122,20 @@ func (s *Snapshot) agentNames(members []Member) []string {
 	return names
 }
 
-// agentRights are the rights one of which is needed to ask the agent at an address about itself: one if the agent's
-// name is known, otherwise one for each member.
+// agentRights are the rights one of which is needed to ask the agent at an address about itself: one for each member
+// that is there, or for each one if none is.
 func (s *Snapshot) agentRights(address consul.Address, members []Member) []consul.Right {
 	if agent := s.KnownAgent(); agent != nil && address == s.Address() {
 		return []consul.Right{consul.AgentRead(agent.Name)}
 	}
+	var at []consul.Right
 	for _, m := range members {
 		if m.Addr == address.Hostname() {
-			return []consul.Right{consul.AgentRead(m.Name)}
+			at = append(at, consul.AgentRead(m.Name))
 		}
+	}
+	if len(at) > 0 {
+		return at
 	}
 	oneOf := []consul.Right{consul.AgentRead("")}
 	for _, name := range s.agentNames(members) {

@@ -41,9 +41,7 @@ func withSettings(before, said map[string]Agent, t Topology) map[string]Agent {
 	all := make(map[string]Agent, len(before)+len(said))
 	maps.Copy(all, before)
 	maps.Copy(all, said)
-	maps.DeleteFunc(all, func(name string, _ Agent) bool {
-		return !slices.ContainsFunc(t.Servers, func(s Server) bool { return s.Name == name })
-	})
+	maps.DeleteFunc(all, func(id string, _ Agent) bool { return t.Called(id) == "" })
 	return all
 }
 
@@ -72,9 +70,6 @@ func isLocal(host string) bool {
 		return err == nil && prefix.Addr().String() == host
 	})
 }
-
-// withAnswer returns the ports that are asked.
-func withAnswer(ports []Port) []Port { return slices.DeleteFunc(ports, Port.Unasked) }
 
 // MembersFiltered reports whether the token's rights left members out of the pools that were read.
 func (s *Snapshot) MembersFiltered() bool { return s.Queries()[endpointMembers.Name()].Filtered }

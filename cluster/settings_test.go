@@ -5,8 +5,6 @@ package cluster
 
 import (
 	"errors"
-	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -22,12 +20,12 @@ var clientProtocols = PortOptions{Protocols: []Protocol{ProtocolHTTP, ProtocolGR
 func TestPlan_OwnSettings(t *testing.T) {
 	t.Parallel()
 	topology := Topology{Servers: []Server{
-		{Name: "a", Host: "10.0.0.1", Status: StatusAlive, Datacenter: "dc1", WANPort: 8302, GRPCPort: 8502},
-		{Name: "b", Host: "10.0.0.2", Status: StatusAlive, Datacenter: "dc1", WANPort: 9302, GRPCPort: 9502},
+		{Name: "a", ID: "id-a", Host: "10.0.0.1", Status: StatusAlive, Datacenter: "dc1", WANPort: 8302, GRPCPort: 8502},
+		{Name: "b", ID: "id-b", Host: "10.0.0.2", Status: StatusAlive, Datacenter: "dc1", WANPort: 9302, GRPCPort: 9502},
 	}}
 	server := func(name, host string, change func(*Agent)) Agent {
 		agent := Agent{
-			Name: name, Datacenter: "dc1", Server: true, AdvertiseAddr: host, BindAddr: host, ClientAddrs: []string{host},
+			Name: name, ID: "id-" + name, Datacenter: "dc1", Server: true, AdvertiseAddr: host, BindAddr: host, ClientAddrs: []string{host},
 			ports: map[Protocol]int{ProtocolHTTP: 8500, ProtocolGRPC: 8502},
 		}
 		change(&agent)
@@ -84,7 +82,7 @@ func TestPlan_OwnSettings(t *testing.T) {
 		a, b := server("a", "10.0.0.1", tc.a), server("b", "10.0.0.2", tc.b)
 		pl := &planner{
 			opts: tc.opts, configured: must.Get(consul.ParseAddress("http://10.0.0.1:8500"))(t), topology: topology, agent: &a,
-			own: map[string]Agent{"b": b}, wanHosts: map[string]string{"a.dc1": "10.0.0.1"},
+			own: map[string]Agent{"id-b": b}, wanHosts: map[string]string{"id-a": "10.0.0.1"},
 		}
 		ports := slices.DeleteFunc(pl.ports(), func(p Port) bool { return p.Server != "b" })
 		expectSame(t, tc.name, tc.want, planned(ports))
@@ -95,19 +93,19 @@ func TestPlan_OwnSettings(t *testing.T) {
 func TestPlan_WANPool(t *testing.T) {
 	t.Parallel()
 	topology := Topology{Servers: []Server{
-		{Name: "b", Host: "10.0.0.2", Status: StatusAlive, Datacenter: "dc1", WANPort: 8302},
+		{Name: "b", ID: "id-b", Host: "10.0.0.2", Status: StatusAlive, Datacenter: "dc1", WANPort: 8302},
 	}}
 	for _, tc := range []struct {
 		name string
 		pool map[string]string
 		want string
 	}{
-		{"as in the LAN pool", map[string]string{"a.dc1": "10.0.0.1", "b.dc1": "10.0.0.2"}, "10.0.0.2:8302"},
-		{"on another interface", map[string]string{"a.dc1": "10.0.0.1", "b.dc1": "192.0.2.2"}, "192.0.2.2:8302"},
-		{"translated", map[string]string{"a.dc1": "198.51.100.1", "b.dc1": "198.51.100.2"}, "10.0.0.2:8302 tentative"},
-		{"not in the pool", map[string]string{"a.dc1": "10.0.0.1"}, "10.0.0.2:8302 tentative"},
+		{"as in the LAN pool", map[string]string{"id-a": "10.0.0.1", "id-b": "10.0.0.2"}, "10.0.0.2:8302"},
+		{"on another interface", map[string]string{"id-a": "10.0.0.1", "id-b": "192.0.2.2"}, "192.0.2.2:8302"},
+		{"translated", map[string]string{"id-a": "198.51.100.1", "id-b": "198.51.100.2"}, "10.0.0.2:8302 tentative"},
+		{"not in the pool", map[string]string{"id-a": "10.0.0.1"}, "10.0.0.2:8302 tentative"},
 	} {
-		agent := Agent{Name: "a", Datacenter: "dc1", Server: true, AdvertiseAddr: "10.0.0.1"}
+		agent := Agent{Name: "a", ID: "id-a", Datacenter: "dc1", Server: true, AdvertiseAddr: "10.0.0.1"}
 		opts := PortOptions{Protocols: []Protocol{ProtocolSerfWAN}}
 		pl := &planner{opts: opts, topology: topology, agent: &agent, wanHosts: tc.pool}
 		expectSame(t, tc.name, []string{"b serf_wan/tcp+udp " + tc.want}, planned(pl.ports()))
@@ -213,40 +211,6 @@ func TestTentativePorts(t *testing.T) {
 		if got != step.want || probed != step.probed {
 			t.Errorf("%s: %s after %d probes; want %s after %d", step.name, got, probed, step.want, step.probed)
 		}
-	}
-}
-
-// What a server says about itself is planned with in the first scrape, and when it is silent later.
-func TestSnapshot_OwnSettings(t *testing.T) {
-	t.Parallel()
-	var self changing
-	c := newTestCluster(t, Options{Ports: PortOptions{Protocols: []Protocol{ProtocolDNS}, ClientPorts: ClientPortsServers}},
-		map[string]http.HandlerFunc{
-			endpointSelf.Path: self.serve,
-			endpointRaft.Path: answer(http.StatusOK, `{}`),
-			endpointMembers.Path: answer(http.StatusOK, `[
-				{"Name":"a","Addr":"127.0.0.1","Status":1,"Tags":{"role":"consul","id":"id-a","port":"1"}},
-				{"Name":"b","Addr":"127.0.0.1","Status":1,"Tags":{"role":"consul","id":"id-b","port":"2"}}]`),
-		})
-	asked := 0
-	self.Store(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked++ // Only one request is under way at a time: b is asked after a has answered.
-		name, dns := "a", 1
-		if asked%2 == 0 {
-			name, dns = "b", 2
-		}
-		answer(http.StatusOK, fmt.Sprintf(`{"Config":{"NodeName":%q,"NodeID":"id-%s","Server":true},
-			"Member":{"Addr":"127.0.0.1"},"DebugConfig":{"ClientAddrs":["127.0.0.1"],"DNSPort":%d,"ACLsEnabled":false}}`,
-			name, name, dns))(w, r)
-	}))
-	for _, why := range []string{"first", "again"} {
-		reports := must.Get(scrape(t, c, (*Snapshot).PortReports))(t)
-		var ports []Port
-		for _, r := range reports {
-			ports = append(ports, r.Port)
-		}
-		expectSame(t, why, []string{"a dns/tcp+udp 127.0.0.1:1", "b dns/tcp+udp 127.0.0.1:2"}, planned(ports))
-		self.Store(answer(http.StatusForbidden, "Permission denied"))
 	}
 }
 

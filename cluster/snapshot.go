@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,6 +30,10 @@ type Snapshot struct {
 	ctx     context.Context // A snapshot is scoped to one scrape, as a request is.
 	cancel  context.CancelFunc
 	start   time.Time
+	// address is that of the agent, unless there are several: then it is one of trials that choice chooses.
+	address consul.Address
+	trials  []*Snapshot
+	choice  Fact[*Snapshot]
 	// before is what was known from earlier scrapes when this one began.
 	before known
 
@@ -78,6 +83,8 @@ type Snapshot struct {
 	agentGone bool
 	// restarted is whether the agent has answered after that. Guarded by mu.
 	restarted bool
+	// passedOver is whether the scrape went on without the answer of the agent. Guarded by mu.
+	passedOver bool
 }
 
 // QueryMeta is what an answer says about its own worth.
@@ -97,12 +104,23 @@ type QueryMeta struct {
 // known in time to deliver all the rest. Close must be called at the end.
 func (c *Cluster) Snapshot(ctx context.Context) *Snapshot {
 	ctx, cancel := withMargin(ctx)
+	remembered, start := c.remembered(), time.Now()
 	c.mu.Lock()
+	c.known.remembered, c.known.seen = remembered, start
 	before := c.known
 	c.mu.Unlock()
+	s := c.snapshotOf(ctx, cancel, c.opts.Client.Address, before)
+	s.trials = s.newTrials()
+	return s
+}
+
+// snapshotOf returns a snapshot of one agent.
+func (c *Cluster) snapshotOf(
+	ctx context.Context, cancel context.CancelFunc, address consul.Address, before known,
+) *Snapshot {
 	return &Snapshot{
-		cluster: c, ctx: ctx, cancel: cancel, start: time.Now(), before: before, agentGone: before.agentGone,
-		metas:  make(map[string]QueryMeta),
+		cluster: c, ctx: ctx, cancel: cancel, start: time.Now(), address: address,
+		before: before, agentGone: before.agentGone, metas: make(map[string]QueryMeta),
 		probes: probes{ctx: ctx, run: c.probePort, started: make(map[portKey]*Fact[PortReport])},
 	}
 }
@@ -122,8 +140,8 @@ func (s *Snapshot) TimedOut() bool { return errors.Is(s.ctx.Err(), context.Deadl
 // Start is when the snapshot was begun.
 func (s *Snapshot) Start() time.Time { return s.start }
 
-// Address is that of the configured agent.
-func (s *Snapshot) Address() consul.Address { return s.cluster.opts.Client.Address }
+// Address is that of the agent that is used in this scrape. If several are configured, it waits until one is chosen.
+func (s *Snapshot) Address() consul.Address { return s.used().address }
 
 // AgentOnly is whether nothing but the configured agent may be asked.
 func (s *Snapshot) AgentOnly() bool { return s.cluster.opts.AgentOnly }
@@ -132,6 +150,9 @@ func (s *Snapshot) AgentOnly() bool { return s.cluster.opts.AgentOnly }
 func (s *Snapshot) KnownAgent() *Agent {
 	if agent, ok := s.self.Peek(); ok {
 		return &agent
+	}
+	if u := s.chosen(); u != nil && u != s {
+		return u.KnownAgent()
 	}
 	return s.before.agent
 }
@@ -160,23 +181,32 @@ var (
 
 // Agent is what the configured agent says about itself.
 func (s *Snapshot) Agent() *Fact[Agent] {
-	return s.self.Start(s.ctx, func(ctx context.Context) (Agent, error) { return s.agentAt(ctx, s.Address()) })
+	return s.self.Start(s.ctx, func(ctx context.Context) (Agent, error) {
+		if u := s.used(); u != s {
+			return u.Agent().Get(ctx)
+		}
+		return s.agentAt(ctx, s.address)
+	})
 }
 
 func (s *Snapshot) agentAt(ctx context.Context, address consul.Address) (Agent, error) {
 	var self agentSelf
-	if err := s.read(ctx, address, endpointSelf, &self); err != nil {
+	var conn connection
+	if err := s.read(conn.trace(ctx), address, endpointSelf, &self); err != nil {
 		return Agent{}, err
 	}
-	return newAgent(&self)
+	agent, err := newAgent(&self)
+	agent.direct = agent.listensAt(conn.remote())
+	return agent, err
 }
 
-// Up is whether the configured agent's HTTP API answers. An agent that may not tell about itself, or that has lost
-// its servers, is up. It is an error if the agent could not be asked because of this process.
+// Up is whether the HTTP API of any configured agent answers. An agent that may not tell about itself, or that has lost
+// its servers, is up; one that turns requests away because of its limits is not, nor is another program. It is an error
+// if the agent could not be asked because of this process.
 func (s *Snapshot) Up() *Fact[bool] {
 	return s.up.Start(s.ctx, func(ctx context.Context) (bool, error) {
 		self, leader := s.Agent(), s.StatusLeader()
-		if _, err := leader.Get(ctx); consul.IsAgentsAnswer(err) {
+		if _, err := leader.Get(ctx); consul.IsDealtWith(err) {
 			return true, nil
 		}
 		_, err := self.Get(ctx)
@@ -190,6 +220,9 @@ func (s *Snapshot) Up() *Fact[bool] {
 // Members is the agent's LAN pool.
 func (s *Snapshot) Members() *Fact[[]Member] {
 	return s.members.Start(s.ctx, func(ctx context.Context) ([]Member, error) {
+		if u := s.used(); u != s {
+			return u.Members().Get(ctx)
+		}
 		return readList(ctx, s, s.Address(), endpointMembers, newMember)
 	})
 }
@@ -268,7 +301,7 @@ func (s *Snapshot) Topology() *Fact[Topology] {
 var errNoServers = errors.New("no server of the cluster is known (may the token read nodes?)")
 
 // peersToVote are the Raft configuration, or else the addresses of /v1/status/peers, which needs no right: all of
-// them are taken for voters, except members that say otherwise.
+// them are taken for voters, except read replicas of Consul Enterprise.
 func (s *Snapshot) peersToVote() *Fact[[]RaftPeer] {
 	return s.votingPeers.Start(s.ctx, func(ctx context.Context) ([]RaftPeer, error) {
 		peers, err := s.RaftPeers().Get(ctx)
@@ -277,31 +310,42 @@ func (s *Snapshot) peersToVote() *Fact[[]RaftPeer] {
 		}
 		addresses, err := s.StatusPeers().Get(ctx)
 		for _, address := range addresses {
-			peers = append(peers, RaftPeer{Address: address, Voter: true})
+			peers = append(peers, RaftPeer{Address: address, Voter: true, VoterAssumed: true})
 		}
 		return peers, err
 	})
 }
 
 // Reports are what the servers say on their port 8300, by name. Servers known from earlier scrapes are asked at once,
-// without waiting for the agent, which may be what hangs.
+// without waiting for the agent, which may be what hangs. Which of them have a vote, the configuration of the server
+// that counts decides, see Topology.decided.
 func (s *Snapshot) Reports() *Fact[[]Report] {
 	return s.reports.Start(s.ctx, func(ctx context.Context) ([]Report, error) {
 		pl, err := s.plan(ctx, s.earlier().rpcs())
 		if err != nil {
 			return nil, err
 		}
-		s.probes.start(pl.rpcs())
-		reports := make([]Report, 0, len(pl.topology.Servers))
-		for _, server := range pl.topology.Servers {
-			report := Report{Server: server, RPC: probe.RPCResult{Result: probe.NotMade(probe.ErrNotAllowed)}}
-			for _, answer := range s.probes.wait(withAnswer(pl.rpc(server))) {
-				report.RPC = probe.RPCResult{Result: answer.Result, Raft: answer.raft}
-			}
-			reports = append(reports, report)
-		}
-		return reports, nil
+		reports := s.reportsBy(pl)
+		pl.topology = pl.topology.decided(reports)
+		return s.reportsBy(pl), nil
 	})
+}
+
+// reportsBy waits for the probes of port 8300, as far as they have not been made.
+func (s *Snapshot) reportsBy(pl *planner) []Report {
+	said := make(map[string]probe.RPCResult)
+	for _, answer := range s.probes.wait(pl.rpcs()) {
+		said[answer.Server] = probe.RPCResult{Result: answer.Result, Raft: answer.raft}
+	}
+	reports := make([]Report, 0, len(pl.topology.Servers))
+	for _, server := range pl.topology.Servers {
+		report, asked := said[server.Name]
+		if !asked {
+			report.Result = probe.NotMade(probe.ErrNotAllowed)
+		}
+		reports = append(reports, Report{Server: server, RPC: report})
+	}
+	return reports
 }
 
 // PortReports are how the probes of all ports went, by server and port. As with Reports, known ports are probed at
@@ -344,6 +388,7 @@ func (s *Snapshot) plan(ctx context.Context, early []Port, find ...func(context.
 	case err == nil:
 		_, _ = agent.Get(ctx) // Without it the last one has to do.
 		pl = s.cluster.planner(&s.before, t, s.KnownAgent())
+		pl.configured = s.Address()
 	case ctx.Err() == nil || len(pl.topology.Servers) == 0:
 		return nil, err
 	}
@@ -370,27 +415,29 @@ func (s *Snapshot) findWANHosts(ctx context.Context, pl *planner) {
 		return
 	}
 	if wan, err := s.WANMembers().Get(ctx); err == nil && hasServer(wan) {
-		pl.wanHosts = memberHosts(wan)
+		pl.wanHosts = serverHosts(wan)
 	}
 }
 
 // ServerAgents are what the servers say about themselves, see serversSay.
 func (s *Snapshot) ServerAgents() *Fact[map[string]Agent] {
-	return s.serverAgents.Start(s.ctx, serversSay(s, s.Agent(), s.agentAt))
+	itself := func(_ context.Context, _ consul.Address, agent Agent) (Agent, error) { return agent, nil }
+	return s.serverAgents.Start(s.ctx, serversSay(s, s.Agent(), itself))
 }
 
 // MembersSeen are the LAN members as the servers see them, see serversSay.
 func (s *Snapshot) MembersSeen() *Fact[map[string][]Member] {
-	membersAt := func(ctx context.Context, at consul.Address) ([]Member, error) {
+	membersAt := func(ctx context.Context, at consul.Address, _ Agent) ([]Member, error) {
 		return readList(ctx, s, at, endpointMembers, newMember)
 	}
 	return s.membersSeen.Start(s.ctx, serversSay(s, s.Members(), membersAt))
 }
 
-// serversSay fetches an answer of each server by name: of the configured agent, if it is one, and of those whose HTTP
-// API can be expected to answer and does.
+// serversSay fetches an answer of each server by node ID: of the configured agent, if it is one, and of those whose HTTP
+// API can be expected to answer and does. An answer is that of the server whose ID the agent at the address gives, not of
+// the one that was expected there.
 func serversSay[T any](
-	s *Snapshot, own *Fact[T], ask func(context.Context, consul.Address) (T, error),
+	s *Snapshot, own *Fact[T], ask func(context.Context, consul.Address, Agent) (T, error),
 ) func(context.Context) (map[string]T, error) {
 	return func(ctx context.Context) (map[string]T, error) {
 		agent, members := s.Agent(), s.Topology()
@@ -399,28 +446,29 @@ func serversSay[T any](
 			return nil, err
 		}
 		said := make(map[string]T)
-		if self.Server {
-			if said[self.Name], err = own.Get(ctx); err != nil {
+		if self.Server && self.ID != "" {
+			if said[self.ID], err = own.Get(ctx); err != nil {
 				return nil, err
 			}
 		}
 		topology, err := members.Get(ctx)
-		if err != nil || !s.cluster.reaches(self) {
+		if err != nil || !s.reaches(self) {
 			return said, nil // Whoever needs the topology itself gets the error.
 		}
 		var mu sync.Mutex
 		var group errgroup.Group
 		group.SetLimit(s.cluster.opts.Ports.Concurrency)
-		for _, server := range topology.Servers {
-			if server.Name == self.Name || !s.mayAnswer(server) {
-				continue
-			}
+		for _, host := range s.hostsToAsk(topology, &self) {
 			group.Go(func() error {
 				at := s.Address()
-				at = at.OnPort(server.Host, cmp.Or(self.ports[protocolOf(at)], at.Port()))
-				if answer, err := ask(ctx, at); err == nil { // The HTTP port has a probe of its own.
+				at = at.OnPort(host, cmp.Or(self.ports[protocolOf(at)], at.Port()))
+				other, err := s.agentAt(ctx, at)
+				if err != nil || topology.Called(other.ID) == "" || other.ID == self.ID {
+					return nil // The HTTP port has a probe of its own.
+				}
+				if answer, err := ask(ctx, at, other); err == nil {
 					mu.Lock()
-					said[server.Name] = answer
+					said[other.ID] = answer
 					mu.Unlock()
 				}
 				return nil
@@ -428,6 +476,18 @@ func serversSay[T any](
 		}
 		return said, group.Wait()
 	}
+}
+
+// hostsToAsk returns the addresses of the other servers that may be asked over HTTP. Of servers that share an address,
+// the one that answers there is asked.
+func (s *Snapshot) hostsToAsk(t Topology, self *Agent) []string {
+	var hosts []string
+	for _, server := range t.Servers {
+		if !self.is(server) && server.Host != self.AdvertiseAddr && s.mayAnswer(server) && !slices.Contains(hosts, server.Host) {
+			hosts = append(hosts, server.Host)
+		}
+	}
+	return hosts
 }
 
 // mayAnswer reports whether a server may be asked over HTTP and can be expected to answer. One that hangs already
@@ -440,8 +500,12 @@ func (s *Snapshot) mayAnswer(server Server) bool {
 // Queries returns what the answers of this scrape said about their own worth, by endpoint.
 func (s *Snapshot) Queries() map[string]QueryMeta {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return maps.Clone(s.metas)
+	metas := maps.Clone(s.metas)
+	s.mu.Unlock()
+	if u := s.chosen(); u != nil && u != s {
+		maps.Copy(metas, u.Queries())
+	}
+	return metas
 }
 
 // answerOf returns how to fetch a fact that is an answer of the configured agent, as it is.
@@ -472,8 +536,8 @@ func (s *Snapshot) read(ctx context.Context, address consul.Address, ep consul.E
 		return fmt.Errorf("read %s: %w", ep.Name(), err)
 	}
 	meta, err := s.cluster.client.Get(ctx, address, ep, out)
-	if address == s.Address() {
-		s.noteAnswer(err)
+	if u := s.used(); address == u.address {
+		u.noteAnswer(err)
 	}
 	if err != nil {
 		return err

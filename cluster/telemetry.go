@@ -6,12 +6,15 @@ package cluster
 import (
 	"cmp"
 	"context"
+	"maps"
 	"math"
+	"net"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/consul"
+	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
 // endpointTelemetry answers with what the agent measured in its last full interval of ten seconds, even without
@@ -58,22 +61,38 @@ type telemetryConfig struct {
 	AllowedPrefixes, BlockedPrefixes []string
 }
 
-// Telemetry is the configured agent's; nothing is in it until the agent may be asked, see uptime.
+// Telemetry is that of the agent in use; nothing is in it until the agent may be asked, see uptime. Behind a balancer it
+// is that of an agent which provably measured it.
 func (s *Snapshot) Telemetry() *Fact[Telemetry] {
 	return s.telemetry.Start(s.ctx, func(ctx context.Context) (Telemetry, error) {
 		agent, err := s.Agent().Get(ctx)
 		if err != nil {
 			return Telemetry{}, err
 		}
-		var answer telemetryAnswer
-		if s.before.uptime.with(&agent, s.start).settled(time.Now(), s.cluster.opts.TelemetryWait) {
-			err = s.stream(ctx, endpointTelemetry, s.newBudget(), answer.decode)
+		if !agent.direct || s.balanced() {
+			return s.telemetryOfOne(ctx)
 		}
+		answer, remote, err := s.telemetryAnswer(ctx, &agent)
 		if err != nil {
 			return Telemetry{}, err
 		}
-		return newTelemetry(agent, &answer), nil
+		if remote != nil && !agent.listensAt(remote) {
+			return s.telemetryOfOne(ctx)
+		}
+		return newTelemetry(agent, answer), nil
 	})
+}
+
+// telemetryAnswer reads the telemetry of this agent, unless it may not be asked yet, and from where it came.
+func (s *Snapshot) telemetryAnswer(ctx context.Context, agent *Agent) (*telemetryAnswer, net.Addr, error) {
+	var answer telemetryAnswer
+	up := s.before.uptimes[agent.key()].with(agent, s.start)
+	if !up.settled(time.Now(), s.cluster.opts.TelemetryWait) {
+		return &answer, nil, nil
+	}
+	var conn connection
+	err := s.stream(conn.trace(ctx), endpointTelemetry, s.newBudget(), answer.decode)
+	return &answer, conn.remote(), err
 }
 
 // decode reads the answer part by part.
@@ -122,6 +141,29 @@ type uptime struct {
 
 // telemetryWait is a little longer than two intervals.
 const telemetryWait = 25 * time.Second
+
+// learnedUptimes returns the uptimes with what the agents of the scrape reported.
+func (s *Snapshot) learnedUptimes(k map[string]uptime) map[string]uptime {
+	uptimes := make(map[string]uptime, len(k)+1)
+	if len(k) <= maxServers {
+		maps.Copy(uptimes, k)
+	}
+	note := func(a *Agent) { uptimes[a.key()] = k[a.key()].with(a, s.start) }
+	for _, t := range s.agentsAsked() {
+		agent, err := t.self.Get(t.ctx)
+		switch last := t.before.agent; {
+		case !t.self.Asked(), probe.IsOwnFault(err):
+		case err == nil:
+			note(&agent)
+		case last != nil:
+			delete(uptimes, last.key())
+		}
+	}
+	if measured, ok := s.telemetry.Peek(); ok {
+		note(&measured.Agent)
+	}
+	return uptimes
+}
 
 // with returns it with what the agent has said about itself.
 func (u uptime) with(a *Agent, now time.Time) uptime {

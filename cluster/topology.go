@@ -4,7 +4,6 @@
 package cluster
 
 import (
-	"cmp"
 	"fmt"
 	"net"
 	"slices"
@@ -47,7 +46,7 @@ type Member struct {
 	Status     MemberStatus
 	Role       string // "consul" for servers and "node" for clients, as in the member's tags.
 	Datacenter string
-	Version    string // Consul's version without the revision: "1.22.5".
+	Version    string // Consul's version without the revision: "1.22.5", or "1.22.5+ent".
 	ID         string // The node ID, which is the Raft server ID of servers.
 	RPCPort    int    // 0 for clients.
 	// LANPort and WANPort are those of gossip, GRPCPort and GRPCTLSPort those of a server's gRPC; 0 if none or unknown.
@@ -55,7 +54,8 @@ type Member struct {
 	UsesTLS                                 bool // Whether a server's port 8300 can speak TLS.
 	ACLs                                    bool // Whether a server has ACLs switched on.
 	ACLsOff                                 bool // Whether a server has ACLs switched off; false where it does not say.
-	NonVoter                                bool // Whether the server was started as a read replica (Enterprise).
+	// NonVoter is whether the server is a read replica of Consul Enterprise. The community edition ignores the setting.
+	NonVoter bool
 }
 
 // Server reports whether the member is a server.
@@ -70,6 +70,9 @@ func membersWhere(members []Member, is func(Member) bool) []Member {
 
 // hasServer reports whether there is a server among the members.
 func hasServer(members []Member) bool { return slices.ContainsFunc(members, Member.Server) }
+
+// enterprise is in the versions of Consul Enterprise.
+const enterprise = "+ent"
 
 func newMember(m *api.AgentMember) Member {
 	version, _, _ := strings.Cut(m.Tags["build"], ":")
@@ -95,15 +98,17 @@ func newMember(m *api.AgentMember) Member {
 		UsesTLS:     m.Tags["use_tls"] != "",
 		ACLs:        m.Tags["acls"] == "1",
 		ACLsOff:     m.Tags["acls"] == "0",
-		NonVoter:    nonVoter || readReplica,
+		NonVoter:    (nonVoter || readReplica) && strings.Contains(version, enterprise),
 	}
 }
 
-// memberHosts returns the members' addresses by name.
-func memberHosts(members []Member) map[string]string {
+// serverHosts returns the servers' addresses by node ID, that of a member which is alive if several have one ID.
+func serverHosts(members []Member) map[string]string {
 	hosts := make(map[string]string, len(members))
-	for _, m := range members {
-		hosts[m.Name] = m.Addr
+	for _, m := range membersWhere(members, Member.Server) {
+		if hosts[m.ID] == "" || m.alive() {
+			hosts[m.ID] = m.Addr
+		}
 	}
 	return hosts
 }
@@ -115,6 +120,16 @@ type RaftPeer struct {
 	// Address is "host:port".
 	Address string
 	Voter   bool
+	// VoterAssumed is whether Consul did not say that it has a vote: a list of addresses does not.
+	VoterAssumed bool
+}
+
+// nodeID returns the ID, unless that is the address, as with version 2 of the Raft protocol.
+func (p RaftPeer) nodeID() string {
+	if p.ID == p.Address {
+		return ""
+	}
+	return p.ID
 }
 
 func newRaftPeer(s *api.RaftServer) RaftPeer {
@@ -127,7 +142,9 @@ func newRaftPeer(s *api.RaftServer) RaftPeer {
 
 // Server is a server of the cluster, known from Serf, from the Raft configuration or from both.
 type Server struct {
-	Name string // The node name, or the Raft address of a peer that no Serf member matches.
+	// Name is the node name, or the Raft address of a peer that no Serf member matches. No two servers have the same one:
+	// see uniqueNames.
+	Name string
 	ID   string // The node ID; empty when unknown.
 	Host string // The advertised address without a port.
 	// RPCAddress is Host with the port of server RPC and Raft (8300): the server's address in Raft.
@@ -135,11 +152,17 @@ type Server struct {
 	Version    string       // Empty when unknown.
 	Status     MemberStatus // StatusNone when no Serf member matches.
 	Voter      bool         // Whether the server has a vote in Raft.
-	// Datacenter, ports and UsesTLS are the member's; zero when no Serf member matches.
+	// Datacenter, ports, UsesTLS and Replica are the member's; zero when no Serf member matches.
 	Datacenter                              string
 	LANPort, WANPort, GRPCPort, GRPCTLSPort int
 	UsesTLS                                 bool
+	Replica                                 bool // Whether it is a read replica of Consul Enterprise, which has no vote.
+	// Absence is nil for a server that Consul itself names now.
+	Absence *Absence
 }
+
+// alive reports whether Serf says so.
+func (s Server) alive() bool { return s.Status == StatusAlive }
 
 // maxServers is more than any cluster has, and few enough that all their ports can be probed.
 const maxServers = 1000
@@ -167,39 +190,6 @@ type Topology struct {
 	Peers []RaftPeer
 }
 
-// newTopology joins the Serf members (nil: unknown) with the Raft configuration (nil: unknown).
-func newTopology(members []Member, peers []RaftPeer) Topology {
-	t := Topology{MembersKnown: members != nil, RaftKnown: peers != nil, Peers: peers}
-	if t.MembersKnown {
-		t.ServerStates = make(map[MemberStatus]int)
-	}
-	joined := make(map[int]bool, len(peers)) // Indexes of the peers that have a member.
-	for _, m := range members {
-		if !m.Server() {
-			continue
-		}
-		t.ServerStates[m.Status]++
-		if m.Status == StatusLeft {
-			continue
-		}
-		s := newServer(m)
-		if i := slices.IndexFunc(peers, s.IsPeer); i >= 0 {
-			joined[i] = true
-			s.Voter = peers[i].Voter && !m.NonVoter
-		} else if t.RaftKnown {
-			s.Voter = false
-		}
-		t.Servers = append(t.Servers, s)
-	}
-	for i, p := range peers {
-		if !joined[i] {
-			t.Servers = append(t.Servers, strangePeer(p))
-		}
-	}
-	slices.SortFunc(t.Servers, func(a, b Server) int { return cmp.Compare(a.Name, b.Name) })
-	return t
-}
-
 func newServer(m Member) Server {
 	return Server{
 		Name:       m.Name,
@@ -211,7 +201,8 @@ func newServer(m Member) Server {
 		Voter:      !m.NonVoter,
 		Datacenter: m.Datacenter,
 
-		LANPort: m.LANPort, WANPort: m.WANPort, GRPCPort: m.GRPCPort, GRPCTLSPort: m.GRPCTLSPort, UsesTLS: m.UsesTLS,
+		LANPort: m.LANPort, WANPort: m.WANPort, GRPCPort: m.GRPCPort, GRPCTLSPort: m.GRPCTLSPort,
+		UsesTLS: m.UsesTLS, Replica: m.NonVoter,
 	}
 }
 
@@ -222,18 +213,8 @@ func (s Server) state() string {
 
 // IsPeer reports whether p is this server: by ID where both are known, else by address.
 func (s Server) IsPeer(p RaftPeer) bool {
-	if s.ID != "" && p.ID != "" {
-		return s.ID == p.ID
+	if id := p.nodeID(); s.ID != "" && id != "" {
+		return s.ID == id
 	}
 	return s.RPCAddress == p.Address
-}
-
-// strangePeer returns the server behind a Raft peer that no Serf member matches. It may answer, and counts for the
-// quorum.
-func strangePeer(p RaftPeer) Server {
-	host, _, err := net.SplitHostPort(p.Address)
-	if err != nil {
-		host = p.Address
-	}
-	return Server{Name: cmp.Or(p.Name, p.Address), ID: p.ID, Host: host, RPCAddress: p.Address, Voter: p.Voter}
 }

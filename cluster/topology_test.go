@@ -23,7 +23,7 @@ func TestNewTopology(t *testing.T) {
 	t.Parallel()
 	client := Member{Name: "client", Addr: "10.0.1.1", Status: StatusAlive, Role: "node"}
 	replica := member("replica", "10.0.0.4", "id-4", StatusAlive)
-	replica.NonVoter = true
+	replica.NonVoter, replica.Version = true, "1.22.5+ent"
 	members := []Member{
 		client,
 		member("b", "10.0.0.2", "id-2", StatusFailed),
@@ -47,7 +47,8 @@ func TestNewTopology(t *testing.T) {
 	}
 	srvA := srv("a", "id-1", "10.0.0.1", "10.0.0.1:8300", "1.22.5", StatusAlive, true)
 	srvB := srv("b", "id-2", "10.0.0.2", "10.0.0.2:8300", "1.22.5", StatusFailed, true)
-	srvReplica := srv("replica", "id-4", "10.0.0.4", "10.0.0.4:8300", "1.22.5", StatusAlive, false)
+	srvReplica := srv("replica", "id-4", "10.0.0.4", "10.0.0.4:8300", "1.22.5+ent", StatusAlive, false)
+	srvReplica.Replica = true
 	states := map[MemberStatus]int{StatusAlive: 3, StatusFailed: 1, StatusLeft: 1}
 
 	for _, tc := range []struct {
@@ -69,10 +70,12 @@ func TestNewTopology(t *testing.T) {
 			Servers: []Server{srvA, srvB},
 		}},
 		{"members and addresses only", []Member{members[2], replica}, []RaftPeer{
-			{Address: "10.0.0.1:8300", Voter: true}, {Address: "10.0.0.4:8300", Voter: true},
+			{Address: "10.0.0.1:8300", Voter: true}, {Address: "10.0.0.4:8300", Voter: true, VoterAssumed: true},
 		}, Topology{
 			MembersKnown: true, RaftKnown: true, ServerStates: map[MemberStatus]int{StatusAlive: 2},
-			Peers:   []RaftPeer{{Address: "10.0.0.1:8300", Voter: true}, {Address: "10.0.0.4:8300", Voter: true}},
+			Peers: []RaftPeer{
+				{Address: "10.0.0.1:8300", Voter: true}, {Address: "10.0.0.4:8300", Voter: true, VoterAssumed: true},
+			},
 			Servers: []Server{srvA, srvReplica},
 		}},
 		{"addresses only", nil, []RaftPeer{{Address: "10.0.0.1:8300", Voter: true}}, Topology{
@@ -89,15 +92,23 @@ func TestNewTopology(t *testing.T) {
 
 func TestNewMember(t *testing.T) {
 	t.Parallel()
-	got := newMember(&api.AgentMember{
-		Name: "sérver", Addr: "10.0.0.1", Status: 4,
-		Tags: map[string]string{
-			"role": "consul", "dc": "dc1", "id": "id-1", "port": "8300", "build": "1.22.5:abcdef", "read_replica": "1",
-		},
-	})
-	want := member("sérver", "10.0.0.1", "id-1", StatusFailed)
-	want.NonVoter = true
-	expectSame(t, "member", want, got)
+	for build, want := range map[string]struct {
+		version  string
+		nonVoter bool
+	}{
+		"1.22.5:abcdef":     {"1.22.5", false}, // The community edition ignores it.
+		"1.22.5+ent:abcdef": {"1.22.5+ent", true},
+	} {
+		got := newMember(&api.AgentMember{
+			Name: "sérver", Addr: "10.0.0.1", Status: 4,
+			Tags: map[string]string{
+				"role": "consul", "dc": "dc1", "id": "id-1", "port": "8300", "build": build, "read_replica": "1",
+			},
+		})
+		expected := member("sérver", "10.0.0.1", "id-1", StatusFailed)
+		expected.Version, expected.NonVoter = want.version, want.nonVoter
+		expectSame(t, "member", expected, got)
+	}
 }
 
 func TestServesOthers(t *testing.T) {

@@ -17,6 +17,9 @@ type unasked struct {
 	note   string
 }
 
+// departed is the reason for a missing server whose ports are not probed, see Server.unprobed.
+const departed probe.Reason = "departed"
+
 // The table of them.
 var (
 	throughGateways = unasked{
@@ -49,7 +52,7 @@ var (
 
 // UnaskedReasons returns the reasons why a port is not probed on purpose, in order.
 func UnaskedReasons() []probe.Reason {
-	all := []probe.Reason{}
+	all := []probe.Reason{departed}
 	for _, u := range []unasked{
 		throughGateways, withoutCertificate, onLoopback, ofProxy, withoutSettings, withoutWANAddress, guessedWrong, notAllowed,
 	} {
@@ -64,7 +67,11 @@ func (p *Port) leaveOut(why unasked) { p.Note, p.skip, p.tentative = why.note, w
 
 // unaskedReport is the report of a port of which nothing is asked.
 func unaskedReport(port Port) PortReport {
-	return PortReport{Port: port, Result: probe.Result{Skipped: true, Reason: port.skip}}
+	res := probe.Result{Skipped: true, Reason: port.skip}
+	if port.skip == probe.ReasonNotAllowed {
+		res.Err = probe.ErrNotAllowed
+	}
+	return PortReport{Port: port, Result: res}
 }
 
 // errGuessedWrong is what is remembered about a tentative port that nothing answers on.

@@ -18,15 +18,15 @@ func TestSnapshot_WANHosts(t *testing.T) {
 	t.Parallel()
 	const (
 		self = `{
-			"Config": {"NodeName": "a", "Datacenter": "dc1", "Server": true},
+			"Config": {"NodeName": "a", "NodeID": "id-a", "Datacenter": "dc1", "Server": true},
 			"DebugConfig": {"BindAddr": "127.0.0.1", "SerfBindAddrWAN": "tcp://127.0.0.2:8302"},
 			"Member": {"Addr": "127.0.0.1"}}`
 		lan = `[{"Name": "a", "Addr": "127.0.0.1", "Port": 1, "Status": 1,
 			"Tags": {"role": "consul", "dc": "dc1", "id": "id-a", "port": "1", "wan_join_port": "1"}}]`
 		raft = `{"Servers": [{"ID": "id-a", "Node": "a", "Address": "127.0.0.1:1", "Voter": true}]}`
 	)
-	pool := func(name, host, role string) http.HandlerFunc {
-		return answer(200, fmt.Sprintf(`[{"Name": %q, "Addr": %q, "Status": 1, "Tags": {"role": %q}}]`, name, host, role))
+	pool := func(id, host, role string) http.HandlerFunc {
+		return answer(200, fmt.Sprintf(`[{"Addr": %q, "Status": 1, "Tags": {"role": %q, "id": %q}}]`, host, role, id))
 	}
 	var wan changing
 	c := newTestCluster(t, Options{
@@ -47,12 +47,12 @@ func TestSnapshot_WANHosts(t *testing.T) {
 		wan  http.HandlerFunc
 		want string // The host of the WAN pool.
 	}{
-		{"the first scrape", pool("a.dc1", "127.0.0.2", "consul"), "127.0.0.2"},
+		{"the first scrape", pool("id-a", "127.0.0.2", "consul"), "127.0.0.2"},
 		{"a token that may see nobody", answer(200, `[]`), "127.0.0.2"},
-		{"only agents that are no servers", pool("a.dc1", "127.0.0.9", "node"), "127.0.0.2"},
+		{"only agents that are no servers", pool("id-a", "127.0.0.9", "node"), "127.0.0.2"},
 		{"a torn answer", answer(200, `[{"Name":`), "127.0.0.2"},
-		{"a pool without this server", pool("b.dc1", "127.0.0.3", "consul"), "127.0.0.2"},
-		{"a pool that has moved", pool("a.dc1", "127.0.0.3", "consul"), "127.0.0.3"},
+		{"a pool without this server", pool("id-b", "127.0.0.3", "consul"), "127.0.0.2"},
+		{"a pool that has moved", pool("id-a", "127.0.0.3", "consul"), "127.0.0.3"},
 		{"a token that is refused", answer(403, "Permission denied"), "127.0.0.3"},
 	} {
 		wan.Store(tc.wan)

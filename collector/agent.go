@@ -4,11 +4,13 @@
 package collector
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"strconv"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
 // newAgentCollector exports what agents report about themselves over HTTP, and who the servers are.
@@ -17,19 +19,46 @@ import (
 // those of the topology (see newRaftCollector). ACL: agent:read. One series per server.
 func newAgentCollector(define *definitions) collector {
 	return together(
-		ofUp(define.gauge("consul_up", "Whether the HTTP API of the configured agent answered this scrape (1) or not (0). "+
-			"Absent when the exporter could not query it for a reason of its own.")),
-		ofFact((*cluster.Snapshot).Agent, func(cluster.Agent, *families) {}), // Its absence is a failure.
-		readServers(define), readRaftStats(define),
+		ofUp(define.gauge("consul_up", "1 if the HTTP API of a configured agent answered this scrape, otherwise 0. An answer "+
+			"to /v1/agent/self or /v1/status/leader counts, also that the token may not read it or that the agent has lost its "+
+			"servers; status 429 or a page of HTML does not. Absent when the exporter could not query it for a reason of its "+
+			"own.")),
+		readAgents(define), readServers(define), readRaftStats(define),
 	)
+}
+
+// readAgents reads which agent the scrape used, and how the configured ones answered.
+func readAgents(define *definitions) reader {
+	info := define.gauge("consul_cluster_agent_info",
+		"The agent that answered this scrape; always 1. Absent when none answered, or the token may not read who it is.",
+		"server", "node_id")
+	up := define.gauge("consul_exporter_agent_up",
+		"With several --consul.server, 1 for each agent that answered usefully and 0 for each that did not. Agents that "+
+			"this scrape did not need are absent.", "agent")
+	return func(snap *cluster.Snapshot) adder {
+		used := snap.Agent()
+		return func(ctx context.Context, out *families) error {
+			agent, err := used.Get(ctx)
+			if err == nil {
+				out.add(info, 1, agent.Name, agent.ID)
+			}
+			for _, a := range snap.Agents() {
+				if !probe.IsOwnFault(a.Err) {
+					out.flag(up, a.Err == nil, a.Address.String())
+				}
+			}
+			return err // Its absence is a failure.
+		}
+	}
 }
 
 func readServers(define *definitions) reader {
 	info := define.gauge("consul_server_info",
 		"A known server of the cluster, from Serf and the Raft configuration; always 1.",
 		"server", "id", "address", "version", "voter")
-	return ofFact((*cluster.Snapshot).Topology, func(t cluster.Topology, out *families) {
-		for _, s := range t.Servers {
+	return ofFact((*cluster.Snapshot).Reports, func(reports []cluster.Report, out *families) {
+		for _, r := range reports {
+			s := r.Server
 			out.add(info, 1, s.Name, s.ID, s.RPCAddress, s.Version, strconv.FormatBool(s.Voter))
 		}
 	})
@@ -49,10 +78,12 @@ func readRaftStats(define *definitions) reader {
 		"Index of the last Raft log entry in the server's latest snapshot; 0 before its first.", "server")
 	snapshotTerm := define.gauge("consul_server_raft_last_snapshot_term",
 		"Raft term of the server's latest snapshot; 0 before its first.", "server")
-	return ofFact((*cluster.Snapshot).ServerAgents, func(byName map[string]cluster.Agent, out *families) {
-		for _, server := range slices.Sorted(maps.Keys(byName)) {
-			stats := byName[server].Raft
-			if stats == nil {
+	return ofFacts((*cluster.Snapshot).ServerAgents, (*cluster.Snapshot).Topology, func(
+		byID map[string]cluster.Agent, t cluster.Topology, out *families,
+	) {
+		for _, id := range slices.Sorted(maps.Keys(byID)) {
+			server, stats := t.NameFor(id, byID[id].Name), byID[id].Raft
+			if server == "" || stats == nil {
 				continue
 			}
 			for _, s := range cluster.RaftStates() {

@@ -10,8 +10,8 @@ import "github.com/zervigo/consul_cluster_exporter/cluster"
 // Every server has its own view, leader or not, so this also works without a leader: then no server is healthy and
 // the failure tolerance is 0. A server that has not seen a cluster form has no view, which is a failure.
 //
-// Requests: /v1/operator/autopilot/state and then /v1/operator/autopilot/configuration. ACL: operator:read. Five
-// series per server.
+// Requests: /v1/operator/autopilot/state and then /v1/operator/autopilot/configuration, and those of the topology, by
+// which servers have the same names here as elsewhere (see newRaftCollector). ACL: operator:read. Five series per server.
 func newAutopilotCollector(define *definitions) collector {
 	return together(readAutopilotState(define), readAutopilotConfig(define))
 }
@@ -36,24 +36,30 @@ func readAutopilotState(define *definitions) reader {
 		"server")
 	stableSince := define.gauge("consul_autopilot_server_stable_since_timestamp_seconds",
 		"When the server last became healthy or unhealthy, as seen by the server that answered.", "server")
-	return ofFact((*cluster.Snapshot).AutopilotState, func(state cluster.AutopilotState, out *families) {
+	return ofFacts((*cluster.Snapshot).AutopilotState, (*cluster.Snapshot).Topology, func(
+		state cluster.AutopilotState, t cluster.Topology, out *families,
+	) {
 		out.flag(healthy, state.Healthy)
 		out.add(tolerance, float64(state.FailureTolerance))
 		if state.OptimisticFailureTolerance != nil {
 			out.add(optimistic, float64(*state.OptimisticFailureTolerance))
 		}
 		for _, s := range state.Servers {
-			out.flag(serverHealthy, s.Healthy, s.Name)
+			server := t.NameFor(s.ID, s.Name)
+			if server == "" {
+				continue
+			}
+			out.flag(serverHealthy, s.Healthy, server)
 			if s.Voter != nil {
-				out.flag(voter, *s.Voter, s.Name)
+				out.flag(voter, *s.Voter, server)
 			}
 			if s.LastContact != nil {
-				out.add(lastContact, s.LastContact.Seconds(), s.Name)
+				out.add(lastContact, s.LastContact.Seconds(), server)
 			}
 			if s.LastIndex != nil {
-				out.add(lastIndex, float64(*s.LastIndex), s.Name)
+				out.add(lastIndex, float64(*s.LastIndex), server)
 			}
-			out.instant(stableSince, s.StableSince, s.Name)
+			out.instant(stableSince, s.StableSince, server)
 		}
 	})
 }

@@ -61,6 +61,25 @@ func ofFact[T any](fact func(*cluster.Snapshot) *cluster.Fact[T], add func(T, *f
 	})
 }
 
+// ofFacts reads a fact and one that it is joined with, which is the zero value if it is not there: that is the failure of
+// another reader.
+func ofFacts[T, U any](
+	fact func(*cluster.Snapshot) *cluster.Fact[T], with func(*cluster.Snapshot) *cluster.Fact[U], add func(T, U, *families),
+) reader {
+	return func(snap *cluster.Snapshot) adder {
+		first, second := fact(snap), with(snap)
+		return func(ctx context.Context, out *families) error {
+			value, err := first.Get(ctx)
+			if err != nil {
+				return err
+			}
+			other, _ := second.Get(ctx)
+			add(value, other, out)
+			return nil
+		}
+	}
+}
+
 // ofList reads a fact that is a list. An error leaves what was read before it.
 func ofList[T any](fact func(*cluster.Snapshot) *cluster.Fact[[]T], add func(T, *families)) reader {
 	return read(fact, func(values []T, err error, out *families) error {
@@ -113,6 +132,7 @@ type Options struct {
 type Exporter struct {
 	cluster    *cluster.Cluster
 	collectors []namedCollector
+	memory     *memory.Memory
 	success    reader // Reads nothing without probe_success.
 	logger     log.Logger
 	own        ownFamilies
@@ -130,6 +150,7 @@ type Exporter struct {
 func NewExporter(opts Options) (*Exporter, error) {
 	e := &Exporter{
 		cluster: opts.Cluster,
+		memory:  cmp.Or(opts.Memory, new(memory.Memory)),
 		success: together(),
 		logger:  opts.Logger,
 		own:     newOwnFamilies(&definitions{}),
@@ -152,7 +173,7 @@ func NewExporter(opts Options) (*Exporter, error) {
 		settings = *opts.Settings
 	}
 	enabled := func(r Info) bool { return slices.Contains(opts.Enabled, r.Name) || (opts.Enabled == nil && r.Enabled) }
-	d := definitions{settings: settings, memory: cmp.Or(opts.Memory, new(memory.Memory))}
+	d := definitions{settings: settings, memory: e.memory}
 	d.reads = slices.ContainsFunc(registry, func(r Info) bool { return r.Name == consistentName && enabled(r) })
 	for _, r := range registry {
 		if enabled(r) {

@@ -242,6 +242,8 @@ func TestRegistry(t *testing.T) {
 		// Of ports that the fake does not have; TestEveryPort sees them on real clusters.
 		if strings.HasPrefix(name, "consul_dns_") || strings.HasPrefix(name, "consul_port_tls_") ||
 			name == "consul_port_connections" ||
+			name == "consul_exporter_agent_up" || // TestSeveralAgents sees it.
+			name == "consul_server_missing_since_timestamp_seconds" || name == "consul_exporter_state_file_ok" || // TestMissing.
 			name == "consul_port_probe_skipped" || // TestOwnFaults sees it.
 			name == "consul_port_turned_away" || // TestTurnedAway sees it.
 			name == wanMissing || // TestWANMissing sees it.
@@ -261,7 +263,7 @@ func TestRequestBudget(t *testing.T) {
 	budgets := map[string][]string{
 		"acl":       {leader, "/v1/acl/replication"},
 		"agent":     {leader, topology},
-		"autopilot": {"/v1/operator/autopilot/state", "/v1/operator/autopilot/configuration"},
+		"autopilot": {topology, "/v1/operator/autopilot/state", "/v1/operator/autopilot/configuration"},
 		"catalog": {
 			"/v1/agent/members?wan", "/v1/catalog/nodes", "/v1/catalog/services" + guardMark, "/v1/internal/ui/nodes",
 		},
@@ -346,14 +348,17 @@ func TestIsolation(t *testing.T) {
 				f.answer(path, status)
 				all := gatherAll(t, f.exporter(nil))
 				refused := status == 403 || status == 404
-				// That the cluster serves no linearizable read is a result of the collector.
-				finding := path == consistentPath && !refused
+				// That the cluster serves no linearizable read is a result of the collector. That the agent turns the
+				// question about the leader away is none.
+				finding := path == consistentPath && status == 500
+				turnedAway := path == "/v1/status/leader" && status == 429
 				// 404 for a prefix means that no key begins like that.
 				nothing := path == "/v1/kv/limits/" && status == 404
 				// What Consul refuses to return at once it returns service by service.
 				otherwise := path == "/v1/internal/ui/nodes" && refused
 				for _, r := range registry {
-					fails := slices.Contains(dependents[path], r.Name) && !finding && !nothing && !otherwise
+					fails := slices.Contains(dependents[path], r.Name) && !finding && !nothing && !otherwise ||
+						turnedAway && r.Name == "consistent"
 					expectSuccess(t, all, !fails, r.Name)
 					expectValue(t, all, binary(!fails || !refused), "consul_exporter_collector_supported", "collector", r.Name)
 				}

@@ -9,11 +9,12 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/consul"
+	"github.com/zervigo/consul_cluster_exporter/memory"
 )
 
 // ownFamilies are about the exporter itself.
 type ownFamilies struct {
-	ownFaults, unreadable                                                                                          *desc
+	ownFaults, unreadable, stateFile                                                                               *desc
 	success, supported, duration, dropped, requests, knownLeader, lastContact, filtered, scrapes, shared, timeouts *desc
 }
 
@@ -38,6 +39,8 @@ func newOwnFamilies(define *definitions) ownFamilies {
 			"kind"),
 		unreadable: define.gauge("consul_exporter_unreadable_files",
 			"Files (token, keys, certificates) that could not be read again: their last good content is still in use."),
+		stateFile: define.gauge("consul_exporter_state_file_ok",
+			"Whether the state file could be written the last time (1) or not (0); absent without --state.file."),
 		knownLeader: define.gauge("consul_exporter_query_known_leader",
 			"Whether the server that answered this scrape's query knows of a leader (1) or not (0).", "endpoint"),
 		lastContact: define.gauge("consul_exporter_query_last_contact_seconds",
@@ -64,6 +67,9 @@ func (e *Exporter) addOwn(snap *cluster.Snapshot, out *families) {
 	out.add(e.own.ownFaults, float64(own.Probes), "probe")
 	out.add(e.own.ownFaults, float64(own.Requests), "request")
 	out.add(e.own.unreadable, float64(len(own.Files)))
+	if file := e.memory.File(); file != memory.FileNone {
+		out.flag(e.own.stateFile, file == memory.FileGood)
+	}
 	queries := snap.Queries()
 	for _, endpoint := range slices.Sorted(maps.Keys(queries)) {
 		meta := queries[endpoint]

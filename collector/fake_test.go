@@ -250,6 +250,10 @@ func (f *fakeConsul) answers() map[string]string {
 	for path, answer := range fixedAnswers() {
 		answers[path] = string(answer)
 	}
+	// The agent listens where it is asked, so that what it measured is its own.
+	_, port, _ := net.SplitHostPort(strings.TrimPrefix(f.api.URL, "http://"))
+	answers["/v1/agent/self"] = strings.Replace(answers["/v1/agent/self"], `"DebugConfig":{`,
+		`"DebugConfig":{"HTTPPort":`+port+`,`, 1)
 	return answers
 }
 
@@ -349,7 +353,9 @@ func (f *fakeConsul) exporterWith(change func(*cluster.Options, *Options), enabl
 		Client: consul.Options{
 			Address: address, Timeout: 5 * time.Second, Token: func() string { return "a token" },
 		},
-		Ports:         cluster.PortOptions{Timeout: 5 * time.Second, Concurrency: 8},
+		Ports: cluster.PortOptions{
+			Timeout: 5 * time.Second, Concurrency: 8, ClientPorts: cluster.ClientPortsOff, // The fake has none.
+		},
 		KVPrefix:      "limits/",
 		TelemetryWait: time.Nanosecond,
 	}

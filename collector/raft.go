@@ -34,7 +34,7 @@ func newRaftCollector(define *definitions) collector {
 
 func readReports(define *definitions) reader {
 	memory, read := define.memory, define.reads
-	addServer, addCluster := raftOfServer(define), raftOfCluster(define)
+	addServer, addCluster, addMissing := raftOfServer(define), raftOfCluster(define), missingServers(define)
 	leaderInfo := define.gauge("consul_cluster_leader_info",
 		"The one server that calls itself leader; always 1, absent when there is none or several.", "server", "node_id")
 	leaderChanges := define.counter("consul_cluster_leader_changes_total",
@@ -53,6 +53,7 @@ func readReports(define *definitions) reader {
 			addCluster(e.Topology, v, out)
 			addLeader(leaderInfo, e.Reports, out)
 			out.add(leaderChanges, float64(memory.LeaderChanges()))
+			addMissing(e.Topology, memory.Shortage(), out)
 			return nil
 		}
 	}
@@ -100,7 +101,9 @@ func raftOfServer(define *definitions) func(cluster.Report, verdict.Verdict, *fa
 		if raft.StatsKnown {
 			out.add(lastLogIndex, float64(raft.LastLogIndex), server)
 			out.add(lastLogTerm, float64(raft.LastLogTerm), server)
-			out.add(logLag, float64(v.LogLag[server]), server)
+			if lag, ok := v.LogLag[server]; ok { // A server of another cluster has none.
+				out.add(logLag, float64(lag), server)
+			}
 			if raft.LastContactKnown {
 				out.add(lastContact, raft.LastContact.Seconds(), server)
 			}
@@ -134,7 +137,11 @@ func raftOfCluster(define *definitions) func(cluster.Topology, verdict.Verdict, 
 		"Distinct sets of peers that servers report: 1 is right.")
 	unknownPeers := define.gauge("consul_cluster_unknown_raft_peers",
 		"Peers in any server's Raft configuration that no Serf member matches.")
+	foreign := define.gauge("consul_cluster_foreign_servers",
+		"Servers of another cluster in the gossip pool: their Raft configuration has no server in common with that of the "+
+			"cluster of the configured agent. 0 is right.")
 	return func(t cluster.Topology, v verdict.Verdict, out *families) {
+		out.add(foreign, float64(len(v.Mixed)))
 		out.add(voters, float64(v.Quorum.Voters))
 		out.add(quorum, float64(v.Quorum.Needed))
 		for _, state := range verdict.QuorumStates() {

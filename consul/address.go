@@ -62,6 +62,26 @@ func ParseAddress(s string) (Address, error) {
 	return Address{Scheme: u.Scheme, Host: u.Host, Path: strings.TrimSuffix(u.Path, "/")}, nil
 }
 
+// ParseAddresses reads one address or several. Its errors say which of them is wrong.
+func ParseAddresses(texts []string) ([]Address, error) {
+	var all []Address
+	var problems []error
+	for i, text := range texts {
+		address, err := ParseAddress(text)
+		switch {
+		case err != nil && len(texts) > 1:
+			err = fmt.Errorf("address %d of %d: %w", i+1, len(texts), err)
+		case address.Socket != "" && len(texts) > 1:
+			err = fmt.Errorf("address %d of %d: a unix socket has to be the only address", i+1, len(texts))
+		}
+		problems = append(problems, err)
+		if !slices.Contains(all, address) {
+			all = append(all, address)
+		}
+	}
+	return all, errors.Join(problems...)
+}
+
 // String returns the address as it can be parsed.
 func (a Address) String() string {
 	if a.Socket != "" {

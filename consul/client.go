@@ -289,7 +289,11 @@ func (c *Client) stream(ctx context.Context, address Address, ep *Endpoint, arri
 	if err != nil {
 		return nil, err
 	}
-	resp, err := c.opts.newHTTPClient(c.pool(ep.AnsweredBy() == ByAgent)).Do(req)
+	pool := c.pool(ep.AnsweredBy() == ByAgent)
+	if one, ok := ctx.Value(oneConnectionKey{}).(*http.Transport); ok {
+		pool = one
+	}
+	resp, err := c.opts.newHTTPClient(pool).Do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -352,6 +356,17 @@ func (c *Client) pool(own bool) *http.Transport {
 	return c.forwarded
 }
 
+// oneConnectionKey is the key, in a context, of a pool with one connection.
+type oneConnectionKey struct{}
+
+// OnOneConnection returns a context whose requests for endpoints with Decode share one connection, as long as the other
+// end keeps it open, and what closes it.
+func (c *Client) OnOneConnection(ctx context.Context) (context.Context, func()) {
+	pool := c.opts.newTransport()
+	pool.MaxConnsPerHost = 1
+	return context.WithValue(ctx, oneConnectionKey{}, pool), pool.CloseIdleConnections
+}
+
 // at returns the API client for one agent. Making one costs more than a request, so they are kept.
 func (c *Client) at(address Address, own bool) (*api.Client, error) {
 	c.mu.Lock()
@@ -401,10 +416,10 @@ func (c *Client) Refusals() *Refusals { return c.refusals }
 // OwnFaults is how many requests could not be made since the start, for reasons of this process's own.
 func (c *Client) OwnFaults() uint64 { return c.ownFaults.Load() }
 
-// AskAgain lets the configured agent be asked again for what it refused.
-func (c *Client) AskAgain() {
+// AskAgain lets the agent at address be asked again for what it refused.
+func (c *Client) AskAgain(address Address) {
 	c.unknownTokens.clear()
-	c.refusals.ForgetAll(refusalsOf(c.opts.Address) + "/")
+	c.refusals.ForgetAll(refusalsOf(address) + "/")
 }
 
 // AskAgainWithToken lets agents be asked again that did not know the token.
@@ -452,6 +467,17 @@ func IsAgentsAnswer(err error) bool {
 		return false
 	}
 }
+
+// IsDealtWith reports whether an agent answered, even with an error, and did not turn the request away because of its
+// limits (429). A page of HTML is the answer of something in front of it.
+func IsDealtWith(err error) bool {
+	status, _ := errors.AsType[api.StatusError](err)
+	return IsAgentsAnswer(err) && status.Code != http.StatusTooManyRequests &&
+		!strings.HasPrefix(strings.TrimSpace(status.Body), "<")
+}
+
+// IsServerError reports whether a server, or an agent for its servers, answered that it failed (status 500).
+func IsServerError(err error) bool { return statusOf(err) == http.StatusInternalServerError }
 
 // stalledError means that nothing more of an answer arrived for as long as --consul.timeout.
 type stalledError struct{ timeout time.Duration }

@@ -195,6 +195,7 @@ func TestClient_Refusals(t *testing.T) {
 	notANumber := respond(500, "json: unsupported value: NaN")
 	unserved := respond(500, "rpc error getting client: failed to get conn: dial tcp: connect: connection refused")
 	leaderless := respond(500, "rpc error making call: No cluster leader")
+	askAgain := func(c *Client) { c.AskAgain(c.opts.Address) }
 	for _, tc := range []struct {
 		name     string
 		handler  http.HandlerFunc
@@ -205,7 +206,7 @@ func TestClient_Refusals(t *testing.T) {
 	}{
 		{"refused", denied, first, first, nil, ErrRefused, 1},
 		{"refused, and another question", denied, first, other, nil, ErrRefused, 2},
-		{"the configuration has changed", denied, first, first, (*Client).AskAgain, ErrRefused, 2},
+		{"the configuration has changed", denied, first, first, askAgain, ErrRefused, 2},
 		{"an unknown token", unknownToken, first, other, nil, ErrRefused, 1},
 		{"an unknown token, and a question that needs none", unknownToken, first, leader, nil, ErrRefused, 2},
 		{"a token that may be known now", unknownToken, first, first, (*Client).AskAgainWithToken, ErrRefused, 2},

@@ -24,7 +24,8 @@ type removeDeadPeer struct {
 	*operator
 
 	mu sync.Mutex
-	// deadSince has the servers that were dead at each look since then. Guarded by mu, and replaced, not changed.
+	// deadSince has, by node ID, the servers that were dead at each look since then. Guarded by mu, and replaced, not
+	// changed.
 	deadSince map[string]time.Time
 	// looked is when the latest look was. Guarded by mu.
 	looked time.Time
@@ -51,15 +52,15 @@ func (r *removeDeadPeer) judge(a *Alert, v *view) (plan, decision) {
 	if doubt := r.doubt(name, v.death); doubt != "" {
 		return deny("It does not count as dead: %s.", doubt)
 	}
-	now := time.Now()
-	dead := now.Sub(r.observe(v.death, now)[name])
-	if dead < r.DeadFor {
-		return deny("It has been dead for %s as far as was watched, and is removed after %s.",
-			dead.Round(time.Second), r.DeadFor)
-	}
 	server, err := v.server(name)
 	if err != nil {
 		return deny("There is no telling: %v.", err)
+	}
+	now := time.Now()
+	dead := now.Sub(r.observe(v.death, now)[server.ID])
+	if dead < r.DeadFor {
+		return deny("It has been dead for %s as far as was watched, and is removed after %s.",
+			dead.Round(time.Second), r.DeadFor)
 	}
 	peer, err := v.peer(server)
 	if err != nil {
@@ -86,19 +87,19 @@ func (r *removeDeadPeer) doubt(server string, in cluster.DeathInput) string {
 }
 
 // observe takes a look and returns since when the servers that are dead now have been: since the look at which they
-// first were, if none has been missed since.
+// first were, if none has been missed since, by node ID: no server is dead without one.
 func (r *removeDeadPeer) observe(in cluster.DeathInput, at time.Time) (deadSince map[string]time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	deadSince = make(map[string]time.Time)
 	for _, report := range in.Reports {
-		name := report.Server.Name
-		if r.doubt(name, in) != "" {
+		id := report.Server.ID
+		if r.doubt(report.Server.Name, in) != "" {
 			continue
 		}
-		deadSince[name] = at
-		if since, ok := r.deadSince[name]; ok && at.Sub(r.looked) <= maxWatchGap {
-			deadSince[name] = since
+		deadSince[id] = at
+		if since, ok := r.deadSince[id]; ok && at.Sub(r.looked) <= maxWatchGap {
+			deadSince[id] = since
 		}
 	}
 	r.looked, r.deadSince = at, deadSince

@@ -31,7 +31,7 @@ func healthyView(n int) *view {
 		in.Reports = append(in.Reports, reporttest.Says(s, 1, n, 1000))
 		topology.Servers, topology.Peers = append(topology.Servers, s), append(topology.Peers, peer)
 		v.death.Leader.Servers = append(v.death.Leader.Servers,
-			cluster.AutopilotServer{Name: s.Name, Healthy: true, Alive: true})
+			cluster.AutopilotServer{ID: s.ID, Name: s.Name, Healthy: true, Alive: true})
 	}
 	v.death.Topology, v.death.Reports = in.Topology, in.Reports
 	return v
@@ -40,7 +40,7 @@ func healthyView(n int) *view {
 // kill makes a server of a view dead: nothing listens on its ports.
 func (v *view) kill(i int) *view {
 	v.stop.Reports[i-1].Server.Status = cluster.StatusFailed
-	v.death.Leader.Servers[i-1] = cluster.AutopilotServer{Name: reporttest.Server(i).Name}
+	v.death.Leader.Servers[i-1] = cluster.AutopilotServer{ID: reporttest.Server(i).ID}
 	return v.down(i, probe.ReasonRefused, probe.PhaseConnect)
 }
 

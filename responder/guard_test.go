@@ -115,7 +115,7 @@ func TestTransfer_SlowLeader(t *testing.T) {
 	t.Parallel()
 	v := healthyView(3)
 	v.stop.Autopilot = &cluster.AutopilotState{
-		Servers: []cluster.AutopilotServer{{Name: "server-1", Healthy: true}, {Name: "server-2"}, {Name: "server-3"}},
+		Servers: []cluster.AutopilotServer{{ID: "id-1", Healthy: true}, {ID: "id-2"}, {ID: "id-3"}},
 	}
 	g := guards{expected: 3}
 	for _, to := range []string{"", "server-2"} {

@@ -19,16 +19,27 @@ import (
 // operator writes to Consul: the two things that an action can. Nothing else in this program does.
 type operator struct {
 	consul *cluster.Cluster
-	client *api.Client
+	// clients are those of the agents, by address.
+	clients map[consul.Address]*api.Operator
 }
 
-// newOperator returns one that reaches the agent as the snapshots of the cluster do.
+// newOperator returns one that reaches the agents as the snapshots of the cluster do.
 func newOperator(c *cluster.Cluster) (*operator, error) {
-	opts := c.Options().Client
-	opts.Namespace, opts.Partition = "", "" // Raft knows neither.
-	client, err := consul.NewAPIClient(opts)
-	return &operator{c, client}, err
+	o := &operator{c, make(map[consul.Address]*api.Operator)}
+	for _, address := range c.Agents() {
+		opts := c.Options().Client
+		opts.Address, opts.Namespace, opts.Partition = address, "", "" // Raft knows neither of the last two.
+		client, err := consul.NewAPIClient(opts)
+		if err != nil {
+			return nil, err
+		}
+		o.clients[address] = client.Operator()
+	}
+	return o, nil
 }
+
+// client is that of the agent that the snapshots use.
+func (o *operator) client() *api.Operator { return o.clients[o.consul.AgentInUse()] }
 
 // A request makes Consul do something.
 type request struct {
@@ -44,7 +55,7 @@ func (o *operator) transfer(id string) request {
 		text += "?id=" + id
 	}
 	return request{text, func(ctx context.Context) error {
-		_, err := o.client.Operator().RaftLeaderTransfer(id, new(api.QueryOptions).WithContext(ctx))
+		_, err := o.client().RaftLeaderTransfer(id, new(api.QueryOptions).WithContext(ctx))
 		if status, ok := errors.AsType[api.StatusError](err); ok && status.Code == http.StatusNotFound {
 			return fmt.Errorf("this Consul cannot transfer the leadership, which takes 1.16 or later: %w", err)
 		}
@@ -58,7 +69,7 @@ func (o *operator) removePeer(p cluster.RaftPeer) request {
 		by, value, remove = "address", p.Address, (*api.Operator).RaftRemovePeerByAddress
 	}
 	return request{"DELETE /v1/operator/raft/peer?" + by + "=" + value, func(ctx context.Context) error {
-		return remove(o.client.Operator(), value, new(api.WriteOptions).WithContext(ctx))
+		return remove(o.client(), value, new(api.WriteOptions).WithContext(ctx))
 	}}
 }
 

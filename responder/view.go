@@ -78,7 +78,7 @@ func (v *view) server(name string) (cluster.Server, error) {
 // peer returns a server's entry in the Raft configuration.
 func (v *view) peer(server cluster.Server) (cluster.RaftPeer, error) {
 	for _, p := range v.stop.Topology.Peers {
-		if (p.ID != "" && p.ID == server.ID) || p.Address == server.RPCAddress {
+		if server.IsPeer(p) {
 			return p, nil
 		}
 	}

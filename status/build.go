@@ -48,7 +48,8 @@ func newEvidence(f *Facts) *evidence {
 		return e
 	}
 	e.agent = *f.Agent
-	if !slices.ContainsFunc(f.Reports, func(r cluster.Report) bool { return r.Server.Name == e.agent.Name }) {
+	isAgent := func(r cluster.Report) bool { return r.Server.ID != "" && r.Server.ID == e.agent.ID }
+	if !slices.ContainsFunc(f.Reports, isAgent) {
 		e.agentPorts = verdict.PortsOf(e.agent.Name, f.Ports)
 		e.ports = append(e.ports, e.agentPorts...)
 	}
@@ -64,7 +65,7 @@ func (e *evidence) agentDown() bool { return e.Up != nil && !*e.Up }
 // leftOver reports whether a server is only a peer left over in the Raft configuration: then that is what is wrong
 // with it.
 func (e *evidence) leftOver(s *verdict.Server) bool {
-	return s.Server.Status == cluster.StatusNone && e.Topology.MembersKnown && e.UnknownPeers > 0
+	return s.Server.Status == cluster.StatusNone && !s.Server.Missing() && e.Topology.MembersKnown && e.UnknownPeers > 0
 }
 
 // View judges the facts. It is a pure function.
@@ -85,6 +86,13 @@ func (f *Facts) View() View {
 		Members: verdict.JudgePools(f.LAN, f.WAN),
 		Catalog: e.catalog,
 		Missing: append([]Missing{}, f.Missing...),
+	}
+	for _, a := range f.Agents {
+		configured := ConfiguredAgent{Address: a.Address.String(), Used: a.Used, Up: a.Err == nil}
+		if a.Err != nil {
+			configured.Error = a.Err.Error()
+		}
+		v.Agent.Agents = append(v.Agent.Agents, configured)
 	}
 	for _, p := range problems {
 		v.Problems = append(v.Problems, p.Problem)
@@ -136,7 +144,8 @@ func newLeadershipStatus(e *evidence) *LeadershipStatus {
 func newServerStatus(e *evidence, s *verdict.Server) ServerStatus {
 	raft := s.RPC.Raft
 	st := ServerStatus{
-		Name: s.Server.Name, ID: s.Server.ID, Address: s.Server.RPCAddress, Version: s.Server.Version,
+		Missing: newMissingStatus(s.Server.Absence),
+		Name:    s.Server.Name, ID: s.Server.ID, Address: s.Server.RPCAddress, Version: s.Server.Version,
 		Voter: s.Server.Voter, Serf: s.Server.Status.String(),
 		RaftState: s.RaftState(), Leader: s.Leader, AutopilotHealthy: s.AutopilotHealthy, Ports: newPortStatuses(s.Ports),
 	}
@@ -144,7 +153,10 @@ func newServerStatus(e *evidence, s *verdict.Server) ServerStatus {
 		st.HasLeader = new(s.Leader != "")
 	}
 	if raft.StatsKnown {
-		st.Term, st.LastLogIndex, st.LogLag = new(raft.LastLogTerm), new(raft.LastLogIndex), new(e.LogLag[s.Server.Name])
+		st.Term, st.LastLogIndex = new(raft.LastLogTerm), new(raft.LastLogIndex)
+		if lag, ok := e.LogLag[s.Server.Name]; ok {
+			st.LogLag = &lag
+		}
 		if raft.LastContactKnown {
 			st.LastContactSeconds = new(raft.LastContact.Seconds())
 		}
@@ -161,6 +173,9 @@ func newPortStatuses(ports []verdict.Port) []PortStatus {
 		st := PortStatus{
 			Port: p.Number(), Protocol: p.Protocol, Transport: p.Transport, State: p.State, Verified: !p.ConnectOnly(),
 			Outcome: p.Result.Outcome(), Reason: string(p.Result.Reason), Note: cmp.Or(p.Note, p.Hint),
+		}
+		if p.Unasked() {
+			st.Outcome = ""
 		}
 		if p.Result.Err != nil {
 			st.Error = p.Result.Err.Error()

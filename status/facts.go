@@ -33,7 +33,9 @@ func Read(ctx context.Context, s *cluster.Snapshot, remembered *memory.Memory, p
 type Facts struct {
 	Start   time.Time
 	Took    time.Duration
-	Address consul.Address
+	Address consul.Address // That of the agent in use.
+	// Agents are the configured agents that were asked; nil if there is only one.
+	Agents []cluster.AgentState
 	// Up is whether the agent answers; nil when that is not known.
 	Up *bool
 	// Agent is what the agent reports about itself, or last reported.
@@ -48,10 +50,12 @@ type Facts struct {
 	LeaderSince time.Time
 	// Standing is what is remembered of the leader's log.
 	Standing cluster.Standing
+	// Shortage is how many voters there should be, and are lacking.
+	Shortage memory.Shortage
 	Ports    []cluster.PortReport
-	// ServerAgents are, by name, what the servers report about themselves over HTTP.
-	ServerAgents map[string]cluster.Agent
-	LAN, WAN     []cluster.Member
+	// ServerAgents are, by node ID, what the servers report about themselves over HTTP.
+	ServerAgents    map[string]cluster.Agent
+	LAN, WAN        []cluster.Member
 	// WANMissing says since when servers are missing from the WAN pool, by name.
 	WANMissing      map[string]time.Time
 	Autopilot       *cluster.AutopilotState
@@ -68,7 +72,7 @@ type Facts struct {
 
 // Gather starts all facts and then waits for each.
 func Gather(ctx context.Context, s *cluster.Snapshot, remembered *memory.Memory, parts Parts) *Facts {
-	f := &Facts{Start: s.Start(), Address: s.Address()}
+	f := &Facts{Start: s.Start()}
 	g := &gathering{Facts: f}
 	up := s.Up()
 	need(g, "agent", s.Agent(), at(&f.Agent))
@@ -113,19 +117,25 @@ func Gather(ctx context.Context, s *cluster.Snapshot, remembered *memory.Memory,
 		return !queries[endpoint].Filtered
 	})
 	f.FailingFiles = s.FailingFiles()
+	f.Address, f.Agents = s.Address(), s.Agents()
 	evidence := f.evidence()
 	Learn(evidence, remembered)
 	f.Standing, f.LeaderSince = evidence.Standing, remembered.LeaderSince(f.Reports)
+	f.Shortage = remembered.Shortage()
 	f.Took = time.Since(s.Start())
 	return f
 }
 
 // evidence is what a verdict about the cluster is drawn from.
 func (f *Facts) evidence() *cluster.Evidence {
-	return &cluster.Evidence{
+	e := &cluster.Evidence{
 		At: f.Start, Topology: f.Topology, Reports: f.Reports, Agent: f.Agent, AgentLeader: f.AgentLeader,
 		Servers: f.ServerAgents, Autopilot: f.Autopilot, Read: f.Consistent, Standing: f.Standing,
 	}
+	if f.AutopilotConfig != nil {
+		e.MinQuorum = f.AutopilotConfig.MinQuorum
+	}
+	return e
 }
 
 func (f *Facts) setMembers(members []cluster.Member) {

@@ -11,7 +11,7 @@ import (
 
 // Learn has what a scrape has found remembered, adds to it what is remembered from earlier ones, and judges both.
 func Learn(e *cluster.Evidence, remembered *memory.Memory) verdict.Verdict {
-	remembered.Learn(e.Reports, e.At)
+	remembered.Learn(e)
 	log := verdict.JudgeLog(e)
 	e.Standing = remembered.Standing(log.Leader, log.Last, log.Committed, e.At)
 	return verdict.Judge(e)

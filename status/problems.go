@@ -62,7 +62,7 @@ var kinds = []kind{
 		says("the exporter itself has a problem"),
 	},
 	{"ConsulAgentUnreachable", Critical, beforeVoters, agentUnreachable, func(e *evidence, _ []string) string {
-		return fmt.Sprintf("the agent at %s does not answer", e.Address)
+		return e.noAnswer()
 	}},
 
 	{"ConsulServerHung", Critical, afterVoters, ofServers(serverHung), serverClause("hangs", "hang")},
@@ -80,6 +80,12 @@ var kinds = []kind{
 		says("Consul refuses to tell a part of it"),
 	},
 	{"ConsulQuorumAtRisk", Warning, afterVoters, ofCluster(quorumAtRisk), says("")}, // The outlook has it.
+
+	{
+		"ConsulClustersMixed", Warning, afterVoters, ofCluster(clustersMixed),
+		says("servers of another cluster are in its gossip pool"),
+	},
+	{"ConsulVotersMissing", Warning, afterVoters, ofCluster(votersMissing), votersMissingClause},
 
 	{"ConsulStaleRaftPeer", Warning, counted, ofCluster(staleRaftPeer), nil},
 	{"ConsulAutopilotUnhealthy", Warning, counted, ofCluster(autopilotUnhealthy), nil},
@@ -109,6 +115,7 @@ var kinds = []kind{
 	{"ConsulGossipHealthPoor", Warning, counted, gossipHealthPoor(Warning, "does not keep up"), nil},
 	{"ConsulCollectorFails", Warning, counted, ofCluster(collectorFails), nil},
 	{"ConsulResultsFiltered", Warning, counted, ofCluster(resultsFiltered), nil},
+	{"ConsulAgentUnreachable", Warning, counted, oneAgentUnreachable, nil},
 
 	{"ConsulServiceDown", Critical, counted, ofCluster(serviceDown), nil},
 	{"ConsulServiceInstancesCritical", Warning, counted, ofCluster(serviceInstancesCritical), nil},

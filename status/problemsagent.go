@@ -42,7 +42,18 @@ func exporterImpaired(e *evidence) string {
 
 func agentUnreachable(e *evidence, report report) {
 	report(labels{"agent": e.agent.Name}, wording.If(e.agentDown(),
-		"The agent at %s does not answer: the catalog and the members cannot be read.", e.Address))
+		"%s: the catalog and the members cannot be read.", wording.Capital(e.noAnswer())))
+}
+
+// oneAgentUnreachable finds each agent that does not answer while another one does.
+func oneAgentUnreachable(e *evidence, report report) {
+	for _, a := range e.Agents {
+		if a.Err != nil && !a.Used && !e.agentDown() && !probe.IsOwnFault(a.Err) {
+			report(labels{"agent": a.Address.String()}, fmt.Sprintf(
+				"The agent at %s does not answer as it should (%s); the one at %s is queried instead.",
+				a.Address, strings.ReplaceAll(a.Err.Error(), "\n", "; "), e.Address))
+		}
+	}
 }
 
 // gossipHealthPoor finds pools in which the agent's score is above a threshold.
@@ -102,8 +113,9 @@ func serfMemberFailed(e *evidence, report report) {
 func serfWANMemberFailed(e *evidence, report report) {
 	far := wording.Names(e.WAN, func(m cluster.Member) (string, bool) {
 		failed := m.Status == cluster.StatusFailed
-		name, own := strings.CutSuffix(m.Name, "."+e.agent.Datacenter)
+		own := m.Datacenter == e.agent.Datacenter
 		if failed && own {
+			name := strings.TrimSuffix(m.Name, "."+m.Datacenter) // As the alert has it.
 			report(aboutServer(name), fmt.Sprintf("The servers of all datacenters take %s for failed.", m.Name))
 		}
 		return m.Name, failed && !own

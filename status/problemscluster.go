@@ -38,7 +38,8 @@ func writesStalled(e *evidence) string {
 
 func quorumAtRisk(e *evidence) string {
 	margin, known := e.Quorum.Margin()
-	return wording.If(known && margin == 0 && e.Quorum.Voters > 1, "No further failure can be tolerated: the quorum is lost if one more voter fails.")
+	return wording.If(known && margin == 0 && max(e.Quorum.Voters, e.Shortage.Expected) > 1,
+		"No further failure can be tolerated: the quorum is lost if one more voter fails.")
 }
 
 func evenVoters(e *evidence) string {
@@ -81,6 +82,13 @@ func consistentReadsFail(e *evidence) string {
 		"The cluster does not answer a consistent read in time.")
 }
 
+// clustersMixed is about servers that only gossip with the cluster.
+func clustersMixed(e *evidence) string {
+	return wording.If(len(e.Mixed) > 0,
+		"%s another cluster: the gossip pools were merged, and clients may reach either. Only the cluster of the agent "+
+			"that was asked is judged.", wording.List(e.Mixed)+wording.Word(len(e.Mixed), " belongs to", " belong to"))
+}
+
 func staleRaftPeer(e *evidence) string {
 	return wording.If(e.Topology.MembersKnown && e.UnknownPeers > 0,
 		"%s in the Raft configuration: they count for the quorum and can never vote.",
@@ -97,14 +105,14 @@ func autopilotUnhealthy(e *evidence) string {
 
 func serverHung(e *evidence, s *verdict.Server) string {
 	return wording.If(s.Hung && !e.leftOver(s),
-		"%s accepts connections and answers none: the process is stopped, deadlocked, or waits for its disk.",
-		s.Server.Name)
+		"%s accepts connections and answers none: the process is stopped, deadlocked, or waits for its disk.%s",
+		s.Server.Name, e.departed(s))
 }
 
 func serverDown(e *evidence, s *verdict.Server) string {
 	return wording.If(s.Down && !e.leftOver(s),
-		"%s answers on none of its ports (%s): the process or its host is gone, or the network is broken.",
-		s.Server.Name, s.Ports[0].Result.Reason)
+		"%s answers on none of its ports (%s): the process or its host is gone, or the network is broken.%s",
+		s.Server.Name, s.Ports[0].Result.Reason, e.departed(s))
 }
 
 func serverWithoutLeader(_ *evidence, s *verdict.Server) string {

@@ -93,9 +93,11 @@ func dnsFewerServers(e *evidence, report report) {
 // dnsMost is how many of the servers DNS of an agent names at most, by its own configuration, or else by that of the
 // agent that was asked.
 func (e *evidence) dnsMost(name string, servers int) int {
-	agent, ok := e.ServerAgents[name]
-	if !ok {
-		agent = e.agent
+	agent := e.agent
+	for _, s := range e.servers {
+		if own, ok := e.ServerAgents[s.Server.ID]; ok && s.Server.Name == name {
+			agent = own
+		}
 	}
 	if agent.DNSRecordLimit > 0 {
 		return min(servers, agent.DNSRecordLimit)

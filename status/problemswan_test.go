@@ -45,7 +45,7 @@ func TestDNSFewerServers_Limit(t *testing.T) {
 		f := healthy()
 		f.Agent = &cluster.Agent{Name: "server-1", Server: true, DNSRecordLimit: tc.asked}
 		if tc.told {
-			f.ServerAgents = map[string]cluster.Agent{two.Name: {DNSRecordLimit: tc.own}}
+			f.ServerAgents = map[string]cluster.Agent{two.ID: {DNSRecordLimit: tc.own}}
 		}
 		f.Ports = append(f.Ports, dns(two, tc.answers))
 		if got := textOf(f, "ConsulDNSFewerServers"); (got != "") != tc.lacks {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
@@ -51,6 +52,15 @@ func others(problems []finding) string {
 	return wording.If(n > 0, "there %s %s", wording.Word(n, "is", "are"), wording.Plural(n, noun, noun+"s"))
 }
 
+// noAnswer says which agents do not answer, when none does.
+func (e *evidence) noAnswer() string {
+	if len(e.Agents) < 2 {
+		return fmt.Sprintf("the agent at %s does not answer", e.Address)
+	}
+	return fmt.Sprintf("the agents at %s do not answer", wording.List(wording.Names(e.Agents,
+		func(a cluster.AgentState) (string, bool) { return a.Address.String(), true })))
+}
+
 // nothingKnown is for when no server could be asked.
 func (e *evidence) nothingKnown() string {
 	agent := "the agent at " + e.Address.String()
@@ -59,7 +69,7 @@ func (e *evidence) nothingKnown() string {
 	case e.Up == nil:
 		return agent + " could not be queried, and no server is known that could be queried instead"
 	case !*e.Up:
-		return agent + " does not answer, and no server is known that could be asked instead"
+		return e.noAnswer() + ", and no server is known that could be asked instead"
 	case !servers:
 		return agent + " answers; only that is asked, and nothing about the cluster"
 	case slices.ContainsFunc(e.Missing, func(m Missing) bool { return m.Denied }):

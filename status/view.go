@@ -40,7 +40,9 @@ type View struct {
 	Members []verdict.Pool `json:"members"`
 	// Catalog is left out when it was not read.
 	Catalog *verdict.Catalog `json:"catalog,omitempty"`
-	Missing []Missing        `json:"missing"`
+	// Memory says that servers that went before cannot be known; left out when they are.
+	Memory  string    `json:"memory,omitempty"`
+	Missing []Missing `json:"missing"`
 }
 
 // Level is the state of the cluster, in a word.
@@ -81,7 +83,7 @@ type Problem struct {
 	Runbook string `json:"runbook"`
 }
 
-// AgentStatus is the agent whose HTTP API was asked.
+// AgentStatus is the agent whose HTTP API was asked: of several that are configured, the one in use.
 type AgentStatus struct {
 	// Address is the URL of its HTTP API, or of its socket.
 	Address string `json:"address"`
@@ -93,6 +95,18 @@ type AgentStatus struct {
 	IsServer   *bool  `json:"is_server,omitempty"`
 	// Ports are those of an agent that is not one of the known servers.
 	Ports []PortStatus `json:"ports"`
+	// Agents are the configured agents that were asked; left out when only one is configured.
+	Agents []ConfiguredAgent `json:"agents,omitempty"`
+}
+
+// ConfiguredAgent is one of several configured agents.
+type ConfiguredAgent struct {
+	Address string `json:"address"`
+	// Used is whether the rest comes from this agent.
+	Used bool `json:"used"`
+	// Up is whether it answered usefully, and Error why not.
+	Up    bool   `json:"up"`
+	Error string `json:"error,omitempty"`
 }
 
 // QuorumStatus is the quorum with Margin, which is how many more voters can fail: negative when the quorum is lost, and
@@ -141,6 +155,8 @@ type ServerStatus struct {
 	Address string `json:"address"`
 	Version string `json:"version,omitempty"`
 	Voter   bool   `json:"voter"`
+	// Missing is left out for a server that Consul names now.
+	Missing *MissingStatus `json:"missing,omitempty"`
 	// Serf is the state of the Serf member: alive, leaving, left, failed, or none without such a member.
 	Serf string `json:"serf"`
 	// RaftState and Term come from the server's HTTP API. Without it, its port 8300 tells whether it leads or follows, and

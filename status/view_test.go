@@ -25,6 +25,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/internal/reporttest"
+	"github.com/zervigo/consul_cluster_exporter/memory"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 	"github.com/zervigo/consul_cluster_exporter/status"
 )
@@ -43,7 +44,7 @@ var (
 func factsOf(reports ...cluster.Report) *status.Facts {
 	f := &status.Facts{
 		Start: noon, Took: 40 * time.Millisecond, Address: consul.Address{Scheme: "http", Host: "10.0.0.1:8500"},
-		Up: new(true), Agent: &cluster.Agent{Name: "server-1", Datacenter: "dc1", Server: true}, Reports: reports,
+		Up: new(true), Agent: &cluster.Agent{Name: "server-1", ID: "id-1", Datacenter: "dc1", Server: true}, Reports: reports,
 		Topology: cluster.Topology{
 			MembersKnown: true, RaftKnown: true, ServerStates: map[cluster.MemberStatus]int{cluster.StatusAlive: len(reports)},
 		},
@@ -75,8 +76,37 @@ func healthy(instead ...cluster.Report) *status.Facts {
 	return factsOf(reports...)
 }
 
+// missingAs are the facts about three servers of which one is missing since three minutes.
+func missingAs(how cluster.Departure, report func(cluster.Server) cluster.Report) *status.Facts {
+	gone := reporttest.NonVoter(reporttest.Strange(three))
+	gone.Absence = &cluster.Absence{How: how, Since: noon.Add(-3 * time.Minute)}
+	f := factsOf(reporttest.Says(one, 1, 2, 1000), reporttest.Says(two, 1, 2, 1000), report(gone))
+	f.Topology.Peers, f.LAN, f.Shortage = f.Topology.Peers[:2], f.LAN[:2], memory.Shortage{Expected: 3, Missing: 1}
+	for i := range f.Ports {
+		if f.Ports[i].Result.Skipped {
+			f.Ports[i].Note = "the server left the cluster in order"
+		}
+	}
+	return f
+}
+
+// unasked returns a report of a server that is not asked on purpose.
+func unasked(s cluster.Server) cluster.Report {
+	return cluster.Report{Server: s, RPC: probe.RPCResult{Result: probe.Result{Skipped: true}}}
+}
+
 // says returns a report of one of three servers: it names this leader (0: none).
 func says(s cluster.Server, leader int) cluster.Report { return reporttest.Says(s, leader, 3, 1000) }
+
+// agents are configured agents that answered in this way, the last of which is in use.
+func agents(errs ...error) []cluster.AgentState {
+	var all []cluster.AgentState
+	for i, err := range errs {
+		address := consul.Address{Scheme: "http", Host: fmt.Sprintf("10.0.0.%d:8500", len(errs)-i)}
+		all = append(all, cluster.AgentState{Address: address, Used: i == len(errs)-1, Err: err})
+	}
+	return all
+}
 
 // hung returns a report of a server whose port 8300 accepts connections and does not answer.
 func hung(s cluster.Server) cluster.Report {
@@ -178,7 +208,7 @@ func TestFacts_View(t *testing.T) {
 	raft := func(server string, stats cluster.RaftStats) map[string]cluster.Agent {
 		return map[string]cluster.Agent{server: {Raft: &stats}}
 	}
-	unhealthy := &cluster.AutopilotState{Servers: []cluster.AutopilotServer{{Name: "server-3"}}}
+	unhealthy := &cluster.AutopilotState{Servers: []cluster.AutopilotServer{{ID: "id-3"}}}
 	missing := func(what, reason string) status.Missing { return status.Missing{What: what, Reason: reason} }
 
 	known := packAlerts(t)
@@ -198,7 +228,7 @@ func TestFacts_View(t *testing.T) {
 		{"one server", factsOf(reporttest.Says(one, 1, 1, 10)), nil},
 		{"a hung server, and all that follows from it", healthy(hung(three)), func(f *status.Facts) {
 			f.LAN[2].Status = cluster.StatusFailed
-			f.WAN = []cluster.Member{{Name: "server-3.dc1", Status: cluster.StatusFailed}}
+			f.WAN = []cluster.Member{{Name: "server-3.dc1", Datacenter: "dc1", Status: cluster.StatusFailed}}
 			f.Autopilot = unhealthy
 			// Gossip is encrypted and there is no key: that the port accepts connections is no sign of life.
 			p := port(f, "server-3", cluster.ProtocolSerfLAN)
@@ -222,10 +252,10 @@ func TestFacts_View(t *testing.T) {
 			f.AutopilotConfig = &cluster.AutopilotConfig{MaxTrailingLogs: 250}
 		}},
 		{"a server that hears of the leader late, and does not apply", healthy(late), func(f *status.Facts) {
-			f.ServerAgents = raft("server-3", cluster.RaftStats{CommitIndex: 2001, AppliedIndex: 1000})
+			f.ServerAgents = raft("id-3", cluster.RaftStats{CommitIndex: 2001, AppliedIndex: 1000})
 		}},
 		{"a server that stands for election", healthy(), func(f *status.Facts) {
-			f.ServerAgents = raft("server-3", cluster.RaftStats{State: cluster.RaftCandidate})
+			f.ServerAgents = raft("id-3", cluster.RaftStats{State: cluster.RaftCandidate})
 			f.Autopilot = unhealthy
 		}},
 		{"the agent is dead, the servers are known", healthy(dead(one), says(two, 2), says(three, 2)), func(f *status.Facts) {
@@ -248,6 +278,16 @@ func TestFacts_View(t *testing.T) {
 		{"the token may not read anything at all", factsOf(), func(f *status.Facts) {
 			f.Agent = nil
 			f.Missing = []status.Missing{denied("agent"), missing("servers", "no server")}
+		}},
+		{"one of two agents does not answer", healthy(), func(f *status.Facts) {
+			f.Agents = agents(errors.New("status 429"), nil)
+		}},
+		{"no agent answers", healthy(), func(f *status.Facts) {
+			f.Up, f.Agents = new(false), agents(errors.New("status 429"), errors.New("connection refused"))
+		}},
+		{"no agent answers, and no server is known", factsOf(), func(f *status.Facts) {
+			f.Up, f.Agents = new(false), agents(errors.New("status 429"), errors.New("connection refused"))
+			f.Missing = []status.Missing{missing("servers", "no server")}
 		}},
 		{"the agent names no server", factsOf(), func(f *status.Facts) {
 			f.Missing = []status.Missing{{What: "servers", Reason: "no server", Refused: true}}
@@ -289,8 +329,8 @@ func TestFacts_View(t *testing.T) {
 				f.Ports = f.Ports[:9] // The stranger's port 8300 is known all the same.
 				f.LAN = append(f.LAN[:3], client("client-1"), client("client-2"))
 				f.LAN[1].Status = cluster.StatusFailed
-				for _, name := range []string{"server-2.dc1", "server-1.dc2"} {
-					f.WAN = append(f.WAN, cluster.Member{Name: name, Status: cluster.StatusFailed})
+				for _, m := range [][2]string{{"server-2.dc1", "dc1"}, {"server-1.dc2", "dc2"}} {
+					f.WAN = append(f.WAN, cluster.Member{Name: m[0], Datacenter: m[1], Status: cluster.StatusFailed})
 				}
 			},
 		},
@@ -330,6 +370,15 @@ func TestFacts_View(t *testing.T) {
 		{"gossip, and a client agent that failed", healthy(), func(f *status.Facts) {
 			f.LAN = append(f.LAN, client("client-1"))
 			f.Pools = pools(5, 0)
+		}},
+		{"a hung server that Consul has removed", missingAs(cluster.DepartureRemoved, hung), nil},
+		{"a dead server, nobody saw how it went", missingAs(cluster.DepartureGone, dead), nil},
+		{"a server has left in order", missingAs(cluster.DepartureLeft, unasked), nil},
+		{"a server left in order long ago", missingAs(cluster.DepartureLeft, unasked), func(f *status.Facts) {
+			f.Reports[2].Server.Absence.Since = noon.Add(-2 * time.Hour)
+		}},
+		{"fewer voters than expected, of which nobody knows", healthy(), func(f *status.Facts) {
+			f.Shortage = memory.Shortage{Expected: 5, Missing: 2}
 		}},
 		{"a name in any characters", healthy(hung(oddServer)), nil},
 	} {
@@ -392,10 +441,10 @@ func TestFacts_View_JSON(t *testing.T) {
 	raft := &outage.Reports[1].RPC.Raft
 	raft.LastLogIndex, raft.LastContactKnown, raft.LastContact = 990, true, 20*time.Millisecond
 	outage.ServerAgents = map[string]cluster.Agent{
-		"server-1": {Raft: &cluster.RaftStats{State: cluster.RaftLeader, Term: 7}},
+		"id-1": {Raft: &cluster.RaftStats{State: cluster.RaftLeader, Term: 7, CommitIndex: 990}},
 	}
 	outage.Autopilot = &cluster.AutopilotState{
-		FailureTolerance: 1, Servers: []cluster.AutopilotServer{{Name: "server-1", Healthy: true}},
+		FailureTolerance: 1, Servers: []cluster.AutopilotServer{{ID: "id-1", Healthy: true}},
 	}
 	outage.Consistent = &cluster.ConsistentRead{OK: true, Duration: 2 * time.Millisecond}
 	outage.Agent = &cluster.Agent{Name: "client-1"}

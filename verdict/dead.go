@@ -4,6 +4,7 @@
 package verdict
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -14,7 +15,8 @@ import (
 
 // JudgeDead returns a reason to believe that the named server is not dead, only out of reach; empty if there is none.
 // A server is dead if it is a peer in the Raft configuration, nothing listens on its own port 8300, and it is not
-// alive in the view of the configured agent, of the leader, or of any other server that reports its view.
+// alive in the view of the configured agent, of the leader, or of any other server that reports its view. It is the
+// node ID that counts: a server that was rebuilt under the same name is another one.
 func JudgeDead(server string, in cluster.DeathInput) string {
 	i := slices.IndexFunc(in.Reports, func(r cluster.Report) bool { return r.Server.Name == server })
 	if i < 0 {
@@ -33,18 +35,18 @@ func JudgeDead(server string, in cluster.DeathInput) string {
 	if sign := portSign(&report.RPC.Result, in.SilentHostIsDead); sign != "" {
 		return fmt.Sprintf("%s may be alive: %s", server, sign)
 	}
-	j := slices.IndexFunc(in.Leader.Servers, func(s cluster.AutopilotServer) bool { return s.Name == server })
-	switch {
-	case j < 0:
+	id := report.Server.ID
+	switch judged := in.Leader.Of(id); {
+	case judged == nil:
 		return "the leader's autopilot does not know " + server
-	case in.Leader.Servers[j].Alive || in.Leader.Servers[j].Healthy:
+	case judged.Alive || judged.Healthy:
 		return fmt.Sprintf("the leader sees %s alive", server)
 	}
 	for _, by := range slices.Sorted(maps.Keys(in.MembersSeen)) {
 		if slices.ContainsFunc(in.MembersSeen[by], func(m cluster.Member) bool {
-			return m.Name == server && m.Status != cluster.StatusFailed && m.Status != cluster.StatusLeft
+			return m.ID == id && m.Status != cluster.StatusFailed && m.Status != cluster.StatusLeft
 		}) {
-			return fmt.Sprintf("%s does not see %s failed", by, server)
+			return fmt.Sprintf("%s does not see %s failed", cmp.Or(in.Topology.Called(by), by), server)
 		}
 	}
 	return ""

@@ -22,18 +22,18 @@ func TestJudgeDead(t *testing.T) {
 	type input = cluster.DeathInput
 	dead := func() input {
 		return input{
-			Topology: cluster.Topology{MembersKnown: true, RaftKnown: true, Peers: []cluster.RaftPeer{
+			Topology: cluster.Topology{MembersKnown: true, RaftKnown: true, Servers: []cluster.Server{reporttest.Server(2)}, Peers: []cluster.RaftPeer{
 				{ID: "id-1", Address: reporttest.Server(1).RPCAddress}, {ID: "id-3", Address: failed.RPCAddress},
 			}},
 			Reports: []cluster.Report{reporttest.Says(reporttest.Server(1), 1, 3, 1000), {Server: failed, RPC: probe.RPCResult{
 				Result: probe.Result{Reason: probe.ReasonRefused, Phases: connecting},
 			}}},
 			Leader: cluster.AutopilotState{Servers: []cluster.AutopilotServer{
-				{Name: "server-1", Healthy: true, Alive: true}, {Name: "server-3"},
+				{ID: "id-1", Healthy: true, Alive: true}, {ID: "id-3"},
 			}},
 			MembersSeen: map[string][]cluster.Member{
-				"server-1": {{Name: "server-1", Status: cluster.StatusAlive}, {Name: "server-3", Status: cluster.StatusFailed}},
-				"server-2": {{Name: "server-2", Status: cluster.StatusAlive}, {Name: "server-3", Status: cluster.StatusLeft}},
+				"id-1": {{ID: "id-1", Status: cluster.StatusAlive}, {ID: "id-3", Status: cluster.StatusFailed}},
+				"id-2": {{ID: "id-2", Status: cluster.StatusAlive}, {ID: "id-3", Status: cluster.StatusLeft}},
 			},
 		}
 	}
@@ -51,7 +51,7 @@ func TestJudgeDead(t *testing.T) {
 	}{
 		{"dead", func(*input) {}, ""},
 		{"no member any more", inSerf(cluster.StatusNone), ""},
-		{"unknown to another server", func(d *input) { d.MembersSeen["server-2"] = nil }, ""},
+		{"unknown to another server", func(d *input) { d.MembersSeen["id-2"] = nil }, ""},
 		{"alive in Serf", inSerf(cluster.StatusAlive), "server-3 is alive in Serf"},
 		{"leaving in Serf", inSerf(cluster.StatusLeaving), "server-3 is leaving in Serf"},
 		{"members unknown", func(d *input) { d.Topology.MembersKnown = false }, "the members of Serf are not known"},
@@ -74,7 +74,7 @@ func TestJudgeDead(t *testing.T) {
 			"the leader's autopilot does not know server-3",
 		},
 		{
-			"another server sees it", func(d *input) { d.MembersSeen["server-2"][1].Status = cluster.StatusAlive },
+			"another server sees it", func(d *input) { d.MembersSeen["id-2"][1].Status = cluster.StatusAlive },
 			"server-2 does not see server-3 failed",
 		},
 	} {

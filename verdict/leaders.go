@@ -79,12 +79,23 @@ func leaderAddress(reports []cluster.Report) string {
 	return address
 }
 
-// nameAt returns the name of the server with this address in Raft, or else the address.
+// nameAt returns the name of the server with this address in Raft, or else the address. Of several that were given the
+// address, it is one that answers there, or that Serf calls alive.
 func nameAt(address string, reports []cluster.Report) string {
+	name, best := address, 0
 	for _, r := range reports {
-		if address != "" && r.Server.RPCAddress == address {
-			return r.Server.Name
+		rank := 1
+		switch {
+		case address == "" || r.Server.RPCAddress != address:
+			continue
+		case r.RPC.Up:
+			rank = 3
+		case r.Server.Status == cluster.StatusAlive:
+			rank = 2
+		}
+		if rank > best {
+			name, best = r.Server.Name, rank
 		}
 	}
-	return address
+	return name
 }

@@ -161,17 +161,24 @@ func doubtAbout(r cluster.Report, v Verdict, in *cluster.StopInput) string {
 		return "it does not say how long its log is"
 	case lag > in.MaxTrailingLogs:
 		return fmt.Sprintf("its log is %d entries behind, more than %d", lag, in.MaxTrailingLogs)
-	case unhealthy(r.Server.Name, in.Autopilot):
+	default:
+		return autopilotDoubt(r.Server.ID, in.Autopilot)
+	}
+}
+
+// autopilotDoubt says why autopilot's answer speaks against a server, joined by its node ID; empty if it does not.
+func autopilotDoubt(id string, autopilot *cluster.AutopilotState) string {
+	judged := autopilot.Of(id)
+	switch {
+	case autopilot == nil:
+		return ""
+	case judged == nil:
+		return "autopilot says nothing about it"
+	case !judged.Healthy:
 		return "autopilot calls it unhealthy"
 	default:
 		return ""
 	}
-}
-
-func unhealthy(server string, autopilot *cluster.AutopilotState) bool {
-	return autopilot != nil && slices.ContainsFunc(autopilot.Servers, func(s cluster.AutopilotServer) bool {
-		return s.Name == server && !s.Healthy
-	})
 }
 
 // count says a number of voters in words where that reads better.

@@ -36,8 +36,12 @@ func TestJudgeStop(t *testing.T) {
 		return reporttest.Says(reporttest.Server(i), leader, peers, lastIndex)
 	}
 	nonVoter := reporttest.Says(reporttest.NonVoter(reporttest.Server(4)), 1, 3, 1000)
-	unhealthy := func(name string) *cluster.AutopilotState {
-		return &cluster.AutopilotState{Servers: []cluster.AutopilotServer{{Name: "server-1", Healthy: true}, {Name: name}}}
+	unhealthy := func(id string) *cluster.AutopilotState {
+		state := &cluster.AutopilotState{}
+		for _, known := range []string{"id-1", "id-2", "id-3", "id-4", "id-5"} {
+			state.Servers = append(state.Servers, cluster.AutopilotServer{ID: known, Healthy: known != id})
+		}
+		return state
 	}
 	for _, tc := range []struct {
 		name      string
@@ -89,10 +93,10 @@ func TestJudgeStop(t *testing.T) {
 		{"an election", "server-2", of(5, says(3, 2, 5, 1000)), nil, false, 1, "do not agree about who leads"},
 		{"peers differ", "server-2", of(5, says(3, 1, 4, 1000)), nil, false, 1, "do not agree about the Raft configuration"},
 		{
-			"autopilot", "server-2", of(3), unhealthy("server-3"), false, -1,
+			"autopilot", "server-2", of(3), unhealthy("id-3"), false, -1,
 			"server-3 cannot be counted on: autopilot calls it unhealthy.",
 		},
-		{"autopilot about the one to stop", "server-3", of(3), unhealthy("server-3"), true, 0, ""},
+		{"autopilot about the one to stop", "server-3", of(3), unhealthy("id-3"), true, 0, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

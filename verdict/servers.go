@@ -25,7 +25,7 @@ type Server struct {
 	Hung, Down bool
 }
 
-// JudgeServers joins what is known about each server that reported. Agents have, by name, what servers report about
+// JudgeServers joins what is known about each server that reported. Agents have, by node ID, what servers report about
 // themselves over HTTP; autopilot is nil when it is not known.
 func JudgeServers(
 	reports []cluster.Report, ports []cluster.PortReport, agents map[string]cluster.Agent,
@@ -35,7 +35,7 @@ func JudgeServers(
 	for _, r := range reports {
 		s := &Server{
 			Report: r, Ports: PortsOf(r.Server.Name, ports),
-			Leader: nameAt(r.RPC.Raft.Leader, reports), Stats: agents[r.Server.Name].Raft,
+			Leader: nameAt(r.RPC.Raft.Leader, reports), Stats: agents[r.Server.ID].Raft,
 		}
 		if !slices.ContainsFunc(s.Ports, func(p Port) bool { return p.Protocol == cluster.ProtocolRPC }) {
 			s.Ports = slices.Insert(s.Ports, 0, judgePort(&cluster.PortReport{
@@ -46,12 +46,8 @@ func JudgeServers(
 				Result: r.RPC.Result,
 			}))
 		}
-		if autopilot != nil {
-			for _, judged := range autopilot.Servers {
-				if judged.Name == r.Server.Name {
-					s.AutopilotHealthy = &judged.Healthy
-				}
-			}
+		if judged := autopilot.Of(r.Server.ID); judged != nil {
+			s.AutopilotHealthy = &judged.Healthy
 		}
 		s.Hung, s.Down = judgeSilence(s.Ports)
 		servers = append(servers, s)

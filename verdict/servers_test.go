@@ -69,8 +69,8 @@ func TestJudgeServers_Join(t *testing.T) {
 	one, two, three := reporttest.Server(1), reporttest.Server(2), reporttest.Server(3)
 	servers := JudgeServers(
 		[]cluster.Report{reporttest.Says(one, 1, 3, 9), reporttest.Says(two, 1, 3, 9), reporttest.Says(three, 0, 3, 9)}, nil,
-		map[string]cluster.Agent{"server-3": {Raft: &cluster.RaftStats{State: cluster.RaftCandidate}}},
-		&cluster.AutopilotState{Servers: []cluster.AutopilotServer{{Name: "server-2", Healthy: true}}},
+		map[string]cluster.Agent{"id-3": {Raft: &cluster.RaftStats{State: cluster.RaftCandidate}}},
+		&cluster.AutopilotState{Servers: []cluster.AutopilotServer{{ID: "id-2", Name: "server-2", Healthy: true}}},
 	)
 	var states []cluster.RaftState
 	var leaders []string

@@ -21,11 +21,14 @@ type Verdict struct {
 	UnknownPeers int
 	// LogLag has, by server name, how many entries its log is behind the longest one.
 	LogLag map[string]uint64
+	// Mixed are the names of the servers of another cluster whose gossip pool was merged with this one's; see judgeMixed.
+	Mixed []string
 }
 
 // Judge draws all verdicts from the evidence of one scrape, which has a report for each server of the topology. It is a
 // pure function.
 func Judge(e *cluster.Evidence) Verdict {
+	e, mixed := ofOneCluster(e)
 	voters := judgeVoters(e)
 	quorum, leadership := judgeQuorum(e, voters), judgeLeadership(e.Reports, voters)
 	leadership.known = len(leadership.Leaders) > 0 ||
@@ -38,5 +41,6 @@ func Judge(e *cluster.Evidence) Verdict {
 		Configurations: judgeConfigurations(e.Reports),
 		UnknownPeers:   judgeUnknownPeers(e.Topology, e.Reports),
 		LogLag:         judgeLogLag(e.Reports),
+		Mixed:          mixed,
 	}
 }

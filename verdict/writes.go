@@ -60,6 +60,7 @@ func (p LogPosition) Outstanding() bool { return p.Leader != "" && p.Last > p.Co
 // the servers' log positions bound the commit index from above, without any server's HTTP API. Where the leader itself
 // tells its commit index, that counts.
 func JudgeLog(e *cluster.Evidence) LogPosition {
+	e, _ = ofOneCluster(e)
 	leader := leaderAddress(e.Reports)
 	i := slices.IndexFunc(e.Reports, func(r cluster.Report) bool {
 		return r.Server.Voter && r.LeadsItself() && r.RPC.Raft.Leader == leader && r.RPC.Raft.StatsKnown

@@ -16,6 +16,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/collector"
 	"github.com/zervigo/consul_cluster_exporter/config"
+	"github.com/zervigo/consul_cluster_exporter/memory"
 )
 
 // Modules are the modules that /probe can be asked for, and the file that they come from. It is what this package
@@ -57,10 +58,13 @@ func newProbeHandler(opts Options, l *limits) *probeHandler {
 
 // open makes the exporter of a target.
 func (h *probeHandler) open(name string, target config.Target) (*collector.Exporter, func(), error) {
-	c := cluster.New(target.Options())
+	remembered, opts := memory.New(memory.Options{}), target.Options()
+	opts.Remembered = remembered.Remembered
+	c := cluster.New(opts)
 	settings := target.Settings()
 	exporter, err := collector.NewExporter(collector.Options{
 		Cluster:  c,
+		Memory:   remembered,
 		Enabled:  target.Collectors(),
 		Settings: &settings,
 		Success:  true,

@@ -165,6 +165,9 @@ func newRaftRow(v *status.View, s status.ServerStatus) raftRow {
 	if !s.Voter {
 		r.Vote = "no"
 	}
+	if s.Missing != nil {
+		r.Vote, r.BadSerf = string(s.Missing.How), true
+	}
 	if s.HasLeader != nil {
 		r.Leader, r.BadLeader = cmp.Or(s.Leader, "nobody"), !*s.HasLeader
 	}

@@ -68,7 +68,7 @@ func ValidateTelemetryPath(p string) error {
 		return fmt.Errorf("%q does not begin with a slash", p)
 	case p == "/" || path.Clean(p) != p || strings.ContainsAny(p, "{} "):
 		return fmt.Errorf("%q is not a plain path other than /", p)
-	case p == healthyPath || p == readyPath || p == reloadPath || p == probePath || strings.HasPrefix(p+"/", pprofPath):
+	case p == healthyPath || p == readyPath || p == reloadPath || p == probePath || p == statePath || strings.HasPrefix(p+"/", pprofPath):
 		return fmt.Errorf("%q is taken by another page", p)
 	default:
 		return nil
@@ -127,6 +127,7 @@ func NewHandler(opts Options) (*Handler, error) {
 	mux.Handle(opts.TelemetryPath, promhttp.InstrumentMetricHandler(registry, l.on(metricsHandler(opts, l, registry))))
 	mux.Handle("GET "+probePath, l.on(h.probe))
 	mux.Handle("GET /{$}", l.on(status))
+	mux.Handle("GET "+statePath, l.on(stateHandler(opts.Memory, opts, l)))
 	// These cost next to nothing, and show whether the exporter is alive: they answer even when it is busy.
 	mux.HandleFunc(reloadPath, h.serveReload)
 	mux.HandleFunc(healthyPath, sayOK("consul_cluster_exporter is healthy.\n"))

@@ -58,6 +58,11 @@ const checkPause = 2 * time.Second
 // checkFlags declares the flags of the command.
 func checkFlags(cmd *kingpin.CmdClause, opts *options) {
 	agentFlags(cmd, opts)
+	memoryFlags(cmd, &opts.memory)
+	cmd.Flag("state.file", "State file of an exporter, to know the servers that are gone. It is only read.").
+		StringVar(&opts.memory.stateFile)
+	cmd.Flag("exporter", "Address of a running exporter, such as http://localhost:9107, to know the servers that are gone.").
+		StringVar(&opts.memory.exporter)
 	c := &opts.check
 	cmd.Flag("output", "Format of the output: text or json.").
 		Default(outputText).EnumVar(&c.output, outputText, outputJSON)
@@ -87,11 +92,21 @@ func runCheck(ctx context.Context, opts *options, stdout, stderr io.Writer) int 
 	var problems flagProblems
 	valid := opts.validateAgent(opts.agentModule(), &problems, nil)
 	opts.check.problems(&problems)
+	memoryOpts := opts.memory.options(&problems, nil)
+	if opts.memory.exporter != "" {
+		problems.note("--exporter", validateExporter(opts.memory.exporter))
+	}
+	if opts.memory.exporter != "" && opts.memory.stateFile != "" {
+		problems.note("--exporter, --state.file", errors.New("only one of them can be used"))
+	}
 	if err := errors.Join(problems...); err != nil {
 		complain(stderr, err)
 		return ExitUsage
 	}
-	c := cluster.New(valid.cluster())
+	remembered, note := opts.memory.read(ctx, memoryOpts)
+	clusterOpts := valid.cluster()
+	clusterOpts.Remembered = remembered.Remembered
+	c := cluster.New(clusterOpts)
 	defer c.Close()
 	var (
 		code  int
@@ -99,7 +114,8 @@ func runCheck(ctx context.Context, opts *options, stdout, stderr io.Writer) int 
 		write func(io.Writer) error
 	)
 	if opts.check.safeToStop == "" {
-		view := checkStatus(ctx, c, opts.check.timeout)
+		view := checkStatus(ctx, c, remembered, opts.check.timeout)
+		view.Memory = note
 		code, shown, write = LevelCodes[view.Level], view, func(w io.Writer) error { return printStatus(w, &view) }
 	} else {
 		answer := waitForStop(ctx, c, &opts.check, stderr)
@@ -124,12 +140,14 @@ var LevelCodes = map[status.Level]int{
 }
 
 // checkStatus looks once at all of the cluster.
-func checkStatus(ctx context.Context, c *cluster.Cluster, timeout time.Duration) status.View {
+func checkStatus(
+	ctx context.Context, c *cluster.Cluster, remembered *memory.Memory, timeout time.Duration,
+) status.View {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	snap := c.Snapshot(ctx)
 	defer snap.Close()
-	return status.Read(ctx, snap, new(memory.Memory), status.Parts{Catalog: true, ConsistentRead: true})
+	return status.Read(ctx, snap, remembered, status.Parts{Catalog: true, ConsistentRead: true})
 }
 
 // stopAnswer is what --safe-to-stop answers, and in this form as JSON.
@@ -192,7 +210,7 @@ func checkStop(ctx context.Context, c *cluster.Cluster, opts *checkOptions) stop
 	_, agentErr := agent.Get(ctx)
 	if agentErr != nil && !errors.Is(agentErr, consul.ErrRefused) && !errors.Is(err, verdict.ErrUnknownServer) {
 		err = fmt.Errorf("the agent at %s does not answer (%w); without an agent the servers are not known, so name "+
-			"another one with --consul.server", c.Options().Client.Address, agentErr)
+			"another one with --consul.server", snap.Address(), agentErr)
 	}
 	answer.Error = strings.ReplaceAll(err.Error(), "\n", "; ")
 	return answer

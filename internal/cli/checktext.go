@@ -180,6 +180,9 @@ func raftRows(servers []status.ServerStatus) []row {
 		if s.Voter {
 			vote = "yes"
 		}
+		if s.Missing != nil {
+			vote = string(s.Missing.How)
+		}
 		leader := func(known bool) terminal.Cell {
 			if !known {
 				return styled("nobody", terminal.Alarm)
@@ -244,6 +247,9 @@ func summaryRows(v *status.View) []row {
 	}
 	for _, missing := range missingTexts(v) {
 		rows = append(rows, row{plain("not known"), plain(missing)})
+	}
+	if v.Memory != "" {
+		rows = append(rows, row{plain("memory"), plain(v.Memory)})
 	}
 	agent := v.Agent.Address
 	if v.Agent.Name != "" {

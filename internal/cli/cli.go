@@ -41,6 +41,8 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = writeAlerts(&opts.alerts, stdout)
 	case commandDashboards:
 		err = writeDashboards(opts.dashboards, stdout)
+	case commandForget:
+		err = opts.memory.forgetServer(stdout)
 	case commandHealthcheck:
 		err = healthcheck(ctx, opts.healthcheck, stdout)
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/config"
 	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/redact"
+	"github.com/zervigo/consul_cluster_exporter/memory"
 	"github.com/zervigo/consul_cluster_exporter/web"
 )
 
@@ -38,7 +39,8 @@ type options struct {
 	dashboards  string // The folder to write to.
 	healthcheck string // The URL to ask.
 
-	consulServer string
+	// consulServers are the addresses of agents, the preferred one first.
+	consulServers []string
 	// module is what most of the flags fill, as a configuration file fills its modules.
 	module config.Module
 
@@ -48,6 +50,7 @@ type options struct {
 	web *toolkit.FlagConfig
 	// handler is what the flags say about the pages; serve adds what is not known before.
 	handler             web.Options
+	memory              memoryOptions
 	responderSecretFile string
 
 	logLevel, logFormat string
@@ -93,6 +96,7 @@ const (
 	commandDashboards  = "dashboards"
 	commandHealthcheck = "healthcheck"
 	commandResponder   = "responder"
+	commandForget      = "forget"
 )
 
 // App is the command line as it is declared, for what describes it.
@@ -120,6 +124,8 @@ func newApp(opts *options) *kingpin.Application {
 	healthcheckFlags(app.Command(commandHealthcheck,
 		"Ask a running exporter whether it is healthy, for images without a shell, and say so in the exit code."),
 		&opts.healthcheck)
+	forgetFlags(app.Command(commandForget,
+		"Have the exporter stop missing a server that is gone for good, such as one that was not replaced."), &opts.memory)
 	return app
 }
 
@@ -134,10 +140,11 @@ var usageTemplate = strings.Replace(kingpin.DefaultUsageTemplate, "{{else if .Ap
 // the variables of Consul's own CLI.
 func agentFlags(app *kingpin.CmdClause, opts *options) {
 	server := app.Flag("consul.server",
-		"Address of the HTTP API of a Consul agent: a URL with http, https or unix:///path, or host:port. Default also from "+
-			"CONSUL_HTTP_ADDR.").
+		"Address of the HTTP API of a Consul agent: a URL with http, https or unix:///path, or host:port. Can be repeated, or "+
+			"be a list with commas: the first agent that answers usefully is used. All share the other flags. Default also "+
+			"from CONSUL_HTTP_ADDR.").
 		Default(defaultServer())
-	server.StringVar(&opts.consulServer)
+	server.SetValue((*commaList)(&opts.consulServers))
 	if shown := redact.Text(defaultServer()); shown != defaultServer() {
 		server.PlaceHolder(shown) // The help has the default.
 	}
@@ -193,6 +200,11 @@ func serveFlags(app *kingpin.CmdClause, opts *options) {
 			"--consul.allow_stale.").
 		BoolVar(&opts.consistency.requireConsistent)
 	moduleFlags(app, opts, true, "consul.", "kv.", "meta.")
+
+	memoryFlags(app, &opts.memory)
+	app.Flag("state.file",
+		"File that keeps what is remembered of the cluster's servers across restarts. Default: none.").
+		StringVar(&opts.memory.stateFile)
 
 	app.Flag("config.file", "File with modules for /probe; see docs/config.example.yml. Read again at SIGHUP.").
 		StringVar(&opts.configFile)
@@ -353,10 +365,11 @@ func complain(w io.Writer, err error) {
 
 // validOptions are the options after validation: what can only come from good flags and readable files.
 type validOptions struct {
-	address consul.Address
-	module  *config.ValidModule
+	addresses []consul.Address
+	module    *config.ValidModule
 	// modules is nil without a configuration file.
 	modules *config.File
+	memory  memory.Options
 }
 
 // jointFlags are the flags to name in a problem with a key of config.Module that several flags fill together.
@@ -416,6 +429,7 @@ func (o *options) validate(logger log.Logger) (*validOptions, error) {
 		problems.note("--collector.*", errors.New("all collectors are switched off"))
 	}
 	o.validateResponderToShow(&problems, logger)
+	s.memory = o.memory.options(&problems, logger)
 	if o.configFile != "" {
 		var err error
 		s.modules, err = config.Open(o.configFile, func(p config.Problem) { warn(p.Key, p.Err) })
@@ -446,17 +460,21 @@ func warnUnreadable(logger log.Logger, where string, err error) {
 
 // validateAgent checks what the flags of agentFlags, and others that fill a module, say.
 func (o *options) validateAgent(module config.Module, problems *flagProblems, warn func(config.Problem)) *validOptions {
-	address, err := consul.ParseAddress(o.consulServer)
+	addresses, err := consul.ParseAddresses(o.consulServers)
 	problems.note("--consul.server", err)
 	valid, wrong := module.Validate(warn)
 	for _, p := range wrong {
 		problems.note(flagsOf(p.Key), p.Err)
 	}
-	return &validOptions{address: address, module: valid}
+	return &validOptions{addresses: addresses, module: valid}
 }
 
 // cluster is what to make the cluster from.
-func (o *validOptions) cluster() cluster.Options { return o.module.Options(o.address) }
+func (o *validOptions) cluster() cluster.Options {
+	opts := o.module.Options(o.addresses[0])
+	opts.OtherAgents = o.addresses[1:]
+	return opts
+}
 
 // agentModule returns the module that the flags of agentFlags and the environment fill together.
 func (o *options) agentModule() config.Module {

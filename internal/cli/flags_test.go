@@ -94,7 +94,7 @@ func TestConsistency(t *testing.T) {
 // Every flag can be set by an environment variable, and those about the agent by those of Consul's CLI; the nearer
 // wins.
 func TestEnvironment(t *testing.T) {
-	if got := parsed(t).consulServer; got != "http://localhost:8500" {
+	if got := joinedServers(parsed(t)); got != "http://localhost:8500" {
 		t.Errorf("default server is %q", got)
 	}
 	for variable, value := range map[string]string{
@@ -113,19 +113,22 @@ func TestEnvironment(t *testing.T) {
 	}
 	want.TokenFile, want.Token, want.BasicAuth.UserPassword = "/token", "t0ken", "user:password"
 	want.Namespace, want.Partition = "team", "part"
-	if diff := cmp.Diff(want, opts.agentModule()); diff != "" || opts.consulServer != "https://10.0.0.1:8501" {
-		t.Errorf("server is %s, module differs (-want +got):\n%s", opts.consulServer, diff)
+	if diff := cmp.Diff(want, opts.agentModule()); diff != "" || joinedServers(opts) != "https://10.0.0.1:8501" {
+		t.Errorf("server is %s, module differs (-want +got):\n%s", joinedServers(opts), diff)
 	}
-	t.Setenv("CONSUL_CLUSTER_EXPORTER_CONSUL_SERVER", "http://near:8500")
+	t.Setenv("CONSUL_CLUSTER_EXPORTER_CONSUL_SERVER", "http://near:8500, b:8500")
 	t.Setenv("CONSUL_CLUSTER_EXPORTER_COLLECTOR_RAFT", "false")
-	if opts := parsed(t); opts.consulServer != "http://near:8500" || *opts.collectors["raft"] {
-		t.Errorf("server is %q, collector raft %v; want what the exporter's own variables say", opts.consulServer,
+	if opts := parsed(t); joinedServers(opts) != "http://near:8500,b:8500" || *opts.collectors["raft"] {
+		t.Errorf("server is %q, collector raft %v; want what the exporter's own variables say", joinedServers(opts),
 			*opts.collectors["raft"])
 	}
-	if got := parsed(t, "--consul.server=http://flag:8500").consulServer; got != "http://flag:8500" {
+	flags := parsed(t, "--consul.server=http://flag:8500", "--consul.server=b:1,c:2")
+	if got := joinedServers(flags); got != "http://flag:8500,b:1,c:2" {
 		t.Errorf("server is %q; want what the flag says", got)
 	}
 }
+
+func joinedServers(opts *options) string { return strings.Join(opts.consulServers, ",") }
 
 // The flags of agentFlags mean the same to both commands.
 func TestCheck_Flags(t *testing.T) {
@@ -134,8 +137,8 @@ func TestCheck_Flags(t *testing.T) {
 	flags := []string{"--consul.server=http://x:1", "--rpc.tls=on", "--probe.protocols=rpc,dns", "--consul.insecure"}
 	check := parsed(t, append([]string{commandCheck}, flags...)...)
 	serve := parsed(t, append([]string{commandServe}, flags...)...)
-	if check.consulServer != "http://x:1" || check.consulServer != serve.consulServer {
-		t.Errorf("servers are %q and %q", check.consulServer, serve.consulServer)
+	if joinedServers(check) != "http://x:1" || joinedServers(check) != joinedServers(serve) {
+		t.Errorf("servers are %q and %q", check.consulServers, serve.consulServers)
 	}
 	want := serve.filledModule()
 	want.Collectors = nil // Those of the exporter are no matter of the command.

@@ -25,7 +25,6 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/collector"
 	"github.com/zervigo/consul_cluster_exporter/internal/redact"
-	"github.com/zervigo/consul_cluster_exporter/memory"
 	"github.com/zervigo/consul_cluster_exporter/status"
 	"github.com/zervigo/consul_cluster_exporter/web"
 )
@@ -66,11 +65,17 @@ func serve(
 	ctx context.Context, opts *options, valid *validOptions, hangup <-chan os.Signal, logger log.Logger,
 	toolkitLogger *slog.Logger,
 ) error {
-	c := cluster.New(valid.cluster())
+	remembered, err := opts.memory.open(valid.memory)
+	if err != nil {
+		return err
+	}
+	defer remembered.Close()
+	clusterOpts := valid.cluster()
+	clusterOpts.Remembered = remembered.Remembered
+	c := cluster.New(clusterOpts)
 	defer c.Close()
 	enabled := valid.module.Collectors()
 	settings := valid.module.Settings()
-	remembered := new(memory.Memory)
 	exporter, err := collector.NewExporter(collector.Options{
 		Cluster: c, Memory: remembered, Enabled: enabled, Settings: &settings, Logger: logger,
 	})
@@ -94,7 +99,7 @@ func serve(
 	defer handler.Close()
 	go reloadAt(ctx, hangup, handler)
 	level.Info(logger).Log("msg", "starting", "version", version.Version, "revision", version.GetRevision(),
-		"consul_server", opts.consulServer, "collectors", strings.Join(enabled, ","))
+		"consul_server", strings.Join(opts.consulServers, ","), "collectors", strings.Join(enabled, ","))
 	return listenUntil(ctx, web.NewServer(handler, logger), opts.web, logger, toolkitLogger)
 }
 

@@ -14,6 +14,9 @@ import (
 	"os"
 )
 
+// ErrInUse means that another process has a file that Lock is to take.
+var ErrInUse = errors.New("another process uses it")
+
 // Kind is a kind of files that the program writes.
 type Kind struct {
 	// name is what errors call it, such as "a history of the responder".

@@ -26,7 +26,7 @@ func TestStatusPage_InTrouble(t *testing.T) {
 	}{
 		{"healthy", startHealthy, healthyScenes},
 		{"outages", startServers, outageScenes},
-		{"split", startSplit, []scene{splitBrain}},
+		{"split", startSplit, []scene{clustersMixed}},
 		{"denied", startDenied, []scene{noToken}},
 	} {
 		t.Run(stage.name, func(t *testing.T) {

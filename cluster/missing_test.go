@@ -1,0 +1,157 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// brief is what a topology says of a server in this test.
+type brief struct {
+	Name, ID string
+	Status   MemberStatus
+	Voter    bool
+	How      Departure
+	Since    time.Time
+	Unprobed string
+}
+
+func TestTopology_Remember(t *testing.T) {
+	t.Parallel()
+	now, earlier := time.Unix(2000, 0), time.Unix(1000, 0)
+	before := func(name, id, host string, last MemberStatus) Server {
+		s := newServer(member(name, host, id, last))
+		return s
+	}
+	missing := func(name, id, host string, how Departure) Server {
+		s := before(name, id, host, StatusAlive)
+		s.Absence = &Absence{How: how, Since: earlier}
+		return s
+	}
+	a := member("a", "10.0.0.1", "id-1", StatusAlive)
+	peerA := RaftPeer{ID: "id-1", Name: "a", Address: "10.0.0.1:8300", Voter: true}
+	isA := brief{Name: "a", ID: "id-1", Status: StatusAlive, Voter: true}
+	for _, tc := range []struct {
+		name       string
+		members    []Member
+		peers      []RaftPeer
+		remembered []Server
+		want       []brief
+	}{
+		{
+			"nothing is known now", nil, nil,
+			[]Server{missing("c", "id-3", "10.0.0.3", DepartureRemoved), before("a", "id-1", "10.0.0.1", StatusAlive)},
+			[]brief{
+				{Name: "a", ID: "id-1", Voter: true}, {Name: "c", ID: "id-3", How: DepartureRemoved, Since: earlier},
+			},
+		},
+		{
+			"gone in each way", []Member{a}, []RaftPeer{peerA},
+			[]Server{
+				before("alive", "id-2", "10.0.0.2", StatusAlive), before("failed", "id-3", "10.0.0.3", StatusFailed),
+				before("leaving", "id-4", "10.0.0.4", StatusLeaving), missing("long", "id-5", "10.0.0.5", DepartureRemoved),
+			},
+			[]brief{
+				isA, {Name: "alive", ID: "id-2", How: DepartureGone, Since: now},
+				{Name: "failed", ID: "id-3", How: DepartureRemoved, Since: now},
+				{
+					Name: "leaving", ID: "id-4", How: DepartureLeft, Since: now,
+					Unprobed: "the server left the cluster in order",
+				},
+				{Name: "long", ID: "id-5", How: DepartureRemoved, Since: earlier},
+			},
+		},
+		{
+			"left in Serf", []Member{a, member("b", "10.0.0.2", "id-2", StatusLeft)}, []RaftPeer{peerA},
+			[]Server{before("b", "id-2", "10.0.0.2", StatusFailed)},
+			[]brief{isA, {Name: "b", ID: "id-2", Status: StatusLeft, How: DepartureRemoved, Since: now}},
+		},
+		{
+			"failed in Serf, and no peer", []Member{a, member("b", "10.0.0.2", "id-2", StatusFailed)}, []RaftPeer{peerA},
+			[]Server{before("b", "id-2", "10.0.0.2", StatusAlive)},
+			[]brief{isA, {Name: "b", ID: "id-2", Status: StatusFailed, How: DepartureRemoved, Since: now}},
+		},
+		{
+			"failed in Serf, and a peer", []Member{a, member("b", "10.0.0.2", "id-2", StatusFailed)},
+			[]RaftPeer{peerA, {ID: "id-2", Address: "10.0.0.2:8300", Voter: true}},
+			[]Server{missing("b", "id-2", "10.0.0.2", DepartureGone)},
+			[]brief{isA, {Name: "b", ID: "id-2", Status: StatusFailed, Voter: true}},
+		},
+		{
+			"back without a vote", []Member{a, member("b", "10.0.0.2", "id-2", StatusAlive)}, []RaftPeer{peerA},
+			[]Server{missing("b", "id-2", "10.0.0.2", DepartureGone)},
+			[]brief{isA, {Name: "b", ID: "id-2", Status: StatusAlive}},
+		},
+		{
+			"another server has its address", []Member{a}, []RaftPeer{peerA},
+			[]Server{missing("old", "id-9", "10.0.0.1", DepartureGone)},
+			[]brief{isA, {
+				Name: "old", ID: "id-9", How: DepartureGone, Since: earlier, Unprobed: "another server has this address now",
+			}},
+		},
+		{
+			"another server has its name", []Member{a}, []RaftPeer{peerA},
+			[]Server{missing("a", "id-9", "10.0.0.9", DepartureGone)}, []brief{isA},
+		},
+		{
+			"a Raft configuration without IDs", []Member{a},
+			[]RaftPeer{{Address: "10.0.0.1:8300", Voter: true}, {Address: "10.0.0.2:8300", Voter: true}},
+			[]Server{before("b", "id-2", "10.0.0.2", StatusAlive)},
+			[]brief{isA, {Name: "b", ID: "id-2", Voter: true}},
+		},
+		{
+			"no Raft configuration", []Member{a}, nil, []Server{before("b", "id-2", "10.0.0.2", StatusFailed)},
+			[]brief{isA, {Name: "b", ID: "id-2", Voter: true}},
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			topology := newTopology(tc.members, tc.peers)
+			topology.remember(tc.remembered, tc.members, now)
+			var got []brief
+			for _, s := range topology.Servers {
+				b := brief{Name: s.Name, ID: s.ID, Status: s.Status, Voter: s.Voter, Unprobed: s.unprobed()}
+				if s.Absence != nil {
+					b.How, b.Since = s.Absence.How, s.Absence.Since
+				}
+				got = append(got, b)
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("servers (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// A missing server is probed on its ports for servers, unless another one has its address or it left in order.
+func TestPlan_Missing(t *testing.T) {
+	t.Parallel()
+	server := func(name, host string, absence *Absence) Server {
+		s := newServer(member(name, host, "id-"+name, StatusAlive))
+		s.LANPort, s.WANPort, s.Absence = 8301, 8302, absence
+		if absence != nil {
+			s.Status = StatusNone
+		}
+		return s
+	}
+	pl := &planner{
+		agent: &Agent{Name: "a", ID: "id-a", Datacenter: "dc1", Server: true, AdvertiseAddr: "10.0.0.1"},
+		topology: Topology{Servers: []Server{
+			server("a", "10.0.0.1", nil), server("gone", "10.0.0.2", &Absence{How: DepartureGone}),
+			server("left", "10.0.0.3", &Absence{How: DepartureLeft}),
+			server("old", "10.0.0.1", &Absence{How: DepartureGone, Succeeded: true}),
+		}},
+	}
+	want := []string{
+		"a rpc/tcp 10.0.0.1:8300", "a serf_lan/tcp+udp 10.0.0.1:8301", "a serf_wan/tcp+udp 10.0.0.1:8302",
+		"gone rpc/tcp 10.0.0.2:8300", "gone serf_lan/tcp+udp 10.0.0.2:8301", "gone serf_wan/tcp+udp 10.0.0.2:8302 tentative",
+		"left rpc/tcp 10.0.0.3:8300 unasked:departed", "old rpc/tcp 10.0.0.1:8300 unasked:departed",
+	}
+	if diff := cmp.Diff(want, planned(pl.ports())); diff != "" {
+		t.Errorf("ports (-want +got):\n%s", diff)
+	}
+}
