@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -360,7 +361,11 @@ func address(host string, port int) string { return net.JoinHostPort(host, strco
 func (c *Cluster) probePort(ctx context.Context, port Port) PortReport {
 	report := PortReport{Port: port}
 	if port.rejected != nil {
-		report.Result = probe.NotMade(fmt.Errorf("%w: %w", probe.ErrHeldBack, port.rejected))
+		err := port.rejected
+		if !errors.Is(err, probe.ErrHeldBack) {
+			err = fmt.Errorf("%w: %w", probe.ErrHeldBack, err)
+		}
+		report.Result = probe.NotMade(err)
 		return report
 	}
 	if refused, ok := c.refusedProbe(port); ok {
