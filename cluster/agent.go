@@ -31,6 +31,8 @@ type Agent struct {
 	ports  map[Protocol]int
 	bound  map[Protocol][]string
 	Domain string // That of its DNS, without a final dot.
+	// DNSLimit is how many addresses its DNS returns at most; 0 is without a limit.
+	DNSLimit int
 	// GRPCOwnCA is whether its gRPC with TLS shows a certificate of the service mesh, as servers do that have no other.
 	GRPCOwnCA bool
 	// RPCTLS is whether it speaks TLS to the servers' port 8300, or wants to be spoken to in TLS on its own.
@@ -45,9 +47,7 @@ type Agent struct {
 	// MeshOff and PeeringOff are whether it has the service mesh and cluster peering switched off.
 	MeshOff, PeeringOff bool
 	WANThroughGateways  bool // Whether datacenters are federated through mesh gateways.
-	// DNSRecordLimit is the most addresses that its DNS answers with (a_record_limit); 0 means no limit.
-	DNSRecordLimit int
-	KeyListPolicy  bool // Whether listing keys needs a right of its own.
+	KeyListPolicy       bool // Whether listing keys needs a right of its own.
 	// BootstrapExpect is how many servers it waits for before the first election; 0 if it does not tell.
 	BootstrapExpect int
 	fingerprint     uint64          // Tells configurations apart.
@@ -217,6 +217,7 @@ func newAgent(self *agentSelf) (Agent, error) {
 		BindAddr:      config.BindAddr,
 		WANBindAddr:   consul.HostOf(config.SerfBindAddrWAN),
 		Domain:        strings.TrimSuffix(config.DNSDomain, "."),
+		DNSLimit:      config.DNSARecordLimit,
 		GRPCOwnCA:     self.Config.Server && config.TLS.GRPC.CertFile == "",
 		RPCTLS: rpc.VerifyIncoming || rpc.VerifyOutgoing ||
 			config.VerifyIncoming || config.VerifyIncomingRPC || config.VerifyOutgoing ||
@@ -234,7 +235,6 @@ func newAgent(self *agentSelf) (Agent, error) {
 		PeeringOff:     off(config.PeeringEnabled),
 
 		WANThroughGateways: config.ConnectMeshGatewayWANFederationEnabled,
-		DNSRecordLimit:     max(config.DNSARecordLimit, 0),
 		KeyListPolicy:      config.ACLEnableKeyListPolicy,
 		BootstrapExpect:    config.BootstrapExpect,
 		fingerprint:        config.fingerprint,

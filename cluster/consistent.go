@@ -34,6 +34,9 @@ type ConsistentRead struct {
 	OK bool
 	// Duration is how long it took; 0 unless OK.
 	Duration time.Duration
+	// Leader is the address of the leader that served it, by the account of the agent through which it was made; empty
+	// unless OK and known.
+	Leader string
 }
 
 // unproven are the errors of reads that were not served through agents that cannot speak for the cluster: they turned
@@ -80,6 +83,8 @@ func (s *Snapshot) ConsistentRead() *Fact[ConsistentRead] {
 type attempt struct {
 	err  error // Nil if it was served.
 	took time.Duration
+	// leader is the address of the leader by the agent's account; empty if unknown.
+	leader string
 	// leads is whether the agent is the leader by its own account, and waited whether the agent answers, but not to what
 	// it had to ask the leader about.
 	leads, waited bool
@@ -92,7 +97,7 @@ func judgeReads(attempts []attempt) (ConsistentRead, error) {
 	for _, a := range attempts {
 		switch {
 		case a.err == nil:
-			return ConsistentRead{OK: true, Duration: a.took}, nil
+			return ConsistentRead{OK: true, Duration: a.took, Leader: a.leader}, nil
 		case errors.As(a.err, new(unaskedError)), consul.IsServerError(a.err), a.waited && a.leads:
 			witnessed = true
 		case a.waited:
@@ -138,7 +143,7 @@ func (s *Snapshot) readThroughUsed(ctx context.Context) (a attempt) {
 	start := time.Now()
 	var checks []struct{}
 	a.err = s.readAgent(ctx, ep, &checks)
-	a.took, a.waited = time.Since(start), errors.Is(a.err, context.DeadlineExceeded)
+	a.took, a.waited, a.leader = time.Since(start), errors.Is(a.err, context.DeadlineExceeded), leader
 	if agent, ok := agentFact.Peek(); ok && agent.Raft != nil {
 		a.leads = agent.Raft.State == RaftLeader
 	}
@@ -170,7 +175,7 @@ func (s *Snapshot) readThrough(ctx context.Context, address consul.Address) (a a
 		host, _, _ := net.SplitHostPort(leader)
 		a.leads = host == address.Hostname()
 	}
-	a.took = time.Since(start)
+	a.took, a.leader = time.Since(start), leader
 	return a
 }
 

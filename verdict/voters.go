@@ -86,9 +86,13 @@ func readProves(e *cluster.Evidence) bool {
 	if e.Read == nil || !e.Read.OK {
 		return false
 	}
-	if e.AgentLeader != nil && *e.AgentLeader != "" {
+	leader := e.Read.Leader
+	if leader == "" && e.AgentLeader != nil {
+		leader = *e.AgentLeader
+	}
+	if leader != "" {
 		return slices.ContainsFunc(e.Reports, func(r cluster.Report) bool {
-			return r.Server.Voter && r.Server.RPCAddress == *e.AgentLeader
+			return r.Server.Voter && r.Server.RPCAddress == leader
 		})
 	}
 	return len(judgeLeadership(e.Reports, nil).Reported) == 1
