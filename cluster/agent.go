@@ -83,6 +83,16 @@ func (a *Agent) is(s Server) bool { return a.ID != "" && a.ID == s.ID }
 // state tells configurations of the agent apart, for Port.agent.
 func (a *Agent) state() string { return a.Name + " " + strconv.FormatUint(a.fingerprint, 16) }
 
+// reachable returns an address that a port is bound to and that other hosts can reach; empty if there is none.
+func (a *Agent) reachable(p Protocol) string {
+	for _, host := range a.boundTo(p) {
+		if !consul.IsLoopback(host) {
+			return host
+		}
+	}
+	return ""
+}
+
 // wanApart reports whether the WAN pool has an address of its own, at which alone its port answers.
 func (a *Agent) wanApart() bool {
 	same := slices.Contains([]string{"", a.BindAddr, a.AdvertiseAddr}, a.WANBindAddr)

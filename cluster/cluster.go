@@ -130,7 +130,7 @@ func (c *Cluster) planner(k *known, t Topology, agent *Agent) *planner {
 	pl := &planner{
 		opts: c.opts.Ports, configured: c.opts.addresses()[k.first], topology: t, agent: agent, mesh: k.mesh, wanHosts: k.wanHosts,
 		clientTLS: c.opts.Client.TLS.Config(), rpcConfig: c.opts.Ports.RPCTLSConfig.Config(),
-		usableKeys: c.usableKeys, proven: c.proven,
+		usableKeys: c.usableKeys, proven: c.proven, own: k.servers, urlHosts: k.urlHosts, isLocal: isLocal,
 	}
 	if c.opts.Ports.SerfKeys != nil {
 		pl.serfKeys = c.opts.Ports.SerfKeys()

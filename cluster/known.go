@@ -24,6 +24,10 @@ type known struct {
 	// its servers' node IDs; nil until they were needed.
 	mesh     *meshCA
 	wanHosts map[string]string
+	// servers are what the servers last said about themselves, by node ID, and urlHosts are the addresses that the host of
+	// the configured address stands for; nil if it is one, or unknown.
+	servers  map[string]Agent
+	urlHosts []string
 	rights   tokenRights
 	peerings keptPeerings
 	// uptimes are by the ID of the agent: one address may be that of several.
@@ -67,6 +71,11 @@ func (k *known) hosts(configured []consul.Address) map[string]bool {
 			}
 		}
 	}
+	for _, server := range k.servers {
+		for _, host := range server.addresses() {
+			hosts[host] = true
+		}
+	}
 	for _, s := range k.topology().Servers {
 		hosts[s.Host] = true
 	}
@@ -86,6 +95,11 @@ func (c *Cluster) learn(s *Snapshot) {
 		t.mu.Unlock()
 		c.allowAgain(t.address, before.agents[t.address], after.agents[t.address], restarted)
 	}
+	for id, server := range after.servers {
+		if earlier, ok := before.servers[id]; ok && earlier.fingerprint != server.fingerprint {
+			c.askAgainAt(server.AdvertiseAddr)
+		}
+	}
 	hosts := after.hosts(c.opts.addresses())
 	isKnown := func(address string) bool {
 		host, _, _ := net.SplitHostPort(address)
@@ -102,12 +116,17 @@ func (c *Cluster) allowAgain(address consul.Address, before, after knownAgent, r
 		c.client.AskAgain(address)
 	}
 	if changed {
-		for _, transport := range []string{TransportTCP, TransportUDP} {
-			c.refusals.ForgetAll(transport + "://" + net.JoinHostPort(after.agent.AdvertiseAddr, ""))
-		}
+		c.askAgainAt(after.agent.AdvertiseAddr)
 	}
 	if before.leaderless && !after.leaderless {
 		c.client.AskAgainWithToken()
+	}
+}
+
+// askAgainAt forgets what the ports of a host refused.
+func (c *Cluster) askAgainAt(host string) {
+	for _, transport := range []string{TransportTCP, TransportUDP} {
+		c.refusals.ForgetAll(transport + "://" + net.JoinHostPort(host, ""))
 	}
 }
 
@@ -122,6 +141,12 @@ func (s *Snapshot) learned(k known) known {
 	}
 	k = s.learnAgents(k)
 	k.uptimes = s.learnedUptimes(k.uptimes)
+	if own, ok := s.serverAgents.Peek(); ok {
+		k.servers = withSettings(k.servers, own, k.topology())
+	}
+	if hosts, ok := s.urlHosts.Peek(); ok {
+		k.urlHosts = hosts
+	}
 	if ca, ok := s.mesh.Peek(); ok {
 		k.mesh = ca
 	}

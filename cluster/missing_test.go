@@ -141,7 +141,7 @@ func TestPlan_Missing(t *testing.T) {
 		return s
 	}
 	pl := &planner{
-		agent: &Agent{Name: "a", Datacenter: "dc1", Server: true, AdvertiseAddr: "10.0.0.1"},
+		agent: &Agent{Name: "a", ID: "id-a", Datacenter: "dc1", Server: true, AdvertiseAddr: "10.0.0.1"},
 		topology: Topology{Servers: []Server{
 			server("a", "10.0.0.1", nil), server("gone", "10.0.0.2", &Absence{How: DepartureGone}),
 			server("left", "10.0.0.3", &Absence{How: DepartureLeft}),
@@ -150,8 +150,8 @@ func TestPlan_Missing(t *testing.T) {
 	}
 	want := []string{
 		"a rpc/tcp 10.0.0.1:8300", "a serf_lan/tcp+udp 10.0.0.1:8301", "a serf_wan/tcp+udp 10.0.0.1:8302",
-		"gone rpc/tcp 10.0.0.2:8300", "gone serf_lan/tcp+udp 10.0.0.2:8301", "gone serf_wan/tcp+udp 10.0.0.2:8302",
-		"left rpc/tcp 10.0.0.3:8300 unasked", "old rpc/tcp 10.0.0.1:8300 unasked",
+		"gone rpc/tcp 10.0.0.2:8300", "gone serf_lan/tcp+udp 10.0.0.2:8301", "gone serf_wan/tcp+udp 10.0.0.2:8302 tentative",
+		"left rpc/tcp 10.0.0.3:8300 unasked:departed", "old rpc/tcp 10.0.0.1:8300 unasked:departed",
 	}
 	if diff := cmp.Diff(want, planned(pl.ports())); diff != "" {
 		t.Errorf("ports (-want +got):\n%s", diff)

@@ -15,11 +15,11 @@ type ClientPorts string
 
 // The choices.
 const (
-	// ClientPortsAuto means every server for each protocol that the agent, itself a server, offers to others, or else
-	// the agent.
+	// ClientPortsAuto means the agent, and every server that other hosts can reach by its own configuration. Where that
+	// cannot be read, a port that the agent, itself a server, offers to others is tried.
 	ClientPortsAuto    ClientPorts = "auto"
 	ClientPortsAgent   ClientPorts = "agent"   // The configured agent only.
-	ClientPortsServers ClientPorts = "servers" // Every server.
+	ClientPortsServers ClientPorts = "servers" // Every server; one that tells nothing is taken to be like the agent.
 	ClientPortsOff     ClientPorts = "off"     // None.
 )
 

@@ -63,6 +63,15 @@ type answeredPorts struct {
 	ports map[string]bool // Guarded by mu: by Port.subject.
 	// pools are those in which a server has answered a datagram: all of them take datagrams, or none. Guarded by mu.
 	pools map[Protocol]bool
+	// addresses are those at which anything has ever answered. Guarded by mu.
+	addresses map[string]bool
+}
+
+// ever reports whether a probe of the port's address was ever answered, over whatever transport.
+func (a *answeredPorts) ever(p Port) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.addresses[p.Address]
 }
 
 // swap notes whether a probe was answered, and returns whether the one before was.
@@ -70,12 +79,12 @@ func (a *answeredPorts) swap(p Port, up bool) (before bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.ports == nil {
-		a.ports, a.pools = make(map[string]bool), make(map[Protocol]bool)
+		a.ports, a.pools, a.addresses = make(map[string]bool), make(map[Protocol]bool), make(map[string]bool)
 	}
 	subject := p.subject()
 	before = a.ports[subject] || (p.Transport == TransportUDP && a.pools[p.Protocol])
 	if up {
-		a.ports[subject] = true
+		a.ports[subject], a.addresses[p.Address] = true, true
 	} else {
 		delete(a.ports, subject)
 	}

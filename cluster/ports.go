@@ -7,6 +7,8 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"strconv"
@@ -34,6 +36,11 @@ type Port struct {
 	Serf   probe.SerfTarget // How to ask a gossip port.
 	domain string           // What to ask DNS for.
 	Note   string           // Says why nothing is asked of the port; empty if it is probed.
+	Hint   string           // Says why the port is only connected to; empty if it is not.
+	skip   probe.Reason     // Note in a word.
+	// tentative is whether the address is that of another agent's port of this kind, because nothing is known about this
+	// one's. As long as nothing has answered there, a failure says nothing about the server.
+	tentative bool
 	// agent tells states of the agent apart that may answer the same question in another way.
 	agent string
 	// doubtful is whether the form of the question rests on what only the agent itself could say. If such a question is
@@ -42,6 +49,8 @@ type Port struct {
 	// unproven is whether no port of the gossip pool has acknowledged the first key yet. UDP, where a wrong key gets no
 	// answer, then waits for the key that the port acknowledges over TCP.
 	unproven bool
+	// rejected is why the port rejected all keys over TCP; nil if it did not.
+	rejected error
 	// heldBy is the name of another server that is at the address; empty if none is. Such a port is not probed.
 	heldBy string
 }
@@ -49,7 +58,7 @@ type Port struct {
 // Unasked reports whether nothing is asked of the port, because Consul's configuration rules out an answer.
 func (p Port) Unasked() bool { return p.Note != "" }
 
-// Number is the port's number.
+// Number is the port's number; 0 if it is unknown.
 func (p Port) Number() int {
 	_, port, _ := net.SplitHostPort(p.Address)
 	n, _ := strconv.Atoi(port)
@@ -96,8 +105,14 @@ type planner struct {
 	// clientTLS is the client's side of TLS on the ports for clients, and rpcConfig on port 8300.
 	clientTLS, rpcConfig *tls.Config
 	topology             Topology
-	agent                *Agent   // Nil if it has never said anything about itself.
-	serfKeys             [][]byte // The gossip keys; nil for none.
+	agent                *Agent // Nil if it has never said anything about itself.
+	// own are the settings of the servers that have said anything about themselves, by node ID.
+	own map[string]Agent
+	// urlHosts are the addresses that the host of the configured address stands for; nil if it is one, or unknown.
+	urlHosts []string
+	// isLocal reports whether an address is one of this host; nil means that all are.
+	isLocal  func(host string) bool
+	serfKeys [][]byte // The gossip keys; nil for none.
 	// usableKeys returns the keys to ask a gossip port with, the one that encrypts first; nil means all in their order.
 	usableKeys func(protocol Protocol, address string, keys [][]byte) [][]byte
 	// proven reports whether a port of the pool has acknowledged the key; nil means that none has.
@@ -112,15 +127,30 @@ func (pl *planner) wants(p Protocol) bool {
 	return pl.opts.Protocols == nil || slices.Contains(pl.opts.Protocols, p)
 }
 
-func (pl *planner) planRPC(s Server, port *Port) {
-	if !pl.opts.allow(s.Host) {
-		return
+// settings returns what a server says about itself; nil if it never did.
+func (pl *planner) settings(s Server) *Agent {
+	if pl.agent != nil && pl.agent.is(s) {
+		return pl.agent
 	}
+	if own, ok := pl.own[s.ID]; ok {
+		return &own
+	}
+	return nil
+}
+
+// settingsOrAgents returns what a server says about itself, or else what the configured agent says; nil if neither did.
+func (pl *planner) settingsOrAgents(s Server) *Agent { return cmp.Or(pl.settings(s), pl.agent) }
+
+func (pl *planner) planRPC(s Server, port *Port) {
 	if note := s.unprobed(); note != "" {
-		port.Address, port.Note = s.RPCAddress, note
+		port.Address = s.RPCAddress
+		port.leaveOut(unasked{departed, note})
 		return
 	}
 	port.Address, port.doubtful = s.RPCAddress, s.UsesTLS
+	if !pl.opts.allow(s.Host) {
+		port.leaveOut(notAllowed)
+	}
 	if pl.rpcTLS(s) {
 		port.doubtful = false
 		port.tls = consul.WithServerName(pl.rpcConfig, cmp.Or(s.Datacenter, pl.datacenter()), pl.domain())
@@ -128,11 +158,11 @@ func (pl *planner) planRPC(s Server, port *Port) {
 }
 
 // rpcTLS decides whether to speak TLS to a server's port 8300. It cannot be tried: plain text to a server that wants
-// TLS is a warning in its log. A server can speak TLS if its Serf tag says so, and may demand it if the agent does,
-// or if it speaks TLS to servers itself. With an authority to verify the servers by, TLS is spoken to all that can.
-// If the agent says nothing, the tag decides, and without a tag, what the user has configured.
+// TLS is a warning in its log. A server can speak TLS if its Serf tag says so, and may demand it if it says so itself,
+// or else if the agent does, or if the agent speaks TLS to servers. With an authority to verify the servers by, TLS is
+// spoken to all that can. If the agent says nothing, the tag decides, and without a tag, what the user has configured.
 func (pl *planner) rpcTLS(s Server) bool {
-	config := pl.rpcConfig
+	config, agent := pl.rpcConfig, pl.settingsOrAgents(s)
 	authority := config != nil && (config.RootCAs != nil || config.GetClientCertificate != nil)
 	switch {
 	case pl.opts.RPCTLS == RPCTLSOn:
@@ -140,9 +170,9 @@ func (pl *planner) rpcTLS(s Server) bool {
 	case pl.opts.RPCTLS == RPCTLSOff:
 		return false
 	case s.Status != StatusNone || s.Missing():
-		return s.UsesTLS && (pl.agent == nil || pl.agent.RPCTLS || authority)
-	case pl.agent != nil:
-		return pl.agent.RPCTLS
+		return s.UsesTLS && (agent == nil || agent.RPCTLS || authority)
+	case agent != nil:
+		return agent.RPCTLS
 	default:
 		return pl.configured.Scheme == "https" || authority
 	}
@@ -165,7 +195,7 @@ func (pl *planner) portsOf(p *protocol, s Server, address, state string) []Port 
 		if p.plan != nil {
 			p.plan(pl, s, &port)
 		}
-		if port.Address != "" {
+		if port.Address != "" || port.Unasked() {
 			ports = append(ports, port)
 		}
 	}
@@ -193,7 +223,7 @@ func (pl *planner) agentPorts() []BoundPort {
 	addrs, name := pl.agent.addresses(), pl.agentName()
 	var bound []BoundPort
 	for _, p := range pl.ports() {
-		if p.Server == name && p.Transport == TransportTCP {
+		if host, _, _ := net.SplitHostPort(p.Address); p.Server == name && p.Transport == TransportTCP && host != "" {
 			bound = append(bound, BoundPort{p, addrs})
 		}
 	}
@@ -205,25 +235,44 @@ func (pl *planner) planLAN(s Server, port *Port) {
 }
 
 func (pl *planner) planWAN(s Server, port *Port) {
+	host, guess := pl.wanHost(s)
+	settings := pl.settingsOrAgents(s)
+	plain := settings != nil && !settings.EncryptedWAN && (settings.Server || !settings.EncryptedLAN)
+	pl.planGossip(s, port, host, s.WANPort, plain)
+	port.tentative, port.doubtful = guess && !port.Unasked(), guess && port.Transport == TransportTCP
 	if port.Transport == TransportUDP {
-		pl.throughGateways(port)
+		planThroughGateways(settings, port)
 	}
-	plain := pl.agent != nil && !pl.agent.EncryptedWAN && (pl.agent.Server || !pl.agent.EncryptedLAN)
-	pl.planGossip(s, port, pl.wanHost(s), s.WANPort, plain)
 }
 
-// wanHost returns where a server's WAN gossip is: at its address or, if servers have another interface for it
-// (serf_wan), at the one that the WAN pool names; empty when that is unknown.
-func (pl *planner) wanHost(s Server) string {
-	if !pl.wantsWANHosts() {
-		return s.Host
+// wanHost returns where a server's WAN gossip is, and whether that is a guess. Servers may have another interface for
+// it (serf_wan), which a server tells by itself, or through the address that the WAN pool has of it. That address
+// counts for nothing if it is translated on the way, as the agent's is then, too. A client agent has no WAN pool.
+func (pl *planner) wanHost(s Server) (host string, guess bool) {
+	pool := pl.wanHosts[s.ID]
+	switch own := pl.settings(s); {
+	case own != nil && own.wanApart():
+		return cmp.Or(pool, own.WANBindAddr), false
+	case own != nil:
+		return s.Host, false
+	case pl.agent == nil || !pl.agent.Server:
+		return s.Host, true
+	case pl.agent.wanApart():
+		return pool, false
+	case pool == "" || pl.wanHosts[pl.agent.ID] != pl.agent.AdvertiseAddr:
+		return s.Host, true
+	default:
+		return pool, false
 	}
-	return pl.wanHosts[s.ID]
 }
 
-// wantsWANHosts reports whether the WAN pool has to be asked for the servers' addresses. All are taken to be alike.
+// wantsWANHosts reports whether the WAN pool has to be asked for the servers' addresses.
 func (pl *planner) wantsWANHosts() bool {
-	return pl.agent != nil && pl.agent.Server && pl.agent.wanApart() && pl.wants(ProtocolSerfWAN)
+	return pl.agent != nil && pl.agent.Server && pl.wants(ProtocolSerfWAN) &&
+		slices.ContainsFunc(pl.topology.Servers, func(s Server) bool {
+			own := pl.settings(s)
+			return s.WANPort != 0 && (own == nil || own.wanApart())
+		})
 }
 
 // planGossip fills in a Serf port of a pool. Only a pool that is known to be in plain text is asked in plain text,
@@ -232,29 +281,41 @@ func (pl *planner) wantsWANHosts() bool {
 // While encryption is being introduced (encrypt_verify_incoming, encrypt_verify_outgoing), agents that send plain
 // text all accept it, because others may have no key yet.
 func (pl *planner) planGossip(s Server, port *Port, host string, number int, plain bool) {
-	if number == 0 || host == "" || !pl.opts.allow(s.Host) || !pl.opts.allow(host) ||
-		s.unprobed() != "" {
+	if number == 0 || s.unprobed() != "" {
 		return
 	}
 	port.Address = address(host, number)
+	if host == "" {
+		port.leaveOut(withoutWANAddress)
+		return
+	}
+	if !pl.opts.allow(s.Host) || !pl.opts.allow(host) {
+		port.leaveOut(notAllowed)
+		return
+	}
 	encrypted := !plain && (pl.agent == nil || !pl.agent.PlainGossip)
 	port.Serf = probe.SerfTarget{Address: port.Address, Encrypted: encrypted, Keys: pl.serfKeys}
 	if encrypted && pl.usableKeys != nil {
-		port.Serf.Keys = pl.usableKeys(port.Protocol, port.Address, pl.serfKeys)
+		if keys := pl.usableKeys(port.Protocol, port.Address, pl.serfKeys); len(keys) > 0 {
+			port.Serf.Keys = keys // Otherwise the port has rejected all, and is held back.
+		}
+	}
+	if port.ConnectOnly() {
+		port.Hint = "gossip is encrypted, and there is no key to ask with (--serf.encrypt-key-file)"
 	}
 	port.unproven = port.Transport == TransportUDP && encrypted && len(port.Serf.Keys) > 0 &&
 		(pl.proven == nil || !pl.proven(port.Protocol, port.Serf.Keys[0]))
 }
 
-// throughGateways leaves out WAN gossip over UDP where datacenters are federated through mesh gateways: Consul wants
-// each ping there to name its sender (Consul: wanfed.Transport), and logs an error for any other. A client agent does
-// not know about it.
-func (pl *planner) throughGateways(udp *Port) {
+// planThroughGateways leaves out WAN gossip over UDP where datacenters are federated through mesh gateways: Consul
+// wants each ping there to name its sender (Consul: wanfed.Transport), and logs an error for any other. A client agent
+// does not know about it.
+func planThroughGateways(settings *Agent, udp *Port) {
 	switch {
-	case pl.agent == nil:
-	case pl.agent.WANThroughGateways:
-		udp.Note = "datacenters are federated through mesh gateways, where Consul answers UDP pings of servers only"
-	case !pl.agent.Server:
+	case settings == nil || udp.Address == "":
+	case settings.WANThroughGateways:
+		udp.leaveOut(throughGateways)
+	case !settings.Server:
 		udp.doubtful = true
 	}
 }
@@ -299,7 +360,16 @@ func address(host string, port int) string { return net.JoinHostPort(host, strco
 // probePort probes one port, when fewer probes than allowed are under way.
 func (c *Cluster) probePort(ctx context.Context, port Port) PortReport {
 	report := PortReport{Port: port}
+	if port.rejected != nil {
+		err := port.rejected
+		if !errors.Is(err, probe.ErrHeldBack) {
+			err = fmt.Errorf("%w: %w", probe.ErrHeldBack, err)
+		}
+		report.Result = probe.NotMade(err)
+		return report
+	}
 	if refused, ok := c.refusedProbe(port); ok {
+		c.judgeGuess(&refused)
 		return refused
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.opts.Ports.Timeout)
@@ -309,6 +379,7 @@ func (c *Cluster) probePort(ctx context.Context, port Port) PortReport {
 		defer func() { <-c.slots }()
 		port.Protocol.row().ask(c, ctx, &report)
 		c.noteProbe(&report)
+		c.judgeGuess(&report)
 	case <-ctx.Done():
 		report.Result = probe.NotMade(probe.ErrNoTurn)
 	}
@@ -349,8 +420,8 @@ func (p *probes) withProvenKey(port Port) Port {
 	tcp.Transport, tcp.unproven = TransportTCP, false
 	answer := p.answer(tcp)
 	port.Serf.Keys = answer.Serf.Keys
-	if answer.Result.TurnedAway() {
-		port.Serf.Keys = nil
+	if res := &answer.Result; res.TurnedAway() || res.Reason == probe.ReasonHeldBack {
+		port.rejected = res.Err
 	}
 	return port
 }
@@ -361,7 +432,7 @@ func (p *probes) answer(port Port) PortReport {
 		return port.notThere()
 	}
 	if port.Unasked() { // Another port with this address may be probed.
-		return PortReport{Port: port, Result: probe.Result{Skipped: true}}
+		return unaskedReport(port)
 	}
 	p.start([]Port{port})
 	p.mu.Lock()
@@ -380,6 +451,7 @@ func (p *probes) wait(ports []Port) []PortReport {
 	reports := make([]PortReport, 0, len(ports))
 	for _, port := range ports {
 		report := p.answer(port)
+		port.Note, port.skip = report.Note, report.skip // A guess may have turned out to be wrong.
 		report.Port = port
 		reports = append(reports, report)
 	}

@@ -65,28 +65,31 @@ func TestPlan_Quiet(t *testing.T) {
 			name: "WAN federation through mesh gateways", agent: with(func(a *Agent) { a.WANThroughGateways = true }),
 			protocol: ProtocolSerfWAN,
 			want: []string{
-				"a serf_wan/tcp 10.0.0.1:8302", "a serf_wan/udp 10.0.0.1:8302 unasked",
-				"b serf_wan/tcp 10.0.0.2:8302", "b serf_wan/udp 10.0.0.2:8302 unasked",
+				"a serf_wan/tcp 10.0.0.1:8302", "a serf_wan/udp 10.0.0.1:8302 unasked:mesh_gateways",
+				"b serf_wan/tcp 10.0.0.2:8302 tentative", "b serf_wan/udp 10.0.0.2:8302 unasked:mesh_gateways",
 			},
+			doubtful: "b serf_wan/tcp",
 		},
 		{
 			name: "a client does not know about it", agent: Agent{Name: "client"}, protocol: ProtocolSerfWAN,
-			want:     []string{"a serf_wan/tcp+udp 10.0.0.1:8302", "b serf_wan/tcp+udp 10.0.0.2:8302"},
-			doubtful: "a serf_wan/udp, b serf_wan/udp",
+			want: []string{
+				"a serf_wan/tcp+udp 10.0.0.1:8302 tentative", "b serf_wan/tcp+udp 10.0.0.2:8302 tentative",
+			},
+			doubtful: "a serf_wan/tcp, a serf_wan/udp, b serf_wan/tcp, b serf_wan/udp",
 		},
 		{
 			name: "the mesh is off", agent: with(func(a *Agent) { a.MeshOff = true }), protocol: ProtocolGRPCTLS,
-			want: []string{"a grpc_tls/tcp 10.0.0.1:8503 unasked", "b grpc_tls/tcp 10.0.0.2:8503 unasked"},
+			want: []string{"a grpc_tls/tcp 10.0.0.1:8503 unasked:no_certificate", "b grpc_tls/tcp 10.0.0.2:8503 unasked:no_certificate"},
 		},
 		{
 			name: "peering is off", agent: with(func(a *Agent) { a.PeeringOff = true }), protocol: ProtocolGRPCTLS,
-			want: []string{"a grpc_tls/tcp 10.0.0.1:8503 unasked", "b grpc_tls/tcp 10.0.0.2:8503 unasked"},
+			want: []string{"a grpc_tls/tcp 10.0.0.1:8503 unasked:no_certificate", "b grpc_tls/tcp 10.0.0.2:8503 unasked:no_certificate"},
 		},
 		{
 			name:     "the mesh is off, and gRPC has a certificate on the server that has TLS",
 			agent:    with(func(a *Agent) { a.MeshOff, a.GRPCOwnCA = true, false }),
 			protocol: ProtocolGRPCTLS,
-			want:     []string{"a grpc_tls/tcp 10.0.0.1:8503 tls=10.0.0.1", "b grpc_tls/tcp 10.0.0.2:8503 unasked"},
+			want:     []string{"a grpc_tls/tcp 10.0.0.1:8503 tls=10.0.0.1", "b grpc_tls/tcp 10.0.0.2:8503 unasked:no_certificate"},
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -4,6 +4,7 @@
 package cluster
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -26,10 +27,13 @@ func planned(ports []Port) []string {
 			line += " connect-only"
 		}
 		if p.Unasked() {
-			line += " unasked"
+			line += " unasked:" + string(p.skip)
 		}
 		if p.domain != "" {
 			line += " domain=" + p.domain
+		}
+		if p.tentative {
+			line += " tentative"
 		}
 		if n := len(lines); n > 0 && lines[n-1] == strings.Replace(line, "/udp ", "/tcp ", 1) {
 			lines[n-1] = strings.Replace(line, "/udp ", "/tcp+udp ", 1)
@@ -72,7 +76,14 @@ func TestPlan(t *testing.T) {
 			"b rpc/tcp [fd00::2]:9300", "b serf_lan/tcp+udp [fd00::2]:9301" + suffix,
 		}
 	}
+	guessedWAN := gossip("")
+	guessedWAN[3] += " tentative"
+	unknown := []string{
+		"a http/tcp :0 unasked:unknown_address", "a grpc/tcp :8502 unasked:unknown_address",
+		"a grpc_tls/tcp :8503 tls= unasked:unknown_address", "b http/tcp :0 unasked:unknown_address",
+	}
 	strangers := gossip(" connect-only")
+	strangers[3] += " tentative"
 	strangers[4] += " tls=server.dc1.consul"
 	for _, tc := range []struct {
 		name    string
@@ -86,15 +97,15 @@ func TestPlan(t *testing.T) {
 			name: "a server that others can reach", agent: &serverAgent,
 			want: append(gossip(""),
 				"a http/tcp 10.0.0.1:8500", "a grpc/tcp 10.0.0.1:8502", "a dns/tcp+udp 10.0.0.1:8600 domain=consul",
-				"b http/tcp [fd00::2]:8500", "b dns/tcp+udp [fd00::2]:8600 domain=consul"),
+				"b http/tcp [fd00::2]:8500 tentative", "b dns/tcp+udp [fd00::2]:8600 domain=consul tentative"),
 		},
 		{
-			name: "a client agent: its own ports only", agent: &clientAgent,
-			want: append(gossip(""), "client http/tcp localhost:8500"),
+			name: "a client agent: its own ports only, as it tells nothing about the servers'", agent: &clientAgent,
+			want: append(guessedWAN, append([]string{"client http/tcp localhost:8500"}, unknown...)...),
 		},
 		{
 			name: "behind a socket", agent: &clientAgent, agentAt: "unix:///s",
-			want: append(gossip(""), "client http/tcp 127.0.0.1:8500"),
+			want: append(guessedWAN, append([]string{"client http/tcp 127.0.0.1:8500"}, unknown...)...),
 		},
 		{
 			name: "only some protocols, of all servers", agent: &clientAgent,
@@ -110,7 +121,7 @@ func TestPlan(t *testing.T) {
 			want: strangers,
 		},
 		{
-			name: "TLS, which a does not have yet, and encryption, with a key", agent: &secured,
+			name: "TLS, which a does not have yet, and encryption, with a key", agent: &secured, agentAt: "https://localhost:8501",
 			keys: [][]byte{make([]byte, 32)},
 			opts: PortOptions{Protocols: []Protocol{ProtocolRPC, ProtocolSerfLAN, ProtocolHTTPS, ProtocolGRPCTLS}},
 			want: []string{
@@ -118,6 +129,7 @@ func TestPlan(t *testing.T) {
 				"a rpc/tcp 10.0.0.1:8300", "a serf_lan/tcp+udp 10.0.0.1:8301",
 				"b rpc/tcp [fd00::2]:9300 tls=server.dc1.corp", "b serf_lan/tcp+udp [fd00::2]:9301",
 				"a https/tcp localhost:8501 tls=localhost", "a grpc_tls/tcp localhost:8503 tls=localhost",
+				"b https/tcp :0 tls= unasked:unknown_address",
 			},
 		},
 		{
@@ -133,8 +145,12 @@ func TestPlan(t *testing.T) {
 			name: "hosts that may not be talked to", agent: &serverAgent,
 			opts: PortOptions{Allowed: func(host string) bool { return strings.HasPrefix(host, "fd00:") }},
 			want: []string{
+				"10.0.0.9:8300 rpc/tcp 10.0.0.9:8300 unasked:not_allowed", "a rpc/tcp 10.0.0.1:8300 unasked:not_allowed",
+				"a serf_lan/tcp+udp 10.0.0.1:8301 unasked:not_allowed", "a serf_wan/tcp+udp 10.0.0.1:8302 unasked:not_allowed",
 				"b rpc/tcp [fd00::2]:9300", "b serf_lan/tcp+udp [fd00::2]:9301",
-				"b http/tcp [fd00::2]:8500", "b dns/tcp+udp [fd00::2]:8600 domain=consul",
+				"a http/tcp 10.0.0.1:8500 unasked:not_allowed", "a grpc/tcp 10.0.0.1:8502 unasked:not_allowed",
+				"a dns/tcp+udp 10.0.0.1:8600 unasked:not_allowed domain=consul",
+				"b http/tcp [fd00::2]:8500 tentative", "b dns/tcp+udp [fd00::2]:8600 domain=consul tentative",
 			},
 		},
 	} {
@@ -163,6 +179,9 @@ func TestPlan_SeveralAddresses(t *testing.T) {
 		{Name: "a", ID: "a", Host: "10.0.0.1", Status: StatusAlive, Datacenter: "dc1", WANPort: 8302, GRPCPort: 8502},
 		{Name: "b.c", ID: "b", Host: "10.0.0.2", Status: StatusAlive, Datacenter: "dc1", WANPort: 8302, GRPCPort: 8502},
 	}}
+	const unknown = " unasked:unknown_address"
+	others := []string{"b.c http/tcp :0" + unknown, "b.c grpc/tcp :8502" + unknown, "b.c dns/tcp+udp :0" + unknown}
+	offered := "b.c http/tcp 10.0.0.2:8500 tentative"
 	wanOnly := PortOptions{Protocols: []Protocol{ProtocolSerfWAN}}
 	wan := map[string]string{"a": "192.0.2.1", "b": "192.0.2.2", "c": "192.0.2.9"}
 	for _, tc := range []struct {
@@ -176,44 +195,54 @@ func TestPlan_SeveralAddresses(t *testing.T) {
 	}{
 		{
 			name: "as the client address", agentAt: "http://localhost:8500",
-			want: []string{"a http/tcp localhost:8500", "a grpc/tcp localhost:8502", "a dns/tcp+udp localhost:8600"},
+			want: append([]string{"a http/tcp localhost:8500", "a grpc/tcp localhost:8502", "a dns/tcp+udp localhost:8600"},
+				others...),
 		},
 		{
 			name: "DNS on the bridge of the containers", agentAt: "http://localhost:8500",
-			dns:  []string{"tcp://172.17.0.1:8600", "udp://172.17.0.1:8600"},
-			want: []string{"a http/tcp localhost:8500", "a grpc/tcp localhost:8502", "a dns/tcp+udp 172.17.0.1:8600"},
+			dns: []string{"tcp://172.17.0.1:8600", "udp://172.17.0.1:8600"},
+			want: append([]string{"a http/tcp localhost:8500", "a grpc/tcp localhost:8502", "a dns/tcp+udp 172.17.0.1:8600"},
+				others...),
 		},
 		{
 			name: "HTTP for all, gRPC for the host, asked on the host", agentAt: "http://127.0.0.1:8500",
 			http: []string{"tcp://[::]:8500"},
 			grpc: []string{"tcp://127.0.0.1:8502", "unix:///grpc"}, dns: []string{"tcp://10.0.0.1:8600", "udp://10.0.0.1:8600"},
 			want: []string{
-				"a http/tcp 10.0.0.1:8500", "a dns/tcp+udp 10.0.0.1:8600",
-				"b.c http/tcp 10.0.0.2:8500", "b.c dns/tcp+udp 10.0.0.2:8600", "a grpc/tcp 127.0.0.1:8502",
+				"a http/tcp 10.0.0.1:8500", "a grpc/tcp 127.0.0.1:8502", "a dns/tcp+udp 10.0.0.1:8600",
+				offered, "b.c grpc/tcp :8502" + unknown, "b.c dns/tcp+udp 10.0.0.2:8600 tentative",
 			},
 		},
 		{
 			name: "HTTP for all, the rest for the host, asked from elsewhere", agentAt: "http://10.0.0.1:8500",
 			http: []string{"tcp://0.0.0.0:8500"},
-			want: []string{"a http/tcp 10.0.0.1:8500", "b.c http/tcp 10.0.0.2:8500"},
+			want: []string{
+				"a http/tcp 10.0.0.1:8500", "a grpc/tcp :8502 unasked:loopback_only", "a dns/tcp+udp :8600 unasked:loopback_only",
+				offered, "b.c grpc/tcp :8502" + unknown, "b.c dns/tcp+udp :0" + unknown,
+			},
 		},
 		{
 			name: "all on an interface for management", agentAt: "http://192.168.0.1:8500",
 			http: []string{"tcp://192.168.0.1:8500"},
 			dns:  []string{"tcp://192.168.0.1:8600"}, grpc: []string{"tcp://127.0.0.1:8502"},
-			want: []string{"a http/tcp 192.168.0.1:8500", "a dns/tcp+udp 192.168.0.1:8600"},
+			want: append([]string{
+				"a http/tcp 192.168.0.1:8500", "a grpc/tcp :8502 unasked:loopback_only", "a dns/tcp+udp 192.168.0.1:8600",
+			}, others...),
 		},
 		{
 			name: "HTTP on a socket only, DNS for all", agentAt: "unix:///s", http: []string{"unix:///s"},
 			dns:  []string{"tcp://0.0.0.0:8600"},
-			want: []string{"a grpc/tcp 127.0.0.1:8502", "a dns/tcp+udp 127.0.0.1:8600"},
+			want: append([]string{"a grpc/tcp 127.0.0.1:8502", "a dns/tcp+udp 127.0.0.1:8600"}, others...),
 		},
 		{
 			name: "what the agent names is bound by the list of what may be asked", agentAt: "http://10.0.0.1:8500",
 			http: []string{"tcp://0.0.0.0:8500"},
 			dns:  []string{"tcp://198.51.100.1:8600"}, grpc: []string{"tcp://192.168.0.1:8502"},
 			opts: PortOptions{Allowed: func(host string) bool { return !strings.HasPrefix(host, "198.") }},
-			want: []string{"a http/tcp 10.0.0.1:8500", "b.c http/tcp 10.0.0.2:8500", "a grpc/tcp 192.168.0.1:8502"},
+			want: []string{
+				"a http/tcp 10.0.0.1:8500", "a grpc/tcp 192.168.0.1:8502", "a dns/tcp+udp 198.51.100.1:8600 unasked:not_allowed",
+				offered, "b.c grpc/tcp :8502" + unknown, "b.c dns/tcp+udp :0" + unknown,
+			},
 		},
 		{
 			name: "the WAN pool on an interface of its own", agentAt: "unix:///s", bind: "0.0.0.0",
@@ -226,16 +255,17 @@ func TestPlan_SeveralAddresses(t *testing.T) {
 			opts: PortOptions{
 				Protocols: []Protocol{ProtocolSerfWAN}, Allowed: func(host string) bool { return host != "192.0.2.2" },
 			},
-			want: []string{"a serf_wan/tcp+udp 192.0.2.1:8302"},
+			want: []string{"a serf_wan/tcp+udp 192.0.2.1:8302", "b.c serf_wan/tcp+udp 192.0.2.2:8302 unasked:not_allowed"},
 		},
 		{
 			name: "the same, and nobody knows the addresses", agentAt: "unix:///s", bind: "0.0.0.0",
 			wanBind: "tcp://192.0.2.1:8302", opts: wanOnly,
+			want: []string{"a serf_wan/tcp+udp 192.0.2.1:8302", "b.c serf_wan/tcp+udp :8302" + unknown},
 		},
 		{
 			name: "the WAN pool behind address translation", agentAt: "unix:///s", bind: "172.16.0.1",
 			wanBind: "tcp://172.16.0.1:8302", wan: wan, opts: wanOnly,
-			want: []string{"a serf_wan/tcp+udp 10.0.0.1:8302", "b.c serf_wan/tcp+udp 10.0.0.2:8302"},
+			want: []string{"a serf_wan/tcp+udp 10.0.0.1:8302", "b.c serf_wan/tcp+udp 10.0.0.2:8302 tentative"},
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -272,7 +302,7 @@ func TestParseProtocols(t *testing.T) {
 	}
 }
 
-// A gossip port that did not know the keys is only connected to, until there are others; the ports beside it are
+// A gossip port that rejected all keys is held back until there are others, over UDP too; the ports next to it are
 // asked as ever.
 func TestPlan_KeysRefused(t *testing.T) {
 	t.Parallel()
@@ -285,23 +315,31 @@ func TestPlan_KeysRefused(t *testing.T) {
 		{Name: "b", Host: "10.0.0.2", LANPort: 8301, Status: StatusAlive},
 	}}
 	agent := Agent{Name: "x", EncryptedLAN: true}
-	expectConnectOnly := func(why, want string) (first Port) {
+	expectHeldBack := func(why, want string) (first Port) {
 		t.Helper()
 		ports := c.planner(new(known), topology, &agent).ports()
 		var names []string
 		for _, p := range ports {
-			if p.ConnectOnly() {
+			ofScrape := &probes{run: func(_ context.Context, port Port) PortReport {
+				if report, held := c.refusedProbe(port); held {
+					return report
+				}
+				return PortReport{Port: port, Result: up}
+			}, ctx: t.Context(), started: make(map[portKey]*Fact[PortReport])}
+			if p = ofScrape.withProvenKey(p); p.rejected != nil {
+				names = append(names, p.Server+"/"+p.Transport)
+			} else if _, held := c.refusedProbe(p); held {
 				names = append(names, p.Server+"/"+p.Transport)
 			}
 		}
 		expectSame(t, why, want, strings.Join(names, " "))
 		return ports[0]
 	}
-	port := expectConnectOnly("there is a key", "")
+	port := expectHeldBack("there is a key", "")
 	c.noteProbe(&PortReport{Port: port, Result: silence})
-	expectConnectOnly("a timeout is no refusal", "")
+	expectHeldBack("a timeout is no refusal", "")
 	c.noteProbe(&PortReport{Port: port, Result: otherKey})
-	expectConnectOnly("the key was refused", "a/tcp a/udp")
+	expectHeldBack("the key was refused", "a/tcp a/udp")
 	key = []byte(strings.Repeat("n", 32))
-	expectConnectOnly("the key is a new one", "")
+	expectHeldBack("the key is a new one", "")
 }

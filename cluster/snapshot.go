@@ -58,6 +58,7 @@ type Snapshot struct {
 	portReports      Fact[[]PortReport]
 	agentPorts       Fact[[]BoundPort]
 	serverAgents     Fact[map[string]Agent]
+	urlHosts         Fact[[]string]
 	membersSeen      Fact[map[string][]Member]
 
 	autopilotState  Fact[AutopilotState]
@@ -351,7 +352,7 @@ func (s *Snapshot) reportsBy(pl *planner) []Report {
 // once.
 func (s *Snapshot) PortReports() *Fact[[]PortReport] {
 	return s.portReports.Start(s.ctx, func(ctx context.Context) ([]PortReport, error) {
-		pl, err := s.plan(ctx, s.earlier().ports(), s.findMeshCA, s.findWANHosts)
+		pl, err := s.plan(ctx, s.earlier().ports(), s.findURLHosts, s.findSettings, s.findMeshCA, s.findWANHosts)
 		if err != nil {
 			return nil, err
 		}
@@ -362,7 +363,7 @@ func (s *Snapshot) PortReports() *Fact[[]PortReport] {
 // AgentPorts are the TCP ports of the configured agent; they are not probed for this.
 func (s *Snapshot) AgentPorts() *Fact[[]BoundPort] {
 	return s.agentPorts.Start(s.ctx, func(ctx context.Context) ([]BoundPort, error) {
-		pl, err := s.plan(ctx, nil, s.findWANHosts)
+		pl, err := s.plan(ctx, nil, s.findURLHosts, s.findSettings, s.findWANHosts)
 		if err != nil {
 			return nil, err
 		}
@@ -467,7 +468,8 @@ func serversSay[T any](
 		group.SetLimit(s.cluster.opts.Ports.Concurrency)
 		for _, host := range s.hostsToAsk(topology, &self) {
 			group.Go(func() error {
-				at := s.Address().On(host)
+				at := s.Address()
+				at = at.OnPort(host, cmp.Or(self.ports[protocolOf(at)], at.Port()))
 				other, err := s.agentAt(ctx, at)
 				if err != nil || topology.Called(other.ID) == "" || other.ID == self.ID {
 					return nil // The HTTP port has a probe of its own.

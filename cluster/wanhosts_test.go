@@ -51,7 +51,7 @@ func TestSnapshot_WANHosts(t *testing.T) {
 		{"a token that may see nobody", answer(200, `[]`), "127.0.0.2"},
 		{"only agents that are no servers", pool("id-a", "127.0.0.9", "node"), "127.0.0.2"},
 		{"a torn answer", answer(200, `[{"Name":`), "127.0.0.2"},
-		{"a pool without this server", pool("id-b", "127.0.0.3", "consul"), ""},
+		{"a pool without this server", pool("id-b", "127.0.0.3", "consul"), "127.0.0.2"},
 		{"a pool that has moved", pool("id-a", "127.0.0.3", "consul"), "127.0.0.3"},
 		{"a token that is refused", answer(403, "Permission denied"), "127.0.0.3"},
 	} {

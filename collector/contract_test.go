@@ -246,6 +246,7 @@ func TestRegistry(t *testing.T) {
 			name == "consul_server_missing_since_timestamp_seconds" || name == "consul_exporter_state_file_ok" || // TestMissing.
 			name == "consul_port_probe_skipped" || // TestOwnFaults sees it.
 			name == "consul_port_turned_away" || // TestTurnedAway sees it.
+			name == wanMissing || // TestWANMissing sees it.
 			name == "consul_service_meta_info" { // TestCatalog sees the last one, which is off by default.
 			continue
 		}

@@ -47,6 +47,7 @@ func newMembersCollector(define *definitions) collector {
 			}
 			addMemberCounts("wan", wan, out)
 		}),
+		readWANMissing(define),
 		ofFact((*cluster.Snapshot).CatalogNodes, func(n int, out *families) { out.add(lanMembers, float64(n)) }),
 		ofFact((*cluster.Snapshot).Datacenters, func(n int, out *families) { out.add(datacenters, float64(n)) }),
 	)

@@ -48,8 +48,10 @@ func newPortsCollector(define *definitions) collector {
 			"Whether an answer was asked for (1), or up means no more than that the port accepts connections (0).", port...),
 		skipped: define.gauge("consul_port_probe_skipped",
 			"Always 1: the port was not probed this scrape, so nothing is known about it. The reason is own_fault (the "+
-				"exporter lacked file descriptors, buffers, memory, permission, a local address or time) or no_key (gossip is "+
-				"encrypted and there is no key).", with("reason")...),
+				"exporter lacked file descriptors, buffers, memory, permission, a local address or time), no_key (gossip is "+
+				"encrypted and there is no key), held_back (the server rejected the same question recently), or one that "+
+				"Consul's configuration gives: not_allowed, unknown_address, loopback_only, behind_proxy, no_certificate, "+
+				"mesh_gateways or departed (the server left in order). The label port is empty if the number is unknown.", with("reason")...),
 		turnedAway: define.gauge("consul_port_turned_away",
 			"Always 1: the port responded and turned the exporter away, or the exporter rejected its certificate, so nothing is "+
 				"known about the server's health. The reason is client_certificate, name, tls, auth, limit, reset, or protocol. "+
@@ -87,10 +89,10 @@ func (c *portsCollector) collect(ctx context.Context, snap *cluster.Snapshot, ou
 	known := make(map[portKey]bool, len(reports))
 	for i := range reports {
 		r := &reports[i]
-		if r.Unasked() { // The status page and the command check say why.
-			continue
+		key := portKey{r.Server, "", string(r.Protocol), r.Transport}
+		if number := r.Number(); number != 0 {
+			key.port = strconv.Itoa(number)
 		}
-		key := portKey{r.Server, strconv.Itoa(r.Number()), string(r.Protocol), r.Transport}
 		known[key] = true
 		c.port(key, r, out)
 	}
@@ -103,7 +105,7 @@ func (c *portsCollector) port(key portKey, r *cluster.PortReport, out *families)
 	labels := func(more ...string) []string {
 		return append([]string{key.server, key.port, key.protocol, key.transport}, more...)
 	}
-	if !r.Result.Skipped || r.ConnectOnly() {
+	if !r.Result.Skipped || (r.ConnectOnly() && !r.Unasked()) {
 		out.flag(c.verified, !r.ConnectOnly(), labels()...)
 	}
 	if reason := r.Result.TurnedAwayBy(); reason != "" {

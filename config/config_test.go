@@ -223,13 +223,16 @@ func readComments(node yaml.Node, prefix, comment string, comments map[string]st
 	}
 }
 
+// Port 8300 takes from the agent's API how certificates are verified, and never the name: that of a client agent is
+// none of a server.
 func TestRPCDefaultsToTheAgents(t *testing.T) {
 	t.Parallel()
 	m := DefaultModule()
-	m.TLS.ServerName, m.TLS.Insecure = "agent.example", true
+	m.TLS.ServerName, m.TLS.Insecure = "client.dc1.consul", true
 	got := validModule(t, m).Options(consul.Address{}).Ports.RPCTLSConfig.Config()
-	if got.ServerName != "agent.example" || !got.InsecureSkipVerify {
-		t.Errorf("got server name %q, insecure %v; want those of the agent's API", got.ServerName, got.InsecureSkipVerify)
+	if got.ServerName != "" || !got.InsecureSkipVerify {
+		t.Errorf("got server name %q, insecure %v; want none, and as with the agent's API", got.ServerName,
+			got.InsecureSkipVerify)
 	}
 	m.RPC.ServerName = "server.dc1.consul"
 	got = validModule(t, m).Options(consul.Address{}).Ports.RPCTLSConfig.Config()

@@ -4,7 +4,6 @@
 package config
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -80,7 +79,8 @@ type BasicAuth struct {
 	UserPassword Secret `yaml:"-"`
 }
 
-// RPC says how to speak to port 8300. What is empty is taken from TLS; certificate and key only together.
+// RPC says how to speak to port 8300. Files that are missing are those of TLS; certificate and key only together. The
+// name of an agent says nothing about the servers': without ServerName it is server.<datacenter>.<domain>.
 type RPC struct {
 	TLS        string `yaml:"tls" flag:"rpc.tls" default:"auto"`
 	CAFile     string `yaml:"ca_file" flag:"rpc.ca-file"`
@@ -268,7 +268,7 @@ func (v *validation) certificates() {
 	files := consul.TLSFiles(m.TLS)
 	v.tls = v.open("tls", files)
 	rpc := files
-	rpc.ServerName = cmp.Or(m.RPC.ServerName, files.ServerName)
+	rpc.ServerName = m.RPC.ServerName
 	if m.RPC.CAFile != "" {
 		rpc.CAFile, rpc.CAPath = m.RPC.CAFile, ""
 	}

@@ -91,17 +91,17 @@ var helps = map[string]string{
 	"rpc.cert_file": "PEM file of the client certificate to show port 8300. Default, together with the key: " +
 		"--consul.cert-file.",
 	"rpc.key_file": "PEM file of that certificate's key.",
-	"rpc.server_name": "Name to expect in the certificates of port 8300. Default: --consul.server-name, and " +
-		"without that server.<datacenter>.<domain>.",
+	"rpc.server_name": "Name to expect in the certificates of port 8300. Default: server.<datacenter>.<domain>; " +
+		"--consul.server-name does not count here.",
 	"serf.encrypt_key_file": "File with the gossip encryption keys, one in a line or a JSON list as in Consul's " +
 		"keyring file; the first one encrypts. Read again when it changes.",
 	"dns.domain":        "Consul's domain. Default: what the agent says.",
 	"probe.timeout":     "How long the probe of one port may take.",
 	"probe.concurrency": "How many probes may run at one time.",
 	"probe.protocols":   "Protocols to probe: {protocols}. Repeatable, or with commas. Default: all.",
-	"probe.client_ports": "Whose ports for clients (HTTP, HTTPS, gRPC, DNS) are probed: servers for every " +
-		"server, agent for the agent asked alone, off for none, and auto for every server those that the agent, if it is a " +
-		"server, offers at the address it advertises, and the others for the agent.",
+	"probe.client_ports": "Whose ports for clients (HTTP, HTTPS, gRPC, DNS) are probed: auto for the agent and, where " +
+		"their own configuration says that other hosts can reach them, the servers; agent for the agent alone; servers for " +
+		"every server, as if all were configured like the agent; off for none.",
 	"agent_only": "Export only what the agent knows of itself and of the services that are registered with it, " +
 		"and ask nothing of the servers.",
 	"catalog.health_summary": "Export the health, tags and meta of each service instance.",

@@ -98,16 +98,24 @@ func (a Address) Hostname() string {
 	return strings.Trim(a.Host, "[]")
 }
 
-// On returns the same address on another host, for the API of another server of the same cluster.
-func (a Address) On(host string) Address {
-	port := "80"
+// Port is the port's number, by default that of the scheme.
+func (a Address) Port() int {
+	if _, port, err := net.SplitHostPort(a.Host); err == nil {
+		n, _ := strconv.Atoi(port) // ParseAddress has checked it.
+		return n
+	}
 	if a.Scheme == "https" {
-		port = "443"
+		return 443
 	}
-	if _, p, err := net.SplitHostPort(a.Host); err == nil {
-		port = p
-	}
-	return Address{Scheme: a.Scheme, Host: net.JoinHostPort(host, port)}
+	return 80
+}
+
+// On returns the same address on another host, for the API of another server of the same cluster.
+func (a Address) On(host string) Address { return a.OnPort(host, a.Port()) }
+
+// OnPort is On with another port.
+func (a Address) OnPort(host string, port int) Address {
+	return Address{Scheme: a.Scheme, Host: net.JoinHostPort(host, strconv.Itoa(port))}
 }
 
 // HostsOf returns the IP addresses of listeners, each of them once and without those on unix sockets.

@@ -53,6 +53,7 @@ type Memory struct {
 	// watched is whether an earlier scrape of this process saw a server answer.
 	watched bool
 	changes uint64
+	wan     wanAbsences
 	commits commits
 	state   state
 	// peeringsRead is when the scrape began that saw the latest peerings.

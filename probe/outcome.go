@@ -45,10 +45,11 @@ var outcomes = map[Reason]Outcome{
 
 // Outcome returns how the probe ended.
 func (r *Result) Outcome() Outcome {
-	if r.Reason == "" && !r.Up { // Not asked at all.
+	outcome, known := outcomes[r.Reason]
+	if !known || (r.Reason == "" && !r.Up) { // Not asked at all.
 		return OutcomeOwnFault
 	}
-	return outcomes[r.Reason]
+	return outcome
 }
 
 // Unknown reports whether the probe says nothing about the server's health.

@@ -4,6 +4,7 @@
 package status
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -169,14 +170,15 @@ func newPortStatuses(ports []verdict.Port) []PortStatus {
 	for _, p := range ports {
 		st := PortStatus{
 			Port: p.Number(), Protocol: p.Protocol, Transport: p.Transport, State: p.State, Verified: !p.ConnectOnly(),
-			Outcome: p.Result.Outcome(), Reason: string(p.Result.Reason),
+			Outcome: p.Result.Outcome(), Reason: string(p.Result.Reason), Note: cmp.Or(p.Note, p.Hint),
+		}
+		if p.Unasked() {
+			st.Outcome = ""
 		}
 		if p.Result.Err != nil {
 			st.Error = p.Result.Err.Error()
 		}
-		if p.Result.Skipped {
-			st.Note = p.Note
-		} else {
+		if !p.Result.Skipped {
 			st.Up, st.Hung, st.Seconds = new(p.Result.Up), p.State == verdict.PortHangs, p.Result.Duration.Seconds()
 			if !p.Result.CertExpiry.IsZero() {
 				st.CertificateExpiry = new(p.Result.CertExpiry.UTC().Truncate(time.Second))

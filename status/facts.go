@@ -15,6 +15,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/memory"
 	"github.com/zervigo/consul_cluster_exporter/probe"
+	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
 // Parts are the parts of a View that cost Consul something, and that operators can switch off.
@@ -57,6 +58,8 @@ type Facts struct {
 	// ServerAgents are, by node ID, what the servers report about themselves over HTTP.
 	ServerAgents    map[string]cluster.Agent
 	LAN, WAN        []cluster.Member
+	// WANMissing says since when servers are missing from the WAN pool, by name.
+	WANMissing      map[string]time.Time
 	Autopilot       *cluster.AutopilotState
 	AutopilotConfig *cluster.AutopilotConfig
 	Consistent      *cluster.ConsistentRead
@@ -113,6 +116,9 @@ func Gather(ctx context.Context, s *cluster.Snapshot, remembered *memory.Memory,
 	}
 	if f.Agent != nil {
 		f.Pools, _ = f.Agent.SerfPools() // What cannot be read is left out.
+	}
+	if missing, known := verdict.MissingFromWAN(f.LAN, f.WAN); known && !s.MembersFiltered() {
+		f.WANMissing = remembered.LearnWAN(missing, s.Start())
 	}
 	queries := s.Queries()
 	f.Filtered = slices.DeleteFunc(slices.Sorted(maps.Keys(queries)), func(endpoint string) bool {

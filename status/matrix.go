@@ -41,16 +41,19 @@ func (v *View) Matrix() Matrix {
 	for _, protocol := range cluster.Protocols() {
 		for _, transport := range []string{cluster.TransportTCP, cluster.TransportUDP} {
 			c := Column{Protocol: protocol, Transport: transport}
-			var numbers []int
+			var ports []*PortStatus
+			var numbers []int // Those that are known.
 			for _, s := range all {
 				if p := c.of(s.ports); p != nil {
+					ports = append(ports, p)
 					numbers = append(numbers, p.Port)
 				}
 			}
-			if len(numbers) == 0 {
+			numbers = slices.DeleteFunc(numbers, func(n int) bool { return n == 0 })
+			if len(ports) == 0 {
 				continue
 			}
-			if slices.Min(numbers) == slices.Max(numbers) {
+			if len(numbers) > 0 && slices.Min(numbers) == slices.Max(numbers) {
 				c.Number = numbers[0]
 			}
 			m.Columns = append(m.Columns, c)
@@ -110,7 +113,7 @@ func (v *View) PortTroubles() []PortTrouble {
 	for _, s := range v.probed() {
 		for i := range s.ports {
 			p := &s.ports[i]
-			text := ends.ReplaceAllString(cmp.Or(p.Error, p.Note), "")
+			text := ends.ReplaceAllString(cmp.Or(p.Note, p.Error), "")
 			if text == "" {
 				continue
 			}
@@ -130,10 +133,15 @@ func (v *View) PortTroubles() []PortTrouble {
 // ends are the two ends of a connection in an error of package net, which add nothing to the server and the port.
 var ends = regexp.MustCompile(`\b(read|write|dial) (tcp|udp) \S+: `)
 
-// Name is the port's number as operators say it, which distinguishes UDP only.
+// Name is the port's number as operators say it, which distinguishes UDP only, or its protocol if the number is
+// unknown.
 func (p *PortStatus) Name() string {
-	if p.Transport == cluster.TransportUDP {
-		return strconv.Itoa(p.Port) + "/udp"
+	name := strconv.Itoa(p.Port)
+	if p.Port == 0 {
+		name = string(p.Protocol)
 	}
-	return strconv.Itoa(p.Port)
+	if p.Transport == cluster.TransportUDP {
+		name += "/udp"
+	}
+	return name
 }

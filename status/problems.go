@@ -115,6 +115,7 @@ var kinds = []kind{
 
 	{"ConsulSerfMemberFailed", Warning, counted, serversFailed, nil},
 	{"ConsulSerfWANMemberFailed", Warning, counted, serfWANMemberFailed, nil},
+	{"ConsulServerWANMissing", Warning, counted, ofServers(serverWANMissing), nil},
 	{"ConsulGossipHealthPoor", Critical, counted, gossipHealthPoor(Critical, "is far from keeping up"), nil},
 	{"ConsulGossipHealthPoor", Warning, counted, gossipHealthPoor(Warning, "does not keep up"), nil},
 	{"ConsulCollectorFails", Warning, counted, ofCluster(collectorFails(aboutConsul)), nil},

@@ -181,6 +181,7 @@ type ServerStatus struct {
 
 // PortStatus is the result of probing a port.
 type PortStatus struct {
+	// Port is the number; 0 if it is unknown.
 	Port      int               `json:"port"`
 	Protocol  cluster.Protocol  `json:"protocol"`
 	Transport string            `json:"transport"`
@@ -193,13 +194,14 @@ type PortStatus struct {
 	Hung bool `json:"hung,omitempty"`
 	// Seconds is how long the probe took.
 	Seconds float64 `json:"seconds"`
-	// Outcome is how the probe ended: answered, silent, refused, unreachable, turned_away, or own_fault.
-	Outcome probe.Outcome `json:"outcome"`
+	// Outcome is how the probe ended: answered, silent, refused, unreachable, turned_away, or own_fault; left out if there
+	// was none on purpose.
+	Outcome probe.Outcome `json:"outcome,omitempty"`
 	// Reason is a reason of consul_port_probe_failures_total, or without Up of consul_port_probe_skipped, and Error has
 	// the details; left out when there is no failure.
 	Reason string `json:"reason,omitempty"`
 	Error  string `json:"error,omitempty"`
-	// Note says why the port is not probed on purpose.
+	// Note says why the port is not probed on purpose, or only connected to.
 	Note string `json:"note,omitempty"`
 	// CertificateExpiry is when the first of the port's certificates expires, and CertificateLifetime is for how long that
 	// one is valid in all; left out without TLS.

@@ -131,7 +131,7 @@ func (v *statusView) Cell(p *status.PortStatus) portCell {
 	if p == nil {
 		return portCell{}
 	}
-	cell := portCell{string(p.State), portClasses[p.State], cmp.Or(p.Note, p.Reason)}
+	cell := portCell{string(p.State), portClasses[p.State], cmp.Or(p.Reason, p.Note)}
 	if p.State == verdict.PortUp && p.Reason != "" {
 		cell.Class = "fair" // It answered, but refused the request.
 	}

@@ -186,6 +186,9 @@ func troubleRows(troubles []status.PortTrouble) []row {
 	var rows []row
 	for _, t := range troubles {
 		why := cmp.Or(t.Reason, string(t.State))
+		if t.State == verdict.PortNotAsked { // The text says more than the reason.
+			why = string(t.State)
+		}
 		rows = append(rows, row{
 			plain(t.Server), styled(why, portStyles[t.State]), plain(strings.Join(t.Ports, ", ") + ": " + t.Text),
 		})

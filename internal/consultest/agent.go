@@ -65,7 +65,8 @@ func (a *Agent) Socket() string { return a.file + ".sock" }
 // HostPort returns the address of one of the agent's ports, to dial it.
 func (a *Agent) HostPort(port int) string { return net.JoinHostPort(a.Addr, strconv.Itoa(port)) }
 
-// URL returns the base of the agent's HTTP API: http://127.x.y.z:8500, or https://127.x.y.z:8501 with Options.TLS.
+// URL returns the base of the agent's HTTP API: http://127.x.y.z:8500, or https://127.x.y.z:8501 with Options.TLS. A
+// client_addr in the configuration is another host, and must be a single address.
 func (a *Agent) URL() string { return a.url }
 
 // Client returns a client of the agent's HTTP API that uses the management token and the cluster's certificates, if
@@ -244,7 +245,8 @@ func (a *Agent) prepare() error {
 	if err != nil {
 		return err
 	}
-	a.url = scheme + "://" + a.HostPort(port)
+	host, _ := config["client_addr"].(string)
+	a.url = scheme + "://" + net.JoinHostPort(host, strconv.Itoa(port))
 	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: a.cluster.TLSConfig()}
 	a.client, err = api.NewClient(&api.Config{
 		Address: a.url, Token: a.cluster.ManagementToken, HttpClient: &http.Client{Transport: transport},
