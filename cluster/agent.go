@@ -31,6 +31,8 @@ type Agent struct {
 	ports  map[Protocol]int
 	bound  map[Protocol][]string
 	Domain string // That of its DNS, without a final dot.
+	// DNSLimit is how many addresses its DNS returns at most; 0 is without a limit.
+	DNSLimit int
 	// GRPCOwnCA is whether its gRPC with TLS shows a certificate of the service mesh, as servers do that have no other.
 	GRPCOwnCA bool
 	// RPCTLS is whether it speaks TLS to the servers' port 8300, or wants to be spoken to in TLS on its own.
@@ -154,6 +156,7 @@ type debugConfig struct {
 	BindAddr, SerfBindAddrWAN                           string
 	HTTPPort, HTTPSPort, GRPCPort, GRPCTLSPort, DNSPort int
 	DNSDomain                                           string
+	DNSARecordLimit                                     int
 	// TLS is there since Consul 1.12; before, it is the three after it.
 	TLS struct {
 		InternalRPC struct{ VerifyIncoming, VerifyOutgoing bool }
@@ -204,6 +207,7 @@ func newAgent(self *agentSelf) (Agent, error) {
 		BindAddr:      config.BindAddr,
 		WANBindAddr:   consul.HostOf(config.SerfBindAddrWAN),
 		Domain:        strings.TrimSuffix(config.DNSDomain, "."),
+		DNSLimit:      config.DNSARecordLimit,
 		GRPCOwnCA:     self.Config.Server && config.TLS.GRPC.CertFile == "",
 		RPCTLS: rpc.VerifyIncoming || rpc.VerifyOutgoing ||
 			config.VerifyIncoming || config.VerifyIncomingRPC || config.VerifyOutgoing ||

@@ -35,7 +35,7 @@ func streamDecoders() map[string]streamDecoder {
 		"nodes":     {`[`, `{"Node":"n"}`, "]", wholeCatalog},
 		"services":  {`{`, `"#":[]`, "}", streamed(decodeNames(new([]string)))},
 		"telemetry": {`{"Samples":[`, `{"Labels":{"#":""}}`, "]}", streamed(new(telemetryAnswer).decode)},
-		"agent":     {`{`, `"#":{}`, "}", streamed(new(CatalogNode).decodeServices)},
+		"agent":     {`{`, `"#":{}`, "}", streamed(new(partialNode).decodeServices)},
 		"states":    {`[`, `{"Node":"n"}`, "]", streamed(nodesByName{"n": {}}.decodeChecks)},
 		"catalog":   {`[`, `{"Node":"#"}`, "]", streamed(new(catalogEntries).decode)},
 		"overview":  {`{"Services":[`, `{"Name":"#"}`, "]}", streamed(new(CatalogOverview).decode)},

@@ -55,8 +55,11 @@ type Instance struct {
 	ID, Service string
 	Tags        []string
 	Meta        []Meta
-	// Status is the worst of its checks and its node's. Without checks it is HealthPassing.
+	// Status is the worst of its checks and its node's. Without checks it is HealthPassing. A sidecar proxy whose service
+	// is in maintenance is, too: its alias check is critical, as planned.
 	Status HealthStatus
+	// Healthy is whether each of its checks and its node's is passing, see Check.Misspelled.
+	Healthy bool
 }
 
 // Meta is an entry of a service's meta.
@@ -66,20 +69,44 @@ type Meta struct{ Key, Value string }
 type Check struct {
 	ID, Name string
 	Status   HealthStatus
+	// Misspelled is whether Consul's word for the status has other capitals, as "Passing" has. Consul compares it letter by
+	// letter, and so did consul_exporter.
+	Misspelled bool
 	// ServiceID and ServiceName are empty for checks of the node.
 	ServiceID, ServiceName string
 }
 
+// instanceHealth is what the checks of one instance, or of a node, say.
+type instanceHealth struct {
+	status HealthStatus
+	failed bool // Whether one of them is not passing.
+}
+
+// sidecar is a proxy of the service mesh: the index of its instance, and the ID of the one on the same node that it
+// is for.
+type sidecar struct {
+	index int
+	of    string
+}
+
 // judge sets the status of the node's instances. byID is scratch space.
-func (n *CatalogNode) judge(byID map[string]HealthStatus) {
+func (n *CatalogNode) judge(byID map[string]instanceHealth, sidecars []sidecar) {
 	clear(byID)
 	for i := range n.Checks {
 		c := &n.Checks[i]
-		byID[c.ServiceID] = max(byID[c.ServiceID], c.health())
+		h := byID[c.ServiceID]
+		byID[c.ServiceID] = instanceHealth{max(h.status, c.health()), h.failed || !c.Is(HealthPassing)}
 	}
+	node := byID[""]
 	for i := range n.Instances {
 		in := &n.Instances[i]
-		in.Status = max(byID[""], byID[in.ID])
+		own := byID[in.ID]
+		in.Status, in.Healthy = max(node.status, own.status), !node.failed && !own.failed
+	}
+	for _, s := range sidecars {
+		if byID[s.of].status == HealthMaintenance {
+			n.Instances[s.index].Status = HealthMaintenance
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ package cluster
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -18,9 +19,11 @@ import (
 const smallCatalog = `[{"ID":"x","Node":"n\u00fc","Meta":{"Node":"no"},"Checks":[
 		{"Node":"n","CheckID":"disk","Name":"Disk","Status":"warning","ServiceID":"","Definition":{"Header":{"a":["b"]}}},
 		{"CheckID":"_service_maintenance:b","Name":"M","Status":"critical","ServiceID":"b","ServiceName":"B"},
-		{"CheckID":"new","Status":"excellent","ServiceID":"c","ServiceName":"C"}],
+		{"CheckID":"new","Status":"excellent","ServiceID":"c","ServiceName":"C"},
+		{"CheckID":"alias","Status":"critical","ServiceID":"b-proxy","ServiceName":"P"}],
 	"Services":[{"ID":"a","Service":"A","Tags":["t","\"t\""],"Meta":{"k":"v","k2":""},"Proxy":{"ID":"not this"}},
-		{"ID":"b","Service":"B","Tags":null},{"ID":"c","Service":"C","Meta":{}},null,{"Service":"without ID"}]},
+		{"ID":"b","Service":"B","Tags":null},{"ID":"c","Service":"C","Meta":{}},
+		{"ID":"b-proxy","Service":"P","Proxy":{"Mode":"","DestinationServiceID":"b","Expose":{}}},null,{"Service":"without ID"}]},
 	{"Node":"imported","PeerName":"p","Services":[{"ID":"z","Service":"Z"}]},
 	{"Node":"empty","PeerName":"","Services":null,"Checks":[null]},null]`
 
@@ -33,17 +36,59 @@ func TestDecodeCatalog(t *testing.T) {
 				{ID: "a", Service: "A", Tags: []string{"t", `"t"`}, Meta: []Meta{{"k", "v"}, {"k2", ""}}, Status: HealthWarning},
 				{ID: "b", Service: "B", Tags: []string{}, Status: HealthMaintenance},
 				{ID: "c", Service: "C", Meta: []Meta{}, Status: HealthWarning},
+				{ID: "b-proxy", Service: "P", Status: HealthMaintenance},
 			},
 			Checks: []Check{
 				{ID: "disk", Name: "Disk", Status: HealthWarning},
 				{ID: "_service_maintenance:b", Name: "M", Status: HealthCritical, ServiceID: "b", ServiceName: "B"},
 				{ID: "new", Status: HealthUnknown, ServiceID: "c", ServiceName: "C"},
+				{ID: "alias", Status: HealthCritical, ServiceID: "b-proxy", ServiceName: "P"},
 			},
 		},
 		{Name: "empty", Checks: []Check{}},
 	}}
 	slowly := iotest.OneByteReader(strings.NewReader(smallCatalog))
 	expectSame(t, "catalog", want, must.Get(decodeCatalog(slowly, new(consul.Options).NewBudget()))(t))
+}
+
+// A sidecar follows its service into maintenance, an instance has one state whatever words the checks are registered
+// with, and Healthy goes by the letter, as consul_exporter does.
+func TestCatalogNode_Judge(t *testing.T) {
+	t.Parallel()
+	const proxy = `"Proxy":{"DestinationServiceID":"of"}`
+	for _, tc := range []struct {
+		name    string
+		service string // What else there is to say about the service with ID s.
+		checks  map[string]string
+		want    HealthStatus
+		healthy bool
+	}{
+		{"no check", ``, nil, HealthPassing, true},
+		{"passing", ``, map[string]string{"s": "passing"}, HealthPassing, true},
+		{"Passing", ``, map[string]string{"s": "Passing"}, HealthPassing, false},
+		{"CRITICAL", ``, map[string]string{"s": "CRITICAL"}, HealthCritical, false},
+		{"the word maintenance", ``, map[string]string{"s": "maintenance"}, HealthMaintenance, false},
+		{"a word of nobody's", ``, map[string]string{"s": "unknown"}, HealthUnknown, false},
+		{"no word", ``, map[string]string{"s": ""}, HealthUnknown, false},
+		{"its node is critical", ``, map[string]string{"": "critical", "s": "passing"}, HealthCritical, false},
+		{"a sidecar", proxy, map[string]string{"s": "passing", "of": "passing"}, HealthPassing, true},
+		{"a sidecar whose service is critical", proxy, map[string]string{"s": "critical", "of": "critical"}, HealthCritical, false},
+		{"a sidecar whose service is in maintenance", proxy, map[string]string{"s": "critical", "of": "maintenance"}, HealthMaintenance, false},
+		{"one that Consul has not told yet", proxy, map[string]string{"s": "passing", "of": "maintenance"}, HealthMaintenance, true},
+		{"a proxy of nothing that is registered", proxy, map[string]string{"s": "critical"}, HealthCritical, false},
+	} {
+		var checks []string
+		for id, status := range tc.checks {
+			checks = append(checks, fmt.Sprintf(`{"CheckID":"c-%s","Status":%q,"ServiceID":%q}`, id, status, id))
+		}
+		service := strings.TrimSuffix(`{"ID":"s","Service":"S",`+tc.service, ",") + "}"
+		answer := fmt.Sprintf(`[{"Node":"n","Services":[%s,{"ID":"of","Service":"Of"}],"Checks":[%s]}]`,
+			service, strings.Join(checks, ","))
+		c := must.Get(decodeCatalog(strings.NewReader(answer), new(consul.Options).NewBudget()))(t)
+		if in := c.Nodes[0].Instances[0]; in.Status != tc.want || in.Healthy != tc.healthy {
+			t.Errorf("%s: %s, healthy %v; want %s, %v", tc.name, in.Status, in.Healthy, tc.want, tc.healthy)
+		}
+	}
 }
 
 // Texts that come again share their memory, and long ones fit.

@@ -23,7 +23,7 @@ var (
 func (s *Snapshot) readAgentCatalog(ctx context.Context) (*Catalog, error) {
 	self := s.Agent()
 	memory := s.newBudget()
-	var node CatalogNode
+	var node partialNode
 	if err := s.stream(ctx, endpointAgentServices, memory, node.decodeServices); err != nil {
 		return nil, err
 	}
@@ -35,36 +35,52 @@ func (s *Snapshot) readAgentCatalog(ctx context.Context) (*Catalog, error) {
 		return nil, err
 	}
 	node.Name = agent.Name
-	node.judge(make(map[string]HealthStatus))
-	return &Catalog{Nodes: []CatalogNode{node}}, nil
+	node.judge(make(map[string]instanceHealth), node.sidecars)
+	return &Catalog{Nodes: []CatalogNode{node.CatalogNode}}, nil
 }
 
 // decodeServices reads an answer of endpointAgentServices, by ID.
-func (n *CatalogNode) decodeServices(d *consul.JSONReader) error {
+func (n *partialNode) decodeServices(d *consul.JSONReader) error {
+	proxies := make(map[string]string) // The IDs of the instances that they are for.
 	err := consul.EachEntry(d, func(id string, service *api.AgentService) (err error) {
 		in := newInstance(service)
 		in.ID = cmp.Or(in.ID, id)
 		if err := d.Memory.Spend(in.listBytes()); err != nil {
 			return err
 		}
+		if of := proxyOf(service); of != "" {
+			proxies[in.ID] = of
+		}
 		n.Instances, err = consul.Keep(d.Memory, n.Instances, in)
 		return err
 	})
 	slices.SortFunc(n.Instances, func(a, b Instance) int { return cmp.Compare(a.ID, b.ID) })
+	for i := range n.Instances {
+		if of := proxies[n.Instances[i].ID]; of != "" {
+			n.sidecars = append(n.sidecars, sidecar{i, of})
+		}
+	}
 	return err
 }
 
 // decodeChecks reads an answer of endpointAgentChecks, by ID.
-func (n *CatalogNode) decodeChecks(d *consul.JSONReader) error {
+func (n *partialNode) decodeChecks(d *consul.JSONReader) error {
 	err := consul.EachEntry(d, func(id string, c *api.AgentCheck) (err error) {
-		n.Checks, err = consul.Keep(d.Memory, n.Checks, Check{
-			ID: cmp.Or(c.CheckID, id), Name: c.Name, Status: newHealthStatus([]byte(c.Status)),
-			ServiceID: c.ServiceID, ServiceName: c.ServiceName,
-		})
+		check := Check{ID: cmp.Or(c.CheckID, id), Name: c.Name, ServiceID: c.ServiceID, ServiceName: c.ServiceName}
+		check.setStatus([]byte(c.Status))
+		n.Checks, err = consul.Keep(d.Memory, n.Checks, check)
 		return err
 	})
 	slices.SortFunc(n.Checks, func(a, b Check) int { return cmp.Compare(a.ID, b.ID) })
 	return err
+}
+
+// proxyOf returns the ID of the instance that a service instance is a sidecar proxy for; empty if it is none.
+func proxyOf(service *api.AgentService) string {
+	if service.Proxy == nil {
+		return ""
+	}
+	return service.Proxy.DestinationServiceID
 }
 
 func newInstance(service *api.AgentService) Instance {

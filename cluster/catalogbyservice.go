@@ -84,7 +84,7 @@ func (s *Snapshot) readByService(ctx context.Context, part *remainder, memory *c
 	}
 	nodes := make(nodesByName)
 	for _, name := range part.nodes {
-		nodes[name] = &CatalogNode{Name: name}
+		nodes[name] = &partialNode{CatalogNode: CatalogNode{Name: name}}
 	}
 	if err := memory.Spend(nodeBytes * int64(len(nodes))); err != nil {
 		return nil, err
@@ -148,8 +148,9 @@ func decodeNames(names *[]string) decoder {
 type placedInstance struct {
 	Instance
 
-	checks []Check
-	node   string
+	checks  []Check
+	node    string
+	proxyOf string // The ID of the instance that it is a sidecar proxy for; empty if it is none.
 }
 
 // readServices reads the instances of each service on the nodes that the filter selects.
@@ -177,7 +178,7 @@ func decodeEntries(d *consul.JSONReader, service string) (list []placedInstance,
 		if e.Node == nil || e.Service == nil || e.Service.Service != service {
 			return nil
 		}
-		placed := placedInstance{Instance: newInstance(e.Service), node: e.Node.Node}
+		placed := placedInstance{Instance: newInstance(e.Service), node: e.Node.Node, proxyOf: proxyOf(e.Service)}
 		if err := d.Memory.Spend(placed.listBytes()); err != nil {
 			return err
 		}
@@ -196,14 +197,20 @@ func decodeEntries(d *consul.JSONReader, service string) (list []placedInstance,
 }
 
 func newCheck(c *api.HealthCheck) Check {
-	return Check{
-		ID: c.CheckID, Name: c.Name, Status: newHealthStatus([]byte(c.Status)),
-		ServiceID: c.ServiceID, ServiceName: c.ServiceName,
-	}
+	check := Check{ID: c.CheckID, Name: c.Name, ServiceID: c.ServiceID, ServiceName: c.ServiceName}
+	check.setStatus([]byte(c.Status))
+	return check
 }
 
 // nodesByName is a catalog that is put together from several answers.
-type nodesByName map[string]*CatalogNode
+type nodesByName map[string]*partialNode
+
+// partialNode is a node of it.
+type partialNode struct {
+	CatalogNode
+
+	sidecars []sidecar
+}
 
 // decodeChecks reads an answer of endpointNodeChecks; those of other nodes are left out.
 func (nodes nodesByName) decodeChecks(d *consul.JSONReader) error {
@@ -221,6 +228,9 @@ func (nodes nodesByName) decodeChecks(d *consul.JSONReader) error {
 func (nodes nodesByName) place(instances []placedInstance) {
 	for i := range instances {
 		if n := nodes[instances[i].node]; n != nil {
+			if of := instances[i].proxyOf; of != "" {
+				n.sidecars = append(n.sidecars, sidecar{len(n.Instances), of})
+			}
 			n.Instances = append(n.Instances, instances[i].Instance)
 			n.Checks = append(n.Checks, instances[i].checks...)
 		}
@@ -232,11 +242,11 @@ const nodeBytes = 128
 
 func (nodes nodesByName) catalog() *Catalog {
 	catalog := &Catalog{}
-	scratch := make(map[string]HealthStatus)
+	scratch := make(map[string]instanceHealth)
 	for _, name := range slices.Sorted(maps.Keys(nodes)) {
 		n := nodes[name]
-		n.judge(scratch)
-		catalog.Nodes = append(catalog.Nodes, *n)
+		n.judge(scratch, n.sidecars)
+		catalog.Nodes = append(catalog.Nodes, n.CatalogNode)
 	}
 	return catalog
 }

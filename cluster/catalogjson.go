@@ -18,13 +18,13 @@ import (
 func decodeCatalog(r io.Reader, memory *consul.Budget) (*Catalog, error) {
 	d := catalogDecoder{
 		JSONReader: consul.NewJSONReader(r, memory),
-		scratch:    make(map[string]HealthStatus),
+		scratch:    make(map[string]instanceHealth),
 	}
 	catalog := &Catalog{}
 	err := d.Whole(func() error {
 		node, peer, err := d.node()
 		if err == nil && node.Name != "" && peer == "" {
-			node.judge(d.scratch)
+			node.judge(d.scratch, d.sidecars)
 			catalog.Nodes, err = consul.Keep(memory, catalog.Nodes, node)
 		}
 		return err
@@ -38,13 +38,16 @@ func decodeCatalog(r io.Reader, memory *consul.Budget) (*Catalog, error) {
 // catalogDecoder decodes field by field.
 type catalogDecoder struct {
 	consul.JSONReader
-	scratch map[string]HealthStatus
+	scratch map[string]instanceHealth
+	// sidecars are those of the node that is being read.
+	sidecars []sidecar
 	// tags and meta are memory for the lists of the next instances: one allocation serves many.
 	tags []string
 	meta []Meta
 }
 
 func (d *catalogDecoder) node() (n CatalogNode, peer string, err error) {
+	d.sidecars = d.sidecars[:0]
 	err = d.Object(func(key []byte) error {
 		switch string(key) {
 		case "Node":
@@ -53,10 +56,14 @@ func (d *catalogDecoder) node() (n CatalogNode, peer string, err error) {
 			return d.SharedText(&peer)
 		case "Services":
 			return d.List(func() error {
-				in, err := d.instance()
-				if in.ID != "" && err == nil {
-					n.Instances, err = consul.Keep(d.Memory, n.Instances, in)
+				in, proxyOf, err := d.instance()
+				if in.ID == "" || err != nil {
+					return err
 				}
+				if proxyOf != "" {
+					d.sidecars = append(d.sidecars, sidecar{len(n.Instances), proxyOf})
+				}
+				n.Instances, err = consul.Keep(d.Memory, n.Instances, in)
 				return err
 			})
 		case "Checks":
@@ -77,7 +84,8 @@ func (d *catalogDecoder) node() (n CatalogNode, peer string, err error) {
 	return n, peer, err
 }
 
-func (d *catalogDecoder) instance() (in Instance, err error) {
+// instance also returns the ID of the instance that it is a sidecar proxy for; empty if it is none.
+func (d *catalogDecoder) instance() (in Instance, proxyOf string, err error) {
 	err = d.Object(func(key []byte) error {
 		switch string(key) {
 		case "ID":
@@ -108,11 +116,18 @@ func (d *catalogDecoder) instance() (in Instance, err error) {
 			})
 			in.Meta = slices.Clip(d.meta)
 			return err
+		case "Proxy":
+			return d.Object(func(key []byte) error {
+				if string(key) == "DestinationServiceID" {
+					return d.SharedText(&proxyOf)
+				}
+				return d.SkipValue()
+			})
 		default:
 			return d.SkipValue()
 		}
 	})
-	return in, err
+	return in, proxyOf, err
 }
 
 func (d *catalogDecoder) check() (c Check, err error) {
@@ -124,7 +139,7 @@ func (d *catalogDecoder) check() (c Check, err error) {
 			return d.SharedText(&c.Name)
 		case "Status":
 			word, err := d.Word()
-			c.Status = newHealthStatus(word)
+			c.setStatus(word)
 			return err
 		case "ServiceID":
 			return d.SharedText(&c.ServiceID)

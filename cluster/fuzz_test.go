@@ -117,6 +117,7 @@ func FuzzCatalogAnswers(f *testing.F) {
 		`[{"Node":{"Node":"a"},"Service":{"ID":"web-1","Service":"web","Tags":["v1",""],"Meta":{"team":"shop"}},
 			"Checks":[{"ServiceID":"web-1"}]},{"Node":null},null,{"Service":null}]`,
 		`{"web-1":{"ID":"web-1","Service":"web","Tags":null,"Meta":{"a":"b"}},"x":null,"y":{}}`,
+		`{"p":{"ID":"p","Service":"p","Proxy":{"DestinationServiceID":"web-1"}},"web-1":{"ID":"web-1"}}`,
 		`{"alive":{"CheckID":"alive","Status":"critical","ServiceID":"web-1"},"disk":null}`,
 	} {
 		f.Add([]byte(seed))
@@ -126,11 +127,11 @@ func FuzzCatalogAnswers(f *testing.F) {
 			d := consul.NewJSONReader(bytes.NewReader(data), new(consul.Options).NewBudget())
 			return &d
 		}
-		node := CatalogNode{Name: "a"}
+		node := partialNode{CatalogNode: CatalogNode{Name: "a"}}
 		_, _ = node.decodeServices(reader()), node.decodeChecks(reader()) // Parts of an answer are read, too.
-		node.judge(make(map[string]HealthStatus))
-		expectStatuses(t, node)
-		nodes := nodesByName{"a": {Name: "a"}}
+		node.judge(make(map[string]instanceHealth), node.sidecars)
+		expectStatuses(t, node.CatalogNode)
+		nodes := nodesByName{"a": {CatalogNode: CatalogNode{Name: "a"}}}
 		_ = nodes.decodeChecks(reader())
 		entries, _ := decodeEntries(reader(), "web")
 		nodes.place(entries)

@@ -28,19 +28,20 @@ func (s HealthStatus) String() string {
 	return [...]string{"passing", "unknown", "warning", "critical", "maintenance"}[s]
 }
 
-// newHealthStatus reads the state of a check, which Consul gives as a word.
-func newHealthStatus(word []byte) HealthStatus {
-	switch string(word) {
-	case "passing":
-		return HealthPassing
-	case "warning":
-		return HealthWarning
-	case "critical":
-		return HealthCritical
-	default:
-		return HealthUnknown
+// setStatus reads the state of a check, which Consul gives as a word. A check that is registered through the catalog
+// may have any: those that differ from Consul's only in case mean the same, and all others are HealthUnknown.
+func (c *Check) setStatus(word []byte) {
+	for _, status := range HealthStatuses() {
+		if name := status.String(); strings.EqualFold(name, string(word)) {
+			c.Status, c.Misspelled = status, name != string(word)
+			return
+		}
 	}
+	c.Status = HealthUnknown
 }
+
+// Is reports whether Consul, which compares letter by letter, takes the check's status for this one.
+func (c *Check) Is(status HealthStatus) bool { return c.Status == status && !c.Misspelled }
 
 // The IDs of maintenance checks (Consul: structs.NodeMaint, structs.ServiceMaintPrefix).
 const (

@@ -55,7 +55,9 @@ func byRank(servers []Server) {
 // withPeers returns the topology with another Raft configuration (nil: unknown). Who has a vote is up to the
 // configuration; only where there is none, or one without votes, the servers' Serf tags say more.
 func (t Topology) withPeers(peers []RaftPeer) Topology {
-	members := slices.DeleteFunc(slices.Clone(t.Servers), func(s Server) bool { return s.Status == StatusNone })
+	members := slices.DeleteFunc(slices.Clone(t.Servers), func(s Server) bool {
+		return s.Status == StatusNone && !s.Missing()
+	})
 	byRank(members)
 	t.RaftKnown, t.Peers, t.Servers = peers != nil, peers, nil
 	memberOf := matchPeers(members, peers)
@@ -67,11 +69,12 @@ func (t Topology) withPeers(peers []RaftPeer) Topology {
 			continue
 		}
 		joined[j] = true
+		members[j].Absence = nil // It is in the configuration that counts.
 		members[j].Voter = p.Voter && !(p.VoterAssumed && members[j].Replica)
 	}
 	for j := range members {
 		if !joined[j] {
-			members[j].Voter = !t.RaftKnown && !members[j].Replica
+			members[j].Voter = !t.RaftKnown && !members[j].Replica && !members[j].Missing()
 		}
 	}
 	t.Servers = uniqueNames(append(members, t.Servers...))

@@ -6,11 +6,9 @@ package cluster
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
-	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
@@ -82,10 +80,23 @@ func (s *Snapshot) Evidence(read bool) func(context.Context) (Evidence, error) {
 type StopInput struct {
 	Topology  Topology
 	Reports   []Report
-	Autopilot *AutopilotState // Nil when it is not known: then Raft alone decides.
+	Autopilot *AutopilotState // Nil when it is not known.
 	// MaxTrailingLogs is how many entries a voter may lag behind: autopilot's own setting, or its default.
 	MaxTrailingLogs uint64
+	// Earlier are the reports of a first look, of which Reports are the second one: at least Between lies between the
+	// end of the one and the beginning of the other. It is empty if there was only one look.
+	Earlier []Report
+	Between time.Duration
+	// Consistent is how a linearizable read went; nil if it could not be made, which says nothing about the cluster.
+	Consistent *ConsistentRead
+	// CatchUp is whether a server that was away could still catch up; nil if the telemetry of the leader is not known.
+	CatchUp *CatchUp
+	// Stopping are other servers that somebody has announced to stop.
+	Stopping []StoppingServer
 }
+
+// StoppingServer is a server that is about to be stopped, or is.
+type StoppingServer struct{ Name, ID string }
 
 // Evidence is what there is for a verdict about the cluster.
 func (in *StopInput) Evidence() *Evidence {
@@ -94,26 +105,6 @@ func (in *StopInput) Evidence() *Evidence {
 
 // DefaultMaxTrailingLogs is autopilot's default (Consul: agent/config/default.go).
 const DefaultMaxTrailingLogs = 250
-
-// StopInput collects what JudgeStop needs. It fails if no server is known, or Consul does not say which have a vote.
-func (s *Snapshot) StopInput(ctx context.Context) (StopInput, error) {
-	topology, reports, config := s.Topology(), s.Reports(), s.RaftPeers()
-	autopilot, autopilotConfig := s.AutopilotState(), s.AutopilotConfig()
-	if _, err := config.Get(ctx); errors.Is(err, consul.ErrRefused) {
-		return StopInput{}, fmt.Errorf("find out which servers have a vote (may the token read operator?): %w", err)
-	}
-	in := StopInput{MaxTrailingLogs: DefaultMaxTrailingLogs}
-	if err := cmp.Or(fill(ctx, topology, &in.Topology), fill(ctx, reports, &in.Reports)); err != nil {
-		return StopInput{}, err
-	}
-	if state, err := autopilot.Get(ctx); err == nil {
-		in.Autopilot = &state
-	}
-	if config, err := autopilotConfig.Get(ctx); err == nil {
-		in.MaxTrailingLogs = config.MaxTrailingLogs
-	}
-	return in, nil
-}
 
 // DeathInput is what JudgeDead decides from, all of one snapshot: what is remembered from an earlier one proves
 // nothing.

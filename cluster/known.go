@@ -132,7 +132,7 @@ func (s *Snapshot) learned(k known) known {
 		k.rights = rights
 	}
 	if peerings, ok := s.peerings.Peek(); ok && !s.before.peerings.holds(s.start) {
-		k.peerings = newKeptPeerings(peerings, s.start)
+		k.peerings = newKeptPeerings(peerings, s.before.peerings, s.start)
 	}
 	return k
 }

@@ -20,7 +20,10 @@ var endpointPeerings = consul.Endpoint{Path: "/v1/peerings"}
 
 // Peering is a connection with another cluster.
 type Peering struct {
-	Name               string
+	// ID is the peering's own: one that is made anew under the same name has another.
+	ID, Name string
+	// Read is when the scrape began in which Consul was asked.
+	Read               time.Time
 	State              PeeringState
 	LastHeartbeat      *time.Time // Nil when there was none, or Consul does not tell.
 	Imported, Exported int        // The numbers of services.
@@ -59,13 +62,20 @@ func (s *Snapshot) Peerings() *Fact[[]Peering] {
 			return kept.peerings, nil
 		}
 		peerings, err := readList(ctx, s, s.Address(), endpointPeerings, newPeering)
+		for i := range peerings {
+			peerings[i].Read = s.start
+		}
 		slices.SortFunc(peerings, func(a, b Peering) int { return cmp.Compare(a.Name, b.Name) })
 		return peerings, err
 	})
 }
 
-// peeringsMemory is how long an answer is kept that has a peering without a stream.
-const peeringsMemory = 5 * time.Minute
+// peeringsMemory is how long an answer is kept that has a peering without a stream; the first one is kept less long,
+// as peerings also lack it while a new leader makes it.
+const (
+	peeringsMemory      = 5 * time.Minute
+	firstPeeringsMemory = 1 * time.Minute
+)
 
 // keptPeerings is the last answer, if it has a peering that has no stream yet: Consul's leader logs a warning about
 // each of those whenever it is asked (Consul: agent/rpc/peering, reconcilePeering).
@@ -76,18 +86,23 @@ type keptPeerings struct {
 
 func (k *keptPeerings) holds(now time.Time) bool { return now.Before(k.until) }
 
-func newKeptPeerings(peerings []Peering, now time.Time) keptPeerings {
+// newKeptPeerings keeps an answer, if need be, in place of the last one.
+func newKeptPeerings(peerings []Peering, last keptPeerings, now time.Time) keptPeerings {
+	hold := peeringsMemory
+	if last.until.IsZero() {
+		hold = firstPeeringsMemory
+	}
 	if slices.ContainsFunc(peerings, func(p Peering) bool {
 		return p.State == PeeringPending || p.State == PeeringEstablishing
 	}) {
-		return keptPeerings{peerings, now.Add(peeringsMemory)}
+		return keptPeerings{peerings, now.Add(hold)}
 	}
 	return keptPeerings{}
 }
 
 func newPeering(p *api.Peering) Peering {
 	peering := Peering{
-		Name: p.Name, State: oneOf(string(p.State), PeeringStates(), PeeringUnknown),
+		ID: p.ID, Name: p.Name, State: oneOf(string(p.State), PeeringStates(), PeeringUnknown),
 		Imported: len(p.StreamStatus.ImportedServices), Exported: len(p.StreamStatus.ExportedServices),
 	}
 	if beat := p.StreamStatus.LastHeartbeat; beat != nil && !beat.IsZero() {

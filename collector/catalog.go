@@ -42,7 +42,8 @@ func newCatalogCollector(define *definitions) collector {
 			"Nodes of which some services were not read, because Consul changes the nodes when it is asked for all at once and "+
 				"there are too many services to read one by one. 0 if the catalog is complete."),
 		instances: define.gauge("consul_catalog_service_instances",
-			"Instances of a service by their status: the worst of all checks of the instance and its node.", "service_name",
+			"Instances of a service by their status: the worst of all checks of the instance and its node. unknown is present "+
+				"only if there are any. A sidecar whose service is in maintenance counts as in maintenance.", "service_name",
 			"status"),
 		nodeHealthy: define.gauge("consul_catalog_service_node_healthy",
 			"Whether all checks of the service instance and of its node are passing (1) or not (0).", "service_id", "node",
@@ -114,6 +115,9 @@ func (c *catalogCollector) addCounts(counts map[string]*cluster.InstanceCounts, 
 			for i, status := range cluster.HealthStatuses() {
 				out.addLabels(c.instances, float64(counts[service][status]), name, statuses[i])
 			}
+			if n := counts[service][cluster.HealthUnknown]; n > 0 {
+				out.addLabels(c.instances, float64(n), name, out.label("status", cluster.HealthUnknown.String()))
+			}
 		}
 	}
 }
@@ -121,6 +125,8 @@ func (c *catalogCollector) addCounts(counts map[string]*cluster.InstanceCounts, 
 // catalogSize is how many series of each kind the selected part of a catalog has, totals apart.
 type catalogSize struct {
 	services, instances, tags, meta int
+	// unknown is how many services have instances of unknown state, for which there is another series.
+	unknown int
 	// nodeChecks and serviceChecks have a series for each state; the latter have another one.
 	nodeChecks, serviceChecks int
 }
@@ -129,7 +135,7 @@ type catalogSize struct {
 var states = len(cluster.HealthStatuses())
 
 func (s *catalogSize) series() int {
-	return states*s.services + s.instances + s.tags + s.meta + states*s.nodeChecks + (states+1)*s.serviceChecks
+	return states*s.services + s.unknown + s.instances + s.tags + s.meta + states*s.nodeChecks + (states+1)*s.serviceChecks
 }
 
 // measure must count what the functions below add.
@@ -137,9 +143,10 @@ func (c *catalogCollector) measure(
 	catalog *cluster.Catalog, counts map[string]*cluster.InstanceCounts,
 ) (size catalogSize) {
 	sel := newSelection(&c.settings)
-	for service := range counts {
+	for service, n := range counts {
 		if c.settings.Instances && sel.services.has(service) {
 			size.services++
+			size.unknown += min(n[cluster.HealthUnknown], 1)
 		}
 	}
 	for n := range sel.nodesOf(catalog) {
@@ -182,7 +189,7 @@ func (c *catalogCollector) addInstances(catalog *cluster.Catalog, size catalogSi
 
 func (c *catalogCollector) addInstance(in *cluster.Instance, node *label, sel *selection, out *families) {
 	id := out.label("service_id", in.ID)
-	out.addLabels(c.nodeHealthy, binary(in.Status == cluster.HealthPassing), id, node,
+	out.addLabels(c.nodeHealthy, binary(in.Healthy), id, node,
 		out.label("service_name", in.Service))
 	for i, tag := range in.Tags {
 		if sel.tag(in, i) {
@@ -217,7 +224,7 @@ func (c *catalogCollector) addChecks(catalog *cluster.Catalog, size catalogSize,
 func (c *catalogCollector) addCheck(check *cluster.Check, node *label, statuses []*label, out *families) {
 	is := func(i int) bool {
 		status := cluster.HealthStatuses()[i]
-		return check.Status == status || (status == cluster.HealthMaintenance && check.InMaintenance())
+		return check.Is(status) || (status == cluster.HealthMaintenance && check.InMaintenance())
 	}
 	checkID := out.label("check", check.ID)
 	if check.ServiceID == "" {

@@ -30,11 +30,11 @@ func TestMissing(t *testing.T) {
 	expectValue(t, all, 0, "consul_cluster_missing_voters")
 	expectValue(t, all, 1, "consul_exporter_state_file_ok")
 
-	two := (&fakeConsul{t: t, servers: f.servers[:2], api: f.api}).answers()
+	two := (&fakeConsul{t: t, api: f.api, servers: f.servers[:2]}).answers()
 	for _, path := range []string{"/v1/agent/members", "/v1/operator/raft/configuration", "/v1/operator/autopilot/state"} {
 		f.answerWith(path, two[path])
 	}
-	for _, s := range f.servers {
+	for _, s := range f.servers[:2] {
 		s.status.peers = s.status.peers[:2]
 	}
 	expectMissing := func(e *Exporter) {

@@ -3,22 +3,30 @@
 
 package collector
 
-import "github.com/zervigo/consul_cluster_exporter/cluster"
+import (
+	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/verdict"
+)
 
 // newPeeringCollector exports the state of the peerings with other clusters.
 //
+// consul_peering_up goes by what is remembered, not by Consul's word alone: see verdict.JudgePeering.
+//
 // Only the leader knows, so without one there is nothing but a failure, and no request.
 //
-// Requests: /v1/agent/self, /v1/status/leader and /v1/peerings. ACL: peering:read, or operator:read. Ten series per
-// peering.
+// Requests: /v1/agent/self, /v1/status/leader and /v1/peerings. ACL: peering:read, or operator:read. Eleven series
+// per peering.
 func newPeeringCollector(define *definitions) collector {
 	stateOf := define.gauge("consul_peering_state",
 		"State of a peering with another cluster: 1 for the one it is in, 0 for the others.", "peer", "state")
+	up := define.gauge("consul_peering_up",
+		"1 if the peering is active and was heard of within two minutes. Once a peering has been active, it stays 0 until it is "+
+			"active again, whatever Consul calls its state. Absent for a peering that has never been active.", "peer")
 	heartbeat := define.gauge("consul_peering_last_heartbeat_timestamp_seconds",
 		"When the peer was last heard of; absent when it never was.", "peer")
 	imported := define.gauge("consul_peering_imported_services", "Services that are imported from the peer.", "peer")
 	exported := define.gauge("consul_peering_exported_services", "Services that are exported to the peer.", "peer")
-	return ofList((*cluster.Snapshot).Peerings, func(p cluster.Peering, out *families) {
+	add := func(p *cluster.Peering, out *families) {
 		for _, state := range cluster.PeeringStates() {
 			out.flag(stateOf, state == p.State, p.Name, string(state))
 		}
@@ -27,5 +35,20 @@ func newPeeringCollector(define *definitions) collector {
 		}
 		out.add(imported, float64(p.Imported), p.Name)
 		out.add(exported, float64(p.Exported), p.Name)
+	}
+	memory := define.memory
+	judge := func(p *cluster.Peering) verdict.PeeringHealth {
+		active, heard := memory.Peerings().Past(p)
+		return verdict.JudgePeering(p, active, heard)
+	}
+	return ofFact((*cluster.Snapshot).Peerings, func(peerings []cluster.Peering, out *families) {
+		memory.Peerings().Learn(peerings)
+		for i := range peerings {
+			p := &peerings[i]
+			add(p, out)
+			if health := judge(p); health != verdict.PeeringNew {
+				out.flag(up, health == verdict.PeeringUp, p.Name)
+			}
+		}
 	})
 }

@@ -96,6 +96,7 @@ func (f *stateFile) load() error {
 				return err
 			}
 		}
+		m.peerings.restore(m.state.Peerings)
 	}
 	list, err := forgetKind.OpenToWrite(f.path+".forget", 0, 0o660)
 	if err != nil {
@@ -185,7 +186,7 @@ func (f *stateFile) save(anyway bool) error {
 		return nil
 	}
 	seconds, foreign := m.state.Seconds, m.foreign
-	text, err := m.state.encode(time.Now())
+	text, err := m.encode(time.Now())
 	m.dirty, m.foreign = false, false
 	m.mu.Unlock()
 	if err == nil && foreign {
@@ -325,17 +326,25 @@ func Decode(text []byte, opts Options) (*Memory, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Memory{opts: opts, state: s}, nil
+	m := &Memory{opts: opts, state: s}
+	m.peerings.restore(s.Peerings)
+	return m, nil
 }
 
 // MaxBytes bounds what Decode takes.
 const MaxBytes = maxStateBytes
 
+// encode returns the state as JSON. It assumes that mu is held.
+func (m *Memory) encode(now time.Time) ([]byte, error) {
+	m.state.Peerings = m.peerings.all()
+	return m.state.encode(now)
+}
+
 // Encode returns the state as JSON.
 func (m *Memory) Encode(now time.Time) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.state.encode(now)
+	return m.encode(now)
 }
 
 // RequestForget has a missing server forgotten by the exporter that uses a state file, within one scrape, or by the

@@ -59,6 +59,8 @@ type Memory struct {
 	dirty bool
 	// foreign is whether the state in the file is that of another cluster.
 	foreign bool
+
+	peerings Peerings
 }
 
 // commits is how far the log of a leader was committed.
@@ -194,45 +196,8 @@ func (m *Memory) Remembered() []cluster.Server {
 	return servers
 }
 
-// Peerings returns what is remembered of the peerings that were active once, by name.
-func (m *Memory) Peerings() map[string]PeeringMemory {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	known := make(map[string]PeeringMemory, len(m.state.Peerings))
-	for name, p := range m.state.Peerings {
-		known[name] = p
-	}
-	return known
-}
-
-// maxPeerings bounds how many peerings are remembered.
-const maxPeerings = 1000
-
-// LearnPeerings keeps the latest time at which each of these peerings was active. Those that are deleted are forgotten.
-func (m *Memory) LearnPeerings(active map[string]time.Time, deleted ...string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for name, at := range active {
-		if before, known := m.state.Peerings[name]; known && !at.After(before.LastActive) {
-			continue
-		}
-		if _, known := m.state.Peerings[name]; !known && len(m.state.Peerings) >= maxPeerings {
-			continue
-		} else if !known {
-			m.dirty = true
-		}
-		if m.state.Peerings == nil {
-			m.state.Peerings = make(map[string]PeeringMemory)
-		}
-		m.state.Peerings[name] = PeeringMemory{LastActive: at.UTC()}
-	}
-	for _, name := range deleted {
-		if _, known := m.state.Peerings[name]; known {
-			delete(m.state.Peerings, name)
-			m.dirty = true
-		}
-	}
-}
+// Peerings is what is remembered of the peerings with other clusters.
+func (m *Memory) Peerings() *Peerings { return &m.peerings }
 
 // Standing takes how far the log of the leader with this node ID is, and is committed, in a scrape that began at that
 // time, and returns since when it stands still. An empty ID means that no leader is known.

@@ -409,16 +409,3 @@ func TestMemory_Bounded(t *testing.T) {
 		t.Errorf("%d servers are remembered; want %d", n, MaxServers)
 	}
 }
-
-func TestMemory_Peerings(t *testing.T) {
-	t.Parallel()
-	m := new(Memory)
-	early, late := time.Unix(100, 0).UTC(), time.Unix(200, 0).UTC()
-	m.LearnPeerings(map[string]time.Time{"a": late, "b": early})
-	m.LearnPeerings(map[string]time.Time{"a": early, "b": late}, "c")
-	m.LearnPeerings(nil, "b")
-	got := m.Peerings()
-	if len(got) != 1 || got["a"].LastActive != late {
-		t.Errorf("peerings are %v; want a, active at %v", got, late)
-	}
-}

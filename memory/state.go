@@ -58,11 +58,6 @@ func (l leaderState) is(other *leaderState) bool {
 	return other != nil && l.ID == other.ID && l.Term == other.Term
 }
 
-// PeeringMemory is what is remembered of a peering that was active once.
-type PeeringMemory struct {
-	LastActive time.Time `json:"last_active"`
-}
-
 // serverState is a server that was seen.
 type serverState struct {
 	ID          string `json:"id"`

@@ -38,11 +38,15 @@ func (t *transferLeadership) applies(a *Alert, v *view) string {
 	}
 }
 
-// judge leaves autopilot out: it calls followers unhealthy that hear of the leader late, which is what a slow leader
-// is like. How far their logs are counts as ever.
+// judge leaves out autopilot and reads: it calls followers unhealthy that hear of the leader late, and reads time out,
+// which is what a slow leader is like. How far their logs are counts as ever.
 func (t *transferLeadership) judge(_ *Alert, v *view) (plan, decision) {
 	byRaft := *v
-	byRaft.stop.Autopilot = nil
+	byRaft.stop.Autopilot, byRaft.stop.Consistent = new(cluster.AutopilotState), &cluster.ConsistentRead{OK: true}
+	for _, p := range v.stop.Topology.Peers {
+		byRaft.stop.Autopilot.Servers = append(byRaft.stop.Autopilot.Servers,
+			cluster.AutopilotServer{ID: p.ID, Healthy: true})
+	}
 	v = &byRaft
 	leader, err := v.leader()
 	if err != nil {

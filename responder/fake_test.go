@@ -25,11 +25,13 @@ func healthyView(n int) *view {
 	v := &view{}
 	in, topology := &v.stop, &v.stop.Topology
 	in.MaxTrailingLogs, topology.MembersKnown, topology.RaftKnown = cluster.DefaultMaxTrailingLogs, true, true
+	in.Autopilot, in.Consistent = &cluster.AutopilotState{}, &cluster.ConsistentRead{OK: true}
 	for i := 1; i <= n; i++ {
 		s := reporttest.Server(i)
 		peer := cluster.RaftPeer{ID: s.ID, Name: s.Name, Address: s.RPCAddress, Voter: true}
 		in.Reports = append(in.Reports, reporttest.Says(s, 1, n, 1000))
 		topology.Servers, topology.Peers = append(topology.Servers, s), append(topology.Peers, peer)
+		in.Autopilot.Servers = append(in.Autopilot.Servers, cluster.AutopilotServer{ID: s.ID, Name: s.Name, Healthy: true})
 		v.death.Leader.Servers = append(v.death.Leader.Servers,
 			cluster.AutopilotServer{ID: s.ID, Name: s.Name, Healthy: true, Alive: true})
 	}

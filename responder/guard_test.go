@@ -55,7 +55,7 @@ func TestGuards_Unknown(t *testing.T) {
 			"an election", func(v *view) { rpc(v).Raft.Leader = reporttest.Server(3).RPCAddress },
 			"do not agree about who leads", "",
 		},
-		{"two configurations", func(v *view) { rpc(v).Raft.Peers = nil }, "do not agree about the Raft configuration", ""},
+		{"two configurations", func(v *view) { rpc(v).Raft.Peers = nil }, "", "do not agree about the Raft configuration"},
 	} {
 		g := guards{expected: 5, require: RequireConfig{MinVoters: 3}}
 		v := healthyView(5)
@@ -83,7 +83,7 @@ func TestGuards_Require(t *testing.T) {
 	v := healthyView(5).kill(5)
 	v.minQuorum = 5
 	g.canRemove("server-5", v).expect(t, "autopilot's own bound", "fewer than 5")
-	g.canLose("nobody", healthyView(5)).expect(t, "no such server", `no such server: "nobody"`)
+	g.canLose("nobody", healthyView(5)).expect(t, "no such server", `there is no server named "nobody"`)
 }
 
 func TestTransfer_Applies(t *testing.T) {

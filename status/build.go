@@ -70,13 +70,14 @@ func (e *evidence) leftOver(s *verdict.Server) bool {
 // View judges the facts. It is a pure function.
 func (f *Facts) View() View {
 	e := newEvidence(f)
-	problems := e.judgeProblems()
+	problems, services := e.judgeProblems()
 	v := View{
 		Time:     f.Start.Truncate(time.Millisecond),
 		Seconds:  f.Took.Seconds(),
 		Level:    e.judgeLevel(problems),
 		Verdict:  e.sentence(problems),
-		Problems: make([]Problem, 0, len(problems)),
+		Problems: problemsOf(problems),
+		Services: e.judgeServices(problemsOf(services)),
 		Agent: AgentStatus{
 			Address: f.Address.String(), Up: f.Up, Name: e.agent.Name, Datacenter: e.agent.Datacenter,
 			Ports: newPortStatuses(e.agentPorts),
@@ -92,9 +93,6 @@ func (f *Facts) View() View {
 			configured.Error = a.Err.Error()
 		}
 		v.Agent.Agents = append(v.Agent.Agents, configured)
-	}
-	for _, p := range problems {
-		v.Problems = append(v.Problems, p.Problem)
 	}
 	if f.Agent != nil {
 		v.Agent.IsServer = new(f.Agent.Server)

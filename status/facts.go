@@ -19,7 +19,9 @@ import (
 
 // Parts are the parts of a View that cost Consul something, and that operators can switch off.
 type Parts struct {
-	Catalog, ConsistentRead bool
+	Catalog, ConsistentRead, Peerings bool
+	// ServicesOnly leaves out all that is only about Consul itself.
+	ServicesOnly bool
 }
 
 // Read gets the state of the cluster. It waits until all is known or ctx is done, and never fails: what could not be
@@ -60,6 +62,7 @@ type Facts struct {
 	Consistent      *cluster.ConsistentRead
 	Catalog         *cluster.Catalog
 	Overview        *cluster.CatalogOverview
+	Peerings        []Peering
 	// Filtered are the endpoints whose answers are not complete, because of the token's rights.
 	Filtered []string
 	Missing  []Missing
@@ -75,6 +78,8 @@ func Gather(ctx context.Context, s *cluster.Snapshot, remembered *memory.Memory,
 	need(g, "agent", s.Agent(), at(&f.Agent))
 	if !s.AgentOnly() {
 		need(g, "members", s.Members(), f.setMembers)
+	}
+	if !s.AgentOnly() && !parts.ServicesOnly {
 		need(g, "WAN members", s.WANMembers(), to(&f.WAN)) // A client has none.
 		need(g, "Raft configuration", s.RaftPeers(), func([]cluster.RaftPeer) {})
 		need(g, missingServers, s.Topology(), to(&f.Topology))
@@ -89,10 +94,13 @@ func Gather(ctx context.Context, s *cluster.Snapshot, remembered *memory.Memory,
 		need(g, "consistent read", s.ConsistentRead(), at(&f.Consistent))
 	}
 	if parts.Catalog {
-		need(g, "catalog", s.Catalog(), f.setCatalog)
+		need(g, missingCatalog, s.Catalog(), f.setCatalog)
 	}
 	if parts.Catalog && !s.AgentOnly() {
 		need(g, "", s.CatalogOverview(), f.setOverview) // It stands in for the catalog, which is missing already.
+	}
+	if parts.Peerings && !s.AgentOnly() {
+		need(g, "", s.Peerings(), func(all []cluster.Peering) { f.Peerings = judgePeerings(all, remembered.Peerings()) })
 	}
 	if answers, err := up.Get(ctx); !probe.IsOwnFault(err) {
 		f.Up = &answers
@@ -142,11 +150,11 @@ func (f *Facts) setCatalog(c *cluster.Catalog) {
 	switch {
 	case c == nil:
 	case len(c.Nodes) == 0:
-		f.Missing = append(f.Missing, nothingTold("catalog"))
+		f.Missing = append(f.Missing, nothingTold(missingCatalog))
 	default:
 		f.Catalog = c
 		if c.Incomplete != nil {
-			f.Missing = append(f.Missing, Missing{What: "catalog", Reason: c.Incomplete.Error()})
+			f.Missing = append(f.Missing, Missing{What: missingCatalog, Reason: c.Incomplete.Error()})
 		}
 	}
 }
@@ -164,8 +172,11 @@ func nothingTold(what string) Missing {
 	return Missing{What: what, Reason: "Consul's answer is empty (may the token read nodes?)", Refused: true}
 }
 
-// missingServers is Missing.What without any server.
-const missingServers = "servers"
+// missingServers is Missing.What without any server, and missingCatalog without the catalog.
+const (
+	missingServers = "servers"
+	missingCatalog = "catalog"
+)
 
 // gathering waits for facts, in the order in which they were started.
 type gathering struct {

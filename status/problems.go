@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
@@ -22,7 +23,7 @@ type kind struct {
 	// alert is the alert of the pack about it, which fires when the problem lasts.
 	alert    string
 	severity Severity
-	// place is where the sentence has the problem.
+	// place is where the sentence has the problem, and whose problem it is.
 	place place
 	// find reports each of these problems.
 	find func(e *evidence, report report)
@@ -40,6 +41,9 @@ const (
 	headline
 	beforeVoters
 	afterVoters
+	// tenants is for problems of what is registered with Consul, and of the nodes that this is on. They are no problems of
+	// Consul's: the view has them, and a sentence about them, in a part of its own.
+	tenants
 )
 
 // kinds is the table of problems. Within a severity, problems are shown in its order.
@@ -68,7 +72,7 @@ var kinds = []kind{
 	{"ConsulServerHung", Critical, afterVoters, ofServers(serverHung), serverClause("hangs", "hang")},
 	{"ConsulServerDown", Critical, afterVoters, ofServers(serverDown), serverClause("is down", "are down")},
 	{
-		"ConsulRPCPortDown", Critical, afterVoters, ofPorts(tcpDown("ConsulRPCPortDown")),
+		"ConsulRPCPortDown", Critical, afterVoters, ofPorts(inSight(tcpDown("ConsulRPCPortDown"))),
 		serverClause("does not answer on port 8300", "do not answer on port 8300"),
 	},
 	{
@@ -76,10 +80,11 @@ var kinds = []kind{
 		serverClause("knows of no leader", "know of no leader"),
 	},
 	{
-		"ConsulCollectorRefused", Warning, afterVoters, ofCluster(collectorRefused),
+		"ConsulCollectorRefused", Warning, afterVoters, ofCluster(collectorRefused(aboutConsul)),
 		says("Consul refuses to tell a part of it"),
 	},
-	{"ConsulQuorumAtRisk", Warning, afterVoters, ofCluster(quorumAtRisk), says("")}, // The outlook has it.
+	{"ConsulQuorumAtRisk", Critical, afterVoters, ofCluster(quorumAtRisk(Critical)), says("")}, // The outlook has it.
+	{"ConsulQuorumAtRisk", Warning, afterVoters, ofCluster(quorumAtRisk(Warning)), says("")},
 
 	{
 		"ConsulClustersMixed", Warning, afterVoters, ofCluster(clustersMixed),
@@ -97,7 +102,7 @@ var kinds = []kind{
 	{"ConsulRaftLastContact", Warning, counted, ofServers(raftLastContact(Warning)), nil},
 	{"ConsulEvenVoters", Info, counted, ofCluster(evenVoters), nil},
 
-	{"ConsulSerfLANPortDown", Critical, counted, ofPorts(tcpDown("ConsulSerfLANPortDown")), nil},
+	{"ConsulSerfLANPortDown", Critical, counted, ofPorts(inSight(tcpDown("ConsulSerfLANPortDown"))), nil},
 	{"ConsulSerfWANPortDown", Warning, counted, ofPorts(tcpDown("ConsulSerfWANPortDown")), nil},
 	{"ConsulGossipUDPBlocked", Warning, counted, ofPorts(gossipUDPBlocked), nil},
 	{"ConsulHTTPPortDown", Warning, counted, ofPorts(tcpDown("ConsulHTTPPortDown")), nil},
@@ -108,18 +113,33 @@ var kinds = []kind{
 	{"ConsulCertificateExpires", Critical, counted, ofPorts(certificateExpires(Critical, "hour", time.Hour)), nil},
 	{"ConsulCertificateExpires", Warning, counted, ofPorts(certificateExpires(Warning, "day", 24*time.Hour)), nil},
 
-	{"ConsulSerfMemberFailed", Warning, counted, serfMemberFailed, nil},
+	{"ConsulSerfMemberFailed", Warning, counted, serversFailed, nil},
 	{"ConsulSerfWANMemberFailed", Warning, counted, serfWANMemberFailed, nil},
 	{"ConsulGossipHealthPoor", Critical, counted, gossipHealthPoor(Critical, "is far from keeping up"), nil},
 	{"ConsulGossipHealthPoor", Warning, counted, gossipHealthPoor(Warning, "does not keep up"), nil},
-	{"ConsulCollectorFails", Warning, counted, ofCluster(collectorFails), nil},
-	{"ConsulResultsFiltered", Warning, counted, ofCluster(resultsFiltered), nil},
+	{"ConsulCollectorFails", Warning, counted, ofCluster(collectorFails(aboutConsul)), nil},
+	{"ConsulResultsFiltered", Warning, counted, ofCluster(resultsFiltered(aboutConsul)), nil},
 	{"ConsulAgentUnreachable", Warning, counted, oneAgentUnreachable, nil},
 
-	{"ConsulServiceDown", Critical, counted, ofCluster(serviceDown), nil},
-	{"ConsulServiceInstancesCritical", Warning, counted, ofCluster(serviceInstancesCritical), nil},
-	{"ConsulNodeCheckCritical", Warning, counted, ofCluster(nodeCheckCritical), nil},
+	{"ConsulPeeringDown", Warning, counted, peeringDown, nil},
+
+	{"ConsulServiceDown", Critical, tenants, ofCluster(serviceDown), nil},
+	{"ConsulServiceInstancesCritical", Warning, tenants, ofCluster(serviceInstancesCritical), nil},
+	{"ConsulNodeCheckCritical", Warning, tenants, ofCluster(nodeCheckCritical), nil},
+	{"ConsulSerfMemberFailed", Warning, tenants, ofCluster(clientsFailed), nil},
+	{"ConsulCollectorRefused", Warning, tenants, ofCluster(collectorRefused(aboutTenants)), nil},
+	{"ConsulCollectorFails", Warning, tenants, ofCluster(collectorFails(aboutTenants)), nil},
+	{"ConsulResultsFiltered", Warning, tenants, ofCluster(resultsFiltered(aboutTenants)), nil},
 }
+
+// aboutTenants and aboutConsul tell apart what the catalog is made from and everything else: parts of a view that are
+// missing, or endpoints.
+func aboutTenants(what string) bool {
+	return what == missingCatalog || slices.ContainsFunc([]string{"/v1/catalog/", "/v1/health/", "/v1/internal/ui/"},
+		func(path string) bool { return strings.HasPrefix(what, path) })
+}
+
+func aboutConsul(what string) bool { return !aboutTenants(what) }
 
 // says is a clause that never changes.
 func says(clause string) func(*evidence, []string) string {
@@ -185,9 +205,9 @@ type finding struct {
 	kind *kind
 }
 
-// judgeProblems returns the problems, worst first, and then in the order of the table. Those that follow from others
-// are left out.
-func (e *evidence) judgeProblems() []finding {
+// judgeProblems returns the problems of Consul, and those of its tenants: worst first, and then in the order of the
+// table. Those that follow from others are left out.
+func (e *evidence) judgeProblems() (consul, ofTenants []finding) {
 	var found []finding
 	var firing []alerts.Alert
 	for i := range kinds {
@@ -203,15 +223,27 @@ func (e *evidence) judgeProblems() []finding {
 			firing = append(firing, alert)
 		})
 	}
-	left := []finding{}
 	for _, severity := range []Severity{Critical, Warning, Info} {
 		for i, f := range found {
-			if f.Severity == severity && !alerts.HeldBack(firing[i], firing) {
-				left = append(left, f)
+			switch {
+			case f.Severity != severity || alerts.HeldBack(firing[i], firing):
+			case f.kind.place == tenants:
+				ofTenants = append(ofTenants, f)
+			default:
+				consul = append(consul, f)
 			}
 		}
 	}
-	return left
+	return consul, ofTenants
+}
+
+// problemsOf are the problems without their rows; the list is never nil.
+func problemsOf(found []finding) []Problem {
+	problems := make([]Problem, 0, len(found))
+	for _, f := range found {
+		problems = append(problems, f.Problem)
+	}
+	return problems
 }
 
 // judgeLevel judges by the problems.

@@ -74,16 +74,20 @@ func gossipHealthPoor(severity Severity, how string) func(*evidence, report) {
 }
 
 // collectorRefused is about what the token may not read.
-func collectorRefused(e *evidence) string {
-	denied := e.missing(func(m Missing) bool { return m.Denied })
-	return wording.If(len(denied) > 0,
-		"Consul refuses to tell about: %s. The token is missing, was revoked, or has too few rights.", wording.List(denied))
+func collectorRefused(about func(what string) bool) func(*evidence) string {
+	return func(e *evidence) string {
+		denied := e.missing(func(m Missing) bool { return m.Denied && about(m.What) })
+		return wording.If(len(denied) > 0,
+			"Consul refuses to tell about: %s. The token is missing, was revoked, or has too few rights.", wording.List(denied))
+	}
 }
 
 // collectorFails leaves out what an agent that does not answer cannot tell.
-func collectorFails(e *evidence) string {
-	failed := e.missing(func(m Missing) bool { return !m.Denied && !m.Refused && !m.Own })
-	return wording.If(len(failed) > 0 && !e.agentDown(), "Nothing could be found out about: %s.", wording.List(failed))
+func collectorFails(about func(what string) bool) func(*evidence) string {
+	return func(e *evidence) string {
+		failed := e.missing(func(m Missing) bool { return !m.Denied && !m.Refused && !m.Own && about(m.What) })
+		return wording.If(len(failed) > 0 && !e.agentDown(), "Nothing could be found out about: %s.", wording.List(failed))
+	}
 }
 
 // missing names what could not be found out in this way.
@@ -91,22 +95,50 @@ func (f *Facts) missing(in func(Missing) bool) []string {
 	return wording.Names(f.Missing, func(m Missing) (string, bool) { return m.What, in(m) })
 }
 
-func resultsFiltered(e *evidence) string {
-	return wording.If(len(e.Filtered) > 0,
-		"Consul leaves things out of its answers at %s, because the token may not read them.", wording.List(e.Filtered))
+func resultsFiltered(about func(endpoint string) bool) func(*evidence) string {
+	return func(e *evidence) string {
+		filtered := wording.Names(e.Filtered, func(endpoint string) (string, bool) { return endpoint, about(endpoint) })
+		return wording.If(len(filtered) > 0,
+			"Consul leaves things out of its answers at %s, because the token may not read them.", wording.List(filtered))
+	}
 }
 
-// serfMemberFailed finds each server that failed, and all clients together.
-func serfMemberFailed(e *evidence, report report) {
-	clients := wording.Names(e.LAN, func(m cluster.Member) (string, bool) {
-		failed := m.Status == cluster.StatusFailed
-		if failed && m.Server() {
+// serversFailed finds each server that failed.
+func serversFailed(e *evidence, report report) {
+	for _, m := range e.LAN {
+		if m.Status == cluster.StatusFailed && m.Server() {
 			report(aboutServer(m.Name), fmt.Sprintf("The other members take the server %s for failed.", m.Name))
 		}
-		return m.Name, failed && !m.Server()
+	}
+}
+
+// clientsFailed is about all clients that failed together.
+func clientsFailed(e *evidence) string {
+	clients := wording.Names(e.LAN, func(m cluster.Member) (string, bool) {
+		return m.Name, m.Status == cluster.StatusFailed && !m.Server()
 	})
-	report(nil, wording.If(len(clients) > 0, "%s for failed, and their services count as critical: %s.",
-		wording.Plural(len(clients), "client agent is taken", "client agents are taken"), wording.List(clients)))
+	return wording.If(len(clients) > 0, "%s for failed, and their services count as critical: %s.",
+		wording.Plural(len(clients), "client agent is taken", "client agents are taken"), wording.List(clients))
+}
+
+// peeringDown finds each peering that was active and is not any more.
+func peeringDown(e *evidence, report report) {
+	for i := range e.Peerings {
+		p := &e.Peerings[i]
+		if p.Health != verdict.PeeringDown {
+			continue
+		}
+		how := "is " + string(p.State)
+		switch p.State {
+		case cluster.PeeringFailing, cluster.PeeringTerminated:
+		case cluster.PeeringActive:
+			how = fmt.Sprintf("has not been heard of for more than %.0f minutes", verdict.HeartbeatTimeout.Minutes())
+		default:
+			how += ", and was active at " + p.Active.UTC().Format("2006-01-02 15:04:05 MST")
+		}
+		report(labels{"peer": p.Name}, fmt.Sprintf(
+			"The peering with %s %s: services of the one cluster are stale or unknown in the other.", p.Name, how))
+	}
 }
 
 // serfWANMemberFailed finds each server of the agent's own datacenter that failed, and all others together.
@@ -129,10 +161,9 @@ func serviceDown(e *evidence) string {
 	if e.catalog == nil {
 		return ""
 	}
-	down := wording.Names(e.catalog.Failing, func(s verdict.Service) (string, bool) { return s.Name, s.Down() })
 	n := e.catalog.Down
 	return wording.If(n > 0, "%s critical on all instances: %s.",
-		wording.Plural(n, "service is", "services are"), wording.ListOf(down, n))
+		wording.Plural(n, "service is", "services are"), wording.ListOf(e.catalog.DownNames(), n))
 }
 
 func serviceInstancesCritical(e *evidence) string {
@@ -140,8 +171,7 @@ func serviceInstancesCritical(e *evidence) string {
 		return ""
 	}
 	partly := wording.Names(e.catalog.Failing, func(s verdict.Service) (string, bool) {
-		total := s.Passing + s.Warning + s.Critical + s.Maintenance
-		return fmt.Sprintf("%s (%d of %d)", s.Name, s.Critical, total), !s.Down()
+		return fmt.Sprintf("%s (%d of %d)", s.Name, s.Critical, s.Total()), !s.Down()
 	})
 	n := len(e.catalog.Failing) + e.catalog.FailingOmitted - e.catalog.Down
 	return wording.If(n > 0, "%s critical on some instances%s.",

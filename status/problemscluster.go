@@ -4,6 +4,7 @@
 package status
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -36,10 +37,15 @@ func writesStalled(e *evidence) string {
 		wording.Prefixed("; check the disks of ", wording.List(e.Writes.Behind)))
 }
 
-func quorumAtRisk(e *evidence) string {
-	margin, known := e.Quorum.Margin()
-	return wording.If(known && margin == 0 && max(e.Quorum.Voters, e.Shortage.Expected) > 1,
-		"No further failure can be tolerated: the quorum is lost if one more voter fails.")
+// quorumAtRisk is critical in a cluster that was built to survive a failure. One of two servers never could.
+func quorumAtRisk(severity Severity) func(*evidence) string {
+	return func(e *evidence) string {
+		margin, known := e.Quorum.Margin()
+		expected := cmp.Or(e.Shortage.Expected, e.Quorum.Voters)
+		return wording.If(known && margin == 0 && e.Quorum.State == verdict.QuorumHeld && expected > 1 &&
+			(severity == Critical) == (expected > 2),
+			"No further failure can be tolerated: the quorum is lost if one more voter fails.")
+	}
 }
 
 func evenVoters(e *evidence) string {
@@ -104,13 +110,13 @@ func autopilotUnhealthy(e *evidence) string {
 }
 
 func serverHung(e *evidence, s *verdict.Server) string {
-	return wording.If(s.Hung && !e.leftOver(s),
+	return wording.If(s.Hung && !e.leftOver(s) && !e.outOfSight(s),
 		"%s accepts connections and answers none: the process is stopped, deadlocked, or waits for its disk.%s",
 		s.Server.Name, e.departed(s))
 }
 
 func serverDown(e *evidence, s *verdict.Server) string {
-	return wording.If(s.Down && !e.leftOver(s),
+	return wording.If(s.Down && !e.leftOver(s) && !e.outOfSight(s),
 		"%s answers on none of its ports (%s): the process or its host is gone, or the network is broken.%s",
 		s.Server.Name, s.Ports[0].Result.Reason, e.departed(s))
 }

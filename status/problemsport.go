@@ -5,6 +5,8 @@ package status
 
 import (
 	"fmt"
+	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -76,15 +78,31 @@ func certificateExpires(severity Severity, unit string, size time.Duration) func
 	}
 }
 
-// dnsFewerServers finds agents whose DNS names fewer servers than are alive. Over UDP Consul answers with three,
-// however many there are. One that names none mostly may not read them.
+// dnsFewerServers finds agents whose DNS names fewer servers than are alive, and than they may. Over UDP Consul answers
+// with three, however many there are. One that names none mostly may not read them.
 func dnsFewerServers(e *evidence, report report) {
 	alive := e.Topology.ServerStates[cluster.StatusAlive]
 	for i := range e.Ports {
 		p := &e.Ports[i]
-		if p.DNS != nil && p.Transport == cluster.TransportTCP && 0 < p.DNS.Answers && p.DNS.Answers < alive {
+		few := p.DNS != nil && 0 < p.DNS.Answers && p.DNS.Answers < min(alive, e.dnsLimit(p.Server))
+		if few && p.Transport == cluster.TransportTCP {
 			report(aboutPort(p), fmt.Sprintf("DNS of %s names %s for consul.service, and %d are alive.",
 				p.Server, wording.Plural(p.DNS.Answers, "server", "servers"), alive))
 		}
+	}
+}
+
+// dnsLimit is how many addresses an agent's DNS returns at most. One whose configuration is not known may have any
+// limit: 0.
+func (e *evidence) dnsLimit(name string) int {
+	agents := append(slices.Collect(maps.Values(e.ServerAgents)), e.agent)
+	i := slices.IndexFunc(agents, func(a cluster.Agent) bool { return a.Name == name })
+	switch {
+	case i < 0:
+		return 0
+	case agents[i].DNSLimit <= 0:
+		return math.MaxInt
+	default:
+		return agents[i].DNSLimit
 	}
 }

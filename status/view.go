@@ -20,12 +20,15 @@ type View struct {
 	// Time is when the scrape began, and Seconds how long it took.
 	Time    time.Time `json:"time"`
 	Seconds float64   `json:"seconds"`
-	Level   Level     `json:"level"`
+	// Level, Verdict and Problems are Consul's own; Services has those of what is registered with it.
+	Level Level `json:"level"`
 	// Verdict is one sentence in plain words.
 	Verdict string `json:"verdict"`
 	// Problems are in order, worst first.
-	Problems []Problem   `json:"problems"`
-	Agent    AgentStatus `json:"agent"`
+	Problems []Problem `json:"problems"`
+	// Services is left out of a view of Consul alone.
+	Services *ServicesStatus `json:"services,omitempty"`
+	Agent    AgentStatus     `json:"agent"`
 	// Quorum and Leadership are left out when no server is known.
 	Quorum     *QuorumStatus     `json:"quorum,omitempty"`
 	Leadership *LeadershipStatus `json:"leadership,omitempty"`

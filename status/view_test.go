@@ -28,6 +28,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/memory"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 	"github.com/zervigo/consul_cluster_exporter/status"
+	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
 var (
@@ -121,6 +122,12 @@ func dead(s cluster.Server) cluster.Report {
 	r := reporttest.Silent(s)
 	r.RPC.Result = refused
 	return r
+}
+
+// failed is a server that gossip has as failed.
+func failed(s cluster.Server) cluster.Server {
+	s.Status = cluster.StatusFailed
+	return s
 }
 
 // port returns the report of a port of a server, over the transport that it has first.
@@ -235,6 +242,13 @@ func TestFacts_View(t *testing.T) {
 			p.Serf.Encrypted, p.Result = true, probe.Result{Up: true}
 		}},
 		{"a dead server", healthy(dead(three)), nil},
+		{
+			"a firewall between the exporter and all servers, of which one is dead as well",
+			healthy(reporttest.Silent(one), reporttest.Silent(two), reporttest.Silent(failed(three))), func(f *status.Facts) {
+				f.AgentLeader, f.Consistent = &one.RPCAddress, &cluster.ConsistentRead{OK: true}
+				f.LAN[2].Status = cluster.StatusFailed
+			},
+		},
 		{"quorum lost", healthy(says(one, 0), dead(two), hung(three)), func(f *status.Facts) {
 			noRead(f)
 			f.Autopilot = &cluster.AutopilotState{}
@@ -360,7 +374,11 @@ func TestFacts_View(t *testing.T) {
 			f.Catalog = &cluster.Catalog{Nodes: []cluster.CatalogNode{node}}
 		}},
 		{"DNS and gossip", healthy(), func(f *status.Facts) {
-			f.Ports = append(f.Ports, dns(two, 2), dns(three, 0)) // The token of the latter's agent may not read them.
+			// The token of the second one's agent may not read them, and the first one is told to name no more.
+			f.Ports = append(f.Ports, dns(two, 2), dns(three, 0), dns(one, 1))
+			f.ServerAgents = map[string]cluster.Agent{
+				"server-1": {Name: "server-1", DNSLimit: 1}, "server-2": {Name: "server-2"}, "server-3": {Name: "server-3"},
+			}
 			f.Pools = pools(5, 3)
 		}},
 		{"gossip that suffers from a server that failed", healthy(), func(f *status.Facts) {
@@ -380,6 +398,42 @@ func TestFacts_View(t *testing.T) {
 		{"fewer voters than expected, of which nobody knows", healthy(), func(f *status.Facts) {
 			f.Shortage = memory.Shortage{Expected: 5, Missing: 2}
 		}},
+		{"a client agent that is asked and is dead", healthy(), func(f *status.Facts) {
+			f.Up, f.LAN, f.Agent = new(false), nil, &cluster.Agent{Name: "client-1", Datacenter: "dc1"}
+			f.Missing = []status.Missing{missing("agent", "connection refused"), missing("catalog", "connection refused")}
+			for _, protocol := range []cluster.Protocol{cluster.ProtocolHTTP, cluster.ProtocolGRPC, cluster.ProtocolDNS} {
+				f.Ports = append(f.Ports, cluster.PortReport{
+					Port:   cluster.Port{Server: "client-1", Protocol: protocol, Transport: "tcp", Address: "127.0.0.1:1"},
+					Result: refused,
+				})
+			}
+		}},
+		{"peerings", healthy(), func(f *status.Facts) {
+			peering := func(name string, state cluster.PeeringState, health verdict.PeeringHealth) {
+				f.Peerings = append(f.Peerings, status.Peering{
+					Peering: cluster.Peering{Name: name, State: state}, Health: health, Active: noon.Add(-time.Minute),
+				})
+			}
+			peering("new", cluster.PeeringPending, verdict.PeeringNew)
+			peering("well", cluster.PeeringActive, verdict.PeeringUp)
+			peering("failing", cluster.PeeringFailing, verdict.PeeringDown)
+			peering("with a new leader here", cluster.PeeringEstablishing, verdict.PeeringDown)
+			peering("silent", cluster.PeeringActive, verdict.PeeringDown)
+		}},
+		{"services of which all are well", healthy(), func(f *status.Facts) {
+			f.Catalog = &cluster.Catalog{Nodes: []cluster.CatalogNode{{Instances: []cluster.Instance{
+				{Service: "web"}, {Service: "web"}, {Service: "db"}, {Service: "consul", Status: cluster.HealthCritical},
+			}}}}
+		}},
+		{"no services", healthy(), func(f *status.Facts) {
+			f.Catalog = &cluster.Catalog{Nodes: []cluster.CatalogNode{{Instances: []cluster.Instance{{Service: "consul"}}}}}
+		}},
+		{"services in all states, counted by Consul, as the catalog is too large", healthy(), func(f *status.Facts) {
+			f.Overview = &cluster.CatalogOverview{Services: []cluster.ServiceOverview{
+				{Name: "web", OverviewCounts: cluster.OverviewCounts{Total: 9, Passing: 2, Warning: 1, Critical: 1, Maintenance: 2}},
+			}}
+			f.Missing = []status.Missing{missing("catalog", "too large")}
+		}},
 		{"a name in any characters", healthy(hung(oddServer)), nil},
 	} {
 		if scene.change != nil {
@@ -387,7 +441,12 @@ func TestFacts_View(t *testing.T) {
 		}
 		v := scene.facts.View()
 		fmt.Fprintf(&got, "# %s\n%s: %s\n", scene.name, v.Level, ascii(v.Verdict))
-		for _, p := range v.Problems {
+		problems := v.Problems
+		if scene.facts.Catalog != nil || len(v.Services.Problems) > 0 {
+			fmt.Fprintf(&got, "services %s: %s\n", v.Services.Level, ascii(v.Services.Verdict))
+			problems = slices.Concat(problems, v.Services.Problems)
+		}
+		for _, p := range problems {
 			fmt.Fprintf(&got, "- %s %s %s: %s\n", p.Severity, p.Alert, cmp.Or(ascii(p.Server), "(cluster)"), ascii(p.Text))
 			if key := string(p.Severity) + " " + p.Alert; !known[key] || p.Runbook != alerts.Runbook(p.Alert) {
 				t.Errorf("%s: the pack has no alert %s with runbook %s", scene.name, key, p.Runbook)

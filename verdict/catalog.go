@@ -29,6 +29,8 @@ type Catalog struct {
 	Failing        []Service `json:"failing"`
 	FailingOmitted int       `json:"failing_omitted,omitempty"`
 	Down           int       `json:"down"`
+	// Own are those of Instances that are Consul's servers: they are no tenants.
+	Own cluster.InstanceCounts `json:"-"`
 }
 
 // Service counts the instances of one service by their state.
@@ -38,10 +40,14 @@ type Service struct {
 	Warning     int    `json:"warning"`
 	Critical    int    `json:"critical"`
 	Maintenance int    `json:"maintenance"`
+	Unknown     int    `json:"unknown,omitempty"`
 }
 
 // serving is how many instances Consul names to those who ask for the service.
-func (s Service) serving() int { return s.Passing + s.Warning }
+func (s Service) serving() int { return s.Passing + s.Warning + s.Unknown }
+
+// Total is how many instances there are.
+func (s Service) Total() int { return s.serving() + s.Critical + s.Maintenance }
 
 // Down reports whether Consul returns no address for the service.
 func (s Service) Down() bool { return s.Critical > 0 && s.serving() == 0 }
@@ -71,6 +77,7 @@ func JudgeCatalog(c *cluster.Catalog, overview *cluster.CatalogOverview) *Catalo
 				counts[o.Name] = &cluster.InstanceCounts{
 					cluster.HealthPassing: o.Passing, cluster.HealthWarning: o.Warning,
 					cluster.HealthCritical: o.Critical, cluster.HealthMaintenance: o.Maintenance,
+					cluster.HealthUnknown: max(0, o.Total-o.Passing-o.Warning-o.Critical-o.Maintenance),
 				}
 			}
 		}
@@ -92,6 +99,11 @@ func JudgeCatalog(c *cluster.Catalog, overview *cluster.CatalogOverview) *Catalo
 	return totals
 }
 
+// DownNames names services of which no instance is passing or warning, as far as they are in Failing.
+func (c *Catalog) DownNames() []string {
+	return wording.Names(c.Failing, func(s Service) (string, bool) { return s.Name, s.Down() })
+}
+
 // add counts the instances of one service.
 func (c *Catalog) add(name string, counts *cluster.InstanceCounts) {
 	for status, n := range counts {
@@ -101,9 +113,13 @@ func (c *Catalog) add(name string, counts *cluster.InstanceCounts) {
 	}
 	s := Service{
 		name, counts[cluster.HealthPassing], counts[cluster.HealthWarning], counts[cluster.HealthCritical],
-		counts[cluster.HealthMaintenance],
+		counts[cluster.HealthMaintenance], counts[cluster.HealthUnknown],
 	}
-	if s.Critical == 0 || name == serversService {
+	if name == serversService {
+		c.Own = *counts
+		return
+	}
+	if s.Critical == 0 {
 		return
 	}
 	c.Failing = append(c.Failing, s)

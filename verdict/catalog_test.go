@@ -29,7 +29,8 @@ func TestJudgeCatalog(t *testing.T) {
 		{Service: "db", Status: cluster.HealthPassing},
 		{Service: "api", Status: cluster.HealthCritical},
 	}}}}
-	api, db, web := Service{Name: "api", Critical: 1}, Service{"db", 0, 0, 2, 1}, Service{"web", 1, 1, 3, 0}
+	api, db, web := Service{Name: "api", Critical: 1}, Service{"db", 0, 0, 2, 1, 0}, Service{"web", 1, 1, 3, 0, 0}
+	own, none := cluster.InstanceCounts{cluster.HealthPassing: 3}, cluster.InstanceCounts{}
 	counts := func(passing, warning, critical, maintenance int) map[string]int {
 		return map[string]int{"passing": passing, "warning": warning, "critical": critical, "maintenance": maintenance}
 	}
@@ -40,9 +41,9 @@ func TestJudgeCatalog(t *testing.T) {
 		want     *Catalog
 	}{
 		{"neither", nil, nil, nil},
-		{"no catalog", nil, overview, &Catalog{true, 7, 4, counts(4, 1, 5, 2), []Service{db, web}, 0, 1}},
-		{"a service is missing", catalog, overview, &Catalog{false, 1, 3, counts(1, 0, 3, 1), []Service{db, api}, 0, 2}},
-		{"one is missing, without a summary", catalog, nil, &Catalog{false, 1, 3, counts(1, 0, 1, 0), []Service{api}, 0, 1}},
+		{"no catalog", nil, overview, &Catalog{true, 7, 4, counts(4, 1, 5, 2), []Service{db, web}, 0, 1, own}},
+		{"a service is missing", catalog, overview, &Catalog{false, 1, 3, counts(1, 0, 3, 1), []Service{db, api}, 0, 2, none}},
+		{"one is missing, without a summary", catalog, nil, &Catalog{false, 1, 3, counts(1, 0, 1, 0), []Service{api}, 0, 1, none}},
 	} {
 		if diff := cmp.Diff(tc.want, JudgeCatalog(tc.catalog, tc.overview)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tc.name, diff)
@@ -66,7 +67,7 @@ func TestJudge_ManyServicesAndMembers(t *testing.T) {
 	}
 	got := JudgeCatalog(c, nil)
 	if got.Services != 150 || got.Down != 75 || len(got.Failing) != 100 || got.FailingOmitted != 50 ||
-		got.Failing[0] != (Service{"service-001", 0, 0, 2, 0}) || got.Failing[75] != (Service{"service-000", 1, 0, 1, 0}) {
+		got.Failing[0] != (Service{"service-001", 0, 0, 2, 0, 0}) || got.Failing[75] != (Service{"service-000", 1, 0, 1, 0, 0}) {
 		t.Errorf("catalog is %+v", got)
 	}
 	members = append(members,

@@ -6,185 +6,164 @@ package verdict
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 )
 
+// Answer is the answer to whether a server can be stopped.
+type Answer string
+
+// The answers. Automation treats everything except yes as no.
+const (
+	AnswerYes Answer = "yes"
+	// AnswerNo means that there is evidence against it.
+	AnswerNo Answer = "no"
+	// AnswerUnknown means that evidence is missing.
+	AnswerUnknown Answer = "unknown"
+)
+
 // Stop is whether a server can be stopped without the cluster losing its quorum, by what was known in one scrape. As
 // JSON it is public: fields are only ever added.
 type Stop struct {
 	Server string `json:"server"`
+	// ID is the node ID of the server; left out when it is not known.
+	ID string `json:"id,omitempty"`
+	// Safe is whether the answer is yes.
 	Safe   bool   `json:"safe"`
+	Answer Answer `json:"answer"`
 	// Voter is whether the server has a vote, Answers whether its port 8300 answers, and Leads whether it leads.
 	Voter   bool `json:"voter"`
 	Answers bool `json:"answers"`
 	Leads   bool `json:"leads"`
 	// Voters have a vote, Needed of them must agree, and Before and After are how many of them can be counted on now and
-	// without this server. That is fewer than answer if some have no leader or lag.
-	Voters int `json:"voters"`
-	Needed int `json:"needed"`
-	Before int `json:"before"`
-	After  int `json:"after"`
+	// without this server. That is fewer than answer if some have no leader or lag. Unknown are those of the other voters
+	// about which too much is unknown.
+	Voters  int `json:"voters"`
+	Needed  int `json:"needed"`
+	Before  int `json:"before"`
+	After   int `json:"after"`
+	Unknown int `json:"unknown"`
 	// Reasons says why, one sentence each; the last one is about the quorum, unless something must be fixed first.
 	Reasons []string `json:"reasons"`
 	// Hint is what to do first if it is safe; usually empty.
 	Hint string `json:"hint,omitempty"`
-	// unknown is whether its port 8300 could not be probed.
-	unknown bool
+	// CatchUp is whether the server could catch up after a restart: yes, no, or unknown, which it mostly is.
+	CatchUp Answer `json:"catch_up"`
 }
 
 // Margin is how many more voters may fail once the server is stopped; negative when the quorum would be lost.
 func (s Stop) Margin() int { return s.After - s.Needed }
 
-// ErrUnknownServer means that the cluster has no server of this name.
-var ErrUnknownServer = errors.New("no such server")
+// ErrUnknownServer means that the cluster has no server of this name or ID.
+var ErrUnknownServer = errors.New("there is no server named")
 
-// JudgeStop decides whether the named server can be stopped. It is a pure function. What cannot be found out counts
-// as no: a voter is counted on only if it answers, follows the one leader, is not far behind, and autopilot does not
-// call it unhealthy.
+// JudgeStop decides whether the server with this name or node ID can be stopped. It is a pure function.
+//
+// The answer is yes if enough of the other voters in the Raft configuration can be counted on, no if too few can even
+// if all that are unknown could, and otherwise unknown. See stopVoter for who can be counted on.
 func JudgeStop(server string, in cluster.StopInput) (Stop, error) {
-	w, err := judgeWithout(server, &in)
+	targets, err := stopTargets(server, &in)
 	if err != nil {
 		return Stop{}, err
 	}
-	stop := Stop{
-		Server: server, Voter: w.Server.Voter, Answers: w.RPC.Up, Leads: w.LeadsItself(), unknown: w.RPC.Skipped,
-		Voters: w.Quorum.Voters, Needed: w.Quorum.Needed, Before: w.counted, After: w.counted, Reasons: w.reasons,
-	}
-	if stop.Voter && doubtAbout(w.Report, w.Verdict, &in) == "" {
-		stop.Before++
-	}
-	stop.decide(w.Verdict)
-	return stop, nil
+	return newStopJudge(&in, targets).judge(server), nil
 }
 
-// without are the grounds for a decision about the quorum without a server.
-type without struct {
-	cluster.Report // Of the server.
-	Verdict
-
-	// counted are the other voters that can be counted on, and reasons are why not all can.
-	counted int
-	reasons []string
-}
-
-func judgeWithout(server string, in *cluster.StopInput) (without, error) {
-	i := slices.IndexFunc(in.Reports, func(r cluster.Report) bool { return r.Server.Name == server })
-	if i < 0 {
+// stopTargets are the indexes of the reports of a server: several if it has had another name, or another server was at
+// its address before, or a rebuilt server's old peer has its name. All of them are stopped with it.
+func stopTargets(server string, in *cluster.StopInput) (map[int]bool, error) {
+	targets := make(map[int]bool)
+	for i, r := range in.Reports {
+		if server != "" && (r.Server.Name == server || r.Server.ID == server) {
+			targets[i] = true
+		}
+	}
+	for grown := true; grown; {
+		before := len(targets)
+		for i, r := range in.Reports {
+			for j := range targets {
+				t := &in.Reports[j].Server
+				if (t.ID != "" && t.ID == r.Server.ID) || (t.RPCAddress != "" && t.RPCAddress == r.Server.RPCAddress) {
+					targets[i] = true
+				}
+			}
+		}
+		grown = len(targets) > before
+	}
+	if len(targets) == 0 {
 		names := wording.Names(in.Reports, func(r cluster.Report) (string, bool) { return r.Server.Name, true })
-		return without{}, fmt.Errorf("%w: %q; the servers are: %s", ErrUnknownServer, server, strings.Join(names, ", "))
+		return nil, fmt.Errorf("%w %q; the servers are: %s", ErrUnknownServer, server, strings.Join(names, ", "))
 	}
-	w := without{Report: in.Reports[i], Verdict: Judge(in.Evidence())}
-	for _, r := range in.Reports {
-		if !r.Server.Voter || r.Server.Name == server {
+	return targets, nil
+}
+
+// Away reports whether the server with this name or node ID certainly does not answer.
+func Away(server string, in cluster.StopInput) bool {
+	targets, err := stopTargets(server, &in)
+	return err == nil && newStopJudge(&in, targets).silent()
+}
+
+// JudgeReturn decides whether the server with this name or node ID, which was stopped, is back: it can be counted on,
+// whether it has a vote or not. Why says why not.
+func JudgeReturn(server string, in cluster.StopInput) (answer Answer, why string, err error) {
+	in.Stopping = nil
+	targets, err := stopTargets(server, &in)
+	if err != nil {
+		return AnswerUnknown, "", err
+	}
+	j := newStopJudge(&in, targets)
+	answer, why = AnswerNo, "it is not in the Raft configuration"
+	for _, p := range in.Topology.Peers {
+		i := reportOf(p, in.Reports)
+		if !targets[i] {
 			continue
 		}
-		if doubt := doubtAbout(r, w.Verdict, in); doubt != "" {
-			w.reasons = append(w.reasons, fmt.Sprintf("%s cannot be counted on: %s.", r.Server.Name, doubt))
-		} else {
-			w.counted++
+		if answer, why = j.voter(p, i); answer != AnswerYes {
+			return answer, why, nil
 		}
 	}
-	return w, nil
+	return answer, why, nil
 }
 
-// decide adds the last reasons.
-func (s *Stop) decide(v Verdict) {
-	if trouble := leadershipTrouble(v); trouble != "" {
-		s.Reasons = append(s.Reasons, trouble)
-		return
-	}
-	switch {
-	case !s.Voter:
-		s.Reasons = append(s.Reasons, s.Server+" has no vote.")
-	case !s.Answers && !s.unknown:
-		s.Reasons = append(s.Reasons, s.Server+" does not answer, so nothing is lost with it.")
-	}
+// decide turns the counts into the answer. Trouble is why there is no yes whatever the counts are; empty if there is
+// none, and then answer is what the counts say.
+func (s *Stop) decide(answer Answer, trouble string) {
 	quorum := fmt.Sprintf("Without %s %d of %d voters can be counted on, and the quorum is %d",
 		s.Server, s.After, s.Voters, s.Needed)
-	if s.Safe = s.Margin() >= 0; !s.Safe {
+	tooFew := s.After+s.Unknown < s.Needed
+	switch {
+	case trouble != "" && (answer == AnswerNo || !tooFew):
+		s.Answer = answer
+		s.Reasons = append(s.Reasons, trouble)
+		return
+	case s.After >= s.Needed:
+		s.Answer, s.Safe = AnswerYes, true
+		s.Reasons = append(s.Reasons, fmt.Sprintf("%s: %s.", quorum, tolerated(s.Margin())))
+	case tooFew:
+		s.Answer = AnswerNo
 		s.Reasons = append(s.Reasons, quorum+".")
 		return
+	default:
+		s.Answer = AnswerUnknown
+		s.Reasons = append(s.Reasons, fmt.Sprintf("%s; %s unknown.", quorum, wording.Plural(s.Unknown, "is", "are")))
+		return
 	}
-	s.Reasons = append(s.Reasons, fmt.Sprintf("%s: %s more may fail.", quorum, count(s.Margin())))
 	if s.Leads {
 		s.Hint = s.Server + " leads: transfer the leadership first (consul operator raft transfer-leader), which spares " +
 			"clients an election."
 	}
 }
 
-// leadershipTrouble says what is wrong with the leadership, in which case no server should be stopped.
-func leadershipTrouble(v Verdict) string {
-	leaders := v.Leadership.Leaders
-	switch {
-	case len(leaders) > 1:
-		return fmt.Sprintf("Split brain: %s all call themselves leader.", strings.Join(leaders, ", "))
-	case len(v.Leadership.Reported) > 1:
-		return "The servers do not agree about who leads; an election may be under way."
-	case !v.Leadership.Known():
-		return "Who leads is unknown, because not all servers could be probed."
-	case len(leaders) == 0:
-		return "There is no leader."
-	case v.Configurations > 1:
-		return "The servers do not agree about the Raft configuration."
+// tolerated says how many more failures the quorum can take.
+func tolerated(margin int) string {
+	switch margin {
+	case 0:
+		return "no further failure can be tolerated"
+	case 1:
+		return "one more failure can be tolerated"
 	default:
-		return ""
+		return fmt.Sprintf("%d more failures can be tolerated", margin)
 	}
-}
-
-// Doubt says why the named server cannot be counted on; empty if it can.
-func Doubt(server string, in *cluster.StopInput) string {
-	for _, r := range in.Reports {
-		if r.Server.Name == server {
-			return doubtAbout(r, Judge(in.Evidence()), in)
-		}
-	}
-	return "there is no such server"
-}
-
-// doubt says why a voter cannot be counted on; empty if it can.
-func doubtAbout(r cluster.Report, v Verdict, in *cluster.StopInput) string {
-	lag, known := v.LogLag[r.Server.Name]
-	switch {
-	case r.RPC.Skipped:
-		return fmt.Sprintf("its port 8300 could not be probed (%s)", r.RPC.Reason)
-	case !r.RPC.Up:
-		return fmt.Sprintf("port 8300 does not answer (%s)", r.RPC.Reason)
-	case !r.RPC.Raft.LeaderKnown:
-		return "it does not say who leads"
-	case r.RPC.Raft.Leader == "":
-		return "it knows of no leader"
-	case !known:
-		return "it does not say how long its log is"
-	case lag > in.MaxTrailingLogs:
-		return fmt.Sprintf("its log is %d entries behind, more than %d", lag, in.MaxTrailingLogs)
-	default:
-		return autopilotDoubt(r.Server.ID, in.Autopilot)
-	}
-}
-
-// autopilotDoubt says why autopilot's answer speaks against a server, joined by its node ID; empty if it does not.
-func autopilotDoubt(id string, autopilot *cluster.AutopilotState) string {
-	judged := autopilot.Of(id)
-	switch {
-	case autopilot == nil:
-		return ""
-	case judged == nil:
-		return "autopilot says nothing about it"
-	case !judged.Healthy:
-		return "autopilot calls it unhealthy"
-	default:
-		return ""
-	}
-}
-
-// count says a number of voters in words where that reads better.
-func count(n int) string {
-	if n == 0 {
-		return "none"
-	}
-	return fmt.Sprint(n)
 }

@@ -8,10 +8,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/internal/reporttest"
+	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
 // of returns the reports of n servers led by server-1, except what some of them report.
@@ -30,83 +32,238 @@ func of(n int, instead ...cluster.Report) []cluster.Report {
 // silent is a report of a server that does not answer.
 func silent(i int) cluster.Report { return reporttest.Silent(reporttest.Server(i)) }
 
+// stopInput is a cluster of these servers, of which all are known and none is unhealthy.
+func stopInput(reports ...cluster.Report) cluster.StopInput {
+	in := cluster.StopInput{
+		Topology: cluster.Topology{MembersKnown: true, RaftKnown: true}, Reports: reports,
+		Autopilot: &cluster.AutopilotState{}, MaxTrailingLogs: cluster.DefaultMaxTrailingLogs,
+		Consistent: &cluster.ConsistentRead{OK: true},
+	}
+	for _, r := range reports {
+		s := r.Server
+		in.Topology.Servers = append(in.Topology.Servers, s)
+		peer := cluster.RaftPeer{ID: s.ID, Name: s.Name, Address: s.RPCAddress, Voter: s.Voter}
+		in.Topology.Peers = append(in.Topology.Peers, peer)
+		in.Autopilot.Servers = append(in.Autopilot.Servers, cluster.AutopilotServer{ID: s.ID, Name: s.Name, Healthy: true})
+	}
+	return in
+}
+
 func TestJudgeStop(t *testing.T) {
 	t.Parallel()
 	says := func(i, leader, peers int, lastIndex uint64) cluster.Report {
 		return reporttest.Says(reporttest.Server(i), leader, peers, lastIndex)
 	}
-	nonVoter := reporttest.Says(reporttest.NonVoter(reporttest.Server(4)), 1, 3, 1000)
-	unhealthy := func(id string) *cluster.AutopilotState {
-		state := &cluster.AutopilotState{}
-		for _, known := range []string{"id-1", "id-2", "id-3", "id-4", "id-5"} {
-			state.Servers = append(state.Servers, cluster.AutopilotServer{ID: known, Healthy: known != id})
-		}
-		return state
+	nonVoter := reporttest.Says(reporttest.NonVoter(reporttest.Server(4)), 1, 4, 1000)
+	turnedAway := func(i int) cluster.Report {
+		r := silent(i)
+		r.RPC.Reason = probe.ReasonTLS
+		return r
 	}
+	type input = *cluster.StopInput
+	// at changes what a server says, from 1.
+	at := func(i int, change func(*cluster.Report)) func(input) {
+		return func(in input) { change(&in.Reports[i-1]) }
+	}
+	// looks adds a first look of a second before, in which the servers' logs had these lengths.
+	looks := func(lastIndexes ...uint64) func(input) {
+		return func(in input) {
+			in.Between = time.Second
+			for i, index := range lastIndexes {
+				in.Earlier = append(in.Earlier, says(i+1, 1, len(lastIndexes), index))
+			}
+		}
+	}
+	autopilot := func(i int) func(input) { return func(in input) { in.Autopilot.Servers[i-1].Healthy = false } }
+	type servers = []cluster.Report
+	const yes, no, unknown = AnswerYes, AnswerNo, AnswerUnknown
 	for _, tc := range []struct {
-		name      string
-		stop      string
-		reports   []cluster.Report
-		autopilot *cluster.AutopilotState
-		safe      bool
-		margin    int
-		reason    string // Part of the reasons.
+		name    string
+		stop    string
+		reports servers
+		change  func(input) // Nil changes nothing.
+		answer  Answer
+		margin  int
+		reason  string // Part of the reasons.
 	}{
 		{
-			"three healthy", "server-2", of(3), nil, true, 0,
-			"Without server-2 2 of 3 voters can be counted on, and the quorum is 2: none more may fail.",
+			"three healthy", "server-2", of(3), nil, yes, 0,
+			"Without server-2 2 of 3 voters can be counted on, and the quorum is 2: no further failure can be tolerated.",
 		},
-		{"the leader", "server-1", of(3), nil, true, 0, "none more may fail"},
-		{"one of one", "server-1", of(1), nil, false, -1, "Without server-1 0 of 1 voters"},
-		{"one of two", "server-2", of(2), nil, false, -1, "Without server-2 1 of 2 voters"},
+		{"by its node ID", "id-2", of(3), nil, yes, 0, "Without server-2 2 of 3"},
+		{"the leader", "server-1", of(3), nil, yes, 0, "no further failure can be tolerated"},
+		{"five healthy", "server-1", of(5), nil, yes, 1, "one more failure can be tolerated"},
+		{"seven healthy", "server-1", of(7), nil, yes, 2, "2 more failures can be tolerated"},
+		{"one of one", "server-1", of(1), nil, no, -1, "Without server-1 0 of 1 voters"},
+		{"one of two", "server-2", of(2), nil, no, -1, "Without server-2 1 of 2 voters"},
 		{
-			"another hangs", "server-2", of(3, silent(3)), nil, false, -1,
+			"another hangs", "server-2", of(3, silent(3)), nil, no, -1,
 			"server-3 cannot be counted on: port 8300 does not answer (timeout).",
 		},
-		{"itself hangs", "server-3", of(3, silent(3)), nil, true, 0, "server-3 does not answer, so nothing is lost with it."},
+		{"itself hangs", "server-3", of(3, silent(3)), nil, yes, 0, "server-3 does not answer, so nothing is lost with it."},
 		{
-			"another could not be probed", "server-2", of(3, reporttest.NotAsked(reporttest.Server(3))), nil, false, -1,
+			"another could not be probed", "server-2", of(3, reporttest.NotAsked(reporttest.Server(3))), nil, unknown, -1,
 			"server-3 cannot be counted on: its port 8300 could not be probed (own_fault).",
 		},
-		{"5 with 1 dead", "server-2", of(5, silent(5)), nil, true, 0, "3 of 5 voters can be counted on, and the quorum is 3"},
-		{"5 with 2 dead", "server-2", of(5, silent(5), silent(4)), nil, false, -1, "2 of 5"},
-		{"no vote", "server-4", append(of(3), nonVoter), nil, true, 1, "server-4 has no vote."},
 		{
-			"another lags", "server-2", of(3, says(3, 1, 3, 749)), nil, false, -1,
+			"another turns us away", "server-2", of(3, turnedAway(3)), nil, unknown, -1,
+			"server-3 cannot be counted on: its port 8300 turns this program away (tls).",
+		},
+		{"there are enough without those", "server-2", of(5, turnedAway(5)), nil, yes, 0, "3 of 5 voters"},
+		{"there are too few even with those", "server-2", of(5, turnedAway(5), silent(4), silent(3)), nil, no, -2, "1 of 5"},
+		{"the leader turns us away", "server-2", of(5, turnedAway(1)), nil, unknown, -3, "Who leads is unknown"},
+		{"all turn us away", "server-2", of(3, turnedAway(1), turnedAway(2), turnedAway(3)), nil, unknown, -2, "Who leads"},
+		{"itself turns us away", "server-3", of(3, turnedAway(3)), nil, yes, 0, "2 of 3 voters"},
+		{"5 with 1 dead", "server-2", of(5, silent(5)), nil, yes, 0, "3 of 5 voters can be counted on, and the quorum is 3"},
+		{"5 with 2 dead", "server-2", of(5, silent(5), silent(4)), nil, no, -1, "2 of 5"},
+		{"no vote", "server-4", append(ofPeers(3, 4), nonVoter), nil, yes, 1, "server-4 has no vote."},
+		{
+			"a read replica that votes", "server-3", of(3, silent(2)), func(in input) {
+				in.Reports[2].Server.Voter = false // As its tag says, and what Raft's configuration outranks.
+			}, no, -1, "1 of 3 voters",
+		},
+		{
+			"another lags", "server-2", of(3, says(3, 1, 3, 749)), nil, no, -1,
 			"server-3 cannot be counted on: its log is 251 entries behind, more than 250.",
 		},
-		{"another lags a little", "server-2", of(3, says(3, 1, 3, 750)), nil, true, 0, ""},
-		{"the one that lags", "server-3", of(3, says(3, 1, 3, 1)), nil, true, 0, ""},
+		{"the one that lags", "server-3", of(3, says(3, 1, 3, 1)), nil, yes, 0, ""},
+		{"the logs grow", "server-2", of(3, says(3, 1, 3, 990)), looks(980, 979, 970), yes, 0, ""},
 		{
-			"another has no leader", "server-2", of(3, says(3, 0, 3, 1000)), nil, false, -1,
+			"a follower's log stands still", "server-2", of(3, says(3, 1, 3, 990)), looks(995, 995, 990), no, -1,
+			"server-3 cannot be counted on: its log does not keep up: 10 entries behind, without what the leader had 1 s before.",
+		},
+		{
+			"the one whose log stands still", "server-3", of(3, says(3, 1, 3, 990)), looks(995, 995, 990), yes, 0, "",
+		},
+		{
+			"no follower stores anything", "server-2", of(3, says(2, 1, 3, 990), says(3, 1, 3, 990)),
+			looks(1000, 990, 990), no, -1,
+			"server-3 cannot be counted on: its log does not keep up",
+		},
+		{
+			"reads fail", "server-2", of(3), func(in input) { in.Consistent.OK = false }, no, 0,
+			"Consistent reads fail, though server-1 leads.",
+		},
+		{"reads are unknown", "server-2", of(3), func(in input) { in.Consistent = nil }, unknown, 0, "is unknown."},
+		{"the leader writes", "server-2", of(3), func(in input) {
+			in.Consistent = nil
+			looks(999, 999, 999)(in)
+		}, yes, 0, ""},
+		{"not heard of the leader", "server-2", of(3), func(in input) {
+			looks(1000, 1000, 1000)(in)
+			in.Earlier[2].RPC.Raft.LastContactKnown = true
+			in.Reports[2].RPC.Raft.LastContact, in.Reports[2].RPC.Raft.LastContactKnown = 1001*time.Millisecond, true
+		}, no, -1, "server-3 cannot be counted on: it has not heard of the leader for 1.0 s."},
+		{"heard of the leader", "server-2", of(3), func(in input) {
+			looks(1000, 1000, 1000)(in)
+			in.Earlier[2].RPC.Raft.LastContactKnown = true
+			in.Reports[2].RPC.Raft.LastContact, in.Reports[2].RPC.Raft.LastContactKnown = 999*time.Millisecond, true
+		}, yes, 0, ""},
+		{"another leader at the first look", "server-2", of(5), func(in input) {
+			looks(1000, 1000, 1000, 1000, 1000)(in)
+			for i := range in.Earlier {
+				in.Earlier[i] = says(i+1, 2, 5, 1000)
+			}
+		}, no, 1, "server-1 was elected a moment ago."},
+		{
+			"another has no leader", "server-2", of(3, says(3, 0, 3, 1000)), nil, no, -1,
 			"server-3 cannot be counted on: it knows of no leader.",
 		},
 		{
-			"no leader", "server-2", of(3, says(1, 0, 3, 9), says(2, 0, 3, 9), says(3, 0, 3, 9)), nil, false, -2,
+			"no leader", "server-2", of(3, says(1, 0, 3, 9), says(2, 0, 3, 9), says(3, 0, 3, 9)), nil, no, -2,
 			"There is no leader.",
 		},
-		{"a leader that does not answer", "server-2", of(3, silent(1)), nil, false, -1, "There is no leader."},
+		{"a leader that does not answer", "server-2", of(3, silent(1)), nil, no, -2, "There is no leader."},
 		{
-			"split brain", "server-2", of(5, says(3, 3, 5, 1000)), nil, false, 1,
+			"split brain", "server-2", of(5, says(3, 3, 5, 1000)), nil, no, -3,
 			"Split brain: server-1, server-3 all call themselves leader.",
 		},
-		{"an election", "server-2", of(5, says(3, 2, 5, 1000)), nil, false, 1, "do not agree about who leads"},
-		{"peers differ", "server-2", of(5, says(3, 1, 4, 1000)), nil, false, 1, "do not agree about the Raft configuration"},
 		{
-			"autopilot", "server-2", of(3), unhealthy("id-3"), false, -1,
+			"one follows another", "server-2", of(5, says(3, 2, 5, 1000)), nil, no, 0,
+			"The servers do not agree about who leads; an election may be under way.",
+		},
+		{
+			"peers differ", "server-2", of(3, says(3, 1, 4, 1000)), nil, unknown, -1,
+			"server-3 cannot be counted on: its Raft configuration is not the leader's.",
+		},
+		{
+			"the agent has another configuration", "server-2", of(3), func(in input) {
+				in.Topology.Peers[2].Address = "10.0.0.9:8300"
+			}, unknown, 0, "The leader, server-1, does not have the Raft configuration that the agent reports",
+		},
+		{"no configuration", "server-2", of(3), func(in input) {
+			in.Topology.RaftKnown, in.Topology.Peers = false, nil
+		}, unknown, -1, "The Raft configuration is unknown"},
+		{"a configuration of addresses", "server-2", of(3), func(in input) {
+			for i := range in.Topology.Peers {
+				in.Topology.Peers[i].ID = ""
+			}
+		}, unknown, -2, "known only by addresses"},
+		{"by the name that it had", "server-9", append(of(3), renamed()), func(in input) {
+			in.Topology.Peers, in.Reports[2] = in.Topology.Peers[:3], silent(3)
+		}, no, -1, "1 of 3 voters"},
+		{"another was renamed", "server-1", append([]cluster.Report{renamed()}, of(3)...), func(in input) {
+			in.Topology.Peers = in.Topology.Peers[1:]
+		}, yes, 0, "Without server-1 2 of 3 voters can be counted on"},
+		{"gone already", "server-4", append(ofPeers(3, 3), silent(4)), func(in input) {
+			in.Topology.Peers, in.Reports[3].Server.Voter = in.Topology.Peers[:3], false
+			in.Reports[3].Server.Absence = &cluster.Absence{How: cluster.DepartureRemoved}
+		}, yes, 1, "server-4 is gone already, so nothing is lost with it."},
+		{"a peer that is no server", "server-2", of(3), func(in input) {
+			in.Topology.Peers[2].ID = "id-9"
+		}, unknown, -1, "10.0.0.3:8300 cannot be counted on: no server is known that has its node ID."},
+		{"a peer that is no member", "server-2", of(3), at(3, func(r *cluster.Report) {
+			r.Server.Status = cluster.StatusNone
+		}), unknown, -1, "no member of gossip has its node ID"},
+		{"a peer that leaves", "server-2", of(3), at(3, func(r *cluster.Report) {
+			r.Server.Status = cluster.StatusLeaving
+		}), no, -1, "it is leaving in gossip"},
+		{"another at its address", "server-2", of(3), func(in input) {
+			stranger := in.Reports[2].Server
+			stranger.ID, stranger.Name = "id-9", "server-9"
+			in.Topology.Servers = append(in.Topology.Servers, stranger)
+		}, no, -1, "server-3 cannot be counted on: another server is at its address."},
+		{"no members", "server-2", of(3), func(in input) { in.Topology.MembersKnown = false }, unknown, -2, "may the token"},
+		{
+			"autopilot", "server-2", of(3), autopilot(3), no, -1,
 			"server-3 cannot be counted on: autopilot calls it unhealthy.",
 		},
-		{"autopilot about the one to stop", "server-3", of(3), unhealthy("id-3"), true, 0, ""},
+		{"autopilot about the one to stop", "server-3", of(3), autopilot(3), yes, 0, ""},
+		{"autopilot, by other names", "server-2", of(3), func(in input) {
+			autopilot(3)(in)
+			in.Autopilot.Servers[2].Name = "server-3.nyc3"
+		}, no, -1, "autopilot calls it unhealthy"},
+		{"autopilot, without IDs", "server-2", of(3), func(in input) {
+			for i := range in.Autopilot.Servers {
+				in.Autopilot.Servers[i].ID = ""
+			}
+		}, unknown, -2, "autopilot does not know its node ID"},
+		{"no autopilot", "server-2", of(3), func(in input) { in.Autopilot = nil }, unknown, -2, "what autopilot says"},
+		{"another is to be stopped", "server-2", of(3), func(in input) {
+			in.Stopping = []cluster.StoppingServer{{Name: "server-3", ID: "id-3"}, {Name: "server-2", ID: "id-2"}}
+		}, no, -1, "server-3 cannot be counted on: somebody has reserved its stop."},
+		{"another of five is to be stopped", "server-2", of(5), func(in input) {
+			in.Stopping = []cluster.StoppingServer{{Name: "server-3"}}
+		}, yes, 0, "3 of 5 voters"},
+		{"it would never catch up", "server-2", of(3), func(in input) {
+			in.CatchUp = &cluster.CatchUp{OldestLogAge: 59 * time.Second, LastRestore: 30 * time.Second}
+		}, no, 0, "server-2 might never catch up after a restart"},
+		{"it would just catch up", "server-2", of(3), func(in input) {
+			in.CatchUp = &cluster.CatchUp{OldestLogAge: time.Minute, LastRestore: 30 * time.Second}
+		}, yes, 0, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			stop := must.Get(JudgeStop(tc.stop, cluster.StopInput{
-				Reports: tc.reports, Autopilot: tc.autopilot, MaxTrailingLogs: cluster.DefaultMaxTrailingLogs,
-			}))(t)
-			hint := tc.safe && tc.stop == "server-1" // Which leads.
-			if stop.Safe != tc.safe || stop.Margin() != tc.margin || (stop.Hint != "") != hint {
-				t.Errorf("got %+v with margin %d; want safe %v, margin %d, a hint %v",
-					stop, stop.Margin(), tc.safe, tc.margin, hint)
+			in := stopInput(tc.reports...)
+			if tc.change != nil {
+				tc.change(&in)
+			}
+			stop := must.Get(JudgeStop(tc.stop, in))(t)
+			hint := tc.answer == yes && tc.stop == "server-1" // Which leads.
+			if stop.Answer != tc.answer || stop.Safe != (tc.answer == yes) || stop.Margin() != tc.margin ||
+				(stop.Hint != "") != hint {
+				t.Errorf("got %+v with margin %d; want %s, margin %d, a hint %v",
+					stop, stop.Margin(), tc.answer, tc.margin, hint)
 			}
 			if reasons := strings.Join(stop.Reasons, " "); !strings.Contains(reasons, tc.reason) || reasons == "" {
 				t.Errorf("reasons are %q; want %q among them", reasons, tc.reason)
@@ -115,10 +272,26 @@ func TestJudgeStop(t *testing.T) {
 	}
 }
 
+// renamed is what is left in gossip of the name that server-2 had.
+func renamed() cluster.Report {
+	old := silent(9)
+	old.Server.ID, old.Server.RPCAddress, old.Server.Voter = "id-2", "10.0.0.2:8300", false
+	old.Server.Status = cluster.StatusFailed
+	return old
+}
+
+// ofPeers is of n servers that all name this many peers.
+func ofPeers(n, peers int) []cluster.Report {
+	reports := of(peers)
+	return reports[:n]
+}
+
 func TestJudgeStop_Unknown(t *testing.T) {
 	t.Parallel()
-	_, err := JudgeStop("server-9", cluster.StopInput{Reports: of(1)})
-	if !errors.Is(err, ErrUnknownServer) || !strings.Contains(err.Error(), "server-1") {
-		t.Errorf("error is %v; want that there is no such server, but server-1", err)
+	for _, name := range []string{"server-9", ""} {
+		_, err := JudgeStop(name, cluster.StopInput{Reports: of(1)})
+		if !errors.Is(err, ErrUnknownServer) || !strings.Contains(err.Error(), "the servers are: server-1") {
+			t.Errorf("error is %v; want that there is no such server, but server-1", err)
+		}
 	}
 }

@@ -66,6 +66,9 @@ func healthyStatus(servers int) status.View {
 		Catalog: &verdict.Catalog{
 			Nodes: servers, Services: 2, Instances: map[string]int{"passing": 5, "warning": 1},
 		},
+		Services: &status.ServicesStatus{
+			Level: status.LevelHealthy, Verdict: "3 instances of 1 service: 1 warning.", Problems: []status.Problem{},
+		},
 	}
 	for i := range servers {
 		st.Servers = append(st.Servers, healthyServer(i+1))
@@ -156,6 +159,12 @@ func brokenStatus() status.View {
 		{Severity: status.Critical, Alert: "ConsulQuorumLost", Text: "1 of 3 voters answers.", Runbook: "https://r.example"},
 		{Severity: status.Warning, Alert: "ConsulRaftLogLag", Server: "server-3", Text: "server-3 is 251 entries behind."},
 		{Severity: status.Info, Alert: "ConsulEvenVoters", Text: "There are 4 voters."},
+	}
+	st.Services = &status.ServicesStatus{
+		Level: status.LevelDegraded, Verdict: "6 instances of 1 service: 2 critical.",
+		Problems: []status.Problem{{
+			Severity: status.Warning, Alert: "ConsulServiceInstancesCritical", Text: "1 service is critical on some instances.",
+		}},
 	}
 	st.Quorum.Reachable, st.Quorum.Margin = 1, new(-1)
 	st.Leadership.Leaders = nil

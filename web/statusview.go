@@ -110,10 +110,6 @@ func figures(s *status.View) []figure {
 	if a := s.Autopilot; a != nil {
 		add("Autopilot", !a.Healthy, "%s", health(a.Healthy))
 	}
-	if c := s.Catalog; c != nil {
-		add("Services", false, "%d", c.Services)
-		add("Services that are down", c.Down > 0, "%d", c.Down)
-	}
 	return all
 }
 

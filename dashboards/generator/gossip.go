@@ -91,10 +91,18 @@ func gossip() dashboard {
 					expr:  `max by (CLUSTER, status) (consul_serf_member_count{SEL, pool="lan"})`,
 				},
 				{
-					title: "Servers of all datacenters (WAN)", alerts: "ConsulSerfWANMemberFailed", stepped: true,
-					colors:   memberColors,
-					about:    "Servers by state, as the agents see them. Only agents that are servers know the WAN pool.",
-					optional: true, expr: `max by (CLUSTER, status) (consul_serf_member_count{SEL, pool="wan"})`,
+					title:  "Servers of all datacenters (WAN)",
+					alerts: "ConsulSerfWANMemberFailed ConsulServerWANMissing", stepped: true,
+					colors: memberColors, noValue: notAvailable,
+					about: "Servers by state, as the agents see them, and servers of this datacenter that are missing from the " +
+						"pool. Only agents that are servers know the WAN pool.",
+					queries: []query{
+						{optional(`max by (CLUSTER, status) (consul_serf_member_count{SEL, pool="wan"})`, "status"), "{{status}}"},
+						{orElse(
+							"count(max by (CLUSTER, server) (consul_server_wan_missing_since_timestamp_seconds{SEL}))",
+							"0 * count(consul_up{SEL})",
+						), "missing"},
+					},
 				},
 				{
 					title: "Members by version", alerts: "ConsulVersionSkew", stepped: true, stacked: true,

@@ -69,7 +69,7 @@ func overview() dashboard {
 			}},
 			{"What changed", []panel{
 				{
-					title: "Voters", height: 7, alerts: "ConsulQuorumLost ConsulQuorumAtRisk ConsulVotersMissing ConsulEvenVoters",
+					title: "Voters", height: 7, alerts: "ConsulQuorumLost ConsulQuorumAtRisk ConsulEvenVoters",
 					stepped: true, colors: map[string]string{"answer": green},
 					about: "Voters that answer on their port 8300, and how many must agree. Below the quorum nothing can be written.",
 					queries: []query{

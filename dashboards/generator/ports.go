@@ -98,6 +98,7 @@ func ports() dashboard {
 					expr: "sum by (reason) (max by (PORT, reason) (rate(consul_port_probe_failures_total{SEL, " +
 						"SERVER}[$__rate_interval])))",
 				},
+				turnedAwayTable(24, 6),
 				failingPortsOverTime(12, 7, "SERVER"),
 				{
 					title: "Failing ports, by protocol", width: 12, height: 7,

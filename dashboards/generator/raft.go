@@ -57,6 +57,13 @@ func raft() dashboard {
 				reportedLeadersTable(8, 7),
 				raftTable(16, 7),
 			}},
+			{"Quorum", []panel{
+				quorumOverTime(8, 7),
+				votersByState(8, 7),
+				writesOverTime(8, 7),
+				votersMissing(8, 7),
+				missingServersTable(16, 7),
+			}},
 			{"Leadership", []panel{
 				whoLeads(8, 8),
 				{

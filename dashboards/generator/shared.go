@@ -47,11 +47,16 @@ func withoutLinks(p panel) panel {
 
 func quorumStat(width int) panel {
 	return panel{
-		kind: stat, title: "Voters to spare", width: width, alerts: "ConsulQuorumLost ConsulQuorumAtRisk",
-		steps: []step{{lowest, red}, {0, orange}, {1, green}}, mappings: []object{between(nil, -1, "quorum lost", red)},
-		about: "How many more voters may fail before the quorum is lost. At 0 the next failure stops all writes; when it " +
-			"is lost, nothing can be written, no service can register, and consistent reads fail. A single server always has 0.",
-		expr: "max by (CLUSTER) (consul_cluster_failure_margin{SEL})", links: []object{linkTo("raft", "Raft")},
+		kind: stat, title: "Voters to spare", width: width, alerts: "ConsulQuorumLost ConsulQuorumAtRisk ConsulQuorumUnknown",
+		steps: []step{{lowest, red}, {0, orange}, {1, green}},
+		mappings: []object{
+			mapped([]entry{{quorumHeld, "held", green}, {quorumUnknown, "unknown", orange}}),
+			between(nil, -1, "quorum lost", red),
+		},
+		about: "How many more voters can fail before the quorum is lost. At 0 the next failure stops all writes; when it " +
+			"is lost, nothing can be written, no service can register, and consistent reads fail. A single server always has " +
+			"0. \"held\": there is a quorum, but not all voters can be seen. \"unknown\": no exporter can tell.",
+		expr: voterMargin(), links: []object{linkTo("raft", "Raft")},
 	}
 }
 

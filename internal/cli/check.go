@@ -19,7 +19,6 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
-	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/memory"
 	"github.com/zervigo/consul_cluster_exporter/status"
 	"github.com/zervigo/consul_cluster_exporter/verdict"
@@ -28,9 +27,11 @@ import (
 // checkOptions are the flags of the command that looks once.
 type checkOptions struct {
 	output     string
+	only       string
 	timeout    time.Duration
 	safeToStop string
 	wait       time.Duration
+	reserveOptions
 }
 
 // The exit codes of the command. The first four are those of plugins of Nagios and its like; the last one is EX_USAGE
@@ -44,6 +45,12 @@ const (
 
 	ExitSafe   = ExitHealthy
 	ExitUnsafe = ExitCritical
+)
+
+// The parts of what is shown that --only takes.
+const (
+	onlyCluster  = "cluster"
+	onlyServices = "services"
 )
 
 // The formats of the output.
@@ -66,12 +73,15 @@ func checkFlags(cmd *kingpin.CmdClause, opts *options) {
 	c := &opts.check
 	cmd.Flag("output", "Format of the output: text or json.").
 		Default(outputText).EnumVar(&c.output, outputText, outputJSON)
+	cmd.Flag("only", "Show and judge one part: cluster for Consul itself, or services for what is registered with it. Without "+
+		"it both are shown, and the exit code is that of the cluster.").EnumVar(&c.only, onlyCluster, onlyServices)
 	cmd.Flag("timeout", "How long to ask, in all; with --wait, each time. What is not known by then is left out.").
 		Default("10s").DurationVar(&c.timeout)
-	cmd.Flag("safe-to-stop", "Name of a server: say whether the cluster keeps its quorum without it, and why.").
+	cmd.Flag("safe-to-stop", "Name or node ID of a server: say whether the cluster keeps its quorum without it, and why.").
 		StringVar(&c.safeToStop)
-	cmd.Flag("wait", "How long to ask again and again, every 2 s, until --safe-to-stop is yes.").
+	cmd.Flag("wait", "How long to ask again and again, every 2 s, until --safe-to-stop is yes, or --release is done.").
 		Default("0s").DurationVar(&c.wait)
+	reserveFlags(cmd, &c.reserveOptions)
 }
 
 // problems checks what is wrong with the command's own flags.
@@ -82,9 +92,13 @@ func (o *checkOptions) problems(ps *flagProblems) {
 	if o.wait < 0 {
 		ps.note("--wait", fmt.Errorf("%s is less than 0", o.wait))
 	}
-	if o.wait > 0 && o.safeToStop == "" {
+	if o.only != "" && o.safeToStop != "" {
+		ps.note("--only", errors.New("--safe-to-stop asks about a server"))
+	}
+	if o.wait > 0 && o.safeToStop == "" && o.release == "" {
 		ps.note("--wait", errors.New("there is nothing to wait for without --safe-to-stop"))
 	}
+	o.reserveOptions.problems(ps, o.safeToStop)
 }
 
 // runCheck is the command: it returns the exit code.
@@ -108,17 +122,30 @@ func runCheck(ctx context.Context, opts *options, stdout, stderr io.Writer) int 
 	clusterOpts.Remembered = remembered.Remembered
 	c := cluster.New(clusterOpts)
 	defer c.Close()
+	reserver, err := newReserver(c, &opts.check)
+	if err != nil {
+		complain(stderr, err)
+		return ExitUsage
+	}
 	var (
 		code  int
 		shown any
 		write func(io.Writer) error
 	)
-	if opts.check.safeToStop == "" {
-		view := checkStatus(ctx, c, remembered, opts.check.timeout)
+	switch {
+	case opts.check.release != "":
+		answer := waitForRelease(ctx, reserver, &opts.check, stderr)
+		code, shown, write = answer.code(), answer, func(w io.Writer) error { return printRelease(w, &answer) }
+	case opts.check.safeToStop == "":
+		view := checkStatus(ctx, c, remembered, &opts.check)
 		view.Memory = note
 		code, shown, write = LevelCodes[view.Level], view, func(w io.Writer) error { return printStatus(w, &view) }
-	} else {
-		answer := waitForStop(ctx, c, &opts.check, stderr)
+		if opts.check.only == onlyServices {
+			code, shown = LevelCodes[view.Services.Level], view.ServicesOnly()
+			write = func(w io.Writer) error { return printServices(w, &view) }
+		}
+	default:
+		answer := waitForStop(ctx, c, reserver, &opts.check, stderr)
 		code, shown, write = answer.code(), answer, func(w io.Writer) error { return printAnswer(w, &answer) }
 	}
 	if opts.check.output == outputJSON {
@@ -139,80 +166,122 @@ var LevelCodes = map[status.Level]int{
 	status.LevelUnknown:  ExitUnknown,
 }
 
-// checkStatus looks once at all of the cluster.
+// checkStatus looks once at all of the cluster that is wanted.
 func checkStatus(
-	ctx context.Context, c *cluster.Cluster, remembered *memory.Memory, timeout time.Duration,
+	ctx context.Context, c *cluster.Cluster, remembered *memory.Memory, opts *checkOptions,
 ) status.View {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithTimeout(ctx, opts.timeout)
 	defer cancel()
 	snap := c.Snapshot(ctx)
 	defer snap.Close()
-	return status.Read(ctx, snap, remembered, status.Parts{Catalog: true, ConsistentRead: true})
+	view := status.Read(ctx, snap, remembered, status.Parts{
+		Catalog: opts.only != onlyCluster, ConsistentRead: opts.only != onlyServices, Peerings: opts.only != onlyServices,
+		ServicesOnly: opts.only == onlyServices,
+	})
+	if opts.only == onlyCluster {
+		return view.ClusterOnly()
+	}
+	return view
 }
 
 // stopAnswer is what --safe-to-stop answers, and in this form as JSON.
 type stopAnswer struct {
 	Time time.Time `json:"time"`
 	verdict.Stop
-	// Error is why there is no telling; then the rest means nothing, and safe is false.
+	// Error is why nothing could be judged; then the rest means nothing, safe is false, and the answer is unknown.
 	Error string `json:"error,omitempty"`
 }
 
-func (a *stopAnswer) code() int {
-	switch {
-	case a.Error != "":
-		return ExitUnknown
-	case a.Safe:
-		return ExitSafe
-	default:
-		return ExitUnsafe
-	}
+// answerCodes are the exit codes.
+var answerCodes = map[verdict.Answer]int{
+	verdict.AnswerYes: ExitSafe, verdict.AnswerNo: ExitUnsafe, verdict.AnswerUnknown: ExitUnknown,
 }
+
+func (a *stopAnswer) code() int { return answerCodes[a.Answer] }
 
 // waitForStop asks whether the server can be stopped until it can, or until the time to wait is over. What it waits
 // for, it says once.
-func waitForStop(ctx context.Context, c *cluster.Cluster, opts *checkOptions, stderr io.Writer) stopAnswer {
-	deadline := time.Now().Add(opts.wait)
+func waitForStop(
+	ctx context.Context, c *cluster.Cluster, r *reserver, opts *checkOptions, stderr io.Writer,
+) (answer stopAnswer) {
+	waitUntil(ctx, opts.wait, stderr, func() (done bool, why string) {
+		answer = checkStop(ctx, c, r, opts)
+		return answer.code() == ExitSafe, cmp.Or(answer.Error, strings.Join(answer.Reasons, " "))
+	})
+	return answer
+}
+
+// waitUntil asks until that is done, or until the time to wait is over.
+func waitUntil(ctx context.Context, wait time.Duration, stderr io.Writer, ask func() (done bool, why string)) {
+	deadline := time.Now().Add(wait)
 	said := ""
 	for {
-		answer := checkStop(ctx, c, opts)
-		if answer.code() == ExitSafe || time.Now().Add(checkPause).After(deadline) {
-			return answer
+		began := time.Now()
+		done, why := ask()
+		if done || time.Now().Add(checkPause).After(deadline) {
+			return
 		}
-		if why := cmp.Or(answer.Error, strings.Join(answer.Reasons, " ")); why != said {
+		if why != said {
 			said = why
-			printWaiting(stderr, answer.Time, why)
+			printWaiting(stderr, began, why)
 		}
 		select {
 		case <-time.After(checkPause):
 		case <-ctx.Done():
-			return answer
+			return
 		}
 	}
 }
 
-// checkStop asks once whether the server can be stopped.
-func checkStop(ctx context.Context, c *cluster.Cluster, opts *checkOptions) stopAnswer {
+// checkStop asks once whether the server can be stopped, and reserves that if there is a reserver.
+func checkStop(ctx context.Context, c *cluster.Cluster, r *reserver, opts *checkOptions) stopAnswer {
 	answer := stopAnswer{Time: time.Now().Truncate(time.Millisecond)}
-	ctx, cancel := context.WithTimeout(ctx, opts.timeout)
-	defer cancel()
-	snap := c.Snapshot(ctx)
-	defer snap.Close()
-	agent := snap.Agent()
-	in, err := snap.StopInput(ctx)
-	if err == nil {
-		answer.Stop, err = verdict.JudgeStop(opts.safeToStop, in)
+	var err error
+	if r != nil {
+		answer.Stop, err = r.ask(ctx, opts.safeToStop)
+	} else {
+		var in cluster.StopInput
+		if in, _, err = lookToStop(ctx, c, opts.timeout); err == nil {
+			answer.Stop, err = verdict.JudgeStop(opts.safeToStop, in)
+		}
 	}
-	if err == nil {
-		return answer
+	if err != nil {
+		answer.Stop = verdict.Stop{
+			Server: opts.safeToStop, Answer: verdict.AnswerUnknown, Reasons: answer.Reasons, CatchUp: verdict.AnswerUnknown,
+		}
+		answer.Error = oneLine(err)
 	}
-	answer.Stop = verdict.Stop{Server: opts.safeToStop, Reasons: []string{}}
-	_, agentErr := agent.Get(ctx)
-	if agentErr != nil && !errors.Is(agentErr, consul.ErrRefused) && !errors.Is(err, verdict.ErrUnknownServer) {
-		err = fmt.Errorf("the agent at %s does not answer (%w); without an agent the servers are not known, so name "+
-			"another one with --consul.server", snap.Address(), agentErr)
+	if answer.Reasons == nil {
+		answer.Reasons = []string{}
 	}
-	answer.Error = strings.ReplaceAll(err.Error(), "\n", "; ")
+	return answer
+}
+
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+
+// releaseAnswer is what --release answers, and in this form as JSON.
+type releaseAnswer struct {
+	Time   time.Time `json:"time"`
+	Server string    `json:"server"`
+	// Released is whether the server is back and has no reservation anymore.
+	Released bool           `json:"released"`
+	Answer   verdict.Answer `json:"answer"`
+	Reason   string         `json:"reason"`
+}
+
+func (a *releaseAnswer) code() int { return answerCodes[a.Answer] }
+
+// waitForRelease tries to release the server's reservation until the server is back, or until the time to wait is over.
+func waitForRelease(ctx context.Context, r *reserver, opts *checkOptions, stderr io.Writer) (answer releaseAnswer) {
+	waitUntil(ctx, opts.wait, stderr, func() (done bool, why string) {
+		answer = releaseAnswer{Time: time.Now().Truncate(time.Millisecond), Server: opts.release}
+		var err error
+		if answer.Answer, answer.Reason, err = r.back(ctx, opts.release); err != nil {
+			answer.Answer, answer.Reason = verdict.AnswerUnknown, oneLine(err)
+		}
+		answer.Released = answer.Answer == verdict.AnswerYes
+		return answer.Released, answer.Reason
+	})
 	return answer
 }
 

@@ -51,23 +51,51 @@ var (
 // row is a row of a table.
 type row = []terminal.Cell
 
-// printStatus prints the verdict first, then what is wrong, and then what is known.
+// printStatus prints the verdicts first, then what is wrong, and then what is known. The first line is Consul's own
+// verdict: Nagios and its like show no more.
 func printStatus(w io.Writer, v *status.View) error {
-	p := terminal.NewPrinter(w)
-	p.Line(styled(string(v.Level), levelStyles[v.Level]), plain("  "), styled(v.Verdict, terminal.Bold))
-	section := func(title string, rows []row) {
-		if len(rows) > 0 {
-			p.Line()
-			p.Line(styled(title, terminal.Bold))
-			p.Table(indent, rows)
-		}
+	p := report{terminal.NewPrinter(w)}
+	p.verdict(v.Level, v.Verdict)
+	if v.Services != nil {
+		p.verdict(v.Services.Level, servicesVerdict(v.Services))
 	}
-	section("Problems", problemRows(v.Problems))
-	section("Ports: milliseconds to answer", portRows(v.Matrix()))
-	section("Why ports do not answer, or are not asked", troubleRows(v.PortTroubles()))
-	section("Raft", raftRows(v.Servers))
-	section("Besides", summaryRows(v))
+	p.section("Problems", problemRows(v.Problems))
+	if v.Services != nil {
+		p.section("Problems of services", problemRows(v.Services.Problems))
+	}
+	p.section("Ports: milliseconds to answer", portRows(v.Matrix()))
+	p.section("Why ports do not answer, or are not asked", troubleRows(v.PortTroubles()))
+	p.section("Raft", raftRows(v.Servers))
+	p.section("Besides", summaryRows(v))
 	return p.Err()
+}
+
+// printServices prints the part about services.
+func printServices(w io.Writer, v *status.View) error {
+	p := report{terminal.NewPrinter(w)}
+	p.verdict(v.Services.Level, servicesVerdict(v.Services))
+	p.section("Problems of services", problemRows(v.Services.Problems))
+	p.section("Besides", summaryRows(v))
+	return p.Err()
+}
+
+// servicesVerdict is a verdict that says what it is about.
+func servicesVerdict(s *status.ServicesStatus) string { return "Services: " + s.Verdict }
+
+// report prints what was found.
+type report struct{ *terminal.Printer }
+
+func (p report) verdict(level status.Level, verdict string) {
+	p.Line(styled(string(level), levelStyles[level]), plain("  "), styled(verdict, terminal.Bold))
+}
+
+// section prints a table, if there is anything in it.
+func (p report) section(title string, rows []row) {
+	if len(rows) > 0 {
+		p.Line()
+		p.Line(styled(title, terminal.Bold))
+		p.Table(indent, rows)
+	}
 }
 
 func plain(text string) terminal.Cell { return terminal.Cell{Text: text} }
@@ -308,8 +336,9 @@ func printAnswer(w io.Writer, a *stopAnswer) error {
 	}
 	switch {
 	case a.Error != "":
-		say("unknown", terminal.Cyan, "There is no telling whether "+a.Server+" can be stopped: "+a.Error)
-		return p.Err()
+		say(string(a.Answer), terminal.Cyan, "Cannot tell: "+a.Error)
+	case a.Answer == verdict.AnswerUnknown:
+		say(string(a.Answer), terminal.Cyan, "Cannot tell whether "+a.Server+" can be stopped.")
 	case a.Safe:
 		say("yes", terminal.Green, a.Server+" can be stopped.")
 	default:
@@ -321,6 +350,20 @@ func printAnswer(w io.Writer, a *stopAnswer) error {
 	if a.Hint != "" {
 		p.Line(plain(indent), styled("Hint: "+a.Hint, terminal.Yellow))
 	}
+	return p.Err()
+}
+
+// printRelease prints whether a reservation is released.
+func printRelease(w io.Writer, a *releaseAnswer) error {
+	p := terminal.NewPrinter(w)
+	word, style, text := "released", terminal.Green, a.Server+" is back: "+a.Reason+"."
+	switch a.Answer {
+	case verdict.AnswerNo:
+		word, style, text = "no", terminal.Alarm, a.Server+" is not back: "+a.Reason+"."
+	case verdict.AnswerUnknown:
+		word, style, text = "unknown", terminal.Cyan, "Cannot tell whether "+a.Server+" is back: "+a.Reason
+	}
+	p.Line(styled(word, style), plain("  "), styled(text, terminal.Bold))
 	return p.Err()
 }
 

@@ -86,6 +86,7 @@ func serve(
 	webOpts.Exporter, webOpts.Cluster, webOpts.Memory, webOpts.Logger = exporter, c, remembered, logger
 	webOpts.StatusParts = status.Parts{
 		Catalog: slices.Contains(enabled, "catalog"), ConsistentRead: slices.Contains(enabled, "consistent"),
+		Peerings: slices.Contains(enabled, "peering"),
 	}
 	if valid.modules != nil {
 		webOpts.Modules = valid.modules

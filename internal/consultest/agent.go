@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -48,6 +49,12 @@ func (a *Agent) String() string { return a.Name }
 
 func (a *Agent) configFile() string { return a.file + ".json" }
 func (a *Agent) dataDir() string    { return a.file + "-data" }
+
+// NodeID returns the agent's node ID, which it writes down when it starts for the first time; empty before.
+func (a *Agent) NodeID() string {
+	id, _ := os.ReadFile(filepath.Join(a.dataDir(), "node-id"))
+	return strings.TrimSpace(string(id))
+}
 
 // logFile is appended to by every process of the agent.
 func (a *Agent) logFile() string { return a.file + ".log" }

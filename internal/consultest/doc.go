@@ -14,8 +14,9 @@
 //	}
 //
 // When Start returns, all agents know each other, all servers agree on a leader, that leader answers consistent
-// reads, and its catalog has all nodes; that takes some two seconds. The agents write the details of their nodes into
-// the catalog a little later: see WaitSynced. New does the same as Start without a test, for programs.
+// reads, and its catalog has all nodes; that takes some ten seconds, most of them for the first election. The agents
+// write the details of their nodes into the catalog a little later: see WaitSynced. New does the same as Start without
+// a test, for programs.
 //
 // The cluster is a real one in all respects that can be seen from outside: each agent is a process of Consul's own
 // binary, with an address of its own and Consul's default ports on it, see PortServer and the others. Server i (from
@@ -42,6 +43,9 @@
 //
 // With BootstrapAlone every server is a cluster of its own and its own leader; Join makes their gossip pools one and
 // gives a cluster with several leaders, a split brain.
+//
+// Settings are Consul's defaults: some twenty seconds after a crash autopilot removes the server from the cluster, if the
+// others are enough, and makes it a voter again some ten seconds after it is back. Deviations change that.
 //
 // None of these waits for the others to notice. Wait for that with WaitLeader, WaitMembers or a condition of your
 // own, but never by sleeping.

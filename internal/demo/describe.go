@@ -28,6 +28,7 @@ What to break, in another terminal, and the alert that follows
     kill -STOP {{.Leader.Pid}} {{.Follower.Pid}}
     kill -CONT {{.Leader.Pid}} {{.Follower.Pid}}  # fixes it
   Crash the leader, {{.Leader}}, for good: another server is elected. {{fires "ConsulServerDown"}}.
+  Consul forgets the dead server within a minute; the exporter does not.
     kill -9 {{.Leader.Pid}}
   Let the only instance of db fail its check. {{fires "ConsulServiceDown"}}.
     curl -X PUT {{.Client.URL}}/v1/agent/check/fail/db-1-check

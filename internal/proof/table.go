@@ -129,6 +129,20 @@ var table = []Proof{
 		Tests:   []string{"test/responder/prove_test.go", "test/responder/safety_test.go"},
 		Samples: []string{"TestResponder_KilledAnytime"},
 	},
+	{
+		Name: "safe-to-stop",
+		Claim: "In hundreds of states of clusters of three and five servers, a server that can be stopped as " +
+			"`check --safe-to-stop` answers is stopped, and a write succeeds within 30 s.",
+		Test:    "TestProveSafeToStop",
+		Package: "test/outage",
+		Timeout: 4 * time.Hour,
+		Code: []string{
+			"internal/cli/check.go", "internal/cli/reserve.go", "reservation", "cluster", "consul", "probe", "verdict", "go.mod",
+			"tools/consul/go.mod",
+		},
+		Tests:   []string{":(glob)test/outage/safetostop*_test.go", "internal/consultest"},
+		Samples: []string{"TestSafeToStop_States", "TestSafeToStop_Reserve"},
+	},
 }
 
 // All returns all proofs, in alphabetical order.

@@ -24,6 +24,8 @@ func TestExamples_Flags(t *testing.T) {
 		"Dockerfile": `HEALTHCHECK .*CMD \["/bin/consul_cluster_exporter", (.*)\]`,
 		"examples/debian/consul_cluster_exporter.default":               `OPTIONS="(.*)"`,
 		"examples/systemd/consul_cluster_exporter.service.d/token.conf": `consul_cluster_exporter (--.*) \$OPTIONS`,
+		"examples/systemd/consul.service.d/safe-to-stop.conf":           `consul_cluster_exporter (check .*)`,
+		"examples/systemd/consul-release-stop.service":                  `consul_cluster_exporter (check .*)`,
 		"examples/kubernetes/deployment.yaml":                           `args:\n((?: +- .*\n)+)`,
 		"examples/nomad/consul_cluster_exporter.nomad.hcl":              `args = \[([^\]]*)\]`,
 		"examples/compose/compose.yaml":                                 `build: [./]+\n +command: \[(.*)\]`,

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,10 +40,14 @@ func CheckOf(t *testing.T, a *consultest.Agent, args ...string) (code int, stdou
 	return run(t.Context(), append([]string{"check", "--consul.server=" + a.URL(), "--probe.timeout=500ms"}, args...))
 }
 
-// AlertsOf returns the names of the alerts of the problems, with the server.
+// AlertsOf returns the names of the alerts of all problems, of Consul and of its tenants, with the server.
 func AlertsOf(st status.View) []string {
 	var names []string
-	for _, p := range st.Problems {
+	problems := st.Problems
+	if st.Services != nil {
+		problems = slices.Concat(problems, st.Services.Problems)
+	}
+	for _, p := range problems {
 		names = append(names, strings.TrimSpace(p.Alert+" "+p.Server))
 	}
 	return names

@@ -80,11 +80,12 @@ func startSoak(t *testing.T) *soak {
 		tokenFile:  harness.Secret(t, token),
 		configFile: harness.WriteFile(t, "config.yml", soakConfig),
 	}
+	flags := []string{"--consul.token-file=" + s.tokenFile, "--config.file=" + s.configFile}
 	for _, a := range c.Servers {
 		s.marks = append(s.marks, a.LogMark())
+		flags = append(flags, "--consul.server="+a.URL())
 	}
-	s.exporter = harness.StartBinary(t, harness.BuildExporter(t), nil,
-		"--consul.server="+c.Servers[0].URL(), "--consul.server="+c.Servers[1].URL(), "--consul.token-file="+s.tokenFile, "--config.file="+s.configFile)
+	s.exporter = harness.StartBinary(t, harness.BuildExporter(t), nil, flags...)
 	s.scraper = startScraper(t, s.exporter)
 	return s
 }

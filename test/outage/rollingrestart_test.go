@@ -38,7 +38,7 @@ func TestCheck_FiveServers(t *testing.T) {
 		{name: "one is dead", breaks: func(p *play) { p.kill(p.followers[1]) }, then: func(p *play) {
 			name := p.followers[2].Name
 			p.expectStop(name, cli.ExitSafe,
-				"Without "+name+" 3 of 5 voters can be counted on, and the quorum is 3: none more may fail.")
+				"Without "+name+" 3 of 5 voters can be counted on, and the quorum is 3: no further failure can be tolerated.")
 		}},
 		{name: "rolling restart", flags: []string{"--probe.timeout=500ms"}, then: (*play).rollingRestart},
 		{
@@ -95,12 +95,13 @@ func (p *play) rollingRestart() {
 	total := 0
 	for margin, n := range margins {
 		total += n
-		if margin < 0 {
-			p.Errorf("the margin was %v in %d scrapes; want never below 0, and always known", margin, n)
+		if margin < 0 && !math.IsInf(margin, -1) {
+			p.Errorf("the margin was %v in %d scrapes; want never below 0", margin, n)
 		}
 	}
-	if total < 20 || margins[2] == total {
-		p.Errorf("margins were %v; want some dozens, not all with five servers up", margins)
+	// A server that is starting accepts connections and closes them, and may be well.
+	if unknown := margins[math.Inf(-1)]; total < 20 || margins[2] == total || unknown > total/2 {
+		p.Errorf("margins were %v; want some dozens, not all with five servers up, and most of them known", margins)
 	}
 }
 

@@ -135,7 +135,7 @@ func (p *play) expectStop(server string, want int, reason string) {
 		if err := json.Unmarshal([]byte(text), &answer); err != nil {
 			p.Fatalf("check printed %q, which is not JSON: %v", text, err)
 		}
-		unknown := answer.Error != ""
+		unknown := answer.Answer == verdict.AnswerUnknown
 		if answer.Server != server || answer.Safe != (code == cli.ExitSafe) || unknown != (code == cli.ExitUnknown) {
 			p.Errorf("exit code %d does not go with %+v", code, answer)
 		}
@@ -150,7 +150,7 @@ func (p *play) expectStop(server string, want int, reason string) {
 // top is what every view for people has: the level, the verdict, and the problems.
 func top(v *status.View) string {
 	lines := []string{string(v.Level) + ": " + v.Verdict}
-	for _, p := range v.Problems {
+	for _, p := range slices.Concat(v.Problems, v.Services.Problems) {
 		lines = append(lines, string(p.Severity)+": "+p.Alert+": "+p.Text)
 	}
 	return strings.Join(lines, "\n")

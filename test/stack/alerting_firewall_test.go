@@ -44,7 +44,7 @@ var firewallFaults = []fault{
 		breaks: block(fromExporters + "server-3 tcp dport 8300 drop"), repairs: unblock,
 		alerts: []wantAlert{
 			critical("ConsulRPCPortDown", "server=server-3 port=8300 protocol=rpc transport=tcp"),
-			warning("ConsulQuorumAtRisk", ""),
+			critical("ConsulQuorumAtRisk", ""),
 		},
 	},
 	{
@@ -96,7 +96,7 @@ var firewallFaults = []fault{
 		breaks: block(between("server-3", "server-1, server-2")...), repairs: rejoin,
 		alerts: []wantAlert{
 			critical("ConsulServerWithoutLeader", "server=server-3"),
-			warning("ConsulQuorumAtRisk", ""),
+			critical("ConsulQuorumAtRisk", ""),
 			held(warning("ConsulSerfMemberFailed", "member=server-3 server=server-3")),
 			held(critical("ConsulRaftLastContact", "server=server-3")),
 			held(warning("ConsulAutopilotUnhealthy", "")),
@@ -109,6 +109,7 @@ var firewallFaults = []fault{
 		repairs: rejoin,
 		alerts: []wantAlert{
 			critical("ConsulNoLeader", ""),
+			held(critical("ConsulQuorumUnknown", "")),
 			held(critical("ConsulServerWithoutLeader", "server=server-1")),
 			held(critical("ConsulConsistentReadsFail", "")),
 		},

@@ -115,6 +115,7 @@ func (s *alertStack) prove(t *testing.T, outages []*outage) {
 	harness.WaitFor(t, longest+noticeWithin, "the alerts", func() string { return p.missing(t) })
 	p.watchOn(t, scaled(5*time.Minute)) // As long as most warnings pend.
 	p.waitAgreement(t, outages)
+	p.restart(t, outages)
 
 	for _, o := range outages {
 		o.repairs.take(o.world)
@@ -135,6 +136,32 @@ func (s *alertStack) prove(t *testing.T, outages []*outage) {
 	p.expectOnce(t)
 	for _, o := range outages {
 		p.record(t, o)
+	}
+}
+
+// isRestarted is whether the exporters of a fault are killed and started anew while it lasts. Those that are themselves
+// what is broken would be repaired by that.
+func (f *fault) isRestarted() bool { return f.act != "exporters and agents" }
+
+// restart kills exporters and starts them anew while the faults go on, which resolves nothing that fires.
+func (p *observation) restart(t *testing.T, outages []*outage) {
+	t.Helper()
+	sent := len(p.pages.all())
+	for _, w := range p.watchers {
+		restarted := slices.ContainsFunc(outages, func(o *outage) bool {
+			return o.cluster == w.cluster && o.world.first.isRestarted()
+		})
+		if restarted && w.running() {
+			w.Exporter = w.Relaunch(t)
+		}
+	}
+	p.watchOn(t, scaled(2*time.Minute))
+	for _, page := range p.pages.all()[sent:] {
+		for _, alert := range page.Alerts {
+			if alert.Status == "resolved" && p.isExpected(alert.Labels, true) {
+				t.Errorf("%s is resolved because the exporter was started anew", alertText(alert.Labels))
+			}
+		}
 	}
 }
 

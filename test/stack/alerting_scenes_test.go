@@ -8,6 +8,7 @@ package stack_test
 import (
 	"cmp"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -202,7 +203,8 @@ func (w *world) start(cluster string, asked *consultest.Agent, command []string,
 	command = append(slices.Clone(command), w.binary)
 	timeout := "--probe.timeout=" + cmp.Or(w.first.probeTimeout, "1500ms")
 	flags = append([]string{timeout, "--consul.server=" + asked.URL()}, flags...)
-	own := slices.Concat(command[1:], flags, []string{"--web.scrape-timeout-offset=100ms"})
+	state := filepath.Join(w.t.TempDir(), "state.json")
+	own := slices.Concat(command[1:], flags, []string{"--web.scrape-timeout-offset=100ms", "--state.file=" + state})
 	e := &watcher{Exporter: harness.Launch(w.t, command[0], nil, own...), cluster: cluster}
 	shared := slices.DeleteFunc(flags, func(f string) bool {
 		return strings.HasPrefix(f, "--collector.") || strings.HasPrefix(f, "--config.")

@@ -34,6 +34,16 @@ type watcher struct {
 	check   []string
 }
 
+// running reports whether the exporter has not ended.
+func (w *watcher) running() bool {
+	select {
+	case <-w.Exited:
+		return false
+	default:
+		return true
+	}
+}
+
 // problem is an alert or a problem of a page, as far as the two can be compared: where alerts are about several ports
 // or services, a page may have one problem.
 type problem struct {
@@ -55,6 +65,7 @@ var notOnPages = map[string]string{
 	"ConsulCARootExpires":           "the status does not include the roots of the service mesh",
 	"ConsulCatalogTooLarge":         "is about series, which only a scrape of the metrics has",
 	"ConsulConfigReloadFailed":      "is about the exporter's configuration file, which is not Consul's state",
+	"ConsulExporterCutOff":          "compares what several exporters see",
 	"ConsulExporterDown":            "such an exporter has no page",
 	"ConsulExporterMissing":         "such an exporter has no page",
 	"ConsulGossipEncryptionDiffers": "compares what several exporters see",
@@ -66,7 +77,6 @@ var notOnPages = map[string]string{
 	"ConsulPortViewsDiffer":         "compares what several exporters see",
 	"ConsulScrapeSlow":              "is about scrapes of the metrics",
 	"ConsulServiceMaintenanceLong":  "rests on how long the maintenance lasts",
-	"ConsulVotersMissing":           "rests on the number of voters over a day",
 }
 
 // views are the ways to look at a cluster by an exporter.
@@ -103,7 +113,11 @@ func problemsIn(content []byte) ([]problem, error) {
 	var view status.View
 	err := json.Unmarshal(content, &view)
 	var all []problem
-	for _, p := range view.Problems {
+	problems := view.Problems
+	if view.Services != nil {
+		problems = slices.Concat(problems, view.Services.Problems)
+	}
+	for _, p := range problems {
 		all = append(all, newProblem(p.Severity, p.Alert, p.Server))
 	}
 	return all, err
@@ -158,10 +172,8 @@ func (p *observation) notHeldBack(t *testing.T) (left map[string][]problem, wron
 
 // differences says what each view of a cluster lacks of these alerts, and what it has beyond them.
 func (w *watcher) differences(ctx context.Context, firing []problem, during []*outage) string {
-	select {
-	case <-w.Exited:
+	if !w.running() {
 		return ""
-	default:
 	}
 	var all []string
 	for view, read := range views {

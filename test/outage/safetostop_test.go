@@ -1,0 +1,152 @@
+// SPDX-FileCopyrightText: The consul_cluster_exporter authors
+// SPDX-License-Identifier: Apache-2.0
+
+package outage_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/cli"
+	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
+	"github.com/zervigo/consul_cluster_exporter/internal/must"
+	"github.com/zervigo/consul_cluster_exporter/reservation"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
+)
+
+// expectAnswer asks until the answer has this exit code and reason.
+func expectAnswer(t *testing.T, asked *consultest.Agent, server string, code int, reason string, args ...string) {
+	t.Helper()
+	harness.WaitFor(t, time.Minute, "safe to stop "+server+": "+reason, func() string {
+		answer, got := askToStop(t, asked, server, args...)
+		why := strings.Join(answer.Reasons, " ") + answer.Hint + answer.Error
+		return harness.Unless(got == code && strings.Contains(why, reason), "exit code %d, %q", got, why)
+	})
+}
+
+// Consul CE ignores read_replica, except for the tag in gossip: such a server votes, and does not stop being one of
+// those that are needed.
+func TestSafeToStop_ReadReplica(t *testing.T) {
+	t.Parallel()
+	c := consultest.Start(t, consultest.Options{Servers: 3, AgentConfig: func(_ string, i int) map[string]any {
+		if i == 3 {
+			return map[string]any{"read_replica": true, "bootstrap_expect": 0}
+		}
+		return map[string]any{"bootstrap_expect": 2}
+	}})
+	a, b, replica := c.Servers[0], c.Servers[1], c.Servers[2]
+	harness.WaitFor(t, 2*time.Minute, "the replica votes", func() string {
+		config := must.Get(a.Client().Operator().RaftGetConfiguration(nil))(t)
+		voters := 0
+		for _, s := range config.Servers {
+			if s.Voter {
+				voters++
+			}
+		}
+		return harness.Unless(voters == 3, "%d voters", voters)
+	})
+	expectAnswer(t, a, replica.Name, cli.ExitSafe, "2 of 3 voters can be counted on")
+	must.Do(t, b.Kill())
+	expectAnswer(t, a, replica.Name, cli.ExitUnsafe, "and the quorum is 2.")
+	// Autopilot takes b out, and then the two that are left are both needed.
+	expectAnswer(t, a, replica.Name, cli.ExitUnsafe, "1 of 2 voters can be counted on, and the quorum is 2.")
+}
+
+// Autopilot leaves out the end of names like these, and is believed all the same.
+func TestSafeToStop_NamesWithDatacenter(t *testing.T) {
+	t.Parallel()
+	c := consultest.Start(t, consultest.Options{
+		Servers: 3, Datacenter: "nyc3",
+		NodeName: func(_ string, i int) string { return fmt.Sprintf("consul-%d.nyc3", i) },
+	})
+	leader := harness.LeaderOf(t, c)
+	followers := harness.Others(c, leader)
+	expectAnswer(t, leader, followers[0].Name, cli.ExitSafe, "2 of 3 voters can be counted on")
+	operator := leader.Client().Operator()
+	config := must.Get(operator.AutopilotGetConfiguration(nil))(t)
+	config.LastContactThreshold = api.NewReadableDuration(time.Millisecond)
+	must.Do(t, operator.AutopilotSetConfiguration(config, nil))
+	expectAnswer(t, leader, followers[0].Name, cli.ExitUnsafe,
+		followers[1].Name+" cannot be counted on: autopilot calls it unhealthy.")
+}
+
+// However many hosts ask at once, no more of them get a yes than the quorum can do without.
+func TestSafeToStop_Reserve(t *testing.T) {
+	t.Parallel()
+	for _, servers := range []int{3, 5} {
+		t.Run(fmt.Sprint(servers), func(t *testing.T) { reserveAtOnce(t, servers) })
+	}
+}
+
+// reservePolicy is all that the token of a reservation needs.
+const reservePolicy = `key "` + reservation.DefaultKey + `" { policy = "write" }`
+
+func reserveAtOnce(t *testing.T, servers int) {
+	t.Helper()
+	c := consultest.Start(t, consultest.Options{Servers: servers, ACL: true})
+	harness.Settle(t, c)
+	read := harness.Secret(t, must.Get(c.NewToken(t.Context(), harness.ReadmePolicy(t)))(t))
+	write := harness.Secret(t, must.Get(c.NewToken(t.Context(), reservePolicy))(t))
+	flags := []string{"--consul.token-file=" + read, "--reserve.token-file=" + write}
+	reserve := append(slices.Clone(flags), "--reserve")
+
+	codes := make([]int, servers)
+	answers := make([]stopAnswer, servers)
+	var asking sync.WaitGroup
+	for i, a := range c.Servers {
+		asking.Go(func() { answers[i], codes[i] = askToStop(t, a, a.Name, reserve...) })
+	}
+	asking.Wait()
+	var allowed []*consultest.Agent
+	for i, a := range c.Servers {
+		switch codes[i] {
+		case cli.ExitSafe:
+			allowed = append(allowed, a)
+		case cli.ExitUnsafe:
+		default:
+			t.Errorf("%s: exit code %d, %+v; want yes or no", a, codes[i], answers[i])
+		}
+	}
+	if want := (servers - 1) / 2; len(allowed) != want {
+		t.Fatalf("%d of %d hosts got a yes: %+v; want %d", len(allowed), servers, answers, want)
+	}
+	denied := harness.Others(c, allowed...)[0]
+	expectAnswer(t, denied, denied.Name, cli.ExitUnsafe, "somebody has reserved its stop", reserve...)
+	expectAnswer(t, allowed[0], allowed[0].Name, cli.ExitSafe, "Its stop is reserved for 15m0s.", reserve...)
+
+	must.Do(t, allowed[0].Kill())
+	expectAnswer(t, denied, denied.Name, cli.ExitUnsafe, allowed[0].Name+" cannot be counted on", reserve...)
+	release := func(want int, args ...string) {
+		t.Helper()
+		args = append([]string{"check", "--consul.server=" + denied.URL(), "--release=" + allowed[0].Name}, args...)
+		code, out, errs := harness.RunProgram(t, append(args, flags...)...)
+		if code != want {
+			t.Errorf("release: exit code %d, %q, %q; want %d", code, out, errs, want)
+		}
+	}
+	release(cli.ExitUnsafe)
+	must.Do(t, allowed[0].Restart(harness.Soon(t)))
+	must.Do(t, c.WaitHealthy(harness.Soon(t)))
+	release(cli.ExitSafe)
+	expectAnswer(t, denied, denied.Name, cli.ExitSafe, "Its stop is reserved", reserve...)
+
+	// Without the right to write the reservation, there is no yes.
+	expectAnswer(t, denied, denied.Name, cli.ExitUnknown, "Permission denied", "--consul.token-file="+read, "--reserve")
+}
+
+// A reservation ends when its time is over.
+func TestSafeToStop_ReserveExpires(t *testing.T) {
+	t.Parallel()
+	c := consultest.Start(t, consultest.Options{Servers: 3})
+	harness.Settle(t, c)
+	a, b := c.Servers[0], c.Servers[1]
+	expectAnswer(t, a, a.Name, cli.ExitSafe, "Its stop is reserved for 10s.", "--reserve", "--reserve.for=10s")
+	expectAnswer(t, b, b.Name, cli.ExitUnsafe, a.Name+" cannot be counted on: somebody has reserved its stop.", "--reserve")
+	expectAnswer(t, b, b.Name, cli.ExitSafe, "2 of 3 voters", "--reserve", "--wait=30s")
+}
