@@ -6,6 +6,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -120,7 +121,7 @@ func (s *Snapshot) choose(ctx context.Context) (*Snapshot, error) {
 		}()
 	}
 	start()
-	hedge := time.NewTicker(min(hedgeMost, s.share(hedgeShare)))
+	hedge := time.NewTicker(min(hedgeMost, max(s.share(hedgeShare), time.Millisecond)))
 	defer hedge.Stop()
 	for done := 0; done < len(s.trials) && most < useful && ctx.Err() == nil; {
 		select {
@@ -141,12 +142,13 @@ func (s *Snapshot) choose(ctx context.Context) (*Snapshot, error) {
 	return s.trials[best], nil
 }
 
-// share is that part of the time that is left for fetching.
-func (s *Snapshot) share(part time.Duration) time.Duration {
+// share is one of so many parts of the time that is left for fetching.
+func (s *Snapshot) share(parts int64) time.Duration {
+	left := 2 * s.cluster.opts.Client.Timeout
 	if deadline, ok := s.ctx.Deadline(); ok {
-		return time.Until(deadline) / part
+		left = time.Until(deadline)
 	}
-	return 2 * s.cluster.opts.Client.Timeout / part
+	return time.Duration(int64(left) / parts)
 }
 
 // passOver notes which agents kept the scrape waiting, and asks those that are configured before the one in use.
@@ -189,11 +191,11 @@ func (s *Snapshot) usefulness(ctx context.Context) (usefulness, error) {
 }
 
 // state returns why the agent of a trial is of no use, as far as the scrape knows by now; ok is whether it was asked.
-func (s *Snapshot) state() (err error, ok bool) {
+func (s *Snapshot) state(ctx context.Context) (err error, ok bool) {
 	if !s.self.Asked() {
 		return nil, false
 	}
-	ended, cancel := context.WithCancel(context.Background())
+	ended, cancel := context.WithCancel(ctx)
 	cancel() // Nothing is waited for.
 	switch worth, err := s.usefulness(ended); {
 	case worth == useful:
@@ -222,7 +224,7 @@ func (s *Snapshot) Agents() []AgentState {
 			if t.address != address {
 				continue
 			}
-			if err, ok := t.state(); ok {
+			if err, ok := t.state(s.ctx); ok {
 				states = append(states, AgentState{address, t == used, err})
 			}
 		}
@@ -233,9 +235,7 @@ func (s *Snapshot) Agents() []AgentState {
 // learnAgents returns k with what the scrape has found out about the configured agents.
 func (s *Snapshot) learnAgents(k known) known {
 	agents := make(map[consul.Address]knownAgent, len(k.agents)+1)
-	for address, agent := range k.agents {
-		agents[address] = agent
-	}
+	maps.Copy(agents, k.agents)
 	addresses := s.cluster.opts.addresses()
 	first := len(addresses)
 	for _, t := range s.agentsAsked() {
@@ -268,7 +268,7 @@ func (s *Snapshot) learnedAgent(k knownAgent, all *Snapshot) knownAgent {
 	if leader, ok := all.statusLeader.Peek(); ok && all.chosen() == s {
 		k.leaderless = leader == ""
 	}
-	if err, ok := s.state(); ok {
+	if err, ok := s.state(s.ctx); ok {
 		k.err = err
 	}
 	s.mu.Lock()

@@ -16,12 +16,12 @@ import (
 )
 
 // Behind the address of a balancer, each request may reach another agent. Most answers are about the cluster, so that
-// does not matter; /v1/agent/self has the ID of the agent that answers. /v1/agent/metrics has neither: it belongs to the
-// agent at the other end of the connection if the agent listens there, or else to the one whose ID all answers on
-// the same connection have.
+// does not matter, and /v1/agent/self has the ID of the agent that answers. /v1/agent/metrics has none: it belongs to
+// the agent at the other end of the connection if that listens there, or else to the one whose ID all answers on the
+// same connection have.
 
 // errSeveralAgents means that it is not known which agent measured what.
-var errSeveralAgents = errors.New("several agents answer at this address, so it is not known whose figures these are; " +
+var errSeveralAgents = errors.New("several agents answer at this address, and whose figures these are is not known; " +
 	"name the agents themselves with --consul.server")
 
 // connection is the connection that the last request with its context used.

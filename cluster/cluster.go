@@ -128,7 +128,8 @@ func (c *Cluster) failingFiles() []string {
 // planner plans the ports of these servers with what is known of the rest; agent is nil if nothing is known of it.
 func (c *Cluster) planner(k *known, t Topology, agent *Agent) *planner {
 	pl := &planner{
-		opts: c.opts.Ports, configured: c.opts.addresses()[k.first], topology: t, agent: agent, mesh: k.mesh, wanHosts: k.wanHosts,
+		opts: c.opts.Ports, configured: c.opts.addresses()[k.first], topology: t, agent: agent,
+		mesh: k.mesh, wanHosts: k.wanHosts,
 		clientTLS: c.opts.Client.TLS.Config(), rpcConfig: c.opts.Ports.RPCTLSConfig.Config(),
 		usableKeys: c.usableKeys, proven: c.proven, own: k.servers, urlHosts: k.urlHosts, isLocal: isLocal,
 	}

@@ -191,7 +191,7 @@ func (s *Snapshot) otherAgents(ctx context.Context) []consul.Address {
 		}
 	}
 	for _, t := range s.trials {
-		if err, asked := t.state(); !asked || err == nil {
+		if err, asked := t.state(ctx); !asked || err == nil {
 			add(t.address)
 		}
 	}

@@ -140,8 +140,8 @@ var usageTemplate = strings.Replace(kingpin.DefaultUsageTemplate, "{{else if .Ap
 // the variables of Consul's own CLI.
 func agentFlags(app *kingpin.CmdClause, opts *options) {
 	server := app.Flag("consul.server",
-		"Address of the HTTP API of a Consul agent: a URL with http, https or unix:///path, or host:port. Can be repeated, or "+
-			"be a list with commas: the first agent that answers usefully is used. All share the other flags. Default also "+
+		"Address of the HTTP API of a Consul agent: a URL with http, https or unix:///path, or host:port. Can be repeated, "+
+			"or be a list with commas: the first agent that answers usefully is used. All share the other flags. Default also "+
 			"from CONSUL_HTTP_ADDR.").
 		Default(defaultServer())
 	server.SetValue((*commaList)(&opts.consulServers))

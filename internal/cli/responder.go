@@ -76,7 +76,8 @@ func runResponder(ctx context.Context, opts *options, stdout, stderr io.Writer) 
 		complain(stderr, err)
 		return 1
 	}
-	level.Info(logger).Log("msg", "starting the responder", "version", version.Info(), "consul_server", strings.Join(opts.consulServers, ","))
+	level.Info(logger).Log("msg", "starting the responder", "version", version.Info(),
+		"consul_server", strings.Join(opts.consulServers, ","))
 	err = serveResponder(ctx, r, opts.responder.web, logger, base)
 	if err = errors.Join(err, r.Close()); err != nil {
 		level.Error(logger).Log("msg", "the responder ends", "err", redact.Text(err.Error()))

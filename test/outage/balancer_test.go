@@ -39,7 +39,7 @@ func startBalancer(t *testing.T, agents []*consultest.Agent) (hostPort string) {
 // forward copies in both directions until one side ends.
 func forward(conn net.Conn, a *consultest.Agent) {
 	defer conn.Close()
-	to, err := net.Dial("tcp", a.HostPort(consultest.PortHTTP)) //nolint:noctx // Ends with the test's connections.
+	to, err := net.Dial("tcp", a.HostPort(consultest.PortHTTP))
 	if err != nil {
 		return
 	}
@@ -76,6 +76,7 @@ func TestBalancer(t *testing.T) {
 		if !slices.Contains(seen, who[0]) {
 			seen = append(seen, who[0])
 		}
-		return harness.Unless(inARow >= 10 && len(seen) == len(c.Servers), "%d scrapes, of %s", inARow, strings.Join(seen, ", "))
+		enough := inARow >= 10 && len(seen) == len(c.Servers)
+		return harness.Unless(enough, "%d scrapes, of %s", inARow, strings.Join(seen, ", "))
 	})
 }
