@@ -79,11 +79,15 @@ func TestPlan_Quiet(t *testing.T) {
 		},
 		{
 			name: "the mesh is off", agent: with(func(a *Agent) { a.MeshOff = true }), protocol: ProtocolGRPCTLS,
-			want: []string{"a grpc_tls/tcp 10.0.0.1:8503 unasked:no_certificate", "b grpc_tls/tcp 10.0.0.2:8503 unasked:no_certificate"},
+			want: []string{
+				"a grpc_tls/tcp 10.0.0.1:8503 unasked:no_certificate", "b grpc_tls/tcp 10.0.0.2:8503 unasked:no_certificate",
+			},
 		},
 		{
 			name: "peering is off", agent: with(func(a *Agent) { a.PeeringOff = true }), protocol: ProtocolGRPCTLS,
-			want: []string{"a grpc_tls/tcp 10.0.0.1:8503 unasked:no_certificate", "b grpc_tls/tcp 10.0.0.2:8503 unasked:no_certificate"},
+			want: []string{
+				"a grpc_tls/tcp 10.0.0.1:8503 unasked:no_certificate", "b grpc_tls/tcp 10.0.0.2:8503 unasked:no_certificate",
+			},
 		},
 		{
 			name:     "the mesh is off, and gRPC has a certificate on the server that has TLS",

@@ -25,7 +25,8 @@ func TestPlan_OwnSettings(t *testing.T) {
 	}}
 	server := func(name, host string, change func(*Agent)) Agent {
 		agent := Agent{
-			Name: name, ID: "id-" + name, Datacenter: "dc1", Server: true, AdvertiseAddr: host, BindAddr: host, ClientAddrs: []string{host},
+			Name: name, ID: "id-" + name, Datacenter: "dc1", Server: true,
+			AdvertiseAddr: host, BindAddr: host, ClientAddrs: []string{host},
 			ports: map[Protocol]int{ProtocolHTTP: 8500, ProtocolGRPC: 8502},
 		}
 		change(&agent)
@@ -126,7 +127,10 @@ func TestPlan_AgentsHost(t *testing.T) {
 		want     string
 	}{
 		{name: "loopback", at: "http://localhost:8500", bound: []string{"127.0.0.1"}, want: "client http/tcp localhost:8500"},
-		{name: "all, on this host", at: "http://localhost:8500", bound: []string{"0.0.0.0"}, want: "client http/tcp localhost:8500"},
+		{
+			name: "all, on this host", at: "http://localhost:8500", bound: []string{"0.0.0.0"},
+			want: "client http/tcp localhost:8500",
+		},
 		{
 			name: "published from a container under the same number", at: "http://127.0.0.1:8500", bound: []string{"0.0.0.0"},
 			remote: true, want: behind,

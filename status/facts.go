@@ -56,8 +56,8 @@ type Facts struct {
 	Shortage memory.Shortage
 	Ports    []cluster.PortReport
 	// ServerAgents are, by node ID, what the servers report about themselves over HTTP.
-	ServerAgents    map[string]cluster.Agent
-	LAN, WAN        []cluster.Member
+	ServerAgents map[string]cluster.Agent
+	LAN, WAN     []cluster.Member
 	// WANMissing says since when servers are missing from the WAN pool, by name.
 	WANMissing      map[string]time.Time
 	Autopilot       *cluster.AutopilotState

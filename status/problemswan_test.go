@@ -13,14 +13,14 @@ import (
 // A server may be missing from the WAN pool for five minutes.
 func TestServerWANMissing(t *testing.T) {
 	t.Parallel()
-	for minutes, want := range map[time.Duration]string{
-		4: "",
-		7: "server-3 has a WAN port and has been missing from the WAN pool for 7m0s: other datacenters cannot reach it.",
+	for lasts, want := range map[time.Duration]string{
+		4 * time.Minute: "",
+		7 * time.Minute: "server-3 has a WAN port and has been missing from the WAN pool for 7m0s: other datacenters cannot reach it.",
 	} {
 		f := healthy()
-		f.WANMissing = map[string]time.Time{"server-3": f.Start.Add(-minutes * time.Minute)}
+		f.WANMissing = map[string]time.Time{"server-3": f.Start.Add(-lasts)}
 		if got := textOf(f, "ConsulServerWANMissing"); got != want {
-			t.Errorf("after %d minutes: %q; want %q", minutes, got, want)
+			t.Errorf("after %s: %q; want %q", lasts, got, want)
 		}
 	}
 }

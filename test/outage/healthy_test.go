@@ -225,7 +225,8 @@ func (p *play) expectText() {
 	_, text := p.check()
 	const took = ` +[0-9.]+`
 	for _, want := range []string{
-		`\n +8300 +8301 +8301 +8302 +8302 +8500 +8502 +8503 +8600 +8600\n +rpc +lan +lan +wan +wan +http +grpc +grpc +dns +dns\n`,
+		`\n +8300 +8301 +8301 +8302 +8302 +8500 +8502 +8503 +8600 +8600\n` +
+			` +rpc +lan +lan +wan +wan +http +grpc +grpc +dns +dns\n`,
 		`\n  server-1` + strings.Repeat(took, 5) + strings.Repeat(` +not asked`, 5) + `\n`, // A client's word is not theirs.
 		`\n  client-1` + strings.Repeat(` +-`, 5) + took + took + ` +-` + took + took + `\n`,
 		`\n  members, lan  4 alive\n  catalog       4 nodes, 1 service, 3 instances: 3 passing\n` +

@@ -178,7 +178,8 @@ func TestSettings_Proxies(t *testing.T) {
 	t.Run("server", func(t *testing.T) {
 		e := harness.StartExporter(t, nil, "--consul.server="+published(server, "/consul"))
 		s := e.ScrapeUntilUp(t, poolPorts, c.Servers...)
-		s.Expect(t, skippedSeries("behind_proxy", server, harness.Port(8500, "http", "tcp"), harness.Port(8503, "grpc_tls", "tcp")))
+		http, grpc := harness.Port(8500, "http", "tcp"), harness.Port(8503, "grpc_tls", "tcp")
+		s.Expect(t, skippedSeries("behind_proxy", server, http, grpc))
 	})
 	// A client agent does not know that the servers' WAN pool has another interface. The servers do.
 	t.Run("WAN", func(t *testing.T) {
