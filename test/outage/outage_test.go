@@ -5,6 +5,8 @@ package outage_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"math"
 	"net/netip"
@@ -13,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -251,12 +254,35 @@ func (p *play) expectLag() {
 	for i := range 150 {
 		must.Get(p.leader.Client().KV().Put(&api.KVPair{Key: fmt.Sprintf("lag/%d", i), Value: value}, nil))(p.T)
 	}
-	must.Do(p.T, p.followers[1].Continue())
-	p.expectStop(p.agent.Name, cli.ExitUnsafe, fmt.Sprintf("entries behind, more than %d.", maxTrailingLogs))
+	p.slowly(p.followers[1], func() {
+		p.expectStop(p.agent.Name, cli.ExitUnsafe, fmt.Sprintf("entries behind, more than %d.", maxTrailingLogs))
+	})
 	code, text := p.check("--safe-to-stop="+p.agent.Name, "--wait=60s")
 	if code != cli.ExitSafe || !strings.HasPrefix(text, "yes  "+p.agent.Name+" can be stopped.\n") {
 		p.Errorf("exit code %d, printed %q; want yes", code, text)
 	}
+}
+
+// slowly does something while a server that hangs goes on and runs for a small part of the time: enough to answer, and
+// too little to catch up before it is asked for the last time. At the end it runs all the time.
+func (p *play) slowly(a *consultest.Agent, do func()) {
+	ctx, end := context.WithCancel(p.Context())
+	var crawling sync.WaitGroup
+	defer crawling.Wait()
+	defer end()
+	crawling.Go(func() {
+		var failed error
+		for ctx.Err() == nil && failed == nil {
+			goes := a.Continue()
+			<-time.After(30 * time.Millisecond)
+			failed = errors.Join(goes, a.Stop())
+			<-time.After(300 * time.Millisecond)
+		}
+		if err := errors.Join(failed, a.Continue()); err != nil {
+			p.Error(err)
+		}
+	})
+	do()
 }
 
 // leaderKilled is what all views show when there is another leader.
