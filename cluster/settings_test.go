@@ -90,7 +90,8 @@ func TestPlan_OwnSettings(t *testing.T) {
 	}
 }
 
-// The WAN pool has the address of a server that tells nothing itself. It counts for nothing if addresses are translated.
+// The WAN pool has the address of a server that tells nothing itself. It counts for nothing if addresses are
+// translated.
 func TestPlan_WANPool(t *testing.T) {
 	t.Parallel()
 	topology := Topology{Servers: []Server{
@@ -113,8 +114,8 @@ func TestPlan_WANPool(t *testing.T) {
 	}
 }
 
-// The host of the URL is the agent's only if the agent listens there: in front of it may be a proxy, a load balancer, or
-// a port that is published.
+// The host of the URL is the agent's only if the agent listens there: in front of it may be a proxy, a load balancer,
+// or a port that is published.
 func TestPlan_AgentsHost(t *testing.T) {
 	t.Parallel()
 	const behind = "client http/tcp :8500 unasked:behind_proxy"

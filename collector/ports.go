@@ -55,8 +55,8 @@ func newPortsCollector(define *definitions) collector {
 				"mesh_gateways or departed (the server left in order). The label port is empty if the number is "+
 				"unknown.", with("reason")...),
 		turnedAway: define.gauge("consul_port_turned_away",
-			"Always 1: the port responded and turned the exporter away, or the exporter rejected its certificate, so nothing is "+
-				"known about the server's health. The reason is client_certificate, name, tls, auth, limit, reset, or protocol. "+
+			"Always 1: the port responded and turned the exporter away, or the exporter rejected its certificate, so nothing "+
+				"is known about the server's health. The reason is client_certificate, name, tls, auth, limit, reset, or protocol. "+
 				"While the question is not repeated, this stays.", with("reason")...),
 		duration: define.gauge("consul_port_probe_duration_seconds", "How long the probe of the port took in all.", port...),
 		phase: define.gauge("consul_port_probe_phase_duration_seconds",

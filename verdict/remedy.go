@@ -28,7 +28,7 @@ var remedies = []struct {
 	{nil, probe.ReasonName, "its certificate is for another name: --consul.server-name"},
 	{nil, probe.ReasonTLS, "TLS fails: --consul.ca-file"},
 	{nil, probe.ReasonLimit, "it closes the connection: a limit of Consul, or a proxy without a server behind it"},
-	{nil, probe.ReasonReset, "the connection breaks before there is an answer: a limit, a firewall, or a proxy in between"},
+	{nil, probe.ReasonReset, "the connection breaks before there is an answer: a limit, a firewall, or a proxy"},
 	{nil, probe.ReasonProtocol, "something other than Consul's protocol answers: a proxy, or another program"},
 }
 

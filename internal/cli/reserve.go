@@ -95,7 +95,8 @@ func newReserver(c *cluster.Cluster, o *checkOptions) (*reserver, error) {
 		return nil, fmt.Errorf("find out the host's name: %w", err)
 	}
 	return &reserver{
-		reserveOptions: &o.reserveOptions, cluster: c, client: opts, host: host, limit: o.timeout, away: make(map[string]bool),
+		reserveOptions: &o.reserveOptions, cluster: c, client: opts, host: host, limit: o.timeout,
+		away: make(map[string]bool),
 	}, nil
 }
 
