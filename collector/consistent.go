@@ -10,8 +10,8 @@ const consistentName = "consistent"
 
 // newConsistentCollector exports whether the cluster serves a linearizable read, which is what its clients need it
 // for: a leader, and a quorum that follows it. A cluster that does not is a result and no failure of the collector.
-// That one agent turns the read away, or does not answer in time, says nothing about the cluster: the agents of two other
-// servers are asked then. If they cannot tell either, nothing is known, and that is a failure.
+// That one agent turns the read away, or does not answer in time, says nothing about the cluster: the agents of two
+// other servers are asked then. If they cannot tell either, nothing is known, and that is a failure.
 //
 // Requests: /v1/status/leader, /v1/agent/self and, if there is a leader, /v1/health/node for a node that does not
 // exist, with ?consistent and a timeout of its own. ACL: none. Two series.

@@ -56,8 +56,8 @@ func newPortsCollector(define *definitions) collector {
 				"unknown.", with("reason")...),
 		turnedAway: define.gauge("consul_port_turned_away",
 			"Always 1: the port responded and turned the exporter away, or the exporter rejected its certificate, so nothing "+
-				"is known about the server's health. The reason is client_certificate, name, tls, auth, limit, reset, or protocol. "+
-				"While the question is not repeated, this stays.", with("reason")...),
+				"is known about the server's health. The reason is client_certificate, name, tls, auth, limit, reset, or "+
+				"protocol. While the question is not repeated, this stays.", with("reason")...),
 		duration: define.gauge("consul_port_probe_duration_seconds", "How long the probe of the port took in all.", port...),
 		phase: define.gauge("consul_port_probe_phase_duration_seconds",
 			"How long each phase of the probe took; phases the probe did not get to are absent.", with("phase")...),
