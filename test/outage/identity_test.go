@@ -62,7 +62,9 @@ func TestIdentity_ReadReplica(t *testing.T) {
 
 	// Without server-2, which leaves, the two others need each other.
 	must.Do(t, c.Servers[1].Leave(harness.Soon(t)))
-	e.Await(t, harness.Samples{"consul_cluster_voters": 2, "consul_cluster_failure_margin": 0, "consul_cluster_leaders": 1})
+	e.Await(t, harness.Samples{
+		"consul_cluster_voters": 2, "consul_cluster_failure_margin": 0, "consul_cluster_leaders": 1,
+	})
 	for _, server := range []string{"server-1", "server-3"} {
 		if code, out, _ := harness.CheckOf(t, c.Servers[0], "--safe-to-stop="+server); code == cli.ExitSafe {
 			t.Errorf("%s may be stopped: %s", server, out)

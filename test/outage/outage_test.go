@@ -81,7 +81,8 @@ var outageScenes = []scene{
 		want: func(p *play) outlook {
 			return outlook{
 				level: status.LevelDegraded, problems: []string{"ConsulServerHung " + p.followers[1].Name, "ConsulQuorumAtRisk"},
-				sentence: fmt.Sprintf(`2 of 3 voters answer, quorum is 2, %s leads; %s hangs; no further failure can be tolerated\.`,
+				sentence: fmt.Sprintf(
+					`2 of 3 voters answer, quorum is 2, %s leads; %s hangs; no further failure can be tolerated\.`,
 					p.leader, p.followers[1]),
 				metrics: harness.Samples{"consul_cluster_failure_margin": 0, "consul_cluster_leaders": 1},
 			}
