@@ -50,6 +50,13 @@ func at(r cluster.Report, index uint64) cluster.Report {
 	return r
 }
 
+// hanging returns the report of a server that accepts connections and does not answer.
+func hanging(s cluster.Server) cluster.Report {
+	r := noAnswer(s)
+	r.RPC.Phases = []probe.PhaseDuration{{Phase: probe.PhaseConnect}, {Phase: probe.PhaseRequest}}
+	return r
+}
+
 // turnedAway returns the report of a server that turned the exporter away.
 func turnedAway(s cluster.Server) cluster.Report {
 	r := noAnswer(s)
@@ -120,10 +127,15 @@ var evidenceTable = []evidenceCase{
 		leaders: []string{a.Name},
 	},
 	{
-		evidence: "c is silent for the exporter, but autopilot at the leader a calls it healthy",
+		evidence: "there is no connection to c (a firewall), but autopilot at the leader a calls it healthy",
 		reports:  reports(says(a, 1), says(b, 1), noAnswer(c)), with: healthyInAutopilot(c),
 		quorum: QuorumHeld, writes: WritesCommitting, voters: [3]int{2, 0, 1}, margin: unknownMargin,
 		leaders: []string{a.Name},
+	},
+	{
+		evidence: "c accepts the connection and is silent (it hangs), and autopilot at the leader a still calls it healthy",
+		reports:  reports(says(a, 1), says(b, 1), hanging(c)), with: healthyInAutopilot(c),
+		quorum: QuorumHeld, writes: WritesCommitting, voters: [3]int{2, 1, 0}, margin: "0", leaders: []string{a.Name},
 	},
 	{
 		evidence: "all three turn the exporter away, a linearizable read succeeds",
@@ -165,6 +177,12 @@ var evidenceTable = []evidenceCase{
 		evidence: "a still calls itself leader, b and c are silent", reports: reports(says(a, 1), noAnswer(b), noAnswer(c)),
 		quorum: QuorumUnknown, writes: WritesUnknown, voters: [3]int{1, 2, 0}, margin: unknownMargin,
 		lacks: "too few voters answer, and none of them says that there is no leader", leaders: []string{a.Name},
+	},
+	{
+		evidence: "b and c accept the connection and are silent (they hang), but a linearizable read succeeds",
+		reports:  reports(says(a, 1), hanging(b), hanging(c)), with: readThrough(a.RPCAddress),
+		quorum: QuorumHeld, writes: WritesCommitting, voters: [3]int{1, 0, 2}, margin: unknownMargin,
+		leaders: []string{a.Name},
 	},
 	{
 		evidence: "c answers and knows no leader, a is silent, b turns the exporter away",
