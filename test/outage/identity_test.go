@@ -66,7 +66,9 @@ func TestIdentity_ReadReplica(t *testing.T) {
 	must.Do(t, b.Kill())
 	expectAnswer(t, a, replica.Name, cli.ExitUnsafe, "and the quorum is 2.")
 	// Autopilot takes it out, and then the two that are left are both needed.
-	e.Await(t, harness.Samples{"consul_cluster_voters": 2, "consul_cluster_failure_margin": 0, "consul_cluster_leaders": 1})
+	e.Await(t, harness.Samples{
+		"consul_cluster_voters": 2, "consul_cluster_failure_margin": 0, "consul_cluster_leaders": 1,
+	})
 	for _, needed := range []*consultest.Agent{a, replica} {
 		expectAnswer(t, a, needed.Name, cli.ExitUnsafe, "1 of 2 voters can be counted on, and the quorum is 2.")
 	}

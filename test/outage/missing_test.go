@@ -185,7 +185,8 @@ func (a *absent) expectRemembered() {
 
 	// Without memory the command says so, and knows nothing of it.
 	if code, v := a.check(); code != cli.ExitDegraded || v.Memory == "" || len(v.Servers) != 2 {
-		a.Errorf("check without memory: exit code %d, memory %q, %d servers; want a note, and two", code, v.Memory, len(v.Servers))
+		a.Errorf("check without memory: exit code %d, memory %q, %d servers; want a note, and two",
+			code, v.Memory, len(v.Servers))
 	}
 	expectAnswer(a.T, a.agent, a.gone.Name, cli.ExitUnknown, `there is no server named "`+a.gone.Name+`"`)
 	expectAnswer(a.T, a.agent, a.gone.Name, cli.ExitSafe, a.gone.Name+" is gone already, so nothing is lost with it.",

@@ -99,6 +99,7 @@ func TestSafeToStop_ReserveExpires(t *testing.T) {
 	harness.Settle(t, c)
 	a, b := c.Servers[0], c.Servers[1]
 	expectAnswer(t, a, a.Name, cli.ExitSafe, "Its stop is reserved for 10s.", "--reserve", "--reserve.for=10s")
-	expectAnswer(t, b, b.Name, cli.ExitUnsafe, a.Name+" cannot be counted on: somebody has reserved its stop.", "--reserve")
+	expectAnswer(t, b, b.Name, cli.ExitUnsafe, a.Name+" cannot be counted on: somebody has reserved its stop.",
+		"--reserve")
 	expectAnswer(t, b, b.Name, cli.ExitSafe, "2 of 3 voters", "--reserve", "--wait=30s")
 }
