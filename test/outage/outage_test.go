@@ -121,7 +121,7 @@ var outageScenes = []scene{
 		want: func(p *play) outlook {
 			return outlook{
 				level:    status.LevelCritical,
-				problems: []string{"ConsulNoLeader", "ConsulServerHung " + p.leader.Name, "ConsulQuorumAtRisk"},
+				problems: []string{"ConsulNoLeader", "ConsulServerHung " + p.leader.Name},
 				sentence: fmt.Sprintf("No server leads; 2 of 3 voters answer, quorum is 2; %s hangs; "+
 					`nothing can be written until one is elected\.`, p.leader),
 			}
@@ -156,27 +156,34 @@ var outageScenes = []scene{
 }
 
 // readTimeout is what a linearizable read hangs for while a server names a leader that is frozen. Nothing else takes
-// longer than enough.
+// longer than enough, except for the verdict about the quorum, which the read may prove.
 const readTimeout, enough = 5 * time.Second, 2500 * time.Millisecond
 
-// expectHangingRead expects that nothing waits for the read, while it hangs and when there is no leader.
+// expectHangingRead expects that nothing else waits for the read, while it hangs and when there is no leader. The quorum
+// is lost when somebody says that there is no leader.
 func (p *play) expectHangingRead(s harness.Samples) {
 	duration := func(name string) string {
 		return fmt.Sprintf("consul_exporter_collector_duration_seconds{collector=%q}", name)
 	}
 	want := judges(0).With(complete("catalog", "members", "raft")).With(harness.Samples{
-		"consul_catalog_services": 1, "consul_cluster_failure_margin": -1, "consul_exporter_scrape_timeouts_total": 0,
+		"consul_catalog_services": 1, "consul_exporter_scrape_timeouts_total": 0,
 	})
-	if took := s[duration("consistent")]; took < enough.Seconds() || took > readTimeout.Seconds()+0.5 {
-		p.Errorf("the linearizable read took %v s; want it to hang for %s while the leader is named", took, readTimeout)
+	for _, name := range []string{"consistent", "raft"} {
+		if took := s[duration(name)]; took < enough.Seconds() || took > readTimeout.Seconds()+0.5 {
+			p.Errorf("collector %s took %v s; want it to wait for the read for %s while the leader is named", name, took,
+				readTimeout)
+		}
+		s[duration(name)] = 0
 	}
-	s.Expect(p.T, want)
+	s.Expect(p.T, want.With(harness.Samples{`consul_cluster_quorum_state{state="unknown"}`: 1}))
+	s.ExpectNone(p.T, "consul_cluster_failure_margin")
 	// In an election an agent may take seconds to tell about itself.
 	later := p.e.Await(p.T, harness.Samples{
 		"consul_cluster_leaders": 0, "consul_raft_leader": 0, collectorSuccess("agent"): 1,
 	})
-	later.Expect(p.T, want)
-	s[duration("consistent")] = 0
+	later.Expect(p.T, want.With(harness.Samples{
+		`consul_cluster_quorum_state{state="lost"}`: 1, "consul_cluster_failure_margin": -1,
+	}))
 	for _, s := range []harness.Samples{s, later} {
 		for _, name := range s.Labels("consul_exporter_collector_duration_seconds", "collector") {
 			if took := s[duration(name)]; took > enough.Seconds() {
