@@ -5,7 +5,6 @@ package outage_test
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -151,22 +150,4 @@ func TestSafeToStop_ReserveExpires(t *testing.T) {
 	expectAnswer(t, b, b.Name, cli.ExitUnsafe, a.Name+" cannot be counted on: somebody has reserved its stop.",
 		"--reserve")
 	expectAnswer(t, b, b.Name, cli.ExitSafe, "2 of 3 voters", "--reserve", "--wait=30s")
-}
-
-// A server that Consul has forgotten gets an answer from who remembers it.
-func TestSafeToStop_Forgotten(t *testing.T) {
-	t.Parallel()
-	c := consultest.Start(t, consultest.Options{Servers: 3})
-	harness.Settle(t, c)
-	asked, gone := c.Servers[0], c.Servers[2]
-	state := filepath.Join(t.TempDir(), "state.json")
-	e := harness.StartExporter(t, nil, serverFlag(asked), "--state.file="+state)
-	e.Await(t, harness.Samples{"consul_cluster_voters": 3})
-	must.Do(t, gone.Kill())
-	e.Await(t, harness.Samples{"consul_cluster_voters": 2})
-	must.Do(t, e.Stop())
-	expectAnswer(t, asked, gone.Name, cli.ExitUnknown, `there is no server named "`+gone.Name+`"`)
-	expectAnswer(t, asked, gone.Name, cli.ExitSafe, gone.Name+" is gone already, so nothing is lost with it.",
-		"--state.file="+state)
-	expectAnswer(t, asked, c.Servers[1].Name, cli.ExitUnsafe, "1 of 2 voters can be counted on", "--state.file="+state)
 }
