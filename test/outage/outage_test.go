@@ -155,8 +155,8 @@ var outageScenes = []scene{
 // longer than enough, except for the verdict about the quorum, which the read may prove.
 const readTimeout, enough = 5 * time.Second, 2500 * time.Millisecond
 
-// expectHangingRead expects that nothing else waits for the read, while it hangs and when there is no leader. The quorum
-// is lost when somebody says that there is no leader.
+// expectHangingRead expects that nothing else waits for the read, while it hangs and when there is no leader. The
+// quorum is lost when somebody says that there is no leader.
 func (p *play) expectHangingRead(s harness.Samples) {
 	duration := func(name string) string {
 		return fmt.Sprintf("consul_exporter_collector_duration_seconds{collector=%q}", name)
