@@ -138,7 +138,10 @@ func TestPlan_AgentsHost(t *testing.T) {
 		{name: "published under another number", at: "http://localhost:18500", bound: []string{"0.0.0.0"}, want: behind},
 		{name: "a path", at: "http://localhost:8500/consul", bound: []string{"127.0.0.1"}, want: behind},
 		{name: "the scheme's port", at: "https://consul.example", bound: []string{"0.0.0.0"}, want: behind},
-		{name: "its own address", at: "http://10.0.0.1:8500", bound: []string{"0.0.0.0"}, want: "client http/tcp 10.0.0.1:8500"},
+		{
+			name: "its own address", at: "http://10.0.0.1:8500", bound: []string{"0.0.0.0"},
+			want: "client http/tcp 10.0.0.1:8500",
+		},
 		{name: "another address", at: "http://10.9.9.9:8500", bound: []string{"0.0.0.0"}, want: behind},
 		{name: "a name that means nothing", at: "http://consul.example:8500", bound: []string{"0.0.0.0"}, want: behind},
 		{

@@ -21,7 +21,8 @@ import (
 // ACL: agent:read; without it gossip is only connected to, and the ports for clients are unknown. Some twenty series
 // per port.
 type portsCollector struct {
-	up, verified, skipped, turnedAway, duration, phase, probes, probeFailures, lastSuccess, certExpiry, certLifetime, dnsAnswers,
+	up, verified, skipped, turnedAway, duration, phase, probes, probeFailures, lastSuccess, certExpiry, certLifetime,
+	dnsAnswers,
 	dnsCode *desc
 
 	mu      sync.Mutex

@@ -67,7 +67,8 @@ func TestJudge_ManyServicesAndMembers(t *testing.T) {
 	}
 	got := JudgeCatalog(c, nil)
 	if got.Services != 150 || got.Down != 75 || len(got.Failing) != 100 || got.FailingOmitted != 50 ||
-		got.Failing[0] != (Service{"service-001", 0, 0, 2, 0, 0}) || got.Failing[75] != (Service{"service-000", 1, 0, 1, 0, 0}) {
+		got.Failing[0] != (Service{"service-001", 0, 0, 2, 0, 0}) ||
+		got.Failing[75] != (Service{"service-000", 1, 0, 1, 0, 0}) {
 		t.Errorf("catalog is %+v", got)
 	}
 	members = append(members,

@@ -78,9 +78,9 @@ func agentSays(leader string) func(*cluster.Evidence) {
 }
 
 // standing has the leader's commit index stand still for so long.
-func standing(scrapes int, seconds time.Duration) func(*cluster.Evidence) {
+func standing(scrapes int, still time.Duration) func(*cluster.Evidence) {
 	return func(e *cluster.Evidence) {
-		e.Standing = cluster.Standing{Since: e.At.Add(-seconds * time.Second), Scrapes: scrapes}
+		e.Standing = cluster.Standing{Since: e.At.Add(-still), Scrapes: scrapes}
 	}
 }
 
@@ -206,16 +206,16 @@ var evidenceTable = []evidenceCase{
 	},
 	{
 		evidence: "all follow a, whose log is ahead of both followers', and they have stood still for 30 s",
-		reports:  reports(at(says(a, 1), 28), at(says(b, 1), 26), at(says(c, 1), 26)), with: standing(2, 30),
+		reports:  reports(at(says(a, 1), 28), at(says(b, 1), 26), at(says(c, 1), 26)), with: standing(2, 30*time.Second),
 		quorum: QuorumHeld, writes: WritesStalled, voters: [3]int{3, 0, 0}, margin: "1", leaders: []string{a.Name},
 	},
 	{
 		evidence: "the same for 10 s",
-		reports:  reports(at(says(a, 1), 28), at(says(b, 1), 26), at(says(c, 1), 26)), with: standing(2, 10),
+		reports:  reports(at(says(a, 1), 28), at(says(b, 1), 26), at(says(c, 1), 26)), with: standing(2, 10*time.Second),
 		quorum: QuorumHeld, writes: WritesUnknown, voters: [3]int{3, 0, 0}, margin: "1", leaders: []string{a.Name},
 	},
 	{
-		evidence: "all follow a, and only c's log is behind", with: standing(5, 60),
+		evidence: "all follow a, and only c's log is behind", with: standing(5, 60*time.Second),
 		reports: reports(at(says(a, 1), 28), at(says(b, 1), 28), at(says(c, 1), 26)),
 		quorum:  QuorumHeld, writes: WritesCommitting, voters: [3]int{3, 0, 0}, margin: "1", leaders: []string{a.Name},
 	},
@@ -286,7 +286,8 @@ func TestJudge_Reports(t *testing.T) {
 		{"a peer that others lack", reports(says(a, 1), stranger, says(c, 1)), 2, 1, lags(0, 0, 0), 0, 3},
 		{
 			"a server whose Raft is shutting down tells only a part", reports(says(a, 1), partial, says(c, 1)), 1, 0,
-			map[string]uint64{a.Name: 0, c.Name: 0}, 0, 3,
+			map[string]uint64{a.Name: 0, c.Name: 0},
+			0, 3,
 		},
 		{
 			"a dead peer that no member matches", reports(says(a, 1), says(b, 1), noAnswer(reporttest.Strange(c))), 1, 1,

@@ -17,7 +17,10 @@ var remedies = []struct {
 	text      string
 }{
 	{rpc, probe.ReasonCertificate, "it wants a client certificate of Consul's CA: --rpc.cert-file, --rpc.key-file"},
-	{rpc, probe.ReasonName, "its certificate is for another name: --rpc.server-name (default: server.<datacenter>.<domain>)"},
+	{
+		rpc, probe.ReasonName,
+		"its certificate is for another name: --rpc.server-name (default: server.<datacenter>.<domain>)",
+	},
 	{rpc, probe.ReasonTLS, "TLS fails: --rpc.ca-file, --rpc.tls"},
 	{rpc, probe.ReasonLimit, "it closes the connection: Consul's limits.rpc_max_conns_per_client, or --rpc.tls"},
 	{gossip, probe.ReasonAuth, "the gossip key is not the pool's: --serf.encrypt-key-file"},

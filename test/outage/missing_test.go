@@ -162,7 +162,8 @@ func TestMissing_Killed(t *testing.T) {
 
 	// Without memory the command says so, and knows nothing of it.
 	if code, v := a.check(); code != cli.ExitDegraded || v.Memory == "" || len(v.Servers) != 2 {
-		t.Errorf("check without memory: exit code %d, memory %q, %d servers; want a note, and two", code, v.Memory, len(v.Servers))
+		t.Errorf("check without memory: exit code %d, memory %q, %d servers; want a note, and two",
+			code, v.Memory, len(v.Servers))
 	}
 
 	// The agent beside the exporter dies, and the exporter restarts: it still knows all three.
