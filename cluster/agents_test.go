@@ -90,7 +90,10 @@ func TestAgents(t *testing.T) {
 		{"may not tell about itself", denied, agentNamed("b"), "1 used", true, ""},
 		{"down", answeringAll(abort), agentNamed("b"), "1 fails, 2 used", true, "b"},
 		{"too many connections", answeringAll(answer(429, "")), agentNamed("b"), "1 fails, 2 used", true, "b"},
-		{"does not know the token", answeringAll(answer(403, "ACL not found")), agentNamed("b"), "1 fails, 2 used", true, "b"},
+		{
+			"does not know the token", answeringAll(answer(403, "ACL not found")), agentNamed("b"),
+			"1 fails, 2 used", true, "b",
+		},
 		{"another program", answeringAll(answer(200, "<html>")), agentNamed("b"), "1 fails, 2 used", true, "b"},
 		{"a proxy", answeringAll(answer(502, "<html>")), agentNamed("b"), "1 fails, 2 used", true, "b"},
 		{"hangs", answeringAll(hang), agentNamed("b"), "1 fails, 2 used", true, "b"},

@@ -69,8 +69,8 @@ type Meta struct{ Key, Value string }
 type Check struct {
 	ID, Name string
 	Status   HealthStatus
-	// Misspelled is whether Consul's word for the status has other capitals, as "Passing" has. Consul compares it letter by
-	// letter, and so did consul_exporter.
+	// Misspelled is whether Consul's word for the status has other capitals, as "Passing" has. Consul compares it letter
+	// by letter, and so did consul_exporter.
 	Misspelled bool
 	// ServiceID and ServiceName are empty for checks of the node.
 	ServiceID, ServiceName string

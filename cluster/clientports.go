@@ -201,7 +201,8 @@ func (pl *planner) agentHas(host string, bound []string) bool {
 // agentIsLocal reports whether the address that other agents know the agent by is one of this host, or unknown.
 func (pl *planner) agentIsLocal() bool {
 	known := pl.agent.AdvertiseAddr
-	return known == "" || pl.isLocal == nil || pl.isLocal(known) || (pl.agent.BindAddr != "" && pl.isLocal(pl.agent.BindAddr))
+	return known == "" || pl.isLocal == nil || pl.isLocal(known) ||
+		(pl.agent.BindAddr != "" && pl.isLocal(pl.agent.BindAddr))
 }
 
 func (pl *planner) planTLS(s Server, port *Port) { port.tls = pl.tlsFor(s.Host) }

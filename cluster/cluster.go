@@ -42,7 +42,8 @@ type WatchedFile interface {
 	Failing() error
 }
 
-// Cluster is one Consul cluster, seen through one agent at a time and the servers' own ports. It is safe for concurrent use.
+// Cluster is one Consul cluster, seen through one agent at a time and the servers' own ports. It is safe for concurrent
+// use.
 type Cluster struct {
 	opts   Options
 	client *consul.Client

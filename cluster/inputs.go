@@ -29,8 +29,8 @@ type Evidence struct {
 	At       time.Time // When the scrape began.
 	Topology Topology
 	Reports  []Report
-	// Agent is what the configured agent says about itself, and AgentLeader the address of the leader by its account, empty
-	// if there is none.
+	// Agent is what the configured agent says about itself, and AgentLeader the address of the leader by its account,
+	// empty if there is none.
 	Agent       *Agent
 	AgentLeader *string
 	// Servers are, by node ID, what the servers say about themselves over HTTP.

@@ -93,7 +93,9 @@ func TestPlan_Quiet(t *testing.T) {
 			name:     "the mesh is off, and gRPC has a certificate on the server that has TLS",
 			agent:    with(func(a *Agent) { a.MeshOff, a.GRPCOwnCA = true, false }),
 			protocol: ProtocolGRPCTLS,
-			want:     []string{"a grpc_tls/tcp 10.0.0.1:8503 tls=10.0.0.1", "b grpc_tls/tcp 10.0.0.2:8503 unasked:no_certificate"},
+			want: []string{
+				"a grpc_tls/tcp 10.0.0.1:8503 tls=10.0.0.1", "b grpc_tls/tcp 10.0.0.2:8503 unasked:no_certificate",
+			},
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -121,7 +121,8 @@ func TestPlan(t *testing.T) {
 			want: strangers,
 		},
 		{
-			name: "TLS, which a does not have yet, and encryption, with a key", agent: &secured, agentAt: "https://localhost:8501",
+			name:  "TLS, which a does not have yet, and encryption, with a key",
+			agent: &secured, agentAt: "https://localhost:8501",
 			keys: [][]byte{make([]byte, 32)},
 			opts: PortOptions{Protocols: []Protocol{ProtocolRPC, ProtocolSerfLAN, ProtocolHTTPS, ProtocolGRPCTLS}},
 			want: []string{

@@ -52,14 +52,18 @@ func (s *Snapshot) findURLHosts(ctx context.Context, pl *planner) {
 	if _, err := netip.ParseAddr(host); err == nil || s.Address().Socket != "" || consul.IsLoopback(host) {
 		return
 	}
-	hosts := s.urlHosts.Start(s.ctx, func(ctx context.Context) ([]string, error) {
-		return net.DefaultResolver.LookupHost(ctx, host)
-	})
+	hosts := s.lookUp(host)
 	ctx, cancel := context.WithTimeout(ctx, s.patience())
 	defer cancel()
 	if found, err := hosts.Get(ctx); err == nil {
 		pl.urlHosts = found
 	}
+}
+
+func (s *Snapshot) lookUp(host string) *Fact[[]string] {
+	return s.urlHosts.Start(s.ctx, func(ctx context.Context) ([]string, error) {
+		return net.DefaultResolver.LookupHost(ctx, host)
+	})
 }
 
 // isLocal reports whether an IP address is one of this host.

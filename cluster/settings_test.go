@@ -90,7 +90,8 @@ func TestPlan_OwnSettings(t *testing.T) {
 	}
 }
 
-// The WAN pool has the address of a server that tells nothing itself. It counts for nothing if addresses are translated.
+// The WAN pool has the address of a server that tells nothing itself. It counts for nothing if addresses are
+// translated.
 func TestPlan_WANPool(t *testing.T) {
 	t.Parallel()
 	topology := Topology{Servers: []Server{
@@ -113,8 +114,8 @@ func TestPlan_WANPool(t *testing.T) {
 	}
 }
 
-// The host of the URL is the agent's only if the agent listens there: in front of it may be a proxy, a load balancer, or
-// a port that is published.
+// The host of the URL is the agent's only if the agent listens there: in front of it may be a proxy, a load balancer,
+// or a port that is published.
 func TestPlan_AgentsHost(t *testing.T) {
 	t.Parallel()
 	const behind = "client http/tcp :8500 unasked:behind_proxy"
@@ -138,7 +139,10 @@ func TestPlan_AgentsHost(t *testing.T) {
 		{name: "published under another number", at: "http://localhost:18500", bound: []string{"0.0.0.0"}, want: behind},
 		{name: "a path", at: "http://localhost:8500/consul", bound: []string{"127.0.0.1"}, want: behind},
 		{name: "the scheme's port", at: "https://consul.example", bound: []string{"0.0.0.0"}, want: behind},
-		{name: "its own address", at: "http://10.0.0.1:8500", bound: []string{"0.0.0.0"}, want: "client http/tcp 10.0.0.1:8500"},
+		{
+			name: "its own address", at: "http://10.0.0.1:8500", bound: []string{"0.0.0.0"},
+			want: "client http/tcp 10.0.0.1:8500",
+		},
 		{name: "another address", at: "http://10.9.9.9:8500", bound: []string{"0.0.0.0"}, want: behind},
 		{name: "a name that means nothing", at: "http://consul.example:8500", bound: []string{"0.0.0.0"}, want: behind},
 		{

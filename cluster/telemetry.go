@@ -61,8 +61,8 @@ type telemetryConfig struct {
 	AllowedPrefixes, BlockedPrefixes []string
 }
 
-// Telemetry is that of the agent in use; nothing is in it until the agent may be asked, see uptime. Behind a balancer it
-// is that of an agent which provably measured it.
+// Telemetry is that of the agent in use; nothing is in it until the agent may be asked, see uptime. Behind a balancer
+// it is that of an agent which provably measured it.
 func (s *Snapshot) Telemetry() *Fact[Telemetry] {
 	return s.telemetry.Start(s.ctx, func(ctx context.Context) (Telemetry, error) {
 		agent, err := s.Agent().Get(ctx)

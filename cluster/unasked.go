@@ -54,7 +54,8 @@ var (
 func UnaskedReasons() []probe.Reason {
 	all := []probe.Reason{departed}
 	for _, u := range []unasked{
-		throughGateways, withoutCertificate, onLoopback, ofProxy, withoutSettings, withoutWANAddress, guessedWrong, notAllowed,
+		throughGateways, withoutCertificate, onLoopback, ofProxy, withoutSettings, withoutWANAddress, guessedWrong,
+		notAllowed,
 	} {
 		all = append(all, u.reason)
 	}

@@ -19,10 +19,10 @@ import (
 // those of the topology (see newRaftCollector). ACL: agent:read. One series per server.
 func newAgentCollector(define *definitions) collector {
 	return together(
-		ofUp(define.gauge("consul_up", "1 if the HTTP API of a configured agent answered this scrape, otherwise 0. An answer "+
-			"to /v1/agent/self or /v1/status/leader counts, also that the token may not read it or that the agent has lost its "+
-			"servers; status 429 or a page of HTML does not. Absent when the exporter could not query it for a reason of its "+
-			"own.")),
+		ofUp(define.gauge("consul_up", "1 if the HTTP API of a configured agent answered this scrape, otherwise 0. An "+
+			"answer to /v1/agent/self or /v1/status/leader counts, also that the token may not read it or that the agent "+
+			"has lost its servers; status 429 or a page of HTML does not. Absent when the exporter could not query it for a "+
+			"reason of its own.")),
 		readAgents(define), readServers(define), readRaftStats(define),
 	)
 }

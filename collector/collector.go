@@ -64,7 +64,8 @@ func ofFact[T any](fact func(*cluster.Snapshot) *cluster.Fact[T], add func(T, *f
 // ofFacts reads a fact and one that it is joined with, which is the zero value if it is not there: that is the failure
 // of another reader.
 func ofFacts[T, U any](
-	fact func(*cluster.Snapshot) *cluster.Fact[T], with func(*cluster.Snapshot) *cluster.Fact[U], add func(T, U, *families),
+	fact func(*cluster.Snapshot) *cluster.Fact[T], with func(*cluster.Snapshot) *cluster.Fact[U],
+	add func(T, U, *families),
 ) reader {
 	return func(snap *cluster.Snapshot) adder {
 		first, second := fact(snap), with(snap)

@@ -9,17 +9,17 @@ import "github.com/zervigo/consul_cluster_exporter/cluster"
 const consistentName = "consistent"
 
 // newConsistentCollector exports whether the cluster serves a linearizable read, which is what its clients need it
-// for: a leader, and a quorum that follows it. A cluster that does not is a result and no failure of the collector. That
-// one agent turns the read away, or does not answer in time, says nothing about the cluster: the agents of two other
-// servers are asked then. If they cannot tell either, nothing is known, and that is a failure.
+// for: a leader, and a quorum that follows it. A cluster that does not is a result and no failure of the collector.
+// That one agent turns the read away, or does not answer in time, says nothing about the cluster: the agents of two
+// other servers are asked then. If they cannot tell either, nothing is known, and that is a failure.
 //
 // Requests: /v1/status/leader, /v1/agent/self and, if there is a leader, /v1/health/node for a node that does not
 // exist, with ?consistent and a timeout of its own. ACL: none. Two series.
 func newConsistentCollector(define *definitions) collector {
 	success := define.gauge("consul_cluster_consistent_read_success",
-		"1 if the cluster answered a linearizable read in time, 0 if it did not: there is no leader, servers answered with an "+
-			"error, or it did not answer the leader or two servers in time. Absent when that is not known, for example because "+
-			"the only agent turned the read away.")
+		"1 if the cluster answered a linearizable read in time, 0 if it did not: there is no leader, servers answered with "+
+			"an error, or it did not answer the leader or two servers in time. Absent when that is not known, for example "+
+			"because the only agent turned the read away.")
 	duration := define.gauge("consul_cluster_consistent_read_duration_seconds",
 		"How long the linearizable read took; absent when it was not answered in time.")
 	return ofFact((*cluster.Snapshot).ConsistentRead, func(read cluster.ConsistentRead, out *families) {

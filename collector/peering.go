@@ -21,7 +21,8 @@ func newPeeringCollector(define *definitions) collector {
 		"State of a peering with another cluster: 1 for the one it is in, 0 for the others.", "peer", "state")
 	up := define.gauge("consul_peering_up",
 		"1 if the peering is active and was heard of within two minutes. Once a peering has been active, it stays 0 "+
-			"until it is active again, whatever Consul calls its state. Absent for a peering that has never been active.", "peer")
+			"until it is active again, whatever Consul calls its state. Absent for a peering that has never been active.",
+		"peer")
 	heartbeat := define.gauge("consul_peering_last_heartbeat_timestamp_seconds",
 		"When the peer was last heard of; absent when it never was.", "peer")
 	imported := define.gauge("consul_peering_imported_services", "Services that are imported from the peer.", "peer")

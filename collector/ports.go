@@ -21,7 +21,8 @@ import (
 // ACL: agent:read; without it gossip is only connected to, and the ports for clients are unknown. Some twenty series
 // per port.
 type portsCollector struct {
-	up, verified, skipped, turnedAway, duration, phase, probes, probeFailures, lastSuccess, certExpiry, certLifetime, dnsAnswers,
+	up, verified, skipped, turnedAway, duration, phase, probes, probeFailures, lastSuccess, certExpiry, certLifetime,
+	dnsAnswers,
 	dnsCode *desc
 
 	mu      sync.Mutex
@@ -54,9 +55,9 @@ func newPortsCollector(define *definitions) collector {
 				"mesh_gateways or departed (the server left in order). The label port is empty if the number is "+
 				"unknown.", with("reason")...),
 		turnedAway: define.gauge("consul_port_turned_away",
-			"Always 1: the port responded and turned the exporter away, or the exporter rejected its certificate, so nothing is "+
-				"known about the server's health. The reason is client_certificate, name, tls, auth, limit, reset, or protocol. "+
-				"While the question is not repeated, this stays.", with("reason")...),
+			"Always 1: the port responded and turned the exporter away, or the exporter rejected its certificate, so nothing "+
+				"is known about the server's health. The reason is client_certificate, name, tls, auth, limit, reset, or "+
+				"protocol. While the question is not repeated, this stays.", with("reason")...),
 		duration: define.gauge("consul_port_probe_duration_seconds", "How long the probe of the port took in all.", port...),
 		phase: define.gauge("consul_port_probe_phase_duration_seconds",
 			"How long each phase of the probe took; phases the probe did not get to are absent.", with("phase")...),

@@ -15,7 +15,8 @@ func TestServerWANMissing(t *testing.T) {
 	t.Parallel()
 	for lasts, want := range map[time.Duration]string{
 		4 * time.Minute: "",
-		7 * time.Minute: "server-3 has a WAN port and has been missing from the WAN pool for 7m0s: other datacenters cannot reach it.",
+		7 * time.Minute: "server-3 has a WAN port and has been missing from the WAN pool for 7m0s: " +
+			"other datacenters cannot reach it.",
 	} {
 		f := healthy()
 		f.WANMissing = map[string]time.Time{"server-3": f.Start.Add(-lasts)}

@@ -42,7 +42,10 @@ func TestJudgeCatalog(t *testing.T) {
 	}{
 		{"neither", nil, nil, nil},
 		{"no catalog", nil, overview, &Catalog{true, 7, 4, counts(4, 1, 5, 2), []Service{db, web}, 0, 1, own}},
-		{"a service is missing", catalog, overview, &Catalog{false, 1, 3, counts(1, 0, 3, 1), []Service{db, api}, 0, 2, none}},
+		{
+			"a service is missing", catalog, overview,
+			&Catalog{false, 1, 3, counts(1, 0, 3, 1), []Service{db, api}, 0, 2, none},
+		},
 		{"one is missing, no summary", catalog, nil, &Catalog{false, 1, 3, counts(1, 0, 1, 0), []Service{api}, 0, 1, none}},
 	} {
 		if diff := cmp.Diff(tc.want, JudgeCatalog(tc.catalog, tc.overview)); diff != "" {
@@ -67,7 +70,8 @@ func TestJudge_ManyServicesAndMembers(t *testing.T) {
 	}
 	got := JudgeCatalog(c, nil)
 	if got.Services != 150 || got.Down != 75 || len(got.Failing) != 100 || got.FailingOmitted != 50 ||
-		got.Failing[0] != (Service{"service-001", 0, 0, 2, 0, 0}) || got.Failing[75] != (Service{"service-000", 1, 0, 1, 0, 0}) {
+		got.Failing[0] != (Service{"service-001", 0, 0, 2, 0, 0}) ||
+		got.Failing[75] != (Service{"service-000", 1, 0, 1, 0, 0}) {
 		t.Errorf("catalog is %+v", got)
 	}
 	members = append(members,

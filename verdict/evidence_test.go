@@ -50,6 +50,13 @@ func at(r cluster.Report, index uint64) cluster.Report {
 	return r
 }
 
+// hanging returns the report of a server that accepts connections and does not answer.
+func hanging(s cluster.Server) cluster.Report {
+	r := noAnswer(s)
+	r.RPC.Phases = []probe.PhaseDuration{{Phase: probe.PhaseConnect}, {Phase: probe.PhaseRequest}}
+	return r
+}
+
 // turnedAway returns the report of a server that turned the exporter away.
 func turnedAway(s cluster.Server) cluster.Report {
 	r := noAnswer(s)
@@ -78,9 +85,9 @@ func agentSays(leader string) func(*cluster.Evidence) {
 }
 
 // standing has the leader's commit index stand still for so long.
-func standing(scrapes int, seconds time.Duration) func(*cluster.Evidence) {
+func standing(scrapes int, still time.Duration) func(*cluster.Evidence) {
 	return func(e *cluster.Evidence) {
-		e.Standing = cluster.Standing{Since: e.At.Add(-seconds * time.Second), Scrapes: scrapes}
+		e.Standing = cluster.Standing{Since: e.At.Add(-still), Scrapes: scrapes}
 	}
 }
 
@@ -120,10 +127,15 @@ var evidenceTable = []evidenceCase{
 		leaders: []string{a.Name},
 	},
 	{
-		evidence: "c is silent for the exporter, but autopilot at the leader a calls it healthy",
+		evidence: "there is no connection to c (a firewall), but autopilot at the leader a calls it healthy",
 		reports:  reports(says(a, 1), says(b, 1), noAnswer(c)), with: healthyInAutopilot(c),
 		quorum: QuorumHeld, writes: WritesCommitting, voters: [3]int{2, 0, 1}, margin: unknownMargin,
 		leaders: []string{a.Name},
+	},
+	{
+		evidence: "c accepts the connection and is silent (it hangs), and autopilot at the leader a still calls it healthy",
+		reports:  reports(says(a, 1), says(b, 1), hanging(c)), with: healthyInAutopilot(c),
+		quorum: QuorumHeld, writes: WritesCommitting, voters: [3]int{2, 1, 0}, margin: "0", leaders: []string{a.Name},
 	},
 	{
 		evidence: "all three turn the exporter away, a linearizable read succeeds",
@@ -167,6 +179,12 @@ var evidenceTable = []evidenceCase{
 		lacks: "too few voters answer, and none of them says that there is no leader", leaders: []string{a.Name},
 	},
 	{
+		evidence: "b and c accept the connection and are silent (they hang), but a linearizable read succeeds",
+		reports:  reports(says(a, 1), hanging(b), hanging(c)), with: readThrough(a.RPCAddress),
+		quorum: QuorumHeld, writes: WritesCommitting, voters: [3]int{1, 0, 2}, margin: unknownMargin,
+		leaders: []string{a.Name},
+	},
+	{
 		evidence: "c answers and knows no leader, a is silent, b turns the exporter away",
 		reports:  reports(noAnswer(a), turnedAway(b), says(c, 0)),
 		quorum:   QuorumUnknown, writes: WritesUnknown, voters: [3]int{1, 1, 1}, margin: unknownMargin,
@@ -206,16 +224,16 @@ var evidenceTable = []evidenceCase{
 	},
 	{
 		evidence: "all follow a, whose log is ahead of both followers', and they have stood still for 30 s",
-		reports:  reports(at(says(a, 1), 28), at(says(b, 1), 26), at(says(c, 1), 26)), with: standing(2, 30),
+		reports:  reports(at(says(a, 1), 28), at(says(b, 1), 26), at(says(c, 1), 26)), with: standing(2, 30*time.Second),
 		quorum: QuorumHeld, writes: WritesStalled, voters: [3]int{3, 0, 0}, margin: "1", leaders: []string{a.Name},
 	},
 	{
 		evidence: "the same for 10 s",
-		reports:  reports(at(says(a, 1), 28), at(says(b, 1), 26), at(says(c, 1), 26)), with: standing(2, 10),
+		reports:  reports(at(says(a, 1), 28), at(says(b, 1), 26), at(says(c, 1), 26)), with: standing(2, 10*time.Second),
 		quorum: QuorumHeld, writes: WritesUnknown, voters: [3]int{3, 0, 0}, margin: "1", leaders: []string{a.Name},
 	},
 	{
-		evidence: "all follow a, and only c's log is behind", with: standing(5, 60),
+		evidence: "all follow a, and only c's log is behind", with: standing(5, 60*time.Second),
 		reports: reports(at(says(a, 1), 28), at(says(b, 1), 28), at(says(c, 1), 26)),
 		quorum:  QuorumHeld, writes: WritesCommitting, voters: [3]int{3, 0, 0}, margin: "1", leaders: []string{a.Name},
 	},
@@ -286,7 +304,8 @@ func TestJudge_Reports(t *testing.T) {
 		{"a peer that others lack", reports(says(a, 1), stranger, says(c, 1)), 2, 1, lags(0, 0, 0), 0, 3},
 		{
 			"a server whose Raft is shutting down tells only a part", reports(says(a, 1), partial, says(c, 1)), 1, 0,
-			map[string]uint64{a.Name: 0, c.Name: 0}, 0, 3,
+			map[string]uint64{a.Name: 0, c.Name: 0},
+			0, 3,
 		},
 		{
 			"a dead peer that no member matches", reports(says(a, 1), says(b, 1), noAnswer(reporttest.Strange(c))), 1, 1,

@@ -108,7 +108,9 @@ func TestJudgeStop_AutopilotByID(t *testing.T) {
 		want   string
 	}{
 		"the name lacks the datacenter": {cluster.AutopilotServer{ID: "id-2", Name: "server", Healthy: true}, ""},
-		"and it is unhealthy":           {cluster.AutopilotServer{ID: "id-2", Name: "server"}, "autopilot calls it unhealthy"},
+		"and it is unhealthy": {
+			cluster.AutopilotServer{ID: "id-2", Name: "server"}, "autopilot calls it unhealthy",
+		},
 		"another one has the name": {
 			cluster.AutopilotServer{ID: "id-9", Name: "server-2", Healthy: true}, "autopilot says nothing about it",
 		},

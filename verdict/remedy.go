@@ -17,7 +17,10 @@ var remedies = []struct {
 	text      string
 }{
 	{rpc, probe.ReasonCertificate, "it wants a client certificate of Consul's CA: --rpc.cert-file, --rpc.key-file"},
-	{rpc, probe.ReasonName, "its certificate is for another name: --rpc.server-name (default: server.<datacenter>.<domain>)"},
+	{
+		rpc, probe.ReasonName,
+		"its certificate is for another name: --rpc.server-name (default: server.<datacenter>.<domain>)",
+	},
 	{rpc, probe.ReasonTLS, "TLS fails: --rpc.ca-file, --rpc.tls"},
 	{rpc, probe.ReasonLimit, "it closes the connection: Consul's limits.rpc_max_conns_per_client, or --rpc.tls"},
 	{gossip, probe.ReasonAuth, "the gossip key is not the pool's: --serf.encrypt-key-file"},
@@ -25,7 +28,7 @@ var remedies = []struct {
 	{nil, probe.ReasonName, "its certificate is for another name: --consul.server-name"},
 	{nil, probe.ReasonTLS, "TLS fails: --consul.ca-file"},
 	{nil, probe.ReasonLimit, "it closes the connection: a limit of Consul, or a proxy without a server behind it"},
-	{nil, probe.ReasonReset, "the connection breaks before there is an answer: a limit, a firewall, or a proxy in between"},
+	{nil, probe.ReasonReset, "the connection breaks before there is an answer: a limit, a firewall, or a proxy"},
 	{nil, probe.ReasonProtocol, "something other than Consul's protocol answers: a proxy, or another program"},
 }
 

@@ -130,7 +130,8 @@ func TestJudgeStop(t *testing.T) {
 		{"the logs grow", "server-2", of(3, says(3, 1, 3, 990)), looks(980, 979, 970), yes, 0, ""},
 		{
 			"a follower's log stands still", "server-2", of(3, says(3, 1, 3, 990)), looks(995, 995, 990), no, -1,
-			"server-3 cannot be counted on: its log does not keep up: 10 entries behind, without what the leader had 1 s before.",
+			"server-3 cannot be counted on: its log does not keep up: 10 entries behind, " +
+				"without what the leader had 1 s before.",
 		},
 		{
 			"the one whose log stands still", "server-3", of(3, says(3, 1, 3, 990)), looks(995, 995, 990), yes, 0, "",

@@ -60,14 +60,14 @@ func JudgeServers(
 func judgeSilence(ports []Port) (hung, down bool) {
 	var open, rpc bool
 	for _, p := range ports {
-		switch {
-		case p.State == PortUnknown || p.State == PortNotAsked:
+		switch p.State {
+		case PortUnknown, PortNotAsked:
 			continue
-		case p.State == PortUp || p.State == PortTurnedAway:
+		case PortUp, PortTurnedAway:
 			return false, false
-		case p.State == PortAccepts:
+		case PortAccepts:
 			open = true
-		case p.State == PortHangs:
+		case PortHangs:
 			hung = true
 		}
 		rpc = rpc || p.Protocol == cluster.ProtocolRPC

@@ -114,8 +114,8 @@ func (j *stopJudge) count(stop *Stop) {
 	stop.Needed = stop.Voters/2 + 1
 }
 
-// reportOf returns the index of the report of a peer, or -1. A server that was renamed may be there twice: the living one
-// is meant.
+// reportOf returns the index of the report of a peer, or -1. A server that was renamed may be there twice: the living
+// one is meant.
 func reportOf(p cluster.RaftPeer, reports []cluster.Report) int {
 	found := -1
 	for i, r := range reports {

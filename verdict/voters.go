@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
 // VoterState is what is known of a server that has a vote.
@@ -19,7 +20,7 @@ const (
 	// VoterLost means that it is silent, or the network says that it is not there.
 	VoterLost VoterState = "lost"
 	// VoterUnknown means that this exporter could not ask or was turned away, or that others have contact with the server
-	// although it is silent here.
+	// although there is no connection from here.
 	VoterUnknown VoterState = "unknown"
 )
 
@@ -35,7 +36,7 @@ func judgeVoters(e *cluster.Evidence) map[string]VoterState {
 			continue
 		}
 		state := judgeVoter(r)
-		if state == VoterLost && leaderHasContact(r.Server, e) {
+		if state == VoterLost && !hangs(r) && leaderHasContact(r.Server, e) {
 			state = VoterUnknown
 		}
 		voters[r.Server.Name] = state
@@ -68,6 +69,10 @@ func judgeVoter(r cluster.Report) VoterState {
 		return VoterLost
 	}
 }
+
+// hangs reports whether the server accepts connections and answers nothing. No firewall does that: whatever others heard
+// of it a while ago, it has no part in the next election, which takes new connections.
+func hangs(r cluster.Report) bool { return r.RPC.Outcome() == probe.OutcomeSilent && r.RPC.Connected() }
 
 // leaderHasContact reports whether the one leader, which answers, has autopilot call the server healthy: then it is cut
 // off from this exporter and not from Raft. Autopilot notices within ten seconds that a server has gone.

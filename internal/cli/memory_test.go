@@ -108,7 +108,8 @@ func TestValidateExporter(t *testing.T) {
 	t.Parallel()
 	for address, good := range map[string]bool{
 		"http://localhost:9107": true, "https://a.example/": true, "http://user:secret@a.example:9107": true,
-		"": false, "localhost:9107": false, "http://": false, "ftp://a": false, "http://a/metrics": false, "http://a?x": false,
+		"": false, "localhost:9107": false, "http://": false, "ftp://a": false, "http://a/metrics": false,
+		"http://a?x": false,
 	} {
 		if err := validateExporter(address); (err == nil) != good {
 			t.Errorf("%q: %v; want it to be good: %t", address, err, good)

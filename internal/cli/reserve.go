@@ -30,8 +30,9 @@ type reserveOptions struct {
 }
 
 func reserveFlags(cmd *kingpin.CmdClause, r *reserveOptions) {
-	cmd.Flag("reserve", "With --safe-to-stop: say yes only after writing into Consul's KV that the server will be stopped, "+
-		"so that hosts that ask at the same time do not all get a yes. Needs key:write on --reserve.key.").
+	cmd.Flag("reserve",
+		"With --safe-to-stop: say yes only after writing into Consul's KV that the server will be stopped, "+
+			"so that hosts that ask at the same time do not all get a yes. Needs key:write on --reserve.key.").
 		BoolVar(&r.reserve)
 	cmd.Flag("reserve.for", "How long a reservation holds if nobody releases it.").
 		Default("15m").DurationVar(&r.holds)
@@ -94,7 +95,8 @@ func newReserver(c *cluster.Cluster, o *checkOptions) (*reserver, error) {
 		return nil, fmt.Errorf("find out the host's name: %w", err)
 	}
 	return &reserver{
-		reserveOptions: &o.reserveOptions, cluster: c, client: opts, host: host, limit: o.timeout, away: make(map[string]bool),
+		reserveOptions: &o.reserveOptions, cluster: c, client: opts, host: host, limit: o.timeout,
+		away: make(map[string]bool),
 	}, nil
 }
 

@@ -63,10 +63,12 @@ var table = []Proof{
 		Name: "alerts-proven",
 		Claim: "Each fault leads to its alerts and to no others, each of them is sent once and resolved once, " +
 			"with Prometheus and Alertmanager.",
-		Code:     append(slices.Clone(program), "alerts"),
-		Tests:    []string{":(glob)test/stack/alerting*_test.go"},
-		Samples:  []string{"TestPromtool_Rules", "TestOutages"},
-		Document: &Document{Path: "docs/alerts-proven.md", Target: "alerts-proven", Written: `\| [0-9]+ \|( [0-9dhms]+ \|)?$`},
+		Code:    append(slices.Clone(program), "alerts"),
+		Tests:   []string{":(glob)test/stack/alerting*_test.go"},
+		Samples: []string{"TestPromtool_Rules", "TestOutages"},
+		Document: &Document{
+			Path: "docs/alerts-proven.md", Target: "alerts-proven", Written: `\| [0-9]+ \|( [0-9dhms]+ \|)?$`,
+		},
 	},
 	{
 		Name: "catalog-stress",

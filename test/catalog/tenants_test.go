@@ -101,15 +101,16 @@ func registerSidecar(t *testing.T, a *consultest.Agent) {
 	})
 }
 
-// expectTenants fails unless everything that shows the state of the cluster calls Consul healthy, and has this about its
-// services.
+// expectTenants fails unless everything that shows the state of the cluster calls Consul healthy, and has this about
+// its services.
 func expectTenants(
 	t *testing.T, a *consultest.Agent, e *harness.Exporter, level status.Level, sentence, alert string,
 ) {
 	t.Helper()
 	st := e.FreshStatus(t)
 	if st.Level != status.LevelHealthy || len(st.Problems) != 0 || st.Services.Level != level ||
-		!strings.Contains(st.Services.Verdict, sentence) || !strings.Contains(strings.Join(harness.AlertsOf(st), " "), alert) {
+		!strings.Contains(st.Services.Verdict, sentence) ||
+		!strings.Contains(strings.Join(harness.AlertsOf(st), " "), alert) {
 		t.Errorf("the page has %s: %s %v, and services %+v; want %s with %q and %s", st.Level, st.Verdict, st.Problems,
 			st.Services, level, sentence, alert)
 	}

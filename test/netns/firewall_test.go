@@ -22,6 +22,11 @@ func filterPackets(t *testing.T, to *consultest.Agent, match, verdict string) *h
 	return harness.FilterIncoming(t, fmt.Sprintf("ip saddr 127.0.0.1 ip daddr %s %s counter %s", to.Addr, match, verdict))
 }
 
+const (
+	unknownVoters = `consul_cluster_voters_state{state="unknown"}`
+	lostVoters    = `consul_cluster_voters_state{state="lost"}`
+)
+
 // portStates are the states of all ports and the counts of their failures.
 func portStates(s harness.Samples) harness.Samples {
 	states := make(harness.Samples)
@@ -78,14 +83,17 @@ func TestE2EFirewall(t *testing.T) {
 			failures := tc.port.Series("consul_port_probe_failures_total", follower, fmt.Sprintf("reason=%q", tc.reason))
 			want["consul_cluster_failure_margin"] = 1
 			want["consul_cluster_reachable_voters"] = 3
+			want[unknownVoters], want[lostVoters] = 0, 0
 			if tc.reason != "" {
 				want[tc.port.Series("consul_port_up", follower)] = 0
 				want[failures]++
-				if tc.port == rpc {
-					want["consul_cluster_failure_margin"] = 0
+				if tc.port == rpc { // The leader has contact with it, so it is not lost, and nothing says that it could be spared.
+					delete(want, "consul_cluster_failure_margin")
 					want["consul_cluster_reachable_voters"] = 2
+					want[unknownVoters] = 1
 				}
 			}
+			want[`consul_cluster_quorum_state{state="held"}`] = 1
 			want["consul_cluster_leaders"] = 1
 			want["consul_cluster_reported_leaders"] = 1
 			want[`consul_cluster_servers{state="alive"}`] = 3 // Gossip among the servers goes on.
@@ -96,6 +104,9 @@ func TestE2EFirewall(t *testing.T) {
 			s := e.Scrape(t)
 			took := time.Since(start)
 			s.Expect(t, want)
+			if _, known := want["consul_cluster_failure_margin"]; !known {
+				s.ExpectNone(t, "consul_cluster_failure_margin")
+			}
 			if limit := 2 * harness.ProbeTimeout; took > limit {
 				t.Errorf("scrape took %s; want no more than %s", took, limit)
 			}

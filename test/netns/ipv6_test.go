@@ -22,7 +22,8 @@ func TestE2EIPv6(t *testing.T) {
 	harness.RequireNamespace(t)
 	const network = "fd00:c0de::"
 	for _, host := range []string{"1", "2", "3", "fe"} { // For the servers, and for consultest to claim the network.
-		add := exec.Command("ip", "-6", "addr", "add", network+host+"/128", "dev", "lo")
+		// Until the kernel has looked for duplicates, nothing can listen on an address.
+		add := exec.Command("ip", "-6", "addr", "add", network+host+"/128", "dev", "lo", "nodad")
 		if out, err := add.CombinedOutput(); err != nil {
 			t.Fatalf("ip: %v: %s", err, out)
 		}

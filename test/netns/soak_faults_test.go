@@ -59,7 +59,7 @@ var soakFaults = []soakFault{
 	{"a follower is cut off from its peers, not from the exporter", "it knows of no leader", cutOff(follower)},
 	{
 		rpcBlocked,
-		"that port does not answer; all servers are alive", blockRPC,
+		"that port does not answer; the voter is unknown, not lost, and the quorum held", blockRPC,
 	},
 	{"a follower leaves in good order", "2 voters", leaveOne},
 	{"the exporter's token is deleted", "the catalog is refused", deleteToken},
@@ -154,8 +154,9 @@ func blockRPC(t *testing.T, s *soak) (harness.Samples, func()) {
 	a := s.server(t, follower)
 	filter := filterPackets(t, a, "tcp dport 8300", "drop")
 	return harness.Samples{
-		"consul_cluster_leaders": 1, "consul_cluster_reachable_voters": 2, "consul_cluster_failure_margin": 0,
-		harness.PortSeries("up", a): 0, `consul_cluster_servers{state="alive"}`: 3,
+		"consul_cluster_leaders": 1, "consul_cluster_reachable_voters": 2, unknownVoters: 1, lostVoters: 0,
+		`consul_cluster_quorum_state{state="held"}`: 1, harness.PortSeries("up", a): 0,
+		`consul_cluster_servers{state="alive"}`: 3,
 	}, func() { filter.Lift(t) }
 }
 

@@ -53,10 +53,12 @@ var healthyScenes = []scene{
 	},
 	{name: "safe to stop", then: func(p *play) {
 		server := p.followers[1]
-		without := fmt.Sprintf("Without %s 2 of 3 voters can be counted on, and the quorum is 2: no further failure can be tolerated.", server)
+		without := fmt.Sprintf("Without %s 2 of 3 voters can be counted on, and the quorum is 2: "+
+			"no further failure can be tolerated.", server)
 		p.expectStop(server.Name, cli.ExitSafe, without)
 		p.expectStop(p.leader.Name, cli.ExitSafe, "transfer the leadership first")
-		p.expectStop("server-9", cli.ExitUnknown, `there is no server named "server-9"; the servers are: server-1, server-2, server-3`)
+		p.expectStop("server-9", cli.ExitUnknown,
+			`there is no server named "server-9"; the servers are: server-1, server-2, server-3`)
 		want := fmt.Sprintf("yes %s can be stopped. %s", server, without)
 		code, text := p.check("--safe-to-stop=" + server.Name)
 		if text = strings.Join(strings.Fields(text), " "); code != cli.ExitSafe || text != want {

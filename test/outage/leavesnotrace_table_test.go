@@ -36,8 +36,8 @@ var quietTable = []quietRow{
 	{name: "leader hung", start: leaderHungScene, exits: []int{cli.ExitHealthy, cli.ExitDegraded, cli.ExitCritical}},
 }
 
-// asShipped switches off the one port that is on in consultest and off by default, gRPC without TLS, with more on top of
-// it. What is left of consultest is that each agent serves clients at an
+// asShipped switches off the one port that is on in consultest and off by default, gRPC without TLS, with more on top
+// of it. What is left of consultest is that each agent serves clients at an
 // address of its own, for they are on one host.
 func asShipped(more map[string]any) map[string]any {
 	config := map[string]any{"ports": map[string]any{"grpc": -1}}

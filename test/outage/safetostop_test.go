@@ -5,14 +5,11 @@ package outage_test
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/hashicorp/consul/api"
 
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
@@ -29,52 +26,6 @@ func expectAnswer(t *testing.T, asked *consultest.Agent, server string, code int
 		why := strings.Join(answer.Reasons, " ") + answer.Hint + answer.Error
 		return harness.Unless(got == code && strings.Contains(why, reason), "exit code %d, %q", got, why)
 	})
-}
-
-// Consul CE ignores read_replica, except for the tag in gossip: such a server votes, and does not stop being one of
-// those that are needed.
-func TestSafeToStop_ReadReplica(t *testing.T) {
-	t.Parallel()
-	c := consultest.Start(t, consultest.Options{Servers: 3, AgentConfig: func(_ string, i int) map[string]any {
-		if i == 3 {
-			return map[string]any{"read_replica": true, "bootstrap_expect": 0}
-		}
-		return map[string]any{"bootstrap_expect": 2}
-	}})
-	a, b, replica := c.Servers[0], c.Servers[1], c.Servers[2]
-	harness.WaitFor(t, 2*time.Minute, "the replica votes", func() string {
-		config := must.Get(a.Client().Operator().RaftGetConfiguration(nil))(t)
-		voters := 0
-		for _, s := range config.Servers {
-			if s.Voter {
-				voters++
-			}
-		}
-		return harness.Unless(voters == 3, "%d voters", voters)
-	})
-	expectAnswer(t, a, replica.Name, cli.ExitSafe, "2 of 3 voters can be counted on")
-	must.Do(t, b.Kill())
-	expectAnswer(t, a, replica.Name, cli.ExitUnsafe, "and the quorum is 2.")
-	// Autopilot takes b out, and then the two that are left are both needed.
-	expectAnswer(t, a, replica.Name, cli.ExitUnsafe, "1 of 2 voters can be counted on, and the quorum is 2.")
-}
-
-// Autopilot leaves out the end of names like these, and is believed all the same.
-func TestSafeToStop_NamesWithDatacenter(t *testing.T) {
-	t.Parallel()
-	c := consultest.Start(t, consultest.Options{
-		Servers: 3, Datacenter: "nyc3",
-		NodeName: func(_ string, i int) string { return fmt.Sprintf("consul-%d.nyc3", i) },
-	})
-	leader := harness.LeaderOf(t, c)
-	followers := harness.Others(c, leader)
-	expectAnswer(t, leader, followers[0].Name, cli.ExitSafe, "2 of 3 voters can be counted on")
-	operator := leader.Client().Operator()
-	config := must.Get(operator.AutopilotGetConfiguration(nil))(t)
-	config.LastContactThreshold = api.NewReadableDuration(time.Millisecond)
-	must.Do(t, operator.AutopilotSetConfiguration(config, nil))
-	expectAnswer(t, leader, followers[0].Name, cli.ExitUnsafe,
-		followers[1].Name+" cannot be counted on: autopilot calls it unhealthy.")
 }
 
 // However many hosts ask at once, no more of them get a yes than the quorum can do without.
@@ -148,24 +99,7 @@ func TestSafeToStop_ReserveExpires(t *testing.T) {
 	harness.Settle(t, c)
 	a, b := c.Servers[0], c.Servers[1]
 	expectAnswer(t, a, a.Name, cli.ExitSafe, "Its stop is reserved for 10s.", "--reserve", "--reserve.for=10s")
-	expectAnswer(t, b, b.Name, cli.ExitUnsafe, a.Name+" cannot be counted on: somebody has reserved its stop.", "--reserve")
+	expectAnswer(t, b, b.Name, cli.ExitUnsafe, a.Name+" cannot be counted on: somebody has reserved its stop.",
+		"--reserve")
 	expectAnswer(t, b, b.Name, cli.ExitSafe, "2 of 3 voters", "--reserve", "--wait=30s")
-}
-
-// A server that Consul has forgotten gets an answer from who remembers it.
-func TestSafeToStop_Forgotten(t *testing.T) {
-	t.Parallel()
-	c := consultest.Start(t, consultest.Options{Servers: 3})
-	harness.Settle(t, c)
-	asked, gone := c.Servers[0], c.Servers[2]
-	state := filepath.Join(t.TempDir(), "state.json")
-	e := harness.StartExporter(t, nil, serverFlag(asked), "--state.file="+state)
-	e.Await(t, harness.Samples{"consul_cluster_voters": 3})
-	must.Do(t, gone.Kill())
-	e.Await(t, harness.Samples{"consul_cluster_voters": 2})
-	must.Do(t, e.Stop())
-	expectAnswer(t, asked, gone.Name, cli.ExitUnknown, `there is no server named "`+gone.Name+`"`)
-	expectAnswer(t, asked, gone.Name, cli.ExitSafe, gone.Name+" is gone already, so nothing is lost with it.",
-		"--state.file="+state)
-	expectAnswer(t, asked, c.Servers[1].Name, cli.ExitUnsafe, "1 of 2 voters can be counted on", "--state.file="+state)
 }

@@ -51,7 +51,9 @@ func countOf(s harness.Samples, family string) (n int) {
 }
 
 // apart returns options for a cluster whose agents have second addresses, with what config makes of those.
-func apart(options consultest.Options, config func(second func(i int) string, i int) map[string]any) consultest.Options {
+func apart(
+	options consultest.Options, config func(second func(i int) string, i int) map[string]any,
+) consultest.Options {
 	network := fmt.Sprintf("127.%d.%d.", 1+rand.IntN(254), rand.IntN(256))
 	options.Network = network + "0"
 	options.AgentConfig = func(role string, i int) map[string]any {
@@ -143,8 +145,8 @@ func TestSettings_OwnPorts(t *testing.T) {
 	s.Expect(t, harness.Samples{"consul_cluster_leaders": 1, "consul_cluster_failure_margin": 1})
 }
 
-// The host in the agent's URL is that of something else: of a proxy that has the API under a path, or that publishes the
-// port under another number. Nothing else is looked for there.
+// The host in the agent's URL is that of something else: of a proxy that has the API under a path, or that publishes
+// the port under another number. Nothing else is looked for there.
 func TestSettings_Proxies(t *testing.T) {
 	t.Parallel()
 	c := consultest.Start(t, apart(consultest.Options{Servers: 3, Clients: 1},

@@ -22,7 +22,8 @@ func TestTurnedAway(t *testing.T) {
 	t.Parallel()
 	onlyRPC := map[string]any{"verify_incoming": false}
 	c := consultest.Start(t, consultest.Options{
-		TLS: true, CertLifetime: 90 * 24 * time.Hour, Config: map[string]any{"tls": map[string]any{"https": onlyRPC, "grpc": onlyRPC}},
+		TLS: true, CertLifetime: 90 * 24 * time.Hour,
+		Config: map[string]any{"tls": map[string]any{"https": onlyRPC, "grpc": onlyRPC}},
 	})
 	harness.Settle(t, c)
 	other := consultest.NewCertificates(t)

@@ -87,6 +87,7 @@ func (p *play) differences(e *harness.Exporter, check bool, want outlook) string
 		s.Differences(metricsOf(&page)), s.Differences(want.metrics), s.Unwanted(want.unwanted...))
 	if check {
 		code, v := cli.LevelCodes[page.Level], p.viewOf(asJSON)
+		forgive(&v, &page)
 		differences = append(differences, cmp.Diff([2]int{code, code}, codes), cmp.Diff(page, v, momentary),
 			cmp.Diff(withoutSince(top(&page)), top(&v)), cmp.Diff(top(&v), topOfText(text)))
 	}
@@ -117,6 +118,19 @@ var momentary = cmp.Options{
 	cmpopts.IgnoreFields(status.ServerStatus{}, "Term", "LastLogIndex", "LogLag", "LastContactSeconds"),
 	cmpopts.IgnoreFields(status.PortStatus{}, "Seconds", "Error"),
 	cmpopts.IgnoreFields(status.Missing{}, "Reason"),
+}
+
+// forgive has the ports that the check command does not ask about be as the page says. Where a port is guessed, nothing
+// that has never answered there is a finding, and only the exporter remembers what has.
+func forgive(check, page *status.View) {
+	for i, server := range check.Servers {
+		for j, port := range server.Ports {
+			guessed := port.Up == nil && port.Reason == "unknown_address"
+			if guessed && i < len(page.Servers) && j < len(page.Servers[i].Ports) {
+				server.Ports[j] = page.Servers[i].Ports[j]
+			}
+		}
+	}
 }
 
 // stopAnswer is what --safe-to-stop answers in JSON.
