@@ -27,6 +27,9 @@ func (m *Memory) learnServers(e *cluster.Evidence, elapsed time.Duration) {
 	if e.MinQuorum > 0 {
 		m.state.MinQuorum = int(min(e.MinQuorum, MaxServers))
 	}
+	if len(e.Guesses) <= maxGuesses && !slices.Equal(e.Guesses, m.state.Guesses) {
+		m.state.Guesses, m.dirty = slices.Clone(e.Guesses), true
+	}
 	for _, s := range e.Topology.Servers {
 		m.learnServer(s, e)
 	}
