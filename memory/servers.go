@@ -28,6 +28,9 @@ func (m *Memory) learnServers(e *cluster.Evidence, elapsed time.Duration) {
 		m.state.MinQuorum = int(min(e.MinQuorum, MaxServers))
 	}
 	_, others := e.Topology.Split(e.Reports)
+	if len(e.Guesses) <= maxGuesses && !slices.Equal(e.Guesses, m.state.Guesses) {
+		m.state.Guesses, m.dirty = slices.Clone(e.Guesses), true
+	}
 	for _, s := range e.Topology.Servers {
 		if !slices.ContainsFunc(others, func(r cluster.Report) bool { return r.Server.ID == s.ID }) {
 			m.learnServer(s, e)
