@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // brief is what a topology says of a server in this test.
@@ -196,6 +198,23 @@ func TestTopology_DecidedWithoutMissing(t *testing.T) {
 	for _, s := range t1.decided(reports).Servers {
 		if s.Voter == (s.ID == "id-3") || s.Missing() != (s.ID == "id-3") {
 			t.Errorf("%s votes: %t, is missing: %t; want only 3 to be missing, without a vote", s.Name, s.Voter, s.Missing())
+		}
+	}
+}
+
+// While no agent answers, a server that is remembered is spoken to as its tag said: plain text to one that wants TLS is
+// a warning in its log, and no answer.
+func TestPlan_RememberedTLS(t *testing.T) {
+	t.Parallel()
+	for _, tls := range []bool{true, false} {
+		remembered := member("a", "10.0.0.1", "id-1", StatusAlive)
+		remembered.LANPort, remembered.UsesTLS = 8301, tls
+		s := newServer(remembered)
+		var t1 Topology
+		t1.remember([]Server{s}, nil, time.Unix(1, 0))
+		pl := &planner{topology: t1, configured: consul.Address{Scheme: "http"}}
+		if got := pl.rpcTLS(t1.Servers[0]); got != tls {
+			t.Errorf("TLS is spoken: %t; want %t", got, tls)
 		}
 	}
 }
