@@ -32,8 +32,8 @@ type Options struct {
 	// Remembered returns the servers that were known, which stay in the topology although Consul no longer names them;
 	// nil means none. Those with an Absence were missing before; the state in Serf of the others is the last one seen.
 	Remembered func() []Server
-	// Guesses are addresses of ports that were guesses and turned out to be right: something has answered there before.
-	Guesses []string
+	// Answered are addresses of ports at which something has answered before: where the address is a guess, it is right.
+	Answered []string
 	// Watched are the files that Client and Ports come from and that are read again when they change.
 	Watched []WatchedFile
 }
@@ -81,8 +81,8 @@ func New(opts Options) *Cluster {
 		prober:   prober,
 		slots:    make(chan struct{}, opts.Ports.Concurrency),
 	}
-	for _, address := range opts.Guesses {
-		c.answered.noteGuess(address)
+	for _, address := range opts.Answered {
+		c.answered.note(address)
 	}
 	return c
 }

@@ -41,8 +41,8 @@ type Evidence struct {
 	Standing Standing
 	// MinQuorum is the number of servers below which autopilot removes none; 0 if it is unknown.
 	MinQuorum uint
-	// Guesses are the addresses of ports that were a guess and turned out to be right, see Options.
-	Guesses []string
+	// Answered are the addresses of ports at which something has ever answered, see Options.
+	Answered []string
 }
 
 // Standing is since when the leader has had log entries that are not committed while its commit index stands still, and
@@ -78,7 +78,7 @@ func (s *Snapshot) Evidence(read bool) func(context.Context) (Evidence, error) {
 		for _, server := range e.Topology.Servers {
 			hosts[server.Host] = true
 		}
-		e.Guesses = s.cluster.answered.rightGuesses(hosts)
+		e.Answered = s.cluster.answered.on(hosts)
 		return e, nil
 	}
 }

@@ -178,7 +178,7 @@ func TestPlan_AgentsHost(t *testing.T) {
 func TestTentativePorts_Known(t *testing.T) {
 	t.Parallel()
 	const address = "127.0.0.1:1"
-	c := newTestCluster(t, Options{Guesses: []string{address, "10.0.0.9:8500"}}, nil)
+	c := newTestCluster(t, Options{Answered: []string{address, "10.0.0.9:8500"}}, nil)
 	report := PortReport{
 		Port: Port{
 			Server: "b", Protocol: ProtocolSerfWAN, Transport: TransportTCP, Address: address, tentative: true,
@@ -190,7 +190,7 @@ func TestTentativePorts_Known(t *testing.T) {
 	if report.Unasked() || report.Result.Reason != probe.ReasonRefused {
 		t.Errorf("a port that has answered before is %q, unasked %v; want it refused", report.Result.Reason, report.Unasked())
 	}
-	if got := c.answered.rightGuesses(map[string]bool{"127.0.0.1": true}); !slices.Equal(got, []string{address}) {
+	if got := c.answered.on(map[string]bool{"127.0.0.1": true}); !slices.Equal(got, []string{address}) {
 		t.Errorf("to remember: %q; want the address whose host is known", got)
 	}
 }

@@ -71,20 +71,20 @@ func TestFile_Restart(t *testing.T) {
 	}
 }
 
-// Ports at which something has answered although nobody configured them are known after a restart.
-func TestFile_Guesses(t *testing.T) {
+// Ports at which something has answered are known after a restart.
+func TestFile_Answered(t *testing.T) {
 	t.Parallel()
 	path, w := known(t)
 	var before []string
-	for _, guesses := range [][]string{{"10.0.0.2:8302", "10.0.0.3:8302"}, {"10.0.0.2:8302"}, nil} {
+	for _, answered := range [][]string{{"10.0.0.2:8302", "10.0.0.3:8302"}, {"10.0.0.2:8302"}, nil} {
 		m := open(t, path, Options{})
-		if got := m.Guesses(); !slices.Equal(got, before) {
+		if got := m.Answered(); !slices.Equal(got, before) {
 			t.Errorf("after a restart: %q; want %q", got, before)
 		}
 		w.at = w.at.Add(time.Second)
-		m.Learn(&cluster.Evidence{At: w.at, Guesses: guesses})
+		m.Learn(&cluster.Evidence{At: w.at, Answered: answered})
 		must.Do(t, m.Close())
-		before = guesses
+		before = answered
 	}
 }
 

@@ -197,11 +197,11 @@ func (m *Memory) Remembered() []cluster.Server {
 	return servers
 }
 
-// Guesses returns the addresses at which a guessed port has answered, for cluster.Options.
-func (m *Memory) Guesses() []string {
+// Answered returns the addresses of ports at which something has answered, for cluster.Options.
+func (m *Memory) Answered() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return slices.Clone(m.state.Guesses)
+	return slices.Clone(m.state.Answered)
 }
 
 // Standing takes how far the log of the leader with this node ID is, and is committed, in a scrape that began at that

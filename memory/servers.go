@@ -27,10 +27,10 @@ func (m *Memory) learnServers(e *cluster.Evidence, elapsed time.Duration) {
 	if e.MinQuorum > 0 {
 		m.state.MinQuorum = int(min(e.MinQuorum, MaxServers))
 	}
-	_, others := e.Topology.Split(e.Reports)
-	if len(e.Guesses) <= maxGuesses && !slices.Equal(e.Guesses, m.state.Guesses) {
-		m.state.Guesses, m.dirty = slices.Clone(e.Guesses), true
+	if len(e.Answered) <= maxAnswered && !slices.Equal(e.Answered, m.state.Answered) {
+		m.state.Answered, m.dirty = slices.Clone(e.Answered), true
 	}
+	_, others := e.Topology.Split(e.Reports)
 	for _, s := range e.Topology.Servers {
 		if !slices.ContainsFunc(others, func(r cluster.Report) bool { return r.Server.ID == s.ID }) {
 			m.learnServer(s, e)

@@ -25,8 +25,8 @@ const (
 // maxStateBytes bounds a state, in a file or from an exporter.
 const maxStateBytes = 1 << 20
 
-// maxGuesses bounds the ports that are remembered: those of all servers.
-const maxGuesses = 10 * MaxServers
+// maxAnswered bounds the ports that are remembered: those of all servers.
+const maxAnswered = 10 * MaxServers
 
 // state is what survives a restart, as JSON. It has no secrets. Seconds are counted since the memory began, see the
 // package.
@@ -46,8 +46,8 @@ type state struct {
 	HeldSeconds []float64     `json:"held_seconds"`
 	Leader      *leaderState  `json:"leader,omitempty"`
 	Servers     []serverState `json:"servers"`
-	// Guesses are addresses of ports that nobody configured, and at which something has answered.
-	Guesses []string `json:"guesses,omitempty"`
+	// Answered are addresses of ports at which something has answered.
+	Answered []string `json:"answered,omitempty"`
 	// Peerings are by their own IDs.
 	Peerings map[string]peeringState `json:"peerings,omitempty"`
 }
@@ -195,7 +195,7 @@ func decode(text []byte) (state, error) {
 	case s.Version != stateVersion:
 		return state{}, fmt.Errorf("it has version %d, and this program knows version %d", s.Version, stateVersion)
 	case len(s.Servers) > MaxServers || len(s.HeldSeconds) > MaxServers || len(s.Peerings) > maxPeerings,
-		len(s.Guesses) > maxGuesses:
+		len(s.Answered) > maxAnswered:
 		return state{}, errors.New("it has more servers than a cluster can have")
 	}
 	for i := range s.Servers {
