@@ -198,6 +198,11 @@ func TestConsistentRead_Elsewhere(t *testing.T) {
 	leaderless[endpointStatusLeader.Path] = answer(200, `""`)
 	served, failed := reading(answer(200, "[]")), reading(answer(500, "No cluster leader"))
 	tooMany := reading(answer(429, ""))
+	// To pass on a read to a leader that is gone from its pool, a server would log that as an error.
+	lost := reading(answer(200, "[]"))
+	lost[endpointStatusLeader.Path] = answer(200, `"10.0.0.9:8300"`)
+	lost[endpointMembers.Path] = answer(200, `[{"Name":"c","Addr":"10.0.0.9","Status":4,
+		"Tags":{"role":"consul","id":"id-c","dc":"dc1","port":"8300"}}]`)
 	for _, tc := range []struct {
 		name          string
 		first, second map[string]http.HandlerFunc
@@ -211,6 +216,7 @@ func TestConsistentRead_Elsewhere(t *testing.T) {
 		{"knows of no leader", leaderless, served, true, ""},
 		{"neither knows of a leader", leaderless, leaderless, false, ""},
 		{"the other one has lost its leader", tooMany, failed, false, ""},
+		{"the other one's leader is gone", tooMany, lost, false, ""},
 		{"both hang", reading(hang), reading(hang), false, ""},
 		{"both have too many connections", tooMany, tooMany, false, "429"},
 		{"too many connections, and the other one is down", tooMany, answeringAll(abort), false, "EOF"},

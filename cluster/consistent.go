@@ -164,7 +164,7 @@ func (s *Snapshot) readThrough(ctx context.Context, address consul.Address) (a a
 	switch {
 	case leader == "":
 		return attempt{err: errNoLeader}
-	case s.cluster.prober.Silent(leader):
+	case s.cluster.prober.Silent(leader), s.lostAt(ctx, address, leader):
 		return attempt{err: errLeaderLost}
 	}
 	ep := endpointConsistent
@@ -178,6 +178,13 @@ func (s *Snapshot) readThrough(ctx context.Context, address consul.Address) (a a
 	}
 	a.took, a.leader = time.Since(start), leader
 	return a
+}
+
+// lostAt reports whether the leader that an agent names is not alive in its LAN pool: it would log an error for each
+// question that it cannot pass on.
+func (s *Snapshot) lostAt(ctx context.Context, address consul.Address, leader string) bool {
+	members, err := readList(ctx, s, address, endpointMembers, newMember)
+	return err == nil && failedAt(members, leader)
 }
 
 // otherAgents are agents of other servers than the one in use that can be expected to answer: those that are configured
