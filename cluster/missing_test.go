@@ -4,6 +4,9 @@
 package cluster
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
 	"testing"
 	"time"
 
@@ -206,15 +209,55 @@ func TestTopology_DecidedWithoutMissing(t *testing.T) {
 // a warning in its log, and no answer.
 func TestPlan_RememberedTLS(t *testing.T) {
 	t.Parallel()
-	for _, tls := range []bool{true, false} {
+	for _, usesTLS := range []bool{true, false} {
 		remembered := member("a", "10.0.0.1", "id-1", StatusAlive)
-		remembered.LANPort, remembered.UsesTLS = 8301, tls
+		remembered.LANPort, remembered.UsesTLS = 8301, usesTLS
 		s := newServer(remembered)
 		var t1 Topology
 		t1.remember([]Server{s}, nil, time.Unix(1, 0))
 		pl := &planner{topology: t1, configured: consul.Address{Scheme: "http"}}
-		if got := pl.rpcTLS(t1.Servers[0]); got != tls {
-			t.Errorf("TLS is spoken: %t; want %t", got, tls)
+		if got := pl.rpcTLS(t1.Servers[0]); got != usesTLS {
+			t.Errorf("TLS is spoken: %t; want %t", got, usesTLS)
 		}
+	}
+}
+
+// Before the agent has said how gossip is, nothing is asked of gossip ports, and of port 8300 only what is asked with
+// the agent's settings as well.
+func TestPlan_Early(t *testing.T) {
+	t.Parallel()
+	verified := &tls.Config{RootCAs: x509.NewCertPool()}
+	for _, tc := range []struct {
+		name   string
+		config *tls.Config
+		mode   RPCTLS
+		agent  *Agent
+		scheme string
+		want   []string
+	}{
+		{"plain", nil, RPCTLSAuto, nil, "http", []string{"plain rpc"}},
+		{"plain, HTTPS", nil, RPCTLSAuto, nil, "https", []string{"plain rpc"}},
+		{"authority", verified, RPCTLSAuto, nil, "http", []string{"tls rpc"}},
+		{"off", nil, RPCTLSOff, nil, "http", []string{"plain rpc", "tls rpc"}},
+		{"on", verified, RPCTLSOn, nil, "http", []string{"plain rpc", "tls rpc"}},
+		{"known", nil, RPCTLSAuto, &Agent{}, "http", []string{"plain rpc", "plain serf_lan", "tls rpc", "tls serf_lan"}},
+	} {
+		var servers []Server
+		for i, name := range []string{"plain", "tls"} {
+			s := newServer(member(name, fmt.Sprint("10.0.0.", i+1), "id-"+name, StatusAlive))
+			s.LANPort, s.Status, s.UsesTLS = 8301, StatusNone, name == "tls"
+			servers = append(servers, s)
+		}
+		pl := &planner{
+			opts: PortOptions{RPCTLS: tc.mode}, rpcConfig: tc.config, agent: tc.agent, topology: Topology{Servers: servers},
+			configured: consul.Address{Scheme: tc.scheme},
+		}
+		var got []string
+		for _, p := range pl.early(pl.ports()) {
+			if p.Transport == TransportTCP {
+				got = append(got, fmt.Sprint(p.Server, " ", p.Protocol))
+			}
+		}
+		expectSame(t, tc.name, tc.want, got)
 	}
 }

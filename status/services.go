@@ -96,7 +96,7 @@ func instancesText(c *verdict.Catalog) string {
 		total += c.Instances[cluster.HealthStatus(status).String()] - n
 	}
 	if services == 0 {
-		return "no services are registered"
+		return "no services but Consul's own are registered"
 	}
 	for _, state := range []struct {
 		status cluster.HealthStatus

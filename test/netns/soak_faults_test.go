@@ -55,7 +55,10 @@ var soakFaults = []soakFault{
 	{"the exporter's configuration is broken, and read again", "the reload has failed", breakConfig},
 	{"the leader hangs (SIGSTOP)", "another leader, 2 of 3 voters, no answer on its port", lose(hung, leader)},
 	{"two of three servers hang (SIGSTOP)", "no leader, the quorum is lost", lose(hung, leader, follower)},
-	{"all servers are killed", "`consul_up` 0, no voter answers", lose(killed, leader, follower, otherFollower)},
+	{
+		"all servers are killed", "`consul_up` 0, no voter answers, the quorum is unknown",
+		lose(killed, leader, follower, otherFollower),
+	},
 	{"a follower is cut off from its peers, not from the exporter", "it knows of no leader", cutOff(follower)},
 	{
 		rpcBlocked,
@@ -112,18 +115,20 @@ func lose(how way, roles ...role) breaker {
 			lost = append(lost, s.server(t, r))
 		}
 		answer := float64(len(s.cluster.Servers) - len(lost))
-		shown := harness.Samples{
-			"consul_cluster_leaders": 1, "consul_cluster_reachable_voters": answer, "consul_cluster_failure_margin": answer - 2,
-		}
-		if answer < 2 {
-			shown["consul_cluster_leaders"], shown["consul_cluster_servers_without_leader"] = 0, answer
+		shown := harness.Samples{"consul_cluster_reachable_voters": answer}
+		switch answer {
+		case 0: // What is not there is for nobody to say: the exporter may be cut off itself.
+			shown["consul_up"], shown[`consul_cluster_quorum_state{state="unknown"}`] = 0, 1
+		case 1:
+			shown["consul_cluster_leaders"], shown["consul_cluster_servers_without_leader"] = 0, 1
+			shown[`consul_cluster_quorum_state{state="lost"}`], shown["consul_cluster_failure_margin"] = 1, -1
+		default:
+			shown["consul_cluster_leaders"], shown["consul_cluster_failure_margin"] = 1, 0
+			shown[`consul_cluster_quorum_state{state="held"}`] = 1
 		}
 		for _, a := range lost {
 			must.Do(t, how.goes(a))
 			shown[harness.PortSeries("up", a)] = 0
-		}
-		if answer == 0 {
-			shown["consul_up"] = 0
 		}
 		return shown, func() {
 			for _, a := range lost {
