@@ -54,9 +54,6 @@ var (
 	ShortLag = deviation("ShortLag", "autopilot.max_trailing_logs", `20`)
 	// LongLag is 2,000 entries.
 	LongLag = deviation("LongLag", "autopilot.max_trailing_logs", `2000`)
-	// StrictContact makes autopilot call each follower unhealthy, which hears of the leader more rarely than once a
-	// millisecond; by default it may be 200 ms.
-	StrictContact = deviation("StrictContact", "autopilot.last_contact_threshold", `"1ms"`)
 	// ThreeVoters makes autopilot keep three voters; by default there is no such number.
 	ThreeVoters = deviation("ThreeVoters", "autopilot.min_quorum", `3`)
 	// EagerLogVerifier makes the leader write an entry that verifies the Raft log every five seconds; by default it

@@ -34,7 +34,7 @@ const deviationsList = "testdata/deviations.md"
 
 // byVariable are the deviations that a cluster can have.
 var byVariable = map[string]Deviation{
-	"KeepDead": KeepDead, "StrictContact": StrictContact, "FastElections": FastElections, "SlowElections": SlowElections,
+	"KeepDead": KeepDead, "FastElections": FastElections, "SlowElections": SlowElections,
 	"FastWANGossip": FastWANGossip, "ShortLag": ShortLag, "LongLag": LongLag,
 	"ThreeVoters": ThreeVoters, "EagerLogVerifier": EagerLogVerifier,
 }

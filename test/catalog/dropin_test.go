@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -307,10 +308,14 @@ var lintExceptions = map[string]string{
 // have no series.
 var oftenAbsent = []string{
 	"consul_acl_",                       // ACLs are off.
+	"consul_exporter_agent_up",          // One agent is configured.
 	"consul_license_",                   // Consul Enterprise.
 	"consul_peering_",                   // There is none.
 	"consul_port_probe_skipped",         // All are asked.
+	"consul_port_turned_away",           // All answer.
 	"consul_serf_rtt_seconds",           // Between servers.
+	"consul_server_missing_since_",      // None is.
+	"consul_server_wan_missing_since_",  // None is.
 	"consul_agent_raft_",                // What happened in Consul's last interval, or needs followers.
 	"consul_agent_rpc_queries_blocking", // The same.
 }
@@ -319,7 +324,7 @@ var oftenAbsent = []string{
 func lintPage(t *testing.T, server *consultest.Agent) {
 	t.Helper()
 	e := harness.StartExporter(t, nil, "--consul.server="+server.URL(), "--collector.sessions", "--kv.prefix=limits/",
-		"--meta.filter=.*")
+		"--meta.filter=.*", "--state.file="+filepath.Join(t.TempDir(), "state.json"))
 	e.ScrapeUntil(t, 3*harness.TelemetryInterval, "the agent has measured itself", func(s harness.Samples) bool {
 		_, ok := s[`consul_agent_rpc_requests_per_second{server="server-1"}`]
 		return ok && s[`consul_catalog_kv{key="limits/count"}`] == 42 && s["consul_sessions"] == 1

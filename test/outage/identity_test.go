@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/consul/api"
+
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
@@ -56,19 +58,19 @@ func TestIdentity_ReadReplica(t *testing.T) {
 		return map[string]any{"bootstrap_expect": 2}
 	}})
 	must.Do(t, c.WaitHealthy(harness.Soon(t)))
-	e := harness.StartExporter(t, nil, "--consul.server="+c.Servers[0].URL())
-	names := []string{"server-1", "server-2", "server-3"}
-	expectServers(t, e.Await(t, threeVoters), names, nil)
+	a, b, replica := c.Servers[0], c.Servers[1], c.Servers[2]
+	e := harness.StartExporter(t, nil, serverFlag(a))
+	expectServers(t, e.Await(t, threeVoters), []string{a.Name, b.Name, replica.Name}, nil)
+	expectAnswer(t, a, replica.Name, cli.ExitSafe, "2 of 3 voters can be counted on")
 
-	// Without server-2, which leaves, the two others need each other.
-	must.Do(t, c.Servers[1].Leave(harness.Soon(t)))
+	must.Do(t, b.Kill())
+	expectAnswer(t, a, replica.Name, cli.ExitUnsafe, "and the quorum is 2.")
+	// Autopilot takes it out, and then the two that are left are both needed.
 	e.Await(t, harness.Samples{
 		"consul_cluster_voters": 2, "consul_cluster_failure_margin": 0, "consul_cluster_leaders": 1,
 	})
-	for _, server := range []string{"server-1", "server-3"} {
-		if code, out, _ := harness.CheckOf(t, c.Servers[0], "--safe-to-stop="+server); code == cli.ExitSafe {
-			t.Errorf("%s may be stopped: %s", server, out)
-		}
+	for _, needed := range []*consultest.Agent{a, replica} {
+		expectAnswer(t, a, needed.Name, cli.ExitUnsafe, "1 of 2 voters can be counted on, and the quorum is 2.")
 	}
 }
 
@@ -116,32 +118,30 @@ func TestIdentity_RenamedAtTheSameAddress(t *testing.T) {
 func TestIdentity_NamesWithTheDatacenter(t *testing.T) {
 	t.Parallel()
 	c := consultest.Start(t, consultest.Options{
-		Datacenter: "nyc3",
-		NodeName:   func(_ string, i int) string { return fmt.Sprintf("consul-%d.nyc3", i) },
-		Deviations: []consultest.Deviation{
-			consultest.StrictContact.Because("autopilot is to call healthy followers unhealthy"),
-		},
+		Datacenter: "nyc3", NodeName: func(_ string, i int) string { return fmt.Sprintf("consul-%d.nyc3", i) },
 	})
 	leader := harness.LeaderOf(t, c)
-	e := harness.StartExporter(t, nil, "--consul.server="+leader.URL())
-	healthy := func(a *consultest.Agent) string {
-		return fmt.Sprintf("consul_autopilot_server_healthy{server=%q}", a.Name)
-	}
-	want := threeVoters.With(harness.Samples{healthy(leader): 1})
 	followers := harness.Others(c, leader)
-	for _, a := range followers {
-		want[healthy(a)] = 0
+	e := harness.StartExporter(t, nil, serverFlag(leader))
+	of := func(leading, following float64) harness.Samples {
+		return threeVoters.With(harness.Samples{
+			autopilotSeries("healthy", leader): leading, autopilotSeries("healthy", followers[0]): following,
+			autopilotSeries("healthy", followers[1]): following,
+		})
 	}
-	s := e.Await(t, want)
-	names := s.Labels("consul_autopilot_server_healthy", "server")
+	names := e.Await(t, of(1, 1)).Labels("consul_autopilot_server_healthy", "server")
 	if wanted := []string{"consul-1.nyc3", "consul-2.nyc3", "consul-3.nyc3"}; !slices.Equal(names, wanted) {
 		t.Errorf("autopilot is about %q; want %q", names, wanted)
 	}
-	code, out, _ := harness.CheckOf(t, leader, "--safe-to-stop="+followers[0].Name)
-	doubt := followers[1].Name + " cannot be counted on: autopilot calls it unhealthy"
-	if code == cli.ExitSafe || !strings.Contains(out, doubt) {
-		t.Errorf("check exits with %d: %s; want that %s cannot be counted on", code, out, followers[1])
-	}
+	expectAnswer(t, leader, followers[0].Name, cli.ExitSafe, "2 of 3 voters can be counted on")
+
+	operator := leader.Client().Operator()
+	config := must.Get(operator.AutopilotGetConfiguration(nil))(t)
+	config.LastContactThreshold = api.NewReadableDuration(time.Millisecond)
+	must.Do(t, operator.AutopilotSetConfiguration(config, nil))
+	e.Await(t, of(1, 0))
+	expectAnswer(t, leader, followers[0].Name, cli.ExitUnsafe,
+		followers[1].Name+" cannot be counted on: autopilot calls it unhealthy.")
 }
 
 // Three servers share one address with different ports: each is asked on its own.

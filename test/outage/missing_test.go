@@ -34,8 +34,8 @@ type absent struct {
 	e     *harness.Exporter
 }
 
-// startAbsent starts servers with Consul's defaults, autopilot's cleanup included, and an exporter on the host of one of
-// them with a state file, and waits until it knows them.
+// startAbsent starts servers with Consul's defaults, autopilot's cleanup included, and an exporter on the host of one
+// of them with a state file, and waits until it knows them.
 func startAbsent(t *testing.T, servers int) *absent {
 	t.Helper()
 	c := consultest.Start(t, consultest.Options{Servers: servers})

@@ -132,8 +132,8 @@ func (p *play) watchMargin(ctx context.Context) <-chan map[float64]int {
 	return result
 }
 
-// undecided is how many voters do not answer, and there is a reason not to believe that they are lost: that the leader's
-// autopilot calls them healthy, as it does for some seconds after they have died, or that a probe has ended in between.
+// undecided is how many voters do not answer, and there is a reason not to believe that they are lost: the leader's
+// autopilot calls them healthy, as it does for some seconds after they have died, or they died during the probe.
 func (p *play) undecided(s harness.Samples) (n float64) {
 	for _, a := range p.c.Servers {
 		_, answers := s[harness.ServerSeries("has_leader", a)]

@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hashicorp/consul/api"
-
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
@@ -28,52 +26,6 @@ func expectAnswer(t *testing.T, asked *consultest.Agent, server string, code int
 		why := strings.Join(answer.Reasons, " ") + answer.Hint + answer.Error
 		return harness.Unless(got == code && strings.Contains(why, reason), "exit code %d, %q", got, why)
 	})
-}
-
-// Consul CE ignores read_replica, except for the tag in gossip: such a server votes, and does not stop being one of
-// those that are needed.
-func TestSafeToStop_ReadReplica(t *testing.T) {
-	t.Parallel()
-	c := consultest.Start(t, consultest.Options{Servers: 3, AgentConfig: func(_ string, i int) map[string]any {
-		if i == 3 {
-			return map[string]any{"read_replica": true, "bootstrap_expect": 0}
-		}
-		return map[string]any{"bootstrap_expect": 2}
-	}})
-	a, b, replica := c.Servers[0], c.Servers[1], c.Servers[2]
-	harness.WaitFor(t, 2*time.Minute, "the replica votes", func() string {
-		config := must.Get(a.Client().Operator().RaftGetConfiguration(nil))(t)
-		voters := 0
-		for _, s := range config.Servers {
-			if s.Voter {
-				voters++
-			}
-		}
-		return harness.Unless(voters == 3, "%d voters", voters)
-	})
-	expectAnswer(t, a, replica.Name, cli.ExitSafe, "2 of 3 voters can be counted on")
-	must.Do(t, b.Kill())
-	expectAnswer(t, a, replica.Name, cli.ExitUnsafe, "and the quorum is 2.")
-	// Autopilot takes b out, and then the two that are left are both needed.
-	expectAnswer(t, a, replica.Name, cli.ExitUnsafe, "1 of 2 voters can be counted on, and the quorum is 2.")
-}
-
-// Autopilot leaves out the end of names like these, and is believed all the same.
-func TestSafeToStop_NamesWithDatacenter(t *testing.T) {
-	t.Parallel()
-	c := consultest.Start(t, consultest.Options{
-		Servers: 3, Datacenter: "nyc3",
-		NodeName: func(_ string, i int) string { return fmt.Sprintf("consul-%d.nyc3", i) },
-	})
-	leader := harness.LeaderOf(t, c)
-	followers := harness.Others(c, leader)
-	expectAnswer(t, leader, followers[0].Name, cli.ExitSafe, "2 of 3 voters can be counted on")
-	operator := leader.Client().Operator()
-	config := must.Get(operator.AutopilotGetConfiguration(nil))(t)
-	config.LastContactThreshold = api.NewReadableDuration(time.Millisecond)
-	must.Do(t, operator.AutopilotSetConfiguration(config, nil))
-	expectAnswer(t, leader, followers[0].Name, cli.ExitUnsafe,
-		followers[1].Name+" cannot be counted on: autopilot calls it unhealthy.")
 }
 
 // However many hosts ask at once, no more of them get a yes than the quorum can do without.
