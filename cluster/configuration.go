@@ -59,10 +59,11 @@ func (t Topology) peersByAddress() map[string]RaftPeer {
 }
 
 // deciding returns the report of the server whose Raft configuration counts: of one that leads, or else that answered,
-// the one with the highest term and index in its log.
+// the one with the highest term and index in its log. A server that was taken out of the cluster and knows no leader
+// does not count.
 func deciding(reports []Report) (counts Report, ok bool) {
 	reports = slices.DeleteFunc(slices.Clone(reports), func(r Report) bool {
-		return !r.RPC.Raft.StatsKnown || len(r.RPC.Raft.Peers) == 0
+		return !r.RPC.Raft.StatsKnown || len(r.RPC.Raft.Peers) == 0 || (r.Server.Missing() && r.RPC.Raft.Leader == "")
 	})
 	if len(reports) == 0 {
 		return Report{}, false

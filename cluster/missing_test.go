@@ -4,10 +4,15 @@
 package cluster
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
 // brief is what a topology says of a server in this test.
@@ -172,5 +177,70 @@ func TestPlan_Missing(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, planned(pl.ports())); diff != "" {
 		t.Errorf("ports (-want +got):\n%s", diff)
+	}
+}
+
+// A server that was taken out of the cluster and answers has an old configuration, which decides nothing although the
+// voters are silent for this exporter.
+func TestTopology_DecidedWithoutMissing(t *testing.T) {
+	t.Parallel()
+	address := func(id string) string { return "10.0.0." + id + ":8300" }
+	t1 := newTopology([]Member{member("1", "10.0.0.1", "id-1", StatusAlive), member("4", "10.0.0.4", "id-4", StatusAlive)},
+		[]RaftPeer{peer("id-1", address("1")), peer("id-4", address("4"))})
+	t1.remember([]Server{newServer(member("3", "10.0.0.3", "id-3", StatusFailed))}, nil, time.Unix(1, 0))
+	var reports []Report
+	for _, s := range t1.Servers {
+		r := Report{Server: s}
+		if s.ID == "id-3" {
+			r.RPC.Up = true
+			r.RPC.Raft.StatsKnown, r.RPC.Raft.LeaderKnown, r.RPC.Raft.PeersKnown = true, true, true
+			r.RPC.Raft.Peers = []string{address("1"), address("3")}
+		}
+		reports = append(reports, r)
+	}
+	for _, s := range t1.decided(reports).Servers {
+		if s.Voter == (s.ID == "id-3") || s.Missing() != (s.ID == "id-3") {
+			t.Errorf("%s votes: %t, is missing: %t; want only 3 to be missing, without a vote", s.Name, s.Voter, s.Missing())
+		}
+	}
+}
+
+// Before the agent has said how gossip is, nothing is asked of gossip ports, and of port 8300 only what is asked with
+// the agent's settings as well.
+func TestPlan_Early(t *testing.T) {
+	t.Parallel()
+	verified := &tls.Config{RootCAs: x509.NewCertPool()}
+	for _, tc := range []struct {
+		name   string
+		config *tls.Config
+		mode   RPCTLS
+		agent  *Agent
+		scheme string
+		want   []string
+	}{
+		{"plain", nil, RPCTLSAuto, nil, "http", []string{"plain rpc"}},
+		{"plain, HTTPS", nil, RPCTLSAuto, nil, "https", nil},
+		{"authority", verified, RPCTLSAuto, nil, "http", []string{"tls rpc"}},
+		{"off", nil, RPCTLSOff, nil, "http", []string{"plain rpc", "tls rpc"}},
+		{"on", verified, RPCTLSOn, nil, "http", []string{"plain rpc", "tls rpc"}},
+		{"known", nil, RPCTLSAuto, &Agent{}, "http", []string{"plain rpc", "plain serf_lan", "tls rpc", "tls serf_lan"}},
+	} {
+		var servers []Server
+		for i, name := range []string{"plain", "tls"} {
+			s := newServer(member(name, fmt.Sprint("10.0.0.", i+1), "id-"+name, StatusAlive))
+			s.LANPort, s.Status, s.UsesTLS = 8301, StatusNone, name == "tls"
+			servers = append(servers, s)
+		}
+		pl := &planner{
+			opts: PortOptions{RPCTLS: tc.mode}, rpcConfig: tc.config, agent: tc.agent, topology: Topology{Servers: servers},
+			configured: consul.Address{Scheme: tc.scheme},
+		}
+		var got []string
+		for _, p := range pl.early(pl.ports()) {
+			if p.Transport == TransportTCP {
+				got = append(got, fmt.Sprint(p.Server, " ", p.Protocol))
+			}
+		}
+		expectSame(t, tc.name, tc.want, got)
 	}
 }

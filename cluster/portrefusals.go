@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"hash/maphash"
+	"net"
 	"slices"
 	"strconv"
 	"sync"
@@ -63,8 +64,9 @@ type answeredPorts struct {
 	ports map[string]bool // Guarded by mu: by Port.subject.
 	// pools are those in which a server has answered a datagram: all of them take datagrams, or none. Guarded by mu.
 	pools map[Protocol]bool
-	// addresses are those at which anything has ever answered. Guarded by mu.
-	addresses map[string]bool
+	// addresses are those at which anything has ever answered, and guesses those of them that were a guess (Port). Guarded
+	// by mu.
+	addresses, guesses map[string]bool
 }
 
 // ever reports whether a probe of the port's address was ever answered, over whatever transport.
@@ -74,13 +76,41 @@ func (a *answeredPorts) ever(p Port) bool {
 	return a.addresses[p.Address]
 }
 
+// noteGuess notes that something has answered at an address that was a guess.
+func (a *answeredPorts) noteGuess(address string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.init()
+	a.addresses[address], a.guesses[address] = true, true
+}
+
+// rightGuesses returns the addresses on these hosts that were a guess and right, in order.
+func (a *answeredPorts) rightGuesses(hosts map[string]bool) []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var right []string
+	for address := range a.guesses {
+		if host, _, _ := net.SplitHostPort(address); hosts[host] {
+			right = append(right, address)
+		}
+	}
+	slices.Sort(right)
+	return right
+}
+
+// init makes the maps. The caller holds mu.
+func (a *answeredPorts) init() {
+	if a.ports == nil {
+		a.ports, a.pools = make(map[string]bool), make(map[Protocol]bool)
+		a.addresses, a.guesses = make(map[string]bool), make(map[string]bool)
+	}
+}
+
 // swap notes whether a probe was answered, and returns whether the one before was.
 func (a *answeredPorts) swap(p Port, up bool) (before bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.ports == nil {
-		a.ports, a.pools, a.addresses = make(map[string]bool), make(map[Protocol]bool), make(map[string]bool)
-	}
+	a.init()
 	subject := p.subject()
 	before = a.ports[subject] || (p.Transport == TransportUDP && a.pools[p.Protocol])
 	if up {

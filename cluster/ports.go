@@ -162,8 +162,7 @@ func (pl *planner) planRPC(s Server, port *Port) {
 // or else if the agent does, or if the agent speaks TLS to servers. With an authority to verify the servers by, TLS is
 // spoken to all that can. If the agent says nothing, the tag decides, and without a tag, what the user has configured.
 func (pl *planner) rpcTLS(s Server) bool {
-	config, agent := pl.rpcConfig, pl.settingsOrAgents(s)
-	authority := config != nil && (config.RootCAs != nil || config.GetClientCertificate != nil)
+	authority, agent := pl.rpcAuthority(), pl.settingsOrAgents(s)
 	switch {
 	case pl.opts.RPCTLS == RPCTLSOn:
 		return true
@@ -176,6 +175,33 @@ func (pl *planner) rpcTLS(s Server) bool {
 	default:
 		return pl.configured.Scheme == "https" || authority
 	}
+}
+
+// early returns the ports that can be asked before the agent has answered: all, unless it never has. Of servers known
+// from before (Options.Remembered), nobody knows then whether gossip is encrypted, and port 8300 may want another form.
+func (pl *planner) early(ports []Port) []Port {
+	if pl.agent != nil {
+		return ports
+	}
+	sure := make(map[string]bool)
+	for _, s := range pl.topology.Servers {
+		sure[s.Name] = pl.sureOfRPC(s)
+	}
+	return slices.DeleteFunc(ports, func(p Port) bool { return p.Protocol != ProtocolRPC || !sure[p.Server] })
+}
+
+// sureOfRPC reports whether rpcTLS decides in the same way when the agent's settings are known and the servers are
+// members.
+func (pl *planner) sureOfRPC(s Server) bool {
+	authority := pl.rpcAuthority()
+	return pl.opts.RPCTLS == RPCTLSOn || pl.opts.RPCTLS == RPCTLSOff ||
+		s.UsesTLS == authority && pl.rpcTLS(s) == authority
+}
+
+// rpcAuthority reports whether there is something to verify servers with on port 8300, or to identify the exporter.
+func (pl *planner) rpcAuthority() bool {
+	config := pl.rpcConfig
+	return config != nil && (config.RootCAs != nil || config.GetClientCertificate != nil)
 }
 
 // rpcs returns port 8300 of all servers that may be talked to, which the verdicts need whether or not it is shown.

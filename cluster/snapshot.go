@@ -380,7 +380,7 @@ func (s *Snapshot) earlier() *planner {
 // probed. It leaves time for the other probes: an agent that has not answered by then is taken as it was.
 func (s *Snapshot) plan(ctx context.Context, early []Port, find ...func(context.Context, *planner)) (*planner, error) {
 	topology, agent := s.Topology(), s.Agent()
-	s.probes.start(early)
+	s.probes.start(s.earlier().early(early))
 	ctx, cancel := withMargin(ctx)
 	defer cancel()
 	pl := s.earlier()

@@ -81,7 +81,11 @@ var errGuessedWrong = errors.New(guessedWrong.note)
 // judgeGuess turns a tentative port that has never answered, and is not there now, into one whose address is unknown:
 // that is no finding about the server. Until the server or its configuration changes, it is seldom asked again.
 func (c *Cluster) judgeGuess(report *PortReport) {
-	if !report.tentative || c.answered.ever(report.Port) {
+	if !report.tentative {
+		return
+	}
+	if c.answered.ever(report.Port) {
+		c.answered.noteGuess(report.Address)
 		return
 	}
 	res := &report.Result

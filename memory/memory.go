@@ -197,6 +197,13 @@ func (m *Memory) Remembered() []cluster.Server {
 	return servers
 }
 
+// Guesses returns the addresses at which a guessed port has answered, for cluster.Options.
+func (m *Memory) Guesses() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.state.Guesses)
+}
+
 // Standing takes how far the log of the leader with this node ID is, and is committed, in a scrape that began at that
 // time, and returns since when it stands still. An empty ID means that no leader is known.
 func (m *Memory) Standing(leader string, last, committed uint64, at time.Time) cluster.Standing {

@@ -27,10 +27,17 @@ func (m *Memory) learnServers(e *cluster.Evidence, elapsed time.Duration) {
 	if e.MinQuorum > 0 {
 		m.state.MinQuorum = int(min(e.MinQuorum, MaxServers))
 	}
+	_, others := e.Topology.Split(e.Reports)
+	if len(e.Guesses) <= maxGuesses && !slices.Equal(e.Guesses, m.state.Guesses) {
+		m.state.Guesses, m.dirty = slices.Clone(e.Guesses), true
+	}
 	for _, s := range e.Topology.Servers {
-		m.learnServer(s, e)
+		if !slices.ContainsFunc(others, func(r cluster.Report) bool { return r.Server.ID == s.ID }) {
+			m.learnServer(s, e)
+		}
 	}
 	if e.Topology.RaftKnown {
+		m.forgetRebuilt(&e.Topology)
 		m.countVoters(e, elapsed)
 	}
 	m.forgetServers()
@@ -71,6 +78,23 @@ func (m *Memory) learnServer(s cluster.Server, e *cluster.Evidence) {
 	}
 	if known := &m.state.Servers[i]; known.see(s, e, m.state.Seconds, m.state.Voters > 0) {
 		m.dirty = true
+	}
+}
+
+// forgetRebuilt forgets servers that were rebuilt under their names, and so have other IDs now. Their votes are not
+// missing and not new.
+func (m *Memory) forgetRebuilt(t *cluster.Topology) {
+	for _, old := range slices.Clone(m.state.Servers) {
+		i := slices.IndexFunc(t.Servers, func(s cluster.Server) bool { return s.ID != old.ID && s.Name == old.Name })
+		if i < 0 || t.Servers[i].Status != cluster.StatusAlive || t.Called(old.ID) != "" {
+			continue
+		}
+		j := slices.IndexFunc(m.state.Servers, func(s serverState) bool { return s.ID == t.Servers[i].ID })
+		if j < 0 {
+			continue
+		}
+		m.state.Servers[j].Replaces = m.state.Servers[j].Replaces || old.Voter
+		m.drop(old)
 	}
 }
 

@@ -22,7 +22,8 @@ type world struct {
 	agent   cluster.Agent
 	quorum  uint // Autopilot's min_quorum.
 	servers map[int]cluster.Server
-	lost    map[int]bool // Their port 8300 does not answer.
+	lost    map[int]bool    // Their port 8300 does not answer.
+	foreign map[string]bool // By node ID: they only gossip with the others.
 	raft    bool
 }
 
@@ -30,7 +31,7 @@ func newWorld(t *testing.T, m *Memory, voters ...int) *world {
 	t.Helper()
 	w := &world{
 		T: t, m: m, at: time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC), raft: true,
-		servers: make(map[int]cluster.Server), lost: make(map[int]bool),
+		servers: make(map[int]cluster.Server), lost: make(map[int]bool), foreign: make(map[string]bool),
 	}
 	w.join(voters...)
 	return w
@@ -76,7 +77,7 @@ func (w *world) look() {
 			continue
 		}
 		t.Servers = append(t.Servers, s)
-		if w.raft {
+		if w.raft && !w.foreign[s.ID] {
 			t.Peers = append(t.Peers, cluster.RaftPeer{ID: s.ID, Address: s.RPCAddress, Voter: s.Voter})
 		}
 		if w.lost[i] {
@@ -88,8 +89,20 @@ func (w *world) look() {
 		}
 		reports = append(reports, reporttest.Says(s, leader, len(w.servers), 10))
 	}
+	for i := range reports {
+		raft := &reports[i].RPC.Raft
+		if raft.Peers = nil; w.foreign[reports[i].Server.ID] {
+			raft.Peers = []string{reports[i].Server.RPCAddress}
+			continue
+		}
+		for _, p := range t.Peers {
+			raft.Peers = append(raft.Peers, p.Address)
+		}
+	}
 	for _, s := range w.m.Remembered() {
-		if slices.ContainsFunc(t.Servers, func(named cluster.Server) bool { return named.ID == s.ID }) {
+		if slices.ContainsFunc(t.Servers, func(named cluster.Server) bool {
+			return named.ID == s.ID || named.Name == s.Name
+		}) {
 			continue
 		}
 		if s.Absence == nil && w.raft {
@@ -192,6 +205,28 @@ func TestMemory_Missing(t *testing.T) {
 		w.remove(3)
 		w.scrape(1, often)
 		w.expect("gone", Shortage{3, 1}, "3 gone")
+	})
+	t.Run("rebuilt under its name between two scrapes", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, new(Memory), 1, 2, 3, 4, 5)
+		w.agent.BootstrapExpect = 3
+		w.scrape(2*hour, often)
+		rebuilt := w.servers[5]
+		rebuilt.ID = "id-15"
+		w.servers[5] = rebuilt
+		w.scrape(1, often)
+		w.expect("rebuilt", Shortage{5, 0})
+		w.become(cluster.StatusFailed, 4)
+		w.scrape(1, often)
+		w.remove(4)
+		w.scrape(hour, often)
+		w.expect("another one removed", Shortage{5, 1}, "4 removed")
+		w.remove(5)
+		w.scrape(1, often)
+		w.expect("gone", Shortage{5, 2}, "15 gone", "4 removed")
+		w.join(6, 7)
+		w.scrape(1, often)
+		w.expect("both replaced", Shortage{5, 0})
 	})
 	t.Run("replaced by a later voter", func(t *testing.T) {
 		t.Parallel()
@@ -357,6 +392,15 @@ func TestMemory_Missing(t *testing.T) {
 		if n := len(w.m.Remembered()); n != 3 {
 			t.Errorf("%d servers are remembered; want those of the new cluster", n)
 		}
+	})
+	t.Run("gossip pools merged for a while", func(t *testing.T) {
+		t.Parallel()
+		w := three(t)
+		w.servers[11], w.foreign["id-11"] = reporttest.NonVoter(reporttest.Server(11)), true
+		w.scrape(5, often)
+		w.remove(11)
+		w.scrape(1, often)
+		w.expect("apart again", Shortage{3, 0})
 	})
 	t.Run("what failed long ago is not learned", func(t *testing.T) {
 		t.Parallel()

@@ -36,9 +36,10 @@ type evidenceCase struct {
 	leaders []string
 }
 
-// Short forms of what the three servers report.
+// Short forms of what the three servers report; d is another one.
 var (
 	a, b, c  = reporttest.Server(1), reporttest.Server(2), reporttest.Server(3)
+	d        = reporttest.NonVoter(reporttest.Server(4))
 	noAnswer = reporttest.Silent
 )
 
@@ -48,6 +49,18 @@ func says(s cluster.Server, leader int) cluster.Report { return reporttest.Says(
 func at(r cluster.Report, index uint64) cluster.Report {
 	r.RPC.Raft.LastLogIndex = index
 	return r
+}
+
+// heard returns the report of a server that heard of the leader so long ago.
+func heard(r cluster.Report, ago time.Duration) cluster.Report {
+	r.RPC.Raft.LastContactKnown, r.RPC.Raft.LastContact = true, ago
+	return r
+}
+
+// removed returns a server that was taken out of the cluster.
+func removed(s cluster.Server) cluster.Server {
+	s.Status, s.Absence = cluster.StatusNone, &cluster.Absence{How: cluster.DepartureRemoved, Since: scrapeAt}
+	return s
 }
 
 // hanging returns the report of a server that accepts connections and does not answer.
@@ -169,6 +182,30 @@ var evidenceTable = []evidenceCase{
 		quorum: QuorumLost, writes: WritesUnknown, voters: [3]int{1, 2, 0}, margin: "-1",
 	},
 	{
+		evidence: "b has just heard of the leader a, a and c are silent, and a server without a vote knows no leader",
+		reports:  reports(noAnswer(a), heard(says(b, 1), time.Second), noAnswer(c), says(d, 0)),
+		quorum:   QuorumUnknown, writes: WritesUnknown, voters: [3]int{1, 2, 0}, margin: unknownMargin,
+		lacks: "too few voters answer, but server-2 has just heard of a leader, server-1",
+	},
+	{
+		evidence: "the same, but b heard of a 9 s ago",
+		reports:  reports(noAnswer(a), heard(says(b, 1), 9*time.Second), noAnswer(c), says(d, 0)),
+		quorum:   QuorumLost, writes: WritesUnknown, voters: [3]int{1, 2, 0}, margin: "-1",
+	},
+	{
+		evidence: "all three are silent, and a server that was removed before knows no leader",
+		reports:  reports(noAnswer(a), noAnswer(b), noAnswer(c), says(removed(d), 0)),
+		quorum:   QuorumUnknown, writes: WritesUnknown, voters: [3]int{0, 3, 0}, margin: unknownMargin,
+		lacks: "too few voters answer, and none of them says that there is no leader",
+	},
+	{
+		evidence: "c answers and knows no leader, a and b are silent, and a linearizable read succeeds through an agent " +
+			"whose leader is none of the voters",
+		reports: reports(noAnswer(a), noAnswer(b), says(c, 0)), with: readThrough("10.9.9.9:8300"),
+		quorum: QuorumUnknown, writes: WritesUnknown, voters: [3]int{1, 2, 0}, margin: unknownMargin,
+		lacks: "too few voters answer, but a linearizable read succeeds",
+	},
+	{
 		evidence: "all three are silent, and the agent says that there is no leader",
 		reports:  reports(noAnswer(a), noAnswer(b), noAnswer(c)), with: agentSays(""),
 		quorum: QuorumLost, writes: WritesUnknown, voters: [3]int{0, 3, 0}, margin: "-2",
@@ -253,12 +290,49 @@ func (tc *evidenceCase) evidenceOf() *cluster.Evidence {
 	for _, r := range tc.reports {
 		s := r.Server
 		e.Topology.Servers = append(e.Topology.Servers, s)
-		e.Topology.Peers = append(e.Topology.Peers, cluster.RaftPeer{ID: s.ID, Address: s.RPCAddress, Voter: s.Voter})
+		if !s.Missing() {
+			e.Topology.Peers = append(e.Topology.Peers, cluster.RaftPeer{ID: s.ID, Address: s.RPCAddress, Voter: s.Voter})
+		}
 	}
 	if tc.with != nil {
 		tc.with(e)
 	}
 	return e
+}
+
+// Without a witness there is no telling that nobody leads: a leader may be silent for this exporter only.
+func TestJudge_LeadershipKnown(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		reports []cluster.Report
+		want    bool
+	}{
+		"one server leads":                         {reports(says(a, 1), says(b, 1), noAnswer(c)), true},
+		"nobody knows a leader":                    {reports(says(a, 0), says(b, 0), noAnswer(c)), true},
+		"b follows a, which is silent":             {reports(noAnswer(a), says(b, 1), noAnswer(c)), false},
+		"b has just heard of a, c knows no leader": {reports(noAnswer(a), heard(says(b, 1), time.Second), says(c, 0)), false},
+		"b heard of a long ago, c knows no leader": {reports(noAnswer(a), heard(says(b, 1), time.Minute), says(c, 0)), true},
+		"nothing answers but a removed server":     {reports(noAnswer(a), noAnswer(b), says(removed(d), 0)), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			of := evidenceCase{reports: tc.reports}
+			if got := Judge(of.evidenceOf()).Leadership.Known(); got != tc.want {
+				t.Errorf("the leaders are known: %t; want %t", got, tc.want)
+			}
+		})
+	}
+}
+
+// A server that was removed has an old configuration, whose peers are gone. They are not left over in the others'.
+func TestJudge_OldConfiguration(t *testing.T) {
+	t.Parallel()
+	old := says(removed(d), 0)
+	old.RPC.Raft.Peers = append(old.RPC.Raft.Peers, "10.0.0.9:8300", d.RPCAddress)
+	tc := evidenceCase{reports: reports(says(a, 1), says(b, 1), says(c, 1), old)}
+	if v := Judge(tc.evidenceOf()); v.UnknownPeers != 0 || v.Configurations != 1 {
+		t.Errorf("there are %d unknown peers in %d configurations; want 0 in 1", v.UnknownPeers, v.Configurations)
+	}
 }
 
 func TestJudge_Evidence(t *testing.T) {

@@ -31,7 +31,7 @@ type ReportedLeader struct {
 }
 
 // Known reports whether the leaders are. While none is seen, a voter that is unknown may lead; and so may one that does
-// not answer here, if nothing answers that could say that there is no leader, or if the quorum is held.
+// not answer here, if nothing that answers says that there is no leader, or if something shows that there is one.
 func (l Leadership) Known() bool { return l.known }
 
 func judgeLeadership(reports []cluster.Report, voters map[string]VoterState) Leadership {

@@ -44,6 +44,9 @@ func judgeUnknownPeers(t cluster.Topology, reports []cluster.Report) int {
 	}
 	listed := make(map[string]bool)
 	for _, r := range reports {
+		if r.Server.Missing() { // It was removed and has an old configuration.
+			continue
+		}
 		for _, address := range r.RPC.Raft.Peers {
 			listed[address] = true
 		}

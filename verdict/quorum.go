@@ -6,6 +6,7 @@ package verdict
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/wording"
@@ -108,11 +109,33 @@ func leadsAVoter(leader string, reports []cluster.Report) bool {
 	})
 }
 
-// saysNoLeader reports whether a server or the agent answered and knows of no leader.
+// saysNoLeader reports whether a server or the agent answered and knows of no leader, and nothing else of this scrape
+// shows that there is one. A server that was taken out of the cluster is no witness.
 func saysNoLeader(e *cluster.Evidence) bool {
-	return (e.AgentLeader != nil && *e.AgentLeader == "") || slices.ContainsFunc(e.Reports, func(r cluster.Report) bool {
-		return r.RPC.Up && r.RPC.Raft.LeaderKnown && r.RPC.Raft.Leader == ""
-	})
+	says := e.AgentLeader != nil && *e.AgentLeader == ""
+	for _, r := range e.Reports {
+		says = says || (r.RPC.Up && r.RPC.Raft.LeaderKnown && r.RPC.Raft.Leader == "" && !r.Server.Missing())
+	}
+	return says && leaderShown(e) == ""
+}
+
+// freshContact is within what a leader is heard of: once in two seconds at least (hashicorp/raft sends a heartbeat in a
+// tenth of the heartbeat timeout to twice that, and Consul allows for a timeout of ten seconds).
+const freshContact = 3 * time.Second
+
+// leaderShown says what shows that there is a leader although no voter that answers calls itself one; empty if nothing.
+func leaderShown(e *cluster.Evidence) string {
+	if e.Read != nil && e.Read.OK {
+		return "a linearizable read succeeds"
+	}
+	for _, r := range e.Reports {
+		raft := &r.RPC.Raft
+		if r.RPC.Up && raft.Leader != "" && !r.LeadsItself() && !r.Server.Missing() &&
+			raft.StatsKnown && raft.LastContactKnown && raft.LastContact < freshContact {
+			return r.Server.Name + " has just heard of a leader, " + nameAt(raft.Leader, e.Reports)
+		}
+	}
+	return ""
 }
 
 // neverBootstrapped reports whether the agent is a server without a Raft configuration, which waits for others.
@@ -129,10 +152,12 @@ func lacks(e *cluster.Evidence, q *Quorum, leader string) string {
 			len(e.Topology.Servers), e.Agent.BootstrapExpect)
 	case q.Voters == 0:
 		return "no server is known to have a vote"
-	case q.Reachable == 0 && q.Unknown == 0 && e.AgentLeader == nil:
+	case q.Unknown == 0 && e.AgentLeader == nil && !slices.ContainsFunc(e.Reports, answers):
 		return "nothing answers, and the reason may be this exporter's network"
 	case q.Unknown > 0:
 		return fmt.Sprintf("%s unknown%s", wording.Plural(q.Unknown, "voter is", "voters are"), whyUnknown(e))
+	case q.Reachable < q.Needed && leaderShown(e) != "":
+		return "too few voters answer, but " + leaderShown(e)
 	case q.Reachable < q.Needed:
 		return "too few voters answer, and none of them says that there is no leader"
 	case leader == "" && len(reported) == 1:
@@ -141,6 +166,8 @@ func lacks(e *cluster.Evidence, q *Quorum, leader string) string {
 		return "the voters that answer do not follow one leader"
 	}
 }
+
+func answers(r cluster.Report) bool { return r.RPC.Up }
 
 // whyUnknown has the first of the reasons why voters are unknown.
 func whyUnknown(e *cluster.Evidence) string {

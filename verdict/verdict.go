@@ -32,7 +32,7 @@ func Judge(e *cluster.Evidence) Verdict {
 	voters := judgeVoters(e)
 	quorum, leadership := judgeQuorum(e, voters), judgeLeadership(e.Reports, voters)
 	leadership.known = len(leadership.Leaders) > 0 ||
-		(leadership.Unknown == 0 && quorum.State != QuorumHeld && (quorum.Reachable > 0 || saysNoLeader(e)))
+		(leadership.Unknown == 0 && quorum.State != QuorumHeld && saysNoLeader(e))
 	return Verdict{
 		Quorum:         quorum,
 		Leadership:     leadership,

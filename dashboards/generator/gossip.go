@@ -223,20 +223,38 @@ func gossip() dashboard {
 				{
 					kind: table, title: "Peerings", width: 8, height: 4, alerts: "ConsulPeeringDown", unit: "s",
 					mappings: []object{absent},
-					about: "Peerings with other clusters and how long ago the peer was heard of. Not available where there is none, " +
-						"and before Consul 1.13.",
+					about: "Peerings with other clusters, the state that Consul reports, whether they work, and how long ago the " +
+						"peer was heard of. Not available where there is none, and before Consul 1.13.",
 					optional: true,
-					expr: "(max by (peer, state) (consul_peering_state{SEL}) == 1) * on (peer) group_left () " +
+					expr: peerings() + " * on (peer) group_left () " +
 						"(time() - max by (peer) (consul_peering_last_heartbeat_timestamp_seconds{SEL}))\nor on (peer)\n" +
-						"NaN * (max by (peer, state) (consul_peering_state{SEL}) == 1)",
-					transformations: []object{sorted("peer", false), columns("peer", "state", "Value=Heard of")},
-					overrides: []object{override("State", cell, fixedColor(transparent), shown(mapped([]entry{
-						{"active", "active", green}, {"failing", "failing", red}, {"terminated", "terminated", red},
-					})))},
+						"NaN * " + peerings(),
+					transformations: []object{
+						sorted("peer", false), columns("peer", "state", "up=Works", "Value=Heard of"),
+					},
+					overrides: []object{
+						override("State", cell, fixedColor(transparent), shown(mapped([]entry{
+							{"active", "active", green}, {"failing", "failing", red}, {"terminated", "terminated", red},
+						}))),
+						override("Works", cell, fixedColor(transparent), shown(mapped([]entry{
+							{"yes", "yes", green}, {"no", "no", red},
+						}))),
+					},
 				},
 			}},
 		},
 	}
+}
+
+// peerings is 1 for each peering, with its state and with whether it is up, which is not known of one that has never
+// been active.
+func peerings() string {
+	up := func(value, shown string) string {
+		return label("(min by (peer) (consul_peering_up{SEL}) == bool "+value+") == 1", "up", shown)
+	}
+	state := "(max by (peer, state) (consul_peering_state{SEL}) == 1)"
+	return "(" + state + " * on (peer) group_left (up) (\n" + up("1", "yes") + "\nor\n" + up("0", "no") +
+		"\nor on (peer)\n" + label("max by (peer) "+state, "up", "–") + "\n))"
 }
 
 // memberStates are the codes of consul_serf_lan_member_info.

@@ -117,9 +117,11 @@ func (d *demo) build(ctx context.Context) (err error) {
 	return nil
 }
 
-// check runs the exporter's command check. Its error is an *exec.ExitError unless the cluster is healthy.
-func (d *demo) check(ctx context.Context, stdout io.Writer) error {
-	cmd := exec.CommandContext(ctx, d.binary, "check", "--consul.server="+d.cluster.Servers[0].URL())
+// check runs the exporter's command check, with more flags. Its error is an *exec.ExitError unless the cluster is
+// healthy.
+func (d *demo) check(ctx context.Context, stdout io.Writer, flags ...string) error {
+	args := append([]string{"check", "--consul.server=" + d.cluster.Servers[0].URL()}, flags...)
+	cmd := exec.CommandContext(ctx, d.binary, args...)
 	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = stdout, os.Stderr, consultest.ChildAttributes()
 	return cmd.Run()
 }

@@ -242,7 +242,8 @@ func TestDemo_Faults(t *testing.T) {
 	leader, pid := d.find(t, `Hang the leader, (server-\d):`), d.find(t, `kill -STOP (\d+)\n`)
 	at := d.waitFor(t, 0, `:\d\d healthy 3 of 3 voters answer`)
 	runShell(t, t.TempDir(), "kill -STOP "+pid)
-	at = d.waitFor(t, at, `:\d\d degraded 2 of 3 voters answer, quorum is 2, server-\d leads.*; `+leader+` hangs; `)
+	// Autopilot soon removes it from the voters, and it goes on to be reported.
+	at = d.waitFor(t, at, `:\d\d degraded 2 of [23] voters answer, quorum is 2, server-\d leads.*; `+leader+` hangs; `)
 	// The rules are those for production: a minute passes.
 	at = d.waitFor(t, at, `:\d\d pager ConsulServerHung firing: .*`+leader)
 	runShell(t, t.TempDir(), "kill -CONT "+pid)

@@ -41,7 +41,7 @@ What to look at
   The status page, which refreshes itself: {{.Exporter}}/
   The same for terminals and scripts, and the dashboards for Grafana (docs/dashboards.md):
     EXPORTER={{.Binary}}
-    $EXPORTER check --consul.server={{.Server.URL}}
+    $EXPORTER check --consul.server={{.Server.URL}} --exporter={{.Exporter}}
     $EXPORTER dashboards --output-dir=dashboards-of-consul
   The alerts, pending or firing, and those that Alertmanager does not hold back:
     PROMTOOL={{.Tools.promtool}}
@@ -62,7 +62,7 @@ func (d *demo) describe(ctx context.Context, duration time.Duration) error {
 	d.print("\nWhat runs")
 	d.printPrograms()
 	d.print("\nWhat the exporter's command check says\n")
-	if err := d.check(ctx, os.Stdout); err != nil && !errors.As(err, new(*exec.ExitError)) {
+	if err := d.check(ctx, os.Stdout, "--exporter="+d.exporter.url()); err != nil && !errors.As(err, new(*exec.ExitError)) {
 		return fmt.Errorf("run the exporter's command check: %w", err)
 	}
 	leader, err := d.cluster.WaitLeader(ctx)

@@ -102,6 +102,7 @@ func noDescriptors(t *testing.T, c *consultest.Cluster, e *harness.Exporter) {
 			`consul_cluster_voters_state{state="answering"}`:                        0,
 			`consul_cluster_voters_state{state="lost"}`:                             0,
 			`consul_cluster_voters_state{state="unknown"}`:                          3,
+			`consul_cluster_quorum_state{state="unknown"}`:                          1,
 			harness.PortSeries("probe_skipped", c.Servers[0], `reason="own_fault"`): 1,
 		})
 		s.ExpectNone(t, "consul_up", "consul_port_up", "consul_port_probe_failures_total", "consul_port_protocol_verified",
@@ -113,9 +114,9 @@ func noDescriptors(t *testing.T, c *consultest.Cluster, e *harness.Exporter) {
 		}
 	}
 	st := expectLevel(t, e, status.LevelUnknown)
-	if got := harness.AlertsOf(st); !slices.Equal(got, []string{exporterImpaired}) ||
+	if got := harness.AlertsOf(st); !slices.Equal(got, []string{"ConsulQuorumUnknown", exporterImpaired}) ||
 		!strings.Contains(st.Verdict, "the exporter itself has a problem") {
-		t.Errorf("the page says %q and %q; want only that the exporter has a problem", st.Verdict, got)
+		t.Errorf("the page says %q and %q; want only that the exporter has a problem and sees no quorum", st.Verdict, got)
 	}
 
 	must.Do(t, sys.Prlimit(pid, sys.RLIMIT_NOFILE, &before, nil))
