@@ -167,7 +167,8 @@ var causes = []Cause{
 		Why: "Two clusters under the same labels differ in what each of them has in common, and each has a service mesh of " +
 			"its own, whose certificates the other does not trust.",
 		Source: named("ConsulClustersMixed"),
-		Target: named("ConsulVersionSkew ConsulGossipEncryptionDiffers ConsulGRPCPortDown ConsulPortNotAnswering"),
+		Target: named("ConsulVersionSkew ConsulGossipEncryptionDiffers ConsulExporterBlind ConsulGRPCPortDown " +
+			"ConsulPortNotAnswering"),
 	},
 	{
 		Why: "Two leaders name each other's peers and leaders differently, and each has a service mesh of its own, whose " +

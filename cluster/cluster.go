@@ -32,6 +32,8 @@ type Options struct {
 	// Remembered returns the servers that were known, which stay in the topology although Consul no longer names them;
 	// nil means none. Those with an Absence were missing before; the state in Serf of the others is the last one seen.
 	Remembered func() []Server
+	// Answered are addresses of ports at which something has answered before: where the address is a guess, it is right.
+	Answered []string
 	// Watched are the files that Client and Ports come from and that are read again when they change.
 	Watched []WatchedFile
 }
@@ -71,7 +73,7 @@ func New(opts Options) *Cluster {
 	}
 	client := consul.NewClient(opts.Client)
 	opts.TelemetryWait = cmp.Or(opts.TelemetryWait, telemetryWait)
-	return &Cluster{
+	c := &Cluster{
 		opts:     opts,
 		client:   client,
 		refusals: client.Refusals(),
@@ -79,6 +81,10 @@ func New(opts Options) *Cluster {
 		prober:   prober,
 		slots:    make(chan struct{}, opts.Ports.Concurrency),
 	}
+	for _, address := range opts.Answered {
+		c.answered.note(address)
+	}
+	return c
 }
 
 // Close releases all connections.

@@ -41,6 +41,8 @@ type Evidence struct {
 	Standing Standing
 	// MinQuorum is the number of servers below which autopilot removes none; 0 if it is unknown.
 	MinQuorum uint
+	// Answered are the addresses of ports at which something has ever answered, see Options.
+	Answered []string
 }
 
 // Standing is since when the leader has had log entries that are not committed while its commit index stands still, and
@@ -72,6 +74,11 @@ func (s *Snapshot) Evidence(read bool) func(context.Context) (Evidence, error) {
 		if config, ok := s.autopilotConfig.Peek(); ok {
 			e.MinQuorum = config.MinQuorum
 		}
+		hosts := s.before.hosts(s.cluster.opts.addresses())
+		for _, server := range e.Topology.Servers {
+			hosts[server.Host] = true
+		}
+		e.Answered = s.cluster.answered.on(hosts)
 		return e, nil
 	}
 }

@@ -244,3 +244,20 @@ func TestPlan_Early(t *testing.T) {
 		expectSame(t, tc.name, tc.want, got)
 	}
 }
+
+// While no agent answers, a server that is remembered is spoken to as its tag said: plain text to one that wants TLS is
+// a warning in its log, and no answer.
+func TestPlan_RememberedTLS(t *testing.T) {
+	t.Parallel()
+	for _, tls := range []bool{true, false} {
+		remembered := member("a", "10.0.0.1", "id-1", StatusAlive)
+		remembered.LANPort, remembered.UsesTLS = 8301, tls
+		s := newServer(remembered)
+		var t1 Topology
+		t1.remember([]Server{s}, nil, time.Unix(1, 0))
+		pl := &planner{topology: t1, configured: consul.Address{Scheme: "http"}}
+		if got := pl.rpcTLS(t1.Servers[0]); got != tls {
+			t.Errorf("TLS is spoken: %t; want %t", got, tls)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"hash/maphash"
+	"net"
 	"slices"
 	"strconv"
 	"sync"
@@ -74,13 +75,40 @@ func (a *answeredPorts) ever(p Port) bool {
 	return a.addresses[p.Address]
 }
 
+// note notes that something has answered at an address.
+func (a *answeredPorts) note(address string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.init()
+	a.addresses[address] = true
+}
+
+// on returns the addresses on these hosts at which anything has ever answered, in order.
+func (a *answeredPorts) on(hosts map[string]bool) []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var all []string
+	for address := range a.addresses {
+		if host, _, _ := net.SplitHostPort(address); hosts[host] {
+			all = append(all, address)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// init makes the maps. The caller holds mu.
+func (a *answeredPorts) init() {
+	if a.ports == nil {
+		a.ports, a.pools, a.addresses = make(map[string]bool), make(map[Protocol]bool), make(map[string]bool)
+	}
+}
+
 // swap notes whether a probe was answered, and returns whether the one before was.
 func (a *answeredPorts) swap(p Port, up bool) (before bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.ports == nil {
-		a.ports, a.pools, a.addresses = make(map[string]bool), make(map[Protocol]bool), make(map[string]bool)
-	}
+	a.init()
 	subject := p.subject()
 	before = a.ports[subject] || (p.Transport == TransportUDP && a.pools[p.Protocol])
 	if up {

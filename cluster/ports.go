@@ -168,7 +168,7 @@ func (pl *planner) rpcTLS(s Server) bool {
 		return true
 	case pl.opts.RPCTLS == RPCTLSOff:
 		return false
-	case s.Status != StatusNone || s.Missing():
+	case s.Status != StatusNone || s.LANPort != 0: // One that is remembered had a tag, too.
 		return s.UsesTLS && (agent == nil || agent.RPCTLS || authority)
 	case agent != nil:
 		return agent.RPCTLS

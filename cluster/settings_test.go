@@ -174,6 +174,27 @@ func TestPlan_AgentsHost(t *testing.T) {
 	}
 }
 
+// A port that answered before the exporter started is there, whether or not it answers now.
+func TestTentativePorts_Known(t *testing.T) {
+	t.Parallel()
+	const address = "127.0.0.1:1"
+	c := newTestCluster(t, Options{Answered: []string{address, "10.0.0.9:8500"}}, nil)
+	report := PortReport{
+		Port: Port{
+			Server: "b", Protocol: ProtocolSerfWAN, Transport: TransportTCP, Address: address, tentative: true,
+		},
+		Result: probe.Result{Reason: probe.ReasonRefused, Err: errors.New("refused")},
+	}
+	c.noteProbe(&report)
+	c.judgeGuess(&report)
+	if report.Unasked() || report.Result.Reason != probe.ReasonRefused {
+		t.Errorf("a port that has answered before is %q, unasked %v; want it refused", report.Result.Reason, report.Unasked())
+	}
+	if got := c.answered.on(map[string]bool{"127.0.0.1": true}); !slices.Equal(got, []string{address}) {
+		t.Errorf("to remember: %q; want the address whose host is known", got)
+	}
+}
+
 // A port whose address is a guess is asked once. If nothing has ever answered there, nothing is known about it; if
 // something has, it is a port like any other.
 func TestTentativePorts(t *testing.T) {

@@ -130,7 +130,7 @@ func raftOfCluster(define *definitions) func(cluster.Topology, verdict.Verdict, 
 			"the one leader do not count. Absent while a voter is unknown.")
 	leaders := define.gauge("consul_cluster_leaders",
 		"Servers that call themselves leader: 1 is right, 0 is no leader, 2 or more is a split brain. Absent instead of 0 "+
-			"while a voter is unknown, or nothing answers.")
+			"while a voter is unknown, or nothing that answers says that there is none.")
 	reportedLeaders := define.gauge("consul_cluster_reported_leaders", "Distinct leaders named by any server: 1 is right.")
 	withoutLeader := define.gauge("consul_cluster_servers_without_leader", "Servers that answer and know of no leader.")
 	configurations := define.gauge("consul_cluster_raft_configurations",

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -67,6 +68,23 @@ func TestFile_Restart(t *testing.T) {
 	}
 	if again.File() != FileGood || w.m.File() != FileGood || new(Memory).File() != FileNone {
 		t.Errorf("the file is %q; want good", again.File())
+	}
+}
+
+// Ports at which something has answered are known after a restart.
+func TestFile_Answered(t *testing.T) {
+	t.Parallel()
+	path, w := known(t)
+	var before []string
+	for _, answered := range [][]string{{"10.0.0.2:8302", "10.0.0.3:8302"}, {"10.0.0.2:8302"}, nil} {
+		m := open(t, path, Options{})
+		if got := m.Answered(); !slices.Equal(got, before) {
+			t.Errorf("after a restart: %q; want %q", got, before)
+		}
+		w.at = w.at.Add(time.Second)
+		m.Learn(&cluster.Evidence{At: w.at, Answered: answered})
+		must.Do(t, m.Close())
+		before = answered
 	}
 }
 

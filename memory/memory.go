@@ -197,6 +197,13 @@ func (m *Memory) Remembered() []cluster.Server {
 	return servers
 }
 
+// Answered returns the addresses of ports at which something has answered, for cluster.Options.
+func (m *Memory) Answered() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.state.Answered)
+}
+
 // Standing takes how far the log of the leader with this node ID is, and is committed, in a scrape that began at that
 // time, and returns since when it stands still. An empty ID means that no leader is known.
 func (m *Memory) Standing(leader string, last, committed uint64, at time.Time) cluster.Standing {

@@ -27,6 +27,9 @@ func (m *Memory) learnServers(e *cluster.Evidence, elapsed time.Duration) {
 	if e.MinQuorum > 0 {
 		m.state.MinQuorum = int(min(e.MinQuorum, MaxServers))
 	}
+	if len(e.Answered) <= maxAnswered && !slices.Equal(e.Answered, m.state.Answered) {
+		m.state.Answered, m.dirty = slices.Clone(e.Answered), true
+	}
 	_, others := e.Topology.Split(e.Reports)
 	for _, s := range e.Topology.Servers {
 		if !slices.ContainsFunc(others, func(r cluster.Report) bool { return r.Server.ID == s.ID }) {

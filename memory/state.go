@@ -25,6 +25,9 @@ const (
 // maxStateBytes bounds a state, in a file or from an exporter.
 const maxStateBytes = 1 << 20
 
+// maxAnswered bounds the ports that are remembered: those of all servers.
+const maxAnswered = 10 * MaxServers
+
 // state is what survives a restart, as JSON. It has no secrets. Seconds are counted since the memory began, see the
 // package.
 type state struct {
@@ -43,6 +46,8 @@ type state struct {
 	HeldSeconds []float64     `json:"held_seconds"`
 	Leader      *leaderState  `json:"leader,omitempty"`
 	Servers     []serverState `json:"servers"`
+	// Answered are addresses of ports at which something has answered.
+	Answered []string `json:"answered,omitempty"`
 	// Peerings are by their own IDs.
 	Peerings map[string]peeringState `json:"peerings,omitempty"`
 }
@@ -189,7 +194,8 @@ func decode(text []byte) (state, error) {
 		return state{}, errors.New("it is not a state of this program")
 	case s.Version != stateVersion:
 		return state{}, fmt.Errorf("it has version %d, and this program knows version %d", s.Version, stateVersion)
-	case len(s.Servers) > MaxServers || len(s.HeldSeconds) > MaxServers || len(s.Peerings) > maxPeerings:
+	case len(s.Servers) > MaxServers || len(s.HeldSeconds) > MaxServers || len(s.Peerings) > maxPeerings,
+		len(s.Answered) > maxAnswered:
 		return state{}, errors.New("it has more servers than a cluster can have")
 	}
 	for i := range s.Servers {

@@ -195,7 +195,7 @@ func raft() dashboard {
 				},
 				{
 					kind: stat, title: "Wrong checksums", width: 6, alerts: "ConsulRaftLogCorrupt", whole: true, steps: badFrom(1),
-					about: "Entries whose checksum was wrong when they were written or read, in the time shown. Any is corruption. " +
+					about: "Entries whose checksum was wrong when they were read, in the time shown. Any is corruption. " +
 						"Not available unless raft_logstore.verification is on.",
 					optional: true,
 					expr:     "max by (CLUSTER) (max_over_time(consul_agent_raft_log_checksum_failures{SEL, SERVER}[$__range]))",

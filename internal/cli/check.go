@@ -120,7 +120,7 @@ func runCheck(ctx context.Context, opts *options, stdout, stderr io.Writer) int 
 	}
 	remembered, note := opts.memory.read(ctx, memoryOpts)
 	clusterOpts := valid.cluster()
-	clusterOpts.Remembered = remembered.Remembered
+	clusterOpts.Remembered, clusterOpts.Answered = remembered.Remembered, remembered.Answered()
 	c := cluster.New(clusterOpts)
 	defer c.Close()
 	reserver, err := newReserver(c, &opts.check)

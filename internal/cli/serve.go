@@ -71,7 +71,7 @@ func serve(
 	}
 	defer func() { _ = remembered.Close() }() // What could not be saved is in the log.
 	clusterOpts := valid.cluster()
-	clusterOpts.Remembered = remembered.Remembered
+	clusterOpts.Remembered, clusterOpts.Answered = remembered.Remembered, remembered.Answered()
 	c := cluster.New(clusterOpts)
 	defer c.Close()
 	enabled := valid.module.Collectors()

@@ -120,10 +120,7 @@ func newStopCluster(t *testing.T, servers int) *stopCluster {
 
 // heal takes back what was done, waits until all servers vote and are healthy, and reports whether they are.
 func (c *stopCluster) heal() error {
-	for _, undo := range slices.Backward(c.undo) {
-		undo()
-	}
-	c.undo = nil
+	c.revert()
 	ctx, cancel := context.WithTimeout(c.Context(), 90*time.Second)
 	defer cancel()
 	var starting sync.WaitGroup
@@ -145,6 +142,14 @@ func (c *stopCluster) heal() error {
 		return err
 	}
 	return errors.Join(c.WaitMembers(ctx, len(c.Servers)), c.WaitHealthy(ctx))
+}
+
+// revert takes back what was done, apart from the agents' processes.
+func (c *stopCluster) revert() {
+	for _, undo := range slices.Backward(c.undo) {
+		undo()
+	}
+	c.undo = nil
 }
 
 // stabilize sets how long a server must be well before it gets a vote.
@@ -378,28 +383,39 @@ func playStates(t *testing.T, seed uint64, states, workers int, faults []stopFau
 			var c *stopCluster
 			for n := range numbers[w%2] {
 				t.Run(fmt.Sprintf("%d", n), func(t *testing.T) {
-					if c == nil {
-						c = newStopCluster(t, servers)
-					}
-					c.T = t
+					before := c
+					c = nil // Until there is one that is well.
+					c = readyFor(t, before, servers)
 					answer := c.play(newStopState(n, servers, faults, rand.New(rand.NewPCG(seed, uint64(n)))))
 					mu.Lock()
 					counts[answer]++
 					mu.Unlock()
-					if err := c.heal(); err != nil {
-						t.Logf("the cluster is replaced: %v", err)
-						_ = c.Close()
-						c = nil
-					}
 				})
 			}
 			if c != nil {
+				c.T = t
+				c.revert()
 				_ = c.Close()
 			}
 		})
 	}
 	playing.Wait()
 	return counts
+}
+
+// readyFor returns a cluster in which all is well: the one of the state before, or else another one.
+func readyFor(t *testing.T, c *stopCluster, servers int) *stopCluster {
+	t.Helper()
+	if c == nil {
+		return newStopCluster(t, servers)
+	}
+	c.T = t
+	if err := c.heal(); err != nil {
+		t.Logf("the cluster is replaced: %v", err)
+		_ = c.Close()
+		return newStopCluster(t, servers)
+	}
+	return c
 }
 
 // TestSafeToStop_States is a sample of TestProveSafeToStop.

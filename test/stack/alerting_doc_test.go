@@ -57,8 +57,8 @@ func (a wantAlert) pends(t *testing.T) time.Duration {
 
 // notSeen are the alerts that no fault here leads to.
 var notSeen = []string{
-	"ConsulACLReplicationFails", "ConsulClustersMixed", "ConsulEvenVoters", "ConsulExporterCutOff",
-	"ConsulLicenseExpires", "ConsulRaftApplyLag", "ConsulRaftCommitSlow", "ConsulRaftLogCorrupt",
+	"ConsulACLReplicationFails", "ConsulEvenVoters", "ConsulExporterCutOff", "ConsulLicenseExpires",
+	"ConsulRaftApplyLag", "ConsulRaftCommitSlow", "ConsulRaftLogCorrupt",
 	"ConsulRaftLogTooShort", "ConsulRaftSaturated", "ConsulResponderFails", "ConsulResponderRefuses",
 	"ConsulServerWANMissing", "ConsulStaleRaftPeer", "ConsulVersionSkew", "ConsulWritesStalled",
 }

@@ -118,12 +118,9 @@ var firewallFaults = []fault{
 		breaks: block(fromExporters + "server-3 tcp dport 8300 meta mark " + markedGroup + " drop"), repairs: unblock,
 		alerts: []wantAlert{
 			warning("ConsulPortViewsDiffer", "server=server-3 port=8300 protocol=rpc transport=tcp"),
+			warning("ConsulExporterBlind", "*"),
 			held(warning("ConsulPortErrors", "server=server-3 port=8300 protocol=rpc transport=tcp")),
 		},
-		except: []exception{{
-			why:    "a page shows what its own exporter cannot reach, and the alert needs all exporters to agree",
-			alerts: []string{"ConsulRPCPortDown", "ConsulQuorumAtRisk"},
-		}},
 	},
 	{
 		act: "ports flawed", cluster: "behind", options: three(behind()), asked: "server-1",

@@ -54,6 +54,17 @@ func leave(name string) step {
 	}
 }
 
+// unseen takes a step while nothing scrapes the exporter: a server is leaving for less than a second, which is mostly
+// between two scrapes. Who has not seen it cannot tell an orderly leave from a removal.
+func unseen(s step) step {
+	return func(w *world) {
+		e := w.exporters[w.first.cluster]
+		w.unwatch(w.t, e)
+		s.take(w)
+		w.watch(w.t, e)
+	}
+}
+
 // restartAll restarts all servers, one at a time, as an upgrade does: each is back before the next one goes.
 func restartAll(end func(*world, *consultest.Agent) error) step {
 	return func(w *world) {

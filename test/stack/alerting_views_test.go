@@ -51,14 +51,19 @@ type problem struct {
 	alert    string
 	// server is empty for the problems of agents, which alerts do not name.
 	server string
+	// instance is the only exporter that an alert is about; empty for the others and for the problems of a page.
+	instance string
 }
 
 func newProblem(severity status.Severity, alert, server string) problem {
 	if alert == "ConsulAgentUnreachable" || alert == "ConsulGossipHealthPoor" {
 		server = ""
 	}
-	return problem{severity, alert, server}
+	return problem{severity: severity, alert: alert, server: server}
 }
+
+// isAbout reports whether an alert is about what this exporter sees.
+func (p problem) isAbout(w *watcher) bool { return p.instance == "" || p.instance == w.HostPort() }
 
 // notOnPages are the alerts that no page has, with the reason. If a page had one, it would have to fire.
 var notOnPages = map[string]string{
@@ -157,8 +162,9 @@ func (p *observation) notHeldBack(t *testing.T) (left map[string][]problem, wron
 		for _, a := range all {
 			held := alerts.HeldBack(a, all)
 			if !held {
-				severity := status.Severity(a.Labels["severity"])
-				left[cluster] = append(left[cluster], newProblem(severity, a.Name, a.Labels["server"]))
+				shown := newProblem(status.Severity(a.Labels["severity"]), a.Name, a.Labels["server"])
+				shown.instance = a.Labels["instance"]
+				left[cluster] = append(left[cluster], shown)
 			}
 			if !slices.ContainsFunc(routed, func(r routedAlert) bool {
 				return maps.Equal(r.Labels, a.Labels) && r.heldBack() == held
@@ -175,6 +181,7 @@ func (w *watcher) differences(ctx context.Context, firing []problem, during []*o
 	if !w.running() {
 		return ""
 	}
+	firing = slices.DeleteFunc(slices.Clone(firing), func(p problem) bool { return !p.isAbout(w) })
 	var all []string
 	for view, read := range views {
 		shown, err := read(ctx, w)
