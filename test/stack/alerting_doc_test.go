@@ -58,9 +58,9 @@ func (a wantAlert) pends(t *testing.T) time.Duration {
 // notSeen are the alerts that no fault here leads to.
 var notSeen = []string{
 	"ConsulACLReplicationFails", "ConsulEvenVoters", "ConsulExporterCutOff", "ConsulLicenseExpires",
-	"ConsulRaftApplyLag", "ConsulRaftCommitSlow", "ConsulRaftLogCorrupt",
-	"ConsulRaftLogTooShort", "ConsulRaftSaturated", "ConsulResponderFails", "ConsulResponderRefuses",
-	"ConsulServerWANMissing", "ConsulStaleRaftPeer", "ConsulVersionSkew", "ConsulWritesStalled",
+	"ConsulRaftApplyLag", "ConsulRaftCommitSlow", "ConsulRaftLogCorrupt", "ConsulRaftLogTooShort",
+	"ConsulRaftSaturated", "ConsulResponderFails", "ConsulResponderRefuses", "ConsulServerWANMissing",
+	"ConsulServersDisagree", "ConsulSplitBrain", "ConsulStaleRaftPeer", "ConsulVersionSkew", "ConsulWritesStalled",
 }
 
 // secondsToPage is how long after a fault the notification came, by fault and alert, as the document has it.
