@@ -205,6 +205,23 @@ func TestTopology_DecidedWithoutMissing(t *testing.T) {
 	}
 }
 
+// While no agent answers, a server that is remembered is spoken to as its tag said: plain text to one that wants TLS is
+// a warning in its log, and no answer.
+func TestPlan_RememberedTLS(t *testing.T) {
+	t.Parallel()
+	for _, usesTLS := range []bool{true, false} {
+		remembered := member("a", "10.0.0.1", "id-1", StatusAlive)
+		remembered.LANPort, remembered.UsesTLS = 8301, usesTLS
+		s := newServer(remembered)
+		var t1 Topology
+		t1.remember([]Server{s}, nil, time.Unix(1, 0))
+		pl := &planner{topology: t1, configured: consul.Address{Scheme: "http"}}
+		if got := pl.rpcTLS(t1.Servers[0]); got != usesTLS {
+			t.Errorf("TLS is spoken: %t; want %t", got, usesTLS)
+		}
+	}
+}
+
 // Before the agent has said how gossip is, nothing is asked of gossip ports, and of port 8300 only what is asked with
 // the agent's settings as well.
 func TestPlan_Early(t *testing.T) {
@@ -219,7 +236,7 @@ func TestPlan_Early(t *testing.T) {
 		want   []string
 	}{
 		{"plain", nil, RPCTLSAuto, nil, "http", []string{"plain rpc"}},
-		{"plain, HTTPS", nil, RPCTLSAuto, nil, "https", nil},
+		{"plain, HTTPS", nil, RPCTLSAuto, nil, "https", []string{"plain rpc"}},
 		{"authority", verified, RPCTLSAuto, nil, "http", []string{"tls rpc"}},
 		{"off", nil, RPCTLSOff, nil, "http", []string{"plain rpc", "tls rpc"}},
 		{"on", verified, RPCTLSOn, nil, "http", []string{"plain rpc", "tls rpc"}},
@@ -242,22 +259,5 @@ func TestPlan_Early(t *testing.T) {
 			}
 		}
 		expectSame(t, tc.name, tc.want, got)
-	}
-}
-
-// While no agent answers, a server that is remembered is spoken to as its tag said: plain text to one that wants TLS is
-// a warning in its log, and no answer.
-func TestPlan_RememberedTLS(t *testing.T) {
-	t.Parallel()
-	for _, tls := range []bool{true, false} {
-		remembered := member("a", "10.0.0.1", "id-1", StatusAlive)
-		remembered.LANPort, remembered.UsesTLS = 8301, tls
-		s := newServer(remembered)
-		var t1 Topology
-		t1.remember([]Server{s}, nil, time.Unix(1, 0))
-		pl := &planner{topology: t1, configured: consul.Address{Scheme: "http"}}
-		if got := pl.rpcTLS(t1.Servers[0]); got != tls {
-			t.Errorf("TLS is spoken: %t; want %t", got, tls)
-		}
 	}
 }

@@ -65,7 +65,7 @@ func (p *Prober) ask(ctx context.Context, x *exchange, watch *stopwatch) (*wire,
 			done := len(earlier.phases) - 1
 			watch.res.Phases = append(watch.res.Phases, earlier.phases[:done]...)
 			watch.lap(earlier.phases[done].Phase)
-			return nil, fmt.Errorf("wait for the answer to an earlier request: %w", err)
+			return nil, fmt.Errorf("no answer yet to an earlier request: %w", err)
 		}
 		watch.phase = time.Now()
 	}

@@ -130,8 +130,9 @@ func (v *View) PortTroubles() []PortTrouble {
 	return all
 }
 
-// ends are the two ends of a connection in an error of package net, which add nothing to the server and the port.
-var ends = regexp.MustCompile(`\b(read|write|dial) (tcp|udp) \S+: `)
+// ends are the two ends of a connection in an error of package net, and its system call, which add nothing to the
+// server and the port.
+var ends = regexp.MustCompile(`\b(read|write|dial) (tcp|udp) \S+: (connect: )?`)
 
 // Name is the port's number as operators say it, which distinguishes UDP only, or its protocol if the number is
 // unknown.

@@ -63,6 +63,10 @@ func TestView_PortTroubles(t *testing.T) {
 			Error: "read tcp 10.0.0.1:1->10.0.0.2:8300: i/o timeout",
 		},
 		{Port: 8301, Transport: "udp", State: verdict.PortDown, Reason: "timeout", Error: "no answer"},
+		{
+			Port: 8302, Transport: "tcp", State: verdict.PortDown, Reason: "refused",
+			Error: "connect: dial tcp 10.0.0.2:8302: connect: connection refused",
+		},
 		{Port: 8500, Transport: "tcp", State: verdict.PortUp},
 		{Port: 8502, Transport: "tcp", State: verdict.PortNotAsked, Note: "mesh is off"},
 		{Port: 8503, Transport: "tcp", State: verdict.PortNotAsked, Note: "mesh is off"},
@@ -70,6 +74,7 @@ func TestView_PortTroubles(t *testing.T) {
 	}}}}
 	want := []status.PortTrouble{
 		{"a", []string{"8300", "8301/udp"}, verdict.PortHangs, "timeout", "i/o timeout"},
+		{"a", []string{"8302"}, verdict.PortDown, "refused", "connect: connection refused"},
 		{"a", []string{"8502", "8503"}, verdict.PortNotAsked, "", "mesh is off"},
 		{"a", []string{"8600"}, verdict.PortUnknown, "held_back", "not asked again yet"},
 	}

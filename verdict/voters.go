@@ -70,8 +70,8 @@ func judgeVoter(r cluster.Report) VoterState {
 	}
 }
 
-// hangs reports whether the server accepts connections and answers nothing. No firewall does that: whatever others heard
-// of it a while ago, it has no part in the next election, which takes new connections.
+// hangs reports whether the server accepts connections and answers nothing. No firewall does that: whatever others
+// heard of it a while ago, it has no part in the next election, which takes new connections.
 func hangs(r cluster.Report) bool { return r.RPC.Outcome() == probe.OutcomeSilent && r.RPC.Connected() }
 
 // leaderHasContact reports whether the one leader, which answers, has autopilot call the server healthy: then it is cut

@@ -89,16 +89,17 @@ func figures(s *status.View) []figure {
 		if q.Margin != nil {
 			add("Failures tolerated", *q.Margin < 1, "%d", max(*q.Margin, 0))
 		} else {
-			add("Failures tolerated", false, unknownText)
+			add("Failures tolerated", false, "unknown")
 		}
 	}
 	if l := s.Leadership; l != nil {
-		none := "none"
-		if l.Unknown > 0 {
-			none = unknownText
-		}
 		first := wording.ListOf(l.Leaders[:min(len(l.Leaders), 1)], len(l.Leaders))
-		add("Leader", len(l.Leaders) != 1, "%s", cmp.Or(first, none))
+		nobodySays := s.Quorum != nil && s.Quorum.State == verdict.QuorumUnknown && l.WithoutLeader+len(l.Reported) == 0
+		if first == "" && (l.Unknown > 0 || nobodySays) {
+			add("Leader", false, "unknown")
+		} else {
+			add("Leader", len(l.Leaders) != 1, "%s", cmp.Or(first, "none"))
+		}
 	}
 	if r := s.ConsistentRead; r != nil {
 		took := "fails"

@@ -62,7 +62,8 @@ func (d *demo) describe(ctx context.Context, duration time.Duration) error {
 	d.print("\nWhat runs")
 	d.printPrograms()
 	d.print("\nWhat the exporter's command check says\n")
-	if err := d.check(ctx, os.Stdout, "--exporter="+d.exporter.url()); err != nil && !errors.As(err, new(*exec.ExitError)) {
+	err := d.check(ctx, os.Stdout, "--exporter="+d.exporter.url())
+	if err != nil && !errors.As(err, new(*exec.ExitError)) {
 		return fmt.Errorf("run the exporter's command check: %w", err)
 	}
 	leader, err := d.cluster.WaitLeader(ctx)
