@@ -233,7 +233,7 @@ func TestProblem_OtherHistory(t *testing.T) {
 // The result in a document is as old as the last change of what is measured in it.
 func TestProblem_Document(t *testing.T) {
 	b := newBench(t)
-	b.proof.Document = &Document{Path: "seen.md", Target: "see", Written: `^Seen [0-9]+ times`}
+	b.proof.Document = &Document{Path: "seen.md", Target: "see", Written: `^Seen [0-9]+ times`, Blank: `(?m)^Seen  times`}
 	b.commit("seen.md", "# What was seen\n\nNothing yet.\n")
 	b.expectProblem("has no result in seen.md")
 	b.commit("seen.md", "# What was seen\n\nSeen 7 times.\n")
@@ -241,6 +241,8 @@ func TestProblem_Document(t *testing.T) {
 	changed := b.commit("sample.go", sampleCode+"\n// More.\n")
 	b.commit("seen.md", "# What we saw\n\nSeen 7 times.\n")
 	b.expectProblem("commit " + changed[:7])
+	b.commit("seen.md", "# What we saw\n\nSeen 8 times.\nSeen  times.\n")
+	b.expectProblem("lacks 1 results in seen.md")
 	b.commit("seen.md", "# What we saw\n\nSeen 8 times.\n")
 	b.expectProblem("")
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"regexp"
 )
 
 // Problem returns why a proof does not hold for the code as it is committed: it never ran, it failed, or it is older
@@ -17,6 +18,9 @@ func Problem(ctx context.Context, root string, p *Proof) (string, error) {
 	repo := repository(root)
 	commit, problem, err := repo.proven(ctx, p)
 	if err != nil || problem != "" {
+		return problem, err
+	}
+	if problem, err := repo.blank(ctx, p.Document); err != nil || problem != "" {
 		return problem, err
 	}
 	// It may be missing in a shallow clone, or after a rebase.
@@ -34,6 +38,18 @@ func Problem(ctx context.Context, root string, p *Proof) (string, error) {
 		}
 	}
 	return "", nil
+}
+
+// blank returns the problem of a document in which a result is missing.
+func (r repository) blank(ctx context.Context, d *Document) (problem string, err error) {
+	if d == nil || d.Blank == "" {
+		return "", nil
+	}
+	text, err := r.git(ctx, "show", "HEAD:"+d.Path)
+	if n := len(regexp.MustCompile(d.Blank).FindAllString(text, -1)); err == nil && n > 0 {
+		problem = fmt.Sprintf("lacks %d results in %s", n, d.Path)
+	}
+	return problem, err
 }
 
 // proven returns the commit at which a proof passed, or the problem with it.

@@ -49,6 +49,8 @@ type Document struct {
 	// Written is a regular expression of POSIX, for Git, that matches lines which change with each run: the last commit
 	// that changed one of them is the one with the results.
 	Written string
+	// Blank is a regular expression for a row whose result is missing.
+	Blank string
 }
 
 // program are the pathspecs of the exporter, and of the Consul that it is tested with.
@@ -68,6 +70,7 @@ var table = []Proof{
 		Samples: []string{"TestPromtool_Rules", "TestOutages"},
 		Document: &Document{
 			Path: "docs/alerts-proven.md", Target: "alerts-proven", Written: `\| [0-9]+ \|( [0-9dhms]+ \|)?$`,
+			Blank: `(?m)\| (pager|chat|mail) \| \|$|\| \| [0-9]+m \|$`,
 		},
 	},
 	{
