@@ -121,6 +121,7 @@ func (f *Facts) View() View {
 
 func newLeadershipStatus(e *evidence) *LeadershipStatus {
 	st := &LeadershipStatus{
+		Known:          e.Leadership.Known(),
 		Leaders:        append([]string{}, e.Leadership.Leaders...),
 		Unknown:        e.Leadership.Unknown,
 		Reported:       []string{},

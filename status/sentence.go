@@ -100,7 +100,7 @@ func (e *evidence) outlook() string {
 	switch leaders := len(e.Leadership.Leaders); {
 	case leaders > 1 || e.Writes.State == verdict.WritesStalled:
 		return ""
-	case !known:
+	case !known || (leaders == 0 && !e.Leadership.Known()):
 		return "how many more failures can be tolerated is unknown"
 	case margin < 0:
 		return fmt.Sprintf("nothing can be written until %s again",

@@ -122,6 +122,9 @@ type QuorumStatus struct {
 
 // LeadershipStatus is who leads, as each server that answered reports it.
 type LeadershipStatus struct {
+	// Known is false while no leader is seen and there may be one: a voter is unknown, or others follow a server that does
+	// not answer here.
+	Known bool `json:"known"`
 	// Leaders are the names of the servers that call themselves leader: one when all is well.
 	Leaders []string `json:"leaders"`
 	// Since is when the one leader was elected; left out when that was before this program began to watch.

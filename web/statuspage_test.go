@@ -59,7 +59,7 @@ func healthyStatus(servers int) status.View {
 		Quorum: &status.QuorumStatus{
 			Quorum: verdict.Quorum{Voters: servers, Needed: needed, Reachable: servers}, Margin: new(servers - needed),
 		},
-		Leadership:     &status.LeadershipStatus{Leaders: []string{"server-2"}, Configurations: 1},
+		Leadership:     &status.LeadershipStatus{Known: true, Leaders: []string{"server-2"}, Configurations: 1},
 		ConsistentRead: &status.ConsistentReadStatus{OK: true, Seconds: new(0.0021)},
 		Autopilot:      &status.AutopilotStatus{Healthy: true, FailureTolerance: 1},
 		Members:        []verdict.Pool{{Pool: "lan", Count: servers, ByStatus: map[string]int{"alive": servers}}},

@@ -94,8 +94,7 @@ func figures(s *status.View) []figure {
 	}
 	if l := s.Leadership; l != nil {
 		first := wording.ListOf(l.Leaders[:min(len(l.Leaders), 1)], len(l.Leaders))
-		nobodySays := s.Quorum != nil && s.Quorum.State == verdict.QuorumUnknown && l.WithoutLeader+len(l.Reported) == 0
-		if first == "" && (l.Unknown > 0 || nobodySays) {
+		if first == "" && !l.Known {
 			add("Leader", false, "unknown")
 		} else {
 			add("Leader", len(l.Leaders) != 1, "%s", cmp.Or(first, "none"))

@@ -212,7 +212,9 @@ func metricsOf(v *status.View) harness.Samples {
 		}
 	}
 	if l := v.Leadership; l != nil {
-		want["consul_cluster_leaders"] = float64(len(l.Leaders))
+		if l.Known {
+			want["consul_cluster_leaders"] = float64(len(l.Leaders))
+		}
 		want["consul_cluster_reported_leaders"] = float64(len(l.Reported))
 		want["consul_cluster_servers_without_leader"] = float64(l.WithoutLeader)
 		want["consul_cluster_raft_configurations"] = float64(l.Configurations)
