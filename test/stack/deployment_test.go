@@ -170,23 +170,23 @@ func TestStackDeployment_OneView(t *testing.T) {
 		t.Errorf("consul_up of the store, with the labels of the Prometheus that wrote it, is %v; want 1", up)
 	}
 
-	must.Do(t, c.Servers[0].Kill())
-	const lost = `ALERTS{alertname="ConsulQuorumLost", alertstate="firing", cluster="production"}`
+	must.Do(t, c.Servers[0].Kill()) // Then nothing answers, and whether there is a quorum is unknown.
+	const unknown = `ALERTS{alertname="ConsulQuorumUnknown", alertstate="firing", cluster="production"}`
 	harness.WaitFor(t, 60*time.Second, "both of the pair to send their alerts", func() string {
 		for replica, s := range pair {
-			if len(s.query(t, lost)) != 1 {
-				return replica + " does not see that the quorum is lost"
+			if len(s.query(t, unknown)) != 1 {
+				return replica + " does not see that the quorum is unknown"
 			}
 			sent := fmt.Sprintf("prometheus_notifications_sent_total{alertmanager=%q}", alertmanager.URL+"/api/v2/alerts")
 			if s.prometheus.Scrape(t)[sent] == 0 {
 				return replica + " has sent nothing to Alertmanager"
 			}
 		}
-		found := above.query(t, lost)
+		found := above.query(t, unknown)
 		return harness.Unless(len(found) == 1 && found[0].Metric["region"] == "eu", "the alert is not above")
 	})
 	routed := slices.DeleteFunc(above.routed(t), func(a routedAlert) bool {
-		return a.Labels["alertname"] != "ConsulQuorumLost" || a.Labels["cluster"] != "production"
+		return a.Labels["alertname"] != "ConsulQuorumUnknown" || a.Labels["cluster"] != "production"
 	})
 	if len(routed) != 1 || routed[0].Labels["region"] != "eu" || routed[0].Labels["replica"] != "" {
 		t.Errorf("Alertmanager has %v; want one alert for the pair, with the region and without the replica", routed)
