@@ -94,9 +94,9 @@ func newTelemetryCollector(define *definitions) collector {
 	checksumFailures := family("raft_log_checksum_failures", "Raft log entries whose checksum was wrong when they "+
 		"were read"+interval+"; any is corruption. Only where raft_logstore.verification is on.")
 	all = append(all, func(t *cluster.Telemetry, out *families) {
-		// Writes prove nothing: a server whose uncommitted entries a new leader has replaced counts them in its next checksum,
-		// too (raft-wal: verifier.LogStore.DeleteRange). That they are counted at all cannot be seen from an interval without
-		// any.
+		// Writes prove nothing: a server whose uncommitted entries a new leader has replaced counts them in its next
+		// checksum, too (raft-wal: verifier.LogStore.DeleteRange). That they are counted at all cannot be seen from an
+		// interval without any.
 		if read, ok := t.Sum("raft.logstore.verifier.read_checksum_failures"); ok && t.Agent.Server {
 			out.add(checksumFailures, read, t.Agent.Name)
 		}

@@ -30,7 +30,7 @@ func VoterStates() []VoterState { return []VoterState{VoterAnswering, VoterLost,
 // judgeVoters returns the states of the voters by the names of the servers.
 func judgeVoters(e *cluster.Evidence) map[string]VoterState {
 	voters := make(map[string]VoterState)
-	answering, lost := 0, 0
+	lost := 0
 	for _, r := range e.Reports {
 		if !r.Server.Voter {
 			continue
@@ -40,12 +40,8 @@ func judgeVoters(e *cluster.Evidence) map[string]VoterState {
 			state = VoterUnknown
 		}
 		voters[r.Server.Name] = state
-		switch state {
-		case VoterAnswering:
-			answering++
-		case VoterLost:
+		if state == VoterLost {
 			lost++
-		case VoterUnknown:
 		}
 	}
 	if lost > 0 && len(voters)-lost < needed(len(voters)) && readProves(e) {
