@@ -202,7 +202,7 @@ func (f *stateFile) save(anyway bool) error {
 	}
 	if err != nil {
 		m.mu.Lock()
-		m.dirty = true
+		m.dirty, m.foreign = true, m.foreign || foreign // Another cluster's state is not written over.
 		m.mu.Unlock()
 		return err
 	}

@@ -242,7 +242,7 @@ func TestProblem_Document(t *testing.T) {
 	b.commit("seen.md", "# What we saw\n\nSeen 7 times.\n")
 	b.expectProblem("commit " + changed[:7])
 	b.commit("seen.md", "# What we saw\n\nSeen 8 times.\nSeen  times.\n")
-	b.expectProblem("lacks 1 results in seen.md")
+	b.expectProblem("has rows without a result in seen.md: 1")
 	b.commit("seen.md", "# What we saw\n\nSeen 8 times.\n")
 	b.expectProblem("")
 

@@ -47,7 +47,7 @@ func (r repository) blank(ctx context.Context, d *Document) (problem string, err
 	}
 	text, err := r.git(ctx, "show", "HEAD:"+d.Path)
 	if n := len(regexp.MustCompile(d.Blank).FindAllString(text, -1)); err == nil && n > 0 {
-		problem = fmt.Sprintf("lacks %d results in %s", n, d.Path)
+		problem = fmt.Sprintf("has rows without a result in %s: %d", d.Path, n)
 	}
 	return problem, err
 }
