@@ -202,6 +202,26 @@ func TestFile_OfAnotherCluster(t *testing.T) {
 	}
 }
 
+// While the state of another cluster cannot be set aside, it is not written over.
+func TestFile_OfAnotherCluster_Stays(t *testing.T) {
+	t.Parallel()
+	path, _ := known(t)
+	before := must.Get(os.ReadFile(path))(t)
+	must.Do(t, os.MkdirAll(filepath.Join(path+".other-cluster", "occupied"), 0o700))
+	m := open(t, path, Options{})
+	newWorld(t, m, 11, 12, 13).scrape(1, often)
+	for range 2 {
+		if err := m.file.save(true); err == nil {
+			t.Error("the state is saved, although that of another cluster could not be set aside")
+		}
+	}
+	if now := must.Get(os.ReadFile(path))(t); !bytes.Equal(now, before) {
+		t.Errorf("the state of another cluster was replaced by %s", now)
+	}
+	must.Do(t, os.RemoveAll(path+".other-cluster"))
+	must.Do(t, m.Close())
+}
+
 func TestFile_Forget(t *testing.T) {
 	t.Parallel()
 	path, w := known(t)
