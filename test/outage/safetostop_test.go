@@ -85,7 +85,7 @@ func reserveAtOnce(t *testing.T, servers int) {
 	release(cli.ExitUnsafe)
 	must.Do(t, allowed[0].Restart(harness.Soon(t)))
 	must.Do(t, c.WaitHealthy(harness.Soon(t)))
-	release(cli.ExitSafe)
+	release(cli.ExitSafe, "--wait=1m") // Autopilot may notice only now that the server was away.
 	expectAnswer(t, denied, denied.Name, cli.ExitSafe, "Its stop is reserved", reserve...)
 
 	// Without the right to write the reservation, there is no yes.
