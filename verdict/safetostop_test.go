@@ -326,6 +326,66 @@ func ofPeers(n, peers int) []cluster.Report {
 	return reports[:n]
 }
 
+// A reservation ends only if its server was certainly away: a probe that got no answer is a moment of the network.
+func TestAway(t *testing.T) {
+	t.Parallel()
+	refused := silent(3)
+	refused.RPC.Reason = probe.ReasonRefused
+	failed := silent(3)
+	failed.Server.Status = cluster.StatusFailed
+	left := refused
+	left.Server.Status = cluster.StatusNone
+	for _, tc := range []struct {
+		name    string
+		server  string
+		reports []cluster.Report
+		members bool
+		want    bool
+	}{
+		{"answers", "server-3", of(3), true, false},
+		{"no answer", "server-3", of(3, silent(3)), true, false},
+		{"could not be asked", "id-3", of(3, reporttest.NotAsked(reporttest.Server(3))), true, false},
+		{"refused", "id-3", of(3, refused), true, true},
+		{"no answer, and failed in gossip", "id-3", of(3, failed), true, true},
+		{"no answer, and gossip is unknown", "id-3", of(3, failed), false, false},
+		{"no longer in gossip", "id-3", of(3, left), true, true},
+		{"no longer named", "id-9", of(3), true, true},
+		{"not named, and gossip is unknown", "id-9", of(3), false, false},
+	} {
+		in := stopInput(tc.reports...)
+		in.Topology.MembersKnown = tc.members
+		if got := Away(tc.server, in); got != tc.want {
+			t.Errorf("%s: away %v; want %v", tc.name, got, tc.want)
+		}
+	}
+}
+
+// A release is about the server that was stopped, whatever it is called now, and about no other.
+func TestMeans(t *testing.T) {
+	t.Parallel()
+	in := stopInput(of(3)...)
+	in.Reports[2].Server.Name = "renamed"
+	for _, tc := range []struct {
+		server  string
+		stopped cluster.StoppingServer
+		want    bool
+	}{
+		{"server-2", cluster.StoppingServer{Name: "server-2", ID: "id-2"}, true},
+		{"id-2", cluster.StoppingServer{Name: "server-2", ID: "id-2"}, true},
+		{"server-1", cluster.StoppingServer{Name: "server-2", ID: "id-2"}, false},
+		{"renamed", cluster.StoppingServer{Name: "server-3", ID: "id-3"}, true},
+		{"server-3", cluster.StoppingServer{Name: "server-3", ID: "id-3"}, false},
+		{"server-2", cluster.StoppingServer{Name: "server-2", ID: "id-of-before"}, true},
+		{"server-2", cluster.StoppingServer{Name: "server-2"}, true},
+		{"server-2", cluster.StoppingServer{Name: "server-1"}, false},
+		{"", cluster.StoppingServer{Name: "server-2", ID: "id-2"}, false},
+	} {
+		if got := Means(tc.server, tc.stopped, in); got != tc.want {
+			t.Errorf("%q means %+v: %v; want %v", tc.server, tc.stopped, got, tc.want)
+		}
+	}
+}
+
 func TestJudgeStop_Unknown(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"server-9", ""} {
