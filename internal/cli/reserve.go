@@ -247,29 +247,36 @@ func (r *reserver) releaseReturned(ctx context.Context, entries []reservation.En
 	return false
 }
 
-// back removes the reservation of a server that can be counted on again, and says so; or why it cannot.
+// back removes the reservation of a server that can be counted on again, and says so; or why it cannot. Consul forgets a
+// server soon after it was stopped; it is not back then.
 func (r *reserver) back(ctx context.Context, server string) (answer verdict.Answer, why string, err error) {
 	in, err := r.look(ctx)
 	if err != nil {
 		return verdict.AnswerUnknown, "", err
 	}
-	answer, why, err = verdict.JudgeReturn(server, in)
-	if err != nil || answer != verdict.AnswerYes {
-		return answer, why, err
+	answer, why, unknown := verdict.JudgeReturn(server, in)
+	if unknown == nil && answer != verdict.AnswerYes {
+		return answer, why, nil
 	}
 	entries, err := r.read(ctx)
 	if err != nil {
 		return verdict.AnswerUnknown, "", err
 	}
-	why = "it has no reservation"
-	for _, stopped := range reservation.Servers(entries) {
-		if !verdict.Means(server, stopped, in) {
-			continue
-		}
+	meant := slices.DeleteFunc(reservation.Servers(entries), func(stopped cluster.StoppingServer) bool {
+		return !verdict.Means(server, stopped, in)
+	})
+	switch {
+	case unknown != nil && len(meant) > 0 && verdict.Away(server, in):
+		return verdict.AnswerNo, "Consul does not name it", nil
+	case unknown != nil:
+		return verdict.AnswerUnknown, "", unknown
+	case len(meant) == 0:
+		return answer, "it has no reservation", nil
+	}
+	for _, stopped := range meant {
 		if err := r.remove(ctx, stopped); err != nil {
 			return verdict.AnswerUnknown, "", err
 		}
-		why = "its reservation is removed"
 	}
-	return answer, why, nil
+	return answer, "its reservation is removed", nil
 }
