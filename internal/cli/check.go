@@ -139,7 +139,9 @@ func runCheck(ctx context.Context, opts *options, stdout, stderr io.Writer) int 
 		code, shown, write = answer.code(), answer, func(w io.Writer) error { return printRelease(w, &answer) }
 	case opts.check.safeToStop == "":
 		view := checkStatus(ctx, c, remembered, &opts.check)
-		view.Memory = note
+		if view.Memory = note; c.RemembersAnother() {
+			view.Memory = othersMemory
+		}
 		code, shown, write = LevelCodes[view.Level], view, func(w io.Writer) error { return printStatus(w, &view) }
 		if opts.check.only == onlyServices {
 			code, shown = LevelCodes[view.Services.Level], view.ServicesOnly()
@@ -147,6 +149,9 @@ func runCheck(ctx context.Context, opts *options, stdout, stderr io.Writer) int 
 		}
 	default:
 		answer := waitForStop(ctx, c, reserver, &opts.check, stderr)
+		if answer.Memory = note; c.RemembersAnother() {
+			answer.Memory = othersMemory
+		}
 		code, shown, write = answer.code(), answer, func(w io.Writer) error { return printAnswer(w, &answer) }
 	}
 	if opts.check.output == outputJSON {
@@ -191,6 +196,8 @@ type stopAnswer struct {
 	verdict.Stop
 	// Error is why nothing could be judged; then the rest means nothing, safe is false, and the answer is unknown.
 	Error string `json:"error,omitempty"`
+	// Memory says that servers that went before cannot be known; left out when they are.
+	Memory string `json:"memory,omitempty"`
 }
 
 // answerCodes are the exit codes.
