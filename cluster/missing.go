@@ -80,7 +80,7 @@ func (t *Topology) remember(remembered []Server, members []Member, now time.Time
 			continue
 		}
 		if j := slices.IndexFunc(t.Servers, func(named Server) bool {
-			return named.ID == "" && named.RPCAddress == s.RPCAddress
+			return named.ID == "" && named.RPCAddress == s.RPCAddress && !s.Missing()
 		}); j >= 0 {
 			t.Servers[j].ID = s.ID // Of a Raft configuration without IDs.
 			t.Servers[j].takeName(s)

@@ -126,6 +126,25 @@ func TestTopology_Remember(t *testing.T) {
 			[]brief{isA, {Name: "b", ID: "id-2", Voter: true}},
 		},
 		{
+			"a Raft configuration without IDs, and a missing server at the same address",
+			[]Member{a},
+			[]RaftPeer{{Address: "10.0.0.1:8300", Voter: true}, {Address: "10.0.0.2:8300", Voter: true}},
+			[]Server{missing("old", "id-9", "10.0.0.2", DepartureRemoved), before("b", "id-2", "10.0.0.2", StatusAlive)},
+			[]brief{
+				isA, {Name: "b", ID: "id-2", Voter: true}, {Name: "old", ID: "id-9", How: DepartureRemoved, Since: earlier},
+			},
+		},
+		{
+			"a Raft configuration without IDs, and only a missing server at the same address",
+			[]Member{a},
+			[]RaftPeer{{Address: "10.0.0.1:8300", Voter: true}, {Address: "10.0.0.2:8300", Voter: true}},
+			[]Server{missing("old", "id-9", "10.0.0.2", DepartureRemoved)},
+			[]brief{
+				{Name: "10.0.0.2:8300", Voter: true}, isA,
+				{Name: "old", ID: "id-9", How: DepartureRemoved, Since: earlier},
+			},
+		},
+		{
 			"no Raft configuration",
 			[]Member{a},
 			nil,

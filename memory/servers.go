@@ -108,7 +108,7 @@ func (m *Memory) countVoters(e *cluster.Evidence, elapsed time.Duration) {
 		return
 	}
 	if m.state.Expected == 0 {
-		m.state.Expected, m.dirty = cmp.Or(m.state.BootstrapExpect, voters), true
+		m.state.Expected, m.dirty = min(cmp.Or(m.state.BootstrapExpect, voters), MaxServers), true
 	}
 	bounded := min(voters, MaxServers)
 	m.state.HeldSeconds = m.state.HeldSeconds[:min(len(m.state.HeldSeconds), bounded)]
