@@ -54,7 +54,6 @@ type Memory struct {
 	watched bool
 	changes uint64
 	wan     wanAbsences
-	commits commits
 	state   state
 	// peeringsRead is when the scrape began that saw the latest peerings.
 	peeringsRead time.Time
@@ -62,16 +61,6 @@ type Memory struct {
 	dirty bool
 	// foreign is whether the state in the file is that of another cluster.
 	foreign bool
-}
-
-// commits is how far the log of a leader was committed.
-type commits struct {
-	leader    string // Its node ID.
-	committed uint64
-	at        time.Time // When the latest scrape began that knew.
-	// standing is zero until two scrapes can be compared.
-	standing cluster.Standing
-	since    time.Time
 }
 
 // New returns a memory without a file.
@@ -202,21 +191,4 @@ func (m *Memory) Answered() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Clone(m.state.Answered)
-}
-
-// Standing takes how far the log of the leader with this node ID is, and is committed, in a scrape that began at that
-// time, and returns since when it stands still. An empty ID means that no leader is known.
-func (m *Memory) Standing(leader string, last, committed uint64, at time.Time) cluster.Standing {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	switch l := &m.commits; {
-	case leader == "" || leader != l.leader:
-		m.commits = commits{leader: leader, committed: committed, at: at, since: at}
-	case !at.After(l.at): // It overlaps with another one.
-	case committed == l.committed && last > committed:
-		l.at, l.standing = at, cluster.Standing{Since: l.since, Scrapes: l.standing.Scrapes + 1}
-	default:
-		l.committed, l.at, l.since, l.standing = committed, at, at, cluster.Standing{Since: at}
-	}
-	return m.commits.standing
 }

@@ -45,6 +45,7 @@ type state struct {
 	// HeldSeconds is for how long there have been at least 1, 2, 3, ... voters, with the quorum held.
 	HeldSeconds []float64     `json:"held_seconds"`
 	Leader      *leaderState  `json:"leader,omitempty"`
+	Log         *logState     `json:"log,omitempty"`
 	Servers     []serverState `json:"servers"`
 	// Answered are addresses of ports at which something has answered.
 	Answered []string `json:"answered,omitempty"`
