@@ -21,6 +21,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
+	"github.com/zervigo/consul_cluster_exporter/catalog"
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
@@ -349,29 +350,29 @@ func TestFacts_View(t *testing.T) {
 			},
 		},
 		{"services", healthy(), func(f *status.Facts) {
-			instance := func(service string, status cluster.HealthStatus) cluster.Instance {
-				return cluster.Instance{Service: service, Status: status}
+			instance := func(service string, status catalog.Status) catalog.Instance {
+				return catalog.Instance{Service: service, Status: status}
 			}
-			disk := []cluster.Check{{ID: "disk", Status: cluster.HealthCritical}}
-			f.Catalog = &cluster.Catalog{Nodes: []cluster.CatalogNode{
-				{Name: "node-1", Checks: disk, Instances: []cluster.Instance{
-					instance("web", cluster.HealthPassing), instance("db", cluster.HealthCritical),
-					instance("db", cluster.HealthMaintenance), instance("consul", cluster.HealthCritical),
+			disk := []catalog.Check{{ID: "disk", Status: catalog.Critical}}
+			f.Catalog = &catalog.Catalog{Nodes: []catalog.Node{
+				{Name: "node-1", Checks: disk, Instances: []catalog.Instance{
+					instance("web", catalog.Passing), instance("db", catalog.Critical),
+					instance("db", catalog.Maintenance), instance("consul", catalog.Critical),
 				}},
-				{Name: "node-2", Instances: []cluster.Instance{instance("web", cluster.HealthCritical)}},
+				{Name: "node-2", Instances: []catalog.Instance{instance("web", catalog.Critical)}},
 			}}
 		}},
 		{"thousands of services", healthy(), func(f *status.Facts) {
-			node := cluster.CatalogNode{}
+			node := catalog.Node{}
 			for i := range 250 {
-				in := cluster.Instance{Service: fmt.Sprintf("service-%03d", i), Status: cluster.HealthCritical}
+				in := catalog.Instance{Service: fmt.Sprintf("service-%03d", i), Status: catalog.Critical}
 				node.Instances = append(node.Instances, in)
 				if i%2 == 1 {
-					in.Status = cluster.HealthPassing
+					in.Status = catalog.Passing
 					node.Instances = append(node.Instances, in)
 				}
 			}
-			f.Catalog = &cluster.Catalog{Nodes: []cluster.CatalogNode{node}}
+			f.Catalog = &catalog.Catalog{Nodes: []catalog.Node{node}}
 		}},
 		{"DNS and gossip", healthy(), func(f *status.Facts) {
 			// The token of the second one's agent may not read them, and the first one is told to name no more.
@@ -423,16 +424,16 @@ func TestFacts_View(t *testing.T) {
 			peering("silent", cluster.PeeringActive, verdict.PeeringDown)
 		}},
 		{"services of which all are well", healthy(), func(f *status.Facts) {
-			f.Catalog = &cluster.Catalog{Nodes: []cluster.CatalogNode{{Instances: []cluster.Instance{
-				{Service: "web"}, {Service: "web"}, {Service: "db"}, {Service: "consul", Status: cluster.HealthCritical},
+			f.Catalog = &catalog.Catalog{Nodes: []catalog.Node{{Instances: []catalog.Instance{
+				{Service: "web"}, {Service: "web"}, {Service: "db"}, {Service: "consul", Status: catalog.Critical},
 			}}}}
 		}},
 		{"no services", healthy(), func(f *status.Facts) {
-			f.Catalog = &cluster.Catalog{Nodes: []cluster.CatalogNode{{Instances: []cluster.Instance{{Service: "consul"}}}}}
+			f.Catalog = &catalog.Catalog{Nodes: []catalog.Node{{Instances: []catalog.Instance{{Service: "consul"}}}}}
 		}},
 		{"services in all states, counted by Consul, as the catalog is too large", healthy(), func(f *status.Facts) {
-			f.Overview = &cluster.CatalogOverview{Services: []cluster.ServiceOverview{
-				{Name: "web", OverviewCounts: cluster.OverviewCounts{
+			f.Overview = &catalog.Overview{Services: []catalog.ServiceOverview{
+				{Name: "web", OverviewCounts: catalog.OverviewCounts{
 					Total: 9, Passing: 2, Warning: 1, Critical: 1, Maintenance: 2,
 				}},
 			}}
@@ -506,8 +507,8 @@ func TestFacts_View_JSON(t *testing.T) {
 	}
 	port(alone, "server-1", cluster.ProtocolSerfLAN).Result = probe.Result{Skipped: true}
 	alone.Ports = alone.Ports[1:] // Without DNS.
-	alone.Catalog = &cluster.Catalog{Nodes: []cluster.CatalogNode{
-		{Instances: []cluster.Instance{{Service: "db", Status: cluster.HealthCritical}}},
+	alone.Catalog = &catalog.Catalog{Nodes: []catalog.Node{
+		{Instances: []catalog.Instance{{Service: "db", Status: catalog.Critical}}},
 	}}
 	alone.Missing = []status.Missing{{What: "autopilot", Reason: "403", Denied: true, Refused: true}}
 
