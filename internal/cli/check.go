@@ -68,9 +68,7 @@ func checkFlags(cmd *kingpin.CmdClause, opts *options) {
 	memoryFlags(cmd, &opts.memory)
 	cmd.Flag("state.file", "State file of an exporter, to know the servers that are gone. It is only read.").
 		StringVar(&opts.memory.stateFile)
-	cmd.Flag("exporter",
-		"Address of a running exporter, such as http://localhost:9107, to know the servers that are gone.").
-		StringVar(&opts.memory.exporter)
+	exporterFlags(cmd, &opts.memory)
 	c := &opts.check
 	cmd.Flag("output", "Format of the output: text or json.").
 		Default(outputText).EnumVar(&c.output, outputText, outputJSON)
@@ -108,12 +106,7 @@ func runCheck(ctx context.Context, opts *options, stdout, stderr io.Writer) int 
 	valid := opts.validateAgent(opts.agentModule(), &problems, nil)
 	opts.check.problems(&problems)
 	memoryOpts := opts.memory.options(&problems, nil)
-	if opts.memory.exporter != "" {
-		problems.note("--exporter", validateExporter(opts.memory.exporter))
-	}
-	if opts.memory.exporter != "" && opts.memory.stateFile != "" {
-		problems.note("--exporter, --state.file", errors.New("only one of them can be used"))
-	}
+	opts.memory.problems(&problems)
 	if err := errors.Join(problems...); err != nil {
 		complain(stderr, err)
 		return ExitUsage
