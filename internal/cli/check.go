@@ -30,7 +30,9 @@ type checkOptions struct {
 	only       string
 	timeout    time.Duration
 	safeToStop string
-	wait       time.Duration
+	// safeToStopAsked is whether there is such a question, perhaps about an empty name.
+	safeToStopAsked bool
+	wait            time.Duration
 	reserveOptions
 }
 
@@ -77,7 +79,7 @@ func checkFlags(cmd *kingpin.CmdClause, opts *options) {
 	cmd.Flag("timeout", "How long to ask, in all; with --wait, each time. What is not known by then is left out.").
 		Default("10s").DurationVar(&c.timeout)
 	cmd.Flag("safe-to-stop", "Name or node ID of a server: say whether the cluster keeps its quorum without it, and why.").
-		StringVar(&c.safeToStop)
+		IsSetByUser(&c.safeToStopAsked).StringVar(&c.safeToStop)
 	cmd.Flag("wait", "How long to ask again and again, every 2 s, until --safe-to-stop is yes, or --release is done.").
 		Default("0s").DurationVar(&c.wait)
 	reserveFlags(cmd, &c.reserveOptions)
@@ -90,6 +92,9 @@ func (o *checkOptions) problems(ps *flagProblems) {
 	}
 	if o.wait < 0 {
 		ps.note("--wait", fmt.Errorf("%s is less than 0", o.wait))
+	}
+	if o.safeToStopAsked && o.safeToStop == "" { // Such as of an unset variable: the exit code would be about the cluster.
+		ps.note("--safe-to-stop", errors.New("names no server"))
 	}
 	if o.only != "" && o.safeToStop != "" {
 		ps.note("--only", errors.New("--safe-to-stop asks about a server"))

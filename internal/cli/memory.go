@@ -29,8 +29,8 @@ type memoryOptions struct {
 	stateFile      string
 	expectedVoters int
 	dismissedFile  string
-	// exporter is the URL of a running exporter whose memory the command check uses, exporterFiles are for TLS with it, and
-	// exporterTLS is made from them.
+	// exporter is the URL of a running exporter whose memory the command check uses, exporterFiles are for TLS with it,
+	// and exporterTLS is made from them.
 	exporter      string
 	exporterFiles consul.TLSFiles
 	exporterTLS   *tls.Config
@@ -142,8 +142,9 @@ func exporterFlags(cmd *kingpin.CmdClause, m *memoryOptions) {
 	cmd.Flag("exporter",
 		"Address of a running exporter, such as http://localhost:9107, to know the servers that are gone.").
 		StringVar(&m.exporter)
-	cmd.Flag("exporter.ca-file", "File with the authorities (PEM) that vouch for the exporter's certificate. Default: the "+
-		"system's.").StringVar(&m.exporterFiles.CAFile)
+	cmd.Flag("exporter.ca-file",
+		"File with the authorities (PEM) that vouch for the exporter's certificate. Default: the system's.").
+		StringVar(&m.exporterFiles.CAFile)
 	cmd.Flag("exporter.cert-file", "File with a client certificate (PEM) for the exporter, if it wants one.").
 		StringVar(&m.exporterFiles.CertFile)
 	cmd.Flag("exporter.key-file", "File with the key (PEM) of --exporter.cert-file.").StringVar(&m.exporterFiles.KeyFile)

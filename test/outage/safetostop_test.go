@@ -137,7 +137,8 @@ func TestSafeToStop_Memory(t *testing.T) {
 	} {
 		answer, code := askToStop(t, c.Servers[1], tc.server, tc.flags...)
 		if code != tc.code || !strings.Contains(answer.Memory, tc.memory) {
-			t.Errorf("%s %q: exit code %d, %+v; want %d and the memory %q", tc.server, tc.flags, code, answer, tc.code, tc.memory)
+			t.Errorf("%s %q: exit code %d, %+v; want %d and the memory %q", tc.server, tc.flags, code, answer, tc.code,
+				tc.memory)
 		}
 	}
 	code, out, errs := harness.CheckOf(t, c.Servers[1], "--state.file="+file)
