@@ -140,7 +140,8 @@ func TestTopology_Remember(t *testing.T) {
 			[]RaftPeer{{Address: "10.0.0.1:8300", Voter: true}, {Address: "10.0.0.2:8300", Voter: true}},
 			[]Server{missing("old", "id-9", "10.0.0.2", DepartureRemoved)},
 			[]brief{
-				{Name: "10.0.0.2:8300", Voter: true}, isA,
+				{Name: "10.0.0.2:8300", Voter: true},
+				isA,
 				{Name: "old", ID: "id-9", How: DepartureRemoved, Since: earlier},
 			},
 		},
