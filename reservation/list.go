@@ -17,7 +17,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 )
 
 // DefaultKey is the key of the KV entry.
@@ -81,7 +81,7 @@ func parse(text []byte) (List, error) {
 }
 
 // is reports whether an entry is about this server: by ID where both are known.
-func (e *Entry) is(s cluster.StoppingServer) bool {
+func (e *Entry) is(s inputs.StoppingServer) bool {
 	if e.NodeID != "" && s.ID != "" {
 		return e.NodeID == s.ID
 	}
@@ -113,28 +113,28 @@ func (l *List) seenBy(host string, now time.Time) (changed bool) {
 }
 
 // without returns the list without the entry of a server.
-func (l List) without(s cluster.StoppingServer) List {
+func (l List) without(s inputs.StoppingServer) List {
 	l.Stops = slices.DeleteFunc(slices.Clone(l.Stops), func(e Entry) bool { return e.is(s) })
 	return l
 }
 
 // with returns the list with an entry for a server, in place of the one that it had.
 func (l List) with(e Entry) List {
-	l = l.without(cluster.StoppingServer{Name: e.Server, ID: e.NodeID})
+	l = l.without(inputs.StoppingServer{Name: e.Server, ID: e.NodeID})
 	l.Stops = append(l.Stops, e)
 	return l
 }
 
 // has reports whether there is an entry for the server.
-func (l List) has(s cluster.StoppingServer) bool {
+func (l List) has(s inputs.StoppingServer) bool {
 	return slices.ContainsFunc(l.Stops, func(e Entry) bool { return e.is(s) })
 }
 
 // Servers are the servers that the entries are about.
-func Servers(entries []Entry) []cluster.StoppingServer {
-	var servers []cluster.StoppingServer
+func Servers(entries []Entry) []inputs.StoppingServer {
+	var servers []inputs.StoppingServer
 	for _, e := range entries {
-		servers = append(servers, cluster.StoppingServer{Name: e.Server, ID: e.NodeID})
+		servers = append(servers, inputs.StoppingServer{Name: e.Server, ID: e.NodeID})
 	}
 	return servers
 }

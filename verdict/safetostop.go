@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 )
 
@@ -63,7 +64,7 @@ var ErrUnknownServer = errors.New("there is no server named")
 //
 // The answer is yes if enough of the other voters in the Raft configuration can be counted on, no if too few can even
 // if all that are unknown could, and otherwise unknown. See stopVoter for who can be counted on.
-func JudgeStop(server string, in cluster.StopInput) (Stop, error) {
+func JudgeStop(server string, in inputs.Stop) (Stop, error) {
 	targets, err := stopTargets(server, &in)
 	if err != nil {
 		return Stop{}, err
@@ -73,7 +74,7 @@ func JudgeStop(server string, in cluster.StopInput) (Stop, error) {
 
 // stopTargets are the indexes of the reports of a server: several if it has had another name, or another server was at
 // its address before, or a rebuilt server's old peer has its name. All of them are stopped with it.
-func stopTargets(server string, in *cluster.StopInput) (map[int]bool, error) {
+func stopTargets(server string, in *inputs.Stop) (map[int]bool, error) {
 	targets := make(map[int]bool)
 	for i, r := range in.Reports {
 		if server != "" && (r.Server.Name == server || r.Server.ID == server) {
@@ -100,14 +101,14 @@ func stopTargets(server string, in *cluster.StopInput) (map[int]bool, error) {
 }
 
 // Away reports whether the server with this name or node ID certainly does not answer.
-func Away(server string, in cluster.StopInput) bool {
+func Away(server string, in inputs.Stop) bool {
 	targets, err := stopTargets(server, &in)
 	return err == nil && newStopJudge(&in, targets).silent()
 }
 
 // JudgeReturn decides whether the server with this name or node ID, which was stopped, is back: it can be counted on,
 // whether it has a vote or not. Why says why not.
-func JudgeReturn(server string, in cluster.StopInput) (answer Answer, why string, err error) {
+func JudgeReturn(server string, in inputs.Stop) (answer Answer, why string, err error) {
 	in.Stopping = nil
 	targets, err := stopTargets(server, &in)
 	if err != nil {

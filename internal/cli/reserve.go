@@ -16,6 +16,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/consul"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/reservation"
 	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
@@ -101,7 +102,7 @@ func newReserver(c *cluster.Cluster, o *checkOptions) (*reserver, error) {
 }
 
 // look finds out about the cluster, through an agent that answers.
-func (r *reserver) look(ctx context.Context) (cluster.StopInput, error) {
+func (r *reserver) look(ctx context.Context) (inputs.Stop, error) {
 	in, address, err := lookToStop(ctx, r.cluster, r.limit)
 	if err != nil || (r.store != nil && address == r.address) {
 		return in, err
@@ -114,13 +115,13 @@ func (r *reserver) look(ctx context.Context) (cluster.StopInput, error) {
 // lookToStop finds out what the decision about a stop is made from, and returns the address of the agent it has asked.
 func lookToStop(
 	ctx context.Context, c *cluster.Cluster, timeout time.Duration,
-) (in cluster.StopInput, address consul.Address, err error) {
+) (in inputs.Stop, address consul.Address, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	snap := c.Snapshot(ctx)
 	defer snap.Close()
 	agent := snap.Agent()
-	if in, err = snap.StopInput(ctx); err == nil {
+	if in, err = inputs.ForStop(ctx, snap); err == nil {
 		return in, snap.Address(), nil
 	}
 	if _, agentErr := agent.Get(ctx); agentErr != nil && !errors.Is(agentErr, consul.ErrRefused) {
@@ -180,12 +181,12 @@ func (r *reserver) read(ctx context.Context) ([]reservation.Entry, error) {
 func (r *reserver) write(ctx context.Context, stop verdict.Stop) error {
 	ctx, cancel := context.WithTimeout(ctx, r.limit)
 	defer cancel()
-	return r.store.Reserve(ctx, cluster.StoppingServer{Name: stop.Server, ID: stop.ID}, r.holds)
+	return r.store.Reserve(ctx, inputs.StoppingServer{Name: stop.Server, ID: stop.ID}, r.holds)
 }
 
 // confirm looks once more after the reservation is written, and takes it back if the answer is not yes anymore.
 func (r *reserver) confirm(
-	ctx context.Context, stop verdict.Stop, stopping []cluster.StoppingServer,
+	ctx context.Context, stop verdict.Stop, stopping []inputs.StoppingServer,
 ) (verdict.Stop, error) {
 	in, err := r.look(ctx)
 	again := verdict.Stop{}
@@ -212,7 +213,7 @@ func (r *reserver) remove(ctx context.Context, stop verdict.Stop) error {
 		if _, err := r.store.Read(ctx); err != nil {
 			return err
 		}
-		_, err := r.store.Release(ctx, cluster.StoppingServer{Name: stop.Server, ID: stop.ID})
+		_, err := r.store.Release(ctx, inputs.StoppingServer{Name: stop.Server, ID: stop.ID})
 		if !errors.Is(err, reservation.ErrConflict) {
 			return err
 		}
@@ -223,7 +224,7 @@ func (r *reserver) remove(ctx context.Context, stop verdict.Stop) error {
 // releaseReturned removes the reservation of a server that was seen to be away and is back, and reports whether it
 // removed one. Only who waits sees that: at one look, a server that is back looks like one that has not been stopped
 // yet.
-func (r *reserver) releaseReturned(ctx context.Context, entries []reservation.Entry, in cluster.StopInput) bool {
+func (r *reserver) releaseReturned(ctx context.Context, entries []reservation.Entry, in inputs.Stop) bool {
 	for _, e := range entries {
 		server := cmp.Or(e.NodeID, e.Server)
 		answer, _, err := verdict.JudgeReturn(server, in)
@@ -233,7 +234,7 @@ func (r *reserver) releaseReturned(ctx context.Context, entries []reservation.En
 		case err == nil && answer == verdict.AnswerYes && r.away[e.ID]:
 			ctx, cancel := context.WithTimeout(ctx, r.limit)
 			defer cancel()
-			had, err := r.store.Release(ctx, cluster.StoppingServer{Name: e.Server, ID: e.NodeID})
+			had, err := r.store.Release(ctx, inputs.StoppingServer{Name: e.Server, ID: e.NodeID})
 			return had && err == nil
 		}
 	}
