@@ -46,6 +46,14 @@ type Stop struct {
 // StoppingServer is a server that is about to be stopped, or is.
 type StoppingServer struct{ Name, ID string }
 
+// Is reports whether both are the same server: by ID where both are known.
+func (s StoppingServer) Is(other StoppingServer) bool {
+	if s.ID != "" && other.ID != "" {
+		return s.ID == other.ID
+	}
+	return s.Name == other.Name
+}
+
 // Evidence is what there is for a verdict about the cluster.
 func (in *Stop) Evidence() *Evidence {
 	return &Evidence{Topology: in.Topology, Reports: in.Reports, Autopilot: in.Autopilot}
@@ -57,7 +65,7 @@ const DefaultMaxTrailingLogs = 250
 // ForStop collects what JudgeStop needs. It fails if no server is known, or Consul does not say which have a vote. It
 // takes a second at least: it looks twice, because one look does not show whether the logs keep up.
 func ForStop(ctx context.Context, s *cluster.Snapshot) (Stop, error) {
-	topology, reports, config := s.Topology(), s.Reports(), s.RaftPeers()
+	topology, reports, config, members := s.Topology(), s.Reports(), s.RaftPeers(), s.Members()
 	autopilot, autopilotConfig := s.AutopilotState(), s.AutopilotConfig()
 	read, agent := s.ConsistentRead(), s.Agent()
 	if _, err := config.Get(ctx); errors.Is(err, consul.ErrRefused) {
@@ -67,6 +75,10 @@ func ForStop(ctx context.Context, s *cluster.Snapshot) (Stop, error) {
 	if err := cmp.Or(fill(ctx, topology, &in.Topology), fill(ctx, reports, &in.Earlier)); err != nil {
 		return Stop{}, err
 	}
+	// Where this look fails, the topology has what an earlier one saw. No stop is decided by that.
+	latest, _ := members.Get(ctx)
+	peers, _ := config.Get(ctx)
+	in.Topology.MembersKnown, in.Topology.RaftKnown = slices.ContainsFunc(latest, cluster.Member.Server), len(peers) > 0
 	lookAgain(ctx, s, &in)
 	if state, err := autopilot.Get(ctx); err == nil {
 		in.Autopilot = &state

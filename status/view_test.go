@@ -81,7 +81,7 @@ func healthy(instead ...cluster.Report) *status.Facts {
 // missingAs are the facts about three servers of which one is missing since three minutes.
 func missingAs(how cluster.Departure, report func(cluster.Server) cluster.Report) *status.Facts {
 	gone := reporttest.NonVoter(reporttest.Strange(three))
-	gone.Absence = &cluster.Absence{How: how, Since: noon.Add(-3 * time.Minute)}
+	gone.Absence = &cluster.Absence{How: how, Since: noon.Add(-3 * time.Minute), Voter: true}
 	f := factsOf(reporttest.Says(one, 1, 2, 1000), reporttest.Says(two, 1, 2, 1000), report(gone))
 	f.Topology.Peers, f.LAN, f.Shortage = f.Topology.Peers[:2], f.LAN[:2], memory.Shortage{Expected: 3, Missing: 1}
 	for i := range f.Ports {
@@ -396,6 +396,8 @@ func TestFacts_View(t *testing.T) {
 		{"a server left in order long ago", missingAs(cluster.DepartureLeft, unasked), func(f *status.Facts) {
 			f.Reports[2].Server.Absence.Since = noon.Add(-2 * time.Hour)
 		}},
+		{"a server without a vote has left in order, and a voter is missing", missingAs(cluster.DepartureLeft, unasked),
+			func(f *status.Facts) { f.Reports[2].Server.Absence.Voter = false }},
 		{"fewer voters than expected, of which nobody knows", healthy(), func(f *status.Facts) {
 			f.Shortage = memory.Shortage{Expected: 5, Missing: 2}
 		}},
@@ -443,6 +445,8 @@ func TestFacts_View(t *testing.T) {
 		{"a server left in order long ago", missingAs(cluster.DepartureLeft, unasked), func(f *status.Facts) {
 			f.Reports[2].Server.Absence.Since = noon.Add(-2 * time.Hour)
 		}},
+		{"a server without a vote has left in order, and a voter is missing", missingAs(cluster.DepartureLeft, unasked),
+			func(f *status.Facts) { f.Reports[2].Server.Absence.Voter = false }},
 		{"fewer voters than expected, of which nobody knows", healthy(), func(f *status.Facts) {
 			f.Shortage = memory.Shortage{Expected: 5, Missing: 2}
 		}},
