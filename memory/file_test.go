@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/internal/reporttest"
 )
@@ -83,7 +84,7 @@ func TestFile_Answered(t *testing.T) {
 			t.Errorf("after a restart: %q; want %q", got, before)
 		}
 		w.at = w.at.Add(time.Second)
-		m.Learn(&cluster.Evidence{At: w.at, Answered: answered})
+		m.Learn(&inputs.Evidence{At: w.at, Answered: answered})
 		must.Do(t, m.Close())
 		before = answered
 	}
@@ -96,8 +97,8 @@ func TestFile_LeaderSurvives(t *testing.T) {
 	reports := []cluster.Report{reporttest.Says(reporttest.Server(2), 2, 3, 10)}
 	elected := time.Date(2026, 3, 4, 12, 1, 0, 0, time.UTC)
 	before := []cluster.Report{reporttest.Says(reporttest.Server(1), 1, 3, 10)}
-	m.Learn(&cluster.Evidence{At: elected.Add(-time.Minute), Reports: before})
-	m.Learn(&cluster.Evidence{At: elected, Reports: reports})
+	m.Learn(&inputs.Evidence{At: elected.Add(-time.Minute), Reports: before})
+	m.Learn(&inputs.Evidence{At: elected, Reports: reports})
 	must.Do(t, m.Close())
 	again := open(t, path, Options{})
 	defer again.Close()
@@ -105,7 +106,7 @@ func TestFile_LeaderSurvives(t *testing.T) {
 		t.Errorf("the leader leads since %v; want %v", got, elected)
 	}
 	later := []cluster.Report{reporttest.Says(reporttest.Server(3), 3, 3, 10)}
-	again.Learn(&cluster.Evidence{At: elected.Add(time.Hour), Reports: later})
+	again.Learn(&inputs.Evidence{At: elected.Add(time.Hour), Reports: later})
 	if got := again.LeaderSince(later); !got.IsZero() || again.LeaderChanges() != 0 {
 		t.Errorf("since %v after %d changes; want neither: it was elected while nobody watched", got, again.LeaderChanges())
 	}

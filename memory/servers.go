@@ -12,10 +12,11 @@ import (
 	"github.com/go-kit/log/level"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 )
 
 // learnServers takes who the servers are now, and what became of those that were known.
-func (m *Memory) learnServers(e *cluster.Evidence, elapsed time.Duration) {
+func (m *Memory) learnServers(e *inputs.Evidence, elapsed time.Duration) {
 	if e.Topology.Strangers(m.remembered()) {
 		logger := m.logger()
 		level.Warn(logger).Log("msg", "the state file is about another cluster, it is set aside and memory starts empty")
@@ -44,7 +45,7 @@ func (m *Memory) learnServers(e *cluster.Evidence, elapsed time.Duration) {
 }
 
 // learnServer notes one server of the topology. Without an ID it could not be told from another one later.
-func (m *Memory) learnServer(s cluster.Server, e *cluster.Evidence) {
+func (m *Memory) learnServer(s cluster.Server, e *inputs.Evidence) {
 	if s.ID == "" || (s.Status == cluster.StatusNone && !e.Topology.RaftKnown) { // Nobody but memory names it.
 		return
 	}
@@ -106,7 +107,7 @@ func counts(s cluster.Server, t *cluster.Topology) bool {
 }
 
 // countVoters keeps how many voters there are and, with the quorum held, for how long there were at least so many.
-func (m *Memory) countVoters(e *cluster.Evidence, elapsed time.Duration) {
+func (m *Memory) countVoters(e *inputs.Evidence, elapsed time.Duration) {
 	voters := 0
 	for _, s := range e.Topology.Servers {
 		if s.Voter && !s.Missing() {
@@ -134,7 +135,7 @@ func (m *Memory) countVoters(e *cluster.Evidence, elapsed time.Duration) {
 }
 
 // quorumHeld reports whether a linearizable read succeeded, or the one leader answers and enough voters follow it.
-func quorumHeld(e *cluster.Evidence) bool {
+func quorumHeld(e *inputs.Evidence) bool {
 	if e.Read != nil && e.Read.OK {
 		return true
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/internal/reporttest"
 )
 
@@ -113,7 +114,7 @@ func (w *world) look() {
 		}
 		t.Servers = append(t.Servers, s)
 	}
-	w.m.Learn(&cluster.Evidence{At: w.at, Topology: t, Reports: reports, Agent: &w.agent, MinQuorum: w.quorum})
+	w.m.Learn(&inputs.Evidence{At: w.at, Topology: t, Reports: reports, Agent: &w.agent, MinQuorum: w.quorum})
 }
 
 // expect compares what is expected, and which servers are missing: "3 removed".
@@ -459,7 +460,7 @@ func TestMemory_Missing(t *testing.T) {
 		w := three(t)
 		s := reporttest.NonVoter(reporttest.Server(9))
 		s.Status = cluster.StatusFailed
-		w.m.learnServer(s, &cluster.Evidence{At: w.at, Topology: cluster.Topology{RaftKnown: true}})
+		w.m.learnServer(s, &inputs.Evidence{At: w.at, Topology: cluster.Topology{RaftKnown: true}})
 		if n := len(w.m.Remembered()); n != 3 {
 			t.Errorf("%d servers are remembered; want 3", n)
 		}
@@ -499,7 +500,7 @@ func TestMemory_Bounded(t *testing.T) {
 	m := new(Memory)
 	for i := range 2 * MaxServers {
 		s := reporttest.Server(i)
-		m.Learn(&cluster.Evidence{At: time.Unix(int64(i), 0), Topology: cluster.Topology{Servers: []cluster.Server{s}}})
+		m.Learn(&inputs.Evidence{At: time.Unix(int64(i), 0), Topology: cluster.Topology{Servers: []cluster.Server{s}}})
 	}
 	if n := len(m.Remembered()); n != MaxServers {
 		t.Errorf("%d servers are remembered; want %d", n, MaxServers)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
@@ -102,7 +103,7 @@ type absenceState struct {
 
 // see notes a server that Consul names, and reports whether anything but the time is new. A vote that it did not have
 // in an earlier scrape began now.
-func (s *serverState) see(now cluster.Server, e *cluster.Evidence, seconds float64, watched bool) bool {
+func (s *serverState) see(now cluster.Server, e *inputs.Evidence, seconds float64, watched bool) bool {
 	before := *s
 	s.Name, s.Host, s.RPCAddress, s.Datacenter = now.Name, now.Host, now.RPCAddress, now.Datacenter
 	s.LANPort, s.WANPort, s.GRPCPort, s.GRPCTLSPort = now.LANPort, now.WANPort, now.GRPCPort, now.GRPCTLSPort

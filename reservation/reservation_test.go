@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
@@ -112,7 +112,7 @@ func TestList(t *testing.T) {
 	} {
 		l = l.with(e)
 	}
-	want := []cluster.StoppingServer{{Name: "renamed", ID: "1"}, {Name: "b", ID: "2"}}
+	want := []inputs.StoppingServer{{Name: "renamed", ID: "1"}, {Name: "b", ID: "2"}}
 	if diff := cmp.Diff(want, Servers(l.Stops)); diff != "" {
 		t.Errorf("servers (-want +got):\n%s", diff)
 	}

@@ -13,8 +13,8 @@ import (
 
 	"github.com/hashicorp/consul/api"
 
-	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/consul"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 )
 
 // maxTries bounds how often something is tried again because somebody else was faster.
@@ -78,7 +78,7 @@ func (s *Store) get(ctx context.Context) error {
 // Reserve adds the server, or renews its entry, and returns how long it holds: not shorter than before. It fails with
 // ErrConflict if the entry is not what was read.
 func (s *Store) Reserve(
-	ctx context.Context, server cluster.StoppingServer, holds time.Duration,
+	ctx context.Context, server inputs.StoppingServer, holds time.Duration,
 ) (time.Duration, error) {
 	list := s.read.with(Entry{
 		Server: server.Name, NodeID: server.ID, ID: rand.Text(), Seconds: int64(holds.Seconds()),
@@ -92,7 +92,7 @@ func (s *Store) Reserve(
 
 // Release removes the server's entry, and reports whether there was one. It fails with ErrConflict if the entry is not
 // what was read.
-func (s *Store) Release(ctx context.Context, server cluster.StoppingServer) (had bool, err error) {
+func (s *Store) Release(ctx context.Context, server inputs.StoppingServer) (had bool, err error) {
 	if !s.read.has(server) {
 		return false, nil
 	}

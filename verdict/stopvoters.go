@@ -9,13 +9,14 @@ import (
 	"strings"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
 // stopJudge decides whether servers can be stopped: one, or several that share its name.
 type stopJudge struct {
-	in *cluster.StopInput
+	in *inputs.Stop
 	// targets are the indexes in in.Reports of what is to be stopped.
 	targets map[int]bool
 	// leader is the only server that calls itself leader, and hasLeader whether there is one.
@@ -25,9 +26,9 @@ type stopJudge struct {
 	configured string
 }
 
-func newStopJudge(in *cluster.StopInput, targets map[int]bool) *stopJudge {
+func newStopJudge(in *inputs.Stop, targets map[int]bool) *stopJudge {
 	j := &stopJudge{in: in, targets: targets}
-	j.leader, j.hasLeader = cluster.OnlyLeader(in.Reports)
+	j.leader, j.hasLeader = inputs.OnlyLeader(in.Reports)
 	var addresses []string
 	for _, p := range in.Topology.Peers {
 		addresses = append(addresses, p.Address)
@@ -209,7 +210,7 @@ func (j *stopJudge) trouble(stop *Stop) (answer Answer, why string) {
 
 // leadershipTrouble says what is wrong with the leadership, in which case no server should be stopped.
 func (j *stopJudge) leadershipTrouble(stop *Stop) (answer Answer, why string) {
-	leaders := wording.Names(cluster.Leaders(j.in.Reports), func(r cluster.Report) (string, bool) {
+	leaders := wording.Names(inputs.Leaders(j.in.Reports), func(r cluster.Report) (string, bool) {
 		return r.Server.Name, true
 	})
 	first, hadLeader := j.in.FirstLeader()
@@ -257,7 +258,7 @@ func (j *stopJudge) voter(p cluster.RaftPeer, i int) (Answer, string) {
 		return AnswerUnknown, "no server is known that has its node ID"
 	}
 	r := &j.in.Reports[i]
-	if slices.ContainsFunc(j.in.Stopping, func(s cluster.StoppingServer) bool {
+	if slices.ContainsFunc(j.in.Stopping, func(s inputs.StoppingServer) bool {
 		return (s.ID != "" && s.ID == p.ID) || (s.ID == "" && s.Name == r.Server.Name)
 	}) && !j.targets[i] {
 		return AnswerNo, "somebody has reserved its stop"

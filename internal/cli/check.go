@@ -19,6 +19,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/memory"
 	"github.com/zervigo/consul_cluster_exporter/status"
 	"github.com/zervigo/consul_cluster_exporter/verdict"
@@ -246,7 +247,7 @@ func checkStop(ctx context.Context, c *cluster.Cluster, r *reserver, opts *check
 	if r != nil {
 		answer.Stop, err = r.ask(ctx, opts.safeToStop)
 	} else {
-		var in cluster.StopInput
+		var in inputs.Stop
 		if in, _, err = lookToStop(ctx, c, opts.timeout); err == nil {
 			answer.Stop, err = verdict.JudgeStop(opts.safeToStop, in)
 		}

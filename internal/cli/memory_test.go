@@ -18,6 +18,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/consul"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/memory"
 )
@@ -27,7 +28,7 @@ func remembers(t *testing.T) []byte {
 	t.Helper()
 	m := memory.New(memory.Options{})
 	server := cluster.Server{ID: "id-1", Name: "server-1", RPCAddress: "10.0.0.1:8300", Status: cluster.StatusAlive}
-	m.Learn(&cluster.Evidence{At: time.Unix(1, 0), Topology: cluster.Topology{Servers: []cluster.Server{server}}})
+	m.Learn(&inputs.Evidence{At: time.Unix(1, 0), Topology: cluster.Topology{Servers: []cluster.Server{server}}})
 	return must.Get(m.Encode(time.Unix(2, 0)))(t)
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/consul"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/reservation"
 	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
@@ -110,7 +111,7 @@ func newReserver(c *cluster.Cluster, o *checkOptions) (*reserver, error) {
 }
 
 // look finds out about the cluster, through an agent that answers.
-func (r *reserver) look(ctx context.Context) (cluster.StopInput, error) {
+func (r *reserver) look(ctx context.Context) (inputs.Stop, error) {
 	r.looks++
 	in, address, err := lookToStop(ctx, r.cluster, r.limit)
 	if err != nil || (r.store != nil && address == r.address) {
@@ -124,13 +125,13 @@ func (r *reserver) look(ctx context.Context) (cluster.StopInput, error) {
 // lookToStop finds out what the decision about a stop is made from, and returns the address of the agent it has asked.
 func lookToStop(
 	ctx context.Context, c *cluster.Cluster, timeout time.Duration,
-) (in cluster.StopInput, address consul.Address, err error) {
+) (in inputs.Stop, address consul.Address, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	snap := c.Snapshot(ctx)
 	defer snap.Close()
 	agent := snap.Agent()
-	if in, err = snap.StopInput(ctx); err == nil {
+	if in, err = inputs.ForStop(ctx, snap); err == nil {
 		return in, snap.Address(), nil
 	}
 	if _, agentErr := agent.Get(ctx); agentErr != nil && !errors.Is(agentErr, consul.ErrRefused) {
@@ -190,13 +191,13 @@ func (r *reserver) read(ctx context.Context) ([]reservation.Entry, error) {
 func (r *reserver) write(ctx context.Context, stop verdict.Stop) (holds time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.limit)
 	defer cancel()
-	return r.store.Reserve(ctx, cluster.StoppingServer{Name: stop.Server, ID: stop.ID}, r.holds)
+	return r.store.Reserve(ctx, inputs.StoppingServer{Name: stop.Server, ID: stop.ID}, r.holds)
 }
 
 // confirm looks once more after the reservation is written, which holds that long, and takes it back if the answer is
 // not yes anymore. One that there was before stays: somebody has got a yes for it, and may be about to stop the server.
 func (r *reserver) confirm(
-	ctx context.Context, stop verdict.Stop, stopping []cluster.StoppingServer, holds time.Duration,
+	ctx context.Context, stop verdict.Stop, stopping []inputs.StoppingServer, holds time.Duration,
 ) (verdict.Stop, error) {
 	in, err := r.look(ctx)
 	again := verdict.Stop{}
@@ -208,7 +209,7 @@ func (r *reserver) confirm(
 		again.Reasons = append(again.Reasons, fmt.Sprintf("Its stop is reserved for %s.", holds))
 		return again, nil
 	}
-	itself := cluster.StoppingServer{Name: stop.Server, ID: stop.ID}
+	itself := inputs.StoppingServer{Name: stop.Server, ID: stop.ID}
 	if slices.ContainsFunc(stopping, itself.Is) {
 		again.Reasons = append(again.Reasons, fmt.Sprintf("Its stop was reserved before, and stays so for %s.", holds))
 		return again, err
@@ -221,7 +222,7 @@ func (r *reserver) confirm(
 }
 
 // remove takes a reservation back.
-func (r *reserver) remove(ctx context.Context, server cluster.StoppingServer) error {
+func (r *reserver) remove(ctx context.Context, server inputs.StoppingServer) error {
 	ctx, cancel := context.WithTimeout(ctx, r.limit)
 	defer cancel()
 	for range maxConflicts {
@@ -240,7 +241,7 @@ func (r *reserver) remove(ctx context.Context, server cluster.StoppingServer) er
 // removed one. Only who waits sees that: at one look, a server that is back looks like one that has not been stopped
 // yet. What a look saw before the reservation was read says nothing about it: the server may have been away for the one
 // before.
-func (r *reserver) releaseReturned(ctx context.Context, entries []reservation.Entry, in cluster.StopInput) bool {
+func (r *reserver) releaseReturned(ctx context.Context, entries []reservation.Entry, in inputs.Stop) bool {
 	for _, e := range entries {
 		first, known := r.known[e.ID]
 		if !known {
@@ -257,7 +258,7 @@ func (r *reserver) releaseReturned(ctx context.Context, entries []reservation.En
 		case err == nil && answer == verdict.AnswerYes && r.away[e.ID]:
 			ctx, cancel := context.WithTimeout(ctx, r.limit)
 			defer cancel()
-			had, err := r.store.Release(ctx, cluster.StoppingServer{Name: e.Server, ID: e.NodeID})
+			had, err := r.store.Release(ctx, inputs.StoppingServer{Name: e.Server, ID: e.NodeID})
 			return had && err == nil
 		}
 	}
@@ -279,7 +280,7 @@ func (r *reserver) back(ctx context.Context, server string) (answer verdict.Answ
 	if err != nil {
 		return verdict.AnswerUnknown, "", err
 	}
-	meant := slices.DeleteFunc(reservation.Servers(entries), func(stopped cluster.StoppingServer) bool {
+	meant := slices.DeleteFunc(reservation.Servers(entries), func(stopped inputs.StoppingServer) bool {
 		return !verdict.Means(server, stopped, in)
 	})
 	switch {

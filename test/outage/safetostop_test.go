@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
@@ -139,7 +140,7 @@ func TestSafeToStop_Memory(t *testing.T) {
 	harness.Settle(t, c)
 	stranger := reporttest.Server(9)
 	m := memory.New(memory.Options{})
-	m.Learn(&cluster.Evidence{At: time.Unix(1, 0), Topology: cluster.Topology{
+	m.Learn(&inputs.Evidence{At: time.Unix(1, 0), Topology: cluster.Topology{
 		RaftKnown: true, Servers: []cluster.Server{stranger},
 		Peers: []cluster.RaftPeer{{ID: stranger.ID, Address: stranger.RPCAddress, Voter: true}},
 	}})
