@@ -195,6 +195,10 @@ func TestJudgeStop(t *testing.T) {
 			in.Earlier[2].RPC.Raft.LastContactKnown = true
 			in.Reports[2].RPC.Raft.LastContact, in.Reports[2].RPC.Raft.LastContactKnown = 999*time.Millisecond, true
 		}, yes, 0, ""},
+		{"another has entries of its own time as leader", "server-2", of(3, says(3, 1, 3, 1010)), func(in input) {
+			looks(1000, 1000, 1010)(in)
+			in.Reports[2].RPC.Raft.LastLogTerm = 1
+		}, no, -1, "server-3 cannot be counted on: its log does not keep up"},
 		{"no time for a second look", "server-2", of(3), func(in input) {
 			looks(1000, 1000, 1000)(in)
 			in.Between = 0
