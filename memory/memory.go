@@ -180,6 +180,10 @@ func (m *Memory) Shortage() Shortage {
 func (m *Memory) Remembered() []cluster.Server {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.remembered()
+}
+
+func (m *Memory) remembered() []cluster.Server {
 	servers := make([]cluster.Server, 0, len(m.state.Servers))
 	for _, s := range m.state.Servers {
 		servers = append(servers, s.server(m.state.Seconds))

@@ -17,7 +17,7 @@ import (
 
 // learnServers takes who the servers are now, and what became of those that were known.
 func (m *Memory) learnServers(e *inputs.Evidence, elapsed time.Duration) {
-	if m.ofAnotherCluster(&e.Topology) {
+	if e.Topology.Strangers(m.remembered()) {
 		logger := m.logger()
 		level.Warn(logger).Log("msg", "the state file is about another cluster, it is set aside and memory starts empty")
 		m.state, m.foreign, m.dirty = state{Seconds: m.state.Seconds}, true, true
@@ -42,16 +42,6 @@ func (m *Memory) learnServers(e *inputs.Evidence, elapsed time.Duration) {
 		m.countVoters(e, elapsed)
 	}
 	m.forgetServers()
-}
-
-// ofAnotherCluster reports whether voters are remembered and none of them is in the Raft configuration.
-func (m *Memory) ofAnotherCluster(t *cluster.Topology) bool {
-	known, named := false, len(t.Peers) == 0
-	for _, s := range m.state.Servers {
-		known = known || s.Voter
-		named = named || slices.ContainsFunc(t.Peers, func(p cluster.RaftPeer) bool { return p.ID == "" || p.ID == s.ID })
-	}
-	return known && !named
 }
 
 // learnServer notes one server of the topology. Without an ID it could not be told from another one later.
@@ -119,7 +109,7 @@ func (m *Memory) countVoters(e *inputs.Evidence, elapsed time.Duration) {
 		return
 	}
 	if m.state.Expected == 0 {
-		m.state.Expected, m.dirty = cmp.Or(m.state.BootstrapExpect, voters), true
+		m.state.Expected, m.dirty = min(cmp.Or(m.state.BootstrapExpect, voters), MaxServers), true
 	}
 	bounded := min(voters, MaxServers)
 	m.state.HeldSeconds = m.state.HeldSeconds[:min(len(m.state.HeldSeconds), bounded)]

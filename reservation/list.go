@@ -130,8 +130,12 @@ func (l List) without(s inputs.StoppingServer) List {
 	return l
 }
 
-// with returns the list with an entry for a server, in place of the one that it had.
+// with returns the list with an entry for a server, in place of the one that it had. It holds for as long as that at
+// least: somebody else may count on it.
 func (l List) with(e Entry) List {
+	if i := slices.IndexFunc(l.Stops, func(had Entry) bool { return had.is(e.server()) }); i >= 0 {
+		e.Seconds = max(e.Seconds, l.Stops[i].Seconds)
+	}
 	l = l.without(e.server())
 	l.Stops = append(l.Stops, e)
 	return l

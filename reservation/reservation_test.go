@@ -121,6 +121,18 @@ func TestList(t *testing.T) {
 	}
 }
 
+// Who asks again about a server makes its reservation no shorter: another one may have it for an upgrade of an hour.
+func TestList_Renewed(t *testing.T) {
+	t.Parallel()
+	for _, seconds := range []int64{900, 3600, 7200} {
+		l := List{}.with(Entry{Server: "a", NodeID: "1", Seconds: 3600})
+		l = l.with(Entry{Server: "a", NodeID: "1", Seconds: seconds})
+		if len(l.Stops) != 1 || l.Stops[0].Seconds != max(seconds, 3600) {
+			t.Errorf("renewed for %d s: %+v", seconds, l)
+		}
+	}
+}
+
 // FuzzParse reads any content, and writes only what it reads again.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"version":1,"stops":[{"server":"a","node_id":"1","id":"x","seconds":900,

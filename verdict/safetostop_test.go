@@ -143,7 +143,7 @@ func TestJudgeStop(t *testing.T) {
 				in.Autopilot.Servers[i].Voter = new(true)
 			}
 		}, yes, 0, ""},
-		{"of another cluster, in the same gossip pool", "server-4", append(ofPeers(3, 3), says(4, 9, 4, 1000)), func(in input) {
+		{"of another cluster", "server-4", append(ofPeers(3, 3), says(4, 9, 4, 1000)), func(in input) {
 			in.Topology.Peers, in.Reports[3].Server.Voter = in.Topology.Peers[:3], false
 		}, unknown, 1, "server-4 has no vote here, and follows the leader of another cluster."},
 		{"another's certificate has expired", "server-2", of(3), at(3, func(r *cluster.Report) {

@@ -61,8 +61,8 @@ func (j *stopJudge) judge(server string) Stop {
 	case !stop.Voter && j.joins():
 		stop.Reasons = append(stop.Reasons, stop.Server+" has no vote yet.")
 		if votes := stop.Voters + 1; trouble == "" && stop.After >= stop.Needed && stop.After < votes/2+1 {
-			answer, trouble = AnswerNo, fmt.Sprintf("Autopilot gives it one once it is stable, and then the quorum is %d of %d, "+
-				"but without it only %d can be counted on.", votes/2+1, votes, stop.After)
+			answer, trouble = AnswerNo, fmt.Sprintf("Autopilot gives it one once it is stable, and then the quorum is "+
+				"%d of %d, but without it only %d can be counted on.", votes/2+1, votes, stop.After)
 		}
 	case !stop.Voter:
 		stop.Reasons = append(stop.Reasons, stop.Server+" has no vote.")
