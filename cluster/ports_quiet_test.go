@@ -119,8 +119,8 @@ func TestPlan_Quiet(t *testing.T) {
 	}
 }
 
-// Where nothing says whether servers want TLS, because the token may read neither the members nor the agent, the form of
-// the question is a guess, which a server that closes the connection is not asked again.
+// If the token may read neither the members nor the agent, nothing says whether servers want TLS. The form of the
+// question is a guess then, and not repeated to a server that closes the connection.
 func TestPlan_GuessedTLS(t *testing.T) {
 	t.Parallel()
 	unnamed := Server{Name: "10.0.0.1:8300", Host: "10.0.0.1", RPCAddress: "10.0.0.1:8300"}

@@ -277,7 +277,8 @@ func summaryRows(v *status.View) []row {
 	for _, missing := range missingTexts(v) {
 		rows = append(rows, row{plain("unavailable"), plain(missing)})
 	}
-	if all := slices.Concat(v.Problems, servicesProblems(v)); len(all) > 0 && all[0].Runbook != "" { // The worst one is the first.
+	// The worst problem is the first.
+	if all := slices.Concat(v.Problems, servicesProblems(v)); len(all) > 0 && all[0].Runbook != "" {
 		rows = append(rows, row{plain("runbook"), plain(all[0].Runbook)})
 	}
 	if v.Memory != "" {
