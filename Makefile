@@ -18,6 +18,8 @@ PROVE    := go run ./internal/proof/run
 TESTS    ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) * 2)))
 # How many of the tests of alerts run at one time: they mostly wait.
 ACTS     ?= 4
+# How many tests with clusters run at one time on the machine, in targets that set ACTS.
+TEST_CLUSTERS ?= $(ACTS)
 
 # help: list the targets.
 .PHONY: help
@@ -60,7 +62,7 @@ test-program:
 .PHONY: prove
 prove:
 	@$(TOOL) consul
-	TEST_CLUSTERS=$(ACTS) $(PROVE) $(if $(SEED),-seed $(SEED)) $(PROOF)
+	TEST_CLUSTERS=$(TEST_CLUSTERS) $(PROVE) $(if $(SEED),-seed $(SEED)) $(PROOF)
 
 # proven: fail unless each long proof has passed and is as new as the code it is about, as a release needs.
 .PHONY: proven
@@ -87,7 +89,7 @@ e2e:
 .PHONY: e2e-alerts
 e2e-alerts:
 	@$(TOOL) consul prometheus alertmanager
-	TEST_CLUSTERS=$(ACTS) go test -race -tags e2e,stack -count 1 -timeout 15m -parallel $(ACTS) -v -run '^TestE2EAlerts$$' -exec $(CURDIR)/tools/e2e.sh ./test/stack
+	TEST_CLUSTERS=$(TEST_CLUSTERS) go test -race -tags e2e,stack -count 1 -timeout 15m -parallel $(ACTS) -v -run '^TestE2EAlerts$$' -exec $(CURDIR)/tools/e2e.sh ./test/stack
 
 # soak: break and mend a cluster for SOAK and watch the exporter; needs root, as e2e does.
 .PHONY: soak
@@ -112,17 +114,22 @@ test-browser:
 .PHONY: test-stack
 test-stack:
 	@$(TOOL) consul prometheus alertmanager
-	TEST_CLUSTERS=$(ACTS) go test -race -tags stack -count 1 -timeout 20m -parallel $(ACTS) -run '^TestStack' ./test/stack
+	TEST_CLUSTERS=$(TEST_CLUSTERS) go test -race -tags stack -count 1 -timeout 20m -parallel $(ACTS) -run '^TestStack' ./test/stack
 
 # alerts-proven: write docs/alerts-proven.md from what the tests of alerts see, an hour and a half of it in real time; needs root as e2e does.
 .PHONY: alerts-proven
 alerts-proven:
 	@$(TOOL) consul prometheus alertmanager
-	TEST_CLUSTERS=$(ACTS) go test -tags stack -count 1 -timeout 20m -parallel $(ACTS) -run '^TestStackAlerts$$' ./test/stack -update
-	TEST_CLUSTERS=$(ACTS) go test -tags e2e,stack -count 1 -timeout 15m -parallel $(ACTS) -run '^TestE2EAlerts$$' -exec $(CURDIR)/tools/e2e.sh ./test/stack -update
+	TEST_CLUSTERS=$(TEST_CLUSTERS) go test -tags stack -count 1 -timeout 20m -parallel $(ACTS) -run '^TestStackAlerts$$' ./test/stack -update
+	TEST_CLUSTERS=$(TEST_CLUSTERS) go test -tags e2e,stack -count 1 -timeout 15m -parallel $(ACTS) -run '^TestE2EAlerts$$' -exec $(CURDIR)/tools/e2e.sh ./test/stack -update
 	go test -tags stack -count 1 -timeout 10m -run '^TestStackResponder(Hung|Slow)Leader$$' ./test/stack -update
 	go test -tags stack -count 1 -timeout 60m -run '^TestAlertsRealTime$$' ./test/stack -update
 	go test -tags e2e,stack -count 1 -timeout 60m -run '^TestE2ERealTime$$' -exec $(CURDIR)/tools/e2e.sh ./test/stack -update
+
+# test-root: all tests that need root, one target after another.
+.PHONY: test-root
+test-root:
+	@for target in e2e soak e2e-alerts; do $(MAKE) --no-print-directory SOAK=$(SOAK) $$target; done
 
 # test-packaging: the tests of Dockerfile, examples and release with the parsers of those who read them; reproducible builds; minutes the first time.
 .PHONY: test-packaging
@@ -156,8 +163,8 @@ check:
 	  if [ -n "$$unformatted" ]; then echo "run 'make fmt' to format:"; echo "$$unformatted"; exit 1; fi
 	go vet -tags e2e,browser,stack,prove ./...
 	$$($(TOOL) -path staticcheck) -tags e2e,browser,stack,prove ./...
-	GOOS=windows go vet ./probe ./consul ./cluster ./verdict ./memory ./status ./collector ./config ./responder ./web ./internal/cli .
-	GOOS=darwin go vet ./probe ./consul ./cluster ./verdict ./memory ./status ./collector ./config ./responder ./web ./internal/cli .
+	GOOS=windows go vet ./probe ./consul ./catalog ./cluster ./inputs ./verdict ./memory ./status ./collector ./config ./responder ./web ./internal/cli .
+	GOOS=darwin go vet ./probe ./consul ./catalog ./cluster ./inputs ./verdict ./memory ./status ./collector ./config ./responder ./web ./internal/cli .
 
 # lint: golangci-lint, which takes minutes to build the first time, and actionlint for the workflows.
 .PHONY: lint

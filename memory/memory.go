@@ -16,6 +16,7 @@ import (
 	"github.com/go-kit/log"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 )
 
 const (
@@ -54,7 +55,6 @@ type Memory struct {
 	watched bool
 	changes uint64
 	wan     wanAbsences
-	commits commits
 	state   state
 	// peeringsRead is when the scrape began that saw the latest peerings.
 	peeringsRead time.Time
@@ -64,22 +64,12 @@ type Memory struct {
 	foreign bool
 }
 
-// commits is how far the log of a leader was committed.
-type commits struct {
-	leader    string // Its node ID.
-	committed uint64
-	at        time.Time // When the latest scrape began that knew.
-	// standing is zero until two scrapes can be compared.
-	standing cluster.Standing
-	since    time.Time
-}
-
 // New returns a memory without a file.
 func New(opts Options) *Memory { return &Memory{opts: opts} }
 
 // Learn takes what a scrape saw. Scrapes overlap, so one that began before the latest one is ignored, unless the clock
 // was set back. Leadership is learned only from a scrape with a single leader: a change counts once there is one again.
-func (m *Memory) Learn(e *cluster.Evidence) {
+func (m *Memory) Learn(e *inputs.Evidence) {
 	m.mu.Lock()
 	if elapsed, ok := m.advance(e.At); ok {
 		m.learnServers(e, elapsed)
@@ -190,9 +180,13 @@ func (m *Memory) Shortage() Shortage {
 func (m *Memory) Remembered() []cluster.Server {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.remembered()
+}
+
+func (m *Memory) remembered() []cluster.Server {
 	servers := make([]cluster.Server, 0, len(m.state.Servers))
 	for _, s := range m.state.Servers {
-		servers = append(servers, s.server())
+		servers = append(servers, s.server(m.state.Seconds))
 	}
 	return servers
 }
@@ -202,21 +196,4 @@ func (m *Memory) Answered() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Clone(m.state.Answered)
-}
-
-// Standing takes how far the log of the leader with this node ID is, and is committed, in a scrape that began at that
-// time, and returns since when it stands still. An empty ID means that no leader is known.
-func (m *Memory) Standing(leader string, last, committed uint64, at time.Time) cluster.Standing {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	switch l := &m.commits; {
-	case leader == "" || leader != l.leader:
-		m.commits = commits{leader: leader, committed: committed, at: at, since: at}
-	case !at.After(l.at): // It overlaps with another one.
-	case committed == l.committed && last > committed:
-		l.at, l.standing = at, cluster.Standing{Since: l.since, Scrapes: l.standing.Scrapes + 1}
-	default:
-		l.committed, l.at, l.since, l.standing = committed, at, at, cluster.Standing{Since: at}
-	}
-	return m.commits.standing
 }

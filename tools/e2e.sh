@@ -26,12 +26,12 @@ if [ "$(id -u)" != 0 ]; then
   sudo=(sudo)
 fi
 
-if ! command -v ip >/dev/null || ! command -v nft >/dev/null; then
-  command -v apt-get >/dev/null || fail "the commands ip and nft are missing: install iproute2 and nftables"
+if ! command -v ip >/dev/null || ! command -v nft >/dev/null || ! command -v strace >/dev/null; then
+  command -v apt-get >/dev/null || fail "ip, nft or strace is missing: install iproute2, nftables and strace"
   {
     "${sudo[@]}" apt-get update -q
-    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends iproute2 nftables
-  } >&2 || fail "the commands ip and nft are missing, and apt-get cannot install iproute2 and nftables"
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends iproute2 nftables strace
+  } >&2 || fail "ip, nft or strace is missing, and apt-get cannot install iproute2, nftables and strace"
 fi
 
 namespace=consul-e2e-$$-$RANDOM

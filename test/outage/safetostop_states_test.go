@@ -293,15 +293,12 @@ func (c *stopCluster) crowd(a *consultest.Agent) {
 	}
 }
 
-// stall holds up each of the server's fsyncs for a minute.
+// stall stalls a server's disk. What is held up would stay so, so the server is killed in the end.
 func (c *stopCluster) stall(a *consultest.Agent) {
-	cmd := exec.CommandContext(c.Context(), "strace", "-f", "-qq", "-o", "/dev/null", "-p", strconv.Itoa(a.Pid()),
-		"-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:delay_enter=60s")
-	must.Do(c.T, cmd.Start())
+	resume := harness.StallDisk(c.T, a)
 	c.undo = append(c.undo, func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		must.Do(c.T, a.Kill()) // What is held up would stay so.
+		resume()
+		must.Do(c.T, a.Kill())
 	})
 }
 

@@ -137,6 +137,13 @@ var firewallFaults = []fault{
 			held(info("ConsulRaftLogLag", "server=server-3")),
 		},
 	},
+	{
+		act: "disks stuck", cluster: "stuck", options: three(steady()), asked: "server-1",
+		name: "the disks of both followers no longer write", breaks: stallFollowers, repairs: resumeDisks,
+		alerts: []wantAlert{
+			critical("ConsulWritesStalled", ""),
+		},
+	},
 }
 
 // fromExporters begins a rule about what exporters send to an agent. Rules are written with the names of agents.
@@ -185,6 +192,22 @@ func block(rules ...string) step {
 func unblock(w *world) {
 	for _, f := range w.filters {
 		f.Lift(w.t)
+	}
+}
+
+// stallFollowers stalls the disks of all servers but the leader, and writes.
+func stallFollowers(w *world) {
+	for _, a := range w.Servers[1:] {
+		w.stalled = append(w.stalled, harness.StallDisk(w.t, a))
+	}
+	go func() { // It fails: nothing commits.
+		_, _ = w.Servers[0].Client().KV().Put(&api.KVPair{Key: "stalled"}, nil)
+	}()
+}
+
+func resumeDisks(w *world) {
+	for _, resume := range w.stalled {
+		resume()
 	}
 }
 

@@ -78,6 +78,8 @@ type world struct {
 	token, tokenFile, configFile string
 	// filters are those that are or were in force.
 	filters []*harness.PacketFilter
+	// stalled resume disks that were stalled.
+	stalled []func()
 	// peer is a server of another cluster.
 	peer *consultest.Agent
 }

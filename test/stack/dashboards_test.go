@@ -198,6 +198,7 @@ func onServer(a *consultest.Agent) string { return onCluster(fmt.Sprintf("server
 // Every panel shows something on a healthy cluster, and what is wrong on broken ones, also without the rules, and
 // with two exporters for one cluster.
 func TestStackDashboards(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 3, Clients: 1, Deviations: steady()})
 	leader := harness.LeaderOf(t, c)
 	must.Do(t, c.WaitSynced(t.Context()))

@@ -56,6 +56,7 @@ var inOverview = regexp.MustCompile(`^(consul[_:]cluster_.*|consul_up|ALERTS)$`)
 // Sharded by the hash of the cluster's name, each cluster has all of its exporters in one shard, and no shard has
 // them all.
 func TestStackDeployment_Shards(t *testing.T) {
+	t.Parallel()
 	const shards, clusters = 4, 16
 	var targets []target
 	for i := range clusters { // Nothing listens there: this is about which would be scraped.
@@ -99,6 +100,7 @@ func TestStackDeployment_Shards(t *testing.T) {
 // A pair of Prometheus servers scrapes many clusters from one exporter, and looks like one to Alertmanager. A
 // Prometheus above it gets the overview, and a store gets everything except the series that are not worth keeping.
 func TestStackDeployment_OneView(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 1})
 	must.Do(t, c.LoadCatalog(t.Context(), consultest.Catalog{Nodes: 2, Services: 3, Instances: 6}))
 	agent := strings.TrimPrefix(c.Servers[0].URL(), "http://")

@@ -114,6 +114,7 @@ func (s *respondedStack) waitOver(t *testing.T) {
 
 // A leader that hangs leads to one run of the hook, which wakes it, although two Alertmanagers deliver the alert.
 func TestStackResponderHungLeader(t *testing.T) {
+	t.Parallel()
 	const fault = "the leader hangs (SIGSTOP)"
 	s := startResponded(t, keepDead(), "groups: []", func(leader *consultest.Agent, hook string) string {
 		return fmt.Sprintf(`
@@ -177,6 +178,7 @@ const slowLeader = `groups:
 
 // A leader that is slow hands over, once.
 func TestStackResponderSlowLeader(t *testing.T) {
+	t.Parallel()
 	const fault = "the leader is stopped for 0.7 s in each second"
 	patient := append(keepDead(), consultest.SlowElections.Because(
 		"a leader that is stopped for most of each second is to hand over, and nobody to call an election"))
