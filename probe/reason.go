@@ -235,8 +235,7 @@ func isAboutClientCertificate(err error) bool {
 // is this client's, by what the server says.
 func CertificateExpired(err error) (expired, ours bool) {
 	const certificateExpired = tls.AlertError(45)
-	var invalid x509.CertificateInvalidError
-	if errors.As(err, &invalid) {
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
 		return invalid.Reason == x509.Expired, false
 	}
 	var opErr *net.OpError
