@@ -92,12 +92,15 @@ func TestForStop_Fresh(t *testing.T) {
 	raft := answer(200, `{"Servers":[{"ID":"id-a","Node":"a","Address":"127.0.0.1:1","Voter":true}]}`)
 	broken := answer(500, "")
 	var membersNow, raftNow atomic.Pointer[http.HandlerFunc]
+	now := func(handler *atomic.Pointer[http.HandlerFunc]) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) { (*handler.Load())(w, r) }
+	}
 	c := newTestCluster(t, map[string]http.HandlerFunc{
 		"/v1/agent/self": answer(200,
 			`{"Config":{"NodeName":"a","Server":true},"DebugConfig":{"ACLsEnabled":false}}`),
 		"/v1/status/leader":                       answer(200, `"10.0.0.1:8300"`),
-		"/v1/agent/members":                       func(w http.ResponseWriter, r *http.Request) { (*membersNow.Load())(w, r) },
-		"/v1/operator/raft/configuration":         func(w http.ResponseWriter, r *http.Request) { (*raftNow.Load())(w, r) },
+		"/v1/agent/members":                       now(&membersNow),
+		"/v1/operator/raft/configuration":         now(&raftNow),
 		"/v1/operator/autopilot/state":            broken,
 		"/v1/health/node/consul_cluster_exporter": broken,
 	})

@@ -52,14 +52,8 @@ func (m *Memory) learnServer(s cluster.Server, e *inputs.Evidence) {
 	i := slices.IndexFunc(m.state.Servers, func(k serverState) bool { return k.ID == s.ID })
 	switch {
 	case s.Missing():
-		if i >= 0 && m.state.Servers[i].Missing == nil {
-			known := &m.state.Servers[i]
-			known.Voter = known.hadVote(m.state.Seconds)
-			known.Missing = &absenceState{How: s.Absence.How, Since: e.At.UTC(), At: m.state.Seconds}
-			m.dirty = true
-			logger := m.logger()
-			level.Info(logger).Log("msg", "a server is missing from now on", "server", known.Name, "id", known.ID,
-				"how", known.Missing.How)
+		if i >= 0 {
+			m.miss(&m.state.Servers[i], s.Absence.How, e.At)
 		}
 		return
 	case i < 0 && (len(m.state.Servers) >= MaxServers || !counts(s, &e.Topology)):
@@ -71,6 +65,22 @@ func (m *Memory) learnServer(s cluster.Server, e *inputs.Evidence) {
 	if known := &m.state.Servers[i]; known.see(s, e, m.state.Seconds, m.state.Voters > 0) {
 		m.dirty = true
 	}
+}
+
+// miss notes that a server is missing, and since when. That is not in the future: the clock was wrong.
+func (m *Memory) miss(known *serverState, how cluster.Departure, now time.Time) {
+	switch {
+	case known.Missing == nil:
+		known.Voter = known.hadVote(m.state.Seconds)
+		known.Missing = &absenceState{How: how, Since: now.UTC(), At: m.state.Seconds}
+		logger := m.logger()
+		level.Info(logger).Log("msg", "a server is missing from now on", "server", known.Name, "id", known.ID, "how", how)
+	case known.Missing.Since.After(now):
+		known.Missing.Since = now.UTC()
+	default:
+		return
+	}
+	m.dirty = true
 }
 
 // forgetRebuilt forgets servers that were rebuilt under their names, and so have other IDs now. Their votes are not

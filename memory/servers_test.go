@@ -383,6 +383,19 @@ func TestMemory_Missing(t *testing.T) {
 			w.expect(jump.String(), Shortage{3, 1}, "3 left")
 		}
 	})
+	t.Run("the clock was ahead", func(t *testing.T) {
+		t.Parallel()
+		w := three(t)
+		w.at = w.at.Add(96 * time.Hour)
+		w.remove(3)
+		w.scrape(2, often)
+		w.at = w.at.Add(-96 * time.Hour)
+		w.scrape(1, often)
+		w.expect("set back", Shortage{3, 1}, "3 gone")
+		if since := w.m.Remembered()[0].Absence.Since; since.After(w.at) {
+			t.Errorf("missing since %v; now it is %v", since, w.at)
+		}
+	})
 	t.Run("a scrape that began earlier ends later", func(t *testing.T) {
 		t.Parallel()
 		w := three(t)

@@ -107,10 +107,10 @@ func (l *List) seenBy(clock string, now int64) (changed bool) {
 		if first, seen := e.seen(clock); seen && first <= now {
 			continue
 		}
-		others := slices.DeleteFunc(slices.Clone(e.Seen), func(s Sighting) bool { return s.Clock == clock })
+		e.Seen = slices.DeleteFunc(slices.Clone(e.Seen), func(s Sighting) bool { return s.Clock == clock })
 		// The first ones have not been here for long, or they would have dropped it.
-		others = others[max(0, len(others)-maxSeen+1):]
-		e.Seen, changed = append(others, Sighting{clock, now}), true
+		e.Seen = append(e.Seen[max(0, len(e.Seen)-maxSeen+1):], Sighting{clock, now})
+		changed = true
 	}
 	return changed
 }

@@ -133,6 +133,18 @@ func TestList_Renewed(t *testing.T) {
 	}
 }
 
+// A list that would be too long to be read again is not written.
+func TestStore_Full(t *testing.T) {
+	t.Parallel()
+	s := Store{clock: HostClock("host")}
+	for i := range maxEntries {
+		s.read = s.read.with(Entry{Server: fmt.Sprint("server-", i), Seconds: 1})
+	}
+	if _, err := s.Reserve(t.Context(), cluster.StoppingServer{Name: "one-more"}, time.Minute); err == nil {
+		t.Error("one more is reserved")
+	}
+}
+
 // FuzzParse reads any content, and writes only what it reads again.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"version":1,"stops":[{"server":"a","node_id":"1","id":"x","seconds":900,

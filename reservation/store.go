@@ -84,6 +84,9 @@ func (s *Store) Reserve(
 		Server: server.Name, NodeID: server.ID, ID: rand.Text(), Seconds: int64(holds.Seconds()),
 		At: time.Now().UTC().Truncate(time.Second), Seen: []Sighting{{s.clock.ID, s.clock.seconds()}},
 	})
+	if len(list.Stops) > maxEntries { // It could not be read again.
+		return 0, fmt.Errorf("there are %d reservations in %s already", len(s.read.Stops), s.key)
+	}
 	return time.Duration(list.Stops[len(list.Stops)-1].Seconds) * time.Second, s.write(ctx, list)
 }
 

@@ -195,6 +195,17 @@ func TestJudgeStop(t *testing.T) {
 			in.Earlier[2].RPC.Raft.LastContactKnown = true
 			in.Reports[2].RPC.Raft.LastContact, in.Reports[2].RPC.Raft.LastContactKnown = 999*time.Millisecond, true
 		}, yes, 0, ""},
+		{"another has entries of its own time as leader", "server-2", of(3, says(3, 1, 3, 1010)), func(in input) {
+			looks(1000, 1000, 1010)(in)
+			in.Reports[2].RPC.Raft.LastLogTerm = 1
+		}, no, -1, "server-3 cannot be counted on: its log does not keep up"},
+		{"no time for a second look", "server-2", of(3), func(in input) {
+			looks(1000, 1000, 1000)(in)
+			in.Between = 0
+			for i := range in.Earlier {
+				in.Earlier[i].RPC.Raft.LastContactKnown, in.Reports[i].RPC.Raft.LastContactKnown = true, true
+			}
+		}, unknown, -2, "server-3 cannot be counted on: there was no time to look at its log twice (--timeout)."},
 		{"another leader at the first look", "server-2", of(5), func(in input) {
 			looks(1000, 1000, 1000, 1000, 1000)(in)
 			for i := range in.Earlier {

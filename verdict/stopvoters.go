@@ -334,6 +334,8 @@ func (j *stopJudge) following(r *cluster.Report) (Answer, string) {
 		return AnswerUnknown, "it does not say how long its log is"
 	case behind > j.in.MaxTrailingLogs:
 		return AnswerNo, fmt.Sprintf("its log is %d entries behind, more than %d", behind, j.in.MaxTrailingLogs)
+	case len(j.in.Earlier) > 0 && j.in.Between == 0:
+		return AnswerUnknown, "there was no time to look at its log twice (--timeout)"
 	case !j.in.Stored(*r):
 		return AnswerNo, fmt.Sprintf("its log does not keep up: %s behind, without what the leader had %.0f s before",
 			wording.Plural(int(behind), "entry", "entries"), j.in.Between.Seconds())

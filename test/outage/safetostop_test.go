@@ -4,6 +4,7 @@
 package outage_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -110,6 +111,25 @@ func TestSafeToStop_ReserveExpires(t *testing.T) {
 	expectAnswer(t, b, b.Name, cli.ExitUnsafe, a.Name+" cannot be counted on: somebody has reserved its stop.",
 		"--reserve")
 	expectAnswer(t, b, b.Name, cli.ExitSafe, "2 of 3 voters", "--reserve", "--wait=30s")
+}
+
+// A second server that waits for its vote cannot be stopped: autopilot may give it one in the next moment, and then the
+// first one depends on it.
+func TestSafeToStop_Joining(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	c := &stopCluster{T: t, Cluster: consultest.Start(t, consultest.Options{Servers: 2})}
+	harness.Settle(t, c.Cluster)
+	alone, joins := c.Servers[0], c.Servers[1]
+	must.Do(t, c.stabilize(ctx, time.Hour))
+	must.Do(t, joins.Leave(ctx))
+	must.Do(t, joins.Restart(ctx))
+	expectAnswer(t, alone, joins.Name, cli.ExitUnsafe,
+		joins.Name+" has no vote yet. Autopilot gives it one once it is stable, and then the quorum is 2 of 2")
+	expectAnswer(t, joins, alone.Name, cli.ExitUnsafe, "0 of 1 voters can be counted on")
+	must.Do(t, c.stabilize(ctx, time.Second))
+	expectAnswer(t, alone, joins.Name, cli.ExitUnsafe, "1 of 2 voters can be counted on")
 }
 
 // What is known of servers that are gone comes from an exporter of this cluster, or is said to be missing: a server of
