@@ -212,9 +212,9 @@ func (pl *planner) planGRPCTLS(s Server, port *Port) {
 	case ownCA && pl.settingsOrAgents(s).withoutMeshCA():
 		port.leaveOut(withoutCertificate)
 	case ownCA && pl.mesh != nil:
-		port.tls = pl.mesh.tlsFor(s.Host, pl.datacenter())
+		port.tls, port.meshCertificate = pl.mesh.tlsFor(s.Host, pl.datacenter()), true
 	default:
-		port.tls = pl.tlsFor(s.Host)
+		port.tls, port.meshCertificate = pl.tlsFor(s.Host), ownCA
 	}
 }
 

@@ -38,6 +38,8 @@ type Facts struct {
 	Start   time.Time
 	Took    time.Duration
 	Address consul.Address // That of the agent in use.
+	// AgentErr is why the agent does not answer; nil if it does.
+	AgentErr error
 	// Agents are the configured agents that were asked; nil if there is only one.
 	Agents []cluster.AgentState
 	// Up is whether the agent answers; nil when that is not known.
@@ -112,6 +114,9 @@ func Gather(ctx context.Context, s *cluster.Snapshot, remembered *memory.Memory,
 	}
 	for _, wait := range g.waits {
 		wait(ctx)
+	}
+	if f.Up != nil && !*f.Up {
+		_, f.AgentErr = s.Agent().Get(ctx)
 	}
 	if f.Agent == nil {
 		f.Agent = s.KnownAgent()

@@ -42,7 +42,7 @@ func exporterImpaired(e *evidence) string {
 
 func agentUnreachable(e *evidence, report report) {
 	report(labels{"agent": e.agent.Name}, wording.If(e.agentDown(),
-		"%s: the catalog and the members cannot be read.", wording.Capital(e.noAnswer())))
+		"%s. The catalog and the members cannot be read.", wording.Capital(e.noAnswer())))
 }
 
 // oneAgentUnreachable finds each agent that does not answer while another one does.
@@ -78,7 +78,7 @@ func collectorRefused(about func(what string) bool) func(*evidence) string {
 	return func(e *evidence) string {
 		denied := e.missing(func(m Missing) bool { return m.Denied && about(m.What) })
 		return wording.If(len(denied) > 0,
-			"Consul refuses to tell about: %s. The token is missing, was revoked, or has too few rights.", wording.List(denied))
+			"The token cannot read: %s. It is missing, was revoked, or has too few rights.", wording.List(denied))
 	}
 }
 
@@ -86,7 +86,7 @@ func collectorRefused(about func(what string) bool) func(*evidence) string {
 func collectorFails(about func(what string) bool) func(*evidence) string {
 	return func(e *evidence) string {
 		failed := e.missing(func(m Missing) bool { return !m.Denied && !m.Refused && !m.Own && about(m.What) })
-		return wording.If(len(failed) > 0 && !e.agentDown(), "Nothing could be found out about: %s.", wording.List(failed))
+		return wording.If(len(failed) > 0 && !e.agentDown(), "Unavailable: %s.", wording.List(failed))
 	}
 }
 

@@ -5,6 +5,8 @@ package status_test
 
 import (
 	"cmp"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -257,6 +259,10 @@ func TestFacts_View(t *testing.T) {
 		{"quorum lost, and the leader has not noticed", healthy(hung(two), hung(three)), nil},
 		{"too few servers could be probed to tell", healthy(reporttest.NotAsked(two), reporttest.NotAsked(three)), nil},
 		{"no leader", healthy(says(one, 0), says(two, 0), says(three, 0)), noRead},
+		{"the servers wait for the first election", factsOf(reporttest.Says(one, 0, 0, 0)), func(f *status.Facts) {
+			f.Agent.BootstrapExpect, f.Agent.Raft = 3, &cluster.RaftStats{}
+			noRead(f)
+		}},
 		{"split brain", healthy(says(two, 2)), nil},
 		{"the servers disagree", healthy(says(three, 2)), nil},
 		{"two configurations", healthy(reporttest.Says(three, 1, 2, 1000)), nil},
@@ -280,6 +286,10 @@ func TestFacts_View(t *testing.T) {
 		{"the agent is dead, nothing is known", factsOf(), func(f *status.Facts) {
 			f.Up, f.Agent = new(false), nil
 			f.Missing = []status.Missing{missing("agent", "connection refused"), missing("servers", "connection refused")}
+		}},
+		{"the agent's certificate is for another name, nothing is known", factsOf(), func(f *status.Facts) {
+			f.Up, f.AgentErr = new(false), &tls.CertificateVerificationError{Err: x509.HostnameError{}}
+			f.Missing = []status.Missing{missing("agent", "another name"), missing("servers", "another name")}
 		}},
 		{"the agent could not be asked", factsOf(), func(f *status.Facts) {
 			f.Up, f.Agent = nil, nil

@@ -234,6 +234,12 @@ var evidenceTable = []evidenceCase{
 		lacks: "nothing answers, and the reason may be this exporter's network",
 	},
 	{
+		evidence: "the same, but b and c accept the connection (they hang)",
+		reports:  reports(noAnswer(a), hanging(b), hanging(c)),
+		quorum:   QuorumUnknown, writes: WritesUnknown, voters: [3]int{0, 3, 0}, margin: unknownMargin,
+		lacks: "nothing answers, although " + b.Name + " and " + c.Name + " accept connections",
+	},
+	{
 		evidence: "all three answer and know no leader (an election)", reports: reports(says(a, 0), says(b, 0), says(c, 0)),
 		quorum: QuorumUnknown, writes: WritesUnknown, voters: [3]int{3, 0, 0}, margin: "1",
 		lacks: "the voters that answer do not follow one leader",
@@ -257,7 +263,7 @@ var evidenceTable = []evidenceCase{
 			e.Agent = &cluster.Agent{Name: a.Name, Server: true, BootstrapExpect: 3, Raft: &cluster.RaftStats{}}
 			agentSays("")(e)
 		},
-		quorum: QuorumUnknown, writes: WritesUnknown, voters: [3]int{1, 0, 0}, margin: "0",
+		quorum: QuorumUnknown, writes: WritesUnknown, voters: [3]int{1, 0, 0}, margin: unknownMargin,
 		lacks: "the cluster was never bootstrapped: 1 of 3 expected servers",
 	},
 	{
