@@ -38,8 +38,7 @@ type Port struct {
 	Note   string           // Says why nothing is asked of the port; empty if it is probed.
 	Hint   string           // Says why the port is only connected to; empty if it is not.
 	skip   probe.Reason     // Note in a word.
-	// meshCertificate is whether the port shows a certificate of the service mesh.
-	meshCertificate bool
+	OfMesh bool             // Whether the certificate has to be one of the service mesh.
 	// tentative is whether the address is that of another agent's port of this kind, because nothing is known about this
 	// one's. As long as nothing has answered there, a failure says nothing about the server.
 	tentative bool
@@ -329,9 +328,11 @@ func (pl *planner) planGossip(s Server, port *Port, host string, number int, pla
 	}
 	encrypted := !plain && (pl.agent == nil || !pl.agent.PlainGossip)
 	port.Serf = probe.SerfTarget{Address: port.Address, Encrypted: encrypted, Keys: pl.serfKeys}
+	rejected := false
 	if encrypted && pl.usableKeys != nil {
-		if keys := pl.usableKeys(port.Protocol, port.Address, pl.serfKeys); len(keys) > 0 {
-			port.Serf.Keys = keys // Otherwise the port has rejected all, and is held back.
+		keys := pl.usableKeys(port.Protocol, port.Address, pl.serfKeys)
+		if rejected = len(keys) == 0; !rejected { // Otherwise the port has rejected all, and is held back.
+			port.Serf.Keys = keys
 		}
 	}
 	switch {
@@ -344,7 +345,7 @@ func (pl *planner) planGossip(s Server, port *Port, host string, number int, pla
 		port.Hint = "gossip is encrypted, and there is no key to ask with (--serf.encrypt-key-file)"
 	}
 	port.unproven = port.Transport == TransportUDP && encrypted && len(port.Serf.Keys) > 0 &&
-		(pl.proven == nil || !pl.proven(port.Protocol, port.Serf.Keys[0]))
+		(rejected || pl.proven == nil || !pl.proven(port.Protocol, port.Serf.Keys[0]))
 }
 
 // planThroughGateways leaves out WAN gossip over UDP where datacenters are federated through mesh gateways: Consul

@@ -168,7 +168,7 @@ func TestJudgeCertificate(t *testing.T) {
 		{"one of another authority", true, expired, probe.ReasonTLS},
 		{"the server is down", true, silence, probe.ReasonTimeout},
 	} {
-		r := PortReport{Port: Port{Protocol: ProtocolGRPCTLS, meshCertificate: tc.mesh}, Result: tc.result}
+		r := PortReport{Port: Port{Protocol: ProtocolGRPCTLS, OfMesh: tc.mesh}, Result: tc.result}
 		r.judgeCertificate()
 		if r.Result.Reason != tc.want || r.Unasked() != (tc.want == "no_certificate") {
 			t.Errorf("%s: the report is %+v; want reason %q", tc.name, r, tc.want)

@@ -39,6 +39,10 @@ var (
 	unknownEncryption = unasked{
 		"unknown_encryption", "no agent has answered since the start, so whether gossip is encrypted is unknown",
 	}
+	withoutAuthority = unasked{
+		"unknown_authority",
+		"the authority of the service mesh, which signs the port's certificate, cannot be read from the agent",
+	}
 	onLoopback = unasked{"loopback_only", "the port listens on the loopback address of its own host only"}
 	ofProxy    = unasked{
 		"behind_proxy",
@@ -62,7 +66,7 @@ var (
 func UnaskedReasons() []probe.Reason {
 	all := []probe.Reason{departed}
 	for _, u := range []unasked{
-		throughGateways, withoutCertificate, withoutMeshCertificate, unknownEncryption, onLoopback, ofProxy,
+		throughGateways, withoutCertificate, withoutMeshCertificate, withoutAuthority, unknownEncryption, onLoopback, ofProxy,
 		withoutSettings, withoutWANAddress, guessedWrong, notAllowed,
 	} {
 		all = append(all, u.reason)
@@ -105,7 +109,7 @@ func (c *Cluster) judgeGuess(report *PortReport) {
 
 // judgeCertificate turns a port that waits for its first certificate from the service mesh into one that is not asked.
 func (r *PortReport) judgeCertificate() {
-	if r.meshCertificate && probe.WithoutCertificate(r.Result.Err) {
+	if r.OfMesh && probe.WithoutCertificate(r.Result.Err) {
 		r.leaveOut(withoutMeshCertificate)
 		*r = unaskedReport(r.Port)
 	}

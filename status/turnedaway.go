@@ -4,12 +4,14 @@
 package status
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
@@ -22,7 +24,7 @@ func exporterBlind(e *evidence) string {
 	ports := make(map[string][]verdict.Port) // By remedy.
 	for _, p := range e.ports {
 		if p.State == verdict.PortTurnedAway {
-			text := verdict.Remedy(p.Protocol, &p.Result)
+			text := verdict.RemedyAt(p.PortReport)
 			if ports[text] == nil {
 				parts = append(parts, text)
 			}
@@ -33,7 +35,13 @@ func exporterBlind(e *evidence) string {
 		parts[i] = fmt.Sprintf("%s turned it away: %s.", portsOfServers(ports[text]), text)
 	}
 	cutOff := wording.Names(e.servers, func(s *verdict.Server) (string, bool) {
-		return s.Server.Name, e.Voters[s.Server.Name] == verdict.VoterUnknown && !s.RPC.Outcome().Unknown()
+		taken, ok := errors.AsType[cluster.TakenError](s.RPC.Err)
+		unseen := e.Voters[s.Server.Name] == verdict.VoterUnknown && !s.RPC.Outcome().Unknown()
+		if unseen && ok {
+			parts = append(parts, fmt.Sprintf("Another server, %s, is at the address of the voter %s, so whether that one votes "+
+				"cannot be seen.", taken.By, s.Server.Name))
+		}
+		return s.Server.Name, unseen && !ok
 	})
 	if len(cutOff) > 0 {
 		parts = append(parts, fmt.Sprintf("Port 8300 of %s is silent for this exporter, but not for the cluster: "+
@@ -70,8 +78,7 @@ func portsOfServers(ports []verdict.Port) string {
 func blindness(e *evidence, _ []string) string {
 	for _, p := range e.ports {
 		if p.State == verdict.PortTurnedAway {
-			return fmt.Sprintf("port %d of %s turns the exporter away: %s", p.Number(), p.Server,
-				verdict.Remedy(p.Protocol, &p.Result))
+			return fmt.Sprintf("port %d of %s turns the exporter away: %s", p.Number(), p.Server, verdict.RemedyAt(p.PortReport))
 		}
 	}
 	return "servers are out of the exporter's reach"

@@ -231,7 +231,7 @@ var evidenceTable = []evidenceCase{
 	{
 		evidence: "nothing answers, and neither does the agent", reports: reports(noAnswer(a), noAnswer(b), noAnswer(c)),
 		quorum: QuorumUnknown, writes: WritesUnknown, voters: [3]int{0, 3, 0}, margin: unknownMargin,
-		lacks: "nothing answers, and the reason may be this exporter's network",
+		lacks: "neither a port 8300 nor the agent answers, and the reason may be this exporter's network",
 	},
 	{
 		evidence: "the same, but b and c accept the connection (they hang)",
@@ -249,6 +249,12 @@ var evidenceTable = []evidenceCase{
 		reports:  reports(noAnswer(a), says(b, 1), says(c, 1)),
 		quorum:   QuorumUnknown, writes: WritesUnknown, voters: [3]int{2, 1, 0}, margin: "0",
 		lacks: "server-1 is called leader and does not answer",
+	},
+	{
+		evidence: "b and c follow a, which answers and knows no leader (it hung, and was just woken)",
+		reports:  reports(says(a, 0), says(b, 1), says(c, 1)),
+		quorum:   QuorumUnknown, writes: WritesUnknown, voters: [3]int{3, 0, 0}, margin: "1",
+		lacks: "server-1 is called leader and does not lead",
 	},
 	{
 		evidence: "a leads itself, b another one that leads itself, too (a split brain)",

@@ -164,6 +164,8 @@ func lacks(e *inputs.Evidence, q *Quorum, leader string) string {
 		return "too few voters answer, but " + leaderShown(e)
 	case q.Reachable < q.Needed:
 		return "too few voters answer, and none of them says that there is no leader"
+	case leader == "" && len(reported) == 1 && answersAs(reported[0].Leader, e.Reports):
+		return reported[0].Leader + " is called leader and does not lead"
 	case leader == "" && len(reported) == 1:
 		return reported[0].Leader + " is called leader and does not answer"
 	default:
@@ -180,10 +182,15 @@ func nothingAnswers(e *inputs.Evidence) string {
 		return "nothing answers, although " + wording.List(hang) + " " +
 			wording.Word(len(hang), "accepts", "accept") + " connections"
 	}
-	return "nothing answers, and the reason may be this exporter's network"
+	return "neither a port 8300 nor the agent answers, and the reason may be this exporter's network"
 }
 
 func answers(r cluster.Report) bool { return r.RPC.Up }
+
+// answersAs reports whether the server with this name answers.
+func answersAs(name string, reports []cluster.Report) bool {
+	return slices.ContainsFunc(reports, func(r cluster.Report) bool { return answers(r) && r.Server.Name == name })
+}
 
 // whyUnknown has the first of the reasons why voters are unknown.
 func whyUnknown(e *inputs.Evidence) string {

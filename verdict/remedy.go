@@ -46,6 +46,14 @@ var (
 	gossip = []cluster.Protocol{cluster.ProtocolSerfLAN, cluster.ProtocolSerfWAN}
 )
 
+// RemedyAt says why a port turns the exporter away, and what lets it in; empty if it does not.
+func RemedyAt(p *cluster.PortReport) string {
+	if p.OfMesh && p.Result.TurnedAwayBy() == probe.ReasonTLS {
+		return "its certificate is not one of the service mesh: a server that has just started has none yet"
+	}
+	return Remedy(p.Protocol, &p.Result)
+}
+
 // Remedy says why a port turns the exporter away, and what lets it in; empty if it does not.
 func Remedy(protocol cluster.Protocol, r *probe.Result) string {
 	reason := r.TurnedAwayBy()
