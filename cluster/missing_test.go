@@ -264,8 +264,8 @@ func TestTopology_DecidedWithoutMissing(t *testing.T) {
 	}
 }
 
-// While no agent says who the members are, a voter that has left the Raft configuration of a leader's followers and does
-// not answer is missing. One that answers, or turns the exporter away, is alive.
+// While no agent says who the members are, a voter that is not in the Raft configuration of a leader's followers and
+// does not answer is missing. One that answers, or turns the exporter away, is alive.
 func TestTopology_MarkDropped(t *testing.T) {
 	t.Parallel()
 	now, earlier := time.Unix(2000, 0), time.Unix(1000, 0)

@@ -38,8 +38,8 @@ func exporterBlind(e *evidence) string {
 		taken, ok := errors.AsType[cluster.TakenError](s.RPC.Err)
 		unseen := e.Voters[s.Server.Name] == verdict.VoterUnknown && !s.RPC.Outcome().Unknown()
 		if unseen && ok {
-			parts = append(parts, fmt.Sprintf("Another server, %s, is at the address of the voter %s, so whether that one votes "+
-				"cannot be seen.", taken.By, s.Server.Name))
+			parts = append(parts, fmt.Sprintf("Another server, %s, is at the address of the voter %s, so whether that one "+
+				"votes cannot be seen.", taken.By, s.Server.Name))
 		}
 		return s.Server.Name, unseen && !ok
 	})

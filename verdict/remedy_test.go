@@ -76,17 +76,18 @@ func TestAgentTrouble(t *testing.T) {
 // The flag that a remedy names is one that matters for that port.
 func TestRemedyAt(t *testing.T) {
 	t.Parallel()
+	mesh := cluster.Port{Protocol: cluster.ProtocolGRPCTLS, OfMesh: true}
 	for name, tc := range map[string]struct {
 		port   cluster.Port
 		reason probe.Reason
 		want   string // What the remedy has; empty for none.
 	}{
-		"a certificate of the mesh":    {cluster.Port{Protocol: cluster.ProtocolGRPCTLS, OfMesh: true}, probe.ReasonTLS, "mesh"},
-		"one of the operator":          {cluster.Port{Protocol: cluster.ProtocolGRPCTLS}, probe.ReasonTLS, "--consul.ca-file"},
-		"port 8300":                    {cluster.Port{Protocol: cluster.ProtocolRPC}, probe.ReasonTLS, "--rpc.ca-file"},
-		"a limit, whatever is shown":   {cluster.Port{Protocol: cluster.ProtocolGRPCTLS, OfMesh: true}, probe.ReasonLimit, "limit"},
-		"a port that is not there":     {cluster.Port{Protocol: cluster.ProtocolGRPCTLS, OfMesh: true}, probe.ReasonRefused, ""},
-		"a gossip key that is not its": {cluster.Port{Protocol: cluster.ProtocolSerfLAN}, probe.ReasonAuth, "--serf.encrypt-key-file"},
+		"a certificate of the mesh":  {mesh, probe.ReasonTLS, "mesh"},
+		"one of the operator":        {cluster.Port{Protocol: cluster.ProtocolGRPCTLS}, probe.ReasonTLS, "--consul.ca-file"},
+		"port 8300":                  {cluster.Port{Protocol: cluster.ProtocolRPC}, probe.ReasonTLS, "--rpc.ca-file"},
+		"a limit, whatever is shown": {mesh, probe.ReasonLimit, "limit"},
+		"a port that is not there":   {mesh, probe.ReasonRefused, ""},
+		"another gossip key":         {cluster.Port{Protocol: cluster.ProtocolSerfLAN}, probe.ReasonAuth, "--serf.encrypt-key-file"},
 	} {
 		result := probe.Result{Reason: tc.reason, Err: errors.New("no")}
 		got := RemedyAt(&cluster.PortReport{Port: tc.port, Result: result})

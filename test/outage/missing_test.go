@@ -59,7 +59,8 @@ func (a *absent) start() {
 func (a *absent) awaitRemoval() {
 	harness.WaitFor(a.T, 2*time.Minute, "autopilot to remove the server", func() string {
 		a.e.Scrape(a.T)
-		config, err := harness.Others(a.c, a.gone)[0].Client().Operator().RaftGetConfiguration(&api.QueryOptions{AllowStale: true})
+		witness := harness.Others(a.c, a.gone)[0].Client().Operator()
+		config, err := witness.RaftGetConfiguration(&api.QueryOptions{AllowStale: true})
 		if err != nil {
 			return err.Error()
 		}
