@@ -281,7 +281,7 @@ func TestTopology_MarkDropped(t *testing.T) {
 		result probe.Result
 		want   *Absence
 	}{
-		"a voter that is gone":              {gone, address("1"), refused, &Absence{How: DepartureRemoved, Since: now}},
+		"a voter that is gone":              {gone, address("1"), refused, &Absence{How: DepartureRemoved, Since: now, Voter: true}},
 		"one that was missing before":       {missing, address("1"), refused, &Absence{How: DepartureGone, Since: earlier}},
 		"missing before, and turns us away": {missing, address("1"), probe.Result{Reason: probe.ReasonTLS}, missing.Absence},
 		"it turns us away":                  {gone, address("1"), probe.Result{Reason: probe.ReasonTLS}, nil},
