@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"text/template"
@@ -94,7 +95,13 @@ func (v values) functions() template.FuncMap {
 	}
 	clause := func(keyword string) func(...string) string {
 		return func(more ...string) string {
-			return fmt.Sprintf("%s (%s)", keyword, strings.Join(append([]string{v.promQL["group-by"]}, more...), ", "))
+			labels := strings.Split(v.promQL["group-by"], ", ")
+			for _, label := range more {
+				if !slices.Contains(labels, label) {
+					labels = append(labels, label)
+				}
+			}
+			return fmt.Sprintf("%s (%s)", keyword, strings.Join(labels, ", "))
 		}
 	}
 	percent := func(name string) (string, error) {

@@ -59,7 +59,7 @@ func TestAlertmanager_GroupBy(t *testing.T) {
 // otherSettings has another value than the default for each setting.
 func otherSettings() map[string]string {
 	others := map[string]string{
-		"group-by": "cluster", "job": "exporter", "runbook-url": "https://wiki.example/{alert}",
+		"group-by": "cluster", "runbook-url": "https://wiki.example/{alert}",
 		"port-error-rate": "0.1", "raft-saturation": "0.7", "leader-changes": "7",
 		"raft-last-contact-warning": "250ms", "raft-last-contact-critical": "2s",
 		"gossip-score-warning": "3", "gossip-score-critical": "6", "certificate-warning": "20d", "certificate-critical": "2d",
@@ -108,7 +108,6 @@ func TestPack_BadSettings(t *testing.T) {
 	for _, tc := range []struct{ setting, values, want string }{
 		{"group-by", "|a,b c|__name__", `"" is no list of names of labels; want for example cluster,datacenter`},
 		{"group-by", "a, b,a", `"" has the label a twice`},
-		{"job", `|(|a"b`, `"" is no regular expression, or has " or \ in it; want for example consul.*`},
 		{"runbook-url", "wiki/{alert}|https://wiki.example", "not a URL with http or https that has {alert} in it"},
 		{"port-latency", "1|0s|-1s", `"" is no duration above 0 as Prometheus writes it; want for example 500ms, 90s or 14d`},
 		{"port-error-rate", "5%|1|NaN", `"" is no number between 0 and 1; want for example 0.05`},

@@ -35,7 +35,6 @@ var settings = []Setting{
 		"group-by", "Labels that tell clusters apart, with commas. One alert is sent for all exporters that agree in them.",
 		"cluster,datacenter,job", labelNames,
 	},
-	{"job", "Regular expression of the jobs in which Prometheus scrapes the exporter.", "consul.*", expression},
 	{
 		"runbook-url", "Address of an alert's runbook, in which {alert} stands for the alert's name.",
 		"https://github.com/zervigo/consul_cluster_exporter/blob/main/docs/runbooks/{alert}.md", address,
@@ -193,15 +192,6 @@ func labelNames(s string) (string, error) {
 		names[i] = name
 	}
 	return strings.Join(names, ", "), nil
-}
-
-// expression is one of PromQL's, which is anchored at both ends. It must stay within a string in double quotes, in
-// YAML too.
-func expression(s string) (string, error) {
-	if _, err := regexp.Compile("^(?:" + s + ")$"); err != nil || s == "" || strings.ContainsAny(s, "\"\\\n") {
-		return "", fmt.Errorf(`%q is no regular expression, or has " or \ in it; want for example consul.*`, s)
-	}
-	return s, nil
 }
 
 // address is the URL of the runbooks. An @ might end a password, which is not repeated either.
