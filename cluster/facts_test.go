@@ -11,6 +11,7 @@ import (
 
 	"github.com/hashicorp/consul/api"
 
+	"github.com/zervigo/consul_cluster_exporter/catalog"
 	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
@@ -129,8 +130,8 @@ func TestSnapshot_Everything(t *testing.T) {
 	if err != nil || len(death.MembersSeen) != 1 || len(death.MembersSeen["id-a"]) != 2 || len(death.Leader.Servers) != 1 {
 		t.Errorf("input for a death %+v, error %v", death, err)
 	}
-	catalog, _ := snap.Catalog().Get(t.Context())
-	if counts := catalog.InstanceCounts(); counts["web"] == nil || counts["web"][HealthPassing] != 1 {
+	registered, _ := snap.Catalog().Get(t.Context())
+	if counts := registered.InstanceCounts(); counts["web"] == nil || counts["web"][catalog.Passing] != 1 {
 		t.Errorf("instances are counted as %v", counts)
 	}
 	telemetry, _ := snap.Telemetry().Get(t.Context())

@@ -105,6 +105,14 @@ type StopInput struct {
 // StoppingServer is a server that is about to be stopped, or is.
 type StoppingServer struct{ Name, ID string }
 
+// Is reports whether both are the same server: by ID where both are known.
+func (s StoppingServer) Is(other StoppingServer) bool {
+	if s.ID != "" && other.ID != "" {
+		return s.ID == other.ID
+	}
+	return s.Name == other.Name
+}
+
 // Evidence is what there is for a verdict about the cluster.
 func (in *StopInput) Evidence() *Evidence {
 	return &Evidence{Topology: in.Topology, Reports: in.Reports, Autopilot: in.Autopilot}

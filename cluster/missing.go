@@ -13,6 +13,8 @@ type Absence struct {
 	How Departure
 	// Since is when it was first missing.
 	Since time.Time
+	// Voter is whether it had a vote.
+	Voter bool
 	// Succeeded is whether a live server with another ID has its address on port 8300. Then nothing is asked there on
 	// behalf of the missing one.
 	Succeeded bool
@@ -132,7 +134,7 @@ func absence(before Server, now time.Time) *Absence {
 		known.Succeeded = false
 		return &known
 	}
-	return &Absence{How: DepartureOf(before.Status), Since: now}
+	return &Absence{How: DepartureOf(before.Status), Since: now, Voter: before.Voter}
 }
 
 // holdsName reports whether another server has the name of a missing one: it was rebuilt, and has another ID.

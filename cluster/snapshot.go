@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/consul/api"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/zervigo/consul_cluster_exporter/catalog"
 	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/fact"
 	"github.com/zervigo/consul_cluster_exporter/probe"
@@ -46,10 +47,10 @@ type Snapshot struct {
 	votingPeers  Fact[[]RaftPeer]
 	statusLeader Fact[string]
 	statusPeers  Fact[[]string]
-	catalog      Fact[*Catalog]
-	overview     Fact[*CatalogOverview]
+	catalog      Fact[*catalog.Catalog]
+	overview     Fact[*catalog.Overview]
 
-	catalogNodes     Fact[catalogEntries]
+	catalogNodes     Fact[catalog.Entries]
 	catalogNodeCount Fact[int]
 	topology         Fact[Topology]
 	meshList         Fact[api.CARootList]

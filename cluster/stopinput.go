@@ -26,7 +26,7 @@ const (
 // StopInput collects what JudgeStop needs. It fails if no server is known, or Consul does not say which have a vote.
 // It takes a second at least: it looks twice, because one look does not show whether the logs keep up.
 func (s *Snapshot) StopInput(ctx context.Context) (StopInput, error) {
-	topology, reports, config := s.Topology(), s.Reports(), s.RaftPeers()
+	topology, reports, config, members := s.Topology(), s.Reports(), s.RaftPeers(), s.Members()
 	autopilot, autopilotConfig := s.AutopilotState(), s.AutopilotConfig()
 	read, agent := s.ConsistentRead(), s.Agent()
 	if _, err := config.Get(ctx); errors.Is(err, consul.ErrRefused) {
@@ -36,6 +36,10 @@ func (s *Snapshot) StopInput(ctx context.Context) (StopInput, error) {
 	if err := cmp.Or(fill(ctx, topology, &in.Topology), fill(ctx, reports, &in.Earlier)); err != nil {
 		return StopInput{}, err
 	}
+	// Where this look fails, the topology has what an earlier one saw. No stop is decided by that.
+	latest, _ := members.Get(ctx)
+	peers, _ := config.Get(ctx)
+	in.Topology.MembersKnown, in.Topology.RaftKnown = hasServer(latest), len(peers) > 0
 	s.lookAgain(ctx, &in)
 	if state, err := autopilot.Get(ctx); err == nil {
 		in.Autopilot = &state

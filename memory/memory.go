@@ -181,7 +181,7 @@ func (m *Memory) Remembered() []cluster.Server {
 	defer m.mu.Unlock()
 	servers := make([]cluster.Server, 0, len(m.state.Servers))
 	for _, s := range m.state.Servers {
-		servers = append(servers, s.server())
+		servers = append(servers, s.server(m.state.Seconds))
 	}
 	return servers
 }

@@ -63,6 +63,7 @@ func (m *Memory) learnServer(s cluster.Server, e *cluster.Evidence) {
 	case s.Missing():
 		if i >= 0 && m.state.Servers[i].Missing == nil {
 			known := &m.state.Servers[i]
+			known.Voter = known.hadVote(m.state.Seconds)
 			known.Missing = &absenceState{How: s.Absence.How, Since: e.At.UTC(), At: m.state.Seconds}
 			m.dirty = true
 			logger := m.logger()

@@ -195,6 +195,45 @@ func TestMemory_Missing(t *testing.T) {
 		w.scrape(2, often)
 		w.expect("after three days", Shortage{2, 0})
 	})
+	t.Run("gave up its vote, and left", func(t *testing.T) {
+		t.Parallel()
+		w := three(t)
+		w.servers[3] = reporttest.NonVoter(w.servers[3])
+		w.scrape(1, often)
+		w.become(cluster.StatusLeaving, 3)
+		w.scrape(2, often)
+		w.remove(3)
+		w.scrape(1, often)
+		w.expect("left", Shortage{3, 1}, "3 left")
+		if s := w.m.Remembered()[0]; !s.Absence.Voter {
+			t.Errorf("it had no vote: %+v", s)
+		}
+		w.scrape(3*24*hour, often)
+		w.expect("after three days", Shortage{2, 0})
+	})
+	t.Run("lost its vote long before it went", func(t *testing.T) {
+		t.Parallel()
+		w := three(t)
+		w.servers[3] = reporttest.NonVoter(w.servers[3])
+		w.scrape(10, often)
+		w.remove(3)
+		w.scrape(1, often)
+		w.expect("gone", Shortage{3, 1}, "3 gone")
+		if s := w.m.Remembered()[0]; s.Absence.Voter {
+			t.Errorf("it had a vote: %+v", s)
+		}
+	})
+	t.Run("forced to leave after it hung", func(t *testing.T) {
+		t.Parallel()
+		w := three(t)
+		w.lost[3] = true
+		w.scrape(1, often)
+		w.become(cluster.StatusLeaving, 3)
+		w.scrape(1, often)
+		w.remove(3)
+		w.scrape(4*24*hour, often)
+		w.expect("four days later", Shortage{3, 1}, "3 removed")
+	})
 	t.Run("began to leave, and stayed", func(t *testing.T) {
 		t.Parallel()
 		w := three(t)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/zervigo/consul_cluster_exporter/catalog"
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/memory"
@@ -63,8 +64,8 @@ type Facts struct {
 	Autopilot       *cluster.AutopilotState
 	AutopilotConfig *cluster.AutopilotConfig
 	Consistent      *cluster.ConsistentRead
-	Catalog         *cluster.Catalog
-	Overview        *cluster.CatalogOverview
+	Catalog         *catalog.Catalog
+	Overview        *catalog.Overview
 	Peerings        []Peering
 	// Filtered are the endpoints whose answers are not complete, because of the token's rights.
 	Filtered []string
@@ -152,7 +153,7 @@ func (f *Facts) setMembers(members []cluster.Member) {
 	}
 }
 
-func (f *Facts) setCatalog(c *cluster.Catalog) {
+func (f *Facts) setCatalog(c *catalog.Catalog) {
 	switch {
 	case c == nil:
 	case len(c.Nodes) == 0:
@@ -166,7 +167,7 @@ func (f *Facts) setCatalog(c *cluster.Catalog) {
 }
 
 // setOverview ignores a summary that does not say what is in maintenance, which would count as down.
-func (f *Facts) setOverview(o *cluster.CatalogOverview) {
+func (f *Facts) setOverview(o *catalog.Overview) {
 	if o != nil && o.MaintenanceTold {
 		f.Overview = o
 	}

@@ -4,12 +4,15 @@
 package verdict
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/wording"
+	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
 // Answer is the answer to whether a server can be stopped.
@@ -99,10 +102,36 @@ func stopTargets(server string, in *cluster.StopInput) (map[int]bool, error) {
 	return targets, nil
 }
 
-// Away reports whether the server with this name or node ID certainly does not answer.
+// Away reports whether the server with this name or node ID is certainly stopped or gone: nothing listens on its port
+// 8300, or there is no answer and gossip has lost it too, or Consul no longer names it. That a probe got no answer is
+// not enough.
 func Away(server string, in cluster.StopInput) bool {
 	targets, err := stopTargets(server, &in)
-	return err == nil && newStopJudge(&in, targets).silent()
+	if err != nil {
+		return in.Topology.MembersKnown && in.Topology.RaftKnown
+	}
+	j := newStopJudge(&in, targets)
+	for i := range targets {
+		r := &in.Reports[i]
+		lost := in.Topology.MembersKnown && r.Server.Status != cluster.StatusAlive
+		if !j.silent() || (r.RPC.Outcome() != probe.OutcomeRefused && !lost) {
+			return false
+		}
+	}
+	return true
+}
+
+// Means reports whether somebody who calls a server by this name or node ID means the one that was to be stopped. By
+// now that may have another name, and another server may have the one that it had.
+func Means(server string, stopped cluster.StoppingServer, in cluster.StopInput) bool {
+	if stopped.ID == "" || stopped.ID == server {
+		return server == cmp.Or(stopped.ID, stopped.Name)
+	}
+	i := slices.IndexFunc(in.Reports, func(r cluster.Report) bool { return r.Server.ID == stopped.ID })
+	if i < 0 { // It was rebuilt, or is gone.
+		return server == stopped.Name
+	}
+	return server == in.Reports[i].Server.Name
 }
 
 // JudgeReturn decides whether the server with this name or node ID, which was stopped, is back: it can be counted on,

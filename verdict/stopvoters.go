@@ -51,8 +51,18 @@ func (j *stopJudge) judge(server string) Stop {
 	}
 	answer, trouble := j.trouble(&stop)
 	switch {
+	case !stop.Voter && j.elsewhere():
+		if trouble == "" {
+			answer, trouble = AnswerUnknown, stop.Server+" has no vote here, and follows the leader of another cluster."
+		}
 	case !stop.Voter && j.gone():
 		stop.Reasons = append(stop.Reasons, stop.Server+" is gone already, so nothing is lost with it.")
+	case !stop.Voter && j.joins():
+		stop.Reasons = append(stop.Reasons, stop.Server+" has no vote yet.")
+		if votes := stop.Voters + 1; trouble == "" && stop.After >= stop.Needed && stop.After < votes/2+1 {
+			answer, trouble = AnswerNo, fmt.Sprintf("Autopilot gives it one once it is stable, and then the quorum is %d of %d, "+
+				"but without it only %d can be counted on.", votes/2+1, votes, stop.After)
+		}
 	case !stop.Voter:
 		stop.Reasons = append(stop.Reasons, stop.Server+" has no vote.")
 	case j.silent():
@@ -70,6 +80,27 @@ func (j *stopJudge) gone() bool {
 		}
 	}
 	return true
+}
+
+// joins reports whether autopilot may give a vote to what is to be stopped at any moment: all servers get one, except
+// those that do not answer and read replicas of Consul Enterprise.
+func (j *stopJudge) joins() bool {
+	for i := range j.targets {
+		if r := &j.in.Reports[i]; !r.Server.Replica && !r.Server.Missing() {
+			return !j.silent()
+		}
+	}
+	return false
+}
+
+// elsewhere reports whether what is to be stopped names a leader that is not the only one here.
+func (j *stopJudge) elsewhere() bool {
+	for i := range j.targets {
+		if leader := j.in.Reports[i].RPC.Raft.Leader; leader != "" && leader != j.leader.RPC.Raft.Leader {
+			return true
+		}
+	}
+	return false
 }
 
 // silent reports whether nothing of what is to be stopped answers, and that is known.
@@ -134,9 +165,18 @@ func (j *stopJudge) configurationTrouble(stop *Stop) string {
 		return "The Raft configuration is unknown, so there is no telling who votes."
 	case slices.ContainsFunc(t.Peers, func(p cluster.RaftPeer) bool { return p.ID == "" }):
 		return "The Raft configuration is known only by addresses, not by node IDs (may the token read operator?)."
+	case slices.ContainsFunc(t.Peers, j.votesOtherwise):
+		return "The Raft configuration and autopilot do not agree about who votes; it may be changing."
 	default:
 		return ""
 	}
+}
+
+// votesOtherwise reports whether autopilot says of a peer that it votes and the Raft configuration that it does not, or
+// the other way around.
+func (j *stopJudge) votesOtherwise(p cluster.RaftPeer) bool {
+	a := j.in.Autopilot.Of(p.ID)
+	return a != nil && a.Voter != nil && *a.Voter != p.Voter
 }
 
 // trouble says why the answer is not yes, whatever the voters say; empty if nothing.
@@ -224,6 +264,9 @@ func (j *stopJudge) voter(p cluster.RaftPeer, i int) (Answer, string) {
 	}
 	if state, why := portEvidence(&r.RPC.Result); state != AnswerYes {
 		return state, why
+	}
+	if expiry := r.RPC.CertExpiry; !expiry.IsZero() && expiry.Before(r.RPC.Start) {
+		return AnswerUnknown, "its certificate on port 8300 has expired, so others may not be able to connect to it again"
 	}
 	if state, why := j.identity(r); state != AnswerYes {
 		return state, why

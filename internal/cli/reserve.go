@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,7 +70,7 @@ type reserver struct {
 	client  consul.Options
 	address consul.Address
 	store   *reservation.Store
-	host    string
+	clock   reservation.Clock
 	// limit bounds each look, and each reading and writing of the reservations.
 	limit time.Duration
 	// away are the reservations whose server was seen to be away, by their ID.
@@ -95,8 +96,8 @@ func newReserver(c *cluster.Cluster, o *checkOptions) (*reserver, error) {
 		return nil, fmt.Errorf("find out the host's name: %w", err)
 	}
 	return &reserver{
-		reserveOptions: &o.reserveOptions, cluster: c, client: opts, host: host, limit: o.timeout,
-		away: make(map[string]bool),
+		reserveOptions: &o.reserveOptions, cluster: c, client: opts, clock: reservation.HostClock(host),
+		limit: o.timeout, away: make(map[string]bool),
 	}, nil
 }
 
@@ -107,7 +108,7 @@ func (r *reserver) look(ctx context.Context) (cluster.StopInput, error) {
 		return in, err
 	}
 	r.address, r.client.Address = address, address
-	r.store, err = reservation.New(r.client, r.key, r.host, time.Now)
+	r.store, err = reservation.New(r.client, r.key, r.clock)
 	return in, err
 }
 
@@ -183,7 +184,8 @@ func (r *reserver) write(ctx context.Context, stop verdict.Stop) error {
 	return r.store.Reserve(ctx, cluster.StoppingServer{Name: stop.Server, ID: stop.ID}, r.holds)
 }
 
-// confirm looks once more after the reservation is written, and takes it back if the answer is not yes anymore.
+// confirm looks once more after the reservation is written, and takes it back if the answer is not yes anymore. One that
+// there was before stays: somebody has got a yes for it, and may be about to stop the server.
 func (r *reserver) confirm(
 	ctx context.Context, stop verdict.Stop, stopping []cluster.StoppingServer,
 ) (verdict.Stop, error) {
@@ -197,7 +199,12 @@ func (r *reserver) confirm(
 		again.Reasons = append(again.Reasons, fmt.Sprintf("Its stop is reserved for %s.", r.holds))
 		return again, nil
 	}
-	if left := r.remove(context.WithoutCancel(ctx), stop); left != nil {
+	itself := cluster.StoppingServer{Name: stop.Server, ID: stop.ID}
+	if slices.ContainsFunc(stopping, itself.Is) {
+		again.Reasons = append(again.Reasons, fmt.Sprintf("Its stop was reserved before, and stays so for %s.", r.holds))
+		return again, err
+	}
+	if left := r.remove(context.WithoutCancel(ctx), itself); left != nil {
 		again.Reasons = append(again.Reasons, fmt.Sprintf("Its reservation could not be taken back (%v) and holds for %s.",
 			left, r.holds))
 	}
@@ -205,14 +212,14 @@ func (r *reserver) confirm(
 }
 
 // remove takes a reservation back.
-func (r *reserver) remove(ctx context.Context, stop verdict.Stop) error {
+func (r *reserver) remove(ctx context.Context, server cluster.StoppingServer) error {
 	ctx, cancel := context.WithTimeout(ctx, r.limit)
 	defer cancel()
 	for range maxConflicts {
 		if _, err := r.store.Read(ctx); err != nil {
 			return err
 		}
-		_, err := r.store.Release(ctx, cluster.StoppingServer{Name: stop.Server, ID: stop.ID})
+		_, err := r.store.Release(ctx, server)
 		if !errors.Is(err, reservation.ErrConflict) {
 			return err
 		}
@@ -240,24 +247,36 @@ func (r *reserver) releaseReturned(ctx context.Context, entries []reservation.En
 	return false
 }
 
-// back removes the reservation of a server that can be counted on again, and says so; or why it cannot.
+// back removes the reservation of a server that can be counted on again, and says so; or why it cannot. Consul forgets a
+// server soon after it was stopped; it is not back then.
 func (r *reserver) back(ctx context.Context, server string) (answer verdict.Answer, why string, err error) {
 	in, err := r.look(ctx)
 	if err != nil {
 		return verdict.AnswerUnknown, "", err
 	}
-	answer, why, err = verdict.JudgeReturn(server, in)
-	if err != nil || answer != verdict.AnswerYes {
-		return answer, why, err
+	answer, why, unknown := verdict.JudgeReturn(server, in)
+	if unknown == nil && answer != verdict.AnswerYes {
+		return answer, why, nil
 	}
 	entries, err := r.read(ctx)
 	if err != nil {
 		return verdict.AnswerUnknown, "", err
 	}
-	for _, e := range entries {
-		if e.NodeID == server || e.Server == server {
-			return answer, "its reservation is removed", r.remove(ctx, verdict.Stop{Server: e.Server, ID: e.NodeID})
+	meant := slices.DeleteFunc(reservation.Servers(entries), func(stopped cluster.StoppingServer) bool {
+		return !verdict.Means(server, stopped, in)
+	})
+	switch {
+	case unknown != nil && len(meant) > 0 && verdict.Away(server, in):
+		return verdict.AnswerNo, "Consul does not name it", nil
+	case unknown != nil:
+		return verdict.AnswerUnknown, "", unknown
+	case len(meant) == 0:
+		return answer, "it has no reservation", nil
+	}
+	for _, stopped := range meant {
+		if err := r.remove(ctx, stopped); err != nil {
+			return verdict.AnswerUnknown, "", err
 		}
 	}
-	return answer, "it has no reservation", nil
+	return answer, "its reservation is removed", nil
 }

@@ -83,6 +83,8 @@ func reserveAtOnce(t *testing.T, servers int) {
 		}
 	}
 	release(cli.ExitUnsafe)
+	expectAnswer(t, denied, allowed[0].Name, cli.ExitUnknown, "there is no server named", flags[0])
+	release(cli.ExitUnsafe) // Autopilot has removed it.
 	must.Do(t, allowed[0].Restart(harness.Soon(t)))
 	must.Do(t, c.WaitHealthy(harness.Soon(t)))
 	release(cli.ExitSafe, "--wait=1m") // Autopilot may notice only now that the server was away.
