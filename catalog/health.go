@@ -8,8 +8,8 @@ import "strings"
 // Status is the state of a check, or of a service instance by all its checks. The worst of several is the largest.
 type Status uint8
 
-// The states of health; Unknown stands for any that a later Consul may bring. Maintenance is no state in Consul: it is a
-// critical check with a special ID.
+// The states of health; Unknown stands for any that a later Consul may bring. Maintenance is no state in Consul: it is
+// a critical check with a special ID.
 const (
 	Passing Status = iota
 	Unknown

@@ -14,8 +14,6 @@ import (
 // streamDecoders decode the answers that are read while they arrive, by what their elements are.
 func streamDecoders() map[string]streamtest.Decoder {
 	return map[string]streamtest.Decoder{
-		"telemetry": streamtest.New(
-			`{"Samples":[`, `{"Labels":{"#":""}}`, "]}", streamtest.Streamed(new(telemetryAnswer).decode)),
 		"members":  streamtest.New(`[`, `{"Name":"n"}`, "]", streamtest.Streamed(decodeList(new([]Member), newMember))),
 		"peerings": streamtest.New(`[`, `{"Name":"n"}`, "]", streamtest.Streamed(decodeList(new([]Peering), newPeering))),
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/streamtest"
+	"github.com/zervigo/consul_cluster_exporter/telemetry"
 )
 
 // Whatever an agent says about itself and the cluster, it is read or an error, and what comes of it is a number.
@@ -77,11 +78,11 @@ func fuzzAgent(t *testing.T, data []byte) {
 			}
 		}
 	}
-	var telemetry telemetryAnswer
-	if json.Unmarshal(data, &telemetry) != nil {
+	var answer telemetry.Answer
+	if json.Unmarshal(data, &answer) != nil {
 		return
 	}
-	read := newTelemetry(agent, &telemetry)
+	read := answer.Figures(&agent.telemetry)
 	if v, ok := read.Gauge("runtime.alloc_bytes"); ok {
 		expectNumber(t, "gauge", v)
 	}

@@ -138,6 +138,9 @@ func withMargin(ctx context.Context) (context.Context, context.CancelFunc) {
 // TimedOut reports whether the time for fetching is over.
 func (s *Snapshot) TimedOut() bool { return errors.Is(s.ctx.Err(), context.DeadlineExceeded) }
 
+// Done is closed when the time for fetching is over.
+func (s *Snapshot) Done() <-chan struct{} { return s.ctx.Done() }
+
 // Start is when the snapshot was begun.
 func (s *Snapshot) Start() time.Time { return s.start }
 

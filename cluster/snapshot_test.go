@@ -217,44 +217,6 @@ func TestTopologyIsKept(t *testing.T) {
 	}
 }
 
-// Whether a server can be stopped is decided by what is known now, not by what an earlier look saw.
-func TestStopInput_Fresh(t *testing.T) {
-	t.Parallel()
-	const (
-		serverA = `{"Name":"a","Addr":"127.0.0.1","Status":1,"Tags":{"role":"consul","port":"1","id":"id-a"}}`
-		client  = `{"Name":"client","Status":1,"Tags":{"role":"node"}}`
-	)
-	members := answer(200, list(serverA))
-	raft := answer(200, `{"Servers":[{"ID":"id-a","Node":"a","Address":"127.0.0.1:1","Voter":true}]}`)
-	broken := answer(500, "")
-	var membersNow, raftNow changing
-	c := newTestCluster(t, Options{}, map[string]http.HandlerFunc{
-		endpointMembers.Path: membersNow.serve, endpointRaft.Path: raftNow.serve,
-		endpointAutopilotState.Path: broken, endpointConsistent.Path: broken,
-	})
-	for _, step := range []struct {
-		name                    string
-		members, raft           http.HandlerFunc
-		membersKnown, raftKnown bool
-	}{
-		{"all is well", members, raft, true, true},
-		{"the Raft configuration cannot be read", members, broken, true, false},
-		{"members cannot be read", broken, raft, false, true},
-		{"the agent knows only itself", answer(200, list(client)), raft, false, true},
-	} {
-		membersNow.Store(step.members)
-		raftNow.Store(step.raft)
-		snap := snapshot(t, c)
-		in, err := snap.StopInput(t.Context())
-		snap.Close()
-		if got := in.Topology; err != nil || len(got.Servers) != 1 || got.MembersKnown != step.membersKnown ||
-			got.RaftKnown != step.raftKnown {
-			t.Errorf("%s: members known %v, Raft known %v, servers %+v, error %v; want %v, %v and one", step.name,
-				got.MembersKnown, got.RaftKnown, got.Servers, err, step.membersKnown, step.raftKnown)
-		}
-	}
-}
-
 func TestNoServerKnown(t *testing.T) {
 	t.Parallel()
 	_, err := scrape(t, newTestCluster(t, Options{}, map[string]http.HandlerFunc{

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/internal/reporttest"
 )
 
@@ -113,7 +114,7 @@ func (w *world) look() {
 		}
 		t.Servers = append(t.Servers, s)
 	}
-	w.m.Learn(&cluster.Evidence{At: w.at, Topology: t, Reports: reports, Agent: &w.agent, MinQuorum: w.quorum})
+	w.m.Learn(&inputs.Evidence{At: w.at, Topology: t, Reports: reports, Agent: &w.agent, MinQuorum: w.quorum})
 }
 
 // expect compares what is expected, and which servers are missing: "3 removed".
@@ -382,6 +383,19 @@ func TestMemory_Missing(t *testing.T) {
 			w.expect(jump.String(), Shortage{3, 1}, "3 left")
 		}
 	})
+	t.Run("the clock was ahead", func(t *testing.T) {
+		t.Parallel()
+		w := three(t)
+		w.at = w.at.Add(96 * time.Hour)
+		w.remove(3)
+		w.scrape(2, often)
+		w.at = w.at.Add(-96 * time.Hour)
+		w.scrape(1, often)
+		w.expect("set back", Shortage{3, 1}, "3 gone")
+		if since := w.m.Remembered()[0].Absence.Since; since.After(w.at) {
+			t.Errorf("missing since %v; now it is %v", since, w.at)
+		}
+	})
 	t.Run("a scrape that began earlier ends later", func(t *testing.T) {
 		t.Parallel()
 		w := three(t)
@@ -446,7 +460,7 @@ func TestMemory_Missing(t *testing.T) {
 		w := three(t)
 		s := reporttest.NonVoter(reporttest.Server(9))
 		s.Status = cluster.StatusFailed
-		w.m.learnServer(s, &cluster.Evidence{At: w.at, Topology: cluster.Topology{RaftKnown: true}})
+		w.m.learnServer(s, &inputs.Evidence{At: w.at, Topology: cluster.Topology{RaftKnown: true}})
 		if n := len(w.m.Remembered()); n != 3 {
 			t.Errorf("%d servers are remembered; want 3", n)
 		}
@@ -486,7 +500,7 @@ func TestMemory_Bounded(t *testing.T) {
 	m := new(Memory)
 	for i := range 2 * MaxServers {
 		s := reporttest.Server(i)
-		m.Learn(&cluster.Evidence{At: time.Unix(int64(i), 0), Topology: cluster.Topology{Servers: []cluster.Server{s}}})
+		m.Learn(&inputs.Evidence{At: time.Unix(int64(i), 0), Topology: cluster.Topology{Servers: []cluster.Server{s}}})
 	}
 	if n := len(m.Remembered()); n != MaxServers {
 		t.Errorf("%d servers are remembered; want %d", n, MaxServers)

@@ -4,7 +4,6 @@
 package memory
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
@@ -103,7 +103,7 @@ type absenceState struct {
 
 // see notes a server that Consul names, and reports whether anything but the time is new. A vote that it did not have
 // in an earlier scrape began now.
-func (s *serverState) see(now cluster.Server, e *cluster.Evidence, seconds float64, watched bool) bool {
+func (s *serverState) see(now cluster.Server, e *inputs.Evidence, seconds float64, watched bool) bool {
 	before := *s
 	s.Name, s.Host, s.RPCAddress, s.Datacenter = now.Name, now.Host, now.RPCAddress, now.Datacenter
 	s.LANPort, s.WANPort, s.GRPCPort, s.GRPCTLSPort = now.LANPort, now.WANPort, now.GRPCPort, now.GRPCTLSPort
@@ -201,7 +201,7 @@ func decode(text []byte) (state, error) {
 	if len(text) > maxStateBytes {
 		return s, fmt.Errorf("it is larger than %d bytes", maxStateBytes)
 	}
-	if err := json.NewDecoder(bytes.NewReader(text)).Decode(&s); err != nil {
+	if err := json.Unmarshal(text, &s); err != nil {
 		return state{}, fmt.Errorf("it is not a state of this program: %w", err)
 	}
 	switch {
@@ -213,11 +213,35 @@ func decode(text []byte) (state, error) {
 		len(s.Answered) > maxAnswered:
 		return state{}, errors.New("it has more servers than a cluster can have")
 	}
+	if s.Seconds < 0 || s.Voters < 0 || s.Expected < 0 || s.Expected > MaxServers {
+		return state{}, errors.New("it has numbers that no cluster can have")
+	}
+	ids := make(map[string]bool)
 	for i := range s.Servers {
 		k := &s.Servers[i]
-		if !strings.Contains(k.RPCAddress, ":") || k.ID == "" || k.Name == "" {
-			return state{}, fmt.Errorf("it has a server without a name, an ID or an address (%q)", k.ID)
+		if err := k.check(s.Seconds); err != nil {
+			return state{}, fmt.Errorf("it has a server (%q) %w", k.ID, err)
 		}
+		if ids[k.ID] {
+			return state{}, fmt.Errorf("it has a server (%q) twice", k.ID)
+		}
+		ids[k.ID] = true
 	}
 	return s, nil
+}
+
+// check returns what is wrong with a server in a state of this time.
+func (s *serverState) check(seconds float64) error {
+	past := func(at *float64) bool { return at == nil || (*at >= 0 && *at <= seconds) }
+	ways := []cluster.Departure{cluster.DepartureLeft, cluster.DepartureRemoved, cluster.DepartureGone}
+	switch {
+	case !strings.Contains(s.RPCAddress, ":") || s.ID == "" || s.Name == "":
+		return errors.New("without a name, an ID or an address")
+	case !past(s.VoterAt) || !past(s.VoteLostAt) || (s.Missing != nil && !past(&s.Missing.At)):
+		return errors.New("with a time that has not come yet")
+	case s.Missing != nil && !slices.Contains(ways, s.Missing.How):
+		return errors.New("that is missing in an unknown way")
+	default:
+		return nil
+	}
 }

@@ -16,7 +16,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 )
 
 // DefaultKey is the key of the KV entry.
@@ -86,10 +86,10 @@ func parse(text []byte) (List, error) {
 }
 
 // is reports whether an entry is about this server.
-func (e *Entry) is(s cluster.StoppingServer) bool { return e.server().Is(s) }
+func (e *Entry) is(s inputs.StoppingServer) bool { return e.server().Is(s) }
 
-func (e *Entry) server() cluster.StoppingServer {
-	return cluster.StoppingServer{Name: e.Server, ID: e.NodeID}
+func (e *Entry) server() inputs.StoppingServer {
+	return inputs.StoppingServer{Name: e.Server, ID: e.NodeID}
 }
 
 // seenBy notes when the entries were first seen by a clock that shows now, and drops those that have been seen for as
@@ -107,10 +107,10 @@ func (l *List) seenBy(clock string, now int64) (changed bool) {
 		if first, seen := e.seen(clock); seen && first <= now {
 			continue
 		}
-		others := slices.DeleteFunc(slices.Clone(e.Seen), func(s Sighting) bool { return s.Clock == clock })
+		e.Seen = slices.DeleteFunc(slices.Clone(e.Seen), func(s Sighting) bool { return s.Clock == clock })
 		// The first ones have not been here for long, or they would have dropped it.
-		others = others[max(0, len(others)-maxSeen+1):]
-		e.Seen, changed = append(others, Sighting{clock, now}), true
+		e.Seen = append(e.Seen[max(0, len(e.Seen)-maxSeen+1):], Sighting{clock, now})
+		changed = true
 	}
 	return changed
 }
@@ -125,26 +125,30 @@ func (e *Entry) seen(clock string) (at int64, ok bool) {
 }
 
 // without returns the list without the entry of a server.
-func (l List) without(s cluster.StoppingServer) List {
+func (l List) without(s inputs.StoppingServer) List {
 	l.Stops = slices.DeleteFunc(slices.Clone(l.Stops), func(e Entry) bool { return e.is(s) })
 	return l
 }
 
-// with returns the list with an entry for a server, in place of the one that it had.
+// with returns the list with an entry for a server, in place of the one that it had. It holds for as long as that at
+// least: somebody else may count on it.
 func (l List) with(e Entry) List {
+	if i := slices.IndexFunc(l.Stops, func(had Entry) bool { return had.is(e.server()) }); i >= 0 {
+		e.Seconds = max(e.Seconds, l.Stops[i].Seconds)
+	}
 	l = l.without(e.server())
 	l.Stops = append(l.Stops, e)
 	return l
 }
 
 // has reports whether there is an entry for the server.
-func (l List) has(s cluster.StoppingServer) bool {
+func (l List) has(s inputs.StoppingServer) bool {
 	return slices.ContainsFunc(l.Stops, func(e Entry) bool { return e.is(s) })
 }
 
 // Servers are the servers that the entries are about.
-func Servers(entries []Entry) []cluster.StoppingServer {
-	var servers []cluster.StoppingServer
+func Servers(entries []Entry) []inputs.StoppingServer {
+	var servers []inputs.StoppingServer
 	for _, e := range entries {
 		servers = append(servers, e.server())
 	}

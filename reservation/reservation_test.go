@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
@@ -112,12 +112,36 @@ func TestList(t *testing.T) {
 	} {
 		l = l.with(e)
 	}
-	want := []cluster.StoppingServer{{Name: "renamed", ID: "1"}, {Name: "b", ID: "2"}}
+	want := []inputs.StoppingServer{{Name: "renamed", ID: "1"}, {Name: "b", ID: "2"}}
 	if diff := cmp.Diff(want, Servers(l.Stops)); diff != "" {
 		t.Errorf("servers (-want +got):\n%s", diff)
 	}
 	if left := l.without(want[0]); left.has(want[0]) || !left.has(want[1]) || !l.has(want[0]) {
 		t.Errorf("left are %+v of %+v", left, l)
+	}
+}
+
+// Who asks again about a server makes its reservation no shorter: another one may have it for an upgrade of an hour.
+func TestList_Renewed(t *testing.T) {
+	t.Parallel()
+	for _, seconds := range []int64{900, 3600, 7200} {
+		l := List{}.with(Entry{Server: "a", NodeID: "1", Seconds: 3600})
+		l = l.with(Entry{Server: "a", NodeID: "1", Seconds: seconds})
+		if len(l.Stops) != 1 || l.Stops[0].Seconds != max(seconds, 3600) {
+			t.Errorf("renewed for %d s: %+v", seconds, l)
+		}
+	}
+}
+
+// A list that would be too long to be read again is not written.
+func TestStore_Full(t *testing.T) {
+	t.Parallel()
+	s := Store{clock: HostClock("host")}
+	for i := range maxEntries {
+		s.read = s.read.with(Entry{Server: fmt.Sprint("server-", i), Seconds: 1})
+	}
+	if _, err := s.Reserve(t.Context(), inputs.StoppingServer{Name: "one-more"}, time.Minute); err == nil {
+		t.Error("one more is reserved")
 	}
 }
 

@@ -13,8 +13,8 @@ import (
 
 	"github.com/hashicorp/consul/api"
 
-	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/consul"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 )
 
 // maxTries bounds how often something is tried again because somebody else was faster.
@@ -75,17 +75,24 @@ func (s *Store) get(ctx context.Context) error {
 	return err
 }
 
-// Reserve adds the server, or renews its entry. It fails with ErrConflict if the entry is not what was read.
-func (s *Store) Reserve(ctx context.Context, server cluster.StoppingServer, holds time.Duration) error {
-	return s.write(ctx, s.read.with(Entry{
+// Reserve adds the server, or renews its entry, and returns how long it holds: not shorter than before. It fails with
+// ErrConflict if the entry is not what was read.
+func (s *Store) Reserve(
+	ctx context.Context, server inputs.StoppingServer, holds time.Duration,
+) (time.Duration, error) {
+	list := s.read.with(Entry{
 		Server: server.Name, NodeID: server.ID, ID: rand.Text(), Seconds: int64(holds.Seconds()),
 		At: time.Now().UTC().Truncate(time.Second), Seen: []Sighting{{s.clock.ID, s.clock.seconds()}},
-	}))
+	})
+	if len(list.Stops) > maxEntries { // It could not be read again.
+		return 0, fmt.Errorf("there are %d reservations in %s already", len(s.read.Stops), s.key)
+	}
+	return time.Duration(list.Stops[len(list.Stops)-1].Seconds) * time.Second, s.write(ctx, list)
 }
 
 // Release removes the server's entry, and reports whether there was one. It fails with ErrConflict if the entry is not
 // what was read.
-func (s *Store) Release(ctx context.Context, server cluster.StoppingServer) (had bool, err error) {
+func (s *Store) Release(ctx context.Context, server inputs.StoppingServer) (had bool, err error) {
 	if !s.read.has(server) {
 		return false, nil
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/catalog"
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/consul"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/memory"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 	"github.com/zervigo/consul_cluster_exporter/verdict"
@@ -52,7 +53,7 @@ type Facts struct {
 	// LeaderSince is zero when it is not known.
 	LeaderSince time.Time
 	// Standing is what is remembered of the leader's log.
-	Standing cluster.Standing
+	Standing inputs.Standing
 	// Shortage is how many voters there should be, and are lacking.
 	Shortage memory.Shortage
 	Ports    []cluster.PortReport
@@ -136,8 +137,8 @@ func Gather(ctx context.Context, s *cluster.Snapshot, remembered *memory.Memory,
 }
 
 // evidence is what a verdict about the cluster is drawn from.
-func (f *Facts) evidence() *cluster.Evidence {
-	e := &cluster.Evidence{
+func (f *Facts) evidence() *inputs.Evidence {
+	e := &inputs.Evidence{
 		At: f.Start, Topology: f.Topology, Reports: f.Reports, Agent: f.Agent, AgentLeader: f.AgentLeader,
 		Servers: f.ServerAgents, Autopilot: f.Autopilot, Read: f.Consistent, Standing: f.Standing,
 	}

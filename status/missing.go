@@ -52,7 +52,8 @@ func votersMissingClause(e *evidence, _ []string) string {
 func (e *evidence) lacksVoters() bool {
 	leaving := 0
 	for _, s := range e.servers {
-		if a := s.Server.Absence; a != nil && a.Voter && a.How == cluster.DepartureLeft && e.Start.Sub(a.Since) < leftLongAgo {
+		a := s.Server.Absence
+		if a != nil && a.Voter && a.How == cluster.DepartureLeft && e.Start.Sub(a.Since) < leftLongAgo {
 			leaving++
 		}
 	}

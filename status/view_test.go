@@ -396,8 +396,10 @@ func TestFacts_View(t *testing.T) {
 		{"a server left in order long ago", missingAs(cluster.DepartureLeft, unasked), func(f *status.Facts) {
 			f.Reports[2].Server.Absence.Since = noon.Add(-2 * time.Hour)
 		}},
-		{"a server without a vote has left in order, and a voter is missing", missingAs(cluster.DepartureLeft, unasked),
-			func(f *status.Facts) { f.Reports[2].Server.Absence.Voter = false }},
+		{
+			"a server without a vote has left in order, and a voter is missing", missingAs(cluster.DepartureLeft, unasked),
+			func(f *status.Facts) { f.Reports[2].Server.Absence.Voter = false },
+		},
 		{"fewer voters than expected, of which nobody knows", healthy(), func(f *status.Facts) {
 			f.Shortage = memory.Shortage{Expected: 5, Missing: 2}
 		}},
@@ -445,8 +447,10 @@ func TestFacts_View(t *testing.T) {
 		{"a server left in order long ago", missingAs(cluster.DepartureLeft, unasked), func(f *status.Facts) {
 			f.Reports[2].Server.Absence.Since = noon.Add(-2 * time.Hour)
 		}},
-		{"a server without a vote has left in order, and a voter is missing", missingAs(cluster.DepartureLeft, unasked),
-			func(f *status.Facts) { f.Reports[2].Server.Absence.Voter = false }},
+		{
+			"a server without a vote has left in order, and a voter is missing", missingAs(cluster.DepartureLeft, unasked),
+			func(f *status.Facts) { f.Reports[2].Server.Absence.Voter = false },
+		},
 		{"fewer voters than expected, of which nobody knows", healthy(), func(f *status.Facts) {
 			f.Shortage = memory.Shortage{Expected: 5, Missing: 2}
 		}},

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/internal/reporttest"
 	"github.com/zervigo/consul_cluster_exporter/probe"
@@ -33,10 +34,10 @@ func of(n int, instead ...cluster.Report) []cluster.Report {
 func silent(i int) cluster.Report { return reporttest.Silent(reporttest.Server(i)) }
 
 // stopInput is a cluster of these servers, of which all are known and none is unhealthy.
-func stopInput(reports ...cluster.Report) cluster.StopInput {
-	in := cluster.StopInput{
+func stopInput(reports ...cluster.Report) inputs.Stop {
+	in := inputs.Stop{
 		Topology: cluster.Topology{MembersKnown: true, RaftKnown: true}, Reports: reports,
-		Autopilot: &cluster.AutopilotState{}, MaxTrailingLogs: cluster.DefaultMaxTrailingLogs,
+		Autopilot: &cluster.AutopilotState{}, MaxTrailingLogs: inputs.DefaultMaxTrailingLogs,
 		Consistent: &cluster.ConsistentRead{OK: true},
 	}
 	for _, r := range reports {
@@ -60,7 +61,7 @@ func TestJudgeStop(t *testing.T) {
 		r.RPC.Reason = probe.ReasonTLS
 		return r
 	}
-	type input = *cluster.StopInput
+	type input = *inputs.Stop
 	// at changes what a server says, from 1.
 	at := func(i int, change func(*cluster.Report)) func(input) {
 		return func(in input) { change(&in.Reports[i-1]) }
@@ -142,7 +143,7 @@ func TestJudgeStop(t *testing.T) {
 				in.Autopilot.Servers[i].Voter = new(true)
 			}
 		}, yes, 0, ""},
-		{"of another cluster, in the same gossip pool", "server-4", append(ofPeers(3, 3), says(4, 9, 4, 1000)), func(in input) {
+		{"of another cluster", "server-4", append(ofPeers(3, 3), says(4, 9, 4, 1000)), func(in input) {
 			in.Topology.Peers, in.Reports[3].Server.Voter = in.Topology.Peers[:3], false
 		}, unknown, 1, "server-4 has no vote here, and follows the leader of another cluster."},
 		{"another's certificate has expired", "server-2", of(3), at(3, func(r *cluster.Report) {
@@ -194,6 +195,17 @@ func TestJudgeStop(t *testing.T) {
 			in.Earlier[2].RPC.Raft.LastContactKnown = true
 			in.Reports[2].RPC.Raft.LastContact, in.Reports[2].RPC.Raft.LastContactKnown = 999*time.Millisecond, true
 		}, yes, 0, ""},
+		{"another has entries of its own time as leader", "server-2", of(3, says(3, 1, 3, 1010)), func(in input) {
+			looks(1000, 1000, 1010)(in)
+			in.Reports[2].RPC.Raft.LastLogTerm = 1
+		}, no, -1, "server-3 cannot be counted on: its log does not keep up"},
+		{"no time for a second look", "server-2", of(3), func(in input) {
+			looks(1000, 1000, 1000)(in)
+			in.Between = 0
+			for i := range in.Earlier {
+				in.Earlier[i].RPC.Raft.LastContactKnown, in.Reports[i].RPC.Raft.LastContactKnown = true, true
+			}
+		}, unknown, -2, "server-3 cannot be counted on: there was no time to look at its log twice (--timeout)."},
 		{"another leader at the first look", "server-2", of(5), func(in input) {
 			looks(1000, 1000, 1000, 1000, 1000)(in)
 			for i := range in.Earlier {
@@ -275,16 +287,16 @@ func TestJudgeStop(t *testing.T) {
 		}, unknown, -2, "autopilot does not know its node ID"},
 		{"no autopilot", "server-2", of(3), func(in input) { in.Autopilot = nil }, unknown, -2, "what autopilot says"},
 		{"another is to be stopped", "server-2", of(3), func(in input) {
-			in.Stopping = []cluster.StoppingServer{{Name: "server-3", ID: "id-3"}, {Name: "server-2", ID: "id-2"}}
+			in.Stopping = []inputs.StoppingServer{{Name: "server-3", ID: "id-3"}, {Name: "server-2", ID: "id-2"}}
 		}, no, -1, "server-3 cannot be counted on: somebody has reserved its stop."},
 		{"another of five is to be stopped", "server-2", of(5), func(in input) {
-			in.Stopping = []cluster.StoppingServer{{Name: "server-3"}}
+			in.Stopping = []inputs.StoppingServer{{Name: "server-3"}}
 		}, yes, 0, "3 of 5 voters"},
 		{"it would never catch up", "server-2", of(3), func(in input) {
-			in.CatchUp = &cluster.CatchUp{OldestLogAge: 59 * time.Second, LastRestore: 30 * time.Second}
+			in.CatchUp = &inputs.CatchUp{OldestLogAge: 59 * time.Second, LastRestore: 30 * time.Second}
 		}, no, 0, "server-2 might never catch up after a restart"},
 		{"it would just catch up", "server-2", of(3), func(in input) {
-			in.CatchUp = &cluster.CatchUp{OldestLogAge: time.Minute, LastRestore: 30 * time.Second}
+			in.CatchUp = &inputs.CatchUp{OldestLogAge: time.Minute, LastRestore: 30 * time.Second}
 		}, yes, 0, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -367,18 +379,18 @@ func TestMeans(t *testing.T) {
 	in.Reports[2].Server.Name = "renamed"
 	for _, tc := range []struct {
 		server  string
-		stopped cluster.StoppingServer
+		stopped inputs.StoppingServer
 		want    bool
 	}{
-		{"server-2", cluster.StoppingServer{Name: "server-2", ID: "id-2"}, true},
-		{"id-2", cluster.StoppingServer{Name: "server-2", ID: "id-2"}, true},
-		{"server-1", cluster.StoppingServer{Name: "server-2", ID: "id-2"}, false},
-		{"renamed", cluster.StoppingServer{Name: "server-3", ID: "id-3"}, true},
-		{"server-3", cluster.StoppingServer{Name: "server-3", ID: "id-3"}, false},
-		{"server-2", cluster.StoppingServer{Name: "server-2", ID: "id-of-before"}, true},
-		{"server-2", cluster.StoppingServer{Name: "server-2"}, true},
-		{"server-2", cluster.StoppingServer{Name: "server-1"}, false},
-		{"", cluster.StoppingServer{Name: "server-2", ID: "id-2"}, false},
+		{"server-2", inputs.StoppingServer{Name: "server-2", ID: "id-2"}, true},
+		{"id-2", inputs.StoppingServer{Name: "server-2", ID: "id-2"}, true},
+		{"server-1", inputs.StoppingServer{Name: "server-2", ID: "id-2"}, false},
+		{"renamed", inputs.StoppingServer{Name: "server-3", ID: "id-3"}, true},
+		{"server-3", inputs.StoppingServer{Name: "server-3", ID: "id-3"}, false},
+		{"server-2", inputs.StoppingServer{Name: "server-2", ID: "id-of-before"}, true},
+		{"server-2", inputs.StoppingServer{Name: "server-2"}, true},
+		{"server-2", inputs.StoppingServer{Name: "server-1"}, false},
+		{"", inputs.StoppingServer{Name: "server-2", ID: "id-2"}, false},
 	} {
 		if got := Means(tc.server, tc.stopped, in); got != tc.want {
 			t.Errorf("%q means %+v: %v; want %v", tc.server, tc.stopped, got, tc.want)
@@ -389,7 +401,7 @@ func TestMeans(t *testing.T) {
 func TestJudgeStop_Unknown(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"server-9", ""} {
-		_, err := JudgeStop(name, cluster.StopInput{Reports: of(1)})
+		_, err := JudgeStop(name, inputs.Stop{Reports: of(1)})
 		if !errors.Is(err, ErrUnknownServer) || !strings.Contains(err.Error(), "the servers are: server-1") {
 			t.Errorf("error is %v; want that there is no such server, but server-1", err)
 		}
