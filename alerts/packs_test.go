@@ -20,6 +20,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/dashboards"
 	"github.com/zervigo/consul_cluster_exporter/internal/grafana"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
+	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
 
 // rule is a rule of the pack, with everything that it has.
@@ -342,8 +343,9 @@ func TestPack_EmptyFile(t *testing.T) {
 // in these hold back nothing of each other, and their alerts are in notifications of their own.
 func TestAlertmanager_Packs(t *testing.T) {
 	t.Parallel()
+	settings := map[string]string{"selector": `env="prod",job=~"a.*"`, "label": "team=a"}
 	defaults := must.Get(alerts.Alertmanager(nil))(t)
-	got := must.Get(alerts.Alertmanager(map[string]string{"selector": `env="prod",job=~"a.*"`, "label": "team=a"}))(t)
+	got := must.Get(alerts.Alertmanager(settings))(t)
 	content := string(got.Content)
 	if n := strings.Count(content, "cluster, datacenter, job, env, team"); n != 1+len(alerts.Causes()) {
 		t.Errorf("the labels are there %d times; want once in the grouping and in each of %d inhibitions", n,
@@ -352,6 +354,18 @@ func TestAlertmanager_Packs(t *testing.T) {
 	back := strings.ReplaceAll(content, "cluster, datacenter, job, env, team", "cluster, datacenter, job")
 	if diff := cmp.Diff(string(defaults.Content), back); diff != "" {
 		t.Errorf("more than the labels differs:\n%s", diff)
+	}
+	of := func(name, env, team string) map[string]string {
+		labels := map[string]string{"severity": "critical", "env": env, "team": team}
+		return withName(alerts.Alert{Name: name, Labels: labels})
+	}
+	rules := inhibitRules(t, settings)
+	for target, want := range map[[2]string]bool{{"prod", "a"}: true, {"dev", "a"}: false, {"prod", "b"}: false} {
+		source, symptom := of("ConsulQuorumLost", "prod", "a"), of("ConsulNoLeader", target[0], target[1])
+		held := slices.ContainsFunc(rules, func(r inhibitRule) bool { return r.holdsBack(source, symptom) })
+		if held != want {
+			t.Errorf("prod and a hold back %v: %v; want %v", target, held, want)
+		}
 	}
 }
 
@@ -363,7 +377,12 @@ func TestAlertmanager_Severity(t *testing.T) {
 	severity := map[string]string{
 		"ConsulQuorumLost": "warning", "ConsulAgentUnreachable": "critical", "ConsulGRPCPortDown": "critical",
 	}
-	rules := inhibitRules(t, map[string]string{"severity": chosen})
+	settings := map[string]string{"severity": chosen}
+	example := harness.WriteFile(t, "alertmanager.yml", string(must.Get(alerts.Alertmanager(settings))(t).Content))
+	for _, amtool := range []string{"amtool", "amtool-0.25"} {
+		harness.RunTool(t, amtool, "check-config", example)
+	}
+	rules := inhibitRules(t, settings)
 	about := func(name, severity string) map[string]string {
 		return withName(alerts.Alert{Name: name, Labels: map[string]string{"severity": severity, "server": "a"}})
 	}

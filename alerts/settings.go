@@ -32,7 +32,7 @@ type kind func(value string) (promQL string, err error)
 
 var settings = []Setting{
 	{
-		settingProfile, "Which alerts: all, or core, which are those that page and the warnings of the same names.",
+		settingProfile, "Which alerts to write: all, or core, the alerts that page with the warnings of the same names.",
 		profileAll, profile,
 	},
 	{
