@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"text/template"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/prometheus/model/labels"
@@ -142,6 +143,21 @@ func TestPack_Dashboards(t *testing.T) {
 		if !variables[m[1]] {
 			t.Errorf("no dashboard has the variable %s", m[1])
 		}
+	}
+}
+
+// A link has the values of the labels that the alert has, safe for a URL.
+func TestPack_DashboardLink(t *testing.T) {
+	t.Parallel()
+	rules := rulesOf(t, map[string]string{"dashboard-url": "https://g.example/d/{dashboard}"})
+	i := slices.IndexFunc(rules, func(r rule) bool { return r.Alert == "ConsulServerDown" })
+	// As Prometheus does it.
+	link := must.Get(template.New("").Parse("{{ $labels := . }}" + rules[i].Annotations["dashboard_url"]))(t)
+	var got strings.Builder
+	must.Do(t, link.Execute(&got, map[string]string{"cluster": "a&b c", "job": "consul", "server": "s-1"}))
+	want := "https://g.example/d/consul-ports?var-cluster=a%26b+c&var-job=consul&var-server=s-1&"
+	if got.String() != want {
+		t.Errorf("the link is %s; want %s", got.String(), want)
 	}
 }
 
