@@ -36,8 +36,10 @@ func firingWith(matchers string) string {
 	return strings.TrimSuffix(firing, "}") + ", " + matchers + "}"
 }
 
-// rulesLoaded has a result, of value 0, where Prometheus has the exporter's rules.
-const rulesLoaded = `0 * count(consul:cluster_leaders:max{cluster=~"$cluster", datacenter=~"$datacenter", job=~"$job"})`
+// rulesLoaded has a result, of value 0, where Prometheus has the exporter's rules. Those for a selector or with a label
+// of their own have recording rules of their own.
+const rulesLoaded = `0 * count({__name__=~"consul:cluster_leaders:max(:.+)?", ` +
+	`cluster=~"$cluster", datacenter=~"$datacenter", job=~"$job"})`
 
 // portUp is 1 for each port that any exporter gets an answer from, else 0.
 func portUp(matchers ...string) string {
