@@ -16,7 +16,7 @@ import (
 )
 
 // Every server has autopilot's view of all servers, even without a leader, and renews it every two seconds (Consul:
-// agent/consul/autopilot.go). So both endpoints are read stale.
+// agent/consul/autopilot.go). So both endpoints are read stale. A server that hung has its old view for that long.
 var (
 	endpointAutopilotState  = consul.Endpoint{Path: "/v1/operator/autopilot/state"}
 	endpointAutopilotConfig = consul.Endpoint{Path: "/v1/operator/autopilot/configuration"}

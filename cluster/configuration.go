@@ -25,7 +25,7 @@ func (t Topology) decided(reports []Report) Topology {
 		}
 		peers = append(peers, p)
 	}
-	return t.withPeers(peers)
+	return t.WithPeers(peers)
 }
 
 // Split tells the reports of this cluster from those of another one: of servers whose Raft configuration has no address

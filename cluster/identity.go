@@ -26,7 +26,7 @@ func newTopology(members []Member, peers []RaftPeer) Topology {
 		}
 	}
 	t.Servers = onePerID(t.Servers)
-	return t.withPeers(peers)
+	return t.WithPeers(peers)
 }
 
 // onePerID keeps one server of those with the same ID, one that is alive if there is one: the others are names that it
@@ -52,9 +52,9 @@ func byRank(servers []Server) {
 	})
 }
 
-// withPeers returns the topology with another Raft configuration (nil: unknown). Who has a vote is up to the
+// WithPeers returns the topology with another Raft configuration (nil: unknown). Who has a vote is up to the
 // configuration; only where there is none, or one without votes, the servers' Serf tags say more.
-func (t Topology) withPeers(peers []RaftPeer) Topology {
+func (t Topology) WithPeers(peers []RaftPeer) Topology {
 	known, before := slices.Clone(t.Servers), t.Peers
 	byRank(known)
 	t.RaftKnown, t.Peers, t.Servers = peers != nil, peers, nil

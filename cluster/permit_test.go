@@ -27,6 +27,7 @@ var endpointsOf = map[string]consul.Endpoint{
 	"raft":                 endpointRaft,
 	"autopilot":            endpointAutopilotState,
 	"the leader's":         endpointLeaderAutopilot,
+	"the leader's raft":    endpointLeaderRaft,
 	"consistent":           endpointConsistent,
 	"catalog":              {Path: "/v1/internal/ui/nodes", Chosen: true},
 	"nodes":                endpointCatalogNodes,
@@ -46,9 +47,9 @@ func TestObjection(t *testing.T) {
 	server, client := &Agent{Name: "a", Server: true}, &Agent{Name: "c"}
 	readA, readB := consul.AgentRead("a"), consul.AgentRead("b")
 	chosen := []string{"catalog", "overview", "nodes", "keys", "all nodes, freshly"}
-	others := []string{"raft", "autopilot", "the leader's", "consistent", "mesh", "peerings", "replication"}
+	others := []string{"raft", "autopilot", "the leader's", "the leader's raft", "consistent", "mesh", "peerings", "replication"}
 	byServers := slices.Concat(chosen, others)
-	byLeader := []string{"the leader's", "consistent", "peerings", "replication", "all nodes, freshly"}
+	byLeader := []string{"the leader's", "the leader's raft", "consistent", "peerings", "replication", "all nodes, freshly"}
 	for _, tc := range []struct {
 		name string
 		c    circumstances
@@ -63,7 +64,7 @@ func TestObjection(t *testing.T) {
 		},
 		{
 			name: "no operator:read", c: circumstances{agent: server, rights: denied(consul.OperatorRead)},
-			want: []string{"raft", "autopilot", "the leader's", "overview"},
+			want: []string{"raft", "autopilot", "the leader's", "the leader's raft", "overview"},
 			why:  "permission denied: the token lacks operator:read",
 		},
 		{

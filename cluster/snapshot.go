@@ -38,17 +38,18 @@ type Snapshot struct {
 	// before is what was known from earlier scrapes when this one began.
 	before known
 
-	self         Fact[Agent]
-	rights       Fact[tokenRights]
-	up           Fact[bool]
-	members      Fact[[]Member]
-	wanMembers   Fact[[]Member]
-	raftPeers    Fact[[]RaftPeer]
-	votingPeers  Fact[[]RaftPeer]
-	statusLeader Fact[string]
-	statusPeers  Fact[[]string]
-	catalog      Fact[*catalog.Catalog]
-	overview     Fact[*catalog.Overview]
+	self            Fact[Agent]
+	rights          Fact[tokenRights]
+	up              Fact[bool]
+	members         Fact[[]Member]
+	wanMembers      Fact[[]Member]
+	raftPeers       Fact[[]RaftPeer]
+	leaderRaftPeers Fact[[]RaftPeer]
+	votingPeers     Fact[[]RaftPeer]
+	statusLeader    Fact[string]
+	statusPeers     Fact[[]string]
+	catalog         Fact[*catalog.Catalog]
+	overview        Fact[*catalog.Overview]
 
 	catalogNodes     Fact[catalog.Entries]
 	catalogNodeCount Fact[int]
@@ -176,10 +177,12 @@ func (s *Snapshot) Close() {
 
 // All but the chosen endpoints are read with ?stale; those under /v1/agent and /v1/status need no leader.
 var (
-	endpointSelf         = consul.Endpoint{Path: "/v1/agent/self"}
-	endpointMembers      = consul.Endpoint{Path: "/v1/agent/members"}
-	endpointWANMembers   = consul.Endpoint{Path: "/v1/agent/members", Params: map[string][]string{"wan": {"1"}}}
-	endpointRaft         = consul.Endpoint{Path: "/v1/operator/raft/configuration"}
+	endpointSelf       = consul.Endpoint{Path: "/v1/agent/self"}
+	endpointMembers    = consul.Endpoint{Path: "/v1/agent/members"}
+	endpointWANMembers = consul.Endpoint{Path: "/v1/agent/members", Params: map[string][]string{"wan": {"1"}}}
+	endpointRaft       = consul.Endpoint{Path: "/v1/operator/raft/configuration"}
+	// endpointLeaderRaft is the same, of the leader.
+	endpointLeaderRaft   = consul.Endpoint{Path: "/v1/operator/raft/configuration", Consistency: consul.ConsistencyDefault}
 	endpointStatusLeader = consul.Endpoint{Path: "/v1/status/leader"}
 	endpointStatusPeers  = consul.Endpoint{Path: "/v1/status/peers"}
 	endpointDatacenters  = consul.Endpoint{Path: "/v1/catalog/datacenters"}
@@ -253,14 +256,30 @@ func (s *Snapshot) RaftPeers() *Fact[[]RaftPeer] {
 		if err != nil {
 			return nil, err
 		}
-		peers := make([]RaftPeer, 0, len(config.Servers))
-		for _, server := range config.Servers {
-			if server != nil {
-				peers = append(peers, newRaftPeer(server))
-			}
-		}
-		return peers, nil
+		return newRaftPeers(&config), nil
 	})
+}
+
+// LeaderRaftPeers is the Raft configuration of the leader. That of another server may be old, such as of one that hung
+// and has not caught up. An agent that knows of no leader lets the question hang.
+func (s *Snapshot) LeaderRaftPeers() *Fact[[]RaftPeer] {
+	return s.leaderRaftPeers.Start(s.ctx, func(ctx context.Context) ([]RaftPeer, error) {
+		config, err := answerOf[api.RaftConfiguration](s, endpointLeaderRaft)(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return newRaftPeers(&config), nil
+	})
+}
+
+func newRaftPeers(config *api.RaftConfiguration) []RaftPeer {
+	peers := make([]RaftPeer, 0, len(config.Servers))
+	for _, server := range config.Servers {
+		if server != nil {
+			peers = append(peers, newRaftPeer(server))
+		}
+	}
+	return peers
 }
 
 // StatusLeader is the address of the leader by the agent's account; empty when it knows of none.

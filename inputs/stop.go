@@ -79,10 +79,10 @@ func ForStop(ctx context.Context, s *cluster.Snapshot) (Stop, error) {
 	latest, _ := members.Get(ctx)
 	peers, _ := config.Get(ctx)
 	in.Topology.MembersKnown, in.Topology.RaftKnown = slices.ContainsFunc(latest, cluster.Member.Server), len(peers) > 0
+	in.Autopilot = fillIn(ctx, autopilot)
+	ofLeader := byLeader(ctx, s, &in)
 	lookAgain(ctx, s, &in)
-	if state, err := autopilot.Get(ctx); err == nil {
-		in.Autopilot = &state
-	}
+	ofLeader()
 	if config, err := autopilotConfig.Get(ctx); err == nil {
 		in.MaxTrailingLogs = config.MaxTrailingLogs
 	}
@@ -95,6 +95,27 @@ func ForStop(ctx context.Context, s *cluster.Snapshot) (Stop, error) {
 		}
 	}
 	return in, nil
+}
+
+// byLeader starts to ask the leader who has a vote and what its autopilot makes of the servers, and returns how to wait
+// for the answers. They count instead of the agent's own: one that hung answers for a moment with what it knew before
+// that. If nobody leads, or the agent does not know who does, it would not be answered.
+func byLeader(ctx context.Context, s *cluster.Snapshot, in *Stop) (wait func()) {
+	if _, ok := OnlyLeader(in.Earlier); !ok {
+		return func() {} // No stop is safe then.
+	}
+	known, err := s.StatusLeader().Get(ctx)
+	if err != nil || known == "" {
+		in.Topology.RaftKnown = false
+		return func() {}
+	}
+	config, autopilot := s.LeaderRaftPeers(), s.LeaderAutopilot()
+	return func() {
+		peers, err := config.Get(ctx)
+		in.Topology = in.Topology.WithPeers(peers)
+		in.Topology.RaftKnown = err == nil && len(peers) > 0
+		in.Autopilot = fillIn(ctx, autopilot)
+	}
 }
 
 // lookAgain asks the servers that answered once more, and again while one is behind what the leader had at first.

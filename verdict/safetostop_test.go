@@ -238,6 +238,12 @@ func TestJudgeStop(t *testing.T) {
 				in.Topology.Peers[2].Address = "10.0.0.9:8300"
 			}, unknown, 0, "The leader, server-1, does not have the Raft configuration that the agent reports",
 		},
+		{
+			"the leader had another configuration before", "server-2", of(3), func(in input) {
+				looks(1000, 1000, 1000)(in)
+				in.Earlier[0].RPC.Raft.Peers = in.Earlier[0].RPC.Raft.Peers[:2]
+			}, unknown, 0, "The leader, server-1, does not have the Raft configuration that the agent reports",
+		},
 		{"no configuration", "server-2", of(3), func(in input) {
 			in.Topology.RaftKnown, in.Topology.Peers = false, nil
 		}, unknown, -1, "The Raft configuration is unknown"},

@@ -230,7 +230,7 @@ func (j *stopJudge) leadershipTrouble(stop *Stop) (answer Answer, why string) {
 		return AnswerUnknown, fmt.Sprintf("%s leads, and has no vote in the Raft configuration.", j.leader.Server.Name)
 	case !raft.PeersKnown || !raft.StatsKnown || !first.RPC.Raft.StatsKnown:
 		return AnswerUnknown, fmt.Sprintf("%s leads, and does not say all about Raft.", j.leader.Server.Name)
-	case addressSet(raft.Peers) != j.configured:
+	case addressSet(raft.Peers) != j.configured || addressSet(first.RPC.Raft.Peers) != j.configured:
 		return AnswerUnknown, fmt.Sprintf("The leader, %s, does not have the Raft configuration that the agent reports; it "+
 			"may be changing.", j.leader.Server.Name)
 	default:

@@ -5,7 +5,11 @@ package outage_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/consul/api"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/inputs"
@@ -23,6 +29,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/memory"
 	"github.com/zervigo/consul_cluster_exporter/reservation"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
+	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
 // expectAnswer asks until the answer has this exit code and reason.
@@ -166,4 +173,49 @@ func TestSafeToStop_Memory(t *testing.T) {
 	if code != cli.ExitHealthy || !strings.Contains(out, "about another cluster") || strings.Contains(out, stranger.Name) {
 		t.Errorf("check: exit code %d, printed %q and %q; want no %s", code, out, errs, stranger.Name)
 	}
+}
+
+// A server that led, hung, and lost its vote to autopilot's cleanup has its old Raft configuration and its old view of
+// the servers' health for a moment when it goes on. What it is asked then is answered by what the leader has.
+func TestSafeToStop_JustWoken(t *testing.T) {
+	t.Parallel()
+	c := consultest.Start(t, consultest.Options{Servers: 3})
+	harness.Settle(t, c)
+	woken, other := c.Servers[0], c.Servers[1]
+	must.Do(t, c.TransferLeadership(harness.Soon(t), woken))
+	must.Do(t, c.WaitHealthy(harness.Soon(t)))
+	must.Do(t, woken.Stop())
+	harness.WaitFor(t, time.Minute, "autopilot to take the vote", func() string {
+		return harness.Unless(votes(t, other) == 2, "%d voters", votes(t, other))
+	})
+	leader := harness.LeaderOf(t, c)
+	agent := httputil.NewSingleHostReverseProxy(must.Get(url.Parse(woken.URL()))(t))
+	goOn := sync.OnceValue(woken.Continue)
+	port := harness.ServeOn(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		must.Do(t, goOn()) // It answers before anybody else has spoken to it.
+		agent.ServeHTTP(w, r)
+	}))
+	for first := true; first || votes(t, other) == 2; first = false { // Until it has been stable for ten seconds.
+		_, out, errs := harness.RunProgram(t, "check", "--consul.server=http://127.0.0.1:"+port,
+			"--safe-to-stop="+leader.Name, "--output=json")
+		var answer stopAnswer
+		must.Do(t, json.Unmarshal([]byte(out), &answer))
+		right := answer.Voters == 2 && answer.Answer == verdict.AnswerNo
+		if !right && answer.Answer != verdict.AnswerUnknown && votes(t, other) == 2 {
+			t.Errorf("safe to stop %s: %s%s; want no, or unknown: it is one of two voters", leader, out, errs)
+		}
+	}
+	expectAnswer(t, woken, leader.Name, cli.ExitSafe, "2 of 3 voters")
+}
+
+// votes is how many servers have a vote in the Raft configuration of this one.
+func votes(t *testing.T, a *consultest.Agent) (n int) {
+	t.Helper()
+	config := must.Get(a.Client().Operator().RaftGetConfiguration(&api.QueryOptions{AllowStale: true}))(t)
+	for _, s := range config.Servers {
+		if s.Voter {
+			n++
+		}
+	}
+	return n
 }
