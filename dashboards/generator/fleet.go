@@ -43,10 +43,10 @@ func fleet() dashboard {
 				ofFleet(clusters("State unknown", ">= 1 < 3", []step{{lowest, green}, {1, gray}},
 					"Clusters that no exporter watches any more, and those whose exporters cannot tell whether there is a quorum.")),
 				ofFleet(panel{
-					kind: stat, title: "No voter to spare", steps: warningFrom(1), noValue: "0",
+					kind: stat, title: "No voter to spare", steps: warningFrom(1),
 					alerts: "ConsulQuorumAtRisk",
 					about:  "Clusters of three voters or more that lose the quorum with the next failure.",
-					expr:   "count(" + atRisk + ")",
+					expr:   orElse("count("+atRisk+")", "0 * count("+watched+")"),
 				}),
 				ofFleet(alertsStat("Critical alerts", "critical", badFrom(1))),
 				ofFleet(alertsStat("Warnings", "warning", warningFrom(1))),
@@ -85,9 +85,9 @@ var atRisk = margin + " == 0 and on (CLUSTER) max by (CLUSTER) (consul_cluster_e
 // clusters counts those whose quorum compares so.
 func clusters(title, compares string, steps []step, text string) panel {
 	return panel{
-		kind: stat, title: title, steps: steps, noValue: "0", about: text,
+		kind: stat, title: title, steps: steps, about: text,
 		alerts: "ConsulQuorumLost ConsulQuorumUnknown ConsulSplitBrain ConsulWritesStalled ConsulExporterMissing",
-		expr:   "count((" + quorumOfCluster() + ") " + compares + ")",
+		expr:   orElse("count(("+quorumOfCluster()+") "+compares+")", "0 * count("+watched+")"),
 	}
 }
 

@@ -94,6 +94,9 @@ func ports() dashboard {
 				},
 				{
 					title: "Failures by reason", width: 12, height: 7, alerts: "ConsulPortErrors", unit: "ops", stacked: true,
+					colors: map[string]string{
+						"timeout": "purple", "refused": "blue", "reset": "super-light-blue", "unreachable": "dark-purple",
+					},
 					about: "Probes of ports that failed, by reason; see the table for what these mean.",
 					expr: "sum by (reason) (max by (PORT, reason) (rate(consul_port_probe_failures_total{SEL, " +
 						"SERVER}[$__rate_interval])))",
