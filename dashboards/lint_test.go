@@ -455,7 +455,7 @@ var notShown = map[string]string{
 	"consul_server_raft_fsm_pending":      "is in the difference of commit and applied index",
 	"consul_port_probes_total":            "the success rate comes from consul_port_up",
 	"consul_agent_autopilot_healthy":      "is in consul_autopilot_cluster_healthy",
-	"consul_license_valid":                "the licence's expiry says it",
+	"consul_license_valid":                "the license's expiry says it",
 	"consul_catalog_service_node_healthy": "consul_catalog_service_instances says it in fewer series",
 
 	"consul_agent_autopilot_failure_tolerance": "is in consul_autopilot_cluster_failure_tolerance",

@@ -205,9 +205,9 @@ func gossip() dashboard {
 						`(consul_connect_ca_root_expiry_timestamp_seconds{SEL, active="true"}) - time())`,
 				},
 				{
-					kind: stat, title: "Licence expires in", alerts: "ConsulLicenseExpires", unit: "s",
+					kind: stat, title: "License expires in", alerts: "ConsulLicenseExpires", unit: "s",
 					steps:    []step{{lowest, red}, {7 * day, orange}, {30 * day, green}},
-					about:    "When the licence expires. Not available without Consul Enterprise.",
+					about:    "When the license expires. Not available without Consul Enterprise.",
 					optional: true, expr: "(min by (CLUSTER) (consul_license_expiry_timestamp_seconds{SEL}) - time())",
 				},
 				{

@@ -49,7 +49,7 @@ type panel struct {
 	// noValue is shown in place of a value if there is none.
 	noValue string
 
-	// steps colour a status. Without any, the panel shows no status.
+	// steps color a status. Without any, the panel shows no status.
 	steps    []step
 	mappings []object
 	// colors are those of series, by legend.
@@ -75,7 +75,7 @@ type query struct {
 	expr, legend string
 }
 
-// step is a colour from this value on.
+// step is a color from this value on.
 type step struct {
 	from  float64
 	color string
@@ -96,21 +96,21 @@ func badFromTwo(warning, bad float64) []step {
 	return []step{{lowest, green}, {warning, orange}, {bad, red}}
 }
 
-// quiet makes steps show nothing in place of the first colour, for cells of tables and lines of graphs: where all is
+// quiet makes steps show nothing in place of the first color, for cells of tables and lines of graphs: where all is
 // well they need no attention.
 func quiet(steps []step) []step {
 	steps[0].color = transparent
 	return steps
 }
 
-// Colours of states, the same everywhere.
+// Colors of states, the same everywhere.
 const (
 	green  = "green"
 	orange = "orange"
 	red    = "red"
 	blue   = "blue"
 	gray   = "#8e8e8e"
-	// neutral is the colour of text.
+	// neutral is the color of text.
 	neutral     = "text"
 	transparent = "transparent"
 )
@@ -118,7 +118,7 @@ const (
 // shades are for series that are no states, such as those of servers.
 var shades = object{"mode": "shades", "fixedColor": blue}
 
-// mapped is a mapping of single values to text and colour.
+// mapped is a mapping of single values to text and color.
 func mapped(entries []entry) object {
 	options := object{}
 	for i, e := range entries {
@@ -265,8 +265,8 @@ func (p panel) defaults() object {
 	return d
 }
 
-// allMappings are those of the panel. On a coloured background, unknown values are gray: otherwise they would have the
-// colour of the first step, which mostly means that all is well.
+// allMappings are those of the panel. On a colored background, unknown values are gray: otherwise they would have the
+// color of the first step, which mostly means that all is well.
 func (p panel) allMappings() []object {
 	all := append([]object{}, p.mappings...)
 	if p.kind == stat && len(p.steps) > 0 && !slices.ContainsFunc(all, isNothing) {
@@ -349,7 +349,7 @@ func colorsOfServers() []object {
 	return overrides
 }
 
-// allOverrides are those of servers, of the panel, and one for each colour of a series, in the order of their names.
+// allOverrides are those of servers, of the panel, and one for each color of a series, in the order of their names.
 func (p panel) allOverrides() []object {
 	all := []object{}
 	if p.kind == timeseries && slices.ContainsFunc(p.queries, func(q query) bool { return q.legend == "{{server}}" }) {
@@ -388,7 +388,7 @@ func override(name string, properties ...property) object {
 // nameWidth is that of the column of names, which are longer than figures. The other columns share the rest.
 var nameWidth = property{"custom.width", 140}
 
-// cell is how a table's column is coloured: the whole cell, by value.
+// cell is how a table's column is colored: the whole cell, by value.
 var cell = property{"custom.cellOptions", object{"type": "color-background", "mode": "basic"}}
 
 // override is that of the column of a table, in which cells without a value have this text.

@@ -19,7 +19,7 @@ var (
 	memberColors = map[string]string{"alive": green, "leaving": orange, "left": gray, "failed": red}
 )
 
-// coloredFromOne gives these series of a stat their colour, unless they are 0.
+// coloredFromOne gives these series of a stat their color, unless they are 0.
 func coloredFromOne(colors map[string]string) []object {
 	var overrides []object
 	for _, name := range slices.Sorted(maps.Keys(colors)) {

@@ -48,7 +48,7 @@ var (
 		"raft: Time to store entries A":               "only of BoltDB, which is no more the default",
 		"raft: Free list of BoltDB A":                 "only of BoltDB, which is no more the default",
 		"raft: Age of the log, and time to restore B": "no server has restored a snapshot",
-		"gossip: Licence expires in A":                "Consul Enterprise only",
+		"gossip: License expires in A":                "Consul Enterprise only",
 		"gossip: ACLs are copied A":                   "only with ACLs",
 		"gossip: Peerings A":                          "there is no peering",
 		"exporter: Configuration file A":              "there is none",
