@@ -163,8 +163,8 @@ check:
 	  if [ -n "$$unformatted" ]; then echo "run 'make fmt' to format:"; echo "$$unformatted"; exit 1; fi
 	go vet -tags e2e,browser,stack,prove ./...
 	$$($(TOOL) -path staticcheck) -tags e2e,browser,stack,prove ./...
-	GOOS=windows go vet ./probe ./consul ./cluster ./verdict ./memory ./status ./collector ./config ./responder ./web ./internal/cli .
-	GOOS=darwin go vet ./probe ./consul ./cluster ./verdict ./memory ./status ./collector ./config ./responder ./web ./internal/cli .
+	GOOS=windows go vet ./probe ./consul ./catalog ./telemetry ./cluster ./inputs ./verdict ./memory ./status ./collector ./config ./responder ./web ./internal/cli .
+	GOOS=darwin go vet ./probe ./consul ./catalog ./telemetry ./cluster ./inputs ./verdict ./memory ./status ./collector ./config ./responder ./web ./internal/cli .
 
 # lint: golangci-lint, which takes minutes to build the first time, and actionlint for the workflows.
 .PHONY: lint

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/zervigo/consul_cluster_exporter/consul"
+	"github.com/zervigo/consul_cluster_exporter/telemetry"
 )
 
 // Agent is what an agent says about itself (/v1/agent/self).
@@ -50,10 +51,10 @@ type Agent struct {
 	KeyListPolicy       bool // Whether listing keys needs a right of its own.
 	// BootstrapExpect is how many servers it waits for before the first election; 0 if it does not tell.
 	BootstrapExpect int
-	fingerprint     uint64          // Tells configurations apart.
-	telemetry       telemetryConfig // Read by Telemetry.
-	Raft            *RaftStats      // Nil for clients.
-	direct          bool            // Whether it was asked at an address at which it listens itself.
+	fingerprint     uint64           // Tells configurations apart.
+	telemetry       telemetry.Config // Read by Telemetry.
+	Raft            *RaftStats       // Nil for clients.
+	direct          bool             // Whether it was asked at an address at which it listens itself.
 }
 
 // boundTo returns the IP addresses that an agent's port for clients is bound to: those of "addresses" in its
@@ -183,7 +184,7 @@ type debugConfig struct {
 	ACLEnableKeyListPolicy                      bool
 	BootstrapExpect                             int
 	ConnectMeshGatewayWANFederationEnabled      bool
-	Telemetry                                   telemetryConfig
+	Telemetry                                   telemetry.Config
 
 	// fingerprint tells configurations apart, the part of them that is not used included.
 	fingerprint uint64

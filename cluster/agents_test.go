@@ -276,7 +276,7 @@ func TestTelemetry_Balancer(t *testing.T) {
 					t.Fatalf("error %v; want %v", err, tc.err)
 				}
 				if _, ok := telemetry.Gauge(telemetry.Agent.Name); err == nil && !ok {
-					t.Errorf("the figures under the name of %q are another's: %v", telemetry.Agent.Name, telemetry.gauges)
+					t.Errorf("the figures under the name of %q are another's: %v", telemetry.Agent.Name, telemetry.Figures)
 				}
 			}
 		})

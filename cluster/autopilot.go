@@ -171,6 +171,12 @@ func (s *Snapshot) AutopilotConfig() *Fact[AutopilotConfig] {
 	})
 }
 
+// KnownMinQuorum is autopilot's setting if this scrape has read it by now, and else 0.
+func (s *Snapshot) KnownMinQuorum() uint {
+	config, _ := s.autopilotConfig.Peek()
+	return config.MinQuorum
+}
+
 func newAutopilotConfig(answer *api.AutopilotConfiguration) AutopilotConfig {
 	return AutopilotConfig{
 		LastContactThreshold:    duration(answer.LastContactThreshold),

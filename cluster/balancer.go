@@ -108,7 +108,7 @@ func (s *Snapshot) telemetryOfOne(ctx context.Context) (Telemetry, error) {
 			return Telemetry{}, errSeveralAgents
 		}
 	}
-	return newTelemetry(agent, answer), nil
+	return Telemetry{agent, answer.Figures(&agent.telemetry)}, nil
 }
 
 // whoAnswers reads who is at the other end of a connection.

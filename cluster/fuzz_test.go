@@ -13,6 +13,8 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/zervigo/consul_cluster_exporter/consul"
+	"github.com/zervigo/consul_cluster_exporter/internal/streamtest"
+	"github.com/zervigo/consul_cluster_exporter/telemetry"
 )
 
 // Whatever an agent says about itself and the cluster, it is read or an error, and what comes of it is a number.
@@ -76,11 +78,11 @@ func fuzzAgent(t *testing.T, data []byte) {
 			}
 		}
 	}
-	var telemetry telemetryAnswer
-	if json.Unmarshal(data, &telemetry) != nil {
+	var answer telemetry.Answer
+	if json.Unmarshal(data, &answer) != nil {
 		return
 	}
-	read := newTelemetry(agent, &telemetry)
+	read := answer.Figures(&agent.telemetry)
 	if v, ok := read.Gauge("runtime.alloc_bytes"); ok {
 		expectNumber(t, "gauge", v)
 	}
@@ -105,56 +107,6 @@ func fuzzRoots(t *testing.T, data []byte) {
 	}
 	if roots := newMeshRoots(&list); len(roots) > len(list.Roots) {
 		t.Errorf("%d roots of %d", len(roots), len(list.Roots))
-	}
-}
-
-// FuzzCatalogAnswers reads data as each of the answers that tell of a part of the catalog, and as all of them: what
-// comes of it has an order and a status, and no service is told of that was not asked for.
-func FuzzCatalogAnswers(f *testing.F) {
-	for _, seed := range []string{
-		`[{"Node":"a","CheckID":"x","Name":"X","Status":"passing","ServiceID":"web-1","ServiceName":"web"},null,
-			{"Status":"?","PeerName":"east"}]`,
-		`[{"Node":{"Node":"a"},"Service":{"ID":"web-1","Service":"web","Tags":["v1",""],"Meta":{"team":"shop"}},
-			"Checks":[{"ServiceID":"web-1"}]},{"Node":null},null,{"Service":null}]`,
-		`{"web-1":{"ID":"web-1","Service":"web","Tags":null,"Meta":{"a":"b"}},"x":null,"y":{}}`,
-		`{"p":{"ID":"p","Service":"p","Proxy":{"DestinationServiceID":"web-1"}},"web-1":{"ID":"web-1"}}`,
-		`{"alive":{"CheckID":"alive","Status":"critical","ServiceID":"web-1"},"disk":null}`,
-	} {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		reader := func() *consul.JSONReader {
-			d := consul.NewJSONReader(bytes.NewReader(data), new(consul.Options).NewBudget())
-			return &d
-		}
-		node := partialNode{CatalogNode: CatalogNode{Name: "a"}}
-		_, _ = node.decodeServices(reader()), node.decodeChecks(reader()) // Parts of an answer are read, too.
-		node.judge(make(map[string]instanceHealth), node.sidecars)
-		expectStatuses(t, node.CatalogNode)
-		nodes := nodesByName{"a": {CatalogNode: CatalogNode{Name: "a"}}}
-		_ = nodes.decodeChecks(reader())
-		entries, _ := decodeEntries(reader(), "web")
-		nodes.place(entries)
-		for _, n := range nodes.catalog().Nodes {
-			expectStatuses(t, n)
-			for _, in := range n.Instances {
-				if in.Service != "web" {
-					t.Errorf("%+v was not asked for", in)
-				}
-			}
-		}
-	})
-}
-
-// expectStatuses fails if an instance is better than one of its checks.
-func expectStatuses(t *testing.T, n CatalogNode) {
-	t.Helper()
-	for _, in := range n.Instances {
-		for _, c := range n.Checks {
-			if (c.ServiceID == "" || c.ServiceID == in.ID) && in.Status < c.health() {
-				t.Errorf("%+v is better than its check %+v", in, c)
-			}
-		}
 	}
 }
 
@@ -197,26 +149,4 @@ func FuzzDecodeKeys(f *testing.F) {
 	})
 }
 
-// FuzzStreams reads data as each of the answers that are decoded while they arrive, with little memory to spend: no
-// more is kept.
-func FuzzStreams(f *testing.F) {
-	for _, seed := range []string{
-		`[{"Name":"a","Status":1,"Tags":{"role":"consul","port":"8300"}},null,{},{"Name":"b"}]`,
-		`[{"Node":"server-1","Coord":{"Vec":[1,2]}},{"Node":"server-2","Coord":null}]`,
-		`[{"Name":"east","State":"ACTIVE","StreamStatus":{"ImportedServices":["a"]}}]`,
-		`{"Gauges":[{"Name":"consul.x","Value":1}],"Counters":null,"Samples":[{"Name":"consul.y","Mean":1,
-			"Labels":{"a":"b"}}]}`,
-		`{"web":["a"],"db":null}`, "[[],{},1]", "null", "[", `{"a":`, "[1]2",
-	} {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		for name, stream := range streamDecoders() {
-			const limit = 4096
-			memory := consul.NewBudget(limit)
-			if err := stream.decode(bytes.NewReader(data), memory); err == nil && memory.Spent() > limit {
-				t.Errorf("%s: %d bytes are kept of %d that are allowed", name, memory.Spent(), limit)
-			}
-		}
-	})
-}
+func FuzzStreams(f *testing.F) { streamtest.Fuzz(f, streamDecoders) }

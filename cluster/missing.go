@@ -13,6 +13,8 @@ type Absence struct {
 	How Departure
 	// Since is when it was first missing.
 	Since time.Time
+	// Voter is whether it had a vote.
+	Voter bool
 	// Succeeded is whether a live server with another ID has its address on port 8300. Then nothing is asked there on
 	// behalf of the missing one.
 	Succeeded bool
@@ -68,6 +70,9 @@ func (t *Topology) MissingServers() []Server {
 // remember adds the servers that are known from before (Options.Remembered) and that Consul does not name now. Only the
 // Raft configuration tells that a server is gone: while it is unknown, they are taken to be what they were.
 func (t *Topology) remember(remembered []Server, members []Member, now time.Time) {
+	if t.Strangers(remembered) {
+		return
+	}
 	for i := range remembered {
 		s := remembered[i]
 		if j := slices.IndexFunc(t.Servers, func(named Server) bool { return named.ID == s.ID }); j >= 0 {
@@ -75,7 +80,7 @@ func (t *Topology) remember(remembered []Server, members []Member, now time.Time
 			continue
 		}
 		if j := slices.IndexFunc(t.Servers, func(named Server) bool {
-			return named.ID == "" && named.RPCAddress == s.RPCAddress
+			return named.ID == "" && named.RPCAddress == s.RPCAddress && !s.Missing()
 		}); j >= 0 {
 			t.Servers[j].ID = s.ID // Of a Raft configuration without IDs.
 			t.Servers[j].takeName(s)
@@ -92,6 +97,22 @@ func (t *Topology) remember(remembered []Server, members []Member, now time.Time
 		t.Servers = append(t.Servers, s)
 	}
 	*t = t.named()
+}
+
+// Strangers reports whether the servers that are known from before are those of another cluster: some of them had a
+// vote, and none of them is in the Raft configuration.
+func (t *Topology) Strangers(remembered []Server) bool {
+	if !t.RaftKnown || len(t.Peers) == 0 {
+		return false
+	}
+	voted := false
+	for _, s := range remembered {
+		voted = voted || s.Voter || (s.Missing() && s.Absence.Voter)
+		if slices.ContainsFunc(t.Peers, func(p RaftPeer) bool { return p.nodeID() == "" || p.ID == s.ID }) {
+			return false
+		}
+	}
+	return voted
 }
 
 // judgeNamed marks a server that is named only as failed in Serf, and not in the Raft configuration, as missing.
@@ -132,12 +153,21 @@ func absence(before Server, now time.Time) *Absence {
 		known.Succeeded = false
 		return &known
 	}
-	return &Absence{How: DepartureOf(before.Status), Since: now}
+	return &Absence{How: DepartureOf(before.Status), Since: now, Voter: before.Voter}
 }
 
 // holdsName reports whether another server has the name of a missing one: it was rebuilt, and has another ID.
 func (t *Topology) holdsName(s Server) bool {
 	return slices.ContainsFunc(t.Servers, func(other Server) bool { return other.Name == s.Name })
+}
+
+// RemembersAnother reports whether the servers that are known from before (Options.Remembered) are those of another
+// cluster, as far as a closed snapshot has found out. They are ignored then.
+func (c *Cluster) RemembersAnother() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := newTopology(c.known.members, c.known.peers)
+	return t.Strangers(c.known.remembered)
 }
 
 // remembered returns the servers that are known from before.

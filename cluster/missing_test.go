@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -49,7 +50,7 @@ func TestTopology_Remember(t *testing.T) {
 	}{
 		{
 			"nothing is known now", nil, nil,
-			[]Server{missing("c", "id-3", "10.0.0.3", DepartureRemoved), before("a", "id-1", "10.0.0.1", StatusAlive)},
+			[]Server{missing("c", "id-3", "10.0.0.3", DepartureRemoved)},
 			[]brief{
 				{Name: "a", ID: "id-1", Voter: true}, {Name: "c", ID: "id-3", How: DepartureRemoved, Since: earlier},
 			},
@@ -125,6 +126,26 @@ func TestTopology_Remember(t *testing.T) {
 			[]brief{isA, {Name: "b", ID: "id-2", Voter: true}},
 		},
 		{
+			"a Raft configuration without IDs, and a missing server at the same address",
+			[]Member{a},
+			[]RaftPeer{{Address: "10.0.0.1:8300", Voter: true}, {Address: "10.0.0.2:8300", Voter: true}},
+			[]Server{missing("old", "id-9", "10.0.0.2", DepartureRemoved), before("b", "id-2", "10.0.0.2", StatusAlive)},
+			[]brief{
+				isA, {Name: "b", ID: "id-2", Voter: true}, {Name: "old", ID: "id-9", How: DepartureRemoved, Since: earlier},
+			},
+		},
+		{
+			"a Raft configuration without IDs, and only a missing server at the same address",
+			[]Member{a},
+			[]RaftPeer{{Address: "10.0.0.1:8300", Voter: true}, {Address: "10.0.0.2:8300", Voter: true}},
+			[]Server{missing("old", "id-9", "10.0.0.2", DepartureRemoved)},
+			[]brief{
+				{Name: "10.0.0.2:8300", Voter: true},
+				isA,
+				{Name: "old", ID: "id-9", How: DepartureRemoved, Since: earlier},
+			},
+		},
+		{
 			"no Raft configuration",
 			[]Member{a},
 			nil,
@@ -135,7 +156,8 @@ func TestTopology_Remember(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			topology := newTopology(tc.members, tc.peers)
-			topology.remember(tc.remembered, tc.members, now)
+			itself := before("a", "id-1", "10.0.0.1", StatusAlive) // Or the memory would be another cluster's.
+			topology.remember(append(tc.remembered, itself), tc.members, now)
 			var got []brief
 			for _, s := range topology.Servers {
 				b := brief{Name: s.Name, ID: s.ID, Status: s.Status, Voter: s.Voter, Unprobed: s.unprobed()}
@@ -148,6 +170,40 @@ func TestTopology_Remember(t *testing.T) {
 				t.Errorf("servers (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// The servers of another cluster are not missing in this one: a state file was mixed up.
+func TestTopology_RememberAnother(t *testing.T) {
+	t.Parallel()
+	voter := newServer(member("x", "10.0.0.8", "id-8", StatusAlive))
+	other := newServer(member("y", "10.0.0.9", "id-9", StatusAlive))
+	other.Voter = false
+	gone := other
+	gone.Absence = &Absence{How: DepartureRemoved, Voter: true}
+	known := newServer(member("a", "10.0.0.1", "id-1", StatusAlive))
+	own := []RaftPeer{{ID: "id-1", Address: "10.0.0.1:8300", Voter: true}}
+	for _, tc := range []struct {
+		name       string
+		peers      []RaftPeer
+		remembered []Server
+		another    bool
+	}{
+		{"voters of another one", own, []Server{voter, other}, true},
+		{"a missing voter of another one", own, []Server{other, gone}, true},
+		{"this one's", own, []Server{voter, known}, false},
+		{"no voter", own, []Server{other}, false},
+		{"a configuration without IDs", []RaftPeer{{Address: "10.0.0.1:8300", Voter: true}}, []Server{voter}, false},
+		{"no configuration", nil, []Server{voter}, false},
+		{"no memory", own, nil, false},
+	} {
+		topology := newTopology([]Member{member("a", "10.0.0.1", "id-1", StatusAlive)}, tc.peers)
+		topology.remember(tc.remembered, nil, time.Unix(1, 0))
+		stranger := slices.ContainsFunc(topology.Servers, func(s Server) bool { return s.ID == "id-8" || s.ID == "id-9" })
+		if topology.Strangers(tc.remembered) != tc.another || (tc.another && stranger) {
+			t.Errorf("%s: another cluster's %v, servers %+v; want %v", tc.name, topology.Strangers(tc.remembered),
+				topology.Servers, tc.another)
+		}
 	}
 }
 
@@ -187,7 +243,9 @@ func TestTopology_DecidedWithoutMissing(t *testing.T) {
 	address := func(id string) string { return "10.0.0." + id + ":8300" }
 	t1 := newTopology([]Member{member("1", "10.0.0.1", "id-1", StatusAlive), member("4", "10.0.0.4", "id-4", StatusAlive)},
 		[]RaftPeer{peer("id-1", address("1")), peer("id-4", address("4"))})
-	t1.remember([]Server{newServer(member("3", "10.0.0.3", "id-3", StatusFailed))}, nil, time.Unix(1, 0))
+	t1.remember([]Server{
+		newServer(member("1", "10.0.0.1", "id-1", StatusAlive)), newServer(member("3", "10.0.0.3", "id-3", StatusFailed)),
+	}, nil, time.Unix(1, 0))
 	var reports []Report
 	for _, s := range t1.Servers {
 		r := Report{Server: s}

@@ -16,6 +16,9 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
+// endpointCatalogNodes is what package catalog begins with.
+var endpointCatalogNodes = consul.Endpoint{Path: "/v1/catalog/nodes", Chosen: true}
+
 // endpointsOf has one of each kind, by what it is about.
 var endpointsOf = map[string]consul.Endpoint{
 	"self":                 endpointSelf,
@@ -25,16 +28,16 @@ var endpointsOf = map[string]consul.Endpoint{
 	"autopilot":            endpointAutopilotState,
 	"the leader's":         endpointLeaderAutopilot,
 	"consistent":           endpointConsistent,
-	"catalog":              endpointDump(&selection{all: true}),
+	"catalog":              {Path: "/v1/internal/ui/nodes", Chosen: true},
 	"nodes":                endpointCatalogNodes,
-	"overview":             endpointOverview,
+	"overview":             {Path: "/v1/internal/ui/catalog-overview", Chosen: true},
 	"mesh":                 endpointMeshRoots,
 	"peerings":             endpointPeerings,
 	"replication":          endpointACLReplication,
 	"keys":                 endpointKeys("config/"),
 	"all nodes, freshly":   {Path: "/v1/catalog/nodes", Chosen: true, Consistency: consul.ConsistencyConsistent},
 	"telemetry":            endpointTelemetry,
-	"services of an agent": endpointAgentServices,
+	"services of an agent": {Path: "/v1/agent/services"},
 }
 
 func TestObjection(t *testing.T) {

@@ -97,6 +97,16 @@ func (a *answeredPorts) on(hosts map[string]bool) []string {
 	return all
 }
 
+// Answered are the addresses at which anything has ever answered, on the hosts of these servers and of all that are
+// known from earlier scrapes.
+func (s *Snapshot) Answered(t Topology) []string {
+	hosts := s.before.hosts(s.cluster.opts.addresses())
+	for _, server := range t.Servers {
+		hosts[server.Host] = true
+	}
+	return s.cluster.answered.on(hosts)
+}
+
 // init makes the maps. The caller holds mu.
 func (a *answeredPorts) init() {
 	if a.ports == nil {

@@ -5,8 +5,6 @@ package cluster
 
 import (
 	"context"
-	"fmt"
-	"io"
 
 	"github.com/zervigo/consul_cluster_exporter/consul"
 )
@@ -25,17 +23,7 @@ func (s *Snapshot) stream(ctx context.Context, ep consul.Endpoint, memory *consu
 func (s *Snapshot) streamAt(
 	ctx context.Context, address consul.Address, ep consul.Endpoint, memory *consul.Budget, decode decoder,
 ) error {
-	ep.Decode = func(r io.Reader) error {
-		d := consul.NewJSONReader(r, memory)
-		err := decode(&d)
-		if err == nil {
-			err = d.End()
-		}
-		if err != nil {
-			return fmt.Errorf("decode the answer: %w", err)
-		}
-		return nil
-	}
+	ep.Decode = consul.Streamed(memory, decode)
 	return s.read(ctx, address, ep, nil)
 }
 

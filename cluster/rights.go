@@ -90,7 +90,7 @@ func (s *Snapshot) authorize(ctx context.Context, wanted []consul.Right) (consul
 func (s *Snapshot) wantedRights(members []Member) []consul.Right {
 	wanted := []consul.Right{consul.OperatorRead, consul.AgentRead("")}
 	if !slices.ContainsFunc(members, func(m Member) bool {
-		earlier, _ := m.before([3]int{1, 13, 0})
+		earlier, _ := consul.VersionBefore(m.Version, [3]int{1, 13, 0})
 		return m.Server() && earlier
 	}) {
 		wanted = append(wanted, consul.PeeringRead)

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/consul/api"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/zervigo/consul_cluster_exporter/catalog"
 	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/fact"
 	"github.com/zervigo/consul_cluster_exporter/probe"
@@ -46,10 +47,10 @@ type Snapshot struct {
 	votingPeers  Fact[[]RaftPeer]
 	statusLeader Fact[string]
 	statusPeers  Fact[[]string]
-	catalog      Fact[*Catalog]
-	overview     Fact[*CatalogOverview]
+	catalog      Fact[*catalog.Catalog]
+	overview     Fact[*catalog.Overview]
 
-	catalogNodes     Fact[catalogEntries]
+	catalogNodes     Fact[catalog.Entries]
 	catalogNodeCount Fact[int]
 	topology         Fact[Topology]
 	meshList         Fact[api.CARootList]
@@ -136,6 +137,9 @@ func withMargin(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // TimedOut reports whether the time for fetching is over.
 func (s *Snapshot) TimedOut() bool { return errors.Is(s.ctx.Err(), context.DeadlineExceeded) }
+
+// Done is closed when the time for fetching is over.
+func (s *Snapshot) Done() <-chan struct{} { return s.ctx.Done() }
 
 // Start is when the snapshot was begun.
 func (s *Snapshot) Start() time.Time { return s.start }

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/zervigo/consul_cluster_exporter/catalog"
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 )
 
@@ -66,23 +67,23 @@ func newCatalogCollector(define *definitions) collector {
 }
 
 func (c *catalogCollector) collect(ctx context.Context, snap *cluster.Snapshot, out *families) error {
-	catalog, err := snap.Catalog().Get(ctx)
+	all, err := snap.Catalog().Get(ctx)
 	if err != nil {
 		return err
 	}
-	if err := c.export(catalog, out); err != nil {
+	if err := c.export(all, out); err != nil {
 		return err
 	}
-	return catalog.Incomplete
+	return all.Incomplete
 }
 
 // export adds the totals, and all other series if they are not too many.
-func (c *catalogCollector) export(catalog *cluster.Catalog, out *families) error {
-	counts := catalog.InstanceCounts()
-	size := c.measure(catalog, counts)
-	out.add(c.nodes, float64(len(catalog.Nodes)))
-	out.add(c.services, float64(len(counts)+len(catalog.Missing)))
-	out.add(c.unread, float64(catalog.Unread))
+func (c *catalogCollector) export(all *catalog.Catalog, out *families) error {
+	counts := all.InstanceCounts()
+	size := c.measure(all, counts)
+	out.add(c.nodes, float64(len(all.Nodes)))
+	out.add(c.services, float64(len(counts)+len(all.Missing)))
+	out.add(c.unread, float64(all.Unread))
 	out.add(c.series, float64(size.series()))
 	if limit := c.settings.MaxSeries; limit > 0 {
 		out.add(c.seriesLimit, float64(limit))
@@ -92,9 +93,9 @@ func (c *catalogCollector) export(catalog *cluster.Catalog, out *families) error
 	}
 	// Two cores need half the time for it.
 	checks := newFamilies()
-	wait := alongside(func() { c.addChecks(catalog, size, checks) })
+	wait := alongside(func() { c.addChecks(all, size, checks) })
 	c.addCounts(counts, out)
-	c.addInstances(catalog, size, out)
+	c.addInstances(all, size, out)
 	wait()
 	out.merge(checks)
 	return nil
@@ -103,7 +104,7 @@ func (c *catalogCollector) export(catalog *cluster.Catalog, out *families) error
 var errTooManySeries = errors.New("only totals are exported; raise --collector.catalog.max-series, " +
 	"or use the filters beside it")
 
-func (c *catalogCollector) addCounts(counts map[string]*cluster.InstanceCounts, out *families) {
+func (c *catalogCollector) addCounts(counts map[string]*catalog.InstanceCounts, out *families) {
 	if !c.settings.Instances {
 		return
 	}
@@ -112,11 +113,11 @@ func (c *catalogCollector) addCounts(counts map[string]*cluster.InstanceCounts, 
 	for _, service := range slices.Sorted(maps.Keys(counts)) {
 		if sel.services.has(service) {
 			name := out.label("service_name", service)
-			for i, status := range cluster.HealthStatuses() {
+			for i, status := range catalog.Statuses() {
 				out.addLabels(c.instances, float64(counts[service][status]), name, statuses[i])
 			}
-			if n := counts[service][cluster.HealthUnknown]; n > 0 {
-				out.addLabels(c.instances, float64(n), name, out.label("status", cluster.HealthUnknown.String()))
+			if n := counts[service][catalog.Unknown]; n > 0 {
+				out.addLabels(c.instances, float64(n), name, out.label("status", catalog.Unknown.String()))
 			}
 		}
 	}
@@ -132,7 +133,7 @@ type catalogSize struct {
 }
 
 // states is how many series a set of states has.
-var states = len(cluster.HealthStatuses())
+var states = len(catalog.Statuses())
 
 func (s *catalogSize) series() int {
 	return states*s.services + s.unknown + s.instances + s.tags + s.meta + states*s.nodeChecks + (states+1)*s.serviceChecks
@@ -140,16 +141,16 @@ func (s *catalogSize) series() int {
 
 // measure must count what the functions below add.
 func (c *catalogCollector) measure(
-	catalog *cluster.Catalog, counts map[string]*cluster.InstanceCounts,
+	all *catalog.Catalog, counts map[string]*catalog.InstanceCounts,
 ) (size catalogSize) {
 	sel := newSelection(&c.settings)
 	for service, n := range counts {
 		if c.settings.Instances && sel.services.has(service) {
 			size.services++
-			size.unknown += min(n[cluster.HealthUnknown], 1)
+			size.unknown += min(n[catalog.Unknown], 1)
 		}
 	}
-	for n := range sel.nodesOf(catalog) {
+	for n := range sel.nodesOf(all) {
 		for j := range n.Instances {
 			if c.settings.HealthSummary {
 				sel.measure(&n.Instances[j], &size)
@@ -169,7 +170,7 @@ func (c *catalogCollector) measure(
 }
 
 // addInstances adds what consul_exporter calls the health summary.
-func (c *catalogCollector) addInstances(catalog *cluster.Catalog, size catalogSize, out *families) {
+func (c *catalogCollector) addInstances(all *catalog.Catalog, size catalogSize, out *families) {
 	if !c.settings.HealthSummary {
 		return
 	}
@@ -177,7 +178,7 @@ func (c *catalogCollector) addInstances(catalog *cluster.Catalog, size catalogSi
 	out.expectSeries(c.tag, size.tags, size.tags)
 	out.expectSeries(c.meta, size.meta, size.meta)
 	sel := newSelection(&c.settings)
-	for n := range sel.nodesOf(catalog) {
+	for n := range sel.nodesOf(all) {
 		node := out.label("node", n.Name)
 		for j := range n.Instances {
 			if in := &n.Instances[j]; sel.services.has(in.Service) {
@@ -187,7 +188,7 @@ func (c *catalogCollector) addInstances(catalog *cluster.Catalog, size catalogSi
 	}
 }
 
-func (c *catalogCollector) addInstance(in *cluster.Instance, node *label, sel *selection, out *families) {
+func (c *catalogCollector) addInstance(in *catalog.Instance, node *label, sel *selection, out *families) {
 	id := out.label("service_id", in.ID)
 	out.addLabels(c.nodeHealthy, binary(in.Healthy), id, node,
 		out.label("service_name", in.Service))
@@ -204,14 +205,14 @@ func (c *catalogCollector) addInstance(in *cluster.Instance, node *label, sel *s
 }
 
 // addChecks adds the states of all checks.
-func (c *catalogCollector) addChecks(catalog *cluster.Catalog, size catalogSize, out *families) {
+func (c *catalogCollector) addChecks(all *catalog.Catalog, size catalogSize, out *families) {
 	out.expect(4 * size.serviceChecks) // Most have an ID, a service ID and a name of their own.
 	out.expectSeries(c.nodeStatus, states*size.nodeChecks, size.nodeChecks)
 	out.expectSeries(c.serviceStatus, states*size.serviceChecks, size.serviceChecks)
 	out.expectSeries(c.serviceChecks, size.serviceChecks, size.serviceChecks)
 	sel := newSelection(&c.settings)
 	statuses := statusLabels(out)
-	for n := range sel.nodesOf(catalog) {
+	for n := range sel.nodesOf(all) {
 		node := out.label("node", n.Name)
 		for j := range n.Checks {
 			if check := &n.Checks[j]; sel.check(check) {
@@ -221,10 +222,10 @@ func (c *catalogCollector) addChecks(catalog *cluster.Catalog, size catalogSize,
 	}
 }
 
-func (c *catalogCollector) addCheck(check *cluster.Check, node *label, statuses []*label, out *families) {
+func (c *catalogCollector) addCheck(check *catalog.Check, node *label, statuses []*label, out *families) {
 	is := func(i int) bool {
-		status := cluster.HealthStatuses()[i]
-		return check.Is(status) || (status == cluster.HealthMaintenance && check.InMaintenance())
+		status := catalog.Statuses()[i]
+		return check.Is(status) || (status == catalog.Maintenance && check.InMaintenance())
 	}
 	checkID := out.label("check", check.ID)
 	if check.ServiceID == "" {
@@ -239,7 +240,7 @@ func (c *catalogCollector) addCheck(check *cluster.Check, node *label, statuses 
 // statusLabels are those of all statuses, in their order.
 func statusLabels(out *families) []*label {
 	var labels []*label
-	for _, status := range cluster.HealthStatuses() {
+	for _, status := range catalog.Statuses() {
 		labels = append(labels, out.label("status", status.String()))
 	}
 	return labels

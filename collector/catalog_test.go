@@ -16,13 +16,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/zervigo/consul_cluster_exporter/catalog"
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
 // largeCatalog returns the catalog of consultest.CatalogAnswer, read through a client as a scrape does.
-func largeCatalog(tb testing.TB, services, instances int) *cluster.Catalog {
+func largeCatalog(tb testing.TB, services, instances int) *catalog.Catalog {
 	tb.Helper()
 	answer := consultest.CatalogAnswer(services, instances)
 	f := startFake(tb)
@@ -254,10 +255,10 @@ func TestCatalog_Stalls(t *testing.T) {
 
 // BenchmarkTranslateCatalog makes the 49,000 series of 1,000 services with 5,000 instances.
 func BenchmarkTranslateCatalog(b *testing.B) {
-	catalog := largeCatalog(b, 1000, 5000)
+	all := largeCatalog(b, 1000, 5000)
 	c := newCatalogCollector(&definitions{settings: DefaultSettings()}).(*catalogCollector)
 	b.ReportAllocs()
 	for b.Loop() {
-		must.Do(b, c.export(catalog, newFamilies()))
+		must.Do(b, c.export(all, newFamilies()))
 	}
 }

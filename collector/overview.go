@@ -6,6 +6,7 @@ package collector
 import (
 	"slices"
 
+	"github.com/zervigo/consul_cluster_exporter/catalog"
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 )
 
@@ -32,7 +33,7 @@ func newOverviewCollector(define *definitions) collector {
 		"Instances of a service by the worst of their own checks, in Consul's summary of the catalog. Unlike "+
 			"consul_catalog_service_instances, checks of nodes do not count, and imported instances count too."+told,
 		"service_name", "status")
-	return ofFact((*cluster.Snapshot).CatalogOverview, func(overview *cluster.CatalogOverview, out *families) {
+	return ofFact((*cluster.Snapshot).CatalogOverview, func(overview *catalog.Overview, out *families) {
 		if overview == nil {
 			return
 		}
@@ -47,12 +48,12 @@ func newOverviewCollector(define *definitions) collector {
 
 // selectServices returns the selected services, if they do not have too many series. If they do, so does the catalog,
 // which says so.
-func selectServices(services []cluster.ServiceOverview, settings *CatalogSettings) []cluster.ServiceOverview {
+func selectServices(services []catalog.ServiceOverview, settings *CatalogSettings) []catalog.ServiceOverview {
 	if !settings.Instances {
 		return nil
 	}
 	names := newSelector(settings.Services)
-	omitted := func(s cluster.ServiceOverview) bool { return !names.has(s.Name) }
+	omitted := func(s catalog.ServiceOverview) bool { return !names.has(s.Name) }
 	selected := slices.DeleteFunc(slices.Clone(services), omitted)
 	if limit := settings.MaxSeries; limit > 0 && 4*len(selected) > limit {
 		return nil
@@ -62,15 +63,15 @@ func selectServices(services []cluster.ServiceOverview, settings *CatalogSetting
 
 // addOverviewCounts adds a series for each state that is known.
 func addOverviewCounts(
-	d *desc, of *cluster.CatalogOverview, counts *cluster.OverviewCounts, out *families, labels ...string,
+	d *desc, of *catalog.Overview, counts *catalog.OverviewCounts, out *families, labels ...string,
 ) {
-	add := func(status cluster.HealthStatus, count int) {
+	add := func(status catalog.Status, count int) {
 		out.add(d, float64(count), append(labels, status.String())...)
 	}
-	add(cluster.HealthPassing, counts.Passing)
-	add(cluster.HealthWarning, counts.Warning)
+	add(catalog.Passing, counts.Passing)
+	add(catalog.Warning, counts.Warning)
 	if of.MaintenanceTold {
-		add(cluster.HealthCritical, counts.Critical)
-		add(cluster.HealthMaintenance, counts.Maintenance)
+		add(catalog.Critical, counts.Critical)
+		add(catalog.Maintenance, counts.Maintenance)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/status"
 	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
@@ -40,7 +41,7 @@ func readReports(define *definitions) reader {
 	leaderChanges := define.counter("consul_cluster_leader_changes_total",
 		"Raft leader or term changes seen since the exporter started, elections between two scrapes included.")
 	return func(snap *cluster.Snapshot) adder {
-		collect := snap.Evidence(read)
+		collect := inputs.Collect(snap, read)
 		return func(ctx context.Context, out *families) error {
 			e, err := collect(ctx)
 			if err != nil {

@@ -8,7 +8,7 @@ import (
 	"regexp"
 	"slices"
 
-	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/catalog"
 )
 
 // selection is what of a catalog has series, during one scrape.
@@ -23,10 +23,10 @@ func newSelection(s *CatalogSettings) *selection {
 }
 
 // nodesOf are the selected nodes.
-func (s *selection) nodesOf(catalog *cluster.Catalog) iter.Seq[*cluster.CatalogNode] {
-	return func(yield func(*cluster.CatalogNode) bool) {
-		for i := range catalog.Nodes {
-			if n := &catalog.Nodes[i]; s.nodes.has(n.Name) && !yield(n) {
+func (s *selection) nodesOf(all *catalog.Catalog) iter.Seq[*catalog.Node] {
+	return func(yield func(*catalog.Node) bool) {
+		for i := range all.Nodes {
+			if n := &all.Nodes[i]; s.nodes.has(n.Name) && !yield(n) {
 				return
 			}
 		}
@@ -34,12 +34,12 @@ func (s *selection) nodesOf(catalog *cluster.Catalog) iter.Seq[*cluster.CatalogN
 }
 
 // tag reports whether an instance's tag has a series. One that comes twice has one.
-func (s *selection) tag(in *cluster.Instance, i int) bool {
+func (s *selection) tag(in *catalog.Instance, i int) bool {
 	return s.tags.has(in.Tags[i]) && !slices.Contains(in.Tags[:i], in.Tags[i])
 }
 
 // measure adds the series that an instance has: one for its health, and one for each tag and entry of meta.
-func (s *selection) measure(in *cluster.Instance, size *catalogSize) {
+func (s *selection) measure(in *catalog.Instance, size *catalogSize) {
 	if !s.services.has(in.Service) {
 		return
 	}
@@ -57,7 +57,7 @@ func (s *selection) measure(in *cluster.Instance, size *catalogSize) {
 }
 
 // check reports whether a check has series; those of services that have none have none either.
-func (s *selection) check(c *cluster.Check) bool {
+func (s *selection) check(c *catalog.Check) bool {
 	return (s.checks.has(c.ID) || s.checks.has(c.Name)) && (c.ServiceID == "" || s.services.has(c.ServiceName))
 }
 

@@ -30,6 +30,21 @@ func NewJSONReader(r io.Reader, memory *Budget) JSONReader {
 	return JSONReader{Decoder: ahead.decoder, Memory: memory}
 }
 
+// Streamed returns what decodes an answer, as Endpoint.Decode, with a function that reads all of it within the budget.
+func Streamed(memory *Budget, decode func(*JSONReader) error) func(io.Reader) error {
+	return func(r io.Reader) error {
+		d := NewJSONReader(r, memory)
+		err := decode(&d)
+		if err == nil {
+			err = d.End()
+		}
+		if err != nil {
+			return fmt.Errorf("decode the answer: %w", err)
+		}
+		return nil
+	}
+}
+
 // aheadBytes bounds what is read and not decoded yet, which the decoder has to keep in memory: a text or an element.
 // The longest text is the value of a key, with 700 KB.
 const aheadBytes = 4 << 20

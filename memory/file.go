@@ -104,8 +104,8 @@ func (f *stateFile) load() error {
 	if err != nil {
 		return err
 	}
-	defer list.Close()
-	return writeForgetHeader(list)
+	f.note(writeForgetHeader(list)) // On a full disk the exporter starts nevertheless.
+	return list.Close()
 }
 
 // writeForgetHeader makes an empty file a list of servers to forget.
@@ -114,12 +114,23 @@ func writeForgetHeader(list *os.File) error {
 	if err != nil || info.Size() > 0 {
 		return err
 	}
-	_, err = list.WriteString(forgetHeader + "\n")
+	return appendWhole(list, 0, forgetHeader+"\n")
+}
+
+// appendWhole writes text at the end of a file of this size, or nothing of it.
+func appendWhole(file *os.File, size int64, text string) error {
+	_, err := file.WriteString(text)
+	if err != nil {
+		_ = file.Truncate(size)
+	}
 	return err
 }
 
 // readState reads a file of at most maxStateBytes; what is longer is cut off behind that, which decode notices.
 func readState(path string) ([]byte, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // To open a pipe would take forever.
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	}
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -151,7 +162,12 @@ func (f *stateFile) run() {
 func (f *stateFile) sync(anyway bool) {
 	f.syncing.Lock()
 	defer f.syncing.Unlock()
-	err, logger := f.trySync(anyway), f.memory.logger()
+	f.note(f.trySync(anyway))
+}
+
+// note keeps whether an attempt to write failed, and logs when that changes.
+func (f *stateFile) note(err error) {
+	logger := f.memory.logger()
 	switch failed := err != nil; {
 	case failed && !f.broken.Swap(true):
 		level.Warn(logger).Log("msg", "the state file cannot be written, a restart would forget what is new", "file", f.path,
@@ -222,10 +238,11 @@ func replaceFile(path string, text []byte) error {
 	}
 	_, err = file.Write(text)
 	err = errors.Join(err, file.Chmod(statePerm), file.Sync(), file.Close()) // Whatever the umask is.
-	if err != nil {
-		return err
+	if err == nil {
+		err = os.Rename(temporary, path)
 	}
-	if err := os.Rename(temporary, path); err != nil {
+	if err != nil {
+		_ = os.Remove(temporary) // A full disk needs the room.
 		return err
 	}
 	return ownfile.SyncFolder(filepath.Dir(path))
@@ -311,7 +328,7 @@ func Read(path string, opts Options) (*Memory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if list, err := os.Open(path + ".forget"); err == nil { // The exporter may not have come to it yet.
+	if list, err := forgetKind.Open(path + ".forget"); err == nil { // The exporter may not have come to it yet.
 		defer list.Close()
 		ids, err := forgetIDs(list)
 		if err != nil {
@@ -356,7 +373,10 @@ func RequestForget(path, id string) (name string, err error) {
 	if err != nil {
 		return "", err
 	}
-	_, err = list.WriteString(id + "\n")
+	info, err := list.Stat()
+	if err == nil {
+		err = appendWhole(list, info.Size(), id+"\n")
+	}
 	return m.state.Servers[i].Name, errors.Join(err, list.Sync(), list.Close())
 }
 

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/internal/reporttest"
 )
@@ -82,7 +84,7 @@ func TestFile_Answered(t *testing.T) {
 			t.Errorf("after a restart: %q; want %q", got, before)
 		}
 		w.at = w.at.Add(time.Second)
-		m.Learn(&cluster.Evidence{At: w.at, Answered: answered})
+		m.Learn(&inputs.Evidence{At: w.at, Answered: answered})
 		must.Do(t, m.Close())
 		before = answered
 	}
@@ -95,8 +97,8 @@ func TestFile_LeaderSurvives(t *testing.T) {
 	reports := []cluster.Report{reporttest.Says(reporttest.Server(2), 2, 3, 10)}
 	elected := time.Date(2026, 3, 4, 12, 1, 0, 0, time.UTC)
 	before := []cluster.Report{reporttest.Says(reporttest.Server(1), 1, 3, 10)}
-	m.Learn(&cluster.Evidence{At: elected.Add(-time.Minute), Reports: before})
-	m.Learn(&cluster.Evidence{At: elected, Reports: reports})
+	m.Learn(&inputs.Evidence{At: elected.Add(-time.Minute), Reports: before})
+	m.Learn(&inputs.Evidence{At: elected, Reports: reports})
 	must.Do(t, m.Close())
 	again := open(t, path, Options{})
 	defer again.Close()
@@ -104,7 +106,7 @@ func TestFile_LeaderSurvives(t *testing.T) {
 		t.Errorf("the leader leads since %v; want %v", got, elected)
 	}
 	later := []cluster.Report{reporttest.Says(reporttest.Server(3), 3, 3, 10)}
-	again.Learn(&cluster.Evidence{At: elected.Add(time.Hour), Reports: later})
+	again.Learn(&inputs.Evidence{At: elected.Add(time.Hour), Reports: later})
 	if got := again.LeaderSince(later); !got.IsZero() || again.LeaderChanges() != 0 {
 		t.Errorf("since %v after %d changes; want neither: it was elected while nobody watched", got, again.LeaderChanges())
 	}
@@ -132,6 +134,16 @@ func TestFile_SetAside(t *testing.T) {
 		"too large": `{"format":"consul_cluster_exporter state","version":1,"x":"` +
 			strings.Repeat("x", maxStateBytes) + `"}`,
 		"no address": `{"format":"consul_cluster_exporter state","version":1,"servers":[{"id":"a","name":"a"}]}`,
+		"two in one": `{"format":"consul_cluster_exporter state","version":1}{}`,
+		"twice the same": `{"format":"consul_cluster_exporter state","version":1,"servers":[` +
+			`{"id":"a","name":"a","rpc_address":"10.0.0.1:8300"},{"id":"a","name":"b","rpc_address":"10.0.0.2:8300"}]}`,
+		"missing from tomorrow on": `{"format":"consul_cluster_exporter state","version":1,"seconds":100,"servers":[` +
+			`{"id":"a","name":"a","rpc_address":"10.0.0.1:8300","missing":{"how":"left","at_seconds":86500}}]}`,
+		"missing in an unknown way": `{"format":"consul_cluster_exporter state","version":1,"servers":[` +
+			`{"id":"a","name":"a","rpc_address":"10.0.0.1:8300","missing":{"how":"somehow"}}]}`,
+		"a vote before all time": `{"format":"consul_cluster_exporter state","version":1,"servers":[` +
+			`{"id":"a","name":"a","rpc_address":"10.0.0.1:8300","voter_at_seconds":-1}]}`,
+		"too many expected": `{"format":"consul_cluster_exporter state","version":1,"expected_voters":201}`,
 		"too many": `{"format":"consul_cluster_exporter state","version":1,"held_seconds":[` +
 			strings.Repeat("1,", MaxServers) + `1]}`,
 	} {
@@ -170,6 +182,13 @@ func TestFile_NoRegularFile(t *testing.T) {
 	}
 	if _, err := Open(filepath.Join(folder, "none", "state.json"), Options{}); err == nil {
 		t.Error("a file in a folder that does not exist is opened")
+	}
+	pipe := filepath.Join(folder, "pipe")
+	must.Do(t, syscall.Mkfifo(pipe, 0o600))
+	for name, open := range map[string]func(string, Options) (*Memory, error){"Open": Open, "Read": Read} {
+		if _, err := open(pipe, Options{}); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+			t.Errorf("%s of a pipe: %v; want that it is not a regular file", name, err)
+		}
 	}
 	foreign := filepath.Join(folder, "state.json")
 	must.Do(t, os.WriteFile(foreign+".forget", []byte("somebody's notes\n"), 0o600))
@@ -313,6 +332,19 @@ func TestFile_NotWritable(t *testing.T) {
 		t.Errorf("the file is %q, logged %q; want it good again", w.m.File(), lines.String())
 	}
 	must.Do(t, w.m.Close())
+}
+
+// What could not take the place of the file does not stay beside it: a full disk needs the room.
+func TestReplaceFile_LeavesNothing(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	must.Do(t, os.MkdirAll(filepath.Join(folder, "state.json", "full"), 0o700)) // Cannot be replaced.
+	if err := replaceFile(filepath.Join(folder, "state.json"), []byte("text")); err == nil {
+		t.Error("a folder is replaced")
+	}
+	if left := must.Get(os.ReadDir(folder))(t); len(left) != 1 {
+		t.Errorf("left are %v; want only what was there", left)
+	}
 }
 
 func TestMemory_Encode(t *testing.T) {

@@ -6,7 +6,7 @@ package memory
 import (
 	"time"
 
-	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 )
 
 // logState is how far the log of a leader was committed. It survives a restart, because a commit index that is the same
@@ -25,16 +25,16 @@ type logState struct {
 
 // Standing takes how far the log of the leader with this node ID is, and is committed, in a scrape that began at that
 // time, and returns since when it stands still. An empty ID means that no leader is known, which changes nothing.
-func (m *Memory) Standing(leader string, last, committed uint64, at time.Time) cluster.Standing {
+func (m *Memory) Standing(leader string, last, committed uint64, at time.Time) inputs.Standing {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	l := m.state.Log
 	switch {
 	case leader == "":
-		return cluster.Standing{}
+		return inputs.Standing{}
 	case l == nil || l.Leader != leader || at.Before(l.At.Add(-longestGap)): // The clock may have been set back.
 		m.state.Log = &logState{Leader: leader, Committed: committed, At: at, Since: at}
-		return cluster.Standing{}
+		return inputs.Standing{}
 	case !at.After(l.At): // It overlaps with another one.
 	case committed == l.Committed && last > committed:
 		l.At, l.Compared, l.Scrapes = at, true, l.Scrapes+1
@@ -42,7 +42,7 @@ func (m *Memory) Standing(leader string, last, committed uint64, at time.Time) c
 		*l = logState{Leader: leader, Committed: committed, At: at, Since: at, Compared: true}
 	}
 	if !l.Compared {
-		return cluster.Standing{}
+		return inputs.Standing{}
 	}
-	return cluster.Standing{Since: l.Since, Scrapes: l.Scrapes}
+	return inputs.Standing{Since: l.Since, Scrapes: l.Scrapes}
 }

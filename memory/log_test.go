@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
@@ -36,9 +36,9 @@ func TestMemory_Standing(t *testing.T) {
 		{"the clock is set back", "b", 30, 13, -time.Hour, -1, 0},
 		{"and stands still", "b", 30, 13, time.Minute - time.Hour, -time.Hour, 1},
 	} {
-		want := cluster.Standing{Since: start.Add(c.since), Scrapes: c.scrapes}
+		want := inputs.Standing{Since: start.Add(c.since), Scrapes: c.scrapes}
 		if c.since == -1 {
-			want = cluster.Standing{}
+			want = inputs.Standing{}
 		}
 		if got := m.Standing(c.leader, c.last, c.committed, start.Add(c.at)); got != want {
 			t.Errorf("%s: %v; want %v", c.what, got, want)
@@ -55,7 +55,7 @@ func TestMemory_Standing_Restart(t *testing.T) {
 	m.Standing("a", 12, 10, start.Add(time.Second))
 	again, err := Decode(must.Get(m.Encode(start))(t), Options{})
 	must.Do(t, err)
-	want := cluster.Standing{Since: start, Scrapes: 2}
+	want := inputs.Standing{Since: start, Scrapes: 2}
 	if got := again.Standing("a", 12, 10, start.Add(time.Hour)); got != want {
 		t.Errorf("after the restart: %v; want %v", got, want)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/go-kit/log"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 )
 
 const (
@@ -68,7 +69,7 @@ func New(opts Options) *Memory { return &Memory{opts: opts} }
 
 // Learn takes what a scrape saw. Scrapes overlap, so one that began before the latest one is ignored, unless the clock
 // was set back. Leadership is learned only from a scrape with a single leader: a change counts once there is one again.
-func (m *Memory) Learn(e *cluster.Evidence) {
+func (m *Memory) Learn(e *inputs.Evidence) {
 	m.mu.Lock()
 	if elapsed, ok := m.advance(e.At); ok {
 		m.learnServers(e, elapsed)
@@ -179,9 +180,13 @@ func (m *Memory) Shortage() Shortage {
 func (m *Memory) Remembered() []cluster.Server {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.remembered()
+}
+
+func (m *Memory) remembered() []cluster.Server {
 	servers := make([]cluster.Server, 0, len(m.state.Servers))
 	for _, s := range m.state.Servers {
-		servers = append(servers, s.server())
+		servers = append(servers, s.server(m.state.Seconds))
 	}
 	return servers
 }

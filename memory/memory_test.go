@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/internal/reporttest"
 )
 
@@ -45,7 +46,7 @@ func TestMemory(t *testing.T) {
 		{"another leader whose log has not got its term yet", 10, inTerm(2, 7), 10, 6},
 		{"a new cluster", 11, inTerm(2, 1), 11, 7},
 	} {
-		m.Learn(&cluster.Evidence{Reports: step.reports, At: start.Add(time.Duration(step.second) * time.Second)})
+		m.Learn(&inputs.Evidence{Reports: step.reports, At: start.Add(time.Duration(step.second) * time.Second)})
 		want := time.Time{}
 		if step.since != unknown {
 			want = start.Add(time.Duration(step.since) * time.Second)
@@ -61,7 +62,7 @@ func TestMemory_FirstLeader(t *testing.T) {
 	t.Parallel()
 	reports := []cluster.Report{reporttest.Says(reporttest.Server(1), 1, 3, 10)}
 	var m Memory
-	m.Learn(&cluster.Evidence{Reports: reports, At: time.Unix(1, 0)})
+	m.Learn(&inputs.Evidence{Reports: reports, At: time.Unix(1, 0)})
 	if got := m.LeaderSince(reports); !got.IsZero() || m.LeaderChanges() != 0 {
 		t.Errorf("since %v after %d changes; want neither", got, m.LeaderChanges())
 	}

@@ -12,11 +12,12 @@ import (
 	"github.com/go-kit/log/level"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 )
 
 // learnServers takes who the servers are now, and what became of those that were known.
-func (m *Memory) learnServers(e *cluster.Evidence, elapsed time.Duration) {
-	if m.ofAnotherCluster(&e.Topology) {
+func (m *Memory) learnServers(e *inputs.Evidence, elapsed time.Duration) {
+	if e.Topology.Strangers(m.remembered()) {
 		logger := m.logger()
 		level.Warn(logger).Log("msg", "the state file is about another cluster, it is set aside and memory starts empty")
 		m.state, m.foreign, m.dirty = state{Seconds: m.state.Seconds}, true, true
@@ -43,31 +44,16 @@ func (m *Memory) learnServers(e *cluster.Evidence, elapsed time.Duration) {
 	m.forgetServers()
 }
 
-// ofAnotherCluster reports whether voters are remembered and none of them is in the Raft configuration.
-func (m *Memory) ofAnotherCluster(t *cluster.Topology) bool {
-	known, named := false, len(t.Peers) == 0
-	for _, s := range m.state.Servers {
-		known = known || s.Voter
-		named = named || slices.ContainsFunc(t.Peers, func(p cluster.RaftPeer) bool { return p.ID == "" || p.ID == s.ID })
-	}
-	return known && !named
-}
-
 // learnServer notes one server of the topology. Without an ID it could not be told from another one later.
-func (m *Memory) learnServer(s cluster.Server, e *cluster.Evidence) {
+func (m *Memory) learnServer(s cluster.Server, e *inputs.Evidence) {
 	if s.ID == "" || (s.Status == cluster.StatusNone && !e.Topology.RaftKnown) { // Nobody but memory names it.
 		return
 	}
 	i := slices.IndexFunc(m.state.Servers, func(k serverState) bool { return k.ID == s.ID })
 	switch {
 	case s.Missing():
-		if i >= 0 && m.state.Servers[i].Missing == nil {
-			known := &m.state.Servers[i]
-			known.Missing = &absenceState{How: s.Absence.How, Since: e.At.UTC(), At: m.state.Seconds}
-			m.dirty = true
-			logger := m.logger()
-			level.Info(logger).Log("msg", "a server is missing from now on", "server", known.Name, "id", known.ID,
-				"how", known.Missing.How)
+		if i >= 0 {
+			m.miss(&m.state.Servers[i], s.Absence.How, e.At)
 		}
 		return
 	case i < 0 && (len(m.state.Servers) >= MaxServers || !counts(s, &e.Topology)):
@@ -79,6 +65,22 @@ func (m *Memory) learnServer(s cluster.Server, e *cluster.Evidence) {
 	if known := &m.state.Servers[i]; known.see(s, e, m.state.Seconds, m.state.Voters > 0) {
 		m.dirty = true
 	}
+}
+
+// miss notes that a server is missing, and since when. That is not in the future: the clock was wrong.
+func (m *Memory) miss(known *serverState, how cluster.Departure, now time.Time) {
+	switch {
+	case known.Missing == nil:
+		known.Voter = known.hadVote(m.state.Seconds)
+		known.Missing = &absenceState{How: how, Since: now.UTC(), At: m.state.Seconds}
+		logger := m.logger()
+		level.Info(logger).Log("msg", "a server is missing from now on", "server", known.Name, "id", known.ID, "how", how)
+	case known.Missing.Since.After(now):
+		known.Missing.Since = now.UTC()
+	default:
+		return
+	}
+	m.dirty = true
 }
 
 // forgetRebuilt forgets servers that were rebuilt under their names, and so have other IDs now. Their votes are not
@@ -105,7 +107,7 @@ func counts(s cluster.Server, t *cluster.Topology) bool {
 }
 
 // countVoters keeps how many voters there are and, with the quorum held, for how long there were at least so many.
-func (m *Memory) countVoters(e *cluster.Evidence, elapsed time.Duration) {
+func (m *Memory) countVoters(e *inputs.Evidence, elapsed time.Duration) {
 	voters := 0
 	for _, s := range e.Topology.Servers {
 		if s.Voter && !s.Missing() {
@@ -117,7 +119,7 @@ func (m *Memory) countVoters(e *cluster.Evidence, elapsed time.Duration) {
 		return
 	}
 	if m.state.Expected == 0 {
-		m.state.Expected, m.dirty = cmp.Or(m.state.BootstrapExpect, voters), true
+		m.state.Expected, m.dirty = min(cmp.Or(m.state.BootstrapExpect, voters), MaxServers), true
 	}
 	bounded := min(voters, MaxServers)
 	m.state.HeldSeconds = m.state.HeldSeconds[:min(len(m.state.HeldSeconds), bounded)]
@@ -133,7 +135,7 @@ func (m *Memory) countVoters(e *cluster.Evidence, elapsed time.Duration) {
 }
 
 // quorumHeld reports whether a linearizable read succeeded, or the one leader answers and enough voters follow it.
-func quorumHeld(e *cluster.Evidence) bool {
+func quorumHeld(e *inputs.Evidence) bool {
 	if e.Read != nil && e.Read.OK {
 		return true
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/internal/reporttest"
 )
 
@@ -113,7 +114,7 @@ func (w *world) look() {
 		}
 		t.Servers = append(t.Servers, s)
 	}
-	w.m.Learn(&cluster.Evidence{At: w.at, Topology: t, Reports: reports, Agent: &w.agent, MinQuorum: w.quorum})
+	w.m.Learn(&inputs.Evidence{At: w.at, Topology: t, Reports: reports, Agent: &w.agent, MinQuorum: w.quorum})
 }
 
 // expect compares what is expected, and which servers are missing: "3 removed".
@@ -194,6 +195,45 @@ func TestMemory_Missing(t *testing.T) {
 		w.expect("just before three days", Shortage{3, 1}, "3 left")
 		w.scrape(2, often)
 		w.expect("after three days", Shortage{2, 0})
+	})
+	t.Run("gave up its vote, and left", func(t *testing.T) {
+		t.Parallel()
+		w := three(t)
+		w.servers[3] = reporttest.NonVoter(w.servers[3])
+		w.scrape(1, often)
+		w.become(cluster.StatusLeaving, 3)
+		w.scrape(2, often)
+		w.remove(3)
+		w.scrape(1, often)
+		w.expect("left", Shortage{3, 1}, "3 left")
+		if s := w.m.Remembered()[0]; !s.Absence.Voter {
+			t.Errorf("it had no vote: %+v", s)
+		}
+		w.scrape(3*24*hour, often)
+		w.expect("after three days", Shortage{2, 0})
+	})
+	t.Run("lost its vote long before it went", func(t *testing.T) {
+		t.Parallel()
+		w := three(t)
+		w.servers[3] = reporttest.NonVoter(w.servers[3])
+		w.scrape(10, often)
+		w.remove(3)
+		w.scrape(1, often)
+		w.expect("gone", Shortage{3, 1}, "3 gone")
+		if s := w.m.Remembered()[0]; s.Absence.Voter {
+			t.Errorf("it had a vote: %+v", s)
+		}
+	})
+	t.Run("forced to leave after it hung", func(t *testing.T) {
+		t.Parallel()
+		w := three(t)
+		w.lost[3] = true
+		w.scrape(1, often)
+		w.become(cluster.StatusLeaving, 3)
+		w.scrape(1, often)
+		w.remove(3)
+		w.scrape(4*24*hour, often)
+		w.expect("four days later", Shortage{3, 1}, "3 removed")
 	})
 	t.Run("began to leave, and stayed", func(t *testing.T) {
 		t.Parallel()
@@ -343,6 +383,19 @@ func TestMemory_Missing(t *testing.T) {
 			w.expect(jump.String(), Shortage{3, 1}, "3 left")
 		}
 	})
+	t.Run("the clock was ahead", func(t *testing.T) {
+		t.Parallel()
+		w := three(t)
+		w.at = w.at.Add(96 * time.Hour)
+		w.remove(3)
+		w.scrape(2, often)
+		w.at = w.at.Add(-96 * time.Hour)
+		w.scrape(1, often)
+		w.expect("set back", Shortage{3, 1}, "3 gone")
+		if since := w.m.Remembered()[0].Absence.Since; since.After(w.at) {
+			t.Errorf("missing since %v; now it is %v", since, w.at)
+		}
+	})
 	t.Run("a scrape that began earlier ends later", func(t *testing.T) {
 		t.Parallel()
 		w := three(t)
@@ -407,7 +460,7 @@ func TestMemory_Missing(t *testing.T) {
 		w := three(t)
 		s := reporttest.NonVoter(reporttest.Server(9))
 		s.Status = cluster.StatusFailed
-		w.m.learnServer(s, &cluster.Evidence{At: w.at, Topology: cluster.Topology{RaftKnown: true}})
+		w.m.learnServer(s, &inputs.Evidence{At: w.at, Topology: cluster.Topology{RaftKnown: true}})
 		if n := len(w.m.Remembered()); n != 3 {
 			t.Errorf("%d servers are remembered; want 3", n)
 		}
@@ -447,7 +500,7 @@ func TestMemory_Bounded(t *testing.T) {
 	m := new(Memory)
 	for i := range 2 * MaxServers {
 		s := reporttest.Server(i)
-		m.Learn(&cluster.Evidence{At: time.Unix(int64(i), 0), Topology: cluster.Topology{Servers: []cluster.Server{s}}})
+		m.Learn(&inputs.Evidence{At: time.Unix(int64(i), 0), Topology: cluster.Topology{Servers: []cluster.Server{s}}})
 	}
 	if n := len(m.Remembered()); n != MaxServers {
 		t.Errorf("%d servers are remembered; want %d", n, MaxServers)

@@ -4,7 +4,6 @@
 package memory
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
@@ -81,6 +81,8 @@ type serverState struct {
 	// Voter is whether it had a vote, and VoterAt since when; nil if it had it before the memory began.
 	Voter   bool     `json:"voter"`
 	VoterAt *float64 `json:"voter_at_seconds,omitempty"`
+	// VoteLostAt is when it was first seen without the vote that it had; nil if it never was.
+	VoteLostAt *float64 `json:"vote_lost_at_seconds,omitempty"`
 	// Replaces is whether it has taken the place of a server that went, or its own again.
 	Replaces   bool      `json:"replaces,omitempty"`
 	KnownSince time.Time `json:"known_since"`
@@ -101,7 +103,7 @@ type absenceState struct {
 
 // see notes a server that Consul names, and reports whether anything but the time is new. A vote that it did not have
 // in an earlier scrape began now.
-func (s *serverState) see(now cluster.Server, e *cluster.Evidence, seconds float64, watched bool) bool {
+func (s *serverState) see(now cluster.Server, e *inputs.Evidence, seconds float64, watched bool) bool {
 	before := *s
 	s.Name, s.Host, s.RPCAddress, s.Datacenter = now.Name, now.Host, now.RPCAddress, now.Datacenter
 	s.LANPort, s.WANPort, s.GRPCPort, s.GRPCTLSPort = now.LANPort, now.WANPort, now.GRPCPort, now.GRPCTLSPort
@@ -118,11 +120,19 @@ func (s *serverState) see(now cluster.Server, e *cluster.Evidence, seconds float
 		if now.Voter && watched && (!before.Voter || before.Missing != nil) {
 			s.VoterAt = &seconds
 		}
+		if before.Voter && !now.Voter {
+			s.VoteLostAt = &seconds
+		}
 		s.Voter = now.Voter
 	}
 	s.Last = s.lastState(now, e.Reports)
-	before.LastSeen, before.VoterAt = s.LastSeen, s.VoterAt
+	before.LastSeen, before.VoterAt, before.VoteLostAt = s.LastSeen, s.VoterAt, s.VoteLostAt
 	return before != *s
+}
+
+// hadVote reports whether a server that goes now takes a vote with it. Who leaves gives it up a moment before.
+func (s *serverState) hadVote(seconds float64) bool {
+	return s.Voter || (s.VoteLostAt != nil && seconds-*s.VoteLostAt <= longestGap.Seconds())
 }
 
 // deadOutcomes are those of a port 8300 that is no longer served.
@@ -132,7 +142,10 @@ func (s *serverState) lastState(now cluster.Server, reports []cluster.Report) st
 	i := slices.IndexFunc(reports, func(r cluster.Report) bool { return r.Server.ID == now.ID })
 	lost := i >= 0 && slices.Contains(deadOutcomes, reports[i].RPC.Outcome())
 	left := s.Last == cluster.StatusLeaving.String() && now.Status != cluster.StatusAlive
+	forced := s.Last == cluster.StatusFailed.String() && now.Status == cluster.StatusLeaving && lost
 	switch {
+	case forced: // It was dead before (consul force-leave).
+		return cluster.StatusFailed.String()
 	case now.Status == cluster.StatusLeaving || left:
 		return cluster.StatusLeaving.String()
 	case now.Status == cluster.StatusFailed || lost:
@@ -151,11 +164,11 @@ func (s *serverState) missingAt() float64 {
 }
 
 // server returns it for the topology.
-func (s *serverState) server() cluster.Server {
+func (s *serverState) server(seconds float64) cluster.Server {
 	server := cluster.Server{
 		ID: s.ID, Name: s.Name, Host: s.Host, RPCAddress: s.RPCAddress, Datacenter: s.Datacenter, Version: s.Version,
 		LANPort: s.LANPort, WANPort: s.WANPort, GRPCPort: s.GRPCPort, GRPCTLSPort: s.GRPCTLSPort, UsesTLS: s.UsesTLS,
-		Voter: s.Voter, Status: cluster.StatusAlive,
+		Voter: s.hadVote(seconds), Status: cluster.StatusAlive,
 	}
 	for _, status := range cluster.MemberStatuses() {
 		if status.String() == s.Last {
@@ -163,7 +176,8 @@ func (s *serverState) server() cluster.Server {
 		}
 	}
 	if s.Missing != nil {
-		server.Absence = &cluster.Absence{How: s.Missing.How, Since: s.Missing.Since}
+		server.Voter = s.Voter
+		server.Absence = &cluster.Absence{How: s.Missing.How, Since: s.Missing.Since, Voter: s.Voter}
 	}
 	return server
 }
@@ -187,7 +201,7 @@ func decode(text []byte) (state, error) {
 	if len(text) > maxStateBytes {
 		return s, fmt.Errorf("it is larger than %d bytes", maxStateBytes)
 	}
-	if err := json.NewDecoder(bytes.NewReader(text)).Decode(&s); err != nil {
+	if err := json.Unmarshal(text, &s); err != nil {
 		return state{}, fmt.Errorf("it is not a state of this program: %w", err)
 	}
 	switch {
@@ -199,11 +213,35 @@ func decode(text []byte) (state, error) {
 		len(s.Answered) > maxAnswered:
 		return state{}, errors.New("it has more servers than a cluster can have")
 	}
+	if s.Seconds < 0 || s.Voters < 0 || s.Expected < 0 || s.Expected > MaxServers {
+		return state{}, errors.New("it has numbers that no cluster can have")
+	}
+	ids := make(map[string]bool)
 	for i := range s.Servers {
 		k := &s.Servers[i]
-		if !strings.Contains(k.RPCAddress, ":") || k.ID == "" || k.Name == "" {
-			return state{}, fmt.Errorf("it has a server without a name, an ID or an address (%q)", k.ID)
+		if err := k.check(s.Seconds); err != nil {
+			return state{}, fmt.Errorf("it has a server (%q) %w", k.ID, err)
 		}
+		if ids[k.ID] {
+			return state{}, fmt.Errorf("it has a server (%q) twice", k.ID)
+		}
+		ids[k.ID] = true
 	}
 	return s, nil
+}
+
+// check returns what is wrong with a server in a state of this time.
+func (s *serverState) check(seconds float64) error {
+	past := func(at *float64) bool { return at == nil || (*at >= 0 && *at <= seconds) }
+	ways := []cluster.Departure{cluster.DepartureLeft, cluster.DepartureRemoved, cluster.DepartureGone}
+	switch {
+	case !strings.Contains(s.RPCAddress, ":") || s.ID == "" || s.Name == "":
+		return errors.New("without a name, an ID or an address")
+	case !past(s.VoterAt) || !past(s.VoteLostAt) || (s.Missing != nil && !past(&s.Missing.At)):
+		return errors.New("with a time that has not come yet")
+	case s.Missing != nil && !slices.Contains(ways, s.Missing.How):
+		return errors.New("that is missing in an unknown way")
+	default:
+		return nil
+	}
 }

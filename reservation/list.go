@@ -13,11 +13,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
-	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 )
 
 // DefaultKey is the key of the KV entry.
@@ -28,7 +27,7 @@ const (
 	version = 1
 	// maxEntries is more than any cluster has servers, and keeps the entry below Consul's limit of 512 KB.
 	maxEntries = 100
-	// maxSeen bounds the hosts that have noted when they first saw an entry.
+	// maxSeen bounds the clocks by which it is noted when an entry was first seen.
 	maxSeen = 50
 	// MaxDuration is how long an entry can hold.
 	MaxDuration = 7 * 24 * time.Hour
@@ -51,10 +50,16 @@ type Entry struct {
 	Seconds int64 `json:"seconds"`
 	// At is when it was written, by the writer's clock. It is only for people.
 	At time.Time `json:"at"`
-	// Seen is when each host first saw the entry, by its own clock. What counts is the time that has passed by one clock:
-	// clocks differ, and a host whose clock is wrong must not end another's reservation early. It is in the entry because
-	// a command that looks once has no other memory.
-	Seen map[string]time.Time `json:"seen"`
+	// Seen is when the entry was first seen by each clock, the latest of them last. What counts is the time that has
+	// passed by one clock: clocks differ, and a host whose clock is wrong must not end another's reservation early. It is
+	// in the entry because a command that looks once has no other memory.
+	Seen []Sighting `json:"seen"`
+}
+
+// Sighting is when an entry was first seen by a clock, in its seconds.
+type Sighting struct {
+	Clock string `json:"clock"`
+	At    int64  `json:"at"`
 }
 
 // parse reads the content of the KV entry. Nothing is an empty list.
@@ -80,61 +85,72 @@ func parse(text []byte) (List, error) {
 	return l, nil
 }
 
-// is reports whether an entry is about this server: by ID where both are known.
-func (e *Entry) is(s cluster.StoppingServer) bool {
-	if e.NodeID != "" && s.ID != "" {
-		return e.NodeID == s.ID
-	}
-	return e.Server == s.Name
+// is reports whether an entry is about this server.
+func (e *Entry) is(s inputs.StoppingServer) bool { return e.server().Is(s) }
+
+func (e *Entry) server() inputs.StoppingServer {
+	return inputs.StoppingServer{Name: e.Server, ID: e.NodeID}
 }
 
-// seenBy notes when a host first saw the entries, and drops those that it has seen for as long as they hold. It reports
-// whether anything changed. A time in the future means that the host's clock was set back, so the entry is seen anew.
-func (l *List) seenBy(host string, now time.Time) (changed bool) {
-	l.Stops = slices.DeleteFunc(l.Stops, func(e Entry) bool {
-		first, seen := e.Seen[host]
-		expired := seen && !first.After(now) && now.Sub(first) >= time.Duration(e.Seconds)*time.Second
+// seenBy notes when the entries were first seen by a clock that shows now, and drops those that have been seen for as
+// long as they hold. It reports whether anything changed. A time in the future means that the clock was set back, so
+// the entry is seen anew.
+func (l *List) seenBy(clock string, now int64) (changed bool) {
+	l.Stops = slices.DeleteFunc(slices.Clone(l.Stops), func(e Entry) bool {
+		first, seen := e.seen(clock)
+		expired := seen && first <= now && now-first >= e.Seconds
 		changed = changed || expired
 		return expired
 	})
 	for i := range l.Stops {
 		e := &l.Stops[i]
-		first, seen := e.Seen[host]
-		if (seen && !first.After(now)) || (!seen && len(e.Seen) >= maxSeen) {
+		if first, seen := e.seen(clock); seen && first <= now {
 			continue
 		}
-		e.Seen = maps.Clone(e.Seen) // The list may be a copy.
-		if e.Seen == nil {
-			e.Seen = make(map[string]time.Time)
-		}
-		e.Seen[host], changed = now, true
+		e.Seen = slices.DeleteFunc(slices.Clone(e.Seen), func(s Sighting) bool { return s.Clock == clock })
+		// The first ones have not been here for long, or they would have dropped it.
+		e.Seen = append(e.Seen[max(0, len(e.Seen)-maxSeen+1):], Sighting{clock, now})
+		changed = true
 	}
 	return changed
 }
 
+// seen returns when the entry was first seen by a clock.
+func (e *Entry) seen(clock string) (at int64, ok bool) {
+	i := slices.IndexFunc(e.Seen, func(s Sighting) bool { return s.Clock == clock })
+	if i < 0 {
+		return 0, false
+	}
+	return e.Seen[i].At, true
+}
+
 // without returns the list without the entry of a server.
-func (l List) without(s cluster.StoppingServer) List {
+func (l List) without(s inputs.StoppingServer) List {
 	l.Stops = slices.DeleteFunc(slices.Clone(l.Stops), func(e Entry) bool { return e.is(s) })
 	return l
 }
 
-// with returns the list with an entry for a server, in place of the one that it had.
+// with returns the list with an entry for a server, in place of the one that it had. It holds for as long as that at
+// least: somebody else may count on it.
 func (l List) with(e Entry) List {
-	l = l.without(cluster.StoppingServer{Name: e.Server, ID: e.NodeID})
+	if i := slices.IndexFunc(l.Stops, func(had Entry) bool { return had.is(e.server()) }); i >= 0 {
+		e.Seconds = max(e.Seconds, l.Stops[i].Seconds)
+	}
+	l = l.without(e.server())
 	l.Stops = append(l.Stops, e)
 	return l
 }
 
 // has reports whether there is an entry for the server.
-func (l List) has(s cluster.StoppingServer) bool {
+func (l List) has(s inputs.StoppingServer) bool {
 	return slices.ContainsFunc(l.Stops, func(e Entry) bool { return e.is(s) })
 }
 
 // Servers are the servers that the entries are about.
-func Servers(entries []Entry) []cluster.StoppingServer {
-	var servers []cluster.StoppingServer
+func Servers(entries []Entry) []inputs.StoppingServer {
+	var servers []inputs.StoppingServer
 	for _, e := range entries {
-		servers = append(servers, cluster.StoppingServer{Name: e.Server, ID: e.NodeID})
+		servers = append(servers, e.server())
 	}
 	return servers
 }

@@ -5,12 +5,13 @@ package reservation
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
@@ -40,33 +41,62 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// A reservation holds for its time by each host's own clock since that host first saw it, whatever other clocks say.
+// A reservation holds for its time by each clock since it was first seen by that one, whatever other clocks say.
 func TestSeenBy(t *testing.T) {
 	t.Parallel()
-	noon := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
 	for _, tc := range []struct {
 		name          string
-		seen          map[string]time.Time
-		now           time.Time
+		seen          []Sighting
+		now           int64
 		left, changed bool
-		first         time.Time // When this host has seen it first, afterwards.
+		first         int64 // When this clock has seen it first, afterwards.
 	}{
-		{"never seen", nil, noon, true, true, noon},
-		{"seen by another, long ago", map[string]time.Time{"other": noon.Add(-48 * time.Hour)}, noon, true, true, noon},
-		{"seen just now", map[string]time.Time{"me": noon}, noon, true, false, noon},
-		{"a second is left", map[string]time.Time{"me": noon}, noon.Add(899 * time.Second), true, false, noon},
-		{"over", map[string]time.Time{"me": noon}, noon.Add(900 * time.Second), false, true, time.Time{}},
-		{"the clock was set back", map[string]time.Time{"me": noon.Add(time.Hour)}, noon, true, true, noon},
+		{"never seen", nil, 1000, true, true, 1000},
+		{"seen by another, long ago", []Sighting{{"other", 0}}, 1e6, true, true, 1e6},
+		{"seen just now", []Sighting{{"me", 1000}}, 1000, true, false, 1000},
+		{"a second is left", []Sighting{{"other", 0}, {"me", 1000}}, 1899, true, false, 1000},
+		{"over", []Sighting{{"me", 1000}}, 1900, false, true, 0},
+		{"the clock was set back", []Sighting{{"me", 5000}}, 1000, true, true, 1000},
 	} {
-		before := Entry{Server: "a", Seconds: 900, At: noon.Add(-24 * time.Hour), Seen: tc.seen}
+		before := Entry{Server: "a", Seconds: 900, At: time.Unix(0, 0), Seen: tc.seen}
 		l := List{Version: 1, Stops: []Entry{before}}
 		changed := l.seenBy("me", tc.now)
 		if changed != tc.changed || (len(l.Stops) == 1) != tc.left {
 			t.Errorf("%s: changed %v, %+v; want changed %v, left %v", tc.name, changed, l, tc.changed, tc.left)
+			continue
 		}
-		if tc.left && !l.Stops[0].Seen["me"].Equal(tc.first) {
-			t.Errorf("%s: seen first at %v; want %v", tc.name, l.Stops[0].Seen["me"], tc.first)
+		if !tc.left {
+			continue
 		}
+		if first, _ := l.Stops[0].seen("me"); first != tc.first {
+			t.Errorf("%s: seen first at %d; want %d", tc.name, first, tc.first)
+		}
+	}
+}
+
+// Hosts that look once and never again, such as those that a CI job runs on, don't keep the others from noting when
+// they have seen a reservation, and so from ending it.
+func TestSeenBy_Many(t *testing.T) {
+	t.Parallel()
+	l := List{Version: 1, Stops: []Entry{{Server: "a", Seconds: 900}}}
+	for i := range 3 * maxSeen {
+		l.seenBy(fmt.Sprint("job-", i), int64(i))
+	}
+	if changed := l.seenBy("me", 1000); !changed || len(l.Stops[0].Seen) != maxSeen {
+		t.Errorf("seen by %d clocks, changed %v; want %d", len(l.Stops[0].Seen), changed, maxSeen)
+	}
+	if l.seenBy("me", 1900); len(l.Stops) != 0 {
+		t.Errorf("%+v is left after its time", l.Stops)
+	}
+}
+
+// All programs on a host read the same clock, and it goes on.
+func TestHostClock(t *testing.T) {
+	t.Parallel()
+	a, b := HostClock("host"), HostClock("host")
+	before := a.Now()
+	if after := b.Now(); a.ID == "" || a.ID != b.ID || after < before || after-before > time.Minute {
+		t.Errorf("clock %q shows %s, and then %q %s", a.ID, before, b.ID, after)
 	}
 }
 
@@ -82,7 +112,7 @@ func TestList(t *testing.T) {
 	} {
 		l = l.with(e)
 	}
-	want := []cluster.StoppingServer{{Name: "renamed", ID: "1"}, {Name: "b", ID: "2"}}
+	want := []inputs.StoppingServer{{Name: "renamed", ID: "1"}, {Name: "b", ID: "2"}}
 	if diff := cmp.Diff(want, Servers(l.Stops)); diff != "" {
 		t.Errorf("servers (-want +got):\n%s", diff)
 	}
@@ -91,16 +121,40 @@ func TestList(t *testing.T) {
 	}
 }
 
+// Who asks again about a server makes its reservation no shorter: another one may have it for an upgrade of an hour.
+func TestList_Renewed(t *testing.T) {
+	t.Parallel()
+	for _, seconds := range []int64{900, 3600, 7200} {
+		l := List{}.with(Entry{Server: "a", NodeID: "1", Seconds: 3600})
+		l = l.with(Entry{Server: "a", NodeID: "1", Seconds: seconds})
+		if len(l.Stops) != 1 || l.Stops[0].Seconds != max(seconds, 3600) {
+			t.Errorf("renewed for %d s: %+v", seconds, l)
+		}
+	}
+}
+
+// A list that would be too long to be read again is not written.
+func TestStore_Full(t *testing.T) {
+	t.Parallel()
+	s := Store{clock: HostClock("host")}
+	for i := range maxEntries {
+		s.read = s.read.with(Entry{Server: fmt.Sprint("server-", i), Seconds: 1})
+	}
+	if _, err := s.Reserve(t.Context(), cluster.StoppingServer{Name: "one-more"}, time.Minute); err == nil {
+		t.Error("one more is reserved")
+	}
+}
+
 // FuzzParse reads any content, and writes only what it reads again.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"version":1,"stops":[{"server":"a","node_id":"1","id":"x","seconds":900,
-		"seen":{"h":"2026-11-30T12:00:00Z"}}]}`))
+		"seen":[{"clock":"h","at":12}]}]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		l, err := parse(text)
 		if err != nil {
 			return
 		}
-		l.seenBy("me", time.Unix(1e9, 0))
+		l.seenBy("me", 1e9)
 		l = l.with(Entry{Server: "s", NodeID: "n", Seconds: 1})
 		again, err := parse(must.Get(json.Marshal(l))(t))
 		if len(l.Stops) <= maxEntries && (err != nil || len(again.Stops) != len(l.Stops)) {

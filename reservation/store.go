@@ -13,8 +13,8 @@ import (
 
 	"github.com/hashicorp/consul/api"
 
-	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/consul"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 )
 
 // maxTries bounds how often something is tried again because somebody else was faster.
@@ -23,23 +23,22 @@ const maxTries = 10
 // Store is the KV entry as one host sees it. It is for one goroutine. Apart from the responder, nothing else in this
 // program writes to Consul.
 type Store struct {
-	kv   *api.KV
-	key  string
-	host string
-	now  func() time.Time
+	kv    *api.KV
+	key   string
+	clock Clock
 	// read is what was last read, and index its ModifyIndex: 0 if there is no entry.
 	read  List
 	index uint64
 }
 
-// New returns the store for the agent that the options name, with the key and the name of the host whose clock counts.
-// The token of the options may need to write the key, and nothing else.
-func New(opts consul.Options, key, host string, now func() time.Time) (*Store, error) {
+// New returns the store for the agent that the options name, with the key and the clock that counts. The token of the
+// options may need to write the key, and nothing else.
+func New(opts consul.Options, key string, clock Clock) (*Store, error) {
 	client, err := consul.NewAPIClient(opts)
 	if err != nil {
 		return nil, err
 	}
-	return &Store{kv: client.KV(), key: key, host: host, now: now}, nil
+	return &Store{kv: client.KV(), key: key, clock: clock}, nil
 }
 
 // ErrConflict means that somebody else has changed the entry since it was read.
@@ -52,7 +51,7 @@ func (s *Store) Read(ctx context.Context) ([]Entry, error) {
 		if err := s.get(ctx); err != nil {
 			return nil, fmt.Errorf("read the reservations in %s: %w", s.key, err)
 		}
-		if !s.read.seenBy(s.host, s.time()) {
+		if !s.read.seenBy(s.clock.ID, s.clock.seconds()) {
 			return s.read.Stops, nil
 		}
 		if err := s.write(ctx, s.read); err != nil && !errors.Is(err, ErrConflict) {
@@ -76,21 +75,24 @@ func (s *Store) get(ctx context.Context) error {
 	return err
 }
 
-// time is the host's time without fractions of a second, which nobody needs to read.
-func (s *Store) time() time.Time { return s.now().UTC().Truncate(time.Second) }
-
-// Reserve adds the server, or renews its entry. It fails with ErrConflict if the entry is not what was read.
-func (s *Store) Reserve(ctx context.Context, server cluster.StoppingServer, holds time.Duration) error {
-	now := s.time()
-	return s.write(ctx, s.read.with(Entry{
-		Server: server.Name, NodeID: server.ID, ID: rand.Text(), Seconds: int64(holds.Seconds()), At: now,
-		Seen: map[string]time.Time{s.host: now},
-	}))
+// Reserve adds the server, or renews its entry, and returns how long it holds: not shorter than before. It fails with
+// ErrConflict if the entry is not what was read.
+func (s *Store) Reserve(
+	ctx context.Context, server inputs.StoppingServer, holds time.Duration,
+) (time.Duration, error) {
+	list := s.read.with(Entry{
+		Server: server.Name, NodeID: server.ID, ID: rand.Text(), Seconds: int64(holds.Seconds()),
+		At: time.Now().UTC().Truncate(time.Second), Seen: []Sighting{{s.clock.ID, s.clock.seconds()}},
+	})
+	if len(list.Stops) > maxEntries { // It could not be read again.
+		return 0, fmt.Errorf("there are %d reservations in %s already", len(s.read.Stops), s.key)
+	}
+	return time.Duration(list.Stops[len(list.Stops)-1].Seconds) * time.Second, s.write(ctx, list)
 }
 
 // Release removes the server's entry, and reports whether there was one. It fails with ErrConflict if the entry is not
 // what was read.
-func (s *Store) Release(ctx context.Context, server cluster.StoppingServer) (had bool, err error) {
+func (s *Store) Release(ctx context.Context, server inputs.StoppingServer) (had bool, err error) {
 	if !s.read.has(server) {
 		return false, nil
 	}

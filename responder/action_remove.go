@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
@@ -81,14 +82,14 @@ func (r *removeDeadPeer) judge(a *Alert, v *view) (plan, decision) {
 	}, d
 }
 
-func (r *removeDeadPeer) doubt(server string, in cluster.DeathInput) string {
+func (r *removeDeadPeer) doubt(server string, in inputs.Death) string {
 	in.SilentHostIsDead = r.RemoveConfig.SilentHostIsDead
 	return verdict.JudgeDead(server, in)
 }
 
 // observe takes a look and returns since when the servers that are dead now have been: since the look at which they
 // first were, if none has been missed since, by node ID: no server is dead without one.
-func (r *removeDeadPeer) observe(in cluster.DeathInput, at time.Time) (deadSince map[string]time.Time) {
+func (r *removeDeadPeer) observe(in inputs.Death, at time.Time) (deadSince map[string]time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	deadSince = make(map[string]time.Time)

@@ -15,6 +15,7 @@ import (
 	"github.com/go-kit/log"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/internal/reporttest"
 	"github.com/zervigo/consul_cluster_exporter/probe"
@@ -24,7 +25,7 @@ import (
 func healthyView(n int) *view {
 	v := &view{}
 	in, topology := &v.stop, &v.stop.Topology
-	in.MaxTrailingLogs, topology.MembersKnown, topology.RaftKnown = cluster.DefaultMaxTrailingLogs, true, true
+	in.MaxTrailingLogs, topology.MembersKnown, topology.RaftKnown = inputs.DefaultMaxTrailingLogs, true, true
 	in.Autopilot, in.Consistent = &cluster.AutopilotState{}, &cluster.ConsistentRead{OK: true}
 	for i := 1; i <= n; i++ {
 		s := reporttest.Server(i)

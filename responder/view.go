@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
@@ -21,11 +22,11 @@ type view struct {
 	// incomplete is what this snapshot could not collect; nil if nothing. What is remembered from earlier ones does not
 	// count.
 	incomplete error
-	stop       cluster.StopInput
+	stop       inputs.Stop
 	// minQuorum is autopilot's own bound for the removal of servers.
 	minQuorum uint
 	// death is what tells whether a server is dead, and deathUnknown why it does not.
-	death        cluster.DeathInput
+	death        inputs.Death
 	deathUnknown error
 }
 
@@ -37,13 +38,13 @@ func look(ctx context.Context, consul *cluster.Cluster, death bool) *view {
 	defer snap.Close()
 
 	members, raft, autopilot, config := snap.Members(), snap.RaftPeers(), snap.AutopilotState(), snap.AutopilotConfig()
-	if death { // Started now, and waited for by DeathInput.
+	if death { // Started now, and waited for by inputs.ForDeath.
 		snap.LeaderAutopilot()
 		snap.MembersSeen()
 	}
 	v := &view{deathUnknown: errors.New("nobody has looked")}
 	var stopErr error
-	v.stop, stopErr = snap.StopInput(ctx)
+	v.stop, stopErr = inputs.ForStop(ctx, snap)
 	_, membersErr := members.Get(ctx)
 	_, raftErr := raft.Get(ctx)
 	_, autopilotErr := autopilot.Get(ctx)
@@ -52,7 +53,7 @@ func look(ctx context.Context, consul *cluster.Cluster, death bool) *view {
 	// The first error only: the others may follow from it.
 	v.incomplete = cmp.Or(raftErr, membersErr, stopErr, autopilotErr, configErr)
 	if death {
-		v.death, v.deathUnknown = snap.DeathInput(ctx)
+		v.death, v.deathUnknown = inputs.ForDeath(ctx, snap)
 	}
 	return v
 }

@@ -11,8 +11,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/zervigo/consul_cluster_exporter/catalog"
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/consul"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/memory"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 	"github.com/zervigo/consul_cluster_exporter/verdict"
@@ -51,7 +53,7 @@ type Facts struct {
 	// LeaderSince is zero when it is not known.
 	LeaderSince time.Time
 	// Standing is what is remembered of the leader's log.
-	Standing cluster.Standing
+	Standing inputs.Standing
 	// Shortage is how many voters there should be, and are lacking.
 	Shortage memory.Shortage
 	Ports    []cluster.PortReport
@@ -63,8 +65,8 @@ type Facts struct {
 	Autopilot       *cluster.AutopilotState
 	AutopilotConfig *cluster.AutopilotConfig
 	Consistent      *cluster.ConsistentRead
-	Catalog         *cluster.Catalog
-	Overview        *cluster.CatalogOverview
+	Catalog         *catalog.Catalog
+	Overview        *catalog.Overview
 	Peerings        []Peering
 	// Filtered are the endpoints whose answers are not complete, because of the token's rights.
 	Filtered []string
@@ -135,8 +137,8 @@ func Gather(ctx context.Context, s *cluster.Snapshot, remembered *memory.Memory,
 }
 
 // evidence is what a verdict about the cluster is drawn from.
-func (f *Facts) evidence() *cluster.Evidence {
-	e := &cluster.Evidence{
+func (f *Facts) evidence() *inputs.Evidence {
+	e := &inputs.Evidence{
 		At: f.Start, Topology: f.Topology, Reports: f.Reports, Agent: f.Agent, AgentLeader: f.AgentLeader,
 		Servers: f.ServerAgents, Autopilot: f.Autopilot, Read: f.Consistent, Standing: f.Standing,
 	}
@@ -152,7 +154,7 @@ func (f *Facts) setMembers(members []cluster.Member) {
 	}
 }
 
-func (f *Facts) setCatalog(c *cluster.Catalog) {
+func (f *Facts) setCatalog(c *catalog.Catalog) {
 	switch {
 	case c == nil:
 	case len(c.Nodes) == 0:
@@ -166,7 +168,7 @@ func (f *Facts) setCatalog(c *cluster.Catalog) {
 }
 
 // setOverview ignores a summary that does not say what is in maintenance, which would count as down.
-func (f *Facts) setOverview(o *cluster.CatalogOverview) {
+func (f *Facts) setOverview(o *catalog.Overview) {
 	if o != nil && o.MaintenanceTold {
 		f.Overview = o
 	}

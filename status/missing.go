@@ -38,7 +38,7 @@ func votersMissing(e *evidence) string {
 	}
 	return fmt.Sprintf("%s%s.", wording.Capital(votersMissingClause(e, nil)),
 		wording.Prefixed(": ", wording.List(wording.Names(e.servers, func(s *verdict.Server) (string, bool) {
-			return s.Server.Name + " (" + e.departure(s) + ")", s.Server.Missing()
+			return s.Server.Name + " (" + e.departure(s) + ")", s.Server.Missing() && s.Server.Absence.Voter
 		}))))
 }
 
@@ -52,7 +52,8 @@ func votersMissingClause(e *evidence, _ []string) string {
 func (e *evidence) lacksVoters() bool {
 	leaving := 0
 	for _, s := range e.servers {
-		if a := s.Server.Absence; a != nil && a.How == cluster.DepartureLeft && e.Start.Sub(a.Since) < leftLongAgo {
+		a := s.Server.Absence
+		if a != nil && a.Voter && a.How == cluster.DepartureLeft && e.Start.Sub(a.Since) < leftLongAgo {
 			leaving++
 		}
 	}

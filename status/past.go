@@ -4,13 +4,13 @@
 package status
 
 import (
-	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/memory"
 	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
 // Learn has what a scrape has found remembered, adds to it what is remembered from earlier ones, and judges both.
-func Learn(e *cluster.Evidence, remembered *memory.Memory) verdict.Verdict {
+func Learn(e *inputs.Evidence, remembered *memory.Memory) verdict.Verdict {
 	remembered.Learn(e)
 	log := verdict.JudgeLog(e)
 	e.Standing = remembered.Standing(log.Leader, log.Last, log.Committed, e.At)

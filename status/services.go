@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/catalog"
 	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
@@ -89,23 +89,23 @@ func (e *evidence) sentenceOfServices(problems []Problem) string {
 // instancesText counts the instances that are not Consul's own servers, and those of them that are not passing.
 func instancesText(c *verdict.Catalog) string {
 	services, total, states := c.Services, 0, ""
-	if c.Own != (cluster.InstanceCounts{}) {
+	if c.Own != (catalog.InstanceCounts{}) {
 		services--
 	}
 	for status, n := range c.Own {
-		total += c.Instances[cluster.HealthStatus(status).String()] - n
+		total += c.Instances[catalog.Status(status).String()] - n
 	}
 	if services == 0 {
 		return "no services but Consul's own are registered"
 	}
 	for _, state := range []struct {
-		status cluster.HealthStatus
+		status catalog.Status
 		words  string
 	}{
-		{cluster.HealthCritical, "critical"},
-		{cluster.HealthWarning, "warning"},
-		{cluster.HealthMaintenance, "in maintenance"},
-		{cluster.HealthUnknown, "of unknown state"},
+		{catalog.Critical, "critical"},
+		{catalog.Warning, "warning"},
+		{catalog.Maintenance, "in maintenance"},
+		{catalog.Unknown, "of unknown state"},
 	} {
 		n := c.Instances[state.status.String()] - c.Own[state.status]
 		states = wording.Join(", ", states, wording.If(n > 0, "%d %s", n, state.words))

@@ -21,6 +21,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
+	"github.com/zervigo/consul_cluster_exporter/catalog"
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
@@ -80,7 +81,7 @@ func healthy(instead ...cluster.Report) *status.Facts {
 // missingAs are the facts about three servers of which one is missing since three minutes.
 func missingAs(how cluster.Departure, report func(cluster.Server) cluster.Report) *status.Facts {
 	gone := reporttest.NonVoter(reporttest.Strange(three))
-	gone.Absence = &cluster.Absence{How: how, Since: noon.Add(-3 * time.Minute)}
+	gone.Absence = &cluster.Absence{How: how, Since: noon.Add(-3 * time.Minute), Voter: true}
 	f := factsOf(reporttest.Says(one, 1, 2, 1000), reporttest.Says(two, 1, 2, 1000), report(gone))
 	f.Topology.Peers, f.LAN, f.Shortage = f.Topology.Peers[:2], f.LAN[:2], memory.Shortage{Expected: 3, Missing: 1}
 	for i := range f.Ports {
@@ -349,29 +350,29 @@ func TestFacts_View(t *testing.T) {
 			},
 		},
 		{"services", healthy(), func(f *status.Facts) {
-			instance := func(service string, status cluster.HealthStatus) cluster.Instance {
-				return cluster.Instance{Service: service, Status: status}
+			instance := func(service string, status catalog.Status) catalog.Instance {
+				return catalog.Instance{Service: service, Status: status}
 			}
-			disk := []cluster.Check{{ID: "disk", Status: cluster.HealthCritical}}
-			f.Catalog = &cluster.Catalog{Nodes: []cluster.CatalogNode{
-				{Name: "node-1", Checks: disk, Instances: []cluster.Instance{
-					instance("web", cluster.HealthPassing), instance("db", cluster.HealthCritical),
-					instance("db", cluster.HealthMaintenance), instance("consul", cluster.HealthCritical),
+			disk := []catalog.Check{{ID: "disk", Status: catalog.Critical}}
+			f.Catalog = &catalog.Catalog{Nodes: []catalog.Node{
+				{Name: "node-1", Checks: disk, Instances: []catalog.Instance{
+					instance("web", catalog.Passing), instance("db", catalog.Critical),
+					instance("db", catalog.Maintenance), instance("consul", catalog.Critical),
 				}},
-				{Name: "node-2", Instances: []cluster.Instance{instance("web", cluster.HealthCritical)}},
+				{Name: "node-2", Instances: []catalog.Instance{instance("web", catalog.Critical)}},
 			}}
 		}},
 		{"thousands of services", healthy(), func(f *status.Facts) {
-			node := cluster.CatalogNode{}
+			node := catalog.Node{}
 			for i := range 250 {
-				in := cluster.Instance{Service: fmt.Sprintf("service-%03d", i), Status: cluster.HealthCritical}
+				in := catalog.Instance{Service: fmt.Sprintf("service-%03d", i), Status: catalog.Critical}
 				node.Instances = append(node.Instances, in)
 				if i%2 == 1 {
-					in.Status = cluster.HealthPassing
+					in.Status = catalog.Passing
 					node.Instances = append(node.Instances, in)
 				}
 			}
-			f.Catalog = &cluster.Catalog{Nodes: []cluster.CatalogNode{node}}
+			f.Catalog = &catalog.Catalog{Nodes: []catalog.Node{node}}
 		}},
 		{"DNS and gossip", healthy(), func(f *status.Facts) {
 			// The token of the second one's agent may not read them, and the first one is told to name no more.
@@ -395,6 +396,10 @@ func TestFacts_View(t *testing.T) {
 		{"a server left in order long ago", missingAs(cluster.DepartureLeft, unasked), func(f *status.Facts) {
 			f.Reports[2].Server.Absence.Since = noon.Add(-2 * time.Hour)
 		}},
+		{
+			"a server without a vote has left in order, and a voter is missing", missingAs(cluster.DepartureLeft, unasked),
+			func(f *status.Facts) { f.Reports[2].Server.Absence.Voter = false },
+		},
 		{"fewer voters than expected, of which nobody knows", healthy(), func(f *status.Facts) {
 			f.Shortage = memory.Shortage{Expected: 5, Missing: 2}
 		}},
@@ -421,16 +426,16 @@ func TestFacts_View(t *testing.T) {
 			peering("silent", cluster.PeeringActive, verdict.PeeringDown)
 		}},
 		{"services of which all are well", healthy(), func(f *status.Facts) {
-			f.Catalog = &cluster.Catalog{Nodes: []cluster.CatalogNode{{Instances: []cluster.Instance{
-				{Service: "web"}, {Service: "web"}, {Service: "db"}, {Service: "consul", Status: cluster.HealthCritical},
+			f.Catalog = &catalog.Catalog{Nodes: []catalog.Node{{Instances: []catalog.Instance{
+				{Service: "web"}, {Service: "web"}, {Service: "db"}, {Service: "consul", Status: catalog.Critical},
 			}}}}
 		}},
 		{"no services", healthy(), func(f *status.Facts) {
-			f.Catalog = &cluster.Catalog{Nodes: []cluster.CatalogNode{{Instances: []cluster.Instance{{Service: "consul"}}}}}
+			f.Catalog = &catalog.Catalog{Nodes: []catalog.Node{{Instances: []catalog.Instance{{Service: "consul"}}}}}
 		}},
 		{"services in all states, counted by Consul, as the catalog is too large", healthy(), func(f *status.Facts) {
-			f.Overview = &cluster.CatalogOverview{Services: []cluster.ServiceOverview{
-				{Name: "web", OverviewCounts: cluster.OverviewCounts{
+			f.Overview = &catalog.Overview{Services: []catalog.ServiceOverview{
+				{Name: "web", OverviewCounts: catalog.OverviewCounts{
 					Total: 9, Passing: 2, Warning: 1, Critical: 1, Maintenance: 2,
 				}},
 			}}
@@ -442,6 +447,10 @@ func TestFacts_View(t *testing.T) {
 		{"a server left in order long ago", missingAs(cluster.DepartureLeft, unasked), func(f *status.Facts) {
 			f.Reports[2].Server.Absence.Since = noon.Add(-2 * time.Hour)
 		}},
+		{
+			"a server without a vote has left in order, and a voter is missing", missingAs(cluster.DepartureLeft, unasked),
+			func(f *status.Facts) { f.Reports[2].Server.Absence.Voter = false },
+		},
 		{"fewer voters than expected, of which nobody knows", healthy(), func(f *status.Facts) {
 			f.Shortage = memory.Shortage{Expected: 5, Missing: 2}
 		}},
@@ -502,8 +511,8 @@ func TestFacts_View_JSON(t *testing.T) {
 	}
 	port(alone, "server-1", cluster.ProtocolSerfLAN).Result = probe.Result{Skipped: true}
 	alone.Ports = alone.Ports[1:] // Without DNS.
-	alone.Catalog = &cluster.Catalog{Nodes: []cluster.CatalogNode{
-		{Instances: []cluster.Instance{{Service: "db", Status: cluster.HealthCritical}}},
+	alone.Catalog = &catalog.Catalog{Nodes: []catalog.Node{
+		{Instances: []catalog.Instance{{Service: "db", Status: catalog.Critical}}},
 	}}
 	alone.Missing = []status.Missing{{What: "autopilot", Reason: "403", Denied: true, Refused: true}}
 

@@ -7,7 +7,7 @@ import (
 	"cmp"
 	"slices"
 
-	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/catalog"
 	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 )
 
@@ -17,7 +17,7 @@ const maxListed = 100
 // Catalog are the totals of what is registered with Consul. As JSON it is public: fields are only ever added.
 type Catalog struct {
 	// Summary is whether all counts are those of Consul's own summary, because the catalog itself could not be read: see
-	// cluster.CatalogOverview.
+	// catalog.Overview.
 	Summary  bool `json:"summary,omitempty"`
 	Nodes    int  `json:"nodes"`
 	Services int  `json:"services"`
@@ -30,7 +30,7 @@ type Catalog struct {
 	FailingOmitted int       `json:"failing_omitted,omitempty"`
 	Down           int       `json:"down"`
 	// Own are those of Instances that are Consul's servers: they are no tenants.
-	Own cluster.InstanceCounts `json:"-"`
+	Own catalog.InstanceCounts `json:"-"`
 }
 
 // Service counts the instances of one service by their state.
@@ -57,16 +57,16 @@ const serversService = "consul"
 
 // JudgeCatalog counts by the catalog, and by Consul's summary what is missing from it. Either may be nil; the result is
 // nil if both are.
-func JudgeCatalog(c *cluster.Catalog, overview *cluster.CatalogOverview) *Catalog {
+func JudgeCatalog(c *catalog.Catalog, overview *catalog.Overview) *Catalog {
 	totals := &Catalog{Instances: make(map[string]int), Failing: []Service{}}
-	var counts map[string]*cluster.InstanceCounts
+	var counts map[string]*catalog.InstanceCounts
 	var missing []string
 	switch {
 	case c != nil:
 		counts, missing = c.InstanceCounts(), c.Missing
 		totals.Nodes, totals.Services = len(c.Nodes), len(counts)+len(missing)
 	case overview != nil:
-		counts = make(map[string]*cluster.InstanceCounts)
+		counts = make(map[string]*catalog.InstanceCounts)
 		totals.Summary, totals.Nodes, totals.Services = true, overview.Nodes.Total, len(overview.Services)
 	default:
 		return nil
@@ -74,15 +74,15 @@ func JudgeCatalog(c *cluster.Catalog, overview *cluster.CatalogOverview) *Catalo
 	if overview != nil {
 		for _, o := range overview.Services {
 			if _, isMissing := slices.BinarySearch(missing, o.Name); isMissing || totals.Summary {
-				counts[o.Name] = &cluster.InstanceCounts{
-					cluster.HealthPassing: o.Passing, cluster.HealthWarning: o.Warning,
-					cluster.HealthCritical: o.Critical, cluster.HealthMaintenance: o.Maintenance,
-					cluster.HealthUnknown: max(0, o.Total-o.Passing-o.Warning-o.Critical-o.Maintenance),
+				counts[o.Name] = &catalog.InstanceCounts{
+					catalog.Passing: o.Passing, catalog.Warning: o.Warning,
+					catalog.Critical: o.Critical, catalog.Maintenance: o.Maintenance,
+					catalog.Unknown: max(0, o.Total-o.Passing-o.Warning-o.Critical-o.Maintenance),
 				}
 			}
 		}
 	}
-	for _, status := range cluster.HealthStatuses() {
+	for _, status := range catalog.Statuses() {
 		totals.Instances[status.String()] = 0
 	}
 	for name, n := range counts {
@@ -105,15 +105,15 @@ func (c *Catalog) DownNames() []string {
 }
 
 // add counts the instances of one service.
-func (c *Catalog) add(name string, counts *cluster.InstanceCounts) {
+func (c *Catalog) add(name string, counts *catalog.InstanceCounts) {
 	for status, n := range counts {
 		if n > 0 {
-			c.Instances[cluster.HealthStatus(status).String()] += n
+			c.Instances[catalog.Status(status).String()] += n
 		}
 	}
 	s := Service{
-		name, counts[cluster.HealthPassing], counts[cluster.HealthWarning], counts[cluster.HealthCritical],
-		counts[cluster.HealthMaintenance], counts[cluster.HealthUnknown],
+		name, counts[catalog.Passing], counts[catalog.Warning], counts[catalog.Critical],
+		counts[catalog.Maintenance], counts[catalog.Unknown],
 	}
 	if name == serversService {
 		c.Own = *counts
@@ -132,18 +132,18 @@ func (c *Catalog) add(name string, counts *cluster.InstanceCounts) {
 const serfHealthID = "serfHealth"
 
 // CriticalNodes names the nodes with a critical check of their own that are not in maintenance. The catalog may be nil.
-func CriticalNodes(c *cluster.Catalog) []string {
+func CriticalNodes(c *catalog.Catalog) []string {
 	if c == nil {
 		return nil
 	}
-	return wording.Names(c.Nodes, func(n cluster.CatalogNode) (string, bool) {
+	return wording.Names(c.Nodes, func(n catalog.Node) (string, bool) {
 		critical := false
 		for i := range n.Checks {
 			switch check := &n.Checks[i]; {
 			case check.ServiceID != "":
 			case check.InMaintenance():
 				return "", false
-			case check.Status == cluster.HealthCritical && check.ID != serfHealthID:
+			case check.Status == catalog.Critical && check.ID != serfHealthID:
 				critical = true
 			}
 		}

@@ -9,44 +9,45 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/zervigo/consul_cluster_exporter/catalog"
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 )
 
 // Services that could not be read are counted by Consul's summary, and so are all if there is no catalog.
 func TestJudgeCatalog(t *testing.T) {
 	t.Parallel()
-	overview := &cluster.CatalogOverview{
-		Nodes: cluster.OverviewCounts{Total: 7},
-		Services: []cluster.ServiceOverview{
-			{Name: "consul", OverviewCounts: cluster.OverviewCounts{Total: 3, Passing: 3}},
-			{Name: "db", OverviewCounts: cluster.OverviewCounts{Total: 3, Critical: 2, Maintenance: 1}},
-			{Name: "off", OverviewCounts: cluster.OverviewCounts{Total: 1, Maintenance: 1}},
-			{Name: "web", OverviewCounts: cluster.OverviewCounts{Total: 5, Passing: 1, Warning: 1, Critical: 3}},
+	overview := &catalog.Overview{
+		Nodes: catalog.OverviewCounts{Total: 7},
+		Services: []catalog.ServiceOverview{
+			{Name: "consul", OverviewCounts: catalog.OverviewCounts{Total: 3, Passing: 3}},
+			{Name: "db", OverviewCounts: catalog.OverviewCounts{Total: 3, Critical: 2, Maintenance: 1}},
+			{Name: "off", OverviewCounts: catalog.OverviewCounts{Total: 1, Maintenance: 1}},
+			{Name: "web", OverviewCounts: catalog.OverviewCounts{Total: 5, Passing: 1, Warning: 1, Critical: 3}},
 		},
 	}
-	catalog := &cluster.Catalog{Missing: []string{"db"}, Nodes: []cluster.CatalogNode{{Instances: []cluster.Instance{
-		{Service: "web", Status: cluster.HealthPassing},
-		{Service: "db", Status: cluster.HealthPassing},
-		{Service: "api", Status: cluster.HealthCritical},
+	all := &catalog.Catalog{Missing: []string{"db"}, Nodes: []catalog.Node{{Instances: []catalog.Instance{
+		{Service: "web", Status: catalog.Passing},
+		{Service: "db", Status: catalog.Passing},
+		{Service: "api", Status: catalog.Critical},
 	}}}}
 	api, db, web := Service{Name: "api", Critical: 1}, Service{"db", 0, 0, 2, 1, 0}, Service{"web", 1, 1, 3, 0, 0}
-	own, none := cluster.InstanceCounts{cluster.HealthPassing: 3}, cluster.InstanceCounts{}
+	own, none := catalog.InstanceCounts{catalog.Passing: 3}, catalog.InstanceCounts{}
 	counts := func(passing, warning, critical, maintenance int) map[string]int {
 		return map[string]int{"passing": passing, "warning": warning, "critical": critical, "maintenance": maintenance}
 	}
 	for _, tc := range []struct {
 		name     string
-		catalog  *cluster.Catalog
-		overview *cluster.CatalogOverview
+		catalog  *catalog.Catalog
+		overview *catalog.Overview
 		want     *Catalog
 	}{
 		{"neither", nil, nil, nil},
 		{"no catalog", nil, overview, &Catalog{true, 7, 4, counts(4, 1, 5, 2), []Service{db, web}, 0, 1, own}},
 		{
-			"a service is missing", catalog, overview,
+			"a service is missing", all, overview,
 			&Catalog{false, 1, 3, counts(1, 0, 3, 1), []Service{db, api}, 0, 2, none},
 		},
-		{"one is missing, no summary", catalog, nil, &Catalog{false, 1, 3, counts(1, 0, 1, 0), []Service{api}, 0, 1, none}},
+		{"one is missing, no summary", all, nil, &Catalog{false, 1, 3, counts(1, 0, 1, 0), []Service{api}, 0, 1, none}},
 	} {
 		if diff := cmp.Diff(tc.want, JudgeCatalog(tc.catalog, tc.overview)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tc.name, diff)
@@ -57,13 +58,13 @@ func TestJudgeCatalog(t *testing.T) {
 // The lists of thousands of services and members stay short, and have the worst.
 func TestJudge_ManyServicesAndMembers(t *testing.T) {
 	t.Parallel()
-	c := &cluster.Catalog{Nodes: make([]cluster.CatalogNode, 1)}
+	c := &catalog.Catalog{Nodes: make([]catalog.Node, 1)}
 	var members []cluster.Member
 	for i := range 150 {
-		critical := cluster.Instance{Service: fmt.Sprintf("service-%03d", i), Status: cluster.HealthCritical}
+		critical := catalog.Instance{Service: fmt.Sprintf("service-%03d", i), Status: catalog.Critical}
 		other := critical
 		if i%2 == 0 {
-			other.Status = cluster.HealthPassing
+			other.Status = catalog.Passing
 		}
 		c.Nodes[0].Instances = append(c.Nodes[0].Instances, critical, other)
 		members = append(members, cluster.Member{Name: fmt.Sprintf("client-%03d", i), Status: cluster.StatusLeft})
@@ -92,16 +93,16 @@ func TestJudge_ManyServicesAndMembers(t *testing.T) {
 func TestCriticalNodes(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
-		checks []cluster.Check
+		checks []catalog.Check
 		want   bool
 	}{
-		{[]cluster.Check{{ID: "disk", Status: cluster.HealthWarning}}, false},
-		{[]cluster.Check{{ID: "disk", Status: cluster.HealthCritical}}, true},
-		{[]cluster.Check{{ID: "serfHealth", Status: cluster.HealthCritical}}, false},
-		{[]cluster.Check{{ID: "web", ServiceID: "web-1", Status: cluster.HealthCritical}}, false},
-		{[]cluster.Check{{ID: "disk", Status: cluster.HealthCritical}, {ID: "_node_maintenance"}}, false},
+		{[]catalog.Check{{ID: "disk", Status: catalog.Warning}}, false},
+		{[]catalog.Check{{ID: "disk", Status: catalog.Critical}}, true},
+		{[]catalog.Check{{ID: "serfHealth", Status: catalog.Critical}}, false},
+		{[]catalog.Check{{ID: "web", ServiceID: "web-1", Status: catalog.Critical}}, false},
+		{[]catalog.Check{{ID: "disk", Status: catalog.Critical}, {ID: "_node_maintenance"}}, false},
 	} {
-		nodes := CriticalNodes(&cluster.Catalog{Nodes: []cluster.CatalogNode{{Name: "a", Checks: tc.checks}}})
+		nodes := CriticalNodes(&catalog.Catalog{Nodes: []catalog.Node{{Name: "a", Checks: tc.checks}}})
 		if got := len(nodes) > 0; got != tc.want {
 			t.Errorf("%+v: got %v; want %v", tc.checks, got, tc.want)
 		}

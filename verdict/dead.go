@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
@@ -17,7 +18,7 @@ import (
 // A server is dead if it is a peer in the Raft configuration, nothing listens on its own port 8300, and it is not
 // alive in the view of the configured agent, of the leader, or of any other server that reports its view. It is the
 // node ID that counts: a server that was rebuilt under the same name is another one.
-func JudgeDead(server string, in cluster.DeathInput) string {
+func JudgeDead(server string, in inputs.Death) string {
 	i := slices.IndexFunc(in.Reports, func(r cluster.Report) bool { return r.Server.Name == server })
 	if i < 0 {
 		return "there is no server " + server

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/internal/reporttest"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
@@ -19,7 +20,7 @@ func TestJudgeDead(t *testing.T) {
 	failed.Status = cluster.StatusFailed
 	connecting := []probe.PhaseDuration{{Phase: probe.PhaseConnect}}
 	requesting := []probe.PhaseDuration{{Phase: probe.PhaseConnect}, {Phase: probe.PhaseRequest}}
-	type input = cluster.DeathInput
+	type input = inputs.Death
 	dead := func() input {
 		return input{
 			Topology: cluster.Topology{

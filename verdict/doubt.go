@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 )
 
@@ -22,7 +23,7 @@ type without struct {
 	reasons []string
 }
 
-func judgeWithout(server string, in *cluster.StopInput) (without, error) {
+func judgeWithout(server string, in *inputs.Stop) (without, error) {
 	i := slices.IndexFunc(in.Reports, func(r cluster.Report) bool { return r.Server.Name == server })
 	if i < 0 {
 		names := wording.Names(in.Reports, func(r cluster.Report) (string, bool) { return r.Server.Name, true })
@@ -62,7 +63,7 @@ func leadershipTrouble(v Verdict) string {
 }
 
 // Doubt says why the named server cannot be counted on; empty if it can.
-func Doubt(server string, in *cluster.StopInput) string {
+func Doubt(server string, in *inputs.Stop) string {
 	for _, r := range in.Reports {
 		if r.Server.Name == server {
 			return doubtAbout(r, Judge(in.Evidence()), in)
@@ -72,7 +73,7 @@ func Doubt(server string, in *cluster.StopInput) string {
 }
 
 // doubt says why a voter cannot be counted on; empty if it can.
-func doubtAbout(r cluster.Report, v Verdict, in *cluster.StopInput) string {
+func doubtAbout(r cluster.Report, v Verdict, in *inputs.Stop) string {
 	lag, known := v.LogLag[r.Server.Name]
 	switch {
 	case r.RPC.Skipped:

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/internal/reporttest"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
@@ -24,7 +25,7 @@ type evidenceCase struct {
 	// evidence is what the exporter sees, in words, of three voters a, b and c if nothing else is said.
 	evidence string
 	reports  []cluster.Report
-	with     func(*cluster.Evidence)
+	with     func(*inputs.Evidence)
 	// quorum and writes are their states, lacks what is lacking, voters how many are answering, lost and unknown, and
 	// margin how many more can fail.
 	quorum QuorumState
@@ -80,33 +81,33 @@ func turnedAway(s cluster.Server) cluster.Report {
 func reports(all ...cluster.Report) []cluster.Report { return all }
 
 // readThrough has a linearizable read succeed through an agent whose leader has this address.
-func readThrough(leader string) func(*cluster.Evidence) {
-	return func(e *cluster.Evidence) { e.Read, e.AgentLeader = &cluster.ConsistentRead{OK: true}, &leader }
+func readThrough(leader string) func(*inputs.Evidence) {
+	return func(e *inputs.Evidence) { e.Read, e.AgentLeader = &cluster.ConsistentRead{OK: true}, &leader }
 }
 
 // readElsewhere has the asked agent know of no leader, and a linearizable read succeed through another agent, whose
 // leader has this address.
-func readElsewhere(leader string) func(*cluster.Evidence) {
-	return func(e *cluster.Evidence) {
+func readElsewhere(leader string) func(*inputs.Evidence) {
+	return func(e *inputs.Evidence) {
 		e.Read, e.AgentLeader = &cluster.ConsistentRead{OK: true, Leader: leader}, new("")
 	}
 }
 
 // agentSays has the asked agent say who leads, empty for nobody, and the read fail.
-func agentSays(leader string) func(*cluster.Evidence) {
-	return func(e *cluster.Evidence) { e.Read, e.AgentLeader = &cluster.ConsistentRead{}, &leader }
+func agentSays(leader string) func(*inputs.Evidence) {
+	return func(e *inputs.Evidence) { e.Read, e.AgentLeader = &cluster.ConsistentRead{}, &leader }
 }
 
 // standing has the leader's commit index stand still for so long.
-func standing(scrapes int, still time.Duration) func(*cluster.Evidence) {
-	return func(e *cluster.Evidence) {
-		e.Standing = cluster.Standing{Since: e.At.Add(-still), Scrapes: scrapes}
+func standing(scrapes int, still time.Duration) func(*inputs.Evidence) {
+	return func(e *inputs.Evidence) {
+		e.Standing = inputs.Standing{Since: e.At.Add(-still), Scrapes: scrapes}
 	}
 }
 
 // healthyInAutopilot has autopilot call this server healthy.
-func healthyInAutopilot(s cluster.Server) func(*cluster.Evidence) {
-	return func(e *cluster.Evidence) {
+func healthyInAutopilot(s cluster.Server) func(*inputs.Evidence) {
+	return func(e *inputs.Evidence) {
 		e.Autopilot = &cluster.AutopilotState{Servers: []cluster.AutopilotServer{
 			{Name: s.Name, ID: s.ID, Alive: true, Healthy: true, LastContact: new(time.Duration)},
 		}}
@@ -252,7 +253,7 @@ var evidenceTable = []evidenceCase{
 	{
 		evidence: "a waits for two more servers before the first election",
 		reports:  reports(reporttest.Says(a, 0, 0, 0)),
-		with: func(e *cluster.Evidence) {
+		with: func(e *inputs.Evidence) {
 			e.Agent = &cluster.Agent{Name: a.Name, Server: true, BootstrapExpect: 3, Raft: &cluster.RaftStats{}}
 			agentSays("")(e)
 		},
@@ -285,8 +286,8 @@ var evidenceTable = []evidenceCase{
 }
 
 // evidence is what a case is judged from.
-func (tc *evidenceCase) evidenceOf() *cluster.Evidence {
-	e := &cluster.Evidence{At: scrapeAt, Topology: cluster.Topology{MembersKnown: true}, Reports: tc.reports}
+func (tc *evidenceCase) evidenceOf() *inputs.Evidence {
+	e := &inputs.Evidence{At: scrapeAt, Topology: cluster.Topology{MembersKnown: true}, Reports: tc.reports}
 	for _, r := range tc.reports {
 		s := r.Server
 		e.Topology.Servers = append(e.Topology.Servers, s)
@@ -421,7 +422,7 @@ func TestJudge_ChangedAddress(t *testing.T) {
 	t.Parallel()
 	moved := a
 	moved.RPCAddress = "10.0.0.99:8300"
-	e := &cluster.Evidence{
+	e := &inputs.Evidence{
 		Topology: cluster.Topology{
 			MembersKnown: true, Servers: []cluster.Server{moved},
 			Peers: []cluster.RaftPeer{{ID: "id-1", Address: "10.0.0.1:8300", Voter: true}},

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
@@ -26,7 +26,7 @@ func FuzzJudge(f *testing.F) {
 		"RPC":{"Up":true,"Raft":{"LeaderKnown":true,"Leader":"10.0.0.1:8300","PeersKnown":true,"StatsKnown":true,
 		"Peers":["10.0.0.1:8300"]}}}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		var in cluster.StopInput
+		var in inputs.Stop
 		if json.Unmarshal(data, &in) != nil {
 			return
 		}
@@ -44,7 +44,7 @@ func FuzzJudge(f *testing.F) {
 
 // expectStop expects of an answer what holds for any: a yes has the voters that it needs, and stays one when all that
 // are unknown turn out to be lost, or gossip with the server that is to be stopped breaks.
-func expectStop(t *testing.T, server string, in cluster.StopInput) {
+func expectStop(t *testing.T, server string, in inputs.Stop) {
 	t.Helper()
 	stop, err := verdict.JudgeStop(server, in)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/internal/reporttest"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
@@ -25,7 +26,7 @@ func topologyOf(reports []cluster.Report, peers int) cluster.Topology {
 }
 
 func judgeOf(t cluster.Topology, reports []cluster.Report) Verdict {
-	return Judge(&cluster.Evidence{Topology: t, Reports: reports})
+	return Judge(&inputs.Evidence{Topology: t, Reports: reports})
 }
 
 // Two clusters whose gossip pools were merged are judged apart: no split brain, and no votes are added.
@@ -115,7 +116,7 @@ func TestJudgeStop_AutopilotByID(t *testing.T) {
 			cluster.AutopilotServer{ID: "id-9", Name: "server-2", Healthy: true}, "autopilot says nothing about it",
 		},
 	} {
-		in := cluster.StopInput{
+		in := inputs.Stop{
 			Reports: of(3), MaxTrailingLogs: 250, Autopilot: &cluster.AutopilotState{
 				Servers: []cluster.AutopilotServer{{ID: "id-1", Healthy: true}, tc.second, {ID: "id-3", Healthy: true}},
 			},

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 )
 
@@ -73,7 +74,7 @@ func (q Quorum) String() string {
 }
 
 // judgeQuorum counts the voters. A server without a vote never counts.
-func judgeQuorum(e *cluster.Evidence, voters map[string]VoterState) Quorum {
+func judgeQuorum(e *inputs.Evidence, voters map[string]VoterState) Quorum {
 	q := Quorum{State: QuorumUnknown, Voters: len(voters), Needed: needed(len(voters))}
 	leader, witnesses := leaderAddress(e.Reports), 0
 	for _, r := range e.Reports {
@@ -111,7 +112,7 @@ func leadsAVoter(leader string, reports []cluster.Report) bool {
 
 // saysNoLeader reports whether a server or the agent answered and knows of no leader, and nothing else of this scrape
 // shows that there is one. A server that was taken out of the cluster is no witness.
-func saysNoLeader(e *cluster.Evidence) bool {
+func saysNoLeader(e *inputs.Evidence) bool {
 	says := e.AgentLeader != nil && *e.AgentLeader == ""
 	for _, r := range e.Reports {
 		says = says || (r.RPC.Up && r.RPC.Raft.LeaderKnown && r.RPC.Raft.Leader == "" && !r.Server.Missing())
@@ -124,7 +125,7 @@ func saysNoLeader(e *cluster.Evidence) bool {
 const freshContact = 3 * time.Second
 
 // leaderShown says what shows that there is a leader although no voter that answers calls itself one; empty if nothing.
-func leaderShown(e *cluster.Evidence) string {
+func leaderShown(e *inputs.Evidence) string {
 	if e.Read != nil && e.Read.OK {
 		return "a linearizable read succeeds"
 	}
@@ -139,12 +140,12 @@ func leaderShown(e *cluster.Evidence) string {
 }
 
 // neverBootstrapped reports whether the agent is a server without a Raft configuration, which waits for others.
-func neverBootstrapped(e *cluster.Evidence) bool {
+func neverBootstrapped(e *inputs.Evidence) bool {
 	return e.Agent != nil && e.Agent.Raft != nil && len(e.Agent.Raft.Peers) == 0 && e.Agent.BootstrapExpect > 1
 }
 
 // lacks says why there is no telling whether there is a quorum.
-func lacks(e *cluster.Evidence, q *Quorum, leader string) string {
+func lacks(e *inputs.Evidence, q *Quorum, leader string) string {
 	reported := judgeLeadership(e.Reports, nil).Reported
 	switch {
 	case neverBootstrapped(e):
@@ -170,7 +171,7 @@ func lacks(e *cluster.Evidence, q *Quorum, leader string) string {
 func answers(r cluster.Report) bool { return r.RPC.Up }
 
 // whyUnknown has the first of the reasons why voters are unknown.
-func whyUnknown(e *cluster.Evidence) string {
+func whyUnknown(e *inputs.Evidence) string {
 	for _, r := range e.Reports {
 		if r.Server.Voter && judgeVoter(r) == VoterUnknown && r.RPC.Err != nil {
 			if remedy := Remedy(cluster.ProtocolRPC, &r.RPC.Result); remedy != "" {

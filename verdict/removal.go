@@ -6,7 +6,7 @@ package verdict
 import (
 	"fmt"
 
-	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 )
 
 // Removal is whether a server can be taken out of the Raft configuration without the quorum being worse off, by what
@@ -33,7 +33,7 @@ func (r Removal) Margin() int { return r.Counted - r.NeededAfter }
 // JudgeRemoval decides whether the named server, which is dead, can be removed. It is a pure function. At least
 // minVoters must stay: with fewer the cluster could not lose another one, however well these are. Whether the server
 // is dead is not decided here; see JudgeDead.
-func JudgeRemoval(server string, minVoters int, in cluster.StopInput) (Removal, error) {
+func JudgeRemoval(server string, minVoters int, in inputs.Stop) (Removal, error) {
 	w, err := judgeWithout(server, &in)
 	if err != nil {
 		return Removal{}, err

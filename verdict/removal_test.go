@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/internal/reporttest"
 )
@@ -73,7 +74,7 @@ func TestJudgeRemoval(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			in := cluster.StopInput{Reports: tc.reports, MaxTrailingLogs: cluster.DefaultMaxTrailingLogs}
+			in := inputs.Stop{Reports: tc.reports, MaxTrailingLogs: inputs.DefaultMaxTrailingLogs}
 			got := must.Get(JudgeRemoval(tc.remove, 3, in))(t)
 			if after := [3]int{got.VotersAfter, got.NeededAfter, got.Counted}; got.Safe != tc.safe || after != tc.want {
 				t.Errorf("got %+v; want safe %v, and voters, needed and counted %v", got, tc.safe, tc.want)
@@ -83,7 +84,7 @@ func TestJudgeRemoval(t *testing.T) {
 			}
 		})
 	}
-	if _, err := JudgeRemoval("server-9", 3, cluster.StopInput{Reports: of(3)}); !errors.Is(err, ErrUnknownServer) {
+	if _, err := JudgeRemoval("server-9", 3, inputs.Stop{Reports: of(3)}); !errors.Is(err, ErrUnknownServer) {
 		t.Errorf("error %v; want that there is no such server", err)
 	}
 }

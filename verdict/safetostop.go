@@ -4,12 +4,16 @@
 package verdict
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/internal/wording"
+	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
 // Answer is the answer to whether a server can be stopped.
@@ -63,7 +67,7 @@ var ErrUnknownServer = errors.New("there is no server named")
 //
 // The answer is yes if enough of the other voters in the Raft configuration can be counted on, no if too few can even
 // if all that are unknown could, and otherwise unknown. See stopVoter for who can be counted on.
-func JudgeStop(server string, in cluster.StopInput) (Stop, error) {
+func JudgeStop(server string, in inputs.Stop) (Stop, error) {
 	targets, err := stopTargets(server, &in)
 	if err != nil {
 		return Stop{}, err
@@ -73,7 +77,7 @@ func JudgeStop(server string, in cluster.StopInput) (Stop, error) {
 
 // stopTargets are the indexes of the reports of a server: several if it has had another name, or another server was at
 // its address before, or a rebuilt server's old peer has its name. All of them are stopped with it.
-func stopTargets(server string, in *cluster.StopInput) (map[int]bool, error) {
+func stopTargets(server string, in *inputs.Stop) (map[int]bool, error) {
 	targets := make(map[int]bool)
 	for i, r := range in.Reports {
 		if server != "" && (r.Server.Name == server || r.Server.ID == server) {
@@ -99,15 +103,41 @@ func stopTargets(server string, in *cluster.StopInput) (map[int]bool, error) {
 	return targets, nil
 }
 
-// Away reports whether the server with this name or node ID certainly does not answer.
-func Away(server string, in cluster.StopInput) bool {
+// Away reports whether the server with this name or node ID is certainly stopped or gone: nothing listens on its port
+// 8300, or there is no answer and gossip has lost it too, or Consul no longer names it. That a probe got no answer is
+// not enough.
+func Away(server string, in inputs.Stop) bool {
 	targets, err := stopTargets(server, &in)
-	return err == nil && newStopJudge(&in, targets).silent()
+	if err != nil {
+		return in.Topology.MembersKnown && in.Topology.RaftKnown
+	}
+	j := newStopJudge(&in, targets)
+	for i := range targets {
+		r := &in.Reports[i]
+		lost := in.Topology.MembersKnown && r.Server.Status != cluster.StatusAlive
+		if !j.silent() || (r.RPC.Outcome() != probe.OutcomeRefused && !lost) {
+			return false
+		}
+	}
+	return true
+}
+
+// Means reports whether somebody who calls a server by this name or node ID means the one that was to be stopped. By
+// now that may have another name, and another server may have the one that it had.
+func Means(server string, stopped inputs.StoppingServer, in inputs.Stop) bool {
+	if stopped.ID == "" || stopped.ID == server {
+		return server == cmp.Or(stopped.ID, stopped.Name)
+	}
+	i := slices.IndexFunc(in.Reports, func(r cluster.Report) bool { return r.Server.ID == stopped.ID })
+	if i < 0 { // It was rebuilt, or is gone.
+		return server == stopped.Name
+	}
+	return server == in.Reports[i].Server.Name
 }
 
 // JudgeReturn decides whether the server with this name or node ID, which was stopped, is back: it can be counted on,
 // whether it has a vote or not. Why says why not.
-func JudgeReturn(server string, in cluster.StopInput) (answer Answer, why string, err error) {
+func JudgeReturn(server string, in inputs.Stop) (answer Answer, why string, err error) {
 	in.Stopping = nil
 	targets, err := stopTargets(server, &in)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/internal/reporttest"
 	"github.com/zervigo/consul_cluster_exporter/probe"
@@ -33,10 +34,10 @@ func of(n int, instead ...cluster.Report) []cluster.Report {
 func silent(i int) cluster.Report { return reporttest.Silent(reporttest.Server(i)) }
 
 // stopInput is a cluster of these servers, of which all are known and none is unhealthy.
-func stopInput(reports ...cluster.Report) cluster.StopInput {
-	in := cluster.StopInput{
+func stopInput(reports ...cluster.Report) inputs.Stop {
+	in := inputs.Stop{
 		Topology: cluster.Topology{MembersKnown: true, RaftKnown: true}, Reports: reports,
-		Autopilot: &cluster.AutopilotState{}, MaxTrailingLogs: cluster.DefaultMaxTrailingLogs,
+		Autopilot: &cluster.AutopilotState{}, MaxTrailingLogs: inputs.DefaultMaxTrailingLogs,
 		Consistent: &cluster.ConsistentRead{OK: true},
 	}
 	for _, r := range reports {
@@ -60,7 +61,7 @@ func TestJudgeStop(t *testing.T) {
 		r.RPC.Reason = probe.ReasonTLS
 		return r
 	}
-	type input = *cluster.StopInput
+	type input = *inputs.Stop
 	// at changes what a server says, from 1.
 	at := func(i int, change func(*cluster.Report)) func(input) {
 		return func(in input) { change(&in.Reports[i-1]) }
@@ -116,7 +117,41 @@ func TestJudgeStop(t *testing.T) {
 		{"itself turns us away", "server-3", of(3, turnedAway(3)), nil, yes, 0, "2 of 3 voters"},
 		{"5 with 1 dead", "server-2", of(5, silent(5)), nil, yes, 0, "3 of 5 voters can be counted on, and the quorum is 3"},
 		{"5 with 2 dead", "server-2", of(5, silent(5), silent(4)), nil, no, -1, "2 of 5"},
-		{"no vote", "server-4", append(ofPeers(3, 4), nonVoter), nil, yes, 1, "server-4 has no vote."},
+		{"no vote yet", "server-4", append(ofPeers(3, 4), nonVoter), nil, yes, 1, "server-4 has no vote yet."},
+		{"no vote ever", "server-4", append(ofPeers(3, 4), nonVoter), func(in input) {
+			in.Reports[3].Server.Replica = true
+		}, yes, 1, "server-4 has no vote."},
+		{
+			"joins a single voter", "server-2", append(ofPeers(1, 2), joining(2, 2)), nil, no, 0,
+			"server-2 has no vote yet. Autopilot gives it one once it is stable, and then the quorum is 2 of 2, " +
+				"but without it only 1 can be counted on.",
+		},
+		{"joins two", "server-3", append(ofPeers(2, 3), joining(3, 3)), nil, yes, 0, "server-3 has no vote yet."},
+		{
+			"replaces a dead one", "server-4", append(of(4, silent(3))[:3], joining(4, 4)), nil, no, 0,
+			"the quorum is 3 of 4, but without it only 2",
+		},
+		{
+			"joins and hangs", "server-2", append(ofPeers(1, 2), reporttest.Silent(reporttest.NonVoter(reporttest.Server(2)))),
+			nil, yes, 0, "server-2 has no vote.",
+		},
+		{"has just got its vote", "server-4", append(ofPeers(3, 4), nonVoter), func(in input) {
+			in.Autopilot.Servers[3].Voter = new(true)
+		}, unknown, 1, "The Raft configuration and autopilot do not agree about who votes"},
+		{"votes as autopilot says", "server-2", of(3), func(in input) {
+			for i := range in.Autopilot.Servers {
+				in.Autopilot.Servers[i].Voter = new(true)
+			}
+		}, yes, 0, ""},
+		{"of another cluster", "server-4", append(ofPeers(3, 3), says(4, 9, 4, 1000)), func(in input) {
+			in.Topology.Peers, in.Reports[3].Server.Voter = in.Topology.Peers[:3], false
+		}, unknown, 1, "server-4 has no vote here, and follows the leader of another cluster."},
+		{"another's certificate has expired", "server-2", of(3), at(3, func(r *cluster.Report) {
+			r.RPC.Start, r.RPC.CertExpiry = time.Unix(2000, 0), time.Unix(1999, 0)
+		}), unknown, -1, "server-3 cannot be counted on: its certificate on port 8300 has expired"},
+		{"another's certificate is good", "server-2", of(3), at(3, func(r *cluster.Report) {
+			r.RPC.Start, r.RPC.CertExpiry = time.Unix(2000, 0), time.Unix(2001, 0)
+		}), yes, 0, ""},
 		{
 			"a read replica that votes", "server-3", of(3, silent(2)), func(in input) {
 				in.Reports[2].Server.Voter = false // As its tag says, and what Raft's configuration outranks.
@@ -160,6 +195,17 @@ func TestJudgeStop(t *testing.T) {
 			in.Earlier[2].RPC.Raft.LastContactKnown = true
 			in.Reports[2].RPC.Raft.LastContact, in.Reports[2].RPC.Raft.LastContactKnown = 999*time.Millisecond, true
 		}, yes, 0, ""},
+		{"another has entries of its own time as leader", "server-2", of(3, says(3, 1, 3, 1010)), func(in input) {
+			looks(1000, 1000, 1010)(in)
+			in.Reports[2].RPC.Raft.LastLogTerm = 1
+		}, no, -1, "server-3 cannot be counted on: its log does not keep up"},
+		{"no time for a second look", "server-2", of(3), func(in input) {
+			looks(1000, 1000, 1000)(in)
+			in.Between = 0
+			for i := range in.Earlier {
+				in.Earlier[i].RPC.Raft.LastContactKnown, in.Reports[i].RPC.Raft.LastContactKnown = true, true
+			}
+		}, unknown, -2, "server-3 cannot be counted on: there was no time to look at its log twice (--timeout)."},
 		{"another leader at the first look", "server-2", of(5), func(in input) {
 			looks(1000, 1000, 1000, 1000, 1000)(in)
 			for i := range in.Earlier {
@@ -241,16 +287,16 @@ func TestJudgeStop(t *testing.T) {
 		}, unknown, -2, "autopilot does not know its node ID"},
 		{"no autopilot", "server-2", of(3), func(in input) { in.Autopilot = nil }, unknown, -2, "what autopilot says"},
 		{"another is to be stopped", "server-2", of(3), func(in input) {
-			in.Stopping = []cluster.StoppingServer{{Name: "server-3", ID: "id-3"}, {Name: "server-2", ID: "id-2"}}
+			in.Stopping = []inputs.StoppingServer{{Name: "server-3", ID: "id-3"}, {Name: "server-2", ID: "id-2"}}
 		}, no, -1, "server-3 cannot be counted on: somebody has reserved its stop."},
 		{"another of five is to be stopped", "server-2", of(5), func(in input) {
-			in.Stopping = []cluster.StoppingServer{{Name: "server-3"}}
+			in.Stopping = []inputs.StoppingServer{{Name: "server-3"}}
 		}, yes, 0, "3 of 5 voters"},
 		{"it would never catch up", "server-2", of(3), func(in input) {
-			in.CatchUp = &cluster.CatchUp{OldestLogAge: 59 * time.Second, LastRestore: 30 * time.Second}
+			in.CatchUp = &inputs.CatchUp{OldestLogAge: 59 * time.Second, LastRestore: 30 * time.Second}
 		}, no, 0, "server-2 might never catch up after a restart"},
 		{"it would just catch up", "server-2", of(3), func(in input) {
-			in.CatchUp = &cluster.CatchUp{OldestLogAge: time.Minute, LastRestore: 30 * time.Second}
+			in.CatchUp = &inputs.CatchUp{OldestLogAge: time.Minute, LastRestore: 30 * time.Second}
 		}, yes, 0, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -273,6 +319,11 @@ func TestJudgeStop(t *testing.T) {
 	}
 }
 
+// joining is a report of a server without a vote that follows server-1.
+func joining(i, peers int) cluster.Report {
+	return reporttest.Says(reporttest.NonVoter(reporttest.Server(i)), 1, peers, 1000)
+}
+
 // renamed is what is left in gossip of the name that server-2 had.
 func renamed() cluster.Report {
 	old := silent(9)
@@ -287,10 +338,70 @@ func ofPeers(n, peers int) []cluster.Report {
 	return reports[:n]
 }
 
+// A reservation ends only if its server was certainly away: a probe that got no answer is a moment of the network.
+func TestAway(t *testing.T) {
+	t.Parallel()
+	refused := silent(3)
+	refused.RPC.Reason = probe.ReasonRefused
+	failed := silent(3)
+	failed.Server.Status = cluster.StatusFailed
+	left := refused
+	left.Server.Status = cluster.StatusNone
+	for _, tc := range []struct {
+		name    string
+		server  string
+		reports []cluster.Report
+		members bool
+		want    bool
+	}{
+		{"answers", "server-3", of(3), true, false},
+		{"no answer", "server-3", of(3, silent(3)), true, false},
+		{"could not be asked", "id-3", of(3, reporttest.NotAsked(reporttest.Server(3))), true, false},
+		{"refused", "id-3", of(3, refused), true, true},
+		{"no answer, and failed in gossip", "id-3", of(3, failed), true, true},
+		{"no answer, and gossip is unknown", "id-3", of(3, failed), false, false},
+		{"no longer in gossip", "id-3", of(3, left), true, true},
+		{"no longer named", "id-9", of(3), true, true},
+		{"not named, and gossip is unknown", "id-9", of(3), false, false},
+	} {
+		in := stopInput(tc.reports...)
+		in.Topology.MembersKnown = tc.members
+		if got := Away(tc.server, in); got != tc.want {
+			t.Errorf("%s: away %v; want %v", tc.name, got, tc.want)
+		}
+	}
+}
+
+// A release is about the server that was stopped, whatever it is called now, and about no other.
+func TestMeans(t *testing.T) {
+	t.Parallel()
+	in := stopInput(of(3)...)
+	in.Reports[2].Server.Name = "renamed"
+	for _, tc := range []struct {
+		server  string
+		stopped inputs.StoppingServer
+		want    bool
+	}{
+		{"server-2", inputs.StoppingServer{Name: "server-2", ID: "id-2"}, true},
+		{"id-2", inputs.StoppingServer{Name: "server-2", ID: "id-2"}, true},
+		{"server-1", inputs.StoppingServer{Name: "server-2", ID: "id-2"}, false},
+		{"renamed", inputs.StoppingServer{Name: "server-3", ID: "id-3"}, true},
+		{"server-3", inputs.StoppingServer{Name: "server-3", ID: "id-3"}, false},
+		{"server-2", inputs.StoppingServer{Name: "server-2", ID: "id-of-before"}, true},
+		{"server-2", inputs.StoppingServer{Name: "server-2"}, true},
+		{"server-2", inputs.StoppingServer{Name: "server-1"}, false},
+		{"", inputs.StoppingServer{Name: "server-2", ID: "id-2"}, false},
+	} {
+		if got := Means(tc.server, tc.stopped, in); got != tc.want {
+			t.Errorf("%q means %+v: %v; want %v", tc.server, tc.stopped, got, tc.want)
+		}
+	}
+}
+
 func TestJudgeStop_Unknown(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"server-9", ""} {
-		_, err := JudgeStop(name, cluster.StopInput{Reports: of(1)})
+		_, err := JudgeStop(name, inputs.Stop{Reports: of(1)})
 		if !errors.Is(err, ErrUnknownServer) || !strings.Contains(err.Error(), "the servers are: server-1") {
 			t.Errorf("error is %v; want that there is no such server, but server-1", err)
 		}

@@ -9,13 +9,14 @@ import (
 	"strings"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
 // stopJudge decides whether servers can be stopped: one, or several that share its name.
 type stopJudge struct {
-	in *cluster.StopInput
+	in *inputs.Stop
 	// targets are the indexes in in.Reports of what is to be stopped.
 	targets map[int]bool
 	// leader is the only server that calls itself leader, and hasLeader whether there is one.
@@ -25,9 +26,9 @@ type stopJudge struct {
 	configured string
 }
 
-func newStopJudge(in *cluster.StopInput, targets map[int]bool) *stopJudge {
+func newStopJudge(in *inputs.Stop, targets map[int]bool) *stopJudge {
 	j := &stopJudge{in: in, targets: targets}
-	j.leader, j.hasLeader = cluster.OnlyLeader(in.Reports)
+	j.leader, j.hasLeader = inputs.OnlyLeader(in.Reports)
 	var addresses []string
 	for _, p := range in.Topology.Peers {
 		addresses = append(addresses, p.Address)
@@ -51,8 +52,18 @@ func (j *stopJudge) judge(server string) Stop {
 	}
 	answer, trouble := j.trouble(&stop)
 	switch {
+	case !stop.Voter && j.elsewhere():
+		if trouble == "" {
+			answer, trouble = AnswerUnknown, stop.Server+" has no vote here, and follows the leader of another cluster."
+		}
 	case !stop.Voter && j.gone():
 		stop.Reasons = append(stop.Reasons, stop.Server+" is gone already, so nothing is lost with it.")
+	case !stop.Voter && j.joins():
+		stop.Reasons = append(stop.Reasons, stop.Server+" has no vote yet.")
+		if votes := stop.Voters + 1; trouble == "" && stop.After >= stop.Needed && stop.After < votes/2+1 {
+			answer, trouble = AnswerNo, fmt.Sprintf("Autopilot gives it one once it is stable, and then the quorum is "+
+				"%d of %d, but without it only %d can be counted on.", votes/2+1, votes, stop.After)
+		}
 	case !stop.Voter:
 		stop.Reasons = append(stop.Reasons, stop.Server+" has no vote.")
 	case j.silent():
@@ -70,6 +81,27 @@ func (j *stopJudge) gone() bool {
 		}
 	}
 	return true
+}
+
+// joins reports whether autopilot may give a vote to what is to be stopped at any moment: all servers get one, except
+// those that do not answer and read replicas of Consul Enterprise.
+func (j *stopJudge) joins() bool {
+	for i := range j.targets {
+		if r := &j.in.Reports[i]; !r.Server.Replica && !r.Server.Missing() {
+			return !j.silent()
+		}
+	}
+	return false
+}
+
+// elsewhere reports whether what is to be stopped names a leader that is not the only one here.
+func (j *stopJudge) elsewhere() bool {
+	for i := range j.targets {
+		if leader := j.in.Reports[i].RPC.Raft.Leader; leader != "" && leader != j.leader.RPC.Raft.Leader {
+			return true
+		}
+	}
+	return false
 }
 
 // silent reports whether nothing of what is to be stopped answers, and that is known.
@@ -134,9 +166,18 @@ func (j *stopJudge) configurationTrouble(stop *Stop) string {
 		return "The Raft configuration is unknown, so there is no telling who votes."
 	case slices.ContainsFunc(t.Peers, func(p cluster.RaftPeer) bool { return p.ID == "" }):
 		return "The Raft configuration is known only by addresses, not by node IDs (may the token read operator?)."
+	case slices.ContainsFunc(t.Peers, j.votesOtherwise):
+		return "The Raft configuration and autopilot do not agree about who votes; it may be changing."
 	default:
 		return ""
 	}
+}
+
+// votesOtherwise reports whether autopilot says of a peer that it votes and the Raft configuration that it does not, or
+// the other way around.
+func (j *stopJudge) votesOtherwise(p cluster.RaftPeer) bool {
+	a := j.in.Autopilot.Of(p.ID)
+	return a != nil && a.Voter != nil && *a.Voter != p.Voter
 }
 
 // trouble says why the answer is not yes, whatever the voters say; empty if nothing.
@@ -169,7 +210,7 @@ func (j *stopJudge) trouble(stop *Stop) (answer Answer, why string) {
 
 // leadershipTrouble says what is wrong with the leadership, in which case no server should be stopped.
 func (j *stopJudge) leadershipTrouble(stop *Stop) (answer Answer, why string) {
-	leaders := wording.Names(cluster.Leaders(j.in.Reports), func(r cluster.Report) (string, bool) {
+	leaders := wording.Names(inputs.Leaders(j.in.Reports), func(r cluster.Report) (string, bool) {
 		return r.Server.Name, true
 	})
 	first, hadLeader := j.in.FirstLeader()
@@ -217,13 +258,16 @@ func (j *stopJudge) voter(p cluster.RaftPeer, i int) (Answer, string) {
 		return AnswerUnknown, "no server is known that has its node ID"
 	}
 	r := &j.in.Reports[i]
-	if slices.ContainsFunc(j.in.Stopping, func(s cluster.StoppingServer) bool {
+	if slices.ContainsFunc(j.in.Stopping, func(s inputs.StoppingServer) bool {
 		return (s.ID != "" && s.ID == p.ID) || (s.ID == "" && s.Name == r.Server.Name)
 	}) && !j.targets[i] {
 		return AnswerNo, "somebody has reserved its stop"
 	}
 	if state, why := portEvidence(&r.RPC.Result); state != AnswerYes {
 		return state, why
+	}
+	if expiry := r.RPC.CertExpiry; !expiry.IsZero() && expiry.Before(r.RPC.Start) {
+		return AnswerUnknown, "its certificate on port 8300 has expired, so others may not be able to connect to it again"
 	}
 	if state, why := j.identity(r); state != AnswerYes {
 		return state, why
@@ -290,6 +334,8 @@ func (j *stopJudge) following(r *cluster.Report) (Answer, string) {
 		return AnswerUnknown, "it does not say how long its log is"
 	case behind > j.in.MaxTrailingLogs:
 		return AnswerNo, fmt.Sprintf("its log is %d entries behind, more than %d", behind, j.in.MaxTrailingLogs)
+	case len(j.in.Earlier) > 0 && j.in.Between == 0:
+		return AnswerUnknown, "there was no time to look at its log twice (--timeout)"
 	case !j.in.Stored(*r):
 		return AnswerNo, fmt.Sprintf("its log does not keep up: %s behind, without what the leader had %.0f s before",
 			wording.Plural(int(behind), "entry", "entries"), j.in.Between.Seconds())

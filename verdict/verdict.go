@@ -5,7 +5,7 @@
 // quorum is safe, and what may be stopped.
 package verdict
 
-import "github.com/zervigo/consul_cluster_exporter/cluster"
+import "github.com/zervigo/consul_cluster_exporter/inputs"
 
 // Verdict is what the servers' reports mean for the cluster.
 type Verdict struct {
@@ -27,7 +27,7 @@ type Verdict struct {
 
 // Judge draws all verdicts from the evidence of one scrape, which has a report for each server of the topology. It is a
 // pure function.
-func Judge(e *cluster.Evidence) Verdict {
+func Judge(e *inputs.Evidence) Verdict {
 	e, mixed := ofOneCluster(e)
 	voters := judgeVoters(e)
 	quorum, leadership := judgeQuorum(e, voters), judgeLeadership(e.Reports, voters)

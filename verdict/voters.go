@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
@@ -28,7 +29,7 @@ const (
 func VoterStates() []VoterState { return []VoterState{VoterAnswering, VoterLost, VoterUnknown} }
 
 // judgeVoters returns the states of the voters by the names of the servers.
-func judgeVoters(e *cluster.Evidence) map[string]VoterState {
+func judgeVoters(e *inputs.Evidence) map[string]VoterState {
 	voters := make(map[string]VoterState)
 	lost := 0
 	for _, r := range e.Reports {
@@ -72,7 +73,7 @@ func hangs(r cluster.Report) bool { return r.RPC.Outcome() == probe.OutcomeSilen
 
 // leaderHasContact reports whether the one leader, which answers, has autopilot call the server healthy: then it is cut
 // off from this exporter and not from Raft. Autopilot notices within ten seconds that a server has gone.
-func leaderHasContact(s cluster.Server, e *cluster.Evidence) bool {
+func leaderHasContact(s cluster.Server, e *inputs.Evidence) bool {
 	if e.Autopilot == nil || leaderAddress(e.Reports) == "" {
 		return false
 	}
@@ -83,7 +84,7 @@ func leaderHasContact(s cluster.Server, e *cluster.Evidence) bool {
 
 // readProves reports whether a linearizable read of this scrape proves that the judged voters have a leader and a
 // quorum. The read proves it of the cluster that answered: the leader has to be one of the voters.
-func readProves(e *cluster.Evidence) bool {
+func readProves(e *inputs.Evidence) bool {
 	if e.Read == nil || !e.Read.OK {
 		return false
 	}

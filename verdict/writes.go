@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 )
 
 // WritesState is whether writes commit.
@@ -59,7 +60,7 @@ func (p LogPosition) Outstanding() bool { return p.Leader != "" && p.Last > p.Co
 // JudgeLog finds the position of the leader's log. An entry is committed once the majority of the voters have it, so
 // the servers' log positions bound the commit index from above, without any server's HTTP API. Where the leader itself
 // tells its commit index, that counts.
-func JudgeLog(e *cluster.Evidence) LogPosition {
+func JudgeLog(e *inputs.Evidence) LogPosition {
 	e, _ = ofOneCluster(e)
 	leader := leaderAddress(e.Reports)
 	i := slices.IndexFunc(e.Reports, func(r cluster.Report) bool {
@@ -81,7 +82,7 @@ func JudgeLog(e *cluster.Evidence) LogPosition {
 }
 
 // commitBound is the highest index that a majority of the voters can have, if unknown voters have all.
-func commitBound(e *cluster.Evidence, all uint64) uint64 {
+func commitBound(e *inputs.Evidence, all uint64) uint64 {
 	voters := judgeVoters(e)
 	var indexes []uint64
 	for _, r := range e.Reports {
@@ -99,7 +100,7 @@ func commitBound(e *cluster.Evidence, all uint64) uint64 {
 	return indexes[len(indexes)-needed(len(indexes))]
 }
 
-func judgeWrites(e *cluster.Evidence, q Quorum) Writes {
+func judgeWrites(e *inputs.Evidence, q Quorum) Writes {
 	p := JudgeLog(e)
 	if p.Leader == "" || q.State != QuorumHeld {
 		return Writes{State: WritesUnknown}

@@ -19,6 +19,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/memory"
 	"github.com/zervigo/consul_cluster_exporter/status"
 	"github.com/zervigo/consul_cluster_exporter/verdict"
@@ -30,7 +31,9 @@ type checkOptions struct {
 	only       string
 	timeout    time.Duration
 	safeToStop string
-	wait       time.Duration
+	// safeToStopAsked is whether there is such a question, perhaps about an empty name.
+	safeToStopAsked bool
+	wait            time.Duration
 	reserveOptions
 }
 
@@ -68,9 +71,7 @@ func checkFlags(cmd *kingpin.CmdClause, opts *options) {
 	memoryFlags(cmd, &opts.memory)
 	cmd.Flag("state.file", "State file of an exporter, to know the servers that are gone. It is only read.").
 		StringVar(&opts.memory.stateFile)
-	cmd.Flag("exporter",
-		"Address of a running exporter, such as http://localhost:9107, to know the servers that are gone.").
-		StringVar(&opts.memory.exporter)
+	exporterFlags(cmd, &opts.memory)
 	c := &opts.check
 	cmd.Flag("output", "Format of the output: text or json.").
 		Default(outputText).EnumVar(&c.output, outputText, outputJSON)
@@ -79,7 +80,7 @@ func checkFlags(cmd *kingpin.CmdClause, opts *options) {
 	cmd.Flag("timeout", "How long to ask, in all; with --wait, each time. What is not known by then is left out.").
 		Default("10s").DurationVar(&c.timeout)
 	cmd.Flag("safe-to-stop", "Name or node ID of a server: say whether the cluster keeps its quorum without it, and why.").
-		StringVar(&c.safeToStop)
+		IsSetByUser(&c.safeToStopAsked).StringVar(&c.safeToStop)
 	cmd.Flag("wait", "How long to ask again and again, every 2 s, until --safe-to-stop is yes, or --release is done.").
 		Default("0s").DurationVar(&c.wait)
 	reserveFlags(cmd, &c.reserveOptions)
@@ -92,6 +93,9 @@ func (o *checkOptions) problems(ps *flagProblems) {
 	}
 	if o.wait < 0 {
 		ps.note("--wait", fmt.Errorf("%s is less than 0", o.wait))
+	}
+	if o.safeToStopAsked && o.safeToStop == "" { // Such as of an unset variable: the exit code would be about the cluster.
+		ps.note("--safe-to-stop", errors.New("names no server"))
 	}
 	if o.only != "" && o.safeToStop != "" {
 		ps.note("--only", errors.New("--safe-to-stop asks about a server"))
@@ -108,12 +112,7 @@ func runCheck(ctx context.Context, opts *options, stdout, stderr io.Writer) int 
 	valid := opts.validateAgent(opts.agentModule(), &problems, nil)
 	opts.check.problems(&problems)
 	memoryOpts := opts.memory.options(&problems, nil)
-	if opts.memory.exporter != "" {
-		problems.note("--exporter", validateExporter(opts.memory.exporter))
-	}
-	if opts.memory.exporter != "" && opts.memory.stateFile != "" {
-		problems.note("--exporter, --state.file", errors.New("only one of them can be used"))
-	}
+	opts.memory.problems(&problems)
 	if err := errors.Join(problems...); err != nil {
 		complain(stderr, err)
 		return ExitUsage
@@ -139,7 +138,9 @@ func runCheck(ctx context.Context, opts *options, stdout, stderr io.Writer) int 
 		code, shown, write = answer.code(), answer, func(w io.Writer) error { return printRelease(w, &answer) }
 	case opts.check.safeToStop == "":
 		view := checkStatus(ctx, c, remembered, &opts.check)
-		view.Memory = note
+		if view.Memory = note; c.RemembersAnother() {
+			view.Memory = othersMemory
+		}
 		code, shown, write = LevelCodes[view.Level], view, func(w io.Writer) error { return printStatus(w, &view) }
 		if opts.check.only == onlyServices {
 			code, shown = LevelCodes[view.Services.Level], view.ServicesOnly()
@@ -147,6 +148,9 @@ func runCheck(ctx context.Context, opts *options, stdout, stderr io.Writer) int 
 		}
 	default:
 		answer := waitForStop(ctx, c, reserver, &opts.check, stderr)
+		if answer.Memory = note; c.RemembersAnother() {
+			answer.Memory = othersMemory
+		}
 		code, shown, write = answer.code(), answer, func(w io.Writer) error { return printAnswer(w, &answer) }
 	}
 	if opts.check.output == outputJSON {
@@ -191,6 +195,8 @@ type stopAnswer struct {
 	verdict.Stop
 	// Error is why nothing could be judged; then the rest means nothing, safe is false, and the answer is unknown.
 	Error string `json:"error,omitempty"`
+	// Memory says that servers that went before cannot be known; left out when they are.
+	Memory string `json:"memory,omitempty"`
 }
 
 // answerCodes are the exit codes.
@@ -241,7 +247,7 @@ func checkStop(ctx context.Context, c *cluster.Cluster, r *reserver, opts *check
 	if r != nil {
 		answer.Stop, err = r.ask(ctx, opts.safeToStop)
 	} else {
-		var in cluster.StopInput
+		var in inputs.Stop
 		if in, _, err = lookToStop(ctx, c, opts.timeout); err == nil {
 			answer.Stop, err = verdict.JudgeStop(opts.safeToStop, in)
 		}

@@ -353,6 +353,9 @@ func printAnswer(w io.Writer, a *stopAnswer) error {
 	if a.Hint != "" {
 		p.Line(plain(indent), styled("Hint: "+a.Hint, terminal.Yellow))
 	}
+	if a.Memory != "" {
+		p.Line(plain(indent), styled("Memory: "+a.Memory, terminal.Dim))
+	}
 	return p.Err()
 }
 

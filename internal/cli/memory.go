@@ -5,6 +5,7 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/go-kit/log"
 
+	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/files"
 	"github.com/zervigo/consul_cluster_exporter/internal/redact"
 	"github.com/zervigo/consul_cluster_exporter/memory"
@@ -27,8 +29,11 @@ type memoryOptions struct {
 	stateFile      string
 	expectedVoters int
 	dismissedFile  string
-	// exporter is the URL of a running exporter whose memory the command check uses.
-	exporter string
+	// exporter is the URL of a running exporter whose memory the command check uses, exporterFiles are for TLS with it,
+	// and exporterTLS is made from them.
+	exporter      string
+	exporterFiles consul.TLSFiles
+	exporterTLS   *tls.Config
 	// forget is the ID of the server that the command forget is about.
 	forget string
 }
@@ -112,6 +117,9 @@ func (m *memoryOptions) open(opts memory.Options) (*memory.Memory, error) {
 // noMemory is what check says about itself without one.
 const noMemory = "none: only what Consul knows now (give --state.file or --exporter)"
 
+// othersMemory is what check says about a memory of another cluster.
+const othersMemory = "none: only what Consul knows now (what was given is about another cluster)"
+
 // read reads the memory for the command check, and says so if there is none.
 func (m *memoryOptions) read(ctx context.Context, opts memory.Options) (remembered *memory.Memory, note string) {
 	var err error
@@ -119,7 +127,7 @@ func (m *memoryOptions) read(ctx context.Context, opts memory.Options) (remember
 	case m.stateFile != "":
 		remembered, err = memory.Read(m.stateFile, opts)
 	case m.exporter != "":
-		remembered, err = memoryOf(ctx, m.exporter, opts)
+		remembered, err = m.ofExporter(ctx, opts)
 	default:
 		return memory.New(opts), noMemory
 	}
@@ -127,6 +135,38 @@ func (m *memoryOptions) read(ctx context.Context, opts memory.Options) (remember
 		return memory.New(opts), "none: only what Consul knows now: " + redact.Text(err.Error())
 	}
 	return remembered, ""
+}
+
+// exporterFlags declares the flags about a running exporter.
+func exporterFlags(cmd *kingpin.CmdClause, m *memoryOptions) {
+	cmd.Flag("exporter",
+		"Address of a running exporter, such as http://localhost:9107, to know the servers that are gone.").
+		StringVar(&m.exporter)
+	cmd.Flag("exporter.ca-file",
+		"File with the authorities (PEM) that vouch for the exporter's certificate. Default: the system's.").
+		StringVar(&m.exporterFiles.CAFile)
+	cmd.Flag("exporter.cert-file", "File with a client certificate (PEM) for the exporter, if it wants one.").
+		StringVar(&m.exporterFiles.CertFile)
+	cmd.Flag("exporter.key-file", "File with the key (PEM) of --exporter.cert-file.").StringVar(&m.exporterFiles.KeyFile)
+}
+
+// problems checks the flags about a running exporter, and reads their files.
+func (m *memoryOptions) problems(ps *flagProblems) {
+	const tlsFlags = "--exporter.ca-file, --exporter.cert-file, --exporter.key-file"
+	switch {
+	case m.exporter == "" && m.exporterFiles != (consul.TLSFiles{}):
+		ps.note(tlsFlags, errors.New("there is nothing to use them for without --exporter"))
+		return
+	case m.exporter == "":
+		return
+	case m.stateFile != "":
+		ps.note("--exporter, --state.file", errors.New("only one of them can be used"))
+	}
+	ps.note("--exporter", validateExporter(m.exporter))
+	files, err := m.exporterFiles.Open(nil)
+	if ps.note(tlsFlags, err); err == nil {
+		m.exporterTLS = files.Config()
+	}
 }
 
 // validateExporter reports what is wrong with the address of an exporter.
@@ -142,16 +182,16 @@ func validateExporter(address string) error {
 // exporterTimeout bounds the question for the state of an exporter.
 const exporterTimeout = 3 * time.Second
 
-// memoryOf asks a running exporter for its memory.
-func memoryOf(ctx context.Context, address string, opts memory.Options) (*memory.Memory, error) {
+// ofExporter asks a running exporter for its memory.
+func (m *memoryOptions) ofExporter(ctx context.Context, opts memory.Options) (*memory.Memory, error) {
 	ctx, cancel := context.WithTimeout(ctx, exporterTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(address, "/")+"/state", http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(m.exporter, "/")+"/state", http.NoBody)
 	if err != nil {
 		return nil, err
 	}
 	client := &http.Client{
-		Transport:     &http.Transport{DisableKeepAlives: true},
+		Transport:     &http.Transport{DisableKeepAlives: true, TLSClientConfig: m.exporterTLS},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	resp, err := client.Do(req)

@@ -4,6 +4,9 @@
 package cli
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,6 +17,8 @@ import (
 	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/consul"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/memory"
 )
@@ -23,7 +28,7 @@ func remembers(t *testing.T) []byte {
 	t.Helper()
 	m := memory.New(memory.Options{})
 	server := cluster.Server{ID: "id-1", Name: "server-1", RPCAddress: "10.0.0.1:8300", Status: cluster.StatusAlive}
-	m.Learn(&cluster.Evidence{At: time.Unix(1, 0), Topology: cluster.Topology{Servers: []cluster.Server{server}}})
+	m.Learn(&inputs.Evidence{At: time.Unix(1, 0), Topology: cluster.Topology{Servers: []cluster.Server{server}}})
 	return must.Get(m.Encode(time.Unix(2, 0)))(t)
 }
 
@@ -68,6 +73,54 @@ func TestMemoryOptions_Read(t *testing.T) {
 				t.Errorf("the note is %q; want %q in it, and no secret", note, tc.note)
 			}
 		})
+	}
+}
+
+// An exporter can want a client certificate, and have a certificate of an authority that the system does not know.
+func TestMemoryOptions_ReadTLS(t *testing.T) {
+	t.Parallel()
+	good := remembers(t)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write(good)
+	}))
+	server.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	pair, folder := server.TLS.Certificates[0], t.TempDir()
+	write := func(name, kind string, content []byte) string {
+		path := filepath.Join(folder, name)
+		must.Do(t, os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: content}), 0o600))
+		return path
+	}
+	cert := write("cert.pem", "CERTIFICATE", pair.Certificate[0])
+	key := write("key.pem", "PRIVATE KEY", must.Get(x509.MarshalPKCS8PrivateKey(pair.PrivateKey))(t))
+	for _, tc := range []struct {
+		name  string
+		files consul.TLSFiles
+		note  string
+	}{
+		{"all", consul.TLSFiles{CAFile: cert, CertFile: cert, KeyFile: key}, ""},
+		{"no authority", consul.TLSFiles{CertFile: cert, KeyFile: key}, "unknown authority"},
+		{"no client certificate", consul.TLSFiles{CAFile: cert}, "certificate required"},
+	} {
+		var problems flagProblems
+		m := memoryOptions{exporter: server.URL, exporterFiles: tc.files}
+		m.problems(&problems)
+		_, note := m.read(t.Context(), memory.Options{})
+		if len(problems) > 0 || (note == "") != (tc.note == "") || !strings.Contains(note, tc.note) {
+			t.Errorf("%s: problems %v, note %q; want %q in it", tc.name, problems, note, tc.note)
+		}
+	}
+	for name, m := range map[string]memoryOptions{
+		"nothing to use them for": {exporterFiles: consul.TLSFiles{CAFile: cert}},
+		"both a certificate file": {exporter: server.URL, exporterFiles: consul.TLSFiles{CertFile: cert}},
+		"only one of them":        {exporter: server.URL, stateFile: "state.json"},
+		"want http or https":      {exporter: "localhost"},
+	} {
+		var problems flagProblems
+		if m.problems(&problems); len(problems) != 1 || !strings.Contains(problems[0].Error(), name) {
+			t.Errorf("problems are %v; want one with %q", problems, name)
+		}
 	}
 }
 

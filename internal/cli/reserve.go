@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,17 +17,20 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/consul"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/reservation"
 	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
 // reserveOptions are the flags about reservations.
 type reserveOptions struct {
-	reserve   bool
-	release   string
-	holds     time.Duration
-	key       string
-	tokenFile string
+	reserve bool
+	release string
+	// releaseAsked is whether there is something to release, perhaps with an empty name.
+	releaseAsked bool
+	holds        time.Duration
+	key          string
+	tokenFile    string
 }
 
 func reserveFlags(cmd *kingpin.CmdClause, r *reserveOptions) {
@@ -41,13 +45,16 @@ func reserveFlags(cmd *kingpin.CmdClause, r *reserveOptions) {
 	cmd.Flag("reserve.token-file", "File with the token that may write --reserve.key. Default: the token for everything.").
 		StringVar(&r.tokenFile)
 	cmd.Flag("release", "Name or node ID of a server: remove its reservation once the server is back and has caught up.").
-		StringVar(&r.release)
+		IsSetByUser(&r.releaseAsked).StringVar(&r.release)
 }
 
 // problems checks what is wrong with the flags.
 func (r *reserveOptions) problems(ps *flagProblems, safeToStop string) {
 	if r.reserve && safeToStop == "" {
 		ps.note("--reserve", errors.New("there is nothing to reserve without --safe-to-stop"))
+	}
+	if r.releaseAsked && r.release == "" {
+		ps.note("--release", errors.New("names no server"))
 	}
 	if r.release != "" && safeToStop != "" {
 		ps.note("--release", errors.New("cannot be combined with --safe-to-stop"))
@@ -69,9 +76,12 @@ type reserver struct {
 	client  consul.Options
 	address consul.Address
 	store   *reservation.Store
-	host    string
+	clock   reservation.Clock
 	// limit bounds each look, and each reading and writing of the reservations.
 	limit time.Duration
+	// looks counts the looks, and known is how many there had been when a reservation was first read, by its ID.
+	looks int
+	known map[string]int
 	// away are the reservations whose server was seen to be away, by their ID.
 	away map[string]bool
 }
@@ -95,32 +105,33 @@ func newReserver(c *cluster.Cluster, o *checkOptions) (*reserver, error) {
 		return nil, fmt.Errorf("find out the host's name: %w", err)
 	}
 	return &reserver{
-		reserveOptions: &o.reserveOptions, cluster: c, client: opts, host: host, limit: o.timeout,
-		away: make(map[string]bool),
+		reserveOptions: &o.reserveOptions, cluster: c, client: opts, clock: reservation.HostClock(host),
+		limit: o.timeout, known: make(map[string]int), away: make(map[string]bool),
 	}, nil
 }
 
 // look finds out about the cluster, through an agent that answers.
-func (r *reserver) look(ctx context.Context) (cluster.StopInput, error) {
+func (r *reserver) look(ctx context.Context) (inputs.Stop, error) {
+	r.looks++
 	in, address, err := lookToStop(ctx, r.cluster, r.limit)
 	if err != nil || (r.store != nil && address == r.address) {
 		return in, err
 	}
 	r.address, r.client.Address = address, address
-	r.store, err = reservation.New(r.client, r.key, r.host, time.Now)
+	r.store, err = reservation.New(r.client, r.key, r.clock)
 	return in, err
 }
 
 // lookToStop finds out what the decision about a stop is made from, and returns the address of the agent it has asked.
 func lookToStop(
 	ctx context.Context, c *cluster.Cluster, timeout time.Duration,
-) (in cluster.StopInput, address consul.Address, err error) {
+) (in inputs.Stop, address consul.Address, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	snap := c.Snapshot(ctx)
 	defer snap.Close()
 	agent := snap.Agent()
-	if in, err = snap.StopInput(ctx); err == nil {
+	if in, err = inputs.ForStop(ctx, snap); err == nil {
 		return in, snap.Address(), nil
 	}
 	if _, agentErr := agent.Get(ctx); agentErr != nil && !errors.Is(agentErr, consul.ErrRefused) {
@@ -159,9 +170,9 @@ func (r *reserver) ask(ctx context.Context, server string) (verdict.Stop, error)
 		if err != nil || !stop.Safe {
 			return stop, err
 		}
-		switch err := r.write(ctx, stop); {
+		switch holds, err := r.write(ctx, stop); {
 		case err == nil:
-			return r.confirm(ctx, stop, in.Stopping)
+			return r.confirm(ctx, stop, in.Stopping, holds)
 		case !errors.Is(err, reservation.ErrConflict):
 			return verdict.Stop{}, err
 		}
@@ -177,15 +188,16 @@ func (r *reserver) read(ctx context.Context) ([]reservation.Entry, error) {
 }
 
 // write reserves the stop in time.
-func (r *reserver) write(ctx context.Context, stop verdict.Stop) error {
+func (r *reserver) write(ctx context.Context, stop verdict.Stop) (holds time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.limit)
 	defer cancel()
-	return r.store.Reserve(ctx, cluster.StoppingServer{Name: stop.Server, ID: stop.ID}, r.holds)
+	return r.store.Reserve(ctx, inputs.StoppingServer{Name: stop.Server, ID: stop.ID}, r.holds)
 }
 
-// confirm looks once more after the reservation is written, and takes it back if the answer is not yes anymore.
+// confirm looks once more after the reservation is written, which holds that long, and takes it back if the answer is
+// not yes anymore. One that there was before stays: somebody has got a yes for it, and may be about to stop the server.
 func (r *reserver) confirm(
-	ctx context.Context, stop verdict.Stop, stopping []cluster.StoppingServer,
+	ctx context.Context, stop verdict.Stop, stopping []inputs.StoppingServer, holds time.Duration,
 ) (verdict.Stop, error) {
 	in, err := r.look(ctx)
 	again := verdict.Stop{}
@@ -194,25 +206,30 @@ func (r *reserver) confirm(
 		again, err = verdict.JudgeStop(cmp.Or(stop.ID, stop.Server), in)
 	}
 	if err == nil && again.Safe {
-		again.Reasons = append(again.Reasons, fmt.Sprintf("Its stop is reserved for %s.", r.holds))
+		again.Reasons = append(again.Reasons, fmt.Sprintf("Its stop is reserved for %s.", holds))
 		return again, nil
 	}
-	if left := r.remove(context.WithoutCancel(ctx), stop); left != nil {
+	itself := inputs.StoppingServer{Name: stop.Server, ID: stop.ID}
+	if slices.ContainsFunc(stopping, itself.Is) {
+		again.Reasons = append(again.Reasons, fmt.Sprintf("Its stop was reserved before, and stays so for %s.", holds))
+		return again, err
+	}
+	if left := r.remove(context.WithoutCancel(ctx), itself); left != nil {
 		again.Reasons = append(again.Reasons, fmt.Sprintf("Its reservation could not be taken back (%v) and holds for %s.",
-			left, r.holds))
+			left, holds))
 	}
 	return again, err
 }
 
 // remove takes a reservation back.
-func (r *reserver) remove(ctx context.Context, stop verdict.Stop) error {
+func (r *reserver) remove(ctx context.Context, server inputs.StoppingServer) error {
 	ctx, cancel := context.WithTimeout(ctx, r.limit)
 	defer cancel()
 	for range maxConflicts {
 		if _, err := r.store.Read(ctx); err != nil {
 			return err
 		}
-		_, err := r.store.Release(ctx, cluster.StoppingServer{Name: stop.Server, ID: stop.ID})
+		_, err := r.store.Release(ctx, server)
 		if !errors.Is(err, reservation.ErrConflict) {
 			return err
 		}
@@ -222,9 +239,17 @@ func (r *reserver) remove(ctx context.Context, stop verdict.Stop) error {
 
 // releaseReturned removes the reservation of a server that was seen to be away and is back, and reports whether it
 // removed one. Only who waits sees that: at one look, a server that is back looks like one that has not been stopped
-// yet.
-func (r *reserver) releaseReturned(ctx context.Context, entries []reservation.Entry, in cluster.StopInput) bool {
+// yet. What a look saw before the reservation was read says nothing about it: the server may have been away for the one
+// before.
+func (r *reserver) releaseReturned(ctx context.Context, entries []reservation.Entry, in inputs.Stop) bool {
 	for _, e := range entries {
+		first, known := r.known[e.ID]
+		if !known {
+			r.known[e.ID] = r.looks
+		}
+		if !known || first == r.looks {
+			continue
+		}
 		server := cmp.Or(e.NodeID, e.Server)
 		answer, _, err := verdict.JudgeReturn(server, in)
 		switch {
@@ -233,31 +258,43 @@ func (r *reserver) releaseReturned(ctx context.Context, entries []reservation.En
 		case err == nil && answer == verdict.AnswerYes && r.away[e.ID]:
 			ctx, cancel := context.WithTimeout(ctx, r.limit)
 			defer cancel()
-			had, err := r.store.Release(ctx, cluster.StoppingServer{Name: e.Server, ID: e.NodeID})
+			had, err := r.store.Release(ctx, inputs.StoppingServer{Name: e.Server, ID: e.NodeID})
 			return had && err == nil
 		}
 	}
 	return false
 }
 
-// back removes the reservation of a server that can be counted on again, and says so; or why it cannot.
+// back removes the reservation of a server that can be counted on again, and says so; or why it cannot. Consul forgets
+// a server soon after it was stopped; it is not back then.
 func (r *reserver) back(ctx context.Context, server string) (answer verdict.Answer, why string, err error) {
 	in, err := r.look(ctx)
 	if err != nil {
 		return verdict.AnswerUnknown, "", err
 	}
-	answer, why, err = verdict.JudgeReturn(server, in)
-	if err != nil || answer != verdict.AnswerYes {
-		return answer, why, err
+	answer, why, unknown := verdict.JudgeReturn(server, in)
+	if unknown == nil && answer != verdict.AnswerYes {
+		return answer, why, nil
 	}
 	entries, err := r.read(ctx)
 	if err != nil {
 		return verdict.AnswerUnknown, "", err
 	}
-	for _, e := range entries {
-		if e.NodeID == server || e.Server == server {
-			return answer, "its reservation is removed", r.remove(ctx, verdict.Stop{Server: e.Server, ID: e.NodeID})
+	meant := slices.DeleteFunc(reservation.Servers(entries), func(stopped inputs.StoppingServer) bool {
+		return !verdict.Means(server, stopped, in)
+	})
+	switch {
+	case unknown != nil && len(meant) > 0 && verdict.Away(server, in):
+		return verdict.AnswerNo, "Consul does not name it", nil
+	case unknown != nil:
+		return verdict.AnswerUnknown, "", unknown
+	case len(meant) == 0:
+		return answer, "it has no reservation", nil
+	}
+	for _, stopped := range meant {
+		if err := r.remove(ctx, stopped); err != nil {
+			return verdict.AnswerUnknown, "", err
 		}
 	}
-	return answer, "it has no reservation", nil
+	return answer, "its reservation is removed", nil
 }

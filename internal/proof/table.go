@@ -55,8 +55,8 @@ type Document struct {
 
 // program are the pathspecs of the exporter, and of the Consul that it is tested with.
 var program = []string{
-	"main.go", "internal/cli", "internal/fact", "internal/panics", "cluster", "collector", "config", "consul", "memory",
-	"probe", "status", "verdict", "web", "go.mod", "tools/consul/go.mod",
+	"main.go", "internal/cli", "internal/fact", "internal/panics", "catalog", "cluster", "collector", "config", "consul",
+	"inputs", "memory", "probe", "status", "telemetry", "verdict", "web", "go.mod", "tools/consul/go.mod",
 }
 
 // table has all proofs, in alphabetical order.
@@ -128,8 +128,8 @@ var table = []Proof{
 		Package: "test/responder",
 		Timeout: 20 * time.Minute,
 		Code: []string{
-			"responder", "internal/cli/responder.go", "cluster", "consul", "probe", "verdict", "internal/ownfile", "go.mod",
-			"tools/consul/go.mod",
+			"responder", "internal/cli/responder.go", "catalog", "cluster", "consul", "inputs", "probe", "telemetry",
+			"verdict", "internal/ownfile", "go.mod", "tools/consul/go.mod",
 		},
 		Tests:   []string{"test/responder/prove_test.go", "test/responder/safety_test.go"},
 		Samples: []string{"TestResponder_KilledAnytime"},
@@ -142,8 +142,8 @@ var table = []Proof{
 		Package: "test/outage",
 		Timeout: 4 * time.Hour,
 		Code: []string{
-			"internal/cli/check.go", "internal/cli/reserve.go", "reservation", "cluster", "consul", "probe", "verdict", "go.mod",
-			"tools/consul/go.mod",
+			"internal/cli/check.go", "internal/cli/reserve.go", "reservation", "catalog", "cluster", "consul", "inputs",
+			"probe", "telemetry", "verdict", "go.mod", "tools/consul/go.mod",
 		},
 		Tests:   []string{":(glob)test/outage/safetostop*_test.go", "internal/consultest"},
 		Samples: []string{"TestSafeToStop_States", "TestSafeToStop_Reserve"},

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/zervigo/consul_cluster_exporter/catalog"
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/collector"
 	"github.com/zervigo/consul_cluster_exporter/config"
@@ -58,7 +59,7 @@ func TestTroubleshooting_Words(t *testing.T) {
 	t.Parallel()
 	codes := texts([]int{cli.ExitHealthy, cli.ExitDegraded, cli.ExitCritical, cli.ExitUnknown, cli.ExitUsage})
 	states := slices.Concat(texts(cluster.RaftStates()), texts(cluster.PeeringStates()),
-		texts(slices.Collect(maps.Keys(cli.LevelCodes))), texts(cluster.MemberStatuses()), texts(cluster.HealthStatuses()),
+		texts(slices.Collect(maps.Keys(cli.LevelCodes))), texts(cluster.MemberStatuses()), texts(catalog.Statuses()),
 		[]string{fmt.Sprint(cluster.StatusNone)}, collector.ConnectionStates())
 	document := harness.ReadDocument(t, troubleshooting)
 	for _, table := range []struct {

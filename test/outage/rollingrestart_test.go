@@ -53,7 +53,7 @@ func TestCheck_FiveServers(t *testing.T) {
 				must.Do(p.T, p.followers[1].Restart(p.Context()))
 			},
 			then: func(p *play) {
-				p.expectStop(p.followers[1].Name, cli.ExitSafe, p.followers[1].Name+" has no vote.")
+				p.expectStop(p.followers[1].Name, cli.ExitSafe, p.followers[1].Name+" has no vote yet.")
 			},
 			repair: func(p *play) { p.stabilizeFor(10 * time.Second) },
 		},

@@ -4,16 +4,23 @@
 package outage_test
 
 import (
+	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/internal/cli"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
+	"github.com/zervigo/consul_cluster_exporter/internal/reporttest"
+	"github.com/zervigo/consul_cluster_exporter/memory"
 	"github.com/zervigo/consul_cluster_exporter/reservation"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
@@ -83,6 +90,8 @@ func reserveAtOnce(t *testing.T, servers int) {
 		}
 	}
 	release(cli.ExitUnsafe)
+	expectAnswer(t, denied, allowed[0].Name, cli.ExitUnknown, "there is no server named", flags[0])
+	release(cli.ExitUnsafe) // Autopilot has removed it.
 	must.Do(t, allowed[0].Restart(harness.Soon(t)))
 	must.Do(t, c.WaitHealthy(harness.Soon(t)))
 	release(cli.ExitSafe, "--wait=1m") // Autopilot may notice only now that the server was away.
@@ -102,4 +111,59 @@ func TestSafeToStop_ReserveExpires(t *testing.T) {
 	expectAnswer(t, b, b.Name, cli.ExitUnsafe, a.Name+" cannot be counted on: somebody has reserved its stop.",
 		"--reserve")
 	expectAnswer(t, b, b.Name, cli.ExitSafe, "2 of 3 voters", "--reserve", "--wait=30s")
+}
+
+// A second server that waits for its vote cannot be stopped: autopilot may give it one in the next moment, and then the
+// first one depends on it.
+func TestSafeToStop_Joining(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	c := &stopCluster{T: t, Cluster: consultest.Start(t, consultest.Options{Servers: 2})}
+	harness.Settle(t, c.Cluster)
+	alone, joins := c.Servers[0], c.Servers[1]
+	must.Do(t, c.stabilize(ctx, time.Hour))
+	must.Do(t, joins.Leave(ctx))
+	must.Do(t, joins.Restart(ctx))
+	expectAnswer(t, alone, joins.Name, cli.ExitUnsafe,
+		joins.Name+" has no vote yet. Autopilot gives it one once it is stable, and then the quorum is 2 of 2")
+	expectAnswer(t, joins, alone.Name, cli.ExitUnsafe, "0 of 1 voters can be counted on")
+	must.Do(t, c.stabilize(ctx, time.Second))
+	expectAnswer(t, alone, joins.Name, cli.ExitUnsafe, "1 of 2 voters can be counted on")
+}
+
+// What is known of servers that are gone comes from an exporter of this cluster, or is said to be missing: a server of
+// another cluster, which is in a state file that was mixed up, is not one that can be stopped because it is gone.
+func TestSafeToStop_Memory(t *testing.T) {
+	t.Parallel()
+	c := consultest.Start(t, consultest.Options{Servers: 3})
+	harness.Settle(t, c)
+	stranger := reporttest.Server(9)
+	m := memory.New(memory.Options{})
+	m.Learn(&inputs.Evidence{At: time.Unix(1, 0), Topology: cluster.Topology{
+		RaftKnown: true, Servers: []cluster.Server{stranger},
+		Peers: []cluster.RaftPeer{{ID: stranger.ID, Address: stranger.RPCAddress, Voter: true}},
+	}})
+	file := filepath.Join(t.TempDir(), "state.json")
+	must.Do(t, os.WriteFile(file, must.Get(m.Encode(time.Unix(2, 0)))(t), 0o600))
+	for _, tc := range []struct {
+		server string
+		flags  []string
+		code   int
+		memory string
+	}{
+		{c.Servers[0].Name, nil, cli.ExitSafe, "none: only what Consul knows now (give --state.file or --exporter)"},
+		{c.Servers[0].Name, []string{"--state.file=" + file}, cli.ExitSafe, "about another cluster"},
+		{stranger.Name, []string{"--state.file=" + file}, cli.ExitUnknown, "about another cluster"},
+	} {
+		answer, code := askToStop(t, c.Servers[1], tc.server, tc.flags...)
+		if code != tc.code || !strings.Contains(answer.Memory, tc.memory) {
+			t.Errorf("%s %q: exit code %d, %+v; want %d and the memory %q", tc.server, tc.flags, code, answer, tc.code,
+				tc.memory)
+		}
+	}
+	code, out, errs := harness.CheckOf(t, c.Servers[1], "--state.file="+file)
+	if code != cli.ExitHealthy || !strings.Contains(out, "about another cluster") || strings.Contains(out, stranger.Name) {
+		t.Errorf("check: exit code %d, printed %q and %q; want no %s", code, out, errs, stranger.Name)
+	}
 }

@@ -136,7 +136,8 @@ func forgive(check, page *status.View) {
 // stopAnswer is what --safe-to-stop answers in JSON.
 type stopAnswer struct {
 	verdict.Stop
-	Error string `json:"error"`
+	Error  string `json:"error"`
+	Memory string `json:"memory"`
 }
 
 // expectStop asks whether a server can be stopped until the answer is this and has the reason in its reasons, its

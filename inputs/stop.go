@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package inputs
 
 import (
 	"cmp"
@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/consul"
 )
 
@@ -23,20 +24,62 @@ const (
 	maxLooks = 6
 )
 
-// StopInput collects what JudgeStop needs. It fails if no server is known, or Consul does not say which have a vote.
-// It takes a second at least: it looks twice, because one look does not show whether the logs keep up.
-func (s *Snapshot) StopInput(ctx context.Context) (StopInput, error) {
-	topology, reports, config := s.Topology(), s.Reports(), s.RaftPeers()
+// Stop is what JudgeStop decides from.
+type Stop struct {
+	Topology  cluster.Topology
+	Reports   []cluster.Report
+	Autopilot *cluster.AutopilotState // Nil when it is not known.
+	// MaxTrailingLogs is how many entries a voter may lag behind: autopilot's own setting, or its default.
+	MaxTrailingLogs uint64
+	// Earlier are the reports of a first look, of which Reports are the second one: at least Between lies between the
+	// end of the one and the beginning of the other. It is empty if there was only one look.
+	Earlier []cluster.Report
+	Between time.Duration
+	// Consistent is how a linearizable read went; nil if it could not be made, which says nothing about the cluster.
+	Consistent *cluster.ConsistentRead
+	// CatchUp is whether a server that was away could still catch up; nil if the telemetry of the leader is not known.
+	CatchUp *CatchUp
+	// Stopping are other servers that somebody has announced to stop.
+	Stopping []StoppingServer
+}
+
+// StoppingServer is a server that is about to be stopped, or is.
+type StoppingServer struct{ Name, ID string }
+
+// Is reports whether both are the same server: by ID where both are known.
+func (s StoppingServer) Is(other StoppingServer) bool {
+	if s.ID != "" && other.ID != "" {
+		return s.ID == other.ID
+	}
+	return s.Name == other.Name
+}
+
+// Evidence is what there is for a verdict about the cluster.
+func (in *Stop) Evidence() *Evidence {
+	return &Evidence{Topology: in.Topology, Reports: in.Reports, Autopilot: in.Autopilot}
+}
+
+// DefaultMaxTrailingLogs is autopilot's default (Consul: agent/config/default.go).
+const DefaultMaxTrailingLogs = 250
+
+// ForStop collects what JudgeStop needs. It fails if no server is known, or Consul does not say which have a vote. It
+// takes a second at least: it looks twice, because one look does not show whether the logs keep up.
+func ForStop(ctx context.Context, s *cluster.Snapshot) (Stop, error) {
+	topology, reports, config, members := s.Topology(), s.Reports(), s.RaftPeers(), s.Members()
 	autopilot, autopilotConfig := s.AutopilotState(), s.AutopilotConfig()
 	read, agent := s.ConsistentRead(), s.Agent()
 	if _, err := config.Get(ctx); errors.Is(err, consul.ErrRefused) {
-		return StopInput{}, fmt.Errorf("find out which servers have a vote (may the token read operator?): %w", err)
+		return Stop{}, fmt.Errorf("find out which servers have a vote (may the token read operator?): %w", err)
 	}
-	in := StopInput{MaxTrailingLogs: DefaultMaxTrailingLogs}
+	in := Stop{MaxTrailingLogs: DefaultMaxTrailingLogs}
 	if err := cmp.Or(fill(ctx, topology, &in.Topology), fill(ctx, reports, &in.Earlier)); err != nil {
-		return StopInput{}, err
+		return Stop{}, err
 	}
-	s.lookAgain(ctx, &in)
+	// Where this look fails, the topology has what an earlier one saw. No stop is decided by that.
+	latest, _ := members.Get(ctx)
+	peers, _ := config.Get(ctx)
+	in.Topology.MembersKnown, in.Topology.RaftKnown = slices.ContainsFunc(latest, cluster.Member.Server), len(peers) > 0
+	lookAgain(ctx, s, &in)
 	if state, err := autopilot.Get(ctx); err == nil {
 		in.Autopilot = &state
 	}
@@ -46,64 +89,47 @@ func (s *Snapshot) StopInput(ctx context.Context) (StopInput, error) {
 	if result, err := read.Get(ctx); err == nil {
 		in.Consistent = &result
 	}
-	if a, err := agent.Get(ctx); err == nil && a.leads() {
+	if a, err := agent.Get(ctx); err == nil && leads(&a) {
 		if t, err := s.Telemetry().Get(ctx); err == nil {
-			in.CatchUp = t.catchUp()
+			in.CatchUp = newCatchUp(&t)
 		}
 	}
 	return in, nil
 }
 
 // lookAgain asks the servers that answered once more, and again while one is behind what the leader had at first.
-func (s *Snapshot) lookAgain(ctx context.Context, in *StopInput) {
+func lookAgain(ctx context.Context, s *cluster.Snapshot, in *Stop) {
 	in.Reports, in.Between = in.Earlier, 0
-	pl := s.cluster.planner(&s.before, in.Topology, s.KnownAgent())
+	ask := s.Again(in.Topology)
 	last, began := in.Earlier, time.Now()
 	for range maxLooks - 1 {
 		select {
 		case <-time.After(lookPause):
 		case <-ctx.Done():
 			return
-		case <-s.ctx.Done():
+		case <-s.Done():
 			return
 		}
 		between := time.Since(began)
-		last = s.askAgain(pl, last)
-		if s.ctx.Err() != nil {
+		var ok bool
+		if last, ok = ask(last); !ok {
 			return
 		}
 		in.Reports, in.Between = last, between
-		if !slices.ContainsFunc(in.Reports, func(r Report) bool { return r.RPC.Up && !in.KeepsUp(r) }) {
+		if !slices.ContainsFunc(in.Reports, func(r cluster.Report) bool { return r.RPC.Up && !in.KeepsUp(r) }) {
 			return
 		}
 	}
-}
-
-// askAgain asks port 8300 of the servers that answered. What the others said stays.
-func (s *Snapshot) askAgain(pl *planner, before []Report) []Report {
-	again := probes{ctx: s.ctx, run: s.cluster.probePort, started: make(map[portKey]*Fact[PortReport])}
-	ports := slices.DeleteFunc(pl.rpcs(), func(p Port) bool {
-		return !slices.ContainsFunc(before, func(r Report) bool { return r.Server.Name == p.Server && r.RPC.Up })
-	})
-	after := slices.Clone(before)
-	for _, answer := range again.wait(ports) {
-		for i := range after {
-			if after[i].Server.Name == answer.Server {
-				after[i].RPC.Result, after[i].RPC.Raft = answer.Result, answer.raft
-			}
-		}
-	}
-	return after
 }
 
 // FirstLeader is what the only server that called itself leader said at the first look; false if there was not exactly
 // one.
-func (in *StopInput) FirstLeader() (leader Report, ok bool) {
+func (in *Stop) FirstLeader() (leader cluster.Report, ok bool) {
 	return OnlyLeader(in.firstLook())
 }
 
 // firstLook are the reports of the only look if there was one only.
-func (in *StopInput) firstLook() []Report {
+func (in *Stop) firstLook() []cluster.Report {
 	if len(in.Earlier) > 0 {
 		return in.Earlier
 	}
@@ -111,27 +137,27 @@ func (in *StopInput) firstLook() []Report {
 }
 
 // OnlyLeader returns the only report of a server that calls itself leader; false if there are none or several.
-func OnlyLeader(reports []Report) (leader Report, ok bool) {
+func OnlyLeader(reports []cluster.Report) (leader cluster.Report, ok bool) {
 	leaders := Leaders(reports)
 	if len(leaders) != 1 {
-		return Report{}, false
+		return cluster.Report{}, false
 	}
 	return leaders[0], true
 }
 
 // Leaders are the reports of the servers that call themselves leader. One address has one voice: of several servers at
 // it, that of the living one.
-func Leaders(reports []Report) []Report {
-	var leaders []Report
+func Leaders(reports []cluster.Report) []cluster.Report {
+	var leaders []cluster.Report
 	for _, r := range reports {
 		if !r.LeadsItself() {
 			continue
 		}
-		i := slices.IndexFunc(leaders, func(l Report) bool { return l.Server.RPCAddress == r.Server.RPCAddress })
+		i := slices.IndexFunc(leaders, func(l cluster.Report) bool { return l.Server.RPCAddress == r.Server.RPCAddress })
 		switch {
 		case i < 0:
 			leaders = append(leaders, r)
-		case r.Server.Status == StatusAlive:
+		case r.Server.Status == cluster.StatusAlive:
 			leaders[i] = r
 		}
 	}
@@ -139,21 +165,22 @@ func Leaders(reports []Report) []Report {
 }
 
 // KeepsUp reports whether a server has what it takes to commit: Stored and Heard.
-func (in *StopInput) KeepsUp(r Report) bool { return in.Stored(r) && in.Heard(r) }
+func (in *Stop) KeepsUp(r cluster.Report) bool { return in.Stored(r) && in.Heard(r) }
 
 // Stored reports whether a server's log has all that the leader's had at the first look. A server whose disk does not
 // write anymore still answers and hears of the leader, and only its log stands still (hashicorp/raft: heartbeats take a
-// path of their own, and the last index moves when the entry is stored).
-func (in *StopInput) Stored(r Report) bool {
+// path of their own, and the last index moves when the entry is stored). One that led before may have more entries, of a
+// lower term: those are not the leader's.
+func (in *Stop) Stored(r cluster.Report) bool {
 	leader, ok := in.FirstLeader()
 	return ok && leader.RPC.Raft.StatsKnown && r.RPC.Raft.StatsKnown &&
-		r.RPC.Raft.LastLogIndex >= leader.RPC.Raft.LastLogIndex
+		r.RPC.Raft.LastLogIndex >= leader.RPC.Raft.LastLogIndex && r.RPC.Raft.LastLogTerm >= leader.RPC.Raft.LastLogTerm
 }
 
 // Heard reports whether a server leads, or has heard of the leader since the first look. If there was only one look, or
 // the server did not say anything at the first one, that is not known, and it is true.
-func (in *StopInput) Heard(r Report) bool {
-	i := slices.IndexFunc(in.Earlier, func(e Report) bool { return e.Server.RPCAddress == r.Server.RPCAddress })
+func (in *Stop) Heard(r cluster.Report) bool {
+	i := slices.IndexFunc(in.Earlier, func(e cluster.Report) bool { return e.Server.RPCAddress == r.Server.RPCAddress })
 	if r.LeadsItself() || i < 0 || !in.Earlier[i].RPC.Raft.LastContactKnown {
 		return true
 	}
@@ -171,10 +198,10 @@ type CatchUp struct {
 // Short reports whether that is evidence that a server that restarts may never catch up.
 func (c CatchUp) Short() bool { return c.OldestLogAge < 2*c.LastRestore }
 
-func (a *Agent) leads() bool { return a.Raft != nil && a.Raft.State == RaftLeader }
+func leads(a *cluster.Agent) bool { return a.Raft != nil && a.Raft.State == cluster.RaftLeader }
 
-// catchUp is nil where the leader does not tell. Consul measures both in milliseconds.
-func (t *Telemetry) catchUp() *CatchUp {
+// newCatchUp is nil where the leader does not tell. Consul measures both in milliseconds.
+func newCatchUp(t *cluster.Telemetry) *CatchUp {
 	age, ageKnown := t.Gauge("raft.leader.oldestLogAge")
 	restore, restoreKnown := t.Gauge("raft.fsm.lastRestoreDuration")
 	if !ageKnown || !restoreKnown || age <= 0 || restore <= 0 || max(age, restore) > math.MaxInt32*1e3 {

@@ -1,14 +1,12 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package catalog
 
 import (
 	"context"
 	"net/url"
-	"regexp"
 	"slices"
-	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -52,9 +50,9 @@ var endpointGuard = consul.Endpoint{
 }
 
 // guardIsEmpty reports whether the guard names nothing, and would have named everything.
-func (s *Snapshot) guardIsEmpty(ctx context.Context, servers []Member) bool {
+func (r *Reader) guardIsEmpty(ctx context.Context) bool {
 	named := 0
-	err := s.stream(ctx, endpointGuard, s.newBudget(), func(d *consul.JSONReader) error {
+	err := r.stream(ctx, endpointGuard, r.Options.NewBudget(), func(d *consul.JSONReader) error {
 		if d.PeekKind() == jsontext.KindNull {
 			return consul.ErrNoObject
 		}
@@ -63,7 +61,7 @@ func (s *Snapshot) guardIsEmpty(ctx context.Context, servers []Member) bool {
 			return d.SkipValue()
 		})
 	})
-	return err == nil && named == 0 && s.isWhole(endpointGuard, servers)
+	return err == nil && named == 0 && r.IsWhole(ctx, endpointGuard)
 }
 
 // A server from writersSince on, and before versionedSince, may have the writers and register nodes without the key.
@@ -72,36 +70,30 @@ var (
 	versionedSince = [3]int{1, 16, 2}
 )
 
-// before reports whether the member is of an earlier version; ok is false if its version cannot be told.
-func (m Member) before(version [3]int) (earlier, ok bool) {
-	numbers := versionNumbers.FindStringSubmatch(m.Version)
-	if numbers == nil {
-		return false, false
-	}
-	var v [3]int
-	for i := range v {
-		v[i], _ = strconv.Atoi(numbers[i+1]) // No more than nine digits.
-	}
-	return slices.Compare(v[:], version[:]) < 0, true
-}
-
-// versionNumbers are those of a version like "1.22.5" or "1.22.0+ent".
-var versionNumbers = regexp.MustCompile(`^(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?:\D|$)`)
-
-// allBefore reports whether there are members and all are of an earlier version.
-func allBefore(members []Member, version [3]int) bool {
-	return len(members) > 0 && !slices.ContainsFunc(members, func(m Member) bool {
-		earlier, _ := m.before(version)
+// allBefore reports whether there are versions and all are earlier.
+func allBefore(versions []string, version [3]int) bool {
+	return len(versions) > 0 && !slices.ContainsFunc(versions, func(v string) bool {
+		earlier, _ := consul.VersionBefore(v, version)
 		return !earlier
 	})
 }
 
-// anyBefore reports whether a member is of an earlier version, or of one that cannot be told.
-func anyBefore(members []Member, version [3]int) bool {
-	return slices.ContainsFunc(members, func(m Member) bool {
-		earlier, ok := m.before(version)
+// anyBefore reports whether a version is earlier, or cannot be told.
+func anyBefore(versions []string, version [3]int) bool {
+	return slices.ContainsFunc(versions, func(v string) bool {
+		earlier, ok := consul.VersionBefore(v, version)
 		return earlier || !ok
 	})
+}
+
+// Members are what the members of the cluster decide about how the catalog is read.
+type Members struct {
+	// Complete is whether all members are known.
+	Complete bool
+	// Addresses are those of all members, in the LAN and in the WAN pool.
+	Addresses []string
+	// Versions are those of the servers that may answer.
+	Versions []string
 }
 
 // selection is a part of the nodes: those with versionKey, and others by their address.
@@ -115,11 +107,11 @@ type selection struct {
 
 // selectSafe returns the nodes that the first writer leaves alone, as far as a filter can name them. The filter lists
 // either addresses seen to be safe, or those of all members: a node that is registered meanwhile cannot slip through.
-func selectSafe(nodes catalogEntries, p *pools) selection {
-	if !p.complete {
+func selectSafe(nodes Entries, m *Members) selection {
+	if !m.Complete {
 		return selection{}
 	}
-	members := p.addresses()
+	members := slices.Compact(slices.Sorted(slices.Values(m.Addresses)))
 	var safe []string
 	for i := range nodes {
 		n := &nodes[i]
@@ -143,7 +135,7 @@ func selectSafe(nodes catalogEntries, p *pools) selection {
 }
 
 // has reports whether a node is selected.
-func (s *selection) has(n *catalogEntry) bool {
+func (s *selection) has(n *entry) bool {
 	if s.all || n.versioned {
 		return true
 	}
@@ -152,7 +144,7 @@ func (s *selection) has(n *catalogEntry) bool {
 }
 
 // left returns the names of the nodes that are not selected.
-func (s *selection) left(nodes catalogEntries) []string {
+func (s *selection) left(nodes Entries) []string {
 	var names []string
 	for i := range nodes {
 		if !s.has(&nodes[i]) {

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package catalog
 
 import (
 	"bytes"
@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/iotest"
 	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/consultest"
@@ -30,61 +32,64 @@ const smallCatalog = `[{"ID":"x","Node":"n\u00fc","Meta":{"Node":"no"},"Checks":
 
 func TestDecodeCatalog(t *testing.T) {
 	t.Parallel()
-	want := &Catalog{Nodes: []CatalogNode{
+	want := &Catalog{Nodes: []Node{
 		{
 			Name: "nü",
 			Instances: []Instance{
-				{ID: "a", Service: "A", Tags: []string{"t", `"t"`}, Meta: []Meta{{"k", "v"}, {"k2", ""}}, Status: HealthWarning},
-				{ID: "b", Service: "B", Tags: []string{}, Status: HealthMaintenance},
-				{ID: "c", Service: "C", Meta: []Meta{}, Status: HealthWarning},
-				{ID: "b-proxy", Service: "P", Status: HealthMaintenance},
+				{ID: "a", Service: "A", Tags: []string{"t", `"t"`}, Meta: []Meta{{"k", "v"}, {"k2", ""}}, Status: Warning},
+				{ID: "b", Service: "B", Tags: []string{}, Status: Maintenance},
+				{ID: "c", Service: "C", Meta: []Meta{}, Status: Warning},
+				{ID: "b-proxy", Service: "P", Status: Maintenance},
 			},
 			Checks: []Check{
-				{ID: "disk", Name: "Disk", Status: HealthWarning},
-				{ID: "_service_maintenance:b", Name: "M", Status: HealthCritical, ServiceID: "b", ServiceName: "B"},
-				{ID: "new", Status: HealthUnknown, ServiceID: "c", ServiceName: "C"},
-				{ID: "alias", Status: HealthCritical, ServiceID: "b-proxy", ServiceName: "P"},
+				{ID: "disk", Name: "Disk", Status: Warning},
+				{ID: "_service_maintenance:b", Name: "M", Status: Critical, ServiceID: "b", ServiceName: "B"},
+				{ID: "new", Status: Unknown, ServiceID: "c", ServiceName: "C"},
+				{ID: "alias", Status: Critical, ServiceID: "b-proxy", ServiceName: "P"},
 			},
 		},
 		{Name: "empty", Checks: []Check{}},
 	}}
 	slowly := iotest.OneByteReader(strings.NewReader(smallCatalog))
-	expectSame(t, "catalog", want, must.Get(decodeCatalog(slowly, new(consul.Options).NewBudget()))(t))
+	got := must.Get(decodeCatalog(slowly, new(consul.Options).NewBudget()))(t)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("catalog (-want +got):\n%s", diff)
+	}
 }
 
 // A sidecar follows its service into maintenance, an instance has one state whatever words the checks are registered
 // with, and Healthy goes by the letter, as consul_exporter does.
-func TestCatalogNode_Judge(t *testing.T) {
+func TestNode_Judge(t *testing.T) {
 	t.Parallel()
 	const proxy = `"Proxy":{"DestinationServiceID":"of"}`
 	for _, tc := range []struct {
 		name    string
 		service string // What else there is to say about the service with ID s.
 		checks  map[string]string
-		want    HealthStatus
+		want    Status
 		healthy bool
 	}{
-		{"no check", ``, nil, HealthPassing, true},
-		{"passing", ``, map[string]string{"s": "passing"}, HealthPassing, true},
-		{"Passing", ``, map[string]string{"s": "Passing"}, HealthPassing, false},
-		{"CRITICAL", ``, map[string]string{"s": "CRITICAL"}, HealthCritical, false},
-		{"the word maintenance", ``, map[string]string{"s": "maintenance"}, HealthMaintenance, false},
-		{"a word of nobody's", ``, map[string]string{"s": "unknown"}, HealthUnknown, false},
-		{"no word", ``, map[string]string{"s": ""}, HealthUnknown, false},
-		{"its node is critical", ``, map[string]string{"": "critical", "s": "passing"}, HealthCritical, false},
-		{"a sidecar", proxy, map[string]string{"s": "passing", "of": "passing"}, HealthPassing, true},
-		{"a sidecar and its service", proxy, map[string]string{"s": "critical", "of": "critical"}, HealthCritical, false},
+		{"no check", ``, nil, Passing, true},
+		{"passing", ``, map[string]string{"s": "passing"}, Passing, true},
+		{"Passing", ``, map[string]string{"s": "Passing"}, Passing, false},
+		{"CRITICAL", ``, map[string]string{"s": "CRITICAL"}, Critical, false},
+		{"the word maintenance", ``, map[string]string{"s": "maintenance"}, Maintenance, false},
+		{"a word of nobody's", ``, map[string]string{"s": "unknown"}, Unknown, false},
+		{"no word", ``, map[string]string{"s": ""}, Unknown, false},
+		{"its node is critical", ``, map[string]string{"": "critical", "s": "passing"}, Critical, false},
+		{"a sidecar", proxy, map[string]string{"s": "passing", "of": "passing"}, Passing, true},
+		{"a sidecar and its service", proxy, map[string]string{"s": "critical", "of": "critical"}, Critical, false},
 		{
 			"a sidecar whose service is in maintenance", proxy,
 			map[string]string{"s": "critical", "of": "maintenance"},
-			HealthMaintenance, false,
+			Maintenance, false,
 		},
 		{
 			"one that Consul has not told yet", proxy,
 			map[string]string{"s": "passing", "of": "maintenance"},
-			HealthMaintenance, true,
+			Maintenance, true,
 		},
-		{"a proxy of nothing that is registered", proxy, map[string]string{"s": "critical"}, HealthCritical, false},
+		{"a proxy of nothing that is registered", proxy, map[string]string{"s": "critical"}, Critical, false},
 	} {
 		var checks []string
 		for id, status := range tc.checks {
@@ -113,7 +118,7 @@ func TestDecodeCatalog_Large(t *testing.T) {
 		for _, in := range n.Instances {
 			instances++
 			tags += len(in.Tags)
-			if in.Tags[2] != "primary" || in.Meta[0] != (Meta{"team", "payments"}) || in.Status != HealthPassing {
+			if in.Tags[2] != "primary" || in.Meta[0] != (Meta{"team", "payments"}) || in.Status != Passing {
 				t.Fatalf("instance is %+v", in)
 			}
 		}

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package catalog
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 
 // Catalog is what is registered with Consul, as far as it is exported. Texts that are the same share their memory.
 type Catalog struct {
-	Nodes []CatalogNode
+	Nodes []Node
 	// Missing are the names of services of which some instances were not read, in order, and Unread is how many nodes
 	// may have such instances. Incomplete says why; it is nil if everything was read.
 	Missing    []string
@@ -23,7 +23,7 @@ type Catalog struct {
 }
 
 // InstanceCounts are how many instances of a service are in each state of health.
-type InstanceCounts [HealthMaintenance + 1]int
+type InstanceCounts [Maintenance + 1]int
 
 // InstanceCounts counts by service. It leaves out services in Missing, of which only a part was read.
 func (c *Catalog) InstanceCounts() map[string]*InstanceCounts {
@@ -43,8 +43,8 @@ func (c *Catalog) InstanceCounts() map[string]*InstanceCounts {
 	return counts
 }
 
-// CatalogNode is a node with the service instances on it and the checks of both.
-type CatalogNode struct {
+// Node is a node with the service instances on it and the checks of both.
+type Node struct {
 	Name      string
 	Instances []Instance
 	Checks    []Check
@@ -55,9 +55,9 @@ type Instance struct {
 	ID, Service string
 	Tags        []string
 	Meta        []Meta
-	// Status is the worst of its checks and its node's. Without checks it is HealthPassing. A sidecar proxy whose service
-	// is in maintenance is, too: its alias check is critical, as planned.
-	Status HealthStatus
+	// Status is the worst of its checks and its node's. Without checks it is Passing. A sidecar proxy whose service is in
+	// maintenance is, too: its alias check is critical, as planned.
+	Status Status
 	// Healthy is whether each of its checks and its node's is passing, see Check.Misspelled.
 	Healthy bool
 }
@@ -68,7 +68,7 @@ type Meta struct{ Key, Value string }
 // Check is a health check of a node, or of a service instance.
 type Check struct {
 	ID, Name string
-	Status   HealthStatus
+	Status   Status
 	// Misspelled is whether Consul's word for the status has other capitals, as "Passing" has. Consul compares it letter
 	// by letter, and so did consul_exporter.
 	Misspelled bool
@@ -78,7 +78,7 @@ type Check struct {
 
 // instanceHealth is what the checks of one instance, or of a node, say.
 type instanceHealth struct {
-	status HealthStatus
+	status Status
 	failed bool // Whether one of them is not passing.
 }
 
@@ -90,12 +90,12 @@ type sidecar struct {
 }
 
 // judge sets the status of the node's instances. byID is scratch space.
-func (n *CatalogNode) judge(byID map[string]instanceHealth, sidecars []sidecar) {
+func (n *Node) judge(byID map[string]instanceHealth, sidecars []sidecar) {
 	clear(byID)
 	for i := range n.Checks {
 		c := &n.Checks[i]
 		h := byID[c.ServiceID]
-		byID[c.ServiceID] = instanceHealth{max(h.status, c.health()), h.failed || !c.Is(HealthPassing)}
+		byID[c.ServiceID] = instanceHealth{max(h.status, c.health()), h.failed || !c.Is(Passing)}
 	}
 	node := byID[""]
 	for i := range n.Instances {
@@ -104,48 +104,37 @@ func (n *CatalogNode) judge(byID map[string]instanceHealth, sidecars []sidecar) 
 		in.Status, in.Healthy = max(node.status, own.status), !node.failed && !own.failed
 	}
 	for _, s := range sidecars {
-		if byID[s.of].status == HealthMaintenance {
-			n.Instances[s.index].Status = HealthMaintenance
+		if byID[s.of].status == Maintenance {
+			n.Instances[s.index].Status = Maintenance
 		}
 	}
 }
 
 // endpointDump answers with the whole catalog at once, filtered by the token's rights (Consul: agent/ui_endpoint.go,
-// UINodes). It is made for Consul's own pages. Which part of it may be read, catalogwriters.go says.
+// UINodes). It is made for Consul's own pages. Which part of it may be read, writers.go says.
 func endpointDump(sel *selection) consul.Endpoint {
 	return consul.Endpoint{
 		Path: "/v1/internal/ui/nodes", HasMeta: true, Chosen: true, Long: true, Params: consul.Filtered(sel.filter()),
 	}
 }
 
-// Catalog is what is registered with Consul: with the configured agent alone, if the options say so.
-func (s *Snapshot) Catalog() *Fact[*Catalog] { return s.catalog.Start(s.ctx, s.readCatalog) }
-
-func (s *Snapshot) readCatalog(ctx context.Context) (*Catalog, error) {
-	if s.cluster.opts.AgentOnly {
-		return s.readAgentCatalog(ctx)
-	}
-	entries := s.catalogEntries()
-	members := s.pools(ctx)
-	nodes, err := entries.Get(ctx)
-	if err != nil {
-		return nil, err
-	}
-	memory := s.newBudget()
+// Catalog reads all that is registered with Consul, given the nodes in the catalog.
+func (r *Reader) Catalog(ctx context.Context, nodes Entries, members *Members) (*Catalog, error) {
+	memory := r.Options.NewBudget()
 	everything := &remainder{nodes: nodes.names()}
-	sel, ok := s.selectDump(ctx, nodes, members)
+	sel, ok := r.selectDump(ctx, nodes, members)
 	if !ok {
-		return s.readByService(ctx, everything, memory)
+		return r.readByService(ctx, everything, memory)
 	}
-	catalog, err := s.readDump(ctx, &sel, memory)
+	catalog, err := r.readDump(ctx, &sel, memory)
 	if errors.Is(err, consul.ErrRefused) {
-		return s.readByService(ctx, everything, memory)
+		return r.readByService(ctx, everything, memory)
 	}
 	if err != nil {
 		return nil, err
 	}
 	if left := sel.left(nodes); len(left) > 0 {
-		rest, err := s.readByService(ctx, &remainder{left, &sel}, memory)
+		rest, err := r.readByService(ctx, &remainder{left, &sel}, memory)
 		if err != nil {
 			return nil, err
 		}
@@ -155,26 +144,25 @@ func (s *Snapshot) readCatalog(ctx context.Context) (*Catalog, error) {
 }
 
 // readDump reads a part of the catalog at once.
-func (s *Snapshot) readDump(ctx context.Context, sel *selection, memory *consul.Budget) (catalog *Catalog, err error) {
+func (r *Reader) readDump(ctx context.Context, sel *selection, memory *consul.Budget) (catalog *Catalog, err error) {
 	ep := endpointDump(sel)
-	ep.Decode = func(r io.Reader) (err error) {
-		catalog, err = decodeCatalog(r, memory)
+	ep.Decode = func(answer io.Reader) (err error) {
+		catalog, err = decodeCatalog(answer, memory)
 		return err
 	}
-	err = s.readAgent(ctx, ep, nil)
+	err = r.Read(ctx, ep)
 	return catalog, err
 }
 
 // selectDump returns the part of the catalog that can be dumped without changing it; ok is false if there is none.
-func (s *Snapshot) selectDump(ctx context.Context, nodes catalogEntries, p *pools) (sel selection, ok bool) {
-	servers := p.servers(s.cluster.opts.Client.Datacenter)
-	if p.complete && allBefore(servers, writersSince) {
+func (r *Reader) selectDump(ctx context.Context, nodes Entries, m *Members) (sel selection, ok bool) {
+	if m.Complete && allBefore(m.Versions, writersSince) {
 		return selection{all: true}, true
 	}
-	if anyBefore(servers, versionedSince) || !s.guardIsEmpty(ctx, servers) {
+	if anyBefore(m.Versions, versionedSince) || !r.guardIsEmpty(ctx) {
 		return selection{}, false
 	}
-	return selectSafe(nodes, p), true
+	return selectSafe(nodes, m), true
 }
 
 // listBytes is what the tags and the meta of an instance cost.

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package catalog
 
 import (
 	"fmt"
@@ -46,7 +46,7 @@ type catalogDecoder struct {
 	meta []Meta
 }
 
-func (d *catalogDecoder) node() (n CatalogNode, peer string, err error) {
+func (d *catalogDecoder) node() (n Node, peer string, err error) {
 	d.sidecars = d.sidecars[:0]
 	err = d.Object(func(key []byte) error {
 		switch string(key) {

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package catalog
 
 import (
 	"cmp"
@@ -26,9 +26,9 @@ var endpointMaintenance = consul.Endpoint{
 		"` or CheckID matches `^" + serviceMaintenancePrefix + "`"),
 }
 
-// CatalogOverview is a summary of the catalog, up to nine seconds older than the catalog. It counts a service
-// instance by its own checks, without its node's; and, with peerings, also what other clusters export to this one.
-type CatalogOverview struct {
+// Overview is a summary of the catalog, up to nine seconds older than the catalog. It counts a service instance by its
+// own checks, without its node's; and, with peerings, also what other clusters export to this one.
+type Overview struct {
 	// Nodes are counted by their own checks.
 	Nodes  OverviewCounts
 	Checks OverviewCounts
@@ -61,33 +61,30 @@ func (c *OverviewCounts) maintain(n int) {
 	c.Maintenance += n
 }
 
-// CatalogOverview is the server's summary of the catalog; nil if it has made none since it started. What is in
-// maintenance is only asked for if something is critical, and only known if the token may read everything.
-func (s *Snapshot) CatalogOverview() *Fact[*CatalogOverview] {
-	return s.overview.Start(s.ctx, func(ctx context.Context) (*CatalogOverview, error) {
-		overview := &CatalogOverview{}
-		if err := s.stream(ctx, endpointOverview, s.newBudget(), overview.decode); err != nil {
-			return nil, err
-		}
-		if overview.Nodes.Total == 0 {
-			return nil, nil //nolint:nilnil // Without even the node of the server there is no summary, and no error.
-		}
-		if overview.Checks.Critical == 0 {
-			overview.MaintenanceTold = true
-			return overview, nil
-		}
-		members := s.Members()
-		if err := s.stream(ctx, endpointMaintenance, s.newBudget(), overview.decodeMaintenance); err != nil {
-			return nil, err
-		}
-		lan, _ := members.Get(ctx) // Without them it is not known whether ACLs are off.
-		overview.MaintenanceTold = s.isWhole(endpointMaintenance, (&pools{lan: lan}).servers(""))
+// Overview reads the server's summary of the catalog; nil if it has made none since it started. What is in maintenance
+// is only asked for if something is critical, and only known if the token may read everything.
+func (r *Reader) Overview(ctx context.Context) (*Overview, error) {
+	overview := &Overview{}
+	if err := r.stream(ctx, endpointOverview, r.Options.NewBudget(), overview.decode); err != nil {
+		return nil, err
+	}
+	if overview.Nodes.Total == 0 {
+		return nil, nil //nolint:nilnil // Without even the node of the server there is no summary, and no error.
+	}
+	if overview.Checks.Critical == 0 {
+		overview.MaintenanceTold = true
 		return overview, nil
-	})
+	}
+	err := r.stream(ctx, endpointMaintenance, r.Options.NewBudget(), overview.decodeMaintenance)
+	if err != nil {
+		return nil, err
+	}
+	overview.MaintenanceTold = r.IsWhole(ctx, endpointMaintenance)
+	return overview, nil
 }
 
 // decodeMaintenance reads an answer of endpointMaintenance.
-func (o *CatalogOverview) decodeMaintenance(d *consul.JSONReader) error {
+func (o *Overview) decodeMaintenance(d *consul.JSONReader) error {
 	return consul.EachElement(d, func(c *api.HealthCheck) error {
 		o.Checks.maintain(1)
 		if c.ServiceID == "" {
@@ -102,7 +99,7 @@ func (o *CatalogOverview) decodeMaintenance(d *consul.JSONReader) error {
 	})
 }
 
-func (o *CatalogOverview) decode(d *consul.JSONReader) error {
+func (o *Overview) decode(d *consul.JSONReader) error {
 	services := make(map[string]*ServiceOverview) // Enterprise has an entry for each namespace.
 	sum := func(into *OverviewCounts) error {
 		return consul.EachElement(d, func(e *ServiceOverview) error {

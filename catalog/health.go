@@ -1,47 +1,44 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package catalog
 
 import "strings"
 
-// HealthStatus is the state of a check, or of a service instance by all its checks. The worst of several is the
-// largest.
-type HealthStatus uint8
+// Status is the state of a check, or of a service instance by all its checks. The worst of several is the largest.
+type Status uint8
 
-// The states of health; HealthUnknown stands for any that a later Consul may bring. Maintenance is no state in
-// Consul: it is a critical check with a special ID.
+// The states of health; Unknown stands for any that a later Consul may bring. Maintenance is no state in Consul: it is
+// a critical check with a special ID.
 const (
-	HealthPassing HealthStatus = iota
-	HealthUnknown
-	HealthWarning
-	HealthCritical
-	HealthMaintenance
+	Passing Status = iota
+	Unknown
+	Warning
+	Critical
+	Maintenance
 )
 
-// HealthStatuses returns the states that there are series for.
-func HealthStatuses() []HealthStatus {
-	return []HealthStatus{HealthPassing, HealthWarning, HealthCritical, HealthMaintenance}
-}
+// Statuses returns the states that there are series for.
+func Statuses() []Status { return []Status{Passing, Warning, Critical, Maintenance} }
 
-func (s HealthStatus) String() string {
+func (s Status) String() string {
 	return [...]string{"passing", "unknown", "warning", "critical", "maintenance"}[s]
 }
 
 // setStatus reads the state of a check, which Consul gives as a word. A check that is registered through the catalog
-// may have any: those that differ from Consul's only in case mean the same, and all others are HealthUnknown.
+// may have any: those that differ from Consul's only in case mean the same, and all others are Unknown.
 func (c *Check) setStatus(word []byte) {
-	for _, status := range HealthStatuses() {
+	for _, status := range Statuses() {
 		if name := status.String(); strings.EqualFold(name, string(word)) {
 			c.Status, c.Misspelled = status, name != string(word)
 			return
 		}
 	}
-	c.Status = HealthUnknown
+	c.Status = Unknown
 }
 
 // Is reports whether Consul, which compares letter by letter, takes the check's status for this one.
-func (c *Check) Is(status HealthStatus) bool { return c.Status == status && !c.Misspelled }
+func (c *Check) Is(status Status) bool { return c.Status == status && !c.Misspelled }
 
 // The IDs of maintenance checks (Consul: structs.NodeMaint, structs.ServiceMaintPrefix).
 const (
@@ -55,9 +52,9 @@ func (c *Check) InMaintenance() bool {
 }
 
 // health is what the check says about a service instance.
-func (c *Check) health() HealthStatus {
+func (c *Check) health() Status {
 	if c.InMaintenance() {
-		return HealthMaintenance
+		return Maintenance
 	}
 	return c.Status
 }

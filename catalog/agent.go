@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package catalog
 
 import (
 	"cmp"
@@ -19,24 +19,18 @@ var (
 	endpointAgentChecks   = consul.Endpoint{Path: "/v1/agent/checks"}
 )
 
-// readAgentCatalog reads what the configured agent itself has registered, which needs no server.
-func (s *Snapshot) readAgentCatalog(ctx context.Context) (*Catalog, error) {
-	self := s.Agent()
-	memory := s.newBudget()
+// AgentNode reads what the agent itself has registered, which needs no server. The node lacks its name.
+func (r *Reader) AgentNode(ctx context.Context) (Node, error) {
+	memory := r.Options.NewBudget()
 	var node partialNode
-	if err := s.stream(ctx, endpointAgentServices, memory, node.decodeServices); err != nil {
-		return nil, err
+	if err := r.stream(ctx, endpointAgentServices, memory, node.decodeServices); err != nil {
+		return Node{}, err
 	}
-	if err := s.stream(ctx, endpointAgentChecks, memory, node.decodeChecks); err != nil {
-		return nil, err
+	if err := r.stream(ctx, endpointAgentChecks, memory, node.decodeChecks); err != nil {
+		return Node{}, err
 	}
-	agent, err := self.Get(ctx)
-	if err != nil {
-		return nil, err
-	}
-	node.Name = agent.Name
 	node.judge(make(map[string]instanceHealth), node.sidecars)
-	return &Catalog{Nodes: []CatalogNode{node.CatalogNode}}, nil
+	return node.Node, nil
 }
 
 // decodeServices reads an answer of endpointAgentServices, by ID.

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package catalog
 
 import (
 	"context"
@@ -77,23 +77,23 @@ func (r *remainder) instances() string {
 
 // readByService reads a part of the catalog service by service. Services beyond maxServiceReads, and those that
 // cannot be asked for, are in Catalog.Missing. All answers together have one budget.
-func (s *Snapshot) readByService(ctx context.Context, part *remainder, memory *consul.Budget) (*Catalog, error) {
+func (r *Reader) readByService(ctx context.Context, part *remainder, memory *consul.Budget) (*Catalog, error) {
 	var names []string
-	if err := s.stream(ctx, endpointServices(part.services()), memory, decodeNames(&names)); err != nil {
+	if err := r.stream(ctx, endpointServices(part.services()), memory, decodeNames(&names)); err != nil {
 		return nil, err
 	}
 	nodes := make(nodesByName)
 	for _, name := range part.nodes {
-		nodes[name] = &partialNode{CatalogNode: CatalogNode{Name: name}}
+		nodes[name] = &partialNode{Node: Node{Name: name}}
 	}
 	if err := memory.Spend(nodeBytes * int64(len(nodes))); err != nil {
 		return nil, err
 	}
-	if err := s.stream(ctx, endpointNodeChecks(part.nodes), memory, nodes.decodeChecks); err != nil {
+	if err := r.stream(ctx, endpointNodeChecks(part.nodes), memory, nodes.decodeChecks); err != nil {
 		return nil, err
 	}
 	services, missing, why := askable(names)
-	found, err := s.readServices(ctx, services, part.instances(), memory)
+	found, err := r.readServices(ctx, services, part.instances(), memory)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +133,7 @@ var (
 )
 
 // decodeNames reads an answer of endpointServices into the names of the services.
-func decodeNames(names *[]string) decoder {
+func decodeNames(names *[]string) func(*consul.JSONReader) error {
 	return func(d *consul.JSONReader) error {
 		return d.Object(func(key []byte) (err error) {
 			if *names, err = consul.Keep(d.Memory, *names, string(key)); err != nil {
@@ -154,15 +154,15 @@ type placedInstance struct {
 }
 
 // readServices reads the instances of each service on the nodes that the filter selects.
-func (s *Snapshot) readServices(
+func (r *Reader) readServices(
 	ctx context.Context, services []string, filter string, memory *consul.Budget,
 ) ([][]placedInstance, error) {
 	instances := make([][]placedInstance, len(services))
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(s.cluster.opts.Client.MaxConns())
+	group.SetLimit(r.Options.MaxConns())
 	for i, service := range services {
 		group.Go(func() error {
-			return s.stream(ctx, endpointHealthOf(service, filter), memory, func(d *consul.JSONReader) (err error) {
+			return r.stream(ctx, endpointHealthOf(service, filter), memory, func(d *consul.JSONReader) (err error) {
 				instances[i], err = decodeEntries(d, service)
 				return err
 			})
@@ -207,7 +207,7 @@ type nodesByName map[string]*partialNode
 
 // partialNode is a node of it.
 type partialNode struct {
-	CatalogNode
+	Node
 
 	sidecars []sidecar
 }
@@ -246,7 +246,7 @@ func (nodes nodesByName) catalog() *Catalog {
 	for _, name := range slices.Sorted(maps.Keys(nodes)) {
 		n := nodes[name]
 		n.judge(scratch, n.sidecars)
-		catalog.Nodes = append(catalog.Nodes, n.CatalogNode)
+		catalog.Nodes = append(catalog.Nodes, n.Node)
 	}
 	return catalog
 }
