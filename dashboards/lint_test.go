@@ -108,8 +108,9 @@ func TestColors(t *testing.T) {
 			Defaults struct{ Color struct{ Mode string } }
 		}
 		must.Do(t, json.Unmarshal(p.FieldConfig, &config))
-		if mode, want := config.Defaults.Color.Mode, map[string]string{"timeseries": "shades"}[p.Type]; mode != cmp.Or(want, "thresholds") {
-			t.Errorf("%s: the color's mode is %s", p.where, mode)
+		want := cmp.Or(map[string]string{"timeseries": "shades"}[p.Type], "thresholds")
+		if mode := config.Defaults.Color.Mode; mode != want {
+			t.Errorf("%s: the color's mode is %s; want %s", p.where, mode, want)
 		}
 	}
 }
@@ -292,7 +293,8 @@ func TestPanels(t *testing.T) {
 
 // colors are those of states; the last ones are neutral.
 const colors = "green|orange|red|blue|text|transparent|#8e8e8e|" +
-	"purple|super-light-blue|light-blue|semi-dark-blue|dark-blue|super-light-purple|light-purple|semi-dark-purple|dark-purple"
+	"purple|super-light-blue|light-blue|semi-dark-blue|dark-blue|super-light-purple|light-purple|semi-dark-purple|" +
+	"dark-purple"
 
 // enumerations are the values of fields for which the types of Grafana's SDK have strings.
 var enumerations = map[string]string{

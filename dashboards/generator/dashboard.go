@@ -160,9 +160,9 @@ func (d dashboard) leaderChanges() object {
 }
 
 // commonVariables are what every dashboard can be narrowed down by. Cluster, datacenter and job tell clusters apart, so
-// there is one of each, except on the fleet's. Prometheus need not have the labels cluster and datacenter: then there is
-// nothing to choose, and the empty value matches what has no such label, as does "All" on the fleet's, hence ".*". Job
-// and instance are always there.
+// there is one of each, except on the fleet's. Prometheus need not have the labels cluster and datacenter: then there
+// is nothing to choose, and the empty value matches what has no such label, as does "All" on the fleet's, hence ".*".
+// Job and instance are always there.
 func (d dashboard) commonVariables() []object {
 	const scrapes = "consul_exporter_scrapes_total"
 	one := func(label, title, series, all string) object {

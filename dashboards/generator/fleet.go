@@ -23,7 +23,8 @@ var (
 
 // alertsByCluster counts the alerts of a severity that Alertmanager does not hold back.
 func alertsByCluster(severity string) string {
-	return orFor("count by (CLUSTER) ("+notified(severity)+")", `0 * max by (CLUSTER) (consul:cluster_leaders:max{ONE, job="$job"})`)
+	const loaded = `max by (CLUSTER) (consul:cluster_leaders:max{ONE, job="$job"})`
+	return orFor("count by (CLUSTER) ("+notified(severity)+")", "0 * "+loaded)
 }
 
 // knownFor is the expression with no number for each cluster that it says nothing about.
@@ -101,8 +102,12 @@ func alertsStat(title, severity string, steps []step) panel {
 
 // Values of the column Quorum: below 1 nothing can be written.
 var quorumStates = []entry{
-	{"0", "lost", red}, {"0.2", "split brain", red}, {"0.4", "writes stalled", red},
-	{"1", "not watched", gray}, {"2", "unknown", gray}, {"3", "held", green},
+	{"0", "lost", red},
+	{"0.2", "split brain", red},
+	{"0.4", "writes stalled", red},
+	{"1", "not watched", gray},
+	{"2", "unknown", gray},
+	{"3", "held", green},
 }
 
 // quorumOfCluster is one of these values for each cluster. The exporter that sees most is believed, as in the alerts.
@@ -202,7 +207,8 @@ func clustersTable(width, height int) panel {
 	}
 	p := panel{
 		kind: table, title: "Clusters, the worst first", width: width, height: height,
-		alerts: "ConsulQuorumLost ConsulQuorumUnknown ConsulQuorumAtRisk ConsulSplitBrain ConsulNoLeader ConsulExporterMissing",
+		alerts: "ConsulQuorumLost ConsulQuorumUnknown ConsulQuorumAtRisk ConsulSplitBrain ConsulNoLeader " +
+			"ConsulExporterMissing",
 		about: "One row for each cluster. Click on a cluster for its overview. \"not watched\": no exporter " +
 			"of the cluster answers Prometheus, and nothing is known. \"unknown\": the exporters cannot tell. Critical and " +
 			"Warnings count the alerts that Alertmanager does not hold back. A cluster is watched since the oldest of its " +
@@ -236,7 +242,8 @@ func clustersTable(width, height int) panel {
 // toOverview are the overrides of a table with a label link, which is not shown.
 var toOverview = []object{
 	override("link", property{"custom.hidden", true}, property{"custom.hideFrom", object{"viz": true}}),
-	override("Cluster", nameWidth), overviewLink("Cluster"), overviewLink("Datacenter"), overviewLink("Job"), overviewLink("Quorum"),
+	overviewLink("Cluster"), overviewLink("Datacenter"), overviewLink("Job"), overviewLink("Quorum"),
+	override("Cluster", nameWidth),
 	override("Quorum", property{"custom.align", "left"}),
 }
 

@@ -182,7 +182,9 @@ func gossip() dashboard {
 					title: "Time lost to garbage collection", unit: "percentunit",
 					about: "Share of the time that agents stand still. Above 3 % (2 s in a minute) the agent is short of memory " +
 						"or of processor time." + measured,
-					optional: true, expr: "max by (CLUSTER, server) (rate(consul_agent_gc_pause_seconds_total{SEL, SERVER}[$__rate_interval]))",
+					optional: true,
+					expr: "max by (CLUSTER, server) " +
+						"(rate(consul_agent_gc_pause_seconds_total{SEL, SERVER}[$__rate_interval]))",
 				},
 				{
 					title: "Goroutines", unit: "short",

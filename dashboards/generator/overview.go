@@ -169,7 +169,7 @@ func serversTable(width, height int) panel {
 		roleColumn(),
 		{
 			title: "Sees leader", steps: goodFrom(1), mappings: []object{either("no", "yes")},
-			expr: "min by (CLUSTER, server) (max by (CLUSTER, server) (consul_server_raft_has_leader{SEL}))",
+			expr: "max by (CLUSTER, server) (consul_server_raft_has_leader{SEL})",
 		},
 		{
 			title: "Log behind", unit: "short", steps: quiet(badFromTwo(250, 1000)),
@@ -177,11 +177,11 @@ func serversTable(width, height int) panel {
 		},
 		{
 			title: "Last contact", unit: "s", steps: quiet(badFromTwo(0.2, 0.5)),
-			expr: "max by (CLUSTER, server) (min by (CLUSTER, server) (consul_server_raft_last_contact_seconds{SEL}))",
+			expr: "min by (CLUSTER, server) (consul_server_raft_last_contact_seconds{SEL})",
 		},
 		{
 			title: "Answer took", unit: "s", steps: quiet(warningFrom(1)),
-			expr: `max by (CLUSTER, server) (min by (CLUSTER, server) (consul_port_probe_duration_seconds{SEL, protocol="rpc"}))`,
+			expr: `min by (CLUSTER, server) (consul_port_probe_duration_seconds{SEL, protocol="rpc"})`,
 		},
 	}}, "Server")
 }

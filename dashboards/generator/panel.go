@@ -334,8 +334,8 @@ func (p panel) options() object {
 // serverColors are those of series with the name of a server, by the last digit of the name or of its first part:
 // shades alone are hard to tell apart. They say nothing about a state.
 var serverColors = []string{
-	"super-light-purple", "blue", "purple", "super-light-blue", "dark-purple", "semi-dark-blue", "light-purple", "dark-blue",
-	"light-blue", "semi-dark-purple",
+	"super-light-purple", "blue", "purple", "super-light-blue", "dark-purple", "semi-dark-blue", "light-purple",
+	"dark-blue", "light-blue", "semi-dark-purple",
 }
 
 func colorsOfServers() []object {

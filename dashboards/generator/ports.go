@@ -83,7 +83,7 @@ func ports() dashboard {
 						"certificate does not verify. auth: the exporter may not ask. protocol: it is not Consul. limit: the server's " +
 						"connection limit is reached.",
 					expr: orElse(
-						"round(max by (CLUSTER, server, port, protocol, transport, reason) (increase(consul_port_probe_failures_total{SEL, "+
+						"round(max by (PORT, reason) (increase(consul_port_probe_failures_total{SEL, "+
 							"SERVER}[$__rate_interval]))) > 0",
 						label(label("0 * count("+up+")", "server", "all answer"), "reason", "–"),
 					),

@@ -72,7 +72,8 @@ func raft() dashboard {
 					about: "Each server's term of Raft. It grows with each election; servers that stay apart do not hear of each " +
 						"other.",
 					// Without its HTTP API, a server's term is only known from its last log entry.
-					expr: "max by (CLUSTER, server) (consul_server_raft_term{SEL, SERVER} or consul_server_raft_last_log_term{SEL, SERVER})",
+					expr: "max by (CLUSTER, server) (" +
+						"consul_server_raft_term{SEL, SERVER} or consul_server_raft_last_log_term{SEL, SERVER})",
 				},
 				{
 					title: "Servers by state", alerts: "ConsulServerCandidate", stepped: true, stacked: true,
@@ -108,7 +109,8 @@ func raft() dashboard {
 						"fall to 0 now and then. Not available where the exporter does not reach the servers' HTTP API.",
 					queries: []query{
 						{optional(
-							"max by (CLUSTER, server) (consul_server_raft_commit_index{SEL, SERVER} - consul_server_raft_applied_index{SEL, SERVER})",
+							"max by (CLUSTER, server) "+
+								"(consul_server_raft_commit_index{SEL, SERVER} - consul_server_raft_applied_index{SEL, SERVER})",
 							"server",
 						), "{{server}}, to apply"},
 						{optionalOf(
@@ -162,7 +164,8 @@ func raft() dashboard {
 					lines: true, steps: []step{{lowest, transparent}, {0.5, orange}},
 					about: "Share of its time that each thread of Raft works. Above half for long, the server is near its limit. " +
 						"Not available before Consul 1.13.",
-					expr:           `max by (CLUSTER, server, thread) (consul_agent_raft_thread_saturation_ratio{SEL, SERVER, stat="mean"})`,
+					expr: "max by (CLUSTER, server, thread) " +
+						`(consul_agent_raft_thread_saturation_ratio{SEL, SERVER, stat="mean"})`,
 					optionalMetric: "consul_agent_raft_thread_saturation_ratio{SEL, SERVER}",
 				},
 				{
@@ -295,7 +298,7 @@ func raftTable(width, height int) panel {
 		{title: "Applied", expr: latest("consul_server_raft_applied_index")},
 		{
 			title: "Last contact", unit: "s", steps: quiet(badFromTwo(0.2, 0.5)),
-			expr: "max by (CLUSTER, server) (min by (CLUSTER, server) (consul_server_raft_last_contact_seconds{SEL, SERVER}))",
+			expr: "min by (CLUSTER, server) (consul_server_raft_last_contact_seconds{SEL, SERVER})",
 		},
 		{title: "Peers", expr: latest("consul_server_raft_peers")},
 	}}, "Server")
