@@ -21,10 +21,11 @@ var (
 	downServices  = orFor("count by (CLUSTER) ("+servicesDown+")", "0 * ("+catalogRead+")")
 )
 
-// alertsByCluster counts the alerts of a severity that Alertmanager does not hold back.
+// alertsByCluster counts the alerts of a severity that Alertmanager does not hold back. What is about no cluster, as
+// that there are no exporters at all, is no row.
 func alertsByCluster(severity string) string {
 	const loaded = `max by (CLUSTER) (consul:cluster_leaders:max{ONE, job="$job"})`
-	return orFor("count by (CLUSTER) ("+notified(severity)+")", "0 * "+loaded)
+	return orFor("count by (CLUSTER) ("+notified(severity)+") and on (CLUSTER) "+watched, "0 * "+loaded)
 }
 
 // knownFor is the expression with no number for each cluster that it says nothing about.

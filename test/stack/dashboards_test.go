@@ -65,6 +65,9 @@ var (
 // chosen are the values of variables of which one has to be chosen: there are no labels cluster and datacenter.
 var chosen = map[string]string{"job": "consul"}
 
+// pendingTimes are how long alerts wait.
+var pendingTimes = regexp.MustCompile(`(?m)^( +for:) .*$`)
+
 // allDashboards returns the dashboards by the names of their files, without ".json".
 func allDashboards(tb testing.TB) map[string]grafana.Dashboard {
 	tb.Helper()
@@ -84,6 +87,8 @@ func mayBeEmpty(where string) bool {
 type liveDashboards struct {
 	prometheus *harness.Exporter
 	boards     map[string]grafana.Dashboard
+	// chosen are the values of variables of which not all are chosen.
+	chosen map[string]string
 }
 
 // expressions returns all expressions of all dashboards by where they are, without variables.
@@ -93,17 +98,17 @@ func (l liveDashboards) expressions(t *testing.T) map[string]string {
 	for name, d := range l.boards {
 		for _, p := range d.Panels {
 			for _, q := range p.Targets {
-				list[name+": "+p.Title+" "+q.RefID] = d.Substitute(q.Expr, chosen)
+				list[name+": "+p.Title+" "+q.RefID] = d.Substitute(q.Expr, l.chosen)
 			}
 		}
 		for _, a := range d.Annotations.List {
-			list[name+": annotation "+a.Name] = d.Substitute(a.Expr, chosen)
+			list[name+": annotation "+a.Name] = d.Substitute(a.Expr, l.chosen)
 		}
 		for _, v := range d.Templating.List {
 			if v.Type == "query" {
 				selector, _, err := v.Series()
 				must.Do(t, err)
-				list[name+": variable "+v.Name] = d.Substitute(selector, chosen)
+				list[name+": variable "+v.Name] = d.Substitute(selector, l.chosen)
 			}
 		}
 	}
@@ -248,7 +253,7 @@ func TestStackDashboards(t *testing.T) {
 	ruleFile := filepath.Join(t.TempDir(), "rules.yml") // Is not there yet.
 	prometheusConfig := scrapeConfig(4*time.Second, 2*time.Second, static(exporters...))
 	prometheusConfig["rule_files"] = []string{ruleFile}
-	l := liveDashboards{runPrometheus(t, t.TempDir(), prometheusConfig), allDashboards(t)}
+	l := liveDashboards{runPrometheus(t, t.TempDir(), prometheusConfig), allDashboards(t), chosen}
 
 	empty := l.waitMeasured(t, leader.Client())
 	for where := range empty {
@@ -305,7 +310,7 @@ func TestStackDashboards(t *testing.T) {
 	l.expectReadmeExpressions(t, len(exporters)*3*10)
 
 	// With the rules, alerts are there; here they need not wait.
-	rules := regexp.MustCompile(`(?m)^( +for:) .*$`).ReplaceAll(alerts.Join(harness.PackFiles(t, nil)), []byte("$1 0s"))
+	rules := pendingTimes.ReplaceAll(alerts.Join(harness.PackFiles(t, nil)), []byte("$1 0s"))
 	must.Do(t, os.WriteFile(ruleFile, rules, 0o600))
 	must.Do(t, l.prometheus.Cmd.Process.Signal(syscall.SIGHUP))
 	l.wait(t, "rules", shows{"overview: Alerts that fire A": {alert("ConsulServiceDown", "db"): 3}})
