@@ -211,8 +211,12 @@ func (pl *planner) planGRPCTLS(s Server, port *Port) {
 	switch ownCA := pl.grpcOwnCA(s); {
 	case ownCA && pl.settingsOrAgents(s).withoutMeshCA():
 		port.leaveOut(withoutCertificate)
-	case ownCA && pl.mesh != nil:
-		port.tls = pl.mesh.tlsFor(s.Host, pl.datacenter())
+	case ownCA && pl.clientTLS != nil && pl.clientTLS.InsecureSkipVerify:
+		port.tls, port.OfMesh = pl.clientTLS, true
+	case ownCA && pl.mesh == nil:
+		port.leaveOut(withoutAuthority)
+	case ownCA:
+		port.tls, port.OfMesh = pl.mesh.tlsFor(s.Host, pl.datacenter()), true
 	default:
 		port.tls = pl.tlsFor(s.Host)
 	}

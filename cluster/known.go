@@ -16,6 +16,8 @@ type known struct {
 	// members are the last good LAN members, and peers the last good Raft configuration; nil until then.
 	members []Member
 	peers   []RaftPeer
+	// filtered is whether the token's rights left some of the members out.
+	filtered bool
 	// agents is what is known of the configured agents, and first the index of the one to ask first, which is embedded.
 	agents map[consul.Address]knownAgent
 	first  int
@@ -39,9 +41,9 @@ type known struct {
 
 // with returns what is known with the answers of a scrape. An agent that has just started knows nobody, and a token
 // without rights sees nobody: neither is news.
-func (k known) with(members []Member, peers []RaftPeer) known {
+func (k known) with(members []Member, filtered bool, peers []RaftPeer) known {
 	if hasServer(members) {
-		k.members = members
+		k.members, k.filtered = members, filtered
 	}
 	if len(peers) > 0 {
 		k.peers = peers
@@ -51,6 +53,9 @@ func (k known) with(members []Member, peers []RaftPeer) known {
 
 func (k *known) topology() Topology {
 	t := newTopology(k.members, k.peers)
+	if k.filtered {
+		t.MembersKnown, t.ServerStates = false, nil
+	}
 	t.remember(k.remembered, k.members, k.seen)
 	return t
 }
@@ -136,7 +141,7 @@ func (s *Snapshot) learned(k known) known {
 		members, _ := s.members.Peek()
 		peers, _ := s.votingPeers.Peek()
 		if checkServers(members, peers) == nil {
-			k = k.with(members, peers)
+			k = k.with(members, s.MembersFiltered(), peers)
 		}
 	}
 	k = s.learnAgents(k)

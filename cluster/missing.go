@@ -146,6 +146,26 @@ func (t *Topology) missing(s Server, members []Member, now time.Time) Server {
 	return s
 }
 
+// markDropped marks servers as missing that are not in the Raft configuration any more and do not answer, by what the
+// followers of a leader said. It is for a scrape in which no agent said who the members are: the list of an earlier one
+// may call anybody alive.
+func (t *Topology) markDropped(reports []Report, remembered []Server, now time.Time) {
+	own, _ := t.Split(reports)
+	if counts, ok := deciding(own); !ok || counts.RPC.Raft.Leader == "" {
+		return
+	}
+	for _, before := range remembered {
+		i := slices.IndexFunc(t.Servers, func(s Server) bool { return s.ID == before.ID })
+		if i < 0 || t.Servers[i].Missing() || slices.ContainsFunc(t.Peers, t.Servers[i].IsPeer) {
+			continue
+		}
+		j := slices.IndexFunc(reports, func(r Report) bool { return r.Server.ID == before.ID })
+		if j >= 0 && !reports[j].RPC.Up && (before.Missing() || (before.Voter && !reports[j].RPC.Outcome().Unknown())) {
+			t.Servers[i].Absence = absence(before, now)
+		}
+	}
+}
+
 // absence returns since when a server is missing that was not named before, or is not now.
 func absence(before Server, now time.Time) *Absence {
 	if before.Missing() {

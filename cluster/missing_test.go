@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/zervigo/consul_cluster_exporter/consul"
+	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
 // brief is what a topology says of a server in this test.
@@ -259,6 +260,63 @@ func TestTopology_DecidedWithoutMissing(t *testing.T) {
 	for _, s := range t1.decided(reports).Servers {
 		if s.Voter == (s.ID == "id-3") || s.Missing() != (s.ID == "id-3") {
 			t.Errorf("%s votes: %t, is missing: %t; want only 3 to be missing, without a vote", s.Name, s.Voter, s.Missing())
+		}
+	}
+}
+
+// While no agent says who the members are, a voter that is not in the Raft configuration of a leader's followers and
+// does not answer is missing. One that answers, or turns the exporter away, is alive.
+func TestTopology_MarkDropped(t *testing.T) {
+	t.Parallel()
+	now, earlier := time.Unix(2000, 0), time.Unix(1000, 0)
+	address := func(id string) string { return "10.0.0." + id + ":8300" }
+	gone := newServer(member("3", "10.0.0.3", "id-3", StatusFailed))
+	missing, replica := gone, gone
+	missing.Voter, missing.Absence = false, &Absence{How: DepartureGone, Since: earlier}
+	replica.Voter = false
+	refused := probe.Result{Reason: probe.ReasonRefused}
+	for name, tc := range map[string]struct {
+		before Server
+		leader string
+		result probe.Result
+		want   *Absence
+	}{
+		"a voter that is gone":              {gone, address("1"), refused, &Absence{How: DepartureRemoved, Since: now, Voter: true}},
+		"one that was missing before":       {missing, address("1"), refused, &Absence{How: DepartureGone, Since: earlier}},
+		"missing before, and turns us away": {missing, address("1"), probe.Result{Reason: probe.ReasonTLS}, missing.Absence},
+		"it turns us away":                  {gone, address("1"), probe.Result{Reason: probe.ReasonTLS}, nil},
+		"it answers":                        {gone, address("1"), probe.Result{Up: true}, nil},
+		"it had no vote":                    {replica, address("1"), refused, nil},
+		"nobody leads":                      {gone, "", refused, nil},
+	} {
+		var members []Member
+		var peers []RaftPeer
+		for _, id := range []string{"1", "2", "3"} {
+			members = append(members, member(id, "10.0.0."+id, "id-"+id, StatusAlive))
+			peers = append(peers, peer("id-"+id, address(id)))
+		}
+		topology := newTopology(members, peers)
+		var reports []Report
+		for _, s := range topology.Servers {
+			r := Report{Server: s, RPC: probe.RPCResult{Result: tc.result}}
+			if s.ID != "id-3" {
+				r.RPC = probe.RPCResult{Result: probe.Result{Up: true}, Raft: probe.RaftView{
+					StatsKnown: true, LeaderKnown: true, PeersKnown: true, Leader: tc.leader,
+					Peers: []string{address("1"), address("2")},
+				}}
+			}
+			reports = append(reports, r)
+		}
+		topology = topology.decided(reports)
+		topology.markDropped(reports, []Server{tc.before}, now)
+		for _, s := range topology.Servers {
+			var want *Absence
+			if s.ID == "id-3" {
+				want = tc.want
+			}
+			if diff := cmp.Diff(want, s.Absence); diff != "" {
+				t.Errorf("%s: absence of %s (-want +got):\n%s", name, s.Name, diff)
+			}
 		}
 	}
 }

@@ -74,10 +74,17 @@ func ofBool(b bool) int {
 	return 0
 }
 
+// TakenError means that another server is at the address of the one that was to be asked.
+type TakenError struct{ By string }
+
+func (e TakenError) Error() string {
+	return fmt.Sprintf("another server, %s, is at this address", e.By)
+}
+
 // notThere is the report of a port at whose address another server is. Nothing of this server listens there.
 func (p Port) notThere() PortReport {
 	return PortReport{Port: p, Result: probe.Result{
 		Reason: probe.ReasonRefused, Start: time.Now(),
-		Err: fmt.Errorf("another server, %s, is at this address", p.heldBy),
+		Err: TakenError{p.heldBy},
 	}}
 }

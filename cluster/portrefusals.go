@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"net"
@@ -24,7 +25,11 @@ func (c *Cluster) refusedProbe(port Port) (report PortReport, ok bool) {
 		return PortReport{}, false
 	}
 	err := c.refusals.Check(subject, port.credentials())
-	if err == nil {
+	switch {
+	case err == nil:
+		return PortReport{}, false
+	case errors.Is(err, errGuessedWrong) && (!port.tentative || c.answered.ever(port)): // It is no guess any more.
+		c.refusals.Forget(subject)
 		return PortReport{}, false
 	}
 	return PortReport{Port: port, Result: probe.NotMade(fmt.Errorf("%w: %w", probe.ErrHeldBack, err))}, true

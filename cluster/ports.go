@@ -38,6 +38,7 @@ type Port struct {
 	Note   string           // Says why nothing is asked of the port; empty if it is probed.
 	Hint   string           // Says why the port is only connected to; empty if it is not.
 	skip   probe.Reason     // Note in a word.
+	OfMesh bool             // Whether the certificate has to be one of the service mesh.
 	// tentative is whether the address is that of another agent's port of this kind, because nothing is known about this
 	// one's. As long as nothing has answered there, a failure says nothing about the server.
 	tentative bool
@@ -147,12 +148,12 @@ func (pl *planner) planRPC(s Server, port *Port) {
 		port.leaveOut(unasked{departed, note})
 		return
 	}
-	port.Address, port.doubtful = s.RPCAddress, s.UsesTLS
+	inTLS := pl.rpcTLS(s)
+	port.Address, port.doubtful = s.RPCAddress, (s.UsesTLS && !inTLS) || pl.guessesRPC(s)
 	if !pl.opts.allow(s.Host) {
 		port.leaveOut(notAllowed)
 	}
-	if pl.rpcTLS(s) {
-		port.doubtful = false
+	if inTLS {
 		port.tls = consul.WithServerName(pl.rpcConfig, cmp.Or(s.Datacenter, pl.datacenter()), pl.domain())
 	}
 }
@@ -175,6 +176,12 @@ func (pl *planner) rpcTLS(s Server) bool {
 	default:
 		return pl.configured.Scheme == "https" || authority
 	}
+}
+
+// guessesRPC reports whether rpcTLS has nothing to go by: the token may read neither the members nor the agent.
+func (pl *planner) guessesRPC(s Server) bool {
+	told := pl.opts.RPCTLS == RPCTLSOn || pl.opts.RPCTLS == RPCTLSOff
+	return !told && s.Status == StatusNone && s.LANPort == 0 && pl.settingsOrAgents(s) == nil
 }
 
 // early returns the ports that can be asked before the agent has answered: all, unless it never has. Of servers known
@@ -321,16 +328,24 @@ func (pl *planner) planGossip(s Server, port *Port, host string, number int, pla
 	}
 	encrypted := !plain && (pl.agent == nil || !pl.agent.PlainGossip)
 	port.Serf = probe.SerfTarget{Address: port.Address, Encrypted: encrypted, Keys: pl.serfKeys}
+	rejected := false
 	if encrypted && pl.usableKeys != nil {
-		if keys := pl.usableKeys(port.Protocol, port.Address, pl.serfKeys); len(keys) > 0 {
-			port.Serf.Keys = keys // Otherwise the port has rejected all, and is held back.
+		keys := pl.usableKeys(port.Protocol, port.Address, pl.serfKeys)
+		if rejected = len(keys) == 0; !rejected { // Otherwise the port has rejected all, and is held back.
+			port.Serf.Keys = keys
 		}
 	}
-	if port.ConnectOnly() {
+	switch {
+	case !port.ConnectOnly():
+	case pl.agent == nil && port.Transport == TransportUDP:
+		port.leaveOut(unknownEncryption)
+	case pl.agent == nil:
+		port.Hint = unknownEncryption.note
+	default:
 		port.Hint = "gossip is encrypted, and there is no key to ask with (--serf.encrypt-key-file)"
 	}
 	port.unproven = port.Transport == TransportUDP && encrypted && len(port.Serf.Keys) > 0 &&
-		(pl.proven == nil || !pl.proven(port.Protocol, port.Serf.Keys[0]))
+		(rejected || pl.proven == nil || !pl.proven(port.Protocol, port.Serf.Keys[0]))
 }
 
 // planThroughGateways leaves out WAN gossip over UDP where datacenters are federated through mesh gateways: Consul
@@ -406,6 +421,7 @@ func (c *Cluster) probePort(ctx context.Context, port Port) PortReport {
 		port.Protocol.row().ask(c, ctx, &report)
 		c.noteProbe(&report)
 		c.judgeGuess(&report)
+		report.judgeCertificate()
 	case <-ctx.Done():
 		report.Result = probe.NotMade(probe.ErrNoTurn)
 	}

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"net"
 	"strings"
 	"testing"
 
@@ -115,6 +116,63 @@ func TestPlan_Quiet(t *testing.T) {
 			}
 			expectSame(t, "in doubt", tc.doubtful, strings.Join(doubtful, ", "))
 		})
+	}
+}
+
+// If the token may read neither the members nor the agent, nothing says whether servers want TLS. The form of the
+// question is a guess then, and not repeated to a server that closes the connection.
+func TestPlan_GuessedTLS(t *testing.T) {
+	t.Parallel()
+	unnamed := Server{Name: "10.0.0.1:8300", Host: "10.0.0.1", RPCAddress: "10.0.0.1:8300"}
+	member := Server{
+		Name: "a", Host: "10.0.0.1", RPCAddress: "10.0.0.1:8300", Status: StatusAlive, LANPort: 8301, Datacenter: "dc1",
+	}
+	for _, tc := range []struct {
+		name     string
+		server   Server
+		agent    *Agent
+		opts     PortOptions
+		config   *tls.Config
+		doubtful bool
+	}{
+		{"nothing is known", unnamed, nil, PortOptions{}, nil, true},
+		{"the same, with an authority", unnamed, nil, PortOptions{}, &tls.Config{RootCAs: x509.NewCertPool()}, true},
+		{"the user says so", unnamed, nil, PortOptions{RPCTLS: RPCTLSOff}, nil, false},
+		{"the agent says so", unnamed, &Agent{Name: "a"}, PortOptions{}, nil, false},
+		{"its tags say so", member, nil, PortOptions{}, nil, false},
+	} {
+		pl := &planner{
+			opts: tc.opts, rpcConfig: tc.config, configured: consul.Address{Scheme: "http", Host: "10.0.0.1:8500"},
+			topology: Topology{Servers: []Server{tc.server}}, agent: tc.agent,
+		}
+		if ports := pl.rpcs(); len(ports) != 1 || ports[0].doubtful != tc.doubtful {
+			t.Errorf("%s: %+v; want one port, in doubt: %v", tc.name, ports, tc.doubtful)
+		}
+	}
+}
+
+// A port that gets its certificate from the service mesh has none before there was a leader. That is no finding.
+func TestJudgeCertificate(t *testing.T) {
+	t.Parallel()
+	without := probe.Result{
+		Reason: probe.ReasonTLS, Err: &net.OpError{Op: "remote error", Err: tls.AlertError(112)}, // Unrecognized name.
+	}
+	for _, tc := range []struct {
+		name   string
+		mesh   bool
+		result probe.Result
+		want   probe.Reason
+	}{
+		{"none yet", true, without, "no_certificate"},
+		{"one of its own, that cannot be used", false, without, probe.ReasonTLS},
+		{"one of another authority", true, expired, probe.ReasonTLS},
+		{"the server is down", true, silence, probe.ReasonTimeout},
+	} {
+		r := PortReport{Port: Port{Protocol: ProtocolGRPCTLS, OfMesh: tc.mesh}, Result: tc.result}
+		r.judgeCertificate()
+		if r.Result.Reason != tc.want || r.Unasked() != (tc.want == "no_certificate") {
+			t.Errorf("%s: the report is %+v; want reason %q", tc.name, r, tc.want)
+		}
 	}
 }
 

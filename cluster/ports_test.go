@@ -82,9 +82,6 @@ func TestPlan(t *testing.T) {
 		"a http/tcp :0 unasked:unknown_address", "a grpc/tcp :8502 unasked:unknown_address",
 		"a grpc_tls/tcp :8503 tls= unasked:unknown_address", "b http/tcp :0 unasked:unknown_address",
 	}
-	strangers := gossip(" connect-only")
-	strangers[3] += " tentative"
-	strangers[4] += " tls=server.dc1.consul"
 	for _, tc := range []struct {
 		name    string
 		agent   *Agent
@@ -118,7 +115,15 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			name: "nothing known of the agent: gossip may be encrypted, and 8300 of b can do TLS",
-			want: strangers,
+			want: []string{
+				"10.0.0.9:8300 rpc/tcp 10.0.0.9:8300", "a rpc/tcp 10.0.0.1:8300",
+				"a serf_lan/tcp 10.0.0.1:8301 connect-only",
+				"a serf_lan/udp 10.0.0.1:8301 connect-only unasked:unknown_encryption",
+				"a serf_wan/tcp 10.0.0.1:8302 connect-only tentative",
+				"a serf_wan/udp 10.0.0.1:8302 connect-only unasked:unknown_encryption",
+				"b rpc/tcp [fd00::2]:9300 tls=server.dc1.consul", "b serf_lan/tcp [fd00::2]:9301 connect-only",
+				"b serf_lan/udp [fd00::2]:9301 connect-only unasked:unknown_encryption",
+			},
 		},
 		{
 			name:  "TLS, which a does not have yet, and encryption, with a key",

@@ -77,7 +77,7 @@ func TestPlan_OwnSettings(t *testing.T) {
 			name: "the mesh is off on the agent only", opts: grpcTLS,
 			a:    func(a *Agent) { a.MeshOff, a.GRPCOwnCA = true, true },
 			b:    func(b *Agent) { b.GRPCOwnCA, b.ports = true, map[Protocol]int{ProtocolGRPCTLS: 8503} },
-			want: []string{"b grpc_tls/tcp 10.0.0.2:8503 tls=10.0.0.2"},
+			want: []string{"b grpc_tls/tcp 10.0.0.2:8503 unasked:unknown_authority"},
 		},
 	} {
 		a, b := server("a", "10.0.0.1", tc.a), server("b", "10.0.0.2", tc.b)
@@ -239,6 +239,30 @@ func TestTentativePorts(t *testing.T) {
 		}
 		if got != step.want || probed != step.probed {
 			t.Errorf("%s: %s after %d probes; want %s after %d", step.name, got, probed, step.want, step.probed)
+		}
+	}
+}
+
+// A guess that nothing answered is no refusal once the server answers there over the other transport, or says where its
+// port is: the port is asked, and has not turned anybody away.
+func TestTentativePorts_NoGuessAnyMore(t *testing.T) {
+	t.Parallel()
+	for name, told := range map[string]bool{"TCP answers": false, "the server tells": true} {
+		c := newTestCluster(t, Options{}, nil)
+		udp := Port{
+			Server: "b", Protocol: ProtocolDNS, Transport: TransportUDP, Address: "127.0.0.1:1", tentative: true,
+		}
+		report := PortReport{Port: udp, Result: probe.Result{Reason: probe.ReasonTimeout, Err: errors.New("timeout")}}
+		c.noteProbe(&report)
+		c.judgeGuess(&report)
+		if _, held := c.refusedProbe(udp); !held {
+			t.Errorf("%s: the wrong guess is asked again at once", name)
+		}
+		if udp.tentative = !told; !told {
+			c.answered.note(udp.Address)
+		}
+		if held, ok := c.refusedProbe(udp); ok {
+			t.Errorf("%s: the port is held back as %v; want it asked", name, held.Result.Err)
 		}
 	}
 }

@@ -55,7 +55,9 @@ type Snapshot struct {
 	topology         Fact[Topology]
 	meshList         Fact[api.CARootList]
 	mesh             Fact[*meshCA]
+	decision         Fact[decision]
 	reports          Fact[[]Report]
+	decidedTopology  Fact[Topology]
 	portReports      Fact[[]PortReport]
 	agentPorts       Fact[[]BoundPort]
 	serverAgents     Fact[map[string]Agent]
@@ -292,7 +294,7 @@ func (s *Snapshot) Topology() *Fact[Topology] {
 		if err := checkServers(members, peers); err != nil {
 			return Topology{}, err
 		}
-		latest := s.before.with(members, peers)
+		latest := s.before.with(members, s.MembersFiltered(), peers)
 		t := latest.topology()
 		if len(t.Servers) == 0 {
 			return Topology{}, errors.Join(errNoServers, membersErr, peersErr)
@@ -325,13 +327,38 @@ func (s *Snapshot) peersToVote() *Fact[[]RaftPeer] {
 // that counts decides, see Topology.decided.
 func (s *Snapshot) Reports() *Fact[[]Report] {
 	return s.reports.Start(s.ctx, func(ctx context.Context) ([]Report, error) {
+		d, err := s.decide().Get(ctx)
+		return d.reports, err
+	})
+}
+
+// DecidedTopology is the Topology with the Raft configuration that counts, by what the servers say on their port 8300:
+// an agent that does not answer, or that was cut off, has an old one.
+func (s *Snapshot) DecidedTopology() *Fact[Topology] {
+	return s.decidedTopology.Start(s.ctx, func(ctx context.Context) (Topology, error) {
+		d, err := s.decide().Get(ctx)
+		return d.topology, err
+	})
+}
+
+// decision is the topology by what the servers said, and what each of its servers said.
+type decision struct {
+	topology Topology
+	reports  []Report
+}
+
+func (s *Snapshot) decide() *Fact[decision] {
+	return s.decision.Start(s.ctx, func(ctx context.Context) (decision, error) {
 		pl, err := s.plan(ctx, s.earlier().rpcs())
 		if err != nil {
-			return nil, err
+			return decision{}, err
 		}
 		reports := s.reportsBy(pl)
 		pl.topology = pl.topology.decided(reports)
-		return s.reportsBy(pl), nil
+		if members, ok := s.members.Peek(); !ok || !hasServer(members) {
+			pl.topology.markDropped(reports, s.before.remembered, s.start)
+		}
+		return decision{pl.topology, s.reportsBy(pl)}, nil
 	})
 }
 

@@ -180,7 +180,8 @@ func checkServers(members []Member, peers []RaftPeer) error {
 type Topology struct {
 	// Servers are all servers but those that left, by name.
 	Servers []Server
-	// MembersKnown is whether the Serf members were ever read; without them Servers come from the Raft configuration.
+	// MembersKnown is whether the Serf members were ever read, all of them; those that were not come from the Raft
+	// configuration.
 	MembersKnown bool
 	// ServerStates counts the servers in Serf by state, those that left included; nil unless MembersKnown.
 	ServerStates map[MemberStatus]int

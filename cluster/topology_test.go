@@ -176,3 +176,16 @@ func TestNewAgent(t *testing.T) {
 		t.Error("no error for an answer without a node name")
 	}
 }
+
+// Where the token's rights leave members out, nobody is known to be no member.
+func TestKnown_FilteredMembers(t *testing.T) {
+	t.Parallel()
+	members := []Member{member("a", "10.0.0.1", "id-1", StatusAlive)}
+	peers := []RaftPeer{peer("id-1", "10.0.0.1:8300"), peer("id-2", "10.0.0.2:8300")}
+	for _, filtered := range []bool{false, true} {
+		k := known{}.with(members, filtered, peers)
+		if topology := k.topology(); topology.MembersKnown == filtered || (topology.ServerStates != nil) == filtered {
+			t.Errorf("filtered: %t: members are known: %t, states %v", filtered, topology.MembersKnown, topology.ServerStates)
+		}
+	}
+}

@@ -31,6 +31,18 @@ var (
 		"without a certificate of its own (tls.grpc), the port needs one of the service mesh, for cluster peering, " +
 			"and one of the two is off",
 	}
+	withoutMeshCertificate = unasked{
+		"no_certificate",
+		"without a certificate of its own (tls.grpc), the port gets one from the service mesh once there is a leader, and " +
+			"has none yet",
+	}
+	unknownEncryption = unasked{
+		"unknown_encryption", "no agent has answered since the start, so whether gossip is encrypted is unknown",
+	}
+	withoutAuthority = unasked{
+		"unknown_authority",
+		"the authority of the service mesh, which signs the port's certificate, cannot be read from the agent",
+	}
 	onLoopback = unasked{"loopback_only", "the port listens on the loopback address of its own host only"}
 	ofProxy    = unasked{
 		"behind_proxy",
@@ -54,8 +66,8 @@ var (
 func UnaskedReasons() []probe.Reason {
 	all := []probe.Reason{departed}
 	for _, u := range []unasked{
-		throughGateways, withoutCertificate, onLoopback, ofProxy, withoutSettings, withoutWANAddress, guessedWrong,
-		notAllowed,
+		throughGateways, withoutCertificate, withoutMeshCertificate, withoutAuthority, unknownEncryption, onLoopback, ofProxy,
+		withoutSettings, withoutWANAddress, guessedWrong, notAllowed,
 	} {
 		all = append(all, u.reason)
 	}
@@ -93,6 +105,14 @@ func (c *Cluster) judgeGuess(report *PortReport) {
 	}
 	report.leaveOut(guessedWrong)
 	*report = unaskedReport(report.Port)
+}
+
+// judgeCertificate turns a port that waits for its first certificate from the service mesh into one that is not asked.
+func (r *PortReport) judgeCertificate() {
+	if r.OfMesh && probe.WithoutCertificate(r.Result.Err) {
+		r.leaveOut(withoutMeshCertificate)
+		*r = unaskedReport(r.Port)
+	}
 }
 
 // nothingThere reports whether a probe found nothing that listens.

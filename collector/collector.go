@@ -266,6 +266,9 @@ func (e *Exporter) logChange(o outcome) {
 	case o.refused() && consul.IsDenied(o.err):
 		level.Warn(logger).Log("msg", "the token may not read what the collector reads, some of its metrics are absent",
 			"err", oneLine(o.err))
+	case o.refused() && consul.IsBlocked(o.err):
+		level.Warn(logger).Log("msg", "the agent blocks what the collector reads (http_config.block_endpoints)", "err",
+			oneLine(o.err))
 	case o.refused():
 		level.Info(logger).Log("msg", "this Consul does not have what the collector reads", "err", oneLine(o.err))
 	default:

@@ -76,7 +76,13 @@ func isRefusal(err error) bool {
 // IsDenied reports whether a refusal is due to missing rights, which somebody can grant.
 func IsDenied(err error) bool {
 	_, lacksRight := errors.AsType[DeniedError](err)
-	return lacksRight || statusOf(err) == http.StatusForbidden
+	return lacksRight || (statusOf(err) == http.StatusForbidden && !IsBlocked(err))
+}
+
+// IsBlocked reports whether the agent's configuration forbids the question to everybody (http_config.block_endpoints).
+func IsBlocked(err error) bool {
+	status, ok := errors.AsType[api.StatusError](err)
+	return ok && status.Code == http.StatusForbidden && strings.Contains(status.Body, "Endpoint is blocked")
 }
 
 // IsUnknownToken reports whether a refusal is for a token that does not exist, or no longer (Consul:

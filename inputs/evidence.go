@@ -42,7 +42,7 @@ type Standing struct {
 // Collect starts to collect what there is, and returns how to wait for it. That fails if no server is known. The
 // linearizable read costs the servers something, so it is made only if that is wanted.
 func Collect(s *cluster.Snapshot, read bool) func(context.Context) (Evidence, error) {
-	topology, reports, agent, leader := s.Topology(), s.Reports(), s.Agent(), s.StatusLeader()
+	topology, reports, agent, leader := s.DecidedTopology(), s.Reports(), s.Agent(), s.StatusLeader()
 	servers, autopilot := s.ServerAgents(), s.AutopilotState()
 	made := new(cluster.Fact[cluster.ConsistentRead])
 	if read {

@@ -169,8 +169,8 @@ func (in *Stop) KeepsUp(r cluster.Report) bool { return in.Stored(r) && in.Heard
 
 // Stored reports whether a server's log has all that the leader's had at the first look. A server whose disk does not
 // write anymore still answers and hears of the leader, and only its log stands still (hashicorp/raft: heartbeats take a
-// path of their own, and the last index moves when the entry is stored). One that led before may have more entries, of a
-// lower term: those are not the leader's.
+// path of their own, and the last index moves when the entry is stored). One that led before may have more entries, but
+// of a lower term: those are not the leader's.
 func (in *Stop) Stored(r cluster.Report) bool {
 	leader, ok := in.FirstLeader()
 	return ok && leader.RPC.Raft.StatsKnown && r.RPC.Raft.StatsKnown &&

@@ -74,7 +74,7 @@ func (r *Result) Connected() bool {
 // or rights, or TLS where it speaks none. It is false for what only this side objects to, as the server's certificate
 // is verified after the handshake, and for a server without a certificate.
 func (r *Result) TurnedAway() bool {
-	return r.Reason == ReasonAuth || (isAlert(r.Err) && !isWithoutCertificate(r.Err)) || isA[tls.RecordHeaderError](r.Err)
+	return r.Reason == ReasonAuth || (isAlert(r.Err) && !WithoutCertificate(r.Err)) || isA[tls.RecordHeaderError](r.Err)
 }
 
 // Options are what a Prober is made from. The zero value is good for production.

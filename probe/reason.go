@@ -231,9 +231,21 @@ func isAboutClientCertificate(err error) bool {
 		slices.ContainsFunc(clientCertificateAlerts, func(a tls.AlertError) bool { return opErr.Err.Error() == a.Error() })
 }
 
-// isWithoutCertificate reports whether the server ended TLS because it has no certificate, as Consul's gRPC until the
+// CertificateExpired reports whether TLS failed because a certificate has expired or is not valid yet, and whether it
+// is this client's, by what the server says.
+func CertificateExpired(err error) (expired, ours bool) {
+	const certificateExpired = tls.AlertError(45)
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
+		return invalid.Reason == x509.Expired, false
+	}
+	var opErr *net.OpError
+	ours = errors.As(err, &opErr) && opErr.Op == "remote error" && opErr.Err.Error() == certificateExpired.Error()
+	return ours, ours
+}
+
+// WithoutCertificate reports whether the server ended TLS because it has no certificate, as Consul's gRPC until the
 // service mesh has an authority (crypto/tls: errNoCertificates, and any other error of the server's own).
-func isWithoutCertificate(err error) bool {
+func WithoutCertificate(err error) bool {
 	const unrecognizedName, internalError = tls.AlertError(112), tls.AlertError(80)
 	var opErr *net.OpError
 	return errors.As(err, &opErr) && opErr.Op == "remote error" &&

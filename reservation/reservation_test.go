@@ -140,7 +140,7 @@ func TestStore_Full(t *testing.T) {
 	for i := range maxEntries {
 		s.read = s.read.with(Entry{Server: fmt.Sprint("server-", i), Seconds: 1})
 	}
-	if _, err := s.Reserve(t.Context(), cluster.StoppingServer{Name: "one-more"}, time.Minute); err == nil {
+	if _, err := s.Reserve(t.Context(), inputs.StoppingServer{Name: "one-more"}, time.Minute); err == nil {
 		t.Error("one more is reserved")
 	}
 }

@@ -49,7 +49,7 @@ func TestGuards_Unknown(t *testing.T) {
 		},
 		{
 			"split brain", func(v *view) { rpc(v).Raft.Leader = reporttest.Server(2).RPCAddress },
-			"Split brain: server-1, server-2 all call themselves leader.", "",
+			"Several servers call themselves leader: server-1, server-2.", "",
 		},
 		{
 			"an election", func(v *view) { rpc(v).Raft.Leader = reporttest.Server(3).RPCAddress },

@@ -38,7 +38,7 @@ func TestDecodeWebhook(t *testing.T) {
 				"alertname": "ConsulServerHung", "cluster": "hung", "datacenter": "dc1", "job": "consul",
 				"server": "server-1", "severity": "critical",
 			},
-			Annotations: map[string]string{"summary": "A Consul server accepts connections and answers none."},
+			Annotations: map[string]string{"summary": "A Consul server accepts connections but responds on no port."},
 			StartsAt:    time.Date(2026, 11, 25, 14, 51, 30, 123000000, time.UTC),
 		},
 		{

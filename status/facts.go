@@ -38,6 +38,8 @@ type Facts struct {
 	Start   time.Time
 	Took    time.Duration
 	Address consul.Address // That of the agent in use.
+	// AgentErr is why the agent does not answer; nil if it does.
+	AgentErr error
 	// Agents are the configured agents that were asked; nil if there is only one.
 	Agents []cluster.AgentState
 	// Up is whether the agent answers; nil when that is not known.
@@ -90,6 +92,7 @@ func Gather(ctx context.Context, s *cluster.Snapshot, remembered *memory.Memory,
 		need(g, missingServers, s.Topology(), to(&f.Topology))
 		need(g, "", s.StatusLeader(), at(&f.AgentLeader)) // Without it, the servers' own accounts have to do.
 		need(g, "", s.Reports(), to(&f.Reports))          // Without them, the topology or the ports are missing, too.
+		need(g, "", s.DecidedTopology(), to(&f.Topology)) // Without it, the one by what the agent says has to do.
 		need(g, "ports", s.PortReports(), to(&f.Ports))
 		need(g, "", s.ServerAgents(), to(&f.ServerAgents)) // Without them, port 8300 of each server has to do.
 		need(g, "autopilot", s.AutopilotState(), at(&f.Autopilot))
@@ -112,6 +115,9 @@ func Gather(ctx context.Context, s *cluster.Snapshot, remembered *memory.Memory,
 	}
 	for _, wait := range g.waits {
 		wait(ctx)
+	}
+	if f.Up != nil && !*f.Up {
+		_, f.AgentErr = s.Agent().Get(ctx)
 	}
 	if f.Agent == nil {
 		f.Agent = s.KnownAgent()
@@ -202,7 +208,8 @@ func need[T any](g *gathering, what string, fact *cluster.Fact[T], keep func(T))
 		case what != "":
 			g.Missing = append(g.Missing, Missing{
 				What: what, Reason: strings.ReplaceAll(err.Error(), "\n", "; "),
-				Denied: consul.IsDenied(err), Refused: errors.Is(err, consul.ErrRefused), Own: probe.IsOwnFault(err),
+				Denied: consul.IsDenied(err), Blocked: consul.IsBlocked(err),
+				Refused: errors.Is(err, consul.ErrRefused), Own: probe.IsOwnFault(err),
 			})
 		}
 	})

@@ -52,7 +52,7 @@ var kinds = []kind{
 		return fmt.Sprintf("split brain: %s call themselves leader", wording.List(e.Leadership.Leaders))
 	}},
 	{"ConsulQuorumLost", Critical, headline, ofCluster(quorumLost), says("the quorum is lost")},
-	{"ConsulNoLeader", Critical, headline, ofCluster(noLeader), says("no server leads")},
+	{"ConsulNoLeader", Critical, headline, ofCluster(noLeader), noLeaderClause},
 	{"ConsulServersDisagree", Critical, headline, serversDisagree, disagreement},
 	{"ConsulWritesStalled", Critical, headline, ofCluster(writesStalled), says("writes do not commit")},
 	{"ConsulConsistentReadsFail", Critical, headline, ofCluster(consistentReadsFail), says("consistent reads fail")},
@@ -81,7 +81,7 @@ var kinds = []kind{
 	},
 	{
 		"ConsulCollectorRefused", Warning, afterVoters, ofCluster(collectorRefused(aboutConsul)),
-		says("Consul refuses to tell a part of it"),
+		says("the token cannot read everything"),
 	},
 	{"ConsulQuorumAtRisk", Critical, afterVoters, ofCluster(quorumAtRisk(Critical)), says("")}, // The outlook has it.
 	{"ConsulQuorumAtRisk", Warning, afterVoters, ofCluster(quorumAtRisk(Warning)), says("")},

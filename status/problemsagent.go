@@ -4,6 +4,7 @@
 package status
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -42,7 +43,7 @@ func exporterImpaired(e *evidence) string {
 
 func agentUnreachable(e *evidence, report report) {
 	report(labels{"agent": e.agent.Name}, wording.If(e.agentDown(),
-		"%s: the catalog and the members cannot be read.", wording.Capital(e.noAnswer())))
+		"%s. The catalog and the members cannot be read.", wording.Capital(e.noAnswer())))
 }
 
 // oneAgentUnreachable finds each agent that does not answer while another one does.
@@ -73,12 +74,18 @@ func gossipHealthPoor(severity Severity, how string) func(*evidence, report) {
 	}
 }
 
-// collectorRefused is about what the token may not read.
+// collectorRefused is about what the token may not read, and what the agent's configuration lets nobody read.
 func collectorRefused(about func(what string) bool) func(*evidence) string {
 	return func(e *evidence) string {
 		denied := e.missing(func(m Missing) bool { return m.Denied && about(m.What) })
-		return wording.If(len(denied) > 0,
-			"Consul refuses to tell about: %s. The token is missing, was revoked, or has too few rights.", wording.List(denied))
+		blocked := e.missing(func(m Missing) bool { return m.Blocked && about(m.What) })
+		parts := []string{
+			wording.If(len(denied) > 0,
+				"The token cannot read: %s. It is missing, was revoked, or has too few rights.", wording.List(denied)),
+			wording.If(len(blocked) > 0,
+				"The agent's own configuration (http_config.block_endpoints) lets nobody ask about: %s.", wording.List(blocked)),
+		}
+		return strings.TrimSpace(strings.Join(parts, " "))
 	}
 }
 
@@ -86,7 +93,7 @@ func collectorRefused(about func(what string) bool) func(*evidence) string {
 func collectorFails(about func(what string) bool) func(*evidence) string {
 	return func(e *evidence) string {
 		failed := e.missing(func(m Missing) bool { return !m.Denied && !m.Refused && !m.Own && about(m.What) })
-		return wording.If(len(failed) > 0 && !e.agentDown(), "Nothing could be found out about: %s.", wording.List(failed))
+		return wording.If(len(failed) > 0 && !e.agentDown(), "Unavailable: %s.", wording.List(failed))
 	}
 }
 
@@ -141,11 +148,21 @@ func peeringDown(e *evidence, report report) {
 	}
 }
 
+// datacenter is that of the agent, or of the servers if the agent may not tell about itself.
+func (e *evidence) datacenter() string {
+	local := e.agent.Datacenter
+	for _, m := range e.LAN {
+		local = cmp.Or(local, m.Datacenter)
+	}
+	return local
+}
+
 // serfWANMemberFailed finds each server of the agent's own datacenter that failed, and all others together.
 func serfWANMemberFailed(e *evidence, report report) {
+	local := e.datacenter()
 	far := wording.Names(e.WAN, func(m cluster.Member) (string, bool) {
 		failed := m.Status == cluster.StatusFailed
-		own := m.Datacenter == e.agent.Datacenter
+		own := m.Datacenter == local
 		if failed && own {
 			name := strings.TrimSuffix(m.Name, "."+m.Datacenter) // As the alert has it.
 			report(aboutServer(name), fmt.Sprintf("The servers of all datacenters take %s for failed.", m.Name))

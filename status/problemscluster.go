@@ -55,8 +55,19 @@ func evenVoters(e *evidence) string {
 }
 
 func noLeader(e *evidence) string {
+	why := "No server calls itself leader"
+	if e.Quorum.NeverBootstrapped {
+		why = wording.Capital(e.Quorum.Lacks) + ". Until the others join, there is no leader"
+	}
 	return wording.If(e.known() && len(e.Leadership.Leaders) == 0 && e.Leadership.Known(),
-		"No server calls itself leader: nothing can be written, and consistent reads fail.")
+		"%s: nothing can be written, and consistent reads fail.", why)
+}
+
+func noLeaderClause(e *evidence, _ []string) string {
+	if e.Quorum.NeverBootstrapped {
+		return e.Quorum.Lacks
+	}
+	return "no server leads"
 }
 
 func serversDisagree(e *evidence, report report) {
@@ -111,7 +122,7 @@ func autopilotUnhealthy(e *evidence) string {
 
 func serverHung(e *evidence, s *verdict.Server) string {
 	return wording.If(s.Hung && !e.leftOver(s) && !e.outOfSight(s),
-		"%s accepts connections and answers none: the process is stopped, deadlocked, or waits for its disk.%s",
+		"%s accepts connections but responds on no port: the process is stopped, deadlocked, or waits for its disk.%s",
 		s.Server.Name, e.departed(s))
 }
 

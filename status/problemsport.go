@@ -45,12 +45,13 @@ func gossipUDPBlocked(e *evidence, p verdict.Port) string {
 		" does not answer (%s), and does over TCP: mostly a firewall.", p.Result.Reason)
 }
 
-// udpBlocked reports whether a port does not answer over UDP, and does over TCP or is not probed there.
+// udpBlocked reports whether a port does not answer over UDP, and does over TCP or is not probed there. One that turns
+// the exporter away over TCP, because of a wrong gossip key, does so over UDP without a word.
 func (e *evidence) udpBlocked(udp verdict.Port) bool {
 	return udp.State.Failed() && udp.Transport == cluster.TransportUDP &&
 		!slices.ContainsFunc(e.ports, func(tcp verdict.Port) bool {
 			return tcp.Server == udp.Server && tcp.Address == udp.Address &&
-				tcp.Transport == cluster.TransportTCP && tcp.State.Failed()
+				tcp.Transport == cluster.TransportTCP && tcp.State != verdict.PortUp && tcp.State != verdict.PortAccepts
 		})
 }
 

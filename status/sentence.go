@@ -55,7 +55,7 @@ func others(problems []finding) string {
 // noAnswer says which agents do not answer, when none does.
 func (e *evidence) noAnswer() string {
 	if len(e.Agents) < 2 {
-		return fmt.Sprintf("the agent at %s does not answer", e.Address)
+		return fmt.Sprintf("the agent at %s %s", e.Address, verdict.AgentTrouble(e.AgentErr))
 	}
 	return fmt.Sprintf("the agents at %s do not answer", wording.List(wording.Names(e.Agents,
 		func(a cluster.AgentState) (string, bool) { return a.Address.String(), true })))
@@ -69,7 +69,7 @@ func (e *evidence) nothingKnown() string {
 	case e.Up == nil:
 		return agent + " could not be queried, and no server is known that could be queried instead"
 	case !*e.Up:
-		return e.noAnswer() + ", and no server is known that could be asked instead"
+		return e.noAnswer() + ", and no server is known that could be queried instead"
 	case !servers:
 		return agent + " answers; only that is asked, and nothing about the cluster"
 	case slices.ContainsFunc(e.Missing, func(m Missing) bool { return m.Denied }):
@@ -81,6 +81,9 @@ func (e *evidence) nothingKnown() string {
 
 // voters has the voters, the quorum and, if there is one, the leader.
 func (e *evidence) voters() string {
+	if e.Quorum.NeverBootstrapped {
+		return "" // Those that have not joined yet have no vote.
+	}
 	leads := ""
 	switch leaders := e.Leadership.Leaders; {
 	case len(leaders) != 1:
@@ -98,13 +101,14 @@ func (e *evidence) voters() string {
 func (e *evidence) outlook() string {
 	margin, known := e.Quorum.Margin()
 	switch leaders := len(e.Leadership.Leaders); {
+	case e.Quorum.NeverBootstrapped:
+		return "nothing can be written until the others join"
 	case leaders > 1 || e.Writes.State == verdict.WritesStalled:
 		return ""
 	case !known || (leaders == 0 && !e.Leadership.Known()):
 		return "how many more failures can be tolerated is unknown"
 	case margin < 0:
-		return fmt.Sprintf("nothing can be written until %s again",
-			wording.Plural(-margin, "more voter answers", "more voters answer"))
+		return "nothing can be written until " + e.neededBack(-margin)
 	case leaders == 0:
 		return "nothing can be written until one is elected"
 	case margin == 0:
@@ -114,4 +118,16 @@ func (e *evidence) outlook() string {
 	default:
 		return fmt.Sprintf("%d more failures can be tolerated", margin)
 	}
+}
+
+// neededBack says which of the lost voters must answer again, so many of them. A server that has lost its vote is of no
+// use.
+func (e *evidence) neededBack(n int) string {
+	lost := wording.Names(e.servers, func(s *verdict.Server) (string, bool) {
+		return s.Server.Name, e.Voters[s.Server.Name] == verdict.VoterLost
+	})
+	if n == len(lost) {
+		return wording.List(lost) + " " + wording.Word(n, "answers", "answer") + " again"
+	}
+	return fmt.Sprintf("%d of %s %s again", n, wording.List(lost), wording.Word(n, "answers", "answer"))
 }

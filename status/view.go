@@ -220,6 +220,8 @@ type Missing struct {
 	Reason string `json:"reason"`
 	// Denied is whether the token has too few rights.
 	Denied bool `json:"denied"`
+	// Blocked is whether the agent's configuration forbids the question, whatever the token.
+	Blocked bool `json:"-"`
 	// Refused is whether Consul denies it, or does not have it in this version or edition.
 	Refused bool `json:"-"`
 	// Own is whether the reason lies with this program.

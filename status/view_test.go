@@ -5,6 +5,8 @@ package status_test
 
 import (
 	"cmp"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -203,7 +205,8 @@ func TestFacts_View(t *testing.T) {
 	t.Parallel()
 	oddServer := three
 	oddServer.Name = "\u202eевіл\x1b[31m"
-	lagging, late := says(three, 1), says(three, 1)
+	lagging, late, taken := says(three, 1), says(three, 1), dead(three)
+	taken.RPC.Err = cluster.TakenError{By: "server-9"}
 	lagging.RPC.Raft.LastLogIndex = 1
 	late.RPC.Raft.LastContactKnown, late.RPC.Raft.LastContact = true, 1234567*time.Microsecond
 	client := func(name string) cluster.Member {
@@ -257,6 +260,10 @@ func TestFacts_View(t *testing.T) {
 		{"quorum lost, and the leader has not noticed", healthy(hung(two), hung(three)), nil},
 		{"too few servers could be probed to tell", healthy(reporttest.NotAsked(two), reporttest.NotAsked(three)), nil},
 		{"no leader", healthy(says(one, 0), says(two, 0), says(three, 0)), noRead},
+		{"the servers wait for the first election", factsOf(reporttest.Says(one, 0, 0, 0)), func(f *status.Facts) {
+			f.Agent.BootstrapExpect, f.Agent.Raft = 3, &cluster.RaftStats{}
+			noRead(f)
+		}},
 		{"split brain", healthy(says(two, 2)), nil},
 		{"the servers disagree", healthy(says(three, 2)), nil},
 		{"two configurations", healthy(reporttest.Says(three, 1, 2, 1000)), nil},
@@ -281,6 +288,10 @@ func TestFacts_View(t *testing.T) {
 			f.Up, f.Agent = new(false), nil
 			f.Missing = []status.Missing{missing("agent", "connection refused"), missing("servers", "connection refused")}
 		}},
+		{"the agent's certificate is for another name, nothing is known", factsOf(), func(f *status.Facts) {
+			f.Up, f.AgentErr = new(false), &tls.CertificateVerificationError{Err: x509.HostnameError{}}
+			f.Missing = []status.Missing{missing("agent", "another name"), missing("servers", "another name")}
+		}},
 		{"the agent could not be asked", factsOf(), func(f *status.Facts) {
 			f.Up, f.Agent = nil, nil
 			f.Missing = []status.Missing{{What: "agent", Reason: "no free descriptor", Own: true}}
@@ -289,6 +300,36 @@ func TestFacts_View(t *testing.T) {
 		{"the token may read only the servers' addresses", healthy(), func(f *status.Facts) {
 			f.Agent = nil
 			f.Missing = []status.Missing{denied("agent"), denied("Raft configuration"), denied("autopilot")}
+		}},
+		{"the agent blocks endpoints, whatever the token", healthy(), func(f *status.Facts) {
+			f.Agent = nil
+			f.Missing = []status.Missing{
+				{What: "agent", Reason: "Endpoint is blocked", Blocked: true, Refused: true}, denied("autopilot"),
+			}
+		}},
+		{"the WAN pool, and the token may not read who the agent is", healthy(), func(f *status.Facts) {
+			f.Agent = nil
+			for i := range f.LAN {
+				f.LAN[i].Datacenter = "dc1"
+			}
+			f.WAN = []cluster.Member{{Name: "server-3.dc1", Datacenter: "dc1", Status: cluster.StatusFailed}}
+		}},
+		{"gossip turns the exporter away over TCP, and is silent over UDP", healthy(), func(f *status.Facts) {
+			tcp := port(f, "server-2", cluster.ProtocolSerfLAN)
+			udp := *tcp
+			tcp.Result = probe.Result{Reason: probe.ReasonAuth, Err: errors.New("none of the gossip keys decrypts the answer")}
+			udp.Transport, udp.Result = cluster.TransportUDP, probe.Result{Reason: probe.ReasonTimeout}
+			f.Ports = append(f.Ports, udp)
+		}},
+		{"a server without a certificate of the service mesh", healthy(), func(f *status.Facts) {
+			p := *port(f, "server-2", cluster.ProtocolSerfLAN)
+			p.Protocol, p.Address, p.OfMesh = cluster.ProtocolGRPCTLS, "10.0.0.2:8503", true
+			p.Result = probe.Result{Reason: probe.ReasonTLS, Err: errors.New("remote error: tls: internal error")}
+			f.Ports = append(f.Ports, p)
+		}},
+		{"a rebuilt server at the address of a voter", healthy(taken), func(f *status.Facts) {
+			f.AgentLeader, f.Consistent = &one.RPCAddress, &cluster.ConsistentRead{OK: true}
+			f.Reports[1] = dead(two)
 		}},
 		{"the token may not read anything at all", factsOf(), func(f *status.Facts) {
 			f.Agent = nil

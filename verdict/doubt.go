@@ -48,7 +48,7 @@ func leadershipTrouble(v Verdict) string {
 	leaders := v.Leadership.Leaders
 	switch {
 	case len(leaders) > 1:
-		return fmt.Sprintf("Split brain: %s all call themselves leader.", strings.Join(leaders, ", "))
+		return fmt.Sprintf("Several servers call themselves leader: %s.", strings.Join(leaders, ", "))
 	case len(v.Leadership.Reported) > 1:
 		return "The servers do not agree about who leads; an election may be under way."
 	case !v.Leadership.Known():

@@ -231,7 +231,13 @@ var evidenceTable = []evidenceCase{
 	{
 		evidence: "nothing answers, and neither does the agent", reports: reports(noAnswer(a), noAnswer(b), noAnswer(c)),
 		quorum: QuorumUnknown, writes: WritesUnknown, voters: [3]int{0, 3, 0}, margin: unknownMargin,
-		lacks: "nothing answers, and the reason may be this exporter's network",
+		lacks: "neither a port 8300 nor the agent answers, and the reason may be this exporter's network",
+	},
+	{
+		evidence: "the same, but b and c accept the connection (they hang)",
+		reports:  reports(noAnswer(a), hanging(b), hanging(c)),
+		quorum:   QuorumUnknown, writes: WritesUnknown, voters: [3]int{0, 3, 0}, margin: unknownMargin,
+		lacks: "nothing answers, although " + b.Name + " and " + c.Name + " accept connections",
 	},
 	{
 		evidence: "all three answer and know no leader (an election)", reports: reports(says(a, 0), says(b, 0), says(c, 0)),
@@ -243,6 +249,12 @@ var evidenceTable = []evidenceCase{
 		reports:  reports(noAnswer(a), says(b, 1), says(c, 1)),
 		quorum:   QuorumUnknown, writes: WritesUnknown, voters: [3]int{2, 1, 0}, margin: "0",
 		lacks: "server-1 is called leader and does not answer",
+	},
+	{
+		evidence: "b and c follow a, which answers and knows no leader (it hung, and was just woken)",
+		reports:  reports(says(a, 0), says(b, 1), says(c, 1)),
+		quorum:   QuorumUnknown, writes: WritesUnknown, voters: [3]int{3, 0, 0}, margin: "1",
+		lacks: "server-1 is called leader and does not lead",
 	},
 	{
 		evidence: "a leads itself, b another one that leads itself, too (a split brain)",
@@ -257,7 +269,7 @@ var evidenceTable = []evidenceCase{
 			e.Agent = &cluster.Agent{Name: a.Name, Server: true, BootstrapExpect: 3, Raft: &cluster.RaftStats{}}
 			agentSays("")(e)
 		},
-		quorum: QuorumUnknown, writes: WritesUnknown, voters: [3]int{1, 0, 0}, margin: "0",
+		quorum: QuorumUnknown, writes: WritesUnknown, voters: [3]int{1, 0, 0}, margin: unknownMargin,
 		lacks: "the cluster was never bootstrapped: 1 of 3 expected servers",
 	},
 	{

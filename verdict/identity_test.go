@@ -101,6 +101,18 @@ func TestJudge_LeftOverAtTheSameAddress(t *testing.T) {
 	}
 }
 
+// A peer that no member matches and that answers is no leftover: the agent knows only some of the members.
+func TestJudge_AnsweringPeerWithoutMember(t *testing.T) {
+	t.Parallel()
+	reports := []cluster.Report{
+		reporttest.Says(reporttest.Server(1), 1, 3, 10), reporttest.Says(reporttest.Strange(reporttest.Server(2)), 1, 3, 10),
+		reporttest.Says(reporttest.Strange(reporttest.Server(3)), 1, 3, 10),
+	}
+	if v := judgeOf(topologyOf(reports, 3), reports); v.UnknownPeers != 0 || v.Quorum.Reachable != 3 {
+		t.Errorf("%d peers are unknown, quorum is %+v; want 0, and 3 voters that answer", v.UnknownPeers, v.Quorum)
+	}
+}
+
 // What autopilot says is joined by the node ID. A server that it says nothing about cannot be counted on.
 func TestJudgeStop_AutopilotByID(t *testing.T) {
 	t.Parallel()

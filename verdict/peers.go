@@ -26,10 +26,13 @@ func judgeConfigurations(reports []cluster.Report) int {
 
 // judgeUnknownPeers counts the peers in the topology's Raft configuration that no Serf member is, and the addresses in
 // any other server's configuration that no member has: left over from servers that died or were reinstalled. They count
-// for the quorum and never vote.
+// for the quorum and never vote. One that answers is no such peer, but a server that the agent does not know of.
 func judgeUnknownPeers(t cluster.Topology, reports []cluster.Report) int {
+	answers := func(s cluster.Server) bool {
+		return slices.ContainsFunc(reports, func(r cluster.Report) bool { return r.RPC.Up && r.Server.Name == s.Name })
+	}
 	members := slices.DeleteFunc(slices.Clone(t.Servers), func(s cluster.Server) bool {
-		return s.Status == cluster.StatusNone
+		return s.Status == cluster.StatusNone && !answers(s)
 	})
 	unknown, known := 0, make(map[string]bool)
 	for _, p := range t.Peers {

@@ -11,6 +11,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/internal/wording"
+	"github.com/zervigo/consul_cluster_exporter/probe"
 )
 
 // QuorumState is whether a majority of the voters follows one leader.
@@ -46,6 +47,8 @@ type Quorum struct {
 	// Following are the reachable voters except those that know of no leader, or of another one than the only one: cut off
 	// from it, they do not vote with the others. While nobody leads, or several do, they are all reachable voters.
 	Following int `json:"following"`
+	// NeverBootstrapped is whether the servers still wait for the first election, and Lacks says how many there are.
+	NeverBootstrapped bool `json:"-"`
 }
 
 // LostVoters is the number of voters that did not answer.
@@ -56,7 +59,7 @@ func (q Quorum) LostVoters() int { return q.Voters - q.Reachable - q.Unknown }
 // it steps down within seconds, so voters that do not follow it can be spared, however many they are at this moment.
 func (q Quorum) Margin() (margin int, known bool) {
 	spare := q.Reachable - q.Needed
-	if q.Unknown > 0 || q.Voters == 0 || (spare < 0 && q.State != QuorumLost) {
+	if q.Unknown > 0 || q.Voters == 0 || q.NeverBootstrapped || (spare < 0 && q.State != QuorumLost) {
 		return 0, false
 	}
 	return max(q.Following-q.Needed, min(spare, 0)), true
@@ -98,7 +101,7 @@ func judgeQuorum(e *inputs.Evidence, voters map[string]VoterState) Quorum {
 	case q.Voters > 0 && tooFew && saysNoLeader(e) && !neverBootstrapped(e):
 		q.State = QuorumLost
 	default:
-		q.Lacks = lacks(e, &q, leader)
+		q.Lacks, q.NeverBootstrapped = lacks(e, &q, leader), neverBootstrapped(e)
 	}
 	return q
 }
@@ -154,13 +157,15 @@ func lacks(e *inputs.Evidence, q *Quorum, leader string) string {
 	case q.Voters == 0:
 		return "no server is known to have a vote"
 	case q.Unknown == 0 && e.AgentLeader == nil && !slices.ContainsFunc(e.Reports, answers):
-		return "nothing answers, and the reason may be this exporter's network"
+		return nothingAnswers(e)
 	case q.Unknown > 0:
 		return fmt.Sprintf("%s unknown%s", wording.Plural(q.Unknown, "voter is", "voters are"), whyUnknown(e))
 	case q.Reachable < q.Needed && leaderShown(e) != "":
 		return "too few voters answer, but " + leaderShown(e)
 	case q.Reachable < q.Needed:
 		return "too few voters answer, and none of them says that there is no leader"
+	case leader == "" && len(reported) == 1 && answersAs(reported[0].Leader, e.Reports):
+		return reported[0].Leader + " is called leader and does not lead"
 	case leader == "" && len(reported) == 1:
 		return reported[0].Leader + " is called leader and does not answer"
 	default:
@@ -168,7 +173,24 @@ func lacks(e *inputs.Evidence, q *Quorum, leader string) string {
 	}
 }
 
+// nothingAnswers blames the network only if nothing accepts a connection either.
+func nothingAnswers(e *inputs.Evidence) string {
+	hang := wording.Names(e.Reports, func(r cluster.Report) (string, bool) {
+		return r.Server.Name, r.RPC.Connected() && r.RPC.Outcome() == probe.OutcomeSilent
+	})
+	if len(hang) > 0 {
+		return "nothing answers, although " + wording.List(hang) + " " +
+			wording.Word(len(hang), "accepts", "accept") + " connections"
+	}
+	return "neither a port 8300 nor the agent answers, and the reason may be this exporter's network"
+}
+
 func answers(r cluster.Report) bool { return r.RPC.Up }
+
+// answersAs reports whether the server with this name answers.
+func answersAs(name string, reports []cluster.Report) bool {
+	return slices.ContainsFunc(reports, func(r cluster.Report) bool { return answers(r) && r.Server.Name == name })
+}
 
 // whyUnknown has the first of the reasons why voters are unknown.
 func whyUnknown(e *inputs.Evidence) string {

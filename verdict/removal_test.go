@@ -65,7 +65,7 @@ func TestJudgeRemoval(t *testing.T) {
 			"server-2 cannot be counted on: its log is 999 entries behind",
 		},
 		{"the leader", "server-1", of(5, silent(1)), false, [3]int{4, 3, 4}, "Who leads is unknown"},
-		{"split brain", "server-5", of(5, silent(5), says(2, 2, 5, 1000)), false, [3]int{4, 3, 4}, "Split brain"},
+		{"split brain", "server-5", of(5, silent(5), says(2, 2, 5, 1000)), false, [3]int{4, 3, 4}, "Several servers"},
 		{
 			"two configurations", "server-5", of(5, silent(5), says(2, 1, 4, 1000)), false,
 			[3]int{4, 3, 4},

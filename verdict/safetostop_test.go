@@ -223,7 +223,7 @@ func TestJudgeStop(t *testing.T) {
 		{"a leader that does not answer", "server-2", of(3, silent(1)), nil, no, -2, "There is no leader."},
 		{
 			"split brain", "server-2", of(5, says(3, 3, 5, 1000)), nil, no, -3,
-			"Split brain: server-1, server-3 all call themselves leader.",
+			"Several servers call themselves leader: server-1, server-3.",
 		},
 		{
 			"one follows another", "server-2", of(5, says(3, 2, 5, 1000)), nil, no, 0,

@@ -21,7 +21,8 @@ type Server struct {
 	Stats *cluster.RaftStats
 	// AutopilotHealthy is nil if autopilot reports nothing about the server.
 	AutopilotHealthy *bool
-	// Hung is whether the server accepts connections and answers none, and Down whether it does not even accept one.
+	// Hung is whether the server accepts connections but responds on no port, and Down whether it does not even accept
+	// one.
 	Hung, Down bool
 }
 

@@ -217,7 +217,7 @@ func (j *stopJudge) leadershipTrouble(stop *Stop) (answer Answer, why string) {
 	raft := &j.leader.RPC.Raft
 	switch {
 	case len(leaders) > 1:
-		return AnswerNo, fmt.Sprintf("Split brain: %s all call themselves leader.", strings.Join(leaders, ", "))
+		return AnswerNo, fmt.Sprintf("Several servers call themselves leader: %s.", strings.Join(leaders, ", "))
 	case !j.hasLeader && stop.Unknown > 0:
 		return AnswerUnknown, "Who leads is unknown, because not all servers could be probed."
 	case !j.hasLeader:

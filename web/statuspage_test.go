@@ -231,7 +231,7 @@ func TestStatusPage_Refresh(t *testing.T) {
 		t.Error("the page does not load itself anew")
 	}
 	if strings.Contains(get(t, h, "/?refresh=off").Body.String(), refresh) {
-		t.Error("the page loads itself anew with refresh=off")
+		t.Error("the page refreshes itself with refresh=off")
 	}
 	const noXML = "there is no format \"xml\"; there are html and json\n"
 	if w := get(t, h, "/?format=xml"); w.Code != http.StatusBadRequest || w.Body.String() != noXML {

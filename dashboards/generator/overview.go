@@ -144,7 +144,7 @@ func serversTable(width, height int) panel {
 		title: "Servers", width: width, height: height,
 		alerts: "ConsulServerDown ConsulServerHung ConsulServerWithoutLeader ConsulRaftLogLag ConsulRaftLastContact",
 		about: "Each server by its own account. One that does not answer has no figures but its ports; one that hangs " +
-			"accepts connections and responds on no port. Click on a server for its Raft figures or ports.",
+			"accepts connections but responds on no port. Click on a server for its Raft figures or ports.",
 		overrides: []object{override("Server", property{"links", []object{
 			linkTo("raft", "Raft of this server", "var-server=${__data.fields.Server}"),
 			linkTo("ports", "Ports of this server", "var-server=${__data.fields.Server}"),

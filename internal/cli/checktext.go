@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -66,7 +67,7 @@ func printStatus(w io.Writer, v *status.View) error {
 	p.section("Ports: milliseconds to answer", portRows(v.Matrix()))
 	p.section("Why ports do not answer, or are not asked", troubleRows(v.PortTroubles()))
 	p.section("Raft", raftRows(v.Servers))
-	p.section("Besides", summaryRows(v))
+	p.section("Also", summaryRows(v))
 	return p.Err()
 }
 
@@ -75,7 +76,7 @@ func printServices(w io.Writer, v *status.View) error {
 	p := report{terminal.NewPrinter(w)}
 	p.verdict(v.Services.Level, servicesVerdict(v.Services))
 	p.section("Problems of services", problemRows(v.Services.Problems))
-	p.section("Besides", summaryRows(v))
+	p.section("Also", summaryRows(v))
 	return p.Err()
 }
 
@@ -264,7 +265,7 @@ func health(healthy bool) terminal.Cell {
 	return plain("healthy")
 }
 
-// summaryRows are a line each on members, catalog, what is not known, and who was asked.
+// summaryRows are a line each on members, catalog, what is unavailable, and who was asked.
 func summaryRows(v *status.View) []row {
 	var rows []row
 	for i := range v.Members {
@@ -274,7 +275,11 @@ func summaryRows(v *status.View) []row {
 		rows = append(rows, row{plain("catalog"), plain(catalogText(v.Catalog))})
 	}
 	for _, missing := range missingTexts(v) {
-		rows = append(rows, row{plain("not known"), plain(missing)})
+		rows = append(rows, row{plain("unavailable"), plain(missing)})
+	}
+	// The worst problem is the first.
+	if all := slices.Concat(v.Problems, servicesProblems(v)); len(all) > 0 && all[0].Runbook != "" {
+		rows = append(rows, row{plain("runbook"), plain(all[0].Runbook)})
 	}
 	if v.Memory != "" {
 		rows = append(rows, row{plain("memory"), plain(v.Memory)})
@@ -285,6 +290,13 @@ func summaryRows(v *status.View) []row {
 	}
 	asked := fmt.Sprintf("at %s, for %.2f s", v.Time.Format("2006-01-02 15:04:05 MST"), v.Seconds)
 	return append(rows, row{plain("agent"), plain(agent)}, row{plain("asked"), plain(asked)})
+}
+
+func servicesProblems(v *status.View) []status.Problem {
+	if v.Services == nil {
+		return nil
+	}
+	return v.Services.Problems
 }
 
 // poolText counts the members by status, and names those that failed.
@@ -319,16 +331,38 @@ func countsText(counts map[string]int, keys ...string) string {
 	return cmp.Or(strings.Join(parts, ", "), "none")
 }
 
-// missingTexts say what is not known, and why. When the agent does not answer, that is why for all.
+// missingTexts say what is unavailable, and why, once for each cause. If the agent does not answer, that is why for
+// all.
 func missingTexts(v *status.View) []string {
-	var whats, texts []string
+	agentDown := v.Agent.Up != nil && !*v.Agent.Up
+	var causes, texts []string
+	whats, reasons := make(map[string][]string), make(map[string]string)
 	for _, m := range v.Missing {
-		whats, texts = append(whats, m.What), append(texts, m.What+": "+m.Reason)
+		why := cause(m.Reason)
+		if agentDown && len(causes) > 0 {
+			why = causes[0]
+		}
+		if whats[why] == nil {
+			causes, reasons[why] = append(causes, why), m.Reason
+		}
+		whats[why] = append(whats[why], m.What)
 	}
-	if v.Agent.Up != nil && !*v.Agent.Up && len(whats) > 0 {
-		return []string{strings.Join(whats, ", ") + ": " + v.Missing[0].Reason}
+	for _, why := range causes {
+		reason := why
+		if len(whats[why]) == 1 || agentDown {
+			reason = reasons[why]
+		}
+		texts = append(texts, strings.Join(whats[why], ", ")+": "+reason)
 	}
 	return texts
+}
+
+// cause is a reason without what was read.
+func cause(reason string) string {
+	for strings.HasPrefix(reason, "read /") {
+		_, reason, _ = strings.Cut(reason, ": ")
+	}
+	return reason
 }
 
 // printAnswer prints whether the server can be stopped, and why.

@@ -414,7 +414,7 @@ func agentUnreachable(p *play) outlook {
 func (p *play) expectNothingKnown() {
 	p.expect(p.export(p.agent), true, outlook{
 		level: status.LevelUnknown, problems: []string{"ConsulAgentUnreachable"},
-		sentence: fmt.Sprintf(`The agent at %s does not answer, and no server is known that could be asked instead\.`,
+		sentence: fmt.Sprintf(`The agent at %s does not answer, and no server is known that could be queried instead\.`,
 			regexp.QuoteMeta(p.agent.URL())),
 	})
 	p.expectStop(p.leader.Name, cli.ExitUnknown,

@@ -59,7 +59,8 @@ func (a *absent) start() {
 func (a *absent) awaitRemoval() {
 	harness.WaitFor(a.T, 2*time.Minute, "autopilot to remove the server", func() string {
 		a.e.Scrape(a.T)
-		config, err := a.agent.Client().Operator().RaftGetConfiguration(&api.QueryOptions{AllowStale: true})
+		witness := harness.Others(a.c, a.gone)[0].Client().Operator()
+		config, err := witness.RaftGetConfiguration(&api.QueryOptions{AllowStale: true})
 		if err != nil {
 			return err.Error()
 		}
@@ -173,6 +174,22 @@ func TestMissing(t *testing.T) {
 			a.expectWhole()
 		})
 	}
+}
+
+// TestMissing_AskedAgent kills the server whose agent is asked: nobody else is there to say who the members are, and the
+// others' ports 8300 tell that autopilot has removed it.
+func TestMissing_AskedAgent(t *testing.T) {
+	t.Parallel()
+	a := startAbsent(t, 3)
+	a.gone = a.agent
+	must.Do(t, a.gone.Kill())
+	a.awaitRemoval()
+	a.expect("ConsulServerDown")
+	must.Do(t, a.e.Stop())
+	a.start()
+	a.expect("ConsulServerDown")
+	must.Do(t, a.gone.Restart(harness.Soon(t)))
+	a.expectWhole()
 }
 
 // expectRemembered looks at what remembers the missing server and what does not.

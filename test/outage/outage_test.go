@@ -312,7 +312,7 @@ func quorumLost(p *play, how, verb string) outlook {
 			"ConsulQuorumLost", "ConsulServer" + how + " " + gone[0].Name, "ConsulServer" + how + " " + gone[1].Name,
 		},
 		sentence: fmt.Sprintf("The quorum is lost; 1 of 3 voters answers, quorum is 2; %s and %s %s; "+
-			`nothing can be written until 1 more voter answers again\.`, gone[0], gone[1], verb),
+			`nothing can be written until 1 of %[1]s and %[2]s answers again\.`, gone[0], gone[1], verb),
 		metrics: harness.Samples{"consul_cluster_servers_without_leader": 1}, // Until then it names the one that is gone.
 	}
 }

@@ -172,7 +172,7 @@ var noToken = scene{
 		}
 		return outlook{
 			level: status.LevelDegraded, problems: []string{"ConsulCollectorRefused"},
-			sentence: "3 of 3 voters answer, quorum is 2, 127[0-9.]+:8300 leads; Consul refuses to tell a part of it; " +
+			sentence: "3 of 3 voters answer, quorum is 2, 127[0-9.]+:8300 leads; the token cannot read everything; " +
 				`one more failure can be tolerated\.`,
 			metrics: metrics,
 			unwanted: []string{
