@@ -65,16 +65,18 @@ func notified(severity string) string {
 	return firingWith(`severity="`+severity+`"`) + " unless " + inhibited()
 }
 
-// aboutLabels say what an alert is about: it has some of them, of those that are next to each other.
+// aboutLabels say what an alert is about: it has some of them, of those that are next to each other. The name of a
+// member is the server's, if it is one.
 var aboutLabels = []string{
-	"server", "protocol", "port", "transport", "member", "pool", "service_name", "node", "check", "collector", "endpoint",
+	"server", "protocol", "port", "transport", "pool", "service_name", "node", "check", "collector", "endpoint",
 	"peer", "rule", "instance",
 }
 
 // about gives the alerts of an expression a label of what they are about, and leaves it and their names. The labels
 // that an alert lacks leave blanks.
 func about(aggregator, expr string) string {
-	joined := fmt.Sprintf(`label_join(%s, "about", " ", "%s")`, expr, strings.Join(aboutLabels, `", "`))
+	named := fmt.Sprintf(`label_replace(%s, "server", "$1", "member", "(.+)")`, expr)
+	joined := fmt.Sprintf(`label_join(%s, "about", " ", "%s")`, named, strings.Join(aboutLabels, `", "`))
 	return fmt.Sprintf(`%s by (CLUSTER, alertname, about) (label_replace(%s, "about", "$1", "about", " *(.*?) *"))`,
 		aggregator, joined)
 }
@@ -119,7 +121,7 @@ func alertsTable(width, height int, more ...string) panel {
 			})), cell, property{"custom.width", 80}, property{"custom.align", "left"}),
 			override("Alert", property{"custom.width", 210}), override("About", noValue("")),
 			override("Datacenter", property{"custom.width", 95}), override("Job", property{"custom.width", 80}),
-			override("Since", property{"unit", "dateTimeFromNow"}, shown(unknown), property{"custom.width", 120}),
+			override("Since", property{"unit", "dateTimeFromNow"}, shown(unknown), property{"custom.width", 140}),
 			override("Runbook", property{"custom.width", 80}, property{"links", []object{
 				{"title": "What to do", "url": alerts.Runbook("${__data.fields.Alert}"), "targetBlank": true},
 			}}),

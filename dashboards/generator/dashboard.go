@@ -92,7 +92,8 @@ func (d dashboard) json() object {
 	}
 }
 
-// panels gives all panels their places and numbers. Those of a collapsed row are in the row, and take no place.
+// panels gives all panels their places and numbers. Those of a collapsed row are in the row; their places are those
+// that they have when all rows are open, and Grafana moves up what is below a collapsed one.
 func (d dashboard) panels() []object {
 	var all []object
 	id, y := 0, 0
@@ -102,15 +103,14 @@ func (d dashboard) panels() []object {
 			"id": next(), "type": "row", "title": r.title, "collapsed": i > 0, "panels": []object{},
 			"gridPos": object{"x": 0, "y": y, "w": columnsOfGrid, "h": 1},
 		}
-		y++
+		panels, height := r.layout(y+1, next)
 		all = append(all, heading)
-		panels, height := r.layout(y, next)
 		if i > 0 {
 			heading["panels"] = panels
-			continue
+		} else {
+			all = append(all, panels...)
 		}
-		all = append(all, panels...)
-		y += height
+		y += 1 + height
 	}
 	return all
 }

@@ -24,8 +24,8 @@ var (
 // alertsByCluster counts the alerts of a severity that Alertmanager does not hold back. What is about no cluster, as
 // that there are no exporters at all, is no row.
 func alertsByCluster(severity string) string {
-	const loaded = `max by (CLUSTER) (consul:cluster_leaders:max{ONE, job="$job"})`
-	return orFor("count by (CLUSTER) ("+notified(severity)+") and on (CLUSTER) "+watched, "0 * "+loaded)
+	const loaded = watched + ` and on () consul:cluster_leaders:max{ONE, job="$job"}`
+	return orFor("count by (CLUSTER) ("+notified(severity)+") and on (CLUSTER) "+watched, "0 * ("+loaded+")")
 }
 
 // knownFor is the expression with no number for each cluster that it says nothing about.
@@ -53,7 +53,7 @@ func fleet() dashboard {
 				ofFleet(alertsStat("Critical alerts", "critical", badFrom(1))),
 				ofFleet(alertsStat("Warnings", "warning", warningFrom(1))),
 				ofFleet(clustersTable(columnsOfGrid, 14)),
-				ofFleet(alertsTable(columnsOfGrid, 9, "cluster", "datacenter", "job")),
+				ofFleet(alertsOfFleet(columnsOfGrid, 9)),
 			}},
 			{"Over time", []panel{
 				ofFleet(panel{
@@ -79,6 +79,15 @@ func fleet() dashboard {
 			}},
 		},
 	}
+}
+
+// alertsOfFleet also says which cluster an alert is about.
+func alertsOfFleet(width, height int) panel {
+	p := alertsTable(width, height, "cluster", "datacenter", "job")
+	for _, column := range []string{"Cluster", "Datacenter", "Job"} {
+		p.overrides = append(p.overrides, override(column, noValue("–")))
+	}
+	return p
 }
 
 // atRisk are the clusters that have no voter to spare and should.

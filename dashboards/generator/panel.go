@@ -331,8 +331,8 @@ func (p panel) options() object {
 	}
 }
 
-// serverColors are those of series with the name of a server, by the last digit of the name or of its first part:
-// shades alone are hard to tell apart. They say nothing about a state.
+// serverColors are those of series with the name of a server, by the last digit of the name or of its first part,
+// unless that is an address: shades alone are hard to tell apart. They say nothing about a state.
 var serverColors = []string{
 	"super-light-purple", "blue", "purple", "super-light-blue", "dark-purple", "semi-dark-blue", "light-purple",
 	"dark-blue", "light-blue", "semi-dark-purple",
@@ -342,7 +342,7 @@ func colorsOfServers() []object {
 	overrides := make([]object, 0, len(serverColors))
 	for digit, color := range serverColors {
 		overrides = append(overrides, object{
-			"matcher":    object{"id": "byRegexp", "options": fmt.Sprintf(`/^[^.]*%d(\..*)?$/`, digit)},
+			"matcher":    object{"id": "byRegexp", "options": fmt.Sprintf(`/^[^.]*[a-zA-Z][^.]*%d(\..*)?$/`, digit)},
 			"properties": []object{{"id": "color", "value": fixedColor(color).value}},
 		})
 	}
