@@ -215,8 +215,55 @@ var causes = []Cause{
 	},
 }
 
-// inhibitions renders the causes as Alertmanager's rules, groupBy being the labels that tell clusters apart.
-func inhibitions(groupBy string) string {
+// causes are those of the pack, with the severities that were chosen: what became less severe holds back nothing that
+// is more severe. What holds alerts back at one severity only has rules of its own for that, and does not where another
+// one was chosen.
+func (p *pack) causes() []Cause {
+	chosen := func(alert string) bool { return p.v.severities[alert] != "" }
+	var kept []Cause
+	for _, c := range causes {
+		changed := slices.ContainsFunc(c.Source.Names, chosen)
+		bySeverity := slices.ContainsFunc(c.Source.Labels, func(l LabelValues) bool { return l.Label == labelSeverity })
+		switch {
+		case !changed && !slices.ContainsFunc(c.Target.Names, chosen):
+			kept = append(kept, c)
+		case !changed || !bySeverity:
+			kept = append(kept, p.split(c)...)
+		}
+	}
+	return kept
+}
+
+// split makes of a cause one for the sources of each severity, without targets that are more severe than these.
+func (p *pack) split(c Cause) (parts []Cause) {
+	for least := range severities {
+		part := c
+		part.Source.Names = slices.DeleteFunc(slices.Clone(c.Source.Names), func(source string) bool {
+			return slices.Max(p.ranks(source)) != least
+		})
+		part.Target.Names = slices.DeleteFunc(slices.Clone(c.Target.Names), func(target string) bool {
+			return slices.Min(p.ranks(target)) < least
+		})
+		if len(part.Source.Names) > 0 && len(part.Target.Names) > 0 {
+			parts = append(parts, part)
+		}
+	}
+	return parts
+}
+
+// ranks are those of the severities of an alert's rules, with what was chosen.
+func (p *pack) ranks(alert string) (ranks []int) {
+	if chosen := p.v.severities[alert]; chosen != "" {
+		return []int{rank(chosen)}
+	}
+	for _, severity := range p.severities[alert] {
+		ranks = append(ranks, rank(severity))
+	}
+	return ranks
+}
+
+// inhibitions renders causes as Alertmanager's rules, groupBy being the labels that tell clusters apart.
+func inhibitions(groupBy string, causes []Cause) string {
 	var b strings.Builder
 	for i, c := range causes {
 		if c.Why != "" {

@@ -43,12 +43,13 @@ func (m *matcher) UnmarshalText(text []byte) error {
 	return nil
 }
 
-func inhibitRules(t *testing.T) []inhibitRule {
+// inhibitRules are those of the example with these settings.
+func inhibitRules(t *testing.T, settings map[string]string) []inhibitRule {
 	t.Helper()
 	var example struct {
 		InhibitRules []inhibitRule `yaml:"inhibit_rules"`
 	}
-	must.Do(t, yaml.Unmarshal(must.Get(alerts.Alertmanager(nil))(t).Content, &example))
+	must.Do(t, yaml.Unmarshal(must.Get(alerts.Alertmanager(settings))(t).Content, &example))
 	return example.InhibitRules
 }
 
@@ -81,7 +82,7 @@ var variants = []map[string]string{
 // cause is that of an alert: one that is misspelt would hold back nothing.
 func TestCauses_Rendered(t *testing.T) {
 	t.Parallel()
-	rules, causes := inhibitRules(t), alerts.Causes()
+	rules, causes := inhibitRules(t, nil), alerts.Causes()
 	if len(rules) != len(causes) {
 		t.Fatalf("%d inhibitions are rendered of %d causes", len(rules), len(causes))
 	}

@@ -14,8 +14,8 @@ import (
 	"bytes"
 	"embed"
 	"fmt"
-	"io/fs"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"text/template"
@@ -39,39 +39,36 @@ const Marker = "# Written by `consul_cluster_exporter alerts`, " +
 // Pack returns the rule files with these values of settings, by name, and the defaults for all others. What is wrong
 // with the values is in the error, one problem in a line, each with its flag.
 func Pack(given map[string]string) ([]File, error) {
-	v, err := newValues(given)
+	p, err := newPack(given)
 	if err != nil {
 		return nil, err
 	}
-	names, err := fs.Glob(templates, "templates/*.yml")
-	if err != nil {
-		return nil, fmt.Errorf("list the templates: %w", err)
-	}
-	var files []File
-	for _, name := range names {
-		file, err := v.render(name)
-		if err != nil {
-			return nil, err
-		}
-		files = append(files, File{file.Name, append([]byte(Marker+"\n"), file.Content...)})
-	}
-	return files, nil
+	return p.files, nil
 }
 
-// Alertmanager returns the example of a configuration of Alertmanager, with the same values of settings as Pack. The
-// only one that matters to it is which labels tell clusters apart.
+// Alertmanager returns the example of a configuration of Alertmanager, with the same values of settings as Pack. What
+// matters to it is which labels tell clusters and packs apart, and how severe alerts are.
 func Alertmanager(given map[string]string) (File, error) {
-	v, err := newValues(given)
+	p, err := newPack(given)
 	if err != nil {
 		return File{}, err
 	}
-	return v.render("templates/alertmanager/alertmanager.example.yml")
+	names := p.v.identity()
+	for _, l := range p.v.labels {
+		names = append(names, l.Name)
+	}
+	groupBy := strings.Join(names, ", ")
+	functions := p.v.functions()
+	// In Alertmanager's lists labels are written as within a clause of PromQL.
+	functions["groupBy"] = func() string { return groupBy }
+	functions["inhibitions"] = func() string { return inhibitions(groupBy, p.causes()) }
+	return render("templates/alertmanager/alertmanager.example.yml", functions)
 }
 
 // render renders a template. Prometheus and Alertmanager have {{ }} for themselves.
-func (v values) render(file string) (File, error) {
+func render(file string, functions template.FuncMap) (File, error) {
 	name, b := path.Base(file), new(bytes.Buffer)
-	parsed, err := template.New(name).Delims("[[", "]]").Funcs(v.functions()).ParseFS(templates, file)
+	parsed, err := template.New(name).Delims("[[", "]]").Funcs(functions).ParseFS(templates, file)
 	if err != nil {
 		return File{}, fmt.Errorf("parse the template of %s: %w", name, err)
 	}
@@ -94,7 +91,13 @@ func (v values) functions() template.FuncMap {
 	}
 	clause := func(keyword string) func(...string) string {
 		return func(more ...string) string {
-			return fmt.Sprintf("%s (%s)", keyword, strings.Join(append([]string{v.promQL["group-by"]}, more...), ", "))
+			labels := v.identity()
+			for _, label := range more {
+				if !slices.Contains(labels, label) {
+					labels = append(labels, label)
+				}
+			}
+			return fmt.Sprintf("%s (%s)", keyword, strings.Join(labels, ", "))
 		}
 	}
 	percent := func(name string) (string, error) {
@@ -102,8 +105,7 @@ func (v values) functions() template.FuncMap {
 		return strconv.FormatFloat(100*number(ratio), 'g', 4, 64) + "%", err
 	}
 	return template.FuncMap{
-		// value is a setting in PromQL, where durations are seconds; text is as it was written; percent is for ratios. In
-		// Alertmanager's lists labels are written as within a clause of PromQL.
+		// value is a setting in PromQL, where durations are seconds; text is as it was written; percent is for ratios.
 		"value":   lookup(v.promQL),
 		"text":    lookup(v.text),
 		"percent": percent,
@@ -112,8 +114,6 @@ func (v values) functions() template.FuncMap {
 		"on": clause("on"),
 		// runbook is the address of an alert's runbook.
 		"runbook": v.runbook,
-		// inhibitions are those of Alertmanager.
-		"inhibitions": func() string { return inhibitions(v.promQL["group-by"]) },
 	}
 }
 

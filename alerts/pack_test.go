@@ -59,7 +59,10 @@ func TestAlertmanager_GroupBy(t *testing.T) {
 // otherSettings has another value than the default for each setting.
 func otherSettings() map[string]string {
 	others := map[string]string{
-		"group-by": "cluster", "job": "exporter", "runbook-url": "https://wiki.example/{alert}",
+		"profile": "core", "selector": `env="prod"`, "dashboard-url": "https://grafana.example/d/{dashboard}",
+		"disable": "ConsulServersDisagree,ConsulEvenVoters", "severity": "ConsulQuorumAtRisk=warning,ConsulNoLeader=warning",
+		"for": "ConsulServerDown=3m", "label": "team=platform",
+		"group-by": "cluster", "runbook-url": "https://wiki.example/{alert}",
 		"port-error-rate": "0.1", "raft-saturation": "0.7", "leader-changes": "7",
 		"raft-last-contact-warning": "250ms", "raft-last-contact-critical": "2s",
 		"gossip-score-warning": "3", "gossip-score-critical": "6", "certificate-warning": "20d", "certificate-critical": "2d",
@@ -81,7 +84,13 @@ func otherSettings() map[string]string {
 func TestPack_Settings(t *testing.T) {
 	t.Parallel()
 	defaults := joined(t, nil).Content
-	for name, value := range otherSettings() {
+	others := otherSettings()
+	for _, s := range alerts.Lists() {
+		if others[s.Name] == "" {
+			t.Errorf("--%s is not tested", s.Name)
+		}
+	}
+	for name, value := range others {
 		if bytes.Equal(joined(t, map[string]string{name: value}).Content, defaults) {
 			t.Errorf("--%s=%s changes nothing", name, value)
 		}
@@ -108,8 +117,40 @@ func TestPack_BadSettings(t *testing.T) {
 	for _, tc := range []struct{ setting, values, want string }{
 		{"group-by", "|a,b c|__name__", `"" is no list of names of labels; want for example cluster,datacenter`},
 		{"group-by", "a, b,a", `"" has the label a twice`},
-		{"job", `|(|a"b`, `"" is no regular expression, or has " or \ in it; want for example consul.*`},
-		{"runbook-url", "wiki/{alert}|https://wiki.example", "not a URL with http or https that has {alert} in it"},
+		{"runbook-url", "wiki/{alert}|https://wiki.example", "not a URL with http or https that has {alert} " +
+			"in it; want for example https://wiki.example/{alert}"},
+		{
+			"dashboard-url", "grafana|https://grafana.example/d/raft|https://me:secret@grafana.example/d/{dashboard}",
+			"not a URL with http or https that has {dashboard} in it; want for example https://grafana.example/d/{dashboard}",
+		},
+		{"profile", "|most", `there is no profile ""; want core or all`},
+		{"selector", `prod|{env="prod"}|env=prod|env="prod"} or up{|,`, `"" is not what stands between the braces of a ` +
+			`selector; want for example env="prod"`},
+		{"selector", `__name__="up"`, `the rules name their metrics themselves; want for example env="prod"`},
+		{"selector", `server="a"`, `server is a label that tells things in a cluster apart; want one that tells clusters ` +
+			`apart, for example env="prod"`},
+		{"selector", `env="prod",instance=~"a.*"`, `instance is a label that tells things in a cluster apart; want one ` +
+			`that tells clusters apart, for example env="prod"`},
+		{"disable", "ConsulServerDwn", `there is no alert ""; did you mean ConsulServerDown?`},
+		{"disable", "ServerHung", `there is no alert ""; did you mean ConsulServerHung?`},
+		{"disable", "consulnoleader", `there is no alert ""; did you mean ConsulNoLeader?`},
+		{"disable", "ConsulNoLeader,ConsulEvenVoters,ConsulNoLeader", "ConsulNoLeader is there twice"},
+		{"severity", "ConsulNoLeader|=warning|ConsulNoLeader=", `"" is not ALERT=SEVERITY; want for example ` +
+			"ConsulServiceDown=warning"},
+		{"severity", "ConsulNoLeader=page", `there is no severity "page", only critical, warning and info; want for ` +
+			"example ConsulServiceDown=warning"},
+		{"severity", "ConsulNoLeeder=info", `there is no alert "ConsulNoLeeder"; did you mean ConsulNoLeader?`},
+		{"for", "ConsulNoLeader|10m", `"" is not ALERT=DURATION; want for example ConsulServerDown=10m`},
+		{"for", "ConsulNoLeader=5", `"5" is no duration as Prometheus writes it; want for example ConsulServerDown=10m`},
+		{"for", "ConsulVersionSkew=2h", "ConsulVersionSkew waits for as long as --version-skew says; want for example " +
+			"--version-skew=2d"},
+		{"label", "team|team=", `"" is not LABEL=VALUE; want for example team=platform`},
+		{"label", "a-b=c", `"a-b" is no name of a label; want for example team=platform`},
+		{"label", "team={{ x }}", `"{{ x }}" is a template, and no value; want for example team=platform`},
+		{"label", "severity=critical", "there is --severity for severities; want for example team=platform"},
+		{"label", "alertname=x", "alertname is the alert's name; want for example team=platform"},
+		{"label", "cluster=x", "alerts have the label cluster already; want for example team=platform"},
+		{"label", "server=x", "alerts have the label server already; want for example team=platform"},
 		{"port-latency", "1|0s|-1s", `"" is no duration above 0 as Prometheus writes it; want for example 500ms, 90s or 14d`},
 		{"port-error-rate", "5%|1|NaN", `"" is no number between 0 and 1; want for example 0.05`},
 		{"raft-log-lag", "0|1e3", `"" is no whole number above 0`},
@@ -126,7 +167,18 @@ func TestPack_BadSettings(t *testing.T) {
 			}
 		}
 	}
-	_, err := alerts.Pack(map[string]string{"port-latency": "x", "leader-changes": "-1"})
+	left := map[string]string{"profile": "core", "severity": "ConsulPortSlow=info", "for": "ConsulEvenVoters=1m"}
+	_, err := alerts.Pack(left)
+	want := "--severity: ConsulPortSlow is left out, by --profile or --disable\n" +
+		"--for: ConsulEvenVoters is left out, by --profile or --disable"
+	if err == nil || err.Error() != want {
+		t.Errorf("error %v; want %s", err, want)
+	}
+	_, err = alerts.Pack(map[string]string{"disable": strings.Join(packAlerts(t), ",")})
+	if want := "--disable: no alert is left"; err == nil || err.Error() != want {
+		t.Errorf("error %v; want %s", err, want)
+	}
+	_, err = alerts.Pack(map[string]string{"port-latency": "x", "leader-changes": "-1"})
 	if err == nil || strings.Count(err.Error(), "\n") != 1 {
 		t.Errorf("error %v; want two problems in two lines", err)
 	}

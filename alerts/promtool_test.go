@@ -40,7 +40,13 @@ func testFiles(t *testing.T) []string {
 // promtool finds nothing wrong with the pack, as files and as one, with the defaults and with other settings.
 func TestPromtool_Lint(t *testing.T) {
 	t.Parallel()
-	for kind, settings := range map[string]map[string]string{"defaults": nil, "other settings": otherSettings()} {
+	core, others := otherSettings(), otherSettings()
+	others["profile"] = "all"
+	packs := map[string]map[string]string{"defaults": nil, "other settings": others, "and core": core}
+	for _, setting := range []string{"profile", "selector", "dashboard-url", "disable", "severity", "for", "label"} {
+		packs[setting] = map[string]string{setting: core[setting]}
+	}
+	for kind, settings := range packs {
 		dir := t.TempDir()
 		for _, f := range append(harness.PackFiles(t, settings), joined(t, settings)) {
 			path := filepath.Join(dir, f.Name)

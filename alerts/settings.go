@@ -32,13 +32,27 @@ type kind func(value string) (promQL string, err error)
 
 var settings = []Setting{
 	{
-		"group-by", "Labels that tell clusters apart, with commas. One alert is sent for all exporters that agree in them.",
+		settingProfile, "Which alerts to write: all, or core, the alerts that page with the warnings of the same names.",
+		profileAll, profile,
+	},
+	{
+		settingSelector, "Matchers that every expression gets, such as env=\"prod\": the rules see nothing else.", "",
+		selector,
+	},
+	{
+		settingGroupBy,
+		"Labels that tell clusters apart, with commas. One alert is sent for all exporters that agree in them.",
 		"cluster,datacenter,job", labelNames,
 	},
-	{"job", "Regular expression of the jobs in which Prometheus scrapes the exporter.", "consul.*", expression},
 	{
-		"runbook-url", "Address of an alert's runbook, in which {alert} stands for the alert's name.",
-		"https://github.com/zervigo/consul_cluster_exporter/blob/main/docs/runbooks/{alert}.md", address,
+		settingRunbook, "Address of an alert's runbook, in which {alert} stands for the alert's name.",
+		"https://github.com/zervigo/consul_cluster_exporter/blob/main/docs/runbooks/{alert}.md",
+		address(runbookAlert, "https://wiki.example/"),
+	},
+	{
+		settingDashboard,
+		"Address of a dashboard, such as https://grafana.example/d/{dashboard}, in which {dashboard} stands for its uid. " +
+			"Every alert gets the annotation dashboard_url, which shows its cluster. Default: none.", "", dashboardAddress,
 	},
 
 	{"port-latency", "How long a port may take to answer.", "1s", duration},
@@ -104,14 +118,17 @@ func Default(name string) float64 {
 }
 
 // values are the values of all settings: as they were written, and as PromQL has them.
-type values struct{ text, promQL map[string]string }
+type values struct {
+	text, promQL map[string]string
+	choices
+}
 
 // newValues takes the defaults for what is not in given. It returns all problems at once, one in a line, each with
 // its flag.
 func newValues(given map[string]string) (values, error) {
 	v := values{text: make(map[string]string), promQL: make(map[string]string)}
 	var errs []error
-	for _, s := range settings {
+	for _, s := range slices.Concat(settings, lists) {
 		text, ok := given[s.Name]
 		if !ok {
 			text = s.Default
@@ -124,6 +141,7 @@ func newValues(given map[string]string) (values, error) {
 	}
 	if len(errs) == 0 {
 		errs = v.disorder()
+		v.choices = newChoices(v.text)
 	}
 	return v, errors.Join(errs...)
 }
@@ -195,27 +213,34 @@ func labelNames(s string) (string, error) {
 	return strings.Join(names, ", "), nil
 }
 
-// expression is one of PromQL's, which is anchored at both ends. It must stay within a string in double quotes, in
-// YAML too.
-func expression(s string) (string, error) {
-	if _, err := regexp.Compile("^(?:" + s + ")$"); err != nil || s == "" || strings.ContainsAny(s, "\"\\\n") {
-		return "", fmt.Errorf(`%q is no regular expression, or has " or \ in it; want for example consul.*`, s)
+// address is a URL in which something stands for what it is of, such as the example with it at the end. An @ might end
+// a password, which is not repeated either.
+func address(placeholder, example string) kind {
+	return func(s string) (string, error) {
+		u, err := url.Parse(strings.ReplaceAll(s, placeholder, "Name"))
+		web := err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
+		if !web || !strings.Contains(s, placeholder) || strings.ContainsAny(s, " \"'\n@") {
+			return "", fmt.Errorf("not a URL with http or https that has %s in it; want for example %s",
+				placeholder, example+placeholder)
+		}
+		return s, nil
 	}
-	return s, nil
 }
 
-// address is the URL of the runbooks. An @ might end a password, which is not repeated either.
-func address(s string) (string, error) {
-	u, err := url.Parse(strings.ReplaceAll(s, runbookAlert, "Alert"))
-	web := err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
-	if !web || !strings.Contains(s, runbookAlert) || strings.ContainsAny(s, " \"'\n@") {
-		return "", fmt.Errorf("not a URL with http or https that has %s in it", runbookAlert)
+// dashboardAddress may be empty.
+func dashboardAddress(s string) (string, error) {
+	if s == "" {
+		return "", nil
 	}
-	return s, nil
+	return address(dashboardUID, "https://grafana.example/d/")(s)
 }
 
-// runbookAlert stands for an alert's name in the address of its runbook.
-const runbookAlert = "{alert}"
+const (
+	// runbookAlert stands for an alert's name in the address of its runbook.
+	runbookAlert = "{alert}"
+	// dashboardUID stands for the uid in the address of a dashboard.
+	dashboardUID = "{dashboard}"
+)
 
 // Runbook returns the address of an alert's runbook, as it is in the pack without settings.
 func Runbook(alert string) string {
@@ -224,5 +249,5 @@ func Runbook(alert string) string {
 }
 
 func (v values) runbook(alert string) string {
-	return strings.ReplaceAll(v.text["runbook-url"], runbookAlert, alert)
+	return strings.ReplaceAll(v.text[settingRunbook], runbookAlert, alert)
 }

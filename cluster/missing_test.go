@@ -272,6 +272,7 @@ func TestTopology_MarkDropped(t *testing.T) {
 	address := func(id string) string { return "10.0.0." + id + ":8300" }
 	gone := newServer(member("3", "10.0.0.3", "id-3", StatusFailed))
 	missing, replica := gone, gone
+	removed := &Absence{How: DepartureRemoved, Since: now, Voter: true}
 	missing.Voter, missing.Absence = false, &Absence{How: DepartureGone, Since: earlier}
 	replica.Voter = false
 	refused := probe.Result{Reason: probe.ReasonRefused}
@@ -281,7 +282,7 @@ func TestTopology_MarkDropped(t *testing.T) {
 		result probe.Result
 		want   *Absence
 	}{
-		"a voter that is gone":              {gone, address("1"), refused, &Absence{How: DepartureRemoved, Since: now, Voter: true}},
+		"a voter that is gone":              {gone, address("1"), refused, removed},
 		"one that was missing before":       {missing, address("1"), refused, &Absence{How: DepartureGone, Since: earlier}},
 		"missing before, and turns us away": {missing, address("1"), probe.Result{Reason: probe.ReasonTLS}, missing.Absence},
 		"it turns us away":                  {gone, address("1"), probe.Result{Reason: probe.ReasonTLS}, nil},

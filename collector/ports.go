@@ -52,8 +52,8 @@ func newPortsCollector(define *definitions) collector {
 				"exporter lacked file descriptors, buffers, memory, permission, a local address or time), no_key (gossip is "+
 				"encrypted and there is no key), held_back (the server rejected the same question recently), or one that "+
 				"Consul's configuration gives: not_allowed, unknown_address, unknown_encryption, loopback_only, behind_proxy, "+
-				"no_certificate, unknown_authority, mesh_gateways or departed (the server left in order). The label port is empty if the number "+
-				"is unknown.", with("reason")...),
+				"no_certificate, unknown_authority, mesh_gateways or departed (the server left in order). The label port is "+
+				"empty if the number is unknown.", with("reason")...),
 		turnedAway: define.gauge("consul_port_turned_away",
 			"Always 1: the port responded and turned the exporter away, or the exporter rejected its certificate, so nothing "+
 				"is known about the server's health. The reason is client_certificate, name, tls, auth, limit, reset, or "+

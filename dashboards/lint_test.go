@@ -69,12 +69,16 @@ type expression struct {
 	instant bool
 }
 
+// packs selects what the rules record by the name that it has by default, or in a pack for a selector.
+var packs = regexp.MustCompile(`\{__name__=~"([\w:]+)\(:\.\+\)\?", `)
+
 func expressions(t *testing.T) []expression {
 	t.Helper()
 	var list []expression
 	for _, b := range all(t) {
 		add := func(where, expr string, instant bool) {
-			list = append(list, expression{b, b.file + ": " + where, expr, b.Substitute(expr, nil), instant})
+			query := b.Substitute(expr, nil)
+			list = append(list, expression{b, b.file + ": " + where, packs.ReplaceAllString(expr, "$1{"), query, instant})
 		}
 		for _, p := range b.Panels {
 			for _, q := range p.Targets {

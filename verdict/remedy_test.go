@@ -87,7 +87,9 @@ func TestRemedyAt(t *testing.T) {
 		"port 8300":                  {cluster.Port{Protocol: cluster.ProtocolRPC}, probe.ReasonTLS, "--rpc.ca-file"},
 		"a limit, whatever is shown": {mesh, probe.ReasonLimit, "limit"},
 		"a port that is not there":   {mesh, probe.ReasonRefused, ""},
-		"another gossip key":         {cluster.Port{Protocol: cluster.ProtocolSerfLAN}, probe.ReasonAuth, "--serf.encrypt-key-file"},
+		"another gossip key": {
+			cluster.Port{Protocol: cluster.ProtocolSerfLAN}, probe.ReasonAuth, "--serf.encrypt-key-file",
+		},
 	} {
 		result := probe.Result{Reason: tc.reason, Err: errors.New("no")}
 		got := RemedyAt(&cluster.PortReport{Port: tc.port, Result: result})

@@ -23,8 +23,12 @@ func firingWith(matchers string) string {
 	return strings.TrimSuffix(firing, "}") + ", " + matchers + "}"
 }
 
+// recorded is what the exporter's rules record. Those for a selector or with a label of their own have recording rules
+// of their own.
+const recorded = `{__name__=~"consul:cluster_leaders:max(:.+)?", ONE, job="$job"}`
+
 // rulesLoaded has a result, of value 0, where Prometheus has the exporter's rules.
-const rulesLoaded = `0 * count(consul:cluster_leaders:max{ONE, job="$job"})`
+const rulesLoaded = "0 * count(" + recorded + ")"
 
 // inhibited are the alerts that fire and that Alertmanager holds back because another one says why.
 func inhibited() string {

@@ -24,7 +24,7 @@ var (
 // alertsByCluster counts the alerts of a severity that Alertmanager does not hold back. What is about no cluster, as
 // that there are no exporters at all, is no row.
 func alertsByCluster(severity string) string {
-	const loaded = watched + ` and on () consul:cluster_leaders:max{ONE, job="$job"}`
+	const loaded = watched + " and on () " + recorded
 	return orFor("count by (CLUSTER) ("+notified(severity)+") and on (CLUSTER) "+watched, "0 * ("+loaded+")")
 }
 

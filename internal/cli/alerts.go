@@ -20,18 +20,34 @@ import (
 type alertsOptions struct {
 	// outputDir is the folder to write the files to; empty means standard output.
 	outputDir string
-	// settings has the value of each of the pack's settings, by name.
+	// format is that of the rules.
+	format string
+	// settings has the value of each of the pack's settings, by name, and lists those that can be repeated.
 	settings map[string]*string
+	lists    map[string]*commaList
 }
 
 // alertsFlags declares a flag for each setting of the pack.
 func alertsFlags(cmd *kingpin.CmdClause, opts *alertsOptions) {
 	cmd.Flag("output-dir",
-		"Folder to write to: the rule files, and the example for Alertmanager into a folder alertmanager below it. Default: "+
+		"Folder to write to: the rules, and the example for Alertmanager into a folder alertmanager below it. Default: "+
 			"the rules alone go to standard output, as one file.").StringVar(&opts.outputDir)
+	cmd.Flag("format",
+		"What to write: rules (for rule_files of Prometheus), prometheusrule (for the Prometheus Operator) or mixin "+
+			"(Jsonnet).").
+		Default(alerts.FormatRules).StringVar(&opts.format)
 	opts.settings = make(map[string]*string)
 	for _, s := range alerts.Settings() {
-		opts.settings[s.Name] = cmd.Flag(s.Name, s.Help).Default(s.Default).String()
+		flag := cmd.Flag(s.Name, s.Help)
+		if s.Default != "" {
+			flag.Default(s.Default)
+		}
+		opts.settings[s.Name] = flag.String()
+	}
+	opts.lists = make(map[string]*commaList)
+	for _, l := range alerts.Lists() {
+		opts.lists[l.Name] = new(commaList)
+		cmd.Flag(l.Name, l.Help).SetValue(opts.lists[l.Name])
 	}
 }
 
@@ -42,13 +58,20 @@ func writeAlerts(opts *alertsOptions, stdout io.Writer) error {
 	for name, value := range opts.settings {
 		settings[name] = *value
 	}
+	for name, words := range opts.lists {
+		settings[name] = words.String()
+	}
 	dir := opts.outputDir
-	rules, err := alerts.Pack(settings)
-	if err != nil {
+	if dir == "" {
+		rules, err := alerts.Single(opts.format, settings)
+		if err != nil {
+			return err
+		}
+		_, err = stdout.Write(rules)
 		return err
 	}
-	if dir == "" {
-		_, err := stdout.Write(alerts.Join(rules))
+	rules, err := alerts.Files(opts.format, settings)
+	if err != nil {
 		return err
 	}
 	example, err := alerts.Alertmanager(settings)

@@ -338,6 +338,11 @@ var valueNames = []struct{ suffix, name string }{
 	{"filter", "REGEXP"},
 	{"protocols", "LIST"},
 	{"prefix", "PREFIX"},
+	{"selector", "MATCHERS"},
+	{"disable", "ALERT"},
+	{"severity", "ALERT=SEVERITY"},
+	{"for", "ALERT=DURATION"},
+	{"label", "LABEL=VALUE"},
 	{"", "NAME"},
 }
 

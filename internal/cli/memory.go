@@ -115,10 +115,10 @@ func (m *memoryOptions) open(opts memory.Options) (*memory.Memory, error) {
 }
 
 // noMemory is what check says about itself without one.
-const noMemory = "none: only what Consul knows now (give --state.file or --exporter)"
+const noMemory = "none, so only what Consul knows now (give --state.file or --exporter)"
 
 // othersMemory is what check says about a memory of another cluster.
-const othersMemory = "none: only what Consul knows now (what was given is about another cluster)"
+const othersMemory = "none, so only what Consul knows now (what was given is about another cluster)"
 
 // read reads the memory for the command check, and says so if there is none.
 func (m *memoryOptions) read(ctx context.Context, opts memory.Options) (remembered *memory.Memory, note string) {
@@ -132,7 +132,7 @@ func (m *memoryOptions) read(ctx context.Context, opts memory.Options) (remember
 		return memory.New(opts), noMemory
 	}
 	if err != nil {
-		return memory.New(opts), "none: only what Consul knows now: " + redact.Text(err.Error())
+		return memory.New(opts), "none, so only what Consul knows now: " + redact.Text(err.Error())
 	}
 	return remembered, ""
 }

@@ -98,6 +98,11 @@ var tools = []Tool{
 		Default: true, FirstBuild: "1 minute",
 	},
 	{
+		// It renders the mixin as those who import it do.
+		Name: "jsonnet", Module: "github.com/google/go-jsonnet", Command: "cmd/jsonnet",
+		Default: true, FirstBuild: "half a minute",
+	},
+	{
 		Name: "staticcheck", Folder: "check", home: "staticcheck", Module: "honnef.co/go/tools", Command: "cmd/staticcheck",
 		Default: true, FirstBuild: "half a minute",
 	},

@@ -250,7 +250,7 @@ func checkCommand(args []string) error {
 		return err
 	}
 	settings := make(map[string]string)
-	for _, s := range alerts.Settings() {
+	for _, s := range slices.Concat(alerts.Settings(), alerts.Lists()) {
 		settings[s.Name] = app.GetCommand(command).GetFlag(s.Name).Model().Value.String()
 	}
 	_, err = alerts.Pack(settings)

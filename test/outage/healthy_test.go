@@ -59,7 +59,8 @@ var healthyScenes = []scene{
 		p.expectStop(p.leader.Name, cli.ExitSafe, "transfer the leadership first")
 		p.expectStop("server-9", cli.ExitUnknown,
 			`there is no server named "server-9"; the servers are: server-1, server-2, server-3`)
-		want := fmt.Sprintf("yes %s can be stopped. %s", server, without)
+		want := fmt.Sprintf("yes %s can be stopped. %s Memory: none, so only what Consul knows now "+
+			"(give --state.file or --exporter)", server, without)
 		code, text := p.check("--safe-to-stop=" + server.Name)
 		if text = strings.Join(strings.Fields(text), " "); code != cli.ExitSafe || text != want {
 			p.Errorf("exit code %d, printed %q; want %q", code, text, want)

@@ -176,8 +176,8 @@ func TestMissing(t *testing.T) {
 	}
 }
 
-// TestMissing_AskedAgent kills the server whose agent is asked: nobody else is there to say who the members are, and the
-// others' ports 8300 tell that autopilot has removed it.
+// TestMissing_AskedAgent kills the server whose agent is asked: nobody else is there to say who the members are, and
+// the others' ports 8300 tell that autopilot has removed it.
 func TestMissing_AskedAgent(t *testing.T) {
 	t.Parallel()
 	a := startAbsent(t, 3)

@@ -152,7 +152,7 @@ func TestSafeToStop_Memory(t *testing.T) {
 		code   int
 		memory string
 	}{
-		{c.Servers[0].Name, nil, cli.ExitSafe, "none: only what Consul knows now (give --state.file or --exporter)"},
+		{c.Servers[0].Name, nil, cli.ExitSafe, "none, so only what Consul knows now (give --state.file or --exporter)"},
 		{c.Servers[0].Name, []string{"--state.file=" + file}, cli.ExitSafe, "about another cluster"},
 		{stranger.Name, []string{"--state.file=" + file}, cli.ExitUnknown, "about another cluster"},
 	} {
