@@ -200,6 +200,12 @@ examples:
 dashboards:
 	go test ./dashboards -run '^TestFiles$$' -update
 
+# pictures: draw the dashboards in docs/images, with a program named by RENDERER (see test/stack/pictures_test.go).
+.PHONY: pictures
+pictures:
+	@$(TOOL) consul prometheus
+	go test -count=1 -tags stack,pictures -run '^TestPictures$$' -v ./test/stack
+
 # golden: write the golden files of the tests.
 .PHONY: golden
 golden:

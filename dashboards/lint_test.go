@@ -61,6 +61,7 @@ func panels(t *testing.T) []panel {
 }
 
 type expression struct {
+	board
 	where, expr string
 	// substituted is the same without variables.
 	substituted string
@@ -76,8 +77,8 @@ func expressions(t *testing.T) []expression {
 	var list []expression
 	for _, b := range all(t) {
 		add := func(where, expr string, instant bool) {
-			query := b.Substitute(expr)
-			list = append(list, expression{b.file + ": " + where, packs.ReplaceAllString(expr, "$1{"), query, instant})
+			query := b.Substitute(expr, nil)
+			list = append(list, expression{b, b.file + ": " + where, packs.ReplaceAllString(expr, "$1{"), query, instant})
 		}
 		for _, p := range b.Panels {
 			for _, q := range p.Targets {
@@ -101,6 +102,52 @@ func series(t *testing.T, v grafana.Variable) string {
 	selector, _, err := v.Series()
 	must.Do(t, err)
 	return selector
+}
+
+// A graph has the colors of states, or neutral ones: none of Grafana's palettes, which have red and green.
+func TestColors(t *testing.T) {
+	t.Parallel()
+	for _, p := range panels(t) {
+		var config struct {
+			Defaults struct{ Color struct{ Mode string } }
+		}
+		must.Do(t, json.Unmarshal(p.FieldConfig, &config))
+		want := cmp.Or(map[string]string{"timeseries": "shades"}[p.Type], "thresholds")
+		if mode := config.Defaults.Color.Mode; mode != want {
+			t.Errorf("%s: the color's mode is %s; want %s", p.where, mode, want)
+		}
+	}
+}
+
+// Only the first row is open: what is in the others is queried when somebody looks at it.
+func TestRows(t *testing.T) {
+	t.Parallel()
+	for _, b := range all(t) {
+		rows := 0
+		for _, p := range b.Panels {
+			if p.Type == "row" {
+				if p.Collapsed != (rows > 0) {
+					t.Errorf("%s: row %s is collapsed: %v", b.file, p.Title, p.Collapsed)
+				}
+				rows++
+			}
+		}
+	}
+}
+
+// Servers and members are grouped with the labels of their cluster, so that none is merged with one of the same name
+// in another cluster.
+func TestGroups(t *testing.T) {
+	t.Parallel()
+	for _, e := range expressions(t) {
+		for _, by := range regexp.MustCompile(`\bby \(([^)]*)\)`).FindAllStringSubmatch(e.expr, -1) {
+			labels := strings.Split(by[1], ", ")
+			names := slices.Contains(labels, "server") || slices.Contains(labels, "member")
+			if names && !strings.Contains(by[1], "cluster, datacenter, job") {
+				t.Errorf("%s: by (%s) merges clusters", e.where, by[1])
+			}
+		}
+	}
 }
 
 // Grafana's own types have all fields that the dashboards have, with these types, and miss none that is required.
@@ -158,7 +205,19 @@ func TestConventions(t *testing.T) {
 	}
 }
 
-// Each variable is narrowed down by those before it, and can be all of them.
+// ofFleet is whether a dashboard may show several clusters.
+func (b board) ofFleet() bool { return b.file == "fleet.json" }
+
+// chosen is the matcher for a variable. What tells clusters apart has a single value, except on the fleet's dashboard.
+func (b board) chosen(variable string) string {
+	if slices.Contains([]string{"cluster", "datacenter", "job"}, variable) && !b.ofFleet() {
+		return fmt.Sprintf(`%s="$%s"`, variable, variable)
+	}
+	return fmt.Sprintf(`%s=~"$%s"`, variable, variable)
+}
+
+// Each variable is narrowed down by those before it. Those that tell clusters apart have one value, the others can be
+// all of them.
 func TestVariables(t *testing.T) {
 	t.Parallel()
 	allValues := map[string]string{
@@ -172,15 +231,19 @@ func TestVariables(t *testing.T) {
 			if v.Type == "datasource" {
 				continue
 			}
-			if v.Type != "query" || !v.Multi || !v.IncludeAll || v.AllValue != allValues[v.Name] {
-				t.Errorf("%s: %+v; want a query, multi, with all = %s", where, v, allValues[v.Name])
+			several, allValue := true, allValues[v.Name]
+			if strings.Contains(b.chosen(v.Name), `="`) {
+				several, allValue = false, ""
+			}
+			if v.Type != "query" || v.Multi != several || v.IncludeAll != several || v.AllValue != allValue {
+				t.Errorf("%s: %+v; want a query, multi: %v, with all = %q", where, v, several, allValue)
 			}
 			for _, before := range names[1 : len(names)-1] {
-				if want := fmt.Sprintf(`%s=~"$%s"`, before, before); !strings.Contains(series(t, v), want) {
+				if want := b.chosen(before); !strings.Contains(series(t, v), want) {
 					t.Errorf("%s: %s lacks %s", where, series(t, v), want)
 				}
 			}
-			if !strings.Contains(string(b.raw), `=~\"$`+v.Name+`\"`) {
+			if v.Name != "service" && !strings.Contains(string(b.raw), strings.ReplaceAll(b.chosen(v.Name), `"`, `\"`)) {
 				t.Errorf("%s: nothing uses it", where)
 			}
 		}
@@ -193,7 +256,7 @@ func TestVariables(t *testing.T) {
 // What every panel must have so that people who have never seen it understand it.
 func TestPanels(t *testing.T) {
 	t.Parallel()
-	units := []string{"none", "short", "s", "bytes", "percentunit", "reqps", "ops", "cps", "wps", "suffix: days"}
+	units := []string{"none", "short", "s", "bytes", "percentunit", "reqps", "ops", "cps", "wps", "dateTimeFromNow"}
 	seen := make(map[string]bool)
 	for _, p := range panels(t) {
 		if p.Title == "" || seen[p.where] || p.GridPos.X+p.GridPos.W > 24 {
@@ -219,8 +282,9 @@ func TestPanels(t *testing.T) {
 				t.Errorf("%s: thresholds are not in order", p.where)
 			}
 		}
-		// Grafana names the columns of a table differently if there are several queries.
-		if n := len(p.Targets); n == 0 || p.Type == "table" && n != 1 {
+		// Grafana shows the result of one query of several in a table, unless they are merged.
+		merged := len(p.Transformations) > 0 && p.Transformations[0].ID == "merge"
+		if n := len(p.Targets); n == 0 || p.Type == "table" && n > 1 != merged {
 			t.Errorf("%s: %d queries", p.where, n)
 		}
 		for _, q := range p.Targets {
@@ -231,7 +295,10 @@ func TestPanels(t *testing.T) {
 	}
 }
 
-const colors = "green|orange|red|blue|text|transparent|#8e8e8e"
+// colors are those of states; the last ones are neutral.
+const colors = "green|orange|red|blue|text|transparent|#8e8e8e|" +
+	"purple|super-light-blue|light-blue|semi-dark-blue|dark-blue|super-light-purple|light-purple|semi-dark-purple|" +
+	"dark-purple"
 
 // enumerations are the values of fields for which the types of Grafana's SDK have strings.
 var enumerations = map[string]string{
@@ -252,7 +319,7 @@ func TestEnumerations(t *testing.T) {
 	}
 	for _, p := range panels(t) {
 		for _, tr := range p.Transformations {
-			if !slices.Contains([]string{"sortBy", "organize", "groupingToMatrix"}, tr.ID) {
+			if !slices.Contains([]string{"sortBy", "organize", "groupingToMatrix", "merge"}, tr.ID) {
 				t.Errorf("%s: there is no transformation %q", p.where, tr.ID)
 			}
 		}
@@ -275,15 +342,18 @@ func TestSelectors(t *testing.T) {
 		if strings.Contains(e.where, ": variable ") {
 			continue // See TestVariables.
 		}
+		b := e.board
 		found := selectors.FindAllStringSubmatch(e.expr, -1)
 		if len(found) == 0 {
 			t.Errorf("%s: no selector in %s", e.where, e.expr)
 		}
 		for _, s := range found {
-			want := []string{`cluster=~"$cluster"`, `datacenter=~"$datacenter"`, `job=~"$job"`, `instance=~"$instance"`}
+			want := []string{b.chosen("cluster"), b.chosen("datacenter"), b.chosen("job"), b.chosen("instance")}
 			switch {
-			case s[1] == "ALERTS": // These have no label instance, and some no job.
-				want = []string{`cluster=~"$cluster"`, `datacenter=~"$datacenter"`, `job=~"$job|"`}
+			case strings.HasPrefix(s[1], "ALERTS"): // These have no label instance, and some no job.
+				want = append(want[:2:2], `job=~"$job|"`)
+			case strings.HasPrefix(s[1], "consul_responder_"): // A responder has a job of its own.
+				want = want[:2]
 			case strings.HasPrefix(s[1], "consul:"): // The rules aggregate over instances.
 				want = want[:3]
 			}
@@ -294,8 +364,10 @@ func TestSelectors(t *testing.T) {
 			}
 		}
 		for _, c := range counters.FindAllStringIndex(e.expr, -1) {
-			// The last counter without a range is not for a graph.
-			if !regexp.MustCompile(`(rate|irate|increase|last_over_time)\($`).MatchString(e.expr[:c[0]]) {
+			// That a counter is there is not for a graph, and the difference of two points is an increase.
+			before, after := e.expr[:c[0]], e.expr[c[1]:]
+			increase := regexp.MustCompile(`(rate|irate|increase|last_over_time|count|absent)\($|offset|clamp_min\($| - $`)
+			if !increase.MatchString(before) && !strings.HasPrefix(after, " offset") {
 				t.Errorf("%s: a counter is not under rate or increase: %s", e.where, e.expr[c[0]:c[1]])
 			}
 		}
@@ -304,7 +376,7 @@ func TestSelectors(t *testing.T) {
 				t.Errorf("%s: rate over %s; want $__rate_interval", e.where, m[1])
 			}
 		}
-		if left := regexp.MustCompile(`\b(SEL|SERVER|SERVICE|CLUSTER|PORT)\b`).FindString(e.expr); left != "" {
+		if left := regexp.MustCompile(`\b(SEL|FLEET|ONE|ANY|SERVER|SERVICE|CLUSTER|PORT)\b`).FindString(e.expr); left != "" {
 			t.Errorf("%s: the word %s is left", e.where, left)
 		}
 	}
@@ -313,16 +385,20 @@ func TestSelectors(t *testing.T) {
 // others are metrics that are not of the collectors, with the reason why they are there.
 var others = map[string]string{
 	"ALERTS":                     "made by Prometheus for each alert that fires",
+	"ALERTS_FOR_STATE":           "the same",
+	"process_start_time_seconds": "about the exporter's process",
 	"up":                         "made by Prometheus for each scrape",
 	"scrape_duration_seconds":    "made by Prometheus for each scrape",
 	"scrape_samples_scraped":     "made by Prometheus for each scrape",
 	"consul_exporter_build_info": "about the exporter's process",
 	"consul_exporter_config_last_reload_successful": "about the exporter's process",
-	"go_goroutines":                  "about the exporter's process",
-	"process_cpu_seconds_total":      "about the exporter's process",
-	"process_open_fds":               "about the exporter's process",
-	"process_resident_memory_bytes":  "about the exporter's process",
-	"consul_responder_actions_total": "about the responder, where it runs",
+	"go_goroutines":                                  "about the exporter's process",
+	"process_cpu_seconds_total":                      "about the exporter's process",
+	"process_open_fds":                               "about the exporter's process",
+	"process_resident_memory_bytes":                  "about the exporter's process",
+	"consul_responder_actions_total":                 "about the responder, where it runs",
+	"consul_responder_alerts_received_total":         "the same",
+	"consul_responder_last_action_timestamp_seconds": "the same",
 }
 
 // Each metric is one that there is, with the labels that are asked for; the rules' are those of the alerts.
@@ -376,7 +452,6 @@ var notShown = map[string]string{
 	"consul_exporter_state_file_ok":    "the same",
 	"consul_exporter_agent_up":         "for ConsulAgentUnreachable, with several agents",
 	"consul_cluster_foreign_servers":   "for ConsulClustersMixed",
-	"consul_cluster_leader_info":       "for ConsulClustersMixed; who leads is shown by consul_server_raft_is_leader",
 	"consul_cluster_agent_info":        "for joining in one's own expressions",
 	"consul_raft_peers":                "the configured agent's view, of which there are others",
 	"consul_raft_leader":               "the configured agent's view, of which there are others",
@@ -386,7 +461,7 @@ var notShown = map[string]string{
 	"consul_server_raft_fsm_pending":      "is in the difference of commit and applied index",
 	"consul_port_probes_total":            "the success rate comes from consul_port_up",
 	"consul_agent_autopilot_healthy":      "is in consul_autopilot_cluster_healthy",
-	"consul_license_valid":                "the licence's expiry says it",
+	"consul_license_valid":                "the license's expiry says it",
 	"consul_catalog_service_node_healthy": "consul_catalog_service_instances says it in fewer series",
 
 	"consul_agent_autopilot_failure_tolerance": "is in consul_autopilot_cluster_failure_tolerance",
@@ -449,7 +524,8 @@ func TestLinks(t *testing.T) {
 					t.Errorf("%s: link to %s, which has no variable %s", b.file, m[1], name)
 				}
 			}
-			if !strings.HasSuffix(m[3], "&${__url_time_range}") {
+			atTop := slices.Contains(b.Links, grafana.Link{Type: "link", URL: m[1], KeepTime: true})
+			if !atTop && !strings.HasSuffix(m[3], "&${__url_time_range}") {
 				t.Errorf("%s: link to %s does not keep the time", b.file, m[1])
 			}
 		}

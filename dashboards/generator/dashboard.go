@@ -9,7 +9,9 @@
 //   - Panels about the present ask for the present, with instant queries: a value from before the exporter was lost
 //     must not look like one of now.
 //   - Of what several exporters say about one cluster, one value is taken, and nothing is counted twice. The labels
-//     cluster, datacenter and job distinguish clusters, as in the alerts; tables show the worst of the chosen clusters.
+//     cluster, datacenter and job distinguish clusters, as in the alerts. Only the fleet shows several clusters.
+//   - A color is a state: red is critical, orange a warning, green healthy, and gray unknown. What is no state, such as
+//     the series of servers, has shades of blue.
 //   - They need no recording rules. Only the alerts that fire come from the rules, and if these are not loaded, the
 //     panel says so.
 //   - What a version, an edition or an agent does not have is shown as "not available", by a separate value where the
@@ -20,17 +22,21 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 )
 
 type dashboard struct {
 	// name is that of its file, without ".json". The uid is "consul-" and the name.
 	name, title, about string
+	// ofFleet is for the one dashboard on which several clusters can be chosen.
+	ofFleet bool
 	// variables are those that it has in addition to those of all dashboards.
 	variables []object
 	rows      []row
 }
 
-// row is a heading and the panels under it, which fill the width of a dashboard from left to right, line by line.
+// row is a heading and the panels under it, which fill the width of a dashboard from left to right, line by line. Only
+// the first row of a dashboard is open at first: Grafana does not query what is in a row that is not.
 type row struct {
 	title  string
 	panels []panel
@@ -38,6 +44,8 @@ type row struct {
 
 const (
 	tag = "consul"
+	// clusterTag is that of the dashboards that show a single cluster.
+	clusterTag = "consul-cluster"
 	// columnsOfGrid is the width of a dashboard.
 	columnsOfGrid = 24
 	// schemaVersion is that of Grafana 10.4. Later ones read it, too.
@@ -47,7 +55,7 @@ const (
 // Files returns the content of each dashboard's file, by name.
 func Files() (map[string][]byte, error) {
 	files := make(map[string][]byte)
-	for _, d := range []dashboard{overview(), ports(), raft(), gossip(), services(), exporter()} {
+	for _, d := range []dashboard{fleet(), overview(), ports(), raft(), gossip(), services(), exporter()} {
 		var b bytes.Buffer
 		encoder := json.NewEncoder(&b)
 		encoder.SetEscapeHTML(false)
@@ -65,7 +73,7 @@ func (d dashboard) json() object {
 		"uid":                  "consul-" + d.name,
 		"title":                d.title,
 		"description":          d.about + " Part of consul_cluster_exporter.",
-		"tags":                 []string{tag},
+		"tags":                 pick(d.ofFleet, []string{tag}, []string{tag, clusterTag}),
 		"schemaVersion":        schemaVersion,
 		"version":              1,
 		"editable":             false,
@@ -77,72 +85,118 @@ func (d dashboard) json() object {
 		"fiscalYearStartMonth": 0,
 		"weekStart":            "",
 		"liveNow":              false,
-		"links":                []object{links()},
-		"annotations":          object{"list": []object{leaderChanges()}},
-		"templating":           object{"list": append(commonVariables(), d.variables...)},
+		"links":                d.links(),
+		"annotations":          object{"list": []object{d.leaderChanges()}},
+		"templating":           object{"list": append(d.commonVariables(), d.variables...)},
 		"panels":               d.panels(),
 	}
 }
 
-// panels gives all panels their places and numbers.
+// panels gives all panels their places and numbers. Those of a collapsed row are in the row; their places are those
+// that they have when all rows are open, and Grafana moves up what is below a collapsed one.
 func (d dashboard) panels() []object {
 	var all []object
-	y := 0
-	for _, r := range d.rows {
-		all = append(all, object{
-			"id": len(all) + 1, "type": "row", "title": r.title, "collapsed": false, "panels": []object{},
+	id, y := 0, 0
+	next := func() int { id++; return id }
+	for i, r := range d.rows {
+		heading := object{
+			"id": next(), "type": "row", "title": r.title, "collapsed": i > 0, "panels": []object{},
 			"gridPos": object{"x": 0, "y": y, "w": columnsOfGrid, "h": 1},
-		})
-		y++
-		x, height := 0, 0
-		for _, p := range r.panels {
-			p = p.withDefaults()
-			if x+p.width > columnsOfGrid {
-				x, y, height = 0, y+height, 0
-			}
-			all = append(all, p.json(len(all)+1, x, y))
-			x, height = x+p.width, max(height, p.height)
 		}
-		y += height
+		panels, height := r.layout(y+1, next)
+		all = append(all, heading)
+		if i > 0 {
+			heading["panels"] = panels
+		} else {
+			all = append(all, panels...)
+		}
+		y += 1 + height
 	}
 	return all
+}
+
+// layout gives the panels of a row their places, from y on, and says how high they are together.
+func (r row) layout(y int, next func() int) (panels []object, height int) {
+	x, line, top := 0, 0, y
+	for _, p := range r.panels {
+		p = p.withDefaults()
+		if x+p.width > columnsOfGrid {
+			x, y, line = 0, y+line, 0
+		}
+		panels = append(panels, p.json(next(), x, y))
+		x, line = x+p.width, max(line, p.height)
+	}
+	return panels, y + line - top
 }
 
 // datasource is the same for all queries.
 func datasource() object { return object{"type": "prometheus", "uid": "${datasource}"} }
 
-func links() object {
-	return object{
-		"type": "dashboards", "tags": []string{tag}, "asDropdown": true, "includeVars": true, "keepTime": true,
-		"title": "Consul", "icon": "external link", "tooltip": "The other dashboards about Consul", "targetBlank": false,
+// links lead to the other dashboards: to those of a cluster with all that is chosen, and to the fleet without it.
+func (d dashboard) links() []object {
+	others := object{
+		"type": "dashboards", "tags": []string{clusterTag}, "asDropdown": true, "includeVars": !d.ofFleet, "keepTime": true,
+		"title": "Consul", "icon": "external link", "tooltip": "The dashboards about one cluster", "targetBlank": false,
 		"url": "",
 	}
+	if d.ofFleet {
+		return []object{others}
+	}
+	return []object{{
+		"type": "link", "tags": []string{}, "asDropdown": false, "includeVars": false, "keepTime": true,
+		"title": "Fleet", "icon": "dashboard", "tooltip": "All clusters", "targetBlank": false,
+		"url": "/d/consul-fleet?${datasource:queryparam}",
+	}, others}
 }
 
 // leaderChanges marks elections on all graphs.
-func leaderChanges() object {
-	expr := words.Replace("max by (CLUSTER) (increase(consul_cluster_leader_changes_total{SEL}[$__rate_interval])) > 0")
+func (d dashboard) leaderChanges() object {
+	expr := words.Replace("max by (CLUSTER) (increase(consul_cluster_leader_changes_total{" +
+		pick(d.ofFleet, "FLEET", "SEL") + "}[$__rate_interval])) > 0")
 	return object{
 		"name": "Leader changes", "enable": true, "hide": false, "iconColor": "purple", "datasource": datasource(),
 		"expr": expr, "titleFormat": "The leader or the term changed", "tagKeys": "cluster,datacenter,job",
 	}
 }
 
-// commonVariables are what every dashboard can be narrowed down by. Prometheus need not have the labels cluster and
-// datacenter: without them "All" must also match what has no such label, hence ".*". Job and instance are always
-// there.
-func commonVariables() []object {
+// commonVariables are what every dashboard can be narrowed down by. Cluster, datacenter and job tell clusters apart, so
+// there is one of each, except on the fleet's. Prometheus need not have the labels cluster and datacenter: then there
+// is nothing to choose, and the empty value matches what has no such label, as does "All" on the fleet's, hence ".*".
+// Job and instance are always there.
+func (d dashboard) commonVariables() []object {
 	const scrapes = "consul_exporter_scrapes_total"
+	one := func(label, title, series, all string) object {
+		if d.ofFleet {
+			return variable(label, title, series, all)
+		}
+		return single(variable(label, title, series, ""))
+	}
+	equals := pick(d.ofFleet, "=~", "=")
+	chosen := func(labels ...string) string {
+		matchers := make([]string, 0, len(labels))
+		for _, l := range labels {
+			matchers = append(matchers, fmt.Sprintf(`%s%s"$%s"`, l, equals, l))
+		}
+		return scrapes + "{" + strings.Join(matchers, ", ") + "}"
+	}
 	return []object{
 		{
 			"type": "datasource", "name": "datasource", "label": "Data source", "query": "prometheus", "refresh": 1, "hide": 0,
 			"multi": false, "includeAll": false,
 		},
-		variable("cluster", "Cluster", scrapes, ".*"),
-		variable("datacenter", "Datacenter", scrapes+`{cluster=~"$cluster"}`, ".*"),
-		variable("job", "Job", scrapes+`{cluster=~"$cluster", datacenter=~"$datacenter"}`, ".+"),
-		variable("instance", "Instance", scrapes+`{cluster=~"$cluster", datacenter=~"$datacenter", job=~"$job"}`, ".+"),
+		one("cluster", "Cluster", scrapes, ".*"),
+		one("datacenter", "Datacenter", chosen("cluster"), ".*"),
+		one("job", "Job", chosen("cluster", "datacenter"), ".+"),
+		variable("instance", "Instance", chosen("cluster", "datacenter", "job"), ".+"),
 	}
+}
+
+// single makes a variable have one value, and no "All".
+func single(v object) object {
+	v["multi"], v["includeAll"] = false, false
+	delete(v, "allValue")
+	delete(v, "current")
+	return v
 }
 
 // serverVariable narrows a dashboard down to servers. The agents that exporters ask are among them, because their ports

@@ -12,34 +12,25 @@ import (
 
 // Expressions are written with these words in place of what all of them repeat:
 //
-//	{SEL}      the series of the chosen exporters
+//	{SEL}      the series of the chosen exporters of a cluster
+//	{FLEET}    the same, of all chosen clusters
 //	{SEL, ...} the same, with further matchers
+//	ONE        the matchers for the chosen cluster, without its job: what else tells about it may have another one
+//	ANY        the same for all chosen clusters
 //	SERVER     the matcher for the chosen servers
 //	SERVICE    the matcher for the chosen services
 //	CLUSTER    the labels that tell clusters apart
 //	PORT       the labels that tell ports apart, with those of their cluster
 var words = strings.NewReplacer(
-	"{SEL", `{cluster=~"$cluster", datacenter=~"$datacenter", job=~"$job", instance=~"$instance"`,
+	"{SEL", `{cluster="$cluster", datacenter="$datacenter", job="$job", instance=~"$instance"`,
+	"{FLEET", `{cluster=~"$cluster", datacenter=~"$datacenter", job=~"$job", instance=~"$instance"`,
+	"ONE", `cluster="$cluster", datacenter="$datacenter"`,
+	"ANY", `cluster=~"$cluster", datacenter=~"$datacenter"`,
 	"SERVER", `server=~"$server"`,
 	"SERVICE", `service_name=~"$service"`,
 	"CLUSTER", "cluster, datacenter, job",
 	"PORT", "cluster, datacenter, job, server, port, protocol, transport",
 )
-
-// firing selects the alerts of the exporter's rules that fire. They have no label instance, and where nothing is
-// known of a cluster any more, no label job either.
-const firing = `ALERTS{alertstate="firing", alertname=~"Consul.+", ` +
-	`cluster=~"$cluster", datacenter=~"$datacenter", job=~"$job|"}`
-
-// firingWith narrows them down.
-func firingWith(matchers string) string {
-	return strings.TrimSuffix(firing, "}") + ", " + matchers + "}"
-}
-
-// rulesLoaded has a result, of value 0, where Prometheus has the exporter's rules. Those for a selector or with a label
-// of their own have recording rules of their own.
-const rulesLoaded = `0 * count({__name__=~"consul:cluster_leaders:max(:.+)?", ` +
-	`cluster=~"$cluster", datacenter=~"$datacenter", job=~"$job"})`
 
 // portUp is 1 for each port that any exporter gets an answer from, else 0.
 func portUp(matchers ...string) string {
@@ -48,6 +39,32 @@ func portUp(matchers ...string) string {
 
 // narrowed selects the chosen servers only.
 func narrowed(expr string) string { return strings.ReplaceAll(expr, "{SEL", "{SEL, SERVER") }
+
+// ofFleet makes a panel about one cluster one about all that are chosen.
+func ofFleet(p panel) panel {
+	p.expr = acrossClusters(p.expr)
+	for i, q := range p.queries {
+		p.queries[i].expr = acrossClusters(q.expr)
+	}
+	return p
+}
+
+func acrossClusters(expr string) string {
+	return strings.NewReplacer("{SEL", "{FLEET", "ONE", "ANY", `job="$job"`, `job=~"$job"`).Replace(expr)
+}
+
+// changed is 1 for each result of an expression that had another value at the last point of the graph, and 0 for all
+// others: each change is at one point, however many exporters see it. The range of a rate would have it at several, and
+// miss what is between two of them.
+func changed(expr string) string { return expr + " != bool " + atLastPoint(expr) }
+
+func atLastPoint(expr string) string { return strings.ReplaceAll(expr, "}", "} offset $__interval") }
+
+// termChanges is the same for the term of Raft of each cluster, which every election raises.
+var termChanges = term + " > bool " + atLastPoint(term)
+
+// term is known of a server without its HTTP API from its last log entry only.
+const term = "max by (CLUSTER) (consul_server_raft_term{SEL} or consul_server_raft_last_log_term{SEL})"
 
 // label gives all results of an expression a label.
 func label(expr, name, value string) string {

@@ -61,8 +61,8 @@ func gossip() dashboard {
 					about: "Members of the LAN and the WAN pool that failed or left. One that failed comes back or is forgotten " +
 						"after 72 hours.",
 					expr: orElse(
-						label("max by (member, role, version) (consul_serf_lan_member_info{SEL}) > 1", "pool", "lan")+
-							"\nor\n"+label("max by (member, role, version) (consul_serf_wan_member_info{SEL}) > 1", "pool", "wan"),
+						label("max by (CLUSTER, member, role, version) (consul_serf_lan_member_info{SEL}) > 1", "pool", "lan")+
+							"\nor\n"+label("max by (CLUSTER, member, role, version) (consul_serf_wan_member_info{SEL}) > 1", "pool", "wan"),
 						none("consul_serf_lan_member_info{SEL}", "member", "all members are alive"),
 					),
 					transformations: []object{sorted("Value", true), columns("member", "Value=State", "pool", "role", "version")},
@@ -76,7 +76,7 @@ func gossip() dashboard {
 					mappings: []object{empty},
 					about: "Round trip between each two servers that are alive, as their network coordinates estimate it, each pair " +
 						"once. One column that is slow is one server's network. Not available with one server, or more than ten.",
-					optional: true, expr: "max by (from, to) (consul_serf_rtt_seconds{SEL})",
+					optional: true, expr: "max by (CLUSTER, from, to) (consul_serf_rtt_seconds{SEL})",
 					transformations: []object{
 						sorted("to", false), matrix("from", "to"), sorted(`from\to`, false),
 						organize(object{}, map[string]string{`from\to`: "Server"}),
@@ -126,7 +126,7 @@ func gossip() dashboard {
 				{
 					title: "Round trips between servers, over time", unit: "s",
 					about:    "As network coordinates estimate them. Not available with one server, or more than ten.",
-					optional: true, expr: "max by (from, to) (consul_serf_rtt_seconds{SEL})",
+					optional: true, expr: "max by (CLUSTER, from, to) (consul_serf_rtt_seconds{SEL})",
 				},
 			}},
 			{"RPC", []panel{
@@ -182,7 +182,9 @@ func gossip() dashboard {
 					title: "Time lost to garbage collection", unit: "percentunit",
 					about: "Share of the time that agents stand still. Above 3 % (2 s in a minute) the agent is short of memory " +
 						"or of processor time." + measured,
-					optional: true, expr: "max by (server) (rate(consul_agent_gc_pause_seconds_total{SEL, SERVER}[$__rate_interval]))",
+					optional: true,
+					expr: "max by (CLUSTER, server) " +
+						"(rate(consul_agent_gc_pause_seconds_total{SEL, SERVER}[$__rate_interval]))",
 				},
 				{
 					title: "Goroutines", unit: "short",
@@ -196,19 +198,19 @@ func gossip() dashboard {
 					"max by (CLUSTER) (consul_catalog_datacenters{SEL})",
 				),
 				{
-					kind: stat, title: "Mesh root expires in", width: 5, alerts: "ConsulCARootExpires", unit: "suffix: days",
-					whole: true, steps: []step{{lowest, red}, {7, orange}, {30, green}},
+					kind: stat, title: "Mesh root expires in", width: 5, alerts: "ConsulCARootExpires", unit: "s",
+					steps: []step{{lowest, red}, {7 * day, orange}, {30 * day, green}},
 					about: "When the root certificate expires that signs for the service mesh. With it all connections in the mesh " +
 						"end. Not available without Connect.",
 					optional: true,
 					expr: `(min by (CLUSTER) ` +
-						`(consul_connect_ca_root_expiry_timestamp_seconds{SEL, active="true"}) - time()) / 86400`,
+						`(consul_connect_ca_root_expiry_timestamp_seconds{SEL, active="true"}) - time())`,
 				},
 				{
-					kind: stat, title: "Licence expires in", alerts: "ConsulLicenseExpires", unit: "suffix: days", whole: true,
-					steps:    []step{{lowest, red}, {7, orange}, {30, green}},
-					about:    "When the licence expires. Not available without Consul Enterprise.",
-					optional: true, expr: "(min by (CLUSTER) (consul_license_expiry_timestamp_seconds{SEL}) - time()) / 86400",
+					kind: stat, title: "License expires in", alerts: "ConsulLicenseExpires", unit: "s",
+					steps:    []step{{lowest, red}, {7 * day, orange}, {30 * day, green}},
+					about:    "When the license expires. Not available without Consul Enterprise.",
+					optional: true, expr: "(min by (CLUSTER) (consul_license_expiry_timestamp_seconds{SEL}) - time())",
 				},
 				{
 					kind: stat, title: "ACLs are copied", alerts: "ConsulACLReplicationFails",

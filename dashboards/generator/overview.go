@@ -42,8 +42,8 @@ func overview() dashboard {
 					about: "Alerts of the exporter's rules that fire, by severity; those of severity info are in the list below. " +
 						"\"No rules\" means that Prometheus has not loaded them: consul_cluster_exporter alerts writes them.",
 					queries: []query{
-						{orElse(orElse("count("+firingWith(`severity="critical"`)+")", rulesLoaded), "vector(NaN)"), "critical"},
-						{orElse(orElse("count("+firingWith(`severity="warning"`)+")", rulesLoaded), "vector(NaN)"), "warning"},
+						{orElse(orElse("count("+notified("critical")+")", rulesLoaded), "vector(NaN)"), "critical"},
+						{orElse(orElse("count("+notified("warning")+")", rulesLoaded), "vector(NaN)"), "warning"},
 					},
 					overrides: []object{override("warning", colored(warningFrom(1)))},
 				},
@@ -64,8 +64,8 @@ func overview() dashboard {
 						shown(mapped([]entry{{"0", "ok", green}, {"1", "weak", orange}}), nothing("not known", gray)))},
 					links: []object{linkTo("exporter", "Exporter")},
 				},
-				serversTable(15, 7),
-				alertsTable(9, 7),
+				alertsTable(columnsOfGrid, 7),
+				serversTable(columnsOfGrid, 7),
 			}},
 			{"What changed", []panel{
 				{
@@ -82,26 +82,30 @@ func overview() dashboard {
 				whoLeads(8, 7),
 				failingPortsOverTime(8, 7, ""),
 				{
-					title: "Changes", height: 7, alerts: "ConsulLeaderChangesOften",
-					about: "How often something changed: the leader or the term, the answer of a port, the state of a member, the " +
-						"number of nodes and services. What stands at one time mostly has one cause.",
-					bars: true, stacked: true, interval: "1m", // One bar for a change, or two.
+					title: "Changes", width: 12, height: 7, alerts: "ConsulLeaderChangesOften",
+					about: "What is different from how it was at the bar before: the leader or the term, ports that answer or no " +
+						"longer do, the state of members, the number of nodes and services. Each change is in one bar. What stands " +
+						"at one time mostly has one cause.",
+					bars: true, stacked: true, interval: "1m", colors: map[string]string{
+						"leader or term": "purple", "ports": "blue", "members": "super-light-blue", "number of services": "dark-purple",
+						"number of nodes": "super-light-purple",
+					},
 					queries: []query{
-						{"max by (CLUSTER) (increase(consul_cluster_leader_changes_total{SEL}[$__rate_interval]))", "leader or term"},
-						{"sum(max by (PORT) (changes(consul_port_up{SEL}[$__rate_interval])))", "ports"},
-						{"sum(max by (CLUSTER, member) (changes(consul_serf_lan_member_status{SEL}[$__rate_interval])))", "members"},
-						{"sum(max by (CLUSTER) (changes(consul_catalog_services{SEL}[$__rate_interval])))", "number of services"},
-						{"sum(max by (CLUSTER) (changes(consul_catalog_nodes{SEL}[$__rate_interval])))", "number of nodes"},
+						{"sum(" + termChanges + ")", "leader or term"},
+						{"sum(" + changed(portUp()) + ")", "ports"},
+						{"sum(" + changed("max by (CLUSTER, member) (consul_serf_lan_member_status{SEL})") + ")", "members"},
+						{"sum(" + changed("max by (CLUSTER) (consul_catalog_services{SEL})") + ")", "number of services"},
+						{"sum(" + changed("max by (CLUSTER) (consul_catalog_nodes{SEL})") + ")", "number of nodes"},
 					},
 				},
 				{
-					title: "Alerts that fired", height: 7, bars: true, stacked: true,
+					title: "Alerts that fired", width: 12, height: 7, bars: true, stacked: true,
 					about: "Alerts of the exporter's rules, by name. Empty when none fired or the rules are not loaded.",
 					expr: orElse("count by (alertname) ("+firing+")",
 						label("0 * absent(last_over_time("+firing+"[$__range] @ end()))", "alertname", "none")),
 				},
-				recoveryActions(8, 7),
 			}},
+			recovery(),
 			{"Nodes and services", []panel{
 				count("Nodes", 3, "Nodes in the catalog.", "max by (CLUSTER) (consul_catalog_nodes{SEL})"),
 				count(
@@ -135,19 +139,6 @@ func overview() dashboard {
 	}
 }
 
-func recoveryActions(width, height int) panel {
-	const decisions = "consul_responder_actions_total{SEL}"
-	return panel{
-		title: "Recovery actions", width: width, height: height, alerts: "ConsulResponderRefuses ConsulResponderFails",
-		bars: true, stacked: true,
-		about: "What the responder decided, and how it ended; its history says why. Not available where none runs.",
-		expr: optionalOf(
-			`sum by (what) (label_join(increase(`+decisions+`[$__rate_interval]), "what", ": ", "action", "result"))`,
-			decisions, "what",
-		),
-	}
-}
-
 func serversTable(width, height int) panel {
 	return figuresPanel(panel{
 		title: "Servers", width: width, height: height,
@@ -162,7 +153,7 @@ func serversTable(width, height int) panel {
 		{
 			title: "Port 8300", steps: goodFrom(1),
 			mappings: []object{mapped([]entry{{"-1", "hangs", red}, {"0", "no answer", red}, {"1", "answers", green}})},
-			expr: `min by (server) (
+			expr: `min by (CLUSTER, server) (
   (` + rpcUp + ` == 0
     and on (CLUSTER, server)
   consul_port_probe_phase_duration_seconds{SEL, protocol="rpc", phase=~"tls|request"}) - 1
@@ -172,25 +163,25 @@ func serversTable(width, height int) panel {
 		},
 		{
 			title: "Ports down", steps: badFrom(1),
-			expr: `max by (server) (sum by (CLUSTER, server) (` + portUp() + ` == bool 0) and on (CLUSTER, server) ` +
+			expr: `max by (CLUSTER, server) (sum by (CLUSTER, server) (` + portUp() + ` == bool 0) and on (CLUSTER, server) ` +
 				`consul_port_up{SEL, protocol="rpc"})`,
 		},
 		roleColumn(),
 		{
 			title: "Sees leader", steps: goodFrom(1), mappings: []object{either("no", "yes")},
-			expr: "min by (server) (max by (CLUSTER, server) (consul_server_raft_has_leader{SEL}))",
+			expr: "max by (CLUSTER, server) (consul_server_raft_has_leader{SEL})",
 		},
 		{
 			title: "Log behind", unit: "short", steps: quiet(badFromTwo(250, 1000)),
-			expr: "max by (server) (consul_server_raft_log_lag_entries{SEL})",
+			expr: "max by (CLUSTER, server) (consul_server_raft_log_lag_entries{SEL})",
 		},
 		{
 			title: "Last contact", unit: "s", steps: quiet(badFromTwo(0.2, 0.5)),
-			expr: "max by (server) (min by (CLUSTER, server) (consul_server_raft_last_contact_seconds{SEL}))",
+			expr: "min by (CLUSTER, server) (consul_server_raft_last_contact_seconds{SEL})",
 		},
 		{
 			title: "Answer took", unit: "s", steps: quiet(warningFrom(1)),
-			expr: `max by (server) (min by (CLUSTER, server) (consul_port_probe_duration_seconds{SEL, protocol="rpc"}))`,
+			expr: `min by (CLUSTER, server) (consul_port_probe_duration_seconds{SEL, protocol="rpc"})`,
 		},
 	}}, "Server")
 }
@@ -202,44 +193,10 @@ func roleColumn() column {
 		title:    "Role",
 		mappings: []object{mapped([]entry{{"0", "follower", ""}, {"1", "leader", blue}, {"2", "candidate", orange}})},
 		steps:    []step{{lowest, transparent}, {1, blue}, {2, orange}},
-		expr: `max by (server) (
+		expr: `max by (CLUSTER, server) (
   ` + leads + `
     +
   (2 * max by (CLUSTER, server) (consul_server_raft_state{SEL, state="candidate"}) or 0 * ` + leads + `)
 )`,
-	}
-}
-
-// alertsTable lists the alerts that fire, the worst first.
-func alertsTable(width, height int) panel {
-	by := "max by (alertname, severity, server, member, port, protocol, transport, service_name, node, check, " +
-		"collector, peer, cluster, datacenter)"
-	one := func(rank, matchers string) string { return rank + " * " + by + " (" + firingWith(matchers) + ")" }
-	// Of the critical ones those come first that are about the whole cluster.
-	list := strings.Join([]string{
-		one("4", `severity="critical", server="", service_name=""`), one("3", `severity="critical"`),
-		one("2", `severity="warning"`), one("1", `severity="info"`),
-	}, "\nor\n")
-	// What an alert is about is in whichever of these labels it has. Of a member, the name is the server's, if it is one.
-	about := `label_join(label_replace(` + list + `, "server", "$1", "member", "(.+)"), ` +
-		`"about", " ", "server", "protocol", "port", "transport", "service_name", "node", "check", "collector", "peer", ` +
-		`"cluster", "datacenter")`
-	return panel{
-		kind: table, title: "Alerts that fire", width: width, height: height,
-		about: "Alerts of the exporter's rules that fire now, and what they are about. Each has a page in docs/runbooks " +
-			"that says what to do.",
-		expr: orElse(
-			orElse("max by (alertname, about) ("+about+")", label(rulesLoaded, "alertname", "no alert fires")),
-			label("vector(-1)", "alertname", "Prometheus has not loaded the rules"),
-		),
-		transformations: []object{sorted("Value", true), columns("Value=Severity", "alertname=Alert", "about")},
-		overrides: []object{override("Severity", shown(mapped([]entry{
-			{"-1", "?", gray},
-			{"0", "–", green},
-			{"1", "info", blue},
-			{"2", "warning", orange},
-			{"3", "critical", red},
-			{"4", "critical", red},
-		})), cell, property{"custom.width", 80}, property{"custom.align", "left"})},
 	}
 }

@@ -5,6 +5,7 @@ package generator
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -48,7 +49,7 @@ type panel struct {
 	// noValue is shown in place of a value if there is none.
 	noValue string
 
-	// steps colour a status. Without any, the panel shows no status.
+	// steps color a status. Without any, the panel shows no status.
 	steps    []step
 	mappings []object
 	// colors are those of series, by legend.
@@ -56,8 +57,9 @@ type panel struct {
 
 	// names makes a stat show the legends in place of the values.
 	names bool
-	// bars, stacked, stepped and lines (at the steps) are how a graph is drawn.
-	bars, stacked, stepped, lines bool
+	// bars, stacked, stepped and lines (at the steps) are how a graph is drawn. A band is a graph of how many of a few are
+	// in which state, and most of the time all are in one.
+	bars, stacked, stepped, lines, band bool
 	// interval is the least time between two points; Grafana decides without. A sparse graph has 100 points at most: it
 	// is made of a series for each service. Four times the points take four times as long, and seconds in a large
 	// catalog, see docs/performance.md.
@@ -73,7 +75,7 @@ type query struct {
 	expr, legend string
 }
 
-// step is a colour from this value on.
+// step is a color from this value on.
 type step struct {
 	from  float64
 	color string
@@ -81,6 +83,9 @@ type step struct {
 
 // lowest is the value of the first step, which has no lower end.
 const lowest = -1 << 40
+
+// day is in seconds.
+const day = 86400
 
 // goodFrom and the others are the usual steps.
 func goodFrom(n float64) []step    { return []step{{lowest, red}, {n, green}} }
@@ -91,26 +96,29 @@ func badFromTwo(warning, bad float64) []step {
 	return []step{{lowest, green}, {warning, orange}, {bad, red}}
 }
 
-// quiet makes steps show nothing in place of the first colour, for cells of tables and lines of graphs: where all is
+// quiet makes steps show nothing in place of the first color, for cells of tables and lines of graphs: where all is
 // well they need no attention.
 func quiet(steps []step) []step {
 	steps[0].color = transparent
 	return steps
 }
 
-// Colours of states, the same everywhere.
+// Colors of states, the same everywhere.
 const (
 	green  = "green"
 	orange = "orange"
 	red    = "red"
 	blue   = "blue"
 	gray   = "#8e8e8e"
-	// neutral is the colour of text.
+	// neutral is the color of text.
 	neutral     = "text"
 	transparent = "transparent"
 )
 
-// mapped is a mapping of single values to text and colour.
+// shades are for series that are no states, such as those of servers.
+var shades = object{"mode": "shades", "fixedColor": blue}
+
+// mapped is a mapping of single values to text and color.
 func mapped(entries []entry) object {
 	options := object{}
 	for i, e := range entries {
@@ -166,6 +174,7 @@ func (p panel) withDefaults() panel {
 	case stat:
 		p.width, p.height, p.legend = cmp.Or(p.width, 4), cmp.Or(p.height, 4), cmp.Or(p.legend, clusterLegend)
 	case timeseries:
+		p.stepped, p.stacked = p.stepped || p.band, p.stacked || p.band
 		p.width, p.height = cmp.Or(p.width, 8), cmp.Or(p.height, 8)
 		if len(labels) > 0 {
 			p.legend = cmp.Or(p.legend, "{{"+strings.Join(labels, "}} {{")+"}}")
@@ -223,7 +232,7 @@ func (p panel) targets() []object {
 	instant := p.kind != timeseries
 	for i, q := range p.queries {
 		targets = append(targets, object{
-			"refId":        string(rune('A' + i)),
+			"refId":        refID(i),
 			"datasource":   datasource(),
 			"expr":         words.Replace(q.expr),
 			"legendFormat": q.legend,
@@ -244,7 +253,7 @@ func (p panel) defaults() object {
 	d := object{
 		"unit": p.unit, "max": p.max, "noValue": p.noValue, "mappings": p.allMappings(), "links": p.links,
 		"thresholds": thresholds(steps), "custom": p.custom(),
-		"color": object{"mode": pick(p.kind == timeseries, "palette-classic", "thresholds")},
+		"color": pick(p.kind == timeseries, shades, object{"mode": "thresholds"}),
 	}
 	maps.DeleteFunc(d, isUnset)
 	if p.decimals > 0 || p.whole {
@@ -256,8 +265,8 @@ func (p panel) defaults() object {
 	return d
 }
 
-// allMappings are those of the panel. On a coloured background, unknown values are gray: otherwise they would have the
-// colour of the first step, which mostly means that all is well.
+// allMappings are those of the panel. On a colored background, unknown values are gray: otherwise they would have the
+// color of the first step, which mostly means that all is well.
 func (p panel) allMappings() []object {
 	all := append([]object{}, p.mappings...)
 	if p.kind == stat && len(p.steps) > 0 && !slices.ContainsFunc(all, isNothing) {
@@ -286,8 +295,8 @@ func (p panel) custom() object {
 	c := object{
 		"drawStyle":         pick(p.bars, "bars", "line"),
 		"lineInterpolation": pick(p.stepped, "stepAfter", "linear"),
-		"lineWidth":         1,
-		"fillOpacity":       pick(p.bars, 80, pick(p.stacked, 50, 0)),
+		"lineWidth":         pick(p.band, 0, 1),
+		"fillOpacity":       pick(p.bars || p.band, 80, pick(p.stacked, 50, 0)),
 		"showPoints":        "never",
 		"spanNulls":         false,
 		"stacking":          object{"mode": pick(p.stacked, "normal", "none"), "group": "A"},
@@ -296,6 +305,9 @@ func (p panel) custom() object {
 	}
 	if p.unit != "s" && p.unit != "bytes" && p.unit != "percentunit" {
 		c["axisSoftMax"] = 1 // Where all is 0, Grafana would draw up to 100.
+	}
+	if p.bars {
+		c["barMaxWidth"] = 12 // A bar is as wide as the time to the next one, and there may be few.
 	}
 	return c
 }
@@ -319,9 +331,31 @@ func (p panel) options() object {
 	}
 }
 
-// allOverrides are those of the panel, and one for each colour of a series, in the order of their names.
+// serverColors are those of series with the name of a server, by the last digit of the name or of its first part,
+// unless that is an address: shades alone are hard to tell apart. They say nothing about a state.
+var serverColors = []string{
+	"super-light-purple", "blue", "purple", "super-light-blue", "dark-purple", "semi-dark-blue", "light-purple",
+	"dark-blue", "light-blue", "semi-dark-purple",
+}
+
+func colorsOfServers() []object {
+	overrides := make([]object, 0, len(serverColors))
+	for digit, color := range serverColors {
+		overrides = append(overrides, object{
+			"matcher":    object{"id": "byRegexp", "options": fmt.Sprintf(`/^[^.]*[a-zA-Z][^.]*%d(\..*)?$/`, digit)},
+			"properties": []object{{"id": "color", "value": fixedColor(color).value}},
+		})
+	}
+	return overrides
+}
+
+// allOverrides are those of servers, of the panel, and one for each color of a series, in the order of their names.
 func (p panel) allOverrides() []object {
-	all := append([]object{}, p.overrides...)
+	all := []object{}
+	if p.kind == timeseries && slices.ContainsFunc(p.queries, func(q query) bool { return q.legend == "{{server}}" }) {
+		all = colorsOfServers()
+	}
+	all = append(all, p.overrides...)
 	for _, name := range slices.Sorted(maps.Keys(p.colors)) {
 		all = append(all, override(name, fixedColor(p.colors[name])))
 	}
@@ -354,7 +388,7 @@ func override(name string, properties ...property) object {
 // nameWidth is that of the column of names, which are longer than figures. The other columns share the rest.
 var nameWidth = property{"custom.width", 140}
 
-// cell is how a table's column is coloured: the whole cell, by value.
+// cell is how a table's column is colored: the whole cell, by value.
 var cell = property{"custom.cellOptions", object{"type": "color-background", "mode": "basic"}}
 
 // override is that of the column of a table, in which cells without a value have this text.
@@ -395,7 +429,7 @@ func serverPortMatrix(p panel, expr string) panel {
 	p.kind = table
 	p.mappings = append(p.mappings, empty)
 	// A column is named "8301 serf_lan", and the next one, of the same port over UDP, "8301 udp".
-	p.expr = `min by (server, name) (label_replace(label_replace(label_join(` + expr + `, ` +
+	p.expr = `min by (CLUSTER, server, name) (label_replace(label_replace(label_join(` + expr + `, ` +
 		`"name", " ", "port", "protocol", "transport"), ` +
 		`"name", "$1", "name", "(.*) tcp"), "name", "$1 udp", "name", "(.*) .* udp"))`
 	// The columns come in the order of their ports, and then the rows in that of their servers.
@@ -410,17 +444,27 @@ func serverPortMatrix(p panel, expr string) panel {
 
 func transformation(id string, options object) object { return object{"id": id, "options": options} }
 
-// organize orders and renames the columns of a table, and leaves out the time.
+// organize orders and renames the columns of a table, and leaves out the time, and those that tell clusters apart and
+// are not in the order.
 func organize(order object, titles map[string]string) object {
-	return transformation("organize", object{
-		"excludeByName": object{"Time": true},
-		"indexByName":   order,
-		"renameByName":  titles,
-	})
+	hidden := object{"Time": true}
+	for _, label := range []string{"cluster", "datacenter", "job"} {
+		if _, ok := order[label]; !ok {
+			hidden[label] = true
+		}
+	}
+	return transformation("organize", object{"excludeByName": hidden, "indexByName": order, "renameByName": titles})
 }
 
-// columns are the columns of a table of one query, in order: labels, or "Value". The title is after =, if it is not the
-// same word.
+// merged makes a row of what several queries say about the same labels. The value of each is then a column: see value.
+func merged() object { return transformation("merge", object{}) }
+
+// value is the column of a table with the values of the query of this index, of several.
+func value(query int) string { return "Value #" + refID(query) }
+
+func refID(query int) string { return string(rune('A' + query)) }
+
+// columns are the columns of a table, in order: labels, or "Value". The title is after =, if it is not the same word.
 func columns(names ...string) object {
 	order, titles := object{}, map[string]string{}
 	for i, name := range names {
@@ -434,10 +478,15 @@ func columns(names ...string) object {
 }
 
 // labelColumns are columns without the value.
-func labelColumns(names ...string) object {
-	o := columns(names...)
-	o["options"].(object)["excludeByName"] = object{"Time": true, "Value": true}
-	return o
+func labelColumns(names ...string) object { return without(columns(names...), "Value") }
+
+// without leaves more columns out.
+func without(organized object, names ...string) object {
+	hidden := organized["options"].(object)["excludeByName"].(object)
+	for _, name := range names {
+		hidden[name] = true
+	}
+	return organized
 }
 
 // matrix makes a row of the results with the same row label, and a column for each value of the column label.

@@ -51,14 +51,14 @@ func ports() dashboard {
 						up + " == 1)",
 				},
 				{
-					kind: stat, title: "Certificate expires", alerts: "ConsulCertificateExpires", unit: "suffix: days", whole: true,
+					kind: stat, title: "Certificate expires", alerts: "ConsulCertificateExpires", unit: "s",
 					mappings: []object{mapped([]entry{{noneDue, "none is due", green}})},
-					steps:    []step{{lowest, red}, {3, orange}, {14, green}},
-					about: "When the first certificate expires of those that ports show, in days. \"none is due\": all live for " +
+					steps:    []step{{lowest, red}, {3 * day, orange}, {14 * day, green}},
+					about: "When the first certificate expires of those that ports show. \"none is due\": all live for " +
 						"days only and have more than a tenth of their time left, as those have that Consul renews by itself. Not " +
 						"available if no port speaks TLS.",
 					expr: orFor(
-						"min by (CLUSTER) ("+certificateLeft+" unless on (PORT) "+certificateYoung+") / 86400",
+						"min by (CLUSTER) ("+certificateLeft+" unless on (PORT) "+certificateYoung+")",
 						noneDue+" * max by (CLUSTER) ("+certificateLeft+" > bool 0)",
 					), optionalMetric: "consul_port_tls_earliest_cert_expiry_timestamp_seconds{SEL, SERVER}",
 				},
@@ -83,7 +83,7 @@ func ports() dashboard {
 						"certificate does not verify. auth: the exporter may not ask. protocol: it is not Consul. limit: the server's " +
 						"connection limit is reached.",
 					expr: orElse(
-						"round(max by (server, port, protocol, transport, reason) (increase(consul_port_probe_failures_total{SEL, "+
+						"round(max by (PORT, reason) (increase(consul_port_probe_failures_total{SEL, "+
 							"SERVER}[$__rate_interval]))) > 0",
 						label(label("0 * count("+up+")", "server", "all answer"), "reason", "–"),
 					),
@@ -94,6 +94,9 @@ func ports() dashboard {
 				},
 				{
 					title: "Failures by reason", width: 12, height: 7, alerts: "ConsulPortErrors", unit: "ops", stacked: true,
+					colors: map[string]string{
+						"timeout": "purple", "refused": "blue", "reset": "super-light-blue", "unreachable": "dark-purple",
+					},
 					about: "Probes of ports that failed, by reason; see the table for what these mean.",
 					expr: "sum by (reason) (max by (PORT, reason) (rate(consul_port_probe_failures_total{SEL, " +
 						"SERVER}[$__rate_interval])))",
@@ -122,7 +125,7 @@ func ports() dashboard {
 					title: "Port 8300, by server", alerts: "ConsulPortSlow", unit: "s",
 					about: "How long the probe of the RPC port took, connecting included. One server that is slower than the others " +
 						"is busy or far away.",
-					expr: `max by (server) (consul_port_probe_duration_seconds{SEL, SERVER, protocol="rpc"})`,
+					expr: `max by (CLUSTER, server) (consul_port_probe_duration_seconds{SEL, SERVER, protocol="rpc"})`,
 				},
 				{
 					title: "Slowest server, by protocol", alerts: "ConsulPortSlow", unit: "s",
@@ -132,6 +135,7 @@ func ports() dashboard {
 				},
 				{
 					title: "Slowest port, by phase", unit: "s",
+					colors: map[string]string{"connect": "blue", "tls": "purple", "request": "super-light-blue"},
 					about: "How long each phase of the probes took at most. connect is the network and the kernel, tls the " +
 						"handshake, request is Consul itself.",
 					expr: "max by (phase) (consul_port_probe_phase_duration_seconds{SEL, SERVER})",
@@ -143,7 +147,7 @@ func ports() dashboard {
 					about: "TCP connections to the ports of the agent that the exporter asks. Consul refuses more than 100 to port " +
 						"8300 and 200 to the HTTP API from one address by default. Not available unless the exporter runs on the " +
 						"agent's host.",
-					expr: `max by (server, port, protocol) (consul_port_connections{SEL, SERVER, state="established"})`,
+					expr: `max by (CLUSTER, server, port, protocol) (consul_port_connections{SEL, SERVER, state="established"})`,
 				},
 				{
 					title: "Other connections, by state", width: 12, optionalMetric: "consul_port_connections{SEL, SERVER}",
@@ -161,7 +165,7 @@ func ports() dashboard {
 						"with three at most. Not available where DNS is not probed.",
 					queries: []query{
 						{optionalOf(
-							`max by (server) (consul_dns_answers{SEL, SERVER, transport="tcp"})`, "consul_dns_answers{SEL, SERVER}",
+							`max by (CLUSTER, server) (consul_dns_answers{SEL, SERVER, transport="tcp"})`, "consul_dns_answers{SEL, SERVER}",
 							"server",
 						), "{{server}}"},
 						{`max by (CLUSTER) (consul_cluster_servers{SEL, state="alive"})`, "servers alive"},
@@ -171,7 +175,7 @@ func ports() dashboard {
 					kind: table, title: "DNS answers", width: 8, height: 8, alerts: "ConsulDNSPortDown ConsulDNSFewerServers",
 					about: "What each DNS port answers for consul.service. Anything but \"no error\" means that clients of DNS find " +
 						"no service there.",
-					optional: true, expr: "max by (server, port, transport) (consul_dns_response_code{SEL, SERVER})",
+					optional: true, expr: "max by (CLUSTER, server, port, transport) (consul_dns_response_code{SEL, SERVER})",
 					transformations: []object{sorted("server", false), columns("server", "port", "transport", "Value=Answer")},
 					overrides: []object{override("Answer", cell,
 						colored(badFrom(1)), shown(mapped([]entry{
@@ -190,13 +194,13 @@ const (
 	certificateYoung = "(" + certificateLeft + " < 14 * 86400 and on (PORT) " + certificateLeft +
 		" > min by (PORT) (consul_port_tls_earliest_cert_lifetime_seconds{SEL, SERVER}) / 10)"
 	// noneDue is the value for when there are no others.
-	noneDue = "99999"
+	noneDue = "1000000000000"
 )
 
 func certificatesTable(width, height int) panel {
 	// A row for each port of each server.
 	row := func(expr string) string {
-		return `min by (where) (label_join(` + expr + `, "where", " ", "server", "port"))`
+		return `min by (CLUSTER, where) (label_join(` + expr + `, "where", " ", "server", "port"))`
 	}
 	p := figuresPanel(panel{
 		title: "Certificates", width: width, height: height, alerts: "ConsulCertificateExpires", noValue: notAvailable,

@@ -72,7 +72,8 @@ func raft() dashboard {
 					about: "Each server's term of Raft. It grows with each election; servers that stay apart do not hear of each " +
 						"other.",
 					// Without its HTTP API, a server's term is only known from its last log entry.
-					expr: "max by (server) (consul_server_raft_term{SEL, SERVER} or consul_server_raft_last_log_term{SEL, SERVER})",
+					expr: "max by (CLUSTER, server) (" +
+						"consul_server_raft_term{SEL, SERVER} or consul_server_raft_last_log_term{SEL, SERVER})",
 				},
 				{
 					title: "Servers by state", alerts: "ConsulServerCandidate", stepped: true, stacked: true,
@@ -89,14 +90,14 @@ func raft() dashboard {
 					title: "Last log index", stepped: true, belowZero: true,
 					about: "Index of the last entry in each server's log. All lines rise together; one that stays flat belongs to a " +
 						"server that gets nothing.",
-					expr: "max by (server) (consul_server_raft_last_log_index{SEL, SERVER})",
+					expr: "max by (CLUSTER, server) (consul_server_raft_last_log_index{SEL, SERVER})",
 				},
 				{
 					title: "Entries behind", alerts: "ConsulRaftLogLag", unit: "short",
 					about: "How many entries each server's log is behind the longest one, and how many autopilot allows. A server " +
 						"that is behind answers with old data and cannot replace another one.",
 					queries: []query{
-						{"max by (server) (consul_server_raft_log_lag_entries{SEL, SERVER})", "{{server}}"},
+						{"max by (CLUSTER, server) (consul_server_raft_log_lag_entries{SEL, SERVER})", "{{server}}"},
 						{"max(consul_autopilot_config_max_trailing_logs{SEL})", "allowed by autopilot"},
 					},
 					overrides: []object{limitLine("allowed by autopilot", orange)},
@@ -108,11 +109,12 @@ func raft() dashboard {
 						"fall to 0 now and then. Not available where the exporter does not reach the servers' HTTP API.",
 					queries: []query{
 						{optional(
-							"max by (server) (consul_server_raft_commit_index{SEL, SERVER} - consul_server_raft_applied_index{SEL, SERVER})",
+							"max by (CLUSTER, server) "+
+								"(consul_server_raft_commit_index{SEL, SERVER} - consul_server_raft_applied_index{SEL, SERVER})",
 							"server",
 						), "{{server}}, to apply"},
 						{optionalOf(
-							"max by (server) (consul_server_raft_applied_index{SEL, SERVER} - "+snapshot+")", snapshot, "server",
+							"max by (CLUSTER, server) (consul_server_raft_applied_index{SEL, SERVER} - "+snapshot+")", snapshot, "server",
 						), "{{server}}, since the snapshot"},
 					},
 				},
@@ -123,7 +125,7 @@ func raft() dashboard {
 					steps: []step{{lowest, transparent}, {0.2, orange}, {0.5, red}},
 					about: "How long ago each follower had heard of the leader. It goes up and down below the heartbeat; above 200 " +
 						"ms the network or the leader is slow, above 500 ms an election is near.",
-					expr: "min by (server) (consul_server_raft_last_contact_seconds{SEL, SERVER})",
+					expr: "min by (CLUSTER, server) (consul_server_raft_last_contact_seconds{SEL, SERVER})",
 				},
 				{
 					title: "Consistent read", alerts: "ConsulConsistentReadsFail", unit: "s", noValue: "none was answered",
@@ -162,7 +164,8 @@ func raft() dashboard {
 					lines: true, steps: []step{{lowest, transparent}, {0.5, orange}},
 					about: "Share of its time that each thread of Raft works. Above half for long, the server is near its limit. " +
 						"Not available before Consul 1.13.",
-					expr:           `max by (server, thread) (consul_agent_raft_thread_saturation_ratio{SEL, SERVER, stat="mean"})`,
+					expr: "max by (CLUSTER, server, thread) " +
+						`(consul_agent_raft_thread_saturation_ratio{SEL, SERVER, stat="mean"})`,
 					optionalMetric: "consul_agent_raft_thread_saturation_ratio{SEL, SERVER}",
 				},
 				{
@@ -224,12 +227,12 @@ func raft() dashboard {
 }
 
 // latest is a metric that some agents measure and others do not, by server.
-func latest(metric string) string { return "max by (server) (" + metric + "{SEL, SERVER})" }
+func latest(metric string) string { return "max by (CLUSTER, server) (" + metric + "{SEL, SERVER})" }
 
 // highest is the same for a metric that is there only when something has happened, by these labels. Its highest value
 // since the last point of the graph is taken, so that none is missed.
 func highest(metric string, labels ...string) string {
-	by := strings.Join(append([]string{"server"}, labels...), ", ")
+	by := strings.Join(append([]string{"CLUSTER", "server"}, labels...), ", ")
 	return "max by (" + by + ") (max_over_time(" + metric + "{SEL, SERVER}[$__rate_interval]))"
 }
 
@@ -250,7 +253,7 @@ func reportedLeadersTable(width, height int) panel {
 	names := `max by (CLUSTER, leader, name) (label_replace(label_replace(consul_server_info{SEL}, ` +
 		`"name", "$1", "server", "(.*)"), "leader", "$1", "address", "(.*)"))`
 	answering := `max by (CLUSTER, server) (consul_server_raft_has_leader{SEL, SERVER})`
-	expr := `max by (server, name, leader) (
+	expr := `max by (CLUSTER, server, name, leader) (
   ` + reported + ` * on (CLUSTER, leader) group_left (name) ` + names + `
     or on (CLUSTER, server)
   ` + label(reported, "name", "not a known server") + `
@@ -295,7 +298,7 @@ func raftTable(width, height int) panel {
 		{title: "Applied", expr: latest("consul_server_raft_applied_index")},
 		{
 			title: "Last contact", unit: "s", steps: quiet(badFromTwo(0.2, 0.5)),
-			expr: "max by (server) (min by (CLUSTER, server) (consul_server_raft_last_contact_seconds{SEL, SERVER}))",
+			expr: "min by (CLUSTER, server) (consul_server_raft_last_contact_seconds{SEL, SERVER})",
 		},
 		{title: "Peers", expr: latest("consul_server_raft_peers")},
 	}}, "Server")

@@ -212,7 +212,7 @@ func onlyChosen(p panel) panel {
 	return withoutLinks(p)
 }
 
-// coloredCell colours the cells of a column, unless they are 0.
+// coloredCell colors the cells of a column, unless they are 0.
 func coloredCell(name, color string) object {
 	return override(name, cell, colored([]step{{lowest, transparent}, {1, color}}))
 }

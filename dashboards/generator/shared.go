@@ -19,7 +19,7 @@ var (
 	memberColors = map[string]string{"alive": green, "leaving": orange, "left": gray, "failed": red}
 )
 
-// coloredFromOne gives these series of a stat their colour, unless they are 0.
+// coloredFromOne gives these series of a stat their color, unless they are 0.
 func coloredFromOne(colors map[string]string) []object {
 	var overrides []object
 	for _, name := range slices.Sorted(maps.Keys(colors)) {
@@ -48,9 +48,9 @@ func withoutLinks(p panel) panel {
 func quorumStat(width int) panel {
 	return panel{
 		kind: stat, title: "Voters to spare", width: width, alerts: "ConsulQuorumLost ConsulQuorumAtRisk ConsulQuorumUnknown",
-		steps: []step{{lowest, red}, {0, orange}, {1, green}},
+		steps: []step{{lowest, red}, {0, orange}, {enoughForFew, green}}, whole: true,
 		mappings: []object{
-			mapped([]entry{{quorumHeld, "held", green}, {quorumUnknown, "unknown", orange}}),
+			mapped([]entry{{quorumHeld, "held", green}, {quorumUnknown, "unknown", gray}}),
 			between(nil, -1, "quorum lost", red),
 		},
 		about: "How many more voters can fail before the quorum is lost. At 0 the next failure stops all writes; when it " +
@@ -97,17 +97,17 @@ func failingPortsOverTime(width, height int, servers string) panel {
 		stepped: true, stacked: true,
 		about: "How many ports of each server do not answer. All of one server: it is down or hangs. One of all servers: a " +
 			"firewall, or a change of configuration.",
-		expr: "sum by (server) (" + up + " == bool 0)",
+		expr: "sum by (CLUSTER, server) (" + up + " == bool 0)",
 	}
 }
 
 func whoLeads(width, height int) panel {
 	return panel{
 		title: "Who leads", width: width, height: height, alerts: "ConsulNoLeader ConsulSplitBrain ConsulLeaderChangesOften",
-		stepped: true, stacked: true,
+		band: true,
 		about: "Servers that call themselves leader. The sum is 1 at all times but for elections, which take seconds: a " +
 			"gap is no leader, 2 is a split brain.",
-		expr: "max by (server) (consul_server_raft_is_leader{SEL})",
+		expr: "max by (CLUSTER, server) (consul_server_raft_is_leader{SEL})",
 	}
 }
 

@@ -24,7 +24,7 @@ func TestDashboardsToFolder(t *testing.T) {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
 	var want strings.Builder
-	for _, name := range []string{"exporter", "gossip", "overview", "ports", "raft", "services"} {
+	for _, name := range []string{"exporter", "fleet", "gossip", "overview", "ports", "raft", "services"} {
 		path := filepath.Join(dir, name+".json")
 		fmt.Fprintln(&want, path)
 		got := must.Get(os.ReadFile(path))(t)

@@ -5,17 +5,25 @@
 package grafana
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
 )
 
-// Dashboard is a dashboard.
+// Dashboard is a dashboard. The panels of a collapsed row come after it, as they do of one that is not.
 type Dashboard struct {
 	UID, Title, Description string
 	Templating              struct{ List []Variable }
 	Annotations             struct{ List []Annotation }
+	Links                   []Link
 	Panels                  []Panel
+}
+
+// Link is a link at the top of a dashboard.
+type Link struct {
+	Type, URL string
+	KeepTime  bool
 }
 
 // Variable is a choice at the top of a dashboard.
@@ -45,6 +53,10 @@ type Annotation struct{ Name, Expr string }
 // Panel is a panel, or the heading of a row.
 type Panel struct {
 	Type, Title, Description string
+	// Collapsed is whether a row shows its panels only when it is clicked on.
+	Collapsed bool
+	// Panels are those of a collapsed row.
+	Panels []Panel
 	// Interval is the least time between two points of a graph; mostly empty.
 	Interval        string
 	GridPos         struct{ X, W int }
@@ -73,14 +85,20 @@ func Parse(content []byte) (Dashboard, error) {
 	if err := json.Unmarshal(content, &d); err != nil {
 		return d, fmt.Errorf("read a dashboard: %w", err)
 	}
+	var panels []Panel
+	for _, p := range d.Panels {
+		panels = append(append(panels, p), p.Panels...)
+	}
+	d.Panels = panels
 	return d, nil
 }
 
-// Substitute gives variables the values that they have when all is chosen, and intervals those of the last hour.
-func (d Dashboard) Substitute(expr string) string {
-	pairs := []string{"$__rate_interval", "2m", "$__range", "1h"}
+// Substitute gives variables these values, or else those that they have when all is chosen, and intervals those of the
+// last hour.
+func (d Dashboard) Substitute(expr string, chosen map[string]string) string {
+	pairs := []string{"$__rate_interval", "2m", "$__interval", "1m", "$__range", "1h"}
 	for _, v := range d.Templating.List {
-		pairs = append(pairs, "$"+v.Name, v.AllValue)
+		pairs = append(pairs, "$"+v.Name, cmp.Or(chosen[v.Name], v.AllValue))
 	}
 	return strings.NewReplacer(pairs...).Replace(expr)
 }

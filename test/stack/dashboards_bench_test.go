@@ -51,7 +51,7 @@ func BenchmarkCatalogQueries(b *testing.B) {
 				// The totals are a single series each.
 				if strings.Contains(q.Expr, graphedFamily) || strings.Contains(q.Expr, "consul_health_") {
 					b.Run(name+"/"+p.Title, func(b *testing.B) {
-						benchmarkQuery(b, prometheus, at, boards[name].Substitute(q.Expr), q.Range, p.Interval)
+						benchmarkQuery(b, prometheus, at, boards[name].Substitute(q.Expr, chosen), q.Range, p.Interval)
 					})
 				}
 			}

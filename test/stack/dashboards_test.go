@@ -35,21 +35,38 @@ var (
 	notMeasured = map[string]string{
 		"overview: Alerts firing A":                   "Prometheus has no rules",
 		"overview: Alerts firing B":                   "Prometheus has no rules",
-		"overview: Recovery actions A":                "there is no responder",
+		"overview: Alerts that fire B":                "the same",
+		"overview: Responders A":                      "there is none",
+		"overview: Last action A":                     "there is no responder",
+		"overview: Decisions in the time shown A":     "the same",
+		"overview: Recovery actions A":                "the same",
+		"fleet: Critical alerts A":                    "Prometheus has no rules",
+		"fleet: Warnings A":                           "the same",
+		"fleet: Clusters, the worst first G":          "the same",
+		"fleet: Clusters, the worst first H":          "the same",
+		"fleet: Alerts that fire B":                   "the same",
 		"raft: Time to store entries A":               "only of BoltDB, which is no more the default",
 		"raft: Free list of BoltDB A":                 "only of BoltDB, which is no more the default",
 		"raft: Age of the log, and time to restore B": "no server has restored a snapshot",
-		"gossip: Licence expires in A":                "Consul Enterprise only",
+		"gossip: License expires in A":                "Consul Enterprise only",
 		"gossip: ACLs are copied A":                   "only with ACLs",
 		"gossip: Peerings A":                          "there is no peering",
 		"exporter: Configuration file A":              "there is none",
 	}
 	// These come and go, as do the annotations, of elections.
 	occasional = map[string]string{
+		"fleet: Elections A":                          "only when there is one",
+		"fleet: Failing ports A":                      "port 8503 of a young server is down",
 		"gossip: Blocking queries A":                  "only in intervals in which one began or ended",
 		"raft: Age of the log, and time to restore A": "measured by the leader once in a minute",
 	}
 )
+
+// chosen are the values of variables of which one has to be chosen: there are no labels cluster and datacenter.
+var chosen = map[string]string{"job": "consul"}
+
+// pendingTimes are how long alerts wait.
+var pendingTimes = regexp.MustCompile(`(?m)^( +for:) .*$`)
 
 // allDashboards returns the dashboards by the names of their files, without ".json".
 func allDashboards(tb testing.TB) map[string]grafana.Dashboard {
@@ -70,6 +87,8 @@ func mayBeEmpty(where string) bool {
 type liveDashboards struct {
 	prometheus *harness.Exporter
 	boards     map[string]grafana.Dashboard
+	// chosen are the values of variables of which not all are chosen.
+	chosen map[string]string
 }
 
 // expressions returns all expressions of all dashboards by where they are, without variables.
@@ -79,17 +98,17 @@ func (l liveDashboards) expressions(t *testing.T) map[string]string {
 	for name, d := range l.boards {
 		for _, p := range d.Panels {
 			for _, q := range p.Targets {
-				list[name+": "+p.Title+" "+q.RefID] = d.Substitute(q.Expr)
+				list[name+": "+p.Title+" "+q.RefID] = d.Substitute(q.Expr, l.chosen)
 			}
 		}
 		for _, a := range d.Annotations.List {
-			list[name+": annotation "+a.Name] = d.Substitute(a.Expr)
+			list[name+": annotation "+a.Name] = d.Substitute(a.Expr, l.chosen)
 		}
 		for _, v := range d.Templating.List {
 			if v.Type == "query" {
 				selector, _, err := v.Series()
 				must.Do(t, err)
-				list[name+": variable "+v.Name] = d.Substitute(selector)
+				list[name+": variable "+v.Name] = d.Substitute(selector, l.chosen)
 			}
 		}
 	}
@@ -189,8 +208,33 @@ func (l liveDashboards) expectReadmeExpressions(t *testing.T, ports int) {
 
 // onCluster is a result about a whole cluster, with further labels.
 func onCluster(more ...string) string {
-	return "{" + strings.Join(append([]string{`job="consul"`}, more...), ", ") + "}"
+	return "{" + strings.Join(slices.Sorted(slices.Values(append(more, `job="consul"`))), ", ") + "}"
 }
+
+// figure is a result in a table with a row for each server.
+func figure(title string, a *consultest.Agent) string {
+	return onCluster(fmt.Sprintf("figure=%q", title), fmt.Sprintf("server=%q", a.Name))
+}
+
+// named is a result about a server with a name of what it is about: a port, or the leader.
+func named(name string, a *consultest.Agent) string {
+	return onCluster(fmt.Sprintf("name=%q", name), fmt.Sprintf("server=%q", a.Name))
+}
+
+// alert is one in the table of those that fire, about this or about the whole cluster.
+func alert(name, about string) string {
+	labels := []string{fmt.Sprintf("alertname=%q", name), `runbook="open"`}
+	if about != "" {
+		labels = append(labels, fmt.Sprintf("about=%q", about))
+	}
+	return onCluster(labels...)
+}
+
+// fleetColumn is a column of the table of clusters.
+func fleetColumn(letter string) string { return "fleet: Clusters, the worst first " + letter }
+
+// fleetLink is the result with the link to the overview of the only cluster, which has no label but job.
+var fleetLink = onCluster(`link="var-cluster=&var-datacenter=&var-job=consul"`)
 
 // onServer is a result about one server.
 func onServer(a *consultest.Agent) string { return onCluster(fmt.Sprintf("server=%q", a.Name)) }
@@ -209,7 +253,7 @@ func TestStackDashboards(t *testing.T) {
 	ruleFile := filepath.Join(t.TempDir(), "rules.yml") // Is not there yet.
 	prometheusConfig := scrapeConfig(4*time.Second, 2*time.Second, static(exporters...))
 	prometheusConfig["rule_files"] = []string{ruleFile}
-	l := liveDashboards{runPrometheus(t, t.TempDir(), prometheusConfig), allDashboards(t)}
+	l := liveDashboards{runPrometheus(t, t.TempDir(), prometheusConfig), allDashboards(t), chosen}
 
 	empty := l.waitMeasured(t, leader.Client())
 	for where := range empty {
@@ -224,6 +268,14 @@ func TestStackDashboards(t *testing.T) {
 	}
 	// Two exporters count one cluster, once.
 	l.wait(t, "healthy cluster", shows{
+		fleetColumn("A"):                {fleetLink: 3},
+		fleetColumn("B"):                {onCluster(): 1},
+		fleetColumn("C"):                {onServer(leader): 1},
+		fleetColumn("D"):                {onCluster(): 0},
+		fleetColumn("E"):                {onCluster(): 0},
+		fleetColumn("F"):                {onCluster(): 1},
+		"fleet: Clusters A":             {`{}`: 1},
+		"fleet: Cannot be written to A": {`{}`: 0},
 		"overview: Voters to spare A":   {onCluster(): 1},
 		"overview: Leader A":            {onServer(leader): 1},
 		"overview: Silent servers A":    {onCluster(`server="all answer"`): 1},
@@ -258,10 +310,10 @@ func TestStackDashboards(t *testing.T) {
 	l.expectReadmeExpressions(t, len(exporters)*3*10)
 
 	// With the rules, alerts are there; here they need not wait.
-	rules := regexp.MustCompile(`(?m)^( +for:) .*$`).ReplaceAll(alerts.Join(harness.PackFiles(t, nil)), []byte("$1 0s"))
+	rules := pendingTimes.ReplaceAll(alerts.Join(harness.PackFiles(t, nil)), []byte("$1 0s"))
 	must.Do(t, os.WriteFile(ruleFile, rules, 0o600))
 	must.Do(t, l.prometheus.Cmd.Process.Signal(syscall.SIGHUP))
-	l.wait(t, "rules", shows{"overview: Alerts that fire A": {`{about="    db      ", alertname="ConsulServiceDown"}`: 3}})
+	l.wait(t, "rules", shows{"overview: Alerts that fire A": {alert("ConsulServiceDown", "db"): 3}})
 
 	followers := harness.Others(c, leader)
 	hung := followers[0]
@@ -273,24 +325,32 @@ func TestStackDashboards(t *testing.T) {
 		"overview: Failing ports A":   {onCluster(): 10},
 		"overview: Reads A":           {onCluster(): 1},
 		"overview: Servers A": {
-			fmt.Sprintf(`{figure="Port 8300", server=%q}`, hung.Name):    -1,
-			fmt.Sprintf(`{figure="Ports down", server=%q}`, hung.Name):   10,
-			fmt.Sprintf(`{figure="Port 8300", server=%q}`, leader.Name):  1,
-			fmt.Sprintf(`{figure="Ports down", server=%q}`, leader.Name): 0,
-			fmt.Sprintf(`{figure="Role", server=%q}`, leader.Name):       1,
+			figure("Port 8300", hung):    -1,
+			figure("Ports down", hung):   10,
+			figure("Port 8300", leader):  1,
+			figure("Ports down", leader): 0,
+			figure("Role", leader):       1,
 		},
 		"ports: Hanging ports A": {onCluster(): 7},
 		"ports: Ports now A": {
-			fmt.Sprintf(`{name="8300 rpc", server=%q}`, hung.Name):   -1,
-			fmt.Sprintf(`{name="8301 udp", server=%q}`, hung.Name):   0,
-			fmt.Sprintf(`{name="8300 rpc", server=%q}`, leader.Name): 1,
+			named("8300 rpc", hung):   -1,
+			named("8301 udp", hung):   0,
+			named("8300 rpc", leader): 1,
 		},
-		"raft: Whom each server calls leader A": {fmt.Sprintf(`{name="does not answer", server=%q}`, hung.Name): 0},
+		"raft: Whom each server calls leader A": {named("does not answer", hung): 0},
 		"overview: Alerts that fire A": {
-			fmt.Sprintf(`{about="%s          ", alertname="ConsulServerHung"}`, hung.Name): 3,
+			alert("ConsulServerHung", hung.Name):                  3,
+			alert("ConsulRPCPortDown", hung.Name+" rpc 8300 tcp"): 0.5, // Because the server hangs.
 		},
+		fleetColumn("A"): {fleetLink: 3},
+		fleetColumn("B"): {onCluster(): 0},
+		fleetColumn("C"): {onServer(leader): 1},
+		fleetColumn("D"): {onCluster(): 1},
+		fleetColumn("E"): {onCluster(): 10},
 	})
-	reason := fmt.Sprintf(`{port="8300", protocol="rpc", reason="timeout", server=%q, transport="tcp"}`, hung.Name)
+	reason := onCluster(
+		`port="8300"`, `protocol="rpc"`, `reason="timeout"`, fmt.Sprintf("server=%q", hung.Name), `transport="tcp"`,
+	)
 	if reasons := l.results(t, "ports: Probes that failed A"); reasons[reason] < 1 {
 		t.Errorf("the reason why %s does not answer is not shown: %v", hung.Name, reasons)
 	}
@@ -301,10 +361,14 @@ func TestStackDashboards(t *testing.T) {
 		"overview: Leader A":                    {onCluster(`server="none"`): 0},
 		"overview: Failing ports A":             {onCluster(): 20},
 		"overview: Reads A":                     {onCluster(): 0},
-		"overview: Alerts that fire A":          {`{about="          ", alertname="ConsulQuorumLost"}`: 4},
+		"overview: Alerts that fire A":          {alert("ConsulQuorumLost", ""): 4},
+		fleetColumn("A"):                        {fleetLink: 0},
+		fleetColumn("B"):                        {onCluster(): -1},
+		fleetColumn("C"):                        {onCluster(`server="none"`): 0},
+		"fleet: Cannot be written to A":         {`{}`: 1},
 		"raft: Leaders seen A":                  {onCluster(): 0},
 		"raft: Without leader A":                {onCluster(): 1},
-		"raft: Whom each server calls leader A": {fmt.Sprintf(`{name="none", server=%q}`, leader.Name): 0},
+		"raft: Whom each server calls leader A": {named("none", leader): 0},
 		"gossip: Members that failed A":         {onCluster(fmt.Sprintf("member=%q", hung.Name)): 4},
 		"services: Catalog A":                   {onCluster(): 4},
 	})
@@ -328,8 +392,8 @@ func TestStackDashboards(t *testing.T) {
 		"exporter: Agents that are asked A": {onCluster(): 0},
 		"overview: Failing ports A":         {onCluster(): 10},
 		"ports: Hanging ports A":            {onCluster(): 0},
-		"overview: Servers A":               {fmt.Sprintf(`{figure="Port 8300", server=%q}`, leader.Name): 0},
-		"ports: Ports now A":                {fmt.Sprintf(`{name="8300 rpc", server=%q}`, leader.Name): 0},
+		"overview: Servers A":               {figure("Port 8300", leader): 0},
+		"ports: Ports now A":                {named("8300 rpc", leader): 0},
 	})
 
 	for _, e := range exporters {
@@ -337,6 +401,7 @@ func TestStackDashboards(t *testing.T) {
 	}
 	l.wait(t, "the exporters are down", shows{
 		"overview: Watched by A": {onCluster(): 0}, "exporter: Exporters A": {onCluster(): 0},
+		fleetColumn("A"): {fleetLink: 1}, "fleet: State unknown A": {`{}`: 1},
 	})
 	for _, where := range []string{
 		"overview: Voters to spare A", "overview: Leader A", "overview: Silent servers A", "ports: Ports now A",
@@ -351,7 +416,7 @@ func TestStackDashboards(t *testing.T) {
 // that have none.
 func (l liveDashboards) waitMeasured(t *testing.T, client *api.Client) map[string]bool {
 	t.Helper()
-	deadline := time.Now().Add(90 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute) // Some compare with how it was a minute ago.
 	for {
 		must.Get(client.KV().Put(&api.KVPair{Key: "written", Value: []byte("by a test")}, nil))(t)
 		empty := l.empty(t)

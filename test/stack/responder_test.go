@@ -137,10 +137,10 @@ func TestStackResponderHungLeader(t *testing.T) {
 	if done.Alert.Labels["alertname"] != "ConsulServerHung" || fired.Before(began) || done.Time.Before(fired) {
 		t.Errorf("the history has %+v; want the alert, and when it began", done)
 	}
-	live := liveDashboards{s.prometheus.prometheus, allDashboards(t)}
+	live := liveDashboards{s.prometheus.prometheus, allDashboards(t), chosen}
 	harness.WaitFor(t, noticeWithin, "the panel about recovery to show it", func() string {
 		results := live.results(t, "overview: Recovery actions A")
-		return harness.Unless(results[`{what="exec: done"}`] > 0, "%v", results)
+		return harness.Unless(results[`{result="done"}`] > 0, "%v", results)
 	})
 	harness.WaitCalm(t, s.Cluster)
 	s.waitOver(t)
