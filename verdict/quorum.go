@@ -45,9 +45,9 @@ type Quorum struct {
 	Reachable int `json:"reachable"`
 	Unknown   int `json:"unknown"`
 	// Following are the reachable voters except those that know of no leader, or of another one than the only one, and
-	// those whose Raft configuration lacks one of its peers: cut off from it, or because they reject the vote of a server
-	// that they do not know, they do not vote with the others. While nobody leads, or several do, they are all reachable
-	// voters.
+	// those whose Raft configuration lacks another one of its peers: cut off from it, or because they do not vote for a
+	// server that they do not know, they do not vote with the others. While nobody leads, or several do, they are all
+	// reachable voters.
 	Following int `json:"following"`
 	// NeverBootstrapped is whether the servers still wait for the first election, and Lacks says how many there are.
 	NeverBootstrapped bool `json:"-"`
@@ -116,7 +116,7 @@ func votesWith(leader string, voter cluster.Report, reports []cluster.Report) bo
 		return true
 	}
 	i := slices.IndexFunc(reports, cluster.Report.LeadsItself)
-	lacks := func(peer string) bool { return !slices.Contains(raft.Peers, peer) }
+	lacks := func(peer string) bool { return peer != voter.Server.RPCAddress && !slices.Contains(raft.Peers, peer) }
 	return raft.Leader == leader && (!raft.PeersKnown || !slices.ContainsFunc(reports[i].RPC.Raft.Peers, lacks))
 }
 
