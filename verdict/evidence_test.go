@@ -293,8 +293,8 @@ var evidenceTable = []evidenceCase{
 		lacks: "the cluster was never bootstrapped: 1 of 3 expected servers",
 	},
 	{
-		evidence: "a waits to join (it replaces another one), b knows no leader, and c, which is in b's Raft configuration, " +
-			"is silent",
+		evidence: "a waits to join (it replaces another one), b knows no leader, and c, which is in b's Raft " +
+			"configuration, is silent",
 		reports: reports(withPeers(says(reporttest.NonVoter(a), 0)), withPeers(says(b, 0), b, c), noAnswer(c)),
 		with:    agentWaits,
 		quorum:  QuorumLost, writes: WritesUnknown, voters: [3]int{1, 1, 0}, margin: "-1",

@@ -11,8 +11,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 )
 
-// judgeConfigurations counts the distinct peer sets that servers report: 1 is right, 0 means that nobody has one. During
-// a change of the configuration there can be two for a moment. A new server has none until a leader adds it.
+// judgeConfigurations counts the distinct peer sets that servers report: 1 is right, 0 means that nobody has one.
+// During a change of the configuration there can be two for a moment. A new server has none until a leader adds it.
 func judgeConfigurations(reports []cluster.Report) int {
 	distinct := make(map[string]bool)
 	for _, r := range reports {

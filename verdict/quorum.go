@@ -108,8 +108,8 @@ func judgeQuorum(e *inputs.Evidence, voters map[string]VoterState) Quorum {
 	return q
 }
 
-// votesWith reports whether nothing says that a voter would not vote with the leader and its other followers. The leader
-// is the address of the only one; empty if there is none, or several.
+// votesWith reports whether nothing says that a voter would not vote with the leader and its other followers. The
+// leader is the address of the only one; empty if there is none, or several.
 func votesWith(leader string, voter cluster.Report, reports []cluster.Report) bool {
 	raft := &voter.RPC.Raft
 	if leader == "" || !raft.LeaderKnown {
