@@ -261,7 +261,7 @@ func TestFacts_View(t *testing.T) {
 		{"too few servers could be probed to tell", healthy(reporttest.NotAsked(two), reporttest.NotAsked(three)), nil},
 		{"no leader", healthy(says(one, 0), says(two, 0), says(three, 0)), noRead},
 		{"the servers wait for the first election", factsOf(reporttest.Says(one, 0, 0, 0)), func(f *status.Facts) {
-			f.Agent.BootstrapExpect, f.Agent.Raft = 3, &cluster.RaftStats{}
+			f.Agent.BootstrapExpect, f.Agent.Raft, f.Topology.Peers = 3, &cluster.RaftStats{}, nil
 			noRead(f)
 		}},
 		{"split brain", healthy(says(two, 2)), nil},

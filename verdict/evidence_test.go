@@ -58,6 +58,15 @@ func heard(r cluster.Report, ago time.Duration) cluster.Report {
 	return r
 }
 
+// withPeers returns the report of a server whose Raft configuration has these.
+func withPeers(r cluster.Report, peers ...cluster.Server) cluster.Report {
+	r.RPC.Raft.Peers = nil
+	for _, p := range peers {
+		r.RPC.Raft.Peers = append(r.RPC.Raft.Peers, p.RPCAddress)
+	}
+	return r
+}
+
 // removed returns a server that was taken out of the cluster.
 func removed(s cluster.Server) cluster.Server {
 	s.Status, s.Absence = cluster.StatusNone, &cluster.Absence{How: cluster.DepartureRemoved, Since: scrapeAt}
@@ -98,6 +107,12 @@ func agentSays(leader string) func(*inputs.Evidence) {
 	return func(e *inputs.Evidence) { e.Read, e.AgentLeader = &cluster.ConsistentRead{}, &leader }
 }
 
+// agentWaits has the asked agent be a, which has no Raft configuration and knows no leader.
+func agentWaits(e *inputs.Evidence) {
+	e.Agent = &cluster.Agent{Name: a.Name, Server: true, BootstrapExpect: 3, Raft: &cluster.RaftStats{}}
+	agentSays("")(e)
+}
+
 // standing has the leader's commit index stand still for so long.
 func standing(scrapes int, still time.Duration) func(*inputs.Evidence) {
 	return func(e *inputs.Evidence) {
@@ -134,6 +149,11 @@ var evidenceTable = []evidenceCase{
 	{
 		evidence: "c answers and knows no leader, a and b follow a", reports: reports(says(a, 1), says(b, 1), says(c, 0)),
 		quorum: QuorumHeld, writes: WritesCommitting, voters: [3]int{3, 0, 0}, margin: "0", leaders: []string{a.Name},
+	},
+	{
+		evidence: "all three follow a, and c's Raft configuration has only c (a wrong peers.json)",
+		reports:  reports(says(a, 1), says(b, 1), withPeers(says(c, 1), c)),
+		quorum:   QuorumHeld, writes: WritesCommitting, voters: [3]int{3, 0, 0}, margin: "0", leaders: []string{a.Name},
 	},
 	{
 		evidence: "c turns the exporter away, a and b follow a", reports: reports(says(a, 1), says(b, 1), turnedAway(c)),
@@ -266,11 +286,18 @@ var evidenceTable = []evidenceCase{
 		evidence: "a waits for two more servers before the first election",
 		reports:  reports(reporttest.Says(a, 0, 0, 0)),
 		with: func(e *inputs.Evidence) {
-			e.Agent = &cluster.Agent{Name: a.Name, Server: true, BootstrapExpect: 3, Raft: &cluster.RaftStats{}}
-			agentSays("")(e)
+			e.Topology.Peers = nil
+			agentWaits(e)
 		},
 		quorum: QuorumUnknown, writes: WritesUnknown, voters: [3]int{1, 0, 0}, margin: unknownMargin,
 		lacks: "the cluster was never bootstrapped: 1 of 3 expected servers",
+	},
+	{
+		evidence: "a waits to join (it replaces another one), b knows no leader, and c, which is in b's Raft " +
+			"configuration, is silent",
+		reports: reports(withPeers(says(reporttest.NonVoter(a), 0)), withPeers(says(b, 0), b, c), noAnswer(c)),
+		with:    agentWaits,
+		quorum:  QuorumLost, writes: WritesUnknown, voters: [3]int{1, 1, 0}, margin: "-1",
 	},
 	{
 		evidence: "all follow a, whose log is ahead of both followers', and they have stood still for 30 s",
@@ -389,6 +416,10 @@ func TestJudge_Reports(t *testing.T) {
 	}{
 		{"peers in any order", reports(at(says(a, 1), 12), reversed, at(says(c, 1), 12)), 1, 0, lags(0, 2, 0), 0, 3},
 		{"a peer that others lack", reports(says(a, 1), stranger, says(c, 1)), 2, 1, lags(0, 0, 0), 0, 3},
+		{
+			"a new server that nobody has added yet", reports(says(a, 1), says(b, 1), withPeers(says(c, 0))), 1, 0,
+			lags(0, 0, 0), 1, 2,
+		},
 		{
 			"a server whose Raft is shutting down tells only a part", reports(says(a, 1), partial, says(c, 1)), 1, 0,
 			map[string]uint64{a.Name: 0, c.Name: 0},

@@ -44,8 +44,10 @@ type Quorum struct {
 	// Reachable voters answered on their own port 8300, and whether Unknown ones would is not known. The others are lost.
 	Reachable int `json:"reachable"`
 	Unknown   int `json:"unknown"`
-	// Following are the reachable voters except those that know of no leader, or of another one than the only one: cut off
-	// from it, they do not vote with the others. While nobody leads, or several do, they are all reachable voters.
+	// Following are the reachable voters except those that know of no leader, or of another one than the only one, and
+	// those whose Raft configuration lacks another one of its peers: cut off from it, or because they do not vote for a
+	// server that they do not know, they do not vote with the others. While nobody leads, or several do, they are all
+	// reachable voters.
 	Following int `json:"following"`
 	// NeverBootstrapped is whether the servers still wait for the first election, and Lacks says how many there are.
 	NeverBootstrapped bool `json:"-"`
@@ -84,7 +86,7 @@ func judgeQuorum(e *inputs.Evidence, voters map[string]VoterState) Quorum {
 		switch voters[r.Server.Name] {
 		case VoterAnswering:
 			q.Reachable++
-			if leader == "" || !r.RPC.Raft.LeaderKnown || r.RPC.Raft.Leader == leader {
+			if votesWith(leader, r, e.Reports) {
 				q.Following++
 			}
 			if leader != "" && r.RPC.Raft.LeaderKnown && r.RPC.Raft.Leader == leader {
@@ -104,6 +106,18 @@ func judgeQuorum(e *inputs.Evidence, voters map[string]VoterState) Quorum {
 		q.Lacks, q.NeverBootstrapped = lacks(e, &q, leader), neverBootstrapped(e)
 	}
 	return q
+}
+
+// votesWith reports whether nothing says that a voter would not vote with the leader and its other followers. The
+// leader is the address of the only one; empty if there is none, or several.
+func votesWith(leader string, voter cluster.Report, reports []cluster.Report) bool {
+	raft := &voter.RPC.Raft
+	if leader == "" || !raft.LeaderKnown {
+		return true
+	}
+	i := slices.IndexFunc(reports, cluster.Report.LeadsItself)
+	lacks := func(peer string) bool { return peer != voter.Server.RPCAddress && !slices.Contains(raft.Peers, peer) }
+	return raft.Leader == leader && (!raft.PeersKnown || !slices.ContainsFunc(reports[i].RPC.Raft.Peers, lacks))
 }
 
 // leadsAVoter reports whether a voter has this address.
@@ -142,9 +156,15 @@ func leaderShown(e *inputs.Evidence) string {
 	return ""
 }
 
-// neverBootstrapped reports whether the agent is a server without a Raft configuration, which waits for others.
+// neverBootstrapped reports whether the agent is a server without a Raft configuration, which waits for others, and no
+// configuration is known: one that another server has, or that there was, is that of a cluster which has yet to add the
+// agent.
 func neverBootstrapped(e *inputs.Evidence) bool {
-	return e.Agent != nil && e.Agent.Raft != nil && len(e.Agent.Raft.Peers) == 0 && e.Agent.BootstrapExpect > 1
+	configured := len(e.Topology.Peers) > 0 || slices.ContainsFunc(e.Reports, func(r cluster.Report) bool {
+		return len(r.RPC.Raft.Peers) > 0
+	})
+	return !configured && e.Agent != nil && e.Agent.Raft != nil && len(e.Agent.Raft.Peers) == 0 &&
+		e.Agent.BootstrapExpect > 1
 }
 
 // lacks says why there is no telling whether there is a quorum.

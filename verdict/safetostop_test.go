@@ -325,6 +325,24 @@ func TestJudgeStop(t *testing.T) {
 	}
 }
 
+// After a wrong peers.json the asked server may have a configuration that lacks the leader. It does not say who has a
+// vote then.
+func TestJudgeStop_OtherConfiguration(t *testing.T) {
+	t.Parallel()
+	in := stopInput(reporttest.Says(reporttest.Server(1), 2, 1, 1000),
+		reporttest.Says(reporttest.NonVoter(reporttest.Server(2)), 2, 3, 1000),
+		reporttest.Says(reporttest.NonVoter(reporttest.Server(3)), 2, 3, 1000))
+	in.Topology.Peers = in.Topology.Peers[:1]
+	for _, server := range []string{"server-2", "server-3"} {
+		stop := must.Get(JudgeStop(server, in))(t)
+		reasons := strings.Join(stop.Reasons, " ")
+		if stop.Answer != AnswerUnknown || strings.Contains(reasons, "no vote yet") {
+			t.Errorf("%s: the answer is %s, because %q; want %s, and nothing about who votes",
+				server, stop.Answer, reasons, AnswerUnknown)
+		}
+	}
+}
+
 // joining is a report of a server without a vote that follows server-1.
 func joining(i, peers int) cluster.Report {
 	return reporttest.Says(reporttest.NonVoter(reporttest.Server(i)), 1, peers, 1000)

@@ -56,15 +56,20 @@ func JudgeServers(
 	return servers
 }
 
-// judgeSilence looks at all ports of a server. That a port accepts connections is no sign of life, and no sign that the
-// host is gone.
+// judgeSilence looks at all ports of a server. That a port accepts connections is no sign of life, and no sign that
+// the host is gone. One for clients or gossip that rejected a question before, and was not asked again, is neither.
 func judgeSilence(ports []Port) (hung, down bool) {
 	var open, rpc bool
 	for _, p := range ports {
 		switch p.State {
 		case PortUnknown, PortNotAsked:
 			continue
-		case PortUp, PortTurnedAway:
+		case PortTurnedAway:
+			if p.Result.Skipped && p.Protocol != cluster.ProtocolRPC {
+				continue
+			}
+			return false, false
+		case PortUp:
 			return false, false
 		case PortAccepts:
 			open = true

@@ -27,6 +27,7 @@ func TestJudgeServers(t *testing.T) {
 	silent := probe.Result{Reason: probe.ReasonTimeout, Phases: connecting}
 	udp, accepts := port(cluster.ProtocolDNS, "udp", hangs), port(cluster.ProtocolSerfLAN, "tcp", up)
 	accepts.Serf.Encrypted = true
+	heldBack := probe.NotMade(probe.ErrHeldBack)
 	notAsked := rpc(skipped)
 	notAsked.Note = "mesh is off"
 	type (
@@ -46,6 +47,9 @@ func TestJudgeServers(t *testing.T) {
 		{"down, and accepts", ports{rpc(silent), accepts}, states{PortDown, PortAccepts}, false, false},
 		{"answers elsewhere", ports{rpc(hangs), http(up)}, states{PortHangs, PortUp}, false, false},
 		{"rejects", ports{rpc(silent), http(rejects)}, states{PortDown, PortTurnedAway}, false, false},
+		{"hung, and rejected before", ports{rpc(hangs), http(heldBack)}, states{PortHangs, PortTurnedAway}, true, false},
+		{"down, and rejected before", ports{rpc(silent), http(heldBack)}, states{PortDown, PortTurnedAway}, false, true},
+		{"rejected before on port 8300", ports{rpc(heldBack), http(hangs)}, states{PortTurnedAway, PortHangs}, false, false},
 		{"not probed", ports{notAsked}, states{PortNotAsked}, false, false},
 		{"UDP cannot hang", ports{rpc(silent), udp}, states{PortDown, PortDown}, false, true},
 		{"port 8300 by its report", ports{http(silent)}, states{PortDown, PortDown}, false, true},

@@ -58,6 +58,7 @@ func (j *stopJudge) judge(server string) Stop {
 		}
 	case !stop.Voter && j.gone():
 		stop.Reasons = append(stop.Reasons, stop.Server+" is gone already, so nothing is lost with it.")
+	case !stop.Voter && answer == AnswerUnknown && trouble != "": // Whether it has one is as uncertain.
 	case !stop.Voter && j.joins():
 		stop.Reasons = append(stop.Reasons, stop.Server+" has no vote yet.")
 		if votes := stop.Voters + 1; trouble == "" && stop.After >= stop.Needed && stop.After < votes/2+1 {
