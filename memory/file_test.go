@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -182,13 +181,6 @@ func TestFile_NoRegularFile(t *testing.T) {
 	}
 	if _, err := Open(filepath.Join(folder, "none", "state.json"), Options{}); err == nil {
 		t.Error("a file in a folder that does not exist is opened")
-	}
-	pipe := filepath.Join(folder, "pipe")
-	must.Do(t, syscall.Mkfifo(pipe, 0o600))
-	for name, open := range map[string]func(string, Options) (*Memory, error){"Open": Open, "Read": Read} {
-		if _, err := open(pipe, Options{}); err == nil || !strings.Contains(err.Error(), "not a regular file") {
-			t.Errorf("%s of a pipe: %v; want that it is not a regular file", name, err)
-		}
 	}
 	foreign := filepath.Join(folder, "state.json")
 	must.Do(t, os.WriteFile(foreign+".forget", []byte("somebody's notes\n"), 0o600))
