@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -79,12 +80,15 @@ func withoutCertificate(t *testing.T, a *consultest.Agent) string {
 }
 
 // ByExporter reports whether a line is about a request of the exporter. All of its connections come from 127.0.0.1,
-// but so do those with which a server's gossip makes sure that a member is gone, and those of the test when it waits
+// but so do those of a server's own gossip over TCP, of which that is the near end, and those of the test when it waits
 // for a new token.
 func ByExporter(line consultest.LogLine) bool {
-	return strings.Contains(line.Raw, "127.0.0.1:") && !strings.Contains(line.Message, "Failed fallback TCP ping") &&
-		!strings.Contains(line.Raw, "/v1/acl/token/self")
+	return strings.Contains(line.Raw, "127.0.0.1:") && !ownConnection.MatchString(line.Raw) &&
+		!strings.Contains(line.Message, "Failed fallback TCP ping") && !strings.Contains(line.Raw, "/v1/acl/token/self")
 }
+
+// ownConnection matches what a server says of a connection that it made itself from 127.0.0.1, in JSON.
+var ownConnection = regexp.MustCompile(`127\.0\.0\.1:\d+(->|-\\u003e)`)
 
 // ExpectQuiet fails for each line at WARN or above since the mark that the exporter has caused.
 func ExpectQuiet(t *testing.T, a *consultest.Agent, mark int) {
