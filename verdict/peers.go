@@ -12,11 +12,13 @@ import (
 )
 
 // judgeConfigurations counts the distinct peer sets that servers report: 1 is right, 0 means that nobody has one.
-// During a change of the configuration there can be two for a moment. A new server has none until a leader adds it.
+// During a change of the configuration there can be two for a moment. A new server has none until a leader adds it, a
+// voter without one has lost it.
 func judgeConfigurations(reports []cluster.Report) int {
 	distinct := make(map[string]bool)
 	for _, r := range reports {
-		if len(r.RPC.Raft.Peers) > 0 && !r.Server.Missing() { // Those that were removed have an old one.
+		waits := len(r.RPC.Raft.Peers) == 0 && !r.Server.Voter
+		if r.RPC.Raft.PeersKnown && !waits && !r.Server.Missing() { // Those that were removed have an old one.
 			peers := slices.Sorted(slices.Values(r.RPC.Raft.Peers))
 			distinct[strings.Join(slices.Compact(peers), "\n")] = true
 		}
