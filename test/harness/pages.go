@@ -75,14 +75,17 @@ func WriteFile(t *testing.T, name, content string) (path string) {
 	return filepath.Join(WriteFiles(t, map[string]string{name: content}), name)
 }
 
-// FreshStatus waits for a status whose snapshot was taken after now: the page has a new one every five seconds.
+// PageEvery is how long the page has the same status.
+const PageEvery = 5 * time.Second
+
+// FreshStatus waits for a status whose snapshot was taken after now, see PageEvery.
 func (e *Exporter) FreshStatus(t *testing.T) (v status.View) {
 	t.Helper()
-	start := time.Now()
+	start := time.Now().Truncate(time.Millisecond) // As the status has it.
 	WaitFor(t, 20*time.Second, "a newer status", func() string {
 		v = status.View{}
 		must.Do(t, json.Unmarshal([]byte(e.Page(t, "/?format=json", http.StatusOK)), &v))
-		return Unless(v.Time.After(start), "it is of %s", v.Time)
+		return Unless(!v.Time.Before(start), "it is of %s", v.Time)
 	})
 	return v
 }

@@ -233,7 +233,7 @@ func (p *play) expectText() {
 		`\n  server-1` + strings.Repeat(took, 5) + strings.Repeat(` +not asked`, 5) + `\n`, // A client's word is not theirs.
 		`\n  client-1` + strings.Repeat(` +-`, 5) + took + took + ` +-` + took + took + `\n`,
 		`\n  members, lan  4 alive\n  catalog       4 nodes, 1 service, 3 instances: 3 passing\n` +
-			`  memory        none: .*\n` +
+			`  memory        none, so .*\n` +
 			`  agent         http://127[0-9.]+:8500, client-1 in dc1\n  asked         at 20`,
 	} {
 		if !regexp.MustCompile(want).MatchString(text) {

@@ -125,7 +125,7 @@ func (p *play) export(a *consultest.Agent, flags ...string) *harness.Exporter {
 func (p *play) look() {
 	s := p.scrape()
 	if p.breaks != nil {
-		p.breaks(p)
+		p.breakNow()
 		if !p.fleeting {
 			s = p.scrape()
 		}
@@ -170,9 +170,20 @@ func (p *play) see() {
 			must.Do(p.T, p.c.TransferLeadership(harness.Soon(p.T), p.followers[0]))
 			p.calm()
 		}
-		p.breaks(p)
+		p.breakNow()
 	}
 	p.Fatal("the views were too late each time")
+}
+
+// breakNow breaks the cluster. In a fleeting scene the page is then due for a new status, so that it shows this at once.
+func (p *play) breakNow() {
+	if p.fleeting {
+		last := p.e.FreshStatus(p.T).Time
+		harness.WaitFor(p.T, 2*harness.PageEvery, "the page to be due", func() string {
+			return harness.Unless(time.Since(last) > harness.PageEvery, "its status is of %s", last)
+		})
+	}
+	p.breaks(p)
 }
 
 // restore restarts the agents that were killed, lets those go on that were stopped, and undoes the rest.
