@@ -67,10 +67,11 @@ func (p *play) differences(e *harness.Exporter, check bool, want outlook) string
 		checks.Go(func() { codes[0], text = p.check() })
 		checks.Go(func() { codes[1], asJSON = p.check("--output=json") })
 	}
-	page := e.FreshStatus(p.T)
-	html := e.Page(p.T, "/", http.StatusOK)
+	var page status.View
+	checks.Go(func() { page = e.FreshStatus(p.T) })
 	s := e.Scrape(p.T)
 	checks.Wait()
+	html := e.Page(p.T, "/", http.StatusOK)
 
 	differences := []string{
 		cmp.Diff(top(&page), topOfPage(html)),
