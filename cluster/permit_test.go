@@ -47,9 +47,13 @@ func TestObjection(t *testing.T) {
 	server, client := &Agent{Name: "a", Server: true}, &Agent{Name: "c"}
 	readA, readB := consul.AgentRead("a"), consul.AgentRead("b")
 	chosen := []string{"catalog", "overview", "nodes", "keys", "all nodes, freshly"}
-	others := []string{"raft", "autopilot", "the leader's", "the leader's raft", "consistent", "mesh", "peerings", "replication"}
+	others := []string{
+		"raft", "autopilot", "the leader's", "the leader's raft", "consistent", "mesh", "peerings", "replication",
+	}
 	byServers := slices.Concat(chosen, others)
-	byLeader := []string{"the leader's", "the leader's raft", "consistent", "peerings", "replication", "all nodes, freshly"}
+	byLeader := []string{
+		"the leader's", "the leader's raft", "consistent", "peerings", "replication", "all nodes, freshly",
+	}
 	for _, tc := range []struct {
 		name string
 		c    circumstances

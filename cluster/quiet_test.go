@@ -178,7 +178,8 @@ func TestQuiet_Rights(t *testing.T) {
 	const denied = "permission denied: the token lacks "
 	operator := map[string]string{
 		"raft": denied + "operator:read", "autopilot": denied + "operator:read", "autopilot config": denied + "operator:read",
-		"leader's autopilot": denied + "operator:read", "leader's raft": denied + "operator:read", "peerings": denied + "peering:read",
+		"leader's autopilot": denied + "operator:read", "leader's raft": denied + "operator:read",
+		"peerings": denied + "peering:read",
 	}
 	const self = denied + "agent:read"
 	nothing := map[string]string{"agent": self, "metrics": self, "servers": self, "rtts": self}

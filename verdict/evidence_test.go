@@ -418,8 +418,8 @@ func TestJudge_Reports(t *testing.T) {
 		{"a peer that others lack", reports(says(a, 1), stranger, says(c, 1)), 2, 1, lags(0, 0, 0), 0, 3},
 		{
 			"a new server that nobody has added yet",
-			reports(reporttest.Says(a, 1, 2, 10), reporttest.Says(b, 1, 2, 10), withPeers(says(reporttest.NonVoter(c), 0))), 1, 0,
-			lags(0, 0, 0), 1, 2,
+			reports(reporttest.Says(a, 1, 2, 10), reporttest.Says(b, 1, 2, 10), withPeers(says(reporttest.NonVoter(c), 0))),
+			1, 0, lags(0, 0, 0), 1, 2,
 		},
 		{
 			"a voter that has lost its configuration", reports(says(a, 1), says(b, 1), withPeers(says(c, 0))), 2, 0,

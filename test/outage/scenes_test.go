@@ -175,7 +175,8 @@ func (p *play) see() {
 	p.Fatal("the views were too late each time")
 }
 
-// breakNow breaks the cluster. In a fleeting scene the page is then due for a new status, so that it shows this at once.
+// breakNow breaks the cluster. In a fleeting scene the page is then due for a new status, so that it shows this at
+// once.
 func (p *play) breakNow() {
 	if p.fleeting {
 		last := p.e.FreshStatus(p.T).Time
