@@ -8,8 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -20,30 +20,16 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/zervigo/consul_cluster_exporter/consul"
-	"github.com/zervigo/consul_cluster_exporter/internal/must"
+	"github.com/zervigo/consul_cluster_exporter/internal/agenttest"
 )
 
 // fakeAgent is an HTTP API for what a real one does not do on demand. It fails the test when it is asked for a path
 // that it has no handler for.
 func fakeAgent(t *testing.T, handlers map[string]http.HandlerFunc) consul.Address {
 	t.Helper()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler, ok := handlers[r.URL.Path]
-		if !ok {
-			handler, ok = circumstancesOfFake[r.URL.Path]
-		}
-		if !ok {
-			t.Errorf("unexpected request %s %s", r.Method, r.URL)
-			http.NotFound(w, r)
-			return
-		}
-		if r.Method != http.MethodGet && r.URL.Path != endpointAuthorize.Path {
-			t.Errorf("request %s %s; the exporter only reads", r.Method, r.URL)
-		}
-		handler(w, r)
-	}))
-	t.Cleanup(server.Close)
-	return must.Get(consul.ParseAddress(server.URL))(t)
+	all := maps.Clone(circumstancesOfFake)
+	maps.Copy(all, handlers)
+	return agenttest.Serve(t, all)
 }
 
 // circumstancesOfFake is what decides, with a fakeAgent that does not say otherwise, that everything is asked: a
@@ -57,12 +43,7 @@ var circumstancesOfFake = map[string]http.HandlerFunc{
 	"/v1/internal/acl/authorize": answer(http.StatusNotFound, ""), // As before Consul 1.8.
 }
 
-func answer(status int, body string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(status)
-		_, _ = io.WriteString(w, body)
-	}
-}
+var answer = agenttest.Answer
 
 // list is a list in JSON.
 func list(elements ...string) string { return "[" + strings.Join(elements, ",") + "]" }

@@ -4,9 +4,7 @@
 package inputs
 
 import (
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,7 +13,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/consul"
-	"github.com/zervigo/consul_cluster_exporter/internal/must"
+	"github.com/zervigo/consul_cluster_exporter/internal/agenttest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -23,29 +21,15 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // newTestCluster is a cluster of which an agent tells with these handlers.
 func newTestCluster(t *testing.T, handlers map[string]http.HandlerFunc) *cluster.Cluster {
 	t.Helper()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler, ok := handlers[r.URL.Path]
-		if !ok {
-			t.Errorf("unexpected request %s %s", r.Method, r.URL)
-			handler = http.NotFound
-		}
-		handler(w, r)
-	}))
-	t.Cleanup(server.Close)
 	c := cluster.New(cluster.Options{
-		Client: consul.Options{Address: must.Get(consul.ParseAddress(server.URL))(t), Timeout: 5 * time.Second},
+		Client: consul.Options{Address: agenttest.Serve(t, handlers), Timeout: 5 * time.Second},
 		Ports:  cluster.PortOptions{Timeout: time.Second, Concurrency: 4},
 	})
 	t.Cleanup(c.Close)
 	return c
 }
 
-func answer(status int, body string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(status)
-		_, _ = io.WriteString(w, body)
-	}
-}
+var answer = agenttest.Answer
 
 // What verdicts need is to be had of a cluster that answers everything.
 func TestInputs(t *testing.T) {

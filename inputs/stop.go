@@ -66,8 +66,7 @@ const DefaultMaxTrailingLogs = 250
 // takes a second at least: it looks twice, because one look does not show whether the logs keep up.
 func ForStop(ctx context.Context, s *cluster.Snapshot) (Stop, error) {
 	topology, reports, config, members := s.Topology(), s.Reports(), s.RaftPeers(), s.Members()
-	autopilot, autopilotConfig := s.AutopilotState(), s.AutopilotConfig()
-	read, agent := s.ConsistentRead(), s.Agent()
+	autopilotConfig, read, agent := s.AutopilotConfig(), s.ConsistentRead(), s.Agent()
 	if _, err := config.Get(ctx); errors.Is(err, consul.ErrRefused) {
 		return Stop{}, fmt.Errorf("find out which servers have a vote (may the token read operator?): %w", err)
 	}
@@ -79,7 +78,6 @@ func ForStop(ctx context.Context, s *cluster.Snapshot) (Stop, error) {
 	latest, _ := members.Get(ctx)
 	peers, _ := config.Get(ctx)
 	in.Topology.MembersKnown, in.Topology.RaftKnown = slices.ContainsFunc(latest, cluster.Member.Server), len(peers) > 0
-	in.Autopilot = fillIn(ctx, autopilot)
 	ofLeader := byLeader(ctx, s, &in)
 	lookAgain(ctx, s, &in)
 	ofLeader()
@@ -98,11 +96,13 @@ func ForStop(ctx context.Context, s *cluster.Snapshot) (Stop, error) {
 }
 
 // byLeader starts to ask the leader who has a vote and what its autopilot makes of the servers, and returns how to wait
-// for the answers. They count instead of the agent's own: one that hung answers for a moment with what it knew before
-// that. If nobody leads, or the agent does not know who does, it would not be answered.
+// for the answers. They count, not the agent's own: an agent that hung answers for a moment with what it knew before.
+// If nobody leads, no stop is safe, and the agent's own will do. An agent that does not know who leads would let the
+// questions hang.
 func byLeader(ctx context.Context, s *cluster.Snapshot, in *Stop) (wait func()) {
 	if _, ok := OnlyLeader(in.Earlier); !ok {
-		return func() {} // No stop is safe then.
+		autopilot := s.AutopilotState()
+		return func() { in.Autopilot = fillIn(ctx, autopilot) }
 	}
 	known, err := s.StatusLeader().Get(ctx)
 	if err != nil || known == "" {

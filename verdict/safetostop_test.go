@@ -236,13 +236,13 @@ func TestJudgeStop(t *testing.T) {
 		{
 			"the agent has another configuration", "server-2", of(3), func(in input) {
 				in.Topology.Peers[2].Address = "10.0.0.9:8300"
-			}, unknown, 0, "The leader, server-1, does not have the Raft configuration that the agent reports",
+			}, unknown, 0, "The Raft configuration of the leader, server-1, was not the same at each look",
 		},
 		{
 			"the leader had another configuration before", "server-2", of(3), func(in input) {
 				looks(1000, 1000, 1000)(in)
 				in.Earlier[0].RPC.Raft.Peers = in.Earlier[0].RPC.Raft.Peers[:2]
-			}, unknown, 0, "The leader, server-1, does not have the Raft configuration that the agent reports",
+			}, unknown, 0, "The Raft configuration of the leader, server-1, was not the same at each look",
 		},
 		{"no configuration", "server-2", of(3), func(in input) {
 			in.Topology.RaftKnown, in.Topology.Peers = false, nil

@@ -61,19 +61,15 @@ func JudgeServers(
 func judgeSilence(ports []Port) (hung, down bool) {
 	var open, rpc bool
 	for _, p := range ports {
-		switch p.State {
-		case PortUnknown, PortNotAsked:
+		heldBack := p.State == PortTurnedAway && p.Result.Skipped && p.Protocol != cluster.ProtocolRPC
+		switch {
+		case heldBack, p.State == PortUnknown, p.State == PortNotAsked:
 			continue
-		case PortTurnedAway:
-			if p.Result.Skipped && p.Protocol != cluster.ProtocolRPC {
-				continue
-			}
+		case p.State == PortTurnedAway, p.State == PortUp:
 			return false, false
-		case PortUp:
-			return false, false
-		case PortAccepts:
+		case p.State == PortAccepts:
 			open = true
-		case PortHangs:
+		case p.State == PortHangs:
 			hung = true
 		}
 		rpc = rpc || p.Protocol == cluster.ProtocolRPC

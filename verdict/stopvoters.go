@@ -232,8 +232,8 @@ func (j *stopJudge) leadershipTrouble(stop *Stop) (answer Answer, why string) {
 	case !raft.PeersKnown || !raft.StatsKnown || !first.RPC.Raft.StatsKnown:
 		return AnswerUnknown, fmt.Sprintf("%s leads, and does not say all about Raft.", j.leader.Server.Name)
 	case addressSet(raft.Peers) != j.configured || addressSet(first.RPC.Raft.Peers) != j.configured:
-		return AnswerUnknown, fmt.Sprintf("The leader, %s, does not have the Raft configuration that the agent reports; it "+
-			"may be changing.", j.leader.Server.Name)
+		return AnswerUnknown, fmt.Sprintf("The Raft configuration of the leader, %s, was not the same at each look; it may "+
+			"be changing.", j.leader.Server.Name)
 	default:
 		return "", ""
 	}
