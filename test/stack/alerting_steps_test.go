@@ -199,7 +199,9 @@ func encrypt(name string) step {
 
 // establishPeering starts another cluster, east, and peers the scene's with it.
 func establishPeering(w *world) []string {
-	w.peer = consultest.Start(w.t, consultest.Options{Servers: 1}).Servers[0]
+	east := consultest.Start(w.t, consultest.Options{Servers: 1})
+	harness.Settle(w.t, east) // Until it has a certificate, the token's secret cannot be exchanged.
+	w.peer = east.Servers[0]
 	request := api.PeeringGenerateTokenRequest{PeerName: "west"}
 	token, _, err := w.peer.Client().Peerings().GenerateToken(harness.Soon(w.t), request, nil)
 	must.Do(w.t, err)
