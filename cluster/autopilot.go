@@ -49,7 +49,6 @@ type AutopilotServer struct {
 	// LastContact is how long ago the server heard from the leader; nil if never, or if it is not alive: autopilot keeps
 	// showing what a dead server last said.
 	LastContact *time.Duration
-	LastIndex   *uint64   // That of the last entry in its Raft log; nil when it has none or is not alive.
 	StableSince time.Time // When Healthy last changed; zero when unknown.
 }
 
@@ -135,7 +134,6 @@ func newAutopilotServer(id string, server *api.AutopilotServer) AutopilotServer 
 	if !s.Alive || server.LastTerm == 0 {
 		return s // Its figures are none, or old ones.
 	}
-	s.LastIndex = new(server.LastIndex)
 	// Consul turns "never" into 0, which otherwise is the leader's only (structs.RaftStats.ToAutopilotServerStats).
 	if contact := server.LastContact; contact != nil && (contact.Duration() > 0 || (contact.Duration() == 0 && leads)) {
 		s.LastContact = new(contact.Duration())

@@ -21,10 +21,11 @@ type ownFamilies struct {
 func newOwnFamilies(define *definitions) ownFamilies {
 	return ownFamilies{
 		success: define.gauge("consul_exporter_collector_success",
-			"Whether the collector found out all it is for (1), or some of its metrics are absent (0).", "collector"),
+			"Whether the collector found out all that there is to find out (1), or some of its metrics are absent that should "+
+				"be there (0). What this Consul does not have is not missing.", "collector"),
 		supported: define.gauge("consul_exporter_collector_supported",
-			"Whether the collector may and can find out what it is for (1), or Consul refuses it: the token's rights, the "+
-				"version, the edition (0).",
+			"Whether Consul has what the collector reads and lets the exporter read it (1), or not: the version, the edition, "+
+				"the token's rights (0).",
 			"collector"),
 		duration: define.gauge("consul_exporter_collector_duration_seconds",
 			"How long the collector took this scrape.", "collector"),

@@ -460,12 +460,10 @@ var notShown = map[string]string{
 	"consul_serf_wan_member_status":       "is in consul_serf_wan_member_info",
 	"consul_server_raft_fsm_pending":      "is in the difference of commit and applied index",
 	"consul_port_probes_total":            "the success rate comes from consul_port_up",
-	"consul_agent_autopilot_healthy":      "is in consul_autopilot_cluster_healthy",
 	"consul_license_valid":                "the license's expiry says it",
 	"consul_catalog_service_node_healthy": "consul_catalog_service_instances says it in fewer series",
 
-	"consul_agent_autopilot_failure_tolerance": "is in consul_autopilot_cluster_failure_tolerance",
-	"consul_server_raft_last_snapshot_term":    "says nothing to a person that the index does not",
+	"consul_server_raft_last_snapshot_term": "says nothing to a person that the index does not",
 
 	"consul_service_tag":       "for joining in one's own expressions",
 	"consul_service_meta_info": "for joining in one's own expressions",

@@ -20,7 +20,7 @@ func gossip() dashboard {
 						"failed count as critical.",
 					expr: orFor(
 						"topk by (CLUSTER) (5, max by (CLUSTER, member) (consul_serf_lan_member_status{SEL}) == 4)",
-						noneFor(`sum by (CLUSTER) (max by (CLUSTER, status) (consul_serf_member_count{SEL, pool="lan"}))`, "member"),
+						noneFor(`sum by (CLUSTER) (max by (CLUSTER, status) (consul_serf_members{SEL, pool="lan"}))`, "member"),
 					), legend: "{{member}}",
 				},
 				{
@@ -88,7 +88,7 @@ func gossip() dashboard {
 				{
 					title: "Members of the datacenter (LAN)", alerts: "ConsulSerfMemberFailed", stepped: true, colors: memberColors,
 					about: "Servers and clients by state, as the agents see them.",
-					expr:  `max by (CLUSTER, status) (consul_serf_member_count{SEL, pool="lan"})`,
+					expr:  `max by (CLUSTER, status) (consul_serf_members{SEL, pool="lan"})`,
 				},
 				{
 					title:  "Servers of all datacenters (WAN)",
@@ -97,7 +97,7 @@ func gossip() dashboard {
 					about: "Servers by state, as the agents see them, and servers of this datacenter that are missing from the " +
 						"pool. Only agents that are servers know the WAN pool.",
 					queries: []query{
-						{optional(`max by (CLUSTER, status) (consul_serf_member_count{SEL, pool="wan"})`, "status"), "{{status}}"},
+						{optional(`max by (CLUSTER, status) (consul_serf_members{SEL, pool="wan"})`, "status"), "{{status}}"},
 						{orElse(
 							"count(max by (CLUSTER, server) (consul_server_wan_missing_since_timestamp_seconds{SEL}))",
 							"0 * count(consul_up{SEL})",

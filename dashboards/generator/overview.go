@@ -75,7 +75,7 @@ func overview() dashboard {
 					queries: []query{
 						{"max by (CLUSTER) (consul_cluster_voters{SEL})", "all"},
 						{"max by (CLUSTER) (consul_cluster_quorum{SEL})", "quorum"},
-						{"max by (CLUSTER) (consul_cluster_reachable_voters{SEL})", "answer"},
+						{`max by (CLUSTER) (consul_cluster_voters_state{SEL, state="answering"})`, "answer"},
 					},
 					overrides: []object{limitLine("all", blue), limitLine("quorum", red)},
 				},
@@ -129,7 +129,7 @@ func overview() dashboard {
 					title: "Members and nodes", width: 12, height: 7, alerts: "ConsulSerfMemberFailed", colors: memberColors,
 					about: "Members of the LAN pool by state, as the agents see them, and nodes in the catalog.",
 					queries: []query{
-						{`max by (CLUSTER, status) (consul_serf_member_count{SEL, pool="lan"})`, "{{status}}"},
+						{`max by (CLUSTER, status) (consul_serf_members{SEL, pool="lan"})`, "{{status}}"},
 						{"max by (CLUSTER) (consul_catalog_nodes{SEL})", "nodes in the catalog"},
 					},
 					overrides: []object{limitLine("nodes in the catalog", blue)},

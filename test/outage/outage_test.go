@@ -105,7 +105,7 @@ var outageScenes = []scene{
 				harness.PortSeries("up", p.leader):                                       0,
 				harness.PortSeries("probe_failures_total", p.leader, `reason="refused"`): 1,
 				"consul_cluster_failure_margin":                                          0,
-				"consul_cluster_reachable_voters":                                        2,
+				harness.AnsweringVoters:                         2,
 			})
 		},
 		want: leaderKilled,
@@ -334,7 +334,7 @@ func (p *play) expectQuorumLost(s harness.Samples) {
 		}), "\n")
 	})
 	s.Expect(p.T, harness.Samples{
-		"consul_up": 1, "consul_cluster_voters": 3, "consul_cluster_quorum": 2, "consul_cluster_reachable_voters": 1,
+		"consul_up": 1, "consul_cluster_voters": 3, "consul_cluster_quorum": 2, harness.AnsweringVoters: 1,
 		"consul_cluster_failure_margin": -1, "consul_cluster_reported_leaders": 0, "consul_cluster_raft_configurations": 1,
 		harness.PortSeries("up", survivor): 1, harness.PortSeries("up", p.leader): 0,
 		harness.ServerSeries("has_leader", survivor): 0, harness.ServerSeries("is_leader", survivor): 0,
