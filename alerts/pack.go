@@ -112,6 +112,11 @@ func (v values) functions() template.FuncMap {
 		// by and on are the clauses of PromQL with the labels that tell clusters apart, and further ones.
 		"by": clause("by"),
 		"on": clause("on"),
+		// sharing are exporters that know a server which one of these exporters knows, too: all those of its cluster.
+		"sharing": func(exporters string) string {
+			return fmt.Sprintf(`(consul_server_info{id!=""} and %s (consul_server_info{id!=""} and %s %s))`,
+				clause("on")("id"), clause("on")("instance"), exporters)
+		},
 		// where says which cluster an alert is about, at the beginning of a description: "Cluster production, datacenter
 		// dc1: ". The text follows at once.
 		"where": v.where,
