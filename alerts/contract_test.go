@@ -77,17 +77,11 @@ var sentence = regexp.MustCompile(`^[A-Z{].*\.$`)
 
 // notKept are alerts that do not keep firing for long enough to survive a restart of the exporter, with the reason.
 var notKept = map[string]string{
-	"ConsulExporterDown":       "is about the exporter, and needs no series of it",
-	"ConsulExporterMissing":    "is about the exporter, and needs no series of it",
-	"ConsulConfigReloadFailed": "a restart is what ends it",
-	"ConsulScrapeSlow":         "is about the exporter's own scrapes",
-	"ConsulPortErrors":         "looks back over five minutes",
-	"ConsulGossipHealthPoor":   "looks back over five minutes",
-	"ConsulLeaderChangesOften": "looks back over fifteen minutes",
-	"ConsulRaftLogTooShort":    "looks back over an hour",
-	"ConsulRaftLogCorrupt":     "looks back over ten minutes",
-	"ConsulResponderRefuses":   "looks back over an hour",
-	"ConsulResponderFails":     "looks back over an hour",
+	"ConsulPortErrors":       "looks back over five minutes",
+	"ConsulGossipHealthPoor": "looks back over five minutes",
+	"ConsulRaftLogCorrupt":   "looks back over ten minutes",
+	"ConsulResponderRefuses": "looks back over an hour",
+	"ConsulResponderFails":   "looks back over an hour",
 }
 
 // An exporter that is restarted in an outage, or that cannot see any more, resolves nothing.
@@ -225,7 +219,7 @@ var fromElsewhere = map[string]string{
 // notMetrics is everything in PromQL except names of metrics: strings, matchers, ranges, grouping, calls of functions,
 // keywords and numbers. Anything that it does not know is taken for a metric, which there is not.
 var notMetrics = regexp.MustCompile(`"[^"]*"|\{[^}]*\}|\[[^\]]*\]|\b(?:by|on|group_left)\s*\([^)]*\)|` +
-	`\b\w+(?:\s+by\s*\([^)]*\))?\s*\(|\b(?:and|or|unless|bool)\b|\b\d[\w.]*`)
+	`\b\w+(?:\s+by\s*\([^)]*\))?\s*\(|\b(?:and|or|unless|bool|offset)\b|\b\d[\w.]*`)
 
 var metricName = regexp.MustCompile(`[a-zA-Z_:][\w:]*`)
 

@@ -62,8 +62,7 @@ var settings = []Setting{
 
 	{"raft-log-lag", "How many Raft log entries a server may be behind.", "1000", count},
 	{"raft-apply-lag", "How many committed Raft log entries a server may have yet to apply.", "1000", count},
-	{"raft-last-contact-warning", "How long ago a follower heard of the leader is worth a warning.", "200ms", duration},
-	{"raft-last-contact-critical", "How long ago a follower heard of the leader is critical.", "500ms", duration},
+	{"raft-last-contact", "How long ago a follower may have heard of the leader.", "200ms", duration},
 	{"raft-commit-time", "How long the leader may take to commit a Raft log entry, on average.", "200ms", duration},
 	{"raft-saturation", "Share of its time that a thread of Raft may be busy.", "0.5", ratio},
 	{"leader-changes", "How many changes of the leader in 15 minutes are too many.", "4", count},
@@ -98,7 +97,6 @@ var ordered = []struct {
 	rises bool
 }{
 	{"certificate-warning", "certificate-critical", false},
-	{"raft-last-contact-warning", "raft-last-contact-critical", true},
 	{"gossip-score-warning", "gossip-score-critical", true},
 	{"ca-root-warning", "ca-root-critical", false},
 	{"license-warning", "license-critical", false},

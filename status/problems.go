@@ -76,15 +76,14 @@ var kinds = []kind{
 		serverClause("does not answer on port 8300", "do not answer on port 8300"),
 	},
 	{
-		"ConsulServerWithoutLeader", Critical, afterVoters, ofServers(serverWithoutLeader),
+		"ConsulServerWithoutLeader", Warning, afterVoters, ofServers(serverWithoutLeader),
 		serverClause("knows of no leader", "know of no leader"),
 	},
 	{
-		"ConsulCollectorRefused", Warning, afterVoters, ofCluster(collectorRefused(aboutConsul)),
+		"ConsulCollectorFails", Warning, afterVoters, ofCluster(collectorRefused(aboutConsul)),
 		says("the token cannot read everything"),
 	},
-	{"ConsulQuorumAtRisk", Critical, afterVoters, ofCluster(quorumAtRisk(Critical)), says("")}, // The outlook has it.
-	{"ConsulQuorumAtRisk", Warning, afterVoters, ofCluster(quorumAtRisk(Warning)), says("")},
+	{"ConsulQuorumAtRisk", Critical, afterVoters, ofCluster(quorumAtRisk), says("")}, // The outlook has it.
 
 	{
 		"ConsulClustersMixed", Warning, afterVoters, ofCluster(clustersMixed),
@@ -98,8 +97,7 @@ var kinds = []kind{
 	{"ConsulRaftLogLag", Warning, counted, ofServers(raftLogLag), nil},
 	{"ConsulRaftLogLag", Info, counted, ofServers(raftLogLagOfAutopilot), nil},
 	{"ConsulRaftApplyLag", Warning, counted, ofServers(raftApplyLag), nil},
-	{"ConsulRaftLastContact", Critical, counted, ofServers(raftLastContact(Critical)), nil},
-	{"ConsulRaftLastContact", Warning, counted, ofServers(raftLastContact(Warning)), nil},
+	{"ConsulRaftLastContact", Warning, counted, ofServers(raftLastContact), nil},
 	{"ConsulEvenVoters", Info, counted, ofCluster(evenVoters), nil},
 
 	{"ConsulSerfLANPortDown", Critical, counted, ofPorts(inSight(tcpDown("ConsulSerfLANPortDown"))), nil},
@@ -128,7 +126,7 @@ var kinds = []kind{
 	{"ConsulServiceInstancesCritical", Warning, tenants, ofCluster(serviceInstancesCritical), nil},
 	{"ConsulNodeCheckCritical", Warning, tenants, ofCluster(nodeCheckCritical), nil},
 	{"ConsulSerfMemberFailed", Warning, tenants, ofCluster(clientsFailed), nil},
-	{"ConsulCollectorRefused", Warning, tenants, ofCluster(collectorRefused(aboutTenants)), nil},
+	{"ConsulCollectorFails", Warning, tenants, ofCluster(collectorRefused(aboutTenants)), nil},
 	{"ConsulCollectorFails", Warning, tenants, ofCluster(collectorFails(aboutTenants)), nil},
 	{"ConsulResultsFiltered", Warning, tenants, ofCluster(resultsFiltered(aboutTenants)), nil},
 }

@@ -43,7 +43,7 @@ func exporter() dashboard {
 					expr: "sum by (CLUSTER) (" + failing + ")",
 				},
 				{
-					kind: stat, title: "The token may read", alerts: "ConsulResultsFiltered ConsulCollectorRefused",
+					kind: stat, title: "The token may read", alerts: "ConsulResultsFiltered ConsulCollectorFails",
 					steps: warningFrom(1), mappings: []object{mapped([]entry{{"0", "all", green}, {"1", "in part", orange}})},
 					about: "Whether Consul refused something, or left something out of its answers, because the token may not read " +
 						"it. What is missing has no metrics and no alerts.",
@@ -89,7 +89,7 @@ func exporter() dashboard {
 					expr: "sum by (endpoint) (rate(consul_exporter_consul_requests_total{SEL}[$__rate_interval]))",
 				},
 				{
-					title: "Requests by answer", width: 6, alerts: "ConsulCollectorRefused ConsulAgentUnreachable", unit: "reqps",
+					title: "Requests by answer", width: 6, alerts: "ConsulCollectorFails ConsulAgentUnreachable", unit: "reqps",
 					stacked: true, colors: map[string]string{"200": green, "error": red},
 					about: "The same by the status of the answer. 403: the token may not. 404: this version or edition has no such " +
 						"thing. 429: Consul's limits. 500 and error: the agent has no leader, or does not answer.",
@@ -168,7 +168,7 @@ func collectorsTable(width, height int) panel {
 		return fmt.Sprintf(supported, match, mayBeRefused)
 	}
 	p := figuresPanel(panel{
-		title: "Collectors", width: width, height: height, alerts: "ConsulCollectorFails ConsulCollectorRefused",
+		title: "Collectors", width: width, height: height, alerts: "ConsulCollectorFails",
 		about: "Of the exporter that is worst off. \"refused\": Consul refuses what the collector reads, because of the " +
 			"token's rights, the version or the edition; for acl, license and peering that is normal without ACLs or " +
 			"Enterprise. The exporter's log says why one fails.",

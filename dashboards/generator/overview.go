@@ -54,7 +54,7 @@ func overview() dashboard {
 						"While an exporter is down nothing here is known. While an agent is down, what is known of ports and Raft " +
 						"comes from the servers themselves. What the token may not read has no figures and no alerts.",
 					alerts: "ConsulExporterDown ConsulExporterMissing ConsulAgentUnreachable ConsulResultsFiltered " +
-						"ConsulCollectorRefused",
+						"ConsulCollectorFails",
 					queries: []query{
 						{"avg by (CLUSTER) (up{SEL})", "exporter"},
 						{"avg by (CLUSTER) (consul_up{SEL})", "agent"},

@@ -28,10 +28,7 @@ var serverFaults = []fault{
 			critical("ConsulQuorumLost", ""),
 			critical("ConsulServerDown", "server=server-1"),
 			critical("ConsulServerDown", "server=server-2"),
-			held(critical("ConsulNoLeader", "")),
-			held(critical("ConsulServerWithoutLeader", "server=server-3")),
 			held(warning("ConsulServerCandidate", "server=server-3")),
-			held(critical("ConsulConsistentReadsFail", "")),
 			held(critical("ConsulRPCPortDown", "server=server-1 port=8300 protocol=rpc transport=tcp")),
 			held(critical("ConsulSerfLANPortDown", "server=server-1 port=8301 protocol=serf_lan transport=tcp")),
 			held(warning("ConsulGossipHealthPoor", "pool=lan")),
@@ -114,7 +111,7 @@ var serverFaults = []fault{
 			must.Get(acl.TokenDelete(own.AccessorID, nil))(w.t)
 		},
 		repairs: func(w *world) { rewrite(w, w.tokenFile, newToken(w, harness.ReadmePolicy(w.t))) },
-		alerts:  []wantAlert{warning("ConsulCollectorRefused", "*")},
+		alerts:  []wantAlert{warning("ConsulCollectorFails", "*")},
 	},
 	{
 		act: "leader and followers", cluster: "leader", options: three(brisk()), asked: "server-2",
@@ -263,13 +260,13 @@ var exporterFaults = []fault{
 	{
 		cluster: "single", name: "the only exporter is killed",
 		breaks: end("single"), repairs: again("single"),
-		alerts: []wantAlert{critical("ConsulExporterMissing", ""), held(warning("ConsulExporterDown", "*"))},
+		alerts: []wantAlert{critical("ConsulExporterMissing", "")},
 	},
 	{
 		cluster: "dropped", name: "service discovery drops the only exporter",
 		breaks:  func(w *world) { w.unwatch(w.t, w.exporters["dropped"]) },
 		repairs: func(w *world) { w.watch(w.t, w.exporters["dropped"]) },
-		alerts:  []wantAlert{critical("ConsulExporterMissing", "")},
+		alerts:  []wantAlert{warning("ConsulExporterMissing", "")},
 	},
 	{
 		cluster: "large", name: "the catalog outgrows `--collector.catalog.max-series`",
@@ -347,7 +344,6 @@ func agentGone(cluster, name string, breaks, repairs step) fault {
 		asked: "client-1", name: name, breaks: breaks, repairs: repairs,
 		alerts: []wantAlert{
 			critical("ConsulAgentUnreachable", ""),
-			held(warning("ConsulAgentUnreachable", "*")),
 			held(warning("ConsulHTTPPortDown", "server=client-1 port=8500 protocol=http transport=tcp")),
 			held(warning("ConsulGRPCPortDown", "server=client-1 port=8502 protocol=grpc transport=tcp")),
 			held(warning("ConsulDNSPortDown", "server=client-1 port=8600")),

@@ -93,10 +93,10 @@ var firewallFaults = []fault{
 		name:   "one of three servers is cut off from the others",
 		breaks: block(between("server-3", "server-1, server-2")...), repairs: rejoin,
 		alerts: []wantAlert{
-			critical("ConsulServerWithoutLeader", "server=server-3"),
+			warning("ConsulServerWithoutLeader", "server=server-3"),
 			critical("ConsulQuorumAtRisk", ""),
 			held(warning("ConsulSerfMemberFailed", "member=server-3 server=server-3")),
-			held(critical("ConsulRaftLastContact", "server=server-3")),
+			held(warning("ConsulRaftLastContact", "server=server-3")),
 			held(warning("ConsulAutopilotUnhealthy", "")),
 		},
 	},
@@ -108,7 +108,7 @@ var firewallFaults = []fault{
 		alerts: []wantAlert{
 			critical("ConsulNoLeader", ""),
 			held(critical("ConsulQuorumUnknown", "")),
-			held(critical("ConsulServerWithoutLeader", "server=server-1")),
+			held(warning("ConsulServerWithoutLeader", "server=server-1")),
 			held(critical("ConsulConsistentReadsFail", "")),
 		},
 	},

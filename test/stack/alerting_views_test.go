@@ -81,6 +81,7 @@ var notOnPages = map[string]string{
 	"ConsulPortNotAnswering":        "the table of ports has it, and the alert about the port is a problem",
 	"ConsulPortViewsDiffer":         "compares what several exporters see",
 	"ConsulScrapeSlow":              "is about scrapes of the metrics",
+	"ConsulServerWithoutVote":       "rests on an hour without a vote",
 	"ConsulServiceMaintenanceLong":  "rests on how long the maintenance lasts",
 }
 

@@ -125,7 +125,7 @@ func (d drawing) weakToken() {
 	must.Do(d.t, os.WriteFile(file, []byte(token), 0o600))
 	e := harness.StartExporter(d.t, nil, "--consul.server="+c.Servers[0].URL(), "--consul.token-file="+file)
 	prometheus := d.watch(e)
-	d.until(prometheus, `ALERTS{alertname="ConsulCollectorRefused", alertstate="firing"}`)
+	d.until(prometheus, `ALERTS{alertname="ConsulCollectorFails", reason="refused", alertstate="firing"}`)
 	d.draw("overview-weak-token", prometheus)
 }
 
