@@ -294,7 +294,7 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// delayedBy are the alerts whose delay is a setting of its own.
+// delayedBy are the alerts whose delay, or how far they look back, is a setting of its own.
 var delayedBy = map[string]string{
 	"ConsulVersionSkew":            "version-skew",
 	"ConsulNodeMaintenanceLong":    "maintenance",

@@ -65,7 +65,8 @@ func otherSettings() map[string]string {
 		"group-by": "cluster", "runbook-url": "https://wiki.example/{alert}",
 		"port-error-rate": "0.1", "raft-saturation": "0.7", "leader-changes": "7",
 		"raft-last-contact-warning": "250ms", "raft-last-contact-critical": "2s",
-		"gossip-score-warning": "3", "gossip-score-critical": "6", "certificate-warning": "20d", "certificate-critical": "2d",
+		"gossip-score": "3", "members-failed-warning": "0.2", "members-failed-critical": "0.6",
+		"certificate-warning": "20d", "certificate-critical": "2d",
 		"ca-root-warning": "20d", "ca-root-critical": "5d", "license-warning": "20d", "license-critical": "5d",
 	}
 	for _, s := range alerts.Settings() {
