@@ -225,6 +225,11 @@ func (v values) identity() []string {
 	return names
 }
 
+// federation are the labels that the datacenters of a cluster have in common.
+func (v values) federation() []string {
+	return slices.DeleteFunc(v.identity(), func(label string) bool { return label == "datacenter" })
+}
+
 var (
 	// plain are the words of a name in Kubernetes, and notPlain what cannot be in one.
 	plain    = regexp.MustCompile(`^[a-z0-9]+(?:-[a-z0-9]+)*$`)
@@ -289,7 +294,7 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// delayedBy are the alerts whose delay is a setting of its own.
+// delayedBy are the alerts whose delay, or how far they look back, is a setting of its own.
 var delayedBy = map[string]string{
 	"ConsulVersionSkew":            "version-skew",
 	"ConsulNodeMaintenanceLong":    "maintenance",

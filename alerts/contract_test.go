@@ -223,8 +223,8 @@ var notMetrics = regexp.MustCompile(`"[^"]*"|\{[^}]*\}|\[[^\]]*\]|\b(?:by|on|gro
 
 var metricName = regexp.MustCompile(`[a-zA-Z_:][\w:]*`)
 
-// Rules use only metrics that there are. Every recording rule is used by an alert, directly: one that only a dashboard
-// uses belongs there.
+// Rules use only metrics that there are. Every recording rule is used by an alert, or by a recording rule that is: one
+// that only a dashboard uses belongs there.
 func TestContract_Metrics(t *testing.T) {
 	t.Parallel()
 	type rule struct{ Record, Alert, Expr string }
@@ -238,7 +238,6 @@ func TestContract_Metrics(t *testing.T) {
 	for _, f := range collector.AllFamilies() {
 		known[f.Name] = "a collector"
 	}
-	used := make(map[string]bool)
 	recorded := make(map[string]bool)
 	for _, r := range rules {
 		names := metricName.FindAllString(notMetrics.ReplaceAllString(r.Expr, " "), -1)
@@ -250,13 +249,18 @@ func TestContract_Metrics(t *testing.T) {
 			if known[name] == "" && !recorded[name] {
 				t.Errorf("%s%s uses %s, which nothing exports or records before it", r.Record, r.Alert, name)
 			}
-			used[name] = used[name] || r.Alert != ""
 		}
 		if r.Record != "" {
 			if !strings.HasPrefix(r.Record, "consul:") {
 				t.Errorf("the recording rule %s does not begin with consul:", r.Record)
 			}
 			recorded[r.Record] = true
+		}
+	}
+	used := make(map[string]bool)
+	for _, r := range slices.Backward(rules) { // From those that use others on.
+		for _, name := range metricName.FindAllString(notMetrics.ReplaceAllString(r.Expr, " "), -1) {
+			used[name] = used[name] || r.Alert != "" || used[r.Record]
 		}
 	}
 	for name := range recorded {

@@ -89,9 +89,9 @@ func (v values) functions() template.FuncMap {
 			return value, nil
 		}
 	}
-	clause := func(keyword string) func(...string) string {
+	clause := func(keyword string, identity []string) func(...string) string {
 		return func(more ...string) string {
-			labels := v.identity()
+			labels := slices.Clone(identity)
 			for _, label := range more {
 				if !slices.Contains(labels, label) {
 					labels = append(labels, label)
@@ -110,12 +110,20 @@ func (v values) functions() template.FuncMap {
 		"text":    lookup(v.text),
 		"percent": percent,
 		// by and on are the clauses of PromQL with the labels that tell clusters apart, and further ones.
-		"by": clause("by"),
-		"on": clause("on"),
+		"by": clause("by", v.identity()),
+		"on": clause("on", v.identity()),
+		// byCluster and onCluster are those without the datacenter: the datacenters of a cluster agree in these labels.
+		"byCluster": clause("by", v.federation()),
+		"onCluster": clause("on", v.federation()),
 		// sharing are exporters that know a server which one of these exporters knows, too: all those of its cluster.
 		"sharing": func(exporters string) string {
 			return fmt.Sprintf(`(consul_server_info{id!=""} and %s (consul_server_info{id!=""} and %s %s))`,
-				clause("on")("id"), clause("on")("instance"), exporters)
+				clause("on", v.identity())("id"), clause("on", v.identity())("instance"), exporters)
+		},
+		// over is a range as long as a setting, which is a duration; in a subquery with this step.
+		"over": func(name, step string) (string, error) {
+			text, err := lookup(v.text)(name)
+			return "[" + text + ":" + step + "]", err
 		},
 		// where says which cluster an alert is about, at the beginning of a description: "Cluster production, datacenter
 		// dc1: ". The text follows at once.

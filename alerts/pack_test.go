@@ -64,7 +64,8 @@ func otherSettings() map[string]string {
 		"for": "ConsulServerDown=3m", "label": "team=platform",
 		"group-by": "cluster", "runbook-url": "https://wiki.example/{alert}",
 		"port-error-rate": "0.1", "raft-saturation": "0.7", "leader-changes": "7",
-		"gossip-score-warning": "3", "gossip-score-critical": "6", "certificate-warning": "20d", "certificate-critical": "2d",
+		"gossip-score": "3", "members-failed-warning": "0.2", "members-failed-critical": "0.6",
+		"certificate-warning": "20d", "certificate-critical": "2d",
 		"ca-root-warning": "20d", "ca-root-critical": "5d", "license-warning": "20d", "license-critical": "5d",
 	}
 	for _, s := range alerts.Settings() {
@@ -154,7 +155,7 @@ func TestPack_BadSettings(t *testing.T) {
 		{"port-error-rate", "5%|1|NaN", `"" is no number between 0 and 1; want for example 0.05`},
 		{"raft-log-lag", "0|1e3", `"" is no whole number above 0`},
 		{"certificate-warning", "3d", "3d is not more than 3d, which is critical"},
-		{"gossip-score-warning", "4", "4 is not less than 4, which is critical"},
+		{"members-failed-warning", "0.5", "0.5 is not less than 0.5, which is critical"},
 	} {
 		for value := range strings.SplitSeq(tc.values, "|") {
 			given := map[string]string{tc.setting: value}

@@ -67,11 +67,12 @@ var settings = []Setting{
 	{"raft-saturation", "Share of its time that a thread of Raft may be busy.", "0.5", ratio},
 	{"leader-changes", "How many changes of the leader in 15 minutes are too many.", "4", count},
 
+	{"members-failed-warning", "Share of the client agents that may fail at once without a warning.", "0.1", ratio},
+	{"members-failed-critical", "Share of the client agents whose failure at once is critical.", "0.5", ratio},
 	{
-		"gossip-score-warning", "Health score of gossip that is worth a warning, on average over five minutes; " +
-			"0 is healthy, 7 the worst.", "2", count,
+		"gossip-score", "Health score of gossip that is too high, on average over five minutes; 0 is healthy, 7 the worst.",
+		"2", count,
 	},
-	{"gossip-score-critical", "Health score of gossip that is critical, on average over five minutes.", "4", count},
 	{"version-skew", "How long servers and clients of several versions may be in the cluster.", "1d", duration},
 	{"ca-root-warning", beforeExpiry + "the root certificate of the service mesh is worth a warning.", "30d", duration},
 	{"ca-root-critical", beforeExpiry + "the root certificate of the service mesh is critical.", "7d", duration},
@@ -97,7 +98,7 @@ var ordered = []struct {
 	rises bool
 }{
 	{"certificate-warning", "certificate-critical", false},
-	{"gossip-score-warning", "gossip-score-critical", true},
+	{"members-failed-warning", "members-failed-critical", true},
 	{"ca-root-warning", "ca-root-critical", false},
 	{"license-warning", "license-critical", false},
 }

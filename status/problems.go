@@ -69,10 +69,10 @@ var kinds = []kind{
 		return e.noAnswer()
 	}},
 
-	{"ConsulServerHung", Critical, afterVoters, ofServers(serverHung), serverClause("hangs", "hang")},
-	{"ConsulServerDown", Critical, afterVoters, ofServers(serverDown), serverClause("is down", "are down")},
+	{"ConsulServerHung", Warning, afterVoters, ofServers(serverHung), serverClause("hangs", "hang")},
+	{"ConsulServerDown", Warning, afterVoters, ofServers(serverDown), serverClause("is down", "are down")},
 	{
-		"ConsulRPCPortDown", Critical, afterVoters, ofPorts(inSight(tcpDown("ConsulRPCPortDown"))),
+		"ConsulPortDown", Warning, afterVoters, ofPorts(inSight(portDown(true))),
 		serverClause("does not answer on port 8300", "do not answer on port 8300"),
 	},
 	{
@@ -100,12 +100,9 @@ var kinds = []kind{
 	{"ConsulRaftLastContact", Warning, counted, ofServers(raftLastContact), nil},
 	{"ConsulEvenVoters", Info, counted, ofCluster(evenVoters), nil},
 
-	{"ConsulSerfLANPortDown", Critical, counted, ofPorts(inSight(tcpDown("ConsulSerfLANPortDown"))), nil},
-	{"ConsulSerfWANPortDown", Warning, counted, ofPorts(tcpDown("ConsulSerfWANPortDown")), nil},
+	{"ConsulPortDown", Warning, counted, ofPorts(inSight(portDown(false))), nil},
 	{"ConsulGossipUDPBlocked", Warning, counted, ofPorts(gossipUDPBlocked), nil},
-	{"ConsulHTTPPortDown", Warning, counted, ofPorts(tcpDown("ConsulHTTPPortDown")), nil},
-	{"ConsulGRPCPortDown", Warning, counted, ofPorts(tcpDown("ConsulGRPCPortDown")), nil},
-	{"ConsulDNSPortDown", Warning, counted, dnsPortDown, nil},
+	{"ConsulDNSErrors", Warning, counted, dnsErrors, nil},
 	{"ConsulDNSFewerServers", Warning, counted, dnsFewerServers, nil},
 	{"ConsulPortSlow", Warning, counted, ofPorts(portSlow), nil},
 	{"ConsulCertificateExpires", Critical, counted, ofPorts(certificateExpires(Critical, "hour", time.Hour)), nil},
@@ -113,9 +110,9 @@ var kinds = []kind{
 
 	{"ConsulSerfMemberFailed", Warning, counted, serversFailed, nil},
 	{"ConsulSerfWANMemberFailed", Warning, counted, serfWANMemberFailed, nil},
+	{"ConsulDatacenterGone", Warning, counted, datacenterGone, nil},
 	{"ConsulServerWANMissing", Warning, counted, ofServers(serverWANMissing), nil},
-	{"ConsulGossipHealthPoor", Critical, counted, gossipHealthPoor(Critical, "is far from keeping up"), nil},
-	{"ConsulGossipHealthPoor", Warning, counted, gossipHealthPoor(Warning, "does not keep up"), nil},
+	{"ConsulGossipHealthPoor", Warning, counted, gossipHealthPoor, nil},
 	{"ConsulCollectorFails", Warning, counted, ofCluster(collectorFails(aboutConsul)), nil},
 	{"ConsulResultsFiltered", Warning, counted, ofCluster(resultsFiltered(aboutConsul)), nil},
 	{"ConsulAgentUnreachable", Warning, counted, oneAgentUnreachable, nil},
@@ -125,7 +122,8 @@ var kinds = []kind{
 	{"ConsulServiceDown", Critical, tenants, ofCluster(serviceDown), nil},
 	{"ConsulServiceInstancesCritical", Warning, tenants, ofCluster(serviceInstancesCritical), nil},
 	{"ConsulNodeCheckCritical", Warning, tenants, ofCluster(nodeCheckCritical), nil},
-	{"ConsulSerfMemberFailed", Warning, tenants, ofCluster(clientsFailed), nil},
+	{"ConsulManyMembersFailed", Critical, tenants, ofCluster(manyMembersFailed(Critical)), nil},
+	{"ConsulManyMembersFailed", Warning, tenants, ofCluster(manyMembersFailed(Warning)), nil},
 	{"ConsulCollectorFails", Warning, tenants, ofCluster(collectorRefused(aboutTenants)), nil},
 	{"ConsulCollectorFails", Warning, tenants, ofCluster(collectorFails(aboutTenants)), nil},
 	{"ConsulResultsFiltered", Warning, tenants, ofCluster(resultsFiltered(aboutTenants)), nil},

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/zervigo/consul_cluster_exporter/alerts"
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 	"github.com/zervigo/consul_cluster_exporter/probe"
@@ -57,19 +58,16 @@ func oneAgentUnreachable(e *evidence, report report) {
 	}
 }
 
-// gossipHealthPoor finds pools in which the agent's score is above a threshold.
-func gossipHealthPoor(severity Severity, how string) func(*evidence, report) {
-	most := threshold("gossip-score-"+string(severity), uint64(1))
-	return func(e *evidence, report report) {
-		if e.agentDown() {
-			return // The score is the last one that it reported.
-		}
-		for _, pool := range e.Pools {
-			if pool.HealthScore != nil && *pool.HealthScore > most {
-				report(labels{"agent": e.agent.Name, "pool": pool.Name}, fmt.Sprintf(
-					"%s %s with gossip: its health score in the pool %s is %d, where 0 is best and 7 worst.",
-					e.agent.Name, how, pool.Name, *pool.HealthScore))
-			}
+// gossipHealthPoor finds pools in which the agent's score is too high.
+func gossipHealthPoor(e *evidence, report report) {
+	if e.agentDown() {
+		return // The score is the last one that it reported.
+	}
+	for _, pool := range e.Pools {
+		if pool.HealthScore != nil && *pool.HealthScore > threshold("gossip-score", uint64(1)) {
+			report(labels{"agent": e.agent.Name, "pool": pool.Name}, fmt.Sprintf(
+				"%s does not keep up with gossip: its health score in the pool %s is %d, where 0 is best and 7 worst.",
+				e.agent.Name, pool.Name, *pool.HealthScore))
 		}
 	}
 }
@@ -119,13 +117,22 @@ func serversFailed(e *evidence, report report) {
 	}
 }
 
-// clientsFailed is about all clients that failed together.
-func clientsFailed(e *evidence) string {
-	clients := wording.Names(e.LAN, func(m cluster.Member) (string, bool) {
-		return m.Name, m.Status == cluster.StatusFailed && !m.Server()
-	})
-	return wording.If(len(clients) > 0, "%s for failed, and their services count as critical: %s.",
-		wording.Plural(len(clients), "client agent is taken", "client agents are taken"), wording.List(clients))
+// manyMembersFailed is about client agents if many of them failed. A few may be machines that somebody has switched
+// off.
+func manyMembersFailed(severity Severity) func(*evidence) string {
+	most := alerts.Default("members-failed-" + string(severity))
+	return func(e *evidence) string {
+		clients := 0
+		failed := wording.Names(e.LAN, func(m cluster.Member) (string, bool) {
+			if !m.Server() && (m.Status == cluster.StatusAlive || m.Status == cluster.StatusFailed) {
+				clients++
+			}
+			return m.Name, m.Status == cluster.StatusFailed && !m.Server()
+		})
+		return wording.If(len(failed) > 4 && float64(len(failed)) > most*float64(clients),
+			"%d of %d client agents are taken for failed, and their services count as critical: %s.",
+			len(failed), clients, wording.List(failed))
+	}
 }
 
 // peeringDown finds each peering that was active and is not any more.
@@ -155,23 +162,6 @@ func (e *evidence) datacenter() string {
 		local = cmp.Or(local, m.Datacenter)
 	}
 	return local
-}
-
-// serfWANMemberFailed finds each server of the agent's own datacenter that failed, and all others together.
-func serfWANMemberFailed(e *evidence, report report) {
-	local := e.datacenter()
-	far := wording.Names(e.WAN, func(m cluster.Member) (string, bool) {
-		failed := m.Status == cluster.StatusFailed
-		own := m.Datacenter == local
-		if failed && own {
-			name := strings.TrimSuffix(m.Name, "."+m.Datacenter) // As the alert has it.
-			report(aboutServer(name), fmt.Sprintf("The servers of all datacenters take %s for failed.", m.Name))
-		}
-		return m.Name, failed && !own
-	})
-	report(nil, wording.If(len(far) > 0, "%s for failed: %s.",
-		wording.Plural(len(far), "server of another datacenter is taken", "servers of other datacenters are taken"),
-		wording.List(far)))
 }
 
 func serviceDown(e *evidence) string {

@@ -14,8 +14,9 @@ func gossip() dashboard {
 		rows: []row{
 			{"What is wrong", []panel{
 				{
-					kind: stat, title: "Members that failed", width: 5, alerts: "ConsulSerfMemberFailed", names: true,
-					steps: badFrom(1),
+					kind: stat, title: "Members that failed", width: 5, names: true,
+					alerts: "ConsulSerfMemberFailed ConsulManyMembersFailed",
+					steps:  badFrom(1),
 					about: "Members of the LAN pool that the others get no answer from, five at most. The services of a client that " +
 						"failed count as critical.",
 					expr: orFor(
@@ -86,13 +87,14 @@ func gossip() dashboard {
 			}},
 			{"Members", []panel{
 				{
-					title: "Members of the datacenter (LAN)", alerts: "ConsulSerfMemberFailed", stepped: true, colors: memberColors,
+					title: "Members of the datacenter (LAN)", alerts: "ConsulSerfMemberFailed ConsulManyMembersFailed",
+					stepped: true, colors: memberColors,
 					about: "Servers and clients by state, as the agents see them.",
 					expr:  `max by (CLUSTER, status) (consul_serf_members{SEL, pool="lan"})`,
 				},
 				{
 					title:  "Servers of all datacenters (WAN)",
-					alerts: "ConsulSerfWANMemberFailed ConsulServerWANMissing", stepped: true,
+					alerts: "ConsulSerfWANMemberFailed ConsulDatacenterGone ConsulServerWANMissing", stepped: true,
 					colors: memberColors, noValue: notAvailable,
 					about: "Servers by state, as the agents see them, and servers of this datacenter that are missing from the " +
 						"pool. Only agents that are servers know the WAN pool.",

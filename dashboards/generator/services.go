@@ -22,7 +22,7 @@ func services() dashboard {
 				onlyChosen(instancesStat(8)),
 				{
 					kind: stat, title: "Nodes that fail",
-					alerts: "ConsulNodeCheckCritical ConsulSerfMemberFailed ConsulNodeMaintenanceLong", noValue: notAvailable,
+					alerts: "ConsulNodeCheckCritical ConsulManyMembersFailed ConsulNodeMaintenanceLong", noValue: notAvailable,
 					steps: badFrom(1),
 					about: "Nodes of which a check is critical, serfHealth included: all services on such a node are critical. And " +
 						"nodes that were taken out for maintenance, with all services on them.",
@@ -154,7 +154,7 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`,
 					overrides:       []object{override("Changes", cell, colored([]step{{lowest, transparent}, {10, orange}}))},
 				},
 				{
-					kind: table, title: "Flapping nodes", width: 8, height: 8, alerts: "ConsulSerfMemberFailed", whole: true,
+					kind: table, title: "Flapping nodes", width: 8, height: 8, alerts: "ConsulManyMembersFailed", whole: true,
 					noValue: notAvailable, mappings: []object{unknown},
 					about: "How often gossip's check of a node (serfHealth) changed in the last hour, the 20 most restless ones: " +
 						"agents that restart, or a network that loses packets.",

@@ -57,7 +57,8 @@ func (a wantAlert) pends(t *testing.T) time.Duration {
 
 // notSeen are the alerts that no fault here leads to.
 var notSeen = []string{
-	"ConsulACLReplicationFails", "ConsulEvenVoters", "ConsulExporterCutOff", "ConsulLicenseExpires",
+	"ConsulACLReplicationFails", "ConsulDNSErrors", "ConsulDatacenterGone", "ConsulEvenVoters", "ConsulExporterCutOff",
+	"ConsulLicenseExpires", "ConsulManyMembersFailed",
 	"ConsulRaftApplyLag", "ConsulRaftCommitSlow", "ConsulRaftLogCorrupt", "ConsulRaftLogTooShort",
 	"ConsulRaftSaturated", "ConsulResponderFails", "ConsulResponderRefuses", "ConsulServerWANMissing",
 	"ConsulServersDisagree", "ConsulSplitBrain", "ConsulStaleRaftPeer", "ConsulVersionSkew",

@@ -26,11 +26,11 @@ var serverFaults = []fault{
 		breaks: kill("server-1", "server-2"), repairs: restart("server-1", "server-2"),
 		alerts: []wantAlert{
 			critical("ConsulQuorumLost", ""),
-			critical("ConsulServerDown", "server=server-1"),
-			critical("ConsulServerDown", "server=server-2"),
+			warning("ConsulServerDown", "server=server-1"),
+			warning("ConsulServerDown", "server=server-2"),
 			held(warning("ConsulServerCandidate", "server=server-3")),
-			held(critical("ConsulRPCPortDown", "server=server-1 port=8300 protocol=rpc transport=tcp")),
-			held(critical("ConsulSerfLANPortDown", "server=server-1 port=8301 protocol=serf_lan transport=tcp")),
+			held(warning("ConsulPortDown", "server=server-1 port=8300 protocol=rpc transport=tcp")),
+			held(warning("ConsulPortDown", "server=server-1 port=8301 protocol=serf_lan transport=tcp")),
 			held(warning("ConsulGossipHealthPoor", "pool=lan")),
 		},
 	},
@@ -39,13 +39,12 @@ var serverFaults = []fault{
 		name:   "the leader hangs (SIGSTOP), watched by two exporters",
 		breaks: stop("server-1"), repairs: resume("server-1"),
 		alerts: []wantAlert{
-			critical("ConsulServerHung", "server=server-1"),
+			warning("ConsulServerHung", "server=server-1"),
 			critical("ConsulQuorumAtRisk", ""),
-			held(critical("ConsulRPCPortDown", "server=server-1 port=8300 protocol=rpc transport=tcp")),
-			held(info("ConsulPortNotAnswering", "server=server-1 port=8300 protocol=rpc transport=tcp")),
-			held(warning("ConsulHTTPPortDown", "server=server-1 port=8500 protocol=http transport=tcp")),
-			held(warning("ConsulGRPCPortDown", "server=server-1 port=8502 protocol=grpc transport=tcp")),
-			held(warning("ConsulDNSPortDown", "server=server-1 port=8600")),
+			held(warning("ConsulPortDown", "server=server-1 port=8300 protocol=rpc transport=tcp")),
+			held(warning("ConsulPortDown", "server=server-1 port=8500 protocol=http transport=tcp")),
+			held(warning("ConsulPortDown", "server=server-1 port=8502 protocol=grpc transport=tcp")),
+			held(warning("ConsulPortDown", "server=server-1 port=8600 protocol=dns transport=tcp")),
 		},
 	},
 	{
@@ -86,11 +85,6 @@ var serverFaults = []fault{
 		},
 	},
 	{
-		name:   "a client agent is killed",
-		breaks: kill("client-3"), repairs: restart("client-3"),
-		alerts: []wantAlert{warning("ConsulSerfMemberFailed", "member=client-3")},
-	},
-	{
 		act: "hung leader and token", cluster: "untouched", asked: "server-1 client-1",
 		options: consultest.Options{Servers: 3, Clients: 1, Deviations: steady()},
 		prepare: func(w *world) []string {
@@ -118,10 +112,10 @@ var serverFaults = []fault{
 		name:   "the leader is killed",
 		breaks: kill("server-1"), repairs: restart("server-1"),
 		alerts: []wantAlert{
-			critical("ConsulServerDown", "server=server-1"),
+			warning("ConsulServerDown", "server=server-1"),
 			critical("ConsulQuorumAtRisk", ""),
-			held(critical("ConsulRPCPortDown", "server=server-1 port=8300 protocol=rpc transport=tcp")),
-			held(warning("ConsulSerfWANPortDown", "server=server-1 port=8302 protocol=serf_wan transport=tcp")),
+			held(warning("ConsulPortDown", "server=server-1 port=8300 protocol=rpc transport=tcp")),
+			held(warning("ConsulPortDown", "server=server-1 port=8302 protocol=serf_wan transport=tcp")),
 			held(warning("ConsulSerfMemberFailed", "member=server-1 server=server-1")),
 			held(warning("ConsulSerfWANMemberFailed", "member=server-1.dc1 dc=dc1 server=server-1")),
 			held(warning("ConsulAutopilotUnhealthy", "")),
@@ -132,9 +126,9 @@ var serverFaults = []fault{
 		name:   "a follower hangs (SIGSTOP)",
 		breaks: stop("server-3"), repairs: resume("server-3"),
 		alerts: []wantAlert{
-			critical("ConsulServerHung", "server=server-3"),
+			warning("ConsulServerHung", "server=server-3"),
 			critical("ConsulQuorumAtRisk", ""),
-			held(critical("ConsulRPCPortDown", "server=server-3 port=8300 protocol=rpc transport=tcp")),
+			held(warning("ConsulPortDown", "server=server-3 port=8300 protocol=rpc transport=tcp")),
 			held(warning("ConsulSerfMemberFailed", "member=server-3 server=server-3")),
 			held(warning("ConsulAutopilotUnhealthy", "")),
 		},
@@ -199,7 +193,7 @@ var serverFaults = []fault{
 		name:   "a server leaves between two scrapes and does not come back",
 		breaks: unseen(leave("server-3")), repairs: restart("server-3"),
 		alerts: []wantAlert{
-			critical("ConsulServerDown", "server=server-3"),
+			warning("ConsulServerDown", "server=server-3"),
 			critical("ConsulQuorumAtRisk", ""),
 			warning("ConsulVotersMissing", ""),
 		},
@@ -217,16 +211,14 @@ var serverFaults = []fault{
 		breaks: kill("client-1"), repairs: restart("client-1"),
 		alerts: []wantAlert{
 			warning("ConsulAgentUnreachable", "*"),
-			warning("ConsulHTTPPortDown", "server=client-1 port=8500 protocol=http transport=tcp"),
-			warning("ConsulGRPCPortDown", "server=client-1 port=8502 protocol=grpc transport=tcp"),
-			warning("ConsulDNSPortDown", "server=client-1 port=8600"),
-			warning("ConsulSerfMemberFailed", "member=client-1"),
+			warning("ConsulPortDown", "server=client-1 port=8500 protocol=http transport=tcp"),
+			warning("ConsulPortDown", "server=client-1 port=8502 protocol=grpc transport=tcp"),
+			warning("ConsulPortDown", "server=client-1 port=8600 protocol=dns transport=tcp"),
 		},
 		except: []exception{{
 			why: "a page is about the agent of its own exporter, and alerts are about those of all exporters",
 			alerts: []string{
-				"ConsulAgentUnreachable", "ConsulHTTPPortDown", "ConsulGRPCPortDown", "ConsulDNSPortDown",
-				"ConsulSerfMemberFailed",
+				"ConsulAgentUnreachable", "ConsulPortDown",
 			},
 		}},
 	},
@@ -333,7 +325,7 @@ func followerKilled(cluster, asked string) fault {
 		act: "clusters", cluster: cluster, options: three(steady()), asked: asked,
 		name:   "a follower is killed, in each of two clusters, one of which has two exporters",
 		breaks: kill("server-3"), repairs: restart("server-3"),
-		alerts: []wantAlert{critical("ConsulServerDown", "server=server-3"), critical("ConsulQuorumAtRisk", "")},
+		alerts: []wantAlert{warning("ConsulServerDown", "server=server-3"), critical("ConsulQuorumAtRisk", "")},
 	}
 }
 
@@ -344,9 +336,9 @@ func agentGone(cluster, name string, breaks, repairs step) fault {
 		asked: "client-1", name: name, breaks: breaks, repairs: repairs,
 		alerts: []wantAlert{
 			critical("ConsulAgentUnreachable", ""),
-			held(warning("ConsulHTTPPortDown", "server=client-1 port=8500 protocol=http transport=tcp")),
-			held(warning("ConsulGRPCPortDown", "server=client-1 port=8502 protocol=grpc transport=tcp")),
-			held(warning("ConsulDNSPortDown", "server=client-1 port=8600")),
+			held(warning("ConsulPortDown", "server=client-1 port=8500 protocol=http transport=tcp")),
+			held(warning("ConsulPortDown", "server=client-1 port=8502 protocol=grpc transport=tcp")),
+			held(warning("ConsulPortDown", "server=client-1 port=8600 protocol=dns transport=tcp")),
 		},
 	}
 }

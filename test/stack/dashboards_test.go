@@ -339,8 +339,8 @@ func TestStackDashboards(t *testing.T) {
 		},
 		"raft: Whom each server calls leader A": {named("does not answer", hung): 0},
 		"overview: Alerts that fire A": {
-			alert("ConsulServerHung", hung.Name):                  3,
-			alert("ConsulRPCPortDown", hung.Name+" rpc 8300 tcp"): 0.5, // Because the server hangs.
+			alert("ConsulServerHung", hung.Name):               3,
+			alert("ConsulPortDown", hung.Name+" rpc 8300 tcp"): 0.5, // Because the server hangs.
 		},
 		fleetColumn("A"): {fleetLink: 3},
 		fleetColumn("B"): {onCluster(): 0},
