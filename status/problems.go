@@ -124,13 +124,14 @@ var kinds = []kind{
 
 	{"ConsulPeeringDown", Warning, counted, peeringDown, nil},
 
-	{"ConsulServiceDown", Critical, tenants, ofCluster(serviceDown), nil},
+	{"ConsulServiceDown", Warning, tenants, ofCluster(serviceDown), nil},
 	{"ConsulServiceInstancesCritical", Warning, tenants, ofCluster(serviceInstancesCritical), nil},
 	{"ConsulNodeCheckCritical", Warning, tenants, ofCluster(nodeCheckCritical), nil},
 	{"ConsulSerfMemberFailed", Warning, tenants, ofCluster(clientsFailed), nil},
 	{"ConsulCollectorRefused", Warning, tenants, ofCluster(collectorRefused(aboutTenants)), nil},
 	{"ConsulCollectorFails", Warning, tenants, ofCluster(collectorFails(aboutTenants)), nil},
 	{"ConsulResultsFiltered", Warning, tenants, ofCluster(resultsFiltered(aboutTenants)), nil},
+	{"ConsulNodeGone", Info, tenants, nodeGone, nil},
 }
 
 // aboutTenants and aboutConsul tell apart what the catalog is made from and everything else: parts of a view that are
