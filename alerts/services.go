@@ -94,7 +94,7 @@ func (v values) instances() string {
 		fmt.Fprintf(&labels, " $labels.%s", name)
 	}
 	return fmt.Sprintf("{{ with printf `group by (service_id, node) (consul_catalog_service_node_healthy{%s} == 0)`%s | "+
-		"query }}{{ if le (len .) 5 }} Not passing:{{ range $i, $_ := sortByLabel \"service_id\" . }}{{ if $i }},{{ end }} "+
-		"{{ .Labels.service_id }} on {{ .Labels.node }}{{ end }}.{{ end }}{{ end }}",
+		"query }}{{ if le (len .) 5 }}; not passing:{{ range $i, $_ := sortByLabel \"service_id\" . }}{{ if $i }},{{ end }} "+
+		"{{ .Labels.service_id }} on {{ .Labels.node }}{{ end }}{{ end }}{{ end }}",
 		strings.TrimSuffix(matchers.String(), ", "), labels.String())
 }
