@@ -80,6 +80,8 @@ var notOnPages = map[string]string{
 	"ConsulPortErrors":              "rests on a rate over time",
 	"ConsulPortNotAnswering":        "the table of ports has it, and the alert about the port is a problem",
 	"ConsulPortViewsDiffer":         "compares what several exporters see",
+	"ConsulCatalogShrinks":          "compares with an hour ago",
+	"ConsulServiceVanished":         "compares with an hour ago",
 	"ConsulScrapeSlow":              "is about scrapes of the metrics",
 	"ConsulServiceMaintenanceLong":  "rests on how long the maintenance lasts",
 }
