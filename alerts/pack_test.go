@@ -153,7 +153,7 @@ func TestPack_BadSettings(t *testing.T) {
 		{"label", "cluster=x", "alerts have the label cluster already; want for example team=platform"},
 		{"label", "server=x", "alerts have the label server already; want for example team=platform"},
 		{"service-alerts", "|on", `there is no ""; want off, warning or critical`},
-		{"services", "web(|*", `"" is no regular expression; want for example payments|api-.*`},
+		{"services", "web(|*", `"" is no regular expression; want for example payments-.*`},
 		{"service-meta", "alert|=true|alert=", `"" is not KEY=VALUE; want for example alert=true`},
 		{"catalog-loss", "1|50%", `"" is no number between 0 and 1; want for example 0.05`},
 		{"port-latency", "1|0s|-1s", `"" is no duration above 0 as Prometheus writes it; want for example 500ms, 90s or 14d`},

@@ -163,6 +163,24 @@ func TestPromtool_Thresholds(t *testing.T) {
 	}
 }
 
+// The flags about services choose which of them have alerts, also for what vanishes, and whether they page.
+func TestPromtool_Services(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for pack, settings := range map[string]map[string]string{
+		"off":    {"selector": `env="off"`, "service-alerts": "off"},
+		"pages":  {"selector": `env="pages"`, "service-alerts": "critical", "services": "web|api-.*"},
+		"chosen": {"selector": `env="chosen"`, "service-tag": `al"ert`, "service-meta": "alert=true"},
+	} {
+		writePack(t, filepath.Join(dir, pack), settings)
+	}
+	path := filepath.Join(dir, "test.yml")
+	must.Do(t, os.WriteFile(path, must.Get(os.ReadFile(filepath.Join("testdata", "packs", "services.yml")))(t), 0o600))
+	for _, name := range promtools {
+		harness.RunTool(t, name, "test", "rules", path)
+	}
+}
+
 // Each format, with choices and without, is what Prometheus loads, with the same rules.
 func TestPromtool_Formats(t *testing.T) {
 	t.Parallel()

@@ -37,7 +37,7 @@ func serviceAlerts(s string) (string, error) {
 // serviceNames is a regular expression, or empty. PromQL takes those of Go, and anchors them.
 func serviceNames(s string) (string, error) {
 	if _, err := regexp.Compile(s); err != nil {
-		return "", fmt.Errorf("%q is no regular expression; want for example payments|api-.*", s)
+		return "", fmt.Errorf("%q is no regular expression; want for example payments-.*", s)
 	}
 	return s, nil
 }

@@ -84,7 +84,7 @@ var settings = []Setting{
 			"critical.", severities[1], serviceAlerts,
 	},
 	{
-		settingServices, "Services to alert on: a regular expression for the whole name, such as payments|api-.*. " +
+		settingServices, "Services to alert on: a regular expression for the whole name, such as payments-.*. " +
 			"Default: all.", "", serviceNames,
 	},
 	{
