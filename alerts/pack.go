@@ -121,7 +121,7 @@ func (v values) functions() template.FuncMap {
 		"steps": v.steps,
 		// serviceSeverity is that of the worst alert about services. services is a matcher for services to alert on, after
 		// others, and chosen a selection of services by tag or meta; both are empty if none was chosen. instances names
-		// those of a service that are not passing, if they are few, and begins with a semicolon.
+		// those that are not passing, if they are few, and begins with a semicolon.
 		"serviceSeverity": v.serviceSeverity,
 		"services":        v.servicesMatcher,
 		"chosen":          v.chosenServices,

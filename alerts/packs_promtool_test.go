@@ -83,6 +83,9 @@ type expSample struct {
 // recorded is the name of what a rule records.
 var recorded = regexp.MustCompile(`consul:[\w:]+`)
 
+// inCluster is how a description begins that names the cluster.
+var inCluster = regexp.MustCompile(`^(?:Cluster|Job) [^:]*`)
+
 // inBoth is a file of tests with each series and each alert in both environments. Queries look at one of them.
 func inBoth(t *testing.T, file string) (tests ruleTests) {
 	t.Helper()
@@ -101,8 +104,11 @@ func inBoth(t *testing.T, file string) (tests ruleTests) {
 		})
 		for j, at := range test.Alerts {
 			test.Alerts[j].Fires = inEach(at.Fires, func(a expAlert, env string) expAlert {
-				a.Labels = maps.Clone(a.Labels)
+				a.Labels, a.Annotations = maps.Clone(a.Labels), maps.Clone(a.Annotations)
 				a.Labels["env"] = env
+				if text := a.Annotations["description"]; text != "" {
+					a.Annotations["description"] = inCluster.ReplaceAllString(text, "$0, env "+env)
+				}
 				return a
 			})
 		}

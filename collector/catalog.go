@@ -159,7 +159,8 @@ type catalogSize struct {
 var states = len(catalog.Statuses())
 
 func (s *catalogSize) series() int {
-	return states*s.services + s.unknown + s.lost + s.instances + s.tags + s.meta + states*s.nodeChecks + (states+1)*s.serviceChecks
+	return states*s.services + s.unknown + s.lost + s.instances + s.tags + s.meta +
+		states*s.nodeChecks + (states+1)*s.serviceChecks
 }
 
 // measure must count what the functions below add.

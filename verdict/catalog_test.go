@@ -47,7 +47,10 @@ func TestJudgeCatalog(t *testing.T) {
 			"a service is missing", all, overview,
 			&Catalog{false, 1, 3, counts(1, 0, 3, 1), []Service{db, api}, 0, 2, nil, 0, none},
 		},
-		{"one is missing, no summary", all, nil, &Catalog{false, 1, 3, counts(1, 0, 1, 0), []Service{api}, 0, 1, nil, 0, none}},
+		{
+			"one is missing, no summary", all, nil,
+			&Catalog{false, 1, 3, counts(1, 0, 1, 0), []Service{api}, 0, 1, nil, 0, none},
+		},
 	} {
 		if diff := cmp.Diff(tc.want, JudgeCatalog(tc.catalog, tc.overview)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tc.name, diff)
@@ -109,11 +112,15 @@ func TestJudgeCatalog_Gone(t *testing.T) {
 		{Name: "node-1", Instances: instances(catalog.Passing, "web", "api")},
 		{Name: "node-2", Instances: instances(catalog.Critical, "api", "lone-sidecar-proxy", "api-sidecar-proxy")},
 	}}, nil)
-	want := []Service{{Name: "pay", Critical: 2}, {Name: "lone-sidecar-proxy", Critical: 1}, {Name: "api", Passing: 1, Critical: 1}}
+	want := []Service{
+		{Name: "pay", Critical: 2}, {Name: "lone-sidecar-proxy", Critical: 1}, {Name: "api", Passing: 1, Critical: 1},
+	}
 	if diff := cmp.Diff(want, got.Failing); diff != "" || got.Down != 2 {
 		t.Errorf("%d are down; want 2; those that fail differ (-want +got):\n%s", got.Down, diff)
 	}
-	gone := []GoneNode{{"spot-1", []string{"dev", "dev-sidecar-proxy", "pay", "web"}}, {"spot-2", []string{"pay", "pay-sidecar-proxy"}}}
+	gone := []GoneNode{
+		{"spot-1", []string{"dev", "dev-sidecar-proxy", "pay", "web"}}, {"spot-2", []string{"pay", "pay-sidecar-proxy"}},
+	}
 	if diff := cmp.Diff(gone, got.Gone); diff != "" {
 		t.Errorf("nodes that are gone differ (-want +got):\n%s", diff)
 	}
