@@ -127,6 +127,13 @@ var causes = []Cause{
 		Source: named("ConsulCatalogTooLarge"), Target: named("ConsulCollectorFails").with("collector", "catalog"),
 	},
 	{
+		Why:    "Many services that vanished at once are one fault, and one that flaps is down at times.",
+		Source: named("ConsulCatalogShrinks").with("what", "services"), Target: named("ConsulServiceVanished"),
+	},
+	{
+		Source: named("ConsulServiceDown"), Target: named("ConsulServiceInstancesCritical"), Same: []string{"service_name"},
+	},
+	{
 		Why: "What is known for certain says more than that nothing is known. Without a quorum there is no leader, and " +
 			"without a leader nothing is written and all this follows.",
 		Source: named("ConsulQuorumLost"), Target: named("ConsulNoLeader"),

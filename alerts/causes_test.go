@@ -76,6 +76,8 @@ var variants = []map[string]string{
 	{"server": "a", "port": "8503", "protocol": "grpc_tls"},
 	{"instance": "i"},
 	{"root": "r"},
+	{"what": "services"},
+	{"service_name": "web"},
 }
 
 // For each pair of alerts, whatever they are about, the causes say what the rendered inhibitions do. Each name in a

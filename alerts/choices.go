@@ -75,6 +75,9 @@ func newChoices(text map[string]string) choices {
 		core: text[settingProfile] == profileCore, disabled: split(text[listDisable]),
 		severities: make(map[string]string), delays: make(map[string]string),
 	}
+	if text[settingServiceAlerts] == serviceAlertsOff {
+		c.disabled = append(c.disabled, ofServices...)
+	}
 	for list, to := range map[string]map[string]string{listSeverity: c.severities, listFor: c.delays} {
 		for _, word := range split(text[list]) {
 			alert, value, _ := strings.Cut(word, "=")
@@ -296,9 +299,7 @@ func distance(a, b string) int {
 
 // delayedBy are the alerts whose delay, or how far they look back, is a setting of its own.
 var delayedBy = map[string]string{
-	"ConsulVersionSkew":            "version-skew",
-	"ConsulNodeMaintenanceLong":    "maintenance",
-	"ConsulServiceMaintenanceLong": "maintenance",
+	"ConsulVersionSkew": "version-skew",
 }
 
 // DelayedBy returns the setting that is the delay of each alert that has one, by alert.

@@ -223,8 +223,8 @@ var notMetrics = regexp.MustCompile(`"[^"]*"|\{[^}]*\}|\[[^\]]*\]|\b(?:by|on|gro
 
 var metricName = regexp.MustCompile(`[a-zA-Z_:][\w:]*`)
 
-// Rules use only metrics that there are. Every recording rule is used by an alert, or by a recording rule that is: one
-// that only a dashboard uses belongs there.
+// Rules use only metrics that there are. Every recording rule is used by an alert, if only through another one: what
+// only a dashboard uses belongs there.
 func TestContract_Metrics(t *testing.T) {
 	t.Parallel()
 	type rule struct{ Record, Alert, Expr string }
@@ -238,29 +238,32 @@ func TestContract_Metrics(t *testing.T) {
 	for _, f := range collector.AllFamilies() {
 		known[f.Name] = "a collector"
 	}
-	recorded := make(map[string]bool)
+	used := make(map[string]bool)
+	recorded := make(map[string][]string)
 	for _, r := range rules {
 		names := metricName.FindAllString(notMetrics.ReplaceAllString(r.Expr, " "), -1)
 		if len(names) == 0 {
 			t.Errorf("%s%s: there is no metric in %s", r.Record, r.Alert, r.Expr)
 		}
 		for _, name := range names {
-			// A rule sees those before it.
-			if known[name] == "" && !recorded[name] {
+			// A rule sees those before it, and what it recorded itself.
+			if known[name] == "" && recorded[name] == nil && name != r.Record {
 				t.Errorf("%s%s uses %s, which nothing exports or records before it", r.Record, r.Alert, name)
 			}
+			used[name] = used[name] || r.Alert != ""
 		}
 		if r.Record != "" {
 			if !strings.HasPrefix(r.Record, "consul:") {
 				t.Errorf("the recording rule %s does not begin with consul:", r.Record)
 			}
-			recorded[r.Record] = true
+			recorded[r.Record] = names
 		}
 	}
-	used := make(map[string]bool)
-	for _, r := range slices.Backward(rules) { // From those that use others on.
-		for _, name := range metricName.FindAllString(notMetrics.ReplaceAllString(r.Expr, " "), -1) {
-			used[name] = used[name] || r.Alert != "" || used[r.Record]
+	for range rules { // In each round what the used ones use.
+		for name, names := range recorded {
+			for _, of := range names {
+				used[of] = used[of] || used[name]
+			}
 		}
 	}
 	for name := range recorded {

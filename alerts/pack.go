@@ -128,6 +128,17 @@ func (v values) functions() template.FuncMap {
 		// where says which cluster an alert is about, at the beginning of a description: "Cluster production, datacenter
 		// dc1: ". The text follows at once.
 		"where": v.where,
+		// words are those of a text, to repeat something for each.
+		"words": strings.Fields,
+		// steps is a range of PromQL over a setting, in 200 steps.
+		"steps": v.steps,
+		// serviceSeverity is that of the worst alert about services. services is a matcher for services to alert on, after
+		// others, and chosen a selection of services by tag or meta; both are empty if none was chosen. instances names
+		// those that are not passing, if they are few, and begins with a semicolon.
+		"serviceSeverity": v.serviceSeverity,
+		"services":        v.servicesMatcher,
+		"chosen":          v.chosenServices,
+		"instances":       v.instances,
 		// runbook is the address of an alert's runbook.
 		"runbook": v.runbook,
 	}

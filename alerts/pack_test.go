@@ -62,7 +62,8 @@ func otherSettings() map[string]string {
 		"profile": "core", "selector": `env="prod"`, "dashboard-url": "https://grafana.example/d/{dashboard}",
 		"disable": "ConsulServersDisagree,ConsulEvenVoters", "severity": "ConsulQuorumAtRisk=warning,ConsulNoLeader=warning",
 		"for": "ConsulServerDown=3m", "label": "team=platform",
-		"group-by": "cluster", "runbook-url": "https://wiki.example/{alert}",
+		"service-alerts": "critical", "services": "web|api-.*", "service-tag": `al"ert`, "service-meta": "alert=true",
+		"catalog-loss": "0.3", "group-by": "cluster", "runbook-url": "https://wiki.example/{alert}",
 		"port-error-rate": "0.1", "raft-saturation": "0.7", "leader-changes": "7",
 		"gossip-score": "3", "members-failed-warning": "0.2", "members-failed-critical": "0.6",
 		"certificate-warning": "20d", "certificate-critical": "2d",
@@ -151,6 +152,10 @@ func TestPack_BadSettings(t *testing.T) {
 		{"label", "alertname=x", "alertname is the alert's name; want for example team=platform"},
 		{"label", "cluster=x", "alerts have the label cluster already; want for example team=platform"},
 		{"label", "server=x", "alerts have the label server already; want for example team=platform"},
+		{"service-alerts", "|on", `there is no ""; want off, warning or critical`},
+		{"services", "web(|*", `"" is no regular expression; want for example payments-.*`},
+		{"service-meta", "alert|=true|alert=", `"" is not KEY=VALUE; want for example alert=true`},
+		{"catalog-loss", "1|50%", `"" is no number between 0 and 1; want for example 0.05`},
 		{"port-latency", "1|0s|-1s", `"" is no duration above 0 as Prometheus writes it; want for example 500ms, 90s or 14d`},
 		{"port-error-rate", "5%|1|NaN", `"" is no number between 0 and 1; want for example 0.05`},
 		{"raft-log-lag", "0|1e3", `"" is no whole number above 0`},
@@ -169,8 +174,8 @@ func TestPack_BadSettings(t *testing.T) {
 	}
 	left := map[string]string{"profile": "core", "severity": "ConsulPortSlow=info", "for": "ConsulEvenVoters=1m"}
 	_, err := alerts.Pack(left)
-	want := "--severity: ConsulPortSlow is left out, by --profile or --disable\n" +
-		"--for: ConsulEvenVoters is left out, by --profile or --disable"
+	want := "--severity: ConsulPortSlow is left out, by --profile, --disable or --service-alerts\n" +
+		"--for: ConsulEvenVoters is left out, by --profile, --disable or --service-alerts"
 	if err == nil || err.Error() != want {
 		t.Errorf("error %v; want %s", err, want)
 	}

@@ -79,6 +79,25 @@ var settings = []Setting{
 	{"license-warning", beforeExpiry + "the licence of Consul Enterprise is worth a warning.", "30d", duration},
 	{"license-critical", beforeExpiry + "the licence of Consul Enterprise is critical.", "7d", duration},
 
+	{
+		settingServiceAlerts, "Whether to alert on services: off, warning, or critical, which makes ConsulServiceDown " +
+			"critical.", severities[1], serviceAlerts,
+	},
+	{
+		settingServices, "Services to alert on: a regular expression for the whole name, such as payments-.*. " +
+			"Default: all.", "", serviceNames,
+	},
+	{
+		settingServiceTag, "Alert only on services that have an instance with this tag, such as alert, or with the meta of " +
+			"--service-meta.", "", anyText,
+	},
+	{
+		settingServiceMeta, "Alert only on services that have an instance with this meta, such as alert=true, or with the " +
+			"tag of --service-tag. The exporter must export the key: --meta.filter.", "", serviceMeta,
+	},
+	{
+		"catalog-loss", "Share of the services or nodes in the catalog that may vanish within an hour.", "0.5", ratio,
+	},
 	{"maintenance", "How long a node or service may be in maintenance.", "1d", duration},
 	{"scrape-duration", "How long a scrape may take; less than Prometheus's scrape_timeout.", "8s", duration},
 }

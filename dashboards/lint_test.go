@@ -465,6 +465,8 @@ var notShown = map[string]string{
 
 	"consul_server_raft_last_snapshot_term": "says nothing to a person that the index does not",
 
+	"consul_catalog_failed_node_instances": "for ConsulNodeGone",
+
 	"consul_service_tag":       "for joining in one's own expressions",
 	"consul_service_meta_info": "for joining in one's own expressions",
 	"consul_service_checks":    "for joining in one's own expressions",

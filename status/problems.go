@@ -119,7 +119,7 @@ var kinds = []kind{
 
 	{"ConsulPeeringDown", Warning, counted, peeringDown, nil},
 
-	{"ConsulServiceDown", Critical, tenants, ofCluster(serviceDown), nil},
+	{"ConsulServiceDown", Warning, tenants, ofCluster(serviceDown), nil},
 	{"ConsulServiceInstancesCritical", Warning, tenants, ofCluster(serviceInstancesCritical), nil},
 	{"ConsulNodeCheckCritical", Warning, tenants, ofCluster(nodeCheckCritical), nil},
 	{"ConsulManyMembersFailed", Critical, tenants, ofCluster(manyMembersFailed(Critical)), nil},
@@ -127,6 +127,7 @@ var kinds = []kind{
 	{"ConsulCollectorFails", Warning, tenants, ofCluster(collectorRefused(aboutTenants)), nil},
 	{"ConsulCollectorFails", Warning, tenants, ofCluster(collectorFails(aboutTenants)), nil},
 	{"ConsulResultsFiltered", Warning, tenants, ofCluster(resultsFiltered(aboutTenants)), nil},
+	{"ConsulNodeGone", Info, tenants, nodeGone, nil},
 }
 
 // aboutTenants and aboutConsul tell apart what the catalog is made from and everything else: parts of a view that are

@@ -185,6 +185,17 @@ func serviceInstancesCritical(e *evidence) string {
 		wording.Plural(n, "service is", "services are"), wording.Prefixed(": ", wording.ListOf(partly, n)))
 }
 
+// nodeGone finds each node whose agent failed, with the services there, which are no problems of their own.
+func nodeGone(e *evidence, report report) {
+	if e.catalog == nil {
+		return
+	}
+	for _, n := range e.catalog.Gone {
+		report(labels{"node": n.Node}, fmt.Sprintf("The agent of the node %s failed, so its services are critical: %s.",
+			n.Node, wording.List(n.Services)))
+	}
+}
+
 // nodeCheckCritical needs the catalog: Consul's summary names no nodes.
 func nodeCheckCritical(e *evidence) string {
 	nodes := verdict.CriticalNodes(e.Catalog)

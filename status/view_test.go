@@ -412,6 +412,15 @@ func TestFacts_View(t *testing.T) {
 				{Name: "node-2", Instances: []catalog.Instance{instance("web", catalog.Critical)}},
 			}}
 		}},
+		{"services on a node whose agent failed", healthy(), func(f *status.Facts) {
+			failed := []catalog.Check{{ID: "serfHealth", Status: catalog.Critical}}
+			f.Catalog = &catalog.Catalog{Nodes: []catalog.Node{
+				{Name: "spot-1", Checks: failed, Instances: []catalog.Instance{
+					{Service: "dev", Status: catalog.Critical}, {Service: "dev-sidecar-proxy", Status: catalog.Critical},
+				}},
+				{Name: "node-1", Instances: []catalog.Instance{{Service: "web"}}},
+			}}
+		}},
 		{"thousands of services", healthy(), func(f *status.Facts) {
 			node := catalog.Node{}
 			for i := range 250 {

@@ -145,7 +145,8 @@ func scaledPack(t *testing.T, settings map[string]string) string {
 	t.Helper()
 	pack := string(alerts.Join(harness.PackFiles(t, settings)))
 	pack = shorten(t, pack, `(\b(?:keep_firing_)?for: )([0-9]\w*)()`)
-	return shorten(t, pack, `(\[)([0-9]\w*)(\])`)
+	pack = shorten(t, pack, `(\[)([0-9]\w*)(\]|:)`)
+	return shorten(t, pack, `(\[\w+:)([0-9]\w*)(\])`)
 }
 
 // scaledAlertmanager is the configuration of the example with its times shortened, and with the receivers of the test.

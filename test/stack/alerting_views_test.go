@@ -79,6 +79,8 @@ var notOnPages = map[string]string{
 	"ConsulPeeringDown":             "the status does not include peerings",
 	"ConsulPortErrors":              "rests on a rate over time",
 	"ConsulPortViewsDiffer":         "compares what several exporters see",
+	"ConsulCatalogShrinks":          "compares with an hour ago",
+	"ConsulServiceVanished":         "compares with an hour ago",
 	"ConsulScrapeSlow":              "is about scrapes of the metrics",
 	"ConsulServerWithoutVote":       "rests on an hour without a vote",
 	"ConsulServiceMaintenanceLong":  "rests on how long the maintenance lasts",

@@ -20,7 +20,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/zervigo/consul_cluster_exporter/alerts"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/test/harness"
 )
@@ -106,9 +105,8 @@ func watchMadeUp(tb testing.TB, interval time.Duration, clusters []*madeUp) *har
 		})
 	}
 	dir := tb.TempDir()
-	rules := pendingTimes.ReplaceAll(alerts.Join(must.Get(alerts.Pack(nil))(tb)), []byte("$1 0s"))
 	file := filepath.Join(dir, "rules.yml")
-	must.Do(tb, os.WriteFile(file, rules, 0o600))
+	must.Do(tb, os.WriteFile(file, impatient(tb), 0o600))
 	config := scrapeConfig(interval, interval, map[string]any{"static_configs": targets})
 	config["rule_files"] = []string{file}
 	return runPrometheus(tb, dir, config)

@@ -82,8 +82,7 @@ func (d drawing) draw(name string, prometheus *harness.Exporter) {
 // watch has a Prometheus scrape the exporter. Alerts wait for nothing, and end at once.
 func (d drawing) watch(e *harness.Exporter) *harness.Exporter {
 	dir := d.t.TempDir()
-	rules := pendingTimes.ReplaceAll(alerts.Join(must.Get(alerts.Pack(nil))(d.t)), []byte("$1 0s"))
-	rules = regexp.MustCompile(`(?m)^ +keep_firing_for:.*$`).ReplaceAll(rules, nil)
+	rules := regexp.MustCompile(`(?m)^ +keep_firing_for:.*$`).ReplaceAll(impatient(d.t), nil)
 	file := filepath.Join(dir, "rules.yml")
 	must.Do(d.t, os.WriteFile(file, rules, 0o600))
 	config := scrapeConfig(5*time.Second, 5*time.Second, static(e))
@@ -165,6 +164,7 @@ func (d drawing) outages() {
 	d.until(prometheus, healthy)
 
 	harness.RegisterInAllStates(t, c.Clients[0].Client().Agent())
+	breakService(t, prometheus, c.Clients[0].Client().Agent())
 	d.until(prometheus, `ALERTS{alertname="ConsulServiceDown", alertstate="firing"}`)
 	d.draw("services-down", prometheus)
 }
