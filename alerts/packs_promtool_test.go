@@ -83,6 +83,9 @@ type expSample struct {
 // recorded is the name of what a rule records.
 var recorded = regexp.MustCompile(`consul:[\w:]+`)
 
+// addressed is the beginning of a description, which says what cluster it is about.
+var addressed = regexp.MustCompile(`^((?:Cluster|Job) [^:]*): `)
+
 // inBoth is a file of tests with each series and each alert in both environments. Queries look at one of them.
 func inBoth(t *testing.T, file string) (tests ruleTests) {
 	t.Helper()
@@ -103,6 +106,8 @@ func inBoth(t *testing.T, file string) (tests ruleTests) {
 			test.Alerts[j].Fires = inEach(at.Fires, func(a expAlert, env string) expAlert {
 				a.Labels = maps.Clone(a.Labels)
 				a.Labels["env"] = env
+				a.Annotations = maps.Clone(a.Annotations)
+				a.Annotations["description"] = addressed.ReplaceAllString(a.Annotations["description"], "$1, env "+env+": ")
 				return a
 			})
 		}
