@@ -144,8 +144,8 @@ func (v values) functions() template.FuncMap {
 	}
 }
 
-// where is written as Prometheus's templates are. It leaves out labels that are empty. The job, which is mostly the same
-// for all clusters, stands only in the place of the first label.
+// where is written as Prometheus's templates are. It leaves out labels that are empty. The job, which is mostly the
+// same for all clusters, stands only in the place of the first label.
 func (v values) where() string {
 	var names []string
 	unnamed := "Consul"
