@@ -61,7 +61,7 @@ func otherSettings() map[string]string {
 	others := map[string]string{
 		"profile": "core", "selector": `env="prod"`, "dashboard-url": "https://grafana.example/d/{dashboard}",
 		"disable": "ConsulServersDisagree,ConsulEvenVoters", "severity": "ConsulQuorumAtRisk=warning,ConsulNoLeader=warning",
-		"for": "ConsulServerDown=3m", "label": "team=platform",
+		"for": "ConsulQuorumLost=3m", "label": "team=platform",
 		"group-by": "cluster", "runbook-url": "https://wiki.example/{alert}",
 		"port-error-rate": "0.1", "raft-saturation": "0.7", "leader-changes": "7",
 		"raft-last-contact-warning": "250ms", "raft-last-contact-critical": "2s",
