@@ -61,7 +61,7 @@ func otherSettings() map[string]string {
 	others := map[string]string{
 		"profile": "core", "selector": `env="prod"`, "dashboard-url": "https://grafana.example/d/{dashboard}",
 		"disable": "ConsulServersDisagree,ConsulEvenVoters", "severity": "ConsulQuorumAtRisk=warning,ConsulNoLeader=warning",
-		"for": "ConsulServerDown=3m", "label": "team=platform",
+		"for": "ConsulQuorumLost=3m", "label": "team=platform",
 		"service-alerts": "critical", "services": "web|api-.*", "service-tag": `al"ert`, "service-meta": "alert=true",
 		"catalog-loss": "0.3", "group-by": "cluster", "runbook-url": "https://wiki.example/{alert}",
 		"port-error-rate": "0.1", "raft-saturation": "0.7", "leader-changes": "7",
