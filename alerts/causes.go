@@ -131,7 +131,8 @@ var causes = []Cause{
 		Source: named("ConsulCatalogShrinks").with("what", "services"), Target: named("ConsulServiceVanished"),
 	},
 	{
-		Source: named("ConsulServiceDown"), Target: named("ConsulServiceInstancesCritical"), Same: []string{"service_name"},
+		Source: named("ConsulServiceDown").with("service_name"), Target: named("ConsulServiceInstancesCritical"),
+		Same: []string{"service_name"},
 	},
 	{
 		Why: "What is known for certain says more than that nothing is known. Without a quorum there is no leader, and " +

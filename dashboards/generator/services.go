@@ -22,7 +22,7 @@ func services() dashboard {
 				onlyChosen(instancesStat(8)),
 				{
 					kind: stat, title: "Nodes that fail",
-					alerts: "ConsulNodeCheckCritical ConsulManyMembersFailed ConsulNodeMaintenanceLong", noValue: notAvailable,
+					alerts: "ConsulNodeCheckCritical ConsulNodeGone ConsulManyMembersFailed ConsulNodeMaintenanceLong", noValue: notAvailable,
 					steps: badFrom(1),
 					about: "Nodes of which a check is critical, serfHealth included: all services on such a node are critical. And " +
 						"nodes that were taken out for maintenance, with all services on them.",
@@ -59,7 +59,8 @@ max by (CLUSTER) (consul_exporter_query_results_filtered_by_acls{SEL})`,
 				},
 				{
 					kind: table, title: "Checks that fail", width: 14, height: 9,
-					alerts: "ConsulServiceDown ConsulServiceInstancesCritical ConsulNodeCheckCritical", noValue: notAvailable,
+					alerts: "ConsulServiceDown ConsulServiceVanished ConsulCatalogShrinks ConsulServiceInstancesCritical " +
+						"ConsulNodeCheckCritical", noValue: notAvailable,
 					about: "Checks of services and nodes that are critical or warning, 500 at most, without those for maintenance. " +
 						"Why one fails is in its output: in Consul's UI, or in consul watch.",
 					expr: orElse(
