@@ -112,9 +112,36 @@ func (v values) functions() template.FuncMap {
 		// by and on are the clauses of PromQL with the labels that tell clusters apart, and further ones.
 		"by": clause("by"),
 		"on": clause("on"),
+		// where says which cluster an alert is about, at the beginning of a description: "Cluster production, datacenter
+		// dc1: ". The text follows at once.
+		"where": v.where,
 		// runbook is the address of an alert's runbook.
 		"runbook": v.runbook,
 	}
+}
+
+// where is written as Prometheus's templates are. It leaves out labels that are empty. The job, which is mostly the same
+// for all clusters, stands only in the place of the first label.
+func (v values) where() string {
+	var names []string
+	unnamed := "Consul"
+	for _, name := range v.identity() {
+		if name == "job" {
+			unnamed = "Job {{ $labels.job }}"
+			continue
+		}
+		names = append(names, name)
+	}
+	if len(names) == 0 {
+		return unnamed + ": "
+	}
+	var b strings.Builder
+	first := strings.ToUpper(names[0][:1]) + names[0][1:]
+	fmt.Fprintf(&b, "{{ with $labels.%s }}%s {{ . }}{{ else }}%s{{ end }}", names[0], first, unnamed)
+	for _, name := range names[1:] {
+		fmt.Fprintf(&b, "{{ with $labels.%[1]s }}, %[1]s {{ . }}{{ end }}", name)
+	}
+	return b.String() + ": "
 }
 
 // Join makes one rule file of all.
