@@ -57,10 +57,11 @@ func (a wantAlert) pends(t *testing.T) time.Duration {
 
 // notSeen are the alerts that no fault here leads to.
 var notSeen = []string{
-	"ConsulACLReplicationFails", "ConsulEvenVoters", "ConsulExporterCutOff", "ConsulLicenseExpires",
-	"ConsulRaftApplyLag", "ConsulRaftCommitSlow", "ConsulRaftLogCorrupt", "ConsulRaftLogTooShort",
-	"ConsulRaftSaturated", "ConsulResponderFails", "ConsulResponderRefuses", "ConsulServerWANMissing",
-	"ConsulServersDisagree", "ConsulSplitBrain", "ConsulStaleRaftPeer", "ConsulVersionSkew",
+	"ConsulACLReplicationFails", "ConsulEvenVoters", "ConsulExporterCertificateExpires", "ConsulExporterCutOff",
+	"ConsulLicenseExpires", "ConsulRPCErrors", "ConsulRaftApplyLag", "ConsulRaftCommitSlow", "ConsulRaftLogCorrupt",
+	"ConsulRaftLogTooShort", "ConsulRaftSaturated", "ConsulRateLimited", "ConsulResponderFails",
+	"ConsulResponderRefuses", "ConsulServerWANMissing", "ConsulServersDisagree", "ConsulSplitBrain",
+	"ConsulStaleRaftPeer", "ConsulVersionSkew",
 }
 
 // secondsToPage is how long after a fault the notification came, by fault and alert, as the document has it.

@@ -80,6 +80,8 @@ var notOnPages = map[string]string{
 	"ConsulPortErrors":              "rests on a rate over time",
 	"ConsulPortNotAnswering":        "the table of ports has it, and the alert about the port is a problem",
 	"ConsulPortViewsDiffer":         "compares what several exporters see",
+	"ConsulRPCErrors":               "rests on a rate over time",
+	"ConsulRateLimited":             "rests on a rate over time",
 	"ConsulScrapeSlow":              "is about scrapes of the metrics",
 	"ConsulServiceMaintenanceLong":  "rests on how long the maintenance lasts",
 }
