@@ -63,7 +63,7 @@ func otherSettings() map[string]string {
 		"disable": "ConsulServersDisagree,ConsulEvenVoters", "severity": "ConsulQuorumAtRisk=warning,ConsulNoLeader=warning",
 		"for": "ConsulServerDown=3m", "label": "team=platform",
 		"group-by": "cluster", "runbook-url": "https://wiki.example/{alert}",
-		"port-error-rate": "0.1", "raft-saturation": "0.7", "leader-changes": "7",
+		"port-error-rate": "0.1", "rpc-error-rate": "0.3", "raft-saturation": "0.7", "leader-changes": "7",
 		"raft-last-contact-warning": "250ms", "raft-last-contact-critical": "2s",
 		"gossip-score-warning": "3", "gossip-score-critical": "6", "certificate-warning": "20d", "certificate-critical": "2d",
 		"ca-root-warning": "20d", "ca-root-critical": "5d", "license-warning": "20d", "license-critical": "5d",

@@ -83,6 +83,9 @@ type expSample struct {
 // recorded is the name of what a rule records.
 var recorded = regexp.MustCompile(`consul:[\w:]+`)
 
+// where is the cluster that a description begins with.
+var where = regexp.MustCompile(`^(Cluster [^:]+): `)
+
 // inBoth is a file of tests with each series and each alert in both environments. Queries look at one of them.
 func inBoth(t *testing.T, file string) (tests ruleTests) {
 	t.Helper()
@@ -103,6 +106,10 @@ func inBoth(t *testing.T, file string) (tests ruleTests) {
 			test.Alerts[j].Fires = inEach(at.Fires, func(a expAlert, env string) expAlert {
 				a.Labels = maps.Clone(a.Labels)
 				a.Labels["env"] = env
+				a.Annotations = maps.Clone(a.Annotations)
+				if d := a.Annotations["description"]; d != "" {
+					a.Annotations["description"] = where.ReplaceAllString(d, "$1, env "+env+": ")
+				}
 				return a
 			})
 		}

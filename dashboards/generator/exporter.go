@@ -56,6 +56,14 @@ func exporter() dashboard {
 						"--config.file.",
 					optional: true, expr: "min by (CLUSTER) (consul_exporter_config_last_reload_successful{SEL})",
 				},
+				{
+					kind: stat, title: "Own certificates expire in", alerts: "ConsulExporterCertificateExpires", unit: "s",
+					steps: []step{{lowest, red}, {0, orange}, {7 * day, green}},
+					about: "When the first certificate expires that an exporter shows to Consul, or the authority that it " +
+						"trusts. Not available without files for TLS.",
+					optional: true,
+					expr:     "(min by (CLUSTER) (consul_exporter_certificate_expiry_timestamp_seconds{SEL}) - time())",
+				},
 				collectorsTable(12, 11),
 				exportersTable(12, 11),
 			}},
