@@ -146,14 +146,14 @@ var causes = []Cause{
 		Source: named("ConsulQuorumLost ConsulNoLeader"),
 		Target: named("ConsulServerWithoutLeader ConsulServerCandidate ConsulConsistentReadsFail ConsulAutopilotUnhealthy " +
 			"ConsulRaftLastContact ConsulLeaderChangesOften ConsulCollectorFails ConsulScrapeSlow ConsulDNSErrors " +
-			"ConsulDNSFewerServers ConsulACLReplicationFails ConsulPeeringDown"),
+			"ConsulDNSFewerServers ConsulACLReplicationFails ConsulPeeringDown ConsulRPCErrors ConsulRateLimited"),
 	},
 	{
 		Why:    "What nobody knows of the quorum, nobody knows of what takes one.",
 		Source: named("ConsulQuorumUnknown"),
 		Target: named("ConsulAgentUnreachable ConsulExporterBlind ConsulConsistentReadsFail ConsulAutopilotUnhealthy " +
 			"ConsulCollectorFails ConsulScrapeSlow ConsulDNSErrors ConsulDNSFewerServers ConsulACLReplicationFails " +
-			"ConsulPeeringDown"),
+			"ConsulPeeringDown ConsulRPCErrors"),
 	},
 	{
 		Why:    "The leader waits for disks: its own figures and those of the servers that follow it show that.",
@@ -164,6 +164,10 @@ var causes = []Cause{
 	{
 		Why:    "What an exporter lacks keeps it from seeing, and one that sees nothing waits for each answer.",
 		Source: named("ConsulExporterImpaired"), Target: named("ConsulExporterBlind"), Same: []string{"instance"},
+	},
+	{
+		Source: named("ConsulExporterCertificateExpires").with("state", "expired"), Target: named("ConsulExporterBlind"),
+		Same: []string{"instance"},
 	},
 	{
 		Source: named("ConsulExporterCutOff ConsulExporterBlind"), Target: named("ConsulScrapeSlow"),

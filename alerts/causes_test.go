@@ -75,6 +75,7 @@ var variants = []map[string]string{
 	{"server": "a", "port": "8500", "protocol": "http"},
 	{"server": "a", "port": "8503", "protocol": "grpc_tls"},
 	{"instance": "i"},
+	{"instance": "i", "state": "expired"},
 	{"root": "r"},
 	{"what": "services"},
 	{"service_name": "web"},

@@ -64,7 +64,7 @@ func otherSettings() map[string]string {
 		"for": "ConsulQuorumLost=3m", "label": "team=platform",
 		"service-alerts": "critical", "services": "web|api-.*", "service-tag": `al"ert`, "service-meta": "alert=true",
 		"catalog-loss": "0.3", "group-by": "cluster", "runbook-url": "https://wiki.example/{alert}",
-		"port-error-rate": "0.1", "raft-saturation": "0.7", "leader-changes": "7",
+		"port-error-rate": "0.1", "rpc-error-rate": "0.3", "raft-saturation": "0.7", "leader-changes": "7",
 		"gossip-score": "3", "members-failed-warning": "0.2", "members-failed-critical": "0.6",
 		"certificate-warning": "20d", "certificate-critical": "2d",
 		"ca-root-warning": "20d", "ca-root-critical": "5d", "license-warning": "20d", "license-critical": "5d",

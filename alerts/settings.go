@@ -59,6 +59,10 @@ var settings = []Setting{
 	{"port-error-rate", "Share of a port's probes that may fail, over five minutes.", "0.05", ratio},
 	{"certificate-warning", beforeExpiry + "a port's certificate is worth a warning; " + orTenth, "14d", duration},
 	{"certificate-critical", beforeExpiry + "a port's certificate is critical; " + orTenth, "3d", duration},
+	{
+		"exporter-certificate", beforeExpiry + "a certificate of the exporter's own files is worth a warning; " + orTenth,
+		"7d", duration,
+	},
 
 	{"raft-log-lag", "How many Raft log entries a server may be behind.", "1000", count},
 	{"raft-apply-lag", "How many committed Raft log entries a server may have yet to apply.", "1000", count},
@@ -73,6 +77,7 @@ var settings = []Setting{
 		"gossip-score", "Health score of gossip that is too high, on average over five minutes; 0 is healthy, 7 the worst.",
 		"2", count,
 	},
+	{"rpc-error-rate", "Share of RPC requests that may fail, over ten minutes.", "0.1", ratio},
 	{"version-skew", "How long servers and clients of several versions may be in the cluster.", "1d", duration},
 	{"ca-root-warning", beforeExpiry + "the root certificate of the service mesh is worth a warning.", "30d", duration},
 	{"ca-root-critical", beforeExpiry + "the root certificate of the service mesh is critical.", "7d", duration},

@@ -450,12 +450,15 @@ var notShown = map[string]string{
 	"consul_exporter_own_faults_total": "the same",
 	"consul_exporter_unreadable_files": "the same",
 	"consul_exporter_state_file_ok":    "the same",
-	"consul_exporter_agent_up":         "for ConsulAgentUnreachable, with several agents",
-	"consul_cluster_foreign_servers":   "for ConsulClustersMixed",
-	"consul_cluster_agent_info":        "for joining in one's own expressions",
-	"consul_raft_peers":                "the configured agent's view, of which there are others",
-	"consul_raft_leader":               "the configured agent's view, of which there are others",
-	"consul_serf_lan_members":          "consul_catalog_nodes by another name",
+
+	"consul_exporter_certificate_lifetime_seconds": "its expiry is shown; for ConsulExporterCertificateExpires",
+
+	"consul_exporter_agent_up":       "for ConsulAgentUnreachable, with several agents",
+	"consul_cluster_foreign_servers": "for ConsulClustersMixed",
+	"consul_cluster_agent_info":      "for joining in one's own expressions",
+	"consul_raft_peers":              "the configured agent's view, of which there are others",
+	"consul_raft_leader":             "the configured agent's view, of which there are others",
+	"consul_serf_lan_members":        "consul_catalog_nodes by another name",
 
 	"consul_serf_wan_member_status":       "is in consul_serf_wan_member_info",
 	"consul_server_raft_fsm_pending":      "is in the difference of commit and applied index",

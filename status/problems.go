@@ -65,6 +65,10 @@ var kinds = []kind{
 		"ConsulExporterImpaired", Warning, beforeVoters, ofCluster(exporterImpaired),
 		says("the exporter itself has a problem"),
 	},
+	{
+		"ConsulExporterCertificateExpires", Warning, beforeVoters, exporterCertificateExpires,
+		says("a certificate of the exporter itself is at its end"),
+	},
 	{"ConsulAgentUnreachable", Critical, beforeVoters, agentUnreachable, func(e *evidence, _ []string) string {
 		return e.noAnswer()
 	}},

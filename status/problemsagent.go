@@ -6,7 +6,9 @@ package status
 import (
 	"cmp"
 	"fmt"
+	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
 	"github.com/zervigo/consul_cluster_exporter/cluster"
@@ -40,6 +42,31 @@ func exporterImpaired(e *evidence) string {
 		wording.Prefixed("could not reload files and still uses their last good content: ",
 			strings.Join(e.FailingFiles, "; ")))
 	return wording.If(clauses != "", "The exporter itself has a problem. It %s.", clauses)
+}
+
+// exporterCertificateExpires finds those of the exporter's own certificates that expire soon, or have expired. As for
+// those of ports, the ones that are good for a short time are a problem only in their last tenth.
+func exporterCertificateExpires(e *evidence, report report) {
+	soon := threshold("exporter-certificate", time.Second)
+	for _, c := range e.Certificates {
+		kind := "client certificate"
+		if c.Authority {
+			kind = "certificate authority"
+		}
+		left := c.Expiry.Sub(e.Start)
+		state, when := "expiring", "expires in "+wording.Plural(int(left/(24*time.Hour)), "day", "days")
+		switch {
+		case left >= soon || left > c.Lifetime/10:
+			continue
+		case left < 0:
+			state, when = "expired", "has expired"
+		case left < 48*time.Hour:
+			when = "expires in " + wording.Plural(int(left/time.Hour), "hour", "hours")
+		}
+		report(labels{"use": c.Use(), "file": filepath.Base(c.File), "subject": c.Subject, "state": state},
+			fmt.Sprintf("The exporter's own %s %s %s. Renew the file %s: it is then used without a restart.",
+				kind, c.Subject, when, c.File))
+	}
 }
 
 func agentUnreachable(e *evidence, report report) {

@@ -380,6 +380,20 @@ func TestFacts_View(t *testing.T) {
 			"certificates that Consul renews by itself", healthy(),
 			certificates(72*time.Hour, 8*time.Hour, 7*time.Hour, -time.Minute),
 		},
+		{"certificates of the exporter itself", healthy(), func(f *status.Facts) {
+			own := func(protocol cluster.Protocol, authority bool, lifetime, left time.Duration) cluster.Certificate {
+				return cluster.Certificate{Protocol: protocol, OwnCertificate: consul.OwnCertificate{
+					File: "/etc/consul.d/tls/consul.pem", Subject: "exporter.example", Authority: authority,
+					Expiry: noon.Add(left), Lifetime: lifetime,
+				}}
+			}
+			const year, day = 365 * 24 * time.Hour, 24 * time.Hour
+			f.Certificates = []cluster.Certificate{
+				own(cluster.ProtocolHTTP, false, year, 47*time.Hour), own(cluster.ProtocolHTTP, true, year, 6*day),
+				own(cluster.ProtocolRPC, false, year, -time.Second), own(cluster.ProtocolRPC, true, year, 7*day),
+				own(cluster.ProtocolRPC, false, 3*day, 8*time.Hour),
+			}
+		}},
 		{"a server that refuses TLS is not down", healthy(), func(f *status.Facts) {
 			for _, protocol := range []cluster.Protocol{cluster.ProtocolRPC, cluster.ProtocolSerfLAN, cluster.ProtocolDNS} {
 				port(f, "server-3", protocol).Result = probe.Result{Reason: probe.ReasonTLS}

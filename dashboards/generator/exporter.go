@@ -14,7 +14,7 @@ func exporter() dashboard {
 		rows: []row{
 			{"What is wrong", []panel{
 				{
-					kind: stat, title: "Exporters", alerts: "ConsulExporterDown ConsulExporterMissing", unit: "percentunit",
+					kind: stat, title: "Exporters", width: 3, alerts: "ConsulExporterDown ConsulExporterMissing", unit: "percentunit",
 					whole: true, noValue: "none is scraped", steps: []step{{lowest, red}, {0.0001, orange}, {1, green}},
 					mappings: []object{either("down", "up")},
 					about: "Whether Prometheus reaches the exporters; in part is a percentage. While one is down, nothing that only " +
@@ -22,21 +22,22 @@ func exporter() dashboard {
 					expr: "avg by (CLUSTER) (up{SEL})",
 				},
 				{
-					kind: stat, title: "Agents that are asked", alerts: "ConsulAgentUnreachable", unit: "percentunit", whole: true,
+					kind: stat, title: "Agents that are asked", width: 3, alerts: "ConsulAgentUnreachable",
+					unit: "percentunit", whole: true,
 					steps: []step{{lowest, red}, {0.0001, orange}, {1, green}}, mappings: []object{either("down", "up")},
 					about: "Whether the agents answer that exporters ask; in part is a percentage. Ports and Raft are still watched " +
 						"while one does not.",
 					expr: "avg by (CLUSTER) (consul_up{SEL})",
 				},
 				{
-					kind: stat, title: "Longest scrape", alerts: "ConsulScrapeSlow", unit: "s", noValue: "none is scraped",
+					kind: stat, title: "Longest scrape", width: 3, alerts: "ConsulScrapeSlow", unit: "s", noValue: "none is scraped",
 					steps: badFromTwo(4, 8),
 					about: "How long the slowest exporter took, as Prometheus measured it. With a server that hangs it is " +
 						"--probe.timeout, 3 s by default.",
 					expr: "max by (CLUSTER) (scrape_duration_seconds{SEL})",
 				},
 				{
-					kind: stat, title: "Collectors that fail", alerts: "ConsulCollectorFails ConsulExporterImpaired",
+					kind: stat, title: "Collectors that fail", width: 3, alerts: "ConsulCollectorFails ConsulExporterImpaired",
 					steps: badFrom(1),
 					about: "Collectors of all exporters that could not find out all they are for, but may and can. Some of their " +
 						"metrics are missing. The second alert says that the exporter itself is to blame.",
@@ -55,6 +56,14 @@ func exporter() dashboard {
 					about: "Whether the configuration file could be loaded the last time it was tried. Not available without " +
 						"--config.file.",
 					optional: true, expr: "min by (CLUSTER) (consul_exporter_config_last_reload_successful{SEL})",
+				},
+				{
+					kind: stat, title: "Own certificates expire in", alerts: "ConsulExporterCertificateExpires", unit: "s",
+					steps: []step{{lowest, red}, {0, orange}, {7 * day, green}},
+					about: "When the first certificate expires that an exporter shows to Consul, or the authority that it " +
+						"trusts. Not available without files for TLS.",
+					optional: true,
+					expr:     "(min by (CLUSTER) (consul_exporter_certificate_expiry_timestamp_seconds{SEL}) - time())",
 				},
 				collectorsTable(12, 11),
 				exportersTable(12, 11),

@@ -50,7 +50,7 @@ func gossip() dashboard {
 					optional: true, expr: "max by (CLUSTER) (consul_serf_rtt_seconds{SEL})",
 				},
 				{
-					kind: stat, title: "RPC errors", unit: "percentunit", steps: badFromTwo(0.01, 0.1),
+					kind: stat, title: "RPC errors", alerts: "ConsulRPCErrors", unit: "percentunit", steps: badFromTwo(0.01, 0.1),
 					about: "Share of the RPC requests that servers answered with an error." + measured,
 					expr: "sum by (CLUSTER) (max by (CLUSTER, server) (consul_agent_rpc_request_errors_per_second{SEL})) / " +
 						"clamp_min(sum by (CLUSTER) (max by (CLUSTER, server) (consul_agent_rpc_requests_per_second{SEL})), 0.001)",
@@ -139,7 +139,8 @@ func gossip() dashboard {
 					optional: true, expr: latest("consul_agent_rpc_requests_per_second"),
 				},
 				{
-					title: "Requests with errors, and over the limit", unit: "reqps", noValue: notAvailable,
+					title: "Requests with errors, and over the limit", alerts: "ConsulRPCErrors ConsulRateLimited", unit: "reqps",
+					noValue: notAvailable,
 					about: "RPC requests per second that servers answered with an error, and that were over the server's rate " +
 						"limits." + measured,
 					queries: []query{
@@ -148,7 +149,8 @@ func gossip() dashboard {
 					},
 				},
 				{
-					title: "Requests from agents to servers", unit: "reqps", noValue: notAvailable,
+					title: "Requests from agents to servers", alerts: "ConsulRPCErrors ConsulRateLimited", unit: "reqps",
+					noValue: notAvailable,
 					about: "RPC requests per second that agents sent to servers, that failed, and that the agent's own limit " +
 						"refused: the last two should be 0." + measured,
 					queries: []query{

@@ -57,10 +57,10 @@ func (a wantAlert) pends(t *testing.T) time.Duration {
 
 // notSeen are the alerts that no fault here leads to.
 var notSeen = []string{
-	"ConsulACLReplicationFails", "ConsulDNSErrors", "ConsulDatacenterGone", "ConsulEvenVoters", "ConsulExporterCutOff",
-	"ConsulLicenseExpires", "ConsulManyMembersFailed",
-	"ConsulRaftApplyLag", "ConsulRaftCommitSlow", "ConsulRaftLogCorrupt", "ConsulRaftLogTooShort",
-	"ConsulRaftSaturated", "ConsulResponderFails", "ConsulResponderRefuses", "ConsulServerWANMissing",
+	"ConsulACLReplicationFails", "ConsulDNSErrors", "ConsulDatacenterGone", "ConsulEvenVoters",
+	"ConsulExporterCertificateExpires", "ConsulExporterCutOff", "ConsulLicenseExpires", "ConsulManyMembersFailed",
+	"ConsulRPCErrors", "ConsulRaftApplyLag", "ConsulRaftCommitSlow", "ConsulRaftLogCorrupt", "ConsulRaftLogTooShort",
+	"ConsulRaftSaturated", "ConsulRateLimited", "ConsulResponderFails", "ConsulResponderRefuses", "ConsulServerWANMissing",
 	"ConsulServersDisagree", "ConsulSplitBrain", "ConsulStaleRaftPeer", "ConsulVersionSkew",
 }
 

@@ -81,6 +81,8 @@ var notOnPages = map[string]string{
 	"ConsulPortViewsDiffer":         "compares what several exporters see",
 	"ConsulCatalogShrinks":          "compares with an hour ago",
 	"ConsulServiceVanished":         "compares with an hour ago",
+	"ConsulRPCErrors":               "rests on a rate over time",
+	"ConsulRateLimited":             "rests on a rate over time",
 	"ConsulScrapeSlow":              "is about scrapes of the metrics",
 	"ConsulServerWithoutVote":       "rests on an hour without a vote",
 	"ConsulServiceMaintenanceLong":  "rests on how long the maintenance lasts",
