@@ -47,7 +47,7 @@ type onCall struct {
 
 	mu   sync.Mutex
 	told []told
-	// problems is what the real ones would have refused.
+	// problems are what the real ones would have refused, or could not be read.
 	problems []string
 }
 
@@ -134,6 +134,13 @@ func (o *onCall) pagerDuty(w http.ResponseWriter, r *http.Request) {
 	body, ok := o.read(w, r, &e)
 	if !ok {
 		return
+	}
+	// Alertmanager makes of some texts something else.
+	for _, detail := range []string{"firing", "resolved"} {
+		if _, ok := e.Payload.Details[detail].(string); !ok {
+			o.refuse(w, detail+" is no text: "+body)
+			return
+		}
 	}
 	known := slices.Contains([]string{"critical", "error", "warning", "info"}, e.Payload.Severity)
 	action := e.Action == "trigger" || e.Action == "resolve"
