@@ -57,11 +57,14 @@ func Alertmanager(given map[string]string) (File, error) {
 	for _, l := range p.v.labels {
 		names = append(names, l.Name)
 	}
-	groupBy := strings.Join(names, ", ")
 	functions := p.v.functions()
 	// In Alertmanager's lists labels are written as within a clause of PromQL.
-	functions["groupBy"] = func() string { return groupBy }
-	functions["inhibitions"] = func() string { return inhibitions(groupBy, p.causes()) }
+	functions["inhibitions"] = func() string { return inhibitions(strings.Join(names, ", "), p.causes()) }
+	functions["incident"] = func() string { return strings.Join(incident(names), ", ") }
+	functions["names"] = func() []string { return names }
+	for name, lines := range p.v.texts() {
+		functions[name] = func(columns int) string { return folded(lines, columns) }
+	}
 	return render("templates/alertmanager/alertmanager.example.yml", functions)
 }
 
@@ -144,9 +147,12 @@ func (v values) functions() template.FuncMap {
 	}
 }
 
-// where is written as Prometheus's templates are. It leaves out labels that are empty. The job, which is mostly the
-// same for all clusters, stands only in the place of the first label.
-func (v values) where() string {
+// where is written as Prometheus's templates are.
+func (v values) where() string { return v.cluster() + ": " }
+
+// cluster names the cluster of $labels, in a template of Prometheus or Alertmanager. It leaves out labels that are empty.
+// The job, which is mostly the same for all clusters, stands only in the place of the first label.
+func (v values) cluster() string {
 	var names []string
 	unnamed := "Consul"
 	for _, name := range v.identity() {
@@ -157,7 +163,7 @@ func (v values) where() string {
 		names = append(names, name)
 	}
 	if len(names) == 0 {
-		return unnamed + ": "
+		return unnamed
 	}
 	var b strings.Builder
 	first := strings.ToUpper(names[0][:1]) + names[0][1:]
@@ -165,7 +171,7 @@ func (v values) where() string {
 	for _, name := range names[1:] {
 		fmt.Fprintf(&b, "{{ with $labels.%[1]s }}, %[1]s {{ . }}{{ end }}", name)
 	}
-	return b.String() + ": "
+	return b.String()
 }
 
 // Join makes one rule file of all.

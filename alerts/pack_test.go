@@ -51,9 +51,15 @@ func TestAlertmanager_GroupBy(t *testing.T) {
 		t.Errorf("the labels are there %d times; want once in the grouping and in each of %d inhibitions", n, inhibitions)
 	}
 	back := strings.ReplaceAll(content, "environment, dc", "cluster, datacenter, job")
-	if diff := cmp.Diff(string(defaults.Content), back); diff != "" {
+	if diff := cmp.Diff(beforeReceivers(string(defaults.Content)), beforeReceivers(back)); diff != "" {
 		t.Errorf("more than the labels differs:\n%s", diff)
 	}
+}
+
+// beforeReceivers is the part of Alertmanager's example that is about routes and inhibition.
+func beforeReceivers(example string) string {
+	before, _, _ := strings.Cut(example, "\nreceivers:\n")
+	return before
 }
 
 // otherSettings has another value than the default for each setting.

@@ -138,7 +138,7 @@ func provenRows(t *testing.T, b *strings.Builder, f fault, seconds map[alertID]s
 		written[a.id()] = true
 		cells := []string{name, "`" + a.name + "`", a.severity, "held back", seconds[a.id()]}
 		if !a.held {
-			cells[3] = receivers[a.severity]
+			cells[3] = receiverOf(a.severity, a.labels)
 		}
 		for _, cell := range cells {
 			b.WriteString(strings.TrimRight("| "+cell, " ") + " ")
