@@ -110,7 +110,7 @@ func (d drawing) fleet() {
 		name := fmt.Sprintf("%s-%d", names[i%len(names)], 1+i/len(names))
 		clusters = append(clusters, &madeUp{name: name, datacenter: fmt.Sprintf("dc%d", 1+i%3), series: series[i]})
 	}
-	prometheus := watchMadeUp(d.t, 5*time.Second, clusters)
+	prometheus := watched{clusters: clusters, services: 5, interval: 5 * time.Second}.start(d.t)
 	d.until(prometheus, "count(consul:cluster_leaders:max) >= 39")
 	clusters[26].gone.Store(true)
 	d.until(prometheus, `ALERTS{alertname="ConsulExporterMissing", alertstate="firing", cluster!=""}`)
