@@ -81,6 +81,40 @@ func exporter() dashboard {
 					},
 				},
 			}},
+			{"What the exporter itself lacks", []panel{
+				{
+					kind: stat, title: "Files not read again", width: 4, alerts: "ConsulExporterImpaired", steps: warningFrom(1),
+					about: "Tokens, keys and certificates that the exporter could not read again. It goes on with what they were " +
+						"before.",
+					expr: "sum by (CLUSTER) (consul_exporter_unreadable_files{SEL})",
+				},
+				{
+					kind: stat, title: "State file", width: 4, alerts: "ConsulExporterImpaired",
+					steps:    []step{{lowest, orange}, {1, green}},
+					mappings: []object{mapped([]entry{{"0", "not written", orange}, {"1", "written", green}})},
+					about:    "Whether the exporter could write what it remembers across restarts. Not available without --state.file.",
+					optional: true, expr: "min by (CLUSTER) (consul_exporter_state_file_ok{SEL})",
+				},
+				{
+					title: "Faults of its own", width: 16, height: 4, alerts: "ConsulExporterImpaired", unit: "ops",
+					about: "Probes and requests per second that could not be made for want of file descriptors, memory, permission " +
+						"or a local address. They say nothing about Consul. There should be none.",
+					expr: "sum by (instance, kind) (rate(consul_exporter_own_faults_total{SEL}[$__rate_interval]))",
+				},
+				notProbedTable(14, 7),
+				{
+					kind: table, title: "Agents, one by one", width: 10, height: 7, alerts: "ConsulAgentUnreachable",
+					about:    "With several --consul.server, those that each exporter asked last. Not available with one.",
+					optional: true, expr: "min by (CLUSTER, instance, agent) (consul_exporter_agent_up{SEL})",
+					transformations: []object{
+						sorted("agent", false), sorted("Value", false), columns("instance=Exporter", "agent", "Value=Answers"),
+					},
+					overrides: []object{
+						override("Answers", cell, colored(goodFrom(1)), shown(either("no", "yes"), absent)),
+						override("Exporter", noValue(notAvailable)), override("Agent", noValue("")),
+					},
+				},
+			}},
 			{"Requests to Consul", []panel{
 				{
 					title: "Requests by endpoint", width: 12, unit: "reqps", stacked: true,
@@ -192,6 +226,24 @@ func collectorsTable(width, height int) panel {
 	}}, "Collector")
 	p.transformations = append(p.transformations, sorted("State", false)) // What fails comes first.
 	return p
+}
+
+// notProbedTable lists the ports that an exporter could not probe.
+func notProbedTable(width, height int) panel {
+	return panel{
+		kind: table, title: "Ports that were not probed", width: width, height: height,
+		alerts: "ConsulExporterBlind ConsulExporterImpaired",
+		about: "Ports of which nothing is known, because the exporter could not ask: what it needs is missing, or the " +
+			"scrape's time was up.",
+		expr: orElse(
+			"max by (CLUSTER, instance, server, port, protocol, transport, reason) (consul_port_probe_skipped{SEL})",
+			label(label("0 * count(consul_port_up{SEL})", "server", "none"), "reason", "–"),
+		),
+		transformations: []object{
+			sorted("server", false),
+			labelColumns("server", "port", "protocol", "transport", "reason", "instance=Exporter"),
+		},
+	}
 }
 
 func exportersTable(width, height int) panel {
