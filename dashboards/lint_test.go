@@ -303,7 +303,7 @@ const colors = "green|orange|red|blue|text|transparent|#8e8e8e|" +
 // enumerations are the values of fields for which the types of Grafana's SDK have strings.
 var enumerations = map[string]string{
 	"textMode": "auto|name", "colorMode": "background_solid|value", "graphMode": "none", "orientation": "auto",
-	"justifyMode": "auto", "cellHeight": "sm", "displayMode": "list", "placement": "bottom", "sort": "desc",
+	"justifyMode": "auto", "cellHeight": "sm", "displayMode": "list", "placement": "bottom|right", "sort": "desc",
 	"drawStyle": "line|bars", "lineInterpolation": "linear|stepAfter", "showPoints": "never", "align": "auto|left|center",
 	"color": colors, "fixedColor": colors,
 }
