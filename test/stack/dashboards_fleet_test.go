@@ -29,7 +29,10 @@ var (
 		"consul_cluster_consistent_read_success": "",
 	}
 	splitSeries  = map[string]string{"consul_cluster_leaders": "2", "consul_cluster_leader_info": ""}
-	atRiskSeries = map[string]string{"consul_cluster_failure_margin": "0", `consul_port_up{server="server-2"`: "0"}
+	atRiskSeries = map[string]string{
+		"consul_cluster_failure_margin": "0", `consul_port_up{server="server-2"`: "0",
+		`consul_port_probe_phase_duration_seconds{server="server-2"`: "", // It is down, and does not hang.
+	}
 	singleSeries = map[string]string{"consul_cluster_failure_margin": "0", "consul_cluster_expected_voters": "1"}
 )
 
