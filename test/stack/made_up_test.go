@@ -89,7 +89,7 @@ var otherPorts = []string{
 	`port="8600",protocol="dns",transport="udp"`,
 }
 
-// healthyExporter is what the exporter of a healthy cluster answers, which has so many services of three instances each.
+// healthyExporter is what the exporter of a healthy cluster answers, which has so many services of three instances.
 func healthyExporter(tb testing.TB, services int) (list []reading) {
 	tb.Helper()
 	add := func(value float64, format string, args ...any) {
