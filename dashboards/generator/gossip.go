@@ -247,6 +247,25 @@ func gossip() dashboard {
 						}))),
 					},
 				},
+				{
+					kind: stat, title: "ACLs were copied", width: 8, alerts: "ConsulACLReplicationFails", unit: "dateTimeFromNow",
+					noValue: notAvailable,
+					about: "When ACLs last came from the primary datacenter, and when copying them last failed. Not available in the " +
+						"primary one itself, and without ACLs.",
+					queries: []query{
+						{optionalNow("1000 * max by (CLUSTER) (consul_acl_replication_last_success_timestamp_seconds{SEL})",
+							"consul_acl_replication_last_success_timestamp_seconds{SEL}", "cluster"), "copied"},
+						{"1000 * max by (CLUSTER) (consul_acl_replication_last_error_timestamp_seconds{SEL})", "failed"},
+					},
+				},
+				{
+					title: "Services of peerings", width: 16, height: 4, stepped: true, noValue: notAvailable,
+					about: "Services that are imported from each peer and exported to it. Not available where there is no peering.",
+					queries: []query{
+						{optional("max by (peer) (consul_peering_imported_services{SEL})", "peer"), "{{peer}}, imported"},
+						{optional("max by (peer) (consul_peering_exported_services{SEL})", "peer"), "{{peer}}, exported"},
+					},
+				},
 			}},
 		},
 	}

@@ -5,6 +5,13 @@ package generator
 
 import "strings"
 
+// protocolColors tell the lines of protocols apart; shades alone do not. They say nothing about a state.
+var protocolColors = map[string]string{
+	"rpc tcp": blue, "serf_lan tcp": "purple", "serf_lan udp": "super-light-purple", "serf_wan tcp": "dark-purple",
+	"serf_wan udp": "light-purple", "http tcp": "super-light-blue", "https tcp": "light-blue", "grpc tcp": "dark-blue",
+	"grpc_tls tcp": "semi-dark-blue", "dns tcp": "semi-dark-purple", "dns udp": neutral,
+}
+
 func ports() dashboard {
 	up := portUp("SERVER")
 	// 1 for ports that accept connections over TCP and do not answer, 0 for all others. The phase connect is there also
@@ -105,7 +112,7 @@ func ports() dashboard {
 				{
 					title: "Failing ports, by protocol", width: 12, height: 7,
 					alerts:  "ConsulPortDown",
-					stepped: true, stacked: true,
+					stepped: true, stacked: true, colors: protocolColors,
 					about: "The same by protocol. One protocol of all servers: a firewall, or a change of configuration.",
 					expr:  "sum by (protocol, transport) (" + up + " == bool 0)",
 				},
@@ -127,7 +134,7 @@ func ports() dashboard {
 					expr: `max by (CLUSTER, server) (consul_port_probe_duration_seconds{SEL, SERVER, protocol="rpc"})`,
 				},
 				{
-					title: "Slowest server, by protocol", alerts: "ConsulPortSlow", unit: "s",
+					title: "Slowest server, by protocol", alerts: "ConsulPortSlow", unit: "s", colors: protocolColors,
 					about: "How long the probe of each protocol took on the slowest server. A probe that fails takes until its " +
 						"timeout.",
 					expr: "max by (protocol, transport) (consul_port_probe_duration_seconds{SEL, SERVER})",

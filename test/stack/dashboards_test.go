@@ -51,12 +51,16 @@ var (
 		"gossip: License expires in A":                "Consul Enterprise only",
 		"gossip: ACLs are copied A":                   "only with ACLs",
 		"gossip: Peerings A":                          "there is no peering",
+		"gossip: ACLs were copied A":                  "only with ACLs",
+		"gossip: ACLs were copied B":                  "only with ACLs",
+		"gossip: Services of peerings A":              "there is no peering",
+		"gossip: Services of peerings B":              "there is no peering",
 		"exporter: Configuration file A":              "there is none",
+		"exporter: State file A":                      "there is none",
+		"exporter: Agents, one by one A":              "the exporter asks a single one",
 	}
 	// These come and go, as do the annotations, of elections.
 	occasional = map[string]string{
-		"fleet: Elections A":                          "only when there is one",
-		"fleet: Failing ports A":                      "port 8503 of a young server is down",
 		"gossip: Blocking queries A":                  "only in intervals in which one began or ended",
 		"raft: Age of the log, and time to restore A": "measured by the leader once in a minute",
 	}

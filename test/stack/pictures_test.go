@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,7 +27,7 @@ import (
 
 // TestPictures plays the scenes of the pictures in docs/images and draws them: `make pictures`. The program in the
 // environment variable RENDERER does it. It is called with the file of a dashboard, the picture's file, and the address
-// of a Prometheus; the variables that are chosen are JSON in the environment variable VARS.
+// of a Prometheus. The cluster is chosen already; of the other variables, all values are.
 func TestPictures(t *testing.T) {
 	renderer := os.Getenv("RENDERER")
 	if renderer == "" {
@@ -62,12 +63,14 @@ func (d drawing) draw(name string, prometheus *harness.Exporter) {
 		content, digest, err := p.Draw(f.Content)
 		must.Do(d.t, err)
 		file := filepath.Join(d.t.TempDir(), f.Name)
+		if p.Dashboard != "fleet" {
+			// Its exporter has no labels cluster and datacenter.
+			one := strings.NewReplacer("$cluster", "", "$datacenter", "", "$job", "consul")
+			content = []byte(one.Replace(string(content)))
+		}
 		must.Do(d.t, os.WriteFile(file, content, 0o600))
 		image := must.Get(filepath.Abs("docs/images/" + name + ".png"))(d.t)
 		cmd := exec.CommandContext(d.t.Context(), d.renderer, file, image, prometheus.URL)
-		if p.Dashboard != "fleet" {
-			cmd.Env = append(os.Environ(), `VARS={"cluster":"","datacenter":"","job":"consul"}`)
-		}
 		// It may complain about queries without a result.
 		if out, err := cmd.CombinedOutput(); err != nil {
 			d.t.Logf("%s: %v: %s", name, err, out)
@@ -109,7 +112,7 @@ func (d drawing) fleet() {
 		name := fmt.Sprintf("%s-%d", names[i%len(names)], 1+i/len(names))
 		clusters = append(clusters, &madeUp{name: name, datacenter: fmt.Sprintf("dc%d", 1+i%3), series: series[i]})
 	}
-	prometheus := watchMadeUp(d.t, 5*time.Second, clusters)
+	prometheus := watched{clusters: clusters, services: 5, interval: 5 * time.Second}.start(d.t)
 	d.until(prometheus, "count(consul:cluster_leaders:max) >= 39")
 	clusters[26].gone.Store(true)
 	d.until(prometheus, `ALERTS{alertname="ConsulExporterMissing", alertstate="firing", cluster!=""}`)
