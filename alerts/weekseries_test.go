@@ -25,6 +25,7 @@ type event struct {
 // history is what happens to the cluster.
 type history struct {
 	length, step time.Duration
+	of           size
 	events       []event
 }
 
@@ -121,7 +122,7 @@ func (h *history) series(t *testing.T, used map[string]bool) string {
 	edges = slices.Compact(edges)
 	tracks := make(map[string]*track)
 	for exporter := range agents {
-		calm := healthy(t, exporter)
+		calm := healthy(t, exporter, h.of)
 		maps.DeleteFunc(calm, func(family string, _ map[string]float64) bool { return !used[family] })
 		counted := make(map[string]float64)
 		for i, from := range edges[:len(edges)-1] {
