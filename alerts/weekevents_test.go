@@ -24,7 +24,7 @@ const autoscaled = 20
 // ordinary is a week in which nothing happens that anybody needs to know. Steps are long, or it would take minutes: what
 // is over sooner lasts a step.
 func ordinary() history {
-	h := history{length: week, step: 5 * time.Minute, of: large}
+	h := history{length: week, step: 5 * time.Minute, of: large, cluster: "production"}
 	h.events = append(h.events, deadVM(at(1, 18, 0))...)
 	h.events = append(h.events, rollingRestart(at(2, 11, 0), h.step, 2*h.step, h.step)...)
 	for weekday := range 7 {
@@ -49,7 +49,7 @@ func ordinary() history {
 
 // busy is the busiest hour of that week, as it is.
 func busy() history {
-	h := history{length: 90 * time.Minute, step: 15 * time.Second, of: small}
+	h := history{length: 90 * time.Minute, step: 15 * time.Second, of: small, cluster: "busy"}
 	minute := time.Minute
 	h.events = append(h.events, deadVM(30*minute)...)
 	h.events = append(h.events, rollingRestart(40*minute, 90*time.Second, 3*minute, h.step)...)

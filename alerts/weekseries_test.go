@@ -26,7 +26,9 @@ type event struct {
 type history struct {
 	length, step time.Duration
 	of           size
-	events       []event
+	// cluster is its name.
+	cluster string
+	events  []event
 }
 
 // track is the series of one sample in promtool's notation: a run has the first value, and how much each one adds.
@@ -136,7 +138,7 @@ func (h *history) series(t *testing.T, used map[string]bool) string {
 					continue
 				}
 				for labels, value := range values {
-					name := seriesName(family, labels, exporter)
+					name := h.seriesName(family, labels, exporter)
 					if tracks[name] == nil {
 						tracks[name] = new(track)
 					}
@@ -179,10 +181,10 @@ func (h *history) seen(calm page, exporter string, now time.Duration) page {
 	return p
 }
 
-func seriesName(family, labels, exporter string) string {
+func (h *history) seriesName(family, labels, exporter string) string {
 	if labels != "" {
 		labels = "," + labels
 	}
-	return fmt.Sprintf(`%s{cluster="production",datacenter="dc1",job="consul",instance="%s:9107"%s}`,
-		family, exporter, labels)
+	return fmt.Sprintf(`%s{cluster="%s",datacenter="dc1",job="consul",instance="%s:9107"%s}`,
+		family, h.cluster, exporter, labels)
 }
