@@ -51,6 +51,7 @@ func calm(t *testing.T, tool string, h history) {
 	end := h.length - h.step
 	expr := `max_over_time(ALERTS{alertstate="firing",severity!="info"}[7d])`
 	fired := runHistories(t, tool, []history{h}, question{at: []time.Duration{end}, expr: expr}).firing[end]
+	t.Logf("in %s: %v", h.length, fired)
 	for _, a := range fired {
 		if a.Labels["severity"] == "critical" {
 			t.Errorf("a page: %s", alertKey(a))
