@@ -21,8 +21,8 @@ func at(weekday, hour, minute int) time.Duration {
 // autoscaled is how many nodes are there by day only.
 const autoscaled = 20
 
-// ordinary is a week in which nothing happens that anybody needs to know. Steps are long, or it would take minutes: what
-// is over sooner lasts a step.
+// ordinary is a week in which nothing happens that anybody needs to know. Steps are long, or it would take minutes:
+// what is over sooner lasts a step.
 func ordinary() history {
 	h := history{length: week, step: 5 * time.Minute, of: large, cluster: "production"}
 	h.events = append(h.events, deadVM(at(1, 18, 0))...)
@@ -88,7 +88,7 @@ func autoscale(weekday, i int) []event {
 	}}
 	reaped := event{from: leaves + day, to: week, change: func(p page) {
 		p.add("consul_serf_members", `pool="lan",status="alive"`, -1)
-		p.forget(old, "none")
+		p.forget(old)
 	}}
 	replaced := event{from: joins, to: week, change: func(p page) {
 		p.drop("consul_health_node_status", fmt.Sprintf("node=%q", old))
@@ -123,6 +123,7 @@ func deadVM(off time.Duration) []event {
 			for _, name := range names {
 				p.instancesBecome(name, 1, "passing", "critical")
 				p.set("consul_catalog_service_node_healthy", fmt.Sprintf("service_name=%q", name), 0)
+				p.put("consul_catalog_failed_node_instances", fmt.Sprintf("node=%q,service_name=%q", vm, name), 1)
 			}
 		}},
 	}

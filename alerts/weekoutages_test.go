@@ -141,7 +141,8 @@ func TestWeek_Outages(t *testing.T) {
 			t.Parallel()
 			var histories []history
 			all := outages(golden(t, "no_leader.prom"))
-			q := question{expr: `ALERTS{alertstate="firing"}`, annotated: []time.Duration{outageBegin + soon, outageEnd, outageEnd + soon}}
+			q := question{expr: `ALERTS{alertstate="firing"}`}
+			q.annotated = []time.Duration{outageBegin + soon, outageEnd, outageEnd + soon}
 			for _, o := range all {
 				events := append(deadVM(15*time.Minute), o.events...)
 				histories = append(histories, history{outageOver, 15 * time.Second, small, clusterOf(o), events})
@@ -191,10 +192,12 @@ func (o outage) check(t *testing.T, got answer, times []time.Duration) {
 	}
 }
 
-// pagesOf are the critical alerts that Alertmanager sends: those that nothing holds back when it has waited for others of
-// the group, or at a later time. It sends an alert again only if it was resolved in between. The time is when the first
-// one began to fire.
-func pagesOf(firing map[time.Duration][]alerts.Alert, times []time.Duration) (pages []alerts.Alert, first time.Duration) {
+// pagesOf are the critical alerts that Alertmanager sends: those that nothing holds back when it has waited for others
+// of the group, or at a later time. It sends an alert again only if it was resolved in between. The time is when the
+// first one began to fire.
+func pagesOf(firing map[time.Duration][]alerts.Alert, times []time.Duration) ([]alerts.Alert, time.Duration) {
+	var pages []alerts.Alert
+	var first time.Duration
 	since, sent := make(map[string]time.Duration), make(map[string]bool)
 	for _, now := range times {
 		there := make(map[string]bool)
@@ -204,7 +207,8 @@ func pagesOf(firing map[time.Duration][]alerts.Alert, times []time.Duration) (pa
 			if _, ok := since[key]; !ok {
 				since[key] = now
 			}
-			if a.Labels["severity"] != "critical" || sent[key] || now < since[key]+groupWait || alerts.HeldBack(a, firing[now]) {
+			waits := now < since[key]+groupWait
+			if a.Labels["severity"] != "critical" || sent[key] || waits || alerts.HeldBack(a, firing[now]) {
 				continue
 			}
 			sent[key] = true

@@ -66,11 +66,12 @@ func golden(t *testing.T, name string) page {
 func healthy(t *testing.T, exporter string, of size) page {
 	t.Helper()
 	p := golden(t, "healthy.prom")
+	for _, other := range strings.Fields("port_ health_ license_ catalog_kv catalog_overview_") {
+		maps.DeleteFunc(p, func(family string, _ map[string]float64) bool {
+			return strings.HasPrefix(family, "consul_"+other)
+		})
+	}
 	for family, values := range p {
-		if strings.HasPrefix(family, "consul_port_") || strings.HasPrefix(family, "consul_health_") ||
-			strings.HasPrefix(family, "consul_license_") || strings.HasPrefix(family, "consul_catalog_kv") || strings.HasPrefix(family, "consul_catalog_overview_") {
-			delete(p, family)
-		}
 		if strings.HasPrefix(family, "consul_agent_") {
 			p[family] = make(map[string]float64)
 			for labels, value := range values {
@@ -192,7 +193,8 @@ func (p page) clone() page {
 // listen has a server listen on its ports.
 func (p page) listen(server string) {
 	for _, port := range listens {
-		labels := fmt.Sprintf("port=%q,protocol=%q,server=%q,transport=%q", port.number, port.protocol, server, port.transport)
+		labels := fmt.Sprintf("port=%q,protocol=%q,server=%q,transport=%q",
+			port.number, port.protocol, server, port.transport)
 		p.put("consul_port_up", labels, 1)
 		p.put("consul_port_protocol_verified", labels, 1)
 		p.put("consul_port_probe_duration_seconds", labels, 0.01)
@@ -261,15 +263,15 @@ func (p page) memberBecomes(name string, status float64) {
 	p.set("consul_serf_lan_member_info", labels, status)
 	p.set("consul_serf_lan_member_status", labels, status)
 	p.add("consul_serf_members", `pool="lan",status="alive"`, -1)
-	p.add("consul_serf_members", fmt.Sprintf(`pool="lan",status=%q`, map[float64]string{3: "left", 4: "failed"}[status]), 1)
+	is := map[float64]string{3: "left", 4: "failed"}[status]
+	p.add("consul_serf_members", fmt.Sprintf(`pool="lan",status=%q`, is), 1)
 }
 
-// forget has Serf and the catalog forget a member that is not alive.
-func (p page) forget(name, status string) {
+// forget has Serf forget a member that left.
+func (p page) forget(name string) {
 	labels := fmt.Sprintf("member=%q", name)
 	p.drop("consul_serf_lan_member_info", labels)
 	p.drop("consul_serf_lan_member_status", labels)
-	p.add("consul_serf_members", fmt.Sprintf(`pool="lan",status=%q`, status), -1)
 	p.add("consul_serf_lan_members", "", -1)
 }
 
@@ -345,8 +347,8 @@ func (p page) agentDown() {
 	}
 	p.set("consul_up", "", 0)
 	p.set("consul_cluster_consistent_read_success", "", 0)
-	for _, collector := range strings.Fields("acl agent autopilot catalog connect consistent kv license members overview " +
-		"peering serf sessions telemetry") {
+	for _, collector := range strings.Fields("acl agent autopilot catalog connect consistent kv license members " +
+		"overview peering serf sessions telemetry") {
 		p.set("consul_exporter_collector_success", fmt.Sprintf("collector=%q", collector), 0)
 	}
 }
@@ -358,9 +360,9 @@ func (p page) leaderless(noLeader page) {
 			delete(p, family)
 		}
 	}
-	for _, family := range []string{"consul_cluster_leaders", "consul_raft_leader", "consul_cluster_consistent_read_success"} {
-		p.set(family, "", 0)
-	}
+	p.set("consul_cluster_leaders", "", 0)
+	p.set("consul_raft_leader", "", 0)
+	p.set("consul_cluster_consistent_read_success", "", 0)
 	p.drop("consul_cluster_leader_info", "")
 	p.drop("consul_server_raft_reported_leader_info", "")
 	p.set("consul_server_raft_has_leader", "", 0)
@@ -377,7 +379,8 @@ func (p page) leaderless(noLeader page) {
 // leads has a server lead.
 func (p page) leads(server string) {
 	delete(p, "consul_cluster_leader_info")
-	p.put("consul_cluster_leader_info", fmt.Sprintf("node_id=\"id-%s\",server=%q", strings.TrimPrefix(server, "server-"), server), 1)
+	id := "id-" + strings.TrimPrefix(server, "server-")
+	p.put("consul_cluster_leader_info", fmt.Sprintf("node_id=%q,server=%q", id, server), 1)
 	p.set("consul_server_raft_is_leader", "", 0)
 	p.set("consul_server_raft_is_leader", fmt.Sprintf("server=%q", server), 1)
 }
