@@ -352,7 +352,8 @@ func TestStackReceivers(t *testing.T) {
 	first := []raisedAlert{
 		certificate("production", "server-1", "8501", "https"), certificate("production", "server-1", "8503", "grpc_tls"),
 		certificate("staging", "server-1", "8501", "https"),
-		{"ConsulQuorumLost", "critical", "europe", "", 1}, {"ConsulQuorumLost", "critical", "america", "", 1},
+		{"ConsulQuorumLost", "critical", "europe", "", 1},
+		{"ConsulQuorumLost", "critical", "america", "", 1},
 		failed("production", "server-1"), failed("staging", "server-1"),
 		service("production", "web"), service("staging", "web"),
 		{"ConsulEvenVoters", "info", "production", "", 4},
