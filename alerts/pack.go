@@ -131,6 +131,8 @@ func (v values) functions() template.FuncMap {
 		// where says which cluster an alert is about, at the beginning of a description: "Cluster production, datacenter
 		// dc1: ". The text follows at once.
 		"where": v.where,
+		// silent names the servers that do not answer on port 8300, in a sentence of its own; nothing if there are none.
+		"silent": v.silent,
 		// words are those of a text, to repeat something for each.
 		"words": strings.Fields,
 		// steps is a range of PromQL over a setting, in 200 steps.
@@ -172,6 +174,17 @@ func (v values) cluster() string {
 		fmt.Fprintf(&b, "{{ with $labels.%[1]s }}, %[1]s {{ . }}{{ end }}", name)
 	}
 	return b.String()
+}
+
+// silent asks Prometheus when an alert fires.
+func (v values) silent() string {
+	matchers, arguments := `protocol=\"rpc\"`, ""
+	for _, name := range v.identity() {
+		matchers += "," + name + "=%q"
+		arguments += " $labels." + name
+	}
+	return `{{ with query (printf "max by (server) (consul_port_up{` + matchers + `}) == 0"` + arguments + `) }}` +
+		`No answer from {{ range $i, $s := . }}{{ if $i }}, {{ end }}{{ $s.Labels.server }}{{ end }}. {{ end }}`
 }
 
 // Join makes one rule file of all.
