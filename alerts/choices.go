@@ -299,7 +299,9 @@ func distance(a, b string) int {
 
 // delayedBy are the alerts whose delay, or how far they look back, is a setting of its own.
 var delayedBy = map[string]string{
-	"ConsulVersionSkew": "version-skew",
+	"ConsulNodeMaintenanceLong":    "maintenance",
+	"ConsulServiceMaintenanceLong": "maintenance",
+	"ConsulVersionSkew":            "version-skew",
 }
 
 // DelayedBy returns the setting that is the delay of each alert that has one, by alert.

@@ -52,6 +52,10 @@ var details = map[string]string{
 	"root":       "is the active one",
 	"collector":  "what an exporter is refused, it is mostly refused at several endpoints", "endpoint": "as the collector",
 	"reason": "says why",
+	"state":  "says how bad it is", "use": "an exporter's certificates mostly end together", "file": "as the use",
+	"subject": "as the use",
+	"limit":   "a server's limits are reached together", "direction": "says who failed whom",
+	"what": "services vanish with their nodes",
 }
 
 // Each label of an alert either says what it is about, and then two alerts that differ in it are two incidents, or is a

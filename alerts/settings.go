@@ -81,8 +81,8 @@ var settings = []Setting{
 	{"version-skew", "How long servers and clients of several versions may be in the cluster.", "1d", duration},
 	{"ca-root-warning", beforeExpiry + "the root certificate of the service mesh is worth a warning.", "30d", duration},
 	{"ca-root-critical", beforeExpiry + "the root certificate of the service mesh is critical.", "7d", duration},
-	{"license-warning", beforeExpiry + "the licence of Consul Enterprise is worth a warning.", "30d", duration},
-	{"license-critical", beforeExpiry + "the licence of Consul Enterprise is critical.", "7d", duration},
+	{"license-warning", beforeExpiry + "the license of Consul Enterprise is worth a warning.", "30d", duration},
+	{"license-critical", beforeExpiry + "the license of Consul Enterprise is critical.", "7d", duration},
 
 	{
 		settingServiceAlerts, "Whether to alert on services: off, warning, or critical, which makes ConsulServiceDown " +

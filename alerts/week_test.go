@@ -190,14 +190,16 @@ func usedMetrics(t *testing.T) map[string]bool {
 
 // notOrdinary are the metrics that the rules read and that no exporter has in an ordinary week, with the reason.
 var notOrdinary = map[string]string{
-	"consul_catalog_failed_node_instances":              "all nodes are alive, but for one",
-	"consul_catalog_overview_service_instances":         "the catalog is read as a whole",
-	"consul_exporter_agent_up":                          "each exporter asks one agent",
-	"consul_license_expiry_timestamp_seconds":           "the cluster is of the Community Edition",
-	"consul_port_turned_away":                           "no port turns an exporter away",
-	"consul_responder_actions_total":                    "there is no responder",
-	"consul_server_missing_since_timestamp_seconds":     "no server is missing",
-	"consul_server_wan_missing_since_timestamp_seconds": "no server is missing",
+	"consul_catalog_failed_node_instances":                 "all nodes are alive, but for one",
+	"consul_catalog_overview_service_instances":            "the catalog is read as a whole",
+	"consul_exporter_certificate_expiry_timestamp_seconds": "the exporters have no certificates",
+	"consul_exporter_certificate_lifetime_seconds":         "the exporters have no certificates",
+	"consul_exporter_agent_up":                             "each exporter asks one agent",
+	"consul_license_expiry_timestamp_seconds":              "the cluster is of the Community Edition",
+	"consul_port_turned_away":                              "no port turns an exporter away",
+	"consul_responder_actions_total":                       "there is no responder",
+	"consul_server_missing_since_timestamp_seconds":        "no server is missing",
+	"consul_server_wan_missing_since_timestamp_seconds":    "no server is missing",
 }
 
 // What the rules read is there in an ordinary week.

@@ -450,7 +450,6 @@ var notUsed = map[string]string{
 	"consul_cluster_agent_info":             "for joining in one's own expressions",
 	"consul_raft_leader":                    "consul_exporter's; consul_cluster_leaders is not one agent's view only",
 	"consul_serf_lan_members":               "consul_exporter's; consul_serf_members is by state",
-	"consul_catalog_service_node_healthy":   "consul_exporter's; consul_catalog_service_instances has fewer series",
 	"consul_service_tag":                    "consul_exporter's, for joining in one's own expressions",
 	"consul_service_checks":                 "consul_exporter's, for joining in one's own expressions",
 	"consul_service_meta_info":              "for joining in one's own expressions",
