@@ -26,9 +26,10 @@ func everything(ctx context.Context, s *Snapshot) map[string]error {
 		"nodes": started(s.CatalogNodes()), "catalog": started(s.Catalog()), "datacenters": started(s.Datacenters()),
 		"autopilot": started(s.AutopilotState()), "autopilot config": started(s.AutopilotConfig()),
 		"leader's autopilot": started(s.LeaderAutopilot()), "leader's raft": started(s.LeaderRaftPeers()),
-		"consistent": started(s.ConsistentRead()),
-		"mesh":       started(s.MeshRoots()),
-		"peerings":   started(s.Peerings()), "acl": started(s.ACLReplication()), "sessions": started(s.Sessions()),
+		"leader's config": started(s.LeaderAutopilotConfig()),
+		"consistent":      started(s.ConsistentRead()),
+		"mesh":            started(s.MeshRoots()),
+		"peerings":        started(s.Peerings()), "acl": started(s.ACLReplication()), "sessions": started(s.Sessions()),
 		"keys": started(s.KeyNumbers()), "rtts": started(s.ServerRTTs()), "ports": started(s.PortReports()),
 		"servers": started(s.ServerAgents()),
 	}

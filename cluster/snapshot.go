@@ -68,6 +68,7 @@ type Snapshot struct {
 	autopilotState  Fact[AutopilotState]
 	leaderAutopilot Fact[AutopilotState]
 	autopilotConfig Fact[AutopilotConfig]
+	leaderSettings  Fact[AutopilotConfig]
 	consistentRead  Fact[ConsistentRead]
 	serverRTTs      Fact[[]RTT]
 	telemetry       Fact[Telemetry]

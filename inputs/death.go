@@ -6,6 +6,7 @@ package inputs
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
@@ -25,17 +26,20 @@ type Death struct {
 
 // ForDeath finds out what JudgeDead needs. An error means that there is no telling.
 func ForDeath(ctx context.Context, s *cluster.Snapshot) (Death, error) {
-	members, raft, topology, reports := s.Members(), s.RaftPeers(), s.Topology(), s.Reports()
-	leader, seen := s.LeaderAutopilot(), s.MembersSeen()
+	members, topology, reports, seen := s.Members(), s.Topology(), s.Reports(), s.MembersSeen()
 	var in Death
+	if known, err := s.StatusLeader().Get(ctx); err != nil || known == "" {
+		return in, cmp.Or(err, errors.New("no leader is known")) // Its answers would be waited for in vain.
+	}
+	raft, leader := s.LeaderRaftPeers(), s.LeaderAutopilot()
 	_, membersErr := members.Get(ctx)
-	_, raftErr := raft.Get(ctx)
-	err := cmp.Or(membersErr, raftErr, fill(ctx, topology, &in.Topology), fill(ctx, reports, &in.Reports))
-	if err != nil {
+	if err := cmp.Or(membersErr, fill(ctx, topology, &in.Topology), fill(ctx, reports, &in.Reports)); err != nil {
 		return in, err
 	}
-	if err := fill(ctx, leader, &in.Leader); err != nil {
+	peers, raftErr := raft.Get(ctx)
+	if err := cmp.Or(raftErr, fill(ctx, leader, &in.Leader)); err != nil {
 		return in, fmt.Errorf("find out how the leader sees the servers: %w", err)
 	}
+	in.Topology = in.Topology.WithPeers(peers)
 	return in, fill(ctx, seen, &in.MembersSeen)
 }

@@ -6,6 +6,7 @@ package responder
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -53,28 +54,26 @@ func (r *removeDeadPeer) judge(a *Alert, v *view) (plan, decision) {
 	if doubt := r.doubt(name, v.death); doubt != "" {
 		return deny("It does not count as dead: %s.", doubt)
 	}
-	server, err := v.server(name)
+	peer, err := v.peer(name)
 	if err != nil {
-		return deny("There is no telling: %v.", err)
+		return deny("There is nothing to remove: %v.", err)
 	}
 	now := time.Now()
-	dead := now.Sub(r.observe(v.death, now)[server.ID])
+	dead := now.Sub(r.observe(v.death, now)[peer.ID])
 	if dead < r.DeadFor {
 		return deny("It has been dead for %s as far as was watched, and is removed after %s.",
 			dead.Round(time.Second), r.DeadFor)
 	}
-	peer, err := v.peer(server)
-	if err != nil {
-		return deny("There is nothing to remove: %v.", err)
-	}
 	d.reasons = append(d.reasons, fmt.Sprintf("It has been dead for %s: nothing listens on its port 8300, "+
 		"and no server sees it alive.", dead.Round(time.Second)))
-	request := r.removePeer(peer)
+	request := r.removePeer(peer.ID)
 	return plan{
 		what: fmt.Sprintf("Remove %s (%s) from the Raft configuration: %s", name, peer.Address, request.text),
 		run: r.untilSeen(request, name+" is not seen to be gone", func(v *view) string {
-			_, err := v.peer(cluster.Server{Name: name, ID: peer.ID, RPCAddress: peer.Address})
-			if v.incomplete != nil || err == nil {
+			in := v.stop.Topology
+			if v.incomplete != nil || !in.RaftKnown || slices.ContainsFunc(in.Peers, func(p cluster.RaftPeer) bool {
+				return p.ID == peer.ID
+			}) {
 				return ""
 			}
 			return name + " is not in the Raft configuration any more."

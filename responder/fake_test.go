@@ -26,6 +26,7 @@ func healthyView(n int) *view {
 	v := &view{}
 	in, topology := &v.stop, &v.stop.Topology
 	in.MaxTrailingLogs, topology.MembersKnown, topology.RaftKnown = inputs.DefaultMaxTrailingLogs, true, true
+	in.MinQuorum = new(uint)
 	in.Autopilot, in.Consistent = &cluster.AutopilotState{}, &cluster.ConsistentRead{OK: true}
 	for i := 1; i <= n; i++ {
 		s := reporttest.Server(i)

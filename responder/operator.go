@@ -63,13 +63,9 @@ func (o *operator) transfer(id string) request {
 	}}
 }
 
-func (o *operator) removePeer(p cluster.RaftPeer) request {
-	by, value, remove := "id", p.ID, (*api.Operator).RaftRemovePeerByID
-	if p.ID == "" {
-		by, value, remove = "address", p.Address, (*api.Operator).RaftRemovePeerByAddress
-	}
-	return request{"DELETE /v1/operator/raft/peer?" + by + "=" + value, func(ctx context.Context) error {
-		return remove(o.client(), value, new(api.WriteOptions).WithContext(ctx))
+func (o *operator) removePeer(id string) request {
+	return request{"DELETE /v1/operator/raft/peer?id=" + id, func(ctx context.Context) error {
+		return o.client().RaftRemovePeerByID(id, new(api.WriteOptions).WithContext(ctx))
 	}}
 }
 

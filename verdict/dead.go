@@ -24,8 +24,8 @@ func JudgeDead(server string, in inputs.Death) string {
 		return "there is no server " + server
 	}
 	report := in.Reports[i]
-	if !slices.ContainsFunc(in.Topology.Peers, report.Server.IsPeer) {
-		return server + " is not in the Raft configuration"
+	if _, err := in.Topology.PeerOf(report.Server); err != nil {
+		return err.Error()
 	}
 	switch status := report.Server.Status; {
 	case !in.Topology.MembersKnown:

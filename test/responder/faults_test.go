@@ -105,7 +105,7 @@ func TestResponder_RemoveDeadPeer(t *testing.T) {
 	expectVoters(harness.Others(c, dead))
 	done := removals()[0]
 	harness.ExpectDecision(t, done, "dead-peer", responder.ResultDone, "Without "+dead.Name+
-		" there are 4 voters, of which 4 can be counted on, and the quorum is 3: 1 more may fail.")
+		" there are 4 voters, of which 4 can be counted on, and the quorum is 3: one more failure can be tolerated.")
 	want := responder.QuorumRecord{VotersBefore: 5, VotersAfter: 4, NeededBefore: 3, NeededAfter: 3, Before: 4, After: 4}
 	if q := done.Quorum; q == nil || *q != want {
 		t.Errorf("the quorum in the history is %+v", q)
