@@ -94,10 +94,10 @@ func ForStop(ctx context.Context, s *cluster.Snapshot) (Stop, error) {
 	return in, nil
 }
 
-// byLeader starts to ask the leader who has a vote, and its autopilot what it makes of the servers, and returns how to wait
-// for the answers. They count, not the agent's own: an agent that hung answers for a moment with what it knew before.
-// If nobody leads, no stop is safe, and the agent's own will do. An agent that does not know who leads would let the
-// questions hang.
+// byLeader starts to ask the leader who has a vote, and its autopilot what it makes of the servers, and returns how to
+// wait for the answers. They count, not the agent's own: an agent that hung answers for a moment with what it knew
+// before. If nobody leads, no stop is safe, and the agent's own will do. An agent that does not know who leads would
+// let the questions hang.
 func byLeader(ctx context.Context, s *cluster.Snapshot, in *Stop) (wait func()) {
 	if _, ok := OnlyLeader(in.Earlier); !ok {
 		autopilot := s.AutopilotState()

@@ -39,6 +39,7 @@ type RuleConfig struct {
 	DryRun     bool          `yaml:"dry_run"`
 	Cooldown   time.Duration `yaml:"cooldown"`
 	MaxPerHour int           `yaml:"max_per_hour"`
+	Window     time.Duration `yaml:"window"`
 	Require    RequireConfig `yaml:"require"`
 }
 
@@ -88,7 +89,10 @@ const minVoters = 3
 // UnmarshalYAML begins with the defaults. This form of the method, unlike that with a node, keeps unknown keys errors.
 func (r *RuleConfig) UnmarshalYAML(unmarshal func(any) error) error {
 	type plain RuleConfig // Without this method.
-	*r = RuleConfig{DryRun: true, Cooldown: 30 * time.Minute, MaxPerHour: 1, Require: RequireConfig{MinVoters: minVoters}}
+	*r = RuleConfig{
+		DryRun: true, Cooldown: 30 * time.Minute, MaxPerHour: 1, Window: 30 * time.Minute,
+		Require: RequireConfig{MinVoters: minVoters},
+	}
 	return unmarshal((*plain)(r))
 }
 

@@ -88,7 +88,7 @@ func TestLoad_Defaults(t *testing.T) {
 		c := must.Get(loadText(t, withRule(matching+"require: {margin: 0}, action: "+text)))(t)
 		if diff := cmp.Diff(RuleConfig{
 			Name: "r", Matchers: []string{"a=b"}, Action: want, DryRun: true, Cooldown: 30 * time.Minute, MaxPerHour: 1,
-			Require: RequireConfig{MinVoters: 3},
+			Window: 30 * time.Minute, Require: RequireConfig{MinVoters: 3},
 		}, c.Rules[0]); diff != "" {
 			t.Errorf("%s: -want +got:\n%s", text, diff)
 		}
@@ -126,7 +126,7 @@ func TestLoad_Bad(t *testing.T) {
 		{action("{transfer-leadership: {}, notify: {url: 'http://a'}}"), []string{oneAction}},
 		{
 			"expected_servers: 3\nmax_per_hour: 0\nhistory: {file: h, max_megabytes: 0, keep: 101}\n" +
-				"rules: [{name: 'a b', cooldown: 0s, max_per_hour: 0, require: {margin: -1, min_voters: 2}, " +
+				"rules: [{name: 'a b', cooldown: 0s, window: 25h, max_per_hour: 0, require: {margin: -1, min_voters: 2}, " +
 				"action: {remove-dead-peer: {dead_for: 0s}}}]",
 			[]string{
 				"max_per_hour: 0 is less than 1",
@@ -135,6 +135,7 @@ func TestLoad_Bad(t *testing.T) {
 				"rules[0] (a b).name: \"a b\" has other characters than letters, digits, '_', '-' and '.', or none",
 				"rules[0] (a b).matchers: there is none, so that any alert would do",
 				"rules[0] (a b).cooldown: 0s is less than 1s",
+				"rules[0] (a b).window: 25h0m0s is not between 1s and 24h0m0s",
 				"rules[0] (a b).max_per_hour: 0 is less than 1",
 				"rules[0] (a b).require.margin: -1 is less than 0: the quorum would be lost",
 				"rules[0] (a b).require.min_voters: 2 is less than 3: no server could fail then",

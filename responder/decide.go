@@ -60,7 +60,7 @@ func (r *Responder) repeated(j *job, rules ...*rule) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, rule := range rules {
-		if !r.ledger.repeated(&j.alert, rule.DryRun) {
+		if !r.ledger.repeated(&j.alert, rule) {
 			return false
 		}
 	}
@@ -69,12 +69,15 @@ func (r *Responder) repeated(j *job, rules ...*rule) bool {
 	return true
 }
 
-// pending says why another action may still be under way, or the alert has waited for too long; empty if neither.
+// pending says why the alert is out of date, or another action may still be under way; empty if neither.
 func (r *Responder) pending(j *job) string {
 	now := r.now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	stale := r.ledger.stale(&j.alert, now)
 	switch until := r.ledger.busyUntil; {
+	case stale != "":
+		return stale
 	case now.Before(until):
 		return fmt.Sprintf("An action from before a restart may be under way until %s.", until.Format(time.RFC3339))
 	case j.received.Before(r.idleSince):

@@ -104,7 +104,9 @@ type fixture struct {
 	rules   []*rule
 	view    *view
 	clock   time.Time
+	elapsed time.Duration
 	looks   int
+	logged  strings.Builder
 	maximum int
 
 	// runs are the servers of the fake actions that were made. err is how the next ones end; during is called meanwhile.
@@ -129,7 +131,7 @@ func newFixture(t *testing.T) *fixture {
 
 func (b *fixture) rule(name, alert string) *rule {
 	return &rule{
-		RuleConfig{Name: name, Cooldown: time.Minute, MaxPerHour: 100},
+		RuleConfig{Name: name, Cooldown: time.Minute, MaxPerHour: 100, Window: time.Second},
 		[]matcher{{label: "alertname", value: alert}},
 		&fakeAction{guards{expected: 3, require: RequireConfig{MinVoters: 3}}, b, "-"},
 	}
@@ -142,15 +144,22 @@ func (b *fixture) restart() {
 		_ = b.Close()
 	}
 	r := &Responder{
-		logger: log.NewNopLogger(), rules: b.rules, maxPerHour: b.maximum,
-		now:  func() time.Time { return b.clock },
-		look: func(context.Context) *view { b.looks++; return b.view },
+		logger: log.NewLogfmtLogger(&b.logged), rules: b.rules, maxPerHour: b.maximum,
+		now:   func() time.Time { return b.clock },
+		clock: clock{elapsed: func() time.Duration { return b.elapsed }},
+		look:  func(context.Context) *view { b.looks++; return b.view },
 	}
 	must.Do(b.t, r.open(b.config))
 	b.Responder = r
 }
 
-func (b *fixture) wait(d time.Duration) { b.clock = b.clock.Add(d) }
+func (b *fixture) wait(d time.Duration) {
+	b.elapsed += d
+	b.jump(d)
+}
+
+// jump moves the clock, and no time passes.
+func (b *fixture) jump(d time.Duration) { b.clock = b.clock.Add(d) }
 
 // deliver delivers alerts, and decides on all of them.
 func (b *fixture) deliver(alerts ...Alert) {

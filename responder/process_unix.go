@@ -18,9 +18,3 @@ func ownGroup(cmd *exec.Cmd) {
 }
 
 func mayRun(info os.FileInfo) bool { return info.Mode().Perm()&0o111 != 0 }
-
-// lock takes a file for this process, until it ends. It fails at once if another process has it.
-func lock(f *os.File) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) }
-
-// syncDir makes sure that the names in a folder are on the disk.
-func syncDir(dir *os.File) error { return dir.Sync() }

@@ -61,6 +61,14 @@ type Record struct {
 	Output string `json:"output,omitempty"`
 }
 
+// order puts records in the order in which they were written.
+func (r *Record) order() uint64 {
+	if r.Result == ResultStarted {
+		return 2 * r.ID
+	}
+	return 2*r.ID + 1
+}
+
 // AlertRef is the alert that a decision is about.
 type AlertRef struct {
 	Fingerprint string            `json:"fingerprint"`

@@ -36,7 +36,8 @@ type Responder struct {
 	metrics    *metrics
 	logger     log.Logger
 	// now is time.Now, except in tests.
-	now func() time.Time
+	now   func() time.Time
+	clock clock // Guarded by mu.
 	// look takes a fresh snapshot, except in tests.
 	look func(context.Context) *view
 
@@ -59,7 +60,11 @@ type job struct {
 
 // New opens the history. Close must be called at the end, after Run has returned.
 func New(opts Options) (*Responder, error) {
-	r := &Responder{maxPerHour: opts.Config.MaxPerHour, secret: opts.Secret, logger: opts.Logger, now: time.Now}
+	start := time.Now()
+	r := &Responder{
+		maxPerHour: opts.Config.MaxPerHour, secret: opts.Secret, logger: opts.Logger, now: time.Now,
+		clock: clock{elapsed: func() time.Duration { return time.Since(start) }},
+	}
 	if err := r.makeRules(opts.Config, opts.Consul); err != nil {
 		return nil, err
 	}
@@ -81,6 +86,13 @@ func (r *Responder) open(c HistoryConfig) error {
 	}
 	if torn {
 		level.Warn(r.logger).Log("msg", "the history ended in the middle of a line, which was cut off", "file", c.File)
+	}
+	if future := r.ledger.begin(r.now()); future > 0 {
+		level.Warn(r.logger).Log("msg", "the history has actions from the future, which count as made now: a clock is "+
+			"wrong, or was", "actions", future)
+	}
+	r.history.lost = func(path string) {
+		level.Error(r.logger).Log("msg", "a file of the history was deleted, and is made again", "file", path)
 	}
 	if err := r.closeInterrupted(); err != nil {
 		_ = r.history.close()
@@ -149,6 +161,7 @@ func (r *Responder) Run(ctx context.Context) {
 			watches.Go(func() { remove.watch(ctx) })
 		}
 	}
+	watches.Go(func() { r.watchHistory(ctx) })
 	for {
 		next, ok := r.take()
 		if ok && ctx.Err() == nil {
@@ -163,6 +176,29 @@ func (r *Responder) Run(ctx context.Context) {
 	}
 }
 
+// historyInterval is how often it is looked whether the files of the history are still there.
+const historyInterval = 2 * time.Second
+
+// watchHistory restores files of the history that were deleted, until ctx is done.
+func (r *Responder) watchHistory(ctx context.Context) {
+	failing := ""
+	for {
+		select {
+		case <-time.After(historyInterval):
+		case <-ctx.Done():
+			return
+		}
+		text := ""
+		if err := r.history.verify(); err != nil {
+			text = err.Error()
+		}
+		if text != failing && text != "" {
+			level.Error(r.logger).Log("msg", "nothing is done until the history can be written", "err", text)
+		}
+		failing = text
+	}
+}
+
 const maxQueue = 1000
 
 // errQueueFull means that a delivery has to come again later.
@@ -170,20 +206,24 @@ var errQueueFull = fmt.Errorf("%d alerts wait already", maxQueue)
 
 // receive puts those alerts of a delivery into the queue that fire and that a rule matches. It returns how many.
 func (r *Responder) receive(alerts []Alert) (queued int, err error) {
-	now := r.now()
 	r.metrics.alertsReceived.Add(float64(len(alerts)))
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.checkClock()
+	now := r.now()
 	for i := range alerts {
 		a := &alerts[i]
 		fingerprint := a.fingerprint()
 		same := func(j job) bool { return j.fingerprint == fingerprint }
+		if len(r.matching(a)) == 0 {
+			continue
+		}
 		if !a.Firing {
 			r.ledger.resolve(a, now)
 			r.queue = slices.DeleteFunc(r.queue, same)
 			continue
 		}
-		if len(r.matching(a)) == 0 || slices.ContainsFunc(r.queue, same) || r.ledger.outdated(a, now) {
+		if slices.ContainsFunc(r.queue, same) {
 			continue
 		}
 		if len(r.queue) >= maxQueue {
@@ -202,6 +242,7 @@ func (r *Responder) receive(alerts []Alert) (queued int, err error) {
 func (r *Responder) take() (job, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.checkClock()
 	if len(r.queue) == 0 {
 		return job{}, false
 	}

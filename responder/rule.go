@@ -12,6 +12,9 @@ import (
 // ruleName is what can stand in a metric, a log and a file's name.
 var ruleName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
 
+// maxWindow is longer than it makes sense to try a repair, and less than actions are remembered.
+const maxWindow = 24 * time.Hour
+
 func (r *RuleConfig) check(want expectation) {
 	want(ruleName.MatchString(r.Name), "name", "%q has other characters than letters, digits, '_', '-' and '.', or none",
 		r.Name)
@@ -21,6 +24,7 @@ func (r *RuleConfig) check(want expectation) {
 		want(err == nil, "matchers", "%w", err)
 	}
 	want(r.Cooldown >= time.Second, "cooldown", "%s is less than 1s", r.Cooldown)
+	want(time.Second <= r.Window && r.Window <= maxWindow, "window", "%s is not between 1s and %s", r.Window, maxWindow)
 	want(r.MaxPerHour >= 1, "max_per_hour", "%d is less than 1", r.MaxPerHour)
 	want(r.Require.Margin >= 0, "require.margin", "%d is less than 0: the quorum would be lost", r.Require.Margin)
 	want(r.Require.MinVoters >= minVoters, "require.min_voters", "%d is less than %d: no server could fail then",
