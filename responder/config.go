@@ -34,6 +34,7 @@ type HistoryConfig struct {
 // RuleConfig says which alerts lead to which action, and when.
 type RuleConfig struct {
 	Name       string        `yaml:"name"`
+	Cluster    string        `yaml:"cluster"`
 	Matchers   []string      `yaml:"matchers"`
 	Action     ActionConfig  `yaml:"action"`
 	DryRun     bool          `yaml:"dry_run"`

@@ -8,12 +8,14 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
@@ -48,7 +50,7 @@ func TestLoad_Example(t *testing.T) {
 	for _, config := range []*Config{c, defaults} {
 		config.SecretFile, config.ExpectedServers, config.History.File = "", 0, ""
 		config.Rules = config.Rules[:1]
-		config.Rules[0].Name, config.Rules[0].Matchers = "", nil
+		config.Rules[0].Name, config.Rules[0].Cluster, config.Rules[0].Matchers = "", "", nil
 	}
 	if diff := cmp.Diff(defaults, c); diff != "" {
 		t.Errorf("the example, up to its first rule, differs from the defaults (-defaults +example):\n%s", diff)
@@ -70,7 +72,7 @@ func loadText(t *testing.T, text string) (*Config, error) {
 
 // Parts of a rule.
 const (
-	matching = "matchers: [a=b], "
+	matching = "cluster: any, matchers: [a=b], "
 	transfer = "action: {transfer-leadership: {}}"
 )
 
@@ -87,10 +89,26 @@ func TestLoad_Defaults(t *testing.T) {
 	} {
 		c := must.Get(loadText(t, withRule(matching+"require: {margin: 0}, action: "+text)))(t)
 		if diff := cmp.Diff(RuleConfig{
-			Name: "r", Matchers: []string{"a=b"}, Action: want, DryRun: true, Cooldown: 30 * time.Minute, MaxPerHour: 1,
-			Window: 30 * time.Minute, Require: RequireConfig{MinVoters: 3},
+			Name: "r", Cluster: "any", Matchers: []string{"a=b"}, Action: want, DryRun: true, Cooldown: 30 * time.Minute,
+			MaxPerHour: 1, Window: 30 * time.Minute, Require: RequireConfig{MinVoters: 3},
 		}, c.Rules[0]); diff != "" {
 			t.Errorf("%s: -want +got:\n%s", text, diff)
+		}
+	}
+}
+
+// A rule is for the alerts of the cluster that it names.
+func TestRules_Cluster(t *testing.T) {
+	t.Parallel()
+	for named, labels := range map[string][]string{"production": {"production"}, "any": {"production", "test", ""}} {
+		c := must.Get(loadText(t, withRule("cluster: "+named+", matchers: [alertname=A], action: {notify: {url: 'http://a'}}")))(t)
+		r := new(Responder)
+		must.Do(t, r.makeRules(c, cluster.New(cluster.Options{})))
+		for _, label := range []string{"production", "test", ""} {
+			a := &Alert{Labels: map[string]string{"alertname": "A", "cluster": label}}
+			if got := len(r.matching(a)) > 0; got != slices.Contains(labels, label) {
+				t.Errorf("a rule for %s and an alert of %q: %v", named, label, got)
+			}
 		}
 	}
 }
@@ -121,7 +139,7 @@ func TestLoad_Bad(t *testing.T) {
 		{"secret: x", []string{`line 1: there is no key "secret" here`}},
 		{withRule("match: x"), []string{`line 4: there is no key "match" here`}},
 		{action("{reboot: {}}"), []string{`line 4: there is no key "reboot" here`}},
-		{withRule("matchers: [a=b]"), []string{oneAction}},
+		{withRule("cluster: c, matchers: [a=b]"), []string{oneAction}},
 		{action("{transfer-leadership: }"), []string{oneAction}}, // Its options are missing.
 		{action("{transfer-leadership: {}, notify: {url: 'http://a'}}"), []string{oneAction}},
 		{
@@ -133,6 +151,7 @@ func TestLoad_Bad(t *testing.T) {
 				"history.max_megabytes: 0 is not between 1 and 1024",
 				"history.keep: 101 is not between 1 and 100",
 				"rules[0] (a b).name: \"a b\" has other characters than letters, digits, '_', '-' and '.', or none",
+				"rules[0] (a b).cluster: there is none; name it as the label cluster of its alerts does, or write any",
 				"rules[0] (a b).matchers: there is none, so that any alert would do",
 				"rules[0] (a b).cooldown: 0s is less than 1s",
 				"rules[0] (a b).window: 25h0m0s is not between 1s and 24h0m0s",
@@ -152,7 +171,7 @@ func TestLoad_Bad(t *testing.T) {
 			[]string{"rules[1] (r).name: an earlier rule has the same"},
 		},
 		{
-			withRule("matchers: [a], " + transfer),
+			withRule("cluster: any, matchers: [a], " + transfer),
 			[]string{`rules[0] (r).matchers: "a" is no matcher; want for example severity="critical"`},
 		},
 		{action("{exec: {command: hook}}"), []string{`rules[0] (r).action.exec.command: "hook" is no absolute path`}},

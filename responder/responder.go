@@ -110,6 +110,9 @@ func (r *Responder) makeRules(c *Config, consul *cluster.Cluster) error {
 	}
 	for _, rc := range c.Rules {
 		made := &rule{RuleConfig: rc}
+		if rc.Cluster != anyCluster {
+			made.matchers = append(made.matchers, matcher{label: labelCluster, value: rc.Cluster})
+		}
 		for _, text := range rc.Matchers {
 			m, err := parseMatcher(text)
 			if err != nil {

@@ -12,12 +12,17 @@ import (
 // ruleName is what can stand in a metric, a log and a file's name.
 var ruleName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
 
+// anyCluster is what a rule names that is for alerts of all clusters.
+const anyCluster = "any"
+
 // maxWindow is longer than it makes sense to try a repair, and less than actions are remembered.
 const maxWindow = 24 * time.Hour
 
 func (r *RuleConfig) check(want expectation) {
 	want(ruleName.MatchString(r.Name), "name", "%q has other characters than letters, digits, '_', '-' and '.', or none",
 		r.Name)
+	want(r.Cluster != "", "cluster", "there is none; name it as the label cluster of its alerts does, or write %s",
+		anyCluster)
 	want(len(r.Matchers) > 0, "matchers", "there is none, so that any alert would do")
 	for _, text := range r.Matchers {
 		_, err := parseMatcher(text)

@@ -128,7 +128,7 @@ func TestEnvironment_Requests(t *testing.T) {
 			}
 			own.expectIdentity(t, "check", want)
 
-			const rule = "- {name: a, matchers: [alertname=A], action: {transfer-leadership: {}}}"
+			const rule = "- {name: a, cluster: any, matchers: [alertname=A], action: {transfer-leadership: {}}}"
 			r := harness.StartResponder(t, own.address, 3, rule, tc.flags...)
 			r.Deliver(t, harness.Firing("A", time.Now()))
 			r.WaitDecision(t)

@@ -27,10 +27,12 @@ func oneOfThreeDown(t *testing.T, c *consultest.Cluster, flags ...string) {
 	ran := filepath.Join(t.TempDir(), "ran")
 	r := harness.StartResponder(t, leader.URL(), 3, fmt.Sprintf(`
   - name: transfer
+    cluster: any
     matchers: [alertname="Transfer"]
     dry_run: false
     action: {transfer-leadership: {to: %s}}
   - name: stop
+    cluster: any
     matchers: [alertname="Stop"]
     dry_run: false
     action: {exec: {command: %s}}

@@ -37,6 +37,7 @@ func startHookResponder(t *testing.T) *hookResponder {
 	hook := harness.Script(t, `echo "$CONSUL_RESPONDER_LABEL_round" >> `+ran+`; sleep 0.1`)
 	r := harness.StartResponder(t, c.Servers[0].URL(), 3, fmt.Sprintf(`
   - name: hook
+    cluster: any
     matchers: [alertname="Hook"]
     dry_run: false
     cooldown: 1s
@@ -111,7 +112,7 @@ func TestResponder_KilledAnytime(t *testing.T) {
 func TestResponder_BadOptions(t *testing.T) {
 	t.Parallel()
 	const rules = "expected_servers: 1\nhistory: {file: history}\n" +
-		"rules: [{name: a, matchers: [a=b], action: {transfer-leadership: {}}}]\n"
+		"rules: [{name: a, cluster: any, matchers: [a=b], action: {transfer-leadership: {}}}]\n"
 	dir := harness.WriteFiles(t, map[string]string{
 		"open.yml": rules, "secret": "x", "locked.yml": rules + "secret_file: secret",
 		"no-secret.yml": rules + "secret_file: missing",

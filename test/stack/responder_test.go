@@ -119,10 +119,12 @@ func TestStackResponderHungLeader(t *testing.T) {
 	s := startResponded(t, keepDead(), "groups: []", func(leader *consultest.Agent, hook string) string {
 		return fmt.Sprintf(`
   - name: slow-leader
+    cluster: any
     matchers: [alertname=~"ConsulServerHung|ConsulPortSlow"]
     dry_run: false
     action: {transfer-leadership: {}}
   - name: hung-server
+    cluster: any
     matchers: [alertname="ConsulServerHung"]
     dry_run: false
     action: {exec: {command: %s}}
@@ -185,6 +187,7 @@ func TestStackResponderSlowLeader(t *testing.T) {
 	s := startResponded(t, patient, slowLeader, func(*consultest.Agent, string) string {
 		return `
   - name: slow-leader
+    cluster: any
     matchers: [alertname="LeaderSlow"]
     dry_run: false
     action: {transfer-leadership: {}}
