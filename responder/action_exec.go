@@ -14,9 +14,10 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 )
 
 const (
@@ -47,20 +48,15 @@ func (*execCommand) applies(a *Alert, _ *view) string {
 }
 
 func (e *execCommand) judge(a *Alert, v *view) (plan, decision) {
-	words := append([]string{e.Command}, e.Args...)
-	for i, word := range words {
-		if !plainWord.MatchString(word) {
-			words[i] = strconv.Quote(word)
-		}
+	what := "Run " + e.Command
+	if n := len(e.Args); n > 0 { // Which may be secrets.
+		what += " with " + wording.Plural(n, "argument", "arguments")
 	}
 	return plan{
-		what: "Run " + strings.Join(words, " "),
+		what: what,
 		run:  func(ctx context.Context) (string, error) { return e.run(ctx, a) },
 	}, e.canLose(a.server(), v)
 }
-
-// plainWord is what needs no quotes.
-var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:=@%+,-]+$`)
 
 func (e *execCommand) run(ctx context.Context, a *Alert) (string, error) {
 	environment, err := e.environment(a)

@@ -46,9 +46,9 @@ func TestExec_Result(t *testing.T) {
 			t.Errorf("%s: output %.100q, error %v; want %.100q and %q", tc.name, out, err, tc.want, tc.err)
 		}
 	}
-	quoted := &execCommand{ExecConfig: ExecConfig{Command: "/bin/sh", Args: []string{"-c", "$(reboot)"}}}
-	p, _ := quoted.judge(about("a"), &view{})
-	if want := `Run /bin/sh -c "$(reboot)"`; p.what != want {
+	secret := &execCommand{ExecConfig: ExecConfig{Command: "/bin/sh", Args: []string{"-c", "s3cret"}}}
+	p, _ := secret.judge(about("a"), &view{})
+	if want := "Run /bin/sh with 2 arguments"; p.what != want {
 		t.Errorf("the plan is %s; want %s", p.what, want)
 	}
 	missing := &execCommand{ExecConfig: ExecConfig{Command: "/missing"}}

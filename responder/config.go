@@ -81,6 +81,7 @@ type ExecConfig struct {
 // NotifyConfig is that of notify.
 type NotifyConfig struct {
 	URL     string        `yaml:"url"`
+	URLFile string        `yaml:"url_file"`
 	Timeout time.Duration `yaml:"timeout"`
 }
 
@@ -129,7 +130,13 @@ func Load(path string) (*Config, error) {
 	if err := strictyaml.Decode(content, &c); err != nil {
 		return nil, strictyaml.InFile(path, err)
 	}
-	for _, p := range []*string{&c.SecretFile, &c.History.File} {
+	paths := []*string{&c.SecretFile, &c.History.File}
+	for i := range c.Rules {
+		if n := c.Rules[i].Action.Notify; n != nil {
+			paths = append(paths, &n.URLFile)
+		}
+	}
+	for _, p := range paths {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = inFolder(filepath.Dir(path), *p)
 		}

@@ -188,6 +188,10 @@ func TestLoad_Bad(t *testing.T) {
 			[]string{"rules[0] (r).action.exec.command: /etc/passwd is not executable"},
 		},
 		{action("{exec: {command: [/bin/true]}}"), []string{"line 4: want a text"}},
+		{action("{notify: {url: 'http://a', url_file: b}}"), []string{
+			"rules[0] (r).action.notify.url_file: there is a url, too",
+			"rules[0] (r).action.notify.url_file: open DIR/b: no such file or directory",
+		}},
 		{action("{notify: {url: desk.example, timeout: 2m}}"), []string{
 			"rules[0] (r).action.notify.url: not a URL with http or https",
 			"rules[0] (r).action.notify.timeout: 2m0s is not between 1s and 1m",

@@ -4,7 +4,6 @@
 package responder
 
 import (
-	"net/url"
 	"regexp"
 	"time"
 )
@@ -55,9 +54,13 @@ func (a *ActionConfig) check(want expectation) {
 	}
 	if c := a.Notify; c != nil {
 		named++
-		u, err := url.Parse(c.URL)
-		good := err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
-		want(good, "action.notify.url", "not a URL with http or https") // Which may hold a password.
+		want(c.URL == "" || c.URLFile == "", "action.notify.url_file", "there is a url, too")
+		key := "action.notify.url"
+		if c.URLFile != "" {
+			key = "action.notify.url_file"
+		}
+		_, err := c.target()
+		want(err == nil, key, "%w", err)
 		want(time.Second <= c.Timeout && c.Timeout <= time.Minute, "action.notify.timeout", "%s is not between 1s and 1m",
 			c.Timeout)
 	}

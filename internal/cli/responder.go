@@ -34,7 +34,9 @@ import (
 type responderOptions struct {
 	configFile  string
 	configCheck bool
-	web         *toolkit.FlagConfig
+	// allowWritable is whether files may be used that others can write.
+	allowWritable bool
+	web           *toolkit.FlagConfig
 }
 
 // responderFlags declares the flags of the command.
@@ -45,6 +47,9 @@ func responderFlags(cmd *kingpin.CmdClause, opts *options) {
 		StringVar(&r.configFile)
 	cmd.Flag("config.check", "Check the flags and the configuration file, say what is wrong with them, and exit.").
 		BoolVar(&r.configCheck)
+	cmd.Flag("config.allow-writable-files",
+		"Use the configuration, secrets and programs also if others than root and the responder's user can write them.").
+		BoolVar(&r.allowWritable)
 	r.web = kingpinflag.AddFlags(cmd, "127.0.0.1:9108")
 	logFlags(cmd, opts)
 }
@@ -114,6 +119,9 @@ func (o *options) validateResponder(logger log.Logger) (*validOptions, responder
 	if respond.Config, err = responder.Load(o.responder.configFile); err != nil {
 		problems = append(problems, err) // Names the file itself.
 		return nil, respond, errors.Join(problems...)
+	}
+	if err := respond.Config.CheckFiles(o.responder.configFile); err != nil && !o.responder.allowWritable {
+		problems = append(problems, err)
 	}
 	problems.note("history.file", respond.Config.History.Check())
 	if file := respond.Config.SecretFile; file != "" {
