@@ -88,8 +88,8 @@ func (r *Responder) open(c HistoryConfig) error {
 		level.Warn(r.logger).Log("msg", "the history ended in the middle of a line, which was cut off", "file", c.File)
 	}
 	if future := r.ledger.begin(r.now()); future > 0 {
-		level.Warn(r.logger).Log("msg", "the history has actions from the future, which count as made now: a clock is "+
-			"wrong, or was", "actions", future)
+		level.Warn(r.logger).Log("msg", "the history has actions from the future, which count as made now",
+			"actions", future)
 	}
 	r.history.lost = func(path string) {
 		level.Error(r.logger).Log("msg", "a file of the history was deleted, and is made again", "file", path)
