@@ -93,6 +93,29 @@ func TestNotify_SecretURL(t *testing.T) {
 	server.Close()
 }
 
+// A notification that hangs keeps no repair waiting.
+func TestNotify_Hangs(t *testing.T) {
+	release := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+	defer server.Close()
+	b := newFixture(t)
+	tell := b.rule("tell", "B")
+	tell.action = &notify{NotifyConfig{URL: server.URL, Timeout: time.Minute}, "tell"}
+	b.rules = append(b.rules, tell)
+	b.restart()
+	told, repaired := b.alert("anything", 0), b.alert("server-2", 0)
+	told.Labels["alertname"] = "B"
+	b.enqueue(told, repaired)
+	for range 2 {
+		next, _ := b.take()
+		b.decide(t.Context(), next)
+	}
+	b.expect([]string{"server-2"}, ResultStarted, ResultDone)
+	close(release)
+	b.running.Wait()
+	b.expect([]string{"server-2"}, ResultDone, ResultDone)
+}
+
 // Notifications look at no cluster, and count for no limit but that of their rule.
 func TestNotify_Limits(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))

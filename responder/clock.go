@@ -42,6 +42,10 @@ func (r *Responder) checkClock() {
 	r.ledger.shift(by)
 	r.idleSince = r.idleSince.Add(by)
 	for i := range r.queue {
-		r.queue[i].received = r.queue[i].received.Add(by)
+		r.queue[i].received, r.queue[i].queued = r.queue[i].received.Add(by), r.queue[i].queued.Add(by)
+	}
+	for fingerprint, j := range r.waiting {
+		j.received, j.retry, j.until = j.received.Add(by), j.retry.Add(by), j.until.Add(by)
+		r.waiting[fingerprint] = j
 	}
 }

@@ -8,37 +8,47 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-kit/log/level"
 )
 
-// maxWait is how long an alert may wait for its turn. After that its next delivery is worth more.
-const maxWait = time.Minute
+const (
+	// maxWait is how long an alert may wait for its turn. After that it gets another one.
+	maxWait = time.Minute
+	// maxNotifying is how many notifications may be under way at one time.
+	maxNotifying = 20
+)
 
 func (r *Responder) decide(ctx context.Context, j job) {
 	rules := r.matching(&j.alert)
 	if r.repeated(&j, rules...) {
 		return
 	}
+	if reason := r.stale(&j); reason != "" {
+		r.settle(r.record(rules[0], &j, ResultRefused, reason))
+		return
+	}
 	if doubt := r.pending(&j); doubt != "" {
-		r.settle(r.record(rules[0], &j, ResultRefused, doubt))
+		r.refuse(&j, rules[0], r.record(rules[0], &j, ResultRefused, doubt))
 		return
 	}
 	if reason := r.pause(rules...); reason != "" {
-		r.settle(r.record(rules[0], &j, ResultCooldown, reason))
+		r.refuse(&j, rules[0], r.record(rules[0], &j, ResultCooldown, reason))
 		return
 	}
 	chosen, v, reason := r.choose(ctx, rules, &j.alert)
 	if chosen == nil {
-		r.settle(r.record(rules[len(rules)-1], &j, ResultRefused, reason))
+		last := rules[len(rules)-1]
+		r.refuse(&j, last, r.record(last, &j, ResultRefused, reason))
 		return
 	}
 	if r.repeated(&j, chosen) {
 		return
 	}
 	if reason := r.pause(chosen); reason != "" {
-		r.settle(r.record(chosen, &j, ResultCooldown, reason))
+		r.refuse(&j, chosen, r.record(chosen, &j, ResultCooldown, reason))
 		return
 	}
 	plan, decision := chosen.action.judge(&j.alert, v)
@@ -46,13 +56,28 @@ func (r *Responder) decide(ctx context.Context, j job) {
 	record.What, record.Quorum = plan.what, decision.quorum
 	switch {
 	case !decision.allowed:
-		r.settle(record)
+		r.refuse(&j, chosen, record)
 	case chosen.DryRun:
 		record.Result = ResultDryRun
 		r.settle(record)
 	default:
 		r.act(ctx, chosen.action, plan, record)
 	}
+}
+
+// refuse writes a refusal, unless it was written before, and has the alert decided on again when its reason may be
+// gone.
+func (r *Responder) refuse(j *job, rule *rule, record Record) {
+	if r.again(j, rule, string(record.Result)+" "+strings.Join(record.Reasons, " ")) {
+		r.settle(record)
+	}
+}
+
+// stale says why the alert is out of date; empty if it is not.
+func (r *Responder) stale(j *job) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ledger.stale(&j.alert, r.now())
 }
 
 // repeated reports whether an alert has led to an action before, as far as each of the rules is concerned.
@@ -69,21 +94,20 @@ func (r *Responder) repeated(j *job, rules ...*rule) bool {
 	return true
 }
 
-// pending says why the alert is out of date, or another action may still be under way; empty if neither.
+// pending says why another action may still be under way, or the alert has waited for too long; empty if neither.
 func (r *Responder) pending(j *job) string {
 	now := r.now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	stale := r.ledger.stale(&j.alert, now)
 	switch until := r.ledger.busyUntil; {
-	case stale != "":
-		return stale
 	case now.Before(until):
 		return fmt.Sprintf("An action from before a restart may be under way until %s.", until.Format(time.RFC3339))
-	case j.received.Before(r.idleSince):
+	case j.queued.Before(r.idleSince):
 		return "Another action was under way when the alert arrived."
-	case now.Sub(j.received) > maxWait:
-		return fmt.Sprintf("The alert has waited for %s, and may be out of date.", now.Sub(j.received).Round(time.Second))
+	case now.Sub(j.queued) > maxWait:
+		return fmt.Sprintf("The alert has waited for %s, and may be out of date.", now.Sub(j.queued).Round(time.Second))
+	case r.notifying >= maxNotifying:
+		return fmt.Sprintf("%d notifications are under way.", r.notifying)
 	}
 	return ""
 }
@@ -131,7 +155,27 @@ func (r *Responder) act(ctx context.Context, a action, p plan, record Record) {
 	if !r.begin(&record) {
 		return
 	}
-	// It is finished even if the responder is told to stop.
+	if a.guarded() {
+		r.finish(ctx, a, p, record)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.idleSince = r.now()
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.notifying++
+	r.running.Go(func() { // Nothing else waits for it.
+		r.finish(ctx, a, p, record)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.notifying--
+	})
+}
+
+// finish makes an action that has begun, and writes what came of it. It is finished even if the responder is told to
+// stop.
+func (r *Responder) finish(ctx context.Context, a action, p plan, record Record) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.timeout())
 	defer cancel()
 	output, err := p.run(ctx)
@@ -148,9 +192,6 @@ func (r *Responder) act(ctx context.Context, a action, p plan, record Record) {
 		level.Error(r.logger).Log("msg", "the result of an action could not be written",
 			"rule", record.Rule, "result", record.Result, "err", err)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.idleSince = r.now()
 }
 
 // begin writes that an action begins. If that cannot be written, it must not.

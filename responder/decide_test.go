@@ -342,3 +342,37 @@ func TestReceive_Full(t *testing.T) {
 		t.Errorf("%d alerts more, error %v; want none, as they wait already", n, err)
 	}
 }
+
+// What is refused is decided on again when its reason may be gone, without another delivery, and until the rule's
+// window is over. The same reason is written once.
+func TestDecide_Retry(t *testing.T) {
+	b := newFixture(t)
+	b.rules[0].Window = 10 * time.Minute
+	b.restart()
+	b.view = healthyView(3).kill(3)
+	b.deliver(b.alert("server-2", 0))
+	for range 8 {
+		b.wait(retryInterval)
+		b.work()
+	}
+	b.expect(nil, ResultRefused)
+	b.view = healthyView(3)
+	b.wait(retryInterval)
+	b.work()
+	b.expect([]string{"server-2"}, ResultRefused, ResultDone)
+
+	over, late := b.alert("server-1", 0), b.alert("server-3", 0)
+	b.deliver(over, late)
+	b.expect([]string{"server-2"}, ResultRefused, ResultDone, ResultCooldown, ResultCooldown)
+	b.deliver(b.resolved(over))
+	b.view = healthyView(3).kill(2)
+	b.wait(9 * time.Minute)
+	b.work()
+	b.expectReason("1 of 3 voters can be counted on") // It is another reason.
+	b.view = healthyView(3)
+	b.wait(time.Minute)
+	b.work()
+	if n := len(b.waiting); len(b.runs) != 1 || n != 0 {
+		t.Errorf("done %v, and %d alerts wait; want that the window is over", b.runs, n)
+	}
+}

@@ -177,6 +177,7 @@ func (b *fixture) work() {
 	for next, ok := b.take(); ok; next, ok = b.take() {
 		b.decide(b.t.Context(), next)
 	}
+	b.running.Wait()
 }
 
 // alert is one of a server that began so long ago.

@@ -5,7 +5,6 @@ package responder
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -44,18 +43,16 @@ type Responder struct {
 	// wake has an element when there may be something in the queue.
 	wake chan struct{}
 
-	mu     sync.Mutex
-	queue  []job   // Guarded by mu.
-	ledger *ledger // Guarded by mu.
+	mu    sync.Mutex
+	queue []job // Guarded by mu.
+	// waiting are, by fingerprint, the alerts that were refused and are to be decided on again. Guarded by mu.
+	waiting map[string]job
+	ledger  *ledger // Guarded by mu.
+	// notifying is how many notifications are under way. Guarded by mu.
+	notifying int
+	running   sync.WaitGroup // The notifications.
 	// idleSince is when the last action ended: what arrived before was delivered while it was under way. Guarded by mu.
 	idleSince time.Time
-}
-
-// job is an alert that waits to be decided on.
-type job struct {
-	alert       Alert
-	fingerprint string
-	received    time.Time
 }
 
 // New opens the history. Close must be called at the end, after Run has returned.
@@ -79,6 +76,7 @@ func New(opts Options) (*Responder, error) {
 // open opens the history, and learns from it what was done.
 func (r *Responder) open(c HistoryConfig) error {
 	r.ledger, r.wake, r.metrics = newLedger(), make(chan struct{}, 1), newMetrics(r.rules)
+	r.waiting = make(map[string]job)
 	var torn bool
 	var err error
 	if r.history, torn, err = openHistory(c, r.ledger.note); err != nil {
@@ -145,7 +143,7 @@ func (r *Responder) closeInterrupted() error {
 		if err := r.conclude(record); err != nil {
 			return err
 		}
-		if record.Deadline != nil && record.Deadline.After(r.ledger.busyUntil) {
+		if record.Action != actionNotify && record.Deadline != nil && record.Deadline.After(r.ledger.busyUntil) {
 			r.ledger.busyUntil = *record.Deadline
 		}
 	}
@@ -159,6 +157,7 @@ func (r *Responder) Close() error { return r.history.close() }
 func (r *Responder) Run(ctx context.Context) {
 	var watches sync.WaitGroup
 	defer watches.Wait()
+	defer r.running.Wait()
 	for _, rule := range r.rules {
 		if remove, ok := rule.action.(*removeDeadPeer); ok {
 			watches.Go(func() { remove.watch(ctx) })
@@ -173,6 +172,7 @@ func (r *Responder) Run(ctx context.Context) {
 		}
 		select {
 		case <-r.wake:
+		case <-time.After(time.Second): // Something that was refused may have its turn.
 		case <-ctx.Done():
 			return
 		}
@@ -200,63 +200,4 @@ func (r *Responder) watchHistory(ctx context.Context) {
 		}
 		failing = text
 	}
-}
-
-const maxQueue = 1000
-
-// errQueueFull means that a delivery has to come again later.
-var errQueueFull = fmt.Errorf("%d alerts wait already", maxQueue)
-
-// receive puts those alerts of a delivery into the queue that fire and that a rule matches. It returns how many.
-func (r *Responder) receive(alerts []Alert) (queued int, err error) {
-	r.metrics.alertsReceived.Add(float64(len(alerts)))
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.checkClock()
-	now := r.now()
-	for i := range alerts {
-		a := &alerts[i]
-		fingerprint := a.fingerprint()
-		same := func(j job) bool { return j.fingerprint == fingerprint }
-		if len(r.matching(a)) == 0 {
-			continue
-		}
-		if !a.Firing {
-			r.ledger.resolve(a, now)
-			r.queue = slices.DeleteFunc(r.queue, same)
-			continue
-		}
-		if slices.ContainsFunc(r.queue, same) {
-			continue
-		}
-		if len(r.queue) >= maxQueue {
-			return queued, errQueueFull
-		}
-		r.queue = append(r.queue, job{*a, fingerprint, now})
-		queued++
-	}
-	select {
-	case r.wake <- struct{}{}:
-	default: // It is awake.
-	}
-	return queued, nil
-}
-
-func (r *Responder) take() (job, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.checkClock()
-	if len(r.queue) == 0 {
-		return job{}, false
-	}
-	next := r.queue[0]
-	r.queue = slices.Delete(r.queue, 0, 1)
-	return next, true
-}
-
-// matching returns the rules for an alert, in their order.
-func (r *Responder) matching(a *Alert) []*rule {
-	return slices.DeleteFunc(slices.Clone(r.rules), func(rule *rule) bool {
-		return slices.ContainsFunc(rule.matchers, func(m matcher) bool { return !m.matches(a.Labels) })
-	})
 }
