@@ -40,6 +40,9 @@ type Responder struct {
 	// look takes a fresh snapshot, except in tests.
 	look func(context.Context) *view
 
+	complaints complaints
+	queries    sync.Mutex // Held while one reads the history.
+
 	// wake has an element when there may be something in the queue.
 	wake chan struct{}
 

@@ -28,6 +28,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/redact"
 	"github.com/zervigo/consul_cluster_exporter/responder"
+	"github.com/zervigo/consul_cluster_exporter/web"
 )
 
 // responderOptions are the flags of the command that acts on alerts.
@@ -100,7 +101,7 @@ func serveResponder(
 	defer running.Wait()
 	defer cancel()
 	running.Go(func() { r.Run(ctx) })
-	return listenUntil(ctx, responder.NewServer(r), flags, logger, newSlog(base))
+	return listenUntil(ctx, web.NewServerWithBodies(responder.NewHandler(r), logger), flags, logger, newSlog(base))
 }
 
 // validateResponder checks all options of the responder. The error has all problems, one in a line, each with its
