@@ -54,11 +54,14 @@ func (e *execCommand) judge(a *Alert, v *view) (plan, decision) {
 	}
 	return plan{
 		what: what,
-		run:  func(ctx context.Context) (string, error) { return e.run(ctx, a) },
+		run:  func(ctx context.Context, began func(*Process)) (string, error) { return e.run(ctx, a, began) },
 	}, e.canLose(a.server(), v)
 }
 
-func (e *execCommand) run(ctx context.Context, a *Alert) (string, error) {
+// maxExecTimeout is the longest time limit of a program.
+const maxExecTimeout = time.Hour
+
+func (e *execCommand) run(ctx context.Context, a *Alert, began func(*Process)) (string, error) {
 	environment, err := e.environment(a)
 	if err != nil {
 		return "", err
@@ -68,7 +71,10 @@ func (e *execCommand) run(ctx context.Context, a *Alert) (string, error) {
 	var output head
 	cmd.Stdout, cmd.Stderr = &output, &output
 	ownGroup(cmd)
-	err = cmd.Run()
+	if err = cmd.Start(); err == nil {
+		began(newProcess(cmd.Process.Pid))
+		err = cmd.Wait()
+	}
 	if err != nil && ctx.Err() != nil {
 		err = fmt.Errorf("the program ran for longer than %s and was killed: %w", e.Timeout, ctx.Err())
 	} else if errors.Is(err, exec.ErrWaitDelay) {

@@ -28,7 +28,7 @@ func runScript(t *testing.T, script string, a *Alert, limit time.Duration) (stri
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	return (&execCommand{ExecConfig: ExecConfig{"/bin/sh", []string{"-c", script}, limit}, rule: "r"}).run(ctx, a)
+	return (&execCommand{ExecConfig: ExecConfig{"/bin/sh", []string{"-c", script}, limit}, rule: "r"}).run(ctx, a, func(*Process) {})
 }
 
 func TestExec_Result(t *testing.T) {
@@ -52,7 +52,7 @@ func TestExec_Result(t *testing.T) {
 		t.Errorf("the plan is %s; want %s", p.what, want)
 	}
 	missing := &execCommand{ExecConfig: ExecConfig{Command: "/missing"}}
-	if _, err := missing.run(t.Context(), &Alert{}); !errors.Is(err, os.ErrNotExist) {
+	if _, err := missing.run(t.Context(), &Alert{}, nil); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("error %v; want that there is no such file", err)
 	}
 }

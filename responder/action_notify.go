@@ -30,7 +30,7 @@ func (*notify) applies(*Alert, *view) string { return "" }
 func (n *notify) judge(a *Alert, _ *view) (plan, decision) {
 	return plan{
 		what: "Notify: POST to " + n.host(),
-		run:  func(ctx context.Context) (string, error) { return "", n.run(ctx, a) },
+		run:  func(ctx context.Context, _ func(*Process)) (string, error) { return "", n.run(ctx, a) },
 	}, decision{allowed: true, reasons: []string{"It changes nothing."}}
 }
 

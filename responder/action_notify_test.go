@@ -55,7 +55,7 @@ func TestNotify(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), tc.limit)
 		defer cancel()
-		_, err := plan.run(ctx)
+		_, err := plan.run(ctx, nil)
 		if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: error %v; want %q", tc.path, err, tc.want)
 		}
@@ -85,7 +85,7 @@ func TestNotify_SecretURL(t *testing.T) {
 	} {
 		must.Do(t, os.WriteFile(file, []byte(url+"\n"), 0o600))
 		p, _ := n.judge(&Alert{}, nil)
-		_, err := p.run(t.Context())
+		_, err := p.run(t.Context(), nil)
 		if err == nil || strings.Contains(err.Error()+p.what, "s3cret") {
 			t.Errorf("%s: %q, error %v; want an error without the secret", url, p.what, err)
 		}

@@ -100,6 +100,8 @@ func (r *Responder) pending(j *job) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch until := r.ledger.busyUntil; {
+	case len(r.survivors) > 0:
+		return fmt.Sprintf("A program from before a restart is under way (process group %d).", r.survivors[0].Process.Group)
 	case now.Before(until):
 		return fmt.Sprintf("An action from before a restart may be under way until %s.", until.Format(time.RFC3339))
 	case j.queued.Before(r.idleSince):
@@ -178,7 +180,12 @@ func (r *Responder) act(ctx context.Context, a action, p plan, record Record) {
 func (r *Responder) finish(ctx context.Context, a action, p plan, record Record) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.timeout())
 	defer cancel()
-	output, err := p.run(ctx)
+	output, err := p.run(ctx, func(process *Process) {
+		record.Process = process
+		if err := r.history.add(record); err != nil {
+			level.Error(r.logger).Log("msg", "which process an action is could not be written", "rule", record.Rule, "err", err)
+		}
+	})
 	record.Output, record.Ended = output, new(r.now().UTC().Truncate(time.Millisecond))
 	switch {
 	case err == nil:

@@ -87,7 +87,7 @@ func (f *fakeAction) applies(a *Alert, _ *view) string {
 }
 
 func (f *fakeAction) judge(a *Alert, v *view) (plan, decision) {
-	return plan{"fake " + a.server(), func(context.Context) (string, error) {
+	return plan{"fake " + a.server(), func(context.Context, func(*Process)) (string, error) {
 		f.runs = append(f.runs, a.server())
 		if f.during != nil {
 			f.during()

@@ -105,13 +105,14 @@ func (h *history) load(note func(Record)) (torn bool, err error) {
 // noteOnce shows records to note in the order of their IDs, each line once that is in two files.
 func noteOnce(records []Record, note func(Record)) {
 	type line struct {
-		id     uint64
-		result Result
+		id      uint64
+		result  Result
+		process bool
 	}
 	noted := make(map[line]bool)
 	slices.SortStableFunc(records, func(a, b Record) int { return cmp.Compare(a.order(), b.order()) })
 	for _, r := range records {
-		if l := (line{r.ID, r.Result}); !noted[l] {
+		if l := (line{r.ID, r.Result, r.Process != nil}); !noted[l] {
 			noted[l] = true
 			note(r)
 		}

@@ -4,6 +4,7 @@
 package responder
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"os"
@@ -65,12 +66,13 @@ func (h *history) query(f filter) (historyPage, error) {
 			if later || !f.wants(&r) {
 				continue
 			}
-			if n := len(page.Records); n == f.limit {
-				page.NextBefore = page.Records[n-1].ID
-				return page, nil
-			}
 			page.Records = append(page.Records, r)
 		}
+	}
+	slices.SortFunc(page.Records, func(a, b Record) int { return cmp.Compare(b.ID, a.ID) })
+	if len(page.Records) > f.limit {
+		page.Records = slices.Clip(page.Records[:f.limit])
+		page.NextBefore = page.Records[f.limit-1].ID
 	}
 	return page, nil
 }

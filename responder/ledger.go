@@ -64,7 +64,9 @@ func (l *ledger) note(r Record) {
 		return
 	}
 	if _, begun := l.open[r.ID]; begun {
-		if r.Result != ResultStarted {
+		if r.Result == ResultStarted {
+			l.open[r.ID] = r
+		} else {
 			delete(l.open, r.ID)
 		}
 		return

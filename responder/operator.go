@@ -71,8 +71,10 @@ func (o *operator) removePeer(id string) request {
 
 // untilSeen sends the request, and looks at the cluster until there is something to say about what came of it. The
 // error says that missing never came.
-func (o *operator) untilSeen(r request, missing string, seen func(*view) string) func(context.Context) (string, error) {
-	return func(ctx context.Context) (string, error) {
+func (o *operator) untilSeen(
+	r request, missing string, seen func(*view) string,
+) func(context.Context, func(*Process)) (string, error) {
+	return func(ctx context.Context, _ func(*Process)) (string, error) {
 		if err := r.send(ctx); err != nil {
 			return "", err
 		}

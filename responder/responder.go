@@ -51,6 +51,8 @@ type Responder struct {
 	// waiting are, by fingerprint, the alerts that were refused and are to be decided on again. Guarded by mu.
 	waiting map[string]job
 	ledger  *ledger // Guarded by mu.
+	// survivors are programs from before a restart. Guarded by mu.
+	survivors []survivor
 	// notifying is how many notifications are under way. Guarded by mu.
 	notifying int
 	running   sync.WaitGroup // The notifications.
@@ -137,16 +139,22 @@ func (r *Responder) makeRules(c *Config, consul *cluster.Cluster) error {
 	return nil
 }
 
-// closeInterrupted gives the actions a result during which the responder was killed. They are not made again.
+// closeInterrupted gives the actions a result during which the responder was killed. They are not made again. A program
+// that runs on has none yet.
 func (r *Responder) closeInterrupted() error {
 	for _, record := range r.ledger.open {
+		if record.Process != nil && record.Process.alive() {
+			r.adopt(record)
+			continue
+		}
 		record.Result = ResultUnknown
 		record.Error = "the responder was killed before it knew how the action ended; it is not made again"
 		record.Ended = new(r.now())
 		if err := r.conclude(record); err != nil {
 			return err
 		}
-		if record.Action != actionNotify && record.Deadline != nil && record.Deadline.After(r.ledger.busyUntil) {
+		known := record.Action == actionNotify || record.Process != nil // That it is over, or does not matter.
+		if !known && record.Deadline != nil && record.Deadline.After(r.ledger.busyUntil) {
 			r.ledger.busyUntil = *record.Deadline
 		}
 	}
@@ -167,6 +175,7 @@ func (r *Responder) Run(ctx context.Context) {
 		}
 	}
 	watches.Go(func() { r.watchHistory(ctx) })
+	watches.Go(func() { r.watchSurvivors(ctx) })
 	for {
 		next, ok := r.take()
 		if ok && ctx.Err() == nil {

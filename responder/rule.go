@@ -49,7 +49,7 @@ func (a *ActionConfig) check(want expectation) {
 		named++
 		err := executable(c.Command)
 		want(err == nil, "action.exec.command", "%w", err)
-		want(time.Second <= c.Timeout && c.Timeout <= time.Hour, "action.exec.timeout", "%s is not between 1s and 1h",
+		want(time.Second <= c.Timeout && c.Timeout <= maxExecTimeout, "action.exec.timeout", "%s is not between 1s and 1h",
 			c.Timeout)
 	}
 	if c := a.Notify; c != nil {
