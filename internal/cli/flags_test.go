@@ -128,6 +128,50 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
+// No variable means something to both the exporter and the responder, which needs another token.
+func TestEnvironment_Responder(t *testing.T) {
+	envars := func(command string) (names []string) {
+		for _, f := range App().GetCommand(command).Model().Flags {
+			names = append(names, f.Envar)
+		}
+		return names
+	}
+	exporters := envars(commandServe)
+	for _, name := range envars(commandResponder) {
+		if !strings.HasPrefix(name, responderVariables) || slices.Contains(exporters, name) {
+			t.Errorf("the responder has the variable %q; want one of its own", name)
+		}
+	}
+	for name, value := range map[string]string{
+		"CONSUL_HTTP_ADDR": "exporters:1", "CONSUL_HTTP_TOKEN": "exporters", "CONSUL_HTTP_AUTH": "exporters:password",
+		"CONSUL_HTTP_SSL": "true", "CONSUL_CACERT": "/exporters", "CONSUL_CAPATH": "/exporters",
+		"CONSUL_CLUSTER_EXPORTER_CONFIG_FILE": "/exporters", "CONSUL_CLUSTER_EXPORTER_LOG_LEVEL": "debug",
+	} {
+		t.Setenv(name, value)
+	}
+	opts := parsed(t, commandResponder)
+	want := config.DefaultModule()
+	if diff := cmp.Diff(want, opts.agentModule()); diff != "" || joinedServers(opts) != "http://localhost:8500" ||
+		opts.responder.configFile != "" || opts.logLevel != "info" {
+		t.Errorf("what is for the exporter is for the responder, too: %q, %q, log %s (-want +got):\n%s",
+			joinedServers(opts), opts.responder.configFile, opts.logLevel, diff)
+	}
+	for name, value := range map[string]string{
+		"CONSUL_RESPONDER_HTTP_ADDR": "own:1", "CONSUL_RESPONDER_HTTP_TOKEN": "own", "CONSUL_RESPONDER_HTTP_SSL": "true",
+		"CONSUL_RESPONDER_HTTP_AUTH": "own:password", "CONSUL_RESPONDER_CACERT": "/ca", "CONSUL_RESPONDER_CAPATH": "/path",
+		"CONSUL_RESPONDER_HTTP_SSL_VERIFY": "false", "CONSUL_RESPONDER_CONFIG_FILE": "/own",
+	} {
+		t.Setenv(name, value)
+	}
+	opts = parsed(t, commandResponder)
+	want.Token, want.BasicAuth.UserPassword = "own", "own:password"
+	want.TLS = config.TLS{CAFile: "/ca", CAPath: "/path", Insecure: true}
+	if diff := cmp.Diff(want, opts.agentModule()); diff != "" || joinedServers(opts) != "https://own:1" ||
+		opts.responder.configFile != "/own" {
+		t.Errorf("%q, %q (-want +got):\n%s", joinedServers(opts), opts.responder.configFile, diff)
+	}
+}
+
 func joinedServers(opts *options) string { return strings.Join(opts.consulServers, ",") }
 
 // The flags of agentFlags mean the same to both commands.

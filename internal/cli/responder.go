@@ -53,6 +53,7 @@ func responderFlags(cmd *kingpin.CmdClause, opts *options) {
 		BoolVar(&r.allowWritable)
 	r.web = kingpinflag.AddFlags(cmd, "127.0.0.1:9108")
 	logFlags(cmd, opts)
+	nameVariables(cmd)
 }
 
 // runResponder is the command: it returns the exit code.
