@@ -64,6 +64,7 @@ type Snapshot struct {
 	serverAgents     Fact[map[string]Agent]
 	urlHosts         Fact[[]string]
 	membersSeen      Fact[map[string][]Member]
+	raftContacts     Fact[map[string]bool]
 
 	autopilotState  Fact[AutopilotState]
 	leaderAutopilot Fact[AutopilotState]

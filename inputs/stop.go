@@ -86,7 +86,7 @@ func ForStop(ctx context.Context, s *cluster.Snapshot) (Stop, error) {
 	if result, err := read.Get(ctx); err == nil {
 		in.Consistent = &result
 	}
-	if a, err := agent.Get(ctx); err == nil && leads(&a) {
+	if a, err := agent.Get(ctx); err == nil && a.Leads() {
 		if t, err := s.Telemetry().Get(ctx); err == nil {
 			in.CatchUp = newCatchUp(&t)
 		}
@@ -220,8 +220,6 @@ type CatchUp struct {
 
 // Short reports whether that is evidence that a server that restarts may never catch up.
 func (c CatchUp) Short() bool { return c.OldestLogAge < 2*c.LastRestore }
-
-func leads(a *cluster.Agent) bool { return a.Raft != nil && a.Raft.State == cluster.RaftLeader }
 
 // newCatchUp is nil where the leader does not tell. Consul measures both in milliseconds.
 func newCatchUp(t *cluster.Telemetry) *CatchUp {

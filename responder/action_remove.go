@@ -6,6 +6,7 @@ package responder
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -24,6 +25,7 @@ type removeDeadPeer struct {
 	guards
 	RemoveConfig
 	*operator
+	rule string
 
 	mu sync.Mutex
 	// deadSince has, by node ID, the servers that were dead at each look since then. Guarded by mu, and replaced, not
@@ -64,8 +66,14 @@ func (r *removeDeadPeer) judge(a *Alert, v *view) (plan, decision) {
 		return deny("It has been dead for %s as far as was watched, and is removed after %s.",
 			dead.Round(time.Second), r.DeadFor)
 	}
-	d.reasons = append(d.reasons, fmt.Sprintf("It has been dead for %s: nothing listens on its port 8300, "+
-		"and no server sees it alive.", dead.Round(time.Second)))
+	d.reasons = append(d.reasons, fmt.Sprintf("It has been dead for %s: it does not answer on port 8300 nor the leader's "+
+		"heartbeats, and the leader and a majority of the voters see it failed.", dead.Round(time.Second)))
+	if r.Confirm != nil {
+		if err := r.confirmed(a, &peer); err != nil {
+			return deny("The hook does not confirm that it is dead: %v.", err)
+		}
+		d.reasons = append(d.reasons, "The hook confirms that it is dead.")
+	}
 	request := r.removePeer(peer.ID)
 	return plan{
 		what: fmt.Sprintf("Remove %s (%s) from the Raft configuration: %s", name, peer.Address, request.text),
@@ -81,8 +89,24 @@ func (r *removeDeadPeer) judge(a *Alert, v *view) (plan, decision) {
 	}, d
 }
 
+// confirmed asks the hook whether the peer is dead, which knows it from elsewhere: from a hypervisor, or a cloud. It must
+// change nothing.
+func (r *removeDeadPeer) confirmed(a *Alert, peer *cluster.RaftPeer) error {
+	ctx, cancel := context.WithTimeout(context.Background(), r.Confirm.Timeout)
+	defer cancel()
+	asked := *a
+	asked.Annotations = maps.Clone(a.Annotations)
+	if asked.Annotations == nil {
+		asked.Annotations = make(map[string]string)
+	}
+	asked.Annotations["node_id"], asked.Annotations["address"] = peer.ID, peer.Address
+	_, err := (&execCommand{ExecConfig: *r.Confirm, rule: r.rule}).run(ctx, &asked, func(*Process) {})
+	return err
+}
+
 func (r *removeDeadPeer) doubt(server string, in inputs.Death) string {
-	in.SilentHostIsDead = r.RemoveConfig.SilentHostIsDead
+	in.RefusedHostIsDead = r.RefusedHostIsDead || r.Confirm != nil
+	in.SilentHostIsDead = r.SilentHostIsDead || r.Confirm != nil
 	return verdict.JudgeDead(server, in)
 }
 

@@ -67,8 +67,10 @@ type TransferConfig struct {
 
 // RemoveConfig is that of remove-dead-peer.
 type RemoveConfig struct {
-	DeadFor          time.Duration `yaml:"dead_for"`
-	SilentHostIsDead bool          `yaml:"silent_host_is_dead"`
+	DeadFor           time.Duration `yaml:"dead_for"`
+	RefusedHostIsDead bool          `yaml:"refused_host_is_dead"`
+	SilentHostIsDead  bool          `yaml:"silent_host_is_dead"`
+	Confirm           *ExecConfig   `yaml:"confirm"`
 }
 
 // ExecConfig is that of exec.

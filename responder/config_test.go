@@ -83,7 +83,9 @@ func withRule(rule string) string {
 func TestLoad_Defaults(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]ActionConfig{
-		"{remove-dead-peer: {}}":       {Remove: &RemoveConfig{DeadFor: 10 * time.Minute}},
+		"{remove-dead-peer: {silent_host_is_dead: true}}": {
+			Remove: &RemoveConfig{DeadFor: 10 * time.Minute, SilentHostIsDead: true},
+		},
 		"{exec: {command: /bin/true}}": {Exec: &ExecConfig{Command: "/bin/true", Timeout: time.Minute}},
 		"{notify: {url: 'http://a'}}":  {Notify: &NotifyConfig{URL: "http://a", Timeout: 10 * time.Second}},
 	} {
@@ -159,6 +161,8 @@ func TestLoad_Bad(t *testing.T) {
 				"rules[0] (a b).require.margin: -1 is less than 0: the quorum would be lost",
 				"rules[0] (a b).require.min_voters: 2 is less than 3: no server could fail then",
 				"rules[0] (a b).action.remove-dead-peer.dead_for: 0s is less than 1s",
+				"rules[0] (a b).action.remove-dead-peer: no server would ever count as dead: want refused_host_is_dead, " +
+					"silent_host_is_dead or confirm",
 			},
 		},
 		{file("/h.1"), []string{"history.file: /h.1" + other}},
@@ -173,6 +177,10 @@ func TestLoad_Bad(t *testing.T) {
 		{
 			withRule("cluster: any, matchers: [a], " + transfer),
 			[]string{`rules[0] (r).matchers: "a" is no matcher; want for example severity="critical"`},
+		},
+		{
+			action("{remove-dead-peer: {confirm: {command: hook}}}"),
+			[]string{`rules[0] (r).action.remove-dead-peer.confirm.command: "hook" is no absolute path`},
 		},
 		{action("{exec: {command: hook}}"), []string{`rules[0] (r).action.exec.command: "hook" is no absolute path`}},
 		{

@@ -38,13 +38,27 @@ func healthyView(n int) *view {
 			cluster.AutopilotServer{ID: s.ID, Name: s.Name, Healthy: true, Alive: true})
 	}
 	v.death.Topology, v.death.Reports = in.Topology, in.Reports
+	v.death.MembersSeen, v.death.Contacts = make(map[string][]cluster.Member), make(map[string]bool)
+	for _, by := range topology.Peers {
+		v.death.Contacts[by.ID] = true
+		for _, p := range topology.Peers {
+			v.death.MembersSeen[by.ID] = append(v.death.MembersSeen[by.ID],
+				cluster.Member{ID: p.ID, Status: cluster.StatusAlive})
+		}
+	}
 	return v
 }
 
 // kill makes a server of a view dead: nothing listens on its ports.
 func (v *view) kill(i int) *view {
 	v.stop.Reports[i-1].Server.Status = cluster.StatusFailed
-	v.death.Leader.Servers[i-1] = cluster.AutopilotServer{ID: reporttest.Server(i).ID}
+	id := reporttest.Server(i).ID
+	v.death.Leader.Servers[i-1] = cluster.AutopilotServer{ID: id}
+	delete(v.death.MembersSeen, id)
+	delete(v.death.Contacts, id)
+	for _, seen := range v.death.MembersSeen {
+		seen[i-1].Status = cluster.StatusFailed
+	}
 	return v.down(i, probe.ReasonRefused, probe.PhaseConnect)
 }
 

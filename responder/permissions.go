@@ -17,6 +17,9 @@ func (c *Config) CheckFiles(path string) error {
 		if n := c.Rules[i].Action.Notify; n != nil {
 			errs = append(errs, ownOnly(key+"notify.url_file", n.URLFile))
 		}
+		if r := c.Rules[i].Action.Remove; r != nil && r.Confirm != nil {
+			errs = append(errs, ownOnly(key+"remove-dead-peer.confirm.command", r.Confirm.Command))
+		}
 		if e := c.Rules[i].Action.Exec; e != nil {
 			errs = append(errs, ownOnly(key+"exec.command", e.Command))
 		}

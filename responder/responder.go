@@ -128,7 +128,7 @@ func (r *Responder) makeRules(c *Config, consul *cluster.Cluster) error {
 		case a.Transfer != nil:
 			made.action = &transferLeadership{guards: g, TransferConfig: *a.Transfer, operator: operator}
 		case a.Remove != nil:
-			made.action = &removeDeadPeer{guards: g, RemoveConfig: *a.Remove, operator: operator}
+			made.action = &removeDeadPeer{guards: g, RemoveConfig: *a.Remove, operator: operator, rule: rc.Name}
 		case a.Exec != nil:
 			made.action = &execCommand{guards: g, ExecConfig: *a.Exec, rule: rc.Name}
 		default:

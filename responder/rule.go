@@ -44,13 +44,15 @@ func (a *ActionConfig) check(want expectation) {
 	if c := a.Remove; c != nil {
 		named++
 		want(c.DeadFor >= time.Second, "action.remove-dead-peer.dead_for", "%s is less than 1s", c.DeadFor)
+		want(c.RefusedHostIsDead || c.SilentHostIsDead || c.Confirm != nil, "action.remove-dead-peer",
+			"no server would ever count as dead: want refused_host_is_dead, silent_host_is_dead or confirm")
+		if c.Confirm != nil {
+			c.Confirm.check(want.in("action.remove-dead-peer.confirm."))
+		}
 	}
 	if c := a.Exec; c != nil {
 		named++
-		err := executable(c.Command)
-		want(err == nil, "action.exec.command", "%w", err)
-		want(time.Second <= c.Timeout && c.Timeout <= maxExecTimeout, "action.exec.timeout", "%s is not between 1s and 1h",
-			c.Timeout)
+		c.check(want.in("action.exec."))
 	}
 	if c := a.Notify; c != nil {
 		named++
@@ -66,6 +68,12 @@ func (a *ActionConfig) check(want expectation) {
 	}
 	want(named == 1, "action", "want one of transfer-leadership, remove-dead-peer, exec, notify, "+
 		"such as {transfer-leadership: {}}")
+}
+
+func (e *ExecConfig) check(want expectation) {
+	err := executable(e.Command)
+	want(err == nil, "command", "%w", err)
+	want(time.Second <= e.Timeout && e.Timeout <= maxExecTimeout, "timeout", "%s is not between 1s and 1h", e.Timeout)
 }
 
 // rule is a rule in use.

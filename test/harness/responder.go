@@ -66,7 +66,7 @@ const RemoveRule = `
     dry_run: false
     cooldown: 1s
     max_per_hour: 9
-    action: {remove-dead-peer: {dead_for: 3s}}
+    action: {remove-dead-peer: {dead_for: 3s, refused_host_is_dead: true}}
 `
 
 // Kill ends the responder as a crash does.
