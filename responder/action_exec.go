@@ -37,6 +37,8 @@ type execCommand struct {
 	guards
 	ExecConfig
 	rule string
+	// reach are the variables with which it reaches Consul.
+	reach []string
 }
 
 func (*execCommand) name() string             { return actionExec }
@@ -86,7 +88,7 @@ func (e *execCommand) run(ctx context.Context, a *Alert, began func(*Process)) (
 // variableName is what can be part of the name of a variable.
 var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// environment is all that the program gets: PATH and the alert. No variable can hold NUL, which is replaced.
+// environment is all that the program gets: PATH, how to reach Consul, and the alert. No variable can hold NUL, which is replaced.
 func (e *execCommand) environment(a *Alert) ([]string, error) {
 	whole, err := a.asJSON(nil)
 	if err != nil {
@@ -96,6 +98,7 @@ func (e *execCommand) environment(a *Alert) ([]string, error) {
 		"PATH=" + execPath, execPrefix + "RULE=" + e.rule, execPrefix + "ALERT=" + string(whole),
 		execPrefix + "STARTS_AT=" + a.StartsAt.Format(time.RFC3339),
 	}
+	env = append(env, e.reach...)
 	add := func(kind string, fields map[string]string) {
 		for _, name := range slices.Sorted(maps.Keys(fields)) {
 			if variableName.MatchString(name) { // The others are in ALERT.

@@ -106,3 +106,24 @@ func TestExec_HostileAlert(t *testing.T) {
 		t.Errorf("files %v, error %v; want that nothing was run", files, err)
 	}
 }
+
+// A host that refuses counts as dead only if the operator says so, or a hook confirms it.
+func TestRemove_Confirm(t *testing.T) {
+	dead := healthyView(5).kill(5)
+	for want, config := range map[string]RemoveConfig{
+		"its host says that nothing listens on port 8300, which is also how it looks": {SilentHostIsDead: true},
+		"The hook does not confirm that it is dead: exit status 1.": {
+			Confirm: &ExecConfig{"/bin/sh", []string{"-c", `test "$CONSUL_RESPONDER_ANNOTATION_node_id" = no`}, time.Minute},
+		},
+		"": {
+			Confirm: &ExecConfig{"/bin/sh", []string{"-c", `test "$CONSUL_RESPONDER_ANNOTATION_node_id" = id-5`}, time.Minute},
+		},
+	} {
+		r := &removeDeadPeer{
+			guards: guards{expected: 5, require: RequireConfig{MinVoters: 3}}, operator: &operator{}, RemoveConfig: config,
+		}
+		r.observe(dead.death, time.Now().Add(-time.Minute))
+		_, d := r.judge(about("server-5"), dead)
+		d.expect(t, "hook", want)
+	}
+}

@@ -26,6 +26,8 @@ type removeDeadPeer struct {
 	RemoveConfig
 	*operator
 	rule string
+	// reach are the variables with which the hook reaches Consul.
+	reach []string
 
 	mu sync.Mutex
 	// deadSince has, by node ID, the servers that were dead at each look since then. Guarded by mu, and replaced, not
@@ -100,7 +102,7 @@ func (r *removeDeadPeer) confirmed(a *Alert, peer *cluster.RaftPeer) error {
 		asked.Annotations = make(map[string]string)
 	}
 	asked.Annotations["node_id"], asked.Annotations["address"] = peer.ID, peer.Address
-	_, err := (&execCommand{ExecConfig: *r.Confirm, rule: r.rule}).run(ctx, &asked, func(*Process) {})
+	_, err := (&execCommand{ExecConfig: *r.Confirm, rule: r.rule, reach: r.reach}).run(ctx, &asked, func(*Process) {})
 	return err
 }
 

@@ -105,7 +105,7 @@ func TestRules_Cluster(t *testing.T) {
 	for named, labels := range map[string][]string{"production": {"production"}, "any": {"production", "test", ""}} {
 		c := must.Get(loadText(t, withRule("cluster: "+named+", matchers: [alertname=A], action: {notify: {url: 'http://a'}}")))(t)
 		r := new(Responder)
-		must.Do(t, r.makeRules(c, cluster.New(cluster.Options{})))
+		must.Do(t, r.makeRules(Options{Config: c, Consul: cluster.New(cluster.Options{})}))
 		for _, label := range []string{"production", "test", ""} {
 			a := &Alert{Labels: map[string]string{"alertname": "A", "cluster": label}}
 			if got := len(r.matching(a)) > 0; got != slices.Contains(labels, label) {

@@ -22,47 +22,72 @@ const (
 )
 
 func (r *Responder) decide(ctx context.Context, j job) {
+	o := r.consider(ctx, &j)
+	switch {
+	case o.repeated:
+		level.Debug(r.logger).Log("msg", "alert has led to an action before",
+			"alert", j.alert.name(), "fingerprint", j.fingerprint)
+	case o.again:
+		r.refuse(&j, o.rule, o.record)
+	case o.record.Result == ResultStarted:
+		r.act(ctx, o.rule.action, o.plan, o.record)
+	default:
+		r.settle(o.record)
+	}
+}
+
+// outcome is what there is to do about an alert.
+type outcome struct {
+	// repeated is whether the alert has led to an action before. There is nothing else then.
+	repeated bool
+	rule     *rule
+	plan     plan
+	// record has the result started if the action is to be made.
+	record Record
+	// again is whether the alert is refused for a reason that may go.
+	again bool
+}
+
+// consider decides on an alert that a rule matches, and does nothing.
+func (r *Responder) consider(ctx context.Context, j *job) outcome {
 	rules := r.matching(&j.alert)
-	if r.repeated(&j, rules...) {
-		return
+	if r.repeated(j, rules...) {
+		return outcome{repeated: true}
 	}
-	if reason := r.stale(&j); reason != "" {
-		r.settle(r.record(rules[0], &j, ResultRefused, reason))
-		return
+	refuse := func(rule *rule, result Result, reason string) outcome {
+		return outcome{rule: rule, record: r.record(rule, j, result, reason), again: true}
 	}
-	if doubt := r.pending(&j); doubt != "" {
-		r.refuse(&j, rules[0], r.record(rules[0], &j, ResultRefused, doubt))
-		return
+	if reason := r.stale(j); reason != "" {
+		return outcome{rule: rules[0], record: r.record(rules[0], j, ResultRefused, reason)}
+	}
+	if doubt := r.pending(j); doubt != "" {
+		return refuse(rules[0], ResultRefused, doubt)
 	}
 	if reason := r.pause(rules...); reason != "" {
-		r.refuse(&j, rules[0], r.record(rules[0], &j, ResultCooldown, reason))
-		return
+		return refuse(rules[0], ResultCooldown, reason)
 	}
 	chosen, v, reason := r.choose(ctx, rules, &j.alert)
 	if chosen == nil {
-		last := rules[len(rules)-1]
-		r.refuse(&j, last, r.record(last, &j, ResultRefused, reason))
-		return
+		return refuse(rules[len(rules)-1], ResultRefused, reason)
 	}
-	if r.repeated(&j, chosen) {
-		return
+	if r.repeated(j, chosen) {
+		return outcome{repeated: true}
 	}
 	if reason := r.pause(chosen); reason != "" {
-		r.refuse(&j, chosen, r.record(chosen, &j, ResultCooldown, reason))
-		return
+		return refuse(chosen, ResultCooldown, reason)
 	}
 	plan, decision := chosen.action.judge(&j.alert, v)
-	record := r.record(chosen, &j, ResultRefused, decision.reasons...)
-	record.What, record.Quorum = plan.what, decision.quorum
+	o := outcome{rule: chosen, plan: plan, record: r.record(chosen, j, ResultRefused, decision.reasons...)}
+	o.record.What, o.record.Quorum = plan.what, decision.quorum
 	switch {
 	case !decision.allowed:
-		r.refuse(&j, chosen, record)
+		o.again = true
 	case chosen.DryRun:
-		record.Result = ResultDryRun
-		r.settle(record)
+		o.record.Result = ResultDryRun
 	default:
-		r.act(ctx, chosen.action, plan, record)
+		o.record.Result = ResultStarted
 	}
+	return o
 }
 
 // refuse writes a refusal, unless it was written before, and has the alert decided on again when its reason may be
@@ -89,8 +114,6 @@ func (r *Responder) repeated(j *job, rules ...*rule) bool {
 			return false
 		}
 	}
-	level.Debug(r.logger).Log("msg", "alert has led to an action before",
-		"alert", j.alert.name(), "fingerprint", j.fingerprint)
 	return true
 }
 
@@ -152,7 +175,6 @@ func (r *Responder) record(rule *rule, j *job, result Result, reasons ...string)
 
 // act makes an action. It is in the history before it begins.
 func (r *Responder) act(ctx context.Context, a action, p plan, record Record) {
-	record.Result = ResultStarted
 	record.Deadline = new(record.Time.Add(a.timeout()))
 	if !r.begin(&record) {
 		return

@@ -206,23 +206,6 @@ func TestRemove_DeadFor(t *testing.T) {
 	if p.what != remove {
 		t.Errorf("the plan is %q; want %q", p.what, remove)
 	}
-	// A host that refuses counts only if the operator says so, or a hook confirms it.
-	for want, config := range map[string]RemoveConfig{
-		"its host says that nothing listens on port 8300, which is also how it looks": {SilentHostIsDead: true},
-		"The hook does not confirm that it is dead: exit status 1.": {
-			Confirm: &ExecConfig{"/bin/sh", []string{"-c", `test "$CONSUL_RESPONDER_ANNOTATION_node_id" = no`}, time.Minute},
-		},
-		"": {
-			Confirm: &ExecConfig{"/bin/sh", []string{"-c", `test "$CONSUL_RESPONDER_ANNOTATION_node_id" = id-5`}, time.Minute},
-		},
-	} {
-		r := &removeDeadPeer{
-			guards: guards{expected: 5, require: RequireConfig{MinVoters: 3}}, operator: &operator{}, RemoveConfig: config,
-		}
-		r.observe(dead.death, time.Now().Add(-time.Minute))
-		_, d := r.judge(about("server-5"), dead)
-		d.expect(t, "hook", want)
-	}
 	if got := (&removeDeadPeer{}).applies(about(""), nil); !strings.Contains(got, "no label server") {
 		t.Errorf("an alert without a server applies (%q)", got)
 	}

@@ -22,6 +22,8 @@ type Options struct {
 	Consul *cluster.Cluster
 	// Secret returns what deliveries must know; nil means that anybody may deliver.
 	Secret func() string
+	// HookEnvironment are the variables with which programs reach Consul as the responder does, such as CONSUL_HTTP_ADDR.
+	HookEnvironment []string
 	// Logger gets what happens; it must be set.
 	Logger log.Logger
 }
@@ -62,19 +64,28 @@ type Responder struct {
 
 // New opens the history. Close must be called at the end, after Run has returned.
 func New(opts Options) (*Responder, error) {
+	r, err := newResponder(opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.open(opts.Config.History); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// newResponder returns one that has done nothing yet.
+func newResponder(opts Options) (*Responder, error) {
 	start := time.Now()
 	r := &Responder{
-		maxPerHour: opts.Config.MaxPerHour, secret: opts.Secret, logger: opts.Logger, now: time.Now,
+		maxPerHour: opts.Config.MaxPerHour, secret: opts.Secret, logger: opts.Logger, now: time.Now, ledger: newLedger(),
 		clock: clock{elapsed: func() time.Duration { return time.Since(start) }},
 	}
-	if err := r.makeRules(opts.Config, opts.Consul); err != nil {
+	if err := r.makeRules(opts); err != nil {
 		return nil, err
 	}
 	removes := slices.ContainsFunc(r.rules, func(rule *rule) bool { return rule.Action.Remove != nil })
 	r.look = func(ctx context.Context) *view { return look(ctx, opts.Consul, removes) }
-	if err := r.open(opts.Config.History); err != nil {
-		return nil, err
-	}
 	return r, nil
 }
 
@@ -106,8 +117,9 @@ func (r *Responder) open(c HistoryConfig) error {
 }
 
 // makeRules makes the rules from a configuration that Load has checked.
-func (r *Responder) makeRules(c *Config, consul *cluster.Cluster) error {
-	operator, err := newOperator(consul)
+func (r *Responder) makeRules(opts Options) error {
+	c := opts.Config
+	operator, err := newOperator(opts.Consul)
 	if err != nil {
 		return err
 	}
@@ -128,9 +140,10 @@ func (r *Responder) makeRules(c *Config, consul *cluster.Cluster) error {
 		case a.Transfer != nil:
 			made.action = &transferLeadership{guards: g, TransferConfig: *a.Transfer, operator: operator}
 		case a.Remove != nil:
-			made.action = &removeDeadPeer{guards: g, RemoveConfig: *a.Remove, operator: operator, rule: rc.Name}
+			made.action = &removeDeadPeer{guards: g, RemoveConfig: *a.Remove, operator: operator, rule: rc.Name,
+				reach: opts.HookEnvironment}
 		case a.Exec != nil:
-			made.action = &execCommand{guards: g, ExecConfig: *a.Exec, rule: rc.Name}
+			made.action = &execCommand{guards: g, ExecConfig: *a.Exec, rule: rc.Name, reach: opts.HookEnvironment}
 		default:
 			made.action = &notify{NotifyConfig: *a.Notify, rule: rc.Name}
 		}

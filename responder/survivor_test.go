@@ -56,8 +56,8 @@ func killed(b *fixture, p *Process) {
 
 // A program that outlives its responder is waited for before another one starts.
 func TestSurvivor_WaitedFor(t *testing.T) {
+	p := startGroup(t) // Before other tests run in parallel.
 	b := newFixture(t)
-	p := startGroup(t)
 	killed(b, p)
 	b.checkSurvivors()
 	b.deliver(b.alert("server-3", 0))
@@ -75,8 +75,8 @@ func TestSurvivor_WaitedFor(t *testing.T) {
 
 // At its time limit it is ended.
 func TestSurvivor_Ended(t *testing.T) {
+	p := startGroup(t) // Before other tests run in parallel.
 	b := newFixture(t)
-	p := startGroup(t)
 	killed(b, p)
 	b.wait(49 * time.Second)
 	b.checkSurvivors()
@@ -98,8 +98,8 @@ func TestSurvivor_Other(t *testing.T) {
 		"another boot":    func(p *Process) { p.Start = "x" + p.Start },
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newFixture(t)
 			p := startGroup(t)
+			b := newFixture(t)
 			other := *p
 			other.Group = os.Getpid()
 			change(&other)

@@ -276,7 +276,7 @@ const responderVariables = "CONSUL_RESPONDER_"
 // variableFor returns the environment variable that stands in a command for one of Consul's CLI.
 func variableFor(command, variable string) string {
 	own, ok := strings.CutPrefix(variable, "CONSUL_")
-	if ok && command == commandResponder {
+	if ok && strings.HasPrefix(command, commandResponder) {
 		return responderVariables + own
 	}
 	return variable
@@ -285,9 +285,13 @@ func variableFor(command, variable string) string {
 // nameVariables gives the flags of the responder variables of their own.
 func nameVariables(cmd *kingpin.CmdClause) {
 	for _, f := range cmd.Model().Flags {
-		name := strings.ToUpper(strings.NewReplacer(".", "_", "-", "_").Replace(f.Name))
-		cmd.GetFlag(f.Name).Envar(responderVariables + name)
+		cmd.GetFlag(f.Name).Envar(responderVariables + flagVariable(f.Name))
 	}
+}
+
+// flagVariable is what the name of a flag is in the names of variables.
+func flagVariable(name string) string {
+	return strings.ToUpper(strings.NewReplacer(".", "_", "-", "_").Replace(name))
 }
 
 // defaultServer is the address in the environment of Consul's CLI, or consul_exporter's default.

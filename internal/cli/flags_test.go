@@ -172,6 +172,33 @@ func TestEnvironment_Responder(t *testing.T) {
 	}
 }
 
+// What a hook gets is what reaches Consul as the responder does: a check in it has the same options.
+func TestHookEnvironment(t *testing.T) {
+	t.Setenv("CONSUL_RESPONDER_HTTP_TOKEN", "never")
+	flags := []string{
+		"--consul.server=https://a:8501", "--consul.server=b:8501", "--consul.token-file=/token", "--consul.insecure",
+		"--consul.ca-file=/ca", "--consul.cert-file=/cert", "--consul.key-file=/key", "--consul.server-name=name",
+		"--rpc.ca-file=/rpc-ca", "--serf.encrypt-key-file=/gossip", "--probe.protocols=rpc,dns", "--probe.timeout=3s",
+	}
+	opts := parsed(t, append([]string{commandResponder}, flags...)...)
+	for _, variable := range opts.hookEnvironment() {
+		name, value, _ := strings.Cut(variable, "=")
+		t.Setenv(name, value)
+		if strings.Contains(value, "never") {
+			t.Errorf("%s has the token", name)
+		}
+	}
+	want := parsed(t, append([]string{commandCheck}, flags...)...)
+	got := parsed(t, commandCheck)
+	if diff := cmp.Diff(want.agentModule(), got.agentModule()); diff != "" || joinedServers(want) != joinedServers(got) {
+		t.Errorf("a check in a hook asks %s, with other options (-responder +check):\n%s", joinedServers(got), diff)
+	}
+	relative := parsed(t, commandResponder, "--consul.token-file=token").hookEnvironment()
+	if i := slices.IndexFunc(relative, func(v string) bool { return strings.HasPrefix(v, "CONSUL_HTTP_TOKEN_FILE=/") }); i < 0 {
+		t.Errorf("%q; want an absolute path: hooks run in /", relative)
+	}
+}
+
 func joinedServers(opts *options) string { return strings.Join(opts.consulServers, ",") }
 
 // The flags of agentFlags mean the same to both commands.
