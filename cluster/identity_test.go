@@ -419,7 +419,8 @@ func TestTopology_PeerOf(t *testing.T) {
 		{"it", "id-a", []RaftPeer{peer("id-b", b), peer("id-a", a)}, "id-a"},
 		{"it has a new address", "id-a", []RaftPeer{peer("id-a", "10.0.0.9:8300"), peer("id-b", b)}, "id-a"},
 		{
-			"a rebuilt server's old peer", "id-a", []RaftPeer{peer("id-old", a)},
+			"a rebuilt server's old peer", "id-a",
+			[]RaftPeer{peer("id-old", a)},
 			"the peer at its address " + a + " has id-old",
 		},
 		{"two peers", "id-a", []RaftPeer{peer("id-a", b), peer("id-old", a)}, "a has the node ID id-a, and the peer at its"},

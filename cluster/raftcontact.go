@@ -17,16 +17,15 @@ var errNoContacts = errors.New("the leader does not tell which servers answer it
 // RaftContacts are the node IDs of the servers that answered a heartbeat of the leader in the last full interval of its
 // telemetry, by its own account. There is at least one.
 func (s *Snapshot) RaftContacts() *Fact[map[string]bool] {
+	own := new(Fact[Telemetry]).Start(s.ctx, func(ctx context.Context) (Telemetry, error) {
+		agent, err := s.Agent().Get(ctx)
+		if err != nil || !agent.Leads() {
+			return Telemetry{}, err
+		}
+		return s.Telemetry().Get(ctx)
+	})
 	return s.raftContacts.Start(s.ctx, func(ctx context.Context) (map[string]bool, error) {
-		var own Fact[Telemetry]
-		own.Start(s.ctx, func(ctx context.Context) (Telemetry, error) {
-			agent, err := s.Agent().Get(ctx)
-			if err != nil || !agent.Leads() {
-				return Telemetry{}, err
-			}
-			return s.Telemetry().Get(ctx)
-		})
-		told, err := serversSay(s, &own, s.leaderTelemetry)(ctx)
+		told, err := serversSay(s, own, s.leaderTelemetry)(ctx)
 		if err != nil {
 			return nil, err
 		}

@@ -46,7 +46,8 @@ func (s *Snapshot) Telemetry() *Fact[Telemetry] {
 	})
 }
 
-// telemetryAnswer reads the telemetry of this agent at this address, unless it may not be asked yet, and from where it came.
+// telemetryAnswer reads the telemetry of this agent at this address, unless it may not be asked yet, and from where it
+// came.
 func (s *Snapshot) telemetryAnswer(
 	ctx context.Context, at consul.Address, agent *Agent,
 ) (*telemetry.Answer, net.Addr, error) {

@@ -88,7 +88,8 @@ func (e *execCommand) run(ctx context.Context, a *Alert, began func(*Process)) (
 // variableName is what can be part of the name of a variable.
 var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// environment is all that the program gets: PATH, how to reach Consul, and the alert. No variable can hold NUL, which is replaced.
+// environment is all that the program gets: PATH, how to reach Consul, and the alert. No variable can hold NUL, which
+// is replaced.
 func (e *execCommand) environment(a *Alert) ([]string, error) {
 	whole, err := a.asJSON(nil)
 	if err != nil {

@@ -28,7 +28,8 @@ func runScript(t *testing.T, script string, a *Alert, limit time.Duration) (stri
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	return (&execCommand{ExecConfig: ExecConfig{"/bin/sh", []string{"-c", script}, limit}, rule: "r"}).run(ctx, a, func(*Process) {})
+	e := &execCommand{ExecConfig: ExecConfig{"/bin/sh", []string{"-c", script}, limit}, rule: "r"}
+	return e.run(ctx, a, func(*Process) {})
 }
 
 func TestExec_Result(t *testing.T) {

@@ -44,10 +44,10 @@ func (n *notify) host() string {
 }
 
 // target is the URL, which a file may have. Its error has nothing of it.
-func (c *NotifyConfig) target() (*url.URL, error) {
-	text := c.URL
-	if c.URLFile != "" {
-		content, err := files.Read(c.URLFile)
+func (n *NotifyConfig) target() (*url.URL, error) {
+	text := n.URL
+	if n.URLFile != "" {
+		content, err := files.Read(n.URLFile)
 		if err != nil {
 			return nil, err
 		}

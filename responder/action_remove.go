@@ -91,8 +91,8 @@ func (r *removeDeadPeer) judge(a *Alert, v *view) (plan, decision) {
 	}, d
 }
 
-// confirmed asks the hook whether the peer is dead, which knows it from elsewhere: from a hypervisor, or a cloud. It must
-// change nothing.
+// confirmed asks the hook whether the peer is dead, which knows it from elsewhere: from a hypervisor, or a cloud. It
+// must change nothing.
 func (r *removeDeadPeer) confirmed(a *Alert, peer *cluster.RaftPeer) error {
 	ctx, cancel := context.WithTimeout(context.Background(), r.Confirm.Timeout)
 	defer cancel()

@@ -103,7 +103,8 @@ func TestLoad_Defaults(t *testing.T) {
 func TestRules_Cluster(t *testing.T) {
 	t.Parallel()
 	for named, labels := range map[string][]string{"production": {"production"}, "any": {"production", "test", ""}} {
-		c := must.Get(loadText(t, withRule("cluster: "+named+", matchers: [alertname=A], action: {notify: {url: 'http://a'}}")))(t)
+		rule := withRule("cluster: " + named + ", matchers: [alertname=A], action: {notify: {url: 'http://a'}}")
+		c := must.Get(loadText(t, rule))(t)
 		r := new(Responder)
 		must.Do(t, r.makeRules(Options{Config: c, Consul: cluster.New(cluster.Options{})}))
 		for _, label := range []string{"production", "test", ""} {

@@ -41,7 +41,6 @@ func TestDecide_Once(t *testing.T) {
 	// When it begins again, it is another one.
 	b.deliver(b.alert("server-2", time.Minute))
 	b.expect([]string{"server-2", "server-2"}, ResultDone, ResultDone)
-
 }
 
 // While it begins within the rule's window of the one that was acted on, it is the same fault: it flaps.

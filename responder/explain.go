@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// Explain says what the responder would do about the alerts in a text, and why, without doing it. The text is a delivery
-// of Alertmanager, or an alert with its labels, which fires since now unless it says otherwise. The history is read, and
-// not written to: a running responder may have it.
+// Explain says what the responder would do about the alerts in a text, and why, without doing it. The text is a
+// delivery of Alertmanager, or an alert with its labels, which fires since now unless it says otherwise. The history is
+// read, and not written to: a running responder may have it.
 func Explain(ctx context.Context, opts Options, text []byte, w io.Writer) error {
 	alerts, err := alertsIn(text, time.Now())
 	if err != nil {

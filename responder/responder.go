@@ -140,8 +140,10 @@ func (r *Responder) makeRules(opts Options) error {
 		case a.Transfer != nil:
 			made.action = &transferLeadership{guards: g, TransferConfig: *a.Transfer, operator: operator}
 		case a.Remove != nil:
-			made.action = &removeDeadPeer{guards: g, RemoveConfig: *a.Remove, operator: operator, rule: rc.Name,
-				reach: opts.HookEnvironment}
+			made.action = &removeDeadPeer{
+				guards: g, RemoveConfig: *a.Remove, operator: operator, rule: rc.Name,
+				reach: opts.HookEnvironment,
+			}
 		case a.Exec != nil:
 			made.action = &execCommand{guards: g, ExecConfig: *a.Exec, rule: rc.Name, reach: opts.HookEnvironment}
 		default:

@@ -41,9 +41,9 @@ func NewHandler(r *Responder) http.Handler {
 	return mux
 }
 
-// authorized lets only those pass who know the secret. Without one, the address is a loopback one, and a browser on this
-// host must not be made to ask by another web page, whose name leads here: so the request must name it. Of the others
-// nothing but the header is read.
+// authorized lets only those pass who know the secret. Without one, the address is a loopback one, and a browser on
+// this host must not be made to ask by another web page, whose name leads here: so the request must name it. Of the
+// others nothing but the header is read.
 func (r *Responder) authorized(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")

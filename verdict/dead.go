@@ -15,10 +15,10 @@ import (
 )
 
 // JudgeDead returns a reason to believe that the named server is not dead, only out of reach; empty if there is none. A
-// server is dead if all of these say so first-hand: Serf, in the view of each server whose own can be read, which must be
-// the leader and a majority of the voters; the leader's autopilot, and that it does not answer the leader's heartbeats;
-// and its port 8300, as far as the operator has said that this counts. It is the node ID that counts: a server that was
-// rebuilt under the same name is another one.
+// server is dead if all of these say so first-hand: Serf, in the view of each server whose own can be read, which must
+// be the leader and a majority of the voters; the leader's autopilot, and that it does not answer the leader's
+// heartbeats; and its port 8300, as far as the operator has said that this counts. It is the node ID that counts: a
+// server that was rebuilt under the same name is another one.
 func JudgeDead(server string, in inputs.Death) string {
 	i := slices.IndexFunc(in.Reports, func(r cluster.Report) bool { return r.Server.Name == server })
 	if i < 0 {

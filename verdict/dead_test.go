@@ -94,7 +94,8 @@ func TestJudgeDead(t *testing.T) {
 		{"not asked", rpc(probe.Result{Skipped: true}), "could not be asked"},
 		{
 			"a silent host", silent,
-			"its host says nothing on port 8300 (timeout), which is also how it looks behind a firewall or from outside a partition",
+			"its host says nothing on port 8300 (timeout), which is also how it looks behind a firewall or from outside a " +
+				"partition",
 		},
 		{"no route", fails(probe.ReasonUnreachable, connecting), "(unreachable), which is also how it looks"},
 		{"a silent host, which is to count", func(d *input) { silent(d); d.SilentHostIsDead = true }, ""},

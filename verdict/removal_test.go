@@ -29,7 +29,8 @@ func TestJudgeRemoval(t *testing.T) {
 		{
 			"one of five", "server-5", of(5, silent(5)), true,
 			[3]int{4, 3, 4},
-			"Without server-5 there are 4 voters, of which 4 can be counted on, and the quorum is 3: one more failure can be tolerated.",
+			"Without server-5 there are 4 voters, of which 4 can be counted on, and the quorum is 3: one more failure can be " +
+				"tolerated.",
 		},
 		{
 			"one of two dead of five", "server-5", of(5, silent(4), silent(5)), true,
@@ -57,7 +58,7 @@ func TestJudgeRemoval(t *testing.T) {
 			[3]int{5, 3, 4},
 			"server-5 cannot be counted on: port 8300 does not answer (timeout).",
 		},
-		{"without a vote", "server-4", append(ofPeers(3, 4), nonVoter), true, [3]int{3, 2, 3}, "one more failure can be tolerated"},
+		{"without a vote", "server-4", append(ofPeers(3, 4), nonVoter), true, [3]int{3, 2, 3}, "one more failure can be"},
 		{
 			"one that lags does not count", "server-5", of(5, silent(5), says(2, 1, 5, 1)), true,
 			[3]int{4, 3, 3},

@@ -194,7 +194,7 @@ func TestHookEnvironment(t *testing.T) {
 		t.Errorf("a check in a hook asks %s, with other options (-responder +check):\n%s", joinedServers(got), diff)
 	}
 	relative := parsed(t, commandResponder, "--consul.token-file=token").hookEnvironment()
-	if i := slices.IndexFunc(relative, func(v string) bool { return strings.HasPrefix(v, "CONSUL_HTTP_TOKEN_FILE=/") }); i < 0 {
+	if !slices.ContainsFunc(relative, func(v string) bool { return strings.HasPrefix(v, "CONSUL_HTTP_TOKEN_FILE=/") }) {
 		t.Errorf("%q; want an absolute path: hooks run in /", relative)
 	}
 }
