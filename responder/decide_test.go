@@ -102,6 +102,11 @@ func TestDecide_Clock(t *testing.T) {
 		b.jump(jump)
 		b.deliver(b.alert("server-1", 0))
 		b.expectReason("and its cooldown is over in 1m0s.")
+		b.wait(2 * time.Minute)
+		b.deliver(b.alert("server-3", 0)) // It begins after the action, whatever that was called.
+		if last := b.records(1)[0]; last.Result != ResultDone {
+			t.Errorf("after a jump by %s: %+v; want it to be done again", jump, last)
+		}
 	}
 	if n := strings.Count(b.logged.String(), "the clock has jumped"); n != 2 {
 		t.Errorf("%d jumps are reported; want 2", n)

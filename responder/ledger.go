@@ -171,6 +171,11 @@ func (l *ledger) shift(by time.Duration) {
 			times[i] = times[i].Add(by)
 		}
 	}
+	for _, past := range []map[string]pastAction{l.live, l.dry} {
+		for fingerprint, p := range past {
+			past[fingerprint] = pastAction{p.startsAt, p.at.Add(by)}
+		}
+	}
 	for fingerprint, r := range l.resolved {
 		l.resolved[fingerprint] = resolution{r.endsAt, r.at.Add(by)}
 	}
