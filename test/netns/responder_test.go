@@ -50,7 +50,8 @@ func TestE2EResponderPartition(t *testing.T) {
 	const gossipTCP = "ip saddr 127.0.0.1 tcp dport 8301"
 	to, from := "ip daddr "+cut.Addr, "ip saddr "+cut.Addr
 	responders := []string{"ip saddr 127.0.0.1 " + to}
-	all := []string{to, from, gossipTCP}
+	// What says that a connection is rejected is no part of it: without that, the host is silent.
+	all := []string{to, from + " meta l4proto { tcp, udp }", gossipTCP}
 	const drop, reject, reset = "drop", "reject", "meta l4proto tcp reject with tcp reset"
 	for _, tc := range []struct {
 		name    string
