@@ -7,6 +7,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -43,6 +44,8 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = writeDashboards(opts.dashboards, stdout)
 	case commandForget:
 		err = opts.memory.forgetServer(stdout)
+	case commandVersion:
+		_, err = fmt.Fprintln(stdout, versionText())
 	case commandHealthcheck:
 		err = healthcheck(ctx, opts.healthcheck, stdout)
 	}

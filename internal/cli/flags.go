@@ -17,7 +17,6 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
-	"github.com/prometheus/common/version"
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
 
@@ -33,6 +32,7 @@ import (
 // options are the command and the flags as they were given.
 type options struct {
 	command     string
+	helpAll     bool
 	alerts      alertsOptions
 	check       checkOptions
 	responder   responderOptions
@@ -97,6 +97,7 @@ const (
 	commandHealthcheck = "healthcheck"
 	commandResponder   = "responder"
 	commandForget      = "forget"
+	commandVersion     = "version"
 )
 
 // App is the command line as it is declared, for what describes it.
@@ -106,35 +107,30 @@ func App() *kingpin.Application { return newApp(&options{}) }
 // CONSUL_CLUSTER_EXPORTER_, or CONSUL_RESPONDER_ for the responder.
 func newApp(opts *options) *kingpin.Application {
 	app := kingpin.New(Name, "Prometheus exporter for HashiCorp Consul clusters: asks every server on its own ports.")
-	app.HelpFlag.Short('h')
-	app.Version(strings.TrimSpace(version.Print(Name)))
+	app.HelpFlag.Short('h').Help("Show this help.")
+	app.Flag("help-all", "Show all flags of the exporter, in groups.").BoolVar(&opts.helpAll)
+	app.Version(versionText())
 	app.DefaultEnvars()
 	app.UsageTemplate(usageTemplate)
+	app.UsageFuncs(helpFuncs)
 	defer nameValues(app) // When it has all flags.
 	opts.module = config.DefaultModule()
 	serveFlags(app.Command(commandServe, "Run the exporter. This is what happens without a command.").Default(), opts)
 	checkFlags(app.Command(commandCheck,
-		"Look once, print how the cluster is or whether a server can be stopped, and say so in the exit code."), opts)
-	alertsFlags(app.Command(commandAlerts, "Write the rules and alerts for Prometheus, with your own thresholds."),
-		&opts.alerts)
-	dashboardsFlags(app.Command(commandDashboards, "Write the dashboards for Grafana."), &opts.dashboards)
+		"Look once, and say how the cluster is or whether a server can be stopped. The exit code says so, too."), opts)
+	alertsFlags(app.Command(commandAlerts, "Write rules and alerts for Prometheus. Thresholds are flags."), &opts.alerts)
+	dashboardsFlags(app.Command(commandDashboards, "Write dashboards for Grafana."), &opts.dashboards)
 	responderFlags(app.Command(commandResponder,
-		"Let chosen alerts trigger chosen actions on Consul, when the quorum can afford it. A process of its own, with a "+
-			"token that may write."), opts)
+		"Let chosen alerts trigger chosen actions on Consul. It acts only when the quorum can afford it, and is a process "+
+			"of its own, with a token that may write."), opts)
 	healthcheckFlags(app.Command(commandHealthcheck,
-		"Ask a running exporter whether it is healthy, for images without a shell, and say so in the exit code."),
+		"Ask a running exporter whether it is healthy. The exit code says so; for images without a shell."),
 		&opts.healthcheck)
 	forgetFlags(app.Command(commandForget,
-		"Have the exporter stop missing a server that is gone for good, such as one that was not replaced."), &opts.memory)
+		"Have the exporter stop missing a server. For one that is gone for good and was not replaced."), &opts.memory)
+	app.Command(commandVersion, "Show the version.")
 	return app
 }
-
-// usageTemplate is kingpin's own, but that it shows the flags of the default command also when no command is named.
-var usageTemplate = strings.Replace(kingpin.DefaultUsageTemplate, "{{else if .App.Commands -}}",
-	`{{else if .App.Commands -}}
-{{range .App.Commands}}{{if .Default}}Flags of {{.Name}}, which is the default command:
-{{.Flags|FlagsToTwoColumns|FormatTwoColumns}}
-{{end}}{{end -}}`, 1)
 
 // agentFlags declares the flags that say how to reach Consul and how to probe it. Those about the agent default to
 // the variables of Consul's own CLI.
@@ -317,8 +313,15 @@ func parse(args []string, stdout, stderr io.Writer) (opts *options, code int, do
 	var err error
 	opts.command, err = app.Parse(args)
 	if err != nil && !done {
-		complain(stderr, fmt.Errorf("%w, try --help", err))
+		complain(stderr, explain(app, args, err))
 		return nil, usageCode(app, args), true
+	}
+	if opts.helpAll && !done {
+		if err := showHelpAll(app, args); err != nil {
+			complain(stderr, err)
+			return nil, 1, true
+		}
+		return nil, 0, true
 	}
 	if command := app.GetCommand(opts.command); command != nil {
 		opts.handler.Flags = changedFlags(command)
@@ -361,6 +364,7 @@ var valueNames = []struct{ suffix, name string }{
 	{"file", "FILE"},
 	{"output-dir", "FOLDER"},
 	{"url", "URL"},
+	{"exporter", "URL"},
 	{"filter", "REGEXP"},
 	{"protocols", "LIST"},
 	{"prefix", "PREFIX"},
@@ -368,6 +372,9 @@ var valueNames = []struct{ suffix, name string }{
 	{"disable", "ALERT"},
 	{"severity", "ALERT=SEVERITY"},
 	{"for", "ALERT=DURATION"},
+	{"only", "PART"},
+	{"safe-to-stop", "SERVER"},
+	{"release", "SERVER"},
 	{"label", "LABEL=VALUE"},
 	{"", "NAME"},
 }

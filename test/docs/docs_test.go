@@ -184,8 +184,12 @@ func exists(path string) bool {
 
 // flagNames are those of all commands.
 func flagNames() []string {
-	names := []string{"help", "help-long", "version"}
-	for _, command := range cli.App().Model().Commands {
+	var names []string
+	app := cli.App().Model()
+	for _, f := range app.Flags {
+		names = append(names, f.Name)
+	}
+	for _, command := range app.Commands {
 		for _, f := range command.Flags {
 			names = append(names, f.Name)
 		}
