@@ -12,7 +12,8 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
 )
 
-// What would be done is said, with the reasons, and nothing is done or written, while another responder has the history.
+// What would be done is said, with the reasons, and nothing is done or written, while another responder has the
+// history.
 func TestExplain(t *testing.T) {
 	b := newFixture(t)
 	b.rules = append(b.rules, b.rule("dry", "B"))

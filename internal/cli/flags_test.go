@@ -5,6 +5,7 @@ package cli
 
 import (
 	"bytes"
+	"io"
 	"maps"
 	"reflect"
 	"slices"
@@ -169,6 +170,24 @@ func TestEnvironment_Responder(t *testing.T) {
 	if diff := cmp.Diff(want, opts.agentModule()); diff != "" || joinedServers(opts) != "https://own:1" ||
 		opts.responder.configFile != "/own" {
 		t.Errorf("%q, %q (-want +got):\n%s", joinedServers(opts), opts.responder.configFile, diff)
+	}
+}
+
+// A mistake in what the responder and its command test are given is explained as any other.
+func TestResponder_BadFlags(t *testing.T) {
+	t.Setenv("CONSUL_RESPONDER_CONSUL_TIMEOUT", "soon")
+	for _, args := range []string{"responder", "responder run", "responder test --alert=a"} {
+		var stderr strings.Builder
+		if code := Run(t.Context(), strings.Fields(args), io.Discard, &stderr); code != 1 ||
+			!strings.Contains(stderr.String(), "CONSUL_RESPONDER_CONSUL_TIMEOUT") {
+			t.Errorf("%s: exit code %d, %s; want the variable", args, code, stderr.String())
+		}
+	}
+	t.Setenv("CONSUL_RESPONDER_CONSUL_TIMEOUT", "")
+	var stderr strings.Builder
+	code := Run(t.Context(), []string{"responder", "--config.fil=a"}, io.Discard, &stderr)
+	if code != 1 || !strings.Contains(stderr.String(), "--config.file") {
+		t.Errorf("exit code %d, %s; want the flag that was meant", code, stderr.String())
 	}
 }
 

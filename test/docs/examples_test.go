@@ -29,7 +29,7 @@ func TestExamples_Flags(t *testing.T) {
 		"examples/systemd/consul-release-stop.service":                  `consul_cluster_exporter (check .*)`,
 		"examples/kubernetes/deployment.yaml":                           `args:\n((?: +- .*\n)+)`,
 		"examples/nomad/consul_cluster_exporter.nomad.hcl":              `args = \[([^\]]*)\]`,
-		"examples/systemd/consul-responder.service":                     `consul_cluster_exporter (responder .*) \$RESPONDER_OPTIONS`,
+		"examples/systemd/consul-responder.service":                     `exporter (responder .*) \$RESPONDER_OPTIONS`,
 		"examples/kubernetes/responder/responder.yaml":                  `args:\n((?: +- .*\n)+)`,
 		"examples/nomad/consul_responder.nomad.hcl":                     `args = \[([^\]]*)\]`,
 		"examples/compose/compose.yaml":                                 `build: [./]+\n +command: \[(.*)\]`,
