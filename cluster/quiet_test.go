@@ -180,7 +180,7 @@ func TestQuiet_Rights(t *testing.T) {
 	operator := map[string]string{
 		"raft": denied + "operator:read", "autopilot": denied + "operator:read", "autopilot config": denied + "operator:read",
 		"leader's autopilot": denied + "operator:read", "leader's raft": denied + "operator:read",
-		"peerings": denied + "peering:read",
+		"leader's config": denied + "operator:read", "peerings": denied + "peering:read",
 	}
 	const self = denied + "agent:read"
 	nothing := map[string]string{"agent": self, "metrics": self, "servers": self, "rtts": self}
@@ -227,7 +227,8 @@ func TestQuiet_ColdStart(t *testing.T) {
 	want := map[string]string{
 		"nodes": never, "catalog": never, "autopilot": never, "autopilot config": never, "mesh": never, "sessions": never,
 		"keys":               never,
-		"leader's autopilot": "no leader", "leader's raft": "no leader", "peerings": "no leader", "acl": "switched off",
+		"leader's autopilot": "no leader", "leader's raft": "no leader", "leader's config": "no leader",
+		"peerings": "no leader", "acl": "switched off",
 	}
 	errs, ports := quietly(t, c, Options{Client: consul.Options{Address: addressOf(t, c.Servers[0])}})
 	expectErrors(t, errs, want)
