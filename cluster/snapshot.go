@@ -169,6 +169,9 @@ func (s *Snapshot) KnownAgent() *Agent {
 // FailingFiles are why files could not be read again, so that what they held before is in use.
 func (s *Snapshot) FailingFiles() []string { return s.cluster.failingFiles() }
 
+// Certificates are those that the exporter itself shows and trusts.
+func (s *Snapshot) Certificates() []Certificate { return s.cluster.certificates(s.start) }
+
 // Close ends all fetching, and the connections to Consul. The cluster keeps what is known by now for the next
 // snapshot.
 func (s *Snapshot) Close() {

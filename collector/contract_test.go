@@ -240,9 +240,11 @@ func TestRegistry(t *testing.T) {
 			name == "consul_port_connections" ||
 			name == "consul_exporter_agent_up" || // TestSeveralAgents sees it.
 			name == "consul_server_missing_since_timestamp_seconds" || name == "consul_exporter_state_file_ok" || // TestMissing.
+			strings.HasPrefix(name, "consul_exporter_certificate_") || // TestOwnCertificates sees them.
 			name == "consul_port_probe_skipped" || // TestOwnFaults sees it.
 			name == "consul_port_turned_away" || // TestTurnedAway sees it.
 			name == wanMissing || // TestWANMissing sees it.
+			name == "consul_catalog_failed_node_instances" || // TestCatalog_FailedNode sees it.
 			name == "consul_service_meta_info" { // TestCatalog sees the last one, which is off by default.
 			continue
 		}

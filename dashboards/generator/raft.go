@@ -122,9 +122,9 @@ func raft() dashboard {
 			{"Time", []panel{
 				{
 					title: "Last contact with the leader", alerts: "ConsulRaftLastContact", unit: "s", lines: true,
-					steps: []step{{lowest, transparent}, {0.2, orange}, {0.5, red}},
+					steps: []step{{lowest, transparent}, {0.2, orange}},
 					about: "How long ago each follower had heard of the leader. It goes up and down below the heartbeat; above 200 " +
-						"ms the network or the leader is slow, above 500 ms an election is near.",
+						"ms the network or the leader is slow.",
 					expr: "min by (CLUSTER, server) (consul_server_raft_last_contact_seconds{SEL, SERVER})",
 				},
 				{

@@ -30,10 +30,10 @@ What to break, in another terminal, and the alert that follows
   Crash the leader, {{.Leader}}, for good: another server is elected. {{fires "ConsulServerDown"}}.
   Consul forgets the dead server within a minute; the exporter does not.
     kill -9 {{.Leader.Pid}}
-  Let the only instance of db fail its check. {{fires "ConsulServiceDown"}}.
+  Let the only instance of db fail its check. ConsulServiceDown after 5m.
     curl -X PUT {{.Client.URL}}/v1/agent/check/fail/db-1-check
     curl -X PUT {{.Client.URL}}/v1/agent/check/pass/db-1-check  # fixes it
-  Put the node of all services into maintenance. {{fires "ConsulNodeMaintenanceLong"}}.
+  Put the node of all services into maintenance. ConsulNodeMaintenanceLong after 1d.
     curl -X PUT '{{.Client.URL}}/v1/agent/maintenance?enable=true'
     curl -X PUT '{{.Client.URL}}/v1/agent/maintenance?enable=false'  # fixes it
 

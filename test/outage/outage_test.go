@@ -105,7 +105,7 @@ var outageScenes = []scene{
 				harness.PortSeries("up", p.leader):                                       0,
 				harness.PortSeries("probe_failures_total", p.leader, `reason="refused"`): 1,
 				"consul_cluster_failure_margin":                                          0,
-				harness.AnsweringVoters:                         2,
+				harness.AnsweringVoters:                                                  2,
 			})
 		},
 		want: leaderKilled,

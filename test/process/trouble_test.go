@@ -98,8 +98,8 @@ func noDescriptors(t *testing.T, c *consultest.Cluster, e *harness.Exporter) {
 			t.Errorf("%d ports are skipped; want all %d:\n%s", skipped, planned, s)
 		}
 		s.Expect(t, harness.Samples{
-			"consul_cluster_voters": 3,
-			harness.AnsweringVoters:                        0,
+			"consul_cluster_voters":                                                 3,
+			harness.AnsweringVoters:                                                 0,
 			`consul_cluster_voters_state{state="lost"}`:                             0,
 			`consul_cluster_voters_state{state="unknown"}`:                          3,
 			`consul_cluster_quorum_state{state="unknown"}`:                          1,
