@@ -20,8 +20,11 @@ import (
 var (
 	endpointAutopilotState  = consul.Endpoint{Path: "/v1/operator/autopilot/state"}
 	endpointAutopilotConfig = consul.Endpoint{Path: "/v1/operator/autopilot/configuration"}
-	// endpointLeaderAutopilot is the same as the first one, of the leader.
+	// These are the same, of the leader.
 	endpointLeaderAutopilot = consul.Endpoint{Path: "/v1/operator/autopilot/state", Consistency: consul.ConsistencyDefault}
+	endpointLeaderSettings  = consul.Endpoint{
+		Path: "/v1/operator/autopilot/configuration", Consistency: consul.ConsistencyDefault,
+	}
 )
 
 // AutopilotState is what autopilot makes of the servers. Without a leader it calls none of them healthy.
@@ -157,16 +160,27 @@ type AutopilotConfig struct {
 // AutopilotConfig are the settings that the answering server knows. They are only read once autopilot has a view:
 // before the first leader has written them, Consul logs an error for each question.
 func (s *Snapshot) AutopilotConfig() *Fact[AutopilotConfig] {
-	return s.autopilotConfig.Start(s.ctx, func(ctx context.Context) (AutopilotConfig, error) {
-		if _, err := s.AutopilotState().Get(ctx); err != nil {
+	return s.autopilotConfig.Start(s.ctx, s.autopilotConfigOf(endpointAutopilotConfig, s.AutopilotState))
+}
+
+// LeaderAutopilotConfig are the settings that the leader knows.
+func (s *Snapshot) LeaderAutopilotConfig() *Fact[AutopilotConfig] {
+	return s.leaderSettings.Start(s.ctx, s.autopilotConfigOf(endpointLeaderSettings, s.LeaderAutopilot))
+}
+
+func (s *Snapshot) autopilotConfigOf(
+	ep consul.Endpoint, view func() *Fact[AutopilotState],
+) func(context.Context) (AutopilotConfig, error) {
+	return func(ctx context.Context) (AutopilotConfig, error) {
+		if _, err := view().Get(ctx); err != nil {
 			return AutopilotConfig{}, err
 		}
-		answer, err := answerOf[api.AutopilotConfiguration](s, endpointAutopilotConfig)(ctx)
+		answer, err := answerOf[api.AutopilotConfiguration](s, ep)(ctx)
 		if err != nil {
 			return AutopilotConfig{}, err
 		}
 		return newAutopilotConfig(&answer), nil
-	})
+	}
 }
 
 // KnownMinQuorum is autopilot's setting if this scrape has read it by now, and else 0.

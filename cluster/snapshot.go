@@ -64,10 +64,12 @@ type Snapshot struct {
 	serverAgents     Fact[map[string]Agent]
 	urlHosts         Fact[[]string]
 	membersSeen      Fact[map[string][]Member]
+	raftContacts     Fact[map[string]bool]
 
 	autopilotState  Fact[AutopilotState]
 	leaderAutopilot Fact[AutopilotState]
 	autopilotConfig Fact[AutopilotConfig]
+	leaderSettings  Fact[AutopilotConfig]
 	consistentRead  Fact[ConsistentRead]
 	serverRTTs      Fact[[]RTT]
 	telemetry       Fact[Telemetry]

@@ -60,11 +60,11 @@ func closest(app *kingpin.Application, args []string, flag, command string) stri
 	return best
 }
 
-// selected returns the command that args are for.
+// selected returns the command that args are for, of which another one may be a part.
 func selected(app *kingpin.Application, args []string) *kingpin.CmdModel {
 	name := commandServe
 	if parsed, _ := app.ParseContext(args); parsed != nil && parsed.SelectedCommand != nil {
-		name = parsed.SelectedCommand.FullCommand()
+		name, _, _ = strings.Cut(parsed.SelectedCommand.FullCommand(), " ")
 	}
 	return app.GetCommand(name).Model()
 }

@@ -36,7 +36,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return runExporter(ctx, opts, stdout, stderr)
 	case commandCheck:
 		return runCheck(ctx, opts, stdout, stderr)
-	case commandResponder:
+	case commandResponderRun, commandResponderTest:
 		return runResponder(ctx, opts, stdout, stderr)
 	case commandAlerts:
 		err = writeAlerts(&opts.alerts, stdout)

@@ -104,7 +104,7 @@ const (
 func App() *kingpin.Application { return newApp(&options{}) }
 
 // newApp declares all commands and flags. Each flag can be set by an environment variable with the prefix
-// CONSUL_CLUSTER_EXPORTER_.
+// CONSUL_CLUSTER_EXPORTER_, or CONSUL_RESPONDER_ for the responder.
 func newApp(opts *options) *kingpin.Application {
 	app := kingpin.New(Name, "Prometheus exporter for HashiCorp Consul clusters: asks every server on its own ports.")
 	app.HelpFlag.Short('h').Help("Show this help.")
@@ -135,13 +135,14 @@ func newApp(opts *options) *kingpin.Application {
 // agentFlags declares the flags that say how to reach Consul and how to probe it. Those about the agent default to
 // the variables of Consul's own CLI.
 func agentFlags(app *kingpin.CmdClause, opts *options) {
+	usual := defaultServer(app.FullCommand())
 	server := app.Flag("consul.server",
 		"Address of the HTTP API of a Consul agent: a URL with http, https or unix:///path, or host:port. Can be repeated, "+
 			"or be a list with commas: the first agent that answers usefully is used. All share the other flags. Default also "+
-			"from CONSUL_HTTP_ADDR.").
-		Default(defaultServer())
+			"from "+variableFor(app.FullCommand(), "CONSUL_HTTP_ADDR")+".").
+		Default(usual)
 	server.SetValue((*commaList)(&opts.consulServers))
-	if shown := redact.Text(defaultServer()); shown != defaultServer() {
+	if shown := redact.Text(usual); shown != usual {
 		server.PlaceHolder(shown) // The help has the default.
 	}
 	moduleFlags(app, opts, false, "")
@@ -160,13 +161,13 @@ func moduleFlags(app *kingpin.CmdClause, opts *options, serveOnly bool, prefixes
 }
 
 func moduleFlag(app *kingpin.CmdClause, o *config.Option) {
-	variable, negated := strings.CutSuffix(o.Env, "=false")
+	variable, negated := strings.CutSuffix(variableFor(app.FullCommand(), o.Env), "=false")
 	usual := cmp.Or(os.Getenv(variable), o.Default)
 	if negated {
 		value, err := strconv.ParseBool(os.Getenv(variable))
 		usual = strconv.FormatBool(err == nil && !value)
 	}
-	flag := app.Flag(o.Flag, o.Help)
+	flag := app.Flag(o.Flag, strings.ReplaceAll(o.Help, "CONSUL_", variableFor(app.FullCommand(), "CONSUL_")))
 	if usual != "" {
 		flag.Default(usual)
 	}
@@ -264,10 +265,35 @@ func (l *commaList) Set(s string) error {
 // IsCumulative is how kingpin knows that the flag is repeatable.
 func (*commaList) IsCumulative() bool { return true }
 
+// responderVariables is the prefix of the environment variables of the responder. It shares none with the exporter,
+// which must not have its token, so that one file of variables can be for both.
+const responderVariables = "CONSUL_RESPONDER_"
+
+// variableFor returns the environment variable that stands in a command for one of Consul's CLI.
+func variableFor(command, variable string) string {
+	own, ok := strings.CutPrefix(variable, "CONSUL_")
+	if ok && strings.HasPrefix(command, commandResponder) {
+		return responderVariables + own
+	}
+	return variable
+}
+
+// nameVariables gives the flags of the responder variables of their own.
+func nameVariables(cmd *kingpin.CmdClause) {
+	for _, f := range cmd.Model().Flags {
+		cmd.GetFlag(f.Name).Envar(responderVariables + flagVariable(f.Name))
+	}
+}
+
+// flagVariable is what the name of a flag is in the names of variables.
+func flagVariable(name string) string {
+	return strings.ToUpper(strings.NewReplacer(".", "_", "-", "_").Replace(name))
+}
+
 // defaultServer is the address in the environment of Consul's CLI, or consul_exporter's default.
-func defaultServer() string {
-	address := cmp.Or(os.Getenv("CONSUL_HTTP_ADDR"), "http://localhost:8500")
-	if ssl, err := strconv.ParseBool(os.Getenv("CONSUL_HTTP_SSL")); err == nil && ssl {
+func defaultServer(command string) string {
+	address := cmp.Or(os.Getenv(variableFor(command, "CONSUL_HTTP_ADDR")), "http://localhost:8500")
+	if ssl, err := strconv.ParseBool(os.Getenv(variableFor(command, "CONSUL_HTTP_SSL"))); err == nil && ssl {
 		address = "https://" + strings.TrimPrefix(address, "http://")
 	}
 	return address
@@ -491,9 +517,10 @@ func (o *validOptions) cluster() cluster.Options {
 // agentModule returns the module that the flags of agentFlags and the environment fill together.
 func (o *options) agentModule() config.Module {
 	m := o.module
-	m.TLS.CAPath = os.Getenv("CONSUL_CAPATH")
-	m.Token = config.Secret(strings.TrimSpace(os.Getenv("CONSUL_HTTP_TOKEN")))
-	m.BasicAuth.UserPassword = config.Secret(os.Getenv("CONSUL_HTTP_AUTH"))
+	value := func(variable string) string { return os.Getenv(variableFor(o.command, variable)) }
+	m.TLS.CAPath = value("CONSUL_CAPATH")
+	m.Token = config.Secret(strings.TrimSpace(value("CONSUL_HTTP_TOKEN")))
+	m.BasicAuth.UserPassword = config.Secret(value("CONSUL_HTTP_AUTH"))
 	return m
 }
 

@@ -217,7 +217,8 @@ func metricsAndRules(t *testing.T) []string {
 		"consul_sd_configs", // A key of Prometheus's configuration.
 		"ConsulTest",        // The alert that docs/alerts.md sends by hand.
 		// Of the responder.
-		"consul_responder_alerts_received_total", "consul_responder_actions_total",
+		"consul_responder_alerts_received_total", "consul_responder_requests_turned_away_total",
+		"consul_responder_actions_total",
 		"consul_responder_last_action_timestamp_seconds",
 	}
 	for _, f := range harness.PackFiles(t, nil) {
