@@ -22,8 +22,8 @@ var subjects = []struct{ label, word string }{
 	{"rule", "rule"},
 }
 
-// incident are the labels that Alertmanager is to group by besides the alert's name, where these tell clusters and packs
-// apart.
+// incident are the labels that Alertmanager is to group by besides the alert's name, where these tell clusters and
+// packs apart.
 func incident(names []string) []string {
 	labels := slices.Clone(names)
 	for _, s := range subjects {
@@ -62,7 +62,8 @@ func subjectLines(before, after string) (lines []string) {
 	return append(lines, strings.Repeat("{{ end }}", len(subjects))+after)
 }
 
-// folded makes of the lines of a template a text in YAML, behind so many spaces. Each line takes away the one before it.
+// folded makes of the lines of a template a text in YAML, behind so many spaces. Each line takes away the one before
+// it.
 func folded(lines []string, spaces int) string {
 	start := strings.Repeat(" ", spaces)
 	return start + strings.ReplaceAll(strings.Join(lines, "\n"), "\n{{ ", "\n"+start+"{{- ")

@@ -152,8 +152,8 @@ func (v values) functions() template.FuncMap {
 // where is written as Prometheus's templates are.
 func (v values) where() string { return v.cluster() + ": " }
 
-// cluster names the cluster of $labels, in a template of Prometheus or Alertmanager. It leaves out labels that are empty.
-// The job, which is mostly the same for all clusters, stands only in the place of the first label.
+// cluster names the cluster of $labels, in a template of Prometheus or Alertmanager. It leaves out labels that are
+// empty. The job, which is mostly the same for all clusters, stands only in the place of the first label.
 func (v values) cluster() string {
 	var names []string
 	unnamed := "Consul"

@@ -66,7 +66,7 @@ func golden(t *testing.T, name string) page {
 func healthy(t *testing.T, exporter string, of size) page {
 	t.Helper()
 	p := golden(t, "healthy.prom")
-	for _, other := range strings.Fields("port_ health_ license_ catalog_kv catalog_overview_") {
+	for other := range strings.FieldsSeq("port_ health_ license_ catalog_kv catalog_overview_") {
 		maps.DeleteFunc(p, func(family string, _ map[string]float64) bool {
 			return strings.HasPrefix(family, "consul_"+other)
 		})
@@ -79,7 +79,7 @@ func healthy(t *testing.T, exporter string, of size) page {
 			}
 		}
 	}
-	for _, family := range strings.Fields("consul_catalog_service_instances " +
+	for family := range strings.FieldsSeq("consul_catalog_service_instances " +
 		"consul_catalog_service_node_healthy consul_service_checks consul_service_tag consul_serf_lan_member_info " +
 		"consul_serf_lan_member_status consul_serf_health_score") {
 		delete(p, family)
@@ -338,7 +338,7 @@ func (p page) serverFailed(server string) {
 // agentDown has the agent that the exporter asks not answer: what only it can say is gone.
 func (p page) agentDown() {
 	for family := range p {
-		for _, of := range strings.Fields("agent_ acl_ autopilot_ catalog_ connect_ health_ peering_ raft_ serf_ service_ " +
+		for of := range strings.FieldsSeq("agent_ acl_ autopilot_ catalog_ connect_ health_ peering_ raft_ serf_ service_ " +
 			"sessions exporter_query_") {
 			if strings.HasPrefix(family, "consul_"+of) {
 				delete(p, family)
@@ -347,7 +347,7 @@ func (p page) agentDown() {
 	}
 	p.set("consul_up", "", 0)
 	p.set("consul_cluster_consistent_read_success", "", 0)
-	for _, collector := range strings.Fields("acl agent autopilot catalog connect consistent kv license members " +
+	for collector := range strings.FieldsSeq("acl agent autopilot catalog connect consistent kv license members " +
 		"overview peering serf sessions telemetry") {
 		p.set("consul_exporter_collector_success", fmt.Sprintf("collector=%q", collector), 0)
 	}

@@ -100,7 +100,8 @@ func exporter() dashboard {
 					kind: stat, title: "State file", width: 4, alerts: "ConsulExporterImpaired",
 					steps:    []step{{lowest, orange}, {1, green}},
 					mappings: []object{mapped([]entry{{"0", "not written", orange}, {"1", "written", green}})},
-					about:    "Whether the exporter could write what it remembers across restarts. Not available without --state.file.",
+					about: "Whether the exporter could write what it remembers across restarts. Not available without " +
+						"--state.file.",
 					optional: true, expr: "min by (CLUSTER) (consul_exporter_state_file_ok{SEL})",
 				},
 				{
@@ -207,9 +208,9 @@ func collectorsTable(width, height int) panel {
 	)
 	p := figuresPanel(panel{
 		title: "Collectors", width: width, height: height, alerts: "ConsulCollectorFails",
-		about: "Of the exporter that is worst off. \"refused\": the token may not read what the collector reads. \"not there\": " +
-			"this version or edition of Consul does not have it, as the license outside Enterprise. The exporter's log says why " +
-			"one fails.",
+		about: "Of the exporter that is worst off. \"refused\": the token may not read what the collector reads. " +
+			"\"not there\": this version or edition of Consul does not have it, as the license outside Enterprise. The " +
+			"exporter's log says why one fails.",
 	}, figures{"collector", []column{
 		{
 			// What is refused and should not be is between what fails and what works.

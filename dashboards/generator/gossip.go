@@ -250,8 +250,8 @@ func gossip() dashboard {
 				{
 					kind: stat, title: "ACLs were copied", width: 8, alerts: "ConsulACLReplicationFails", unit: "dateTimeFromNow",
 					noValue: notAvailable,
-					about: "When ACLs last came from the primary datacenter, and when copying them last failed. Not available in the " +
-						"primary one itself, and without ACLs.",
+					about: "When ACLs last came from the primary datacenter, and when copying them last failed. Not available in " +
+						"the primary one itself, and without ACLs.",
 					queries: []query{
 						{optionalNow("1000 * max by (CLUSTER) (consul_acl_replication_last_success_timestamp_seconds{SEL})",
 							"consul_acl_replication_last_success_timestamp_seconds{SEL}", "cluster"), "copied"},

@@ -22,8 +22,9 @@ func services() dashboard {
 				onlyChosen(instancesStat(8)),
 				{
 					kind: stat, title: "Nodes that fail",
-					alerts: "ConsulNodeCheckCritical ConsulNodeGone ConsulManyMembersFailed ConsulNodeMaintenanceLong", noValue: notAvailable,
-					steps: badFrom(1),
+					alerts:  "ConsulNodeCheckCritical ConsulNodeGone ConsulManyMembersFailed ConsulNodeMaintenanceLong",
+					noValue: notAvailable,
+					steps:   badFrom(1),
 					about: "Nodes of which a check is critical, serfHealth included: all services on such a node are critical. And " +
 						"nodes that were taken out for maintenance, with all services on them.",
 					queries: []query{

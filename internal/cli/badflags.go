@@ -17,7 +17,8 @@ import (
 const maxTypos = 3
 
 // unknownWord matches kingpin's errors about a flag or a command that does not exist.
-var unknownWord = regexp.MustCompile(`^unknown long flag '--(?:no-)?([^']+)'$|^unexpected (\S+)$|^expected command but got "(.+)"$`)
+var unknownWord = regexp.MustCompile(
+	`^unknown long flag '--(?:no-)?([^']+)'$|^unexpected (\S+)$|^expected command but got "(.+)"$`)
 
 // explain adds to an error of kingpin's what helps to mend it: the flag and a good value if the value is bad, or the
 // flag or command that was probably meant.

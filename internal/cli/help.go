@@ -63,7 +63,8 @@ CONSUL_CLUSTER_EXPORTER_LOG_LEVEL for --log.level.
 {{.Flags|FormatTwoColumns}}{{end}}`
 )
 
-// usageTemplate is kingpin's own for a command, without the environment variable of each flag, and helpText without one.
+// usageTemplate is kingpin's own for a command, without the environment variable of each flag, and helpText without
+// one.
 var usageTemplate = strings.NewReplacer(
 	"{{if .Context.SelectedCommand -}}\nusage:",
 	"{{if not .Context.SelectedCommand}}"+helpText+"{{else -}}\n{{if .Context.SelectedCommand -}}\nusage:",
@@ -172,7 +173,8 @@ func showHelpAll(app *kingpin.Application, args []string) error {
 
 // versionText is the version and what it was built from, as far as that is known.
 func versionText() string {
-	text := fmt.Sprintf("%s, version %s", Name, version.Version)
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s, version %s", Name, version.Version)
 	for _, l := range [][2]string{
 		{"revision", version.GetRevision()},
 		{"branch", version.Branch},
@@ -183,8 +185,8 @@ func versionText() string {
 		{"tags", version.GetTags()},
 	} {
 		if value := l[1]; value != "" && value != "unknown" {
-			text += fmt.Sprintf("\n  %-9s %s", l[0]+":", value)
+			fmt.Fprintf(&text, "\n  %-9s %s", l[0]+":", value)
 		}
 	}
-	return text
+	return text.String()
 }

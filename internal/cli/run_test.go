@@ -121,7 +121,9 @@ func TestHelpAndVersion(t *testing.T) {
 // The help of each command names the values of its flags in a word, or shows their defaults.
 func TestHelpOfValues(t *testing.T) {
 	unclear := regexp.MustCompile(`--[a-z.-]+=("" |[A-Z]+[.-][A-Z.-]*).*`)
-	for _, args := range []string{"--help", "--help-all", "serve --help", "check --help", "alerts --help", "dashboards --help"} {
+	for _, args := range []string{
+		"--help", "--help-all", "serve --help", "check --help", "alerts --help", "dashboards --help",
+	} {
 		_, stdout, _ := harness.RunProgram(t, strings.Fields(args)...)
 		if found := unclear.FindAllString(stdout, -1); found != nil {
 			t.Errorf("%s has %q", args, found)

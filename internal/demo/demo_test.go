@@ -338,7 +338,8 @@ func TestAlertmanagerConfig(t *testing.T) {
 	t.Parallel()
 	content := string(must.Get(alertmanagerConfig("http://192.0.2.1/"))(t))
 	for text, want := range map[string]int{
-		"{url: http://192.0.2.1/}": 4, ".example/": 0, "pagerduty": 0, "\n  group_wait: 5s\n": 1, "\n  group_interval: 10s\n": 1,
+		"{url: http://192.0.2.1/}": 4, ".example/": 0, "pagerduty": 0, "\n  group_wait: 5s\n": 1,
+		"\n  group_interval: 10s\n": 1,
 	} {
 		if n := strings.Count(content, text); n != want {
 			t.Errorf("%q is there %d times, want %d:\n%s", text, n, want, content)

@@ -65,7 +65,8 @@ func TestE2EResponderPartition(t *testing.T) {
 		{"from the responder", responders, reject, "Refused", false, "is alive in Serf"},
 		{"from the responder", responders, reset, "Refused", false, "is alive in Serf"},
 		{
-			"from the gossip of the others", []string{to + " udp dport 8301", from + " udp sport 8301", gossipTCP},
+			"from the gossip of the others",
+			[]string{to + " udp dport 8301", from + " udp sport 8301", gossipTCP},
 			drop, "Silent", true, "answers the leader's heartbeats",
 		},
 		{"in one direction", []string{to}, drop, "Refused", false, ""},

@@ -235,7 +235,8 @@ func (f *faults) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, r := range f.raised {
-		fmt.Fprintf(w, "raised{alert=%q,level=%q,cluster=%q,datacenter=\"dc1\",job=\"consul\"", r.alert, r.severity, r.cluster)
+		fmt.Fprintf(w, "raised{alert=%q,level=%q,cluster=%q,datacenter=\"dc1\",job=\"consul\"", r.alert, r.severity,
+			r.cluster)
 		for label, value := range newWantAlert("", "", r.labels).labels {
 			fmt.Fprintf(w, ",%s=%q", label, value)
 		}
@@ -249,8 +250,8 @@ func (f *faults) change(change func([]raisedAlert) []raisedAlert) {
 	f.raised = change(f.raised)
 }
 
-// startFaults starts a Prometheus with the rules of the pack about these faults, with their labels and annotations. They
-// fire while the fault is raised, and not after what else the pack has them look for. It fails if the tests with
+// startFaults starts a Prometheus with the rules of the pack about these faults, with their labels and annotations.
+// They fire while the fault is raised, and not after what else the pack has them look for. It fails if the tests with
 // promtool have not seen an alert with these labels.
 func startFaults(t *testing.T, alertmanager *harness.Exporter, all []raisedAlert) (*faults, *harness.Exporter) {
 	t.Helper()
