@@ -102,14 +102,22 @@ var realActs = []realAct{
 	{
 		name: "two of three servers are killed", cluster: "quorum-killed", servers: 3, asked: "server-3",
 		breaks: kill("server-1", "server-2"), repairs: restart("server-1", "server-2"),
-		gone:   []string{"server-1", "server-2"},
-		alerts: []realAlert{{critical("ConsulQuorumLost", ""), quorumLostWithin}},
+		gone: []string{"server-1", "server-2"},
+		alerts: []realAlert{
+			{critical("ConsulQuorumLost", ""), quorumLostWithin},
+			{warning("ConsulServerDown", "server=server-1"), goneWithin},
+			{warning("ConsulServerDown", "server=server-2"), goneWithin},
+		},
 	},
 	{
 		name: "two of three servers hang (SIGSTOP)", cluster: "quorum-hung", servers: 3, asked: "server-3",
 		breaks: together(stop("server-1"), stop("server-2")), repairs: together(resume("server-1"), resume("server-2")),
-		gone:   []string{"server-1", "server-2"},
-		alerts: []realAlert{{critical("ConsulQuorumLost", ""), quorumLostWithin}},
+		gone: []string{"server-1", "server-2"},
+		alerts: []realAlert{
+			{critical("ConsulQuorumLost", ""), quorumLostWithin},
+			{warning("ConsulServerHung", "server=server-1"), goneWithin},
+			{warning("ConsulServerHung", "server=server-2"), goneWithin},
+		},
 	},
 	{
 		name:    "the only agent that is asked is killed",
