@@ -219,7 +219,7 @@ var fromElsewhere = map[string]string{
 // notMetrics is everything in PromQL except names of metrics: strings, matchers, ranges, grouping, calls of functions,
 // keywords and numbers. Anything that it does not know is taken for a metric, which there is not.
 var notMetrics = regexp.MustCompile(`"[^"]*"|\{[^}]*\}|\[[^\]]*\]|\b(?:by|on|group_left)\s*\([^)]*\)|` +
-	`\b\w+(?:\s+by\s*\([^)]*\))?\s*\(|\b(?:and|or|unless|bool|offset)\b|\b\d[\w.]*`)
+	`\b\w+(?:\s+(?:by|without)\s*\([^)]*\))?\s*\(|\b(?:and|or|unless|bool|offset)\b|\b\d[\w.]*`)
 
 var metricName = regexp.MustCompile(`[a-zA-Z_:][\w:]*`)
 
