@@ -75,6 +75,9 @@ func newChoices(text map[string]string) choices {
 		core: text[settingProfile] == profileCore, disabled: split(text[listDisable]),
 		severities: make(map[string]string), delays: make(map[string]string),
 	}
+	if text[settingServiceAlerts] == serviceAlertsOff {
+		c.disabled = append(c.disabled, ofServices...)
+	}
 	for list, to := range map[string]map[string]string{listSeverity: c.severities, listFor: c.delays} {
 		for _, word := range split(text[list]) {
 			alert, value, _ := strings.Cut(word, "=")
@@ -225,6 +228,11 @@ func (v values) identity() []string {
 	return names
 }
 
+// federation are the labels that the datacenters of a cluster have in common.
+func (v values) federation() []string {
+	return slices.DeleteFunc(v.identity(), func(label string) bool { return label == "datacenter" })
+}
+
 var (
 	// plain are the words of a name in Kubernetes, and notPlain what cannot be in one.
 	plain    = regexp.MustCompile(`^[a-z0-9]+(?:-[a-z0-9]+)*$`)
@@ -289,11 +297,11 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// delayedBy are the alerts whose delay is a setting of its own.
+// delayedBy are the alerts whose delay, or how far they look back, is a setting of its own.
 var delayedBy = map[string]string{
-	"ConsulVersionSkew":            "version-skew",
 	"ConsulNodeMaintenanceLong":    "maintenance",
 	"ConsulServiceMaintenanceLong": "maintenance",
+	"ConsulVersionSkew":            "version-skew",
 }
 
 // DelayedBy returns the setting that is the delay of each alert that has one, by alert.

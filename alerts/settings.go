@@ -59,26 +59,50 @@ var settings = []Setting{
 	{"port-error-rate", "Share of a port's probes that may fail, over five minutes.", "0.05", ratio},
 	{"certificate-warning", beforeExpiry + "a port's certificate is worth a warning; " + orTenth, "14d", duration},
 	{"certificate-critical", beforeExpiry + "a port's certificate is critical; " + orTenth, "3d", duration},
+	{
+		"exporter-certificate", beforeExpiry + "a certificate of the exporter's own files is worth a warning; " + orTenth,
+		"7d", duration,
+	},
 
 	{"raft-log-lag", "How many Raft log entries a server may be behind.", "1000", count},
 	{"raft-apply-lag", "How many committed Raft log entries a server may have yet to apply.", "1000", count},
-	{"raft-last-contact-warning", "How long ago a follower heard of the leader is worth a warning.", "200ms", duration},
-	{"raft-last-contact-critical", "How long ago a follower heard of the leader is critical.", "500ms", duration},
+	{"raft-last-contact", "How long ago a follower may have heard of the leader.", "200ms", duration},
 	{"raft-commit-time", "How long the leader may take to commit a Raft log entry, on average.", "200ms", duration},
 	{"raft-saturation", "Share of its time that a thread of Raft may be busy.", "0.5", ratio},
 	{"leader-changes", "How many changes of the leader in 15 minutes are too many.", "4", count},
 
+	{"members-failed-warning", "Share of the client agents that may fail at once without a warning.", "0.1", ratio},
+	{"members-failed-critical", "Share of the client agents whose failure at once is critical.", "0.5", ratio},
 	{
-		"gossip-score-warning", "Health score of gossip that is worth a warning, on average over five minutes; " +
-			"0 is healthy, 7 the worst.", "2", count,
+		"gossip-score", "Health score of gossip that is too high, on average over five minutes; 0 is healthy, 7 the worst.",
+		"2", count,
 	},
-	{"gossip-score-critical", "Health score of gossip that is critical, on average over five minutes.", "4", count},
+	{"rpc-error-rate", "Share of RPC requests that may fail, over ten minutes.", "0.1", ratio},
 	{"version-skew", "How long servers and clients of several versions may be in the cluster.", "1d", duration},
 	{"ca-root-warning", beforeExpiry + "the root certificate of the service mesh is worth a warning.", "30d", duration},
 	{"ca-root-critical", beforeExpiry + "the root certificate of the service mesh is critical.", "7d", duration},
-	{"license-warning", beforeExpiry + "the licence of Consul Enterprise is worth a warning.", "30d", duration},
-	{"license-critical", beforeExpiry + "the licence of Consul Enterprise is critical.", "7d", duration},
+	{"license-warning", beforeExpiry + "the license of Consul Enterprise is worth a warning.", "30d", duration},
+	{"license-critical", beforeExpiry + "the license of Consul Enterprise is critical.", "7d", duration},
 
+	{
+		settingServiceAlerts, "Whether to alert on services: off, warning, or critical, which makes ConsulServiceDown " +
+			"critical.", severities[1], serviceAlerts,
+	},
+	{
+		settingServices, "Services to alert on: a regular expression for the whole name, such as payments-.*. " +
+			"Default: all.", "", serviceNames,
+	},
+	{
+		settingServiceTag, "Alert only on services that have an instance with this tag, such as alert, or with the meta of " +
+			"--service-meta.", "", anyText,
+	},
+	{
+		settingServiceMeta, "Alert only on services that have an instance with this meta, such as alert=true, or with the " +
+			"tag of --service-tag. The exporter must export the key: --meta.filter.", "", serviceMeta,
+	},
+	{
+		"catalog-loss", "Share of the services or nodes in the catalog that may vanish within an hour.", "0.5", ratio,
+	},
 	{"maintenance", "How long a node or service may be in maintenance.", "1d", duration},
 	{"scrape-duration", "How long a scrape may take; less than Prometheus's scrape_timeout.", "8s", duration},
 }
@@ -98,8 +122,7 @@ var ordered = []struct {
 	rises bool
 }{
 	{"certificate-warning", "certificate-critical", false},
-	{"raft-last-contact-warning", "raft-last-contact-critical", true},
-	{"gossip-score-warning", "gossip-score-critical", true},
+	{"members-failed-warning", "members-failed-critical", true},
 	{"ca-root-warning", "ca-root-critical", false},
 	{"license-warning", "license-critical", false},
 }

@@ -126,6 +126,9 @@ func RaftStates() []RaftState {
 	return []RaftState{RaftLeader, RaftFollower, RaftCandidate, RaftShutdown, RaftUnknown}
 }
 
+// Leads reports whether it is a server that calls itself leader.
+func (a *Agent) Leads() bool { return a.Raft != nil && a.Raft.State == RaftLeader }
+
 // RaftStats are the Raft figures of `consul info`, which port 8300 does not tell (hashicorp/raft: Raft.Stats).
 type RaftStats struct {
 	State             RaftState

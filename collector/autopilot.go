@@ -11,7 +11,7 @@ import "github.com/zervigo/consul_cluster_exporter/cluster"
 // the failure tolerance is 0. A server that has not seen a cluster form has no view, which is a failure.
 //
 // Requests: /v1/operator/autopilot/state and then /v1/operator/autopilot/configuration, and those of the topology, by
-// which servers have the same names here as elsewhere (see newRaftCollector). ACL: operator:read. Five series per
+// which servers have the same names here as elsewhere (see newRaftCollector). ACL: operator:read. Two series per
 // server.
 func newAutopilotCollector(define *definitions) collector {
 	return together(readAutopilotState(define), readAutopilotConfig(define))
@@ -27,14 +27,6 @@ func readAutopilotState(define *definitions) reader {
 			"the failure tolerance.")
 	serverHealthy := define.gauge("consul_autopilot_server_healthy",
 		"Whether autopilot calls the server healthy (1) or not (0).", "server")
-	voter := define.gauge("consul_autopilot_server_voter",
-		"Whether the server has a vote in Raft (1) or not (0), by autopilot's account.", "server")
-	lastContact := define.gauge("consul_autopilot_server_last_contact_seconds",
-		"Time since the server heard of the leader, when autopilot last asked it; 0 on the leader, absent when it never "+
-			"did or is not alive.", "server")
-	lastIndex := define.gauge("consul_autopilot_server_last_index",
-		"Index of the last entry in the server's Raft log, when autopilot last asked it; absent when it is not alive.",
-		"server")
 	stableSince := define.gauge("consul_autopilot_server_stable_since_timestamp_seconds",
 		"When the server last became healthy or unhealthy, as seen by the server that answered.", "server")
 	return ofFacts((*cluster.Snapshot).AutopilotState, (*cluster.Snapshot).Topology, func(
@@ -51,15 +43,6 @@ func readAutopilotState(define *definitions) reader {
 				continue
 			}
 			out.flag(serverHealthy, s.Healthy, server)
-			if s.Voter != nil {
-				out.flag(voter, *s.Voter, server)
-			}
-			if s.LastContact != nil {
-				out.add(lastContact, s.LastContact.Seconds(), server)
-			}
-			if s.LastIndex != nil {
-				out.add(lastIndex, float64(*s.LastIndex), server)
-			}
 			out.instant(stableSince, s.StableSince, server)
 		}
 	})

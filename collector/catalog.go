@@ -27,7 +27,7 @@ import (
 type catalogCollector struct {
 	settings CatalogSettings
 
-	services, nodes, unread, instances       *desc
+	services, nodes, unread, instances, lost *desc
 	nodeHealthy, tag, meta                   *desc
 	nodeStatus, serviceStatus, serviceChecks *desc
 	series, seriesLimit                      *desc
@@ -46,6 +46,9 @@ func newCatalogCollector(define *definitions) collector {
 			"Instances of a service by their status: the worst of all checks of the instance and its node. unknown is present "+
 				"only if there are any. A sidecar whose service is in maintenance counts as in maintenance.", "service_name",
 			"status"),
+		lost: define.gauge("consul_catalog_failed_node_instances",
+			"Critical instances of a service on a node whose agent failed (serfHealth is critical). Absent without any.",
+			"service_name", "node"),
 		nodeHealthy: define.gauge("consul_catalog_service_node_healthy",
 			"Whether all checks of the service instance and of its node are passing (1) or not (0).", "service_id", "node",
 			"service_name"),
@@ -95,6 +98,7 @@ func (c *catalogCollector) export(all *catalog.Catalog, out *families) error {
 	checks := newFamilies()
 	wait := alongside(func() { c.addChecks(all, size, checks) })
 	c.addCounts(counts, out)
+	c.addLost(all, out)
 	c.addInstances(all, size, out)
 	wait()
 	out.merge(checks)
@@ -123,11 +127,30 @@ func (c *catalogCollector) addCounts(counts map[string]*catalog.InstanceCounts, 
 	}
 }
 
+// addLost adds what failed together with its node.
+func (c *catalogCollector) addLost(all *catalog.Catalog, out *families) {
+	if !c.settings.Instances {
+		return
+	}
+	sel := newSelection(&c.settings)
+	for i := range all.Nodes {
+		n := &all.Nodes[i]
+		lost := n.Lost()
+		for _, service := range slices.Sorted(maps.Keys(lost)) {
+			if sel.services.has(service) {
+				out.addLabels(c.lost, float64(lost[service]), out.label("service_name", service), out.label("node", n.Name))
+			}
+		}
+	}
+}
+
 // catalogSize is how many series of each kind the selected part of a catalog has, totals apart.
 type catalogSize struct {
 	services, instances, tags, meta int
 	// unknown is how many services have instances of unknown state, for which there is another series.
 	unknown int
+	// lost is how many services each failed node has, in all.
+	lost int
 	// nodeChecks and serviceChecks have a series for each state; the latter have another one.
 	nodeChecks, serviceChecks int
 }
@@ -136,7 +159,8 @@ type catalogSize struct {
 var states = len(catalog.Statuses())
 
 func (s *catalogSize) series() int {
-	return states*s.services + s.unknown + s.instances + s.tags + s.meta + states*s.nodeChecks + (states+1)*s.serviceChecks
+	return states*s.services + s.unknown + s.lost + s.instances + s.tags + s.meta +
+		states*s.nodeChecks + (states+1)*s.serviceChecks
 }
 
 // measure must count what the functions below add.
@@ -148,6 +172,13 @@ func (c *catalogCollector) measure(
 		if c.settings.Instances && sel.services.has(service) {
 			size.services++
 			size.unknown += min(n[catalog.Unknown], 1)
+		}
+	}
+	for i := range all.Nodes {
+		for service := range all.Nodes[i].Lost() {
+			if c.settings.Instances && sel.services.has(service) {
+				size.lost++
+			}
 		}
 	}
 	for n := range sel.nodesOf(all) {

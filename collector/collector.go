@@ -217,6 +217,11 @@ type outcome struct {
 // refused reports whether all that is wrong are refusals by Consul.
 func (o *outcome) refused() bool { return o.err != nil && onlyRefused(o.err) }
 
+// unsupported reports whether all that is wrong is that this Consul does not have what the collector reads.
+func (o *outcome) unsupported() bool {
+	return o.refused() && !consul.IsDenied(o.err) && !consul.IsBlocked(o.err)
+}
+
 // run runs one collector. Of one that panics there is nothing but the error.
 func run(ctx context.Context, c namedCollector, snap *cluster.Snapshot) outcome {
 	o, start := outcome{name: c.name}, time.Now()
@@ -252,7 +257,7 @@ func onlyRefused(err error) bool {
 
 // addOutcome turns an outcome into the exporter's own families.
 func (e *Exporter) addOutcome(o outcome, out *families) {
-	out.flag(e.own.success, o.err == nil, o.name)
+	out.flag(e.own.success, o.err == nil || o.unsupported(), o.name)
 	out.flag(e.own.supported, !o.refused(), o.name)
 	out.add(e.own.duration, o.duration.Seconds(), o.name)
 }

@@ -5,6 +5,7 @@ package collector
 
 import (
 	"maps"
+	"path/filepath"
 	"slices"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
@@ -14,17 +15,19 @@ import (
 
 // ownFamilies are about the exporter itself.
 type ownFamilies struct {
-	ownFaults, unreadable, stateFile                                                                               *desc
+	ownFaults, unreadable, certExpiry, certLifetime, stateFile                                                     *desc
 	success, supported, duration, dropped, requests, knownLeader, lastContact, filtered, scrapes, shared, timeouts *desc
 }
 
 func newOwnFamilies(define *definitions) ownFamilies {
+	certificate := []string{"use", "file", "subject"}
 	return ownFamilies{
 		success: define.gauge("consul_exporter_collector_success",
-			"Whether the collector found out all it is for (1), or some of its metrics are absent (0).", "collector"),
+			"Whether the collector found out all that there is to find out (1), or some of its metrics are absent that should "+
+				"be there (0). What this Consul does not have is not missing.", "collector"),
 		supported: define.gauge("consul_exporter_collector_supported",
-			"Whether the collector may and can find out what it is for (1), or Consul refuses it: the token's rights, the "+
-				"version, the edition (0).",
+			"Whether Consul has what the collector reads and lets the exporter read it (1), or not: the version, the edition, "+
+				"the token's rights (0).",
 			"collector"),
 		duration: define.gauge("consul_exporter_collector_duration_seconds",
 			"How long the collector took this scrape.", "collector"),
@@ -39,6 +42,13 @@ func newOwnFamilies(define *definitions) ownFamilies {
 			"kind"),
 		unreadable: define.gauge("consul_exporter_unreadable_files",
 			"Files (token, keys, certificates) that could not be read again: their last good content is still in use."),
+		certExpiry: define.gauge("consul_exporter_certificate_expiry_timestamp_seconds",
+			"When a certificate of the exporter's own files expires: the first of the chain that it shows as a client, and "+
+				"of the authorities that it trusts the next one, leaving out those that have expired while others have not. "+
+				"The use is http_client, http_ca, rpc_client or rpc_ca; rpc is port 8300, where that has files of its own.",
+			certificate...),
+		certLifetime: define.gauge("consul_exporter_certificate_lifetime_seconds",
+			"How long that certificate is valid in all.", certificate...),
 		stateFile: define.gauge("consul_exporter_state_file_ok",
 			"Whether the state file could be written the last time (1) or not (0); absent without --state.file."),
 		knownLeader: define.gauge("consul_exporter_query_known_leader",
@@ -67,6 +77,11 @@ func (e *Exporter) addOwn(snap *cluster.Snapshot, out *families) {
 	out.add(e.own.ownFaults, float64(own.Probes), "probe")
 	out.add(e.own.ownFaults, float64(own.Requests), "request")
 	out.add(e.own.unreadable, float64(len(own.Files)))
+	for _, cert := range snap.Certificates() {
+		labels := []string{cert.Use(), filepath.Base(cert.File), cert.Subject}
+		out.instant(e.own.certExpiry, cert.Expiry, labels...)
+		out.add(e.own.certLifetime, cert.Lifetime.Seconds(), labels...)
+	}
 	if file := e.memory.File(); file != memory.FileNone {
 		out.flag(e.own.stateFile, file == memory.FileGood)
 	}

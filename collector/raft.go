@@ -125,7 +125,6 @@ func raftOfCluster(define *definitions) func(cluster.Topology, verdict.Verdict, 
 		"Voters by what is known of them: answering on port 8300, lost, or unknown because the exporter could not query "+
 			"them, was turned away, or is cut off from them.", "state")
 	quorum := define.gauge("consul_cluster_quorum", "Voters that must agree: more than half of all.")
-	reachable := define.gauge("consul_cluster_reachable_voters", "Voters that answer on their own port 8300.")
 	margin := define.gauge("consul_cluster_failure_margin",
 		"Voters that can still fail before the quorum is lost; below 0 it is lost. Voters that answer and do not follow "+
 			"the one leader do not count. Absent while a voter is unknown.")
@@ -154,7 +153,6 @@ func raftOfCluster(define *definitions) func(cluster.Topology, verdict.Verdict, 
 		out.add(voterStates, float64(v.Quorum.Reachable), string(verdict.VoterAnswering))
 		out.add(voterStates, float64(v.Quorum.LostVoters()), string(verdict.VoterLost))
 		out.add(voterStates, float64(v.Quorum.Unknown), string(verdict.VoterUnknown))
-		out.add(reachable, float64(v.Quorum.Reachable))
 		if n, known := v.Quorum.Margin(); known {
 			out.add(margin, float64(n))
 		}

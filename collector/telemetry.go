@@ -78,13 +78,9 @@ func newTelemetryCollector(define *definitions) collector {
 	gauge("runtime.sys_bytes", 1, family("memory_sys_bytes", "Memory that the agent's runtime has from the system."))
 	gauge("runtime.num_goroutines", 1, family("goroutines",
 		"Goroutines of the agent; their number grows with its connections."))
-	gauge("autopilot.healthy", 1, family("autopilot_healthy",
-		"Whether the leader's autopilot calls all servers healthy (1) or not (0), by the agent's telemetry."))
-	gauge("autopilot.failure_tolerance", 1, family("autopilot_failure_tolerance",
-		"Healthy voters that can be lost without an outage, by the agent's telemetry."))
 
 	timing("raft.commitTime", "raft_commit_time_seconds", "How long the leader took to commit a Raft log entry")
-	timing("raft.leader.lastContact", "raft_leader_last_contact_seconds",
+	timing("raft.leader.lastContact", "raft_follower_contact_age_seconds",
 		"How long ago the leader had heard of its followers, whenever it checked its lease")
 	timing("raft.boltdb.storeLogs", "raft_boltdb_store_logs_seconds",
 		"How long the server took to store Raft log entries (BoltDB only)")

@@ -64,7 +64,10 @@ func (g *guards) canLose(server string, v *view) decision {
 // canRemove decides whether the cluster can do without the named server, which is dead.
 func (g *guards) canRemove(server string, v *view) decision {
 	return g.decide(v, func() (decision, int, error) {
-		r, err := verdict.JudgeRemoval(server, max(g.require.MinVoters, int(v.minQuorum)), v.stop)
+		if v.stop.MinQuorum == nil {
+			return refused("Autopilot's min_quorum cannot be found out."), 0, nil
+		}
+		r, err := verdict.JudgeRemoval(server, max(g.require.MinVoters, int(*v.stop.MinQuorum)), v.stop)
 		quorum := &QuorumRecord{r.VotersBefore, r.VotersAfter, r.NeededBefore, r.NeededAfter, r.Counted, r.Counted}
 		return decision{r.Safe, r.Reasons, quorum}, r.Margin(), err
 	})

@@ -75,6 +75,8 @@ type Facts struct {
 	Missing  []Missing
 	// FailingFiles are the reasons why files could not be reloaded.
 	FailingFiles []string
+	// Certificates are those of the exporter's own files.
+	Certificates []cluster.Certificate
 }
 
 // Gather starts all facts and then waits for each.
@@ -133,6 +135,7 @@ func Gather(ctx context.Context, s *cluster.Snapshot, remembered *memory.Memory,
 		return !queries[endpoint].Filtered
 	})
 	f.FailingFiles = s.FailingFiles()
+	f.Certificates = s.Certificates()
 	f.Address, f.Agents = s.Address(), s.Agents()
 	evidence := f.evidence()
 	Learn(evidence, remembered)

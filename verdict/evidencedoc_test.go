@@ -77,7 +77,7 @@ func alertsOf(v Verdict) string {
 	add("ConsulQuorumUnknown", unknown && leaders <= 1 && !noLeader)
 	add("ConsulWritesStalled", v.Writes.State == WritesStalled)
 	add("ConsulServerWithoutLeader", held && v.Leadership.Without > 0)
-	add("ConsulQuorumAtRisk", held && margin == 0 && v.Quorum.Voters > 1)
+	add("ConsulQuorumAtRisk", held && margin == 0 && v.Quorum.Voters > 2)
 	add("ConsulExporterBlind", held && v.Quorum.Unknown > 0)
 	if names == nil {
 		return "–"

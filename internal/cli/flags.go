@@ -17,7 +17,6 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
-	"github.com/prometheus/common/version"
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
 
@@ -33,6 +32,7 @@ import (
 // options are the command and the flags as they were given.
 type options struct {
 	command     string
+	helpAll     bool
 	alerts      alertsOptions
 	check       checkOptions
 	responder   responderOptions
@@ -97,55 +97,52 @@ const (
 	commandHealthcheck = "healthcheck"
 	commandResponder   = "responder"
 	commandForget      = "forget"
+	commandVersion     = "version"
 )
 
 // App is the command line as it is declared, for what describes it.
 func App() *kingpin.Application { return newApp(&options{}) }
 
 // newApp declares all commands and flags. Each flag can be set by an environment variable with the prefix
-// CONSUL_CLUSTER_EXPORTER_.
+// CONSUL_CLUSTER_EXPORTER_, or CONSUL_RESPONDER_ for the responder.
 func newApp(opts *options) *kingpin.Application {
 	app := kingpin.New(Name, "Prometheus exporter for HashiCorp Consul clusters: asks every server on its own ports.")
-	app.HelpFlag.Short('h')
-	app.Version(strings.TrimSpace(version.Print(Name)))
+	app.HelpFlag.Short('h').Help("Show this help.")
+	app.Flag("help-all", "Show all flags of the exporter, in groups.").BoolVar(&opts.helpAll)
+	app.Version(versionText())
 	app.DefaultEnvars()
 	app.UsageTemplate(usageTemplate)
+	app.UsageFuncs(helpFuncs)
 	defer nameValues(app) // When it has all flags.
 	opts.module = config.DefaultModule()
 	serveFlags(app.Command(commandServe, "Run the exporter. This is what happens without a command.").Default(), opts)
 	checkFlags(app.Command(commandCheck,
-		"Look once, print how the cluster is or whether a server can be stopped, and say so in the exit code."), opts)
-	alertsFlags(app.Command(commandAlerts, "Write the rules and alerts for Prometheus, with your own thresholds."),
-		&opts.alerts)
-	dashboardsFlags(app.Command(commandDashboards, "Write the dashboards for Grafana."), &opts.dashboards)
+		"Look once, and say how the cluster is or whether a server can be stopped. The exit code says so, too."), opts)
+	alertsFlags(app.Command(commandAlerts, "Write rules and alerts for Prometheus. Thresholds are flags."), &opts.alerts)
+	dashboardsFlags(app.Command(commandDashboards, "Write dashboards for Grafana."), &opts.dashboards)
 	responderFlags(app.Command(commandResponder,
-		"Let chosen alerts trigger chosen actions on Consul, when the quorum can afford it. A process of its own, with a "+
-			"token that may write."), opts)
+		"Let chosen alerts trigger chosen actions on Consul. It acts only when the quorum can afford it, and is a process "+
+			"of its own, with a token that may write."), opts)
 	healthcheckFlags(app.Command(commandHealthcheck,
-		"Ask a running exporter whether it is healthy, for images without a shell, and say so in the exit code."),
+		"Ask a running exporter whether it is healthy. The exit code says so; for images without a shell."),
 		&opts.healthcheck)
 	forgetFlags(app.Command(commandForget,
-		"Have the exporter stop missing a server that is gone for good, such as one that was not replaced."), &opts.memory)
+		"Have the exporter stop missing a server. For one that is gone for good and was not replaced."), &opts.memory)
+	app.Command(commandVersion, "Show the version.")
 	return app
 }
-
-// usageTemplate is kingpin's own, but that it shows the flags of the default command also when no command is named.
-var usageTemplate = strings.Replace(kingpin.DefaultUsageTemplate, "{{else if .App.Commands -}}",
-	`{{else if .App.Commands -}}
-{{range .App.Commands}}{{if .Default}}Flags of {{.Name}}, which is the default command:
-{{.Flags|FlagsToTwoColumns|FormatTwoColumns}}
-{{end}}{{end -}}`, 1)
 
 // agentFlags declares the flags that say how to reach Consul and how to probe it. Those about the agent default to
 // the variables of Consul's own CLI.
 func agentFlags(app *kingpin.CmdClause, opts *options) {
+	usual := defaultServer(app.FullCommand())
 	server := app.Flag("consul.server",
 		"Address of the HTTP API of a Consul agent: a URL with http, https or unix:///path, or host:port. Can be repeated, "+
 			"or be a list with commas: the first agent that answers usefully is used. All share the other flags. Default also "+
-			"from CONSUL_HTTP_ADDR.").
-		Default(defaultServer())
+			"from "+variableFor(app.FullCommand(), "CONSUL_HTTP_ADDR")+".").
+		Default(usual)
 	server.SetValue((*commaList)(&opts.consulServers))
-	if shown := redact.Text(defaultServer()); shown != defaultServer() {
+	if shown := redact.Text(usual); shown != usual {
 		server.PlaceHolder(shown) // The help has the default.
 	}
 	moduleFlags(app, opts, false, "")
@@ -164,13 +161,13 @@ func moduleFlags(app *kingpin.CmdClause, opts *options, serveOnly bool, prefixes
 }
 
 func moduleFlag(app *kingpin.CmdClause, o *config.Option) {
-	variable, negated := strings.CutSuffix(o.Env, "=false")
+	variable, negated := strings.CutSuffix(variableFor(app.FullCommand(), o.Env), "=false")
 	usual := cmp.Or(os.Getenv(variable), o.Default)
 	if negated {
 		value, err := strconv.ParseBool(os.Getenv(variable))
 		usual = strconv.FormatBool(err == nil && !value)
 	}
-	flag := app.Flag(o.Flag, o.Help)
+	flag := app.Flag(o.Flag, strings.ReplaceAll(o.Help, "CONSUL_", variableFor(app.FullCommand(), "CONSUL_")))
 	if usual != "" {
 		flag.Default(usual)
 	}
@@ -268,10 +265,35 @@ func (l *commaList) Set(s string) error {
 // IsCumulative is how kingpin knows that the flag is repeatable.
 func (*commaList) IsCumulative() bool { return true }
 
+// responderVariables is the prefix of the environment variables of the responder. It shares none with the exporter,
+// which must not have its token, so that one file of variables can be for both.
+const responderVariables = "CONSUL_RESPONDER_"
+
+// variableFor returns the environment variable that stands in a command for one of Consul's CLI.
+func variableFor(command, variable string) string {
+	own, ok := strings.CutPrefix(variable, "CONSUL_")
+	if ok && strings.HasPrefix(command, commandResponder) {
+		return responderVariables + own
+	}
+	return variable
+}
+
+// nameVariables gives the flags of the responder variables of their own.
+func nameVariables(cmd *kingpin.CmdClause) {
+	for _, f := range cmd.Model().Flags {
+		cmd.GetFlag(f.Name).Envar(responderVariables + flagVariable(f.Name))
+	}
+}
+
+// flagVariable is what the name of a flag is in the names of variables.
+func flagVariable(name string) string {
+	return strings.ToUpper(strings.NewReplacer(".", "_", "-", "_").Replace(name))
+}
+
 // defaultServer is the address in the environment of Consul's CLI, or consul_exporter's default.
-func defaultServer() string {
-	address := cmp.Or(os.Getenv("CONSUL_HTTP_ADDR"), "http://localhost:8500")
-	if ssl, err := strconv.ParseBool(os.Getenv("CONSUL_HTTP_SSL")); err == nil && ssl {
+func defaultServer(command string) string {
+	address := cmp.Or(os.Getenv(variableFor(command, "CONSUL_HTTP_ADDR")), "http://localhost:8500")
+	if ssl, err := strconv.ParseBool(os.Getenv(variableFor(command, "CONSUL_HTTP_SSL"))); err == nil && ssl {
 		address = "https://" + strings.TrimPrefix(address, "http://")
 	}
 	return address
@@ -291,8 +313,15 @@ func parse(args []string, stdout, stderr io.Writer) (opts *options, code int, do
 	var err error
 	opts.command, err = app.Parse(args)
 	if err != nil && !done {
-		complain(stderr, fmt.Errorf("%w, try --help", err))
+		complain(stderr, explain(app, args, err))
 		return nil, usageCode(app, args), true
+	}
+	if opts.helpAll && !done {
+		if err := showHelpAll(app, args); err != nil {
+			complain(stderr, err)
+			return nil, 1, true
+		}
+		return nil, 0, true
 	}
 	if command := app.GetCommand(opts.command); command != nil {
 		opts.handler.Flags = changedFlags(command)
@@ -335,6 +364,7 @@ var valueNames = []struct{ suffix, name string }{
 	{"file", "FILE"},
 	{"output-dir", "FOLDER"},
 	{"url", "URL"},
+	{"exporter", "URL"},
 	{"filter", "REGEXP"},
 	{"protocols", "LIST"},
 	{"prefix", "PREFIX"},
@@ -342,6 +372,9 @@ var valueNames = []struct{ suffix, name string }{
 	{"disable", "ALERT"},
 	{"severity", "ALERT=SEVERITY"},
 	{"for", "ALERT=DURATION"},
+	{"only", "PART"},
+	{"safe-to-stop", "SERVER"},
+	{"release", "SERVER"},
 	{"label", "LABEL=VALUE"},
 	{"", "NAME"},
 }
@@ -484,9 +517,10 @@ func (o *validOptions) cluster() cluster.Options {
 // agentModule returns the module that the flags of agentFlags and the environment fill together.
 func (o *options) agentModule() config.Module {
 	m := o.module
-	m.TLS.CAPath = os.Getenv("CONSUL_CAPATH")
-	m.Token = config.Secret(strings.TrimSpace(os.Getenv("CONSUL_HTTP_TOKEN")))
-	m.BasicAuth.UserPassword = config.Secret(os.Getenv("CONSUL_HTTP_AUTH"))
+	value := func(variable string) string { return os.Getenv(variableFor(o.command, variable)) }
+	m.TLS.CAPath = value("CONSUL_CAPATH")
+	m.Token = config.Secret(strings.TrimSpace(value("CONSUL_HTTP_TOKEN")))
+	m.BasicAuth.UserPassword = config.Secret(value("CONSUL_HTTP_AUTH"))
 	return m
 }
 

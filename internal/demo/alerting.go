@@ -43,7 +43,7 @@ func alertmanagerConfig(webhook string) ([]byte, error) {
 	example, err := alerts.Alertmanager(nil)
 	config := example.Content
 	for _, change := range [][2]string{
-		{`http://\w+\.example/consul`, webhook},
+		{`(?m)^(  - name: \w+\n)(?:    .*\n)+`, "${1}    webhook_configs: [{url: " + webhook + "}]\n"},
 		{`\n  group_wait: .*`, "\n  group_wait: 5s"},
 		{`\n  group_interval: .*`, "\n  group_interval: 10s"},
 	} {

@@ -21,19 +21,19 @@ const prometheusVar = "CONSUL_CLUSTER_EXPORTER_TOOL_PROMETHEUS"
 
 const tips = `
 What to break, in another terminal, and the alert that follows
-  Hang the leader, {{.Leader}}: it accepts connections but does not respond. {{fires "ConsulServerHung"}}.
+  Hang the leader, {{.Leader}}: it accepts connections but does not respond. {{fires "ConsulQuorumAtRisk"}}.
     kill -STOP {{.Leader.Pid}}
     kill -CONT {{.Leader.Pid}}  # fixes it
   Hang two servers: the quorum is lost, and no server leads. {{fires "ConsulQuorumLost"}}.
     kill -STOP {{.Leader.Pid}} {{.Follower.Pid}}
     kill -CONT {{.Leader.Pid}} {{.Follower.Pid}}  # fixes it
-  Crash the leader, {{.Leader}}, for good: another server is elected. {{fires "ConsulServerDown"}}.
+  Crash the leader, {{.Leader}}, for good: another server is elected. {{fires "ConsulQuorumAtRisk"}}.
   Consul forgets the dead server within a minute; the exporter does not.
     kill -9 {{.Leader.Pid}}
-  Let the only instance of db fail its check. {{fires "ConsulServiceDown"}}.
+  Let the only instance of db fail its check. ConsulServiceDown after 5m.
     curl -X PUT {{.Client.URL}}/v1/agent/check/fail/db-1-check
     curl -X PUT {{.Client.URL}}/v1/agent/check/pass/db-1-check  # fixes it
-  Put the node of all services into maintenance. {{fires "ConsulNodeMaintenanceLong"}}.
+  Put the node of all services into maintenance. ConsulNodeMaintenanceLong after 1d.
     curl -X PUT '{{.Client.URL}}/v1/agent/maintenance?enable=true'
     curl -X PUT '{{.Client.URL}}/v1/agent/maintenance?enable=false'  # fixes it
 

@@ -27,7 +27,7 @@ import (
 func TestTables(t *testing.T) {
 	t.Parallel()
 	expectTable(t, "docs/alerts.md", "pages", pagesTable(t))
-	expectTable(t, "docs/alerts.md", "inhibitions", inhibitionsTable())
+	expectTable(t, "docs/inhibition.md", "inhibitions", inhibitionsTable())
 	expectTable(t, "docs/runbooks/README.md", "alerts", alertsTables(t))
 	expectTable(t, "docs/configuration.md", "flags", flagsTable(cli.App().GetCommand("serve").Model().Flags))
 	for _, command := range []string{"check", "dashboards", "alerts", "responder", "forget", "healthcheck"} {

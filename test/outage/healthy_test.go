@@ -150,13 +150,13 @@ func (p *play) expectFirstScrape(s harness.Samples) {
 	version, client := consulVersion(p.T, p.leader), p.c.Clients[0].Name
 	want := harness.Samples{
 		"consul_up": 1, "consul_raft_peers": 3, "consul_raft_leader": 1, "consul_serf_lan_members": 4,
-		"consul_cluster_voters": 3, "consul_cluster_quorum": 2, "consul_cluster_reachable_voters": 3,
+		"consul_cluster_voters": 3, "consul_cluster_quorum": 2, harness.AnsweringVoters: 3,
 		"consul_cluster_failure_margin": 1, "consul_cluster_leader_changes_total": 0,
 		"consul_cluster_leaders": 1, "consul_cluster_reported_leaders": 1, "consul_cluster_servers_without_leader": 0,
 		"consul_cluster_raft_configurations": 1, "consul_cluster_unknown_raft_peers": 0,
 		`consul_cluster_servers{state="alive"}`: 3, `consul_cluster_servers{state="failed"}`: 0,
 		`consul_cluster_servers{state="leaving"}`: 0, `consul_cluster_servers{state="left"}`: 0,
-		`consul_serf_member_count{pool="lan",status="alive"}`: 4, `consul_serf_member_count{pool="wan",status="alive"}`: 3,
+		`consul_serf_members{pool="lan",status="alive"}`: 4, `consul_serf_members{pool="wan",status="alive"}`: 3,
 		`consul_exporter_consul_requests_total{code="200",endpoint="/v1/agent/self"}`: 3,
 		`consul_exporter_query_known_leader{endpoint="/v1/catalog/nodes"}`:            1,
 		"consul_exporter_scrapes_total":                                               1,

@@ -59,7 +59,7 @@ func fewDescriptors(t *testing.T, c *consultest.Cluster, e *harness.Exporter) {
 		s.ExpectPorts(t, harness.PlainPorts, c.Servers...)
 		s.Expect(t, harness.Samples{
 			"process_max_fds": 64, "consul_up": 1, "consul_cluster_failure_margin": 1, "consul_cluster_leaders": 1,
-			`consul_cluster_voters_state{state="answering"}`: 3, `consul_cluster_voters_state{state="unknown"}`: 0,
+			harness.AnsweringVoters: 3, `consul_cluster_voters_state{state="unknown"}`: 0,
 			`consul_exporter_own_faults_total{kind="probe"}`: 0, `consul_exporter_own_faults_total{kind="request"}`: 0,
 		})
 		expectSuccess(t, s)
@@ -98,8 +98,8 @@ func noDescriptors(t *testing.T, c *consultest.Cluster, e *harness.Exporter) {
 			t.Errorf("%d ports are skipped; want all %d:\n%s", skipped, planned, s)
 		}
 		s.Expect(t, harness.Samples{
-			"consul_cluster_voters": 3, "consul_cluster_reachable_voters": 0,
-			`consul_cluster_voters_state{state="answering"}`:                        0,
+			"consul_cluster_voters":                                                 3,
+			harness.AnsweringVoters:                                                 0,
 			`consul_cluster_voters_state{state="lost"}`:                             0,
 			`consul_cluster_voters_state{state="unknown"}`:                          3,
 			`consul_cluster_quorum_state{state="unknown"}`:                          1,
