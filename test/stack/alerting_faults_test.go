@@ -302,7 +302,7 @@ var meshFaults = []fault{
 		alerts: []wantAlert{critical("ConsulCARootExpires", "*"), held(warning("ConsulCARootExpires", "*"))},
 	},
 	{
-		act: "mesh and gossip", cluster: "gossip", options: consultest.Options{Servers: 1, Clients: 1},
+		act: "mesh and gossip", cluster: "gossip", options: consultest.Options{Servers: 1, Clients: 1, Deviations: brisk()},
 		asked:  "server-1 client-1",
 		name:   "encryption of gossip is turned on for one of two agents",
 		breaks: encrypt("client-1"), repairs: encrypt("server-1"), // In the end it is on for both.
