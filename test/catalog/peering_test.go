@@ -22,6 +22,7 @@ func TestPeeringDown(t *testing.T) {
 	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Servers: 1})
 	other := consultest.Start(t, consultest.Options{Servers: 1, Datacenter: "dc2"})
+	harness.Settle(t, other) // Peering needs its certificate for gRPC.
 	must.Do(t, c.Peer(harness.Soon(t), other))
 	server, peer := c.Servers[0], other.Servers[0]
 	e := harness.StartExporter(t, nil, "--consul.server="+server.URL())

@@ -310,7 +310,7 @@ var meshFaults = []fault{
 	},
 	{
 		act: "mesh and gossip", cluster: "peered", asked: "server-1", prepare: establishPeering,
-		options: consultest.Options{Servers: 1, Datacenter: "dc2"},
+		options: consultest.Options{Servers: 1, Datacenter: "west"},
 		name:    "the other cluster deletes a peering",
 		breaks:  func(w *world) { deletePeering(w, w.peer, "west") },
 		repairs: func(w *world) { deletePeering(w, w.Servers[0], "east") },
