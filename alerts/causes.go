@@ -152,8 +152,8 @@ var causes = []Cause{
 		Why:    "What nobody knows of the quorum, nobody knows of what takes one.",
 		Source: named("ConsulQuorumUnknown"),
 		Target: named("ConsulAgentUnreachable ConsulExporterBlind ConsulConsistentReadsFail ConsulAutopilotUnhealthy " +
-			"ConsulCollectorFails ConsulScrapeSlow ConsulDNSErrors ConsulDNSFewerServers ConsulACLReplicationFails " +
-			"ConsulPeeringDown ConsulRPCErrors"),
+			"ConsulRaftLastContact ConsulCollectorFails ConsulScrapeSlow ConsulDNSErrors ConsulDNSFewerServers " +
+			"ConsulACLReplicationFails ConsulPeeringDown ConsulRPCErrors"),
 	},
 	{
 		Why:    "The leader waits for disks: its own figures and those of the servers that follow it show that.",

@@ -276,7 +276,7 @@ func (p *play) autopilotWithout(dead *consultest.Agent) harness.Samples {
 	p.Helper()
 	return judges(1).With(harness.Samples{
 		"consul_autopilot_cluster_healthy": 0, "consul_autopilot_cluster_failure_tolerance": 0,
-		autopilotSeries("healthy", dead): 0,
+		autopilotSeries("healthy", dead):           0,
 		autopilotSeries("healthy", p.followers[0]): 1, p.aliveOfVersion(): 3,
 	})
 }

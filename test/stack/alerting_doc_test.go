@@ -57,11 +57,12 @@ func (a wantAlert) pends(t *testing.T) time.Duration {
 
 // notSeen are the alerts that no fault here leads to.
 var notSeen = []string{
-	"ConsulACLReplicationFails", "ConsulDNSErrors", "ConsulDatacenterGone", "ConsulEvenVoters",
-	"ConsulExporterCertificateExpires", "ConsulExporterCutOff", "ConsulLicenseExpires", "ConsulManyMembersFailed",
-	"ConsulRPCErrors", "ConsulRaftApplyLag", "ConsulRaftCommitSlow", "ConsulRaftLogCorrupt", "ConsulRaftLogTooShort",
-	"ConsulRaftSaturated", "ConsulRateLimited", "ConsulResponderFails", "ConsulResponderRefuses", "ConsulServerWANMissing",
-	"ConsulServersDisagree", "ConsulSplitBrain", "ConsulStaleRaftPeer", "ConsulVersionSkew",
+	"ConsulACLReplicationFails", "ConsulCatalogShrinks", "ConsulDNSErrors", "ConsulDatacenterGone",
+	"ConsulEvenVoters", "ConsulExporterCertificateExpires", "ConsulExporterCutOff", "ConsulLicenseExpires",
+	"ConsulManyMembersFailed", "ConsulNodeGone", "ConsulRPCErrors", "ConsulRaftApplyLag", "ConsulRaftCommitSlow",
+	"ConsulRaftLogCorrupt", "ConsulRaftLogTooShort", "ConsulRaftSaturated", "ConsulRateLimited",
+	"ConsulResponderFails", "ConsulResponderRefuses", "ConsulServerWANMissing", "ConsulServerWithoutVote",
+	"ConsulServersDisagree", "ConsulServiceVanished", "ConsulSplitBrain", "ConsulStaleRaftPeer", "ConsulVersionSkew",
 }
 
 // secondsToPage is how long after a fault the notification came, by fault and alert, as the document has it.
