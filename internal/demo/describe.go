@@ -21,7 +21,7 @@ const prometheusVar = "CONSUL_CLUSTER_EXPORTER_TOOL_PROMETHEUS"
 
 const tips = `
 What to break, in another terminal, and the alert that follows
-  Hang the leader, {{.Leader}}: it accepts connections but does not respond. {{fires "ConsulQuorumAtRisk"}}.
+  Hang the leader, {{.Leader}}: it accepts connections and says nothing. {{fires "ConsulQuorumAtRisk"}}.
     kill -STOP {{.Leader.Pid}}
     kill -CONT {{.Leader.Pid}}  # fixes it
   Hang two servers: the quorum is lost, and no server leads. {{fires "ConsulQuorumLost"}}.
