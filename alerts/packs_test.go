@@ -398,6 +398,11 @@ func TestAlertmanager_Severity(t *testing.T) {
 	example := harness.WriteFile(t, "alertmanager.yml", string(must.Get(alerts.Alertmanager(settings))(t).Content))
 	for _, amtool := range []string{"amtool", "amtool-0.25"} {
 		harness.RunTool(t, amtool, "check-config", example)
+		// A service that was chosen to page does, and others are for those who run them.
+		for severity, receiver := range map[string]string{"critical": "pager", "warning": "services"} {
+			harness.RunTool(t, amtool, "config", "routes", "test", "--config.file="+example, "--verify.receivers="+receiver,
+				"alertname=ConsulServiceDown", "service_name=web", "severity="+severity)
+		}
 	}
 	rules := inhibitRules(t, settings)
 	about := func(name, severity string) map[string]string {
