@@ -279,9 +279,9 @@ var exporterFaults = []fault{
 		breaks:  func(w *world) { w.replace("misled", "--consul.datacenter=dc9") },
 		repairs: again("misled"),
 		alerts: []wantAlert{
-			warning("ConsulCollectorFails", "collector=catalog"),
-			warning("ConsulCollectorFails", "collector=members"),
-			warning("ConsulCollectorFails", "collector=overview"),
+			warning("ConsulCollectorFails", "collector=catalog reason=failed"),
+			warning("ConsulCollectorFails", "collector=members reason=failed"),
+			warning("ConsulCollectorFails", "collector=overview reason=failed"),
 		},
 	},
 	{

@@ -24,7 +24,7 @@ import (
 func TestStackAlerts(t *testing.T) {
 	t.Run("in real time", func(t *testing.T) {
 		t.Parallel()
-		playRealTime(t, sampleOfRealActs(), 6*time.Minute)
+		playRealTime(t, sampleOfRealActs(), 8*time.Minute)
 	})
 	play(t, slices.Concat(serverFaults, exporterFaults, meshFaults))
 }
