@@ -142,8 +142,8 @@ var causes = []Cause{
 	{
 		Why:    "What nobody knows of the quorum, nobody knows of what takes one.",
 		Source: named("ConsulQuorumUnknown"),
-		Target: named("ConsulExporterBlind ConsulConsistentReadsFail ConsulAutopilotUnhealthy ConsulCollectorFails " +
-			"ConsulScrapeSlow ConsulDNSFewerServers ConsulACLReplicationFails ConsulPeeringDown"),
+		Target: named("ConsulExporterBlind ConsulConsistentReadsFail ConsulAutopilotUnhealthy ConsulRaftLastContact " +
+			"ConsulCollectorFails ConsulScrapeSlow ConsulDNSFewerServers ConsulACLReplicationFails ConsulPeeringDown"),
 	},
 	{
 		Why:    "The leader waits for disks: its own figures and those of the servers that follow it show that.",
