@@ -35,21 +35,19 @@ const (
 // lists are the settings that can be given several times. Their values are words with commas between them.
 var lists = []Setting{
 	{
-		listDisable, "Alert to leave out, such as ConsulEvenVoters. Can be repeated, or be a list with commas.", "",
+		listDisable, "Alerts to leave out, such as ConsulEvenVoters, separated by commas or repeated.", "",
 		words(alertName),
 	},
 	{
 		listSeverity,
-		"Severity of an alert, such as ConsulServiceDown=warning: critical, warning or info. Can be repeated, or be a list " +
-			"with commas.", "", words(pair("ALERT=SEVERITY", "ConsulServiceDown=warning", alertName, severityName)),
+		"Severities, such as ConsulServiceDown=warning: critical, warning, or info.", "", words(pair("ALERT=SEVERITY", "ConsulServiceDown=warning", alertName, severityName)),
 	},
 	{
 		listFor,
-		"How long an alert's condition must last before it fires, such as ConsulServerDown=10m. Can be repeated, or be a " +
-			"list with commas.", "", words(pair("ALERT=DURATION", "ConsulServerDown=10m", alertName, delay)),
+		"How long conditions must last before alerts fire, such as ConsulServerDown=10m.", "", words(pair("ALERT=DURATION", "ConsulServerDown=10m", alertName, delay)),
 	},
 	{
-		listLabel, "Label of every alert, such as team=platform. Can be repeated, or be a list with commas.", "",
+		listLabel, "Labels of every alert, such as team=platform.", "",
 		words(pair("LABEL=VALUE", "team=platform", ownLabel, labelValue)),
 	},
 }

@@ -19,16 +19,15 @@ func newAutopilotCollector(define *definitions) collector {
 
 func readAutopilotState(define *definitions) reader {
 	healthy := define.gauge("consul_autopilot_cluster_healthy",
-		"Whether autopilot calls all servers healthy (1) or not (0).")
+		"1 if autopilot considers all servers healthy, otherwise 0.")
 	tolerance := define.gauge("consul_autopilot_cluster_failure_tolerance",
-		"Healthy voters that autopilot says can be lost without an outage.")
+		"How many voters can fail, according to autopilot.")
 	optimistic := define.gauge("consul_autopilot_cluster_optimistic_failure_tolerance",
-		"Healthy voters that can be lost if Consul Enterprise gives others a vote in time; without Enterprise the same as "+
-			"the failure tolerance.")
+		"The same if Consul Enterprise promotes other servers in time.")
 	serverHealthy := define.gauge("consul_autopilot_server_healthy",
-		"Whether autopilot calls the server healthy (1) or not (0).", "server")
+		"1 if autopilot considers the server healthy, otherwise 0.", "server")
 	stableSince := define.gauge("consul_autopilot_server_stable_since_timestamp_seconds",
-		"When the server last became healthy or unhealthy, as seen by the server that answered.", "server")
+		"When the server's health, according to autopilot, last changed.", "server")
 	return ofFacts((*cluster.Snapshot).AutopilotState, (*cluster.Snapshot).Topology, func(
 		state cluster.AutopilotState, t cluster.Topology, out *families,
 	) {
@@ -50,15 +49,15 @@ func readAutopilotState(define *definitions) reader {
 
 func readAutopilotConfig(define *definitions) reader {
 	lastContactThreshold := define.gauge("consul_autopilot_config_last_contact_threshold_seconds",
-		"How long a healthy server may not have heard of the leader.")
+		"How long ago a healthy server may have heard from the leader.")
 	maxTrailingLogs := define.gauge("consul_autopilot_config_max_trailing_logs",
-		"How many Raft log entries a healthy server may be behind the leader.")
+		"How many Raft log entries a healthy server may lag.")
 	minQuorum := define.gauge("consul_autopilot_config_min_quorum",
-		"Number of servers below which autopilot removes none that failed; 0 is no limit.")
+		"Number of servers below which autopilot removes none; 0 is no limit.")
 	stabilizationTime := define.gauge("consul_autopilot_config_server_stabilization_time_seconds",
-		"How long a new server must be healthy before autopilot gives it a vote.")
+		"How long a new server must be healthy to get a vote.")
 	cleanup := define.gauge("consul_autopilot_config_cleanup_dead_servers",
-		"Whether autopilot removes servers that failed when others can replace them (1) or not (0).")
+		"1 if autopilot removes failed servers that can be spared, otherwise 0.")
 	return ofFact((*cluster.Snapshot).AutopilotConfig, func(config cluster.AutopilotConfig, out *families) {
 		if config.LastContactThreshold != nil {
 			out.add(lastContactThreshold, config.LastContactThreshold.Seconds())

@@ -34,23 +34,23 @@ type catalogCollector struct {
 }
 
 func newCatalogCollector(define *definitions) collector {
-	const status = " 1 for the status it has, 0 for the others; of a check for maintenance also critical is 1."
+	const status = " 1 for the current one, otherwise 0. For maintenance, critical is also 1."
 	return &catalogCollector{
 		settings: define.settings.Catalog,
 		services: define.gauge("consul_catalog_services", "Services in the catalog."),
 		nodes:    define.gauge("consul_catalog_nodes", "Nodes in the catalog."),
 		unread: define.gauge("consul_catalog_nodes_unread",
-			"Nodes of which some services were not read, because Consul changes the nodes when it is asked for all at once and "+
-				"there are too many services to read one by one. 0 if the catalog is complete."),
+			"Nodes with services that were not read, because reading them at once would change Consul and there "+
+				"are too many to read one by one. 0 if the catalog is complete."),
 		instances: define.gauge("consul_catalog_service_instances",
-			"Instances of a service by their status: the worst of all checks of the instance and its node. unknown is present "+
-				"only if there are any. A sidecar whose service is in maintenance counts as in maintenance.", "service_name",
+			"Instances of a service by the worst status of their own and their node's checks. A sidecar of a "+
+				"service in maintenance counts as in maintenance; unknown is omitted if 0.", "service_name",
 			"status"),
 		lost: define.gauge("consul_catalog_failed_node_instances",
-			"Critical instances of a service on a node whose agent failed (serfHealth is critical). Absent without any.",
+			"Critical instances of a service on a node whose agent failed (serfHealth). Absent if none.",
 			"service_name", "node"),
 		nodeHealthy: define.gauge("consul_catalog_service_node_healthy",
-			"Whether all checks of the service instance and of its node are passing (1) or not (0).", "service_id", "node",
+			"1 if all checks of the instance and its node pass, otherwise 0.", "service_id", "node",
 			"service_name"),
 		tag: define.gauge("consul_service_tag", "A tag of a service instance; always 1.", "service_id", "node", "tag"),
 		meta: define.gauge("consul_service_meta_info",
@@ -60,12 +60,12 @@ func newCatalogCollector(define *definitions) collector {
 		serviceStatus: define.gauge("consul_health_service_status",
 			"Status of a check of a service instance:"+status, "check", "node", "service_id", "service_name", "status"),
 		serviceChecks: define.gauge("consul_service_checks",
-			"A check of a service instance, by ID and name; always 1.", "service_id", "service_name", "check_id", "check_name",
+			"A check of a service instance; always 1.", "service_id", "service_name", "check_id", "check_name",
 			"node"),
 		series: define.gauge("consul_exporter_catalog_series",
-			"Series that the catalog has, totals apart; above the limit they are left out."),
+			"Series of the catalog, without its totals; above the limit they are omitted."),
 		seriesLimit: define.gauge("consul_exporter_catalog_series_limit",
-			"How many series the catalog may have before all but the totals are left out; absent without a limit."),
+			"How many series the catalog may have; absent without a limit."),
 	}
 }
 

@@ -23,47 +23,45 @@ func newOwnFamilies(define *definitions) ownFamilies {
 	certificate := []string{"use", "file", "subject"}
 	return ownFamilies{
 		success: define.gauge("consul_exporter_collector_success",
-			"Whether the collector found out all that there is to find out (1), or some of its metrics are absent that should "+
-				"be there (0). What this Consul does not have is not missing.", "collector"),
+			"1 if the collector succeeded completely, otherwise 0. What this Consul does not have is not a "+
+				"failure.", "collector"),
 		supported: define.gauge("consul_exporter_collector_supported",
-			"Whether Consul has what the collector reads and lets the exporter read it (1), or not: the version, the edition, "+
-				"the token's rights (0).",
+			"1 if this Consul has what the collector reads and the token may read it, otherwise 0.",
 			"collector"),
 		duration: define.gauge("consul_exporter_collector_duration_seconds",
-			"How long the collector took this scrape.", "collector"),
+			"How long the collector took.", "collector"),
 		dropped: define.counter("consul_exporter_dropped_series_total",
-			"Series that were dropped because another one had the same labels.", "collector"),
+			"Series dropped because another one had the same labels.", "collector"),
 		requests: define.counter("consul_exporter_consul_requests_total",
-			"Requests to Consul's HTTP API, by the status of the answer; error where there was none, own_fault where the "+
-				"request could not be made.", "endpoint", "code"),
+			"Requests to Consul's HTTP API by status: error without a response, own_fault if it could not be "+
+				"sent.", "endpoint", "code"),
 		ownFaults: define.counter("consul_exporter_own_faults_total",
-			"Probes and requests to Consul that could not be made for a reason of the exporter's own: it lacked file "+
-				"descriptors, buffers, memory, permission or a local address.",
+			"Probes and requests that the exporter could not send: no file descriptors, buffers, memory, "+
+				"permission, or local address.",
 			"kind"),
 		unreadable: define.gauge("consul_exporter_unreadable_files",
-			"Files (token, keys, certificates) that could not be read again: their last good content is still in use."),
+			"Token, key, and certificate files that can no longer be read; their last good content is in use."),
 		certExpiry: define.gauge("consul_exporter_certificate_expiry_timestamp_seconds",
-			"When a certificate of the exporter's own files expires: the first of the chain that it shows as a client, and "+
-				"of the authorities that it trusts the next one, leaving out those that have expired while others have not. "+
-				"The use is http_client, http_ca, rpc_client or rpc_ca; rpc is port 8300, where that has files of its own.",
+			"When a certificate of the exporter's own files expires: the first of a client chain, or the next of "+
+				"the authorities. Use is http_client, http_ca, rpc_client, or rpc_ca (rpc is port 8300 with its own "+
+				"files).",
 			certificate...),
 		certLifetime: define.gauge("consul_exporter_certificate_lifetime_seconds",
-			"How long that certificate is valid in all.", certificate...),
+			"Total lifetime of that certificate.", certificate...),
 		stateFile: define.gauge("consul_exporter_state_file_ok",
-			"Whether the state file could be written the last time (1) or not (0); absent without --state.file."),
+			"1 if the state file was last written successfully, otherwise 0; absent without --state.file."),
 		knownLeader: define.gauge("consul_exporter_query_known_leader",
-			"Whether the server that answered this scrape's query knows of a leader (1) or not (0).", "endpoint"),
+			"1 if the server that answered this query knows a leader, otherwise 0.", "endpoint"),
 		lastContact: define.gauge("consul_exporter_query_last_contact_seconds",
-			"How long before this scrape's query the server that answered it had heard of the leader: the age of the answer.",
+			"Age of the answer: time since the server that gave it had heard from the leader.",
 			"endpoint"),
 		filtered: define.gauge("consul_exporter_query_results_filtered_by_acls",
-			"Whether the token's rights left something out of the answer to this scrape's query (1) or not (0); without a "+
-				"token Consul does not say so.", "endpoint"),
-		scrapes: define.counter("consul_exporter_scrapes_total", "Scrapes that were asked for."),
+			"1 if the token's rights left something out of the answer, otherwise 0. Unknown without a token.", "endpoint"),
+		scrapes: define.counter("consul_exporter_scrapes_total", "Requested scrapes."),
 		shared: define.counter("consul_exporter_scrapes_shared_total",
-			"Scrapes that were served from the snapshot of another one at the same time."),
+			"Scrapes that shared the snapshot of a simultaneous one."),
 		timeouts: define.counter("consul_exporter_scrape_timeouts_total",
-			"Scrapes of at least 4 s that ran out of time: collectors gave up, or were left behind."),
+			"Scrapes of at least 4 s that ran out of time."),
 	}
 }
 

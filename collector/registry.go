@@ -45,7 +45,7 @@ var registry = []Info{
 	{"license", "the license of Consul Enterprise", true, false, newLicenseCollector},
 	{"members", "the members of the Serf pools and their state", true, false, newMembersCollector},
 	{
-		"overview", "Consul's own summary of the catalog, which is there also when the catalog is too large to be read",
+		"overview", "Consul's own summary of the catalog, even when the catalog is too large to read",
 		true, false, newOverviewCollector,
 	},
 	{"peering", "the peerings with other clusters", true, false, newPeeringCollector},

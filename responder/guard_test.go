@@ -38,7 +38,7 @@ func TestGuards_Unknown(t *testing.T) {
 		{"all is well", func(*view) {}, "", ""},
 		{"one hangs", func(v *view) { v.hang(2) }, "", ""},
 		{"two of five are dead", func(v *view) { v.kill(2).kill(3) }, "and the quorum is 3", "fewer than the quorum of 3"},
-		{"a part is unknown", func(v *view) { v.incomplete = errFake }, "Not all can be found out: it broke.", ""},
+		{"a part is unknown", func(v *view) { v.incomplete = errFake }, "Not everything is known: it broke.", ""},
 		{"skipped", func(v *view) { rpc(v).Up, rpc(v).Skipped = false, true }, "its port 8300 could not be asked.", ""},
 		{"TLS is wrong", func(v *view) { v.down(2, probe.ReasonTLS) }, "server-2 cannot be judged: it answers, and", ""},
 		{"many connections", func(v *view) { v.down(2, probe.ReasonLimit) }, "it answers, and not as it should (limit).", ""},

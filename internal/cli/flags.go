@@ -137,9 +137,8 @@ func newApp(opts *options) *kingpin.Application {
 func agentFlags(app *kingpin.CmdClause, opts *options) {
 	usual := defaultServer(app.FullCommand())
 	server := app.Flag("consul.server",
-		"Address of the HTTP API of a Consul agent: a URL with http, https or unix:///path, or host:port. Can be repeated, "+
-			"or be a list with commas: the first agent that answers usefully is used. All share the other flags. Default also "+
-			"from "+variableFor(app.FullCommand(), "CONSUL_HTTP_ADDR")+".").
+		"Address of a Consul agent's HTTP API: a URL with http, https, or unix:///path, or host:port. Can be repeated, or "+
+			"separated by commas: the first agent that answers usefully is used. Also "+variableFor(app.FullCommand(), "CONSUL_HTTP_ADDR")+".").
 		Default(usual)
 	server.SetValue((*commaList)(&opts.consulServers))
 	if shown := redact.Text(usual); shown != usual {
@@ -190,20 +189,19 @@ func moduleFlag(app *kingpin.CmdClause, o *config.Option) {
 // serveFlags declares the flags of the exporter. Those that consul_exporter has mean the same.
 func serveFlags(app *kingpin.CmdClause, opts *options) {
 	agentFlags(app, opts)
-	app.Flag("consul.allow_stale", "Let any server answer for catalog, sessions and KV, also without a leader.").
+	app.Flag("consul.allow_stale", "Let any server answer for catalog, sessions, and KV, even without a leader.").
 		Default("true").IsSetByUser(&opts.consistency.staleAsked).BoolVar(&opts.consistency.allowStale)
 	app.Flag("consul.require_consistent",
-		"Have the leader answer for catalog, sessions and KV, after it has made sure that it is the leader. Contradicts "+
-			"--consul.allow_stale.").
+		"Let only a confirmed leader answer for catalog, sessions, and KV. Not with --consul.allow_stale.").
 		BoolVar(&opts.consistency.requireConsistent)
 	moduleFlags(app, opts, true, "consul.", "kv.", "meta.")
 
 	memoryFlags(app, &opts.memory)
 	app.Flag("state.file",
-		"File that keeps what is remembered of the cluster's servers across restarts. Default: none.").
+		"File that keeps the exporter's memory of servers across restarts. Default: none.").
 		StringVar(&opts.memory.stateFile)
 
-	app.Flag("config.file", "File with modules for /probe; see docs/config.example.yml. Read again at SIGHUP.").
+	app.Flag("config.file", "File with modules for /probe; see docs/config.example.yml. Reloaded at SIGHUP.").
 		StringVar(&opts.configFile)
 	app.Flag("config.check", "Check the flags and the configuration file, say what is wrong with them, and exit.").
 		BoolVar(&opts.configCheck)
@@ -212,23 +210,21 @@ func serveFlags(app *kingpin.CmdClause, opts *options) {
 	app.Flag("web.telemetry-path", "Path of the metrics.").
 		Default("/metrics").StringVar(&opts.handler.TelemetryPath)
 	app.Flag("web.scrape-timeout-offset",
-		"What to take off the time that Prometheus grants a scrape, for the way there and back.").
+		"How long before Prometheus's scrape timeout to respond.").
 		Default("500ms").DurationVar(&opts.handler.TimeoutOffset)
 	app.Flag("web.max-requests",
-		"How many scrapes of Consul may be under way at one time, for all clients and targets together; 0 means any number. "+
-			"Requests that share a scrape count as one.").
+		"Scrapes of Consul at the same time, for all clients and targets; 0 is no limit. Shared scrapes count once.").
 		Default("200").IntVar(&opts.handler.MaxRequests)
 	app.Flag("web.enable-pprof", "Serve profiles of the exporter at /debug/pprof/.").
 		BoolVar(&opts.handler.EnablePprof)
-	app.Flag("web.enable-lifecycle", "Let POST /-/reload read the configuration file again.").
+	app.Flag("web.enable-lifecycle", "Let POST /-/reload reload the configuration file.").
 		BoolVar(&opts.handler.EnableLifecycle)
 
 	app.Flag("responder.url",
-		"Address of a running responder, such as http://localhost:9108, whose latest decisions the status page shows. "+
-			"Default: none.").
+		"Responder whose latest decisions the status page shows, such as http://localhost:9108. Default: none.").
 		StringVar(&opts.handler.Responder.URL)
 	app.Flag("responder.secret-file",
-		"File with the secret that the responder wants to know; read again when it changes.").
+		"File with the responder's secret.").
 		StringVar(&opts.responderSecretFile)
 
 	logFlags(app, opts)

@@ -35,8 +35,8 @@ type reserveOptions struct {
 
 func reserveFlags(cmd *kingpin.CmdClause, r *reserveOptions) {
 	cmd.Flag("reserve",
-		"With --safe-to-stop: say yes only after writing into Consul's KV that the server will be stopped, "+
-			"so that hosts that ask at the same time do not all get a yes. Needs key:write on --reserve.key.").
+		"With --safe-to-stop: say yes only after reserving the stop in Consul's KV, so that only one of several hosts gets "+
+			"a yes. Needs key:write on --reserve.key.").
 		BoolVar(&r.reserve)
 	cmd.Flag("reserve.for", "How long a reservation holds if nobody releases it.").
 		Default("15m").DurationVar(&r.holds)
@@ -44,7 +44,7 @@ func reserveFlags(cmd *kingpin.CmdClause, r *reserveOptions) {
 		Default(reservation.DefaultKey).StringVar(&r.key)
 	cmd.Flag("reserve.token-file", "File with the token that may write --reserve.key. Default: the token for everything.").
 		StringVar(&r.tokenFile)
-	cmd.Flag("release", "Name or node ID of a server: remove its reservation once the server is back and has caught up.").
+	cmd.Flag("release", "Name or node ID of a server: remove its reservation once it is back and caught up.").
 		IsSetByUser(&r.releaseAsked).StringVar(&r.release)
 }
 

@@ -60,7 +60,7 @@ func responderFlags(cmd *kingpin.CmdClause, opts *options) {
 	cmd.Flag("config.check", "Check the flags and the configuration file, say what is wrong with them, and exit.").
 		BoolVar(&r.configCheck)
 	cmd.Flag("config.allow-writable-files",
-		"Use the configuration, secrets and programs also if others than root and the responder's user can write them.").
+		"Accept configuration, secrets, and programs that users other than root and the responder's can write.").
 		BoolVar(&r.allowWritable)
 	r.web = kingpinflag.AddFlags(cmd, "127.0.0.1:9108")
 	logFlags(cmd, opts)

@@ -87,7 +87,7 @@ func TestDocsProtocols(t *testing.T) {
 	t.Parallel()
 	for _, p := range cluster.Protocols() {
 		for file, pattern := range map[string]string{
-			"README.md":               fmt.Sprintf("(?m)^\\| [0-9, ]*%d[0-9, ]* \\| [^|]*`%s`", p.DefaultPort(), p),
+			"docs/deployment.md":      fmt.Sprintf("(?m)^\\| [0-9, ]*%d[0-9, ]* \\| [^|]*`%s`", p.DefaultPort(), p),
 			"docs/metrics.md":         fmt.Sprintf("(?m)^\\| `port`, `protocol`, .*`%s`", p),
 			"docs/config.example.yml": fmt.Sprintf(`(?m)^ +protocols: \[.*\b%s\b`, p),
 		} {

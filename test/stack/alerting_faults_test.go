@@ -275,7 +275,7 @@ var exporterFaults = []fault{
 		alerts:  []wantAlert{warning("ConsulConfigReloadFailed", "*")},
 	},
 	{
-		cluster: "misled", name: "the exporter is told to read a datacenter that there is not",
+		cluster: "misled", name: "the exporter is configured to read a datacenter that there is not",
 		breaks:  func(w *world) { w.replace("misled", "--consul.datacenter=dc9") },
 		repairs: again("misled"),
 		alerts: []wantAlert{

@@ -120,13 +120,13 @@ var realActs = []realAct{
 		},
 	},
 	{
-		name:    "the only agent that is asked is killed",
+		name:    "the only configured agent is killed",
 		cluster: "agent", servers: 1, clients: 1, asked: "client-1",
 		breaks: kill("client-1"), repairs: restart("client-1"),
 		alerts: []realAlert{{critical("ConsulAgentUnreachable", ""), atRiskWithin}},
 	},
 	{
-		name:    "all servers and the agent are killed, and the exporter starts anew",
+		name:    "all servers and the agent are killed, and the exporter restarts",
 		cluster: "total", servers: 3, clients: 1, asked: "client-1",
 		breaks:  kill("server-1", "server-2", "server-3", "client-1"),
 		repairs: restart("server-1", "server-2", "server-3", "client-1"),

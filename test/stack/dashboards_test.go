@@ -184,9 +184,9 @@ func (l liveDashboards) waitAny(t *testing.T, where string) {
 	})
 }
 
-// expectReadmeExpressions evaluates the expressions of README.md about ports. Each has so many results, with values
+// expectPortExpressions evaluates the expressions of docs/metrics.md about ports. Each has so many results, with values
 // that are possible.
-func (l liveDashboards) expectReadmeExpressions(t *testing.T, ports int) {
+func (l liveDashboards) expectPortExpressions(t *testing.T, ports int) {
 	t.Helper()
 	now := float64(time.Now().Unix())
 	between := map[string][2]float64{
@@ -197,9 +197,9 @@ func (l liveDashboards) expectReadmeExpressions(t *testing.T, ports int) {
 		"errors since the exporter started": {0, 200}, // Port 8503 of a young server is down.
 		"success rate over five minutes":    {0.1, 1},
 	}
-	rows := harness.ReadDocument(t, "README.md").Rows("what")
+	rows := harness.ReadDocument(t, "docs/metrics.md").Rows("what")
 	if len(rows) != len(between) {
-		t.Errorf("README.md has %d expressions about ports; want %d", len(rows), len(between))
+		t.Errorf("docs/metrics.md has %d expressions about ports; want %d", len(rows), len(between))
 	}
 	for _, row := range rows {
 		what, expr := row[0].Text, row[1].Code[0]
@@ -332,7 +332,7 @@ func TestStackDashboards(t *testing.T) {
 		},
 	})
 
-	l.expectReadmeExpressions(t, len(exporters)*3*10)
+	l.expectPortExpressions(t, len(exporters)*3*10)
 
 	// With the rules, alerts are there; here they need not wait.
 	must.Do(t, os.WriteFile(ruleFile, impatient(t), 0o600))
