@@ -95,6 +95,38 @@ func (c Column) of(ports []PortStatus) *PortStatus {
 	return &ports[i]
 }
 
+// Meaning explains a state of ports.
+type Meaning struct {
+	State verdict.PortState
+	Text  string
+}
+
+// meanings explain the states of ports that do not plainly answer.
+var meanings = []Meaning{
+	{verdict.PortHangs, "accepts connections but does not respond in time"},
+	{verdict.PortDown, "does not respond"},
+	{verdict.PortTurnedAway, "responds but turns the exporter away, so its health is unknown"},
+	{verdict.PortUnknown, "could not be probed"},
+	{verdict.PortAccepts, "accepts connections; its protocol was not probed"},
+	{verdict.PortNotAsked, "not probed on purpose"},
+}
+
+// Meanings explain those states in the matrix that do not plainly mean that the port answers.
+func (m Matrix) Meanings() []Meaning {
+	has := func(state verdict.PortState) bool {
+		return slices.ContainsFunc(m.Rows, func(r Row) bool {
+			return slices.ContainsFunc(r.Ports, func(p *PortStatus) bool { return p != nil && p.State == state })
+		})
+	}
+	var present []Meaning
+	for _, meaning := range meanings {
+		if has(meaning.State) {
+			present = append(present, meaning)
+		}
+	}
+	return present
+}
+
 // PortTrouble is why ports of a server do not answer, or why nothing is known about them. Ports that fail for the
 // same reason share one, with the first one's text, and so do ports that were not asked and have the same text.
 type PortTrouble struct {

@@ -309,8 +309,12 @@ func parse(args []string, stdout, stderr io.Writer) (opts *options, code int, do
 	var err error
 	opts.command, err = app.Parse(args)
 	if err != nil && !done {
+		code = usageCode(app, args)
+		if code == ExitUnknown {
+			stderr = stdout // Nagios shows nothing else.
+		}
 		complain(stderr, explain(app, args, err))
-		return nil, usageCode(app, args), true
+		return nil, code, true
 	}
 	if opts.helpAll && !done {
 		if err := showHelpAll(app, args); err != nil {
@@ -325,13 +329,18 @@ func parse(args []string, stdout, stderr io.Writer) (opts *options, code int, do
 	return opts, code, done
 }
 
-// usageCode is the exit code after bad flags. That of the command check must not be one of its verdicts.
+// usageCode is the exit code after bad flags. That of the command check must not be one of its verdicts, but Nagios
+// takes no others.
 func usageCode(app *kingpin.Application, args []string) int {
-	if parsed, _ := app.ParseContext(args); parsed != nil && parsed.SelectedCommand != nil &&
-		parsed.SelectedCommand.FullCommand() == commandCheck {
+	parsed, _ := app.ParseContext(args)
+	switch {
+	case parsed == nil || parsed.SelectedCommand == nil || parsed.SelectedCommand.FullCommand() != commandCheck:
+		return 1
+	case strings.Contains(strings.Join(args, "="), "--output="+outputNagios):
+		return ExitUnknown
+	default:
 		return ExitUsage
 	}
-	return 1
 }
 
 // changedFlags returns the flags of a command that differ from their defaults. There are no secrets among them:

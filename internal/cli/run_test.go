@@ -67,6 +67,21 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// Nagios shows only standard output, and takes no other exit codes than 0 to 3.
+func TestErrors_Nagios(t *testing.T) {
+	for args, want := range map[string]string{
+		"--nonsense":       "unknown long flag '--nonsense', try --help",
+		"--safe-to-stop=a": "--output: nagios is about the cluster; use the exit code of --safe-to-stop and --release",
+		"--quiet":          "--quiet: contradicts --output=nagios",
+	} {
+		want = "consul_cluster_exporter: error: " + want + "\n"
+		code, stdout, stderr := harness.RunProgram(t, "check", "--output=nagios", args)
+		if code != cli.ExitUnknown || stdout != want || stderr != "" {
+			t.Errorf("%s: exit code %d, printed %q and %q; want 3 and %q", args, code, stdout, stderr, want)
+		}
+	}
+}
+
 func TestConfigCheck(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config.yml")
 	must.Do(t, os.WriteFile(path, []byte("modules: {a: {targets: [localhost]}}"), 0o600))

@@ -43,7 +43,7 @@ func run(args []string) int {
 	ctx, end := context.WithCancelCause(ctx)
 	go endWithParent(end)
 
-	d := &demo{out: terminal.NewPrinter(os.Stdout), end: end, ended: make(chan *program, 3)}
+	d := &demo{out: terminal.NewPrinter(os.Stdout, terminal.ColorAuto), end: end, ended: make(chan *program, 3)}
 	err := d.run(ctx, args)
 	if ctx.Err() != nil { // Any error is only a consequence.
 		err = nil
