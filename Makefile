@@ -39,7 +39,7 @@ tools:
 # demo: a real cluster, the exporter, Prometheus and Alertmanager on this machine, until Ctrl-C (or for DEMO_SECONDS).
 .PHONY: demo
 demo:
-	@$(TOOL) consul prometheus promtool alertmanager amtool
+	@echo "Compiling the demo, which takes a minute or two once ..."
 	@dir=$$(mktemp -d); go build -o $$dir/demo ./internal/demo; trap 'rm -rf '$$dir EXIT; $$dir/demo
 
 # test: all checks and tests a change must pass, with a sample of each long proof. At the end it prints which proofs are older than their code.
