@@ -40,11 +40,13 @@ var lists = []Setting{
 	},
 	{
 		listSeverity,
-		"Severities, such as ConsulServiceDown=warning: critical, warning, or info.", "", words(pair("ALERT=SEVERITY", "ConsulServiceDown=warning", alertName, severityName)),
+		"Severities, such as ConsulServiceDown=warning: critical, warning, or info.", "",
+		words(pair("ALERT=SEVERITY", "ConsulServiceDown=warning", alertName, severityName)),
 	},
 	{
 		listFor,
-		"How long conditions must last before alerts fire, such as ConsulServerDown=10m.", "", words(pair("ALERT=DURATION", "ConsulServerDown=10m", alertName, delay)),
+		"How long conditions must last before alerts fire, such as ConsulServerDown=10m.", "",
+		words(pair("ALERT=DURATION", "ConsulServerDown=10m", alertName, delay)),
 	},
 	{
 		listLabel, "Labels of every alert, such as team=platform.", "",

@@ -85,7 +85,8 @@ var settings = []Setting{
 	{"license-critical", "The same, critical.", "7d", duration},
 
 	{
-		settingServiceAlerts, "Alerts on services: off, warning, or critical (ConsulServiceDown pages).", severities[1], serviceAlerts,
+		settingServiceAlerts, "Alerts on services: off, warning, or critical (ConsulServiceDown pages).", severities[1],
+		serviceAlerts,
 	},
 	{
 		settingServices, "Services to alert on: a regular expression for the whole name. Default: all.", "", serviceNames,
@@ -94,7 +95,8 @@ var settings = []Setting{
 		settingServiceTag, "Alert only on services with this tag, or with --service-meta.", "", anyText,
 	},
 	{
-		settingServiceMeta, "Alert only on services with this meta, such as alert=true, exported with --meta.filter.", "", serviceMeta,
+		settingServiceMeta, "Alert only on services with this meta, such as alert=true, exported with --meta.filter.", "",
+		serviceMeta,
 	},
 	{
 		"catalog-loss", "Share of services or nodes that may vanish within an hour.", "0.5", ratio,

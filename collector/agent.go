@@ -19,8 +19,9 @@ import (
 // those of the topology (see newRaftCollector). ACL: agent:read. One series per server.
 func newAgentCollector(define *definitions) collector {
 	return together(
-		ofUp(define.gauge("consul_up", "1 if the HTTP API of a configured agent responded, even if it denied the request or has no servers. 0 "+
-			"otherwise, also for status 429 and HTML. Absent if the exporter could not send the request.")),
+		ofUp(define.gauge("consul_up", "1 if the HTTP API of a configured agent responded, even if it denied the "+
+			"request or has no servers. 0 otherwise, also for status 429 and HTML. Absent if the exporter could not send the "+
+			"request.")),
 		readAgents(define), readServers(define), readRaftStats(define),
 	)
 }

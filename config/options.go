@@ -90,8 +90,8 @@ var helps = map[string]string{
 	"probe.timeout":     "Time limit of the probe of one port.",
 	"probe.concurrency": "Probes at the same time.",
 	"probe.protocols":   "Protocols to probe: {protocols}. Can be repeated, or separated by commas. Default: all.",
-	"probe.client_ports": "Whose HTTP, HTTPS, gRPC, and DNS ports to probe: auto (the agent's, and those of servers that other " +
-		"hosts can reach), agent, servers (all, as if configured like the agent), or off.",
+	"probe.client_ports": "Whose HTTP, HTTPS, gRPC, and DNS ports to probe: auto (the agent's, and those of servers " +
+		"that other hosts can reach), agent, servers (all, as if configured like the agent), or off.",
 	"agent_only":             "Export only what the agent knows about itself and its services, and query no server.",
 	"catalog.health_summary": "Export health, tags, and meta of each service instance.",
 	"catalog.instances":      "Count service instances by service and status.",

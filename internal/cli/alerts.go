@@ -30,7 +30,8 @@ type alertsOptions struct {
 // alertsFlags declares a flag for each setting of the pack.
 func alertsFlags(cmd *kingpin.CmdClause, opts *alertsOptions) {
 	cmd.Flag("output-dir",
-		"Folder for the rules and, below it, Alertmanager's example. Default: only the rules, to standard output.").StringVar(&opts.outputDir)
+		"Folder for the rules and, below it, Alertmanager's example. Default: only the rules, to standard output.").
+		StringVar(&opts.outputDir)
 	cmd.Flag("format",
 		"Format: rules (for rule_files), prometheusrule (for the Prometheus Operator), or mixin (Jsonnet).").
 		Default(alerts.FormatRules).StringVar(&opts.format)

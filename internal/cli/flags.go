@@ -138,7 +138,8 @@ func agentFlags(app *kingpin.CmdClause, opts *options) {
 	usual := defaultServer(app.FullCommand())
 	server := app.Flag("consul.server",
 		"Address of a Consul agent's HTTP API: a URL with http, https, or unix:///path, or host:port. Can be repeated, or "+
-			"separated by commas: the first agent that answers usefully is used. Also "+variableFor(app.FullCommand(), "CONSUL_HTTP_ADDR")+".").
+			"separated by commas: the first agent that answers usefully is used. Also "+
+			variableFor(app.FullCommand(), "CONSUL_HTTP_ADDR")+".").
 		Default(usual)
 	server.SetValue((*commaList)(&opts.consulServers))
 	if shown := redact.Text(usual); shown != usual {

@@ -221,7 +221,8 @@ func allFamilies(t *testing.T) []collector.FamilyInfo {
 	return families
 }
 
-// ownFlags returns the flags of a command without those about agent and probes, which some share with the exporter.
+// ownFlags returns the flags of a command without those that it has in common with the exporter: those about agent and
+// probes, and others with the same default and meaning.
 func ownFlags(t *testing.T, command string) []*kingpin.FlagModel {
 	t.Helper()
 	all, own := cli.App().GetCommand("serve").Model().Flags, cli.App().GetCommand(command).Model().Flags
@@ -232,7 +233,11 @@ func ownFlags(t *testing.T, command string) []*kingpin.FlagModel {
 	if shared > 0 && own[shared-1].Name != "probe.client-ports" {
 		t.Errorf("%s shares %d flags; docs/configuration.md says those up to --probe.client-ports", command, shared)
 	}
-	return own[shared:]
+	return slices.DeleteFunc(slices.Clone(own[shared:]), func(f *kingpin.FlagModel) bool {
+		return slices.ContainsFunc(all, func(of *kingpin.FlagModel) bool {
+			return of.Name == f.Name && of.Help == f.Help && slices.Equal(of.Default, f.Default)
+		})
+	})
 }
 
 func flagsTable(flags []*kingpin.FlagModel) string {
