@@ -144,10 +144,10 @@ func TestCatalog_Fuse(t *testing.T) {
 	}
 	var logged strings.Builder
 	e := f.settled(func(s *CatalogSettings) { s.MaxSeries = 51 })
-	e.logger = log.NewLogfmtLogger(&logged)
+	e.journal.logger = log.NewLogfmtLogger(&logged)
 	gatherAll(t, e)
 	gatherAll(t, e)
-	want := `level=error collector=catalog msg="collector failed, some of its metrics are absent" ` +
+	want := `level=error msg="collectors failed, some metrics are absent" collectors=catalog ` +
 		`err="the catalog has 52 series, more than the limit of 51: only totals are exported; ` +
 		`raise --collector.catalog.max-series, or use the filters beside it"` + "\n"
 	if logged.String() != want {

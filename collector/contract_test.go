@@ -432,7 +432,7 @@ func TestStubbornCollectors(t *testing.T) {
 	all := gatherWithin(t, e, normalTime+time.Second)
 	expectValue(t, all, 3, "consul_exporter_dropped_series_total", "collector", "repeats_itself")
 	expectValue(t, all, 3, "consul_exporter_scrape_timeouts_total")
-	if n := strings.Count(logged.String(), "collector=panics "); n != 1 || !strings.Contains(logged.String(), "boom") {
+	if n := strings.Count(logged.String(), "collectors=panics "); n != 1 || !strings.Contains(logged.String(), "boom") {
 		t.Errorf("%d lines about the panic; want one with its text:\n%s", n, logged.String())
 	}
 }
@@ -477,11 +477,11 @@ func TestFailureLog(t *testing.T) {
 		gatherAll(t, e)
 	}
 	const unexpected = "Unexpected response code: "
-	want := `level=error collector=members msg="collector failed, some of its metrics are absent" ` +
+	want := `level=error msg="collectors failed, some metrics are absent" collectors=members ` +
 		`err="read /v1/catalog/nodes: ` + unexpected + `500 ()"` + "\n" +
-		`level=info collector=members msg="collector is complete again"` + "\n" +
-		`level=warn collector=members msg="the token may not read what the collector reads, ` +
-		`some of its metrics are absent" err="read /v1/catalog/nodes: refused: ` + unexpected + `403 ()"` + "\n"
+		`level=info msg="collectors are complete again" collectors=members` + "\n" +
+		`level=warn msg="the token may not read everything, some metrics are absent" collectors=members ` +
+		`err="read /v1/catalog/nodes: refused: ` + unexpected + `403 ()"` + "\n"
 	if got := logged.String(); got != want {
 		t.Errorf("log is\n%s\nwant\n%s", got, want)
 	}

@@ -71,7 +71,7 @@ func (e *evidence) leftOver(s *verdict.Server) bool {
 // View judges the facts. It is a pure function.
 func (f *Facts) View() View {
 	e := newEvidence(f)
-	problems, services := e.judgeProblems()
+	problems, services := judgeProblems(e.findProblems())
 	v := View{
 		Time:     f.Start.Truncate(time.Millisecond),
 		Seconds:  f.Took.Seconds(),

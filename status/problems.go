@@ -200,18 +200,16 @@ func threshold[T uint64 | time.Duration](setting string, unit T) T {
 	return T(alerts.Default(setting) * float64(unit))
 }
 
-// finding is a problem and its row of the table.
+// finding is a problem, its row of the table, and the labels of its alert without the severity.
 type finding struct {
 	Problem
 
-	kind *kind
+	kind  *kind
+	about labels
 }
 
-// judgeProblems returns the problems of Consul, and those of its tenants: worst first, and then in the order of the
-// table. Those that follow from others are left out.
-func (e *evidence) judgeProblems() (consul, ofTenants []finding) {
-	var found []finding
-	var firing []alerts.Alert
+// findProblems finds all problems, in the order of the table, and the alert of each.
+func (e *evidence) findProblems() (found []finding, firing []alerts.Alert) {
 	for i := range kinds {
 		k := &kinds[i]
 		k.find(e, func(about labels, text string) {
@@ -219,12 +217,18 @@ func (e *evidence) judgeProblems() (consul, ofTenants []finding) {
 				return
 			}
 			server := cmp.Or(about["server"], about["agent"])
-			found = append(found, finding{Problem{k.severity, k.alert, server, text, alerts.Runbook(k.alert)}, k})
+			found = append(found, finding{Problem{k.severity, k.alert, server, text, alerts.Runbook(k.alert)}, k, about})
 			alert := alerts.Alert{Name: k.alert, Labels: map[string]string{"severity": string(k.severity)}}
 			maps.Copy(alert.Labels, about)
 			firing = append(firing, alert)
 		})
 	}
+	return found, firing
+}
+
+// judgeProblems takes what findProblems found and returns the problems of Consul, and those of its tenants: worst
+// first, and then in the order of the table. Those that follow from others are left out.
+func judgeProblems(found []finding, firing []alerts.Alert) (consul, ofTenants []finding) {
 	for _, severity := range []Severity{Critical, Warning, Info} {
 		for i, f := range found {
 			switch {
