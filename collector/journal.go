@@ -45,6 +45,10 @@ type failure struct {
 	cause string
 }
 
+// causeLate stands for the cause of a failure in a single scrape, if answers were late: the log has it when it is the
+// same in the next one.
+const causeLate = "late"
+
 type failureKind int
 
 const (
@@ -92,9 +96,9 @@ func (j *journal) write(ctx context.Context, snap *cluster.Snapshot, ended []out
 	if err != nil {
 		level.Error(j.logger).Log("msg", "the log could not tell what has changed", "err", oneLine(err))
 	}
-	for _, c := range changes {
+	for i, c := range changes {
 		logger := log.WithSuffix(j.logger, append([]any{"change", c.What, "state", c.State}, c.Details...)...)
-		if c.Text != verdict {
+		if i == 0 && c.Text != verdict {
 			logger = log.WithSuffix(logger, "verdict", verdict)
 		}
 		if c.Bad {
@@ -154,6 +158,9 @@ func (j *journal) compare(ended []outcome, hurried bool) (complete []string, beg
 		now := failure{kind: kindOf(&o)}
 		if now.kind == failed { // A refusal explains itself.
 			now.cause = j.watch.Cause(o.err)
+		}
+		if now == (failure{}) && !failing && errors.Is(o.err, context.DeadlineExceeded) {
+			now.cause = causeLate
 		}
 		if hurried || (failing && (before == now || now.cause != "")) {
 			continue

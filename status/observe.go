@@ -59,6 +59,12 @@ func States() map[string][]string {
 	}
 }
 
+// brief are the states that a single scrape may see when nothing is wrong, because there is an election or an answer was
+// late. They are logged when they were seen in two scrapes in a row, or in the first one, as are failing ports.
+var brief = map[string][]string{
+	watchQuorum: {string(verdict.QuorumUnknown)}, watchReads: {stateFailing}, watchExporter: {stateBlind, stateImpaired},
+}
+
 // observation is what a scrape can tell about a subject.
 type observation struct {
 	Change
@@ -75,17 +81,17 @@ type observing struct {
 	*evidence
 
 	problems []finding
+	watch    *Watch // What is in the log from earlier scrapes.
 	all      []observation
 }
 
-// observe tells the state of each subject, except where a problem follows from another one or nothing is known. The
-// failing ports of a server are those that failed before.
-func (e *evidence) observe(problems []finding, failingPorts func(server string) []string) []observation {
-	o := &observing{evidence: e, problems: problems}
+// observe tells the state of each subject, except where a problem follows from another one or nothing is known.
+func (w *Watch) observe(e *evidence, problems []finding) []observation {
+	o := &observing{evidence: e, problems: problems, watch: w}
 	o.observeQuorum()
 	o.observeUse()
 	o.observeServers()
-	o.observePorts(failingPorts)
+	o.observePorts()
 	o.observeAgents()
 	o.observeExporter()
 	return o.all
@@ -174,20 +180,25 @@ func (o *observing) observeServers() {
 }
 
 // observePorts looks at the ports of each server, and of the agent, together. Those of a server of which nothing
-// answers follow from that. A port that cannot be probed is what it was.
-func (o *observing) observePorts(failingPorts func(server string) []string) {
+// answers follow from that. Without a quorum, the ports for clients wait for the servers. A port that cannot be probed
+// is what it was.
+func (o *observing) observePorts() {
 	ports := make(map[string][]verdict.Port)
 	var names []string
 	for _, p := range o.ports {
+		if o.leaderless() && !slices.Contains(betweenServers, p.Protocol) {
+			continue
+		}
 		if ports[p.Server] == nil {
 			names = append(names, p.Server)
 		}
 		ports[p.Server] = append(ports[p.Server], p)
 	}
 	for _, name := range names {
-		if slices.ContainsFunc(o.servers, func(s *verdict.Server) bool {
+		silent := slices.ContainsFunc(o.servers, func(s *verdict.Server) bool {
 			return s.Server.Name == name && (s.Hung || s.Down)
-		}) || (o.agentDown() && name == o.agent.Name) {
+		})
+		if silent || (o.agentDown() && name == o.agent.Name) {
 			continue
 		}
 		var problems []finding
@@ -196,13 +207,21 @@ func (o *observing) observePorts(failingPorts func(server string) []string) {
 				problems = append(problems, f)
 			}
 		}
-		o.observePortsOf(name, ports[name], problems, failingPorts(name))
+		o.observePortsOf(name, ports[name], problems)
 	}
 }
 
-// observePortsOf looks at the ports of one server, of which these problems are left and these failed before.
-func (o *observing) observePortsOf(name string, ports []verdict.Port, problems []finding, before []string) {
-	var failing, reasons []string
+// betweenServers are the protocols that servers need for each other.
+var betweenServers = []cluster.Protocol{cluster.ProtocolRPC, cluster.ProtocolSerfLAN, cluster.ProtocolSerfWAN}
+
+// leaderless is whether no quorum is known to follow a leader.
+func (o *observing) leaderless() bool { return o.known() && o.Quorum.State != verdict.QuorumHeld }
+
+// observePortsOf looks at the ports of one server, of which these are the problems. A port that fails has failed in the
+// scrape before, too, if there was one: a single probe may be late.
+func (o *observing) observePortsOf(name string, ports []verdict.Port, problems []finding) {
+	before, seen := o.watch.failingPorts(name)
+	var now, failing, reasons, texts []string
 	for _, f := range problems {
 		of := portsOf(f, ports)
 		if len(of) == 0 {
@@ -212,8 +231,13 @@ func (o *observing) observePortsOf(name string, ports []verdict.Port, problems [
 		if !slices.ContainsFunc(of, func(p verdict.Port) bool { return p.Transport == cluster.TransportTCP }) {
 			number += "/udp"
 		}
-		failing, reasons = append(failing, number), append(reasons, string(of[0].Result.Reason))
+		now = append(now, number)
+		if o.watch.first || slices.Contains(before, number) || slices.Contains(seen, number) {
+			failing, texts = append(failing, number), append(texts, f.Text)
+			reasons = append(reasons, string(of[0].Result.Reason))
+		}
 	}
+	o.watch.seen[name] = now
 	var unknown []string
 	for _, number := range before {
 		if !slices.Contains(failing, number) && o.unknownPort(number, ports) {
@@ -228,7 +252,7 @@ func (o *observing) observePortsOf(name string, ports []verdict.Port, problems [
 				wording.Word(len(before), "answers", "answer")),
 		}})
 	case len(failing) > 0:
-		text := problems[0].Text
+		text := texts[0]
 		if len(failing) > 1 {
 			slices.Sort(reasons)
 			text = fmt.Sprintf("%s of %s do not answer (%s).", numberedPorts(failing), name,
@@ -258,7 +282,7 @@ func (o *observing) unknownPort(number string, ports []verdict.Port) bool {
 		return strconv.Itoa(p.Number()) == number && (p.Transport == cluster.TransportUDP) == udp
 	})
 	if i < 0 {
-		return len(o.Ports) == 0 // No port was probed.
+		return o.leaderless() || len(o.Ports) == 0 // It was left out, or no port was probed.
 	}
 	return ports[i].State == verdict.PortUnknown
 }

@@ -4,6 +4,7 @@
 package status
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -37,36 +38,39 @@ type Change struct {
 type Watch struct {
 	// at is when the latest scrape began.
 	at time.Time
-	// told is nil before the first scrape.
-	told map[subject]*told
-	// cause is the alert about why collectors fail; empty if there is no reason for that. impaired is whether this program
-	// has a problem of its own.
-	cause    string
-	impaired bool
+	// first is whether the latest scrape is the first one. told is nil before that.
+	first bool
+	told  map[subject]*told
+	// seen are the ports of each server that failed in the latest scrape that could tell.
+	seen map[string][]string
+	// cause is the alert about why collectors fail in the latest scrape, and causeBefore in the one before; empty if there
+	// is no reason for that. impaired is whether this program has a problem of its own.
+	cause, causeBefore string
+	impaired           bool
 }
 
 // subject is something that has a state of its own: there is a quorum, and each server.
 type subject struct{ what, name string }
 
-// told is what the log has about a subject.
+// told is what the log has about a subject, and what was seen in the latest scrape that could tell.
 type told struct {
-	state string
+	state, seen string
 	// at are the times of the latest lines, at most maxLines of them.
 	at []time.Time
 }
 
 // In linesWithin there are at most maxLines about a subject. What it is after that is logged when they are over.
 const (
-	maxLines    = 6
+	maxLines    = 10
 	linesWithin = 10 * time.Minute
 )
 
 // Cause is the alert about what is to blame when something could not be read in the latest scrape; empty if nothing is
-// known that would explain it.
+// known that would explain it. What has just ended may have been to blame at the beginning of the scrape.
 func (w *Watch) Cause(err error) string {
 	switch {
 	case !probe.IsOwnFault(err):
-		return w.cause
+		return cmp.Or(w.cause, w.causeBefore)
 	case w.impaired:
 		return alertImpaired
 	default:
@@ -85,19 +89,21 @@ func (w *Watch) See(f *Facts) (changes []Change, verdict string) {
 	e := newEvidence(f)
 	found, firing := e.findProblems()
 	problems, _ := judgeProblems(found, firing)
-	w.cause = causeOfFailures(e, firing)
+	w.cause, w.causeBefore = causeOfFailures(e, firing), w.cause
 	w.impaired = slices.ContainsFunc(found, func(f finding) bool { return f.Alert == alertImpaired })
-	first := w.told == nil
-	if first {
-		w.told = make(map[subject]*told)
+	if w.first = w.told == nil; w.first {
+		w.told, w.seen = make(map[subject]*told), make(map[string][]string)
 	}
-	for _, o := range e.observe(problems, w.failingPorts) {
+	for _, o := range w.observe(e, problems) {
 		changes = w.note(&o, changes)
 	}
 	w.forget(e)
 	verdict = e.sentence(problems)
-	if first && len(changes) == 0 {
-		changes = []Change{{What: watchStart, State: string(e.judgeLevel(problems)), Text: verdict}}
+	if w.first && len(changes) == 0 {
+		level := e.judgeLevel(problems)
+		changes = []Change{{
+			What: watchStart, State: string(level), Bad: level == LevelCritical || level == LevelUnknown, Text: verdict,
+		}}
 		if len(problems) > 0 {
 			names := wording.Names(problems, func(f finding) (string, bool) { return f.Alert, true })
 			changes[0].Details = []any{"alerts", strings.Join(slices.Compact(names), ",")}
@@ -128,8 +134,10 @@ func (w *Watch) note(o *observation, changes []Change) []Change {
 		before = &told{state: o.before}
 		w.told[key] = before
 	}
+	once := !w.first && before.seen != o.state && slices.Contains(brief[o.What], o.State)
+	before.seen = o.state
 	switch {
-	case before.state == o.state:
+	case before.state == o.state || once:
 		return changes
 	case before.state == "" && o.What == watchLeader: // The first one is no change.
 		before.state = o.state
@@ -152,12 +160,12 @@ func (w *Watch) note(o *observation, changes []Change) []Change {
 	return append(changes, o.Change)
 }
 
-// failingPorts are those of a server that the log has as failing.
-func (w *Watch) failingPorts(server string) []string {
+// failingPorts are those of a server that the log has as failing, and that were seen to fail in the scrape before.
+func (w *Watch) failingPorts(server string) (logged, seen []string) {
 	if before := w.told[subject{watchPorts, server}]; before != nil && before.state != "" {
-		return strings.Split(before.state, ",")
+		logged = strings.Split(before.state, ",")
 	}
-	return nil
+	return logged, w.seen[server]
 }
 
 // forget forgets servers that are gone: that is in the log as what happened to the memory of them.
@@ -175,6 +183,7 @@ func (w *Watch) forget(e *evidence) {
 	for key := range w.told {
 		if (key.what == watchServer || key.what == watchPorts) && !names[key.name] {
 			delete(w.told, key)
+			delete(w.seen, key.name)
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/inputs"
 	"github.com/zervigo/consul_cluster_exporter/internal/reporttest"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 	"github.com/zervigo/consul_cluster_exporter/status"
@@ -84,6 +85,21 @@ func TestWatch(t *testing.T) {
 	}
 	noRead := func(f *status.Facts) { f.Consistent = &cluster.ConsistentRead{} }
 	read := func(f *status.Facts) { f.Consistent = &cluster.ConsistentRead{OK: true} }
+	noDNS := func(f *status.Facts) *status.Facts {
+		port(f, "server-1", cluster.ProtocolDNS).Result = refused
+		return f
+	}
+	writes := func(scrapes int) *status.Facts {
+		f := ledBy(1)
+		f.ServerAgents = map[string]cluster.Agent{"id-1": {Raft: &cluster.RaftStats{CommitIndex: 900}}}
+		f.Standing = inputs.Standing{Since: noon, Scrapes: scrapes}
+		return f
+	}
+	ownFile := func() *status.Facts {
+		return with(healthy(), func(f *status.Facts) { f.FailingFiles = []string{"ca.pem: no such file"} })
+	}
+	darkness := func() *status.Facts { return with(healthy(dead(one), dead(two), dead(three)), agentDown) }
+	const gossip, rpc = cluster.ProtocolSerfLAN, cluster.ProtocolRPC
 	var got strings.Builder
 	for _, scene := range []struct {
 		name  string
@@ -93,6 +109,7 @@ func TestWatch(t *testing.T) {
 		{"something small is wrong from the start", []*status.Facts{
 			with(healthy(), func(f *status.Facts) { f.Filtered = []string{"/v1/agent/members"} }), healthy(),
 		}},
+		{"there is no leader from the start", []*status.Facts{ledBy(0), ledBy(0), healthy()}},
 		{"a server hangs, and then its process is gone", []*status.Facts{
 			healthy(), healthy(hung(three)), healthy(hung(three)), healthy(dead(three)), healthy(dead(three)), healthy(),
 		}},
@@ -106,28 +123,41 @@ func TestWatch(t *testing.T) {
 		{"the quorum is lost", []*status.Facts{healthy(), lost(), lost(), healthy(), healthy()}},
 		{"the quorum is lost, and another server leads after that", []*status.Facts{healthy(), lost(), ledBy(2), ledBy(2)}},
 		{"the quorum is lost, but the leader has not noticed at first", []*status.Facts{
-			healthy(), healthy(hung(two), hung(three)), lost(), healthy(),
+			healthy(), healthy(hung(two), hung(three)), healthy(hung(two), hung(three)), lost(), healthy(),
 		}},
 		{"another server leads", []*status.Facts{ledBy(1), ledBy(2), ledBy(2), ledBy(3)}},
-		{"an election", []*status.Facts{ledBy(1), with(ledBy(0), noRead), with(ledBy(3), read), ledBy(3)}},
+		{"a scrape in an election", []*status.Facts{ledBy(1), with(ledBy(0), noRead), with(ledBy(3), read), ledBy(3)}},
+		{"an election that takes long", []*status.Facts{ledBy(1), ledBy(0), ledBy(0), ledBy(0), ledBy(3)}},
 		{"split brain", []*status.Facts{healthy(), healthy(says(two, 2)), healthy(says(two, 2)), healthy()}},
 		{"consistent reads fail", []*status.Facts{
 			with(healthy(), read), with(healthy(), noRead), healthy(), with(healthy(), noRead), with(healthy(), read),
+			with(healthy(), noRead), with(healthy(), read),
 		}},
+		{"writes stall", []*status.Facts{writes(0), writes(1), writes(2), writes(3), healthy(), ledBy(1)}},
 		{"ports", []*status.Facts{
-			healthy(), portsDown(cluster.ProtocolSerfLAN), portsDown(cluster.ProtocolSerfLAN),
-			portsDown(cluster.ProtocolSerfLAN, cluster.ProtocolRPC), portsDown(cluster.ProtocolSerfLAN), portUnknown, healthy(),
+			healthy(), portsDown(gossip), portsDown(gossip), portsDown(gossip, rpc), portsDown(gossip, rpc),
+			portsDown(gossip), portUnknown, healthy(),
+		}},
+		{"a port that one probe misses", []*status.Facts{healthy(), portsDown(gossip), healthy(), portsDown(gossip)}},
+		{"a port that is down, beside one that comes and goes", []*status.Facts{
+			healthy(), portsDown(gossip), portsDown(gossip, rpc), portsDown(gossip), portsDown(gossip, rpc), healthy(),
 		}},
 		{"two ports, and back", []*status.Facts{
-			healthy(), portsDown(cluster.ProtocolSerfLAN, cluster.ProtocolRPC), healthy(),
+			healthy(), portsDown(gossip, rpc), portsDown(gossip, rpc), healthy(),
 		}},
 		{"ports of a server that is then down", []*status.Facts{
-			healthy(), portsDown(cluster.ProtocolSerfLAN), healthy(dead(three)), healthy(),
+			healthy(), portsDown(gossip), portsDown(gossip), healthy(dead(three)), healthy(),
 		}},
-		{"gossip over UDP", []*status.Facts{healthy(), udpDown, healthy()}},
+		{"a server that is back, and not with all ports", []*status.Facts{
+			healthy(), healthy(dead(three)), portsDown(gossip), portsDown(gossip), healthy(),
+		}},
+		{"ports for clients without a quorum", []*status.Facts{
+			healthy(), noDNS(lost()), noDNS(lost()), noDNS(healthy()), noDNS(healthy()), noDNS(lost()), lost(), healthy(),
+		}},
+		{"gossip over UDP", []*status.Facts{healthy(), udpDown, udpDown, healthy()}},
 		{"ports are not known for a scrape", []*status.Facts{
-			healthy(), portsDown(cluster.ProtocolSerfLAN), with(healthy(), func(f *status.Facts) { f.Ports = nil }),
-			portsDown(cluster.ProtocolSerfLAN), healthy(),
+			healthy(), portsDown(gossip), portsDown(gossip), with(healthy(), func(f *status.Facts) { f.Ports = nil }),
+			portsDown(gossip), healthy(),
 		}},
 		{"the agent is dead", []*status.Facts{
 			healthy(), with(ledBy(1), agentDown), with(ledBy(1), agentDown), healthy(),
@@ -143,13 +173,9 @@ func TestWatch(t *testing.T) {
 			with(healthy(), func(f *status.Facts) { f.Agents = agents(errors.New("status 429"), nil) }),
 			with(healthy(), func(f *status.Facts) { f.Agents = agents(nil, nil) }),
 		}},
-		{"the exporter is turned away", []*status.Facts{healthy(), turnedAway, turnedAway, healthy()}},
-		{"the exporter has a problem of its own", []*status.Facts{
-			healthy(), with(healthy(), func(f *status.Facts) { f.FailingFiles = []string{"ca.pem: no such file"} }), healthy(),
-		}},
-		{"nothing answers any more", []*status.Facts{
-			healthy(), with(healthy(dead(one), dead(two), dead(three)), agentDown), healthy(),
-		}},
+		{"the exporter is turned away", []*status.Facts{healthy(), turnedAway, turnedAway, turnedAway, healthy()}},
+		{"the exporter has a problem of its own", []*status.Facts{healthy(), ownFile(), ownFile(), ownFile(), healthy()}},
+		{"nothing answers any more", []*status.Facts{healthy(), darkness(), darkness(), darkness(), healthy()}},
 		{"a peer that is left over", []*status.Facts{healthy(), healthy(dead(reporttest.Strange(three))), healthy()}},
 	} {
 		fmt.Fprintf(&got, "# %s\n", scene.name)
@@ -182,7 +208,8 @@ func TestWatch_Bounded(t *testing.T) {
 	at(healthy(hung(three)), 660)
 	want := []string{
 		"0 start healthy", "10 server hung", "20 server answering", "30 server hung", "40 server answering",
-		"50 server hung", "60 server answering", "660 server hung",
+		"50 server hung", "60 server answering", "70 server hung", "80 server answering", "90 server hung",
+		"100 server answering", "660 server hung",
 	}
 	if diff := gocmp.Diff(want, lines); diff != "" {
 		t.Errorf("lines (-want +got):\n%s", diff)
@@ -224,6 +251,13 @@ func TestWatch_Cause(t *testing.T) {
 		if theirs, ours := w.Cause(theirs), w.Cause(ours); theirs != tc.theirs || ours != tc.ours {
 			t.Errorf("%s: %q and %q; want %q and %q", tc.name, theirs, ours, tc.theirs, tc.ours)
 		}
+	}
+	var w status.Watch
+	scrapes(&w, with(healthy(), agentDown), healthy())
+	first := w.Cause(theirs)
+	if w.See(with(healthy(), func(f *status.Facts) { f.Start = noon.Add(time.Hour) })); first != "ConsulAgentUnreachable" || w.Cause(theirs) != "" {
+		t.Errorf("when the agent is back: %q, and then %q; want that it was to blame, and then nothing", first,
+			w.Cause(theirs))
 	}
 	if cause := new(status.Watch).Cause(context.DeadlineExceeded); cause != "" {
 		t.Errorf("before the first scrape: %q; want none", cause)
