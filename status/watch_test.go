@@ -216,13 +216,17 @@ func TestWatch_Bounded(t *testing.T) {
 	}
 }
 
-// A scrape that began before the latest one, and ends after it, says nothing.
+// A scrape that began before the latest one and ends after it says nothing, nor does one that ran out of time.
 func TestWatch_Overlap(t *testing.T) {
 	t.Parallel()
 	var w status.Watch
 	scrapes(&w, healthy(), healthy())
 	if changes, verdict := w.See(healthy(hung(three))); len(changes) > 0 || verdict != "" {
 		t.Errorf("a scrape from before: %+v, %q; want nothing", changes, verdict)
+	}
+	late := with(healthy(), func(f *status.Facts) { f.Start, f.Reports, f.Ports = noon.Add(time.Hour), nil, nil })
+	if changes, verdict := w.See(late); len(changes) > 0 || verdict != "" {
+		t.Errorf("a scrape without time for the servers: %+v, %q; want nothing", changes, verdict)
 	}
 }
 
