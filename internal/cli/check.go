@@ -179,7 +179,7 @@ func runCheck(ctx context.Context, opts *options, stdout, stderr io.Writer) int 
 		}
 		return lookAtStatus(ctx, c, remembered, &opts.check, noteOf)
 	}
-	p := terminal.NewPrinter(stdout, terminal.Color(opts.check.color))
+	p := terminal.NewPrinter(stdout, terminal.Color(opts.check.color), terminal.Narrow)
 	var code int
 	if opts.check.watch {
 		code, err = watch(ctx, p, opts.check.interval, look)

@@ -477,6 +477,6 @@ func printRelease(p report, a *releaseAnswer, quiet bool) {
 
 // printWaiting prints what is waited for.
 func printWaiting(w io.Writer, color terminal.Color, at time.Time, why string) {
-	p := terminal.NewPrinter(w, color)
+	p := terminal.NewPrinter(w, color, terminal.Narrow)
 	p.Line(styled(at.Format(time.TimeOnly)+"  waiting: ", terminal.Dim), plain(why))
 }

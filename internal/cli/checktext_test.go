@@ -44,7 +44,7 @@ func statusOfFile(t *testing.T) *status.View {
 // printed is what a function prints where there is no terminal.
 func printed(print func(report)) string {
 	var b strings.Builder
-	print(report{terminal.NewPrinter(&b, terminal.ColorAuto)})
+	print(report{terminal.NewPrinter(&b, terminal.ColorAuto, terminal.Narrow)})
 	return b.String()
 }
 
@@ -181,7 +181,7 @@ func TestWatch(t *testing.T) {
 	defer cancel()
 	var b strings.Builder
 	looks := 0
-	code, err := watch(ctx, terminal.NewPrinter(&b, terminal.ColorAuto), time.Millisecond, func() found {
+	code, err := watch(ctx, terminal.NewPrinter(&b, terminal.ColorAuto, terminal.Narrow), time.Millisecond, func() found {
 		if looks++; looks == 3 {
 			cancel()
 		}

@@ -15,9 +15,13 @@ import (
 	"github.com/mattn/go-isatty"
 )
 
-// The columns that texts may take: those of the terminal, if they are not too few or too many to read. What goes
-// elsewhere takes the fewest, so that it fits into a chat, a ticket and a phone.
-const minColumns, maxColumns = 60, 120
+// The columns that texts may take: those of the terminal, if they are not too few or too many to read. Narrow fits into
+// a chat, a ticket and a phone.
+const (
+	Narrow     = minColumns
+	minColumns = 60
+	maxColumns = 120
+)
 
 // gap is what is between two columns of a table.
 const gap = "  "
@@ -70,9 +74,9 @@ type Printer struct {
 	last    string
 }
 
-// NewPrinter returns a printer.
-func NewPrinter(w io.Writer, color Color) *Printer {
-	p := &Printer{w: w, columns: minColumns, colored: color == ColorAlways}
+// NewPrinter returns a printer. What is written to anything but a terminal takes this many columns.
+func NewPrinter(w io.Writer, color Color, columns int) *Printer {
+	p := &Printer{w: w, columns: columns, colored: color == ColorAlways}
 	f, ok := w.(*os.File)
 	if !ok || !isatty.IsTerminal(f.Fd()) {
 		return p

@@ -53,7 +53,7 @@ func TestPrinter_Terminal(t *testing.T) {
 			t.Setenv("NO_COLOR", tc.noColor)
 			t.Setenv("TERM", tc.term)
 			program, screen := openTerminal(t, tc.columns)
-			p := NewPrinter(program, tc.color)
+			p := NewPrinter(program, tc.color, Narrow)
 			p.Table("", [][]Cell{{{"DOWN", Alarm}, {Text: "a"}}})
 			got, err := bufio.NewReader(screen).ReadString('\n')
 			if err != nil || got != tc.want || p.columns != tc.wantColumns {
@@ -70,7 +70,7 @@ func TestPrinter_Terminal(t *testing.T) {
 			r, w, err := os.Pipe()
 			must.Do(t, err)
 			defer r.Close()
-			NewPrinter(w, color).Line(Cell{"DOWN", Alarm})
+			NewPrinter(w, color, Narrow).Line(Cell{"DOWN", Alarm})
 			w.Close()
 			if got, err := bufio.NewReader(r).ReadString('\n'); err != nil || got != want {
 				t.Errorf("pipe has %q (%v); want %q", got, err, want)
@@ -85,7 +85,7 @@ func TestPrinter_Redraw(t *testing.T) {
 	t.Setenv("TERM", "xterm")
 	t.Setenv("NO_COLOR", "")
 	program, screen := openTerminal(t, 80)
-	p := NewPrinter(program, ColorAuto)
+	p := NewPrinter(program, ColorAuto, Narrow)
 	many := strings.Repeat("line\n", 24)
 	for _, text := range []string{"first\nDOWN\n", many + "last\n", many} {
 		p.Redraw(func() {

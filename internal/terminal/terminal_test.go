@@ -44,7 +44,7 @@ func TestWidth(t *testing.T) {
 func TestPrinter(t *testing.T) {
 	t.Parallel()
 	var b strings.Builder
-	p := NewPrinter(&b, ColorAuto)
+	p := NewPrinter(&b, ColorAuto, Narrow)
 	p.columns = 50
 	p.Line(Cell{"critical", Alarm}, Cell{Text: "  "}, Cell{"No server leads; 3 of 3 voters answer, quorum is 2.", Bold})
 	p.Table("  ", [][]Cell{
@@ -86,7 +86,7 @@ func TestPrinter(t *testing.T) {
 func TestPrinter_RedrawPipe(t *testing.T) {
 	t.Parallel()
 	var b strings.Builder
-	p := NewPrinter(&b, ColorAuto)
+	p := NewPrinter(&b, ColorAuto, Narrow)
 	for _, text := range []string{"a", "b"} {
 		p.Redraw(func() { p.Line(Cell{Text: text}) })
 	}
@@ -127,7 +127,7 @@ func (full) Write([]byte) (int, error) { return 0, errFull }
 
 func TestPrinter_Error(t *testing.T) {
 	t.Parallel()
-	p := NewPrinter(full{}, ColorAuto)
+	p := NewPrinter(full{}, ColorAuto, Narrow)
 	p.Line(Cell{Text: "a"})
 	p.Line(Cell{Text: "b"})
 	if !errors.Is(p.Err(), errFull) {
