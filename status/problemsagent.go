@@ -113,7 +113,7 @@ func collectorRefused(about func(what string) bool) func(*evidence) string {
 			why = wording.Capital(e.trouble().What) + "."
 		}
 		return wording.Join(" ", wording.If(len(denied) > 0, "%s", wording.Join(" ", why,
-			fmt.Sprintf("The token cannot read everything: %s.", wording.List(denied)), verdict.GiveToken)),
+			fmt.Sprintf("The token cannot read everything; unavailable: %s.", wording.List(denied)), verdict.GiveToken)),
 			wording.If(len(blocked) > 0,
 				"The agent's own configuration (http_config.block_endpoints) lets nobody ask about: %s.", wording.List(blocked)))
 	}

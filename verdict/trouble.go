@@ -74,6 +74,8 @@ func AgentTrouble(address consul.Address, err error) Trouble {
 		t = Trouble{"denies requests: the token lacks rights", GiveToken}
 	case answered:
 		t = c.byStatus(status)
+	case c.isPage():
+		t = Trouble{"answers with a web page (status 200)", notConsul}
 	case c.otherContent():
 		t = Trouble{"answers, but not as Consul does", notConsul}
 	case slices.Contains([]probe.Reason{probe.ReasonTLS, probe.ReasonCertificate, probe.ReasonName}, c.reason):
@@ -169,6 +171,12 @@ func (c *contact) byStatus(status api.StatusError) Trouble {
 	return Trouble{said, notConsul}
 }
 
+// isPage reports whether the answer is a page in place of JSON.
+func (c *contact) isPage() bool {
+	syntax, ok := errors.AsType[*json.SyntaxError](c.err)
+	return ok && strings.HasPrefix(syntax.Error(), "invalid character '<'")
+}
+
 // otherContent reports whether the answer is something other than what Consul answers. The error of an answer without
 // content is that of a connection that broke, but not one of the connection.
 func (c *contact) otherContent() bool {
@@ -181,13 +189,11 @@ func (c *contact) otherContent() bool {
 
 // byTLS explains a handshake that failed.
 func (c *contact) byTLS() Trouble {
-	record, plain := errors.AsType[tls.RecordHeaderError](c.err)
+	_, plain := errors.AsType[tls.RecordHeaderError](c.err)
 	expired, ours := probe.CertificateExpired(c.err)
 	_, unknown := errors.AsType[x509.UnknownAuthorityError](c.err)
 	name, _ := errors.AsType[x509.HostnameError](c.err)
 	switch {
-	case plain && string(record.RecordHeader[:]) == "HTTP/":
-		return Trouble{"speaks HTTP, not HTTPS", "Set --consul.server=" + c.withScheme("http") + "."}
 	case plain:
 		return Trouble{"does not speak TLS", "Set " + otherAddress}
 	case ours:
@@ -244,6 +250,8 @@ func (c *contact) byConnection() Trouble {
 	switch {
 	case strings.Contains(c.err.Error(), `malformed HTTP response "\x15\x03`): // An alert of TLS.
 		return c.expectsTLS()
+	case strings.Contains(c.err.Error(), "server gave HTTP response to HTTPS client"): // net/http has no type for it.
+		return Trouble{"speaks HTTP, not HTTPS", "Set --consul.server=" + c.withScheme("http") + "."}
 	case strings.Contains(c.err.Error(), "malformed HTTP"):
 		return Trouble{"does not speak HTTP", notConsul}
 	case lookup != nil && lookup.IsNotFound:
