@@ -480,7 +480,7 @@ func TestFailureLog(t *testing.T) {
 	want := `level=error msg="collectors failed, some metrics are absent" collectors=members ` +
 		`err="read /v1/catalog/nodes: ` + unexpected + `500 ()"` + "\n" +
 		`level=info msg="collectors are complete again" collectors=members` + "\n" +
-		`level=warn msg="the token may not read everything, some metrics are absent" collectors=members ` +
+		`level=warn msg="the token cannot read everything, some metrics are absent" collectors=members ` +
 		`err="read /v1/catalog/nodes: refused: ` + unexpected + `403 ()"` + "\n"
 	if got := logged.String(); got != want {
 		t.Errorf("log is\n%s\nwant\n%s", got, want)

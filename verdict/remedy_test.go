@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"

@@ -143,7 +143,7 @@ func badValue(app *kingpin.Application, args []string, err error) (f *kingpin.Fl
 var examples = map[string]string{
 	"cluster.dismissed-file":  "a file with the node ID of a server in each line",
 	"cluster.expected-voters": "3",
-	"config.file":             "docs/config.example.yml",
+	"config.file":             "docs/config.example.yml (docs/responder.example.yml for the responder)",
 	"output-dir":              "dashboards",
 	"exporter.ca-file":        "--exporter=https://localhost:9107 --exporter.ca-file=ca.pem",
 	"reserve":                 "--safe-to-stop=server-1 --reserve",
