@@ -20,6 +20,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/panics"
 	"github.com/zervigo/consul_cluster_exporter/memory"
 	"github.com/zervigo/consul_cluster_exporter/status"
+	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
 // journal logs what differs from one scrape to the next: the state of the cluster, in the words of the status page, and

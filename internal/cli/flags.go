@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"slices"
 	"strconv"
@@ -457,11 +456,11 @@ func (ps *flagProblems) note(flag string, err error) {
 
 // noteFile is for the file of --config.file. If it can be read, its errors name the file and the key.
 func (ps *flagProblems) noteFile(path string, err error) {
-	if unread, ok := errors.AsType[*fs.PathError](err); ok && unread.Path == path {
-		ps.note("--config.file", err)
-	} else {
+	if err == nil || strings.HasPrefix(err.Error(), path+": ") {
 		*ps = append(*ps, err)
+		return
 	}
+	ps.note("--config.file", err)
 }
 
 // validate checks all options of the exporter. The error has all problems, one in a line, each with its flag.
