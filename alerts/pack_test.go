@@ -165,8 +165,8 @@ func TestPack_BadSettings(t *testing.T) {
 		{"port-latency", "1|0s|-1s", `"" is no duration above 0 as Prometheus writes it; want for example 500ms, 90s or 14d`},
 		{"port-error-rate", "5%|1|NaN", `"" is no number between 0 and 1; want for example 0.05`},
 		{"raft-log-lag", "0|1e3", `"" is no whole number above 0`},
-		{"certificate-warning", "3d", "3d is not more than 3d, which is critical"},
-		{"members-failed-warning", "0.5", "0.5 is not less than 0.5, which is critical"},
+		{"certificate-warning", "3d", "3d must be more than 3d, the value of --certificate-critical"},
+		{"members-failed-warning", "0.5", "0.5 must be less than 0.5, the value of --members-failed-critical"},
 	} {
 		for value := range strings.SplitSeq(tc.values, "|") {
 			given := map[string]string{tc.setting: value}

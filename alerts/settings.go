@@ -172,8 +172,8 @@ func (v values) disorder() []error {
 			first, last, want = o.warning, o.critical, "less"
 		}
 		if number(v.promQL[first]) >= number(v.promQL[last]) {
-			errs = append(errs, fmt.Errorf("--%s: %s is not %s than %s, which is critical",
-				o.warning, v.text[o.warning], want, v.text[o.critical]))
+			errs = append(errs, fmt.Errorf("--%s: %s must be %s than %s, the value of --%s",
+				o.warning, v.text[o.warning], want, v.text[o.critical], o.critical))
 		}
 	}
 	return errs

@@ -24,6 +24,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
+	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
 var update = flag.Bool("update", false, "write the golden files instead of comparing them")
@@ -480,8 +481,8 @@ func TestFailureLog(t *testing.T) {
 	want := `level=error msg="collectors failed, some metrics are absent" collectors=members ` +
 		`err="read /v1/catalog/nodes: ` + unexpected + `500 ()"` + "\n" +
 		`level=info msg="collectors are complete again" collectors=members` + "\n" +
-		`level=warn msg="the token may not read everything, some metrics are absent" collectors=members ` +
-		`err="read /v1/catalog/nodes: refused: ` + unexpected + `403 ()"` + "\n"
+		`level=warn msg="the token cannot read everything, some metrics are absent" do="` + verdict.GiveToken +
+		`" collectors=members err="read /v1/catalog/nodes: refused: ` + unexpected + `403 ()"` + "\n"
 	if got := logged.String(); got != want {
 		t.Errorf("log is\n%s\nwant\n%s", got, want)
 	}

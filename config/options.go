@@ -4,6 +4,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"strings"
@@ -25,6 +26,8 @@ type Option struct {
 	Env string
 	// Default is the value where nothing is written, as a configuration file would have it, from the tag default.
 	Default string
+	// Example is a good value, for errors about bad ones: that of examples, or else Default.
+	Example string
 	// Help is what --help and docs/configuration.md say about the flag, from helps.
 	Help string
 	// Value is a pointer to the field.
@@ -45,8 +48,9 @@ func options(prefix string, module reflect.Value) []Option {
 			flag, only, _ := strings.Cut(field.Tag.Get("flag"), ",")
 			all = append(all, Option{
 				Key: key, Flag: flag, ServeOnly: only == "serve", Env: field.Tag.Get("env"), Default: field.Tag.Get("default"),
-				Help:  strings.ReplaceAll(helps[key], "{protocols}", strings.Join(texts(cluster.Protocols()), ", ")),
-				Value: value.Addr().Interface(),
+				Example: cmp.Or(examples[key], field.Tag.Get("default")),
+				Help:    strings.ReplaceAll(helps[key], "{protocols}", strings.Join(texts(cluster.Protocols()), ", ")),
+				Value:   value.Addr().Interface(),
 			})
 		}
 	}
@@ -62,6 +66,49 @@ func DefaultModule() Module {
 		}
 	}
 	return m
+}
+
+// examples are good values of keys without a default, or with one that is no example, by key.
+var examples = map[string]string{
+	"targets":                "[10.0.0.0/8]",
+	"port":                   "8500",
+	"tls.ca_file":            exampleCA,
+	"tls.ca_path":            "a folder with " + exampleCA,
+	"tls.cert_file":          exampleCertificate,
+	"tls.key_file":           exampleCertificate,
+	"basic_auth":             "{username: exporter, password_file: proxy.password}",
+	"token_file":             "a file with the SecretID that consul acl token create prints",
+	"request_limit":          "8",
+	"rpc.ca_file":            exampleCA,
+	"rpc.cert_file":          exampleCertificate,
+	"rpc.key_file":           exampleCertificate,
+	"serf.encrypt_key_file":  "a file with what consul keygen prints",
+	"dns.domain":             "consul",
+	"probe.protocols":        "[rpc, https]",
+	"catalog.service_filter": "^web-",
+	"catalog.node_filter":    "^db-",
+	"catalog.tag_filter":     "^v2$",
+	"catalog.check_filter":   "^serfHealth$",
+	"catalog.meta_filter":    "^team$",
+	"kv.filter":              "^limits/",
+	"collectors":             "[raft, ports]",
+	"agent_only":             "[agent, serf]",
+}
+
+const (
+	exampleCA          = "consul-agent-ca.pem, as consul tls ca create writes it"
+	exampleCertificate = "dc1-client-consul-0.pem with dc1-client-consul-0-key.pem, as consul tls cert create -client " +
+		"writes them"
+)
+
+// exampleOf is a good value of a key, or empty.
+func exampleOf(key string) string {
+	for _, o := range new(Module).Options() {
+		if o.Key == key {
+			return o.Example
+		}
+	}
+	return examples[key]
 }
 
 // helps are the help texts of the options that are flags, by key. They are not tags because a tag must fit on one line.

@@ -77,6 +77,7 @@ func (f *Facts) View() View {
 		Seconds:  f.Took.Seconds(),
 		Level:    e.judgeLevel(problems),
 		Verdict:  e.sentence(problems),
+		Remedy:   e.remedy(e.judgeLevel(problems)),
 		Problems: problemsOf(problems),
 		Services: e.judgeServices(problemsOf(services)),
 		Agent: AgentStatus{

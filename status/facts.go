@@ -41,7 +41,7 @@ type Facts struct {
 	Start   time.Time
 	Took    time.Duration
 	Address consul.Address // That of the agent in use.
-	// AgentErr is why the agent does not answer; nil if it does.
+	// AgentErr is why the agent does not tell about itself; nil if it does.
 	AgentErr error
 	// Agents are the configured agents that were asked; nil if there is only one.
 	Agents []cluster.AgentState
@@ -127,9 +127,7 @@ func Gather(ctx context.Context, s *cluster.Snapshot, remembered *memory.Memory,
 	for _, wait := range g.waits {
 		wait(ctx)
 	}
-	if f.Up != nil && !*f.Up {
-		_, f.AgentErr = s.Agent().Get(ctx)
-	}
+	_, f.AgentErr = s.Agent().Get(ctx)
 	if f.Agent == nil {
 		f.Agent = s.KnownAgent()
 	}
@@ -225,6 +223,7 @@ func need[T any](g *gathering, what string, fact *cluster.Fact[T], keep func(T))
 				What: what, Reason: strings.ReplaceAll(err.Error(), "\n", "; "),
 				Denied: consul.IsDenied(err), Blocked: consul.IsBlocked(err),
 				Refused: errors.Is(err, consul.ErrRefused), Own: probe.IsOwnFault(err),
+				Enterprise: consul.IsEnterpriseOnly(err),
 			})
 		}
 	})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 	"github.com/zervigo/consul_cluster_exporter/verdict"
@@ -70,17 +71,20 @@ func exporterCertificateExpires(e *evidence, report report) {
 }
 
 func agentUnreachable(e *evidence, report report) {
-	report(labels{"agent": e.agent.Name}, wording.If(e.agentDown(),
-		"%s. The catalog and the members cannot be read.", wording.Capital(e.noAnswer())))
+	if !e.agentDown() {
+		return
+	}
+	report(labels{"agent": e.agent.Name}, wording.Join(" ", wording.Capital(e.noAnswer())+".",
+		"The catalog and the members cannot be read.", e.trouble().Do))
 }
 
 // oneAgentUnreachable finds each agent that does not answer while another one does.
 func oneAgentUnreachable(e *evidence, report report) {
 	for _, a := range e.Agents {
 		if a.Err != nil && !a.Used && !e.agentDown() && !probe.IsOwnFault(a.Err) {
-			report(labels{"agent": a.Address.String()}, fmt.Sprintf(
-				"The agent at %s does not answer as it should (%s); the one at %s is queried instead.",
-				a.Address, strings.ReplaceAll(a.Err.Error(), "\n", "; "), e.Address))
+			trouble := verdict.AgentTrouble(a.Address, a.Err)
+			report(labels{"agent": a.Address.String()}, fmt.Sprintf("%s; the one at %s is queried instead. %s",
+				wording.Capital(trouble.What), e.Address, trouble.Do))
 		}
 	}
 }
@@ -104,13 +108,14 @@ func collectorRefused(about func(what string) bool) func(*evidence) string {
 	return func(e *evidence) string {
 		denied := e.missing(func(m Missing) bool { return m.Denied && about(m.What) })
 		blocked := e.missing(func(m Missing) bool { return m.Blocked && about(m.What) })
-		parts := []string{
-			wording.If(len(denied) > 0,
-				"The token cannot read: %s. It is missing, was revoked, or has too few rights.", wording.List(denied)),
-			wording.If(len(blocked) > 0,
-				"The agent's own configuration (http_config.block_endpoints) lets nobody ask about: %s.", wording.List(blocked)),
+		why := ""
+		if consul.IsDenied(e.AgentErr) {
+			why = wording.Capital(e.trouble().What) + "."
 		}
-		return strings.TrimSpace(strings.Join(parts, " "))
+		return wording.Join(" ", wording.If(len(denied) > 0, "%s", wording.Join(" ", why,
+			fmt.Sprintf("The token cannot read everything; unavailable: %s.", wording.List(denied)), verdict.GiveToken)),
+			wording.If(len(blocked) > 0,
+				"The agent's own configuration (http_config.block_endpoints) lets nobody ask about: %s.", wording.List(blocked)))
 	}
 }
 
@@ -118,8 +123,14 @@ func collectorRefused(about func(what string) bool) func(*evidence) string {
 func collectorFails(about func(what string) bool) func(*evidence) string {
 	return func(e *evidence) string {
 		failed := e.missing(func(m Missing) bool { return !m.Denied && !m.Refused && !m.Own && about(m.What) })
-		return wording.If(len(failed) > 0 && !e.agentDown(), "Unavailable: %s.", wording.List(failed))
+		return wording.If(len(failed) > 0 && !e.agentDown(), "Unavailable: %s.%s", wording.List(failed),
+			wording.Prefixed(" ", wording.If(e.enterpriseAsked(about), verdict.LeaveOutNamespace)))
 	}
+}
+
+// enterpriseAsked is whether something is missing because the flags ask for what only Consul Enterprise has.
+func (f *Facts) enterpriseAsked(about func(what string) bool) bool {
+	return len(f.missing(func(m Missing) bool { return m.Enterprise && about(m.What) })) > 0
 }
 
 // missing names what could not be found out in this way.

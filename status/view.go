@@ -24,6 +24,8 @@ type View struct {
 	Level Level `json:"level"`
 	// Verdict is one sentence in plain words.
 	Verdict string `json:"verdict"`
+	// Remedy says which flag or permission to set, if that is what the exporter lacks; left out otherwise.
+	Remedy string `json:"remedy,omitempty"`
 	// Problems are in order, worst first.
 	Problems []Problem `json:"problems"`
 	// Services is left out of a view of Consul alone.
@@ -226,4 +228,6 @@ type Missing struct {
 	Refused bool `json:"-"`
 	// Own is whether the reason lies with this program.
 	Own bool `json:"-"`
+	// Enterprise is whether only Consul Enterprise has what the flags ask for.
+	Enterprise bool `json:"-"`
 }

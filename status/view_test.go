@@ -17,10 +17,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/consul/api"
 
 	"github.com/zervigo/consul_cluster_exporter/alerts"
 	"github.com/zervigo/consul_cluster_exporter/catalog"
@@ -341,16 +343,25 @@ func TestFacts_View(t *testing.T) {
 		}},
 		{"the token may not read anything at all", factsOf(), func(f *status.Facts) {
 			f.Agent = nil
+			f.AgentErr = consul.DeniedError{Missing: consul.AgentRead("")}
 			f.Missing = []status.Missing{denied("agent"), missing("servers", "no server")}
 		}},
+		{"nothing listens where the agent should be", factsOf(), func(f *status.Facts) {
+			f.Up, f.AgentErr = new(false), syscall.ECONNREFUSED
+		}},
+		{"a namespace without Consul Enterprise", healthy(), func(f *status.Facts) {
+			f.Missing = []status.Missing{{What: "catalog", Enterprise: true}}
+		}},
 		{"one of two agents does not answer", healthy(), func(f *status.Facts) {
-			f.Agents = agents(errors.New("status 429"), nil)
+			f.Agents = agents(api.StatusError{Code: 429}, nil)
 		}},
 		{"no agent answers", healthy(), func(f *status.Facts) {
-			f.Up, f.Agents = new(false), agents(errors.New("status 429"), errors.New("connection refused"))
+			f.Up, f.Agents = new(false), agents(api.StatusError{Code: 429}, syscall.ECONNREFUSED)
+			f.AgentErr = syscall.ECONNREFUSED
 		}},
 		{"no agent answers, and no server is known", factsOf(), func(f *status.Facts) {
-			f.Up, f.Agents = new(false), agents(errors.New("status 429"), errors.New("connection refused"))
+			f.Up, f.Agents = new(false), agents(api.StatusError{Code: 429}, syscall.ECONNREFUSED)
+			f.AgentErr = syscall.ECONNREFUSED
 			f.Missing = []status.Missing{missing("servers", "no server")}
 		}},
 		{"the agent names no server", factsOf(), func(f *status.Facts) {

@@ -59,6 +59,9 @@ func printStatus(p report, v *status.View, quiet bool) {
 	if quiet {
 		return
 	}
+	if v.Remedy != "" {
+		p.Line(plain(indent), plain(v.Remedy))
+	}
 	if v.Services != nil {
 		p.verdict(v.Services.Level, servicesVerdict(v.Services), quiet)
 	}

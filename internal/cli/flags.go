@@ -25,6 +25,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/config"
 	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/redact"
+	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 	"github.com/zervigo/consul_cluster_exporter/memory"
 	"github.com/zervigo/consul_cluster_exporter/web"
 )
@@ -71,7 +72,7 @@ type consistencyFlags struct {
 // check reports when the two contradict each other.
 func (f consistencyFlags) check() error {
 	if f.requireConsistent && f.allowStale && f.staleAsked {
-		return errors.New("the two contradict each other, leave out one of them")
+		return errors.New("the two contradict each other; want one of them")
 	}
 	return nil
 }
@@ -419,9 +420,8 @@ type validOptions struct {
 // jointFlags are the flags to name in a problem with a key of config.Module that several flags fill together.
 var jointFlags = map[string]string{
 	"tls":           tlsFlags,
-	"tls.ca_file":   tlsFlags,
-	"tls.ca_path":   tlsFlags,
-	"tls.cert_file": tlsFlags,
+	"tls.ca_path":   "CONSUL_CAPATH",
+	"tls.cert_file": "--consul.cert-file, --consul.key-file",
 	"basic_auth":    "CONSUL_HTTP_AUTH",
 	"rpc":           "--rpc.ca-file, --rpc.cert-file, --rpc.key-file",
 	"rpc.cert_file": "--rpc.cert-file, --rpc.key-file",
@@ -450,8 +450,18 @@ func (ps *flagProblems) note(flag string, err error) {
 		return
 	}
 	for line := range strings.Lines(err.Error()) {
-		*ps = append(*ps, fmt.Errorf("%s: %s", flag, strings.TrimSpace(line)))
+		problem := fmt.Errorf("%s: %s", flag, strings.TrimSpace(line))
+		*ps = append(*ps, wording.WithExample(problem, exampleOf(flag)))
 	}
+}
+
+// noteFile is for the file of --config.file. If it can be read, its errors name the file and the key.
+func (ps *flagProblems) noteFile(path string, err error) {
+	if err == nil || strings.HasPrefix(err.Error(), path+": ") {
+		*ps = append(*ps, err)
+		return
+	}
+	ps.note("--config.file", err)
 }
 
 // validate checks all options of the exporter. The error has all problems, one in a line, each with its flag.
@@ -469,15 +479,16 @@ func (o *options) validate(logger log.Logger) (*validOptions, error) {
 	}
 	problems.note("--web.telemetry-path", web.ValidateTelemetryPath(o.handler.TelemetryPath))
 	problems.note("--web.config.file", validateWebConfig(*o.web.WebConfigFile))
+	problems.note("--web.listen-address", validateListen(o.web))
 	if len(module.Collectors) == 0 {
-		problems.note("--collector.*", errors.New("all collectors are switched off"))
+		problems.note("--collector.*", errors.New("all collectors are switched off; want for example --collector.raft"))
 	}
 	o.validateResponderToShow(&problems, logger)
 	s.memory = o.memory.options(&problems, logger)
 	if o.configFile != "" {
 		var err error
 		s.modules, err = config.Open(o.configFile, func(p config.Problem) { warn(p.Key, p.Err) })
-		problems = append(problems, err) // Names the file itself.
+		problems.noteFile(o.configFile, err)
 	}
 	return s, errors.Join(problems...)
 }

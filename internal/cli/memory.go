@@ -73,6 +73,9 @@ func (m *memoryOptions) options(problems *flagProblems, logger log.Logger) memor
 		problems.note("--cluster.expected-voters",
 			fmt.Errorf("%d is not between 0 and %d", m.expectedVoters, memory.MaxServers))
 	}
+	if m.stateFile != "" {
+		problems.note("--state.file", memory.CheckFile(m.stateFile))
+	}
 	if m.dismissedFile == "" {
 		return opts
 	}

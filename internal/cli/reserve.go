@@ -134,9 +134,9 @@ func lookToStop(
 	if in, err = inputs.ForStop(ctx, snap); err == nil {
 		return in, snap.Address(), nil
 	}
-	if _, agentErr := agent.Get(ctx); agentErr != nil && !errors.Is(agentErr, consul.ErrRefused) {
-		err = fmt.Errorf("the agent at %s does not answer (%w); without an agent the servers are not known, so name "+
-			"another one with --consul.server", snap.Address(), agentErr)
+	if _, agentErr := agent.Get(ctx); agentErr != nil && !consul.IsDenied(agentErr) {
+		trouble := verdict.AgentTrouble(snap.Address(), agentErr)
+		err = fmt.Errorf("%s. %s", trouble.What, trouble.Do)
 	}
 	return in, snap.Address(), err
 }

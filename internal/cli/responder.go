@@ -140,13 +140,14 @@ func (o *options) validateResponder(logger log.Logger) (*validOptions, responder
 	s := o.validateAgent(o.agentModule(), &problems,
 		func(p config.Problem) { warnUnreadable(logger, flagsOf(p.Key), p.Err) })
 	problems.note("--web.config.file", validateWebConfig(*o.responder.web.WebConfigFile))
+	problems.note("--web.listen-address", validateListen(o.responder.web))
 	if o.responder.configFile == "" {
-		problems.note("--config.file", errors.New("there is none; docs/responder.example.yml has all that it can have"))
+		problems.note("--config.file", errors.New("there is none; want for example one such as docs/responder.example.yml"))
 		return nil, respond, errors.Join(problems...)
 	}
 	var err error
 	if respond.Config, err = responder.Load(o.responder.configFile); err != nil {
-		problems = append(problems, err) // Names the file itself.
+		problems.noteFile(o.responder.configFile, err)
 		return nil, respond, errors.Join(problems...)
 	}
 	if err := respond.Config.CheckFiles(o.responder.configFile); err != nil && !o.responder.allowWritable {

@@ -100,3 +100,14 @@ func If(condition bool, format string, args ...any) string {
 
 // Capital makes the first letter a capital one. The text must not be empty, and begins with a letter of ASCII.
 func Capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+
+// WithExample adds an example of a good value to an error about a bad one, unless there is none or the text has what to
+// want already.
+func WithExample(err error, example string) error {
+	text := err.Error()
+	has := func(words string) bool { return strings.Contains(text, words) }
+	if example == "" || slices.ContainsFunc([]string{"want ", "such as ", "as in ", "; there are: ", "did you mean "}, has) {
+		return err
+	}
+	return fmt.Errorf("%w; want for example %s", err, example)
+}

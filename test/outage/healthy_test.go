@@ -407,7 +407,8 @@ func (p *play) expectWithoutAgent(s harness.Samples) {
 func agentUnreachable(p *play) outlook {
 	return outlook{
 		level: status.LevelDegraded, problems: []string{"ConsulAgentUnreachable " + p.agent.Name},
-		sentence: fmt.Sprintf("The agent at %s does not answer; "+wholeQuorum, regexp.QuoteMeta(p.agent.URL())),
+		sentence: fmt.Sprintf("The agent at %s refuses connections: nothing listens there; "+wholeQuorum,
+			regexp.QuoteMeta(p.agent.URL())),
 	}
 }
 
@@ -415,9 +416,9 @@ func agentUnreachable(p *play) outlook {
 func (p *play) expectNothingKnown() {
 	p.expect(p.export(p.agent), true, outlook{
 		level: status.LevelUnknown, problems: []string{"ConsulAgentUnreachable"},
-		sentence: fmt.Sprintf(`The agent at %s does not answer, and no server is known that could be queried instead\.`,
+		sentence: fmt.Sprintf(`The agent at %s refuses connections: nothing listens there\.`,
 			regexp.QuoteMeta(p.agent.URL())),
 	})
 	p.expectStop(p.leader.Name, cli.ExitUnknown,
-		"connection refused); without an agent the servers are not known, so name another one with --consul.server")
+		"refuses connections: nothing listens there. Start Consul there, or set --consul.server to the HTTP API")
 }
