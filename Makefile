@@ -103,11 +103,11 @@ reliability:
 	@$(TOOL) consul
 	go test -tags e2e -count 1 -timeout 2h -v -run '^TestSoak$$' -exec $(CURDIR)/tools/e2e.sh ./test/netns -soak $(SOAK) -update
 
-# test-browser: the tests that look at the status page in Chromium, which they install; PICTURES=folder keeps pictures.
+# test-browser: the tests that look at the status page in Chromium, which they install with axe-core; PICTURES=folder keeps pictures.
 .PHONY: test-browser
 test-browser:
 	@$(TOOL) consul
-	tools/browser.sh
+	AXE=$$(tools/browser.sh) && export AXE && \
 	go test -race -tags browser -count 1 -timeout 10m -p 1 -run '^TestStatusPage' ./test/outage ./web
 
 # test-stack: the tests with the whole stack: Consul, exporter, Prometheus, Alertmanager and a webhook; minutes.

@@ -104,12 +104,23 @@ func TestView_PortTroubles(t *testing.T) {
 		{Port: 8600, Transport: "tcp", State: verdict.PortUnknown, Reason: "held_back", Error: "not asked again yet"},
 	}}}}
 	want := []status.PortTrouble{
-		{"a", []string{"8300", "8301/udp"}, verdict.PortHangs, "timeout", "i/o timeout"},
-		{"a", []string{"8302"}, verdict.PortDown, "refused", "connect: connection refused"},
-		{"a", []string{"8502", "8503"}, verdict.PortNotAsked, "", "mesh is off"},
-		{"a", []string{"8600"}, verdict.PortUnknown, "held_back", "not asked again yet"},
+		{"a", []string{"8300", "8301/udp"}, verdict.PortHangs, "timeout", "i/o timeout", false},
+		{"a", []string{"8302"}, verdict.PortDown, "refused", "connect: connection refused", false},
+		{"a", []string{"8502", "8503"}, verdict.PortNotAsked, "", "mesh is off", true},
+		{"a", []string{"8600"}, verdict.PortUnknown, "held_back", "not asked again yet", false},
 	}
 	if diff := cmp.Diff(want, v.PortTroubles()); diff != "" {
 		t.Errorf("troubles differ (-want +got):\n%s", diff)
+	}
+	var why []string
+	for _, t := range v.PortTroubles() {
+		why = append(why, t.Why())
+	}
+	wantWhy := []string{
+		"there was no response in time", "nothing listens there: the connection was refused", "mesh is off",
+		"the server turned the exporter away before, so the next probe waits",
+	}
+	if diff := cmp.Diff(wantWhy, why); diff != "" {
+		t.Errorf("reasons in plain words differ (-want +got):\n%s", diff)
 	}
 }

@@ -53,8 +53,8 @@ func TestRecovery_Shown(t *testing.T) {
 		asked <- r.Method + " " + r.URL.RequestURI() + " " + r.Header.Get("Authorization")
 		fmt.Fprint(w, history)
 	}, func() string { return "s3cret" })
-	if html := show(t, page, "/"); strings.Contains(html, "<script>") || strings.Contains(html, "s3cret") {
-		t.Errorf("the page has a script or the secret:\n%s", html)
+	if html := show(t, page, "/"); strings.Count(html, "<script>") > 1 || strings.Contains(html, "s3cret") {
+		t.Errorf("the page has another script or the secret:\n%s", html)
 	}
 	var document struct{ Recovery recovery }
 	must.Do(t, json.Unmarshal([]byte(show(t, page, "/?format=json")), &document))
@@ -82,7 +82,7 @@ func TestRecovery_Fails(t *testing.T) {
 		{"wrong secret", func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, "the secret is missing or wrong", http.StatusUnauthorized)
 		}, `answers 401 Unauthorized: "the secret is missing or wrong\n"`},
-		{"no JSON", says("<html>"), "What the responder decided is not known: read http://127.0.0.1:"},
+		{"no JSON", says("<html>"), "What the responder decided is not known.\nError read http://127.0.0.1:"},
 		{"redirect", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
 		}, "answers 302 Found"},

@@ -55,7 +55,7 @@ type row = []terminal.Cell
 // printStatus prints the verdicts first, then what is wrong, and then what is known. The first line is Consul's own
 // verdict, which is all that is printed if quiet.
 func printStatus(p report, v *status.View, quiet bool) {
-	p.verdict(v.Level, v.Verdict, quiet)
+	p.verdict(v.Level, v.Problems, v.Verdict, quiet)
 	if quiet {
 		return
 	}
@@ -63,7 +63,7 @@ func printStatus(p report, v *status.View, quiet bool) {
 		p.Line(plain(indent), plain(v.Remedy))
 	}
 	if v.Services != nil {
-		p.verdict(v.Services.Level, servicesVerdict(v.Services), quiet)
+		p.verdict(v.Services.Level, v.Services.Problems, servicesVerdict(v.Services), quiet)
 	}
 	p.section("Problems", problemRows(v.Problems))
 	if v.Services != nil {
@@ -78,7 +78,7 @@ func printStatus(p report, v *status.View, quiet bool) {
 
 // printServices prints the part about services; only the verdict if quiet.
 func printServices(p report, v *status.View, quiet bool) {
-	p.verdict(v.Services.Level, servicesVerdict(v.Services), quiet)
+	p.verdict(v.Services.Level, v.Services.Problems, servicesVerdict(v.Services), quiet)
 	if !quiet {
 		p.section("Problems of services", problemRows(v.Services.Problems))
 		p.section("Also", summaryRows(v))
@@ -91,8 +91,8 @@ func servicesVerdict(s *status.ServicesStatus) string { return "Services: " + s.
 // report prints what was found.
 type report struct{ *terminal.Printer }
 
-func (p report) verdict(level status.Level, verdict string, oneLine bool) {
-	p.sentence(styled(string(level), levelStyles[level]), verdict, oneLine)
+func (p report) verdict(level status.Level, problems []status.Problem, verdict string, oneLine bool) {
+	p.sentence(styled(string(level), levelStyles[status.Tone(level, problems)]), verdict, oneLine)
 }
 
 // sentence prints a word and what it is about, on one line however long that is, if wanted.
@@ -214,18 +214,10 @@ func portCell(p *status.PortStatus) terminal.Cell {
 	case p == nil:
 		return styled(dash, terminal.Dim)
 	case p.State == verdict.PortUp:
-		return styled(milliseconds(p.Seconds), portStyles[p.State])
+		return styled(wording.Milliseconds(p.Seconds), portStyles[p.State])
 	default:
 		return styled(string(p.State), portStyles[p.State])
 	}
-}
-
-func milliseconds(seconds float64) string {
-	ms, digits := seconds*1000, 0
-	if ms < 9.95 {
-		digits = 1
-	}
-	return strconv.FormatFloat(ms, 'f', digits, 64)
 }
 
 // troubleRows say for each server why its ports do not answer, or are not asked.
@@ -322,12 +314,7 @@ func known[T any](value *T, cell func(T) terminal.Cell) terminal.Cell {
 func number(n uint64) terminal.Cell { return plain(strconv.FormatUint(n, 10)) }
 
 // contact is how long ago the server heard of the leader.
-func contact(seconds float64) terminal.Cell {
-	if seconds == 0 {
-		return plain("0 ms")
-	}
-	return plain(milliseconds(seconds) + " ms")
-}
+func contact(seconds float64) terminal.Cell { return plain(wording.Milliseconds(seconds) + " ms") }
 
 func health(healthy bool) terminal.Cell {
 	if !healthy {

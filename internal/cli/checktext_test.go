@@ -76,7 +76,7 @@ func TestPrintStatus_Healthy(t *testing.T) {
 		for i, p := range cluster.Protocols() {
 			s.Ports = append(s.Ports, status.PortStatus{
 				Protocol: p, Port: p.DefaultPort(), Transport: cluster.TransportTCP, State: verdict.PortUp, Up: new(true),
-				Seconds: 0.001 * float64(i),
+				Seconds: 0.001 * float64(i+1),
 			})
 		}
 		v.Servers = append(v.Servers, s)
@@ -86,16 +86,16 @@ func TestPrintStatus_Healthy(t *testing.T) {
 Ports: milliseconds to answer
                    8300  8301  8302  8500
                    rpc   lan   wan   http
-  consul-server-1  0.0   1.0   2.0   3.0
-  consul-server-2  0.0   1.0   2.0   3.0
-  consul-server-3  0.0   1.0   2.0   3.0
+  consul-server-1  1.0   2.0   3.0   4.0
+  consul-server-2  1.0   2.0   3.0   4.0
+  consul-server-3  1.0   2.0   3.0   4.0
 
                    8501   8502  8503  8600
                    https  grpc  grpc  dns
                                 tls
-  consul-server-1  4.0    5.0   6.0   7.0
-  consul-server-2  4.0    5.0   6.0   7.0
-  consul-server-3  4.0    5.0   6.0   7.0
+  consul-server-1  5.0    6.0   7.0   8.0
+  consul-server-2  5.0    6.0   7.0   8.0
+  consul-server-3  5.0    6.0   7.0   8.0
 
 Raft
                    vote  state     calls leader     term

@@ -222,6 +222,10 @@ func serveFlags(app *kingpin.CmdClause, opts *options) {
 	app.Flag("web.enable-lifecycle", "Let POST /-/reload reload the configuration file.").
 		BoolVar(&opts.handler.EnableLifecycle)
 
+	app.Flag("web.prometheus-url",
+		"Address of Prometheus, such as http://localhost:9090, to which the status page has links. Default: none.").
+		StringVar(&opts.handler.PrometheusURL)
+
 	app.Flag("responder.url",
 		"Responder whose latest decisions the status page shows, such as http://localhost:9108. Default: none.").
 		StringVar(&opts.handler.Responder.URL)
@@ -478,6 +482,9 @@ func (o *options) validate(logger log.Logger) (*validOptions, error) {
 		problems.note("--web.max-requests", fmt.Errorf("%d is less than 0", n))
 	}
 	problems.note("--web.telemetry-path", web.ValidateTelemetryPath(o.handler.TelemetryPath))
+	if address := o.handler.PrometheusURL; address != "" {
+		problems.note("--web.prometheus-url", web.ValidatePrometheusURL(address))
+	}
 	problems.note("--web.config.file", validateWebConfig(*o.web.WebConfigFile))
 	problems.note("--web.listen-address", validateListen(o.web))
 	if len(module.Collectors) == 0 {

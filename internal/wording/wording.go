@@ -70,6 +70,15 @@ func Join(separator string, texts ...string) string {
 	return strings.Join(texts, separator)
 }
 
+// Milliseconds writes how long something took, without the unit, with two digits or more. What took no time at all is 0.
+func Milliseconds(seconds float64) string {
+	ms, digits := seconds*1000, 0
+	if ms > 0 && ms < 9.95 {
+		digits = 1
+	}
+	return strconv.FormatFloat(ms, 'f', digits, 64)
+}
+
 // Rounded writes a duration with no more digits than anyone needs.
 func Rounded(d time.Duration) string {
 	if d > 10*time.Second {

@@ -228,12 +228,15 @@ func (p *play) expectText() {
 	_, text := p.check()
 	const took = ` +[0-9.]+`
 	for _, want := range []string{
-		`\n +8300 +8301 +8301 +8302 +8302 +8500 +8502 +8503 +8600 +8600\n` +
-			` +rpc +lan +lan +wan +wan +http +grpc +grpc +dns +dns\n`,
-		`\n  server-1` + strings.Repeat(took, 5) + strings.Repeat(` +not asked`, 5) + `\n`, // A client's word is not theirs.
-		`\n  client-1` + strings.Repeat(` +-`, 5) + took + took + ` +-` + took + took + `\n`,
+		`\n +8300 +8301 +8301 +8302 +8302 +8500\n +rpc +lan +lan +wan +wan +http\n`,
+		`\n +8502 +8503 +8600 +8600\n +grpc +grpc +dns +dns\n`,
+		`\n  server-1` + strings.Repeat(took, 5) + ` +not asked\n`, // A client's word is not theirs.
+		`\n  server-1` + strings.Repeat(` +not asked`, 4) + `\n`,
+		`\n  client-1` + strings.Repeat(` +-`, 5) + took + `\n`,
+		`\n  client-1` + took + ` +-` + took + took + `\n`,
+		`\n  not asked  not probed on purpose\n  -          no such port\n`,
 		`\n  members, lan  4 alive\n  catalog       4 nodes, 1 service, 3 instances: 3 passing\n` +
-			`  memory        none, so .*\n` +
+			`  memory        none, so .*\n +--state.file or --exporter\)\n` +
 			`  agent         http://127[0-9.]+:8500, client-1 in dc1\n  asked         at 20`,
 	} {
 		if !regexp.MustCompile(want).MatchString(text) {

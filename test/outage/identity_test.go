@@ -110,7 +110,8 @@ func TestIdentity_RenamedAtTheSameAddress(t *testing.T) {
 		`consul_autopilot_server_healthy{server="renamed"}`:                     1,
 	}), `consul_server_raft_is_leader{server="server-3"}`, `consul_autopilot_server_healthy{server="server-3"}`)
 	expectServers(t, s, []string{"renamed", "server-1", "server-2"}, []string{"server-3"})
-	if code, out, _ := harness.CheckOf(t, c.Servers[0]); strings.Contains(out, "split brain") || code == cli.ExitUnknown {
+	if code, out, _ := harness.CheckOf(t, c.Servers[0]); strings.Contains(out, "ConsulSplitBrain") ||
+		code == cli.ExitUnknown {
 		t.Errorf("check exits with %d: %s", code, out)
 	}
 }

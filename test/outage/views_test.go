@@ -175,8 +175,8 @@ func top(v *status.View) string {
 
 var (
 	pageHead    = regexp.MustCompile(`<strong class="level">(.*?)</strong></p>\s*<h1>(.*?)</h1>`)
-	pageProblem = regexp.MustCompile(`<li class="\w+"><strong>(\w+)</strong> <span>(.*?)</span> <a[^>]+>(\w+)</a>`)
-	continued   = regexp.MustCompile(`\n {9,}`) // Long lines are.
+	pageProblem = regexp.MustCompile(`<li class="\w+"[^>]*><strong>(\w+)</strong> <span>(.*?)</span> <a[^>]+>(\w+)</a>`)
+	continued   = regexp.MustCompile(`\n {4,}`) // Long lines are.
 	textProblem = regexp.MustCompile(`(?m)^  (critical|warning|info) +(Consul\w+) +(.*\S) *$`)
 	since       = regexp.MustCompile(` since [^;,\n]+`)
 )
