@@ -190,7 +190,7 @@ var noToken = scene{
 		p.expectUnnoticed(p.agent, "/v1/health/node")
 	},
 	window: "degraded: Consul",
-	page:   []string{"3 of 3 voters answer", "ConsulCollectorFails", "Unavailable:", "8300/tcp"},
+	page:   []string{"3 of 3 voters answer", "ConsulCollectorFails", "Unavailable:", "8300"},
 }
 
 // nameless is a server as it is known to those who may not read its name.
