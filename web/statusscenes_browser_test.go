@@ -136,7 +136,7 @@ func TestStatusPage_Scenes(t *testing.T) {
 					"ports beyond the edge": `[...document.querySelectorAll('.matrix td')].filter(
 						e => e.getBoundingClientRect().right > innerWidth).length`,
 					"errors in sight": `(document.body.innerText.match(
-						/x509|dial tcp|connection refused|i\\/o timeout/g) ?? []).length`,
+						/x509|dial tcp|connection refused|i\/o timeout/g) ?? []).length`,
 				} {
 					if n := browsertest.Eval[int](page, count); n > 0 {
 						t.Errorf("%d %s", n, what)
