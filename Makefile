@@ -83,7 +83,7 @@ test-matrix:
 .PHONY: e2e
 e2e:
 	@$(TOOL) consul
-	go test -race -tags e2e -count 1 -timeout 10m -v -run '^TestE2E' -exec $(CURDIR)/tools/e2e.sh ./test/netns
+	go test -race -tags e2e -count 1 -timeout 15m -v -run '^TestE2E' -exec $(CURDIR)/tools/e2e.sh ./test/netns
 
 # e2e-alerts: the tests with the whole stack that need root, because they break networks.
 .PHONY: e2e-alerts

@@ -183,8 +183,9 @@ func TestDecide_Crash(t *testing.T) {
 	}
 }
 
-// While an action from before a restart may still be under way, there is no other one.
-func TestDecide_InterruptedIsPending(t *testing.T) {
+// interrupted is the fixture after the responder was killed in the middle of an action, before it starts again.
+func interrupted(t *testing.T) *fixture {
+	t.Helper()
 	b := newFixture(t)
 	b.during = func() { // As much as there is when it is killed now.
 		for _, file := range []string{b.config.File, b.config.actionsPath()} {
@@ -198,6 +199,24 @@ func TestDecide_InterruptedIsPending(t *testing.T) {
 	}
 	b.during, b.runs = nil, nil
 	b.rules[0].Cooldown = time.Second
+	return b
+}
+
+// An action that was interrupted while the clock was hours ahead keeps others back for its time limit, not for hours.
+func TestDecide_InterruptedInFuture(t *testing.T) {
+	b := interrupted(t)
+	b.jump(-2 * time.Hour)
+	b.restart()
+	b.deliver(b.alert("server-3", 0))
+	b.expectReason("An action from before a restart may be under way until 2026-11-25T10:01:00Z.")
+	b.wait(time.Minute)
+	b.deliver(b.alert("server-3", 0))
+	b.expect([]string{"server-3"}, ResultUnknown, ResultRefused, ResultDone)
+}
+
+// While an action from before a restart may still be under way, there is no other one.
+func TestDecide_InterruptedIsPending(t *testing.T) {
+	b := interrupted(t)
 	b.restart()
 	b.wait(10 * time.Second)
 	b.deliver(b.alert("server-3", time.Minute))

@@ -169,11 +169,20 @@ func (r *Responder) closeInterrupted() error {
 			return err
 		}
 		known := record.Action == actionNotify || record.Process != nil // That it is over, or does not matter.
-		if !known && record.Deadline != nil && record.Deadline.After(r.ledger.busyUntil) {
-			r.ledger.busyUntil = *record.Deadline
+		if until := r.now().Add(r.left(&record)); !known && until.After(r.ledger.busyUntil) {
+			r.ledger.busyUntil = until
 		}
 	}
 	return nil
+}
+
+// left is for how long an action from before a restart may go on: never for longer than from its beginning, whatever
+// the clock was then.
+func (r *Responder) left(record *Record) time.Duration {
+	if record.Deadline == nil {
+		return 0
+	}
+	return min(max(record.Deadline.Sub(r.now()), 0), max(record.Deadline.Sub(record.Time), 0), maxExecTimeout)
 }
 
 // Close ends what New has begun.

@@ -32,10 +32,7 @@ const survivorInterval = 500 * time.Millisecond
 
 // adopt takes over a program that runs on. The caller holds mu, or is alone.
 func (r *Responder) adopt(record Record) {
-	left := time.Duration(0)
-	if record.Deadline != nil {
-		left = min(max(record.Deadline.Sub(r.now()), 0), maxExecTimeout)
-	}
+	left := r.left(&record)
 	r.survivors = append(r.survivors, survivor{record, r.clock.elapsed() + left})
 	level.Warn(r.logger).Log("msg", "a program from before a restart runs on; nothing else is done until it has ended",
 		"rule", record.Rule, "process_group", record.Process.Group, "left", left)
