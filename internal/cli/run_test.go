@@ -71,7 +71,7 @@ func TestErrors(t *testing.T) {
 func TestErrors_Nagios(t *testing.T) {
 	for args, want := range map[string]string{
 		"--nonsense":       "unknown long flag '--nonsense', try --help",
-		"--safe-to-stop=a": "--output: nagios is about the cluster; use the exit code of --safe-to-stop and --release",
+		"--safe-to-stop=a": "--output: nagios is about the cluster; use the exit code of --safe-to-stop and --release; want for example text",
 		"--quiet":          "--quiet: contradicts --output=nagios",
 	} {
 		want = "consul_cluster_exporter: error: " + want + "\n"
