@@ -214,8 +214,8 @@ func (s *Snapshot) state(ctx context.Context) (err error, ok bool) {
 	return s.before.err, true
 }
 
-// AgentErr is why the agent that is used in this scrape does not tell about itself, as far as is known by now; nil if it
-// does, or was not asked.
+// AgentErr is why the agent that is used in this scrape does not tell about itself, as far as is known by now; nil if
+// it does, or was not asked.
 func (s *Snapshot) AgentErr() error {
 	u := s.chosen()
 	if u == nil || !u.self.Asked() {

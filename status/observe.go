@@ -59,8 +59,8 @@ func States() map[string][]string {
 	}
 }
 
-// brief are the states that a single scrape may see when nothing is wrong, because there is an election or an answer was
-// late. They are logged when they were seen in two scrapes in a row, or in the first one, as are failing ports.
+// brief are the states that a single scrape may see when nothing is wrong, because there is an election or an answer
+// was late. They are logged when they were seen in two scrapes in a row, or in the first one, as are failing ports.
 var brief = map[string][]string{
 	watchQuorum: {string(verdict.QuorumUnknown)}, watchReads: {stateFailing}, watchExporter: {stateBlind, stateImpaired},
 }

@@ -79,8 +79,8 @@ func (w *Watch) Cause(err error) string {
 }
 
 // See returns what has changed since the scrape before, and the verdict. A scrape that began before the latest one, or
-// in which there was no time for the servers, says nothing new. Of what a scrape cannot tell, the state stays as it was.
-// The first scrape has all problems, or a line about the start if there are none.
+// in which there was no time for the servers, says nothing new. Of what a scrape cannot tell, the state stays as it
+// was. The first scrape has all problems, or a line about the start if there are none.
 func (w *Watch) See(f *Facts) (changes []Change, verdict string) {
 	outOfTime := len(f.Reports) == 0 && len(f.Topology.Servers) > 0
 	if outOfTime || f.Start.Before(w.at) {

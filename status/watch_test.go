@@ -259,7 +259,9 @@ func TestWatch_Cause(t *testing.T) {
 	var w status.Watch
 	scrapes(&w, with(healthy(), agentDown), healthy())
 	first := w.Cause(theirs)
-	if w.See(with(healthy(), func(f *status.Facts) { f.Start = noon.Add(time.Hour) })); first != "ConsulAgentUnreachable" || w.Cause(theirs) != "" {
+	if w.See(with(healthy(),
+		func(f *status.Facts) { f.Start = noon.Add(time.Hour) })); first != "ConsulAgentUnreachable" ||
+		w.Cause(theirs) != "" {
 		t.Errorf("when the agent is back: %q, and then %q; want that it was to blame, and then nothing", first,
 			w.Cause(theirs))
 	}

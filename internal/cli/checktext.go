@@ -259,7 +259,7 @@ func raftRows(servers []status.ServerStatus) []row {
 		rows = append(rows, row{
 			plain(s.Name), plain(vote), stateCell(s.RaftState), known(s.HasLeader, leader),
 			known(s.Term, number), known(s.LastLogIndex, number), known(s.LogLag, number),
-			known(s.LastContactSeconds, contact), known(s.AutopilotHealthy, health),
+			known(s.LastContactSeconds, lastContact), known(s.AutopilotHealthy, health),
 		})
 	}
 	return rows
@@ -313,8 +313,8 @@ func known[T any](value *T, cell func(T) terminal.Cell) terminal.Cell {
 
 func number(n uint64) terminal.Cell { return plain(strconv.FormatUint(n, 10)) }
 
-// contact is how long ago the server heard of the leader.
-func contact(seconds float64) terminal.Cell { return plain(wording.Milliseconds(seconds) + " ms") }
+// lastContact is how long ago the server heard of the leader.
+func lastContact(seconds float64) terminal.Cell { return plain(wording.Milliseconds(seconds) + " ms") }
 
 func health(healthy bool) terminal.Cell {
 	if !healthy {

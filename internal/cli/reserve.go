@@ -18,6 +18,7 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/cluster"
 	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/inputs"
+	"github.com/zervigo/consul_cluster_exporter/internal/contact"
 	"github.com/zervigo/consul_cluster_exporter/reservation"
 	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
@@ -135,7 +136,7 @@ func lookToStop(
 		return in, snap.Address(), nil
 	}
 	if _, agentErr := agent.Get(ctx); agentErr != nil && !consul.IsDenied(agentErr) {
-		trouble := verdict.AgentTrouble(snap.Address(), agentErr)
+		trouble := contact.OfAgent(snap.Address(), agentErr)
 		err = fmt.Errorf("%s. %s", trouble.What, trouble.Do)
 	}
 	return in, snap.Address(), err

@@ -70,7 +70,8 @@ func Join(separator string, texts ...string) string {
 	return strings.Join(texts, separator)
 }
 
-// Milliseconds writes how long something took, without the unit, with two digits or more. What took no time at all is 0.
+// Milliseconds writes how long something took, without the unit, with two digits or more. What took no time at all is
+// 0.
 func Milliseconds(seconds float64) string {
 	ms, digits := seconds*1000, 0
 	if ms > 0 && ms < 9.95 {
@@ -115,7 +116,10 @@ func Capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 func WithExample(err error, example string) error {
 	text := err.Error()
 	has := func(words string) bool { return strings.Contains(text, words) }
-	if example == "" || slices.ContainsFunc([]string{"want ", "such as ", "as in ", "; there are: ", "did you mean "}, has) {
+	if example == "" || slices.ContainsFunc([]string{
+		"want ", "such as ", "as in ", "; there are: ",
+		"did you mean ",
+	}, has) {
 		return err
 	}
 	return fmt.Errorf("%w; want for example %s", err, example)

@@ -181,7 +181,7 @@ func (c *chaos) expectRequests() {
 	find := func(records []responder.Record, at time.Time, id string, first bool) bool {
 		for _, r := range records {
 			after := at.Sub(r.Time)
-			if after > -time.Second && after < 90*time.Second && strings.Contains(r.What, id) && !(first && seen[r.ID]) {
+			if after > -time.Second && after < 90*time.Second && strings.Contains(r.What, id) && (!first || !seen[r.ID]) {
 				seen[r.ID] = seen[r.ID] || first
 				return true
 			}

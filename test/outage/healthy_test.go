@@ -401,7 +401,8 @@ func (p *play) expectWithoutAgent(s harness.Samples) {
 	}
 	s.Expect(p.T, want)
 	s.ExpectNone(p.T, "consul_raft_peers", "consul_raft_leader", "consul_serf_lan_member")
-	if log := p.e.Log.String(); strings.Count(log, "change=agent state=failing") != 1 || strings.Contains(log, "level=error") {
+	if log := p.e.Log.String(); strings.Count(log, "change=agent state=failing") != 1 || strings.Contains(log,
+		"level=error") {
 		p.Errorf("want one line about the agent, and no error; log:\n%s", log)
 	}
 }

@@ -1,7 +1,9 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package verdict
+// Package contact says why an agent's HTTP API is of no use, and which flag or permission to set: for the page, check
+// and the log.
+package contact
 
 import (
 	"crypto/tls"
@@ -43,7 +45,8 @@ const (
 )
 
 // GiveToken is what to do when the token lacks rights.
-const GiveToken = "Give the exporter a token that has agent:read, node:read, service:read and operator:read, for example " +
+const GiveToken = "Give the exporter a token that has agent:read, node:read, service:read and " +
+	"operator:read, for example " +
 	"with --consul.token-file=/etc/consul/exporter.token."
 
 // LeaveOutNamespace is what to do when Consul is not the Enterprise edition that the flags are for.
@@ -55,8 +58,8 @@ var otherPorts = map[cluster.Protocol]string{
 	cluster.ProtocolGRPC: "gRPC", cluster.ProtocolGRPCTLS: "gRPC", cluster.ProtocolDNS: "DNS",
 }
 
-// AgentTrouble explains why the HTTP API of the agent at this address is of no use.
-func AgentTrouble(address consul.Address, err error) Trouble {
+// OfAgent explains why the HTTP API of the agent at this address is of no use.
+func OfAgent(address consul.Address, err error) Trouble {
 	c := contact{address, err, probe.ReasonOf(err)}
 	var t Trouble
 	status, answered := errors.AsType[api.StatusError](err)
@@ -153,7 +156,8 @@ func (c *contact) byStatus(status api.StatusError) Trouble {
 	case status.Code == http.StatusTooManyRequests:
 		return Trouble{
 			said + ": a limit is reached",
-			"Raise limits.request_limits or limits.http_max_conns_per_client in the agent's configuration, or scrape less often, " +
+			"Raise limits.request_limits or limits.http_max_conns_per_client in the agent's configuration, or " +
+				"scrape less often, " +
 				"for example with scrape_interval: 60s.",
 		}
 	case status.Code == http.StatusNotFound && c.address.Path != "":
@@ -272,7 +276,9 @@ func (c *contact) byConnection() Trouble {
 	case c.reason == probe.ReasonRefused:
 		return Trouble{"refuses connections: nothing listens there", "Start Consul there, or set " + otherAddress}
 	case c.reason == probe.ReasonUnreachable:
-		return Trouble{"cannot be reached: the network has no route to it", "Check routes and firewalls, or set " + otherAddress}
+		return Trouble{
+			"cannot be reached: the network has no route to it", "Check routes and firewalls, or set " + otherAddress,
+		}
 	case c.reason == probe.ReasonTimeout && c.unconnected():
 		return Trouble{"does not answer: no connection in time", "Check routes and firewalls, or set " + otherAddress}
 	case c.reason == probe.ReasonTimeout:
@@ -281,7 +287,9 @@ func (c *contact) byConnection() Trouble {
 			readItsLog + " If it is only slow, raise --consul.timeout, for example --consul.timeout=5s.",
 		}
 	case c.reason == probe.ReasonReset:
-		return Trouble{"closes connections without an answer", readItsLog + " If something else listens there, set " + otherAddress}
+		return Trouble{
+			"closes connections without an answer", readItsLog + " If something else listens there, set " + otherAddress,
+		}
 	default:
 		return Trouble{fmt.Sprintf("does not answer (%v)", rootOf(c.err)), "Set " + otherAddress}
 	}

@@ -1,10 +1,11 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package verdict
+package contact
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -25,7 +26,7 @@ import (
 )
 
 // The test of the first contact, in test/process, has what real listeners do. These are the others.
-func TestAgentTrouble(t *testing.T) {
+func TestOfAgent(t *testing.T) {
 	t.Parallel()
 	const plain = "http://a:1"
 	dial := func(err error) error { return &url.Error{Op: "Get", Err: &net.OpError{Op: "dial", Err: err}} }
@@ -53,7 +54,9 @@ func TestAgentTrouble(t *testing.T) {
 			"answers with status 429 (Too Many Requests): a limit is reached", "limits.request_limits",
 		},
 		{"closes", plain, request(io.EOF), "closes connections without an answer", "log of that agent"},
-		{"nothing in the answer", plain, fmt.Errorf("read: %w", io.EOF), "answers, but not as Consul does", "--consul.server"},
+		{
+			"nothing in the answer", plain, fmt.Errorf("read: %w", io.EOF), "answers, but not as Consul does", "--consul.server",
+		},
 		{"no agent", plain, cluster.ErrNotAgent, "answers, but not as Consul does", "--consul.server"},
 		{
 			"DNS is down", plain, dial(&net.DNSError{Name: "a", Err: "server misbehaving", IsTemporary: true}),
@@ -67,7 +70,10 @@ func TestAgentTrouble(t *testing.T) {
 			"an alert of TLS", plain, request(errors.New(`malformed HTTP response "\x15\x03\x01"`)),
 			"speaks HTTPS, not HTTP", "Set --consul.server=https://a:1.",
 		},
-		{"another protocol", plain, request(errors.New(`malformed HTTP response "220 smtp"`)), "does not speak HTTP", "--consul"},
+		{
+			"another protocol", plain, request(errors.New(`malformed HTTP response "220 smtp"`)), "does not speak HTTP",
+			"--consul",
+		},
 		{
 			"a certificate without names", "https://a:1",
 			x509.HostnameError{},
@@ -75,11 +81,13 @@ func TestAgentTrouble(t *testing.T) {
 			"--consul.server-name=server.dc1.consul.",
 		},
 		{
-			"expired", "https://a:1", errServerExpired, "shows a certificate that has expired or is not valid yet",
+			"expired", "https://a:1",
+			&tls.CertificateVerificationError{Err: x509.CertificateInvalidError{Reason: x509.Expired}},
+			"shows a certificate that has expired or is not valid yet",
 			"Renew it on the server, or set the clocks.",
 		},
 		{
-			"ours has expired", "https://a:1", errOursExpired,
+			"ours has expired", "https://a:1", &net.OpError{Op: "remote error", Err: tls.AlertError(45)},
 			"rejects the exporter's client certificate, which has expired", "--consul.cert-file",
 		},
 		{
@@ -111,7 +119,7 @@ func TestAgentTrouble(t *testing.T) {
 		},
 		{"anything else", plain, probe.ErrNoTurn, "does not answer (" + probe.ErrNoTurn.Error() + ")", "--consul.server"},
 	} {
-		got := AgentTrouble(must.Get(consul.ParseAddress(tc.address))(t), tc.err)
+		got := OfAgent(must.Get(consul.ParseAddress(tc.address))(t), tc.err)
 		if want := "the agent at " + tc.address + " " + tc.what; got.What != want || !strings.Contains(got.Do, tc.do) {
 			t.Errorf("%s: %q, %q; want %q, and %q in it", tc.name, got.What, got.Do, want, tc.do)
 		}
