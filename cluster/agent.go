@@ -5,7 +5,6 @@ package cluster
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"hash/maphash"
 	"regexp"
@@ -207,9 +206,6 @@ func (c *debugConfig) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// ErrNotAgent means that the answer is not what an agent says about itself.
-var ErrNotAgent = errors.New("the answer has no node name; is this a Consul agent?")
-
 // off reports whether a switch is there and off. Older versions of Consul do not have all of them.
 func off(enabled *bool) bool { return enabled != nil && !*enabled }
 
@@ -258,7 +254,7 @@ func newAgent(self *agentSelf) (Agent, error) {
 		}
 	}
 	if a.Name == "" {
-		return Agent{}, ErrNotAgent
+		return Agent{}, consul.ErrNotAgent
 	}
 	if self.Stats.Raft == nil {
 		return a, nil

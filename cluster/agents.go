@@ -214,21 +214,6 @@ func (s *Snapshot) state(ctx context.Context) (err error, ok bool) {
 	return s.before.err, true
 }
 
-// AgentErr is why the agent that is used in this scrape does not tell about itself, as far as is known by now; nil if it
-// does, or was not asked.
-func (s *Snapshot) AgentErr() error {
-	u := s.chosen()
-	if u == nil || !u.self.Asked() {
-		return nil
-	}
-	ended, cancel := context.WithCancel(s.ctx)
-	cancel() // Nothing is waited for.
-	if _, err := u.Agent().Get(ended); !errors.Is(err, context.Canceled) {
-		return err
-	}
-	return nil
-}
-
 // Agents are the configured agents that this scrape has asked, in the order in which they are configured; nil if there
 // is only one.
 func (s *Snapshot) Agents() []AgentState {

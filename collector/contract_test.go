@@ -23,8 +23,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
-	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
 var update = flag.Bool("update", false, "write the golden files instead of comparing them")
@@ -481,7 +481,7 @@ func TestFailureLog(t *testing.T) {
 	want := `level=error msg="collectors failed, some metrics are absent" collectors=members ` +
 		`err="read /v1/catalog/nodes: ` + unexpected + `500 ()"` + "\n" +
 		`level=info msg="collectors are complete again" collectors=members` + "\n" +
-		`level=warn msg="the token cannot read everything, some metrics are absent" do="` + verdict.GiveToken +
+		`level=warn msg="the token cannot read everything, some metrics are absent" do="` + consul.GiveToken +
 		`" collectors=members err="read /v1/catalog/nodes: refused: ` + unexpected + `403 ()"` + "\n"
 	if got := logged.String(); got != want {
 		t.Errorf("log is\n%s\nwant\n%s", got, want)

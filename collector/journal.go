@@ -20,7 +20,6 @@ import (
 	"github.com/zervigo/consul_cluster_exporter/internal/panics"
 	"github.com/zervigo/consul_cluster_exporter/memory"
 	"github.com/zervigo/consul_cluster_exporter/status"
-	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
 
 // journal logs what differs from one scrape to the next: the state of the cluster, in the words of the status page, and
@@ -207,7 +206,7 @@ func (g *failures) log(logger log.Logger) {
 	case g.cause != "":
 		level.Debug(logger).Log("msg", "collectors fail, which follows from what another line has", "cause", g.cause)
 	case g.kind == denied:
-		level.Warn(logger).Log("msg", "the token cannot read everything, some metrics are absent", "do", verdict.GiveToken)
+		level.Warn(logger).Log("msg", "the token cannot read everything, some metrics are absent", "do", consul.GiveToken)
 	case g.kind == blocked:
 		level.Warn(logger).Log("msg", "the agent blocks what collectors read (http_config.block_endpoints)")
 	case g.kind == unsupported:

@@ -103,7 +103,8 @@ func load(path string, warn func(Problem)) (map[string]*ValidModule, error) {
 	}
 	var problems []error
 	if len(written.Modules) == 0 {
-		problems = append(problems, Problem{"modules", errors.New("there is none; want for example {dc1: {targets: [10.0.0.0/8]}}")})
+		problems = append(problems,
+			Problem{"modules", errors.New("there is none; want for example {dc1: {targets: [10.0.0.0/8]}}")})
 	}
 	valid := make(map[string]*ValidModule)
 	for _, name := range slices.Sorted(maps.Keys(written.Modules)) {

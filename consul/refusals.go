@@ -85,8 +85,8 @@ func IsBlocked(err error) bool {
 	return ok && status.Code == http.StatusForbidden && strings.Contains(status.Body, "Endpoint is blocked")
 }
 
-// IsEnterpriseOnly reports whether Consul rejects a question because only its Enterprise edition has what is asked for: a
-// namespace or a partition (Consul: agent/http_ce.go).
+// IsEnterpriseOnly reports whether Consul rejects a question because only its Enterprise edition has what is asked for:
+// a namespace or a partition (Consul: agent/http_ce.go).
 func IsEnterpriseOnly(err error) bool {
 	status, ok := errors.AsType[api.StatusError](err)
 	return ok && status.Code == http.StatusBadRequest && strings.Contains(status.Body, "Consul Enterprise feature")

@@ -82,7 +82,7 @@ func agentUnreachable(e *evidence, report report) {
 func oneAgentUnreachable(e *evidence, report report) {
 	for _, a := range e.Agents {
 		if a.Err != nil && !a.Used && !e.agentDown() && !probe.IsOwnFault(a.Err) {
-			trouble := verdict.AgentTrouble(a.Address, a.Err)
+			trouble := consul.AgentTrouble(a.Address, a.Err)
 			report(labels{"agent": a.Address.String()}, fmt.Sprintf("%s; the one at %s is queried instead. %s",
 				wording.Capital(trouble.What), e.Address, trouble.Do))
 		}
@@ -113,7 +113,7 @@ func collectorRefused(about func(what string) bool) func(*evidence) string {
 			why = wording.Capital(e.trouble().What) + "."
 		}
 		return wording.Join(" ", wording.If(len(denied) > 0, "%s", wording.Join(" ", why,
-			fmt.Sprintf("The token cannot read everything; unavailable: %s.", wording.List(denied)), verdict.GiveToken)),
+			fmt.Sprintf("The token cannot read everything; unavailable: %s.", wording.List(denied)), consul.GiveToken)),
 			wording.If(len(blocked) > 0,
 				"The agent's own configuration (http_config.block_endpoints) lets nobody ask about: %s.", wording.List(blocked)))
 	}
@@ -124,7 +124,7 @@ func collectorFails(about func(what string) bool) func(*evidence) string {
 	return func(e *evidence) string {
 		failed := e.missing(func(m Missing) bool { return !m.Denied && !m.Refused && !m.Own && about(m.What) })
 		return wording.If(len(failed) > 0 && !e.agentDown(), "Unavailable: %s.%s", wording.List(failed),
-			wording.Prefixed(" ", wording.If(e.enterpriseAsked(about), verdict.LeaveOutNamespace)))
+			wording.Prefixed(" ", wording.If(e.enterpriseAsked(about), consul.LeaveOutNamespace)))
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/zervigo/consul_cluster_exporter/cluster"
+	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 	"github.com/zervigo/consul_cluster_exporter/verdict"
 )
@@ -58,12 +59,12 @@ func (e *evidence) noAnswer() string {
 		return e.trouble().What
 	}
 	return wording.List(wording.Names(e.Agents, func(a cluster.AgentState) (string, bool) {
-		return verdict.AgentTrouble(a.Address, a.Err).What, true
+		return consul.AgentTrouble(a.Address, a.Err).What, true
 	}))
 }
 
 // trouble is why the agent in use is of no use.
-func (e *evidence) trouble() verdict.Trouble { return verdict.AgentTrouble(e.Address, e.AgentErr) }
+func (e *evidence) trouble() consul.Trouble { return consul.AgentTrouble(e.Address, e.AgentErr) }
 
 // remedy is what to do first about what the sentence says, if that is a matter of how the exporter is set up. Nothing
 // distracts from a cluster that does not serve as it should.
@@ -75,9 +76,9 @@ func (e *evidence) remedy(level Level) string {
 	case e.agentDown() || (!e.known() && e.AgentErr != nil && e.Up != nil):
 		return e.trouble().Do
 	case slices.ContainsFunc(e.Missing, denied):
-		return verdict.GiveToken
+		return consul.GiveToken
 	default:
-		return wording.If(e.enterpriseAsked(func(string) bool { return true }), verdict.LeaveOutNamespace)
+		return wording.If(e.enterpriseAsked(func(string) bool { return true }), consul.LeaveOutNamespace)
 	}
 }
 

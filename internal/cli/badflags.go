@@ -69,7 +69,8 @@ func inWords(err error) error {
 	return err
 }
 
-// switchWithValue returns a flag that is only on or off and was given a value, which kingpin takes for a word of its own.
+// switchWithValue returns a flag that is only on or off and was given a value, which kingpin takes for a word of its
+// own.
 func switchWithValue(app *kingpin.Application, args []string, err error) (name, value string) {
 	for _, arg := range args {
 		name, value, ok := strings.Cut(strings.TrimPrefix(arg, "--"), "=")

@@ -135,7 +135,7 @@ func lookToStop(
 		return in, snap.Address(), nil
 	}
 	if _, agentErr := agent.Get(ctx); agentErr != nil && !consul.IsDenied(agentErr) {
-		trouble := verdict.AgentTrouble(snap.Address(), agentErr)
+		trouble := consul.AgentTrouble(snap.Address(), agentErr)
 		err = fmt.Errorf("%s. %s", trouble.What, trouble.Do)
 	}
 	return in, snap.Address(), err

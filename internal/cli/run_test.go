@@ -70,9 +70,10 @@ func TestErrors(t *testing.T) {
 // Nagios shows only standard output, and takes no other exit codes than 0 to 3.
 func TestErrors_Nagios(t *testing.T) {
 	for args, want := range map[string]string{
-		"--nonsense":       "unknown long flag '--nonsense', try --help",
-		"--safe-to-stop=a": "--output: nagios is about the cluster; use the exit code of --safe-to-stop and --release; want for example text",
-		"--quiet":          "--quiet: contradicts --output=nagios",
+		"--nonsense": "unknown long flag '--nonsense', try --help",
+		"--safe-to-stop=a": "--output: nagios is about the cluster; use the exit code of --safe-to-stop and --release; " +
+			"want for example text",
+		"--quiet": "--quiet: contradicts --output=nagios",
 	} {
 		want = "consul_cluster_exporter: error: " + want + "\n"
 		code, stdout, stderr := harness.RunProgram(t, "check", "--output=nagios", args)

@@ -41,8 +41,8 @@ func readWebConfig(path string) (c webConfig, err error) {
 	return c, err
 }
 
-// validateListen checks the addresses to listen on. Whether they are in use is not looked at: with --config.check, it may
-// be this exporter that uses them.
+// validateListen checks the addresses to listen on. Whether they are in use is not looked at: with --config.check, it
+// may be this exporter that uses them.
 func validateListen(web *toolkit.FlagConfig) error {
 	if web.WebSystemdSocket != nil && *web.WebSystemdSocket {
 		return nil
@@ -62,7 +62,7 @@ func validateListen(web *toolkit.FlagConfig) error {
 			problems = append(problems, fmt.Errorf("%q is no address of this host (%w)", address, err))
 			continue
 		}
-		listener.Close()
+		_ = listener.Close() // Nobody has connected.
 	}
 	return errors.Join(problems...)
 }

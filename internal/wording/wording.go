@@ -115,7 +115,8 @@ func Capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 func WithExample(err error, example string) error {
 	text := err.Error()
 	has := func(words string) bool { return strings.Contains(text, words) }
-	if example == "" || slices.ContainsFunc([]string{"want ", "such as ", "as in ", "; there are: ", "did you mean "}, has) {
+	given := []string{"want ", "such as ", "as in ", "; there are: ", "did you mean "}
+	if example == "" || slices.ContainsFunc(given, has) {
 		return err
 	}
 	return fmt.Errorf("%w; want for example %s", err, example)

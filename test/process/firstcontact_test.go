@@ -35,8 +35,8 @@ const (
 	otherAddress = "--consul.server to the HTTP API of a Consul agent, for example " +
 		"--consul.server=http://127.0.0.1:8500."
 	notConsul  = "Another program or a proxy listens there. Set " + otherAddress
-	clientCert = "Set --consul.cert-file and --consul.key-file to a certificate that the agent's CA issued and to its key, " +
-		"for example --consul.cert-file=dc1-client-consul-0.pem --consul.key-file=dc1-client-consul-0-key.pem."
+	clientCert = "Set --consul.cert-file and --consul.key-file to a certificate that the agent's CA issued and to its " +
+		"key, for example --consul.cert-file=dc1-client-consul-0.pem --consul.key-file=dc1-client-consul-0-key.pem."
 	giveToken = "Give the exporter a token that has agent:read, node:read, service:read and operator:read, for example " +
 		"with --consul.token-file=/etc/consul/exporter.token."
 )
@@ -118,8 +118,8 @@ func contactsWithConsul(t *testing.T, server *consultest.Agent) []firstContact {
 			"404",
 			[]string{"--consul.server=" + api + "/prefix"},
 			"the agent at " + api + "/prefix answers with status 404 (Not Found)",
-			"Remove the path from --consul.server, or change it to the one under which the proxy has Consul's API, for example " +
-				"--consul.server=" + api + ".",
+			"Remove the path from --consul.server, or change it to the one under which the proxy has Consul's API, for " +
+				"example --consul.server=" + api + ".",
 		},
 	}
 	for port, what := range map[int]string{
@@ -150,7 +150,8 @@ func contactsWithout(t *testing.T) []firstContact {
 		{
 			"connection refused",
 			[]string{"--consul.server=" + closed},
-			"the agent at " + closed + " refuses connections: nothing listens there", "Start Consul there, or set " + otherAddress,
+			"the agent at " + closed + " refuses connections: nothing listens there",
+			"Start Consul there, or set " + otherAddress,
 		},
 		{
 			"http to an https port",
@@ -196,7 +197,8 @@ func contactsWithout(t *testing.T) []firstContact {
 	}{
 		{"400", http.StatusBadRequest, "bad\nrequest", "answers with status 400 (Bad Request): bad request", notConsul},
 		{
-			"401", http.StatusUnauthorized, "Unauthorized", "answers with status 401 (Unauthorized): it wants a user and password",
+			"401", http.StatusUnauthorized, "Unauthorized",
+			"answers with status 401 (Unauthorized): it wants a user and password",
 			"Set the environment variable CONSUL_HTTP_AUTH, for example CONSUL_HTTP_AUTH=user:password.",
 		},
 		{
@@ -210,12 +212,12 @@ func contactsWithout(t *testing.T) []firstContact {
 		{
 			"429", http.StatusTooManyRequests, "Your IP is issuing too many concurrent connections",
 			"answers with status 429 (Too Many Requests): a limit is reached",
-			"Raise limits.request_limits or limits.http_max_conns_per_client in the agent's configuration, or scrape less often, " +
-				"for example with scrape_interval: 60s.",
+			"Raise limits.request_limits or limits.http_max_conns_per_client in the agent's configuration, or scrape less " +
+				"often, for example with scrape_interval: 60s.",
 		},
 		{"a page", http.StatusOK, "<!DOCTYPE html><html>", "answers with a web page (status 200)", notConsul},
-		{"a proxy's page", http.StatusBadGateway, "<html>Bad Gateway</html>", "answers with a web page (status 502)", notConsul},
-		{"other JSON", http.StatusOK, `{"name": "es-1", "cluster_name": "logs"}`, "answers, but not as Consul does", notConsul},
+		{"a proxy's page", http.StatusBadGateway, "<html>Bad</html>", "answers with a web page (status 502)", notConsul},
+		{"other JSON", http.StatusOK, `{"name": "es-1", "cluster": "logs"}`, "answers, but not as Consul does", notConsul},
 		{"a JSON list", http.StatusOK, `["a"]`, "answers, but not as Consul does", notConsul},
 	} {
 		address := serveAnswer(t, answer.status, answer.body)

@@ -213,7 +213,10 @@ func TestTrouble_FileBlocksAtStart(t *testing.T) {
 		{"--consul.token-file: ", []string{"--consul.token-file=" + fifo}},
 		{"--serf.encrypt-key-file: ", []string{"--serf.encrypt-key-file=" + fifo}},
 		{"--consul.ca-file: ", []string{"--consul.ca-file=" + fifo}},
-		{"--consul.cert-file, --consul.key-file: ", []string{"--consul.cert-file=" + certificates.Cert, "--consul.key-file=" + fifo}},
+		{
+			"--consul.cert-file, --consul.key-file: ",
+			[]string{"--consul.cert-file=" + certificates.Cert, "--consul.key-file=" + fifo},
+		},
 		{"--rpc.ca-file: ", []string{"--rpc.ca-file=" + fifo}},
 		{"--responder.secret-file: ", []string{"--responder.secret-file=" + fifo}},
 		{"--config.file: ", []string{"--config.file=" + fifo}},

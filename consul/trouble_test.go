@@ -1,10 +1,11 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package verdict
+package consul
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -18,8 +19,6 @@ import (
 
 	"github.com/hashicorp/consul/api"
 
-	"github.com/zervigo/consul_cluster_exporter/cluster"
-	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/must"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
@@ -53,8 +52,8 @@ func TestAgentTrouble(t *testing.T) {
 			"answers with status 429 (Too Many Requests): a limit is reached", "limits.request_limits",
 		},
 		{"closes", plain, request(io.EOF), "closes connections without an answer", "log of that agent"},
-		{"nothing in the answer", plain, fmt.Errorf("read: %w", io.EOF), "answers, but not as Consul does", "--consul.server"},
-		{"no agent", plain, cluster.ErrNotAgent, "answers, but not as Consul does", "--consul.server"},
+		{"nothing in the answer", plain, fmt.Errorf("read: %w", io.EOF), "answers, but not as Consul does", "--consul"},
+		{"no agent", plain, ErrNotAgent, "answers, but not as Consul does", "--consul.server"},
 		{
 			"DNS is down", plain, dial(&net.DNSError{Name: "a", Err: "server misbehaving", IsTemporary: true}),
 			"cannot be found: looking up a fails (server misbehaving)", "DNS",
@@ -67,7 +66,10 @@ func TestAgentTrouble(t *testing.T) {
 			"an alert of TLS", plain, request(errors.New(`malformed HTTP response "\x15\x03\x01"`)),
 			"speaks HTTPS, not HTTP", "Set --consul.server=https://a:1.",
 		},
-		{"another protocol", plain, request(errors.New(`malformed HTTP response "220 smtp"`)), "does not speak HTTP", "--consul"},
+		{
+			"another protocol", plain, request(errors.New(`malformed HTTP response "220 smtp"`)),
+			"does not speak HTTP", "--consul.server",
+		},
 		{
 			"a certificate without names", "https://a:1",
 			x509.HostnameError{},
@@ -75,11 +77,13 @@ func TestAgentTrouble(t *testing.T) {
 			"--consul.server-name=server.dc1.consul.",
 		},
 		{
-			"expired", "https://a:1", errServerExpired, "shows a certificate that has expired or is not valid yet",
+			"expired", "https://a:1",
+			x509.CertificateInvalidError{Reason: x509.Expired},
+			"shows a certificate that has expired or is not valid yet",
 			"Renew it on the server, or set the clocks.",
 		},
 		{
-			"ours has expired", "https://a:1", errOursExpired,
+			"ours has expired", "https://a:1", &net.OpError{Op: "remote error", Err: tls.AlertError(45)},
 			"rejects the exporter's client certificate, which has expired", "--consul.cert-file",
 		},
 		{
@@ -88,7 +92,7 @@ func TestAgentTrouble(t *testing.T) {
 		},
 		{
 			"rights", plain,
-			consul.DeniedError{Missing: consul.OperatorRead},
+			DeniedError{Missing: OperatorRead},
 			"denies requests: the token lacks rights",
 			"--consul.token-file",
 		},
@@ -111,7 +115,7 @@ func TestAgentTrouble(t *testing.T) {
 		},
 		{"anything else", plain, probe.ErrNoTurn, "does not answer (" + probe.ErrNoTurn.Error() + ")", "--consul.server"},
 	} {
-		got := AgentTrouble(must.Get(consul.ParseAddress(tc.address))(t), tc.err)
+		got := AgentTrouble(must.Get(ParseAddress(tc.address))(t), tc.err)
 		if want := "the agent at " + tc.address + " " + tc.what; got.What != want || !strings.Contains(got.Do, tc.do) {
 			t.Errorf("%s: %q, %q; want %q, and %q in it", tc.name, got.What, got.Do, want, tc.do)
 		}

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The consul_cluster_exporter authors
 // SPDX-License-Identifier: Apache-2.0
 
-package verdict
+package consul
 
 import (
 	"crypto/tls"
@@ -19,8 +19,6 @@ import (
 
 	"github.com/hashicorp/consul/api"
 
-	"github.com/zervigo/consul_cluster_exporter/cluster"
-	"github.com/zervigo/consul_cluster_exporter/consul"
 	"github.com/zervigo/consul_cluster_exporter/internal/wording"
 	"github.com/zervigo/consul_cluster_exporter/probe"
 )
@@ -43,29 +41,34 @@ const (
 )
 
 // GiveToken is what to do when the token lacks rights.
-const GiveToken = "Give the exporter a token that has agent:read, node:read, service:read and operator:read, for example " +
-	"with --consul.token-file=/etc/consul/exporter.token."
+const GiveToken = "Give the exporter a token that has agent:read, node:read, service:read and operator:read, for " +
+	"example with --consul.token-file=/etc/consul/exporter.token."
 
 // LeaveOutNamespace is what to do when Consul is not the Enterprise edition that the flags are for.
 const LeaveOutNamespace = "Leave out --consul.namespace and --consul.partition: only Consul Enterprise has them."
 
-// otherPorts are what an agent's other ports are for.
-var otherPorts = map[cluster.Protocol]string{
-	cluster.ProtocolRPC: "RPC between servers", cluster.ProtocolSerfLAN: "gossip", cluster.ProtocolSerfWAN: "gossip",
-	cluster.ProtocolGRPC: "gRPC", cluster.ProtocolGRPCTLS: "gRPC", cluster.ProtocolDNS: "DNS",
+// otherPorts are the defaults of an agent's other ports, and what they are for.
+var otherPorts = map[int]string{
+	8300: "RPC between servers", 8301: "gossip", 8302: "gossip", 8502: "gRPC", 8503: "gRPC", 8600: "DNS",
 }
 
+// ErrNotAgent means that an answer is not what an agent says about itself.
+var ErrNotAgent = errors.New("the answer has no node name; is this a Consul agent?")
+
 // AgentTrouble explains why the HTTP API of the agent at this address is of no use.
-func AgentTrouble(address consul.Address, err error) Trouble {
+func AgentTrouble(address Address, err error) Trouble {
 	c := contact{address, err, probe.ReasonOf(err)}
 	var t Trouble
 	status, answered := errors.AsType[api.StatusError](err)
-	_, lacksRight := errors.AsType[consul.DeniedError](err)
+	_, lacksRight := errors.AsType[DeniedError](err)
 	switch {
 	case err == nil:
 		t = Trouble{"does not answer", ""}
 	case c.otherPort() != "":
-		api := address.OnPort(address.Hostname(), cluster.Protocol(address.Scheme).DefaultPort())
+		api := address.OnPort(address.Hostname(), 8500)
+		if address.Scheme == "https" {
+			api = address.OnPort(address.Hostname(), 8501)
+		}
 		t = Trouble{
 			fmt.Sprintf("does not speak HTTP: port %d is Consul's port for %s", address.Port(), c.otherPort()),
 			fmt.Sprintf("Set --consul.server to the port of the HTTP API, for example --consul.server=%s.", api),
@@ -89,7 +92,7 @@ func AgentTrouble(address consul.Address, err error) Trouble {
 
 // contact is how an agent was met.
 type contact struct {
-	address consul.Address
+	address Address
 	err     error
 	reason  probe.Reason
 }
@@ -97,15 +100,10 @@ type contact struct {
 // otherPort is what the port is for that was asked, if it is another default port of Consul's and does not answer as
 // the HTTP API does; otherwise it is empty.
 func (c *contact) otherPort() string {
-	if consul.IsAgentsAnswer(c.err) || c.unconnected() || c.reason == probe.ReasonOwnFault {
+	if IsAgentsAnswer(c.err) || c.unconnected() || c.reason == probe.ReasonOwnFault {
 		return ""
 	}
-	for protocol, purpose := range otherPorts {
-		if protocol.DefaultPort() == c.address.Port() {
-			return purpose
-		}
-	}
-	return ""
+	return otherPorts[c.address.Port()]
 }
 
 // unconnected reports whether there never was a connection.
@@ -141,9 +139,9 @@ func (c *contact) byStatus(status api.StatusError) Trouble {
 		}
 	case page:
 		return Trouble{fmt.Sprintf("answers with a web page (status %d)", status.Code), notConsul}
-	case consul.IsUnknownToken(c.err):
+	case IsUnknownToken(c.err):
 		return Trouble{said + ": it does not know the token", GiveToken}
-	case consul.IsBlocked(c.err):
+	case IsBlocked(c.err):
 		return Trouble{
 			said + ": the endpoint is blocked",
 			"Remove it from http_config.block_endpoints in the agent's configuration.",
@@ -153,8 +151,8 @@ func (c *contact) byStatus(status api.StatusError) Trouble {
 	case status.Code == http.StatusTooManyRequests:
 		return Trouble{
 			said + ": a limit is reached",
-			"Raise limits.request_limits or limits.http_max_conns_per_client in the agent's configuration, or scrape less often, " +
-				"for example with scrape_interval: 60s.",
+			"Raise limits.request_limits or limits.http_max_conns_per_client in the agent's configuration, or scrape less " +
+				"often, for example with scrape_interval: 60s.",
 		}
 	case status.Code == http.StatusNotFound && c.address.Path != "":
 		address := c.address
@@ -182,9 +180,9 @@ func (c *contact) isPage() bool {
 func (c *contact) otherContent() bool {
 	_, syntax := errors.AsType[*json.SyntaxError](c.err)
 	_, kind := errors.AsType[*json.UnmarshalTypeError](c.err)
-	_, size := errors.AsType[consul.TooLargeError](c.err)
+	_, size := errors.AsType[TooLargeError](c.err)
 	_, connection := errors.AsType[*url.Error](c.err)
-	return syntax || kind || size || errors.Is(c.err, cluster.ErrNotAgent) || (errors.Is(c.err, io.EOF) && !connection)
+	return syntax || kind || size || errors.Is(c.err, ErrNotAgent) || (errors.Is(c.err, io.EOF) && !connection)
 }
 
 // byTLS explains a handshake that failed.
@@ -272,7 +270,9 @@ func (c *contact) byConnection() Trouble {
 	case c.reason == probe.ReasonRefused:
 		return Trouble{"refuses connections: nothing listens there", "Start Consul there, or set " + otherAddress}
 	case c.reason == probe.ReasonUnreachable:
-		return Trouble{"cannot be reached: the network has no route to it", "Check routes and firewalls, or set " + otherAddress}
+		return Trouble{
+			"cannot be reached: the network has no route to it", "Check routes and firewalls, or set " + otherAddress,
+		}
 	case c.reason == probe.ReasonTimeout && c.unconnected():
 		return Trouble{"does not answer: no connection in time", "Check routes and firewalls, or set " + otherAddress}
 	case c.reason == probe.ReasonTimeout:
@@ -281,7 +281,9 @@ func (c *contact) byConnection() Trouble {
 			readItsLog + " If it is only slow, raise --consul.timeout, for example --consul.timeout=5s.",
 		}
 	case c.reason == probe.ReasonReset:
-		return Trouble{"closes connections without an answer", readItsLog + " If something else listens there, set " + otherAddress}
+		return Trouble{
+			"closes connections without an answer", readItsLog + " If something else listens there, set " + otherAddress,
+		}
 	default:
 		return Trouble{fmt.Sprintf("does not answer (%v)", rootOf(c.err)), "Set " + otherAddress}
 	}
