@@ -75,10 +75,7 @@ var variants = []map[string]string{
 	{"server": "a", "port": "8500", "protocol": "http"},
 	{"server": "a", "port": "8503", "protocol": "grpc_tls"},
 	{"instance": "i"},
-	{"instance": "i", "state": "expired"},
 	{"root": "r"},
-	{"what": "services"},
-	{"service_name": "web"},
 }
 
 // For each pair of alerts, whatever they are about, the causes say what the rendered inhibitions do. Each name in a
@@ -146,12 +143,12 @@ func TestHeldBack(t *testing.T) {
 	alert := func(name, severity, server string) alerts.Alert {
 		return alerts.Alert{Name: name, Labels: map[string]string{"severity": severity, "server": server}}
 	}
-	lost, down := alert("ConsulQuorumLost", "critical", ""), alert("ConsulServerDown", "warning", "a")
+	lost, down := alert("ConsulQuorumLost", "critical", ""), alert("ConsulServerDown", "critical", "a")
 	for target, want := range map[*alerts.Alert]bool{
 		&lost: false, &down: false, new(alert("ConsulQuorumAtRisk", "warning", "")): false,
-		new(alert("ConsulNoLeader", "critical", "")): true,
-		new(alert("ConsulPortDown", "warning", "a")): true,
-		new(alert("ConsulPortDown", "warning", "b")): false,
+		new(alert("ConsulNoLeader", "critical", "")):     true,
+		new(alert("ConsulRPCPortDown", "critical", "a")): true,
+		new(alert("ConsulRPCPortDown", "critical", "b")): false,
 	} {
 		if got := alerts.HeldBack(*target, []alerts.Alert{lost, down}); got != want {
 			t.Errorf("%v is held back: %v; want %v", *target, got, want)

@@ -25,11 +25,8 @@ const (
 	choiceShare = 2
 )
 
-// noAnswerYet means that an agent kept the scrape waiting for too long.
-type noAnswerYet struct{}
-
-func (noAnswerYet) Error() string { return "no answer in time" }
-func (noAnswerYet) Unwrap() error { return context.DeadlineExceeded }
+// errNoAnswerYet means that an agent kept the scrape waiting for too long.
+var errNoAnswerYet = errors.New("no answer in time")
 
 // usefulness is what an agent is good for in a scrape.
 type usefulness int
@@ -209,24 +206,9 @@ func (s *Snapshot) state(ctx context.Context) (err error, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.passedOver {
-		return noAnswerYet{}, true
+		return errNoAnswerYet, true
 	}
 	return s.before.err, true
-}
-
-// AgentErr is why the agent that is used in this scrape does not tell about itself, as far as is known by now; nil if
-// it does, or was not asked.
-func (s *Snapshot) AgentErr() error {
-	u := s.chosen()
-	if u == nil || !u.self.Asked() {
-		return nil
-	}
-	ended, cancel := context.WithCancel(s.ctx)
-	cancel() // Nothing is waited for.
-	if _, err := u.Agent().Get(ended); !errors.Is(err, context.Canceled) {
-		return err
-	}
-	return nil
 }
 
 // Agents are the configured agents that this scrape has asked, in the order in which they are configured; nil if there

@@ -103,10 +103,7 @@ func load(path string, warn func(Problem)) (map[string]*ValidModule, error) {
 	}
 	var problems []error
 	if len(written.Modules) == 0 {
-		problems = append(problems, Problem{
-			"modules",
-			errors.New("there is none; want for example {dc1: {targets: [10.0.0.0/8]}}"),
-		})
+		problems = append(problems, Problem{"modules", errors.New("there is none")})
 	}
 	valid := make(map[string]*ValidModule)
 	for _, name := range slices.Sorted(maps.Keys(written.Modules)) {
@@ -129,10 +126,10 @@ func validate(name string, m *Module, folder string, warn func(Problem)) (valid 
 	note := func(key string, err error) { problems = append(problems, Problem{prefix + key, err}) }
 	if !moduleName.MatchString(name) {
 		prefix = fmt.Sprintf("modules.%q", name)
-		note("", errors.New("the name has other characters than letters, digits, '_', '-' and '.'; want for example dc1"))
+		note("", errors.New("the name has other characters than letters, digits, '_', '-' and '.'"))
 	}
 	if m == nil {
-		note("", errors.New("the module is empty; want for example {targets: [10.0.0.0/8]}"))
+		note("", errors.New("the module is empty"))
 		return nil, problems
 	}
 	m.resolve(folder)
@@ -141,7 +138,7 @@ func validate(name string, m *Module, folder string, warn func(Problem)) (valid 
 		note("."+p.Key, p.Err)
 	}
 	if len(m.Targets) == 0 {
-		note(".targets", errors.New("no target is allowed, so the module is of no use; want for example [10.0.0.0/8]"))
+		note(".targets", errors.New("no target is allowed, so the module is of no use"))
 	}
 	return valid, problems
 }

@@ -80,35 +80,25 @@ func (r *Result) TurnedAway() bool {
 // Options are what a Prober is made from. The zero value is good for production.
 type Options struct {
 	// Dial opens connections; the default is descriptors.Dial.
-	Dial dialer
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
-
-type dialer func(ctx context.Context, network, address string) (net.Conn, error)
 
 // Prober makes probes. It is safe for concurrent use. Between probes it keeps only the connections to servers that
 // have not answered yet; Close releases those.
 type Prober struct {
-	dial dialer
-	// dialAnySource opens a UDP socket that takes answers from any address.
-	dialAnySource dialer
-	silent        silentConns
+	dial   func(ctx context.Context, network, address string) (net.Conn, error)
+	silent silentConns
 }
 
 // New returns a Prober.
 func New(opts Options) *Prober {
-	dial := opts.Dial
-	if dial == nil {
-		dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+	p := &Prober{dial: opts.Dial}
+	if p.dial == nil {
+		p.dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 			return descriptors.Dial(ctx, &net.Dialer{}, network, address, 0)
 		}
 	}
-	return &Prober{dial: dial, dialAnySource: func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := dial(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		return fromAnySource(ctx, conn), nil
-	}}
+	return p
 }
 
 // Close drops the connections to servers that have not answered yet, and those of probes under way when they end.

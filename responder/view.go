@@ -23,6 +23,8 @@ type view struct {
 	// count.
 	incomplete error
 	stop       inputs.Stop
+	// minQuorum is autopilot's own bound for the removal of servers.
+	minQuorum uint
 	// death is what tells whether a server is dead, and deathUnknown why it does not.
 	death        inputs.Death
 	deathUnknown error
@@ -35,15 +37,21 @@ func look(ctx context.Context, consul *cluster.Cluster, death bool) *view {
 	snap := consul.Snapshot(ctx)
 	defer snap.Close()
 
-	members := snap.Members()
+	members, raft, autopilot, config := snap.Members(), snap.RaftPeers(), snap.AutopilotState(), snap.AutopilotConfig()
 	if death { // Started now, and waited for by inputs.ForDeath.
+		snap.LeaderAutopilot()
 		snap.MembersSeen()
 	}
 	v := &view{deathUnknown: errors.New("nobody has looked")}
 	var stopErr error
 	v.stop, stopErr = inputs.ForStop(ctx, snap)
 	_, membersErr := members.Get(ctx)
-	v.incomplete = cmp.Or(membersErr, stopErr)
+	_, raftErr := raft.Get(ctx)
+	_, autopilotErr := autopilot.Get(ctx)
+	settings, configErr := config.Get(ctx)
+	v.minQuorum = settings.MinQuorum
+	// The first error only: the others may follow from it.
+	v.incomplete = cmp.Or(raftErr, membersErr, stopErr, autopilotErr, configErr)
 	if death {
 		v.death, v.deathUnknown = inputs.ForDeath(ctx, snap)
 	}
@@ -68,11 +76,12 @@ func (v *view) server(name string) (cluster.Server, error) {
 	return cluster.Server{}, fmt.Errorf("there is no such server: %q", name)
 }
 
-// peer returns the entry of the named server in the Raft configuration.
-func (v *view) peer(name string) (cluster.RaftPeer, error) {
-	server, err := v.server(name)
-	if err != nil {
-		return cluster.RaftPeer{}, err
+// peer returns a server's entry in the Raft configuration.
+func (v *view) peer(server cluster.Server) (cluster.RaftPeer, error) {
+	for _, p := range v.stop.Topology.Peers {
+		if server.IsPeer(p) {
+			return p, nil
+		}
 	}
-	return v.stop.Topology.PeerOf(server)
+	return cluster.RaftPeer{}, fmt.Errorf("%s is not in the Raft configuration", server.Name)
 }

@@ -59,7 +59,8 @@ func registerReload(registry *prometheus.Registry, modules Modules) {
 	registry.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "consul_exporter_config_last_reload_successful",
-			Help: "1 if the configuration file was last loaded successfully, 0 if the previous one is still in use.",
+			Help: "Whether the configuration file was good when it was last loaded (1), " +
+				"or the last good one is still in use (0).",
 		}, func() float64 {
 			if ok, _ := modules.LastReload(); ok {
 				return 1

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"io"
 	"regexp"
-	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -33,7 +32,7 @@ func Decode(content []byte, into any) error {
 	case several:
 		var errs []error
 		for _, line := range lines.Errors {
-			errs = append(errs, errors.New(readable(line, content)))
+			errs = append(errs, errors.New(readable(line)))
 		}
 		return errors.Join(errs...)
 	case err != nil:
@@ -62,14 +61,13 @@ var (
 
 // wanted are the types of Go in words.
 var wanted = map[string]string{
-	"string": "a text", "int": "a whole number such as 8", "bool": "true or false",
-	"[]string":      "a list of texts such as [a, b]",
+	"string": "a text", "int": "a whole number", "bool": "true or false", "[]string": "a list of texts",
 	"time.Duration": "a duration such as 500ms or 3s",
 }
 
 // readable says for users what the library says for programmers. It leaves out values: someone may have written a
 // secret where its file is wanted.
-func readable(line string, content []byte) string {
+func readable(line string) string {
 	if m := unknownKey.FindStringSubmatch(line); m != nil {
 		return fmt.Sprintf("%s: there is no key %q here", m[1], m[2])
 	}
@@ -80,21 +78,5 @@ func readable(line string, content []byte) string {
 	if m == nil {
 		return line
 	}
-	return fmt.Sprintf("%s%s: want %s", m[1], keyIn(content, m[1]), cmp.Or(wanted[m[2]], "keys with values"))
-}
-
-// onlyKey matches a line with one key and something behind it.
-var onlyKey = regexp.MustCompile(`^[\s-]*(\w+):[^:]+$`)
-
-// keyIn is the key in a line of a document, as it continues "line 3", or empty if there is not exactly one.
-func keyIn(content []byte, line string) string {
-	lines := strings.Split(string(content), "\n")
-	n, err := strconv.Atoi(strings.TrimPrefix(line, "line "))
-	if err != nil || n > len(lines) {
-		return ""
-	}
-	if m := onlyKey.FindStringSubmatch(lines[n-1]); m != nil {
-		return ", " + m[1]
-	}
-	return ""
+	return fmt.Sprintf("%s: want %s", m[1], cmp.Or(wanted[m[2]], "keys with values"))
 }

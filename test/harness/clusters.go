@@ -35,9 +35,6 @@ func ServerSeries(family string, a *consultest.Agent) string {
 	return fmt.Sprintf("consul_server_raft_%s{server=%q}", family, a.Name)
 }
 
-// AnsweringVoters is the series of voters that answer on port 8300.
-const AnsweringVoters = `consul_cluster_voters_state{state="answering"}`
-
 // Others returns the servers but those given.
 func Others(c *consultest.Cluster, without ...*consultest.Agent) []*consultest.Agent {
 	return slices.DeleteFunc(slices.Clone(c.Servers), func(a *consultest.Agent) bool {

@@ -26,11 +26,14 @@ var serverFaults = []fault{
 		breaks: kill("server-1", "server-2"), repairs: restart("server-1", "server-2"),
 		alerts: []wantAlert{
 			critical("ConsulQuorumLost", ""),
-			warning("ConsulServerDown", "server=server-1"),
-			warning("ConsulServerDown", "server=server-2"),
+			critical("ConsulServerDown", "server=server-1"),
+			critical("ConsulServerDown", "server=server-2"),
+			held(critical("ConsulNoLeader", "")),
+			held(critical("ConsulServerWithoutLeader", "server=server-3")),
 			held(warning("ConsulServerCandidate", "server=server-3")),
-			held(warning("ConsulPortDown", "server=server-1 port=8300 protocol=rpc transport=tcp")),
-			held(warning("ConsulPortDown", "server=server-1 port=8301 protocol=serf_lan transport=tcp")),
+			held(critical("ConsulConsistentReadsFail", "")),
+			held(critical("ConsulRPCPortDown", "server=server-1 port=8300 protocol=rpc transport=tcp")),
+			held(critical("ConsulSerfLANPortDown", "server=server-1 port=8301 protocol=serf_lan transport=tcp")),
 			held(warning("ConsulGossipHealthPoor", "pool=lan")),
 		},
 	},
@@ -39,12 +42,13 @@ var serverFaults = []fault{
 		name:   "the leader hangs (SIGSTOP), watched by two exporters",
 		breaks: stop("server-1"), repairs: resume("server-1"),
 		alerts: []wantAlert{
-			warning("ConsulServerHung", "server=server-1"),
+			critical("ConsulServerHung", "server=server-1"),
 			critical("ConsulQuorumAtRisk", ""),
-			held(warning("ConsulPortDown", "server=server-1 port=8300 protocol=rpc transport=tcp")),
-			held(warning("ConsulPortDown", "server=server-1 port=8500 protocol=http transport=tcp")),
-			held(warning("ConsulPortDown", "server=server-1 port=8502 protocol=grpc transport=tcp")),
-			held(warning("ConsulPortDown", "server=server-1 port=8600 protocol=dns transport=tcp")),
+			held(critical("ConsulRPCPortDown", "server=server-1 port=8300 protocol=rpc transport=tcp")),
+			held(info("ConsulPortNotAnswering", "server=server-1 port=8300 protocol=rpc transport=tcp")),
+			held(warning("ConsulHTTPPortDown", "server=server-1 port=8500 protocol=http transport=tcp")),
+			held(warning("ConsulGRPCPortDown", "server=server-1 port=8502 protocol=grpc transport=tcp")),
+			held(warning("ConsulDNSPortDown", "server=server-1 port=8600")),
 		},
 	},
 	{
@@ -53,12 +57,12 @@ var serverFaults = []fault{
 		prepare: registerServices,
 		name:    "one of two instances of a service goes critical",
 		breaks:  setCheck("client-1", "web-2", api.HealthCritical), repairs: setCheck("client-1", "web-2", api.HealthPassing),
-		alerts: []wantAlert{warning("ConsulServiceInstancesCritical", "service_name=web")},
+		alerts: []wantAlert{warning("ConsulServiceInstancesCritical", "service_name=web status=critical")},
 	},
 	{
 		name:   "all instances of a service go critical",
 		breaks: setCheck("client-1", "db-1", api.HealthCritical), repairs: setCheck("client-1", "db-1", api.HealthPassing),
-		alerts: []wantAlert{warning("ConsulServiceDown", "service_name=db")},
+		alerts: []wantAlert{critical("ConsulServiceDown", "service_name=db status=critical")},
 	},
 	{
 		name:   "a check of a server's node goes critical",
@@ -85,6 +89,11 @@ var serverFaults = []fault{
 		},
 	},
 	{
+		name:   "a client agent is killed",
+		breaks: kill("client-3"), repairs: restart("client-3"),
+		alerts: []wantAlert{warning("ConsulSerfMemberFailed", "member=client-3")},
+	},
+	{
 		act: "hung leader and token", cluster: "untouched", asked: "server-1 client-1",
 		options: consultest.Options{Servers: 3, Clients: 1, Deviations: steady()},
 		prepare: func(w *world) []string {
@@ -105,17 +114,17 @@ var serverFaults = []fault{
 			must.Get(acl.TokenDelete(own.AccessorID, nil))(w.t)
 		},
 		repairs: func(w *world) { rewrite(w, w.tokenFile, newToken(w, harness.ReadmePolicy(w.t))) },
-		alerts:  []wantAlert{warning("ConsulCollectorFails", "*")},
+		alerts:  []wantAlert{warning("ConsulCollectorRefused", "*")},
 	},
 	{
 		act: "leader and followers", cluster: "leader", options: three(brisk()), asked: "server-2",
 		name:   "the leader is killed",
 		breaks: kill("server-1"), repairs: restart("server-1"),
 		alerts: []wantAlert{
-			warning("ConsulServerDown", "server=server-1"),
+			critical("ConsulServerDown", "server=server-1"),
 			critical("ConsulQuorumAtRisk", ""),
-			held(warning("ConsulPortDown", "server=server-1 port=8300 protocol=rpc transport=tcp")),
-			held(warning("ConsulPortDown", "server=server-1 port=8302 protocol=serf_wan transport=tcp")),
+			held(critical("ConsulRPCPortDown", "server=server-1 port=8300 protocol=rpc transport=tcp")),
+			held(warning("ConsulSerfWANPortDown", "server=server-1 port=8302 protocol=serf_wan transport=tcp")),
 			held(warning("ConsulSerfMemberFailed", "member=server-1 server=server-1")),
 			held(warning("ConsulSerfWANMemberFailed", "member=server-1.dc1 dc=dc1 server=server-1")),
 			held(warning("ConsulAutopilotUnhealthy", "")),
@@ -126,9 +135,9 @@ var serverFaults = []fault{
 		name:   "a follower hangs (SIGSTOP)",
 		breaks: stop("server-3"), repairs: resume("server-3"),
 		alerts: []wantAlert{
-			warning("ConsulServerHung", "server=server-3"),
+			critical("ConsulServerHung", "server=server-3"),
 			critical("ConsulQuorumAtRisk", ""),
-			held(warning("ConsulPortDown", "server=server-3 port=8300 protocol=rpc transport=tcp")),
+			held(critical("ConsulRPCPortDown", "server=server-3 port=8300 protocol=rpc transport=tcp")),
 			held(warning("ConsulSerfMemberFailed", "member=server-3 server=server-3")),
 			held(warning("ConsulAutopilotUnhealthy", "")),
 		},
@@ -193,7 +202,7 @@ var serverFaults = []fault{
 		name:   "a server leaves between two scrapes and does not come back",
 		breaks: unseen(leave("server-3")), repairs: restart("server-3"),
 		alerts: []wantAlert{
-			warning("ConsulServerDown", "server=server-3"),
+			critical("ConsulServerDown", "server=server-3"),
 			critical("ConsulQuorumAtRisk", ""),
 			warning("ConsulVotersMissing", ""),
 		},
@@ -211,14 +220,16 @@ var serverFaults = []fault{
 		breaks: kill("client-1"), repairs: restart("client-1"),
 		alerts: []wantAlert{
 			warning("ConsulAgentUnreachable", "*"),
-			warning("ConsulPortDown", "server=client-1 port=8500 protocol=http transport=tcp"),
-			warning("ConsulPortDown", "server=client-1 port=8502 protocol=grpc transport=tcp"),
-			warning("ConsulPortDown", "server=client-1 port=8600 protocol=dns transport=tcp"),
+			warning("ConsulHTTPPortDown", "server=client-1 port=8500 protocol=http transport=tcp"),
+			warning("ConsulGRPCPortDown", "server=client-1 port=8502 protocol=grpc transport=tcp"),
+			warning("ConsulDNSPortDown", "server=client-1 port=8600"),
+			warning("ConsulSerfMemberFailed", "member=client-1"),
 		},
 		except: []exception{{
 			why: "a page is about the agent of its own exporter, and alerts are about those of all exporters",
 			alerts: []string{
-				"ConsulAgentUnreachable", "ConsulPortDown",
+				"ConsulAgentUnreachable", "ConsulHTTPPortDown", "ConsulGRPCPortDown", "ConsulDNSPortDown",
+				"ConsulSerfMemberFailed",
 			},
 		}},
 	},
@@ -252,13 +263,13 @@ var exporterFaults = []fault{
 	{
 		cluster: "single", name: "the only exporter is killed",
 		breaks: end("single"), repairs: again("single"),
-		alerts: []wantAlert{critical("ConsulExporterMissing", "")},
+		alerts: []wantAlert{critical("ConsulExporterMissing", ""), held(warning("ConsulExporterDown", "*"))},
 	},
 	{
 		cluster: "dropped", name: "service discovery drops the only exporter",
 		breaks:  func(w *world) { w.unwatch(w.t, w.exporters["dropped"]) },
 		repairs: func(w *world) { w.watch(w.t, w.exporters["dropped"]) },
-		alerts:  []wantAlert{warning("ConsulExporterMissing", "")},
+		alerts:  []wantAlert{critical("ConsulExporterMissing", "")},
 	},
 	{
 		cluster: "large", name: "the catalog outgrows `--collector.catalog.max-series`",
@@ -275,13 +286,13 @@ var exporterFaults = []fault{
 		alerts:  []wantAlert{warning("ConsulConfigReloadFailed", "*")},
 	},
 	{
-		cluster: "misled", name: "the exporter is configured to read a datacenter that there is not",
+		cluster: "misled", name: "the exporter is told to read a datacenter that there is not",
 		breaks:  func(w *world) { w.replace("misled", "--consul.datacenter=dc9") },
 		repairs: again("misled"),
 		alerts: []wantAlert{
-			warning("ConsulCollectorFails", "collector=catalog reason=failed"),
-			warning("ConsulCollectorFails", "collector=members reason=failed"),
-			warning("ConsulCollectorFails", "collector=overview reason=failed"),
+			warning("ConsulCollectorFails", "collector=catalog"),
+			warning("ConsulCollectorFails", "collector=members"),
+			warning("ConsulCollectorFails", "collector=overview"),
 		},
 	},
 	{
@@ -325,7 +336,7 @@ func followerKilled(cluster, asked string) fault {
 		act: "clusters", cluster: cluster, options: three(steady()), asked: asked,
 		name:   "a follower is killed, in each of two clusters, one of which has two exporters",
 		breaks: kill("server-3"), repairs: restart("server-3"),
-		alerts: []wantAlert{warning("ConsulServerDown", "server=server-3"), critical("ConsulQuorumAtRisk", "")},
+		alerts: []wantAlert{critical("ConsulServerDown", "server=server-3"), critical("ConsulQuorumAtRisk", "")},
 	}
 }
 
@@ -336,9 +347,10 @@ func agentGone(cluster, name string, breaks, repairs step) fault {
 		asked: "client-1", name: name, breaks: breaks, repairs: repairs,
 		alerts: []wantAlert{
 			critical("ConsulAgentUnreachable", ""),
-			held(warning("ConsulPortDown", "server=client-1 port=8500 protocol=http transport=tcp")),
-			held(warning("ConsulPortDown", "server=client-1 port=8502 protocol=grpc transport=tcp")),
-			held(warning("ConsulPortDown", "server=client-1 port=8600 protocol=dns transport=tcp")),
+			held(warning("ConsulAgentUnreachable", "*")),
+			held(warning("ConsulHTTPPortDown", "server=client-1 port=8500 protocol=http transport=tcp")),
+			held(warning("ConsulGRPCPortDown", "server=client-1 port=8502 protocol=grpc transport=tcp")),
+			held(warning("ConsulDNSPortDown", "server=client-1 port=8600")),
 		},
 	}
 }
