@@ -140,7 +140,8 @@ var causes = []Cause{
 			"ConsulACLReplicationFails ConsulPeeringDown"),
 	},
 	{
-		Why:    "What nobody knows of the quorum, nobody knows of what takes one.",
+		Why: "What nobody knows of the quorum, nobody knows of what takes one. Followers do not hear from a " +
+			"leader that hangs.",
 		Source: named("ConsulQuorumUnknown"),
 		Target: named("ConsulExporterBlind ConsulConsistentReadsFail ConsulAutopilotUnhealthy ConsulRaftLastContact " +
 			"ConsulCollectorFails ConsulScrapeSlow ConsulDNSFewerServers ConsulACLReplicationFails ConsulPeeringDown"),
